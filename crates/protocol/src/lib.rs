@@ -1,0 +1,34 @@
+//! What the rtops agent and the `rtops` command say to each other, and where they meet.
+//!
+//! A conversation is short: the client connects to the agent's Unix socket, the agent sends a
+//! [`Hello`], the client sends one [`Request`], and the agent answers with a stream of [`Reply`]
+//! frames that ends with [`Reply::End`] or [`Reply::Refused`]. `docs/protocol.md` describes the
+//! bytes.
+//!
+//! Each side treats what the other sends as hostile: lengths are checked before anything is
+//! allocated, and every error is a [`ProtocolError`], never a panic.
+#![forbid(unsafe_code)]
+
+mod codec;
+mod error;
+mod frame;
+mod hello;
+mod reply;
+mod request;
+mod socket_path;
+
+pub use error::ProtocolError;
+pub use frame::{Frame, FrameKind, MAX_REPLY, MAX_REQUEST, read_frame, write_frame};
+pub use hello::{Capabilities, Hello};
+pub use reply::{
+    CodeRange, End, Leaf, LeafEnd, Module, ModuleKind, Obtained, Process, Refusal, Refused, Reply,
+    Runtime, RuntimeFlavor, SourceLocation, StackId, Stacks, Stats, StringId, Strings, Summary,
+    Task, TaskKind, TaskState, Thread, ThreadCapture, WakerState, Worker,
+};
+pub use request::{Request, StackParts, StackRequest};
+pub use socket_path::{SocketFile, directory_name, socket_directory};
+
+/// The newest protocol version that this build speaks.
+pub const VERSION: u16 = 1;
+/// The oldest protocol version that this build speaks.
+pub const OLDEST_VERSION: u16 = 1;

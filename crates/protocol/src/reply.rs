@@ -1,0 +1,436 @@
+//! What an agent answers.
+//!
+//! The fields of a message never change once released: what is new goes into a new kind of
+//! frame, which an older client skips and counts.
+
+use std::io::{Read, Write};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{FrameKind, MAX_REPLY, ProtocolError, codec, read_frame, write_frame};
+
+/// One frame of an answer.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Reply {
+    /// The answer to [`Request::Summary`](crate::Request::Summary).
+    Summary(Summary),
+    /// The answer to [`Request::Stats`](crate::Request::Stats).
+    Stats(Stats),
+    /// The head of a dump.
+    Process(Process),
+    /// The modules that the addresses of a dump lie in.
+    Modules(Vec<Module>),
+    /// Texts, numbered on from those of earlier frames of the same reply, from 1.
+    Strings(Strings),
+    /// Stacks, numbered on from those of earlier frames of the same reply, from 0.
+    Stacks(Stacks),
+    /// Tasks; the texts and stacks that they name came earlier.
+    Tasks(Vec<Task>),
+    /// Threads; the stacks that they name came earlier.
+    Threads(Vec<Thread>),
+    /// The answer is given.
+    End(End),
+    /// The answer is not given.
+    Refused(Refused),
+    /// A frame that a newer agent sent and this build can't read.
+    Unknown(FrameKind),
+}
+
+/// One line of the list.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Summary {
+    /// The name that the process goes by.
+    pub name: String,
+    /// Tracked tasks that have not ended.
+    pub tracked_tasks: u64,
+    /// Tasks alive on the tokio runtimes that the agent knows, tracked or not.
+    pub alive_tasks: u64,
+}
+
+/// The agent's counters.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Stats {
+    /// The name that the process goes by.
+    pub name: String,
+    /// Tracked tasks that have not ended.
+    pub tracked_tasks: u64,
+    /// Tracked spans that have not ended.
+    pub tracked_spans: u64,
+    /// Tracked tasks and spans that are inside a poll now.
+    pub running: u64,
+    /// Tracked tasks and spans made since the process started.
+    pub spawned: u64,
+    /// Tracked tasks and spans that ended or were dropped.
+    pub finished: u64,
+    /// Polls of tracked tasks and spans.
+    pub polls: u64,
+    /// The agent's clock, in nanoseconds: rates between two replies are taken over its advance.
+    pub clock_ns: u64,
+    /// The runtimes that the agent knows.
+    pub runtimes: Vec<Runtime>,
+}
+
+/// A tokio runtime.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Runtime {
+    /// The name it was registered under.
+    pub name: String,
+    /// Its scheduler.
+    pub flavor: RuntimeFlavor,
+    /// Tasks alive, tracked or not.
+    pub alive_tasks: u64,
+    /// Tasks that wait in the global queue for a worker.
+    pub global_queue_depth: u64,
+    /// Its worker threads.
+    pub workers: Vec<Worker>,
+    /// Tasks spawned since it started; only with `--cfg tokio_unstable`.
+    pub spawned_tasks: Option<u64>,
+    /// Threads of the blocking pool; only with `--cfg tokio_unstable`.
+    pub blocking_threads: Option<u64>,
+    /// Threads of the blocking pool without work; only with `--cfg tokio_unstable`.
+    pub idle_blocking_threads: Option<u64>,
+    /// Closures that wait for a thread of the blocking pool; only with `--cfg tokio_unstable`.
+    pub blocking_queue_depth: Option<u64>,
+    /// Polls ended by the cooperative budget; only with `--cfg tokio_unstable`.
+    pub budget_forced_yields: Option<u64>,
+}
+
+/// How a runtime schedules.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum RuntimeFlavor {
+    /// One thread, inside `block_on`.
+    CurrentThread,
+    /// A pool of workers.
+    MultiThread,
+    /// A flavor that tokio added after this build.
+    Other,
+}
+
+/// A worker thread of a runtime.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Worker {
+    /// Time spent busy since the runtime started, in nanoseconds.
+    pub busy_ns: u64,
+    /// How often it went to sleep.
+    pub parks: u64,
+    /// Tasks in its own queue; only with `--cfg tokio_unstable`.
+    pub queue_depth: Option<u64>,
+    /// Tasks that it polled; only with `--cfg tokio_unstable`.
+    pub polls: Option<u64>,
+    /// Tasks that it took from other workers; only with `--cfg tokio_unstable`.
+    pub steals: Option<u64>,
+}
+
+/// The head of a dump.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Process {
+    /// The name that the process goes by.
+    pub name: String,
+    /// Tracked tasks that run on a tokio runtime which the agent knows.
+    pub tracked_on_tokio: u64,
+    /// Tasks alive on those runtimes, tracked or not.
+    pub alive_on_tokio: u64,
+}
+
+/// A loaded ELF file.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Module {
+    /// The path as the target sees it.
+    pub path: String,
+    /// The build-id note, empty where the file has none.
+    pub build_id: Vec<u8>,
+    /// Run-time address minus the address in the file, modulo 2^64.
+    pub load_bias: u64,
+    /// Where its code lies.
+    pub code: CodeRange,
+    /// What it is.
+    pub kind: ModuleKind,
+}
+
+/// Run-time addresses from `start` up to, but not with, `end`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CodeRange {
+    /// The first address.
+    pub start: u64,
+    /// The address behind the last.
+    pub end: u64,
+}
+
+/// What a module is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum ModuleKind {
+    /// The program.
+    MainExecutable,
+    /// A shared object.
+    Library,
+    /// The kernel's vDSO, which has no file.
+    Vdso,
+}
+
+/// Texts that tasks and threads name by number.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Strings(pub Vec<String>);
+
+/// The number of a text in a reply; 0 is no text.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct StringId(pub u32);
+
+/// Stacks that tasks and threads name by number.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Stacks(pub Vec<Vec<u64>>);
+
+/// The number of a stack in a reply, from 0.
+///
+/// A stack is the instruction pointer, then the return addresses, the innermost first.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct StackId(pub u32);
+
+/// A tracked future.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Task {
+    /// Its number, unique in the process and never reused.
+    pub id: u64,
+    /// The task or span that it was made in or is polled by; 0 if there is none.
+    pub parent: u64,
+    /// What it is.
+    pub kind: TaskKind,
+    /// The name it was given.
+    pub name: StringId,
+    /// The type of its future.
+    pub future_type: StringId,
+    /// Where it was spawned or tracked.
+    pub site: SourceLocation,
+    /// The name of the tokio runtime that polls it.
+    pub runtime: StringId,
+    /// The time since it was made, in nanoseconds.
+    pub age_ns: u64,
+    /// How often it was polled.
+    pub polls: u64,
+    /// What it is doing.
+    pub state: TaskState,
+    /// Whether anything can wake it, where that was found out.
+    pub waker: WakerState,
+    /// How `leaves` came about.
+    pub obtained: Obtained,
+    /// One stack for each place where it waits.
+    pub leaves: Vec<Leaf>,
+}
+
+/// What a tracked future is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum TaskKind {
+    /// A future that an executor polls on its own.
+    Task,
+    /// A future inside a task.
+    Span,
+    /// A closure on a blocking pool.
+    Blocking,
+}
+
+/// A place in the source; `file` is 0 where it is not known.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct SourceLocation {
+    /// The file as the compiler saw it.
+    pub file: StringId,
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, from 1.
+    pub column: u32,
+}
+
+/// What a tracked future is doing.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum TaskState {
+    /// Made, and not polled yet.
+    New {
+        /// The time since it was made, in nanoseconds.
+        since_ns: u64,
+    },
+    /// Polled, and waiting to be woken.
+    Suspended {
+        /// The time since its last poll ended, in nanoseconds.
+        since_ns: u64,
+    },
+    /// Inside a poll.
+    Running {
+        /// The time since that poll began, in nanoseconds.
+        since_ns: u64,
+        /// The thread it runs on, as the target numbers it.
+        tid: i32,
+    },
+    /// Woken by the dump and not polled by its deadline: its executor has no thread for it.
+    Starved {
+        /// The time since its last poll ended, in nanoseconds.
+        since_ns: u64,
+    },
+}
+
+/// Whether anything can wake a suspended task.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum WakerState {
+    /// It was not probed, or its poll did not end in a wait.
+    NotKnown,
+    /// Its last poll registered wakers, and some are still held.
+    Held(u32),
+    /// Its last poll registered no waker, or all were dropped without a wake: by the contract of
+    /// `Future` nothing can wake it again.
+    None,
+}
+
+/// How the stacks of a task came about.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Obtained {
+    /// There are none.
+    NotCaptured,
+    /// By one extra poll of the task itself.
+    Probed,
+}
+
+/// One place where a task waits.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct Leaf {
+    /// The way from the await point to the task's root.
+    pub stack: StackId,
+    /// Whether the stack reaches the root.
+    pub end: LeafEnd,
+}
+
+/// Where the unwinding of a stack ended.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum LeafEnd {
+    /// At the root.
+    Complete,
+    /// At the end of the copied bytes.
+    Truncated,
+    /// At a frame without unwind information.
+    Lost,
+}
+
+/// An OS thread.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Thread {
+    /// Its number as the target sees it.
+    pub tid: i32,
+    /// Its name.
+    pub name: String,
+    /// The state letter of `/proc/PID/task/TID/stat`.
+    pub state: char,
+    /// The kernel function that it sleeps in, where the kernel tells.
+    pub wchan: Option<String>,
+    /// The number of the system call that it is in, where the kernel tells.
+    pub syscall: Option<i64>,
+    /// Processor time used, in clock ticks.
+    pub cpu_ticks: u64,
+    /// Its stack, or why there is none.
+    pub capture: ThreadCapture,
+}
+
+/// The stack of a thread, or why there is none.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum ThreadCapture {
+    /// It was taken.
+    Stack(Leaf),
+    /// It is a thread of the agent itself.
+    Agent,
+    /// It blocks the signal that the agent uses.
+    SignalBlocked,
+    /// It did not handle the signal in time.
+    NoAnswer,
+    /// The dump's time was up before its turn.
+    NoTime,
+    /// Another part of the process took the signal over.
+    HandlerReplaced,
+    /// The system refused something that the capture needs; an errno.
+    Failed(i32),
+    /// Thread stacks are switched off, or not supported here.
+    Off,
+}
+
+/// The end of an answer.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct End {
+    /// Sentences that say what is missing and why; empty where the answer is whole.
+    pub gaps: Vec<String>,
+}
+
+/// An answer that is not given.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Refused {
+    /// Why.
+    pub why: Refusal,
+    /// A sentence for the user.
+    pub message: String,
+}
+
+/// Why an answer is not given.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Refusal {
+    /// The agent serves as many clients as it may; ask again.
+    Busy,
+    /// The user may not ask this agent.
+    Permission,
+    /// The request is not one that this agent knows.
+    Unsupported,
+    /// The service's author switched it off.
+    Disabled,
+    /// It went wrong.
+    Failed,
+}
+
+impl Reply {
+    /// Sends the frame.
+    ///
+    /// # Errors
+    /// When the stream fails or the body is longer than [`MAX_REPLY`].
+    pub fn send(&self, stream: &mut impl Write) -> Result<(), ProtocolError> {
+        let (kind, body) = self.encode()?;
+        write_frame(stream, kind, &body)
+    }
+
+    fn encode(&self) -> Result<(FrameKind, Vec<u8>), ProtocolError> {
+        macro_rules! body {
+            ($kind:expr, $message:expr) => {
+                Ok(($kind, codec::encode($kind, $message)?))
+            };
+        }
+        match self {
+            Self::Summary(message) => body!(FrameKind::SUMMARY, message),
+            Self::Stats(message) => body!(FrameKind::STATS, message),
+            Self::Process(message) => body!(FrameKind::PROCESS, message),
+            Self::Modules(message) => body!(FrameKind::MODULES, message),
+            Self::Strings(message) => body!(FrameKind::STRINGS, message),
+            Self::Stacks(message) => body!(FrameKind::STACKS, message),
+            Self::Tasks(message) => body!(FrameKind::TASKS, message),
+            Self::Threads(message) => body!(FrameKind::THREADS, message),
+            Self::End(message) => body!(FrameKind::END, message),
+            Self::Refused(message) => body!(FrameKind::REFUSED, message),
+            Self::Unknown(kind) => Err(ProtocolError::Unexpected(kind.0)),
+        }
+    }
+
+    /// Receives one frame of an answer.
+    ///
+    /// # Errors
+    /// When the stream fails or what arrives is no frame, or not what its kind says.
+    pub fn receive(stream: &mut impl Read) -> Result<Self, ProtocolError> {
+        let frame = read_frame(stream, MAX_REPLY)?;
+        let (kind, body) = (frame.kind, frame.body.as_slice());
+        Ok(match kind {
+            FrameKind::SUMMARY => Self::Summary(codec::decode(kind, body)?),
+            FrameKind::STATS => Self::Stats(codec::decode(kind, body)?),
+            FrameKind::PROCESS => Self::Process(codec::decode(kind, body)?),
+            FrameKind::MODULES => Self::Modules(codec::decode(kind, body)?),
+            FrameKind::STRINGS => Self::Strings(codec::decode(kind, body)?),
+            FrameKind::STACKS => Self::Stacks(codec::decode(kind, body)?),
+            FrameKind::TASKS => Self::Tasks(codec::decode(kind, body)?),
+            FrameKind::THREADS => Self::Threads(codec::decode(kind, body)?),
+            FrameKind::END => Self::End(codec::decode(kind, body)?),
+            FrameKind::REFUSED => Self::Refused(codec::decode(kind, body)?),
+            FrameKind::HELLO | FrameKind::REQUEST => {
+                return Err(ProtocolError::Unexpected(kind.0));
+            }
+            _ => Self::Unknown(kind),
+        })
+    }
+}
