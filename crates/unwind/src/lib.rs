@@ -1,0 +1,27 @@
+//! The modules of this process, and stack slices turned into return addresses.
+//!
+//! Runs in the target, on the agent's thread, in normal context: it allocates, and nothing here may be called from a
+//! signal handler or a waker. What it reads is either memory that this process mapped and keeps (the main executable)
+//! or a private copy, so that a `dlclose` at any moment does no harm; stack contents come as bytes that were copied
+//! before and are treated as hostile.
+//!
+//! ```
+//! use rtops_unwind::{Outcome, Registers, StackSlice, Unwinder};
+//!
+//! let mut unwinder = Unwinder::new();
+//! unwinder.refresh();
+//! let slice = StackSlice { registers: Registers { ip: 0, sp: 4096, bp: 0 }, bytes: &[] };
+//! let mut addresses = Vec::new();
+//! assert_eq!(unwinder.unwind(&slice, None, &mut addresses), Outcome::Lost);
+//! assert_eq!(addresses, [0]);
+//! ```
+
+mod arch;
+mod dedup;
+mod modules;
+mod sys;
+mod unwind;
+
+pub use dedup::{StackId, StackTable};
+pub use modules::{Module, ModuleKind};
+pub use unwind::{MAX_FRAMES, Outcome, Registers, StackSlice, Unwinder};

@@ -1,0 +1,87 @@
+//! What a loaded ELF file is to the rest: where it is, which build it is, how to unwind through it.
+
+use std::fmt;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+/// A loaded ELF file. Addresses are those of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// Where it was loaded from, lossily converted: what `/proc/self/exe` names for the main
+    /// executable (with ` (deleted)` behind it when it was replaced), `[vdso]` for the vDSO.
+    pub path: String,
+    /// The GNU build-id; empty when there is none.
+    pub build_id: Vec<u8>,
+    /// What was added to the addresses in the file, modulo 2⁶⁴; 0 for a fixed-address executable.
+    pub load_bias: u64,
+    /// From the start of the lowest to the end of the highest executable segment.
+    pub code: Range<u64>,
+    /// What kind of module it is.
+    pub kind: ModuleKind,
+}
+
+/// What kind of module it is, which decides where its file is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ModuleKind {
+    /// The program itself.
+    MainExecutable,
+    /// A shared library, linked or opened later; also the dynamic loader.
+    Library,
+    /// Code that the kernel maps into every process; it has no file.
+    Vdso,
+}
+
+/// A module together with what only unwinding needs.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) module: Module,
+    /// The lowest address of a segment, as the file states it.
+    pub(crate) base_svma: u64,
+    /// `None` when the file has no usable unwind information.
+    pub(crate) unwind: Option<UnwindSections>,
+}
+
+/// `.eh_frame_hdr` and `.eh_frame`; the ranges are addresses as the file states them.
+#[derive(Debug)]
+pub(crate) struct UnwindSections {
+    pub(crate) header: Section,
+    pub(crate) header_svma: Range<u64>,
+    pub(crate) frames: Section,
+    pub(crate) frames_svma: Range<u64>,
+}
+
+/// Bytes of a section that stay valid whatever is unloaded.
+pub(crate) enum Section {
+    /// Of the main executable, which is never unmapped.
+    Borrowed(&'static [u8]),
+    /// Of any other module: a range of one copy that all of them share.
+    Copied(Arc<Vec<u8>>, Range<usize>),
+}
+
+impl Default for Section {
+    fn default() -> Self {
+        Self::Borrowed(&[])
+    }
+}
+
+impl Deref for Section {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Copied(bytes, range) => bytes.get(range.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Debug for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let origin = match self {
+            Self::Borrowed(_) => "Borrowed",
+            Self::Copied(..) => "Copied",
+        };
+        write!(f, "{origin}({} bytes)", self.len())
+    }
+}

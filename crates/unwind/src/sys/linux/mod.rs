@@ -1,0 +1,82 @@
+//! The modules of this process, by `dl_iterate_phdr`.
+
+mod copy;
+mod elf;
+mod objects;
+mod trampoline;
+
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use self::copy::{Copies, Record, SectionPlace};
+pub(crate) use self::trampoline::signal_trampoline;
+use super::Generation;
+use crate::modules::{Loaded, Module, ModuleKind, Section, UnwindSections};
+
+/// A library may be loaded between measuring and copying; so many races in a row are not plausible.
+const MAX_ATTEMPTS: usize = 8;
+
+pub(crate) fn generation() -> Option<Generation> {
+    objects::generation()
+}
+
+/// Every module, in the loader's order. A module whose headers make no sense comes without unwind
+/// information, or not at all if it has no code.
+///
+/// The loader's lock is held while its list is walked, and an allocator may take that lock itself.
+/// Hence nothing is allocated during a walk: one walk measures, the next copies into what was
+/// reserved, and if the list has grown meanwhile they are repeated.
+pub(crate) fn loaded() -> Vec<Loaded> {
+    let mut copies = Copies::default();
+    for _ in 0..MAX_ATTEMPTS {
+        objects::for_each(|object| copies.add(object));
+        if copies.complete() {
+            break;
+        }
+        copies.reserve_and_clear();
+    }
+    let (records, bytes) = copies.finish();
+    let bytes = Arc::new(bytes);
+    records
+        .into_iter()
+        .map(|record| to_loaded(record, &bytes))
+        .collect()
+}
+
+fn to_loaded(record: Record, bytes: &Arc<Vec<u8>>) -> Loaded {
+    let path = match record.kind {
+        ModuleKind::MainExecutable => executable_path(),
+        ModuleKind::Vdso => "[vdso]".to_owned(),
+        ModuleKind::Library => {
+            String::from_utf8_lossy(bytes.get(record.path).unwrap_or_default()).into_owned()
+        }
+    };
+    let section = |place: SectionPlace| match place {
+        SectionPlace::Static(bytes) => Section::Borrowed(bytes),
+        SectionPlace::Copied(range) => Section::Copied(Arc::clone(bytes), range),
+    };
+    Loaded {
+        module: Module {
+            path,
+            build_id: bytes.get(record.build_id).unwrap_or_default().to_vec(),
+            load_bias: record.load_bias,
+            code: record.code,
+            kind: record.kind,
+        },
+        base_svma: record.base_svma,
+        unwind: record.unwind.map(|(header, frames)| UnwindSections {
+            header_svma: header.svma,
+            header: section(header.place),
+            frames_svma: frames.svma,
+            frames: section(frames.place),
+        }),
+    }
+}
+
+fn executable_path() -> String {
+    match std::fs::read_link("/proc/self/exe") {
+        Ok(path) => String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned(),
+        // Without /proc the loader's name of the program is all there is, and it is empty.
+        Err(_) => String::new(),
+    }
+}

@@ -1,0 +1,314 @@
+//! Stack slice → return addresses.
+
+use std::ops::Range;
+
+use framehop::{
+    Error, ExplicitModuleSectionInfo, FrameAddress, Module as FramehopModule, Unwinder as _,
+};
+
+use crate::arch;
+use crate::modules::{Loaded, Module, Section};
+use crate::sys::{self, Generation};
+
+/// A longer stack is cut here and marked [`Outcome::TooDeep`].
+pub const MAX_FRAMES: usize = 512;
+
+/// Neither code nor stacks lie outside. framehop subtracts from such values without a check.
+const ADDRESSES: Range<u64> = 4096..1 << 56;
+
+/// The registers at the instant of a capture, as far as unwinding needs them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registers {
+    /// The instruction pointer.
+    pub ip: u64,
+    /// The stack pointer.
+    pub sp: u64,
+    /// The frame pointer.
+    pub bp: u64,
+}
+
+/// A copy of stack memory.
+#[derive(Clone, Copy, Debug)]
+pub struct StackSlice<'a> {
+    /// The registers when it was made.
+    pub registers: Registers,
+    /// The memory from `registers.sp` upwards.
+    pub bytes: &'a [u8],
+}
+
+/// Why unwinding stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The outermost frame of the thread was reached: the stack is complete.
+    Root,
+    /// The frame that holds the base was reached: the stack is complete down to there.
+    Base,
+    /// A frame reaches past the end of the slice, or the stack goes on elsewhere: below a signal
+    /// handler that runs on an alternate stack.
+    Truncated,
+    /// The stack has more than [`MAX_FRAMES`] frames.
+    TooDeep,
+    /// The last address lies in code without unwind information (generated code, hand-written
+    /// assembly), or the stack makes no sense there.
+    Lost,
+}
+
+/// Unwinds stack slices of this process.
+///
+/// Holds a copy of the unwind tables of all libraries (some 100 KiB for libc), from
+/// [`Unwinder::refresh`] until it is dropped.
+pub struct Unwinder {
+    modules: Vec<Module>,
+    /// The code of modules with unwind information, sorted by start.
+    unwindable: Vec<Range<u64>>,
+    generation: Option<Generation>,
+    signal_trampoline: Option<u64>,
+    rules: arch::Rules<Section>,
+    cache: arch::Cache,
+}
+
+impl std::fmt::Debug for Unwinder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unwinder")
+            .field("modules", &self.modules)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Unwinder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Unwinder {
+    /// An unwinder that knows no module yet: call [`Unwinder::refresh`] before each dump.
+    pub fn new() -> Self {
+        Self {
+            modules: Vec::new(),
+            unwindable: Vec::new(),
+            generation: None,
+            signal_trampoline: None,
+            rules: arch::Rules::new(),
+            cache: arch::Cache::new(),
+        }
+    }
+
+    /// Reads the modules of this process anew if any was loaded or unloaded since the last time.
+    ///
+    /// Takes the dynamic loader's lock for a moment: a microsecond when nothing changed.
+    pub fn refresh(&mut self) {
+        // A handler may have been installed since, without any module.
+        if self.signal_trampoline.is_none() {
+            self.signal_trampoline = sys::signal_trampoline();
+        }
+        // Taken first: a module that comes between the two calls is then seen as a change later.
+        let generation = sys::generation();
+        if generation.is_some() && generation == self.generation {
+            return;
+        }
+        self.load(sys::loaded());
+        self.generation = generation;
+    }
+
+    /// The modules as of the last refresh, in the loader's order.
+    pub fn modules(&self) -> &[Module] {
+        &self.modules
+    }
+
+    /// Appends the frames of `slice` to `out`, innermost first: the instruction pointer, then return
+    /// addresses as they are (to look one up, subtract 1), [`MAX_FRAMES`] at most.
+    ///
+    /// Code that a signal interrupted appears behind the handler and libc's trampoline, with 1 added to
+    /// its address so that the same subtraction fits.
+    ///
+    /// With `base`, a stack address, the frame whose area holds it is the last one; without, it goes
+    /// to the root of the thread.
+    pub fn unwind(
+        &mut self,
+        slice: &StackSlice<'_>,
+        base: Option<u64>,
+        out: &mut Vec<u64>,
+    ) -> Outcome {
+        let mut registers = slice.registers;
+        let mut frame = FrameAddress::from_instruction_pointer(registers.ip);
+        out.push(frame.address());
+        for _ in 1..MAX_FRAMES {
+            let step = if self.is_signal_trampoline(frame) {
+                leave_handler(slice, &mut registers)
+            } else {
+                self.step(slice, frame, &mut registers)
+            };
+            match step {
+                Step::Caller(_) if base.is_some_and(|base| registers.sp > base) => {
+                    return Outcome::Base;
+                }
+                Step::Caller(caller) => {
+                    let is_interrupted = !caller.is_return_address();
+                    out.push(caller.address() + u64::from(is_interrupted));
+                    frame = caller;
+                }
+                Step::Root => return Outcome::Root,
+                // The area of this frame reaches up to there, and so the base is inside it.
+                Step::PastEnd(address) if base.is_some_and(|base| address >= base) => {
+                    return Outcome::Base;
+                }
+                Step::PastEnd(_) | Step::OtherStack => return Outcome::Truncated,
+                Step::Lost => return Outcome::Lost,
+            }
+        }
+        Outcome::TooDeep
+    }
+
+    /// Goes from `frame` to its caller, whose registers it leaves in `registers`.
+    fn step(
+        &mut self,
+        slice: &StackSlice<'_>,
+        frame: FrameAddress,
+        registers: &mut Registers,
+    ) -> Step {
+        let sp = registers.sp;
+        if !ADDRESSES.contains(&sp) || !self.can_unwind(frame.address_for_lookup()) {
+            return Step::Lost;
+        }
+        if !ADDRESSES.contains(&registers.bp) {
+            // In this code it is no frame pointer, or the stack makes no sense. An address below
+            // every stack does for the first case, and ends the second.
+            registers.bp = ADDRESSES.start;
+        }
+        let mut state = arch::to_rules(*registers);
+        let mut memory = Memory::new(slice);
+        let mut read = |address| memory.read(address);
+        let step = self
+            .rules
+            .unwind_frame(frame, &mut state, &mut self.cache, &mut read);
+        if let Some(address) = memory.past_end {
+            self.forget_guess(&step, address);
+            return Step::PastEnd(address);
+        }
+        *registers = arch::from_rules(&state);
+        match step {
+            Ok(Some(address)) if registers.sp > sp && ADDRESSES.contains(&address) => {
+                FrameAddress::from_return_address(address).map_or(Step::Lost, Step::Caller)
+            }
+            Ok(None) => Step::Root,
+            Ok(Some(_)) | Err(_) => Step::Lost,
+        }
+    }
+
+    fn is_signal_trampoline(&self, frame: FrameAddress) -> bool {
+        frame.is_return_address() && Some(frame.address()) == self.signal_trampoline
+    }
+
+    /// framehop guesses by frame pointers where it has no unwind information, and what it yields then
+    /// may be no caller at all: such code is not handed to it.
+    fn can_unwind(&self, lookup_address: u64) -> bool {
+        let after = self
+            .unwindable
+            .partition_point(|code| code.start <= lookup_address);
+        after
+            .checked_sub(1)
+            .and_then(|index| self.unwindable.get(index))
+            .is_some_and(|code| code.contains(&lookup_address))
+    }
+
+    /// When a computed rule fails for want of memory, framehop caches its frame pointer guess for that
+    /// address instead. A plain rule that fails reports the very address; all else throws the cache away.
+    fn forget_guess(&mut self, step: &Result<Option<u64>, Error>, past_end: u64) {
+        if *step != Err(Error::CouldNotReadStack(past_end)) {
+            self.cache = arch::Cache::new();
+        }
+    }
+
+    fn load(&mut self, loaded: Vec<Loaded>) {
+        self.modules.clear();
+        self.unwindable.clear();
+        self.rules = arch::Rules::new();
+        for Loaded {
+            module,
+            base_svma,
+            unwind,
+        } in loaded
+        {
+            if let Some(unwind) = unwind {
+                self.unwindable.push(module.code.clone());
+                self.rules.add_module(FramehopModule::new(
+                    String::new(),
+                    module.code.clone(),
+                    module.load_bias.wrapping_add(base_svma),
+                    ExplicitModuleSectionInfo {
+                        base_svma,
+                        eh_frame_hdr: Some(unwind.header),
+                        eh_frame_hdr_svma: Some(unwind.header_svma),
+                        eh_frame: Some(unwind.frames),
+                        eh_frame_svma: Some(unwind.frames_svma),
+                        ..ExplicitModuleSectionInfo::default()
+                    },
+                ));
+            }
+            self.modules.push(module);
+        }
+        self.unwindable.sort_by_key(|code| code.start);
+    }
+}
+
+/// Where one step led to.
+enum Step {
+    Caller(FrameAddress),
+    Root,
+    /// It needed the memory at this address, which lies behind the slice.
+    PastEnd(u64),
+    /// The caller is on a stack that the slice is no part of.
+    OtherStack,
+    Lost,
+}
+
+/// From a signal handler to the code that it interrupted. (framehop doesn't know such frames.)
+fn leave_handler(slice: &StackSlice<'_>, registers: &mut Registers) -> Step {
+    let sp = registers.sp;
+    let mut memory = Memory::new(slice);
+    let interrupted = arch::interrupted(sp, |address| memory.read(address));
+    match (interrupted, memory.past_end) {
+        (Ok(interrupted), _) if ADDRESSES.contains(&interrupted.ip) => {
+            *registers = interrupted;
+            if registers.sp <= sp {
+                return Step::OtherStack;
+            }
+            Step::Caller(FrameAddress::from_instruction_pointer(registers.ip))
+        }
+        (Err(()), Some(address)) => Step::PastEnd(address),
+        _ => Step::Lost,
+    }
+}
+
+/// The slice as memory that framehop reads words from.
+struct Memory<'a> {
+    slice: &'a StackSlice<'a>,
+    /// The first address asked for that lies behind the slice.
+    past_end: Option<u64>,
+}
+
+impl<'a> Memory<'a> {
+    fn new(slice: &'a StackSlice<'a>) -> Self {
+        Self {
+            slice,
+            past_end: None,
+        }
+    }
+
+    fn read(&mut self, address: u64) -> Result<u64, ()> {
+        let offset = address.checked_sub(self.slice.registers.sp).ok_or(())?;
+        let word = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| self.slice.bytes.get(offset..))
+            .and_then(|bytes| bytes.first_chunk::<8>());
+        match word {
+            Some(word) => Ok(u64::from_ne_bytes(*word)),
+            None => {
+                self.past_end.get_or_insert(address);
+                Err(())
+            }
+        }
+    }
+}
