@@ -1,0 +1,10 @@
+//! Linux on x86_64.
+
+mod handler;
+mod maps;
+mod memory;
+mod signal;
+
+pub(crate) use self::maps::MapTable;
+pub(crate) use self::memory::{discard, map, wait, wake};
+pub(crate) use self::signal::{current_tid, handler_in_place, install, note_pid, send};
