@@ -1,0 +1,82 @@
+//! What tracking costs, each figure beside the same work without it.
+//!
+//! `cargo bench -p rtops-tasks`
+
+use std::{
+    future::Future,
+    hint::black_box,
+    panic::Location,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use divan::Bencher;
+use rtops_tasks::{Kind, Track, Tracked};
+
+fn main() {
+    divan::main();
+}
+
+/// Never ready, and does as little as a poll can.
+struct Idle(u64);
+
+impl Future for Idle {
+    type Output = ();
+
+    #[inline(never)]
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        self.0 = black_box(self.0 + 1);
+        Poll::Pending
+    }
+}
+
+#[divan::bench]
+fn poll_bare(bencher: Bencher) {
+    let mut future = Box::pin(Idle(0));
+    let mut context = Context::from_waker(Waker::noop());
+    bencher.bench_local(|| black_box(future.as_mut()).poll(&mut context));
+}
+
+#[divan::bench]
+fn poll_tracked(bencher: Bencher) {
+    let mut future = Box::pin(Idle(0).tracked("idle"));
+    let mut context = Context::from_waker(Waker::noop());
+    bencher.bench_local(|| black_box(future.as_mut()).poll(&mut context));
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a current-thread runtime needs no driver")
+}
+
+const TASKS: usize = 1000;
+
+/// A thousand tasks spawned, run and joined.
+#[divan::bench]
+fn spawn_1000_bare(bencher: Bencher) {
+    let runtime = runtime();
+    bencher.bench_local(|| {
+        runtime.block_on(async {
+            for _ in 0..TASKS {
+                tokio::spawn(async { black_box(1) });
+            }
+            tokio::task::yield_now().await;
+        });
+    });
+}
+
+/// The same, each tracked.
+#[divan::bench]
+fn spawn_1000_tracked(bencher: Bencher) {
+    let runtime = runtime();
+    bencher.bench_local(|| {
+        runtime.block_on(async {
+            for _ in 0..TASKS {
+                let future = async { black_box(1) };
+                tokio::spawn(Tracked::new(future, None, Kind::Task, Location::caller()));
+            }
+            tokio::task::yield_now().await;
+        });
+    });
+}

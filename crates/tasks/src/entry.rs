@@ -1,0 +1,377 @@
+//! What is known of one tracked future.
+
+use std::{
+    borrow::Cow,
+    panic::Location,
+    sync::{
+        Mutex, MutexGuard, PoisonError, TryLockError,
+        atomic::{
+            AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    task::Waker,
+    time::Duration,
+};
+
+use crate::{
+    clock::Monotonic,
+    local::LOCAL,
+    probe::{Ticket, is_probing},
+};
+
+/// The number of a tracked future, unique in the process and never reused.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct TaskId(u64);
+
+impl TaskId {
+    /// No task.
+    pub const NONE: Self = Self(0);
+
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number; 0 for no task.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// What a tracked future is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// A future that an executor polls on its own.
+    Task,
+    /// A future that is polled inside another tracked future.
+    Span,
+    /// A closure on a blocking pool.
+    Blocking,
+    /// Not decided: the first poll shows whether it is a task or a span.
+    Undecided,
+}
+
+impl Kind {
+    const fn from_raw(raw: u8) -> Self {
+        match raw {
+            0 => Self::Task,
+            1 => Self::Span,
+            2 => Self::Blocking,
+            _ => Self::Undecided,
+        }
+    }
+
+    const fn raw(self) -> u8 {
+        match self {
+            Self::Task => 0,
+            Self::Span => 1,
+            Self::Blocking => 2,
+            Self::Undecided => 3,
+        }
+    }
+}
+
+/// The name that a tracked future was given.
+pub type Name = Option<Cow<'static, str>>;
+
+/// Which runtime polls a task, in the words of whoever set
+/// [`set_runtime_probe`](crate::set_runtime_probe); 0 for unknown.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub struct RuntimeTag(pub u32);
+
+/// What is known of one tracked future. Shared by the future, the registry and its wakers.
+///
+/// Fields that change are written by the polling thread alone, with plain stores: a poll has no
+/// read-modify-write on them. Whoever looks on sees values that may be one poll apart.
+pub struct Entry {
+    id: TaskId,
+    name: Name,
+    future_type: fn() -> &'static str,
+    site: &'static Location<'static>,
+    created: Monotonic,
+    parent: AtomicU64,
+    /// While polled: when that poll began. Else: when the last poll ended.
+    since: AtomicU64,
+    polls: AtomicU64,
+    /// The thread that polls it; 0 while suspended.
+    tid: AtomicI32,
+    runtime: AtomicU32,
+    /// The executor's waker of the latest poll.
+    waker: Mutex<Option<Waker>>,
+    pub(crate) ticket: Ticket,
+    /// Probing wakers in existence.
+    pub(crate) live_wakers: AtomicU32,
+    /// A probing waker was used since the last probe began.
+    pub(crate) woken: AtomicBool,
+    /// Counts probes, so that two in a row hand out wakers that differ.
+    pub(crate) generation: AtomicU8,
+    kind: AtomicU8,
+    finished: AtomicBool,
+    pub(crate) shard: u8,
+    pub(crate) slot: u32,
+}
+
+/// What a future is when it is entered into the registry.
+pub(crate) struct Birth {
+    pub(crate) name: Name,
+    pub(crate) kind: Kind,
+    pub(crate) future_type: fn() -> &'static str,
+    pub(crate) site: &'static Location<'static>,
+}
+
+impl Entry {
+    pub(crate) fn new(birth: Birth, id: TaskId, parent: TaskId, shard: u8, slot: u32) -> Self {
+        let created = Monotonic::now();
+        Self {
+            id,
+            name: birth.name,
+            future_type: birth.future_type,
+            site: birth.site,
+            created,
+            parent: AtomicU64::new(parent.get()),
+            since: AtomicU64::new(created.as_nanos()),
+            polls: AtomicU64::new(0),
+            tid: AtomicI32::new(0),
+            runtime: AtomicU32::new(0),
+            waker: Mutex::new(None),
+            ticket: Ticket::none(),
+            live_wakers: AtomicU32::new(0),
+            woken: AtomicBool::new(false),
+            generation: AtomicU8::new(0),
+            kind: AtomicU8::new(birth.kind.raw()),
+            finished: AtomicBool::new(false),
+            shard,
+            slot,
+        }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// The name it was given.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The type of the future or closure.
+    #[must_use]
+    pub fn future_type(&self) -> &'static str {
+        (self.future_type)()
+    }
+
+    /// Where it was spawned or tracked.
+    #[must_use]
+    pub const fn site(&self) -> &'static Location<'static> {
+        self.site
+    }
+
+    /// What it is; [`Kind::Undecided`] before the first poll of one that may be either.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        Kind::from_raw(self.kind.load(Relaxed))
+    }
+
+    /// For a span the future that polls it, else the one that it was made in.
+    #[must_use]
+    pub fn parent(&self) -> TaskId {
+        TaskId(self.parent.load(Relaxed))
+    }
+
+    /// The runtime that polls it.
+    #[must_use]
+    pub fn runtime(&self) -> RuntimeTag {
+        RuntimeTag(self.runtime.load(Relaxed))
+    }
+
+    /// How often it was polled; probes do not count.
+    #[must_use]
+    pub fn polls(&self) -> u64 {
+        self.polls.load(Relaxed)
+    }
+
+    /// The time since it was made.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        Monotonic::now().since(self.created)
+    }
+
+    /// The time since its poll began, or since its last poll ended.
+    #[must_use]
+    pub fn in_state_for(&self) -> Duration {
+        Monotonic::now().since(Monotonic::from_nanos(self.since.load(Relaxed)))
+    }
+
+    /// The thread that polls it now.
+    #[must_use]
+    pub fn polled_by(&self) -> Option<i32> {
+        Some(self.tid.load(Relaxed)).filter(|tid| *tid != 0)
+    }
+
+    /// Whether it has ended or was dropped.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.finished.load(SeqCst)
+    }
+
+    pub(crate) fn decide(&self, kind: Kind, parent: TaskId) {
+        self.kind.store(kind.raw(), Relaxed);
+        self.parent.store(parent.get(), Relaxed);
+    }
+
+    pub(crate) fn set_runtime(&self, runtime: RuntimeTag) {
+        self.runtime.store(runtime.0, Relaxed);
+    }
+
+    /// Keeps the waker of this poll, unless it is the one that is kept already. `last` is the
+    /// caller's note of which that is. Returns whether the waker of this poll is kept now.
+    #[inline]
+    pub(crate) fn keep_waker(&self, last: &mut WakerId, waker: &Waker) -> bool {
+        *last == WakerId::of(waker) || self.replace_waker(last, waker)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn replace_waker(&self, last: &mut WakerId, waker: &Waker) -> bool {
+        // A probed parent hands its probing waker down: not one to keep, it leads back to the
+        // parent's executor waker, which the last ordinary poll left here.
+        if is_probing(waker) {
+            return false;
+        }
+        let id = WakerId::of(waker);
+        // Cloning may run the executor's code, so it is done outside the lock; so is dropping.
+        let mut other = Some(waker.clone());
+        // Somebody who holds the lock is cloning the older waker. The poll does not wait for
+        // that: `last` stays as it is, and the next poll tries again.
+        let Some(mut kept) = self.try_lock_waker() else {
+            return false;
+        };
+        std::mem::swap(&mut *kept, &mut other);
+        drop(kept);
+        *last = id;
+        true
+    }
+
+    /// The executor's waker of the latest poll.
+    ///
+    /// The lock is held for the time of one clone and never while foreign code is woken.
+    pub(crate) fn executor_waker(&self) -> Option<Waker> {
+        let waker = self.lock_waker().clone();
+        if self.is_finished() {
+            // `finish` found the lock taken and left this to us.
+            let last = self.lock_waker().take();
+            drop(last);
+        }
+        waker
+    }
+
+    /// Marks it as ended and lets go of its waker, which may keep the task's memory alive.
+    pub(crate) fn finish(&self) {
+        self.finished.store(true, SeqCst);
+        let waker = self.try_lock_waker().and_then(|mut kept| kept.take());
+        drop(waker);
+    }
+
+    fn lock_waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_lock_waker(&self) -> Option<MutexGuard<'_, Option<Waker>>> {
+        match self.waker.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("kind", &self.kind())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which waker a future was polled with last. Only compared, never followed: the clone that the
+/// entry keeps sees to it that no other waker can have the same two pointers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct WakerId {
+    data: usize,
+    vtable: usize,
+}
+
+impl WakerId {
+    #[inline]
+    fn of(waker: &Waker) -> Self {
+        Self {
+            data: waker.data().addr(),
+            vtable: std::ptr::from_ref(waker.vtable()).addr(),
+        }
+    }
+}
+
+/// A poll under way: notes its start, and its end when dropped, be it by a panic.
+pub(crate) struct Polling<'a> {
+    entry: &'a Entry,
+    outer: TaskId,
+    at_end: AtEnd,
+}
+
+/// What the end of a poll does to the time that the entry shows.
+#[derive(Clone, Copy)]
+pub(crate) enum AtEnd {
+    /// The task has come to a new wait, or may have.
+    Restart,
+    /// Only a dump wanted this poll: the task waits as long as it did before.
+    Restore(u64),
+}
+
+impl<'a> Polling<'a> {
+    /// An ordinary poll.
+    #[inline]
+    pub(crate) fn begin(entry: &'a Entry) -> Self {
+        entry
+            .polls
+            .store(entry.polls.load(Relaxed).wrapping_add(1), Relaxed);
+        Self::enter(entry, AtEnd::Restart)
+    }
+
+    /// A poll that only a dump asked for.
+    pub(crate) fn begin_asked(entry: &'a Entry) -> Self {
+        Self::enter(entry, AtEnd::Restore(entry.since.load(Relaxed)))
+    }
+
+    #[inline]
+    fn enter(entry: &'a Entry, at_end: AtEnd) -> Self {
+        entry.since.store(Monotonic::now().as_nanos(), Relaxed);
+        let outer = LOCAL.with(|local| {
+            entry.tid.store(local.tid(), Relaxed);
+            local.current.replace(entry.id)
+        });
+        Self {
+            entry,
+            outer,
+            at_end,
+        }
+    }
+}
+
+impl Drop for Polling<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let since = match self.at_end {
+            AtEnd::Restart => Monotonic::now().as_nanos(),
+            AtEnd::Restore(since) => since,
+        };
+        self.entry.since.store(since, Relaxed);
+        self.entry.tid.store(0, Relaxed);
+        LOCAL.with(|local| local.current.set(self.outer));
+    }
+}

@@ -1,0 +1,61 @@
+//! What a thread knows of the tracked future that it polls.
+
+use std::{
+    cell::Cell,
+    ptr,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
+
+use nix::unistd::gettid;
+
+use crate::{entry::TaskId, probe::Frame, registry::SHARDS};
+
+/// The state of one thread. It needs no destructor, so reading it never allocates, fails or
+/// registers anything, wherever in a thread's life that happens.
+pub(crate) struct Local {
+    /// The innermost tracked future that this thread is polling; 0 for none.
+    pub(crate) current: Cell<TaskId>,
+    /// The innermost probe under way on this thread.
+    pub(crate) probe: Cell<*const Frame>,
+    tid: Cell<i32>,
+    shard: Cell<u32>,
+}
+
+thread_local! {
+    pub(crate) static LOCAL: Local = const {
+        Local {
+            current: Cell::new(TaskId::NONE),
+            probe: Cell::new(ptr::null()),
+            tid: Cell::new(0),
+            shard: Cell::new(u32::MAX),
+        }
+    };
+}
+
+impl Local {
+    /// The kernel's number of this thread.
+    #[inline]
+    pub(crate) fn tid(&self) -> i32 {
+        match self.tid.get() {
+            0 => self.learn_tid(),
+            tid => tid,
+        }
+    }
+
+    #[cold]
+    fn learn_tid(&self) -> i32 {
+        let tid = gettid().as_raw();
+        self.tid.set(tid);
+        tid
+    }
+
+    /// The shard of the registry that this thread puts its entries into.
+    #[inline]
+    pub(crate) fn shard(&self) -> u32 {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        if self.shard.get() == u32::MAX {
+            self.shard.set(NEXT.fetch_add(1, Relaxed) % SHARDS);
+        }
+        self.shard.get()
+    }
+}

@@ -1,0 +1,67 @@
+//! What depends on the processor: reading the registers, and copying stack words.
+#![expect(
+    unsafe_code,
+    reason = "reads registers and copies stack memory that no Rust reference covers"
+)]
+
+/// The registers that unwinding starts from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Registers {
+    pub(super) ip: u64,
+    pub(super) sp: u64,
+    pub(super) bp: u64,
+}
+
+impl Registers {
+    /// Those of the calling function, into which this is inlined; `None` on a processor that
+    /// this module has no code for.
+    #[inline(always)]
+    pub(super) fn here() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let (ip, sp, bp): (u64, u64, u64);
+            // SAFETY: it reads three registers into others and touches neither memory nor flags.
+            unsafe {
+                std::arch::asm!(
+                    "lea {ip}, [rip]",
+                    "mov {sp}, rsp",
+                    "mov {bp}, rbp",
+                    ip = out(reg) ip,
+                    sp = out(reg) sp,
+                    bp = out(reg) bp,
+                    options(nomem, nostack, preserves_flags),
+                );
+            }
+            Some(Self { ip, sp, bp })
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        None
+    }
+}
+
+/// Copies `count` words from address `from`.
+///
+/// The copy is made by the processor's string instruction: the compiler knows nothing of the
+/// frames that are read, so there is no Rust object that this could read the wrong way.
+///
+/// # Safety
+/// `count` words are readable at `from` and writable at `to`, and the two do not overlap.
+#[inline(always)]
+pub(super) unsafe fn copy_words(from: u64, to: *mut u64, count: usize) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the direction flag is clear by the ABI; the caller vouches for both ranges.
+    unsafe {
+        std::arch::asm!(
+            "rep movsq",
+            inout("rcx") count => _,
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            options(nostack, preserves_flags),
+        );
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        // Unreachable in practice, as `Registers::here` gives nothing to copy from.
+        let _unused = (from, to, count);
+    }
+}

@@ -1,0 +1,428 @@
+//! A dump, from the side of the thread that asks for it.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    session::{Session, Verdict},
+    slots::{Geometry, Slots, StackCopy},
+    ticket::{Cause, DumpNumber, Wish},
+    waker::can_be_woken,
+};
+use crate::{
+    entry::{Entry, Kind},
+    registry,
+};
+
+/// How many woken tasks may be on their way at once: 100,000 woken together would hold every
+/// worker for a tenth of a second, this many hold it for under a millisecond.
+const WINDOW: usize = 256;
+/// For ordinary stacks.
+const SMALL: Geometry = Geometry {
+    places: 256,
+    bytes: 64 << 10,
+};
+/// For those that were cut at the size above.
+const LARGE: Geometry = Geometry {
+    places: 8,
+    bytes: 1 << 20,
+};
+/// A task that was woken this long ago and not polled gives up its place in the window.
+const PATIENCE: Duration = Duration::from_millis(10);
+/// The shortest such time, after whole windows passed without a poll.
+const LEAST_PATIENCE: Duration = Duration::from_micros(100);
+/// A poll that has lasted this long is not worth waiting for.
+const LONG_POLL: Duration = Duration::from_millis(50);
+/// A dump ends when nothing was polled for this long: the rest is starved.
+const GRACE: Duration = Duration::from_secs(1);
+/// The longest sleep of the driver; it is woken earlier when half a window is done.
+const NAP: Duration = Duration::from_millis(1);
+/// How often a task is asked again whose copies found no room.
+const RETRIES: u8 = 3;
+
+/// Takes what a dump copies, on the thread that called [`probe_all`].
+pub trait Sink {
+    /// A place where a future waits.
+    fn copied(&mut self, copy: &StackCopy<'_>);
+    /// All copies so far of the future with this number are void: it is probed again.
+    fn discard(&mut self, index: usize);
+}
+
+/// A tracked future, as the dump found it.
+#[derive(Debug)]
+pub struct Probed {
+    /// What is known of it.
+    pub entry: Arc<Entry>,
+    /// What it was doing.
+    pub state: ProbedState,
+    /// Whether anything can wake it.
+    pub wakers: Wakers,
+}
+
+/// What a tracked future was doing when a dump looked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProbedState {
+    /// It has ended, or was dropped, during the dump.
+    Ended,
+    /// It was never polled.
+    New,
+    /// It waits, and was probed.
+    Probed,
+    /// It waits, and could not be asked: no waker of its own is known.
+    Unasked,
+    /// It was woken and not polled.
+    Starved,
+    /// This thread is inside its poll.
+    Running(i32),
+}
+
+/// Whether anything can wake a future.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wakers {
+    /// It was not probed, or was polled again since.
+    NotKnown,
+    /// This many wakers of the probe are held.
+    Held(u32),
+    /// None: its poll registered no waker, or every one of them was dropped unused.
+    None,
+}
+
+/// Has every tracked future polled once more, hands the copies of their stacks to `sink`, and
+/// returns all of them in the order of their numbers.
+///
+/// Blocks until every future was polled or is known to be stuck, and not longer than `deadline`.
+/// Dumps are made one after the other; the wait for an earlier one counts.
+pub fn probe_all(deadline: Instant, sink: &mut dyn Sink) -> Vec<Probed> {
+    static DUMPS: Mutex<DumpNumber> = Mutex::new(DumpNumber::first());
+    let mut dump = DUMPS.lock().unwrap_or_else(PoisonError::into_inner);
+    let targets: Vec<_> = registry::collect().into_iter().map(Target::new).collect();
+    let mut driver = Driver {
+        targets,
+        truncated: Vec::new(),
+        deadline,
+    };
+    let all: Vec<usize> = (0..driver.targets.len()).collect();
+    *dump = dump.next();
+    driver.round(*dump, SMALL, &all, sink);
+    let truncated = std::mem::take(&mut driver.truncated);
+    if !truncated.is_empty() && Instant::now() < deadline {
+        *dump = dump.next();
+        for index in &truncated {
+            sink.discard(*index);
+        }
+        driver.round(*dump, LARGE, &truncated, sink);
+    }
+    drop(dump);
+    driver.targets.into_iter().map(Target::result).collect()
+}
+
+struct Driver {
+    targets: Vec<Target>,
+    /// Those of the present round with a copy that was cut.
+    truncated: Vec<usize>,
+    deadline: Instant,
+}
+
+struct Target {
+    entry: Arc<Entry>,
+    verdict: Verdict,
+    polls_at_probe: u64,
+    asked: bool,
+    retries: u8,
+}
+
+/// A task that was woken and has not been polled yet.
+struct Woken {
+    index: usize,
+    at: Instant,
+}
+
+impl Driver {
+    /// Probes the targets with these numbers.
+    fn round(&mut self, dump: DumpNumber, size: Geometry, indices: &[usize], sink: &mut dyn Sink) {
+        let Some(slots) = Slots::new(size) else {
+            return;
+        };
+        let session = Session::open(dump, self.targets.len(), slots);
+        for index in indices {
+            self.put_ticket(dump, *index);
+        }
+        Round {
+            queue: self.in_order(indices),
+            window: VecDeque::new(),
+            late: Vec::new(),
+            patience: PATIENCE,
+            last_progress: Instant::now(),
+            done: 0,
+            dump,
+            session: &session,
+        }
+        .run(self, sink);
+        for index in indices {
+            if let Some(target) = self.targets.get(*index) {
+                target.entry.ticket.take();
+            }
+        }
+        Session::close();
+        // A poll that ended after the last look is as good as the others.
+        self.drain(&session, sink);
+        for index in indices {
+            self.settle(&session, *index);
+        }
+    }
+
+    /// Tasks before spans, as most spans are seen in the probe of their task.
+    fn in_order(&self, indices: &[usize]) -> VecDeque<usize> {
+        let is_span = |index: &usize| {
+            self.targets
+                .get(*index)
+                .is_some_and(|target| target.entry.kind() == Kind::Span)
+        };
+        let (spans, tasks): (Vec<usize>, Vec<usize>) = indices.iter().partition(|i| is_span(i));
+        tasks.into_iter().chain(spans).collect()
+    }
+
+    fn put_ticket(&self, dump: DumpNumber, index: usize) {
+        if let (Some(target), Ok(number)) = (self.targets.get(index), u32::try_from(index)) {
+            target.entry.ticket.put(Wish {
+                dump,
+                index: number,
+                cause: Cause::Natural,
+            });
+        }
+    }
+
+    /// Wakes a target. Returns whether it is worth waiting for.
+    fn ask(&mut self, dump: DumpNumber, index: usize) -> bool {
+        let Some(target) = self.targets.get_mut(index) else {
+            return false;
+        };
+        if target.entry.is_finished() || target.entry.kind() == Kind::Blocking {
+            return false;
+        }
+        let Some(waker) = target.entry.executor_waker() else {
+            return false;
+        };
+        if let Ok(number) = u32::try_from(index) {
+            target.entry.ticket.mark_asked(Wish {
+                dump,
+                index: number,
+                cause: Cause::Natural,
+            });
+        }
+        target.asked = true;
+        waker.wake();
+        true
+    }
+
+    fn drain(&mut self, session: &Session, sink: &mut dyn Sink) {
+        session.slots.drain(|copy| {
+            if copy.truncated {
+                self.truncated
+                    .extend(copy.owners.iter().map(|owner| owner.index));
+            }
+            sink.copied(copy);
+        });
+    }
+
+    fn settle(&mut self, session: &Session, index: usize) {
+        let Some(target) = self.targets.get_mut(index) else {
+            return;
+        };
+        let verdict = session.verdict(index);
+        if verdict != Verdict::Open {
+            target.verdict = verdict;
+            target.polls_at_probe = session.polls_at_probe(index);
+        }
+    }
+}
+
+/// The waiting of one round.
+struct Round<'a> {
+    queue: VecDeque<usize>,
+    window: VecDeque<Woken>,
+    /// Woken, not polled within the patience; still looked at, but nobody waits behind them.
+    late: Vec<usize>,
+    patience: Duration,
+    last_progress: Instant,
+    done: usize,
+    dump: DumpNumber,
+    session: &'a Session,
+}
+
+impl Round<'_> {
+    fn run(&mut self, driver: &mut Driver, sink: &mut dyn Sink) {
+        loop {
+            self.fill_window(driver);
+            self.nap();
+            self.look(driver, sink);
+            if self.is_over(driver) {
+                return;
+            }
+        }
+    }
+
+    fn fill_window(&mut self, driver: &mut Driver) {
+        while self.window.len() < WINDOW {
+            let Some(index) = self.queue.pop_front() else {
+                return;
+            };
+            let open = self.session.verdict(index) == Verdict::Open;
+            if open && driver.ask(self.dump, index) {
+                self.window.push_back(Woken {
+                    index,
+                    at: Instant::now(),
+                });
+            }
+        }
+    }
+
+    /// Sleeps until half of the window was polled, but not long.
+    fn nap(&self) {
+        let waiting = match self.window.len() {
+            0 if self.late.is_empty() => return,
+            0 => 1,
+            some => some.div_ceil(2),
+        };
+        let target = self.done + waiting;
+        self.session.wake_driver_at(target);
+        if self.session.done() < target {
+            thread::park_timeout(NAP.min(self.patience));
+        }
+    }
+
+    /// Takes in what has been polled since the last look.
+    fn look(&mut self, driver: &mut Driver, sink: &mut dyn Sink) {
+        let now = Instant::now();
+        let done = self.session.done();
+        if done != self.done {
+            self.done = done;
+            self.last_progress = now;
+            self.patience = PATIENCE;
+        }
+        // The verdicts are read before the places are drained: a verdict comes after its copies,
+        // so none of a task that is found to be done can be left behind in a place.
+        let mut again = Vec::new();
+        let session = self.session;
+        let mut is_open = |index: usize| match session.verdict(index) {
+            Verdict::Open => driver
+                .targets
+                .get(index)
+                .is_some_and(|target| !target.entry.is_finished()),
+            Verdict::NoRoom => {
+                again.push(index);
+                false
+            }
+            Verdict::Waits | Verdict::WaitsUnregistered | Verdict::Ended => false,
+        };
+        self.window.retain(|woken| is_open(woken.index));
+        self.late.retain(|index| is_open(*index));
+        driver.drain(self.session, sink);
+        for index in again {
+            self.ask_again(driver, index, sink);
+        }
+        self.give_up_window(now);
+    }
+
+    fn ask_again(&mut self, driver: &mut Driver, index: usize, sink: &mut dyn Sink) {
+        let Some(target) = driver.targets.get_mut(index) else {
+            return;
+        };
+        if target.retries == RETRIES {
+            return;
+        }
+        target.retries += 1;
+        sink.discard(index);
+        self.session.reopen(index);
+        driver.put_ticket(self.dump, index);
+        self.queue.push_back(index);
+    }
+
+    /// Moves those that were woken too long ago out of the window.
+    fn give_up_window(&mut self, now: Instant) {
+        let was_full = self.window.len() == WINDOW;
+        while let Some(woken) = self
+            .window
+            .pop_front_if(|woken| now.duration_since(woken.at) >= self.patience)
+        {
+            self.late.push(woken.index);
+        }
+        // Nothing in a whole window was polled: the next one will hardly fare better.
+        if was_full && self.window.is_empty() {
+            self.patience = (self.patience / 2).max(LEAST_PATIENCE);
+        }
+    }
+
+    fn is_over(&self, driver: &Driver) -> bool {
+        let now = Instant::now();
+        if now >= driver.deadline {
+            return true;
+        }
+        if !self.queue.is_empty() || !self.window.is_empty() {
+            return false;
+        }
+        let worth_waiting = |index: &usize| {
+            driver.targets.get(*index).is_some_and(|target| {
+                let entry = &target.entry;
+                entry.polled_by().is_none() || entry.in_state_for() < LONG_POLL
+            })
+        };
+        !self.late.iter().any(worth_waiting) || now.duration_since(self.last_progress) > GRACE
+    }
+}
+
+impl Target {
+    fn new(entry: Arc<Entry>) -> Self {
+        Self {
+            entry,
+            verdict: Verdict::Open,
+            polls_at_probe: 0,
+            asked: false,
+            retries: 0,
+        }
+    }
+
+    fn result(self) -> Probed {
+        let wakers = self.wakers();
+        Probed {
+            state: self.state(),
+            wakers,
+            entry: self.entry,
+        }
+    }
+
+    fn state(&self) -> ProbedState {
+        if self.entry.is_finished() {
+            return ProbedState::Ended;
+        }
+        match self.verdict {
+            Verdict::Ended => ProbedState::Ended,
+            Verdict::Waits | Verdict::WaitsUnregistered | Verdict::NoRoom => ProbedState::Probed,
+            Verdict::Open => match self.entry.polled_by() {
+                Some(tid) => ProbedState::Running(tid),
+                None if self.entry.polls() == 0 => ProbedState::New,
+                None if self.asked => ProbedState::Starved,
+                None => ProbedState::Unasked,
+            },
+        }
+    }
+
+    /// A span that was probed with its task's waker has no wakers of its own to count: what
+    /// counts there is whether it cloned that waker at all.
+    fn wakers(&self) -> Wakers {
+        let held = can_be_woken(&self.entry);
+        let polled_since =
+            self.entry.polls() != self.polls_at_probe || self.entry.polled_by().is_some();
+        match self.verdict {
+            _ if polled_since => Wakers::NotKnown,
+            Verdict::WaitsUnregistered => held.map_or(Wakers::None, Wakers::Held),
+            Verdict::Waits if self.entry.kind() == Kind::Span => Wakers::NotKnown,
+            Verdict::Waits => held.map_or(Wakers::None, Wakers::Held),
+            Verdict::Open | Verdict::Ended | Verdict::NoRoom => Wakers::NotKnown,
+        }
+    }
+}

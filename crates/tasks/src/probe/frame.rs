@@ -1,0 +1,261 @@
+//! A probed poll, on the thread that polls.
+#![expect(
+    unsafe_code,
+    reason = "threads find their probes through a list of pointers into their own stack"
+)]
+
+use std::{
+    cell::Cell,
+    future::Future,
+    pin::Pin,
+    ptr,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use super::{
+    arch::Registers,
+    session::{Session, Verdict},
+    slots::{Extent, MAX_OWNERS, Owner},
+    ticket::{Cause, Wish},
+    waker::{is_probing, probing_waker},
+};
+use crate::{
+    entry::{Entry, Polling, WakerId},
+    local::LOCAL,
+    tracked::{first_poll, poll_ordinary},
+};
+
+/// How many stacks of one poll are copied; a `join_all` of more shows its first ones.
+const MAX_CAPTURES: u32 = 64;
+/// How far up the list of probes on this thread a clone looks.
+const MAX_DEPTH: usize = 64;
+
+/// One probed poll under way on this thread. It lies in the stack frame of [`poll_probed`], and
+/// its own address tells where the probed future's frames end.
+pub(crate) struct Frame {
+    entry: *const Entry,
+    index: Option<u32>,
+    role: Role,
+    cause: Cause,
+    outer: Cell<*const Self>,
+    captures: Cell<u32>,
+    no_room: Cell<bool>,
+}
+
+enum Role {
+    /// This future is polled with a probing waker of its own.
+    Probe(Arc<Session>),
+    /// This future is a span in a probed one and is polled with the other's waker.
+    Span,
+}
+
+/// Whether the next poll of `entry` is to go through [`poll_probed`].
+#[inline]
+pub(crate) fn is_wanted(entry: &Entry) -> bool {
+    entry.ticket.is_some() || LOCAL.with(|local| !local.probe.get().is_null())
+}
+
+/// Polls with a probing waker, if a dump still wants it.
+#[cold]
+#[inline(never)]
+pub(crate) fn poll_probed<F: Future>(
+    future: Pin<&mut F>,
+    entry: &Arc<Entry>,
+    last_waker: &mut WakerId,
+    context: &mut Context<'_>,
+) -> Poll<F::Output> {
+    let wish = entry.ticket.take();
+    if is_probing(context.waker()) {
+        return poll_span(future, entry, wish, context);
+    }
+    let session = wish.and_then(Session::of);
+    let (Some(wish), Some(session)) = (wish, session) else {
+        return poll_ordinary(future, entry, last_waker, context);
+    };
+    if entry.polls() == 0 {
+        first_poll(entry);
+    }
+    if !entry.keep_waker(last_waker, context.waker()) {
+        // The probing waker would lead to an older executor waker. The next poll will do.
+        entry.ticket.put(wish);
+        return poll_ordinary(future, entry, last_waker, context);
+    }
+    let waker = probing_waker(entry);
+    let frame = Frame::new(entry, Some(wish.index), Role::Probe(session), wish.cause);
+    let poll = frame.poll(future, entry, &mut Context::from_waker(&waker));
+    drop(waker);
+    frame.report(&poll, entry);
+    poll
+}
+
+/// Polls a span whose probed parent has handed its waker down.
+fn poll_span<F: Future>(
+    future: Pin<&mut F>,
+    entry: &Arc<Entry>,
+    wish: Option<Wish>,
+    context: &mut Context<'_>,
+) -> Poll<F::Output> {
+    if entry.polls() == 0 {
+        first_poll(entry);
+    }
+    let outer = LOCAL.with(|local| local.probe.get());
+    // SAFETY: a frame in the list is alive, see `Pushed`.
+    let cause = unsafe { outer.as_ref() }.map_or(Cause::Natural, |frame| frame.cause);
+    let frame = Frame::new(entry, wish.map(|wish| wish.index), Role::Span, cause);
+    let poll = frame.poll(future, entry, context);
+    if let Some(session) = wish.and_then(Session::of) {
+        frame.report_to(&session, &poll, entry);
+    }
+    poll
+}
+
+impl Frame {
+    fn new(entry: &Entry, index: Option<u32>, role: Role, cause: Cause) -> Self {
+        Self {
+            entry,
+            index,
+            role,
+            cause,
+            outer: Cell::new(ptr::null()),
+            captures: Cell::new(0),
+            no_room: Cell::new(false),
+        }
+    }
+
+    #[inline(always)]
+    fn poll<F: Future>(
+        &self,
+        future: Pin<&mut F>,
+        entry: &Entry,
+        context: &mut Context<'_>,
+    ) -> Poll<F::Output> {
+        let _polling = match self.cause {
+            Cause::Natural => Polling::begin(entry),
+            Cause::Asked => Polling::begin_asked(entry),
+        };
+        let _pushed = Pushed::new(self);
+        future.poll(context)
+    }
+
+    fn report<T>(&self, poll: &Poll<T>, entry: &Entry) {
+        if let Role::Probe(session) = &self.role {
+            self.report_to(session, poll, entry);
+        }
+    }
+
+    fn report_to<T>(&self, session: &Session, poll: &Poll<T>, entry: &Entry) {
+        let verdict = match poll {
+            Poll::Ready(_) => Verdict::Ended,
+            Poll::Pending if self.no_room.get() => Verdict::NoRoom,
+            Poll::Pending if self.captures.get() == 0 => Verdict::WaitsUnregistered,
+            Poll::Pending => Verdict::Waits,
+        };
+        if let Some(index) = self.index {
+            session.finish(index, verdict, entry.polls());
+        }
+    }
+
+    fn owner(&self) -> Option<Owner> {
+        Some(Owner {
+            index: self.index? as usize,
+            base: ptr::from_ref(self).addr() as u64,
+        })
+    }
+}
+
+/// A frame in this thread's list, taken off when dropped.
+///
+/// `Frame::poll` makes it after the frame and drops it before, also when the poll panics, and a
+/// frame does not move while it is borrowed. So every pointer in the list is valid while it is
+/// there, and the list is only read by its own thread.
+struct Pushed<'a>(&'a Frame);
+
+impl<'a> Pushed<'a> {
+    #[inline(always)]
+    fn new(frame: &'a Frame) -> Self {
+        LOCAL.with(|local| frame.outer.set(local.probe.replace(frame)));
+        Self(frame)
+    }
+}
+
+impl Drop for Pushed<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        LOCAL.with(|local| local.probe.set(self.0.outer.get()));
+    }
+}
+
+/// Copies the stack of this thread, if it is polling `entry` for a dump.
+///
+/// Runs inside `Waker::clone`: no allocation, no lock, no path that panics.
+pub(super) fn capture(entry: &Entry, registers: Option<Registers>) {
+    let Some(registers) = registers else {
+        return;
+    };
+    let mut spans = Spans::default();
+    let mut at = LOCAL.with(|local| local.probe.get());
+    for _ in 0..MAX_DEPTH {
+        // SAFETY: it comes from this thread's list, whose frames are alive, see `Pushed`.
+        let Some(frame) = (unsafe { at.as_ref() }) else {
+            return;
+        };
+        match &frame.role {
+            Role::Span => spans.push(frame),
+            Role::Probe(session) if ptr::eq(frame.entry, entry) => {
+                frame.copy_stack(session, registers, &spans);
+                return;
+            }
+            // The spans so far are those of another probed future, inside this one.
+            Role::Probe(_) => spans = Spans::default(),
+        }
+        at = frame.outer.get();
+    }
+}
+
+/// The spans between an await point and the root of the probed future, the innermost first.
+#[derive(Default)]
+struct Spans<'a> {
+    frames: [Option<&'a Frame>; MAX_OWNERS - 1],
+    count: usize,
+}
+
+impl<'a> Spans<'a> {
+    fn push(&mut self, frame: &'a Frame) {
+        if let Some(place) = self.frames.get_mut(self.count) {
+            *place = Some(frame);
+            self.count += 1;
+        }
+    }
+}
+
+impl Frame {
+    fn copy_stack(&self, session: &Session, registers: Registers, spans: &Spans<'_>) {
+        if self.captures.get() >= MAX_CAPTURES {
+            return;
+        }
+        let mut extent = Extent {
+            owners: [Owner::default(); MAX_OWNERS],
+            owner_count: 0,
+            end: ptr::from_ref(self).addr() as u64,
+        };
+        let own = std::iter::once(self).chain(spans.frames.iter().flatten().copied());
+        for owner in own.clone().filter_map(Self::owner) {
+            if let Some(place) = extent.owners.get_mut(extent.owner_count) {
+                *place = owner;
+                extent.owner_count += 1;
+            }
+        }
+        // SAFETY: the registers were read in `Waker::clone` on this thread, which has not
+        // returned, and this frame lies above it in the same stack, as it is in the list.
+        if unsafe { session.slots.copy(registers, &extent) } {
+            for frame in own {
+                frame.captures.set(frame.captures.get() + 1);
+            }
+        } else {
+            for frame in own {
+                frame.no_room.set(true);
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Probes: one extra poll of each tracked future, to learn where it waits.
+//!
+//! - `driver` runs a dump: hands out tickets, wakes, waits, collects;
+//! - `session` is what the driver and the polling threads share during one dump;
+//! - `frame` is a probed poll, on the polling thread;
+//! - `waker` is the waker handed to it, and `slots` and `arch` copy the stack from inside it.
+
+mod arch;
+mod driver;
+mod frame;
+mod session;
+mod slots;
+mod ticket;
+mod waker;
+
+pub use driver::{Probed, ProbedState, Sink, Wakers, probe_all};
+pub use slots::{Owner, StackCopy};
+
+pub(crate) use frame::{Frame, is_wanted, poll_probed};
+pub(crate) use ticket::Ticket;
+pub(crate) use waker::is_probing;

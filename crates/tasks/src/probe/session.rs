@@ -1,0 +1,149 @@
+//! What the driver of a dump and the threads that poll for it share.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{
+            AtomicU8, AtomicU64, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed, Release},
+        },
+    },
+    thread::Thread,
+};
+
+use super::{
+    slots::Slots,
+    ticket::{DumpNumber, Wish},
+};
+
+/// The dump under way. A polling thread takes its share before it polls, in ordinary context.
+static CURRENT: Mutex<Option<Arc<Session>>> = Mutex::new(None);
+
+pub(crate) struct Session {
+    dump: DumpNumber,
+    pub(super) slots: Slots,
+    outcomes: Box<[Outcome]>,
+    done: AtomicUsize,
+    /// The value of `done` at which the driver wants to be woken.
+    wake_at: AtomicUsize,
+    driver: Thread,
+}
+
+struct Outcome {
+    verdict: AtomicU8,
+    /// The count of ordinary polls when the probe was made.
+    polls: AtomicU64,
+}
+
+/// How a probed poll ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    /// No poll has ended yet.
+    Open,
+    /// The future waits, and each place where it registered was copied.
+    Waits,
+    /// The future waits, and no waker was cloned or used in this poll.
+    WaitsUnregistered,
+    /// The future has ended.
+    Ended,
+    /// There was no room for all copies: the probe must be made again.
+    NoRoom,
+}
+
+impl Verdict {
+    const fn from_raw(raw: u8) -> Self {
+        match raw {
+            1 => Self::Waits,
+            2 => Self::WaitsUnregistered,
+            3 => Self::Ended,
+            4 => Self::NoRoom,
+            _ => Self::Open,
+        }
+    }
+
+    const fn raw(self) -> u8 {
+        match self {
+            Self::Open => 0,
+            Self::Waits => 1,
+            Self::WaitsUnregistered => 2,
+            Self::Ended => 3,
+            Self::NoRoom => 4,
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn open(dump: DumpNumber, targets: usize, slots: Slots) -> Arc<Self> {
+        let session = Arc::new(Self {
+            dump,
+            slots,
+            outcomes: (0..targets)
+                .map(|_| Outcome {
+                    verdict: AtomicU8::new(0),
+                    polls: AtomicU64::new(0),
+                })
+                .collect(),
+            done: AtomicUsize::new(0),
+            wake_at: AtomicUsize::new(usize::MAX),
+            driver: std::thread::current(),
+        });
+        *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&session));
+        session
+    }
+
+    pub(super) fn close() {
+        let last = CURRENT
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(last);
+    }
+
+    /// The session that a wish belongs to, while it is under way.
+    pub(super) fn of(wish: Wish) -> Option<Arc<Self>> {
+        CURRENT
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .filter(|session| session.dump == wish.dump)
+            .cloned()
+    }
+
+    /// Notes how the poll of a target ended; the copies that it made are in their slots.
+    pub(super) fn finish(&self, index: u32, verdict: Verdict, polls: u64) {
+        if let Some(outcome) = self.outcomes.get(index as usize) {
+            outcome.polls.store(polls, Relaxed);
+            outcome.verdict.store(verdict.raw(), Release);
+        }
+        if self.done.fetch_add(1, AcqRel) + 1 == self.wake_at.load(Acquire) {
+            self.driver.unpark();
+        }
+    }
+
+    pub(super) fn verdict(&self, index: usize) -> Verdict {
+        self.outcomes.get(index).map_or(Verdict::Open, |outcome| {
+            Verdict::from_raw(outcome.verdict.load(Acquire))
+        })
+    }
+
+    pub(super) fn polls_at_probe(&self, index: usize) -> u64 {
+        self.outcomes
+            .get(index)
+            .map_or(0, |outcome| outcome.polls.load(Relaxed))
+    }
+
+    pub(super) fn reopen(&self, index: usize) {
+        if let Some(outcome) = self.outcomes.get(index) {
+            outcome.verdict.store(Verdict::Open.raw(), Release);
+        }
+    }
+
+    pub(super) fn done(&self) -> usize {
+        self.done.load(Acquire)
+    }
+
+    /// Has the driver's thread unparked once `count` polls have ended in all.
+    pub(super) fn wake_driver_at(&self, count: usize) {
+        self.wake_at.store(count, Release);
+    }
+}

@@ -1,0 +1,221 @@
+//! A fixed number of places for copies of stack memory.
+//!
+//! A place is claimed and filled inside `Waker::clone`, on the thread of the leaf: claiming is a
+//! few compare-and-swaps, filling one copy. The driver reads it and gives it back.
+#![expect(
+    unsafe_code,
+    reason = "copies raw stack memory into cells that a state machine hands from thread to thread"
+)]
+
+use std::{
+    cell::UnsafeCell,
+    fmt,
+    mem::MaybeUninit,
+    sync::atomic::{
+        AtomicU8, AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
+
+use super::arch::{Registers, copy_words};
+
+/// The most futures whose frames are told apart in one stack: a task and the spans around its leaf.
+pub(super) const MAX_OWNERS: usize = 16;
+
+const FREE: u8 = 0;
+const FILLING: u8 = 1;
+const FULL: u8 = 2;
+
+/// A future that has frames in a copy.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Owner {
+    /// Its number in the dump.
+    pub index: usize,
+    /// An address in the frame of the function that polls it: its own frames end there.
+    pub base: u64,
+}
+
+/// A copy of the stack from the await point to the root of the probed future.
+pub struct StackCopy<'a> {
+    /// The instruction pointer.
+    pub ip: u64,
+    /// The stack pointer.
+    pub sp: u64,
+    /// The frame pointer.
+    pub bp: u64,
+    /// The bytes from the stack pointer upward.
+    pub bytes: &'a [u8],
+    /// The stack was larger than a place.
+    pub truncated: bool,
+    /// The probed future, then the spans of its own around the await point.
+    pub owners: &'a [Owner],
+}
+
+impl fmt::Debug for StackCopy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StackCopy")
+            .field("ip", &self.ip)
+            .field("sp", &self.sp)
+            .field("bytes", &self.bytes.len())
+            .field("truncated", &self.truncated)
+            .field("owners", &self.owners)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How many places there are, and how large each is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Geometry {
+    pub(super) places: usize,
+    pub(super) bytes: usize,
+}
+
+/// The future whose stack is copied, the spans around the leaf, and where it all ends.
+#[derive(Clone, Copy)]
+pub(super) struct Extent {
+    pub(super) owners: [Owner; MAX_OWNERS],
+    pub(super) owner_count: usize,
+    /// The copy goes up to here, if there is room.
+    pub(super) end: u64,
+}
+
+pub(super) struct Slots {
+    places: Box<[Place]>,
+    memory: Vec<MaybeUninit<UnsafeCell<u64>>>,
+    words: usize,
+    hint: AtomicUsize,
+}
+
+struct Place {
+    state: AtomicU8,
+    head: UnsafeCell<Head>,
+}
+
+#[derive(Clone, Copy)]
+struct Head {
+    registers: Registers,
+    extent: Extent,
+    words: usize,
+    truncated: bool,
+}
+
+// SAFETY: a place's head and its part of `memory` are touched only by the thread that moved its
+// state from FREE to FILLING, until it stores FULL, and after that only by the driver (there is
+// one a session), until it stores FREE. The acquire loads and release stores order the accesses.
+unsafe impl Sync for Slots {}
+// SAFETY: it owns its memory and holds nothing that is tied to a thread.
+unsafe impl Send for Slots {}
+
+impl Slots {
+    /// `None` if the process has no memory for it.
+    pub(super) fn new(geometry: Geometry) -> Option<Self> {
+        let words = geometry.bytes / size_of::<u64>();
+        // Large, and never written but for what is used: the allocator maps it and the kernel
+        // backs only the pages that are touched.
+        let mut memory = Vec::new();
+        memory
+            .try_reserve_exact(words.checked_mul(geometry.places)?)
+            .ok()?;
+        Some(Self {
+            places: (0..geometry.places)
+                .map(|_| Place {
+                    state: AtomicU8::new(FREE),
+                    head: UnsafeCell::new(Head {
+                        registers: Registers::default(),
+                        extent: Extent {
+                            owners: [Owner::default(); MAX_OWNERS],
+                            owner_count: 0,
+                            end: 0,
+                        },
+                        words: 0,
+                        truncated: false,
+                    }),
+                })
+                .collect(),
+            memory,
+            words,
+            hint: AtomicUsize::new(0),
+        })
+    }
+
+    /// Copies the stack from `registers.sp` up to `extent.end` into a free place. Returns whether
+    /// there was one.
+    ///
+    /// Runs inside `Waker::clone`: no allocation, no lock, no path that panics.
+    ///
+    /// # Safety
+    /// `registers` are those of the calling thread in a function that has not returned, and
+    /// `extent.end` lies in the stack of the same thread at or above `registers.sp`.
+    pub(super) unsafe fn copy(&self, registers: Registers, extent: &Extent) -> bool {
+        let Some(number) = self.claim() else {
+            return false;
+        };
+        let Some(place) = self.places.get(number) else {
+            return false;
+        };
+        let wanted = extent.end.saturating_sub(registers.sp) / size_of::<u64>() as u64;
+        let words = self
+            .words
+            .min(usize::try_from(wanted).unwrap_or(usize::MAX));
+        // SAFETY: the place is FILLING by our claim, so nobody else touches head or memory;
+        // `number` is in range, so the part of memory from `number * words` on, `self.words`
+        // long, is inside the reserved capacity; the source is readable by the caller's promise.
+        unsafe {
+            let target = self.memory.as_ptr().add(number * self.words);
+            copy_words(registers.sp, target.cast::<u64>().cast_mut(), words);
+            *place.head.get() = Head {
+                registers,
+                extent: *extent,
+                words,
+                truncated: (words as u64) < wanted,
+            };
+        }
+        place.state.store(FULL, Release);
+        true
+    }
+
+    fn claim(&self) -> Option<usize> {
+        let count = self.places.len();
+        let from = self.hint.fetch_add(1, Relaxed);
+        (0..count)
+            .map(|step| from.wrapping_add(step) % count)
+            .find(|number| {
+                self.places.get(*number).is_some_and(|place| {
+                    place
+                        .state
+                        .compare_exchange(FREE, FILLING, Acquire, Relaxed)
+                        .is_ok()
+                })
+            })
+    }
+
+    /// Hands every full place to `read` and gives it back. For the driver only.
+    pub(super) fn drain(&self, mut read: impl FnMut(&StackCopy<'_>)) {
+        for (number, place) in self.places.iter().enumerate() {
+            if place.state.load(Acquire) != FULL {
+                continue;
+            }
+            // SAFETY: the place is FULL, so it is ours until FREE is stored below: the one who
+            // filled it is done with it. `copy` initialized `head.words` words of its part.
+            let (head, bytes) = unsafe {
+                let head = &*place.head.get();
+                let start = self.memory.as_ptr().add(number * self.words);
+                let length = head.words * size_of::<u64>();
+                (head, std::slice::from_raw_parts(start.cast::<u8>(), length))
+            };
+            read(&StackCopy {
+                ip: head.registers.ip,
+                sp: head.registers.sp,
+                bp: head.registers.bp,
+                bytes,
+                truncated: head.truncated,
+                owners: head
+                    .extent
+                    .owners
+                    .get(..head.extent.owner_count)
+                    .unwrap_or_default(),
+            });
+            place.state.store(FREE, Release);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The mark on an entry that a dump wants its next poll.
+
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Release},
+};
+
+/// Where a dump leaves its wish, and a poll takes it.
+pub(crate) struct Ticket(AtomicU64);
+
+/// A wish: which dump, which number the entry has in it, and why the poll comes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Wish {
+    pub(crate) dump: DumpNumber,
+    pub(crate) index: u32,
+    pub(crate) cause: Cause,
+}
+
+/// Why a probed poll happens.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Cause {
+    /// The task was due anyway.
+    Natural,
+    /// The dump woke the task.
+    Asked,
+}
+
+/// Tells dumps apart, so that a ticket of an earlier one is never taken for the present's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct DumpNumber(u32);
+
+impl DumpNumber {
+    const BITS: u32 = 31;
+
+    /// The number after this one; never 0, so that no wish is encoded as 0.
+    pub(crate) const fn next(self) -> Self {
+        let next = (self.0 + 1) & ((1 << Self::BITS) - 1);
+        Self(if next == 0 { 1 } else { next })
+    }
+
+    pub(crate) const fn first() -> Self {
+        Self(1)
+    }
+}
+
+impl Ticket {
+    pub(crate) const fn none() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    #[inline]
+    pub(crate) fn is_some(&self) -> bool {
+        self.0.load(Acquire) != 0
+    }
+
+    pub(crate) fn put(&self, wish: Wish) {
+        let asked = u64::from(wish.cause == Cause::Asked);
+        let dump = (u64::from(wish.dump.0) << 1) | asked;
+        self.0.store((dump << 32) | u64::from(wish.index), Release);
+    }
+
+    pub(crate) fn take(&self) -> Option<Wish> {
+        let raw = self.0.swap(0, AcqRel);
+        let (high, low) = ((raw >> 32) as u32, raw as u32);
+        (raw != 0).then_some(Wish {
+            dump: DumpNumber(high >> 1),
+            index: low,
+            cause: if high & 1 == 1 {
+                Cause::Asked
+            } else {
+                Cause::Natural
+            },
+        })
+    }
+
+    /// Turns a wish that no poll has taken yet from [`Cause::Natural`] into [`Cause::Asked`].
+    pub(crate) fn mark_asked(&self, wish: Wish) {
+        let natural = (u64::from(wish.dump.0) << 33) | u64::from(wish.index);
+        let asked = natural | (1 << 32);
+        // Failure means that a poll took the wish: nothing is left to mark.
+        let _taken = self.0.compare_exchange(natural, asked, AcqRel, Acquire);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cause, DumpNumber, Ticket, Wish};
+
+    #[test]
+    fn a_wish_survives_the_packing() {
+        let ticket = Ticket::none();
+        let mut wish = Wish {
+            dump: DumpNumber((1 << 31) - 1),
+            index: u32::MAX,
+            cause: Cause::Natural,
+        };
+        ticket.put(wish);
+        ticket.mark_asked(wish);
+        wish.cause = Cause::Asked;
+        assert_eq!(ticket.take(), Some(wish));
+        assert_eq!(ticket.take(), None);
+        assert_eq!(wish.dump.next(), DumpNumber::first());
+    }
+}

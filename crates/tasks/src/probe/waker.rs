@@ -1,0 +1,106 @@
+//! The waker that a probed poll hands to its future.
+//!
+//! Its data is the entry itself, so cloning it allocates nothing, and however long a leaf keeps
+//! it, it leads to the executor's waker of the latest poll.
+//!
+//! Everything here but `probing_waker` runs inside `Waker::clone`, `wake` and `drop`, where the
+//! caller may hold any lock of its own. `clone` and `drop` touch atomics and the stack only;
+//! waking takes the entry's waker lock for the time of one clone.
+#![expect(
+    unsafe_code,
+    reason = "a waker that sees its own clone needs a RawWakerVTable"
+)]
+
+use std::{
+    mem::ManuallyDrop,
+    sync::{
+        Arc,
+        atomic::Ordering::{AcqRel, Acquire, Relaxed, Release},
+    },
+    task::{RawWaker, RawWakerVTable, Waker},
+};
+
+use super::{arch::Registers, frame};
+use crate::entry::Entry;
+
+/// `Waker::will_wake` is true for equal pointers, and a leaf that sees it keeps the waker that it
+/// has and clones nothing. So probes of one task take turns between tables: only a leaf that sat
+/// out seven probes, polled in none of them, could mistake the eighth for the first.
+const GENERATIONS: usize = 8;
+
+static VTABLES: [RawWakerVTable; GENERATIONS] =
+    [const { RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker) }; GENERATIONS];
+
+/// A waker for the next probe of `entry`.
+pub(super) fn probing_waker(entry: &Arc<Entry>) -> Waker {
+    entry.generation.fetch_add(1, Relaxed);
+    entry.woken.store(false, Release);
+    entry.live_wakers.fetch_add(1, AcqRel);
+    let data = Arc::into_raw(Arc::clone(entry)).cast::<()>();
+    // SAFETY: `data` is a strong count of an `Arc<Entry>`, which is what the functions of all
+    // tables expect; they keep the contract of RawWaker and are thread-safe, as `Entry` is.
+    unsafe { Waker::new(data, table(entry)) }
+}
+
+/// The table of the entry's present probe.
+fn table(entry: &Entry) -> &'static RawWakerVTable {
+    let [first, ..] = &VTABLES;
+    let generation = usize::from(entry.generation.load(Relaxed));
+    VTABLES.get(generation % GENERATIONS).unwrap_or(first)
+}
+
+/// Whether `waker` is one of ours.
+pub(crate) fn is_probing(waker: &Waker) -> bool {
+    VTABLES
+        .as_ptr_range()
+        .contains(&std::ptr::from_ref(waker.vtable()))
+}
+
+unsafe fn clone(data: *const ()) -> RawWaker {
+    let registers = Registers::here();
+    let entry = data.cast::<Entry>();
+    // SAFETY: the waker being cloned owns a strong count, so the entry is alive.
+    let alive = unsafe { &*entry };
+    frame::capture(alive, registers);
+    alive.live_wakers.fetch_add(1, AcqRel);
+    // SAFETY: as above; the new count is the new waker's.
+    unsafe { Arc::increment_strong_count(entry) };
+    RawWaker::new(data, table(alive))
+}
+
+unsafe fn wake(data: *const ()) {
+    let registers = Registers::here();
+    // SAFETY: the waker owns a strong count, so the entry is alive.
+    use_waker(unsafe { &*data.cast::<Entry>() }, registers);
+    // SAFETY: `wake` consumes the waker, so its count is ours to give up.
+    unsafe { drop_waker(data) };
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    let registers = Registers::here();
+    // SAFETY: the waker is borrowed, so it owns a strong count during this call.
+    use_waker(unsafe { &*data.cast::<Entry>() }, registers);
+}
+
+/// A future that wakes itself during its poll yields there: that place is copied too.
+fn use_waker(entry: &Entry, registers: Option<Registers>) {
+    frame::capture(entry, registers);
+    entry.woken.store(true, Release);
+    if let Some(waker) = entry.executor_waker() {
+        waker.wake();
+    }
+}
+
+unsafe fn drop_waker(data: *const ()) {
+    // SAFETY: the waker that is dropped owns a strong count, which passes to `entry` here.
+    let entry = unsafe { Arc::from_raw(data.cast::<Entry>()) };
+    let entry = ManuallyDrop::new(entry);
+    entry.live_wakers.fetch_sub(1, AcqRel);
+    drop(ManuallyDrop::into_inner(entry));
+}
+
+/// Whether any probing waker of `entry` exists, or one was used since the last probe began.
+pub(super) fn can_be_woken(entry: &Entry) -> Option<u32> {
+    let live = entry.live_wakers.load(Acquire);
+    (live > 0 || entry.woken.load(Acquire)).then_some(live)
+}

@@ -1,0 +1,162 @@
+//! The wrapper around a future.
+
+use std::{
+    borrow::Cow,
+    future::Future,
+    panic::Location,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use pin_project_lite::pin_project;
+
+use crate::{
+    entry::{Birth, Entry, Kind, Name, Polling, TaskId, WakerId},
+    local::LOCAL,
+    probe, registry,
+};
+
+pin_project! {
+    /// A future that `rtops` can see.
+    ///
+    /// It behaves as the future that it wraps: the executor's waker is passed through, except
+    /// during the one poll that a dump asks for.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Tracked<F> {
+        // Dropped before the registration, so that a future is listed while it is being dropped.
+        #[pin]
+        future: F,
+        registration: Registration,
+        last_waker: WakerId,
+    }
+}
+
+impl<F: Future> Tracked<F> {
+    /// Tracks a future that was made at `site`.
+    ///
+    /// [`Kind::Undecided`] lets the first poll decide: a future that is first polled inside
+    /// another tracked one is a span, any other is a task.
+    pub fn new(future: F, name: Name, kind: Kind, site: &'static Location<'static>) -> Self {
+        Self {
+            future,
+            registration: Registration::new(Birth {
+                name,
+                kind,
+                future_type: std::any::type_name::<F>,
+                site,
+            }),
+            last_waker: WakerId::default(),
+        }
+    }
+}
+
+impl<F> Tracked<F> {
+    /// What is known of the future.
+    pub fn entry(&self) -> &Arc<Entry> {
+        &self.registration.0
+    }
+}
+
+impl<F: Future> Future for Tracked<F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let entry = &this.registration.0;
+        let poll = if probe::is_wanted(entry) {
+            probe::poll_probed(this.future, entry, this.last_waker, context)
+        } else {
+            poll_ordinary(this.future, entry, this.last_waker, context)
+        };
+        if poll.is_ready() {
+            registry_end(entry);
+        }
+        poll
+    }
+}
+
+/// Polls with the executor's own waker.
+#[inline]
+pub(crate) fn poll_ordinary<F: Future>(
+    future: Pin<&mut F>,
+    entry: &Entry,
+    last_waker: &mut WakerId,
+    context: &mut Context<'_>,
+) -> Poll<F::Output> {
+    if entry.polls() == 0 {
+        first_poll(entry);
+    }
+    entry.keep_waker(last_waker, context.waker());
+    let _polling = Polling::begin(entry);
+    future.poll(context)
+}
+
+/// Finds out what only a poll can show.
+#[cold]
+#[inline(never)]
+pub(crate) fn first_poll(entry: &Entry) {
+    entry.set_runtime(registry::runtime_here());
+    if entry.kind() == Kind::Undecided {
+        match LOCAL.with(|local| local.current.get()) {
+            TaskId::NONE => entry.decide(Kind::Task, entry.parent()),
+            outer => entry.decide(Kind::Span, outer),
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn registry_end(entry: &Entry) {
+    if !entry.is_finished() {
+        registry::remove(entry);
+    }
+}
+
+impl<F> std::fmt::Debug for Tracked<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tracked")
+            .field("entry", self.entry())
+            .finish_non_exhaustive()
+    }
+}
+
+/// An entry's place in the registry, given up when dropped.
+pub(crate) struct Registration(pub(crate) Arc<Entry>);
+
+impl Registration {
+    pub(crate) fn new(birth: Birth) -> Self {
+        Self(registry::insert(birth))
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        registry_end(&self.0);
+    }
+}
+
+/// Tracks any future, on any executor.
+pub trait Track: Future + Sized {
+    /// Lets `rtops` see this future under a name.
+    ///
+    /// Handed to an executor it is a task. Polled inside another tracked future it is a span: it
+    /// has an entry of its own, and knows its parent. The name may be a literal or built at run
+    /// time; the caller's file and line are kept as the place where the future was made.
+    ///
+    /// ```
+    /// use rtops_tasks::Track;
+    ///
+    /// # let id = 7;
+    /// let request = async { 42 }.tracked("request");
+    /// let numbered = async { 43 }.tracked(format!("connection {id}"));
+    /// # drop((request, numbered));
+    /// ```
+    #[track_caller]
+    fn tracked(self, name: impl Into<Cow<'static, str>>) -> Tracked<Self> {
+        Tracked::new(self, Some(name.into()), Kind::Undecided, Location::caller())
+    }
+}
+
+impl<F: Future> Track for F {}

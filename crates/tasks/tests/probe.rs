@@ -1,0 +1,453 @@
+//! Probes of real futures on real executors, in this process.
+//!
+//! `probe_all` sees every tracked future of the process, so each test tells its own by name.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    collections::HashMap,
+    future::{Future, pending, poll_fn},
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        mpsc,
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use rtops_tasks::{
+    Entry, Kind, Probed, ProbedState, Sink, StackCopy, Track, Wakers, probe_all, track_blocking,
+};
+use rtops_unwind::{Outcome, Registers, StackSlice, Unwinder};
+use tokio::sync::{Notify, oneshot};
+
+thread_local! {
+    /// Counts the allocations of this thread while it is some.
+    static ALLOCATIONS: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator unchanged.
+#[expect(
+    unsafe_code,
+    reason = "a test that the waker allocates nothing needs an allocator"
+)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get().map(|count| count + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Unwinds what it is given.
+#[derive(Default)]
+struct Collected {
+    unwinder: Unwinder,
+    stacks: HashMap<usize, Vec<Vec<u64>>>,
+}
+
+impl Sink for Collected {
+    fn copied(&mut self, copy: &StackCopy<'_>) {
+        self.unwinder.refresh();
+        for owner in copy.owners {
+            let slice = StackSlice {
+                registers: Registers {
+                    ip: copy.ip,
+                    sp: copy.sp,
+                    bp: copy.bp,
+                },
+                bytes: copy.bytes,
+            };
+            let mut stack = Vec::new();
+            let outcome = self.unwinder.unwind(&slice, Some(owner.base), &mut stack);
+            assert_eq!(outcome, Outcome::Base, "the copy reaches the task's root");
+            self.stacks.entry(owner.index).or_default().push(stack);
+        }
+    }
+
+    fn discard(&mut self, index: usize) {
+        self.stacks.remove(&index);
+    }
+}
+
+/// What a dump says of one future.
+#[derive(Debug)]
+struct Found {
+    entry: Arc<Entry>,
+    state: ProbedState,
+    wakers: Wakers,
+    stacks: Vec<Vec<u64>>,
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(30)
+}
+
+/// All futures of this name.
+fn dump(name: &str) -> Vec<Found> {
+    let mut collected = Collected::default();
+    let probed: Vec<Probed> = probe_all(soon(), &mut collected);
+    probed
+        .into_iter()
+        .enumerate()
+        .filter(|(_, task)| task.entry.name() == Some(name))
+        .map(|(index, task)| Found {
+            entry: task.entry,
+            state: task.state,
+            wakers: task.wakers,
+            stacks: collected.stacks.remove(&index).unwrap_or_default(),
+        })
+        .collect()
+}
+
+fn the_one(name: &str) -> Found {
+    let mut found = dump(name);
+    assert_eq!(found.len(), 1, "{name}: {found:?}");
+    found.remove(0)
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = soon();
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited too long until {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// Becomes true when the future was polled once.
+fn polled<F: Future>(future: F) -> (Arc<AtomicBool>, impl Future<Output = F::Output>) {
+    let flag = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&flag);
+    let future = async move {
+        let mut future = std::pin::pin!(future);
+        poll_fn(|context| {
+            let poll = future.as_mut().poll(context);
+            set.store(true, SeqCst);
+            poll
+        })
+        .await
+    };
+    (flag, future)
+}
+
+#[test]
+fn every_dump_in_a_row_finds_the_same_stack() {
+    let runtime = runtime();
+    let notify = Arc::new(Notify::new());
+    let waiting = Arc::clone(&notify);
+    let (ready, future) = polled(async move { waiting.notified().await });
+    let task = runtime.spawn(future.tracked("in a row"));
+    wait_until("the task waits", || ready.load(SeqCst));
+    let first = the_one("in a row");
+    assert_eq!(first.state, ProbedState::Probed);
+    assert_eq!(first.wakers, Wakers::Held(1));
+    assert_eq!(first.stacks.len(), 1);
+    // More than there are vtables, as a leaf that sees an equal waker does not clone it.
+    for _ in 0..20 {
+        assert_eq!(the_one("in a row").stacks, first.stacks);
+    }
+    // The waker that the leaf has kept is a probing one by now, and leads to the executor.
+    notify.notify_one();
+    runtime.block_on(task).unwrap();
+    assert!(dump("in a row").is_empty());
+}
+
+#[test]
+fn a_probe_does_not_make_a_task_younger() {
+    let runtime = runtime();
+    let (ready, future) = polled(pending::<()>());
+    let _task = runtime.spawn(future.tracked("old"));
+    wait_until("the task waits", || ready.load(SeqCst));
+    let entry = the_one("old").entry;
+    let least = Duration::from_millis(50);
+    wait_until("it is old", || entry.in_state_for() > least);
+    let polls = entry.polls();
+    assert_eq!(the_one("old").state, ProbedState::Probed);
+    assert!(entry.in_state_for() > least);
+    assert_eq!(entry.polls(), polls, "probes are not counted as polls");
+}
+
+#[test]
+fn a_task_without_a_waker_is_proven() {
+    let runtime = runtime();
+    let (ready, future) = polled(pending::<()>());
+    let _task = runtime.spawn(future.tracked("lost"));
+    wait_until("the task waits", || ready.load(SeqCst));
+    let found = the_one("lost");
+    assert_eq!(found.wakers, Wakers::None);
+    assert!(found.stacks.is_empty());
+}
+
+#[test]
+fn a_registration_that_is_dropped_later_is_noticed() {
+    let runtime = runtime();
+    let registered: Arc<Mutex<Option<Waker>>> = Arc::default();
+    let slot = Arc::clone(&registered);
+    let future = poll_fn(move |context| {
+        *slot.lock().unwrap() = Some(context.waker().clone());
+        Poll::<()>::Pending
+    });
+    let _task = runtime.spawn(future.tracked("dropped later"));
+    wait_until("the task waits", || registered.lock().unwrap().is_some());
+    assert_eq!(the_one("dropped later").wakers, Wakers::Held(1));
+}
+
+#[test]
+fn a_future_that_wakes_itself_is_caught_where_it_yields() {
+    let runtime = runtime();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let (ready, future) = polled(poll_fn(move |context| {
+        if stopped.load(SeqCst) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }));
+    let task = runtime.spawn(future.tracked("yields"));
+    wait_until("it was polled", || ready.load(SeqCst));
+    let found = the_one("yields");
+    assert_eq!(found.state, ProbedState::Probed);
+    assert_eq!(found.stacks.len(), 1);
+    stop.store(true, SeqCst);
+    runtime.block_on(task).unwrap();
+}
+
+#[test]
+fn spans_share_the_copy_of_their_task_and_know_their_parent() {
+    let runtime = runtime();
+    let inner = async {
+        futures::join!(
+            pending_forever_on(Arc::new(Notify::new())).tracked("left"),
+            pending_forever_on(Arc::new(Notify::new())).tracked("right"),
+        )
+    };
+    let (ready, future) = polled(inner);
+    let _task = runtime.spawn(future.tracked("both"));
+    wait_until("the task waits", || ready.load(SeqCst));
+    let task = the_one("both");
+    assert_eq!(task.entry.kind(), Kind::Task);
+    assert_eq!(task.stacks.len(), 2);
+    for name in ["left", "right"] {
+        let span = the_one(name);
+        assert_eq!(span.entry.kind(), Kind::Span);
+        assert_eq!(span.entry.parent(), task.entry.id());
+        assert_eq!(span.stacks.len(), 1);
+    }
+}
+
+async fn pending_forever_on(notify: Arc<Notify>) {
+    notify.notified().await;
+}
+
+#[test]
+fn children_of_a_container_are_probed_through_their_own_wakers() {
+    let runtime = runtime();
+    let container = async {
+        let mut all: FuturesUnordered<_> = (0..5)
+            .map(|_| pending_forever_on(Arc::new(Notify::new())).tracked("child"))
+            .collect();
+        while all.next().await.is_some() {}
+    };
+    let (ready, future) = polled(container);
+    let _task = runtime.spawn(future.tracked("container"));
+    wait_until("the task waits", || ready.load(SeqCst));
+    let children = dump("child");
+    assert_eq!(children.len(), 5);
+    for child in children {
+        assert_eq!(child.state, ProbedState::Probed);
+        assert_eq!(child.stacks.len(), 1);
+    }
+}
+
+#[test]
+fn a_blocked_worker_delays_nobody_elses_stack() {
+    let runtime = runtime();
+    let (release, blocked) = mpsc::channel::<()>();
+    let (started, is_started) = oneshot::channel();
+    let blocking = async move {
+        let _ = started.send(());
+        blocked.recv().unwrap();
+    };
+    let task = runtime.spawn(blocking.tracked("blocked"));
+    runtime.block_on(is_started).unwrap();
+    let waits: Vec<_> = (0..100)
+        .map(|_| polled(pending_forever_on(Arc::new(Notify::new()))))
+        .map(|(ready, future)| {
+            drop(runtime.spawn(future.tracked("beside")));
+            ready
+        })
+        .collect();
+    for ready in waits {
+        wait_until("the task waits", || ready.load(SeqCst));
+    }
+    let beside = dump("beside");
+    assert_eq!(beside.len(), 100);
+    assert!(beside.iter().all(|found| found.stacks.len() == 1));
+    assert!(matches!(the_one("blocked").state, ProbedState::Running(_)));
+    release.send(()).unwrap();
+    runtime.block_on(task).unwrap();
+}
+
+#[test]
+fn a_panic_in_a_probed_poll_ends_the_task_alone() {
+    let runtime = runtime();
+    let polls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&polls);
+    let future = poll_fn(move |_| {
+        assert!(counted.fetch_add(1, SeqCst) == 0, "this panic is wanted");
+        Poll::<()>::Pending
+    });
+    let task = runtime.spawn(future.tracked("panics"));
+    wait_until("the task waits", || polls.load(SeqCst) >= 1);
+    // Another test's dump may have made the probe; either way the task is gone in the end.
+    drop(dump("panics"));
+    assert!(runtime.block_on(task).unwrap_err().is_panic());
+    assert!(dump("panics").is_empty());
+    // The worker's list of probes is empty again.
+    every_dump_in_a_row_finds_the_same_stack();
+}
+
+#[test]
+fn a_blocking_closure_is_queued_and_then_runs() {
+    let (release, blocked) = mpsc::channel::<()>();
+    let site = std::panic::Location::caller();
+    let closure = track_blocking(
+        move || blocked.recv().unwrap(),
+        Some("closure".into()),
+        site,
+    );
+    assert_eq!(the_one("closure").state, ProbedState::New);
+    let thread = std::thread::spawn(closure);
+    wait_until("it runs", || {
+        matches!(the_one("closure").state, ProbedState::Running(_))
+    });
+    release.send(()).unwrap();
+    thread.join().unwrap();
+    assert!(dump("closure").is_empty());
+}
+
+/// Clones its waker and counts what that allocates.
+struct CountsAllocations(Arc<AtomicUsize>, Option<Waker>);
+
+impl Future for CountsAllocations {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        ALLOCATIONS.set(Some(0));
+        let waker = context.waker().clone();
+        let allocations = ALLOCATIONS.take().unwrap();
+        self.1 = Some(waker);
+        self.0.fetch_add(allocations, SeqCst);
+        Poll::Pending
+    }
+}
+
+#[test]
+fn a_clone_under_a_probe_allocates_nothing() {
+    let runtime = runtime();
+    let allocations = Arc::new(AtomicUsize::new(0));
+    let (ready, future) = polled(CountsAllocations(Arc::clone(&allocations), None));
+    let _task = runtime.spawn(future.tracked("frugal"));
+    wait_until("the task waits", || ready.load(SeqCst));
+    assert_eq!(the_one("frugal").stacks.len(), 1);
+    assert_eq!(allocations.load(SeqCst), 0);
+}
+
+/// A future whose frame is large: its stack does not fit an ordinary place.
+#[inline(never)]
+fn poll_deep(context: &mut Context<'_>) -> Poll<()> {
+    let large = std::hint::black_box([1_u8; 200 << 10]);
+    let waker = context.waker().clone();
+    KEPT.lock().unwrap().replace(waker);
+    std::hint::black_box(&large);
+    Poll::Pending
+}
+
+static KEPT: Mutex<Option<Waker>> = Mutex::new(None);
+
+#[test]
+fn a_stack_that_is_too_large_at_first_is_copied_whole_in_the_end() {
+    let runtime = runtime();
+    let (ready, future) = polled(poll_fn(poll_deep));
+    let _task = runtime.spawn(future.tracked("deep"));
+    wait_until("the task waits", || ready.load(SeqCst));
+    let mut sizes = Sizes::default();
+    let probed = probe_all(soon(), &mut sizes);
+    let index = probed
+        .iter()
+        .position(|task| task.entry.name() == Some("deep"))
+        .unwrap();
+    assert_eq!(sizes.0.remove(&index).unwrap(), [(true, 64 << 10)]);
+    let large = sizes.1.remove(&index).unwrap();
+    assert!(!large[0].0 && large[0].1 > 200 << 10, "{large:?}");
+}
+
+/// Copies' truncation and size, before and after the last discard.
+#[derive(Default)]
+struct Sizes(
+    HashMap<usize, Vec<(bool, usize)>>,
+    HashMap<usize, Vec<(bool, usize)>>,
+);
+
+impl Sink for Sizes {
+    fn copied(&mut self, copy: &StackCopy<'_>) {
+        for owner in copy.owners {
+            let sizes = self.1.entry(owner.index).or_default();
+            sizes.push((copy.truncated, copy.bytes.len()));
+        }
+    }
+
+    fn discard(&mut self, index: usize) {
+        let before = self.1.remove(&index).unwrap_or_default();
+        self.0.insert(index, before);
+    }
+}
+
+/// Polled by hand with one waker and then another.
+#[test]
+fn the_waker_of_the_latest_poll_is_the_one_that_is_woken() {
+    struct Flag(AtomicBool);
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, SeqCst);
+        }
+    }
+    let flags = [0, 1].map(|_| Arc::new(Flag(AtomicBool::new(false))));
+    let mut future = Box::pin(pending::<()>().tracked("moves"));
+    for flag in &flags {
+        let waker = Waker::from(Arc::clone(flag));
+        assert!(
+            future
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+    }
+    // Nobody polls: the dump gives up on it, having woken the second waker alone.
+    assert_eq!(the_one("moves").state, ProbedState::Starved);
+    assert!(!flags[0].0.load(SeqCst));
+    assert!(flags[1].0.load(SeqCst));
+}
