@@ -1,0 +1,167 @@
+//! How an agent is set up, and why it may not start.
+
+use std::{env, ffi::OsString, io, path::PathBuf};
+
+use nix::unistd::Uid;
+use rtops_threads::Signal;
+
+/// Something that an agent can be asked for, and its author can switch off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Capability {
+    /// Counts of tasks, polls and runtimes.
+    Stats,
+    /// Tracked tasks and where each waits.
+    Tasks,
+    /// The stacks of the OS threads, which take a signal handler.
+    Threads,
+}
+
+/// How the agent is to run; [`Options::start`] starts it.
+///
+/// ```no_run
+/// use rtops_agent::{Capability, Options};
+///
+/// Options::new()
+///     .name("gateway")
+///     .disable(Capability::Threads)
+///     .start()
+///     .expect("the agent starts once");
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing runs before start()"]
+pub struct Options {
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) name: Option<String>,
+    pub(crate) signal: Signal,
+    pub(crate) allowed: Vec<Uid>,
+    pub(crate) disabled: Vec<Capability>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Options {
+    /// The defaults: everything on, for the process's own user and root.
+    pub const fn new() -> Self {
+        Self {
+            directory: None,
+            name: None,
+            signal: Signal::URGENT,
+            allowed: Vec::new(),
+            disabled: Vec::new(),
+        }
+    }
+
+    /// The directory for the socket, instead of `$RTOPS_DIR` or `/tmp/rtops-<euid>`. It must
+    /// belong to the process's user and be writable by nobody else; it is made if it is missing.
+    /// `rtops` looks there only if its own `RTOPS_DIR` says so.
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
+        self
+    }
+
+    /// The name that the process goes by, instead of that of its executable.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The signal that has a thread copy its stack, instead of SIGURG. Pick one that the process
+    /// does not use.
+    pub const fn signal(mut self, signal: Signal) -> Self {
+        self.signal = signal;
+        self
+    }
+
+    /// Lets another user ask, besides the process's own and root. The directory is then made
+    /// readable and the socket connectable for all users, and the agent turns the others away.
+    pub fn allow_uid(mut self, uid: u32) -> Self {
+        self.allowed.push(Uid::from_raw(uid));
+        self
+    }
+
+    /// Switches one capability off; a client that asks for it is told so.
+    pub fn disable(mut self, capability: Capability) -> Self {
+        self.disabled.push(capability);
+        self
+    }
+
+    pub(crate) fn has(&self, capability: Capability) -> bool {
+        !self.disabled.contains(&capability)
+    }
+
+    /// The given name, else that of the executable.
+    pub(crate) fn process_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| {
+            env::current_exe()
+                .ok()
+                .and_then(|path| path.file_name().map(OsString::from))
+                .map_or_else(
+                    || "unnamed".to_owned(),
+                    // The kernel appends this to the path of an executable that was replaced.
+                    |name| {
+                        let name = name.to_string_lossy();
+                        name.trim_end_matches(" (deleted)").to_owned()
+                    },
+                )
+        })
+    }
+}
+
+/// Whether `RTOPS_DISABLE` asks for no agent.
+pub(crate) fn is_disabled() -> bool {
+    env::var_os("RTOPS_DISABLE").is_some_and(|value| !value.is_empty() && value != "0")
+}
+
+/// Why the agent did not start. The service can go on without it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// This process has an agent.
+    #[error("the rtops agent runs in this process already: start it once, or stop() it before")]
+    AlreadyStarted,
+    /// This process is the child of a fork whose parent had an agent.
+    #[error("no rtops agent can start in a forked child of a process that had one: exec first")]
+    ForkedChild,
+    /// The directory is not one that the agent can trust.
+    #[error("{path} can't hold the rtops socket: {reason}; remove it, or set RTOPS_DIR")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The socket could not be made.
+    #[error("the rtops socket {path} can't be made: {source}; set RTOPS_DIR to another directory")]
+    Socket {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The handler for thread stacks can't be installed.
+    #[error("{0}; choose another one with Options::signal, or disable Capability::Threads")]
+    Signal(#[from] rtops_threads::InstallError),
+    /// The system refused something that the agent needs.
+    #[error("the rtops agent could not {what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl StartError {
+    /// For `map_err`.
+    pub(crate) fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
+        move |source| Self::System {
+            what,
+            source: source.into(),
+        }
+    }
+}

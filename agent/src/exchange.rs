@@ -1,0 +1,176 @@
+//! One conversation with one client, kept to a deadline.
+
+use std::{
+    io::{self, Read, Write},
+    time::{Duration, Instant},
+};
+
+use interprocess::local_socket::traits::Stream as _;
+use rtops_protocol::{
+    Capabilities, FrameKind, Hello, OLDEST_VERSION, ProtocolError, Refusal, Refused, Reply,
+    Request, VERSION, write_frame,
+};
+
+use crate::{
+    config::{Capability, Options},
+    listener::Stream,
+    stack, stats,
+};
+
+/// How long a client may take to say what it wants.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+/// How long a client may take to read an answer that is ready.
+const REPLY_TIME: Duration = Duration::from_secs(20);
+/// The longest time that a client can ask a dump to take.
+const MAX_DUMP_TIME: Duration = Duration::from_secs(300);
+
+/// What an agent is: fixed from its start on.
+pub(crate) struct Identity {
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+    pub(crate) start_time: u64,
+    pub(crate) options: Options,
+    /// Absent where thread stacks are switched off or not supported.
+    pub(crate) capturer: Option<rtops_threads::Capturer>,
+}
+
+impl Identity {
+    fn capabilities(&self) -> Capabilities {
+        let mut all = Capabilities::default();
+        if self.options.has(Capability::Stats) {
+            all = all.with(Capabilities::STATS);
+        }
+        if self.options.has(Capability::Tasks) {
+            all = all.with(Capabilities::TASKS);
+        }
+        if self.capturer.is_some() {
+            all = all.with(Capabilities::THREADS);
+        }
+        all
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            oldest_version: OLDEST_VERSION,
+            newest_version: VERSION,
+            pid: self.pid,
+            start_time: self.start_time,
+            capabilities: self.capabilities(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+/// Greets, reads one request, and answers it.
+///
+/// # Errors
+/// When the client breaks off, is too slow, or does not speak the protocol.
+pub(crate) fn serve(stream: &Stream, identity: &Identity) -> Result<(), ProtocolError> {
+    let mut client = Deadlined::new(stream, REQUEST_TIME);
+    write_frame(&mut client, FrameKind::HELLO, &identity.hello().encode())?;
+    let request = match Request::receive(&mut client) {
+        Ok(request) => request,
+        Err(ProtocolError::Malformed { .. }) => {
+            return refuse(
+                &mut client,
+                Refusal::Unsupported,
+                "this agent does not know the request; is it older than this rtops?",
+            );
+        }
+        Err(error) => return Err(error),
+    };
+    client.extend(REPLY_TIME);
+    match request {
+        Request::Summary => Reply::Summary(stats::summary(identity)).send(&mut client)?,
+        Request::Stats if !identity.options.has(Capability::Stats) => {
+            return refuse_disabled(&mut client, "stats");
+        }
+        Request::Stats => Reply::Stats(stats::stats(identity)).send(&mut client)?,
+        Request::Stack(request) => {
+            let time = Duration::from_millis(u64::from(request.deadline_ms)).min(MAX_DUMP_TIME);
+            let dump = match stack::take(identity, request.parts, Instant::now() + time) {
+                Ok(dump) => dump,
+                Err(stack::Disabled(what)) => return refuse_disabled(&mut client, what),
+            };
+            client.extend(REPLY_TIME);
+            return dump.send(&mut client);
+        }
+        _ => {
+            return refuse(
+                &mut client,
+                Refusal::Unsupported,
+                "this agent is older than the request",
+            );
+        }
+    }
+    Reply::End(rtops_protocol::End { gaps: Vec::new() }).send(&mut client)
+}
+
+/// Turns a client away without a conversation. Never blocks: what it says fits an empty buffer,
+/// and where it does not, the client sees the end of the stream.
+pub(crate) fn turn_away(stream: &Stream, identity: &Identity, why: Refusal, message: &str) {
+    let mut client = Deadlined::new(stream, Duration::from_millis(1));
+    let hello = write_frame(&mut client, FrameKind::HELLO, &identity.hello().encode());
+    if let Err(error) = hello.and_then(|()| refuse(&mut client, why, message)) {
+        tracing::debug!(%error, "an rtops client was turned away without a word");
+    }
+}
+
+fn refuse_disabled(client: &mut impl Write, what: &str) -> Result<(), ProtocolError> {
+    let message = format!("this service's agent has {what} switched off");
+    refuse(client, Refusal::Disabled, &message)
+}
+
+fn refuse(client: &mut impl Write, why: Refusal, message: &str) -> Result<(), ProtocolError> {
+    let message = message.to_owned();
+    Reply::Refused(Refused { why, message }).send(client)
+}
+
+/// A stream whose reads and writes all end by one moment, however slowly the peer drips.
+struct Deadlined<'a> {
+    stream: &'a Stream,
+    deadline: Instant,
+}
+
+impl<'a> Deadlined<'a> {
+    fn new(stream: &'a Stream, time: Duration) -> Self {
+        let mut new = Self {
+            stream,
+            deadline: Instant::now(),
+        };
+        new.extend(time);
+        new
+    }
+
+    fn extend(&mut self, time: Duration) {
+        self.deadline = Instant::now() + time;
+    }
+
+    fn remaining(&self) -> io::Result<Option<Duration>> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        // A time-out of less than a microsecond would be rounded to none at all.
+        Ok(Some(left.max(Duration::from_micros(1))))
+    }
+}
+
+impl Read for Deadlined<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_recv_timeout(self.remaining()?)?;
+        (&mut &*self.stream).read(buffer)
+    }
+}
+
+impl Write for Deadlined<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.stream.set_send_timeout(self.remaining()?)?;
+        (&mut &*self.stream).write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! The agent that a Rust service links so that `rtops` can look inside it.
+//!
+//! ```no_run
+//! rtops_agent::start().expect("the agent starts once");
+//! ```
+//!
+//! From then on a thread of the service sleeps on a Unix socket. `rtops` lists the process,
+//! `rtops stats` asks for its counters and `rtops stack` for the stacks of its threads and the
+//! await trees of its *tracked* tasks:
+//!
+//! ```no_run
+//! # async fn serve(_: u32) {}
+//! # async fn example() {
+#![cfg_attr(
+    feature = "tokio",
+    doc = "// A task on tokio: where it was spawned is kept."
+)]
+#![cfg_attr(feature = "tokio", doc = "rtops_agent::spawn(serve(1));")]
+//! // A task on any executor, or a part of a task, with a name.
+//! use rtops_agent::Track;
+//! serve(2).tracked("second connection").await;
+//! # }
+//! ```
+//!
+//! # What it does to the service
+//!
+//! - While nobody asks: nothing. No thread wakes, no timer runs; a tracked future costs some ten
+//!   nanoseconds a poll.
+//! - A dump has every tracked task polled once more and, for the thread stacks, sends each thread
+//!   one signal, SIGURG by default. The world is not stopped. [`rtops_threads`] tells which system
+//!   calls can return `EINTR` then.
+//! - The agent answers its own user and root. It never panics on what a client sends, and serves
+//!   a bounded number of clients.
+//! - After `fork` the child has no agent.
+
+mod config;
+mod exchange;
+mod fork;
+#[cfg(feature = "tokio")]
+mod join_set;
+mod listener;
+mod runtimes;
+mod serve;
+#[cfg(feature = "tokio")]
+mod spawn;
+mod stack;
+mod start;
+mod stats;
+
+pub use config::{Capability, Options, StartError};
+#[cfg(feature = "tokio")]
+pub use join_set::JoinSet;
+pub use rtops_tasks::{Track, Tracked};
+pub use rtops_threads::Signal;
+#[cfg(feature = "tokio")]
+pub use runtimes::register_runtime;
+#[cfg(feature = "tokio")]
+pub use spawn::{spawn, spawn_blocking, spawn_blocking_on, spawn_local, spawn_on};
+pub use start::{start, stop};

@@ -1,0 +1,227 @@
+//! The socket in the file system: made safely, watched, and removed only if it is ours.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd},
+        unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use interprocess::{
+    local_socket::{GenericFilePath, ListenerOptions, ToFsName, traits::Listener as _},
+    os::unix::{local_socket::ListenerOptionsExt, uds_local_socket},
+};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg, OFlag},
+    sys::{
+        inotify::{AddWatchFlags, InitFlags, Inotify},
+        socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket},
+    },
+    unistd::geteuid,
+};
+use rtops_protocol::SocketFile;
+
+use crate::{
+    config::StartError,
+    fork::{Noted, note},
+};
+
+pub(crate) use uds_local_socket::Stream;
+
+/// How many files of the directory are looked at for the sockets of dead processes.
+const MAX_STALE: usize = 1024;
+
+/// Who may connect.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Audience {
+    /// The process's own user, and root.
+    Own,
+    /// More users, whom the agent checks one by one.
+    Others,
+}
+
+/// A bound socket.
+pub(crate) struct Listener {
+    path: PathBuf,
+    inode: u64,
+    audience: Audience,
+    // The notes come before what they note, so that they are dropped first.
+    notes: [Noted; 3],
+    socket: uds_local_socket::Listener,
+    watch: Inotify,
+    _directory: Flock<File>,
+}
+
+impl Listener {
+    /// Binds the socket of this process in `directory`.
+    pub(crate) fn bind(
+        directory: &Path,
+        file: SocketFile,
+        audience: Audience,
+    ) -> Result<Self, StartError> {
+        let locked = open_directory(directory, audience)?;
+        remove_stale(directory);
+        let path = directory.join(file.name());
+        let socket_error = |source| StartError::Socket {
+            path: path.clone(),
+            source,
+        };
+        let socket = bind(&path, audience).map_err(socket_error)?;
+        let inode = fs::symlink_metadata(&path).map_err(socket_error)?.ino();
+        let watch = watch(directory).map_err(socket_error)?;
+        Ok(Self {
+            notes: [note(&socket), note(&watch), note(&*locked)],
+            path,
+            inode,
+            audience,
+            socket,
+            watch,
+            _directory: locked,
+        })
+    }
+
+    /// Binds the socket again where it was.
+    pub(crate) fn rebind(&self, file: SocketFile) -> Result<Self, StartError> {
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        Self::bind(directory, file, self.audience)
+    }
+
+    pub(crate) fn accept(&self) -> io::Result<Stream> {
+        self.socket.accept()
+    }
+
+    /// Readable when somebody connects.
+    pub(crate) fn connections(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Readable when something happened to the directory.
+    pub(crate) fn changes(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+
+    /// Takes in what happened to the directory. Returns whether the socket is still there.
+    pub(crate) fn is_in_place(&self) -> bool {
+        // What exactly happened does not matter, the look at the path below tells.
+        drop(self.watch.read_events());
+        self.is_ours()
+    }
+
+    fn is_ours(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode)
+    }
+
+    /// Closes the socket and removes it, unless somebody else's is in its place by now.
+    pub(crate) fn remove(self) {
+        if self.is_ours()
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::debug!(path = %self.path.display(), %error, "the rtops socket stays");
+        }
+        drop(self.notes);
+    }
+}
+
+fn bind(path: &Path, audience: Audience) -> io::Result<uds_local_socket::Listener> {
+    let mode = match audience {
+        Audience::Own => 0o600,
+        Audience::Others => 0o666,
+    };
+    // A name is neither taken from somebody nor removed on drop (which a forked child would do
+    // as well): a stale one is removed before, our own in `remove`.
+    ListenerOptions::new()
+        .name(path.to_fs_name::<GenericFilePath>()?)
+        .nonblocking(interprocess::local_socket::ListenerNonblockingMode::Accept)
+        .reclaim_name(false)
+        .try_overwrite(false)
+        .mode(mode)
+        .create_sync_as::<uds_local_socket::Listener>()
+}
+
+/// Opens the directory, made if need be, if it is one that nobody else can play tricks in. The
+/// shared lock tells systemd-tmpfiles to leave it alone.
+fn open_directory(path: &Path, audience: Audience) -> Result<Flock<File>, StartError> {
+    let refuse = |reason: String| StartError::Directory {
+        path: path.to_owned(),
+        reason,
+    };
+    let mode = match audience {
+        Audience::Own => 0o700,
+        Audience::Others => 0o755,
+    };
+    if let Err(error) = DirBuilder::new().mode(mode).create(path)
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(refuse(error.to_string()));
+    }
+    // O_NOFOLLOW and fstat, not lstat and open: what is checked is what is used.
+    let directory = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
+        .open(path)
+        .map_err(|error| refuse(format!("it is no directory that can be opened ({error})")))?;
+    let found = directory
+        .metadata()
+        .map_err(|error| refuse(error.to_string()))?;
+    if found.uid() != geteuid().as_raw() {
+        return Err(refuse(format!("it belongs to user {}", found.uid())));
+    }
+    if found.mode() & 0o022 != 0 {
+        return Err(refuse("others may write to it".to_owned()));
+    }
+    if audience == Audience::Others && found.mode() & 0o055 != 0o055 {
+        directory
+            .set_permissions(fs::Permissions::from_mode(0o755))
+            .map_err(|error| refuse(error.to_string()))?;
+    }
+    Flock::lock(directory, FlockArg::LockSharedNonblock)
+        .map_err(|(_, error)| refuse(format!("it is locked ({error})")))
+}
+
+fn watch(directory: &Path) -> io::Result<Inotify> {
+    let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+    watch.add_watch(
+        directory,
+        AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_DELETE_SELF
+            | AddWatchFlags::IN_MOVED_FROM
+            | AddWatchFlags::IN_MOVE_SELF
+            | AddWatchFlags::IN_ONLYDIR,
+    )?;
+    Ok(watch)
+}
+
+/// Removes the sockets that dead processes left: those that nobody listens on.
+///
+/// Whether a process is alive is asked of the socket, not of /proc: the directory may be shared
+/// with containers whose processes have other numbers here.
+fn remove_stale(directory: &Path) {
+    let Ok(files) = fs::read_dir(directory) else {
+        return;
+    };
+    for file in files.flatten().take(MAX_STALE) {
+        let is_socket = file.file_type().is_ok_and(|kind| kind.is_socket());
+        let is_agents = file
+            .file_name()
+            .to_str()
+            .is_some_and(|name| SocketFile::parse(name).is_some());
+        if is_socket && is_agents && is_refused(&file.path()) {
+            // Somebody else may have been faster.
+            drop(fs::remove_file(file.path()));
+        }
+    }
+}
+
+fn is_refused(path: &Path) -> bool {
+    // Not blocking: a hung process's full backlog would hang this one's start.
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let Ok(probe) = socket(AddressFamily::Unix, SockType::Stream, flags, None) else {
+        return false;
+    };
+    UnixAddr::new(path)
+        .is_ok_and(|address| connect(probe.as_raw_fd(), &address) == Err(Errno::ECONNREFUSED))
+}

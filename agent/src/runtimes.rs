@@ -1,0 +1,222 @@
+//! The tokio runtimes that the agent knows, and their figures.
+
+#[cfg(not(feature = "tokio"))]
+pub(crate) use without::*;
+
+#[cfg(feature = "tokio")]
+pub use with::register_runtime;
+#[cfg(feature = "tokio")]
+pub(crate) use with::*;
+
+/// What the rest of the agent finds where tokio is compiled out.
+#[cfg(not(feature = "tokio"))]
+mod without {
+    use rtops_protocol::Runtime;
+    use rtops_tasks::RuntimeTag;
+
+    pub(crate) fn notice_start() {}
+
+    pub(crate) fn figures() -> Vec<Runtime> {
+        Vec::new()
+    }
+
+    pub(crate) fn alive_tasks() -> u64 {
+        0
+    }
+
+    pub(crate) fn name(_: RuntimeTag) -> Option<String> {
+        None
+    }
+}
+
+#[cfg(feature = "tokio")]
+mod with {
+    use std::{
+        cell::Cell,
+        future::{Future, ready},
+        pin::pin,
+        sync::{
+            Mutex, MutexGuard, PoisonError,
+            atomic::{AtomicU32, Ordering::Relaxed},
+        },
+        task::{Context, Poll, Waker},
+    };
+
+    use rtops_protocol::{Runtime, RuntimeFlavor, Worker};
+    use rtops_tasks::{RuntimeTag, set_runtime_probe};
+    use tokio::runtime::{Handle, Id, RuntimeMetrics};
+
+    static RUNTIMES: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+    static NEXT_TAG: AtomicU32 = AtomicU32::new(1);
+
+    struct Known {
+        tag: RuntimeTag,
+        name: String,
+        /// Keeps the runtime's bookkeeping in memory, so it is let go of once the runtime is seen
+        /// to be shut down: at the next registration or question, whichever comes first.
+        handle: Handle,
+    }
+
+    thread_local! {
+        /// The runtime that this thread registered last, so that a spawn takes no lock.
+        static LAST: Cell<Option<(Id, RuntimeTag)>> = const { Cell::new(None) };
+    }
+
+    /// Gives a runtime a name, and registers it if it is not known yet.
+    ///
+    /// A runtime is registered without a name by the first task that is spawned on it, or by
+    /// [`start`](crate::start) inside it.
+    pub fn register_runtime(name: impl Into<String>, handle: &Handle) {
+        let name = name.into();
+        let tag = register(handle);
+        if let Some(known) = runtimes().iter_mut().find(|known| known.tag == tag) {
+            known.name = name;
+        }
+    }
+
+    /// Registers the runtime that this thread is in, and has first polls do so from now on.
+    pub(crate) fn notice_start() {
+        set_runtime_probe(current);
+        current();
+    }
+
+    /// The runtime that this thread is in.
+    fn current() -> RuntimeTag {
+        Handle::try_current().map_or(RuntimeTag(0), |handle| notice(&handle))
+    }
+
+    /// The tag of a runtime, which is registered if it is not known yet.
+    pub(crate) fn notice(handle: &Handle) -> RuntimeTag {
+        let id = handle.id();
+        match LAST.get() {
+            Some((last, tag)) if last == id => tag,
+            _ => {
+                let tag = register(handle);
+                LAST.set(Some((id, tag)));
+                tag
+            }
+        }
+    }
+
+    fn register(handle: &Handle) -> RuntimeTag {
+        let mut runtimes = runtimes();
+        // First the dead ones go: an id may be used again for a new runtime.
+        runtimes.retain(|known| is_alive(&known.handle));
+        let id = handle.id();
+        if let Some(known) = runtimes.iter().find(|known| known.handle.id() == id) {
+            return known.tag;
+        }
+        let tag = RuntimeTag(NEXT_TAG.fetch_add(1, Relaxed));
+        let name = match tag.0 {
+            1 => "tokio".to_owned(),
+            later => format!("tokio-{later}"),
+        };
+        runtimes.push(Known {
+            tag,
+            name,
+            handle: handle.clone(),
+        });
+        tag
+    }
+
+    /// Whether a runtime still takes tasks: one that was shut down has none, and cancels a new one
+    /// at once. A runtime that is stuck with tasks in it is not given another one.
+    fn is_alive(handle: &Handle) -> bool {
+        if handle.metrics().num_alive_tasks() > 0 {
+            return true;
+        }
+        let task = pin!(handle.spawn(ready(())));
+        let mut context = Context::from_waker(Waker::noop());
+        !matches!(task.poll(&mut context), Poll::Ready(Err(error)) if error.is_cancelled())
+    }
+
+    /// The figures of all runtimes; those that were shut down are forgotten.
+    pub(crate) fn figures() -> Vec<Runtime> {
+        let mut figures = Vec::new();
+        runtimes().retain(|known| {
+            let taken = figures_of(known);
+            let alive = is_alive(&known.handle);
+            if alive {
+                figures.push(taken);
+            }
+            alive
+        });
+        figures
+    }
+
+    /// The tasks alive on all runtimes, tracked or not.
+    pub(crate) fn alive_tasks() -> u64 {
+        runtimes()
+            .iter()
+            .map(|known| count(known.handle.metrics().num_alive_tasks()))
+            .sum()
+    }
+
+    /// The name of a runtime.
+    pub(crate) fn name(tag: RuntimeTag) -> Option<String> {
+        runtimes()
+            .iter()
+            .find(|known| known.tag == tag)
+            .map(|known| known.name.clone())
+    }
+
+    fn runtimes() -> MutexGuard<'static, Vec<Known>> {
+        RUNTIMES.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn figures_of(known: &Known) -> Runtime {
+        let metrics = known.handle.metrics();
+        let mut runtime = Runtime {
+            name: known.name.clone(),
+            flavor: match known.handle.runtime_flavor() {
+                tokio::runtime::RuntimeFlavor::CurrentThread => RuntimeFlavor::CurrentThread,
+                tokio::runtime::RuntimeFlavor::MultiThread => RuntimeFlavor::MultiThread,
+                _ => RuntimeFlavor::Other,
+            },
+            alive_tasks: count(metrics.num_alive_tasks()),
+            global_queue_depth: count(metrics.global_queue_depth()),
+            workers: (0..metrics.num_workers())
+                .map(|worker| worker_figures(&metrics, worker))
+                .collect(),
+            spawned_tasks: None,
+            blocking_threads: None,
+            idle_blocking_threads: None,
+            blocking_queue_depth: None,
+            budget_forced_yields: None,
+        };
+        add_unstable(&mut runtime, &metrics);
+        runtime
+    }
+
+    fn worker_figures(metrics: &RuntimeMetrics, worker: usize) -> Worker {
+        Worker {
+            busy_ns: u64::try_from(metrics.worker_total_busy_duration(worker).as_nanos())
+                .unwrap_or(u64::MAX),
+            parks: metrics.worker_park_count(worker),
+            queue_depth: None,
+            polls: None,
+            steals: None,
+        }
+    }
+
+    #[cfg(not(tokio_unstable))]
+    fn add_unstable(_: &mut Runtime, _: &RuntimeMetrics) {}
+
+    #[cfg(tokio_unstable)]
+    fn add_unstable(runtime: &mut Runtime, metrics: &RuntimeMetrics) {
+        runtime.spawned_tasks = Some(metrics.spawned_tasks_count());
+        runtime.blocking_threads = Some(count(metrics.num_blocking_threads()));
+        runtime.idle_blocking_threads = Some(count(metrics.num_idle_blocking_threads()));
+        runtime.blocking_queue_depth = Some(count(metrics.blocking_queue_depth()));
+        runtime.budget_forced_yields = Some(metrics.budget_forced_yield_count());
+        for (number, worker) in runtime.workers.iter_mut().enumerate() {
+            worker.queue_depth = Some(count(metrics.worker_local_queue_depth(number)));
+            worker.polls = Some(metrics.worker_poll_count(number));
+            worker.steals = Some(metrics.worker_steal_count(number));
+        }
+    }
+
+    fn count(count: usize) -> u64 {
+        u64::try_from(count).unwrap_or(u64::MAX)
+    }
+}

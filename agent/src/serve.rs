@@ -1,0 +1,222 @@
+//! The agent's thread: waits for clients, gives each a thread of its own, and keeps the socket
+//! in its place.
+
+use std::{
+    io,
+    os::fd::AsFd,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use interprocess::local_socket::traits::StreamCommon as _;
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{eventfd::EventFd, signal::SigSet},
+    unistd::{Uid, geteuid, gettid},
+};
+use rtops_protocol::{Refusal, SocketFile};
+
+use crate::{
+    exchange::{self, Identity},
+    fork::note,
+    listener::{Listener, Stream},
+};
+
+/// How many clients are served at a time; one more is told to come back.
+const MAX_CLIENTS: usize = 8;
+/// How long to wait after a failure that would else repeat at once.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Stack of a client's thread: unwinding and encoding need little, and it is freed afterwards.
+const CLIENT_STACK: usize = 512 << 10;
+
+/// The threads of the agent, which a dump of the threads leaves out.
+static OWN_THREADS: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+/// What the agent's thread works on.
+pub(crate) struct Server {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) listener: Listener,
+    pub(crate) file: SocketFile,
+    /// Readable when the agent is to stop.
+    pub(crate) stop: Arc<EventFd>,
+}
+
+impl Server {
+    /// Runs until `stop` is readable, then removes the socket.
+    pub(crate) fn run(mut self) {
+        let _own = OwnThread::enter();
+        loop {
+            match self.wait() {
+                Ok(Event::Stop) => break,
+                Ok(Event::Client) => self.accept(),
+                Ok(Event::Directory) => self.keep_in_place(),
+                Err(error) => {
+                    tracing::warn!(%error, "the rtops agent can't wait for clients");
+                    thread::sleep(PAUSE);
+                }
+            }
+        }
+        self.listener.remove();
+    }
+
+    /// Sleeps, for ever if nobody comes.
+    fn wait(&self) -> io::Result<Event> {
+        let mut sources = [
+            PollFd::new(self.stop.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.listener.changes(), PollFlags::POLLIN),
+            PollFd::new(self.listener.connections(), PollFlags::POLLIN),
+        ];
+        loop {
+            match poll(&mut sources, PollTimeout::NONE) {
+                Ok(_) => break,
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let [stop, changes, _] = sources.map(|source| source.any().unwrap_or(true));
+        Ok(match (stop, changes) {
+            (true, _) => Event::Stop,
+            (_, true) => Event::Directory,
+            _ => Event::Client,
+        })
+    }
+
+    fn accept(&self) {
+        match self.listener.accept() {
+            Ok(stream) => self.admit(stream),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                // Out of descriptors, most likely: the connection stays in the queue.
+                tracing::debug!(%error, "the rtops agent can't accept a client");
+                thread::sleep(PAUSE);
+            }
+        }
+    }
+
+    fn admit(&self, stream: Stream) {
+        if let Err(user) = self.check(&stream) {
+            log_refusal(user);
+            let message = "only the user of the process and root may ask this agent";
+            exchange::turn_away(&stream, &self.identity, Refusal::Permission, message);
+            return;
+        }
+        let Some(place) = Place::take() else {
+            let message = format!("the agent is serving {MAX_CLIENTS} clients already");
+            exchange::turn_away(&stream, &self.identity, Refusal::Busy, &message);
+            return;
+        };
+        let identity = Arc::clone(&self.identity);
+        let started = thread::Builder::new()
+            .name("rtops-client".to_owned())
+            .stack_size(CLIENT_STACK)
+            .spawn(move || {
+                let _place = place;
+                let _own = OwnThread::enter();
+                let _noted = note(&stream);
+                if let Err(error) = exchange::serve(&stream, &identity) {
+                    tracing::debug!(%error, "a conversation with rtops ended early");
+                }
+            });
+        if let Err(error) = started {
+            tracing::debug!(%error, "no thread for an rtops client");
+        }
+    }
+
+    fn check(&self, stream: &Stream) -> Result<(), Option<Uid>> {
+        let user = stream.peer_creds().ok().and_then(|peer| peer.euid());
+        let user = user.map(Uid::from_raw).ok_or(None)?;
+        let may = user.is_root() || user == geteuid();
+        if may || self.identity.options.allowed.contains(&user) {
+            Ok(())
+        } else {
+            Err(Some(user))
+        }
+    }
+
+    /// Makes the socket anew if somebody removed it, say a cleaner of old files in /tmp.
+    fn keep_in_place(&mut self) {
+        if self.listener.is_in_place() {
+            return;
+        }
+        // Whoever removes files in a loop is not to make a loop of this thread too.
+        thread::sleep(PAUSE);
+        match self.listener.rebind(self.file) {
+            Ok(listener) => std::mem::replace(&mut self.listener, listener).remove(),
+            Err(error) => tracing::warn!(%error, "the rtops socket was removed and can't be made"),
+        }
+    }
+}
+
+enum Event {
+    Stop,
+    Client,
+    Directory,
+}
+
+fn log_refusal(user: Option<Uid>) {
+    static LOGGED: AtomicBool = AtomicBool::new(false);
+    if !LOGGED.swap(true, Relaxed) {
+        let user = user.map(Uid::as_raw);
+        tracing::warn!(
+            user,
+            "the rtops agent turned a user away; later ones are not logged"
+        );
+    }
+}
+
+/// One of the places for clients, free again when dropped.
+struct Place;
+
+static CLIENTS: AtomicUsize = AtomicUsize::new(0);
+
+impl Place {
+    fn take() -> Option<Self> {
+        if CLIENTS.fetch_add(1, AcqRel) < MAX_CLIENTS {
+            return Some(Self);
+        }
+        CLIENTS.fetch_sub(1, AcqRel);
+        None
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        CLIENTS.fetch_sub(1, AcqRel);
+    }
+}
+
+/// Whether a thread is one of the agent's.
+pub(crate) fn is_own_thread(tid: i32) -> bool {
+    own_threads().contains(&tid)
+}
+
+fn own_threads() -> std::sync::MutexGuard<'static, Vec<i32>> {
+    OWN_THREADS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// This thread is one of the agent's, until this is dropped.
+struct OwnThread(i32);
+
+impl OwnThread {
+    /// Blocks all signals as well. The service's handlers do not expect to run here, and a client
+    /// that closes its socket too early must not end the service by SIGPIPE.
+    fn enter() -> Self {
+        if let Err(error) = SigSet::all().thread_block() {
+            tracing::debug!(%error, "signals stay unblocked in a thread of the rtops agent");
+        }
+        let tid = gettid().as_raw();
+        own_threads().push(tid);
+        Self(tid)
+    }
+}
+
+impl Drop for OwnThread {
+    fn drop(&mut self) {
+        own_threads().retain(|tid| *tid != self.0);
+    }
+}

@@ -1,0 +1,31 @@
+//! The counters that an agent answers with.
+
+use rtops_protocol::{Stats, Summary};
+use rtops_tasks::Monotonic;
+
+use crate::{exchange::Identity, runtimes};
+
+/// One line of the list.
+pub(crate) fn summary(identity: &Identity) -> Summary {
+    Summary {
+        name: identity.name.clone(),
+        tracked_tasks: rtops_tasks::census().tasks,
+        alive_tasks: runtimes::alive_tasks(),
+    }
+}
+
+/// All counters.
+pub(crate) fn stats(identity: &Identity) -> Stats {
+    let census = rtops_tasks::census();
+    Stats {
+        name: identity.name.clone(),
+        tracked_tasks: census.tasks,
+        tracked_spans: census.spans,
+        running: census.running,
+        spawned: census.spawned,
+        finished: census.finished,
+        polls: census.polls,
+        clock_ns: Monotonic::now().as_nanos(),
+        runtimes: runtimes::figures(),
+    }
+}
