@@ -1,0 +1,67 @@
+//! What a length claims is not allocated before the bytes are there.
+//!
+//! One test only, as the counting allocator counts for the whole process.
+#![allow(clippy::unwrap_used)]
+#![expect(unsafe_code, reason = "an allocator that counts has to be one")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use rtops_protocol::{FrameKind, MAX_REPLY, Reply, Request, write_frame};
+
+struct Counting;
+
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`, which is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the pointer came from `System.alloc` with this layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// A length in the codec's form: 253 and eight bytes.
+fn claim(length: u64) -> Vec<u8> {
+    let mut bytes = vec![253];
+    bytes.extend(length.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn allocations_stay_below_what_a_frame_may_hold() {
+    // The largest legitimate one: items several times as large in memory as on the wire.
+    let limit = 16 * MAX_REPLY as usize;
+    let kinds = (0..=u8::MAX).map(FrameKind);
+    for kind in kinds {
+        for length in [1 << 16, 1 << 20, 1 << 32, 1 << 40, u64::MAX] {
+            for lead in 0..4 {
+                let mut body = vec![0; lead];
+                body.extend(claim(length));
+                // Bytes of zero make the shortest items there are.
+                body.resize(200_000, 0);
+                let mut frame = Vec::new();
+                write_frame(&mut frame, kind, &body).unwrap();
+                LARGEST.store(0, Ordering::Relaxed);
+                drop(Reply::receive(&mut frame.as_slice()));
+                drop(Request::receive(&mut frame.as_slice()));
+                let largest = LARGEST.load(Ordering::Relaxed);
+                assert!(
+                    largest <= limit,
+                    "kind {kind:?}, claim {length}: {largest} bytes"
+                );
+            }
+        }
+    }
+}

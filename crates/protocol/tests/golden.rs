@@ -1,0 +1,375 @@
+//! Messages of released versions, byte for byte. The files in `golden/` never change: a build
+//! that can't read them, or writes other bytes, no longer fits the agents that are out there.
+#![allow(clippy::unwrap_used)]
+
+use std::{fs, path::Path};
+
+use rtops_protocol::{
+    Capabilities, CodeRange, End, FrameKind, Hello, Leaf, LeafEnd, MAX_REPLY, Module, ModuleKind,
+    Obtained, Process, ProtocolError, Refusal, Refused, Reply, Request, Runtime, RuntimeFlavor,
+    SourceLocation, StackId, StackParts, StackRequest, Stacks, Stats, StringId, Strings, Summary,
+    Task, TaskKind, TaskState, Thread, ThreadCapture, WakerState, Worker, read_frame, write_frame,
+};
+
+fn golden(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    fs::read(path.join(name)).unwrap()
+}
+
+fn hello() -> Hello {
+    Hello {
+        oldest_version: 1,
+        newest_version: 1,
+        pid: 4711,
+        start_time: 123_456_789,
+        capabilities: Capabilities::STATS
+            .with(Capabilities::TASKS)
+            .with(Capabilities::THREADS),
+        agent_version: "0.1.0".to_owned(),
+        name: "gateway".to_owned(),
+    }
+}
+
+fn requests() -> Vec<(&'static str, Request)> {
+    let stack = |parts| {
+        Request::Stack(StackRequest {
+            parts,
+            deadline_ms: 2500,
+        })
+    };
+    vec![
+        ("request-summary", Request::Summary),
+        ("request-stats", Request::Stats),
+        ("request-stack-tasks", stack(StackParts::Tasks)),
+        ("request-stack-threads", stack(StackParts::Threads)),
+        ("request-stack-all", stack(StackParts::All)),
+    ]
+}
+
+fn stats() -> Stats {
+    Stats {
+        name: "gateway".to_owned(),
+        tracked_tasks: 1204,
+        tracked_spans: 12,
+        running: 2,
+        spawned: 70_000,
+        finished: 68_796,
+        polls: 5_000_000_000,
+        clock_ns: 987_654_321_000,
+        runtimes: vec![Runtime {
+            name: "main".to_owned(),
+            flavor: RuntimeFlavor::MultiThread,
+            alive_tasks: 1219,
+            global_queue_depth: 3,
+            workers: vec![
+                Worker {
+                    busy_ns: 1_000_000,
+                    parks: 77,
+                    queue_depth: None,
+                    polls: None,
+                    steals: None,
+                },
+                Worker {
+                    busy_ns: 2_000_000,
+                    parks: 78,
+                    queue_depth: Some(1),
+                    polls: Some(2),
+                    steals: Some(300),
+                },
+            ],
+            spawned_tasks: Some(70_001),
+            blocking_threads: Some(4),
+            idle_blocking_threads: None,
+            blocking_queue_depth: Some(0),
+            budget_forced_yields: None,
+        }],
+    }
+}
+
+fn modules() -> Vec<Module> {
+    let module = |path: &str, build_id: &[u8], start, kind| Module {
+        path: path.to_owned(),
+        build_id: build_id.to_vec(),
+        load_bias: start,
+        code: CodeRange {
+            start: start + 0x1000,
+            end: start + 0x9000,
+        },
+        kind,
+    };
+    vec![
+        module(
+            "/srv/gateway",
+            &[0xab; 20],
+            0x5555_5555_0000,
+            ModuleKind::MainExecutable,
+        ),
+        module(
+            "/lib/libc.so.6",
+            &[1, 2, 3],
+            0x7f00_0000_0000,
+            ModuleKind::Library,
+        ),
+        module("", &[], 0x7fff_0000_0000, ModuleKind::Vdso),
+    ]
+}
+
+fn task(id: u64, kind: TaskKind, state: TaskState, waker: WakerState, leaves: Vec<Leaf>) -> Task {
+    Task {
+        id,
+        parent: id - 1,
+        kind,
+        name: StringId(1),
+        future_type: StringId(2),
+        site: SourceLocation {
+            file: StringId(3),
+            line: 30,
+            column: 9,
+        },
+        runtime: StringId(0),
+        age_ns: 11_040_000_000_000,
+        polls: 17,
+        state,
+        waker,
+        obtained: if leaves.is_empty() {
+            Obtained::NotCaptured
+        } else {
+            Obtained::Probed
+        },
+        leaves,
+    }
+}
+
+fn leaf(stack: u32, end: LeafEnd) -> Leaf {
+    Leaf {
+        stack: StackId(stack),
+        end,
+    }
+}
+
+fn tasks() -> Vec<Task> {
+    let since_ns = 130_000_000_000;
+    vec![
+        task(
+            1,
+            TaskKind::Task,
+            TaskState::New { since_ns },
+            WakerState::NotKnown,
+            vec![],
+        ),
+        task(
+            2,
+            TaskKind::Span,
+            TaskState::Suspended { since_ns },
+            WakerState::Held(2),
+            vec![leaf(0, LeafEnd::Complete), leaf(1, LeafEnd::Truncated)],
+        ),
+        task(
+            3,
+            TaskKind::Blocking,
+            TaskState::Running {
+                since_ns,
+                tid: 4713,
+            },
+            WakerState::NotKnown,
+            vec![],
+        ),
+        task(
+            4,
+            TaskKind::Task,
+            TaskState::Starved { since_ns },
+            WakerState::None,
+            vec![leaf(1, LeafEnd::Lost)],
+        ),
+    ]
+}
+
+fn threads() -> Vec<Thread> {
+    let captures = [
+        ThreadCapture::Stack(leaf(0, LeafEnd::Complete)),
+        ThreadCapture::Agent,
+        ThreadCapture::SignalBlocked,
+        ThreadCapture::NoAnswer,
+        ThreadCapture::NoTime,
+        ThreadCapture::HandlerReplaced,
+        ThreadCapture::Failed(11),
+        ThreadCapture::Off,
+    ];
+    let threads = captures.into_iter().zip(4711..);
+    threads
+        .map(|(capture, tid)| Thread {
+            tid,
+            name: "worker".to_owned(),
+            state: 'S',
+            wchan: (tid % 2 == 0).then(|| "futex_wait".to_owned()),
+            syscall: (tid % 2 == 1).then_some(202),
+            cpu_ticks: 42,
+            capture,
+        })
+        .collect()
+}
+
+fn replies() -> Vec<(&'static str, Reply)> {
+    let summary = Summary {
+        name: "gateway".to_owned(),
+        tracked_tasks: 1204,
+        alive_tasks: 1219,
+    };
+    let process = Process {
+        name: "gateway".to_owned(),
+        tracked_on_tokio: 1204,
+        alive_on_tokio: 1219,
+    };
+    let strings = ["conn", "gateway::conn::serve::{{closure}}", "src/main.rs"];
+    let refused = |why| {
+        Reply::Refused(Refused {
+            why,
+            message: "no".to_owned(),
+        })
+    };
+    vec![
+        ("reply-summary", Reply::Summary(summary)),
+        ("reply-stats", Reply::Stats(stats())),
+        ("reply-process", Reply::Process(process)),
+        ("reply-modules", Reply::Modules(modules())),
+        (
+            "reply-strings",
+            Reply::Strings(Strings(strings.map(str::to_owned).to_vec())),
+        ),
+        (
+            "reply-stacks",
+            Reply::Stacks(Stacks(vec![
+                vec![0x5555_5555_1234, 0x7f00_0000_2000],
+                vec![1],
+                vec![],
+            ])),
+        ),
+        ("reply-tasks", Reply::Tasks(tasks())),
+        ("reply-threads", Reply::Threads(threads())),
+        (
+            "reply-end",
+            Reply::End(End {
+                gaps: vec!["some".to_owned()],
+            }),
+        ),
+        ("reply-busy", refused(Refusal::Busy)),
+        ("reply-permission", refused(Refusal::Permission)),
+        ("reply-unsupported", refused(Refusal::Unsupported)),
+        ("reply-disabled", refused(Refusal::Disabled)),
+        ("reply-failed", refused(Refusal::Failed)),
+    ]
+}
+
+#[test]
+fn the_hello_is_what_it_always_was() {
+    let bytes = golden("hello");
+    assert_eq!(Hello::receive(&mut bytes.as_slice()).unwrap(), hello());
+    let mut written = Vec::new();
+    write_frame(&mut written, FrameKind::HELLO, &hello().encode()).unwrap();
+    assert_eq!(written, bytes);
+}
+
+#[test]
+fn requests_are_what_they_always_were() {
+    for (name, request) in requests() {
+        let bytes = golden(name);
+        assert_eq!(
+            Request::receive(&mut bytes.as_slice()).unwrap(),
+            request,
+            "{name}"
+        );
+        let mut written = Vec::new();
+        request.send(&mut written).unwrap();
+        assert_eq!(written, bytes, "{name}");
+    }
+}
+
+#[test]
+fn replies_are_what_they_always_were() {
+    for (name, reply) in replies() {
+        let bytes = golden(name);
+        assert_eq!(
+            Reply::receive(&mut bytes.as_slice()).unwrap(),
+            reply,
+            "{name}"
+        );
+        let mut written = Vec::new();
+        reply.send(&mut written).unwrap();
+        assert_eq!(written, bytes, "{name}");
+    }
+}
+
+#[test]
+fn every_golden_file_is_one_frame() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut count = 0;
+    for entry in fs::read_dir(directory).unwrap() {
+        let bytes = fs::read(entry.unwrap().path()).unwrap();
+        let mut rest = bytes.as_slice();
+        read_frame(&mut rest, MAX_REPLY).unwrap();
+        assert!(rest.is_empty());
+        count += 1;
+    }
+    assert_eq!(count, 1 + requests().len() + replies().len());
+}
+
+#[test]
+fn a_longer_hello_of_a_newer_agent_is_read() {
+    let mut body = Hello {
+        newest_version: 9,
+        ..hello()
+    }
+    .encode();
+    body.extend(b"fields of the future");
+    let mut frame = Vec::new();
+    write_frame(&mut frame, FrameKind::HELLO, &body).unwrap();
+    let read = Hello::receive(&mut frame.as_slice()).unwrap();
+    assert_eq!((read.newest_version, read.name.as_str()), (9, "gateway"));
+}
+
+#[test]
+fn a_hello_without_a_common_version_says_so() {
+    for (oldest_version, newest_version) in [(0, 0), (2, 9)] {
+        let body = Hello {
+            oldest_version,
+            newest_version,
+            ..hello()
+        };
+        let mut frame = Vec::new();
+        write_frame(&mut frame, FrameKind::HELLO, &body.encode()).unwrap();
+        let error = Hello::receive(&mut frame.as_slice()).unwrap_err();
+        assert!(matches!(error, ProtocolError::Version { .. }), "{error}");
+    }
+}
+
+#[test]
+fn a_reply_of_an_unknown_kind_is_skipped() {
+    let mut stream = Vec::new();
+    write_frame(&mut stream, FrameKind(200), b"from the future").unwrap();
+    stream.extend(golden("reply-end"));
+    let mut stream = stream.as_slice();
+    let unknown = Reply::receive(&mut stream).unwrap();
+    assert_eq!(unknown, Reply::Unknown(FrameKind(200)));
+    assert!(matches!(
+        Reply::receive(&mut stream).unwrap(),
+        Reply::End(_)
+    ));
+}
+
+#[test]
+fn an_unknown_request_is_an_error_and_no_more() {
+    let mut frame = Vec::new();
+    write_frame(&mut frame, FrameKind::REQUEST, &[250, 1, 2, 3]).unwrap();
+    let error = Request::receive(&mut frame.as_slice()).unwrap_err();
+    assert!(matches!(error, ProtocolError::Malformed { .. }), "{error}");
+}
+
+#[test]
+fn long_names_are_cut_between_characters() {
+    let long = Hello {
+        name: "ä".repeat(200),
+        ..hello()
+    };
+    let read = Hello::decode(&long.encode()).unwrap();
+    assert_eq!(read.name, "ä".repeat(127));
+}
