@@ -1,0 +1,312 @@
+//! One ELF file, its symbol table and its DWARF: alone names `object`, `gimli` and `addr2line`.
+
+use std::{
+    fs::File,
+    io::{BufReader, Read, Seek, SeekFrom},
+    iter,
+    os::unix::fs::FileExt,
+    rc::Rc,
+};
+
+use flate2::read::ZlibDecoder;
+use gimli::{Dwarf, DwarfFileType, EndianRcSlice, LittleEndian, Reader as _, SectionId};
+use object::{
+    CompressionFormat, Endianness, FileKind, Object, ObjectSection, ObjectSymbol, ReadCache,
+    SymbolKind, read::elf::ElfFile64,
+};
+
+use crate::{
+    LackReason, Location, Lookup,
+    names::{self, CrateRoots},
+};
+
+/// More than any program of the field has, and less than what a sparse file may pretend.
+const MAX_BYTES: u64 = 4 << 30;
+
+type Reader = EndianRcSlice<LittleEndian>;
+type Parsed<'a> = ElfFile64<'a, Endianness, &'a ReadCache<&'a File>>;
+
+/// The symbols of a module, out of its own file and its debug files.
+pub struct ElfFile {
+    /// Sorted by address.
+    symbols: Vec<Symbol>,
+    names: Vec<u8>,
+    dwarf: Option<addr2line::Context<Reader>>,
+    roots: CrateRoots,
+    lack: Option<LackReason>,
+}
+
+/// A function in the symbol table; its name lies in `ElfFile::names`.
+struct Symbol {
+    start: u64,
+    end: u64,
+    name: std::ops::Range<usize>,
+}
+
+/// The GNU build-id of a file.
+pub fn build_id(file: &File) -> Result<Option<Vec<u8>>, LackReason> {
+    let cache = ReadCache::new(file);
+    let id = parse(&cache)?.build_id().map_err(malformed)?;
+    Ok(id.map(<[u8]>::to_vec))
+}
+
+fn parse<'a>(cache: &'a ReadCache<&'a File>) -> Result<Parsed<'a>, LackReason> {
+    match FileKind::parse(cache) {
+        Ok(FileKind::Elf64) => ElfFile64::parse(cache).map_err(malformed),
+        Ok(_) => Err(LackReason::Malformed("not a 64-bit ELF file".to_owned())),
+        Err(error) => Err(malformed(error)),
+    }
+}
+
+fn malformed(error: impl std::fmt::Display) -> LackReason {
+    LackReason::Malformed(error.to_string())
+}
+
+impl ElfFile {
+    /// Reads what the files have; where several have the same part, the last one counts.
+    pub fn load(files: &[File]) -> Result<Self, LackReason> {
+        let mut this = Self {
+            symbols: Vec::new(),
+            names: Vec::new(),
+            dwarf: None,
+            roots: CrateRoots::default(),
+            lack: Some(LackReason::Stripped),
+        };
+        for file in files {
+            let cache = ReadCache::new(file);
+            let elf = parse(&cache)?;
+            let own = elf.symbols().next().is_some();
+            if own || this.symbols.is_empty() {
+                this.read_symbols(&elf)?;
+            }
+            if own {
+                this.lack = None;
+            }
+            if elf.section_by_name(".debug_info").is_some() {
+                match read_dwarf(file, &elf) {
+                    Ok(dwarf) => this.use_dwarf(dwarf),
+                    Err(reason) => this.lack = Some(reason),
+                }
+            }
+        }
+        Ok(this)
+    }
+
+    fn read_symbols(&mut self, elf: &Parsed<'_>) -> Result<(), LackReason> {
+        self.symbols.clear();
+        self.names.clear();
+        let mut bytes = 0_u64;
+        for symbol in elf.symbols().chain(elf.dynamic_symbols()) {
+            if symbol.kind() != SymbolKind::Text || !symbol.is_definition() {
+                continue;
+            }
+            let Ok(name) = symbol.name_bytes() else {
+                continue;
+            };
+            // Symbols may share one long name.
+            bytes = bytes.saturating_add(name.len() as u64);
+            if bytes > MAX_BYTES {
+                return Err(LackReason::TooLarge(bytes));
+            }
+            let start = self.names.len();
+            self.names.extend_from_slice(name);
+            self.symbols.push(Symbol {
+                start: symbol.address(),
+                end: symbol.address().saturating_add(symbol.size()),
+                name: start..self.names.len(),
+            });
+        }
+        self.symbols
+            .sort_by_key(|symbol| (symbol.start, symbol.end));
+        Ok(())
+    }
+
+    fn use_dwarf(&mut self, dwarf: Dwarf<Reader>) {
+        self.roots = crate_roots(&dwarf);
+        match addr2line::Context::from_dwarf(dwarf) {
+            Ok(context) => self.dwarf = Some(context),
+            Err(error) => self.lack = Some(malformed(error)),
+        }
+    }
+
+    /// The symbol that covers an address: a near one says nothing in a stripped file.
+    fn symbol(&self, address: u64) -> Option<String> {
+        let behind = self
+            .symbols
+            .partition_point(|symbol| symbol.start <= address);
+        let symbol = self.symbols.get(behind.checked_sub(1)?)?;
+        let name = self.names.get(symbol.name.clone())?;
+        (address < symbol.end).then(|| names::demangle(&String::from_utf8_lossy(name)))
+    }
+
+    fn dwarf_frames(&self, address: u64) -> Vec<DwarfFrame> {
+        let Some(context) = &self.dwarf else {
+            return Vec::new();
+        };
+        let Ok(mut frames) = context.find_frames(address).skip_all_loads() else {
+            return Vec::new();
+        };
+        let unit = context.find_dwarf_and_unit(address).skip_all_loads();
+        let mut found = Vec::new();
+        while let Ok(Some(frame)) = frames.next() {
+            let linkage = frame
+                .function
+                .as_ref()
+                .and_then(|function| Some(function.raw_name().ok()?.into_owned()));
+            let bare = frame
+                .dw_die_offset
+                .zip(unit.as_ref())
+                .and_then(|(offset, unit)| bare_name(unit, offset, MAX_ORIGINS));
+            let location = frame.location.and_then(|location| {
+                Some((location.file?.to_owned(), location.line?, location.column))
+            });
+            found.push(DwarfFrame {
+                linkage,
+                bare,
+                location,
+            });
+        }
+        found
+    }
+}
+
+/// A frame as DWARF has it.
+struct DwarfFrame {
+    /// The linkage name, or the bare one if there is no other.
+    linkage: Option<String>,
+    /// The name without a path.
+    bare: Option<String>,
+    location: Option<(String, u32, Option<u32>)>,
+}
+
+impl Lookup for ElfFile {
+    fn frames(&self, address: u64) -> Vec<(String, Option<Location>)> {
+        let symbol = self.symbol(address);
+        let frames = self.dwarf_frames(address);
+        let last = frames.len().saturating_sub(1);
+        if frames.is_empty() {
+            return symbol.map(|name| (name, None)).into_iter().collect();
+        }
+        let named = frames.into_iter().enumerate().filter_map(|(index, frame)| {
+            let file = frame.location.as_ref().map(|(file, _, _)| file.as_str());
+            let name = match (frame.linkage, &symbol) {
+                // The symbol has the path, which line tables leave out.
+                (Some(linkage), Some(symbol)) if index == last && !names::is_mangled(&linkage) => {
+                    Some(symbol.clone())
+                }
+                (Some(linkage), _) if names::is_mangled(&linkage) => {
+                    Some(names::demangle(&linkage))
+                }
+                (Some(bare), _) => Some(self.roots.qualify(&bare, file)),
+                (None, symbol) => symbol.clone().filter(|_| index == last),
+            }?;
+            let name = match &frame.bare {
+                Some(bare) => names::with_closure_kind(name, bare),
+                None => name,
+            };
+            let location = frame.location.map(|(file, line, column)| Location {
+                file: self.roots.relative(file),
+                line,
+                column: column.filter(|column| *column != 0),
+            });
+            Some((name, location))
+        });
+        named.collect()
+    }
+
+    fn lack(&self) -> Option<LackReason> {
+        self.lack.clone()
+    }
+}
+
+fn read_dwarf(file: &File, elf: &Parsed<'_>) -> Result<Dwarf<Reader>, LackReason> {
+    let mut left = MAX_BYTES;
+    let mut dwarf = Dwarf::load(|id: SectionId| read_section(file, elf, id, &mut left))?;
+    dwarf.file_type = DwarfFileType::Main;
+    Ok(dwarf)
+}
+
+/// Reads a section of the file straight into the memory where it stays. Debug files of
+/// distributions are often compressed.
+fn read_section(
+    file: &File,
+    elf: &Parsed<'_>,
+    id: SectionId,
+    left: &mut u64,
+) -> Result<Reader, LackReason> {
+    let empty = || Reader::new(Rc::from([]), LittleEndian);
+    let Some(section) = elf.section_by_name(id.name()) else {
+        return Ok(empty());
+    };
+    let range = section.compressed_file_range().map_err(malformed)?;
+    let size = file.metadata().map_err(malformed)?.len();
+    if range
+        .offset
+        .checked_add(range.compressed_size)
+        .is_none_or(|end| end > size)
+    {
+        return Err(LackReason::Malformed(format!("{} is cut short", id.name())));
+    }
+    let length = range.uncompressed_size;
+    *left = left
+        .checked_sub(length)
+        .ok_or(LackReason::TooLarge(length))?;
+    let length = usize::try_from(length).map_err(malformed)?;
+    let mut bytes: Rc<[u8]> = iter::repeat_n(0, length).collect();
+    let Some(target) = Rc::get_mut(&mut bytes) else {
+        return Ok(empty());
+    };
+    let read = match range.format {
+        CompressionFormat::None => file.read_exact_at(target, range.offset),
+        CompressionFormat::Zlib => {
+            let mut file = file;
+            file.seek(SeekFrom::Start(range.offset))
+                .and_then(|_| ZlibDecoder::new(BufReader::new(file)).read_exact(target))
+        }
+        _ => return Err(LackReason::Compressed),
+    };
+    read.map_err(malformed)?;
+    Ok(Reader::new(bytes, LittleEndian))
+}
+
+/// Where the sources of each crate lie, out of the names that rustc gives compilation units:
+/// `src/main.rs/@/gateway.0123-cgu.0`.
+fn crate_roots(dwarf: &Dwarf<Reader>) -> CrateRoots {
+    let mut roots = CrateRoots::default();
+    let mut headers = dwarf.units();
+    while let Ok(Some(header)) = headers.next() {
+        let Ok(unit) = dwarf.unit(header) else {
+            continue;
+        };
+        let text = |value: &Option<Reader>| -> Option<String> {
+            let name = value.as_ref()?.to_string_lossy().ok()?;
+            Some(name.into_owned())
+        };
+        if let Some(name) = text(&unit.name) {
+            roots.add(&name, text(&unit.comp_dir).as_deref());
+        }
+    }
+    roots
+}
+
+/// How many times a DIE may refer to another for its name.
+const MAX_ORIGINS: u32 = 4;
+
+fn bare_name(
+    unit: &gimli::UnitRef<'_, Reader>,
+    offset: gimli::UnitOffset,
+    origins: u32,
+) -> Option<String> {
+    let entry = unit.entry(offset).ok()?;
+    if let Some(name) = entry.attr_value(gimli::DW_AT_name) {
+        let name = unit.attr_string(name).ok()?;
+        return Some(name.to_string_lossy().ok()?.into_owned());
+    }
+    let origin = entry
+        .attr_value(gimli::DW_AT_abstract_origin)
+        .or_else(|| entry.attr_value(gimli::DW_AT_specification))?;
+    match origin {
+        gimli::AttributeValue::UnitRef(offset) => bare_name(unit, offset, origins.checked_sub(1)?),
+        _ => None,
+    }
+}

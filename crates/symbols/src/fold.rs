@@ -1,0 +1,200 @@
+//! Which frames of a stack tell something to somebody who knows the service.
+
+use crate::{FrameView, names};
+
+/// What a frame is to a reader.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FrameClass {
+    /// What polls tasks and starts threads.
+    Executor,
+    /// The standard library and the C library.
+    Std,
+    /// rtops itself.
+    Agent,
+    /// A library's way to wait: of a run of these the outermost is what was awaited.
+    Leaf,
+    /// Everything else.
+    User,
+}
+
+/// A class, and the start of the paths that have it, longer ones first where they overlap. A rule
+/// that ends in `::` is for a whole module.
+const RULES: &[(&str, FrameClass)] = &[
+    ("rtops_agent::", FrameClass::Agent),
+    ("rtops_tasks::", FrameClass::Agent),
+    ("rtops_threads::", FrameClass::Agent),
+    ("rtops_tokio_cells::", FrameClass::Agent),
+    // What registers wakers, and adaptors that only pass a poll on.
+    ("tokio::future::", FrameClass::Executor),
+    ("tokio::loom::", FrameClass::Executor),
+    ("tokio::macros::", FrameClass::Executor),
+    ("tokio::runtime::task::join::", FrameClass::Leaf),
+    ("tokio::runtime::", FrameClass::Executor),
+    ("tokio::task::coop::", FrameClass::Executor),
+    ("tokio::task::local::", FrameClass::Executor),
+    ("tokio::task::task_local::", FrameClass::Executor),
+    ("tokio::trace::", FrameClass::Executor),
+    ("tokio::util::", FrameClass::Executor),
+    ("tokio::sync::task::", FrameClass::Executor),
+    ("tokio::sync::batch_semaphore::", FrameClass::Executor),
+    ("tokio::", FrameClass::Leaf),
+    ("async_executor::", FrameClass::Executor),
+    ("async_global_executor::", FrameClass::Executor),
+    ("async_task::task::", FrameClass::Leaf),
+    ("async_task::", FrameClass::Executor),
+    ("atomic_waker::", FrameClass::Executor),
+    ("event_listener_strategy::", FrameClass::Executor),
+    ("futures_core::", FrameClass::Executor),
+    ("futures_executor::", FrameClass::Executor),
+    ("futures_task::", FrameClass::Executor),
+    ("futures_lite::future::block_on", FrameClass::Executor),
+    ("smol::spawn::", FrameClass::Executor),
+    ("pin_project_lite::", FrameClass::Executor),
+    ("async_channel::", FrameClass::Leaf),
+    ("async_fs::", FrameClass::Leaf),
+    ("async_io::", FrameClass::Leaf),
+    ("async_lock::", FrameClass::Leaf),
+    ("async_net::", FrameClass::Leaf),
+    ("async_process::", FrameClass::Leaf),
+    ("async_signal::", FrameClass::Leaf),
+    ("blocking::", FrameClass::Leaf),
+    ("event_listener::", FrameClass::Leaf),
+    ("futures_channel::", FrameClass::Leaf),
+    ("futures_io::", FrameClass::Leaf),
+    ("futures_lite::", FrameClass::Leaf),
+    ("futures_util::", FrameClass::Leaf),
+    ("mio::", FrameClass::Leaf),
+    ("parking::", FrameClass::Leaf),
+    ("parking_lot::", FrameClass::Leaf),
+    ("parking_lot_core::", FrameClass::Leaf),
+    ("lock_api::", FrameClass::Leaf),
+    ("polling::", FrameClass::Leaf),
+    ("crossbeam_channel::", FrameClass::Leaf),
+    ("alloc::", FrameClass::Std),
+    ("core::", FrameClass::Std),
+    ("std::", FrameClass::Std),
+];
+
+/// Functions of the C library and the compiler around `main` and a thread's start.
+const STARTS: &[&str] = &[
+    "_start",
+    "__libc_start_call_main",
+    "__libc_start_main",
+    "__libc_start_main_impl",
+    "__clone",
+    "__clone3",
+    "__rust_try",
+    "clone",
+    "clone3",
+    "main",
+    "start_thread",
+    "thread_start",
+];
+
+/// What a function is to a reader, by its full name.
+#[must_use]
+pub fn classify(function: &str) -> FrameClass {
+    classify_path(&names::path(function))
+}
+
+/// The same for the path of a name.
+pub fn classify_path(path: &str) -> FrameClass {
+    // The C library's own name for a function of its, and the version behind one.
+    let bare = path.strip_prefix("__GI_").unwrap_or(path);
+    let bare = bare.split('@').next().unwrap_or(bare);
+    if STARTS.contains(&bare) || path.contains("__rust_begin_short_backtrace") {
+        return FrameClass::Executor;
+    }
+    let rule = RULES.iter().find(|(prefix, _)| {
+        // The path of a nameless function is that of its module, without the last `::`.
+        path.starts_with(prefix) || prefix.strip_suffix("::") == Some(path)
+    });
+    rule.map_or(FrameClass::User, |(_, class)| *class)
+}
+
+/// The positions of the frames to show of a stack, innermost first as given. Of a run of leaf
+/// frames only the outermost stays, which is what the code awaited. A stack without leaf and
+/// user frames shows its innermost frame.
+#[must_use]
+pub fn visible(frames: &[FrameView<'_>]) -> Vec<usize> {
+    let mut shown = Vec::new();
+    let mut run = None;
+    for (index, frame) in frames.iter().enumerate() {
+        match classify(frame.function) {
+            FrameClass::Leaf => run = Some(index),
+            FrameClass::User => {
+                shown.extend(run.take());
+                shown.push(index);
+            }
+            // They part no run: a library goes through std and its executor.
+            FrameClass::Executor | FrameClass::Std | FrameClass::Agent => {}
+        }
+    }
+    shown.extend(run);
+    if shown.is_empty() && !frames.is_empty() {
+        shown.push(0);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(names: &[&'static str]) -> Vec<&'static str> {
+        let views: Vec<_> = names
+            .iter()
+            .map(|name| FrameView { function: name })
+            .collect();
+        let positions = visible(&views);
+        positions
+            .iter()
+            .filter_map(|index| names.get(*index).copied())
+            .collect()
+    }
+
+    #[test]
+    fn the_awaited_method_and_the_users_frames_stay() {
+        assert_eq!(
+            shown(&[
+                "rtops_tasks::probe::clone",
+                "<core::task::wake::Waker as core::clone::Clone>::clone",
+                "tokio::sync::batch_semaphore::Semaphore::poll_acquire::{{closure}}",
+                "<tokio::sync::batch_semaphore::Acquire as core::future::future::Future>::poll",
+                "tokio::sync::mutex::Mutex<T>::acquire::{async_fn#0}",
+                "tokio::sync::mutex::Mutex<T>::lock::{async_block#0}",
+                "tokio::sync::mutex::Mutex<T>::lock::{async_fn#0}",
+                "gateway::conn::serve::{async_fn#0}",
+                "<core::pin::Pin<P> as core::future::future::Future>::poll",
+                "gateway::main::{async_block#0}",
+                "<rtops_tasks::tracked::Tracked<F> as core::future::future::Future>::poll",
+            ]),
+            [
+                "tokio::sync::mutex::Mutex<T>::lock::{async_fn#0}",
+                "gateway::conn::serve::{async_fn#0}",
+                "gateway::main::{async_block#0}",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_start_of_a_thread_is_folded_under_any_of_its_names() {
+        for start in [
+            "__GI___clone3",
+            "__libc_start_main@@GLIBC_2.34",
+            "start_thread",
+        ] {
+            assert_eq!(classify(start), FrameClass::Executor, "{start}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_idle_shows_something() {
+        assert_eq!(
+            shown(&["syscall", "std::thread::park", "main"]),
+            ["syscall"]
+        );
+        assert_eq!(shown(&["std::thread::park", "main"]), ["std::thread::park"]);
+        assert_eq!(shown(&[]), [""; 0]);
+    }
+}

@@ -1,0 +1,315 @@
+//! Addresses of another process turned into functions, files and lines.
+//!
+//! [`Symbols::resolve`] is given the modules that the agent named and addresses of the target, and
+//! finds the ELF files itself (`locate`), reads their symbols and line tables (`elf`) and
+//! puts the names together (`names`). [`visible`] and [`task_wait`], [`thread_wait`] judge
+//! whole stacks, each by one table of rules (`fold`, `wait`).
+//!
+//! Nothing here trusts the target: its files are read, never mapped, so that one that is cut
+//! short meanwhile is an error and not a SIGBUS; no other file that an ELF file names is opened;
+//! and a file that makes the DWARF reader panic costs the names of that module only.
+#![forbid(unsafe_code)]
+
+mod elf;
+mod fold;
+mod lack;
+mod locate;
+mod names;
+mod wait;
+
+use std::{
+    collections::HashMap,
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+};
+
+pub use crate::{
+    fold::{FrameClass, classify, visible},
+    lack::{Lack, LackReason},
+    names::display_name,
+    wait::{WaitReason, task_wait, thread_wait},
+};
+
+/// A loaded ELF file of the target, as the agent describes it: not to be trusted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Module {
+    /// The path in the target's mount namespace.
+    pub path: String,
+    /// The GNU build-id; empty if the file has none.
+    pub build_id: Vec<u8>,
+    /// What to subtract from an address in memory to get the one in the file.
+    pub load_bias: u64,
+    /// The addresses of the code in memory.
+    pub code: Range<u64>,
+    /// What kind of module it is.
+    pub kind: ModuleKind,
+}
+
+/// What a module is to its process.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ModuleKind {
+    /// The program itself.
+    MainExecutable,
+    /// A shared library.
+    Library,
+    /// The kernel's code in user space: there is no file of it.
+    Vdso,
+}
+
+/// Where to look for files.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The process, by its pid as seen from here; none for a saved capture.
+    pub pid: Option<i32>,
+    /// Directories with unstripped binaries or debug files.
+    pub symbol_dirs: Vec<PathBuf>,
+}
+
+/// An absolute address of the target.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Address {
+    /// Of the instruction that runs next: it is looked up itself.
+    InstructionPointer(u64),
+    /// Of the instruction behind a call. The call may be the last instruction of its function or
+    /// line, so the byte before is looked up.
+    ReturnAddress(u64),
+}
+
+impl Address {
+    fn for_lookup(self) -> u64 {
+        match self {
+            Self::InstructionPointer(address) => address,
+            Self::ReturnAddress(address) => address.saturating_sub(1),
+        }
+    }
+
+    fn get(self) -> u64 {
+        match self {
+            Self::InstructionPointer(address) | Self::ReturnAddress(address) => address,
+        }
+    }
+}
+
+/// What stands at an address.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Resolved {
+    /// The innermost inlined function first, the function that was called last; never empty.
+    pub frames: Vec<Frame>,
+}
+
+/// A function that was called or inlined.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Frame {
+    /// Its name, or what is known instead.
+    pub function: Function,
+    /// Where in the source, if the module has line tables.
+    pub location: Option<Location>,
+    /// The file name of the module; empty for an address outside of all modules.
+    pub module: String,
+}
+
+/// A function, or what is known instead of its name.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Function {
+    /// Demangled, with generic arguments, without the hash. Line tables name an inlined function
+    /// without its path: then the path is that of its source file (`tokio::net::tcp::listener`).
+    Named(String),
+    /// No symbol covers the address.
+    ModuleOffset {
+        /// The file name of the module.
+        module: String,
+        /// The address in the ELF file.
+        offset: u64,
+    },
+    /// No module covers the address.
+    Unmapped(u64),
+}
+
+/// A place in the source.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Location {
+    /// The path as the compiler saw it, relative to where it ran if it lies below.
+    pub file: String,
+    /// From 1.
+    pub line: u32,
+    /// From 1, if known.
+    pub column: Option<u32>,
+}
+
+/// A frame of a stack, for the rules that judge whole stacks.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameView<'a> {
+    /// The full name, as in [`Function::Named`].
+    pub function: &'a str,
+}
+
+/// What looks up addresses in one module; addresses are those in its ELF file.
+trait Lookup {
+    /// The functions at an address, innermost first; empty if no symbol covers it.
+    fn frames(&self, address: u64) -> Vec<(String, Option<Location>)>;
+
+    /// What kept it from knowing more.
+    fn lack(&self) -> Option<LackReason>;
+}
+
+/// A module, and its file once an address in it was asked for.
+struct Entry {
+    module: Module,
+    name: String,
+    loaded: Loaded,
+    /// How many functions of Rust code other than std's, which always has them, have a line, and
+    /// how many don't. Glue that the compiler makes never has one.
+    with_line: usize,
+    without_line: usize,
+}
+
+enum Loaded {
+    NotYet,
+    File(Box<dyn Lookup>),
+    Failed(LackReason),
+}
+
+/// The symbols of one process. Only modules that are asked for are opened, each once.
+pub struct Symbols {
+    /// Sorted by the start of their code.
+    entries: Vec<Entry>,
+    options: Options,
+}
+
+impl std::fmt::Debug for Symbols {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let modules: Vec<&Module> = self.entries.iter().map(|entry| &entry.module).collect();
+        f.debug_struct("Symbols")
+            .field("modules", &modules)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Symbols {
+    /// Prepares to look up addresses in these modules; opens nothing yet.
+    #[must_use]
+    pub fn new(mut modules: Vec<Module>, options: Options) -> Self {
+        modules.sort_by_key(|module| module.code.start);
+        let entries = modules.into_iter().map(|module| Entry {
+            name: locate::file_name(&module.path).to_owned(),
+            module,
+            loaded: Loaded::NotYet,
+            with_line: 0,
+            without_line: 0,
+        });
+        Self {
+            entries: entries.collect(),
+            options,
+        }
+    }
+
+    /// Looks up each address. What isn't found stands as module and offset or as the bare
+    /// address; [`Symbols::lacks`] says why. Blocks to read the files of the modules that are hit
+    /// for the first time.
+    pub fn resolve(&mut self, addresses: &[Address]) -> HashMap<Address, Resolved> {
+        let resolved = addresses.iter().map(|address| {
+            let frames = self.resolve_one(*address);
+            (*address, Resolved { frames })
+        });
+        resolved.collect()
+    }
+
+    fn resolve_one(&mut self, address: Address) -> Vec<Frame> {
+        let lookup = address.for_lookup();
+        let behind = self
+            .entries
+            .partition_point(|entry| entry.module.code.start <= lookup);
+        let entry = behind
+            .checked_sub(1)
+            .and_then(|index| self.entries.get_mut(index))
+            .filter(|entry| entry.module.code.contains(&lookup));
+        match entry {
+            Some(entry) => entry.resolve(address, &self.options),
+            None => vec![Frame {
+                function: Function::Unmapped(address.get()),
+                location: None,
+                module: String::new(),
+            }],
+        }
+    }
+
+    /// What kept the lookups so far from telling more, at most one thing a module.
+    #[must_use]
+    pub fn lacks(&self) -> Vec<Lack> {
+        let lacks = self.entries.iter().filter_map(|entry| {
+            Some(Lack {
+                module: entry.name.clone(),
+                reason: entry.lack()?,
+            })
+        });
+        lacks.collect()
+    }
+}
+
+impl Entry {
+    fn resolve(&mut self, address: Address, options: &Options) -> Vec<Frame> {
+        if matches!(self.loaded, Loaded::NotYet) {
+            self.loaded = load(&self.module, options);
+        }
+        let lookup = address.for_lookup().wrapping_sub(self.module.load_bias);
+        // The DWARF readers are made for bad input, but a panic here would cost the whole dump.
+        let found = match &self.loaded {
+            Loaded::File(file) => catch_unwind(AssertUnwindSafe(|| file.frames(lookup))),
+            Loaded::NotYet | Loaded::Failed(_) => Ok(Vec::new()),
+        };
+        let found = found.unwrap_or_else(|_| {
+            self.loaded = Loaded::Failed(LackReason::Malformed("its debug info".to_owned()));
+            Vec::new()
+        });
+        if found.is_empty() {
+            return vec![Frame {
+                function: Function::ModuleOffset {
+                    module: self.name.clone(),
+                    offset: address.get().wrapping_sub(self.module.load_bias),
+                },
+                location: None,
+                module: self.name.clone(),
+            }];
+        }
+        let frames = found.into_iter().map(|(name, location)| {
+            if name.contains("::") && classify(&name) != FrameClass::Std {
+                match location {
+                    Some(_) => self.with_line += 1,
+                    None => self.without_line += 1,
+                }
+            }
+            Frame {
+                function: Function::Named(name),
+                location,
+                module: self.name.clone(),
+            }
+        });
+        frames.collect()
+    }
+
+    fn lack(&self) -> Option<LackReason> {
+        match &self.loaded {
+            _ if self.module.kind == ModuleKind::Vdso => None,
+            Loaded::NotYet => None,
+            Loaded::Failed(reason) => Some(reason.clone()),
+            Loaded::File(file) => file.lack().or_else(|| {
+                let lineless = self.with_line == 0 && self.without_line > 0;
+                lineless.then_some(LackReason::NoLineTables)
+            }),
+        }
+    }
+}
+
+fn load(module: &Module, options: &Options) -> Loaded {
+    let load = || {
+        let files = locate::open(module, options)?;
+        elf::ElfFile::load(&files)
+    };
+    match catch_unwind(AssertUnwindSafe(load)) {
+        Ok(Ok(file)) => Loaded::File(Box::new(file)),
+        Ok(Err(reason)) => Loaded::Failed(reason),
+        Err(_) => Loaded::Failed(LackReason::Malformed("its headers".to_owned())),
+    }
+}

@@ -1,0 +1,394 @@
+//! Names of functions: demangled, completed from what line tables have, and shortened.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap},
+};
+
+/// Deeper nested types than any that is written; what lies deeper is left as it is.
+const MAX_DEPTH: u32 = 32;
+
+/// The readable form of a linkage name, without the hash.
+pub fn demangle(linkage: &str) -> String {
+    match rustc_demangle::try_demangle(linkage) {
+        Ok(name) => format!("{name:#}"),
+        Err(_) => linkage.to_owned(),
+    }
+}
+
+/// Whether it is a linkage name, not a bare one.
+pub fn is_mangled(name: &str) -> bool {
+    rustc_demangle::try_demangle(name).is_ok()
+}
+
+/// Linkage names call the body of an `async fn`, an `async` block and a closure alike; the bare
+/// name (`{async_fn#0}<T>`) tells them apart, so its kind replaces the last segment.
+pub fn with_closure_kind(name: String, bare: &str) -> String {
+    let last = name.rfind("::").map(|at| at + 2);
+    let kind = bare.find('}').and_then(|end| bare.get(..=end));
+    match (last, kind) {
+        (Some(last), Some(kind))
+            if bare.starts_with('{') && name.get(last..).is_some_and(is_closure) =>
+        {
+            name.get(..last).unwrap_or_default().to_owned() + kind
+        }
+        _ => name,
+    }
+}
+
+fn is_closure(segment: &str) -> bool {
+    segment == "{{closure}}" || (segment.starts_with("{closure") && segment.ends_with('}'))
+}
+
+/// Where the sources of each crate lie.
+#[derive(Default)]
+pub struct CrateRoots {
+    /// Names by the directory of a crate, and by the file that is its root module.
+    crates: HashMap<String, String>,
+    /// Where the compiler ran for the crates whose files it was given by relative paths.
+    workspaces: BTreeSet<String>,
+}
+
+impl CrateRoots {
+    /// Learns from the name of a compilation unit, `src/main.rs/@/gateway.0123-cgu.0`.
+    pub fn add(&mut self, unit: &str, comp_dir: Option<&str>) {
+        let Some((path, codegen)) = unit.split_once("/@/") else {
+            return;
+        };
+        let path = match comp_dir {
+            Some(dir) if !path.starts_with('/') => {
+                if !dir.starts_with("/rustc/") {
+                    self.workspaces.insert(format!("{dir}/"));
+                }
+                format!("{dir}/{path}")
+            }
+            _ => path.to_owned(),
+        };
+        // An incremental build puts a hash there instead of the crate's name.
+        let Some((name, _)) = codegen.split_once('.') else {
+            return;
+        };
+        if let Some((dir, _)) = path.rsplit_once('/') {
+            let known = self.crates.entry(dir.to_owned());
+            known.or_insert_with(|| name.to_owned());
+            self.crates.insert(path, name.to_owned());
+        }
+    }
+
+    /// A source path relative to where the compiler ran, if it lies below.
+    pub fn relative(&self, file: String) -> String {
+        let relative = self
+            .workspaces
+            .iter()
+            .find_map(|dir| file.strip_prefix(dir.as_str()));
+        relative.map(str::to_owned).unwrap_or(file)
+    }
+
+    /// Puts the path of the source file's module before a name that has none.
+    pub fn qualify(&self, bare: &str, file: Option<&str>) -> String {
+        // Here `{async_fn#0}` has lost the name of its function: without a number it stands for
+        // itself, see `display_name`.
+        let bare = match bare.strip_prefix("{async_fn#") {
+            Some(rest) => {
+                let arguments = rest.split_once('}').map_or("", |(_, rest)| rest);
+                Cow::Owned(format!("{{async_fn}}{arguments}"))
+            }
+            None => Cow::Borrowed(bare),
+        };
+        match file.and_then(|file| self.module_of(file)) {
+            Some(module) => format!("{module}::{bare}"),
+            None => bare.into_owned(),
+        }
+    }
+
+    fn module_of(&self, file: &str) -> Option<String> {
+        if let Some(name) = self.crates.get(file) {
+            return Some(name.clone());
+        }
+        let (root, name) = self.crate_of(file)?;
+        let inner = file.get(root..)?.strip_prefix('/')?.strip_suffix(".rs")?;
+        let inner = match inner {
+            "lib" | "main" | "mod" => "",
+            _ => inner.strip_suffix("/mod").unwrap_or(inner),
+        };
+        let mut module = name;
+        for part in inner.split('/').filter(|part| !part.is_empty()) {
+            module.push_str("::");
+            module.push_str(part);
+        }
+        Some(module)
+    }
+
+    /// The length of the path to the crate's sources, and the crate's name.
+    fn crate_of(&self, file: &str) -> Option<(usize, String)> {
+        let mut dir = file;
+        while let Some((parent, _)) = dir.rsplit_once('/') {
+            if let Some(name) = self.crates.get(parent) {
+                return Some((parent.len(), name.clone()));
+            }
+            dir = parent;
+        }
+        // A crate of which only inlined code is left: `…/tokio-1.54.1/src/task/mod.rs`.
+        let root = file.rfind("/src/")?;
+        let package = file.get(..root)?.rsplit('/').next()?;
+        let name = match package.rsplit_once('-') {
+            Some((name, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => name,
+            _ => package,
+        };
+        (!name.is_empty()).then(|| (root + "/src".len(), name.replace('-', "_")))
+    }
+}
+
+/// The name as people say it: without generic arguments, `<T as Trait>::method` as `T::method`
+/// (or by the trait, if the type tells nothing), the body of an `async fn` as the function.
+///
+/// ```
+/// use rtops_symbols::display_name;
+/// assert_eq!(display_name("gateway::conn::Conn<T>::serve::{async_fn#0}"), "gateway::conn::Conn::serve");
+/// assert_eq!(display_name("<tokio::time::sleep::Sleep as core::future::future::Future>::poll"), "tokio::time::sleep::Sleep::poll");
+/// ```
+#[must_use]
+pub fn display_name(name: &str) -> String {
+    if !name.contains("::") && !name.contains('<') && !name.contains('{') {
+        return name.to_owned();
+    }
+    let mut shown = String::with_capacity(name.len());
+    for segment in segments(name, MAX_DEPTH) {
+        if let Some(segment) = display_segment(&segment) {
+            if !shown.is_empty() {
+                shown.push_str("::");
+            }
+            shown.push_str(segment);
+        }
+    }
+    if shown.is_empty() {
+        name.to_owned()
+    } else {
+        shown
+    }
+}
+
+/// The path to the function for the rules: also without closures and what else the compiler made.
+pub fn path(name: &str) -> String {
+    let mut segments = segments(name, MAX_DEPTH);
+    segments.retain(|segment| !segment.starts_with('{'));
+    segments.join("::")
+}
+
+/// A segment in braces is made by the compiler; none if it says nothing to a reader.
+fn display_segment(segment: &str) -> Option<&str> {
+    if !segment.starts_with('{') {
+        return Some(segment);
+    }
+    match segment.trim_matches(['{', '}']).split(['#', ':']).next()? {
+        "async_fn" if segment == "{async_fn}" => Some("{async fn}"),
+        "async_block" | "async_block_env" => Some("{async block}"),
+        "async_closure" | "async_closure_env" => Some("{async closure}"),
+        // Without debug info `{{closure}}` is the body of an async fn as well, and then there is
+        // no telling them apart: the function itself is right in both cases.
+        "closure" | "closure_env" if segment != "{{closure}}" => Some("{closure}"),
+        _ => None,
+    }
+}
+
+/// The segments of a path at its outermost level, without generic arguments.
+fn segments(name: &str, depth: u32) -> Vec<String> {
+    let name = strip_reference(name);
+    let Some(depth) = depth.checked_sub(1) else {
+        return vec![name.to_owned()];
+    };
+    let mut segments = Vec::new();
+    for raw in split(name, "::") {
+        let own = match raw.find('<') {
+            Some(0) if segments.is_empty() => {
+                segments.extend(qualified(raw, depth));
+                continue;
+            }
+            // A turbofish or `<impl Trait for Type>` within a path.
+            Some(0) => continue,
+            Some(at) if !raw.starts_with('{') => raw.get(..at).unwrap_or(raw),
+            // `{async_fn#0}<T>`
+            Some(_) if raw.starts_with('{') => raw.split_inclusive('}').next().unwrap_or(raw),
+            _ => raw,
+        };
+        if !own.is_empty() {
+            segments.push(own.to_owned());
+        }
+    }
+    segments
+}
+
+/// The path that stands for `<Type as Trait>` or `<Type>`.
+fn qualified(raw: &str, depth: u32) -> Vec<String> {
+    let inner = raw.strip_prefix('<').unwrap_or(raw);
+    let inner = inner.strip_suffix('>').unwrap_or(inner);
+    let mut parts = split(inner, " as ").into_iter();
+    let own = segments(parts.next().unwrap_or(inner), depth);
+    match parts.next() {
+        // A type parameter, a tuple, a primitive: the trait says more.
+        Some(of) if own.len() < 2 => segments(of, depth),
+        _ => own,
+    }
+}
+
+fn strip_reference(name: &str) -> &str {
+    let mut rest = name.trim();
+    loop {
+        let next = ["&", "*const ", "*mut ", "mut ", "dyn ", "impl "]
+            .iter()
+            .find_map(|prefix| rest.strip_prefix(prefix));
+        match next {
+            Some(next) => rest = next.trim_start(),
+            None => return rest,
+        }
+    }
+}
+
+/// Splits at a separator that stands outside of all brackets. The `>` of `->` closes none.
+fn split<'a>(text: &'a str, separator: &str) -> Vec<&'a str> {
+    let mut parts = Vec::new();
+    let (mut depth, mut start, mut skip) = (0_usize, 0, 0);
+    let mut before = '\0';
+    for (at, char) in text.char_indices() {
+        match char {
+            '<' | '(' | '[' | '{' => depth += 1,
+            '>' if before == '-' || before == '=' => {}
+            '>' | ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        before = char;
+        if depth == 0
+            && at >= skip
+            && text
+                .get(at..)
+                .is_some_and(|rest| rest.starts_with(separator))
+        {
+            parts.extend(text.get(start..at));
+            start = at + separator.len();
+            skip = start;
+        }
+    }
+    parts.extend(text.get(start..));
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_names() {
+        for (name, shown) in [
+            ("epoll_wait", "epoll_wait"),
+            ("libfoo.so+0x12", "libfoo.so+0x12"),
+            ("gateway::deep_one::{async_fn#0}", "gateway::deep_one"),
+            ("gateway::deep_one::{{closure}}", "gateway::deep_one"),
+            ("gateway::conn::{async_fn}", "gateway::conn::{async fn}"),
+            (
+                "gateway::t::{async_fn#0}<gateway::main::{async_block_env#0}>",
+                "gateway::t",
+            ),
+            (
+                "gateway::main::{async_block#1}",
+                "gateway::main::{async block}",
+            ),
+            ("gateway::run::{closure#0}", "gateway::run::{closure}"),
+            (
+                "gateway::{impl#3}::serve::{async_fn_env#0}<u32>",
+                "gateway::serve",
+            ),
+            (
+                "tokio::sync::mutex::Mutex<T>::lock::{async_fn#0}",
+                "tokio::sync::mutex::Mutex::lock",
+            ),
+            (
+                "<gateway::Conn<u32> as gateway::Handler>::handle",
+                "gateway::Conn::handle",
+            ),
+            (
+                "<F as core::future::future::Future>::poll",
+                "core::future::future::Future::poll",
+            ),
+            (
+                "<&core::task::wake::Waker as a::WakerRef>::into_waker",
+                "core::task::wake::Waker::into_waker",
+            ),
+            (
+                "std::thread::spawn::<fn(u8) -> a::B<c::D>, ()>",
+                "std::thread::spawn",
+            ),
+            ("<<a::B as c::D>::E as f::G>::h", "a::B::E::h"),
+            (
+                "core::ptr::drop_in_place<alloc::boxed::Box<dyn Fn() -> bool>>",
+                "core::ptr::drop_in_place",
+            ),
+            ("a::<impl b::C for d::E>::f", "a::f"),
+            ("<", "<"),
+            ("::", "::"),
+            ("a::b<<<", "a::b"),
+        ] {
+            assert_eq!(display_name(name), shown, "{name}");
+        }
+    }
+
+    #[test]
+    fn hostile_nesting_ends() {
+        let deep = "<".repeat(100_000) + &"a::b>".repeat(100_000);
+        assert!(!display_name(&deep).is_empty());
+    }
+
+    #[test]
+    fn the_kind_of_a_closure_comes_from_the_bare_name() {
+        let kind = |name: &str, bare| with_closure_kind(name.to_owned(), bare);
+        assert_eq!(
+            kind("a::f::{{closure}}", "{async_fn#0}<u8>"),
+            "a::f::{async_fn#0}"
+        );
+        assert_eq!(
+            kind("a::f::{closure#1}", "{async_block#0}"),
+            "a::f::{async_block#0}"
+        );
+        assert_eq!(kind("a::f", "f<u8>"), "a::f");
+        assert_eq!(kind("a::f::{{closure}}", "f"), "a::f::{{closure}}");
+    }
+
+    #[test]
+    fn a_bare_name_gets_the_path_of_its_file() {
+        let mut roots = CrateRoots::default();
+        roots.add("src/main.rs/@/gateway.7f16c182-cgu.00", Some("/srv/g"));
+        roots.add(
+            "/home/u/registry/tokio-1.54.1/src/lib.rs/@/tokio.1-cgu.0",
+            None,
+        );
+        for (bare, file, name) in [
+            (
+                "recv<u8>",
+                "/home/u/registry/tokio-1.54.1/src/sync/mpsc/chan.rs",
+                "tokio::sync::mpsc::chan::recv<u8>",
+            ),
+            ("f", "/srv/g/src/main.rs", "gateway::f"),
+            (
+                "{async_fn#0}",
+                "/srv/g/src/conn/mod.rs",
+                "gateway::conn::{async_fn}",
+            ),
+            (
+                "g",
+                "/x/async-io-2.6.0/src/reactor.rs",
+                "async_io::reactor::g",
+            ),
+            (
+                "poll",
+                "/rustc/0/library/core/src/future/poll_fn.rs",
+                "core::future::poll_fn::poll",
+            ),
+            ("f", "f.c", "f"),
+        ] {
+            assert_eq!(roots.qualify(bare, Some(file)), name);
+        }
+        assert_eq!(
+            roots.relative("/srv/g/src/main.rs".to_owned()),
+            "src/main.rs"
+        );
+    }
+}

@@ -1,0 +1,345 @@
+//! Stacks as they are found in real programs, and what they wait for.
+
+use super::*;
+
+fn views<'a>(names: &[&'a str]) -> Vec<FrameView<'a>> {
+    names
+        .iter()
+        .map(|function| FrameView { function })
+        .collect()
+}
+
+/// The telling frames of real stacks, tokio 1.54, rustc 1.95: with whole names (debug = 1) and
+/// with those that line tables leave.
+#[test]
+fn tasks() {
+    const CLONE: &str = "<core::task::wake::Waker as core::clone::Clone>::clone";
+    const ACQUIRE: &str =
+        "<tokio::sync::batch_semaphore::Acquire as core::future::future::Future>::poll";
+    const ELAPSED: &str = "tokio::runtime::time::entry::TimerEntry::poll_elapsed";
+    const SLEEP: &str = "<tokio::time::sleep::Sleep as core::future::future::Future>::poll";
+    const READINESS: &str = "tokio::runtime::io::scheduled_io::Readiness::poll";
+    const READY: &str = "tokio::runtime::io::registration::Registration::poll_read_ready";
+    const NOTIFIED: &str = "tokio::sync::notify::Notified::poll_notified";
+    const LISTEN: &str = "event_listener::Inner::register";
+    let cases: &[(WaitReason, &[&str])] = &[
+        (WaitReason::Sleep, &[ELAPSED, SLEEP]),
+        (
+            WaitReason::Timeout,
+            &[
+                ELAPSED,
+                SLEEP,
+                "<tokio::time::timeout::Timeout<T> as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::Timeout,
+            &[
+                "tokio::runtime::time::entry::poll_elapsed",
+                "tokio::time::timeout::poll<gateway::f::{async_fn_env#0}>",
+            ],
+        ),
+        (
+            WaitReason::Interval,
+            &[
+                ELAPSED,
+                SLEEP,
+                "tokio::time::interval::Interval::tick::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::ChannelReceive,
+            &[
+                "tokio::sync::mpsc::chan::Rx<T,S>::recv::{{closure}}",
+                "tokio::sync::mpsc::bounded::Receiver<T>::recv::{async_fn#0}",
+                "<tokio::time::timeout::Timeout<T> as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::ChannelReceive,
+            &[
+                "tokio::sync::mpsc::chan::recv<u8>",
+                "tokio::sync::mpsc::bounded::{async_fn}<u8>",
+            ],
+        ),
+        (
+            WaitReason::ChannelSend,
+            &[
+                ACQUIRE,
+                "tokio::sync::mpsc::bounded::Sender<T>::send::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::ChannelSend,
+            &[ACQUIRE, "tokio::sync::mpsc::bounded::{async_fn}"],
+        ),
+        (
+            WaitReason::ChannelClosed,
+            &[
+                NOTIFIED,
+                "tokio::sync::mpsc::bounded::Sender<T>::closed::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::Notify,
+            &[NOTIFIED, "tokio::sync::mpsc::bounded::{async_fn}"],
+        ),
+        (
+            WaitReason::OneshotReceive,
+            &["<tokio::sync::oneshot::Receiver<T> as core::future::future::Future>::poll"],
+        ),
+        (
+            WaitReason::BroadcastReceive,
+            &["tokio::sync::broadcast::Receiver<T>::recv_ref"],
+        ),
+        (
+            WaitReason::WatchChanged,
+            &[
+                NOTIFIED,
+                "tokio::sync::watch::Receiver<T>::changed::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::MutexLock,
+            &[ACQUIRE, "tokio::sync::mutex::Mutex<T>::lock::{async_fn#0}"],
+        ),
+        (
+            WaitReason::RwLockRead,
+            &[
+                ACQUIRE,
+                "tokio::sync::rwlock::RwLock<T>::read::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::RwLockWrite,
+            &[
+                ACQUIRE,
+                "tokio::sync::rwlock::RwLock<T>::write::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::RwLock,
+            &[ACQUIRE, "tokio::sync::rwlock::{async_fn}<u8>"],
+        ),
+        (
+            WaitReason::SemaphoreAcquire,
+            &[
+                ACQUIRE,
+                "tokio::sync::semaphore::Semaphore::acquire::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::Notify,
+            &[
+                NOTIFIED,
+                "<tokio::sync::notify::Notified as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::Barrier,
+            &[
+                NOTIFIED,
+                "tokio::sync::watch::Receiver<T>::changed::{async_fn#0}",
+                "tokio::sync::barrier::Barrier::wait::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::OnceCell,
+            &[
+                ACQUIRE,
+                "tokio::sync::once_cell::OnceCell<T>::get_or_init::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::Join,
+            &["<tokio::runtime::task::join::JoinHandle<T> as core::future::future::Future>::poll"],
+        ),
+        (
+            WaitReason::Accept,
+            &[
+                READINESS,
+                "tokio::net::tcp::listener::TcpListener::accept::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::Accept,
+            &[READINESS, "tokio::net::tcp::listener::{async_fn}"],
+        ),
+        (
+            WaitReason::Read,
+            &[
+                READY,
+                "<tokio::io::util::read::Read<R> as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::Write,
+            &[
+                "tokio::runtime::io::registration::Registration::poll_write_ready",
+                "tokio::io::util::write_all::WriteAll<W>::poll",
+            ],
+        ),
+        (
+            WaitReason::Write,
+            &[
+                READINESS,
+                "tokio::net::tcp::stream::TcpStream::ready::{async_fn#0}",
+                "tokio::net::tcp::stream::TcpStream::writable::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::IoReadiness,
+            &[READINESS, "tokio::net::tcp::stream::{async_fn}"],
+        ),
+        (
+            WaitReason::ProcessExit,
+            &[READY, "tokio::process::Child::wait::{async_fn#0}"],
+        ),
+        (
+            WaitReason::Signal,
+            &[
+                NOTIFIED,
+                "tokio::sync::watch::Receiver<T>::changed::{async_fn#0}",
+                "tokio::signal::unix::Signal::recv::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::BlockingTask,
+            &[
+                "tokio::runtime::task::join::JoinHandle<T>::poll",
+                "tokio::fs::read::{async_fn}",
+            ],
+        ),
+        (
+            WaitReason::Yield,
+            &["tokio::task::yield_now::yield_now::{async_fn#0}"],
+        ),
+        (
+            WaitReason::CoopBudget,
+            &[
+                "tokio::task::coop::poll_proceed",
+                "tokio::sync::mpsc::unbounded::UnboundedReceiver<T>::recv::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::FuturesContainer,
+            &["futures_util::stream::futures_unordered::FuturesUnordered<F>::poll_next"],
+        ),
+        (
+            WaitReason::ChannelSend,
+            &[
+                "futures_channel::mpsc::BoundedSenderInner<T>::poll_unparked",
+                "futures_util::sink::send::Send<S>::poll",
+            ],
+        ),
+        (
+            WaitReason::ChannelReceive,
+            &[
+                LISTEN,
+                "<async_channel::Recv<T> as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::MutexLock,
+            &[
+                LISTEN,
+                "<async_lock::mutex::Lock<T> as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::Event,
+            &[LISTEN, "event_listener::EventListener<T>::poll"],
+        ),
+        (
+            WaitReason::Sleep,
+            &[
+                "async_io::reactor::Reactor::insert_timer",
+                "async_io::Timer::poll",
+            ],
+        ),
+        (WaitReason::Unknown, &["gateway::own::Future::poll"]),
+    ];
+    for (reason, frames) in cases {
+        let mut names = vec!["rtops_tasks::probe::clone", CLONE];
+        names.extend_from_slice(frames);
+        // What the caller waits for in other places is of no account.
+        names.extend([
+            "gateway::serve::{async_fn#0}",
+            "tokio::sync::mutex::Mutex<T>::lock",
+        ]);
+        assert_eq!(task_wait(&views(&names)), *reason, "{frames:?}");
+    }
+}
+
+#[test]
+fn threads() {
+    const FUTEX: Option<i64> = Some(202);
+    let cases: &[(WaitReason, char, Option<i64>, &[&str])] = &[
+        (WaitReason::Running, 'R', None, &["gateway::hash"]),
+        (
+            WaitReason::EpollWait,
+            'S',
+            Some(232),
+            &["epoll_wait", "mio::poll::Poll::poll"],
+        ),
+        (
+            WaitReason::Parked,
+            'S',
+            FUTEX,
+            &[
+                "syscall",
+                "parking_lot::condvar::Condvar::wait",
+                "tokio::runtime::park::Inner::park",
+            ],
+        ),
+        (
+            WaitReason::MutexLock,
+            'S',
+            FUTEX,
+            &[
+                "std::sys::sync::mutex::futex::Mutex::lock_contended",
+                "gateway::f",
+            ],
+        ),
+        (
+            WaitReason::Condvar,
+            'S',
+            FUTEX,
+            &[
+                "std::sys::sync::condvar::futex::Condvar::wait",
+                "gateway::f",
+            ],
+        ),
+        (
+            WaitReason::ChannelReceive,
+            'S',
+            FUTEX,
+            &[
+                "std::thread::park",
+                "std::sync::mpsc::Receiver<T>::recv",
+                "gateway::f",
+            ],
+        ),
+        (
+            WaitReason::Sleep,
+            'S',
+            Some(230),
+            &["clock_nanosleep", "std::thread::sleep"],
+        ),
+        (
+            WaitReason::Read,
+            'S',
+            Some(0),
+            &["read", "std::io::Read::read"],
+        ),
+        (WaitReason::Futex, 'S', FUTEX, &[]),
+        (WaitReason::Unknown, 'S', None, &["gateway::f"]),
+    ];
+    for (reason, state, syscall, frames) in cases {
+        assert_eq!(
+            thread_wait(&views(frames), *state, *syscall),
+            *reason,
+            "{frames:?}"
+        );
+    }
+}

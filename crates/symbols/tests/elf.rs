@@ -1,0 +1,342 @@
+//! Real programs, built by rustc in several ways, and files that are none.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use rtops_symbols::{Address, Frame, Function, LackReason, Module, ModuleKind, Options, Symbols};
+use tempfile::TempDir;
+
+/// Prints an address in itself and waits for the end of its input.
+const PROGRAM: &str = r#"
+mod shop {
+    #[inline(never)]
+    pub fn outer(n: u64) -> u64 {
+        inner(n) + 1
+    }
+    #[inline(always)]
+    fn inner(n: u64) -> u64 {
+        std::hint::black_box(return_address(n))
+    }
+    #[inline(never)]
+    fn return_address(n: u64) -> u64 {
+        let address: u64;
+        // SAFETY: reads the return address of a frame that has a frame pointer.
+        unsafe { std::arch::asm!("mov {}, [rbp + 8]", out(reg) address) };
+        std::hint::black_box(n) + address
+    }
+}
+fn main() {
+    println!("{}", shop::outer(0) - 1);
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+}
+"#;
+
+/// A running program; it ends when this goes.
+struct Target {
+    child: Child,
+    dir: TempDir,
+    /// The return address in `outer`, where `inner` is inlined.
+    address: u64,
+}
+
+impl Target {
+    fn start(flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("shop.rs");
+        fs::write(&source, PROGRAM).unwrap();
+        let built = Command::new(std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned()))
+            .args([
+                "--edition=2024",
+                "-Copt-level=2",
+                "-Cforce-frame-pointers=yes",
+            ])
+            .args(["-Clink-arg=-Wl,--build-id", "-o"])
+            .arg(dir.path().join("shop"))
+            .args(flags)
+            .arg("shop.rs")
+            .current_dir(dir.path())
+            .status();
+        assert!(built.unwrap().success());
+        let mut child = Command::new(dir.path().join("shop"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        Self {
+            child,
+            dir,
+            address: line.trim().parse().unwrap(),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("shop")
+    }
+
+    /// The module as the agent would describe it, out of /proc/PID/maps.
+    fn module(&self, kind: ModuleKind) -> Module {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.child.id())).unwrap();
+        let lines: Vec<&str> = maps.lines().filter(|line| line.contains("/shop")).collect();
+        let range = |line: &str| {
+            let (start, rest) = line.split_once('-').unwrap();
+            let end = rest.split(' ').next().unwrap();
+            u64::from_str_radix(start, 16).unwrap()..u64::from_str_radix(end, 16).unwrap()
+        };
+        let code = lines.iter().find(|line| line.contains("r-xp")).unwrap();
+        Module {
+            path: self.path().to_str().unwrap().to_owned(),
+            build_id: build_id(&format!("/proc/{}/exe", self.child.id())),
+            load_bias: range(lines.first().unwrap()).start,
+            code: range(code),
+            kind,
+        }
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            pid: Some(self.child.id().try_into().unwrap()),
+            symbol_dirs: Vec::new(),
+        }
+    }
+
+    fn frames(&self, module: Module, options: Options) -> (Vec<Frame>, Vec<LackReason>) {
+        let mut symbols = Symbols::new(vec![module], options);
+        let address = Address::ReturnAddress(self.address);
+        let frames = symbols.resolve(&[address]).remove(&address).unwrap().frames;
+        let lacks = symbols.lacks().into_iter().map(|lack| lack.reason);
+        (frames, lacks.collect())
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        // It may have ended by itself, which is as good.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Read by the tool of the platform, not by the code under test.
+fn build_id(path: &str) -> Vec<u8> {
+    let output = Command::new("readelf").args(["-n", path]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let hex = text
+        .split("Build ID: ")
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap();
+    let digits: Vec<char> = hex.chars().collect();
+    let bytes = digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap());
+    bytes.collect()
+}
+
+fn names(frames: &[Frame]) -> Vec<&str> {
+    let names = frames.iter().map(|frame| match &frame.function {
+        Function::Named(name) => name.as_str(),
+        other => panic!("no name: {other:?}"),
+    });
+    names.collect()
+}
+
+fn line(frame: &Frame) -> (&str, u32) {
+    let location = frame.location.as_ref().unwrap();
+    (&location.file, location.line)
+}
+
+#[test]
+fn inlined_frames_have_names_and_lines() {
+    for debug in ["line-tables-only", "limited", "full"] {
+        let target = Target::start(&["-C", &format!("debuginfo={debug}")]);
+        let module = target.module(ModuleKind::MainExecutable);
+        let (frames, lacks) = target.frames(module, target.options());
+        let [inner, outer] = frames.as_slice() else {
+            panic!("{debug}: {frames:?}");
+        };
+        // Line tables leave out the path of what is inlined: `inner` stands in the crate's file.
+        let expected = if debug == "line-tables-only" {
+            "shop::inner"
+        } else {
+            "shop::shop::inner"
+        };
+        assert_eq!(names(&frames), [expected, "shop::shop::outer"]);
+        assert_eq!((line(inner), line(outer)), (("shop.rs", 9), ("shop.rs", 5)));
+        assert_eq!(lacks, [], "{debug}");
+    }
+}
+
+#[test]
+fn without_debug_info_the_symbol_is_left() {
+    let target = Target::start(&["-Cdebuginfo=0"]);
+    let module = target.module(ModuleKind::MainExecutable);
+    let (frames, lacks) = target.frames(module, target.options());
+    assert_eq!(names(&frames), ["shop::shop::outer"]);
+    assert_eq!(frames[0].location, None);
+    assert_eq!(lacks, [LackReason::NoLineTables]);
+}
+
+#[test]
+fn a_stripped_program_gives_offsets_until_its_symbols_are_found() {
+    let target = Target::start(&["-Cdebuginfo=1"]);
+    let module = target.module(ModuleKind::MainExecutable);
+    let symbols = tempfile::tempdir().unwrap();
+    fs::copy(target.path(), symbols.path().join("shop.debug")).unwrap();
+    drop(target);
+
+    // The same build, stripped: linked from the same objects, so with the same build-id.
+    let stripped = tempfile::tempdir().unwrap();
+    let file = stripped.path().join("shop");
+    let strip = Command::new("strip")
+        .arg("-o")
+        .arg(&file)
+        .arg(symbols.path().join("shop.debug"))
+        .status();
+    assert!(strip.unwrap().success());
+    let mut child = Command::new(&file)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut text = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut text)
+        .unwrap();
+    let target = Target {
+        child,
+        dir: stripped,
+        address: text.trim().parse().unwrap(),
+    };
+
+    let (frames, lacks) = target.frames(module_of(&target), target.options());
+    let offset = target.address - module_of(&target).load_bias;
+    assert_eq!(
+        frames[0].function,
+        Function::ModuleOffset {
+            module: "shop".to_owned(),
+            offset
+        }
+    );
+    assert_eq!(lacks, [LackReason::Stripped]);
+
+    let with_dir = |pid| Options {
+        pid,
+        symbol_dirs: vec![symbols.path().to_owned()],
+    };
+    for options in [with_dir(target.options().pid), with_dir(None)] {
+        let (frames, lacks) = target.frames(module_of(&target), options);
+        assert_eq!(names(&frames), ["shop::shop::inner", "shop::shop::outer"]);
+        assert_eq!(lacks, []);
+    }
+    assert_eq!(module_of(&target).build_id, module.build_id);
+}
+
+fn module_of(target: &Target) -> Module {
+    target.module(ModuleKind::MainExecutable)
+}
+
+#[test]
+fn a_deleted_program_is_still_read() {
+    let target = Target::start(&["-Cdebuginfo=1"]);
+    let module = module_of(&target);
+    fs::remove_file(target.path()).unwrap();
+    let (frames, _) = target.frames(module, target.options());
+    assert_eq!(names(&frames), ["shop::shop::inner", "shop::shop::outer"]);
+}
+
+#[test]
+fn another_build_is_not_believed() {
+    let target = Target::start(&["-Cdebuginfo=1"]);
+    let mut module = module_of(&target);
+    module.build_id.reverse();
+    let (frames, lacks) = target.frames(module, target.options());
+    assert!(matches!(frames[0].function, Function::ModuleOffset { .. }));
+    assert_eq!(lacks, [LackReason::BuildIdDiffers]);
+}
+
+#[test]
+fn an_address_outside_of_all_modules_stays_itself() {
+    let address = Address::InstructionPointer(0x10);
+    let mut symbols = Symbols::new(Vec::new(), Options::default());
+    let resolved = symbols.resolve(&[address]).remove(&address).unwrap();
+    assert_eq!(resolved.frames[0].function, Function::Unmapped(0x10));
+}
+
+/// What a hostile agent may name: its own process, with a library at some path.
+fn lack_of(path: &Path) -> LackReason {
+    let module = Module {
+        path: path.to_str().unwrap().to_owned(),
+        build_id: vec![1; 20],
+        load_bias: 0x1000,
+        // Where nothing is mapped, so that the path is all there is.
+        code: 0x1000..0x2000,
+        kind: ModuleKind::Library,
+    };
+    let options = Options {
+        pid: Some(std::process::id().try_into().unwrap()),
+        symbol_dirs: Vec::new(),
+    };
+    let mut symbols = Symbols::new(vec![module], options);
+    symbols.resolve(&[Address::InstructionPointer(0x1800)]);
+    symbols.lacks().remove(0).reason
+}
+
+#[test]
+fn hostile_paths_are_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(lack_of(&fifo), LackReason::NotRegular);
+    assert_eq!(lack_of(dir.path()), LackReason::NotRegular);
+    assert_eq!(lack_of(Path::new("/dev/zero")), LackReason::NotRegular);
+    assert_eq!(lack_of(&dir.path().join("../x")), LackReason::PathRefused);
+    assert_eq!(lack_of(Path::new("x.so")), LackReason::PathRefused);
+    let magic = dir.path().join("magic");
+    symlink("/proc/self/exe", &magic).unwrap();
+    assert!(matches!(lack_of(&magic), LackReason::NotFound(_)));
+}
+
+#[test]
+fn broken_files_are_reported() {
+    let target = Target::start(&["-Cdebuginfo=1"]);
+    let whole = fs::read(target.path()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("broken");
+    fs::write(&file, b"no ELF file at all").unwrap();
+    assert!(matches!(lack_of(&file), LackReason::Malformed(_)));
+    // Cut anywhere, or with a part overwritten: some result, no panic.
+    for part in 0..40 {
+        let at = whole.len() * part / 40;
+        fs::write(&file, &whole[..at]).unwrap();
+        lack_of(&file);
+        let mut damaged = whole.clone();
+        let end = (at + 4096).min(whole.len());
+        damaged[at..end].fill(0xff);
+        // As the program's own debug file, so that its contents are read and not the headers only.
+        let symbols = dir.path().join("shop");
+        fs::write(&symbols, &damaged).unwrap();
+        let options = Options {
+            pid: None,
+            symbol_dirs: vec![dir.path().to_owned()],
+        };
+        let (frames, _) = target.frames(module_of(&target), options);
+        assert!(!frames.is_empty());
+    }
+}
