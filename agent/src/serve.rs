@@ -12,11 +12,14 @@ use std::{
     time::Duration,
 };
 
-use interprocess::local_socket::traits::StreamCommon as _;
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::{eventfd::EventFd, signal::SigSet},
+    sys::{
+        eventfd::EventFd,
+        signal::SigSet,
+        socket::{getsockopt, sockopt::PeerCredentials},
+    },
     unistd::{Uid, geteuid, gettid},
 };
 use rtops_protocol::{Refusal, SocketFile};
@@ -128,8 +131,10 @@ impl Server {
     }
 
     fn check(&self, stream: &Stream) -> Result<(), Option<Uid>> {
-        let user = stream.peer_creds().ok().and_then(|peer| peer.euid());
-        let user = user.map(Uid::from_raw).ok_or(None)?;
+        // Not interprocess's `peer_creds`: it takes the pid 0 of a client outside of this
+        // process's PID namespace, as the host's is to a container, for an error.
+        let peer = getsockopt(stream, PeerCredentials).map_err(|_| None)?;
+        let user = Uid::from_raw(peer.uid());
         let may = user.is_root() || user == geteuid();
         if may || self.identity.options.allowed.contains(&user) {
             Ok(())

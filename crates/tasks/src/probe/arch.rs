@@ -1,7 +1,7 @@
 //! What depends on the processor: reading the registers, and copying stack words.
 #![expect(
     unsafe_code,
-    reason = "reads registers and copies stack memory that no Rust reference covers"
+    reason = "copies stack memory that no Rust reference covers"
 )]
 
 /// The registers that unwinding starts from.
@@ -12,11 +12,13 @@ pub(super) struct Registers {
     pub(super) bp: u64,
 }
 
-impl Registers {
-    /// Those of the calling function, into which this is inlined; `None` on a processor that
-    /// this module has no code for.
-    #[inline(always)]
-    pub(super) fn here() -> Option<Self> {
+/// The registers of the function that this is written in: `Option<Registers>`, `None` on a
+/// processor that there is no code for.
+///
+/// A macro, as a function would have to be inlined always, and then stands in the copied stack as
+/// a frame without a path in builds without full debug info.
+macro_rules! registers_here {
+    () => {{
         #[cfg(target_arch = "x86_64")]
         {
             let (ip, sp, bp): (u64, u64, u64);
@@ -32,12 +34,13 @@ impl Registers {
                     options(nomem, nostack, preserves_flags),
                 );
             }
-            Some(Self { ip, sp, bp })
+            Some($crate::probe::arch::Registers { ip, sp, bp })
         }
         #[cfg(not(target_arch = "x86_64"))]
-        None
-    }
+        None::<$crate::probe::arch::Registers>
+    }};
 }
+pub(super) use registers_here;
 
 /// Copies `count` words from address `from`.
 ///
@@ -61,7 +64,7 @@ pub(super) unsafe fn copy_words(from: u64, to: *mut u64, count: usize) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
-        // Unreachable in practice, as `Registers::here` gives nothing to copy from.
+        // Never reached: `registers_here` gives nothing to copy from.
         let _unused = (from, to, count);
     }
 }

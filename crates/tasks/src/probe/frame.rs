@@ -123,7 +123,6 @@ impl Frame {
         }
     }
 
-    #[inline(always)]
     fn poll<F: Future>(
         &self,
         future: Pin<&mut F>,

@@ -20,7 +20,10 @@ use std::{
     task::{RawWaker, RawWakerVTable, Waker},
 };
 
-use super::{arch::Registers, frame};
+use super::{
+    arch::{Registers, registers_here},
+    frame,
+};
 use crate::entry::Entry;
 
 /// `Waker::will_wake` is true for equal pointers, and a leaf that sees it keeps the waker that it
@@ -57,7 +60,7 @@ pub(crate) fn is_probing(waker: &Waker) -> bool {
 }
 
 unsafe fn clone(data: *const ()) -> RawWaker {
-    let registers = Registers::here();
+    let registers = registers_here!();
     let entry = data.cast::<Entry>();
     // SAFETY: the waker being cloned owns a strong count, so the entry is alive.
     let alive = unsafe { &*entry };
@@ -69,7 +72,7 @@ unsafe fn clone(data: *const ()) -> RawWaker {
 }
 
 unsafe fn wake(data: *const ()) {
-    let registers = Registers::here();
+    let registers = registers_here!();
     // SAFETY: the waker owns a strong count, so the entry is alive.
     use_waker(unsafe { &*data.cast::<Entry>() }, registers);
     // SAFETY: `wake` consumes the waker, so its count is ours to give up.
@@ -77,7 +80,7 @@ unsafe fn wake(data: *const ()) {
 }
 
 unsafe fn wake_by_ref(data: *const ()) {
-    let registers = Registers::here();
+    let registers = registers_here!();
     // SAFETY: the waker is borrowed, so it owns a strong count during this call.
     use_waker(unsafe { &*data.cast::<Entry>() }, registers);
 }

@@ -1,0 +1,167 @@
+//! The chains of a task: from each place where it waits, or is, to its root.
+
+use std::collections::HashMap;
+
+use rtops_protocol::{Leaf, Task, TaskState, ThreadCapture};
+
+use crate::{
+    dump::{self, Dump},
+    frames::{FrameId, Frames, Link},
+    spans::Spans,
+    tree::Chain,
+};
+
+/// Turns leaves into chains, each distinct stack once.
+#[derive(Debug)]
+pub struct Chains<'a> {
+    frames: &'a Frames,
+    /// The stacks of the threads that tasks run on.
+    threads: HashMap<i32, Leaf>,
+    chains: HashMap<Leaf, Chain>,
+}
+
+impl<'a> Chains<'a> {
+    /// Knows the threads of the dump, for the tasks that run.
+    pub fn new(dump: &Dump, frames: &'a Frames) -> Self {
+        let threads = dump
+            .threads
+            .iter()
+            .filter_map(|thread| match thread.capture {
+                ThreadCapture::Stack(leaf) => Some((thread.tid, leaf)),
+                _ => None,
+            });
+        Self {
+            frames,
+            threads: threads.collect(),
+            chains: HashMap::new(),
+        }
+    }
+
+    /// The distinct chains of a task, in the order in which it registered them.
+    pub fn of_task(&mut self, task: &Task, spans: &Spans) -> Vec<Chain> {
+        if let TaskState::Running { tid, .. } = task.state {
+            let depth = spans.polls_around(task, tid);
+            return self.running_chain(tid, depth).into_iter().collect();
+        }
+        let mut seen: HashMap<Vec<FrameId>, usize> = HashMap::new();
+        let mut chains: Vec<Chain> = Vec::new();
+        for leaf in &task.leaves {
+            let chain = self.chain(*leaf);
+            match seen.get(&chain.look()) {
+                None => {
+                    seen.insert(chain.look(), chains.len());
+                    chains.push(chain);
+                }
+                // One wait may register twice; the reason that is known is the one to show.
+                Some(index) => {
+                    if let Some(first) = chains.get_mut(*index) {
+                        first.wait = first.wait.or(chain.wait);
+                    }
+                }
+            }
+        }
+        chains
+    }
+
+    fn chain(&mut self, leaf: Leaf) -> Chain {
+        let frames = self.frames;
+        let build = || {
+            let links = frames.stack(leaf.stack);
+            Chain {
+                links: frames.visible(links),
+                wait: frames.task_wait(links),
+                incomplete: dump::incomplete(leaf.end),
+            }
+        };
+        self.chains.entry(leaf).or_insert_with(build).clone()
+    }
+
+    /// The part of a thread's stack that belongs to the poll of a task which itself is polled
+    /// inside `depth` other tracked polls.
+    fn running_chain(&self, tid: i32, depth: usize) -> Option<Chain> {
+        let leaf = self.threads.get(&tid)?;
+        let links = self.frames.stack(leaf.stack);
+        let polls = self.frames.tracked_polls(links);
+        let cut = polls.get(depth).or(polls.last()).copied();
+        let own: &[Link] = links.get(..cut.unwrap_or(links.len())).unwrap_or(links);
+        Some(Chain {
+            links: self.frames.visible(own),
+            wait: None,
+            incomplete: cut.is_none().then(|| dump::incomplete(leaf.end)).flatten(),
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rtops_protocol::{End, LeafEnd, Reply, StackId, Stacks, TaskKind, Thread};
+
+    use super::*;
+    use crate::{
+        dump::tests::{receive, task},
+        frames::tests::frames,
+    };
+
+    const TID: i32 = 7;
+
+    fn running(id: u64, parent: u64, kind: TaskKind) -> Task {
+        Task {
+            parent,
+            kind,
+            state: TaskState::Running {
+                since_ns: 1,
+                tid: TID,
+            },
+            ..task(id, 0, &[])
+        }
+    }
+
+    #[test]
+    fn a_running_task_shows_its_part_of_the_threads_stack() {
+        let poll = "rtops_tasks::Tracked::poll rtops_tasks::poll";
+        let stack = format!("spin branch {poll} select serve {poll} worker start_thread");
+        let leaf = Leaf {
+            stack: StackId(0),
+            end: LeafEnd::Complete,
+        };
+        let thread = Thread {
+            tid: TID,
+            name: "worker".to_owned(),
+            state: 'R',
+            wchan: None,
+            syscall: None,
+            cpu_ticks: 0,
+            capture: ThreadCapture::Stack(leaf),
+        };
+        let dump = receive(vec![
+            Reply::Stacks(Stacks(vec![vec![1]])),
+            Reply::Tasks(vec![
+                running(1, 0, TaskKind::Task),
+                running(2, 1, TaskKind::Span),
+            ]),
+            Reply::Threads(vec![thread]),
+            Reply::End(End { gaps: Vec::new() }),
+        ])
+        .unwrap();
+        let frames = frames(&[&stack]);
+        let spans = Spans::of(&dump);
+        let mut chains = Chains::new(&dump, &frames);
+        let mut shown = |task: &Task| {
+            let chain = chains.of_task(task, &spans).pop().unwrap();
+            let names = chain
+                .links
+                .iter()
+                .map(|link| frames.get(link.frame).unwrap());
+            names
+                .map(|frame| frame.name.clone())
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let [outer, span] = dump.tasks.as_slice() else {
+            panic!("{dump:?}")
+        };
+        assert_eq!(shown(outer), format!("spin branch {poll} select serve"));
+        assert_eq!(shown(span), "spin branch");
+    }
+}

@@ -1,0 +1,139 @@
+//! `rtops stack`: where the tasks and threads of a process wait.
+
+use std::{collections::HashSet, io::Write};
+
+use rtops_protocol::{Capabilities, Request, StackId, StackParts, StackRequest};
+use rtops_symbols::{Options, Symbols};
+
+use super::{Format, Output};
+use crate::{
+    args::{OutputArgs, StackArgs},
+    client::Session,
+    dump::{Dump, Failure},
+    error::Error,
+    frames::{self, Frames, Shown},
+    group::{Grouping, Selection, group_tasks, stacks_of_tasks},
+    progress::Progress,
+    render::{self, stack::View},
+    target::Target,
+    threads::{group_threads, stacks_of_threads},
+};
+
+/// Takes a dump and prints it. Prints what there is before it fails for what is missing.
+///
+/// # Errors
+/// When the process or its agent can't be asked, the dump has gaps, or the output can't be
+/// written.
+pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
+    let target = Target::find(&args.target)?;
+    let progress = Progress::start(format!("asking process {}", target.pid));
+    let mut session = target.open()?;
+    let (parts, lack) = parts(args, &session)?;
+    let mut dump = receive(&target, &mut session, parts)?;
+    dump.gaps.extend(lack.map(str::to_owned));
+    drop(progress);
+
+    let progress = Progress::start("looking up functions and lines".to_owned());
+    let mut symbols = Symbols::new(
+        frames::modules(&dump),
+        Options {
+            pid: Some(target.pid),
+            symbol_dirs: args.symbols.clone(),
+        },
+    );
+    let shown = if args.all_frames {
+        Shown::All
+    } else {
+        Shown::Folded
+    };
+    let used: HashSet<StackId> = stacks_of_tasks(&dump)
+        .into_iter()
+        .chain(stacks_of_threads(&dump))
+        .collect();
+    let frames = Frames::resolve(&dump, &used, &mut symbols, shown);
+    let grouping = if args.each {
+        Grouping::Each
+    } else {
+        Grouping::Equal
+    };
+    let selection = Selection {
+        filter: args.filter.clone(),
+        min_age: args.min_age,
+    };
+    let wants_threads = parts != StackParts::Tasks;
+    let view = View {
+        pid: target.pid,
+        name: &session.hello.name,
+        agent_version: &session.hello.agent_version,
+        dump: &dump,
+        frames: &frames,
+        grouping,
+        limit: args.limit.unwrap_or(usize::MAX),
+        tasks: (parts != StackParts::Threads)
+            .then(|| group_tasks(&dump, &frames, &selection, grouping)),
+        threads: wants_threads.then(|| group_threads(&dump, &frames, &selection, grouping)),
+        lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
+    };
+    drop(progress);
+    let mut output = Output::open(output)?;
+    match output.format {
+        Format::Json => render::stack_json::json(&mut output.writer, &view)?,
+        Format::Text => render::stack::text(&mut output.writer, output.style, &view)?,
+    }
+    output.writer.flush()?;
+    if dump.gaps.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Partial(dump.gaps))
+    }
+}
+
+/// What to ask for, and what has to be left out as the agent can't tell.
+fn parts(args: &StackArgs, session: &Session) -> Result<(StackParts, Option<&'static str>), Error> {
+    let has = |capability| session.hello.capabilities.has(capability);
+    let (tasks, threads) = (has(Capabilities::TASKS), has(Capabilities::THREADS));
+    let incapable = |what| Error::Incapable {
+        pid: session.pid,
+        version: session.hello.agent_version.clone(),
+        what,
+    };
+    match (args.tasks, args.threads) {
+        (true, _) if tasks => Ok((StackParts::Tasks, None)),
+        (true, _) => Err(incapable("list tasks")),
+        (_, true) if threads => Ok((StackParts::Threads, None)),
+        (_, true) => Err(incapable("take the stacks of threads")),
+        _ => match (tasks, threads) {
+            (true, true) => Ok((StackParts::All, None)),
+            (true, false) => Ok((
+                StackParts::Tasks,
+                Some("this agent can't take the stacks of threads; --tasks asks for the rest only"),
+            )),
+            (false, true) => Ok((
+                StackParts::Threads,
+                Some("this agent can't list tasks; --threads asks for the rest only"),
+            )),
+            (false, false) => Err(incapable("take stacks")),
+        },
+    }
+}
+
+fn receive(target: &Target, session: &mut Session, parts: StackParts) -> Result<Dump, Error> {
+    let request = Request::Stack(StackRequest {
+        parts,
+        deadline_ms: target.agent_deadline_ms(),
+    });
+    session
+        .ask(&request)
+        .map_err(|error| target.conversation(error))?;
+    Dump::receive(|| session.next()).map_err(|failure| match failure {
+        Failure::Lost(error) => target.conversation(error),
+        Failure::Refused(refused) => Error::Refused {
+            pid: target.pid,
+            refused,
+        },
+        Failure::Nonsense(reason) => Error::Nonsense {
+            pid: target.pid,
+            reason,
+        },
+    })
+}

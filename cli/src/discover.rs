@@ -1,0 +1,231 @@
+//! Where agents' sockets lie: in the directories of this mount namespace and, below
+//! `/proc/PID/root`, in those of every other one that the user may enter.
+//!
+//! What is found here is a hint. Only a connection tells who listens: see [`crate::client`].
+
+use std::{
+    collections::{HashMap, HashSet},
+    env, fs,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::Uid;
+use procfs::{
+    ProcResult,
+    process::{Process, all_processes},
+};
+use rtops_protocol::{SocketFile, directory_name};
+
+/// The most files that are looked at in one directory: anybody can fill a directory of theirs.
+const MAX_FILES: usize = 4096;
+
+/// A socket that may be an agent's.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub path: PathBuf,
+    /// The owner of the socket file.
+    pub owner: u32,
+    /// The process that the file's name means, if there is such a process.
+    pub hint: Option<i32>,
+    file: SocketFile,
+    identity: (u64, u64),
+}
+
+/// What a process sees as its file system; two processes with equal views see the same sockets.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct View {
+    mount_namespace: PathBuf,
+    root: PathBuf,
+}
+
+impl View {
+    /// `None` where the user may not know.
+    fn of(process: &Process) -> Option<Self> {
+        // `Process::namespaces` would look at ten more links, for each process of the machine.
+        let link = format!("/proc/{}/ns/mnt", process.pid());
+        Some(Self {
+            mount_namespace: fs::read_link(link).ok()?,
+            root: process.root().ok()?,
+        })
+    }
+}
+
+/// The sockets of all processes whose file system the user may see.
+///
+/// # Errors
+/// When `/proc` can't be read.
+pub fn everywhere() -> ProcResult<Vec<Candidate>> {
+    let own = View::of(&Process::myself()?);
+    let mut candidates = sockets(Path::new("/"));
+    for candidate in &mut candidates {
+        candidate.hint = process_named_by(candidate.file);
+    }
+    let mut others: HashMap<View, Vec<Process>> = HashMap::new();
+    for process in all_processes()?.flatten() {
+        if let Some(view) = View::of(&process)
+            && own.as_ref() != Some(&view)
+        {
+            others.entry(view).or_default().push(process);
+        }
+    }
+    for processes in others.values() {
+        candidates.extend(sockets_inside(processes));
+    }
+    let mut seen = HashSet::new();
+    candidates.retain(|candidate| seen.insert(candidate.identity));
+    Ok(candidates)
+}
+
+/// The sockets that may be those of one process. Those of other users are left out: one that
+/// never accepts could use up the time.
+pub fn of_process(process: &Process) -> Vec<Candidate> {
+    let inner = inner_pid(process);
+    let owner = process.status().ok().map(|status| status.euid);
+    let root = root_of(process);
+    let mut candidates = sockets(Path::new("/"));
+    candidates.extend(sockets(&root));
+    candidates.retain(|candidate| {
+        let named = i32::try_from(candidate.file.pid).ok() == Some(inner);
+        named && (candidate.owner == 0 || Some(candidate.owner) == owner)
+    });
+    for candidate in &mut candidates {
+        candidate.hint = Some(process.pid());
+    }
+    candidates
+}
+
+/// The process that a socket of this mount namespace is named after, if it still runs.
+fn process_named_by(file: SocketFile) -> Option<i32> {
+    let pid = i32::try_from(file.pid).ok()?;
+    let stat = Process::new(pid).ok()?.stat().ok()?;
+    (stat.starttime == file.start_time).then_some(pid)
+}
+
+/// The sockets in the one file system that all `processes` see.
+fn sockets_inside(processes: &[Process]) -> Vec<Candidate> {
+    // Any of them leads there; the first may have ended.
+    let mut found = processes
+        .iter()
+        .map(|process| sockets(&root_of(process)))
+        .find(|sockets| !sockets.is_empty())
+        .unwrap_or_default();
+    if !found.is_empty() {
+        let pids: HashMap<i32, i32> = processes
+            .iter()
+            .map(|process| (inner_pid(process), process.pid()))
+            .collect();
+        for candidate in &mut found {
+            let inner = i32::try_from(candidate.file.pid).ok();
+            candidate.hint = inner.and_then(|inner| pids.get(&inner).copied());
+        }
+    }
+    found
+}
+
+fn root_of(process: &Process) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/root", process.pid()))
+}
+
+/// The id that a process has in its own PID namespace.
+fn inner_pid(process: &Process) -> i32 {
+    let inner = process.status().ok().and_then(|status| status.nspid);
+    inner
+        .and_then(|pids| pids.last().copied())
+        .unwrap_or(process.pid())
+}
+
+/// All sockets below `root` that are named as an agent's.
+fn sockets(root: &Path) -> Vec<Candidate> {
+    directories(root)
+        .iter()
+        .filter(|directory| is_real_directory(directory))
+        .filter_map(|directory| fs::read_dir(directory).ok())
+        .flat_map(|entries| entries.take(MAX_FILES).flatten())
+        .filter_map(|entry| {
+            let file = SocketFile::parse(entry.file_name().to_str()?)?;
+            let metadata = entry.path().symlink_metadata().ok()?;
+            metadata.file_type().is_socket().then(|| Candidate {
+                path: entry.path(),
+                owner: metadata.uid(),
+                hint: None,
+                file,
+                identity: (metadata.dev(), metadata.ino()),
+            })
+        })
+        .collect()
+}
+
+/// `$RTOPS_DIR` if it is set, else the default directory of every user.
+fn directories(root: &Path) -> Vec<PathBuf> {
+    if let Some(chosen) = env::var_os("RTOPS_DIR").filter(|chosen| !chosen.is_empty()) {
+        let chosen = Path::new(&chosen);
+        return vec![root.join(chosen.strip_prefix("/").unwrap_or(chosen))];
+    }
+    let parent = root.join("tmp");
+    // The link of this machine's own administrator is another thing.
+    if root != Path::new("/") && !is_real_directory(&parent) {
+        return Vec::new();
+    }
+    fs::read_dir(parent)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_default_name))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn is_default_name(name: &str) -> bool {
+    let user = name
+        .rsplit_once('-')
+        .and_then(|(_, user)| user.parse().ok());
+    user.is_some_and(|user| directory_name(Uid::from_raw(user)) == name)
+}
+
+/// A link made by somebody inside a container would lead to a place outside of it.
+fn is_real_directory(path: &Path) -> bool {
+    path.symlink_metadata()
+        .is_ok_and(|metadata| metadata.is_dir())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+
+    use super::*;
+
+    fn names(root: &Path) -> Vec<String> {
+        let sockets = sockets(root);
+        let names = sockets.iter().filter_map(|socket| socket.path.file_name());
+        names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn only_sockets_in_real_directories_count() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("tmp/rtops-1000");
+        fs::create_dir_all(&directory).unwrap();
+        drop(UnixListener::bind(directory.join("12-34.sock")).unwrap());
+        drop(UnixListener::bind(directory.join("other.sock")).unwrap());
+        fs::write(directory.join("1-2.sock"), "no socket").unwrap();
+        symlink(directory.join("12-34.sock"), directory.join("5-6.sock")).unwrap();
+        symlink(&directory, root.path().join("tmp/rtops-1001")).unwrap();
+        fs::create_dir(root.path().join("tmp/rtops-name")).unwrap();
+        drop(UnixListener::bind(root.path().join("tmp/rtops-name/7-8.sock")).unwrap());
+        assert_eq!(names(root.path()), ["12-34.sock"]);
+    }
+
+    #[test]
+    fn a_link_in_place_of_tmp_is_not_followed() {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let directory = other.path().join("rtops-0");
+        fs::create_dir(&directory).unwrap();
+        drop(UnixListener::bind(directory.join("12-34.sock")).unwrap());
+        symlink(other.path(), root.path().join("tmp")).unwrap();
+        assert!(names(root.path()).is_empty());
+    }
+}

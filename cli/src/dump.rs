@@ -1,0 +1,298 @@
+//! Receives a dump and checks it: afterwards every number in it names something.
+
+use rtops_protocol::{
+    End, LeafEnd, Module, Process, ProtocolError, Refused, Reply, SourceLocation, StackId,
+    StringId, Task, Thread, ThreadCapture,
+};
+
+/// The most tasks, threads, texts or stacks of each that are taken.
+const MAX_ITEMS: usize = 2_000_000;
+/// The most addresses in all stacks together, and leaves in all tasks together.
+const MAX_ADDRESSES: usize = 32_000_000;
+/// The most modules.
+const MAX_MODULES: usize = 65_536;
+
+/// A dump as it was received.
+#[derive(Debug, Default)]
+pub struct Dump {
+    pub process: Option<Process>,
+    pub modules: Vec<Module>,
+    pub tasks: Vec<Task>,
+    pub threads: Vec<Thread>,
+    /// Sentences that say what is missing.
+    pub gaps: Vec<String>,
+    /// Frames that a newer agent sent and that this build can't read.
+    pub unknown_frames: usize,
+    strings: Vec<String>,
+    stacks: Vec<Vec<u64>>,
+    addresses: usize,
+    leaves: usize,
+}
+
+/// Why there is no dump at all.
+#[derive(Debug)]
+pub enum Failure {
+    /// The agent would not give one.
+    Refused(Refused),
+    /// The connection broke, or timed out, before anything of use.
+    Lost(ProtocolError),
+    /// It contradicts itself, or is too large to be honest.
+    Nonsense(String),
+}
+
+impl Dump {
+    /// Receives frames until the answer ends. What came before the connection broke is kept,
+    /// with a gap that says so.
+    pub fn receive(
+        mut next: impl FnMut() -> Result<Reply, ProtocolError>,
+    ) -> Result<Self, Failure> {
+        let mut dump = Self::default();
+        loop {
+            match next() {
+                Ok(Reply::End(End { gaps })) => {
+                    dump.gaps.extend(gaps);
+                    return Ok(dump);
+                }
+                Ok(Reply::Refused(refused)) => return Err(Failure::Refused(refused)),
+                Ok(reply) => dump.add(reply)?,
+                Err(ProtocolError::Io(error)) if !dump.is_empty() => {
+                    dump.gaps.push(match error.kind() {
+                        std::io::ErrorKind::TimedOut => {
+                            "the time was up before the agent had sent all; try a longer --timeout"
+                                .to_owned()
+                        }
+                        _ => format!("the connection broke before the end: {error}"),
+                    });
+                    return Ok(dump);
+                }
+                Err(error) => return Err(Failure::Lost(error)),
+            }
+        }
+    }
+
+    /// The text with that number; `None` for no text.
+    pub fn string(&self, id: StringId) -> Option<&str> {
+        let index = usize::try_from(id.0).ok()?.checked_sub(1)?;
+        self.strings.get(index).map(String::as_str)
+    }
+
+    /// The addresses of a stack, innermost first.
+    pub fn stack(&self, id: StackId) -> &[u64] {
+        usize::try_from(id.0)
+            .ok()
+            .and_then(|index| self.stacks.get(index))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.threads.is_empty()
+    }
+
+    fn add(&mut self, reply: Reply) -> Result<(), Failure> {
+        match reply {
+            Reply::Process(process) => self.process = Some(process),
+            Reply::Modules(modules) => self.modules.extend(modules),
+            Reply::Strings(strings) => self.strings.extend(strings.0),
+            Reply::Stacks(stacks) => {
+                self.addresses += stacks.0.iter().map(Vec::len).sum::<usize>();
+                self.stacks.extend(stacks.0);
+            }
+            Reply::Tasks(tasks) => {
+                self.leaves += tasks.iter().map(|task| task.leaves.len()).sum::<usize>();
+                tasks.iter().try_for_each(|task| self.check_task(task))?;
+                self.tasks.extend(tasks);
+            }
+            Reply::Threads(threads) => {
+                for thread in &threads {
+                    if let ThreadCapture::Stack(leaf) = thread.capture {
+                        self.check_stack(leaf.stack)?;
+                    }
+                }
+                self.threads.extend(threads);
+            }
+            Reply::Unknown(_) => self.unknown_frames += 1,
+            Reply::Summary(_) | Reply::Stats(_) | Reply::End(_) | Reply::Refused(_) => {
+                return Err(Failure::Nonsense(
+                    "a frame that is no part of a dump".to_owned(),
+                ));
+            }
+            _ => self.unknown_frames += 1,
+        }
+        self.check_size()
+    }
+
+    fn check_size(&self) -> Result<(), Failure> {
+        for (count, limit, what) in [
+            (self.modules.len(), MAX_MODULES, "modules"),
+            (self.strings.len(), MAX_ITEMS, "texts"),
+            (self.stacks.len(), MAX_ITEMS, "stacks"),
+            (self.tasks.len(), MAX_ITEMS, "tasks"),
+            (self.threads.len(), MAX_ITEMS, "threads"),
+            (self.gaps.len(), MAX_ITEMS, "gaps"),
+            (self.addresses, MAX_ADDRESSES, "addresses"),
+            (self.leaves, MAX_ADDRESSES, "leaves"),
+        ] {
+            if count > limit {
+                return Err(Failure::Nonsense(format!("more than {limit} {what}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_task(&self, task: &Task) -> Result<(), Failure> {
+        let SourceLocation { file, .. } = task.site;
+        for text in [task.name, task.future_type, task.runtime, file] {
+            if text.0 != 0 && self.string(text).is_none() {
+                let reason = format!("task {} names text {}, which is not there", task.id, text.0);
+                return Err(Failure::Nonsense(reason));
+            }
+        }
+        let mut stacks = task.leaves.iter().map(|leaf| leaf.stack);
+        stacks.try_for_each(|stack| self.check_stack(stack))
+    }
+
+    fn check_stack(&self, stack: StackId) -> Result<(), Failure> {
+        let known = usize::try_from(stack.0).is_ok_and(|index| index < self.stacks.len());
+        if known {
+            Ok(())
+        } else {
+            let reason = format!("stack {} is named and not there", stack.0);
+            Err(Failure::Nonsense(reason))
+        }
+    }
+}
+
+/// What to say of a stack that does not reach its root; `None` for one that does.
+pub fn incomplete(end: LeafEnd) -> Option<&'static str> {
+    match end {
+        LeafEnd::Complete => None,
+        LeafEnd::Truncated => Some("(the callers are cut off: the stack is too deep to copy)"),
+        LeafEnd::Lost => Some("(the callers are lost: a frame without unwind information)"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub mod tests {
+    use std::io;
+
+    use rtops_protocol::{
+        FrameKind, Leaf, Obtained, Stacks, Strings, TaskKind, TaskState, WakerState,
+    };
+
+    use super::*;
+
+    /// A suspended task with the given stacks.
+    pub fn task(id: u64, name: u32, stacks: &[u32]) -> Task {
+        Task {
+            id,
+            parent: 0,
+            kind: TaskKind::Task,
+            name: StringId(name),
+            future_type: StringId(0),
+            site: SourceLocation::default(),
+            runtime: StringId(0),
+            age_ns: id * 1_000_000_000,
+            polls: 3,
+            state: TaskState::Suspended { since_ns: 1 },
+            waker: WakerState::Held(1),
+            obtained: Obtained::Probed,
+            leaves: stacks
+                .iter()
+                .map(|stack| Leaf {
+                    stack: StackId(*stack),
+                    end: LeafEnd::Complete,
+                })
+                .collect(),
+        }
+    }
+
+    pub fn receive(replies: Vec<Reply>) -> Result<Dump, Failure> {
+        let mut replies = replies.into_iter();
+        Dump::receive(|| {
+            replies
+                .next()
+                .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof).into())
+        })
+    }
+
+    fn end() -> Reply {
+        Reply::End(End { gaps: Vec::new() })
+    }
+
+    #[test]
+    fn a_whole_dump_is_taken() {
+        let dump = receive(vec![
+            Reply::Strings(Strings(vec!["conn".to_owned()])),
+            Reply::Stacks(Stacks(vec![vec![1, 2], vec![3]])),
+            Reply::Strings(Strings(vec!["late".to_owned()])),
+            Reply::Tasks(vec![task(1, 2, &[0, 1])]),
+            Reply::Unknown(FrameKind(200)),
+            end(),
+        ])
+        .unwrap();
+        assert_eq!(dump.string(StringId(0)), None);
+        assert_eq!(dump.string(StringId(1)), Some("conn"));
+        assert_eq!(dump.string(StringId(2)), Some("late"));
+        assert_eq!(dump.stack(StackId(0)), [1, 2]);
+        assert_eq!(dump.unknown_frames, 1);
+        assert!(dump.gaps.is_empty());
+    }
+
+    #[test]
+    fn numbers_that_name_nothing_are_refused() {
+        let strings = || Reply::Strings(Strings(vec!["a".to_owned()]));
+        let stacks = || Reply::Stacks(Stacks(vec![vec![1]]));
+        let bad = [
+            task(1, 2, &[0]),
+            task(1, u32::MAX, &[]),
+            task(1, 1, &[1]),
+            task(1, 1, &[0, u32::MAX]),
+        ];
+        for task in bad {
+            let failure = receive(vec![strings(), stacks(), Reply::Tasks(vec![task]), end()]);
+            assert!(matches!(failure, Err(Failure::Nonsense(_))));
+        }
+        receive(vec![
+            strings(),
+            stacks(),
+            Reply::Tasks(vec![task(1, 1, &[0])]),
+            end(),
+        ])
+        .unwrap();
+    }
+
+    #[test]
+    fn a_name_must_come_before_its_use() {
+        let failure = receive(vec![
+            Reply::Tasks(vec![task(1, 1, &[])]),
+            Reply::Strings(Strings(vec!["a".to_owned()])),
+            end(),
+        ]);
+        assert!(matches!(failure, Err(Failure::Nonsense(_))));
+    }
+
+    #[test]
+    fn what_came_before_a_break_is_kept_and_marked() {
+        let dump = receive(vec![Reply::Tasks(vec![task(1, 0, &[])])]).unwrap();
+        assert_eq!(dump.tasks.len(), 1);
+        assert_eq!(dump.gaps.len(), 1);
+    }
+
+    #[test]
+    fn a_break_before_anything_is_a_failure() {
+        assert!(matches!(receive(Vec::new()), Err(Failure::Lost(_))));
+    }
+
+    #[test]
+    fn a_frame_of_another_answer_is_refused() {
+        let stats = Reply::Stats(rtops_protocol::Stats::default());
+        assert!(matches!(receive(vec![stats]), Err(Failure::Nonsense(_))));
+    }
+
+    #[test]
+    fn endless_empty_stacks_end() {
+        let failure = Dump::receive(|| Ok(Reply::Stacks(Stacks(vec![Vec::new(); 100_000]))));
+        assert!(matches!(failure, Err(Failure::Nonsense(_))));
+    }
+}

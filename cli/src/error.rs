@@ -1,0 +1,226 @@
+//! Everything that can end a command early, and the exit code that it ends with.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use rtops_protocol::{ProtocolError, Refusal, Refused};
+
+use crate::{escape::escape, format};
+
+/// Why a command did not do all that it was asked for. The texts say what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An argument that clap could not judge.
+    #[error("{0}")]
+    Usage(String),
+    /// Several processes have the name that was given.
+    #[error("{}", ambiguous(.name, .candidates))]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// Process id and command line of each.
+        candidates: Vec<(i32, String)>,
+    },
+    /// There is no process with that id.
+    #[error("there is no process {0}; `rtops` lists those that can be inspected")]
+    NoSuchProcess(i32),
+    /// No process has that name.
+    #[error("no process is named {}; `rtops` lists those that can be inspected", escape(.0))]
+    NoSuchName(String),
+    /// No process that answers has that name, and some did not say theirs.
+    #[error(
+        "no process that answers is named {}; `rtops` lists those that do not answer, which can \
+         be asked by PID",
+        escape(.0)
+    )]
+    NoAnswerByName(String),
+    /// The process runs without an agent.
+    #[error(
+        "process {pid} ({}) has no rtops agent; add the crate rtops-agent to it and start it \
+         first thing in `main`",
+        escape(.name)
+    )]
+    NoAgent {
+        /// The process.
+        pid: i32,
+        /// Its name.
+        name: String,
+    },
+    /// The user may not ask that process.
+    #[error("process {pid} belongs to {}; run rtops as that user or as root", escape(.owner))]
+    Permission {
+        /// The process.
+        pid: i32,
+        /// The name of its user.
+        owner: String,
+    },
+    /// The agent did not say anything in time.
+    #[error(
+        "process {pid} did not answer within {}; it may be stopped, or try a longer --timeout",
+        format::duration(*.timeout)
+    )]
+    TimedOut {
+        /// The process.
+        pid: i32,
+        /// How long rtops waited.
+        timeout: Duration,
+    },
+    /// The output was written, but something is missing in it; the output says what.
+    #[error("what is shown is not complete: {}", joined(.0))]
+    Partial(Vec<String>),
+    /// The agent would not answer.
+    #[error("{}", refusal(*.pid, .refused))]
+    Refused {
+        /// The process.
+        pid: i32,
+        /// What it said.
+        refused: Refused,
+    },
+    /// The agent was built without what the command needs.
+    #[error(
+        "the agent of process {pid} (version {}) can't {what}; build the service with a newer \
+         rtops-agent or with more of its features",
+        escape(.version)
+    )]
+    Incapable {
+        /// The process.
+        pid: i32,
+        /// The version of its agent.
+        version: String,
+        /// What it can't do.
+        what: &'static str,
+    },
+    /// Client and agent share no protocol version.
+    #[error("the agent of process {pid} does not fit: {source}; {}", upgrade(.source))]
+    Version {
+        /// The process.
+        pid: i32,
+        /// The versions.
+        source: ProtocolError,
+    },
+    /// What the agent said makes no sense.
+    #[error("process {pid} answered nonsense: {reason}; is that really its rtops agent?")]
+    Nonsense {
+        /// The process.
+        pid: i32,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The connection broke before anything of use arrived.
+    #[error("the connection to process {pid} broke: {source}; it may have ended, so try again")]
+    Broken {
+        /// The process.
+        pid: i32,
+        /// How.
+        source: io::Error,
+    },
+    /// The result could not be written.
+    #[error("can't write the output: {0}")]
+    Output(#[from] io::Error),
+    /// The file for the result could not be made.
+    #[error("can't create {}: {source}; choose another file for -o", escape(&.path.to_string_lossy()))]
+    CreateOutput {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// `/proc` can't be read.
+    #[error("can't read /proc: {0}; is it mounted?")]
+    Proc(#[from] procfs::ProcError),
+    /// A part of rtops that runs other programs failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Error {
+    /// What the process ends with. The codes are documented in `--help` and never change.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Nonsense { .. }
+            | Self::Broken { .. }
+            | Self::Output(_)
+            | Self::CreateOutput { .. }
+            | Self::Proc(_)
+            | Self::Failed(_) => 1,
+            Self::Usage(_) | Self::Ambiguous { .. } => 2,
+            Self::NoSuchProcess(_) | Self::NoSuchName(_) => 3,
+            Self::NoAgent { .. } => 4,
+            Self::Permission { .. } => 5,
+            Self::TimedOut { .. } | Self::NoAnswerByName(_) | Self::Partial(_) => 6,
+            Self::Incapable { .. } | Self::Version { .. } => 7,
+            Self::Refused { refused, .. } => match refused.why {
+                Refusal::Busy | Refusal::Disabled | Refusal::Failed => 1,
+                Refusal::Permission => 5,
+                Refusal::Unsupported => 7,
+            },
+        }
+    }
+
+    /// Whether the reader of the output went away, which is no failure of ours.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// An error of the conversation with process `pid`.
+    pub fn conversation(pid: i32, timeout: Duration, error: ProtocolError) -> Self {
+        match error {
+            ProtocolError::Io(source) => match source.kind() {
+                io::ErrorKind::TimedOut => Self::TimedOut { pid, timeout },
+                _ => Self::Broken { pid, source },
+            },
+            source @ ProtocolError::Version { .. } => Self::Version { pid, source },
+            other => Self::Nonsense {
+                pid,
+                reason: escape(&other.to_string()).into_owned(),
+            },
+        }
+    }
+}
+
+fn joined(gaps: &[String]) -> String {
+    let gaps: Vec<_> = gaps.iter().map(|gap| escape(gap)).collect();
+    gaps.join("; ")
+}
+
+fn ambiguous(name: &str, candidates: &[(i32, String)]) -> String {
+    let lines = candidates
+        .iter()
+        .map(|(pid, command)| format!("\n  {pid}  {}", escape(command)));
+    format!(
+        "{} processes are named {}; give one of these PIDs:{}",
+        candidates.len(),
+        escape(name),
+        lines.collect::<String>()
+    )
+}
+
+fn refusal(pid: i32, refused: &Refused) -> String {
+    let message = escape(&refused.message);
+    match refused.why {
+        Refusal::Busy => {
+            format!("the agent of process {pid} serves too many clients at once; try again")
+        }
+        Refusal::Permission => format!(
+            "the agent of process {pid} does not answer this user ({message}); run rtops as the \
+             process's user or as root"
+        ),
+        Refusal::Unsupported => format!(
+            "the agent of process {pid} does not know this request ({message}); build the \
+             service with a newer rtops-agent"
+        ),
+        Refusal::Disabled => format!(
+            "process {pid} has this switched off ({message}); its author can switch it on where \
+             the agent is started"
+        ),
+        Refusal::Failed => format!("the agent of process {pid} failed: {message}; try again"),
+    }
+}
+
+fn upgrade(error: &ProtocolError) -> &'static str {
+    match error {
+        ProtocolError::Version { oldest, .. } if *oldest > rtops_protocol::VERSION => {
+            "install a newer rtops"
+        }
+        _ => "build the service with a newer rtops-agent",
+    }
+}

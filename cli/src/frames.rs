@@ -1,0 +1,333 @@
+//! The stacks of a dump as frames with names, each distinct frame once.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
+
+use rtops_protocol::{ModuleKind, StackId};
+use rtops_symbols::{Address, FrameView, Function, Module, Symbols, WaitReason};
+
+use crate::dump::Dump;
+
+/// The number of a distinct frame: two frames that look the same have the same number.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct FrameId(usize);
+
+/// A function, and the place in it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Frame {
+    /// The whole name, or the module and an offset.
+    pub function: String,
+    /// The name without generic arguments and compiler-made parts.
+    pub name: String,
+    pub place: Option<Place>,
+    /// The module, where it is known.
+    pub module: String,
+}
+
+/// A place in the source.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Place {
+    pub file: String,
+    pub line: u32,
+    pub column: Option<u32>,
+}
+
+/// A frame of one stack.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    pub frame: FrameId,
+    /// Where the code goes on in the target.
+    pub address: u64,
+}
+
+/// Which frames are shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Shown {
+    /// Those that tell something to somebody who knows the service.
+    Folded,
+    /// All.
+    All,
+}
+
+/// All frames of the stacks that were asked for.
+#[derive(Debug)]
+pub struct Frames {
+    frames: Vec<Frame>,
+    /// Innermost first.
+    stacks: HashMap<StackId, Vec<Link>>,
+    shown: Shown,
+}
+
+impl Frames {
+    /// Looks up the given stacks of a dump: each distinct address once.
+    pub fn resolve(
+        dump: &Dump,
+        used: &HashSet<StackId>,
+        symbols: &mut Symbols,
+        shown: Shown,
+    ) -> Self {
+        let mut addresses = HashSet::new();
+        for stack in used {
+            addresses.extend(dump.stack(*stack).iter().enumerate().map(address));
+        }
+        let addresses: Vec<Address> = addresses.into_iter().collect();
+        let resolved = symbols.resolve(&addresses);
+        let mut interner = Interner::default();
+        let known: HashMap<Address, Vec<FrameId>> = resolved
+            .iter()
+            .map(|(address, resolved)| {
+                let frames = resolved.frames.iter().map(|frame| interner.frame(frame));
+                (*address, frames.collect())
+            })
+            .collect();
+        let stacks = used.iter().map(|stack| {
+            let links = dump.stack(*stack).iter().enumerate().flat_map(|entry| {
+                let frames = known.get(&address(entry)).map_or(&[][..], Vec::as_slice);
+                frames.iter().map(move |frame| Link {
+                    frame: *frame,
+                    address: *entry.1,
+                })
+            });
+            (*stack, links.collect())
+        });
+        Self {
+            stacks: stacks.collect(),
+            frames: interner.frames,
+            shown,
+        }
+    }
+
+    /// The frame with that number.
+    pub fn get(&self, id: FrameId) -> Option<&Frame> {
+        self.frames.get(id.0)
+    }
+
+    /// All frames of a stack, innermost first.
+    pub fn stack(&self, id: StackId) -> &[Link] {
+        self.stacks.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The frames to show of a stack or a part of one, innermost first.
+    pub fn visible(&self, links: &[Link]) -> Vec<Link> {
+        match self.shown {
+            Shown::All => links.to_vec(),
+            Shown::Folded => rtops_symbols::visible(&self.views(links))
+                .into_iter()
+                .filter_map(|index| links.get(index).copied())
+                .collect(),
+        }
+    }
+
+    /// What a task that waits at the innermost of these frames waits for, if that is known.
+    pub fn task_wait(&self, links: &[Link]) -> Option<&'static str> {
+        known(rtops_symbols::task_wait(&self.views(links)))
+    }
+
+    /// What a thread does, if that is known.
+    pub fn thread_wait(
+        &self,
+        links: &[Link],
+        state: char,
+        syscall: Option<i64>,
+    ) -> Option<&'static str> {
+        known(rtops_symbols::thread_wait(
+            &self.views(links),
+            state,
+            syscall,
+        ))
+    }
+
+    /// Where the polls of tracked futures are in a thread's stack, the outermost first: the
+    /// position of the innermost frame of each.
+    pub fn tracked_polls(&self, links: &[Link]) -> Vec<usize> {
+        let tracked = |link: &Link| {
+            let frame = self.get(link.frame);
+            frame.is_some_and(|frame| frame.name.starts_with("rtops_tasks::"))
+        };
+        let mut polls = Vec::new();
+        let mut before = false;
+        for (index, link) in links.iter().enumerate() {
+            let now = tracked(link);
+            if now && !before {
+                polls.push(index);
+            }
+            before = now;
+        }
+        polls.reverse();
+        polls
+    }
+
+    /// The same frames as the rules of the symbols crate want them.
+    fn views(&self, links: &[Link]) -> Vec<FrameView<'_>> {
+        let frames = links.iter().filter_map(|link| self.get(link.frame));
+        frames
+            .map(|frame| FrameView {
+                function: &frame.function,
+            })
+            .collect()
+    }
+}
+
+fn known(wait: WaitReason) -> Option<&'static str> {
+    (wait != WaitReason::Unknown).then(|| wait.as_str())
+}
+
+/// The first entry of a stack is where the code is, the others are where it returns to.
+fn address((index, address): (usize, &u64)) -> Address {
+    if index == 0 {
+        Address::InstructionPointer(*address)
+    } else {
+        Address::ReturnAddress(*address)
+    }
+}
+
+#[derive(Default)]
+struct Interner {
+    frames: Vec<Frame>,
+    numbers: HashMap<Frame, FrameId>,
+}
+
+impl Interner {
+    fn frame(&mut self, frame: &rtops_symbols::Frame) -> FrameId {
+        let (function, name) = match &frame.function {
+            Function::Named(function) => (function.clone(), rtops_symbols::display_name(function)),
+            Function::ModuleOffset { module, offset } => {
+                let text = format!("{module}+{offset:#x}");
+                (text.clone(), text)
+            }
+            Function::Unmapped(address) => {
+                let text = format!("{address:#x}");
+                (text.clone(), text)
+            }
+        };
+        self.intern(Frame {
+            function,
+            name,
+            place: frame.location.as_ref().map(|location| Place {
+                file: location.file.clone(),
+                line: location.line,
+                column: location.column,
+            }),
+            module: frame.module.clone(),
+        })
+    }
+
+    fn intern(&mut self, frame: Frame) -> FrameId {
+        if let Some(id) = self.numbers.get(&frame) {
+            return *id;
+        }
+        let id = FrameId(self.frames.len());
+        self.frames.push(frame.clone());
+        self.numbers.insert(frame, id);
+        id
+    }
+}
+
+/// The modules of a dump as the symbols crate wants them.
+pub fn modules(dump: &Dump) -> Vec<Module> {
+    let modules = dump.modules.iter().map(|module| Module {
+        path: module.path.clone(),
+        build_id: module.build_id.clone(),
+        load_bias: module.load_bias,
+        code: module.code.start..module.code.end,
+        kind: match module.kind {
+            ModuleKind::MainExecutable => rtops_symbols::ModuleKind::MainExecutable,
+            ModuleKind::Library => rtops_symbols::ModuleKind::Library,
+            ModuleKind::Vdso => rtops_symbols::ModuleKind::Vdso,
+        },
+    });
+    modules.collect()
+}
+
+impl fmt::Display for Place {
+    /// `file:line:column`, which terminals and editors can open, with the way to a dependency or
+    /// to the standard library left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", shortened(&self.file), self.line)?;
+        match self.column {
+            Some(column) => write!(f, ":{column}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The part of a path behind where cargo and rustup keep sources; other paths stay whole.
+fn shortened(file: &str) -> &str {
+    let behind = |marker: &str, parts: usize| {
+        let (_, mut rest) = file.split_once(marker)?;
+        for _ in 0..parts {
+            (_, rest) = rest.split_once('/')?;
+        }
+        Some(rest)
+    };
+    if file.starts_with("/rustc/") {
+        return behind("/library/", 0).unwrap_or(file);
+    }
+    behind("/registry/src/", 1)
+        .or_else(|| behind("/git/checkouts/", 0))
+        .or_else(|| behind("/lib/rustlib/src/rust/library/", 0))
+        .unwrap_or(file)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// Frames for stacks written as names, innermost first: `"a b c"`.
+    pub fn frames(stacks: &[&str]) -> Frames {
+        let mut interner = Interner::default();
+        let mut intern = |name: &str| {
+            interner.intern(Frame {
+                function: name.to_owned(),
+                name: name.to_owned(),
+                place: Some(Place {
+                    file: format!("src/{name}.rs"),
+                    line: 7,
+                    column: Some(9),
+                }),
+                module: "app".to_owned(),
+            })
+        };
+        let stacks = stacks.iter().zip(0..).map(|(names, number)| {
+            let links = names.split(' ').zip(0x1000..).map(|(name, address)| Link {
+                frame: intern(name),
+                address,
+            });
+            (StackId(number), links.collect())
+        });
+        Frames {
+            stacks: stacks.collect(),
+            frames: interner.frames,
+            shown: Shown::All,
+        }
+    }
+
+    #[test]
+    fn paths_are_shortened_to_what_tells() {
+        for (file, shown) in [
+            ("src/main.rs", "src/main.rs"),
+            ("/srv/gateway/src/main.rs", "/srv/gateway/src/main.rs"),
+            (
+                "/home/u/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/tokio-1.54.1/src/time/sleep.rs",
+                "tokio-1.54.1/src/time/sleep.rs",
+            ),
+            (
+                "/home/u/.cargo/git/checkouts/hyper-1a2b3c/9f8e7d/src/lib.rs",
+                "hyper-1a2b3c/9f8e7d/src/lib.rs",
+            ),
+            (
+                "/rustc/0123abcd/library/core/src/future/mod.rs",
+                "core/src/future/mod.rs",
+            ),
+            (
+                "/home/u/.rustup/toolchains/x/lib/rustlib/src/rust/library/std/src/thread/mod.rs",
+                "std/src/thread/mod.rs",
+            ),
+            ("/rustc/", "/rustc/"),
+        ] {
+            assert_eq!(shortened(file), shown);
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! Tasks that wait in the same way, put together.
+//!
+//! First by numbers alone, as 100,000 tasks have few distinct stacks; then the groups that look
+//! alike once their frames have names.
+
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use regex::Regex;
+use rtops_protocol::{
+    Leaf, SourceLocation, StackId, StringId, Task, TaskKind, TaskState, WakerState,
+};
+
+use crate::{
+    chains::Chains,
+    dump::Dump,
+    frames::{FrameId, Frames, Link, Place},
+    spans::Spans,
+    tree::Chain,
+};
+
+/// Whether equal tasks are shown together.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Grouping {
+    Equal,
+    Each,
+}
+
+/// Which tasks and threads are shown.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    pub filter: Option<Regex>,
+    pub min_age: Option<Duration>,
+}
+
+/// Tasks that look the same.
+#[derive(Debug)]
+pub struct TaskGroup<'a> {
+    /// The youngest and the oldest may differ in nothing but numbers.
+    pub tasks: Vec<&'a Task>,
+    pub look: Look<'a>,
+    /// One for each place where the tasks wait.
+    pub chains: Vec<Chain>,
+}
+
+/// What tasks of a group have in common.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Look<'a> {
+    pub kind: TaskKind,
+    pub name: Option<&'a str>,
+    pub future_type: Option<&'a str>,
+    pub state: State,
+    pub site: Option<Place>,
+    /// The names of spans that the tasks wait inside of.
+    pub spans: Vec<&'a str>,
+    chains: Vec<Vec<FrameId>>,
+}
+
+/// What the tasks of a group are doing.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum State {
+    New,
+    Waiting,
+    /// Waiting without a waker: nothing can wake it.
+    Never,
+    Starved,
+    Running {
+        tid: i32,
+    },
+}
+
+impl State {
+    fn of(task: &Task) -> Self {
+        match (task.state, task.waker) {
+            (TaskState::New { .. }, _) => Self::New,
+            (TaskState::Running { tid, .. }, _) => Self::Running { tid },
+            (TaskState::Starved { .. }, _) => Self::Starved,
+            (TaskState::Suspended { .. }, WakerState::None) => Self::Never,
+            (TaskState::Suspended { .. }, _) => Self::Waiting,
+        }
+    }
+}
+
+/// What is known to be equal without a look at the frames.
+#[derive(Eq, Hash, PartialEq)]
+struct Key {
+    kind: TaskKind,
+    name: StringId,
+    future_type: StringId,
+    state: State,
+    site: SourceLocation,
+    spans: Vec<StringId>,
+    leaves: Vec<Leaf>,
+    /// Set where every task stands alone.
+    alone: Option<u64>,
+}
+
+impl TaskGroup<'_> {
+    /// The ages of the youngest and the oldest task, in nanoseconds.
+    pub fn ages(&self) -> (u64, u64) {
+        let ages = self.tasks.iter().map(|task| task.age_ns);
+        (ages.clone().min().unwrap_or(0), ages.max().unwrap_or(0))
+    }
+
+    /// The distinct reasons for which the tasks wait.
+    pub fn waits(&self) -> Vec<&'static str> {
+        let mut waits = Vec::new();
+        for wait in self.chains.iter().filter_map(|chain| chain.wait) {
+            if !waits.contains(&wait) {
+                waits.push(wait);
+            }
+        }
+        waits
+    }
+}
+
+/// The stacks that are needed to show the tasks of a dump.
+pub fn stacks_of_tasks(dump: &Dump) -> HashSet<StackId> {
+    let leaves = dump.tasks.iter().flat_map(|task| &task.leaves);
+    leaves.map(|leaf| leaf.stack).collect()
+}
+
+/// Groups the selected tasks, the largest group first, then the one with the oldest task.
+pub fn group_tasks<'a>(
+    dump: &'a Dump,
+    frames: &Frames,
+    selection: &Selection,
+    grouping: Grouping,
+) -> Vec<TaskGroup<'a>> {
+    let spans = Spans::of(dump);
+    let min_age = selection.min_age.map_or(0, |age| age.as_nanos());
+    let mut by_key: HashMap<Key, Vec<&Task>> = HashMap::new();
+    for task in &dump.tasks {
+        if u128::from(task.age_ns) >= min_age && !spans.is_inside(task) {
+            let key = key(task, &spans, grouping);
+            by_key.entry(key).or_default().push(task);
+        }
+    }
+    let mut all_chains = Chains::new(dump, frames);
+    let mut by_look: HashMap<(Look, Option<u64>), TaskGroup> = HashMap::new();
+    for (key, tasks) in by_key {
+        let Some(task) = tasks.first() else { continue };
+        let chains = all_chains.of_task(task, &spans);
+        let look = look(dump, &key, &chains);
+        if !selection.accepts_task(&look, &chains, frames) {
+            continue;
+        }
+        by_look
+            .entry((look.clone(), key.alone))
+            .or_insert_with(|| TaskGroup {
+                tasks: Vec::new(),
+                look,
+                chains,
+            })
+            .tasks
+            .extend(tasks);
+    }
+    let mut groups: Vec<TaskGroup> = by_look.into_values().collect();
+    for group in &mut groups {
+        group.tasks.sort_unstable_by_key(|task| task.id);
+    }
+    groups.sort_by_key(|group| {
+        let first = group.tasks.first().map(|task| task.id);
+        (Reverse(group.tasks.len()), Reverse(group.ages().1), first)
+    });
+    groups
+}
+
+fn key(task: &Task, spans: &Spans, grouping: Grouping) -> Key {
+    let mut leaves = task.leaves.clone();
+    leaves.sort_unstable_by_key(|leaf| leaf.stack.0);
+    leaves.dedup();
+    Key {
+        kind: task.kind,
+        name: task.name,
+        future_type: task.future_type,
+        state: State::of(task),
+        site: task.site,
+        spans: spans.names_inside(task.id).to_vec(),
+        leaves,
+        alone: (grouping == Grouping::Each).then_some(task.id),
+    }
+}
+
+fn look<'a>(dump: &'a Dump, key: &Key, chains: &[Chain]) -> Look<'a> {
+    let mut looks: Vec<_> = chains.iter().map(Chain::look).collect();
+    looks.sort_unstable();
+    let spans = key.spans.iter().filter_map(|name| dump.string(*name));
+    Look {
+        kind: key.kind,
+        name: dump.string(key.name),
+        future_type: dump.string(key.future_type),
+        state: key.state,
+        site: place(dump, key.site),
+        spans: spans.collect(),
+        chains: looks,
+    }
+}
+
+/// The place that a task was spawned at, where it is known.
+pub fn place(dump: &Dump, site: SourceLocation) -> Option<Place> {
+    Some(Place {
+        file: dump.string(site.file)?.to_owned(),
+        line: site.line,
+        column: Some(site.column).filter(|column| *column > 0),
+    })
+}
+
+impl Selection {
+    fn accepts_task(&self, look: &Look, chains: &[Chain], frames: &Frames) -> bool {
+        let Some(filter) = &self.filter else {
+            return true;
+        };
+        let texts = [
+            look.name,
+            look.future_type,
+            look.site.as_ref().map(|site| &*site.file),
+        ];
+        texts
+            .into_iter()
+            .flatten()
+            .any(|text| filter.is_match(text))
+            || look.spans.iter().any(|span| filter.is_match(span))
+            || chains
+                .iter()
+                .any(|chain| self.accepts_links(&chain.links, frames))
+    }
+
+    /// Whether a function or file matches; without a filter, all do.
+    pub fn accepts_links(&self, links: &[Link], frames: &Frames) -> bool {
+        let Some(filter) = &self.filter else {
+            return true;
+        };
+        let mut frames = links.iter().filter_map(|link| frames.get(link.frame));
+        frames.any(|frame| {
+            let file = frame.place.as_ref().map_or("", |place| &place.file);
+            [&frame.function, &frame.name, file]
+                .into_iter()
+                .any(|text| filter.is_match(text))
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rtops_protocol::{End, Reply, Stacks, Strings, Thread};
+
+    use super::*;
+    use crate::{
+        dump::tests::{receive, task},
+        frames::tests::frames,
+    };
+
+    /// Stacks 0 and 1 look alike but have different numbers.
+    const STACKS: [&str; 4] = ["recv serve", "recv serve", "sleep tick", "sleep serve"];
+
+    fn dump(tasks: Vec<Task>, threads: Vec<Thread>) -> Dump {
+        let names = ["conn", "tick"].map(str::to_owned);
+        receive(vec![
+            Reply::Strings(Strings(names.to_vec())),
+            Reply::Stacks(Stacks(vec![vec![1], vec![2], vec![3], vec![4]])),
+            Reply::Tasks(tasks),
+            Reply::Threads(threads),
+            Reply::End(End { gaps: Vec::new() }),
+        ])
+        .unwrap()
+    }
+
+    fn ids(dump: &Dump, selection: &Selection, grouping: Grouping) -> Vec<Vec<u64>> {
+        let groups = group_tasks(dump, &frames(&STACKS), selection, grouping);
+        let ids = groups
+            .iter()
+            .map(|group| group.tasks.iter().map(|task| task.id).collect());
+        ids.collect()
+    }
+
+    #[test]
+    fn tasks_that_look_alike_are_one_group_and_the_largest_is_first() {
+        let dump = dump(
+            vec![
+                task(1, 2, &[2]),
+                task(2, 1, &[0]),
+                task(3, 1, &[1]),
+                task(4, 1, &[0]),
+            ],
+            vec![],
+        );
+        let everything = Selection::default();
+        assert_eq!(
+            ids(&dump, &everything, Grouping::Equal),
+            [vec![2, 3, 4], vec![1]]
+        );
+        // Each alone, the oldest first.
+        assert_eq!(
+            ids(&dump, &everything, Grouping::Each),
+            [[4], [3], [2], [1]]
+        );
+        let groups = group_tasks(&dump, &frames(&STACKS), &everything, Grouping::Equal);
+        assert_eq!(
+            groups.first().unwrap().ages(),
+            (2_000_000_000, 4_000_000_000)
+        );
+    }
+
+    #[test]
+    fn what_differs_keeps_tasks_apart() {
+        let base = || task(1, 1, &[0]);
+        let since_ns = 1;
+        for other in [
+            task(2, 2, &[0]),
+            task(2, 1, &[2]),
+            task(2, 1, &[0, 2]),
+            task(2, 1, &[]),
+            Task {
+                waker: WakerState::None,
+                ..task(2, 1, &[0])
+            },
+            Task {
+                state: TaskState::Starved { since_ns },
+                ..task(2, 1, &[0])
+            },
+            Task {
+                kind: TaskKind::Blocking,
+                ..task(2, 1, &[0])
+            },
+        ] {
+            let dump = dump(vec![base(), other], vec![]);
+            assert_eq!(ids(&dump, &Selection::default(), Grouping::Equal).len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_wait_that_registered_twice_is_one_branch() {
+        let dump = dump(vec![task(1, 1, &[0, 1, 3])], vec![]);
+        let groups = group_tasks(
+            &dump,
+            &frames(&STACKS),
+            &Selection::default(),
+            Grouping::Equal,
+        );
+        assert_eq!(groups.first().unwrap().chains.len(), 2);
+    }
+
+    #[test]
+    fn selections_go_by_name_function_file_and_age() {
+        let dump = dump(vec![task(1, 2, &[2]), task(2, 1, &[0])], vec![]);
+        for (filter, left) in [("^conn$", 2), ("recv", 2), ("tick.rs", 1), ("sleep|x", 1)] {
+            let selection = Selection {
+                filter: Some(filter.parse().unwrap()),
+                min_age: None,
+            };
+            assert_eq!(
+                ids(&dump, &selection, Grouping::Equal),
+                [[left]],
+                "{filter}"
+            );
+        }
+        let selection = Selection {
+            filter: None,
+            min_age: Some(Duration::from_millis(1500)),
+        };
+        assert_eq!(ids(&dump, &selection, Grouping::Equal), [[2]]);
+    }
+
+    #[test]
+    fn a_hundred_thousand_tasks_are_few_groups() {
+        let tasks = (1..=100_000).map(|id| task(id, 1, &[u32::from(id % 2 == 0)]));
+        let dump = dump(tasks.collect(), vec![]);
+        let groups = ids(&dump, &Selection::default(), Grouping::Equal);
+        assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [100_000]);
+    }
+}

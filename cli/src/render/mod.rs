@@ -1,0 +1,27 @@
+//! Models turned into text and JSON. Nothing here asks anybody anything.
+
+mod frames;
+pub mod list;
+pub mod stack;
+pub mod stack_json;
+pub mod stats;
+pub mod stats_json;
+mod table;
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::escape::escape_json;
+
+/// The version of all JSON documents; it grows when a field goes or changes its meaning.
+const SCHEMA: u32 = 1;
+
+/// Prints a document, indented, as one that a person may look at.
+fn json(writer: &mut impl Write, document: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
+    for line in text.lines() {
+        writeln!(writer, "{}", escape_json(line))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,309 @@
+//! Await trees and thread stacks as text, in the manner of Go's goroutine dumps.
+
+use std::io::{self, Write};
+
+use rtops_protocol::{Task, TaskKind, TaskState};
+
+use super::frames::Drawing;
+use crate::{
+    dump::Dump,
+    escape::escape,
+    format,
+    frames::Frames,
+    group::{Grouping, State, TaskGroup},
+    style::{Paint, Style},
+    threads::ThreadGroup,
+};
+
+/// The most lacks of symbols and the most names of threads that one line tells.
+const MAX_IN_A_LINE: usize = 3;
+
+/// Everything that `rtops stack` shows.
+#[derive(Debug)]
+pub struct View<'a> {
+    pub pid: i32,
+    pub name: &'a str,
+    pub agent_version: &'a str,
+    pub dump: &'a Dump,
+    pub frames: &'a Frames,
+    pub grouping: Grouping,
+    /// The most groups of tasks, and of threads, that are shown.
+    pub limit: usize,
+    /// `None` where they were not asked for.
+    pub tasks: Option<Vec<TaskGroup<'a>>>,
+    /// `None` where they were not asked for.
+    pub threads: Option<Vec<ThreadGroup<'a>>>,
+    /// Sentences that say what better symbols would give.
+    pub lacks: Vec<String>,
+}
+
+/// A line for the process, a block for each group, and what is missing.
+pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    let process = format!("{} (pid {})", escape(view.name), view.pid);
+    let parts = [tasks_summary(view), threads_summary(view)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    writeln!(
+        writer,
+        "{}: {}",
+        style.paint(Paint::Heading, process),
+        parts.join("; ")
+    )?;
+    if let Some(groups) = &view.tasks {
+        for group in groups.iter().take(view.limit) {
+            writeln!(writer)?;
+            task_group(writer, style, view, group)?;
+        }
+        let hidden = groups
+            .iter()
+            .skip(view.limit)
+            .map(|group| group.tasks.len());
+        more(writer, style, hidden, "task")?;
+    }
+    if let Some(groups) = &view.threads {
+        for group in groups.iter().take(view.limit) {
+            writeln!(writer)?;
+            thread_group(writer, style, view, group)?;
+        }
+        let hidden = groups
+            .iter()
+            .skip(view.limit)
+            .map(|group| group.threads.len());
+        more(writer, style, hidden, "thread")?;
+    }
+    remarks(writer, style, view)
+}
+
+fn tasks_summary(view: &View) -> Option<String> {
+    let groups = view.tasks.as_ref()?;
+    let is_task = |task: &Task| task.kind != TaskKind::Span;
+    let total = view.dump.tasks.iter().filter(|task| is_task(task)).count();
+    let tasks = groups.iter().flat_map(|group| &group.tasks);
+    let shown = tasks.filter(|task| is_task(task)).count();
+    let mut text = if shown == total {
+        format::count(total, "task")
+    } else {
+        format!("{shown} of {}", format::count(total, "task"))
+    };
+    if view.grouping == Grouping::Equal {
+        text = format!("{text} in {}", format::count(groups.len(), "group"));
+    }
+    if let Some(process) = &view.dump.process
+        && process.alive_on_tokio > 0
+    {
+        let (tracked, alive) = (process.tracked_on_tokio, process.alive_on_tokio);
+        // A task may end between the two counts.
+        let alive = alive.max(tracked);
+        text = format!("{text}, tracked {tracked} of {alive} alive");
+    }
+    Some(text)
+}
+
+fn threads_summary(view: &View) -> Option<String> {
+    let groups = view.threads.as_ref()?;
+    let total = view.dump.threads.len();
+    let shown: usize = groups.iter().map(|group| group.threads.len()).sum();
+    let threads = format::count(total, "thread");
+    Some(if shown == total {
+        threads
+    } else {
+        format!("{shown} of {threads}")
+    })
+}
+
+fn task_group(
+    writer: &mut impl Write,
+    style: Style,
+    view: &View,
+    group: &TaskGroup,
+) -> io::Result<()> {
+    let look = &group.look;
+    let noun = match look.kind {
+        TaskKind::Task => "task",
+        TaskKind::Span => "span",
+        TaskKind::Blocking => "blocking task",
+    };
+    let head = match (view.grouping, group.tasks.first()) {
+        (Grouping::Each, Some(task)) => format!("{noun} {}", task.id),
+        _ => format::count(group.tasks.len(), noun),
+    };
+    let label = label(group);
+    let paint = match look.state {
+        State::Never | State::Starved | State::Running { .. } => Paint::Warning,
+        State::New | State::Waiting => Paint::Heading,
+    };
+    writeln!(
+        writer,
+        "{} {}",
+        style.paint(Paint::Heading, format!("{head} {label}")),
+        style.paint(paint, format!("[{}]", bracket(view, group)))
+    )?;
+    let mut drawing = Drawing::of_chains(view.frames, &group.chains);
+    if !look.spans.is_empty() {
+        let names: Vec<_> = look.spans.iter().map(|name| quoted(name)).collect();
+        drawing.remark(format!("in {}", names.join(", ")));
+    }
+    if let Some(site) = &look.site {
+        let verb = match look.kind {
+            TaskKind::Task | TaskKind::Blocking => "spawned",
+            TaskKind::Span => "tracked",
+        };
+        drawing.remark(format!("{verb} at {}", escape(&site.to_string())));
+    }
+    drawing.write(writer, style)
+}
+
+/// The name in quotes, or the type of the future.
+fn label(group: &TaskGroup) -> String {
+    let look = &group.look;
+    match (look.name, look.future_type) {
+        (Some(name), _) => quoted(name),
+        (None, Some(future)) => escape(&rtops_symbols::display_name(future)).into_owned(),
+        (None, None) => "without a name".to_owned(),
+    }
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", escape(name))
+}
+
+fn bracket(view: &View, group: &TaskGroup) -> String {
+    let what = match group.look.state {
+        State::New => "not polled yet".to_owned(),
+        State::Never => "never: no waker is registered, so nothing can wake it".to_owned(),
+        State::Starved => "starved: woken, but no thread polls it".to_owned(),
+        State::Running { tid } => running(view, group, tid),
+        State::Waiting => waiting(group),
+    };
+    let Some(task) = group.tasks.first() else {
+        return what;
+    };
+    if view.grouping == Grouping::Each {
+        let since = match task.state {
+            TaskState::New { .. } | TaskState::Running { .. } => String::new(),
+            TaskState::Suspended { since_ns } | TaskState::Starved { since_ns } => {
+                format!(" for {}", format::nanoseconds(since_ns))
+            }
+        };
+        let age = format::nanoseconds(task.age_ns);
+        let polls = usize::try_from(task.polls).unwrap_or(usize::MAX);
+        return format!("{what}{since}, age {age}, {}", format::count(polls, "poll"));
+    }
+    format!("{what}, {}", ages(group))
+}
+
+fn ages(group: &TaskGroup) -> String {
+    let (youngest, oldest) = group.ages();
+    let (youngest, oldest) = (format::nanoseconds(youngest), format::nanoseconds(oldest));
+    if youngest == oldest {
+        oldest
+    } else {
+        format!("{youngest} … {oldest}")
+    }
+}
+
+fn waiting(group: &TaskGroup) -> String {
+    let waits = group.waits();
+    if !waits.is_empty() {
+        waits.join(" + ")
+    } else if group.chains.is_empty() {
+        "waiting, not captured".to_owned()
+    } else {
+        "waiting".to_owned()
+    }
+}
+
+fn running(view: &View, group: &TaskGroup, tid: i32) -> String {
+    let since = group.tasks.iter().find_map(|task| match task.state {
+        TaskState::Running { since_ns, .. } => Some(since_ns),
+        _ => None,
+    });
+    let thread = view.dump.threads.iter().find(|thread| thread.tid == tid);
+    let name = thread.map_or_else(String::new, |thread| format!(" ({})", escape(&thread.name)));
+    let since = format::nanoseconds(since.unwrap_or_default());
+    format!("running for {since} on thread {tid}{name}")
+}
+
+fn thread_group(
+    writer: &mut impl Write,
+    style: Style,
+    view: &View,
+    group: &ThreadGroup,
+) -> io::Result<()> {
+    let head = match (view.grouping, group.threads.first()) {
+        (Grouping::Each, Some(thread)) => format!("thread {}", thread.tid),
+        _ => format::count(group.threads.len(), "thread"),
+    };
+    let names = group.names();
+    let mut shown: Vec<String> = names
+        .iter()
+        .take(MAX_IN_A_LINE)
+        .map(|(name, count)| match count {
+            1 => quoted(name),
+            _ if names.len() == 1 => quoted(name),
+            _ => format!("{} ×{count}", quoted(name)),
+        })
+        .collect();
+    if names.len() > MAX_IN_A_LINE {
+        shown.push(format!("{} more names", names.len() - MAX_IN_A_LINE));
+    }
+    let state = match group.wait {
+        Some(wait) if wait == group.state() => wait.to_owned(),
+        Some(wait) => format!("{}, {wait}", group.state()),
+        None => group.state().to_owned(),
+    };
+    let title = format!("{head} {} [{state}]", shown.join(", "));
+    writeln!(writer, "{}", style.paint(Paint::Heading, title))?;
+    let mut drawing = Drawing::of_links(view.frames, &group.links);
+    if let Some(remark) = &group.remark {
+        drawing.remark(escape(remark).into_owned());
+    }
+    drawing.write(writer, style)
+}
+
+fn more(
+    writer: &mut impl Write,
+    style: Style,
+    hidden: impl ExactSizeIterator<Item = usize>,
+    noun: &str,
+) -> io::Result<()> {
+    if hidden.len() == 0 {
+        return Ok(());
+    }
+    let groups = format::count(hidden.len(), "more group");
+    let members = format::count(hidden.sum(), noun);
+    let text = format!("({groups} of {members} not shown; raise --limit to see them)");
+    writeln!(writer, "\n{}", style.paint(Paint::Faint, text))
+}
+
+/// What is missing and what would give more.
+fn remarks(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    let notes = notes(view);
+    if !view.dump.gaps.is_empty() || !notes.is_empty() {
+        writeln!(writer)?;
+    }
+    for gap in &view.dump.gaps {
+        let text = format!("incomplete: {}", escape(gap));
+        writeln!(writer, "{}", style.paint(Paint::Warning, text))?;
+    }
+    for note in notes {
+        writeln!(writer, "{}", style.paint(Paint::Faint, note))?;
+    }
+    Ok(())
+}
+
+fn notes(view: &View) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !view.lacks.is_empty() {
+        let shown = view.lacks.iter().take(MAX_IN_A_LINE);
+        let mut lacks: Vec<String> = shown.map(|lack| escape(lack).into_owned()).collect();
+        if view.lacks.len() > MAX_IN_A_LINE {
+            let others = view.lacks.len() - MAX_IN_A_LINE;
+            lacks.push(format::count(others, "more module"));
+        }
+        notes.push(format!("more could be shown: {}", lacks.join("; ")));
+    }
+    if view.dump.unknown_frames > 0 {
+        notes.push("the agent sent more than this rtops can read; a newer rtops shows it".into());
+    }
+    notes
+}

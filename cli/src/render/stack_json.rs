@@ -1,0 +1,277 @@
+//! Await trees and thread stacks as JSON; `docs/json.md` describes every field.
+
+use std::io::{self, Write};
+
+use rtops_protocol::{Obtained, Task, TaskKind, TaskState, Thread, ThreadCapture, WakerState};
+use serde::Serialize;
+
+use super::stack::View;
+use crate::{
+    frames::{Frames, Link, Place},
+    group::{State, TaskGroup},
+    threads::ThreadGroup,
+    tree::Chain,
+};
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    process: Process<'a>,
+    /// False where `gaps` says what is missing.
+    complete: bool,
+    gaps: &'a [String],
+    lacks: &'a [String],
+    tasks: Option<Tasks<'a>>,
+    threads: Option<Threads<'a>>,
+}
+
+#[derive(Serialize)]
+struct Process<'a> {
+    pid: i32,
+    name: &'a str,
+    agent_version: &'a str,
+}
+
+#[derive(Serialize)]
+struct Tasks<'a> {
+    total: usize,
+    tracked_on_tokio: Option<u64>,
+    alive_on_tokio: Option<u64>,
+    groups_total: usize,
+    groups: Vec<TaskGroupPart<'a>>,
+}
+
+#[derive(Serialize)]
+struct TaskGroupPart<'a> {
+    count: usize,
+    kind: &'static str,
+    name: Option<&'a str>,
+    future_type: Option<&'a str>,
+    state: &'static str,
+    waits: Vec<&'static str>,
+    youngest_ns: u64,
+    oldest_ns: u64,
+    site: Option<PlacePart<'a>>,
+    spans: &'a [&'a str],
+    stacks: Vec<Stack<'a>>,
+    tasks: Vec<TaskPart<'a>>,
+}
+
+#[derive(Serialize)]
+struct TaskPart<'a> {
+    id: u64,
+    parent: Option<u64>,
+    runtime: Option<&'a str>,
+    age_ns: u64,
+    /// How long it has been in its state.
+    since_ns: u64,
+    /// The thread of a task that runs.
+    tid: Option<i32>,
+    polls: u64,
+    /// How many wakers are held; absent where that is not known.
+    wakers: Option<u32>,
+    obtained: &'static str,
+}
+
+#[derive(Serialize)]
+struct Stack<'a> {
+    wait: Option<&'static str>,
+    /// What is missing where the stack does not reach the root.
+    incomplete: Option<&'static str>,
+    frames: Vec<FramePart<'a>>,
+}
+
+#[derive(Serialize)]
+struct FramePart<'a> {
+    function: &'a str,
+    name: &'a str,
+    file: Option<&'a str>,
+    line: Option<u32>,
+    column: Option<u32>,
+    address: String,
+    module: &'a str,
+}
+
+#[derive(Serialize)]
+struct PlacePart<'a> {
+    file: &'a str,
+    line: u32,
+    column: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Threads<'a> {
+    total: usize,
+    groups_total: usize,
+    groups: Vec<ThreadGroupPart<'a>>,
+}
+
+#[derive(Serialize)]
+struct ThreadGroupPart<'a> {
+    count: usize,
+    state: &'static str,
+    wait: Option<&'static str>,
+    /// Why the stack is missing or not whole.
+    remark: Option<&'a str>,
+    frames: Vec<FramePart<'a>>,
+    threads: Vec<ThreadPart<'a>>,
+}
+
+#[derive(Serialize)]
+struct ThreadPart<'a> {
+    tid: i32,
+    name: &'a str,
+    wchan: Option<&'a str>,
+    syscall: Option<i64>,
+    cpu_ticks: u64,
+    captured: bool,
+}
+
+/// Prints the view as one document.
+pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
+    let dump = view.dump;
+    let document = Document {
+        schema: super::SCHEMA,
+        process: Process {
+            pid: view.pid,
+            name: view.name,
+            agent_version: view.agent_version,
+        },
+        complete: dump.gaps.is_empty(),
+        gaps: &dump.gaps,
+        lacks: &view.lacks,
+        tasks: view.tasks.as_ref().map(|groups| Tasks {
+            total: dump.tasks.len(),
+            tracked_on_tokio: dump
+                .process
+                .as_ref()
+                .map(|process| process.tracked_on_tokio),
+            alive_on_tokio: dump.process.as_ref().map(|process| process.alive_on_tokio),
+            groups_total: groups.len(),
+            groups: groups
+                .iter()
+                .take(view.limit)
+                .map(|group| task_group(view, group))
+                .collect(),
+        }),
+        threads: view.threads.as_ref().map(|groups| Threads {
+            total: dump.threads.len(),
+            groups_total: groups.len(),
+            groups: groups
+                .iter()
+                .take(view.limit)
+                .map(|group| thread_group(view, group))
+                .collect(),
+        }),
+    };
+    super::json(writer, &document)
+}
+
+fn task_group<'a>(view: &View<'a>, group: &'a TaskGroup<'a>) -> TaskGroupPart<'a> {
+    let look = &group.look;
+    let (youngest_ns, oldest_ns) = group.ages();
+    let stack = |chain: &Chain| Stack {
+        wait: chain.wait,
+        incomplete: chain.incomplete,
+        frames: frames(view.frames, &chain.links),
+    };
+    TaskGroupPart {
+        count: group.tasks.len(),
+        kind: match look.kind {
+            TaskKind::Task => "task",
+            TaskKind::Span => "span",
+            TaskKind::Blocking => "blocking",
+        },
+        name: look.name,
+        future_type: look.future_type,
+        state: match look.state {
+            State::New => "new",
+            State::Waiting => "waiting",
+            State::Never => "never",
+            State::Starved => "starved",
+            State::Running { .. } => "running",
+        },
+        waits: group.waits(),
+        youngest_ns,
+        oldest_ns,
+        site: look.site.as_ref().map(place_part),
+        spans: &look.spans,
+        stacks: group.chains.iter().map(stack).collect(),
+        tasks: group
+            .tasks
+            .iter()
+            .map(|task| task_part(view, task))
+            .collect(),
+    }
+}
+
+fn task_part<'a>(view: &View<'a>, task: &Task) -> TaskPart<'a> {
+    let (since_ns, tid) = match task.state {
+        TaskState::New { since_ns }
+        | TaskState::Suspended { since_ns }
+        | TaskState::Starved { since_ns } => (since_ns, None),
+        TaskState::Running { since_ns, tid } => (since_ns, Some(tid)),
+    };
+    TaskPart {
+        id: task.id,
+        parent: Some(task.parent).filter(|parent| *parent != 0),
+        runtime: view.dump.string(task.runtime),
+        age_ns: task.age_ns,
+        since_ns,
+        tid,
+        polls: task.polls,
+        wakers: match task.waker {
+            WakerState::NotKnown => None,
+            WakerState::Held(count) => Some(count),
+            WakerState::None => Some(0),
+        },
+        obtained: match task.obtained {
+            Obtained::NotCaptured => "not captured",
+            Obtained::Probed => "probed",
+        },
+    }
+}
+
+fn thread_group<'a>(view: &View<'a>, group: &'a ThreadGroup<'a>) -> ThreadGroupPart<'a> {
+    let thread = |thread: &&'a Thread| ThreadPart {
+        tid: thread.tid,
+        name: &thread.name,
+        wchan: thread.wchan.as_deref(),
+        syscall: thread.syscall,
+        cpu_ticks: thread.cpu_ticks,
+        captured: matches!(thread.capture, ThreadCapture::Stack(_)),
+    };
+    ThreadGroupPart {
+        count: group.threads.len(),
+        state: group.state(),
+        wait: group.wait,
+        remark: group.remark.as_deref(),
+        frames: frames(view.frames, &group.links),
+        threads: group.threads.iter().map(thread).collect(),
+    }
+}
+
+fn frames<'a>(frames: &'a Frames, links: &[Link]) -> Vec<FramePart<'a>> {
+    let part = |link: &Link| {
+        let frame = frames.get(link.frame)?;
+        let place = frame.place.as_ref();
+        Some(FramePart {
+            function: &frame.function,
+            name: &frame.name,
+            file: place.map(|place| place.file.as_str()),
+            line: place.map(|place| place.line),
+            column: place.and_then(|place| place.column),
+            address: format!("{:#x}", link.address),
+            module: &frame.module,
+        })
+    };
+    links.iter().filter_map(part).collect()
+}
+
+fn place_part(place: &Place) -> PlacePart<'_> {
+    PlacePart {
+        file: &place.file,
+        line: place.line,
+        column: place.column,
+    }
+}

@@ -1,0 +1,153 @@
+//! The counters of one process as JSON; `docs/json.md` describes every field.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use rtops_protocol::Runtime;
+use serde::Serialize;
+
+use super::stats::{Report, WorkerRates, alive_tasks, flavor};
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    process: ProcessPart<'a>,
+    tasks: TasksPart,
+    runtimes: Vec<RuntimePart<'a>>,
+}
+
+#[derive(Serialize)]
+struct ProcessPart<'a> {
+    pid: i32,
+    ppid: i32,
+    user: &'a str,
+    name: &'a str,
+    agent_version: &'a str,
+    command: &'a str,
+    uptime_seconds: f64,
+    cpu_seconds: f64,
+    cpu_share: f64,
+    cpu_share_now: f64,
+    cpus: Option<usize>,
+    rss_bytes: u64,
+    open_files: Option<usize>,
+    file_limit: Option<u64>,
+    threads: usize,
+    threads_by_name: &'a BTreeMap<String, usize>,
+}
+
+#[derive(Serialize)]
+struct TasksPart {
+    tracked: u64,
+    alive: Option<u64>,
+    spans: u64,
+    running: u64,
+    spawned: u64,
+    finished: u64,
+    polls: u64,
+    spawned_per_second: f64,
+    finished_per_second: f64,
+    polls_per_second: f64,
+}
+
+#[derive(Serialize)]
+struct RuntimePart<'a> {
+    name: &'a str,
+    flavor: &'static str,
+    alive_tasks: u64,
+    global_queue_depth: u64,
+    spawned_tasks: Option<u64>,
+    blocking_threads: Option<u64>,
+    idle_blocking_threads: Option<u64>,
+    blocking_queue_depth: Option<u64>,
+    budget_forced_yields: Option<u64>,
+    workers: Vec<WorkerPart>,
+}
+
+#[derive(Serialize)]
+struct WorkerPart {
+    busy_ns: u64,
+    parks: u64,
+    queue_depth: Option<u64>,
+    polls: Option<u64>,
+    steals: Option<u64>,
+    #[serde(flatten)]
+    rates: Option<WorkerRates>,
+}
+
+/// Prints totals and rates as one document.
+pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
+    let (figures, details) = (&report.figures, &report.details);
+    let (earlier, now) = (&report.earlier, &report.now);
+    let process = ProcessPart {
+        pid: figures.pid,
+        ppid: figures.ppid,
+        user: &figures.user,
+        name: &now.name,
+        agent_version: &report.agent_version,
+        command: &figures.command,
+        uptime_seconds: figures.uptime.as_secs_f64(),
+        cpu_seconds: figures.cpu_time.as_secs_f64(),
+        cpu_share: figures.cpu_share(),
+        cpu_share_now: report.cpu_share_now,
+        cpus: details.cpus,
+        rss_bytes: figures.rss_bytes,
+        open_files: details.open_files,
+        file_limit: details.file_limit,
+        threads: details.threads.values().sum(),
+        threads_by_name: &details.threads,
+    };
+    let tasks = TasksPart {
+        tracked: now.tracked_tasks,
+        alive: (!now.runtimes.is_empty()).then(|| alive_tasks(now)),
+        spans: now.tracked_spans,
+        running: now.running,
+        spawned: now.spawned,
+        finished: now.finished,
+        polls: now.polls,
+        spawned_per_second: report.rate(earlier.spawned, now.spawned),
+        finished_per_second: report.rate(earlier.finished, now.finished),
+        polls_per_second: report.rate(earlier.polls, now.polls),
+    };
+    let runtimes = now.runtimes.iter().enumerate();
+    super::json(
+        writer,
+        &Document {
+            schema: super::SCHEMA,
+            process,
+            tasks,
+            runtimes: runtimes
+                .map(|(index, runtime)| runtime_part(report, index, runtime))
+                .collect(),
+        },
+    )
+}
+
+fn runtime_part<'a>(report: &Report, index: usize, runtime: &'a Runtime) -> RuntimePart<'a> {
+    let earlier = report.earlier_runtime(index, runtime);
+    let workers = runtime.workers.iter().enumerate().map(|(index, worker)| {
+        let before = earlier.and_then(|runtime| runtime.workers.get(index));
+        WorkerPart {
+            busy_ns: worker.busy_ns,
+            parks: worker.parks,
+            queue_depth: worker.queue_depth,
+            polls: worker.polls,
+            steals: worker.steals,
+            rates: report.worker_rates(before, worker),
+        }
+    });
+    RuntimePart {
+        name: &runtime.name,
+        flavor: flavor(runtime.flavor),
+        alive_tasks: runtime.alive_tasks,
+        global_queue_depth: runtime.global_queue_depth,
+        spawned_tasks: runtime.spawned_tasks,
+        blocking_threads: runtime.blocking_threads,
+        idle_blocking_threads: runtime.idle_blocking_threads,
+        blocking_queue_depth: runtime.blocking_queue_depth,
+        budget_forced_yields: runtime.budget_forced_yields,
+        workers: workers.collect(),
+    }
+}

@@ -1,0 +1,192 @@
+//! Which spans show in the tree of the task around them, and which need a tree of their own.
+
+use std::collections::{HashMap, HashSet};
+
+use rtops_protocol::{StackId, StringId, Task, TaskKind, TaskState};
+
+use crate::dump::Dump;
+
+/// The most parents that are followed: the numbers come from the target and may form a ring.
+const MAX_NESTING: usize = 64;
+
+/// What is known of the spans of a dump.
+#[derive(Debug, Default)]
+pub struct Spans<'a> {
+    by_id: HashMap<u64, &'a Task>,
+    /// Spans whose leaves are leaves of the task around them as well.
+    inside: HashSet<u64>,
+    /// The names of such spans, sorted, by the task that shows them.
+    names: HashMap<u64, Vec<StringId>>,
+}
+
+impl<'a> Spans<'a> {
+    /// Looks at the spans of a dump.
+    pub fn of(dump: &'a Dump) -> Self {
+        let spans = || dump.tasks.iter().filter(|task| task.kind == TaskKind::Span);
+        if spans().next().is_none() {
+            return Self::default();
+        }
+        let mut this = Self {
+            by_id: dump.tasks.iter().map(|task| (task.id, task)).collect(),
+            ..Self::default()
+        };
+        let mut known = HashMap::new();
+        for span in spans() {
+            if let Some(parent) = this.by_id.get(&span.parent)
+                && shows_in(dump, span, parent, &mut known)
+            {
+                this.inside.insert(span.id);
+            }
+        }
+        for span in spans() {
+            if let Some(shown_by) = this.shown_by(span)
+                && span.name.0 != 0
+            {
+                this.names.entry(shown_by).or_default().push(span.name);
+            }
+        }
+        for names in this.names.values_mut() {
+            names.sort_unstable_by_key(|name| name.0);
+            names.dedup();
+        }
+        this
+    }
+
+    /// Whether the task is a span that shows in the tree of another.
+    pub fn is_inside(&self, task: &Task) -> bool {
+        self.inside.contains(&task.id)
+    }
+
+    /// The names of the spans that show in the tree of a task.
+    pub fn names_inside(&self, id: u64) -> &[StringId] {
+        self.names.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// In how many other tracked polls on the same thread the poll of a running task is.
+    pub fn polls_around(&self, task: &Task, tid: i32) -> usize {
+        let mut depth = 0;
+        let mut parent = task.parent;
+        while depth < MAX_NESTING
+            && let Some(around) = self.by_id.get(&parent)
+            && matches!(around.state, TaskState::Running { tid: other, .. } if other == tid)
+        {
+            depth += 1;
+            parent = around.parent;
+        }
+        depth
+    }
+
+    /// The task in whose tree a span shows.
+    fn shown_by(&self, span: &Task) -> Option<u64> {
+        let mut current = span;
+        for _ in 0..MAX_NESTING {
+            if !self.is_inside(current) {
+                return (current.id != span.id).then_some(current.id);
+            }
+            current = self.by_id.get(&current.parent)?;
+        }
+        None
+    }
+}
+
+/// Whether each leaf of the span is a leaf of its parent. `known` remembers pairs of stacks.
+fn shows_in(
+    dump: &Dump,
+    span: &Task,
+    parent: &Task,
+    known: &mut HashMap<(StackId, StackId), bool>,
+) -> bool {
+    if let TaskState::Running { tid, .. } = span.state {
+        return matches!(parent.state, TaskState::Running { tid: other, .. } if other == tid);
+    }
+    span.leaves.iter().all(|inner| {
+        parent.leaves.iter().any(|outer| {
+            *known
+                .entry((inner.stack, outer.stack))
+                .or_insert_with(|| is_inner_part(dump.stack(inner.stack), dump.stack(outer.stack)))
+        })
+    })
+}
+
+/// Whether `inner` is how `outer` begins; their last common frame, the poll of the span, may be
+/// at different places.
+fn is_inner_part(inner: &[u64], outer: &[u64]) -> bool {
+    let equal = inner.iter().zip(outer).take_while(|(a, b)| a == b).count();
+    equal > 0 && equal + 1 >= inner.len()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rtops_protocol::{End, Reply, Stacks, Strings};
+
+    use super::*;
+    use crate::dump::tests::{receive, task};
+
+    fn span(id: u64, parent: u64, name: u32, stacks: &[u32]) -> Task {
+        Task {
+            parent,
+            kind: TaskKind::Span,
+            ..task(id, name, stacks)
+        }
+    }
+
+    fn dump(tasks: Vec<Task>) -> Dump {
+        let names = ["one", "two"].map(str::to_owned);
+        receive(vec![
+            Reply::Strings(Strings(names.to_vec())),
+            Reply::Stacks(Stacks(vec![
+                vec![1, 2, 3, 4, 5],
+                vec![1, 2, 3],
+                vec![7, 8, 9],
+            ])),
+            Reply::Tasks(tasks),
+            Reply::End(End { gaps: Vec::new() }),
+        ])
+        .unwrap()
+    }
+
+    #[test]
+    fn a_span_seen_through_its_task_is_a_name_there() {
+        let dump = dump(vec![
+            task(1, 0, &[0]),
+            span(2, 1, 1, &[1]),
+            span(3, 2, 2, &[1]),
+        ]);
+        let spans = Spans::of(&dump);
+        assert!(dump.tasks.iter().skip(1).all(|span| spans.is_inside(span)));
+        assert_eq!(spans.names_inside(1), [StringId(1), StringId(2)]);
+    }
+
+    #[test]
+    fn a_span_with_a_wait_of_its_own_stands_alone() {
+        let dump = dump(vec![task(1, 0, &[0]), span(2, 1, 1, &[1, 2])]);
+        let spans = Spans::of(&dump);
+        assert!(!spans.is_inside(dump.tasks.last().unwrap()));
+        assert!(spans.names_inside(1).is_empty());
+    }
+
+    #[test]
+    fn spans_without_their_task_stand_alone() {
+        let dump = dump(vec![span(2, 77, 1, &[1])]);
+        assert!(!Spans::of(&dump).is_inside(dump.tasks.first().unwrap()));
+    }
+
+    #[test]
+    fn a_ring_of_parents_ends() {
+        let running = |id, parent| Task {
+            state: TaskState::Running {
+                since_ns: 1,
+                tid: 9,
+            },
+            ..span(id, parent, 1, &[])
+        };
+        let dump = dump(vec![running(1, 2), running(2, 1)]);
+        let spans = Spans::of(&dump);
+        assert!(spans.names_inside(1).is_empty());
+        assert_eq!(
+            spans.polls_around(dump.tasks.first().unwrap(), 9),
+            MAX_NESTING
+        );
+    }
+}

@@ -1,0 +1,238 @@
+//! Threads that do the same, put together.
+
+use std::{cmp::Reverse, collections::HashMap};
+
+use rtops_protocol::{StackId, Thread, ThreadCapture};
+
+use crate::{
+    dump::{self, Dump},
+    frames::{FrameId, Frames, Link},
+    group::{Grouping, Selection},
+};
+
+/// Threads with equal states and stacks.
+#[derive(Debug)]
+pub struct ThreadGroup<'a> {
+    pub threads: Vec<&'a Thread>,
+    /// What they wait for, where that is known.
+    pub wait: Option<&'static str>,
+    /// Innermost first.
+    pub links: Vec<Link>,
+    /// What to say where the stack is missing or not whole.
+    pub remark: Option<String>,
+}
+
+/// What makes two threads look the same.
+type Look = (
+    char,
+    Option<&'static str>,
+    Vec<FrameId>,
+    Option<String>,
+    Option<i32>,
+);
+
+impl<'a> ThreadGroup<'a> {
+    /// The distinct names, each with how many threads have it, the commonest first.
+    pub fn names(&self) -> Vec<(&'a str, usize)> {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for thread in &self.threads {
+            *counts.entry(&thread.name).or_default() += 1;
+        }
+        let mut names: Vec<_> = counts.into_iter().collect();
+        names.sort_unstable_by_key(|(name, count)| (Reverse(*count), *name));
+        names
+    }
+
+    /// The state in words.
+    pub fn state(&self) -> &'static str {
+        self.threads
+            .first()
+            .map_or("", |thread| state(thread.state))
+    }
+}
+
+/// The stacks that are needed to show the threads of a dump.
+pub fn stacks_of_threads(dump: &Dump) -> impl Iterator<Item = StackId> {
+    dump.threads
+        .iter()
+        .filter_map(|thread| match thread.capture {
+            ThreadCapture::Stack(leaf) => Some(leaf.stack),
+            _ => None,
+        })
+}
+
+/// Groups the selected threads, the largest group first.
+pub fn group_threads<'a>(
+    dump: &'a Dump,
+    frames: &Frames,
+    selection: &Selection,
+    grouping: Grouping,
+) -> Vec<ThreadGroup<'a>> {
+    let mut by_look: HashMap<Look, ThreadGroup> = HashMap::new();
+    for thread in &dump.threads {
+        let (links, wait, remark) = stack(thread, frames);
+        let named = selection
+            .filter
+            .as_ref()
+            .is_none_or(|filter| filter.is_match(&thread.name));
+        if !named && !selection.accepts_links(&links, frames) {
+            continue;
+        }
+        let look = (
+            thread.state,
+            wait,
+            links.iter().map(|link| link.frame).collect(),
+            remark.clone(),
+            (grouping == Grouping::Each).then_some(thread.tid),
+        );
+        by_look
+            .entry(look)
+            .or_insert_with(|| ThreadGroup {
+                threads: Vec::new(),
+                wait,
+                links,
+                remark,
+            })
+            .threads
+            .push(thread);
+    }
+    let mut groups: Vec<ThreadGroup> = by_look.into_values().collect();
+    groups.sort_by_key(|group| {
+        let first = group.threads.first().map(|thread| thread.tid);
+        (Reverse(group.threads.len()), first)
+    });
+    groups
+}
+
+fn stack(thread: &Thread, frames: &Frames) -> (Vec<Link>, Option<&'static str>, Option<String>) {
+    let ThreadCapture::Stack(leaf) = thread.capture else {
+        let wait = frames.thread_wait(&[], thread.state, thread.syscall);
+        return (Vec::new(), wait, Some(not_captured(thread)));
+    };
+    let links = frames.stack(leaf.stack);
+    let wait = frames.thread_wait(links, thread.state, thread.syscall);
+    let remark = dump::incomplete(leaf.end).map(str::to_owned);
+    (frames.visible(links), wait, remark)
+}
+
+fn not_captured(thread: &Thread) -> String {
+    let mut text = match thread.capture {
+        ThreadCapture::Stack(_) => String::new(),
+        ThreadCapture::Agent => "no stack: a thread of the agent itself".to_owned(),
+        ThreadCapture::SignalBlocked => "no stack: it blocks the agent's signal".to_owned(),
+        ThreadCapture::NoAnswer => "no stack: it did not handle the signal in time".to_owned(),
+        ThreadCapture::HandlerReplaced => {
+            "no stack: the service took over the agent's signal".to_owned()
+        }
+        ThreadCapture::NoTime => "no stack: the time was up before its turn".to_owned(),
+        ThreadCapture::Failed(errno) => {
+            let error = std::io::Error::from_raw_os_error(errno);
+            format!("no stack: the agent could not ask for it ({error})")
+        }
+        ThreadCapture::Off => "no stack: switched off, or not supported here".to_owned(),
+    };
+    if thread.capture != ThreadCapture::Agent
+        && let Some(wchan) = &thread.wchan
+    {
+        text = format!("{text}; in the kernel it is in {wchan}");
+    }
+    text
+}
+
+/// The state letter of `/proc/PID/stat` in words.
+pub fn state(letter: char) -> &'static str {
+    match letter {
+        'R' => "running",
+        'S' => "sleeping",
+        'D' => "uninterruptible",
+        'T' => "stopped",
+        't' => "traced",
+        'Z' | 'X' => "ended",
+        'I' => "idle",
+        _ => "in an unknown state",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rtops_protocol::{End, Leaf, LeafEnd, Reply, Stacks};
+
+    use super::*;
+    use crate::{dump::tests::receive, frames::tests::frames};
+
+    fn thread(tid: i32, name: &str, capture: ThreadCapture) -> Thread {
+        Thread {
+            tid,
+            name: name.to_owned(),
+            state: 'S',
+            wchan: Some("futex_wait".to_owned()),
+            syscall: None,
+            cpu_ticks: 0,
+            capture,
+        }
+    }
+
+    fn stack(number: u32) -> ThreadCapture {
+        ThreadCapture::Stack(Leaf {
+            stack: StackId(number),
+            end: LeafEnd::Complete,
+        })
+    }
+
+    #[test]
+    fn equal_threads_are_one_group_and_silent_ones_say_why() {
+        let dump = receive(vec![
+            Reply::Stacks(Stacks(vec![vec![1], vec![2]])),
+            Reply::Threads(vec![
+                thread(3, "odd", ThreadCapture::SignalBlocked),
+                thread(4, "worker", stack(0)),
+                thread(5, "worker", stack(1)),
+                thread(6, "boss", stack(0)),
+            ]),
+            Reply::End(End { gaps: Vec::new() }),
+        ])
+        .unwrap();
+        let frames = frames(&["park run", "park run"]);
+        let selection = Selection::default();
+        let groups = group_threads(&dump, &frames, &selection, Grouping::Equal);
+        let [workers, odd] = groups.as_slice() else {
+            panic!("{groups:?}")
+        };
+        assert_eq!(workers.names(), [("worker", 2), ("boss", 1)]);
+        assert_eq!(workers.remark, None);
+        let remark = odd.remark.as_deref().unwrap();
+        assert!(remark.contains("blocks") && remark.contains("futex_wait"));
+        assert_eq!(
+            group_threads(&dump, &frames, &selection, Grouping::Each).len(),
+            4
+        );
+    }
+
+    #[test]
+    fn a_filter_matches_names_and_functions() {
+        let dump = receive(vec![
+            Reply::Stacks(Stacks(vec![vec![1], vec![2]])),
+            Reply::Threads(vec![
+                thread(4, "worker", stack(0)),
+                thread(5, "odd", stack(1)),
+            ]),
+            Reply::End(End { gaps: Vec::new() }),
+        ])
+        .unwrap();
+        let frames = frames(&["park run", "read run"]);
+        for (filter, tid) in [("^read$", 5), ("work", 4), ("park.rs", 4)] {
+            let selection = Selection {
+                filter: Some(filter.parse().unwrap()),
+                min_age: None,
+            };
+            let groups = group_threads(&dump, &frames, &selection, Grouping::Each);
+            let tids: Vec<i32> = groups
+                .iter()
+                .flat_map(|g| &g.threads)
+                .map(|t| t.tid)
+                .collect();
+            assert_eq!(tids, [tid], "{filter}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The real `rtops`, and peers that only an enemy would write. Agents that behave are real ones
+//! and have tests of their own.
+#![allow(clippy::unwrap_used, dead_code)]
+
+use std::{
+    io::Write,
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
+    process::Output,
+    thread,
+    time::Duration,
+};
+
+use rtops_protocol::{Capabilities, FrameKind, Hello, Reply, Request, SocketFile, write_frame};
+use tempfile::TempDir;
+
+/// Longer than any test takes; a command that hangs fails instead of blocking the suite.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Runs `rtops` with sockets only in `directory` and a plain environment.
+pub fn rtops(directory: &Path, arguments: &[&str]) -> Output {
+    assert_cmd::Command::new(env!("CARGO_BIN_EXE_rtops"))
+        .env_clear()
+        .env("RTOPS_DIR", directory)
+        .args(arguments)
+        .timeout(DEADLINE)
+        .output()
+        .unwrap()
+}
+
+/// The exit code, with all that was printed where it is another.
+#[track_caller]
+pub fn assert_code(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{output:#?}");
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The process id of the test, which is that of all peers that it plays.
+pub fn own_pid() -> String {
+    std::process::id().to_string()
+}
+
+/// The socket that an agent in the process would have.
+pub fn socket_of(directory: &Path, pid: u32) -> PathBuf {
+    let process = procfs::process::Process::new(i32::try_from(pid).unwrap()).unwrap();
+    let start_time = process.stat().unwrap().starttime;
+    directory.join(SocketFile { pid, start_time }.name())
+}
+
+/// A peer that does with each connection what it is told to, for as long as the test runs.
+pub fn peer(behave: impl Fn(UnixStream) + Send + 'static) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(socket_of(directory.path(), std::process::id())).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            behave(stream.unwrap());
+        }
+    });
+    directory
+}
+
+/// A peer that says a good hello, reads the request, and then sends these frames.
+pub fn peer_sending(replies: Vec<Reply>) -> TempDir {
+    peer(move |mut stream| {
+        say_hello(&mut stream, hello());
+        if Request::receive(&mut stream).is_ok() {
+            // The client may have heard enough and gone.
+            drop(replies.iter().try_for_each(|reply| reply.send(&mut stream)));
+        }
+    })
+}
+
+pub fn say_hello(stream: &mut UnixStream, hello: Hello) {
+    let mut frame = Vec::new();
+    write_frame(&mut frame, FrameKind::HELLO, &hello.encode()).unwrap();
+    // The client may have gone.
+    drop(stream.write_all(&frame));
+}
+
+pub fn hello() -> Hello {
+    Hello {
+        oldest_version: rtops_protocol::OLDEST_VERSION,
+        newest_version: rtops_protocol::VERSION,
+        pid: std::process::id(),
+        start_time: 1,
+        capabilities: Capabilities::STATS
+            .with(Capabilities::TASKS)
+            .with(Capabilities::THREADS),
+        agent_version: "0.0.0".to_owned(),
+        name: "peer".to_owned(),
+    }
+}
