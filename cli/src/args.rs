@@ -24,7 +24,7 @@ Examples:
   rtops stack gateway                    everything, equal stacks grouped
   rtops stack 4711 --tasks --each        every task on its own
   rtops stack 4711 --filter 'db::|pool'  only what these names occur in
-  rtops stack 4711 --min-age 5m          only what has lived for 5 minutes
+  rtops stack 4711 --min-age 5m          only what has not moved for 5 minutes
   rtops stack 4711 --json -o dump.json
 
 Frames are listed innermost first; where a task waits in several places at once
@@ -113,7 +113,8 @@ pub struct StackArgs {
     /// Only what has a name, function or file that matches
     #[arg(long, value_name = "REGEX")]
     pub filter: Option<Regex>,
-    /// Only tasks at least this old, such as 5m
+    /// Only tasks that have been waiting or running for at least this long,
+    /// such as 5m
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub min_age: Option<Duration>,
     /// At most this many groups of tasks, and of threads

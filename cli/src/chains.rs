@@ -6,14 +6,15 @@ use rtops_protocol::{Leaf, Task, TaskState, ThreadCapture};
 
 use crate::{
     dump::{self, Dump},
-    frames::{FrameId, Frames, Link},
-    spans::Spans,
+    frames::{FrameId, Frames, Link, Mark},
+    spans::{Spans, is_inner_part},
     tree::Chain,
 };
 
 /// Turns leaves into chains, each distinct stack once.
 #[derive(Debug)]
 pub struct Chains<'a> {
+    dump: &'a Dump,
     frames: &'a Frames,
     /// The stacks of the threads that tasks run on.
     threads: HashMap<i32, Leaf>,
@@ -22,7 +23,7 @@ pub struct Chains<'a> {
 
 impl<'a> Chains<'a> {
     /// Knows the threads of the dump, for the tasks that run.
-    pub fn new(dump: &Dump, frames: &'a Frames) -> Self {
+    pub fn new(dump: &'a Dump, frames: &'a Frames) -> Self {
         let threads = dump
             .threads
             .iter()
@@ -31,6 +32,7 @@ impl<'a> Chains<'a> {
                 _ => None,
             });
         Self {
+            dump,
             frames,
             threads: threads.collect(),
             chains: HashMap::new(),
@@ -45,8 +47,10 @@ impl<'a> Chains<'a> {
         }
         let mut seen: HashMap<Vec<FrameId>, usize> = HashMap::new();
         let mut chains: Vec<Chain> = Vec::new();
+        let mut open = OpenSpans::of(spans.inside(task.id));
         for leaf in &task.leaves {
-            let chain = self.chain(*leaf);
+            let marks = open.take(self.dump, self.frames, *leaf);
+            let chain = self.chain(*leaf, &marks);
             match seen.get(&chain.look()) {
                 None => {
                     seen.insert(chain.look(), chains.len());
@@ -63,17 +67,21 @@ impl<'a> Chains<'a> {
         chains
     }
 
-    fn chain(&mut self, leaf: Leaf) -> Chain {
+    fn chain(&mut self, leaf: Leaf, marks: &[Mark]) -> Chain {
         let frames = self.frames;
         let build = || {
             let links = frames.stack(leaf.stack);
             Chain {
-                links: frames.visible(links),
+                links: frames.visible(links, marks),
                 wait: frames.task_wait(links),
                 incomplete: dump::incomplete(leaf.end),
             }
         };
-        self.chains.entry(leaf).or_insert_with(build).clone()
+        if marks.is_empty() {
+            self.chains.entry(leaf).or_insert_with(build).clone()
+        } else {
+            build()
+        }
     }
 
     /// The part of a thread's stack that belongs to the poll of a task which itself is polled
@@ -85,10 +93,40 @@ impl<'a> Chains<'a> {
         let cut = polls.get(depth).or(polls.last()).copied();
         let own: &[Link] = links.get(..cut.unwrap_or(links.len())).unwrap_or(links);
         Some(Chain {
-            links: self.frames.visible(own),
+            links: self.frames.visible(own, &[]),
             wait: None,
             incomplete: cut.is_none().then(|| dump::incomplete(leaf.end)).flatten(),
         })
+    }
+}
+
+/// The leaves of the spans inside a task that no leaf of the task was matched with yet.
+///
+/// A span's leaf is the inner part of one of its task's. Where several spans have the same, as
+/// the branches of a join of equal calls do, each gets one: which one makes no difference.
+struct OpenSpans<'a>(Vec<(&'a Task, Leaf)>);
+
+impl<'a> OpenSpans<'a> {
+    fn of(spans: &[&'a Task]) -> Self {
+        let leaves = spans
+            .iter()
+            .flat_map(|span| span.leaves.iter().map(|leaf| (*span, *leaf)));
+        Self(leaves.collect())
+    }
+
+    /// The spans around a leaf of the task, one for each length of their part of the stack.
+    fn take(&mut self, dump: &Dump, frames: &Frames, leaf: Leaf) -> Vec<Mark> {
+        let mut marks: Vec<Mark> = Vec::new();
+        self.0.retain(|(span, inner)| {
+            let length = frames.stack(inner.stack).len();
+            let taken = marks.iter().any(|mark| mark.length == length);
+            if taken || !is_inner_part(dump.stack(inner.stack), dump.stack(leaf.stack)) {
+                return true;
+            }
+            marks.extend(frames.span(span).map(|frame| Mark { length, frame }));
+            false
+        });
+        marks
     }
 }
 
@@ -100,7 +138,7 @@ mod tests {
     use super::*;
     use crate::{
         dump::tests::{receive, task},
-        frames::tests::frames,
+        frames::tests::{frames, frames_with_spans},
     };
 
     const TID: i32 = 7;
@@ -115,6 +153,37 @@ mod tests {
             },
             ..task(id, 0, &[])
         }
+    }
+
+    #[test]
+    fn equal_branches_of_a_join_are_told_apart_by_their_spans() {
+        let span = |id, name| Task {
+            parent: 1,
+            kind: TaskKind::Span,
+            ..task(id, name, &[1])
+        };
+        let dump = receive(vec![
+            Reply::Strings(rtops_protocol::Strings(
+                ["price", "stock"].map(str::to_owned).to_vec(),
+            )),
+            Reply::Stacks(Stacks(vec![vec![1, 2, 3], vec![1, 2]])),
+            Reply::Tasks(vec![task(1, 0, &[0, 0]), span(2, 1), span(3, 2)]),
+            Reply::End(End { gaps: Vec::new() }),
+        ])
+        .unwrap();
+        let frames = frames_with_spans(&["recv call join", "recv call"], &dump);
+        let spans = Spans::of(&dump);
+        let mut all = Chains::new(&dump, &frames);
+        let chains = all.of_task(dump.tasks.first().unwrap(), &spans);
+        let names = chains.iter().map(|chain| {
+            let links = chain.links.iter();
+            let names = links.map(|link| frames.get(link.frame).unwrap().name.as_str());
+            names.collect::<Vec<_>>().join(" ")
+        });
+        assert_eq!(
+            names.collect::<Vec<_>>(),
+            ["recv call price join", "recv call stock join"]
+        );
     }
 
     #[test]

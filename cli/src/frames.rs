@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use rtops_protocol::{ModuleKind, StackId};
+use rtops_protocol::{ModuleKind, SourceLocation, StackId, StringId, Task, TaskKind};
 use rtops_symbols::{Address, FrameView, Function, Module, Symbols, WaitReason};
 
 use crate::dump::Dump;
@@ -14,9 +14,10 @@ use crate::dump::Dump;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct FrameId(usize);
 
-/// A function, and the place in it.
+/// A function, and the place in it; or a span, and the place where it was tracked.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Frame {
+    pub kind: FrameKind,
     /// The whole name, or the module and an offset.
     pub function: String,
     /// The name without generic arguments and compiler-made parts.
@@ -24,6 +25,14 @@ pub struct Frame {
     pub place: Option<Place>,
     /// The module, where it is known.
     pub module: String,
+}
+
+/// What a line of an await tree stands for.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum FrameKind {
+    Code,
+    /// What is further in belongs to a span.
+    Span,
 }
 
 /// A place in the source.
@@ -57,7 +66,16 @@ pub struct Frames {
     frames: Vec<Frame>,
     /// Innermost first.
     stacks: HashMap<StackId, Vec<Link>>,
+    spans: HashMap<(StringId, SourceLocation), FrameId>,
     shown: Shown,
+}
+
+/// Where a span begins in a stack.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Mark {
+    /// How many of the stack's links are the span's own.
+    pub length: usize,
+    pub frame: FrameId,
 }
 
 impl Frames {
@@ -92,11 +110,21 @@ impl Frames {
             });
             (*stack, links.collect())
         });
+        let stacks = stacks.collect();
+        let spans = dump.tasks.iter().filter(|task| task.kind == TaskKind::Span);
         Self {
-            stacks: stacks.collect(),
+            stacks,
+            spans: spans
+                .map(|span| ((span.name, span.site), interner.span(dump, span)))
+                .collect(),
             frames: interner.frames,
             shown,
         }
+    }
+
+    /// The frame that stands for a span.
+    pub fn span(&self, span: &Task) -> Option<FrameId> {
+        self.spans.get(&(span.name, span.site)).copied()
     }
 
     /// The frame with that number.
@@ -109,15 +137,28 @@ impl Frames {
         self.stacks.get(&id).map_or(&[], Vec::as_slice)
     }
 
-    /// The frames to show of a stack or a part of one, innermost first.
-    pub fn visible(&self, links: &[Link]) -> Vec<Link> {
-        match self.shown {
-            Shown::All => links.to_vec(),
-            Shown::Folded => rtops_symbols::visible(&self.views(links))
-                .into_iter()
-                .filter_map(|index| links.get(index).copied())
-                .collect(),
+    /// The frames to show of a stack or a part of one, innermost first, and the spans among them.
+    pub fn visible(&self, links: &[Link], marks: &[Mark]) -> Vec<Link> {
+        let shown = match self.shown {
+            Shown::All => (0..links.len()).collect(),
+            Shown::Folded => rtops_symbols::visible(&self.views(links)),
+        };
+        let mut marks = marks.to_vec();
+        marks.sort_unstable_by_key(|mark| mark.length);
+        let mut marks = marks.into_iter().peekable();
+        let mut visible = Vec::with_capacity(shown.len() + marks.len());
+        let span = |mark: Mark| Link {
+            frame: mark.frame,
+            address: 0,
+        };
+        for index in shown {
+            while let Some(mark) = marks.next_if(|mark| mark.length <= index) {
+                visible.push(span(mark));
+            }
+            visible.extend(links.get(index));
         }
+        visible.extend(marks.map(span));
+        visible
     }
 
     /// What a task that waits at the innermost of these frames waits for, if that is known.
@@ -203,6 +244,7 @@ impl Interner {
             }
         };
         self.intern(Frame {
+            kind: FrameKind::Code,
             function,
             name,
             place: frame.location.as_ref().map(|location| Place {
@@ -211,6 +253,17 @@ impl Interner {
                 column: location.column,
             }),
             module: frame.module.clone(),
+        })
+    }
+
+    fn span(&mut self, dump: &Dump, span: &Task) -> FrameId {
+        let name = dump.string(span.name).unwrap_or_default().to_owned();
+        self.intern(Frame {
+            kind: FrameKind::Span,
+            function: name.clone(),
+            name,
+            place: Place::of_site(dump, span.site),
+            module: String::new(),
         })
     }
 
@@ -239,6 +292,17 @@ pub fn modules(dump: &Dump) -> Vec<Module> {
         },
     });
     modules.collect()
+}
+
+impl Place {
+    /// The place that a task or span was made at, where it is known.
+    pub fn of_site(dump: &Dump, site: SourceLocation) -> Option<Self> {
+        Some(Self {
+            file: dump.string(site.file)?.to_owned(),
+            line: site.line,
+            column: Some(site.column).filter(|column| *column > 0),
+        })
+    }
 }
 
 impl fmt::Display for Place {
@@ -275,11 +339,27 @@ fn shortened(file: &str) -> &str {
 pub mod tests {
     use super::*;
 
+    /// The same, and frames for the spans of a dump.
+    pub fn frames_with_spans(stacks: &[&str], dump: &Dump) -> Frames {
+        let mut frames = frames(stacks);
+        let mut interner = Interner {
+            numbers: HashMap::new(),
+            frames: std::mem::take(&mut frames.frames),
+        };
+        for span in dump.tasks.iter().filter(|task| task.kind == TaskKind::Span) {
+            let id = interner.span(dump, span);
+            frames.spans.insert((span.name, span.site), id);
+        }
+        frames.frames = interner.frames;
+        frames
+    }
+
     /// Frames for stacks written as names, innermost first: `"a b c"`.
     pub fn frames(stacks: &[&str]) -> Frames {
         let mut interner = Interner::default();
         let mut intern = |name: &str| {
             interner.intern(Frame {
+                kind: FrameKind::Code,
                 function: name.to_owned(),
                 name: name.to_owned(),
                 place: Some(Place {
@@ -300,6 +380,7 @@ pub mod tests {
         Frames {
             stacks: stacks.collect(),
             frames: interner.frames,
+            spans: HashMap::new(),
             shown: Shown::All,
         }
     }

@@ -54,8 +54,10 @@ pub struct Look<'a> {
     pub future_type: Option<&'a str>,
     pub state: State,
     pub site: Option<Place>,
-    /// The names of spans that the tasks wait inside of.
+    /// The names of the spans inside.
     pub spans: Vec<&'a str>,
+    /// The names of those of them that wait and registered nothing, so that no chain shows them.
+    pub silent: Vec<&'a str>,
     chains: Vec<Vec<FrameId>>,
 }
 
@@ -92,13 +94,36 @@ struct Key {
     future_type: StringId,
     state: State,
     site: SourceLocation,
-    spans: Vec<StringId>,
+    spans: Vec<(StringId, SpanLook)>,
     leaves: Vec<Leaf>,
     /// Set where every task stands alone.
     alone: Option<u64>,
 }
 
+/// Whether a span inside shows in the chains of its task.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum SpanLook {
+    InChains,
+    Silent,
+}
+
+impl SpanLook {
+    fn of(span: &Task) -> Self {
+        match span.state {
+            TaskState::Suspended { .. } if span.leaves.is_empty() => Self::Silent,
+            _ => Self::InChains,
+        }
+    }
+}
+
 impl TaskGroup<'_> {
+    /// How long the tasks have been in their state, the shortest and the longest time, in
+    /// nanoseconds.
+    pub fn times(&self) -> (u64, u64) {
+        let times = self.tasks.iter().map(|task| task.state.since_ns());
+        (times.clone().min().unwrap_or(0), times.max().unwrap_or(0))
+    }
+
     /// The ages of the youngest and the oldest task, in nanoseconds.
     pub fn ages(&self) -> (u64, u64) {
         let ages = self.tasks.iter().map(|task| task.age_ns);
@@ -123,7 +148,7 @@ pub fn stacks_of_tasks(dump: &Dump) -> HashSet<StackId> {
     leaves.map(|leaf| leaf.stack).collect()
 }
 
-/// Groups the selected tasks, the largest group first, then the one with the oldest task.
+/// Groups the selected tasks, the largest group first, then the one with the longest wait.
 pub fn group_tasks<'a>(
     dump: &'a Dump,
     frames: &Frames,
@@ -134,7 +159,7 @@ pub fn group_tasks<'a>(
     let min_age = selection.min_age.map_or(0, |age| age.as_nanos());
     let mut by_key: HashMap<Key, Vec<&Task>> = HashMap::new();
     for task in &dump.tasks {
-        if u128::from(task.age_ns) >= min_age && !spans.is_inside(task) {
+        if u128::from(task.state.since_ns()) >= min_age && !spans.is_inside(task) {
             let key = key(task, &spans, grouping);
             by_key.entry(key).or_default().push(task);
         }
@@ -164,7 +189,7 @@ pub fn group_tasks<'a>(
     }
     groups.sort_by_key(|group| {
         let first = group.tasks.first().map(|task| task.id);
-        (Reverse(group.tasks.len()), Reverse(group.ages().1), first)
+        (Reverse(group.tasks.len()), Reverse(group.times().1), first)
     });
     groups
 }
@@ -179,34 +204,38 @@ fn key(task: &Task, spans: &Spans, grouping: Grouping) -> Key {
         future_type: task.future_type,
         state: State::of(task),
         site: task.site,
-        spans: spans.names_inside(task.id).to_vec(),
+        spans: spans_inside(task, spans),
         leaves,
         alone: (grouping == Grouping::Each).then_some(task.id),
     }
 }
 
+fn spans_inside(task: &Task, spans: &Spans) -> Vec<(StringId, SpanLook)> {
+    let inside = spans.inside(task.id).iter();
+    let mut inside: Vec<_> = inside.map(|span| (span.name, SpanLook::of(span))).collect();
+    inside.sort_unstable_by_key(|(name, _)| name.0);
+    inside
+}
+
 fn look<'a>(dump: &'a Dump, key: &Key, chains: &[Chain]) -> Look<'a> {
     let mut looks: Vec<_> = chains.iter().map(Chain::look).collect();
     looks.sort_unstable();
-    let spans = key.spans.iter().filter_map(|name| dump.string(*name));
+    let names = |wanted: &[SpanLook]| {
+        let spans = key.spans.iter().filter(|(_, look)| wanted.contains(look));
+        let mut names: Vec<&str> = spans.filter_map(|(name, _)| dump.string(*name)).collect();
+        names.dedup();
+        names
+    };
     Look {
         kind: key.kind,
         name: dump.string(key.name),
         future_type: dump.string(key.future_type),
         state: key.state,
-        site: place(dump, key.site),
-        spans: spans.collect(),
+        site: Place::of_site(dump, key.site),
+        spans: names(&[SpanLook::InChains, SpanLook::Silent]),
+        silent: names(&[SpanLook::Silent]),
         chains: looks,
     }
-}
-
-/// The place that a task was spawned at, where it is known.
-pub fn place(dump: &Dump, site: SourceLocation) -> Option<Place> {
-    Some(Place {
-        file: dump.string(site.file)?.to_owned(),
-        line: site.line,
-        column: Some(site.column).filter(|column| *column > 0),
-    })
 }
 
 impl Selection {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rtops_protocol::{StackId, StringId, Task, TaskKind, TaskState};
+use rtops_protocol::{StackId, Task, TaskKind, TaskState};
 
 use crate::dump::Dump;
 
@@ -15,8 +15,8 @@ pub struct Spans<'a> {
     by_id: HashMap<u64, &'a Task>,
     /// Spans whose leaves are leaves of the task around them as well.
     inside: HashSet<u64>,
-    /// The names of such spans, sorted, by the task that shows them.
-    names: HashMap<u64, Vec<StringId>>,
+    /// Such spans, in the order in which they were made, by the task that shows them.
+    shown: HashMap<u64, Vec<&'a Task>>,
 }
 
 impl<'a> Spans<'a> {
@@ -39,15 +39,12 @@ impl<'a> Spans<'a> {
             }
         }
         for span in spans() {
-            if let Some(shown_by) = this.shown_by(span)
-                && span.name.0 != 0
-            {
-                this.names.entry(shown_by).or_default().push(span.name);
+            if let Some(shown_by) = this.shown_by(span) {
+                this.shown.entry(shown_by).or_default().push(span);
             }
         }
-        for names in this.names.values_mut() {
-            names.sort_unstable_by_key(|name| name.0);
-            names.dedup();
+        for shown in this.shown.values_mut() {
+            shown.sort_unstable_by_key(|span| span.id);
         }
         this
     }
@@ -57,9 +54,9 @@ impl<'a> Spans<'a> {
         self.inside.contains(&task.id)
     }
 
-    /// The names of the spans that show in the tree of a task.
-    pub fn names_inside(&self, id: u64) -> &[StringId] {
-        self.names.get(&id).map_or(&[], Vec::as_slice)
+    /// The spans that show in the tree of a task.
+    pub fn inside(&self, id: u64) -> &[&'a Task] {
+        self.shown.get(&id).map_or(&[], Vec::as_slice)
     }
 
     /// In how many other tracked polls on the same thread the poll of a running task is.
@@ -110,7 +107,7 @@ fn shows_in(
 
 /// Whether `inner` is how `outer` begins; their last common frame, the poll of the span, may be
 /// at different places.
-fn is_inner_part(inner: &[u64], outer: &[u64]) -> bool {
+pub fn is_inner_part(inner: &[u64], outer: &[u64]) -> bool {
     let equal = inner.iter().zip(outer).take_while(|(a, b)| a == b).count();
     equal > 0 && equal + 1 >= inner.len()
 }
@@ -155,7 +152,8 @@ mod tests {
         ]);
         let spans = Spans::of(&dump);
         assert!(dump.tasks.iter().skip(1).all(|span| spans.is_inside(span)));
-        assert_eq!(spans.names_inside(1), [StringId(1), StringId(2)]);
+        let names = spans.inside(1).iter().map(|span| span.name.0);
+        assert_eq!(names.collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]
@@ -163,7 +161,7 @@ mod tests {
         let dump = dump(vec![task(1, 0, &[0]), span(2, 1, 1, &[1, 2])]);
         let spans = Spans::of(&dump);
         assert!(!spans.is_inside(dump.tasks.last().unwrap()));
-        assert!(spans.names_inside(1).is_empty());
+        assert!(spans.inside(1).is_empty());
     }
 
     #[test]
@@ -183,7 +181,7 @@ mod tests {
         };
         let dump = dump(vec![running(1, 2), running(2, 1)]);
         let spans = Spans::of(&dump);
-        assert!(spans.names_inside(1).is_empty());
+        assert!(spans.inside(1).is_empty());
         assert_eq!(
             spans.polls_around(dump.tasks.first().unwrap(), 9),
             MAX_NESTING

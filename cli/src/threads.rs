@@ -112,7 +112,7 @@ fn stack(thread: &Thread, frames: &Frames) -> (Vec<Link>, Option<&'static str>, 
     let links = frames.stack(leaf.stack);
     let wait = frames.thread_wait(links, thread.state, thread.syscall);
     let remark = dump::incomplete(leaf.end).map(str::to_owned);
-    (frames.visible(links), wait, remark)
+    (frames.visible(links, &[]), wait, remark)
 }
 
 fn not_captured(thread: &Thread) -> String {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::{
     escape::escape,
-    frames::{Frames, Link},
+    frames::{FrameKind, Frames, Link},
     style::{Paint, Style},
     tree::{self, Chain, MAX_BRANCHES, Segment},
 };
@@ -116,7 +116,11 @@ impl Drawing {
         let Some(frame) = frames.get(link.frame) else {
             return;
         };
-        let mut text = format!("{before}{}", escape(&frame.name));
+        let name = escape(&frame.name);
+        let mut text = match frame.kind {
+            FrameKind::Code => format!("{before}{name}"),
+            FrameKind::Span => format!("{before}span \"{name}\""),
+        };
         if !waits.is_empty() {
             text = format!("{text} [{}]", waits.join(" + "));
         }

@@ -138,9 +138,12 @@ fn task_group(
         style.paint(paint, format!("[{}]", bracket(view, group)))
     )?;
     let mut drawing = Drawing::of_chains(view.frames, &group.chains);
-    if !look.spans.is_empty() {
-        let names: Vec<_> = look.spans.iter().map(|name| quoted(name)).collect();
-        drawing.remark(format!("in {}", names.join(", ")));
+    if !look.silent.is_empty() {
+        let names: Vec<_> = look.silent.iter().map(|name| quoted(name)).collect();
+        drawing.remark(format!(
+            "and span {}, which registered no waker",
+            names.join(", ")
+        ));
     }
     if let Some(site) = &look.site {
         let verb = match look.kind {
@@ -174,30 +177,34 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
         State::Running { tid } => running(view, group, tid),
         State::Waiting => waiting(group),
     };
-    let Some(task) = group.tasks.first() else {
-        return what;
+    let (shortest, longest) = group.times();
+    let time = range(shortest, longest);
+    let (youngest, oldest) = group.ages();
+    let ages = range(youngest, oldest);
+    let mut text = match group.look.state {
+        // The time is in the words for it.
+        State::Running { .. } => what,
+        _ => format!("{what}, {time}"),
     };
-    if view.grouping == Grouping::Each {
-        let since = match task.state {
-            TaskState::New { .. } | TaskState::Running { .. } => String::new(),
-            TaskState::Suspended { since_ns } | TaskState::Starved { since_ns } => {
-                format!(" for {}", format::nanoseconds(since_ns))
-            }
-        };
-        let age = format::nanoseconds(task.age_ns);
-        let polls = usize::try_from(task.polls).unwrap_or(usize::MAX);
-        return format!("{what}{since}, age {age}, {}", format::count(polls, "poll"));
+    if ages != time {
+        text = format!("{text}; age {ages}");
     }
-    format!("{what}, {}", ages(group))
+    if view.grouping == Grouping::Each
+        && let Some(task) = group.tasks.first()
+    {
+        let polls = usize::try_from(task.polls).unwrap_or(usize::MAX);
+        text = format!("{text}; {}", format::count(polls, "poll"));
+    }
+    text
 }
 
-fn ages(group: &TaskGroup) -> String {
-    let (youngest, oldest) = group.ages();
-    let (youngest, oldest) = (format::nanoseconds(youngest), format::nanoseconds(oldest));
-    if youngest == oldest {
-        oldest
+/// Two times, in nanoseconds, or one where they read the same.
+fn range(least: u64, most: u64) -> String {
+    let (least, most) = (format::nanoseconds(least), format::nanoseconds(most));
+    if least == most {
+        most
     } else {
-        format!("{youngest} … {oldest}")
+        format!("{least} … {most}")
     }
 }
 

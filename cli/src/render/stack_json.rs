@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::stack::View;
 use crate::{
-    frames::{Frames, Link, Place},
+    frames::{FrameKind, Frames, Link, Place},
     group::{State, TaskGroup},
     threads::ThreadGroup,
     tree::Chain,
@@ -51,6 +51,9 @@ struct TaskGroupPart<'a> {
     waits: Vec<&'static str>,
     youngest_ns: u64,
     oldest_ns: u64,
+    /// How long its tasks have been in their state.
+    shortest_ns: u64,
+    longest_ns: u64,
     site: Option<PlacePart<'a>>,
     spans: &'a [&'a str],
     stacks: Vec<Stack<'a>>,
@@ -83,12 +86,13 @@ struct Stack<'a> {
 
 #[derive(Serialize)]
 struct FramePart<'a> {
+    kind: &'static str,
     function: &'a str,
     name: &'a str,
     file: Option<&'a str>,
     line: Option<u32>,
     column: Option<u32>,
-    address: String,
+    address: Option<String>,
     module: &'a str,
 }
 
@@ -170,6 +174,7 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
 fn task_group<'a>(view: &View<'a>, group: &'a TaskGroup<'a>) -> TaskGroupPart<'a> {
     let look = &group.look;
     let (youngest_ns, oldest_ns) = group.ages();
+    let (shortest_ns, longest_ns) = group.times();
     let stack = |chain: &Chain| Stack {
         wait: chain.wait,
         incomplete: chain.incomplete,
@@ -194,6 +199,8 @@ fn task_group<'a>(view: &View<'a>, group: &'a TaskGroup<'a>) -> TaskGroupPart<'a
         waits: group.waits(),
         youngest_ns,
         oldest_ns,
+        shortest_ns,
+        longest_ns,
         site: look.site.as_ref().map(place_part),
         spans: &look.spans,
         stacks: group.chains.iter().map(stack).collect(),
@@ -206,18 +213,16 @@ fn task_group<'a>(view: &View<'a>, group: &'a TaskGroup<'a>) -> TaskGroupPart<'a
 }
 
 fn task_part<'a>(view: &View<'a>, task: &Task) -> TaskPart<'a> {
-    let (since_ns, tid) = match task.state {
-        TaskState::New { since_ns }
-        | TaskState::Suspended { since_ns }
-        | TaskState::Starved { since_ns } => (since_ns, None),
-        TaskState::Running { since_ns, tid } => (since_ns, Some(tid)),
+    let tid = match task.state {
+        TaskState::Running { tid, .. } => Some(tid),
+        TaskState::New { .. } | TaskState::Suspended { .. } | TaskState::Starved { .. } => None,
     };
     TaskPart {
         id: task.id,
         parent: Some(task.parent).filter(|parent| *parent != 0),
         runtime: view.dump.string(task.runtime),
         age_ns: task.age_ns,
-        since_ns,
+        since_ns: task.state.since_ns(),
         tid,
         polls: task.polls,
         wakers: match task.waker {
@@ -256,12 +261,16 @@ fn frames<'a>(frames: &'a Frames, links: &[Link]) -> Vec<FramePart<'a>> {
         let frame = frames.get(link.frame)?;
         let place = frame.place.as_ref();
         Some(FramePart {
+            kind: match frame.kind {
+                FrameKind::Code => "code",
+                FrameKind::Span => "span",
+            },
             function: &frame.function,
             name: &frame.name,
             file: place.map(|place| place.file.as_str()),
             line: place.map(|place| place.line),
             column: place.and_then(|place| place.column),
-            address: format!("{:#x}", link.address),
+            address: (frame.kind == FrameKind::Code).then(|| format!("{:#x}", link.address)),
             module: &frame.module,
         })
     };

@@ -266,6 +266,19 @@ pub enum TaskState {
     },
 }
 
+impl TaskState {
+    /// How long it has been in this state, in nanoseconds.
+    #[must_use]
+    pub const fn since_ns(self) -> u64 {
+        match self {
+            Self::New { since_ns }
+            | Self::Suspended { since_ns }
+            | Self::Running { since_ns, .. }
+            | Self::Starved { since_ns } => since_ns,
+        }
+    }
+}
+
 /// Whether anything can wake a suspended task.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum WakerState {
