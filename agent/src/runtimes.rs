@@ -193,6 +193,7 @@ mod with {
             busy_ns: u64::try_from(metrics.worker_total_busy_duration(worker).as_nanos())
                 .unwrap_or(u64::MAX),
             parks: metrics.worker_park_count(worker),
+            park_unparks: metrics.worker_park_unpark_count(worker),
             queue_depth: None,
             polls: None,
             steals: None,

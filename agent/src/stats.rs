@@ -22,6 +22,7 @@ pub(crate) fn stats(identity: &Identity) -> Stats {
         tracked_tasks: census.tasks,
         tracked_spans: census.spans,
         running: census.running,
+        longest_poll_ns: u64::try_from(census.longest_poll.as_nanos()).unwrap_or(u64::MAX),
         spawned: census.spawned,
         finished: census.finished,
         polls: census.polls,

@@ -194,7 +194,9 @@ pub mod tests {
             runtime: StringId(0),
             age_ns: id * 1_000_000_000,
             polls: 3,
-            state: TaskState::Suspended { since_ns: id * 1_000_000_000 },
+            state: TaskState::Suspended {
+                since_ns: id * 1_000_000_000,
+            },
             waker: WakerState::Held(1),
             obtained: Obtained::Probed,
             leaves: stacks

@@ -18,6 +18,9 @@ use crate::{
 /// The most lacks of symbols and the most names of threads that one line tells.
 const MAX_IN_A_LINE: usize = 3;
 
+/// A task whose age exceeds the time of its wait by this many nanoseconds has waited before.
+const SETTLING: u64 = 1_000_000_000;
+
 /// Everything that `rtops stack` shows.
 #[derive(Debug)]
 pub struct View<'a> {
@@ -180,14 +183,18 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
     let (shortest, longest) = group.times();
     let time = range(shortest, longest);
     let (youngest, oldest) = group.ages();
-    let ages = range(youngest, oldest);
+    // A task needs a moment to come to its first wait.
+    let has_moved = oldest
+        .saturating_sub(longest)
+        .max(youngest.saturating_sub(shortest))
+        > SETTLING;
     let mut text = match group.look.state {
         // The time is in the words for it.
         State::Running { .. } => what,
         _ => format!("{what}, {time}"),
     };
-    if ages != time {
-        text = format!("{text}; age {ages}");
+    if has_moved {
+        text = format!("{text}; age {}", range(youngest, oldest));
     }
     if view.grouping == Grouping::Each
         && let Some(task) = group.tasks.first()

@@ -49,9 +49,18 @@ impl Report {
     /// `None` for a worker that the earlier sample does not have.
     pub fn worker_rates(&self, earlier: Option<&Worker>, now: &Worker) -> Option<WorkerRates> {
         let earlier = earlier?;
+        // A worker's busy time grows only when it goes to sleep, so that one which is stuck in a
+        // poll would look idle. An even count of its sleeps and wake-ups says that it is awake.
+        let never_slept =
+            earlier.park_unparks == now.park_unparks && now.park_unparks.is_multiple_of(2);
         let busy_ns = now.busy_ns.saturating_sub(earlier.busy_ns);
+        let busy_share = if never_slept {
+            1.0
+        } else {
+            ratio(busy_ns, self.elapsed_ns()).min(1.0)
+        };
         Some(WorkerRates {
-            busy_share: ratio(busy_ns, self.elapsed_ns()).min(1.0),
+            busy_share,
             parks_per_second: self.rate(earlier.parks, now.parks),
         })
     }
@@ -164,13 +173,21 @@ fn threads(details: &Details) -> String {
     format!("{total}: {}", parts.join(", "))
 }
 
+fn in_a_poll(stats: &Stats) -> String {
+    if stats.running == 0 {
+        return "0".to_owned();
+    }
+    let longest = format::nanoseconds(stats.longest_poll_ns);
+    format!("{}, the longest for {longest}", stats.running)
+}
+
 fn task_lines(report: &Report) -> Vec<(&'static str, String)> {
     let (earlier, now) = (&report.earlier, &report.now);
     let rated = |earlier, now| format!("{now} ({:.1}/s)", report.rate(earlier, now));
     let mut lines = vec![
         ("tracked", now.tracked_tasks.to_string()),
         ("spans", now.tracked_spans.to_string()),
-        ("in a poll now", now.running.to_string()),
+        ("in a poll now", in_a_poll(now)),
         ("spawned", rated(earlier.spawned, now.spawned)),
         ("finished", rated(earlier.finished, now.finished)),
         ("polls", rated(earlier.polls, now.polls)),

@@ -59,6 +59,8 @@ pub struct Stats {
     pub tracked_spans: u64,
     /// Tracked tasks and spans that are inside a poll now.
     pub running: u64,
+    /// For how long the longest of these polls has lasted, in nanoseconds.
+    pub longest_poll_ns: u64,
     /// Tracked tasks and spans made since the process started.
     pub spawned: u64,
     /// Tracked tasks and spans that ended or were dropped.
@@ -114,6 +116,8 @@ pub struct Worker {
     pub busy_ns: u64,
     /// How often it went to sleep.
     pub parks: u64,
+    /// How often it went to sleep or woke up; odd while it sleeps.
+    pub park_unparks: u64,
     /// Tasks in its own queue; only with `--cfg tokio_unstable`.
     pub queue_depth: Option<u64>,
     /// Tasks that it polled; only with `--cfg tokio_unstable`.

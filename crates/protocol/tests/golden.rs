@@ -52,6 +52,7 @@ fn stats() -> Stats {
         tracked_tasks: 1204,
         tracked_spans: 12,
         running: 2,
+        longest_poll_ns: 4_200_000_000,
         spawned: 70_000,
         finished: 68_796,
         polls: 5_000_000_000,
@@ -65,6 +66,7 @@ fn stats() -> Stats {
                 Worker {
                     busy_ns: 1_000_000,
                     parks: 77,
+                    park_unparks: 153,
                     queue_depth: None,
                     polls: None,
                     steals: None,
@@ -72,6 +74,7 @@ fn stats() -> Stats {
                 Worker {
                     busy_ns: 2_000_000,
                     parks: 78,
+                    park_unparks: 156,
                     queue_depth: Some(1),
                     polls: Some(2),
                     steals: Some(300),

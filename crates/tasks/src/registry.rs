@@ -1,11 +1,14 @@
 //! All tracked futures of the process, in shards so that threads seldom meet.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-    atomic::{
-        AtomicBool, AtomicU64,
-        Ordering::{Relaxed, SeqCst},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
+    time::Duration,
 };
 
 use crate::{
@@ -72,6 +75,8 @@ pub struct Census {
     pub spans: u64,
     /// Those of both that are inside a poll now.
     pub running: u64,
+    /// For how long the longest of these polls has lasted.
+    pub longest_poll: Duration,
     /// All that were tracked since the process started.
     pub spawned: u64,
     /// All that ended or were dropped.
@@ -158,7 +163,10 @@ pub fn census() -> Census {
             Kind::Span => census.spans += 1,
             Kind::Task | Kind::Blocking | Kind::Undecided => census.tasks += 1,
         }
-        census.running += u64::from(entry.polled_by().is_some());
+        if entry.polled_by().is_some() {
+            census.running += 1;
+            census.longest_poll = census.longest_poll.max(entry.in_state_for());
+        }
         census.polls = census.polls.wrapping_add(entry.polls());
     }
     census
