@@ -44,7 +44,10 @@ mod with {
 
     use rtops_protocol::{Runtime, RuntimeFlavor, Worker};
     use rtops_tasks::{RuntimeTag, set_runtime_probe};
-    use tokio::runtime::{Handle, Id, RuntimeMetrics};
+    use tokio::{
+        runtime::{Handle, Id, RuntimeMetrics},
+        task,
+    };
 
     static RUNTIMES: Mutex<Vec<Known>> = Mutex::new(Vec::new());
     static NEXT_TAG: AtomicU32 = AtomicU32::new(1);
@@ -76,8 +79,14 @@ mod with {
 
     /// Registers the runtime that this thread is in, and has first polls do so from now on.
     pub(crate) fn notice_start() {
-        set_runtime_probe(current);
+        set_runtime_probe(polling);
         current();
+    }
+
+    /// The runtime that polls a task on this thread. A future in `block_on` is none of its tasks.
+    fn polling() -> RuntimeTag {
+        let current = current();
+        task::try_id().map_or(RuntimeTag(0), |_| current)
     }
 
     /// The runtime that this thread is in.

@@ -5,7 +5,7 @@ use std::{
     io,
     os::fd::AsFd,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed},
     },
     thread,
@@ -37,8 +37,17 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Stack of a client's thread: unwinding and encoding need little, and it is freed afterwards.
 const CLIENT_STACK: usize = 512 << 10;
 
-/// The threads of the agent, which a dump of the threads leaves out.
-static OWN_THREADS: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+/// The threads of the agent.
+static OWN_THREADS: Mutex<Vec<(i32, Role)>> = Mutex::new(Vec::new());
+
+/// What a thread of the agent is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Role {
+    /// Waits for clients, from start to stop.
+    Listener,
+    /// Serves one client: it would not be there if nobody looked.
+    Client,
+}
 
 /// What the agent's thread works on.
 pub(crate) struct Server {
@@ -52,7 +61,7 @@ pub(crate) struct Server {
 impl Server {
     /// Runs until `stop` is readable, then removes the socket.
     pub(crate) fn run(mut self) {
-        let _own = OwnThread::enter();
+        let _own = OwnThread::enter(Role::Listener);
         loop {
             match self.wait() {
                 Ok(Event::Stop) => break,
@@ -119,7 +128,7 @@ impl Server {
             .stack_size(CLIENT_STACK)
             .spawn(move || {
                 let _place = place;
-                let _own = OwnThread::enter();
+                let _own = OwnThread::enter(Role::Client);
                 let _noted = note(&stream);
                 if let Err(error) = exchange::serve(&stream, &identity) {
                     tracing::debug!(%error, "a conversation with rtops ended early");
@@ -195,12 +204,14 @@ impl Drop for Place {
     }
 }
 
-/// Whether a thread is one of the agent's.
-pub(crate) fn is_own_thread(tid: i32) -> bool {
-    own_threads().contains(&tid)
+/// What a thread is for, if it is one of the agent's.
+pub(crate) fn own_thread(tid: i32) -> Option<Role> {
+    let threads = own_threads();
+    let own = threads.iter().find(|(own, _)| *own == tid);
+    own.map(|(_, role)| *role)
 }
 
-fn own_threads() -> std::sync::MutexGuard<'static, Vec<i32>> {
+fn own_threads() -> MutexGuard<'static, Vec<(i32, Role)>> {
     OWN_THREADS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -210,18 +221,18 @@ struct OwnThread(i32);
 impl OwnThread {
     /// Blocks all signals as well. The service's handlers do not expect to run here, and a client
     /// that closes its socket too early must not end the service by SIGPIPE.
-    fn enter() -> Self {
+    fn enter(role: Role) -> Self {
         if let Err(error) = SigSet::all().thread_block() {
             tracing::debug!(%error, "signals stay unblocked in a thread of the rtops agent");
         }
         let tid = gettid().as_raw();
-        own_threads().push(tid);
+        own_threads().push((tid, role));
         Self(tid)
     }
 }
 
 impl Drop for OwnThread {
     fn drop(&mut self) {
-        own_threads().retain(|tid| *tid != self.0);
+        own_threads().retain(|(tid, _)| *tid != self.0);
     }
 }

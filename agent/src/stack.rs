@@ -12,12 +12,17 @@ use rtops_protocol::{
     Thread, ThreadCapture, WakerState,
 };
 use rtops_tasks::{
-    Entry, Kind, Probed, ProbedState, RuntimeTag, Sink, StackCopy, Wakers, probe_all,
+    Entry, Kind, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy, Wakers, probe_all,
 };
 use rtops_threads::{Capturer, Missing, Slice, Tid};
 use rtops_unwind::{Outcome, Registers, StackSlice, StackTable, Unwinder};
 
-use crate::{config::Capability, exchange::Identity, runtimes, serve::is_own_thread};
+use crate::{
+    config::Capability,
+    exchange::Identity,
+    runtimes,
+    serve::{Role, own_thread},
+};
 
 /// How many records go into one frame; each is well under 1 KiB.
 const RECORDS_A_FRAME: usize = 1024;
@@ -62,8 +67,7 @@ pub(crate) fn take(
     }
     let mut collector = Collector::new();
     let probed = if wants_tasks && identity.options.has(Capability::Tasks) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        probe_all(deadline - THREADS_TIME.min(left / 2), &mut collector)
+        collector.tasks(deadline)
     } else {
         Vec::new()
     };
@@ -179,6 +183,34 @@ impl Collector {
         })
     }
 
+    /// Probes the tasks, and leaves some of the time for the threads.
+    fn tasks(&mut self, deadline: Instant) -> Vec<Probed> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let findings = probe_all(
+            Instant::now() + (left / 2).max(left.saturating_sub(THREADS_TIME)),
+            self,
+        );
+        let Shortfall {
+            not_asked,
+            cut_short,
+            no_memory,
+        } = findings.shortfall;
+        if not_asked > 0 {
+            self.gap(&format!(
+                "there was no time to ask {not_asked} tasks where they wait; try a longer --timeout"
+            ));
+        }
+        if cut_short > 0 {
+            self.gap(&format!(
+                "{cut_short} tasks wait in more places than are shown"
+            ));
+        }
+        if no_memory {
+            self.gap("the target has no memory for copies of its tasks' stacks");
+        }
+        findings.tasks
+    }
+
     /// Lists the threads and takes their stacks.
     fn threads(&mut self, capturer: Option<&Capturer>, which: &Which, deadline: Instant) {
         let Ok(list) = rtops_threads::list() else {
@@ -190,7 +222,7 @@ impl Collector {
             let wanted: Vec<Tid> = list
                 .iter()
                 .map(|thread| thread.tid)
-                .filter(|tid| which.has(tid.as_raw()) && !is_own_thread(tid.as_raw()))
+                .filter(|tid| which.has(tid.as_raw()) && own_thread(tid.as_raw()).is_none())
                 .collect();
             // A library that a thread is in may have been loaded since the tasks were probed.
             self.unwinder.refresh();
@@ -201,16 +233,18 @@ impl Collector {
                 }
             });
         }
-        let present = list
-            .into_iter()
-            .filter(|thread| which.has(thread.tid.as_raw()) && !ended.contains(&thread.tid));
+        let present = list.into_iter().filter(|thread| {
+            which.has(thread.tid.as_raw())
+                && !ended.contains(&thread.tid)
+                && own_thread(thread.tid.as_raw()) != Some(Role::Client)
+        });
         self.threads = present
             .map(|thread| {
                 let tid = thread.tid.as_raw();
                 Thread {
                     capture: match captures.get(&tid) {
                         Some(capture) => *capture,
-                        None if is_own_thread(tid) => ThreadCapture::Agent,
+                        None if own_thread(tid).is_some() => ThreadCapture::Agent,
                         None => ThreadCapture::Off,
                     },
                     tid,

@@ -26,6 +26,8 @@ mod tracked;
 pub use blocking::track_blocking;
 pub use clock::Monotonic;
 pub use entry::{Entry, Kind, Name, RuntimeTag, TaskId};
-pub use probe::{Owner, Probed, ProbedState, Sink, StackCopy, Wakers, probe_all};
+pub use probe::{
+    Findings, Owner, Probed, ProbedState, Shortfall, Sink, StackCopy, Wakers, probe_all,
+};
 pub use registry::{Census, abandon, census, set_runtime_probe};
 pub use tracked::{Track, Tracked};

@@ -2,6 +2,7 @@
 //!
 //! `probe_all` sees every tracked future of the process, so each test tells its own by name.
 #![allow(clippy::unwrap_used)]
+#![expect(unsafe_code, reason = "a global allocator that counts")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -33,10 +34,6 @@ thread_local! {
 struct Counting;
 
 // SAFETY: every call goes to the system's allocator unchanged.
-#[expect(
-    unsafe_code,
-    reason = "a test that the waker allocates nothing needs an allocator"
-)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get().map(|count| count + 1));
@@ -74,7 +71,9 @@ impl Sink for Collected {
             };
             let mut stack = Vec::new();
             let outcome = self.unwinder.unwind(&slice, Some(owner.base), &mut stack);
-            assert_eq!(outcome, Outcome::Base, "the copy reaches the task's root");
+            // Another test's task has a stack that is too large for the first round.
+            let reaches_root = outcome == Outcome::Base || copy.truncated;
+            assert!(reaches_root, "{outcome:?}");
             self.stacks.entry(owner.index).or_default().push(stack);
         }
     }
@@ -100,7 +99,7 @@ fn soon() -> Instant {
 /// All futures of this name.
 fn dump(name: &str) -> Vec<Found> {
     let mut collected = Collected::default();
-    let probed: Vec<Probed> = probe_all(soon(), &mut collected);
+    let probed: Vec<Probed> = probe_all(soon(), &mut collected).tasks;
     probed
         .into_iter()
         .enumerate()
@@ -154,24 +153,27 @@ fn polled<F: Future>(future: F) -> (Arc<AtomicBool>, impl Future<Output = F::Out
 
 #[test]
 fn every_dump_in_a_row_finds_the_same_stack() {
-    let runtime = runtime();
+    dump_in_a_row(&runtime(), "in a row");
+}
+
+fn dump_in_a_row(runtime: &tokio::runtime::Runtime, name: &'static str) {
     let notify = Arc::new(Notify::new());
     let waiting = Arc::clone(&notify);
     let (ready, future) = polled(async move { waiting.notified().await });
-    let task = runtime.spawn(future.tracked("in a row"));
+    let task = runtime.spawn(future.tracked(name));
     wait_until("the task waits", || ready.load(SeqCst));
-    let first = the_one("in a row");
+    let first = the_one(name);
     assert_eq!(first.state, ProbedState::Probed);
     assert_eq!(first.wakers, Wakers::Held(1));
     assert_eq!(first.stacks.len(), 1);
     // More than there are vtables, as a leaf that sees an equal waker does not clone it.
     for _ in 0..20 {
-        assert_eq!(the_one("in a row").stacks, first.stacks);
+        assert_eq!(the_one(name).stacks, first.stacks);
     }
     // The waker that the leaf has kept is a probing one by now, and leads to the executor.
     notify.notify_one();
     runtime.block_on(task).unwrap();
-    assert!(dump("in a row").is_empty());
+    assert!(dump(name).is_empty());
 }
 
 #[test]
@@ -288,7 +290,7 @@ fn a_blocked_worker_delays_nobody_elses_stack() {
     let (release, blocked) = mpsc::channel::<()>();
     let (started, is_started) = oneshot::channel();
     let blocking = async move {
-        let _ = started.send(());
+        started.send(()).ok();
         blocked.recv().unwrap();
     };
     let task = runtime.spawn(blocking.tracked("blocked"));
@@ -327,7 +329,7 @@ fn a_panic_in_a_probed_poll_ends_the_task_alone() {
     assert!(runtime.block_on(task).unwrap_err().is_panic());
     assert!(dump("panics").is_empty());
     // The worker's list of probes is empty again.
-    every_dump_in_a_row_finds_the_same_stack();
+    dump_in_a_row(&runtime, "after a panic");
 }
 
 #[test]
@@ -395,7 +397,7 @@ fn a_stack_that_is_too_large_at_first_is_copied_whole_in_the_end() {
     let _task = runtime.spawn(future.tracked("deep"));
     wait_until("the task waits", || ready.load(SeqCst));
     let mut sizes = Sizes::default();
-    let probed = probe_all(soon(), &mut sizes);
+    let probed = probe_all(soon(), &mut sizes).tasks;
     let index = probed
         .iter()
         .position(|task| task.entry.name() == Some("deep"))
@@ -424,6 +426,50 @@ impl Sink for Sizes {
         let before = self.1.remove(&index).unwrap_or_default();
         self.0.insert(index, before);
     }
+}
+
+#[test]
+fn what_the_deadline_leaves_out_is_said() {
+    let runtime = runtime();
+    let waits: Vec<_> = (0..1000)
+        .map(|_| polled(pending_forever_on(Arc::new(Notify::new()))))
+        .map(|(ready, future)| {
+            drop(runtime.spawn(future.tracked("one of many")));
+            ready
+        })
+        .collect();
+    for ready in waits {
+        wait_until("the task waits", || ready.load(SeqCst));
+    }
+    // One window of tasks is asked in any case.
+    let findings = probe_all(Instant::now(), &mut Collected::default());
+    assert!(
+        findings.shortfall.not_asked >= 500,
+        "{:?}",
+        findings.shortfall
+    );
+    let all = dump("one of many");
+    assert_eq!(all.len(), 1000);
+    assert!(all.iter().all(|found| found.stacks.len() == 1));
+}
+
+#[test]
+fn a_future_that_waits_in_too_many_places_is_said_to() {
+    let runtime = runtime();
+    let wakers: Arc<Mutex<Vec<Waker>>> = Arc::default();
+    let kept = Arc::clone(&wakers);
+    let many = poll_fn(move |context| {
+        let mut kept = kept.lock().unwrap();
+        kept.clear();
+        kept.extend((0..100).map(|_| context.waker().clone()));
+        Poll::<()>::Pending
+    });
+    let (ready, future) = polled(many);
+    let _task = runtime.spawn(future.tracked("many places"));
+    wait_until("the task waits", || ready.load(SeqCst));
+    let findings = probe_all(soon(), &mut Collected::default());
+    assert_eq!(findings.shortfall.cut_short, 1);
+    assert_eq!(the_one("many places").wakers, Wakers::Held(100));
 }
 
 /// Polled by hand with one waker and then another.

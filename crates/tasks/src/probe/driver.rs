@@ -42,7 +42,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The longest sleep of the driver; it is woken earlier when half a window is done.
 const NAP: Duration = Duration::from_millis(1);
 /// How often a task is asked again whose copies found no room.
-const RETRIES: u8 = 3;
+const RETRIES: u8 = 10;
 
 /// Takes what a dump copies, on the thread that called [`probe_all`].
 pub trait Sink {
@@ -80,6 +80,26 @@ pub enum ProbedState {
     Running(i32),
 }
 
+/// What a dump found.
+#[derive(Debug)]
+pub struct Findings {
+    /// All tracked futures.
+    pub tasks: Vec<Probed>,
+    /// What is missing.
+    pub shortfall: Shortfall,
+}
+
+/// What a dump could not do.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Shortfall {
+    /// Futures that the deadline left no time to ask.
+    pub not_asked: usize,
+    /// Futures that wait in more places than were copied.
+    pub cut_short: usize,
+    /// There was no memory for copies.
+    pub no_memory: bool,
+}
+
 /// Whether anything can wake a future.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wakers {
@@ -92,18 +112,18 @@ pub enum Wakers {
 }
 
 /// Has every tracked future polled once more, hands the copies of their stacks to `sink`, and
-/// returns all of them in the order of their numbers.
+/// returns all of them; their places in the list are the numbers that `sink` is given.
 ///
 /// Blocks until every future was polled or is known to be stuck, and not longer than `deadline`.
 /// Dumps are made one after the other; the wait for an earlier one counts.
-pub fn probe_all(deadline: Instant, sink: &mut dyn Sink) -> Vec<Probed> {
+pub fn probe_all(deadline: Instant, sink: &mut dyn Sink) -> Findings {
     static DUMPS: Mutex<DumpNumber> = Mutex::new(DumpNumber::first());
     let mut dump = DUMPS.lock().unwrap_or_else(PoisonError::into_inner);
-    let targets: Vec<_> = registry::collect().into_iter().map(Target::new).collect();
     let mut driver = Driver {
-        targets,
+        targets: registry::collect().into_iter().map(Target::new).collect(),
         truncated: Vec::new(),
         deadline,
+        shortfall: Shortfall::default(),
     };
     let all: Vec<usize> = (0..driver.targets.len()).collect();
     *dump = dump.next();
@@ -117,7 +137,7 @@ pub fn probe_all(deadline: Instant, sink: &mut dyn Sink) -> Vec<Probed> {
         driver.round(*dump, LARGE, &truncated, sink);
     }
     drop(dump);
-    driver.targets.into_iter().map(Target::result).collect()
+    driver.findings()
 }
 
 struct Driver {
@@ -125,6 +145,7 @@ struct Driver {
     /// Those of the present round with a copy that was cut.
     truncated: Vec<usize>,
     deadline: Instant,
+    shortfall: Shortfall,
 }
 
 struct Target {
@@ -145,13 +166,14 @@ impl Driver {
     /// Probes the targets with these numbers.
     fn round(&mut self, dump: DumpNumber, size: Geometry, indices: &[usize], sink: &mut dyn Sink) {
         let Some(slots) = Slots::new(size) else {
+            self.shortfall.no_memory = true;
             return;
         };
         let session = Session::open(dump, self.targets.len(), slots);
         for index in indices {
             self.put_ticket(dump, *index);
         }
-        Round {
+        let left = Round {
             queue: self.in_order(indices),
             window: VecDeque::new(),
             late: Vec::new(),
@@ -162,6 +184,7 @@ impl Driver {
             session: &session,
         }
         .run(self, sink);
+        self.shortfall.not_asked += left;
         for index in indices {
             if let Some(target) = self.targets.get(*index) {
                 target.entry.ticket.take();
@@ -229,6 +252,16 @@ impl Driver {
         });
     }
 
+    fn findings(mut self) -> Findings {
+        let is_cut =
+            |target: &&Target| matches!(target.verdict, Verdict::WaitsInMore | Verdict::NoRoom);
+        self.shortfall.cut_short = self.targets.iter().filter(is_cut).count();
+        Findings {
+            tasks: self.targets.into_iter().map(Target::result).collect(),
+            shortfall: self.shortfall,
+        }
+    }
+
     fn settle(&mut self, session: &Session, index: usize) {
         let Some(target) = self.targets.get_mut(index) else {
             return;
@@ -255,13 +288,14 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    fn run(&mut self, driver: &mut Driver, sink: &mut dyn Sink) {
+    /// Returns how many targets there was no time to ask.
+    fn run(&mut self, driver: &mut Driver, sink: &mut dyn Sink) -> usize {
         loop {
             self.fill_window(driver);
             self.nap();
             self.look(driver, sink);
             if self.is_over(driver) {
-                return;
+                return self.queue.len();
             }
         }
     }
@@ -317,7 +351,9 @@ impl Round<'_> {
                 again.push(index);
                 false
             }
-            Verdict::Waits | Verdict::WaitsUnregistered | Verdict::Ended => false,
+            Verdict::Waits | Verdict::WaitsInMore | Verdict::WaitsUnregistered | Verdict::Ended => {
+                false
+            }
         };
         self.window.retain(|woken| is_open(woken.index));
         self.late.retain(|index| is_open(*index));
@@ -401,7 +437,10 @@ impl Target {
         }
         match self.verdict {
             Verdict::Ended => ProbedState::Ended,
-            Verdict::Waits | Verdict::WaitsUnregistered | Verdict::NoRoom => ProbedState::Probed,
+            Verdict::Waits
+            | Verdict::WaitsInMore
+            | Verdict::WaitsUnregistered
+            | Verdict::NoRoom => ProbedState::Probed,
             Verdict::Open => match self.entry.polled_by() {
                 Some(tid) => ProbedState::Running(tid),
                 None if self.entry.polls() == 0 => ProbedState::New,
@@ -420,9 +459,13 @@ impl Target {
         match self.verdict {
             _ if polled_since => Wakers::NotKnown,
             Verdict::WaitsUnregistered => held.map_or(Wakers::None, Wakers::Held),
-            Verdict::Waits if self.entry.kind() == Kind::Span => Wakers::NotKnown,
-            Verdict::Waits => held.map_or(Wakers::None, Wakers::Held),
-            Verdict::Open | Verdict::Ended | Verdict::NoRoom => Wakers::NotKnown,
+            Verdict::Waits | Verdict::WaitsInMore | Verdict::NoRoom => match self.entry.kind() {
+                Kind::Span => Wakers::NotKnown,
+                Kind::Task | Kind::Blocking | Kind::Undecided => {
+                    held.map_or(Wakers::None, Wakers::Held)
+                }
+            },
+            Verdict::Open | Verdict::Ended => Wakers::NotKnown,
         }
     }
 }

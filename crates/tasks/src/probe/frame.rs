@@ -21,7 +21,7 @@ use super::{
     waker::{is_probing, probing_waker},
 };
 use crate::{
-    entry::{Entry, Polling, WakerId},
+    entry::{Entry, Polling, RuntimeTag, WakerId},
     local::LOCAL,
     tracked::{first_poll, poll_ordinary},
 };
@@ -73,7 +73,8 @@ pub(crate) fn poll_probed<F: Future>(
     let (Some(wish), Some(session)) = (wish, session) else {
         return poll_ordinary(future, entry, last_waker, context);
     };
-    if entry.polls() == 0 {
+    if entry.polls() == 0 || entry.runtime() == RuntimeTag::default() {
+        // Also for one whose first poll came before anybody could tell the runtime.
         first_poll(entry);
     }
     if !entry.keep_waker(last_waker, context.waker()) {
@@ -148,6 +149,7 @@ impl Frame {
             Poll::Ready(_) => Verdict::Ended,
             Poll::Pending if self.no_room.get() => Verdict::NoRoom,
             Poll::Pending if self.captures.get() == 0 => Verdict::WaitsUnregistered,
+            Poll::Pending if self.captures.get() > MAX_CAPTURES => Verdict::WaitsInMore,
             Poll::Pending => Verdict::Waits,
         };
         if let Some(index) = self.index {
@@ -231,6 +233,7 @@ impl<'a> Spans<'a> {
 impl Frame {
     fn copy_stack(&self, session: &Session, registers: Registers, spans: &Spans<'_>) {
         if self.captures.get() >= MAX_CAPTURES {
+            self.captures.set(MAX_CAPTURES + 1);
             return;
         }
         let mut extent = Extent {

@@ -13,7 +13,7 @@ mod slots;
 mod ticket;
 mod waker;
 
-pub use driver::{Probed, ProbedState, Sink, Wakers, probe_all};
+pub use driver::{Findings, Probed, ProbedState, Shortfall, Sink, Wakers, probe_all};
 pub use slots::{Owner, StackCopy};
 
 pub(crate) use frame::{Frame, is_wanted, poll_probed};

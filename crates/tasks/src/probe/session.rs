@@ -42,6 +42,8 @@ pub(super) enum Verdict {
     Open,
     /// The future waits, and each place where it registered was copied.
     Waits,
+    /// The future waits in more places than are copied of one poll.
+    WaitsInMore,
     /// The future waits, and no waker was cloned or used in this poll.
     WaitsUnregistered,
     /// The future has ended.
@@ -57,6 +59,7 @@ impl Verdict {
             2 => Self::WaitsUnregistered,
             3 => Self::Ended,
             4 => Self::NoRoom,
+            5 => Self::WaitsInMore,
             _ => Self::Open,
         }
     }
@@ -68,6 +71,7 @@ impl Verdict {
             Self::WaitsUnregistered => 2,
             Self::Ended => 3,
             Self::NoRoom => 4,
+            Self::WaitsInMore => 5,
         }
     }
 }
