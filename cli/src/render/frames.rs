@@ -10,6 +10,8 @@ use crate::{
 };
 
 const INDENT: &str = "    ";
+/// Between a frame and its place.
+const GAP: &str = "  ";
 /// Places are put into one column, unless a name is longer than this.
 const MAX_ALIGNED: usize = 64;
 
@@ -22,8 +24,10 @@ pub struct Drawing {
 #[derive(Debug)]
 struct Line {
     text: String,
-    /// Shown in a column behind the text.
+    /// Shown in a column behind the text, or below it.
     aside: Option<String>,
+    /// The bars of the tree that go on in a line below.
+    bars: String,
 }
 
 impl Drawing {
@@ -35,7 +39,7 @@ impl Drawing {
             && only.branches.is_empty()
         {
             for link in only.links.iter().rev() {
-                drawing.frame(frames, link, "", &[]);
+                drawing.frame(frames, link, ("", ""), &[]);
             }
         } else {
             for root in &roots {
@@ -59,28 +63,45 @@ impl Drawing {
     pub fn of_links(frames: &Frames, links: &[Link]) -> Self {
         let mut drawing = Self::default();
         for link in links {
-            drawing.frame(frames, link, "", &[]);
+            drawing.frame(frames, link, ("", ""), &[]);
         }
         drawing
     }
 
     /// Adds a line of prose.
     pub fn remark(&mut self, text: String) {
-        self.lines.push(Line { text, aside: None });
+        self.lines.push(Line {
+            text,
+            aside: None,
+            bars: String::new(),
+        });
     }
 
-    /// Writes all lines.
+    /// Writes all lines. Places stand in a column, or where the terminal is too narrow for that
+    /// each below its frame: a line that the terminal breaks can't be clicked.
     pub fn write(&self, writer: &mut impl Write, style: Style) -> io::Result<()> {
-        let width = |line: &Line| line.text.chars().count();
-        let with_aside = self.lines.iter().filter(|line| line.aside.is_some());
-        let aligned = with_aside.map(width).filter(|width| *width <= MAX_ALIGNED);
-        let column = aligned.max().unwrap_or(0);
+        let length = |text: &str| text.chars().count();
+        let asides = || {
+            let lines = self.lines.iter();
+            lines.filter_map(|line| Some((length(&line.text), length(line.aside.as_deref()?))))
+        };
+        let aligned = asides().map(|(text, _)| text);
+        let column = aligned.filter(|text| *text <= MAX_ALIGNED).max();
+        let column = column.unwrap_or(0);
+        let widest = asides().map(|(text, aside)| text.max(column) + GAP.len() + aside);
+        let widest = INDENT.len() + widest.max().unwrap_or(0);
+        let fits = style.width.is_none_or(|width| widest <= width);
         for line in &self.lines {
             match &line.aside {
                 None => writeln!(writer, "{INDENT}{}", line.text)?,
                 Some(aside) => {
                     let aside = style.paint(Paint::Faint, aside);
-                    writeln!(writer, "{INDENT}{:column$}  {aside}", line.text)?;
+                    if fits {
+                        writeln!(writer, "{INDENT}{:column$}{GAP}{aside}", line.text)?;
+                    } else {
+                        writeln!(writer, "{INDENT}{}", line.text)?;
+                        writeln!(writer, "{INDENT}{}{INDENT}{aside}", line.bars)?;
+                    }
                 }
             }
         }
@@ -98,7 +119,7 @@ impl Drawing {
             } else {
                 &[]
             };
-            self.frame(frames, link, before, waits);
+            self.frame(frames, link, (before, &prefix), waits);
         }
         let count = segment.branches.len();
         for (index, inner) in segment.branches.iter().enumerate() {
@@ -112,7 +133,9 @@ impl Drawing {
         }
     }
 
-    fn frame(&mut self, frames: &Frames, link: &Link, before: &str, waits: &[&str]) {
+    /// The frame stands behind the first bars, what is below it behind the others.
+    fn frame(&mut self, frames: &Frames, link: &Link, bars: (&str, &str), waits: &[&str]) {
+        let (before, below) = bars;
         let Some(frame) = frames.get(link.frame) else {
             return;
         };
@@ -128,6 +151,7 @@ impl Drawing {
         self.lines.push(Line {
             text,
             aside: place.map(|place| escape(&place.to_string()).into_owned()),
+            bars: below.to_owned(),
         });
     }
 }
@@ -140,6 +164,10 @@ mod tests {
     use crate::frames::tests::frames;
 
     fn drawn(stacks: &[(&str, &'static str)]) -> String {
+        drawn_in(Style::PLAIN, stacks)
+    }
+
+    fn drawn_in(style: Style, stacks: &[(&str, &'static str)]) -> String {
         let names: Vec<&str> = stacks.iter().map(|(names, _)| *names).collect();
         let frames = frames(&names);
         let chains: Vec<Chain> = stacks
@@ -153,7 +181,7 @@ mod tests {
             .collect();
         let mut text = Vec::new();
         let drawing = Drawing::of_chains(&frames, &chains);
-        assert!(drawing.write(&mut text, Style::PLAIN).is_ok());
+        assert!(drawing.write(&mut text, style).is_ok());
         String::from_utf8_lossy(&text).into_owned()
     }
 
@@ -181,6 +209,23 @@ mod tests {
         ├─ sleep [sleep]           src/sleep.rs:7:9
         └─ copy                    src/copy.rs:7:9
            read [I/O read]         src/read.rs:7:9
+        ");
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_places_stand_below() {
+        let mut narrow = Style::PLAIN;
+        narrow.width = Some(30);
+        let stacks = [("recv pump run", "channel receive"), ("sleep run", "sleep")];
+        insta::assert_snapshot!(drawn_in(narrow, &stacks), @r"
+        run
+            src/run.rs:7:9
+        ├─ pump
+        │      src/pump.rs:7:9
+        │  recv [channel receive]
+        │      src/recv.rs:7:9
+        └─ sleep [sleep]
+               src/sleep.rs:7:9
         ");
     }
 
