@@ -1,0 +1,76 @@
+//! What a dump takes, from the command to the last line, and what the target's other tasks notice.
+//!
+//! `cargo bench -p rtops --bench dump [-- TASKS…]` prints, for each number of suspended tasks, the
+//! median time of `rtops stack` and how late a task on the same runtime is woken by a timer of one
+//! millisecond, with dumps going on and without any.
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
+
+#[path = "../tests/e2e/reply.rs"]
+#[allow(dead_code, reason = "made for the tests")]
+mod reply;
+#[path = "../tests/e2e/source.rs"]
+#[allow(dead_code, reason = "made for the tests")]
+mod source;
+#[path = "../tests/e2e/support.rs"]
+#[allow(dead_code, reason = "made for the tests")]
+mod support;
+
+use std::{
+    env,
+    time::{Duration, Instant},
+};
+
+use support::{Build, Target};
+
+const RUNS: usize = 11;
+
+fn main() {
+    let sizes: Vec<usize> = env::args().filter_map(|size| size.parse().ok()).collect();
+    let sizes = if sizes.is_empty() {
+        vec![1_000, 10_000, 100_000]
+    } else {
+        sizes
+    };
+    println!("   tasks  rtops stack  a task  p99.9 late, quiet  p99.9 late, dumped  ratio");
+    for size in sizes {
+        measure(size);
+    }
+}
+
+fn measure(size: usize) {
+    let target = Target::start(Build::Release, &["herd", &size.to_string()]);
+    dump(&target);
+    let mut times: Vec<Duration> = Vec::new();
+    let (mut quiet, mut dumped) = (Vec::new(), Vec::new());
+    // In turn, so that what else the machine does falls on both sides.
+    for _ in 0..RUNS {
+        lateness(&target);
+        let took = dump(&target);
+        dumped.push(lateness(&target));
+        std::thread::sleep(took);
+        quiet.push(lateness(&target));
+        times.push(took);
+    }
+    let (time, quiet, dumped) = (median(times), median(quiet), median(dumped));
+    println!(
+        "{size:8}  {time:>11.1?}  {:>6.1?}  {quiet:>17.1?}  {dumped:>18.1?}  {:5.1}",
+        time / u32::try_from(size).unwrap(),
+        dumped.as_secs_f64() / quiet.as_secs_f64(),
+    );
+}
+
+fn dump(target: &Target) -> Duration {
+    let start = Instant::now();
+    target.stack_text(&["--tasks"]);
+    start.elapsed()
+}
+
+/// How late the ticker was since the last time this was asked.
+fn lateness(target: &Target) -> Duration {
+    Duration::from_micros(target.command("check").parse().unwrap())
+}
+
+fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
+    values.sort_unstable();
+    values[values.len() / 2]
+}

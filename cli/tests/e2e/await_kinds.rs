@@ -1,0 +1,147 @@
+//! Every kind of await is found at its line, and the reason of the wait is told.
+
+use crate::{
+    reply::Stack,
+    source::Marks,
+    support::{Build, Target},
+};
+
+/// What each task of the target waits for.
+const WAITS: &[(&str, &[&str])] = &[
+    ("async-block", &["oneshot receive"]),
+    ("async-channel", &["channel receive"]),
+    ("barrier", &["barrier"]),
+    ("broadcast", &["broadcast receive"]),
+    ("dyn", &["oneshot receive"]),
+    ("futures-mpsc", &["channel receive"]),
+    ("futures-oneshot", &["oneshot receive"]),
+    ("futures-unordered", &["futures container"]),
+    ("hand-written", &[]),
+    ("interval", &["interval"]),
+    ("join", &["oneshot receive"]),
+    ("join-handle", &["join"]),
+    ("join-set", &["join"]),
+    ("mpsc-recv", &["channel receive"]),
+    ("mpsc-send", &["channel send"]),
+    ("mutex", &["mutex lock"]),
+    ("nested", &["oneshot receive"]),
+    ("notify", &["notify"]),
+    ("once-cell", &["once cell"]),
+    ("oneshot", &["oneshot receive"]),
+    ("process", &["process exit"]),
+    ("rwlock-read", &["rwlock read"]),
+    ("rwlock-write", &["rwlock write"]),
+    ("select", &["oneshot receive"]),
+    ("semaphore", &["semaphore acquire"]),
+    ("sleep", &["sleep"]),
+    ("span", &["oneshot receive"]),
+    ("spawn-blocking", &["join"]),
+    ("stdin", &["I/O read"]),
+    ("tcp-accept", &["I/O accept"]),
+    ("tcp-read", &["I/O read"]),
+    ("tcp-write", &["I/O write"]),
+    ("timeout", &["timeout"]),
+    ("tracked-children", &["futures container"]),
+    ("udp-recv", &["I/O read"]),
+    ("unbounded-recv", &["channel receive"]),
+    ("unix-datagram", &["I/O read"]),
+    ("unix-read", &["I/O read"]),
+    ("watch", &["watch changed"]),
+];
+
+/// The marked names that are not those of tasks which wait to be woken.
+const OTHERS: &[&str] = &["child", "lost-waker"];
+
+#[test]
+fn in_a_dev_build_on_workers() {
+    expect_awaits(Build::Dev, "multi");
+}
+
+#[test]
+fn in_a_dev_build_on_one_thread() {
+    expect_awaits(Build::Dev, "current");
+}
+
+#[test]
+fn in_a_dev_build_in_a_local_set() {
+    expect_awaits(Build::Dev, "local");
+}
+
+#[test]
+fn in_a_release_build_on_workers() {
+    expect_awaits(Build::Release, "multi");
+}
+
+#[test]
+fn in_a_release_build_on_one_thread() {
+    expect_awaits(Build::Release, "current");
+}
+
+#[test]
+fn in_a_release_build_in_a_local_set() {
+    expect_awaits(Build::Release, "local");
+}
+
+#[test]
+fn each_marked_await_is_looked_at() {
+    let marks = Marks::read();
+    let mut names: Vec<&str> = WAITS.iter().map(|(name, _)| *name).collect();
+    names.extend(OTHERS);
+    names.sort_unstable();
+    assert_eq!(marks.names_in("/awaits/"), names);
+}
+
+fn expect_awaits(build: Build, executor: &str) {
+    let marks = Marks::read();
+    let target = Target::start(build, &["awaits", executor]);
+    let stack = target.stack(&["--tasks"]);
+    assert!(stack.complete, "{:?}", stack.gaps);
+    let mut wrong = Vec::new();
+    for (name, waits) in WAITS {
+        let group = stack.group(name);
+        assert_eq!((group.count, &*group.kind), (1, "task"), "{group:#?}");
+        assert_eq!(group.state, "waiting", "{group:#?}");
+        assert!(
+            group.stacks.iter().all(|chain| chain.incomplete.is_none()),
+            "{group:#?}"
+        );
+        group.expect_lines(marks.of(name));
+        if group.waits != *waits {
+            wrong.push(format!(
+                "{name}: {:?} is not {waits:?} in {group:#?}",
+                group.waits
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    expect_wakerless(&stack, &marks);
+    expect_spans(&stack, &marks);
+}
+
+fn expect_wakerless(stack: &Stack, marks: &Marks) {
+    for name in ["lost-waker", "pending"] {
+        let group = stack.group(name);
+        assert_eq!(group.state, "never", "{group:#?}");
+        assert_eq!(group.tasks[0].wakers, Some(0), "{group:#?}");
+    }
+    // The one that did ask for a waker has shown where it is; the other shows no place at all.
+    stack
+        .group("lost-waker")
+        .expect_lines(marks.of("lost-waker"));
+    let file = &stack.group("pending").site.as_ref().unwrap().file;
+    assert!(file.ends_with("awaits/manual.rs"), "{file}");
+}
+
+fn expect_spans(stack: &Stack, marks: &Marks) {
+    assert_eq!(stack.group("span").spans, ["inner"]);
+    let children = stack.group("child");
+    assert_eq!((children.count, &*children.kind), (3, "span"));
+    children.expect_lines(marks.of("child"));
+    let parent = stack.group("tracked-children").tasks[0].id;
+    assert!(
+        children
+            .tasks
+            .iter()
+            .all(|child| child.parent == Some(parent))
+    );
+}

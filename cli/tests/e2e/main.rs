@@ -1,0 +1,24 @@
+//! The real `rtops` against real processes with the real agent: the scenarios of
+//! `crates/targets`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "these are tests"
+)]
+
+mod await_kinds;
+mod blocked;
+mod builds;
+mod churn;
+mod crowd;
+mod executors;
+mod list;
+mod namespaces;
+mod reply;
+mod safety;
+mod source;
+mod stats;
+mod support;
+mod text;
+mod threads;

@@ -1,0 +1,147 @@
+//! What must not harm the target, the user, or somebody else.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    process::Command,
+    sync::Arc,
+};
+
+use nix::unistd::geteuid;
+use tempfile::tempdir;
+
+use crate::{
+    list::List,
+    source::Marks,
+    support::{Build, Run, Target},
+};
+
+/// A user other than the one that runs the tests, if that is root.
+const NOBODY: u32 = 65534;
+
+#[test]
+fn a_forked_child_has_no_agent_and_does_not_harm_the_parents() {
+    let target = Target::start(Build::Dev, &["fork"]);
+    let child = child_of(&target);
+    assert!(
+        List::read(Some(target.directory()))
+            .process(child)
+            .is_none()
+    );
+    target.rtops(&["stack", &child.to_string()]).exits(4);
+    // It holds no socket of the agent open: a client would wait for it for ever.
+    for fd in fs::read_dir(format!("/proc/{child}/fd")).unwrap() {
+        let link = fs::read_link(fd.unwrap().path()).unwrap();
+        assert!(!link.to_string_lossy().starts_with("socket:"), "{link:?}");
+    }
+    target.stack(&[]);
+}
+
+/// The forked child, which the target names a task after.
+fn child_of(target: &Target) -> i32 {
+    let stack = target.stack(&["--tasks"]);
+    let names = stack
+        .task_groups()
+        .iter()
+        .filter_map(|group| group.name.as_deref());
+    let mut pids = names.filter_map(|name| name.strip_prefix("child ")?.parse().ok());
+    pids.next().unwrap()
+}
+
+#[test]
+fn hostile_names_do_not_reach_the_terminal() {
+    let target = Target::start(Build::Dev, &["names"]);
+    let pid = target.pid.to_string();
+    let each = target.stack_text(&["--each"]);
+    assert!(each.contains("red") && each.contains("long long"), "{each}");
+    for text in [
+        each,
+        target.stack_text(&["--color=never"]),
+        target.rtops(&["list"]).success().stdout,
+        target.rtops(&["stats", &pid]).success().stdout,
+    ] {
+        let bad = text.chars().find(|c| is_harmful(*c));
+        assert!(bad.is_none(), "{bad:?} in {text:?}");
+    }
+    assert_eq!(target.stack(&["--tasks"]).tasks().count(), 6);
+}
+
+fn is_harmful(c: char) -> bool {
+    let is_bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    (c.is_control() && c != '\n') || is_bidi
+}
+
+#[test]
+fn a_disabled_agent_leaves_nothing() {
+    let directory = Arc::new(tempdir().unwrap());
+    let mut command = Command::new(Build::Dev.path());
+    command
+        .args(["herd", "3"])
+        .env_clear()
+        .env("RTOPS_DIR", directory.path())
+        .env("RTOPS_DISABLE", "1");
+    let target = Target::spawn(command, directory);
+    target.ready();
+    assert_eq!(fs::read_dir(target.directory()).unwrap().count(), 0);
+    target.rtops(&["stack", &target.pid.to_string()]).exits(4);
+}
+
+#[test]
+fn another_user_is_refused() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: only root can become another user");
+        return;
+    }
+    let target = Target::start(Build::Dev, &["herd", "3"]);
+    // The other user may reach neither the build directory nor, from there, the program.
+    let program = tempdir().unwrap();
+    fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = program.path().join("rtops");
+    fs::copy(env!("CARGO_BIN_EXE_rtops"), &copy).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&copy);
+        command
+            .args(arguments)
+            .env_clear()
+            .env("RTOPS_DIR", target.directory())
+            .current_dir("/")
+            .uid(NOBODY)
+            .gid(NOBODY);
+        Run::of(command)
+    };
+    run(&["stack", &target.pid.to_string()]).exits(5);
+    // Even where the file system would let them: the agent itself looks at who asks.
+    fs::set_permissions(target.directory(), fs::Permissions::from_mode(0o755)).unwrap();
+    for socket in fs::read_dir(target.directory()).unwrap() {
+        let path = socket.unwrap().path();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+    }
+    let run = run(&["stack", &target.pid.to_string()]).exits(5);
+    assert!(run.stdout.is_empty(), "{run}");
+    target.stack(&[]);
+}
+
+#[test]
+fn a_program_that_was_deleted_is_still_symbolized() {
+    let directory = Arc::new(tempdir().unwrap());
+    let programs = tempdir().unwrap();
+    let program = programs.path().join("rtops-targets");
+    fs::copy(Build::Dev.path(), &program).unwrap();
+    let target = Target::start_in(directory, &program, &["herd", "3"]);
+    fs::remove_file(&program).unwrap();
+    let stack = target.stack(&["--tasks"]);
+    stack.group("waits").expect_lines(Marks::read().of("waits"));
+}
+
+#[test]
+fn a_program_that_was_replaced_is_still_symbolized() {
+    let directory = Arc::new(tempdir().unwrap());
+    let programs = tempdir().unwrap();
+    let program = programs.path().join("rtops-targets");
+    fs::copy(Build::Dev.path(), &program).unwrap();
+    let target = Target::start_in(directory, &program, &["herd", "3"]);
+    fs::remove_file(&program).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_rtops"), &program).unwrap();
+    let stack = target.stack(&["--tasks"]);
+    stack.group("waits").expect_lines(Marks::read().of("waits"));
+}

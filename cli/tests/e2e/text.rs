@@ -1,0 +1,120 @@
+//! What `rtops stack` prints for people.
+
+use regex::Regex;
+
+use crate::support::{Build, Target};
+
+#[test]
+fn equal_tasks_are_grouped_with_their_place_and_wait() {
+    let target = Target::start(Build::Dev, &["herd", "6"]);
+    let text = redact(&target.stack_text(&["--tasks"]));
+    insta::assert_snapshot!(text, @r#"
+    rtops-targets (pid PID): 6 tasks in 3 groups, tracked 6 of 6 alive
+
+    2 tasks "sleeps" [sleep, TIME]
+        tokio::time::sleep::Sleep::poll  tokio-VERSION/src/time/sleep.rs:LINE
+        rtops_targets::herd::sleeps  crates/targets/src/herd.rs:LINE
+        spawned at crates/targets/src/herd.rs:LINE
+
+    2 tasks "receives" [oneshot receive, TIME]
+        tokio::sync::oneshot::Receiver::poll  tokio-VERSION/src/sync/oneshot.rs:LINE
+        rtops_targets::herd::receives  crates/targets/src/herd.rs:LINE
+        spawned at crates/targets/src/herd.rs:LINE
+
+    2 tasks "waits" [notify, TIME]
+        tokio::sync::notify::Notified::poll  tokio-VERSION/src/sync/notify.rs:LINE
+        rtops_targets::herd::waits  crates/targets/src/herd.rs:LINE
+        spawned at crates/targets/src/herd.rs:LINE
+    "#);
+}
+
+#[test]
+fn each_task_has_a_block_of_its_own() {
+    let target = Target::start(Build::Dev, &["herd", "2"]);
+    let text = redact(&target.stack_text(&["--tasks", "--each"]));
+    insta::assert_snapshot!(text, @r#"
+    rtops-targets (pid PID): 2 tasks, tracked 2 of 2 alive
+
+    task ID "sleeps" [sleep, TIME; 1 poll]
+        tokio::time::sleep::Sleep::poll  tokio-VERSION/src/time/sleep.rs:LINE
+        rtops_targets::herd::sleeps  crates/targets/src/herd.rs:LINE
+        spawned at crates/targets/src/herd.rs:LINE
+
+    task ID "receives" [oneshot receive, TIME; 1 poll]
+        tokio::sync::oneshot::Receiver::poll  tokio-VERSION/src/sync/oneshot.rs:LINE
+        rtops_targets::herd::receives  crates/targets/src/herd.rs:LINE
+        spawned at crates/targets/src/herd.rs:LINE
+    "#);
+}
+
+#[test]
+fn waits_at_several_places_are_drawn_as_a_tree() {
+    let target = Target::start(Build::Dev, &["awaits", "multi"]);
+    let text = redact(&target.stack_text(&["--tasks", "--filter=combinators::joining"]));
+    insta::assert_snapshot!(text, @r#"
+    rtops-targets (pid PID): 1 of 41 tasks in 1 group, tracked 41 of 43 alive
+
+    1 task "join" [oneshot receive, TIME]
+        rtops_targets::awaits::combinators::joining  crates/targets/src/awaits/combinators.rs:LINE
+        rtops_targets::awaits::combinators::joining::{closure}  tokio-VERSION/src/macros/join.rs:LINE
+        ├─ rtops_targets::awaits::combinators::joined_second  crates/targets/src/awaits/combinators.rs:LINE
+        │  tokio::sync::oneshot::Receiver::poll [oneshot receive]  tokio-VERSION/src/sync/oneshot.rs:LINE
+        ├─ rtops_targets::awaits::combinators::joined_third  crates/targets/src/awaits/combinators.rs:LINE
+        │  tokio::sync::oneshot::Receiver::poll [oneshot receive]  tokio-VERSION/src/sync/oneshot.rs:LINE
+        └─ rtops_targets::awaits::combinators::joined_first  crates/targets/src/awaits/combinators.rs:LINE
+           tokio::sync::oneshot::Receiver::poll [oneshot receive]  tokio-VERSION/src/sync/oneshot.rs:LINE
+        spawned at crates/targets/src/awaits/combinators.rs:LINE
+    "#);
+}
+
+#[test]
+fn the_filters_and_limits_hold() {
+    let target = Target::start(Build::Dev, &["awaits", "multi"]);
+    let tasks = target.stack(&["--tasks", "--filter=^sleep$"]);
+    let names: Vec<_> = tasks
+        .task_groups()
+        .iter()
+        .map(|group| group.name.as_deref())
+        .collect();
+    assert_eq!(names, [Some("sleep")]);
+    let limited = target.stack(&["--limit=2"]);
+    assert_eq!(
+        (limited.task_groups().len(), limited.thread_groups().len()),
+        (2, 2)
+    );
+    assert!(
+        target
+            .stack(&["--tasks", "--min-age=1h"])
+            .task_groups()
+            .is_empty()
+    );
+    let folded = target.stack_text(&["--tasks"]);
+    let whole = target.stack_text(&["--tasks", "--all-frames"]);
+    assert!(whole.lines().count() > folded.lines().count());
+    for hidden in ["rtops_tasks::", "core::task::wake::Waker::clone"] {
+        assert!(!folded.contains(hidden), "{folded}");
+        assert!(whole.contains(hidden), "{whole}");
+    }
+}
+
+/// Puts words in place of what differs from run to run, and lines of source code that an edit of
+/// the target moves.
+fn redact(text: &str) -> String {
+    let rules = [
+        (r"pid \d+", "pid PID"),
+        (r"(task|span) \d+ ", "$1 ID "),
+        (
+            r"\d[\d.]* ?(ns|µs|ms|s)( … \d[\d.]* ?(ns|µs|ms|s))?\b",
+            "TIME",
+        ),
+        (r"(\.rs):\d+(:\d+)?", "$1:LINE"),
+        (r"tokio-\d+\.\d+\.\d+", "tokio-VERSION"),
+        (r" {2,}(\S+LINE)", "  $1"),
+    ];
+    rules.iter().fold(text.to_owned(), |text, (pattern, with)| {
+        Regex::new(pattern)
+            .unwrap()
+            .replace_all(&text, *with)
+            .into_owned()
+    })
+}

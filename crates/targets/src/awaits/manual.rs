@@ -1,0 +1,44 @@
+//! Futures written by hand, and those that nothing can wake.
+
+use std::{
+    future::{Future, pending},
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
+
+use super::Spawner;
+
+pub(super) fn spawn(tasks: &Spawner) {
+    tasks.spawn("hand-written", async {
+        KeepsWaker(None).await; // AWAIT hand-written
+    });
+    tasks.spawn("lost-waker", async {
+        LosesWaker.await; // AWAIT lost-waker
+    });
+    // Nothing shows where it waits: it registers no waker.
+    tasks.spawn("pending", pending());
+}
+
+/// Waits with a registered waker.
+struct KeepsWaker(Option<Waker>);
+
+impl Future for KeepsWaker {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.0 = Some(context.waker().clone()); // AWAIT hand-written
+        Poll::Pending
+    }
+}
+
+/// Waits, having dropped its waker: a bug that keeps its task for ever.
+struct LosesWaker;
+
+impl Future for LosesWaker {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        drop(context.waker().clone()); // AWAIT lost-waker
+        Poll::Pending
+    }
+}

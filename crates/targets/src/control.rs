@@ -1,0 +1,71 @@
+//! The conversation with the test, over standard input and output.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Write},
+    os::fd::{AsFd, OwnedFd},
+    process,
+};
+
+use nix::{
+    fcntl::OFlag,
+    unistd::{dup2_stdin, pipe2},
+};
+
+use crate::Never;
+
+/// Where the commands of the test come from.
+pub(crate) struct Control {
+    commands: BufReader<File>,
+    /// Held so that a read of the new standard input waits for ever.
+    _silence: OwnedFd,
+}
+
+impl Control {
+    /// Takes standard input away from the rest of the process, which finds a pipe in its place
+    /// that nobody writes to.
+    pub(crate) fn take() -> io::Result<Self> {
+        let commands = io::stdin().as_fd().try_clone_to_owned()?;
+        let (reader, silence) = pipe2(OFlag::O_CLOEXEC)?;
+        dup2_stdin(reader)?;
+        Ok(Self {
+            commands: BufReader::new(File::from(commands)),
+            _silence: silence,
+        })
+    }
+
+    /// Says that the process is ready, then answers each line until there are no more:
+    ///
+    /// | command | answer |
+    /// |---|---|
+    /// | `check` | what `check` returns: a count that grows while the process goes on |
+    /// | `stop` | `stopped`, when the agent is |
+    /// | `start` | `started`, or why the agent did not start |
+    ///
+    /// Then it ends the process, whatever its threads are doing.
+    pub(crate) fn serve(self, check: impl Fn() -> u64) -> Result<Never, String> {
+        self.converse(check).map_err(|error| error.to_string())?;
+        process::exit(0);
+    }
+
+    fn converse(self, check: impl Fn() -> u64) -> io::Result<()> {
+        let mut answers = io::stdout().lock();
+        writeln!(answers, "ready {}", process::id())?;
+        for command in self.commands.lines() {
+            let answer = match command?.as_str() {
+                "check" => check().to_string(),
+                "stop" => {
+                    rtops_agent::stop();
+                    "stopped".to_owned()
+                }
+                "start" => match rtops_agent::start() {
+                    Ok(()) => "started".to_owned(),
+                    Err(error) => error.to_string(),
+                },
+                other => format!("unknown command {other:?}"),
+            };
+            writeln!(answers, "{answer}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! Many tasks, 100,000 if no number is given, that wait in three ways, and one that notes how late
+//! it is woken.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rtops_agent::Track;
+use tokio::{
+    runtime::Builder,
+    sync::{Notify, oneshot},
+    time::{sleep, sleep_until},
+};
+
+use crate::{
+    FOREVER, Never,
+    control::Control,
+    settle::{settled, settlement},
+};
+
+/// How often the ticker wants to be woken.
+const TICK: Duration = Duration::from_millis(1);
+
+/// `check` answers with the time, in microseconds, by which 99.9 % of the ticks since the last
+/// `check` were late at most.
+pub(crate) fn run(control: Control, count: Option<&str>) -> Result<Never, String> {
+    let count: usize = count
+        .unwrap_or("100000")
+        .parse()
+        .map_err(|_| "the size of the herd is a number".to_owned())?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let (pending, settlement) = settlement();
+    for number in 0..count {
+        let pending = pending.clone();
+        match number % 3 {
+            0 => runtime.spawn(settled(sleeps().tracked("sleeps"), pending)),
+            1 => runtime.spawn(settled(receives().tracked("receives"), pending)),
+            _ => runtime.spawn(settled(waits().tracked("waits"), pending)),
+        };
+    }
+    drop(pending);
+    settlement.wait();
+    let lateness = Arc::new(Lateness::default());
+    runtime.spawn(tick(Arc::clone(&lateness)));
+    control.serve(move || lateness.take())
+}
+
+async fn sleeps() {
+    sleep(FOREVER).await; // AWAIT sleeps
+}
+
+async fn receives() {
+    let (_sender, receiver) = oneshot::channel::<()>();
+    receiver.await.ok(); // AWAIT receives
+}
+
+async fn waits() {
+    Notify::new().notified().await; // AWAIT waits
+}
+
+async fn tick(lateness: Arc<Lateness>) {
+    loop {
+        let due = Instant::now() + TICK;
+        sleep_until(due.into()).await;
+        lateness.add(due.elapsed());
+    }
+}
+
+/// How late the ticks since the last look were.
+#[derive(Default)]
+struct Lateness(Mutex<Vec<Duration>>);
+
+impl Lateness {
+    fn add(&self, late: Duration) {
+        self.lock().push(late);
+    }
+
+    fn take(&self) -> u64 {
+        let mut all = std::mem::take(&mut *self.lock());
+        all.sort_unstable();
+        let rank = all.len() - all.len().div_ceil(1000).min(all.len());
+        let late = all.get(rank).copied().unwrap_or_default();
+        late.as_micros().try_into().unwrap_or(u64::MAX)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Duration>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

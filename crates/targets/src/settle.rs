@@ -1,0 +1,44 @@
+//! Waits until futures have been polled as far as they get.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::mpsc::{Receiver, Sender, channel},
+};
+
+/// Held by what has not reached its place yet.
+#[derive(Clone)]
+pub(crate) struct Pending {
+    _sender: Sender<Infallible>,
+}
+
+/// Waits for all [`Pending`]s of one [`settlement`].
+pub(crate) struct Settlement(Receiver<Infallible>);
+
+pub(crate) fn settlement() -> (Pending, Settlement) {
+    let (sender, receiver) = channel();
+    (Pending { _sender: sender }, Settlement(receiver))
+}
+
+impl Settlement {
+    /// Blocks until the last [`Pending`] is dropped.
+    pub(crate) fn wait(self) {
+        // Nothing is ever sent: the channel closes.
+        self.0.recv().ok();
+    }
+}
+
+/// Runs a future, and drops `pending` when it waits for the first time.
+pub(crate) async fn settled<F: Future>(future: F, pending: Pending) -> F::Output {
+    let mut future = pin!(future);
+    let mut pending = Some(pending);
+    poll_fn(|context| {
+        let poll = future.as_mut().poll(context);
+        if poll.is_pending() {
+            pending = None;
+        }
+        poll
+    })
+    .await
+}

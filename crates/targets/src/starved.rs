@@ -1,0 +1,51 @@
+//! A runtime on one thread, which is blocked by one task while three others wait.
+
+use std::{hint::black_box, thread};
+
+use rtops_agent::Track;
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::Notify,
+};
+
+use crate::{
+    FOREVER, Never,
+    control::Control,
+    settle::{Pending, settled, settlement},
+};
+
+const WAITING: usize = 3;
+
+pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
+    let runtime = Builder::new_current_thread()
+        .build()
+        .map_err(|error| error.to_string())?;
+    let (pending, all_wait) = settlement();
+    for _ in 0..WAITING {
+        runtime.spawn(settled(waits().tracked("waiting"), pending.clone()));
+    }
+    drop(pending);
+    let handle = runtime.handle().clone();
+    thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+    all_wait.wait();
+    block(&handle);
+    control.serve(|| 0)
+}
+
+fn block(runtime: &Handle) {
+    let (pending, blocked) = settlement();
+    runtime.spawn(async { blocks_the_thread(pending) }.tracked("blocker"));
+    blocked.wait();
+}
+
+#[inline(never)]
+fn blocks_the_thread(pending: Pending) {
+    drop(pending);
+    thread::sleep(FOREVER);
+    // Without more to do, and something else than equal functions do, this one might be left out.
+    black_box("slept in the only thread");
+}
+
+async fn waits() {
+    Notify::new().notified().await;
+}
