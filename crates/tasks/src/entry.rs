@@ -330,7 +330,7 @@ pub(crate) enum AtEnd {
     /// The task has come to a new wait, or may have.
     Restart,
     /// Only a dump wanted this poll: the task waits as long as it did before.
-    Restore(u64),
+    Restore { since: u64, outer_asked: TaskId },
 }
 
 impl<'a> Polling<'a> {
@@ -345,7 +345,11 @@ impl<'a> Polling<'a> {
 
     /// A poll that only a dump asked for.
     pub(crate) fn begin_asked(entry: &'a Entry) -> Self {
-        Self::enter(entry, AtEnd::Restore(entry.since.load(Relaxed)))
+        let at_end = AtEnd::Restore {
+            since: entry.since.load(Relaxed),
+            outer_asked: LOCAL.with(|local| local.asked.replace(entry.id)),
+        };
+        Self::enter(entry, at_end)
     }
 
     #[inline]
@@ -368,7 +372,10 @@ impl Drop for Polling<'_> {
     fn drop(&mut self) {
         let since = match self.at_end {
             AtEnd::Restart => Monotonic::now().as_nanos(),
-            AtEnd::Restore(since) => since,
+            AtEnd::Restore { since, outer_asked } => {
+                LOCAL.with(|local| local.asked.set(outer_asked));
+                since
+            }
         };
         self.entry.since.store(since, Relaxed);
         self.entry.tid.store(0, Relaxed);

@@ -17,6 +17,10 @@ pub(crate) struct Local {
     pub(crate) current: Cell<TaskId>,
     /// The innermost probe under way on this thread.
     pub(crate) probe: Cell<*const Frame>,
+    /// This thread is waking a task for a dump.
+    pub(crate) asking: Cell<bool>,
+    /// The innermost future that this thread polls for a dump alone.
+    pub(crate) asked: Cell<TaskId>,
     tid: Cell<i32>,
     shard: Cell<u32>,
 }
@@ -26,6 +30,8 @@ thread_local! {
         Local {
             current: Cell::new(TaskId::NONE),
             probe: Cell::new(ptr::null()),
+            asking: Cell::new(false),
+            asked: Cell::new(TaskId::NONE),
             tid: Cell::new(0),
             shard: Cell::new(u32::MAX),
         }

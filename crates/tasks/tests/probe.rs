@@ -276,7 +276,14 @@ fn children_of_a_container_are_probed_through_their_own_wakers() {
     let (ready, future) = polled(container);
     let _task = runtime.spawn(future.tracked("container"));
     wait_until("the task waits", || ready.load(SeqCst));
+    let parent = the_one("container").entry;
+    let polls = parent.polls();
+    let least = Duration::from_millis(50);
+    wait_until("it is old", || parent.in_state_for() > least);
     let children = dump("child");
+    // To wake a child is to wake its parent as well.
+    assert_eq!(parent.polls(), polls);
+    assert!(parent.in_state_for() > least);
     assert_eq!(children.len(), 5);
     for child in children {
         assert_eq!(child.state, ProbedState::Probed);

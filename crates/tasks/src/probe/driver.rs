@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     entry::{Entry, Kind},
+    local::LOCAL,
     registry,
 };
 
@@ -238,7 +239,9 @@ impl Driver {
             });
         }
         target.asked = true;
+        LOCAL.with(|local| local.asking.set(true));
         waker.wake();
+        LOCAL.with(|local| local.asking.set(false));
         true
     }
 

@@ -17,8 +17,8 @@ use super::{
     arch::Registers,
     session::{Session, Verdict},
     slots::{Extent, MAX_OWNERS, Owner},
-    ticket::{Cause, Wish},
-    waker::{is_probing, probing_waker},
+    ticket::{Cause, DumpNumber, Wish},
+    waker::{is_probing, probing_waker, same_waker},
 };
 use crate::{
     entry::{Entry, Polling, RuntimeTag, WakerId},
@@ -69,6 +69,9 @@ pub(crate) fn poll_probed<F: Future>(
     if is_probing(context.waker()) {
         return poll_span(future, entry, wish, context);
     }
+    if wish.is_some_and(|wish| wish.dump == DumpNumber::NONE) {
+        return poll_nudged(future, entry, last_waker, context);
+    }
     let session = wish.and_then(Session::of);
     let (Some(wish), Some(session)) = (wish, session) else {
         return poll_ordinary(future, entry, last_waker, context);
@@ -88,6 +91,22 @@ pub(crate) fn poll_probed<F: Future>(
     drop(waker);
     frame.report(&poll, entry);
     poll
+}
+
+/// Polls a task that a dump has woken through something inside it. The waker stays that of its
+/// probe, so that the next such wake is noticed, too.
+fn poll_nudged<F: Future>(
+    future: Pin<&mut F>,
+    entry: &Arc<Entry>,
+    last_waker: &mut WakerId,
+    context: &mut Context<'_>,
+) -> Poll<F::Output> {
+    if !entry.keep_waker(last_waker, context.waker()) {
+        return poll_ordinary(future, entry, last_waker, context);
+    }
+    let waker = same_waker(entry);
+    let _polling = Polling::begin_asked(entry);
+    future.poll(&mut Context::from_waker(&waker))
 }
 
 /// Polls a span whose probed parent has handed its waker down.

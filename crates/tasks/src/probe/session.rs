@@ -4,7 +4,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{
-            AtomicU8, AtomicU64, AtomicUsize,
+            AtomicBool, AtomicU8, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
@@ -18,6 +18,9 @@ use super::{
 
 /// The dump under way. A polling thread takes its share before it polls, in ordinary context.
 static CURRENT: Mutex<Option<Arc<Session>>> = Mutex::new(None);
+
+/// Whether there is one, for those who can't take the lock.
+static IS_OPEN: AtomicBool = AtomicBool::new(false);
 
 pub(crate) struct Session {
     dump: DumpNumber,
@@ -92,15 +95,22 @@ impl Session {
             driver: std::thread::current(),
         });
         *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&session));
+        IS_OPEN.store(true, Release);
         session
     }
 
     pub(super) fn close() {
+        IS_OPEN.store(false, Release);
         let last = CURRENT
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         drop(last);
+    }
+
+    /// Whether a dump is under way.
+    pub(super) fn is_open() -> bool {
+        IS_OPEN.load(Acquire)
     }
 
     /// The session that a wish belongs to, while it is under way.

@@ -31,6 +31,8 @@ pub(crate) struct DumpNumber(u32);
 
 impl DumpNumber {
     const BITS: u32 = 31;
+    /// Of no dump: see [`Ticket::nudge`].
+    pub(crate) const NONE: Self = Self(0);
 
     /// The number after this one; never 0, so that no wish is encoded as 0.
     pub(crate) const fn next(self) -> Self {
@@ -82,6 +84,21 @@ impl Ticket {
     }
 }
 
+impl Ticket {
+    /// The task is about to be polled because a dump woke something inside it. If no wish is
+    /// there, one of no dump is left, for a poll that leaves the age of the task's wait alone.
+    pub(crate) fn nudge(&self) {
+        let left = self.0.compare_exchange(0, NUDGE, AcqRel, Acquire);
+        if let Err(wish) = left {
+            // Failure means that a poll took the wish: nothing is left to mark.
+            let _taken = self.0.compare_exchange(wish, wish | NUDGE, AcqRel, Acquire);
+        }
+    }
+}
+
+/// The bit for [`Cause::Asked`], and nothing else.
+const NUDGE: u64 = 1 << 32;
+
 #[cfg(test)]
 mod tests {
     use super::{Cause, DumpNumber, Ticket, Wish};
@@ -100,5 +117,22 @@ mod tests {
         assert_eq!(ticket.take(), Some(wish));
         assert_eq!(ticket.take(), None);
         assert_eq!(wish.dump.next(), DumpNumber::first());
+    }
+
+    #[test]
+    fn a_nudge_adds_to_a_wish_or_is_one_of_no_dump() {
+        let ticket = Ticket::none();
+        ticket.nudge();
+        let nudge = ticket.take().expect("a nudge is a wish");
+        assert_eq!((nudge.dump, nudge.cause), (DumpNumber::NONE, Cause::Asked));
+        let mut wish = Wish {
+            dump: DumpNumber::first(),
+            index: 7,
+            cause: Cause::Natural,
+        };
+        ticket.put(wish);
+        ticket.nudge();
+        wish.cause = Cause::Asked;
+        assert_eq!(ticket.take(), Some(wish));
     }
 }

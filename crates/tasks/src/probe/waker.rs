@@ -3,7 +3,7 @@
 //! Its data is the entry itself, so cloning it allocates nothing, and however long a leaf keeps
 //! it, it leads to the executor's waker of the latest poll.
 //!
-//! Everything here but `probing_waker` runs inside `Waker::clone`, `wake` and `drop`, where the
+//! Everything here but `probing_waker` and `same_waker` runs inside `Waker::clone`, `wake` and `drop`, where the
 //! caller may hold any lock of its own. `clone` and `drop` touch atomics and the stack only;
 //! waking takes the entry's waker lock for the time of one clone.
 #![expect(
@@ -23,8 +23,9 @@ use std::{
 use super::{
     arch::{Registers, registers_here},
     frame,
+    session::Session,
 };
-use crate::entry::Entry;
+use crate::{entry::Entry, local::LOCAL};
 
 /// `Waker::will_wake` is true for equal pointers, and a leaf that sees it keeps the waker that it
 /// has and clones nothing. So probes of one task take turns between tables: only a leaf that sat
@@ -34,10 +35,15 @@ const GENERATIONS: usize = 8;
 static VTABLES: [RawWakerVTable; GENERATIONS] =
     [const { RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker) }; GENERATIONS];
 
-/// A waker for the next probe of `entry`.
+/// A waker for a new probe of `entry`.
 pub(super) fn probing_waker(entry: &Arc<Entry>) -> Waker {
     entry.generation.fetch_add(1, Relaxed);
     entry.woken.store(false, Release);
+    same_waker(entry)
+}
+
+/// One more waker of the latest probe of `entry`.
+pub(super) fn same_waker(entry: &Arc<Entry>) -> Waker {
     entry.live_wakers.fetch_add(1, AcqRel);
     let data = Arc::into_raw(Arc::clone(entry)).cast::<()>();
     // SAFETY: `data` is a strong count of an `Arc<Entry>`, which is what the functions of all
@@ -89,9 +95,18 @@ unsafe fn wake_by_ref(data: *const ()) {
 fn use_waker(entry: &Entry, registers: Option<Registers>) {
     frame::capture(entry, registers);
     entry.woken.store(true, Release);
+    if is_caused_by_dump(entry) {
+        entry.ticket.nudge();
+    }
     if let Some(waker) = entry.executor_waker() {
         waker.wake();
     }
+}
+
+/// Whether this wake would not be but for a dump: it comes from the dump's own wake of something
+/// inside the task, such as a child in a `FuturesUnordered`, or from a poll that the dump wanted.
+fn is_caused_by_dump(entry: &Entry) -> bool {
+    LOCAL.with(|local| local.asking.get() || local.asked.get() == entry.id()) && Session::is_open()
 }
 
 unsafe fn drop_waker(data: *const ()) {
