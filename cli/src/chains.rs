@@ -64,7 +64,20 @@ impl<'a> Chains<'a> {
                 }
             }
         }
+        // A select polls its branches in random order: the source has a better one.
+        chains.sort_by_cached_key(|chain| self.places(chain));
         chains
+    }
+
+    /// Where the frames of a chain are in the source, the outermost first.
+    fn places(&self, chain: &Chain) -> Vec<Option<(&str, u32, Option<u32>)>> {
+        let frames = chain.links.iter().rev();
+        frames
+            .map(|link| {
+                let place = self.frames.get(link.frame)?.place.as_ref()?;
+                Some((place.file.as_str(), place.line, place.column))
+            })
+            .collect()
     }
 
     fn chain(&mut self, leaf: Leaf, marks: &[Mark]) -> Chain {

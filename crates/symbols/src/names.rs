@@ -197,6 +197,8 @@ fn segments(name: &str, depth: u32) -> Vec<String> {
     let Some(depth) = depth.checked_sub(1) else {
         return vec![name.to_owned()];
     };
+    // `dyn Trait + Send`: the first one tells.
+    let name = split(name, " + ").into_iter().next().unwrap_or(name);
     let mut segments = Vec::new();
     for raw in split(name, "::") {
         let own = match raw.find('<') {
@@ -281,6 +283,10 @@ mod tests {
         for (name, shown) in [
             ("epoll_wait", "epoll_wait"),
             ("libfoo.so+0x12", "libfoo.so+0x12"),
+            (
+                "<dyn core::ops::function::Fn<()> + core::marker::Sync as core::ops::function::FnOnce<()>>::call_once",
+                "core::ops::function::Fn::call_once",
+            ),
             ("gateway::deep_one::{async_fn#0}", "gateway::deep_one"),
             ("gateway::deep_one::{{closure}}", "gateway::deep_one"),
             ("gateway::conn::{async_fn}", "gateway::conn::{async fn}"),

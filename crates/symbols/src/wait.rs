@@ -149,6 +149,9 @@ const TASK_RULES: &[Rule] = {
         ("tokio::runtime::blocking", "", W::BlockingTask),
         ("tokio::task::blocking", "", W::BlockingTask),
         ("tokio::fs", "", W::BlockingTask),
+        // Standard input and output, which a thread of the blocking pool reads and writes.
+        ("tokio::io::blocking", "poll_read*", W::Read),
+        ("tokio::io::blocking", "poll_write*", W::Write),
         ("tokio::io::blocking", "", W::BlockingTask),
         ("tokio::process", "", W::ProcessExit),
         ("tokio::signal", "", W::Signal),
@@ -392,6 +395,7 @@ fn refines(outer: WaitReason, inner: WaitReason) -> bool {
         ),
         W::Write => matches!(outer, W::Connect),
         W::Read => matches!(outer, W::Accept),
+        W::Join | W::BlockingTask if matches!(outer, W::Read | W::Write) => true,
         W::Join => matches!(outer, W::BlockingTask),
         W::Signal => matches!(outer, W::ProcessExit),
         _ => false,
