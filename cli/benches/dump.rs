@@ -38,7 +38,7 @@ fn main() {
 }
 
 fn measure(size: usize) {
-    let target = Target::start(Build::Release, &["herd", &size.to_string()]);
+    let target = Target::start(Build::Release, &["ticking-herd", &size.to_string()]);
     dump(&target);
     let mut times: Vec<Duration> = Vec::new();
     let (mut quiet, mut dumped) = (Vec::new(), Vec::new());

@@ -57,11 +57,11 @@ fn waits_at_several_places_are_drawn_as_a_tree() {
     1 task "join" [oneshot receive, TIME]
         rtops_targets::awaits::combinators::joining  crates/targets/src/awaits/combinators.rs:LINE
         rtops_targets::awaits::combinators::joining::{closure}  tokio-VERSION/src/macros/join.rs:LINE
+        ├─ rtops_targets::awaits::combinators::joined_first  crates/targets/src/awaits/combinators.rs:LINE
+        │  tokio::sync::oneshot::Receiver::poll [oneshot receive]  tokio-VERSION/src/sync/oneshot.rs:LINE
         ├─ rtops_targets::awaits::combinators::joined_second  crates/targets/src/awaits/combinators.rs:LINE
         │  tokio::sync::oneshot::Receiver::poll [oneshot receive]  tokio-VERSION/src/sync/oneshot.rs:LINE
-        ├─ rtops_targets::awaits::combinators::joined_third  crates/targets/src/awaits/combinators.rs:LINE
-        │  tokio::sync::oneshot::Receiver::poll [oneshot receive]  tokio-VERSION/src/sync/oneshot.rs:LINE
-        └─ rtops_targets::awaits::combinators::joined_first  crates/targets/src/awaits/combinators.rs:LINE
+        └─ rtops_targets::awaits::combinators::joined_third  crates/targets/src/awaits/combinators.rs:LINE
            tokio::sync::oneshot::Receiver::poll [oneshot receive]  tokio-VERSION/src/sync/oneshot.rs:LINE
         spawned at crates/targets/src/awaits/combinators.rs:LINE
     "#);

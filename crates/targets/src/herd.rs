@@ -1,5 +1,5 @@
-//! Many tasks, 100,000 if no number is given, that wait in three ways, and one that notes how late
-//! it is woken.
+//! Many tasks, 100,000 if no number is given, that wait in three ways; with another one beside
+//! them that notes how late it is woken, where that is asked for.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,7 +8,7 @@ use std::{
 
 use rtops_agent::Track;
 use tokio::{
-    runtime::Builder,
+    runtime::{Builder, Runtime},
     sync::{Notify, oneshot},
     time::{sleep, sleep_until},
 };
@@ -22,9 +22,21 @@ use crate::{
 /// How often the ticker wants to be woken.
 const TICK: Duration = Duration::from_millis(1);
 
+pub(crate) fn run(control: Control, count: Option<&str>) -> Result<Never, String> {
+    let _runtime = herd(count)?;
+    control.serve(|| 0)
+}
+
 /// `check` answers with the time, in microseconds, by which 99.9 % of the ticks since the last
 /// `check` were late at most.
-pub(crate) fn run(control: Control, count: Option<&str>) -> Result<Never, String> {
+pub(crate) fn run_ticking(control: Control, count: Option<&str>) -> Result<Never, String> {
+    let runtime = herd(count)?;
+    let lateness = Arc::new(Lateness::default());
+    runtime.spawn(tick(Arc::clone(&lateness)));
+    control.serve(move || lateness.take())
+}
+
+fn herd(count: Option<&str>) -> Result<Runtime, String> {
     let count: usize = count
         .unwrap_or("100000")
         .parse()
@@ -45,9 +57,7 @@ pub(crate) fn run(control: Control, count: Option<&str>) -> Result<Never, String
     }
     drop(pending);
     settlement.wait();
-    let lateness = Arc::new(Lateness::default());
-    runtime.spawn(tick(Arc::clone(&lateness)));
-    control.serve(move || lateness.take())
+    Ok(runtime)
 }
 
 async fn sleeps() {

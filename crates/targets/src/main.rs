@@ -63,6 +63,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "churn" => churn::run,
         "fork" => fork::run,
         "herd" => herd::run,
+        "ticking-herd" => herd::run_ticking,
         "names" => names::run,
         #[cfg(feature = "smol")]
         "smol" => smol_tasks::run,

@@ -382,3 +382,18 @@ impl Drop for Polling<'_> {
         LOCAL.with(|local| local.current.set(self.outer));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Entry;
+    use crate::Tracked;
+
+    #[test]
+    fn a_tracked_future_takes_at_most_192_bytes_more() {
+        let counts = 2 * size_of::<usize>();
+        let wrapper = size_of::<Tracked<()>>();
+        let place_in_registry = size_of::<usize>();
+        let all = size_of::<Entry>() + counts + wrapper + place_in_registry;
+        assert!(all <= 192, "{all}");
+    }
+}

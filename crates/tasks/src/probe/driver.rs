@@ -191,7 +191,7 @@ impl Driver {
                 target.entry.ticket.take();
             }
         }
-        Session::close();
+        session.close();
         // A poll that ended after the last look is as good as the others.
         self.drain(&session, sink);
         for index in indices {

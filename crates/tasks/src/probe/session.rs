@@ -1,6 +1,7 @@
 //! What the driver of a dump and the threads that poll for it share.
 
 use std::{
+    ops::Deref,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{
@@ -30,6 +31,35 @@ pub(crate) struct Session {
     /// The value of `done` at which the driver wants to be woken.
     wake_at: AtomicUsize,
     driver: Thread,
+}
+
+/// A session that is closed when this is dropped, also if a waker panics in the driver's hands.
+pub(super) struct Opened(Arc<Session>);
+
+impl Opened {
+    /// From now on no poll joins it; those under way end as before.
+    pub(super) fn close(&self) {
+        IS_OPEN.store(false, Release);
+        let last = CURRENT
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(last);
+    }
+}
+
+impl Deref for Opened {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.close();
+    }
 }
 
 struct Outcome {
@@ -80,7 +110,7 @@ impl Verdict {
 }
 
 impl Session {
-    pub(super) fn open(dump: DumpNumber, targets: usize, slots: Slots) -> Arc<Self> {
+    pub(super) fn open(dump: DumpNumber, targets: usize, slots: Slots) -> Opened {
         let session = Arc::new(Self {
             dump,
             slots,
@@ -96,16 +126,7 @@ impl Session {
         });
         *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&session));
         IS_OPEN.store(true, Release);
-        session
-    }
-
-    pub(super) fn close() {
-        IS_OPEN.store(false, Release);
-        let last = CURRENT
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        drop(last);
+        Opened(session)
     }
 
     /// Whether a dump is under way.
