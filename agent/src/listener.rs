@@ -127,19 +127,21 @@ impl Listener {
 }
 
 fn bind(path: &Path, audience: Audience) -> io::Result<uds_local_socket::Listener> {
-    let mode = match audience {
-        Audience::Own => 0o600,
-        Audience::Others => 0o666,
-    };
     // A name is neither taken from somebody nor removed on drop (which a forked child would do
     // as well): a stale one is removed before, our own in `remove`.
-    ListenerOptions::new()
+    let socket = ListenerOptions::new()
         .name(path.to_fs_name::<GenericFilePath>()?)
         .nonblocking(interprocess::local_socket::ListenerNonblockingMode::Accept)
         .reclaim_name(false)
         .try_overwrite(false)
-        .mode(mode)
-        .create_sync_as::<uds_local_socket::Listener>()
+        .mode(0o600)
+        .create_sync_as::<uds_local_socket::Listener>()?;
+    if audience == Audience::Others {
+        // Afterwards, as the mode that it is born with is cut down by the umask. Nobody else can
+        // put another file in its place: the directory is not theirs to write to.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+    }
+    Ok(socket)
 }
 
 /// Opens the directory, made if need be, if it is one that nobody else can play tricks in. The

@@ -8,7 +8,7 @@ use std::{
 };
 
 use nix::unistd::geteuid;
-use tempfile::tempdir;
+use tempfile::{TempDir, tempdir};
 
 use crate::{
     list::List,
@@ -93,13 +93,47 @@ fn another_user_is_refused() {
         return;
     }
     let target = Target::start(Build::Dev, &["herd", "3"]);
-    // The other user may reach neither the build directory nor, from there, the program.
-    let program = tempdir().unwrap();
-    fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let copy = program.path().join("rtops");
-    fs::copy(env!("CARGO_BIN_EXE_rtops"), &copy).unwrap();
-    let run = |arguments: &[&str]| {
-        let mut command = Command::new(&copy);
+    let other = OtherUser::new();
+    let stack = || other.rtops(&target, &["stack", &target.pid.to_string()]);
+    stack().exits(5);
+    // Even where the file system would let them: the agent itself looks at who asks.
+    fs::set_permissions(target.directory(), fs::Permissions::from_mode(0o755)).unwrap();
+    for socket in fs::read_dir(target.directory()).unwrap() {
+        let path = socket.unwrap().path();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+    }
+    let run = stack().exits(5);
+    assert!(run.stdout.is_empty(), "{run}");
+    target.stack(&[]);
+}
+
+#[test]
+fn a_user_that_the_service_allows_is_answered() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: only root can become another user");
+        return;
+    }
+    let target = Target::start(Build::Dev, &["shared", &NOBODY.to_string()]);
+    let other = OtherUser::new();
+    let list = other.rtops(&target, &["list"]).success();
+    assert!(list.stdout.contains(&target.pid.to_string()), "{list}");
+    let stats = other.rtops(&target, &["stats", &target.pid.to_string()]);
+    assert!(stats.success().stdout.contains("tracked"));
+}
+
+/// A user who may reach neither the build directory nor, from there, the program.
+struct OtherUser(TempDir);
+
+impl OtherUser {
+    fn new() -> Self {
+        let program = tempdir().unwrap();
+        fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_rtops"), program.path().join("rtops")).unwrap();
+        Self(program)
+    }
+
+    fn rtops(&self, target: &Target, arguments: &[&str]) -> Run {
+        let mut command = Command::new(self.0.path().join("rtops"));
         command
             .args(arguments)
             .env_clear()
@@ -108,17 +142,7 @@ fn another_user_is_refused() {
             .uid(NOBODY)
             .gid(NOBODY);
         Run::of(command)
-    };
-    run(&["stack", &target.pid.to_string()]).exits(5);
-    // Even where the file system would let them: the agent itself looks at who asks.
-    fs::set_permissions(target.directory(), fs::Permissions::from_mode(0o755)).unwrap();
-    for socket in fs::read_dir(target.directory()).unwrap() {
-        let path = socket.unwrap().path();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
     }
-    let run = run(&["stack", &target.pid.to_string()]).exits(5);
-    assert!(run.stdout.is_empty(), "{run}");
-    target.stack(&[]);
 }
 
 #[test]

@@ -48,6 +48,10 @@ fn run(name: &str, argument: Option<&str>) -> Result<Never, String> {
     let control = Control::take().map_err(|error| error.to_string())?;
     let options = match name {
         "names" => Options::new().name(names::PROCESS),
+        "shared" => {
+            let user = argument.and_then(|user| user.parse().ok());
+            Options::new().allow_uid(user.ok_or("a user is a number")?)
+        }
         _ => Options::new(),
     };
     options.start().map_err(|error| error.to_string())?;
@@ -63,6 +67,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "churn" => churn::run,
         "fork" => fork::run,
         "herd" => herd::run,
+        "shared" => |control, _user| herd::run(control, Some("3")),
         "ticking-herd" => herd::run_ticking,
         "names" => names::run,
         #[cfg(feature = "smol")]
