@@ -129,7 +129,9 @@ pub fn probe_all(deadline: Instant, sink: &mut dyn Sink) -> Findings {
     let all: Vec<usize> = (0..driver.targets.len()).collect();
     *dump = dump.next();
     driver.round(*dump, SMALL, &all, sink);
-    let truncated = std::mem::take(&mut driver.truncated);
+    let mut truncated = std::mem::take(&mut driver.truncated);
+    truncated.sort_unstable();
+    truncated.dedup();
     if !truncated.is_empty() && Instant::now() < deadline {
         *dump = dump.next();
         for index in &truncated {

@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     ptr,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use super::{
@@ -67,7 +67,8 @@ pub(crate) fn poll_probed<F: Future>(
 ) -> Poll<F::Output> {
     let wish = entry.ticket.take();
     if is_probing(context.waker()) {
-        return poll_span(future, entry, wish, context);
+        let wish = wish.filter(|wish| wish.dump != DumpNumber::NONE);
+        return poll_span(future, entry, wish, last_waker, context);
     }
     if wish.is_some_and(|wish| wish.dump == DumpNumber::NONE) {
         return poll_nudged(future, entry, last_waker, context);
@@ -109,25 +110,44 @@ fn poll_nudged<F: Future>(
     future.poll(&mut Context::from_waker(&waker))
 }
 
-/// Polls a span whose probed parent has handed its waker down.
+/// Polls a span whose parent has handed a probing waker down.
 fn poll_span<F: Future>(
     future: Pin<&mut F>,
     entry: &Arc<Entry>,
     wish: Option<Wish>,
+    last_waker: &mut WakerId,
     context: &mut Context<'_>,
 ) -> Poll<F::Output> {
+    let Some(cause) = probed_for(context.waker()) else {
+        // The parent was only nudged: nothing is copied, so this poll proves nothing.
+        if let Some(wish) = wish {
+            entry.ticket.put(wish);
+        }
+        return poll_ordinary(future, entry, last_waker, context);
+    };
     if entry.polls() == 0 {
         first_poll(entry);
     }
-    let outer = LOCAL.with(|local| local.probe.get());
-    // SAFETY: a frame in the list is alive, see `Pushed`.
-    let cause = unsafe { outer.as_ref() }.map_or(Cause::Natural, |frame| frame.cause);
     let frame = Frame::new(entry, wish.map(|wish| wish.index), Role::Span, cause);
     let poll = frame.poll(future, entry, context);
     if let Some(session) = wish.and_then(Session::of) {
         frame.report_to(&session, &poll, entry);
     }
     poll
+}
+
+/// Why the future that `waker` belongs to is being probed on this thread, if it is.
+fn probed_for(waker: &Waker) -> Option<Cause> {
+    let mut at = LOCAL.with(|local| local.probe.get());
+    for _ in 0..MAX_DEPTH {
+        // SAFETY: it comes from this thread's list, whose frames are alive, see `Pushed`.
+        let frame = unsafe { at.as_ref() }?;
+        if matches!(frame.role, Role::Probe(_)) && frame.entry.cast() == waker.data() {
+            return Some(frame.cause);
+        }
+        at = frame.outer.get();
+    }
+    None
 }
 
 impl Frame {
