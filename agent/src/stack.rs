@@ -350,7 +350,7 @@ fn state(state: ProbedState, entry: &Entry) -> TaskState {
         ProbedState::New => TaskState::New { since_ns },
         ProbedState::Running(tid) => TaskState::Running { since_ns, tid },
         ProbedState::Starved => TaskState::Starved { since_ns },
-        ProbedState::Probed | ProbedState::Unasked | ProbedState::Ended => {
+        ProbedState::Probed | ProbedState::NotPolled | ProbedState::Ended => {
             TaskState::Suspended { since_ns }
         }
     }

@@ -292,6 +292,27 @@ fn children_of_a_container_are_probed_through_their_own_wakers() {
 }
 
 #[test]
+fn a_span_that_its_task_does_not_poll_is_not_called_starved() {
+    let runtime = runtime();
+    let mut span = Box::pin(pending_forever_on(Arc::new(Notify::new())).tracked("put aside"));
+    let mut is_first = true;
+    let future = poll_fn(move |context| {
+        if std::mem::take(&mut is_first) {
+            return span.as_mut().poll(context);
+        }
+        // Still held, and not polled again.
+        assert!(span.entry().polls() == 1);
+        Poll::Pending
+    });
+    let (ready, future) = polled(future);
+    let _task = runtime.spawn(future.tracked("puts aside"));
+    wait_until("the task waits", || ready.load(SeqCst));
+    let span = the_one("put aside");
+    assert_eq!(span.state, ProbedState::NotPolled);
+    assert_eq!(span.wakers, Wakers::NotKnown);
+}
+
+#[test]
 fn a_blocked_worker_delays_nobody_elses_stack() {
     let runtime = runtime();
     let (release, blocked) = mpsc::channel::<()>();

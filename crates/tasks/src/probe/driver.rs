@@ -40,6 +40,8 @@ const LEAST_PATIENCE: Duration = Duration::from_micros(100);
 const LONG_POLL: Duration = Duration::from_millis(50);
 /// A dump ends when nothing was polled for this long: the rest is starved.
 const GRACE: Duration = Duration::from_secs(1);
+/// The same, where only spans are left whose tasks were polled: a task need not poll all it holds.
+const SPAN_GRACE: Duration = Duration::from_millis(300);
 /// The longest sleep of the driver; it is woken earlier when half a window is done.
 const NAP: Duration = Duration::from_millis(1);
 /// How often a task is asked again whose copies found no room.
@@ -73,8 +75,9 @@ pub enum ProbedState {
     New,
     /// It waits, and was probed.
     Probed,
-    /// It waits, and could not be asked: no waker of its own is known.
-    Unasked,
+    /// It waits, and was not polled: no waker of it is known, or it is a span that its task does
+    /// not poll at present.
+    NotPolled,
     /// It was woken and not polled.
     Starved,
     /// This thread is inside its poll.
@@ -406,13 +409,23 @@ impl Round<'_> {
         if !self.queue.is_empty() || !self.window.is_empty() {
             return false;
         }
-        let worth_waiting = |index: &usize| {
-            driver.targets.get(*index).is_some_and(|target| {
-                let entry = &target.entry;
-                entry.polled_by().is_none() || entry.in_state_for() < LONG_POLL
+        let grace = |index: &usize| {
+            let target = driver.targets.get(*index)?;
+            let entry = &target.entry;
+            if entry.polled_by().is_some() && entry.in_state_for() >= LONG_POLL {
+                return None;
+            }
+            Some(match entry.kind() {
+                Kind::Span => SPAN_GRACE,
+                Kind::Task | Kind::Blocking | Kind::Undecided => GRACE,
             })
         };
-        !self.late.iter().any(worth_waiting) || now.duration_since(self.last_progress) > GRACE
+        let quiet = now.duration_since(self.last_progress);
+        self.late
+            .iter()
+            .filter_map(grace)
+            .max()
+            .is_none_or(|grace| quiet > grace)
     }
 }
 
@@ -449,8 +462,9 @@ impl Target {
             Verdict::Open => match self.entry.polled_by() {
                 Some(tid) => ProbedState::Running(tid),
                 None if self.entry.polls() == 0 => ProbedState::New,
-                None if self.asked => ProbedState::Starved,
-                None => ProbedState::Unasked,
+                // A span may be one that its task does not poll at present.
+                None if self.asked && self.entry.kind() != Kind::Span => ProbedState::Starved,
+                None => ProbedState::NotPolled,
             },
         }
     }
