@@ -62,6 +62,8 @@ pub struct Probed {
     pub entry: Arc<Entry>,
     /// What it was doing.
     pub state: ProbedState,
+    /// For how long.
+    pub in_state_for: Duration,
     /// Whether anything can wake it.
     pub wakers: Wakers,
 }
@@ -444,6 +446,7 @@ impl Target {
         let wakers = self.wakers();
         Probed {
             state: self.state(),
+            in_state_for: self.entry.in_state_for(),
             wakers,
             entry: self.entry,
         }

@@ -1,0 +1,240 @@
+//! Probing the tasks and capturing the threads.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use rtops_protocol::{Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture};
+use rtops_tasks::{Kind, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy, probe_all};
+use rtops_threads::{Capturer, Missing, Slice, Tid};
+use rtops_unwind::{Outcome, Registers, StackSlice, StackTable, Unwinder};
+
+use super::{leaves::Leaves, send::Dump};
+use crate::{
+    exchange::Identity,
+    serve::{Role, own_thread},
+};
+
+/// How many addresses a dump keeps in all: 32 MiB.
+const MAX_ADDRESSES: usize = 4 << 20;
+/// The part of a dump's time that is kept for the threads.
+const THREADS_TIME: Duration = Duration::from_secs(2);
+
+/// Which threads a dump is about.
+pub(super) enum Which {
+    All,
+    /// Those that are inside the poll of a task.
+    Polling(Vec<i32>),
+}
+
+impl Which {
+    fn has(&self, tid: i32) -> bool {
+        match self {
+            Self::All => true,
+            Self::Polling(tids) => tids.contains(&tid),
+        }
+    }
+}
+
+/// Unwinds copies as they come in.
+pub(super) struct Collector {
+    unwinder: Unwinder,
+    stacks: StackTable,
+    leaves: Leaves,
+    threads: Vec<Thread>,
+    gaps: Vec<String>,
+    addresses: Vec<u64>,
+    is_full: bool,
+}
+
+impl Sink for Collector {
+    fn copied(&mut self, copy: &StackCopy<'_>) {
+        for owner in copy.owners {
+            let leaf = self.unwind(copy.ip, copy.sp, copy.bp, copy.bytes, Some(owner.base));
+            if let Some(leaf) = leaf {
+                self.leaves.add(owner.index, leaf);
+            }
+        }
+    }
+
+    fn discard(&mut self, index: usize) {
+        self.leaves.discard(index);
+    }
+}
+
+impl Collector {
+    pub(super) fn new() -> Self {
+        let mut unwinder = Unwinder::new();
+        unwinder.refresh();
+        Self {
+            unwinder,
+            stacks: StackTable::new(MAX_ADDRESSES),
+            leaves: Leaves::default(),
+            threads: Vec::new(),
+            gaps: Vec::new(),
+            addresses: Vec::new(),
+            is_full: false,
+        }
+    }
+
+    pub(super) fn gap(&mut self, sentence: &str) {
+        self.gaps.push(sentence.to_owned());
+    }
+
+    fn unwind(
+        &mut self,
+        ip: u64,
+        sp: u64,
+        bp: u64,
+        bytes: &[u8],
+        base: Option<u64>,
+    ) -> Option<Leaf> {
+        self.addresses.clear();
+        let slice = StackSlice {
+            registers: Registers { ip, sp, bp },
+            bytes,
+        };
+        let outcome = self.unwinder.unwind(&slice, base, &mut self.addresses);
+        let Some(stack) = self.stacks.intern(&self.addresses) else {
+            self.is_full = true;
+            return None;
+        };
+        Some(Leaf {
+            stack: StackId(stack.0),
+            end: match outcome {
+                Outcome::Root | Outcome::Base => LeafEnd::Complete,
+                Outcome::Truncated | Outcome::TooDeep => LeafEnd::Truncated,
+                Outcome::Lost => LeafEnd::Lost,
+            },
+        })
+    }
+
+    /// Probes the tasks, and leaves some of the time for the threads.
+    pub(super) fn tasks(&mut self, deadline: Instant) -> Vec<Probed> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let findings = probe_all(
+            Instant::now() + (left / 2).max(left.saturating_sub(THREADS_TIME)),
+            self,
+        );
+        let Shortfall {
+            not_asked,
+            cut_short,
+            no_memory,
+        } = findings.shortfall;
+        if not_asked > 0 {
+            self.gap(&format!(
+                "there was no time to ask {not_asked} tasks where they wait; try a longer --timeout"
+            ));
+        }
+        if cut_short > 0 {
+            self.gap(&format!(
+                "{cut_short} tasks wait in more places than are shown"
+            ));
+        }
+        if no_memory {
+            self.gap("the target has no memory for copies of its tasks' stacks");
+        }
+        findings.tasks
+    }
+
+    /// Lists the threads and takes their stacks.
+    pub(super) fn threads(
+        &mut self,
+        capturer: Option<&Capturer>,
+        which: &Which,
+        deadline: Instant,
+    ) {
+        let Ok(list) = rtops_threads::list() else {
+            return self.gap("the threads can't be listed: /proc is not readable in the target");
+        };
+        let mut captures: HashMap<i32, ThreadCapture> = HashMap::new();
+        let mut ended = Vec::new();
+        if let Some(capturer) = capturer {
+            let wanted: Vec<Tid> = list
+                .iter()
+                .map(|thread| thread.tid)
+                .filter(|tid| which.has(tid.as_raw()) && own_thread(tid.as_raw()).is_none())
+                .collect();
+            // A library that a thread is in may have been loaded since the tasks were probed.
+            self.unwinder.refresh();
+            capturer.capture(&wanted, deadline, |tid, result| {
+                match self.thread_capture(result) {
+                    Some(capture) => drop(captures.insert(tid.as_raw(), capture)),
+                    None => ended.push(tid),
+                }
+            });
+        }
+        let present = list.into_iter().filter(|thread| {
+            which.has(thread.tid.as_raw())
+                && !ended.contains(&thread.tid)
+                && own_thread(thread.tid.as_raw()) != Some(Role::Client)
+        });
+        self.threads = present
+            .map(|thread| {
+                let tid = thread.tid.as_raw();
+                Thread {
+                    capture: match captures.get(&tid) {
+                        Some(capture) => *capture,
+                        None if own_thread(tid).is_some() => ThreadCapture::Agent,
+                        None => ThreadCapture::Off,
+                    },
+                    tid,
+                    name: thread.name,
+                    state: thread.state,
+                    wchan: thread.wchan,
+                    syscall: thread.syscall,
+                    cpu_ticks: thread.cpu_ticks,
+                }
+            })
+            .collect();
+    }
+
+    /// `None` for a thread that has ended.
+    fn thread_capture(&mut self, result: Result<Slice<'_>, Missing>) -> Option<ThreadCapture> {
+        Some(match result {
+            Ok(slice) => {
+                let leaf = self.unwind(slice.ip, slice.sp, slice.bp, slice.bytes, None);
+                leaf.map_or(ThreadCapture::NoTime, ThreadCapture::Stack)
+            }
+            Err(Missing::Exited) => return None,
+            Err(Missing::Myself) => ThreadCapture::Agent,
+            Err(Missing::SignalBlocked) => ThreadCapture::SignalBlocked,
+            Err(Missing::HandlerReplaced) => ThreadCapture::HandlerReplaced,
+            Err(Missing::NoTime | Missing::Busy) => ThreadCapture::NoTime,
+            Err(Missing::System(errno)) => ThreadCapture::Failed(errno),
+            Err(_) => ThreadCapture::NoAnswer,
+        })
+    }
+
+    /// Everything that was found out, ready to be sent.
+    pub(super) fn finish(
+        mut self,
+        identity: &Identity,
+        probed: Vec<Probed>,
+        alive_on_tokio: u64,
+    ) -> Dump {
+        if self.is_full {
+            self.gap("the target has more distinct stacks than a dump holds: some are missing");
+        }
+        let on_tokio = |task: &&Probed| {
+            task.state != ProbedState::Ended
+                && task.entry.kind() == Kind::Task
+                && task.entry.runtime() != RuntimeTag::default()
+        };
+        let tracked_on_tokio = probed.iter().filter(on_tokio).count();
+        Dump {
+            process: Process {
+                name: identity.name.clone(),
+                tracked_on_tokio: u64::try_from(tracked_on_tokio).unwrap_or(u64::MAX),
+                alive_on_tokio,
+            },
+            unwinder: self.unwinder,
+            stacks: self.stacks,
+            tasks: probed,
+            leaves: self.leaves.sorted(),
+            threads: self.threads,
+            gaps: self.gaps,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! A dump turned into frames.
+
+use std::{
+    collections::HashMap,
+    io::{BufWriter, Write},
+    time::Duration,
+};
+
+use rtops_protocol::{
+    CodeRange, End, Leaf, Module, ModuleKind, Obtained, Process, ProtocolError, Reply,
+    SourceLocation, Stacks, StringId, Strings, Task, TaskKind, TaskState, Thread, WakerState,
+};
+use rtops_tasks::{Kind, Probed, ProbedState, Wakers};
+use rtops_unwind::{StackTable, Unwinder};
+
+use super::leaves::SortedLeaves;
+use crate::runtimes;
+
+/// How many records go into one frame; each is well under 1 KiB.
+const RECORDS_A_FRAME: usize = 1024;
+/// How many addresses go into one frame, at up to nine bytes each.
+const ADDRESSES_A_FRAME: usize = 64 << 10;
+/// How many bytes of text go into one frame.
+const TEXT_A_FRAME: usize = 256 << 10;
+/// Longer texts are cut: the type of a deeply nested future can take a megabyte.
+const MAX_TEXT: usize = 4 << 10;
+/// How many texts are remembered, to send each once. Names may be as many as tasks.
+const MAX_REMEMBERED: usize = 64 << 10;
+
+/// Everything that a dump found out.
+pub(crate) struct Dump {
+    pub(super) process: Process,
+    pub(super) unwinder: Unwinder,
+    pub(super) stacks: StackTable,
+    pub(super) tasks: Vec<Probed>,
+    pub(super) leaves: SortedLeaves,
+    pub(super) threads: Vec<Thread>,
+    pub(super) gaps: Vec<String>,
+}
+
+impl Dump {
+    /// Sends it, in frames that the client takes.
+    ///
+    /// # Errors
+    /// When the client is gone or too slow.
+    pub(crate) fn send(self, client: &mut impl Write) -> Result<(), ProtocolError> {
+        // Small frames are gathered, so that a small dump is one write.
+        let mut client = BufWriter::with_capacity(64 << 10, client);
+        Reply::Process(self.process).send(&mut client)?;
+        let modules = self.unwinder.modules().iter().map(module).collect();
+        Reply::Modules(modules).send(&mut client)?;
+        send_stacks(&self.stacks, &mut client)?;
+        send_tasks(&self.tasks, &self.leaves, &mut client)?;
+        for threads in self.threads.chunks(RECORDS_A_FRAME) {
+            Reply::Threads(threads.to_vec()).send(&mut client)?;
+        }
+        Reply::End(End { gaps: self.gaps }).send(&mut client)?;
+        Ok(client.flush()?)
+    }
+}
+
+fn send_tasks(
+    probed: &[Probed],
+    leaves: &SortedLeaves,
+    client: &mut impl Write,
+) -> Result<(), ProtocolError> {
+    let mut texts = Texts::default();
+    let mut records = Vec::with_capacity(RECORDS_A_FRAME.min(probed.len()));
+    for (index, task) in probed.iter().enumerate() {
+        if task.state != ProbedState::Ended {
+            records.push(record(task, leaves.of(index), &mut texts));
+        }
+        if records.len() == RECORDS_A_FRAME {
+            texts.send_new(client)?;
+            Reply::Tasks(std::mem::take(&mut records)).send(client)?;
+        }
+    }
+    texts.send_new(client)?;
+    Reply::Tasks(records).send(client)
+}
+
+fn record(task: &Probed, leaves: Vec<Leaf>, texts: &mut Texts) -> Task {
+    let entry = &*task.entry;
+    let site = entry.site();
+    Task {
+        id: entry.id().get(),
+        parent: entry.parent().get(),
+        kind: match entry.kind() {
+            Kind::Span => TaskKind::Span,
+            Kind::Blocking => TaskKind::Blocking,
+            Kind::Task | Kind::Undecided => TaskKind::Task,
+        },
+        name: entry.name().map_or(StringId(0), |name| texts.id(name)),
+        future_type: texts.id(entry.future_type()),
+        site: SourceLocation {
+            file: texts.id(site.file()),
+            line: site.line(),
+            column: site.column(),
+        },
+        runtime: runtimes::name(entry.runtime()).map_or(StringId(0), |name| texts.id(&name)),
+        age_ns: nanos(entry.age()),
+        polls: entry.polls(),
+        state: state(task.state, nanos(task.in_state_for)),
+        waker: match task.wakers {
+            Wakers::NotKnown => WakerState::NotKnown,
+            Wakers::Held(count) => WakerState::Held(count),
+            Wakers::None => WakerState::None,
+        },
+        obtained: match task.state {
+            ProbedState::Probed => Obtained::Probed,
+            _ => Obtained::NotCaptured,
+        },
+        leaves,
+    }
+}
+
+fn state(state: ProbedState, since_ns: u64) -> TaskState {
+    match state {
+        ProbedState::New => TaskState::New { since_ns },
+        ProbedState::Running(tid) => TaskState::Running { since_ns, tid },
+        ProbedState::Starved => TaskState::Starved { since_ns },
+        ProbedState::Probed | ProbedState::NotPolled | ProbedState::Ended => {
+            TaskState::Suspended { since_ns }
+        }
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn module(module: &rtops_unwind::Module) -> Module {
+    Module {
+        path: module.path.clone(),
+        build_id: module.build_id.clone(),
+        load_bias: module.load_bias,
+        code: CodeRange {
+            start: module.code.start,
+            end: module.code.end,
+        },
+        kind: match module.kind {
+            rtops_unwind::ModuleKind::MainExecutable => ModuleKind::MainExecutable,
+            rtops_unwind::ModuleKind::Vdso => ModuleKind::Vdso,
+            _ => ModuleKind::Library,
+        },
+    }
+}
+
+fn send_stacks(stacks: &StackTable, client: &mut impl Write) -> Result<(), ProtocolError> {
+    let mut frame = Stacks::default();
+    let mut addresses = 0;
+    for (_, stack) in stacks.since(0) {
+        if addresses + stack.len() > ADDRESSES_A_FRAME {
+            Reply::Stacks(std::mem::take(&mut frame)).send(client)?;
+            addresses = 0;
+        }
+        addresses += stack.len();
+        frame.0.push(stack.to_vec());
+    }
+    Reply::Stacks(frame).send(client)
+}
+
+/// Numbers texts, from 1.
+#[derive(Default)]
+struct Texts {
+    numbers: HashMap<String, u32>,
+    last: u32,
+    /// Numbered, and not sent yet.
+    new: Vec<String>,
+}
+
+impl Texts {
+    fn id(&mut self, text: &str) -> StringId {
+        let text = text
+            .get(..text.floor_char_boundary(MAX_TEXT))
+            .unwrap_or_default();
+        if let Some(number) = self.numbers.get(text) {
+            return StringId(*number);
+        }
+        if self.numbers.len() == MAX_REMEMBERED {
+            self.numbers.clear();
+        }
+        self.last = self.last.wrapping_add(1);
+        self.numbers.insert(text.to_owned(), self.last);
+        self.new.push(text.to_owned());
+        StringId(self.last)
+    }
+
+    fn send_new(&mut self, client: &mut impl Write) -> Result<(), ProtocolError> {
+        let mut frame = Strings::default();
+        let mut bytes = 0;
+        for text in self.new.drain(..) {
+            if bytes + text.len() > TEXT_A_FRAME {
+                Reply::Strings(std::mem::take(&mut frame)).send(client)?;
+                bytes = 0;
+            }
+            bytes += text.len();
+            frame.0.push(text);
+        }
+        if frame.0.is_empty() {
+            return Ok(());
+        }
+        Reply::Strings(frame).send(client)
+    }
+}
