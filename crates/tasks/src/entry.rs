@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     clock::Monotonic,
-    local::LOCAL,
+    local::{Asked, LOCAL},
     probe::{Ticket, is_probing},
 };
 
@@ -330,7 +330,7 @@ pub(crate) enum AtEnd {
     /// The task has come to a new wait, or may have.
     Restart,
     /// Only a dump wanted this poll: the task waits as long as it did before.
-    Restore { since: u64, outer_asked: TaskId },
+    Restore { since: u64, outer: Asked },
 }
 
 impl<'a> Polling<'a> {
@@ -344,10 +344,14 @@ impl<'a> Polling<'a> {
     }
 
     /// A poll that only a dump asked for.
-    pub(crate) fn begin_asked(entry: &'a Entry) -> Self {
+    pub(crate) fn begin_asked(entry: &'a Entry, hops: u32) -> Self {
+        let asked = Asked {
+            task: entry.id,
+            hops,
+        };
         let at_end = AtEnd::Restore {
             since: entry.since.load(Relaxed),
-            outer_asked: LOCAL.with(|local| local.asked.replace(entry.id)),
+            outer: LOCAL.with(|local| local.asked.replace(asked)),
         };
         Self::enter(entry, at_end)
     }
@@ -372,8 +376,8 @@ impl Drop for Polling<'_> {
     fn drop(&mut self) {
         let since = match self.at_end {
             AtEnd::Restart => Monotonic::now().as_nanos(),
-            AtEnd::Restore { since, outer_asked } => {
-                LOCAL.with(|local| local.asked.set(outer_asked));
+            AtEnd::Restore { since, outer } => {
+                LOCAL.with(|local| local.asked.set(outer));
                 since
             }
         };

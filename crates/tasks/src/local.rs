@@ -20,9 +20,24 @@ pub(crate) struct Local {
     /// This thread is waking a task for a dump.
     pub(crate) asking: Cell<bool>,
     /// The innermost future that this thread polls for a dump alone.
-    pub(crate) asked: Cell<TaskId>,
+    pub(crate) asked: Cell<Asked>,
     tid: Cell<i32>,
     shard: Cell<u32>,
+}
+
+/// A poll that would not be but for a dump.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) task: TaskId,
+    /// How many more polls in a row may count as caused by it, if each wakes its task again.
+    pub(crate) hops: u32,
+}
+
+impl Asked {
+    pub(crate) const NOTHING: Self = Self {
+        task: TaskId::NONE,
+        hops: 0,
+    };
 }
 
 thread_local! {
@@ -31,7 +46,7 @@ thread_local! {
             current: Cell::new(TaskId::NONE),
             probe: Cell::new(ptr::null()),
             asking: Cell::new(false),
-            asked: Cell::new(TaskId::NONE),
+            asked: Cell::new(Asked::NOTHING),
             tid: Cell::new(0),
             shard: Cell::new(u32::MAX),
         }

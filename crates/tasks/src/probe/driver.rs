@@ -195,7 +195,7 @@ impl Driver {
         self.shortfall.not_asked += left;
         for index in indices {
             if let Some(target) = self.targets.get(*index) {
-                target.entry.ticket.take();
+                target.entry.ticket.withdraw(dump);
             }
         }
         session.close();

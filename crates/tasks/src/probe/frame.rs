@@ -17,7 +17,7 @@ use super::{
     arch::Registers,
     session::{Session, Verdict},
     slots::{Extent, MAX_OWNERS, Owner},
-    ticket::{Cause, DumpNumber, Wish},
+    ticket::{Cause, DumpNumber, MAX_HOPS, Wish},
     waker::{is_probing, probing_waker, same_waker},
 };
 use crate::{
@@ -70,8 +70,8 @@ pub(crate) fn poll_probed<F: Future>(
         let wish = wish.filter(|wish| wish.dump != DumpNumber::NONE);
         return poll_span(future, entry, wish, last_waker, context);
     }
-    if wish.is_some_and(|wish| wish.dump == DumpNumber::NONE) {
-        return poll_nudged(future, entry, last_waker, context);
+    if let Some(nudge) = wish.filter(|wish| wish.dump == DumpNumber::NONE) {
+        return poll_nudged(future, entry, nudge.index, last_waker, context);
     }
     let session = wish.and_then(Session::of);
     let (Some(wish), Some(session)) = (wish, session) else {
@@ -99,6 +99,7 @@ pub(crate) fn poll_probed<F: Future>(
 fn poll_nudged<F: Future>(
     future: Pin<&mut F>,
     entry: &Arc<Entry>,
+    hops: u32,
     last_waker: &mut WakerId,
     context: &mut Context<'_>,
 ) -> Poll<F::Output> {
@@ -106,7 +107,7 @@ fn poll_nudged<F: Future>(
         return poll_ordinary(future, entry, last_waker, context);
     }
     let waker = same_waker(entry);
-    let _polling = Polling::begin_asked(entry);
+    let _polling = Polling::begin_asked(entry, hops);
     future.poll(&mut Context::from_waker(&waker))
 }
 
@@ -171,7 +172,7 @@ impl Frame {
     ) -> Poll<F::Output> {
         let _polling = match self.cause {
             Cause::Natural => Polling::begin(entry),
-            Cause::Asked => Polling::begin_asked(entry),
+            Cause::Asked => Polling::begin_asked(entry, MAX_HOPS),
         };
         let _pushed = Pushed::new(self);
         future.poll(context)

@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{
-            AtomicBool, AtomicU8, AtomicU64, AtomicUsize,
+            AtomicU8, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
@@ -19,9 +19,6 @@ use super::{
 
 /// The dump under way. A polling thread takes its share before it polls, in ordinary context.
 static CURRENT: Mutex<Option<Arc<Session>>> = Mutex::new(None);
-
-/// Whether there is one, for those who can't take the lock.
-static IS_OPEN: AtomicBool = AtomicBool::new(false);
 
 pub(crate) struct Session {
     dump: DumpNumber,
@@ -39,7 +36,6 @@ pub(super) struct Opened(Arc<Session>);
 impl Opened {
     /// From now on no poll joins it; those under way end as before.
     pub(super) fn close(&self) {
-        IS_OPEN.store(false, Release);
         let last = CURRENT
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -125,13 +121,7 @@ impl Session {
             driver: std::thread::current(),
         });
         *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&session));
-        IS_OPEN.store(true, Release);
         Opened(session)
-    }
-
-    /// Whether a dump is under way.
-    pub(super) fn is_open() -> bool {
-        IS_OPEN.load(Acquire)
     }
 
     /// The session that a wish belongs to, while it is under way.

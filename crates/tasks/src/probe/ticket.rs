@@ -85,10 +85,23 @@ impl Ticket {
 }
 
 impl Ticket {
+    /// Takes a dump's wish back. If the task was asked and has yet to be polled, that poll is still
+    /// the dump's doing.
+    pub(crate) fn withdraw(&self, dump: DumpNumber) {
+        let raw = self.0.load(Acquire);
+        if raw >> 33 == u64::from(dump.0) {
+            // Failure means that a poll took the wish, or a nudge marked it: try no further, a
+            // wish of a closed dump is as good as a nudge.
+            let _taken = self.0.compare_exchange(raw, raw & NUDGE, AcqRel, Acquire);
+        }
+    }
+
     /// The task is about to be polled because a dump woke something inside it. If no wish is
-    /// there, one of no dump is left, for a poll that leaves the age of the task's wait alone.
-    pub(crate) fn nudge(&self) {
-        let left = self.0.compare_exchange(0, NUDGE, AcqRel, Acquire);
+    /// there, one of no dump is left, for a poll that leaves the age of the task's wait alone. Its
+    /// index says how many polls in a row may follow from it.
+    pub(crate) fn nudge(&self, hops: u32) {
+        let nudge = NUDGE | u64::from(hops);
+        let left = self.0.compare_exchange(0, nudge, AcqRel, Acquire);
         if let Err(wish) = left {
             // Failure means that a poll took the wish: nothing is left to mark.
             let _taken = self.0.compare_exchange(wish, wish | NUDGE, AcqRel, Acquire);
@@ -96,6 +109,9 @@ impl Ticket {
     }
 }
 
+/// How many polls in a row count as caused by one wake of a dump. Containers yield after a poll or
+/// two; a task that wakes itself for ever is polled for its own sake.
+pub(crate) const MAX_HOPS: u32 = 4;
 /// The bit for [`Cause::Asked`], and nothing else.
 const NUDGE: u64 = 1 << 32;
 
@@ -120,18 +136,38 @@ mod tests {
     }
 
     #[test]
-    fn a_nudge_adds_to_a_wish_or_is_one_of_no_dump() {
+    fn a_wish_that_is_withdrawn_leaves_a_nudge_where_a_poll_is_due() {
         let ticket = Ticket::none();
-        ticket.nudge();
-        let nudge = ticket.take().expect("a nudge is a wish");
-        assert_eq!((nudge.dump, nudge.cause), (DumpNumber::NONE, Cause::Asked));
         let mut wish = Wish {
             dump: DumpNumber::first(),
             index: 7,
             cause: Cause::Natural,
         };
         ticket.put(wish);
-        ticket.nudge();
+        ticket.withdraw(DumpNumber::first().next());
+        assert!(ticket.is_some());
+        ticket.withdraw(DumpNumber::first());
+        assert!(!ticket.is_some());
+        wish.cause = Cause::Asked;
+        ticket.put(wish);
+        ticket.withdraw(DumpNumber::first());
+        assert_eq!(ticket.take().map(|wish| wish.dump), Some(DumpNumber::NONE));
+    }
+
+    #[test]
+    fn a_nudge_adds_to_a_wish_or_is_one_of_no_dump() {
+        let ticket = Ticket::none();
+        ticket.nudge(3);
+        let nudge = ticket.take().expect("a nudge is a wish");
+        assert_eq!((nudge.dump, nudge.cause), (DumpNumber::NONE, Cause::Asked));
+        assert_eq!(nudge.index, 3);
+        let mut wish = Wish {
+            dump: DumpNumber::first(),
+            index: 7,
+            cause: Cause::Natural,
+        };
+        ticket.put(wish);
+        ticket.nudge(3);
         wish.cause = Cause::Asked;
         assert_eq!(ticket.take(), Some(wish));
     }

@@ -23,7 +23,7 @@ use std::{
 use super::{
     arch::{Registers, registers_here},
     frame,
-    session::Session,
+    ticket::MAX_HOPS,
 };
 use crate::{entry::Entry, local::LOCAL};
 
@@ -95,18 +95,28 @@ unsafe fn wake_by_ref(data: *const ()) {
 fn use_waker(entry: &Entry, registers: Option<Registers>) {
     frame::capture(entry, registers);
     entry.woken.store(true, Release);
-    if is_caused_by_dump(entry) {
-        entry.ticket.nudge();
+    if let Some(hops) = hops_from_dump(entry) {
+        entry.ticket.nudge(hops);
     }
     if let Some(waker) = entry.executor_waker() {
         waker.wake();
     }
 }
 
-/// Whether this wake would not be but for a dump: it comes from the dump's own wake of something
-/// inside the task, such as a child in a `FuturesUnordered`, or from a poll that the dump wanted.
-fn is_caused_by_dump(entry: &Entry) -> bool {
-    LOCAL.with(|local| local.asking.get() || local.asked.get() == entry.id()) && Session::is_open()
+/// Whether this wake would not be but for a dump, and how many more polls may count as such. It is
+/// one that comes from the dump's own wake of something inside the task, such as a child in a
+/// `FuturesUnordered`, or from a poll that the dump wanted.
+fn hops_from_dump(entry: &Entry) -> Option<u32> {
+    LOCAL.with(|local| {
+        let asked = local.asked.get();
+        if local.asking.get() {
+            Some(MAX_HOPS)
+        } else if asked.task == entry.id() {
+            asked.hops.checked_sub(1)
+        } else {
+            None
+        }
+    })
 }
 
 unsafe fn drop_waker(data: *const ()) {
