@@ -19,7 +19,7 @@ use crate::{
 /// How many shards there are.
 pub(crate) const SHARDS: u32 = 16;
 
-/// How many entries [`collect`] copies before it lets go of a shard's lock for a moment.
+/// How many entries [`visit`] looks at before it lets go of a shard's lock for a moment.
 const BATCH: usize = 1024;
 
 /// Ids are handed to shards in blocks, so that they are small numbers without a shared counter
@@ -89,10 +89,12 @@ pub struct Census {
 pub(crate) fn insert(birth: Birth) -> Arc<Entry> {
     let (number, parent) = LOCAL.with(|local| (local.shard(), local.current.get()));
     let shard_number = u8::try_from(number).unwrap_or_default();
-    if ABANDONED.load(Relaxed) {
-        return Arc::new(Entry::new(birth, TaskId::NONE, parent, shard_number, 0));
-    }
-    let Some(mut shard) = lock(shard_number) else {
+    let shard = if ABANDONED.load(Relaxed) {
+        None
+    } else {
+        lock(shard_number)
+    };
+    let Some(mut shard) = shard else {
         return Arc::new(Entry::new(birth, TaskId::NONE, parent, shard_number, 0));
     };
     let id = shard.next_id();
@@ -134,19 +136,24 @@ pub(crate) fn remove(entry: &Entry) {
 /// All entries that exist during the whole call, and some of those that come or go meanwhile.
 pub(crate) fn collect() -> Vec<Arc<Entry>> {
     let mut entries = Vec::new();
-    for number in 0..SHARDS {
-        let number = u8::try_from(number).unwrap_or_default();
+    visit(|entry| entries.push(Arc::clone(entry)));
+    entries
+}
+
+/// Calls `look` with the same entries, with the lock of their shard held.
+fn visit(mut look: impl FnMut(&Arc<Entry>)) {
+    for shard in &REGISTRY {
         let mut from = 0;
         // The lock is let go of between batches: a spawn waits for one batch, not for 100,000.
-        while let Some(shard) = lock(number) {
+        loop {
+            let shard = lock_shard(shard);
             let Some(rest) = shard.slots.get(from..).filter(|rest| !rest.is_empty()) else {
                 break;
             };
-            entries.extend(rest.iter().take(BATCH).flatten().map(Arc::clone));
+            rest.iter().take(BATCH).flatten().for_each(&mut look);
             from += BATCH;
         }
     }
-    entries
 }
 
 /// Counts all tracked futures. Looks at each one: a few milliseconds for 100,000.
@@ -158,7 +165,7 @@ pub fn census() -> Census {
         census.finished += shard.finished;
         census.polls = census.polls.wrapping_add(shard.polls_of_finished);
     }
-    for entry in collect() {
+    visit(|entry| {
         match entry.kind() {
             Kind::Span => census.spans += 1,
             Kind::Task | Kind::Blocking | Kind::Undecided => census.tasks += 1,
@@ -168,7 +175,7 @@ pub fn census() -> Census {
             census.longest_poll = census.longest_poll.max(entry.in_state_for());
         }
         census.polls = census.polls.wrapping_add(entry.polls());
-    }
+    });
     census
 }
 

@@ -106,7 +106,6 @@ pub(crate) fn first_poll(entry: &Entry) {
     }
 }
 
-#[cold]
 #[inline(never)]
 fn registry_end(entry: &Entry) {
     if !entry.is_finished() {

@@ -218,12 +218,8 @@ impl Driver {
     }
 
     fn put_ticket(&self, dump: DumpNumber, index: usize) {
-        if let (Some(target), Ok(number)) = (self.targets.get(index), u32::try_from(index)) {
-            target.entry.ticket.put(Wish {
-                dump,
-                index: number,
-                cause: Cause::Natural,
-            });
+        if let (Some(target), Some(wish)) = (self.targets.get(index), wish(dump, index)) {
+            target.entry.ticket.put(wish);
         }
     }
 
@@ -238,12 +234,8 @@ impl Driver {
         let Some(waker) = target.entry.executor_waker() else {
             return false;
         };
-        if let Ok(number) = u32::try_from(index) {
-            target.entry.ticket.mark_asked(Wish {
-                dump,
-                index: number,
-                cause: Cause::Natural,
-            });
+        if let Some(wish) = wish(dump, index) {
+            target.entry.ticket.mark_asked(wish);
         }
         target.asked = true;
         LOCAL.with(|local| local.asking.set(true));
@@ -282,6 +274,15 @@ impl Driver {
             target.polls_at_probe = session.polls_at_probe(index);
         }
     }
+}
+
+/// What a dump leaves on a target before it asks.
+fn wish(dump: DumpNumber, index: usize) -> Option<Wish> {
+    Some(Wish {
+        dump,
+        index: u32::try_from(index).ok()?,
+        cause: Cause::Natural,
+    })
 }
 
 /// The waiting of one round.
