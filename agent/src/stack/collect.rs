@@ -7,7 +7,7 @@ use std::{
 
 use rtops_protocol::{Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture};
 use rtops_tasks::{Kind, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy, probe_all};
-use rtops_threads::{Capturer, Missing, Slice, Tid};
+use rtops_threads::{Capturer, Missing, Slice, ThreadInfo, Tid};
 use rtops_unwind::{Outcome, Registers, StackSlice, StackTable, Unwinder};
 
 use super::{leaves::Leaves, send::Dump};
@@ -145,49 +145,53 @@ impl Collector {
         which: &Which,
         deadline: Instant,
     ) {
-        let Ok(list) = rtops_threads::list() else {
+        let Ok(mut list) = rtops_threads::list() else {
             return self.gap("the threads can't be listed: /proc is not readable in the target");
         };
-        let mut captures: HashMap<i32, ThreadCapture> = HashMap::new();
-        let mut ended = Vec::new();
-        if let Some(capturer) = capturer {
-            let wanted: Vec<Tid> = list
-                .iter()
-                .map(|thread| thread.tid)
-                .filter(|tid| which.has(tid.as_raw()) && own_thread(tid.as_raw()).is_none())
-                .collect();
-            // A library that a thread is in may have been loaded since the tasks were probed.
-            self.unwinder.refresh();
-            capturer.capture(&wanted, deadline, |tid, result| {
-                match self.thread_capture(result) {
-                    Some(capture) => drop(captures.insert(tid.as_raw(), capture)),
-                    None => ended.push(tid),
-                }
-            });
-        }
-        let present = list.into_iter().filter(|thread| {
-            which.has(thread.tid.as_raw())
-                && !ended.contains(&thread.tid)
-                && own_thread(thread.tid.as_raw()) != Some(Role::Client)
-        });
-        self.threads = present
-            .map(|thread| {
-                let tid = thread.tid.as_raw();
-                Thread {
-                    capture: match captures.get(&tid) {
-                        Some(capture) => *capture,
-                        None if own_thread(tid).is_some() => ThreadCapture::Agent,
-                        None => ThreadCapture::Off,
-                    },
-                    tid,
-                    name: thread.name,
-                    state: thread.state,
-                    wchan: thread.wchan,
-                    syscall: thread.syscall,
-                    cpu_ticks: thread.cpu_ticks,
-                }
+        list.retain(|thread| which.has(thread.tid.as_raw()));
+        let captures = match capturer {
+            Some(capturer) => self.capture(capturer, &list, deadline),
+            None => HashMap::new(),
+        };
+        let capture = |tid: Tid| match (own_thread(tid.as_raw()), captures.get(&tid.as_raw())) {
+            (Some(Role::Client), _) => None,
+            (Some(Role::Listener), _) => Some(ThreadCapture::Agent),
+            (None, Some(capture)) => *capture,
+            (None, None) => Some(ThreadCapture::Off),
+        };
+        let threads = list.into_iter().filter_map(|thread| {
+            Some(Thread {
+                capture: capture(thread.tid)?,
+                tid: thread.tid.as_raw(),
+                name: thread.name,
+                state: thread.state,
+                wchan: thread.wchan,
+                syscall: thread.syscall,
+                cpu_ticks: thread.cpu_ticks,
             })
+        });
+        self.threads = threads.collect();
+    }
+
+    /// The stacks of all but the agent's own threads; `None` for one that has ended.
+    fn capture(
+        &mut self,
+        capturer: &Capturer,
+        list: &[ThreadInfo],
+        deadline: Instant,
+    ) -> HashMap<i32, Option<ThreadCapture>> {
+        let wanted: Vec<Tid> = list
+            .iter()
+            .map(|thread| thread.tid)
+            .filter(|tid| own_thread(tid.as_raw()).is_none())
             .collect();
+        // A library that a thread is in may have been loaded since the tasks were probed.
+        self.unwinder.refresh();
+        let mut captures = HashMap::with_capacity(wanted.len());
+        capturer.capture(&wanted, deadline, |tid, result| {
+            captures.insert(tid.as_raw(), self.thread_capture(result));
+        });
+        captures
     }
 
     /// `None` for a thread that has ended.
