@@ -3,6 +3,7 @@
 use std::{
     fs,
     os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
     process::Command,
     sync::Arc,
 };
@@ -145,26 +146,28 @@ impl OtherUser {
     }
 }
 
+/// A target whose program is a copy at this path, which is then deleted.
+fn start_and_delete(program: &Path) -> Target {
+    fs::copy(Build::Dev.path(), program).unwrap();
+    let target = Target::start_in(Arc::new(tempdir().unwrap()), program, &["herd", "3"]);
+    fs::remove_file(program).unwrap();
+    target
+}
+
 #[test]
 fn a_program_that_was_deleted_is_still_symbolized() {
-    let directory = Arc::new(tempdir().unwrap());
     let programs = tempdir().unwrap();
     let program = programs.path().join("rtops-targets");
-    fs::copy(Build::Dev.path(), &program).unwrap();
-    let target = Target::start_in(directory, &program, &["herd", "3"]);
-    fs::remove_file(&program).unwrap();
+    let target = start_and_delete(&program);
     let stack = target.stack(&["--tasks"]);
     stack.group("waits").expect_lines(Marks::read().of("waits"));
 }
 
 #[test]
 fn a_program_that_was_replaced_is_still_symbolized() {
-    let directory = Arc::new(tempdir().unwrap());
     let programs = tempdir().unwrap();
     let program = programs.path().join("rtops-targets");
-    fs::copy(Build::Dev.path(), &program).unwrap();
-    let target = Target::start_in(directory, &program, &["herd", "3"]);
-    fs::remove_file(&program).unwrap();
+    let target = start_and_delete(&program);
     fs::copy(env!("CARGO_BIN_EXE_rtops"), &program).unwrap();
     let stack = target.stack(&["--tasks"]);
     stack.group("waits").expect_lines(Marks::read().of("waits"));

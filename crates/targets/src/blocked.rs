@@ -9,11 +9,12 @@ use std::{
 };
 
 use rtops_agent::Track;
-use tokio::{runtime::Builder, sync::Notify, time::interval};
+use tokio::{sync::Notify, time::interval};
 
 use crate::{
     FOREVER, Never,
     control::Control,
+    runtime::workers,
     settle::{Pending, settled, settlement},
 };
 
@@ -21,11 +22,7 @@ const WAITING: usize = 120;
 static TICKS: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(4)
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
+    let runtime = workers(4)?;
     let (pending, all_wait) = settlement();
     for _ in 0..WAITING {
         runtime.spawn(settled(waits().tracked("waiting"), pending.clone()));

@@ -6,11 +6,12 @@ use std::{
 };
 
 use rtops_agent::Track;
-use tokio::{runtime::Builder, sync::Notify, task::yield_now};
+use tokio::{sync::Notify, task::yield_now};
 
 use crate::{
     Never,
     control::Control,
+    runtime::workers,
     settle::{settled, settlement},
 };
 
@@ -19,11 +20,7 @@ const CHURNING: usize = 4;
 static FINISHED: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
+    let runtime = workers(2)?;
     let (pending, settlement) = settlement();
     for number in 0..STEADY {
         let steady = stays().tracked(format!("steady {number}"));

@@ -8,7 +8,7 @@ use std::{
 
 use rtops_agent::Track;
 use tokio::{
-    runtime::{Builder, Runtime},
+    runtime::Runtime,
     sync::{Notify, oneshot},
     time::{sleep, sleep_until},
 };
@@ -16,6 +16,7 @@ use tokio::{
 use crate::{
     FOREVER, Never,
     control::Control,
+    runtime::workers,
     settle::{settled, settlement},
 };
 
@@ -41,11 +42,7 @@ fn herd(count: Option<&str>) -> Result<Runtime, String> {
         .unwrap_or("100000")
         .parse()
         .map_err(|_| "the size of the herd is a number".to_owned())?;
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
+    let runtime = workers(2)?;
     let (pending, settlement) = settlement();
     for number in 0..count {
         let pending = pending.clone();

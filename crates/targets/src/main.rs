@@ -13,6 +13,7 @@ mod control;
 mod fork;
 mod herd;
 mod names;
+mod runtime;
 mod settle;
 #[cfg(feature = "smol")]
 mod smol_tasks;
