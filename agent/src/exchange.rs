@@ -6,15 +6,17 @@ use std::{
 };
 
 use interprocess::local_socket::traits::Stream as _;
+use rtops_capture::{Disabled, Host, OwnThread};
 use rtops_protocol::{
     Capabilities, FrameKind, Hello, OLDEST_VERSION, ProtocolError, Refusal, Refused, Reply,
     Request, VERSION, write_frame,
 };
+use rtops_tasks::RuntimeTag;
 
 use crate::{
     config::{Capability, Options},
     listener::Stream,
-    stack, stats,
+    runtimes, serve, stats,
 };
 
 /// How long a client may take to say what it wants.
@@ -62,6 +64,32 @@ impl Identity {
     }
 }
 
+impl Host for Identity {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn has_tasks(&self) -> bool {
+        self.options.has(Capability::Tasks)
+    }
+
+    fn capturer(&self) -> Option<&rtops_threads::Capturer> {
+        self.capturer.as_ref()
+    }
+
+    fn own_thread(&self, tid: i32) -> Option<OwnThread> {
+        serve::own_thread(tid)
+    }
+
+    fn runtime_name(&self, tag: RuntimeTag) -> Option<String> {
+        runtimes::name(tag)
+    }
+
+    fn alive_tasks(&self) -> u64 {
+        runtimes::alive_tasks()
+    }
+}
+
 /// Greets, reads one request, and answers it.
 ///
 /// # Errors
@@ -89,9 +117,9 @@ pub(crate) fn serve(stream: &Stream, identity: &Identity) -> Result<(), Protocol
         Request::Stats => Reply::Stats(stats::stats(identity)).send(&mut client)?,
         Request::Stack(request) => {
             let time = Duration::from_millis(u64::from(request.deadline_ms)).min(MAX_DUMP_TIME);
-            let dump = match stack::take(identity, request.parts, Instant::now() + time) {
+            let dump = match rtops_capture::take(identity, request.parts, Instant::now() + time) {
                 Ok(dump) => dump,
-                Err(stack::Disabled(what)) => return refuse_disabled(&mut client, what),
+                Err(Disabled(what)) => return refuse_disabled(&mut client, what),
             };
             client.extend(REPLY_TIME);
             return dump.send(&mut client);

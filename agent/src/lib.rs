@@ -43,7 +43,6 @@ mod runtimes;
 mod serve;
 #[cfg(feature = "tokio")]
 mod spawn;
-mod stack;
 mod start;
 mod stats;
 

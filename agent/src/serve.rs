@@ -22,6 +22,7 @@ use nix::{
     },
     unistd::{Uid, geteuid, gettid},
 };
+use rtops_capture::OwnThread;
 use rtops_protocol::{Refusal, SocketFile};
 
 use crate::{
@@ -38,16 +39,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const CLIENT_STACK: usize = 512 << 10;
 
 /// The threads of the agent.
-static OWN_THREADS: Mutex<Vec<(i32, Role)>> = Mutex::new(Vec::new());
-
-/// What a thread of the agent is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Role {
-    /// Waits for clients, from start to stop.
-    Listener,
-    /// Serves one client: it would not be there if nobody looked.
-    Client,
-}
+static OWN_THREADS: Mutex<Vec<(i32, OwnThread)>> = Mutex::new(Vec::new());
 
 /// What the agent's thread works on.
 pub(crate) struct Server {
@@ -61,7 +53,7 @@ pub(crate) struct Server {
 impl Server {
     /// Runs until `stop` is readable, then removes the socket.
     pub(crate) fn run(mut self) {
-        let _own = OwnThread::enter(Role::Listener);
+        let _own = Entered::enter(OwnThread::Listener);
         loop {
             match self.wait() {
                 Ok(Event::Stop) => break,
@@ -128,7 +120,7 @@ impl Server {
             .stack_size(CLIENT_STACK)
             .spawn(move || {
                 let _place = place;
-                let _own = OwnThread::enter(Role::Client);
+                let _own = Entered::enter(OwnThread::Client);
                 let _noted = note(&stream);
                 if let Err(error) = exchange::serve(&stream, &identity) {
                     tracing::debug!(%error, "a conversation with rtops ended early");
@@ -205,23 +197,23 @@ impl Drop for Place {
 }
 
 /// What a thread is for, if it is one of the agent's.
-pub(crate) fn own_thread(tid: i32) -> Option<Role> {
+pub(crate) fn own_thread(tid: i32) -> Option<OwnThread> {
     let threads = own_threads();
     let own = threads.iter().find(|(own, _)| *own == tid);
     own.map(|(_, role)| *role)
 }
 
-fn own_threads() -> MutexGuard<'static, Vec<(i32, Role)>> {
+fn own_threads() -> MutexGuard<'static, Vec<(i32, OwnThread)>> {
     OWN_THREADS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// This thread is one of the agent's, until this is dropped.
-struct OwnThread(i32);
+struct Entered(i32);
 
-impl OwnThread {
+impl Entered {
     /// Blocks all signals as well. The service's handlers do not expect to run here, and a client
     /// that closes its socket too early must not end the service by SIGPIPE.
-    fn enter(role: Role) -> Self {
+    fn enter(role: OwnThread) -> Self {
         if let Err(error) = SigSet::all().thread_block() {
             tracing::debug!(%error, "signals stay unblocked in a thread of the rtops agent");
         }
@@ -231,7 +223,7 @@ impl OwnThread {
     }
 }
 
-impl Drop for OwnThread {
+impl Drop for Entered {
     fn drop(&mut self) {
         own_threads().retain(|(tid, _)| *tid != self.0);
     }

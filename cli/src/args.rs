@@ -4,8 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use regex::Regex;
+use rtops_report::format::parse_duration;
 
-use crate::{format::parse_duration, style::ColorChoice};
+use crate::terminal::ColorChoice;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -3,8 +3,7 @@
 use std::{io, path::PathBuf, time::Duration};
 
 use rtops_protocol::{ProtocolError, Refusal, Refused};
-
-use crate::{escape::escape, format};
+use rtops_report::{escape::escape, format};
 
 /// Why a command did not do all that it was asked for. The texts say what to do next.
 #[derive(Debug, thiserror::Error)]

@@ -2,26 +2,17 @@
 #![forbid(unsafe_code)]
 
 mod args;
-mod chains;
 mod client;
 mod commands;
 mod demo;
 mod discover;
-mod dump;
 mod error;
-mod escape;
-mod format;
-mod frames;
-mod group;
 mod process;
 mod progress;
 mod render;
-mod spans;
-mod style;
 mod survey;
 mod target;
-mod threads;
-mod tree;
+mod terminal;
 
 use std::{
     io::{self, Write},

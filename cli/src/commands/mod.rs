@@ -9,11 +9,12 @@ use std::{
     io::{self, BufWriter, Write},
 };
 
+use rtops_report::style::Style;
+
 use crate::{
     args::{Cli, Command, OutputArgs},
     demo,
     error::Error,
-    style::Style,
 };
 
 /// Where a command prints, and how.
@@ -54,7 +55,7 @@ impl Output {
         let Some(path) = &args.output else {
             return Ok(Self {
                 writer: Box::new(BufWriter::new(io::stdout())),
-                style: Style::of_stdout(args.color),
+                style: args.color.for_stdout(),
                 format,
             });
         };
@@ -64,7 +65,7 @@ impl Output {
         })?;
         Ok(Self {
             writer: Box::new(BufWriter::new(file)),
-            style: Style::of_file(args.color),
+            style: args.color.for_file(),
             format,
         })
     }

@@ -3,20 +3,23 @@
 use std::{collections::HashSet, io::Write};
 
 use rtops_protocol::{Capabilities, Request, StackId, StackParts, StackRequest};
+use rtops_report::{
+    dump::{Dump, Failure},
+    frames::{self, Frames, Shown},
+    group::{Grouping, Selection, group_tasks, stacks_of_tasks},
+    text::{self, stack::View},
+    threads::{group_threads, stacks_of_threads},
+};
 use rtops_symbols::{Options, Symbols};
 
 use super::{Format, Output};
 use crate::{
     args::{OutputArgs, StackArgs},
     client::Session,
-    dump::{Dump, Failure},
     error::Error,
-    frames::{self, Frames, Shown},
-    group::{Grouping, Selection, group_tasks, stacks_of_tasks},
     progress::Progress,
-    render::{self, stack::View},
+    render,
     target::Target,
-    threads::{group_threads, stacks_of_threads},
 };
 
 /// Takes a dump and prints it. Prints what there is before it fails for what is missing.
@@ -78,7 +81,7 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     let mut output = Output::open(output)?;
     match output.format {
         Format::Json => render::stack_json::json(&mut output.writer, &view)?,
-        Format::Text => render::stack::text(&mut output.writer, output.style, &view)?,
+        Format::Text => text::stack::text(&mut output.writer, output.style, &view)?,
     }
     output.writer.flush()?;
     if dump.gaps.is_empty() {

@@ -3,14 +3,14 @@
 use std::io::{self, Write};
 
 use rtops_protocol::{Refusal, Summary};
+use rtops_report::{
+    format,
+    style::{Paint, Style},
+};
 use serde::Serialize;
 
 use super::table::{self, Column, Fit};
-use crate::{
-    format,
-    process::Figures,
-    style::{Paint, Style},
-};
+use crate::process::Figures;
 
 const NOBODY: &str = "No process with an rtops agent is running, or none that this user may see; \
     add the crate rtops-agent to a service and start it first thing in `main`.";

@@ -1,8 +1,6 @@
 //! Models turned into text and JSON. Nothing here asks anybody anything.
 
-mod frames;
 pub mod list;
-pub mod stack;
 pub mod stack_json;
 pub mod stats;
 pub mod stats_json;
@@ -10,9 +8,8 @@ mod table;
 
 use std::io::{self, Write};
 
+use rtops_report::escape::escape_json;
 use serde::Serialize;
-
-use crate::escape::escape_json;
 
 /// The version of all JSON documents; it grows when a field goes or changes its meaning.
 const SCHEMA: u32 = 1;

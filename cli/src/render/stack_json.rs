@@ -3,15 +3,14 @@
 use std::io::{self, Write};
 
 use rtops_protocol::{Obtained, Task, TaskKind, TaskState, Thread, ThreadCapture, WakerState};
-use serde::Serialize;
-
-use super::stack::View;
-use crate::{
+use rtops_report::{
     frames::{FrameKind, Frames, Link, Place},
     group::{State, TaskGroup},
+    text::stack::View,
     threads::ThreadGroup,
     tree::Chain,
 };
+use serde::Serialize;
 
 #[derive(Serialize)]
 struct Document<'a> {

@@ -3,15 +3,15 @@
 use std::io::{self, Write};
 
 use rtops_protocol::{Runtime, RuntimeFlavor, Stats, Worker};
+use rtops_report::{
+    escape::escape,
+    format,
+    style::{Paint, Style},
+};
 use serde::Serialize;
 
 use super::table::{self, Column, Fit};
-use crate::{
-    escape::escape,
-    format,
-    process::{Details, Figures},
-    style::{Paint, Style},
-};
+use crate::process::{Details, Figures};
 
 const INDENT: &str = "  ";
 /// How many names of threads the text shows.

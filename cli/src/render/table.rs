@@ -6,7 +6,7 @@ use comfy_table::{
     Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width, presets::NOTHING,
 };
 
-use crate::{
+use rtops_report::{
     escape::escape,
     style::{Paint, Style},
 };

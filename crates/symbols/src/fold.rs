@@ -21,6 +21,8 @@ pub enum FrameClass {
 /// that ends in `::` is for a whole module.
 const RULES: &[(&str, FrameClass)] = &[
     ("rtops_agent::", FrameClass::Agent),
+    ("rtops_capture::", FrameClass::Agent),
+    ("rtops_step::", FrameClass::Agent),
     ("rtops_tasks::", FrameClass::Agent),
     ("rtops_threads::", FrameClass::Agent),
     ("rtops_tokio_cells::", FrameClass::Agent),

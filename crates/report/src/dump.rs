@@ -15,9 +15,13 @@ const MAX_MODULES: usize = 65_536;
 /// A dump as it was received.
 #[derive(Debug, Default)]
 pub struct Dump {
+    /// The head of the dump.
     pub process: Option<Process>,
+    /// The modules that its addresses lie in.
     pub modules: Vec<Module>,
+    /// The tracked futures.
     pub tasks: Vec<Task>,
+    /// The threads.
     pub threads: Vec<Thread>,
     /// Sentences that say what is missing.
     pub gaps: Vec<String>,
@@ -43,6 +47,9 @@ pub enum Failure {
 impl Dump {
     /// Receives frames until the answer ends. What came before the connection broke is kept,
     /// with a gap that says so.
+    ///
+    /// # Errors
+    /// When there is no dump at all.
     pub fn receive(
         mut next: impl FnMut() -> Result<Reply, ProtocolError>,
     ) -> Result<Self, Failure> {
@@ -173,7 +180,7 @@ pub fn incomplete(end: LeafEnd) -> Option<&'static str> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-pub mod tests {
+pub(crate) mod tests {
     use std::io;
 
     use rtops_protocol::{

@@ -25,14 +25,18 @@ use crate::{
 /// Whether equal tasks are shown together.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Grouping {
+    /// Together.
     Equal,
+    /// Each on its own.
     Each,
 }
 
 /// Which tasks and threads are shown.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
+    /// Only what has a name, function or file that matches.
     pub filter: Option<Regex>,
+    /// Only tasks that have been in their state for at least this long.
     pub min_age: Option<Duration>,
 }
 
@@ -41,6 +45,7 @@ pub struct Selection {
 pub struct TaskGroup<'a> {
     /// The youngest and the oldest may differ in nothing but numbers.
     pub tasks: Vec<&'a Task>,
+    /// What they have in common.
     pub look: Look<'a>,
     /// One for each place where the tasks wait.
     pub chains: Vec<Chain>,
@@ -49,10 +54,15 @@ pub struct TaskGroup<'a> {
 /// What tasks of a group have in common.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Look<'a> {
+    /// What they are.
     pub kind: TaskKind,
+    /// The name they were given.
     pub name: Option<&'a str>,
+    /// The type of their future.
     pub future_type: Option<&'a str>,
+    /// What they are doing.
     pub state: State,
+    /// Where they were spawned or tracked.
     pub site: Option<Place>,
     /// The names of the spans inside.
     pub spans: Vec<&'a str>,
@@ -64,12 +74,17 @@ pub struct Look<'a> {
 /// What the tasks of a group are doing.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum State {
+    /// Not polled yet.
     New,
+    /// Waiting to be woken.
     Waiting,
     /// Waiting without a waker: nothing can wake it.
     Never,
+    /// Woken, and not polled.
     Starved,
+    /// Inside a poll.
     Running {
+        /// The thread that polls.
         tid: i32,
     },
 }

@@ -10,11 +10,7 @@ use rtops_tasks::{Kind, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackC
 use rtops_threads::{Capturer, Missing, Slice, ThreadInfo, Tid};
 use rtops_unwind::{Outcome, Registers, StackSlice, StackTable, Unwinder};
 
-use super::{leaves::Leaves, send::Dump};
-use crate::{
-    exchange::Identity,
-    serve::{Role, own_thread},
-};
+use crate::{Host, OwnThread, leaves::Leaves, send::Dump};
 
 /// How many addresses a dump keeps in all: 32 MiB.
 const MAX_ADDRESSES: usize = 4 << 20;
@@ -38,7 +34,8 @@ impl Which {
 }
 
 /// Unwinds copies as they come in.
-pub(super) struct Collector {
+pub(super) struct Collector<'a> {
+    host: &'a dyn Host,
     unwinder: Unwinder,
     stacks: StackTable,
     leaves: Leaves,
@@ -48,7 +45,7 @@ pub(super) struct Collector {
     is_full: bool,
 }
 
-impl Sink for Collector {
+impl Sink for Collector<'_> {
     fn copied(&mut self, copy: &StackCopy<'_>) {
         for owner in copy.owners {
             let leaf = self.unwind(copy.ip, copy.sp, copy.bp, copy.bytes, Some(owner.base));
@@ -63,11 +60,12 @@ impl Sink for Collector {
     }
 }
 
-impl Collector {
-    pub(super) fn new() -> Self {
+impl<'a> Collector<'a> {
+    pub(super) fn new(host: &'a dyn Host) -> Self {
         let mut unwinder = Unwinder::new();
         unwinder.refresh();
         Self {
+            host,
             unwinder,
             stacks: StackTable::new(MAX_ADDRESSES),
             leaves: Leaves::default(),
@@ -139,23 +137,21 @@ impl Collector {
     }
 
     /// Lists the threads and takes their stacks.
-    pub(super) fn threads(
-        &mut self,
-        capturer: Option<&Capturer>,
-        which: &Which,
-        deadline: Instant,
-    ) {
+    pub(super) fn threads(&mut self, which: &Which, deadline: Instant) {
         let Ok(mut list) = rtops_threads::list() else {
             return self.gap("the threads can't be listed: /proc is not readable in the target");
         };
         list.retain(|thread| which.has(thread.tid.as_raw()));
-        let captures = match capturer {
+        let captures = match self.host.capturer() {
             Some(capturer) => self.capture(capturer, &list, deadline),
             None => HashMap::new(),
         };
-        let capture = |tid: Tid| match (own_thread(tid.as_raw()), captures.get(&tid.as_raw())) {
-            (Some(Role::Client), _) => None,
-            (Some(Role::Listener), _) => Some(ThreadCapture::Agent),
+        let capture = |tid: Tid| match (
+            self.host.own_thread(tid.as_raw()),
+            captures.get(&tid.as_raw()),
+        ) {
+            (Some(OwnThread::Client), _) => None,
+            (Some(OwnThread::Listener), _) => Some(ThreadCapture::Agent),
             (None, Some(capture)) => *capture,
             (None, None) => Some(ThreadCapture::Off),
         };
@@ -183,7 +179,7 @@ impl Collector {
         let wanted: Vec<Tid> = list
             .iter()
             .map(|thread| thread.tid)
-            .filter(|tid| own_thread(tid.as_raw()).is_none())
+            .filter(|tid| self.host.own_thread(tid.as_raw()).is_none())
             .collect();
         // A library that a thread is in may have been loaded since the tasks were probed.
         self.unwinder.refresh();
@@ -212,12 +208,7 @@ impl Collector {
     }
 
     /// Everything that was found out, ready to be sent.
-    pub(super) fn finish(
-        mut self,
-        identity: &Identity,
-        probed: Vec<Probed>,
-        alive_on_tokio: u64,
-    ) -> Dump {
+    pub(super) fn finish(mut self, probed: Vec<Probed>, alive_on_tokio: u64) -> Dump<'a> {
         if self.is_full {
             self.gap("the target has more distinct stacks than a dump holds: some are missing");
         }
@@ -228,8 +219,9 @@ impl Collector {
         };
         let tracked_on_tokio = probed.iter().filter(on_tokio).count();
         Dump {
+            host: self.host,
             process: Process {
-                name: identity.name.clone(),
+                name: self.host.name().to_owned(),
                 tracked_on_tokio: u64::try_from(tracked_on_tokio).unwrap_or(u64::MAX),
                 alive_on_tokio,
             },

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     io::{BufWriter, Write},
     time::Duration,
 };
@@ -13,8 +14,7 @@ use rtops_protocol::{
 use rtops_tasks::{Kind, Probed, ProbedState, Wakers};
 use rtops_unwind::{StackTable, Unwinder};
 
-use super::leaves::SortedLeaves;
-use crate::runtimes;
+use crate::{Host, leaves::SortedLeaves};
 
 /// How many records go into one frame; each is well under 1 KiB.
 const RECORDS_A_FRAME: usize = 1024;
@@ -28,7 +28,8 @@ const MAX_TEXT: usize = 4 << 10;
 const MAX_REMEMBERED: usize = 64 << 10;
 
 /// Everything that a dump found out.
-pub(crate) struct Dump {
+pub struct Dump<'a> {
+    pub(super) host: &'a dyn Host,
     pub(super) process: Process,
     pub(super) unwinder: Unwinder,
     pub(super) stacks: StackTable,
@@ -38,19 +39,19 @@ pub(crate) struct Dump {
     pub(super) gaps: Vec<String>,
 }
 
-impl Dump {
+impl Dump<'_> {
     /// Sends it, in frames that the client takes.
     ///
     /// # Errors
     /// When the client is gone or too slow.
-    pub(crate) fn send(self, client: &mut impl Write) -> Result<(), ProtocolError> {
+    pub fn send(self, client: &mut impl Write) -> Result<(), ProtocolError> {
         // Small frames are gathered, so that a small dump is one write.
         let mut client = BufWriter::with_capacity(64 << 10, client);
         Reply::Process(self.process).send(&mut client)?;
         let modules = self.unwinder.modules().iter().map(module).collect();
         Reply::Modules(modules).send(&mut client)?;
         send_stacks(&self.stacks, &mut client)?;
-        send_tasks(&self.tasks, &self.leaves, &mut client)?;
+        send_tasks(self.host, &self.tasks, &self.leaves, &mut client)?;
         for threads in self.threads.chunks(RECORDS_A_FRAME) {
             Reply::Threads(threads.to_vec()).send(&mut client)?;
         }
@@ -60,6 +61,7 @@ impl Dump {
 }
 
 fn send_tasks(
+    host: &dyn Host,
     probed: &[Probed],
     leaves: &SortedLeaves,
     client: &mut impl Write,
@@ -68,7 +70,7 @@ fn send_tasks(
     let mut records = Vec::with_capacity(RECORDS_A_FRAME.min(probed.len()));
     for (index, task) in probed.iter().enumerate() {
         if task.state != ProbedState::Ended {
-            records.push(record(task, leaves.of(index), &mut texts));
+            records.push(record(host, task, leaves.of(index), &mut texts));
         }
         if records.len() == RECORDS_A_FRAME {
             texts.send_new(client)?;
@@ -79,7 +81,7 @@ fn send_tasks(
     Reply::Tasks(records).send(client)
 }
 
-fn record(task: &Probed, leaves: Vec<Leaf>, texts: &mut Texts) -> Task {
+fn record(host: &dyn Host, task: &Probed, leaves: Vec<Leaf>, texts: &mut Texts) -> Task {
     let entry = &*task.entry;
     let site = entry.site();
     Task {
@@ -97,7 +99,9 @@ fn record(task: &Probed, leaves: Vec<Leaf>, texts: &mut Texts) -> Task {
             line: site.line(),
             column: site.column(),
         },
-        runtime: runtimes::name(entry.runtime()).map_or(StringId(0), |name| texts.id(&name)),
+        runtime: host
+            .runtime_name(entry.runtime())
+            .map_or(StringId(0), |name| texts.id(&name)),
         age_ns: nanos(entry.age()),
         polls: entry.polls(),
         state: state(task.state, nanos(task.in_state_for)),
@@ -201,5 +205,15 @@ impl Texts {
             return Ok(());
         }
         Reply::Strings(frame).send(client)
+    }
+}
+
+impl fmt::Debug for Dump<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dump")
+            .field("process", &self.process)
+            .field("tasks", &self.tasks.len())
+            .field("threads", &self.threads.len())
+            .finish_non_exhaustive()
     }
 }

@@ -13,6 +13,7 @@ use crate::{
 /// Threads with equal states and stacks.
 #[derive(Debug)]
 pub struct ThreadGroup<'a> {
+    /// Sorted by number.
     pub threads: Vec<&'a Thread>,
     /// What they wait for, where that is known.
     pub wait: Option<&'static str>,

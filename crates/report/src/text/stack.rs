@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use rtops_protocol::{Task, TaskKind, TaskState};
 
-use super::frames::Drawing;
+use super::drawing::Drawing;
 use crate::{
     dump::Dump,
     escape::escape,
@@ -24,11 +24,17 @@ const SETTLING: u64 = 1_000_000_000;
 /// Everything that `rtops stack` shows.
 #[derive(Debug)]
 pub struct View<'a> {
+    /// The process, as the reader numbers it.
     pub pid: i32,
+    /// The name that it goes by.
     pub name: &'a str,
+    /// The version of its agent.
     pub agent_version: &'a str,
+    /// What its agent sent.
     pub dump: &'a Dump,
+    /// The names of the addresses in it.
     pub frames: &'a Frames,
+    /// Whether equal tasks are together.
     pub grouping: Grouping,
     /// The most groups of tasks, and of threads, that are shown.
     pub limit: usize,
@@ -41,6 +47,9 @@ pub struct View<'a> {
 }
 
 /// A line for the process, a block for each group, and what is missing.
+///
+/// # Errors
+/// When the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     let process = format!("{} (pid {})", escape(view.name), view.pid);
     let parts = [tasks_summary(view), threads_summary(view)];

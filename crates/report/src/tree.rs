@@ -30,6 +30,7 @@ pub struct Segment {
     pub links: Vec<Link>,
     /// What the ways that end in this segment wait for.
     pub waits: Vec<&'static str>,
+    /// What branches off at its end.
     pub branches: Vec<Self>,
 }
 

@@ -17,11 +17,13 @@ pub struct FrameId(usize);
 /// A function, and the place in it; or a span, and the place where it was tracked.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Frame {
+    /// What it stands for.
     pub kind: FrameKind,
     /// The whole name, or the module and an offset.
     pub function: String,
     /// The name without generic arguments and compiler-made parts.
     pub name: String,
+    /// Where it is in the source, if that is known.
     pub place: Option<Place>,
     /// The module, where it is known.
     pub module: String,
@@ -30,6 +32,7 @@ pub struct Frame {
 /// What a line of an await tree stands for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum FrameKind {
+    /// A function.
     Code,
     /// What is further in belongs to a span.
     Span,
@@ -38,14 +41,18 @@ pub enum FrameKind {
 /// A place in the source.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Place {
+    /// The path, as the compiler saw it.
     pub file: String,
+    /// The line, from 1.
     pub line: u32,
+    /// The column, from 1, if it is known.
     pub column: Option<u32>,
 }
 
 /// A frame of one stack.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
+    /// What it looks like.
     pub frame: FrameId,
     /// Where the code goes on in the target.
     pub address: u64,
@@ -75,6 +82,7 @@ pub struct Frames {
 pub struct Mark {
     /// How many of the stack's links are the span's own.
     pub length: usize,
+    /// What it looks like.
     pub frame: FrameId,
 }
 
@@ -336,7 +344,7 @@ fn shortened(file: &str) -> &str {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// The same, and frames for the spans of a dump.

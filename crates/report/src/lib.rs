@@ -1,0 +1,19 @@
+//! What a dump of an rtops agent says.
+//!
+//! A [`dump::Dump`] is received from an agent, or from a file, and checked; [`frames::Frames`] has
+//! names for its addresses; [`group`] and [`threads`] put together what waits in the same way;
+//! [`text`] prints it. Nothing here asks anybody anything: the `rtops` command, leak checks in
+//! tests and profiles from inside a service all print the same.
+#![forbid(unsafe_code)]
+
+pub mod chains;
+pub mod dump;
+pub mod escape;
+pub mod format;
+pub mod frames;
+pub mod group;
+pub mod spans;
+pub mod style;
+pub mod text;
+pub mod threads;
+pub mod tree;

@@ -1,0 +1,4 @@
+//! Groups of tasks and threads as text.
+
+mod drawing;
+pub mod stack;
