@@ -6,10 +6,10 @@ use std::{
 };
 
 use interprocess::local_socket::traits::Stream as _;
-use rtops_capture::{Disabled, Host, OwnThread};
+use rtops_capture::{Disabled, Evidence, Host, OwnThread};
 use rtops_protocol::{
-    Capabilities, FrameKind, Hello, OLDEST_VERSION, ProtocolError, Refusal, Refused, Reply,
-    Request, VERSION, write_frame,
+    Capabilities, DumpRequest, FrameKind, Hello, OLDEST_VERSION, ProtocolError, Refusal, Refused,
+    Reply, Request, StackParts, StackRequest, VERSION, write_frame,
 };
 use rtops_tasks::RuntimeTag;
 
@@ -38,7 +38,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     fn capabilities(&self) -> Capabilities {
-        let mut all = Capabilities::default();
+        let mut all = Capabilities::EVIDENCE;
         if self.options.has(Capability::Stats) {
             all = all.with(Capabilities::STATS);
         }
@@ -116,13 +116,14 @@ pub(crate) fn serve(stream: &Stream, identity: &Identity) -> Result<(), Protocol
         }
         Request::Stats => Reply::Stats(stats::stats(identity)).send(&mut client)?,
         Request::Stack(request) => {
-            let time = Duration::from_millis(u64::from(request.deadline_ms)).min(MAX_DUMP_TIME);
-            let dump = match rtops_capture::take(identity, request.parts, Instant::now() + time) {
-                Ok(dump) => dump,
-                Err(Disabled(what)) => return refuse_disabled(&mut client, what),
-            };
-            client.extend(REPLY_TIME);
-            return dump.send(&mut client);
+            let StackRequest { parts, deadline_ms } = request;
+            return dump(&mut client, identity, parts, Evidence::No, deadline_ms);
+        }
+        Request::Dump(request) => {
+            let DumpRequest {
+                parts, deadline_ms, ..
+            } = request;
+            return dump(&mut client, identity, parts, Evidence::Full, deadline_ms);
         }
         _ => {
             return refuse(
@@ -133,6 +134,22 @@ pub(crate) fn serve(stream: &Stream, identity: &Identity) -> Result<(), Protocol
         }
     }
     Reply::End(rtops_protocol::End { gaps: Vec::new() }).send(&mut client)
+}
+
+fn dump(
+    client: &mut Deadlined<'_>,
+    identity: &Identity,
+    parts: StackParts,
+    evidence: Evidence,
+    deadline_ms: u32,
+) -> Result<(), ProtocolError> {
+    let time = Duration::from_millis(u64::from(deadline_ms)).min(MAX_DUMP_TIME);
+    let dump = match rtops_capture::take(identity, parts, evidence, Instant::now() + time) {
+        Ok(dump) => dump,
+        Err(Disabled(what)) => return refuse_disabled(client, what),
+    };
+    client.extend(REPLY_TIME);
+    dump.send(client)
 }
 
 /// Turns a client away without a conversation. Never blocks: what it says fits an empty buffer,

@@ -5,12 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rtops_protocol::{Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture};
-use rtops_tasks::{Kind, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy, probe_all};
+use rtops_protocol::{HandleSeen, Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture};
+use rtops_tasks::{
+    Kind, Plan, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy, Stale, probe,
+};
 use rtops_threads::{Capturer, Missing, Slice, ThreadInfo, Tid};
 use rtops_unwind::{Outcome, Registers, StackSlice, StackTable, Unwinder};
 
-use crate::{Host, OwnThread, leaves::Leaves, send::Dump};
+use crate::{Evidence, Host, OwnThread, handles::Handles, leaves::Leaves, send::Dump};
 
 /// How many addresses a dump keeps in all: 32 MiB.
 const MAX_ADDRESSES: usize = 4 << 20;
@@ -36,6 +38,11 @@ impl Which {
 /// Unwinds copies as they come in.
 pub(super) struct Collector<'a> {
     host: &'a dyn Host,
+    evidence: Evidence,
+    /// Known once the tasks are probed, where evidence is wanted.
+    handles: Option<Handles>,
+    /// With the number of the task in the dump.
+    handles_seen: Vec<(usize, HandleSeen)>,
     unwinder: Unwinder,
     stacks: StackTable,
     leaves: Leaves,
@@ -49,23 +56,31 @@ impl Sink for Collector<'_> {
     fn copied(&mut self, copy: &StackCopy<'_>) {
         for owner in copy.owners {
             let leaf = self.unwind(copy.ip, copy.sp, copy.bp, copy.bytes, Some(owner.base));
-            if let Some(leaf) = leaf {
-                self.leaves.add(owner.index, leaf);
+            let Some(leaf) = leaf else { continue };
+            self.leaves.add(owner.index, leaf);
+            if let Some(handles) = &self.handles {
+                let seen = handles.seen(owner.id.get(), leaf.stack, &self.addresses, copy);
+                let seen = seen.into_iter().map(|handle| (owner.index, handle));
+                self.handles_seen.extend(seen);
             }
         }
     }
 
     fn discard(&mut self, index: usize) {
         self.leaves.discard(index);
+        self.handles_seen.retain(|(task, _)| *task != index);
     }
 }
 
 impl<'a> Collector<'a> {
-    pub(super) fn new(host: &'a dyn Host) -> Self {
+    pub(super) fn new(host: &'a dyn Host, evidence: Evidence) -> Self {
         let mut unwinder = Unwinder::new();
         unwinder.refresh();
         Self {
             host,
+            evidence,
+            handles: None,
+            handles_seen: Vec::new(),
             unwinder,
             stacks: StackTable::new(MAX_ADDRESSES),
             leaves: Leaves::default(),
@@ -111,10 +126,13 @@ impl<'a> Collector<'a> {
     /// Probes the tasks, and leaves some of the time for the threads.
     pub(super) fn tasks(&mut self, deadline: Instant) -> Vec<Probed> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let findings = probe_all(
-            Instant::now() + (left / 2).max(left.saturating_sub(THREADS_TIME)),
-            self,
-        );
+        let mut plan =
+            Plan::all(Instant::now() + (left / 2).max(left.saturating_sub(THREADS_TIME)));
+        if self.evidence == Evidence::Full {
+            self.handles = Some(Handles::now());
+            plan.stale = Stale::Cleared;
+        }
+        let findings = probe(plan, self);
         let Shortfall {
             not_asked,
             cut_short,
@@ -230,6 +248,8 @@ impl<'a> Collector<'a> {
             tasks: probed,
             leaves: self.leaves.sorted(),
             threads: self.threads,
+            handles_seen: self.handles_seen,
+            evidence: self.evidence,
             gaps: self.gaps,
         }
     }

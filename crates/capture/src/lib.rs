@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod collect;
+mod handles;
 mod leaves;
 mod send;
 
@@ -45,6 +46,15 @@ pub enum OwnThread {
     Client,
 }
 
+/// What a dump is to hold beside stacks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Evidence {
+    /// Nothing.
+    No,
+    /// What has ended, lost wakers, and who awaits whom.
+    Full,
+}
+
 /// Takes a dump, by the deadline.
 ///
 /// # Errors
@@ -52,6 +62,7 @@ pub enum OwnThread {
 pub fn take<'a>(
     host: &'a dyn Host,
     parts: StackParts,
+    evidence: Evidence,
     deadline: Instant,
 ) -> Result<Dump<'a>, Disabled> {
     let wants_tasks = parts != StackParts::Threads;
@@ -62,7 +73,7 @@ pub fn take<'a>(
     if wants_threads && host.capturer().is_none() && !wants_tasks {
         return Err(Disabled("thread stacks"));
     }
-    let mut collector = Collector::new(host);
+    let mut collector = Collector::new(host, evidence);
     let probed = if wants_tasks && host.has_tasks() {
         collector.tasks(deadline)
     } else {

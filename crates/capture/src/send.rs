@@ -4,17 +4,19 @@ use std::{
     collections::HashMap,
     fmt,
     io::{BufWriter, Write},
+    panic::Location,
     time::Duration,
 };
 
 use rtops_protocol::{
-    CodeRange, End, Leaf, Module, ModuleKind, Obtained, Process, ProtocolError, Reply,
-    SourceLocation, Stacks, StringId, Strings, Task, TaskKind, TaskState, Thread, WakerState,
+    CodeRange, End, EndedSite, HandleSeen, Leaf, Module, ModuleKind, Note, Obtained, Process,
+    ProtocolError, Reply, SourceLocation, Stacks, StringId, Strings, Task, TaskKind, TaskNote,
+    TaskState, Thread, WakerState,
 };
-use rtops_tasks::{Kind, Probed, ProbedState, Wakers};
+use rtops_tasks::{Kind, Monotonic, Probed, ProbedState, Wakers};
 use rtops_unwind::{StackTable, Unwinder};
 
-use crate::{Host, leaves::SortedLeaves};
+use crate::{Evidence, Host, leaves::SortedLeaves};
 
 /// How many records go into one frame; each is well under 1 KiB.
 const RECORDS_A_FRAME: usize = 1024;
@@ -36,6 +38,8 @@ pub struct Dump<'a> {
     pub(super) tasks: Vec<Probed>,
     pub(super) leaves: SortedLeaves,
     pub(super) threads: Vec<Thread>,
+    pub(super) handles_seen: Vec<(usize, HandleSeen)>,
+    pub(super) evidence: Evidence,
     pub(super) gaps: Vec<String>,
 }
 
@@ -51,10 +55,21 @@ impl Dump<'_> {
         let modules = self.unwinder.modules().iter().map(module).collect();
         Reply::Modules(modules).send(&mut client)?;
         send_stacks(&self.stacks, &mut client)?;
-        send_tasks(self.host, &self.tasks, &self.leaves, &mut client)?;
-        for threads in self.threads.chunks(RECORDS_A_FRAME) {
-            Reply::Threads(threads.to_vec()).send(&mut client)?;
+        let mut texts = Texts::default();
+        send_tasks(
+            self.host,
+            &self.tasks,
+            &self.leaves,
+            &mut texts,
+            &mut client,
+        )?;
+        if self.evidence == Evidence::Full {
+            send_notes(&self.tasks, &mut client)?;
+            send_ended_sites(&mut texts, &mut client)?;
+            let handles: Vec<_> = self.handles_seen.iter().map(|(_, seen)| *seen).collect();
+            in_frames(handles, Reply::HandlesSeen, &mut client)?;
         }
+        in_frames(self.threads, Reply::Threads, &mut client)?;
         Reply::End(End { gaps: self.gaps }).send(&mut client)?;
         Ok(client.flush()?)
     }
@@ -64,13 +79,13 @@ fn send_tasks(
     host: &dyn Host,
     probed: &[Probed],
     leaves: &SortedLeaves,
+    texts: &mut Texts,
     client: &mut impl Write,
 ) -> Result<(), ProtocolError> {
-    let mut texts = Texts::default();
     let mut records = Vec::with_capacity(RECORDS_A_FRAME.min(probed.len()));
     for (index, task) in probed.iter().enumerate() {
         if task.state != ProbedState::Ended {
-            records.push(record(host, task, leaves.of(index), &mut texts));
+            records.push(record(host, task, leaves.of(index), texts));
         }
         if records.len() == RECORDS_A_FRAME {
             texts.send_new(client)?;
@@ -81,9 +96,51 @@ fn send_tasks(
     Reply::Tasks(records).send(client)
 }
 
+fn send_notes(probed: &[Probed], client: &mut impl Write) -> Result<(), ProtocolError> {
+    let lost = probed
+        .iter()
+        .filter(|task| task.lost_wakers && task.state != ProbedState::Ended);
+    let notes = lost.map(|task| TaskNote {
+        task: task.entry.id().get(),
+        note: Note::WakersLost,
+    });
+    in_frames(notes.collect(), Reply::Notes, client)
+}
+
+fn send_ended_sites(texts: &mut Texts, client: &mut impl Write) -> Result<(), ProtocolError> {
+    let now = Monotonic::now();
+    let sites = rtops_tasks::ended_sites()
+        .into_iter()
+        .map(|ended| EndedSite {
+            site: location(ended.site, texts),
+            ended: ended.ended,
+            last_ns: nanos(now.since(ended.last)),
+        });
+    let sites = sites.collect();
+    texts.send_new(client)?;
+    in_frames(sites, Reply::EndedSites, client)
+}
+
+/// Sends records in frames of a bounded size, and no frame where there are none.
+fn in_frames<T: Clone>(
+    records: Vec<T>,
+    frame: fn(Vec<T>) -> Reply,
+    client: &mut impl Write,
+) -> Result<(), ProtocolError> {
+    let mut frames = records.chunks(RECORDS_A_FRAME);
+    frames.try_for_each(|records| frame(records.to_vec()).send(client))
+}
+
+fn location(site: &Location<'_>, texts: &mut Texts) -> SourceLocation {
+    SourceLocation {
+        file: texts.id(site.file()),
+        line: site.line(),
+        column: site.column(),
+    }
+}
+
 fn record(host: &dyn Host, task: &Probed, leaves: Vec<Leaf>, texts: &mut Texts) -> Task {
     let entry = &*task.entry;
-    let site = entry.site();
     Task {
         id: entry.id().get(),
         parent: entry.parent().get(),
@@ -94,11 +151,7 @@ fn record(host: &dyn Host, task: &Probed, leaves: Vec<Leaf>, texts: &mut Texts) 
         },
         name: entry.name().map_or(StringId(0), |name| texts.id(name)),
         future_type: texts.id(entry.future_type()),
-        site: SourceLocation {
-            file: texts.id(site.file()),
-            line: site.line(),
-            column: site.column(),
-        },
+        site: location(entry.site(), texts),
         runtime: host
             .runtime_name(entry.runtime())
             .map_or(StringId(0), |name| texts.id(&name)),

@@ -43,6 +43,20 @@ impl FrameKind {
     pub const TASKS: Self = Self(36);
     /// A list of [`Thread`](crate::Thread).
     pub const THREADS: Self = Self(37);
+    /// A list of [`TaskNote`](crate::TaskNote).
+    pub const NOTES: Self = Self(38);
+    /// A list of [`EndedSite`](crate::EndedSite).
+    pub const ENDED_SITES: Self = Self(39);
+    /// A list of [`Resource`](crate::Resource).
+    pub const RESOURCES: Self = Self(40);
+    /// A list of [`Claim`](crate::Claim).
+    pub const CLAIMS: Self = Self(41);
+    /// A list of [`HandleSeen`](crate::HandleSeen).
+    pub const HANDLES_SEEN: Self = Self(42);
+    /// [`Trace`](crate::Trace).
+    pub const TRACE: Self = Self(43);
+    /// [`Saved`](crate::Saved), in files only.
+    pub const SAVED: Self = Self(48);
     /// [`End`](crate::End), the last frame of a reply that was given.
     pub const END: Self = Self(64);
     /// [`Refused`](crate::Refused), the last frame of a reply that was not given.

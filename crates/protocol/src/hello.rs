@@ -19,6 +19,10 @@ impl Capabilities {
     pub const TASKS: Self = Self(1 << 1);
     /// The stacks of the OS threads.
     pub const THREADS: Self = Self(1 << 2);
+    /// [`Request::Dump`](crate::Request::Dump).
+    pub const EVIDENCE: Self = Self(1 << 3);
+    /// Polls, instruction by instruction.
+    pub const STEPS: Self = Self(1 << 4);
 
     /// Whether all bits of `other` are set.
     #[must_use]

@@ -11,6 +11,7 @@
 
 mod codec;
 mod error;
+mod evidence;
 mod frame;
 mod hello;
 mod reply;
@@ -18,6 +19,10 @@ mod request;
 mod socket_path;
 
 pub use error::ProtocolError;
+pub use evidence::{
+    Call, Claim, ClaimMode, ClaimRole, EndedSite, HandleSeen, Note, Resource, ResourceKind, Saved,
+    TaskNote, Trace, TraceEnd, Visit,
+};
 pub use frame::{Frame, FrameKind, MAX_REPLY, MAX_REQUEST, read_frame, write_frame};
 pub use hello::{Capabilities, Hello};
 pub use reply::{
@@ -25,7 +30,7 @@ pub use reply::{
     Runtime, RuntimeFlavor, SourceLocation, StackId, Stacks, Stats, StringId, Strings, Summary,
     Task, TaskKind, TaskState, Thread, ThreadCapture, WakerState, Worker,
 };
-pub use request::{Request, StackParts, StackRequest};
+pub use request::{DumpRequest, Request, StackParts, StackRequest, Steps};
 pub use socket_path::{SocketFile, directory_name, socket_directory};
 
 /// The newest protocol version that this build speaks.

@@ -7,7 +7,10 @@ use std::io::{Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FrameKind, MAX_REPLY, ProtocolError, codec, read_frame, write_frame};
+use crate::{
+    Claim, EndedSite, FrameKind, HandleSeen, MAX_REPLY, ProtocolError, Resource, Saved, TaskNote,
+    Trace, codec, read_frame, write_frame,
+};
 
 /// One frame of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +32,20 @@ pub enum Reply {
     Tasks(Vec<Task>),
     /// Threads; the stacks that they name came earlier.
     Threads(Vec<Thread>),
+    /// More about tasks that came earlier.
+    Notes(Vec<TaskNote>),
+    /// What has ended; the texts came earlier.
+    EndedSites(Vec<EndedSite>),
+    /// Locks that somebody waits for; the texts came earlier.
+    Resources(Vec<Resource>),
+    /// Who holds and who waits for resources that came earlier.
+    Claims(Vec<Claim>),
+    /// Handles of tasks, found where tasks that came earlier wait.
+    HandlesSeen(Vec<HandleSeen>),
+    /// A stepped poll of a task that came earlier.
+    Trace(Trace),
+    /// The first frame of a saved dump; no agent sends it.
+    Saved(Saved),
     /// The answer is given.
     End(End),
     /// The answer is not given.
@@ -420,6 +437,13 @@ impl Reply {
             Self::Stacks(message) => body!(FrameKind::STACKS, message),
             Self::Tasks(message) => body!(FrameKind::TASKS, message),
             Self::Threads(message) => body!(FrameKind::THREADS, message),
+            Self::Notes(message) => body!(FrameKind::NOTES, message),
+            Self::EndedSites(message) => body!(FrameKind::ENDED_SITES, message),
+            Self::Resources(message) => body!(FrameKind::RESOURCES, message),
+            Self::Claims(message) => body!(FrameKind::CLAIMS, message),
+            Self::HandlesSeen(message) => body!(FrameKind::HANDLES_SEEN, message),
+            Self::Trace(message) => body!(FrameKind::TRACE, message),
+            Self::Saved(message) => body!(FrameKind::SAVED, message),
             Self::End(message) => body!(FrameKind::END, message),
             Self::Refused(message) => body!(FrameKind::REFUSED, message),
             Self::Unknown(kind) => Err(ProtocolError::Unexpected(kind.0)),
@@ -442,6 +466,13 @@ impl Reply {
             FrameKind::STACKS => Self::Stacks(codec::decode(kind, body)?),
             FrameKind::TASKS => Self::Tasks(codec::decode(kind, body)?),
             FrameKind::THREADS => Self::Threads(codec::decode(kind, body)?),
+            FrameKind::NOTES => Self::Notes(codec::decode(kind, body)?),
+            FrameKind::ENDED_SITES => Self::EndedSites(codec::decode(kind, body)?),
+            FrameKind::RESOURCES => Self::Resources(codec::decode(kind, body)?),
+            FrameKind::CLAIMS => Self::Claims(codec::decode(kind, body)?),
+            FrameKind::HANDLES_SEEN => Self::HandlesSeen(codec::decode(kind, body)?),
+            FrameKind::TRACE => Self::Trace(codec::decode(kind, body)?),
+            FrameKind::SAVED => Self::Saved(codec::decode(kind, body)?),
             FrameKind::END => Self::End(codec::decode(kind, body)?),
             FrameKind::REFUSED => Self::Refused(codec::decode(kind, body)?),
             FrameKind::HELLO | FrameKind::REQUEST => {

@@ -16,6 +16,9 @@ pub enum Request {
     Stats,
     /// Await trees and thread stacks. Answered with a stream of frames.
     Stack(StackRequest),
+    /// The same, with the frames of [`evidence`](crate::Trace) and, where wanted, stepped polls.
+    /// For agents with [`Capabilities::EVIDENCE`](crate::Capabilities::EVIDENCE).
+    Dump(DumpRequest),
 }
 
 /// Which stacks are wanted and for how long the agent may try.
@@ -25,6 +28,31 @@ pub struct StackRequest {
     pub parts: StackParts,
     /// The time after which the agent sends what it has, in milliseconds.
     pub deadline_ms: u32,
+}
+
+/// What a dump is to hold.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DumpRequest {
+    /// Tasks, threads, or both.
+    pub parts: StackParts,
+    /// The time after which the agent sends what it has, in milliseconds.
+    pub deadline_ms: u32,
+    /// Which polls are to be stepped.
+    pub steps: Steps,
+}
+
+/// Which tasks are to be polled once more, instruction by instruction; a few of each place where
+/// such tasks are made. Only agents with [`Capabilities::STEPS`](crate::Capabilities::STEPS) can.
+/// Variants are only ever added at the end.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub enum Steps {
+    /// None.
+    No,
+    /// Those that have no waker, so that nothing else can show where they wait.
+    Proven,
+    /// All that wait, as branches without a waker may stand beside others that have one.
+    Deep,
 }
 
 /// The halves of a dump.

@@ -1,8 +1,9 @@
 //! Receives a dump and checks it: afterwards every number in it names something.
 
 use rtops_protocol::{
-    End, LeafEnd, Module, Process, ProtocolError, Refused, Reply, SourceLocation, StackId,
-    StringId, Task, Thread, ThreadCapture,
+    Claim, End, EndedSite, HandleSeen, LeafEnd, Module, Process, ProtocolError, Refused, Reply,
+    Resource, Saved, SourceLocation, StackId, StringId, Task, TaskNote, Thread, ThreadCapture,
+    Trace,
 };
 
 /// The most tasks, threads, texts or stacks of each that are taken.
@@ -23,6 +24,20 @@ pub struct Dump {
     pub tasks: Vec<Task>,
     /// The threads.
     pub threads: Vec<Thread>,
+    /// More about some of the tasks.
+    pub notes: Vec<TaskNote>,
+    /// What has ended, by the place where it was made.
+    pub ended_sites: Vec<EndedSite>,
+    /// Locks that somebody waits for.
+    pub resources: Vec<Resource>,
+    /// Who holds and who waits for them.
+    pub claims: Vec<Claim>,
+    /// Handles of tasks, found where others wait.
+    pub handles_seen: Vec<HandleSeen>,
+    /// Polls that were stepped.
+    pub traces: Vec<Trace>,
+    /// Where and when it was saved; absent in one that comes from an agent.
+    pub saved: Option<Saved>,
     /// Sentences that say what is missing.
     pub gaps: Vec<String>,
     /// Frames that a newer agent sent and that this build can't read.
@@ -117,6 +132,35 @@ impl Dump {
                 }
                 self.threads.extend(threads);
             }
+            Reply::Notes(notes) => self.notes.extend(notes),
+            Reply::EndedSites(sites) => {
+                let mut files = sites.iter().map(|ended| ended.site.file);
+                files.try_for_each(|file| self.check_text(file))?;
+                self.ended_sites.extend(sites);
+            }
+            Reply::Resources(resources) => {
+                let mut texts = resources
+                    .iter()
+                    .flat_map(|resource| [resource.value_type, resource.site.file]);
+                texts.try_for_each(|text| self.check_text(text))?;
+                self.resources.extend(resources);
+            }
+            Reply::Claims(claims) => {
+                let mut files = claims.iter().map(|claim| claim.site.file);
+                files.try_for_each(|file| self.check_text(file))?;
+                self.claims.extend(claims);
+            }
+            Reply::HandlesSeen(handles) => {
+                let mut stacks = handles.iter().map(|seen| seen.stack);
+                stacks.try_for_each(|stack| self.check_stack(stack))?;
+                self.handles_seen.extend(handles);
+            }
+            Reply::Trace(trace) => {
+                check_trace(&trace)?;
+                self.addresses += trace.calls.len() + trace.visits.len();
+                self.traces.push(trace);
+            }
+            Reply::Saved(saved) => self.saved = Some(saved),
             Reply::Unknown(_) => self.unknown_frames += 1,
             Reply::Summary(_) | Reply::Stats(_) | Reply::End(_) | Reply::Refused(_) => {
                 return Err(Failure::Nonsense(
@@ -136,6 +180,12 @@ impl Dump {
             (self.tasks.len(), MAX_ITEMS, "tasks"),
             (self.threads.len(), MAX_ITEMS, "threads"),
             (self.gaps.len(), MAX_ITEMS, "gaps"),
+            (self.notes.len(), MAX_ITEMS, "notes"),
+            (self.ended_sites.len(), MAX_ITEMS, "places"),
+            (self.resources.len(), MAX_ITEMS, "locks"),
+            (self.claims.len(), MAX_ITEMS, "holders and waiters"),
+            (self.handles_seen.len(), MAX_ITEMS, "handles"),
+            (self.traces.len(), MAX_ITEMS, "stepped polls"),
             (self.addresses, MAX_ADDRESSES, "addresses"),
             (self.leaves, MAX_ADDRESSES, "leaves"),
         ] {
@@ -149,13 +199,19 @@ impl Dump {
     fn check_task(&self, task: &Task) -> Result<(), Failure> {
         let SourceLocation { file, .. } = task.site;
         for text in [task.name, task.future_type, task.runtime, file] {
-            if text.0 != 0 && self.string(text).is_none() {
-                let reason = format!("task {} names text {}, which is not there", task.id, text.0);
-                return Err(Failure::Nonsense(reason));
-            }
+            self.check_text(text)?;
         }
         let mut stacks = task.leaves.iter().map(|leaf| leaf.stack);
         stacks.try_for_each(|stack| self.check_stack(stack))
+    }
+
+    fn check_text(&self, text: StringId) -> Result<(), Failure> {
+        if text.0 == 0 || self.string(text).is_some() {
+            Ok(())
+        } else {
+            let reason = format!("text {} is named and not there", text.0);
+            Err(Failure::Nonsense(reason))
+        }
     }
 
     fn check_stack(&self, stack: StackId) -> Result<(), Failure> {
@@ -167,6 +223,19 @@ impl Dump {
             Err(Failure::Nonsense(reason))
         }
     }
+}
+
+/// Whether every call comes from an earlier one, and every visit belongs to one.
+fn check_trace(trace: &Trace) -> Result<(), Failure> {
+    let calls = trace.calls.iter().zip(0_u32..);
+    let mut callers = calls.map(|(call, number)| (call.caller, number));
+    let ordered = callers.all(|(caller, number)| caller < number || (caller, number) == (0, 0));
+    let known = |call: u32| usize::try_from(call).is_ok_and(|call| call < trace.calls.len());
+    if ordered && trace.visits.iter().all(|visit| known(visit.call)) {
+        return Ok(());
+    }
+    let reason = format!("the stepped poll of task {} contradicts itself", trace.task);
+    Err(Failure::Nonsense(reason))
 }
 
 /// What to say of a stack that does not reach its root; `None` for one that does.

@@ -17,7 +17,7 @@ use std::{
 use crate::{
     clock::Monotonic,
     local::{Asked, LOCAL},
-    probe::{Ticket, is_probing},
+    probe::{Ticket, can_be_woken, is_probing},
 };
 
 /// The number of a tracked future, unique in the process and never reused.
@@ -80,6 +80,11 @@ pub type Name = Option<Cow<'static, str>>;
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct RuntimeTag(pub u32);
 
+/// A part of the process whose tasks are told from all others, such as one test of many that run
+/// at once. A future belongs to the scope in which it is made, and so does all that it spawns.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct ScopeId(pub(crate) u32);
+
 /// What is known of one tracked future. Shared by the future, the registry and its wakers.
 ///
 /// Fields that change are written by the polling thread alone, with plain stores: a poll has no
@@ -97,6 +102,9 @@ pub struct Entry {
     /// The thread that polls it; 0 while suspended.
     tid: AtomicI32,
     runtime: AtomicU32,
+    scope: ScopeId,
+    /// The count of polls, cut to 32 bits, when a probe last found it registered; or [`NEVER`].
+    registered_at: AtomicU32,
     /// The executor's waker of the latest poll.
     waker: Mutex<Option<Waker>>,
     pub(crate) ticket: Ticket,
@@ -112,6 +120,9 @@ pub struct Entry {
     pub(crate) slot: u32,
 }
 
+/// In place of a count of polls: no probe found it registered.
+const NEVER: u32 = u32::MAX;
+
 /// What a future is when it is entered into the registry.
 pub(crate) struct Birth {
     pub(crate) name: Name,
@@ -121,8 +132,9 @@ pub(crate) struct Birth {
 }
 
 impl Entry {
-    pub(crate) fn new(birth: Birth, id: TaskId, parent: TaskId, shard: u8, slot: u32) -> Self {
+    pub(crate) fn new(birth: Birth, id: TaskId, shard: u8, slot: u32) -> Self {
         let created = Monotonic::now();
+        let (parent, scope) = LOCAL.with(|local| (local.current.get(), local.scope.get()));
         Self {
             id,
             name: birth.name,
@@ -134,6 +146,8 @@ impl Entry {
             polls: AtomicU64::new(0),
             tid: AtomicI32::new(0),
             runtime: AtomicU32::new(0),
+            scope,
+            registered_at: AtomicU32::new(NEVER),
             waker: Mutex::new(None),
             ticket: Ticket::none(),
             live_wakers: AtomicU32::new(0),
@@ -182,6 +196,12 @@ impl Entry {
         TaskId(self.parent.load(Relaxed))
     }
 
+    /// The scope that it was made in.
+    #[must_use]
+    pub const fn scope(&self) -> ScopeId {
+        self.scope
+    }
+
     /// The runtime that polls it.
     #[must_use]
     pub fn runtime(&self) -> RuntimeTag {
@@ -216,6 +236,33 @@ impl Entry {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.finished.load(SeqCst)
+    }
+
+    /// When its last poll ended; of one that was never polled, when it was made.
+    pub(crate) fn last_moved(&self) -> Monotonic {
+        Monotonic::from_nanos(self.since.load(Relaxed))
+    }
+
+    /// Notes that the probe made now found wakers registered, to be told when they are dropped.
+    pub(crate) fn note_registered(&self) {
+        self.registered_at.store(self.polls_cut(), Relaxed);
+    }
+
+    /// Whether a probe found wakers registered, and all of them were dropped unused since, with no
+    /// poll in between that could have registered others.
+    pub(crate) fn lost_its_wakers(&self) -> bool {
+        self.registered_at.load(Relaxed) == self.polls_cut()
+            && can_be_woken(self).is_none()
+            && !self.ticket.is_some()
+            && self.polled_by().is_none()
+            // A poll that began and ended while the others were read.
+            && self.registered_at.load(Relaxed) == self.polls_cut()
+            && !self.is_finished()
+    }
+
+    fn polls_cut(&self) -> u32 {
+        let cut = self.polls() & u64::from(u32::MAX);
+        u32::try_from(cut).unwrap_or(NEVER).min(NEVER - 1)
     }
 
     pub(crate) fn decide(&self, kind: Kind, parent: TaskId) {
@@ -267,6 +314,12 @@ impl Entry {
             drop(last);
         }
         waker
+    }
+
+    /// Where its executor's waker leads to; `None` while that is being replaced.
+    pub(crate) fn waker_address(&self) -> Option<usize> {
+        let waker = self.try_lock_waker()?;
+        waker.as_ref().map(|waker| waker.data().addr())
     }
 
     /// Marks it as ended and lets go of its waker, which may keep the task's memory alive.
@@ -321,6 +374,7 @@ impl WakerId {
 pub(crate) struct Polling<'a> {
     entry: &'a Entry,
     outer: TaskId,
+    outer_scope: ScopeId,
     at_end: AtEnd,
 }
 
@@ -359,13 +413,15 @@ impl<'a> Polling<'a> {
     #[inline]
     fn enter(entry: &'a Entry, at_end: AtEnd) -> Self {
         entry.since.store(Monotonic::now().as_nanos(), Relaxed);
-        let outer = LOCAL.with(|local| {
+        let (outer, outer_scope) = LOCAL.with(|local| {
             entry.tid.store(local.tid(), Relaxed);
-            local.current.replace(entry.id)
+            let outer = local.current.replace(entry.id);
+            (outer, local.scope.replace(entry.scope))
         });
         Self {
             entry,
             outer,
+            outer_scope,
             at_end,
         }
     }
@@ -383,7 +439,10 @@ impl Drop for Polling<'_> {
         };
         self.entry.since.store(since, Relaxed);
         self.entry.tid.store(0, Relaxed);
-        LOCAL.with(|local| local.current.set(self.outer));
+        LOCAL.with(|local| {
+            local.current.set(self.outer);
+            local.scope.set(self.outer_scope);
+        });
     }
 }
 

@@ -8,13 +8,19 @@ use std::{
 
 use nix::unistd::gettid;
 
-use crate::{entry::TaskId, probe::Frame, registry::SHARDS};
+use crate::{
+    entry::{ScopeId, TaskId},
+    probe::Frame,
+    registry::SHARDS,
+};
 
 /// The state of one thread. It needs no destructor, so reading it never allocates, fails or
 /// registers anything, wherever in a thread's life that happens.
 pub(crate) struct Local {
     /// The innermost tracked future that this thread is polling; 0 for none.
     pub(crate) current: Cell<TaskId>,
+    /// The scope that futures made on this thread belong to.
+    pub(crate) scope: Cell<ScopeId>,
     /// The innermost probe under way on this thread.
     pub(crate) probe: Cell<*const Frame>,
     /// This thread is waking a task for a dump.
@@ -44,6 +50,7 @@ thread_local! {
     pub(crate) static LOCAL: Local = const {
         Local {
             current: Cell::new(TaskId::NONE),
+            scope: Cell::new(ScopeId(0)),
             probe: Cell::new(ptr::null()),
             asking: Cell::new(false),
             asked: Cell::new(Asked::NOTHING),

@@ -1,6 +1,8 @@
 //! All tracked futures of the process, in shards so that threads seldom meet.
 
 use std::{
+    collections::BTreeMap,
+    panic::Location,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{
@@ -12,8 +14,9 @@ use std::{
 };
 
 use crate::{
-    entry::{Birth, Entry, Kind, RuntimeTag, TaskId},
-    local::LOCAL,
+    clock::Monotonic,
+    entry::{Birth, Entry, Kind, RuntimeTag, ScopeId, TaskId},
+    local::{LOCAL, Local},
 };
 
 /// How many shards there are.
@@ -40,6 +43,19 @@ struct Shard {
     spawned: u64,
     finished: u64,
     polls_of_finished: u64,
+    /// By the address of the site, of which the compiler may make several for one place.
+    sites: BTreeMap<usize, EndedSite>,
+}
+
+/// What has ended of the futures that were made at one place in the source.
+#[derive(Clone, Copy, Debug)]
+pub struct EndedSite {
+    /// The place.
+    pub site: &'static Location<'static>,
+    /// How many tasks, spans and blocking closures made there have ended or were dropped.
+    pub ended: u64,
+    /// When the last one did.
+    pub last: Monotonic,
 }
 
 impl Shard {
@@ -52,7 +68,24 @@ impl Shard {
             spawned: 0,
             finished: 0,
             polls_of_finished: 0,
+            sites: BTreeMap::new(),
         }
+    }
+
+    fn count_ended(&mut self, entry: &Entry) {
+        self.finished += 1;
+        self.polls_of_finished = self.polls_of_finished.wrapping_add(entry.polls());
+        let site = entry.site();
+        let ended = self
+            .sites
+            .entry(std::ptr::from_ref(site).addr())
+            .or_insert(EndedSite {
+                site,
+                ended: 0,
+                last: Monotonic::default(),
+            });
+        ended.ended += 1;
+        ended.last = ended.last.max(entry.last_moved());
     }
 
     fn next_id(&mut self) -> TaskId {
@@ -87,7 +120,7 @@ pub struct Census {
 
 /// Enters a future that begins its life.
 pub(crate) fn insert(birth: Birth) -> Arc<Entry> {
-    let (number, parent) = LOCAL.with(|local| (local.shard(), local.current.get()));
+    let number = LOCAL.with(Local::shard);
     let shard_number = u8::try_from(number).unwrap_or_default();
     let shard = if ABANDONED.load(Relaxed) {
         None
@@ -95,7 +128,7 @@ pub(crate) fn insert(birth: Birth) -> Arc<Entry> {
         lock(shard_number)
     };
     let Some(mut shard) = shard else {
-        return Arc::new(Entry::new(birth, TaskId::NONE, parent, shard_number, 0));
+        return Arc::new(Entry::new(birth, TaskId::NONE, shard_number, 0));
     };
     let id = shard.next_id();
     let slot = match shard.free.pop() {
@@ -105,7 +138,7 @@ pub(crate) fn insert(birth: Birth) -> Arc<Entry> {
             u32::try_from(shard.slots.len() - 1).unwrap_or(u32::MAX)
         }
     };
-    let entry = Arc::new(Entry::new(birth, id, parent, shard_number, slot));
+    let entry = Arc::new(Entry::new(birth, id, shard_number, slot));
     if let Some(place) = shard.slots.get_mut(slot as usize) {
         *place = Some(Arc::clone(&entry));
     }
@@ -127,8 +160,7 @@ pub(crate) fn remove(entry: &Entry) {
         .get_mut(entry.slot as usize)
         .and_then(Option::take);
     shard.free.push(entry.slot);
-    shard.finished += 1;
-    shard.polls_of_finished = shard.polls_of_finished.wrapping_add(entry.polls());
+    shard.count_ended(entry);
     drop(shard);
     drop(kept);
 }
@@ -177,6 +209,38 @@ pub fn census() -> Census {
         census.polls = census.polls.wrapping_add(entry.polls());
     });
     census
+}
+
+/// What has ended so far, by the place where it was made. One place may occur several times.
+#[must_use]
+pub fn ended_sites() -> Vec<EndedSite> {
+    let mut sites = Vec::new();
+    for shard in REGISTRY.iter().map(lock_shard) {
+        sites.extend(shard.sites.values());
+    }
+    sites
+}
+
+/// Where the wakers of the tracked tasks lead to: addresses that are only to be compared.
+#[must_use]
+pub fn waker_addresses() -> Vec<(usize, TaskId)> {
+    let tasks = collect();
+    let addresses = tasks.iter().filter(|entry| entry.kind() == Kind::Task);
+    addresses
+        .filter_map(|entry| Some((entry.waker_address()?, entry.id())))
+        .collect()
+}
+
+/// The entries of one scope.
+#[must_use]
+pub fn entries_of(scope: ScopeId) -> Vec<Arc<Entry>> {
+    let mut entries = Vec::new();
+    visit(|entry| {
+        if entry.scope() == scope {
+            entries.push(Arc::clone(entry));
+        }
+    });
+    entries
 }
 
 /// Has all later futures of this process go untracked. For the child of a `fork`, where another

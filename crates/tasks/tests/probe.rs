@@ -1,6 +1,6 @@
 //! Probes of real futures on real executors, in this process.
 //!
-//! `probe_all` sees every tracked future of the process, so each test tells its own by name.
+//! `probe` sees every tracked future of the process, so each test tells its own by name.
 #![allow(clippy::unwrap_used)]
 #![expect(unsafe_code, reason = "a global allocator that counts")]
 
@@ -21,7 +21,7 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use rtops_tasks::{
-    Entry, Kind, Probed, ProbedState, Sink, StackCopy, Track, Wakers, probe_all, track_blocking,
+    Entry, Kind, Plan, Probed, ProbedState, Sink, StackCopy, Track, Wakers, probe, track_blocking,
 };
 use rtops_unwind::{Outcome, Registers, StackSlice, Unwinder};
 use tokio::sync::{Notify, oneshot};
@@ -99,7 +99,7 @@ fn soon() -> Instant {
 /// All futures of this name.
 fn dump(name: &str) -> Vec<Found> {
     let mut collected = Collected::default();
-    let probed: Vec<Probed> = probe_all(soon(), &mut collected).tasks;
+    let probed: Vec<Probed> = probe(Plan::all(soon()), &mut collected).tasks;
     probed
         .into_iter()
         .enumerate()
@@ -425,7 +425,7 @@ fn a_stack_that_is_too_large_at_first_is_copied_whole_in_the_end() {
     let _task = runtime.spawn(future.tracked("deep"));
     wait_until("the task waits", || ready.load(SeqCst));
     let mut sizes = Sizes::default();
-    let probed = probe_all(soon(), &mut sizes).tasks;
+    let probed = probe(Plan::all(soon()), &mut sizes).tasks;
     let index = probed
         .iter()
         .position(|task| task.entry.name() == Some("deep"))
@@ -470,7 +470,7 @@ fn what_the_deadline_leaves_out_is_said() {
         wait_until("the task waits", || ready.load(SeqCst));
     }
     // One window of tasks is asked in any case.
-    let findings = probe_all(Instant::now(), &mut Collected::default());
+    let findings = probe(Plan::all(Instant::now()), &mut Collected::default());
     assert!(
         findings.shortfall.not_asked >= 500,
         "{:?}",
@@ -495,7 +495,7 @@ fn a_future_that_waits_in_too_many_places_is_said_to() {
     let (ready, future) = polled(many);
     let _task = runtime.spawn(future.tracked("many places"));
     wait_until("the task waits", || ready.load(SeqCst));
-    let findings = probe_all(soon(), &mut Collected::default());
+    let findings = probe(Plan::all(soon()), &mut Collected::default());
     assert_eq!(findings.shortfall.cut_short, 1);
     assert_eq!(the_one("many places").wakers, Wakers::Held(100));
 }

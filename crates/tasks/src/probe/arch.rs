@@ -10,6 +10,9 @@ pub(super) struct Registers {
     pub(super) ip: u64,
     pub(super) sp: u64,
     pub(super) bp: u64,
+    /// The others that a function leaves as it found them. What its callers keep in one is either
+    /// here or, where it was needed for something else, in the stack.
+    pub(super) saved: [u64; 5],
 }
 
 /// The registers of the function that this is written in: `Option<Registers>`, `None` on a
@@ -22,19 +25,26 @@ macro_rules! registers_here {
         #[cfg(target_arch = "x86_64")]
         {
             let (ip, sp, bp): (u64, u64, u64);
-            // SAFETY: it reads three registers into others and touches neither memory nor flags.
+            let mut saved = [0_u64; 5];
+            // SAFETY: it reads registers into others, and into the array whose address it is given.
             unsafe {
                 std::arch::asm!(
                     "lea {ip}, [rip]",
                     "mov {sp}, rsp",
                     "mov {bp}, rbp",
+                    "mov [{saved}], rbx",
+                    "mov [{saved} + 8], r12",
+                    "mov [{saved} + 16], r13",
+                    "mov [{saved} + 24], r14",
+                    "mov [{saved} + 32], r15",
                     ip = out(reg) ip,
                     sp = out(reg) sp,
                     bp = out(reg) bp,
-                    options(nomem, nostack, preserves_flags),
+                    saved = in(reg) saved.as_mut_ptr(),
+                    options(nostack, preserves_flags),
                 );
             }
-            Some($crate::probe::arch::Registers { ip, sp, bp })
+            Some($crate::probe::arch::Registers { ip, sp, bp, saved })
         }
         #[cfg(not(target_arch = "x86_64"))]
         None::<$crate::probe::arch::Registers>

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    session::{Session, Verdict},
+    session::{Session, Stale, Verdict},
     slots::{Geometry, Slots, StackCopy},
     ticket::{Cause, DumpNumber, Wish},
     waker::can_be_woken,
@@ -47,7 +47,7 @@ const NAP: Duration = Duration::from_millis(1);
 /// How often a task is asked again whose copies found no room.
 const RETRIES: u8 = 10;
 
-/// Takes what a dump copies, on the thread that called [`probe_all`].
+/// Takes what a dump copies, on the thread that called [`probe`].
 pub trait Sink {
     /// A place where a future waits.
     fn copied(&mut self, copy: &StackCopy<'_>);
@@ -66,6 +66,9 @@ pub struct Probed {
     pub in_state_for: Duration,
     /// Whether anything can wake it.
     pub wakers: Wakers,
+    /// An earlier dump found wakers registered, and all of them had been dropped unused when this
+    /// one began. What this one's own poll registered says nothing against that.
+    pub lost_wakers: bool,
 }
 
 /// What a tracked future was doing when a dump looked.
@@ -117,18 +120,43 @@ pub enum Wakers {
     None,
 }
 
-/// Has every tracked future polled once more, hands the copies of their stacks to `sink`, and
+/// Which futures a dump is about, and how it is made.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// When to end with what there is.
+    pub deadline: Instant,
+    /// Only these futures; `None` for all.
+    pub only: Option<Vec<Arc<Entry>>>,
+    /// Whether copies may hold what other tasks left on the stack.
+    pub stale: Stale,
+}
+
+impl Plan {
+    /// All tracked futures.
+    #[must_use]
+    pub const fn all(deadline: Instant) -> Self {
+        Self {
+            deadline,
+            only: None,
+            stale: Stale::Kept,
+        }
+    }
+}
+
+/// Has tracked futures polled once more, hands the copies of their stacks to `sink`, and
 /// returns all of them; their places in the list are the numbers that `sink` is given.
 ///
-/// Blocks until every future was polled or is known to be stuck, and not longer than `deadline`.
+/// Blocks until every future was polled or is known to be stuck, and not longer than the deadline.
 /// Dumps are made one after the other; the wait for an earlier one counts.
-pub fn probe_all(deadline: Instant, sink: &mut dyn Sink) -> Findings {
+pub fn probe(plan: Plan, sink: &mut dyn Sink) -> Findings {
     static DUMPS: Mutex<DumpNumber> = Mutex::new(DumpNumber::first());
     let mut dump = DUMPS.lock().unwrap_or_else(PoisonError::into_inner);
+    let futures = plan.only.unwrap_or_else(registry::collect);
     let mut driver = Driver {
-        targets: registry::collect().into_iter().map(Target::new).collect(),
+        targets: futures.into_iter().map(Target::new).collect(),
         truncated: Vec::new(),
-        deadline,
+        deadline: plan.deadline,
+        stale: plan.stale,
         shortfall: Shortfall::default(),
     };
     let all: Vec<usize> = (0..driver.targets.len()).collect();
@@ -137,7 +165,7 @@ pub fn probe_all(deadline: Instant, sink: &mut dyn Sink) -> Findings {
     let mut truncated = std::mem::take(&mut driver.truncated);
     truncated.sort_unstable();
     truncated.dedup();
-    if !truncated.is_empty() && Instant::now() < deadline {
+    if !truncated.is_empty() && Instant::now() < driver.deadline {
         *dump = dump.next();
         for index in &truncated {
             sink.discard(*index);
@@ -153,11 +181,13 @@ struct Driver {
     /// Those of the present round with a copy that was cut.
     truncated: Vec<usize>,
     deadline: Instant,
+    stale: Stale,
     shortfall: Shortfall,
 }
 
 struct Target {
     entry: Arc<Entry>,
+    lost_wakers: bool,
     verdict: Verdict,
     polls_at_probe: u64,
     asked: bool,
@@ -177,7 +207,7 @@ impl Driver {
             self.shortfall.no_memory = true;
             return;
         };
-        let session = Session::open(dump, self.targets.len(), slots);
+        let session = Session::open(dump, self.stale, self.targets.len(), slots);
         for index in indices {
             self.put_ticket(dump, *index);
         }
@@ -435,6 +465,7 @@ impl Round<'_> {
 impl Target {
     fn new(entry: Arc<Entry>) -> Self {
         Self {
+            lost_wakers: entry.lost_its_wakers(),
             entry,
             verdict: Verdict::Open,
             polls_at_probe: 0,
@@ -449,6 +480,7 @@ impl Target {
             state: self.state(),
             in_state_for: self.entry.in_state_for(),
             wakers,
+            lost_wakers: self.lost_wakers,
             entry: self.entry,
         }
     }

@@ -15,13 +15,13 @@ use std::{
 
 use super::{
     arch::Registers,
-    session::{Session, Verdict},
+    session::{Session, Stale, Verdict},
     slots::{Extent, MAX_OWNERS, Owner},
     ticket::{Cause, DumpNumber, MAX_HOPS, Wish},
     waker::{is_probing, probing_waker, same_waker},
 };
 use crate::{
-    entry::{Entry, Polling, RuntimeTag, WakerId},
+    entry::{Entry, Polling, RuntimeTag, TaskId, WakerId},
     local::LOCAL,
     tracked::{first_poll, poll_ordinary},
 };
@@ -35,6 +35,7 @@ const MAX_DEPTH: usize = 64;
 /// its own address tells where the probed future's frames end.
 pub(crate) struct Frame {
     entry: *const Entry,
+    id: TaskId,
     index: Option<u32>,
     role: Role,
     cause: Cause,
@@ -87,6 +88,9 @@ pub(crate) fn poll_probed<F: Future>(
         return poll_ordinary(future, entry, last_waker, context);
     }
     let waker = probing_waker(entry);
+    if session.stale == Stale::Cleared {
+        clear_stack_below();
+    }
     let frame = Frame::new(entry, Some(wish.index), Role::Probe(session), wish.cause);
     let poll = frame.poll(future, entry, &mut Context::from_waker(&waker));
     drop(waker);
@@ -151,10 +155,19 @@ fn probed_for(waker: &Waker) -> Option<Cause> {
     None
 }
 
+/// Overwrites what earlier calls left just below the caller's frame, so that a copy of the stack
+/// holds there what this poll put there. Small enough for any stack that can take a poll.
+#[inline(never)]
+fn clear_stack_below() {
+    const WORDS: usize = 1024;
+    std::hint::black_box(&mut [0_u64; WORDS]);
+}
+
 impl Frame {
     fn new(entry: &Entry, index: Option<u32>, role: Role, cause: Cause) -> Self {
         Self {
             entry,
+            id: entry.id(),
             index,
             role,
             cause,
@@ -180,6 +193,9 @@ impl Frame {
 
     fn report<T>(&self, poll: &Poll<T>, entry: &Entry) {
         if let Role::Probe(session) = &self.role {
+            if poll.is_pending() && self.captures.get() > 0 {
+                entry.note_registered();
+            }
             self.report_to(session, poll, entry);
         }
     }
@@ -200,6 +216,7 @@ impl Frame {
     fn owner(&self) -> Option<Owner> {
         Some(Owner {
             index: self.index? as usize,
+            id: self.id,
             base: ptr::from_ref(self).addr() as u64,
         })
     }
@@ -277,7 +294,7 @@ impl Frame {
             return;
         }
         let mut extent = Extent {
-            owners: [Owner::default(); MAX_OWNERS],
+            owners: [Owner::NONE; MAX_OWNERS],
             owner_count: 0,
             end: ptr::from_ref(self).addr() as u64,
         };

@@ -13,9 +13,10 @@ mod slots;
 mod ticket;
 mod waker;
 
-pub use driver::{Findings, Probed, ProbedState, Shortfall, Sink, Wakers, probe_all};
+pub use driver::{Findings, Plan, Probed, ProbedState, Shortfall, Sink, Wakers, probe};
+pub use session::Stale;
 pub use slots::{Owner, StackCopy};
 
 pub(crate) use frame::{Frame, is_wanted, poll_probed};
 pub(crate) use ticket::Ticket;
-pub(crate) use waker::is_probing;
+pub(crate) use waker::{can_be_woken, is_probing};

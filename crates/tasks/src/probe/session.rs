@@ -22,12 +22,22 @@ static CURRENT: Mutex<Option<Arc<Session>>> = Mutex::new(None);
 
 pub(crate) struct Session {
     dump: DumpNumber,
+    pub(super) stale: Stale,
     pub(super) slots: Slots,
     outcomes: Box<[Outcome]>,
     done: AtomicUsize,
     /// The value of `done` at which the driver wants to be woken.
     wake_at: AtomicUsize,
     driver: Thread,
+}
+
+/// What becomes of the words that earlier calls left on a stack below the frames of a probed poll.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Stale {
+    /// They stay, and a copy of the stack may hold what another task left there.
+    Kept,
+    /// Those nearest are overwritten first.
+    Cleared,
 }
 
 /// A session that is closed when this is dropped, also if a waker panics in the driver's hands.
@@ -106,9 +116,10 @@ impl Verdict {
 }
 
 impl Session {
-    pub(super) fn open(dump: DumpNumber, targets: usize, slots: Slots) -> Opened {
+    pub(super) fn open(dump: DumpNumber, stale: Stale, targets: usize, slots: Slots) -> Opened {
         let session = Arc::new(Self {
             dump,
+            stale,
             slots,
             outcomes: (0..targets)
                 .map(|_| Outcome {

@@ -18,6 +18,7 @@ use std::{
 };
 
 use super::arch::{Registers, copy_words};
+use crate::entry::TaskId;
 
 /// The most futures whose frames are told apart in one stack: a task and the spans around its leaf.
 pub(super) const MAX_OWNERS: usize = 16;
@@ -27,12 +28,22 @@ const FILLING: u8 = 1;
 const FULL: u8 = 2;
 
 /// A future that has frames in a copy.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Owner {
     /// Its number in the dump.
     pub index: usize,
+    /// Its number in the process.
+    pub id: TaskId,
     /// An address in the frame of the function that polls it: its own frames end there.
     pub base: u64,
+}
+
+impl Owner {
+    pub(super) const NONE: Self = Self {
+        index: 0,
+        id: TaskId::NONE,
+        base: 0,
+    };
 }
 
 /// A copy of the stack from the await point to the root of the probed future.
@@ -43,6 +54,8 @@ pub struct StackCopy<'a> {
     pub sp: u64,
     /// The frame pointer.
     pub bp: u64,
+    /// The other registers that functions leave as they found them.
+    pub saved: [u64; 5],
     /// The bytes from the stack pointer upward.
     pub bytes: &'a [u8],
     /// The stack was larger than a place.
@@ -123,7 +136,7 @@ impl Slots {
                     head: UnsafeCell::new(Head {
                         registers: Registers::default(),
                         extent: Extent {
-                            owners: [Owner::default(); MAX_OWNERS],
+                            owners: [Owner::NONE; MAX_OWNERS],
                             owner_count: 0,
                             end: 0,
                         },
@@ -207,6 +220,7 @@ impl Slots {
                 ip: head.registers.ip,
                 sp: head.registers.sp,
                 bp: head.registers.bp,
+                saved: head.registers.saved,
                 bytes,
                 truncated: head.truncated,
                 owners: head

@@ -128,7 +128,7 @@ unsafe fn drop_waker(data: *const ()) {
 }
 
 /// Whether any probing waker of `entry` exists, or one was used since the last probe began.
-pub(super) fn can_be_woken(entry: &Entry) -> Option<u32> {
+pub(crate) fn can_be_woken(entry: &Entry) -> Option<u32> {
     let live = entry.live_wakers.load(Acquire);
     (live > 0 || entry.woken.load(Acquire)).then_some(live)
 }

@@ -1,0 +1,57 @@
+//! Scopes: which part of the process a tracked future belongs to.
+
+use std::{
+    marker::PhantomData,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+};
+
+use crate::{
+    entry::{ScopeId, TaskId},
+    local::LOCAL,
+};
+
+impl ScopeId {
+    /// The scope of all that was made in no other.
+    pub const NONE: Self = Self(0);
+
+    /// A scope that nothing belongs to yet.
+    #[must_use]
+    pub fn fresh() -> Self {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        Self(LAST.fetch_add(1, Relaxed).wrapping_add(1))
+    }
+
+    /// The scope that futures made on this thread now belong to.
+    #[must_use]
+    pub fn current() -> Self {
+        LOCAL.with(|local| local.scope.get())
+    }
+
+    /// Has futures that are made on this thread belong to the scope, until the guard is dropped.
+    #[must_use]
+    pub fn enter(self) -> Entered {
+        Entered {
+            outer: LOCAL.with(|local| local.scope.replace(self)),
+            _of_this_thread: PhantomData,
+        }
+    }
+}
+
+/// A thread is inside a scope.
+#[derive(Debug)]
+pub struct Entered {
+    outer: ScopeId,
+    _of_this_thread: PhantomData<*const ()>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        LOCAL.with(|local| local.scope.set(self.outer));
+    }
+}
+
+/// The innermost tracked future that this thread is polling; [`TaskId::NONE`] outside of all.
+#[must_use]
+pub fn current_task() -> TaskId {
+    LOCAL.with(|local| local.current.get())
+}
