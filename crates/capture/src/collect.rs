@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rtops_protocol::{HandleSeen, Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture};
+use rtops_protocol::{
+    HandleSeen, Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture, ThreadRun,
+};
 use rtops_tasks::{
     Kind, Plan, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy, Stale, probe,
 };
@@ -47,6 +49,7 @@ pub(super) struct Collector<'a> {
     stacks: StackTable,
     leaves: Leaves,
     threads: Vec<Thread>,
+    thread_runs: Vec<ThreadRun>,
     gaps: Vec<String>,
     addresses: Vec<u64>,
     is_full: bool,
@@ -85,6 +88,7 @@ impl<'a> Collector<'a> {
             stacks: StackTable::new(MAX_ADDRESSES),
             leaves: Leaves::default(),
             threads: Vec::new(),
+            thread_runs: Vec::new(),
             gaps: Vec::new(),
             addresses: Vec::new(),
             is_full: false,
@@ -160,6 +164,15 @@ impl<'a> Collector<'a> {
             return self.gap("the threads can't be listed: /proc is not readable in the target");
         };
         list.retain(|thread| which.has(thread.tid.as_raw()));
+        if self.evidence == Evidence::Full {
+            let runs = list.iter().filter_map(|thread| {
+                Some(ThreadRun {
+                    tid: thread.tid.as_raw(),
+                    timeslices: thread.timeslices?,
+                })
+            });
+            self.thread_runs = runs.collect();
+        }
         let captures = match self.host.capturer() {
             Some(capturer) => self.capture(capturer, &list, deadline),
             None => HashMap::new(),
@@ -248,6 +261,7 @@ impl<'a> Collector<'a> {
             tasks: probed,
             leaves: self.leaves.sorted(),
             threads: self.threads,
+            thread_runs: self.thread_runs,
             handles_seen: self.handles_seen,
             evidence: self.evidence,
             gaps: self.gaps,

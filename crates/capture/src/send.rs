@@ -11,7 +11,7 @@ use std::{
 use rtops_protocol::{
     CodeRange, End, EndedSite, HandleSeen, Leaf, Module, ModuleKind, Note, Obtained, Process,
     ProtocolError, Reply, SourceLocation, Stacks, StringId, Strings, Task, TaskKind, TaskNote,
-    TaskState, Thread, WakerState,
+    TaskState, Thread, ThreadRun, WakerState,
 };
 use rtops_tasks::{Kind, Monotonic, Probed, ProbedState, Wakers};
 use rtops_unwind::{StackTable, Unwinder};
@@ -38,6 +38,7 @@ pub struct Dump<'a> {
     pub(super) tasks: Vec<Probed>,
     pub(super) leaves: SortedLeaves,
     pub(super) threads: Vec<Thread>,
+    pub(super) thread_runs: Vec<ThreadRun>,
     pub(super) handles_seen: Vec<(usize, HandleSeen)>,
     pub(super) evidence: Evidence,
     pub(super) gaps: Vec<String>,
@@ -70,6 +71,7 @@ impl Dump<'_> {
             in_frames(handles, Reply::HandlesSeen, &mut client)?;
         }
         in_frames(self.threads, Reply::Threads, &mut client)?;
+        in_frames(self.thread_runs, Reply::ThreadRuns, &mut client)?;
         Reply::End(End { gaps: self.gaps }).send(&mut client)?;
         Ok(client.flush()?)
     }

@@ -23,6 +23,15 @@ pub enum Note {
     WakersLost,
 }
 
+/// How often a thread was given a processor.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ThreadRun {
+    /// The thread, as the target numbers it.
+    pub tid: i32,
+    /// The count since it started. A dump that takes the thread's stack adds to it.
+    pub timeslices: u64,
+}
+
 /// What has ended of the tasks and spans that were made at one place in the source.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct EndedSite {
@@ -169,6 +178,10 @@ pub struct Saved {
     pub host: String,
     /// The process, as the one who saved it numbers it.
     pub pid: i32,
+    /// The start of the process, in clock ticks after boot: with `pid`, which process it was.
+    pub start_time: u64,
+    /// The version of its agent.
+    pub agent_version: String,
     /// The version of `rtops` that saved it.
     pub rtops_version: String,
 }

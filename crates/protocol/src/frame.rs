@@ -55,6 +55,8 @@ impl FrameKind {
     pub const HANDLES_SEEN: Self = Self(42);
     /// [`Trace`](crate::Trace).
     pub const TRACE: Self = Self(43);
+    /// A list of [`ThreadRun`](crate::ThreadRun).
+    pub const THREAD_RUNS: Self = Self(44);
     /// [`Saved`](crate::Saved), in files only.
     pub const SAVED: Self = Self(48);
     /// [`End`](crate::End), the last frame of a reply that was given.

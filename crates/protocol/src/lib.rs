@@ -21,7 +21,7 @@ mod socket_path;
 pub use error::ProtocolError;
 pub use evidence::{
     Call, Claim, ClaimMode, ClaimRole, EndedSite, HandleSeen, Note, Resource, ResourceKind, Saved,
-    TaskNote, Trace, TraceEnd, Visit,
+    TaskNote, ThreadRun, Trace, TraceEnd, Visit,
 };
 pub use frame::{Frame, FrameKind, MAX_REPLY, MAX_REQUEST, read_frame, write_frame};
 pub use hello::{Capabilities, Hello};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Claim, EndedSite, FrameKind, HandleSeen, MAX_REPLY, ProtocolError, Resource, Saved, TaskNote,
-    Trace, codec, read_frame, write_frame,
+    ThreadRun, Trace, codec, read_frame, write_frame,
 };
 
 /// One frame of an answer.
@@ -44,6 +44,8 @@ pub enum Reply {
     HandlesSeen(Vec<HandleSeen>),
     /// A stepped poll of a task that came earlier.
     Trace(Trace),
+    /// More about threads.
+    ThreadRuns(Vec<ThreadRun>),
     /// The first frame of a saved dump; no agent sends it.
     Saved(Saved),
     /// The answer is given.
@@ -443,6 +445,7 @@ impl Reply {
             Self::Claims(message) => body!(FrameKind::CLAIMS, message),
             Self::HandlesSeen(message) => body!(FrameKind::HANDLES_SEEN, message),
             Self::Trace(message) => body!(FrameKind::TRACE, message),
+            Self::ThreadRuns(message) => body!(FrameKind::THREAD_RUNS, message),
             Self::Saved(message) => body!(FrameKind::SAVED, message),
             Self::End(message) => body!(FrameKind::END, message),
             Self::Refused(message) => body!(FrameKind::REFUSED, message),
@@ -472,6 +475,7 @@ impl Reply {
             FrameKind::CLAIMS => Self::Claims(codec::decode(kind, body)?),
             FrameKind::HANDLES_SEEN => Self::HandlesSeen(codec::decode(kind, body)?),
             FrameKind::TRACE => Self::Trace(codec::decode(kind, body)?),
+            FrameKind::THREAD_RUNS => Self::ThreadRuns(codec::decode(kind, body)?),
             FrameKind::SAVED => Self::Saved(codec::decode(kind, body)?),
             FrameKind::END => Self::End(codec::decode(kind, body)?),
             FrameKind::REFUSED => Self::Refused(codec::decode(kind, body)?),

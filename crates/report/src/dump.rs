@@ -3,7 +3,7 @@
 use rtops_protocol::{
     Claim, End, EndedSite, HandleSeen, LeafEnd, Module, Process, ProtocolError, Refused, Reply,
     Resource, Saved, SourceLocation, StackId, StringId, Task, TaskNote, Thread, ThreadCapture,
-    Trace,
+    ThreadRun, Trace,
 };
 
 /// The most tasks, threads, texts or stacks of each that are taken.
@@ -26,6 +26,8 @@ pub struct Dump {
     pub threads: Vec<Thread>,
     /// More about some of the tasks.
     pub notes: Vec<TaskNote>,
+    /// How often the threads ran.
+    pub thread_runs: Vec<ThreadRun>,
     /// What has ended, by the place where it was made.
     pub ended_sites: Vec<EndedSite>,
     /// Locks that somebody waits for.
@@ -160,6 +162,7 @@ impl Dump {
                 self.addresses += trace.calls.len() + trace.visits.len();
                 self.traces.push(trace);
             }
+            Reply::ThreadRuns(runs) => self.thread_runs.extend(runs),
             Reply::Saved(saved) => self.saved = Some(saved),
             Reply::Unknown(_) => self.unknown_frames += 1,
             Reply::Summary(_) | Reply::Stats(_) | Reply::End(_) | Reply::Refused(_) => {
@@ -181,6 +184,7 @@ impl Dump {
             (self.threads.len(), MAX_ITEMS, "threads"),
             (self.gaps.len(), MAX_ITEMS, "gaps"),
             (self.notes.len(), MAX_ITEMS, "notes"),
+            (self.thread_runs.len(), MAX_ITEMS, "threads"),
             (self.ended_sites.len(), MAX_ITEMS, "places"),
             (self.resources.len(), MAX_ITEMS, "locks"),
             (self.claims.len(), MAX_ITEMS, "holders and waiters"),

@@ -41,6 +41,8 @@ pub struct ThreadInfo {
     pub syscall: Option<i64>,
     /// Processor time used, in clock ticks of `sysconf(_SC_CLK_TCK)`, user and system together.
     pub cpu_ticks: u64,
+    /// How often it was given a processor; `None` where the kernel does not count that.
+    pub timeslices: Option<u64>,
 }
 
 /// Every thread of this process. One that ends meanwhile is left out.
@@ -63,6 +65,7 @@ pub fn list() -> io::Result<Vec<ThreadInfo>> {
                 wchan: wchan(tid),
                 syscall: syscall(tid),
                 cpu_ticks: stat.cpu_ticks,
+                timeslices: timeslices(tid),
             });
         }
     }
@@ -127,6 +130,12 @@ fn syscall(tid: Tid) -> Option<i64> {
     let line = String::from_utf8(read(tid, "syscall").ok()?).ok()?;
     let number = line.split_ascii_whitespace().next()?.parse().ok()?;
     (number >= 0).then_some(number)
+}
+
+/// `RUNNING-NANOSECONDS WAITING-NANOSECONDS TIMESLICES`
+fn timeslices(tid: Tid) -> Option<u64> {
+    let line = String::from_utf8(read(tid, "schedstat").ok()?).ok()?;
+    line.split_ascii_whitespace().nth(2)?.parse().ok()
 }
 
 fn read(tid: Tid, file: &str) -> io::Result<Vec<u8>> {
