@@ -10,6 +10,7 @@ use rtops_report::{
     threads::ThreadGroup,
     tree::Chain,
 };
+use rtops_symbols::WaitReason;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -175,7 +176,7 @@ fn task_group<'a>(view: &View<'a>, group: &'a TaskGroup<'a>) -> TaskGroupPart<'a
     let (youngest_ns, oldest_ns) = group.ages();
     let (shortest_ns, longest_ns) = group.times();
     let stack = |chain: &Chain| Stack {
-        wait: chain.wait,
+        wait: chain.wait.map(WaitReason::as_str),
         incomplete: chain.incomplete,
         frames: frames(view.frames, &chain.links),
     };
@@ -195,7 +196,7 @@ fn task_group<'a>(view: &View<'a>, group: &'a TaskGroup<'a>) -> TaskGroupPart<'a
             State::Starved => "starved",
             State::Running { .. } => "running",
         },
-        waits: group.waits(),
+        waits: group.waits().iter().map(|wait| wait.as_str()).collect(),
         youngest_ns,
         oldest_ns,
         shortest_ns,
@@ -248,7 +249,7 @@ fn thread_group<'a>(view: &View<'a>, group: &'a ThreadGroup<'a>) -> ThreadGroupP
     ThreadGroupPart {
         count: group.threads.len(),
         state: group.state(),
-        wait: group.wait,
+        wait: group.wait.map(WaitReason::as_str),
         remark: group.remark.as_deref(),
         frames: frames(view.frames, &group.links),
         threads: group.threads.iter().map(thread).collect(),

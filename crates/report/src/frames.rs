@@ -170,7 +170,7 @@ impl Frames {
     }
 
     /// What a task that waits at the innermost of these frames waits for, if that is known.
-    pub fn task_wait(&self, links: &[Link]) -> Option<&'static str> {
+    pub fn task_wait(&self, links: &[Link]) -> Option<WaitReason> {
         known(rtops_symbols::task_wait(&self.views(links)))
     }
 
@@ -180,7 +180,7 @@ impl Frames {
         links: &[Link],
         state: char,
         syscall: Option<i64>,
-    ) -> Option<&'static str> {
+    ) -> Option<WaitReason> {
         known(rtops_symbols::thread_wait(
             &self.views(links),
             state,
@@ -219,8 +219,8 @@ impl Frames {
     }
 }
 
-fn known(wait: WaitReason) -> Option<&'static str> {
-    (wait != WaitReason::Unknown).then(|| wait.as_str())
+fn known(wait: WaitReason) -> Option<WaitReason> {
+    Some(wait).filter(|wait| *wait != WaitReason::Unknown)
 }
 
 /// The first entry of a stack is where the code is, the others are where it returns to.

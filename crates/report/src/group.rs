@@ -13,6 +13,7 @@ use regex::Regex;
 use rtops_protocol::{
     Leaf, SourceLocation, StackId, StringId, Task, TaskKind, TaskState, WakerState,
 };
+use rtops_symbols::WaitReason;
 
 use crate::{
     chains::Chains,
@@ -146,7 +147,7 @@ impl TaskGroup<'_> {
     }
 
     /// The distinct reasons for which the tasks wait.
-    pub fn waits(&self) -> Vec<&'static str> {
+    pub fn waits(&self) -> Vec<WaitReason> {
         let mut waits = Vec::new();
         for wait in self.chains.iter().filter_map(|chain| chain.wait) {
             if !waits.contains(&wait) {

@@ -3,6 +3,7 @@
 use std::{cmp::Reverse, collections::HashMap};
 
 use rtops_protocol::{StackId, Thread, ThreadCapture};
+use rtops_symbols::WaitReason;
 
 use crate::{
     dump::{self, Dump},
@@ -16,7 +17,7 @@ pub struct ThreadGroup<'a> {
     /// Sorted by number.
     pub threads: Vec<&'a Thread>,
     /// What they wait for, where that is known.
-    pub wait: Option<&'static str>,
+    pub wait: Option<WaitReason>,
     /// Innermost first.
     pub links: Vec<Link>,
     /// What to say where the stack is missing or not whole.
@@ -26,7 +27,7 @@ pub struct ThreadGroup<'a> {
 /// What makes two threads look the same.
 type Look = (
     char,
-    Option<&'static str>,
+    Option<WaitReason>,
     Vec<FrameId>,
     Option<String>,
     Option<i32>,
@@ -105,7 +106,7 @@ pub fn group_threads<'a>(
     groups
 }
 
-fn stack(thread: &Thread, frames: &Frames) -> (Vec<Link>, Option<&'static str>, Option<String>) {
+fn stack(thread: &Thread, frames: &Frames) -> (Vec<Link>, Option<WaitReason>, Option<String>) {
     let ThreadCapture::Stack(leaf) = thread.capture else {
         let wait = frames.thread_wait(&[], thread.state, thread.syscall);
         return (Vec::new(), wait, Some(not_captured(thread)));

@@ -1,5 +1,7 @@
 //! The stacks of one task merged into its await tree.
 
+use rtops_symbols::WaitReason;
+
 use crate::frames::{FrameId, Link};
 
 /// The most branches of a tree; a task that joins more of them shows that there are more.
@@ -11,7 +13,7 @@ pub struct Chain {
     /// Innermost first.
     pub links: Vec<Link>,
     /// What it waits for at the end.
-    pub wait: Option<&'static str>,
+    pub wait: Option<WaitReason>,
     /// What to say where the chain does not reach the root.
     pub incomplete: Option<&'static str>,
 }
@@ -29,7 +31,7 @@ pub struct Segment {
     /// Outermost first.
     pub links: Vec<Link>,
     /// What the ways that end in this segment wait for.
-    pub waits: Vec<&'static str>,
+    pub waits: Vec<WaitReason>,
     /// What branches off at its end.
     pub branches: Vec<Self>,
 }
@@ -52,7 +54,7 @@ pub fn merge(chains: &[Chain]) -> Vec<Segment> {
 struct Way {
     /// Outermost first.
     links: Vec<Link>,
-    wait: Option<&'static str>,
+    wait: Option<WaitReason>,
 }
 
 /// One segment for each distinct first frame, in the order of their first appearance.
@@ -131,7 +133,7 @@ mod tests {
         stacks
             .map(|stack| Chain {
                 links: frames.stack(stack).to_vec(),
-                wait: Some("sleep"),
+                wait: Some(WaitReason::Sleep),
                 incomplete: None,
             })
             .collect()
@@ -175,7 +177,7 @@ mod tests {
         assert_eq!(drawn(&frames, &tree), "root run a");
         assert_eq!(
             tree.first().map(|root| root.waits.clone()),
-            Some(vec!["sleep"])
+            Some(vec![WaitReason::Sleep])
         );
     }
 

@@ -28,7 +28,7 @@ pub use crate::{
     fold::{FrameClass, classify, visible},
     lack::{Lack, LackReason},
     names::display_name,
-    wait::{WaitReason, task_wait, thread_wait},
+    wait::{WaitEnd, WaitReason, task_wait, thread_wait},
 };
 
 /// A loaded ELF file of the target, as the agent describes it: not to be trusted.

@@ -80,6 +80,8 @@ wait_reasons! {
     Parked => "parked",
     /// A process to end.
     ProcessExit => "process exit",
+    /// A server's next request on an open connection.
+    Request => "next request",
     /// Nothing: it runs.
     Running => "running",
     /// A read-write lock, the direction is not known.
@@ -107,6 +109,65 @@ wait_reasons! {
 impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// How waiting for something comes to its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WaitEnd {
+    /// By itself: time passes, or it is about to run.
+    Timed,
+    /// With the next of what an idle service waits for, whenever that comes.
+    Idle,
+    /// When somebody in the process lets go, catches up or arrives, which normally is soon.
+    Contended,
+    /// When somebody acts, soon or late.
+    Open,
+}
+
+impl WaitReason {
+    /// How waiting for it ends.
+    #[must_use]
+    pub const fn end(self) -> WaitEnd {
+        match self {
+            Self::CoopBudget
+            | Self::Interval
+            | Self::Running
+            | Self::Sleep
+            | Self::Timeout
+            | Self::Yield => WaitEnd::Timed,
+            Self::Accept
+            | Self::EpollWait
+            | Self::Parked
+            | Self::ProcessExit
+            | Self::Request
+            | Self::Signal => WaitEnd::Idle,
+            Self::Barrier
+            | Self::ChannelSend
+            | Self::MutexLock
+            | Self::OnceCell
+            | Self::RwLock
+            | Self::RwLockRead
+            | Self::RwLockWrite
+            | Self::SemaphoreAcquire => WaitEnd::Contended,
+            Self::BlockingTask
+            | Self::BroadcastReceive
+            | Self::ChannelClosed
+            | Self::ChannelReceive
+            | Self::Condvar
+            | Self::Connect
+            | Self::Event
+            | Self::Futex
+            | Self::FuturesContainer
+            | Self::IoReadiness
+            | Self::Join
+            | Self::Notify
+            | Self::OneshotReceive
+            | Self::Read
+            | Self::Unknown
+            | Self::WatchChanged
+            | Self::Write => WaitEnd::Open,
+        }
     }
 }
 
@@ -191,6 +252,10 @@ const TASK_RULES: &[Rule] = {
             W::FuturesContainer,
         ),
         ("futures_util::future::join_all", "", W::FuturesContainer),
+        ("hyper::proto::h1", "poll_read_head", W::Request),
+        ("hyper::proto::h1", "poll_read_keep_alive", W::Request),
+        ("hyper::proto::h1", "require_empty_read", W::Request),
+        ("h2::server", "poll_accept", W::Request),
         ("futures_util::lock", "", W::MutexLock),
         ("futures_util::io::read", "", W::Read),
         ("futures_util::io::write", "", W::Write),
@@ -391,10 +456,10 @@ fn refines(outer: WaitReason, inner: WaitReason) -> bool {
         W::ChannelReceive => matches!(outer, W::Signal),
         W::IoReadiness => matches!(
             outer,
-            W::Accept | W::Connect | W::Read | W::Write | W::Sleep
+            W::Accept | W::Connect | W::Read | W::Request | W::Sleep | W::Write
         ),
         W::Write => matches!(outer, W::Connect),
-        W::Read => matches!(outer, W::Accept),
+        W::Read => matches!(outer, W::Accept | W::Request),
         W::Join | W::BlockingTask if matches!(outer, W::Read | W::Write) => true,
         W::Join => matches!(outer, W::BlockingTask),
         W::Signal => matches!(outer, W::ProcessExit),

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use rtops_symbols::WaitReason;
+
 use crate::{
     escape::escape,
     frames::{FrameKind, Frames, Link},
@@ -134,7 +136,7 @@ impl Drawing {
     }
 
     /// The frame stands behind the first bars, what is below it behind the others.
-    fn frame(&mut self, frames: &Frames, link: &Link, bars: (&str, &str), waits: &[&str]) {
+    fn frame(&mut self, frames: &Frames, link: &Link, bars: (&str, &str), waits: &[WaitReason]) {
         let (before, below) = bars;
         let Some(frame) = frames.get(link.frame) else {
             return;
@@ -145,7 +147,7 @@ impl Drawing {
             FrameKind::Span => format!("{before}span \"{name}\""),
         };
         if !waits.is_empty() {
-            text = format!("{text} [{}]", waits.join(" + "));
+            text = format!("{text} [{}]", words(waits));
         }
         let place = frame.place.as_ref();
         self.lines.push(Line {
@@ -156,6 +158,12 @@ impl Drawing {
     }
 }
 
+/// What is waited for at one place.
+pub fn words(waits: &[WaitReason]) -> String {
+    let words: Vec<&str> = waits.iter().map(|wait| wait.as_str()).collect();
+    words.join(" + ")
+}
+
 #[cfg(test)]
 mod tests {
     use rtops_protocol::StackId;
@@ -163,11 +171,11 @@ mod tests {
     use super::*;
     use crate::frames::tests::frames;
 
-    fn drawn(stacks: &[(&str, &'static str)]) -> String {
+    fn drawn(stacks: &[(&str, WaitReason)]) -> String {
         drawn_in(Style::PLAIN, stacks)
     }
 
-    fn drawn_in(style: Style, stacks: &[(&str, &'static str)]) -> String {
+    fn drawn_in(style: Style, stacks: &[(&str, WaitReason)]) -> String {
         let names: Vec<&str> = stacks.iter().map(|(names, _)| *names).collect();
         let frames = frames(&names);
         let chains: Vec<Chain> = stacks
@@ -175,7 +183,7 @@ mod tests {
             .zip(0..)
             .map(|((_, wait), number)| Chain {
                 links: frames.stack(StackId(number)).to_vec(),
-                wait: Some(wait),
+                wait: Some(*wait),
                 incomplete: None,
             })
             .collect();
@@ -187,7 +195,7 @@ mod tests {
 
     #[test]
     fn one_chain_is_a_list_from_the_inside() {
-        insta::assert_snapshot!(drawn(&[("recv next_request serve", "channel receive")]), @r"
+        insta::assert_snapshot!(drawn(&[("recv next_request serve", WaitReason::ChannelReceive)]), @r"
         recv          src/recv.rs:7:9
         next_request  src/next_request.rs:7:9
         serve         src/serve.rs:7:9
@@ -197,9 +205,9 @@ mod tests {
     #[test]
     fn several_chains_are_a_tree_from_the_root() {
         let drawn = drawn(&[
-            ("recv pump both run", "channel receive"),
-            ("sleep both run", "sleep"),
-            ("read copy both run", "I/O read"),
+            ("recv pump both run", WaitReason::ChannelReceive),
+            ("sleep both run", WaitReason::Sleep),
+            ("read copy both run", WaitReason::Read),
         ]);
         insta::assert_snapshot!(drawn, @r"
         run                        src/run.rs:7:9
@@ -216,7 +224,10 @@ mod tests {
     fn on_a_narrow_terminal_places_stand_below() {
         let mut narrow = Style::PLAIN;
         narrow.width = Some(30);
-        let stacks = [("recv pump run", "channel receive"), ("sleep run", "sleep")];
+        let stacks = [
+            ("recv pump run", WaitReason::ChannelReceive),
+            ("sleep run", WaitReason::Sleep),
+        ];
         insta::assert_snapshot!(drawn_in(narrow, &stacks), @r"
         run
             src/run.rs:7:9
@@ -231,7 +242,10 @@ mod tests {
 
     #[test]
     fn a_chain_inside_another_is_no_branch() {
-        let drawn = drawn(&[("recv run", "channel receive"), ("run", "timeout")]);
+        let drawn = drawn(&[
+            ("recv run", WaitReason::ChannelReceive),
+            ("run", WaitReason::Timeout),
+        ]);
         insta::assert_snapshot!(drawn, @r"
         recv  src/recv.rs:7:9
         run   src/run.rs:7:9

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use rtops_protocol::{Task, TaskKind, TaskState};
 
-use super::drawing::Drawing;
+use super::drawing::{Drawing, words};
 use crate::{
     dump::Dump,
     escape::escape,
@@ -227,7 +227,7 @@ fn range(least: u64, most: u64) -> String {
 fn waiting(group: &TaskGroup) -> String {
     let waits = group.waits();
     if !waits.is_empty() {
-        waits.join(" + ")
+        words(&waits)
     } else if group.chains.is_empty() {
         "waiting, not captured".to_owned()
     } else {
@@ -270,7 +270,7 @@ fn thread_group(
         shown.push(format!("{} more names", names.len() - MAX_IN_A_LINE));
     }
     let state = match group.wait {
-        Some(wait) if wait == group.state() => wait.to_owned(),
+        Some(wait) if wait.as_str() == group.state() => wait.to_string(),
         Some(wait) => format!("{}, {wait}", group.state()),
         None => group.state().to_owned(),
     };
