@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use regex::Regex;
 use rtops_report::format::parse_duration;
 
-use crate::terminal::ColorChoice;
+use crate::{error::Error, terminal::ColorChoice};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,6 +30,22 @@ Examples:
 
 Frames are listed innermost first; where a task waits in several places at once
 (join, select), the tree is drawn from the root down.";
+
+const LEAKS_HELP: &str = "\
+Examples:
+  rtops leaks gateway                    watch for 30 s, then say what leaks
+  rtops leaks gateway --for 0            what one look can tell
+  rtops leaks gateway --fail --json      for cron and CI
+  rtops stack gateway --save before; …; rtops leaks gateway --baseline before
+
+Findings, the strongest evidence first:
+  proven    nothing can wake it: no waker is registered
+  deadlock  it waits for a lock or an end that waits for it
+  growing   more and more of it while rtops watches, and none ends
+  stuck     it has not moved for --min-age, while its like have, or waits
+            that long for somebody to let go of a lock
+  spinning  it has been in one poll for over a second
+  orphaned  a hint: the task that spawned it has ended, and it waits on";
 
 /// See what running Rust services are doing.
 ///
@@ -68,6 +84,8 @@ pub enum Command {
     Stats(TargetArgs),
     /// Show where the tasks and threads of a process wait
     Stack(StackArgs),
+    /// Find tasks and threads that will never end
+    Leaks(LeaksArgs),
     /// Start a sample service and look at it
     Demo(DemoArgs),
 }
@@ -98,7 +116,7 @@ pub struct TargetArgs {
 #[command(after_help = STACK_EXAMPLES)]
 pub struct StackArgs {
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub source: SourceArgs,
     /// Only tasks
     #[arg(long, conflicts_with = "threads")]
     pub tasks: bool,
@@ -121,9 +139,86 @@ pub struct StackArgs {
     /// At most this many groups of tasks, and of threads
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
+    /// Also save the dump, for --from and for `rtops leaks --baseline`
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    pub save: Option<PathBuf>,
+}
+
+/// A process to ask, or a file with a dump of one.
+#[derive(Args, Debug)]
+pub struct SourceArgs {
+    /// A PID, or the whole name of a process
+    #[arg(required_unless_present = "from", conflicts_with = "from")]
+    target: Option<String>,
+    /// The longest time to wait for the whole answer
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_timeout)]
+    timeout: Duration,
+    /// Show a dump that `rtops stack --save` wrote, here or on another host
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
     /// Look for debug files here, too (may be repeated)
     #[arg(long, value_name = "DIR")]
     pub symbols: Vec<PathBuf>,
+}
+
+impl SourceArgs {
+    /// The process to ask.
+    ///
+    /// # Errors
+    /// When there is none, which clap does not let through.
+    pub fn target(&self) -> Result<TargetArgs, Error> {
+        let target = self.target.clone();
+        Ok(TargetArgs {
+            target: target.ok_or_else(|| Error::Usage("which process?".to_owned()))?,
+            timeout: self.timeout,
+        })
+    }
+}
+
+/// How to look for leaks.
+#[derive(Args, Debug)]
+#[command(after_help = LEAKS_HELP)]
+pub struct LeaksArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// How long to watch what grows; 0 for one look
+    #[arg(long = "for", value_name = "TIME", default_value = "30s",
+          value_parser = parse_duration, conflicts_with_all = ["from", "baseline"])]
+    pub watch: Duration,
+    /// How often to look meanwhile
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_pause)]
+    pub every: Duration,
+    /// A wait shorter than this is no reason for suspicion by itself
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
+    pub min_age: Duration,
+    /// Compare with a dump that `rtops stack --save` wrote, instead of watching
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Poll some tasks of each kind instruction by instruction, to see also those
+    /// of their branches that registered nothing
+    #[arg(long, conflicts_with = "from")]
+    pub deep: bool,
+    /// Leave out what has a name, function or file that matches (may be repeated)
+    #[arg(long, value_name = "REGEX")]
+    pub ignore: Vec<Regex>,
+    /// The same from a file, a regular expression a line, `#` for comments
+    #[arg(long, value_name = "FILE")]
+    pub ignore_file: Option<PathBuf>,
+    /// End with exit code 10 if there are findings, hints not counted
+    #[arg(long)]
+    pub fail: bool,
+    /// At most this many findings
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+}
+
+/// A pause that is one.
+fn parse_pause(text: &str) -> Result<Duration, String> {
+    let pause = parse_duration(text)?;
+    if pause < Duration::from_millis(100) {
+        return Err("look every 100ms at the most".to_owned());
+    }
+    Ok(pause)
 }
 
 /// A duration that a conversation can keep: neither none nor for ever.
@@ -156,6 +251,7 @@ mod tests {
             Some("list"),
             Some("stats"),
             Some("stack"),
+            Some("leaks"),
             Some("demo"),
         ] {
             let command = match part {

@@ -123,6 +123,28 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// A saved dump can't be used, or a dump not saved.
+    #[error(
+        "{} can't serve for a saved dump: {reason}; `rtops stack TARGET --save FILE` makes one",
+        escape(&.path.to_string_lossy())
+    )]
+    SavedDump {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Two dumps are to be compared and are not of one process.
+    #[error("the baseline is of {saved} as it ran then, not of {asked}; save a new one")]
+    OtherProcess {
+        /// The process of the baseline.
+        saved: String,
+        /// The other.
+        asked: String,
+    },
+    /// There are leaks, and the user wants that to be an error.
+    #[error("{}", leaks(*.0))]
+    Leaks(usize),
     /// `/proc` can't be read.
     #[error("can't read /proc: {0}; is it mounted?")]
     Proc(#[from] procfs::ProcError),
@@ -139,6 +161,8 @@ impl Error {
             | Self::Broken { .. }
             | Self::Output(_)
             | Self::CreateOutput { .. }
+            | Self::SavedDump { .. }
+            | Self::OtherProcess { .. }
             | Self::Proc(_)
             | Self::Failed(_) => 1,
             Self::Usage(_) | Self::Ambiguous { .. } => 2,
@@ -147,6 +171,7 @@ impl Error {
             Self::Permission { .. } => 5,
             Self::TimedOut { .. } | Self::NoAnswerByName(_) | Self::Partial(_) => 6,
             Self::Incapable { .. } | Self::Version { .. } => 7,
+            Self::Leaks(_) => 10,
             Self::Refused { refused, .. } => match refused.why {
                 Refusal::Busy | Refusal::Disabled | Refusal::Failed => 1,
                 Refusal::Permission => 5,
@@ -179,6 +204,11 @@ impl Error {
 fn joined(gaps: &[String]) -> String {
     let gaps: Vec<_> = gaps.iter().map(|gap| escape(gap)).collect();
     gaps.join("; ")
+}
+
+fn leaks(count: usize) -> String {
+    let findings = format::count(count, "finding");
+    format!("{findings}, shown above; `--ignore REGEX` leaves out what is meant to be so")
 }
 
 fn ambiguous(name: &str, candidates: &[(i32, String)]) -> String {

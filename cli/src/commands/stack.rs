@@ -2,24 +2,22 @@
 
 use std::{collections::HashSet, io::Write};
 
-use rtops_protocol::{Capabilities, Request, StackId, StackParts, StackRequest};
-use rtops_report::{
-    dump::{Dump, Failure},
-    frames::{self, Frames, Shown},
-    group::{Grouping, Selection, group_tasks, stacks_of_tasks},
-    text::{self, stack::View},
-    threads::{group_threads, stacks_of_threads},
-};
-use rtops_symbols::{Options, Symbols};
-
 use super::{Format, Output};
 use crate::{
     args::{OutputArgs, StackArgs},
     client::Session,
+    dump::{self, Taken, Wanted},
     error::Error,
     progress::Progress,
     render,
     target::Target,
+};
+use rtops_protocol::{Capabilities, StackId, StackParts, Steps};
+use rtops_report::{
+    frames::{Frames, Shown},
+    group::{Grouping, Selection, group_tasks, stacks_of_tasks},
+    text::{self, stack::View},
+    threads::{group_threads, stacks_of_threads},
 };
 
 /// Takes a dump and prints it. Prints what there is before it fails for what is missing.
@@ -28,32 +26,20 @@ use crate::{
 /// When the process or its agent can't be asked, the dump has gaps, or the output can't be
 /// written.
 pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
-    let target = Target::find(&args.target)?;
-    let progress = Progress::start(format!("asking process {}", target.pid));
-    let mut session = target.open()?;
-    let (parts, lack) = parts(args, &session)?;
-    let mut dump = receive(&target, &mut session, parts)?;
-    dump.gaps.extend(lack.map(str::to_owned));
-    drop(progress);
-
+    let (taken, parts) = taken(args)?;
+    let dump = &taken.dump;
     let progress = Progress::start("looking up functions and lines".to_owned());
-    let mut symbols = Symbols::new(
-        frames::modules(&dump),
-        Options {
-            pid: Some(target.pid),
-            symbol_dirs: args.symbols.clone(),
-        },
-    );
+    let mut symbols = taken.symbols(&args.source.symbols);
     let shown = if args.all_frames {
         Shown::All
     } else {
         Shown::Folded
     };
-    let used: HashSet<StackId> = stacks_of_tasks(&dump)
+    let used: HashSet<StackId> = stacks_of_tasks(dump)
         .into_iter()
-        .chain(stacks_of_threads(&dump))
+        .chain(stacks_of_threads(dump))
         .collect();
-    let frames = Frames::resolve(&dump, &used, &mut symbols, shown);
+    let frames = Frames::resolve(dump, &used, &mut symbols, shown);
     let grouping = if args.each {
         Grouping::Each
     } else {
@@ -65,16 +51,16 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     };
     let wants_threads = parts != StackParts::Tasks;
     let view = View {
-        pid: target.pid,
-        name: &session.hello.name,
-        agent_version: &session.hello.agent_version,
-        dump: &dump,
+        pid: taken.pid,
+        name: &taken.name,
+        agent_version: &taken.agent_version,
+        dump,
         frames: &frames,
         grouping,
         limit: args.limit.unwrap_or(usize::MAX),
         tasks: (parts != StackParts::Threads)
-            .then(|| group_tasks(&dump, &frames, &selection, grouping)),
-        threads: wants_threads.then(|| group_threads(&dump, &frames, &selection, grouping)),
+            .then(|| group_tasks(dump, &frames, &selection, grouping)),
+        threads: wants_threads.then(|| group_threads(dump, &frames, &selection, grouping)),
         lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
     };
     drop(progress);
@@ -87,8 +73,30 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     if dump.gaps.is_empty() {
         Ok(())
     } else {
-        Err(Error::Partial(dump.gaps))
+        Err(Error::Partial(taken.dump.gaps))
     }
+}
+
+/// The dump to show, and which parts of it.
+fn taken(args: &StackArgs) -> Result<(Taken, StackParts), Error> {
+    if let Some(path) = &args.source.from {
+        let parts = match (args.tasks, args.threads) {
+            (true, _) => StackParts::Tasks,
+            (_, true) => StackParts::Threads,
+            _ => StackParts::All,
+        };
+        return Ok((dump::load(path)?, parts));
+    }
+    let target = Target::find(&args.source.target()?)?;
+    let progress = Progress::start(format!("asking process {}", target.pid));
+    let mut session = target.open()?;
+    let (parts, lack) = parts(args, &session)?;
+    let steps = Steps::Proven;
+    let wanted = Wanted { parts, steps };
+    let mut taken = dump::take(&target, &mut session, wanted, args.save.as_deref())?;
+    taken.dump.gaps.extend(lack.map(str::to_owned));
+    drop(progress);
+    Ok((taken, parts))
 }
 
 /// What to ask for, and what has to be left out as the agent can't tell.
@@ -118,25 +126,4 @@ fn parts(args: &StackArgs, session: &Session) -> Result<(StackParts, Option<&'st
             (false, false) => Err(incapable("take stacks")),
         },
     }
-}
-
-fn receive(target: &Target, session: &mut Session, parts: StackParts) -> Result<Dump, Error> {
-    let request = Request::Stack(StackRequest {
-        parts,
-        deadline_ms: target.agent_deadline_ms(),
-    });
-    session
-        .ask(&request)
-        .map_err(|error| target.conversation(error))?;
-    Dump::receive(|| session.next()).map_err(|failure| match failure {
-        Failure::Lost(error) => target.conversation(error),
-        Failure::Refused(refused) => Error::Refused {
-            pid: target.pid,
-            refused,
-        },
-        Failure::Nonsense(reason) => Error::Nonsense {
-            pid: target.pid,
-            reason,
-        },
-    })
 }

@@ -26,7 +26,7 @@ struct Document<'a> {
 }
 
 #[derive(Serialize)]
-struct Process<'a> {
+pub(super) struct Process<'a> {
     pid: i32,
     name: &'a str,
     agent_version: &'a str,
@@ -42,7 +42,7 @@ struct Tasks<'a> {
 }
 
 #[derive(Serialize)]
-struct TaskGroupPart<'a> {
+pub(super) struct TaskGroupPart<'a> {
     count: usize,
     kind: &'static str,
     name: Option<&'a str>,
@@ -97,10 +97,20 @@ struct FramePart<'a> {
 }
 
 #[derive(Serialize)]
-struct PlacePart<'a> {
-    file: &'a str,
-    line: u32,
-    column: Option<u32>,
+pub(super) struct PlacePart<'a> {
+    pub(super) file: &'a str,
+    pub(super) line: u32,
+    pub(super) column: Option<u32>,
+}
+
+impl<'a> Process<'a> {
+    pub(super) fn of(view: &View<'a>) -> Self {
+        Self {
+            pid: view.pid,
+            name: view.name,
+            agent_version: view.agent_version,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -111,7 +121,7 @@ struct Threads<'a> {
 }
 
 #[derive(Serialize)]
-struct ThreadGroupPart<'a> {
+pub(super) struct ThreadGroupPart<'a> {
     count: usize,
     state: &'static str,
     wait: Option<&'static str>,
@@ -136,11 +146,7 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
     let dump = view.dump;
     let document = Document {
         schema: super::SCHEMA,
-        process: Process {
-            pid: view.pid,
-            name: view.name,
-            agent_version: view.agent_version,
-        },
+        process: Process::of(view),
         complete: dump.gaps.is_empty(),
         gaps: &dump.gaps,
         lacks: &view.lacks,
@@ -171,7 +177,7 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
     super::json(writer, &document)
 }
 
-fn task_group<'a>(view: &View<'a>, group: &'a TaskGroup<'a>) -> TaskGroupPart<'a> {
+pub(super) fn task_group<'a>(view: &View<'a>, group: &'a TaskGroup<'a>) -> TaskGroupPart<'a> {
     let look = &group.look;
     let (youngest_ns, oldest_ns) = group.ages();
     let (shortest_ns, longest_ns) = group.times();
@@ -237,7 +243,7 @@ fn task_part<'a>(view: &View<'a>, task: &Task) -> TaskPart<'a> {
     }
 }
 
-fn thread_group<'a>(view: &View<'a>, group: &'a ThreadGroup<'a>) -> ThreadGroupPart<'a> {
+pub(super) fn thread_group<'a>(view: &View<'a>, group: &'a ThreadGroup<'a>) -> ThreadGroupPart<'a> {
     let thread = |thread: &&'a Thread| ThreadPart {
         tid: thread.tid,
         name: &thread.name,
@@ -277,7 +283,7 @@ fn frames<'a>(frames: &'a Frames, links: &[Link]) -> Vec<FramePart<'a>> {
     links.iter().filter_map(part).collect()
 }
 
-fn place_part(place: &Place) -> PlacePart<'_> {
+pub(super) fn place_part(place: &Place) -> PlacePart<'_> {
     PlacePart {
         file: &place.file,
         line: place.line,

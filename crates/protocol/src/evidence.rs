@@ -178,6 +178,8 @@ pub struct Saved {
     pub host: String,
     /// The process, as the one who saved it numbers it.
     pub pid: i32,
+    /// The same, as the process itself numbers it, and its main thread.
+    pub inner_pid: i32,
     /// The start of the process, in clock ticks after boot: with `pid`, which process it was.
     pub start_time: u64,
     /// The version of its agent.

@@ -132,7 +132,17 @@ impl SpanLook {
     }
 }
 
-impl TaskGroup<'_> {
+impl<'a> TaskGroup<'a> {
+    /// A group that looks the same, of these tasks.
+    #[must_use]
+    pub fn with(&self, tasks: Vec<&'a Task>) -> Self {
+        Self {
+            tasks,
+            look: self.look.clone(),
+            chains: self.chains.clone(),
+        }
+    }
+
     /// How long the tasks have been in their state, the shortest and the longest time, in
     /// nanoseconds.
     pub fn times(&self) -> (u64, u64) {
@@ -255,7 +265,8 @@ fn look<'a>(dump: &'a Dump, key: &Key, chains: &[Chain]) -> Look<'a> {
 }
 
 impl Selection {
-    fn accepts_task(&self, look: &Look, chains: &[Chain], frames: &Frames) -> bool {
+    /// Whether a name, type, place, function or file of a group matches; without a filter, all do.
+    pub fn accepts_task(&self, look: &Look, chains: &[Chain], frames: &Frames) -> bool {
         let Some(filter) = &self.filter else {
             return true;
         };

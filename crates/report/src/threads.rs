@@ -34,6 +34,17 @@ type Look = (
 );
 
 impl<'a> ThreadGroup<'a> {
+    /// A group that looks the same, of these threads.
+    #[must_use]
+    pub fn with(&self, threads: Vec<&'a Thread>) -> Self {
+        Self {
+            threads,
+            wait: self.wait,
+            links: self.links.clone(),
+            remark: self.remark.clone(),
+        }
+    }
+
     /// The distinct names, each with how many threads have it, the commonest first.
     pub fn names(&self) -> Vec<(&'a str, usize)> {
         let mut counts: HashMap<&str, usize> = HashMap::new();

@@ -1,4 +1,5 @@
 //! Groups of tasks and threads as text.
 
 mod drawing;
+pub mod leaks;
 pub mod stack;

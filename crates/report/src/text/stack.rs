@@ -63,7 +63,7 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
     if let Some(groups) = &view.tasks {
         for group in groups.iter().take(view.limit) {
             writeln!(writer)?;
-            task_group(writer, style, view, group)?;
+            task_group(writer, style, view, group, &[])?;
         }
         let hidden = groups
             .iter()
@@ -74,7 +74,7 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
     if let Some(groups) = &view.threads {
         for group in groups.iter().take(view.limit) {
             writeln!(writer)?;
-            thread_group(writer, style, view, group)?;
+            thread_group(writer, style, view, group, &[])?;
         }
         let hidden = groups
             .iter()
@@ -87,8 +87,7 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
 
 fn tasks_summary(view: &View) -> Option<String> {
     let groups = view.tasks.as_ref()?;
-    let is_task = |task: &Task| task.kind != TaskKind::Span;
-    let total = view.dump.tasks.iter().filter(|task| is_task(task)).count();
+    let total = count_tasks(view.dump);
     let tasks = groups.iter().flat_map(|group| &group.tasks);
     let shown = tasks.filter(|task| is_task(task)).count();
     let mut text = if shown == total {
@@ -110,6 +109,25 @@ fn tasks_summary(view: &View) -> Option<String> {
     Some(text)
 }
 
+/// The tasks of a dump, without the spans inside them.
+pub(super) fn count_tasks(dump: &Dump) -> usize {
+    dump.tasks.iter().filter(|task| is_task(task)).count()
+}
+
+fn is_task(task: &Task) -> bool {
+    task.kind != TaskKind::Span
+}
+
+/// `task 17 "flush"`.
+pub(super) fn named_task(dump: &Dump, task: &Task) -> String {
+    let name = dump.string(task.name).map(quoted);
+    let name = name.or_else(|| {
+        let future = dump.string(task.future_type)?;
+        Some(escape(&rtops_symbols::display_name(future)).into_owned())
+    });
+    format!("task {} {}", task.id, name.unwrap_or_default())
+}
+
 fn threads_summary(view: &View) -> Option<String> {
     let groups = view.threads.as_ref()?;
     let total = view.dump.threads.len();
@@ -122,11 +140,13 @@ fn threads_summary(view: &View) -> Option<String> {
     })
 }
 
-fn task_group(
+/// A heading, the await tree, where it was spawned, and what else there is to say.
+pub(super) fn task_group(
     writer: &mut impl Write,
     style: Style,
     view: &View,
     group: &TaskGroup,
+    remarks: &[String],
 ) -> io::Result<()> {
     let look = &group.look;
     let noun = match look.kind {
@@ -163,6 +183,9 @@ fn task_group(
             TaskKind::Span => "tracked",
         };
         drawing.remark(format!("{verb} at {}", escape(&site.to_string())));
+    }
+    for remark in remarks {
+        drawing.remark(remark.clone());
     }
     drawing.write(writer, style)
 }
@@ -246,11 +269,13 @@ fn running(view: &View, group: &TaskGroup, tid: i32) -> String {
     format!("running for {since} on thread {tid}{name}")
 }
 
-fn thread_group(
+/// A heading, the stack, and what else there is to say.
+pub(super) fn thread_group(
     writer: &mut impl Write,
     style: Style,
     view: &View,
     group: &ThreadGroup,
+    remarks: &[String],
 ) -> io::Result<()> {
     let head = match (view.grouping, group.threads.first()) {
         (Grouping::Each, Some(thread)) => format!("thread {}", thread.tid),
@@ -280,6 +305,9 @@ fn thread_group(
     if let Some(remark) = &group.remark {
         drawing.remark(escape(remark).into_owned());
     }
+    for remark in remarks {
+        drawing.remark(remark.clone());
+    }
     drawing.write(writer, style)
 }
 
@@ -299,7 +327,7 @@ fn more(
 }
 
 /// What is missing and what would give more.
-fn remarks(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+pub(super) fn remarks(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     let notes = notes(view);
     if !view.dump.gaps.is_empty() || !notes.is_empty() {
         writeln!(writer)?;

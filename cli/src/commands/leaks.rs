@@ -1,0 +1,220 @@
+//! `rtops leaks`: which tasks and threads will never end.
+
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use regex::Regex;
+use rtops_protocol::{Capabilities, StackParts, Steps};
+use rtops_report::{
+    escape::escape,
+    format,
+    frames::{Frames, Shown},
+    group::{Grouping, stacks_of_tasks},
+    leaks::{
+        self, Judge,
+        sample::{Sample, Watch},
+    },
+    text::{self, leaks::LeaksView, stack::View},
+    threads::stacks_of_threads,
+};
+
+use super::{Format, Output};
+use crate::{
+    args::{LeaksArgs, OutputArgs},
+    dump::{self, Taken, Wanted},
+    error::Error,
+    progress::Progress,
+    render,
+    target::Target,
+};
+
+/// Looks at a process for a while and prints what leaks. Prints before it fails for what is
+/// missing.
+///
+/// # Errors
+/// When the process or its agent can't be asked, a file can't be read, the last dump has gaps, the
+/// output can't be written, or there are findings and the user wants that to be an error.
+pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
+    let judge = Judge {
+        min_age: args.min_age,
+        ignore: ignored(args)?,
+    };
+    let baseline = args.baseline.as_deref().map(dump::load).transpose()?;
+    let (last, watch) = watched(args, baseline.as_ref())?;
+
+    let progress = Progress::start("looking up functions and lines".to_owned());
+    let mut symbols = last.symbols(&args.source.symbols);
+    let used = stacks_of_tasks(&last.dump)
+        .into_iter()
+        .chain(stacks_of_threads(&last.dump))
+        .collect();
+    let frames = Frames::resolve(&last.dump, &used, &mut symbols, Shown::Folded);
+    let findings = leaks::find(&last.dump, &frames, &watch, &judge);
+    let view = LeaksView {
+        view: View {
+            pid: last.pid,
+            name: &last.name,
+            agent_version: &last.agent_version,
+            dump: &last.dump,
+            frames: &frames,
+            grouping: Grouping::Equal,
+            limit: args.limit.unwrap_or(usize::MAX),
+            tasks: None,
+            threads: None,
+            lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
+        },
+        findings: &findings,
+        watched: (watch.time, watch.earlier.len() + 1),
+        baseline: baseline.is_some().then_some(watch.time),
+    };
+    drop(progress);
+    let mut output = Output::open(output)?;
+    match output.format {
+        Format::Json => render::leaks_json::json(&mut output.writer, &view)?,
+        Format::Text => text::leaks::text(&mut output.writer, output.style, &view)?,
+    }
+    output.writer.flush()?;
+    if args.fail && findings.serious() > 0 {
+        Err(Error::Leaks(findings.serious()))
+    } else if last.dump.gaps.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Partial(last.dump.gaps))
+    }
+}
+
+/// The dump to judge, and what there is to compare it with.
+fn watched(args: &LeaksArgs, baseline: Option<&Taken>) -> Result<(Taken, Watch), Error> {
+    if let Some(path) = &args.source.from {
+        let last = dump::load(path)?;
+        let watch = compared(baseline, &last)?;
+        return Ok((last, watch));
+    }
+    let target = Target::find(&args.source.target()?)?;
+    match baseline {
+        Some(_) => {
+            let last = take(&target, args, Which::Last)?;
+            let watch = compared(baseline, &last)?;
+            Ok((last, watch))
+        }
+        None => watch(&target, args),
+    }
+}
+
+/// Compares with one older dump, if there is one.
+fn compared(baseline: Option<&Taken>, last: &Taken) -> Result<Watch, Error> {
+    let Some(older) = baseline else {
+        return Ok(Watch::default());
+    };
+    if (older.start_time, &older.name) != (last.start_time, &last.name) {
+        return Err(Error::OtherProcess {
+            saved: format!("{} (pid {})", escape(&older.name), older.pid),
+            asked: format!("{} (pid {})", escape(&last.name), last.pid),
+        });
+    }
+    Ok(Watch {
+        earlier: vec![Sample::of(&older.dump)],
+        time: last.at.duration_since(older.at).unwrap_or_default(),
+        main_thread: last.inner_pid,
+    })
+}
+
+/// Takes dumps for as long as the user wants to watch.
+fn watch(target: &Target, args: &LeaksArgs) -> Result<(Taken, Watch), Error> {
+    let begin = Instant::now();
+    let time = args.watch;
+    let progress = Progress::start(match time {
+        Duration::ZERO => format!("asking process {}", target.pid),
+        time => format!(
+            "watching process {} for {}",
+            target.pid,
+            format::duration(time)
+        ),
+    });
+    let mut watch = Watch::default();
+    loop {
+        let elapsed = begin.elapsed();
+        let left = time.saturating_sub(elapsed);
+        if left.is_zero() {
+            break;
+        }
+        let taken = take(target, args, Which::Earlier)?;
+        watch.main_thread = taken.inner_pid;
+        watch.earlier.push(Sample::of(&taken.dump));
+        drop(taken);
+        thread::sleep(args.every.min(time.saturating_sub(begin.elapsed())));
+    }
+    watch.time = begin.elapsed();
+    let last = take(target, args, Which::Last)?;
+    drop(progress);
+    Ok((last, watch))
+}
+
+/// Whether a dump is the one that is judged.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Which {
+    Earlier,
+    Last,
+}
+
+fn take(target: &Target, args: &LeaksArgs, which: Which) -> Result<Taken, Error> {
+    let mut session = target.open()?;
+    let capabilities = session.hello.capabilities;
+    if !capabilities.has(Capabilities::TASKS) {
+        return Err(Error::Incapable {
+            pid: session.pid,
+            version: session.hello.agent_version,
+            what: "list tasks",
+        });
+    }
+    let parts = if capabilities.has(Capabilities::THREADS) {
+        StackParts::All
+    } else {
+        StackParts::Tasks
+    };
+    let steps = match which {
+        Which::Earlier => Steps::No,
+        Which::Last if args.deep => Steps::Deep,
+        Which::Last => Steps::Proven,
+    };
+    let mut taken = dump::take(target, &mut session, Wanted { parts, steps }, None)?;
+    if !capabilities.has(Capabilities::EVIDENCE) {
+        taken.dump.gaps.push(
+            "this agent is older than `rtops leaks`: it does not tell what has ended and who \
+             holds what"
+                .to_owned(),
+        );
+    }
+    Ok(taken)
+}
+
+/// What the user wants to be left out, from the command line and from a file.
+fn ignored(args: &LeaksArgs) -> Result<Vec<Regex>, Error> {
+    let mut ignored = args.ignore.clone();
+    if let Some(path) = &args.ignore_file {
+        ignored.extend(ignore_file(path)?);
+    }
+    Ok(ignored)
+}
+
+/// A regular expression a line; empty lines, and those that begin with `#`, don't count.
+fn ignore_file(path: &Path) -> Result<Vec<Regex>, Error> {
+    let name = path.to_string_lossy();
+    let text = fs::read_to_string(path)
+        .map_err(|error| Error::Usage(format!("can't read {}: {error}", escape(&name))))?;
+    let lines = text.lines().map(str::trim).zip(1..);
+    lines
+        .filter(|(line, _)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(line, number)| {
+            Regex::new(line).map_err(|error| {
+                let name = escape(&name);
+                Error::Usage(format!("{name}, line {number}: {error}"))
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,233 @@
+//! A dump with what belongs to it: from an agent, or from a file that an earlier one was saved to.
+
+use std::{
+    fs::{self, File},
+    io::{BufReader, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use nix::unistd::gethostname;
+use rtops_protocol::{
+    Capabilities, DumpRequest, Hello, ProtocolError, Reply, Request, Saved, StackParts,
+    StackRequest, Steps,
+};
+use rtops_report::dump::{Dump, Failure};
+use rtops_symbols::{Options, Symbols};
+
+use crate::{client::Session, error::Error, target::Target};
+
+/// The most bytes that are read of a file.
+const MAX_FILE: u64 = 4 << 30;
+
+/// A dump, and whose it is.
+#[derive(Debug)]
+pub struct Taken {
+    pub dump: Dump,
+    pub pid: i32,
+    /// The process and its main thread, as the process numbers them.
+    pub inner_pid: i32,
+    pub name: String,
+    pub agent_version: String,
+    /// The start of the process, in clock ticks after boot.
+    pub start_time: u64,
+    /// When it was taken.
+    pub at: SystemTime,
+    /// Whether the process can be looked at now.
+    is_live: bool,
+}
+
+/// What to ask an agent for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    pub parts: StackParts,
+    pub steps: Steps,
+}
+
+impl Taken {
+    /// The symbols of its process, or those that are found for a saved dump.
+    pub fn symbols(&self, directories: &[PathBuf]) -> Symbols {
+        Symbols::new(
+            rtops_report::frames::modules(&self.dump),
+            Options {
+                pid: self.is_live.then_some(self.pid),
+                symbol_dirs: directories.to_vec(),
+            },
+        )
+    }
+}
+
+/// Takes a dump, and saves it where that is wanted. What came before a connection broke is a dump
+/// with gaps.
+///
+/// # Errors
+/// When the agent can't be asked or gives no dump, or the file can't be written.
+pub fn take(
+    target: &Target,
+    session: &mut Session,
+    wanted: Wanted,
+    save: Option<&Path>,
+) -> Result<Taken, Error> {
+    let request = request(&session.hello, wanted, target.agent_deadline_ms());
+    session
+        .ask(&request)
+        .map_err(|error| target.conversation(error))?;
+    let at = SystemTime::now();
+    let mut file = save
+        .map(|path| Saving::begin(path, saved(&session.hello, target.pid, at)))
+        .transpose()?;
+    let dump = Dump::receive(|| {
+        let reply = session.next()?;
+        if let Some(file) = &mut file {
+            file.add(&reply);
+        }
+        Ok(reply)
+    });
+    let dump = dump.map_err(|failure| match failure {
+        Failure::Lost(error) => target.conversation(error),
+        Failure::Refused(refused) => Error::Refused {
+            pid: target.pid,
+            refused,
+        },
+        Failure::Nonsense(reason) => Error::Nonsense {
+            pid: target.pid,
+            reason,
+        },
+    })?;
+    file.map(Saving::finish).transpose()?;
+    Ok(Taken {
+        dump,
+        pid: target.pid,
+        inner_pid: inner_pid(&session.hello),
+        name: session.hello.name.clone(),
+        agent_version: session.hello.agent_version.clone(),
+        start_time: session.hello.start_time,
+        at,
+        is_live: true,
+    })
+}
+
+fn request(hello: &Hello, wanted: Wanted, deadline_ms: u32) -> Request {
+    let Wanted { parts, steps } = wanted;
+    if !hello.capabilities.has(Capabilities::EVIDENCE) {
+        return Request::Stack(StackRequest { parts, deadline_ms });
+    }
+    let can_step = hello.capabilities.has(Capabilities::STEPS);
+    Request::Dump(DumpRequest {
+        parts,
+        deadline_ms,
+        steps: if can_step { steps } else { Steps::No },
+    })
+}
+
+fn saved(hello: &Hello, pid: i32, at: SystemTime) -> Saved {
+    let host = gethostname().unwrap_or_default();
+    Saved {
+        taken: at
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |time| time.as_secs()),
+        host: host.to_string_lossy().into_owned(),
+        pid,
+        inner_pid: inner_pid(hello),
+        start_time: hello.start_time,
+        agent_version: hello.agent_version.clone(),
+        rtops_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+fn inner_pid(hello: &Hello) -> i32 {
+    i32::try_from(hello.pid).unwrap_or_default()
+}
+
+/// Reads a dump that [`take`] saved.
+///
+/// # Errors
+/// When the file can't be read or holds no dump.
+pub fn load(path: &Path) -> Result<Taken, Error> {
+    let unusable = |reason: String| Error::SavedDump {
+        path: path.to_owned(),
+        reason,
+    };
+    let file = File::open(path).map_err(|error| unusable(error.to_string()))?;
+    let mut file = BufReader::new(file.take(MAX_FILE));
+    let dump = Dump::receive(|| Reply::receive(&mut file));
+    let mut dump = dump.map_err(|failure| match failure {
+        Failure::Lost(ProtocolError::Io(error)) => unusable(error.to_string()),
+        Failure::Lost(error) => unusable(error.to_string()),
+        Failure::Refused(_) => unusable("it holds no dump".to_owned()),
+        Failure::Nonsense(reason) => unusable(reason),
+    })?;
+    let saved = dump.saved.take();
+    let saved = saved.ok_or_else(|| unusable("it does not say what it is a dump of".to_owned()))?;
+    Ok(Taken {
+        pid: saved.pid,
+        inner_pid: saved.inner_pid,
+        name: dump
+            .process
+            .as_ref()
+            .map_or_else(String::new, |process| process.name.clone()),
+        agent_version: saved.agent_version,
+        start_time: saved.start_time,
+        at: UNIX_EPOCH
+            .checked_add(Duration::from_secs(saved.taken))
+            .unwrap_or(UNIX_EPOCH),
+        is_live: false,
+        dump,
+    })
+}
+
+/// A file that gets its name when it is whole.
+struct Saving {
+    path: PathBuf,
+    partial: PathBuf,
+    file: BufWriter<File>,
+    failed: Option<ProtocolError>,
+}
+
+impl Saving {
+    fn begin(path: &Path, saved: Saved) -> Result<Self, Error> {
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let file = File::create(&partial).map_err(|source| Error::CreateOutput {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut this = Self {
+            path: path.to_owned(),
+            partial,
+            file: BufWriter::new(file),
+            failed: None,
+        };
+        this.add(&Reply::Saved(saved));
+        Ok(this)
+    }
+
+    /// A frame of a newer agent, which can't be written as it was, is left out.
+    fn add(&mut self, reply: &Reply) {
+        if self.failed.is_none() && !matches!(reply, Reply::Unknown(_)) {
+            self.failed = reply.send(&mut self.file).err();
+        }
+    }
+
+    fn finish(mut self) -> Result<(), Error> {
+        let unwritable = |reason: String| Error::SavedDump {
+            path: self.path.clone(),
+            reason,
+        };
+        if let Some(error) = self.failed.take() {
+            return Err(unwritable(error.to_string()));
+        }
+        self.file
+            .flush()
+            .and_then(|()| fs::rename(&self.partial, &self.path))
+            .map_err(|error| unwritable(error.to_string()))
+    }
+}
+
+impl Drop for Saving {
+    fn drop(&mut self) {
+        // It has its name by now, unless something failed.
+        drop(fs::remove_file(&self.partial));
+    }
+}

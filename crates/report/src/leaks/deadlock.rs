@@ -1,0 +1,148 @@
+//! Circles of tasks that wait for each other, equal ones together.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rtops_protocol::{ClaimMode, ResourceKind, SourceLocation};
+
+use super::sample::{Site, site};
+use crate::{
+    dump::Dump,
+    format,
+    group::TaskGroup,
+    waits::{Circle, Step, Waits, WaitsFor},
+};
+
+/// Circles that came about in the same way.
+#[derive(Debug)]
+pub struct Deadlock<'a> {
+    /// The one that has lasted longest.
+    pub example: Circle<'a>,
+    /// How many there are.
+    pub count: usize,
+    /// Tasks that wait for those in the circles.
+    pub behind: usize,
+    /// The tasks of the circles, each with its like.
+    pub groups: Vec<TaskGroup<'a>>,
+    tasks: Vec<u64>,
+}
+
+impl Deadlock<'_> {
+    /// The tasks in the circles and behind them.
+    pub fn tasks(&self) -> impl Iterator<Item = u64> {
+        self.tasks.iter().copied()
+    }
+
+    /// What it is, in a sentence.
+    pub fn why(&self) -> String {
+        let each = match self.example.steps.as_slice() {
+            [_] => "a task waits for what only it could let go".to_owned(),
+            steps => format!("{} tasks wait for each other in a circle", steps.len()),
+        };
+        let count = match self.count {
+            1 => each,
+            count => format!("{each}; there are {count} such circles"),
+        };
+        match self.behind {
+            0 => count,
+            behind => format!("{count}; {} behind", format::count(behind, "more task")),
+        }
+    }
+}
+
+/// What makes two steps alike: where the task was spawned, where it waits, and where the next
+/// one took what it waits for.
+type StepLook = (Site, Option<Site>, Option<Site>);
+
+/// All deadlocks, the one with the most circles first.
+pub(super) fn deadlocks<'a>(
+    dump: &'a Dump,
+    waits: &Waits<'a>,
+    groups: &[TaskGroup<'a>],
+) -> Vec<Deadlock<'a>> {
+    let mut alike: BTreeMap<Vec<StepLook>, Vec<Circle<'a>>> = BTreeMap::new();
+    for circle in waits.circles() {
+        let mut look: Vec<StepLook> = circle.steps.iter().map(|step| look(dump, step)).collect();
+        // Where a circle begins depends on the numbers of its tasks.
+        look.sort_unstable();
+        alike.entry(look).or_default().push(circle);
+    }
+    let mut group_of = HashMap::new();
+    for (number, group) in groups.iter().enumerate() {
+        group_of.extend(group.tasks.iter().map(|task| (task.id, number)));
+    }
+    let mut deadlocks: Vec<Deadlock> = alike
+        .into_values()
+        .filter_map(|circles| together(circles, groups, &group_of))
+        .collect();
+    deadlocks.sort_by_key(|deadlock| std::cmp::Reverse(deadlock.count));
+    deadlocks
+}
+
+fn look(dump: &Dump, step: &Step) -> StepLook {
+    let place = |location: SourceLocation| site(dump, location);
+    let waits_at = match step.waits_for {
+        WaitsFor::Resource(_, claim) => Some(place(claim.site)),
+        WaitsFor::Task(_) => None,
+    };
+    let taken_at = step.held_by_next.map(|held| place(held.site));
+    (place(step.task.site), waits_at, taken_at)
+}
+
+fn together<'a>(
+    mut circles: Vec<Circle<'a>>,
+    groups: &[TaskGroup<'a>],
+    group_of: &HashMap<u64, usize>,
+) -> Option<Deadlock<'a>> {
+    let in_circles = || circles.iter().flat_map(|circle| &circle.steps);
+    let mut members: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+    for task in in_circles().map(|step| step.task) {
+        if let Some(group) = group_of.get(&task.id) {
+            members.entry(*group).or_default().push(task);
+        }
+    }
+    // All are the user's wish to ignore.
+    if members.is_empty() {
+        return None;
+    }
+    let behind: Vec<u64> = circles.iter().flat_map(|one| one.behind.clone()).collect();
+    let mut tasks: Vec<u64> = in_circles().map(|step| step.task.id).collect();
+    tasks.extend(&behind);
+    circles.sort_by_key(|circle| {
+        let since = circle.steps.iter().map(|step| step.task.state.since_ns());
+        since.min()
+    });
+    Some(Deadlock {
+        count: circles.len(),
+        behind: behind.len(),
+        groups: members
+            .into_iter()
+            .filter_map(|(group, tasks)| Some(groups.get(group)?.with(tasks)))
+            .collect(),
+        tasks,
+        example: circles.pop()?,
+    })
+}
+
+/// The kind of a resource as code has it.
+pub const fn kind(kind: ResourceKind) -> &'static str {
+    match kind {
+        ResourceKind::Mutex => "Mutex",
+        ResourceKind::RwLock => "RwLock",
+        ResourceKind::Semaphore => "Semaphore",
+        ResourceKind::JoinSet => "JoinSet",
+        _ => "lock",
+    }
+}
+
+/// How a claim on a resource is put: `a read of`, `2 permits of`.
+pub fn claimed(kind: ResourceKind, mode: ClaimMode, permits: u32) -> Option<String> {
+    match (kind, mode) {
+        (ResourceKind::RwLock, ClaimMode::Shared) => Some("a read of".to_owned()),
+        (ResourceKind::RwLock, ClaimMode::Exclusive) => Some("a write of".to_owned()),
+        (ResourceKind::Semaphore, _) => {
+            let permits = usize::try_from(permits).unwrap_or(usize::MAX);
+            Some(format!("{} of", format::count(permits, "permit")))
+        }
+        _ => None,
+    }
+}

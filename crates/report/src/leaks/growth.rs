@@ -1,0 +1,126 @@
+//! Which places gain tasks or threads, dump after dump, and never lose one.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+};
+
+use super::sample::Place;
+
+/// A place that gains fewer than this is left alone: any service starts a task or two.
+const LEAST_GAIN: usize = 3;
+
+/// How a group of places grew.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Growth {
+    /// How many are there now that were not there in the first dump.
+    pub gained: usize,
+}
+
+/// Finds out which of some groups of places grew. `groups` has the number of each place's group,
+/// `samples` who rests where in each dump, the last one included.
+pub fn growth<K: Copy + Eq + Hash>(
+    groups: &HashMap<Place, usize>,
+    samples: &[&HashMap<K, Option<Place>>],
+) -> HashMap<usize, Growth> {
+    let Some((last, earlier)) = samples.split_last() else {
+        return HashMap::new();
+    };
+    let group_of = |place: &Option<Place>| place.and_then(|place| groups.get(&place)).copied();
+    let mut counts: HashMap<usize, Vec<usize>> = HashMap::new();
+    let mut lost: HashSet<usize> = HashSet::new();
+    for (number, sample) in samples.iter().enumerate() {
+        for (key, place) in *sample {
+            let Some(group) = group_of(place) else {
+                continue;
+            };
+            let counts = counts
+                .entry(group)
+                .or_insert_with(|| vec![0; samples.len()]);
+            if let Some(count) = counts.get_mut(number) {
+                *count += 1;
+            }
+            match last.get(key) {
+                // It runs at this moment, and may come back to where it was.
+                Some(None) => {}
+                Some(now) if group_of(now) == Some(group) => {}
+                _ => drop(lost.insert(group)),
+            }
+        }
+    }
+    let first = earlier.first();
+    let mut gained: HashMap<usize, usize> = HashMap::new();
+    for (key, place) in *last {
+        if let Some(group) = group_of(place)
+            && first.is_some_and(|first| !first.contains_key(key))
+        {
+            *gained.entry(group).or_default() += 1;
+        }
+    }
+    gained
+        .into_iter()
+        .filter(|(group, gained)| {
+            *gained >= LEAST_GAIN && !lost.contains(group) && counts.get(group).is_some_and(grows)
+        })
+        .map(|(group, gained)| (group, Growth { gained }))
+        .collect()
+}
+
+/// Whether a count grew in at least half of the steps, and in one of the last two: what has come
+/// to rest at a higher level is no leak.
+fn grows(counts: &Vec<usize>) -> bool {
+    let steps: Vec<bool> = counts
+        .windows(2)
+        .map(|pair| matches!(pair, [a, b] if a < b))
+        .collect();
+    let grown = steps.iter().filter(|grew| **grew).count();
+    2 * grown >= steps.len() && steps.iter().rev().take(2).any(|grew| *grew)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::leaks::sample::tests::place;
+
+    /// Dumps written as who is where: `"1a 2a 3-"`, `-` for one that runs.
+    fn growth_of(dumps: &[&str]) -> Option<usize> {
+        let samples: Vec<HashMap<u32, Option<Place>>> = dumps
+            .iter()
+            .map(|dump| {
+                let parts = dump.split_whitespace();
+                let parts = parts.map(|part| part.split_at(part.len() - 1));
+                parts
+                    .map(|(key, at)| {
+                        let at = at.chars().next().filter(|at| *at != '-');
+                        (key.parse().unwrap_or_default(), at.map(place))
+                    })
+                    .collect()
+            })
+            .collect();
+        let groups = HashMap::from([(place('a'), 0)]);
+        growth(&groups, &samples.iter().collect::<Vec<_>>())
+            .get(&0)
+            .map(|growth| growth.gained)
+    }
+
+    #[test]
+    fn a_steady_gain_without_a_loss_is_growth() {
+        assert_eq!(
+            growth_of(&["1a", "1a 2a", "1a 2a 3a", "1a 2a 3a 4a"]),
+            Some(3)
+        );
+        assert_eq!(growth_of(&["", "1a 2a 3a"]), Some(3));
+        // One is polled while it is looked at, and another one rests elsewhere from the start.
+        assert_eq!(growth_of(&["1a", "1a 2a 9b", "1- 2a 3a 4a 9b"]), Some(3));
+    }
+
+    #[test]
+    fn a_loss_a_plateau_and_a_small_gain_are_not() {
+        assert_eq!(growth_of(&["1a 2a", "1a 2a 3a 4a", "1a 3a 4a 5a 6a"]), None);
+        assert_eq!(growth_of(&["1a 2a", "1a 2a 3a 4a", "1b 2a 3a 4a 5a"]), None);
+        let all = "1a 2a 3a 4a 5a";
+        assert_eq!(growth_of(&["1a", "1a 2a 3a", all, all, all]), None);
+        assert_eq!(growth_of(&["1a", "1a 2a", "1a 2a 3a"]), None);
+        assert_eq!(growth_of(&["1a 2a 3a"]), None);
+    }
+}

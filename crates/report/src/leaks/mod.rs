@@ -1,0 +1,203 @@
+//! Which tasks and threads will never end, and why one may think so.
+//!
+//! [`sample`] is what is kept of each dump of a watch, [`growth`] compares them, [`rules`] judges
+//! the tasks of the last dump and [`threads`] its threads; [`deadlock`] puts circles of
+//! [`waits`](crate::waits) into words. Each task is in one finding at most: the one with the
+//! strongest evidence.
+
+pub mod deadlock;
+pub mod growth;
+mod rules;
+pub mod sample;
+mod threads;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use regex::Regex;
+use rtops_protocol::TaskKind;
+use rtops_symbols::{WaitEnd, WaitReason};
+
+use crate::{
+    dump::Dump,
+    frames::{Frames, Link},
+    group::{Grouping, Selection, State, TaskGroup, group_tasks},
+    threads::{ThreadGroup, group_threads},
+    waits::Waits,
+};
+use deadlock::Deadlock;
+use rules::Judging;
+use sample::Watch;
+
+/// Why something is taken for a leak, the strongest reason first.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Evidence {
+    /// Nothing can wake it, by the contract of `Future`.
+    Proven,
+    /// It waits, in a circle, for itself.
+    Deadlock,
+    /// Its like become more, and none ends.
+    Growing,
+    /// It has not moved for long, and should have.
+    Stuck,
+    /// It is in one poll for long.
+    Spinning,
+    /// A hint only: the task that spawned it has ended.
+    Orphaned,
+}
+
+impl Evidence {
+    /// The word for it, as in text and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Proven => "proven",
+            Self::Deadlock => "deadlock",
+            Self::Growing => "growing",
+            Self::Stuck => "stuck",
+            Self::Spinning => "spinning",
+            Self::Orphaned => "orphaned",
+        }
+    }
+
+    /// Whether it is no more than a reason to look.
+    pub const fn is_hint(self) -> bool {
+        matches!(self, Self::Orphaned)
+    }
+}
+
+/// Tasks or threads that leak for one cause.
+#[derive(Debug)]
+pub struct Finding<'a> {
+    /// Why they are taken for a leak.
+    pub evidence: Evidence,
+    /// The same in a sentence, with the figures.
+    pub why: String,
+    /// What leaks.
+    pub subject: Subject<'a>,
+}
+
+/// What leaks.
+#[derive(Debug)]
+pub enum Subject<'a> {
+    /// Tasks with one await tree and spawn site.
+    Tasks(TaskGroup<'a>),
+    /// Threads with one stack.
+    Threads(ThreadGroup<'a>),
+    /// Tasks that wait for each other.
+    Deadlock(Deadlock<'a>),
+}
+
+/// How to judge.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    /// A wait shorter than this is no reason for a suspicion by itself.
+    pub min_age: Duration,
+    /// What matches by name, function or file is left out.
+    pub ignore: Vec<Regex>,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Findings<'a> {
+    /// The strongest evidence first, then the largest number.
+    pub findings: Vec<Finding<'a>>,
+    /// Tasks without a finding that wait for what an idle service waits for.
+    pub idle: BTreeMap<WaitReason, usize>,
+    /// Tasks and threads that were left out as the user wished.
+    pub ignored: usize,
+    /// Tasks that their executor has no thread for: nothing can be said of them.
+    pub starved: usize,
+}
+
+impl Findings<'_> {
+    /// How many findings are more than a hint.
+    pub fn serious(&self) -> usize {
+        let findings = self.findings.iter();
+        findings
+            .filter(|finding| !finding.evidence.is_hint())
+            .count()
+    }
+}
+
+/// Judges the last dump of a watch.
+pub fn find<'a>(dump: &'a Dump, frames: &Frames, watch: &Watch, judge: &Judge) -> Findings<'a> {
+    let everything = Selection::default();
+    let mut findings = Findings::default();
+    let mut groups = group_tasks(dump, frames, &everything, Grouping::Equal);
+    groups.retain(|group| {
+        let keep = group.look.kind == TaskKind::Task && !is_ignored(judge, frames, group);
+        if !keep && group.look.kind == TaskKind::Task {
+            findings.ignored += group.tasks.len();
+        }
+        keep
+    });
+    let waits = Waits::of(dump, frames);
+    let mut judging = Judging::new(dump, watch, judge, &groups);
+    judging.proven(&mut findings.findings);
+    judging.deadlocks(&waits, &mut findings.findings);
+    judging.growing(&mut findings.findings);
+    judging.stuck(&mut findings.findings);
+    judging.spinning(&mut findings.findings);
+    judging.orphaned(&mut findings.findings);
+    for group in &groups {
+        let left = judging.left(group);
+        match group.look.state {
+            State::Starved => findings.starved += left,
+            State::Waiting => {
+                let mut waits = group.waits().into_iter();
+                if let Some(idle) = waits.find(|wait| is_idle(*wait))
+                    && left > 0
+                {
+                    *findings.idle.entry(idle).or_default() += left;
+                }
+            }
+            State::New | State::Never | State::Running { .. } => {}
+        }
+    }
+    let mut threads = group_threads(dump, frames, &everything, Grouping::Equal);
+    threads.retain(|group| {
+        let keep = !ignores_thread(judge, frames, group);
+        if !keep {
+            findings.ignored += group.threads.len();
+        }
+        keep
+    });
+    findings
+        .findings
+        .extend(threads::judge(dump, watch, &threads));
+    findings.findings.sort_by_key(|finding| finding.evidence);
+    findings
+}
+
+fn is_idle(wait: WaitReason) -> bool {
+    wait.end() == WaitEnd::Idle || wait == WaitReason::Interval
+}
+
+fn is_ignored(judge: &Judge, frames: &Frames, group: &TaskGroup) -> bool {
+    judge.ignore.iter().any(|regex| {
+        let selection = Selection {
+            filter: Some(regex.clone()),
+            ..Selection::default()
+        };
+        selection.accepts_task(&group.look, &group.chains, frames)
+    })
+}
+
+fn ignores_thread(judge: &Judge, frames: &Frames, group: &ThreadGroup) -> bool {
+    let matches = |regex: &Regex, links: &[Link]| {
+        group
+            .threads
+            .iter()
+            .any(|thread| regex.is_match(&thread.name))
+            || links
+                .iter()
+                .filter_map(|link| frames.get(link.frame))
+                .any(|frame| {
+                    let file = frame.place.as_ref().map_or("", |place| &place.file);
+                    regex.is_match(&frame.function) || regex.is_match(file)
+                })
+    };
+    judge
+        .ignore
+        .iter()
+        .any(|regex| matches(regex, &group.links))
+}

@@ -1,0 +1,302 @@
+//! What makes tasks a finding: one method for each kind of evidence, called in order of strength.
+
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
+
+use rtops_protocol::Task;
+use rtops_symbols::WaitEnd;
+
+use super::{
+    Evidence, Finding, Judge, Subject,
+    deadlock::deadlocks,
+    growth::growth,
+    sample::{Sample, Site, Watch, site, task_place},
+};
+use crate::{
+    dump::Dump,
+    format,
+    group::{State, TaskGroup},
+    waits::Waits,
+};
+
+/// A poll that lasts longer is a finding.
+const LONG_POLL: Duration = Duration::from_secs(1);
+
+/// The judging of one dump: the groups of its tasks, and which tasks are in a finding already.
+pub(super) struct Judging<'d, 'a> {
+    dump: &'a Dump,
+    watch: &'d Watch,
+    judge: &'d Judge,
+    groups: &'d [TaskGroup<'a>],
+    now: Sample,
+    taken: HashSet<u64>,
+}
+
+impl<'d, 'a> Judging<'d, 'a> {
+    pub(super) fn new(
+        dump: &'a Dump,
+        watch: &'d Watch,
+        judge: &'d Judge,
+        groups: &'d [TaskGroup<'a>],
+    ) -> Self {
+        Self {
+            dump,
+            watch,
+            judge,
+            groups,
+            now: Sample::of(dump),
+            taken: HashSet::new(),
+        }
+    }
+
+    /// How many tasks of a group are in no finding.
+    pub(super) fn left(&self, group: &TaskGroup) -> usize {
+        let tasks = group.tasks.iter();
+        tasks.filter(|task| !self.taken.contains(&task.id)).count()
+    }
+
+    /// Takes those tasks of each group for which `leaks` says why, one finding a group.
+    fn take(
+        &mut self,
+        evidence: Evidence,
+        findings: &mut Vec<Finding<'a>>,
+        mut leaks: impl FnMut(&Self, &TaskGroup<'a>, &'a Task) -> bool,
+        why: impl Fn(&Self, &TaskGroup<'a>, &[&'a Task]) -> String,
+    ) {
+        let mut found = Vec::new();
+        for group in self.groups {
+            let tasks: Vec<&'a Task> = group
+                .tasks
+                .iter()
+                .copied()
+                .filter(|task| !self.taken.contains(&task.id) && leaks(self, group, task))
+                .collect();
+            if tasks.is_empty() {
+                continue;
+            }
+            self.taken.extend(tasks.iter().map(|task| task.id));
+            found.push(Finding {
+                evidence,
+                why: why(self, group, &tasks),
+                subject: Subject::Tasks(group.with(tasks)),
+            });
+        }
+        found.sort_by_key(|finding| match &finding.subject {
+            Subject::Tasks(group) => Reverse(group.tasks.len()),
+            Subject::Threads(_) | Subject::Deadlock(_) => Reverse(0),
+        });
+        findings.extend(found);
+    }
+
+    /// Suspended, and nothing can wake it; or nothing could until rtops polled it.
+    pub(super) fn proven(&mut self, findings: &mut Vec<Finding<'a>>) {
+        let lost: HashSet<u64> = self.lost_wakers();
+        self.take(
+            Evidence::Proven,
+            findings,
+            |_, group, task| group.look.state == State::Never || lost.contains(&task.id),
+            |_, group, _| match group.look.state {
+                State::Never => "no waker of it exists, so by the contract of `Future` nothing \
+                     can ever poll it again"
+                    .to_owned(),
+                _ => "every waker that it had registered was dropped without a wake: until rtops \
+                     polled it, nothing could"
+                    .to_owned(),
+            },
+        );
+    }
+
+    /// Tasks that had lost their wakers in this dump or in an earlier one, and have not been
+    /// polled since but by dumps.
+    fn lost_wakers(&self) -> HashSet<u64> {
+        let polls: HashMap<u64, u64> = self
+            .dump
+            .tasks
+            .iter()
+            .map(|task| (task.id, task.polls))
+            .collect();
+        let samples = self.watch.earlier.iter().chain([&self.now]);
+        samples
+            .flat_map(|sample| &sample.lost_wakers)
+            .filter(|(task, before)| polls.get(task) == Some(before))
+            .map(|(task, _)| *task)
+            .collect()
+    }
+
+    /// In a circle of waits, or behind one.
+    pub(super) fn deadlocks(&mut self, waits: &Waits<'a>, findings: &mut Vec<Finding<'a>>) {
+        for deadlock in deadlocks(self.dump, waits, self.groups) {
+            self.taken.extend(deadlock.tasks());
+            findings.push(Finding {
+                evidence: Evidence::Deadlock,
+                why: deadlock.why(),
+                subject: Subject::Deadlock(deadlock),
+            });
+        }
+    }
+
+    /// In a place that gained tasks all the time and lost none.
+    pub(super) fn growing(&mut self, findings: &mut Vec<Finding<'a>>) {
+        if self.watch.earlier.is_empty() {
+            return;
+        }
+        let mut groups = HashMap::new();
+        for (number, group) in self.groups.iter().enumerate() {
+            for task in &group.tasks {
+                if let Some(place) = task_place(self.dump, task) {
+                    groups.entry(place).or_insert(number);
+                }
+            }
+        }
+        let samples: Vec<_> = self
+            .watch
+            .earlier
+            .iter()
+            .chain([&self.now])
+            .map(|sample| &sample.tasks)
+            .collect();
+        let grown = growth(&groups, &samples);
+        let watched = self.watch.time;
+        let of = |task: &Task| {
+            let place = task_place(self.dump, task)?;
+            grown.get(groups.get(&place)?)
+        };
+        let dump = self.dump;
+        self.take(
+            Evidence::Growing,
+            findings,
+            |_, _, task| of(task).is_some(),
+            |_, _, tasks| {
+                let gained = tasks.iter().find_map(|task| {
+                    let place = task_place(dump, task)?;
+                    grown.get(groups.get(&place)?)
+                });
+                grew(gained.map_or(0, |growth| growth.gained), watched)
+            },
+        );
+    }
+
+    /// Waits longer than it should, by what it waits for or by what its siblings did meanwhile.
+    pub(super) fn stuck(&mut self, findings: &mut Vec<Finding<'a>>) {
+        let ended = self.last_ends();
+        let min_age = nanos(self.judge.min_age);
+        let sibling = |this: &Self, task: &Task| ended.get(&site(this.dump, task.site)).copied();
+        self.take(
+            Evidence::Stuck,
+            findings,
+            |this, group, task| {
+                let since = task.state.since_ns();
+                since >= min_age
+                    && match wait_of(group) {
+                        Some(WaitEnd::Contended) => true,
+                        Some(WaitEnd::Open) => {
+                            sibling(this, task).is_some_and(|ended| ended < since)
+                        }
+                        Some(WaitEnd::Timed | WaitEnd::Idle) | None => false,
+                    }
+            },
+            |this, group, tasks| {
+                let longest = tasks.iter().map(|task| task.state.since_ns()).max();
+                let longest = format::nanoseconds(longest.unwrap_or_default());
+                match tasks.first().and_then(|task| sibling(this, task)) {
+                    Some(last) if wait_of(group) == Some(WaitEnd::Open) => format!(
+                        "has not moved for up to {longest}, while others spawned there have \
+                         ended, the last {} ago",
+                        format::nanoseconds(last)
+                    ),
+                    _ => format!("has waited up to {longest} for others to let go"),
+                }
+            },
+        );
+    }
+
+    /// The time since a task made at a place last ended, in nanoseconds.
+    fn last_ends(&self) -> HashMap<Site, u64> {
+        let mut ended: HashMap<Site, u64> = HashMap::new();
+        for one in &self.dump.ended_sites {
+            let last = ended.entry(site(self.dump, one.site)).or_insert(u64::MAX);
+            *last = one.last_ns.min(*last);
+        }
+        ended
+    }
+
+    /// Inside one poll for long.
+    pub(super) fn spinning(&mut self, findings: &mut Vec<Finding<'a>>) {
+        let thread = |this: &Self, tid: i32| {
+            let mut threads = this.dump.threads.iter();
+            threads
+                .find(|thread| thread.tid == tid)
+                .map(|thread| thread.state)
+        };
+        self.take(
+            Evidence::Spinning,
+            findings,
+            |_, group, task| {
+                matches!(group.look.state, State::Running { .. })
+                    && task.state.since_ns() >= nanos(LONG_POLL)
+            },
+            |this, group, tasks| {
+                let since = tasks.iter().map(|task| task.state.since_ns()).max();
+                let since = format::nanoseconds(since.unwrap_or_default());
+                let state = match group.look.state {
+                    State::Running { tid } => thread(this, tid),
+                    _ => None,
+                };
+                match state {
+                    Some('R') => format!(
+                        "has computed for {since} without giving its thread back to the executor"
+                    ),
+                    Some(_) => format!("has blocked its thread for {since} inside one poll"),
+                    None => format!("has been inside one poll for {since}"),
+                }
+            },
+        );
+    }
+
+    /// Spawned by a task that has ended, and waiting for long.
+    pub(super) fn orphaned(&mut self, findings: &mut Vec<Finding<'a>>) {
+        let min_age = nanos(self.judge.min_age);
+        self.take(
+            Evidence::Orphaned,
+            findings,
+            |this, group, task| {
+                task.parent != 0
+                    && !this.now.tasks.contains_key(&task.parent)
+                    && task.state.since_ns() >= min_age
+                    && matches!(wait_of(group), Some(WaitEnd::Contended | WaitEnd::Open))
+            },
+            |_, _, _| {
+                "the task that spawned it has ended; nothing that is known will end this one"
+                    .to_owned()
+            },
+        );
+    }
+}
+
+/// How the wait of a group ends: the earliest of its branches decides.
+fn wait_of(group: &TaskGroup) -> Option<WaitEnd> {
+    if group.look.state != State::Waiting || group.chains.is_empty() {
+        return None;
+    }
+    let ends = || {
+        let waits = group.chains.iter().map(|chain| chain.wait);
+        waits.map(|wait| wait.map_or(WaitEnd::Open, |wait| wait.end()))
+    };
+    [WaitEnd::Timed, WaitEnd::Idle, WaitEnd::Contended]
+        .into_iter()
+        .find(|end| ends().any(|one| one == *end))
+        .or(Some(WaitEnd::Open))
+}
+
+/// By how many a group grew, in words.
+pub(super) fn grew(gained: usize, watched: Duration) -> String {
+    let time = format::duration(watched);
+    format!("{gained} more within {time}, and none of them ended")
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,144 @@
+//! What makes threads a finding.
+//!
+//! A thread has no waker to count and no spawn site, and what it waits for has no known holder.
+//! What is left: whether it moved while it was watched, and what became of its kin.
+
+use std::collections::{HashMap, HashSet};
+
+use rtops_protocol::Thread;
+use rtops_symbols::{WaitEnd, WaitReason};
+
+use super::{
+    Evidence, Finding, Subject,
+    growth::growth,
+    rules::grew,
+    sample::{Place, Sample, Watch, kin, thread_place},
+};
+use crate::{dump::Dump, format, threads::ThreadGroup};
+
+/// How many timeslices one dump may cost a thread that does nothing else: the signal, a second
+/// one for a larger copy, and a preemption.
+const SLICES_A_DUMP: u64 = 3;
+
+/// Judges the threads of a watch's last dump.
+pub(super) fn judge<'a>(
+    dump: &'a Dump,
+    watch: &Watch,
+    groups: &[ThreadGroup<'a>],
+) -> Vec<Finding<'a>> {
+    if watch.earlier.is_empty() {
+        return Vec::new();
+    }
+    let now = Sample::of(dump);
+    let mut taken = HashSet::new();
+    let mut findings = growing(dump, watch, &now, groups);
+    for finding in &findings {
+        if let Subject::Threads(group) = &finding.subject {
+            taken.extend(group.threads.iter().map(|thread| thread.tid));
+        }
+    }
+    let ended = ended_kin(watch, &now, watch.main_thread);
+    for group in groups {
+        let leaks = |thread: &&&Thread| {
+            !taken.contains(&thread.tid)
+                && is_stuck(group, ended.contains(&kin(&thread.name)))
+                && has_not_moved(watch, &now, thread.tid)
+        };
+        let threads: Vec<&Thread> = group.threads.iter().filter(leaks).copied().collect();
+        if threads.is_empty() {
+            continue;
+        }
+        let watched = format::duration(watch.time);
+        findings.push(Finding {
+            evidence: Evidence::Stuck,
+            why: match wait_end(group) {
+                WaitEnd::Contended => {
+                    format!("did not move for the {watched} that it was watched")
+                }
+                _ => format!(
+                    "did not move for the {watched} that it was watched, while others of its \
+                     name ended"
+                ),
+            },
+            subject: Subject::Threads(group.with(threads)),
+        });
+    }
+    findings
+}
+
+fn growing<'a>(
+    dump: &Dump,
+    watch: &Watch,
+    now: &Sample,
+    groups: &[ThreadGroup<'a>],
+) -> Vec<Finding<'a>> {
+    let mut places: HashMap<Place, usize> = HashMap::new();
+    for (number, group) in groups.iter().enumerate() {
+        // A pool grows with its work, and shrinks when its threads have been idle for a while.
+        if wait_end(group) != WaitEnd::Idle {
+            let own = group.threads.iter();
+            let own = own.filter_map(|thread| thread_place(dump, thread));
+            places.extend(own.map(|place| (place, number)));
+        }
+    }
+    let samples: Vec<HashMap<i32, Option<Place>>> = watch
+        .earlier
+        .iter()
+        .chain([now])
+        .map(|sample| {
+            let threads = sample.threads.iter();
+            threads.map(|(tid, thread)| (*tid, thread.place)).collect()
+        })
+        .collect();
+    let samples: Vec<&HashMap<_, _>> = samples.iter().collect();
+    let mut grown: Vec<_> = growth(&places, &samples).into_iter().collect();
+    grown.sort_unstable_by_key(|(group, _)| *group);
+    let findings = grown.into_iter().filter_map(|(group, growth)| {
+        let group = groups.get(group)?;
+        Some(Finding {
+            evidence: Evidence::Growing,
+            why: grew(growth.gained, watch.time),
+            subject: Subject::Threads(group.with(group.threads.clone())),
+        })
+    });
+    findings.collect()
+}
+
+/// Names of threads, without digits, of which one ended during the watch. Threads that were given
+/// no name have that of the program, and are not kin.
+fn ended_kin(watch: &Watch, now: &Sample, pid: i32) -> HashSet<String> {
+    let unnamed = now.threads.get(&pid).map(|main| &main.kin);
+    let earlier = watch.earlier.iter().flat_map(|sample| &sample.threads);
+    earlier
+        .filter(|(tid, thread)| !now.threads.contains_key(tid) && Some(&thread.kin) != unnamed)
+        .map(|(_, thread)| thread.kin.clone())
+        .collect()
+}
+
+fn is_stuck(group: &ThreadGroup, kin_ended: bool) -> bool {
+    match wait_end(group) {
+        WaitEnd::Contended => true,
+        WaitEnd::Open => kin_ended,
+        WaitEnd::Timed | WaitEnd::Idle => false,
+    }
+}
+
+fn wait_end(group: &ThreadGroup) -> WaitEnd {
+    group.wait.unwrap_or(WaitReason::Unknown).end()
+}
+
+/// Whether a thread was in one place in all dumps, and did not run between them but for them.
+fn has_not_moved(watch: &Watch, now: &Sample, tid: i32) -> bool {
+    let Some(last) = now.threads.get(&tid).filter(|last| last.place.is_some()) else {
+        return false;
+    };
+    let mut samples = watch.earlier.iter().map(|sample| sample.threads.get(&tid));
+    let in_place = samples.all(|sample| sample.is_some_and(|one| one.place == last.place));
+    let first = watch
+        .earlier
+        .first()
+        .and_then(|sample| sample.threads.get(&tid));
+    let ran = first.and_then(|first| last.timeslices?.checked_sub(first.timeslices?));
+    let dumps = u64::try_from(watch.earlier.len()).unwrap_or(u64::MAX);
+    in_place && ran.is_none_or(|ran| ran <= dumps.saturating_mul(SLICES_A_DUMP))
+}

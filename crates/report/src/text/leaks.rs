@@ -1,0 +1,228 @@
+//! Findings as text: the words for the evidence, what leaks as in a dump, and why.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use rtops_protocol::SourceLocation;
+
+use super::stack::{self, View};
+use crate::{
+    escape::escape,
+    format,
+    frames::Place,
+    leaks::{
+        Finding, Findings, Subject,
+        deadlock::{Deadlock, claimed, kind},
+    },
+    style::{Paint, Style},
+    waits::{Step, WaitsFor},
+};
+
+const INDENT: &str = "    ";
+
+/// Everything that `rtops leaks` shows.
+#[derive(Debug)]
+pub struct LeaksView<'a> {
+    /// The dump that was judged last. Its groups are not shown.
+    pub view: View<'a>,
+    /// What was found.
+    pub findings: &'a Findings<'a>,
+    /// For how long the process was watched, and in how many dumps.
+    pub watched: (Duration, usize),
+    /// When the older dump was taken that this one was compared with.
+    pub baseline: Option<Duration>,
+}
+
+/// A line for the process, a block for each finding, and what was left out.
+///
+/// # Errors
+/// When the writer fails.
+pub fn text(writer: &mut impl Write, style: Style, leaks: &LeaksView) -> io::Result<()> {
+    let view = &leaks.view;
+    let process = format!("{} (pid {})", escape(view.name), view.pid);
+    writeln!(
+        writer,
+        "{}: {}",
+        style.paint(Paint::Heading, process),
+        summary(leaks)
+    )?;
+    for finding in leaks.findings.findings.iter().take(view.limit) {
+        writeln!(writer)?;
+        one(writer, style, view, finding)?;
+    }
+    let hidden = leaks.findings.findings.len().saturating_sub(view.limit);
+    if hidden > 0 {
+        let findings = format::count(hidden, "more finding");
+        let text = format!("({findings} not shown; raise --limit to see them)");
+        writeln!(writer, "\n{}", style.paint(Paint::Faint, text))?;
+    }
+    let notes = notes(leaks);
+    if !notes.is_empty() {
+        writeln!(writer)?;
+    }
+    for note in notes {
+        writeln!(writer, "{}", style.paint(Paint::Faint, note))?;
+    }
+    stack::remarks(writer, style, view)
+}
+
+fn summary(leaks: &LeaksView) -> String {
+    let findings = leaks.findings;
+    let serious = findings.serious();
+    let hints = findings.findings.len() - serious;
+    let mut text = match (serious, hints) {
+        (0, 0) => "no findings".to_owned(),
+        (0, hints) => format::count(hints, "hint"),
+        (serious, 0) => format::count(serious, "finding"),
+        (serious, hints) => format!(
+            "{} and {}",
+            format::count(serious, "finding"),
+            format::count(hints, "hint")
+        ),
+    };
+    let dump = leaks.view.dump;
+    let tasks = stack::count_tasks(dump);
+    text = format!(
+        "{text} in {} and {}",
+        format::count(tasks, "task"),
+        format::count(dump.threads.len(), "thread")
+    );
+    if let Some(age) = leaks.baseline {
+        text = format!("{text}, compared with {} before", format::duration(age));
+    } else if leaks.watched.1 > 1 {
+        text = format!("{text}, watched for {}", format::duration(leaks.watched.0));
+    }
+    text
+}
+
+fn one(writer: &mut impl Write, style: Style, view: &View, finding: &Finding) -> io::Result<()> {
+    let word = if finding.evidence.is_hint() {
+        format!("hint, {}", finding.evidence.as_str())
+    } else {
+        finding.evidence.as_str().to_owned()
+    };
+    let why = [format!("why: {}", finding.why)];
+    write!(writer, "{}: ", style.paint(Paint::Warning, word))?;
+    match &finding.subject {
+        Subject::Tasks(group) => stack::task_group(writer, style, view, group, &why),
+        Subject::Threads(group) => stack::thread_group(writer, style, view, group, &why),
+        Subject::Deadlock(deadlock) => story(writer, style, view, deadlock, &finding.why),
+    }
+}
+
+/// Who holds what since when, and where each waits; then the tasks as in a dump.
+fn story(
+    writer: &mut impl Write,
+    style: Style,
+    view: &View,
+    deadlock: &Deadlock,
+    why: &str,
+) -> io::Result<()> {
+    writeln!(writer, "{}", style.paint(Paint::Heading, why))?;
+    let steps = &deadlock.example.steps;
+    let before = steps.iter().cycle().skip(steps.len().saturating_sub(1));
+    for (step, before) in steps.iter().zip(before) {
+        let task = stack::named_task(view.dump, step.task);
+        writeln!(writer, "{INDENT}{}", style.paint(Paint::Heading, task))?;
+        for line in lines(view, step, before) {
+            writeln!(writer, "{INDENT}{INDENT}{line}")?;
+        }
+    }
+    for group in &deadlock.groups {
+        writeln!(writer)?;
+        stack::task_group(writer, style, view, group, &[])?;
+    }
+    Ok(())
+}
+
+/// What a task of a circle holds, which the one before it waits for, and what it waits for.
+fn lines(view: &View, step: &Step, before: &Step) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let (WaitsFor::Resource(resource, _), Some(held)) = (before.waits_for, before.held_by_next) {
+        let what = claimed(resource.kind, held.mode, held.permits);
+        lines.push(format!(
+            "holds {} for {}, taken at {}",
+            named_resource(view, resource, what),
+            format::nanoseconds(held.since_ns),
+            place(view, held.site)
+        ));
+    }
+    lines.push(match step.waits_for {
+        WaitsFor::Resource(resource, claim) => {
+            let what = claimed(resource.kind, claim.mode, claim.permits);
+            format!(
+                "waits for {} for {}, at {}",
+                named_resource(view, resource, what),
+                format::nanoseconds(claim.since_ns),
+                place(view, claim.site)
+            )
+        }
+        WaitsFor::Task(task) => format!(
+            "waits for the end of {}, for {}",
+            stack::named_task(view.dump, task),
+            format::nanoseconds(step.task.state.since_ns())
+        ),
+    });
+    lines
+}
+
+fn named_resource(
+    view: &View,
+    resource: &rtops_protocol::Resource,
+    what: Option<String>,
+) -> String {
+    let value = view.dump.string(resource.value_type);
+    let value = value.map_or_else(String::new, |value| {
+        format!("<{}>", escape(&rtops_symbols::display_name(value)))
+    });
+    let name = format!("{}{value} #{}", kind(resource.kind), resource.id);
+    what.map_or(name.clone(), |what| format!("{what} {name}"))
+}
+
+fn place(view: &View, site: SourceLocation) -> String {
+    Place::of_site(view.dump, site).map_or_else(
+        || "an unknown place".to_owned(),
+        |place| escape(&place.to_string()).into_owned(),
+    )
+}
+
+fn notes(leaks: &LeaksView) -> Vec<String> {
+    let findings = leaks.findings;
+    let mut notes = Vec::new();
+    let idle: usize = findings.idle.values().sum();
+    if idle > 0 {
+        let kinds = findings.idle.iter();
+        let kinds: Vec<String> = kinds
+            .map(|(wait, count)| format!("{count} {wait}"))
+            .collect();
+        notes.push(format!(
+            "{} for what idle services wait for, and fine: {}",
+            match idle {
+                1 => "1 task waits".to_owned(),
+                idle => format!("{idle} tasks wait"),
+            },
+            kinds.join(", ")
+        ));
+    }
+    if findings.ignored > 0 {
+        notes.push(format!("{} ignored, as you wished", findings.ignored));
+    }
+    if findings.starved > 0 {
+        let tasks = format::count(findings.starved, "task");
+        notes.push(format!(
+            "{tasks} can't be judged: woken, but their executor has no thread for them"
+        ));
+    }
+    if let Some(process) = &leaks.view.dump.process
+        && process.alive_on_tokio > process.tracked_on_tokio
+    {
+        let (tracked, alive) = (process.tracked_on_tokio, process.alive_on_tokio);
+        notes.push(format!(
+            "only the {tracked} tracked of {alive} tasks alive were judged; spawn the others \
+             with rtops_agent::spawn, or track them"
+        ));
+    }
+    notes
+}

@@ -1,0 +1,375 @@
+//! Who waits for whom: which tasks can still go on, and which wait in a circle.
+//!
+//! A task may wait in several places at once, and goes on when any of them lets it. So it is
+//! *blocked* only if every place is known to wait for tasks that are blocked themselves. Whatever
+//! is not known counts as able to go on: what is reported here is never a guess.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use petgraph::{algo::kosaraju_scc, graph::DiGraph};
+use rtops_protocol::{
+    Claim, ClaimMode, ClaimRole, HandleSeen, Leaf, Resource, ResourceKind, Task, TaskKind,
+    TaskState,
+};
+
+use crate::{dump::Dump, frames::Frames};
+
+/// The most spans that are followed outwards to their task.
+const MAX_NESTING: usize = 64;
+/// Functions that wait for a resource of [`Dump::resources`].
+const LOCKS: &[&str] = &["rtops_sync::", "rtops_agent::join_set::"];
+/// Functions that wait for the handle of a task.
+const JOINS: &[&str] = &["tokio::runtime::task::join::", "async_task::task::"];
+
+/// One reason for which a task waits.
+#[derive(Clone, Debug)]
+pub struct Edge<'a> {
+    /// What is waited for.
+    pub what: WaitsFor<'a>,
+    /// The tasks that can let it go on; empty where somebody unknown can.
+    by: Vec<u64>,
+    need: Need,
+}
+
+/// What a task waits for.
+#[derive(Clone, Copy, Debug)]
+pub enum WaitsFor<'a> {
+    /// A resource that others hold; the claim is the waiter's.
+    Resource(&'a Resource, &'a Claim),
+    /// The end of a task whose handle it awaits.
+    Task(&'a Task),
+}
+
+/// Of how many tasks an edge needs that they go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Need {
+    Any,
+    All,
+}
+
+/// The tasks of a dump and what they wait for.
+#[derive(Debug)]
+pub struct Waits<'a> {
+    tasks: HashMap<u64, &'a Task>,
+    resources: HashMap<u64, &'a Resource>,
+    holders: HashMap<u64, Vec<&'a Claim>>,
+    /// Those who wait for a resource exclusively.
+    queued_writers: HashMap<u64, Vec<&'a Claim>>,
+    edges: HashMap<u64, Vec<Edge<'a>>>,
+    /// Tasks of which every place where they wait has an edge.
+    explained: HashSet<u64>,
+}
+
+/// A circle of tasks, each of which waits for the next.
+#[derive(Debug)]
+pub struct Circle<'a> {
+    /// In order; the last waits for the first.
+    pub steps: Vec<Step<'a>>,
+    /// Other tasks that can't go on either, for they wait for these.
+    pub behind: Vec<u64>,
+}
+
+/// One task of a circle.
+#[derive(Clone, Debug)]
+pub struct Step<'a> {
+    /// The task.
+    pub task: &'a Task,
+    /// Why it waits for the next one.
+    pub waits_for: WaitsFor<'a>,
+    /// How the next one came to hold it; `None` where its end is awaited.
+    pub held_by_next: Option<&'a Claim>,
+}
+
+impl<'a> Waits<'a> {
+    /// Takes in what a dump says.
+    pub fn of(dump: &'a Dump, frames: &Frames) -> Self {
+        let mut this = Self {
+            tasks: dump.tasks.iter().map(|task| (task.id, task)).collect(),
+            resources: dump.resources.iter().map(|one| (one.id, one)).collect(),
+            holders: HashMap::new(),
+            queued_writers: HashMap::new(),
+            edges: HashMap::new(),
+            explained: HashSet::new(),
+        };
+        for claim in &dump.claims {
+            if claim.role == ClaimRole::Holder {
+                this.holders.entry(claim.resource).or_default().push(claim);
+            }
+        }
+        let waiters = dump.claims.iter();
+        let waiters: Vec<&Claim> = waiters.filter(|c| c.role == ClaimRole::Waiter).collect();
+        for claim in &waiters {
+            if claim.mode == ClaimMode::Exclusive {
+                let queued = this.queued_writers.entry(claim.resource).or_default();
+                queued.push(claim);
+            }
+        }
+        for claim in &waiters {
+            this.add_claim(claim);
+        }
+        let joins = this.add_joins(dump, frames);
+        let locked = waiters.iter().filter_map(|claim| this.root(claim.task));
+        let locked: HashSet<u64> = locked.collect();
+        for task in dump.tasks.iter().filter(|task| is_waiting(task)) {
+            let is_explained = |leaf: &Leaf| {
+                joins.contains(&(task.id, leaf.stack.0))
+                    || (locked.contains(&task.id) && waits_in(frames, *leaf, LOCKS).is_some())
+            };
+            if !task.leaves.is_empty() && task.leaves.iter().all(is_explained) {
+                this.explained.insert(task.id);
+            }
+        }
+        this
+    }
+
+    /// What a task waits for, as far as that is known.
+    pub fn of_task(&self, task: u64) -> &[Edge<'a>] {
+        self.edges.get(&task).map_or(&[], Vec::as_slice)
+    }
+
+    /// Who holds a resource.
+    pub fn holders(&self, resource: u64) -> &[&'a Claim] {
+        self.holders.get(&resource).map_or(&[], Vec::as_slice)
+    }
+
+    /// The task with that number.
+    pub fn task(&self, id: u64) -> Option<&'a Task> {
+        self.tasks.get(&id).copied()
+    }
+
+    /// The task that a span is part of; a task itself; `None` for one that has ended.
+    pub fn root(&self, id: u64) -> Option<u64> {
+        let mut task = self.tasks.get(&id)?;
+        for _ in 0..MAX_NESTING {
+            if task.kind != TaskKind::Span {
+                return Some(task.id);
+            }
+            task = self.tasks.get(&task.parent)?;
+        }
+        None
+    }
+
+    fn add_claim(&mut self, claim: &'a Claim) {
+        let Some((root, resource)) = self
+            .root(claim.task)
+            .zip(self.resources.get(&claim.resource).copied())
+        else {
+            return;
+        };
+        let (others, need) = self.in_the_way(resource, claim);
+        let known = others.iter().filter_map(|other| self.root(other.task));
+        let known: Vec<u64> = known.collect();
+        // A holder that is no task, or has handed its guard on and ended, may be anywhere.
+        let is_open = need == Need::Any && known.len() < others.len();
+        let edge = Edge {
+            what: WaitsFor::Resource(resource, claim),
+            by: if is_open { Vec::new() } else { known },
+            need,
+        };
+        self.edges.entry(root).or_default().push(edge);
+    }
+
+    /// The claims that keep a waiter from what it wants.
+    fn in_the_way(&self, resource: &Resource, claim: &Claim) -> (Vec<&'a Claim>, Need) {
+        let holders = self.holders(resource.id);
+        match (resource.kind, claim.mode) {
+            // A writer waits for every reader.
+            (ResourceKind::RwLock, ClaimMode::Exclusive) => (holders.to_vec(), Need::All),
+            // A reader waits for the writer, or for one that is before it in the queue.
+            (ResourceKind::RwLock, ClaimMode::Shared) => {
+                let writes = |other: &&&Claim| other.mode == ClaimMode::Exclusive;
+                let mut writers: Vec<_> = holders.iter().filter(writes).copied().collect();
+                if writers.is_empty() {
+                    let queued = self.queued_writers.get(&resource.id).into_iter().flatten();
+                    writers.extend(queued.filter(|queued| queued.since_ns > claim.since_ns));
+                }
+                (writers, Need::All)
+            }
+            _ => (holders.to_vec(), Need::Any),
+        }
+    }
+
+    /// Returns the tasks and stacks that await a handle of a known task.
+    fn add_joins(&mut self, dump: &'a Dump, frames: &Frames) -> HashSet<(u64, u32)> {
+        let mut seen: HashMap<(u64, u32), Vec<&HandleSeen>> = HashMap::new();
+        for handle in &dump.handles_seen {
+            let leaf = (handle.task, handle.stack.0);
+            seen.entry(leaf).or_default().push(handle);
+        }
+        let mut joins = HashSet::new();
+        for task in dump.tasks.iter().filter(|task| is_waiting(task)) {
+            for leaf in &task.leaves {
+                let Some(handles) = seen.get(&(task.id, leaf.stack.0)) else {
+                    continue;
+                };
+                let Some(join) = waits_in(frames, *leaf, JOINS) else {
+                    continue;
+                };
+                let stack = dump.stack(leaf.stack);
+                let entry = stack.iter().position(|address| *address == join);
+                let inside = |handle: &&&HandleSeen| {
+                    entry.is_some_and(|entry| handle.entry as usize <= entry)
+                };
+                let mut joined: Vec<u64> =
+                    handles.iter().filter(inside).map(|seen| seen.of).collect();
+                joined.sort_unstable();
+                joined.dedup();
+                // Of several, one is left from something else: no telling which.
+                if let [only] = joined.as_slice()
+                    && let Some(awaited) = self.task(*only)
+                    && joins.insert((task.id, leaf.stack.0))
+                {
+                    self.edges.entry(task.id).or_default().push(Edge {
+                        what: WaitsFor::Task(awaited),
+                        by: vec![*only],
+                        need: Need::Any,
+                    });
+                }
+            }
+        }
+        joins
+    }
+
+    /// The tasks that can't go on, whatever the rest of the process does.
+    fn blocked(&self) -> HashSet<u64> {
+        let mut blocked = self.explained.clone();
+        let mut waiters: HashMap<u64, Vec<u64>> = HashMap::new();
+        for task in &blocked {
+            for by in self.of_task(*task).iter().flat_map(|edge| &edge.by) {
+                waiters.entry(*by).or_default().push(*task);
+            }
+        }
+        let mut queue: VecDeque<u64> = blocked.iter().copied().collect();
+        while let Some(task) = queue.pop_front() {
+            let can_go_on = |edge: &Edge| match edge.need {
+                _ if edge.by.is_empty() => true,
+                Need::Any => edge.by.iter().any(|by| !blocked.contains(by)),
+                Need::All => edge.by.iter().all(|by| !blocked.contains(by)),
+            };
+            if blocked.contains(&task) && self.of_task(task).iter().any(can_go_on) {
+                blocked.remove(&task);
+                queue.extend(waiters.get(&task).into_iter().flatten());
+            }
+        }
+        blocked
+    }
+
+    /// All circles.
+    pub fn circles(&self) -> Vec<Circle<'a>> {
+        let blocked = self.blocked();
+        if blocked.is_empty() {
+            return Vec::new();
+        }
+        let mut graph = DiGraph::<u64, ()>::new();
+        let mut ids: Vec<u64> = blocked.iter().copied().collect();
+        ids.sort_unstable();
+        let nodes: HashMap<u64, _> = ids.iter().map(|id| (*id, graph.add_node(*id))).collect();
+        for (id, node) in &nodes {
+            let by = self.of_task(*id).iter().flat_map(|edge| &edge.by);
+            for other in by.filter_map(|by| nodes.get(by)) {
+                graph.update_edge(*node, *other, ());
+            }
+        }
+        let mut circles = Vec::new();
+        let mut taken = HashSet::new();
+        for component in kosaraju_scc(&graph) {
+            let members: HashSet<u64> = component
+                .iter()
+                .filter_map(|node| graph.node_weight(*node).copied())
+                .collect();
+            if let Some(steps) = self.circle_in(&members) {
+                taken.extend(steps.iter().map(|step| step.task.id));
+                circles.push(Circle {
+                    steps,
+                    behind: Vec::new(),
+                });
+            }
+        }
+        self.add_behind(&blocked, &taken, &mut circles);
+        circles.sort_by_key(|circle| circle.steps.first().map(|step| step.task.id));
+        circles
+    }
+
+    /// The shortest circle through the least of these tasks, which can all reach each other.
+    fn circle_in(&self, members: &HashSet<u64>) -> Option<Vec<Step<'a>>> {
+        let start = *members.iter().min()?;
+        let mut came_from: HashMap<u64, u64> = HashMap::new();
+        let mut queue = VecDeque::from([start]);
+        let last = 'search: loop {
+            let task = queue.pop_front()?;
+            for by in self.of_task(task).iter().flat_map(|edge| &edge.by) {
+                if *by == start {
+                    break 'search task;
+                }
+                if members.contains(by) && !came_from.contains_key(by) {
+                    came_from.insert(*by, task);
+                    queue.push_back(*by);
+                }
+            }
+        };
+        let mut way = vec![last];
+        while let Some(before) = way.last().and_then(|task| came_from.get(task)) {
+            way.push(*before);
+        }
+        way.reverse();
+        let next = way.iter().cycle().skip(1);
+        way.iter()
+            .zip(next)
+            .map(|(task, next)| self.step(*task, *next))
+            .collect()
+    }
+
+    fn step(&self, task: u64, next: u64) -> Option<Step<'a>> {
+        let mut edges = self.of_task(task).iter();
+        let edge = edges.find(|edge| edge.by.contains(&next))?;
+        let held_by_next = match edge.what {
+            WaitsFor::Task(_) => None,
+            WaitsFor::Resource(resource, _) => {
+                let mut holders = self.holders(resource.id).iter().copied();
+                holders.find(|held| self.root(held.task) == Some(next))
+            }
+        };
+        Some(Step {
+            task: self.task(task)?,
+            waits_for: edge.what,
+            held_by_next,
+        })
+    }
+
+    /// Finds for each blocked task that is in no circle the one that it waits for.
+    fn add_behind(&self, blocked: &HashSet<u64>, taken: &HashSet<u64>, circles: &mut [Circle]) {
+        let mut waiters: HashMap<u64, Vec<u64>> = HashMap::new();
+        for task in blocked.difference(taken) {
+            for by in self.of_task(*task).iter().flat_map(|edge| &edge.by) {
+                waiters.entry(*by).or_default().push(*task);
+            }
+        }
+        let mut found = HashSet::new();
+        for circle in circles {
+            let mut queue: Vec<u64> = circle.steps.iter().map(|step| step.task.id).collect();
+            while let Some(task) = queue.pop() {
+                for waiter in waiters.get(&task).into_iter().flatten() {
+                    if found.insert(*waiter) {
+                        circle.behind.push(*waiter);
+                        queue.push(*waiter);
+                    }
+                }
+            }
+            circle.behind.sort_unstable();
+        }
+    }
+}
+
+fn is_waiting(task: &Task) -> bool {
+    task.kind != TaskKind::Span && matches!(task.state, TaskState::Suspended { .. })
+}
+
+/// The address of the outermost frame of those of a leaf that begin so.
+fn waits_in(frames: &Frames, leaf: Leaf, functions: &[&str]) -> Option<u64> {
+    let links = frames.stack(leaf.stack).iter();
+    let fits = links.filter(|link| {
+        let frame = frames.get(link.frame);
+        frame.is_some_and(|frame| functions.iter().any(|start| frame.name.starts_with(start)))
+    });
+    fits.last().map(|link| link.address)
+}
