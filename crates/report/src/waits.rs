@@ -373,3 +373,6 @@ fn waits_in(frames: &Frames, leaf: Leaf, functions: &[&str]) -> Option<u64> {
     });
     fits.last().map(|link| link.address)
 }
+
+#[cfg(test)]
+mod tests;
