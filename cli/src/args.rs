@@ -126,6 +126,9 @@ pub struct StackArgs {
     /// Show every task and thread on its own instead of grouping equal ones
     #[arg(long)]
     pub each: bool,
+    /// Show which task spawned which, with the innermost await of each
+    #[arg(long, conflicts_with_all = ["threads", "each", "json"])]
+    pub tree: bool,
     /// Also show the frames of the executor and of the standard library
     #[arg(long)]
     pub all_frames: bool,

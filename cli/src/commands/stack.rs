@@ -67,6 +67,9 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     let mut output = Output::open(output)?;
     match output.format {
         Format::Json => render::stack_json::json(&mut output.writer, &view)?,
+        Format::Text if args.tree => {
+            text::forest::text(&mut output.writer, output.style, &view)?;
+        }
         Format::Text => text::stack::text(&mut output.writer, output.style, &view)?,
     }
     output.writer.flush()?;
@@ -80,7 +83,7 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
 /// The dump to show, and which parts of it.
 fn taken(args: &StackArgs) -> Result<(Taken, StackParts), Error> {
     if let Some(path) = &args.source.from {
-        let parts = match (args.tasks, args.threads) {
+        let parts = match (args.tasks || args.tree, args.threads) {
             (true, _) => StackParts::Tasks,
             (_, true) => StackParts::Threads,
             _ => StackParts::All,
@@ -108,7 +111,7 @@ fn parts(args: &StackArgs, session: &Session) -> Result<(StackParts, Option<&'st
         version: session.hello.agent_version.clone(),
         what,
     };
-    match (args.tasks, args.threads) {
+    match (args.tasks || args.tree, args.threads) {
         (true, _) if tasks => Ok((StackParts::Tasks, None)),
         (true, _) => Err(incapable("list tasks")),
         (_, true) if threads => Ok((StackParts::Threads, None)),

@@ -313,6 +313,13 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Whether it is in a dependency or in the standard library.
+    pub fn is_foreign(&self) -> bool {
+        shortened(&self.file) != self.file
+    }
+}
+
 impl fmt::Display for Place {
     /// `file:line:column`, which terminals and editors can open, with the way to a dependency or
     /// to the standard library left out.

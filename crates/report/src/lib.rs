@@ -13,6 +13,7 @@ pub mod format;
 pub mod frames;
 pub mod group;
 pub mod leaks;
+pub mod lineage;
 pub mod spans;
 pub mod style;
 pub mod text;

@@ -367,11 +367,11 @@ fn is_waiting(task: &Task) -> bool {
 /// The address of the outermost frame of those of a leaf that begin so.
 fn waits_in(frames: &Frames, leaf: Leaf, functions: &[&str]) -> Option<u64> {
     let links = frames.stack(leaf.stack).iter();
-    let fits = links.filter(|link| {
+    let mut fits = links.rev().filter(|link| {
         let frame = frames.get(link.frame);
         frame.is_some_and(|frame| functions.iter().any(|start| frame.name.starts_with(start)))
     });
-    fits.last().map(|link| link.address)
+    fits.next().map(|link| link.address)
 }
 
 #[cfg(test)]

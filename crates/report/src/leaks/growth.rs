@@ -60,7 +60,9 @@ pub fn growth<K: Copy + Eq + Hash>(
     gained
         .into_iter()
         .filter(|(group, gained)| {
-            *gained >= LEAST_GAIN && !lost.contains(group) && counts.get(group).is_some_and(grows)
+            *gained >= LEAST_GAIN
+                && !lost.contains(group)
+                && counts.get(group).is_some_and(|counts| grows(counts))
         })
         .map(|(group, gained)| (group, Growth { gained }))
         .collect()
@@ -68,7 +70,7 @@ pub fn growth<K: Copy + Eq + Hash>(
 
 /// Whether a count grew in at least half of the steps, and in one of the last two: what has come
 /// to rest at a higher level is no leak.
-fn grows(counts: &Vec<usize>) -> bool {
+fn grows(counts: &[usize]) -> bool {
     let steps: Vec<bool> = counts
         .windows(2)
         .map(|pair| matches!(pair, [a, b] if a < b))

@@ -72,11 +72,12 @@ impl Drawing {
 
     /// Adds a line of prose.
     pub fn remark(&mut self, text: String) {
-        self.lines.push(Line {
-            text,
-            aside: None,
-            bars: String::new(),
-        });
+        self.line(text, None, String::new());
+    }
+
+    /// Adds a line, what stands in a column behind it, and the bars that go on below it.
+    pub fn line(&mut self, text: String, aside: Option<String>, bars: String) {
+        self.lines.push(Line { text, aside, bars });
     }
 
     /// Writes all lines. Places stand in a column, or where the terminal is too narrow for that
@@ -150,11 +151,8 @@ impl Drawing {
             text = format!("{text} [{}]", words(waits));
         }
         let place = frame.place.as_ref();
-        self.lines.push(Line {
-            text,
-            aside: place.map(|place| escape(&place.to_string()).into_owned()),
-            bars: below.to_owned(),
-        });
+        let aside = place.map(|place| escape(&place.to_string()).into_owned());
+        self.line(text, aside, below.to_owned());
     }
 }
 

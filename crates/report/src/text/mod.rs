@@ -1,5 +1,6 @@
 //! Groups of tasks and threads as text.
 
 mod drawing;
+pub mod forest;
 pub mod leaks;
 pub mod stack;

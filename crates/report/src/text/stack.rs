@@ -51,15 +51,7 @@ pub struct View<'a> {
 /// # Errors
 /// When the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
-    let process = format!("{} (pid {})", escape(view.name), view.pid);
-    let parts = [tasks_summary(view), threads_summary(view)];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    writeln!(
-        writer,
-        "{}: {}",
-        style.paint(Paint::Heading, process),
-        parts.join("; ")
-    )?;
+    heading(writer, style, view)?;
     if let Some(groups) = &view.tasks {
         for group in groups.iter().take(view.limit) {
             writeln!(writer)?;
@@ -83,6 +75,19 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
         more(writer, style, hidden, "thread")?;
     }
     remarks(writer, style, view)
+}
+
+/// The line for the process.
+pub(super) fn heading(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    let process = format!("{} (pid {})", escape(view.name), view.pid);
+    let parts = [tasks_summary(view), threads_summary(view)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    writeln!(
+        writer,
+        "{}: {}",
+        style.paint(Paint::Heading, process),
+        parts.join("; ")
+    )
 }
 
 fn tasks_summary(view: &View) -> Option<String> {
@@ -191,7 +196,7 @@ pub(super) fn task_group(
 }
 
 /// The name in quotes, or the type of the future.
-fn label(group: &TaskGroup) -> String {
+pub(super) fn label(group: &TaskGroup) -> String {
     let look = &group.look;
     match (look.name, look.future_type) {
         (Some(name), _) => quoted(name),
@@ -238,7 +243,7 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
 }
 
 /// Two times, in nanoseconds, or one where they read the same.
-fn range(least: u64, most: u64) -> String {
+pub(super) fn range(least: u64, most: u64) -> String {
     let (least, most) = (format::nanoseconds(least), format::nanoseconds(most));
     if least == most {
         most
@@ -258,7 +263,7 @@ fn waiting(group: &TaskGroup) -> String {
     }
 }
 
-fn running(view: &View, group: &TaskGroup, tid: i32) -> String {
+pub(super) fn running(view: &View, group: &TaskGroup, tid: i32) -> String {
     let since = group.tasks.iter().find_map(|task| match task.state {
         TaskState::Running { since_ns, .. } => Some(since_ns),
         _ => None,
@@ -311,7 +316,7 @@ pub(super) fn thread_group(
     drawing.write(writer, style)
 }
 
-fn more(
+pub(super) fn more(
     writer: &mut impl Write,
     style: Style,
     hidden: impl ExactSizeIterator<Item = usize>,

@@ -87,11 +87,9 @@ fn circles_of(replies: Vec<Reply>) -> Vec<String> {
     ]);
     let shown = |circle: &Circle| {
         let tasks = circle.steps.iter().map(|step| step.task.id.to_string());
-        let mut text = tasks.collect::<Vec<_>>().join(" ");
-        for behind in &circle.behind {
-            text.push_str(&format!(" | {behind}"));
-        }
-        text
+        let tasks = tasks.collect::<Vec<_>>().join(" ");
+        let behind = circle.behind.iter().map(|task| format!(" | {task}"));
+        format!("{tasks}{}", behind.collect::<String>())
     };
     Waits::of(&dump, &frames)
         .circles()

@@ -1,0 +1,199 @@
+//! Who spawned whom: the forest of a dump's tasks.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use rtops_protocol::Task;
+
+use crate::{dump::Dump, group::TaskGroup};
+
+/// Spans are followed outwards so far: their numbers come from the target and may form a ring.
+const MAX_NESTING: usize = 64;
+/// Deeper generations are not shown.
+pub const MAX_DEPTH: usize = 64;
+
+/// Tasks that look the same and were spawned by tasks that look the same.
+#[derive(Debug)]
+pub struct Node<'a> {
+    /// The tasks.
+    pub group: TaskGroup<'a>,
+    /// Those that they spawned.
+    pub children: Vec<Self>,
+    /// How many of them were spawned by a task that has ended.
+    pub orphans: usize,
+}
+
+/// The tasks of some groups below those that spawned them. Where that one is in no group, or has
+/// ended, a task stands at the root.
+pub fn forest<'a>(dump: &'a Dump, groups: &[TaskGroup<'a>]) -> Vec<Node<'a>> {
+    let mut group_of = HashMap::new();
+    for (number, group) in groups.iter().enumerate() {
+        group_of.extend(group.tasks.iter().map(|task| (task.id, number)));
+    }
+    let mut builder = Builder {
+        groups,
+        all: dump.tasks.iter().map(|task| (task.id, task)).collect(),
+        group_of,
+        children: HashMap::new(),
+        placed: HashSet::new(),
+    };
+    let tasks = || groups.iter().flat_map(|group| group.tasks.iter().copied());
+    let mut roots = Vec::new();
+    for task in tasks() {
+        match builder.parent(task) {
+            Some(parent) => builder.children.entry(parent).or_default().push(task),
+            None => roots.push(task),
+        }
+    }
+    let mut forest = builder.nodes(roots, 0);
+    // Each of these was spawned by another of them, which no honest agent says.
+    let left = tasks().filter(|task| !builder.placed.contains(&task.id));
+    let left: Vec<&Task> = left.collect();
+    forest.extend(builder.nodes(left, MAX_DEPTH));
+    forest
+}
+
+struct Builder<'d, 'a> {
+    groups: &'d [TaskGroup<'a>],
+    all: HashMap<u64, &'a Task>,
+    group_of: HashMap<u64, usize>,
+    children: HashMap<u64, Vec<&'a Task>>,
+    placed: HashSet<u64>,
+}
+
+impl<'a> Builder<'_, 'a> {
+    /// The one in a group that a task was spawned by, or by a span inside of it.
+    fn parent(&self, task: &Task) -> Option<u64> {
+        let mut parent = task.parent;
+        for _ in 0..MAX_NESTING {
+            if self.group_of.contains_key(&parent) {
+                return Some(parent).filter(|parent| *parent != task.id);
+            }
+            parent = self.all.get(&parent)?.parent;
+        }
+        None
+    }
+
+    fn nodes(&mut self, tasks: Vec<&'a Task>, depth: usize) -> Vec<Node<'a>> {
+        let mut siblings: BTreeMap<usize, Vec<&'a Task>> = BTreeMap::new();
+        for task in tasks {
+            if self.placed.insert(task.id)
+                && let Some(group) = self.group_of.get(&task.id)
+            {
+                siblings.entry(*group).or_default().push(task);
+            }
+        }
+        let mut nodes = Vec::with_capacity(siblings.len());
+        for (group, tasks) in siblings {
+            let children = tasks
+                .iter()
+                .filter_map(|task| self.children.remove(&task.id));
+            let children: Vec<&Task> = children.flatten().collect();
+            let is_orphan =
+                |task: &&&Task| task.parent != 0 && !self.all.contains_key(&task.parent);
+            let orphans = tasks.iter().filter(is_orphan).count();
+            let Some(group) = self.groups.get(group).map(|group| group.with(tasks)) else {
+                continue;
+            };
+            let children = if depth < MAX_DEPTH {
+                self.nodes(children, depth + 1)
+            } else {
+                Vec::new()
+            };
+            nodes.push(Node {
+                group,
+                children,
+                orphans,
+            });
+        }
+        nodes
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rtops_protocol::{End, Reply, Stacks, Strings, TaskKind};
+
+    use super::*;
+    use crate::{
+        dump::tests::{receive, task},
+        frames::tests::frames,
+        group::{Grouping, Selection, group_tasks},
+    };
+
+    /// The forest as `2 main(1 conn)`: numbers of tasks and their names.
+    fn drawn(tasks: Vec<Task>) -> String {
+        let names = ["main", "conn", "query"].map(str::to_owned);
+        let dump = receive(vec![
+            Reply::Strings(Strings(names.to_vec())),
+            Reply::Stacks(Stacks(vec![vec![1]])),
+            Reply::Tasks(tasks),
+            Reply::End(End { gaps: Vec::new() }),
+        ])
+        .unwrap();
+        let frames = frames(&["recv serve"]);
+        let everything = Selection::default();
+        let groups = group_tasks(&dump, &frames, &everything, Grouping::Equal);
+        nodes(&forest(&dump, &groups))
+    }
+
+    fn nodes(forest: &[Node]) -> String {
+        let parts = forest.iter().map(|node| {
+            let name = node.group.look.name.unwrap_or_default();
+            let orphans = match node.orphans {
+                0 => String::new(),
+                orphans => format!(" orphaned {orphans}"),
+            };
+            let children = match node.children.as_slice() {
+                [] => String::new(),
+                children => format!("({})", nodes(children)),
+            };
+            format!("{} {name}{orphans}{children}", node.group.tasks.len())
+        });
+        parts.collect::<Vec<_>>().join(", ")
+    }
+
+    fn spawned(id: u64, parent: u64, name: u32) -> Task {
+        Task {
+            parent,
+            ..task(id, name, &[0])
+        }
+    }
+
+    #[test]
+    fn equal_children_of_equal_parents_are_one_node() {
+        let tasks = vec![
+            spawned(1, 0, 1),
+            spawned(2, 1, 2),
+            spawned(3, 1, 2),
+            spawned(4, 2, 3),
+            spawned(5, 3, 3),
+            spawned(6, 3, 3),
+        ];
+        assert_eq!(drawn(tasks), "1 main(2 conn(3 query))");
+    }
+
+    #[test]
+    fn what_a_span_spawned_is_below_its_task() {
+        let span = Task {
+            kind: TaskKind::Span,
+            ..spawned(2, 1, 2)
+        };
+        assert_eq!(
+            drawn(vec![spawned(1, 0, 1), span, spawned(3, 2, 3)]),
+            "1 main(1 query)"
+        );
+    }
+
+    #[test]
+    fn orphans_and_rings_stand_at_the_root() {
+        assert_eq!(drawn(vec![spawned(1, 77, 1)]), "1 main orphaned 1");
+        assert_eq!(
+            drawn(vec![spawned(1, 2, 1), spawned(2, 1, 2)]),
+            "1 conn, 1 main"
+        );
+        assert_eq!(drawn(vec![spawned(1, 1, 1)]), "1 main");
+        let chain: Vec<Task> = (1..1000).map(|id| spawned(id, id - 1, 1)).collect();
+        assert!(drawn(chain).starts_with("1 main(1 main("));
+    }
+}

@@ -1,0 +1,154 @@
+//! Who spawned whom, as a tree, with the innermost await of each task.
+
+use std::io::{self, Write};
+
+use rtops_protocol::{Task, TaskKind};
+
+use super::{
+    drawing::{Drawing, words},
+    stack::{self, View},
+};
+use crate::{
+    escape::escape,
+    format,
+    frames::{Frame, Frames},
+    group::{State, TaskGroup},
+    lineage::{self, MAX_DEPTH, Node},
+    style::Style,
+    tree::Chain,
+    waits::{Waits, WaitsFor},
+};
+
+/// A line for the process, the forest, and what is missing.
+///
+/// # Errors
+/// When the writer fails.
+pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    stack::heading(writer, style, view)?;
+    let groups = view.tasks.as_deref().unwrap_or_default();
+    let waits = Waits::of(view.dump, view.frames);
+    let forest = lineage::forest(view.dump, groups);
+    let mut drawing = Drawing::default();
+    for node in forest.iter().take(view.limit) {
+        add(&mut drawing, view, &waits, node, ("", "", 0));
+    }
+    if !forest.is_empty() {
+        writeln!(writer)?;
+    }
+    drawing.write(writer, style)?;
+    let hidden = forest
+        .iter()
+        .skip(view.limit)
+        .map(|node| node.group.tasks.len());
+    stack::more(writer, style, hidden, "task")?;
+    stack::remarks(writer, style, view)
+}
+
+/// Adds a node behind `branch`, and what is below it behind `prefix`.
+fn add(
+    drawing: &mut Drawing,
+    view: &View,
+    waits: &Waits,
+    node: &Node,
+    (branch, prefix, depth): (&str, &str, usize),
+) {
+    let (text, aside) = line(view, waits, node);
+    drawing.line(format!("{branch}{text}"), aside, prefix.to_owned());
+    let count = node.children.len();
+    for (index, child) in node.children.iter().enumerate() {
+        let (corner, bar) = if index + 1 == count {
+            ("└─ ", "   ")
+        } else {
+            ("├─ ", "│  ")
+        };
+        let branch = format!("{prefix}{corner}");
+        let prefix = format!("{prefix}{bar}");
+        add(drawing, view, waits, child, (&branch, &prefix, depth + 1));
+    }
+    if depth == MAX_DEPTH {
+        drawing.line(
+            format!("{prefix}(what these spawned is not shown)"),
+            None,
+            prefix.to_owned(),
+        );
+    }
+}
+
+/// What a node says of itself, and where in the source its tasks wait.
+fn line(view: &View, waits: &Waits, node: &Node) -> (String, Option<String>) {
+    let group = &node.group;
+    let noun = match group.look.kind {
+        TaskKind::Task => "task",
+        TaskKind::Span => "span",
+        TaskKind::Blocking => "blocking task",
+    };
+    let head = match group.tasks.as_slice() {
+        [only] => format!("{noun} {}", only.id),
+        tasks => format::count(tasks.len(), noun),
+    };
+    let mut text = format!("{head} {} [{}]", stack::label(group), bracket(view, group));
+    let mut chains = group.chains.iter();
+    let innermost = chains.find_map(|chain| innermost(view.frames, chain));
+    if let Some(frame) = innermost.filter(|_| group.waits().is_empty()) {
+        text = format!("{text} {}", escape(&frame.name));
+    }
+    if group.chains.len() > 1 {
+        text = format!("{text} in {} places", group.chains.len());
+    }
+    if let Some(awaited) = awaited(view, waits, group) {
+        text = format!("{text}, awaits {awaited}");
+    }
+    if node.orphans > 0 {
+        text = format!("{text}, its spawner has ended");
+    }
+    let place = innermost.and_then(|frame| frame.place.as_ref());
+    let place = place.or(group.look.site.as_ref());
+    let place = place.map(|place| escape(&place.to_string()).into_owned());
+    (text, place)
+}
+
+fn bracket(view: &View, group: &TaskGroup) -> String {
+    let waits = group.waits();
+    let what = match group.look.state {
+        State::New => "not polled yet".to_owned(),
+        State::Never => "never".to_owned(),
+        State::Starved => "starved".to_owned(),
+        State::Running { tid } => return stack::running(view, group, tid),
+        State::Waiting if waits.is_empty() => "waiting".to_owned(),
+        State::Waiting => words(&waits),
+    };
+    let (shortest, longest) = group.times();
+    format!("{what}, {}", stack::range(shortest, longest))
+}
+
+/// Where the service's own code awaits what the task waits for; failing that, the innermost frame.
+fn innermost<'f>(frames: &'f Frames, chain: &Chain) -> Option<&'f Frame> {
+    let mut shown = chain.links.iter().filter_map(|link| frames.get(link.frame));
+    let first = shown.clone().next();
+    let is_own = |frame: &&Frame| {
+        frame
+            .place
+            .as_ref()
+            .is_some_and(|place| !place.is_foreign())
+    };
+    shown.find(is_own).or(first)
+}
+
+/// The tasks whose ends are awaited, where that is known.
+fn awaited(view: &View, waits: &Waits, group: &TaskGroup) -> Option<String> {
+    let mut joined: Vec<&Task> = Vec::new();
+    for task in &group.tasks {
+        for edge in waits.of_task(task.id) {
+            if let WaitsFor::Task(of) = edge.what
+                && !joined.iter().any(|known| known.id == of.id)
+            {
+                joined.push(of);
+            }
+        }
+    }
+    match joined.as_slice() {
+        [] => None,
+        [only] => Some(stack::named_task(view.dump, only)),
+        several => Some(format::count(several.len(), "task")),
+    }
+}
