@@ -21,6 +21,7 @@ use rtops_report::{
     },
     text::{self, leaks::LeaksView, stack::View},
     threads::stacks_of_threads,
+    waits::Waits,
 };
 
 use super::{Format, Output};
@@ -54,7 +55,8 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
         .chain(stacks_of_threads(&last.dump))
         .collect();
     let frames = Frames::resolve(&last.dump, &used, &mut symbols, Shown::Folded);
-    let findings = leaks::find(&last.dump, &frames, &watch, &judge);
+    let waits = Waits::of(&last.dump, &frames);
+    let findings = leaks::find(&last.dump, &frames, &waits, &watch, &judge);
     let view = LeaksView {
         view: View {
             pid: last.pid,
@@ -62,6 +64,7 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
             agent_version: &last.agent_version,
             dump: &last.dump,
             frames: &frames,
+            waits,
             grouping: Grouping::Equal,
             limit: args.limit.unwrap_or(usize::MAX),
             tasks: None,

@@ -18,6 +18,7 @@ use rtops_report::{
     group::{Grouping, Selection, group_tasks, stacks_of_tasks},
     text::{self, stack::View},
     threads::{group_threads, stacks_of_threads},
+    waits::Waits,
 };
 
 /// Takes a dump and prints it. Prints what there is before it fails for what is missing.
@@ -56,6 +57,7 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
         agent_version: &taken.agent_version,
         dump,
         frames: &frames,
+        waits: Waits::of(dump, &frames),
         grouping,
         limit: args.limit.unwrap_or(usize::MAX),
         tasks: (parts != StackParts::Threads)

@@ -74,6 +74,8 @@ struct TaskPart<'a> {
     /// How many wakers are held; absent where that is not known.
     wakers: Option<u32>,
     obtained: &'static str,
+    /// The tasks whose handles it awaits, as far as that is known.
+    awaits: Vec<u64>,
 }
 
 #[derive(Serialize)]
@@ -240,6 +242,7 @@ fn task_part<'a>(view: &View<'a>, task: &Task) -> TaskPart<'a> {
             Obtained::NotCaptured => "not captured",
             Obtained::Probed => "probed",
         },
+        awaits: view.waits.joined_by(task.id).map(|of| of.id).collect(),
     }
 }
 

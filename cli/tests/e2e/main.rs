@@ -13,6 +13,7 @@ mod builds;
 mod churn;
 mod crowd;
 mod executors;
+mod joins;
 mod list;
 mod namespaces;
 mod reply;

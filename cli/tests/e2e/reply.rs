@@ -44,6 +44,7 @@ pub struct Task {
     pub runtime: Option<String>,
     pub tid: Option<i32>,
     pub wakers: Option<u32>,
+    pub awaits: Vec<u64>,
 }
 
 #[derive(Debug, Deserialize)]

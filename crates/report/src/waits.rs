@@ -127,6 +127,16 @@ impl<'a> Waits<'a> {
         self.edges.get(&task).map_or(&[], Vec::as_slice)
     }
 
+    /// The tasks whose handles a task awaits, as far as that is known.
+    pub fn joined_by(&self, task: u64) -> impl Iterator<Item = &'a Task> {
+        self.of_task(task)
+            .iter()
+            .filter_map(|edge| match edge.what {
+                WaitsFor::Task(task) => Some(task),
+                WaitsFor::Resource(..) => None,
+            })
+    }
+
     /// Who holds a resource.
     pub fn holders(&self, resource: u64) -> &[&'a Claim] {
         self.holders.get(&resource).map_or(&[], Vec::as_slice)

@@ -119,7 +119,13 @@ impl Findings<'_> {
 }
 
 /// Judges the last dump of a watch.
-pub fn find<'a>(dump: &'a Dump, frames: &Frames, watch: &Watch, judge: &Judge) -> Findings<'a> {
+pub fn find<'a>(
+    dump: &'a Dump,
+    frames: &Frames,
+    waits: &Waits<'a>,
+    watch: &Watch,
+    judge: &Judge,
+) -> Findings<'a> {
     let everything = Selection::default();
     let mut findings = Findings::default();
     let mut groups = group_tasks(dump, frames, &everything, Grouping::Equal);
@@ -130,10 +136,9 @@ pub fn find<'a>(dump: &'a Dump, frames: &Frames, watch: &Watch, judge: &Judge) -
         }
         keep
     });
-    let waits = Waits::of(dump, frames);
     let mut judging = Judging::new(dump, watch, judge, &groups);
     judging.proven(&mut findings.findings);
-    judging.deadlocks(&waits, &mut findings.findings);
+    judging.deadlocks(waits, &mut findings.findings);
     judging.growing(&mut findings.findings);
     judging.stuck(&mut findings.findings);
     judging.spinning(&mut findings.findings);

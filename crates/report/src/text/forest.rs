@@ -16,7 +16,6 @@ use crate::{
     lineage::{self, MAX_DEPTH, Node},
     style::Style,
     tree::Chain,
-    waits::{Waits, WaitsFor},
 };
 
 /// A line for the process, the forest, and what is missing.
@@ -26,11 +25,10 @@ use crate::{
 pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     stack::heading(writer, style, view)?;
     let groups = view.tasks.as_deref().unwrap_or_default();
-    let waits = Waits::of(view.dump, view.frames);
     let forest = lineage::forest(view.dump, groups);
     let mut drawing = Drawing::default();
     for node in forest.iter().take(view.limit) {
-        add(&mut drawing, view, &waits, node, ("", "", 0));
+        add(&mut drawing, view, node, ("", "", 0));
     }
     if !forest.is_empty() {
         writeln!(writer)?;
@@ -48,11 +46,10 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
 fn add(
     drawing: &mut Drawing,
     view: &View,
-    waits: &Waits,
     node: &Node,
     (branch, prefix, depth): (&str, &str, usize),
 ) {
-    let (text, aside) = line(view, waits, node);
+    let (text, aside) = line(view, node);
     drawing.line(format!("{branch}{text}"), aside, prefix.to_owned());
     let count = node.children.len();
     for (index, child) in node.children.iter().enumerate() {
@@ -63,7 +60,7 @@ fn add(
         };
         let branch = format!("{prefix}{corner}");
         let prefix = format!("{prefix}{bar}");
-        add(drawing, view, waits, child, (&branch, &prefix, depth + 1));
+        add(drawing, view, child, (&branch, &prefix, depth + 1));
     }
     if depth == MAX_DEPTH {
         drawing.line(
@@ -75,7 +72,7 @@ fn add(
 }
 
 /// What a node says of itself, and where in the source its tasks wait.
-fn line(view: &View, waits: &Waits, node: &Node) -> (String, Option<String>) {
+fn line(view: &View, node: &Node) -> (String, Option<String>) {
     let group = &node.group;
     let noun = match group.look.kind {
         TaskKind::Task => "task",
@@ -95,7 +92,7 @@ fn line(view: &View, waits: &Waits, node: &Node) -> (String, Option<String>) {
     if group.chains.len() > 1 {
         text = format!("{text} in {} places", group.chains.len());
     }
-    if let Some(awaited) = awaited(view, waits, group) {
+    if let Some(awaited) = awaited(view, group) {
         text = format!("{text}, awaits {awaited}");
     }
     if node.orphans > 0 {
@@ -135,13 +132,11 @@ fn innermost<'f>(frames: &'f Frames, chain: &Chain) -> Option<&'f Frame> {
 }
 
 /// The tasks whose ends are awaited, where that is known.
-fn awaited(view: &View, waits: &Waits, group: &TaskGroup) -> Option<String> {
+fn awaited(view: &View, group: &TaskGroup) -> Option<String> {
     let mut joined: Vec<&Task> = Vec::new();
     for task in &group.tasks {
-        for edge in waits.of_task(task.id) {
-            if let WaitsFor::Task(of) = edge.what
-                && !joined.iter().any(|known| known.id == of.id)
-            {
+        for of in view.waits.joined_by(task.id) {
+            if !joined.iter().any(|known| known.id == of.id) {
                 joined.push(of);
             }
         }

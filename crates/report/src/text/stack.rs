@@ -13,6 +13,7 @@ use crate::{
     group::{Grouping, State, TaskGroup},
     style::{Paint, Style},
     threads::ThreadGroup,
+    waits::Waits,
 };
 
 /// The most lacks of symbols and the most names of threads that one line tells.
@@ -34,6 +35,8 @@ pub struct View<'a> {
     pub dump: &'a Dump,
     /// The names of the addresses in it.
     pub frames: &'a Frames,
+    /// Who waits for whom in it.
+    pub waits: Waits<'a>,
     /// Whether equal tasks are together.
     pub grouping: Grouping,
     /// The most groups of tasks, and of threads, that are shown.
