@@ -21,7 +21,8 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use rtops_tasks::{
-    Entry, Kind, Plan, Probed, ProbedState, Sink, StackCopy, Track, Wakers, probe, track_blocking,
+    Entry, Kind, Plan, Probed, ProbedState, ScopeId, Sink, StackCopy, Track, Wakers, ended_sites,
+    entries_of, probe, track_blocking,
 };
 use rtops_unwind::{Outcome, Registers, StackSlice, Unwinder};
 use tokio::sync::{Notify, oneshot};
@@ -89,6 +90,7 @@ struct Found {
     entry: Arc<Entry>,
     state: ProbedState,
     wakers: Wakers,
+    lost_wakers: bool,
     stacks: Vec<Vec<u64>>,
 }
 
@@ -108,6 +110,7 @@ fn dump(name: &str) -> Vec<Found> {
             entry: task.entry,
             state: task.state,
             wakers: task.wakers,
+            lost_wakers: task.lost_wakers,
             stacks: collected.stacks.remove(&index).unwrap_or_default(),
         })
         .collect()
@@ -189,6 +192,83 @@ fn a_probe_does_not_make_a_task_younger() {
     assert_eq!(the_one("old").state, ProbedState::Probed);
     assert!(entry.in_state_for() > least);
     assert_eq!(entry.polls(), polls, "probes are not counted as polls");
+}
+
+#[test]
+fn wakers_that_are_dropped_unused_between_two_dumps_are_noticed() {
+    let runtime = runtime();
+    let slot: Arc<Mutex<Option<Waker>>> = Arc::default();
+    let keeps = Arc::clone(&slot);
+    let (ready, future) = polled(poll_fn(move |context| {
+        *keeps.lock().unwrap() = Some(context.waker().clone());
+        Poll::<()>::Pending
+    }));
+    let _task = runtime.spawn(future.tracked("loses"));
+    wait_until("the task waits", || ready.load(SeqCst));
+    // What was dropped before the first dump, and what is still held, proves nothing.
+    drop(slot.lock().unwrap().take());
+    assert!(!the_one("loses").lost_wakers);
+    assert!(!the_one("loses").lost_wakers);
+    drop(slot.lock().unwrap().take());
+    let found = the_one("loses");
+    assert!(found.lost_wakers);
+    assert_eq!(
+        found.wakers,
+        Wakers::Held(1),
+        "this dump's poll registered again"
+    );
+    assert!(!the_one("loses").lost_wakers);
+    // A wake is a use, and the poll that follows registers another waker.
+    let polls = found.entry.polls();
+    slot.lock().unwrap().take().unwrap().wake();
+    wait_until("the task is polled", || found.entry.polls() > polls);
+    assert!(!the_one("loses").lost_wakers);
+}
+
+#[test]
+fn scopes_are_inherited_by_what_is_spawned_and_keep_out_the_rest() {
+    let runtime = runtime();
+    let [ours, theirs] = [ScopeId::fresh(), ScopeId::fresh()];
+    let spawn_nested = |scope: ScopeId, name: &'static str| {
+        let _inside = scope.enter();
+        let _context = runtime.enter();
+        tokio::spawn(
+            async move {
+                tokio::spawn(pending::<()>().tracked(name));
+                pending::<()>().await;
+            }
+            .tracked(name),
+        );
+    };
+    spawn_nested(ours, "ours");
+    spawn_nested(theirs, "theirs");
+    assert_eq!(ScopeId::current(), ScopeId::NONE);
+    let names = |scope| {
+        let entries = entries_of(scope);
+        let names = entries.iter().map(|entry| entry.name().map(str::to_owned));
+        names.collect::<Vec<_>>()
+    };
+    let two = |name: &str| vec![Some(name.to_owned()); 2];
+    wait_until("all are spawned", || {
+        names(ours) == two("ours") && names(theirs) == two("theirs")
+    });
+}
+
+#[test]
+fn what_ended_is_counted_by_where_it_was_made() {
+    let runtime = runtime();
+    let line = line!() + 1;
+    let make = || async {}.tracked("ends");
+    let tasks: Vec<_> = (0..5).map(|_| runtime.spawn(make())).collect();
+    for task in tasks {
+        runtime.block_on(task).unwrap();
+    }
+    let ended = || {
+        let sites = ended_sites().into_iter();
+        let here = sites.filter(|one| one.site.file() == file!() && one.site.line() == line);
+        here.map(|one| one.ended).sum::<u64>()
+    };
+    wait_until("all have ended", || ended() == 5);
 }
 
 #[test]
