@@ -18,6 +18,7 @@ mod list;
 mod namespaces;
 mod reply;
 mod safety;
+mod saved;
 mod source;
 mod stats;
 mod support;

@@ -1,0 +1,111 @@
+//! Dumps that are saved, shown elsewhere, and compared with.
+
+use std::{fs, path::Path};
+
+use tempfile::tempdir;
+
+use crate::{
+    reply::Stack,
+    support::{Build, Target, rtops},
+};
+
+fn saved(target: &Target, file: &Path) -> Stack {
+    target.stack(&["--save", file.to_str().unwrap()])
+}
+
+fn from(file: &Path, arguments: &[&str]) -> Stack {
+    let file = ["--from", file.to_str().unwrap()];
+    let run = rtops(None, &[&["stack", "--json"], &file[..], arguments].concat());
+    serde_json::from_str(&run.success().stdout).unwrap()
+}
+
+/// What a dump says of each group of tasks, without addresses.
+fn groups(stack: &Stack) -> Vec<String> {
+    let mut groups: Vec<String> = stack
+        .task_groups()
+        .iter()
+        .map(|group| {
+            let frames = group.stacks.iter().flat_map(|chain| &chain.frames);
+            let frames: Vec<_> = frames.map(|frame| (&frame.name, frame.line)).collect();
+            format!(
+                "{} {:?} {:?} {frames:?}",
+                group.count, group.name, group.waits
+            )
+        })
+        .collect();
+    groups.sort_unstable();
+    groups
+}
+
+#[test]
+fn a_saved_dump_shows_the_same_where_the_process_is_gone() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("dump");
+    let target = Target::start(Build::Dev, &["awaits", "multi"]);
+    let live = saved(&target, &file);
+    drop(target);
+    let symbols = Build::Dev.path().parent().unwrap().to_str().unwrap();
+    assert_eq!(groups(&from(&file, &["--symbols", symbols])), groups(&live));
+    // Without the program's symbols, there are addresses, and it is told why.
+    let bare = from(&file, &[]);
+    assert!(bare.complete);
+    assert!(
+        bare.lacks.iter().any(|lack| lack.contains("saved capture")),
+        "{:?}",
+        bare.lacks
+    );
+    // The place of a spawn needs none.
+    assert!(bare.group("sleep").site.is_some());
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+}
+
+#[test]
+fn what_is_no_saved_dump_is_refused_with_the_way_out() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("dump");
+    let target = Target::start(Build::Dev, &["herd", "3"]);
+    saved(&target, &file);
+    let whole = fs::read(&file).unwrap();
+    let bad: [&[u8]; 4] = [
+        b"",
+        b"no dump",
+        &whole[12..],
+        &[&whole[..40], &[0xff; 400]].concat(),
+    ];
+    for bytes in bad {
+        fs::write(&file, bytes).unwrap();
+        for command in ["stack", "leaks"] {
+            let run = rtops(None, &[command, "--from", file.to_str().unwrap()]).exits(1);
+            assert!(
+                run.stderr.contains("rtops stack TARGET --save FILE"),
+                "{run}"
+            );
+        }
+    }
+    // One that was cut short is shown as such.
+    fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+    let run = rtops(None, &["stack", "--from", file.to_str().unwrap()]).exits(6);
+    assert!(run.stdout.contains("incomplete: "), "{run}");
+    let run = target.rtops(&[
+        "stack",
+        &target.pid.to_string(),
+        "--save",
+        "/nowhere/at/all",
+    ]);
+    assert!(run.exits(1).stderr.contains("can't create"));
+}
+
+#[test]
+fn a_baseline_must_be_of_the_same_process() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("dump");
+    let file = file.to_str().unwrap();
+    let target = Target::start(Build::Dev, &["herd", "3"]);
+    let other = target.start_beside(Build::Dev, &["herd", "3"]);
+    saved(&other, Path::new(file));
+    let leaks = |pid: i32| target.rtops(&["leaks", &pid.to_string(), "--baseline", file]);
+    leaks(other.pid).success();
+    let run = leaks(target.pid).exits(1);
+    assert!(run.stderr.contains("save a new one"), "{run}");
+}
