@@ -1,0 +1,147 @@
+//! From etcd.
+
+use std::{
+    sync::{self, Arc, mpsc::channel},
+    time::Duration,
+};
+
+use rtops_agent::Track;
+use tokio::{
+    select,
+    sync::{
+        Notify,
+        mpsc::{self, Receiver, Sender},
+    },
+    task::JoinHandle,
+    time::interval,
+};
+
+use crate::{
+    locks::{Mutex, OwnedRwLockReadGuard, RwLock},
+    threads::thread,
+};
+
+/// etcd#6873. To stop watch broadcasts, their lock is taken, and held while their loop is awaited.
+/// The loop works on one more update and wants the lock.
+pub(crate) fn watch_broadcasts() {
+    let (updates, to_coalesce) = mpsc::channel(1);
+    let watchers = Arc::new(Mutex::new(Vec::new()));
+    let coalesce = coalesce(Arc::clone(&watchers), to_coalesce);
+    let coalesce = tokio::spawn(coalesce.tracked("broadcasts"));
+    tokio::spawn(stop_broadcasts(watchers, updates, coalesce).tracked("stop"));
+}
+
+async fn coalesce(watchers: Arc<Mutex<Vec<u64>>>, mut updates: Receiver<u64>) {
+    while let Some(update) = updates.recv().await {
+        watchers.lock().await.push(update); // LEAK etcd-6873
+    }
+}
+
+async fn stop_broadcasts(
+    watchers: Arc<Mutex<Vec<u64>>>,
+    updates: Sender<u64>,
+    coalesce: JoinHandle<()>,
+) {
+    let watchers = watchers.lock().await;
+    updates.send(1).await.ok();
+    drop(updates);
+    coalesce.await.ok(); // LEAK etcd-6873
+    drop(watchers);
+}
+
+/// etcd#7492. A login holds the lock of the tokens while it sends one to the keeper. The keeper is
+/// at its tick, which takes the lock.
+pub(crate) fn token_keeper() {
+    let (added, to_keep) = mpsc::channel(1);
+    added.try_send("earlier").ok();
+    let tokens = Arc::new(Mutex::new(Vec::new()));
+    let locked = Arc::new(Notify::new());
+    let keeper = keep_tokens(Arc::clone(&tokens), to_keep, Arc::clone(&locked));
+    tokio::spawn(keeper.tracked("token keeper"));
+    tokio::spawn(log_in(tokens, added, locked).tracked("login"));
+}
+
+async fn log_in(tokens: Arc<Mutex<Vec<&str>>>, added: Sender<&str>, locked: Arc<Notify>) {
+    let mut tokens = tokens.lock().await;
+    locked.notify_one();
+    added.send("new").await.ok(); // LEAK etcd-7492
+    tokens.push("new");
+}
+
+async fn keep_tokens(
+    tokens: Arc<Mutex<Vec<&str>>>,
+    mut added: Receiver<&str>,
+    locked: Arc<Notify>,
+) {
+    // In a service, a login and a tick meet by chance.
+    locked.notified().await;
+    let mut due = interval(Duration::from_secs(1));
+    loop {
+        select! {
+            biased;
+            _ = due.tick() => tokens.lock().await.clear(), // LEAK etcd-7492
+            Some(_) = added.recv() => {}
+        }
+    }
+}
+
+/// etcd#6708. A client is locked for writing while its endpoints are brought up to date. That asks
+/// for the leader, through the same client, which it locks for reading.
+pub(crate) fn endpoints() {
+    let client = Arc::new(RwLock::new(vec!["10.0.0.1"]));
+    let sync = async move {
+        let mut endpoints = client.write().await;
+        let leader = leader(&client).await;
+        endpoints.truncate(leader);
+    };
+    tokio::spawn(sync.tracked("sync endpoints"));
+}
+
+async fn leader(client: &RwLock<Vec<&str>>) -> usize {
+    client.read().await.len() // LEAK etcd-6708
+}
+
+/// etcd#5509. What acquires a remote client returns with its lock held for reading: if it failed,
+/// too. The one who closes the client waits for ever.
+pub(crate) fn remote_client() {
+    let client = Arc::new(RwLock::new("connected"));
+    let close = async move {
+        let failures: Vec<_> = acquire(&client).await.err().into_iter().collect();
+        *client.write().await = "closed"; // LEAK etcd-5509
+        failures.len()
+    };
+    tokio::spawn(close.tracked("close"));
+}
+
+struct Failure {
+    _client: OwnedRwLockReadGuard<&'static str>,
+}
+
+type Client = OwnedRwLockReadGuard<&'static str>;
+
+async fn acquire(client: &Arc<RwLock<&'static str>>) -> Result<Client, Failure> {
+    let client = Arc::clone(client).read_owned().await;
+    if *client == "closed" {
+        return Ok(client);
+    }
+    Err(Failure { _client: client })
+}
+
+/// etcd#7902. In an election, a follower holds the lock of the round while it waits for the next
+/// round. The leader, who would open it, wants the lock first.
+pub(crate) fn election() {
+    let round = Arc::new(sync::Mutex::new(1));
+    let (open, next) = channel::<u64>();
+    let (locked, is_locked) = channel();
+    let its_round = Arc::clone(&round);
+    thread("follower", move || {
+        let mut round = its_round.lock().expect("nobody panics");
+        locked.send(()).ok();
+        *round = next.recv().unwrap_or_default();
+    });
+    thread("leader", move || {
+        is_locked.recv().ok();
+        let round = round.lock().expect("nobody panics"); // LEAK etcd-7902
+        open.send(*round + 1).ok();
+    });
+}

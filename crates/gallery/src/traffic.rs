@@ -1,0 +1,54 @@
+//! Requests that come in, twenty a second.
+
+use std::{thread, time::Duration};
+
+use rtops_agent::Track;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::threads::thread;
+
+/// The requests of a case that leaks one task each.
+pub(crate) const TASKS: usize = 2_000;
+/// The requests of a case that leaks two descriptors each.
+pub(crate) const SOCKETS: usize = 400;
+/// The requests of a case that leaks one thread each.
+pub(crate) const THREADS: usize = 500;
+/// For cases that don't grow.
+pub(crate) const NO_END: usize = usize::MAX;
+
+const GAP: Duration = Duration::from_millis(50);
+
+/// One in so many requests goes wrong, the first one among them.
+const ONE_IN: usize = 100;
+
+/// Whether this request is one of the few that go wrong.
+pub(crate) fn goes_wrong(number: usize) -> bool {
+    number.is_multiple_of(ONE_IN)
+}
+
+/// Has a task call `handle` for each request, with its number.
+pub(crate) fn requests(most: usize, mut handle: impl FnMut(usize) + Send + 'static) {
+    let traffic = async move {
+        let mut due = interval(GAP);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for number in 0.. {
+            due.tick().await;
+            if number < most {
+                handle(number);
+            }
+        }
+    };
+    tokio::spawn(traffic.tracked("traffic"));
+}
+
+/// Has a thread call `handle` for each request, with its number.
+pub(crate) fn requests_to_threads(most: usize, mut handle: impl FnMut(usize) + Send + 'static) {
+    thread("traffic", move || {
+        for number in 0.. {
+            if number < most {
+                handle(number);
+            }
+            thread::sleep(GAP);
+        }
+    });
+}
