@@ -45,7 +45,7 @@ Findings, the strongest evidence first:
   stuck     it has not moved for --min-age, while its like have, or waits
             that long for somebody to let go of a lock
   spinning  it has been in one poll for over a second
-  orphaned  a hint: the task that spawned it has ended, and it waits on";
+  orphaned  a hint: what spawned it was cancelled, and it waits on";
 
 /// See what running Rust services are doing.
 ///

@@ -99,14 +99,24 @@ fn send_tasks(
 }
 
 fn send_notes(probed: &[Probed], client: &mut impl Write) -> Result<(), ProtocolError> {
-    let lost = probed
+    let cancelled = rtops_tasks::cancelled();
+    let mut notes = Vec::new();
+    for task in probed
         .iter()
-        .filter(|task| task.lost_wakers && task.state != ProbedState::Ended);
-    let notes = lost.map(|task| TaskNote {
-        task: task.entry.id().get(),
-        note: Note::WakersLost,
-    });
-    in_frames(notes.collect(), Reply::Notes, client)
+        .filter(|task| task.state != ProbedState::Ended)
+    {
+        let note = |note| TaskNote {
+            task: task.entry.id().get(),
+            note,
+        };
+        if task.lost_wakers {
+            notes.push(note(Note::WakersLost));
+        }
+        if cancelled.contains(&task.entry.parent()) {
+            notes.push(note(Note::SpawnerCancelled));
+        }
+    }
+    in_frames(notes, Reply::Notes, client)
 }
 
 fn send_ended_sites(texts: &mut Texts, client: &mut impl Write) -> Result<(), ProtocolError> {

@@ -21,6 +21,8 @@ pub enum Note {
     /// An earlier dump saw wakers registered, and when this one began all of them had been dropped
     /// unused: until this dump polled it, nothing could wake the task.
     WakersLost,
+    /// The task or span that spawned it was dropped before its end.
+    SpawnerCancelled,
 }
 
 /// How often a thread was given a processor.

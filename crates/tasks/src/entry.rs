@@ -116,6 +116,8 @@ pub struct Entry {
     pub(crate) generation: AtomicU8,
     kind: AtomicU8,
     finished: AtomicBool,
+    /// Another future was made inside it.
+    has_made: AtomicBool,
     pub(crate) shard: u8,
     pub(crate) slot: u32,
 }
@@ -134,7 +136,10 @@ pub(crate) struct Birth {
 impl Entry {
     pub(crate) fn new(birth: Birth, id: TaskId, shard: u8, slot: u32) -> Self {
         let created = Monotonic::now();
-        let (parent, scope) = LOCAL.with(|local| (local.current.get(), local.scope.get()));
+        let (parent, scope) = LOCAL.with(|local| {
+            local.has_made.set(true);
+            (local.current.get(), local.scope.get())
+        });
         Self {
             id,
             name: birth.name,
@@ -155,6 +160,7 @@ impl Entry {
             generation: AtomicU8::new(0),
             kind: AtomicU8::new(birth.kind.raw()),
             finished: AtomicBool::new(false),
+            has_made: AtomicBool::new(false),
             shard,
             slot,
         }
@@ -236,6 +242,11 @@ impl Entry {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.finished.load(SeqCst)
+    }
+
+    /// Whether a tracked future was made inside it.
+    pub(crate) fn has_made(&self) -> bool {
+        self.has_made.load(Relaxed)
     }
 
     /// When its last poll ended; of one that was never polled, when it was made.
@@ -375,6 +386,7 @@ pub(crate) struct Polling<'a> {
     entry: &'a Entry,
     outer: TaskId,
     outer_scope: ScopeId,
+    outer_has_made: bool,
     at_end: AtEnd,
 }
 
@@ -413,17 +425,16 @@ impl<'a> Polling<'a> {
     #[inline]
     fn enter(entry: &'a Entry, at_end: AtEnd) -> Self {
         entry.since.store(Monotonic::now().as_nanos(), Relaxed);
-        let (outer, outer_scope) = LOCAL.with(|local| {
+        LOCAL.with(|local| {
             entry.tid.store(local.tid(), Relaxed);
-            let outer = local.current.replace(entry.id);
-            (outer, local.scope.replace(entry.scope))
-        });
-        Self {
-            entry,
-            outer,
-            outer_scope,
-            at_end,
-        }
+            Self {
+                entry,
+                outer: local.current.replace(entry.id),
+                outer_scope: local.scope.replace(entry.scope),
+                outer_has_made: local.has_made.replace(false),
+                at_end,
+            }
+        })
     }
 }
 
@@ -442,6 +453,9 @@ impl Drop for Polling<'_> {
         LOCAL.with(|local| {
             local.current.set(self.outer);
             local.scope.set(self.outer_scope);
+            if local.has_made.replace(self.outer_has_made) {
+                self.entry.has_made.store(true, Relaxed);
+            }
         });
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Local {
     pub(crate) current: Cell<TaskId>,
     /// The scope that futures made on this thread belong to.
     pub(crate) scope: Cell<ScopeId>,
+    /// The innermost tracked future being polled has made another one in this poll.
+    pub(crate) has_made: Cell<bool>,
     /// The innermost probe under way on this thread.
     pub(crate) probe: Cell<*const Frame>,
     /// This thread is waking a task for a dump.
@@ -51,6 +53,7 @@ thread_local! {
         Local {
             current: Cell::new(TaskId::NONE),
             scope: Cell::new(ScopeId(0)),
+            has_made: Cell::new(false),
             probe: Cell::new(ptr::null()),
             asking: Cell::new(false),
             asked: Cell::new(Asked::NOTHING),

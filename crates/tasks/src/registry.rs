@@ -1,7 +1,7 @@
 //! All tracked futures of the process, in shards so that threads seldom meet.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet, VecDeque},
     panic::Location,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -29,6 +29,10 @@ const BATCH: usize = 1024;
 /// on the way of every spawn.
 const ID_BLOCK: u64 = 64;
 
+/// How many cancelled futures a shard remembers: enough for those of the last seconds, or of years
+/// where cancelling one that has made others is rare.
+const CANCELLED: usize = 1024;
+
 static REGISTRY: [Mutex<Shard>; SHARDS as usize] =
     [const { Mutex::new(Shard::new()) }; SHARDS as usize];
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -45,6 +49,17 @@ struct Shard {
     polls_of_finished: u64,
     /// By the address of the site, of which the compiler may make several for one place.
     sites: BTreeMap<usize, EndedSite>,
+    /// The last futures that were dropped before their end and had made others.
+    cancelled: VecDeque<TaskId>,
+}
+
+/// How a future came to its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum End {
+    /// It was polled to its end.
+    Ready,
+    /// It was dropped.
+    Dropped,
 }
 
 /// What has ended of the futures that were made at one place in the source.
@@ -69,6 +84,7 @@ impl Shard {
             finished: 0,
             polls_of_finished: 0,
             sites: BTreeMap::new(),
+            cancelled: VecDeque::new(),
         }
     }
 
@@ -86,6 +102,13 @@ impl Shard {
             });
         ended.ended += 1;
         ended.last = ended.last.max(entry.last_moved());
+    }
+
+    fn note_cancelled(&mut self, id: TaskId) {
+        if self.cancelled.len() == CANCELLED {
+            self.cancelled.pop_front();
+        }
+        self.cancelled.push_back(id);
     }
 
     fn next_id(&mut self) -> TaskId {
@@ -147,7 +170,7 @@ pub(crate) fn insert(birth: Birth) -> Arc<Entry> {
 }
 
 /// Takes out a future that ended or was dropped.
-pub(crate) fn remove(entry: &Entry) {
+pub(crate) fn remove(entry: &Entry, end: End) {
     entry.finish();
     if entry.id() == TaskId::NONE || ABANDONED.load(Relaxed) {
         return;
@@ -161,6 +184,9 @@ pub(crate) fn remove(entry: &Entry) {
         .and_then(Option::take);
     shard.free.push(entry.slot);
     shard.count_ended(entry);
+    if end == End::Dropped && entry.has_made() {
+        shard.note_cancelled(entry.id());
+    }
     drop(shard);
     drop(kept);
 }
@@ -219,6 +245,14 @@ pub fn ended_sites() -> Vec<EndedSite> {
         sites.extend(shard.sites.values());
     }
     sites
+}
+
+/// Tasks and spans that were dropped before their end and had spawned or wrapped others: the last
+/// thousands of them.
+#[must_use]
+pub fn cancelled() -> HashSet<TaskId> {
+    let shards = REGISTRY.iter().map(lock_shard);
+    shards.flat_map(|shard| shard.cancelled.clone()).collect()
 }
 
 /// Where the wakers of the tracked tasks lead to: addresses that are only to be compared.

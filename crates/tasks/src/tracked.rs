@@ -14,7 +14,8 @@ use pin_project_lite::pin_project;
 use crate::{
     entry::{Birth, Entry, Kind, Name, Polling, TaskId, WakerId},
     local::LOCAL,
-    probe, registry,
+    probe,
+    registry::{self, End},
 };
 
 pin_project! {
@@ -71,7 +72,7 @@ impl<F: Future> Future for Tracked<F> {
             poll_ordinary(this.future, entry, this.last_waker, context)
         };
         if poll.is_ready() {
-            registry_end(entry);
+            registry_end(entry, End::Ready);
         }
         poll
     }
@@ -107,9 +108,9 @@ pub(crate) fn first_poll(entry: &Entry) {
 }
 
 #[inline(never)]
-fn registry_end(entry: &Entry) {
+fn registry_end(entry: &Entry, end: End) {
     if !entry.is_finished() {
-        registry::remove(entry);
+        registry::remove(entry, end);
     }
 }
 
@@ -132,7 +133,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        registry_end(&self.0);
+        registry_end(&self.0, End::Dropped);
     }
 }
 

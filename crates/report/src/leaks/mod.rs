@@ -1,12 +1,13 @@
 //! Which tasks and threads will never end, and why one may think so.
 //!
 //! [`sample`] is what is kept of each dump of a watch, [`growth`] compares them, [`rules`] judges
-//! the tasks of the last dump and [`threads`] its threads; [`deadlock`] puts circles of
+//! the tasks of the last dump and [`threads`] its threads, with [`idioms`] left alone; [`deadlock`] puts circles of
 //! [`waits`](crate::waits) into words. Each task is in one finding at most: the one with the
 //! strongest evidence.
 
 pub mod deadlock;
 pub mod growth;
+mod idioms;
 mod rules;
 pub mod sample;
 mod threads;
@@ -41,7 +42,7 @@ pub enum Evidence {
     Stuck,
     /// It is in one poll for long.
     Spinning,
-    /// A hint only: the task that spawned it has ended.
+    /// A hint only: what spawned it was cancelled.
     Orphaned,
 }
 
@@ -136,7 +137,7 @@ pub fn find<'a>(
         }
         keep
     });
-    let mut judging = Judging::new(dump, watch, judge, &groups);
+    let mut judging = Judging::new(dump, watch, judge, &groups, frames);
     judging.proven(&mut findings.findings);
     judging.deadlocks(waits, &mut findings.findings);
     judging.growing(&mut findings.findings);
@@ -168,7 +169,7 @@ pub fn find<'a>(
     });
     findings
         .findings
-        .extend(threads::judge(dump, watch, &threads));
+        .extend(threads::judge(dump, frames, watch, &threads));
     findings.findings.sort_by_key(|finding| finding.evidence);
     findings
 }

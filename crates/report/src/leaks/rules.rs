@@ -6,18 +6,20 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::Task;
+use rtops_protocol::{Note, Task};
 use rtops_symbols::WaitEnd;
 
 use super::{
     Evidence, Finding, Judge, Subject,
     deadlock::deadlocks,
     growth::growth,
+    idioms::Idioms,
     sample::{Sample, Site, Watch, site, task_place},
 };
 use crate::{
     dump::Dump,
     format,
+    frames::Frames,
     group::{State, TaskGroup},
     waits::Waits,
 };
@@ -31,6 +33,8 @@ pub(super) struct Judging<'d, 'a> {
     watch: &'d Watch,
     judge: &'d Judge,
     groups: &'d [TaskGroup<'a>],
+    idioms: Idioms<'d>,
+    frames: &'d Frames,
     now: Sample,
     taken: HashSet<u64>,
 }
@@ -41,12 +45,15 @@ impl<'d, 'a> Judging<'d, 'a> {
         watch: &'d Watch,
         judge: &'d Judge,
         groups: &'d [TaskGroup<'a>],
+        frames: &'d Frames,
     ) -> Self {
         Self {
             dump,
             watch,
             judge,
             groups,
+            idioms: Idioms::of_tasks(frames, groups),
+            frames,
             now: Sample::of(dump),
             taken: HashSet::new(),
         }
@@ -191,9 +198,12 @@ impl<'d, 'a> Judging<'d, 'a> {
                 let since = task.state.since_ns();
                 since >= min_age
                     && match wait_of(group) {
-                        Some(WaitEnd::Contended) => true,
+                        Some(WaitEnd::Contended) => {
+                            !this.idioms.is_shared_queue(this.frames, group)
+                        }
                         Some(WaitEnd::Open) => {
                             sibling(this, task).is_some_and(|ended| ended < since)
+                                && !this.idioms.is_connection(group, task.parent)
                         }
                         Some(WaitEnd::Timed | WaitEnd::Idle) | None => false,
                     }
@@ -256,20 +266,23 @@ impl<'d, 'a> Judging<'d, 'a> {
         );
     }
 
-    /// Spawned by a task that has ended, and waiting for long.
+    /// Spawned by a task that was cancelled, and waiting for long.
     pub(super) fn orphaned(&mut self, findings: &mut Vec<Finding<'a>>) {
         let min_age = nanos(self.judge.min_age);
+        let notes = self.dump.notes.iter();
+        let cancelled = notes.filter(|note| matches!(note.note, Note::SpawnerCancelled));
+        let cancelled: HashSet<u64> = cancelled.map(|note| note.task).collect();
         self.take(
             Evidence::Orphaned,
             findings,
-            |this, group, task| {
-                task.parent != 0
-                    && !this.now.tasks.contains_key(&task.parent)
+            |_, group, task| {
+                cancelled.contains(&task.id)
                     && task.state.since_ns() >= min_age
                     && matches!(wait_of(group), Some(WaitEnd::Contended | WaitEnd::Open))
             },
             |_, _, _| {
-                "the task that spawned it has ended; nothing that is known will end this one"
+                "what spawned it was dropped before its end; this goes on, and may have nobody \
+                 left to answer"
                     .to_owned()
             },
         );

@@ -11,10 +11,11 @@ use rtops_symbols::{WaitEnd, WaitReason};
 use super::{
     Evidence, Finding, Subject,
     growth::growth,
+    idioms::{Idioms, own_function},
     rules::grew,
     sample::{Place, Sample, Watch, kin, thread_place},
 };
-use crate::{dump::Dump, format, threads::ThreadGroup};
+use crate::{dump::Dump, format, frames::Frames, threads::ThreadGroup};
 
 /// How many timeslices one dump may cost a thread that does nothing else: the signal, a second
 /// one for a larger copy, and a preemption.
@@ -23,6 +24,7 @@ const SLICES_A_DUMP: u64 = 3;
 /// Judges the threads of a watch's last dump.
 pub(super) fn judge<'a>(
     dump: &'a Dump,
+    frames: &Frames,
     watch: &Watch,
     groups: &[ThreadGroup<'a>],
 ) -> Vec<Finding<'a>> {
@@ -31,16 +33,18 @@ pub(super) fn judge<'a>(
     }
     let now = Sample::of(dump);
     let mut taken = HashSet::new();
-    let mut findings = growing(dump, watch, &now, groups);
+    let mut findings = growing(dump, frames, watch, &now, groups);
     for finding in &findings {
         if let Subject::Threads(group) = &finding.subject {
             taken.extend(group.threads.iter().map(|thread| thread.tid));
         }
     }
+    let idioms = Idioms::of_threads(frames, groups);
     let ended = ended_kin(watch, &now, watch.main_thread);
     for group in groups {
         let leaks = |thread: &&&Thread| {
             !taken.contains(&thread.tid)
+                && !idioms.shares_queue(frames, group, &thread.name)
                 && is_stuck(group, ended.contains(&kin(&thread.name)))
                 && has_not_moved(watch, &now, thread.tid)
         };
@@ -68,14 +72,15 @@ pub(super) fn judge<'a>(
 
 fn growing<'a>(
     dump: &Dump,
+    frames: &Frames,
     watch: &Watch,
     now: &Sample,
     groups: &[ThreadGroup<'a>],
 ) -> Vec<Finding<'a>> {
     let mut places: HashMap<Place, usize> = HashMap::new();
     for (number, group) in groups.iter().enumerate() {
-        // A pool grows with its work, and shrinks when its threads have been idle for a while.
-        if wait_end(group) != WaitEnd::Idle {
+        // A library's pool grows with its work, and shrinks when its threads have been idle.
+        if wait_end(group) != WaitEnd::Idle || own_function(frames, &group.links).is_some() {
             let own = group.threads.iter();
             let own = own.filter_map(|thread| thread_place(dump, thread));
             places.extend(own.map(|place| (place, number)));
