@@ -14,6 +14,7 @@ mod render;
 mod survey;
 mod target;
 mod terminal;
+mod thread_churn;
 
 use std::{
     io::{self, Write},

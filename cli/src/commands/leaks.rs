@@ -1,10 +1,10 @@
 //! `rtops leaks`: which tasks and threads will never end.
 
 use std::{
+    collections::HashSet,
     fs,
     io::Write,
     path::Path,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -32,6 +32,7 @@ use crate::{
     progress::Progress,
     render,
     target::Target,
+    thread_churn::ThreadChurn,
 };
 
 /// Looks at a process for a while and prints what leaks. Prints before it fails for what is
@@ -124,6 +125,7 @@ fn compared(baseline: Option<&Taken>, last: &Taken) -> Result<Watch, Error> {
         earlier: vec![Sample::of(&older.dump)],
         time: last.at.duration_since(older.at).unwrap_or_default(),
         main_thread: last.inner_pid,
+        ended_kin: HashSet::new(),
     })
 }
 
@@ -140,6 +142,7 @@ fn watch(target: &Target, args: &LeaksArgs) -> Result<(Taken, Watch), Error> {
         ),
     });
     let mut watch = Watch::default();
+    let mut churn = ThreadChurn::of(target.pid);
     loop {
         let elapsed = begin.elapsed();
         let left = time.saturating_sub(elapsed);
@@ -150,8 +153,9 @@ fn watch(target: &Target, args: &LeaksArgs) -> Result<(Taken, Watch), Error> {
         watch.main_thread = taken.inner_pid;
         watch.earlier.push(Sample::of(&taken.dump));
         drop(taken);
-        thread::sleep(args.every.min(time.saturating_sub(begin.elapsed())));
+        churn.watch(args.every.min(time.saturating_sub(begin.elapsed())));
     }
+    watch.ended_kin = churn.ended();
     watch.time = begin.elapsed();
     let last = take(target, args, Which::Last)?;
     drop(progress);

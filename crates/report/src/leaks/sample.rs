@@ -131,6 +131,8 @@ pub struct Watch {
     pub earlier: Vec<Sample>,
     /// From the first to the last.
     pub time: Duration,
+    /// The names, without digits, of threads that ended meanwhile, also of those in no dump.
+    pub ended_kin: HashSet<String>,
     /// The number of the main thread, as the process sees it.
     pub main_thread: i32,
 }

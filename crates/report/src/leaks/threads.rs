@@ -40,7 +40,7 @@ pub(super) fn judge<'a>(
         }
     }
     let idioms = Idioms::of_threads(frames, groups);
-    let ended = ended_kin(watch, &now, watch.main_thread);
+    let ended = ended_kin(watch, &now);
     for group in groups {
         let leaks = |thread: &&&Thread| {
             !taken.contains(&thread.tid)
@@ -111,13 +111,15 @@ fn growing<'a>(
 
 /// Names of threads, without digits, of which one ended during the watch. Threads that were given
 /// no name have that of the program, and are not kin.
-fn ended_kin(watch: &Watch, now: &Sample, pid: i32) -> HashSet<String> {
-    let unnamed = now.threads.get(&pid).map(|main| &main.kin);
+fn ended_kin(watch: &Watch, now: &Sample) -> HashSet<String> {
     let earlier = watch.earlier.iter().flat_map(|sample| &sample.threads);
-    earlier
-        .filter(|(tid, thread)| !now.threads.contains_key(tid) && Some(&thread.kin) != unnamed)
-        .map(|(_, thread)| thread.kin.clone())
-        .collect()
+    let ended = earlier.filter(|(tid, _)| !now.threads.contains_key(tid));
+    let mut ended: HashSet<String> = ended.map(|(_, thread)| thread.kin.clone()).collect();
+    ended.extend(watch.ended_kin.iter().cloned());
+    if let Some(main) = now.threads.get(&watch.main_thread) {
+        ended.remove(&main.kin);
+    }
+    ended
 }
 
 fn is_stuck(group: &ThreadGroup, kin_ended: bool) -> bool {
