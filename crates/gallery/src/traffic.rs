@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use rtops_agent::Track;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 
 use crate::threads::thread;
 
@@ -29,13 +29,11 @@ pub(crate) fn goes_wrong(number: usize) -> bool {
 /// Has a task call `handle` for each request, with its number.
 pub(crate) fn requests(most: usize, mut handle: impl FnMut(usize) + Send + 'static) {
     let traffic = async move {
-        let mut due = interval(GAP);
-        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for number in 0.. {
-            due.tick().await;
             if number < most {
                 handle(number);
             }
+            sleep(GAP).await;
         }
     };
     tokio::spawn(traffic.tracked("traffic"));

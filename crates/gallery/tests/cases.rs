@@ -1,4 +1,5 @@
 //! Each case of the gallery comes up, stays, and ends when it is told to; and the list is whole.
+#![allow(clippy::unwrap_used, missing_docs, reason = "these are tests")]
 
 use std::{
     collections::BTreeSet,
@@ -103,6 +104,19 @@ fn each_leak_is_marked_where_it_waits() {
     let leaks = list().into_iter().filter(|row| row.kind != "healthy");
     let leaks: BTreeSet<String> = leaks.map(|row| row.name).collect();
     assert_eq!(marked, leaks);
+}
+
+#[test]
+fn the_walk_through_has_each_leak() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("../../docs/leaks.md")).unwrap();
+    let mut leaks = list().into_iter().filter(|row| row.kind != "healthy");
+    let missing = leaks.find(|row| !text.contains(&format!("`{}`", row.name)));
+    assert_eq!(
+        missing.map(|row| row.name),
+        None,
+        "docs/leaks.md leaves it out"
+    );
 }
 
 #[test]

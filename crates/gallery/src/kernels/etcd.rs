@@ -1,9 +1,6 @@
 //! From etcd.
 
-use std::{
-    sync::{self, Arc, mpsc::channel},
-    time::Duration,
-};
+use std::sync::{self, Arc, mpsc::channel};
 
 use rtops_agent::Track;
 use tokio::{
@@ -13,7 +10,6 @@ use tokio::{
         mpsc::{self, Receiver, Sender},
     },
     task::JoinHandle,
-    time::interval,
 };
 
 use crate::{
@@ -49,37 +45,32 @@ async fn stop_broadcasts(
     drop(watchers);
 }
 
-/// etcd#7492. A login holds the lock of the tokens while it sends one to the keeper. The keeper is
-/// at its tick, which takes the lock.
+/// etcd#7492. A login holds the lock of the tokens while it sends new ones to their keeper. The
+/// keeper is at its tick, which takes the lock.
 pub(crate) fn token_keeper() {
     let (added, to_keep) = mpsc::channel(1);
-    added.try_send("earlier").ok();
     let tokens = Arc::new(Mutex::new(Vec::new()));
-    let locked = Arc::new(Notify::new());
-    let keeper = keep_tokens(Arc::clone(&tokens), to_keep, Arc::clone(&locked));
+    let ticks = Arc::new(Notify::new());
+    let keeper = keep_tokens(Arc::clone(&tokens), to_keep, Arc::clone(&ticks));
     tokio::spawn(keeper.tracked("token keeper"));
-    tokio::spawn(log_in(tokens, added, locked).tracked("login"));
+    tokio::spawn(log_in(tokens, added, ticks).tracked("login"));
 }
 
-async fn log_in(tokens: Arc<Mutex<Vec<&str>>>, added: Sender<&str>, locked: Arc<Notify>) {
+async fn log_in(tokens: Arc<Mutex<Vec<u64>>>, added: Sender<u64>, ticks: Arc<Notify>) {
     let mut tokens = tokens.lock().await;
-    locked.notify_one();
-    added.send("new").await.ok(); // LEAK etcd-7492
-    tokens.push("new");
+    // In a service, a tick comes by chance meanwhile.
+    ticks.notify_one();
+    for token in 0..2 {
+        tokens.push(token);
+        added.send(token).await.ok(); // LEAK etcd-7492
+    }
 }
 
-async fn keep_tokens(
-    tokens: Arc<Mutex<Vec<&str>>>,
-    mut added: Receiver<&str>,
-    locked: Arc<Notify>,
-) {
-    // In a service, a login and a tick meet by chance.
-    locked.notified().await;
-    let mut due = interval(Duration::from_secs(1));
+async fn keep_tokens(tokens: Arc<Mutex<Vec<u64>>>, mut added: Receiver<u64>, ticks: Arc<Notify>) {
     loop {
         select! {
             biased;
-            _ = due.tick() => tokens.lock().await.clear(), // LEAK etcd-7492
+            () = ticks.notified() => tokens.lock().await.clear(), // LEAK etcd-7492
             Some(_) = added.recv() => {}
         }
     }

@@ -95,7 +95,7 @@ pub(crate) fn receive_cycle() {
 
 struct Room {
     messages: Sender<String>,
-    neighbour: Mutex<Option<Arc<Room>>>,
+    neighbour: Mutex<Option<Arc<Self>>>,
 }
 
 impl Room {

@@ -1,11 +1,16 @@
 //! Locks that are never given back.
 
-use std::{mem, sync::Arc};
+use std::{
+    hint::black_box,
+    mem,
+    sync::{self, Arc},
+    time::Duration,
+};
 
 use rtops_agent::Track;
-use tokio::sync::{
-    mpsc::{self, Receiver},
-    oneshot,
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::interval,
 };
 
 use crate::{
@@ -33,13 +38,12 @@ async fn book(ledger: Arc<Mutex<u64>>) {
 /// A finished upload stays in the list of uploads, and with it the guard of its file.
 pub(crate) fn kept() {
     let file = Arc::new(Mutex::new(Vec::new()));
-    let (uploads, done) = mpsc::channel(1);
-    tokio::spawn(keep(done).tracked("uploads"));
+    let uploads = Arc::new(sync::Mutex::new(Vec::new()));
+    tokio::spawn(show(Arc::clone(&uploads)).tracked("status"));
     let upload = async move {
-        let upload = Upload {
-            file: Arc::clone(&file).lock_owned().await,
-        };
-        uploads.send(upload).await.ok();
+        let file_guard = Arc::clone(&file).lock_owned().await;
+        let mut uploads = uploads.lock().expect("nobody panics");
+        uploads.push(Upload { file: file_guard });
         tokio::spawn(rotate(file).tracked("rotate"));
     };
     tokio::spawn(upload.tracked("upload"));
@@ -49,12 +53,18 @@ struct Upload {
     file: OwnedMutexGuard<Vec<u8>>,
 }
 
-async fn keep(mut done: Receiver<Upload>) -> usize {
-    let mut uploads = Vec::new();
-    while let Some(upload) = done.recv().await {
-        uploads.push(upload);
+async fn show(uploads: Arc<sync::Mutex<Vec<Upload>>>) {
+    let mut due = interval(Duration::from_secs(1));
+    loop {
+        due.tick().await;
+        let uploads = uploads.lock().expect("nobody panics");
+        black_box(
+            uploads
+                .iter()
+                .map(|upload| upload.file.len())
+                .sum::<usize>(),
+        );
     }
-    uploads.iter().map(|upload| upload.file.len()).sum()
 }
 
 async fn rotate(file: Arc<Mutex<Vec<u8>>>) {

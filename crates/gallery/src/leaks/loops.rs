@@ -39,12 +39,16 @@ pub(crate) fn spinning() {
     let (started, start) = mpsc::channel();
     let flush = async move {
         started.send(()).ok();
-        while !flushed.load(Relaxed) {
-            spin_loop(); // LEAK loop-spinning
-        }
+        wait_until(&flushed); // LEAK loop-spinning
     };
     tokio::spawn(flush.tracked("flush"));
     start.recv().expect("the task starts");
+}
+
+fn wait_until(flag: &AtomicBool) {
+    while !flag.load(Relaxed) {
+        spin_loop();
+    }
 }
 
 /// A task that retries sleeps between two tries, but the way that threads do.

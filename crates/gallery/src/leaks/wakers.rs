@@ -4,7 +4,7 @@ use std::{
     future::{Future, poll_fn},
     mem,
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -66,7 +66,7 @@ pub(crate) fn registered_once() {
         routes.await; // LEAK waker-registered-once
     };
     tokio::spawn(route.tracked("route"));
-    tokio::spawn(reload(waiters).tracked("reload"));
+    reload_often(waiters);
 }
 
 /// The wakers of those that wait for new routes.
@@ -75,16 +75,14 @@ struct Waiters(Arc<Mutex<Vec<Waker>>>);
 
 impl Waiters {
     fn add(&self, waker: &Waker) {
-        if let Ok(mut wakers) = self.0.lock() {
-            wakers.push(waker.clone());
-        }
+        let mut wakers = self.0.lock().expect("nobody panics");
+        wakers.push(waker.clone());
     }
 
     /// Should wake them.
-    fn forget_all(&self) {
-        if let Ok(mut wakers) = self.0.lock() {
-            wakers.clear();
-        }
+    fn forget_all(&self) -> usize {
+        let mut wakers = self.0.lock().expect("nobody panics");
+        wakers.drain(..).count()
     }
 }
 
@@ -116,15 +114,23 @@ pub(crate) fn dropped_later() {
         changed.await; // LEAK waker-dropped-later
     };
     tokio::spawn(subscriber.tracked("subscriber"));
-    tokio::spawn(reload(waiters).tracked("reload"));
+    reload_often(waiters);
 }
 
-async fn reload(waiters: Waiters) {
-    let mut due = interval(Duration::from_millis(100));
-    loop {
-        due.tick().await;
-        waiters.forget_all();
-    }
+/// Returns when a waker was dropped.
+fn reload_often(waiters: Waiters) {
+    let (dropped, drops) = mpsc::channel();
+    let reload = async move {
+        let mut due = interval(Duration::from_millis(100));
+        loop {
+            due.tick().await;
+            if waiters.forget_all() > 0 {
+                dropped.send(()).ok();
+            }
+        }
+    };
+    tokio::spawn(reload.tracked("reload"));
+    drops.recv().expect("the task goes on");
 }
 
 /// Each call registers with foreign code, which takes the waker and never gives it back. That it
