@@ -251,6 +251,13 @@ pub fn abandon() {
     ABANDONED.store(true, SeqCst);
 }
 
+/// Whether [`abandon`] was called: this is the child of a `fork`.
+#[inline]
+#[must_use]
+pub fn is_abandoned() -> bool {
+    ABANDONED.load(Relaxed)
+}
+
 /// Sets what tells, from inside a first poll, which runtime is polling. Only the first call has
 /// an effect. The function must not block or panic.
 pub fn set_runtime_probe(probe: fn() -> RuntimeTag) {
