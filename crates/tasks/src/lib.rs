@@ -31,8 +31,8 @@ pub use probe::{
     Findings, Owner, Plan, Probed, ProbedState, Shortfall, Sink, StackCopy, Stale, Wakers, probe,
 };
 pub use registry::{
-    Census, EndedSite, abandon, census, ended_sites, entries_of, is_abandoned, set_runtime_probe,
-    waker_addresses,
+    Census, EndedSite, abandon, census, ended_sites, entries_of, entries_with, is_abandoned,
+    set_runtime_probe, waker_addresses,
 };
 pub use scope::{Entered, current_task, current_thread};
 pub use tracked::{Track, Tracked};

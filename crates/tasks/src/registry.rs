@@ -1,7 +1,7 @@
 //! All tracked futures of the process, in shards so that threads seldom meet.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     panic::Location,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -237,6 +237,18 @@ pub fn entries_of(scope: ScopeId) -> Vec<Arc<Entry>> {
     let mut entries = Vec::new();
     visit(|entry| {
         if entry.scope() == scope {
+            entries.push(Arc::clone(entry));
+        }
+    });
+    entries
+}
+
+/// The entries with these numbers that exist.
+#[must_use]
+pub fn entries_with(ids: &HashSet<u64>) -> Vec<Arc<Entry>> {
+    let mut entries = Vec::new();
+    visit(|entry| {
+        if ids.contains(&entry.id().get()) {
             entries.push(Arc::clone(entry));
         }
     });

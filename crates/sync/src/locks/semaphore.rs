@@ -105,7 +105,8 @@ impl Semaphore {
     /// When the semaphore is closed.
     #[track_caller]
     pub fn acquire(&self) -> impl Future<Output = Result<SemaphorePermit<'_>, AcquireError>> {
-        self.acquire_at(1, Location::caller())
+        let wish = Wish::shared(Location::caller(), 1);
+        self.waiting(self.inner.acquire(), wish)
     }
 
     /// As [`tokio::sync::Semaphore::acquire_many`], with the same cancel safety.
@@ -117,18 +118,25 @@ impl Semaphore {
         &self,
         n: u32,
     ) -> impl Future<Output = Result<SemaphorePermit<'_>, AcquireError>> {
-        self.acquire_at(n, Location::caller())
+        self.acquire_many_at(n, Location::caller())
     }
 
-    fn acquire_at(
+    fn acquire_many_at(
         &self,
         n: u32,
         site: &'static Location<'static>,
     ) -> impl Future<Output = Result<SemaphorePermit<'_>, AcquireError>> {
-        let wish = Wish::shared(site, n);
+        self.waiting(self.inner.acquire_many(n), Wish::shared(site, n))
+    }
+
+    fn waiting<'a>(
+        &'a self,
+        acquire: impl Future<Output = Result<tokio::sync::SemaphorePermit<'a>, AcquireError>>,
+        wish: Wish,
+    ) -> impl Future<Output = Result<SemaphorePermit<'a>, AcquireError>> {
         let wait = move || self.ledger.wait(wish);
         let done = move |inner| Ok(self.permit(inner?, wish));
-        Waiting::new(self.inner.acquire_many(n), wait, done)
+        Waiting::new(acquire, wait, done)
     }
 
     #[inline]
@@ -195,7 +203,11 @@ impl Semaphore {
     pub fn acquire_owned(
         self: Arc<Self>,
     ) -> impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>> {
-        self.acquire_many_owned(1)
+        let wish = Wish::shared(Location::caller(), 1);
+        let take =
+            move |semaphore: &'static Self| semaphore.waiting(semaphore.inner.acquire(), wish);
+        // SAFETY: the future gives the permit, or an error that borrows nothing.
+        owned(unsafe { Keep::new(self, take) })
     }
 
     /// As [`tokio::sync::Semaphore::acquire_many_owned`], with the same cancel safety.
@@ -209,11 +221,7 @@ impl Semaphore {
     ) -> impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>> {
         let site = Location::caller();
         // SAFETY: the future gives the permit, or an error that borrows nothing.
-        let keep = unsafe { Keep::new(self, move |semaphore| semaphore.acquire_at(n, site)) };
-        async {
-            let inner = keep.await.transpose()?;
-            Ok(OwnedSemaphorePermit { inner })
-        }
+        owned(unsafe { Keep::new(self, move |semaphore| semaphore.acquire_many_at(n, site)) })
     }
 
     /// As [`tokio::sync::Semaphore::try_acquire_owned`].
@@ -329,6 +337,13 @@ impl SemaphorePermit<'_> {
     pub fn num_permits(&self) -> usize {
         self.inner.num_permits()
     }
+}
+
+async fn owned(
+    keep: impl Future<Output = Keep<Result<SemaphorePermit<'static>, AcquireError>, Semaphore>>,
+) -> Result<OwnedSemaphorePermit, AcquireError> {
+    let inner = keep.await.transpose()?;
+    Ok(OwnedSemaphorePermit { inner })
 }
 
 fn permits(permit: &tokio::sync::SemaphorePermit<'_>) -> u32 {
