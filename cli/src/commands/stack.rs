@@ -2,7 +2,9 @@
 
 use std::{collections::HashSet, io::Write};
 
-use rtops_protocol::{Capabilities, Request, StackId, StackParts, StackRequest};
+use rtops_protocol::{
+    Capabilities, DumpRequest, Request, StackId, StackParts, StackRequest, Steps,
+};
 use rtops_report::{
     dump::{Dump, Failure},
     frames::{self, Frames, Shown},
@@ -121,10 +123,16 @@ fn parts(args: &StackArgs, session: &Session) -> Result<(StackParts, Option<&'st
 }
 
 fn receive(target: &Target, session: &mut Session, parts: StackParts) -> Result<Dump, Error> {
-    let request = Request::Stack(StackRequest {
-        parts,
-        deadline_ms: target.agent_deadline_ms(),
-    });
+    let deadline_ms = target.agent_deadline_ms();
+    let request = if session.hello.capabilities.has(Capabilities::EVIDENCE) {
+        Request::Dump(DumpRequest {
+            parts,
+            deadline_ms,
+            steps: Steps::No,
+        })
+    } else {
+        Request::Stack(StackRequest { parts, deadline_ms })
+    };
     session
         .ask(&request)
         .map_err(|error| target.conversation(error))?;

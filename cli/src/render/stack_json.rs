@@ -6,11 +6,14 @@ use rtops_protocol::{Obtained, Task, TaskKind, TaskState, Thread, ThreadCapture,
 use rtops_report::{
     frames::{FrameKind, Frames, Link, Place},
     group::{State, TaskGroup},
+    holders::Holders,
     text::stack::View,
     threads::ThreadGroup,
     tree::Chain,
 };
 use serde::Serialize;
+
+use super::claims_json::{HoldPart, WaitPart, holds, waits_for};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -73,6 +76,8 @@ struct TaskPart<'a> {
     /// How many wakers are held; absent where that is not known.
     wakers: Option<u32>,
     obtained: &'static str,
+    waits_for: Vec<WaitPart<'a>>,
+    holds: Vec<HoldPart<'a>>,
 }
 
 #[derive(Serialize)]
@@ -133,6 +138,7 @@ struct ThreadPart<'a> {
 /// Prints the view as one document.
 pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
     let dump = view.dump;
+    let holders = Holders::of(dump);
     let document = Document {
         schema: super::SCHEMA,
         process: Process {
@@ -154,7 +160,7 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
             groups: groups
                 .iter()
                 .take(view.limit)
-                .map(|group| task_group(view, group))
+                .map(|group| task_group(view, &holders, group))
                 .collect(),
         }),
         threads: view.threads.as_ref().map(|groups| Threads {
@@ -170,7 +176,11 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
     super::json(writer, &document)
 }
 
-fn task_group<'a>(view: &View<'a>, group: &'a TaskGroup<'a>) -> TaskGroupPart<'a> {
+fn task_group<'a>(
+    view: &View<'a>,
+    holders: &Holders<'a>,
+    group: &'a TaskGroup<'a>,
+) -> TaskGroupPart<'a> {
     let look = &group.look;
     let (youngest_ns, oldest_ns) = group.ages();
     let (shortest_ns, longest_ns) = group.times();
@@ -206,12 +216,12 @@ fn task_group<'a>(view: &View<'a>, group: &'a TaskGroup<'a>) -> TaskGroupPart<'a
         tasks: group
             .tasks
             .iter()
-            .map(|task| task_part(view, task))
+            .map(|task| task_part(view, holders, task))
             .collect(),
     }
 }
 
-fn task_part<'a>(view: &View<'a>, task: &Task) -> TaskPart<'a> {
+fn task_part<'a>(view: &View<'a>, holders: &Holders<'a>, task: &Task) -> TaskPart<'a> {
     let tid = match task.state {
         TaskState::Running { tid, .. } => Some(tid),
         TaskState::New { .. } | TaskState::Suspended { .. } | TaskState::Starved { .. } => None,
@@ -233,6 +243,8 @@ fn task_part<'a>(view: &View<'a>, task: &Task) -> TaskPart<'a> {
             Obtained::NotCaptured => "not captured",
             Obtained::Probed => "probed",
         },
+        waits_for: waits_for(holders, task),
+        holds: holds(holders, task),
     }
 }
 

@@ -14,6 +14,7 @@ mod churn;
 mod crowd;
 mod executors;
 mod list;
+mod locks;
 mod namespaces;
 mod reply;
 mod safety;

@@ -12,6 +12,7 @@ mod churn;
 mod control;
 mod fork;
 mod herd;
+mod locks;
 mod names;
 mod runtime;
 mod settle;
@@ -70,6 +71,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "herd" => herd::run,
         "shared" => |control, _user| herd::run(control, Some("3")),
         "ticking-herd" => herd::run_ticking,
+        "locks" => locks::run,
         "names" => names::run,
         #[cfg(feature = "smol")]
         "smol" => smol_tasks::run,

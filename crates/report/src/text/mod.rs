@@ -1,4 +1,5 @@
 //! Groups of tasks and threads as text.
 
 mod drawing;
+mod holders;
 pub mod stack;

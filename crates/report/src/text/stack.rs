@@ -3,20 +3,30 @@
 use std::io::{self, Write};
 
 use rtops_protocol::{Task, TaskKind, TaskState};
+use rtops_symbols::WaitReason;
 
-use super::drawing::Drawing;
+use super::{drawing::Drawing, holders};
 use crate::{
     dump::Dump,
     escape::escape,
     format,
     frames::Frames,
     group::{Grouping, State, TaskGroup},
+    holders::Holders,
     style::{Paint, Style},
     threads::ThreadGroup,
 };
 
 /// The most lacks of symbols and the most names of threads that one line tells.
 const MAX_IN_A_LINE: usize = 3;
+
+/// What a thread waits for in a blocking method of a lock.
+const LOCKS: [&str; 4] = [
+    WaitReason::MutexLock.as_str(),
+    WaitReason::RwLockRead.as_str(),
+    WaitReason::RwLockWrite.as_str(),
+    WaitReason::SemaphoreAcquire.as_str(),
+];
 
 /// A task whose age exceeds the time of its wait by this many nanoseconds has waited before.
 const SETTLING: u64 = 1_000_000_000;
@@ -51,6 +61,7 @@ pub struct View<'a> {
 /// # Errors
 /// When the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    let holders = Holders::of(view.dump);
     let process = format!("{} (pid {})", escape(view.name), view.pid);
     let parts = [tasks_summary(view), threads_summary(view)];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
@@ -63,7 +74,7 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
     if let Some(groups) = &view.tasks {
         for group in groups.iter().take(view.limit) {
             writeln!(writer)?;
-            task_group(writer, style, view, group)?;
+            task_group(writer, style, view, &holders, group)?;
         }
         let hidden = groups
             .iter()
@@ -74,7 +85,7 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
     if let Some(groups) = &view.threads {
         for group in groups.iter().take(view.limit) {
             writeln!(writer)?;
-            thread_group(writer, style, view, group)?;
+            thread_group(writer, style, view, &holders, group)?;
         }
         let hidden = groups
             .iter()
@@ -126,6 +137,7 @@ fn task_group(
     writer: &mut impl Write,
     style: Style,
     view: &View,
+    holders: &Holders,
     group: &TaskGroup,
 ) -> io::Result<()> {
     let look = &group.look;
@@ -157,6 +169,9 @@ fn task_group(
             names.join(", ")
         ));
     }
+    for line in claims(holders, group) {
+        drawing.remark(line);
+    }
     if let Some(site) = &look.site {
         let verb = match look.kind {
             TaskKind::Task | TaskKind::Blocking => "spawned",
@@ -165,6 +180,20 @@ fn task_group(
         drawing.remark(format!("{verb} at {}", escape(&site.to_string())));
     }
     drawing.write(writer, style)
+}
+
+/// Who holds what the tasks wait for, and who waits for what they hold.
+fn claims(holders: &Holders, group: &TaskGroup) -> Vec<String> {
+    let tasks = || group.tasks.iter();
+    let waits = tasks().flat_map(|task| holders.waits(task.id));
+    let mut lines = holders::held_by(holders, waits.copied());
+    let holds = tasks().flat_map(|task| holders.holds(task.id));
+    lines.extend(holders::holds(
+        holders,
+        holds.copied(),
+        group.tasks.len() == 1,
+    ));
+    lines
 }
 
 /// The name in quotes, or the type of the future.
@@ -177,7 +206,7 @@ fn label(group: &TaskGroup) -> String {
     }
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", escape(name))
 }
 
@@ -250,6 +279,7 @@ fn thread_group(
     writer: &mut impl Write,
     style: Style,
     view: &View,
+    holders: &Holders,
     group: &ThreadGroup,
 ) -> io::Result<()> {
     let head = match (view.grouping, group.threads.first()) {
@@ -277,10 +307,24 @@ fn thread_group(
     let title = format!("{head} {} [{state}]", shown.join(", "));
     writeln!(writer, "{}", style.paint(Paint::Heading, title))?;
     let mut drawing = Drawing::of_links(view.frames, &group.links);
+    for line in claims_of_threads(holders, group) {
+        drawing.remark(line);
+    }
     if let Some(remark) = &group.remark {
         drawing.remark(escape(remark).into_owned());
     }
     drawing.write(writer, style)
+}
+
+/// Who holds what the threads wait for, if it is they who wait: a thread that polls tasks does
+/// not, though one of them may.
+fn claims_of_threads(holders: &Holders, group: &ThreadGroup) -> Vec<String> {
+    if !matches!(group.wait, Some(wait) if LOCKS.contains(&wait)) {
+        return Vec::new();
+    }
+    let threads = group.threads.iter();
+    let waits = threads.flat_map(|thread| holders.waits_of_thread(thread.tid));
+    holders::held_by(holders, waits.copied())
 }
 
 fn more(
