@@ -1,6 +1,6 @@
 //! What a book costs: each figure beside that of tokio's own lock.
 //!
-//! `cargo bench -p rtops-sync --features tokio`
+//! `cargo bench -p rtops-sync`
 //!
 //! An iteration is [`TIMES`] rounds of taking and letting go, so a millisecond more an iteration
 //! is a microsecond more a round.

@@ -1,6 +1,6 @@
 //! A set of tasks that somebody may wait for.
 
-use std::{fmt, future::Future, panic::Location, sync::Arc};
+use std::{fmt, future::Future, mem, panic::Location, sync::Arc};
 
 use rtops_tasks::Entry;
 
@@ -34,18 +34,23 @@ impl Members {
     pub fn add(&self, entry: &Arc<Entry>) {
         let mut state = self.ledger.resource().state();
         let members = &mut state.members;
+        let mut ended = Vec::new();
         // Each time that as many came as there were: a constant time each.
         if members.len() >= Self::MANY && members.len() == members.capacity() {
-            members.retain(|entry| !entry.is_finished());
+            ended.extend(members.extract_if(.., |entry| entry.is_finished()));
             let room = members.len();
             members.reserve(room);
         }
         members.push(Arc::clone(entry));
+        drop(state);
+        // An entry may have the last waker of its task, and code of others runs when that goes.
+        drop(ended);
     }
 
     /// The tasks go on, but are no longer waited for.
     pub fn clear(&self) {
-        self.ledger.resource().state().members = Vec::new();
+        let members = mem::take(&mut self.ledger.resource().state().members);
+        drop(members);
     }
 
     /// The future, known to wait for one of the tasks from its first `Pending` on.

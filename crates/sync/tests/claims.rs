@@ -429,6 +429,16 @@ async fn a_set_is_held_by_its_tasks_that_have_not_ended() {
 }
 
 #[test]
+fn a_lock_is_not_much_larger_than_one_of_tokio() {
+    let more = size_of::<Mutex<u8>>() - size_of::<tokio::sync::Mutex<u8>>();
+    assert!(more <= 88, "{more}");
+    let more = size_of::<RwLock<u8>>() - size_of::<tokio::sync::RwLock<u8>>();
+    assert!(more <= 208, "{more}");
+    let more = size_of::<Semaphore>() - size_of::<tokio::sync::Semaphore>();
+    assert!(more <= 208, "{more}");
+}
+
+#[test]
 fn after_a_storm_no_claim_is_left() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)

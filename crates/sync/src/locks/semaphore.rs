@@ -23,7 +23,7 @@ use crate::{
 /// gives them back with `add_permits`. Those of a permit that was leaked with `mem::forget` stay
 /// held for ever.
 ///
-/// What differs from tokio's: the type is larger, by about 200 bytes, and what is awaited are
+/// What differs from tokio's: the type is larger, by 208 bytes, and what is awaited are
 /// functions that return a future instead of `async fn`, as only so the caller's line is known.
 pub struct Semaphore {
     ledger: Ledger<SLOTS>,
