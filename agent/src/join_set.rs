@@ -3,39 +3,118 @@
 use std::{
     future::Future,
     ops::{Deref, DerefMut},
-    panic::Location,
+    panic::{Location, resume_unwind},
 };
 
-use rtops_tasks::track_blocking;
+use rtops_sync::Members;
+use rtops_tasks::{Tracked, track_blocking_entry};
 use tokio::{
     runtime::Handle,
-    task::{self, AbortHandle, LocalSet},
+    task::{self, AbortHandle, Id, JoinError, LocalSet},
 };
 
 use crate::{runtimes, spawn::task};
 
 /// As [`tokio::task::JoinSet`], and the tasks spawned on it are tracked.
 ///
+/// Who waits in one of its methods is known to wait for those of its tasks that have not ended.
+///
 /// All other methods are those of tokio's, through `Deref`. With tokio's own type,
 /// `set.spawn(future.tracked("name"))` does the same with a name.
 #[derive(Debug)]
-pub struct JoinSet<T>(task::JoinSet<T>);
+pub struct JoinSet<T> {
+    tasks: task::JoinSet<T>,
+    members: Members,
+}
 
 impl<T> JoinSet<T> {
     /// An empty set.
+    #[track_caller]
     #[must_use]
     pub fn new() -> Self {
-        Self(task::JoinSet::new())
+        Self {
+            tasks: task::JoinSet::new(),
+            members: Members::new::<T>(),
+        }
     }
 
     /// The set as tokio's own type.
     #[must_use]
     pub fn into_inner(self) -> task::JoinSet<T> {
-        self.0
+        self.tasks
     }
 }
 
 impl<T: 'static> JoinSet<T> {
+    /// As [`tokio::task::JoinSet::join_next`], with the same cancel safety.
+    #[track_caller]
+    pub fn join_next(&mut self) -> impl Future<Output = Option<Result<T, JoinError>>> {
+        let site = Location::caller();
+        self.members.waiting(self.tasks.join_next(), site)
+    }
+
+    /// As [`tokio::task::JoinSet::join_next_with_id`], with the same cancel safety.
+    #[track_caller]
+    pub fn join_next_with_id(
+        &mut self,
+    ) -> impl Future<Output = Option<Result<(Id, T), JoinError>>> {
+        let site = Location::caller();
+        self.members.waiting(self.tasks.join_next_with_id(), site)
+    }
+
+    /// As [`tokio::task::JoinSet::join_all`].
+    ///
+    /// # Panics
+    /// When one of the tasks did, with what it panicked with, or was aborted.
+    #[track_caller]
+    pub fn join_all(mut self) -> impl Future<Output = Vec<T>> {
+        let site = Location::caller();
+        async move {
+            let mut outputs = Vec::with_capacity(self.tasks.len());
+            let Self { tasks, members } = &mut self;
+            let all = async {
+                while let Some(joined) = tasks.join_next().await {
+                    match joined {
+                        Ok(output) => outputs.push(output),
+                        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            };
+            members.waiting(all, site).await;
+            outputs
+        }
+    }
+
+    /// As [`tokio::task::JoinSet::shutdown`].
+    #[track_caller]
+    pub fn shutdown(&mut self) -> impl Future<Output = ()> {
+        let site = Location::caller();
+        self.members.waiting(self.tasks.shutdown(), site)
+    }
+
+    /// As [`tokio::task::JoinSet::detach_all`].
+    pub fn detach_all(&mut self) {
+        self.tasks.detach_all();
+        self.members.clear();
+    }
+
+    fn member<F: Future>(&self, future: F, site: &'static Location<'static>) -> Tracked<F> {
+        let future = task(future, site);
+        self.members.add(future.entry());
+        future
+    }
+
+    fn blocking_member<F: FnOnce() -> T>(
+        &self,
+        closure: F,
+        site: &'static Location<'static>,
+    ) -> impl FnOnce() -> T + use<F, T> {
+        let (entry, closure) = track_blocking_entry(closure, None, site);
+        self.members.add(&entry);
+        closure
+    }
+
     /// As [`tokio::task::JoinSet::spawn`].
     ///
     /// # Panics
@@ -46,7 +125,8 @@ impl<T: 'static> JoinSet<T> {
         F: Future<Output = T> + Send + 'static,
         T: Send,
     {
-        self.0.spawn(task(future, Location::caller()))
+        let future = self.member(future, Location::caller());
+        self.tasks.spawn(future)
     }
 
     /// As [`tokio::task::JoinSet::spawn_on`].
@@ -57,7 +137,8 @@ impl<T: 'static> JoinSet<T> {
         T: Send,
     {
         runtimes::notice(handle);
-        self.0.spawn_on(task(future, Location::caller()), handle)
+        let future = self.member(future, Location::caller());
+        self.tasks.spawn_on(future, handle)
     }
 
     /// As [`tokio::task::JoinSet::spawn_local`].
@@ -69,7 +150,8 @@ impl<T: 'static> JoinSet<T> {
     where
         F: Future<Output = T> + 'static,
     {
-        self.0.spawn_local(task(future, Location::caller()))
+        let future = self.member(future, Location::caller());
+        self.tasks.spawn_local(future)
     }
 
     /// As [`tokio::task::JoinSet::spawn_local_on`].
@@ -78,8 +160,8 @@ impl<T: 'static> JoinSet<T> {
     where
         F: Future<Output = T> + 'static,
     {
-        self.0
-            .spawn_local_on(task(future, Location::caller()), local_set)
+        let future = self.member(future, Location::caller());
+        self.tasks.spawn_local_on(future, local_set)
     }
 
     /// As [`tokio::task::JoinSet::spawn_blocking`].
@@ -92,8 +174,8 @@ impl<T: 'static> JoinSet<T> {
         F: FnOnce() -> T + Send + 'static,
         T: Send,
     {
-        self.0
-            .spawn_blocking(track_blocking(closure, None, Location::caller()))
+        let closure = self.blocking_member(closure, Location::caller());
+        self.tasks.spawn_blocking(closure)
     }
 
     /// As [`tokio::task::JoinSet::spawn_blocking_on`].
@@ -104,12 +186,13 @@ impl<T: 'static> JoinSet<T> {
         T: Send,
     {
         runtimes::notice(handle);
-        self.0
-            .spawn_blocking_on(track_blocking(closure, None, Location::caller()), handle)
+        let closure = self.blocking_member(closure, Location::caller());
+        self.tasks.spawn_blocking_on(closure, handle)
     }
 }
 
 impl<T> Default for JoinSet<T> {
+    #[track_caller]
     fn default() -> Self {
         Self::new()
     }
@@ -119,12 +202,12 @@ impl<T> Deref for JoinSet<T> {
     type Target = task::JoinSet<T>;
 
     fn deref(&self) -> &Self::Target {
-        &self.0
+        &self.tasks
     }
 }
 
 impl<T> DerefMut for JoinSet<T> {
     fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
+        &mut self.tasks
     }
 }

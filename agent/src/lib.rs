@@ -22,6 +22,11 @@
 //! # }
 //! ```
 //!
+#![cfg_attr(
+    feature = "tokio",
+    doc = "Locks from [`sync`], used in place of tokio's, tell who holds them: `rtops stack` prints"
+)]
+#![cfg_attr(feature = "tokio", doc = "that under each task that waits for one.\n")]
 //! # What it does to the service
 //!
 //! - While nobody asks: nothing. No thread wakes, no timer runs; a tracked future costs some ten
@@ -45,6 +50,8 @@ mod serve;
 mod spawn;
 mod start;
 mod stats;
+#[cfg(feature = "tokio")]
+pub mod sync;
 
 pub use config::{Capability, Options, StartError};
 #[cfg(feature = "tokio")]

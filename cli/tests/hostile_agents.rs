@@ -16,9 +16,9 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
 };
 use rtops_protocol::{
-    End, Hello, Leaf, LeafEnd, Obtained, Process, Refusal, Refused, Reply, SourceLocation, StackId,
-    Stacks, Stats, StringId, Strings, Summary, Task, TaskKind, TaskState, Thread, ThreadCapture,
-    WakerState,
+    Claim, ClaimMode, ClaimRole, End, Hello, Leaf, LeafEnd, Obtained, Process, Refusal, Refused,
+    Reply, Resource, ResourceKind, SourceLocation, StackId, Stacks, Stats, StringId, Strings,
+    Summary, Task, TaskKind, TaskState, Thread, ThreadCapture, WakerState,
 };
 use support::{
     assert_code, hello, own_pid, peer, peer_sending, rtops, say_hello, socket_of, stderr, stdout,
@@ -48,6 +48,28 @@ fn task(name: u32, stack: u32) -> Task {
     }
 }
 
+fn place() -> SourceLocation {
+    SourceLocation {
+        file: StringId(1),
+        line: u32::MAX,
+        column: 0,
+    }
+}
+
+/// Who claims what is not there has no place in the answer.
+fn claim(role: ClaimRole, task: u64) -> Claim {
+    Claim {
+        resource: if task == 99 { u64::MAX } else { 1 },
+        role,
+        task,
+        tid: i32::MIN,
+        since_ns: u64::MAX,
+        site: place(),
+        mode: ClaimMode::Shared,
+        permits: u32::MAX,
+    }
+}
+
 fn dump(name: &str, end: Option<End>) -> Vec<Reply> {
     let mut replies = vec![
         Reply::Process(Process {
@@ -67,6 +89,19 @@ fn dump(name: &str, end: Option<End>) -> Vec<Reply> {
             cpu_ticks: 0,
             capture: ThreadCapture::NoAnswer,
         }]),
+        Reply::Resources(vec![Resource {
+            id: 1,
+            kind: ResourceKind::RwLock,
+            value_type: StringId(1),
+            site: place(),
+        }]),
+        Reply::Claims(vec![
+            claim(ClaimRole::Waiter, 1),
+            claim(ClaimRole::Holder, 1),
+            claim(ClaimRole::Holder, 99),
+            claim(ClaimRole::Holder, 0),
+            claim(ClaimRole::Waiter, 99),
+        ]),
     ];
     replies.extend(end.map(Reply::End));
     replies
@@ -339,6 +374,9 @@ fn nothing_of_theirs_acts_on_the_terminal() {
         };
         let output = rtops(directory.path(), &arguments);
         assert!(stdout(&output).contains("\\u{1b}[2J"), "{output:?}");
+        if command == "stack" {
+            assert!(stdout(&output).contains("held for reading by this task itself"));
+        }
         assert_harmless(&stdout(&output));
         assert_harmless(&stderr(&output));
 

@@ -15,6 +15,7 @@ use rtops_report::{
     format,
     frames::{Frames, Shown},
     group::{Grouping, stacks_of_tasks},
+    holders::Holders,
     leaks::{
         self, Judge,
         sample::{Sample, Watch},
@@ -56,7 +57,8 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
         .chain(stacks_of_threads(&last.dump))
         .collect();
     let frames = Frames::resolve(&last.dump, &used, &mut symbols, Shown::Folded);
-    let waits = Waits::of(&last.dump, &frames);
+    let holders = Holders::of(&last.dump);
+    let waits = Waits::of(&last.dump, &frames, &holders);
     let findings = leaks::find(&last.dump, &frames, &waits, &watch, &judge);
     let view = LeaksView {
         view: View {
@@ -66,6 +68,7 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
             dump: &last.dump,
             frames: &frames,
             waits,
+            holders,
             grouping: Grouping::Equal,
             limit: args.limit.unwrap_or(usize::MAX),
             tasks: None,

@@ -16,6 +16,7 @@ use rtops_protocol::{Capabilities, StackId, StackParts, Steps};
 use rtops_report::{
     frames::{Frames, Shown},
     group::{Grouping, Selection, group_tasks, stacks_of_tasks},
+    holders::Holders,
     text::{self, stack::View},
     threads::{group_threads, stacks_of_threads},
     waits::Waits,
@@ -51,13 +52,15 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
         min_age: args.min_age,
     };
     let wants_threads = parts != StackParts::Tasks;
+    let holders = Holders::of(dump);
     let view = View {
         pid: taken.pid,
         name: &taken.name,
         agent_version: &taken.agent_version,
         dump,
         frames: &frames,
-        waits: Waits::of(dump, &frames),
+        waits: Waits::of(dump, &frames, &holders),
+        holders,
         grouping,
         limit: args.limit.unwrap_or(usize::MAX),
         tasks: (parts != StackParts::Threads)

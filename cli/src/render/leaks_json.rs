@@ -6,18 +6,16 @@ use std::{
 };
 
 use rtops_report::{
-    frames::Place,
-    leaks::{
-        Finding, Subject,
-        deadlock::{Deadlock, kind},
-    },
+    dump::Dump,
+    leaks::{Finding, Subject, deadlock::Deadlock},
     text::leaks::LeaksView,
     waits::{Step, WaitsFor},
 };
 use serde::Serialize;
 
-use super::stack_json::{
-    PlacePart, Process, TaskGroupPart, ThreadGroupPart, place_part, task_group, thread_group,
+use super::{
+    claims_json::{ClaimPart, ResourcePart, claim_part, resource_part},
+    stack_json::{Process, TaskGroupPart, ThreadGroupPart, task_group, thread_group},
 };
 
 #[derive(Serialize)]
@@ -48,30 +46,28 @@ struct FindingPart<'a> {
     count: usize,
     tasks: Vec<TaskGroupPart<'a>>,
     threads: Option<ThreadGroupPart<'a>>,
-    circle: Option<Vec<StepPart>>,
+    circle: Option<Vec<StepPart<'a>>>,
     /// Tasks that wait for those in the circles.
     behind: usize,
 }
 
 #[derive(Serialize)]
-struct StepPart {
+struct StepPart<'a> {
     task: u64,
-    waits_for_task: Option<u64>,
-    waits_for_resource: Option<u64>,
-    resource_kind: Option<&'static str>,
-    value_type: Option<String>,
-    waits_at: Option<OwnedPlace>,
-    since_ns: u64,
-    /// Where the next task of the circle took it, and how long ago.
-    taken_at: Option<OwnedPlace>,
-    taken_ns: Option<u64>,
+    /// The task whose end it awaits.
+    awaits: Option<u64>,
+    /// What it waits for instead.
+    waits_for: Option<StepWaitPart<'a>>,
+    /// The claim of the next task that is in its way.
+    held: Option<ClaimPart<'a>>,
 }
 
 #[derive(Serialize)]
-struct OwnedPlace {
-    file: String,
-    line: u32,
-    column: Option<u32>,
+struct StepWaitPart<'a> {
+    #[serde(flatten)]
+    resource: ResourcePart<'a>,
+    #[serde(flatten)]
+    claim: ClaimPart<'a>,
 }
 
 /// Prints the findings as one document.
@@ -133,39 +129,29 @@ fn part<'a>(leaks: &'a LeaksView<'a>, finding: &'a Finding<'a>) -> FindingPart<'
             part.behind = deadlock.behind;
             part.tasks
                 .extend(deadlock.groups.iter().map(|group| task_group(view, group)));
-            part.circle = Some(circle(leaks, deadlock));
+            part.circle = Some(circle(view.dump, deadlock));
         }
     }
     part
 }
 
-fn circle(leaks: &LeaksView, deadlock: &Deadlock) -> Vec<StepPart> {
-    let dump = leaks.view.dump;
-    let place = |site| {
-        let place = Place::of_site(dump, site)?;
-        let PlacePart { file, line, column } = place_part(&place);
-        Some(OwnedPlace {
-            file: file.to_owned(),
-            line,
-            column,
-        })
-    };
-    let step = |step: &Step| {
-        let (resource, claim, task) = match step.waits_for {
-            WaitsFor::Resource(resource, claim) => (Some(resource), Some(claim), None),
-            WaitsFor::Task(task) => (None, None, Some(task)),
+fn circle<'a>(dump: &'a Dump, deadlock: &Deadlock<'a>) -> Vec<StepPart<'a>> {
+    let step = |step: &Step<'a>| {
+        let (awaits, waits_for) = match step.waits_for {
+            WaitsFor::Task(task) => (Some(task.id), None),
+            WaitsFor::Resource(resource, claim) => {
+                let part = StepWaitPart {
+                    resource: resource_part(dump, resource),
+                    claim: claim_part(dump, claim),
+                };
+                (None, Some(part))
+            }
         };
-        let value_type = resource.and_then(|resource| dump.string(resource.value_type));
         StepPart {
             task: step.task.id,
-            waits_for_task: task.map(|task| task.id),
-            waits_for_resource: resource.map(|resource| resource.id),
-            resource_kind: resource.map(|resource| kind(resource.kind)),
-            value_type: value_type.map(str::to_owned),
-            waits_at: claim.and_then(|claim| place(claim.site)),
-            since_ns: claim.map_or(step.task.state.since_ns(), |claim| claim.since_ns),
-            taken_at: step.held_by_next.and_then(|held| place(held.site)),
-            taken_ns: step.held_by_next.map(|held| held.since_ns),
+            awaits,
+            waits_for,
+            held: step.held_by_next.map(|held| claim_part(dump, held)),
         }
     };
     deadlock.example.steps.iter().map(step).collect()

@@ -1,5 +1,6 @@
 //! Models turned into text and JSON. Nothing here asks anybody anything.
 
+mod claims_json;
 pub mod leaks_json;
 pub mod list;
 pub mod stack_json;

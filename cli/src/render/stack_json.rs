@@ -13,6 +13,8 @@ use rtops_report::{
 use rtops_symbols::WaitReason;
 use serde::Serialize;
 
+use super::claims_json::{HoldPart, WaitPart, holds, waits_for};
+
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
@@ -76,6 +78,8 @@ struct TaskPart<'a> {
     obtained: &'static str,
     /// The tasks whose handles it awaits, as far as that is known.
     awaits: Vec<u64>,
+    waits_for: Vec<WaitPart<'a>>,
+    holds: Vec<HoldPart<'a>>,
 }
 
 #[derive(Serialize)]
@@ -99,10 +103,10 @@ struct FramePart<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct PlacePart<'a> {
-    pub(super) file: &'a str,
-    pub(super) line: u32,
-    pub(super) column: Option<u32>,
+struct PlacePart<'a> {
+    file: &'a str,
+    line: u32,
+    column: Option<u32>,
 }
 
 impl<'a> Process<'a> {
@@ -243,6 +247,8 @@ fn task_part<'a>(view: &View<'a>, task: &Task) -> TaskPart<'a> {
             Obtained::Probed => "probed",
         },
         awaits: view.waits.joined_by(task.id).map(|of| of.id).collect(),
+        waits_for: waits_for(&view.holders, task),
+        holds: holds(&view.holders, task),
     }
 }
 
@@ -286,7 +292,7 @@ fn frames<'a>(frames: &'a Frames, links: &[Link]) -> Vec<FramePart<'a>> {
     links.iter().filter_map(part).collect()
 }
 
-pub(super) fn place_part(place: &Place) -> PlacePart<'_> {
+fn place_part(place: &Place) -> PlacePart<'_> {
     PlacePart {
         file: &place.file,
         line: place.line,

@@ -15,6 +15,7 @@ mod crowd;
 mod executors;
 mod joins;
 mod list;
+mod locks;
 mod namespaces;
 mod reply;
 mod safety;

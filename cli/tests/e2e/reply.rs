@@ -35,6 +35,7 @@ pub struct TaskGroup {
 pub struct Site {
     pub file: String,
     pub line: u32,
+    pub column: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,6 +46,37 @@ pub struct Task {
     pub tid: Option<i32>,
     pub wakers: Option<u32>,
     pub awaits: Vec<u64>,
+    pub waits_for: Vec<WaitsFor>,
+    pub holds: Vec<Holds>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WaitsFor {
+    pub resource: u64,
+    pub kind: String,
+    pub value_type: Option<String>,
+    pub made_at: Option<Site>,
+    pub since_ns: u64,
+    pub site: Site,
+    pub mode: String,
+    pub holders: Vec<Holder>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Holds {
+    pub resource: u64,
+    pub site: Site,
+    pub waiters: usize,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Holder {
+    pub task: Option<u64>,
+    pub tid: i32,
+    pub since_ns: u64,
+    pub site: Site,
+    pub mode: String,
+    pub permits: u32,
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,13 +8,14 @@ use std::{
 use rtops_protocol::{
     HandleSeen, Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture, ThreadRun,
 };
+use rtops_sync::Contended;
 use rtops_tasks::{
     Kind, Plan, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy, Stale, probe,
 };
 use rtops_threads::{Capturer, Missing, Slice, ThreadInfo, Tid};
 use rtops_unwind::{Outcome, Registers, StackSlice, StackTable, Unwinder};
 
-use crate::{Evidence, Host, OwnThread, handles::Handles, leaves::Leaves, send::Dump};
+use crate::{Evidence, Host, OwnThread, claims, handles::Handles, leaves::Leaves, send::Dump};
 
 /// How many addresses a dump keeps in all: 32 MiB.
 const MAX_ADDRESSES: usize = 4 << 20;
@@ -45,6 +46,7 @@ pub(super) struct Collector<'a> {
     handles: Option<Handles>,
     /// With the number of the task in the dump.
     handles_seen: Vec<(usize, HandleSeen)>,
+    contended: Vec<Contended>,
     unwinder: Unwinder,
     stacks: StackTable,
     leaves: Leaves,
@@ -84,6 +86,7 @@ impl<'a> Collector<'a> {
             evidence,
             handles: None,
             handles_seen: Vec::new(),
+            contended: Vec::new(),
             unwinder,
             stacks: StackTable::new(MAX_ADDRESSES),
             leaves: Leaves::default(),
@@ -136,7 +139,12 @@ impl<'a> Collector<'a> {
             self.handles = Some(Handles::now());
             plan.stale = Stale::Cleared;
         }
-        let findings = probe(plan, self);
+        let mut findings = probe(plan, self);
+        if self.evidence == Evidence::Full {
+            self.contended = rtops_sync::contended();
+            let new = claims::new_holders(&self.contended, &findings.tasks);
+            findings.tasks.extend(new);
+        }
         let Shortfall {
             not_asked,
             cut_short,
@@ -154,6 +162,12 @@ impl<'a> Collector<'a> {
         }
         if no_memory {
             self.gap("the target has no memory for copies of its tasks' stacks");
+        }
+        let left_out = claims::cap(&mut self.contended);
+        if left_out > 0 {
+            self.gap(&format!(
+                "{left_out} more hold locks or wait for them than are shown"
+            ));
         }
         findings.tasks
     }
@@ -263,6 +277,7 @@ impl<'a> Collector<'a> {
             threads: self.threads,
             thread_runs: self.thread_runs,
             handles_seen: self.handles_seen,
+            contended: self.contended,
             evidence: self.evidence,
             gaps: self.gaps,
         }

@@ -7,6 +7,7 @@
 //! reads them in the same process.
 #![forbid(unsafe_code)]
 
+mod claims;
 mod collect;
 mod handles;
 mod leaves;
@@ -51,7 +52,7 @@ pub enum OwnThread {
 pub enum Evidence {
     /// Nothing.
     No,
-    /// What has ended, lost wakers, and who awaits whom.
+    /// What has ended, lost wakers, who awaits whom, and who holds what others wait for.
     Full,
 }
 

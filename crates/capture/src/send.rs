@@ -13,10 +13,11 @@ use rtops_protocol::{
     ProtocolError, Reply, SourceLocation, Stacks, StringId, Strings, Task, TaskKind, TaskNote,
     TaskState, Thread, ThreadRun, WakerState,
 };
+use rtops_sync::Contended;
 use rtops_tasks::{Kind, Monotonic, Probed, ProbedState, Wakers};
 use rtops_unwind::{StackTable, Unwinder};
 
-use crate::{Evidence, Host, leaves::SortedLeaves};
+use crate::{Evidence, Host, claims, leaves::SortedLeaves};
 
 /// How many records go into one frame; each is well under 1 KiB.
 const RECORDS_A_FRAME: usize = 1024;
@@ -40,6 +41,7 @@ pub struct Dump<'a> {
     pub(super) threads: Vec<Thread>,
     pub(super) thread_runs: Vec<ThreadRun>,
     pub(super) handles_seen: Vec<(usize, HandleSeen)>,
+    pub(super) contended: Vec<Contended>,
     pub(super) evidence: Evidence,
     pub(super) gaps: Vec<String>,
 }
@@ -67,6 +69,7 @@ impl Dump<'_> {
         if self.evidence == Evidence::Full {
             send_notes(&self.tasks, &mut client)?;
             send_ended_sites(&mut texts, &mut client)?;
+            send_claims(&self.contended, &mut texts, &mut client)?;
             let handles: Vec<_> = self.handles_seen.iter().map(|(_, seen)| *seen).collect();
             in_frames(handles, Reply::HandlesSeen, &mut client)?;
         }
@@ -133,6 +136,17 @@ fn send_ended_sites(texts: &mut Texts, client: &mut impl Write) -> Result<(), Pr
     in_frames(sites, Reply::EndedSites, client)
 }
 
+fn send_claims(
+    contended: &[Contended],
+    texts: &mut Texts,
+    client: &mut impl Write,
+) -> Result<(), ProtocolError> {
+    let (resources, claims) = claims::records(contended, texts);
+    texts.send_new(client)?;
+    in_frames(resources, Reply::Resources, client)?;
+    in_frames(claims, Reply::Claims, client)
+}
+
 /// Sends records in frames of a bounded size, and no frame where there are none.
 fn in_frames<T: Clone>(
     records: Vec<T>,
@@ -143,7 +157,7 @@ fn in_frames<T: Clone>(
     frames.try_for_each(|records| frame(records.to_vec()).send(client))
 }
 
-fn location(site: &Location<'_>, texts: &mut Texts) -> SourceLocation {
+pub(super) fn location(site: &Location<'_>, texts: &mut Texts) -> SourceLocation {
     SourceLocation {
         file: texts.id(site.file()),
         line: site.line(),
@@ -231,7 +245,7 @@ fn send_stacks(stacks: &StackTable, client: &mut impl Write) -> Result<(), Proto
 
 /// Numbers texts, from 1.
 #[derive(Default)]
-struct Texts {
+pub(super) struct Texts {
     numbers: HashMap<String, u32>,
     last: u32,
     /// Numbered, and not sent yet.
@@ -239,6 +253,15 @@ struct Texts {
 }
 
 impl Texts {
+    /// The number of a text, and 0 for an empty one.
+    pub(super) fn id_or_none(&mut self, text: &str) -> StringId {
+        if text.is_empty() {
+            StringId(0)
+        } else {
+            self.id(text)
+        }
+    }
+
     fn id(&mut self, text: &str) -> StringId {
         let text = text
             .get(..text.floor_char_boundary(MAX_TEXT))

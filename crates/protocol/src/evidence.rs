@@ -54,7 +54,7 @@ pub struct Resource {
     pub kind: ResourceKind,
     /// The type of the value that it guards; no text where there is none.
     pub value_type: StringId,
-    /// Where it was made; unknown for one in a static.
+    /// Where it was made.
     pub site: SourceLocation,
 }
 

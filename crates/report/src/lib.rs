@@ -12,6 +12,7 @@ pub mod escape;
 pub mod format;
 pub mod frames;
 pub mod group;
+pub mod holders;
 pub mod leaks;
 pub mod lineage;
 pub mod spans;

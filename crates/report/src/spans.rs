@@ -59,6 +59,12 @@ impl<'a> Spans<'a> {
         self.shown.get(&id).map_or(&[], Vec::as_slice)
     }
 
+    /// The task in whose tree the waits of this one show: that of a span, or itself.
+    pub fn owner(&self, id: u64) -> u64 {
+        let span = self.by_id.get(&id).filter(|task| self.is_inside(task));
+        span.and_then(|span| self.shown_by(span)).unwrap_or(id)
+    }
+
     /// In how many other tracked polls on the same thread the poll of a running task is.
     pub fn polls_around(&self, task: &Task, tid: i32) -> usize {
         let mut depth = 0;

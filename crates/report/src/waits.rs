@@ -12,10 +12,16 @@ use rtops_protocol::{
     TaskState,
 };
 
-use crate::{dump::Dump, frames::Frames};
+use crate::{
+    dump::Dump,
+    frames::Frames,
+    holders::{Holders, Lock},
+};
 
 /// The most spans that are followed outwards to their task.
 const MAX_NESTING: usize = 64;
+/// Of a semaphore or set with more holders than this, none is followed: any of them can end a wait.
+const MAX_HOLDERS: usize = 256;
 /// Functions that wait for a resource of [`Dump::resources`].
 const LOCKS: &[&str] = &["rtops_sync::", "rtops_agent::join_set::"];
 /// Functions that wait for the handle of a task.
@@ -26,6 +32,8 @@ const JOINS: &[&str] = &["tokio::runtime::task::join::", "async_task::task::"];
 pub struct Edge<'a> {
     /// What is waited for.
     pub what: WaitsFor<'a>,
+    /// The claims that are in its way.
+    others: Vec<&'a Claim>,
     /// The tasks that can let it go on; empty where somebody unknown can.
     by: Vec<u64>,
     need: Need,
@@ -51,10 +59,6 @@ enum Need {
 #[derive(Debug)]
 pub struct Waits<'a> {
     tasks: HashMap<u64, &'a Task>,
-    resources: HashMap<u64, &'a Resource>,
-    holders: HashMap<u64, Vec<&'a Claim>>,
-    /// Those who wait for a resource exclusively.
-    queued_writers: HashMap<u64, Vec<&'a Claim>>,
     edges: HashMap<u64, Vec<Edge<'a>>>,
     /// Tasks of which every place where they wait has an edge.
     explained: HashSet<u64>,
@@ -82,30 +86,18 @@ pub struct Step<'a> {
 
 impl<'a> Waits<'a> {
     /// Takes in what a dump says.
-    pub fn of(dump: &'a Dump, frames: &Frames) -> Self {
+    pub fn of(dump: &'a Dump, frames: &Frames, holders: &Holders<'a>) -> Self {
         let mut this = Self {
             tasks: dump.tasks.iter().map(|task| (task.id, task)).collect(),
-            resources: dump.resources.iter().map(|one| (one.id, one)).collect(),
-            holders: HashMap::new(),
-            queued_writers: HashMap::new(),
             edges: HashMap::new(),
             explained: HashSet::new(),
         };
-        for claim in &dump.claims {
-            if claim.role == ClaimRole::Holder {
-                this.holders.entry(claim.resource).or_default().push(claim);
-            }
-        }
         let waiters = dump.claims.iter();
         let waiters: Vec<&Claim> = waiters.filter(|c| c.role == ClaimRole::Waiter).collect();
         for claim in &waiters {
-            if claim.mode == ClaimMode::Exclusive {
-                let queued = this.queued_writers.entry(claim.resource).or_default();
-                queued.push(claim);
+            if let Some(lock) = holders.lock(claim) {
+                this.add_claim(claim, lock);
             }
-        }
-        for claim in &waiters {
-            this.add_claim(claim);
         }
         let joins = this.add_joins(dump, frames);
         let locked = waiters.iter().filter_map(|claim| this.root(claim.task));
@@ -137,11 +129,6 @@ impl<'a> Waits<'a> {
             })
     }
 
-    /// Who holds a resource.
-    pub fn holders(&self, resource: u64) -> &[&'a Claim] {
-        self.holders.get(&resource).map_or(&[], Vec::as_slice)
-    }
-
     /// The task with that number.
     pub fn task(&self, id: u64) -> Option<&'a Task> {
         self.tasks.get(&id).copied()
@@ -159,44 +146,22 @@ impl<'a> Waits<'a> {
         None
     }
 
-    fn add_claim(&mut self, claim: &'a Claim) {
-        let Some((root, resource)) = self
-            .root(claim.task)
-            .zip(self.resources.get(&claim.resource).copied())
-        else {
+    fn add_claim(&mut self, claim: &'a Claim, lock: &Lock<'a>) {
+        let Some(root) = self.root(claim.task) else {
             return;
         };
-        let (others, need) = self.in_the_way(resource, claim);
+        let (others, need) = in_the_way(lock, claim);
         let known = others.iter().filter_map(|other| self.root(other.task));
         let known: Vec<u64> = known.collect();
         // A holder that is no task, or has handed its guard on and ended, may be anywhere.
         let is_open = need == Need::Any && known.len() < others.len();
         let edge = Edge {
-            what: WaitsFor::Resource(resource, claim),
+            what: WaitsFor::Resource(lock.resource, claim),
+            others,
             by: if is_open { Vec::new() } else { known },
             need,
         };
         self.edges.entry(root).or_default().push(edge);
-    }
-
-    /// The claims that keep a waiter from what it wants.
-    fn in_the_way(&self, resource: &Resource, claim: &Claim) -> (Vec<&'a Claim>, Need) {
-        let holders = self.holders(resource.id);
-        match (resource.kind, claim.mode) {
-            // A writer waits for every reader.
-            (ResourceKind::RwLock, ClaimMode::Exclusive) => (holders.to_vec(), Need::All),
-            // A reader waits for the writer, or for one that is before it in the queue.
-            (ResourceKind::RwLock, ClaimMode::Shared) => {
-                let writes = |other: &&&Claim| other.mode == ClaimMode::Exclusive;
-                let mut writers: Vec<_> = holders.iter().filter(writes).copied().collect();
-                if writers.is_empty() {
-                    let queued = self.queued_writers.get(&resource.id).into_iter().flatten();
-                    writers.extend(queued.filter(|queued| queued.since_ns > claim.since_ns));
-                }
-                (writers, Need::All)
-            }
-            _ => (holders.to_vec(), Need::Any),
-        }
     }
 
     /// Returns the tasks and stacks that await a handle of a known task.
@@ -231,6 +196,7 @@ impl<'a> Waits<'a> {
                 {
                     self.edges.entry(task.id).or_default().push(Edge {
                         what: WaitsFor::Task(awaited),
+                        others: Vec::new(),
                         by: vec![*only],
                         need: Need::Any,
                     });
@@ -332,13 +298,8 @@ impl<'a> Waits<'a> {
     fn step(&self, task: u64, next: u64) -> Option<Step<'a>> {
         let mut edges = self.of_task(task).iter();
         let edge = edges.find(|edge| edge.by.contains(&next))?;
-        let held_by_next = match edge.what {
-            WaitsFor::Task(_) => None,
-            WaitsFor::Resource(resource, _) => {
-                let mut holders = self.holders(resource.id).iter().copied();
-                holders.find(|held| self.root(held.task) == Some(next))
-            }
-        };
+        let mut others = edge.others.iter().copied();
+        let held_by_next = others.find(|other| self.root(other.task) == Some(next));
         Some(Step {
             task: self.task(task)?,
             waits_for: edge.what,
@@ -367,6 +328,27 @@ impl<'a> Waits<'a> {
             }
             circle.behind.sort_unstable();
         }
+    }
+}
+
+/// The claims that keep a waiter from what it wants.
+fn in_the_way<'a>(lock: &Lock<'a>, claim: &Claim) -> (Vec<&'a Claim>, Need) {
+    let writes = |other: &&&Claim| other.mode == ClaimMode::Exclusive;
+    match (lock.resource.kind, claim.mode) {
+        // A writer waits for every reader.
+        (ResourceKind::RwLock, ClaimMode::Exclusive) => (lock.holders.clone(), Need::All),
+        // A reader waits for the writer, or for one that is before it in the queue.
+        (ResourceKind::RwLock, ClaimMode::Shared) => {
+            let mut writers: Vec<&Claim> = lock.holders.iter().filter(writes).copied().collect();
+            if writers.is_empty() {
+                let queued = lock.waiters.iter().filter(writes);
+                let before = queued.filter(|other| other.since_ns > claim.since_ns);
+                writers.extend(before.take(MAX_HOLDERS));
+            }
+            (writers, Need::All)
+        }
+        _ if lock.holders.len() > MAX_HOLDERS => (Vec::new(), Need::Any),
+        _ => (lock.holders.clone(), Need::Any),
     }
 }
 

@@ -23,6 +23,7 @@ const RULES: &[(&str, FrameClass)] = &[
     ("rtops_agent::", FrameClass::Agent),
     ("rtops_capture::", FrameClass::Agent),
     ("rtops_step::", FrameClass::Agent),
+    ("rtops_sync::", FrameClass::Agent),
     ("rtops_tasks::", FrameClass::Agent),
     ("rtops_threads::", FrameClass::Agent),
     ("rtops_tokio_cells::", FrameClass::Agent),

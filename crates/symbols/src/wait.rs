@@ -20,7 +20,7 @@ macro_rules! wait_reasons {
         impl WaitReason {
             /// The words for it, as in text and JSON.
             #[must_use]
-            pub fn as_str(self) -> &'static str {
+            pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
                 }
@@ -312,6 +312,14 @@ const THREAD_RULES: &[Rule] = {
         ("std::thread", "join", W::Join),
         ("std::thread", "park*", W::Parked),
         ("parking", "", W::Parked),
+        ("rtops_sync::locks", "blocking_lock*", W::MutexLock),
+        ("rtops_sync::locks", "blocking_read", W::RwLockRead),
+        ("rtops_sync::locks", "blocking_write", W::RwLockWrite),
+        (
+            "rtops_sync::locks",
+            "blocking_acquire*",
+            W::SemaphoreAcquire,
+        ),
         ("std::sync::mpsc", "recv*", W::ChannelReceive),
         ("std::sync::mpsc", "send*", W::ChannelSend),
         ("crossbeam_channel", "recv*", W::ChannelReceive),

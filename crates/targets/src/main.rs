@@ -13,6 +13,7 @@ mod control;
 mod fork;
 mod herd;
 mod joins;
+mod locks;
 mod names;
 mod runtime;
 mod settle;
@@ -72,6 +73,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "shared" => |control, _user| herd::run(control, Some("3")),
         "ticking-herd" => herd::run_ticking,
         "joins" => joins::run,
+        "locks" => locks::run,
         "names" => names::run,
         #[cfg(feature = "smol")]
         "smol" => smol_tasks::run,

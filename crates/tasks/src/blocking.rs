@@ -1,9 +1,9 @@
 //! Closures on a blocking pool, which are never polled: they are queued, run, and end.
 
-use std::panic::Location;
+use std::{panic::Location, sync::Arc};
 
 use crate::{
-    entry::{Birth, Kind, Name, Polling},
+    entry::{Birth, Entry, Kind, Name, Polling},
     registry,
     tracked::Registration,
 };
@@ -19,16 +19,30 @@ pub fn track_blocking<F, R>(
 where
     F: FnOnce() -> R,
 {
+    track_blocking_entry(closure, name, site).1
+}
+
+/// The same, with what is known of the closure.
+pub fn track_blocking_entry<F, R>(
+    closure: F,
+    name: Name,
+    site: &'static Location<'static>,
+) -> (Arc<Entry>, impl FnOnce() -> R)
+where
+    F: FnOnce() -> R,
+{
     let registration = Registration::new(Birth {
         name,
         kind: Kind::Blocking,
         future_type: std::any::type_name::<F>,
         site,
     });
-    move || {
+    let entry = Arc::clone(&registration.0);
+    let run = move || {
         let entry = &registration.0;
         entry.set_runtime(registry::runtime_here());
         let _running = Polling::begin(entry);
         closure()
-    }
+    };
+    (entry, run)
 }

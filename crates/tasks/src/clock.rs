@@ -45,7 +45,9 @@ impl Monotonic {
         self.0
     }
 
-    pub(crate) const fn from_nanos(nanos: u64) -> Self {
+    /// The reading that [`as_nanos`](Self::as_nanos) was taken of.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 }

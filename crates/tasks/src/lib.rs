@@ -24,15 +24,15 @@ mod registry;
 mod scope;
 mod tracked;
 
-pub use blocking::track_blocking;
+pub use blocking::{track_blocking, track_blocking_entry};
 pub use clock::Monotonic;
 pub use entry::{Entry, Kind, Name, RuntimeTag, ScopeId, TaskId};
 pub use probe::{
     Findings, Owner, Plan, Probed, ProbedState, Shortfall, Sink, StackCopy, Stale, Wakers, probe,
 };
 pub use registry::{
-    Census, EndedSite, abandon, cancelled, census, ended_sites, entries_of, set_runtime_probe,
-    waker_addresses,
+    Census, EndedSite, abandon, cancelled, census, ended_sites, entries_of, entries_with,
+    is_abandoned, set_runtime_probe, waker_addresses,
 };
-pub use scope::{Entered, current_task};
+pub use scope::{Entered, current_task, current_thread};
 pub use tracked::{Track, Tracked};

@@ -277,12 +277,31 @@ pub fn entries_of(scope: ScopeId) -> Vec<Arc<Entry>> {
     entries
 }
 
+/// The entries with these numbers that exist.
+#[must_use]
+pub fn entries_with(ids: &HashSet<u64>) -> Vec<Arc<Entry>> {
+    let mut entries = Vec::new();
+    visit(|entry| {
+        if ids.contains(&entry.id().get()) {
+            entries.push(Arc::clone(entry));
+        }
+    });
+    entries
+}
+
 /// Has all later futures of this process go untracked. For the child of a `fork`, where another
 /// thread of the parent may have held a lock of the registry for ever.
 ///
 /// Async-signal-safe: one store.
 pub fn abandon() {
     ABANDONED.store(true, SeqCst);
+}
+
+/// Whether [`abandon`] was called: this is the child of a `fork`.
+#[inline]
+#[must_use]
+pub fn is_abandoned() -> bool {
+    ABANDONED.load(Relaxed)
 }
 
 /// Sets what tells, from inside a first poll, which runtime is polling. Only the first call has

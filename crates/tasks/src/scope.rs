@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     entry::{ScopeId, TaskId},
-    local::LOCAL,
+    local::{LOCAL, Local},
 };
 
 impl ScopeId {
@@ -51,7 +51,15 @@ impl Drop for Entered {
 }
 
 /// The innermost tracked future that this thread is polling; [`TaskId::NONE`] outside of all.
+#[inline]
 #[must_use]
 pub fn current_task() -> TaskId {
     LOCAL.with(|local| local.current.get())
+}
+
+/// The kernel's number of this thread.
+#[inline]
+#[must_use]
+pub fn current_thread() -> i32 {
+    LOCAL.with(Local::tid)
 }

@@ -123,17 +123,6 @@ fn together<'a>(
     })
 }
 
-/// The kind of a resource as code has it.
-pub const fn kind(kind: ResourceKind) -> &'static str {
-    match kind {
-        ResourceKind::Mutex => "Mutex",
-        ResourceKind::RwLock => "RwLock",
-        ResourceKind::Semaphore => "Semaphore",
-        ResourceKind::JoinSet => "JoinSet",
-        _ => "lock",
-    }
-}
-
 /// How a claim on a resource is put: `a read of`, `2 permits of`.
 pub fn claimed(kind: ResourceKind, mode: ClaimMode, permits: u32) -> Option<String> {
     match (kind, mode) {

@@ -5,16 +5,18 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::SourceLocation;
+use rtops_protocol::{ClaimRole, Resource};
 
-use super::stack::{self, View};
+use super::{
+    holders,
+    stack::{self, View},
+};
 use crate::{
     escape::escape,
     format,
-    frames::Place,
     leaks::{
         Finding, Findings, Subject,
-        deadlock::{Deadlock, claimed, kind},
+        deadlock::{Deadlock, claimed},
     },
     style::{Paint, Style},
     waits::{Step, WaitsFor},
@@ -140,13 +142,15 @@ fn story(
 /// What a task of a circle holds, which the one before it waits for, and what it waits for.
 fn lines(view: &View, step: &Step, before: &Step) -> Vec<String> {
     let mut lines = Vec::new();
-    if let (WaitsFor::Resource(resource, _), Some(held)) = (before.waits_for, before.held_by_next) {
+    if let (WaitsFor::Resource(resource, _), Some(held)) = (before.waits_for, before.held_by_next)
+        && held.role == ClaimRole::Holder
+    {
         let what = claimed(resource.kind, held.mode, held.permits);
         lines.push(format!(
             "holds {} for {}, taken at {}",
             named_resource(view, resource, what),
             format::nanoseconds(held.since_ns),
-            place(view, held.site)
+            holders::place(view.dump, held.site)
         ));
     }
     lines.push(match step.waits_for {
@@ -156,7 +160,7 @@ fn lines(view: &View, step: &Step, before: &Step) -> Vec<String> {
                 "waits for {} for {}, at {}",
                 named_resource(view, resource, what),
                 format::nanoseconds(claim.since_ns),
-                place(view, claim.site)
+                holders::place(view.dump, claim.site)
             )
         }
         WaitsFor::Task(task) => format!(
@@ -168,24 +172,9 @@ fn lines(view: &View, step: &Step, before: &Step) -> Vec<String> {
     lines
 }
 
-fn named_resource(
-    view: &View,
-    resource: &rtops_protocol::Resource,
-    what: Option<String>,
-) -> String {
-    let value = view.dump.string(resource.value_type);
-    let value = value.map_or_else(String::new, |value| {
-        format!("<{}>", escape(&rtops_symbols::display_name(value)))
-    });
-    let name = format!("{}{value} #{}", kind(resource.kind), resource.id);
+fn named_resource(view: &View, resource: &Resource, what: Option<String>) -> String {
+    let name = format!("{} #{}", holders::what(view.dump, resource), resource.id);
     what.map_or(name.clone(), |what| format!("{what} {name}"))
-}
-
-fn place(view: &View, site: SourceLocation) -> String {
-    Place::of_site(view.dump, site).map_or_else(
-        || "an unknown place".to_owned(),
-        |place| escape(&place.to_string()).into_owned(),
-    )
 }
 
 fn notes(leaks: &LeaksView) -> Vec<String> {

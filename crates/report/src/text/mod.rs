@@ -2,5 +2,6 @@
 
 mod drawing;
 pub mod forest;
+mod holders;
 pub mod leaks;
 pub mod stack;

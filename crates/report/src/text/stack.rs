@@ -3,14 +3,19 @@
 use std::io::{self, Write};
 
 use rtops_protocol::{Task, TaskKind, TaskState};
+use rtops_symbols::WaitReason;
 
-use super::drawing::{Drawing, words};
+use super::{
+    drawing::{Drawing, words},
+    holders,
+};
 use crate::{
     dump::Dump,
     escape::escape,
     format,
     frames::Frames,
     group::{Grouping, State, TaskGroup},
+    holders::Holders,
     style::{Paint, Style},
     threads::ThreadGroup,
     waits::Waits,
@@ -18,6 +23,14 @@ use crate::{
 
 /// The most lacks of symbols and the most names of threads that one line tells.
 const MAX_IN_A_LINE: usize = 3;
+
+/// What a thread waits for in a blocking method of a lock.
+const LOCKS: [WaitReason; 4] = [
+    WaitReason::MutexLock,
+    WaitReason::RwLockRead,
+    WaitReason::RwLockWrite,
+    WaitReason::SemaphoreAcquire,
+];
 
 /// A task whose age exceeds the time of its wait by this many nanoseconds has waited before.
 const SETTLING: u64 = 1_000_000_000;
@@ -35,6 +48,8 @@ pub struct View<'a> {
     pub dump: &'a Dump,
     /// The names of the addresses in it.
     pub frames: &'a Frames,
+    /// Who holds what others wait for in it.
+    pub holders: Holders<'a>,
     /// Who waits for whom in it.
     pub waits: Waits<'a>,
     /// Whether equal tasks are together.
@@ -185,6 +200,9 @@ pub(super) fn task_group(
             names.join(", ")
         ));
     }
+    for line in claims(&view.holders, group) {
+        drawing.remark(line);
+    }
     if let Some(site) = &look.site {
         let verb = match look.kind {
             TaskKind::Task | TaskKind::Blocking => "spawned",
@@ -198,6 +216,20 @@ pub(super) fn task_group(
     drawing.write(writer, style)
 }
 
+/// Who holds what the tasks wait for, and who waits for what they hold.
+fn claims(holders: &Holders, group: &TaskGroup) -> Vec<String> {
+    let tasks = || group.tasks.iter();
+    let waits = tasks().flat_map(|task| holders.waits(task.id));
+    let mut lines = holders::held_by(holders, waits.copied());
+    let holds = tasks().flat_map(|task| holders.holds(task.id));
+    lines.extend(holders::holds(
+        holders,
+        holds.copied(),
+        group.tasks.len() == 1,
+    ));
+    lines
+}
+
 /// The name in quotes, or the type of the future.
 pub(super) fn label(group: &TaskGroup) -> String {
     let look = &group.look;
@@ -208,7 +240,7 @@ pub(super) fn label(group: &TaskGroup) -> String {
     }
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", escape(name))
 }
 
@@ -310,6 +342,9 @@ pub(super) fn thread_group(
     let title = format!("{head} {} [{state}]", shown.join(", "));
     writeln!(writer, "{}", style.paint(Paint::Heading, title))?;
     let mut drawing = Drawing::of_links(view.frames, &group.links);
+    for line in claims_of_threads(&view.holders, group) {
+        drawing.remark(line);
+    }
     if let Some(remark) = &group.remark {
         drawing.remark(escape(remark).into_owned());
     }
@@ -317,6 +352,17 @@ pub(super) fn thread_group(
         drawing.remark(remark.clone());
     }
     drawing.write(writer, style)
+}
+
+/// Who holds what the threads wait for, if it is they who wait: a thread that polls tasks does
+/// not, though one of them may.
+fn claims_of_threads(holders: &Holders, group: &ThreadGroup) -> Vec<String> {
+    if !matches!(group.wait, Some(wait) if LOCKS.contains(&wait)) {
+        return Vec::new();
+    }
+    let threads = group.threads.iter();
+    let waits = threads.flat_map(|thread| holders.waits_of_thread(thread.tid));
+    holders::held_by(holders, waits.copied())
 }
 
 pub(super) fn more(

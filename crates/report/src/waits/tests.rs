@@ -91,7 +91,8 @@ fn circles_of(replies: Vec<Reply>) -> Vec<String> {
         let behind = circle.behind.iter().map(|task| format!(" | {task}"));
         format!("{tasks}{}", behind.collect::<String>())
     };
-    Waits::of(&dump, &frames)
+    let holders = Holders::of(&dump);
+    Waits::of(&dump, &frames, &holders)
         .circles()
         .iter()
         .map(shown)

@@ -321,6 +321,28 @@ fn threads() {
             ],
         ),
         (
+            WaitReason::RwLockRead,
+            'S',
+            FUTEX,
+            &[
+                "std::thread::park",
+                "rtops_sync::locks::blocking::block_on<rtops_sync::waiting::Waiting<F,W,D>>",
+                "rtops_sync::locks::rwlock::RwLock<T>::blocking_read",
+                "gateway::f",
+            ],
+        ),
+        (
+            WaitReason::SemaphoreAcquire,
+            'S',
+            FUTEX,
+            &[
+                "std::thread::park",
+                "rtops_sync::locks::blocking::block_on",
+                "rtops_sync::locks::semaphore::blocking_acquire_many",
+                "gateway::f",
+            ],
+        ),
+        (
             WaitReason::Sleep,
             'S',
             Some(230),

@@ -1,0 +1,116 @@
+//! Who holds what others wait for.
+
+use std::{cmp::Reverse, collections::HashMap};
+
+use rtops_protocol::{Claim, ClaimRole, Resource, Task};
+
+use crate::{dump::Dump, spans::Spans};
+
+/// The locks of a dump that somebody waits for, by lock and by task.
+///
+/// What a span claims counts for the task in whose tree it shows.
+#[derive(Debug)]
+pub struct Holders<'a> {
+    /// The dump.
+    pub dump: &'a Dump,
+    locks: HashMap<u64, Lock<'a>>,
+    waits: HashMap<u64, Vec<&'a Claim>>,
+    holds: HashMap<u64, Vec<&'a Claim>>,
+    waits_of_threads: HashMap<i32, Vec<&'a Claim>>,
+    tasks: HashMap<u64, &'a Task>,
+}
+
+/// A lock that somebody waits for.
+#[derive(Debug)]
+pub struct Lock<'a> {
+    /// What is known of it.
+    pub resource: &'a Resource,
+    /// Who holds it, the longest first.
+    pub holders: Vec<&'a Claim>,
+    /// Who waits for it, the longest first.
+    pub waiters: Vec<&'a Claim>,
+}
+
+impl<'a> Holders<'a> {
+    /// Looks at the claims of a dump. Those on a resource that is not in it are left out.
+    pub fn of(dump: &'a Dump) -> Self {
+        let mut this = Self {
+            dump,
+            locks: HashMap::new(),
+            waits: HashMap::new(),
+            holds: HashMap::new(),
+            waits_of_threads: HashMap::new(),
+            tasks: HashMap::new(),
+        };
+        if dump.claims.is_empty() {
+            return this;
+        }
+        this.tasks = dump.tasks.iter().map(|task| (task.id, task)).collect();
+        let locks = dump.resources.iter().map(|resource| {
+            let lock = Lock {
+                resource,
+                holders: Vec::new(),
+                waiters: Vec::new(),
+            };
+            (resource.id, lock)
+        });
+        this.locks = locks.collect();
+        let mut claims: Vec<&Claim> = dump.claims.iter().collect();
+        claims.sort_by_key(|claim| Reverse(claim.since_ns));
+        let spans = Spans::of(dump);
+        for claim in claims {
+            this.add(claim, spans.owner(claim.task));
+        }
+        this
+    }
+
+    fn add(&mut self, claim: &'a Claim, owner: u64) {
+        let Some(lock) = self.locks.get_mut(&claim.resource) else {
+            return;
+        };
+        match claim.role {
+            ClaimRole::Holder => {
+                lock.holders.push(claim);
+                self.holds.entry(owner).or_default().push(claim);
+            }
+            ClaimRole::Waiter => {
+                lock.waiters.push(claim);
+                if claim.task == 0 {
+                    let waits = self.waits_of_threads.entry(claim.tid);
+                    waits.or_default().push(claim);
+                } else {
+                    self.waits.entry(owner).or_default().push(claim);
+                }
+            }
+        }
+    }
+
+    /// What a claim is on.
+    pub fn lock(&self, claim: &Claim) -> Option<&Lock<'a>> {
+        self.locks.get(&claim.resource)
+    }
+
+    /// What a task waits for, with the spans that show in its tree.
+    pub fn waits(&self, task: u64) -> &[&'a Claim] {
+        self.waits.get(&task).map_or(&[], Vec::as_slice)
+    }
+
+    /// What a task holds that others wait for, with the spans that show in its tree.
+    pub fn holds(&self, task: u64) -> &[&'a Claim] {
+        match task {
+            0 => &[],
+            _ => self.holds.get(&task).map_or(&[], Vec::as_slice),
+        }
+    }
+
+    /// What a thread waits for outside of all tracked tasks: itself, or an untracked task that it
+    /// polled.
+    pub fn waits_of_thread(&self, tid: i32) -> &[&'a Claim] {
+        self.waits_of_threads.get(&tid).map_or(&[], Vec::as_slice)
+    }
+
+    /// The task of a claim; `None` outside of all tasks, or where it has ended.
+    pub fn task(&self, claim: &Claim) -> Option<&'a Task> {
+        self.tasks.get(&claim.task).copied()
+    }
+}

@@ -1,0 +1,248 @@
+//! A read-write lock that knows its holders.
+
+#![expect(
+    unsafe_code,
+    reason = "guards that own an `Arc` are made of ones that borrow"
+)]
+
+use std::{any::type_name, fmt, future::Future, panic::Location, sync::Arc};
+
+use tokio::sync::TryLockError;
+
+use super::{
+    OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLockReadGuard, RwLockWriteGuard,
+    blocking::block_on, keep::Keep,
+};
+use crate::{
+    claim::{Kind, Wish},
+    ledger::Ledger,
+    waiting::Waiting,
+};
+
+/// How many holders find room in the lock; more of them allocate.
+pub(super) const SLOTS: usize = 4;
+
+/// As [`tokio::sync::RwLock`], and it is known who holds it and who waits.
+///
+/// The claim is that of the task and thread that took the lock, and of the line that did.
+///
+/// What differs from tokio's: the type is larger, by 208 bytes; the guards that own an `Arc`
+/// want a `T: 'static`; what is awaited are functions that return a future instead of `async fn`,
+/// as only so the caller's line is known.
+pub struct RwLock<T: ?Sized> {
+    pub(super) ledger: Ledger<SLOTS>,
+    inner: tokio::sync::RwLock<T>,
+}
+
+impl<T: ?Sized> RwLock<T> {
+    /// As [`tokio::sync::RwLock::new`].
+    #[track_caller]
+    pub fn new(value: T) -> Self
+    where
+        T: Sized,
+    {
+        Self {
+            ledger: Ledger::new(Kind::RwLock, type_name::<T>, Location::caller()),
+            inner: tokio::sync::RwLock::new(value),
+        }
+    }
+
+    /// As [`tokio::sync::RwLock::with_max_readers`].
+    ///
+    /// # Panics
+    /// When there may be more readers than tokio allows.
+    #[track_caller]
+    pub fn with_max_readers(value: T, max_reads: u32) -> Self
+    where
+        T: Sized,
+    {
+        Self {
+            ledger: Ledger::new(Kind::RwLock, type_name::<T>, Location::caller()),
+            inner: tokio::sync::RwLock::with_max_readers(value, max_reads),
+        }
+    }
+
+    /// As [`tokio::sync::RwLock::const_new`].
+    #[track_caller]
+    pub const fn const_new(value: T) -> Self
+    where
+        T: Sized,
+    {
+        Self {
+            ledger: Ledger::new(Kind::RwLock, type_name::<T>, Location::caller()),
+            inner: tokio::sync::RwLock::const_new(value),
+        }
+    }
+
+    /// As [`tokio::sync::RwLock::const_with_max_readers`].
+    ///
+    /// # Panics
+    /// When there may be more readers than tokio allows.
+    #[track_caller]
+    pub const fn const_with_max_readers(value: T, max_reads: u32) -> Self
+    where
+        T: Sized,
+    {
+        Self {
+            ledger: Ledger::new(Kind::RwLock, type_name::<T>, Location::caller()),
+            inner: tokio::sync::RwLock::const_with_max_readers(value, max_reads),
+        }
+    }
+
+    /// As [`tokio::sync::RwLock::read`], with the same cancel safety.
+    #[track_caller]
+    pub fn read(&self) -> impl Future<Output = RwLockReadGuard<'_, T>> {
+        self.read_at(Location::caller())
+    }
+
+    fn read_at(
+        &self,
+        site: &'static Location<'static>,
+    ) -> impl Future<Output = RwLockReadGuard<'_, T>> {
+        let wish = Wish::shared(site, 1);
+        let wait = move || self.ledger.wait(wish);
+        let done = move |inner| RwLockReadGuard::new(&self.ledger, inner, wish);
+        Waiting::new(self.inner.read(), wait, done)
+    }
+
+    /// As [`tokio::sync::RwLock::blocking_read`].
+    ///
+    /// # Panics
+    /// On a thread that polls tasks.
+    #[track_caller]
+    pub fn blocking_read(&self) -> RwLockReadGuard<'_, T> {
+        block_on(self.read())
+    }
+
+    /// As [`tokio::sync::RwLock::read_owned`], with the same cancel safety.
+    #[track_caller]
+    pub fn read_owned(self: Arc<Self>) -> impl Future<Output = OwnedRwLockReadGuard<T>>
+    where
+        T: 'static,
+    {
+        let site = Location::caller();
+        // SAFETY: the future gives the guard and nothing else.
+        let keep = unsafe { Keep::new(self, move |lock| lock.read_at(site)) };
+        async { OwnedRwLockReadGuard { inner: keep.await } }
+    }
+
+    /// As [`tokio::sync::RwLock::try_read`].
+    ///
+    /// # Errors
+    /// When somebody holds it for writing or waits to.
+    #[track_caller]
+    pub fn try_read(&self) -> Result<RwLockReadGuard<'_, T>, TryLockError> {
+        let inner = self.inner.try_read()?;
+        let wish = Wish::shared(Location::caller(), 1);
+        Ok(RwLockReadGuard::new(&self.ledger, inner, wish))
+    }
+
+    /// As [`tokio::sync::RwLock::try_read_owned`].
+    ///
+    /// # Errors
+    /// When somebody holds it for writing or waits to.
+    #[track_caller]
+    pub fn try_read_owned(self: Arc<Self>) -> Result<OwnedRwLockReadGuard<T>, TryLockError>
+    where
+        T: 'static,
+    {
+        // SAFETY: it gives the guard, or an error that borrows nothing.
+        let inner = unsafe { Keep::try_new(self, Self::try_read) }?;
+        Ok(OwnedRwLockReadGuard { inner })
+    }
+
+    /// As [`tokio::sync::RwLock::write`], with the same cancel safety.
+    #[track_caller]
+    pub fn write(&self) -> impl Future<Output = RwLockWriteGuard<'_, T>> {
+        self.write_at(Location::caller())
+    }
+
+    fn write_at(
+        &self,
+        site: &'static Location<'static>,
+    ) -> impl Future<Output = RwLockWriteGuard<'_, T>> {
+        let wish = Wish::exclusive(site);
+        let wait = move || self.ledger.wait(wish);
+        let done = move |inner| RwLockWriteGuard::new(&self.ledger, inner, wish);
+        Waiting::new(self.inner.write(), wait, done)
+    }
+
+    /// As [`tokio::sync::RwLock::blocking_write`].
+    ///
+    /// # Panics
+    /// On a thread that polls tasks.
+    #[track_caller]
+    pub fn blocking_write(&self) -> RwLockWriteGuard<'_, T> {
+        block_on(self.write())
+    }
+
+    /// As [`tokio::sync::RwLock::write_owned`], with the same cancel safety.
+    #[track_caller]
+    pub fn write_owned(self: Arc<Self>) -> impl Future<Output = OwnedRwLockWriteGuard<T>>
+    where
+        T: 'static,
+    {
+        let site = Location::caller();
+        // SAFETY: the future gives the guard and nothing else.
+        let keep = unsafe { Keep::new(self, move |lock| lock.write_at(site)) };
+        async { OwnedRwLockWriteGuard { inner: keep.await } }
+    }
+
+    /// As [`tokio::sync::RwLock::try_write`].
+    ///
+    /// # Errors
+    /// When somebody holds it.
+    #[track_caller]
+    pub fn try_write(&self) -> Result<RwLockWriteGuard<'_, T>, TryLockError> {
+        let inner = self.inner.try_write()?;
+        let wish = Wish::exclusive(Location::caller());
+        Ok(RwLockWriteGuard::new(&self.ledger, inner, wish))
+    }
+
+    /// As [`tokio::sync::RwLock::try_write_owned`].
+    ///
+    /// # Errors
+    /// When somebody holds it.
+    #[track_caller]
+    pub fn try_write_owned(self: Arc<Self>) -> Result<OwnedRwLockWriteGuard<T>, TryLockError>
+    where
+        T: 'static,
+    {
+        // SAFETY: it gives the guard, or an error that borrows nothing.
+        let inner = unsafe { Keep::try_new(self, Self::try_write) }?;
+        Ok(OwnedRwLockWriteGuard { inner })
+    }
+
+    /// As [`tokio::sync::RwLock::get_mut`].
+    pub fn get_mut(&mut self) -> &mut T {
+        self.inner.get_mut()
+    }
+
+    /// As [`tokio::sync::RwLock::into_inner`].
+    pub fn into_inner(self) -> T
+    where
+        T: Sized,
+    {
+        self.inner.into_inner()
+    }
+}
+
+impl<T> From<T> for RwLock<T> {
+    #[track_caller]
+    fn from(value: T) -> Self {
+        Self::new(value)
+    }
+}
+
+impl<T: Default> Default for RwLock<T> {
+    #[track_caller]
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
