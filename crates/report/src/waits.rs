@@ -342,7 +342,7 @@ fn in_the_way<'a>(lock: &Lock<'a>, claim: &Claim) -> (Vec<&'a Claim>, Need) {
             let mut writers: Vec<&Claim> = lock.holders.iter().filter(writes).copied().collect();
             if writers.is_empty() {
                 let queued = lock.waiters.iter().filter(writes);
-                let before = queued.filter(|other| other.since_ns > claim.since_ns);
+                let before = queued.filter(|other| other.since_ns >= claim.since_ns);
                 writers.extend(before.take(MAX_HOLDERS));
             }
             (writers, Need::All)

@@ -156,8 +156,13 @@ fn lines(view: &View, step: &Step, before: &Step) -> Vec<String> {
     lines.push(match step.waits_for {
         WaitsFor::Resource(resource, claim) => {
             let what = claimed(resource.kind, claim.mode, claim.permits);
+            let next = step.held_by_next.map(|next| next.role);
+            let queue = match next {
+                Some(ClaimRole::Waiter) => ", behind the next one, which waits for it, too",
+                _ => "",
+            };
             format!(
-                "waits for {} for {}, at {}",
+                "waits for {} for {}, at {}{queue}",
                 named_resource(view, resource, what),
                 format::nanoseconds(claim.since_ns),
                 holders::place(view.dump, claim.site)
