@@ -66,7 +66,7 @@ pub(crate) fn send() {
         let _kept = &unread;
         let metrics = metrics.clone();
         thread("measure", move || {
-            metrics.send(number).ok(); // LEAK thread-send
+            metrics.send(("requests", number)).ok(); // LEAK thread-send
         });
     });
 }
