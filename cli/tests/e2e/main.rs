@@ -14,6 +14,8 @@ mod churn;
 mod crowd;
 mod executors;
 mod joins;
+mod leak_table;
+mod leaks;
 mod list;
 mod locks;
 mod namespaces;

@@ -104,6 +104,29 @@ pub struct ThreadGroup {
     pub threads: Vec<Thread>,
 }
 
+/// The parts of `rtops leaks --json` that the tests look at.
+#[derive(Debug, Deserialize)]
+pub struct Leaks {
+    pub complete: bool,
+    pub findings: Vec<Finding>,
+    pub ignored: usize,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Finding {
+    pub evidence: String,
+    pub hint: bool,
+    pub count: usize,
+    pub tasks: Vec<TaskGroup>,
+    pub threads: Option<ThreadGroup>,
+    pub circle: Option<Vec<Step>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Step {
+    pub task: u64,
+}
+
 #[derive(Debug, Deserialize)]
 pub struct Thread {
     pub tid: i32,
@@ -160,10 +183,7 @@ impl TaskGroup {
 
     fn has_line(&self, mark: &Mark) -> bool {
         let mut frames = self.stacks.iter().flat_map(|chain| &chain.frames);
-        frames.any(|frame| {
-            let file = frame.file.as_deref().unwrap_or_default();
-            file.ends_with(&mark.file) && frame.line == Some(mark.line)
-        })
+        frames.any(|frame| frame.is_at(mark))
     }
 
     pub fn has_function(&self, name: &str) -> bool {
@@ -176,6 +196,27 @@ impl TaskGroup {
 impl ThreadGroup {
     pub fn has_function(&self, name: &str) -> bool {
         has_function(&self.frames, name)
+    }
+}
+
+impl Finding {
+    /// Whether one of these lines is in what leaks.
+    pub fn has_any_line(&self, marks: &[Mark]) -> bool {
+        let threads = self.threads.iter().flat_map(|group| &group.frames);
+        let mut frames = self
+            .tasks
+            .iter()
+            .flat_map(|group| &group.stacks)
+            .flat_map(|chain| &chain.frames)
+            .chain(threads);
+        frames.any(|frame| marks.iter().any(|mark| frame.is_at(mark)))
+    }
+}
+
+impl Frame {
+    fn is_at(&self, mark: &Mark) -> bool {
+        let file = self.file.as_deref().unwrap_or_default();
+        file.ends_with(&mark.file) && self.line == Some(mark.line)
     }
 }
 

@@ -1,4 +1,5 @@
-//! The lines of the targets' source that are marked with `// AWAIT <name>…`.
+//! The lines of source that are marked with `// AWAIT <name>…` in the targets, and with
+//! `// LEAK <name>…` in the gallery.
 
 use std::{
     collections::BTreeMap,
@@ -18,12 +19,22 @@ pub struct Mark {
 pub struct Marks(BTreeMap<String, Vec<Mark>>);
 
 impl Marks {
+    /// Those of the targets.
     pub fn read() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/targets/src");
-        let mut marks = BTreeMap::new();
-        add(&root, &root, &mut marks);
-        assert!(!marks.is_empty(), "{root:?} has no marks");
-        Self(marks)
+        Self::read_in("targets/src", "// AWAIT ")
+    }
+
+    /// Those of the gallery of leaks.
+    pub fn of_leaks() -> Self {
+        Self::read_in("gallery/src", "// LEAK ")
+    }
+
+    fn read_in(crate_source: &str, sign: &str) -> Self {
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
+        let mut marks = Self(BTreeMap::new());
+        marks.add(&crates, &crates.join(crate_source), sign);
+        assert!(!marks.0.is_empty(), "{crate_source} has no marks");
+        marks
     }
 
     /// The lines at which the task of this name waits.
@@ -39,34 +50,32 @@ impl Marks {
         let names = self.0.iter().filter(|(_, marks)| inside(marks));
         names.map(|(name, _)| name.as_str()).collect()
     }
-}
 
-fn add(root: &Path, folder: &Path, marks: &mut BTreeMap<String, Vec<Mark>>) {
-    let entries: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    for path in entries {
-        if path.is_dir() {
-            add(root, &path, marks);
-            continue;
-        }
-        let text = fs::read_to_string(&path).unwrap();
-        let file = format!("targets/src/{}", path.strip_prefix(root).unwrap().display());
-        for (text, line) in text.lines().zip(1..) {
-            // Behind code only: what the marks mean is told in a comment.
-            let Some((_, names)) = text
-                .split_once("// AWAIT ")
-                .filter(|(code, _)| !code.contains("//"))
-            else {
+    fn add(&mut self, crates: &Path, folder: &Path, sign: &str) {
+        let entries: Vec<PathBuf> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        for path in entries {
+            if path.is_dir() {
+                self.add(crates, &path, sign);
                 continue;
-            };
-            for name in names.split_whitespace() {
-                let file = file.clone();
-                marks
-                    .entry(name.to_owned())
-                    .or_default()
-                    .push(Mark { file, line });
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            let file = path.strip_prefix(crates).unwrap().display().to_string();
+            for (text, line) in text.lines().zip(1..) {
+                // Behind code only: what the marks mean is told in a comment.
+                let Some((_, names)) = text
+                    .split_once(sign)
+                    .filter(|(code, _)| !code.contains("//"))
+                else {
+                    continue;
+                };
+                for name in names.split_whitespace() {
+                    let file = file.clone();
+                    let marks = self.0.entry(name.to_owned()).or_default();
+                    marks.push(Mark { file, line });
+                }
             }
         }
     }

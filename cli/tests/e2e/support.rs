@@ -41,7 +41,7 @@ impl Build {
     /// Builds it, once in this test process, and returns where it is.
     pub fn path(self) -> &'static Path {
         static PATHS: [OnceLock<PathBuf>; 7] = [const { OnceLock::new() }; 7];
-        PATHS[self as usize].get_or_init(|| self.run_cargo())
+        PATHS[self as usize].get_or_init(|| self.run_cargo("rtops-targets"))
     }
 
     fn profile(self) -> &'static str {
@@ -55,13 +55,19 @@ impl Build {
         }
     }
 
-    fn run_cargo(self) -> PathBuf {
+    /// The gallery of leaks, as it is built for tests.
+    pub fn gallery() -> &'static Path {
+        static PATH: OnceLock<PathBuf> = OnceLock::new();
+        PATH.get_or_init(|| Self::Dev.run_cargo("rtops-gallery"))
+    }
+
+    fn run_cargo(self, package: &str) -> PathBuf {
         // target/<profile>/rtops
         let rtops = Path::new(env!("CARGO_BIN_EXE_rtops"));
         let mut directory = rtops.parent().and_then(Path::parent).unwrap().to_owned();
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
-            .args(["build", "--quiet", "--package=rtops-targets", "--profile"])
+            .args(["build", "--quiet", "--package", package, "--profile"])
             .arg(self.profile())
             .current_dir(env!("CARGO_MANIFEST_DIR"));
         if self == Self::NonPie {
@@ -89,7 +95,7 @@ impl Build {
             "dev" => "debug",
             other => other,
         });
-        directory.join("rtops-targets")
+        directory.join(package)
     }
 }
 
