@@ -82,7 +82,8 @@ impl<const N: usize> Ledger<N> {
         self.tell();
         Held {
             ledger: self,
-            place,
+            // There can't be four thousand million guards.
+            place: u32::try_from(place).unwrap_or(u32::MAX),
             version,
         }
     }
@@ -138,31 +139,40 @@ impl<const N: usize> Drop for Ledger<N> {
 pub(crate) struct Held<'a, const N: usize> {
     ledger: &'a Ledger<N>,
     /// A slot, or `N` more than the place in the overflow.
-    place: usize,
+    place: u32,
     /// That of the slot.
     version: u32,
 }
 
 impl<'a, const N: usize> Held<'a, N> {
+    #[inline]
+    fn slot(&self) -> Option<&Slot> {
+        self.ledger.slots.get(self.place as usize)
+    }
+
+    fn overflow(&self) -> usize {
+        (self.place as usize).wrapping_sub(N)
+    }
+
     /// Changes what is held.
     pub(crate) fn set_share(&self, mode: Mode, permits: u32) {
-        if let Some(slot) = self.ledger.slots.get(self.place) {
+        if let Some(slot) = self.slot() {
             slot.set_share(mode, permits);
             return self.ledger.tell();
         }
         let mut state = self.ledger.resource().state();
-        if let Some(claim) = state.overflow.get_mut(self.place.wrapping_sub(N)) {
+        if let Some(claim) = state.overflow.get_mut(self.overflow()) {
             (claim.mode, claim.permits) = (mode, permits);
         }
     }
 
     /// A second claim of the same task, for some of the permits.
     pub(crate) fn split(&self, permits: u32) -> Self {
-        let own = match self.ledger.slots.get(self.place) {
+        let own = match self.slot() {
             Some(slot) => slot.read(),
             None => {
                 let mut state = self.ledger.resource().state();
-                let own = state.overflow.get_mut(self.place.wrapping_sub(N));
+                let own = state.overflow.get_mut(self.overflow());
                 own.copied()
             }
         };
@@ -176,12 +186,12 @@ impl<'a, const N: usize> Held<'a, N> {
 impl<const N: usize> Drop for Held<'_, N> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(slot) = self.ledger.slots.get(self.place) {
+        if let Some(slot) = self.slot() {
             slot.clear(self.version);
             return self.ledger.tell();
         }
         let mut state = self.ledger.resource().state();
-        state.overflow.remove(self.place.wrapping_sub(N));
+        state.overflow.remove(self.overflow());
     }
 }
 
