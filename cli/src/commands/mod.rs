@@ -1,6 +1,7 @@
 //! The commands: each asks, builds a model, and hands it to a renderer.
 
 mod list;
+mod profile;
 mod stack;
 mod stats;
 
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::List => list::run(&cli.output),
         Command::Stats(args) => stats::run(&args, &cli.output),
         Command::Stack(args) => stack::run(&args, &cli.output),
+        Command::Profile(args) => profile::run(&args, &cli.output),
         Command::Demo(args) => demo::run(&args),
     }
 }

@@ -120,7 +120,12 @@ fn parts(args: &StackArgs, session: &Session) -> Result<(StackParts, Option<&'st
     }
 }
 
-fn receive(target: &Target, session: &mut Session, parts: StackParts) -> Result<Dump, Error> {
+/// Asks for a dump and receives it.
+pub(super) fn receive(
+    target: &Target,
+    session: &mut Session,
+    parts: StackParts,
+) -> Result<Dump, Error> {
     let request = Request::Stack(StackRequest {
         parts,
         deadline_ms: target.agent_deadline_ms(),
