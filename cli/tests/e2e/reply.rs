@@ -35,6 +35,7 @@ pub struct TaskGroup {
 pub struct Site {
     pub file: String,
     pub line: u32,
+    pub column: u32,
 }
 
 #[derive(Debug, Deserialize)]
@@ -48,12 +49,14 @@ pub struct Task {
 
 #[derive(Debug, Deserialize)]
 pub struct Chain {
+    pub wait: Option<String>,
     pub incomplete: Option<String>,
     pub frames: Vec<Frame>,
 }
 
 #[derive(Debug, Deserialize)]
 pub struct Frame {
+    pub kind: String,
     pub name: String,
     pub file: Option<String>,
     pub line: Option<u32>,
