@@ -32,20 +32,24 @@
 //! # }
 //! ```
 //!
-//! A task that is called from elsewhere, and keeps its runtime from polling others, is no
-//! deadlock: what is not polled by the deadline is in the profile as `starved`, without its stack.
+//! Called from inside a task all the same, it is no deadlock: where that leaves a runtime without a
+//! thread, its tasks are in the profile as `starved`, without their stacks, and the call returns
+//! when its time is up.
 //!
-//! The example `debug_pprof` of this crate serves `/debug/pprof/` with axum.
+//! The example `debug_pprof` of this crate serves `/debug/pprof/` with axum. `docs/profile.md` says
+//! what stands in a profile and what differs from Go's.
 //!
 //! # What it costs
 //!
-//! The tasks are probed as by `rtops stack`. Unlike that, names and lines are looked up in the
-//! service: its debug info is in memory meanwhile, and is read again for each profile. `rtops
-//! profile tasks` gives the same profile and does that elsewhere.
+//! The tasks are probed as by `rtops stack`. Unlike there, names and lines are looked up in the
+//! service: its debug info is read into memory for each profile and freed after it. A service whose
+//! debug info is large is better asked from outside, where `rtops profile tasks` gives the same.
+//! Bad debug info costs names; but where `panic = "abort"` is set, a panic of the DWARF reader
+//! would end the service.
 //!
-//! It works without [`start`](crate::start) too. The stack of a task that is inside a poll is in
-//! the profile only while an agent runs that may take the stacks of threads, and the name of a
-//! runtime only once the agent has started.
+//! It works without [`start`] too. The stack of a task that is inside a poll is in the profile only
+//! while an agent runs that may take the stacks of threads, and the name of a runtime only once an
+//! agent has been started.
 
 use std::{
     io::{self, Write},

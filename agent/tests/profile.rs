@@ -111,8 +111,11 @@ fn each_task_tells_who_spawned_it() {
     };
     let parent = async { spawning.tracked("span of the parent").await };
     runtime.spawn(parent.tracked("parent"));
-    eventually("both are there", || task_count() == 2);
-    let text = text(Text::Each);
+    let mut text = String::new();
+    eventually("both wait", || {
+        text = self::text(Text::Each);
+        text.contains("[sleep]:") && text.contains("[never woken]:")
+    });
     let heads = text.lines().filter(|line| line.starts_with("goroutine "));
     assert_eq!(heads.count(), 2, "{text}");
     let child = blocks(&text, "child")[0];
@@ -159,14 +162,16 @@ fn a_task_that_asks_is_seen_where_it_asks() {
     let directory = tempfile::tempdir().unwrap();
     Options::new().directory(directory.path()).start().unwrap();
     let runtime = workers();
-    let asking = async { text(Text::Grouped) };
-    let text = runtime
-        .block_on(runtime.spawn(asking.tracked("asks")))
-        .unwrap();
+    // A thread that is not run for long enough is left out.
+    eventually("its stack is there", || {
+        let asking = async { text(Text::Grouped) };
+        let asked = runtime.spawn(asking.tracked("asks"));
+        let text = runtime.block_on(asked).unwrap();
+        let asks = blocks(&text, "asks")[0];
+        assert!(asks.contains("\"state\":\"running\""), "{text}");
+        asks.contains("\tprofile::text+0x")
+    });
     rtops_agent::stop();
-    let asks = blocks(&text, "asks")[0];
-    assert!(asks.contains("\"state\":\"running\""), "{text}");
-    assert!(asks.contains("\tprofile::text+0x"), "{text}");
 }
 
 #[test]
@@ -188,6 +193,8 @@ fn a_short_timeout_gives_what_there_is() {
     for _ in 0..2000 {
         runtime.spawn(async { drop(NONE.acquire().await) }.tracked("waits"));
     }
+    // One that was never polled can't be asked.
+    eventually("all wait", || text(Text::Grouped).contains("\n2000 @ 0x"));
     let mut bytes = Vec::new();
     let tasks = profile::tasks().timeout(Duration::ZERO);
     tasks.write_text(Text::Grouped, &mut bytes).unwrap();
