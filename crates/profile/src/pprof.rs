@@ -9,7 +9,7 @@ use std::{
 use flate2::{Compression, write::GzEncoder};
 use prost::Message;
 use rtops_protocol::{ModuleKind, TaskKind};
-use rtops_report::{escape::escape, group::Grouping};
+use rtops_report::escape::escape;
 use rtops_symbols::Segment;
 
 use crate::{
@@ -34,7 +34,7 @@ pub(crate) fn write(profile: &Profile, writer: &mut impl Write) -> io::Result<()
 pub(crate) fn message(profile: &Profile) -> proto::Profile {
     let mut tables = Tables::new(profile);
     let mut all = Vec::new();
-    for sample in samples(profile, Grouping::Equal) {
+    for sample in samples(profile) {
         for (number, way) in sample.ways.iter().enumerate() {
             all.push(tables.sample(&sample, way, number == 0));
         }

@@ -135,7 +135,7 @@ impl Call<'_> {
 }
 
 /// All samples, those of most tasks first; of equally many, those that have waited longest.
-pub(crate) fn samples(profile: &Profile, grouping: Grouping) -> Vec<Sample<'_>> {
+pub(crate) fn samples(profile: &Profile) -> Vec<Sample<'_>> {
     let builder = Builder {
         frames: &profile.frames,
         running_at: running_at(profile),
@@ -144,7 +144,7 @@ pub(crate) fn samples(profile: &Profile, grouping: Grouping) -> Vec<Sample<'_>> 
         &profile.dump,
         &profile.frames,
         &Selection::default(),
-        grouping,
+        Grouping::Equal,
     );
     let mut samples: Vec<Sample> = Vec::with_capacity(groups.len());
     for group in groups {

@@ -3,12 +3,13 @@
 //! Readers of these texts look for Go's words, so a task is called a goroutine here.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     io::{self, Write},
 };
 
 use rtops_protocol::{Task, TaskKind};
-use rtops_report::{escape::escape, group::Grouping, tree::MAX_BRANCHES};
+use rtops_report::{escape::escape, tree::MAX_BRANCHES};
 use rtops_symbols::display_name;
 
 use crate::{
@@ -22,7 +23,7 @@ const MAX_NESTING: usize = 64;
 
 /// Writes the text of `debug=1`.
 pub(crate) fn grouped(profile: &Profile, writer: &mut impl Write) -> io::Result<()> {
-    let samples = tasks(profile, Grouping::Equal);
+    let samples = tasks(profile);
     let total: usize = samples.iter().map(|sample| sample.tasks.len()).sum();
     writeln!(writer, "goroutine profile: total {total}")?;
     for sample in &samples {
@@ -68,38 +69,34 @@ pub(crate) fn each(profile: &Profile, writer: &mut impl Write) -> io::Result<()>
         .iter()
         .map(|task| (task.id, task))
         .collect();
-    for sample in tasks(profile, Grouping::Each) {
-        let Some(task) = sample.tasks.first() else {
-            continue;
-        };
-        let minutes = task.state.since_ns() / NANOSECONDS_A_MINUTE;
-        let since = match minutes {
+    let samples = tasks(profile);
+    // What tasks have in common is put into words once.
+    let stacks: Vec<String> = samples.iter().map(stack).collect();
+    let mut all: Vec<(&Task, &Sample, &str)> = Vec::with_capacity(by_id.len());
+    for (sample, stack) in samples.iter().zip(&stacks) {
+        all.extend(sample.tasks.iter().map(|task| (*task, sample, &**stack)));
+    }
+    all.sort_by_key(|(task, ..)| (Reverse(task.state.since_ns()), task.id));
+    for (task, sample, stack) in all {
+        let since = match task.state.since_ns() / NANOSECONDS_A_MINUTE {
             0 => String::new(),
             minutes => format!(", {minutes} minutes"),
         };
         writeln!(writer, "goroutine {} [{}{since}]:", task.id, sample.state)?;
-        for call in calls(&sample) {
-            stack_lines(&call, writer)?;
-        }
-        if let Some(name) = sample.name {
-            let root = Call::words(format!("task {}", quoted(name)), sample.site.as_ref());
-            stack_lines(&root, writer)?;
-        }
-        let creator = creator(profile, &by_id, task.parent);
-        let site = sample.site.as_ref();
+        writer.write_all(stack.as_bytes())?;
         writeln!(
             writer,
-            "created by {creator}\n\t{}:{} +0x0\n",
-            known(&site.map_or("".into(), |site| escape(&site.file))),
-            site.map_or(0, |site| site.line)
+            "created by {}\n\t{} +0x0\n",
+            creator(profile, &by_id, task.parent),
+            place(sample)
         )?;
     }
     remarks(profile, writer)
 }
 
 /// The samples of tasks; a span that stands on its own is none.
-fn tasks(profile: &Profile, grouping: Grouping) -> Vec<Sample<'_>> {
-    let mut samples = samples(profile, grouping);
+fn tasks(profile: &Profile) -> Vec<Sample<'_>> {
+    let mut samples = samples(profile);
     samples.retain(|sample| sample.kind != TaskKind::Span);
     samples
 }
@@ -127,14 +124,29 @@ fn returns_to(call: &Call) -> Option<u64> {
     (call.address != 0).then(|| call.address.saturating_add(1))
 }
 
-/// A function and its place, as in a panic of Go. The arguments are not known, as where Go has
-/// inlined a function.
-fn stack_lines(call: &Call, writer: &mut impl Write) -> io::Result<()> {
-    call.lines.iter().try_for_each(|line| {
-        let file = known(&line.file);
-        let (name, place) = (&line.name, line.line);
-        writeln!(writer, "{name}(...)\n\t{file}:{place} +{:#x}", call.offset)
-    })
+/// Functions and their places, as in a panic of Go, with the task's name as the outermost. The
+/// arguments are not known, as where Go has inlined a function.
+fn stack(sample: &Sample) -> String {
+    let name = sample.name.map(|name| {
+        let words = format!("task {}", quoted(name));
+        Call::words(words, sample.site.as_ref())
+    });
+    let calls = calls(sample);
+    let lines = calls.iter().chain(&name).flat_map(|call| {
+        call.lines.iter().map(|line| {
+            let (name, file, offset) = (&line.name, known(&line.file), call.offset);
+            format!("{name}(...)\n\t{file}:{} +{offset:#x}\n", line.line)
+        })
+    });
+    lines.collect()
+}
+
+/// Where the tasks were spawned.
+fn place(sample: &Sample) -> String {
+    match &sample.site {
+        Some(site) => format!("{}:{}", escape(&site.file), site.line),
+        None => "??:0".to_owned(),
+    }
 }
 
 /// What stands for a file that is not known.
