@@ -24,7 +24,7 @@ const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// How long a client may take to read an answer that is ready.
 const REPLY_TIME: Duration = Duration::from_secs(20);
 /// The longest time that a client can ask a dump to take.
-const MAX_DUMP_TIME: Duration = Duration::from_secs(300);
+pub(crate) const MAX_DUMP_TIME: Duration = Duration::from_secs(300);
 
 /// What an agent is: fixed from its start on.
 pub(crate) struct Identity {

@@ -37,6 +37,10 @@
 //! - The agent answers its own user and root. It never panics on what a client sends, and serves
 //!   a bounded number of clients.
 //! - After `fork` the child has no agent.
+#![cfg_attr(
+    feature = "profile",
+    doc = "\n[`profile`] gives a service the profile of its tasks itself, for Go's tools."
+)]
 
 mod config;
 mod exchange;
@@ -44,6 +48,8 @@ mod fork;
 #[cfg(feature = "tokio")]
 mod join_set;
 mod listener;
+#[cfg(feature = "profile")]
+pub mod profile;
 mod runtimes;
 mod serve;
 #[cfg(feature = "tokio")]
@@ -63,3 +69,4 @@ pub use runtimes::register_runtime;
 #[cfg(feature = "tokio")]
 pub use spawn::{spawn, spawn_blocking, spawn_blocking_on, spawn_local, spawn_on};
 pub use start::{start, stop};
+pub use stats::task_count;

@@ -208,12 +208,12 @@ fn own_threads() -> MutexGuard<'static, Vec<(i32, OwnThread)>> {
 }
 
 /// This thread is one of the agent's, until this is dropped.
-struct Entered(i32);
+pub(crate) struct Entered(i32);
 
 impl Entered {
     /// Blocks all signals as well. The service's handlers do not expect to run here, and a client
     /// that closes its socket too early must not end the service by SIGPIPE.
-    fn enter(role: OwnThread) -> Self {
+    pub(crate) fn enter(role: OwnThread) -> Self {
         if let Err(error) = SigSet::all().thread_block() {
             tracing::debug!(%error, "signals stay unblocked in a thread of the rtops agent");
         }

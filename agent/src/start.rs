@@ -27,6 +27,8 @@ static AGENT: Mutex<Option<Agent>> = Mutex::new(None);
 /// The agent of this process, as seen from outside its thread.
 struct Agent {
     stop: Arc<EventFd>,
+    #[cfg(feature = "profile")]
+    identity: Arc<Identity>,
     _noted: Noted,
     thread: JoinHandle<()>,
 }
@@ -104,15 +106,17 @@ impl Options {
         let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC)
             .map(Arc::new)
             .map_err(StartError::system("make an event counter"))?;
+        let listener = Listener::bind(&directory, file, audience)?;
+        let identity = Arc::new(Identity {
+            name: self.process_name(),
+            pid: file.pid,
+            start_time: file.start_time,
+            options: self,
+            capturer,
+        });
         let server = Server {
-            listener: Listener::bind(&directory, file, audience)?,
-            identity: Arc::new(Identity {
-                name: self.process_name(),
-                pid: file.pid,
-                start_time: file.start_time,
-                options: self,
-                capturer,
-            }),
+            listener,
+            identity: Arc::clone(&identity),
             file,
             stop: Arc::clone(&stop),
         };
@@ -124,6 +128,8 @@ impl Options {
             .map_err(StartError::system("start its thread"))?;
         Ok(Agent {
             stop,
+            #[cfg(feature = "profile")]
+            identity,
             _noted: noted,
             thread,
         })
@@ -139,6 +145,13 @@ impl Options {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// What the agent of this process is, while there is one.
+#[cfg(feature = "profile")]
+pub(crate) fn identity() -> Option<Arc<Identity>> {
+    let agent = agent();
+    agent.as_ref().map(|agent| Arc::clone(&agent.identity))
 }
 
 fn agent() -> MutexGuard<'static, Option<Agent>> {

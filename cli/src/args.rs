@@ -14,6 +14,7 @@ Examples:
   rtops stack gateway          where every task and thread of `gateway` waits
   rtops stack 4711 --tasks --min-age 5m
   rtops stats gateway --json
+  rtops profile tasks gateway -o tasks.pb.gz
   rtops demo                   see it all on a sample service
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such process, 4 process
@@ -46,6 +47,18 @@ Findings, the strongest evidence first:
             that long for somebody to let go of a lock
   spinning  it has been in one poll for over a second
   orphaned  a hint: what spawned it was cancelled, and it waits on";
+
+const PROFILE_EXAMPLES: &str = "\
+Examples:
+  rtops profile tasks gateway -o tasks.pb.gz
+  go tool pprof -top tasks.pb.gz                      how many tasks are where
+  go tool pprof -http=: tasks.pb.gz                   graph and flame graph
+  go tool pprof -sample_index=waits -top tasks.pb.gz  every place of a join
+  rtops profile tasks gateway --debug 1               text, equal tasks together
+  rtops profile tasks gateway --debug 2               text, one by one
+
+A task counts once, with the first place where it waits; `waits` counts them all.
+docs/profile.md has the formats, and how a service serves them by itself.";
 
 /// See what running Rust services are doing.
 ///
@@ -86,8 +99,41 @@ pub enum Command {
     Stack(StackArgs),
     /// Find tasks and threads that will never end
     Leaks(LeaksArgs),
+    /// Write a profile that Go's tools read
+    Profile(ProfileArgs),
     /// Start a sample service and look at it
     Demo(DemoArgs),
+}
+
+/// What to write a profile of.
+#[derive(Args, Debug)]
+pub struct ProfileArgs {
+    #[command(subcommand)]
+    pub of: Profiled,
+}
+
+/// What a profile can be of.
+#[derive(Debug, Subcommand)]
+pub enum Profiled {
+    /// Write where the tasks of a process wait, as Go's goroutine profile
+    Tasks(TaskProfileArgs),
+}
+
+/// In which format, and with which symbols.
+#[derive(Args, Debug)]
+#[command(after_help = PROFILE_EXAMPLES)]
+pub struct TaskProfileArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// The format, by the numbers of Go's `debug` parameter: 0 a gzipped pprof
+    /// protobuf, 1 text with equal tasks together, 2 text with one task after
+    /// the other
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
+          value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub debug: u8,
+    /// Look for debug files here, too (may be repeated)
+    #[arg(long, value_name = "DIR")]
+    pub symbols: Vec<PathBuf>,
 }
 
 /// How much of the demo.
@@ -250,17 +296,20 @@ mod tests {
         let mut command = Cli::command();
         command.build();
         for part in [
-            None,
-            Some("list"),
-            Some("stats"),
-            Some("stack"),
-            Some("leaks"),
-            Some("demo"),
+            "",
+            "list",
+            "stats",
+            "stack",
+            "leaks",
+            "profile",
+            "profile tasks",
+            "demo",
         ] {
-            let command = match part {
-                None => Some(&mut command),
-                Some(name) => command.find_subcommand_mut(name),
-            };
+            let command = part
+                .split_whitespace()
+                .try_fold(&mut command, |command, name| {
+                    command.find_subcommand_mut(name)
+                });
             let help = command.map(|command| command.render_long_help().to_string());
             let help = help.unwrap_or_default();
             assert!(help.contains("Usage: rtops"));

@@ -2,6 +2,7 @@
 
 mod leaks;
 mod list;
+mod profile;
 mod stack;
 mod stats;
 
@@ -42,6 +43,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Stats(args) => stats::run(&args, &cli.output),
         Command::Stack(args) => stack::run(&args, &cli.output),
         Command::Leaks(args) => leaks::run(&args, &cli.output),
+        Command::Profile(args) => profile::run(&args, &cli.output),
         Command::Demo(args) => demo::run(&args),
     }
 }

@@ -81,12 +81,14 @@ pub struct Holder {
 
 #[derive(Debug, Deserialize)]
 pub struct Chain {
+    pub wait: Option<String>,
     pub incomplete: Option<String>,
     pub frames: Vec<Frame>,
 }
 
 #[derive(Debug, Deserialize)]
 pub struct Frame {
+    pub kind: String,
     pub name: String,
     pub file: Option<String>,
     pub line: Option<u32>,

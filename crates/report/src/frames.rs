@@ -74,6 +74,8 @@ pub struct Frames {
     /// Innermost first.
     stacks: HashMap<StackId, Vec<Link>>,
     spans: HashMap<(StringId, SourceLocation), FrameId>,
+    /// Where the function at an address begins.
+    starts: HashMap<u64, u64>,
     shown: Shown,
 }
 
@@ -120,8 +122,12 @@ impl Frames {
         });
         let stacks = stacks.collect();
         let spans = dump.tasks.iter().filter(|task| task.kind == TaskKind::Span);
+        let starts = resolved
+            .iter()
+            .filter_map(|(address, resolved)| Some((address.get(), resolved.start?)));
         Self {
             stacks,
+            starts: starts.collect(),
             spans: spans
                 .map(|span| ((span.name, span.site), interner.span(dump, span)))
                 .collect(),
@@ -138,6 +144,11 @@ impl Frames {
     /// The frame with that number.
     pub fn get(&self, id: FrameId) -> Option<&Frame> {
         self.frames.get(id.0)
+    }
+
+    /// Where in memory the function begins that an address of a stack lies in, if that is known.
+    pub fn function_start(&self, address: u64) -> Option<u64> {
+        self.starts.get(&address).copied()
     }
 
     /// All frames of a stack, innermost first.
@@ -396,6 +407,7 @@ pub(crate) mod tests {
             stacks: stacks.collect(),
             frames: interner.frames,
             spans: HashMap::new(),
+            starts: HashMap::new(),
             shown: Shown::All,
         }
     }

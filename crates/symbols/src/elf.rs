@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{BufReader, Read, Seek, SeekFrom},
     iter,
+    ops::Range,
     os::unix::fs::FileExt,
     rc::Rc,
 };
@@ -11,8 +12,8 @@ use std::{
 use flate2::read::ZlibDecoder;
 use gimli::{Dwarf, DwarfFileType, EndianRcSlice, LittleEndian, Reader as _, SectionId};
 use object::{
-    CompressionFormat, Endianness, FileKind, Object, ObjectSection, ObjectSymbol, ReadCache,
-    SymbolKind, read::elf::ElfFile64,
+    CompressionFormat, Endianness, FileKind, Object, ObjectSection, ObjectSegment, ObjectSymbol,
+    ReadCache, SymbolKind, read::elf::ElfFile64,
 };
 
 use crate::{
@@ -33,14 +34,21 @@ pub struct ElfFile {
     names: Vec<u8>,
     dwarf: Option<addr2line::Context<Reader>>,
     roots: CrateRoots,
+    segments: Vec<Segment>,
     lack: Option<LackReason>,
+}
+
+/// A part of the file that is loaded into memory.
+struct Segment {
+    addresses: Range<u64>,
+    file_offset: u64,
 }
 
 /// A function in the symbol table; its name lies in `ElfFile::names`.
 struct Symbol {
     start: u64,
     end: u64,
-    name: std::ops::Range<usize>,
+    name: Range<usize>,
 }
 
 /// The GNU build-id of a file.
@@ -70,11 +78,15 @@ impl ElfFile {
             names: Vec::new(),
             dwarf: None,
             roots: CrateRoots::default(),
+            segments: Vec::new(),
             lack: Some(LackReason::Stripped),
         };
         for file in files {
             let cache = ReadCache::new(file);
             let elf = parse(&cache)?;
+            if this.segments.is_empty() {
+                this.segments = segments(&elf);
+            }
             let own = elf.symbols().next().is_some();
             if own || this.symbols.is_empty() {
                 this.read_symbols(&elf)?;
@@ -130,13 +142,17 @@ impl ElfFile {
     }
 
     /// The symbol that covers an address: a near one says nothing in a stripped file.
-    fn symbol(&self, address: u64) -> Option<String> {
+    fn covering(&self, address: u64) -> Option<&Symbol> {
         let behind = self
             .symbols
             .partition_point(|symbol| symbol.start <= address);
         let symbol = self.symbols.get(behind.checked_sub(1)?)?;
-        let name = self.names.get(symbol.name.clone())?;
-        (address < symbol.end).then(|| names::demangle(&String::from_utf8_lossy(name)))
+        (address < symbol.end).then_some(symbol)
+    }
+
+    fn symbol(&self, address: u64) -> Option<String> {
+        let name = self.names.get(self.covering(address)?.name.clone())?;
+        Some(names::demangle(&String::from_utf8_lossy(name)))
     }
 
     fn dwarf_frames(&self, address: u64) -> Vec<DwarfFrame> {
@@ -214,9 +230,36 @@ impl Lookup for ElfFile {
         named.collect()
     }
 
+    fn start(&self, address: u64) -> Option<u64> {
+        Some(self.covering(address)?.start)
+    }
+
+    fn segment(&self, address: u64) -> Option<(Range<u64>, u64)> {
+        let mut segments = self.segments.iter();
+        let segment = segments.find(|segment| segment.addresses.contains(&address))?;
+        Some((segment.addresses.clone(), segment.file_offset))
+    }
+
     fn lack(&self) -> Option<LackReason> {
         self.lack.clone()
     }
+}
+
+/// What is loaded of a file, in whole pages, as the kernel maps it. A debug file has no contents
+/// for what it was taken from.
+fn segments(elf: &Parsed<'_>) -> Vec<Segment> {
+    const PAGE: u64 = 4096;
+    let segments = elf.segments().filter_map(|segment| {
+        let (file_offset, size) = segment.file_range();
+        let start = segment.address();
+        let end = start.checked_add(size)?.checked_next_multiple_of(PAGE)?;
+        let skipped = start % PAGE;
+        (size > 0).then_some(Segment {
+            addresses: start - skipped..end,
+            file_offset: file_offset.checked_sub(skipped)?,
+        })
+    });
+    segments.collect()
 }
 
 fn read_dwarf(file: &File, elf: &Parsed<'_>) -> Result<Dwarf<Reader>, LackReason> {

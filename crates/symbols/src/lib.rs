@@ -84,7 +84,9 @@ impl Address {
         }
     }
 
-    fn get(self) -> u64 {
+    /// The address as it stands on the stack.
+    #[must_use]
+    pub const fn get(self) -> u64 {
         match self {
             Self::InstructionPointer(address) | Self::ReturnAddress(address) => address,
         }
@@ -96,6 +98,8 @@ impl Address {
 pub struct Resolved {
     /// The innermost inlined function first, the function that was called last; never empty.
     pub frames: Vec<Frame>,
+    /// Where in memory the function that was called begins, if a symbol covers the address.
+    pub start: Option<u64>,
 }
 
 /// A function that was called or inlined.
@@ -144,10 +148,35 @@ pub struct FrameView<'a> {
     pub function: &'a str,
 }
 
+/// A part of a module in memory: the one with the code, of a module that an address was looked up
+/// in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Segment {
+    /// The path of the module.
+    pub path: String,
+    /// Its build-id.
+    pub build_id: Vec<u8>,
+    /// Where it is mapped, in whole pages.
+    pub memory: Range<u64>,
+    /// Where in the file the mapped part begins.
+    pub file_offset: u64,
+    /// Whether its functions have names here.
+    pub has_functions: bool,
+    /// Whether its lines were found.
+    pub has_lines: bool,
+}
+
 /// What looks up addresses in one module; addresses are those in its ELF file.
 trait Lookup {
     /// The functions at an address, innermost first; empty if no symbol covers it.
     fn frames(&self, address: u64) -> Vec<(String, Option<Location>)>;
+
+    /// Where the symbol that covers an address begins.
+    fn start(&self, address: u64) -> Option<u64>;
+
+    /// The part of the file that is loaded at an address: the addresses of it, and where in the
+    /// file it is.
+    fn segment(&self, address: u64) -> Option<(Range<u64>, u64)>;
 
     /// What kept it from knowing more.
     fn lack(&self) -> Option<LackReason>;
@@ -209,14 +238,13 @@ impl Symbols {
     /// address; [`Symbols::lacks`] says why. Blocks to read the files of the modules that are hit
     /// for the first time.
     pub fn resolve(&mut self, addresses: &[Address]) -> HashMap<Address, Resolved> {
-        let resolved = addresses.iter().map(|address| {
-            let frames = self.resolve_one(*address);
-            (*address, Resolved { frames })
-        });
+        let resolved = addresses
+            .iter()
+            .map(|address| (*address, self.resolve_one(*address)));
         resolved.collect()
     }
 
-    fn resolve_one(&mut self, address: Address) -> Vec<Frame> {
+    fn resolve_one(&mut self, address: Address) -> Resolved {
         let lookup = address.for_lookup();
         let behind = self
             .entries
@@ -227,11 +255,14 @@ impl Symbols {
             .filter(|entry| entry.module.code.contains(&lookup));
         match entry {
             Some(entry) => entry.resolve(address, &self.options),
-            None => vec![Frame {
-                function: Function::Unmapped(address.get()),
-                location: None,
-                module: String::new(),
-            }],
+            None => Resolved {
+                frames: vec![Frame {
+                    function: Function::Unmapped(address.get()),
+                    location: None,
+                    module: String::new(),
+                }],
+                start: None,
+            },
         }
     }
 
@@ -246,10 +277,21 @@ impl Symbols {
         });
         lacks.collect()
     }
+
+    /// The code of the modules that addresses were looked up in so far.
+    #[must_use]
+    pub fn segments(&self) -> Vec<Segment> {
+        let hit = |entry: &&Entry| !matches!(entry.loaded, Loaded::NotYet);
+        self.entries
+            .iter()
+            .filter(hit)
+            .map(Entry::segment)
+            .collect()
+    }
 }
 
 impl Entry {
-    fn resolve(&mut self, address: Address, options: &Options) -> Vec<Frame> {
+    fn resolve(&mut self, address: Address, options: &Options) -> Resolved {
         if matches!(self.loaded, Loaded::NotYet) {
             self.loaded = load(&self.module, options);
         }
@@ -264,15 +306,22 @@ impl Entry {
             Vec::new()
         });
         if found.is_empty() {
-            return vec![Frame {
-                function: Function::ModuleOffset {
+            return Resolved {
+                frames: vec![Frame {
+                    function: Function::ModuleOffset {
+                        module: self.name.clone(),
+                        offset: address.get().wrapping_sub(self.module.load_bias),
+                    },
+                    location: None,
                     module: self.name.clone(),
-                    offset: address.get().wrapping_sub(self.module.load_bias),
-                },
-                location: None,
-                module: self.name.clone(),
-            }];
+                }],
+                start: None,
+            };
         }
+        let start = match &self.loaded {
+            Loaded::File(file) => file.start(lookup),
+            Loaded::NotYet | Loaded::Failed(_) => None,
+        };
         let frames = found.into_iter().map(|(name, location)| {
             if name.contains("::") && classify(&name) != FrameClass::Std {
                 match location {
@@ -286,7 +335,43 @@ impl Entry {
                 module: self.name.clone(),
             }
         });
-        frames.collect()
+        Resolved {
+            frames: frames.collect(),
+            start: start.map(|start| start.wrapping_add(self.module.load_bias)),
+        }
+    }
+
+    fn segment(&self) -> Segment {
+        let Module {
+            path,
+            build_id,
+            load_bias,
+            code,
+            ..
+        } = &self.module;
+        let in_file = code.start.wrapping_sub(*load_bias);
+        let segment = match &self.loaded {
+            Loaded::File(file) => file.segment(in_file),
+            Loaded::NotYet | Loaded::Failed(_) => None,
+        };
+        let (memory, file_offset) = match segment {
+            Some((addresses, offset)) => (
+                addresses.start.wrapping_add(*load_bias)..addresses.end.wrapping_add(*load_bias),
+                offset,
+            ),
+            // Without the file this is as good a guess as any: most segments begin there.
+            None => (code.clone(), in_file),
+        };
+        let lack = self.lack();
+        Segment {
+            path: path.clone(),
+            build_id: build_id.clone(),
+            memory,
+            file_offset,
+            has_functions: matches!(self.loaded, Loaded::File(_))
+                && !matches!(lack, Some(LackReason::Stripped)),
+            has_lines: self.with_line > 0,
+        }
     }
 
     fn lack(&self) -> Option<LackReason> {

@@ -126,6 +126,13 @@ pub enum WaitEnd {
 }
 
 impl WaitReason {
+    /// The words for several of them at once.
+    #[must_use]
+    pub fn words(waits: &[Self]) -> String {
+        let words: Vec<&str> = waits.iter().map(|wait| wait.as_str()).collect();
+        words.join(" + ")
+    }
+
     /// How waiting for it ends.
     #[must_use]
     pub const fn end(self) -> WaitEnd {

@@ -9,7 +9,9 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use rtops_symbols::{Address, Frame, Function, LackReason, Module, ModuleKind, Options, Symbols};
+use rtops_symbols::{
+    Address, Frame, Function, LackReason, Module, ModuleKind, Options, Segment, Symbols,
+};
 use tempfile::TempDir;
 
 /// Prints an address in itself and waits for the end of its input.
@@ -174,6 +176,49 @@ fn inlined_frames_have_names_and_lines() {
         assert_eq!(names(&frames), [expected, "shop::shop::outer"]);
         assert_eq!((line(inner), line(outer)), (("shop.rs", 9), ("shop.rs", 5)));
         assert_eq!(lacks, [], "{debug}");
+    }
+}
+
+#[test]
+fn a_function_begins_where_its_symbol_does() {
+    let target = Target::start(&["-Cdebuginfo=1"]);
+    let module = target.module(ModuleKind::MainExecutable);
+    let mut symbols = Symbols::new(vec![module], target.options());
+    let mut at = |address| symbols.resolve(&[address]).remove(&address).unwrap();
+    let call = at(Address::ReturnAddress(target.address));
+    let start = call.start.unwrap();
+    assert!(start < target.address);
+    // What makes room before it is no part of the function, and of no other.
+    let first = at(Address::InstructionPointer(start));
+    assert_eq!(names(&first.frames).last(), Some(&"shop::shop::outer"));
+    let before = at(Address::InstructionPointer(start - 1));
+    assert_ne!(before.start, call.start);
+}
+
+#[test]
+fn segments_are_where_the_kernel_mapped_them() {
+    for (flags, has_functions, has_lines) in [
+        (&["-Cdebuginfo=1"], true, true),
+        (&["-Cdebuginfo=0"], true, false),
+        (&["-Cstrip=symbols"], false, false),
+    ] {
+        let target = Target::start(flags);
+        let module = target.module(ModuleKind::MainExecutable);
+        let mut symbols = Symbols::new(vec![module.clone()], target.options());
+        assert_eq!(symbols.segments(), []);
+        symbols.resolve(&[Address::ReturnAddress(target.address)]);
+        let maps = fs::read_to_string(format!("/proc/{}/maps", target.child.id())).unwrap();
+        let mapped = maps.lines().find(|line| line.contains("r-xp")).unwrap();
+        let offset = mapped.split(' ').nth(2).unwrap();
+        let expected = Segment {
+            path: module.path,
+            build_id: module.build_id,
+            memory: module.code,
+            file_offset: u64::from_str_radix(offset, 16).unwrap(),
+            has_functions,
+            has_lines,
+        };
+        assert_eq!(symbols.segments(), [expected], "{flags:?}");
     }
 }
 

@@ -35,9 +35,15 @@ const CANCELLED: usize = 1024;
 
 static REGISTRY: [Mutex<Shard>; SHARDS as usize] =
     [const { Mutex::new(Shard::new()) }; SHARDS as usize];
+/// How many of the entries of each shard are known to be spans.
+static SPANS: [Counter; SHARDS as usize] = [const { Counter(AtomicU64::new(0)) }; SHARDS as usize];
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 static ABANDONED: AtomicBool = AtomicBool::new(false);
 static RUNTIME_PROBE: OnceLock<fn() -> RuntimeTag> = OnceLock::new();
+
+/// Alone on its cache line, so that threads that count do not meet there.
+#[repr(align(64))]
+struct Counter(AtomicU64);
 
 struct Shard {
     slots: Vec<Option<Arc<Entry>>>,
@@ -166,6 +172,9 @@ pub(crate) fn insert(birth: Birth) -> Arc<Entry> {
         *place = Some(Arc::clone(&entry));
     }
     shard.spawned += 1;
+    if entry.kind() == Kind::Span {
+        count_span(&entry);
+    }
     entry
 }
 
@@ -187,8 +196,33 @@ pub(crate) fn remove(entry: &Entry, end: End) {
     if end == End::Dropped && entry.has_made() {
         shard.note_cancelled(entry.id());
     }
+    if entry.kind() == Kind::Span
+        && let Some(spans) = SPANS.get(usize::from(entry.shard))
+    {
+        spans.0.fetch_sub(1, Relaxed);
+    }
     drop(shard);
     drop(kept);
+}
+
+/// A future that was entered has turned out to be a span.
+pub(crate) fn count_span(entry: &Entry) {
+    if entry.id() != TaskId::NONE
+        && let Some(spans) = SPANS.get(usize::from(entry.shard))
+    {
+        spans.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// How many tasks, and closures on blocking pools, have not ended. Takes each of sixteen locks for
+/// a moment, however many tasks there are.
+#[must_use]
+pub fn task_count() -> u64 {
+    let shards = REGISTRY.iter().map(lock_shard);
+    let alive = shards.map(|shard| shard.spawned.saturating_sub(shard.finished));
+    let alive: u64 = alive.sum();
+    let spans: u64 = SPANS.iter().map(|spans| spans.0.load(Relaxed)).sum();
+    alive.saturating_sub(spans)
 }
 
 /// All entries that exist during the whole call, and some of those that come or go meanwhile.

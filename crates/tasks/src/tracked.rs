@@ -102,7 +102,10 @@ pub(crate) fn first_poll(entry: &Entry) {
     if entry.kind() == Kind::Undecided {
         match LOCAL.with(|local| local.current.get()) {
             TaskId::NONE => entry.decide(Kind::Task, entry.parent()),
-            outer => entry.decide(Kind::Span, outer),
+            outer => {
+                entry.decide(Kind::Span, outer);
+                registry::count_span(entry);
+            }
         }
     }
 }

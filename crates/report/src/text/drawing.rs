@@ -148,18 +148,12 @@ impl Drawing {
             FrameKind::Span => format!("{before}span \"{name}\""),
         };
         if !waits.is_empty() {
-            text = format!("{text} [{}]", words(waits));
+            text = format!("{text} [{}]", WaitReason::words(waits));
         }
         let place = frame.place.as_ref();
         let aside = place.map(|place| escape(&place.to_string()).into_owned());
         self.line(text, aside, below.to_owned());
     }
-}
-
-/// What is waited for at one place.
-pub fn words(waits: &[WaitReason]) -> String {
-    let words: Vec<&str> = waits.iter().map(|wait| wait.as_str()).collect();
-    words.join(" + ")
 }
 
 #[cfg(test)]

@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 
 use rtops_protocol::{Task, TaskKind};
+use rtops_symbols::WaitReason;
 
 use super::{
-    drawing::{Drawing, words},
+    drawing::Drawing,
     stack::{self, View},
 };
 use crate::{
@@ -112,7 +113,7 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
         State::Starved => "starved".to_owned(),
         State::Running { tid } => return stack::running(view, group, tid),
         State::Waiting if waits.is_empty() => "waiting".to_owned(),
-        State::Waiting => words(&waits),
+        State::Waiting => WaitReason::words(&waits),
     };
     let (shortest, longest) = group.times();
     format!("{what}, {}", stack::range(shortest, longest))

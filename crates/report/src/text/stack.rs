@@ -5,10 +5,7 @@ use std::io::{self, Write};
 use rtops_protocol::{Task, TaskKind, TaskState};
 use rtops_symbols::WaitReason;
 
-use super::{
-    drawing::{Drawing, words},
-    holders,
-};
+use super::{drawing::Drawing, holders};
 use crate::{
     dump::Dump,
     escape::escape,
@@ -290,7 +287,7 @@ pub(super) fn range(least: u64, most: u64) -> String {
 fn waiting(group: &TaskGroup) -> String {
     let waits = group.waits();
     if !waits.is_empty() {
-        words(&waits)
+        WaitReason::words(&waits)
     } else if group.chains.is_empty() {
         "waiting, not captured".to_owned()
     } else {

@@ -1,0 +1,91 @@
+//! `rtops profile`: where the tasks of a process wait, in the formats of Go's goroutine profile.
+
+use std::io::{IsTerminal, Write, stdout};
+
+use rtops_profile::{Profile, Text};
+use rtops_protocol::{Capabilities, StackParts, Steps};
+use rtops_symbols::Options;
+
+use super::Output;
+use crate::{
+    args::{OutputArgs, ProfileArgs, Profiled, TaskProfileArgs},
+    dump::{self, Wanted},
+    error::Error,
+    progress::Progress,
+    target::Target,
+};
+
+/// How a profile is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Format {
+    Pprof,
+    Text(Text),
+}
+
+/// Takes a profile and writes it. Writes what there is before it fails for what is missing.
+///
+/// # Errors
+/// When the process or its agent can't be asked, the profile has gaps, or the output can't be
+/// written.
+pub fn run(args: &ProfileArgs, output: &OutputArgs) -> Result<(), Error> {
+    let Profiled::Tasks(args) = &args.of;
+    let format = format(args, output)?;
+    let profile = take(args)?;
+    let mut output = Output::open(output)?;
+    match format {
+        Format::Pprof => profile.write_pprof(&mut output.writer)?,
+        Format::Text(text) => profile.write_text(text, &mut output.writer)?,
+    }
+    output.writer.flush()?;
+    if profile.gaps().is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Partial(profile.gaps().to_vec()))
+    }
+}
+
+fn format(args: &TaskProfileArgs, output: &OutputArgs) -> Result<Format, Error> {
+    if output.json {
+        return Err(Error::Usage(
+            "a profile is not written as JSON; `rtops stack --json` has what is in it".to_owned(),
+        ));
+    }
+    let format = match args.debug {
+        0 => Format::Pprof,
+        1 => Format::Text(Text::Grouped),
+        _ => Format::Text(Text::Each),
+    };
+    if format == Format::Pprof && output.output.is_none() && stdout().is_terminal() {
+        return Err(Error::Usage(
+            "a profile is binary, and standard output is a terminal; name a file with -o, or ask \
+             for text with --debug 1"
+                .to_owned(),
+        ));
+    }
+    Ok(format)
+}
+
+fn take(args: &TaskProfileArgs) -> Result<Profile, Error> {
+    let target = Target::find(&args.target)?;
+    let progress = Progress::start(format!("asking process {}", target.pid));
+    let mut session = target.open()?;
+    if !session.hello.capabilities.has(Capabilities::TASKS) {
+        return Err(Error::Incapable {
+            pid: session.pid,
+            version: session.hello.agent_version,
+            what: "list tasks",
+        });
+    }
+    let wanted = Wanted {
+        parts: StackParts::Tasks,
+        steps: Steps::Proven,
+    };
+    let taken = dump::take(&target, &mut session, wanted, None)?;
+    drop(progress);
+    let _progress = Progress::start("looking up functions and lines".to_owned());
+    let options = Options {
+        pid: Some(target.pid),
+        symbol_dirs: args.symbols.clone(),
+    };
+    Ok(Profile::resolve(taken.dump, options, taken.at))
+}
