@@ -31,7 +31,8 @@ pub use probe::{
     Findings, Owner, Plan, Probed, ProbedState, Shortfall, Sink, StackCopy, Stale, Wakers, probe,
 };
 pub use registry::{
-    Census, EndedSite, abandon, census, ended_sites, entries_of, set_runtime_probe, waker_addresses,
+    Census, EndedSite, abandon, census, ended_sites, entries, entries_of, set_runtime_probe,
+    waker_addresses,
 };
 pub use scope::{Entered, current_task};
 pub use tracked::{Track, Tracked};

@@ -166,7 +166,8 @@ pub(crate) fn remove(entry: &Entry) {
 }
 
 /// All entries that exist during the whole call, and some of those that come or go meanwhile.
-pub(crate) fn collect() -> Vec<Arc<Entry>> {
+#[must_use]
+pub fn entries() -> Vec<Arc<Entry>> {
     let mut entries = Vec::new();
     visit(|entry| entries.push(Arc::clone(entry)));
     entries
@@ -224,7 +225,7 @@ pub fn ended_sites() -> Vec<EndedSite> {
 /// Where the wakers of the tracked tasks lead to: addresses that are only to be compared.
 #[must_use]
 pub fn waker_addresses() -> Vec<(usize, TaskId)> {
-    let tasks = collect();
+    let tasks = entries();
     let addresses = tasks.iter().filter(|entry| entry.kind() == Kind::Task);
     addresses
         .filter_map(|entry| Some((entry.waker_address()?, entry.id())))

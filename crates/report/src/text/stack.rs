@@ -60,6 +60,14 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
         style.paint(Paint::Heading, process),
         parts.join("; ")
     )?;
+    groups(writer, style, view)
+}
+
+/// The same without the line for the process; each block has an empty line before it.
+///
+/// # Errors
+/// When the writer fails.
+pub fn groups(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     if let Some(groups) = &view.tasks {
         for group in groups.iter().take(view.limit) {
             writeln!(writer)?;
