@@ -6,7 +6,7 @@ use std::{
 };
 
 use interprocess::local_socket::traits::Stream as _;
-use rtops_capture::{Disabled, Evidence, Host, OwnThread};
+use rtops_capture::{Disabled, Evidence, Host, OwnThread, Wanted};
 use rtops_protocol::{
     Capabilities, DumpRequest, FrameKind, Hello, OLDEST_VERSION, ProtocolError, Refusal, Refused,
     Reply, Request, StackParts, StackRequest, VERSION, write_frame,
@@ -144,7 +144,12 @@ fn dump(
     deadline_ms: u32,
 ) -> Result<(), ProtocolError> {
     let time = Duration::from_millis(u64::from(deadline_ms)).min(MAX_DUMP_TIME);
-    let dump = match rtops_capture::take(identity, parts, evidence, Instant::now() + time) {
+    let wanted = Wanted {
+        parts,
+        evidence,
+        only: None,
+    };
+    let dump = match rtops_capture::take(identity, wanted, Instant::now() + time) {
         Ok(dump) => dump,
         Err(Disabled(what)) => return refuse_disabled(client, what),
     };

@@ -58,7 +58,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use rtops_capture::{Evidence, Host, OwnThread};
+use rtops_capture::{Evidence, Host, OwnThread, Wanted};
 use rtops_profile::Profile;
 pub use rtops_profile::Text;
 use rtops_protocol::{Reply, StackParts};
@@ -137,7 +137,12 @@ fn take(deadline: Instant) -> Result<Profile, ProfileError> {
     let _own = Entered::enter(OwnThread::Client);
     let host = Inside(start::identity());
     let taken = SystemTime::now();
-    let dump = rtops_capture::take(&host, StackParts::Tasks, Evidence::No, deadline)
+    let wanted = Wanted {
+        parts: StackParts::Tasks,
+        evidence: Evidence::No,
+        only: None,
+    };
+    let dump = rtops_capture::take(&host, wanted, deadline)
         .map_err(|disabled| ProfileError::Taken(format!("{} are switched off", disabled.0)))?;
     let mut frames = Vec::new();
     dump.send(&mut frames)

@@ -50,6 +50,7 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     let selection = Selection {
         filter: args.filter.clone(),
         min_age: args.min_age,
+        ..Selection::default()
     };
     let wants_threads = parts != StackParts::Tasks;
     let holders = Holders::of(dump);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -10,7 +11,7 @@ use rtops_protocol::{
 };
 use rtops_sync::Contended;
 use rtops_tasks::{
-    Kind, Plan, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy, Stale, probe,
+    Entry, Kind, Plan, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy, Stale, probe,
 };
 use rtops_threads::{Capturer, Missing, Slice, ThreadInfo, Tid};
 use rtops_unwind::{Outcome, Registers, StackSlice, StackTable, Unwinder};
@@ -25,15 +26,15 @@ const THREADS_TIME: Duration = Duration::from_secs(2);
 /// Which threads a dump is about.
 pub(super) enum Which {
     All,
-    /// Those that are inside the poll of a task.
-    Polling(Vec<i32>),
+    /// Those with these numbers, such as those that are inside the poll of a task.
+    These(Vec<i32>),
 }
 
 impl Which {
     fn has(&self, tid: i32) -> bool {
         match self {
             Self::All => true,
-            Self::Polling(tids) => tids.contains(&tid),
+            Self::These(tids) => tids.contains(&tid),
         }
     }
 }
@@ -130,11 +131,16 @@ impl<'a> Collector<'a> {
         })
     }
 
-    /// Probes the tasks, and leaves some of the time for the threads.
-    pub(super) fn tasks(&mut self, deadline: Instant) -> Vec<Probed> {
+    /// Probes the tasks, or only some, and leaves some of the time for the threads.
+    pub(super) fn tasks(
+        &mut self,
+        only: Option<Vec<Arc<Entry>>>,
+        deadline: Instant,
+    ) -> Vec<Probed> {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut plan =
             Plan::all(Instant::now() + (left / 2).max(left.saturating_sub(THREADS_TIME)));
+        plan.only = only;
         if self.evidence == Evidence::Full {
             self.handles = Some(Handles::now());
             plan.stale = Stale::Cleared;

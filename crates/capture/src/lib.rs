@@ -13,10 +13,10 @@ mod handles;
 mod leaves;
 mod send;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use rtops_protocol::StackParts;
-use rtops_tasks::{Probed, ProbedState, RuntimeTag};
+use rtops_tasks::{Entry, Probed, ProbedState, RuntimeTag};
 use rtops_threads::Capturer;
 
 use collect::{Collector, Which};
@@ -56,16 +56,42 @@ pub enum Evidence {
     Full,
 }
 
+/// What a dump is about.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Tasks, threads or both.
+    pub parts: StackParts,
+    /// What to find out beside stacks.
+    pub evidence: Evidence,
+    /// A part of the process; `None` for all of it.
+    pub only: Option<Only>,
+}
+
+/// The tasks and threads of this process that a dump is about. No other task is probed for it, and
+/// no other thread is sent a signal but those that poll one of the tasks.
+#[derive(Clone, Debug, Default)]
+pub struct Only {
+    /// The tracked futures.
+    pub tasks: Vec<Arc<Entry>>,
+    /// The kernel's numbers of the threads.
+    pub threads: Vec<i32>,
+}
+
 /// Takes a dump, by the deadline.
 ///
 /// # Errors
 /// When everything that is wanted is switched off: the name of what that is.
 pub fn take<'a>(
     host: &'a dyn Host,
-    parts: StackParts,
-    evidence: Evidence,
+    wanted: Wanted,
     deadline: Instant,
 ) -> Result<Dump<'a>, Disabled> {
+    let Wanted {
+        parts,
+        evidence,
+        only,
+    } = wanted;
+    let (only_tasks, only_threads) = only.map(|only| (only.tasks, only.threads)).unzip();
     let wants_tasks = parts != StackParts::Threads;
     let wants_threads = parts != StackParts::Tasks;
     if wants_tasks && !host.has_tasks() && !wants_threads {
@@ -76,14 +102,18 @@ pub fn take<'a>(
     }
     let mut collector = Collector::new(host, evidence);
     let probed = if wants_tasks && host.has_tasks() {
-        collector.tasks(deadline)
+        collector.tasks(only_tasks, deadline)
     } else {
         Vec::new()
     };
     let alive_on_tokio = host.alive_tasks();
-    let threads = match parts {
-        StackParts::Tasks => Which::Polling(running_threads(&probed)),
-        StackParts::Threads | StackParts::All => Which::All,
+    let polling = running_threads(&probed);
+    let threads = match (parts, only_threads) {
+        (StackParts::Tasks, _) => Which::These(polling),
+        (StackParts::Threads | StackParts::All, Some(only)) => {
+            Which::These([only, polling].concat())
+        }
+        (StackParts::Threads | StackParts::All, None) => Which::All,
     };
     collector.threads(&threads, deadline);
     if wants_tasks && !host.has_tasks() {

@@ -39,6 +39,10 @@ pub struct Selection {
     pub filter: Option<Regex>,
     /// Only tasks that have been in their state for at least this long.
     pub min_age: Option<Duration>,
+    /// Only the tasks with these numbers.
+    pub tasks: Option<HashSet<u64>>,
+    /// Only the threads with these numbers.
+    pub threads: Option<HashSet<i32>>,
 }
 
 /// Tasks that look the same.
@@ -184,7 +188,11 @@ pub fn group_tasks<'a>(
     let spans = Spans::of(dump);
     let min_age = selection.min_age.map_or(0, |age| age.as_nanos());
     let mut by_key: HashMap<Key, Vec<&Task>> = HashMap::new();
+    let wanted = selection.tasks.as_ref();
     for task in &dump.tasks {
+        if wanted.is_some_and(|wanted| !wanted.contains(&task.id)) {
+            continue;
+        }
         if u128::from(task.state.since_ns()) >= min_age && !spans.is_inside(task) {
             let key = key(task, &spans, grouping);
             by_key.entry(key).or_default().push(task);
@@ -402,12 +410,12 @@ mod tests {
     }
 
     #[test]
-    fn selections_go_by_name_function_file_and_age() {
+    fn selections_go_by_name_function_file_age_and_number() {
         let dump = dump(vec![task(1, 2, &[2]), task(2, 1, &[0])], vec![]);
         for (filter, left) in [("^conn$", 2), ("recv", 2), ("tick.rs", 1), ("sleep|x", 1)] {
             let selection = Selection {
                 filter: Some(filter.parse().unwrap()),
-                min_age: None,
+                ..Selection::default()
             };
             assert_eq!(
                 ids(&dump, &selection, Grouping::Equal),
@@ -416,10 +424,15 @@ mod tests {
             );
         }
         let selection = Selection {
-            filter: None,
             min_age: Some(Duration::from_millis(1500)),
+            ..Selection::default()
         };
         assert_eq!(ids(&dump, &selection, Grouping::Equal), [[2]]);
+        let selection = Selection {
+            tasks: Some([1, 7].into()),
+            ..Selection::default()
+        };
+        assert_eq!(ids(&dump, &selection, Grouping::Equal), [[1]]);
     }
 
     #[test]

@@ -82,7 +82,11 @@ pub fn group_threads<'a>(
     grouping: Grouping,
 ) -> Vec<ThreadGroup<'a>> {
     let mut by_look: HashMap<Look, ThreadGroup> = HashMap::new();
+    let wanted = selection.threads.as_ref();
     for thread in &dump.threads {
+        if wanted.is_some_and(|wanted| !wanted.contains(&thread.tid)) {
+            continue;
+        }
         let (links, wait, remark) = stack(thread, frames);
         let named = selection
             .filter
@@ -223,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_matches_names_and_functions() {
+    fn selections_go_by_name_function_and_number() {
         let dump = receive(vec![
             Reply::Stacks(Stacks(vec![vec![1], vec![2]])),
             Reply::Threads(vec![
@@ -237,15 +241,21 @@ mod tests {
         for (filter, tid) in [("^read$", 5), ("work", 4), ("park.rs", 4)] {
             let selection = Selection {
                 filter: Some(filter.parse().unwrap()),
-                min_age: None,
+                ..Selection::default()
             };
             let groups = group_threads(&dump, &frames, &selection, Grouping::Each);
-            let tids: Vec<i32> = groups
-                .iter()
-                .flat_map(|g| &g.threads)
-                .map(|t| t.tid)
-                .collect();
-            assert_eq!(tids, [tid], "{filter}");
+            assert_eq!(tids(&groups), [tid], "{filter}");
         }
+        let selection = Selection {
+            threads: Some([5].into()),
+            ..Selection::default()
+        };
+        let groups = group_threads(&dump, &frames, &selection, Grouping::Each);
+        assert_eq!(tids(&groups), [5]);
+    }
+
+    fn tids(groups: &[ThreadGroup]) -> Vec<i32> {
+        let threads = groups.iter().flat_map(|group| &group.threads);
+        threads.map(|thread| thread.tid).collect()
     }
 }

@@ -6,11 +6,11 @@ use std::{
     iter,
     ops::Range,
     os::unix::fs::FileExt,
-    rc::Rc,
+    sync::Arc,
 };
 
 use flate2::read::ZlibDecoder;
-use gimli::{Dwarf, DwarfFileType, EndianRcSlice, LittleEndian, Reader as _, SectionId};
+use gimli::{Dwarf, DwarfFileType, EndianArcSlice, LittleEndian, Reader as _, SectionId};
 use object::{
     CompressionFormat, Endianness, FileKind, Object, ObjectSection, ObjectSegment, ObjectSymbol,
     ReadCache, SymbolKind, read::elf::ElfFile64,
@@ -24,7 +24,7 @@ use crate::{
 /// More than any program of the field has, and less than what a sparse file may pretend.
 const MAX_BYTES: u64 = 4 << 30;
 
-type Reader = EndianRcSlice<LittleEndian>;
+type Reader = EndianArcSlice<LittleEndian>;
 type Parsed<'a> = ElfFile64<'a, Endianness, &'a ReadCache<&'a File>>;
 
 /// The symbols of a module, out of its own file and its debug files.
@@ -277,7 +277,7 @@ fn read_section(
     id: SectionId,
     left: &mut u64,
 ) -> Result<Reader, LackReason> {
-    let empty = || Reader::new(Rc::from([]), LittleEndian);
+    let empty = || Reader::new(Arc::from([]), LittleEndian);
     let Some(section) = elf.section_by_name(id.name()) else {
         return Ok(empty());
     };
@@ -295,8 +295,8 @@ fn read_section(
         .checked_sub(length)
         .ok_or(LackReason::TooLarge(length))?;
     let length = usize::try_from(length).map_err(malformed)?;
-    let mut bytes: Rc<[u8]> = iter::repeat_n(0, length).collect();
-    let Some(target) = Rc::get_mut(&mut bytes) else {
+    let mut bytes: Arc<[u8]> = iter::repeat_n(0, length).collect();
+    let Some(target) = Arc::get_mut(&mut bytes) else {
         return Ok(empty());
     };
     let read = match range.format {

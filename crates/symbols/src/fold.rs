@@ -22,6 +22,7 @@ pub enum FrameClass {
 const RULES: &[(&str, FrameClass)] = &[
     ("rtops_agent::", FrameClass::Agent),
     ("rtops_capture::", FrameClass::Agent),
+    ("rtops_leaktest::", FrameClass::Agent),
     ("rtops_step::", FrameClass::Agent),
     ("rtops_sync::", FrameClass::Agent),
     ("rtops_tasks::", FrameClass::Agent),

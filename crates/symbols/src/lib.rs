@@ -167,7 +167,7 @@ pub struct Segment {
 }
 
 /// What looks up addresses in one module; addresses are those in its ELF file.
-trait Lookup {
+trait Lookup: Send {
     /// The functions at an address, innermost first; empty if no symbol covers it.
     fn frames(&self, address: u64) -> Vec<(String, Option<Location>)>;
 
@@ -199,7 +199,8 @@ enum Loaded {
     Failed(LackReason),
 }
 
-/// The symbols of one process. Only modules that are asked for are opened, each once.
+/// The symbols of one process. Only modules that are asked for are opened, each once. May be sent to
+/// another thread.
 pub struct Symbols {
     /// Sorted by the start of their code.
     entries: Vec<Entry>,

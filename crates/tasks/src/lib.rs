@@ -31,7 +31,7 @@ pub use probe::{
     Findings, Owner, Plan, Probed, ProbedState, Shortfall, Sink, StackCopy, Stale, Wakers, probe,
 };
 pub use registry::{
-    Census, EndedSite, abandon, cancelled, census, ended_sites, entries_of, entries_with,
+    Census, EndedSite, abandon, cancelled, census, ended_sites, entries, entries_of, entries_with,
     is_abandoned, set_runtime_probe, task_count, waker_addresses,
 };
 pub use scope::{Entered, current_task, current_thread};

@@ -226,7 +226,8 @@ pub fn task_count() -> u64 {
 }
 
 /// All entries that exist during the whole call, and some of those that come or go meanwhile.
-pub(crate) fn collect() -> Vec<Arc<Entry>> {
+#[must_use]
+pub fn entries() -> Vec<Arc<Entry>> {
     let mut entries = Vec::new();
     visit(|entry| entries.push(Arc::clone(entry)));
     entries
@@ -292,7 +293,7 @@ pub fn cancelled() -> HashSet<TaskId> {
 /// Where the wakers of the tracked tasks lead to: addresses that are only to be compared.
 #[must_use]
 pub fn waker_addresses() -> Vec<(usize, TaskId)> {
-    let tasks = collect();
+    let tasks = entries();
     let addresses = tasks.iter().filter(|entry| entry.kind() == Kind::Task);
     addresses
         .filter_map(|entry| Some((entry.waker_address()?, entry.id())))

@@ -16,7 +16,7 @@ pub(crate) fn remote_locks() {
         let fetched = locks.lock("/feed").await;
         let again = Arc::clone(&locks);
         let refetch = async move {
-            again.lock("/feed").await;
+            drop(again.lock("/feed").await);
         };
         tokio::spawn(refetch.tracked("fetch again"));
         // In a service, the second request comes by chance.

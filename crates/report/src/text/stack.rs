@@ -67,6 +67,14 @@ pub struct View<'a> {
 /// When the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     heading(writer, style, view)?;
+    groups(writer, style, view)
+}
+
+/// The same without the line for the process; each block has an empty line before it.
+///
+/// # Errors
+/// When the writer fails.
+pub fn groups(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     if let Some(groups) = &view.tasks {
         for group in groups.iter().take(view.limit) {
             writeln!(writer)?;

@@ -151,7 +151,7 @@ impl Plan {
 pub fn probe(plan: Plan, sink: &mut dyn Sink) -> Findings {
     static DUMPS: Mutex<DumpNumber> = Mutex::new(DumpNumber::first());
     let mut dump = DUMPS.lock().unwrap_or_else(PoisonError::into_inner);
-    let futures = plan.only.unwrap_or_else(registry::collect);
+    let futures = plan.only.unwrap_or_else(registry::entries);
     let mut driver = Driver {
         targets: futures.into_iter().map(Target::new).collect(),
         truncated: Vec::new(),

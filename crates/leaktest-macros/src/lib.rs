@@ -1,0 +1,23 @@
+//! The attribute `#[rtops_leaktest::test]`, which that crate describes.
+
+mod expand;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+/// See `rtops_leaktest::test`.
+#[proc_macro_attribute]
+pub fn test(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    let item = TokenStream::from(item);
+    match expand::expand(arguments.into(), item.clone()) {
+        Ok(test) => test.into(),
+        Err(error) => {
+            // The function stays, so that the compiler does not complain of its lack as well.
+            let error = error.into_compile_error();
+            quote!(#error #item).into()
+        }
+    }
+}

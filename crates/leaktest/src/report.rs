@@ -1,0 +1,312 @@
+//! What a failed check says: the await trees of what leaked, in the form of `rtops stack`.
+
+use std::{
+    collections::HashSet,
+    fmt::{self, Display},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rtops_capture::{Evidence, Host, Only, OwnThread, Wanted};
+use rtops_protocol::{Reply, StackId, StackParts, TaskState, ThreadCapture};
+use rtops_report::{
+    dump::Dump,
+    format::{self, count},
+    frames::{self, Frames, Link, Shown},
+    group::{Grouping, Selection, TaskGroup, group_tasks, stacks_of_tasks},
+    holders::Holders,
+    style::Style,
+    text::stack::{View, groups},
+    threads::{ThreadGroup, group_threads, stacks_of_threads},
+    waits::Waits,
+};
+use rtops_tasks::RuntimeTag;
+use rtops_threads::{Capturer, Signal};
+
+use crate::{
+    symbols::SharedSymbols,
+    watch::{Found, Watch},
+};
+
+/// The longest time that the dump takes.
+const DUMP_TIME: Duration = Duration::from_secs(10);
+
+/// In what the test harness runs a test.
+const HARNESS: &str = "test::run_test";
+/// In what a thread of tokio's blocking pool is from its start on, and in what while it has
+/// something to do.
+const POOL: &str = "tokio::runtime::blocking::pool::Inner::run";
+const POOL_TASK: &str = "tokio::runtime::blocking::pool::Task::run";
+
+const ADVICE: &str = "Have each of them end before the test does: close what it waits for, or abort \
+    it and await its handle. What may live on is told by ignore_name, ignore_function or \
+    ignore_site.";
+const STANDS_STILL: &str = "Some are to run and no thread polls them: a guard that is dropped \
+    inside a current-thread runtime stops it. End such a test with `leaks.verify().await`, or use \
+    #[rtops_leaktest::test] or rtops_leaktest::scope.";
+const UNTRACKED: &str = "Of an untracked task only the number is known: spawn it with \
+    rtops_agent::spawn, or `.tracked(\"name\")`, to see where it waits.";
+const THREADS: &str = "Threads belong to the process: where tests run in parallel, one of these may \
+    be another test's. Run the test alone to know.";
+
+/// Why a test fails.
+#[derive(Debug)]
+pub(crate) struct Report(String);
+
+impl Report {
+    /// What was found that is there still and not ignored; `None` if that is nothing. The symbols
+    /// are left with the caller for the next time.
+    pub(crate) fn of(
+        watch: &Watch,
+        found: &Found,
+        symbols: &mut Option<Arc<SharedSymbols>>,
+    ) -> Option<Self> {
+        let dump = match dump(found) {
+            Ok(dump) => dump,
+            Err(why) => return Some(Self(format!("tasks leaked, but can't be shown: {why}"))),
+        };
+        let used: HashSet<StackId> = stacks_of_tasks(&dump)
+            .into_iter()
+            .chain(stacks_of_threads(&dump))
+            .collect();
+        let shared = symbols.insert(SharedSymbols::of(frames::modules(&dump)));
+        let mut symbols = shared.lock();
+        let frames = Frames::resolve(&dump, &used, &mut symbols, Shown::Folded);
+        let lacks = symbols.lacks().iter().map(ToString::to_string).collect();
+        drop(symbols);
+        let leaked = Leaked {
+            watch,
+            found,
+            dump: &dump,
+            frames: &frames,
+        };
+        let selection = Selection {
+            tasks: Some(leaked.tasks()),
+            threads: Some(leaked.threads()),
+            ..Selection::default()
+        };
+        let tasks = group_tasks(&dump, &frames, &selection, Grouping::Equal);
+        let threads = group_threads(&dump, &frames, &selection, Grouping::Equal);
+        leaked.report(tasks, threads, lacks)
+    }
+
+    /// For a check that can't wait.
+    pub(crate) fn of_failure(error: &std::io::Error) -> Self {
+        Self(format!(
+            "tasks are left, and no thread can be started to wait for them: {error}"
+        ))
+    }
+}
+
+impl Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is to be judged, with its stacks.
+struct Leaked<'a> {
+    watch: &'a Watch,
+    found: &'a Found,
+    dump: &'a Dump,
+    frames: &'a Frames,
+}
+
+impl<'a> Leaked<'a> {
+    /// The tasks, and spans inside them, whose await trees hold no function that is ignored.
+    fn tasks(&self) -> HashSet<u64> {
+        let roots = &self.found.roots;
+        let mut tasks: HashSet<u64> = roots.keys().copied().collect();
+        if self.watch.check.ignored.functions.is_empty() {
+            return tasks;
+        }
+        let selection = Selection {
+            tasks: Some(tasks.clone()),
+            ..Selection::default()
+        };
+        let groups = group_tasks(self.dump, self.frames, &selection, Grouping::Equal);
+        let ignored: HashSet<u64> = groups
+            .iter()
+            .filter(|group| {
+                group
+                    .chains
+                    .iter()
+                    .any(|chain| self.is_ignored(&chain.links))
+            })
+            .flat_map(|group| &group.tasks)
+            .filter_map(|task| roots.get(&task.id).copied())
+            .collect();
+        tasks.retain(|task| roots.get(task).is_some_and(|root| !ignored.contains(root)));
+        tasks
+    }
+
+    /// The threads that do what somebody started them for.
+    fn threads(&self) -> HashSet<i32> {
+        let is_leaked = |links: &[Link]| {
+            !self.is_ignored(links) && !self.is_in(links, HARNESS) && !self.is_idle(links)
+        };
+        let threads = self.dump.threads.iter().filter(|thread| {
+            self.found.threads.contains(&thread.tid)
+                && match thread.capture {
+                    ThreadCapture::Stack(leaf) => is_leaked(self.frames.stack(leaf.stack)),
+                    _ => true,
+                }
+        });
+        threads.map(|thread| thread.tid).collect()
+    }
+
+    /// Whether it is a thread of tokio's blocking pool that has nothing to do.
+    fn is_idle(&self, links: &[Link]) -> bool {
+        self.is_in(links, POOL) && !self.is_in(links, POOL_TASK)
+    }
+
+    fn is_in(&self, links: &[Link], function: &str) -> bool {
+        let mut frames = links.iter().filter_map(|link| self.frames.get(link.frame));
+        frames.any(|frame| frame.name.starts_with(function))
+    }
+
+    fn is_ignored(&self, links: &[Link]) -> bool {
+        let ignored = &self.watch.check.ignored;
+        let mut frames = links.iter().filter_map(|link| self.frames.get(link.frame));
+        frames.any(|frame| ignored.has_function(&frame.name))
+    }
+
+    fn report(
+        &self,
+        tasks: Vec<TaskGroup<'a>>,
+        threads: Vec<ThreadGroup<'a>>,
+        lacks: Vec<String>,
+    ) -> Option<Report> {
+        let untracked = self.found.untracked;
+        let is_root = |id: u64| self.found.roots.get(&id) == Some(&id);
+        let shown = || tasks.iter().flat_map(|group| &group.tasks);
+        let counts = [
+            (shown().filter(|task| is_root(task.id)).count(), "task"),
+            (untracked, "untracked task"),
+            (
+                threads.iter().map(|group| group.threads.len()).sum(),
+                "thread",
+            ),
+        ];
+        let counts: Vec<String> = counts
+            .into_iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, noun)| count(number, noun))
+            .collect();
+        if counts.is_empty() {
+            return None;
+        }
+        let stands_still = shown().any(|task| {
+            matches!(
+                task.state,
+                TaskState::Starved { .. } | TaskState::New { .. }
+            )
+        });
+        let mut remarks = Vec::new();
+        if stands_still {
+            remarks.push(STANDS_STILL);
+        }
+        if untracked > 0 {
+            remarks.push(UNTRACKED);
+        }
+        if !threads.is_empty() {
+            remarks.push(THREADS);
+        }
+        remarks.push(ADVICE);
+        let head = format!(
+            "{} leaked: still alive {} after the end of the check at {}\n",
+            counts.join(" and "),
+            format::duration(self.watch.check.timeout),
+            self.watch.site
+        );
+        let holders = Holders::of(self.dump);
+        let view = View {
+            pid: 0,
+            name: "",
+            agent_version: "",
+            dump: self.dump,
+            frames: self.frames,
+            waits: Waits::of(self.dump, self.frames, &holders),
+            holders,
+            grouping: Grouping::Equal,
+            limit: usize::MAX,
+            tasks: Some(tasks),
+            threads: Some(threads),
+            lacks,
+        };
+        let mut text = head.into_bytes();
+        // A vector takes all that is written.
+        drop(groups(&mut text, Style::PLAIN, &view));
+        let text = String::from_utf8_lossy(&text);
+        Some(Report(format!("{text}\n{}", remarks.join("\n"))))
+    }
+}
+
+/// Takes a dump of what was found.
+///
+/// # Errors
+/// When it can't be read: why.
+fn dump(found: &Found) -> Result<Dump, String> {
+    let is_running = found
+        .entries
+        .iter()
+        .any(|entry| entry.polled_by().is_some());
+    let wants_threads = is_running || !found.threads.is_empty();
+    let host = Process {
+        capturer: wants_threads.then(capturer).flatten(),
+    };
+    let wanted = Wanted {
+        parts: StackParts::All,
+        evidence: Evidence::No,
+        only: Some(Only {
+            tasks: found.entries.clone(),
+            threads: found.threads.iter().copied().collect(),
+        }),
+    };
+    let dump = rtops_capture::take(&host, wanted, Instant::now() + DUMP_TIME);
+    let mut bytes = Vec::new();
+    dump.map_err(|disabled| format!("{disabled:?}"))?
+        .send(&mut bytes)
+        .map_err(|error| error.to_string())?;
+    let mut bytes = bytes.as_slice();
+    Dump::receive(|| Reply::receive(&mut bytes)).map_err(|failure| format!("{failure:?}"))
+}
+
+/// An agent in this process may have chosen another signal, and then there is only that. Where
+/// there is none, threads are shown without their stacks.
+fn capturer() -> Option<Capturer> {
+    [Signal::URGENT, Signal::USER_1, Signal::USER_2]
+        .into_iter()
+        .find_map(|signal| rtops_threads::install(signal).ok())
+}
+
+/// This process, to the dump.
+struct Process {
+    capturer: Option<Capturer>,
+}
+
+impl Host for Process {
+    fn name(&self) -> &str {
+        ""
+    }
+
+    fn has_tasks(&self) -> bool {
+        true
+    }
+
+    fn capturer(&self) -> Option<&Capturer> {
+        self.capturer.as_ref()
+    }
+
+    fn own_thread(&self, _: i32) -> Option<OwnThread> {
+        None
+    }
+
+    fn runtime_name(&self, _: RuntimeTag) -> Option<String> {
+        None
+    }
+
+    fn alive_tasks(&self) -> u64 {
+        0
+    }
+}

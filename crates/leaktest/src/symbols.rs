@@ -1,0 +1,41 @@
+//! The symbols of this process, which checks that fail at the same time share: to read them takes
+//! longest of all, and the debug info of a test binary is large. The last one frees them.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use rtops_symbols::{Module, Options, Symbols};
+
+static LATEST: Mutex<Weak<SharedSymbols>> = Mutex::new(Weak::new());
+
+/// Symbols, and what they are for.
+pub(crate) struct SharedSymbols {
+    modules: Vec<Module>,
+    symbols: Mutex<Symbols>,
+}
+
+impl SharedSymbols {
+    /// The symbols of these modules of this process.
+    pub(crate) fn of(modules: Vec<Module>) -> Arc<Self> {
+        let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = latest.upgrade()
+            && shared.modules == modules
+        {
+            return shared;
+        }
+        let options = Options {
+            pid: i32::try_from(std::process::id()).ok(),
+            symbol_dirs: Vec::new(),
+        };
+        let shared = Arc::new(Self {
+            symbols: Mutex::new(Symbols::new(modules.clone(), options)),
+            modules,
+        });
+        *latest = Arc::downgrade(&shared);
+        shared
+    }
+
+    /// One check looks up at a time, and leaves the other processors to what is tested.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Symbols> {
+        self.symbols.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
