@@ -11,7 +11,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::threads::thread;
+use crate::{
+    threads::thread,
+    traffic::{TASKS, requests},
+};
 
 /// syncthing#4829. A port mapping is locked to clear its addresses. Those who are told of it are
 /// called at once, and read the mapping.
@@ -33,6 +36,10 @@ fn notify(mapping: &RwLock<Vec<&str>>, removed: &str) -> bool {
 /// syncthing#5795. A connection is closed by what its dispatcher calls for a message. To close it,
 /// the dispatcher is awaited.
 pub(crate) fn dispatcher() {
+    requests(TASKS, |_| connect());
+}
+
+fn connect() {
     let (inbox, messages) = mpsc::channel(1);
     let connection = Arc::new(Connection::default());
     let dispatch = dispatch(Arc::clone(&connection), messages);

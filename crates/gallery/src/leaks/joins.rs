@@ -8,7 +8,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::locks::Mutex;
+use crate::{
+    locks::Mutex,
+    traffic::{TASKS, requests},
+};
 
 /// Each of two stages stops after the other one.
 pub(crate) fn each_other() {
@@ -26,8 +29,12 @@ async fn stop_after(other: oneshot::Receiver<JoinHandle<()>>) {
     }
 }
 
-/// A supervisor stops all tasks of its list and awaits them. It is on the list.
+/// A session has a supervisor, which stops all tasks of its list and awaits them. It is on the list.
 pub(crate) fn itself() {
+    requests(TASKS, |_| session());
+}
+
+fn session() {
     let tasks = Arc::new(Mutex::new(Vec::new()));
     let shutdown = Arc::new(Notify::new());
     let supervisor = supervise(Arc::clone(&tasks), Arc::clone(&shutdown));

@@ -14,6 +14,9 @@ use crate::{
     traffic::{NO_END, THREADS, goes_wrong, requests_to_threads},
 };
 
+/// What a request has to do besides.
+const WORK: Duration = Duration::from_millis(200);
+
 /// Each request starts a thread that refreshes something for ever.
 pub(crate) fn endless_loop() {
     requests_to_threads(THREADS, |number| {
@@ -38,6 +41,7 @@ pub(crate) fn read() {
 }
 
 fn query(address: SocketAddr, number: usize) -> io::Result<[u8; 8]> {
+    thread::sleep(WORK);
     let mut stream = TcpStream::connect(address)?;
     stream.write_all(&number.to_be_bytes())?;
     let mut answer = [0; 8];
@@ -183,6 +187,7 @@ pub(crate) fn join_consumer() {
 }
 
 fn run_job(number: usize) {
+    thread::sleep(WORK);
     let (rows, to_write) = mpsc::channel();
     let writer = thread("writer", move || {
         to_write.into_iter().sum::<usize>() // LEAK thread-join-consumer
