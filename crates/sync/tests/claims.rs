@@ -239,6 +239,68 @@ fn a_blocked_thread_is_a_waiter() {
     assert!(at(line).is_none());
 }
 
+/// Takes and waits, both in the line that this is used in.
+macro_rules! expect_taken_here {
+    ($line:expr, $lock:ident.$wait:ident($($n:expr)?), $($guard:tt)*) => {
+        let guard = $($guard)*;
+        let mut waiting = Box::pin($lock.$wait($($n)?));
+        assert!(waits(waiting.as_mut()));
+        let known = at($line).unwrap();
+        let here = (file!(), line!());
+        for claim in known.holders.iter().chain(&known.waiters) {
+            assert_eq!((claim.site.file(), claim.site.line()), here, "{}", stringify!($($guard)*));
+        }
+        assert_eq!(known.holders.len(), 1);
+        drop(waiting);
+        drop(guard);
+    };
+}
+
+/// What the future gives, which waits for nothing.
+fn now<F: Future>(future: F) -> F::Output {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(future).poll(&mut context) {
+        std::task::Poll::Ready(output) => output,
+        std::task::Poll::Pending => panic!("it waits"),
+    }
+}
+
+#[rustfmt::skip]
+#[test]
+fn every_way_to_take_a_lock_knows_its_line() {
+    let (a, line) = (Arc::new(Mutex::new(())), line!());
+    expect_taken_here!(line, a.lock(), now(a.lock()));
+    expect_taken_here!(line, a.lock(), a.try_lock().unwrap());
+    expect_taken_here!(line, a.lock(), a.blocking_lock());
+    expect_taken_here!(line, a.lock(), now(a.clone().lock_owned()));
+    expect_taken_here!(line, a.lock(), a.clone().try_lock_owned().unwrap());
+    expect_taken_here!(line, a.lock(), a.clone().blocking_lock_owned());
+    let (a, line) = (Arc::new(RwLock::new(())), line!());
+    expect_taken_here!(line, a.write(), now(a.read()));
+    expect_taken_here!(line, a.write(), a.try_read().unwrap());
+    expect_taken_here!(line, a.write(), a.blocking_read());
+    expect_taken_here!(line, a.write(), now(a.clone().read_owned()));
+    expect_taken_here!(line, a.write(), a.clone().try_read_owned().unwrap());
+    expect_taken_here!(line, a.read(), now(a.write()));
+    expect_taken_here!(line, a.read(), a.try_write().unwrap());
+    expect_taken_here!(line, a.read(), a.blocking_write());
+    expect_taken_here!(line, a.read(), now(a.clone().write_owned()));
+    expect_taken_here!(line, a.read(), a.clone().try_write_owned().unwrap());
+    let (a, line) = (Arc::new(Semaphore::new(1)), line!());
+    expect_taken_here!(line, a.acquire(), now(a.acquire()).unwrap());
+    expect_taken_here!(line, a.acquire(), now(a.acquire_many(1)).unwrap());
+    expect_taken_here!(line, a.acquire_many(1), a.try_acquire().unwrap());
+    expect_taken_here!(line, a.acquire(), a.try_acquire_many(1).unwrap());
+    expect_taken_here!(line, a.acquire(), a.blocking_acquire().unwrap());
+    expect_taken_here!(line, a.acquire(), a.blocking_acquire_many(1).unwrap());
+    expect_taken_here!(line, a.acquire(), now(a.clone().acquire_owned()).unwrap());
+    expect_taken_here!(line, a.acquire(), now(a.clone().acquire_many_owned(1)).unwrap());
+    expect_taken_here!(line, a.acquire(), a.clone().try_acquire_owned().unwrap());
+    expect_taken_here!(line, a.acquire(), a.clone().try_acquire_many_owned(1).unwrap());
+    expect_taken_here!(line, a.acquire(), a.clone().blocking_acquire_owned().unwrap());
+    expect_taken_here!(line, a.acquire(), a.clone().blocking_acquire_many_owned(1).unwrap());
+}
+
 static IN_A_STATIC: (Mutex<u8>, u32) = (Mutex::const_new(0), line!());
 
 #[test]

@@ -81,9 +81,15 @@ impl<T: ?Sized> Mutex<T> {
     /// When the lock is held.
     #[track_caller]
     pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, TryLockError> {
+        self.try_lock_at(Location::caller())
+    }
+
+    fn try_lock_at(
+        &self,
+        site: &'static Location<'static>,
+    ) -> Result<MutexGuard<'_, T>, TryLockError> {
         let inner = self.inner.try_lock()?;
-        let wish = Wish::exclusive(Location::caller());
-        Ok(MutexGuard::new(self, inner, wish))
+        Ok(MutexGuard::new(self, inner, Wish::exclusive(site)))
     }
 
     /// As [`tokio::sync::Mutex::lock_owned`], with the same cancel safety.
@@ -119,8 +125,9 @@ impl<T: ?Sized> Mutex<T> {
     where
         T: 'static,
     {
+        let site = Location::caller();
         // SAFETY: it gives the guard, or an error that borrows nothing.
-        let inner = unsafe { Keep::try_new(self, Self::try_lock) }?;
+        let inner = unsafe { Keep::try_new(self, |lock| lock.try_lock_at(site)) }?;
         Ok(OwnedMutexGuard { inner })
     }
 

@@ -132,9 +132,19 @@ impl<T: ?Sized> RwLock<T> {
     /// When somebody holds it for writing or waits to.
     #[track_caller]
     pub fn try_read(&self) -> Result<RwLockReadGuard<'_, T>, TryLockError> {
+        self.try_read_at(Location::caller())
+    }
+
+    fn try_read_at(
+        &self,
+        site: &'static Location<'static>,
+    ) -> Result<RwLockReadGuard<'_, T>, TryLockError> {
         let inner = self.inner.try_read()?;
-        let wish = Wish::shared(Location::caller(), 1);
-        Ok(RwLockReadGuard::new(&self.ledger, inner, wish))
+        Ok(RwLockReadGuard::new(
+            &self.ledger,
+            inner,
+            Wish::shared(site, 1),
+        ))
     }
 
     /// As [`tokio::sync::RwLock::try_read_owned`].
@@ -146,8 +156,9 @@ impl<T: ?Sized> RwLock<T> {
     where
         T: 'static,
     {
+        let site = Location::caller();
         // SAFETY: it gives the guard, or an error that borrows nothing.
-        let inner = unsafe { Keep::try_new(self, Self::try_read) }?;
+        let inner = unsafe { Keep::try_new(self, |lock| lock.try_read_at(site)) }?;
         Ok(OwnedRwLockReadGuard { inner })
     }
 
@@ -194,9 +205,19 @@ impl<T: ?Sized> RwLock<T> {
     /// When somebody holds it.
     #[track_caller]
     pub fn try_write(&self) -> Result<RwLockWriteGuard<'_, T>, TryLockError> {
+        self.try_write_at(Location::caller())
+    }
+
+    fn try_write_at(
+        &self,
+        site: &'static Location<'static>,
+    ) -> Result<RwLockWriteGuard<'_, T>, TryLockError> {
         let inner = self.inner.try_write()?;
-        let wish = Wish::exclusive(Location::caller());
-        Ok(RwLockWriteGuard::new(&self.ledger, inner, wish))
+        Ok(RwLockWriteGuard::new(
+            &self.ledger,
+            inner,
+            Wish::exclusive(site),
+        ))
     }
 
     /// As [`tokio::sync::RwLock::try_write_owned`].
@@ -208,8 +229,9 @@ impl<T: ?Sized> RwLock<T> {
     where
         T: 'static,
     {
+        let site = Location::caller();
         // SAFETY: it gives the guard, or an error that borrows nothing.
-        let inner = unsafe { Keep::try_new(self, Self::try_write) }?;
+        let inner = unsafe { Keep::try_new(self, |lock| lock.try_write_at(site)) }?;
         Ok(OwnedRwLockWriteGuard { inner })
     }
 
