@@ -28,7 +28,8 @@ pub use blocking::track_blocking;
 pub use clock::Monotonic;
 pub use entry::{Entry, Kind, Name, RuntimeTag, ScopeId, TaskId};
 pub use probe::{
-    Findings, Owner, Plan, Probed, ProbedState, Shortfall, Sink, StackCopy, Stale, Wakers, probe,
+    Findings, NotStepped, Owner, Plan, Probed, ProbedState, Shortfall, Sink, StackCopy, Stale,
+    Stepped, Wakers, probe, step,
 };
 pub use registry::{
     Census, EndedSite, abandon, census, ended_sites, entries_of, set_runtime_probe, waker_addresses,
