@@ -70,6 +70,8 @@ wait_reasons! {
     Join => "join",
     /// A mutex.
     MutexLock => "mutex lock",
+    /// Nothing that will come.
+    Never => "never",
     /// A notification.
     Notify => "notify",
     /// The first value of a cell.
@@ -191,6 +193,8 @@ const TASK_RULES: &[Rule] = {
             W::FuturesContainer,
         ),
         ("futures_util::future::join_all", "", W::FuturesContainer),
+        ("core::future::pending", "", W::Never),
+        ("futures_util::future::pending", "", W::Never),
         ("futures_util::lock", "", W::MutexLock),
         ("futures_util::io::read", "", W::Read),
         ("futures_util::io::write", "", W::Write),
