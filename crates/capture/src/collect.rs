@@ -7,12 +7,19 @@ use std::{
 
 use rtops_protocol::{HandleSeen, Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture};
 use rtops_tasks::{
-    Kind, Plan, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy, Stale, probe,
+    Kind, Plan, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy, Stale, Stepped, probe,
+    step,
 };
 use rtops_threads::{Capturer, Missing, Slice, ThreadInfo, Tid};
 use rtops_unwind::{Outcome, Registers, StackSlice, StackTable, Unwinder};
 
-use crate::{Evidence, Host, OwnThread, handles::Handles, leaves::Leaves, send::Dump};
+use crate::{
+    Evidence, Host, OwnThread,
+    handles::Handles,
+    leaves::{Leaves, SortedLeaves},
+    send::Dump,
+    steps,
+};
 
 /// How many addresses a dump keeps in all: 32 MiB.
 const MAX_ADDRESSES: usize = 4 << 20;
@@ -46,6 +53,9 @@ pub(super) struct Collector<'a> {
     unwinder: Unwinder,
     stacks: StackTable,
     leaves: Leaves,
+    /// The same, once the tasks are probed.
+    sorted: SortedLeaves,
+    stepped: Stepped,
     threads: Vec<Thread>,
     gaps: Vec<String>,
     addresses: Vec<u64>,
@@ -84,6 +94,8 @@ impl<'a> Collector<'a> {
             unwinder,
             stacks: StackTable::new(MAX_ADDRESSES),
             leaves: Leaves::default(),
+            sorted: SortedLeaves::default(),
+            stepped: Stepped::default(),
             threads: Vec::new(),
             gaps: Vec::new(),
             addresses: Vec::new(),
@@ -128,11 +140,17 @@ impl<'a> Collector<'a> {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut plan =
             Plan::all(Instant::now() + (left / 2).max(left.saturating_sub(THREADS_TIME)));
-        if self.evidence == Evidence::Full {
+        if self.evidence != Evidence::No {
             self.handles = Some(Handles::now());
             plan.stale = Stale::Cleared;
         }
-        let findings = probe(plan, self);
+        let deadline = plan.deadline;
+        let mut findings = probe(plan, self);
+        self.sorted = std::mem::take(&mut self.leaves).sorted();
+        if let Evidence::Stepped(wanted) = self.evidence {
+            let chosen = steps::choose(wanted, &findings.tasks, &self.sorted);
+            self.stepped = step(&mut findings.tasks, &chosen, deadline);
+        }
         let Shortfall {
             not_asked,
             cut_short,
@@ -246,7 +264,8 @@ impl<'a> Collector<'a> {
             unwinder: self.unwinder,
             stacks: self.stacks,
             tasks: probed,
-            leaves: self.leaves.sorted(),
+            leaves: self.sorted,
+            stepped: self.stepped,
             threads: self.threads,
             handles_seen: self.handles_seen,
             evidence: self.evidence,

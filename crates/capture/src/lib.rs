@@ -2,7 +2,7 @@
 //! threads, as frames of the protocol.
 //!
 //! `collect` takes it, unwinding copies as they come in; `leaves` keeps which stacks belong to
-//! which task; `send` turns it into frames, piece by piece, so that a dump of a million tasks
+//! which task; `steps` chooses whose polls are stepped; `send` turns it into frames, piece by piece, so that a dump of a million tasks
 //! never stands in memory as records. The agent sends them to a client; a leak check in a test
 //! reads them in the same process.
 #![forbid(unsafe_code)]
@@ -11,10 +11,11 @@ mod collect;
 mod handles;
 mod leaves;
 mod send;
+mod steps;
 
 use std::time::Instant;
 
-use rtops_protocol::StackParts;
+use rtops_protocol::{StackParts, Steps};
 use rtops_tasks::{Probed, ProbedState, RuntimeTag};
 use rtops_threads::Capturer;
 
@@ -53,6 +54,8 @@ pub enum Evidence {
     No,
     /// What has ended, lost wakers, and who awaits whom.
     Full,
+    /// The same, and stepped polls of some tasks.
+    Stepped(Steps),
 }
 
 /// Takes a dump, by the deadline.

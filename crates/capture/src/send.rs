@@ -13,10 +13,10 @@ use rtops_protocol::{
     ProtocolError, Reply, SourceLocation, Stacks, StringId, Strings, Task, TaskKind, TaskNote,
     TaskState, Thread, WakerState,
 };
-use rtops_tasks::{Kind, Monotonic, Probed, ProbedState, Wakers};
+use rtops_tasks::{Kind, Monotonic, Probed, ProbedState, Stepped, Wakers};
 use rtops_unwind::{StackTable, Unwinder};
 
-use crate::{Evidence, Host, leaves::SortedLeaves};
+use crate::{Evidence, Host, leaves::SortedLeaves, steps};
 
 /// How many records go into one frame; each is well under 1 KiB.
 const RECORDS_A_FRAME: usize = 1024;
@@ -37,6 +37,7 @@ pub struct Dump<'a> {
     pub(super) stacks: StackTable,
     pub(super) tasks: Vec<Probed>,
     pub(super) leaves: SortedLeaves,
+    pub(super) stepped: Stepped,
     pub(super) threads: Vec<Thread>,
     pub(super) handles_seen: Vec<(usize, HandleSeen)>,
     pub(super) evidence: Evidence,
@@ -63,8 +64,11 @@ impl Dump<'_> {
             &mut texts,
             &mut client,
         )?;
-        if self.evidence == Evidence::Full {
-            send_notes(&self.tasks, &mut client)?;
+        if self.evidence != Evidence::No {
+            send_notes(&self.tasks, &self.stepped, &mut client)?;
+            for trace in steps::traces(&self.stepped, &self.tasks) {
+                Reply::Trace(trace).send(&mut client)?;
+            }
             send_ended_sites(&mut texts, &mut client)?;
             let handles: Vec<_> = self.handles_seen.iter().map(|(_, seen)| *seen).collect();
             in_frames(handles, Reply::HandlesSeen, &mut client)?;
@@ -96,7 +100,11 @@ fn send_tasks(
     Reply::Tasks(records).send(client)
 }
 
-fn send_notes(probed: &[Probed], client: &mut impl Write) -> Result<(), ProtocolError> {
+fn send_notes(
+    probed: &[Probed],
+    stepped: &Stepped,
+    client: &mut impl Write,
+) -> Result<(), ProtocolError> {
     let lost = probed
         .iter()
         .filter(|task| task.lost_wakers && task.state != ProbedState::Ended);
@@ -104,6 +112,7 @@ fn send_notes(probed: &[Probed], client: &mut impl Write) -> Result<(), Protocol
         task: task.entry.id().get(),
         note: Note::WakersLost,
     });
+    let notes = notes.chain(steps::notes(stepped, probed));
     in_frames(notes.collect(), Reply::Notes, client)
 }
 

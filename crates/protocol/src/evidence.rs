@@ -21,6 +21,32 @@ pub enum Note {
     /// An earlier dump saw wakers registered, and when this one began all of them had been dropped
     /// unused: until this dump polled it, nothing could wake the task.
     WakersLost,
+    /// Its poll was to be stepped, and was not.
+    NotStepped(NotStepped),
+}
+
+/// Why a poll was not stepped. Variants are only ever added at the end.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[non_exhaustive]
+pub enum NotStepped {
+    /// The target's platform can't.
+    Unsupported,
+    /// The target has no memory for a trace.
+    NoMemory,
+    /// A debugger or tracer is attached to the target.
+    Traced,
+    /// The thread that polls the task blocks SIGTRAP.
+    SignalBlocked,
+    /// Another part of the target took SIGTRAP over.
+    HandlerReplaced,
+    /// Another poll was being stepped all the time.
+    Busy,
+    /// The system refused something that is needed; an errno.
+    System(i32),
+    /// The task was not polled.
+    NotPolled,
+    /// The dump's time was up before its turn.
+    NoTime,
 }
 
 /// What has ended of the tasks and spans that were made at one place in the source.
@@ -126,7 +152,7 @@ pub struct Trace {
     pub end: TraceEnd,
     /// The calls that were made, in the order in which they were. The first is the poll itself.
     pub calls: Vec<Call>,
-    /// The instructions that ran, each once a call, in the order in which they first did.
+    /// The instructions that ran, each once a call, in the order in which they last did.
     pub visits: Vec<Visit>,
 }
 
