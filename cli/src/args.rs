@@ -108,6 +108,10 @@ pub struct StackArgs {
     /// Show every task and thread on its own instead of grouping equal ones
     #[arg(long)]
     pub each: bool,
+    /// Step one poll of every kind of task that waits, to show branches that
+    /// registered no waker; by default only of those that nothing can wake
+    #[arg(long, conflicts_with = "threads")]
+    pub deep: bool,
     /// Also show the frames of the executor and of the standard library
     #[arg(long)]
     pub all_frames: bool,

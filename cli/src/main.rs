@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod demo;
 mod discover;
+mod dump;
 mod error;
 mod process;
 mod progress;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, io::Write};
 
-use rtops_protocol::{Capabilities, Request, StackId, StackParts, StackRequest};
+use rtops_protocol::{Capabilities, Request, StackId, StackParts, Steps};
 use rtops_report::{
     dump::{Dump, Failure},
     frames::{self, Frames, Shown},
@@ -16,6 +16,7 @@ use super::{Format, Output};
 use crate::{
     args::{OutputArgs, StackArgs},
     client::Session,
+    dump,
     error::Error,
     progress::Progress,
     render,
@@ -32,7 +33,13 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     let progress = Progress::start(format!("asking process {}", target.pid));
     let mut session = target.open()?;
     let (parts, lack) = parts(args, &session)?;
-    let mut dump = receive(&target, &mut session, parts)?;
+    let steps = if args.deep {
+        Steps::Deep
+    } else {
+        Steps::Proven
+    };
+    let request = dump::request(&session, parts, steps, target.agent_deadline_ms());
+    let mut dump = receive(&target, &mut session, &request)?;
     dump.gaps.extend(lack.map(str::to_owned));
     drop(progress);
 
@@ -120,13 +127,9 @@ fn parts(args: &StackArgs, session: &Session) -> Result<(StackParts, Option<&'st
     }
 }
 
-fn receive(target: &Target, session: &mut Session, parts: StackParts) -> Result<Dump, Error> {
-    let request = Request::Stack(StackRequest {
-        parts,
-        deadline_ms: target.agent_deadline_ms(),
-    });
+fn receive(target: &Target, session: &mut Session, request: &Request) -> Result<Dump, Error> {
     session
-        .ask(&request)
+        .ask(request)
         .map_err(|error| target.conversation(error))?;
     Dump::receive(|| session.next()).map_err(|failure| match failure {
         Failure::Lost(error) => target.conversation(error),

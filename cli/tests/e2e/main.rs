@@ -19,6 +19,8 @@ mod reply;
 mod safety;
 mod source;
 mod stats;
+mod stepped_polls;
 mod support;
 mod text;
 mod threads;
+mod wakerless;

@@ -28,6 +28,7 @@ pub struct TaskGroup {
     pub spans: Vec<String>,
     pub site: Option<Site>,
     pub stacks: Vec<Chain>,
+    pub remark: Option<String>,
     pub tasks: Vec<Task>,
 }
 
@@ -44,6 +45,7 @@ pub struct Task {
     pub runtime: Option<String>,
     pub tid: Option<i32>,
     pub wakers: Option<u32>,
+    pub obtained: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,6 +56,7 @@ pub struct Chain {
 
 #[derive(Debug, Deserialize)]
 pub struct Frame {
+    pub kind: String,
     pub name: String,
     pub file: Option<String>,
     pub line: Option<u32>,
@@ -102,6 +105,12 @@ impl Stack {
             (None, _) => panic!("there is no task {name:?} in {:#?}", self.task_groups()),
             (first, second) => panic!("task {name:?} looks different: {first:#?}, {second:#?}"),
         }
+    }
+
+    /// All groups of this name.
+    pub fn groups(&self, name: &str) -> Vec<&TaskGroup> {
+        let groups = self.task_groups().iter();
+        groups.filter(|group| group.is_named(name)).collect()
     }
 
     /// The group of the one thread of this name.
