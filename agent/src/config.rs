@@ -15,6 +15,9 @@ pub enum Capability {
     Tasks,
     /// The stacks of the OS threads, which take a signal handler.
     Threads,
+    /// Where tasks wait that nothing can wake: one poll of a few of them, run instruction by
+    /// instruction, which takes a handler for SIGTRAP.
+    Steps,
 }
 
 /// How the agent is to run; [`Options::start`] starts it.

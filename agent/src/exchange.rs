@@ -44,11 +44,18 @@ impl Identity {
         }
         if self.options.has(Capability::Tasks) {
             all = all.with(Capabilities::TASKS);
+            if self.can_step() {
+                all = all.with(Capabilities::STEPS);
+            }
         }
         if self.capturer.is_some() {
             all = all.with(Capabilities::THREADS);
         }
         all
+    }
+
+    fn can_step(&self) -> bool {
+        rtops_step::SUPPORTED && self.options.has(Capability::Steps)
     }
 
     fn hello(&self) -> Hello {
@@ -121,9 +128,16 @@ pub(crate) fn serve(stream: &Stream, identity: &Identity) -> Result<(), Protocol
         }
         Request::Dump(request) => {
             let DumpRequest {
-                parts, deadline_ms, ..
+                parts,
+                deadline_ms,
+                steps,
             } = request;
-            return dump(&mut client, identity, parts, Evidence::Full, deadline_ms);
+            let evidence = if identity.can_step() {
+                Evidence::Stepped(steps)
+            } else {
+                Evidence::Full
+            };
+            return dump(&mut client, identity, parts, evidence, deadline_ms);
         }
         _ => {
             return refuse(

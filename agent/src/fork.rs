@@ -65,6 +65,7 @@ extern "C" fn in_child() {
     FORKED.store(true, SeqCst);
     rtops_tasks::abandon();
     rtops_threads::reset_after_fork();
+    rtops_step::reset_after_fork();
     for place in &DESCRIPTORS {
         let descriptor = place.swap(-1, Relaxed);
         if descriptor >= 0 {

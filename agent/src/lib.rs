@@ -34,6 +34,10 @@
 //! - A dump has every tracked task polled once more and, for the thread stacks, sends each thread
 //!   one signal, SIGURG by default. The world is not stopped. [`rtops_threads`] tells which system
 //!   calls can return `EINTR` then.
+//! - A dump that finds tasks which nothing can wake has a few of them polled once more, instruction
+//!   by instruction, to see where they wait. A handler for SIGTRAP is installed then, for the first
+//!   time that it is needed; [`rtops_step`] tells when it does not step, so as to do no harm.
+//!   [`Capability::Steps`] switches it off.
 //! - The agent answers its own user and root. It never panics on what a client sends, and serves
 //!   a bounded number of clients.
 //! - After `fork` the child has no agent.

@@ -175,6 +175,10 @@ pub struct StackArgs {
     /// Show which task spawned which, with the innermost await of each
     #[arg(long, conflicts_with_all = ["threads", "each", "json"])]
     pub tree: bool,
+    /// Step one poll of every kind of task that waits, to show branches that
+    /// registered no waker; by default only of those that nothing can wake
+    #[arg(long, conflicts_with_all = ["threads", "from"])]
+    pub deep: bool,
     /// Also show the frames of the executor and of the standard library
     #[arg(long)]
     pub all_frames: bool,

@@ -100,7 +100,11 @@ fn taken(args: &StackArgs) -> Result<(Taken, StackParts), Error> {
     let progress = Progress::start(format!("asking process {}", target.pid));
     let mut session = target.open()?;
     let (parts, lack) = parts(args, &session)?;
-    let steps = Steps::Proven;
+    let steps = if args.deep {
+        Steps::Deep
+    } else {
+        Steps::Proven
+    };
     let wanted = Wanted { parts, steps };
     let mut taken = dump::take(&target, &mut session, wanted, args.save.as_deref())?;
     taken.dump.gaps.extend(lack.map(str::to_owned));

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use rtops_protocol::{Obtained, Task, TaskKind, TaskState, Thread, ThreadCapture, WakerState};
 use rtops_report::{
     frames::{FrameKind, Frames, Link, Place},
-    group::{State, TaskGroup},
+    group::{State, TaskGroup, Whose},
     text::stack::View,
     threads::ThreadGroup,
     tree::Chain,
@@ -59,6 +59,8 @@ pub(super) struct TaskGroupPart<'a> {
     site: Option<PlacePart<'a>>,
     spans: &'a [&'a str],
     stacks: Vec<Stack<'a>>,
+    /// Why it is not known where they wait.
+    remark: Option<&'static str>,
     tasks: Vec<TaskPart<'a>>,
 }
 
@@ -216,15 +218,16 @@ pub(super) fn task_group<'a>(view: &View<'a>, group: &'a TaskGroup<'a>) -> TaskG
         site: look.site.as_ref().map(place_part),
         spans: &look.spans,
         stacks: group.chains.iter().map(stack).collect(),
+        remark: look.remark,
         tasks: group
             .tasks
             .iter()
-            .map(|task| task_part(view, task))
+            .map(|task| task_part(view, task, group.stepped.get(&task.id).copied()))
             .collect(),
     }
 }
 
-fn task_part<'a>(view: &View<'a>, task: &Task) -> TaskPart<'a> {
+fn task_part<'a>(view: &View<'a>, task: &Task, stepped: Option<Whose>) -> TaskPart<'a> {
     let tid = match task.state {
         TaskState::Running { tid, .. } => Some(tid),
         TaskState::New { .. } | TaskState::Suspended { .. } | TaskState::Starved { .. } => None,
@@ -242,9 +245,11 @@ fn task_part<'a>(view: &View<'a>, task: &Task) -> TaskPart<'a> {
             WakerState::Held(count) => Some(count),
             WakerState::None => Some(0),
         },
-        obtained: match task.obtained {
-            Obtained::NotCaptured => "not captured",
-            Obtained::Probed => "probed",
+        obtained: match (stepped, task.obtained) {
+            (Some(Whose::Own), _) => "stepped",
+            (Some(Whose::OfItsKind), _) => "same as a stepped one",
+            (None, Obtained::NotCaptured) => "not captured",
+            (None, Obtained::Probed) => "probed",
         },
         awaits: view.waits.joined_by(task.id).map(|of| of.id).collect(),
         waits_for: waits_for(&view.holders, task),

@@ -26,6 +26,8 @@ mod safety;
 mod saved;
 mod source;
 mod stats;
+mod stepped_polls;
 mod support;
 mod text;
 mod threads;
+mod wakerless;

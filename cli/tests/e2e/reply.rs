@@ -28,6 +28,7 @@ pub struct TaskGroup {
     pub spans: Vec<String>,
     pub site: Option<Site>,
     pub stacks: Vec<Chain>,
+    pub remark: Option<String>,
     pub tasks: Vec<Task>,
 }
 
@@ -45,6 +46,7 @@ pub struct Task {
     pub runtime: Option<String>,
     pub tid: Option<i32>,
     pub wakers: Option<u32>,
+    pub obtained: String,
     pub awaits: Vec<u64>,
     pub waits_for: Vec<WaitsFor>,
     pub holds: Vec<Holds>,
@@ -160,6 +162,12 @@ impl Stack {
             (None, _) => panic!("there is no task {name:?} in {:#?}", self.task_groups()),
             (first, second) => panic!("task {name:?} looks different: {first:#?}, {second:#?}"),
         }
+    }
+
+    /// All groups of this name.
+    pub fn groups(&self, name: &str) -> Vec<&TaskGroup> {
+        let groups = self.task_groups().iter();
+        groups.filter(|group| group.is_named(name)).collect()
     }
 
     /// The group of the one thread of this name.

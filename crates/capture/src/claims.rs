@@ -51,6 +51,7 @@ pub(super) fn new_holders(contended: &[Contended], probed: &[Probed]) -> Vec<Pro
         entry,
         wakers: Wakers::NotKnown,
         lost_wakers: false,
+        is_inside: false,
     });
     records.collect()
 }

@@ -11,12 +11,19 @@ use rtops_protocol::{
 };
 use rtops_sync::Contended;
 use rtops_tasks::{
-    Entry, Kind, Plan, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy, Stale, probe,
+    Entry, Kind, Plan, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy, Stale, Stepped,
+    probe, step,
 };
 use rtops_threads::{Capturer, Missing, Slice, ThreadInfo, Tid};
 use rtops_unwind::{Outcome, Registers, StackSlice, StackTable, Unwinder};
 
-use crate::{Evidence, Host, OwnThread, claims, handles::Handles, leaves::Leaves, send::Dump};
+use crate::{
+    Evidence, Host, OwnThread, claims,
+    handles::Handles,
+    leaves::{Leaves, SortedLeaves},
+    send::Dump,
+    steps,
+};
 
 /// How many addresses a dump keeps in all: 32 MiB.
 const MAX_ADDRESSES: usize = 4 << 20;
@@ -51,6 +58,9 @@ pub(super) struct Collector<'a> {
     unwinder: Unwinder,
     stacks: StackTable,
     leaves: Leaves,
+    /// The same, once the tasks are probed.
+    sorted: SortedLeaves,
+    stepped: Stepped,
     threads: Vec<Thread>,
     thread_runs: Vec<ThreadRun>,
     gaps: Vec<String>,
@@ -91,6 +101,8 @@ impl<'a> Collector<'a> {
             unwinder,
             stacks: StackTable::new(MAX_ADDRESSES),
             leaves: Leaves::default(),
+            sorted: SortedLeaves::default(),
+            stepped: Stepped::default(),
             threads: Vec::new(),
             thread_runs: Vec::new(),
             gaps: Vec::new(),
@@ -141,12 +153,18 @@ impl<'a> Collector<'a> {
         let mut plan =
             Plan::all(Instant::now() + (left / 2).max(left.saturating_sub(THREADS_TIME)));
         plan.only = only;
-        if self.evidence == Evidence::Full {
+        if self.evidence != Evidence::No {
             self.handles = Some(Handles::now());
             plan.stale = Stale::Cleared;
         }
+        let deadline = plan.deadline;
         let mut findings = probe(plan, self);
-        if self.evidence == Evidence::Full {
+        self.sorted = std::mem::take(&mut self.leaves).sorted();
+        if let Evidence::Stepped(wanted) = self.evidence {
+            let chosen = steps::choose(wanted, &findings.tasks, &self.sorted);
+            self.stepped = step(&mut findings.tasks, &chosen, deadline);
+        }
+        if self.evidence != Evidence::No {
             self.contended = rtops_sync::contended();
             let new = claims::new_holders(&self.contended, &findings.tasks);
             findings.tasks.extend(new);
@@ -279,7 +297,8 @@ impl<'a> Collector<'a> {
             unwinder: self.unwinder,
             stacks: self.stacks,
             tasks: probed,
-            leaves: self.leaves.sorted(),
+            leaves: self.sorted,
+            stepped: self.stepped,
             threads: self.threads,
             thread_runs: self.thread_runs,
             handles_seen: self.handles_seen,

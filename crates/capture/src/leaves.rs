@@ -43,6 +43,7 @@ impl Leaves {
 }
 
 /// The leaves of a dump's tasks, once all are there.
+#[derive(Default)]
 pub(super) struct SortedLeaves(Vec<(u32, Leaf)>);
 
 impl SortedLeaves {

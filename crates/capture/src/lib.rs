@@ -2,7 +2,7 @@
 //! threads, as frames of the protocol.
 //!
 //! `collect` takes it, unwinding copies as they come in; `leaves` keeps which stacks belong to
-//! which task; `send` turns it into frames, piece by piece, so that a dump of a million tasks
+//! which task; `steps` chooses whose polls are stepped; `send` turns it into frames, piece by piece, so that a dump of a million tasks
 //! never stands in memory as records. The agent sends them to a client; a leak check in a test
 //! reads them in the same process.
 #![forbid(unsafe_code)]
@@ -12,10 +12,11 @@ mod collect;
 mod handles;
 mod leaves;
 mod send;
+mod steps;
 
 use std::{sync::Arc, time::Instant};
 
-use rtops_protocol::StackParts;
+use rtops_protocol::{StackParts, Steps};
 use rtops_tasks::{Entry, Probed, ProbedState, RuntimeTag};
 use rtops_threads::Capturer;
 
@@ -54,6 +55,8 @@ pub enum Evidence {
     No,
     /// What has ended, lost wakers, who awaits whom, and who holds what others wait for.
     Full,
+    /// The same, and stepped polls of some tasks.
+    Stepped(Steps),
 }
 
 /// What a dump is about.

@@ -14,10 +14,10 @@ use rtops_protocol::{
     TaskState, Thread, ThreadRun, WakerState,
 };
 use rtops_sync::Contended;
-use rtops_tasks::{Kind, Monotonic, Probed, ProbedState, Wakers};
+use rtops_tasks::{Kind, Monotonic, Probed, ProbedState, Stepped, Wakers};
 use rtops_unwind::{StackTable, Unwinder};
 
-use crate::{Evidence, Host, claims, leaves::SortedLeaves};
+use crate::{Evidence, Host, claims, leaves::SortedLeaves, steps};
 
 /// How many records go into one frame; each is well under 1 KiB.
 const RECORDS_A_FRAME: usize = 1024;
@@ -38,6 +38,7 @@ pub struct Dump<'a> {
     pub(super) stacks: StackTable,
     pub(super) tasks: Vec<Probed>,
     pub(super) leaves: SortedLeaves,
+    pub(super) stepped: Stepped,
     pub(super) threads: Vec<Thread>,
     pub(super) thread_runs: Vec<ThreadRun>,
     pub(super) handles_seen: Vec<(usize, HandleSeen)>,
@@ -66,8 +67,11 @@ impl Dump<'_> {
             &mut texts,
             &mut client,
         )?;
-        if self.evidence == Evidence::Full {
-            send_notes(&self.tasks, &mut client)?;
+        if self.evidence != Evidence::No {
+            send_notes(&self.tasks, &self.stepped, &mut client)?;
+            for trace in steps::traces(&self.stepped, &self.tasks) {
+                Reply::Trace(trace).send(&mut client)?;
+            }
             send_ended_sites(&mut texts, &mut client)?;
             send_claims(&self.contended, &mut texts, &mut client)?;
             let handles: Vec<_> = self.handles_seen.iter().map(|(_, seen)| *seen).collect();
@@ -101,7 +105,11 @@ fn send_tasks(
     Reply::Tasks(records).send(client)
 }
 
-fn send_notes(probed: &[Probed], client: &mut impl Write) -> Result<(), ProtocolError> {
+fn send_notes(
+    probed: &[Probed],
+    stepped: &Stepped,
+    client: &mut impl Write,
+) -> Result<(), ProtocolError> {
     let cancelled = rtops_tasks::cancelled();
     let mut notes = Vec::new();
     for task in probed
@@ -119,6 +127,7 @@ fn send_notes(probed: &[Probed], client: &mut impl Write) -> Result<(), Protocol
             notes.push(note(Note::SpawnerCancelled));
         }
     }
+    notes.extend(steps::notes(stepped, probed));
     in_frames(notes, Reply::Notes, client)
 }
 

@@ -23,6 +23,8 @@ pub enum Note {
     WakersLost,
     /// The task or span that spawned it was dropped before its end.
     SpawnerCancelled,
+    /// Its poll was to be stepped, and was not.
+    NotStepped(NotStepped),
 }
 
 /// How often a thread was given a processor.
@@ -32,6 +34,30 @@ pub struct ThreadRun {
     pub tid: i32,
     /// The count since it started. A dump that takes the thread's stack adds to it.
     pub timeslices: u64,
+}
+
+/// Why a poll was not stepped. Variants are only ever added at the end.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[non_exhaustive]
+pub enum NotStepped {
+    /// The target's platform can't.
+    Unsupported,
+    /// The target has no memory for a trace.
+    NoMemory,
+    /// A debugger or tracer is attached to the target.
+    Traced,
+    /// The thread that polls the task blocks SIGTRAP.
+    SignalBlocked,
+    /// Another part of the target took SIGTRAP over.
+    HandlerReplaced,
+    /// Another poll was being stepped all the time.
+    Busy,
+    /// The system refused something that is needed; an errno.
+    System(i32),
+    /// The task was not polled.
+    NotPolled,
+    /// The dump's time was up before its turn.
+    NoTime,
 }
 
 /// What has ended of the tasks and spans that were made at one place in the source.
@@ -137,7 +163,7 @@ pub struct Trace {
     pub end: TraceEnd,
     /// The calls that were made, in the order in which they were. The first is the poll itself.
     pub calls: Vec<Call>,
-    /// The instructions that ran, each once a call, in the order in which they first did.
+    /// The instructions that ran, each once a call, in the order in which they last did.
     pub visits: Vec<Visit>,
 }
 

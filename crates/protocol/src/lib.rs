@@ -20,8 +20,8 @@ mod socket_path;
 
 pub use error::ProtocolError;
 pub use evidence::{
-    Call, Claim, ClaimMode, ClaimRole, EndedSite, HandleSeen, Note, Resource, ResourceKind, Saved,
-    TaskNote, ThreadRun, Trace, TraceEnd, Visit,
+    Call, Claim, ClaimMode, ClaimRole, EndedSite, HandleSeen, NotStepped, Note, Resource,
+    ResourceKind, Saved, TaskNote, ThreadRun, Trace, TraceEnd, Visit,
 };
 pub use frame::{Frame, FrameKind, MAX_REPLY, MAX_REQUEST, read_frame, write_frame};
 pub use hello::{Capabilities, Hello};

@@ -6,8 +6,9 @@ use rtops_protocol::{Leaf, Task, TaskState, ThreadCapture};
 
 use crate::{
     dump::{self, Dump},
-    frames::{FrameId, Frames, Link, Mark},
+    frames::{FrameId, FrameKind, Frames, Link, Mark},
     spans::{Spans, is_inner_part},
+    stepped::Stepped,
     tree::Chain,
 };
 
@@ -19,6 +20,7 @@ pub struct Chains<'a> {
     /// The stacks of the threads that tasks run on.
     threads: HashMap<i32, Leaf>,
     chains: HashMap<Leaf, Chain>,
+    stepped: Stepped,
 }
 
 impl<'a> Chains<'a> {
@@ -36,14 +38,26 @@ impl<'a> Chains<'a> {
             frames,
             threads: threads.collect(),
             chains: HashMap::new(),
+            stepped: Stepped::of(dump, frames),
         }
     }
 
-    /// The distinct chains of a task, in the order in which it registered them.
+    /// What the stepped polls show.
+    pub fn stepped(&self) -> &Stepped {
+        &self.stepped
+    }
+
+    /// The distinct chains of a task, in the order of the source: where it registered wakers, and
+    /// where a stepped poll shows that it waits without.
     pub fn of_task(&mut self, task: &Task, spans: &Spans) -> Vec<Chain> {
+        self.found(task, spans).0
+    }
+
+    /// The same, and whether a stepped poll shows more than the copies of the task's stack.
+    pub fn found(&mut self, task: &Task, spans: &Spans) -> (Vec<Chain>, bool) {
         if let TaskState::Running { tid, .. } = task.state {
             let depth = spans.polls_around(task, tid);
-            return self.running_chain(tid, depth).into_iter().collect();
+            return (self.running_chain(tid, depth).into_iter().collect(), false);
         }
         let mut seen: HashMap<Vec<FrameId>, usize> = HashMap::new();
         let mut chains: Vec<Chain> = Vec::new();
@@ -64,9 +78,60 @@ impl<'a> Chains<'a> {
                 }
             }
         }
+        let copied = chains.len();
+        if let Some(tree) = self.stepped.tree(task) {
+            let stepped = self.stepped.chains(tree).iter();
+            let new = stepped.filter(|chain| !chains.iter().any(|known| self.covers(known, chain)));
+            let new: Vec<Chain> = new.cloned().collect();
+            chains.extend(new);
+        }
+        let has_more = chains.len() > copied;
+        for span in spans.inside(task.id) {
+            if span.leaves.is_empty() {
+                self.add_silent(span, &mut chains);
+            }
+        }
         // A select polls its branches in random order: the source has a better one.
         chains.sort_by_cached_key(|chain| self.places(chain));
-        chains
+        (chains, has_more)
+    }
+
+    /// Adds where a span inside waits that registered no waker. Its poll alone was stepped, so that
+    /// what is around it is not in its chains.
+    fn add_silent(&self, span: &Task, chains: &mut Vec<Chain>) {
+        let Some(tree) = self.stepped.tree(span) else {
+            return;
+        };
+        for chain in self.stepped.chains(tree) {
+            let look = chain.look();
+            let shows = |known: &Chain| known.look().starts_with(&look);
+            if chains.iter().any(shows) {
+                continue;
+            }
+            let mut chain = chain.clone();
+            let frame = self.frames.span(span);
+            chain
+                .links
+                .extend(frame.map(|frame| Link { frame, address: 0 }));
+            chains.push(chain);
+        }
+    }
+
+    /// Whether a chain that was copied is the same wait as one that was stepped. Of the innermost
+    /// frame the two show different lines: where it asked for a waker, and where it ended.
+    fn covers(&self, copied: &Chain, stepped: &Chain) -> bool {
+        let function = |link: &Link| self.frames.get(link.frame).map(|frame| &frame.function);
+        let is_code = |link: &&Link| {
+            let frame = self.frames.get(link.frame);
+            frame.is_some_and(|frame| frame.kind == FrameKind::Code)
+        };
+        let mut copied = copied.links.iter().filter(is_code).rev();
+        let Some((innermost, outer)) = stepped.links.split_first() else {
+            return true;
+        };
+        let mut outer = outer.iter().rev();
+        outer.all(|link| copied.next().is_some_and(|other| other.frame == link.frame))
+            && copied.next().and_then(function) == function(innermost)
     }
 
     /// Where the frames of a chain are in the source, the outermost first.

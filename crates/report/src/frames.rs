@@ -73,6 +73,10 @@ pub struct Frames {
     frames: Vec<Frame>,
     /// Innermost first.
     stacks: HashMap<StackId, Vec<Link>>,
+    /// The frames at each instruction of the stepped polls, innermost first.
+    code: HashMap<u64, Vec<FrameId>>,
+    /// The innermost of these, without their places.
+    placeless: HashMap<FrameId, FrameId>,
     spans: HashMap<(StringId, SourceLocation), FrameId>,
     /// Where the function at an address begins.
     starts: HashMap<u64, u64>,
@@ -89,7 +93,7 @@ pub struct Mark {
 }
 
 impl Frames {
-    /// Looks up the given stacks of a dump: each distinct address once.
+    /// Looks up the given stacks of a dump, and its stepped polls: each distinct address once.
     pub fn resolve(
         dump: &Dump,
         used: &HashSet<StackId>,
@@ -100,6 +104,8 @@ impl Frames {
         for stack in used {
             addresses.extend(dump.stack(*stack).iter().enumerate().map(address));
         }
+        let visits = || dump.traces.iter().flat_map(|trace| &trace.visits);
+        addresses.extend(visits().map(|visit| Address::InstructionPointer(visit.ip)));
         let addresses: Vec<Address> = addresses.into_iter().collect();
         let resolved = symbols.resolve(&addresses);
         let mut interner = Interner::default();
@@ -121,6 +127,15 @@ impl Frames {
             (*stack, links.collect())
         });
         let stacks = stacks.collect();
+        let code: HashMap<u64, Vec<FrameId>> = visits()
+            .filter_map(|visit| {
+                let frames = known.get(&Address::InstructionPointer(visit.ip))?;
+                Some((visit.ip, frames.clone()))
+            })
+            .collect();
+        let innermost = code.values().filter_map(|frames| frames.first());
+        let placeless = innermost.map(|frame| (*frame, interner.without_place(*frame)));
+        let placeless = placeless.collect();
         let spans = dump.tasks.iter().filter(|task| task.kind == TaskKind::Span);
         let starts = resolved
             .iter()
@@ -128,6 +143,8 @@ impl Frames {
         Self {
             stacks,
             starts: starts.collect(),
+            code,
+            placeless,
             spans: spans
                 .map(|span| ((span.name, span.site), interner.span(dump, span)))
                 .collect(),
@@ -154,6 +171,16 @@ impl Frames {
     /// All frames of a stack, innermost first.
     pub fn stack(&self, id: StackId) -> &[Link] {
         self.stacks.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// The frames at an instruction of a stepped poll, innermost first.
+    pub fn at(&self, ip: u64) -> &[FrameId] {
+        self.code.get(&ip).map_or(&[], Vec::as_slice)
+    }
+
+    /// The innermost frame at such an instruction, without its place in the source.
+    pub fn without_place(&self, frame: FrameId) -> FrameId {
+        self.placeless.get(&frame).copied().unwrap_or(frame)
     }
 
     /// The frames to show of a stack or a part of one, innermost first, and the spans among them.
@@ -286,6 +313,16 @@ impl Interner {
         })
     }
 
+    fn without_place(&mut self, id: FrameId) -> FrameId {
+        let frame = self.frames.get(id.0).cloned();
+        frame.map_or(id, |frame| {
+            self.intern(Frame {
+                place: None,
+                ..frame
+            })
+        })
+    }
+
     fn intern(&mut self, frame: Frame) -> FrameId {
         if let Some(id) = self.numbers.get(&frame) {
             return *id;
@@ -406,9 +443,44 @@ pub(crate) mod tests {
         Frames {
             stacks: stacks.collect(),
             frames: interner.frames,
+            code: HashMap::new(),
+            placeless: HashMap::new(),
             spans: HashMap::new(),
             starts: HashMap::new(),
             shown: Shown::All,
+        }
+    }
+
+    /// Frames at instructions, written as functions and lines, innermost first: `"a:1 b:2"`.
+    pub fn traced(code: &[(u64, &str)]) -> Frames {
+        let mut interner = Interner::default();
+        let mut intern = |text: &str| {
+            let (function, line) = text.rsplit_once(':').unwrap_or((text, ""));
+            interner.frame(&rtops_symbols::Frame {
+                function: Function::Named(function.to_owned()),
+                location: line.parse().ok().map(|line| rtops_symbols::Location {
+                    file: "src/app.rs".to_owned(),
+                    line,
+                    column: None,
+                }),
+                module: "app".to_owned(),
+            })
+        };
+        let code: HashMap<u64, Vec<FrameId>> = code
+            .iter()
+            .map(|(ip, frames)| (*ip, frames.split(' ').map(&mut intern).collect()))
+            .collect();
+        let innermost = code.values().filter_map(|frames| frames.first());
+        let placeless = innermost.map(|frame| (*frame, interner.without_place(*frame)));
+        let placeless = placeless.collect();
+        Frames {
+            stacks: HashMap::new(),
+            frames: interner.frames,
+            code,
+            placeless,
+            spans: HashMap::new(),
+            starts: HashMap::new(),
+            shown: Shown::Folded,
         }
     }
 

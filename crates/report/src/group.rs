@@ -20,6 +20,7 @@ use crate::{
     dump::Dump,
     frames::{FrameId, Frames, Link, Place},
     spans::Spans,
+    stepped::{Stepped, TreeId, sorted},
     tree::Chain,
 };
 
@@ -54,6 +55,18 @@ pub struct TaskGroup<'a> {
     pub look: Look<'a>,
     /// One for each place where the tasks wait.
     pub chains: Vec<Chain>,
+    /// The tasks of which a stepped poll shows a part of that.
+    pub stepped: HashMap<u64, Whose>,
+}
+
+/// Whose poll was stepped to show where a task waits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Whose {
+    /// Its own.
+    Own,
+    /// That of others which were spawned at the same place, for a future of the same type: it is taken
+    /// to wait where they do.
+    OfItsKind,
 }
 
 /// What tasks of a group have in common.
@@ -73,6 +86,8 @@ pub struct Look<'a> {
     pub spans: Vec<&'a str>,
     /// The names of those of them that wait and registered nothing, so that no chain shows them.
     pub silent: Vec<&'a str>,
+    /// Why it is not known where they wait.
+    pub remark: Option<&'static str>,
     chains: Vec<Vec<FrameId>>,
 }
 
@@ -116,6 +131,8 @@ struct Key {
     site: SourceLocation,
     spans: Vec<(StringId, SpanLook)>,
     leaves: Vec<Leaf>,
+    tree: Option<TreeId>,
+    remark: Option<&'static str>,
     /// Set where every task stands alone.
     alone: Option<u64>,
 }
@@ -140,7 +157,10 @@ impl<'a> TaskGroup<'a> {
     /// A group that looks the same, of these tasks.
     #[must_use]
     pub fn with(&self, tasks: Vec<&'a Task>) -> Self {
+        let whose = tasks.iter().map(|task| task.id);
+        let whose = whose.filter_map(|id| Some((id, *self.stepped.get(&id)?)));
         Self {
+            stepped: whose.collect(),
             tasks,
             look: self.look.clone(),
             chains: self.chains.clone(),
@@ -187,6 +207,7 @@ pub fn group_tasks<'a>(
 ) -> Vec<TaskGroup<'a>> {
     let spans = Spans::of(dump);
     let min_age = selection.min_age.map_or(0, |age| age.as_nanos());
+    let mut all_chains = Chains::new(dump, frames);
     let mut by_key: HashMap<Key, Vec<&Task>> = HashMap::new();
     let wanted = selection.tasks.as_ref();
     for task in &dump.tasks {
@@ -194,28 +215,35 @@ pub fn group_tasks<'a>(
             continue;
         }
         if u128::from(task.state.since_ns()) >= min_age && !spans.is_inside(task) {
-            let key = key(task, &spans, grouping);
+            let key = key(task, &spans, all_chains.stepped(), grouping);
             by_key.entry(key).or_default().push(task);
         }
     }
-    let mut all_chains = Chains::new(dump, frames);
     let mut by_look: HashMap<(Look, Option<u64>), TaskGroup> = HashMap::new();
     for (key, tasks) in by_key {
         let Some(task) = tasks.first() else { continue };
-        let chains = all_chains.of_task(task, &spans);
+        let (chains, by_steps) = all_chains.found(task, &spans);
         let look = look(dump, &key, &chains);
         if !selection.accepts_task(&look, &chains, frames) {
             continue;
         }
-        by_look
+        let group = by_look
             .entry((look.clone(), key.alone))
             .or_insert_with(|| TaskGroup {
                 tasks: Vec::new(),
                 look,
                 chains,
-            })
-            .tasks
-            .extend(tasks);
+                stepped: HashMap::new(),
+            });
+        if by_steps {
+            let stepped = all_chains.stepped();
+            let whose = tasks.iter().map(|task| {
+                let own = stepped.is_stepped(task);
+                (task.id, if own { Whose::Own } else { Whose::OfItsKind })
+            });
+            group.stepped.extend(whose);
+        }
+        group.tasks.extend(tasks);
     }
     let mut groups: Vec<TaskGroup> = by_look.into_values().collect();
     for group in &mut groups {
@@ -228,10 +256,7 @@ pub fn group_tasks<'a>(
     groups
 }
 
-fn key(task: &Task, spans: &Spans, grouping: Grouping) -> Key {
-    let mut leaves = task.leaves.clone();
-    leaves.sort_unstable_by_key(|leaf| leaf.stack.0);
-    leaves.dedup();
+fn key(task: &Task, spans: &Spans, stepped: &Stepped, grouping: Grouping) -> Key {
     Key {
         kind: task.kind,
         name: task.name,
@@ -239,7 +264,9 @@ fn key(task: &Task, spans: &Spans, grouping: Grouping) -> Key {
         state: State::of(task),
         site: task.site,
         spans: spans_inside(task, spans),
-        leaves,
+        leaves: sorted(&task.leaves),
+        tree: stepped.tree(task),
+        remark: stepped.remark(task),
         alone: (grouping == Grouping::Each).then_some(task.id),
     }
 }
@@ -268,6 +295,7 @@ fn look<'a>(dump: &'a Dump, key: &Key, chains: &[Chain]) -> Look<'a> {
         site: Place::of_site(dump, key.site),
         spans: names(&[SpanLook::InChains, SpanLook::Silent]),
         silent: names(&[SpanLook::Silent]),
+        remark: key.remark,
         chains: looks,
     }
 }

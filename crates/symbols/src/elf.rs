@@ -1,6 +1,7 @@
 //! One ELF file, its symbol table and its DWARF: alone names `object`, `gimli` and `addr2line`.
 
 use std::{
+    cell::OnceCell,
     fs::File,
     io::{BufReader, Read, Seek, SeekFrom},
     iter,
@@ -33,6 +34,7 @@ pub struct ElfFile {
     symbols: Vec<Symbol>,
     names: Vec<u8>,
     dwarf: Option<addr2line::Context<Reader>>,
+    units: Units,
     roots: CrateRoots,
     segments: Vec<Segment>,
     lack: Option<LackReason>,
@@ -77,6 +79,7 @@ impl ElfFile {
             symbols: Vec::new(),
             names: Vec::new(),
             dwarf: None,
+            units: Units::default(),
             roots: CrateRoots::default(),
             segments: Vec::new(),
             lack: Some(LackReason::Stripped),
@@ -135,6 +138,7 @@ impl ElfFile {
 
     fn use_dwarf(&mut self, dwarf: Dwarf<Reader>) {
         self.roots = crate_roots(&dwarf);
+        self.units = Units::of(&dwarf);
         match addr2line::Context::from_dwarf(dwarf) {
             Ok(context) => self.dwarf = Some(context),
             Err(error) => self.lack = Some(malformed(error)),
@@ -172,7 +176,7 @@ impl ElfFile {
             let bare = frame
                 .dw_die_offset
                 .zip(unit.as_ref())
-                .and_then(|(offset, unit)| bare_name(unit, offset, MAX_ORIGINS));
+                .and_then(|(offset, unit)| self.units.bare_name(unit, offset, MAX_ORIGINS));
             let location = frame.location.and_then(|location| {
                 Some((location.file?.to_owned(), location.line?, location.column))
             });
@@ -335,21 +339,64 @@ fn crate_roots(dwarf: &Dwarf<Reader>) -> CrateRoots {
 /// How many times a DIE may refer to another for its name.
 const MAX_ORIGINS: u32 = 4;
 
-fn bare_name(
-    unit: &gimli::UnitRef<'_, Reader>,
-    offset: gimli::UnitOffset,
-    origins: u32,
-) -> Option<String> {
-    let entry = unit.entry(offset).ok()?;
-    if let Some(name) = entry.attr_value(gimli::DW_AT_name) {
-        let name = unit.attr_string(name).ok()?;
-        return Some(name.to_string_lossy().ok()?.into_owned());
+/// The compilation units, for names that one has from another, as happens to functions that are
+/// inlined across units.
+#[derive(Default)]
+struct Units(Vec<OtherUnit>);
+
+struct OtherUnit {
+    header: gimli::UnitHeader<Reader>,
+    start: gimli::DebugInfoOffset,
+    /// Read when it is first asked for.
+    unit: OnceCell<Option<gimli::Unit<Reader>>>,
+}
+
+impl Units {
+    fn of(dwarf: &Dwarf<Reader>) -> Self {
+        let mut headers = dwarf.units();
+        let units = iter::from_fn(|| headers.next().ok().flatten());
+        let units = units.filter_map(|header| {
+            Some(OtherUnit {
+                start: header.debug_info_offset()?,
+                header,
+                unit: OnceCell::new(),
+            })
+        });
+        Self(units.collect())
     }
-    let origin = entry
-        .attr_value(gimli::DW_AT_abstract_origin)
-        .or_else(|| entry.attr_value(gimli::DW_AT_specification))?;
-    match origin {
-        gimli::AttributeValue::UnitRef(offset) => bare_name(unit, offset, origins.checked_sub(1)?),
-        _ => None,
+
+    fn bare_name(
+        &self,
+        unit: &gimli::UnitRef<'_, Reader>,
+        offset: gimli::UnitOffset,
+        origins: u32,
+    ) -> Option<String> {
+        let entry = unit.entry(offset).ok()?;
+        if let Some(name) = entry.attr_value(gimli::DW_AT_name) {
+            let name = unit.attr_string(name).ok()?;
+            return Some(name.to_string_lossy().ok()?.into_owned());
+        }
+        let origin = entry
+            .attr_value(gimli::DW_AT_abstract_origin)
+            .or_else(|| entry.attr_value(gimli::DW_AT_specification))?;
+        let origins = origins.checked_sub(1)?;
+        match origin {
+            gimli::AttributeValue::UnitRef(offset) => self.bare_name(unit, offset, origins),
+            gimli::AttributeValue::DebugInfoRef(offset) => {
+                let other = self.at(offset)?;
+                let parsed = other
+                    .unit
+                    .get_or_init(|| unit.dwarf.unit(other.header.clone()).ok());
+                let parsed = parsed.as_ref()?.unit_ref(unit.dwarf);
+                let offset = offset.to_unit_offset(&other.header)?;
+                self.bare_name(&parsed, offset, origins)
+            }
+            _ => None,
+        }
+    }
+
+    fn at(&self, offset: gimli::DebugInfoOffset) -> Option<&OtherUnit> {
+        let after = self.0.partition_point(|unit| unit.start.0 <= offset.0);
+        self.0.get(after.checked_sub(1)?)
     }
 }

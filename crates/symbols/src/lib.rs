@@ -3,7 +3,7 @@
 //! [`Symbols::resolve`] is given the modules that the agent named and addresses of the target, and
 //! finds the ELF files itself (`locate`), reads their symbols and line tables (`elf`) and
 //! puts the names together (`names`). [`visible`] and [`task_wait`], [`thread_wait`] judge
-//! whole stacks, each by one table of rules (`fold`, `wait`).
+//! whole stacks, each by one table of rules (`fold`, `wait`); [`polls`] tells polls by their names.
 //!
 //! Nothing here trusts the target: its files are read, never mapped, so that one that is cut
 //! short meanwhile is an error and not a SIGBUS; no other file that an ELF file names is opened;
@@ -15,6 +15,7 @@ mod fold;
 mod lack;
 mod locate;
 mod names;
+mod poll;
 mod wait;
 
 use std::{
@@ -28,6 +29,7 @@ pub use crate::{
     fold::{FrameClass, classify, visible},
     lack::{Lack, LackReason},
     names::display_name,
+    poll::{Polls, polls},
     wait::{WaitEnd, WaitReason, task_wait, thread_wait},
 };
 

@@ -153,7 +153,7 @@ pub fn display_name(name: &str) -> String {
         return name.to_owned();
     }
     let mut shown = String::with_capacity(name.len());
-    for segment in segments(name, MAX_DEPTH) {
+    for segment in segments(name) {
         if let Some(segment) = display_segment(&segment) {
             if !shown.is_empty() {
                 shown.push_str("::");
@@ -170,7 +170,7 @@ pub fn display_name(name: &str) -> String {
 
 /// The path to the function for the rules: also without closures and what else the compiler made.
 pub fn path(name: &str) -> String {
-    let mut segments = segments(name, MAX_DEPTH);
+    let mut segments = segments(name);
     segments.retain(|segment| !segment.starts_with('{'));
     segments.join("::")
 }
@@ -192,7 +192,11 @@ fn display_segment(segment: &str) -> Option<&str> {
 }
 
 /// The segments of a path at its outermost level, without generic arguments.
-fn segments(name: &str, depth: u32) -> Vec<String> {
+pub fn segments(name: &str) -> Vec<String> {
+    segments_at(name, MAX_DEPTH)
+}
+
+fn segments_at(name: &str, depth: u32) -> Vec<String> {
     let name = strip_reference(name);
     let Some(depth) = depth.checked_sub(1) else {
         return vec![name.to_owned()];
@@ -225,10 +229,10 @@ fn qualified(raw: &str, depth: u32) -> Vec<String> {
     let inner = raw.strip_prefix('<').unwrap_or(raw);
     let inner = inner.strip_suffix('>').unwrap_or(inner);
     let mut parts = split(inner, " as ").into_iter();
-    let own = segments(parts.next().unwrap_or(inner), depth);
+    let own = segments_at(parts.next().unwrap_or(inner), depth);
     match parts.next() {
         // A type parameter, a tuple, a primitive: the trait says more.
-        Some(of) if own.len() < 2 => segments(of, depth),
+        Some(of) if own.len() < 2 => segments_at(of, depth),
         _ => own,
     }
 }

@@ -70,6 +70,8 @@ wait_reasons! {
     Join => "join",
     /// A mutex.
     MutexLock => "mutex lock",
+    /// Nothing that will come.
+    Never => "never",
     /// A notification.
     Notify => "notify",
     /// The first value of a cell.
@@ -168,6 +170,7 @@ impl WaitReason {
             | Self::FuturesContainer
             | Self::IoReadiness
             | Self::Join
+            | Self::Never
             | Self::Notify
             | Self::OneshotReceive
             | Self::Read
@@ -263,6 +266,8 @@ const TASK_RULES: &[Rule] = {
         ("hyper::proto::h1", "poll_read_keep_alive", W::Request),
         ("hyper::proto::h1", "require_empty_read", W::Request),
         ("h2::server", "poll_accept", W::Request),
+        ("core::future::pending", "", W::Never),
+        ("futures_util::future::pending", "", W::Never),
         ("futures_util::lock", "", W::MutexLock),
         ("futures_util::io::read", "", W::Read),
         ("futures_util::io::write", "", W::Write),

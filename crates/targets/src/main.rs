@@ -5,6 +5,7 @@
 //! no file.
 
 mod awaits;
+mod bad_polls;
 mod block_on;
 mod blocked;
 mod blocking_pool;
@@ -22,10 +23,11 @@ mod smol_tasks;
 mod starved;
 mod threads_only;
 mod two_runtimes;
+mod wakerless;
 
 use std::{env, process::ExitCode, time::Duration};
 
-use rtops_agent::Options;
+use rtops_agent::{Capability, Options};
 
 use crate::control::Control;
 
@@ -55,6 +57,7 @@ fn run(name: &str, argument: Option<&str>) -> Result<Never, String> {
             let user = argument.and_then(|user| user.parse().ok());
             Options::new().allow_uid(user.ok_or("a user is a number")?)
         }
+        "unstepped" => Options::new().disable(Capability::Steps),
         _ => Options::new(),
     };
     options.start().map_err(|error| error.to_string())?;
@@ -64,6 +67,7 @@ fn run(name: &str, argument: Option<&str>) -> Result<Never, String> {
 fn scenario(name: &str) -> Option<Scenario> {
     Some(match name {
         "awaits" => awaits::run,
+        "bad-polls" => bad_polls::run,
         "block-on" => block_on::run,
         "blocked" => blocked::run,
         "blocking-pool" => blocking_pool::run,
@@ -79,7 +83,9 @@ fn scenario(name: &str) -> Option<Scenario> {
         "smol" => smol_tasks::run,
         "starved" => starved::run,
         "threads-only" => threads_only::run,
+        "unstepped" => |control, _| bad_polls::run(control, Some("good")),
         "two-runtimes" => two_runtimes::run,
+        "wakerless" => wakerless::run,
         _ => return None,
     })
 }

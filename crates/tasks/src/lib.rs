@@ -28,7 +28,8 @@ pub use blocking::{track_blocking, track_blocking_entry};
 pub use clock::Monotonic;
 pub use entry::{Entry, Kind, Name, RuntimeTag, ScopeId, TaskId};
 pub use probe::{
-    Findings, Owner, Plan, Probed, ProbedState, Shortfall, Sink, StackCopy, Stale, Wakers, probe,
+    Findings, NotStepped, Owner, Plan, Probed, ProbedState, Shortfall, Sink, StackCopy, Stale,
+    Stepped, Wakers, probe, step,
 };
 pub use registry::{
     Census, EndedSite, abandon, cancelled, census, ended_sites, entries, entries_of, entries_with,

@@ -11,7 +11,7 @@ use crate::{
     escape::escape,
     format,
     frames::Frames,
-    group::{Grouping, State, TaskGroup},
+    group::{Grouping, State, TaskGroup, Whose},
     holders::Holders,
     style::{Paint, Style},
     threads::ThreadGroup,
@@ -203,6 +203,17 @@ pub(super) fn task_group(
         drawing.remark(format!(
             "and span {}, which registered no waker",
             names.join(", ")
+        ));
+    }
+    if let Some(remark) = look.remark {
+        drawing.remark(remark.to_owned());
+    }
+    let inferred = group.stepped.values();
+    let inferred = inferred.filter(|whose| **whose == Whose::OfItsKind).count();
+    if inferred > 0 {
+        let looked_at = group.stepped.len() - inferred;
+        drawing.remark(format!(
+            "(seen in {looked_at}; the others are taken to wait where these do)"
         ));
     }
     for line in claims(&view.holders, group) {

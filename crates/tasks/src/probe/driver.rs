@@ -2,13 +2,15 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
+use rtops_step::{Refusal, Trace};
+
 use super::{
-    session::{Session, Stale, Verdict},
+    session::{Session, Stale, Verdict, Work},
     slots::{Geometry, Slots, StackCopy},
     ticket::{Cause, DumpNumber, Wish},
     waker::can_be_woken,
@@ -19,9 +21,21 @@ use crate::{
     registry,
 };
 
-/// How many woken tasks may be on their way at once: 100,000 woken together would hold every
-/// worker for a tenth of a second, this many hold it for under a millisecond.
-const WINDOW: usize = 256;
+/// How tasks are woken.
+#[derive(Clone, Copy)]
+pub(super) struct Pace {
+    /// How many woken tasks may be on their way at once.
+    pub(super) window: usize,
+    /// A task that was woken this long ago and not polled gives up its place in the window.
+    pub(super) patience: Duration,
+}
+
+/// 100,000 tasks woken together would hold every worker for a tenth of a second, this many hold it
+/// for under a millisecond.
+const COPYING: Pace = Pace {
+    window: 256,
+    patience: Duration::from_millis(10),
+};
 /// For ordinary stacks.
 const SMALL: Geometry = Geometry {
     places: 256,
@@ -32,8 +46,6 @@ const LARGE: Geometry = Geometry {
     places: 8,
     bytes: 1 << 20,
 };
-/// A task that was woken this long ago and not polled gives up its place in the window.
-const PATIENCE: Duration = Duration::from_millis(10);
 /// The shortest such time, after whole windows passed without a poll.
 const LEAST_PATIENCE: Duration = Duration::from_micros(100);
 /// A poll that has lasted this long is not worth waiting for.
@@ -69,6 +81,8 @@ pub struct Probed {
     /// An earlier dump found wakers registered, and all of them had been dropped unused when this
     /// one began. What this one's own poll registered says nothing against that.
     pub lost_wakers: bool,
+    /// It is a span that was polled with the waker of the future around it, as a part of whose poll.
+    pub is_inside: bool,
 }
 
 /// What a tracked future was doing when a dump looked.
@@ -149,48 +163,47 @@ impl Plan {
 /// Blocks until every future was polled or is known to be stuck, and not longer than the deadline.
 /// Dumps are made one after the other; the wait for an earlier one counts.
 pub fn probe(plan: Plan, sink: &mut dyn Sink) -> Findings {
-    static DUMPS: Mutex<DumpNumber> = Mutex::new(DumpNumber::first());
-    let mut dump = DUMPS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut dump = last_dump();
     let futures = plan.only.unwrap_or_else(registry::entries);
-    let mut driver = Driver {
-        targets: futures.into_iter().map(Target::new).collect(),
-        truncated: Vec::new(),
-        deadline: plan.deadline,
-        stale: plan.stale,
-        shortfall: Shortfall::default(),
-    };
+    let mut driver = Driver::new(futures, plan.deadline, plan.stale);
     let all: Vec<usize> = (0..driver.targets.len()).collect();
-    *dump = dump.next();
-    driver.round(*dump, SMALL, &all, sink);
+    driver.copy(&mut dump, SMALL, &all, sink);
     let mut truncated = std::mem::take(&mut driver.truncated);
     truncated.sort_unstable();
     truncated.dedup();
     if !truncated.is_empty() && Instant::now() < driver.deadline {
-        *dump = dump.next();
         for index in &truncated {
             sink.discard(*index);
         }
-        driver.round(*dump, LARGE, &truncated, sink);
+        driver.copy(&mut dump, LARGE, &truncated, sink);
     }
     drop(dump);
     driver.findings()
 }
 
-struct Driver {
-    targets: Vec<Target>,
+/// The number of the last dump. Who holds it makes the next one.
+pub(super) fn last_dump() -> MutexGuard<'static, DumpNumber> {
+    static DUMPS: Mutex<DumpNumber> = Mutex::new(DumpNumber::first());
+    DUMPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) struct Driver {
+    pub(super) targets: Vec<Target>,
     /// Those of the present round with a copy that was cut.
     truncated: Vec<usize>,
+    pub(super) traces: Vec<Trace>,
     deadline: Instant,
     stale: Stale,
     shortfall: Shortfall,
 }
 
-struct Target {
+pub(super) struct Target {
     entry: Arc<Entry>,
     lost_wakers: bool,
-    verdict: Verdict,
+    pub(super) verdict: Verdict,
     polls_at_probe: u64,
-    asked: bool,
+    is_inside: bool,
+    pub(super) asked: bool,
     retries: u8,
 }
 
@@ -201,13 +214,45 @@ struct Woken {
 }
 
 impl Driver {
-    /// Probes the targets with these numbers.
-    fn round(&mut self, dump: DumpNumber, size: Geometry, indices: &[usize], sink: &mut dyn Sink) {
-        let Some(slots) = Slots::new(size) else {
-            self.shortfall.no_memory = true;
-            return;
-        };
-        let session = Session::open(dump, self.stale, self.targets.len(), slots);
+    pub(super) fn new(futures: Vec<Arc<Entry>>, deadline: Instant, stale: Stale) -> Self {
+        Self {
+            targets: futures.into_iter().map(Target::new).collect(),
+            truncated: Vec::new(),
+            traces: Vec::new(),
+            deadline,
+            stale,
+            shortfall: Shortfall::default(),
+        }
+    }
+
+    /// Probes the targets with these numbers for copies of their stacks.
+    fn copy(
+        &mut self,
+        dump: &mut DumpNumber,
+        size: Geometry,
+        indices: &[usize],
+        sink: &mut dyn Sink,
+    ) {
+        match Slots::new(size) {
+            Some(slots) => {
+                self.round(dump, Work::Copy(slots), COPYING, indices, sink);
+            }
+            None => self.shortfall.no_memory = true,
+        }
+    }
+
+    /// Probes the targets with these numbers. Returns why some were not stepped.
+    pub(super) fn round(
+        &mut self,
+        dump: &mut DumpNumber,
+        work: Work,
+        pace: Pace,
+        indices: &[usize],
+        sink: &mut dyn Sink,
+    ) -> Vec<(u32, Refusal)> {
+        *dump = dump.next();
+        let dump = *dump;
+        let session = Session::open(dump, self.stale, self.targets.len(), work);
         for index in indices {
             self.put_ticket(dump, *index);
         }
@@ -215,7 +260,8 @@ impl Driver {
             queue: self.in_order(indices),
             window: VecDeque::new(),
             late: Vec::new(),
-            patience: PATIENCE,
+            pace,
+            patience: pace.patience,
             last_progress: Instant::now(),
             done: 0,
             dump,
@@ -234,6 +280,7 @@ impl Driver {
         for index in indices {
             self.settle(&session, *index);
         }
+        std::mem::take(&mut *session.refusals())
     }
 
     /// Tasks before spans, as most spans are seen in the probe of their task.
@@ -275,7 +322,11 @@ impl Driver {
     }
 
     fn drain(&mut self, session: &Session, sink: &mut dyn Sink) {
-        session.slots.drain(|copy| {
+        let slots = match &session.work {
+            Work::Copy(slots) => slots,
+            Work::Step(stepper) => return self.traces.extend(stepper.take()),
+        };
+        slots.drain(|copy| {
             if copy.truncated {
                 self.truncated
                     .extend(copy.owners.iter().map(|owner| owner.index));
@@ -302,6 +353,7 @@ impl Driver {
         if verdict != Verdict::Open {
             target.verdict = verdict;
             target.polls_at_probe = session.polls_at_probe(index);
+            target.is_inside = session.is_inside(index);
         }
     }
 }
@@ -321,6 +373,7 @@ struct Round<'a> {
     window: VecDeque<Woken>,
     /// Woken, not polled within the patience; still looked at, but nobody waits behind them.
     late: Vec<usize>,
+    pace: Pace,
     patience: Duration,
     last_progress: Instant,
     done: usize,
@@ -342,7 +395,7 @@ impl Round<'_> {
     }
 
     fn fill_window(&mut self, driver: &mut Driver) {
-        while self.window.len() < WINDOW {
+        while self.window.len() < self.pace.window {
             let Some(index) = self.queue.pop_front() else {
                 return;
             };
@@ -377,7 +430,7 @@ impl Round<'_> {
         if done != self.done {
             self.done = done;
             self.last_progress = now;
-            self.patience = PATIENCE;
+            self.patience = self.pace.patience;
         }
         // The verdicts are read before the places are drained: a verdict comes after its copies,
         // so none of a task that is found to be done can be left behind in a place.
@@ -421,7 +474,11 @@ impl Round<'_> {
 
     /// Moves those that were woken too long ago out of the window.
     fn give_up_window(&mut self, now: Instant) {
-        let was_full = self.window.len() == WINDOW;
+        if self.session.is_stepping() {
+            let slowed = self.window.iter_mut();
+            return slowed.for_each(|woken| woken.at = now);
+        }
+        let was_full = self.window.len() == self.pace.window;
         while let Some(woken) = self
             .window
             .pop_front_if(|woken| now.duration_since(woken.at) >= self.patience)
@@ -469,18 +526,20 @@ impl Target {
             entry,
             verdict: Verdict::Open,
             polls_at_probe: 0,
+            is_inside: false,
             asked: false,
             retries: 0,
         }
     }
 
-    fn result(self) -> Probed {
+    pub(super) fn result(self) -> Probed {
         let wakers = self.wakers();
         Probed {
             state: self.state(),
             in_state_for: self.entry.in_state_for(),
             wakers,
             lost_wakers: self.lost_wakers,
+            is_inside: self.is_inside,
             entry: self.entry,
         }
     }

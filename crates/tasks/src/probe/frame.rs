@@ -13,9 +13,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use rtops_step::{Refusal, Stepper};
+
 use super::{
     arch::Registers,
-    session::{Session, Stale, Verdict},
+    session::{Session, Stale, Verdict, Work},
     slots::{Extent, MAX_OWNERS, Owner},
     ticket::{Cause, DumpNumber, MAX_HOPS, Wish},
     waker::{is_probing, probing_waker, same_waker},
@@ -42,6 +44,7 @@ pub(crate) struct Frame {
     outer: Cell<*const Self>,
     captures: Cell<u32>,
     no_room: Cell<bool>,
+    not_stepped: Cell<Option<Refusal>>,
 }
 
 enum Role {
@@ -135,7 +138,8 @@ fn poll_span<F: Future>(
     }
     let frame = Frame::new(entry, wish.map(|wish| wish.index), Role::Span, cause);
     let poll = frame.poll(future, entry, context);
-    if let Some(session) = wish.and_then(Session::of) {
+    if let Some((wish, session)) = wish.and_then(|wish| Some((wish, Session::of(wish)?))) {
+        session.note_inside(wish.index);
         frame.report_to(&session, &poll, entry);
     }
     poll
@@ -174,6 +178,7 @@ impl Frame {
             outer: Cell::new(ptr::null()),
             captures: Cell::new(0),
             no_room: Cell::new(false),
+            not_stepped: Cell::new(None),
         }
     }
 
@@ -188,7 +193,23 @@ impl Frame {
             Cause::Asked => Polling::begin_asked(entry, MAX_HOPS),
         };
         let _pushed = Pushed::new(self);
-        future.poll(context)
+        let Some((stepper, index)) = self.stepper() else {
+            return future.poll(context);
+        };
+        let (poll, stepped) = stepper.step(index, || future.poll(context));
+        self.not_stepped.set(stepped.err());
+        poll
+    }
+
+    /// Where the dump wants this poll stepped: by what, and its number there.
+    fn stepper(&self) -> Option<(&Stepper, u32)> {
+        match &self.role {
+            Role::Probe(session) => match &session.work {
+                Work::Step(stepper) => Some((stepper, self.index?)),
+                Work::Copy(_) => None,
+            },
+            Role::Span => None,
+        }
     }
 
     fn report<T>(&self, poll: &Poll<T>, entry: &Entry) {
@@ -201,8 +222,13 @@ impl Frame {
     }
 
     fn report_to<T>(&self, session: &Session, poll: &Poll<T>, entry: &Entry) {
+        let refusal = self.not_stepped.get();
+        if let (Some(index), Some(refusal)) = (self.index, refusal) {
+            session.refuse(index, refusal);
+        }
         let verdict = match poll {
             Poll::Ready(_) => Verdict::Ended,
+            Poll::Pending if refusal == Some(Refusal::Busy) => Verdict::NoRoom,
             Poll::Pending if self.no_room.get() => Verdict::NoRoom,
             Poll::Pending if self.captures.get() == 0 => Verdict::WaitsUnregistered,
             Poll::Pending if self.captures.get() > MAX_CAPTURES => Verdict::WaitsInMore,
@@ -293,6 +319,11 @@ impl Frame {
             self.captures.set(MAX_CAPTURES + 1);
             return;
         }
+        let Work::Copy(slots) = &session.work else {
+            // An earlier probe of this dump has the copies.
+            self.captures.set(self.captures.get() + 1);
+            return;
+        };
         let mut extent = Extent {
             owners: [Owner::NONE; MAX_OWNERS],
             owner_count: 0,
@@ -307,7 +338,7 @@ impl Frame {
         }
         // SAFETY: the registers were read in `Waker::clone` on this thread, which has not
         // returned, and this frame lies above it in the same stack, as it is in the list.
-        if unsafe { session.slots.copy(registers, &extent) } {
+        if unsafe { slots.copy(registers, &extent) } {
             for frame in own {
                 frame.captures.set(frame.captures.get() + 1);
             }

@@ -3,14 +3,16 @@
 use std::{
     ops::Deref,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicU8, AtomicU64, AtomicUsize,
+            AtomicBool, AtomicU8, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
         },
     },
     thread::Thread,
 };
+
+use rtops_step::{Refusal, Stepper};
 
 use super::{
     slots::Slots,
@@ -23,12 +25,21 @@ static CURRENT: Mutex<Option<Arc<Session>>> = Mutex::new(None);
 pub(crate) struct Session {
     dump: DumpNumber,
     pub(super) stale: Stale,
-    pub(super) slots: Slots,
+    pub(super) work: Work,
+    refusals: Mutex<Vec<(u32, Refusal)>>,
     outcomes: Box<[Outcome]>,
     done: AtomicUsize,
     /// The value of `done` at which the driver wants to be woken.
     wake_at: AtomicUsize,
     driver: Thread,
+}
+
+/// What is done with a probed poll.
+pub(super) enum Work {
+    /// The stack is copied at each place where the future waits.
+    Copy(Slots),
+    /// The poll is stepped, and such places are only counted.
+    Step(Stepper),
 }
 
 /// What becomes of the words that earlier calls left on a stack below the frames of a probed poll.
@@ -72,6 +83,8 @@ struct Outcome {
     verdict: AtomicU8,
     /// The count of ordinary polls when the probe was made.
     polls: AtomicU64,
+    /// A span was polled with the probing waker of the future around it.
+    inside: AtomicBool,
 }
 
 /// How a probed poll ended.
@@ -87,7 +100,8 @@ pub(super) enum Verdict {
     WaitsUnregistered,
     /// The future has ended.
     Ended,
-    /// There was no room for all copies: the probe must be made again.
+    /// There was no room for all copies, or another poll was being stepped: the probe must be made
+    /// again.
     NoRoom,
 }
 
@@ -116,15 +130,17 @@ impl Verdict {
 }
 
 impl Session {
-    pub(super) fn open(dump: DumpNumber, stale: Stale, targets: usize, slots: Slots) -> Opened {
+    pub(super) fn open(dump: DumpNumber, stale: Stale, targets: usize, work: Work) -> Opened {
         let session = Arc::new(Self {
             dump,
             stale,
-            slots,
+            work,
+            refusals: Mutex::new(Vec::new()),
             outcomes: (0..targets)
                 .map(|_| Outcome {
                     verdict: AtomicU8::new(0),
                     polls: AtomicU64::new(0),
+                    inside: AtomicBool::new(false),
                 })
                 .collect(),
             done: AtomicUsize::new(0),
@@ -145,6 +161,24 @@ impl Session {
             .cloned()
     }
 
+    /// Whether a poll is being stepped, which takes its time.
+    pub(super) fn is_stepping(&self) -> bool {
+        match &self.work {
+            Work::Copy(_) => false,
+            Work::Step(stepper) => stepper.is_stepping(),
+        }
+    }
+
+    /// Notes why the poll of a target was not stepped, before it is noted how it ended.
+    pub(super) fn refuse(&self, index: u32, why: Refusal) {
+        self.refusals().push((index, why));
+    }
+
+    /// Why polls were not stepped, by the number of the target.
+    pub(super) fn refusals(&self) -> MutexGuard<'_, Vec<(u32, Refusal)>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes how the poll of a target ended; the copies that it made are in their slots.
     pub(super) fn finish(&self, index: u32, verdict: Verdict, polls: u64) {
         if let Some(outcome) = self.outcomes.get(index as usize) {
@@ -154,6 +188,18 @@ impl Session {
         if self.done.fetch_add(1, AcqRel) + 1 == self.wake_at.load(Acquire) {
             self.driver.unpark();
         }
+    }
+
+    /// Notes that the poll of a target is a part of another's, before it is noted how it ended.
+    pub(super) fn note_inside(&self, index: u32) {
+        if let Some(outcome) = self.outcomes.get(index as usize) {
+            outcome.inside.store(true, Relaxed);
+        }
+    }
+
+    pub(super) fn is_inside(&self, index: usize) -> bool {
+        let outcome = self.outcomes.get(index);
+        outcome.is_some_and(|outcome| outcome.inside.load(Relaxed))
     }
 
     pub(super) fn verdict(&self, index: usize) -> Verdict {

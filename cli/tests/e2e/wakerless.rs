@@ -1,0 +1,216 @@
+//! Where tasks wait that registered no waker: each await is found at its line, or said not to be known.
+
+use crate::{
+    reply::{Stack, TaskGroup},
+    source::{Mark, Marks},
+    support::{Build, Target},
+};
+
+/// The tasks that nothing can wake, and that wait at one place each, or at a known set of them.
+const FOUND: &[&str] = &[
+    "deep",
+    "lost-future",
+    "method",
+    "boxed",
+    "lost-select",
+    "lost-join",
+    "futures-join",
+    "loop",
+    "block",
+    "many",
+];
+
+/// Those of which an optimizing compiler leaves no instruction that tells where they wait.
+const PERHAPS: &[&str] = &["several", "closure", "split"];
+
+#[test]
+fn in_a_dev_build() {
+    expect_lines(Build::Dev);
+}
+
+#[test]
+fn in_a_release_build() {
+    expect_lines(Build::Release);
+}
+
+#[test]
+fn with_fat_lto() {
+    expect_lines(Build::LtoFat);
+}
+
+#[test]
+fn with_abort_on_panic() {
+    expect_lines(Build::Abort);
+}
+
+fn expect_lines(build: Build) {
+    let marks = Marks::read();
+    let target = Target::start(build, &["wakerless"]);
+    // The second dump finds what the first one did: to be stepped changes nothing.
+    for _ in 0..2 {
+        let stack = target.stack(&["--tasks"]);
+        assert!(stack.complete, "{:?}", stack.gaps);
+        for name in FOUND {
+            let group = stack.group(name);
+            assert_eq!(group.state, "never", "{group:#?}");
+            group.expect_lines(marks.of(name));
+            expect_no_other_lines(group, marks.of(name));
+            let whole = |chain: &crate::reply::Chain| chain.incomplete.is_none();
+            assert!(group.stacks.iter().all(whole), "{group:#?}");
+        }
+        for name in PERHAPS {
+            for group in stack.groups(name) {
+                assert_eq!(group.state, "never", "{group:#?}");
+                expect_no_other_lines(group, marks.of(name));
+            }
+        }
+        expect_said(&stack, &marks);
+        expect_inferred(&stack);
+        expect_children(&stack, &marks);
+        // Beside a branch that has a waker, one without is not looked for.
+        let half = stack.group("half-join");
+        assert_eq!(half.state, "waiting");
+        half.expect_lines(marks.of("half-join"));
+        expect_no_other_lines(half, marks.of("half-join"));
+    }
+}
+
+/// No frame of the scenario's own is at a line without the mark, but for the future written by hand.
+#[track_caller]
+fn expect_no_other_lines(group: &TaskGroup, marks: &[Mark]) {
+    let frames = group.stacks.iter().flat_map(|chain| &chain.frames);
+    for frame in frames {
+        let file = frame.file.as_deref().unwrap_or_default();
+        let is_marked = marks.iter().any(|mark| frame.line == Some(mark.line));
+        let is_spawning = frame.name.ends_with("selecting") || frame.name.ends_with("joining");
+        let is_other = frame.name.ends_with("Lost::poll") || is_spawning || frame.kind == "span";
+        let is_joining = frame.name.ends_with("joining_half");
+        if file.ends_with("wakerless.rs") && frame.line.is_some() {
+            assert!(
+                is_marked || is_other || is_joining,
+                "{frame:?} of {group:#?}"
+            );
+        }
+    }
+}
+
+/// Where a line is missing, it is said why.
+fn expect_said(stack: &Stack, marks: &Marks) {
+    for name in PERHAPS.iter().chain(&["bare"]) {
+        for group in stack.groups(name) {
+            let has_line = *name != "bare" && {
+                let frames = group.stacks.iter().flat_map(|chain| &chain.frames);
+                let lines: Vec<u32> = frames.filter_map(|frame| frame.line).collect();
+                let marked = marks.of(name).iter();
+                marked.filter(|mark| lines.contains(&mark.line)).count() > 0
+            };
+            let has_pending = group.has_function("Pending::poll");
+            let is_said = group.remark.is_some()
+                || group.stacks.iter().any(|chain| chain.incomplete.is_some());
+            assert!(has_line || has_pending || is_said, "{group:#?}");
+        }
+    }
+}
+
+/// A few tasks of a kind are stepped; of the others it is said that they are taken to be alike.
+fn expect_inferred(stack: &Stack) {
+    let many = stack.group("many");
+    let obtained = |how: &str| {
+        many.tasks
+            .iter()
+            .filter(|task| task.obtained == how)
+            .count()
+    };
+    assert_eq!((many.count, obtained("stepped")), (20, 3), "{many:#?}");
+    assert_eq!(obtained("same as a stepped one"), 17);
+    // Of those that differ nothing is inferred, if they are seen to differ.
+    let split = stack.groups("split");
+    let stepped = split.iter().flat_map(|group| &group.tasks);
+    let stepped = stepped.filter(|task| task.obtained == "stepped").count();
+    assert_eq!(stepped, 3);
+    if let Some(others) = split
+        .iter()
+        .find(|group| group.count > 2 && split.len() > 1)
+    {
+        assert!(
+            others.stacks.is_empty() && others.remark.is_some(),
+            "{others:#?}"
+        );
+    }
+}
+
+/// Children of a container that never wakes them are polled through the wakers that it gave them.
+fn expect_children(stack: &Stack, marks: &Marks) {
+    let container = stack.group("container");
+    assert_eq!(container.spans, ["lost-child"]);
+    container.expect_lines(marks.of("container"));
+    container.expect_lines(marks.of("lost-child"));
+}
+
+#[test]
+fn deep_dumps_show_branches_without_a_waker_in_a_dev_build() {
+    expect_branches(Build::Dev);
+}
+
+#[test]
+fn deep_dumps_show_branches_without_a_waker_in_a_release_build() {
+    expect_branches(Build::Release);
+}
+
+fn expect_branches(build: Build) {
+    let marks = Marks::read();
+    let target = Target::start(build, &["wakerless"]);
+    let stack = target.stack(&["--tasks", "--deep"]);
+    let half = stack.group("half-join");
+    assert_eq!(
+        (&*half.state, half.stacks.len()),
+        ("waiting", 2),
+        "{half:#?}"
+    );
+    assert_eq!(half.tasks[0].obtained, "stepped");
+    half.expect_lines(marks.of("half-join"));
+    half.expect_lines(marks.of("half-join-lost"));
+    expect_children(&stack, &marks);
+    for name in FOUND {
+        stack.group(name).expect_lines(marks.of(name));
+    }
+}
+
+#[test]
+fn deep_dumps_change_nothing_where_all_wakers_are_registered() {
+    for build in [Build::Dev, Build::Release] {
+        let target = Target::start(build, &["awaits", "multi"]);
+        let (plain, deep) = (
+            target.stack(&["--tasks"]),
+            target.stack(&["--tasks", "--deep"]),
+        );
+        for group in plain.task_groups() {
+            let name = group.name.as_deref().unwrap();
+            // In this one, a branch of a join has no waker.
+            if group.state == "never" || name == "once-cell" {
+                continue;
+            }
+            let deep = deep.group(name);
+            assert_eq!(deep.state, group.state, "{name}");
+            let look = |group: &TaskGroup| {
+                let frames = group.stacks.iter().map(|chain| {
+                    let frames = chain.frames.iter();
+                    let frames = frames.map(|frame| (frame.name.clone(), frame.line));
+                    frames.collect::<Vec<_>>()
+                });
+                frames.collect::<Vec<_>>()
+            };
+            assert_eq!(look(deep), look(group), "{name}");
+        }
+    }
+}
+
+#[test]
+fn text_says_what_is_inferred() {
+    let target = Target::start(Build::Dev, &["wakerless"]);
+    let text = target.stack_text(&["--tasks", "--filter=^many$"]);
+    let head = "20 tasks \"many\" [never: no waker is registered, so nothing can wake it, ";
+    assert!(text.contains(head), "{text}");
+    let said = "(seen in 3; the others are taken to wait where these do)";
+    assert!(text.contains(said), "{text}");
+}
