@@ -5,10 +5,12 @@
 use std::{fs, path::Path};
 
 use rtops_protocol::{
-    Capabilities, CodeRange, End, FrameKind, Hello, Leaf, LeafEnd, MAX_REPLY, Module, ModuleKind,
-    Obtained, Process, ProtocolError, Refusal, Refused, Reply, Request, Runtime, RuntimeFlavor,
-    SourceLocation, StackId, StackParts, StackRequest, Stacks, Stats, StringId, Strings, Summary,
-    Task, TaskKind, TaskState, Thread, ThreadCapture, WakerState, Worker, read_frame, write_frame,
+    Call, Capabilities, Claim, ClaimMode, ClaimRole, CodeRange, DumpRequest, End, EndedSite,
+    FrameKind, HandleSeen, Hello, Leaf, LeafEnd, MAX_REPLY, Module, ModuleKind, NotStepped, Note,
+    Obtained, Process, ProtocolError, Refusal, Refused, Reply, Request, Resource, ResourceKind,
+    Runtime, RuntimeFlavor, Saved, SourceLocation, StackId, StackParts, StackRequest, Stacks,
+    Stats, Steps, StringId, Strings, Summary, Task, TaskKind, TaskNote, TaskState, Thread,
+    ThreadCapture, ThreadRun, Trace, TraceEnd, Visit, WakerState, Worker, read_frame, write_frame,
 };
 
 fn golden(name: &str) -> Vec<u8> {
@@ -37,12 +39,25 @@ fn requests() -> Vec<(&'static str, Request)> {
             deadline_ms: 2500,
         })
     };
+    let dump = |parts, steps| {
+        Request::Dump(DumpRequest {
+            parts,
+            deadline_ms: 2500,
+            steps,
+        })
+    };
     vec![
         ("request-summary", Request::Summary),
         ("request-stats", Request::Stats),
         ("request-stack-tasks", stack(StackParts::Tasks)),
         ("request-stack-threads", stack(StackParts::Threads)),
         ("request-stack-all", stack(StackParts::All)),
+        ("request-dump", dump(StackParts::All, Steps::No)),
+        (
+            "request-dump-proven",
+            dump(StackParts::Tasks, Steps::Proven),
+        ),
+        ("request-dump-deep", dump(StackParts::Threads, Steps::Deep)),
     ]
 }
 
@@ -212,6 +227,136 @@ fn threads() -> Vec<Thread> {
         .collect()
 }
 
+fn notes() -> Vec<TaskNote> {
+    let not_stepped = [
+        NotStepped::Unsupported,
+        NotStepped::NoMemory,
+        NotStepped::Traced,
+        NotStepped::SignalBlocked,
+        NotStepped::HandlerReplaced,
+        NotStepped::Busy,
+        NotStepped::System(11),
+        NotStepped::NotPolled,
+        NotStepped::NoTime,
+    ];
+    let notes = [Note::WakersLost, Note::SpawnerCancelled].into_iter();
+    notes
+        .chain(not_stepped.map(Note::NotStepped))
+        .zip(1..)
+        .map(|(note, task)| TaskNote { task, note })
+        .collect()
+}
+
+fn site() -> SourceLocation {
+    SourceLocation {
+        file: StringId(3),
+        line: 41,
+        column: 20,
+    }
+}
+
+fn resources() -> Vec<Resource> {
+    let kinds = [
+        ResourceKind::Mutex,
+        ResourceKind::RwLock,
+        ResourceKind::Semaphore,
+        ResourceKind::JoinSet,
+    ];
+    let resources = kinds.into_iter().zip(1..);
+    resources
+        .map(|(kind, id)| Resource {
+            id,
+            kind,
+            value_type: StringId(2),
+            site: site(),
+        })
+        .collect()
+}
+
+fn claims() -> Vec<Claim> {
+    let claim = |role, mode| Claim {
+        resource: 2,
+        role,
+        task: 17,
+        tid: 4713,
+        since_ns: 120_000_000_000,
+        site: site(),
+        mode,
+        permits: 3,
+    };
+    vec![
+        claim(ClaimRole::Holder, ClaimMode::Shared),
+        claim(ClaimRole::Waiter, ClaimMode::Exclusive),
+    ]
+}
+
+fn trace(end: TraceEnd) -> Trace {
+    Trace {
+        task: 4,
+        end,
+        calls: vec![
+            Call { caller: 0, site: 0 },
+            Call {
+                caller: 0,
+                site: 0x5555_5555_1234,
+            },
+        ],
+        visits: vec![
+            Visit {
+                call: 1,
+                ip: 0x5555_5555_2000,
+            },
+            Visit {
+                call: 0,
+                ip: 0x5555_5555_1239,
+            },
+        ],
+    }
+}
+
+/// What a dump says beyond stacks, and the head of a saved one.
+fn evidence() -> Vec<(&'static str, Reply)> {
+    let ended = EndedSite {
+        site: site(),
+        ended: 70_000,
+        last_ns: 5_000_000,
+    };
+    let handle = HandleSeen {
+        task: 4,
+        stack: StackId(1),
+        entry: 2,
+        of: 17,
+    };
+    let run = ThreadRun {
+        tid: 4711,
+        timeslices: 123_456,
+    };
+    let saved = Saved {
+        taken: 1_764_000_000,
+        host: "web-1".to_owned(),
+        pid: 4711,
+        inner_pid: 7,
+        start_time: 123_456_789,
+        agent_version: "0.1.0".to_owned(),
+        rtops_version: "0.1.0".to_owned(),
+    };
+    vec![
+        ("reply-notes", Reply::Notes(notes())),
+        ("reply-ended-sites", Reply::EndedSites(vec![ended])),
+        ("reply-resources", Reply::Resources(resources())),
+        ("reply-claims", Reply::Claims(claims())),
+        ("reply-handles-seen", Reply::HandlesSeen(vec![handle])),
+        ("reply-trace", Reply::Trace(trace(TraceEnd::Whole))),
+        (
+            "reply-trace-too-long",
+            Reply::Trace(trace(TraceEnd::TooLong)),
+        ),
+        ("reply-trace-unsafe", Reply::Trace(trace(TraceEnd::Unsafe))),
+        ("reply-thread-runs", Reply::ThreadRuns(vec![run])),
+        ("reply-saved", Reply::Saved(saved)),
+    ]
+}
+
 fn replies() -> Vec<(&'static str, Reply)> {
     let summary = Summary {
         name: "gateway".to_owned(),
@@ -289,7 +434,7 @@ fn requests_are_what_they_always_were() {
 
 #[test]
 fn replies_are_what_they_always_were() {
-    for (name, reply) in replies() {
+    for (name, reply) in replies().into_iter().chain(evidence()) {
         let bytes = golden(name);
         assert_eq!(
             Reply::receive(&mut bytes.as_slice()).unwrap(),
@@ -313,7 +458,10 @@ fn every_golden_file_is_one_frame() {
         assert!(rest.is_empty());
         count += 1;
     }
-    assert_eq!(count, 1 + requests().len() + replies().len());
+    assert_eq!(
+        count,
+        1 + requests().len() + replies().len() + evidence().len()
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rtops_protocol::{
     read_frame, write_frame,
 };
 
-const KINDS: [FrameKind; 10] = [
+const KINDS: [FrameKind; 18] = [
     FrameKind::SUMMARY,
     FrameKind::STATS,
     FrameKind::PROCESS,
@@ -18,6 +18,14 @@ const KINDS: [FrameKind; 10] = [
     FrameKind::STACKS,
     FrameKind::TASKS,
     FrameKind::THREADS,
+    FrameKind::NOTES,
+    FrameKind::ENDED_SITES,
+    FrameKind::RESOURCES,
+    FrameKind::CLAIMS,
+    FrameKind::HANDLES_SEEN,
+    FrameKind::TRACE,
+    FrameKind::THREAD_RUNS,
+    FrameKind::SAVED,
     FrameKind::END,
     FrameKind::REFUSED,
 ];
