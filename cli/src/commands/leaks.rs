@@ -118,7 +118,7 @@ fn compared(baseline: Option<&Taken>, last: &Taken) -> Result<Watch, Error> {
     let Some(older) = baseline else {
         return Ok(Watch::default());
     };
-    if (older.start_time, &older.name) != (last.start_time, &last.name) {
+    if (older.start_time, older.inner_pid) != (last.start_time, last.inner_pid) {
         return Err(Error::OtherProcess {
             saved: format!("{} (pid {})", escape(&older.name), older.pid),
             asked: format!("{} (pid {})", escape(&last.name), last.pid),

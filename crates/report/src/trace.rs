@@ -267,12 +267,12 @@ impl Node {
                 .and_then(|frame| frame.place.as_ref())
         };
         let first = match self.polls {
-            Some(Polls::AsyncBody) => self.own.first().and_then(place),
+            Some(Polls::AsyncBody) => self.own.first().and_then(place).map(|place| place.line),
             _ => None,
         };
         let mut latest = self.own.iter().rev();
         latest
-            .find(|link| place(link).is_some() && place(link) != first)
+            .find(|link| place(link).is_some_and(|place| Some(place.line) != first))
             .copied()
     }
 }
