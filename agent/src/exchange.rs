@@ -54,7 +54,7 @@ impl Identity {
         all
     }
 
-    fn can_step(&self) -> bool {
+    pub(crate) fn can_step(&self) -> bool {
         rtops_step::SUPPORTED && self.options.has(Capability::Steps)
     }
 

@@ -61,7 +61,7 @@ use std::{
 use rtops_capture::{Evidence, Host, OwnThread, Wanted};
 use rtops_profile::Profile;
 pub use rtops_profile::Text;
-use rtops_protocol::{Reply, StackParts};
+use rtops_protocol::{Reply, StackParts, Steps};
 use rtops_report::dump::Dump;
 use rtops_symbols::Options;
 use rtops_tasks::RuntimeTag;
@@ -137,9 +137,15 @@ fn take(deadline: Instant) -> Result<Profile, ProfileError> {
     let _own = Entered::enter(OwnThread::Client);
     let host = Inside(start::identity());
     let taken = SystemTime::now();
+    let may_step = host.0.as_ref().is_none_or(|agent| agent.can_step());
     let wanted = Wanted {
         parts: StackParts::Tasks,
-        evidence: Evidence::No,
+        // Where a task waits that nothing can wake, as `rtops profile` has it.
+        evidence: if may_step {
+            Evidence::Stepped(Steps::Proven)
+        } else {
+            Evidence::No
+        },
         only: None,
     };
     let dump = rtops_capture::take(&host, wanted, deadline)
