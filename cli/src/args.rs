@@ -14,12 +14,13 @@ Examples:
   rtops stack gateway          where every task and thread of `gateway` waits
   rtops stack 4711 --tasks --min-age 5m
   rtops stats gateway --json
+  rtops leaks gateway          what will never end, and why
   rtops profile tasks gateway -o tasks.pb.gz
   rtops demo                   see it all on a sample service
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such process, 4 process
 without an agent, 5 no permission, 6 timed out or incomplete, 7 the versions of
-rtops and the agent do not fit";
+rtops and the agent do not fit, 10 leaks found and --fail given";
 
 const STACK_EXAMPLES: &str = "\
 Examples:
