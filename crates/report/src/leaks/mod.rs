@@ -27,7 +27,7 @@ use crate::{
 };
 use deadlock::Deadlock;
 use rules::Judging;
-use sample::Watch;
+use sample::{Sample, Watch};
 
 /// Why something is taken for a leak, the strongest reason first.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -137,7 +137,8 @@ pub fn find<'a>(
         }
         keep
     });
-    let mut judging = Judging::new(dump, watch, judge, &groups, frames);
+    let now = Sample::of(dump);
+    let mut judging = Judging::new(dump, &now, watch, judge, &groups, frames);
     judging.proven(&mut findings.findings);
     judging.deadlocks(waits, &mut findings.findings);
     judging.growing(&mut findings.findings);
@@ -169,7 +170,7 @@ pub fn find<'a>(
     });
     findings
         .findings
-        .extend(threads::judge(dump, frames, watch, &threads));
+        .extend(threads::judge(frames, &now, watch, &threads));
     findings.findings.sort_by_key(|finding| finding.evidence);
     findings
 }

@@ -14,7 +14,7 @@ use super::{
     deadlock::deadlocks,
     growth::growth,
     idioms::Idioms,
-    sample::{Sample, Site, Watch, site, task_place},
+    sample::{Sample, Site, Watch, site},
 };
 use crate::{
     dump::Dump,
@@ -35,13 +35,14 @@ pub(super) struct Judging<'d, 'a> {
     groups: &'d [TaskGroup<'a>],
     idioms: Idioms<'d>,
     frames: &'d Frames,
-    now: Sample,
+    now: &'d Sample,
     taken: HashSet<u64>,
 }
 
 impl<'d, 'a> Judging<'d, 'a> {
     pub(super) fn new(
         dump: &'a Dump,
+        now: &'d Sample,
         watch: &'d Watch,
         judge: &'d Judge,
         groups: &'d [TaskGroup<'a>],
@@ -54,7 +55,7 @@ impl<'d, 'a> Judging<'d, 'a> {
             groups,
             idioms: Idioms::of_tasks(frames, groups),
             frames,
-            now: Sample::of(dump),
+            now,
             taken: HashSet::new(),
         }
     }
@@ -125,7 +126,7 @@ impl<'d, 'a> Judging<'d, 'a> {
             .iter()
             .map(|task| (task.id, task.polls))
             .collect();
-        let samples = self.watch.earlier.iter().chain([&self.now]);
+        let samples = self.watch.earlier.iter().chain([self.now]);
         samples
             .flat_map(|sample| &sample.lost_wakers)
             .filter(|(task, before)| polls.get(task) == Some(before))
@@ -150,38 +151,26 @@ impl<'d, 'a> Judging<'d, 'a> {
         if self.watch.earlier.is_empty() {
             return;
         }
+        let now = self.now;
+        let place = |task: &Task| now.tasks.get(&task.id).copied().flatten();
         let mut groups = HashMap::new();
         for (number, group) in self.groups.iter().enumerate() {
-            for task in &group.tasks {
-                if let Some(place) = task_place(self.dump, task) {
-                    groups.entry(place).or_insert(number);
-                }
+            for place in group.tasks.iter().filter_map(|task| place(task)) {
+                groups.entry(place).or_insert(number);
             }
         }
-        let samples: Vec<_> = self
-            .watch
-            .earlier
-            .iter()
-            .chain([&self.now])
-            .map(|sample| &sample.tasks)
-            .collect();
+        let samples = self.watch.earlier.iter().chain([self.now]);
+        let samples: Vec<_> = samples.map(|sample| &sample.tasks).collect();
         let grown = growth(&groups, &samples);
+        let growth_of = |task: &Task| grown.get(groups.get(&place(task)?)?);
         let watched = self.watch.time;
-        let of = |task: &Task| {
-            let place = task_place(self.dump, task)?;
-            grown.get(groups.get(&place)?)
-        };
-        let dump = self.dump;
         self.take(
             Evidence::Growing,
             findings,
-            |_, _, task| of(task).is_some(),
+            |_, _, task| growth_of(task).is_some(),
             |_, _, tasks| {
-                let gained = tasks.iter().find_map(|task| {
-                    let place = task_place(dump, task)?;
-                    grown.get(groups.get(&place)?)
-                });
-                grew(gained.map_or(0, |growth| growth.gained), watched)
+                let growth = tasks.iter().find_map(|task| growth_of(task));
+                grew(growth.map_or(0, |growth| growth.gained), watched)
             },
         );
     }

@@ -86,7 +86,7 @@ pub fn kin(name: &str) -> String {
 
 /// Where a task rests; `None` for one that runs or was not captured. A task in a wait without a
 /// waker has no stack, and rests where it was spawned.
-pub fn task_place(dump: &Dump, task: &Task) -> Option<Place> {
+fn task_place(dump: &Dump, task: &Task) -> Option<Place> {
     if !matches!(task.state, TaskState::Suspended { .. }) || task.kind == TaskKind::Span {
         return None;
     }
@@ -105,7 +105,7 @@ pub fn task_place(dump: &Dump, task: &Task) -> Option<Place> {
 }
 
 /// Where a thread is; `None` where its stack was not taken.
-pub fn thread_place(dump: &Dump, thread: &Thread) -> Option<Place> {
+fn thread_place(dump: &Dump, thread: &Thread) -> Option<Place> {
     let ThreadCapture::Stack(leaf) = thread.capture else {
         return None;
     };

@@ -13,9 +13,9 @@ use super::{
     growth::growth,
     idioms::{Idioms, own_function},
     rules::grew,
-    sample::{Place, Sample, Watch, kin, thread_place},
+    sample::{Place, Sample, Watch, kin},
 };
-use crate::{dump::Dump, format, frames::Frames, threads::ThreadGroup};
+use crate::{format, frames::Frames, threads::ThreadGroup};
 
 /// How many timeslices one dump may cost a thread that does nothing else: the signal, a second
 /// one for a larger copy, and a preemption.
@@ -23,30 +23,29 @@ const SLICES_A_DUMP: u64 = 3;
 
 /// Judges the threads of a watch's last dump.
 pub(super) fn judge<'a>(
-    dump: &'a Dump,
     frames: &Frames,
+    now: &Sample,
     watch: &Watch,
     groups: &[ThreadGroup<'a>],
 ) -> Vec<Finding<'a>> {
     if watch.earlier.is_empty() {
         return Vec::new();
     }
-    let now = Sample::of(dump);
     let mut taken = HashSet::new();
-    let mut findings = growing(dump, frames, watch, &now, groups);
+    let mut findings = growing(frames, now, watch, groups);
     for finding in &findings {
         if let Subject::Threads(group) = &finding.subject {
             taken.extend(group.threads.iter().map(|thread| thread.tid));
         }
     }
     let idioms = Idioms::of_threads(frames, groups);
-    let ended = ended_kin(watch, &now);
+    let ended = ended_kin(watch, now);
     for group in groups {
         let leaks = |thread: &&&Thread| {
             !taken.contains(&thread.tid)
                 && !idioms.shares_queue(frames, group, &thread.name)
                 && is_stuck(group, ended.contains(&kin(&thread.name)))
-                && has_not_moved(watch, &now, thread.tid)
+                && has_not_moved(watch, now, thread.tid)
         };
         let threads: Vec<&Thread> = group.threads.iter().filter(leaks).copied().collect();
         if threads.is_empty() {
@@ -71,10 +70,9 @@ pub(super) fn judge<'a>(
 }
 
 fn growing<'a>(
-    dump: &Dump,
     frames: &Frames,
-    watch: &Watch,
     now: &Sample,
+    watch: &Watch,
     groups: &[ThreadGroup<'a>],
 ) -> Vec<Finding<'a>> {
     let mut places: HashMap<Place, usize> = HashMap::new();
@@ -82,7 +80,7 @@ fn growing<'a>(
         // A library's pool grows with its work, and shrinks when its threads have been idle.
         if wait_end(group) != WaitEnd::Idle || own_function(frames, &group.links).is_some() {
             let own = group.threads.iter();
-            let own = own.filter_map(|thread| thread_place(dump, thread));
+            let own = own.filter_map(|thread| now.threads.get(&thread.tid)?.place);
             places.extend(own.map(|place| (place, number)));
         }
     }
