@@ -9,7 +9,7 @@ use interprocess::local_socket::traits::Stream as _;
 use rtops_capture::{Disabled, Evidence, Host, OwnThread, Wanted};
 use rtops_protocol::{
     Capabilities, DumpRequest, FrameKind, Hello, OLDEST_VERSION, ProtocolError, Refusal, Refused,
-    Reply, Request, StackParts, StackRequest, VERSION, write_frame,
+    Reply, Request, StackParts, StackRequest, Steps, VERSION, write_frame,
 };
 use rtops_tasks::RuntimeTag;
 
@@ -132,12 +132,18 @@ pub(crate) fn serve(stream: &Stream, identity: &Identity) -> Result<(), Protocol
                 deadline_ms,
                 steps,
             } = request;
-            let evidence = if identity.can_step() {
-                Evidence::Stepped(steps)
+            let steps = if identity.can_step() {
+                steps
             } else {
-                Evidence::Full
+                Steps::No
             };
-            return dump(&mut client, identity, parts, evidence, deadline_ms);
+            return dump(
+                &mut client,
+                identity,
+                parts,
+                Evidence::Full(steps),
+                deadline_ms,
+            );
         }
         _ => {
             return refuse(

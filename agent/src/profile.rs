@@ -142,7 +142,7 @@ fn take(deadline: Instant) -> Result<Profile, ProfileError> {
         parts: StackParts::Tasks,
         // Where a task waits that nothing can wake, as `rtops profile` has it.
         evidence: if may_step {
-            Evidence::Stepped(Steps::Proven)
+            Evidence::Full(Steps::Proven)
         } else {
             Evidence::No
         },

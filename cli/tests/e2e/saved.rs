@@ -1,7 +1,8 @@
 //! Dumps that are saved, shown elsewhere, and compared with.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
+use rtops_protocol::Reply;
 use tempfile::tempdir;
 
 use crate::{
@@ -58,6 +59,28 @@ fn a_saved_dump_shows_the_same_where_the_process_is_gone() {
     assert!(bare.group("sleep").site.is_some());
     let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(names.len(), 1, "{names:?}");
+}
+
+#[test]
+fn a_saved_dump_says_how_often_each_thread_ran() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("dump");
+    let target = Target::start(Build::Dev, &["herd", "3"]);
+    let live = saved(&target, &file);
+    let saved = fs::read(&file).unwrap();
+    let mut rest = saved.as_slice();
+    let mut ran = BTreeSet::new();
+    while !rest.is_empty() {
+        if let Reply::ThreadRuns(runs) = Reply::receive(&mut rest).unwrap() {
+            assert!(runs.iter().all(|run| run.timeslices > 0), "{runs:?}");
+            ran.extend(runs.iter().map(|run| run.tid));
+        }
+    }
+    let groups = live.thread_groups().iter();
+    let mut tids = groups
+        .flat_map(|group| &group.threads)
+        .map(|thread| thread.tid);
+    assert!(tids.all(|tid| ran.contains(&tid)), "{ran:?}");
 }
 
 #[test]

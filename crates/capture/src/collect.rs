@@ -153,18 +153,16 @@ impl<'a> Collector<'a> {
         let mut plan =
             Plan::all(Instant::now() + (left / 2).max(left.saturating_sub(THREADS_TIME)));
         plan.only = only;
-        if self.evidence != Evidence::No {
+        if matches!(self.evidence, Evidence::Full(_)) {
             self.handles = Some(Handles::now());
             plan.stale = Stale::Cleared;
         }
         let deadline = plan.deadline;
         let mut findings = probe(plan, self);
         self.sorted = std::mem::take(&mut self.leaves).sorted();
-        if let Evidence::Stepped(wanted) = self.evidence {
+        if let Evidence::Full(wanted) = self.evidence {
             let chosen = steps::choose(wanted, &findings.tasks, &self.sorted);
             self.stepped = step(&mut findings.tasks, &chosen, deadline);
-        }
-        if self.evidence != Evidence::No {
             self.contended = rtops_sync::contended();
             let new = claims::new_holders(&self.contended, &findings.tasks);
             findings.tasks.extend(new);
@@ -202,7 +200,7 @@ impl<'a> Collector<'a> {
             return self.gap("the threads can't be listed: /proc is not readable in the target");
         };
         list.retain(|thread| which.has(thread.tid.as_raw()));
-        if self.evidence == Evidence::Full {
+        if matches!(self.evidence, Evidence::Full(_)) {
             let runs = list.iter().filter_map(|thread| {
                 Some(ThreadRun {
                     tid: thread.tid.as_raw(),

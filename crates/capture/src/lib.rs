@@ -53,10 +53,9 @@ pub enum OwnThread {
 pub enum Evidence {
     /// Nothing.
     No,
-    /// What has ended, lost wakers, who awaits whom, and who holds what others wait for.
-    Full,
-    /// The same, and stepped polls of some tasks.
-    Stepped(Steps),
+    /// What has ended, lost wakers, who awaits whom, who holds what others wait for, how often
+    /// threads ran, and stepped polls of some tasks.
+    Full(Steps),
 }
 
 /// What a dump is about.

@@ -67,7 +67,7 @@ impl Dump<'_> {
             &mut texts,
             &mut client,
         )?;
-        if self.evidence != Evidence::No {
+        if matches!(self.evidence, Evidence::Full(_)) {
             send_notes(&self.tasks, &self.stepped, &mut client)?;
             for trace in steps::traces(&self.stepped, &self.tasks) {
                 Reply::Trace(trace).send(&mut client)?;
