@@ -67,7 +67,7 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
             agent_version: &last.agent_version,
             dump: &last.dump,
             frames: &frames,
-            waits,
+            waits: waits.into(),
             holders,
             grouping: Grouping::Equal,
             limit: args.limit.unwrap_or(usize::MAX),
@@ -77,7 +77,7 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
         },
         findings: &findings,
         watched: (watch.time, watch.earlier.len() + 1),
-        baseline: baseline.is_some().then_some(watch.time),
+        is_compared: baseline.is_some(),
     };
     drop(progress);
     let mut output = Output::open(output)?;

@@ -1,6 +1,6 @@
 //! `rtops stack`: where the tasks and threads of a process wait.
 
-use std::{collections::HashSet, io::Write};
+use std::{cell::OnceCell, collections::HashSet, io::Write};
 
 use super::{Format, Output};
 use crate::{
@@ -19,7 +19,6 @@ use rtops_report::{
     holders::Holders,
     text::{self, stack::View},
     threads::{group_threads, stacks_of_threads},
-    waits::Waits,
 };
 
 /// Takes a dump and prints it. Prints what there is before it fails for what is missing.
@@ -53,15 +52,14 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
         ..Selection::default()
     };
     let wants_threads = parts != StackParts::Tasks;
-    let holders = Holders::of(dump);
     let view = View {
         pid: taken.pid,
         name: &taken.name,
         agent_version: &taken.agent_version,
         dump,
         frames: &frames,
-        waits: Waits::of(dump, &frames, &holders),
-        holders,
+        holders: Holders::of(dump),
+        waits: OnceCell::new(),
         grouping,
         limit: args.limit.unwrap_or(usize::MAX),
         tasks: (parts != StackParts::Threads)

@@ -103,7 +103,7 @@ pub fn json(writer: &mut impl Write, leaks: &LeaksView) -> io::Result<()> {
     super::json(writer, &document)
 }
 
-fn part<'a>(leaks: &'a LeaksView<'a>, finding: &'a Finding<'a>) -> FindingPart<'a> {
+fn part<'a>(leaks: &'a LeaksView<'_>, finding: &'a Finding<'_>) -> FindingPart<'a> {
     let view = &leaks.view;
     let mut part = FindingPart {
         evidence: finding.evidence.as_str(),
@@ -135,8 +135,8 @@ fn part<'a>(leaks: &'a LeaksView<'a>, finding: &'a Finding<'a>) -> FindingPart<'
     part
 }
 
-fn circle<'a>(dump: &'a Dump, deadlock: &Deadlock<'a>) -> Vec<StepPart<'a>> {
-    let step = |step: &Step<'a>| {
+fn circle<'a>(dump: &'a Dump, deadlock: &'a Deadlock<'_>) -> Vec<StepPart<'a>> {
+    let step = |step: &'a Step<'_>| {
         let (awaits, waits_for) = match step.waits_for {
             WaitsFor::Task(task) => (Some(task.id), None),
             WaitsFor::Resource(resource, claim) => {

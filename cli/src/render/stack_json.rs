@@ -112,7 +112,7 @@ struct PlacePart<'a> {
 }
 
 impl<'a> Process<'a> {
-    pub(super) fn of(view: &View<'a>) -> Self {
+    pub(super) fn of(view: &'a View<'_>) -> Self {
         Self {
             pid: view.pid,
             name: view.name,
@@ -185,7 +185,7 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
     super::json(writer, &document)
 }
 
-pub(super) fn task_group<'a>(view: &View<'a>, group: &'a TaskGroup<'a>) -> TaskGroupPart<'a> {
+pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> TaskGroupPart<'a> {
     let look = &group.look;
     let (youngest_ns, oldest_ns) = group.ages();
     let (shortest_ns, longest_ns) = group.times();
@@ -227,7 +227,7 @@ pub(super) fn task_group<'a>(view: &View<'a>, group: &'a TaskGroup<'a>) -> TaskG
     }
 }
 
-fn task_part<'a>(view: &View<'a>, task: &Task, stepped: Option<Whose>) -> TaskPart<'a> {
+fn task_part<'a>(view: &'a View<'_>, task: &Task, stepped: Option<Whose>) -> TaskPart<'a> {
     let tid = match task.state {
         TaskState::Running { tid, .. } => Some(tid),
         TaskState::New { .. } | TaskState::Suspended { .. } | TaskState::Starved { .. } => None,
@@ -251,13 +251,16 @@ fn task_part<'a>(view: &View<'a>, task: &Task, stepped: Option<Whose>) -> TaskPa
             (None, Obtained::NotCaptured) => "not captured",
             (None, Obtained::Probed) => "probed",
         },
-        awaits: view.waits.joined_by(task.id).map(|of| of.id).collect(),
+        awaits: view.waits().joined_by(task.id).map(|of| of.id).collect(),
         waits_for: waits_for(&view.holders, task),
         holds: holds(&view.holders, task),
     }
 }
 
-pub(super) fn thread_group<'a>(view: &View<'a>, group: &'a ThreadGroup<'a>) -> ThreadGroupPart<'a> {
+pub(super) fn thread_group<'a>(
+    view: &'a View<'_>,
+    group: &'a ThreadGroup<'_>,
+) -> ThreadGroupPart<'a> {
     let thread = |thread: &&'a Thread| ThreadPart {
         tid: thread.tid,
         name: &thread.name,

@@ -1,6 +1,7 @@
 //! What a failed check says: the await trees of what leaked, in the form of `rtops stack`.
 
 use std::{
+    cell::OnceCell,
     collections::HashSet,
     fmt::{self, Display},
     sync::Arc,
@@ -18,7 +19,6 @@ use rtops_report::{
     style::Style,
     text::stack::{View, groups},
     threads::{ThreadGroup, group_threads, stacks_of_threads},
-    waits::Waits,
 };
 use rtops_tasks::RuntimeTag;
 use rtops_threads::{Capturer, Signal};
@@ -219,15 +219,14 @@ impl<'a> Leaked<'a> {
             format::duration(self.watch.check.timeout),
             self.watch.site
         );
-        let holders = Holders::of(self.dump);
         let view = View {
             pid: 0,
             name: "",
             agent_version: "",
             dump: self.dump,
             frames: self.frames,
-            waits: Waits::of(self.dump, self.frames, &holders),
-            holders,
+            holders: Holders::of(self.dump),
+            waits: OnceCell::new(),
             grouping: Grouping::Equal,
             limit: usize::MAX,
             tasks: Some(tasks),

@@ -80,7 +80,8 @@ pub struct Step<'a> {
     pub task: &'a Task,
     /// Why it waits for the next one.
     pub waits_for: WaitsFor<'a>,
-    /// How the next one came to hold it; `None` where its end is awaited.
+    /// The claim of the next one that is in its way: it holds it, or waits for it first. `None` where
+    /// its end is awaited.
     pub held_by_next: Option<&'a Claim>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rtops_protocol::{ClaimMode, ResourceKind, SourceLocation};
+use rtops_protocol::SourceLocation;
 
 use super::sample::{Site, site};
 use crate::{
@@ -121,17 +121,4 @@ fn together<'a>(
         tasks,
         example: circles.pop()?,
     })
-}
-
-/// How a claim on a resource is put: `a read of`, `2 permits of`.
-pub fn claimed(kind: ResourceKind, mode: ClaimMode, permits: u32) -> Option<String> {
-    match (kind, mode) {
-        (ResourceKind::RwLock, ClaimMode::Shared) => Some("a read of".to_owned()),
-        (ResourceKind::RwLock, ClaimMode::Exclusive) => Some("a write of".to_owned()),
-        (ResourceKind::Semaphore, _) => {
-            let permits = usize::try_from(permits).unwrap_or(usize::MAX);
-            Some(format!("{} of", format::count(permits, "permit")))
-        }
-        _ => None,
-    }
 }

@@ -12,49 +12,59 @@ use crate::{
 };
 
 /// The constructions of one dump.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Idioms<'f> {
-    /// Who receives where: where the task was spawned, or the kin of a thread; and the function.
-    receivers: HashSet<(Option<Origin>, &'f str)>,
+    frames: &'f Frames,
+    /// Who receives, and in which function.
+    receivers: HashSet<(Origin, &'f str)>,
     /// Tasks that accept connections.
     acceptors: HashSet<u64>,
 }
 
+/// What makes two tasks or threads the workers of one queue.
 #[derive(Debug, Eq, Hash, PartialEq)]
 enum Origin {
-    Task(Place),
+    /// Where they were spawned.
+    Tasks(Option<Place>),
+    /// Their name, without digits.
     Threads(String),
 }
 
 impl<'f> Idioms<'f> {
+    fn none(frames: &'f Frames) -> Self {
+        Self {
+            frames,
+            receivers: HashSet::new(),
+            acceptors: HashSet::new(),
+        }
+    }
+
     pub(super) fn of_tasks(frames: &'f Frames, groups: &[TaskGroup]) -> Self {
-        let mut this = Self::default();
+        let mut this = Self::none(frames);
         for group in groups {
-            let waits = group.waits();
-            if waits.contains(&WaitReason::Accept) {
-                this.acceptors
-                    .extend(group.tasks.iter().map(|task| task.id));
+            if group.waits().contains(&WaitReason::Accept) {
+                let tasks = group.tasks.iter().map(|task| task.id);
+                this.acceptors.extend(tasks);
             }
             let own = group.chains.iter();
             let own = own.filter(|chain| chain.wait == Some(WaitReason::ChannelReceive));
-            for chain in own {
-                this.receivers
-                    .extend(receives(frames, &chain.links, task_origin(group)));
-            }
+            let functions = own.filter_map(|chain| own_function(frames, &chain.links));
+            this.receivers
+                .extend(functions.map(|function| (tasks_of(group), function)));
         }
         this
     }
 
     pub(super) fn of_threads(frames: &'f Frames, groups: &[ThreadGroup]) -> Self {
-        let mut this = Self::default();
+        let mut this = Self::none(frames);
         for group in groups {
-            if group.wait == Some(WaitReason::ChannelReceive) {
-                let origins = group
-                    .threads
-                    .iter()
-                    .map(|thread| thread_origin(&thread.name));
-                let receives = |origin| receives(frames, &group.links, origin);
-                this.receivers.extend(origins.flat_map(receives));
+            if group.wait == Some(WaitReason::ChannelReceive)
+                && let Some(function) = own_function(frames, &group.links)
+            {
+                let threads = group.threads.iter();
+                let origins = threads.map(|thread| Origin::Threads(kin(&thread.name)));
+                this.receivers
+                    .extend(origins.map(|origin| (origin, function)));
             }
         }
         this
@@ -62,21 +72,22 @@ impl<'f> Idioms<'f> {
 
     /// Whether a group waits for its turn at a queue that its workers share: the lock of a channel
     /// in which another worker waits, in the same function, for the next message.
-    pub(super) fn is_shared_queue(&self, frames: &Frames, group: &TaskGroup) -> bool {
+    pub(super) fn is_shared_queue(&self, group: &TaskGroup) -> bool {
+        let mut chains = group.chains.iter();
         group.waits() == [WaitReason::MutexLock]
-            && group.chains.iter().all(|chain| {
-                let function = own_function(frames, &chain.links);
-                function.is_some_and(|function| {
-                    self.receivers.contains(&(task_origin(group), function))
-                })
-            })
+            && chains.all(|chain| self.receives(tasks_of(group), &chain.links))
     }
 
     /// The same for a thread of a group.
-    pub(super) fn shares_queue(&self, frames: &Frames, group: &ThreadGroup, name: &str) -> bool {
+    pub(super) fn shares_queue(&self, group: &ThreadGroup, name: &str) -> bool {
         group.wait == Some(WaitReason::MutexLock)
-            && own_function(frames, &group.links)
-                .is_some_and(|function| self.receivers.contains(&(thread_origin(name), function)))
+            && self.receives(Origin::Threads(kin(name)), &group.links)
+    }
+
+    /// Whether another one of this origin receives in the function that these frames are in.
+    fn receives(&self, origin: Origin, links: &[Link]) -> bool {
+        own_function(self.frames, links)
+            .is_some_and(|function| self.receivers.contains(&(origin, function)))
     }
 
     /// Whether a task is a server's connection that waits for its client: it reads, and was
@@ -88,20 +99,8 @@ impl<'f> Idioms<'f> {
     }
 }
 
-fn receives<'f>(
-    frames: &'f Frames,
-    links: &[Link],
-    origin: Option<Origin>,
-) -> Option<(Option<Origin>, &'f str)> {
-    Some((origin, own_function(frames, links)?))
-}
-
-fn task_origin(group: &TaskGroup) -> Option<Origin> {
-    group.look.site.clone().map(Origin::Task)
-}
-
-fn thread_origin(name: &str) -> Option<Origin> {
-    Some(Origin::Threads(kin(name)))
+fn tasks_of(group: &TaskGroup) -> Origin {
+    Origin::Tasks(group.look.site.clone())
 }
 
 /// The innermost function that is the service's own.

@@ -34,7 +34,6 @@ pub(super) struct Judging<'d, 'a> {
     judge: &'d Judge,
     groups: &'d [TaskGroup<'a>],
     idioms: Idioms<'d>,
-    frames: &'d Frames,
     now: &'d Sample,
     taken: HashSet<u64>,
 }
@@ -54,7 +53,6 @@ impl<'d, 'a> Judging<'d, 'a> {
             judge,
             groups,
             idioms: Idioms::of_tasks(frames, groups),
-            frames,
             now,
             taken: HashSet::new(),
         }
@@ -66,22 +64,19 @@ impl<'d, 'a> Judging<'d, 'a> {
         tasks.filter(|task| !self.taken.contains(&task.id)).count()
     }
 
-    /// Takes those tasks of each group for which `leaks` says why, one finding a group.
+    /// Takes those of a group's tasks that `leaking` names and no stronger evidence has taken, one
+    /// finding a group, with what `why` says of them.
     fn take(
         &mut self,
         evidence: Evidence,
         findings: &mut Vec<Finding<'a>>,
-        mut leaks: impl FnMut(&Self, &TaskGroup<'a>, &'a Task) -> bool,
+        leaking: impl Fn(&Self, &TaskGroup<'a>) -> Vec<&'a Task>,
         why: impl Fn(&Self, &TaskGroup<'a>, &[&'a Task]) -> String,
     ) {
         let mut found = Vec::new();
         for group in self.groups {
-            let tasks: Vec<&'a Task> = group
-                .tasks
-                .iter()
-                .copied()
-                .filter(|task| !self.taken.contains(&task.id) && leaks(self, group, task))
-                .collect();
+            let mut tasks = leaking(self, group);
+            tasks.retain(|task| !self.taken.contains(&task.id));
             if tasks.is_empty() {
                 continue;
             }
@@ -105,7 +100,10 @@ impl<'d, 'a> Judging<'d, 'a> {
         self.take(
             Evidence::Proven,
             findings,
-            |_, group, task| group.look.state == State::Never || lost.contains(&task.id),
+            |_, group| {
+                let is_never = group.look.state == State::Never;
+                those(group, |task| is_never || lost.contains(&task.id))
+            },
             |_, group, _| match group.look.state {
                 State::Never => "no waker of it exists, so by the contract of `Future` nothing \
                      can ever poll it again"
@@ -167,7 +165,7 @@ impl<'d, 'a> Judging<'d, 'a> {
         self.take(
             Evidence::Growing,
             findings,
-            |_, _, task| growth_of(task).is_some(),
+            |_, group| those(group, |task| growth_of(task).is_some()),
             |_, _, tasks| {
                 let growth = tasks.iter().find_map(|task| growth_of(task));
                 grew(growth.map_or(0, |growth| growth.gained), watched)
@@ -179,28 +177,32 @@ impl<'d, 'a> Judging<'d, 'a> {
     pub(super) fn stuck(&mut self, findings: &mut Vec<Finding<'a>>) {
         let ended = self.last_ends();
         let min_age = nanos(self.judge.min_age);
-        let sibling = |this: &Self, task: &Task| ended.get(&site(this.dump, task.site)).copied();
+        let last_end = |this: &Self, group: &TaskGroup| {
+            let first = group.tasks.first()?;
+            ended.get(&site(this.dump, first.site)).copied()
+        };
         self.take(
             Evidence::Stuck,
             findings,
-            |this, group, task| {
-                let since = task.state.since_ns();
-                since >= min_age
-                    && match wait_of(group) {
-                        Some(WaitEnd::Contended) => {
-                            !this.idioms.is_shared_queue(this.frames, group)
-                        }
-                        Some(WaitEnd::Open) => {
-                            sibling(this, task).is_some_and(|ended| ended < since)
-                                && !this.idioms.is_connection(group, task.parent)
-                        }
-                        Some(WaitEnd::Timed | WaitEnd::Idle) | None => false,
-                    }
+            |this, group| match wait_of(group) {
+                Some(WaitEnd::Contended) if !this.idioms.is_shared_queue(group) => {
+                    those(group, |task| task.state.since_ns() >= min_age)
+                }
+                Some(WaitEnd::Open) => {
+                    let last_end = last_end(this, group);
+                    those(group, |task| {
+                        let since = task.state.since_ns();
+                        since >= min_age
+                            && last_end.is_some_and(|ended| ended < since)
+                            && !this.idioms.is_connection(group, task.parent)
+                    })
+                }
+                _ => Vec::new(),
             },
             |this, group, tasks| {
                 let longest = tasks.iter().map(|task| task.state.since_ns()).max();
                 let longest = format::nanoseconds(longest.unwrap_or_default());
-                match tasks.first().and_then(|task| sibling(this, task)) {
+                match last_end(this, group) {
                     Some(last) if wait_of(group) == Some(WaitEnd::Open) => format!(
                         "has not moved for up to {longest}, while others spawned there have \
                          ended, the last {} ago",
@@ -233,9 +235,11 @@ impl<'d, 'a> Judging<'d, 'a> {
         self.take(
             Evidence::Spinning,
             findings,
-            |_, group, task| {
-                matches!(group.look.state, State::Running { .. })
-                    && task.state.since_ns() >= nanos(LONG_POLL)
+            |_, group| match group.look.state {
+                State::Running { .. } => {
+                    those(group, |task| task.state.since_ns() >= nanos(LONG_POLL))
+                }
+                _ => Vec::new(),
             },
             |this, group, tasks| {
                 let since = tasks.iter().map(|task| task.state.since_ns()).max();
@@ -264,10 +268,11 @@ impl<'d, 'a> Judging<'d, 'a> {
         self.take(
             Evidence::Orphaned,
             findings,
-            |_, group, task| {
-                cancelled.contains(&task.id)
-                    && task.state.since_ns() >= min_age
-                    && matches!(wait_of(group), Some(WaitEnd::Contended | WaitEnd::Open))
+            |_, group| match wait_of(group) {
+                Some(WaitEnd::Contended | WaitEnd::Open) => those(group, |task| {
+                    cancelled.contains(&task.id) && task.state.since_ns() >= min_age
+                }),
+                _ => Vec::new(),
             },
             |_, _, _| {
                 "what spawned it was dropped before its end; this goes on, and may have nobody \
@@ -276,6 +281,12 @@ impl<'d, 'a> Judging<'d, 'a> {
             },
         );
     }
+}
+
+/// The tasks of a group for which this is true.
+fn those<'a>(group: &TaskGroup<'a>, is_one: impl Fn(&Task) -> bool) -> Vec<&'a Task> {
+    let tasks = group.tasks.iter().copied();
+    tasks.filter(|task| is_one(task)).collect()
 }
 
 /// How the wait of a group ends: the earliest of its branches decides.

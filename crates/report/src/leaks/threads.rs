@@ -43,7 +43,7 @@ pub(super) fn judge<'a>(
     for group in groups {
         let leaks = |thread: &&&Thread| {
             !taken.contains(&thread.tid)
-                && !idioms.shares_queue(frames, group, &thread.name)
+                && !idioms.shares_queue(group, &thread.name)
                 && is_stuck(group, ended.contains(&kin(&thread.name)))
                 && has_not_moved(watch, now, thread.tid)
         };

@@ -136,7 +136,7 @@ fn innermost<'f>(frames: &'f Frames, chain: &Chain) -> Option<&'f Frame> {
 fn awaited(view: &View, group: &TaskGroup) -> Option<String> {
     let mut joined: Vec<&Task> = Vec::new();
     for task in &group.tasks {
-        for of in view.waits.joined_by(task.id) {
+        for of in view.waits().joined_by(task.id) {
             if !joined.iter().any(|known| known.id == of.id) {
                 joined.push(of);
             }

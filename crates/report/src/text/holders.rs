@@ -240,7 +240,7 @@ pub(super) fn place(dump: &Dump, site: SourceLocation) -> String {
     }
 }
 
-fn count_permits(permits: u32) -> String {
+pub(super) fn count_permits(permits: u32) -> String {
     format::count(usize::try_from(permits).unwrap_or(usize::MAX), "permit")
 }
 

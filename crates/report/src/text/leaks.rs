@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::{ClaimRole, Resource};
+use rtops_protocol::{Claim, ClaimMode, ClaimRole, Resource, ResourceKind};
 
 use super::{
     holders,
@@ -14,10 +14,7 @@ use super::{
 use crate::{
     escape::escape,
     format,
-    leaks::{
-        Finding, Findings, Subject,
-        deadlock::{Deadlock, claimed},
-    },
+    leaks::{Finding, Findings, Subject, deadlock::Deadlock},
     style::{Paint, Style},
     waits::{Step, WaitsFor},
 };
@@ -33,8 +30,8 @@ pub struct LeaksView<'a> {
     pub findings: &'a Findings<'a>,
     /// For how long the process was watched, and in how many dumps.
     pub watched: (Duration, usize),
-    /// When the older dump was taken that this one was compared with.
-    pub baseline: Option<Duration>,
+    /// Whether that was done by a dump that had been saved.
+    pub is_compared: bool,
 }
 
 /// A line for the process, a block for each finding, and what was left out.
@@ -91,10 +88,12 @@ fn summary(leaks: &LeaksView) -> String {
         format::count(tasks, "task"),
         format::count(dump.threads.len(), "thread")
     );
-    if let Some(age) = leaks.baseline {
-        text = format!("{text}, compared with {} before", format::duration(age));
-    } else if leaks.watched.1 > 1 {
-        text = format!("{text}, watched for {}", format::duration(leaks.watched.0));
+    let (time, dumps) = leaks.watched;
+    let time = format::duration(time);
+    if leaks.is_compared {
+        text = format!("{text}, compared with {time} before");
+    } else if dumps > 1 {
+        text = format!("{text}, watched for {time}");
     }
     text
 }
@@ -145,17 +144,15 @@ fn lines(view: &View, step: &Step, before: &Step) -> Vec<String> {
     if let (WaitsFor::Resource(resource, _), Some(held)) = (before.waits_for, before.held_by_next)
         && held.role == ClaimRole::Holder
     {
-        let what = claimed(resource.kind, held.mode, held.permits);
         lines.push(format!(
             "holds {} for {}, taken at {}",
-            named_resource(view, resource, what),
+            claimed(view, resource, held),
             format::nanoseconds(held.since_ns),
             holders::place(view.dump, held.site)
         ));
     }
     lines.push(match step.waits_for {
         WaitsFor::Resource(resource, claim) => {
-            let what = claimed(resource.kind, claim.mode, claim.permits);
             let next = step.held_by_next.map(|next| next.role);
             let queue = match next {
                 Some(ClaimRole::Waiter) => ", behind the next one, which waits for it, too",
@@ -163,7 +160,7 @@ fn lines(view: &View, step: &Step, before: &Step) -> Vec<String> {
             };
             format!(
                 "waits for {} for {}, at {}{queue}",
-                named_resource(view, resource, what),
+                claimed(view, resource, claim),
                 format::nanoseconds(claim.since_ns),
                 holders::place(view.dump, claim.site)
             )
@@ -177,9 +174,17 @@ fn lines(view: &View, step: &Step, before: &Step) -> Vec<String> {
     lines
 }
 
-fn named_resource(view: &View, resource: &Resource, what: Option<String>) -> String {
+/// What of a resource is claimed: `a read of rwlock<Routes> #7`.
+fn claimed(view: &View, resource: &Resource, claim: &Claim) -> String {
     let name = format!("{} #{}", holders::what(view.dump, resource), resource.id);
-    what.map_or(name.clone(), |what| format!("{what} {name}"))
+    match (resource.kind, claim.mode) {
+        (ResourceKind::RwLock, ClaimMode::Shared) => format!("a read of {name}"),
+        (ResourceKind::RwLock, ClaimMode::Exclusive) => format!("a write of {name}"),
+        (ResourceKind::Semaphore, _) => {
+            format!("{} of {name}", holders::count_permits(claim.permits))
+        }
+        _ => name,
+    }
 }
 
 fn notes(leaks: &LeaksView) -> Vec<String> {

@@ -1,6 +1,9 @@
 //! Await trees and thread stacks as text, in the manner of Go's goroutine dumps.
 
-use std::io::{self, Write};
+use std::{
+    cell::OnceCell,
+    io::{self, Write},
+};
 
 use rtops_protocol::{Task, TaskKind, TaskState};
 use rtops_symbols::WaitReason;
@@ -47,8 +50,8 @@ pub struct View<'a> {
     pub frames: &'a Frames,
     /// Who holds what others wait for in it.
     pub holders: Holders<'a>,
-    /// Who waits for whom in it.
-    pub waits: Waits<'a>,
+    /// Who waits for whom in it, once that is asked for.
+    pub waits: OnceCell<Waits<'a>>,
     /// Whether equal tasks are together.
     pub grouping: Grouping,
     /// The most groups of tasks, and of threads, that are shown.
@@ -59,6 +62,14 @@ pub struct View<'a> {
     pub threads: Option<Vec<ThreadGroup<'a>>>,
     /// Sentences that say what better symbols would give.
     pub lacks: Vec<String>,
+}
+
+impl<'a> View<'a> {
+    /// Who waits for whom.
+    pub fn waits(&self) -> &Waits<'a> {
+        let find_out = || Waits::of(self.dump, self.frames, &self.holders);
+        self.waits.get_or_init(find_out)
+    }
 }
 
 /// A line for the process, a block for each group, and what is missing.
