@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 #![expect(unsafe_code, reason = "a global allocator that counts")]
 
+mod common;
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
@@ -21,11 +23,12 @@ use std::{
 
 use futures::{StreamExt, stream::FuturesUnordered};
 use rtops_tasks::{
-    Entry, Kind, Plan, Probed, ProbedState, ScopeId, Sink, StackCopy, Track, Wakers, ended_sites,
-    entries_of, probe, track_blocking,
+    Entry, Kind, Plan, Probed, ProbedState, Sink, StackCopy, Track, Wakers, probe, track_blocking,
 };
 use rtops_unwind::{Outcome, Registers, StackSlice, Unwinder};
 use tokio::sync::{Notify, oneshot};
+
+use common::{polled, runtime, soon, wait_until};
 
 thread_local! {
     /// Counts the allocations of this thread while it is some.
@@ -94,10 +97,6 @@ struct Found {
     stacks: Vec<Vec<u64>>,
 }
 
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(30)
-}
-
 /// All futures of this name.
 fn dump(name: &str) -> Vec<Found> {
     let mut collected = Collected::default();
@@ -120,38 +119,6 @@ fn the_one(name: &str) -> Found {
     let mut found = dump(name);
     assert_eq!(found.len(), 1, "{name}: {found:?}");
     found.remove(0)
-}
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = soon();
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited too long until {what}");
-        std::thread::yield_now();
-    }
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
-/// Becomes true when the future was polled once.
-fn polled<F: Future>(future: F) -> (Arc<AtomicBool>, impl Future<Output = F::Output>) {
-    let flag = Arc::new(AtomicBool::new(false));
-    let set = Arc::clone(&flag);
-    let future = async move {
-        let mut future = std::pin::pin!(future);
-        poll_fn(|context| {
-            let poll = future.as_mut().poll(context);
-            set.store(true, SeqCst);
-            poll
-        })
-        .await
-    };
-    (flag, future)
 }
 
 #[test]
@@ -223,52 +190,6 @@ fn wakers_that_are_dropped_unused_between_two_dumps_are_noticed() {
     slot.lock().unwrap().take().unwrap().wake();
     wait_until("the task is polled", || found.entry.polls() > polls);
     assert!(!the_one("loses").lost_wakers);
-}
-
-#[test]
-fn scopes_are_inherited_by_what_is_spawned_and_keep_out_the_rest() {
-    let runtime = runtime();
-    let [ours, theirs] = [ScopeId::fresh(), ScopeId::fresh()];
-    let spawn_nested = |scope: ScopeId, name: &'static str| {
-        let _inside = scope.enter();
-        let _context = runtime.enter();
-        tokio::spawn(
-            async move {
-                tokio::spawn(pending::<()>().tracked(name));
-                pending::<()>().await;
-            }
-            .tracked(name),
-        );
-    };
-    spawn_nested(ours, "ours");
-    spawn_nested(theirs, "theirs");
-    assert_eq!(ScopeId::current(), ScopeId::NONE);
-    let names = |scope| {
-        let entries = entries_of(scope);
-        let names = entries.iter().map(|entry| entry.name().map(str::to_owned));
-        names.collect::<Vec<_>>()
-    };
-    let two = |name: &str| vec![Some(name.to_owned()); 2];
-    wait_until("all are spawned", || {
-        names(ours) == two("ours") && names(theirs) == two("theirs")
-    });
-}
-
-#[test]
-fn what_ended_is_counted_by_where_it_was_made() {
-    let runtime = runtime();
-    let line = line!() + 1;
-    let make = || async {}.tracked("ends");
-    let tasks: Vec<_> = (0..5).map(|_| runtime.spawn(make())).collect();
-    for task in tasks {
-        runtime.block_on(task).unwrap();
-    }
-    let ended = || {
-        let sites = ended_sites().into_iter();
-        let here = sites.filter(|one| one.site.file() == file!() && one.site.line() == line);
-        here.map(|one| one.ended).sum::<u64>()
-    };
-    wait_until("all have ended", || ended() == 5);
 }
 
 #[test]

@@ -3,12 +3,11 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::{
     future::{Future, pending, poll_fn},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering::SeqCst},
     task::{Poll, Waker},
     time::{Duration, Instant},
 };
@@ -21,16 +20,14 @@ use rtops_tasks::{
 };
 use tokio::sync::oneshot;
 
+use common::{polled, runtime, soon, wait_until};
+
 struct NoCopies;
 
 impl Sink for NoCopies {
     fn copied(&mut self, _: &StackCopy<'_>) {}
 
     fn discard(&mut self, _: usize) {}
-}
-
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(60)
 }
 
 /// What a dump with stepped polls says of the futures of one name, before and after they were stepped.
@@ -87,26 +84,10 @@ impl Found {
     }
 }
 
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = soon();
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited too long until {what}");
-        std::thread::yield_now();
-    }
-}
-
 /// A dump polls all tasks of the process: one test at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
 }
 
 /// Spawns a future under a name, and waits until it waits.
@@ -114,17 +95,7 @@ fn spawn<F>(runtime: &tokio::runtime::Runtime, name: &'static str, future: F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let is_polled = Arc::new(AtomicBool::new(false));
-    let set = Arc::clone(&is_polled);
-    let future = async move {
-        let mut future = std::pin::pin!(future);
-        poll_fn(|context| {
-            let poll = future.as_mut().poll(context);
-            set.store(true, SeqCst);
-            poll
-        })
-        .await;
-    };
+    let (is_polled, future) = polled(future);
     drop(runtime.spawn(future.tracked(name)));
     wait_until("it was polled", || is_polled.load(SeqCst));
 }
