@@ -15,20 +15,11 @@ use std::{
 use futures::{StreamExt, stream::FuturesUnordered};
 use rtops_step::{End, Trace};
 use rtops_tasks::{
-    Kind, NotStepped, Plan, Probed, ProbedState, Sink, StackCopy, Stepped, Track, Wakers, probe,
-    step,
+    Kind, NotStepped, Plan, Probed, ProbedState, Stepped, Track, Wakers, probe, step,
 };
 use tokio::sync::oneshot;
 
-use common::{polled, runtime, soon, wait_until};
-
-struct NoCopies;
-
-impl Sink for NoCopies {
-    fn copied(&mut self, _: &StackCopy<'_>) {}
-
-    fn discard(&mut self, _: usize) {}
-}
+use common::{NoCopies, polled, runtime, soon, wait_until};
 
 /// What a dump with stepped polls says of the futures of one name, before and after they were stepped.
 struct Found {

@@ -14,6 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rtops_tasks::{Sink, StackCopy};
+
 pub fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
@@ -48,4 +50,13 @@ pub fn polled<F: Future>(future: F) -> (Arc<AtomicBool>, impl Future<Output = F:
         .await
     };
     (flag, future)
+}
+
+/// For dumps whose copies are of no interest.
+pub struct NoCopies;
+
+impl Sink for NoCopies {
+    fn copied(&mut self, _: &StackCopy<'_>) {}
+
+    fn discard(&mut self, _: usize) {}
 }
