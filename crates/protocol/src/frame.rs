@@ -57,6 +57,10 @@ impl FrameKind {
     pub const TRACE: Self = Self(43);
     /// A list of [`ThreadRun`](crate::ThreadRun).
     pub const THREAD_RUNS: Self = Self(44);
+    /// A list of [`Unwrapped`](crate::Unwrapped).
+    pub const UNWRAPPED: Self = Self(45);
+    /// [`CopyReport`](crate::CopyReport).
+    pub const COPY_REPORT: Self = Self(46);
     /// [`Saved`](crate::Saved), in files only.
     pub const SAVED: Self = Self(48);
     /// [`End`](crate::End), the last frame of a reply that was given.

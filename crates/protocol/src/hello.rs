@@ -23,6 +23,8 @@ impl Capabilities {
     pub const EVIDENCE: Self = Self(1 << 3);
     /// Polls, instruction by instruction.
     pub const STEPS: Self = Self(1 << 4);
+    /// [`Request::DumpWithCopy`](crate::Request::DumpWithCopy).
+    pub const COPY: Self = Self(1 << 5);
 
     /// Whether all bits of `other` are set.
     #[must_use]

@@ -17,6 +17,7 @@ mod hello;
 mod reply;
 mod request;
 mod socket_path;
+mod unwrapped;
 
 pub use error::ProtocolError;
 pub use evidence::{
@@ -32,6 +33,10 @@ pub use reply::{
 };
 pub use request::{DumpRequest, Request, StackParts, StackRequest, Steps};
 pub use socket_path::{SocketFile, directory_name, socket_directory};
+pub use unwrapped::{
+    CopyDetail, CopyOutcome, CopyReport, CopyRequest, CopyWhen, FoundBy, Unresolved, Unwrapped,
+    UnwrappedState,
+};
 
 /// The newest protocol version that this build speaks.
 pub const VERSION: u16 = 1;

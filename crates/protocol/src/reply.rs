@@ -8,8 +8,8 @@ use std::io::{Read, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Claim, EndedSite, FrameKind, HandleSeen, MAX_REPLY, ProtocolError, Resource, Saved, TaskNote,
-    ThreadRun, Trace, codec, read_frame, write_frame,
+    Claim, CopyReport, EndedSite, FrameKind, HandleSeen, MAX_REPLY, ProtocolError, Resource, Saved,
+    TaskNote, ThreadRun, Trace, Unwrapped, codec, read_frame, write_frame,
 };
 
 /// One frame of an answer.
@@ -46,6 +46,10 @@ pub enum Reply {
     Trace(Trace),
     /// More about threads.
     ThreadRuns(Vec<ThreadRun>),
+    /// Tasks that no wrapper tracks; the stacks that they name came earlier.
+    Unwrapped(Vec<Unwrapped>),
+    /// What became of the copy that they were found in.
+    CopyReport(CopyReport),
     /// The first frame of a saved dump; no agent sends it.
     Saved(Saved),
     /// The answer is given.
@@ -446,6 +450,8 @@ impl Reply {
             Self::HandlesSeen(message) => body!(FrameKind::HANDLES_SEEN, message),
             Self::Trace(message) => body!(FrameKind::TRACE, message),
             Self::ThreadRuns(message) => body!(FrameKind::THREAD_RUNS, message),
+            Self::Unwrapped(message) => body!(FrameKind::UNWRAPPED, message),
+            Self::CopyReport(message) => body!(FrameKind::COPY_REPORT, message),
             Self::Saved(message) => body!(FrameKind::SAVED, message),
             Self::End(message) => body!(FrameKind::END, message),
             Self::Refused(message) => body!(FrameKind::REFUSED, message),
@@ -476,6 +482,8 @@ impl Reply {
             FrameKind::HANDLES_SEEN => Self::HandlesSeen(codec::decode(kind, body)?),
             FrameKind::TRACE => Self::Trace(codec::decode(kind, body)?),
             FrameKind::THREAD_RUNS => Self::ThreadRuns(codec::decode(kind, body)?),
+            FrameKind::UNWRAPPED => Self::Unwrapped(codec::decode(kind, body)?),
+            FrameKind::COPY_REPORT => Self::CopyReport(codec::decode(kind, body)?),
             FrameKind::SAVED => Self::Saved(codec::decode(kind, body)?),
             FrameKind::END => Self::End(codec::decode(kind, body)?),
             FrameKind::REFUSED => Self::Refused(codec::decode(kind, body)?),

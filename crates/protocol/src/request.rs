@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FrameKind, MAX_REQUEST, ProtocolError, codec, read_frame, write_frame};
+use crate::{CopyRequest, FrameKind, MAX_REQUEST, ProtocolError, codec, read_frame, write_frame};
 
 /// One question. Variants are only ever added at the end.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -19,6 +19,9 @@ pub enum Request {
     /// The same, with the frames of [`evidence`](crate::Trace) and, where wanted, stepped polls.
     /// For agents with [`Capabilities::EVIDENCE`](crate::Capabilities::EVIDENCE).
     Dump(DumpRequest),
+    /// The same, with tasks that no wrapper tracks, which takes a copy of the process. For agents
+    /// with [`Capabilities::COPY`](crate::Capabilities::COPY).
+    DumpWithCopy(DumpRequest, CopyRequest),
 }
 
 /// Which stacks are wanted and for how long the agent may try.
