@@ -221,7 +221,10 @@ mod tests {
             ("RssAnon", "Rss"),
         ] {
             assert!(STATUS.contains(from));
-            assert!(Environment::judge(&STATUS.replace(from, to)).is_err(), "{to}");
+            assert!(
+                Environment::judge(&STATUS.replace(from, to)).is_err(),
+                "{to}"
+            );
         }
     }
 

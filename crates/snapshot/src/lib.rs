@@ -35,11 +35,11 @@
 //! Only Linux on x86_64 is supported.
 
 mod environment;
-mod refusal;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod inside;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod outside;
+mod refusal;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod shared;
 

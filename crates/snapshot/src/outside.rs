@@ -218,7 +218,9 @@ fn wait_for_turn(deadline: Instant) -> Result<MutexGuard<'static, ()>, Refusal> 
         match ONE.try_lock() {
             Ok(one) => return Ok(one),
             Err(TryLockError::Poisoned(poisoned)) => return Ok(PoisonError::into_inner(poisoned)),
-            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => return Err(Refusal::Busy),
+            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                return Err(Refusal::Busy);
+            }
             Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(2)),
         }
     }
@@ -254,7 +256,8 @@ fn clone_stopped(
     drop(held);
     let here = (&raw const pause).addr();
     let stack_pointers = threads.iter();
-    let stack_pointers = stack_pointers.filter_map(|thread| usize::try_from(thread.registers.sp).ok());
+    let stack_pointers =
+        stack_pointers.filter_map(|thread| usize::try_from(thread.registers.sp).ok());
     let stack_pointers = stack_pointers.chain([here]).collect();
     let child = cloned.map_err(Refusal::Clone)?;
     if !was_whole {

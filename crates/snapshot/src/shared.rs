@@ -127,7 +127,8 @@ impl Shared {
     pub(crate) fn mappings(&self) -> Option<&[Mapping]> {
         let count = self.control().mappings.load(Acquire).min(MAX_MAPPINGS);
         // SAFETY: set by `set_mappings` before the count was, and never again.
-        let all = unsafe { std::slice::from_raw_parts((&raw const (*self.0).mappings).cast(), count) };
+        let all =
+            unsafe { std::slice::from_raw_parts((&raw const (*self.0).mappings).cast(), count) };
         (count > 0).then_some(all)
     }
 
@@ -156,7 +157,10 @@ impl Shared {
     /// Whether a record of `bytes` fits now.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         let control = self.control();
-        let used = control.written.load(Relaxed).wrapping_sub(control.read.load(Acquire));
+        let used = control
+            .written
+            .load(Relaxed)
+            .wrapping_sub(control.read.load(Acquire));
         used.saturating_add(padded(bytes)) <= RING
     }
 
@@ -207,7 +211,9 @@ impl Shared {
         into.clear();
         into.resize(bytes, 0);
         self.copy_out(start.wrapping_add(HEADER), into);
-        control.read.store(start.wrapping_add(padded(bytes)), Release);
+        control
+            .read
+            .store(start.wrapping_add(padded(bytes)), Release);
         Ok(true)
     }
 

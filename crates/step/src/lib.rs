@@ -132,7 +132,11 @@ impl Stepper {
     ///
     /// Makes no system call, allocates nothing. Where the closure is left by a signal handler that goes
     /// on behind it, that handler must clear the trap flag.
-    pub fn step_in_copy<R>(&self, tag: u32, closure: impl FnOnce() -> R) -> (R, Result<(), Refusal>) {
+    pub fn step_in_copy<R>(
+        &self,
+        tag: u32,
+        closure: impl FnOnce() -> R,
+    ) -> (R, Result<(), Refusal>) {
         let stepping = Stepping::begin(&self.recording, tag, Checks::None);
         if stepping.is_ok() {
             sys::trap_flag_on();

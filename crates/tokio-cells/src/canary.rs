@@ -45,7 +45,9 @@ pub(crate) struct Canaries {
 impl Canaries {
     /// Makes a runtime without drivers, and spawns them on it.
     pub(crate) fn new() -> Result<Self, Refusal> {
-        let runtime = Builder::new_current_thread().build().map_err(Refusal::NoRuntime)?;
+        let runtime = Builder::new_current_thread()
+            .build()
+            .map_err(Refusal::NoRuntime)?;
         let polls = Arc::new(AtomicU64::new(0));
         let wakers = Arc::new(Mutex::new(Vec::new()));
         let joins: Vec<_> = (0..COUNT)
@@ -62,7 +64,10 @@ impl Canaries {
         let mut waker_vtable = 0;
         for (place, join) in all.iter_mut().zip(&joins) {
             let id = join.id().to_string().parse().unwrap_or(0);
-            let waker = wakers.iter().find(|(own, _)| *own == id).map(|(_, waker)| waker);
+            let waker = wakers
+                .iter()
+                .find(|(own, _)| *own == id)
+                .map(|(_, waker)| waker);
             let waker = waker.ok_or(Refusal::UnknownLayout("a task has another number inside"))?;
             *place = Canary {
                 header: waker.data().addr(),

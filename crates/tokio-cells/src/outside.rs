@@ -1,10 +1,6 @@
 //! What is asked of the copy, and what is made of its answers.
 
-use std::{
-    collections::HashMap,
-    sync::atomic::Ordering::Relaxed,
-    time::Instant,
-};
+use std::{collections::HashMap, sync::atomic::Ordering::Relaxed, time::Instant};
 
 use rtops_snapshot::{Failed, GiveUp, Plan, Snapshot, Times};
 use rtops_step::{End, Step, Stepper, Trace};
@@ -90,6 +86,8 @@ pub enum CellState {
 /// What became of the attempt to find out where a task waits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Outcome {
+    /// Only which tasks there are was wanted.
+    NotAsked,
     /// It was not polled.
     NotPolled,
     /// It was polled, and registered the wakers of its leaves.
@@ -153,11 +151,17 @@ impl Survey {
             canaries: HashMap::new(),
             steps: Vec::new(),
             stepped: Vec::new(),
+            unpolled: match wanted.trees {
+                true => Outcome::NotPolled,
+                false => Outcome::NotAsked,
+            },
             has_waited: false,
         };
         let result = driver.run(wanted, &canaries, stepper.is_some());
         if canaries.polls.load(Relaxed) != polls {
-            return Err(Refusal::UnknownLayout("a poll in the copy reached the process"));
+            return Err(Refusal::UnknownLayout(
+                "a poll in the copy reached the process",
+            ));
         }
         let Driver {
             snapshot,
@@ -175,7 +179,8 @@ impl Survey {
         let position = u32::try_from(position).unwrap_or(u32::MAX);
         let start = self.leaves.partition_point(|(task, _)| *task < position);
         let own = self.leaves.get(start..).unwrap_or_default().iter();
-        own.take_while(move |(task, _)| *task == position).map(|(_, leaf)| *leaf)
+        own.take_while(move |(task, _)| *task == position)
+            .map(|(_, leaf)| *leaf)
     }
 
     /// The kinds of tasks: those with the same type and the same leaves, which are polled.
@@ -183,7 +188,11 @@ impl Survey {
         let mut kinds: HashMap<_, Vec<usize>> = HashMap::new();
         for (position, cell) in self.cells.iter().enumerate() {
             if cell.outcome == Outcome::Hooked {
-                let kind = (cell.vtable, cell.boxed_poll, self.leaves(position).collect());
+                let kind = (
+                    cell.vtable,
+                    cell.boxed_poll,
+                    self.leaves(position).collect(),
+                );
                 kinds.entry(kind).or_default().push(position);
             }
         }
@@ -211,6 +220,8 @@ struct Driver<'a> {
     steps: Vec<Step>,
     /// Polls that were stepped since the last order.
     stepped: Vec<usize>,
+    /// What is said of tasks before they are polled.
+    unpolled: Outcome,
     /// Whether the last poll ended in a wait.
     has_waited: bool,
 }
@@ -224,10 +235,19 @@ impl Driver<'_> {
         if !wanted.trees {
             return Ok(());
         }
-        self.order(Order::Hook, &self.canaries.keys().copied().collect::<Vec<_>>());
+        self.order(
+            Order::Hook,
+            &self.canaries.keys().copied().collect::<Vec<_>>(),
+        );
         self.receive(canaries)?;
-        if self.canaries.values().any(|canary| !canary.waits || canary.leaves != 1) {
-            return Err(Refusal::UnknownLayout("a task of its own was not seen to wait"));
+        if self
+            .canaries
+            .values()
+            .any(|canary| !canary.waits || canary.leaves != 1)
+        {
+            return Err(Refusal::UnknownLayout(
+                "a task of its own was not seen to wait",
+            ));
         }
         match self.polls(wanted, canaries, can_step) {
             Err(Refusal::Failed(_)) => {
@@ -239,13 +259,20 @@ impl Driver<'_> {
         }
     }
 
-    fn polls(&mut self, wanted: Wanted, canaries: &Canaries, can_step: bool) -> Result<(), Refusal> {
+    fn polls(
+        &mut self,
+        wanted: Wanted,
+        canaries: &Canaries,
+        can_step: bool,
+    ) -> Result<(), Refusal> {
         let is_idle = |position: &usize| {
             let cell = self.survey.cells.get(*position);
             cell.is_some_and(|cell| cell.state == CellState::Idle)
         };
         let idle = (0..self.survey.cells.len()).filter(is_idle);
-        let idle: Vec<u64> = idle.filter_map(|at| self.numbers.get(at).copied()).collect();
+        let idle: Vec<u64> = idle
+            .filter_map(|at| self.numbers.get(at).copied())
+            .collect();
         for cells in idle.chunks(Snapshot::MAX_ORDER - 1) {
             self.order(Order::Hook, cells);
             self.receive(canaries)?;
@@ -289,7 +316,9 @@ impl Driver<'_> {
         positions: &[usize],
         canaries: &Canaries,
     ) -> Result<(), Refusal> {
-        let numbers = positions.iter().filter_map(|at| self.numbers.get(*at).copied());
+        let numbers = positions
+            .iter()
+            .filter_map(|at| self.numbers.get(*at).copied());
         let numbers: Vec<u64> = numbers.collect();
         self.stepped.clear();
         self.order(order, &numbers);
@@ -297,7 +326,10 @@ impl Driver<'_> {
     }
 
     fn order(&mut self, order: Order, cells: &[u64]) {
-        let words: Vec<u64> = [order as u64].into_iter().chain(cells.iter().copied()).collect();
+        let words: Vec<u64> = [order as u64]
+            .into_iter()
+            .chain(cells.iter().copied())
+            .collect();
         self.snapshot.order(&words);
     }
 
@@ -316,7 +348,9 @@ impl Driver<'_> {
                 Tag::Unknown => {
                     let reason = word(rest).and_then(|(reason, _)| usize::try_from(reason).ok());
                     let reason = reason.and_then(|reason| REASONS.get(reason));
-                    return Err(Refusal::UnknownLayout(reason.copied().unwrap_or(REASONS[0])));
+                    return Err(Refusal::UnknownLayout(
+                        reason.copied().unwrap_or(REASONS[0]),
+                    ));
                 }
                 _ => self.take(tag, rest, canaries).ok_or(Failed::Lost)?,
             }
@@ -384,7 +418,11 @@ impl Driver<'_> {
         let [header, id, state, vtable, poll, boxed_poll, owner] = words;
         let number = self.positions.len() as u64;
         let header = usize::try_from(header).unwrap_or(0);
-        if canaries.all.iter().any(|own| own.header == header && own.id == id) {
+        if canaries
+            .all
+            .iter()
+            .any(|own| own.header == header && own.id == id)
+        {
             self.canaries.insert(number, Behaviour::default());
             return self.positions.push(None);
         }
@@ -407,7 +445,7 @@ impl Driver<'_> {
             },
             wakers: u32::try_from(layout::wakers(state)).unwrap_or(u32::MAX),
             has_join_handle: state & JOIN_INTEREST != 0,
-            outcome: Outcome::NotPolled,
+            outcome: self.unpolled,
             vtable,
         });
     }
@@ -436,7 +474,9 @@ impl Driver<'_> {
         if let Some(canary) = self.canaries.get_mut(&number) {
             canary.leaves += u32::from(stack.is_some());
         } else if let (Some(position), Some(stack)) = (self.position(number), stack) {
-            self.survey.leaves.push((u32::try_from(position).ok()?, stack));
+            self.survey
+                .leaves
+                .push((u32::try_from(position).ok()?, stack));
         }
         Some(())
     }

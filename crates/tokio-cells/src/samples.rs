@@ -37,7 +37,11 @@ impl Samples {
         let hasher = RandomState::new();
         let mut kinds: Vec<_> = kinds.into_iter().collect();
         kinds.sort_by_key(|((_, _, leaves), tasks)| {
-            (!leaves.is_empty(), std::cmp::Reverse(tasks.len()), tasks.first().copied())
+            (
+                !leaves.is_empty(),
+                std::cmp::Reverse(tasks.len()),
+                tasks.first().copied(),
+            )
         });
         let kinds = kinds.into_iter().map(|(_, mut tasks)| {
             tasks.sort_unstable();
@@ -79,7 +83,10 @@ impl Samples {
     /// Looks at the traces that have come since the last time.
     pub(crate) fn add(&mut self, traces: &[(usize, Trace)]) {
         for (task, trace) in traces.iter().skip(self.seen) {
-            let kind = self.chosen.get(task).and_then(|kind| self.kinds.get_mut(*kind));
+            let kind = self
+                .chosen
+                .get(task)
+                .and_then(|kind| self.kinds.get_mut(*kind));
             if let Some(kind) = kind {
                 let mut ran: Vec<u64> = trace.visits.iter().map(|visit| visit.ip).collect();
                 ran.sort_unstable();
@@ -126,7 +133,10 @@ mod tests {
     fn where_they_differ_more_are_chosen_up_to_a_bound() {
         let mut samples = samples(1_000);
         let chosen = samples.next(32);
-        let traces: Vec<_> = chosen.iter().map(|task| trace(*task, *task as u64)).collect();
+        let traces: Vec<_> = chosen
+            .iter()
+            .map(|task| trace(*task, *task as u64))
+            .collect();
         samples.add(&traces);
         let more = samples.next(100);
         assert_eq!(more.len(), MOST - 3);

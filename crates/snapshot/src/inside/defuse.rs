@@ -12,7 +12,15 @@ pub(super) fn die_with(parent: i32) -> Result<(), Status> {
     let signal = libc::SIGKILL as usize;
     // SAFETY: neither call takes a pointer.
     let present = unsafe {
-        syscall(libc::SYS_prctl, libc::PR_SET_PDEATHSIG as usize, signal, 0, 0, 0, 0);
+        syscall(
+            libc::SYS_prctl,
+            libc::PR_SET_PDEATHSIG as usize,
+            signal,
+            0,
+            0,
+            0,
+            0,
+        );
         syscall(libc::SYS_getppid, 0, 0, 0, 0, 0, 0)
     };
     // Otherwise it ended before it was to be told.
@@ -29,9 +37,25 @@ pub(super) fn step_back() {
     let normal = libc::sched_param { sched_priority: 0 };
     // SAFETY: reads the name and the parameter. Where one of these is refused, nothing depends on it.
     unsafe {
-        syscall(libc::SYS_prctl, libc::PR_SET_NAME as usize, name.as_ptr().addr(), 0, 0, 0, 0);
+        syscall(
+            libc::SYS_prctl,
+            libc::PR_SET_NAME as usize,
+            name.as_ptr().addr(),
+            0,
+            0,
+            0,
+            0,
+        );
         let policy = libc::SCHED_OTHER as usize;
-        syscall(libc::SYS_sched_setscheduler, 0, policy, (&raw const normal).addr(), 0, 0, 0);
+        syscall(
+            libc::SYS_sched_setscheduler,
+            0,
+            policy,
+            (&raw const normal).addr(),
+            0,
+            0,
+            0,
+        );
         let process = libc::PRIO_PROCESS as usize;
         syscall(libc::SYS_setpriority, process, 0, NICENESS, 0, 0, 0);
     }
@@ -53,8 +77,17 @@ pub(super) fn protect(mappings: &[Mapping], ours: (usize, usize)) -> Result<(), 
         };
         let length = mapping.end - mapping.start;
         // SAFETY: takes no right that our own code or data needs: those are never shared.
-        let result =
-            unsafe { syscall(libc::SYS_mprotect, mapping.start, length, protection as usize, 0, 0, 0) };
+        let result = unsafe {
+            syscall(
+                libc::SYS_mprotect,
+                mapping.start,
+                length,
+                protection as usize,
+                0,
+                0,
+                0,
+            )
+        };
         if result != 0 {
             return Err(Status::NotProtected);
         }
@@ -78,7 +111,15 @@ pub(super) unsafe fn write_code(address: usize, code: &[u8]) -> Option<()> {
         }
         let to = std::ptr::with_exposed_provenance_mut::<u8>(address);
         std::ptr::copy_nonoverlapping(code.as_ptr(), to, code.len());
-        syscall(libc::SYS_mprotect, start, length, read_run as usize, 0, 0, 0);
+        syscall(
+            libc::SYS_mprotect,
+            start,
+            length,
+            read_run as usize,
+            0,
+            0,
+            0,
+        );
     }
     Some(())
 }

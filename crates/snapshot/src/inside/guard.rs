@@ -3,10 +3,7 @@
 
 use std::{
     arch::naked_asm,
-    sync::atomic::{
-        AtomicI64, AtomicU32, AtomicUsize,
-        Ordering::Relaxed,
-    },
+    sync::atomic::{AtomicI64, AtomicU32, AtomicUsize, Ordering::Relaxed},
 };
 
 use libc::ucontext_t;

@@ -48,12 +48,28 @@ pub(super) fn install(deadline: Nanos) -> Option<()> {
     // SAFETY: the stack is new memory that stays as long as the copy lives; handlers, masks and timers
     // are those of a process that is ours alone.
     unsafe {
-        syscall(libc::SYS_sigaltstack, (&raw const stack).addr(), 0, 0, 0, 0, 0);
+        syscall(
+            libc::SYS_sigaltstack,
+            (&raw const stack).addr(),
+            0,
+            0,
+            0,
+            0,
+            0,
+        );
         for signal in 1..=64 {
             if !matches!(signal, libc::SIGKILL | libc::SIGSTOP | libc::SIGTRAP) {
                 let action = action(signal);
                 let action = (&raw const action).addr();
-                syscall(libc::SYS_rt_sigaction, signal as usize, action, 0, SET_SIZE, 0, 0);
+                syscall(
+                    libc::SYS_rt_sigaction,
+                    signal as usize,
+                    action,
+                    0,
+                    SET_SIZE,
+                    0,
+                    0,
+                );
             }
         }
         let none = 0_u64;
@@ -120,7 +136,10 @@ extern "C" fn on_tick(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
     }
     if guard::base().is_some() && guard::has_had_its_time() {
         // SAFETY: as above.
-        guard::give_up(unsafe { &mut *context.cast::<ucontext_t>() }, GiveUp::Endless);
+        guard::give_up(
+            unsafe { &mut *context.cast::<ucontext_t>() },
+            GiveUp::Endless,
+        );
     }
 }
 

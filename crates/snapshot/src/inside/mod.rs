@@ -195,7 +195,9 @@ impl<'a> Copy<'a> {
     /// The mapping that holds an address.
     #[must_use]
     pub fn mapping(&self, address: usize) -> Option<&'a Mapping> {
-        let after = self.mappings.partition_point(|mapping| mapping.start <= address);
+        let after = self
+            .mappings
+            .partition_point(|mapping| mapping.start <= address);
         let mapping = self.mappings.get(after.checked_sub(1)?)?;
         (address < mapping.end).then_some(mapping)
     }
@@ -275,9 +277,8 @@ impl<'a> Copy<'a> {
             return None;
         }
         // SAFETY: writes one byte for each page, for which there is room.
-        let result = unsafe {
-            system_call(libc::SYS_mincore, start, end - start, to.addr(), 0, 0, 0)
-        };
+        let result =
+            unsafe { system_call(libc::SYS_mincore, start, end - start, to.addr(), 0, 0, 0) };
         // SAFETY: words are bytes as well, and so many were written.
         (result == 0).then(|| unsafe { std::slice::from_raw_parts(to.cast(), pages) })
     }

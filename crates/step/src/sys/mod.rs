@@ -10,14 +10,16 @@
 mod linux;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub(crate) use linux::{
-    Code, install, is_in_place, may_step, refuse_if_traced, thread_pointer, trap_flag_off, trap_flag_on,
+    Code, install, is_in_place, may_step, refuse_if_traced, thread_pointer, trap_flag_off,
+    trap_flag_on,
 };
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 mod unsupported;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 pub(crate) use unsupported::{
-    Code, install, is_in_place, may_step, refuse_if_traced, thread_pointer, trap_flag_off, trap_flag_on,
+    Code, install, is_in_place, may_step, refuse_if_traced, thread_pointer, trap_flag_off,
+    trap_flag_on,
 };
 
 /// What matters of an instruction that is about to run.

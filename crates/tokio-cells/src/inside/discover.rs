@@ -3,8 +3,8 @@
 use crate::{
     canary::{COUNT, Canary},
     layout::{
-        self, ALIGNMENT, COMPLETE, FUNCTIONS, LARGEST_CELL, Learned, OWNER, POLL,
-        REFERENCES, STATE, TRAILER, VTABLE, WORDS, wakers,
+        self, ALIGNMENT, COMPLETE, FUNCTIONS, LARGEST_CELL, Learned, OWNER, POLL, REFERENCES,
+        STATE, TRAILER, VTABLE, WORDS, wakers,
     },
 };
 
@@ -164,10 +164,12 @@ impl Discovery<'_> {
             if !neighbour.is_multiple_of(ALIGNMENT) || !self.memory.is_own(neighbour) {
                 return false;
             }
-            let says = self.memory.word(neighbour + VTABLE).and_then(|vtable| self.vtable(vtable));
-            let back = says.and_then(|says| {
-                self.memory.word(neighbour + says.trailer + links + others)
-            });
+            let says = self
+                .memory
+                .word(neighbour + VTABLE)
+                .and_then(|vtable| self.vtable(vtable));
+            let back =
+                says.and_then(|says| self.memory.word(neighbour + says.trailer + links + others));
             if back != Some(cell.header) {
                 return false;
             }
@@ -178,9 +180,7 @@ impl Discovery<'_> {
     /// Whether it is the only one of its owner's list: then the list has to say so.
     pub(super) fn is_alone(&self, cell: &Cell) -> bool {
         let at = cell.header + cell.says.trailer + self.learned.links;
-        cell.owner != 0
-            && self.memory.word(at) == Some(0)
-            && self.memory.word(at + 8) == Some(0)
+        cell.owner != 0 && self.memory.word(at) == Some(0) && self.memory.word(at + 8) == Some(0)
     }
 
     /// Where the future is a box of any type: the function that polls what is in it; else 0.

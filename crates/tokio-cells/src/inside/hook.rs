@@ -10,10 +10,7 @@
 use std::{
     arch::naked_asm,
     ptr,
-    sync::atomic::{
-        AtomicPtr, AtomicU64, AtomicUsize,
-        Ordering::Relaxed,
-    },
+    sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed},
     task::{RawWaker, RawWakerVTable},
 };
 
@@ -64,7 +61,10 @@ pub(super) fn install(
             }
         });
     }
-    let clones = double.get(CLONE).copied().and_then(|word| usize::try_from(word).ok())?;
+    let clones = double
+        .get(CLONE)
+        .copied()
+        .and_then(|word| usize::try_from(word).ok())?;
     CLONES.store(clones, Relaxed);
     VTABLE.store(double.as_mut_ptr().cast(), Relaxed);
     // SAFETY: it is tokio's function of that kind, as the canaries will show, and no shorter than the

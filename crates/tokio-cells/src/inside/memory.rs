@@ -2,7 +2,10 @@
 //!
 //! Nothing that is found in it is trusted: each address is looked up in the table of mappings
 //! before it is read.
-#![expect(unsafe_code, reason = "reads memory at addresses that were found in memory")]
+#![expect(
+    unsafe_code,
+    reason = "reads memory at addresses that were found in memory"
+)]
 
 use std::ptr;
 
@@ -46,7 +49,9 @@ impl<'a> Memory<'a> {
 
     /// Whether it is private memory that can be written to.
     pub(super) fn is_own(self, address: usize) -> bool {
-        self.copy.mapping(address).is_some_and(|mapping| self.has_own(mapping))
+        self.copy
+            .mapping(address)
+            .is_some_and(|mapping| self.has_own(mapping))
     }
 
     fn has_own(self, mapping: &Mapping) -> bool {
@@ -91,7 +96,10 @@ impl<'a> Memory<'a> {
             match (from, byte & 1 != 0) {
                 (None, true) => from = Some(at),
                 (Some(begin), false) => {
-                    look(Piece { start: begin, end: at.min(end) });
+                    look(Piece {
+                        start: begin,
+                        end: at.min(end),
+                    });
                     from = None;
                 }
                 _ => {}
@@ -111,7 +119,12 @@ impl Piece {
     /// All of it.
     pub(super) fn bytes(self) -> &'static [u8] {
         // SAFETY: mapped, readable, and written to by nobody as long as the caller looks at it.
-        unsafe { std::slice::from_raw_parts(ptr::with_exposed_provenance(self.start), self.end - self.start) }
+        unsafe {
+            std::slice::from_raw_parts(
+                ptr::with_exposed_provenance(self.start),
+                self.end - self.start,
+            )
+        }
     }
 
     /// The words at each multiple of `step` from the start, with their addresses.

@@ -73,7 +73,10 @@ impl Room {
 
     /// What is kept of the cell with this number.
     fn cell(&self, number: u64) -> Option<poll::Polled> {
-        let start = usize::try_from(number).ok().filter(|number| *number < self.count)? * KEPT;
+        let start = usize::try_from(number)
+            .ok()
+            .filter(|number| *number < self.count)?
+            * KEPT;
         let [header, state, poll] = self.cells.get(start..start + KEPT)?.try_into().ok()?;
         Some(poll::Polled {
             number,

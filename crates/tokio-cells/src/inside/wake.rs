@@ -74,7 +74,11 @@ fn constants(memory: Memory<'_>) -> [Range<usize>; 2] {
     for mapping in memory.copy.mappings() {
         if mapping.is(Use::FILE) && !mapping.is(Use::EXECUTE) && !mapping.is(Use::SHARED) {
             let [program, libraries] = &mut ranges;
-            let range = if mapping.start < ABOVE { program } else { libraries };
+            let range = if mapping.start < ABOVE {
+                program
+            } else {
+                libraries
+            };
             range.start = range.start.min(mapping.start);
             range.end = range.end.max(mapping.end);
         }

@@ -109,8 +109,7 @@ fn judge(bytes: &[u8], may_call: bool) -> Instruction {
         Opcode::Syscall { length } => {
             // The kernel returns past the trap: the instruction behind runs without one.
             let behind = opcode(bytes.get(length..).unwrap_or_default());
-            let can_be_stepped =
-                may_call && matches!(behind, Opcode::Other | Opcode::Call);
+            let can_be_stepped = may_call && matches!(behind, Opcode::Other | Opcode::Call);
             if can_be_stepped {
                 Instruction::Other
             } else {
