@@ -22,4 +22,5 @@ pub mod text;
 pub mod threads;
 pub mod trace;
 pub mod tree;
+pub mod unwrapped;
 pub mod waits;

@@ -12,6 +12,7 @@
 
 mod elf;
 mod fold;
+mod future;
 mod lack;
 mod locate;
 mod names;
@@ -25,8 +26,10 @@ use std::{
     path::PathBuf,
 };
 
+use crate::future::Named;
 pub use crate::{
     fold::{FrameClass, classify, visible},
+    future::Poller,
     lack::{Lack, LackReason},
     names::display_name,
     poll::{Polls, polls},
@@ -58,6 +61,11 @@ pub enum ModuleKind {
     /// The kernel's code in user space: there is no file of it.
     Vdso,
 }
+
+/// The bytes of a jump to another function.
+const JUMP: usize = 5;
+/// How much of a function that polls is looked at, in bytes, for the name of its future.
+const MAX_FUNCTION: u64 = 4096;
 
 /// Where to look for files.
 #[derive(Clone, Debug, Default)]
@@ -173,8 +181,14 @@ trait Lookup: Send {
     /// The functions at an address, innermost first; empty if no symbol covers it.
     fn frames(&self, address: u64) -> Vec<(String, Option<Location>)>;
 
-    /// Where the symbol that covers an address begins.
-    fn start(&self, address: u64) -> Option<u64>;
+    /// The symbol that covers an address, from where it begins to where it ends.
+    fn covering(&self, address: u64) -> Option<Range<u64>>;
+
+    /// The same functions as debug info names them, with their generic arguments.
+    fn named(&self, address: u64) -> Vec<Named>;
+
+    /// The code at an address, as much of it as `code` has room for; fails where the file has less.
+    fn read_code(&self, address: u64, code: &mut [u8]) -> Option<()>;
 
     /// The part of the file that is loaded at an address: the addresses of it, and where in the
     /// file it is.
@@ -247,17 +261,34 @@ impl Symbols {
         resolved.collect()
     }
 
-    fn resolve_one(&mut self, address: Address) -> Resolved {
-        let lookup = address.for_lookup();
+    /// What is known of a function by which tokio polls the tasks of one type, from its address.
+    pub fn poller(&mut self, poll: u64) -> Poller {
+        let (entry, options) = self.entry(poll);
+        match entry {
+            Some(entry) => entry.poller(poll, options),
+            None => Poller {
+                future_type: None,
+                entry: poll,
+                module_offset: format!("{poll:#x}"),
+            },
+        }
+    }
+
+    fn entry(&mut self, address: u64) -> (Option<&mut Entry>, &Options) {
         let behind = self
             .entries
-            .partition_point(|entry| entry.module.code.start <= lookup);
+            .partition_point(|entry| entry.module.code.start <= address);
         let entry = behind
             .checked_sub(1)
             .and_then(|index| self.entries.get_mut(index))
-            .filter(|entry| entry.module.code.contains(&lookup));
+            .filter(|entry| entry.module.code.contains(&address));
+        (entry, &self.options)
+    }
+
+    fn resolve_one(&mut self, address: Address) -> Resolved {
+        let (entry, options) = self.entry(address.for_lookup());
         match entry {
-            Some(entry) => entry.resolve(address, &self.options),
+            Some(entry) => entry.resolve(address, options),
             None => Resolved {
                 frames: vec![Frame {
                     function: Function::Unmapped(address.get()),
@@ -294,20 +325,45 @@ impl Symbols {
 }
 
 impl Entry {
-    fn resolve(&mut self, address: Address, options: &Options) -> Resolved {
+    /// Asks the module's file, which is opened when it is first asked; `None` if it can't be.
+    fn ask<T>(&mut self, options: &Options, what: impl FnOnce(&dyn Lookup) -> T) -> Option<T> {
         if matches!(self.loaded, Loaded::NotYet) {
             self.loaded = load(&self.module, options);
         }
-        let lookup = address.for_lookup().wrapping_sub(self.module.load_bias);
         // The DWARF readers are made for bad input, but a panic here would cost the whole dump.
         let found = match &self.loaded {
-            Loaded::File(file) => catch_unwind(AssertUnwindSafe(|| file.frames(lookup))),
-            Loaded::NotYet | Loaded::Failed(_) => Ok(Vec::new()),
+            Loaded::File(file) => catch_unwind(AssertUnwindSafe(|| what(&**file))),
+            Loaded::NotYet | Loaded::Failed(_) => return None,
         };
-        let found = found.unwrap_or_else(|_| {
-            self.loaded = Loaded::Failed(LackReason::Malformed("its debug info".to_owned()));
-            Vec::new()
+        let failed = |_| Loaded::Failed(LackReason::Malformed("its debug info".to_owned()));
+        found.map_err(|panic| self.loaded = failed(panic)).ok()
+    }
+
+    fn poller(&mut self, poll: u64, options: &Options) -> Poller {
+        let bias = self.module.load_bias;
+        let begin = poll.wrapping_sub(bias);
+        let found = self.ask(options, |file| {
+            let own = type_polled(file, begin);
+            let mut code = [0; JUMP];
+            let target = file.read_code(begin, &mut code);
+            let target = target.and_then(|()| future::jump_target(begin, &code));
+            match target {
+                Some(target) => (own.or_else(|| type_polled(file, target)), target),
+                None => (own, begin),
+            }
         });
+        let (future_type, entry) = found.unwrap_or((None, begin));
+        Poller {
+            future_type,
+            entry: entry.wrapping_add(bias),
+            module_offset: format!("{}+{begin:#x}", self.name),
+        }
+    }
+
+    fn resolve(&mut self, address: Address, options: &Options) -> Resolved {
+        let lookup = address.for_lookup().wrapping_sub(self.module.load_bias);
+        let found = self.ask(options, |file| file.frames(lookup));
+        let found = found.unwrap_or_default();
         if found.is_empty() {
             return Resolved {
                 frames: vec![Frame {
@@ -322,7 +378,7 @@ impl Entry {
             };
         }
         let start = match &self.loaded {
-            Loaded::File(file) => file.start(lookup),
+            Loaded::File(file) => file.covering(lookup).map(|symbol| symbol.start),
             Loaded::NotYet | Loaded::Failed(_) => None,
         };
         let frames = found.into_iter().map(|(name, location)| {
@@ -388,6 +444,15 @@ impl Entry {
             }),
         }
     }
+}
+
+/// The type that one of tokio's functions is made for, by what it is called or has inlined.
+fn type_polled(file: &dyn Lookup, begin: u64) -> Option<String> {
+    // Without a symbol there is no telling where it ends and another one begins.
+    let end = file.covering(begin).map_or(begin, |symbol| symbol.end);
+    let addresses = (begin..end.min(begin.saturating_add(MAX_FUNCTION))).chain([begin]);
+    let mut named = addresses.flat_map(|address| file.named(address));
+    named.find_map(|function| future::future_type(&function))
 }
 
 fn load(module: &Module, options: &Options) -> Loaded {

@@ -224,6 +224,20 @@ fn segments_at(name: &str, depth: u32) -> Vec<String> {
     segments
 }
 
+/// The first generic argument of a function or type that has some, or of the type whose method it
+/// is: `A` of `f<A, B>`, `m::f::<A>` and `<m::T<A, B>>::f`.
+pub fn first_argument(name: &str) -> Option<&str> {
+    let whole = split(name, "::");
+    let method_of = whole.first().and_then(|first| first.strip_prefix('<'));
+    let name = match method_of.and_then(|of| of.strip_suffix('>')) {
+        Some(of) => split(of, " as ").into_iter().next()?,
+        None => name,
+    };
+    let (_, arguments) = name.split_once('<')?;
+    let arguments = arguments.strip_suffix('>')?;
+    split(arguments, ", ").into_iter().next()
+}
+
 /// The path that stands for `<Type as Trait>` or `<Type>`.
 fn qualified(raw: &str, depth: u32) -> Vec<String> {
     let inner = raw.strip_prefix('<').unwrap_or(raw);
@@ -338,6 +352,21 @@ mod tests {
             ("a::b<<<", "a::b"),
         ] {
             assert_eq!(display_name(name), shown, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_first_argument_may_have_arguments() {
+        for (name, first) in [
+            ("f<a::B<c::D, e::F>, g::H>", Some("a::B<c::D, e::F>")),
+            ("a::f::<b::C>", Some("b::C")),
+            ("<a::T<b::C, d::E> as f::G>::h", Some("b::C")),
+            ("<a::T>::h", None),
+            ("a::f", None),
+            ("f<", None),
+            ("<", None),
+        ] {
+            assert_eq!(first_argument(name), first, "{name}");
         }
     }
 
