@@ -96,7 +96,7 @@ pub enum Command {
     /// List the processes that have an agent
     List,
     /// Show counters and rates of a process
-    Stats(TargetArgs),
+    Stats(StatsArgs),
     /// Show where the tasks and threads of a process wait
     Stack(StackArgs),
     /// Find tasks and threads that will never end
@@ -149,6 +149,18 @@ pub struct DemoArgs {
     /// The process that started the service and must not be outlived
     #[arg(long, hide = true, requires = "serve", value_name = "PID")]
     pub parent: Option<u32>,
+}
+
+/// What to count.
+#[derive(Args, Debug)]
+pub struct StatsArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub copy: CopyArgs,
+    /// Look for debug files here, too (may be repeated)
+    #[arg(long, value_name = "DIR")]
+    pub symbols: Vec<PathBuf>,
 }
 
 /// Which process, and how long to wait for it.

@@ -8,7 +8,7 @@ use std::{
 use rtops_protocol::{ModuleKind, SourceLocation, StackId, StringId, Task, TaskKind, Unwrapped};
 use rtops_symbols::{Address, FrameView, Function, Location, Module, Symbols, WaitReason};
 
-use crate::dump::Dump;
+use crate::{dump::Dump, unwrapped};
 
 /// The number of a distinct frame: two frames that look the same have the same number.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -88,8 +88,10 @@ pub struct Frames {
 /// The future of tasks that no wrapper tracks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Future {
-    /// Its type, as debug info names it; else what its poll function is.
+    /// Its type, as debug info names it; else the function that polls it; else where that is.
     pub name: String,
+    /// Whether that is more than an address.
+    has_type: bool,
     /// Where its code is, if it is a box, whose type tells nothing.
     pub place: Option<Place>,
     /// Where in memory the code of the function begins that polls it.
@@ -100,6 +102,7 @@ impl Future {
     fn of(unwrapped: &Unwrapped, symbols: &mut Symbols) -> Self {
         let poller = symbols.poller(unwrapped.poll);
         let known = Self {
+            has_type: poller.future_type.is_some(),
             name: poller.future_type.unwrap_or(poller.module_offset),
             place: None,
             entry: poller.entry,
@@ -115,20 +118,23 @@ impl Future {
         let Some(function) = function else {
             return known;
         };
-        let name = match &function.function {
-            // `<app::Wait as core::future::future::Future>::poll`
-            Function::Named(name) if name.starts_with('<') => {
-                let name = rtops_symbols::display_name(name);
-                name.strip_suffix("::poll").unwrap_or(&name).to_owned()
-            }
-            other => text(other),
-        };
         Self {
-            name: format!("boxed {name}"),
+            name: format!("boxed {}", polled_by(&text(&function.function))),
+            has_type: true,
             place: function.location.as_ref().map(Place::of_location),
             ..known
         }
     }
+}
+
+/// What stands for a future that this function polls.
+fn polled_by(function: &str) -> String {
+    // `<app::Wait as core::future::future::Future>::poll`
+    if function.starts_with('<') {
+        let name = rtops_symbols::display_name(function);
+        return name.strip_suffix("::poll").unwrap_or(&name).to_owned();
+    }
+    function.to_owned()
 }
 
 /// Where a span begins in a stack.
@@ -193,10 +199,11 @@ impl Frames {
         let starts = resolved
             .iter()
             .filter_map(|(address, resolved)| Some((address.get(), resolved.start?)));
-        Self {
+        let starts = starts.collect();
+        let mut this = Self {
             stacks,
             futures,
-            starts: starts.collect(),
+            starts,
             code,
             placeless,
             spans: spans
@@ -204,6 +211,28 @@ impl Frames {
                 .collect(),
             frames: interner.frames,
             shown,
+        };
+        this.name_futures(dump);
+        this
+    }
+
+    /// Of a future whose type is not known, the stack of a task has the function that polls it.
+    fn name_futures(&mut self, dump: &Dump) {
+        for task in &dump.tasks {
+            let Some(unwrapped) = dump.unwrapped(task.id) else {
+                continue;
+            };
+            let future = self.future(unwrapped).filter(|future| !future.has_type);
+            let (Some(future), Some(leaf)) = (future, task.leaves.first()) else {
+                continue;
+            };
+            let links = self.stack(leaf.stack);
+            let root = unwrapped::root(self, links, future.entry).map(polled_by);
+            let key = (unwrapped.poll, unwrapped.boxed_poll);
+            if let (Some(root), Some(future)) = (root, self.futures.get_mut(&key)) {
+                future.name = root;
+                future.has_type = true;
+            }
         }
     }
 

@@ -190,7 +190,23 @@ pub(crate) fn own_part(frames: &Frames, links: &[Link], entry: u64) -> Own {
     }
 }
 
+/// The function that tokio calls to poll the task, if a stack shows it.
+pub(crate) fn root<'f>(frames: &'f Frames, links: &[Link], entry: u64) -> Option<&'f str> {
+    let Own::Innermost(length) = own_part(frames, links, entry) else {
+        return None;
+    };
+    let own = links.get(..length)?.iter().rev();
+    let mut own = own.filter_map(|link| frames.get(link.frame));
+    // What polls whatever a pin or box leads to.
+    let root = own.find(|frame| classify(&frame.function) != FrameClass::Std)?;
+    Some(&root.function)
+        .filter(|name| name.contains("::"))
+        .map(String::as_str)
+}
+
 /// Whether a future of this type is no task of the service's, but one of tokio's own threads.
 pub(crate) fn is_worker(future_type: &str) -> bool {
+    // `<tokio::…::Launch>::launch::{closure#0}` is what newer linkage names have.
+    let future_type = future_type.strip_prefix('<').unwrap_or(future_type);
     future_type.starts_with(WORKER)
 }

@@ -37,26 +37,40 @@ pub(crate) struct Named {
     pub bare: Option<String>,
 }
 
-/// The type of the future that this function of tokio's polls; `None` if it is none of those, or
-/// its name does not tell.
-pub(crate) fn future_type(function: &Named) -> Option<String> {
-    let path = names::segments(&function.name);
-    let (last, module) = path.split_last()?;
-    // The method's type stands between, if the name has it: `harness::Harness::poll_inner`.
-    let module = module.join("::");
-    let is_tokios = MODULES.iter().any(|known| {
-        let rest = module.strip_prefix(known);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-    });
-    if !is_tokios || !FUNCTIONS.contains(&last.as_str()) {
-        return None;
+impl Named {
+    /// The type of the future that this function of tokio's polls, by debug info; `None` if it is
+    /// none of those.
+    pub(crate) fn type_by_debug_info(&self) -> Option<String> {
+        let bare = self.bare.as_deref()?;
+        self.is_tokios().then(|| future_type(bare)).flatten()
     }
-    let bare = function.bare.as_deref().and_then(names::first_argument);
-    let found = bare.or_else(|| names::first_argument(&function.name))?;
+
+    /// The same by its linkage name, which calls all that is async a closure. One of the older kind
+    /// has nothing but the names of type parameters.
+    pub(crate) fn type_by_name(&self) -> Option<String> {
+        self.is_tokios().then(|| future_type(&self.name)).flatten()
+    }
+
+    fn is_tokios(&self) -> bool {
+        let path = names::segments(&self.name);
+        let Some((last, module)) = path.split_last() else {
+            return false;
+        };
+        // The method's type stands between, if the name has it: `harness::Harness::poll_inner`.
+        let module = module.join("::");
+        let is_in = |known: &str| {
+            let rest = module.strip_prefix(known);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        };
+        FUNCTIONS.contains(&last.as_str()) && MODULES.into_iter().any(is_in)
+    }
+}
+
+fn future_type(function: &str) -> Option<String> {
+    let found = names::first_argument(function)?;
     let is_closure = found.starts_with(BLOCKING);
     let closure = is_closure.then(|| names::first_argument(found)).flatten();
     let found = closure.unwrap_or(found);
-    // A linkage name of the older kind has the name of the parameter: `Harness<T,S>`.
     found.contains("::").then(|| found.to_owned())
 }
 
@@ -77,10 +91,11 @@ mod tests {
     use super::*;
 
     fn found(name: &str, bare: Option<&str>) -> Option<String> {
-        future_type(&Named {
+        let named = Named {
             name: name.to_owned(),
             bare: bare.map(str::to_owned),
-        })
+        };
+        named.type_by_debug_info().or_else(|| named.type_by_name())
     }
 
     #[test]

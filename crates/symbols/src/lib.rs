@@ -31,7 +31,7 @@ pub use crate::{
     fold::{FrameClass, classify, visible},
     future::Poller,
     lack::{Lack, LackReason},
-    names::display_name,
+    names::{display_name, display_type},
     poll::{Polls, polls},
     wait::{WaitEnd, WaitReason, task_wait, thread_wait},
 };
@@ -343,14 +343,18 @@ impl Entry {
         let bias = self.module.load_bias;
         let begin = poll.wrapping_sub(bias);
         let found = self.ask(options, |file| {
-            let own = type_polled(file, begin);
             let mut code = [0; JUMP];
             let target = file.read_code(begin, &mut code);
             let target = target.and_then(|()| future::jump_target(begin, &code));
-            match target {
-                Some(target) => (own.or_else(|| type_polled(file, target)), target),
-                None => (own, begin),
-            }
+            let begins = [Some(begin), target].into_iter().flatten();
+            let by_debug_info = begins
+                .clone()
+                .find_map(|begin| type_by_debug_info(file, begin));
+            let by_name = || {
+                let mut named = begins.flat_map(|begin| file.named(begin));
+                named.find_map(|function| function.type_by_name())
+            };
+            (by_debug_info.or_else(by_name), target.unwrap_or(begin))
         });
         let (future_type, entry) = found.unwrap_or((None, begin));
         Poller {
@@ -447,12 +451,23 @@ impl Entry {
 }
 
 /// The type that one of tokio's functions is made for, by what it is called or has inlined.
-fn type_polled(file: &dyn Lookup, begin: u64) -> Option<String> {
+fn type_by_debug_info(file: &dyn Lookup, begin: u64) -> Option<String> {
     // Without a symbol there is no telling where it ends and another one begins.
     let end = file.covering(begin).map_or(begin, |symbol| symbol.end);
-    let addresses = (begin..end.min(begin.saturating_add(MAX_FUNCTION))).chain([begin]);
-    let mut named = addresses.flat_map(|address| file.named(address));
-    named.find_map(|function| future::future_type(&function))
+    let addresses = begin
+        ..end
+            .min(begin.saturating_add(MAX_FUNCTION))
+            .max(begin.saturating_add(1));
+    for address in addresses {
+        let named = file.named(address);
+        if let Some(found) = named.iter().find_map(Named::type_by_debug_info) {
+            return Some(found);
+        }
+        if named.iter().all(|function| function.bare.is_none()) {
+            return None;
+        }
+    }
+    None
 }
 
 fn load(module: &Module, options: &Options) -> Loaded {

@@ -7,6 +7,8 @@ use std::{
 
 /// Deeper nested types than any that is written; what lies deeper is left as it is.
 const MAX_DEPTH: u32 = 32;
+/// The most generic arguments within generic arguments that are shown.
+const MAX_ARGUMENTS: u32 = 2;
 
 /// The readable form of a linkage name, without the hash.
 pub fn demangle(linkage: &str) -> String {
@@ -165,6 +167,32 @@ pub fn display_name(name: &str) -> String {
         name.to_owned()
     } else {
         shown
+    }
+}
+
+/// A type as people say it: as [`display_name`], but of one that has generic arguments with the
+/// first of them, as an adaptor tells less than the future that it is of.
+///
+/// ```
+/// use rtops_symbols::display_type;
+/// assert_eq!(display_type("app::serve::{async_fn_env#0}<u8>"), "app::serve");
+/// assert_eq!(display_type("f::Map<app::serve::{async_fn_env#0}, app::F>"), "f::Map<app::serve>");
+/// ```
+#[must_use]
+pub fn display_type(name: &str) -> String {
+    type_at(name, MAX_ARGUMENTS)
+}
+
+fn type_at(name: &str, depth: u32) -> String {
+    let shown = display_name(name);
+    // What is async or a closure is told by its function, whatever that is generic over.
+    let is_function = segments(name)
+        .last()
+        .is_none_or(|last| last.starts_with('{'));
+    let first = first_argument(name).filter(|first| !is_function && first.contains("::"));
+    match (first, depth.checked_sub(1)) {
+        (Some(first), Some(depth)) => format!("{shown}<{}>", type_at(first, depth)),
+        _ => shown,
     }
 }
 
@@ -352,6 +380,25 @@ mod tests {
             ("a::b<<<", "a::b"),
         ] {
             assert_eq!(display_name(name), shown, "{name}");
+        }
+    }
+
+    #[test]
+    fn types_have_their_first_argument() {
+        for (name, shown) in [
+            ("app::serve::{async_fn_env#0}", "app::serve"),
+            ("app::serve::{async_fn_env#0}<app::T>", "app::serve"),
+            ("app::serve<app::T>::{closure#0}", "app::serve::{closure}"),
+            ("app::Pump<u8, app::T>", "app::Pump"),
+            (
+                "tracing::Instrumented<f::Map<app::serve::{async_fn_env#0}, app::F>>",
+                "tracing::Instrumented<f::Map<app::serve>>",
+            ),
+            ("a::A<b::B<c::C<d::D>>>", "a::A<b::B<c::C>>"),
+            ("<app::Srv>::run::{closure#0}", "app::Srv::run::{closure}"),
+            ("app+0x12", "app+0x12"),
+        ] {
+            assert_eq!(display_type(name), shown, "{name}");
         }
     }
 

@@ -321,7 +321,10 @@ pub(super) fn label(group: &TaskGroup) -> String {
     let look = &group.look;
     match (look.name, look.future_type.as_deref()) {
         (Some(name), _) => quoted(name),
-        (None, Some(future)) => escape(&rtops_symbols::display_name(future)).into_owned(),
+        (None, Some(future)) if look.is_wrapped => {
+            escape(&rtops_symbols::display_name(future)).into_owned()
+        }
+        (None, Some(future)) => escape(&rtops_symbols::display_type(future)).into_owned(),
         (None, None) => "without a name".to_owned(),
     }
 }
