@@ -231,6 +231,7 @@ impl<'a> Leaked<'a> {
             limit: usize::MAX,
             tasks: Some(tasks),
             threads: Some(threads),
+            ageless: 0,
             lacks,
         };
         let mut text = head.into_bytes();
