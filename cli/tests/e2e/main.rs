@@ -30,4 +30,6 @@ mod stepped_polls;
 mod support;
 mod text;
 mod threads;
+mod unwrapped;
+mod verdict;
 mod wakerless;

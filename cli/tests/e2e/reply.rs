@@ -23,6 +23,7 @@ pub struct TaskGroup {
     pub count: usize,
     pub kind: String,
     pub name: Option<String>,
+    pub future_type: Option<String>,
     pub state: String,
     pub waits: Vec<String>,
     pub spans: Vec<String>,
@@ -47,6 +48,12 @@ pub struct Task {
     pub tid: Option<i32>,
     pub wakers: Option<u32>,
     pub obtained: String,
+    /// Why it is not resolved.
+    pub reason: Option<String>,
+    /// Whether a wrapper tracks it.
+    pub wrapped: Option<bool>,
+    /// The number that tokio gave it.
+    pub tokio_id: Option<u64>,
     pub awaits: Vec<u64>,
     pub waits_for: Vec<WaitsFor>,
     pub holds: Vec<Holds>,

@@ -35,19 +35,31 @@ pub enum Build {
     Stripped,
     NoDebug,
     NonPie,
+    /// A release build with another allocator.
+    Jemalloc,
+    /// The same.
+    Mimalloc,
 }
 
 impl Build {
     /// Builds it, once in this test process, and returns where it is.
     pub fn path(self) -> &'static Path {
-        static PATHS: [OnceLock<PathBuf>; 7] = [const { OnceLock::new() }; 7];
-        PATHS[self as usize].get_or_init(|| self.run_cargo("rtops-targets"))
+        static PATHS: [OnceLock<PathBuf>; 9] = [const { OnceLock::new() }; 9];
+        PATHS[self as usize].get_or_init(|| self.run_cargo("rtops-targets", self.program()))
+    }
+
+    fn program(self) -> &'static str {
+        match self {
+            Self::Jemalloc => "rtops-targets-jemalloc",
+            Self::Mimalloc => "rtops-targets-mimalloc",
+            _ => "rtops-targets",
+        }
     }
 
     fn profile(self) -> &'static str {
         match self {
             Self::Dev | Self::NonPie => "dev",
-            Self::Release => "release",
+            Self::Release | Self::Jemalloc | Self::Mimalloc => "release",
             Self::LtoFat => "release-lto-fat",
             Self::Abort => "release-abort",
             Self::Stripped => "release-stripped",
@@ -58,17 +70,17 @@ impl Build {
     /// The gallery of leaks, as it is built for tests.
     pub fn gallery() -> &'static Path {
         static PATH: OnceLock<PathBuf> = OnceLock::new();
-        PATH.get_or_init(|| Self::Dev.run_cargo("rtops-gallery"))
+        PATH.get_or_init(|| Self::Dev.run_cargo("rtops-gallery", "rtops-gallery"))
     }
 
-    fn run_cargo(self, package: &str) -> PathBuf {
+    fn run_cargo(self, package: &str, program: &str) -> PathBuf {
         // target/<profile>/rtops
         let rtops = Path::new(env!("CARGO_BIN_EXE_rtops"));
         let mut directory = rtops.parent().and_then(Path::parent).unwrap().to_owned();
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
-            .args(["build", "--quiet", "--package", package, "--profile"])
-            .arg(self.profile())
+            .args(["build", "--quiet", "--package", package, "--bin", program])
+            .args(["--profile", self.profile()])
             .current_dir(env!("CARGO_MANIFEST_DIR"));
         if self == Self::NonPie {
             // With --target, the flags are not for procedural macros, which must be libraries.
@@ -82,8 +94,11 @@ impl Build {
         } else {
             cargo.arg("--target-dir").arg(&directory);
         }
-        if !matches!(self, Self::Dev | Self::Release) {
-            cargo.arg("--no-default-features");
+        match self {
+            Self::Dev | Self::Release => {}
+            Self::Jemalloc => drop(cargo.args(["--features", "jemalloc"])),
+            Self::Mimalloc => drop(cargo.args(["--features", "mimalloc"])),
+            _ => drop(cargo.arg("--no-default-features")),
         }
         let built = cargo.output().unwrap();
         assert!(
@@ -95,7 +110,7 @@ impl Build {
             "dev" => "debug",
             other => other,
         });
-        directory.join(package)
+        directory.join(program)
     }
 }
 
