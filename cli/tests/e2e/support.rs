@@ -3,7 +3,8 @@
 use std::{
     env, fmt,
     fs::File,
-    io::{BufRead, BufReader, Read, Seek, Write},
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
@@ -225,6 +226,14 @@ impl Target {
         self.rtops(&[&["stack", &pid, "--timeout=60s"], arguments].concat())
     }
 
+    /// What it wrote to its standard error so far.
+    pub fn log(&self) -> String {
+        let mut log = vec![0; 1 << 20];
+        // Not from where the target writes next, which is shared with it.
+        let length = self.log.read_at(&mut log, 0).unwrap();
+        String::from_utf8_lossy(&log[..length]).into_owned()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid), signal).unwrap();
     }
@@ -250,10 +259,7 @@ impl Drop for Target {
         }
         self.child.kill().ok();
         self.child.wait().ok();
-        let mut log = String::new();
-        if self.log.rewind().is_ok() && self.log.read_to_string(&mut log).is_ok() {
-            eprintln!("target {} was killed; it said: {log}", self.pid);
-        }
+        eprintln!("target {} was killed; it said: {}", self.pid, self.log());
     }
 }
 

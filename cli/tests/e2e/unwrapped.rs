@@ -13,8 +13,8 @@ use crate::{
 const FOLDERS: &[&str] = &["targets/src/awaits/", "targets/src/unwrapped/"];
 const AROUND: &str = "targets/src/awaits/mod.rs";
 
-/// Nothing of the line is executed when such a task is polled again.
-const UNRESOLVED: &[&str] = &["pending-among-several"];
+/// Nothing of the line need be executed when such a task is polled again.
+const UNRESOLVED: &[&str] = &["pending-among-several", "pending-deep", "poll-fn-lost"];
 
 /// Their containers poll no child that was not woken.
 const CHILDREN: &[&str] = &["buffer-unordered", "join-all-many", "unordered-children"];

@@ -60,7 +60,7 @@ impl<'a> Expected<'a> {
             .collect();
         let mut found: BTreeMap<&str, usize> = BTreeMap::new();
         let (mut unresolved, mut wrong) = (Vec::new(), Vec::new());
-        for shown in self.shown(stack) {
+        for shown in self.shown(stack).filter(|shown| !shown.is_bare()) {
             let name = ways
                 .iter()
                 .find(|(name, way)| {
@@ -72,7 +72,7 @@ impl<'a> Expected<'a> {
                 *found.entry(name).or_default() += 1;
             } else if self.is_excused(&shown, &ways) {
                 unresolved.push(shown);
-            } else if !shown.is_bare() {
+            } else {
                 wrong.push(shown);
             }
         }
@@ -99,10 +99,10 @@ impl<'a> Expected<'a> {
             && (shown.lines.is_empty() || excused.any(|name| ways[name].is_begun_by(shown)))
     }
 
-    fn shown(&self, stack: &Stack) -> Vec<Shown> {
+    fn shown(&self, stack: &Stack) -> impl Iterator<Item = Shown> {
         let groups = stack.task_groups().iter();
         let groups = groups.filter(|group| group.kind == "task");
-        groups.flat_map(|group| self.shown_of(group)).collect()
+        groups.flat_map(|group| self.shown_of(group))
     }
 
     fn shown_of(&self, group: &TaskGroup) -> Vec<Shown> {
