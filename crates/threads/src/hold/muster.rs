@@ -43,6 +43,8 @@ struct Call {
     tid: Tid,
     /// `None` while it was never worth a signal.
     pass: Option<Pass>,
+    /// When it was first looked at.
+    runs: bool,
     status: Status,
 }
 
@@ -131,26 +133,24 @@ impl Muster {
 
     /// The call of a thread that was not known.
     fn call(&self, tid: Tid, gate: &mut Gate) -> Result<Call, HoldError> {
-        let missing = match present(tid) {
-            Ok(stat) if stat.state != 'R' && self.signal.is_in(stat.blocked) => {
-                Some(Missing::SignalBlocked)
-            }
-            Ok(_) => None,
-            Err(Missing::Exited) => Some(Missing::Exited),
-            Err(missing) => return Err(unexpected(missing)),
+        let mut call = Call {
+            tid,
+            pass: None,
+            runs: false,
+            status: Status::Called,
         };
-        Ok(match missing {
-            Some(missing) => Call {
-                tid,
-                pass: None,
-                status: Status::Missing(missing),
-            },
-            None => Call {
-                tid,
-                pass: Some(self.place(tid, gate)?),
-                status: Status::Called,
-            },
-        })
+        match present(tid) {
+            Ok(stat) if stat.state != 'R' && self.signal.is_in(stat.blocked) => {
+                call.status = Status::Missing(Missing::SignalBlocked);
+            }
+            Ok(stat) => {
+                call.runs = stat.state == 'R';
+                call.pass = Some(self.place(tid, gate)?);
+            }
+            Err(Missing::Exited) => call.status = Status::Missing(Missing::Exited),
+            Err(missing) => return Err(unexpected(missing)),
+        }
+        Ok(call)
     }
 
     fn place(&self, tid: Tid, gate: &mut Gate) -> Result<Pass, HoldError> {
@@ -158,11 +158,14 @@ impl Muster {
             .ok_or(HoldError::TooManyThreads(self.known.len()))
     }
 
-    /// Signals the new ones, in one go.
+    /// Signals the new ones, in one go. Those that run come first: they would take the processor from the
+    /// others and from us.
     fn send_calls(&mut self) -> Result<(), HoldError> {
-        for call in self.calls.iter_mut().skip(self.sent) {
-            if call.status == Status::Called {
-                send(self.signal, call)?;
+        for runs in [true, false] {
+            for call in self.calls.iter_mut().skip(self.sent) {
+                if call.status == Status::Called && call.runs == runs {
+                    send(self.signal, call)?;
+                }
             }
         }
         if self.sent < self.calls.len() {
@@ -246,7 +249,10 @@ impl Muster {
     fn call_awake(&mut self, gate: &mut Gate) -> Result<bool, HoldError> {
         let mut are_awake = false;
         for index in 0..self.calls.len() {
-            let Some(&Call { tid, pass, status }) = self.calls.get(index) else {
+            let Some(&Call {
+                tid, pass, status, ..
+            }) = self.calls.get(index)
+            else {
                 break;
             };
             let Status::Missing(missing) = status else {
@@ -255,27 +261,14 @@ impl Muster {
             let status = if pass.is_some_and(|pass| gate.standing(pass) == Standing::Held) {
                 Status::Held
             } else {
-                match present(tid) {
-                    Ok(stat) => {
-                        let sleeps = stat.state != 'R'
-                            && match missing {
-                                Missing::SignalBlocked => self.signal.is_in(stat.blocked),
-                                // Its number is that of a new thread.
-                                Missing::Exited => false,
-                                _ => true,
-                            };
-                        if sleeps { status } else { Status::Called }
-                    }
-                    Err(Missing::Exited) => Status::Missing(Missing::Exited),
-                    Err(missing) => return Err(unexpected(missing)),
-                }
+                self.status_of_missing(tid, missing)?
             };
             let pass = match pass {
                 None if status == Status::Called => Some(self.place(tid, gate)?),
                 pass => pass,
             };
             if let Some(call) = self.calls.get_mut(index) {
-                *call = Call { tid, pass, status };
+                (call.pass, call.status) = (pass, status);
                 if status == Status::Called {
                     are_awake = true;
                     send(self.signal, call)?;
@@ -283,6 +276,28 @@ impl Muster {
             }
         }
         Ok(are_awake)
+    }
+
+    /// Whether it still sleeps, is gone, or is to be called.
+    fn status_of_missing(&self, tid: Tid, missing: Missing) -> Result<Status, HoldError> {
+        let sleeps = match present(tid) {
+            Ok(stat) => {
+                stat.state != 'R'
+                    && match missing {
+                        Missing::SignalBlocked => self.signal.is_in(stat.blocked),
+                        // Its number is a new thread's.
+                        Missing::Exited => false,
+                        _ => true,
+                    }
+            }
+            Err(Missing::Exited) => return Ok(Status::Missing(Missing::Exited)),
+            Err(missing) => return Err(unexpected(missing)),
+        };
+        Ok(if sleeps {
+            Status::Missing(missing)
+        } else {
+            Status::Called
+        })
     }
 
     /// Tells who waits and who doesn't, into vectors that have room for it.
