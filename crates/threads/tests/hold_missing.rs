@@ -168,6 +168,35 @@ fn a_busy_thread_that_blocks_the_signal_fails_the_hold_and_nobody_stays_held() {
 }
 
 #[test]
+fn threads_that_no_signal_reaches_fail_the_hold() {
+    let _alone = alone();
+    let worker = Worker::spawn(|released| park(&released));
+    let limit = set_queued_signals(0);
+    // The kernel delivers the signal, but not what it says.
+    let error = capturer().hold(&[], deadline()).map(drop).err();
+    set_queued_signals(limit);
+    assert!(matches!(error, Some(HoldError::StillRuns(_))), "{error:?}");
+    let held = hold(&[]);
+    let ok = held.is_whole() && is_held(&held, worker.tid);
+    drop(held);
+    assert!(ok);
+}
+
+/// How many signals may be queued. The one before.
+fn set_queued_signals(limit: libc::rlim_t) -> libc::rlim_t {
+    // SAFETY: reads and writes an initialized limit.
+    unsafe {
+        let mut now = std::mem::zeroed::<libc::rlimit>();
+        let which = libc::RLIMIT_SIGPENDING;
+        assert_eq!(libc::getrlimit(which, &raw mut now), 0);
+        let former = now.rlim_cur;
+        now.rlim_cur = limit;
+        assert_eq!(libc::setrlimit(which, &raw const now), 0);
+        former
+    }
+}
+
+#[test]
 fn a_thread_that_waits_for_a_vfork_child_is_reported_and_waits_when_it_comes_back() {
     static CHILD_MAY_END: AtomicBool = AtomicBool::new(false);
     static CAME_BACK: AtomicBool = AtomicBool::new(false);

@@ -13,6 +13,7 @@ use super::{HeldThread, HoldError};
 use crate::Tid;
 use crate::capture::{Missing, Signal, present};
 use crate::gate::{Gate, PLACES, Pass, Standing};
+use crate::list::Stat;
 use crate::sys::{self, MapTable, Tasks};
 
 /// When nobody has come for so long, those that are called are looked at and signalled again: ours is lost
@@ -20,7 +21,7 @@ use crate::sys::{self, MapTable, Tasks};
 const LOOK_AFTER: Duration = Duration::from_millis(1);
 /// When nobody has come for so long, a thread that is asleep is left to sleep.
 const LEAVE_AFTER: Duration = Duration::from_millis(3);
-/// When nobody has come for so long, a thread that runs is not waited for.
+/// When nobody has come for so long, a thread that may run is not waited for.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// All threads that were found, and where each is.
@@ -227,11 +228,12 @@ impl Muster {
                 }
                 Err(missing) => return Err(unexpected(missing)),
             };
-            let blocks = self.signal.is_in(stat.blocked);
-            if stat.state == 'R' && (waited >= PATIENCE || is_late) {
+            let may_run = may_run(self.signal, &stat);
+            if may_run && (waited >= PATIENCE || is_late) {
                 return Err(HoldError::StillRuns(call.tid));
             }
-            if stat.state != 'R' && (waited >= LEAVE_AFTER || is_late) {
+            let blocks = self.signal.is_in(stat.blocked);
+            if !may_run && (waited >= LEAVE_AFTER || is_late) {
                 let missing = if blocks {
                     Missing::SignalBlocked
                 } else {
@@ -280,23 +282,17 @@ impl Muster {
 
     /// Whether it still sleeps, is gone, or is to be called.
     fn status_of_missing(&self, tid: Tid, missing: Missing) -> Result<Status, HoldError> {
-        let sleeps = match present(tid) {
-            Ok(stat) => {
-                stat.state != 'R'
-                    && match missing {
-                        Missing::SignalBlocked => self.signal.is_in(stat.blocked),
-                        // Its number is a new thread's.
-                        Missing::Exited => false,
-                        _ => true,
-                    }
-            }
+        let stat = match present(tid) {
+            Ok(stat) => stat,
             Err(Missing::Exited) => return Ok(Status::Missing(Missing::Exited)),
             Err(missing) => return Err(unexpected(missing)),
         };
-        Ok(if sleeps {
-            Status::Missing(missing)
-        } else {
+        // Where one has exited, its number is a new thread's.
+        let is_to_be_called = missing == Missing::Exited || may_run(self.signal, &stat);
+        Ok(if is_to_be_called {
             Status::Called
+        } else {
+            Status::Missing(missing)
         })
     }
 
@@ -333,6 +329,16 @@ impl Muster {
                 .iter()
                 .filter(|call| call.status == Status::Held)
                 .all(|call| call.pass.is_some_and(waits))
+    }
+}
+
+/// Whether a thread runs, or sleeps in a way that our signal ought to end. Others go on when what they wait
+/// for comes, and then come here first, unless they block the signal.
+fn may_run(signal: Signal, stat: &Stat) -> bool {
+    match stat.state {
+        'R' => true,
+        'S' => !signal.is_in(stat.blocked),
+        _ => false,
     }
 }
 
