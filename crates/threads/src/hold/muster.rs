@@ -82,6 +82,9 @@ impl Muster {
     pub(super) fn gather(&mut self, gate: &mut Gate) -> Result<Instant, HoldError> {
         self.enlist(gate)?;
         let since = Instant::now();
+        if since >= self.until {
+            return Err(HoldError::NoTime);
+        }
         loop {
             self.send_calls()?;
             self.settle(gate)?;
