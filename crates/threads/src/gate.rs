@@ -275,6 +275,7 @@ impl Gate {
             let arrived = ARRIVED.load(Ordering::SeqCst);
             (arrived.wrapping_sub(seen) < more).then_some(arrived)
         };
+        // To spin first would take the processor from those that are to come.
         while let Some(arrived) = have_come() {
             let left = until.saturating_duration_since(Instant::now());
             if left == Duration::ZERO {
@@ -310,3 +311,6 @@ pub(crate) fn reset() {
         GATE.store(number.wrapping_add(1), Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,11 +7,11 @@ use std::io;
 use std::time::Instant;
 
 use self::muster::Muster;
+use crate::Tid;
 use crate::capture::{Capturer, Missing};
 use crate::gate::{Gate, PLACES};
-use crate::sys;
+use crate::sys::{self, MapTable};
 use crate::turn::Turn;
-use crate::{Tid, sys::MapTable};
 
 /// Why the threads could not be held. All of them go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,8 +32,9 @@ pub enum HoldError {
         /// How many, with those that ended meanwhile.
         usize,
     ),
-    /// A thread runs and did not come: it blocks the signal, or got no processor.
-    #[error("thread {0} went on running; try again later")]
+    /// A thread runs, or may do so at any moment, and did not come: it blocks the signal, got no processor,
+    /// or the user's limit of queued signals is reached.
+    #[error("thread {0} did not stop; try again later")]
     StillRuns(
         /// Which.
         Tid,
@@ -101,7 +102,7 @@ pub struct Held {
     threads: Vec<HeldThread>,
     others: Vec<(Tid, Missing)>,
     muster: Muster,
-    _maps: MapTable,
+    maps: MapTable,
 }
 
 impl Capturer {
@@ -109,7 +110,7 @@ impl Capturer {
     /// then they go on by themselves, whatever becomes of the caller.
     ///
     /// Threads that are started meanwhile wait, too. Those in `spare` go on, as does the caller. It takes
-    /// some 20 ms, and then an error, when a thread that runs doesn't come; a thread that sleeps and can't
+    /// some 20 ms, and then an error, when a thread that may run doesn't come; a thread that sleeps and can't
     /// be reached is left to sleep, and told by [`Held::others`].
     ///
     /// The child of a `vfork` that a thread of this process waits for shares its memory until it calls
@@ -126,7 +127,7 @@ impl Capturer {
         sys::note_pid();
         let mut held = Held {
             muster: Muster::new(self.signal, spare, until)?,
-            _maps: MapTable::read()?,
+            maps: MapTable::read()?,
             threads: Vec::with_capacity(PLACES),
             others: Vec::with_capacity(PLACES),
             since: Instant::now(),
@@ -136,7 +137,7 @@ impl Capturer {
         };
         held.since = held.muster.gather(&mut held.gate)?;
         held.muster
-            .report(&held.gate, &held._maps, &mut held.threads, &mut held.others);
+            .report(&held.gate, &held.maps, &mut held.threads, &mut held.others);
         Ok(held)
     }
 }
@@ -147,9 +148,9 @@ impl Held {
         &self.threads
     }
 
-    /// Those that do not, and why: asleep with the signal blocked ([`Missing::SignalBlocked`]),
-    /// uninterruptible or stopped ([`Missing::NoAnswer`]; it waits when it comes out of the kernel), or
-    /// exited.
+    /// Those that do not, and why: asleep with the signal blocked ([`Missing::SignalBlocked`]; what it
+    /// sleeps for may come), uninterruptible or stopped ([`Missing::NoAnswer`]; it waits, too, before it
+    /// runs anything), or exited.
     pub fn others(&self) -> &[(Tid, Missing)] {
         &self.others
     }

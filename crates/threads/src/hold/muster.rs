@@ -13,6 +13,7 @@ use super::{HeldThread, HoldError};
 use crate::Tid;
 use crate::capture::{Missing, Signal, present};
 use crate::gate::{Gate, PLACES, Pass, Standing};
+use crate::list::Stat;
 use crate::sys::{self, MapTable, Tasks};
 
 /// When nobody has come for so long, those that are called are looked at and signalled again: ours is lost
@@ -20,7 +21,7 @@ use crate::sys::{self, MapTable, Tasks};
 const LOOK_AFTER: Duration = Duration::from_millis(1);
 /// When nobody has come for so long, a thread that is asleep is left to sleep.
 const LEAVE_AFTER: Duration = Duration::from_millis(3);
-/// When nobody has come for so long, a thread that runs is not waited for.
+/// When nobody has come for so long, a thread that may run is not waited for.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 /// All threads that were found, and where each is.
@@ -43,6 +44,8 @@ struct Call {
     tid: Tid,
     /// `None` while it was never worth a signal.
     pass: Option<Pass>,
+    /// When it was first looked at.
+    runs: bool,
     status: Status,
 }
 
@@ -79,6 +82,9 @@ impl Muster {
     pub(super) fn gather(&mut self, gate: &mut Gate) -> Result<Instant, HoldError> {
         self.enlist(gate)?;
         let since = Instant::now();
+        if since >= self.until {
+            return Err(HoldError::NoTime);
+        }
         loop {
             self.send_calls()?;
             self.settle(gate)?;
@@ -131,26 +137,24 @@ impl Muster {
 
     /// The call of a thread that was not known.
     fn call(&self, tid: Tid, gate: &mut Gate) -> Result<Call, HoldError> {
-        let missing = match present(tid) {
-            Ok(stat) if stat.state != 'R' && self.signal.is_in(stat.blocked) => {
-                Some(Missing::SignalBlocked)
-            }
-            Ok(_) => None,
-            Err(Missing::Exited) => Some(Missing::Exited),
-            Err(missing) => return Err(unexpected(missing)),
+        let mut call = Call {
+            tid,
+            pass: None,
+            runs: false,
+            status: Status::Called,
         };
-        Ok(match missing {
-            Some(missing) => Call {
-                tid,
-                pass: None,
-                status: Status::Missing(missing),
-            },
-            None => Call {
-                tid,
-                pass: Some(self.place(tid, gate)?),
-                status: Status::Called,
-            },
-        })
+        match present(tid) {
+            Ok(stat) if stat.state != 'R' && self.signal.is_in(stat.blocked) => {
+                call.status = Status::Missing(Missing::SignalBlocked);
+            }
+            Ok(stat) => {
+                call.runs = stat.state == 'R';
+                call.pass = Some(self.place(tid, gate)?);
+            }
+            Err(Missing::Exited) => call.status = Status::Missing(Missing::Exited),
+            Err(missing) => return Err(unexpected(missing)),
+        }
+        Ok(call)
     }
 
     fn place(&self, tid: Tid, gate: &mut Gate) -> Result<Pass, HoldError> {
@@ -158,11 +162,14 @@ impl Muster {
             .ok_or(HoldError::TooManyThreads(self.known.len()))
     }
 
-    /// Signals the new ones, in one go.
+    /// Signals the new ones, in one go. Those that run come first: they would take the processor from the
+    /// others and from us.
     fn send_calls(&mut self) -> Result<(), HoldError> {
-        for call in self.calls.iter_mut().skip(self.sent) {
-            if call.status == Status::Called {
-                send(self.signal, call)?;
+        for runs in [true, false] {
+            for call in self.calls.iter_mut().skip(self.sent) {
+                if call.status == Status::Called && call.runs == runs {
+                    send(self.signal, call)?;
+                }
             }
         }
         if self.sent < self.calls.len() {
@@ -224,11 +231,12 @@ impl Muster {
                 }
                 Err(missing) => return Err(unexpected(missing)),
             };
-            let blocks = self.signal.is_in(stat.blocked);
-            if stat.state == 'R' && (waited >= PATIENCE || is_late) {
+            let may_run = may_run(self.signal, &stat);
+            if may_run && (waited >= PATIENCE || is_late) {
                 return Err(HoldError::StillRuns(call.tid));
             }
-            if stat.state != 'R' && (waited >= LEAVE_AFTER || is_late) {
+            let blocks = self.signal.is_in(stat.blocked);
+            if !may_run && (waited >= LEAVE_AFTER || is_late) {
                 let missing = if blocks {
                     Missing::SignalBlocked
                 } else {
@@ -246,7 +254,10 @@ impl Muster {
     fn call_awake(&mut self, gate: &mut Gate) -> Result<bool, HoldError> {
         let mut are_awake = false;
         for index in 0..self.calls.len() {
-            let Some(&Call { tid, pass, status }) = self.calls.get(index) else {
+            let Some(&Call {
+                tid, pass, status, ..
+            }) = self.calls.get(index)
+            else {
                 break;
             };
             let Status::Missing(missing) = status else {
@@ -255,27 +266,14 @@ impl Muster {
             let status = if pass.is_some_and(|pass| gate.standing(pass) == Standing::Held) {
                 Status::Held
             } else {
-                match present(tid) {
-                    Ok(stat) => {
-                        let sleeps = stat.state != 'R'
-                            && match missing {
-                                Missing::SignalBlocked => self.signal.is_in(stat.blocked),
-                                // Its number is that of a new thread.
-                                Missing::Exited => false,
-                                _ => true,
-                            };
-                        if sleeps { status } else { Status::Called }
-                    }
-                    Err(Missing::Exited) => Status::Missing(Missing::Exited),
-                    Err(missing) => return Err(unexpected(missing)),
-                }
+                self.status_of_missing(tid, missing)?
             };
             let pass = match pass {
                 None if status == Status::Called => Some(self.place(tid, gate)?),
                 pass => pass,
             };
             if let Some(call) = self.calls.get_mut(index) {
-                *call = Call { tid, pass, status };
+                (call.pass, call.status) = (pass, status);
                 if status == Status::Called {
                     are_awake = true;
                     send(self.signal, call)?;
@@ -283,6 +281,22 @@ impl Muster {
             }
         }
         Ok(are_awake)
+    }
+
+    /// Whether it still sleeps, is gone, or is to be called.
+    fn status_of_missing(&self, tid: Tid, missing: Missing) -> Result<Status, HoldError> {
+        let stat = match present(tid) {
+            Ok(stat) => stat,
+            Err(Missing::Exited) => return Ok(Status::Missing(Missing::Exited)),
+            Err(missing) => return Err(unexpected(missing)),
+        };
+        // Where one has exited, its number is a new thread's.
+        let is_to_be_called = missing == Missing::Exited || may_run(self.signal, &stat);
+        Ok(if is_to_be_called {
+            Status::Called
+        } else {
+            Status::Missing(missing)
+        })
     }
 
     /// Tells who waits and who doesn't, into vectors that have room for it.
@@ -318,6 +332,16 @@ impl Muster {
                 .iter()
                 .filter(|call| call.status == Status::Held)
                 .all(|call| call.pass.is_some_and(waits))
+    }
+}
+
+/// Whether a thread runs, or sleeps in a way that our signal ought to end. Others go on when what they wait
+/// for comes, and then come here first, unless they block the signal.
+fn may_run(signal: Signal, stat: &Stat) -> bool {
+    match stat.state {
+        'R' => true,
+        'S' => !signal.is_in(stat.blocked),
+        _ => false,
     }
 }
 
