@@ -547,6 +547,27 @@ pub(crate) mod tests {
         }
     }
 
+    /// The same, and futures by the functions that poll them, whose code begins there.
+    pub fn with_futures(mut frames: Frames, futures: &[(u64, &str)]) -> Frames {
+        let futures = futures.iter().map(|(poll, name)| {
+            let future = Future {
+                name: (*name).to_owned(),
+                has_type: true,
+                place: None,
+                entry: *poll,
+            };
+            ((*poll, 0), future)
+        });
+        frames.futures = futures.collect();
+        frames
+    }
+
+    /// The same, and the start of the function that each of some addresses is in.
+    pub fn with_starts(mut frames: Frames, starts: &[(u64, u64)]) -> Frames {
+        frames.starts = starts.iter().copied().collect();
+        frames
+    }
+
     /// Frames at instructions, written as functions and lines, innermost first: `"a:1 b:2"`.
     pub fn traced(code: &[(u64, &str)]) -> Frames {
         let mut interner = Interner::default();

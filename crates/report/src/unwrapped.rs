@@ -89,9 +89,9 @@ impl Reason {
 
     /// `None` for a task that waits for nothing but its turn.
     pub(crate) fn of(unwrapped: &Unwrapped) -> Option<Self> {
-        match unwrapped.found_by {
-            FoundBy::Unresolved(_) if unwrapped.state == UnwrappedState::Woken => None,
-            FoundBy::Unresolved(why) => Some(why.into()),
+        match (unwrapped.found_by, unwrapped.state) {
+            (_, UnwrappedState::Woken | UnwrappedState::Blocking { tid: 0 }) => None,
+            (FoundBy::Unresolved(why), _) => Some(why.into()),
             _ => None,
         }
     }
@@ -210,3 +210,6 @@ pub(crate) fn is_worker(future_type: &str) -> bool {
     let future_type = future_type.strip_prefix('<').unwrap_or(future_type);
     future_type.starts_with(WORKER)
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,7 +150,10 @@ fn tasks_summary(view: &View) -> Option<String> {
         format!("{shown} of {}", format::count(total, "task"))
     };
     if view.grouping == Grouping::Equal {
-        text = format!("{text} in {}", format::count(groups.len(), "group"));
+        let is_counted =
+            |group: &&TaskGroup| group.look.is_wrapped || group.look.kind != TaskKind::Blocking;
+        let groups = groups.iter().filter(is_counted).count();
+        text = format!("{text} in {}", format::count(groups, "group"));
     }
     if let Some(process) = &view.dump.process
         && process.alive_on_tokio > 0
@@ -481,7 +484,10 @@ pub(super) fn more(
 /// What is missing and what would give more.
 pub(super) fn remarks(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     let notes = notes(view);
-    let told = view.dump.copy_refused();
+    let told = view
+        .dump
+        .copy_refused()
+        .or_else(|| view.dump.copy_impossible());
     let gaps = view.dump.gaps.iter();
     let gaps: Vec<&String> = gaps.filter(|gap| Some(*gap) != told.as_ref()).collect();
     if !gaps.is_empty() || !notes.is_empty() {
