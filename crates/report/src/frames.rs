@@ -226,8 +226,7 @@ impl Frames {
             let (Some(future), Some(leaf)) = (future, task.leaves.first()) else {
                 continue;
             };
-            let links = self.stack(leaf.stack);
-            let root = unwrapped::root(self, links, future.entry).map(polled_by);
+            let root = unwrapped::root(self, *leaf, future.entry).map(polled_by);
             let key = (unwrapped.poll, unwrapped.boxed_poll);
             if let (Some(root), Some(future)) = (root, self.futures.get_mut(&key)) {
                 future.name = root;
@@ -559,6 +558,17 @@ pub(crate) mod tests {
             ((*poll, 0), future)
         });
         frames.futures = futures.collect();
+        frames
+    }
+
+    /// The same, but of the futures only the stacks tell what they are.
+    pub fn with_nameless_futures(frames: Frames, dump: &Dump, polls: &[u64]) -> Frames {
+        let nameless: Vec<_> = polls.iter().map(|poll| (*poll, "app+0x10")).collect();
+        let mut frames = with_futures(frames, &nameless);
+        for future in frames.futures.values_mut() {
+            future.has_type = false;
+        }
+        frames.name_futures(dump);
         frames
     }
 

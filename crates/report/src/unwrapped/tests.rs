@@ -13,7 +13,7 @@ use crate::{
     dump::{Dump, Failure, tests::receive},
     frames::{
         Frames,
-        tests::{frames, with_futures, with_starts},
+        tests::{frames, with_futures, with_nameless_futures, with_starts},
     },
     group::{Grouping, Selection, TaskGroup, ageless, group_tasks},
     holders::Holders,
@@ -380,14 +380,45 @@ fn of_nested_polls_the_one_counts_that_begins_where_the_tasks_does() {
     let nested = format!("spin {POLL} tokio::task::local::LocalSet::tick outer {POLL} run");
     let frames = named(&[&nested]);
     let links = frames.stack(StackId(0)).to_vec();
-    assert_eq!(own_part(&frames, &links, SERVE), Own::Several);
+    let leaf = |end| Leaf {
+        stack: StackId(0),
+        end,
+    };
+    let whole = leaf(LeafEnd::Complete);
+    assert_eq!(own_part(&frames, whole, SERVE), Own::Several);
     let starts = [(links[3].address, SERVE), (links[9].address, PUMP)];
     let frames = with_starts(named(&[&nested]), &starts);
-    assert_eq!(own_part(&frames, &links, SERVE), Own::Innermost(1));
-    assert_eq!(own_part(&frames, &links, PUMP), Own::Innermost(7));
-    let plain = named(&["spin run"]);
-    let links = plain.stack(StackId(0)).to_vec();
-    assert_eq!(own_part(&plain, &links, SERVE), Own::NoPoll);
+    assert_eq!(own_part(&frames, whole, SERVE), Own::Innermost(1));
+    assert_eq!(own_part(&frames, whole, PUMP), Own::Innermost(7));
+    let one = named(&[&format!("spin {POLL} run")]);
+    assert_eq!(own_part(&one, whole, SERVE), Own::Innermost(1));
+    // Another poll may be where the stack is cut off.
+    let cut = leaf(LeafEnd::Truncated);
+    assert_eq!(own_part(&one, cut, SERVE), Own::Several);
+    let none = named(&["spin run"]);
+    assert_eq!(own_part(&none, whole, SERVE), Own::NoPoll);
+}
+
+#[test]
+fn the_function_that_is_polled_stands_for_a_type_that_is_not_known() {
+    let stacks = [format!(
+        "recv app::serve::{{{{closure}}}} core::pin::Pin::poll {POLL}"
+    )];
+    let stacks: Vec<&str> = stacks.iter().map(String::as_str).collect();
+    let tasks = vec![
+        unwrapped(1, SERVE, &[]),
+        unwrapped(2, SERVE, &[0]),
+        unwrapped(3, CLOSURE, &[]),
+    ];
+    let dump = dump_of(&stacks, tasks, Vec::new());
+    let frames = with_nameless_futures(named(&stacks), &dump, &[SERVE, CLOSURE]);
+    let mut names: Vec<_> = groups(&dump, &frames)
+        .iter()
+        .map(|group| group.look.future_type.clone().unwrap().into_owned())
+        .collect();
+    names.sort_unstable();
+    let serve = "app::serve::{{closure}}";
+    assert_eq!(names, ["app+0x10", serve, serve]);
 }
 
 #[test]
