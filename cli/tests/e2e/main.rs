@@ -31,4 +31,7 @@ mod stepped_polls;
 mod support;
 mod text;
 mod threads;
+mod untouched;
+mod unwrapped;
+mod verdict;
 mod wakerless;

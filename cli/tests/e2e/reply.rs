@@ -9,8 +9,16 @@ pub struct Stack {
     pub complete: bool,
     pub gaps: Vec<String>,
     pub lacks: Vec<String>,
+    /// The copy of the process in which tasks were polled, if there was one.
+    pub copy: Option<Copy>,
     tasks: Option<Tasks>,
     threads: Option<Threads>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Copy {
+    pub pause_ms: Option<f64>,
+    pub lived_ms: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -23,6 +31,7 @@ pub struct TaskGroup {
     pub count: usize,
     pub kind: String,
     pub name: Option<String>,
+    pub future_type: Option<String>,
     pub state: String,
     pub waits: Vec<String>,
     pub spans: Vec<String>,
@@ -47,6 +56,12 @@ pub struct Task {
     pub tid: Option<i32>,
     pub wakers: Option<u32>,
     pub obtained: String,
+    /// Why it is not resolved.
+    pub reason: Option<String>,
+    /// Whether a wrapper tracks it.
+    pub wrapped: Option<bool>,
+    /// The number that tokio gave it.
+    pub tokio_id: Option<u64>,
     pub awaits: Vec<u64>,
     pub waits_for: Vec<WaitsFor>,
     pub holds: Vec<Holds>,
@@ -168,6 +183,12 @@ impl Stack {
     pub fn groups(&self, name: &str) -> Vec<&TaskGroup> {
         let groups = self.task_groups().iter();
         groups.filter(|group| group.is_named(name)).collect()
+    }
+
+    /// Whether some task waits at all of these lines.
+    pub fn has_task_at(&self, marks: &[Mark]) -> bool {
+        let mut groups = self.task_groups().iter();
+        groups.any(|group| marks.iter().all(|mark| group.has_line(mark)))
     }
 
     /// The group of the one thread of this name.

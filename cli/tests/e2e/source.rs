@@ -1,5 +1,5 @@
-//! The lines of source that are marked with `// AWAIT <name>…` in the targets, and with
-//! `// LEAK <name>…` in the gallery.
+//! The lines of source that are marked with `// AWAIT <name>…` and `// MAYBE <name>…` in the targets,
+//! and with `// LEAK <name>…` in the gallery.
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +24,11 @@ impl Marks {
         Self::read_in("targets/src", "// AWAIT ")
     }
 
+    /// Lines of the targets that may be shown beside those of [`read`](Self::read).
+    pub fn beside() -> Self {
+        Self::read_in("targets/src", "// MAYBE ")
+    }
+
     /// Those of the gallery of leaks.
     pub fn of_leaks() -> Self {
         Self::read_in("gallery/src", "// LEAK ")
@@ -42,6 +47,11 @@ impl Marks {
     pub fn of(&self, name: &str) -> &[Mark] {
         let marks = self.0.get(name);
         marks.unwrap_or_else(|| panic!("no line is marked with // AWAIT {name}"))
+    }
+
+    /// The same, or none if no line is marked so.
+    pub fn find(&self, name: &str) -> &[Mark] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The names that occur in files below this folder.

@@ -3,7 +3,8 @@
 use std::{
     env, fmt,
     fs::File,
-    io::{BufRead, BufReader, Read, Seek, Write},
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
@@ -35,19 +36,31 @@ pub enum Build {
     Stripped,
     NoDebug,
     NonPie,
+    /// A release build with another allocator.
+    Jemalloc,
+    /// The same.
+    Mimalloc,
 }
 
 impl Build {
     /// Builds it, once in this test process, and returns where it is.
     pub fn path(self) -> &'static Path {
-        static PATHS: [OnceLock<PathBuf>; 7] = [const { OnceLock::new() }; 7];
-        PATHS[self as usize].get_or_init(|| self.run_cargo("rtops-targets"))
+        static PATHS: [OnceLock<PathBuf>; 9] = [const { OnceLock::new() }; 9];
+        PATHS[self as usize].get_or_init(|| self.run_cargo("rtops-targets", self.program()))
+    }
+
+    fn program(self) -> &'static str {
+        match self {
+            Self::Jemalloc => "rtops-targets-jemalloc",
+            Self::Mimalloc => "rtops-targets-mimalloc",
+            _ => "rtops-targets",
+        }
     }
 
     fn profile(self) -> &'static str {
         match self {
             Self::Dev | Self::NonPie => "dev",
-            Self::Release => "release",
+            Self::Release | Self::Jemalloc | Self::Mimalloc => "release",
             Self::LtoFat => "release-lto-fat",
             Self::Abort => "release-abort",
             Self::Stripped => "release-stripped",
@@ -58,17 +71,17 @@ impl Build {
     /// The gallery of leaks, as it is built for tests.
     pub fn gallery() -> &'static Path {
         static PATH: OnceLock<PathBuf> = OnceLock::new();
-        PATH.get_or_init(|| Self::Dev.run_cargo("rtops-gallery"))
+        PATH.get_or_init(|| Self::Dev.run_cargo("rtops-gallery", "rtops-gallery"))
     }
 
-    fn run_cargo(self, package: &str) -> PathBuf {
+    fn run_cargo(self, package: &str, program: &str) -> PathBuf {
         // target/<profile>/rtops
         let rtops = Path::new(env!("CARGO_BIN_EXE_rtops"));
         let mut directory = rtops.parent().and_then(Path::parent).unwrap().to_owned();
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
-            .args(["build", "--quiet", "--package", package, "--profile"])
-            .arg(self.profile())
+            .args(["build", "--quiet", "--package", package, "--bin", program])
+            .args(["--profile", self.profile()])
             .current_dir(env!("CARGO_MANIFEST_DIR"));
         if self == Self::NonPie {
             // With --target, the flags are not for procedural macros, which must be libraries.
@@ -82,8 +95,11 @@ impl Build {
         } else {
             cargo.arg("--target-dir").arg(&directory);
         }
-        if !matches!(self, Self::Dev | Self::Release) {
-            cargo.arg("--no-default-features");
+        match self {
+            Self::Dev | Self::Release => {}
+            Self::Jemalloc => drop(cargo.args(["--features", "jemalloc"])),
+            Self::Mimalloc => drop(cargo.args(["--features", "mimalloc"])),
+            _ => drop(cargo.arg("--no-default-features")),
         }
         let built = cargo.output().unwrap();
         assert!(
@@ -95,7 +111,7 @@ impl Build {
             "dev" => "debug",
             other => other,
         });
-        directory.join(package)
+        directory.join(program)
     }
 }
 
@@ -210,6 +226,14 @@ impl Target {
         self.rtops(&[&["stack", &pid, "--timeout=60s"], arguments].concat())
     }
 
+    /// What it wrote to its standard error so far.
+    pub fn log(&self) -> String {
+        let mut log = vec![0; 1 << 20];
+        // Not from where the target writes next, which is shared with it.
+        let length = self.log.read_at(&mut log, 0).unwrap();
+        String::from_utf8_lossy(&log[..length]).into_owned()
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.pid), signal).unwrap();
     }
@@ -235,10 +259,7 @@ impl Drop for Target {
         }
         self.child.kill().ok();
         self.child.wait().ok();
-        let mut log = String::new();
-        if self.log.rewind().is_ok() && self.log.read_to_string(&mut log).is_ok() {
-            eprintln!("target {} was killed; it said: {log}", self.pid);
-        }
+        eprintln!("target {} was killed; it said: {}", self.pid, self.log());
     }
 }
 

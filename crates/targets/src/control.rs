@@ -44,11 +44,25 @@ impl Control {
     ///
     /// Then it ends the process, whatever its threads are doing.
     pub(crate) fn serve(self, check: impl Fn() -> u64) -> Result<Never, String> {
-        self.converse(check).map_err(|error| error.to_string())?;
+        self.serve_with(check, |_| None)
+    }
+
+    /// The same, for a scenario that has commands of its own.
+    pub(crate) fn serve_with(
+        self,
+        check: impl Fn() -> u64,
+        own: impl Fn(&str) -> Option<String>,
+    ) -> Result<Never, String> {
+        self.converse(check, own)
+            .map_err(|error| error.to_string())?;
         process::exit(0);
     }
 
-    fn converse(self, check: impl Fn() -> u64) -> io::Result<()> {
+    fn converse(
+        self,
+        check: impl Fn() -> u64,
+        own: impl Fn(&str) -> Option<String>,
+    ) -> io::Result<()> {
         let mut answers = io::stdout().lock();
         writeln!(answers, "ready {}", process::id())?;
         for command in self.commands.lines() {
@@ -62,7 +76,7 @@ impl Control {
                     Ok(()) => "started".to_owned(),
                     Err(error) => error.to_string(),
                 },
-                other => format!("unknown command {other:?}"),
+                other => own(other).unwrap_or_else(|| format!("unknown command {other:?}")),
             };
             writeln!(answers, "{answer}")?;
         }

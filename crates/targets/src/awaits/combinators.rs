@@ -15,21 +15,25 @@ pub(super) fn spawn(tasks: &Spawner) {
     tasks.spawn("select", selecting());
     tasks.spawn("join", joining());
     tasks.spawn("futures-unordered", collecting());
-    tasks.spawn("tracked-children", collecting_tracked());
     tasks.spawn("dyn", boxed());
     tasks.spawn("nested", outer());
-    tasks.spawn("span", around());
     tasks.spawn("async-block", async {
         let (_sender, receiver) = oneshot::channel::<()>();
         receiver.await.ok(); // AWAIT async-block
     });
 }
 
+/// Those with tracked futures inside.
+pub(super) fn spawn_tracked(tasks: &Spawner) {
+    tasks.spawn("tracked-children", collecting_tracked());
+    tasks.spawn("span", around());
+}
+
 async fn selecting() {
-    tokio::select! {
-        () = selected_first() => {}
-        () = selected_second() => {}
-    }
+    tokio::select! { // MAYBE select
+        () = selected_first() => {} // MAYBE select
+        () = selected_second() => {} // MAYBE select
+    } // MAYBE select
 }
 
 async fn selected_first() {
@@ -43,7 +47,7 @@ async fn selected_second() {
 }
 
 async fn joining() {
-    tokio::join!(joined_first(), joined_second(), joined_third());
+    tokio::join!(joined_first(), joined_second(), joined_third()); // MAYBE join
 }
 
 async fn joined_first() {

@@ -27,8 +27,8 @@ impl Future for KeepsWaker {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         self.0 = Some(context.waker().clone()); // AWAIT hand-written
-        Poll::Pending
-    }
+        Poll::Pending // MAYBE hand-written
+    } // MAYBE hand-written
 }
 
 /// Waits, having dropped its waker: a bug that keeps its task for ever.
@@ -39,6 +39,6 @@ impl Future for LosesWaker {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         drop(context.waker().clone()); // AWAIT lost-waker
-        Poll::Pending
-    }
+        Poll::Pending // MAYBE lost-waker
+    } // MAYBE lost-waker
 }

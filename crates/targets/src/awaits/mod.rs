@@ -1,5 +1,6 @@
 //! One task for each way to wait. Each is named after its way and waits on the lines that end in
-//! `// AWAIT <name>`, which is where the test finds them.
+//! `// AWAIT <name>`, which is where the test finds them. Lines that end in `// MAYBE <name>` may be
+//! shown beside: those of a macro around the awaits, or inside of a poll that is written by hand.
 
 mod channels;
 mod combinators;
@@ -25,12 +26,22 @@ use crate::{
     Never,
     control::Control,
     settle::{Pending, settled, settlement},
+    unwrapped,
 };
 
-/// Spawns named tasks on one kind of executor.
-struct Spawner {
+/// Spawns tasks on one kind of executor.
+pub(crate) struct Spawner {
+    wrapping: Wrapping,
     executor: Executor,
     pending: Pending,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Wrapping {
+    /// Tracked, and named.
+    Tracked,
+    /// As a service spawns them that knows nothing of rtops.
+    Plain,
 }
 
 #[derive(Clone, Copy)]
@@ -41,8 +52,20 @@ enum Executor {
 
 impl Spawner {
     #[track_caller]
-    fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
-        let task = settled(future.tracked(name), self.pending.clone());
+    pub(crate) fn spawn(
+        &self,
+        name: &'static str,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) {
+        match self.wrapping {
+            Wrapping::Tracked => self.spawn_as_it_is(future.tracked(name)),
+            Wrapping::Plain => self.spawn_as_it_is(future),
+        }
+    }
+
+    #[track_caller]
+    fn spawn_as_it_is(&self, future: impl Future<Output = ()> + Send + 'static) {
+        let task = settled(future, self.pending.clone());
         match self.executor {
             Executor::Runtime => drop(tokio::spawn(task)),
             Executor::LocalSet => drop(spawn_local(task)),
@@ -58,11 +81,24 @@ impl Spawner {
         process::spawn(self);
         combinators::spawn(self);
         manual::spawn(self);
+        match self.wrapping {
+            Wrapping::Tracked => combinators::spawn_tracked(self),
+            Wrapping::Plain => unwrapped::spawn(self),
+        }
     }
 }
 
 /// `multi`, `current` or `local`: on a runtime with two workers, on one without, in a `LocalSet`.
 pub(crate) fn run(control: Control, executor: Option<&str>) -> Result<Never, String> {
+    run_with(Wrapping::Tracked, control, executor)
+}
+
+/// The same, and more ways to wait, without a wrapper anywhere.
+pub(crate) fn run_plain(control: Control, executor: Option<&str>) -> Result<Never, String> {
+    run_with(Wrapping::Plain, control, executor)
+}
+
+fn run_with(wrapping: Wrapping, control: Control, executor: Option<&str>) -> Result<Never, String> {
     let (executor, body): (_, fn(Spawner) -> io::Result<()>) = match executor {
         Some("multi") => (Executor::Runtime, on_workers),
         Some("current") => (Executor::Runtime, on_this_thread),
@@ -70,7 +106,12 @@ pub(crate) fn run(control: Control, executor: Option<&str>) -> Result<Never, Str
         other => return Err(format!("no executor is called {other:?}")),
     };
     let (pending, settlement) = settlement();
-    thread::spawn(move || body(Spawner { executor, pending }));
+    let spawner = Spawner {
+        wrapping,
+        executor,
+        pending,
+    };
+    thread::spawn(move || body(spawner));
     settlement.wait();
     control.serve(|| 0)
 }
@@ -101,7 +142,7 @@ async fn keep(spawner: Spawner) -> io::Result<()> {
 
 /// A task that ends is missed by the test, whose output then shows why.
 #[expect(clippy::print_stderr, reason = "for the log of the test")]
-async fn complain(task: impl Future<Output = io::Result<()>>) {
+pub(crate) async fn complain(task: impl Future<Output = io::Result<()>>) {
     if let Err(error) = task.await {
         eprintln!("rtops-targets: {error}");
     }

@@ -49,7 +49,8 @@ async fn meeting() {
 
 async fn initializing() {
     let cell = OnceCell::new();
-    tokio::join!(cell.get_or_init(pending::<()>), initializing_later(&cell));
+    let first = cell.get_or_init(pending::<()>);
+    tokio::join!(first, initializing_later(&cell)); // MAYBE once-cell
 }
 
 async fn initializing_later(cell: &OnceCell<()>) {

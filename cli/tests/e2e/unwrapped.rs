@@ -1,0 +1,190 @@
+//! Every kind of await of tasks that nobody wrapped, in every way that services are built.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    reply::Stack,
+    source::Marks,
+    support::{Build, Target},
+    verdict::{Expected, Verdict},
+};
+
+/// Where the awaits are, and the file that has what goes around each.
+const FOLDERS: &[&str] = &["targets/src/awaits/", "targets/src/unwrapped/"];
+const AROUND: &str = "targets/src/awaits/mod.rs";
+
+/// Nothing of the line need be executed when such a task is polled again.
+const UNRESOLVED: &[&str] = &["pending-among-several", "pending-deep", "poll-fn-lost"];
+
+/// Their containers poll no child that was not woken.
+const CHILDREN: &[&str] = &["buffer-unordered", "join-all-many", "unordered-children"];
+
+/// They are where a wrapper is.
+const TRACKED_ONLY: &[&str] = &["child", "span", "tracked-children"];
+
+#[test]
+fn in_a_dev_build_on_workers() {
+    expect_awaits(Build::Dev, "multi");
+}
+
+#[test]
+fn in_a_dev_build_on_one_thread() {
+    expect_awaits(Build::Dev, "current");
+}
+
+#[test]
+fn in_a_dev_build_in_a_local_set() {
+    expect_awaits(Build::Dev, "local");
+}
+
+#[test]
+fn in_a_release_build_on_workers() {
+    expect_awaits(Build::Release, "multi");
+}
+
+#[test]
+fn in_a_release_build_on_one_thread() {
+    expect_awaits(Build::Release, "current");
+}
+
+#[test]
+fn in_a_release_build_in_a_local_set() {
+    expect_awaits(Build::Release, "local");
+}
+
+#[test]
+fn with_fat_lto() {
+    expect_awaits(Build::LtoFat, "multi");
+}
+
+#[test]
+fn with_abort_on_panic() {
+    expect_awaits(Build::Abort, "multi");
+}
+
+#[test]
+fn in_a_program_at_a_fixed_address() {
+    expect_awaits(Build::NonPie, "multi");
+}
+
+#[test]
+fn with_jemalloc() {
+    expect_awaits(Build::Jemalloc, "multi");
+}
+
+#[test]
+fn with_mimalloc() {
+    expect_awaits(Build::Mimalloc, "multi");
+}
+
+#[test]
+fn a_second_dump_says_the_same() {
+    let target = Target::start(Build::Release, &["unwrapped", "multi"]);
+    let marks = Marks::read();
+    let first = compare(&marks, &target.stack(&["--tasks"]), Build::Release).unresolved();
+    for _ in 0..5 {
+        let again = compare(&marks, &target.stack(&["--tasks"]), Build::Release);
+        again.expect_right();
+        assert_eq!(again.unresolved(), first);
+    }
+}
+
+#[test]
+fn of_a_stripped_program_no_line_is_shown() {
+    let target = Target::start(Build::Stripped, &["unwrapped", "multi"]);
+    let stack = target.stack(&["--tasks"]);
+    let groups = stack.task_groups();
+    assert!(
+        stack.tasks().count() >= ways(&Marks::read()).len(),
+        "{groups:#?}"
+    );
+    for group in groups {
+        let mut frames = group.stacks.iter().flat_map(|chain| &chain.frames);
+        assert!(frames.all(|frame| frame.line.is_none()), "{group:#?}");
+        assert_eq!(group.future_type, None, "{group:#?}");
+    }
+    let addresses = groups.iter().flat_map(|group| &group.stacks);
+    let mut addresses = addresses.flat_map(|chain| &chain.frames);
+    assert!(addresses.any(|frame| frame.name.starts_with("rtops-targets+0x")));
+    assert!(stack.lacks.iter().any(|lack| lack.contains("stripped")));
+}
+
+#[test]
+fn they_have_numbers_of_tokio_and_no_names() {
+    let target = Target::start(Build::Release, &["unwrapped", "multi"]);
+    let stack = target.stack(&["--tasks"]);
+    let mut numbers = Vec::new();
+    for group in stack.task_groups() {
+        assert_eq!(
+            (&group.name, &group.site.is_none()),
+            (&None, &true),
+            "{group:#?}"
+        );
+        for task in &group.tasks {
+            assert_eq!(task.wrapped, Some(false), "{group:#?}");
+            numbers.push(task.tokio_id.unwrap());
+        }
+    }
+    assert!(numbers.len() >= ways(&Marks::read()).len());
+    numbers.sort_unstable();
+    let all = numbers.len();
+    numbers.dedup();
+    assert_eq!(numbers.len(), all, "two tasks have one number");
+}
+
+#[test]
+fn a_copy_may_be_forbidden() {
+    let target = Target::start(Build::Release, &["unwrapped", "multi"]);
+    let stack = target.stack(&["--tasks", "--copy=never"]);
+    assert_eq!(stack.tasks().count(), 0, "{:#?}", stack.task_groups());
+}
+
+#[test]
+fn a_copy_that_would_stop_the_target_for_too_long_is_not_made() {
+    let target = Target::start(Build::Release, &["unwrapped", "multi"]);
+    let run = target.rtops(&[
+        "stack",
+        &target.pid.to_string(),
+        "--tasks",
+        "--max-pause=1us",
+    ]);
+    assert!(
+        run.stdout.contains("pause") || run.stderr.contains("pause"),
+        "{run}"
+    );
+    assert!(!run.stdout.contains("awaits/"), "{run}");
+}
+
+fn expect_awaits(build: Build, executor: &str) {
+    let marks = Marks::read();
+    let target = Target::start(build, &["unwrapped", executor]);
+    let stack = target.stack(&["--tasks"]);
+    compare(&marks, &stack, build).expect_right();
+    assert!(stack.complete, "{:?}", stack.gaps);
+}
+
+fn compare<'a>(marks: &'a Marks, stack: &Stack, build: Build) -> Verdict<'a> {
+    let mut expected = ways(marks);
+    if !matches!(
+        build,
+        Build::Dev | Build::Release | Build::Jemalloc | Build::Mimalloc
+    ) {
+        // It is left out of what is built in many ways, with the other crates of its kind.
+        expected.remove("async-channel");
+    }
+    let expected = Expected {
+        folders: FOLDERS,
+        around: AROUND,
+        names: expected,
+        may_be_unresolved: UNRESOLVED,
+        may_lack_children: CHILDREN,
+    };
+    expected.compare(stack)
+}
+
+/// Each way to wait is there once.
+fn ways(marks: &Marks) -> BTreeMap<&str, usize> {
+    let names = FOLDERS.iter().flat_map(|folder| marks.names_in(folder));
+    let names = names.filter(|name| !TRACKED_ONLY.contains(name));
+    names.map(|name| (name, 1)).collect()
+}
