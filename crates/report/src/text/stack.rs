@@ -6,7 +6,7 @@ use std::{
     io::{self, Write},
 };
 
-use rtops_protocol::{Task, TaskKind, ThreadCapture};
+use rtops_protocol::{CopyOutcome, Task, TaskKind, ThreadCapture};
 use rtops_symbols::WaitReason;
 
 use super::{drawing::Drawing, holders};
@@ -161,10 +161,10 @@ fn tasks_summary(view: &View) -> Option<String> {
         let known = view.dump.known_on_tokio();
         // A task may end between the two counts.
         let alive = process.alive_on_tokio.max(known);
-        let verb = if view.dump.has_unwrapped() {
-            ""
-        } else {
-            "tracked "
+        let outcome = view.dump.copy.as_ref().map(|copy| &copy.outcome);
+        let verb = match outcome {
+            Some(CopyOutcome::Made) => "",
+            _ => "tracked ",
         };
         text = format!("{text}, {verb}{known} of {alive} alive");
     }
