@@ -32,7 +32,11 @@ Examples:
   rtops stack 4711 --json -o dump.json
 
 Frames are listed innermost first; where a task waits in several places at once
-(join, select), the tree is drawn from the root down.";
+(join, select), the tree is drawn from the root down.
+
+Tasks that nobody wrapped are found and polled in a copy of the process, for
+which its threads are stopped for some milliseconds a GB; nothing in the process
+changes. Names, ages, spawn sites and holders are known of wrapped ones only.";
 
 const LEAKS_HELP: &str = "\
 Examples:
@@ -42,13 +46,16 @@ Examples:
   rtops stack gateway --save before; …; rtops leaks gateway --baseline before
 
 Findings, the strongest evidence first:
-  proven    nothing can wake it: no waker is registered
+  proven    nothing can wake it: no waker is registered, or none exists
   deadlock  it waits for a lock or an end that waits for it
   growing   more and more of it while rtops watches, and none ends
   stuck     it has not moved for --min-age, while its like have, or waits
             that long for somebody to let go of a lock
   spinning  it has been in one poll for over a second
-  orphaned  a hint: what spawned it was cancelled, and it waits on";
+  orphaned  a hint: what spawned it was cancelled, and it waits on
+
+Tasks that nobody wrapped are judged as well, in a copy of the process; but only
+the wrapper knows what stuck, spinning and orphaned are told by.";
 
 const PROFILE_EXAMPLES: &str = "\
 Examples:
@@ -244,7 +251,7 @@ pub struct StackArgs {
     #[arg(long, value_name = "REGEX")]
     pub filter: Option<Regex>,
     /// Only tasks that have been waiting or running for at least this long,
-    /// such as 5m
+    /// such as 5m; of those that nobody wrapped that is not known
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub min_age: Option<Duration>,
     /// At most this many groups of tasks, and of threads

@@ -20,6 +20,7 @@ mod leaks;
 mod list;
 mod locks;
 mod namespaces;
+mod pollers;
 mod profile;
 mod reply;
 mod safety;

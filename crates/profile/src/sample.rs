@@ -13,7 +13,7 @@ use rtops_report::{
     group::{Grouping, Selection, State, TaskGroup, group_tasks},
     tree::Chain,
 };
-use rtops_symbols::WaitReason;
+use rtops_symbols::{WaitReason, display_type};
 
 use crate::Profile;
 
@@ -273,13 +273,20 @@ fn state(group: &TaskGroup) -> String {
 
 /// What stands in the place of a stack that is not there.
 fn unseen(group: &TaskGroup) -> String {
-    match group.look.state {
+    let is_wrapped = group.look.is_wrapped;
+    let words = match group.look.state {
         State::New => "(not polled yet)".to_owned(),
         State::Never => "(no waker is registered)".to_owned(),
         State::Starved => "(woken and polled by no thread)".to_owned(),
         State::Woken => "(woken and not polled yet)".to_owned(),
         State::Submitted => "(running or waiting for a thread)".to_owned(),
         State::Running { tid } => format!("(running on thread {tid})"),
-        State::Waiting => "(not captured)".to_owned(),
+        State::Waiting if is_wrapped => "(not captured)".to_owned(),
+        State::Waiting => "(await not resolved)".to_owned(),
+    };
+    match group.look.future_type.as_deref() {
+        // It has neither a name nor a place that would tell what it is.
+        Some(future) if !is_wrapped => format!("{} {words}", escape(&display_type(future))),
+        _ => words,
     }
 }

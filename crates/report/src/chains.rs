@@ -192,7 +192,7 @@ impl<'a> Chains<'a> {
             .frames
             .future(unwrapped)
             .map_or(0, |future| future.entry);
-        let (own, incomplete) = match unwrapped::own_part(self.frames, links, entry) {
+        let (own, incomplete) = match unwrapped::own_part(self.frames, leaf, entry) {
             Own::Innermost(length) => (links.get(..length).unwrap_or(links), None),
             Own::NoPoll => {
                 let cut = "(the whole thread: which part of its stack is the task's can't be told)";

@@ -226,8 +226,7 @@ impl Frames {
             let (Some(future), Some(leaf)) = (future, task.leaves.first()) else {
                 continue;
             };
-            let links = self.stack(leaf.stack);
-            let root = unwrapped::root(self, links, future.entry).map(polled_by);
+            let root = unwrapped::root(self, *leaf, future.entry).map(polled_by);
             let key = (unwrapped.poll, unwrapped.boxed_poll);
             if let (Some(root), Some(future)) = (root, self.futures.get_mut(&key)) {
                 future.name = root;
@@ -545,6 +544,38 @@ pub(crate) mod tests {
             starts: HashMap::new(),
             shown: Shown::All,
         }
+    }
+
+    /// The same, and futures by the functions that poll them, whose code begins there.
+    pub fn with_futures(mut frames: Frames, futures: &[(u64, &str)]) -> Frames {
+        let futures = futures.iter().map(|(poll, name)| {
+            let future = Future {
+                name: (*name).to_owned(),
+                has_type: true,
+                place: None,
+                entry: *poll,
+            };
+            ((*poll, 0), future)
+        });
+        frames.futures = futures.collect();
+        frames
+    }
+
+    /// The same, but of the futures only the stacks tell what they are.
+    pub fn with_nameless_futures(frames: Frames, dump: &Dump, polls: &[u64]) -> Frames {
+        let nameless: Vec<_> = polls.iter().map(|poll| (*poll, "app+0x10")).collect();
+        let mut frames = with_futures(frames, &nameless);
+        for future in frames.futures.values_mut() {
+            future.has_type = false;
+        }
+        frames.name_futures(dump);
+        frames
+    }
+
+    /// The same, and the start of the function that each of some addresses is in.
+    pub fn with_starts(mut frames: Frames, starts: &[(u64, u64)]) -> Frames {
+        frames.starts = starts.iter().copied().collect();
+        frames
     }
 
     /// Frames at instructions, written as functions and lines, innermost first: `"a:1 b:2"`.

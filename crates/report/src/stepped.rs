@@ -134,8 +134,13 @@ impl<'a> Stepped<'a> {
         let unwrapped = self.dump.unwrapped(task.id)?;
         Reason::of(unwrapped).or_else(|| {
             let was_polled = matches!(unwrapped.found_by, FoundBy::Hook | FoundBy::Steps);
-            let tree = self.tree(task).map_or(&[][..], |tree| self.chains(tree));
-            if !was_polled || !task.leaves.is_empty() || !tree.is_empty() {
+            if !was_polled || !task.leaves.is_empty() {
+                return None;
+            }
+            if self
+                .tree(task)
+                .is_some_and(|tree| !self.chains(tree).is_empty())
+            {
                 return None;
             }
             let is_kind = Alike::of(self.dump, task).is_some_and(|of| self.kinds.contains_key(&of));

@@ -1,8 +1,8 @@
 //! Tasks that no wrapper tracks, as the kind of task that all else knows.
 
 use rtops_protocol::{
-    FoundBy, Obtained, SourceLocation, StringId, Task, TaskKind, TaskState, Unresolved, Unwrapped,
-    UnwrappedState, WakerState,
+    FoundBy, Leaf, LeafEnd, Obtained, SourceLocation, StringId, Task, TaskKind, TaskState,
+    Unresolved, Unwrapped, UnwrappedState, WakerState,
 };
 use rtops_symbols::{FrameClass, classify};
 
@@ -89,9 +89,9 @@ impl Reason {
 
     /// `None` for a task that waits for nothing but its turn.
     pub(crate) fn of(unwrapped: &Unwrapped) -> Option<Self> {
-        match unwrapped.found_by {
-            FoundBy::Unresolved(_) if unwrapped.state == UnwrappedState::Woken => None,
-            FoundBy::Unresolved(why) => Some(why.into()),
+        match (unwrapped.found_by, unwrapped.state) {
+            (_, UnwrappedState::Woken | UnwrappedState::Blocking { tid: 0 }) => None,
+            (FoundBy::Unresolved(why), _) => Some(why.into()),
             _ => None,
         }
     }
@@ -157,8 +157,10 @@ pub(crate) enum Own {
     Several,
 }
 
-/// The part of a thread's stack that belongs to the task whose poll begins at `entry`.
-pub(crate) fn own_part(frames: &Frames, links: &[Link], entry: u64) -> Own {
+/// The part of a stack that belongs to the task whose poll begins at `entry`. Of one that does not
+/// reach its root, the poll that shows may be another's.
+pub(crate) fn own_part(frames: &Frames, leaf: Leaf, entry: u64) -> Own {
+    let links = frames.stack(leaf.stack);
     let name = |index: usize| {
         let frame = links.get(index).and_then(|link| frames.get(link.frame));
         frame.map_or("", |frame| frame.name.as_str())
@@ -183,7 +185,7 @@ pub(crate) fn own_part(frames: &Frames, links: &[Link], entry: u64) -> Own {
         return Own::NoPoll;
     };
     let cut = innermost(outermost);
-    if (0..cut).any(|index| is_poll(&index)) {
+    if leaf.end != LeafEnd::Complete || (0..cut).any(|index| is_poll(&index)) {
         Own::Several
     } else {
         Own::Innermost(cut)
@@ -191,11 +193,11 @@ pub(crate) fn own_part(frames: &Frames, links: &[Link], entry: u64) -> Own {
 }
 
 /// The function that tokio calls to poll the task, if a stack shows it.
-pub(crate) fn root<'f>(frames: &'f Frames, links: &[Link], entry: u64) -> Option<&'f str> {
-    let Own::Innermost(length) = own_part(frames, links, entry) else {
+pub(crate) fn root(frames: &Frames, leaf: Leaf, entry: u64) -> Option<&str> {
+    let Own::Innermost(length) = own_part(frames, leaf, entry) else {
         return None;
     };
-    let own = links.get(..length)?.iter().rev();
+    let own = frames.stack(leaf.stack).get(..length)?.iter().rev();
     let mut own = own.filter_map(|link| frames.get(link.frame));
     // What polls whatever a pin or box leads to.
     let root = own.find(|frame| classify(&frame.function) != FrameClass::Std)?;
@@ -210,3 +212,6 @@ pub(crate) fn is_worker(future_type: &str) -> bool {
     let future_type = future_type.strip_prefix('<').unwrap_or(future_type);
     future_type.starts_with(WORKER)
 }
+
+#[cfg(test)]
+mod tests;

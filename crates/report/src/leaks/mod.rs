@@ -80,7 +80,7 @@ pub struct Finding<'a> {
 #[derive(Debug)]
 pub enum Subject<'a> {
     /// Tasks with one await tree and spawn site.
-    Tasks(TaskGroup<'a>),
+    Tasks(Box<TaskGroup<'a>>),
     /// Threads with one stack.
     Threads(ThreadGroup<'a>),
     /// Tasks that wait for each other.

@@ -84,7 +84,7 @@ impl<'d, 'a> Judging<'d, 'a> {
             found.push(Finding {
                 evidence,
                 why: why(self, group, &tasks),
-                subject: Subject::Tasks(group.with(tasks)),
+                subject: Subject::Tasks(Box::new(group.with(tasks))),
             });
         }
         found.sort_by_key(|finding| match &finding.subject {

@@ -6,7 +6,7 @@ use std::{
     io::{self, Write},
 };
 
-use rtops_protocol::{Task, TaskKind, ThreadCapture};
+use rtops_protocol::{CopyOutcome, Task, TaskKind, ThreadCapture};
 use rtops_symbols::WaitReason;
 
 use super::{drawing::Drawing, holders};
@@ -150,7 +150,10 @@ fn tasks_summary(view: &View) -> Option<String> {
         format!("{shown} of {}", format::count(total, "task"))
     };
     if view.grouping == Grouping::Equal {
-        text = format!("{text} in {}", format::count(groups.len(), "group"));
+        let is_counted =
+            |group: &&TaskGroup| group.look.is_wrapped || group.look.kind != TaskKind::Blocking;
+        let groups = groups.iter().filter(is_counted).count();
+        text = format!("{text} in {}", format::count(groups, "group"));
     }
     if let Some(process) = &view.dump.process
         && process.alive_on_tokio > 0
@@ -158,10 +161,10 @@ fn tasks_summary(view: &View) -> Option<String> {
         let known = view.dump.known_on_tokio();
         // A task may end between the two counts.
         let alive = process.alive_on_tokio.max(known);
-        let verb = if view.dump.has_unwrapped() {
-            ""
-        } else {
-            "tracked "
+        let outcome = view.dump.copy.as_ref().map(|copy| &copy.outcome);
+        let verb = match outcome {
+            Some(CopyOutcome::Made) => "",
+            _ => "tracked ",
         };
         text = format!("{text}, {verb}{known} of {alive} alive");
     }
@@ -481,7 +484,10 @@ pub(super) fn more(
 /// What is missing and what would give more.
 pub(super) fn remarks(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     let notes = notes(view);
-    let told = view.dump.copy_refused();
+    let told = view
+        .dump
+        .copy_refused()
+        .or_else(|| view.dump.copy_impossible());
     let gaps = view.dump.gaps.iter();
     let gaps: Vec<&String> = gaps.filter(|gap| Some(*gap) != told.as_ref()).collect();
     if !gaps.is_empty() || !notes.is_empty() {

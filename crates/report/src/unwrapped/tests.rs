@@ -1,0 +1,509 @@
+#![allow(clippy::unwrap_used)]
+
+use std::cell::OnceCell;
+
+use rtops_protocol::{
+    Call, CopyOutcome, CopyReport, End, Leaf, LeafEnd, Process, Reply, StackId, Stacks, Strings,
+    Thread, ThreadCapture, Trace, TraceEnd, Visit,
+};
+
+use super::*;
+use crate::{
+    census::{Census, OfType},
+    dump::{Dump, Failure, tests::receive},
+    frames::{
+        Frames,
+        tests::{frames, with_futures, with_nameless_futures, with_starts},
+    },
+    group::{Grouping, Selection, TaskGroup, ageless, group_tasks},
+    holders::Holders,
+    leaks::{
+        self, Evidence, Judge, Subject,
+        sample::{Sample, Watch},
+    },
+    style::Style,
+    text::stack::{self, View},
+    threads::group_threads,
+    waits::Waits,
+};
+
+const SERVE: u64 = 0x10;
+const PUMP: u64 = 0x20;
+const WORKER_POLL: u64 = 0x30;
+const CLOSURE: u64 = 0x40;
+
+/// What a task's stack has between its future and the executor.
+const POLL: &str = "tokio::runtime::task::core::Core::poll core::panicking::try \
+    tokio::runtime::task::harness::Harness::poll tokio::runtime::task::raw::poll";
+
+fn futures() -> [(u64, &'static str); 4] {
+    [
+        (SERVE, "app::serve::{async_fn_env#0}"),
+        (PUMP, "app::Pump<app::pump::{async_block_env#0}>"),
+        (
+            WORKER_POLL,
+            "tokio::runtime::scheduler::multi_thread::worker::{impl#0}::launch::{closure_env#0}",
+        ),
+        (CLOSURE, "app::hash::{closure_env#0}"),
+    ]
+}
+
+fn unwrapped(id: u64, poll: u64, stacks: &[u32]) -> Unwrapped {
+    Unwrapped {
+        id,
+        poll,
+        boxed_poll: 0,
+        state: UnwrappedState::Idle,
+        wakers: 1,
+        has_join_handle: false,
+        found_by: FoundBy::Hook,
+        leaves: stacks
+            .iter()
+            .map(|stack| Leaf {
+                stack: StackId(*stack),
+                end: LeafEnd::Complete,
+            })
+            .collect(),
+    }
+}
+
+fn unresolved(id: u64, poll: u64, why: Unresolved) -> Unwrapped {
+    Unwrapped {
+        found_by: FoundBy::Unresolved(why),
+        ..unwrapped(id, poll, &[])
+    }
+}
+
+fn copy(outcome: CopyOutcome) -> Reply {
+    Reply::CopyReport(CopyReport {
+        outcome,
+        pause_ns: 1_500_000,
+        lived_ns: 1,
+        tasks: 9,
+        tracked: 1,
+        stepped: 1,
+    })
+}
+
+fn process(tracked: u64, alive: u64) -> Reply {
+    Reply::Process(Process {
+        name: "gateway".to_owned(),
+        tracked_on_tokio: tracked,
+        alive_on_tokio: alive,
+    })
+}
+
+fn dump_of(stacks: &[&str], tasks: Vec<Unwrapped>, more: Vec<Reply>) -> Dump {
+    let stacks = stacks.iter().zip(1..);
+    let stacks = stacks.map(|(names, number)| {
+        let entries = names.split_whitespace().zip(0x1000_u64..);
+        entries.map(|(_, address)| address + number).collect()
+    });
+    let mut replies = vec![
+        Reply::Strings(Strings(vec!["main".to_owned()])),
+        Reply::Stacks(Stacks(stacks.collect())),
+        Reply::Unwrapped(tasks),
+    ];
+    replies.extend(more);
+    replies.push(Reply::End(End { gaps: Vec::new() }));
+    receive(replies).unwrap()
+}
+
+fn named(stacks: &[&str]) -> Frames {
+    let stacks: Vec<String> = stacks
+        .iter()
+        .map(|names| names.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    let stacks: Vec<&str> = stacks.iter().map(String::as_str).collect();
+    with_futures(frames(&stacks), &futures())
+}
+
+fn groups<'a>(dump: &'a Dump, frames: &Frames) -> Vec<TaskGroup<'a>> {
+    group_tasks(dump, frames, &Selection::default(), Grouping::Equal)
+}
+
+fn text(dump: &Dump, frames: &Frames, selection: &Selection) -> String {
+    let grouping = Grouping::Equal;
+    let view = View {
+        pid: 4711,
+        name: "gateway",
+        agent_version: "0.1.0",
+        dump,
+        frames,
+        holders: Holders::of(dump),
+        waits: OnceCell::new(),
+        grouping,
+        limit: usize::MAX,
+        tasks: Some(group_tasks(dump, frames, selection, grouping)),
+        threads: Some(group_threads(dump, frames, selection, grouping)),
+        ageless: ageless(dump, frames, selection),
+        lacks: Vec::new(),
+    };
+    let mut written = Vec::new();
+    stack::text(&mut written, Style::PLAIN, &view).unwrap();
+    String::from_utf8(written).unwrap()
+}
+
+#[test]
+fn each_kind_of_task_says_what_is_known_of_it() {
+    let running = format!("spin step {POLL} run start_thread");
+    let closure = format!(
+        "hash tokio::runtime::blocking::task::BlockingTask::poll {POLL} \
+         tokio::runtime::blocking::pool::Inner::run"
+    );
+    let stacks = ["recv serve", &running, &closure, "park block_on main"];
+    let tasks = vec![
+        unwrapped(1, SERVE, &[0]),
+        unwrapped(2, SERVE, &[0]),
+        unwrapped(3, SERVE, &[]),
+        unresolved(4, PUMP, Unresolved::Locked),
+        unresolved(5, PUMP, Unresolved::Locked),
+        unresolved(6, PUMP, Unresolved::NoTime),
+        Unwrapped {
+            wakers: 0,
+            ..unwrapped(7, SERVE, &[0])
+        },
+        Unwrapped {
+            state: UnwrappedState::Woken,
+            ..unresolved(8, SERVE, Unresolved::Woken)
+        },
+        Unwrapped {
+            state: UnwrappedState::Running { tid: 12 },
+            found_by: FoundBy::Thread,
+            ..unwrapped(9, PUMP, &[1])
+        },
+        Unwrapped {
+            state: UnwrappedState::Blocking { tid: 13 },
+            found_by: FoundBy::Thread,
+            ..unwrapped(10, CLOSURE, &[2])
+        },
+        Unwrapped {
+            state: UnwrappedState::Blocking { tid: 0 },
+            ..unresolved(11, CLOSURE, Unresolved::NoThread)
+        },
+        Unwrapped {
+            state: UnwrappedState::Blocking { tid: 14 },
+            ..unresolved(12, WORKER_POLL, Unresolved::NoThread)
+        },
+    ];
+    let more = vec![process(0, 9), copy(CopyOutcome::Made)];
+    let dump = dump_of(&stacks, tasks, more);
+    insta::assert_snapshot!(text(&dump, &named(&stacks), &Selection::default()), @r"
+    gateway (pid 4711): 9 tasks in 7 groups, 9 of 9 alive; 4 only by type: 2 locked, 1 ran out of time, 1 registered no waker; 0 threads
+
+    2 tasks app::serve [waiting]
+        recv   src/recv.rs:7:9
+        serve  src/serve.rs:7:9
+
+    2 tasks app::Pump<app::pump::{async block}> [waiting]
+        (await not resolved: its poll waited for a lock that another thread held)
+
+    1 task app::serve [waiting]
+        (await not resolved: it registered no waker)
+
+    1 task app::Pump<app::pump::{async block}> [waiting]
+        (await not resolved: no time was left; raise --timeout)
+
+    1 task app::serve [never: no waker of it exists, so nothing can wake it]
+        recv   src/recv.rs:7:9
+        serve  src/serve.rs:7:9
+
+    1 task app::serve [woken or new, and about to be polled]
+
+    1 task app::Pump<app::pump::{async block}> [running on thread 12]
+        spin  src/spin.rs:7:9
+        step  src/step.rs:7:9
+
+    1 blocking task app::hash::{closure} [running on thread 13]
+        hash  src/hash.rs:7:9
+
+    1 blocking task app::hash::{closure} [running, or waiting for a thread]
+    ");
+}
+
+#[test]
+fn what_is_missing_is_told_where_the_tasks_would_stand() {
+    let heading = |outcome, rest: Vec<Unwrapped>| {
+        let dump = dump_of(&["a"], rest, vec![process(15, 1219), copy(outcome)]);
+        let text = text(&dump, &named(&["a"]), &Selection::default());
+        (text, dump.gaps)
+    };
+    let why = || "it would stop for 80 ms, longer than --max-pause allows".to_owned();
+    let (text, gaps) = heading(CopyOutcome::Refused(why()), Vec::new());
+    insta::assert_snapshot!(text, @r"
+    gateway (pid 4711): 0 tasks in 0 groups, tracked 15 of 1219 alive; 0 threads
+    1204 tasks that no wrapper tracks are not shown: no copy of the process was made, as it would stop for 80 ms, longer than --max-pause allows
+    ");
+    assert_eq!(gaps.len(), 1);
+    let (text, gaps) = heading(CopyOutcome::Disabled, Vec::new());
+    insta::assert_snapshot!(text, @r"
+    gateway (pid 4711): 0 tasks in 0 groups, tracked 15 of 1219 alive; 0 threads
+    1204 tasks that no wrapper tracks are not shown: no copy of the process was made, as the service has switched that off
+    ");
+    assert!(gaps.is_empty());
+    let (text, gaps) = heading(CopyOutcome::NotNeeded, Vec::new());
+    assert_eq!((text.lines().count(), gaps.len()), (1, 0));
+}
+
+#[test]
+fn an_unknown_age_is_never_taken_for_a_short_one() {
+    let dump = dump_of(
+        &["recv serve"],
+        vec![unwrapped(1, SERVE, &[0]), unwrapped(2, SERVE, &[0])],
+        vec![copy(CopyOutcome::Made)],
+    );
+    let selection = Selection {
+        min_age: Some(std::time::Duration::from_secs(1)),
+        ..Selection::default()
+    };
+    insta::assert_snapshot!(text(&dump, &named(&["recv serve"]), &selection), @r"
+    gateway (pid 4711): 0 of 2 tasks in 0 groups; 0 threads
+
+    2 tasks without a wrapper left out: how long they have waited is not known
+    ");
+    let groups = groups(&dump, &named(&["recv serve"]));
+    assert_eq!((groups[0].times(), groups[0].ages()), (None, None));
+}
+
+#[test]
+fn the_future_in_block_on_is_missed_unless_it_is_tracked() {
+    let thread = Thread {
+        tid: 7,
+        name: "main".to_owned(),
+        state: 'S',
+        wchan: None,
+        syscall: None,
+        cpu_ticks: 0,
+        capture: ThreadCapture::Stack(Leaf {
+            stack: StackId(0),
+            end: LeafEnd::Complete,
+        }),
+    };
+    let stacks = ["park tokio::runtime::park::CachedParkThread::block_on main"];
+    let threads = || {
+        vec![
+            copy(CopyOutcome::Made),
+            Reply::Threads(vec![thread.clone()]),
+        ]
+    };
+    let note = "the future in block_on is not a task";
+    let everything = Selection::default();
+    let dump = dump_of(&stacks, Vec::new(), threads());
+    assert!(text(&dump, &named(&stacks), &everything).contains(note));
+    let mut tracked = threads();
+    tracked.push(Reply::Tasks(vec![crate::dump::tests::task(1, 1, &[])]));
+    let dump = dump_of(&stacks, Vec::new(), tracked);
+    assert!(!text(&dump, &named(&stacks), &everything).contains(note));
+}
+
+#[test]
+fn numbers_that_no_task_has_are_refused() {
+    let none = || Reply::Stacks(Stacks(vec![vec![1]]));
+    let tracked = Task {
+        id: Unwrapped::FIRST,
+        ..crate::dump::tests::task(1, 0, &[])
+    };
+    for bad in [
+        Reply::Unwrapped(vec![unwrapped(1 << 52, SERVE, &[])]),
+        Reply::Unwrapped(vec![unwrapped(u64::MAX, SERVE, &[])]),
+        Reply::Unwrapped(vec![unwrapped(1, SERVE, &[1])]),
+        Reply::Unwrapped(vec![unwrapped(1, SERVE, &[0]), unwrapped(1, PUMP, &[0])]),
+        Reply::Tasks(vec![tracked]),
+    ] {
+        let failure = receive(vec![none(), bad]);
+        assert!(matches!(failure, Err(Failure::Nonsense(_))));
+    }
+}
+
+/// A poll of the task with this number of tokio's that came to an instruction.
+fn trace(id: u64, ip: u64) -> Reply {
+    let visit = |ip| Visit { call: 0, ip };
+    Reply::Trace(Trace {
+        task: Unwrapped::FIRST + id,
+        end: TraceEnd::Whole,
+        calls: vec![Call { caller: 0, site: 0 }],
+        visits: vec![visit(1), visit(ip)],
+    })
+}
+
+#[test]
+fn tasks_polled_by_one_function_wait_where_those_do_that_were_stepped() {
+    let code = [
+        (1, "app::serve::{async_fn#0}:10"),
+        (2, "app::serve::{async_fn#0}:12"),
+        (3, "app::serve::{async_fn#0}:13"),
+    ];
+    let frames = with_futures(crate::frames::tests::traced(&code), &futures());
+    let stepped = |id| Unwrapped {
+        found_by: FoundBy::Steps,
+        ..unwrapped(id, SERVE, &[])
+    };
+    let tasks = || {
+        vec![
+            stepped(1),
+            stepped(2),
+            unwrapped(3, SERVE, &[]),
+            unwrapped(4, PUMP, &[]),
+            unresolved(5, SERVE, Unresolved::Locked),
+        ]
+    };
+    let sizes = |dump: &Dump| {
+        let groups = groups(dump, &frames);
+        let sizes = groups.iter().map(|group| {
+            let reason = group.look.unresolved.map(|reason| reason.short);
+            (group.tasks.len(), group.chains.len(), reason)
+        });
+        sizes.collect::<Vec<_>>()
+    };
+    let dump = dump_of(&[], tasks(), vec![trace(1, 2), trace(2, 2)]);
+    let lone = |why| (1, 0, Some(why));
+    assert_eq!(
+        sizes(&dump),
+        [(3, 1, None), lone("registered no waker"), lone("locked")]
+    );
+    // Where those differ, nothing is said of others.
+    let dump = dump_of(&[], tasks(), vec![trace(1, 2), trace(2, 3)]);
+    assert_eq!(
+        sizes(&dump),
+        [
+            (1, 1, None),
+            (1, 1, None),
+            lone("unlike each other"),
+            lone("registered no waker"),
+            lone("locked")
+        ]
+    );
+}
+
+#[test]
+fn of_nested_polls_the_one_counts_that_begins_where_the_tasks_does() {
+    let nested = format!("spin {POLL} tokio::task::local::LocalSet::tick outer {POLL} run");
+    let frames = named(&[&nested]);
+    let links = frames.stack(StackId(0)).to_vec();
+    let leaf = |end| Leaf {
+        stack: StackId(0),
+        end,
+    };
+    let whole = leaf(LeafEnd::Complete);
+    assert_eq!(own_part(&frames, whole, SERVE), Own::Several);
+    let starts = [(links[3].address, SERVE), (links[9].address, PUMP)];
+    let frames = with_starts(named(&[&nested]), &starts);
+    assert_eq!(own_part(&frames, whole, SERVE), Own::Innermost(1));
+    assert_eq!(own_part(&frames, whole, PUMP), Own::Innermost(7));
+    let one = named(&[&format!("spin {POLL} run")]);
+    assert_eq!(own_part(&one, whole, SERVE), Own::Innermost(1));
+    // Another poll may be where the stack is cut off.
+    let cut = leaf(LeafEnd::Truncated);
+    assert_eq!(own_part(&one, cut, SERVE), Own::Several);
+    let none = named(&["spin run"]);
+    assert_eq!(own_part(&none, whole, SERVE), Own::NoPoll);
+}
+
+#[test]
+fn the_function_that_is_polled_stands_for_a_type_that_is_not_known() {
+    let stacks = [format!(
+        "recv app::serve::{{{{closure}}}} core::pin::Pin::poll {POLL}"
+    )];
+    let stacks: Vec<&str> = stacks.iter().map(String::as_str).collect();
+    let tasks = vec![
+        unwrapped(1, SERVE, &[]),
+        unwrapped(2, SERVE, &[0]),
+        unwrapped(3, CLOSURE, &[]),
+    ];
+    let dump = dump_of(&stacks, tasks, Vec::new());
+    let frames = with_nameless_futures(named(&stacks), &dump, &[SERVE, CLOSURE]);
+    let mut names: Vec<_> = groups(&dump, &frames)
+        .iter()
+        .map(|group| group.look.future_type.clone().unwrap().into_owned())
+        .collect();
+    names.sort_unstable();
+    let serve = "app::serve::{{closure}}";
+    assert_eq!(names, ["app+0x10", serve, serve]);
+}
+
+#[test]
+fn a_census_counts_the_tasks_of_each_type() {
+    let tasks = vec![
+        unwrapped(1, SERVE, &[]),
+        unwrapped(2, PUMP, &[]),
+        Unwrapped {
+            state: UnwrappedState::Running { tid: 1 },
+            ..unwrapped(3, PUMP, &[])
+        },
+        Unwrapped {
+            state: UnwrappedState::Woken,
+            ..unwrapped(4, PUMP, &[])
+        },
+        Unwrapped {
+            state: UnwrappedState::Blocking { tid: 1 },
+            ..unwrapped(5, CLOSURE, &[])
+        },
+    ];
+    let census = Census::of(&dump_of(&[], tasks, Vec::new()), &named(&[]));
+    let of_type = |name: &str, count, running, idle| OfType {
+        future_type: name.to_owned(),
+        count,
+        running,
+        idle,
+    };
+    assert_eq!(census.tasks, 4);
+    assert_eq!(
+        census.by_type,
+        [
+            of_type(futures()[1].1, 3, 1, 1),
+            of_type(futures()[0].1, 1, 0, 1)
+        ]
+    );
+}
+
+#[test]
+fn idle_ones_without_a_waker_are_proven_leaks_and_growth_needs_no_site() {
+    let stacks = ["recv serve", "recv pump"];
+    let dump = |pumps: u64, outcome| {
+        let lost = |id, has_join_handle| Unwrapped {
+            wakers: 0,
+            has_join_handle,
+            ..unwrapped(id, SERVE, &[0])
+        };
+        let mut tasks = vec![lost(1, false), lost(2, true)];
+        tasks.extend((10..10 + pumps).map(|id| unwrapped(id, PUMP, &[1])));
+        dump_of(&stacks, tasks, vec![copy(outcome)])
+    };
+    let judged = |earlier: Vec<Dump>, last: &Dump| {
+        let frames = named(&stacks);
+        let holders = Holders::of(last);
+        let watch = Watch {
+            earlier: earlier.iter().map(Sample::of).collect(),
+            ..Watch::default()
+        };
+        let judge = Judge {
+            min_age: std::time::Duration::ZERO,
+            ignore: Vec::new(),
+        };
+        let waits = Waits::of(last, &frames, &holders);
+        let found = leaks::find(last, &frames, &waits, &watch, &judge);
+        let findings = found.findings.into_iter().map(|finding| {
+            let Subject::Tasks(group) = &finding.subject else {
+                panic!("{finding:?}");
+            };
+            (finding.evidence, group.tasks.len(), finding.why)
+        });
+        findings.collect::<Vec<_>>()
+    };
+    let last = dump(9, CopyOutcome::Made);
+    let found = judged(
+        vec![dump(2, CopyOutcome::Made), dump(5, CopyOutcome::Made)],
+        &last,
+    );
+    let [proven, growing] = found.as_slice() else {
+        panic!("{found:?}");
+    };
+    assert_eq!((proven.0, proven.1), (Evidence::Proven, 2));
+    assert!(proven.2.contains("no waker of it exists"));
+    assert!(proven.2.ends_with("(a handle can still abort 1 of them)"));
+    assert_eq!((growing.0, growing.1), (Evidence::Growing, 9));
+    // A dump without them says nothing of how many there were.
+    let refused = CopyOutcome::Refused("it is large".to_owned());
+    let found = judged(vec![dump(0, refused), dump(5, CopyOutcome::Made)], &last);
+    assert_eq!(found.len(), 1, "{found:?}");
+}
