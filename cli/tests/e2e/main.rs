@@ -24,6 +24,7 @@ mod profile;
 mod reply;
 mod safety;
 mod saved;
+mod services;
 mod source;
 mod stats;
 mod stepped_polls;

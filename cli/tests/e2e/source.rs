@@ -19,26 +19,28 @@ pub struct Mark {
 pub struct Marks(BTreeMap<String, Vec<Mark>>);
 
 impl Marks {
-    /// Those of the targets.
+    /// Those of the targets and services.
     pub fn read() -> Self {
-        Self::read_in("targets/src", "// AWAIT ")
+        Self::read_in(&["targets/src", "services/src"], "// AWAIT ")
     }
 
     /// Lines of the targets that may be shown beside those of [`read`](Self::read).
     pub fn beside() -> Self {
-        Self::read_in("targets/src", "// MAYBE ")
+        Self::read_in(&["targets/src"], "// MAYBE ")
     }
 
     /// Those of the gallery of leaks.
     pub fn of_leaks() -> Self {
-        Self::read_in("gallery/src", "// LEAK ")
+        Self::read_in(&["gallery/src"], "// LEAK ")
     }
 
-    fn read_in(crate_source: &str, sign: &str) -> Self {
+    fn read_in(sources: &[&str], sign: &str) -> Self {
         let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
         let mut marks = Self(BTreeMap::new());
-        marks.add(&crates, &crates.join(crate_source), sign);
-        assert!(!marks.0.is_empty(), "{crate_source} has no marks");
+        for source in sources {
+            marks.add(&crates, &crates.join(source), sign);
+        }
+        assert!(!marks.0.is_empty(), "{sources:?} have no marks");
         marks
     }
 

@@ -178,6 +178,7 @@ fn compare<'a>(marks: &'a Marks, stack: &Stack, build: Build) -> Verdict<'a> {
         names: expected,
         may_be_unresolved: UNRESOLVED,
         may_lack_children: CHILDREN,
+        has_libraries: false,
     };
     expected.compare(stack)
 }
