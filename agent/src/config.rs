@@ -18,6 +18,9 @@ pub enum Capability {
     /// Where tasks wait that nothing can wake: one poll of a few of them, run instruction by
     /// instruction, which takes a handler for SIGTRAP.
     Steps,
+    /// Tasks that nobody wrapped, which takes a short-lived copy of the process; see the section on
+    /// security in the documentation for what that means.
+    Copy,
 }
 
 /// How the agent is to run; [`Options::start`] starts it.

@@ -8,8 +8,8 @@ use std::{
 use interprocess::local_socket::traits::Stream as _;
 use rtops_capture::{Disabled, Evidence, Host, OwnThread, Wanted};
 use rtops_protocol::{
-    Capabilities, DumpRequest, FrameKind, Hello, OLDEST_VERSION, ProtocolError, Refusal, Refused,
-    Reply, Request, StackParts, StackRequest, Steps, VERSION, write_frame,
+    Capabilities, CopyRequest, DumpRequest, FrameKind, Hello, OLDEST_VERSION, ProtocolError,
+    Refusal, Refused, Reply, Request, StackRequest, Steps, VERSION, write_frame,
 };
 use rtops_tasks::RuntimeTag;
 
@@ -47,6 +47,9 @@ impl Identity {
             if self.can_step() {
                 all = all.with(Capabilities::STEPS);
             }
+            if self.can_copy() {
+                all = all.with(Capabilities::COPY);
+            }
         }
         if self.capturer.is_some() {
             all = all.with(Capabilities::THREADS);
@@ -56,6 +59,14 @@ impl Identity {
 
     pub(crate) fn can_step(&self) -> bool {
         rtops_step::SUPPORTED && self.options.has(Capability::Steps)
+    }
+
+    fn can_copy(&self) -> bool {
+        cfg!(all(
+            feature = "tokio",
+            target_os = "linux",
+            target_arch = "x86_64"
+        )) && self.options.has(Capability::Copy)
     }
 
     fn hello(&self) -> Hello {
@@ -86,6 +97,18 @@ impl Host for Identity {
 
     fn own_thread(&self, tid: i32) -> Option<OwnThread> {
         serve::own_thread(tid)
+    }
+
+    fn own_threads(&self) -> Vec<i32> {
+        serve::own_thread_numbers()
+    }
+
+    fn may_copy(&self) -> bool {
+        self.can_copy()
+    }
+
+    fn in_runtime(&self, run: &mut dyn FnMut()) {
+        runtimes::enter_any(run);
     }
 
     fn runtime_name(&self, tag: RuntimeTag) -> Option<String> {
@@ -124,26 +147,17 @@ pub(crate) fn serve(stream: &Stream, identity: &Identity) -> Result<(), Protocol
         Request::Stats => Reply::Stats(stats::stats(identity)).send(&mut client)?,
         Request::Stack(request) => {
             let StackRequest { parts, deadline_ms } = request;
-            return dump(&mut client, identity, parts, Evidence::No, deadline_ms);
-        }
-        Request::Dump(request) => {
-            let DumpRequest {
+            let wanted = Wanted {
                 parts,
-                deadline_ms,
-                steps,
-            } = request;
-            let steps = if identity.can_step() {
-                steps
-            } else {
-                Steps::No
+                evidence: Evidence::No,
+                copy: None,
+                only: None,
             };
-            return dump(
-                &mut client,
-                identity,
-                parts,
-                Evidence::Full(steps),
-                deadline_ms,
-            );
+            return dump(&mut client, identity, wanted, deadline_ms);
+        }
+        Request::Dump(request) => return full_dump(&mut client, identity, request, None),
+        Request::DumpWithCopy(request, copy) => {
+            return full_dump(&mut client, identity, request, Some(copy));
         }
         _ => {
             return refuse(
@@ -156,19 +170,38 @@ pub(crate) fn serve(stream: &Stream, identity: &Identity) -> Result<(), Protocol
     Reply::End(rtops_protocol::End { gaps: Vec::new() }).send(&mut client)
 }
 
+fn full_dump(
+    client: &mut Deadlined<'_>,
+    identity: &Identity,
+    request: DumpRequest,
+    copy: Option<CopyRequest>,
+) -> Result<(), ProtocolError> {
+    let DumpRequest {
+        parts,
+        deadline_ms,
+        steps,
+    } = request;
+    let steps = if identity.can_step() {
+        steps
+    } else {
+        Steps::No
+    };
+    let wanted = Wanted {
+        parts,
+        evidence: Evidence::Full(steps),
+        copy,
+        only: None,
+    };
+    dump(client, identity, wanted, deadline_ms)
+}
+
 fn dump(
     client: &mut Deadlined<'_>,
     identity: &Identity,
-    parts: StackParts,
-    evidence: Evidence,
+    wanted: Wanted,
     deadline_ms: u32,
 ) -> Result<(), ProtocolError> {
     let time = Duration::from_millis(u64::from(deadline_ms)).min(MAX_DUMP_TIME);
-    let wanted = Wanted {
-        parts,
-        evidence,
-        only: None,
-    };
     let dump = match rtops_capture::take(identity, wanted, Instant::now() + time) {
         Ok(dump) => dump,
         Err(Disabled(what)) => return refuse_disabled(client, what),

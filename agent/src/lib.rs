@@ -71,6 +71,6 @@ pub use rtops_threads::Signal;
 #[cfg(feature = "tokio")]
 pub use runtimes::register_runtime;
 #[cfg(feature = "tokio")]
-pub use spawn::{spawn, spawn_blocking, spawn_blocking_on, spawn_local, spawn_on};
+pub use spawn::{block_on, spawn, spawn_blocking, spawn_blocking_on, spawn_local, spawn_on};
 pub use start::{start, stop};
 pub use stats::task_count;

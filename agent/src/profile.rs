@@ -146,6 +146,7 @@ fn take(deadline: Instant) -> Result<Profile, ProfileError> {
         } else {
             Evidence::No
         },
+        copy: None,
         only: None,
     };
     let dump = rtops_capture::take(&host, wanted, deadline)
@@ -183,6 +184,14 @@ impl Host for Inside {
 
     fn own_thread(&self, tid: i32) -> Option<OwnThread> {
         serve::own_thread(tid)
+    }
+
+    fn own_threads(&self) -> Vec<i32> {
+        Vec::new()
+    }
+
+    fn may_copy(&self) -> bool {
+        false
     }
 
     fn runtime_name(&self, tag: RuntimeTag) -> Option<String> {

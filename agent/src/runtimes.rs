@@ -24,6 +24,10 @@ mod without {
         0
     }
 
+    pub(crate) fn enter_any(run: &mut dyn FnMut()) {
+        run();
+    }
+
     pub(crate) fn name(_: RuntimeTag) -> Option<String> {
         None
     }
@@ -159,6 +163,13 @@ mod with {
             .iter()
             .map(|known| count(known.handle.metrics().num_alive_tasks()))
             .sum()
+    }
+
+    /// Runs something inside of a runtime, if any is known.
+    pub(crate) fn enter_any(run: &mut dyn FnMut()) {
+        let handle = runtimes().first().map(|known| known.handle.clone());
+        let _entered = handle.as_ref().map(Handle::enter);
+        run();
     }
 
     /// The name of a runtime.

@@ -203,6 +203,11 @@ pub(crate) fn own_thread(tid: i32) -> Option<OwnThread> {
     own.map(|(_, role)| *role)
 }
 
+/// The numbers of the agent's threads.
+pub(crate) fn own_thread_numbers() -> Vec<i32> {
+    own_threads().iter().map(|(tid, _)| *tid).collect()
+}
+
 fn own_threads() -> MutexGuard<'static, Vec<(i32, OwnThread)>> {
     OWN_THREADS.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@ use std::{future::Future, panic::Location};
 
 use rtops_tasks::{Kind, Tracked, track_blocking};
 use tokio::{
-    runtime::Handle,
+    runtime::{Handle, Runtime},
     task::{self, JoinHandle},
 };
 
@@ -73,6 +73,21 @@ where
 {
     runtimes::notice(handle);
     handle.spawn_blocking(track_blocking(closure, None, Location::caller()))
+}
+
+/// As [`Runtime::block_on`], and the future is tracked, as a task with the name "main": tokio has no
+/// task for it, so that nothing else shows where it waits.
+///
+/// Under `#[tokio::main]`, which has a `block_on` of its own, await a future that is
+/// [`tracked`](crate::Track::tracked) instead.
+///
+/// # Panics
+/// Inside of a runtime, as `Runtime::block_on` does, and when the future does.
+#[track_caller]
+pub fn block_on<F: Future>(runtime: &Runtime, future: F) -> F::Output {
+    runtimes::notice(runtime.handle());
+    let site = Location::caller();
+    runtime.block_on(Tracked::new(future, Some("main".into()), Kind::Task, site))
 }
 
 /// A nameless task.

@@ -2,8 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use regex::Regex;
+use rtops_protocol::{CopyDetail, CopyRequest, CopyWhen};
 use rtops_report::format::parse_duration;
 
 use crate::{error::Error, terminal::ColorChoice};
@@ -95,7 +96,7 @@ pub enum Command {
     /// List the processes that have an agent
     List,
     /// Show counters and rates of a process
-    Stats(TargetArgs),
+    Stats(StatsArgs),
     /// Show where the tasks and threads of a process wait
     Stack(StackArgs),
     /// Find tasks and threads that will never end
@@ -126,6 +127,8 @@ pub enum Profiled {
 pub struct TaskProfileArgs {
     #[command(flatten)]
     pub target: TargetArgs,
+    #[command(flatten)]
+    pub copy: CopyArgs,
     /// The format, by the numbers of Go's `debug` parameter: 0 a gzipped pprof
     /// protobuf, 1 text with equal tasks together, 2 text with one task after
     /// the other
@@ -148,6 +151,18 @@ pub struct DemoArgs {
     pub parent: Option<u32>,
 }
 
+/// What to count.
+#[derive(Args, Debug)]
+pub struct StatsArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub copy: CopyArgs,
+    /// Look for debug files here, too (may be repeated)
+    #[arg(long, value_name = "DIR")]
+    pub symbols: Vec<PathBuf>,
+}
+
 /// Which process, and how long to wait for it.
 #[derive(Args, Debug)]
 pub struct TargetArgs {
@@ -158,12 +173,54 @@ pub struct TargetArgs {
     pub timeout: Duration,
 }
 
+/// How to find the tasks that nobody wrapped: in a copy of the process.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct CopyArgs {
+    /// When to make a copy of the process, in which tasks that nobody wrapped
+    /// are found and polled: where there are such, never, or in any case
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub copy: CopyChoice,
+    /// The longest time to stop the process for its copy; where it would take
+    /// longer, none is made
+    #[arg(long, value_name = "TIME", default_value = "25ms", value_parser = parse_max_pause)]
+    pub max_pause: Duration,
+}
+
+/// When to make a copy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum CopyChoice {
+    /// If more tasks are alive than are tracked.
+    Auto,
+    /// Not at all.
+    Never,
+    /// In any case.
+    Always,
+}
+
+impl CopyArgs {
+    /// What to ask an agent for; `None` for no copy.
+    pub fn request(&self, detail: CopyDetail) -> Option<CopyRequest> {
+        let when = match self.copy {
+            CopyChoice::Auto => CopyWhen::Needed,
+            CopyChoice::Always => CopyWhen::Always,
+            CopyChoice::Never => return None,
+        };
+        Some(CopyRequest {
+            detail,
+            when,
+            max_pause_us: u32::try_from(self.max_pause.as_micros()).unwrap_or(u32::MAX),
+        })
+    }
+}
+
 /// What of the stacks to show.
 #[derive(Args, Debug)]
 #[command(after_help = STACK_EXAMPLES)]
 pub struct StackArgs {
     #[command(flatten)]
     pub source: SourceArgs,
+    #[command(flatten)]
+    pub copy: CopyArgs,
     /// Only tasks
     #[arg(long, conflicts_with = "threads")]
     pub tasks: bool,
@@ -235,6 +292,8 @@ impl SourceArgs {
 pub struct LeaksArgs {
     #[command(flatten)]
     pub source: SourceArgs,
+    #[command(flatten)]
+    pub copy: CopyArgs,
     /// How long to watch what grows; 0 for one look
     #[arg(long = "for", value_name = "TIME", default_value = "30s",
           value_parser = parse_duration, conflicts_with_all = ["from", "baseline"])]
@@ -271,6 +330,15 @@ fn parse_pause(text: &str) -> Result<Duration, String> {
     let pause = parse_duration(text)?;
     if pause < Duration::from_millis(100) {
         return Err("look every 100ms at the most".to_owned());
+    }
+    Ok(pause)
+}
+
+/// A time for which a process may be stopped: neither none nor one that everybody notices.
+fn parse_max_pause(text: &str) -> Result<Duration, String> {
+    let pause = parse_duration(text)?;
+    if pause.is_zero() || pause > Duration::from_secs(10) {
+        return Err("a pause is more than 0 and at most 10s".to_owned());
     }
     Ok(pause)
 }

@@ -9,8 +9,8 @@ use std::{
 
 use nix::unistd::gethostname;
 use rtops_protocol::{
-    Capabilities, DumpRequest, Hello, ProtocolError, Reply, Request, Saved, StackParts,
-    StackRequest, Steps,
+    Capabilities, CopyRequest, CopyWhen, DumpRequest, Hello, ProtocolError, Reply, Request, Saved,
+    StackParts, StackRequest, Steps,
 };
 use rtops_report::dump::{Dump, Failure};
 use rtops_symbols::{Options, Symbols};
@@ -42,6 +42,8 @@ pub struct Taken {
 pub struct Wanted {
     pub parts: StackParts,
     pub steps: Steps,
+    /// What to find out in a copy of the process; `None` for no copy.
+    pub copy: Option<CopyRequest>,
 }
 
 impl Taken {
@@ -68,7 +70,12 @@ pub fn take(
     wanted: Wanted,
     save: Option<&Path>,
 ) -> Result<Taken, Error> {
-    let request = request(&session.hello, wanted, target.agent_deadline_ms());
+    let request = request(
+        target.pid,
+        &session.hello,
+        wanted,
+        target.agent_deadline_ms(),
+    )?;
     session
         .ask(&request)
         .map_err(|error| target.conversation(error))?;
@@ -83,7 +90,7 @@ pub fn take(
         }
         Ok(reply)
     });
-    let dump = dump.map_err(|failure| match failure {
+    let mut dump = dump.map_err(|failure| match failure {
         Failure::Lost(error) => target.conversation(error),
         Failure::Refused(refused) => Error::Refused {
             pid: target.pid,
@@ -95,6 +102,10 @@ pub fn take(
         },
     })?;
     file.map(Saving::finish).transpose()?;
+    if wanted.copy.is_some_and(is_always) {
+        // Then it is not enough to mention it.
+        dump.gaps.extend(dump.copy_impossible());
+    }
     Ok(Taken {
         dump,
         pid: target.pid,
@@ -107,17 +118,38 @@ pub fn take(
     })
 }
 
-fn request(hello: &Hello, wanted: Wanted, deadline_ms: u32) -> Request {
-    let Wanted { parts, steps } = wanted;
-    if !hello.capabilities.has(Capabilities::EVIDENCE) {
-        return Request::Stack(StackRequest { parts, deadline_ms });
+fn request(pid: i32, hello: &Hello, wanted: Wanted, deadline_ms: u32) -> Result<Request, Error> {
+    let has = |capability| hello.capabilities.has(capability);
+    let Wanted { parts, steps, copy } = wanted;
+    let copy = copy.filter(|_| parts != StackParts::Threads);
+    if copy.is_some_and(is_always) && !has(Capabilities::COPY) {
+        return Err(Error::Incapable {
+            pid,
+            version: hello.agent_version.clone(),
+            what: "find tasks that nobody wrapped",
+        });
     }
-    let can_step = hello.capabilities.has(Capabilities::STEPS);
-    Request::Dump(DumpRequest {
+    if !has(Capabilities::EVIDENCE) {
+        return Ok(Request::Stack(StackRequest { parts, deadline_ms }));
+    }
+    let steps = if has(Capabilities::STEPS) {
+        steps
+    } else {
+        Steps::No
+    };
+    let dump = DumpRequest {
         parts,
         deadline_ms,
-        steps: if can_step { steps } else { Steps::No },
+        steps,
+    };
+    Ok(match copy.filter(|_| has(Capabilities::COPY)) {
+        Some(copy) => Request::DumpWithCopy(dump, copy),
+        None => Request::Dump(dump),
     })
+}
+
+fn is_always(copy: CopyRequest) -> bool {
+    copy.when == CopyWhen::Always
 }
 
 fn saved(hello: &Hello, pid: i32, at: SystemTime) -> Saved {

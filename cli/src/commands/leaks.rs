@@ -9,7 +9,7 @@ use std::{
 };
 
 use regex::Regex;
-use rtops_protocol::{Capabilities, StackParts, Steps};
+use rtops_protocol::{Capabilities, CopyDetail, StackParts, Steps};
 use rtops_report::{
     escape::escape,
     format,
@@ -73,6 +73,7 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
             limit: args.limit.unwrap_or(usize::MAX),
             tasks: None,
             threads: None,
+            ageless: 0,
             lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
         },
         findings: &findings,
@@ -192,7 +193,13 @@ fn take(target: &Target, args: &LeaksArgs, which: Which) -> Result<Taken, Error>
         Which::Last if args.deep => Steps::Deep,
         Which::Last => Steps::Proven,
     };
-    let mut taken = dump::take(target, &mut session, Wanted { parts, steps }, None)?;
+    let wanted = Wanted {
+        parts,
+        steps,
+        // Also in the earlier ones: what grows is told by where it waits.
+        copy: args.copy.request(CopyDetail::Trees),
+    };
+    let mut taken = dump::take(target, &mut session, wanted, None)?;
     if !capabilities.has(Capabilities::EVIDENCE) {
         taken.dump.gaps.push(
             "this agent is older than `rtops leaks`: it does not tell what has ended and who \

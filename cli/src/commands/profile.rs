@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write, stdout};
 
 use rtops_profile::{Profile, Text};
-use rtops_protocol::{Capabilities, StackParts, Steps};
+use rtops_protocol::{Capabilities, CopyDetail, StackParts, Steps};
 use rtops_symbols::Options;
 
 use super::Output;
@@ -79,6 +79,7 @@ fn take(args: &TaskProfileArgs) -> Result<Profile, Error> {
     let wanted = Wanted {
         parts: StackParts::Tasks,
         steps: Steps::Proven,
+        copy: args.copy.request(CopyDetail::Trees),
     };
     let taken = dump::take(&target, &mut session, wanted, None)?;
     drop(progress);

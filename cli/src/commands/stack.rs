@@ -12,10 +12,10 @@ use crate::{
     render,
     target::Target,
 };
-use rtops_protocol::{Capabilities, StackId, StackParts, Steps};
+use rtops_protocol::{Capabilities, CopyDetail, StackId, StackParts, Steps};
 use rtops_report::{
     frames::{Frames, Shown},
-    group::{Grouping, Selection, group_tasks, stacks_of_tasks},
+    group::{Grouping, Selection, ageless, group_tasks, stacks_of_tasks},
     holders::Holders,
     text::{self, stack::View},
     threads::{group_threads, stacks_of_threads},
@@ -65,6 +65,10 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
         tasks: (parts != StackParts::Threads)
             .then(|| group_tasks(dump, &frames, &selection, grouping)),
         threads: wants_threads.then(|| group_threads(dump, &frames, &selection, grouping)),
+        ageless: match parts {
+            StackParts::Threads => 0,
+            StackParts::Tasks | StackParts::All => ageless(dump, &frames, &selection),
+        },
         lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
     };
     drop(progress);
@@ -103,7 +107,8 @@ fn taken(args: &StackArgs) -> Result<(Taken, StackParts), Error> {
     } else {
         Steps::Proven
     };
-    let wanted = Wanted { parts, steps };
+    let copy = args.copy.request(CopyDetail::Trees);
+    let wanted = Wanted { parts, steps, copy };
     let mut taken = dump::take(&target, &mut session, wanted, args.save.as_deref())?;
     taken.dump.gaps.extend(lack.map(str::to_owned));
     drop(progress);

@@ -1,12 +1,17 @@
 //! `rtops stats`: counters and rates of one process.
 
-use std::{io::Write, thread, time::Duration};
+use std::{collections::HashSet, io::Write, thread, time::Duration};
 
-use rtops_protocol::{Capabilities, Hello, Reply, Request, Stats};
+use rtops_protocol::{Capabilities, CopyDetail, Hello, Reply, Request, StackParts, Stats, Steps};
+use rtops_report::{
+    census::Census,
+    frames::{Frames, Shown},
+};
 
 use super::{Format, Output};
 use crate::{
-    args::{OutputArgs, TargetArgs},
+    args::{CopyChoice, OutputArgs, StatsArgs},
+    dump::{self, Wanted},
     error::Error,
     process::{self, Figures, Reader},
     progress::Progress,
@@ -20,13 +25,15 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// Takes two samples and prints the second with what changed since the first.
 ///
 /// # Errors
-/// When the process or its agent can't be asked, or the output can't be written.
-pub fn run(args: &TargetArgs, output: &OutputArgs) -> Result<(), Error> {
-    let target = Target::find(args)?;
+/// When the process or its agent can't be asked, no copy of it was made and the user wants one, or
+/// the output can't be written.
+pub fn run(args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
+    let target = Target::find(&args.target)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
     let (_, earlier, figures) = sample(&target)?;
     thread::sleep(INTERVAL);
     let (hello, now, figures_now) = sample(&target)?;
+    let unwrapped = census(&target, args)?;
     drop(progress);
     let report = Report {
         cpu_share_now: (figures_now.cpu_time.saturating_sub(figures.cpu_time)).as_secs_f64()
@@ -40,13 +47,48 @@ pub fn run(args: &TargetArgs, output: &OutputArgs) -> Result<(), Error> {
         agent_version: hello.agent_version,
         earlier,
         now,
+        unwrapped,
     };
     let mut output = Output::open(output)?;
     match output.format {
         Format::Json => render::stats_json::json(&mut output.writer, &report)?,
         Format::Text => render::stats::text(&mut output.writer, output.style, &report)?,
     }
-    Ok(output.writer.flush()?)
+    output.writer.flush()?;
+    match report.unwrapped {
+        // Otherwise it is no more than an addition to the counters.
+        Err(missing) if args.copy.copy == CopyChoice::Always => {
+            Err(Error::Partial(missing.into_iter().collect()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Counts the tasks that no wrapper tracks, by their types; else says why it does not, if there is
+/// more to say than that nobody wanted it or that the agent is too old.
+fn census(target: &Target, args: &StatsArgs) -> Result<Result<Census, Option<String>>, Error> {
+    let Some(copy) = args.copy.request(CopyDetail::Census) else {
+        return Ok(Err(None));
+    };
+    let mut session = target.open()?;
+    let can_copy = session.hello.capabilities.has(Capabilities::COPY);
+    if !can_copy && args.copy.copy == CopyChoice::Auto {
+        return Ok(Err(None));
+    }
+    let wanted = Wanted {
+        parts: StackParts::Tasks,
+        steps: Steps::No,
+        copy: Some(copy),
+    };
+    let taken = dump::take(target, &mut session, wanted, None)?;
+    let dump = &taken.dump;
+    if !dump.has_unwrapped() {
+        let missing = dump.copy_refused().or_else(|| dump.copy_impossible());
+        return Ok(Err(missing));
+    }
+    let mut symbols = taken.symbols(&args.symbols);
+    let frames = Frames::resolve(dump, &HashSet::new(), &mut symbols, Shown::Folded);
+    Ok(Ok(Census::of(dump, &frames)))
 }
 
 fn sample(target: &Target) -> Result<(Hello, Stats, Figures), Error> {

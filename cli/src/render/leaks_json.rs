@@ -15,7 +15,9 @@ use serde::Serialize;
 
 use super::{
     claims_json::{ClaimPart, ResourcePart, claim_part, resource_part},
-    stack_json::{Process, TaskGroupPart, ThreadGroupPart, task_group, thread_group},
+    stack_json::{
+        CopyPart, Process, TaskGroupPart, ThreadGroupPart, copy_part, task_group, thread_group,
+    },
 };
 
 #[derive(Serialize)]
@@ -25,6 +27,7 @@ struct Document<'a> {
     complete: bool,
     gaps: &'a [String],
     lacks: &'a [String],
+    copy: Option<CopyPart<'a>>,
     /// From the first dump to the last, or from the baseline.
     watched_seconds: f64,
     dumps: usize,
@@ -81,6 +84,7 @@ pub fn json(writer: &mut impl Write, leaks: &LeaksView) -> io::Result<()> {
         complete: view.dump.gaps.is_empty(),
         gaps: &view.dump.gaps,
         lacks: &view.lacks,
+        copy: copy_part(view.dump),
         watched_seconds: leaks.watched.0.as_secs_f64(),
         dumps: leaks.watched.1,
         tracked_on_tokio: process.map(|process| process.tracked_on_tokio),

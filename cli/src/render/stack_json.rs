@@ -1,9 +1,16 @@
 //! Await trees and thread stacks as JSON; `docs/json.md` describes every field.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
-use rtops_protocol::{Obtained, Task, TaskKind, TaskState, Thread, ThreadCapture, WakerState};
+use rtops_protocol::{
+    CopyOutcome, FoundBy, Obtained, Task, TaskKind, TaskState, Thread, ThreadCapture, Unwrapped,
+    WakerState,
+};
 use rtops_report::{
+    dump::Dump,
     frames::{FrameKind, Frames, Link, Place},
     group::{State, TaskGroup, Whose},
     text::stack::View,
@@ -23,8 +30,23 @@ struct Document<'a> {
     complete: bool,
     gaps: &'a [String],
     lacks: &'a [String],
+    /// Absent where none was asked for.
+    copy: Option<CopyPart<'a>>,
     tasks: Option<Tasks<'a>>,
     threads: Option<Threads<'a>>,
+}
+
+/// What became of the copy of the process.
+#[derive(Serialize)]
+pub(super) struct CopyPart<'a> {
+    outcome: &'static str,
+    /// Why none was made.
+    reason: Option<&'a str>,
+    pause_ms: f64,
+    lived_ms: f64,
+    tasks: u64,
+    tracked: u64,
+    stepped: u64,
 }
 
 #[derive(Serialize)]
@@ -49,13 +71,15 @@ pub(super) struct TaskGroupPart<'a> {
     kind: &'static str,
     name: Option<&'a str>,
     future_type: Option<&'a str>,
+    wrapped: bool,
     state: &'static str,
     waits: Vec<&'static str>,
-    youngest_ns: u64,
-    oldest_ns: u64,
+    /// Times are absent where they are not known.
+    youngest_ns: Option<u64>,
+    oldest_ns: Option<u64>,
     /// How long its tasks have been in their state.
-    shortest_ns: u64,
-    longest_ns: u64,
+    shortest_ns: Option<u64>,
+    longest_ns: Option<u64>,
     site: Option<PlacePart<'a>>,
     spans: &'a [&'a str],
     stacks: Vec<Stack<'a>>,
@@ -67,17 +91,24 @@ pub(super) struct TaskGroupPart<'a> {
 #[derive(Serialize)]
 struct TaskPart<'a> {
     id: u64,
+    wrapped: bool,
+    /// tokio's own number of it, where that is known.
+    tokio_id: Option<u64>,
     parent: Option<u64>,
     runtime: Option<&'a str>,
-    age_ns: u64,
+    age_ns: Option<u64>,
     /// How long it has been in its state.
-    since_ns: u64,
+    since_ns: Option<u64>,
     /// The thread of a task that runs.
     tid: Option<i32>,
-    polls: u64,
+    polls: Option<u64>,
     /// How many wakers are held; absent where that is not known.
     wakers: Option<u32>,
     obtained: &'static str,
+    /// Why it is not known where it waits.
+    reason: Option<&'static str>,
+    /// Whether a handle can still join or abort it; absent where that is not known.
+    join_handle: Option<bool>,
     /// The tasks whose handles it awaits, as far as that is known.
     awaits: Vec<u64>,
     waits_for: Vec<WaitPart<'a>>,
@@ -158,6 +189,7 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
         complete: dump.gaps.is_empty(),
         gaps: &dump.gaps,
         lacks: &view.lacks,
+        copy: copy_part(dump),
         tasks: view.tasks.as_ref().map(|groups| Tasks {
             total: dump.tasks.len(),
             tracked_on_tokio: dump
@@ -185,10 +217,32 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
     super::json(writer, &document)
 }
 
+pub(super) fn copy_part(dump: &Dump) -> Option<CopyPart<'_>> {
+    let report = dump.copy.as_ref()?;
+    let (outcome, reason) = match &report.outcome {
+        CopyOutcome::Made => ("made", None),
+        CopyOutcome::NotNeeded => ("not needed", None),
+        CopyOutcome::Disabled => ("disabled", None),
+        CopyOutcome::Unsupported(why) => ("unsupported", Some(why)),
+        CopyOutcome::Refused(why) => ("refused", Some(why)),
+        _ => ("unknown", None),
+    };
+    let milliseconds = |ns: u64| Duration::from_nanos(ns).as_secs_f64() * 1e3;
+    Some(CopyPart {
+        outcome,
+        reason: reason.map(String::as_str),
+        pause_ms: milliseconds(report.pause_ns),
+        lived_ms: milliseconds(report.lived_ns),
+        tasks: report.tasks,
+        tracked: report.tracked,
+        stepped: report.stepped,
+    })
+}
+
 pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> TaskGroupPart<'a> {
     let look = &group.look;
-    let (youngest_ns, oldest_ns) = group.ages();
-    let (shortest_ns, longest_ns) = group.times();
+    let (youngest_ns, oldest_ns) = group.ages().unzip();
+    let (shortest_ns, longest_ns) = group.times().unzip();
     let stack = |chain: &Chain| Stack {
         wait: chain.wait.map(WaitReason::as_str),
         incomplete: chain.incomplete,
@@ -202,12 +256,15 @@ pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> Ta
             TaskKind::Blocking => "blocking",
         },
         name: look.name,
-        future_type: look.future_type,
+        future_type: look.future_type.as_deref(),
+        wrapped: look.is_wrapped,
         state: match look.state {
             State::New => "new",
             State::Waiting => "waiting",
             State::Never => "never",
             State::Starved => "starved",
+            State::Woken => "woken",
+            State::Submitted => "submitted",
             State::Running { .. } => "running",
         },
         waits: group.waits().iter().map(|wait| wait.as_str()).collect(),
@@ -222,38 +279,66 @@ pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> Ta
         tasks: group
             .tasks
             .iter()
-            .map(|task| task_part(view, task, group.stepped.get(&task.id).copied()))
+            .map(|task| task_part(view, group, task))
             .collect(),
     }
 }
 
-fn task_part<'a>(view: &'a View<'_>, task: &Task, stepped: Option<Whose>) -> TaskPart<'a> {
+fn task_part<'a>(view: &'a View<'_>, group: &TaskGroup, task: &Task) -> TaskPart<'a> {
     let tid = match task.state {
-        TaskState::Running { tid, .. } => Some(tid),
+        TaskState::Running { tid, .. } => Some(tid).filter(|tid| *tid != 0),
         TaskState::New { .. } | TaskState::Suspended { .. } | TaskState::Starved { .. } => None,
     };
+    let unwrapped = view.dump.unwrapped(task.id);
+    let is_wrapped = unwrapped.is_none();
+    let stepped = group.stepped.get(&task.id).copied();
+    let reason = group.look.unresolved;
     TaskPart {
         id: task.id,
+        wrapped: is_wrapped,
+        tokio_id: unwrapped.map(|unwrapped| unwrapped.id),
         parent: Some(task.parent).filter(|parent| *parent != 0),
         runtime: view.dump.string(task.runtime),
-        age_ns: task.age_ns,
-        since_ns: task.state.since_ns(),
+        age_ns: is_wrapped.then_some(task.age_ns),
+        since_ns: is_wrapped.then_some(task.state.since_ns()),
         tid,
-        polls: task.polls,
+        polls: is_wrapped.then_some(task.polls),
         wakers: match task.waker {
             WakerState::NotKnown => None,
             WakerState::Held(count) => Some(count),
             WakerState::None => Some(0),
         },
-        obtained: match (stepped, task.obtained) {
-            (Some(Whose::Own), _) => "stepped",
-            (Some(Whose::OfItsKind), _) => "same as a stepped one",
-            (None, Obtained::NotCaptured) => "not captured",
-            (None, Obtained::Probed) => "probed",
+        obtained: match unwrapped {
+            Some(_) if reason.is_some() => "not resolved",
+            Some(unwrapped) => found_by(unwrapped, stepped),
+            None => obtained(task, stepped),
         },
+        reason: reason.map(|reason| reason.short),
+        join_handle: unwrapped.map(|unwrapped| unwrapped.has_join_handle),
         awaits: view.waits().joined_by(task.id).map(|of| of.id).collect(),
         waits_for: waits_for(&view.holders, task),
         holds: holds(&view.holders, task),
+    }
+}
+
+/// How it was found out where a tracked task waits.
+fn obtained(task: &Task, stepped: Option<Whose>) -> &'static str {
+    match (stepped, task.obtained) {
+        (Some(Whose::Own), _) => "stepped",
+        (Some(Whose::OfItsKind), _) => "same as a stepped one",
+        (None, Obtained::NotCaptured) => "not captured",
+        (None, Obtained::Probed) => "probed",
+    }
+}
+
+/// The same of one that no wrapper tracks.
+fn found_by(unwrapped: &Unwrapped, stepped: Option<Whose>) -> &'static str {
+    match (unwrapped.found_by, stepped) {
+        (FoundBy::Steps, _) | (_, Some(Whose::Own)) => "stepped",
+        (_, Some(Whose::OfItsKind)) => "same as a stepped one",
+        (FoundBy::Hook, None) => "hooked",
+        (FoundBy::Thread, None) => "running",
+        _ => "not captured",
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use rtops_protocol::{Runtime, RuntimeFlavor, Stats, Worker};
 use rtops_report::{
+    census::Census,
     escape::escape,
     format,
     style::{Paint, Style},
@@ -16,6 +17,8 @@ use crate::process::{Details, Figures};
 const INDENT: &str = "  ";
 /// How many names of threads the text shows.
 const MAX_NAMES: usize = 8;
+/// How many types of futures.
+const MAX_TYPES: usize = 30;
 
 /// Two samples and what the kernel says.
 #[derive(Debug)]
@@ -27,6 +30,8 @@ pub struct Report {
     pub agent_version: String,
     pub earlier: Stats,
     pub now: Stats,
+    /// The tasks that no wrapper tracks; or why they are not counted, if that is worth a word.
+    pub unwrapped: Result<Census, Option<String>>,
 }
 
 impl Report {
@@ -96,6 +101,9 @@ pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Resul
     )?;
     section(writer, style, "process", &process_lines(report))?;
     section(writer, style, "tasks", &task_lines(report))?;
+    if let Ok(census) = &report.unwrapped {
+        types(writer, style, census)?;
+    }
     for (index, runtime) in report.now.runtimes.iter().enumerate() {
         let earlier = report.earlier_runtime(index, runtime);
         let title = format!("runtime \"{}\"", escape(&runtime.name));
@@ -196,7 +204,49 @@ fn task_lines(report: &Report) -> Vec<(&'static str, String)> {
         let alive = alive_tasks(now);
         lines.insert(1, ("alive on tokio", alive.to_string()));
     }
+    match &report.unwrapped {
+        Ok(census) => lines.push(("without a wrapper", census.tasks.to_string())),
+        Err(Some(missing)) => lines.push(("not counted", escape(missing).into_owned())),
+        Err(None) => {}
+    }
     lines
+}
+
+/// The types of the tasks that no wrapper tracks.
+fn types(writer: &mut impl Write, style: Style, census: &Census) -> io::Result<()> {
+    if census.tasks == 0 {
+        return Ok(());
+    }
+    writeln!(
+        writer,
+        "\n{}",
+        style.paint(Paint::Heading, "tasks without a wrapper")
+    )?;
+    let column = |title, fit| Column { title, fit };
+    let columns = [
+        column("TASKS", Fit::Number),
+        column("RUNNING", Fit::OptionalNumber(0)),
+        column("IDLE", Fit::OptionalNumber(1)),
+        column("FUTURE", Fit::Cut),
+    ];
+    let rows = census.by_type.iter().take(MAX_TYPES).map(|of_type| {
+        vec![
+            of_type.count.to_string(),
+            of_type.running.to_string(),
+            of_type.idle.to_string(),
+            rtops_symbols::display_type(&of_type.future_type),
+        ]
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    table::write(writer, style, INDENT, &columns, &rows)?;
+    match census.by_type.len().saturating_sub(MAX_TYPES) {
+        0 => Ok(()),
+        hidden => {
+            let types = format::count(hidden, "more type");
+            let text = format!("({types}; --json has them all)");
+            writeln!(writer, "{INDENT}{}", style.paint(Paint::Faint, text))
+        }
+    }
 }
 
 /// Tasks alive on all runtimes together.

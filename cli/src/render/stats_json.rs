@@ -6,6 +6,7 @@ use std::{
 };
 
 use rtops_protocol::Runtime;
+use rtops_report::census::Census;
 use serde::Serialize;
 
 use super::stats::{Report, WorkerRates, alive_tasks, flavor};
@@ -15,6 +16,10 @@ struct Document<'a> {
     schema: u32,
     process: ProcessPart<'a>,
     tasks: TasksPart,
+    /// Absent where they were not counted.
+    unwrapped: Option<UnwrappedPart<'a>>,
+    /// Why not, if there is more to it than that nobody asked.
+    unwrapped_missing: Option<&'a str>,
     runtimes: Vec<RuntimePart<'a>>,
 }
 
@@ -51,6 +56,20 @@ struct TasksPart {
     spawned_per_second: f64,
     finished_per_second: f64,
     polls_per_second: f64,
+}
+
+#[derive(Serialize)]
+struct UnwrappedPart<'a> {
+    tasks: usize,
+    by_type: Vec<OfTypePart<'a>>,
+}
+
+#[derive(Serialize)]
+struct OfTypePart<'a> {
+    future_type: &'a str,
+    count: usize,
+    running: usize,
+    idle: usize,
 }
 
 #[derive(Serialize)]
@@ -120,11 +139,30 @@ pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
             schema: super::SCHEMA,
             process,
             tasks,
+            unwrapped: report.unwrapped.as_ref().ok().map(unwrapped_part),
+            unwrapped_missing: report
+                .unwrapped
+                .as_ref()
+                .err()
+                .and_then(|missing| missing.as_deref()),
             runtimes: runtimes
                 .map(|(index, runtime)| runtime_part(report, index, runtime))
                 .collect(),
         },
     )
+}
+
+fn unwrapped_part(census: &Census) -> UnwrappedPart<'_> {
+    let by_type = census.by_type.iter().map(|of_type| OfTypePart {
+        future_type: &of_type.future_type,
+        count: of_type.count,
+        running: of_type.running,
+        idle: of_type.idle,
+    });
+    UnwrappedPart {
+        tasks: census.tasks,
+        by_type: by_type.collect(),
+    }
 }
 
 fn runtime_part<'a>(report: &Report, index: usize, runtime: &'a Runtime) -> RuntimePart<'a> {

@@ -37,11 +37,13 @@ fn tasks_on_smol_and_async_executor_are_found() {
 
 #[test]
 fn a_future_in_block_on_is_a_task() {
-    let target = Target::start(Build::Dev, &["block-on"]);
-    let stack = target.stack(&["--tasks"]);
-    let group = stack.group("main");
-    assert_eq!((group.count, &*group.kind), (1, "task"));
-    group.expect_lines(Marks::read().of("block-on"));
+    for executor in ["none", "tokio"] {
+        let target = Target::start(Build::Dev, &["block-on", executor]);
+        let stack = target.stack(&["--tasks"]);
+        let group = stack.group("main");
+        assert_eq!((group.count, &*group.kind), (1, "task"));
+        group.expect_lines(Marks::read().of("block-on"));
+    }
 }
 
 #[test]

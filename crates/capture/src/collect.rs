@@ -6,8 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(not(feature = "tokio"))]
+use rtops_protocol::{CopyOutcome, CopyReport};
 use rtops_protocol::{
-    HandleSeen, Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture, ThreadRun,
+    CopyRequest, HandleSeen, Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture, ThreadRun,
 };
 use rtops_sync::Contended;
 use rtops_tasks::{
@@ -17,6 +19,8 @@ use rtops_tasks::{
 use rtops_threads::{Capturer, Missing, Slice, ThreadInfo, Tid};
 use rtops_unwind::{Outcome, Registers, StackSlice, StackTable, Unwinder};
 
+#[cfg(feature = "tokio")]
+use crate::unwrapped::{self, FoundUnwrapped};
 use crate::{
     Evidence, Host, OwnThread, claims,
     handles::Handles,
@@ -61,6 +65,10 @@ pub(super) struct Collector<'a> {
     /// The same, once the tasks are probed.
     sorted: SortedLeaves,
     stepped: Stepped,
+    #[cfg(feature = "tokio")]
+    unwrapped: Option<FoundUnwrapped>,
+    #[cfg(not(feature = "tokio"))]
+    unwrapped: Option<CopyReport>,
     threads: Vec<Thread>,
     thread_runs: Vec<ThreadRun>,
     gaps: Vec<String>,
@@ -103,6 +111,7 @@ impl<'a> Collector<'a> {
             leaves: Leaves::default(),
             sorted: SortedLeaves::default(),
             stepped: Stepped::default(),
+            unwrapped: None,
             threads: Vec::new(),
             thread_runs: Vec::new(),
             gaps: Vec::new(),
@@ -115,7 +124,7 @@ impl<'a> Collector<'a> {
         self.gaps.push(sentence.to_owned());
     }
 
-    fn unwind(
+    pub(super) fn unwind(
         &mut self,
         ip: u64,
         sp: u64,
@@ -149,9 +158,7 @@ impl<'a> Collector<'a> {
         only: Option<Vec<Arc<Entry>>>,
         deadline: Instant,
     ) -> Vec<Probed> {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let mut plan =
-            Plan::all(Instant::now() + (left / 2).max(left.saturating_sub(THREADS_TIME)));
+        let mut plan = Plan::all(without_threads(deadline));
         plan.only = only;
         if matches!(self.evidence, Evidence::Full(_)) {
             self.handles = Some(Handles::now());
@@ -192,6 +199,29 @@ impl<'a> Collector<'a> {
             ));
         }
         findings.tasks
+    }
+
+    /// Finds the tasks that nobody wrapped.
+    #[cfg(feature = "tokio")]
+    pub(super) fn unwrapped(&mut self, request: CopyRequest, probed: &[Probed], deadline: Instant) {
+        let tracked = u64::try_from(on_tokio(probed)).unwrap_or(u64::MAX);
+        let deadline = without_threads(deadline);
+        let found = unwrapped::find(self.host, self, request, tracked, deadline);
+        self.unwrapped = Some(found);
+    }
+
+    /// Says that there are none.
+    #[cfg(not(feature = "tokio"))]
+    pub(super) fn unwrapped(&mut self, _: CopyRequest, _: &[Probed], _: Instant) {
+        let why = "this agent was built without tokio";
+        self.unwrapped = Some(CopyReport {
+            outcome: CopyOutcome::Unsupported(why.to_owned()),
+            pause_ns: 0,
+            lived_ns: 0,
+            tasks: 0,
+            tracked: 0,
+            stepped: 0,
+        });
     }
 
     /// Lists the threads and takes their stacks.
@@ -279,12 +309,7 @@ impl<'a> Collector<'a> {
         if self.is_full {
             self.gap("the target has more distinct stacks than a dump holds: some are missing");
         }
-        let on_tokio = |task: &&Probed| {
-            task.state != ProbedState::Ended
-                && task.entry.kind() == Kind::Task
-                && task.entry.runtime() != RuntimeTag::default()
-        };
-        let tracked_on_tokio = probed.iter().filter(on_tokio).count();
+        let tracked_on_tokio = on_tokio(&probed);
         Dump {
             host: self.host,
             process: Process {
@@ -297,6 +322,7 @@ impl<'a> Collector<'a> {
             tasks: probed,
             leaves: self.sorted,
             stepped: self.stepped,
+            unwrapped: self.unwrapped,
             threads: self.threads,
             thread_runs: self.thread_runs,
             handles_seen: self.handles_seen,
@@ -305,4 +331,21 @@ impl<'a> Collector<'a> {
             gaps: self.gaps,
         }
     }
+}
+
+/// Tracked tasks on tokio runtimes.
+fn on_tokio(probed: &[Probed]) -> usize {
+    let is_one = |task: &&Probed| {
+        task.state != ProbedState::Ended
+            && task.entry.kind() == Kind::Task
+            && task.entry.runtime() != RuntimeTag::default()
+    };
+    probed.iter().filter(is_one).count()
+}
+
+/// When to begin with the threads, at the latest.
+fn without_threads(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    let left = deadline.saturating_duration_since(now);
+    now + (left / 2).max(left.saturating_sub(THREADS_TIME))
 }

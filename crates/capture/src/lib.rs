@@ -13,10 +13,12 @@ mod handles;
 mod leaves;
 mod send;
 mod steps;
+#[cfg(feature = "tokio")]
+mod unwrapped;
 
 use std::{sync::Arc, time::Instant};
 
-use rtops_protocol::{StackParts, Steps};
+use rtops_protocol::{CopyRequest, StackParts, Steps};
 use rtops_tasks::{Entry, Probed, ProbedState, RuntimeTag};
 use rtops_threads::Capturer;
 
@@ -35,6 +37,14 @@ pub trait Host {
     fn own_thread(&self, tid: i32) -> Option<OwnThread>;
     /// The name of a runtime.
     fn runtime_name(&self, tag: RuntimeTag) -> Option<String>;
+    /// The numbers of all those threads.
+    fn own_threads(&self) -> Vec<i32>;
+    /// Whether this process may be copied, to look at tasks that nobody wrapped.
+    fn may_copy(&self) -> bool;
+    /// Runs something on this thread, inside of a runtime if there is any.
+    fn in_runtime(&self, run: &mut dyn FnMut()) {
+        run();
+    }
     /// Tasks alive on the runtimes that are known, tracked or not.
     fn alive_tasks(&self) -> u64;
 }
@@ -65,6 +75,8 @@ pub struct Wanted {
     pub parts: StackParts,
     /// What to find out beside stacks.
     pub evidence: Evidence,
+    /// Whether and how tasks that nobody wrapped are to be found.
+    pub copy: Option<CopyRequest>,
     /// A part of the process; `None` for all of it.
     pub only: Option<Only>,
 }
@@ -91,6 +103,7 @@ pub fn take<'a>(
     let Wanted {
         parts,
         evidence,
+        copy,
         only,
     } = wanted;
     let (only_tasks, only_threads) = only.map(|only| (only.tasks, only.threads)).unzip();
@@ -109,6 +122,9 @@ pub fn take<'a>(
         Vec::new()
     };
     let alive_on_tokio = host.alive_tasks();
+    if let Some(copy) = copy.filter(|_| wants_tasks && host.has_tasks()) {
+        collector.unwrapped(copy, &probed, deadline);
+    }
     let polling = running_threads(&probed);
     let threads = match (parts, only_threads) {
         (StackParts::Tasks, _) => Which::These(polling),

@@ -63,18 +63,24 @@ pub(super) fn traces<'a>(
     stepped: &'a Stepped,
     found: &'a [Probed],
 ) -> impl Iterator<Item = Trace> + 'a {
-    stepped.traces.iter().filter_map(|(index, trace)| {
-        Some(Trace {
-            task: alive(found, *index)?,
-            end: match trace.end {
-                End::Whole => TraceEnd::Whole,
-                End::TooLong => TraceEnd::TooLong,
-                End::Unsafe => TraceEnd::Unsafe,
-            },
-            calls: trace.calls.iter().map(call).collect(),
-            visits: trace.visits.iter().map(visit).collect(),
-        })
-    })
+    stepped
+        .traces
+        .iter()
+        .filter_map(|(index, trace)| Some(record(alive(found, *index)?, trace)))
+}
+
+/// A trace of the task with this number, as it is sent.
+pub(super) fn record(task: u64, trace: &rtops_step::Trace) -> Trace {
+    Trace {
+        task,
+        end: match trace.end {
+            End::Whole => TraceEnd::Whole,
+            End::TooLong => TraceEnd::TooLong,
+            End::Unsafe => TraceEnd::Unsafe,
+        },
+        calls: trace.calls.iter().map(call).collect(),
+        visits: trace.visits.iter().map(visit).collect(),
+    }
 }
 
 /// Why the others were not stepped.

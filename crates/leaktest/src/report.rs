@@ -231,6 +231,7 @@ impl<'a> Leaked<'a> {
             limit: usize::MAX,
             tasks: Some(tasks),
             threads: Some(threads),
+            ageless: 0,
             lacks,
         };
         let mut text = head.into_bytes();
@@ -257,6 +258,7 @@ fn dump(found: &Found) -> Result<Dump, String> {
     let wanted = Wanted {
         parts: StackParts::All,
         evidence: Evidence::No,
+        copy: None,
         only: Some(Only {
             tasks: found.entries.clone(),
             threads: found.threads.iter().copied().collect(),
@@ -299,6 +301,14 @@ impl Host for Process {
 
     fn own_thread(&self, _: i32) -> Option<OwnThread> {
         None
+    }
+
+    fn own_threads(&self) -> Vec<i32> {
+        Vec::new()
+    }
+
+    fn may_copy(&self) -> bool {
+        false
     }
 
     fn runtime_name(&self, _: RuntimeTag) -> Option<String> {

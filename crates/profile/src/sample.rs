@@ -257,6 +257,8 @@ fn state(group: &TaskGroup) -> String {
         State::New => "not polled yet".to_owned(),
         State::Never => "never woken".to_owned(),
         State::Starved => "starved".to_owned(),
+        State::Woken => "woken".to_owned(),
+        State::Submitted => "submitted".to_owned(),
         State::Running { .. } => "running".to_owned(),
         State::Waiting => {
             let waits = group.waits();
@@ -275,6 +277,8 @@ fn unseen(group: &TaskGroup) -> String {
         State::New => "(not polled yet)".to_owned(),
         State::Never => "(no waker is registered)".to_owned(),
         State::Starved => "(woken and polled by no thread)".to_owned(),
+        State::Woken => "(woken and not polled yet)".to_owned(),
+        State::Submitted => "(running or waiting for a thread)".to_owned(),
         State::Running { tid } => format!("(running on thread {tid})"),
         State::Waiting => "(not captured)".to_owned(),
     }

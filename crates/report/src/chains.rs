@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rtops_protocol::{Leaf, Task, TaskState, ThreadCapture};
+use rtops_protocol::{Leaf, Task, TaskState, ThreadCapture, Unwrapped, UnwrappedState};
 
 use crate::{
     dump::{self, Dump},
@@ -10,6 +10,7 @@ use crate::{
     spans::{Spans, is_inner_part},
     stepped::Stepped,
     tree::Chain,
+    unwrapped::{self, Own, Reason},
 };
 
 /// Turns leaves into chains, each distinct stack once.
@@ -20,7 +21,7 @@ pub struct Chains<'a> {
     /// The stacks of the threads that tasks run on.
     threads: HashMap<i32, Leaf>,
     chains: HashMap<Leaf, Chain>,
-    stepped: Stepped,
+    stepped: Stepped<'a>,
 }
 
 impl<'a> Chains<'a> {
@@ -43,7 +44,7 @@ impl<'a> Chains<'a> {
     }
 
     /// What the stepped polls show.
-    pub fn stepped(&self) -> &Stepped {
+    pub fn stepped(&self) -> &Stepped<'a> {
         &self.stepped
     }
 
@@ -55,6 +56,13 @@ impl<'a> Chains<'a> {
 
     /// The same, and whether a stepped poll shows more than the copies of the task's stack.
     pub fn found(&mut self, task: &Task, spans: &Spans) -> (Vec<Chain>, bool) {
+        if let Some(unwrapped) = self.dump.unwrapped(task.id)
+            && unwrapped.state != UnwrappedState::Idle
+        {
+            let leaves = task.leaves.iter().take(1);
+            let chains = leaves.map(|leaf| self.polled_chain(*leaf, unwrapped));
+            return (chains.collect(), false);
+        }
         if let TaskState::Running { tid, .. } = task.state {
             let depth = spans.polls_around(task, tid);
             return (self.running_chain(tid, depth).into_iter().collect(), false);
@@ -175,6 +183,28 @@ impl<'a> Chains<'a> {
             wait: None,
             incomplete: cut.is_none().then(|| dump::incomplete(leaf.end)).flatten(),
         })
+    }
+
+    /// The part of a thread's stack that belongs to the poll of a task that no wrapper tracks.
+    fn polled_chain(&self, leaf: Leaf, unwrapped: &Unwrapped) -> Chain {
+        let links = self.frames.stack(leaf.stack);
+        let entry = self
+            .frames
+            .future(unwrapped)
+            .map_or(0, |future| future.entry);
+        let (own, incomplete) = match unwrapped::own_part(self.frames, links, entry) {
+            Own::Innermost(length) => (links.get(..length).unwrap_or(links), None),
+            Own::NoPoll => {
+                let cut = "(the whole thread: which part of its stack is the task's can't be told)";
+                (links, dump::incomplete(leaf.end).or(Some(cut)))
+            }
+            Own::Several => (&[][..], Some(Reason::SEVERAL_POLLS.sentence)),
+        };
+        Chain {
+            links: self.frames.visible(own, &[]),
+            wait: None,
+            incomplete,
+        }
     }
 }
 

@@ -1,10 +1,14 @@
 //! Receives a dump and checks it: afterwards every number in it names something.
 
+use std::collections::HashMap;
+
 use rtops_protocol::{
-    Claim, End, EndedSite, HandleSeen, LeafEnd, Module, Process, ProtocolError, Refused, Reply,
-    Resource, Saved, SourceLocation, StackId, StringId, Task, TaskNote, Thread, ThreadCapture,
-    ThreadRun, Trace,
+    Claim, CopyOutcome, CopyReport, End, EndedSite, HandleSeen, LeafEnd, Module, Process,
+    ProtocolError, Refused, Reply, Resource, Saved, SourceLocation, StackId, StringId, Task,
+    TaskKind, TaskNote, Thread, ThreadCapture, ThreadRun, Trace, Unwrapped,
 };
+
+use crate::{format, unwrapped};
 
 /// The most tasks, threads, texts or stacks of each that are taken.
 const MAX_ITEMS: usize = 2_000_000;
@@ -14,6 +18,8 @@ const MAX_ADDRESSES: usize = 32_000_000;
 const MAX_MODULES: usize = 65_536;
 /// The most stepped polls.
 const MAX_TRACES: usize = 10_000;
+/// More than any number that tokio gives a task.
+const MAX_TOKIO_ID: u64 = 1 << 51;
 /// The most calls, and the most instructions, of one.
 const MAX_STEPS: usize = 65_536;
 
@@ -24,7 +30,7 @@ pub struct Dump {
     pub process: Option<Process>,
     /// The modules that its addresses lie in.
     pub modules: Vec<Module>,
-    /// The tracked futures.
+    /// The tracked futures, and the tasks that no wrapper tracks.
     pub tasks: Vec<Task>,
     /// The threads.
     pub threads: Vec<Thread>,
@@ -42,12 +48,17 @@ pub struct Dump {
     pub handles_seen: Vec<HandleSeen>,
     /// Polls that were stepped.
     pub traces: Vec<Trace>,
+    /// What became of the copy of the process in which tasks were found that no wrapper tracks;
+    /// absent where none was asked for.
+    pub copy: Option<CopyReport>,
     /// Where and when it was saved; absent in one that comes from an agent.
     pub saved: Option<Saved>,
     /// Sentences that say what is missing.
     pub gaps: Vec<String>,
     /// Frames that a newer agent sent and that this build can't read.
     pub unknown_frames: usize,
+    /// More about the tasks that no wrapper tracks, without their leaves.
+    unwrapped: HashMap<u64, Unwrapped>,
     strings: Vec<String>,
     stacks: Vec<Vec<u64>>,
     addresses: usize,
@@ -79,6 +90,7 @@ impl Dump {
             match next() {
                 Ok(Reply::End(End { gaps })) => {
                     dump.gaps.extend(gaps);
+                    dump.gaps.extend(dump.copy_refused());
                     return Ok(dump);
                 }
                 Ok(Reply::Refused(refused)) => return Err(Failure::Refused(refused)),
@@ -102,6 +114,70 @@ impl Dump {
     pub fn string(&self, id: StringId) -> Option<&str> {
         let index = usize::try_from(id.0).ok()?.checked_sub(1)?;
         self.strings.get(index).map(String::as_str)
+    }
+
+    /// What is known of a task of that number if no wrapper tracks it, and of none else.
+    pub fn unwrapped(&self, task: u64) -> Option<&Unwrapped> {
+        self.unwrapped.get(&task)
+    }
+
+    /// All tasks that no wrapper tracks, in no order.
+    pub fn all_unwrapped(&self) -> impl Iterator<Item = &Unwrapped> {
+        self.unwrapped.values()
+    }
+
+    /// How many tasks of tokio's are known: tracked or not, without closures of blocking pools.
+    pub fn known_on_tokio(&self) -> u64 {
+        let tracked = self
+            .process
+            .as_ref()
+            .map_or(0, |process| process.tracked_on_tokio);
+        let tasks = self.tasks.iter();
+        let unwrapped = tasks.filter(|task| self.unwrapped(task.id).is_some());
+        let unwrapped = unwrapped.filter(|task| task.kind == TaskKind::Task);
+        tracked.saturating_add(unwrapped.count() as u64)
+    }
+
+    /// Whether it holds all tasks of tokio's, as far as these can be found, and not only those that
+    /// are tracked.
+    pub fn has_unwrapped(&self) -> bool {
+        let outcome = self.copy.as_ref().map(|copy| &copy.outcome);
+        matches!(outcome, Some(CopyOutcome::Made | CopyOutcome::NotNeeded))
+    }
+
+    /// What is missing as no copy of the process was made, in a sentence; `None` where nothing is, or
+    /// the service never allows one.
+    pub fn copy_refused(&self) -> Option<String> {
+        match &self.copy.as_ref()?.outcome {
+            CopyOutcome::Refused(why) => Some(self.without_copy(why)),
+            _ => None,
+        }
+    }
+
+    /// The same where the service never allows one.
+    pub fn copy_impossible(&self) -> Option<String> {
+        match &self.copy.as_ref()?.outcome {
+            CopyOutcome::Disabled => Some(self.without_copy("the service has switched that off")),
+            CopyOutcome::Unsupported(why) => Some(self.without_copy(why)),
+            _ => None,
+        }
+    }
+
+    fn without_copy(&self, why: &str) -> String {
+        let process = self.process.as_ref();
+        let missing = process.map_or(0, |process| {
+            let alive = process.alive_on_tokio;
+            alive.saturating_sub(process.tracked_on_tokio)
+        });
+        let what = match usize::try_from(missing).unwrap_or(usize::MAX) {
+            0 => "tasks that no wrapper tracks are not shown".to_owned(),
+            1 => "1 task that no wrapper tracks is not shown".to_owned(),
+            tasks => format!(
+                "{} that no wrapper tracks are not shown",
+                format::count(tasks, "task")
+            ),
+        };
+        format!("{what}: no copy of the process was made, as {why}")
     }
 
     /// The addresses of a stack, innermost first.
@@ -128,6 +204,10 @@ impl Dump {
             Reply::Tasks(tasks) => {
                 self.leaves += tasks.iter().map(|task| task.leaves.len()).sum::<usize>();
                 tasks.iter().try_for_each(|task| self.check_task(task))?;
+                if let Some(task) = tasks.iter().find(|task| task.id >= Unwrapped::FIRST) {
+                    let reason = format!("no tracked task has the number {}", task.id);
+                    return Err(Failure::Nonsense(reason));
+                }
                 self.tasks.extend(tasks);
             }
             Reply::Threads(threads) => {
@@ -167,6 +247,12 @@ impl Dump {
                 self.traces.push(trace);
             }
             Reply::ThreadRuns(runs) => self.thread_runs.extend(runs),
+            Reply::Unwrapped(tasks) => {
+                for task in tasks {
+                    self.add_unwrapped(task)?;
+                }
+            }
+            Reply::CopyReport(report) => self.copy = Some(report),
             Reply::Saved(saved) => self.saved = Some(saved),
             Reply::Unknown(_) => self.unknown_frames += 1,
             Reply::Summary(_) | Reply::Stats(_) | Reply::End(_) | Reply::Refused(_) => {
@@ -177,6 +263,22 @@ impl Dump {
             _ => self.unknown_frames += 1,
         }
         self.check_size()
+    }
+
+    fn add_unwrapped(&mut self, mut unwrapped: Unwrapped) -> Result<(), Failure> {
+        if unwrapped.id > MAX_TOKIO_ID {
+            let reason = format!("tokio never numbers a task {}", unwrapped.id);
+            return Err(Failure::Nonsense(reason));
+        }
+        self.leaves += unwrapped.leaves.len();
+        let task = unwrapped::task(&mut unwrapped);
+        self.check_task(&task)?;
+        if self.unwrapped.insert(task.id, unwrapped).is_some() {
+            let reason = format!("two tasks of tokio's have the number {}", task.id);
+            return Err(Failure::Nonsense(reason));
+        }
+        self.tasks.push(task);
+        Ok(())
     }
 
     fn check_size(&self) -> Result<(), Failure> {

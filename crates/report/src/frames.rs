@@ -5,10 +5,10 @@ use std::{
     fmt,
 };
 
-use rtops_protocol::{ModuleKind, SourceLocation, StackId, StringId, Task, TaskKind};
-use rtops_symbols::{Address, FrameView, Function, Module, Symbols, WaitReason};
+use rtops_protocol::{ModuleKind, SourceLocation, StackId, StringId, Task, TaskKind, Unwrapped};
+use rtops_symbols::{Address, FrameView, Function, Location, Module, Symbols, WaitReason};
 
-use crate::dump::Dump;
+use crate::{dump::Dump, unwrapped};
 
 /// The number of a distinct frame: two frames that look the same have the same number.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -78,9 +78,63 @@ pub struct Frames {
     /// The innermost of these, without their places.
     placeless: HashMap<FrameId, FrameId>,
     spans: HashMap<(StringId, SourceLocation), FrameId>,
+    /// The futures that no wrapper tracks, by the functions that poll them.
+    futures: HashMap<(u64, u64), Future>,
     /// Where the function at an address begins.
     starts: HashMap<u64, u64>,
     shown: Shown,
+}
+
+/// The future of tasks that no wrapper tracks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Future {
+    /// Its type, as debug info names it; else the function that polls it; else where that is.
+    pub name: String,
+    /// Whether that is more than an address.
+    has_type: bool,
+    /// Where its code is, if it is a box, whose type tells nothing.
+    pub place: Option<Place>,
+    /// Where in memory the code of the function begins that polls it.
+    pub(crate) entry: u64,
+}
+
+impl Future {
+    fn of(unwrapped: &Unwrapped, symbols: &mut Symbols) -> Self {
+        let poller = symbols.poller(unwrapped.poll);
+        let known = Self {
+            has_type: poller.future_type.is_some(),
+            name: poller.future_type.unwrap_or(poller.module_offset),
+            place: None,
+            entry: poller.entry,
+        };
+        if unwrapped.boxed_poll == 0 {
+            return known;
+        }
+        let address = Address::InstructionPointer(unwrapped.boxed_poll);
+        let resolved = symbols.resolve(&[address]);
+        let function = resolved
+            .get(&address)
+            .and_then(|resolved| resolved.frames.last());
+        let Some(function) = function else {
+            return known;
+        };
+        Self {
+            name: format!("boxed {}", polled_by(&text(&function.function))),
+            has_type: true,
+            place: function.location.as_ref().map(Place::of_location),
+            ..known
+        }
+    }
+}
+
+/// What stands for a future that this function polls.
+fn polled_by(function: &str) -> String {
+    // `<app::Wait as core::future::future::Future>::poll`
+    if function.starts_with('<') {
+        let name = rtops_symbols::display_name(function);
+        return name.strip_suffix("::poll").unwrap_or(&name).to_owned();
+    }
+    function.to_owned()
 }
 
 /// Where a span begins in a stack.
@@ -137,12 +191,19 @@ impl Frames {
         let placeless = innermost.map(|frame| (*frame, interner.without_place(*frame)));
         let placeless = placeless.collect();
         let spans = dump.tasks.iter().filter(|task| task.kind == TaskKind::Span);
+        let mut futures: HashMap<(u64, u64), Future> = HashMap::new();
+        for unwrapped in dump.all_unwrapped() {
+            let known = futures.entry((unwrapped.poll, unwrapped.boxed_poll));
+            known.or_insert_with(|| Future::of(unwrapped, symbols));
+        }
         let starts = resolved
             .iter()
             .filter_map(|(address, resolved)| Some((address.get(), resolved.start?)));
-        Self {
+        let starts = starts.collect();
+        let mut this = Self {
             stacks,
-            starts: starts.collect(),
+            futures,
+            starts,
             code,
             placeless,
             spans: spans
@@ -150,12 +211,39 @@ impl Frames {
                 .collect(),
             frames: interner.frames,
             shown,
+        };
+        this.name_futures(dump);
+        this
+    }
+
+    /// Of a future whose type is not known, the stack of a task has the function that polls it.
+    fn name_futures(&mut self, dump: &Dump) {
+        for task in &dump.tasks {
+            let Some(unwrapped) = dump.unwrapped(task.id) else {
+                continue;
+            };
+            let future = self.future(unwrapped).filter(|future| !future.has_type);
+            let (Some(future), Some(leaf)) = (future, task.leaves.first()) else {
+                continue;
+            };
+            let links = self.stack(leaf.stack);
+            let root = unwrapped::root(self, links, future.entry).map(polled_by);
+            let key = (unwrapped.poll, unwrapped.boxed_poll);
+            if let (Some(root), Some(future)) = (root, self.futures.get_mut(&key)) {
+                future.name = root;
+                future.has_type = true;
+            }
         }
     }
 
     /// The frame that stands for a span.
     pub fn span(&self, span: &Task) -> Option<FrameId> {
         self.spans.get(&(span.name, span.site)).copied()
+    }
+
+    /// The future of a task that no wrapper tracks.
+    pub fn future(&self, unwrapped: &Unwrapped) -> Option<&Future> {
+        self.futures.get(&(unwrapped.poll, unwrapped.boxed_poll))
     }
 
     /// The frame with that number.
@@ -278,26 +366,16 @@ struct Interner {
 
 impl Interner {
     fn frame(&mut self, frame: &rtops_symbols::Frame) -> FrameId {
-        let (function, name) = match &frame.function {
-            Function::Named(function) => (function.clone(), rtops_symbols::display_name(function)),
-            Function::ModuleOffset { module, offset } => {
-                let text = format!("{module}+{offset:#x}");
-                (text.clone(), text)
-            }
-            Function::Unmapped(address) => {
-                let text = format!("{address:#x}");
-                (text.clone(), text)
-            }
+        let function = text(&frame.function);
+        let name = match &frame.function {
+            Function::Named(function) => rtops_symbols::display_name(function),
+            Function::ModuleOffset { .. } | Function::Unmapped(_) => function.clone(),
         };
         self.intern(Frame {
             kind: FrameKind::Code,
             function,
             name,
-            place: frame.location.as_ref().map(|location| Place {
-                file: location.file.clone(),
-                line: location.line,
-                column: location.column,
-            }),
+            place: frame.location.as_ref().map(Place::of_location),
             module: frame.module.clone(),
         })
     }
@@ -334,6 +412,15 @@ impl Interner {
     }
 }
 
+/// The whole name of a function, or what is known instead.
+fn text(function: &Function) -> String {
+    match function {
+        Function::Named(name) => name.clone(),
+        Function::ModuleOffset { module, offset } => format!("{module}+{offset:#x}"),
+        Function::Unmapped(address) => format!("{address:#x}"),
+    }
+}
+
 /// The modules of a dump as the symbols crate wants them.
 pub fn modules(dump: &Dump) -> Vec<Module> {
     let modules = dump.modules.iter().map(|module| Module {
@@ -358,6 +445,14 @@ impl Place {
             line: site.line,
             column: Some(site.column).filter(|column| *column > 0),
         })
+    }
+
+    fn of_location(location: &Location) -> Self {
+        Self {
+            file: location.file.clone(),
+            line: location.line,
+            column: location.column,
+        }
     }
 }
 
@@ -446,6 +541,7 @@ pub(crate) mod tests {
             code: HashMap::new(),
             placeless: HashMap::new(),
             spans: HashMap::new(),
+            futures: HashMap::new(),
             starts: HashMap::new(),
             shown: Shown::All,
         }
@@ -479,6 +575,7 @@ pub(crate) mod tests {
             code,
             placeless,
             spans: HashMap::new(),
+            futures: HashMap::new(),
             starts: HashMap::new(),
             shown: Shown::Folded,
         }

@@ -4,6 +4,7 @@
 //! alike once their frames have names.
 
 use std::{
+    borrow::Cow,
     cmp::Reverse,
     collections::{HashMap, HashSet},
     time::Duration,
@@ -11,7 +12,7 @@ use std::{
 
 use regex::Regex;
 use rtops_protocol::{
-    Leaf, SourceLocation, StackId, StringId, Task, TaskKind, TaskState, WakerState,
+    Leaf, SourceLocation, StackId, StringId, Task, TaskKind, TaskState, UnwrappedState, WakerState,
 };
 use rtops_symbols::WaitReason;
 
@@ -22,6 +23,7 @@ use crate::{
     spans::Spans,
     stepped::{Stepped, TreeId, sorted},
     tree::Chain,
+    unwrapped::{Reason, is_worker},
 };
 
 /// Whether equal tasks are shown together.
@@ -38,7 +40,8 @@ pub enum Grouping {
 pub struct Selection {
     /// Only what has a name, function or file that matches.
     pub filter: Option<Regex>,
-    /// Only tasks that have been in their state for at least this long.
+    /// Only tasks that have been in their state for at least this long. Where that is not known, a
+    /// task is not one of them.
     pub min_age: Option<Duration>,
     /// Only the tasks with these numbers.
     pub tasks: Option<HashSet<u64>>,
@@ -64,8 +67,8 @@ pub struct TaskGroup<'a> {
 pub enum Whose {
     /// Its own.
     Own,
-    /// That of others which were spawned at the same place, for a future of the same type: it is taken
-    /// to wait where they do.
+    /// That of others which were spawned at the same place, as far as that is known, for a future of
+    /// the same type: it is taken to wait where they do.
     OfItsKind,
 }
 
@@ -76,18 +79,25 @@ pub struct Look<'a> {
     pub kind: TaskKind,
     /// The name they were given.
     pub name: Option<&'a str>,
-    /// The type of their future.
-    pub future_type: Option<&'a str>,
+    /// The type of their future; where that is not known of one that no wrapper tracks, what its poll
+    /// function is.
+    pub future_type: Option<Cow<'a, str>>,
+    /// Whether a wrapper tracks them. Of others no times and no spawn site are known.
+    pub is_wrapped: bool,
     /// What they are doing.
     pub state: State,
     /// Where they were spawned or tracked.
     pub site: Option<Place>,
+    /// Where the code of their future is, where its type does not tell.
+    pub code: Option<Place>,
     /// The names of the spans inside.
     pub spans: Vec<&'a str>,
     /// The names of those of them that wait and registered nothing, so that no chain shows them.
     pub silent: Vec<&'a str>,
-    /// Why it is not known where they wait.
+    /// Why it is not known where they wait, or not everything of it.
     pub remark: Option<&'static str>,
+    /// Why nothing but their type is known, of those that no wrapper tracks.
+    pub unresolved: Option<Reason>,
     chains: Vec<Vec<FrameId>>,
 }
 
@@ -102,15 +112,25 @@ pub enum State {
     Never,
     /// Woken, and not polled.
     Starved,
+    /// Woken a moment ago, or new; only of those that no wrapper tracks.
+    Woken,
+    /// A closure on a blocking pool that runs or waits for a thread; only of those that no wrapper
+    /// tracks.
+    Submitted,
     /// Inside a poll.
     Running {
-        /// The thread that polls.
+        /// The thread that polls; 0 where that is not known.
         tid: i32,
     },
 }
 
 impl State {
-    fn of(task: &Task) -> Self {
+    fn of(dump: &Dump, task: &Task) -> Self {
+        match dump.unwrapped(task.id).map(|unwrapped| unwrapped.state) {
+            Some(UnwrappedState::Woken) => return Self::Woken,
+            Some(UnwrappedState::Blocking { tid: 0 }) => return Self::Submitted,
+            _ => {}
+        }
         match (task.state, task.waker) {
             (TaskState::New { .. }, _) => Self::New,
             (TaskState::Running { tid, .. }, _) => Self::Running { tid },
@@ -127,12 +147,15 @@ struct Key {
     kind: TaskKind,
     name: StringId,
     future_type: StringId,
+    /// The functions that poll one that no wrapper tracks.
+    polls: Option<(u64, u64)>,
     state: State,
     site: SourceLocation,
     spans: Vec<(StringId, SpanLook)>,
     leaves: Vec<Leaf>,
     tree: Option<TreeId>,
     remark: Option<&'static str>,
+    unresolved: Option<Reason>,
     /// Set where every task stands alone.
     alone: Option<u64>,
 }
@@ -168,16 +191,20 @@ impl<'a> TaskGroup<'a> {
     }
 
     /// How long the tasks have been in their state, the shortest and the longest time, in
-    /// nanoseconds.
-    pub fn times(&self) -> (u64, u64) {
-        let times = self.tasks.iter().map(|task| task.state.since_ns());
-        (times.clone().min().unwrap_or(0), times.max().unwrap_or(0))
+    /// nanoseconds; `None` where that is not known.
+    pub fn times(&self) -> Option<(u64, u64)> {
+        self.range(|task| task.state.since_ns())
     }
 
-    /// The ages of the youngest and the oldest task, in nanoseconds.
-    pub fn ages(&self) -> (u64, u64) {
-        let ages = self.tasks.iter().map(|task| task.age_ns);
-        (ages.clone().min().unwrap_or(0), ages.max().unwrap_or(0))
+    /// The ages of the youngest and the oldest task, in nanoseconds; `None` where they are not known.
+    pub fn ages(&self) -> Option<(u64, u64)> {
+        self.range(|task| task.age_ns)
+    }
+
+    fn range(&self, time: impl Fn(&Task) -> u64) -> Option<(u64, u64)> {
+        let times = self.tasks.iter().map(|task| time(task));
+        let range = (times.clone().min()?, times.max()?);
+        Some(range).filter(|_| self.look.is_wrapped)
     }
 
     /// The distinct reasons for which the tasks wait.
@@ -198,6 +225,19 @@ pub fn stacks_of_tasks(dump: &Dump) -> HashSet<StackId> {
     leaves.map(|leaf| leaf.stack).collect()
 }
 
+/// How many tasks a selection leaves out as it is not known for how long they have been in their
+/// state.
+pub fn ageless(dump: &Dump, frames: &Frames, selection: &Selection) -> usize {
+    if selection.min_age.is_none_or(|min_age| min_age.is_zero()) {
+        return 0;
+    }
+    let tasks = dump.tasks.iter();
+    let unwrapped = tasks.filter(|task| dump.unwrapped(task.id).is_some());
+    unwrapped
+        .filter(|task| !is_hidden(dump, frames, task))
+        .count()
+}
+
 /// Groups the selected tasks, the largest group first, then the one with the longest wait.
 pub fn group_tasks<'a>(
     dump: &'a Dump,
@@ -214,8 +254,11 @@ pub fn group_tasks<'a>(
         if wanted.is_some_and(|wanted| !wanted.contains(&task.id)) {
             continue;
         }
-        if u128::from(task.state.since_ns()) >= min_age && !spans.is_inside(task) {
-            let key = key(task, &spans, all_chains.stepped(), grouping);
+        if is_hidden(dump, frames, task) || spans.is_inside(task) {
+            continue;
+        }
+        if u128::from(task.state.since_ns()) >= min_age {
+            let key = key(dump, task, &spans, all_chains.stepped(), grouping);
             by_key.entry(key).or_default().push(task);
         }
     }
@@ -223,7 +266,7 @@ pub fn group_tasks<'a>(
     for (key, tasks) in by_key {
         let Some(task) = tasks.first() else { continue };
         let (chains, by_steps) = all_chains.found(task, &spans);
-        let look = look(dump, &key, &chains);
+        let look = look(dump, frames, task, &key, &chains);
         if !selection.accepts_task(&look, &chains, frames) {
             continue;
         }
@@ -251,22 +294,34 @@ pub fn group_tasks<'a>(
     }
     groups.sort_by_key(|group| {
         let first = group.tasks.first().map(|task| task.id);
-        (Reverse(group.tasks.len()), Reverse(group.times().1), first)
+        let longest = group.times().map(|(_, longest)| longest);
+        (Reverse(group.tasks.len()), Reverse(longest), first)
     });
     groups
 }
 
-fn key(task: &Task, spans: &Spans, stepped: &Stepped, grouping: Grouping) -> Key {
+/// Whether a task is no work of the service's, but a thread of tokio's.
+fn is_hidden(dump: &Dump, frames: &Frames, task: &Task) -> bool {
+    let future = dump
+        .unwrapped(task.id)
+        .and_then(|unwrapped| frames.future(unwrapped));
+    task.kind == TaskKind::Blocking && future.is_some_and(|future| is_worker(&future.name))
+}
+
+fn key(dump: &Dump, task: &Task, spans: &Spans, stepped: &Stepped, grouping: Grouping) -> Key {
+    let unwrapped = dump.unwrapped(task.id);
     Key {
         kind: task.kind,
         name: task.name,
         future_type: task.future_type,
-        state: State::of(task),
+        polls: unwrapped.map(|unwrapped| (unwrapped.poll, unwrapped.boxed_poll)),
+        state: State::of(dump, task),
         site: task.site,
         spans: spans_inside(task, spans),
         leaves: sorted(&task.leaves),
         tree: stepped.tree(task),
         remark: stepped.remark(task),
+        unresolved: stepped.unresolved(task),
         alone: (grouping == Grouping::Each).then_some(task.id),
     }
 }
@@ -278,7 +333,9 @@ fn spans_inside(task: &Task, spans: &Spans) -> Vec<(StringId, SpanLook)> {
     inside
 }
 
-fn look<'a>(dump: &'a Dump, key: &Key, chains: &[Chain]) -> Look<'a> {
+fn look<'a>(dump: &'a Dump, frames: &Frames, task: &Task, key: &Key, chains: &[Chain]) -> Look<'a> {
+    let unwrapped = dump.unwrapped(task.id);
+    let future = unwrapped.and_then(|unwrapped| frames.future(unwrapped));
     let mut looks: Vec<_> = chains.iter().map(Chain::look).collect();
     looks.sort_unstable();
     let names = |wanted: &[SpanLook]| {
@@ -290,12 +347,18 @@ fn look<'a>(dump: &'a Dump, key: &Key, chains: &[Chain]) -> Look<'a> {
     Look {
         kind: key.kind,
         name: dump.string(key.name),
-        future_type: dump.string(key.future_type),
+        future_type: match future {
+            Some(future) => Some(Cow::Owned(future.name.clone())),
+            None => dump.string(key.future_type).map(Cow::Borrowed),
+        },
+        is_wrapped: unwrapped.is_none(),
         state: key.state,
         site: Place::of_site(dump, key.site),
+        code: future.and_then(|future| future.place.clone()),
         spans: names(&[SpanLook::InChains, SpanLook::Silent]),
         silent: names(&[SpanLook::Silent]),
         remark: key.remark,
+        unresolved: key.unresolved,
         chains: looks,
     }
 }
@@ -308,7 +371,7 @@ impl Selection {
         };
         let texts = [
             look.name,
-            look.future_type,
+            look.future_type.as_deref(),
             look.site.as_ref().map(|site| &*site.file),
         ];
         texts
@@ -394,7 +457,7 @@ mod tests {
         let groups = group_tasks(&dump, &frames(&STACKS), &everything, Grouping::Equal);
         assert_eq!(
             groups.first().unwrap().ages(),
-            (2_000_000_000, 4_000_000_000)
+            Some((2_000_000_000, 4_000_000_000))
         );
     }
 

@@ -6,6 +6,7 @@
 //! tests and profiles from inside a service all print the same.
 #![forbid(unsafe_code)]
 
+pub mod census;
 pub mod chains;
 pub mod dump;
 pub mod escape;
@@ -22,4 +23,5 @@ pub mod text;
 pub mod threads;
 pub mod trace;
 pub mod tree;
+pub mod unwrapped;
 pub mod waits;

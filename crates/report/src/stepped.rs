@@ -6,7 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use rtops_protocol::{
-    Leaf, NotStepped, Note, SourceLocation, StringId, Task, TaskKind, TaskState, WakerState,
+    FoundBy, Leaf, NotStepped, Note, SourceLocation, StringId, Task, TaskKind, TaskState,
+    WakerState,
 };
 
 use crate::{
@@ -14,11 +15,13 @@ use crate::{
     frames::{FrameId, Frames},
     trace,
     tree::Chain,
+    unwrapped::Reason,
 };
 
 /// What the stepped polls of a dump show.
-#[derive(Debug, Default)]
-pub struct Stepped {
+#[derive(Debug)]
+pub struct Stepped<'a> {
+    dump: &'a Dump,
     /// The distinct trees.
     trees: Vec<Vec<Chain>>,
     /// The tree of each task that was stepped.
@@ -37,17 +40,24 @@ pub struct TreeId(usize);
 struct Alike {
     kind: TaskKind,
     future_type: StringId,
+    /// The functions that poll it, of a task that no wrapper tracks.
+    polls: Option<(u64, u64)>,
     site: SourceLocation,
     is_proven: bool,
     leaves: Vec<Leaf>,
 }
 
 impl Alike {
-    /// `None` for a task that does not wait.
-    fn of(task: &Task) -> Option<Self> {
+    /// `None` for a task that does not wait, or of which it is not known where it has registered.
+    fn of(dump: &Dump, task: &Task) -> Option<Self> {
+        let unwrapped = dump.unwrapped(task.id);
+        if unwrapped.is_some_and(|task| matches!(task.found_by, FoundBy::Unresolved(_))) {
+            return None;
+        }
         Some(Self {
             kind: task.kind,
             future_type: task.future_type,
+            polls: unwrapped.map(|unwrapped| (unwrapped.poll, unwrapped.boxed_poll)),
             site: task.site,
             is_proven: task.waker == WakerState::None,
             leaves: sorted(&task.leaves),
@@ -64,10 +74,16 @@ pub(crate) fn sorted(leaves: &[Leaf]) -> Vec<Leaf> {
     leaves
 }
 
-impl Stepped {
+impl<'a> Stepped<'a> {
     /// Looks at the traces and notes of a dump.
-    pub fn of(dump: &Dump, frames: &Frames) -> Self {
-        let mut this = Self::default();
+    pub fn of(dump: &'a Dump, frames: &Frames) -> Self {
+        let mut this = Self {
+            dump,
+            trees: Vec::new(),
+            own: HashMap::new(),
+            kinds: HashMap::new(),
+            refused: HashMap::new(),
+        };
         let stepped: HashSet<u64> = dump.traces.iter().map(|trace| trace.task).collect();
         let tasks = dump.tasks.iter().filter(|task| stepped.contains(&task.id));
         let tasks: HashMap<u64, &Task> = tasks.map(|task| (task.id, task)).collect();
@@ -84,7 +100,7 @@ impl Stepped {
                 TreeId(this.trees.len() - 1)
             });
             this.own.insert(trace.task, tree);
-            if let Some(alike) = Alike::of(task) {
+            if let Some(alike) = Alike::of(this.dump, task) {
                 let of_kind = this.kinds.entry(alike).or_insert(Some(tree));
                 *of_kind = of_kind.filter(|of_kind| *of_kind == tree);
             }
@@ -105,12 +121,30 @@ impl Stepped {
     /// The tree of a task: its own, else that of its kind.
     pub fn tree(&self, task: &Task) -> Option<TreeId> {
         let own = self.own.get(&task.id).copied();
-        own.or_else(|| *self.kinds.get(&Alike::of(task)?)?)
+        own.or_else(|| *self.kinds.get(&Alike::of(self.dump, task)?)?)
     }
 
     /// The chains of a tree.
     pub fn chains(&self, tree: TreeId) -> &[Chain] {
         self.trees.get(tree.0).map_or(&[], Vec::as_slice)
+    }
+
+    /// Why it is not known where a task waits that no wrapper tracks.
+    pub fn unresolved(&self, task: &Task) -> Option<Reason> {
+        let unwrapped = self.dump.unwrapped(task.id)?;
+        Reason::of(unwrapped).or_else(|| {
+            let was_polled = matches!(unwrapped.found_by, FoundBy::Hook | FoundBy::Steps);
+            let tree = self.tree(task).map_or(&[][..], |tree| self.chains(tree));
+            if !was_polled || !task.leaves.is_empty() || !tree.is_empty() {
+                return None;
+            }
+            let is_kind = Alike::of(self.dump, task).is_some_and(|of| self.kinds.contains_key(&of));
+            Some(if is_kind && self.tree(task).is_none() {
+                Reason::DIFFER
+            } else {
+                Reason::NO_WAKER
+            })
+        })
     }
 
     /// Why it is not known where a task waits that a stepped poll might have shown.
@@ -120,11 +154,14 @@ impl Stepped {
             return is_empty.then_some("(where it waits is not known: none of its own code ran)");
         }
         let refused = self.refused.get(&task.id).copied().map(sentence);
+        let refused = refused.or_else(|| Some(self.unresolved(task)?.sentence));
         refused.or_else(|| {
-            let differ = self.kinds.contains_key(&Alike::of(task)?);
-            differ.then_some(
-                "(where it waits is not known: the few of its kind that were looked at differ)",
-            )
+            let differ = self.kinds.contains_key(&Alike::of(self.dump, task)?);
+            differ.then_some(if task.leaves.is_empty() {
+                "(where it waits is not known: the few of its kind that were looked at differ)"
+            } else {
+                "(where else it waits is not known: the few of its kind that were looked at differ)"
+            })
         })
     }
 }

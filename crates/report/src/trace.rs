@@ -35,7 +35,7 @@ pub fn chains(trace: &Trace, frames: &Frames) -> Vec<Chain> {
             lacks_root,
         } = tree.way(leaf);
         let no_line = lacks_line.then_some(
-            "(which await of the innermost function it is can't be told: its code there has no line)",
+            "(await not resolved: the code of the innermost function that ran has no line)",
         );
         let no_root = lacks_root
             .then(|| dump::incomplete(LeafEnd::Truncated))

@@ -36,7 +36,7 @@ use std::fmt;
 
 pub use crate::{
     active::reset_after_fork,
-    recording::MAX_STEPS,
+    recording::{MAX_STEPS, Step},
     tree::{Call, Visit},
 };
 
@@ -114,12 +114,49 @@ impl Stepper {
         })
     }
 
+    /// The same for [`step_in_copy`](Self::step_in_copy).
+    ///
+    /// # Errors
+    /// When nothing can be stepped in this process now.
+    pub fn for_copy() -> Result<Self, Refusal> {
+        sys::refuse_if_traced()?;
+        sys::install()?;
+        sys::is_in_place()?;
+        Ok(Self {
+            recording: Recording::new(sys::Code::read_for_copy()?)?,
+        })
+    }
+
+    /// Runs a closure step by step in a copy of this process that has one thread, blocks no signals and
+    /// traps its system calls, as `rtops-snapshot` makes it.
+    ///
+    /// Makes no system call, allocates nothing. Where the closure is left by a signal handler that goes
+    /// on behind it, that handler must clear the trap flag.
+    pub fn step_in_copy<R>(
+        &self,
+        tag: u32,
+        closure: impl FnOnce() -> R,
+    ) -> (R, Result<(), Refusal>) {
+        let stepping = Stepping::begin(&self.recording, tag, Checks::None);
+        if stepping.is_ok() {
+            sys::trap_flag_on();
+        }
+        let result = closure();
+        (result, stepping.map(drop))
+    }
+
+    /// The steps of a closure that has run, which makes room for the next one. Allocates nothing.
+    pub fn take_steps(&self, read: impl FnOnce(End, &mut dyn Iterator<Item = Step>)) {
+        let end = self.recording.end_of_last();
+        self.recording.take(|steps| read(end, steps));
+    }
+
     /// Runs a closure, step by step if that can be done safely, and says whether it was.
     ///
     /// Never blocks and allocates nothing. When it has run stepped, or has panicked, its trace is
     /// there to be [taken](Self::take), from any thread.
     pub fn step<R>(&self, tag: u32, closure: impl FnOnce() -> R) -> (R, Result<(), Refusal>) {
-        let stepping = Stepping::begin(&self.recording, tag);
+        let stepping = Stepping::begin(&self.recording, tag, Checks::All);
         if stepping.is_ok() {
             sys::trap_flag_on();
         }
@@ -135,14 +172,24 @@ impl Stepper {
     /// The trace of a closure that has run, which makes room for the next one.
     pub fn take(&self) -> Option<Trace> {
         let (tag, end, steps) = self.recording.take(|steps| tree::build(steps))?;
-        let (calls, visits, steps) = steps;
-        Some(Trace {
+        Some(Trace::new(tag, end, steps))
+    }
+}
+
+impl Trace {
+    /// Puts steps that were taken elsewhere together.
+    pub fn from_steps(tag: u32, end: End, mut steps: impl Iterator<Item = Step>) -> Self {
+        Self::new(tag, end, tree::build(&mut steps))
+    }
+
+    fn new(tag: u32, end: End, (calls, visits, steps): (Vec<Call>, Vec<Visit>, usize)) -> Self {
+        Self {
             tag,
             end,
             steps,
             calls,
             visits,
-        })
+        }
     }
 }
 
@@ -152,6 +199,15 @@ impl fmt::Debug for Stepper {
     }
 }
 
+/// What is looked at before a closure is stepped.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Checks {
+    /// Whether the handler is in force and the signal unblocked.
+    All,
+    /// Nothing: it was looked at before the copy was made.
+    None,
+}
+
 /// A closure that is being stepped. The trap flag is off once this is dropped, also by a panic.
 struct Stepping<'a> {
     recording: &'a Recording,
@@ -159,7 +215,7 @@ struct Stepping<'a> {
 }
 
 impl<'a> Stepping<'a> {
-    fn begin(recording: &'a Recording, tag: u32) -> Result<Self, Refusal> {
+    fn begin(recording: &'a Recording, tag: u32, checks: Checks) -> Result<Self, Refusal> {
         if !recording.begin(tag) {
             return Err(Refusal::Busy);
         }
@@ -169,7 +225,9 @@ impl<'a> Stepping<'a> {
             claim: None,
         };
         let claim = Claim::new(sys::thread_pointer(), recording).ok_or(Refusal::Busy)?;
-        sys::may_step()?;
+        if checks == Checks::All {
+            sys::may_step()?;
+        }
         stepping.claim = Some(claim);
         Ok(stepping)
     }

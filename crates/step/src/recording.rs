@@ -62,12 +62,14 @@ pub(crate) enum Next {
 }
 
 /// An instruction that ran.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Step {
-    pub(crate) ip: u64,
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Step {
+    /// Where it is.
+    pub ip: u64,
     /// The stack pointer before it.
-    pub(crate) sp: u64,
-    pub(crate) is_call: bool,
+    pub sp: u64,
+    /// Whether it is one that calls.
+    pub is_call: bool,
 }
 
 impl Recording {
@@ -133,16 +135,21 @@ impl Recording {
         if self.state.load(Acquire) != FULL {
             return None;
         }
-        let end = match self.end.load(Relaxed) {
-            end if end == End::Whole as u8 => End::Whole,
-            end if end == End::TooLong as u8 => End::TooLong,
-            _ => End::Unsafe,
-        };
+        let end = self.end_of_last();
         let count = self.count.load(Relaxed);
         let mut steps = self.steps.iter().take(count).map(Slot::step);
         let result = (self.tag.load(Relaxed), end, read(&mut steps));
         self.state.store(FREE, Release);
         Some(result)
+    }
+
+    /// How the last recording ended.
+    pub(crate) fn end_of_last(&self) -> End {
+        match self.end.load(Relaxed) {
+            end if end == End::Whole as u8 => End::Whole,
+            end if end == End::TooLong as u8 => End::TooLong,
+            _ => End::Unsafe,
+        }
     }
 
     /// Notes a step. Runs in the signal handler.

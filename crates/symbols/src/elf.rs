@@ -19,6 +19,7 @@ use object::{
 
 use crate::{
     LackReason, Location, Lookup,
+    future::Named,
     names::{self, CrateRoots},
 };
 
@@ -37,6 +38,8 @@ pub struct ElfFile {
     units: Units,
     roots: CrateRoots,
     segments: Vec<Segment>,
+    /// The file that the segments are of.
+    code: Option<File>,
     lack: Option<LackReason>,
 }
 
@@ -82,6 +85,7 @@ impl ElfFile {
             units: Units::default(),
             roots: CrateRoots::default(),
             segments: Vec::new(),
+            code: None,
             lack: Some(LackReason::Stripped),
         };
         for file in files {
@@ -89,6 +93,7 @@ impl ElfFile {
             let elf = parse(&cache)?;
             if this.segments.is_empty() {
                 this.segments = segments(&elf);
+                this.code = file.try_clone().ok();
             }
             let own = elf.symbols().next().is_some();
             if own || this.symbols.is_empty() {
@@ -146,7 +151,7 @@ impl ElfFile {
     }
 
     /// The symbol that covers an address: a near one says nothing in a stripped file.
-    fn covering(&self, address: u64) -> Option<&Symbol> {
+    fn symbol_at(&self, address: u64) -> Option<&Symbol> {
         let behind = self
             .symbols
             .partition_point(|symbol| symbol.start <= address);
@@ -155,7 +160,7 @@ impl ElfFile {
     }
 
     fn symbol(&self, address: u64) -> Option<String> {
-        let name = self.names.get(self.covering(address)?.name.clone())?;
+        let name = self.names.get(self.symbol_at(address)?.name.clone())?;
         Some(names::demangle(&String::from_utf8_lossy(name)))
     }
 
@@ -188,24 +193,14 @@ impl ElfFile {
         }
         found
     }
-}
 
-/// A frame as DWARF has it.
-struct DwarfFrame {
-    /// The linkage name, or the bare one if there is no other.
-    linkage: Option<String>,
-    /// The name without a path.
-    bare: Option<String>,
-    location: Option<(String, u32, Option<u32>)>,
-}
-
-impl Lookup for ElfFile {
-    fn frames(&self, address: u64) -> Vec<(String, Option<Location>)> {
+    /// The functions at an address, innermost first: the whole name, the bare one, and the place.
+    fn named_frames(&self, address: u64) -> Vec<(String, Option<String>, Option<Location>)> {
         let symbol = self.symbol(address);
         let frames = self.dwarf_frames(address);
         let last = frames.len().saturating_sub(1);
         if frames.is_empty() {
-            return symbol.map(|name| (name, None)).into_iter().collect();
+            return symbol.map(|name| (name, None, None)).into_iter().collect();
         }
         let named = frames.into_iter().enumerate().filter_map(|(index, frame)| {
             let file = frame.location.as_ref().map(|(file, _, _)| file.as_str());
@@ -229,13 +224,41 @@ impl Lookup for ElfFile {
                 line,
                 column: column.filter(|column| *column != 0),
             });
-            Some((name, location))
+            Some((name, frame.bare, location))
         });
         named.collect()
     }
+}
 
-    fn start(&self, address: u64) -> Option<u64> {
-        Some(self.covering(address)?.start)
+/// A frame as DWARF has it.
+struct DwarfFrame {
+    /// The linkage name, or the bare one if there is no other.
+    linkage: Option<String>,
+    /// The name without a path.
+    bare: Option<String>,
+    location: Option<(String, u32, Option<u32>)>,
+}
+
+impl Lookup for ElfFile {
+    fn frames(&self, address: u64) -> Vec<(String, Option<Location>)> {
+        let named = self.named_frames(address).into_iter();
+        named.map(|(name, _, location)| (name, location)).collect()
+    }
+
+    fn covering(&self, address: u64) -> Option<Range<u64>> {
+        let symbol = self.symbol_at(address)?;
+        Some(symbol.start..symbol.end)
+    }
+
+    fn named(&self, address: u64) -> Vec<Named> {
+        let named = self.named_frames(address).into_iter();
+        named.map(|(name, bare, _)| Named { name, bare }).collect()
+    }
+
+    fn read_code(&self, address: u64, code: &mut [u8]) -> Option<()> {
+        let (addresses, file_offset) = self.segment(address)?;
+        let offset = file_offset.checked_add(address.checked_sub(addresses.start)?)?;
+        self.code.as_ref()?.read_exact_at(code, offset).ok()
     }
 
     fn segment(&self, address: u64) -> Option<(Range<u64>, u64)> {

@@ -23,6 +23,7 @@ const RULES: &[(&str, FrameClass)] = &[
     ("rtops_agent::", FrameClass::Agent),
     ("rtops_capture::", FrameClass::Agent),
     ("rtops_leaktest::", FrameClass::Agent),
+    ("rtops_snapshot::", FrameClass::Agent),
     ("rtops_step::", FrameClass::Agent),
     ("rtops_sync::", FrameClass::Agent),
     ("rtops_tasks::", FrameClass::Agent),

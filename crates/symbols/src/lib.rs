@@ -12,6 +12,7 @@
 
 mod elf;
 mod fold;
+mod future;
 mod lack;
 mod locate;
 mod names;
@@ -25,10 +26,12 @@ use std::{
     path::PathBuf,
 };
 
+use crate::future::Named;
 pub use crate::{
     fold::{FrameClass, classify, visible},
+    future::Poller,
     lack::{Lack, LackReason},
-    names::display_name,
+    names::{display_name, display_type},
     poll::{Polls, polls},
     wait::{WaitEnd, WaitReason, task_wait, thread_wait},
 };
@@ -58,6 +61,11 @@ pub enum ModuleKind {
     /// The kernel's code in user space: there is no file of it.
     Vdso,
 }
+
+/// The bytes of a jump to another function.
+const JUMP: usize = 5;
+/// How much of a function that polls is looked at, in bytes, for the name of its future.
+const MAX_FUNCTION: u64 = 4096;
 
 /// Where to look for files.
 #[derive(Clone, Debug, Default)]
@@ -173,8 +181,14 @@ trait Lookup: Send {
     /// The functions at an address, innermost first; empty if no symbol covers it.
     fn frames(&self, address: u64) -> Vec<(String, Option<Location>)>;
 
-    /// Where the symbol that covers an address begins.
-    fn start(&self, address: u64) -> Option<u64>;
+    /// The symbol that covers an address, from where it begins to where it ends.
+    fn covering(&self, address: u64) -> Option<Range<u64>>;
+
+    /// The same functions as debug info names them, with their generic arguments.
+    fn named(&self, address: u64) -> Vec<Named>;
+
+    /// The code at an address, as much of it as `code` has room for; fails where the file has less.
+    fn read_code(&self, address: u64, code: &mut [u8]) -> Option<()>;
 
     /// The part of the file that is loaded at an address: the addresses of it, and where in the
     /// file it is.
@@ -247,17 +261,34 @@ impl Symbols {
         resolved.collect()
     }
 
-    fn resolve_one(&mut self, address: Address) -> Resolved {
-        let lookup = address.for_lookup();
+    /// What is known of a function by which tokio polls the tasks of one type, from its address.
+    pub fn poller(&mut self, poll: u64) -> Poller {
+        let (entry, options) = self.entry(poll);
+        match entry {
+            Some(entry) => entry.poller(poll, options),
+            None => Poller {
+                future_type: None,
+                entry: poll,
+                module_offset: format!("{poll:#x}"),
+            },
+        }
+    }
+
+    fn entry(&mut self, address: u64) -> (Option<&mut Entry>, &Options) {
         let behind = self
             .entries
-            .partition_point(|entry| entry.module.code.start <= lookup);
+            .partition_point(|entry| entry.module.code.start <= address);
         let entry = behind
             .checked_sub(1)
             .and_then(|index| self.entries.get_mut(index))
-            .filter(|entry| entry.module.code.contains(&lookup));
+            .filter(|entry| entry.module.code.contains(&address));
+        (entry, &self.options)
+    }
+
+    fn resolve_one(&mut self, address: Address) -> Resolved {
+        let (entry, options) = self.entry(address.for_lookup());
         match entry {
-            Some(entry) => entry.resolve(address, &self.options),
+            Some(entry) => entry.resolve(address, options),
             None => Resolved {
                 frames: vec![Frame {
                     function: Function::Unmapped(address.get()),
@@ -294,20 +325,49 @@ impl Symbols {
 }
 
 impl Entry {
-    fn resolve(&mut self, address: Address, options: &Options) -> Resolved {
+    /// Asks the module's file, which is opened when it is first asked; `None` if it can't be.
+    fn ask<T>(&mut self, options: &Options, what: impl FnOnce(&dyn Lookup) -> T) -> Option<T> {
         if matches!(self.loaded, Loaded::NotYet) {
             self.loaded = load(&self.module, options);
         }
-        let lookup = address.for_lookup().wrapping_sub(self.module.load_bias);
         // The DWARF readers are made for bad input, but a panic here would cost the whole dump.
         let found = match &self.loaded {
-            Loaded::File(file) => catch_unwind(AssertUnwindSafe(|| file.frames(lookup))),
-            Loaded::NotYet | Loaded::Failed(_) => Ok(Vec::new()),
+            Loaded::File(file) => catch_unwind(AssertUnwindSafe(|| what(&**file))),
+            Loaded::NotYet | Loaded::Failed(_) => return None,
         };
-        let found = found.unwrap_or_else(|_| {
-            self.loaded = Loaded::Failed(LackReason::Malformed("its debug info".to_owned()));
-            Vec::new()
+        let failed = |_| Loaded::Failed(LackReason::Malformed("its debug info".to_owned()));
+        found.map_err(|panic| self.loaded = failed(panic)).ok()
+    }
+
+    fn poller(&mut self, poll: u64, options: &Options) -> Poller {
+        let bias = self.module.load_bias;
+        let begin = poll.wrapping_sub(bias);
+        let found = self.ask(options, |file| {
+            let mut code = [0; JUMP];
+            let target = file.read_code(begin, &mut code);
+            let target = target.and_then(|()| future::jump_target(begin, &code));
+            let begins = [Some(begin), target].into_iter().flatten();
+            let by_debug_info = begins
+                .clone()
+                .find_map(|begin| type_by_debug_info(file, begin));
+            let by_name = || {
+                let mut named = begins.flat_map(|begin| file.named(begin));
+                named.find_map(|function| function.type_by_name())
+            };
+            (by_debug_info.or_else(by_name), target.unwrap_or(begin))
         });
+        let (future_type, entry) = found.unwrap_or((None, begin));
+        Poller {
+            future_type,
+            entry: entry.wrapping_add(bias),
+            module_offset: format!("{}+{begin:#x}", self.name),
+        }
+    }
+
+    fn resolve(&mut self, address: Address, options: &Options) -> Resolved {
+        let lookup = address.for_lookup().wrapping_sub(self.module.load_bias);
+        let found = self.ask(options, |file| file.frames(lookup));
+        let found = found.unwrap_or_default();
         if found.is_empty() {
             return Resolved {
                 frames: vec![Frame {
@@ -322,7 +382,7 @@ impl Entry {
             };
         }
         let start = match &self.loaded {
-            Loaded::File(file) => file.start(lookup),
+            Loaded::File(file) => file.covering(lookup).map(|symbol| symbol.start),
             Loaded::NotYet | Loaded::Failed(_) => None,
         };
         let frames = found.into_iter().map(|(name, location)| {
@@ -388,6 +448,26 @@ impl Entry {
             }),
         }
     }
+}
+
+/// The type that one of tokio's functions is made for, by what it is called or has inlined.
+fn type_by_debug_info(file: &dyn Lookup, begin: u64) -> Option<String> {
+    // Without a symbol there is no telling where it ends and another one begins.
+    let end = file.covering(begin).map_or(begin, |symbol| symbol.end);
+    let addresses = begin
+        ..end
+            .min(begin.saturating_add(MAX_FUNCTION))
+            .max(begin.saturating_add(1));
+    for address in addresses {
+        let named = file.named(address);
+        if let Some(found) = named.iter().find_map(Named::type_by_debug_info) {
+            return Some(found);
+        }
+        if named.iter().all(|function| function.bare.is_none()) {
+            return None;
+        }
+    }
+    None
 }
 
 fn load(module: &Module, options: &Options) -> Loaded {

@@ -7,6 +7,8 @@ use std::{
 
 /// Deeper nested types than any that is written; what lies deeper is left as it is.
 const MAX_DEPTH: u32 = 32;
+/// The most generic arguments within generic arguments that are shown.
+const MAX_ARGUMENTS: u32 = 2;
 
 /// The readable form of a linkage name, without the hash.
 pub fn demangle(linkage: &str) -> String {
@@ -168,6 +170,32 @@ pub fn display_name(name: &str) -> String {
     }
 }
 
+/// A type as people say it: as [`display_name`], but of one that has generic arguments with the
+/// first of them, as an adaptor tells less than the future that it is of.
+///
+/// ```
+/// use rtops_symbols::display_type;
+/// assert_eq!(display_type("app::serve::{async_fn_env#0}<u8>"), "app::serve");
+/// assert_eq!(display_type("f::Map<app::serve::{async_fn_env#0}, app::F>"), "f::Map<app::serve>");
+/// ```
+#[must_use]
+pub fn display_type(name: &str) -> String {
+    type_at(name, MAX_ARGUMENTS)
+}
+
+fn type_at(name: &str, depth: u32) -> String {
+    let shown = display_name(name);
+    // What is async or a closure is told by its function, whatever that is generic over.
+    let is_function = segments(name)
+        .last()
+        .is_none_or(|last| last.starts_with('{'));
+    let first = first_argument(name).filter(|first| !is_function && first.contains("::"));
+    match (first, depth.checked_sub(1)) {
+        (Some(first), Some(depth)) => format!("{shown}<{}>", type_at(first, depth)),
+        _ => shown,
+    }
+}
+
 /// The path to the function for the rules: also without closures and what else the compiler made.
 pub fn path(name: &str) -> String {
     let mut segments = segments(name);
@@ -222,6 +250,20 @@ fn segments_at(name: &str, depth: u32) -> Vec<String> {
         }
     }
     segments
+}
+
+/// The first generic argument of a function or type that has some, or of the type whose method it
+/// is: `A` of `f<A, B>`, `m::f::<A>` and `<m::T<A, B>>::f`.
+pub fn first_argument(name: &str) -> Option<&str> {
+    let whole = split(name, "::");
+    let method_of = whole.first().and_then(|first| first.strip_prefix('<'));
+    let name = match method_of.and_then(|of| of.strip_suffix('>')) {
+        Some(of) => split(of, " as ").into_iter().next()?,
+        None => name,
+    };
+    let (_, arguments) = name.split_once('<')?;
+    let arguments = arguments.strip_suffix('>')?;
+    split(arguments, ", ").into_iter().next()
 }
 
 /// The path that stands for `<Type as Trait>` or `<Type>`.
@@ -338,6 +380,40 @@ mod tests {
             ("a::b<<<", "a::b"),
         ] {
             assert_eq!(display_name(name), shown, "{name}");
+        }
+    }
+
+    #[test]
+    fn types_have_their_first_argument() {
+        for (name, shown) in [
+            ("app::serve::{async_fn_env#0}", "app::serve"),
+            ("app::serve::{async_fn_env#0}<app::T>", "app::serve"),
+            ("app::serve<app::T>::{closure#0}", "app::serve::{closure}"),
+            ("app::Pump<u8, app::T>", "app::Pump"),
+            (
+                "tracing::Instrumented<f::Map<app::serve::{async_fn_env#0}, app::F>>",
+                "tracing::Instrumented<f::Map<app::serve>>",
+            ),
+            ("a::A<b::B<c::C<d::D>>>", "a::A<b::B<c::C>>"),
+            ("<app::Srv>::run::{closure#0}", "app::Srv::run::{closure}"),
+            ("app+0x12", "app+0x12"),
+        ] {
+            assert_eq!(display_type(name), shown, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_first_argument_may_have_arguments() {
+        for (name, first) in [
+            ("f<a::B<c::D, e::F>, g::H>", Some("a::B<c::D, e::F>")),
+            ("a::f::<b::C>", Some("b::C")),
+            ("<a::T<b::C, d::E> as f::G>::h", Some("b::C")),
+            ("<a::T>::h", None),
+            ("a::f", None),
+            ("f<", None),
+            ("<", None),
+        ] {
+            assert_eq!(first_argument(name), first, "{name}");
         }
     }
 

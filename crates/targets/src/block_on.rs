@@ -1,4 +1,4 @@
-//! No executor but `futures::executor::block_on`, on the main thread.
+//! A future in `block_on` on the main thread, and nothing else: of no executor, or of tokio.
 
 use std::{process, thread};
 
@@ -11,13 +11,20 @@ use crate::{
     settle::{settled, settlement},
 };
 
-pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
+pub(crate) fn run(control: Control, executor: Option<&str>) -> Result<Never, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
     let (pending, settlement) = settlement();
     thread::spawn(move || {
         settlement.wait();
         control.serve(|| 0)
     });
-    executor::block_on(settled(waiting().tracked("main"), pending));
+    match executor {
+        Some("tokio") => rtops_agent::block_on(&runtime, settled(waiting(), pending)),
+        _ => executor::block_on(settled(waiting().tracked("main"), pending)),
+    }
     process::exit(1);
 }
 

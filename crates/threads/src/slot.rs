@@ -18,6 +18,7 @@ use std::{io, slice};
 
 use crate::Tid;
 use crate::sys::{self, MapTable};
+use crate::turn::Turn;
 
 /// How many threads can be in flight at once.
 pub(crate) const SLOTS: usize = 32;
@@ -29,8 +30,6 @@ static ALL: [Slot; SLOTS] = [const { Slot::new() }; SLOTS];
 static BUFFERS: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 /// Counts answers; capturing threads sleep on it.
 static ANSWERS: AtomicU32 = AtomicU32::new(0);
-/// 1 while a session exists. Not a `Mutex`, which could neither time out nor be reset after fork.
-static BUSY: AtomicU32 = AtomicU32::new(0);
 static NEXT_SEQUENCE: AtomicU64 = AtomicU64::new(1);
 
 const PHASE: u64 = 0b11;
@@ -202,6 +201,8 @@ fn buffer(buffers: *mut u8, index: usize) -> *mut u8 {
 /// The right to arm and read slots: at most one exists.
 pub(crate) struct Session {
     buffers: NonNull<u8>,
+    /// Ends after the session's own drop.
+    _turn: Turn,
 }
 
 /// Why no session could begin.
@@ -231,21 +232,8 @@ pub(crate) struct Answer<'a> {
 impl Session {
     /// Waits for its turn, until `deadline`.
     pub(crate) fn begin(deadline: Instant) -> Result<Self, NoSession> {
-        while BUSY
-            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(NoSession::Busy);
-            }
-            sys::wait(&BUSY, 1, left);
-        }
-        // From here on `BUSY` is released by a drop.
-        let mut session = Self {
-            buffers: NonNull::dangling(),
-        };
-        session.buffers = match NonNull::new(BUFFERS.load(Ordering::Acquire)) {
+        let turn = Turn::begin(deadline).ok_or(NoSession::Busy)?;
+        let buffers = match NonNull::new(BUFFERS.load(Ordering::Acquire)) {
             Some(buffers) => buffers,
             None => {
                 let buffers = sys::map(SLOTS * BUFFER_LEN).map_err(NoSession::Memory)?;
@@ -253,7 +241,10 @@ impl Session {
                 buffers
             }
         };
-        Ok(session)
+        Ok(Self {
+            buffers,
+            _turn: turn,
+        })
     }
 
     /// Opens a request in this slot; `None` while a handler of an earlier request still writes there.
@@ -349,8 +340,6 @@ impl Drop for Session {
         if all_free && BUFFERS.load(Ordering::Acquire) == self.buffers.as_ptr() {
             sys::discard(self.buffers, SLOTS * BUFFER_LEN);
         }
-        BUSY.store(0, Ordering::Release);
-        sys::wake(&BUSY);
     }
 }
 
@@ -366,14 +355,11 @@ impl Request {
     }
 }
 
-/// Makes captures possible again in a child process that was forked while one was under way.
-///
-/// Async-signal-safe: a few atomic stores. To be called in the child, where no other thread runs.
-pub fn reset_after_fork() {
+/// Closes what was open when this process was forked. Async-signal-safe.
+pub(crate) fn reset() {
     for slot in &ALL {
         slot.state.fetch_and(!PHASE, Ordering::AcqRel);
     }
-    BUSY.store(0, Ordering::Release);
 }
 
 #[cfg(test)]

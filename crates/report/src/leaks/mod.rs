@@ -157,7 +157,8 @@ pub fn find<'a>(
                     *findings.idle.entry(idle).or_default() += left;
                 }
             }
-            State::New | State::Never | State::Running { .. } => {}
+            State::New | State::Never | State::Woken | State::Submitted | State::Running { .. } => {
+            }
         }
     }
     let mut threads = group_threads(dump, frames, &everything, Grouping::Equal);

@@ -14,7 +14,7 @@ use super::{
     deadlock::deadlocks,
     growth::growth,
     idioms::Idioms,
-    sample::{Sample, Site, Watch, site},
+    sample::{Sample, Site, Watch, comparable, site},
 };
 use crate::{
     dump::Dump,
@@ -104,15 +104,29 @@ impl<'d, 'a> Judging<'d, 'a> {
                 let is_never = group.look.state == State::Never;
                 those(group, |task| is_never || lost.contains(&task.id))
             },
-            |_, group, _| match group.look.state {
-                State::Never => "no waker of it exists, so by the contract of `Future` nothing \
-                     can ever poll it again"
-                    .to_owned(),
+            |this, group, tasks| match group.look.state {
+                State::Never => format!(
+                    "no waker of it exists, so by the contract of `Future` nothing can ever poll \
+                     it again{}",
+                    this.abortable(tasks)
+                ),
                 _ => "every waker that it had registered was dropped without a wake: until rtops \
                      polled it, nothing could"
                     .to_owned(),
             },
         );
+    }
+
+    /// What to say of tasks that nothing can wake, and that a handle can still end: that is known of
+    /// those that no wrapper tracks.
+    fn abortable(&self, tasks: &[&Task]) -> String {
+        let unwrapped = tasks.iter().filter_map(|task| self.dump.unwrapped(task.id));
+        let with_handle = unwrapped.filter(|task| task.has_join_handle).count();
+        match with_handle {
+            0 => String::new(),
+            all if all == tasks.len() => " (a handle can still abort it)".to_owned(),
+            some => format!(" (a handle can still abort {some} of them)"),
+        }
     }
 
     /// Tasks that had lost their wakers in this dump or in an earlier one, and have not been
@@ -157,8 +171,9 @@ impl<'d, 'a> Judging<'d, 'a> {
                 groups.entry(place).or_insert(number);
             }
         }
-        let samples = self.watch.earlier.iter().chain([self.now]);
-        let samples: Vec<_> = samples.map(|sample| &sample.tasks).collect();
+        let samples: Vec<&Sample> = self.watch.earlier.iter().chain([self.now]).collect();
+        let samples = comparable(&samples);
+        let samples: Vec<_> = samples.iter().collect();
         let grown = growth(&groups, &samples);
         let growth_of = |task: &Task| grown.get(groups.get(&place(task)?)?);
         let watched = self.watch.time;
@@ -173,7 +188,8 @@ impl<'d, 'a> Judging<'d, 'a> {
         );
     }
 
-    /// Waits longer than it should, by what it waits for or by what its siblings did meanwhile.
+    /// Waits longer than it should, by what it waits for or by what its siblings did meanwhile. Of
+    /// tasks that no wrapper tracks neither times nor siblings are known.
     pub(super) fn stuck(&mut self, findings: &mut Vec<Finding<'a>>) {
         let ended = self.last_ends();
         let min_age = nanos(self.judge.min_age);
@@ -185,6 +201,7 @@ impl<'d, 'a> Judging<'d, 'a> {
             Evidence::Stuck,
             findings,
             |this, group| match wait_of(group) {
+                _ if !group.look.is_wrapped => Vec::new(),
                 Some(WaitEnd::Contended) if !this.idioms.is_shared_queue(group) => {
                     those(group, |task| task.state.since_ns() >= min_age)
                 }

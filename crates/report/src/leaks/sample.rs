@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::{Note, SourceLocation, Task, TaskKind, TaskState, Thread, ThreadCapture};
+use rtops_protocol::{
+    FoundBy, Note, SourceLocation, Task, TaskKind, TaskState, Thread, ThreadCapture, Unwrapped,
+};
 
 use crate::dump::Dump;
 
@@ -22,6 +24,8 @@ pub type Site = (String, u32, u32);
 pub struct Sample {
     /// All tasks, and where those rest that do.
     pub tasks: HashMap<u64, Option<Place>>,
+    /// Whether tasks that no wrapper tracks are among them.
+    pub has_unwrapped: bool,
     /// All threads.
     pub threads: HashMap<i32, ThreadSample>,
     /// Tasks whose wakers were all dropped unused when the dump began, and how often each of them
@@ -59,6 +63,7 @@ impl Sample {
             tasks: tasks()
                 .map(|task| (task.id, task_place(dump, task)))
                 .collect(),
+            has_unwrapped: dump.has_unwrapped(),
             threads: dump
                 .threads
                 .iter()
@@ -79,17 +84,34 @@ impl Sample {
     }
 }
 
+/// The tasks of several dumps, as far as they can be compared: where one dump lacks those that no
+/// wrapper tracks, as no copy of the process was made for it, all others show them as new.
+pub(super) fn comparable(samples: &[&Sample]) -> Vec<HashMap<u64, Option<Place>>> {
+    let all_have = samples.iter().all(|sample| sample.has_unwrapped);
+    let samples = samples.iter().map(|sample| {
+        let tasks = sample.tasks.iter();
+        let tasks = tasks.filter(|(id, _)| all_have || **id < Unwrapped::FIRST);
+        tasks.map(|(id, place)| (*id, *place)).collect()
+    });
+    samples.collect()
+}
+
 /// The name of a thread without digits.
 pub fn kin(name: &str) -> String {
     name.replace(|c: char| c.is_ascii_digit(), "")
 }
 
 /// Where a task rests; `None` for one that runs or was not captured. A task in a wait without a
-/// waker has no stack, and rests where it was spawned.
+/// waker has no stack, and rests where it was spawned, or as what it is.
 fn task_place(dump: &Dump, task: &Task) -> Option<Place> {
     if !matches!(task.state, TaskState::Suspended { .. }) || task.kind == TaskKind::Span {
         return None;
     }
+    let unwrapped = dump.unwrapped(task.id);
+    if unwrapped.is_some_and(|task| matches!(task.found_by, FoundBy::Unresolved(_))) {
+        return None;
+    }
+    let polls = unwrapped.map(|unwrapped| (unwrapped.poll, unwrapped.boxed_poll));
     let mut stacks: Vec<&[u64]> = task
         .leaves
         .iter()
@@ -100,6 +122,7 @@ fn task_place(dump: &Dump, task: &Task) -> Option<Place> {
     Some(place(&(
         site(dump, task.site),
         dump.string(task.name),
+        polls,
         stacks,
     )))
 }
@@ -139,11 +162,32 @@ pub struct Watch {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::{Place, kin};
+    use std::collections::HashMap;
+
+    use super::{Place, Sample, Unwrapped, comparable, kin};
 
     /// A place with a letter for a name.
     pub fn place(letter: char) -> Place {
         Place(u64::from(u32::from(letter)))
+    }
+
+    #[test]
+    fn tasks_without_a_wrapper_count_where_all_dumps_have_them() {
+        let sample = |has_unwrapped, ids: &[u64]| Sample {
+            tasks: ids.iter().map(|id| (*id, Some(place('a')))).collect(),
+            has_unwrapped,
+            ..Sample::default()
+        };
+        let counts = |samples: [&Sample; 2]| {
+            let samples = comparable(&samples);
+            samples.iter().map(HashMap::len).collect::<Vec<_>>()
+        };
+        let (first, second) = (Unwrapped::FIRST, Unwrapped::FIRST + 1);
+        let none = sample(false, &[1]);
+        let one = sample(true, &[1, first]);
+        let two = sample(true, &[1, first, second]);
+        assert_eq!(counts([&one, &two]), [2, 3]);
+        assert_eq!(counts([&none, &two]), [1, 1]);
     }
 
     #[test]

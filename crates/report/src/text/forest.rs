@@ -81,7 +81,7 @@ fn line(view: &View, node: &Node) -> (String, Option<String>) {
         TaskKind::Blocking => "blocking task",
     };
     let head = match group.tasks.as_slice() {
-        [only] => format!("{noun} {}", only.id),
+        [only] => stack::numbered(view.dump, noun, only),
         tasks => format::count(tasks.len(), noun),
     };
     let mut text = format!("{head} {} [{}]", stack::label(group), bracket(view, group));
@@ -111,12 +111,16 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
         State::New => "not polled yet".to_owned(),
         State::Never => "never".to_owned(),
         State::Starved => "starved".to_owned(),
+        State::Woken => "woken".to_owned(),
+        State::Submitted => "submitted".to_owned(),
         State::Running { tid } => return stack::running(view, group, tid),
         State::Waiting if waits.is_empty() => "waiting".to_owned(),
         State::Waiting => WaitReason::words(&waits),
     };
-    let (shortest, longest) = group.times();
-    format!("{what}, {}", stack::range(shortest, longest))
+    match group.times() {
+        Some((shortest, longest)) => format!("{what}, {}", stack::range(shortest, longest)),
+        None => what,
+    }
 }
 
 /// Where the service's own code awaits what the task waits for; failing that, the innermost frame.

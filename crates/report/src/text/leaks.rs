@@ -47,6 +47,7 @@ pub fn text(writer: &mut impl Write, style: Style, leaks: &LeaksView) -> io::Res
         style.paint(Paint::Heading, process),
         summary(leaks)
     )?;
+    stack::no_copy(writer, style, view)?;
     for finding in leaks.findings.findings.iter().take(view.limit) {
         writeln!(writer)?;
         one(writer, style, view, finding)?;
@@ -214,8 +215,10 @@ fn notes(leaks: &LeaksView) -> Vec<String> {
             "{tasks} can't be judged: woken, but their executor has no thread for them"
         ));
     }
-    if let Some(process) = &leaks.view.dump.process
+    let dump = leaks.view.dump;
+    if let Some(process) = &dump.process
         && process.alive_on_tokio > process.tracked_on_tokio
+        && !dump.has_unwrapped()
     {
         let (tracked, alive) = (process.tracked_on_tokio, process.alive_on_tokio);
         notes.push(format!(

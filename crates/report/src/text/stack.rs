@@ -2,10 +2,11 @@
 
 use std::{
     cell::OnceCell,
+    collections::BTreeMap,
     io::{self, Write},
 };
 
-use rtops_protocol::{Task, TaskKind, TaskState};
+use rtops_protocol::{Task, TaskKind, ThreadCapture};
 use rtops_symbols::WaitReason;
 
 use super::{drawing::Drawing, holders};
@@ -60,6 +61,8 @@ pub struct View<'a> {
     pub tasks: Option<Vec<TaskGroup<'a>>>,
     /// `None` where they were not asked for.
     pub threads: Option<Vec<ThreadGroup<'a>>>,
+    /// How many tasks are left out as it is not known whether they have waited for long enough.
+    pub ageless: usize,
     /// Sentences that say what better symbols would give.
     pub lacks: Vec<String>,
 }
@@ -121,14 +124,26 @@ pub(super) fn heading(writer: &mut impl Write, style: Style, view: &View) -> io:
         "{}: {}",
         style.paint(Paint::Heading, process),
         parts.join("; ")
-    )
+    )?;
+    no_copy(writer, style, view)
+}
+
+/// What is not shown as no copy of the process was made.
+pub(super) fn no_copy(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    let dump = view.dump;
+    let refused = dump.copy_refused().map(|line| (Paint::Warning, line));
+    let line = refused.or_else(|| Some((Paint::Faint, dump.copy_impossible()?)));
+    match line {
+        Some((paint, line)) => writeln!(writer, "{}", style.paint(paint, escape(&line))),
+        None => Ok(()),
+    }
 }
 
 fn tasks_summary(view: &View) -> Option<String> {
     let groups = view.tasks.as_ref()?;
     let total = count_tasks(view.dump);
     let tasks = groups.iter().flat_map(|group| &group.tasks);
-    let shown = tasks.filter(|task| is_task(task)).count();
+    let shown = tasks.filter(|task| is_task(view.dump, task)).count();
     let mut text = if shown == total {
         format::count(total, "task")
     } else {
@@ -140,21 +155,54 @@ fn tasks_summary(view: &View) -> Option<String> {
     if let Some(process) = &view.dump.process
         && process.alive_on_tokio > 0
     {
-        let (tracked, alive) = (process.tracked_on_tokio, process.alive_on_tokio);
+        let known = view.dump.known_on_tokio();
         // A task may end between the two counts.
-        let alive = alive.max(tracked);
-        text = format!("{text}, tracked {tracked} of {alive} alive");
+        let alive = process.alive_on_tokio.max(known);
+        let verb = if view.dump.has_unwrapped() {
+            ""
+        } else {
+            "tracked "
+        };
+        text = format!("{text}, {verb}{known} of {alive} alive");
+    }
+    if let Some(by_type) = only_by_type(groups) {
+        text = format!("{text}; {by_type}");
     }
     Some(text)
 }
 
-/// The tasks of a dump, without the spans inside them.
-pub(super) fn count_tasks(dump: &Dump) -> usize {
-    dump.tasks.iter().filter(|task| is_task(task)).count()
+/// How many tasks are known by nothing but their type, and why.
+fn only_by_type(groups: &[TaskGroup]) -> Option<String> {
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for group in groups
+        .iter()
+        .filter(|group| group.look.kind == TaskKind::Task)
+    {
+        if let Some(reason) = group.look.unresolved {
+            *reasons.entry(reason.short).or_default() += group.tasks.len();
+        }
+    }
+    let total: usize = reasons.values().sum();
+    let mut reasons: Vec<_> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let reasons = reasons.iter().map(|(why, count)| format!("{count} {why}"));
+    let reasons: Vec<String> = reasons.collect();
+    (total > 0).then(|| format!("{total} only by type: {}", reasons.join(", ")))
 }
 
-fn is_task(task: &Task) -> bool {
-    task.kind != TaskKind::Span
+/// The tasks of a dump, without the spans inside them.
+pub(super) fn count_tasks(dump: &Dump) -> usize {
+    dump.tasks.iter().filter(|task| is_task(dump, task)).count()
+}
+
+/// A runtime's own threads are closures on its blocking pool, too, and only symbols tell them from
+/// those that nobody wrapped.
+fn is_task(dump: &Dump, task: &Task) -> bool {
+    match task.kind {
+        TaskKind::Task => true,
+        TaskKind::Span => false,
+        TaskKind::Blocking => dump.unwrapped(task.id).is_none(),
+    }
 }
 
 /// `task 17 "flush"`.
@@ -194,13 +242,13 @@ pub(super) fn task_group(
         TaskKind::Blocking => "blocking task",
     };
     let head = match (view.grouping, group.tasks.first()) {
-        (Grouping::Each, Some(task)) => format!("{noun} {}", task.id),
+        (Grouping::Each, Some(task)) => numbered(view.dump, noun, task),
         _ => format::count(group.tasks.len(), noun),
     };
     let label = label(group);
     let paint = match look.state {
         State::Never | State::Starved | State::Running { .. } => Paint::Warning,
-        State::New | State::Waiting => Paint::Heading,
+        State::New | State::Waiting | State::Woken | State::Submitted => Paint::Heading,
     };
     writeln!(
         writer,
@@ -230,6 +278,9 @@ pub(super) fn task_group(
     for line in claims(&view.holders, group) {
         drawing.remark(line);
     }
+    if let Some(code) = look.code.as_ref().filter(|_| group.chains.is_empty()) {
+        drawing.remark(format!("its code is at {}", escape(&code.to_string())));
+    }
     if let Some(site) = &look.site {
         let verb = match look.kind {
             TaskKind::Task | TaskKind::Blocking => "spawned",
@@ -257,12 +308,23 @@ fn claims(holders: &Holders, group: &TaskGroup) -> Vec<String> {
     lines
 }
 
+/// `task 17`; tokio has its own numbers, and those of tracked tasks are others.
+pub(super) fn numbered(dump: &Dump, noun: &str, task: &Task) -> String {
+    match dump.unwrapped(task.id) {
+        Some(unwrapped) => format!("tokio {noun} {}", unwrapped.id),
+        None => format!("{noun} {}", task.id),
+    }
+}
+
 /// The name in quotes, or the type of the future.
 pub(super) fn label(group: &TaskGroup) -> String {
     let look = &group.look;
-    match (look.name, look.future_type) {
+    match (look.name, look.future_type.as_deref()) {
         (Some(name), _) => quoted(name),
-        (None, Some(future)) => escape(&rtops_symbols::display_name(future)).into_owned(),
+        (None, Some(future)) if look.is_wrapped => {
+            escape(&rtops_symbols::display_name(future)).into_owned()
+        }
+        (None, Some(future)) => escape(&rtops_symbols::display_type(future)).into_owned(),
         (None, None) => "without a name".to_owned(),
     }
 }
@@ -274,14 +336,21 @@ pub(super) fn quoted(name: &str) -> String {
 fn bracket(view: &View, group: &TaskGroup) -> String {
     let what = match group.look.state {
         State::New => "not polled yet".to_owned(),
-        State::Never => "never: no waker is registered, so nothing can wake it".to_owned(),
+        State::Never if group.look.is_wrapped => {
+            "never: no waker is registered, so nothing can wake it".to_owned()
+        }
+        State::Never => "never: no waker of it exists, so nothing can wake it".to_owned(),
         State::Starved => "starved: woken, but no thread polls it".to_owned(),
+        State::Woken => "woken or new, and about to be polled".to_owned(),
+        State::Submitted => "running, or waiting for a thread".to_owned(),
         State::Running { tid } => running(view, group, tid),
         State::Waiting => waiting(group),
     };
-    let (shortest, longest) = group.times();
+    let (Some((shortest, longest)), Some((youngest, oldest))) = (group.times(), group.ages())
+    else {
+        return what;
+    };
     let time = range(shortest, longest);
-    let (youngest, oldest) = group.ages();
     // A task needs a moment to come to its first wait.
     let has_moved = oldest
         .saturating_sub(longest)
@@ -318,7 +387,7 @@ fn waiting(group: &TaskGroup) -> String {
     let waits = group.waits();
     if !waits.is_empty() {
         WaitReason::words(&waits)
-    } else if group.chains.is_empty() {
+    } else if group.chains.is_empty() && group.look.is_wrapped {
         "waiting, not captured".to_owned()
     } else {
         "waiting".to_owned()
@@ -326,14 +395,16 @@ fn waiting(group: &TaskGroup) -> String {
 }
 
 pub(super) fn running(view: &View, group: &TaskGroup, tid: i32) -> String {
-    let since = group.tasks.iter().find_map(|task| match task.state {
-        TaskState::Running { since_ns, .. } => Some(since_ns),
-        _ => None,
+    let since = group.times().map(|(_, longest)| longest);
+    let since = since.map_or_else(String::new, |since| {
+        format!(" for {}", format::nanoseconds(since))
     });
+    if tid == 0 {
+        return format!("running{since} on a thread that is not known");
+    }
     let thread = view.dump.threads.iter().find(|thread| thread.tid == tid);
     let name = thread.map_or_else(String::new, |thread| format!(" ({})", escape(&thread.name)));
-    let since = format::nanoseconds(since.unwrap_or_default());
-    format!("running for {since} on thread {tid}{name}")
+    format!("running{since} on thread {tid}{name}")
 }
 
 /// A heading, the stack, and what else there is to say.
@@ -410,10 +481,13 @@ pub(super) fn more(
 /// What is missing and what would give more.
 pub(super) fn remarks(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     let notes = notes(view);
-    if !view.dump.gaps.is_empty() || !notes.is_empty() {
+    let told = view.dump.copy_refused();
+    let gaps = view.dump.gaps.iter();
+    let gaps: Vec<&String> = gaps.filter(|gap| Some(*gap) != told.as_ref()).collect();
+    if !gaps.is_empty() || !notes.is_empty() {
         writeln!(writer)?;
     }
-    for gap in &view.dump.gaps {
+    for gap in gaps {
         let text = format!("incomplete: {}", escape(gap));
         writeln!(writer, "{}", style.paint(Paint::Warning, text))?;
     }
@@ -425,6 +499,19 @@ pub(super) fn remarks(writer: &mut impl Write, style: Style, view: &View) -> io:
 
 fn notes(view: &View) -> Vec<String> {
     let mut notes = Vec::new();
+    if view.ageless > 0 {
+        notes.push(format!(
+            "{} without a wrapper left out: how long they have waited is not known",
+            format::count(view.ageless, "task")
+        ));
+    }
+    if lacks_block_on(view) {
+        notes.push(
+            "the future in block_on is not a task: use rtops_agent::block_on or .tracked(\"main\") \
+             to see it"
+                .to_owned(),
+        );
+    }
     if !view.lacks.is_empty() {
         let shown = view.lacks.iter().take(MAX_IN_A_LINE);
         let mut lacks: Vec<String> = shown.map(|lack| escape(lack).into_owned()).collect();
@@ -438,4 +525,29 @@ fn notes(view: &View) -> Vec<String> {
         notes.push("the agent sent more than this rtops can read; a newer rtops shows it".into());
     }
     notes
+}
+
+/// Whether a thread sleeps in tokio's `block_on` whose future no record is of. That of a tracked one
+/// has no runtime.
+fn lacks_block_on(view: &View) -> bool {
+    if !view.dump.has_unwrapped() || view.threads.is_none() {
+        return false;
+    }
+    let is_block_on = |name: &str| name.starts_with("tokio::") && name.ends_with("::block_on");
+    let blocked = view.dump.threads.iter().filter(|thread| {
+        let ThreadCapture::Stack(leaf) = thread.capture else {
+            return false;
+        };
+        let mut frames = view.frames.stack(leaf.stack).iter();
+        thread.state != 'R'
+            && frames.any(|link| {
+                let frame = view.frames.get(link.frame);
+                frame.is_some_and(|frame| is_block_on(&frame.name))
+            })
+    });
+    let tracked = view.dump.tasks.iter().filter(|task| {
+        let is_wrapped = view.dump.unwrapped(task.id).is_none();
+        is_wrapped && task.kind == TaskKind::Task && task.runtime.0 == 0
+    });
+    blocked.count() > tracked.count()
 }

@@ -11,6 +11,10 @@ impl Code {
         Err(Refusal::Unsupported)
     }
 
+    pub(crate) fn read_for_copy() -> Result<Self, Refusal> {
+        Err(Refusal::Unsupported)
+    }
+
     pub(crate) fn instruction(&self, _: u64, _: u64) -> Option<Instruction> {
         None
     }
@@ -21,6 +25,10 @@ pub(crate) fn refuse_if_traced() -> Result<(), Refusal> {
 }
 
 pub(crate) fn install() -> Result<(), Refusal> {
+    Err(Refusal::Unsupported)
+}
+
+pub(crate) fn is_in_place() -> Result<(), Refusal> {
     Err(Refusal::Unsupported)
 }
 

@@ -18,8 +18,18 @@ const WINDOW: usize = 16;
 /// The mappings that are readable and executable at one instant, sorted.
 pub(crate) struct Code {
     ranges: Vec<Range>,
+    system_calls: SystemCalls,
     /// Where the last address was found.
     last: AtomicUsize,
+}
+
+/// What becomes of system calls.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum SystemCalls {
+    /// The kernel carries them out.
+    Made,
+    /// A filter traps those that could do harm.
+    Trapped,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,10 +52,19 @@ impl Code {
         Ok(Self::parse(&maps))
     }
 
+    /// The same for a copy of this process in which system calls are trapped.
+    pub(crate) fn read_for_copy() -> Result<Self, Refusal> {
+        Ok(Self {
+            system_calls: SystemCalls::Trapped,
+            ..Self::read()?
+        })
+    }
+
     fn parse(maps: &[u8]) -> Self {
         let lines = maps.split(|byte| *byte == b'\n');
         Self {
             ranges: lines.filter_map(parse_line).collect(),
+            system_calls: SystemCalls::Made,
             last: AtomicUsize::new(0),
         }
     }
@@ -62,7 +81,11 @@ impl Code {
             // it, so it is still there. Volatile, as a debugger may be writing to it.
             *byte = unsafe { start.add(offset).read_volatile() };
         }
-        Some(judge(bytes.get(..available)?, number))
+        Some(judge(bytes.get(..available)?, self.may_call(number)))
+    }
+
+    fn may_call(&self, number: u64) -> bool {
+        self.system_calls == SystemCalls::Trapped || is_harmless(number)
     }
 
     fn find(&self, address: u64) -> Option<Range> {
@@ -78,7 +101,7 @@ impl Code {
     }
 }
 
-fn judge(bytes: &[u8], number: u64) -> Instruction {
+fn judge(bytes: &[u8], may_call: bool) -> Instruction {
     match opcode(bytes) {
         Opcode::Call => Instruction::Call,
         Opcode::Other => Instruction::Other,
@@ -86,8 +109,7 @@ fn judge(bytes: &[u8], number: u64) -> Instruction {
         Opcode::Syscall { length } => {
             // The kernel returns past the trap: the instruction behind runs without one.
             let behind = opcode(bytes.get(length..).unwrap_or_default());
-            let can_be_stepped =
-                is_harmless(number) && matches!(behind, Opcode::Other | Opcode::Call);
+            let can_be_stepped = may_call && matches!(behind, Opcode::Other | Opcode::Call);
             if can_be_stepped {
                 Instruction::Other
             } else {
@@ -133,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_system_call_is_judged_with_what_runs_behind_it() {
-        let judged = |bytes: &[u8], number| judge(bytes, number) == Instruction::Other;
+        let judged = |bytes: &[u8], number| judge(bytes, is_harmless(number)) == Instruction::Other;
         assert!(judged(&[0x0f, 0x05, 0xc3], HARMLESS));
         assert!(!judged(&[0x0f, 0x05, 0xc3], HARMFUL));
         assert!(!judged(&[0x0f, 0x05, 0x0f, 0x05], HARMLESS));

@@ -12,6 +12,6 @@ mod tracer;
 pub(crate) use self::{
     code::Code,
     processor::{thread_pointer, trap_flag_off, trap_flag_on},
-    signal::{install, may_step},
+    signal::{install, is_in_place, may_step},
     tracer::refuse_if_traced,
 };

@@ -44,11 +44,18 @@ pub(crate) fn install() -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether our handler is in force.
+pub(crate) fn is_in_place() -> Result<(), Refusal> {
+    if in_force()?.sa_sigaction == handler::address() {
+        Ok(())
+    } else {
+        Err(Refusal::HandlerReplaced)
+    }
+}
+
 /// Whether a trap of this thread would get to our handler. Two system calls, no lock.
 pub(crate) fn may_step() -> Result<(), Refusal> {
-    if in_force()?.sa_sigaction != handler::address() {
-        return Err(Refusal::HandlerReplaced);
-    }
+    is_in_place()?;
     // SAFETY: all-zero is a valid sigset_t; the call only writes the present mask to it.
     let is_blocked = unsafe {
         let mut mask: libc::sigset_t = mem::zeroed();

@@ -1,0 +1,233 @@
+//! Tasks that no wrapper tracks: from a copy of this process into records.
+
+use std::{
+    collections::HashSet,
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use rtops_protocol::{
+    CopyDetail, CopyOutcome, CopyReport, CopyRequest, CopyWhen, FoundBy, Leaf, LeafEnd,
+    ProtocolError, Reply, StackId, Unresolved, Unwrapped, UnwrappedState,
+};
+use rtops_threads::Tid;
+use rtops_tokio_cells::{
+    Cell, CellState, GiveUp, Observer, Outcome, Plan, StackCopy, Survey, Wanted,
+};
+
+use crate::{Host, collect::Collector, steps};
+
+/// How much of the time that is left is spent on stepping, and how much at most.
+const STEPPING_SHARE: u32 = 2;
+const MOST_STEPPING: Duration = Duration::from_secs(3);
+/// How many records go into one frame.
+const RECORDS_A_FRAME: usize = 1024;
+
+/// What came of the wish for a copy.
+pub(super) struct FoundUnwrapped {
+    report: CopyReport,
+    survey: Survey,
+}
+
+/// Makes a copy if it is wanted, and looks at the tasks in it.
+pub(super) fn find(
+    host: &dyn Host,
+    collector: &mut Collector<'_>,
+    request: CopyRequest,
+    tracked: u64,
+    deadline: Instant,
+) -> FoundUnwrapped {
+    let mut outcome = CopyOutcome::Made;
+    let mut survey = Survey::default();
+    if !host.may_copy() {
+        outcome = CopyOutcome::Disabled;
+    } else if request.when == CopyWhen::Needed && host.alive_tasks() <= tracked {
+        outcome = CopyOutcome::NotNeeded;
+    } else {
+        match host.capturer() {
+            None => {
+                let why = "this agent can't interrupt threads, which a copy needs";
+                outcome = CopyOutcome::Unsupported(why.to_owned());
+            }
+            Some(capturer) => {
+                let spare: Vec<Tid> = host.own_threads().into_iter().map(Tid::new).collect();
+                let plan = Plan {
+                    capturer,
+                    spare: &spare,
+                    max_pause: Duration::from_micros(u64::from(request.max_pause_us)),
+                    deadline,
+                };
+                match take(host, collector, &plan, request.detail) {
+                    Ok(found) => survey = found,
+                    Err(refusal) => outcome = CopyOutcome::Refused(refusal.to_string()),
+                }
+            }
+        }
+    }
+    if survey.is_cut_short {
+        collector.gap("the copy of the process ended before all tasks were looked at");
+    }
+    let is_task = |cell: &&Cell| !matches!(cell.state, CellState::Blocking(_));
+    let others = survey.cells.iter().filter(is_task).count();
+    let report = CopyReport {
+        outcome,
+        pause_ns: nanos(survey.times.pause),
+        lived_ns: nanos(survey.times.lived),
+        tasks: survey.tracked + u64::try_from(others).unwrap_or(u64::MAX),
+        tracked: survey.tracked,
+        stepped: u64::try_from(survey.traces.len()).unwrap_or(u64::MAX),
+    };
+    FoundUnwrapped { report, survey }
+}
+
+fn take(
+    host: &dyn Host,
+    collector: &mut Collector<'_>,
+    plan: &Plan<'_>,
+    detail: CopyDetail,
+) -> Result<Survey, rtops_tokio_cells::Refusal> {
+    let now = Instant::now();
+    let left = plan.deadline.saturating_duration_since(now);
+    let wanted = Wanted {
+        trees: detail == CopyDetail::Trees,
+        step_until: now + MOST_STEPPING.min(left / STEPPING_SHARE),
+    };
+    let mut observer = CopyObserver {
+        collector,
+        tracked: tracked_headers(),
+        is_complete: false,
+    };
+    let mut result = None;
+    // Futures that ask for their runtime in each poll find one.
+    host.in_runtime(&mut || result = Some(Survey::take(plan, wanted, &mut observer)));
+    result.unwrap_or(Err(rtops_tokio_cells::Refusal::Failed(
+        rtops_tokio_cells::Failed::Lost,
+    )))
+}
+
+/// Where the cells of tracked tasks are: their wakers lead there.
+fn tracked_headers() -> HashSet<usize> {
+    let addresses = rtops_tasks::waker_addresses().into_iter();
+    addresses.map(|(address, _)| address).collect()
+}
+
+struct CopyObserver<'a, 'b> {
+    collector: &'a mut Collector<'b>,
+    tracked: HashSet<usize>,
+    /// Whether those are known, too, that came between the first look and the copy.
+    is_complete: bool,
+}
+
+impl Observer for CopyObserver<'_, '_> {
+    fn is_tracked(&mut self, header: usize) -> bool {
+        if !self.is_complete {
+            self.is_complete = true;
+            self.tracked.extend(tracked_headers());
+        }
+        self.tracked.contains(&header)
+    }
+
+    fn unwind(&mut self, copy: &StackCopy<'_>) -> Option<u32> {
+        let leaf = self
+            .collector
+            .unwind(copy.ip, copy.sp, copy.bp, copy.bytes, copy.base)?;
+        pack(leaf)
+    }
+}
+
+/// A leaf as one number.
+fn pack(leaf: Leaf) -> Option<u32> {
+    let end = match leaf.end {
+        LeafEnd::Complete => 0,
+        LeafEnd::Truncated => 1,
+        LeafEnd::Lost => 2,
+    };
+    Some(leaf.stack.0.checked_mul(4)? | end)
+}
+
+const fn unpack(number: u32) -> Leaf {
+    Leaf {
+        stack: StackId(number / 4),
+        end: match number % 4 {
+            0 => LeafEnd::Complete,
+            1 => LeafEnd::Truncated,
+            _ => LeafEnd::Lost,
+        },
+    }
+}
+
+impl FoundUnwrapped {
+    /// Sends the records; the stacks were sent before.
+    pub(super) fn send(&self, client: &mut impl Write) -> Result<(), ProtocolError> {
+        let positions: Vec<usize> = (0..self.survey.cells.len()).collect();
+        for positions in positions.chunks(RECORDS_A_FRAME) {
+            let records = positions
+                .iter()
+                .filter_map(|position| self.record(*position));
+            Reply::Unwrapped(records.collect()).send(client)?;
+        }
+        for (position, trace) in &self.survey.traces {
+            if let Some(cell) = self.survey.cells.get(*position) {
+                Reply::Trace(steps::record(Unwrapped::FIRST + cell.id, trace)).send(client)?;
+            }
+        }
+        Reply::CopyReport(self.report.clone()).send(client)
+    }
+
+    fn record(&self, position: usize) -> Option<Unwrapped> {
+        let cell = self.survey.cells.get(position)?;
+        let mut leaves: Vec<Leaf> = self.survey.leaves(position).map(unpack).collect();
+        let thread = match cell.state {
+            CellState::Running(tid) | CellState::Blocking(tid) => tid.filter(|tid| *tid != 0),
+            CellState::Idle | CellState::Woken => None,
+        };
+        let stack = thread.and_then(|tid| self.survey.threads.get(&tid));
+        leaves.extend(stack.map(|number| unpack(*number)));
+        Some(Unwrapped {
+            id: cell.id,
+            poll: cell.poll,
+            boxed_poll: cell.boxed_poll,
+            state: match cell.state {
+                CellState::Idle => UnwrappedState::Idle,
+                CellState::Woken => UnwrappedState::Woken,
+                CellState::Running(_) => UnwrappedState::Running {
+                    tid: thread.unwrap_or(0),
+                },
+                CellState::Blocking(_) => UnwrappedState::Blocking {
+                    tid: thread.unwrap_or(0),
+                },
+            },
+            wakers: cell.wakers,
+            has_join_handle: cell.has_join_handle,
+            found_by: found_by(cell, stack.is_some()),
+            leaves,
+        })
+    }
+}
+
+fn found_by(cell: &Cell, has_stack: bool) -> FoundBy {
+    match (cell.state, cell.outcome) {
+        (CellState::Running(_) | CellState::Blocking(_), _) if has_stack => FoundBy::Thread,
+        (CellState::Running(_) | CellState::Blocking(_), _) => {
+            FoundBy::Unresolved(Unresolved::NoThread)
+        }
+        (CellState::Woken, _) => FoundBy::Unresolved(Unresolved::Woken),
+        (CellState::Idle, Outcome::Hooked) => FoundBy::Hook,
+        (CellState::Idle, Outcome::Stepped) => FoundBy::Steps,
+        (CellState::Idle, Outcome::Ready) => FoundBy::Unresolved(Unresolved::Ready),
+        (CellState::Idle, Outcome::NotAsked) => FoundBy::Unresolved(Unresolved::NotAsked),
+        (CellState::Idle, Outcome::NotPolled) => FoundBy::Unresolved(Unresolved::NoTime),
+        (CellState::Idle, Outcome::GivenUp(why)) => FoundBy::Unresolved(match why {
+            GiveUp::Locked => Unresolved::Locked,
+            GiveUp::Fault => Unresolved::Fault,
+            GiveUp::Endless => Unresolved::Endless,
+            GiveUp::Exit => Unresolved::Exit,
+            GiveUp::Panic => Unresolved::Panic,
+            GiveUp::SystemCall => Unresolved::SystemCall,
+        }),
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,212 @@
+//! Tasks that no wrapper tracks, as the kind of task that all else knows.
+
+use rtops_protocol::{
+    FoundBy, Obtained, SourceLocation, StringId, Task, TaskKind, TaskState, Unresolved, Unwrapped,
+    UnwrappedState, WakerState,
+};
+use rtops_symbols::{FrameClass, classify};
+
+use crate::frames::{Frames, Link};
+
+/// The function that each worker of a multi-thread runtime is, on the runtime's blocking pool.
+const WORKER: &str = "tokio::runtime::scheduler::multi_thread";
+/// tokio's own frames of the poll of a task, its innermost ones first met from inside.
+const POLLS: [&str; 4] = [
+    "tokio::runtime::task::core::",
+    "tokio::runtime::task::harness::",
+    "tokio::runtime::task::raw::",
+    "tokio::runtime::blocking::task::",
+];
+/// What may stand between them.
+const BETWEEN: [&str; 3] = ["tokio::loom::", "tokio::util::", "tokio::task::coop::"];
+
+/// A task with this one's number, state and stacks, and nothing else: what has no place in it, such
+/// as times, is not known.
+pub(crate) fn task(unwrapped: &mut Unwrapped) -> Task {
+    let since_ns = 0;
+    let state = match unwrapped.state {
+        UnwrappedState::Idle => TaskState::Suspended { since_ns },
+        UnwrappedState::Running { tid } => TaskState::Running { since_ns, tid },
+        UnwrappedState::Blocking { tid } if tid != 0 => TaskState::Running { since_ns, tid },
+        _ => TaskState::New { since_ns },
+    };
+    let leaves = std::mem::take(&mut unwrapped.leaves);
+    Task {
+        id: Unwrapped::FIRST.saturating_add(unwrapped.id),
+        parent: 0,
+        kind: match unwrapped.state {
+            UnwrappedState::Blocking { .. } => TaskKind::Blocking,
+            _ => TaskKind::Task,
+        },
+        name: StringId(0),
+        future_type: StringId(0),
+        site: SourceLocation::default(),
+        runtime: StringId(0),
+        age_ns: 0,
+        polls: 0,
+        state,
+        waker: match (unwrapped.state, unwrapped.wakers) {
+            (UnwrappedState::Idle, 0) => WakerState::None,
+            (UnwrappedState::Idle, wakers) => WakerState::Held(wakers),
+            _ => WakerState::NotKnown,
+        },
+        obtained: if leaves.is_empty() {
+            Obtained::NotCaptured
+        } else {
+            Obtained::Probed
+        },
+        leaves,
+    }
+}
+
+/// Why it is not known where a task waits, in a word or two for a count, and in a sentence.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Reason {
+    /// As in "12 locked".
+    pub short: &'static str,
+    /// In brackets, for the task itself.
+    pub sentence: &'static str,
+}
+
+impl Reason {
+    /// Its poll registered nothing, and none of its kind was stepped.
+    pub(crate) const NO_WAKER: Self = Self {
+        short: "registered no waker",
+        sentence: "(await not resolved: it registered no waker)",
+    };
+
+    /// Its poll registered nothing, and those of its kind that were stepped wait in different places.
+    pub(crate) const DIFFER: Self = Self {
+        short: "unlike each other",
+        sentence: "(await not resolved: the few of its kind that were looked at differ)",
+    };
+
+    /// Several tasks are polled on its thread.
+    pub(crate) const SEVERAL_POLLS: Self = Self {
+        short: "in one of several polls",
+        sentence: "(await not resolved: its thread is inside several polls)",
+    };
+
+    /// `None` for a task that waits for nothing but its turn.
+    pub(crate) fn of(unwrapped: &Unwrapped) -> Option<Self> {
+        match unwrapped.found_by {
+            FoundBy::Unresolved(_) if unwrapped.state == UnwrappedState::Woken => None,
+            FoundBy::Unresolved(why) => Some(why.into()),
+            _ => None,
+        }
+    }
+}
+
+impl From<Unresolved> for Reason {
+    fn from(why: Unresolved) -> Self {
+        let (short, sentence) = match why {
+            Unresolved::NotAsked => ("not asked for", "(await not resolved: not asked for)"),
+            Unresolved::Woken => ("woken", "(await not resolved: it was about to be polled)"),
+            Unresolved::Locked => (
+                "locked",
+                "(await not resolved: its poll waited for a lock that another thread held)",
+            ),
+            Unresolved::Fault => (
+                "outside of the copy",
+                "(await not resolved: its poll needs memory that a copy of the process lacks)",
+            ),
+            Unresolved::Endless => (
+                "polled too long",
+                "(await not resolved: its poll did not end in time)",
+            ),
+            Unresolved::Exit => (
+                "about to exit",
+                "(await not resolved: its poll would have ended the process)",
+            ),
+            Unresolved::Panic => ("panicked", "(await not resolved: its poll panicked)"),
+            Unresolved::SystemCall => (
+                "in system calls",
+                "(await not resolved: its poll repeated a system call that a copy can't make)",
+            ),
+            Unresolved::Ready => (
+                "about to end",
+                "(await not resolved: it waits no longer, the next poll completes it)",
+            ),
+            Unresolved::OtherTokio => (
+                "of another tokio",
+                "(await not resolved: it belongs to a version of tokio that the agent does not \
+                 know)",
+            ),
+            Unresolved::NoTime => (
+                "ran out of time",
+                "(await not resolved: no time was left; raise --timeout)",
+            ),
+            Unresolved::NoThread => (
+                "on an unknown thread",
+                "(await not resolved: it is not known which thread runs it)",
+            ),
+            _ => ("not resolved", "(await not resolved)"),
+        };
+        Self { short, sentence }
+    }
+}
+
+/// How much of a thread's stack is inside the poll of a task.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Own {
+    /// So many frames, the innermost ones.
+    Innermost(usize),
+    /// There is no frame that polls a task.
+    NoPoll,
+    /// It is inside several polls, and which is the task's can't be told.
+    Several,
+}
+
+/// The part of a thread's stack that belongs to the task whose poll begins at `entry`.
+pub(crate) fn own_part(frames: &Frames, links: &[Link], entry: u64) -> Own {
+    let name = |index: usize| {
+        let frame = links.get(index).and_then(|link| frames.get(link.frame));
+        frame.map_or("", |frame| frame.name.as_str())
+    };
+    let is_poll = |index: &usize| POLLS.iter().any(|poll| name(*index).starts_with(poll));
+    let is_between = |index: &usize| {
+        is_poll(index)
+            || BETWEEN.iter().any(|path| name(*index).starts_with(path))
+            || classify(name(*index)) == FrameClass::Std
+    };
+    // From one frame of a poll inwards to its innermost.
+    let innermost = |from: usize| {
+        let own = (0..=from).rev().take_while(is_between);
+        own.filter(is_poll).last().unwrap_or(from)
+    };
+    let begins = |link: &Link| frames.function_start(link.address) == Some(entry);
+    if let Some(at) = links.iter().position(begins) {
+        return Own::Innermost(innermost(at));
+    }
+    let mut polls = (0..links.len()).rev().filter(is_poll);
+    let Some(outermost) = polls.next() else {
+        return Own::NoPoll;
+    };
+    let cut = innermost(outermost);
+    if (0..cut).any(|index| is_poll(&index)) {
+        Own::Several
+    } else {
+        Own::Innermost(cut)
+    }
+}
+
+/// The function that tokio calls to poll the task, if a stack shows it.
+pub(crate) fn root<'f>(frames: &'f Frames, links: &[Link], entry: u64) -> Option<&'f str> {
+    let Own::Innermost(length) = own_part(frames, links, entry) else {
+        return None;
+    };
+    let own = links.get(..length)?.iter().rev();
+    let mut own = own.filter_map(|link| frames.get(link.frame));
+    // What polls whatever a pin or box leads to.
+    let root = own.find(|frame| classify(&frame.function) != FrameClass::Std)?;
+    Some(&root.function)
+        .filter(|name| name.contains("::"))
+        .map(String::as_str)
+}
+
+/// Whether a future of this type is no task of the service's, but one of tokio's own threads.
+pub(crate) fn is_worker(future_type: &str) -> bool {
+    // `<tokio::…::Launch>::launch::{closure#0}` is what newer linkage names have.
+    let future_type = future_type.strip_prefix('<').unwrap_or(future_type);
+    future_type.starts_with(WORKER)
+}
