@@ -78,6 +78,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "churn" => churn::run,
         "fork" => fork::run,
         "herd" => herd::run,
+        "plain-herd" => herd::run_plain,
         "shared" => |control, _user| herd::run(control, Some("3")),
         "ticking-herd" => herd::run_ticking,
         "joins" => joins::run,
