@@ -169,7 +169,7 @@ pub struct TargetArgs {
     /// A PID, or the whole name of a process
     pub target: String,
     /// The longest time to wait for the whole answer
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_timeout)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
     pub timeout: Duration,
 }
 
@@ -262,7 +262,7 @@ pub struct SourceArgs {
     #[arg(required_unless_present = "from", conflicts_with = "from")]
     target: Option<String>,
     /// The longest time to wait for the whole answer
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_timeout)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
     timeout: Duration,
     /// Show a dump that `rtops stack --save` wrote, here or on another host
     #[arg(long, value_name = "FILE")]

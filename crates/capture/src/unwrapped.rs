@@ -67,6 +67,13 @@ pub(super) fn find(
     if survey.is_cut_short {
         collector.gap("the copy of the process ended before all tasks were looked at");
     }
+    if survey.kinds_not_stepped > 0 {
+        collector.gap(&format!(
+            "there was no time to step polls of {} kinds of tasks: places where they wait without a waker \
+             may be missing; try a longer --timeout",
+            survey.kinds_not_stepped
+        ));
+    }
     let is_task = |cell: &&Cell| !matches!(cell.state, CellState::Blocking(_));
     let others = survey.cells.iter().filter(is_task).count();
     let report = CopyReport {

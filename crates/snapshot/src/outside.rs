@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rtops_threads::{Capturer, HeldThread, Tid};
+use rtops_threads::{Capturer, HeldThread, HoldError, Tid};
 
 use crate::{
     Copy, Environment, Refusal,
@@ -27,6 +27,9 @@ use crate::{
 
 /// How often it is looked whether a silent copy still lives.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often it is tried to stop the threads, and how long to wait after the first failure.
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(20);
 /// How long a thread may be kept after the copy should have been made.
 const RESERVE: Duration = Duration::from_millis(5);
 
@@ -113,7 +116,7 @@ impl Snapshot {
             made,
             pause,
             stack_pointers,
-        } = clone_stopped(plan, &entry, room, inside)?;
+        } = clone_soon(plan, &entry, room, inside)?;
         let mut this = Self {
             shared,
             child,
@@ -233,6 +236,33 @@ struct Cloned {
     pause: Duration,
     /// Those of all threads that were stopped, and of this one.
     stack_pointers: Vec<usize>,
+}
+
+/// Tries again where the threads did not stop in time, as on a busy machine.
+fn clone_soon(
+    plan: &Plan<'_>,
+    entry: &Entry<'_>,
+    room: usize,
+    inside: impl FnOnce(&mut Copy<'_>),
+) -> Result<Cloned, Refusal> {
+    let mut inside = Some(inside);
+    let mut tries = 1;
+    loop {
+        let copy = |copy: &mut Copy<'_>| {
+            if let Some(inside) = inside.take() {
+                inside(copy);
+            }
+        };
+        match clone_stopped(plan, entry, room, copy) {
+            Err(Refusal::Hold(HoldError::NoTime | HoldError::StillRuns(_)))
+                if tries < TRIES && Instant::now() < plan.deadline =>
+            {
+                thread::sleep(PAUSE * tries);
+                tries += 1;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Between `hold` and the end of the clone this thread must not allocate or take a lock: a thread that

@@ -16,8 +16,9 @@ use tokio::{
 
 use crate::Refusal;
 
-/// How many there are: one has a neighbour on either side.
-pub(crate) const COUNT: usize = 3;
+/// How many there are. A runtime of one thread keeps its tasks in four lists, so that one of these has
+/// a neighbour on either side.
+pub(crate) const COUNT: usize = 9;
 
 /// A task as it is known without a look at its memory. Copied into the copy as it is.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,6 +1,10 @@
 //! What is asked of the copy, and what is made of its answers.
 
-use std::{collections::HashMap, sync::atomic::Ordering::Relaxed, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
 
 use rtops_snapshot::{Failed, GiveUp, Plan, Snapshot, Times};
 use rtops_step::{End, Step, Stepper, Trace};
@@ -14,8 +18,11 @@ use crate::{
     samples::Samples,
 };
 
-/// How many cells one order to step is about: between two it is looked at the clock.
-const STEPPED_AT_ONCE: usize = 32;
+/// How many cells the first order to step is about, and one at most. Between two it is looked at the
+/// clock, and they are to be so far apart.
+const FIRST_STEPPED: usize = 4;
+const MOST_STEPPED: usize = 64;
+const BETWEEN_ORDERS: Duration = Duration::from_millis(100);
 
 /// What to find out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -113,6 +120,8 @@ pub struct Survey {
     pub tracked: u64,
     /// How long things took.
     pub times: Times,
+    /// Kinds of tasks of which none was stepped, as the time was up.
+    pub kinds_not_stepped: usize,
     /// Whether the copy ended before all was done.
     pub is_cut_short: bool,
     /// Sorted by the position of the task.
@@ -289,8 +298,14 @@ impl Driver<'_> {
     /// Steps samples, until all kinds have enough or the time is up.
     fn step(&mut self, until: Instant, canaries: &Canaries) -> Result<(), Refusal> {
         let mut samples = Samples::new(self.survey.kinds());
-        while Instant::now() < until {
-            let chosen = samples.next(STEPPED_AT_ONCE);
+        let mut at_once = FIRST_STEPPED;
+        loop {
+            let begun = Instant::now();
+            if begun >= until {
+                self.survey.kinds_not_stepped = samples.untouched();
+                break;
+            }
+            let chosen = samples.next(at_once);
             if chosen.is_empty() {
                 break;
             }
@@ -306,6 +321,11 @@ impl Driver<'_> {
                 self.step_some(Order::Step, &failed, canaries)?;
                 samples.add(&self.survey.traces);
             }
+            let each = begun.elapsed() / u32::try_from(chosen.len()).unwrap_or(1);
+            let fit = BETWEEN_ORDERS.as_nanos() / each.as_nanos().max(1);
+            at_once = usize::try_from(fit)
+                .unwrap_or(MOST_STEPPED)
+                .clamp(1, MOST_STEPPED);
         }
         Ok(())
     }

@@ -80,6 +80,11 @@ impl Samples {
         next
     }
 
+    /// Of how many kinds no task was chosen.
+    pub(crate) fn untouched(&self) -> usize {
+        self.kinds.iter().filter(|kind| kind.chosen == 0).count()
+    }
+
     /// Looks at the traces that have come since the last time.
     pub(crate) fn add(&mut self, traces: &[(usize, Trace)]) {
         for (task, trace) in traces.iter().skip(self.seen) {

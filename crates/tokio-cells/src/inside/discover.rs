@@ -60,8 +60,8 @@ impl Cache<'_> {
 
 /// Learns from the canaries, or says which of [`crate::record::REASONS`] there is against it.
 pub(super) fn learn(memory: Memory<'_>, canaries: &[Canary; COUNT]) -> Result<Learned, usize> {
-    let [first, middle, last] = canaries;
-    let vtable = memory.word(middle.header + VTABLE).ok_or(0_usize)?;
+    let [first, ..] = canaries;
+    let vtable = memory.word(first.header + VTABLE).ok_or(0_usize)?;
     if !memory.is_constant(vtable, WORDS) {
         return Err(1);
     }
@@ -76,7 +76,7 @@ pub(super) fn learn(memory: Memory<'_>, canaries: &[Canary; COUNT]) -> Result<Le
                 largest = word;
                 learned.trailer = position;
             }
-            if !has_id && memory.word(middle.header + word) == Some(middle.id as usize) {
+            if !has_id && memory.word(first.header + word) == Some(first.id as usize) {
                 has_id = true;
                 learned.id = position;
             }
@@ -90,12 +90,17 @@ pub(super) fn learn(memory: Memory<'_>, canaries: &[Canary; COUNT]) -> Result<Le
     if !has_id || learned.id == learned.trailer {
         return Err(3);
     }
-    let links = (0..TRAILER).step_by(8).find(|offset| {
-        let at = middle.header + largest + offset;
-        let pair = (memory.word(at), memory.word(at + 8));
-        // New tasks come first in the list.
-        pair == (Some(last.header), Some(first.header))
-    });
+    let is_canary = |address| canaries.iter().any(|canary| Some(canary.header) == address);
+    let has_neighbours = |offset: usize| {
+        canaries.iter().any(|canary| {
+            let at = canary.header + largest + offset;
+            let pair = [memory.word(at), memory.word(at + 8)];
+            pair.into_iter().all(is_canary)
+        })
+    };
+    let links = (0..TRAILER)
+        .step_by(8)
+        .find(|offset| has_neighbours(*offset));
     learned.links = links.ok_or(5_usize)?;
     for canary in canaries {
         let state = memory.word(canary.header + STATE).unwrap_or(0);
