@@ -34,4 +34,5 @@ mod threads;
 mod untouched;
 mod unwrapped;
 mod verdict;
+mod versions;
 mod wakerless;

@@ -49,10 +49,12 @@ fn each_marked_await_is_looked_at() {
 }
 
 fn expect_requests(build: Build) {
+    let marks = Marks::read();
     for (service, ways) in SERVICES {
         let directory = Arc::new(tempdir().unwrap());
         let target = Target::start_in(directory, build.services(), &[service]);
         let expected = Expected {
+            marks: &marks,
             folders: &["services/src/"],
             around: "services/src/main.rs",
             names: ways.iter().copied().collect(),

@@ -173,6 +173,7 @@ fn compare<'a>(marks: &'a Marks, stack: &Stack, build: Build) -> Verdict<'a> {
         expected.remove("async-channel");
     }
     let expected = Expected {
+        marks,
         folders: FOLDERS,
         around: AROUND,
         names: expected,
