@@ -19,26 +19,35 @@ pub struct Mark {
 pub struct Marks(BTreeMap<String, Vec<Mark>>);
 
 impl Marks {
-    /// Those of the targets.
+    /// Those of the targets and services.
     pub fn read() -> Self {
-        Self::read_in("targets/src", "// AWAIT ")
+        Self::read_in(&["targets/src", "services/src"], "// AWAIT ")
+    }
+
+    /// Those of a source file that becomes `file` when it is built.
+    pub fn of_text(text: &str, file: &str) -> Self {
+        let mut marks = Self(BTreeMap::new());
+        marks.add_text(text, file, "// AWAIT ");
+        marks
     }
 
     /// Lines of the targets that may be shown beside those of [`read`](Self::read).
     pub fn beside() -> Self {
-        Self::read_in("targets/src", "// MAYBE ")
+        Self::read_in(&["targets/src"], "// MAYBE ")
     }
 
     /// Those of the gallery of leaks.
     pub fn of_leaks() -> Self {
-        Self::read_in("gallery/src", "// LEAK ")
+        Self::read_in(&["gallery/src"], "// LEAK ")
     }
 
-    fn read_in(crate_source: &str, sign: &str) -> Self {
+    fn read_in(sources: &[&str], sign: &str) -> Self {
         let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates");
         let mut marks = Self(BTreeMap::new());
-        marks.add(&crates, &crates.join(crate_source), sign);
-        assert!(!marks.0.is_empty(), "{crate_source} has no marks");
+        for source in sources {
+            marks.add(&crates, &crates.join(source), sign);
+        }
+        assert!(!marks.0.is_empty(), "{sources:?} have no marks");
         marks
     }
 
@@ -73,19 +82,23 @@ impl Marks {
             }
             let text = fs::read_to_string(&path).unwrap();
             let file = path.strip_prefix(crates).unwrap().display().to_string();
-            for (text, line) in text.lines().zip(1..) {
-                // Behind code only: what the marks mean is told in a comment.
-                let Some((_, names)) = text
-                    .split_once(sign)
-                    .filter(|(code, _)| !code.contains("//"))
-                else {
-                    continue;
-                };
-                for name in names.split_whitespace() {
-                    let file = file.clone();
-                    let marks = self.0.entry(name.to_owned()).or_default();
-                    marks.push(Mark { file, line });
-                }
+            self.add_text(&text, &file, sign);
+        }
+    }
+
+    fn add_text(&mut self, text: &str, file: &str, sign: &str) {
+        for (text, line) in text.lines().zip(1..) {
+            // Behind code only: what the marks mean is told in a comment.
+            let Some((_, names)) = text
+                .split_once(sign)
+                .filter(|(code, _)| !code.contains("//"))
+            else {
+                continue;
+            };
+            for name in names.split_whitespace() {
+                let file = file.to_owned();
+                let marks = self.0.entry(name.to_owned()).or_default();
+                marks.push(Mark { file, line });
             }
         }
     }

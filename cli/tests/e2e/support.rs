@@ -74,6 +74,12 @@ impl Build {
         PATH.get_or_init(|| Self::Dev.run_cargo("rtops-gallery", "rtops-gallery"))
     }
 
+    /// The services on well-known libraries.
+    pub fn services(self) -> &'static Path {
+        static PATHS: [OnceLock<PathBuf>; 2] = [const { OnceLock::new() }; 2];
+        PATHS[self as usize].get_or_init(|| self.run_cargo("rtops-services", "rtops-services"))
+    }
+
     fn run_cargo(self, package: &str, program: &str) -> PathBuf {
         // target/<profile>/rtops
         let rtops = Path::new(env!("CARGO_BIN_EXE_rtops"));

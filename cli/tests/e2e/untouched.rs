@@ -17,7 +17,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use tempfile::{TempDir, tempdir};
+use tempfile::{TempDir, tempdir, tempdir_in};
 
 use crate::{
     reply::Stack,
@@ -186,9 +186,10 @@ struct Facts {
 
 impl Watched {
     fn start(build: Build, kind: &str) -> Self {
-        let programs = tempdir().unwrap();
+        // A link: of a copy, a child that another test forks could hold the descriptor that wrote it.
+        let programs = tempdir_in(build.path().parent().unwrap()).unwrap();
         let program = programs.path().join("watched");
-        fs::copy(build.path(), &program).unwrap();
+        fs::hard_link(build.path(), &program).unwrap();
         let directory = Arc::new(tempdir().unwrap());
         Self {
             target: Target::start_in(directory, &program, &["untouched", kind]),

@@ -173,11 +173,13 @@ fn compare<'a>(marks: &'a Marks, stack: &Stack, build: Build) -> Verdict<'a> {
         expected.remove("async-channel");
     }
     let expected = Expected {
+        marks,
         folders: FOLDERS,
         around: AROUND,
         names: expected,
         may_be_unresolved: UNRESOLVED,
         may_lack_children: CHILDREN,
+        has_libraries: false,
     };
     expected.compare(stack)
 }

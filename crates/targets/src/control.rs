@@ -15,7 +15,8 @@ use nix::{
 use crate::Never;
 
 /// Where the commands of the test come from.
-pub(crate) struct Control {
+#[derive(Debug)]
+pub struct Control {
     commands: BufReader<File>,
     /// Held so that a read of the new standard input waits for ever.
     _silence: OwnedFd,
@@ -24,7 +25,10 @@ pub(crate) struct Control {
 impl Control {
     /// Takes standard input away from the rest of the process, which finds a pipe in its place
     /// that nobody writes to.
-    pub(crate) fn take() -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When there is no standard input, or too few descriptors.
+    pub fn take() -> io::Result<Self> {
         let commands = io::stdin().as_fd().try_clone_to_owned()?;
         let (reader, silence) = pipe2(OFlag::O_CLOEXEC)?;
         dup2_stdin(reader)?;
@@ -43,12 +47,18 @@ impl Control {
     /// | `start` | `started`, or why the agent did not start |
     ///
     /// Then it ends the process, whatever its threads are doing.
-    pub(crate) fn serve(self, check: impl Fn() -> u64) -> Result<Never, String> {
+    ///
+    /// # Errors
+    /// When the test can't be heard or answered.
+    pub fn serve(self, check: impl Fn() -> u64) -> Result<Never, String> {
         self.serve_with(check, |_| None)
     }
 
     /// The same, for a scenario that has commands of its own.
-    pub(crate) fn serve_with(
+    ///
+    /// # Errors
+    /// When the test can't be heard or answered.
+    pub fn serve_with(
         self,
         check: impl Fn() -> u64,
         own: impl Fn(&str) -> Option<String>,

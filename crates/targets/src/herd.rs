@@ -1,5 +1,5 @@
-//! Many tasks, 100,000 if no number is given, that wait in three ways; with another one beside
-//! them that notes how late it is woken, where that is asked for.
+//! Many tasks, 100,000 if no number is given, that wait in three ways, tracked or plain; with another
+//! one beside them that notes how late it is woken, where that is asked for.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -17,27 +17,33 @@ use crate::{
     FOREVER, Never,
     control::Control,
     runtime::workers,
-    settle::{settled, settlement},
+    settle::{Pending, settled, settlement},
 };
 
 /// How often the ticker wants to be woken.
 const TICK: Duration = Duration::from_millis(1);
 
 pub(crate) fn run(control: Control, count: Option<&str>) -> Result<Never, String> {
-    let _runtime = herd(count)?;
+    let _runtime = herd(count, spawn_tracked)?;
+    control.serve(|| 0)
+}
+
+/// The same, without a wrapper.
+pub(crate) fn run_plain(control: Control, count: Option<&str>) -> Result<Never, String> {
+    let _runtime = herd(count, spawn_plain)?;
     control.serve(|| 0)
 }
 
 /// `check` answers with the time, in microseconds, by which 99.9 % of the ticks since the last
 /// `check` were late at most.
 pub(crate) fn run_ticking(control: Control, count: Option<&str>) -> Result<Never, String> {
-    let runtime = herd(count)?;
+    let runtime = herd(count, spawn_tracked)?;
     let lateness = Arc::new(Lateness::default());
     runtime.spawn(tick(Arc::clone(&lateness)));
     control.serve(move || lateness.take())
 }
 
-fn herd(count: Option<&str>) -> Result<Runtime, String> {
+fn herd(count: Option<&str>, spawn: fn(&Runtime, usize, Pending)) -> Result<Runtime, String> {
     let count: usize = count
         .unwrap_or("100000")
         .parse()
@@ -45,16 +51,27 @@ fn herd(count: Option<&str>) -> Result<Runtime, String> {
     let runtime = workers(2)?;
     let (pending, settlement) = settlement();
     for number in 0..count {
-        let pending = pending.clone();
-        match number % 3 {
-            0 => runtime.spawn(settled(sleeps().tracked("sleeps"), pending)),
-            1 => runtime.spawn(settled(receives().tracked("receives"), pending)),
-            _ => runtime.spawn(settled(waits().tracked("waits"), pending)),
-        };
+        spawn(&runtime, number, pending.clone());
     }
     drop(pending);
     settlement.wait();
     Ok(runtime)
+}
+
+fn spawn_tracked(runtime: &Runtime, number: usize, pending: Pending) {
+    match number % 3 {
+        0 => drop(runtime.spawn(settled(sleeps().tracked("sleeps"), pending))),
+        1 => drop(runtime.spawn(settled(receives().tracked("receives"), pending))),
+        _ => drop(runtime.spawn(settled(waits().tracked("waits"), pending))),
+    }
+}
+
+fn spawn_plain(runtime: &Runtime, number: usize, pending: Pending) {
+    match number % 3 {
+        0 => drop(runtime.spawn(settled(sleeps(), pending))),
+        1 => drop(runtime.spawn(settled(receives(), pending))),
+        _ => drop(runtime.spawn(settled(waits(), pending))),
+    }
 }
 
 async fn sleeps() {

@@ -10,14 +10,14 @@ mod block_on;
 mod blocked;
 mod blocking_pool;
 mod churn;
-mod control;
+pub mod control;
 mod fork;
 mod herd;
 mod joins;
 mod locks;
 mod names;
-mod runtime;
-mod settle;
+pub mod runtime;
+pub mod settle;
 #[cfg(feature = "smol")]
 mod smol_tasks;
 mod starved;
@@ -34,13 +34,14 @@ use rtops_agent::{Capability, Options};
 use crate::control::Control;
 
 /// Longer than any test.
-const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
+pub const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A scenario ends the process itself, when its standard input is closed.
 type Scenario = fn(Control, Option<&str>) -> Result<Never, String>;
 
 /// What a function returns that does not return.
-enum Never {}
+#[derive(Debug)]
+pub enum Never {}
 
 /// Runs the scenario that the arguments of the process name.
 pub fn main() -> ExitCode {
@@ -77,6 +78,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "churn" => churn::run,
         "fork" => fork::run,
         "herd" => herd::run,
+        "plain-herd" => herd::run_plain,
         "shared" => |control, _user| herd::run(control, Some("3")),
         "ticking-herd" => herd::run_ticking,
         "joins" => joins::run,
@@ -95,8 +97,9 @@ fn scenario(name: &str) -> Option<Scenario> {
     })
 }
 
+/// Says what went wrong.
 #[expect(clippy::print_stderr, reason = "this is what the test shows")]
-fn failed(reason: &str) -> ExitCode {
+pub fn failed(reason: &str) -> ExitCode {
     eprintln!("rtops-targets: {reason}");
     ExitCode::FAILURE
 }

@@ -3,7 +3,10 @@
 use tokio::runtime::{Builder, Runtime};
 
 /// A multi-thread runtime with its I/O and time drivers.
-pub(crate) fn workers(count: usize) -> Result<Runtime, String> {
+///
+/// # Errors
+/// When threads or drivers can't be made.
+pub fn workers(count: usize) -> Result<Runtime, String> {
     Builder::new_multi_thread()
         .worker_threads(count)
         .enable_all()

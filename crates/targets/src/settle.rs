@@ -8,29 +8,31 @@ use std::{
 };
 
 /// Held by what has not reached its place yet.
-#[derive(Clone)]
-pub(crate) struct Pending {
+#[derive(Clone, Debug)]
+pub struct Pending {
     _sender: Sender<Infallible>,
 }
 
 /// Waits for all [`Pending`]s of one [`settlement`].
-pub(crate) struct Settlement(Receiver<Infallible>);
+#[derive(Debug)]
+pub struct Settlement(Receiver<Infallible>);
 
-pub(crate) fn settlement() -> (Pending, Settlement) {
+/// What is held until all has settled, and what waits for that.
+pub fn settlement() -> (Pending, Settlement) {
     let (sender, receiver) = channel();
     (Pending { _sender: sender }, Settlement(receiver))
 }
 
 impl Settlement {
     /// Blocks until the last [`Pending`] is dropped.
-    pub(crate) fn wait(self) {
+    pub fn wait(self) {
         // Nothing is ever sent: the channel closes.
         self.0.recv().ok();
     }
 }
 
 /// Runs a future, and drops `pending` when it waits for the first time.
-pub(crate) async fn settled<F: Future>(future: F, pending: Pending) -> F::Output {
+pub async fn settled<F: Future>(future: F, pending: Pending) -> F::Output {
     let mut future = pin!(future);
     let mut pending = Some(pending);
     poll_fn(|context| {

@@ -37,14 +37,14 @@ async fn accept(listener: TcpListener) {
 async fn answer(mut stream: TcpStream) {
     let mut message = [0; MESSAGE];
     loop {
-        match stream.read_exact(&mut message).await {
-            // AWAIT untouched-echo
+        let read = stream.read_exact(&mut message).await; // AWAIT untouched-echo
+        match read {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
             Err(error) => return eprintln!("rtops-targets: read: {error}"),
         }
-        if let Err(error) = stream.write_all(&message).await {
-            // AWAIT untouched-echo
+        let written = stream.write_all(&message).await; // AWAIT untouched-echo
+        if let Err(error) = written {
             return eprintln!("rtops-targets: write: {error}");
         }
     }

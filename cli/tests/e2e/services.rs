@@ -1,0 +1,73 @@
+//! Requests in flight of services on well-known libraries, which nobody wrapped.
+
+use std::{sync::Arc, thread, time::Instant};
+
+use tempfile::tempdir;
+
+use crate::{
+    source::Marks,
+    support::{Build, DEADLINE, Target},
+    verdict::Expected,
+};
+
+/// Each service, and how many tasks wait in each way.
+const SERVICES: &[(&str, &[(&str, usize)])] = &[
+    ("http", &[("http-serve", 1), ("http-slow", 3)]),
+    (
+        "http2",
+        &[
+            ("http2-connection", 1),
+            ("http2-request", 3),
+            ("http2-serve", 1),
+            ("http2-slow", 3),
+        ],
+    ),
+    (
+        "pool",
+        &[("pool-request", 3), ("pool-serve", 1), ("pool-slow", 3)],
+    ),
+    ("redis", &[("redis-command", 3), ("redis-server", 1)]),
+];
+
+#[test]
+fn each_request_is_at_its_line_in_a_dev_build() {
+    expect_requests(Build::Dev);
+}
+
+#[test]
+fn each_request_is_at_its_line_in_a_release_build() {
+    expect_requests(Build::Release);
+}
+
+#[test]
+fn each_marked_await_is_looked_at() {
+    let marks = Marks::read();
+    let ways = SERVICES.iter().flat_map(|(_, ways)| *ways);
+    let mut names: Vec<&str> = ways.map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    assert_eq!(marks.names_in("services/src/"), names);
+}
+
+fn expect_requests(build: Build) {
+    let marks = Marks::read();
+    for (service, ways) in SERVICES {
+        let directory = Arc::new(tempdir().unwrap());
+        let target = Target::start_in(directory, build.services(), &[service]);
+        let expected = Expected {
+            marks: &marks,
+            folders: &["services/src/"],
+            around: "services/src/main.rs",
+            names: ways.iter().copied().collect(),
+            may_be_unresolved: &[],
+            may_lack_children: &[],
+            has_libraries: true,
+        };
+        let compared = || expected.compare(&target.stack(&["--tasks"]));
+        // A client may not have come to its await when the server has its request.
+        let end = Instant::now() + DEADLINE;
+        while !compared().is_right() && Instant::now() < end {
+            thread::yield_now();
+        }
+        compared().expect_right();
+    }
+}
