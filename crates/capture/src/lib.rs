@@ -18,7 +18,7 @@ mod unwrapped;
 
 use std::{sync::Arc, time::Instant};
 
-use rtops_protocol::{CopyRequest, StackParts, Steps};
+use rtops_protocol::{CopyDetail, CopyRequest, StackParts, Steps};
 use rtops_tasks::{Entry, Probed, ProbedState, RuntimeTag};
 use rtops_threads::Capturer;
 
@@ -116,7 +116,9 @@ pub fn take<'a>(
         return Err(Disabled("thread stacks"));
     }
     let mut collector = Collector::new(host, evidence);
-    let probed = if wants_tasks && host.has_tasks() {
+    // To count those that nobody wrapped, nobody has to be asked where they wait.
+    let is_census = copy.is_some_and(|copy| copy.detail == CopyDetail::Census);
+    let probed = if wants_tasks && host.has_tasks() && !is_census {
         collector.tasks(only_tasks, deadline)
     } else {
         Vec::new()

@@ -12,7 +12,7 @@ use rtops_protocol::{
 };
 use rtops_threads::Tid;
 use rtops_tokio_cells::{
-    Cell, CellState, GiveUp, Observer, Outcome, Plan, StackCopy, Survey, Wanted,
+    Cell, CellState, GiveUp, NoCopy, Observer, Outcome, Plan, Refusal, StackCopy, Survey, Wanted,
 };
 
 use crate::{Host, collect::Collector, steps};
@@ -41,7 +41,7 @@ pub(super) fn find(
     let mut survey = Survey::default();
     if !host.may_copy() {
         outcome = CopyOutcome::Disabled;
-    } else if request.when == CopyWhen::Needed && host.alive_tasks() <= tracked {
+    } else if request.when == CopyWhen::Needed && are_all_tracked(host, tracked) {
         outcome = CopyOutcome::NotNeeded;
     } else {
         match host.capturer() {
@@ -59,7 +59,7 @@ pub(super) fn find(
                 };
                 match take(host, collector, &plan, request.detail) {
                     Ok(found) => survey = found,
-                    Err(refusal) => outcome = CopyOutcome::Refused(refusal.to_string()),
+                    Err(refusal) => outcome = CopyOutcome::Refused(sentence(&refusal)),
                 }
             }
         }
@@ -87,12 +87,26 @@ pub(super) fn find(
     FoundUnwrapped { report, survey }
 }
 
+/// Where no runtime is known, tasks may run on one that the agent has not seen.
+fn are_all_tracked(host: &dyn Host, tracked: u64) -> bool {
+    tracked > 0 && host.alive_tasks() <= tracked
+}
+
+fn sentence(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::NoCopy(NoCopy::TooLong { .. }) => {
+            format!("{refusal}: a longer --max-pause allows it")
+        }
+        _ => refusal.to_string(),
+    }
+}
+
 fn take(
     host: &dyn Host,
     collector: &mut Collector<'_>,
     plan: &Plan<'_>,
     detail: CopyDetail,
-) -> Result<Survey, rtops_tokio_cells::Refusal> {
+) -> Result<Survey, Refusal> {
     let now = Instant::now();
     let left = plan.deadline.saturating_duration_since(now);
     let wanted = Wanted {
@@ -107,9 +121,7 @@ fn take(
     let mut result = None;
     // Futures that ask for their runtime in each poll find one.
     host.in_runtime(&mut || result = Some(Survey::take(plan, wanted, &mut observer)));
-    result.unwrap_or(Err(rtops_tokio_cells::Refusal::Failed(
-        rtops_tokio_cells::Failed::Lost,
-    )))
+    result.unwrap_or(Err(Refusal::Failed(rtops_tokio_cells::Failed::Lost)))
 }
 
 /// Where the cells of tracked tasks are: their wakers lead there.

@@ -20,7 +20,8 @@ pub struct CopyRequest {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub enum CopyDetail {
-    /// Which tasks there are, of which type and in which state. None is polled.
+    /// Which there are, of which type and in which state. None is polled, and tracked tasks are left
+    /// out.
     Census,
     /// Where they wait, too.
     Trees,

@@ -5,7 +5,7 @@
 //! go on. In the clone one function runs: the *inside*. It sees all of the process's memory as it was
 //! at that instant, and may write to it and call the process's own code through
 //! [`Poller::guarded`]; nothing of that reaches the process. The two sides talk through a buffer
-//! that they share: [`Copy::send`] and [`Snapshot::next`] one way, [`Snapshot::order`] and
+//! that they share: [`Copy::send`] and [`Snapshot::receive`] one way, [`Snapshot::order`] and
 //! [`Copy::next_order`] the other.
 //!
 //! # What makes the copy harmless

@@ -144,7 +144,7 @@ impl Snapshot {
         }
         self.shared.set_mappings(&mappings);
         self.wake_inside();
-        match self.next() {
+        match self.receive() {
             Ok(Some(_)) => Ok(()),
             Err(Failed::NoTime) => Err(Refusal::NoTime),
             Ok(None) | Err(Failed::Lost) => Err(match self.child.ended() {
@@ -160,7 +160,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// When the copy ended otherwise, or its time was up.
-    pub fn next(&mut self) -> Result<Option<&[u8]>, Failed> {
+    pub fn receive(&mut self) -> Result<Option<&[u8]>, Failed> {
         loop {
             let seen = self.shared.outward().load(Acquire);
             // Looked at before the ring: what it wrote before its end is not missed.
@@ -280,7 +280,7 @@ fn clone_stopped(
         .hold(plan.spare, begun + plan.max_pause + RESERVE)?;
     // No more than there is room for: that would allocate.
     threads.extend(held.threads().iter().take(threads.capacity()).copied());
-    let cloned = clone(&entry, &threads, inside);
+    let cloned = clone(entry, &threads, inside);
     let was_whole = held.is_whole();
     let pause = held.since().elapsed();
     drop(held);

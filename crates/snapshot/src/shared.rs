@@ -200,7 +200,7 @@ impl Shared {
             return Ok(false);
         }
         let mut header = [0; HEADER];
-        if available < HEADER || available > RING {
+        if !(HEADER..=RING).contains(&available) {
             return Err(Malformed);
         }
         self.copy_out(start, &mut header);

@@ -1,5 +1,7 @@
 //! What code can do in a copy of this process, and what of that reaches the process: nothing.
 #![allow(unsafe_code, clippy::unwrap_used)]
+// The hostile functions break every rule on purpose: what they do is what the copy has to stand.
+#![allow(clippy::undocumented_unsafe_blocks)]
 
 use std::{
     fs,
@@ -21,7 +23,8 @@ use rtops_threads::Signal;
 static TURN: Mutex<()> = Mutex::new(());
 
 fn turn() -> std::sync::MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    TURN.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 fn take(time: Duration, inside: impl FnOnce(&mut Copy<'_>)) -> Result<Snapshot, Refusal> {
@@ -49,8 +52,14 @@ fn call(function: unsafe extern "C" fn(usize), argument: usize) -> Result<(), Op
         }
     })
     .unwrap();
-    let code = snapshot.next().unwrap().unwrap().first().copied().unwrap();
-    assert_eq!(snapshot.next().unwrap(), None);
+    let code = snapshot
+        .receive()
+        .unwrap()
+        .unwrap()
+        .first()
+        .copied()
+        .unwrap();
+    assert_eq!(snapshot.receive().unwrap(), None);
     let reasons = [
         GiveUp::Locked,
         GiveUp::Fault,
@@ -89,9 +98,12 @@ fn what_is_written_in_the_copy_stays_there() {
 
 hostile!(aborts, _unused, { std::process::abort() });
 hostile!(exits, _unused, { std::process::exit(3) });
-// SAFETY (of these): what they do is what the copy has to stand.
-hostile!(kills, pid, { unsafe { drop(libc::kill(pid as i32, libc::SIGKILL)) } });
-hostile!(raises, _unused, { unsafe { drop(libc::raise(libc::SIGTERM)) } });
+hostile!(kills, pid, {
+    unsafe { libc::kill(pid as i32, libc::SIGKILL) };
+});
+hostile!(raises, _unused, {
+    unsafe { libc::raise(libc::SIGTERM) };
+});
 hostile!(writes_to_null, address, {
     unsafe { ptr::with_exposed_provenance_mut::<u8>(address).write_volatile(1) }
 });
@@ -100,7 +112,9 @@ hostile!(loops, _unused, {
         std::hint::spin_loop();
     }
 });
-hostile!(panics, _unused, { drop(std::panic::catch_unwind(|| panic!("in a copy"))) });
+hostile!(panics, _unused, {
+    drop(std::panic::catch_unwind(|| panic!("in a copy")))
+});
 hostile!(locks, _unused, { drop(LOCK.lock()) });
 hostile!(spins_on_a_system_call, _unused, {
     while unsafe { libc::dup(0) } < 0 {}
@@ -126,27 +140,38 @@ fn what_does_not_return_is_given_up_with_the_reason() {
     assert_eq!(call(unmaps, page), Err(Some(GiveUp::Fault)));
     assert_eq!(call(loops, 0), Err(Some(GiveUp::Endless)));
     assert_eq!(call(panics, 0), Err(Some(GiveUp::Panic)));
-    assert_eq!(call(spins_on_a_system_call, 0), Err(Some(GiveUp::SystemCall)));
+    assert_eq!(
+        call(spins_on_a_system_call, 0),
+        Err(Some(GiveUp::SystemCall))
+    );
     let held = LOCK.lock().unwrap();
     assert_eq!(call(locks, 0), Err(Some(GiveUp::Locked)));
     drop(held);
     assert_eq!(call(locks, 0), Ok(()));
 }
 
-hostile!(closes, fd, { unsafe { drop(libc::close(fd as i32)) } });
+hostile!(closes, fd, {
+    unsafe { libc::close(fd as i32) };
+});
 hostile!(sends, fd, {
-    unsafe { drop(libc::write(fd as i32, b"hostile".as_ptr().cast(), 7)) }
+    unsafe { libc::write(fd as i32, b"hostile".as_ptr().cast(), 7) };
 });
 hostile!(receives, fd, {
     let mut byte = 0_u8;
-    unsafe { drop(libc::recv(fd as i32, (&raw mut byte).cast(), 1, 0)) }
+    unsafe { libc::recv(fd as i32, (&raw mut byte).cast(), 1, 0) };
 });
-hostile!(shuts_down, fd, { unsafe { drop(libc::shutdown(fd as i32, libc::SHUT_RDWR)) } });
+hostile!(shuts_down, fd, {
+    unsafe { libc::shutdown(fd as i32, libc::SHUT_RDWR) };
+});
 hostile!(removes, path, {
-    unsafe { drop(libc::unlink(ptr::with_exposed_provenance(path))) }
+    unsafe { libc::unlink(ptr::with_exposed_provenance(path)) };
 });
-hostile!(forks, _unused, { unsafe { drop(libc::fork()) } });
-hostile!(starts_a_thread, _unused, { drop(thread::Builder::new().spawn(|| {})) });
+hostile!(forks, _unused, {
+    unsafe { libc::fork() };
+});
+hostile!(starts_a_thread, _unused, {
+    drop(thread::Builder::new().spawn(|| {}))
+});
 
 #[test]
 fn descriptors_files_and_processes_are_left_alone() {
@@ -194,7 +219,9 @@ fn descriptors() -> Vec<i32> {
 fn children() -> usize {
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let lists = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("children")));
-    lists.map(|list| list.unwrap_or_default().split_whitespace().count()).sum()
+    lists
+        .map(|list| list.unwrap_or_default().split_whitespace().count())
+        .sum()
 }
 
 hostile!(writes_shared, address, {
@@ -225,7 +252,7 @@ fn shared_memory_can_be_read_and_not_written() {
         copy.send(&[&word.load(SeqCst).to_le_bytes()]);
     })
     .unwrap();
-    assert_eq!(snapshot.next().unwrap().unwrap(), 5_u64.to_le_bytes());
+    assert_eq!(snapshot.receive().unwrap().unwrap(), 5_u64.to_le_bytes());
 }
 
 #[test]
@@ -254,11 +281,11 @@ fn the_two_sides_talk_and_large_answers_come_through() {
     .unwrap();
     snapshot.order(&[1 << 20, 0]);
     for _ in 0..40 {
-        let record = snapshot.next().unwrap().unwrap();
+        let record = snapshot.receive().unwrap().unwrap();
         assert!(record.len() == 1 << 20 && record.iter().all(|byte| *byte == 1));
     }
     snapshot.order(&[]);
-    assert_eq!(snapshot.next().unwrap(), None);
+    assert_eq!(snapshot.receive().unwrap(), None);
     assert!(snapshot.end().pause > Duration::ZERO);
 }
 
@@ -266,11 +293,17 @@ fn the_two_sides_talk_and_large_answers_come_through() {
 fn a_copy_ends_at_its_deadline_and_when_it_is_dropped() {
     let _turn = turn();
     // Asked for nothing, it waits; its own clock or ours is up.
-    let mut snapshot = take(Duration::from_millis(300), |copy| drop(copy.next_order())).unwrap();
-    assert_eq!(snapshot.next(), Err(Failed::NoTime));
+    let mut snapshot = take(Duration::from_millis(300), |copy| {
+        copy.next_order();
+    })
+    .unwrap();
+    assert_eq!(snapshot.receive(), Err(Failed::NoTime));
     drop(snapshot);
     assert_eq!(children(), 0);
-    let snapshot = take(Duration::from_secs(60), |copy| drop(copy.next_order())).unwrap();
+    let snapshot = take(Duration::from_secs(60), |copy| {
+        copy.next_order();
+    })
+    .unwrap();
     assert_eq!(children(), 1);
     drop(snapshot);
     assert_eq!(children(), 0);

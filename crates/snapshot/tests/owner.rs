@@ -19,7 +19,10 @@ fn a_copy_does_not_outlive_the_thread_that_made_it() {
             max_pause: Duration::from_secs(5),
             deadline: Instant::now() + Duration::from_secs(3600),
         };
-        let snapshot = Snapshot::take(&plan, |copy| drop(copy.next_order())).unwrap();
+        let snapshot = Snapshot::take(&plan, |copy| {
+            copy.next_order();
+        })
+        .unwrap();
         assert_eq!(copies(), 1);
         std::mem::forget(snapshot);
     });
@@ -36,5 +39,7 @@ fn copies() -> usize {
     let own = i32::try_from(std::process::id()).unwrap();
     let all = procfs::process::all_processes().unwrap();
     let stats = all.filter_map(|process| process.ok()?.stat().ok());
-    stats.filter(|stat| stat.ppid == own && stat.state != 'Z').count()
+    stats
+        .filter(|stat| stat.ppid == own && stat.state != 'Z')
+        .count()
 }

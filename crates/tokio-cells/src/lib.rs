@@ -28,7 +28,7 @@ mod record;
 mod samples;
 
 pub use crate::outside::{Cell, CellState, Observer, Outcome, StackCopy, Survey, Wanted};
-pub use rtops_snapshot::{Failed, GiveUp, Plan, Times};
+pub use rtops_snapshot::{Failed, GiveUp, Plan, Refusal as NoCopy, Times};
 
 /// Why there is no survey.
 #[derive(Debug, thiserror::Error)]

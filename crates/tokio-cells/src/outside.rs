@@ -357,7 +357,7 @@ impl Driver<'_> {
     fn receive(&mut self, canaries: &Canaries) -> Result<(), Refusal> {
         let mut record = Vec::new();
         loop {
-            let Some(next) = self.snapshot.next()? else {
+            let Some(next) = self.snapshot.receive()? else {
                 return Err(Failed::Lost.into());
             };
             record.clear();

@@ -11,9 +11,7 @@ use std::{
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use rtops_threads::Signal;
-use rtops_tokio_cells::{
-    Cell, CellState, Observer, Outcome, Plan, StackCopy, Survey, Wanted,
-};
+use rtops_tokio_cells::{Cell, CellState, Observer, Outcome, Plan, StackCopy, Survey, Wanted};
 use rtops_unwind::{Registers, StackSlice, Unwinder};
 use tokio::{runtime::Runtime, sync::oneshot, task::JoinHandle};
 
@@ -82,7 +80,9 @@ fn settle(runtime: &Runtime) {
     let deadline = Instant::now() + Duration::from_secs(60);
     let polls = || -> u64 {
         let metrics = runtime.metrics();
-        (0..metrics.num_workers()).map(|worker| metrics.worker_park_unpark_count(worker)).sum()
+        (0..metrics.num_workers())
+            .map(|worker| metrics.worker_park_unpark_count(worker))
+            .sum()
     };
     let mut before = polls();
     loop {
@@ -113,7 +113,10 @@ fn waits_are_found_with_their_leaves_and_steps() {
     let find = |task| cell(&survey, id(task));
     for task in [&receiving, &sleeping, &never, &lost, &selecting] {
         let (_, cell) = find(task);
-        assert_eq!((cell.state, cell.outcome), (CellState::Idle, Outcome::Stepped));
+        assert_eq!(
+            (cell.state, cell.outcome),
+            (CellState::Idle, Outcome::Stepped)
+        );
         assert!(cell.has_join_handle);
     }
     let leaves = |task| survey.leaves(find(task).0).count();
@@ -127,7 +130,12 @@ fn waits_are_found_with_their_leaves_and_steps() {
         [1, 1, 0, 0, 2]
     );
     for (position, trace) in &survey.traces {
-        println!("{:?} {} steps, {} calls", survey.cells[*position], trace.steps, trace.calls.len());
+        println!(
+            "{:?} {} steps, {} calls",
+            survey.cells[*position],
+            trace.steps,
+            trace.calls.len()
+        );
     }
     println!("{:?}", survey.times);
     drop((sender, first.0, second.0));
@@ -149,7 +157,11 @@ fn what_waits_inside_of_a_task_is_polled_in_its_steps() {
     let survey = survey(true);
     let steps = |task| {
         let (position, _) = cell(&survey, id(task));
-        let trace = survey.traces.iter().find(|(at, _)| *at == position).unwrap();
+        let trace = survey
+            .traces
+            .iter()
+            .find(|(at, _)| *at == position)
+            .unwrap();
         trace.1.steps
     };
     println!("{} {} {:?}", steps(&one), steps(&ten), survey.times);

@@ -94,10 +94,23 @@ pub(super) fn start_clock() {
     unsafe { syscall(libc::SYS_setitimer, timer, tick.as_ptr().addr(), 0, 0, 0, 0) };
 }
 
+/// Has a wait be interrupted now and then, to look how those get on that are waited for.
+pub(super) fn start_alarms() {
+    let each = [0, ALARM_US, 0, ALARM_US];
+    let timer = libc::ITIMER_REAL as usize;
+    // SAFETY: as above.
+    unsafe { syscall(libc::SYS_setitimer, timer, each.as_ptr().addr(), 0, 0, 0, 0) };
+}
+
+/// The time between two alarms, and how many there are before somebody is given up.
+const ALARM_US: usize = 200_000;
+pub(super) const ALARMS_WITHOUT_PROGRESS: u32 = 25;
+
 fn action(signal: c_int) -> Action {
     let handler = match signal {
         libc::SIGSYS => on_system_call as *const () as usize,
         libc::SIGPROF => on_tick as *const () as usize,
+        libc::SIGALRM => on_alarm as *const () as usize,
         libc::SIGSEGV | libc::SIGBUS | libc::SIGILL | libc::SIGFPE | libc::SIGABRT => {
             on_fault as *const () as usize
         }
@@ -142,6 +155,9 @@ extern "C" fn on_tick(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
         );
     }
 }
+
+/// Interrupts a system call, as it is not started again.
+extern "C" fn on_alarm(_: c_int, _: *mut siginfo_t, _: *mut c_void) {}
 
 /// Answers a system call that is not made.
 extern "C" fn on_system_call(_: c_int, info: *mut siginfo_t, context: *mut c_void) {

@@ -283,7 +283,8 @@ impl<'a> Copy<'a> {
         (result == 0).then(|| unsafe { std::slice::from_raw_parts(to.cast(), pages) })
     }
 
-    /// A number that further copies can change, and that outlives them.
+    /// A number that further copies can change, and that outlives them. One that does not change it
+    /// for five seconds is killed.
     #[must_use]
     pub fn progress(&self) -> &AtomicU64 {
         self.shared.progress()
@@ -332,8 +333,11 @@ impl<'a> Copy<'a> {
         unsafe { guard::on_stack(self.stack, enter::<F>, (&raw mut start).addr()) };
     }
 
+    /// A further copy may do anything to its own handlers and clocks: one that gets nowhere is killed.
     fn wait_for(&self, child: isize) -> Ended {
         let mut status = 0_i32;
+        let (mut seen, mut looks) = (self.progress().load(Acquire), 0);
+        handlers::start_alarms();
         loop {
             let to = (&raw mut status).addr();
             let all = libc::__WALL as usize;
@@ -347,6 +351,16 @@ impl<'a> Copy<'a> {
             }
             if result != -(libc::EINTR as isize) {
                 return Ended::Lost;
+            }
+            looks += 1;
+            let now = self.progress().load(Acquire);
+            if now != seen {
+                (seen, looks) = (now, 0);
+            }
+            if looks > handlers::ALARMS_WITHOUT_PROGRESS || Nanos::now() > self.deadline {
+                let signal = libc::SIGKILL as usize;
+                // SAFETY: takes no pointer; the child was not waited for, so the number is its own.
+                unsafe { system_call(libc::SYS_kill, child as usize, signal, 0, 0, 0, 0) };
             }
         }
     }

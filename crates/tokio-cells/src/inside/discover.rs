@@ -192,7 +192,7 @@ impl Discovery<'_> {
     pub(super) fn boxed_poll(&self, cell: &Cell) -> usize {
         // Behind the number, with or without a word that tells the stage.
         let stage = cell.header + cell.says.id + 8;
-        let polls = [0, 8].into_iter().filter_map(|offset| {
+        let mut polls = [8, 0].into_iter().filter_map(|offset| {
             let data = self.memory.word(stage + offset)?;
             let vtable = self.memory.word(stage + offset + 8)?;
             let is_box = self.memory.is_own(data) && self.memory.is_constant(vtable, 4);
@@ -205,7 +205,7 @@ impl Discovery<'_> {
                 && self.memory.is_code(poll);
             (is_box && is_vtable).then_some(poll)
         });
-        polls.last().unwrap_or(0)
+        polls.next().unwrap_or(0)
     }
 }
 

@@ -15,8 +15,8 @@ const LONGEST: usize = 512 << 10;
 
 /// Tells of running tasks which threads may have them, and sends the stacks of those threads.
 pub(super) fn report(copy: &Copy<'_>, room: &mut Room) {
-    let mut list = std::mem::take(&mut room.alone);
-    let running = collect(room, &mut list);
+    let list = std::mem::take(&mut room.alone);
+    let running = collect(room, list);
     for thread in copy.threads() {
         let (start, end) = stack(copy, thread);
         let Some(stack) = Memory { copy }.piece(start, end) else {

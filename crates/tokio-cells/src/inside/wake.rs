@@ -70,7 +70,11 @@ pub(super) fn wake_all(poller: &mut Poller<'_>, kept: &[[u64; 2]]) -> u64 {
 /// Where files' constants lie: those of the program, and those of libraries far above.
 fn constants(memory: Memory<'_>) -> [Range<usize>; 2] {
     const ABOVE: usize = 0x7000_0000_0000;
-    let mut ranges = [usize::MAX..0, usize::MAX..0];
+    let none = Range {
+        start: usize::MAX,
+        end: 0,
+    };
+    let mut ranges = [none.clone(), none];
     for mapping in memory.copy.mappings() {
         if mapping.is(Use::FILE) && !mapping.is(Use::EXECUTE) && !mapping.is(Use::SHARED) {
             let [program, libraries] = &mut ranges;
