@@ -296,7 +296,9 @@ fn task_part<'a>(view: &'a View<'_>, group: &TaskGroup, task: &Task) -> TaskPart
     TaskPart {
         id: task.id,
         wrapped: is_wrapped,
-        tokio_id: unwrapped.map(|unwrapped| unwrapped.id),
+        tokio_id: unwrapped
+            .map(|unwrapped| unwrapped.id)
+            .filter(|id| *id < Unwrapped::OTHER),
         parent: Some(task.parent).filter(|parent| *parent != 0),
         runtime: view.dump.string(task.runtime),
         age_ns: is_wrapped.then_some(task.age_ns),

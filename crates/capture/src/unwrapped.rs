@@ -17,9 +17,8 @@ use rtops_tokio_cells::{
 
 use crate::{Host, collect::Collector, steps};
 
-/// How much of the time that is left is spent on stepping, and how much at most.
-const STEPPING_SHARE: u32 = 2;
-const MOST_STEPPING: Duration = Duration::from_secs(3);
+/// After so much of the time that is left no more polls are stepped, in percent.
+const STEPPING_SHARE: u32 = 75;
 /// How many records go into one frame.
 const RECORDS_A_FRAME: usize = 1024;
 
@@ -67,6 +66,15 @@ pub(super) fn find(
     if survey.is_cut_short {
         collector.gap("the copy of the process ended before all tasks were looked at");
     }
+    if let Some(why) = survey
+        .no_steps
+        .filter(|_| request.detail == CopyDetail::Trees)
+    {
+        collector.gap(&format!(
+            "no poll could be stepped, as {}: places where tasks wait without a waker may be missing",
+            steps::sentence(why)
+        ));
+    }
     if survey.kinds_not_stepped > 0 {
         collector.gap(&format!(
             "there was no time to step polls of {} kinds of tasks: places where they wait without a waker \
@@ -111,7 +119,7 @@ fn take(
     let left = plan.deadline.saturating_duration_since(now);
     let wanted = Wanted {
         trees: detail == CopyDetail::Trees,
-        step_until: now + MOST_STEPPING.min(left / STEPPING_SHARE),
+        step_until: now + left / 100 * STEPPING_SHARE,
     };
     let mut observer = CopyObserver {
         collector,
@@ -203,7 +211,10 @@ impl FoundUnwrapped {
         let stack = thread.and_then(|tid| self.survey.threads.get(&tid));
         leaves.extend(stack.map(|number| unpack(*number)));
         Some(Unwrapped {
-            id: cell.id,
+            id: match cell.outcome {
+                Outcome::Foreign => Unwrapped::OTHER + u64::try_from(position).ok()?,
+                _ => cell.id,
+            },
             poll: cell.poll,
             boxed_poll: cell.boxed_poll,
             state: match cell.state {
@@ -230,6 +241,7 @@ fn found_by(cell: &Cell, has_stack: bool) -> FoundBy {
         (CellState::Running(_) | CellState::Blocking(_), _) => {
             FoundBy::Unresolved(Unresolved::NoThread)
         }
+        (_, Outcome::Foreign) => FoundBy::Unresolved(Unresolved::OtherTokio),
         (CellState::Woken, _) => FoundBy::Unresolved(Unresolved::Woken),
         (CellState::Idle, Outcome::Hooked) => FoundBy::Hook,
         (CellState::Idle, Outcome::Stepped) => FoundBy::Steps,

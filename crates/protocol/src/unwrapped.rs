@@ -40,7 +40,8 @@ pub enum CopyWhen {
 /// A task of tokio's that no wrapper tracks.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Unwrapped {
-    /// tokio's number of it, unique in the process. Tracked tasks are numbered on their own.
+    /// tokio's number of it. Tracked tasks are numbered on their own, and so are those of a second copy
+    /// of tokio in the same program: they get numbers from [`OTHER`](Self::OTHER) on here.
     pub id: u64,
     /// The function that polls it. It is made for the type of its future, which debug info names.
     pub poll: u64,
@@ -63,6 +64,8 @@ impl Unwrapped {
     /// Added to [`id`](Self::id), it makes a number that no tracked task has, and that is exact in
     /// a JSON reader's floating point. [`Trace`](crate::Trace)s and notes name the task by it.
     pub const FIRST: u64 = 1 << 52;
+    /// The first number that is not tokio's own.
+    pub const OTHER: u64 = 1 << 51;
 }
 
 /// What a task was doing when the copy was made. Variants are only ever added at the end.

@@ -18,8 +18,8 @@ const MAX_ADDRESSES: usize = 32_000_000;
 const MAX_MODULES: usize = 65_536;
 /// The most stepped polls.
 const MAX_TRACES: usize = 10_000;
-/// More than any number that tokio gives a task.
-const MAX_TOKIO_ID: u64 = 1 << 51;
+/// Numbers beyond would run into those of others.
+const MAX_TOKIO_ID: u64 = Unwrapped::FIRST - 1;
 /// The most calls, and the most instructions, of one.
 const MAX_STEPS: usize = 65_536;
 
@@ -267,7 +267,7 @@ impl Dump {
 
     fn add_unwrapped(&mut self, mut unwrapped: Unwrapped) -> Result<(), Failure> {
         if unwrapped.id > MAX_TOKIO_ID {
-            let reason = format!("tokio never numbers a task {}", unwrapped.id);
+            let reason = format!("no task has the number {}", unwrapped.id);
             return Err(Failure::Nonsense(reason));
         }
         self.leaves += unwrapped.leaves.len();

@@ -152,6 +152,15 @@ impl<'a> Stepped<'a> {
         })
     }
 
+    /// Whether it was polled in a copy, and no poll of its kind was stepped.
+    fn lacks_steps(&self, task: &Task) -> bool {
+        let is_hooked = self
+            .dump
+            .unwrapped(task.id)
+            .is_some_and(|unwrapped| unwrapped.found_by == FoundBy::Hook);
+        is_hooked && Alike::of(self.dump, task).is_some_and(|kind| !self.kinds.contains_key(&kind))
+    }
+
     /// Why it is not known where a task waits that a stepped poll might have shown.
     pub fn remark(&self, task: &Task) -> Option<&'static str> {
         if let Some(tree) = self.tree(task) {
@@ -160,6 +169,7 @@ impl<'a> Stepped<'a> {
         }
         let refused = self.refused.get(&task.id).copied().map(sentence);
         let refused = refused.or_else(|| Some(self.unresolved(task)?.sentence));
+        let refused = refused.or_else(|| self.lacks_steps(task).then_some(NOT_STEPPED));
         refused.or_else(|| {
             let differ = self.kinds.contains_key(&Alike::of(self.dump, task)?);
             differ.then_some(if task.leaves.is_empty() {
@@ -170,6 +180,10 @@ impl<'a> Stepped<'a> {
         })
     }
 }
+
+/// What to say of a task whose registered wakers are all that is known.
+const NOT_STEPPED: &str =
+    "(where it waits without a waker is not shown: no poll of its kind was stepped)";
 
 /// What makes two chains of a trace look the same.
 #[derive(Eq, Hash, Ord, PartialEq, PartialOrd)]

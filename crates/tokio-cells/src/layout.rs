@@ -75,8 +75,8 @@ mod tests {
 
     #[test]
     fn a_state_tells_the_wakers_and_whether_it_idles() {
-        assert_eq!(wakers(3 * REFERENCE | JOIN_INTEREST), 1);
-        assert_eq!(wakers(2 * REFERENCE | JOIN_INTEREST), 0);
+        assert_eq!(wakers((3 * REFERENCE) | JOIN_INTEREST), 1);
+        assert_eq!(wakers((2 * REFERENCE) | JOIN_INTEREST), 0);
         assert_eq!(wakers(REFERENCE), 0);
         assert_eq!(wakers(0), 0);
         assert!(is_idle(REFERENCE | JOIN_INTEREST | CANCELLED));

@@ -1,7 +1,7 @@
 //! What is asked of the copy, and what is made of its answers.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -105,6 +105,8 @@ pub enum Outcome {
     Ready,
     /// Its poll was given up.
     GivenUp(GiveUp),
+    /// It belongs to another copy of tokio, and was not polled.
+    Foreign,
 }
 
 /// All that was found.
@@ -120,6 +122,8 @@ pub struct Survey {
     pub tracked: u64,
     /// How long things took.
     pub times: Times,
+    /// Why no poll could be stepped.
+    pub no_steps: Option<rtops_step::Refusal>,
     /// Kinds of tasks of which none was stepped, as the time was up.
     pub kinds_not_stepped: usize,
     /// Whether the copy ended before all was done.
@@ -142,7 +146,10 @@ impl Survey {
         observer: &mut dyn Observer,
     ) -> Result<Self, Refusal> {
         let canaries = Canaries::new()?;
-        let stepper = Stepper::for_copy().ok().filter(|_| wanted.trees);
+        let (stepper, no_steps) = match Stepper::for_copy() {
+            Ok(stepper) => (Some(stepper).filter(|_| wanted.trees), None),
+            Err(refusal) => (None, Some(refusal)),
+        };
         let setup = Setup {
             canaries: canaries.all,
             waker_vtable: canaries.waker_vtable,
@@ -158,6 +165,8 @@ impl Survey {
             positions: Vec::new(),
             numbers: Vec::new(),
             canaries: HashMap::new(),
+            own: HashSet::new(),
+            foreign: HashSet::new(),
             steps: Vec::new(),
             stepped: Vec::new(),
             unpolled: match wanted.trees {
@@ -178,6 +187,7 @@ impl Survey {
             ..
         } = driver;
         survey.times = snapshot.end();
+        survey.no_steps = no_steps;
         survey.leaves.sort_unstable();
         survey.leaves.dedup();
         result.map(|()| survey)
@@ -225,6 +235,9 @@ struct Driver<'a> {
     positions: Vec<Option<usize>>,
     numbers: Vec<u64>,
     canaries: HashMap<u64, Behaviour>,
+    /// The vtables of tasks that have wakers of this copy of tokio, and of those that have others.
+    own: HashSet<u64>,
+    foreign: HashSet<u64>,
     /// Of the poll that is being stepped.
     steps: Vec<Step>,
     /// Polls that were stepped since the last order.
@@ -241,6 +254,7 @@ impl Driver<'_> {
         if self.canaries.len() != canaries.all.len() {
             return Err(Refusal::UnknownLayout(REASONS[0]));
         }
+        self.sort_out();
         if !wanted.trees {
             return Ok(());
         }
@@ -268,6 +282,32 @@ impl Driver<'_> {
         }
     }
 
+    /// Marks tasks of another copy of tokio, which numbers them on its own, and drops what is there twice:
+    /// what is left of a cell that was moved while it was made looks like one.
+    fn sort_out(&mut self) {
+        let mut numbers = Vec::with_capacity(self.numbers.len());
+        let mut cells = Vec::with_capacity(self.survey.cells.len());
+        let mut known = HashSet::new();
+        let own = std::mem::take(&mut self.survey.cells).into_iter();
+        for (mut cell, number) in own.zip(std::mem::take(&mut self.numbers)) {
+            // What lies beside a pointer to a task may look like a vtable: one true waker outweighs it.
+            let is_own = self.own.contains(&cell.vtable);
+            if !is_own && self.foreign.contains(&cell.vtable) {
+                cell.outcome = Outcome::Foreign;
+            }
+            let is_new = known.insert((cell.outcome == Outcome::Foreign, cell.id));
+            let place = usize::try_from(number).ok();
+            if let Some(place) = place.and_then(|place| self.positions.get_mut(place)) {
+                *place = is_new.then_some(cells.len());
+            }
+            if is_new {
+                cells.push(cell);
+                numbers.push(number);
+            }
+        }
+        (self.survey.cells, self.numbers) = (cells, numbers);
+    }
+
     fn polls(
         &mut self,
         wanted: Wanted,
@@ -276,7 +316,9 @@ impl Driver<'_> {
     ) -> Result<(), Refusal> {
         let is_idle = |position: &usize| {
             let cell = self.survey.cells.get(*position);
-            cell.is_some_and(|cell| cell.state == CellState::Idle)
+            cell.is_some_and(|cell| {
+                cell.state == CellState::Idle && cell.outcome == Outcome::NotPolled
+            })
         };
         let idle = (0..self.survey.cells.len()).filter(is_idle);
         let idle: Vec<u64> = idle
@@ -407,6 +449,12 @@ impl Driver<'_> {
                 if let Some(stack) = self.observer.unwind(&copy) {
                     self.survey.threads.insert(i32::try_from(tid).ok()?, stack);
                 }
+            }
+            Tag::Own => {
+                self.own.insert(word(rest)?.0);
+            }
+            Tag::Foreign => {
+                self.foreign.insert(word(rest)?.0);
             }
             Tag::Leaf => self.leaf(rest)?,
             Tag::Polled => {

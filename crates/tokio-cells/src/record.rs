@@ -14,6 +14,10 @@ pub(crate) enum Tag {
     Running,
     /// The stack of a thread: its number, `ip`, `sp`, `bp`, and the bytes.
     Thread,
+    /// A vtable of tasks that have wakers of this copy of tokio.
+    Own,
+    /// One of tasks that have other wakers.
+    Foreign,
     /// A leaf: the number of the cell, `ip`, `sp`, `bp`, the base, and the bytes.
     Leaf,
     /// A poll has ended: the number of the cell, and how.
@@ -30,11 +34,13 @@ impl Tag {
     /// The tag and the rest of a record.
     pub(crate) fn split(record: &[u8]) -> Option<(Self, &[u8])> {
         let (word, rest) = word(record)?;
-        const ALL: [Tag; 9] = [
+        const ALL: [Tag; 11] = [
             Tag::Unknown,
             Tag::Cells,
             Tag::Running,
             Tag::Thread,
+            Tag::Own,
+            Tag::Foreign,
             Tag::Leaf,
             Tag::Polled,
             Tag::Steps,

@@ -129,15 +129,6 @@ fn waits_are_found_with_their_leaves_and_steps() {
         [&receiving, &sleeping, &never, &lost, &selecting].map(wakers),
         [1, 1, 0, 0, 2]
     );
-    for (position, trace) in &survey.traces {
-        println!(
-            "{:?} {} steps, {} calls",
-            survey.cells[*position],
-            trace.steps,
-            trace.calls.len()
-        );
-    }
-    println!("{:?}", survey.times);
     drop((sender, first.0, second.0));
 }
 
@@ -149,7 +140,7 @@ fn what_waits_inside_of_a_task_is_polled_in_its_steps() {
             let channels: Vec<_> = (0..children).map(|_| oneshot::channel::<()>()).collect();
             let (_senders, receivers): (Vec<_>, FuturesUnordered<_>) = channels.into_iter().unzip();
             let mut receivers = receivers;
-            drop(receivers.next().await);
+            receivers.next().await;
         })
     };
     let (one, ten) = (spawn(1), spawn(10));
@@ -164,6 +155,5 @@ fn what_waits_inside_of_a_task_is_polled_in_its_steps() {
             .unwrap();
         trace.1.steps
     };
-    println!("{} {} {:?}", steps(&one), steps(&ten), survey.times);
     assert!(steps(&ten) > steps(&one) + 9 * 20);
 }

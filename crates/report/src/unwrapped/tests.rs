@@ -194,6 +194,7 @@ fn each_kind_of_task_says_what_is_known_of_it() {
     2 tasks app::serve [waiting]
         recv   src/recv.rs:7:9
         serve  src/serve.rs:7:9
+        (where it waits without a waker is not shown: no poll of its kind was stepped)
 
     2 tasks app::Pump<app::pump::{async block}> [waiting]
         (await not resolved: its poll waited for a lock that another thread held)
@@ -207,6 +208,7 @@ fn each_kind_of_task_says_what_is_known_of_it() {
     1 task app::serve [never: no waker of it exists, so nothing can wake it]
         recv   src/recv.rs:7:9
         serve  src/serve.rs:7:9
+        (where it waits without a waker is not shown: no poll of its kind was stepped)
 
     1 task app::serve [woken or new, and about to be polled]
 

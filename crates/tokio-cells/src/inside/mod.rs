@@ -15,7 +15,7 @@ use rtops_step::Stepper;
 
 use crate::{
     canary::{COUNT, Canary},
-    layout::{ALIGNMENT, Learned},
+    layout::{ALIGNMENT, Learned, VTABLE},
     record::{CELL, Order, Tag},
 };
 use discover::{CACHE_BYTES, Cache, Cell, Discovery};
@@ -31,6 +31,8 @@ const MOST_ALONE: usize = 1 << 17;
 const LISTED: u64 = 1;
 /// How many wakers inside of tasks are called at most.
 const MOST_WAKERS: usize = 1 << 17;
+/// How many of the last news about types of tasks are kept in mind.
+const TOLD: usize = 64;
 /// Cells in one record.
 const BATCH: usize = 512;
 /// For looking which pages are present.
@@ -50,6 +52,9 @@ pub(crate) struct Setup<'a> {
 struct Room {
     cells: &'static mut [u64],
     count: usize,
+    /// How many of them come first that have neighbours. The headers of these are sorted, as are those of
+    /// the rest.
+    with_neighbours: usize,
     batch: &'static mut [u64],
     pages: &'static mut [u64],
     cache: &'static mut [u64],
@@ -63,12 +68,25 @@ impl Room {
         Some(Self {
             cells: copy.pages(MOST_CELLS * KEPT * 8)?,
             count: 0,
+            with_neighbours: 0,
             batch: copy.pages(BATCH * CELL * 8)?,
             pages: copy.pages(PAGES_BYTES)?,
             cache: copy.pages(CACHE_BYTES)?,
             other_vtable: copy.pages(PAGES_BYTES)?,
             alone: copy.pages(MOST_ALONE * 8)?,
         })
+    }
+
+    /// Whether there is a cell with this header.
+    fn has(&self, header: usize) -> bool {
+        let cells = self.cells.as_chunks::<KEPT>().0;
+        let cells = cells.get(..self.count).unwrap_or_default();
+        let (first, rest) = cells.split_at(self.with_neighbours.min(cells.len()));
+        let is_in = |cells: &[[u64; KEPT]]| {
+            let found = cells.binary_search_by_key(&(header as u64), |[header, ..]| *header);
+            found.is_ok()
+        };
+        is_in(first) || is_in(rest)
     }
 
     /// What is kept of the cell with this number.
@@ -102,6 +120,7 @@ fn try_run(copy: &mut Copy<'_>, setup: &Setup<'_>) -> Result<(), usize> {
         return Err(0);
     }
     running::report(copy, &mut room);
+    let wakers = find_wakers(copy, &mut room, setup.waker_vtable);
     if !setup.wants_trees {
         done(copy);
         return Ok(());
@@ -112,11 +131,8 @@ fn try_run(copy: &mut Copy<'_>, setup: &Setup<'_>) -> Result<(), usize> {
         ..
     } = &mut room;
     let other_vtable = std::mem::take(other_vtable);
-    let other = other_vtable.as_ptr().addr();
     hook::install(copy, setup.waker_vtable, other_vtable, pages).ok_or(6_usize)?;
     done(copy);
-    let vtables = [setup.waker_vtable, other];
-    let mut wakers: Option<&[[u64; 2]]> = None;
     loop {
         let order = copy.next_order();
         let Some((what, cells)) = order.split_first() else {
@@ -129,7 +145,6 @@ fn try_run(copy: &mut Copy<'_>, setup: &Setup<'_>) -> Result<(), usize> {
                 poll::step(copy, &mut room, cells, stepper, &[]);
             }
             (what, Some(stepper)) if what == Order::WakeAndStep as u64 => {
-                let wakers = *wakers.get_or_insert_with(|| find_wakers(copy, &mut room, vtables));
                 poll::step(copy, &mut room, cells, stepper, wakers);
             }
             _ => return Ok(()),
@@ -138,10 +153,33 @@ fn try_run(copy: &mut Copy<'_>, setup: &Setup<'_>) -> Result<(), usize> {
     }
 }
 
-fn find_wakers(copy: &Copy<'_>, room: &mut Room, tokio: [usize; 2]) -> &'static [[u64; 2]] {
+/// Looks at all wakers. Those of executors inside of tasks are kept; of tasks it is told whether they are
+/// this copy of tokio's, or another's.
+fn find_wakers(copy: &Copy<'_>, room: &mut Room, tokio: usize) -> &'static [[u64; 2]] {
+    let memory = Memory { copy };
     let kept = copy.pages(MOST_WAKERS * 16).unwrap_or_default();
     let kept = kept.as_chunks_mut::<2>().0;
-    let count = wake::find(Memory { copy }, tokio, room.pages, kept);
+    let mut count = 0;
+    // The same again and again is not told each time.
+    let mut told = [(0, 0); TOLD];
+    let (pages, cells) = (std::mem::take(&mut room.pages), &*room);
+    wake::each(memory, pages, |waker| {
+        let is_own = waker.vtable == tokio;
+        if cells.has(waker.data) {
+            let vtable = memory.word(waker.data + VTABLE).unwrap_or(0);
+            let news = (vtable, waker.vtable);
+            let place = told.get_mut((vtable >> 4) % TOLD);
+            if let Some(place) = place.filter(|place| **place != news) {
+                *place = news;
+                let tag = if is_own { Tag::Own } else { Tag::Foreign };
+                copy.send(&[bytes(&[tag as u64, vtable as u64])]);
+            }
+        } else if let Some(place) = kept.get_mut(count).filter(|_| !is_own) {
+            *place = [waker.wake as u64, waker.data as u64];
+            count += 1;
+        }
+    });
+    room.pages = pages;
     kept.get(..count).unwrap_or_default()
 }
 
@@ -160,6 +198,7 @@ fn discover(copy: &Copy<'_>, learned: Learned, room: &mut Room) {
         pages,
         cache,
         alone,
+        with_neighbours,
         ..
     } = room;
     let mut found = Finds {
@@ -189,6 +228,7 @@ fn discover(copy: &Copy<'_>, learned: Learned, room: &mut Room) {
             }
         }
     });
+    *with_neighbours = *found.count;
     // In the order in which they were found, which is that of their addresses.
     let alone = alone.get_mut(..singles).unwrap_or_default();
     mark_listed(memory, alone, pages);

@@ -16,37 +16,33 @@ use crate::layout::{WAKE_BY_REF, WAKER_WORDS};
 /// So many may go wrong.
 const MOST_FAILURES: u64 = 1_000;
 
-/// Looks for wakers that are not of tokio's vtables, and keeps what to call and with what. How many
-/// there are.
-pub(super) fn find(
-    memory: Memory<'_>,
-    tokio: [usize; 2],
-    pages: &mut [u64],
-    kept: &mut [[u64; 2]],
-) -> usize {
+/// What looks like a waker.
+pub(super) struct Waker {
+    pub(super) vtable: usize,
+    pub(super) data: usize,
+    /// The function that wakes by reference.
+    pub(super) wake: usize,
+}
+
+/// Finds all that look like wakers.
+pub(super) fn each(memory: Memory<'_>, pages: &mut [u64], mut found: impl FnMut(&Waker)) {
     let ranges = constants(memory);
-    let mut count = 0;
     memory.each_piece(pages, |piece| {
         for (address, vtable) in piece.words(8) {
-            if !ranges.iter().any(|range| range.contains(&vtable))
-                || !looks_like_vtable(memory, vtable)
-                || tokio.contains(&vtable)
-            {
+            let is_constant = ranges.iter().any(|range| range.contains(&vtable));
+            if !is_constant || !looks_like_vtable(memory, vtable) {
                 continue;
             }
             let Some(wake) = memory.word(vtable + 8 * WAKE_BY_REF) else {
                 continue;
             };
             for data in beside(piece, address) {
-                let is_data = data >= 1 << 16 && data.is_multiple_of(8) && memory.is_own(data);
-                if let (true, Some(place)) = (is_data, kept.get_mut(count)) {
-                    *place = [wake as u64, data as u64];
-                    count += 1;
+                if data >= 1 << 16 && data.is_multiple_of(8) && memory.is_own(data) {
+                    found(&Waker { vtable, data, wake });
                 }
             }
         }
     });
-    count
 }
 
 /// Calls what was kept; how often that went well.
