@@ -101,7 +101,12 @@ fn of_a_stripped_program_no_line_is_shown() {
     for group in groups {
         let mut frames = group.stacks.iter().flat_map(|chain| &chain.frames);
         assert!(frames.all(|frame| frame.line.is_none()), "{group:#?}");
-        assert_eq!(group.future_type, None, "{group:#?}");
+        // Without symbols it is as much of a name as there is.
+        let future_type = group.future_type.as_deref();
+        assert!(
+            future_type.is_some_and(|name| name.starts_with("rtops-targets+0x")),
+            "{group:#?}"
+        );
     }
     let addresses = groups.iter().flat_map(|group| &group.stacks);
     let mut addresses = addresses.flat_map(|chain| &chain.frames);

@@ -15,7 +15,7 @@ use rtops_step::Stepper;
 
 use crate::{
     canary::{COUNT, Canary},
-    layout::{ALIGNMENT, Learned, VTABLE},
+    layout::{ALIGNMENT, Learned, VTABLE, wakers},
     record::{CELL, Order, Tag},
 };
 use discover::{CACHE_BYTES, Cache, Cell, Discovery};
@@ -77,16 +77,17 @@ impl Room {
         })
     }
 
-    /// Whether there is a cell with this header.
-    fn has(&self, header: usize) -> bool {
+    /// The state of the cell with this header, if there is one.
+    fn state(&self, header: usize) -> Option<usize> {
         let cells = self.cells.as_chunks::<KEPT>().0;
         let cells = cells.get(..self.count).unwrap_or_default();
         let (first, rest) = cells.split_at(self.with_neighbours.min(cells.len()));
-        let is_in = |cells: &[[u64; KEPT]]| {
+        let find = |cells: &[[u64; KEPT]]| {
             let found = cells.binary_search_by_key(&(header as u64), |[header, ..]| *header);
-            found.is_ok()
+            let [_, state, _] = *cells.get(found.ok()?)?;
+            Some(state as usize)
         };
-        is_in(first) || is_in(rest)
+        find(first).or_else(|| find(rest))
     }
 
     /// What is kept of the cell with this number.
@@ -165,7 +166,11 @@ fn find_wakers(copy: &Copy<'_>, room: &mut Room, tokio: usize) -> &'static [[u64
     let (pages, cells) = (std::mem::take(&mut room.pages), &*room);
     wake::each(memory, pages, |waker| {
         let is_own = waker.vtable == tokio;
-        if cells.has(waker.data) {
+        if let Some(state) = cells.state(waker.data) {
+            if wakers(state) == 0 {
+                // Whatever it is, it is no waker.
+                return;
+            }
             let vtable = memory.word(waker.data + VTABLE).unwrap_or(0);
             let news = (vtable, waker.vtable);
             let place = told.get_mut((vtable >> 4) % TOLD);
