@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    reply::Stack,
+    reply::{Frame, Stack},
     source::Marks,
     support::{Build, Target},
     verdict::{Expected, Verdict},
@@ -100,7 +100,12 @@ fn of_a_stripped_program_no_line_is_shown() {
     );
     for group in groups {
         let mut frames = group.stacks.iter().flat_map(|chain| &chain.frames);
-        assert!(frames.all(|frame| frame.line.is_none()), "{group:#?}");
+        // The libraries of the system may have symbols of their own.
+        let is_system = |frame: &Frame| !frame.name.starts_with("rtops-targets");
+        assert!(
+            frames.all(|frame| is_system(frame) || frame.line.is_none()),
+            "{group:#?}"
+        );
         // Without symbols it is as much of a name as there is.
         let future_type = group.future_type.as_deref();
         assert!(

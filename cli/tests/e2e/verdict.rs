@@ -179,9 +179,12 @@ impl Way {
 }
 
 impl Shown {
-    /// A task that is nothing but `pending()`, which has no line of the target's.
+    /// A task that is nothing but `pending()`, which has no line of the target's but those of what goes
+    /// around each task. With line tables alone, the type of that is told without its arguments.
     fn is_bare(&self) -> bool {
-        self.has_no_lines() && self.future_type.contains("future::pending::Pending")
+        let is_around = self.future_type.ends_with("settle::settled::{async_fn#0}");
+        let is_pending = self.future_type.contains("future::pending::Pending");
+        self.has_no_lines() && (is_pending || (is_around && self.open.is_none()))
     }
 
     fn has_no_lines(&self) -> bool {

@@ -5,10 +5,12 @@ use std::{
     fmt,
 };
 
-use rtops_protocol::{ModuleKind, SourceLocation, StackId, StringId, Task, TaskKind, Unwrapped};
+use rtops_protocol::{
+    ModuleKind, SourceLocation, StackId, StringId, Task, TaskKind, Trace, Unwrapped,
+};
 use rtops_symbols::{Address, FrameView, Function, Location, Module, Symbols, WaitReason};
 
-use crate::{dump::Dump, unwrapped};
+use crate::{dump::Dump, trace, unwrapped};
 
 /// The number of a distinct frame: two frames that look the same have the same number.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -216,23 +218,36 @@ impl Frames {
         this
     }
 
-    /// Of a future whose type is not known, the stack of a task has the function that polls it.
+    /// Of a future whose type is not known, the stack of a task has the function that polls it, or a
+    /// stepped poll has.
     fn name_futures(&mut self, dump: &Dump) {
+        let traces = dump.traces.iter().map(|trace| (trace.task, trace));
+        let traces: HashMap<u64, &Trace> = traces.collect();
         for task in &dump.tasks {
             let Some(unwrapped) = dump.unwrapped(task.id) else {
                 continue;
             };
-            let future = self.future(unwrapped).filter(|future| !future.has_type);
-            let (Some(future), Some(leaf)) = (future, task.leaves.first()) else {
+            let Some(future) = self.future(unwrapped).filter(|future| !future.has_type) else {
                 continue;
             };
-            let root = unwrapped::root(self, *leaf, future.entry).map(polled_by);
+            let root = match (task.leaves.first(), traces.get(&task.id)) {
+                (Some(leaf), _) => unwrapped::root(self, *leaf, future.entry).map(polled_by),
+                (None, Some(trace)) => self.root_of(trace),
+                (None, None) => None,
+            };
             let key = (unwrapped.poll, unwrapped.boxed_poll);
             if let (Some(root), Some(future)) = (root, self.futures.get_mut(&key)) {
                 future.name = root;
                 future.has_type = true;
             }
         }
+    }
+
+    /// What stands for the future whose poll was stepped.
+    fn root_of(&self, trace: &Trace) -> Option<String> {
+        let chains = trace::chains(trace, self);
+        let root = self.get(chains.first()?.links.last()?.frame)?;
+        Some(polled_by(&root.function)).filter(|name| name.contains("::"))
     }
 
     /// The frame that stands for a span.
