@@ -1,8 +1,8 @@
 //! A Redis client whose server greets it and then says nothing.
 
-use std::io;
+use std::{io, time::Duration};
 
-use redis::{AsyncCommands, Client, aio::MultiplexedConnection};
+use redis::{AsyncCommands, AsyncConnectionConfig, Client, aio::MultiplexedConnection};
 use rtops_targets::{
     Never,
     control::Control,
@@ -14,6 +14,8 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+/// Longer than any test.
+const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 /// How many commands wait for their answers, over one connection.
 const COMMANDS: usize = 3;
 
@@ -36,7 +38,10 @@ async fn connect(pending: Pending) -> Result<MultiplexedConnection, Box<dyn std:
         serve(listener, pending).await.ok(); // AWAIT redis-server
     }));
     let client = Client::open(format!("redis://{address}"))?;
-    Ok(client.get_multiplexed_async_connection().await?)
+    // Without that, the commands would be given up after half a second.
+    let patient = AsyncConnectionConfig::new().set_response_timeout(Some(FOREVER));
+    let connected = client.get_multiplexed_async_connection_with_config(&patient);
+    Ok(connected.await?)
 }
 
 async fn serve(listener: TcpListener, pending: Pending) -> io::Result<()> {
