@@ -6,7 +6,8 @@
 //!
 //! From then on a thread of the service sleeps on a Unix socket. `rtops` lists the process,
 //! `rtops stats` asks for its counters and `rtops stack` for the stacks of its threads and the
-//! await trees of its *tracked* tasks:
+//! await trees of its tasks on tokio, however they were spawned. Of *tracked* tasks it also knows name,
+//! spawn site, age and who spawned them, and those may run on any executor:
 //!
 //! ```no_run
 //! # async fn serve(_: u32) {}
@@ -32,8 +33,12 @@
 //! - While nobody asks: nothing. No thread wakes, no timer runs; a tracked future costs some ten
 //!   nanoseconds a poll.
 //! - A dump has every tracked task polled once more and, for the thread stacks, sends each thread
-//!   one signal, SIGURG by default. The world is not stopped. [`rtops_threads`] tells which system
-//!   calls can return `EINTR` then.
+//!   one signal, SIGURG by default. [`rtops_threads`] tells which system calls can return `EINTR` then.
+//! - Where there are tasks that nobody wrapped, a dump makes a copy of the process and polls them there,
+//!   which changes nothing in the process. For this all threads stand still for the time of a `clone`:
+//!   less than a millisecond in a small service, some 20 ms for each GiB of memory. Where the pause would
+//!   be longer than the client allows, no copy is made. The copy is gone at the end of the dump. Only
+//!   Linux on x86_64 has this; [`Capability::Copy`] switches it off.
 //! - A dump that finds tasks which nothing can wake has a few of them polled once more, instruction
 //!   by instruction, to see where they wait. A handler for SIGTRAP is installed then, for the first
 //!   time that it is needed; [`rtops_step`] tells when it does not step, so as to do no harm.
