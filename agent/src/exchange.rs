@@ -103,6 +103,10 @@ impl Host for Identity {
         serve::own_thread_numbers()
     }
 
+    fn may_step(&self) -> bool {
+        self.can_step()
+    }
+
     fn may_copy(&self) -> bool {
         self.can_copy()
     }

@@ -190,6 +190,10 @@ impl Host for Inside {
         Vec::new()
     }
 
+    fn may_step(&self) -> bool {
+        false
+    }
+
     fn may_copy(&self) -> bool {
         false
     }

@@ -30,11 +30,6 @@ const SERVICES: &[(&str, &[(&str, usize)])] = &[
 ];
 
 #[test]
-fn each_request_is_at_its_line_in_a_dev_build() {
-    expect_requests(Build::Dev);
-}
-
-#[test]
 fn each_request_is_at_its_line_in_a_release_build() {
     expect_requests(Build::Release);
 }

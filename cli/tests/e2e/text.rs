@@ -52,7 +52,7 @@ fn waits_at_several_places_are_drawn_as_a_tree() {
     let target = Target::start(Build::Dev, &["awaits", "multi"]);
     let text = redact(&target.stack_text(&["--tasks", "--filter=combinators::joining"]));
     insta::assert_snapshot!(text, @r#"
-    rtops-targets (pid PID): 1 of 41 tasks in 1 group, tracked 41 of 43 alive
+    rtops-targets (pid PID): 1 of 43 tasks in 1 group, 43 of 43 alive
 
     1 task "join" [oneshot receive, TIME]
         rtops_targets::awaits::combinators::joining  crates/targets/src/awaits/combinators.rs:LINE

@@ -204,9 +204,8 @@ impl<'a> Collector<'a> {
     /// Finds the tasks that nobody wrapped.
     #[cfg(feature = "tokio")]
     pub(super) fn unwrapped(&mut self, request: CopyRequest, probed: &[Probed], deadline: Instant) {
-        let tracked = u64::try_from(on_tokio(probed)).unwrap_or(u64::MAX);
         let deadline = without_threads(deadline);
-        let found = unwrapped::find(self.host, self, request, tracked, deadline);
+        let found = unwrapped::find(self.host, self, request, probed, deadline);
         self.unwrapped = Some(found);
     }
 
@@ -334,7 +333,7 @@ impl<'a> Collector<'a> {
 }
 
 /// Tracked tasks on tokio runtimes.
-fn on_tokio(probed: &[Probed]) -> usize {
+pub(super) fn on_tokio(probed: &[Probed]) -> usize {
     let is_one = |task: &&Probed| {
         task.state != ProbedState::Ended
             && task.entry.kind() == Kind::Task

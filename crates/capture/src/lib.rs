@@ -39,6 +39,8 @@ pub trait Host {
     fn runtime_name(&self, tag: RuntimeTag) -> Option<String>;
     /// The numbers of all those threads.
     fn own_threads(&self) -> Vec<i32>;
+    /// Whether polls may be stepped, in copies of this process, too.
+    fn may_step(&self) -> bool;
     /// Whether this process may be copied, to look at tasks that nobody wrapped.
     fn may_copy(&self) -> bool;
     /// Runs something on this thread, inside of a runtime if there is any.

@@ -10,12 +10,17 @@ use rtops_protocol::{
     CopyDetail, CopyOutcome, CopyReport, CopyRequest, CopyWhen, FoundBy, Leaf, LeafEnd,
     ProtocolError, Reply, StackId, Unresolved, Unwrapped, UnwrappedState,
 };
+use rtops_tasks::{Kind, Probed, ProbedState};
 use rtops_threads::Tid;
 use rtops_tokio_cells::{
     Cell, CellState, GiveUp, NoCopy, Observer, Outcome, Plan, Refusal, StackCopy, Survey, Wanted,
 };
 
-use crate::{Host, collect::Collector, steps};
+use crate::{
+    Host,
+    collect::{Collector, on_tokio},
+    steps,
+};
 
 /// After so much of the time that is left no more polls are stepped, in percent.
 const STEPPING_SHARE: u32 = 75;
@@ -26,6 +31,8 @@ const RECORDS_A_FRAME: usize = 1024;
 pub(super) struct FoundUnwrapped {
     report: CopyReport,
     survey: Survey,
+    /// The threads of closures that are tracked.
+    closures: HashSet<i32>,
 }
 
 /// Makes a copy if it is wanted, and looks at the tasks in it.
@@ -33,9 +40,10 @@ pub(super) fn find(
     host: &dyn Host,
     collector: &mut Collector<'_>,
     request: CopyRequest,
-    tracked: u64,
+    probed: &[Probed],
     deadline: Instant,
 ) -> FoundUnwrapped {
+    let tracked = u64::try_from(on_tokio(probed)).unwrap_or(u64::MAX);
     let mut outcome = CopyOutcome::Made;
     let mut survey = Survey::default();
     if !host.may_copy() {
@@ -66,10 +74,7 @@ pub(super) fn find(
     if survey.is_cut_short {
         collector.gap("the copy of the process ended before all tasks were looked at");
     }
-    if let Some(why) = survey
-        .no_steps
-        .filter(|_| request.detail == CopyDetail::Trees)
-    {
+    if let Some(why) = survey.no_steps {
         collector.gap(&format!(
             "no poll could be stepped, as {}: places where tasks wait without a waker may be missing",
             steps::sentence(why)
@@ -92,7 +97,24 @@ pub(super) fn find(
         tracked: survey.tracked,
         stepped: u64::try_from(survey.traces.len()).unwrap_or(u64::MAX),
     };
-    FoundUnwrapped { report, survey }
+    FoundUnwrapped {
+        report,
+        survey,
+        closures: threads_of_closures(probed),
+    }
+}
+
+/// The threads on which tracked closures run: such a closure has left its cell, so that only its thread
+/// tells whose it is.
+fn threads_of_closures(probed: &[Probed]) -> HashSet<i32> {
+    let closures = probed
+        .iter()
+        .filter(|task| task.entry.kind() == Kind::Blocking);
+    let threads = closures.filter_map(|task| match task.state {
+        ProbedState::Running(thread) => Some(thread),
+        _ => None,
+    });
+    threads.collect()
 }
 
 /// Where no runtime is known, tasks may run on one that the agent has not seen.
@@ -119,6 +141,7 @@ fn take(
     let left = plan.deadline.saturating_duration_since(now);
     let wanted = Wanted {
         trees: detail == CopyDetail::Trees,
+        steps: detail == CopyDetail::Trees && host.may_step(),
         step_until: now + left / 100 * STEPPING_SHARE,
     };
     let mut observer = CopyObserver {
@@ -146,6 +169,10 @@ struct CopyObserver<'a, 'b> {
 }
 
 impl Observer for CopyObserver<'_, '_> {
+    fn marks(&self) -> Vec<usize> {
+        rtops_tasks::entry_addresses()
+    }
+
     fn is_tracked(&mut self, header: usize) -> bool {
         if !self.is_complete {
             self.is_complete = true;
@@ -203,6 +230,10 @@ impl FoundUnwrapped {
 
     fn record(&self, position: usize) -> Option<Unwrapped> {
         let cell = self.survey.cells.get(position)?;
+        if matches!(cell.state, CellState::Blocking(Some(thread)) if self.closures.contains(&thread))
+        {
+            return None;
+        }
         let mut leaves: Vec<Leaf> = self.survey.leaves(position).map(unpack).collect();
         let thread = match cell.state {
             CellState::Running(tid) | CellState::Blocking(tid) => tid.filter(|tid| *tid != 0),

@@ -307,6 +307,10 @@ impl Host for Process {
         Vec::new()
     }
 
+    fn may_step(&self) -> bool {
+        false
+    }
+
     fn may_copy(&self) -> bool {
         false
     }

@@ -33,7 +33,7 @@ pub use probe::{
 };
 pub use registry::{
     Census, EndedSite, abandon, cancelled, census, ended_sites, entries, entries_of, entries_with,
-    is_abandoned, set_runtime_probe, task_count, waker_addresses,
+    entry_addresses, is_abandoned, set_runtime_probe, task_count, waker_addresses,
 };
 pub use scope::{Entered, current_task, current_thread};
 pub use tracked::{Track, Tracked};

@@ -300,6 +300,19 @@ pub fn waker_addresses() -> Vec<(usize, TaskId)> {
         .collect()
 }
 
+/// Where the entries lie in memory, sorted: addresses that are only to be compared. Whoever holds an
+/// entry, as a tracked future or closure does, holds a pointer to there or to a few words before.
+#[must_use]
+pub fn entry_addresses() -> Vec<usize> {
+    let entries = entries();
+    let mut addresses: Vec<usize> = entries
+        .iter()
+        .map(|entry| Arc::as_ptr(entry).addr())
+        .collect();
+    addresses.sort_unstable();
+    addresses
+}
+
 /// The entries of one scope.
 #[must_use]
 pub fn entries_of(scope: ScopeId) -> Vec<Arc<Entry>> {

@@ -29,12 +29,16 @@ const BETWEEN_ORDERS: Duration = Duration::from_millis(100);
 pub struct Wanted {
     /// Where tasks wait, and not only which there are.
     pub trees: bool,
+    /// Whether samples are stepped, which takes a handler for SIGTRAP in the process.
+    pub steps: bool,
     /// When to stop stepping.
     pub step_until: Instant,
 }
 
 /// What the caller knows and does.
 pub trait Observer {
+    /// Addresses that futures and closures hold which something else looks after; sorted.
+    fn marks(&self) -> Vec<usize>;
     /// Whether something else looks after the task whose header is there.
     fn is_tracked(&mut self, header: usize) -> bool;
     /// Unwinds a copied stack and gives it a number, the same for the same addresses.
@@ -146,11 +150,14 @@ impl Survey {
         observer: &mut dyn Observer,
     ) -> Result<Self, Refusal> {
         let canaries = Canaries::new()?;
-        let (stepper, no_steps) = match Stepper::for_copy() {
-            Ok(stepper) => (Some(stepper).filter(|_| wanted.trees), None),
+        let stepper = wanted.steps.then(Stepper::for_copy).transpose();
+        let (stepper, no_steps) = match stepper {
+            Ok(stepper) => (stepper, None),
             Err(refusal) => (None, Some(refusal)),
         };
+        let marks = observer.marks();
         let setup = Setup {
+            marks: &marks,
             canaries: canaries.all,
             waker_vtable: canaries.waker_vtable,
             stepper: stepper.as_ref(),
@@ -483,7 +490,16 @@ impl Driver<'_> {
     }
 
     fn cell(&mut self, words: [u64; CELL], canaries: &Canaries) {
-        let [header, id, state, vtable, poll, boxed_poll, owner] = words;
+        let [
+            header,
+            id,
+            state,
+            vtable,
+            poll,
+            boxed_poll,
+            owner,
+            holds_mark,
+        ] = words;
         let number = self.positions.len() as u64;
         let header = usize::try_from(header).unwrap_or(0);
         if canaries
@@ -494,7 +510,7 @@ impl Driver<'_> {
             self.canaries.insert(number, Behaviour::default());
             return self.positions.push(None);
         }
-        if self.observer.is_tracked(header) {
+        if holds_mark != 0 || self.observer.is_tracked(header) {
             self.survey.tracked += u64::from(owner != 0);
             return self.positions.push(None);
         }

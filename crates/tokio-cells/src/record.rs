@@ -53,8 +53,8 @@ impl Tag {
 }
 
 /// The words of a cell: header, number, state, vtable, `poll`, the `poll` of what is in a box,
-/// owner.
-pub(crate) const CELL: usize = 7;
+/// owner, and whether it holds one of the addresses that it was looked for.
+pub(crate) const CELL: usize = 8;
 
 /// The first word of what is left, and the rest.
 pub(crate) fn word(bytes: &[u8]) -> Option<(u64, &[u8])> {

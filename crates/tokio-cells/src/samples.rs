@@ -10,7 +10,7 @@ use rtops_step::Trace;
 /// So many of a kind are stepped first: the first, the last, and any other.
 const FIRST: usize = 3;
 /// So many at most, where they differ.
-const MOST: usize = 32;
+const MOST: usize = 8;
 
 /// Tasks that look alike from outside.
 struct Kind {
@@ -68,13 +68,16 @@ impl Samples {
     /// The next tasks to step: none once there is enough of each kind.
     pub(crate) fn next(&mut self, count: usize) -> Vec<usize> {
         let mut next = Vec::new();
-        for (number, kind) in self.kinds.iter_mut().enumerate() {
-            let wanted = if kind.looks.len() > 1 { MOST } else { FIRST };
-            while kind.chosen < wanted && next.len() < count {
-                let Some(task) = kind.open.pop() else { break };
-                kind.chosen += 1;
-                self.chosen.insert(task, number);
-                next.push(task);
+        // One of each kind first, then the others that stand for it, then those that tell more.
+        for bound in [1, FIRST, MOST] {
+            for (number, kind) in self.kinds.iter_mut().enumerate() {
+                let differs = kind.looks.len() > 1;
+                while kind.chosen < bound && (bound < MOST || differs) && next.len() < count {
+                    let Some(task) = kind.open.pop() else { break };
+                    kind.chosen += 1;
+                    self.chosen.insert(task, number);
+                    next.push(task);
+                }
             }
         }
         next

@@ -22,6 +22,10 @@ struct Stacks {
 }
 
 impl Observer for Stacks {
+    fn marks(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
     fn is_tracked(&mut self, _: usize) -> bool {
         false
     }
@@ -59,6 +63,7 @@ fn survey(trees: bool) -> Survey {
     };
     let wanted = Wanted {
         trees,
+        steps: trees,
         step_until: deadline,
     };
     Survey::take(&plan, wanted, &mut stacks).unwrap()

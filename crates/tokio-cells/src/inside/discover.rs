@@ -32,6 +32,8 @@ pub(super) struct Cell {
 /// The vtables that were looked at, by a part of their address.
 pub(super) struct Cache<'a>(pub(super) &'a mut [u64]);
 
+/// How many words of a future or closure are searched for marks.
+const MARKED: usize = 4096;
 /// The words that an entry takes: the address, and what [`Vtable`] has.
 const ENTRY: usize = 4;
 pub(super) const CACHE_BYTES: usize = 1 << 17;
@@ -118,6 +120,7 @@ pub(super) struct Discovery<'a> {
     pub(super) memory: Memory<'a>,
     pub(super) learned: Learned,
     pub(super) cache: Cache<'a>,
+    pub(super) marks: &'a [usize],
 }
 
 impl Discovery<'_> {
@@ -186,6 +189,23 @@ impl Discovery<'_> {
     pub(super) fn is_alone(&self, cell: &Cell) -> bool {
         let at = cell.header + cell.says.trailer + self.learned.links;
         cell.owner != 0 && self.memory.word(at) == Some(0) && self.memory.word(at + 8) == Some(0)
+    }
+
+    /// Whether a future or closure that has not run yet holds one of the marks.
+    pub(super) fn holds_mark(&self, cell: &Cell) -> bool {
+        /// Before what is counted there are the counts.
+        const COUNTS: usize = 16;
+        if layout::is_idle(cell.state) || self.marks.is_empty() {
+            return false;
+        }
+        let words = (cell.says.id + 8..cell.says.trailer)
+            .step_by(8)
+            .take(MARKED);
+        let mut words = words.filter_map(|offset| self.memory.word(cell.header + offset));
+        words.any(|word| {
+            let is_mark = |address: usize| self.marks.binary_search(&address).is_ok();
+            is_mark(word) || is_mark(word.wrapping_add(COUNTS))
+        })
     }
 
     /// Where the future is a box of any type: the function that polls what is in it; else 0.

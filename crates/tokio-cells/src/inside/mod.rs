@@ -46,6 +46,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) stepper: Option<&'a Stepper>,
     /// Whether tasks are to be polled.
     pub(crate) wants_trees: bool,
+    /// Addresses that are looked for in cells of which nothing else tells whose they are; sorted.
+    pub(crate) marks: &'a [usize],
 }
 
 /// The memory that is worked with.
@@ -116,7 +118,7 @@ pub(crate) fn run(copy: &mut Copy<'_>, setup: &Setup<'_>) {
 fn try_run(copy: &mut Copy<'_>, setup: &Setup<'_>) -> Result<(), usize> {
     let mut room = Room::new(copy).ok_or(7_usize)?;
     let learned = discover::learn(Memory { copy }, &setup.canaries)?;
-    discover(copy, learned, &mut room);
+    discover(copy, learned, setup.marks, &mut room);
     if room.count == 0 {
         return Err(0);
     }
@@ -194,7 +196,7 @@ fn done(copy: &Copy<'_>) {
 }
 
 /// Finds all cells, keeps them, and tells of them.
-fn discover(copy: &Copy<'_>, learned: Learned, room: &mut Room) {
+fn discover(copy: &Copy<'_>, learned: Learned, marks: &[usize], room: &mut Room) {
     let memory = Memory { copy };
     let Room {
         cells,
@@ -217,6 +219,7 @@ fn discover(copy: &Copy<'_>, learned: Learned, room: &mut Room) {
     let mut discovery = Discovery {
         memory,
         learned,
+        marks,
         cache: Cache(cache),
     };
     let mut singles = 0;
@@ -226,7 +229,7 @@ fn discover(copy: &Copy<'_>, learned: Learned, room: &mut Room) {
                 continue;
             };
             if !discovery.is_alone(&cell) {
-                found.add(copy, &cell, discovery.boxed_poll(&cell));
+                found.add(copy, &cell, &discovery);
             } else if let Some(place) = alone.get_mut(singles) {
                 *place = header as u64;
                 singles += 1;
@@ -239,7 +242,7 @@ fn discover(copy: &Copy<'_>, learned: Learned, room: &mut Room) {
     mark_listed(memory, alone, pages);
     for header in alone.iter().filter(|header| *header & LISTED != 0) {
         if let Some(cell) = discovery.cell((header & !LISTED) as usize) {
-            found.add(copy, &cell, discovery.boxed_poll(&cell));
+            found.add(copy, &cell, &discovery);
         }
     }
     found.batch.send(copy);
@@ -273,7 +276,7 @@ struct Finds<'a> {
 }
 
 impl Finds<'_> {
-    fn add(&mut self, copy: &Copy<'_>, cell: &Cell, boxed_poll: usize) {
+    fn add(&mut self, copy: &Copy<'_>, cell: &Cell, discovery: &Discovery<'_>) {
         let start = *self.count * KEPT;
         let Some(kept) = self.cells.get_mut(start..start + KEPT) else {
             return;
@@ -286,8 +289,9 @@ impl Finds<'_> {
             cell.state,
             cell.vtable,
             cell.says.poll,
-            boxed_poll,
+            discovery.boxed_poll(cell),
             cell.owner,
+            usize::from(discovery.holds_mark(cell)),
         ];
         self.batch.add(copy, words.map(|word| word as u64));
     }
