@@ -23,7 +23,7 @@ use crate::{
     spans::Spans,
     stepped::{Stepped, TreeId, sorted},
     tree::Chain,
-    unwrapped::{Reason, is_worker},
+    unwrapped::{Reason, is_worker, is_worker_thread},
 };
 
 /// Whether equal tasks are shown together.
@@ -302,10 +302,12 @@ pub fn group_tasks<'a>(
 
 /// Whether a task is no work of the service's, but a thread of tokio's.
 fn is_hidden(dump: &Dump, frames: &Frames, task: &Task) -> bool {
-    let future = dump
-        .unwrapped(task.id)
-        .and_then(|unwrapped| frames.future(unwrapped));
-    task.kind == TaskKind::Blocking && future.is_some_and(|future| is_worker(&future.name))
+    let Some(unwrapped) = dump.unwrapped(task.id) else {
+        return false;
+    };
+    let future = frames.future(unwrapped);
+    task.kind == TaskKind::Blocking
+        && (future.is_some_and(|future| is_worker(&future.name)) || is_worker_thread(frames, task))
 }
 
 fn key(dump: &Dump, task: &Task, spans: &Spans, stepped: &Stepped, grouping: Grouping) -> Key {

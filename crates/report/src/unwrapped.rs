@@ -213,5 +213,16 @@ pub(crate) fn is_worker(future_type: &str) -> bool {
     future_type.starts_with(WORKER)
 }
 
+/// Whether the stack of a closure on a blocking pool is that of such a thread: with line tables alone, the
+/// type of the closure is not known.
+pub(crate) fn is_worker_thread(frames: &Frames, task: &Task) -> bool {
+    let links = task.leaves.iter().flat_map(|leaf| frames.stack(leaf.stack));
+    let mut links = links.filter_map(|link| frames.get(link.frame));
+    links.any(|frame| {
+        let rest = frame.name.strip_prefix(WORKER);
+        rest.is_some_and(|rest| rest.starts_with("::worker::"))
+    })
+}
+
 #[cfg(test)]
 mod tests;
