@@ -5,12 +5,14 @@
 use std::{fs, path::Path};
 
 use rtops_protocol::{
-    Call, Capabilities, Claim, ClaimMode, ClaimRole, CodeRange, DumpRequest, End, EndedSite,
-    FrameKind, HandleSeen, Hello, Leaf, LeafEnd, MAX_REPLY, Module, ModuleKind, NotStepped, Note,
-    Obtained, Process, ProtocolError, Refusal, Refused, Reply, Request, Resource, ResourceKind,
-    Runtime, RuntimeFlavor, Saved, SourceLocation, StackId, StackParts, StackRequest, Stacks,
-    Stats, Steps, StringId, Strings, Summary, Task, TaskKind, TaskNote, TaskState, Thread,
-    ThreadCapture, ThreadRun, Trace, TraceEnd, Visit, WakerState, Worker, read_frame, write_frame,
+    Call, Capabilities, Claim, ClaimMode, ClaimRole, CodeRange, CopyDetail, CopyOutcome,
+    CopyReport, CopyRequest, CopyWhen, DumpRequest, End, EndedSite, FoundBy, FrameKind, HandleSeen,
+    Hello, Leaf, LeafEnd, MAX_REPLY, Module, ModuleKind, NotStepped, Note, Obtained, Process,
+    ProtocolError, Refusal, Refused, Reply, Request, Resource, ResourceKind, Runtime,
+    RuntimeFlavor, Saved, SourceLocation, StackId, StackParts, StackRequest, Stacks, Stats, Steps,
+    StringId, Strings, Summary, Task, TaskKind, TaskNote, TaskState, Thread, ThreadCapture,
+    ThreadRun, Trace, TraceEnd, Unresolved, Unwrapped, UnwrappedState, Visit, WakerState, Worker,
+    read_frame, write_frame,
 };
 
 fn golden(name: &str) -> Vec<u8> {
@@ -58,6 +60,92 @@ fn requests() -> Vec<(&'static str, Request)> {
             dump(StackParts::Tasks, Steps::Proven),
         ),
         ("request-dump-deep", dump(StackParts::Threads, Steps::Deep)),
+        (
+            "request-copy-trees",
+            copy(CopyDetail::Trees, CopyWhen::Needed),
+        ),
+        (
+            "request-copy-census",
+            copy(CopyDetail::Census, CopyWhen::Always),
+        ),
+    ]
+}
+
+fn copy(detail: CopyDetail, when: CopyWhen) -> Request {
+    let dump = DumpRequest {
+        parts: StackParts::Tasks,
+        deadline_ms: 2500,
+        steps: Steps::Proven,
+    };
+    let copy = CopyRequest {
+        detail,
+        when,
+        max_pause_us: 25_000,
+    };
+    Request::DumpWithCopy(dump, copy)
+}
+
+/// One of each state, and each way to find out where a task waits.
+fn unwrapped() -> Vec<Unwrapped> {
+    let states = [
+        UnwrappedState::Idle,
+        UnwrappedState::Woken,
+        UnwrappedState::Running { tid: 4712 },
+        UnwrappedState::Blocking { tid: 0 },
+    ];
+    let reasons = [
+        Unresolved::NotAsked,
+        Unresolved::Woken,
+        Unresolved::Locked,
+        Unresolved::Fault,
+        Unresolved::Endless,
+        Unresolved::Exit,
+        Unresolved::Panic,
+        Unresolved::SystemCall,
+        Unresolved::Ready,
+        Unresolved::OtherTokio,
+        Unresolved::NoTime,
+        Unresolved::NoThread,
+    ];
+    let found = [FoundBy::Hook, FoundBy::Steps, FoundBy::Thread].into_iter();
+    let found = found.chain(reasons.map(FoundBy::Unresolved));
+    let tasks = found.zip(states.into_iter().cycle()).zip(1..);
+    tasks
+        .map(|((found_by, state), id)| Unwrapped {
+            id,
+            poll: 0x5555_5555_1000,
+            boxed_poll: if id == 2 { 0x5555_5555_2000 } else { 0 },
+            state,
+            wakers: 3,
+            has_join_handle: id % 2 == 0,
+            found_by,
+            leaves: vec![leaf(1, LeafEnd::Complete)],
+        })
+        .collect()
+}
+
+fn copy_reports() -> Vec<(&'static str, Reply)> {
+    let report = |outcome| {
+        Reply::CopyReport(CopyReport {
+            outcome,
+            pause_ns: 500_000,
+            lived_ns: 70_000_000,
+            tasks: 1219,
+            tracked: 15,
+            stepped: 42,
+        })
+    };
+    let why = || "it is large".to_owned();
+    vec![
+        ("reply-unwrapped", Reply::Unwrapped(unwrapped())),
+        ("reply-copy-made", report(CopyOutcome::Made)),
+        ("reply-copy-not-needed", report(CopyOutcome::NotNeeded)),
+        ("reply-copy-disabled", report(CopyOutcome::Disabled)),
+        (
+            "reply-copy-unsupported",
+            report(CopyOutcome::Unsupported(why())),
+        ),
+        ("reply-copy-refused", report(CopyOutcome::Refused(why()))),
     ]
 }
 
@@ -434,7 +522,8 @@ fn requests_are_what_they_always_were() {
 
 #[test]
 fn replies_are_what_they_always_were() {
-    for (name, reply) in replies().into_iter().chain(evidence()) {
+    let replies = replies().into_iter().chain(evidence());
+    for (name, reply) in replies.chain(copy_reports()) {
         let bytes = golden(name);
         assert_eq!(
             Reply::receive(&mut bytes.as_slice()).unwrap(),
