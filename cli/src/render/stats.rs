@@ -1,10 +1,13 @@
 //! The counters of one process.
 
-use std::io::{self, Write};
+use std::{
+    cmp::Reverse,
+    io::{self, Write},
+};
 
 use rtops_protocol::{Runtime, RuntimeFlavor, Stats, Worker};
 use rtops_report::{
-    census::Census,
+    census::{Census, OfType},
     escape::escape,
     format,
     style::{Paint, Style},
@@ -229,17 +232,18 @@ fn types(writer: &mut impl Write, style: Style, census: &Census) -> io::Result<(
         column("IDLE", Fit::OptionalNumber(1)),
         column("FUTURE", Fit::Cut),
     ];
-    let rows = census.by_type.iter().take(MAX_TYPES).map(|of_type| {
+    let types = as_shown(census);
+    let rows = types.iter().take(MAX_TYPES).map(|of_type| {
         vec![
             of_type.count.to_string(),
             of_type.running.to_string(),
             of_type.idle.to_string(),
-            rtops_symbols::display_type(&of_type.future_type),
+            of_type.future_type.clone(),
         ]
     });
     let rows: Vec<Vec<String>> = rows.collect();
     table::write(writer, style, INDENT, &columns, &rows)?;
-    match census.by_type.len().saturating_sub(MAX_TYPES) {
+    match types.len().saturating_sub(MAX_TYPES) {
         0 => Ok(()),
         hidden => {
             let types = format::count(hidden, "more type");
@@ -247,6 +251,30 @@ fn types(writer: &mut impl Write, style: Style, census: &Census) -> io::Result<(
             writeln!(writer, "{INDENT}{}", style.paint(Paint::Faint, text))
         }
     }
+}
+
+/// The types by the names that are shown, which leave generic arguments out.
+fn as_shown(census: &Census) -> Vec<OfType> {
+    let mut shown: Vec<OfType> = Vec::new();
+    for of_type in &census.by_type {
+        let future_type = rtops_symbols::display_type(&of_type.future_type);
+        match shown
+            .iter_mut()
+            .find(|known| known.future_type == future_type)
+        {
+            Some(known) => {
+                known.count += of_type.count;
+                known.running += of_type.running;
+                known.idle += of_type.idle;
+            }
+            None => shown.push(OfType {
+                future_type,
+                ..of_type.clone()
+            }),
+        }
+    }
+    shown.sort_by_key(|of_type| Reverse(of_type.count));
+    shown
 }
 
 /// Tasks alive on all runtimes together.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    reply::{Frame, Stack},
+    reply::{Frame, Leaks, Stack},
     source::Marks,
     support::{Build, Target},
     verdict::{Expected, Verdict},
@@ -140,6 +140,59 @@ fn they_have_numbers_of_tokio_and_no_names() {
     let all = numbers.len();
     numbers.dedup();
     assert_eq!(numbers.len(), all, "two tasks have one number");
+}
+
+#[test]
+fn those_that_no_waker_can_wake_are_proven_leaks() {
+    let target = Target::start(Build::Release, &["unwrapped", "multi"]);
+    let pid = target.pid.to_string();
+    let run = target.rtops(&["leaks", &pid, "--for=0", "--json", "--timeout=60s"]);
+    let leaks: Leaks = serde_json::from_str(&run.stdout).unwrap();
+    let marks = Marks::read();
+    let proven = leaks.findings.iter();
+    let proven: Vec<_> = proven.filter(|one| one.evidence == "proven").collect();
+    for name in ["lost-waker", "pending-alone", "pending-init"] {
+        let [mark, ..] = marks.of(name) else {
+            panic!("no line is marked {name}");
+        };
+        let is_there = proven.iter().flat_map(|one| &one.tasks).any(|group| {
+            let mut frames = group.stacks.iter().flat_map(|chain| &chain.frames);
+            frames.any(|frame| {
+                let file = frame.file.as_deref().unwrap_or_default();
+                file.ends_with(&mark.file) && frame.line == Some(mark.line)
+            })
+        });
+        assert!(is_there, "{name} is not among {proven:#?}");
+    }
+    // Whoever waits for something has a waker.
+    let waits = proven
+        .iter()
+        .flat_map(|one| &one.tasks)
+        .flat_map(|group| &group.tasks);
+    assert!(waits.clone().count() > 0 && waits.clone().all(|task| task.wakers == Some(0)));
+}
+
+#[test]
+fn they_are_counted_by_the_type_of_their_future() {
+    let target = Target::start(Build::Release, &["herd", "3"]);
+    let pid = target.pid.to_string();
+    let run = target.rtops(&["stats", &pid, "--json"]).success();
+    let stats: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(stats["unwrapped"]["tasks"], 0, "{stats}");
+    let target = Target::start(Build::Release, &["unwrapped", "multi"]);
+    let pid = target.pid.to_string();
+    let run = target.rtops(&["stats", &pid, "--json"]).success();
+    let stats: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let types = stats["unwrapped"]["by_type"].as_array().unwrap();
+    let of = |name: &str| {
+        let mut named = types
+            .iter()
+            .filter(|one| one["future_type"].as_str().unwrap().contains(name));
+        named.next().cloned().unwrap_or_default()
+    };
+    assert_eq!(of("awaits::time::sleeping")["idle"], 1, "{stats:#}");
+    let all: u64 = types.iter().map(|one| one["count"].as_u64().unwrap()).sum();
+    assert_eq!(stats["unwrapped"]["tasks"], all);
 }
 
 #[test]

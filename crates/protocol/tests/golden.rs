@@ -549,7 +549,7 @@ fn every_golden_file_is_one_frame() {
     }
     assert_eq!(
         count,
-        1 + requests().len() + replies().len() + evidence().len()
+        1 + requests().len() + replies().len() + evidence().len() + copy_reports().len()
     );
 }
 

@@ -4,7 +4,7 @@
 //! tokio keeps each task in a *cell*: one allocation with a header, the future and a trailer. All
 //! cells are found by their look: an address on 128 bytes, a vtable of so many code addresses in a
 //! file's read-only data, and links to their neighbours in the runtime's list that agree. Nothing of
-//! this is promised by tokio: [`layout`] says what is relied on, and each copy has tasks of our own
+//! this is promised by tokio: `layout.rs` says what is relied on, and each copy has tasks of our own
 //! making in it, the *canaries*, which must be found and must behave; else the copy is not used.
 //!
 //! In the copy, which is harmless (see [`rtops_snapshot`]), idle tasks are polled:
