@@ -89,8 +89,9 @@ fn counts_in(text: &str) -> Vec<(usize, usize)> {
 
 fn expect_equal(build: Build, scenario: &[&str]) {
     let target = Target::start(build, scenario);
-    let stack = target.stack(&["--tasks"]);
-    let file = Profile::of(&target, &[]);
+    // What a copy shows may differ from one to the next: a task is woken in between.
+    let stack = target.stack(&["--tasks", "--copy=never"]);
+    let file = Profile::of(&target, &["--copy=never"]);
     let path = file.path.to_str().unwrap();
     for counted in [Counted::Tasks, Counted::Waits] {
         assert_eq!(traces(path, counted), expected(&stack, counted));
@@ -119,9 +120,12 @@ const LABELS: &[(&str, OfGroup)] = &[
         name.map(|name| (name, group.count)).into_iter().collect()
     }),
     ("spawned_at", |group| {
-        let site = group.site.as_ref().unwrap();
-        let (file, line, column) = (&site.file, site.line, site.column.unwrap());
-        vec![(format!("{file}:{line}:{column}"), group.count)]
+        // Nobody knows where a task was spawned that nobody wrapped.
+        let site = group.site.as_ref().map(|site| {
+            let (file, line, column) = (&site.file, site.line, site.column.unwrap());
+            (format!("{file}:{line}:{column}"), group.count)
+        });
+        site.into_iter().collect()
     }),
     ("runtime", |group| {
         let names = group.tasks.iter().filter_map(|task| task.runtime.clone());
@@ -398,7 +402,10 @@ fn go_reads_the_text_of_equal_tasks() {
 
     // Readers other than pprof look at the comments.
     for group in tasks(&stack).filter(|group| !group.stacks.is_empty()) {
-        let site = group.site.as_ref().unwrap();
+        // Those that nobody wrapped have neither a site nor a name.
+        let Some(site) = group.site.as_ref() else {
+            continue;
+        };
         let name = group.name.as_deref().unwrap();
         let block = text
             .split("\n\n")

@@ -5,6 +5,7 @@ use std::{
     fs, io,
     marker::PhantomData,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    ptr,
     sync::{
         Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{
@@ -343,6 +344,16 @@ fn clone(
     match pid {
         0 => run(entry, threads, inside),
         ..0 => Err(io::Error::last_os_error()),
+        // A kernel before 5.2 makes none, and the copy would have no name that stays its own.
+        _ if pidfd < 0 => {
+            // SAFETY: takes no pointer but a null one; the child was not waited for, so that the number
+            // is its own.
+            unsafe {
+                libc::kill(pid as i32, libc::SIGKILL);
+                libc::waitpid(pid as i32, ptr::null_mut(), libc::__WALL);
+            }
+            Err(io::ErrorKind::Unsupported.into())
+        }
         _ => Ok(Child {
             pid: pid as i32,
             // SAFETY: the kernel made it for this process.
@@ -392,7 +403,7 @@ impl Drop for Child {
                 libc::SYS_pidfd_send_signal,
                 self.pidfd.as_raw_fd(),
                 libc::SIGKILL,
-                std::ptr::null::<libc::siginfo_t>(),
+                ptr::null::<libc::siginfo_t>(),
                 0,
             )
         };

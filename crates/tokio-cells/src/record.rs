@@ -105,6 +105,6 @@ pub(crate) const REASONS: [&str; 8] = [
     "a task has another number",
     "a task's count of references is another one",
     "the neighbours of a task in its runtime's list are not where they should be",
-    "the waker's vtable is not what the standard library makes",
+    "the function that clones wakers can't be replaced in the copy",
     "there is no memory to work with",
 ];

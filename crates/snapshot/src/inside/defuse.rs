@@ -61,6 +61,22 @@ pub(super) fn step_back() {
     }
 }
 
+/// Has the copy leave no core behind, wherever it may crash: the system's handler for those would run.
+pub(super) fn leave_no_core() {
+    // SAFETY: takes no pointer.
+    unsafe {
+        syscall(
+            libc::SYS_prctl,
+            libc::PR_SET_DUMPABLE as usize,
+            0,
+            0,
+            0,
+            0,
+            0,
+        )
+    };
+}
+
 /// Keeps what is written in the copy from others that have the same memory, and devices from being
 /// looked at. `ours` stays as it is.
 pub(super) fn protect(mappings: &[Mapping], ours: (usize, usize)) -> Result<(), Status> {

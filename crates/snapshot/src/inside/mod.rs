@@ -164,6 +164,8 @@ impl<'a> Copy<'a> {
         cage::close().ok_or(Status::NotCaged)?;
         defuse::step_back();
         let mappings = wait_for_mappings(entry)?;
+        // Only now: it takes the agent the right to read the list of mappings.
+        defuse::leave_no_core();
         defuse::protect(mappings, entry.shared.range())?;
         if let Some(unwinder) = entry.unwinder {
             let code = defuse::jump(guard::on_unwind as *const () as usize);
