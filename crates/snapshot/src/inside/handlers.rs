@@ -104,7 +104,7 @@ pub(super) fn start_alarms() {
 
 /// The time between two alarms, and how many there are before somebody is given up.
 const ALARM_US: usize = 200_000;
-pub(super) const ALARMS_WITHOUT_PROGRESS: u32 = 25;
+pub(super) const ALARMS_WITHOUT_PROGRESS: u32 = 50;
 
 fn action(signal: c_int) -> Action {
     let handler = match signal {

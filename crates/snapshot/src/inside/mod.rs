@@ -102,7 +102,7 @@ impl GiveUp {
 pub enum Patience {
     /// 50 ms: thousands of times what a poll takes.
     Short,
-    /// A second, for a call that is stepped.
+    /// Three seconds, for a call that is stepped.
     Long,
 }
 
@@ -286,7 +286,7 @@ impl<'a> Copy<'a> {
     }
 
     /// A number that further copies can change, and that outlives them. One that does not change it
-    /// for five seconds is killed.
+    /// for ten seconds is killed.
     #[must_use]
     pub fn progress(&self) -> &AtomicU64 {
         self.shared.progress()
@@ -440,7 +440,7 @@ impl Poller<'_> {
     ) -> Result<(), GiveUp> {
         let ticks = match patience {
             Patience::Short => 5,
-            Patience::Long => 100,
+            Patience::Long => 300,
         };
         // SAFETY: the caller's; the process is thrown away.
         unsafe { guard::guarded(function, argument, ticks) }
