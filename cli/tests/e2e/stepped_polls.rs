@@ -10,7 +10,7 @@ use nix::{
 
 use crate::{
     source::Marks,
-    support::{Build, Target},
+    support::{Build, Target, eventually},
 };
 
 #[test]
@@ -27,12 +27,21 @@ fn expect_no_harm(build: Build) {
     let marks = Marks::read();
     let target = Target::start(build, &["bad-polls", "passing"]);
     for round in 0..5 {
-        let stack = target.stack(&[]);
+        let names = ["spins", "spawns", "writes", "masks"];
+        // On a busy machine a worker may come to a task too late for one dump.
+        let mut stack = target.stack(&[]);
+        eventually("all are polled when asked", || {
+            let is_polled = |name: &&str| stack.group(name).tasks[0].obtained == "stepped";
+            let are_polled = names.iter().all(is_polled);
+            if !are_polled {
+                stack = target.stack(&[]);
+            }
+            are_polled
+        });
         assert!(stack.complete, "{:?}", stack.gaps);
-        for name in ["spins", "spawns", "writes", "masks"] {
+        for name in names {
             let group = stack.group(name);
             assert_eq!((&*group.state, group.tasks[0].wakers), ("never", Some(0)));
-            assert_eq!(group.tasks[0].obtained, "stepped", "{group:#?}");
             let is_cut = |group: &crate::reply::TaskGroup| {
                 group.stacks.iter().any(|chain| chain.incomplete.is_some())
             };

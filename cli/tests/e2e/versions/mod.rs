@@ -115,7 +115,11 @@ impl Package {
 
     fn cargo(&self, arguments: &[&str]) {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(arguments).current_dir(&self.root);
+        // Other tests, which look at processes that must get their turns, run meanwhile.
+        cargo
+            .args(arguments)
+            .current_dir(&self.root)
+            .env("CARGO_BUILD_JOBS", "1");
         let output = cargo.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{cargo:?}: {said}");
