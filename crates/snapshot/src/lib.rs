@@ -50,7 +50,7 @@ pub use crate::{
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use crate::{
     inside::{Copy, Ended, GiveUp, Patience, Poller},
-    outside::{Failed, Plan, Snapshot, Times},
+    outside::{Failed, Plan, Snapshot, Times, Turn},
 };
 
 /// Whether there is code for this platform.

@@ -37,8 +37,37 @@ const RESERVE: Duration = Duration::from_millis(5);
 /// Threads that may start before the process stands still.
 const NEW_THREADS: usize = 256;
 
-/// One copy at a time: two would stop the process twice, and take its memory twice.
 static ONE: Mutex<()> = Mutex::new(());
+
+/// The right to make copies, which one thread has at a time: two would stop the process twice, and take
+/// its memory twice.
+#[derive(Debug)]
+pub struct Turn {
+    _one: MutexGuard<'static, ()>,
+}
+
+impl Turn {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// When somebody else has it until the deadline.
+    pub fn wait(deadline: Instant) -> Result<Self, Refusal> {
+        loop {
+            let one = match ONE.try_lock() {
+                Ok(one) => one,
+                Err(TryLockError::Poisoned(poisoned)) => PoisonError::into_inner(poisoned),
+                Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
+                    return Err(Refusal::Busy);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    thread::sleep(Duration::from_millis(2));
+                    continue;
+                }
+            };
+            return Ok(Self { _one: one });
+        }
+    }
+}
 
 /// How a copy is made.
 #[derive(Clone, Copy, Debug)]
@@ -76,25 +105,27 @@ pub enum Failed {
 
 /// A copy of this process, until this is dropped. It ends with the thread that made it.
 #[derive(Debug)]
-pub struct Snapshot {
+pub struct Snapshot<'a> {
     shared: Shared,
     child: Child,
     deadline: Instant,
     made: Instant,
     pause: Duration,
     record: Vec<u8>,
-    _one: MutexGuard<'static, ()>,
-    /// It is bound to its thread.
-    _thread: PhantomData<*const ()>,
+    /// It is bound to the thread that has the turn.
+    _turn: PhantomData<&'a Turn>,
 }
 
-impl Snapshot {
+impl<'a> Snapshot<'a> {
     /// Makes a copy in which `inside` runs, and waits until it is ready.
     ///
     /// # Errors
     /// When there is none, or it could not be made harmless.
-    pub fn take(plan: &Plan<'_>, inside: impl FnOnce(&mut Copy<'_>)) -> Result<Self, Refusal> {
-        let one = wait_for_turn(plan.deadline)?;
+    pub fn take(
+        _turn: &'a Turn,
+        plan: &Plan<'_>,
+        inside: impl FnOnce(&mut Copy<'_>),
+    ) -> Result<Self, Refusal> {
         let environment = Environment::check()?;
         let estimate = environment.estimate();
         if estimate > plan.max_pause {
@@ -125,8 +156,7 @@ impl Snapshot {
             made,
             pause,
             record: Vec::new(),
-            _one: one,
-            _thread: PhantomData,
+            _turn: PhantomData,
         };
         this.prepare(&stack_pointers)?;
         Ok(this)
@@ -213,19 +243,6 @@ impl Snapshot {
         Times {
             pause,
             lived: made.elapsed(),
-        }
-    }
-}
-
-fn wait_for_turn(deadline: Instant) -> Result<MutexGuard<'static, ()>, Refusal> {
-    loop {
-        match ONE.try_lock() {
-            Ok(one) => return Ok(one),
-            Err(TryLockError::Poisoned(poisoned)) => return Ok(PoisonError::into_inner(poisoned)),
-            Err(TryLockError::WouldBlock) if Instant::now() >= deadline => {
-                return Err(Refusal::Busy);
-            }
-            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(2)),
         }
     }
 }

@@ -16,18 +16,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rtops_snapshot::{Copy, Ended, Failed, GiveUp, Patience, Plan, Poller, Refusal, Snapshot};
+use rtops_snapshot::{
+    Copy, Ended, Failed, GiveUp, Patience, Plan, Poller, Refusal, Snapshot, Turn,
+};
 use rtops_threads::Signal;
 
-/// Tests of one process that copies itself take turns by themselves; some look at all of it.
-static TURN: Mutex<()> = Mutex::new(());
-
-fn turn() -> std::sync::MutexGuard<'static, ()> {
-    TURN.lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+/// Some tests look at all of the process, so that each of them has the turn from its beginning.
+fn turn() -> Turn {
+    Turn::wait(Instant::now() + Duration::from_secs(120)).unwrap()
 }
 
-fn take(time: Duration, inside: impl FnOnce(&mut Copy<'_>)) -> Result<Snapshot, Refusal> {
+fn take<'a>(
+    turn: &'a Turn,
+    time: Duration,
+    inside: impl FnOnce(&mut Copy<'_>),
+) -> Result<Snapshot<'a>, Refusal> {
     let capturer = rtops_threads::install(Signal::URGENT).unwrap();
     let plan = Plan {
         capturer: &capturer,
@@ -35,16 +38,20 @@ fn take(time: Duration, inside: impl FnOnce(&mut Copy<'_>)) -> Result<Snapshot, 
         max_pause: Duration::from_secs(5),
         deadline: Instant::now() + time,
     };
-    Snapshot::take(&plan, inside)
+    Snapshot::take(turn, &plan, inside)
 }
 
 /// Calls a function in the copy, and says how that ended.
-fn call(function: unsafe extern "C" fn(usize), argument: usize) -> Result<(), Option<GiveUp>> {
-    let mut snapshot = take(Duration::from_secs(60), |copy| {
+fn call(
+    turn: &Turn,
+    function: unsafe extern "C" fn(usize),
+    argument: usize,
+) -> Result<(), Option<GiveUp>> {
+    let mut snapshot = take(turn, Duration::from_secs(60), |copy| {
         let ended = copy.fork(|poller: &mut Poller<'_>| {
             // SAFETY: it takes one argument.
             let result = unsafe { poller.guarded(function as usize, argument, Patience::Short) };
-            let code = result.map_or_else(|why| why as u8, |()| 0);
+            let code = result.map_or_else(GiveUp::code, |()| 0);
             poller.send(&[&[code]]);
         });
         if ended == Ended::Lost {
@@ -60,17 +67,10 @@ fn call(function: unsafe extern "C" fn(usize), argument: usize) -> Result<(), Op
         .copied()
         .unwrap();
     assert_eq!(snapshot.receive().unwrap(), None);
-    let reasons = [
-        GiveUp::Locked,
-        GiveUp::Fault,
-        GiveUp::Endless,
-        GiveUp::Exit,
-        GiveUp::Panic,
-        GiveUp::SystemCall,
-    ];
     match code {
         0 => Ok(()),
-        code => Err(reasons.into_iter().find(|reason| *reason as u8 == code)),
+        u8::MAX => Err(None),
+        code => Err(Some(GiveUp::from_code(u64::from(code)))),
     }
 }
 
@@ -91,8 +91,8 @@ hostile!(counts, by, {
 
 #[test]
 fn what_is_written_in_the_copy_stays_there() {
-    let _turn = turn();
-    assert_eq!(call(counts, 5), Ok(()));
+    let turn = turn();
+    assert_eq!(call(&turn, counts, 5), Ok(()));
     assert_eq!(COUNTER.load(SeqCst), 0);
 }
 
@@ -128,26 +128,26 @@ hostile!(unmaps, address, {
 
 #[test]
 fn what_does_not_return_is_given_up_with_the_reason() {
-    let _turn = turn();
+    let turn = turn();
     let own = std::process::id() as usize;
     let page = vec![1_u8; 3 * 4096];
     let page = page.as_ptr().addr().next_multiple_of(4096);
-    assert_eq!(call(aborts, 0), Err(Some(GiveUp::Exit)));
-    assert_eq!(call(exits, 0), Err(Some(GiveUp::Exit)));
-    assert_eq!(call(kills, own), Err(Some(GiveUp::Exit)));
-    assert_eq!(call(raises, 0), Err(Some(GiveUp::Exit)));
-    assert_eq!(call(writes_to_null, 0), Err(Some(GiveUp::Fault)));
-    assert_eq!(call(unmaps, page), Err(Some(GiveUp::Fault)));
-    assert_eq!(call(loops, 0), Err(Some(GiveUp::Endless)));
-    assert_eq!(call(panics, 0), Err(Some(GiveUp::Panic)));
+    assert_eq!(call(&turn, aborts, 0), Err(Some(GiveUp::Exit)));
+    assert_eq!(call(&turn, exits, 0), Err(Some(GiveUp::Exit)));
+    assert_eq!(call(&turn, kills, own), Err(Some(GiveUp::Exit)));
+    assert_eq!(call(&turn, raises, 0), Err(Some(GiveUp::Exit)));
+    assert_eq!(call(&turn, writes_to_null, 0), Err(Some(GiveUp::Fault)));
+    assert_eq!(call(&turn, unmaps, page), Err(Some(GiveUp::Fault)));
+    assert_eq!(call(&turn, loops, 0), Err(Some(GiveUp::Endless)));
+    assert_eq!(call(&turn, panics, 0), Err(Some(GiveUp::Panic)));
     assert_eq!(
-        call(spins_on_a_system_call, 0),
+        call(&turn, spins_on_a_system_call, 0),
         Err(Some(GiveUp::SystemCall))
     );
     let held = LOCK.lock().unwrap();
-    assert_eq!(call(locks, 0), Err(Some(GiveUp::Locked)));
+    assert_eq!(call(&turn, locks, 0), Err(Some(GiveUp::Locked)));
     drop(held);
-    assert_eq!(call(locks, 0), Ok(()));
+    assert_eq!(call(&turn, locks, 0), Ok(()));
 }
 
 hostile!(closes, fd, {
@@ -175,7 +175,7 @@ hostile!(starts_a_thread, _unused, {
 
 #[test]
 fn descriptors_files_and_processes_are_left_alone() {
-    let _turn = turn();
+    let turn = turn();
     let (mut ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"a").unwrap();
     let path = std::env::temp_dir().join(format!("rtops-snapshot-{}", std::process::id()));
@@ -193,7 +193,7 @@ fn descriptors_files_and_processes_are_left_alone() {
         (starts_a_thread, 0),
     ] {
         // How each ends is theirs; what of it is seen outside is looked at below.
-        let _ended = call(function, argument);
+        let _ended = call(&turn, function, argument);
     }
     assert_eq!(descriptors(), before);
     assert!(path.exists());
@@ -231,7 +231,7 @@ hostile!(writes_shared, address, {
 
 #[test]
 fn shared_memory_can_be_read_and_not_written() {
-    let _turn = turn();
+    let turn = turn();
     // SAFETY: a new mapping.
     let shared = unsafe {
         libc::mmap(
@@ -247,9 +247,12 @@ fn shared_memory_can_be_read_and_not_written() {
     // SAFETY: the page is ours.
     let word = unsafe { &*shared.cast::<AtomicU64>() };
     word.store(5, SeqCst);
-    assert_eq!(call(writes_shared, shared.addr()), Err(Some(GiveUp::Fault)));
+    assert_eq!(
+        call(&turn, writes_shared, shared.addr()),
+        Err(Some(GiveUp::Fault))
+    );
     assert_eq!(word.load(SeqCst), 5);
-    let mut snapshot = take(Duration::from_secs(60), |copy| {
+    let mut snapshot = take(&turn, Duration::from_secs(60), |copy| {
         copy.send(&[&word.load(SeqCst).to_le_bytes()]);
     })
     .unwrap();
@@ -258,8 +261,8 @@ fn shared_memory_can_be_read_and_not_written() {
 
 #[test]
 fn the_two_sides_talk_and_large_answers_come_through() {
-    let _turn = turn();
-    let mut snapshot = take(Duration::from_secs(60), |copy| {
+    let turn = turn();
+    let mut snapshot = take(&turn, Duration::from_secs(60), |copy| {
         loop {
             match copy.next_order() {
                 [] => return,
@@ -292,16 +295,16 @@ fn the_two_sides_talk_and_large_answers_come_through() {
 
 #[test]
 fn a_copy_ends_at_its_deadline_and_when_it_is_dropped() {
-    let _turn = turn();
+    let turn = turn();
     // Asked for nothing, it waits; its own clock or ours is up.
-    let mut snapshot = take(Duration::from_millis(300), |copy| {
+    let mut snapshot = take(&turn, Duration::from_millis(300), |copy| {
         copy.next_order();
     })
     .unwrap();
     assert_eq!(snapshot.receive(), Err(Failed::NoTime));
     drop(snapshot);
     assert_eq!(children(), 0);
-    let snapshot = take(Duration::from_secs(60), |copy| {
+    let snapshot = take(&turn, Duration::from_secs(60), |copy| {
         copy.next_order();
     })
     .unwrap();
@@ -312,7 +315,7 @@ fn a_copy_ends_at_its_deadline_and_when_it_is_dropped() {
 
 #[test]
 fn a_pause_that_would_be_too_long_is_refused_before() {
-    let _turn = turn();
+    let turn = turn();
     let capturer = rtops_threads::install(Signal::URGENT).unwrap();
     let plan = Plan {
         capturer: &capturer,
@@ -320,7 +323,7 @@ fn a_pause_that_would_be_too_long_is_refused_before() {
         max_pause: Duration::from_micros(10),
         deadline: Instant::now() + Duration::from_secs(60),
     };
-    let refusal = Snapshot::take(&plan, |_| {}).unwrap_err();
+    let refusal = Snapshot::take(&turn, &plan, |_| {}).unwrap_err();
     assert!(matches!(refusal, Refusal::TooLong { .. }), "{refusal}");
     assert_eq!(children(), 0);
 }
@@ -337,9 +340,9 @@ hostile!(tramples, _unused, {
 
 #[test]
 fn a_copy_that_is_trampled_on_ends_and_no_more() {
-    let _turn = turn();
+    let turn = turn();
     // Whatever comes of it, it is not a return, and the process lives.
-    let result = std::panic::catch_unwind(|| call(tramples, 0));
+    let result = std::panic::catch_unwind(|| call(&turn, tramples, 0));
     assert!(!matches!(result, Ok(Ok(()))));
     assert_eq!(children(), 0);
 }

@@ -1,4 +1,4 @@
-//! A copy ends with the thread that made it. Alone in its process, as it leaves no turn to others.
+//! A copy ends with the thread that made it. Alone in its process, whose children it looks at.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rtops_snapshot::{Plan, Snapshot};
+use rtops_snapshot::{Plan, Snapshot, Turn};
 use rtops_threads::Signal;
 
 #[test]
@@ -19,7 +19,8 @@ fn a_copy_does_not_outlive_the_thread_that_made_it() {
             max_pause: Duration::from_secs(5),
             deadline: Instant::now() + Duration::from_secs(3600),
         };
-        let snapshot = Snapshot::take(&plan, |copy| {
+        let turn = Turn::wait(plan.deadline).unwrap();
+        let snapshot = Snapshot::take(&turn, &plan, |copy| {
             copy.next_order();
         })
         .unwrap();

@@ -21,6 +21,7 @@
 //! and polling in a copy are new here as far as we know.
 
 mod canary;
+mod driver;
 mod inside;
 mod layout;
 mod outside;

@@ -93,7 +93,7 @@ pub(crate) mod ended {
     pub(crate) const READY: u64 = 1;
     /// The copy that polled was lost in it.
     pub(crate) const LOST: u64 = 2;
-    /// It was given up; the reasons follow in the order of `GiveUp`.
+    /// It was given up: this, and the code of the reason.
     pub(crate) const GIVEN_UP: u64 = 16;
 }
 

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::stream::{FuturesUnordered, StreamExt};
 use rtops_threads::Signal;
 use rtops_tokio_cells::{Cell, CellState, Observer, Outcome, Plan, StackCopy, Survey, Wanted};
 use rtops_unwind::{Registers, StackSlice, Unwinder};
@@ -134,4 +135,30 @@ fn waits_are_found_with_their_leaves_and_steps() {
         [1, 1, 0, 0, 2]
     );
     drop((sender, first.0, second.0));
+}
+
+#[test]
+fn what_waits_inside_of_a_task_is_polled_in_its_steps() {
+    let runtime = Runtime::new().unwrap();
+    let spawn = |children: usize| {
+        runtime.spawn(async move {
+            let channels: Vec<_> = (0..children).map(|_| oneshot::channel::<()>()).collect();
+            let (_senders, receivers): (Vec<_>, FuturesUnordered<_>) = channels.into_iter().unzip();
+            let mut receivers = receivers;
+            receivers.next().await;
+        })
+    };
+    let (one, ten) = (spawn(1), spawn(10));
+    settle(&runtime);
+    let survey = survey(true);
+    let steps = |task| {
+        let (position, _) = cell(&survey, id(task));
+        let trace = survey
+            .traces
+            .iter()
+            .find(|(at, _)| *at == position)
+            .unwrap();
+        trace.1.steps
+    };
+    assert!(steps(&ten) > steps(&one) + 9 * 20);
 }

@@ -39,7 +39,7 @@ pub(super) unsafe fn guarded(function: usize, argument: usize, ticks: u32) -> Re
     INSIDE.store(0, Relaxed);
     match code {
         0 => Ok(()),
-        code => Err(GiveUp::from_code(code)),
+        code => Err(GiveUp::from_code(code as u64)),
     }
 }
 
@@ -58,19 +58,14 @@ unsafe extern "sysv64" fn call(function: usize, argument: usize) -> usize {
         "mov rdi, rsi",
         "call rax",
         "xor eax, eax",
-        "add rsp, 8",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbp",
-        "pop rbx",
-        "ret",
+        "jmp {landing}",
         inside = sym INSIDE,
+        landing = sym landing,
     )
 }
 
-/// Where a call that is given up goes on, with the reason in `rax`. Jumped to, never called.
+/// How a call ends: with the stack pointer where it was inside of `call`, and in `rax` 0, or the reason
+/// why it was given up. Jumped to, never called.
 #[unsafe(naked)]
 unsafe extern "sysv64" fn landing() -> usize {
     naked_asm!(
@@ -100,7 +95,7 @@ pub(super) unsafe extern "sysv64" fn on_unwind() {
         "ud2",
         inside = sym INSIDE,
         landing = sym landing,
-        panic = const GiveUp::PANIC,
+        panic = const GiveUp::Panic.code(),
     )
 }
 
@@ -116,7 +111,7 @@ pub(super) fn give_up(context: &mut ucontext_t, why: GiveUp) -> bool {
         return false;
     }
     set(context, libc::REG_RIP, landing as *const () as i64);
-    set(context, libc::REG_RAX, why.code() as i64);
+    set(context, libc::REG_RAX, i64::from(why.code()));
     let flags = register(context, libc::REG_EFL) & !TRAP_AND_DIRECTION;
     set(context, libc::REG_EFL, flags);
     true

@@ -79,13 +79,15 @@ pub enum GiveUp {
 }
 
 impl GiveUp {
-    const PANIC: usize = Self::Panic as usize;
-
-    const fn code(self) -> usize {
-        self as usize
+    /// A number for it, never 0.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
     }
 
-    const fn from_code(code: usize) -> Self {
+    /// What has this number; [`Fault`](Self::Fault) for one that nothing has.
+    #[must_use]
+    pub const fn from_code(code: u64) -> Self {
         match code {
             1 => Self::Locked,
             3 => Self::Endless,

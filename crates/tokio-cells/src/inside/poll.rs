@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering::{Acquire, Release};
 
-use rtops_snapshot::{Copy, Ended, GiveUp, Patience, Poller};
+use rtops_snapshot::{Copy, Ended, Patience, Poller};
 use rtops_step::Stepper;
 
 use super::{
@@ -28,17 +28,13 @@ pub(super) struct Polled {
     pub(super) poll: usize,
 }
 
-/// How a poll ended, and whether others can be polled in the same copy.
-enum After {
-    Clean,
-    Spoiled,
-}
-
 /// Polls cells for their leaves.
 pub(super) fn hook(copy: &mut Copy<'_>, room: &Room, cells: &[u64]) {
     let this: *const Copy<'_> = copy;
     each(copy, room, cells, |poller, cell| {
-        hook::noting(this, cell.number, || poll(poller, cell, Patience::Short))
+        let how = hook::noting(this, cell.number, || poll(poller, cell, Patience::Short));
+        tell(poller, cell, how);
+        how
     });
 }
 
@@ -51,30 +47,36 @@ pub(super) fn step(
     wakers: &[[u64; 2]],
 ) {
     let buffer = std::mem::take(&mut room.batch);
+    let room_now = &*room;
     let mut woken = false;
-    each(copy, room, cells, |poller, cell| {
+    each(copy, room_now, cells, |poller, cell| {
         // Once in each copy: what is set here is not seen in the next one.
         if !woken {
             woken = true;
+            // A task that is queued already is not queued by what wakes inside of it. It would be
+            // there when its poll, as one of a container may, asks for another turn.
+            let to_poll = cells.iter().filter_map(|number| room_now.cell(*number));
+            to_poll.for_each(|cell| queue(&cell));
             wake::wake_all(poller, wakers);
         }
         let tag = cell.number as u32;
-        let (after, stepped) = stepper.step_in_copy(tag, || poll(poller, cell, Patience::Long));
+        let (how, stepped) = stepper.step_in_copy(tag, || poll(poller, cell, Patience::Long));
+        tell(poller, cell, how);
         if stepped.is_ok() {
             send_steps(poller, stepper, cell.number, buffer);
         }
-        after
+        how
     });
     room.batch = buffer;
 }
 
-/// Runs `act` for each cell, in as few copies as can be: after a poll that was given up comes a new
-/// one.
+/// Runs `act` for each cell, which says how its poll ended, in as few copies as can be: after a poll that
+/// did not simply wait comes a new one.
 fn each(
     copy: &mut Copy<'_>,
     room: &Room,
     cells: &[u64],
-    mut act: impl FnMut(&mut Poller<'_>, &Polled) -> After,
+    mut act: impl FnMut(&mut Poller<'_>, &Polled) -> u64,
 ) {
     let mut next = 0;
     while next < cells.len() {
@@ -88,7 +90,7 @@ fn each(
                 let Some(cell) = room.cell(*number) else {
                     continue;
                 };
-                if let After::Spoiled = act(poller, &cell) {
+                if act(poller, &cell) != ended::PENDING {
                     return;
                 }
             }
@@ -103,32 +105,28 @@ fn each(
     }
 }
 
-/// Polls a cell as a worker would that found it in its queue, and tells how that ended.
-fn poll(poller: &mut Poller<'_>, cell: &Polled, patience: Patience) -> After {
-    let state = cell.header + STATE;
+/// Marks a cell as it is while it waits in the queue of a worker.
+fn queue(cell: &Polled) {
     // One reference is what a queue has, and one keeps the cell if all others are given back.
     let queued = (cell.state & !CANCELLED | NOTIFIED).wrapping_add(2 * REFERENCE);
     // SAFETY: the header of a cell that was checked, and that no other thread has: there is none.
-    unsafe { write(state, queued) };
-    // SAFETY: the function of its vtable that polls it, which takes the header.
-    let result = unsafe { poller.guarded(cell.poll, cell.header, patience) };
-    let (how, after) = match result {
-        Ok(()) => {
-            // SAFETY: as above; the reference that was added keeps it.
-            let state = unsafe { read(state) };
-            match state & COMPLETE {
-                0 => (ended::PENDING, After::Clean),
-                _ => (ended::READY, After::Spoiled),
-            }
-        }
-        Err(why) => (ended::GIVEN_UP + reason(why), After::Spoiled),
-    };
-    poller.send(&[bytes(&[Tag::Polled as u64, cell.number, how])]);
-    after
+    unsafe { write(cell.header + STATE, queued) };
 }
 
-const fn reason(why: GiveUp) -> u64 {
-    why as u64
+/// Polls a cell as a worker would that found it in its queue; how that ended, one of [`ended`].
+fn poll(poller: &mut Poller<'_>, cell: &Polled, patience: Patience) -> u64 {
+    queue(cell);
+    // SAFETY: the function of its vtable that polls it, which takes the header.
+    match unsafe { poller.guarded(cell.poll, cell.header, patience) } {
+        // SAFETY: the header; the reference that was added keeps it.
+        Ok(()) if unsafe { read(cell.header + STATE) } & COMPLETE == 0 => ended::PENDING,
+        Ok(()) => ended::READY,
+        Err(why) => ended::GIVEN_UP + u64::from(why.code()),
+    }
+}
+
+fn tell(poller: &Poller<'_>, cell: &Polled, how: u64) {
+    poller.send(&[bytes(&[Tag::Polled as u64, cell.number, how])]);
 }
 
 fn send_steps(poller: &Poller<'_>, stepper: &Stepper, cell: u64, buffer: &mut [u64]) {
