@@ -186,18 +186,6 @@ impl Host for Inside {
         serve::own_thread(tid)
     }
 
-    fn own_threads(&self) -> Vec<i32> {
-        Vec::new()
-    }
-
-    fn may_step(&self) -> bool {
-        false
-    }
-
-    fn may_copy(&self) -> bool {
-        false
-    }
-
     fn runtime_name(&self, tag: RuntimeTag) -> Option<String> {
         runtimes::name(tag)
     }

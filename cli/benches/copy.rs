@@ -5,6 +5,7 @@
 //! memory the copy took and what the target kept, and the time for as many tracked tasks.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
+mod common;
 #[path = "../tests/e2e/reply.rs"]
 #[allow(dead_code, reason = "made for the tests")]
 mod reply;
@@ -16,25 +17,19 @@ mod source;
 mod support;
 
 use std::{
-    env, fs,
+    fs,
     sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
-    time::{Duration, Instant},
 };
 
+use common::{dump, median, sizes};
 use support::{Build, Target};
 
 const RUNS: usize = 5;
 
 fn main() {
-    let sizes: Vec<usize> = env::args().filter_map(|size| size.parse().ok()).collect();
-    let sizes = if sizes.is_empty() {
-        vec![1, 100, 10_000, 100_000]
-    } else {
-        sizes
-    };
     println!("   tasks  rtops stack   pause ms  copy ms  copy KiB  kept KiB  tracked  ratio");
-    for size in sizes {
+    for size in sizes(&[1, 100, 10_000, 100_000]) {
         measure(size);
     }
 }
@@ -65,12 +60,6 @@ fn measure(size: usize) {
         median(lives),
         time.as_secs_f64() / tracked.as_secs_f64(),
     );
-}
-
-fn dump(target: &Target) -> Duration {
-    let start = Instant::now();
-    target.stack_text(&["--tasks"]);
-    start.elapsed()
 }
 
 /// The most memory that the copies of one dump had for themselves, of what was seen.
@@ -109,9 +98,4 @@ fn kibibytes(pid: i32, file: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next());
     number.map_or(0, |number| number.parse().unwrap())
-}
-
-fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
-    values.sort_unstable_by(|a, b| a.partial_cmp(b).unwrap());
-    values[values.len() / 2]
 }

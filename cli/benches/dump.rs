@@ -5,6 +5,7 @@
 //! millisecond, with dumps going on and without any.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
+mod common;
 #[path = "../tests/e2e/reply.rs"]
 #[allow(dead_code, reason = "made for the tests")]
 mod reply;
@@ -15,24 +16,16 @@ mod source;
 #[allow(dead_code, reason = "made for the tests")]
 mod support;
 
-use std::{
-    env,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
+use common::{dump, median, sizes};
 use support::{Build, Target};
 
 const RUNS: usize = 11;
 
 fn main() {
-    let sizes: Vec<usize> = env::args().filter_map(|size| size.parse().ok()).collect();
-    let sizes = if sizes.is_empty() {
-        vec![1_000, 10_000, 100_000]
-    } else {
-        sizes
-    };
     println!("   tasks  rtops stack  a task  p99.9 late, quiet  p99.9 late, dumped  ratio");
-    for size in sizes {
+    for size in sizes(&[1_000, 10_000, 100_000]) {
         measure(size);
     }
 }
@@ -59,18 +52,7 @@ fn measure(size: usize) {
     );
 }
 
-fn dump(target: &Target) -> Duration {
-    let start = Instant::now();
-    target.stack_text(&["--tasks"]);
-    start.elapsed()
-}
-
 /// How late the ticker was since the last time this was asked.
 fn lateness(target: &Target) -> Duration {
     Duration::from_micros(target.command("check").parse().unwrap())
-}
-
-fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
-    values.sort_unstable();
-    values[values.len() / 2]
 }

@@ -6,8 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[cfg(not(feature = "tokio"))]
-use rtops_protocol::{CopyOutcome, CopyReport};
 use rtops_protocol::{
     CopyRequest, HandleSeen, Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture, ThreadRun,
 };
@@ -19,14 +17,13 @@ use rtops_tasks::{
 use rtops_threads::{Capturer, Missing, Slice, ThreadInfo, Tid};
 use rtops_unwind::{Outcome, Registers, StackSlice, StackTable, Unwinder};
 
-#[cfg(feature = "tokio")]
-use crate::unwrapped::{self, FoundUnwrapped};
 use crate::{
     Evidence, Host, OwnThread, claims,
     handles::Handles,
     leaves::{Leaves, SortedLeaves},
     send::Dump,
     steps,
+    unwrapped::{self, FoundUnwrapped},
 };
 
 /// How many addresses a dump keeps in all: 32 MiB.
@@ -65,10 +62,7 @@ pub(super) struct Collector<'a> {
     /// The same, once the tasks are probed.
     sorted: SortedLeaves,
     stepped: Stepped,
-    #[cfg(feature = "tokio")]
     unwrapped: Option<FoundUnwrapped>,
-    #[cfg(not(feature = "tokio"))]
-    unwrapped: Option<CopyReport>,
     threads: Vec<Thread>,
     thread_runs: Vec<ThreadRun>,
     gaps: Vec<String>,
@@ -202,25 +196,10 @@ impl<'a> Collector<'a> {
     }
 
     /// Finds the tasks that nobody wrapped.
-    #[cfg(feature = "tokio")]
     pub(super) fn unwrapped(&mut self, request: CopyRequest, probed: &[Probed], deadline: Instant) {
         let deadline = without_threads(deadline);
         let found = unwrapped::find(self.host, self, request, probed, deadline);
         self.unwrapped = Some(found);
-    }
-
-    /// Says that there are none.
-    #[cfg(not(feature = "tokio"))]
-    pub(super) fn unwrapped(&mut self, _: CopyRequest, _: &[Probed], _: Instant) {
-        let why = "this agent was built without tokio";
-        self.unwrapped = Some(CopyReport {
-            outcome: CopyOutcome::Unsupported(why.to_owned()),
-            pause_ns: 0,
-            lived_ns: 0,
-            tasks: 0,
-            tracked: 0,
-            stepped: 0,
-        });
     }
 
     /// Lists the threads and takes their stacks.

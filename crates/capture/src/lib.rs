@@ -13,7 +13,7 @@ mod handles;
 mod leaves;
 mod send;
 mod steps;
-#[cfg(feature = "tokio")]
+#[cfg_attr(not(feature = "tokio"), path = "without_tokio.rs")]
 mod unwrapped;
 
 use std::{sync::Arc, time::Instant};
@@ -38,11 +38,17 @@ pub trait Host {
     /// The name of a runtime.
     fn runtime_name(&self, tag: RuntimeTag) -> Option<String>;
     /// The numbers of all those threads.
-    fn own_threads(&self) -> Vec<i32>;
+    fn own_threads(&self) -> Vec<i32> {
+        Vec::new()
+    }
     /// Whether polls may be stepped, in copies of this process, too.
-    fn may_step(&self) -> bool;
+    fn may_step(&self) -> bool {
+        false
+    }
     /// Whether this process may be copied, to look at tasks that nobody wrapped.
-    fn may_copy(&self) -> bool;
+    fn may_copy(&self) -> bool {
+        false
+    }
     /// Runs something on this thread, inside of a runtime if there is any.
     fn in_runtime(&self, run: &mut dyn FnMut()) {
         run();

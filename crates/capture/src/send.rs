@@ -17,11 +17,7 @@ use rtops_sync::Contended;
 use rtops_tasks::{Kind, Monotonic, Probed, ProbedState, Stepped, Wakers};
 use rtops_unwind::{StackTable, Unwinder};
 
-#[cfg(feature = "tokio")]
-use crate::unwrapped::FoundUnwrapped;
-use crate::{Evidence, Host, claims, leaves::SortedLeaves, steps};
-#[cfg(not(feature = "tokio"))]
-use rtops_protocol::CopyReport;
+use crate::{Evidence, Host, claims, leaves::SortedLeaves, steps, unwrapped::FoundUnwrapped};
 
 /// How many records go into one frame; each is well under 1 KiB.
 const RECORDS_A_FRAME: usize = 1024;
@@ -43,10 +39,7 @@ pub struct Dump<'a> {
     pub(super) tasks: Vec<Probed>,
     pub(super) leaves: SortedLeaves,
     pub(super) stepped: Stepped,
-    #[cfg(feature = "tokio")]
     pub(super) unwrapped: Option<FoundUnwrapped>,
-    #[cfg(not(feature = "tokio"))]
-    pub(super) unwrapped: Option<CopyReport>,
     pub(super) threads: Vec<Thread>,
     pub(super) thread_runs: Vec<ThreadRun>,
     pub(super) handles_seen: Vec<(usize, HandleSeen)>,
@@ -86,10 +79,7 @@ impl Dump<'_> {
             in_frames(handles, Reply::HandlesSeen, &mut client)?;
         }
         if let Some(found) = &self.unwrapped {
-            #[cfg(feature = "tokio")]
             found.send(&mut client)?;
-            #[cfg(not(feature = "tokio"))]
-            Reply::CopyReport(found.clone()).send(&mut client)?;
         }
         in_frames(self.threads, Reply::Threads, &mut client)?;
         in_frames(self.thread_runs, Reply::ThreadRuns, &mut client)?;

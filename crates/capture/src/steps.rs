@@ -131,17 +131,3 @@ fn reason(why: rtops_tasks::NotStepped) -> NotStepped {
         },
     }
 }
-
-/// Why nothing can be stepped, to go on with after "as".
-#[cfg(feature = "tokio")]
-pub(super) const fn sentence(why: Refusal) -> &'static str {
-    match why {
-        Refusal::Unsupported => "this platform gives no way to",
-        Refusal::NoMemory => "the process has no memory for it",
-        Refusal::Traced => "a debugger is attached",
-        Refusal::SignalBlocked => "SIGTRAP is blocked",
-        Refusal::HandlerReplaced => "the process handles SIGTRAP itself",
-        Refusal::Busy => "another poll was being stepped",
-        Refusal::System(_) => "the system refused what it needs",
-    }
-}

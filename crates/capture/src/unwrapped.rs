@@ -10,6 +10,7 @@ use rtops_protocol::{
     CopyDetail, CopyOutcome, CopyReport, CopyRequest, CopyWhen, FoundBy, Leaf, LeafEnd,
     ProtocolError, Reply, StackId, Unresolved, Unwrapped, UnwrappedState,
 };
+use rtops_step::Refusal as NoSteps;
 use rtops_tasks::{Kind, Probed, ProbedState};
 use rtops_threads::Tid;
 use rtops_tokio_cells::{
@@ -77,7 +78,7 @@ pub(super) fn find(
     if let Some(why) = survey.no_steps {
         collector.gap(&format!(
             "no poll could be stepped, as {}: places where tasks wait without a waker may be missing",
-            steps::sentence(why)
+            no_steps(why)
         ));
     }
     if survey.kinds_not_stepped > 0 {
@@ -128,6 +129,19 @@ fn sentence(refusal: &Refusal) -> String {
             format!("{refusal}: a longer --max-pause allows it")
         }
         _ => refusal.to_string(),
+    }
+}
+
+/// Why nothing can be stepped, to go on with after "as".
+const fn no_steps(why: NoSteps) -> &'static str {
+    match why {
+        NoSteps::Unsupported => "this platform gives no way to",
+        NoSteps::NoMemory => "the process has no memory for it",
+        NoSteps::Traced => "a debugger is attached",
+        NoSteps::SignalBlocked => "SIGTRAP is blocked",
+        NoSteps::HandlerReplaced => "the process handles SIGTRAP itself",
+        NoSteps::Busy => "another poll was being stepped",
+        NoSteps::System(_) => "the system refused what it needs",
     }
 }
 

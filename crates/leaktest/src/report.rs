@@ -303,18 +303,6 @@ impl Host for Process {
         None
     }
 
-    fn own_threads(&self) -> Vec<i32> {
-        Vec::new()
-    }
-
-    fn may_step(&self) -> bool {
-        false
-    }
-
-    fn may_copy(&self) -> bool {
-        false
-    }
-
     fn runtime_name(&self, _: RuntimeTag) -> Option<String> {
         None
     }

@@ -1,0 +1,38 @@
+//! What there is to say of tasks that no wrapper tracks where tokio is compiled out.
+
+use std::{io::Write, time::Instant};
+
+use rtops_protocol::{CopyOutcome, CopyReport, CopyRequest, ProtocolError, Reply};
+use rtops_tasks::Probed;
+
+use crate::{Host, collect::Collector};
+
+/// What came of the wish for a copy: nothing.
+pub(super) struct FoundUnwrapped;
+
+/// Makes no copy.
+pub(super) fn find(
+    _: &dyn Host,
+    _: &mut Collector<'_>,
+    _: CopyRequest,
+    _: &[Probed],
+    _: Instant,
+) -> FoundUnwrapped {
+    FoundUnwrapped
+}
+
+impl FoundUnwrapped {
+    /// Says why there are no records.
+    pub(super) fn send(&self, client: &mut impl Write) -> Result<(), ProtocolError> {
+        let why = "this agent was built without tokio";
+        let report = CopyReport {
+            outcome: CopyOutcome::Unsupported(why.to_owned()),
+            pause_ns: 0,
+            lived_ns: 0,
+            tasks: 0,
+            tracked: 0,
+            stepped: 0,
+        };
+        Reply::CopyReport(report).send(client)
+    }
+}
