@@ -54,7 +54,6 @@ fn expect_requests(build: Build) {
             around: "services/src/main.rs",
             names: ways.iter().copied().collect(),
             may_be_unresolved: &[],
-            may_lack_children: &[],
             has_libraries: true,
         };
         let compared = || expected.compare(&target.stack(&["--tasks"]));

@@ -16,9 +16,6 @@ const AROUND: &str = "targets/src/awaits/mod.rs";
 /// Nothing of the line need be executed when such a task is polled again.
 const UNRESOLVED: &[&str] = &["pending-among-several", "pending-deep", "poll-fn-lost"];
 
-/// Their containers poll no child that was not woken.
-const CHILDREN: &[&str] = &["buffer-unordered", "join-all-many", "unordered-children"];
-
 /// They are where a wrapper is.
 const TRACKED_ONLY: &[&str] = &["child", "span", "tracked-children"];
 
@@ -241,7 +238,6 @@ fn compare<'a>(marks: &'a Marks, stack: &Stack, build: Build) -> Verdict<'a> {
         around: AROUND,
         names: expected,
         may_be_unresolved: UNRESOLVED,
-        may_lack_children: CHILDREN,
         has_libraries: false,
     };
     expected.compare(stack)

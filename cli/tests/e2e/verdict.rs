@@ -24,8 +24,6 @@ pub struct Expected<'a> {
     pub names: BTreeMap<&'a str, usize>,
     /// Ways of which it may not be known where they wait, as long as that is said.
     pub may_be_unresolved: &'a [&'a str],
-    /// Ways of which the outer line may be all that is shown.
-    pub may_lack_children: &'a [&'a str],
     /// Whether libraries have tasks of their own, which have no such lines.
     pub has_libraries: bool,
 }
@@ -68,10 +66,7 @@ impl<'a> Expected<'a> {
         for shown in shown.filter(|shown| !shown.is_bare() && !of_libraries(shown)) {
             let name = ways
                 .iter()
-                .find(|(name, way)| {
-                    way.is_shown_by(&shown)
-                        || (self.may_lack_children.contains(name) && way.is_begun_by(&shown))
-                })
+                .find(|(_, way)| way.is_shown_by(&shown))
                 .map(|(name, _)| *name);
             if let Some(name) = name {
                 *found.entry(name).or_default() += 1;

@@ -5,12 +5,13 @@ use std::{
     fmt,
 };
 
-use rtops_protocol::{
-    ModuleKind, SourceLocation, StackId, StringId, Task, TaskKind, Trace, Unwrapped,
-};
+use rtops_protocol::{ModuleKind, SourceLocation, StackId, StringId, Task, TaskKind, Unwrapped};
 use rtops_symbols::{Address, FrameView, Function, Location, Module, Symbols, WaitReason};
 
-use crate::{dump::Dump, trace, unwrapped};
+use crate::{
+    dump::Dump,
+    future::{self, Future},
+};
 
 /// The number of a distinct frame: two frames that look the same have the same number.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -81,62 +82,10 @@ pub struct Frames {
     placeless: HashMap<FrameId, FrameId>,
     spans: HashMap<(StringId, SourceLocation), FrameId>,
     /// The futures that no wrapper tracks, by the functions that poll them.
-    futures: HashMap<(u64, u64), Future>,
+    pub(crate) futures: HashMap<(u64, u64), Future>,
     /// Where the function at an address begins.
     starts: HashMap<u64, u64>,
     shown: Shown,
-}
-
-/// The future of tasks that no wrapper tracks.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Future {
-    /// Its type, as debug info names it; else the function that polls it; else where that is.
-    pub name: String,
-    /// Whether that is more than an address.
-    has_type: bool,
-    /// Where its code is, if it is a box, whose type tells nothing.
-    pub place: Option<Place>,
-    /// Where in memory the code of the function begins that polls it.
-    pub(crate) entry: u64,
-}
-
-impl Future {
-    fn of(unwrapped: &Unwrapped, symbols: &mut Symbols) -> Self {
-        let poller = symbols.poller(unwrapped.poll);
-        let known = Self {
-            has_type: poller.future_type.is_some(),
-            name: poller.future_type.unwrap_or(poller.module_offset),
-            place: None,
-            entry: poller.entry,
-        };
-        if unwrapped.boxed_poll == 0 {
-            return known;
-        }
-        let address = Address::InstructionPointer(unwrapped.boxed_poll);
-        let resolved = symbols.resolve(&[address]);
-        let function = resolved
-            .get(&address)
-            .and_then(|resolved| resolved.frames.last());
-        let Some(function) = function else {
-            return known;
-        };
-        Self {
-            name: format!("boxed {}", polled_by(&text(&function.function))),
-            has_type: true,
-            place: function.location.as_ref().map(Place::of_location),
-            ..known
-        }
-    }
-}
-
-/// What stands for a future that this function polls.
-fn polled_by(function: &str) -> String {
-    // `<app::Wait as core::future::future::Future>::poll`
-    if function.starts_with('<') {
-        let name = rtops_symbols::display_name(function);
-        return name.strip_suffix("::poll").unwrap_or(&name).to_owned();
-    }
-    function.to_owned()
 }
 
 /// Where a span begins in a stack.
@@ -214,40 +163,8 @@ impl Frames {
             frames: interner.frames,
             shown,
         };
-        this.name_futures(dump);
+        future::name_by_polls(&mut this, dump);
         this
-    }
-
-    /// Of a future whose type is not known, the stack of a task has the function that polls it, or a
-    /// stepped poll has.
-    fn name_futures(&mut self, dump: &Dump) {
-        let traces = dump.traces.iter().map(|trace| (trace.task, trace));
-        let traces: HashMap<u64, &Trace> = traces.collect();
-        for task in &dump.tasks {
-            let Some(unwrapped) = dump.unwrapped(task.id) else {
-                continue;
-            };
-            let Some(future) = self.future(unwrapped).filter(|future| !future.has_type) else {
-                continue;
-            };
-            let root = match (task.leaves.first(), traces.get(&task.id)) {
-                (Some(leaf), _) => unwrapped::root(self, *leaf, future.entry).map(polled_by),
-                (None, Some(trace)) => self.root_of(trace),
-                (None, None) => None,
-            };
-            let key = (unwrapped.poll, unwrapped.boxed_poll);
-            if let (Some(root), Some(future)) = (root, self.futures.get_mut(&key)) {
-                future.name = root;
-                future.has_type = true;
-            }
-        }
-    }
-
-    /// What stands for the future whose poll was stepped.
-    fn root_of(&self, trace: &Trace) -> Option<String> {
-        let chains = trace::chains(trace, self);
-        let root = self.get(chains.first()?.links.last()?.frame)?;
-        Some(polled_by(&root.function)).filter(|name| name.contains("::"))
     }
 
     /// The frame that stands for a span.
@@ -427,7 +344,7 @@ impl Interner {
 }
 
 /// The whole name of a function, or what is known instead.
-fn text(function: &Function) -> String {
+pub(crate) fn text(function: &Function) -> String {
     match function {
         Function::Named(name) => name.clone(),
         Function::ModuleOffset { module, offset } => format!("{module}+{offset:#x}"),
@@ -461,7 +378,7 @@ impl Place {
         })
     }
 
-    fn of_location(location: &Location) -> Self {
+    pub(crate) fn of_location(location: &Location) -> Self {
         Self {
             file: location.file.clone(),
             line: location.line,
@@ -583,7 +500,7 @@ pub(crate) mod tests {
         for future in frames.futures.values_mut() {
             future.has_type = false;
         }
-        frames.name_futures(dump);
+        future::name_by_polls(&mut frames, dump);
         frames
     }
 

@@ -12,6 +12,7 @@ pub mod dump;
 pub mod escape;
 pub mod format;
 pub mod frames;
+pub mod future;
 pub mod group;
 pub mod holders;
 pub mod leaks;

@@ -50,6 +50,12 @@ fn why_missing(held: &Held, tid: Tid) -> Option<Missing> {
     found.map(|(_, missing)| *missing)
 }
 
+/// Whether all are held, and this one with them. Judged before anybody panics, which allocates.
+fn is_held_with_all(tid: Tid) -> bool {
+    let held = hold(&[]);
+    held.is_whole() && is_held(&held, tid)
+}
+
 fn is_held(held: &Held, tid: Tid) -> bool {
     held.threads().iter().any(|it| it.tid == tid)
 }
@@ -79,10 +85,7 @@ fn a_sleeper_that_blocks_the_signal_is_left_to_sleep() {
         missing == Some(Missing::SignalBlocked)
     });
     drop(masked);
-    let held = hold(&[]);
-    let ok = held.is_whole() && is_held(&held, free.tid);
-    drop(held);
-    assert!(ok);
+    assert!(is_held_with_all(free.tid));
 }
 
 /// One that is asleep when it is first looked at, and is woken by one that doesn't come at once.
@@ -161,10 +164,7 @@ fn a_busy_thread_that_blocks_the_signal_fails_the_hold_and_nobody_stays_held() {
         error == Some(HoldError::StillRuns(masked.tid))
     });
     drop(masked);
-    let held = hold(&[]);
-    let ok = held.is_whole() && is_held(&held, counting.tid);
-    drop(held);
-    assert!(ok);
+    assert!(is_held_with_all(counting.tid));
 }
 
 #[test]
@@ -176,10 +176,7 @@ fn threads_that_no_signal_reaches_fail_the_hold() {
     let error = capturer().hold(&[], deadline()).map(drop).err();
     set_queued_signals(limit);
     assert!(matches!(error, Some(HoldError::StillRuns(_))), "{error:?}");
-    let held = hold(&[]);
-    let ok = held.is_whole() && is_held(&held, worker.tid);
-    drop(held);
-    assert!(ok);
+    assert!(is_held_with_all(worker.tid));
 }
 
 /// How many signals may be queued. The one before.

@@ -67,7 +67,6 @@ fn expect(target: &Target, marks: &Marks, others: &[&str], is_right: impl Fn(&Ve
             .map(|name| (*name, 1))
             .collect(),
         may_be_unresolved: others,
-        may_lack_children: &[],
         has_libraries: false,
     };
     let compared = || expected.compare(&target.stack(&["--tasks"]));
