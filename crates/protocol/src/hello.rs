@@ -25,6 +25,12 @@ impl Capabilities {
     pub const STEPS: Self = Self(1 << 4);
     /// [`Request::DumpWithCopy`](crate::Request::DumpWithCopy).
     pub const COPY: Self = Self(1 << 5);
+    /// [`Request::Memory`](crate::Request::Memory).
+    pub const MEMORY: Self = Self(1 << 6);
+    /// [`Request::Trim`](crate::Request::Trim).
+    pub const TRIM: Self = Self(1 << 7);
+    /// [`Request::Build`](crate::Request::Build).
+    pub const BUILD: Self = Self(1 << 8);
 
     /// Whether all bits of `other` are set.
     #[must_use]

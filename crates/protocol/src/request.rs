@@ -22,6 +22,15 @@ pub enum Request {
     /// The same, with tasks that no wrapper tracks, which takes a copy of the process. For agents
     /// with [`Capabilities::COPY`](crate::Capabilities::COPY).
     DumpWithCopy(DumpRequest, CopyRequest),
+    /// What the allocator says, and what [`Capabilities::MEMORY`](crate::Capabilities::MEMORY)
+    /// agents count.
+    Memory,
+    /// To give memory that the allocator keeps for later back to the system. For agents with
+    /// [`Capabilities::TRIM`](crate::Capabilities::TRIM).
+    Trim,
+    /// What the service says of itself. For agents with
+    /// [`Capabilities::BUILD`](crate::Capabilities::BUILD).
+    Build,
 }
 
 /// Which stacks are wanted and for how long the agent may try.

@@ -1,0 +1,56 @@
+//! When a copy of the process may be made.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use rtops_protocol::{CopyDetail, CopyRequest, CopyWhen};
+use rtops_report::format::parse_duration;
+
+/// How to find the tasks that nobody wrapped: in a copy of the process.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct CopyArgs {
+    /// When to make a copy of the process, in which tasks that nobody wrapped
+    /// are found and polled: where there are such, never, or in any case
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub copy: CopyChoice,
+    /// The longest time to stop the process for its copy; where it would take
+    /// longer, none is made
+    #[arg(long, value_name = "TIME", default_value = "25ms", value_parser = parse_max_pause)]
+    pub max_pause: Duration,
+}
+
+/// When to make a copy.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum CopyChoice {
+    /// If more tasks are alive than are tracked.
+    Auto,
+    /// Not at all.
+    Never,
+    /// In any case.
+    Always,
+}
+
+impl CopyArgs {
+    /// What to ask an agent for; `None` for no copy.
+    pub fn request(&self, detail: CopyDetail) -> Option<CopyRequest> {
+        let when = match self.copy {
+            CopyChoice::Auto => CopyWhen::Needed,
+            CopyChoice::Always => CopyWhen::Always,
+            CopyChoice::Never => return None,
+        };
+        Some(CopyRequest {
+            detail,
+            when,
+            max_pause_us: u32::try_from(self.max_pause.as_micros()).unwrap_or(u32::MAX),
+        })
+    }
+}
+
+/// A time for which a process may be stopped: neither none nor one that everybody notices.
+fn parse_max_pause(text: &str) -> Result<Duration, String> {
+    let pause = parse_duration(text)?;
+    if pause.is_zero() || pause > Duration::from_secs(10) {
+        return Err("a pause is more than 0 and at most 10s".to_owned());
+    }
+    Ok(pause)
+}

@@ -1,0 +1,76 @@
+//! The arguments of `rtops leaks`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use regex::Regex;
+use rtops_report::format::parse_duration;
+
+use super::{CopyArgs, SourceArgs};
+
+const LEAKS_HELP: &str = "\
+Examples:
+  rtops leaks gateway                    watch for 30 s, then say what leaks
+  rtops leaks gateway --for 0            what one look can tell
+  rtops leaks gateway --fail --json      for cron and CI
+  rtops stack gateway --save before; …; rtops leaks gateway --baseline before
+
+Findings, the strongest evidence first:
+  proven    nothing can wake it: no waker is registered, or none exists
+  deadlock  it waits for a lock or an end that waits for it
+  growing   more and more of it while rtops watches, and none ends
+  stuck     it has not moved for --min-age, while its like have, or waits
+            that long for somebody to let go of a lock
+  spinning  it has been in one poll for over a second
+  orphaned  a hint: what spawned it was cancelled, and it waits on
+
+Tasks that nobody wrapped are judged as well, in a copy of the process; but only
+the wrapper knows what stuck, spinning and orphaned are told by.";
+
+/// How to look for leaks.
+#[derive(Args, Debug)]
+#[command(after_help = LEAKS_HELP)]
+pub struct LeaksArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub copy: CopyArgs,
+    /// How long to watch what grows; 0 for one look
+    #[arg(long = "for", value_name = "TIME", default_value = "30s",
+          value_parser = parse_duration, conflicts_with_all = ["from", "baseline"])]
+    pub watch: Duration,
+    /// How often to look meanwhile
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_pause)]
+    pub every: Duration,
+    /// A wait shorter than this is no reason for suspicion by itself
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
+    pub min_age: Duration,
+    /// Compare with a dump that `rtops stack --save` wrote, instead of watching
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// Poll some tasks of each kind instruction by instruction, to see also those
+    /// of their branches that registered nothing
+    #[arg(long, conflicts_with = "from")]
+    pub deep: bool,
+    /// Leave out what has a name, function or file that matches (may be repeated)
+    #[arg(long, value_name = "REGEX")]
+    pub ignore: Vec<Regex>,
+    /// The same from a file, a regular expression a line, `#` for comments
+    #[arg(long, value_name = "FILE")]
+    pub ignore_file: Option<PathBuf>,
+    /// End with exit code 10 if there are findings, hints not counted
+    #[arg(long)]
+    pub fail: bool,
+    /// At most this many findings
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+}
+
+/// A pause that is one.
+fn parse_pause(text: &str) -> Result<Duration, String> {
+    let pause = parse_duration(text)?;
+    if pause < Duration::from_millis(100) {
+        return Err("look every 100ms at the most".to_owned());
+    }
+    Ok(pause)
+}

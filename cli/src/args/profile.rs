@@ -1,0 +1,52 @@
+//! The arguments of `rtops profile`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{CopyArgs, TargetArgs};
+
+const PROFILE_EXAMPLES: &str = "\
+Examples:
+  rtops profile tasks gateway -o tasks.pb.gz
+  go tool pprof -top tasks.pb.gz                      how many tasks are where
+  go tool pprof -http=: tasks.pb.gz                   graph and flame graph
+  go tool pprof -sample_index=waits -top tasks.pb.gz  every place of a join
+  rtops profile tasks gateway --debug 1               text, equal tasks together
+  rtops profile tasks gateway --debug 2               text, one by one
+
+A task counts once, with the first place where it waits; `waits` counts them all.
+docs/profile.md has the formats, and how a service serves them by itself.";
+
+/// What to write a profile of.
+#[derive(Args, Debug)]
+pub struct ProfileArgs {
+    #[command(subcommand)]
+    pub of: Profiled,
+}
+
+/// What a profile can be of.
+#[derive(Debug, Subcommand)]
+pub enum Profiled {
+    /// Write where the tasks of a process wait, as Go's goroutine profile
+    Tasks(TaskProfileArgs),
+}
+
+/// In which format, and with which symbols.
+#[derive(Args, Debug)]
+#[command(after_help = PROFILE_EXAMPLES)]
+pub struct TaskProfileArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    #[command(flatten)]
+    pub copy: CopyArgs,
+    /// The format, by the numbers of Go's `debug` parameter: 0 a gzipped pprof
+    /// protobuf, 1 text with equal tasks together, 2 text with one task after
+    /// the other
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
+          value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub debug: u8,
+    /// Look for debug files here, too (may be repeated)
+    #[arg(long, value_name = "DIR")]
+    pub symbols: Vec<PathBuf>,
+}

@@ -1,0 +1,66 @@
+//! The arguments of `rtops stack`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use regex::Regex;
+use rtops_report::format::parse_duration;
+
+use super::{CopyArgs, SourceArgs};
+
+const STACK_EXAMPLES: &str = "\
+Examples:
+  rtops stack gateway                    everything, equal stacks grouped
+  rtops stack 4711 --tasks --each        every task on its own
+  rtops stack 4711 --filter 'db::|pool'  only what these names occur in
+  rtops stack 4711 --min-age 5m          only what has not moved for 5 minutes
+  rtops stack 4711 --json -o dump.json
+
+Frames are listed innermost first; where a task waits in several places at once
+(join, select), the tree is drawn from the root down.
+
+Tasks that nobody wrapped are found and polled in a copy of the process, for
+which its threads are stopped for some milliseconds a GB; nothing in the process
+changes. Names, ages, spawn sites and holders are known of wrapped ones only.";
+
+/// What of the stacks to show.
+#[derive(Args, Debug)]
+#[command(after_help = STACK_EXAMPLES)]
+pub struct StackArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub copy: CopyArgs,
+    /// Only tasks
+    #[arg(long, conflicts_with = "threads")]
+    pub tasks: bool,
+    /// Only threads
+    #[arg(long)]
+    pub threads: bool,
+    /// Show every task and thread on its own instead of grouping equal ones
+    #[arg(long)]
+    pub each: bool,
+    /// Show which task spawned which, with the innermost await of each
+    #[arg(long, conflicts_with_all = ["threads", "each", "json"])]
+    pub tree: bool,
+    /// Step one poll of every kind of task that waits, to show branches that
+    /// registered no waker; by default only of those that nothing can wake
+    #[arg(long, conflicts_with_all = ["threads", "from"])]
+    pub deep: bool,
+    /// Also show the frames of the executor and of the standard library
+    #[arg(long)]
+    pub all_frames: bool,
+    /// Only what has a name, function or file that matches
+    #[arg(long, value_name = "REGEX")]
+    pub filter: Option<Regex>,
+    /// Only tasks that have been waiting or running for at least this long,
+    /// such as 5m; of those that nobody wrapped that is not known
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub min_age: Option<Duration>,
+    /// At most this many groups of tasks, and of threads
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Also save the dump, for --from and for `rtops leaks --baseline`
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    pub save: Option<PathBuf>,
+}

@@ -1,0 +1,59 @@
+//! Which process a command is about.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use rtops_report::format::parse_duration;
+
+use crate::error::Error;
+
+/// Which process, and how long to wait for it.
+#[derive(Args, Debug)]
+pub struct TargetArgs {
+    /// A PID, or the whole name of a process
+    pub target: String,
+    /// The longest time to wait for the whole answer
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
+    pub timeout: Duration,
+}
+
+/// A process to ask, or a file with a dump of one.
+#[derive(Args, Debug)]
+pub struct SourceArgs {
+    /// A PID, or the whole name of a process
+    #[arg(required_unless_present = "from", conflicts_with = "from")]
+    target: Option<String>,
+    /// The longest time to wait for the whole answer
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
+    timeout: Duration,
+    /// Show a dump that `rtops stack --save` wrote, here or on another host
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// Look for debug files here, too (may be repeated)
+    #[arg(long, value_name = "DIR")]
+    pub symbols: Vec<PathBuf>,
+}
+
+impl SourceArgs {
+    /// The process to ask.
+    ///
+    /// # Errors
+    /// When there is none, which clap does not let through.
+    pub fn target(&self) -> Result<TargetArgs, Error> {
+        let target = self.target.clone();
+        Ok(TargetArgs {
+            target: target.ok_or_else(|| Error::Usage("which process?".to_owned()))?,
+            timeout: self.timeout,
+        })
+    }
+}
+
+/// A duration that a conversation can keep: neither none nor for ever.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = parse_duration(text)?;
+    let longest = Duration::from_secs(3600);
+    if timeout.is_zero() || timeout > longest {
+        return Err("a time-out is more than 0 and at most 1h".to_owned());
+    }
+    Ok(timeout)
+}

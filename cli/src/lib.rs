@@ -1,0 +1,45 @@
+//! The program `rtops`, as a library so that completions and man pages can be made of its
+//! arguments: see what running Rust services are doing.
+#![forbid(unsafe_code)]
+
+mod args;
+mod client;
+mod commands;
+mod demo;
+mod discover;
+mod dump;
+mod error;
+mod process;
+mod progress;
+mod render;
+mod survey;
+mod target;
+mod terminal;
+mod thread_churn;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, Parser};
+
+/// The commands and arguments that `rtops` knows.
+#[must_use]
+pub fn command() -> clap::Command {
+    args::Cli::command()
+}
+
+/// Does what the command line says; the exit code tells how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Err(error) = commands::run(args::Cli::parse()) else {
+        return ExitCode::SUCCESS;
+    };
+    if error.is_broken_pipe() {
+        return ExitCode::SUCCESS;
+    }
+    // With standard error closed as well there is nobody left to tell.
+    drop(writeln!(io::stderr(), "rtops: {error}"));
+    ExitCode::from(error.exit_code())
+}
