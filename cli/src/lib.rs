@@ -12,10 +12,13 @@ mod error;
 mod process;
 mod progress;
 mod render;
+mod sample;
+mod screen;
 mod survey;
 mod target;
 mod terminal;
 mod thread_churn;
+mod ticks;
 
 use std::{
     io::{self, Write},

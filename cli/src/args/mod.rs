@@ -3,10 +3,12 @@
 
 mod copy;
 mod leaks;
+mod list;
 mod profile;
 mod stack;
 mod stats;
 mod target;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -16,17 +18,19 @@ use crate::terminal::ColorChoice;
 
 pub use copy::{CopyArgs, CopyChoice};
 pub use leaks::LeaksArgs;
+pub use list::ListArgs;
 pub use profile::{ProfileArgs, Profiled, TaskProfileArgs};
 pub use stack::StackArgs;
 pub use stats::StatsArgs;
 pub use target::{SourceArgs, TargetArgs};
+pub use watch::{Pace, WatchArgs, WatchCommandArgs, Watched};
 
 const EXAMPLES: &str = "\
 Examples:
   rtops                        list the processes that have an agent
   rtops stack gateway          where every task and thread of `gateway` waits
   rtops stack 4711 --tasks --min-age 5m
-  rtops stats gateway --json
+  rtops stats gateway --watch  polls, spawns, busy workers, every second
   rtops leaks gateway          what will never end, and why
   rtops profile tasks gateway -o tasks.pb.gz
   rtops demo                   see it all on a sample service
@@ -67,9 +71,11 @@ pub struct OutputArgs {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List the processes that have an agent
-    List,
+    List(ListArgs),
     /// Show counters and rates of a process
     Stats(StatsArgs),
+    /// Show rates or the list again and again
+    Watch(WatchCommandArgs),
     /// Show where the tasks and threads of a process wait
     Stack(StackArgs),
     /// Find tasks and threads that will never end
@@ -78,6 +84,12 @@ pub enum Command {
     Profile(ProfileArgs),
     /// Start a sample service and look at it
     Demo(DemoArgs),
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::List(ListArgs::default())
+    }
 }
 
 /// How much of the demo.
@@ -110,6 +122,9 @@ mod tests {
             "",
             "list",
             "stats",
+            "watch",
+            "watch stats",
+            "watch list",
             "stack",
             "leaks",
             "profile",

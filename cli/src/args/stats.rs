@@ -1,19 +1,55 @@
 //! The arguments of `rtops stats`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::{CopyArgs, TargetArgs};
+use super::{CopyArgs, TargetArgs, WatchArgs, target::parse_timeout};
+use crate::error::Error;
+
+const STATS_HELP: &str = "\
+Examples:
+  rtops stats gateway                   totals, and rates over a moment
+  rtops stats gateway --watch           rates every second, until Ctrl-C
+  rtops stats gateway --watch 5s --count 12 --json
+                                        a minute of them, one object a line
+
+While it watches no copy of the process is made, so that tasks which nobody
+wrapped are in `alive` only. A sample that is not answered in time is said to be
+missing; when the process ends, the exit code is 3.";
 
 /// What to count.
 #[derive(Args, Debug)]
+#[command(after_help = STATS_HELP)]
 pub struct StatsArgs {
+    /// A PID, or the whole name of a process
+    #[arg(required_unless_present = "watch")]
+    target: Option<String>,
+    /// The longest time to wait for the whole answer; while watching it is the
+    /// interval, or 1s where that is shorter, if that is less
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
+    timeout: Duration,
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub watch: WatchArgs,
     #[command(flatten)]
     pub copy: CopyArgs,
     /// Look for debug files here, too (may be repeated)
     #[arg(long, value_name = "DIR")]
     pub symbols: Vec<PathBuf>,
+}
+
+impl StatsArgs {
+    /// Tells the target from an interval: in `rtops stats --watch gateway` there is none.
+    ///
+    /// # Errors
+    /// When there is no target, which clap lets through where `--watch` is given.
+    pub fn target(&mut self) -> Result<TargetArgs, Error> {
+        let target = self.target.take().or_else(|| self.watch.take_word());
+        Ok(TargetArgs {
+            target: target.ok_or_else(|| {
+                Error::Usage("which process? `rtops stats TARGET --watch`".to_owned())
+            })?,
+            timeout: self.timeout,
+        })
+    }
 }

@@ -49,7 +49,7 @@ impl SourceArgs {
 }
 
 /// A duration that a conversation can keep: neither none nor for ever.
-fn parse_timeout(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_timeout(text: &str) -> Result<Duration, String> {
     let timeout = parse_duration(text)?;
     let longest = Duration::from_secs(3600);
     if timeout.is_zero() || timeout > longest {
