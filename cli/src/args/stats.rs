@@ -2,31 +2,32 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::{CopyArgs, TargetArgs, WatchArgs, target::parse_timeout};
 use crate::error::Error;
 
 const STATS_HELP: &str = "\
 Examples:
-  rtops stats gateway                   totals, and rates over a moment
-  rtops stats gateway --watch           rates every second, until Ctrl-C
+  rtops stats gateway             totals, and rates over a moment
+  rtops stats gateway --watch     rates every second, until Ctrl-C
   rtops stats gateway --watch 5s --count 12 --json
-                                        a minute of them, one object a line
+                                  those of a minute, one object a line
 
-While it watches no copy of the process is made, so that tasks which nobody
-wrapped are in `alive` only. A sample that is not answered in time is said to be
-missing; when the process ends, the exit code is 3.";
+Watching makes no copy of the process: tasks that nobody wrapped are counted in
+`alive` only. A sample that is not answered in time is said to be missing. When
+the process ends, the exit code is 3.";
 
 /// What to count.
 #[derive(Args, Debug)]
-#[command(after_help = STATS_HELP)]
+#[command(after_long_help = STATS_HELP)]
 pub struct StatsArgs {
     /// A PID, or the whole name of a process
     #[arg(required_unless_present = "watch")]
     target: Option<String>,
-    /// The longest time to wait for the whole answer; while watching it is the
-    /// interval, or 1s where that is shorter, if that is less
+    /// Wait no longer than this for an answer
+    ///
+    /// While watching, it is no more than the interval, or 1s where that is longer.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
     timeout: Duration,
     #[command(flatten)]
@@ -34,7 +35,7 @@ pub struct StatsArgs {
     #[command(flatten)]
     pub copy: CopyArgs,
     /// Look for debug files here, too (may be repeated)
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
     pub symbols: Vec<PathBuf>,
 }
 

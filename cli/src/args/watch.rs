@@ -13,18 +13,26 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Whether to look once or again and again.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Watching")]
 pub struct WatchArgs {
-    /// Look again and again, until Ctrl-C: by default every 1s, for a list every 2s
-    #[arg(long, visible_alias = "every", value_name = "INTERVAL", num_args = 0..=1)]
+    /// Look again and again: stats every 1s, list every 2s
+    ///
+    /// A terminal shows the last look, until Ctrl-C; a file or pipe gets one after the
+    /// other. `--every` is the same.
+    #[arg(long, alias = "every", value_name = "TIME", num_args = 0..=1)]
     watch: Option<Option<String>>,
-    /// End after N looks; watches even without --watch
+    /// End after N looks; --watch may be left out then
     #[arg(long, value_name = "N")]
     count: Option<NonZeroU64>,
 }
 
+const WATCH_HELP: &str = "\
+Examples:
+  rtops watch stats gateway             rates every second, until Ctrl-C
+  rtops watch list --every 5s           who is there, and with how many tasks";
+
 /// What to watch.
 #[derive(Args, Debug)]
+#[command(after_long_help = WATCH_HELP)]
 pub struct WatchCommandArgs {
     #[command(subcommand)]
     pub what: Watched,
