@@ -5,6 +5,7 @@
 mod args;
 mod client;
 mod commands;
+mod complete;
 mod demo;
 mod discover;
 mod dump;
@@ -27,6 +28,8 @@ use std::{
 
 use clap::{CommandFactory, Parser};
 
+pub use complete::VARIABLE as COMPLETE_VARIABLE;
+
 /// The commands and arguments that `rtops` knows.
 #[must_use]
 pub fn command() -> clap::Command {
@@ -36,6 +39,11 @@ pub fn command() -> clap::Command {
 /// Does what the command line says; the exit code tells how it went.
 #[must_use]
 pub fn main() -> ExitCode {
+    match complete::answer(command) {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => error.exit(),
+    }
     let Err(error) = commands::run(args::Cli::parse()) else {
         return ExitCode::SUCCESS;
     };

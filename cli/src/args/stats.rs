@@ -3,9 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueHint};
+use clap_complete::ArgValueCandidates;
 
 use super::{CopyArgs, TargetArgs, WatchArgs, target::parse_timeout};
-use crate::error::Error;
+use crate::{complete, error::Error};
 
 const STATS_HELP: &str = "\
 Examples:
@@ -23,7 +24,7 @@ the process ends, the exit code is 3.";
 #[command(after_long_help = STATS_HELP)]
 pub struct StatsArgs {
     /// A PID, or the whole name of a process
-    #[arg(required_unless_present = "watch")]
+    #[arg(required_unless_present = "watch", add = ArgValueCandidates::new(complete::targets))]
     target: Option<String>,
     /// Wait no longer than this for an answer
     ///

@@ -3,14 +3,16 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueHint};
+use clap_complete::ArgValueCandidates;
 use rtops_report::format::parse_duration;
 
-use crate::error::Error;
+use crate::{complete, error::Error};
 
 /// Which process, and how long to wait for it.
 #[derive(Args, Debug)]
 pub struct TargetArgs {
     /// A PID, or the whole name of a process
+    #[arg(add = ArgValueCandidates::new(complete::targets))]
     pub target: String,
     /// Wait no longer than this for an answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
@@ -21,7 +23,8 @@ pub struct TargetArgs {
 #[derive(Args, Debug)]
 pub struct SourceArgs {
     /// A PID, or the whole name of a process
-    #[arg(required_unless_present = "from", conflicts_with = "from")]
+    #[arg(required_unless_present = "from", conflicts_with = "from",
+          add = ArgValueCandidates::new(complete::targets))]
     target: Option<String>,
     /// Wait no longer than this for an answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout, hide_short_help = true)]

@@ -17,10 +17,10 @@ pub struct WatchArgs {
     /// Look again and again: stats every 1s, list every 2s
     ///
     /// A terminal shows the last look, until Ctrl-C; a file or pipe gets one after the
-    /// other. `--every` is the same.
-    #[arg(long, alias = "every", value_name = "TIME", num_args = 0..=1)]
+    /// other.
+    #[arg(long, visible_alias = "every", value_name = "TIME", num_args = 0..=1)]
     watch: Option<Option<String>>,
-    /// End after N looks; --watch may be left out then
+    /// End after N looks; implies --watch
     #[arg(long, value_name = "N")]
     count: Option<NonZeroU64>,
 }

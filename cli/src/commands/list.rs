@@ -72,9 +72,9 @@ impl Subject for Watched {
         Ok(())
     }
 
-    fn picture(&self, writer: &mut Vec<u8>, style: Style) -> io::Result<()> {
+    fn picture(&self, writer: &mut Vec<u8>, style: Style, _: usize) -> io::Result<()> {
         let interval = format::duration(self.pace.interval);
-        let head = format!("{} processes, every {interval}", self.rows.len());
+        let head = format!("every {interval}, until Ctrl-C");
         writeln!(writer, "{}\n", style.paint(Paint::Faint, head))?;
         render::list::text(writer, style, &self.rows)
     }

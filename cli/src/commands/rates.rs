@@ -75,8 +75,8 @@ impl Subject for Rates {
         Ok(())
     }
 
-    fn picture(&self, writer: &mut Vec<u8>, style: Style) -> io::Result<()> {
-        rates::picture(writer, style, &self.watched)
+    fn picture(&self, writer: &mut Vec<u8>, style: Style, rows: usize) -> io::Result<()> {
+        rates::picture(writer, style, rows, &self.watched)
     }
 
     fn text(&mut self, writer: &mut dyn Write, time: &str) -> io::Result<()> {

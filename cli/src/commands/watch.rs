@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    num::NonZeroU64,
     time::SystemTime,
 };
 
@@ -24,11 +25,11 @@ pub trait Subject {
     /// When there is nothing more to see.
     fn look(&mut self) -> Result<(), Error>;
 
-    /// Prints what a terminal shows until the next look.
+    /// Prints what a terminal with so many rows shows until the next look.
     ///
     /// # Errors
     /// When it can't be written.
-    fn picture(&self, writer: &mut Vec<u8>, style: Style) -> io::Result<()>;
+    fn picture(&self, writer: &mut Vec<u8>, style: Style, rows: usize) -> io::Result<()>;
 
     /// Prints what is added to a file or pipe.
     ///
@@ -83,7 +84,7 @@ pub fn watch(subject: &mut impl Subject, pace: Pace, args: &OutputArgs) -> Resul
     loop {
         show(subject, &mut output, screen.as_mut())?;
         if let Some(count) = left {
-            left = std::num::NonZeroU64::new(count.get() - 1);
+            left = NonZeroU64::new(count.get() - 1);
             if left.is_none() {
                 return subject.end();
             }
@@ -124,7 +125,7 @@ fn show(
     {
         let mut picture = Vec::new();
         output.style.width = Some(usize::from(size.columns));
-        subject.picture(&mut picture, output.style)?;
+        subject.picture(&mut picture, output.style, usize::from(size.rows))?;
         let picture = String::from_utf8_lossy(&picture);
         return Ok(screen.draw(&mut output.writer, size, &picture)?);
     }

@@ -6,6 +6,8 @@ use rtops_report::format;
 
 /// How many samples are kept; no graph is wider.
 const KEPT: usize = 240;
+/// Workers of a runtime beyond this have no graph; anybody may claim to have thousands.
+const MAX_GRAPHS: usize = 64;
 /// The heights of a bar. The lowest is nothing at all.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -14,8 +16,15 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 pub struct Section {
     pub title: String,
     pub rows: Vec<Row>,
-    /// Shares that are too many for a row each.
-    pub cells: Vec<f64>,
+    /// Rows that share one where there is no room for each.
+    pub workers: Vec<Row>,
+}
+
+impl Section {
+    /// How many rows a terminal must have to show each, below an empty one and the title.
+    pub fn height(&self) -> usize {
+        2 + self.rows.len() + self.workers.len()
+    }
 }
 
 /// A figure now.
@@ -107,7 +116,8 @@ impl History {
     pub fn push(&mut self, sections: &[Section]) {
         let mut before = std::mem::take(&mut self.series);
         for (number, section) in sections.iter().enumerate() {
-            for row in &section.rows {
+            let workers = section.workers.iter().take(MAX_GRAPHS);
+            for row in section.rows.iter().chain(workers) {
                 let key = (number, row.label.clone());
                 let mut series = before.remove(&key).unwrap_or_default();
                 series.push(row.level);

@@ -16,89 +16,109 @@ use crate::sample::{Sample, alive_tasks};
 
 const LABEL: usize = 12;
 const VALUE: usize = 9;
+const GAP: usize = 2;
 /// A terminal with fewer columns shows no peaks.
 const WITH_PEAKS: usize = 60;
-/// More workers than this share rows.
-const MAX_ROWS: usize = 8;
+/// The columns of a worker that shares a row with others.
 const CELL: usize = 5;
 /// As many runtimes are shown; anybody may claim to have thousands.
 const MAX_RUNTIMES: usize = 16;
 
-/// All figures below their titles.
-pub fn picture(writer: &mut Vec<u8>, style: Style, watched: &Watched) -> io::Result<()> {
+/// All figures below their titles, for a terminal with so many rows.
+pub fn picture(
+    writer: &mut Vec<u8>,
+    style: Style,
+    rows: usize,
+    watched: &Watched,
+) -> io::Result<()> {
     let Sample { stats, figures, .. } = &watched.last;
-    let width = style.width.unwrap_or(usize::MAX);
     let title = format!("{} (pid {})", escape(&stats.name), figures.pid);
-    writeln!(
-        writer,
-        "{}, up {}, every {}",
+    let (title, uptime) = (
         style.paint(Paint::Heading, title),
         format::duration(figures.uptime),
-        format::duration(watched.interval)
-    )?;
+    );
+    write!(writer, "{title}, up {uptime}")?;
+    if with_peaks(style) {
+        let interval = format::duration(watched.interval);
+        write!(writer, ", every {interval}, until Ctrl-C")?;
+    }
+    writeln!(writer)?;
     let missing = watched.missing.as_deref().map(escape).unwrap_or_default();
     writeln!(writer, "{}", style.paint(Paint::Warning, missing))?;
-    for (number, section) in sections(&watched.last, &watched.reading).iter().enumerate() {
+    let sections = sections(&watched.last, &watched.reading);
+    // The title, the line below it, and the row of the cursor.
+    let all_rows = 3 + sections.iter().map(Section::height).sum::<usize>();
+    let in_rows = all_rows <= rows;
+    for (number, section) in sections.iter().enumerate() {
         if number > 0 {
             writeln!(writer)?;
         }
-        let titles = match number {
-            0 if width >= WITH_PEAKS => format!(
-                "{:LABEL$}{:>VALUE$}{:>VALUE$}",
-                section.title, "NOW", "PEAK"
-            ),
-            0 => format!("{:LABEL$}{:>VALUE$}", section.title, "NOW"),
-            _ => section.title.clone(),
-        };
-        writeln!(writer, "{}", style.paint(Paint::Heading, titles))?;
-        for row in &section.rows {
+        heading(writer, style, number, section)?;
+        let shown = if in_rows { &section.workers[..] } else { &[] };
+        for row in section.rows.iter().chain(shown) {
             let series = watched.history.of(number, &row.label);
-            figure(writer, style, width, row, series)?;
+            figure(writer, style, row, series)?;
         }
-        cells(writer, width, &section.cells)?;
+        if !in_rows {
+            cells(writer, style, &section.workers)?;
+        }
     }
     Ok(())
+}
+
+fn heading(writer: &mut Vec<u8>, style: Style, number: usize, section: &Section) -> io::Result<()> {
+    let mut heading = section.title.clone();
+    if number == 0 {
+        heading = format!("{heading:LABEL$}{:>VALUE$}", "NOW");
+        if with_peaks(style) {
+            heading = format!("{heading}{:>VALUE$}", "PEAK");
+        }
+    }
+    writeln!(writer, "{}", style.paint(Paint::Heading, heading))
 }
 
 fn figure(
     writer: &mut Vec<u8>,
     style: Style,
-    width: usize,
     row: &Row,
     series: Option<&Series>,
 ) -> io::Result<()> {
-    let level = row
-        .level
-        .map_or_else(|| "-".to_owned(), |level| row.unit.text(level));
+    let text = |level| row.unit.text(level);
+    let level = row.level.map_or_else(|| "-".to_owned(), text);
     write!(writer, "{:LABEL$}{level:>VALUE$}", row.label)?;
     let Some(series) = series else {
         return writeln!(writer);
     };
-    let mut used = LABEL + VALUE + 2;
-    if width >= WITH_PEAKS {
-        let peak = format!("{:>VALUE$}", row.unit.text(series.peak));
+    let mut left = width(style).saturating_sub(LABEL + VALUE + GAP);
+    if with_peaks(style) {
+        let peak = format!("{:>VALUE$}", text(series.peak));
         write!(writer, "{}", style.paint(Paint::Faint, peak))?;
-        used += VALUE;
+        left = left.saturating_sub(VALUE);
     }
-    writeln!(
-        writer,
-        "  {}",
-        series.bars(width.saturating_sub(used), row.unit)
-    )
+    writeln!(writer, "{:GAP$}{}", "", series.bars(left, row.unit))
 }
 
-/// Shares in rows, each with the number of its first.
-fn cells(writer: &mut Vec<u8>, width: usize, shares: &[f64]) -> io::Result<()> {
-    let fitting = width.saturating_sub(LABEL) / CELL;
+fn width(style: Style) -> usize {
+    style.width.unwrap_or(usize::MAX)
+}
+
+fn with_peaks(style: Style) -> bool {
+    width(style) >= WITH_PEAKS
+}
+
+/// The shares of workers that share rows, each of which begins with the number of its first.
+fn cells(writer: &mut Vec<u8>, style: Style, workers: &[Row]) -> io::Result<()> {
+    let fitting = width(style).saturating_sub(LABEL) / CELL;
     // A round number is found again more easily.
-    let in_a_row = [40, 20, 10, 5]
-        .into_iter()
-        .find(|number| *number <= fitting)
-        .unwrap_or(1);
-    for (number, row) in shares.chunks(in_a_row).enumerate() {
-        write!(writer, "{:LABEL$}", format!("worker {}", number * in_a_row))?;
-        for share in row {
-            write!(writer, "{:>CELL$}", format!("{:.0}%", share * 100.0))?;
+    let round = [40, 20, 10, 5];
+    let in_a_row = round.into_iter().find(|number| *number <= fitting);
+    for row in workers.chunks(in_a_row.unwrap_or(1)) {
+        if let Some(first) = row.first() {
+            write!(writer, "{:LABEL$}", first.label)?;
+        }
+        for worker in row {
+            let percent = worker.level.unwrap_or_default() * 100.0;
+            write!(writer, "{:>CELL$}", format!("{percent:.0}%"))?;
         }
         writeln!(writer)?;
     }
@@ -108,7 +128,7 @@ fn cells(writer: &mut Vec<u8>, width: usize, shares: &[f64]) -> io::Result<()> {
 /// What is shown of a sample.
 pub fn sections(sample: &Sample, reading: &Reading) -> Vec<Section> {
     let Sample { stats, figures, .. } = sample;
-    let mut tasks = vec![
+    let mut rows = vec![
         row("polls/s", Unit::PerSecond, reading.polls),
         row("spawned/s", Unit::PerSecond, reading.spawned),
         row("finished/s", Unit::PerSecond, reading.finished),
@@ -120,41 +140,38 @@ pub fn sections(sample: &Sample, reading: &Reading) -> Vec<Section> {
         ),
         row("tracked", Unit::Number, float(stats.tracked_tasks)),
     ];
-    tasks.extend(alive_tasks(stats).map(|alive| row("alive", Unit::Number, float(alive))));
-    let process = vec![
+    rows.extend(alive_tasks(stats).map(|alive| row("alive", Unit::Number, float(alive))));
+    rows.extend([
         row("CPU", Unit::Share, reading.cpu_share),
         row("RSS", Unit::Bytes, float(figures.rss_bytes)),
         row("threads", Unit::Number, float(figures.threads)),
-    ];
-    let mut sections = vec![section("tasks", tasks), section("process", process)];
+    ]);
+    let mut sections = vec![Section {
+        title: String::new(),
+        rows,
+        workers: Vec::new(),
+    }];
     let runtimes = reading.runtimes.iter().take(MAX_RUNTIMES);
     sections.extend(runtimes.map(runtime_section));
     sections
 }
 
 fn runtime_section(runtime: &RuntimeReading) -> Section {
-    let mut rows = vec![
-        row("alive", Unit::Number, float(runtime.alive_tasks)),
-        row("queue", Unit::Number, float(runtime.queue)),
-        Row {
-            label: "busy".to_owned(),
-            unit: Unit::Share,
-            level: runtime.busy(),
-        },
-    ];
-    let mut cells = Vec::new();
-    if runtime.workers.len() > MAX_ROWS {
-        cells.clone_from(&runtime.workers);
-    } else {
-        let workers = runtime.workers.iter().enumerate();
-        rows.extend(
-            workers.map(|(number, share)| row(&format!("worker {number}"), Unit::Share, *share)),
-        );
-    }
+    let workers = runtime.workers.iter().enumerate();
     Section {
         title: format!("runtime \"{}\"", escape(&runtime.name)),
-        rows,
-        cells,
+        rows: vec![
+            row("alive", Unit::Number, float(runtime.alive_tasks)),
+            row("queue", Unit::Number, float(runtime.queue)),
+            Row {
+                label: "busy".to_owned(),
+                unit: Unit::Share,
+                level: runtime.busy(),
+            },
+        ],
+        workers: workers
+            .map(|(number, share)| row(&format!("worker {number}"), Unit::Share, *share))
+            .collect(),
     }
 }
 
@@ -164,14 +181,6 @@ pub fn longest_poll_ns(sample: &Sample) -> u64 {
         sample.stats.longest_poll_ns
     } else {
         0
-    }
-}
-
-fn section(title: &str, rows: Vec<Row>) -> Section {
-    Section {
-        title: title.to_owned(),
-        rows,
-        cells: Vec::new(),
     }
 }
 
