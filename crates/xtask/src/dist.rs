@@ -35,7 +35,7 @@ pub struct DistArgs {
 /// When rtops does not build, or something can't be written.
 pub fn run(args: &DistArgs) -> io::Result<()> {
     let workspace = workspace()?;
-    let program = build(&workspace, args)?;
+    let program = build(&workspace, &args.profile, args.target.as_deref())?;
     let triple = match &args.target {
         Some(triple) => triple.clone(),
         None => host()?,
@@ -75,7 +75,10 @@ fn copy_pages(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Builds rtops and returns where it is.
-fn build(workspace: &Path, args: &DistArgs) -> io::Result<PathBuf> {
+///
+/// # Errors
+/// When it does not build.
+pub fn build(workspace: &Path, profile: &str, triple: Option<&str>) -> io::Result<PathBuf> {
     let mut cargo = cargo(workspace);
     cargo
         .args([
@@ -85,10 +88,10 @@ fn build(workspace: &Path, args: &DistArgs) -> io::Result<PathBuf> {
             "--bin",
             "rtops",
             "--profile",
-            &args.profile,
+            profile,
         ])
         .arg("--message-format=json-render-diagnostics");
-    if let Some(triple) = &args.target {
+    if let Some(triple) = triple {
         cargo.args(["--target", triple]);
     }
     let messages = output(&mut cargo)?;
@@ -120,7 +123,11 @@ fn host() -> io::Result<String> {
         .ok_or_else(|| io::Error::other("rustc does not say what it runs on"))
 }
 
-fn workspace() -> io::Result<PathBuf> {
+/// Where the workspace was when this program was built.
+///
+/// # Errors
+/// When this program's package was moved out of it.
+pub fn workspace() -> io::Result<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = own.ancestors().nth(2).map(Path::to_owned);
     workspace.ok_or_else(|| io::ErrorKind::NotFound.into())

@@ -1,9 +1,11 @@
-//! What is made of rtops beside the program: `cargo xtask completions`, `man` and `dist`.
+//! What is made of rtops beside the program: `cargo xtask completions`, `man`, `dist` and
+//! `transcripts`.
 #![forbid(unsafe_code)]
 
 mod archive;
 mod dist;
 mod man;
+mod transcripts;
 
 use std::{
     fs::{self, File},
@@ -15,7 +17,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 
-/// Make completions, man pages and packages of rtops.
+/// Make completions, man pages, packages and transcripts of rtops.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 80)]
 struct Cli {
@@ -37,6 +39,17 @@ enum Task {
     },
     /// Build rtops and pack it with all that belongs to it
     Dist(dist::DistArgs),
+    /// Run each command on the sample service and write docs/commands.md
+    Transcripts {
+        /// The page, by default that of the workspace
+        page: Option<PathBuf>,
+        /// An rtops that is built already
+        #[arg(long, value_name = "FILE")]
+        rtops: Option<PathBuf>,
+    },
+    /// The part of it that runs in a namespace of its own
+    #[command(hide = true)]
+    PrintTranscripts,
 }
 
 fn main() -> ExitCode {
@@ -44,6 +57,8 @@ fn main() -> ExitCode {
         Task::Completions { directory } => completions(&directory),
         Task::Man { directory } => man::pages(&directory),
         Task::Dist(args) => dist::run(&args),
+        Task::Transcripts { page, rtops } => transcripts(page, rtops),
+        Task::PrintTranscripts => transcripts::print(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,4 +92,14 @@ fn completions(directory: &Path) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+fn transcripts(page: Option<PathBuf>, rtops: Option<PathBuf>) -> io::Result<()> {
+    let workspace = dist::workspace()?;
+    let rtops = match rtops {
+        Some(rtops) => rtops,
+        None => dist::build(&workspace, "release", None)?,
+    };
+    let page = page.unwrap_or_else(|| workspace.join("docs/commands.md"));
+    transcripts::write(&rtops, &page)
 }
