@@ -155,14 +155,15 @@ pub fn alive_tasks(stats: &Stats) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::time::Duration;
 
     use rtops_protocol::{RuntimeFlavor, VERSION};
 
     use super::*;
 
-    fn worker(busy_ns: u64, park_unparks: u64) -> Worker {
+    /// A worker that was busy for so long and fell asleep or woke up so often.
+    pub fn worker(busy_ns: u64, park_unparks: u64) -> Worker {
         Worker {
             busy_ns,
             parks: park_unparks / 2,
@@ -173,7 +174,8 @@ mod tests {
         }
     }
 
-    fn sample(clock_ns: u64, polls: u64, workers: Vec<Worker>) -> Sample {
+    /// A sample of a process with one runtime.
+    pub fn sample(clock_ns: u64, polls: u64, workers: Vec<Worker>) -> Sample {
         Sample {
             hello: Hello {
                 oldest_version: VERSION,
@@ -185,6 +187,7 @@ mod tests {
                 name: String::new(),
             },
             stats: Stats {
+                name: "evil\u{1b}[2J".to_owned(),
                 clock_ns,
                 polls,
                 runtimes: vec![Runtime {
@@ -207,7 +210,7 @@ mod tests {
                 user: String::new(),
                 threads: 1,
                 cpu_time: Duration::from_nanos(clock_ns / 4),
-                rss_bytes: 0,
+                rss_bytes: 84_000_000,
                 uptime: Duration::from_nanos(clock_ns),
                 command: String::new(),
                 name: String::new(),

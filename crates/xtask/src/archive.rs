@@ -36,6 +36,8 @@ fn append(
     let metadata = fs::metadata(from)?;
     let mut header = Header::new_gnu();
     header.set_mtime(time);
+    header.set_uid(0);
+    header.set_gid(0);
     if !metadata.is_dir() {
         header.set_size(metadata.len());
         header.set_mode(mode(&metadata));

@@ -136,3 +136,143 @@ fn mean<'a>(values: impl Iterator<Item = &'a f64>) -> Option<f64> {
     let (count, sum) = values.fold((0_u32, 0.0), |(count, sum), value| (count + 1, sum + value));
     (count > 0).then(|| sum / f64::from(count))
 }
+
+#[cfg(test)]
+mod tests {
+    use rtops_report::style::Style;
+
+    use super::*;
+    use crate::sample::tests::{sample, worker};
+
+    /// Four seconds of a process whose second answer is missing.
+    fn watched(workers: usize) -> Watched {
+        let second = 1_000_000_000;
+        let at = |seconds: u64, polls, busy: u64| {
+            let parks = seconds * 2 + 1;
+            let workers = vec![worker(busy * second / 100, parks); workers];
+            sample(seconds * second, polls, workers)
+        };
+        let mut watched = Watched::new(Duration::from_secs(1), at(0, 0, 0));
+        watched.push(at(1, 2000, 10));
+        watched.miss("it did not answer\u{7}".to_owned());
+        watched.push(at(3, 4000, 30));
+        watched.push(at(4, 4000, 130));
+        watched
+    }
+
+    fn shown(watched: &Watched, width: usize, rows: usize) -> String {
+        let mut written = Vec::new();
+        let style = Style::new(false, Some(width));
+        assert!(picture(&mut written, style, rows, watched).is_ok());
+        String::from_utf8_lossy(&written).into_owned()
+    }
+
+    #[test]
+    fn a_terminal_gets_graphs() {
+        insta::assert_snapshot!(shown(&watched(2), 80, 24), @r#"
+        evil\u{1b}[2J (pid 1), up 4.0 s, every 1.0 s, until Ctrl-C
+
+                          NOW     PEAK
+        polls/s           0.0     2000  █ ▅▁
+        spawned/s         0.0      0.0  ▁ ▁▁
+        finished/s        0.0      0.0  ▁ ▁▁
+        running             0        0  ▁ ▁▁
+        longest poll     0 ms     0 ms  ▁ ▁▁
+        tracked             0        0  ▁ ▁▁
+        alive               3        3  █ ██
+        CPU             25.0%    25.0%  ▃ ▃▃
+        RSS             84 MB    84 MB  █ ██
+        threads             1        1  █ ██
+
+        runtime "tokio"
+        alive               3        3  █ ██
+        queue               0        0  ▁ ▁▁
+        busy             100%     100%  ▂ ▂█
+        worker 0         100%     100%  ▂ ▂█
+        worker 1         100%     100%  ▂ ▂█
+        "#);
+    }
+
+    #[test]
+    fn forty_columns_are_enough() {
+        let mut watched = watched(2);
+        watched.miss("it did not answer\u{7}".to_owned());
+        let shown = shown(&watched, 40, 24);
+        insta::assert_snapshot!(shown, @r#"
+        evil\u{1b}[2J (pid 1), up 4.0 s
+        it did not answer\u{7}
+                          NOW
+        polls/s           0.0  █ ▅▁
+        spawned/s         0.0  ▁ ▁▁
+        finished/s        0.0  ▁ ▁▁
+        running             0  ▁ ▁▁
+        longest poll     0 ms  ▁ ▁▁
+        tracked             0  ▁ ▁▁
+        alive               3  █ ██
+        CPU             25.0%  ▃ ▃▃
+        RSS             84 MB  █ ██
+        threads             1  █ ██
+
+        runtime "tokio"
+        alive               3  █ ██
+        queue               0  ▁ ▁▁
+        busy             100%  ▂ ▂█
+        worker 0         100%  ▂ ▂█
+        worker 1         100%  ▂ ▂█
+        "#);
+        assert!(
+            shown.lines().all(|line| line.chars().count() <= 40),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn many_workers_share_rows() {
+        let shown = shown(&watched(64), 80, 24);
+        let workers: Vec<&str> = shown
+            .lines()
+            .skip_while(|line| !line.starts_with("worker"))
+            .collect();
+        insta::assert_snapshot!(workers.join("\n"), @r#"
+        worker 0     100% 100% 100% 100% 100% 100% 100% 100% 100% 100%
+        worker 10    100% 100% 100% 100% 100% 100% 100% 100% 100% 100%
+        worker 20    100% 100% 100% 100% 100% 100% 100% 100% 100% 100%
+        worker 30    100% 100% 100% 100% 100% 100% 100% 100% 100% 100%
+        worker 40    100% 100% 100% 100% 100% 100% 100% 100% 100% 100%
+        worker 50    100% 100% 100% 100% 100% 100% 100% 100% 100% 100%
+        worker 60    100% 100% 100% 100%
+        "#);
+    }
+
+    #[test]
+    fn a_pipe_gets_lines_without_gaps() {
+        let mut watched = watched(2);
+        let mut written = Vec::new();
+        for time in ["2026-01-31T12:00:04Z", "2026-01-31T12:00:05Z"] {
+            assert!(text(&mut written, &mut watched, time).is_ok());
+            watched.miss("it did not answer\u{7}".to_owned());
+        }
+        insta::assert_snapshot!(String::from_utf8_lossy(&written), @r#"
+        TIME                     POLLS/S   SPAWNED/S  FINISHED/S     RUNNING     LONGEST     TRACKED       ALIVE       QUEUE         CPU         RSS     THREADS        BUSY  WORKERS
+        2026-01-31T12:00:04Z         0.0         0.0         0.0           0         0ms           0           3           0       25.0%        84MB           1        100%  100,100
+        2026-01-31T12:00:05Z  it did not answer\u{7}
+        "#);
+    }
+
+    #[test]
+    fn json_says_what_is_missing() {
+        let mut watched = watched(2);
+        let mut lines = Vec::new();
+        for _ in 0..2 {
+            let mut written = Vec::new();
+            assert!(json(&mut written, &watched, "now").is_ok());
+            lines.push(serde_json::from_slice(&written).unwrap_or(serde_json::Value::Null));
+            watched.miss("it did not answer".to_owned());
+        }
+        assert_eq!(lines[0]["interval_seconds"], 1.0);
+        assert_eq!(lines[0]["runtimes"][0]["busy_share"], 1.0);
+        assert_eq!(lines[0]["name"], "evil\u{1b}[2J");
+        assert_eq!(lines[1]["missing"], "it did not answer");
+        assert!(lines[1]["tasks"].is_null());
+    }
+}

@@ -95,7 +95,8 @@ fn figure(
         write!(writer, "{}", style.paint(Paint::Faint, peak))?;
         left = left.saturating_sub(VALUE);
     }
-    writeln!(writer, "{:GAP$}{}", "", series.bars(left, row.unit))
+    let bars = series.bars(left, row.unit);
+    writeln!(writer, "{:GAP$}{}", "", bars.trim_end())
 }
 
 fn width(style: Style) -> usize {

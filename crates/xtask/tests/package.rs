@@ -1,0 +1,147 @@
+//! What `cargo xtask` makes, unpacked and run.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use flate2::read::GzDecoder;
+use tar::Archive;
+use tempfile::tempdir;
+
+fn xtask(arguments: &[&str]) -> Output {
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:#?}");
+    output
+}
+
+/// Every command below this one, with the words it is called by.
+fn commands(command: &clap::Command, words: &str, found: &mut Vec<(String, clap::Command)>) {
+    found.push((words.to_owned(), command.clone()));
+    for below in command.get_subcommands().filter(|c| c.get_name() != "help") {
+        commands(below, &format!("{words}-{}", below.get_name()), found);
+    }
+}
+
+#[test]
+fn every_command_has_a_page_with_all_its_options() {
+    let directory = tempdir().unwrap();
+    xtask(&["man", directory.path().to_str().unwrap()]);
+    let mut command = rtops::command();
+    command.build();
+    let mut found = Vec::new();
+    commands(&command, "rtops", &mut found);
+    assert!(found.len() > 8);
+    let pages = fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(pages, found.len());
+    for (name, command) in found {
+        let page = fs::read_to_string(directory.path().join(format!("{name}.1"))).unwrap();
+        let page = page.replace("\\*(Aq", "'").replace('\\', "");
+        assert!(page.contains(&format!("{name} - ")), "{page}");
+        // The help of --help depends on who shows it.
+        let shown = |a: &&clap::Arg| !a.is_hide_set() && a.get_id() != "help";
+        for argument in command.get_arguments().filter(shown) {
+            let help = argument.get_help().unwrap().to_string();
+            assert!(
+                page.contains(help.lines().next().unwrap()),
+                "{name}: {help}"
+            );
+        }
+        let text = command.get_after_long_help().map(ToString::to_string);
+        for line in text.iter().flat_map(|text| text.lines()) {
+            let title = line.strip_suffix(':').map(str::to_uppercase);
+            let line = title.as_deref().unwrap_or(line).trim_start();
+            assert!(page.contains(line), "{name}: {line}");
+        }
+    }
+}
+
+#[test]
+fn the_scripts_are_what_rtops_itself_says() {
+    let directory = tempdir().unwrap();
+    xtask(&["completions", directory.path().to_str().unwrap()]);
+    for name in ["rtops.bash", "_rtops", "rtops.fish"] {
+        let script = fs::read_to_string(directory.path().join(name)).unwrap();
+        assert!(script.contains(rtops::COMPLETE_VARIABLE), "{script}");
+        assert!(!script.contains('/') || name != "rtops.fish", "{script}");
+    }
+    let sourced = Command::new("bash")
+        .args(["-c", "source ./rtops.bash && complete -p rtops"])
+        .current_dir(directory.path())
+        .output()
+        .unwrap();
+    assert!(sourced.status.success(), "{sourced:#?}");
+}
+
+#[test]
+fn the_archive_unpacks_and_its_program_runs() {
+    let directory = tempdir().unwrap();
+    let out = directory.path().to_str().unwrap();
+    let made = xtask(&["dist", "--profile", "dev", "--out", out]);
+    let archive = PathBuf::from(String::from_utf8(made.stdout).unwrap().trim_end());
+    assert_eq!(archive.parent(), Some(directory.path()));
+    let name = archive.file_name().unwrap().to_str().unwrap();
+    let name = name.strip_suffix(".tar.gz").unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(
+        name.starts_with(&format!("rtops-{version}-")) && name.contains("linux"),
+        "{name}"
+    );
+
+    nothing_of_this_machine_is_in(&archive);
+    let unpacked = directory.path().join("unpacked");
+    open(&archive).unpack(&unpacked).unwrap();
+    let package = unpacked.join(name);
+    for file in [
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "docs/install.md",
+        "docs/json.md",
+        "man/rtops.1",
+        "man/rtops-stack.1",
+        "completions/rtops.bash",
+        "completions/_rtops",
+        "completions/rtops.fish",
+    ] {
+        assert!(package.join(file).metadata().unwrap().len() > 0, "{file}");
+    }
+    let run = Command::new(package.join("rtops"))
+        .arg("--version")
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(run.stdout).unwrap(),
+        format!("rtops {version}\n")
+    );
+}
+
+fn open(archive: &Path) -> Archive<GzDecoder<File>> {
+    Archive::new(GzDecoder::new(File::open(archive).unwrap()))
+}
+
+/// Only names, contents and whether it is a program, in a fixed order.
+fn nothing_of_this_machine_is_in(archive: &Path) {
+    let mut names = Vec::new();
+    for entry in open(archive).entries().unwrap() {
+        let entry = entry.unwrap();
+        let header = entry.header();
+        assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
+        assert_eq!(header.mtime().unwrap(), 946_684_800);
+        let name = entry.path().unwrap().into_owned();
+        let program = header.entry_type().is_dir() || name.ends_with("rtops");
+        let mode = if program { 0o755 } else { 0o644 };
+        assert_eq!(header.mode().unwrap(), mode, "{}", name.display());
+        names.push(name);
+    }
+    assert!(names.is_sorted(), "{names:#?}");
+    let gzip = fs::read(archive).unwrap();
+    // No name in the header of the compression, and no time.
+    assert_eq!(gzip[3..8], [0; 5]);
+}
