@@ -44,6 +44,20 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// No process has an agent, or the user sees none of them.
+    #[error(
+        "no process with an rtops agent is to be seen; add the crate rtops-agent to a service, or \
+         run rtops as root"
+    )]
+    NoAgents,
+    /// Some of several processes could not be shown, or not whole.
+    #[error("{}", several(.failures, *.count))]
+    Several {
+        /// Which ones, and why.
+        failures: Vec<Failure>,
+        /// How many were asked.
+        count: usize,
+    },
     /// The user may not ask that process.
     #[error("process {pid} belongs to {}; run rtops as that user or as root", escape(.owner))]
     Permission {
@@ -153,6 +167,15 @@ pub enum Error {
     Failed(String),
 }
 
+/// One of several processes, and why it could not be shown whole.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the user called it.
+    pub target: String,
+    /// Why.
+    pub error: Error,
+}
+
 impl Error {
     /// What the process ends with. The codes are documented in `--help` and never change.
     pub fn exit_code(&self) -> u8 {
@@ -167,11 +190,12 @@ impl Error {
             | Self::Failed(_) => 1,
             Self::Usage(_) | Self::Ambiguous { .. } => 2,
             Self::NoSuchProcess(_) | Self::NoSuchName(_) => 3,
-            Self::NoAgent { .. } => 4,
+            Self::NoAgent { .. } | Self::NoAgents => 4,
             Self::Permission { .. } => 5,
             Self::TimedOut { .. } | Self::NoAnswerByName(_) | Self::Partial(_) => 6,
             Self::Incapable { .. } | Self::Version { .. } => 7,
             Self::Leaks(_) => 10,
+            Self::Several { failures, count } => common_code(failures, *count),
             Self::Refused { refused, .. } => match refused.why {
                 Refusal::Busy | Refusal::Disabled | Refusal::Failed => 1,
                 Refusal::Permission => 5,
@@ -204,6 +228,26 @@ impl Error {
 fn joined(gaps: &[String]) -> String {
     let gaps: Vec<_> = gaps.iter().map(|gap| escape(gap)).collect();
     gaps.join("; ")
+}
+
+fn several(failures: &[Failure], count: usize) -> String {
+    let lines = failures
+        .iter()
+        .map(|failure| format!("\n  {}: {}", escape(&failure.target), failure.error));
+    format!(
+        "{} of {count} processes could not be shown whole:{}",
+        failures.len(),
+        lines.collect::<String>()
+    )
+}
+
+/// That of all of them where they failed alike; else what is shown is incomplete.
+fn common_code(failures: &[Failure], count: usize) -> u8 {
+    let mut codes = failures.iter().map(|failure| failure.error.exit_code());
+    match codes.next() {
+        Some(first) if failures.len() == count && codes.all(|code| code == first) => first,
+        _ => 6,
+    }
 }
 
 fn leaks(count: usize) -> String {

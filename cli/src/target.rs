@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::{Uid, geteuid};
 use procfs::process::{Process, all_processes};
+use rtops_protocol::ProtocolError;
 
 use crate::{
     args::TargetArgs,
@@ -33,6 +34,23 @@ impl Target {
             Ok(_) => Err(Error::Usage(format!("{} is no PID", args.target))),
             Err(_) => Self::by_name(&args.target, args.timeout),
         }
+    }
+
+    /// All processes with an agent that the user may talk to, also those that do not answer.
+    ///
+    /// # Errors
+    /// When `/proc` can't be read.
+    pub fn all(timeout: Duration) -> Result<Vec<Self>, Error> {
+        let found = survey(|_| Ok(()))?;
+        let agents = found
+            .into_iter()
+            .filter(|surveyed| !matches!(&surveyed.answer, Answer::Wrong(ProtocolError::NotRtops)));
+        let targets = agents.map(|surveyed| Self {
+            pid: surveyed.pid,
+            timeout,
+            candidates: vec![surveyed.candidate],
+        });
+        Ok(targets.collect())
     }
 
     fn by_pid(pid: i32, timeout: Duration) -> Result<Self, Error> {
@@ -100,7 +118,7 @@ impl Target {
     }
 
     /// Turns what went wrong in the conversation into what the user is told.
-    pub fn conversation(&self, error: rtops_protocol::ProtocolError) -> Error {
+    pub fn conversation(&self, error: ProtocolError) -> Error {
         Error::conversation(self.pid, self.timeout, error)
     }
 

@@ -26,6 +26,7 @@ mod reply;
 mod safety;
 mod saved;
 mod services;
+mod several;
 mod source;
 mod stats;
 mod stepped_polls;
