@@ -22,6 +22,7 @@ mod locks;
 mod namespaces;
 mod pollers;
 mod profile;
+mod refusals;
 mod reply;
 mod safety;
 mod saved;
