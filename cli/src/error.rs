@@ -5,20 +5,17 @@ use std::{io, path::PathBuf, time::Duration};
 use rtops_protocol::{ProtocolError, Refusal, Refused};
 use rtops_report::{escape::escape, format};
 
+use crate::names::Several;
+
 /// Why a command did not do all that it was asked for. The texts say what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An argument that clap could not judge.
     #[error("{0}")]
     Usage(String),
-    /// Several processes have the name that was given.
-    #[error("{}", ambiguous(.name, .candidates))]
-    Ambiguous {
-        /// The name.
-        name: String,
-        /// Process id and command line of each.
-        candidates: Vec<(i32, String)>,
-    },
+    /// Several processes can be meant by the name that was given.
+    #[error("{0}")]
+    Ambiguous(Several),
     /// There is no process with that id.
     #[error("there is no process {0}; `rtops` lists those that can be inspected")]
     NoSuchProcess(i32),
@@ -188,7 +185,7 @@ impl Error {
             | Self::OtherProcess { .. }
             | Self::Proc(_)
             | Self::Failed(_) => 1,
-            Self::Usage(_) | Self::Ambiguous { .. } => 2,
+            Self::Usage(_) | Self::Ambiguous(_) => 2,
             Self::NoSuchProcess(_) | Self::NoSuchName(_) => 3,
             Self::NoAgent { .. } | Self::NoAgents => 4,
             Self::Permission { .. } => 5,
@@ -253,18 +250,6 @@ fn common_code(failures: &[Failure], count: usize) -> u8 {
 fn leaks(count: usize) -> String {
     let findings = format::count(count, "finding");
     format!("{findings}, shown above; `--ignore REGEX` leaves out what is meant to be so")
-}
-
-fn ambiguous(name: &str, candidates: &[(i32, String)]) -> String {
-    let lines = candidates
-        .iter()
-        .map(|(pid, command)| format!("\n  {pid}  {}", escape(command)));
-    format!(
-        "{} processes are named {}; give one of these PIDs:{}",
-        candidates.len(),
-        escape(name),
-        lines.collect::<String>()
-    )
 }
 
 fn refusal(pid: i32, refused: &Refused) -> String {

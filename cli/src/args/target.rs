@@ -10,7 +10,7 @@ use crate::error::Error;
 /// Which process, and how long to wait for it.
 #[derive(Args, Debug)]
 pub struct TargetArgs {
-    /// A PID, or the whole name of a process
+    /// A PID, or the name of a process or its beginning
     pub target: String,
     /// The longest time to wait for the whole answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
