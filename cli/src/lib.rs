@@ -9,6 +9,7 @@ mod demo;
 mod discover;
 mod dump;
 mod error;
+mod names;
 mod process;
 mod progress;
 mod render;

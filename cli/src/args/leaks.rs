@@ -31,6 +31,9 @@ the wrapper knows what stuck, spinning and orphaned are told by.";
 #[derive(Args, Debug)]
 #[command(after_help = LEAKS_HELP)]
 pub struct LeaksArgs {
+    /// A PID, or the name of a process or its beginning
+    #[arg(required_unless_present = "from", conflicts_with = "from")]
+    pub target: Option<String>,
     #[command(flatten)]
     pub source: SourceArgs,
     #[command(flatten)]

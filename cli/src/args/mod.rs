@@ -11,6 +11,7 @@ mod target;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use rtops_report::style::Style;
 
 use crate::terminal::ColorChoice;
 
@@ -61,6 +62,16 @@ pub struct OutputArgs {
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
+}
+
+impl OutputArgs {
+    /// How what goes there may look.
+    pub fn style(&self) -> Style {
+        match self.output {
+            Some(_) => self.color.for_file(),
+            None => self.color.for_stdout(),
+        }
+    }
 }
 
 /// What to do.

@@ -10,22 +10,19 @@ use crate::error::Error;
 /// Which process, and how long to wait for it.
 #[derive(Args, Debug)]
 pub struct TargetArgs {
-    /// A PID, or the whole name of a process
+    /// A PID, or the name of a process or its beginning
     pub target: String,
     /// The longest time to wait for the whole answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
     pub timeout: Duration,
 }
 
-/// A process to ask, or a file with a dump of one.
+/// How to ask for a dump, or a file that holds one.
 #[derive(Args, Debug)]
 pub struct SourceArgs {
-    /// A PID, or the whole name of a process
-    #[arg(required_unless_present = "from", conflicts_with = "from")]
-    target: Option<String>,
     /// The longest time to wait for the whole answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
-    timeout: Duration,
+    pub timeout: Duration,
     /// Show a dump that `rtops stack --save` wrote, here or on another host
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
@@ -39,10 +36,10 @@ impl SourceArgs {
     ///
     /// # Errors
     /// When there is none, which clap does not let through.
-    pub fn target(&self) -> Result<TargetArgs, Error> {
-        let target = self.target.clone();
+    pub fn target(&self, named: Option<&String>) -> Result<TargetArgs, Error> {
+        let target = named.ok_or_else(|| Error::Usage("which process?".to_owned()))?;
         Ok(TargetArgs {
-            target: target.ok_or_else(|| Error::Usage("which process?".to_owned()))?,
+            target: target.clone(),
             timeout: self.timeout,
         })
     }

@@ -51,26 +51,26 @@ pub fn run(cli: Cli) -> Result<(), Error> {
 impl Output {
     /// Called once the answer is there: a file is not emptied for a command that fails.
     fn open(args: &OutputArgs) -> Result<Self, Error> {
-        let format = if args.json {
-            Format::Json
-        } else {
-            Format::Text
+        let writer: Box<dyn Write> = match &args.output {
+            None => Box::new(BufWriter::new(io::stdout())),
+            Some(path) => {
+                let file = File::create(path).map_err(|source| Error::CreateOutput {
+                    path: path.clone(),
+                    source,
+                })?;
+                Box::new(BufWriter::new(file))
+            }
         };
-        let Some(path) = &args.output else {
-            return Ok(Self {
-                writer: Box::new(BufWriter::new(io::stdout())),
-                style: args.color.for_stdout(),
-                format,
-            });
-        };
-        let file = File::create(path).map_err(|source| Error::CreateOutput {
-            path: path.clone(),
-            source,
-        })?;
         Ok(Self {
-            writer: Box::new(BufWriter::new(file)),
-            style: args.color.for_file(),
-            format,
+            writer,
+            style: args.style(),
+            format: Format::of(args),
         })
+    }
+}
+
+impl Format {
+    const fn of(args: &OutputArgs) -> Self {
+        if args.json { Self::Json } else { Self::Text }
     }
 }

@@ -3,6 +3,7 @@
 mod claims_json;
 pub mod leaks_json;
 pub mod list;
+pub mod sections;
 pub mod stack_json;
 pub mod stats;
 pub mod stats_json;

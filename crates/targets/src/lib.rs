@@ -23,6 +23,7 @@ mod smol_tasks;
 mod starved;
 mod threads_only;
 mod two_runtimes;
+mod uncopied;
 mod untouched;
 mod unwrapped;
 mod wakerless;
@@ -89,6 +90,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "starved" => starved::run,
         "threads-only" => threads_only::run,
         "unstepped" => |control, _| bad_polls::run(control, Some("good")),
+        "uncopied" => uncopied::run,
         "untouched" => untouched::run,
         "unwrapped" => awaits::run_plain,
         "two-runtimes" => two_runtimes::run,
