@@ -29,6 +29,14 @@ pub enum Error {
         escape(.0)
     )]
     NoAnswerByName(String),
+    /// The process ended while it was watched.
+    #[error("process {pid} ({}) has ended", escape(.name))]
+    Ended {
+        /// The process.
+        pid: i32,
+        /// Its name.
+        name: String,
+    },
     /// The process runs without an agent.
     #[error(
         "process {pid} ({}) has no rtops agent; add the crate rtops-agent to it and start it \
@@ -186,7 +194,7 @@ impl Error {
             | Self::Proc(_)
             | Self::Failed(_) => 1,
             Self::Usage(_) | Self::Ambiguous(_) => 2,
-            Self::NoSuchProcess(_) | Self::NoSuchName(_) => 3,
+            Self::NoSuchProcess(_) | Self::NoSuchName(_) | Self::Ended { .. } => 3,
             Self::NoAgent { .. } | Self::NoAgents => 4,
             Self::Permission { .. } => 5,
             Self::TimedOut { .. } | Self::NoAnswerByName(_) | Self::Partial(_) => 6,
@@ -198,6 +206,20 @@ impl Error {
                 Refusal::Permission => 5,
                 Refusal::Unsupported => 7,
             },
+        }
+    }
+
+    /// Whether an agent that was asked in vain may answer the next time.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::TimedOut { .. }
+            | Self::Broken { .. }
+            | Self::Nonsense { .. }
+            | Self::NoAgent { .. } => true,
+            Self::Refused { refused, .. } => {
+                matches!(refused.why, Refusal::Busy | Refusal::Failed)
+            }
+            _ => false,
         }
     }
 

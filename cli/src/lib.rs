@@ -13,10 +13,13 @@ mod names;
 mod process;
 mod progress;
 mod render;
+mod sample;
+mod screen;
 mod survey;
 mod target;
 mod terminal;
 mod thread_churn;
+mod ticks;
 
 use std::{
     io::{self, Write},

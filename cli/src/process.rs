@@ -123,6 +123,28 @@ impl Reader {
     }
 }
 
+/// A process that may end, and whose id another one may get.
+#[derive(Clone, Copy, Debug)]
+pub struct Life {
+    pid: i32,
+    /// In ticks since the machine booted.
+    started: u64,
+}
+
+impl Life {
+    /// That of the process which has the id now.
+    pub fn of(pid: i32) -> Option<Self> {
+        let started = Process::new(pid).ok()?.stat().ok()?.starttime;
+        Some(Self { pid, started })
+    }
+
+    /// Whether it has ended; a process that nobody has waited for yet has ended, too.
+    pub fn has_ended(self) -> bool {
+        let stat = Process::new(self.pid).and_then(|process| process.stat());
+        !stat.is_ok_and(|stat| stat.starttime == self.started && !matches!(stat.state, 'Z' | 'X'))
+    }
+}
+
 /// What `rtops stats` shows beside the figures; `None` once the process has ended.
 pub fn details(pid: i32) -> Option<Details> {
     let process = Process::new(pid).ok()?;

@@ -17,14 +17,34 @@ pub enum ColorChoice {
     Never,
 }
 
+/// How many characters a terminal shows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Size {
+    pub columns: u16,
+    pub rows: u16,
+}
+
+/// The size of the terminal that standard output is, now: it may change.
+pub fn size() -> Option<Size> {
+    let (columns, rows) = terminal_size::terminal_size_of(std::io::stdout())?;
+    Some(Size {
+        columns: columns.0,
+        rows: rows.0,
+    })
+}
+
+/// Whether a terminal obeys escape sequences.
+pub fn moves_cursor() -> bool {
+    env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
 impl ColorChoice {
     /// The style for standard output.
     pub fn for_stdout(self) -> Style {
-        let stdout = std::io::stdout();
-        let terminal = stdout.is_terminal();
-        let width = terminal_size::terminal_size_of(&stdout)
+        let terminal = std::io::stdout().is_terminal();
+        let width = size()
             .filter(|_| terminal)
-            .map(|(width, _)| usize::from(width.0));
+            .map(|size| usize::from(size.columns));
         let color = match self {
             Self::Always => true,
             Self::Never => false,
@@ -41,5 +61,5 @@ impl ColorChoice {
 
 fn environment_allows_color() -> bool {
     let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
-    !set("NO_COLOR") && env::var_os("TERM").is_none_or(|term| term != "dumb")
+    !set("NO_COLOR") && moves_cursor()
 }

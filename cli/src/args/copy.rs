@@ -9,13 +9,23 @@ use rtops_report::format::parse_duration;
 /// How to find the tasks that nobody wrapped: in a copy of the process.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct CopyArgs {
-    /// When to make a copy of the process, in which tasks that nobody wrapped
-    /// are found and polled: where there are such, never, or in any case
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    /// Find unwrapped tasks: auto (default), never, always
+    ///
+    /// Tasks that nobody wrapped are found and polled in a copy of the process, which
+    /// is made where there are such, never, or in any case.
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     pub copy: CopyChoice,
-    /// The longest time to stop the process for its copy; where it would take
-    /// longer, none is made
-    #[arg(long, value_name = "TIME", default_value = "25ms", value_parser = parse_max_pause)]
+    /// Stop the process for no longer than this, to copy it
+    ///
+    /// Where it would take longer, no copy is made.
+    #[arg(long, value_name = "TIME", default_value = "25ms", value_parser = parse_max_pause,
+          hide_short_help = true)]
     pub max_pause: Duration,
 }
 

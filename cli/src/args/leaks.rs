@@ -29,7 +29,7 @@ the wrapper knows what stuck, spinning and orphaned are told by.";
 
 /// How to look for leaks.
 #[derive(Args, Debug)]
-#[command(after_help = LEAKS_HELP)]
+#[command(after_long_help = LEAKS_HELP)]
 pub struct LeaksArgs {
     /// A PID, or the name of a process or its beginning
     #[arg(required_unless_present = "from", conflicts_with = "from")]
@@ -38,30 +38,37 @@ pub struct LeaksArgs {
     pub source: SourceArgs,
     #[command(flatten)]
     pub copy: CopyArgs,
-    /// How long to watch what grows; 0 for one look
+    /// How long to watch; 0 for one look
     #[arg(long = "for", value_name = "TIME", default_value = "30s",
           value_parser = parse_duration, conflicts_with_all = ["from", "baseline"])]
     pub watch: Duration,
     /// How often to look meanwhile
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_pause)]
     pub every: Duration,
-    /// A wait shorter than this is no reason for suspicion by itself
+    /// No shorter wait is suspect by itself
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
     pub min_age: Duration,
-    /// Compare with a dump that `rtops stack --save` wrote, instead of watching
+    /// Compare with a dump of `stack --save` instead
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
-    /// Poll some tasks of each kind instruction by instruction, to see also those
-    /// of their branches that registered nothing
-    #[arg(long, conflicts_with = "from")]
+    /// See also branches that registered no waker
+    ///
+    /// One poll of some tasks of each kind is run instruction by instruction.
+    #[arg(long, conflicts_with = "from", hide_short_help = true)]
     pub deep: bool,
-    /// Leave out what has a name, function or file that matches (may be repeated)
+    /// Leave out what matches (may be repeated)
+    ///
+    /// A task or thread is left out if its name, a function or a file matches.
     #[arg(long, value_name = "REGEX")]
     pub ignore: Vec<Regex>,
-    /// The same from a file, a regular expression a line, `#` for comments
+    /// The same from a file
+    ///
+    /// It has a regular expression a line; `#` begins a comment.
     #[arg(long, value_name = "FILE")]
     pub ignore_file: Option<PathBuf>,
-    /// End with exit code 10 if there are findings, hints not counted
+    /// End with exit code 10 if there are findings
+    ///
+    /// Hints do not count.
     #[arg(long)]
     pub fail: bool,
     /// At most this many findings

@@ -3,10 +3,12 @@
 
 mod copy;
 mod leaks;
+mod list;
 mod profile;
 mod stack;
 mod stats;
 mod target;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -17,24 +19,33 @@ use crate::terminal::ColorChoice;
 
 pub use copy::{CopyArgs, CopyChoice};
 pub use leaks::LeaksArgs;
+pub use list::ListArgs;
 pub use profile::{ProfileArgs, Profiled, TaskProfileArgs};
 pub use stack::StackArgs;
 pub use stats::StatsArgs;
 pub use target::{SourceArgs, TargetArgs};
+pub use watch::{Pace, WatchArgs, WatchCommandArgs, Watched};
 
 const EXAMPLES: &str = "\
 Examples:
   rtops                        list the processes that have an agent
   rtops stack gateway          where every task and thread of `gateway` waits
   rtops stack 4711 --tasks --min-age 5m
-  rtops stats gateway --json
+  rtops stats gateway --watch  polls, spawns, busy workers, every second
   rtops leaks gateway          what will never end, and why
   rtops profile tasks gateway -o tasks.pb.gz
   rtops demo                   see it all on a sample service
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such process, 4 process
-without an agent, 5 no permission, 6 timed out or incomplete, 7 the versions of
-rtops and the agent do not fit, 10 leaks found and --fail given";
+Exit codes:
+  0   done
+  1   failed
+  2   wrong usage
+  3   no such process, or one that ended while it was watched
+  4   a process without an agent
+  5   no permission
+  6   timed out, or incomplete
+  7   the versions of rtops and the agent do not fit
+  10  leaks found, and --fail given";
 
 /// See what running Rust services are doing.
 ///
@@ -42,7 +53,7 @@ rtops and the agent do not fit, 10 leaks found and --fail given";
 /// where each of their tasks waits, and the stack of each thread. Without a
 /// command it lists.
 #[derive(Debug, Parser)]
-#[command(name = "rtops", version, max_term_width = 80, after_help = EXAMPLES)]
+#[command(name = "rtops", version, max_term_width = 80, after_long_help = EXAMPLES)]
 pub struct Cli {
     #[command(flatten)]
     pub output: OutputArgs,
@@ -54,13 +65,27 @@ pub struct Cli {
 #[derive(Args, Debug)]
 pub struct OutputArgs {
     /// Print JSON (docs/json.md describes it)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     pub json: bool,
     /// Write to FILE instead of standard output
-    #[arg(short, long, global = true, value_name = "FILE")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        help_heading = "Output"
+    )]
     pub output: Option<PathBuf>,
-    /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// When to use colour: auto (on a terminal), always or never
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        help_heading = "Output",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_short_help = true
+    )]
     pub color: ColorChoice,
 }
 
@@ -78,9 +103,11 @@ impl OutputArgs {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List the processes that have an agent
-    List,
+    List(ListArgs),
     /// Show counters and rates of a process
     Stats(StatsArgs),
+    /// Show rates or the list again and again
+    Watch(WatchCommandArgs),
     /// Show where the tasks and threads of a process wait
     Stack(StackArgs),
     /// Find tasks and threads that will never end
@@ -89,6 +116,12 @@ pub enum Command {
     Profile(ProfileArgs),
     /// Start a sample service and look at it
     Demo(DemoArgs),
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::List(ListArgs::default())
+    }
 }
 
 /// How much of the demo.
@@ -108,19 +141,25 @@ mod tests {
 
     use super::Cli;
 
+    /// The rows of a small terminal.
+    const SCREEN: usize = 24;
+
     #[test]
     fn the_arguments_are_sound() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn help_fits_80_columns() {
+    fn help_fits_80_columns_and_short_help_a_screen() {
         let mut command = Cli::command();
         command.build();
         for part in [
             "",
             "list",
             "stats",
+            "watch",
+            "watch stats",
+            "watch list",
             "stack",
             "leaks",
             "profile",
@@ -132,12 +171,16 @@ mod tests {
                 .try_fold(&mut command, |command, name| {
                     command.find_subcommand_mut(name)
                 });
-            let help = command.map(|command| command.render_long_help().to_string());
-            let help = help.unwrap_or_default();
-            assert!(help.contains("Usage: rtops"));
-            for line in help.lines() {
+            let helps = command.map(|command| {
+                let short = command.render_help().to_string();
+                (short, command.render_long_help().to_string())
+            });
+            let (short, long) = helps.unwrap_or_default();
+            assert!(long.contains("Usage: rtops"));
+            for line in short.lines().chain(long.lines()) {
                 assert!(line.chars().count() <= 80, "{line}");
             }
+            assert!(short.lines().count() <= SCREEN, "{short}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 
 use super::{CopyArgs, TargetArgs};
 
@@ -15,7 +15,7 @@ Examples:
   rtops profile tasks gateway --debug 1               text, equal tasks together
   rtops profile tasks gateway --debug 2               text, one by one
 
-A task counts once, with the first place where it waits; `waits` counts them all.
+A task counts once, with the first place where it waits; `waits` counts all.
 docs/profile.md has the formats, and how a service serves them by itself.";
 
 /// What to write a profile of.
@@ -34,19 +34,20 @@ pub enum Profiled {
 
 /// In which format, and with which symbols.
 #[derive(Args, Debug)]
-#[command(after_help = PROFILE_EXAMPLES)]
+#[command(after_long_help = PROFILE_EXAMPLES)]
 pub struct TaskProfileArgs {
     #[command(flatten)]
     pub target: TargetArgs,
     #[command(flatten)]
     pub copy: CopyArgs,
-    /// The format, by the numbers of Go's `debug` parameter: 0 a gzipped pprof
-    /// protobuf, 1 text with equal tasks together, 2 text with one task after
-    /// the other
+    /// As Go's `debug`: 0 pprof, 1 text, 2 long text
+    ///
+    /// 0 is a gzipped pprof protobuf, 1 text with equal tasks together, 2 text with
+    /// one task after the other.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
           value_parser = clap::value_parser!(u8).range(0..=2))]
     pub debug: u8,
     /// Look for debug files here, too (may be repeated)
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
     pub symbols: Vec<PathBuf>,
 }

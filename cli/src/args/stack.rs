@@ -26,7 +26,7 @@ changes. Names, ages, spawn sites and holders are known of wrapped ones only.";
 
 /// What of the stacks to show.
 #[derive(Args, Debug)]
-#[command(after_help = STACK_EXAMPLES)]
+#[command(after_long_help = STACK_EXAMPLES)]
 pub struct StackArgs {
     /// PIDs, or names of processes or their beginnings; with several, a section
     /// for each
@@ -46,30 +46,33 @@ pub struct StackArgs {
     /// Only threads
     #[arg(long)]
     pub threads: bool,
-    /// Show every task and thread on its own instead of grouping equal ones
+    /// Show tasks and threads that are equal one by one
     #[arg(long)]
     pub each: bool,
-    /// Show which task spawned which, with the innermost await of each
+    /// Show which task spawned which, with its innermost await
     #[arg(long, conflicts_with_all = ["threads", "each", "json"])]
     pub tree: bool,
-    /// Step one poll of every kind of task that waits, to show branches that
-    /// registered no waker; by default only of those that nothing can wake
-    #[arg(long, conflicts_with_all = ["threads", "from"])]
+    /// Show also branches that registered no waker
+    ///
+    /// One poll of every kind of task that waits is run instruction by instruction;
+    /// by default only of those that nothing can wake.
+    #[arg(long, conflicts_with_all = ["threads", "from"], hide_short_help = true)]
     pub deep: bool,
-    /// Also show the frames of the executor and of the standard library
-    #[arg(long)]
+    /// Show the frames of executor and standard library, too
+    #[arg(long, hide_short_help = true)]
     pub all_frames: bool,
     /// Only what has a name, function or file that matches
     #[arg(long, value_name = "REGEX")]
     pub filter: Option<Regex>,
-    /// Only tasks that have been waiting or running for at least this long,
-    /// such as 5m; of those that nobody wrapped that is not known
+    /// Only tasks that wait or run for at least this long
+    ///
+    /// Of tasks that nobody wrapped that is not known: they are left out.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub min_age: Option<Duration>,
     /// At most this many groups of tasks, and of threads
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Also save the dump, for --from and for `rtops leaks --baseline`
+    /// Save the dump, for --from and `leaks --baseline`
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub save: Option<PathBuf>,
 }

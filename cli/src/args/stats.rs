@@ -1,19 +1,56 @@
 //! The arguments of `rtops stats`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
-use super::{CopyArgs, TargetArgs};
+use super::{CopyArgs, TargetArgs, WatchArgs, target::parse_timeout};
+use crate::error::Error;
+
+const STATS_HELP: &str = "\
+Examples:
+  rtops stats gateway             totals, and rates over a moment
+  rtops stats gateway --watch     rates every second, until Ctrl-C
+  rtops stats gateway --watch 5s --count 12 --json
+                                  those of a minute, one object a line
+
+Watching makes no copy of the process: tasks that nobody wrapped are counted in
+`alive` only. A sample that is not answered in time is said to be missing. When
+the process ends, the exit code is 3.";
 
 /// What to count.
 #[derive(Args, Debug)]
+#[command(after_long_help = STATS_HELP)]
 pub struct StatsArgs {
+    /// A PID, or the whole name of a process
+    #[arg(required_unless_present = "watch")]
+    target: Option<String>,
+    /// Wait no longer than this for an answer
+    ///
+    /// While watching, it is no more than the interval, or 1s where that is longer.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
+    timeout: Duration,
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub watch: WatchArgs,
     #[command(flatten)]
     pub copy: CopyArgs,
     /// Look for debug files here, too (may be repeated)
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
     pub symbols: Vec<PathBuf>,
+}
+
+impl StatsArgs {
+    /// Tells the target from an interval: in `rtops stats --watch gateway` there is none.
+    ///
+    /// # Errors
+    /// When there is no target, which clap lets through where `--watch` is given.
+    pub fn target(&mut self) -> Result<TargetArgs, Error> {
+        let target = self.target.take().or_else(|| self.watch.take_word());
+        Ok(TargetArgs {
+            target: target.ok_or_else(|| {
+                Error::Usage("which process? `rtops stats TARGET --watch`".to_owned())
+            })?,
+            timeout: self.timeout,
+        })
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use rtops_report::format::parse_duration;
 
 use crate::error::Error;
@@ -12,7 +12,7 @@ use crate::error::Error;
 pub struct TargetArgs {
     /// A PID, or the name of a process or its beginning
     pub target: String,
-    /// The longest time to wait for the whole answer
+    /// Wait no longer than this for an answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
     pub timeout: Duration,
 }
@@ -20,14 +20,16 @@ pub struct TargetArgs {
 /// How to ask for a dump, or a file that holds one.
 #[derive(Args, Debug)]
 pub struct SourceArgs {
-    /// The longest time to wait for the whole answer
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
+    /// Wait no longer than this for an answer
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout, hide_short_help = true)]
     pub timeout: Duration,
-    /// Show a dump that `rtops stack --save` wrote, here or on another host
+    /// Show a dump that `rtops stack --save` wrote
+    ///
+    /// It may be of another host.
     #[arg(long, value_name = "FILE")]
     pub from: Option<PathBuf>,
     /// Look for debug files here, too (may be repeated)
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
     pub symbols: Vec<PathBuf>,
 }
 
@@ -46,7 +48,7 @@ impl SourceArgs {
 }
 
 /// A duration that a conversation can keep: neither none nor for ever.
-fn parse_timeout(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_timeout(text: &str) -> Result<Duration, String> {
     let timeout = parse_duration(text)?;
     let longest = Duration::from_secs(3600);
     if timeout.is_zero() || timeout > longest {

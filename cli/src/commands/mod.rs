@@ -3,8 +3,10 @@
 mod leaks;
 mod list;
 mod profile;
+mod rates;
 mod stack;
 mod stats;
+mod watch;
 
 use std::{
     fs::File,
@@ -38,9 +40,10 @@ enum Format {
 /// # Errors
 /// Whatever kept it from being done whole.
 pub fn run(cli: Cli) -> Result<(), Error> {
-    match cli.command.unwrap_or(Command::List) {
-        Command::List => list::run(&cli.output),
-        Command::Stats(args) => stats::run(&args, &cli.output),
+    match cli.command.unwrap_or_default() {
+        Command::List(args) => list::run(&args, &cli.output),
+        Command::Stats(args) => stats::run(args, &cli.output),
+        Command::Watch(args) => watch::run(args, &cli.output),
         Command::Stack(args) => stack::run(&args, &cli.output),
         Command::Leaks(args) => leaks::run(&args, &cli.output),
         Command::Profile(args) => profile::run(&args, &cli.output),

@@ -2,51 +2,58 @@
 
 use std::{collections::HashSet, io::Write, thread, time::Duration};
 
-use rtops_protocol::{Capabilities, CopyDetail, Hello, Reply, Request, StackParts, Stats, Steps};
+use rtops_protocol::{Capabilities, CopyDetail, StackParts, Steps};
 use rtops_report::{
     census::Census,
     frames::{Frames, Shown},
 };
 
-use super::{Format, Output};
+use super::{Format, Output, rates};
 use crate::{
-    args::{CopyChoice, OutputArgs, StatsArgs},
+    args::{CopyChoice, OutputArgs, StatsArgs, TargetArgs},
     dump::{self, Wanted},
     error::Error,
-    process::{self, Figures, Reader},
+    process,
     progress::Progress,
     render::{self, stats::Report},
+    sample::Sample,
     target::Target,
 };
 
+/// How often to look while watching, unless the user says it.
+const PACE: Duration = Duration::from_secs(1);
 /// The time between the two samples that rates are taken from.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Takes two samples and prints the second with what changed since the first.
+/// Prints counters and rates once, or watches the rates.
 ///
 /// # Errors
 /// When the process or its agent can't be asked, no copy of it was made and the user wants one, or
-/// the output can't be written.
-pub fn run(args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
-    let target = Target::find(&args.target)?;
+/// the output can't be written; see also [`rates::run`].
+pub fn run(mut args: StatsArgs, output: &OutputArgs) -> Result<(), Error> {
+    let target = args.target()?;
+    match args.watch.pace(PACE)? {
+        None => once(&target, &args, output),
+        Some(_) if args.copy.copy == CopyChoice::Always => Err(Error::Usage(
+            "no copy of the process is made while watching; leave out --copy or --watch".to_owned(),
+        )),
+        Some(pace) => rates::run(target, pace, output),
+    }
+}
+
+/// Takes two samples and prints the second with what changed since the first.
+fn once(target: &TargetArgs, args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
+    let target = Target::find(target)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
-    let (_, earlier, figures) = sample(&target)?;
+    let earlier = Sample::take(&target)?;
     thread::sleep(INTERVAL);
-    let (hello, now, figures_now) = sample(&target)?;
+    let now = Sample::take(&target)?;
     let unwrapped = census(&target, args)?;
     drop(progress);
     let report = Report {
-        cpu_share_now: (figures_now.cpu_time.saturating_sub(figures.cpu_time)).as_secs_f64()
-            / figures_now
-                .uptime
-                .saturating_sub(figures.uptime)
-                .max(INTERVAL)
-                .as_secs_f64(),
-        details: process::details(target.pid).ok_or(Error::NoSuchProcess(target.pid))?,
-        figures: figures_now,
-        agent_version: hello.agent_version,
         earlier,
         now,
+        details: process::details(target.pid).ok_or(Error::NoSuchProcess(target.pid))?,
         unwrapped,
     };
     let mut output = Output::open(output)?;
@@ -89,39 +96,4 @@ fn census(target: &Target, args: &StatsArgs) -> Result<Result<Census, Option<Str
     let mut symbols = taken.symbols(&args.symbols);
     let frames = Frames::resolve(dump, &HashSet::new(), &mut symbols, Shown::Folded);
     Ok(Ok(Census::of(dump, &frames)))
-}
-
-fn sample(target: &Target) -> Result<(Hello, Stats, Figures), Error> {
-    let mut session = target.open()?;
-    if !session.hello.capabilities.has(Capabilities::STATS) {
-        return Err(Error::Incapable {
-            pid: target.pid,
-            version: session.hello.agent_version,
-            what: "count",
-        });
-    }
-    let failed = |error| target.conversation(error);
-    session.ask(&Request::Stats).map_err(failed)?;
-    let stats = loop {
-        match session.next().map_err(failed)? {
-            Reply::Stats(stats) => break stats,
-            Reply::Refused(refused) => {
-                return Err(Error::Refused {
-                    pid: target.pid,
-                    refused,
-                });
-            }
-            Reply::End(_) => {
-                return Err(Error::Nonsense {
-                    pid: target.pid,
-                    reason: "an answer without counters".to_owned(),
-                });
-            }
-            _ => {}
-        }
-    };
-    let figures = Reader::new()?
-        .figures(target.pid)
-        .ok_or(Error::NoSuchProcess(target.pid))?;
-    Ok((session.hello, stats, figures))
 }

@@ -79,7 +79,7 @@ impl State {
 }
 
 /// The table.
-pub fn text(writer: &mut impl Write, style: Style, rows: &[Row]) -> io::Result<()> {
+pub fn text(writer: &mut (impl Write + ?Sized), style: Style, rows: &[Row]) -> io::Result<()> {
     if rows.is_empty() {
         return writeln!(writer, "{}", style.paint(Paint::Faint, NOBODY));
     }
@@ -106,6 +106,9 @@ fn cells(row: &Row) -> Vec<String> {
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
+    /// Only where it is one of many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<&'a str>,
     processes: Vec<Process<'a>>,
 }
 
@@ -129,6 +132,15 @@ struct Process<'a> {
 
 /// The same as JSON; see `docs/json.md`.
 pub fn json(writer: &mut impl Write, rows: &[Row]) -> io::Result<()> {
+    super::json(writer, &document(None, rows))
+}
+
+/// The same on one line, with the time.
+pub fn json_line(writer: &mut dyn Write, time: &str, rows: &[Row]) -> io::Result<()> {
+    super::json_line(writer, &document(Some(time), rows))
+}
+
+fn document<'a>(time: Option<&'a str>, rows: &'a [Row]) -> Document<'a> {
     let processes = rows.iter().map(|row| {
         let summary = match &row.state {
             State::Answering(summary) => Some(summary),
@@ -151,13 +163,11 @@ pub fn json(writer: &mut impl Write, rows: &[Row]) -> io::Result<()> {
             command: &row.figures.command,
         }
     });
-    super::json(
-        writer,
-        &Document {
-            schema: super::SCHEMA,
-            processes: processes.collect(),
-        },
-    )
+    Document {
+        schema: super::SCHEMA,
+        time,
+        processes: processes.collect(),
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod claims_json;
 pub mod leaks_json;
 pub mod list;
+pub mod rates;
 pub mod sections;
 pub mod stack_json;
 pub mod stats;
@@ -24,4 +25,10 @@ fn json(writer: &mut impl Write, document: &impl Serialize) -> io::Result<()> {
         writeln!(writer, "{}", escape_json(line))?;
     }
     Ok(())
+}
+
+/// Prints a document on one line, as one of many that follow each other.
+fn json_line(writer: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string(document).map_err(io::Error::from)?;
+    writeln!(writer, "{}", escape_json(&text))
 }

@@ -12,10 +12,12 @@ use rtops_report::{
     format,
     style::{Paint, Style},
 };
-use serde::Serialize;
 
 use super::table::{self, Column, Fit};
-use crate::process::{Details, Figures};
+use crate::{
+    process::Details,
+    sample::{Change, Sample, WorkerRates, alive_tasks},
+};
 
 const INDENT: &str = "  ";
 /// How many names of threads the text shows.
@@ -23,97 +25,52 @@ const MAX_NAMES: usize = 8;
 /// How many types of futures.
 const MAX_TYPES: usize = 30;
 
-/// Two samples and what the kernel says.
+/// Two samples and what else is asked for once.
 #[derive(Debug)]
 pub struct Report {
-    pub figures: Figures,
+    pub earlier: Sample,
+    pub now: Sample,
     pub details: Details,
-    /// The share of one processor used between the samples.
-    pub cpu_share_now: f64,
-    pub agent_version: String,
-    pub earlier: Stats,
-    pub now: Stats,
     /// The tasks that no wrapper tracks; or why they are not counted, if that is worth a word.
     pub unwrapped: Result<Census, Option<String>>,
 }
 
 impl Report {
-    /// Nanoseconds between the samples by the agent's own clock.
-    fn elapsed_ns(&self) -> u64 {
-        self.now.clock_ns.saturating_sub(self.earlier.clock_ns)
-    }
-
-    /// How fast a counter grew, a second.
-    pub fn rate(&self, earlier: u64, now: u64) -> f64 {
-        ratio(now.saturating_sub(earlier), self.elapsed_ns()) * 1e9
-    }
-
-    /// The same runtime in the earlier sample.
-    pub fn earlier_runtime(&self, index: usize, now: &Runtime) -> Option<&Runtime> {
-        let earlier = self.earlier.runtimes.get(index)?;
-        (earlier.name == now.name && earlier.workers.len() == now.workers.len()).then_some(earlier)
-    }
-
-    /// `None` for a worker that the earlier sample does not have.
-    pub fn worker_rates(&self, earlier: Option<&Worker>, now: &Worker) -> Option<WorkerRates> {
-        let earlier = earlier?;
-        // A worker's busy time grows only when it goes to sleep, so that one which is stuck in a
-        // poll would look idle. An even count of its sleeps and wake-ups says that it is awake.
-        let never_slept =
-            earlier.park_unparks == now.park_unparks && now.park_unparks.is_multiple_of(2);
-        let busy_ns = now.busy_ns.saturating_sub(earlier.busy_ns);
-        let busy_share = if never_slept {
-            1.0
-        } else {
-            ratio(busy_ns, self.elapsed_ns()).min(1.0)
-        };
-        Some(WorkerRates {
-            busy_share,
-            parks_per_second: self.rate(earlier.parks, now.parks),
-        })
-    }
-}
-
-/// What a worker did between the samples.
-#[derive(Debug, Serialize)]
-pub struct WorkerRates {
-    /// The share of the time between the samples in which it was busy.
-    pub busy_share: f64,
-    pub parks_per_second: f64,
-}
-
-#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
-fn ratio(part: u64, whole: u64) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        part as f64 / whole as f64
+    /// What changed between the samples.
+    pub fn change(&self) -> Change<'_> {
+        Change {
+            earlier: &self.earlier,
+            now: &self.now,
+        }
     }
 }
 
 /// Sections of aligned lines, and a table of the workers of each runtime.
 pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Result<()> {
-    let figures = &report.figures;
-    let title = format!("{} (pid {})", escape(&report.now.name), figures.pid);
+    let Sample {
+        hello,
+        stats,
+        figures,
+    } = &report.now;
+    let title = format!("{} (pid {})", escape(&stats.name), figures.pid);
     writeln!(
         writer,
         "{}, up {}, rtops-agent {}",
         style.paint(Paint::Heading, title),
         format::duration(figures.uptime),
-        escape(&report.agent_version)
+        escape(&hello.agent_version)
     )?;
     section(writer, style, "process", &process_lines(report))?;
     section(writer, style, "tasks", &task_lines(report))?;
     if let Ok(census) = &report.unwrapped {
         types(writer, style, census)?;
     }
-    for (index, runtime) in report.now.runtimes.iter().enumerate() {
-        let earlier = report.earlier_runtime(index, runtime);
+    for (index, runtime) in stats.runtimes.iter().enumerate() {
         let title = format!("runtime \"{}\"", escape(&runtime.name));
         section(writer, style, &title, &runtime_lines(runtime))?;
         if !runtime.workers.is_empty() {
             writeln!(writer)?;
-            workers(writer, style, report, earlier, runtime)?;
+            workers(writer, style, runtime, report.change().workers(index))?;
         }
     }
     Ok(())
@@ -134,7 +91,7 @@ fn section(
 }
 
 fn process_lines(report: &Report) -> Vec<(&'static str, String)> {
-    let (figures, details) = (&report.figures, &report.details);
+    let (figures, details) = (&report.now.figures, &report.details);
     let mut lines = vec![
         ("command", escape(&figures.command).into_owned()),
         ("user", escape(&figures.user).into_owned()),
@@ -142,7 +99,7 @@ fn process_lines(report: &Report) -> Vec<(&'static str, String)> {
             "CPU",
             format!(
                 "{} now, {} since the start, {} in all",
-                format::percent(report.cpu_share_now),
+                format::percent(report.change().cpu_share()),
                 format::percent(figures.cpu_share()),
                 format::duration(figures.cpu_time)
             ),
@@ -193,18 +150,18 @@ fn in_a_poll(stats: &Stats) -> String {
 }
 
 fn task_lines(report: &Report) -> Vec<(&'static str, String)> {
-    let (earlier, now) = (&report.earlier, &report.now);
-    let rated = |earlier, now| format!("{now} ({:.1}/s)", report.rate(earlier, now));
+    let (change, now) = (report.change(), &report.now.stats);
+    let rated =
+        |counter: fn(&Stats) -> u64| format!("{} ({:.1}/s)", counter(now), change.rate(counter));
     let mut lines = vec![
         ("tracked", now.tracked_tasks.to_string()),
         ("spans", now.tracked_spans.to_string()),
         ("in a poll now", in_a_poll(now)),
-        ("spawned", rated(earlier.spawned, now.spawned)),
-        ("finished", rated(earlier.finished, now.finished)),
-        ("polls", rated(earlier.polls, now.polls)),
+        ("spawned", rated(|stats| stats.spawned)),
+        ("finished", rated(|stats| stats.finished)),
+        ("polls", rated(|stats| stats.polls)),
     ];
-    if !now.runtimes.is_empty() {
-        let alive = alive_tasks(now);
+    if let Some(alive) = alive_tasks(now) {
         lines.insert(1, ("alive on tokio", alive.to_string()));
     }
     match &report.unwrapped {
@@ -277,12 +234,6 @@ fn as_shown(census: &Census) -> Vec<OfType> {
     shown
 }
 
-/// Tasks alive on all runtimes together.
-pub fn alive_tasks(stats: &Stats) -> u64 {
-    let alive = stats.runtimes.iter().map(|runtime| runtime.alive_tasks);
-    alive.fold(0, u64::saturating_add)
-}
-
 fn runtime_lines(runtime: &Runtime) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("scheduler", flavor(runtime.flavor).to_owned()),
@@ -316,9 +267,8 @@ type Figure = fn(&Worker) -> Option<u64>;
 fn workers(
     writer: &mut impl Write,
     style: Style,
-    report: &Report,
-    earlier: Option<&Runtime>,
     runtime: &Runtime,
+    rates: Option<Vec<WorkerRates>>,
 ) -> io::Result<()> {
     const NUMBER: Fit = Fit::Number;
     let column = |title, fit| Column { title, fit };
@@ -345,10 +295,8 @@ fn workers(
         .iter()
         .enumerate()
         .map(|(index, worker)| {
-            let before = earlier.and_then(|runtime| runtime.workers.get(index));
-            let rates = report.worker_rates(before, worker);
-            let rate =
-                |text: fn(&WorkerRates) -> String| rates.as_ref().map_or("-".to_owned(), text);
+            let rates = rates.as_ref().and_then(|rates| rates.get(index));
+            let rate = |text: fn(&WorkerRates) -> String| rates.map_or("-".to_owned(), text);
             let mut cells = vec![
                 index.to_string(),
                 rate(|rates| format::percent(rates.busy_share)),

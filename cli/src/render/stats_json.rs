@@ -9,7 +9,8 @@ use rtops_protocol::Runtime;
 use rtops_report::census::Census;
 use serde::Serialize;
 
-use super::stats::{Report, WorkerRates, alive_tasks, flavor};
+use super::stats::{Report, flavor};
+use crate::sample::{WorkerRates, alive_tasks};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -99,19 +100,19 @@ struct WorkerPart {
 
 /// Prints totals and rates as one document.
 pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
-    let (figures, details) = (&report.figures, &report.details);
-    let (earlier, now) = (&report.earlier, &report.now);
+    let (figures, details) = (&report.now.figures, &report.details);
+    let (change, now) = (report.change(), &report.now.stats);
     let process = ProcessPart {
         pid: figures.pid,
         ppid: figures.ppid,
         user: &figures.user,
         name: &now.name,
-        agent_version: &report.agent_version,
+        agent_version: &report.now.hello.agent_version,
         command: &figures.command,
         uptime_seconds: figures.uptime.as_secs_f64(),
         cpu_seconds: figures.cpu_time.as_secs_f64(),
         cpu_share: figures.cpu_share(),
-        cpu_share_now: report.cpu_share_now,
+        cpu_share_now: change.cpu_share(),
         cpus: details.cpus,
         rss_bytes: figures.rss_bytes,
         open_files: details.open_files,
@@ -121,16 +122,16 @@ pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
     };
     let tasks = TasksPart {
         tracked: now.tracked_tasks,
-        alive: (!now.runtimes.is_empty()).then(|| alive_tasks(now)),
+        alive: alive_tasks(now),
         spans: now.tracked_spans,
         running: now.running,
         longest_poll_ns: (now.running > 0).then_some(now.longest_poll_ns),
         spawned: now.spawned,
         finished: now.finished,
         polls: now.polls,
-        spawned_per_second: report.rate(earlier.spawned, now.spawned),
-        finished_per_second: report.rate(earlier.finished, now.finished),
-        polls_per_second: report.rate(earlier.polls, now.polls),
+        spawned_per_second: change.rate(|stats| stats.spawned),
+        finished_per_second: change.rate(|stats| stats.finished),
+        polls_per_second: change.rate(|stats| stats.polls),
     };
     let runtimes = now.runtimes.iter().enumerate();
     super::json(
@@ -166,17 +167,18 @@ fn unwrapped_part(census: &Census) -> UnwrappedPart<'_> {
 }
 
 fn runtime_part<'a>(report: &Report, index: usize, runtime: &'a Runtime) -> RuntimePart<'a> {
-    let earlier = report.earlier_runtime(index, runtime);
-    let workers = runtime.workers.iter().enumerate().map(|(index, worker)| {
-        let before = earlier.and_then(|runtime| runtime.workers.get(index));
-        WorkerPart {
-            busy_ns: worker.busy_ns,
-            parks: worker.parks,
-            queue_depth: worker.queue_depth,
-            polls: worker.polls,
-            steals: worker.steals,
-            rates: report.worker_rates(before, worker),
-        }
+    let mut rates = report
+        .change()
+        .workers(index)
+        .unwrap_or_default()
+        .into_iter();
+    let workers = runtime.workers.iter().map(|worker| WorkerPart {
+        busy_ns: worker.busy_ns,
+        parks: worker.parks,
+        queue_depth: worker.queue_depth,
+        polls: worker.polls,
+        steals: worker.steals,
+        rates: rates.next(),
     });
     RuntimePart {
         name: &runtime.name,

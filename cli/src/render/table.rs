@@ -57,7 +57,7 @@ impl Fit {
 
 /// Prints the rows below the titles of the columns, each line after `indent`.
 pub fn write(
-    writer: &mut impl Write,
+    writer: &mut (impl Write + ?Sized),
     style: Style,
     indent: &str,
     columns: &[Column],

@@ -1,0 +1,137 @@
+//! Looking again and again: `rtops watch`, `rtops stats --watch` and `rtops list --watch`.
+
+use std::{
+    io::{self, Write},
+    time::SystemTime,
+};
+
+use rtops_report::style::Style;
+
+use super::{Format, Output};
+use crate::{
+    args::{OutputArgs, Pace, WatchCommandArgs, Watched},
+    error::Error,
+    screen::Screen,
+    terminal,
+    ticks::{Event, Ticks},
+};
+
+/// What can be looked at again and again.
+pub trait Subject {
+    /// Looks.
+    ///
+    /// # Errors
+    /// When there is nothing more to see.
+    fn look(&mut self) -> Result<(), Error>;
+
+    /// Prints what a terminal shows until the next look.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn picture(&self, writer: &mut Vec<u8>, style: Style) -> io::Result<()>;
+
+    /// Prints what is added to a file or pipe.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn text(&mut self, writer: &mut dyn Write, time: &str) -> io::Result<()>;
+
+    /// Prints what is added as one line of JSON.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn json(&self, writer: &mut dyn Write, time: &str) -> io::Result<()>;
+
+    /// What is said at the end, if it is an error that something was not seen.
+    ///
+    /// # Errors
+    /// When looks were in vain.
+    fn end(&self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// `rtops watch`.
+///
+/// # Errors
+/// Those of the command that is told to watch.
+pub fn run(args: WatchCommandArgs, output: &OutputArgs) -> Result<(), Error> {
+    match args.what {
+        Watched::Stats(mut args) => {
+            args.watch.switch_on();
+            super::stats::run(args, output)
+        }
+        Watched::List(mut args) => {
+            args.watch.switch_on();
+            super::list::run(&args, output)
+        }
+    }
+}
+
+/// Shows the subject at this pace, until it or the count ends.
+///
+/// # Errors
+/// When a look fails, or the output can't be written.
+pub fn watch(subject: &mut impl Subject, pace: Pace, args: &OutputArgs) -> Result<(), Error> {
+    let mut ticks = Ticks::start(pace.interval).map_err(io::Error::from)?;
+    subject.look()?;
+    let mut output = Output::open(args)?;
+    let mut screen = (output.format == Format::Text && output.style.width.is_some())
+        .then(Screen::default)
+        .filter(|_| terminal::moves_cursor());
+    let mut left = pace.count;
+    loop {
+        show(subject, &mut output, screen.as_mut())?;
+        if let Some(count) = left {
+            left = std::num::NonZeroU64::new(count.get() - 1);
+            if left.is_none() {
+                return subject.end();
+            }
+        }
+        next(subject, &mut ticks, &mut output, screen.as_mut())?;
+    }
+}
+
+/// Waits for the next look and takes it. A terminal that changes meanwhile is drawn anew.
+fn next(
+    subject: &mut impl Subject,
+    ticks: &mut Ticks,
+    output: &mut Output,
+    mut screen: Option<&mut Screen>,
+) -> Result<(), Error> {
+    loop {
+        let event = ticks.wait().map_err(io::Error::from)?;
+        if event == Event::Tick {
+            return subject.look();
+        }
+        let Some(screen) = screen.as_deref_mut() else {
+            continue;
+        };
+        if event == Event::Continued {
+            screen.leave();
+        }
+        show(subject, output, Some(screen))?;
+    }
+}
+
+fn show(
+    subject: &mut impl Subject,
+    output: &mut Output,
+    screen: Option<&mut Screen>,
+) -> Result<(), Error> {
+    if let Some(screen) = screen
+        && let Some(size) = terminal::size()
+    {
+        let mut picture = Vec::new();
+        output.style.width = Some(usize::from(size.columns));
+        subject.picture(&mut picture, output.style)?;
+        let picture = String::from_utf8_lossy(&picture);
+        return Ok(screen.draw(&mut output.writer, size, &picture)?);
+    }
+    let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    match output.format {
+        Format::Json => subject.json(&mut output.writer, &time)?,
+        Format::Text => subject.text(&mut output.writer, &time)?,
+    }
+    Ok(output.writer.flush()?)
+}

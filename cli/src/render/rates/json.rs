@@ -1,0 +1,105 @@
+//! Rates as JSON, one object a line; `docs/json.md` describes every field.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{RuntimeReading, Watched};
+use crate::{
+    render,
+    sample::{Sample, alive_tasks},
+};
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    time: &'a str,
+    pid: i32,
+    name: &'a str,
+    /// Why there is no sample; then the rest is absent.
+    missing: Option<&'a str>,
+    #[serde(flatten)]
+    sample: Option<SamplePart<'a>>,
+}
+
+#[derive(Serialize)]
+struct SamplePart<'a> {
+    interval_seconds: f64,
+    process: ProcessPart,
+    tasks: TasksPart,
+    runtimes: Vec<RuntimePart<'a>>,
+}
+
+#[derive(Serialize)]
+struct ProcessPart {
+    uptime_seconds: f64,
+    cpu_share: f64,
+    rss_bytes: u64,
+    threads: u64,
+}
+
+#[derive(Serialize)]
+struct TasksPart {
+    tracked: u64,
+    alive: Option<u64>,
+    running: u64,
+    longest_poll_ns: Option<u64>,
+    polls_per_second: f64,
+    spawned_per_second: f64,
+    finished_per_second: f64,
+}
+
+#[derive(Serialize)]
+struct RuntimePart<'a> {
+    name: &'a str,
+    alive_tasks: u64,
+    global_queue_depth: u64,
+    busy_share: Option<f64>,
+    worker_busy_shares: &'a [f64],
+}
+
+/// Prints the rates of now.
+pub fn json(writer: &mut dyn Write, watched: &Watched, time: &str) -> io::Result<()> {
+    let document = Document {
+        schema: render::SCHEMA,
+        time,
+        pid: watched.last.figures.pid,
+        name: &watched.last.stats.name,
+        missing: watched.missing.as_deref(),
+        sample: watched.missing.is_none().then(|| sample_part(watched)),
+    };
+    render::json_line(writer, &document)
+}
+
+fn sample_part(watched: &Watched) -> SamplePart<'_> {
+    let (reading, Sample { stats, figures, .. }) = (&watched.reading, &watched.last);
+    SamplePart {
+        interval_seconds: reading.seconds,
+        process: ProcessPart {
+            uptime_seconds: figures.uptime.as_secs_f64(),
+            cpu_share: reading.cpu_share,
+            rss_bytes: figures.rss_bytes,
+            threads: figures.threads,
+        },
+        tasks: TasksPart {
+            tracked: stats.tracked_tasks,
+            alive: alive_tasks(stats),
+            running: stats.running,
+            longest_poll_ns: (stats.running > 0).then_some(stats.longest_poll_ns),
+            polls_per_second: reading.polls,
+            spawned_per_second: reading.spawned,
+            finished_per_second: reading.finished,
+        },
+        runtimes: reading.runtimes.iter().map(runtime_part).collect(),
+    }
+}
+
+fn runtime_part(runtime: &RuntimeReading) -> RuntimePart<'_> {
+    RuntimePart {
+        name: &runtime.name,
+        alive_tasks: runtime.alive_tasks,
+        global_queue_depth: runtime.queue,
+        busy_share: runtime.busy(),
+        worker_busy_shares: &runtime.workers,
+    }
+}

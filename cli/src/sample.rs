@@ -1,0 +1,242 @@
+//! The counters of one process at an instant, and what changed between two.
+
+use rtops_protocol::{Capabilities, Hello, Reply, Request, Runtime, Stats, Worker};
+use serde::Serialize;
+
+use crate::{
+    error::Error,
+    process::{Figures, Reader},
+    target::Target,
+};
+
+/// What agent and kernel say at one instant.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub hello: Hello,
+    pub stats: Stats,
+    pub figures: Figures,
+}
+
+impl Sample {
+    /// Asks for it, in a conversation of its own.
+    ///
+    /// # Errors
+    /// When the process or its agent can't be asked or does not answer with counters.
+    pub fn take(target: &Target) -> Result<Self, Error> {
+        let mut session = target.open()?;
+        if !session.hello.capabilities.has(Capabilities::STATS) {
+            return Err(Error::Incapable {
+                pid: target.pid,
+                version: session.hello.agent_version,
+                what: "count",
+            });
+        }
+        let failed = |error| target.conversation(error);
+        session.ask(&Request::Stats).map_err(failed)?;
+        let stats = loop {
+            match session.next().map_err(failed)? {
+                Reply::Stats(stats) => break stats,
+                Reply::Refused(refused) => {
+                    return Err(Error::Refused {
+                        pid: target.pid,
+                        refused,
+                    });
+                }
+                Reply::End(_) => {
+                    return Err(Error::Nonsense {
+                        pid: target.pid,
+                        reason: "an answer without counters".to_owned(),
+                    });
+                }
+                _ => {}
+            }
+        };
+        let figures = Reader::new()?
+            .figures(target.pid)
+            .ok_or(Error::NoSuchProcess(target.pid))?;
+        Ok(Self {
+            hello: session.hello,
+            stats,
+            figures,
+        })
+    }
+}
+
+/// Two samples of one process.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    pub earlier: &'a Sample,
+    pub now: &'a Sample,
+}
+
+/// What a worker did between the samples.
+#[derive(Debug, Serialize)]
+pub struct WorkerRates {
+    /// The share of the time between the samples in which it was busy.
+    pub busy_share: f64,
+    pub parks_per_second: f64,
+}
+
+impl Change<'_> {
+    /// Nanoseconds between the samples by the agent's own clock: when its answers arrive depends
+    /// on how busy this and that side is.
+    pub fn elapsed_ns(&self) -> u64 {
+        let (earlier, now) = (&self.earlier.stats, &self.now.stats);
+        now.clock_ns.saturating_sub(earlier.clock_ns)
+    }
+
+    /// How fast a counter grew, a second.
+    pub fn rate(&self, counter: fn(&Stats) -> u64) -> f64 {
+        self.per_second(counter(&self.earlier.stats), counter(&self.now.stats))
+    }
+
+    /// The share of one processor that was used, by the kernel's clock alone.
+    pub fn cpu_share(&self) -> f64 {
+        let (earlier, now) = (&self.earlier.figures, &self.now.figures);
+        let elapsed = now.uptime.saturating_sub(earlier.uptime).as_secs_f64();
+        let used = now.cpu_time.saturating_sub(earlier.cpu_time).as_secs_f64();
+        if elapsed > 0.0 { used / elapsed } else { 0.0 }
+    }
+
+    /// What each worker of a runtime did; `None` for a runtime that the earlier sample does not
+    /// have.
+    pub fn workers(&self, runtime: usize) -> Option<Vec<WorkerRates>> {
+        let now = self.now.stats.runtimes.get(runtime)?;
+        let earlier = self.earlier_runtime(runtime, now)?;
+        let pairs = earlier.workers.iter().zip(&now.workers);
+        Some(
+            pairs
+                .map(|(earlier, now)| self.worker(earlier, now))
+                .collect(),
+        )
+    }
+
+    /// The same runtime in the earlier sample.
+    fn earlier_runtime(&self, index: usize, now: &Runtime) -> Option<&Runtime> {
+        let earlier = self.earlier.stats.runtimes.get(index)?;
+        (earlier.name == now.name && earlier.workers.len() == now.workers.len()).then_some(earlier)
+    }
+
+    fn worker(&self, earlier: &Worker, now: &Worker) -> WorkerRates {
+        // A worker's busy time grows only when it goes to sleep, so that one which is stuck in a
+        // poll would look idle. An even count of its sleeps and wake-ups says that it is awake.
+        let never_slept =
+            earlier.park_unparks == now.park_unparks && now.park_unparks.is_multiple_of(2);
+        let busy_ns = now.busy_ns.saturating_sub(earlier.busy_ns);
+        let busy_share = if never_slept {
+            1.0
+        } else {
+            ratio(busy_ns, self.elapsed_ns()).min(1.0)
+        };
+        WorkerRates {
+            busy_share,
+            parks_per_second: self.per_second(earlier.parks, now.parks),
+        }
+    }
+
+    fn per_second(&self, earlier: u64, now: u64) -> f64 {
+        ratio(now.saturating_sub(earlier), self.elapsed_ns()) * 1e9
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 {
+        0.0
+    } else {
+        part as f64 / whole as f64
+    }
+}
+
+/// Tasks alive on all runtimes together; `None` where no runtime is known.
+pub fn alive_tasks(stats: &Stats) -> Option<u64> {
+    let alive = stats.runtimes.iter().map(|runtime| runtime.alive_tasks);
+    alive.reduce(u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rtops_protocol::{RuntimeFlavor, VERSION};
+
+    use super::*;
+
+    fn worker(busy_ns: u64, park_unparks: u64) -> Worker {
+        Worker {
+            busy_ns,
+            parks: park_unparks / 2,
+            park_unparks,
+            queue_depth: None,
+            polls: None,
+            steals: None,
+        }
+    }
+
+    fn sample(clock_ns: u64, polls: u64, workers: Vec<Worker>) -> Sample {
+        Sample {
+            hello: Hello {
+                oldest_version: VERSION,
+                newest_version: VERSION,
+                pid: 1,
+                start_time: 1,
+                capabilities: Capabilities::STATS,
+                agent_version: String::new(),
+                name: String::new(),
+            },
+            stats: Stats {
+                clock_ns,
+                polls,
+                runtimes: vec![Runtime {
+                    name: "tokio".to_owned(),
+                    flavor: RuntimeFlavor::MultiThread,
+                    alive_tasks: 3,
+                    global_queue_depth: 0,
+                    workers,
+                    spawned_tasks: None,
+                    blocking_threads: None,
+                    idle_blocking_threads: None,
+                    blocking_queue_depth: None,
+                    budget_forced_yields: None,
+                }],
+                ..Stats::default()
+            },
+            figures: Figures {
+                pid: 1,
+                ppid: 0,
+                user: String::new(),
+                threads: 1,
+                cpu_time: Duration::from_nanos(clock_ns / 4),
+                rss_bytes: 0,
+                uptime: Duration::from_nanos(clock_ns),
+                command: String::new(),
+                name: String::new(),
+            },
+        }
+    }
+
+    #[test]
+    fn rates_are_taken_over_the_agents_clock() {
+        let earlier = sample(0, 10, vec![worker(0, 7), worker(0, 8), worker(0, 9)]);
+        // Two seconds later: one that slept at times, one in a poll, one that never woke up.
+        let workers = vec![worker(500_000_000, 11), worker(0, 8), worker(0, 9)];
+        let now = sample(2_000_000_000, 110, workers);
+        let (earlier, now) = (&earlier, &now);
+        let change = Change { earlier, now };
+        assert_eq!(change.rate(|stats| stats.polls), 50.0);
+        assert_eq!(change.cpu_share(), 0.25);
+        let workers = change.workers(0).unwrap_or_default();
+        let busy: Vec<f64> = workers.iter().map(|worker| worker.busy_share).collect();
+        assert_eq!(busy, [0.25, 1.0, 0.0]);
+        assert!(change.workers(1).is_none());
+    }
+
+    #[test]
+    fn counters_that_go_back_or_stand_still_have_no_rate() {
+        let (earlier, now) = (sample(5, 10, Vec::new()), sample(5, 3, Vec::new()));
+        let (earlier, now) = (&earlier, &now);
+        let change = Change { earlier, now };
+        assert_eq!(change.rate(|stats| stats.polls), 0.0);
+        assert_eq!(change.cpu_share(), 0.0);
+    }
+}

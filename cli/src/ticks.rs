@@ -1,0 +1,86 @@
+//! Waiting for the time of the next look, or for the terminal to change.
+
+use std::{
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        signal::{SigSet, Signal},
+        signalfd::{SfdFlags, SignalFd},
+    },
+};
+
+/// A clock that strikes once an interval.
+#[derive(Debug)]
+pub struct Ticks {
+    interval: Duration,
+    next: Instant,
+    signals: SignalFd,
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// It is time.
+    Tick,
+    /// The terminal has another size.
+    Resized,
+    /// rtops was stopped, the shell had the terminal, and now rtops goes on.
+    Continued,
+}
+
+impl Ticks {
+    /// The first tick is due after an interval. The two signals that the wait is told of do nothing
+    /// by themselves; from now on they reach nobody else.
+    ///
+    /// # Errors
+    /// When the kernel has no descriptor left.
+    pub fn start(interval: Duration) -> nix::Result<Self> {
+        let signals: SigSet = [Signal::SIGWINCH, Signal::SIGCONT].into_iter().collect();
+        signals.thread_block()?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        Ok(Self {
+            interval,
+            next: Instant::now() + interval,
+            signals: SignalFd::with_flags(&signals, flags)?,
+        })
+    }
+
+    /// Waits. Ticks that nobody waited for are left out.
+    ///
+    /// # Errors
+    /// When the kernel does not let it wait.
+    pub fn wait(&mut self) -> nix::Result<Event> {
+        loop {
+            if let Some(signal) = self.signals.read_signal()? {
+                let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+                return Ok(if number == Signal::SIGCONT as i32 {
+                    Event::Continued
+                } else {
+                    Event::Resized
+                });
+            }
+            let now = Instant::now();
+            if now >= self.next {
+                let next = self.next + self.interval;
+                self.next = if next > now {
+                    next
+                } else {
+                    now + self.interval
+                };
+                return Ok(Event::Tick);
+            }
+            let left = self.next.duration_since(now) + Duration::from_millis(1);
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            let mut files = [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut files, timeout) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
