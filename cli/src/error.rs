@@ -71,6 +71,17 @@ pub enum Error {
         /// The name of its user.
         owner: String,
     },
+    /// There is no executable to read.
+    #[error(
+        "the executable of process {pid} tells nothing: {reason}; run rtops as root, unless the \
+         process is one of the kernel's"
+    )]
+    NoBinary {
+        /// The process.
+        pid: i32,
+        /// Why not.
+        reason: String,
+    },
     /// The agent did not say anything in time.
     #[error(
         "process {pid} did not answer within {}; it may be stopped, or try a longer --timeout",
@@ -185,7 +196,8 @@ impl Error {
     /// What the process ends with. The codes are documented in `--help` and never change.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Nonsense { .. }
+            Self::NoBinary { .. }
+            | Self::Nonsense { .. }
             | Self::Broken { .. }
             | Self::Output(_)
             | Self::CreateOutput { .. }

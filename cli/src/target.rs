@@ -63,7 +63,6 @@ impl Target {
     ///
     /// # Errors
     /// As [`Self::find`].
-    #[allow(dead_code, reason = "for the commands that come next")]
     pub fn find_any(args: &TargetArgs) -> Result<Self, Error> {
         Self::find_among(Among::All, args)
     }
@@ -152,7 +151,6 @@ impl Target {
     ///
     /// # Errors
     /// When it has one, or may have one, that can't be asked.
-    #[allow(dead_code, reason = "for the commands that come next")]
     pub fn open_if_any(&self) -> Result<Option<Session>, Error> {
         match self.open() {
             Ok(session) => Ok(Some(session)),

@@ -8,6 +8,8 @@ mod profile;
 mod stack;
 mod stats;
 mod target;
+mod tree;
+mod version;
 mod watch;
 
 use std::path::PathBuf;
@@ -19,11 +21,13 @@ use crate::terminal::ColorChoice;
 
 pub use copy::{CopyArgs, CopyChoice};
 pub use leaks::LeaksArgs;
-pub use list::ListArgs;
+pub use list::{ListArgs, SortKey};
 pub use profile::{ProfileArgs, Profiled, TaskProfileArgs};
 pub use stack::StackArgs;
 pub use stats::StatsArgs;
 pub use target::{SourceArgs, TargetArgs};
+pub use tree::TreeArgs;
+pub use version::VersionArgs;
 pub use watch::{Pace, WatchArgs, WatchCommandArgs, Watched};
 
 const EXAMPLES: &str = "\
@@ -104,6 +108,10 @@ impl OutputArgs {
 pub enum Command {
     /// List the processes that have an agent
     List(ListArgs),
+    /// Show which processes started which, with those of Rust marked
+    Tree(TreeArgs),
+    /// Show how a process was built, and its agent's version
+    Version(VersionArgs),
     /// Show counters and rates of a process
     Stats(StatsArgs),
     /// Show rates or the list again and again
@@ -156,6 +164,8 @@ mod tests {
         for part in [
             "",
             "list",
+            "tree",
+            "version",
             "stats",
             "watch",
             "watch stats",

@@ -28,8 +28,9 @@ changes. Names, ages, spawn sites and holders are known of wrapped ones only.";
 #[derive(Args, Debug)]
 #[command(after_long_help = STACK_EXAMPLES)]
 pub struct StackArgs {
-    /// PIDs, or names of processes or their beginnings; with several, a section
-    /// for each
+    /// PIDs, or names of processes or their beginnings
+    ///
+    /// With several, there is a section for each.
     #[arg(value_name = "TARGET", required_unless_present_any = ["from", "all_agents"],
           conflicts_with_all = ["from", "all_agents"])]
     pub targets: Vec<String>,

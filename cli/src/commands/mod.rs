@@ -6,6 +6,8 @@ mod profile;
 mod rates;
 mod stack;
 mod stats;
+mod tree;
+mod version;
 mod watch;
 
 use std::{
@@ -42,6 +44,8 @@ enum Format {
 pub fn run(cli: Cli) -> Result<(), Error> {
     match cli.command.unwrap_or_default() {
         Command::List(args) => list::run(&args, &cli.output),
+        Command::Tree(args) => tree::run(&args, &cli.output),
+        Command::Version(args) => version::run(&args, &cli.output),
         Command::Stats(args) => stats::run(args, &cli.output),
         Command::Watch(args) => watch::run(args, &cli.output),
         Command::Stack(args) => stack::run(&args, &cli.output),
