@@ -149,11 +149,10 @@ pub fn text(writer: &mut (impl Write + ?Sized), style: Style, list: &List) -> io
         table::write(writer, style, "", &columns, &cells)?;
     }
     if *hidden > 0 {
-        let processes = match hidden {
-            1 => "1 process of another user".to_owned(),
-            many => format!("{many} processes of other users"),
-        };
-        let text = format!("({processes} may be of Rust, too; run rtops as root to see)");
+        let text = format!(
+            "({} can't be read by this user and may be of Rust, too)",
+            format::count(*hidden, "more program")
+        );
         writeln!(writer, "{}", style.paint(Paint::Faint, text))?;
     }
     Ok(())
@@ -368,21 +367,21 @@ mod tests {
         4711     1  api   gateway        0.1.0  1.95.0              1204        9  3.1%  84 MB  16m 40s  /srv/gateway --port 80 --listen 0.0.0.0
           12     1  api   evil\u{1b}[2J  0.1.0  -          not answering        9  3.1%  84 MB  16m 40s  /srv/evil\u{1b}[2J --port 80 --listen 0.0.0.0
         4720     1  api   worker                59807616e              -        9  3.1%  84 MB  16m 40s  /srv/worker --port 80 --listen 0.0.0.0
-        (2 processes of other users may be of Rust, too; run rtops as root to see)
+        (2 more programs can't be read by this user and may be of Rust, too)
         ");
         insta::assert_snapshot!(shown(&all(), Some(80)), @r"
          PID  NAME           AGENT  RUSTC              TASKS   CPU    RSS  COMMAND
         4711  gateway        0.1.0  1.95.0              1204  3.1%  84 MB  /srv/gateway…
           12  evil\u{1b}[2J  0.1.0  -          not answering  3.1%  84 MB  /srv/evil\u{…
         4720  worker                59807616e              -  3.1%  84 MB  /srv/worker …
-        (2 processes of other users may be of Rust, too; run rtops as root to see)
+        (2 more programs can't be read by this user and may be of Rust, too)
         ");
         insta::assert_snapshot!(shown(&all(), Some(40)), @r"
          PID  NAME                   TASKS
         4711  gateway                 1204
           12  evil\u{1b}[2J  not answering
         4720  worker                     -
-        (2 processes of other users may be of Rust, too; run rtops as root to see)
+        (2 more programs can't be read by this user and may be of Rust, too)
         ");
         let none = List {
             scope: Scope::Rust,

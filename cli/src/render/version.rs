@@ -50,13 +50,13 @@ pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Resul
     writeln!(writer, "{}{package}", style.paint(Paint::Heading, title))?;
     let lines = match &report.binary {
         Ok(details) => binary_lines(report, details),
-        Err(reason) => vec![("", escape(reason).into_owned())],
+        Err(reason) => vec![("file", unknown(reason))],
     };
     section(writer, style, "executable", lines)?;
     let lines = match &report.agent {
         Ok(Some(agent)) => agent_lines(agent),
-        Ok(None) => vec![("", "none".to_owned())],
-        Err(reason) => vec![("", escape(reason).into_owned())],
+        Ok(None) => vec![("version", "none: the process has no agent".to_owned())],
+        Err(reason) => vec![("version", unknown(reason))],
     };
     section(writer, style, "agent", lines)?;
     match &report.binary {
@@ -66,6 +66,10 @@ pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Resul
         }) if report.lists_packages => list(writer, style, packages),
         _ => Ok(()),
     }
+}
+
+fn unknown(reason: &str) -> String {
+    format!("{UNKNOWN}: {}", escape(reason))
 }
 
 /// The service's package with its version, by what it states itself or what it carries.
@@ -164,7 +168,7 @@ fn linked(details: &Details) -> String {
 fn packages(report: &Report, details: &Details) -> String {
     match &details.packages {
         None => "not listed in it; `cargo auditable build` does that".to_owned(),
-        Some(Err(error)) => format!("not known: {error}"),
+        Some(Err(error)) => unknown(&error.to_string()),
         Some(Ok(packages)) if report.lists_packages => format!("{}, below", packages.len()),
         Some(Ok(packages)) => format!("{}; --dependencies lists them", packages.len()),
     }

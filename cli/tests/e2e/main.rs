@@ -8,6 +8,7 @@
 )]
 
 mod await_kinds;
+mod binaries;
 mod blocked;
 mod builds;
 mod churn;
