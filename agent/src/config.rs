@@ -3,7 +3,12 @@
 use std::{env, ffi::OsString, io, path::PathBuf};
 
 use nix::unistd::Uid;
+use rtops_protocol::{Fact, Package};
 use rtops_threads::Signal;
+
+/// How many facts a service can state, and the most bytes of one of their texts.
+const MAX_FACTS: usize = 64;
+const MAX_TEXT: usize = 1000;
 
 /// Something that an agent can be asked for, and its author can switch off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,6 +47,8 @@ pub struct Options {
     pub(crate) signal: Signal,
     pub(crate) allowed: Vec<Uid>,
     pub(crate) disabled: Vec<Capability>,
+    pub(crate) package: Option<Package>,
+    pub(crate) facts: Vec<Fact>,
 }
 
 impl Default for Options {
@@ -59,6 +66,8 @@ impl Options {
             signal: Signal::URGENT,
             allowed: Vec::new(),
             disabled: Vec::new(),
+            package: None,
+            facts: Vec::new(),
         }
     }
 
@@ -73,6 +82,37 @@ impl Options {
     /// The name that the process goes by, instead of that of its executable.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    /// The service's package, for `rtops version`; its executable does not have the version in it:
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), rtops_agent::StartError> {
+    /// rtops_agent::Options::new()
+    ///     .package(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+    ///     .fact("features", if cfg!(feature = "tls") { "tls" } else { "none" })
+    ///     .start()
+    /// # }
+    /// ```
+    pub fn package(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
+        self.package = Some(Package {
+            name: cut(name),
+            version: cut(version),
+        });
+        self
+    }
+
+    /// Something else for `rtops version` that only the service knows, such as the commit that it
+    /// was built from or the features that are on. Of each text 1,000 bytes are kept, and 64 facts
+    /// in all.
+    pub fn fact(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        if self.facts.len() < MAX_FACTS {
+            self.facts.push(Fact {
+                key: cut(key),
+                value: cut(value),
+            });
+        }
         self
     }
 
@@ -116,6 +156,13 @@ impl Options {
                 )
         })
     }
+}
+
+/// The start of a text, so that all facts together fit one frame.
+fn cut(text: impl Into<String>) -> String {
+    let mut text = text.into();
+    text.truncate(text.floor_char_boundary(MAX_TEXT));
+    text
 }
 
 /// Whether `RTOPS_DISABLE` asks for no agent.

@@ -8,7 +8,7 @@ use std::{
 use interprocess::local_socket::traits::Stream as _;
 use rtops_capture::{Disabled, Evidence, Host, OwnThread, Wanted};
 use rtops_protocol::{
-    Capabilities, CopyRequest, DumpRequest, FrameKind, Hello, OLDEST_VERSION, ProtocolError,
+    Build, Capabilities, CopyRequest, DumpRequest, FrameKind, Hello, OLDEST_VERSION, ProtocolError,
     Refusal, Refused, Reply, Request, StackRequest, Steps, VERSION, write_frame,
 };
 use rtops_tasks::RuntimeTag;
@@ -38,7 +38,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     fn capabilities(&self) -> Capabilities {
-        let mut all = Capabilities::EVIDENCE;
+        let mut all = Capabilities::EVIDENCE.with(Capabilities::BUILD);
         if self.options.has(Capability::Stats) {
             all = all.with(Capabilities::STATS);
         }
@@ -67,6 +67,20 @@ impl Identity {
             target_os = "linux",
             target_arch = "x86_64"
         )) && self.options.has(Capability::Copy)
+    }
+
+    fn build(&self) -> Build {
+        let features = [
+            ("profile", cfg!(feature = "profile")),
+            ("tokio", cfg!(feature = "tokio")),
+            ("tokio_unstable", cfg!(tokio_unstable)),
+        ];
+        let on = features.into_iter().filter(|(_, is_on)| *is_on);
+        Build {
+            package: self.options.package.clone(),
+            facts: self.options.facts.clone(),
+            agent_features: on.map(|(feature, _)| feature.to_owned()).collect(),
+        }
     }
 
     fn hello(&self) -> Hello {
@@ -149,6 +163,7 @@ pub(crate) fn serve(stream: &Stream, identity: &Identity) -> Result<(), Protocol
             return refuse_disabled(&mut client, "stats");
         }
         Request::Stats => Reply::Stats(stats::stats(identity)).send(&mut client)?,
+        Request::Build => Reply::Build(identity.build()).send(&mut client)?,
         Request::Stack(request) => {
             let StackRequest { parts, deadline_ms } = request;
             let wanted = Wanted {

@@ -5,20 +5,17 @@ use std::{io, path::PathBuf, time::Duration};
 use rtops_protocol::{ProtocolError, Refusal, Refused};
 use rtops_report::{escape::escape, format};
 
+use crate::names::Several;
+
 /// Why a command did not do all that it was asked for. The texts say what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An argument that clap could not judge.
     #[error("{0}")]
     Usage(String),
-    /// Several processes have the name that was given.
-    #[error("{}", ambiguous(.name, .candidates))]
-    Ambiguous {
-        /// The name.
-        name: String,
-        /// Process id and command line of each.
-        candidates: Vec<(i32, String)>,
-    },
+    /// Several processes can be meant by the name that was given.
+    #[error("{0}")]
+    Ambiguous(Several),
     /// There is no process with that id.
     #[error("there is no process {0}; `rtops` lists those that can be inspected")]
     NoSuchProcess(i32),
@@ -52,6 +49,20 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// No process has an agent, or the user sees none of them.
+    #[error(
+        "no process with an rtops agent is to be seen; add the crate rtops-agent to a service, or \
+         run rtops as root"
+    )]
+    NoAgents,
+    /// Some of several processes could not be shown, or not whole.
+    #[error("{}", several(.failures, *.count))]
+    Several {
+        /// Which ones, and why.
+        failures: Vec<Failure>,
+        /// How many were asked.
+        count: usize,
+    },
     /// The user may not ask that process.
     #[error("process {pid} belongs to {}; run rtops as that user or as root", escape(.owner))]
     Permission {
@@ -59,6 +70,17 @@ pub enum Error {
         pid: i32,
         /// The name of its user.
         owner: String,
+    },
+    /// There is no executable to read.
+    #[error(
+        "the executable of process {pid} tells nothing: {reason}; run rtops as root, unless the \
+         process is one of the kernel's"
+    )]
+    NoBinary {
+        /// The process.
+        pid: i32,
+        /// Why not.
+        reason: String,
     },
     /// The agent did not say anything in time.
     #[error(
@@ -161,11 +183,21 @@ pub enum Error {
     Failed(String),
 }
 
+/// One of several processes, and why it could not be shown whole.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the user called it.
+    pub target: String,
+    /// Why.
+    pub error: Error,
+}
+
 impl Error {
     /// What the process ends with. The codes are documented in `--help` and never change.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Nonsense { .. }
+            Self::NoBinary { .. }
+            | Self::Nonsense { .. }
             | Self::Broken { .. }
             | Self::Output(_)
             | Self::CreateOutput { .. }
@@ -173,13 +205,14 @@ impl Error {
             | Self::OtherProcess { .. }
             | Self::Proc(_)
             | Self::Failed(_) => 1,
-            Self::Usage(_) | Self::Ambiguous { .. } => 2,
+            Self::Usage(_) | Self::Ambiguous(_) => 2,
             Self::NoSuchProcess(_) | Self::NoSuchName(_) | Self::Ended { .. } => 3,
-            Self::NoAgent { .. } => 4,
+            Self::NoAgent { .. } | Self::NoAgents => 4,
             Self::Permission { .. } => 5,
             Self::TimedOut { .. } | Self::NoAnswerByName(_) | Self::Partial(_) => 6,
             Self::Incapable { .. } | Self::Version { .. } => 7,
             Self::Leaks(_) => 10,
+            Self::Several { failures, count } => common_code(failures, *count),
             Self::Refused { refused, .. } => match refused.why {
                 Refusal::Busy | Refusal::Disabled | Refusal::Failed => 1,
                 Refusal::Permission => 5,
@@ -228,21 +261,29 @@ fn joined(gaps: &[String]) -> String {
     gaps.join("; ")
 }
 
+fn several(failures: &[Failure], count: usize) -> String {
+    let lines = failures
+        .iter()
+        .map(|failure| format!("\n  {}: {}", escape(&failure.target), failure.error));
+    format!(
+        "{} of {count} processes could not be shown whole:{}",
+        failures.len(),
+        lines.collect::<String>()
+    )
+}
+
+/// That of all of them where they failed alike; else what is shown is incomplete.
+fn common_code(failures: &[Failure], count: usize) -> u8 {
+    let mut codes = failures.iter().map(|failure| failure.error.exit_code());
+    match codes.next() {
+        Some(first) if failures.len() == count && codes.all(|code| code == first) => first,
+        _ => 6,
+    }
+}
+
 fn leaks(count: usize) -> String {
     let findings = format::count(count, "finding");
     format!("{findings}, shown above; `--ignore REGEX` leaves out what is meant to be so")
-}
-
-fn ambiguous(name: &str, candidates: &[(i32, String)]) -> String {
-    let lines = candidates
-        .iter()
-        .map(|(pid, command)| format!("\n  {pid}  {}", escape(command)));
-    format!(
-        "{} processes are named {}; give one of these PIDs:{}",
-        candidates.len(),
-        escape(name),
-        lines.collect::<String>()
-    )
 }
 
 fn refusal(pid: i32, refused: &Refused) -> String {

@@ -9,6 +9,9 @@ use std::{
 use nix::unistd::{Uid, User};
 use procfs::{Current, ProcResult, process::Process};
 
+/// The most bytes of a name that the kernel keeps.
+const MAX_COMM: usize = 15;
+
 /// The figures of one process for the list.
 #[derive(Clone, Debug)]
 pub struct Figures {
@@ -95,7 +98,7 @@ impl Reader {
             } else {
                 arguments.join(" ")
             },
-            name: executable_name(&process).unwrap_or(stat.comm),
+            name: name(&process).unwrap_or(stat.comm),
         })
     }
 
@@ -167,8 +170,20 @@ pub fn details(pid: i32) -> Option<Details> {
     })
 }
 
+/// The name of a process that does not say it itself; `None` once it has ended.
+pub fn name(process: &Process) -> Option<String> {
+    executable_name(process).or_else(|| {
+        let comm = process.stat().ok()?.comm;
+        // The kernel keeps 15 bytes of a name, and shows the whole command line to everybody.
+        let program = process.cmdline().unwrap_or_default().into_iter().next();
+        let program = program.as_deref().and_then(|path| path.rsplit('/').next());
+        let whole = program.filter(|program| comm.len() == MAX_COMM && program.starts_with(&comm));
+        Some(whole.unwrap_or(&comm).to_owned())
+    })
+}
+
 /// The file name of the program, without the mark of a replaced one.
-pub fn executable_name(process: &Process) -> Option<String> {
+fn executable_name(process: &Process) -> Option<String> {
     let path = process.exe().ok()?;
     let name = path.file_name()?.to_string_lossy();
     Some(name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned())

@@ -3,15 +3,17 @@
 use std::time::{Duration, Instant};
 
 use nix::unistd::{Uid, geteuid};
-use procfs::process::{Process, all_processes};
+use procfs::process::Process;
+use rtops_protocol::ProtocolError;
 
 use crate::{
     args::TargetArgs,
     client::{Peer, Session, Unreachable},
     discover::{self, Candidate},
     error::Error,
-    process::{Reader, executable_name},
-    survey::{Answer, survey},
+    names::{self, Meant, Named},
+    process::{self, Reader},
+    survey::{Answer, Surveyed, survey},
 };
 
 /// A process that was asked for, and the sockets to try.
@@ -22,53 +24,99 @@ pub struct Target {
     candidates: Vec<Candidate>,
 }
 
+/// Which processes a name can mean.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Among {
+    Agents,
+    All,
+}
+
 impl Target {
-    /// Finds the process: by its id if the text is a number, else by its whole name.
+    /// Finds a process whose agent is to be asked: by its id if the text is the number of one, else
+    /// by its name among those that have an agent.
     ///
     /// # Errors
-    /// When there is no such process, several have the name, or it can't be seen.
+    /// When there is no such process, several are meant, or it can't be seen.
     pub fn find(args: &TargetArgs) -> Result<Self, Error> {
-        match args.target.parse::<i32>() {
-            Ok(pid) if pid > 0 => Self::by_pid(pid, args.timeout),
-            Ok(_) => Err(Error::Usage(format!("{} is no PID", args.target))),
-            Err(_) => Self::by_name(&args.target, args.timeout),
-        }
+        Self::find_among(Among::Agents, args)
     }
 
-    fn by_pid(pid: i32, timeout: Duration) -> Result<Self, Error> {
-        let process = Process::new(pid).map_err(|_| Error::NoSuchProcess(pid))?;
-        Ok(Self {
-            pid,
+    /// All processes with an agent that the user may talk to, also those that do not answer.
+    ///
+    /// # Errors
+    /// When `/proc` can't be read.
+    pub fn all(timeout: Duration) -> Result<Vec<Self>, Error> {
+        let found = survey(|_| Ok(()))?;
+        let agents = found
+            .into_iter()
+            .filter(|surveyed| !matches!(&surveyed.answer, Answer::Wrong(ProtocolError::NotRtops)));
+        let targets = agents.map(|surveyed| Self {
+            pid: surveyed.pid,
             timeout,
-            candidates: discover::of_process(&process),
+            candidates: vec![surveyed.candidate],
+        });
+        Ok(targets.collect())
+    }
+
+    /// Finds a process that may have an agent or not: by its name among those that have one, then
+    /// among all that the user may see.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn find_any(args: &TargetArgs) -> Result<Self, Error> {
+        Self::find_among(Among::All, args)
+    }
+
+    fn find_among(among: Among, args: &TargetArgs) -> Result<Self, Error> {
+        let (text, timeout) = (&args.target, args.timeout);
+        let Ok(pid) = text.parse::<i32>() else {
+            return Self::by_name(among, text, timeout);
+        };
+        if let Ok(process) = Process::new(pid) {
+            return Ok(Self::of_process(&process, timeout));
+        }
+        // A number may be a name as well.
+        Self::by_name(among, text, timeout).map_err(|error| match error {
+            Error::NoSuchName(_) if pid > 0 => Error::NoSuchProcess(pid),
+            Error::NoSuchName(_) => Error::Usage(format!("{pid} is no PID")),
+            other => other,
         })
     }
 
-    fn by_name(name: &str, timeout: Duration) -> Result<Self, Error> {
-        let mut matches = Vec::new();
-        let mut any_silent = false;
-        for surveyed in survey(|_| Ok(()))? {
-            let found = match &surveyed.answer {
-                Answer::Given(hello, ()) => Some(hello.name.clone()),
-                Answer::Silent | Answer::Wrong(_) => name_of(surveyed.pid),
-            };
-            any_silent |= matches!(surveyed.answer, Answer::Silent);
-            if found.as_deref() == Some(name) {
-                matches.push(surveyed);
-            }
+    fn of_process(process: &Process, timeout: Duration) -> Self {
+        Self {
+            pid: process.pid(),
+            timeout,
+            candidates: discover::of_process(process),
         }
-        if matches.len() > 1 {
-            return Err(ambiguous(name, matches.iter().map(|found| found.pid)));
+    }
+
+    fn by_name(among: Among, text: &str, timeout: Duration) -> Result<Self, Error> {
+        let agents: Vec<Surveyed<()>> = survey(|_| Ok(()))?;
+        let any_silent = agents
+            .iter()
+            .any(|surveyed| matches!(surveyed.answer, Answer::Silent));
+        let named: Vec<Named> = agents.iter().filter_map(Named::of_agent).collect();
+        let mut others = Vec::new();
+        if among == Among::All {
+            others = Named::of_all_but(&named)?;
         }
-        match matches.pop() {
-            Some(found) => Ok(Self {
-                pid: found.pid,
+        let pid = match names::meant(text, &[&named, &others]) {
+            Meant::One(pid) => pid,
+            Meant::Several(several) => return Err(Error::Ambiguous(several)),
+            Meant::None if any_silent => return Err(Error::NoAnswerByName(text.to_owned())),
+            Meant::None if among == Among::Agents => return Err(unknown(text, timeout)),
+            Meant::None => return Err(Error::NoSuchName(text.to_owned())),
+        };
+        if let Some(found) = agents.into_iter().find(|surveyed| surveyed.pid == pid) {
+            return Ok(Self {
+                pid,
                 timeout,
                 candidates: vec![found.candidate],
-            }),
-            None if any_silent => Err(Error::NoAnswerByName(name.to_owned())),
-            None => Err(unknown_name(name)),
+            });
         }
+        let process = Process::new(pid).map_err(|_| Error::NoSuchProcess(pid))?;
+        Ok(Self::of_process(&process, timeout))
     }
 
     /// Connects and exchanges greetings. What follows is under the same deadline.
@@ -99,8 +147,20 @@ impl Target {
         Err(worst.unwrap_or_else(|| self.without_agent()))
     }
 
+    /// As [`Self::open`]; `None` for a process that has no agent.
+    ///
+    /// # Errors
+    /// When it has one, or may have one, that can't be asked.
+    pub fn open_if_any(&self) -> Result<Option<Session>, Error> {
+        match self.open() {
+            Ok(session) => Ok(Some(session)),
+            Err(Error::NoAgent { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Turns what went wrong in the conversation into what the user is told.
-    pub fn conversation(&self, error: rtops_protocol::ProtocolError) -> Error {
+    pub fn conversation(&self, error: ProtocolError) -> Error {
         Error::conversation(self.pid, self.timeout, error)
     }
 
@@ -124,7 +184,7 @@ impl Target {
         }
         Error::NoAgent {
             pid: self.pid,
-            name: name_of(self.pid).unwrap_or_default(),
+            name: process::name(&process).unwrap_or_default(),
         }
     }
 
@@ -142,40 +202,14 @@ impl Target {
     }
 }
 
-/// The name of a process that does not say it itself.
-fn name_of(pid: i32) -> Option<String> {
-    let process = Process::new(pid).ok()?;
-    executable_name(&process).or_else(|| process.stat().ok().map(|stat| stat.comm))
-}
-
-fn ambiguous(name: &str, pids: impl Iterator<Item = i32>) -> Error {
-    let reader = Reader::new();
-    let candidates = pids.map(|pid| {
-        let figures = reader.as_ref().ok().and_then(|reader| reader.figures(pid));
-        (
-            pid,
-            figures.map(|figures| figures.command).unwrap_or_default(),
-        )
-    });
-    Error::Ambiguous {
-        name: name.to_owned(),
-        candidates: candidates.collect(),
-    }
-}
-
 /// No agent has that name; a process that has it deserves the better answer.
-fn unknown_name(name: &str) -> Error {
-    let without_agent = all_processes().ok().and_then(|processes| {
-        processes
-            .flatten()
-            .map(|process| process.pid())
-            .find(|pid| name_of(*pid).as_deref() == Some(name))
-    });
-    match without_agent {
-        Some(pid) => Error::NoAgent {
-            pid,
-            name: name.to_owned(),
-        },
-        None => Error::NoSuchName(name.to_owned()),
-    }
+fn unknown(name: &str, timeout: Duration) -> Error {
+    let all = Named::of_all_but(&[]).unwrap_or_default();
+    all.iter()
+        .filter(|named| named.name == name)
+        .find_map(|named| Process::new(named.pid).ok())
+        .map_or_else(
+            || Error::NoSuchName(name.to_owned()),
+            |process| Target::of_process(&process, timeout).without_agent(),
+        )
 }

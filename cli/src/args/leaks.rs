@@ -3,10 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use regex::Regex;
 use rtops_report::format::parse_duration;
 
 use super::{CopyArgs, SourceArgs};
+use crate::complete;
 
 const LEAKS_HELP: &str = "\
 Examples:
@@ -31,6 +33,10 @@ the wrapper knows what stuck, spinning and orphaned are told by.";
 #[derive(Args, Debug)]
 #[command(after_long_help = LEAKS_HELP)]
 pub struct LeaksArgs {
+    /// A PID, or the name of a process or its beginning
+    #[arg(required_unless_present = "from", conflicts_with = "from",
+          add = ArgValueCandidates::new(complete::targets))]
+    pub target: Option<String>,
     #[command(flatten)]
     pub source: SourceArgs,
     #[command(flatten)]

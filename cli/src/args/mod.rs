@@ -8,21 +8,26 @@ mod profile;
 mod stack;
 mod stats;
 mod target;
+mod tree;
+mod version;
 mod watch;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use rtops_report::style::Style;
 
 use crate::terminal::ColorChoice;
 
 pub use copy::{CopyArgs, CopyChoice};
 pub use leaks::LeaksArgs;
-pub use list::ListArgs;
+pub use list::{ListArgs, SortKey};
 pub use profile::{ProfileArgs, Profiled, TaskProfileArgs};
 pub use stack::StackArgs;
 pub use stats::StatsArgs;
 pub use target::{SourceArgs, TargetArgs};
+pub use tree::TreeArgs;
+pub use version::VersionArgs;
 pub use watch::{Pace, WatchArgs, WatchCommandArgs, Watched};
 
 const EXAMPLES: &str = "\
@@ -88,11 +93,25 @@ pub struct OutputArgs {
     pub color: ColorChoice,
 }
 
+impl OutputArgs {
+    /// How what goes there may look.
+    pub fn style(&self) -> Style {
+        match self.output {
+            Some(_) => self.color.for_file(),
+            None => self.color.for_stdout(),
+        }
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// List the processes that have an agent
     List(ListArgs),
+    /// Show which processes started which, with those of Rust marked
+    Tree(TreeArgs),
+    /// Show how a process was built, and its agent's version
+    Version(VersionArgs),
     /// Show counters and rates of a process
     Stats(StatsArgs),
     /// Show rates or the list again and again
@@ -145,6 +164,8 @@ mod tests {
         for part in [
             "",
             "list",
+            "tree",
+            "version",
             "stats",
             "watch",
             "watch stats",

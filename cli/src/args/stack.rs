@@ -3,10 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use regex::Regex;
 use rtops_report::format::parse_duration;
 
 use super::{CopyArgs, SourceArgs};
+use crate::complete;
 
 const STACK_EXAMPLES: &str = "\
 Examples:
@@ -15,6 +17,7 @@ Examples:
   rtops stack 4711 --filter 'db::|pool'  only what these names occur in
   rtops stack 4711 --min-age 5m          only what has not moved for 5 minutes
   rtops stack 4711 --json -o dump.json
+  rtops stack api worker                 one section each
 
 Frames are listed innermost first; where a task waits in several places at once
 (join, select), the tree is drawn from the root down.
@@ -27,6 +30,16 @@ changes. Names, ages, spawn sites and holders are known of wrapped ones only.";
 #[derive(Args, Debug)]
 #[command(after_long_help = STACK_EXAMPLES)]
 pub struct StackArgs {
+    /// PIDs, or names of processes or their beginnings
+    ///
+    /// With several, there is a section for each.
+    #[arg(value_name = "TARGET", required_unless_present_any = ["from", "all_agents"],
+          conflicts_with_all = ["from", "all_agents"],
+          add = ArgValueCandidates::new(complete::targets))]
+    pub targets: Vec<String>,
+    /// Show all processes that have an agent
+    #[arg(long, conflicts_with = "from")]
+    pub all_agents: bool,
     #[command(flatten)]
     pub source: SourceArgs,
     #[command(flatten)]

@@ -11,7 +11,7 @@ use crate::{complete, error::Error};
 /// Which process, and how long to wait for it.
 #[derive(Args, Debug)]
 pub struct TargetArgs {
-    /// A PID, or the whole name of a process
+    /// A PID, or the name of a process or its beginning
     #[arg(add = ArgValueCandidates::new(complete::targets))]
     pub target: String,
     /// Wait no longer than this for an answer
@@ -19,16 +19,12 @@ pub struct TargetArgs {
     pub timeout: Duration,
 }
 
-/// A process to ask, or a file with a dump of one.
+/// How to ask for a dump, or a file that holds one.
 #[derive(Args, Debug)]
 pub struct SourceArgs {
-    /// A PID, or the whole name of a process
-    #[arg(required_unless_present = "from", conflicts_with = "from",
-          add = ArgValueCandidates::new(complete::targets))]
-    target: Option<String>,
     /// Wait no longer than this for an answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout, hide_short_help = true)]
-    timeout: Duration,
+    pub timeout: Duration,
     /// Show a dump that `rtops stack --save` wrote
     ///
     /// It may be of another host.
@@ -44,10 +40,10 @@ impl SourceArgs {
     ///
     /// # Errors
     /// When there is none, which clap does not let through.
-    pub fn target(&self) -> Result<TargetArgs, Error> {
-        let target = self.target.clone();
+    pub fn target(&self, named: Option<&String>) -> Result<TargetArgs, Error> {
+        let target = named.ok_or_else(|| Error::Usage("which process?".to_owned()))?;
         Ok(TargetArgs {
-            target: target.ok_or_else(|| Error::Usage("which process?".to_owned()))?,
+            target: target.clone(),
             timeout: self.timeout,
         })
     }

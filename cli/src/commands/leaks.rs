@@ -103,7 +103,7 @@ fn watched(args: &LeaksArgs, baseline: Option<&Taken>) -> Result<(Taken, Watch),
         let watch = compared(baseline, &last)?;
         return Ok((last, watch));
     }
-    let target = Target::find(&args.source.target()?)?;
+    let target = Target::find(&args.source.target(args.target.as_ref())?)?;
     match baseline {
         Some(_) => {
             let last = take(&target, args, Which::Last)?;

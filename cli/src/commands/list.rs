@@ -1,13 +1,18 @@
-//! `rtops list`: every process that has an agent.
+//! `rtops list`: every process that has an agent, or that runs a Rust program.
 
 use std::{
+    cmp::Reverse,
+    collections::HashSet,
     io::{self, Write},
     mem,
     time::Duration,
 };
 
+use nix::unistd::User;
+use procfs::process::Process;
 use rtops_protocol::{FrameKind, ProtocolError, Refused, Reply, Request, Summary};
 use rtops_report::{
+    escape::escape,
     format,
     style::{Paint, Style},
 };
@@ -17,15 +22,16 @@ use super::{
     watch::{Subject, watch},
 };
 use crate::{
-    args::{ListArgs, OutputArgs, Pace},
+    args::{ListArgs, OutputArgs, Pace, SortKey},
     client::Session,
     error::Error,
     process::Reader,
+    programs::{self, Program, Programs},
     render::{
         self,
-        list::{Row, State},
+        list::{List, Row, Scope, State},
     },
-    survey::{Answer, survey},
+    survey::{Answer, Surveyed, survey},
 };
 
 /// How often to look while watching, unless the user says it.
@@ -37,24 +43,26 @@ enum Said {
     Refused(Refused),
 }
 
-/// Prints a line for each agent, once or again and again.
+/// Prints a line for each process, once or again and again.
 ///
 /// # Errors
 /// When `/proc` can't be read or the output can't be written.
 pub fn run(args: &ListArgs, output: &OutputArgs) -> Result<(), Error> {
+    let mut lister = Lister::of(args)?;
     if let Some(pace) = args.watch.pace(PACE)? {
         let mut list = Watched {
             pace,
-            rows: Vec::new(),
+            list: List::default(),
+            lister,
             printed: false,
         };
         return watch(&mut list, pace, output);
     }
-    let rows = rows()?;
+    let list = lister.list()?;
     let mut output = Output::open(output)?;
     match output.format {
-        Format::Json => render::list::json(&mut output.writer, &rows)?,
-        Format::Text => render::list::text(&mut output.writer, output.style, &rows)?,
+        Format::Json => render::list::json(&mut output.writer, &list)?,
+        Format::Text => render::list::text(&mut output.writer, output.style, &list)?,
     }
     Ok(output.writer.flush()?)
 }
@@ -62,21 +70,22 @@ pub fn run(args: &ListArgs, output: &OutputArgs) -> Result<(), Error> {
 /// The list as it is now.
 struct Watched {
     pace: Pace,
-    rows: Vec<Row>,
+    list: List,
+    lister: Lister,
     printed: bool,
 }
 
 impl Subject for Watched {
     fn look(&mut self) -> Result<(), Error> {
-        self.rows = rows()?;
+        self.list = self.lister.list()?;
         Ok(())
     }
 
     fn picture(&self, writer: &mut Vec<u8>, style: Style, _: usize) -> io::Result<()> {
         let interval = format::duration(self.pace.interval);
-        let head = format!("every {interval}, until Ctrl-C");
+        let head = format!("{} processes, every {interval}", self.list.rows.len());
         writeln!(writer, "{}\n", style.paint(Paint::Faint, head))?;
-        render::list::text(writer, style, &self.rows)
+        render::list::text(writer, style, &self.list)
     }
 
     fn text(&mut self, writer: &mut dyn Write, time: &str) -> io::Result<()> {
@@ -84,41 +93,146 @@ impl Subject for Watched {
             writeln!(writer)?;
         }
         writeln!(writer, "{time}")?;
-        render::list::text(writer, Style::PLAIN, &self.rows)
+        render::list::text(writer, Style::PLAIN, &self.list)
     }
 
     fn json(&self, writer: &mut dyn Write, time: &str) -> io::Result<()> {
-        render::list::json_line(writer, time, &self.rows)
+        render::list::json_line(writer, time, &self.list)
     }
 }
 
-/// Asks all agents at once.
-fn rows() -> Result<Vec<Row>, Error> {
-    let reader = Reader::new()?;
-    let rows = survey(ask)?.into_iter().filter_map(|surveyed| {
-        // A process that ended meanwhile is not listed.
-        let figures = reader.figures(surveyed.pid)?;
-        let mut row = Row {
-            name: figures.name.clone(),
-            figures,
-            agent_version: None,
-            state: State::NotAnswering,
-        };
-        match surveyed.answer {
-            Answer::Silent => {}
-            Answer::Wrong(error) => row.state = wrong(error)?,
-            Answer::Given(hello, said) => {
-                row.name = hello.name;
-                row.agent_version = Some(hello.agent_version);
-                row.state = match said {
-                    Said::Summary(summary) => State::Answering(summary),
-                    Said::Refused(refused) => State::Refused(refused.why),
-                };
+/// Makes lists of the processes that are wanted.
+struct Lister {
+    scope: Scope,
+    sort: SortKey,
+    owner: Option<u32>,
+    programs: Programs,
+}
+
+impl Lister {
+    fn of(args: &ListArgs) -> Result<Self, Error> {
+        Ok(Self {
+            scope: match args.all {
+                true => Scope::Rust,
+                false => Scope::Agents,
+            },
+            sort: args.sort,
+            owner: args.user.as_deref().map(user_number).transpose()?,
+            programs: Programs::default(),
+        })
+    }
+
+    /// Asks all agents at once, and looks at the other processes if they are wanted.
+    fn list(&mut self) -> Result<List, Error> {
+        let reader = Reader::new()?;
+        let agents = survey(ask)?.into_iter();
+        let mut rows: Vec<Row> = agents
+            .filter(|surveyed| self.is_wanted(surveyed.pid))
+            .filter_map(|surveyed| row(&reader, surveyed))
+            .collect();
+        let mut hidden = 0;
+        if self.scope == Scope::Rust {
+            for row in &mut rows {
+                if let Program::Rust(rustc) = self.programs.of(row.figures.pid) {
+                    row.rustc = Some(rustc);
+                }
+            }
+            hidden = self.add_others(&reader, &mut rows)?;
+        }
+        sort(&mut rows, self.sort);
+        Ok(List {
+            scope: self.scope,
+            rows,
+            hidden,
+        })
+    }
+
+    /// Adds Rust processes that are not listed, and returns how many may be of Rust or not.
+    fn add_others(&mut self, reader: &Reader, rows: &mut Vec<Row>) -> Result<usize, Error> {
+        let listed: HashSet<i32> = rows.iter().map(|row| row.figures.pid).collect();
+        let mut hidden = 0;
+        for pid in programs::others()? {
+            if listed.contains(&pid) {
+                continue;
+            }
+            match self.programs.of(pid) {
+                Program::Rust(rustc) if self.is_wanted(pid) => {
+                    let figures = reader.figures(pid);
+                    rows.extend(figures.map(|figures| Row {
+                        name: figures.name.clone(),
+                        figures,
+                        agent_version: None,
+                        rustc: Some(rustc),
+                        state: State::NoAgent,
+                    }));
+                }
+                Program::Hidden if self.is_wanted(pid) => hidden += 1,
+                _ => {}
             }
         }
-        Some(row)
-    });
-    Ok(rows.collect())
+        Ok(hidden)
+    }
+
+    fn is_wanted(&self, pid: i32) -> bool {
+        let owner = || Process::new(pid).and_then(|process| process.uid()).ok();
+        self.owner.is_none() || self.owner == owner()
+    }
+}
+
+/// The number of a user who is known by it or by name.
+fn user_number(user: &str) -> Result<u32, Error> {
+    if let Ok(number) = user.parse() {
+        return Ok(number);
+    }
+    match User::from_name(user) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        _ => Err(Error::Usage(format!(
+            "there is no user {}; --user takes a name or a number",
+            escape(user)
+        ))),
+    }
+}
+
+fn sort(rows: &mut [Row], key: SortKey) {
+    rows.sort_by_key(|row| row.figures.pid);
+    // What is equal stays in this order.
+    match key {
+        SortKey::Pid => {}
+        SortKey::Name => rows.sort_by(|a, b| a.name.cmp(&b.name)),
+        SortKey::Cpu => rows.sort_by(|a, b| {
+            let share = |row: &Row| row.figures.cpu_share();
+            share(b).total_cmp(&share(a))
+        }),
+        SortKey::Rss => rows.sort_by_key(|row| Reverse(row.figures.rss_bytes)),
+        SortKey::Tasks => rows.sort_by_key(|row| Reverse(row.state.tracked_tasks())),
+        SortKey::Threads => rows.sort_by_key(|row| Reverse(row.figures.threads)),
+        SortKey::Uptime => rows.sort_by_key(|row| Reverse(row.figures.uptime)),
+    }
+}
+
+/// The line of a process that was asked; `None` if it has ended, or something else listens.
+fn row(reader: &Reader, surveyed: Surveyed<Said>) -> Option<Row> {
+    let figures = reader.figures(surveyed.pid)?;
+    let mut row = Row {
+        name: figures.name.clone(),
+        figures,
+        agent_version: None,
+        rustc: None,
+        state: State::NotAnswering,
+    };
+    match surveyed.answer {
+        Answer::Silent => {}
+        Answer::Wrong(error) => row.state = wrong(&error)?,
+        Answer::Given(hello, said) => {
+            row.name = hello.name;
+            row.agent_version = Some(hello.agent_version);
+            row.state = match said {
+                Said::Summary(summary) => State::Answering(summary),
+                Said::Refused(refused) => State::Refused(refused.why),
+            };
+        }
+    }
+    Some(row)
 }
 
 fn ask(session: &mut Session) -> Result<Said, ProtocolError> {
@@ -136,9 +250,9 @@ fn ask(session: &mut Session) -> Result<Said, ProtocolError> {
 }
 
 /// `None` where the other side is no agent at all, so that it does not belong into the list.
-fn wrong(error: ProtocolError) -> Option<State> {
+pub(super) fn wrong(error: &ProtocolError) -> Option<State> {
     match error {
-        ProtocolError::Version { newest, .. } => Some(State::OtherVersion(newest)),
+        ProtocolError::Version { newest, .. } => Some(State::OtherVersion(*newest)),
         ProtocolError::NotRtops => None,
         _ => Some(State::Broken),
     }

@@ -6,6 +6,8 @@ mod profile;
 mod rates;
 mod stack;
 mod stats;
+mod tree;
+mod version;
 mod watch;
 
 use std::{
@@ -42,6 +44,8 @@ enum Format {
 pub fn run(cli: Cli) -> Result<(), Error> {
     match cli.command.unwrap_or_default() {
         Command::List(args) => list::run(&args, &cli.output),
+        Command::Tree(args) => tree::run(&args, &cli.output),
+        Command::Version(args) => version::run(&args, &cli.output),
         Command::Stats(args) => stats::run(args, &cli.output),
         Command::Watch(args) => watch::run(args, &cli.output),
         Command::Stack(args) => stack::run(&args, &cli.output),
@@ -54,26 +58,26 @@ pub fn run(cli: Cli) -> Result<(), Error> {
 impl Output {
     /// Called once the answer is there: a file is not emptied for a command that fails.
     fn open(args: &OutputArgs) -> Result<Self, Error> {
-        let format = if args.json {
-            Format::Json
-        } else {
-            Format::Text
+        let writer: Box<dyn Write> = match &args.output {
+            None => Box::new(BufWriter::new(io::stdout())),
+            Some(path) => {
+                let file = File::create(path).map_err(|source| Error::CreateOutput {
+                    path: path.clone(),
+                    source,
+                })?;
+                Box::new(BufWriter::new(file))
+            }
         };
-        let Some(path) = &args.output else {
-            return Ok(Self {
-                writer: Box::new(BufWriter::new(io::stdout())),
-                style: args.color.for_stdout(),
-                format,
-            });
-        };
-        let file = File::create(path).map_err(|source| Error::CreateOutput {
-            path: path.clone(),
-            source,
-        })?;
         Ok(Self {
-            writer: Box::new(BufWriter::new(file)),
-            style: args.color.for_file(),
-            format,
+            writer,
+            style: args.style(),
+            format: Format::of(args),
         })
+    }
+}
+
+impl Format {
+    const fn of(args: &OutputArgs) -> Self {
+        if args.json { Self::Json } else { Self::Text }
     }
 }

@@ -37,6 +37,7 @@ pub(super) fn run(parent: Option<u32>) -> Result<(), Error> {
     register_runtime("main", runtime.handle());
     Options::new()
         .name("demo")
+        .package(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
         .start()
         .map_err(|error| Error::Failed(error.to_string()))?;
     let done = runtime.block_on(serve());

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use rtops_binary::Rustc;
 use rtops_protocol::{Refusal, Summary};
 use rtops_report::{
     format,
@@ -9,17 +10,24 @@ use rtops_report::{
 };
 use serde::Serialize;
 
-use super::table::{self, Column, Fit};
+use super::{
+    rustc_json::RustcFields,
+    table::{self, Column, Fit},
+};
 use crate::process::Figures;
 
 const NOBODY: &str = "No process with an rtops agent is running, or none that this user may see; \
     add the crate rtops-agent to a service and start it first thing in `main`.";
 
-const COLUMNS: [Column; 10] = [
+const NO_RUST: &str = "No Rust process is running, or none that this user may see.";
+
+const COLUMNS: [Column; 12] = [
     column("PID", Fit::Number),
     column("PPID", Fit::OptionalNumber(0)),
     column("USER", Fit::OptionalText(2)),
     column("NAME", Fit::Text),
+    column(AGENT, Fit::OptionalText(7)),
+    column(RUSTC, Fit::OptionalText(6)),
     column("TASKS", Fit::Number),
     column("THREADS", Fit::OptionalNumber(1)),
     column("CPU", Fit::OptionalNumber(5)),
@@ -28,17 +36,42 @@ const COLUMNS: [Column; 10] = [
     column("COMMAND", Fit::Cut),
 ];
 
+/// The columns that tell processes with an agent from those without.
+const AGENT: &str = "AGENT";
+const RUSTC: &str = "RUSTC";
+
 const fn column(title: &'static str, fit: Fit) -> Column {
     Column { title, fit }
 }
 
-/// A process with an agent.
+/// The processes that were asked for.
+#[derive(Debug, Default)]
+pub struct List {
+    pub scope: Scope,
+    pub rows: Vec<Row>,
+    /// How many more there are whose programs the user may not read.
+    pub hidden: usize,
+}
+
+/// Which processes a list has.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Scope {
+    /// Those that have an agent.
+    #[default]
+    Agents,
+    /// Those that run a Rust program as well.
+    Rust,
+}
+
+/// A process.
 #[derive(Debug)]
 pub struct Row {
     pub name: String,
     pub figures: Figures,
     /// Known once the agent has said hello.
     pub agent_version: Option<String>,
+    /// Known if programs were looked at.
+    pub rustc: Option<Rustc>,
     pub state: State,
 }
 
@@ -51,9 +84,18 @@ pub enum State {
     /// It speaks no protocol that this build does; this is its newest.
     OtherVersion(u16),
     Broken,
+    NoAgent,
 }
 
 impl State {
+    /// The tracked tasks, if they are known.
+    pub fn tracked_tasks(&self) -> Option<u64> {
+        match self {
+            Self::Answering(summary) => Some(summary.tracked_tasks),
+            _ => None,
+        }
+    }
+
     /// What stands in for the number of tasks.
     fn tasks(&self) -> String {
         match self {
@@ -63,10 +105,12 @@ impl State {
             Self::Refused(_) => "refused".to_owned(),
             Self::OtherVersion(newest) => format!("protocol {newest}"),
             Self::Broken => "broken".to_owned(),
+            Self::NoAgent => "-".to_owned(),
         }
     }
 
-    fn word(&self) -> &'static str {
+    /// The same in a word.
+    pub fn word(&self) -> &'static str {
         match self {
             Self::Answering(_) => "answering",
             Self::NotAnswering => "not answering",
@@ -74,26 +118,62 @@ impl State {
             Self::Refused(_) => "refused",
             Self::OtherVersion(_) => "other version",
             Self::Broken => "broken",
+            Self::NoAgent => "no agent",
         }
     }
 }
 
 /// The table.
-pub fn text(writer: &mut (impl Write + ?Sized), style: Style, rows: &[Row]) -> io::Result<()> {
+pub fn text(writer: &mut (impl Write + ?Sized), style: Style, list: &List) -> io::Result<()> {
+    let List {
+        scope,
+        rows,
+        hidden,
+    } = list;
     if rows.is_empty() {
-        return writeln!(writer, "{}", style.paint(Paint::Faint, NOBODY));
+        let nothing = match scope {
+            Scope::Agents => NOBODY,
+            Scope::Rust => NO_RUST,
+        };
+        writeln!(writer, "{}", style.paint(Paint::Faint, nothing))?;
+    } else {
+        let is_shown = |title| *scope == Scope::Rust || ![AGENT, RUSTC].contains(&title);
+        let of_row = |row| {
+            let cells = COLUMNS.iter().zip(cells(row));
+            let shown = cells.filter(|(column, _)| is_shown(column.title));
+            shown.map(|(_, cell)| cell).collect()
+        };
+        let cells: Vec<Vec<String>> = rows.iter().map(of_row).collect();
+        let columns = COLUMNS.into_iter();
+        let columns: Vec<Column> = columns.filter(|column| is_shown(column.title)).collect();
+        table::write(writer, style, "", &columns, &cells)?;
     }
-    let cells: Vec<Vec<String>> = rows.iter().map(cells).collect();
-    table::write(writer, style, "", &COLUMNS, &cells)
+    if *hidden > 0 {
+        let text = format!(
+            "({} can't be read by this user and may be of Rust, too)",
+            format::count(*hidden, "more program")
+        );
+        writeln!(writer, "{}", style.paint(Paint::Faint, text))?;
+    }
+    Ok(())
 }
 
-fn cells(row: &Row) -> Vec<String> {
+fn cells(row: &Row) -> [String; COLUMNS.len()] {
     let figures = &row.figures;
-    vec![
+    let unknown = || "-".to_owned();
+    [
         figures.pid.to_string(),
         figures.ppid.to_string(),
         figures.user.clone(),
         row.name.clone(),
+        match (&row.agent_version, &row.state) {
+            (Some(version), _) => version.clone(),
+            (None, State::NoAgent) => String::new(),
+            (None, _) => "?".to_owned(),
+        },
+        row.rustc
+            .as_ref()
+            .map_or_else(unknown, |rustc| rustc.short().to_owned()),
         row.state.tasks(),
         figures.threads.to_string(),
         format::percent(figures.cpu_share()),
@@ -110,6 +190,7 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<&'a str>,
     processes: Vec<Process<'a>>,
+    hidden: usize,
 }
 
 #[derive(Serialize)]
@@ -120,6 +201,8 @@ struct Process<'a> {
     name: &'a str,
     state: &'static str,
     agent_version: Option<&'a str>,
+    #[serde(flatten)]
+    rustc: RustcFields<'a>,
     tracked_tasks: Option<u64>,
     alive_tasks: Option<u64>,
     threads: u64,
@@ -131,17 +214,17 @@ struct Process<'a> {
 }
 
 /// The same as JSON; see `docs/json.md`.
-pub fn json(writer: &mut impl Write, rows: &[Row]) -> io::Result<()> {
-    super::json(writer, &document(None, rows))
+pub fn json(writer: &mut impl Write, list: &List) -> io::Result<()> {
+    super::json(writer, &document(None, list))
 }
 
 /// The same on one line, with the time.
-pub fn json_line(writer: &mut dyn Write, time: &str, rows: &[Row]) -> io::Result<()> {
-    super::json_line(writer, &document(Some(time), rows))
+pub fn json_line(writer: &mut dyn Write, time: &str, list: &List) -> io::Result<()> {
+    super::json_line(writer, &document(Some(time), list))
 }
 
-fn document<'a>(time: Option<&'a str>, rows: &'a [Row]) -> Document<'a> {
-    let processes = rows.iter().map(|row| {
+fn document<'a>(time: Option<&'a str>, list: &'a List) -> Document<'a> {
+    let processes = list.rows.iter().map(|row| {
         let summary = match &row.state {
             State::Answering(summary) => Some(summary),
             _ => None,
@@ -153,6 +236,7 @@ fn document<'a>(time: Option<&'a str>, rows: &'a [Row]) -> Document<'a> {
             name: &row.name,
             state: row.state.word(),
             agent_version: row.agent_version.as_deref(),
+            rustc: RustcFields::of(row.rustc.as_ref()),
             tracked_tasks: summary.map(|summary| summary.tracked_tasks),
             alive_tasks: summary.map(|summary| summary.alive_tasks),
             threads: row.figures.threads,
@@ -167,6 +251,7 @@ fn document<'a>(time: Option<&'a str>, rows: &'a [Row]) -> Document<'a> {
         schema: super::SCHEMA,
         time,
         processes: processes.collect(),
+        hidden: list.hidden,
     }
 }
 
@@ -190,34 +275,57 @@ mod tests {
                 command: format!("/srv/{name} --port 80 --listen 0.0.0.0"),
                 name: name.to_owned(),
             },
-            agent_version: Some("0.1.0".to_owned()),
+            agent_version: (!matches!(state, State::NoAgent)).then(|| "0.1.0".to_owned()),
+            rustc: None,
             state,
         }
     }
 
-    fn rows() -> Vec<Row> {
+    fn agents() -> List {
         let summary = Summary {
             name: "gateway".to_owned(),
             tracked_tasks: 1204,
             alive_tasks: 1219,
         };
-        vec![
-            row(4711, "gateway", State::Answering(summary)),
-            row(12, "evil\u{1b}[2J", State::NotAnswering),
-        ]
+        List {
+            rows: vec![
+                row(4711, "gateway", State::Answering(summary)),
+                row(12, "evil\u{1b}[2J", State::NotAnswering),
+            ],
+            ..List::default()
+        }
     }
 
-    fn shown(width: Option<usize>) -> String {
+    /// The same with a process that has no agent, and some that the user may not know.
+    fn all() -> List {
+        let mut list = List {
+            scope: Scope::Rust,
+            hidden: 2,
+            ..agents()
+        };
+        list.rows.push(row(4720, "worker", State::NoAgent));
+        let compilers = [
+            Rustc::Version("1.95.0 (59807616e 2026-04-14)".to_owned()),
+            Rustc::Commit("59807616e1fa2540724bfbac14d7976d7e4a3860".to_owned()),
+        ];
+        let rows = list.rows.iter_mut().step_by(2);
+        for (row, rustc) in rows.zip(compilers) {
+            row.rustc = Some(rustc);
+        }
+        list
+    }
+
+    fn shown(list: &List, width: Option<usize>) -> String {
         let mut style = Style::PLAIN;
         style.width = width;
         let mut written = Vec::new();
-        assert!(text(&mut written, style, &rows()).is_ok());
+        assert!(text(&mut written, style, list).is_ok());
         String::from_utf8_lossy(&written).into_owned()
     }
 
     #[test]
     fn a_file_gets_all_of_it() {
-        insta::assert_snapshot!(shown(None), @r"
+        insta::assert_snapshot!(shown(&agents(), None), @r"
          PID  PPID  USER  NAME                   TASKS  THREADS   CPU    RSS   UPTIME  COMMAND
         4711     1  api   gateway                 1204        9  3.1%  84 MB  16m 40s  /srv/gateway --port 80 --listen 0.0.0.0
           12     1  api   evil\u{1b}[2J  not answering        9  3.1%  84 MB  16m 40s  /srv/evil\u{1b}[2J --port 80 --listen 0.0.0.0
@@ -226,7 +334,7 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_what_fits() {
-        let shown = shown(Some(96));
+        let shown = shown(&agents(), Some(96));
         assert!(
             shown.lines().all(|line| line.chars().count() <= 96),
             "{shown}"
@@ -240,7 +348,7 @@ mod tests {
 
     #[test]
     fn forty_columns_are_enough() {
-        let shown = shown(Some(40));
+        let shown = shown(&agents(), Some(40));
         assert!(
             shown.lines().all(|line| line.chars().count() <= 40),
             "{shown}"
@@ -253,11 +361,52 @@ mod tests {
     }
 
     #[test]
+    fn those_without_an_agent_are_told_from_the_others() {
+        insta::assert_snapshot!(shown(&all(), None), @r"
+         PID  PPID  USER  NAME           AGENT  RUSTC              TASKS  THREADS   CPU    RSS   UPTIME  COMMAND
+        4711     1  api   gateway        0.1.0  1.95.0              1204        9  3.1%  84 MB  16m 40s  /srv/gateway --port 80 --listen 0.0.0.0
+          12     1  api   evil\u{1b}[2J  0.1.0  -          not answering        9  3.1%  84 MB  16m 40s  /srv/evil\u{1b}[2J --port 80 --listen 0.0.0.0
+        4720     1  api   worker                59807616e              -        9  3.1%  84 MB  16m 40s  /srv/worker --port 80 --listen 0.0.0.0
+        (2 more programs can't be read by this user and may be of Rust, too)
+        ");
+        insta::assert_snapshot!(shown(&all(), Some(80)), @r"
+         PID  NAME           AGENT  RUSTC              TASKS   CPU    RSS  COMMAND
+        4711  gateway        0.1.0  1.95.0              1204  3.1%  84 MB  /srv/gateway…
+          12  evil\u{1b}[2J  0.1.0  -          not answering  3.1%  84 MB  /srv/evil\u{…
+        4720  worker                59807616e              -  3.1%  84 MB  /srv/worker …
+        (2 more programs can't be read by this user and may be of Rust, too)
+        ");
+        insta::assert_snapshot!(shown(&all(), Some(40)), @r"
+         PID  NAME                   TASKS
+        4711  gateway                 1204
+          12  evil\u{1b}[2J  not answering
+        4720  worker                     -
+        (2 more programs can't be read by this user and may be of Rust, too)
+        ");
+        let none = List {
+            scope: Scope::Rust,
+            ..List::default()
+        };
+        assert_eq!(shown(&none, None).trim_end(), NO_RUST);
+    }
+
+    #[test]
     fn json_keeps_texts_as_they_are() {
         let mut written = Vec::new();
-        assert!(json(&mut written, &rows()).is_ok());
+        assert!(json(&mut written, &all()).is_ok());
         let document: serde_json::Value = serde_json::from_slice(&written).unwrap_or_default();
-        assert_eq!(document["schema"], 1);
+        assert_eq!(
+            (&document["schema"], &document["hidden"]),
+            (&1.into(), &2.into())
+        );
+        let worker = &document["processes"][2];
+        assert_eq!(worker["state"], "no agent");
+        assert_eq!(worker["agent_version"], serde_json::Value::Null);
+        assert_eq!(worker["rustc_version"], serde_json::Value::Null);
+        assert_eq!(
+            worker["rustc_commit"],
+            "59807616e1fa2540724bfbac14d7976d7e4a3860"
+        );
         assert_eq!(document["processes"][0]["tracked_tasks"], 1204);
         assert_eq!(document["processes"][1]["state"], "not answering");
         assert_eq!(document["processes"][1]["name"], "evil\u{1b}[2J");

@@ -4,10 +4,16 @@ mod claims_json;
 pub mod leaks_json;
 pub mod list;
 pub mod rates;
+mod rustc_json;
+mod section;
+pub mod sections;
 pub mod stack_json;
 pub mod stats;
 pub mod stats_json;
 mod table;
+pub mod tree;
+pub mod version;
+pub mod version_json;
 
 use std::io::{self, Write};
 

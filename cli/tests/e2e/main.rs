@@ -8,6 +8,7 @@
 )]
 
 mod await_kinds;
+mod binaries;
 mod blocked;
 mod builds;
 mod churn;
@@ -21,13 +22,16 @@ mod leaks;
 mod list;
 mod live;
 mod locks;
+mod names;
 mod namespaces;
 mod pollers;
 mod profile;
+mod refusals;
 mod reply;
 mod safety;
 mod saved;
 mod services;
+mod several;
 mod source;
 mod stats;
 mod stepped_polls;

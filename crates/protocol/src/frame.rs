@@ -31,6 +31,8 @@ impl FrameKind {
     pub const SUMMARY: Self = Self(16);
     /// [`Stats`](crate::Stats).
     pub const STATS: Self = Self(17);
+    /// [`Build`](crate::Build).
+    pub const BUILD: Self = Self(20);
     /// [`Process`](crate::Process).
     pub const PROCESS: Self = Self(32);
     /// A list of [`Module`](crate::Module).

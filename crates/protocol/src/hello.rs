@@ -32,6 +32,34 @@ impl Capabilities {
     /// [`Request::Build`](crate::Request::Build).
     pub const BUILD: Self = Self(1 << 8);
 
+    const NAMED: [(Self, &str); 9] = [
+        (Self::STATS, "stats"),
+        (Self::TASKS, "tasks"),
+        (Self::THREADS, "threads"),
+        (Self::EVIDENCE, "evidence"),
+        (Self::STEPS, "steps"),
+        (Self::COPY, "copy"),
+        (Self::MEMORY, "memory"),
+        (Self::TRIM, "trim"),
+        (Self::BUILD, "build"),
+    ];
+
+    /// The names of those that this build knows, as the documentation has them.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let set = Self::NAMED
+            .into_iter()
+            .filter(move |(one, _)| self.has(*one));
+        set.map(|(_, name)| name)
+    }
+
+    /// How many it does not know.
+    #[must_use]
+    pub fn unnamed(self) -> u32 {
+        let named = Self::NAMED.into_iter();
+        let named = named.fold(Self::default(), |all, (one, _)| all.with(one));
+        (self.0 & !named.0).count_ones()
+    }
+
     /// Whether all bits of `other` are set.
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
@@ -142,4 +170,18 @@ fn text(rest: &mut &[u8]) -> Option<String> {
 fn cut(text: &str, limit: u8) -> &str {
     text.get(..text.floor_char_boundary(usize::from(limit)))
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Capabilities;
+
+    #[test]
+    fn capabilities_have_names() {
+        let some = Capabilities::STATS.with(Capabilities::BUILD);
+        assert_eq!(some.names().collect::<Vec<_>>(), ["stats", "build"]);
+        assert_eq!(some.unnamed(), 0);
+        assert_eq!(some.with(Capabilities(3 << 60)).unnamed(), 2);
+        assert_eq!(Capabilities(0x1ff).names().count(), 9);
+    }
 }

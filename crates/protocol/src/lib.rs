@@ -9,6 +9,7 @@
 //! allocated, and every error is a [`ProtocolError`], never a panic.
 #![forbid(unsafe_code)]
 
+mod build;
 mod codec;
 mod error;
 mod evidence;
@@ -19,6 +20,7 @@ mod request;
 mod socket_path;
 mod unwrapped;
 
+pub use build::{Build, Fact, Package};
 pub use error::ProtocolError;
 pub use evidence::{
     Call, Claim, ClaimMode, ClaimRole, EndedSite, HandleSeen, NotStepped, Note, Resource,

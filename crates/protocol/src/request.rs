@@ -28,7 +28,7 @@ pub enum Request {
     /// To give memory that the allocator keeps for later back to the system. For agents with
     /// [`Capabilities::TRIM`](crate::Capabilities::TRIM).
     Trim,
-    /// What the service says of itself. For agents with
+    /// What the service says of its build. Answered with a [`Build`](crate::Build). For agents with
     /// [`Capabilities::BUILD`](crate::Capabilities::BUILD).
     Build,
 }

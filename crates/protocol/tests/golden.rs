@@ -5,14 +5,14 @@
 use std::{fs, path::Path};
 
 use rtops_protocol::{
-    Call, Capabilities, Claim, ClaimMode, ClaimRole, CodeRange, CopyDetail, CopyOutcome,
-    CopyReport, CopyRequest, CopyWhen, DumpRequest, End, EndedSite, FoundBy, FrameKind, HandleSeen,
-    Hello, Leaf, LeafEnd, MAX_REPLY, Module, ModuleKind, NotStepped, Note, Obtained, Process,
-    ProtocolError, Refusal, Refused, Reply, Request, Resource, ResourceKind, Runtime,
-    RuntimeFlavor, Saved, SourceLocation, StackId, StackParts, StackRequest, Stacks, Stats, Steps,
-    StringId, Strings, Summary, Task, TaskKind, TaskNote, TaskState, Thread, ThreadCapture,
-    ThreadRun, Trace, TraceEnd, Unresolved, Unwrapped, UnwrappedState, Visit, WakerState, Worker,
-    read_frame, write_frame,
+    Build, Call, Capabilities, Claim, ClaimMode, ClaimRole, CodeRange, CopyDetail, CopyOutcome,
+    CopyReport, CopyRequest, CopyWhen, DumpRequest, End, EndedSite, Fact, FoundBy, FrameKind,
+    HandleSeen, Hello, Leaf, LeafEnd, MAX_REPLY, Module, ModuleKind, NotStepped, Note, Obtained,
+    Package, Process, ProtocolError, Refusal, Refused, Reply, Request, Resource, ResourceKind,
+    Runtime, RuntimeFlavor, Saved, SourceLocation, StackId, StackParts, StackRequest, Stacks,
+    Stats, Steps, StringId, Strings, Summary, Task, TaskKind, TaskNote, TaskState, Thread,
+    ThreadCapture, ThreadRun, Trace, TraceEnd, Unresolved, Unwrapped, UnwrappedState, Visit,
+    WakerState, Worker, read_frame, write_frame,
 };
 
 fn golden(name: &str) -> Vec<u8> {
@@ -68,6 +68,7 @@ fn requests() -> Vec<(&'static str, Request)> {
             "request-copy-census",
             copy(CopyDetail::Census, CopyWhen::Always),
         ),
+        ("request-build", Request::Build),
     ]
 }
 
@@ -445,6 +446,20 @@ fn evidence() -> Vec<(&'static str, Reply)> {
     ]
 }
 
+fn build() -> Build {
+    Build {
+        package: Some(Package {
+            name: "gateway".to_owned(),
+            version: "1.4.0".to_owned(),
+        }),
+        facts: vec![Fact {
+            key: "commit".to_owned(),
+            value: "3f2a91c".to_owned(),
+        }],
+        agent_features: vec!["tokio".to_owned()],
+    }
+}
+
 fn replies() -> Vec<(&'static str, Reply)> {
     let summary = Summary {
         name: "gateway".to_owned(),
@@ -466,6 +481,8 @@ fn replies() -> Vec<(&'static str, Reply)> {
     vec![
         ("reply-summary", Reply::Summary(summary)),
         ("reply-stats", Reply::Stats(stats())),
+        ("reply-build", Reply::Build(build())),
+        ("reply-build-unstated", Reply::Build(Build::default())),
         ("reply-process", Reply::Process(process)),
         ("reply-modules", Reply::Modules(modules())),
         (

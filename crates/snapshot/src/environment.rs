@@ -1,11 +1,9 @@
-//! What /proc and the cgroup say before a copy is made.
+//! What /proc says before a copy is made.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, time::Duration};
 
-use crate::Refusal;
+use crate::{Refusal, cgroup};
 
-/// The least memory that a cgroup must have left, in bytes, beside a part of what is used.
-const LEAST_FREE: u64 = 16 << 20;
 /// What cloning takes, measured: 20 ms for a GiB of private memory.
 const CLONE_NS_A_KIB: u64 = 20;
 /// What stopping takes, measured: 20 to 29 ms for 512 threads.
@@ -31,7 +29,7 @@ impl Environment {
         let status = fs::read_to_string("/proc/self/status")
             .map_err(|_| Refusal::Unreadable("/proc/self/status"))?;
         let this = Self::judge(&status)?;
-        check_cgroup(this.private_kib << 10)?;
+        cgroup::check(this.private_kib << 10)?;
         Ok(this)
     }
 
@@ -67,44 +65,10 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     line.map(str::trim)
 }
 
-fn number(status: &str, name: &str) -> Option<u64> {
+/// The number that follows this name at the start of a line.
+pub(crate) fn number(status: &str, name: &str) -> Option<u64> {
     let first = field(status, name)?.split_ascii_whitespace().next()?;
     first.parse().ok()
-}
-
-/// Refuses where the page tables of a copy and the pages that are written meanwhile might be the
-/// last straw. Only the unified hierarchy (v2) is looked at.
-fn check_cgroup(private: u64) -> Result<(), Refusal> {
-    let Ok(own) = fs::read_to_string("/proc/self/cgroup") else {
-        return Ok(());
-    };
-    let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::/")) else {
-        return Ok(());
-    };
-    let root = Path::new("/sys/fs/cgroup");
-    let full = root.join(path);
-    for directory in full
-        .ancestors()
-        .take_while(|directory| directory.starts_with(root))
-    {
-        let read = |file| fs::read_to_string(directory.join(file)).ok();
-        let number = |file| read(file)?.trim().parse::<u64>().ok();
-        if number("memory.oom.group") == Some(1) {
-            return Err(Refusal::OomGroup);
-        }
-        let (Some(most), Some(now)) = (number("memory.max"), number("memory.current")) else {
-            continue;
-        };
-        // The page cache of the cgroup is given back before anybody is killed.
-        let cache = read("memory.stat").and_then(|stat| self::number(&stat, "inactive_file"));
-        let free = most.saturating_sub(now.saturating_sub(cache.unwrap_or(0)));
-        if free < LEAST_FREE + private / 64 {
-            return Err(Refusal::LittleMemory {
-                free_mib: free >> 20,
-            });
-        }
-    }
-    Ok(())
 }
 
 /// A part of the address space.

@@ -34,6 +34,7 @@
 //!
 //! Only Linux on x86_64 is supported.
 
+mod cgroup;
 mod environment;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod inside;

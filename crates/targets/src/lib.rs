@@ -23,6 +23,7 @@ mod smol_tasks;
 mod starved;
 mod threads_only;
 mod two_runtimes;
+mod uncopied;
 mod untouched;
 mod unwrapped;
 mod wakerless;
@@ -56,7 +57,10 @@ fn run(name: &str, argument: Option<&str>) -> Result<Never, String> {
     let scenario = scenario(name).ok_or_else(|| format!("no scenario is called {name:?}"))?;
     let control = Control::take().map_err(|error| error.to_string())?;
     let options = match name {
-        "names" => Options::new().name(names::PROCESS),
+        "names" => Options::new()
+            .name(names::PROCESS)
+            .package(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"))
+            .fact("commit", names::COMMIT),
         "shared" => {
             let user = argument.and_then(|user| user.parse().ok());
             Options::new().allow_uid(user.ok_or("a user is a number")?)
@@ -89,6 +93,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "starved" => starved::run,
         "threads-only" => threads_only::run,
         "unstepped" => |control, _| bad_polls::run(control, Some("good")),
+        "uncopied" => uncopied::run,
         "untouched" => untouched::run,
         "unwrapped" => awaits::run_plain,
         "two-runtimes" => two_runtimes::run,

@@ -14,6 +14,9 @@ use crate::{
 /// The name of the process: it would set the title of a terminal.
 pub(crate) const PROCESS: &str = "evil\u{1b}]0;owned\u{7}\r\nname";
 
+/// What it states as its commit: it would clear the screen.
+pub(crate) const COMMIT: &str = "3f2a91c\u{1b}[2J";
+
 const LONG: usize = 100_000;
 
 pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {

@@ -6,7 +6,7 @@ use std::{
     io::{self, Write},
 };
 
-use rtops_protocol::{CopyOutcome, Task, TaskKind, ThreadCapture};
+use rtops_protocol::{CopyOutcome, Process, Task, TaskKind, ThreadCapture};
 use rtops_symbols::WaitReason;
 
 use super::{drawing::Drawing, holders};
@@ -144,10 +144,15 @@ fn tasks_summary(view: &View) -> Option<String> {
     let total = count_tasks(view.dump);
     let tasks = groups.iter().flat_map(|group| &group.tasks);
     let shown = tasks.filter(|task| is_task(view.dump, task)).count();
-    let mut text = if shown == total {
-        format::count(total, "task")
+    let noun = if others_are_unknown(view.dump) {
+        "tracked task"
     } else {
-        format!("{shown} of {}", format::count(total, "task"))
+        "task"
+    };
+    let mut text = if shown == total {
+        format::count(total, noun)
+    } else {
+        format!("{shown} of {}", format::count(total, noun))
     };
     if view.grouping == Grouping::Equal {
         let is_counted =
@@ -172,6 +177,14 @@ fn tasks_summary(view: &View) -> Option<String> {
         text = format!("{text}; {by_type}");
     }
     Some(text)
+}
+
+/// Whether there may be tasks that nobody wrapped, with nothing known of them: no copy was made, and
+/// no runtime counts them.
+fn others_are_unknown(dump: &Dump) -> bool {
+    let is_counted = |process: &Process| process.alive_on_tokio > 0;
+    let has_no_copy = dump.copy_refused().is_some() || dump.copy_impossible().is_some();
+    has_no_copy && !dump.process.as_ref().is_some_and(is_counted)
 }
 
 /// How many tasks are known by nothing but their type, and why.

@@ -1,6 +1,12 @@
-//! `rtops stack`: where the tasks and threads of a process wait.
+//! `rtops stack`: where the tasks and threads of a process, or of several, wait.
 
-use std::{cell::OnceCell, collections::HashSet, io::Write};
+mod several;
+
+use std::{
+    cell::OnceCell,
+    collections::HashSet,
+    io::{self, Write},
+};
 
 use super::{Format, Output};
 use crate::{
@@ -17,19 +23,71 @@ use rtops_report::{
     frames::{Frames, Shown},
     group::{Grouping, Selection, ageless, group_tasks, stacks_of_tasks},
     holders::Holders,
+    style::Style,
     text::{self, stack::View},
     threads::{group_threads, stacks_of_threads},
 };
 
-/// Takes a dump and prints it. Prints what there is before it fails for what is missing.
+/// Takes dumps and prints them. Prints what there is before it fails for what is missing.
 ///
 /// # Errors
-/// When the process or its agent can't be asked, the dump has gaps, or the output can't be
-/// written.
+/// When a process or its agent can't be asked, a dump has gaps, or the output can't be written.
 pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
-    let (taken, parts) = taken(args)?;
-    let dump = &taken.dump;
+    if let Some(path) = &args.source.from {
+        return show(args, output, dump::load(path)?, saved_parts(args));
+    }
+    if args.all_agents || args.targets.len() > 1 {
+        return several::run(args, output);
+    }
+    let target = Target::find(&args.source.target(args.targets.first())?)?;
+    let progress = Progress::start(format!("asking process {}", target.pid));
+    let (taken, parts) = take(args, &target)?;
+    drop(progress);
+    show(args, output, taken, parts)
+}
+
+fn show(
+    args: &StackArgs,
+    output: &OutputArgs,
+    taken: Taken,
+    parts: StackParts,
+) -> Result<(), Error> {
     let progress = Progress::start("looking up functions and lines".to_owned());
+    with_view(args, &taken, parts, |view| {
+        drop(progress);
+        let mut output = Output::open(output)?;
+        print(&mut output.writer, output.style, output.format, args, view)?;
+        Ok::<_, Error>(output.writer.flush()?)
+    })?;
+    if taken.dump.gaps.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Partial(taken.dump.gaps))
+    }
+}
+
+fn print(
+    writer: &mut impl Write,
+    style: Style,
+    format: Format,
+    args: &StackArgs,
+    view: &View,
+) -> io::Result<()> {
+    match format {
+        Format::Json => render::stack_json::json(writer, view),
+        Format::Text if args.tree => text::forest::text(writer, style, view),
+        Format::Text => text::stack::text(writer, style, view),
+    }
+}
+
+/// Looks up the names in a dump, and selects and groups what is to be shown of it.
+fn with_view<T>(
+    args: &StackArgs,
+    taken: &Taken,
+    parts: StackParts,
+    show: impl FnOnce(&View) -> T,
+) -> T {
+    let dump = &taken.dump;
     let mut symbols = taken.symbols(&args.source.symbols);
     let shown = if args.all_frames {
         Shown::All
@@ -52,7 +110,7 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
         ..Selection::default()
     };
     let wants_threads = parts != StackParts::Tasks;
-    let view = View {
+    show(&View {
         pid: taken.pid,
         name: &taken.name,
         agent_version: &taken.agent_version,
@@ -70,36 +128,20 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
             StackParts::Tasks | StackParts::All => ageless(dump, &frames, &selection),
         },
         lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
-    };
-    drop(progress);
-    let mut output = Output::open(output)?;
-    match output.format {
-        Format::Json => render::stack_json::json(&mut output.writer, &view)?,
-        Format::Text if args.tree => {
-            text::forest::text(&mut output.writer, output.style, &view)?;
-        }
-        Format::Text => text::stack::text(&mut output.writer, output.style, &view)?,
-    }
-    output.writer.flush()?;
-    if dump.gaps.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Partial(taken.dump.gaps))
+    })
+}
+
+/// Which parts of a saved dump to show.
+const fn saved_parts(args: &StackArgs) -> StackParts {
+    match (args.tasks || args.tree, args.threads) {
+        (true, _) => StackParts::Tasks,
+        (_, true) => StackParts::Threads,
+        _ => StackParts::All,
     }
 }
 
-/// The dump to show, and which parts of it.
-fn taken(args: &StackArgs) -> Result<(Taken, StackParts), Error> {
-    if let Some(path) = &args.source.from {
-        let parts = match (args.tasks || args.tree, args.threads) {
-            (true, _) => StackParts::Tasks,
-            (_, true) => StackParts::Threads,
-            _ => StackParts::All,
-        };
-        return Ok((dump::load(path)?, parts));
-    }
-    let target = Target::find(&args.source.target()?)?;
-    let progress = Progress::start(format!("asking process {}", target.pid));
+/// Asks for a dump; says as well which parts of it to show.
+fn take(args: &StackArgs, target: &Target) -> Result<(Taken, StackParts), Error> {
     let mut session = target.open()?;
     let (parts, lack) = parts(args, &session)?;
     let steps = if args.deep {
@@ -109,9 +151,8 @@ fn taken(args: &StackArgs) -> Result<(Taken, StackParts), Error> {
     };
     let copy = args.copy.request(CopyDetail::Trees);
     let wanted = Wanted { parts, steps, copy };
-    let mut taken = dump::take(&target, &mut session, wanted, args.save.as_deref())?;
+    let mut taken = dump::take(target, &mut session, wanted, args.save.as_deref())?;
     taken.dump.gaps.extend(lack.map(str::to_owned));
-    drop(progress);
     Ok((taken, parts))
 }
 

@@ -1,0 +1,137 @@
+//! The stacks of several processes: a section for each, in the order in which they were named.
+
+use std::{
+    collections::HashSet,
+    io::Write,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use super::{Format, Output, print, take, with_view};
+use crate::{
+    args::{OutputArgs, StackArgs},
+    error::{Error, Failure},
+    progress::Progress,
+    render::sections::{self, Section},
+    target::Target,
+};
+
+/// The most processes that are asked at a time; each of their dumps is in memory meanwhile.
+const MAX_AT_A_TIME: usize = 8;
+
+/// A process that is to be shown.
+struct Asked {
+    /// What the user called it.
+    name: String,
+    found: Result<Target, Error>,
+}
+
+/// Asks all of them at once, and prints those that answered before it fails for the others.
+///
+/// # Errors
+/// When one of them can't be found or asked or its dump has gaps, there is none, or the output
+/// can't be written.
+pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
+    let targets = targets(args)?;
+    let count = targets.len();
+    let progress = Progress::start(format!("asking {count} processes"));
+    let answers = in_parallel(targets, |asked| {
+        let section = asked.found.and_then(|found| section(args, output, &found));
+        (asked.name, section)
+    });
+    drop(progress);
+    let mut failures = Vec::new();
+    let mut sections = Vec::new();
+    for (target, answer) in answers {
+        let (section, error) = match answer {
+            Ok((text, gaps)) if gaps.is_empty() => (Section::Dump(text), None),
+            Ok((text, gaps)) => (Section::Dump(text), Some(Error::Partial(gaps))),
+            Err(error) => (Section::failed(&target, &error), Some(error)),
+        };
+        sections.push(section);
+        failures.extend(error.map(|error| Failure { target, error }));
+    }
+    let mut output = Output::open(output)?;
+    match output.format {
+        Format::Json => sections::json(&mut output.writer, &sections)?,
+        Format::Text => sections::text(&mut output.writer, &sections)?,
+    }
+    output.writer.flush()?;
+    match (failures.len(), count) {
+        (0, _) => Ok(()),
+        (1, 1) => failures
+            .into_iter()
+            .try_for_each(|failure| Err(failure.error)),
+        _ => Err(Error::Several { failures, count }),
+    }
+}
+
+/// The processes, each once only.
+fn targets(args: &StackArgs) -> Result<Vec<Asked>, Error> {
+    if args.save.is_some() {
+        let error = "--save takes one process, as a file holds one dump";
+        return Err(Error::Usage(error.to_owned()));
+    }
+    if args.all_agents {
+        let all = Target::all(args.source.timeout)?;
+        if all.is_empty() {
+            return Err(Error::NoAgents);
+        }
+        let asked = all.into_iter().map(|found| Asked {
+            name: found.pid.to_string(),
+            found: Ok(found),
+        });
+        return Ok(asked.collect());
+    }
+    let mut seen = HashSet::new();
+    let mut targets = Vec::new();
+    for name in &args.targets {
+        let found = Target::find(&args.source.target(Some(name))?);
+        if found.as_ref().is_ok_and(|found| !seen.insert(found.pid)) {
+            continue;
+        }
+        targets.push(Asked {
+            name: name.clone(),
+            found,
+        });
+    }
+    Ok(targets)
+}
+
+/// What is printed of one process, and what is missing in it.
+fn section(
+    args: &StackArgs,
+    output: &OutputArgs,
+    target: &Target,
+) -> Result<(Vec<u8>, Vec<String>), Error> {
+    let (taken, parts) = take(args, target)?;
+    let mut text = Vec::new();
+    let (style, format) = (output.style(), Format::of(output));
+    with_view(args, &taken, parts, |view| {
+        print(&mut text, style, format, args, view)
+    })?;
+    Ok((text, taken.dump.gaps))
+}
+
+/// Does the work for all items, some at a time; the results are in the order of the items.
+fn in_parallel<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let workers = items.len().min(MAX_AT_A_TIME);
+    let items = Mutex::new(items.into_iter().enumerate());
+    let done = Mutex::new(Vec::new());
+    let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let run = || {
+        while let Some((place, item)) = next() {
+            let result = work(item);
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.push((place, result));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(run);
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, result)| result).collect()
+}

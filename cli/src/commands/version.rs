@@ -1,0 +1,138 @@
+//! `rtops version`: how a process was built, by its executable and by its agent.
+
+use std::io::Write;
+
+use procfs::process::Process;
+use rtops_binary::Details;
+use rtops_protocol::{Build, Capabilities, Reply, Request};
+
+use super::{Format, Output};
+use crate::{
+    args::{OutputArgs, VersionArgs},
+    client::Session,
+    error::Error,
+    process, programs,
+    render::{
+        self,
+        version::{Agent, Report},
+    },
+    target::Target,
+};
+
+/// Prints what the executable tells, and what the agent adds if there is one.
+///
+/// # Errors
+/// When there is no such process, or the executable or the agent is there and can't be asked; what
+/// the other one told is printed all the same.
+pub fn run(args: &VersionArgs, output: &OutputArgs) -> Result<(), Error> {
+    let target = Target::find_any(&args.target)?;
+    let pid = target.pid;
+    let binary = programs::open(pid).and_then(|file| Details::read(&file));
+    let agent = agent(&target);
+    let (binary, agent) = match (binary, agent) {
+        // There is nothing to print; what is wrong with the agent is the better reason.
+        (Err(_), Err(error)) => return Err(error),
+        (Err(error), Ok(None)) => return Err(no_binary(pid, &error.to_string())),
+        (binary, agent) => (
+            binary.map_err(|error| error.to_string()),
+            agent.map_err(|error| error.to_string()),
+        ),
+    };
+    let name = match &agent {
+        Ok(Some(agent)) => Some(agent.name.clone()),
+        _ => Process::new(pid).ok().as_ref().and_then(process::name),
+    };
+    let report = Report {
+        pid,
+        name: name.ok_or(Error::NoSuchProcess(pid))?,
+        path: programs::path(pid),
+        lists_packages: args.dependencies,
+        binary,
+        agent,
+    };
+    let mut output = Output::open(output)?;
+    match output.format {
+        Format::Json => render::version_json::json(&mut output.writer, &report)?,
+        Format::Text => render::version::text(&mut output.writer, output.style, &report)?,
+    }
+    output.writer.flush()?;
+    match gaps(&report) {
+        gaps if gaps.is_empty() => Ok(()),
+        gaps => Err(Error::Partial(gaps)),
+    }
+}
+
+fn agent(target: &Target) -> Result<Option<Agent>, Error> {
+    let Some(mut session) = target.open_if_any()? else {
+        return Ok(None);
+    };
+    let build = match session.hello.capabilities.has(Capabilities::BUILD) {
+        true => Some(build(target, &mut session)?),
+        // An older one, of which the greeting tells the rest.
+        false => None,
+    };
+    let hello = session.hello;
+    Ok(Some(Agent {
+        name: hello.name,
+        version: hello.agent_version,
+        protocol: (hello.oldest_version, hello.newest_version),
+        capabilities: hello.capabilities,
+        build,
+    }))
+}
+
+fn build(target: &Target, session: &mut Session) -> Result<Build, Error> {
+    let pid = target.pid;
+    let failed = |error| target.conversation(error);
+    session.ask(&Request::Build).map_err(failed)?;
+    loop {
+        match session.next().map_err(failed)? {
+            Reply::Build(build) => return Ok(build),
+            Reply::Refused(refused) => return Err(Error::Refused { pid, refused }),
+            Reply::End(_) => {
+                return Err(Error::Nonsense {
+                    pid,
+                    reason: "an answer that says nothing of its build".to_owned(),
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Why there is nothing to say.
+fn no_binary(pid: i32, reason: &str) -> Error {
+    if Process::new(pid).is_err() {
+        return Error::NoSuchProcess(pid);
+    }
+    Error::NoBinary {
+        pid,
+        reason: reason.to_owned(),
+    }
+}
+
+/// What was asked for and is not there.
+fn gaps(report: &Report) -> Vec<String> {
+    let mut gaps = Vec::new();
+    let packages = match &report.binary {
+        Ok(details) => details.packages.as_ref(),
+        Err(reason) => {
+            gaps.push(format!("the executable is not known: {reason}"));
+            None
+        }
+    };
+    if let Err(reason) = &report.agent {
+        gaps.push(format!("the agent did not say its version: {reason}"));
+    }
+    if report.lists_packages {
+        match packages {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => gaps.push(error.to_string()),
+            None => gaps.push(
+                "the executable carries no list of packages; build it with `cargo auditable build`"
+                    .to_owned(),
+            ),
+        }
+    }
+    gaps
+}

@@ -1,0 +1,220 @@
+//! Which process a name means: the one that has it, or the only one whose name begins with it.
+
+use std::{
+    collections::HashSet,
+    fmt::{self, Display},
+};
+
+use procfs::{
+    ProcResult,
+    process::{Process, all_processes},
+};
+use rtops_protocol::ProtocolError;
+use rtops_report::escape::escape;
+
+use crate::{
+    process::{self, Reader},
+    survey::{Answer, Surveyed},
+};
+
+/// The most processes that are listed where a name is ambiguous.
+const MAX_LISTED: usize = 20;
+/// The most characters that are shown of a command line there.
+const MAX_COMMAND: usize = 120;
+
+/// A process that can be meant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Named {
+    pub pid: i32,
+    pub name: String,
+}
+
+/// What a name comes to.
+#[derive(Debug, PartialEq)]
+pub enum Meant {
+    None,
+    One(i32),
+    Several(Several),
+}
+
+/// The processes that an ambiguous name can mean.
+#[derive(Debug, PartialEq)]
+pub struct Several {
+    text: String,
+    /// Whether it is the whole name of each, not the beginning.
+    is_whole: bool,
+    processes: Vec<Named>,
+}
+
+impl Named {
+    /// Its name is what the agent states, else that of the executable; `None` where something else
+    /// listens.
+    pub fn of_agent<T>(surveyed: &Surveyed<T>) -> Option<Self> {
+        let pid = surveyed.pid;
+        let name = match &surveyed.answer {
+            Answer::Given(hello, _) => hello.name.clone(),
+            Answer::Wrong(ProtocolError::NotRtops) => return None,
+            Answer::Silent | Answer::Wrong(_) => process::name(&Process::new(pid).ok()?)?,
+        };
+        Some(Self { pid, name })
+    }
+
+    /// All processes that the user may see but these and rtops itself.
+    ///
+    /// # Errors
+    /// When `/proc` can't be read.
+    pub fn of_all_but(known: &[Self]) -> ProcResult<Vec<Self>> {
+        let mut known: HashSet<i32> = known.iter().map(|named| named.pid).collect();
+        known.extend(i32::try_from(std::process::id()));
+        Ok(all_processes()?
+            .flatten()
+            .filter(|process| !known.contains(&process.pid()))
+            .filter_map(|process| {
+                Some(Self {
+                    pid: process.pid(),
+                    name: process::name(&process)?,
+                })
+            })
+            .collect())
+    }
+}
+
+/// Finds what `text` means: a whole name before the beginning of one, and either in an earlier
+/// group before a later one. A number is no beginning: it is a PID that was mistyped.
+pub fn meant(text: &str, groups: &[&[Named]]) -> Meant {
+    let may_begin = !text.is_empty() && text.parse::<i64>().is_err();
+    let fits = |named: &&Named, is_whole: bool| match is_whole {
+        true => named.name == text,
+        false => may_begin && named.name.starts_with(text),
+    };
+    for is_whole in [true, false] {
+        for group in groups {
+            let fitting = group.iter().filter(|named| fits(named, is_whole));
+            let mut fitting: Vec<Named> = fitting.cloned().collect();
+            match &fitting[..] {
+                [] => {}
+                [one] => return Meant::One(one.pid),
+                _ => {
+                    fitting.sort_by_key(|named| named.pid);
+                    return Meant::Several(Several {
+                        text: text.to_owned(),
+                        is_whole,
+                        processes: fitting,
+                    });
+                }
+            }
+        }
+    }
+    Meant::None
+}
+
+impl Display for Several {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (count, text) = (self.processes.len(), escape(&self.text));
+        if self.is_whole {
+            write!(f, "{count} processes are named {text}")?;
+        } else {
+            write!(f, "the names of {count} processes begin with {text}")?;
+        }
+        write!(f, "; give one of these PIDs:")?;
+        let reader = Reader::new().ok();
+        let listed = self.processes.iter().take(MAX_LISTED);
+        let listed: Vec<_> = listed
+            .map(|named| (named.pid.to_string(), escape(&named.name), named.pid))
+            .collect();
+        let pid_width = listed.iter().map(|(pid, ..)| pid.len()).max().unwrap_or(0);
+        let name_width = listed.iter().map(|(_, name, _)| name.chars().count());
+        let name_width = name_width.max().unwrap_or(0);
+        for (shown, name, pid) in &listed {
+            let figures = reader.as_ref().and_then(|reader| reader.figures(*pid));
+            let command = figures.map(|figures| figures.command).unwrap_or_default();
+            let command: String = command.chars().take(MAX_COMMAND).collect();
+            let command = escape(&command);
+            write!(f, "\n  {shown:>pid_width$}  {name:name_width$}  {command}")?;
+        }
+        match count.saturating_sub(listed.len()) {
+            0 => Ok(()),
+            hidden => write!(f, "\n  and {hidden} more"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(processes: &[(i32, &str)]) -> Vec<Named> {
+        let named = processes.iter().map(|(pid, name)| Named {
+            pid: *pid,
+            name: (*name).to_owned(),
+        });
+        named.collect()
+    }
+
+    #[test]
+    fn whole_names_come_before_beginnings() {
+        let agents = named(&[(1, "gateway"), (2, "gateway-old"), (3, "worker")]);
+        let others = named(&[(4, "gate"), (5, "work"), (6, "nginx"), (7, "ngrok")]);
+        let both = |text| meant(text, &[&agents, &others]);
+        for (text, pid) in [
+            ("gateway", 1),
+            ("gateway-", 2),
+            ("wor", 3),
+            ("work", 5),
+            ("gate", 4),
+            ("ngi", 6),
+        ] {
+            assert_eq!(both(text), Meant::One(pid), "{text}");
+        }
+        for text in ["Gateway", "gateway-older", ""] {
+            assert_eq!(both(text), Meant::None, "{text}");
+        }
+        assert_eq!(meant("work", &[&agents]), Meant::One(3));
+        assert_eq!(meant("nginx", &[&agents]), Meant::None);
+    }
+
+    #[test]
+    fn what_is_ambiguous_is_not_guessed() {
+        let agents = named(&[(9, "api"), (2, "api"), (3, "api-canary")]);
+        let Meant::Several(several) = meant("api", &[&agents]) else {
+            panic!("a guess");
+        };
+        assert!(several.is_whole);
+        assert_eq!(several.processes, named(&[(2, "api"), (9, "api")]));
+        let Meant::Several(several) = meant("ap", &[&agents]) else {
+            panic!("a guess");
+        };
+        assert!(!several.is_whole);
+        assert_eq!(several.processes.len(), 3);
+    }
+
+    #[test]
+    fn a_number_is_no_beginning_of_a_name() {
+        let agents = named(&[(1, "47-worker"), (2, "48")]);
+        assert_eq!(meant("47", &[&agents]), Meant::None);
+        assert_eq!(meant("48", &[&agents]), Meant::One(2));
+    }
+
+    #[test]
+    fn a_long_list_is_cut_and_hostile_names_are_harmless() {
+        let processes: Vec<Named> = (0..30)
+            .map(|number| Named {
+                // No such process: its command line is not known.
+                pid: i32::MAX - number,
+                name: "evil\u{1b}[2J".to_owned(),
+            })
+            .collect();
+        let Meant::Several(several) = meant("evil", &[&processes]) else {
+            panic!("a guess");
+        };
+        let text = several.to_string();
+        let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+        assert_eq!(
+            lines.first(),
+            Some(&"the names of 30 processes begin with evil; give one of these PIDs:")
+        );
+        assert_eq!(lines.get(1), Some(&"  2147483618  evil\\u{1b}[2J"));
+        assert_eq!(lines.last(), Some(&"  and 10 more"));
+        assert_eq!(lines.len(), 22);
+    }
+}

@@ -1,0 +1,144 @@
+//! Which processes run a Rust program. Each program is looked at once, however many processes run
+//! it, and so is cheap to ask for every process of the machine.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt,
+};
+
+use procfs::process::Process;
+use rtops_binary::{ReadError, Rustc};
+
+/// The programs that were looked at.
+#[derive(Debug, Default)]
+pub struct Programs {
+    known: HashMap<Identity, Option<Rustc>>,
+}
+
+/// A file as it is: its number is given to another one once it is deleted.
+#[derive(Debug, Eq, Hash, PartialEq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    changed: (i64, i64),
+}
+
+/// What a process runs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Program {
+    /// A program that this compiler built.
+    Rust(Rustc),
+    /// Another one, or none at all, as the kernel's own processes.
+    Other,
+    /// The user may not know.
+    Hidden,
+}
+
+impl Programs {
+    /// What a process runs.
+    pub fn of(&mut self, pid: i32) -> Program {
+        // One system call, without which a program is not known again.
+        let metadata = match fs::metadata(executable(pid)) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return hidden(pid);
+            }
+            Err(_) => return Program::Other,
+        };
+        let identity = Identity {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        };
+        let look = || rtops_binary::recognize(&open(pid).ok()?).ok()?;
+        match self.known.entry(identity).or_insert_with(look) {
+            Some(rustc) => Program::Rust(rustc.clone()),
+            None => Program::Other,
+        }
+    }
+}
+
+/// The kernel's own processes have no arguments, and no program to hide.
+fn hidden(pid: i32) -> Program {
+    let arguments = Process::new(pid).and_then(|process| process.cmdline());
+    match arguments {
+        Ok(arguments) if !arguments.is_empty() => Program::Hidden,
+        _ => Program::Other,
+    }
+}
+
+/// Opens the program that a process runs, even if another one has its path by now, or none. The
+/// kernel runs regular files only: opening one waits for nobody.
+///
+/// # Errors
+/// When the process has ended, is one of the kernel's, or the user may not.
+pub fn open(pid: i32) -> Result<File, ReadError> {
+    Ok(File::open(executable(pid))?)
+}
+
+/// Its path, in the process's own file system.
+pub fn path(pid: i32) -> Option<String> {
+    let path = fs::read_link(executable(pid)).ok()?;
+    Some(path.to_string_lossy().into_owned())
+}
+
+fn executable(pid: i32) -> String {
+    format!("/proc/{pid}/exe")
+}
+
+/// The numbers of all processes but this one, in their order.
+///
+/// # Errors
+/// When `/proc` can't be read.
+pub fn others() -> io::Result<Vec<i32>> {
+    let own = i32::try_from(std::process::id()).ok();
+    let entries = fs::read_dir("/proc")?.flatten();
+    let mut pids: Vec<i32> = entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| Some(*pid) != own)
+        .collect();
+    pids.sort_unstable();
+    Ok(pids)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_program_is_read_once() {
+        let mut programs = Programs::default();
+        let own = i32::try_from(std::process::id()).unwrap();
+        let first = programs.of(own);
+        assert!(
+            matches!(first, Program::Rust(Rustc::Version(_))),
+            "{first:?}"
+        );
+        assert_eq!(programs.of(own), first);
+        assert_eq!(programs.known.len(), 1);
+        let mut sleep = Command::new("sleep")
+            .arg("100")
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(sleep.id()).unwrap();
+        assert!(others().unwrap().contains(&pid));
+        assert_eq!(programs.of(pid), Program::Other);
+        assert_eq!(programs.known.len(), 2);
+        sleep.kill().unwrap();
+        sleep.wait().unwrap();
+        assert_eq!(programs.of(pid), Program::Other);
+    }
+
+    #[test]
+    fn this_process_is_none_of_the_others() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let others = others().unwrap();
+        assert!(!others.contains(&own) && others.is_sorted());
+    }
+}

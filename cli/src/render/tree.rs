@@ -1,0 +1,221 @@
+//! The tree of processes.
+
+use std::io::{self, Write};
+
+use rtops_binary::Rustc;
+use rtops_report::style::{Paint, Style};
+use serde::Serialize;
+
+use super::{
+    rustc_json::RustcFields,
+    table::{self, Column, Fit},
+};
+use crate::forest::{Branch, Placed};
+
+const NOTHING: &str = "No Rust process is running, or none that this user may see; \
+    `rtops tree --all` shows the others.";
+/// What stands in front of the name of a process with an agent.
+const MARK: &str = "* ";
+
+const COLUMNS: [Column; 4] = [
+    column("PID", Fit::Number),
+    column("AGENT", Fit::OptionalText(1)),
+    column("RUSTC", Fit::OptionalText(0)),
+    column("PROCESS", Fit::Cut),
+];
+
+const fn column(title: &'static str, fit: Fit) -> Column {
+    Column { title, fit }
+}
+
+/// A process.
+#[derive(Debug)]
+pub struct Node {
+    pub pid: i32,
+    pub ppid: i32,
+    pub name: Option<String>,
+    /// `None` if it is not of Rust, or that is not known.
+    pub rustc: Option<Rustc>,
+    pub agent: Option<Agent>,
+}
+
+/// Its agent.
+#[derive(Debug)]
+pub struct Agent {
+    /// Known if it answers.
+    pub version: Option<String>,
+    /// How it answers.
+    pub state: &'static str,
+}
+
+impl Agent {
+    /// An agent that does not say its version.
+    pub const fn without_version(state: &'static str) -> Self {
+        Self {
+            version: None,
+            state,
+        }
+    }
+}
+
+impl Node {
+    /// Whether it is of Rust.
+    pub const fn is_of_interest(&self) -> bool {
+        self.rustc.is_some() || self.agent.is_some()
+    }
+}
+
+impl Branch for Node {
+    fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    fn ppid(&self) -> i32 {
+        self.ppid
+    }
+}
+
+/// A table whose last column is the tree.
+pub fn text(writer: &mut impl Write, style: Style, tree: &[Placed<Node>]) -> io::Result<()> {
+    if tree.is_empty() {
+        return writeln!(writer, "{}", style.paint(Paint::Faint, NOTHING));
+    }
+    let rows: Vec<Vec<String>> = tree.iter().map(cells).collect();
+    table::write(writer, style, "", &COLUMNS, &rows)
+}
+
+fn cells(placed: &Placed<Node>) -> Vec<String> {
+    let Placed {
+        process: node,
+        bars,
+        ..
+    } = placed;
+    let agent = node.agent.as_ref();
+    let mark = agent.map_or("", |_| MARK);
+    let name = node.name.as_deref().unwrap_or_default();
+    let agent = agent.map(|agent| agent.version.as_deref().unwrap_or(agent.state));
+    vec![
+        node.pid.to_string(),
+        agent.unwrap_or_default().to_owned(),
+        node.rustc.as_ref().map_or("", Rustc::short).to_owned(),
+        format!("{bars}{mark}{name}"),
+    ]
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    processes: Vec<Process<'a>>,
+}
+
+#[derive(Serialize)]
+struct Process<'a> {
+    pid: i32,
+    ppid: i32,
+    depth: usize,
+    name: Option<&'a str>,
+    #[serde(flatten)]
+    rustc: RustcFields<'a>,
+    agent_state: Option<&'static str>,
+    agent_version: Option<&'a str>,
+}
+
+/// The same as JSON, as a list in the order of the tree; see `docs/json.md`.
+pub fn json(writer: &mut impl Write, tree: &[Placed<Node>]) -> io::Result<()> {
+    let processes = tree.iter().map(|placed| {
+        let node = &placed.process;
+        let agent = node.agent.as_ref();
+        Process {
+            pid: node.pid,
+            ppid: node.ppid,
+            depth: placed.depth,
+            name: node.name.as_deref(),
+            rustc: RustcFields::of(node.rustc.as_ref()),
+            agent_state: agent.map(|agent| agent.state),
+            agent_version: agent.and_then(|agent| agent.version.as_deref()),
+        }
+    });
+    super::json(
+        writer,
+        &Document {
+            schema: super::SCHEMA,
+            processes: processes.collect(),
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forest::{Part, grow};
+
+    fn node(pid: i32, ppid: i32, name: &str, rustc: Option<&str>, agent: Option<Agent>) -> Node {
+        Node {
+            pid,
+            ppid,
+            name: Some(name.to_owned()),
+            rustc: rustc.map(|version| Rustc::Version(version.to_owned())),
+            agent,
+        }
+    }
+
+    fn tree() -> Vec<Placed<Node>> {
+        let agent = Agent {
+            version: Some("0.1.0".to_owned()),
+            state: "answering",
+        };
+        let silent = Agent::without_version("not answering");
+        let nodes = vec![
+            node(1, 0, "systemd", None, None),
+            node(4711, 1, "bash", None, None),
+            node(
+                4720,
+                4711,
+                "gateway",
+                Some("1.95.0 (5980761 2026-04-14)"),
+                Some(agent),
+            ),
+            node(4722, 4720, "rg", Some("1.63.0"), None),
+            node(4725, 4711, "evil\u{1b}[2J", None, Some(silent)),
+        ];
+        grow(nodes, Part::All, Node::is_of_interest)
+    }
+
+    fn shown(width: Option<usize>) -> String {
+        let mut written = Vec::new();
+        assert!(text(&mut written, Style::new(false, width), &tree()).is_ok());
+        String::from_utf8_lossy(&written).into_owned()
+    }
+
+    #[test]
+    fn the_tree_is_the_last_column() {
+        insta::assert_snapshot!(shown(None), @r"
+         PID  AGENT          RUSTC   PROCESS
+           1                         systemd
+        4711                         └─ bash
+        4720  0.1.0          1.95.0     ├─ * gateway
+        4722                 1.63.0     │  └─ rg
+        4725  not answering             └─ * evil\u{1b}[2J
+        ");
+        insta::assert_snapshot!(shown(Some(40)), @r"
+         PID  AGENT          PROCESS
+           1                 systemd
+        4711                 └─ bash
+        4720  0.1.0             ├─ * gateway
+        4722                    │  └─ rg
+        4725  not answering     └─ * evil\u{1b}…
+        ");
+    }
+
+    #[test]
+    fn json_is_a_flat_list() {
+        let mut written = Vec::new();
+        assert!(json(&mut written, &tree()).is_ok());
+        let document: serde_json::Value = serde_json::from_slice(&written).unwrap_or_default();
+        let depths = (0..5).map(|place| document["processes"][place]["depth"].as_u64());
+        assert_eq!(depths.flatten().collect::<Vec<_>>(), [0, 1, 2, 3, 2]);
+        let gateway = &document["processes"][2];
+        assert_eq!(gateway["agent_version"], "0.1.0");
+        assert_eq!(gateway["rustc_version"], "1.95.0 (5980761 2026-04-14)");
+    }
+}

@@ -1,0 +1,245 @@
+//! How a process was built.
+
+use std::io::{self, Write};
+
+use rtops_binary::{DebugLevel, Details, Linking, Lto, Package, PackageKind, PanicStrategy};
+use rtops_protocol::{Build, Capabilities};
+use rtops_report::{
+    escape::escape,
+    style::{Paint, Style},
+};
+
+use super::{
+    section::section,
+    table::{self, Column, Fit},
+};
+
+const UNKNOWN: &str = "not known";
+
+/// What is known of a process's build.
+#[derive(Debug)]
+pub struct Report {
+    pub pid: i32,
+    pub name: String,
+    /// The path of the executable, in the process's own file system.
+    pub path: Option<String>,
+    /// Whether all packages are to be named.
+    pub lists_packages: bool,
+    /// What the executable tells; or why it does not.
+    pub binary: Result<Details, String>,
+    /// What the agent tells, if there is one; or why it does not.
+    pub agent: Result<Option<Agent>, String>,
+}
+
+/// What an agent says of itself and its service.
+#[derive(Debug)]
+pub struct Agent {
+    pub name: String,
+    pub version: String,
+    /// The oldest and the newest protocol that it speaks.
+    pub protocol: (u16, u16),
+    pub capabilities: Capabilities,
+    /// Older agents do not say it.
+    pub build: Option<Build>,
+}
+
+/// Sections of aligned lines, and a table of the packages.
+pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Result<()> {
+    let title = format!("{} (pid {})", escape(&report.name), report.pid);
+    let package = package(report).map_or_else(String::new, |package| format!(": {package}"));
+    writeln!(writer, "{}{package}", style.paint(Paint::Heading, title))?;
+    let lines = match &report.binary {
+        Ok(details) => binary_lines(report, details),
+        Err(reason) => vec![("file", unknown(reason))],
+    };
+    section(writer, style, "executable", lines)?;
+    let lines = match &report.agent {
+        Ok(Some(agent)) => agent_lines(agent),
+        Ok(None) => vec![("version", "none: the process has no agent".to_owned())],
+        Err(reason) => vec![("version", unknown(reason))],
+    };
+    section(writer, style, "agent", lines)?;
+    match &report.binary {
+        Ok(Details {
+            packages: Some(Ok(packages)),
+            ..
+        }) if report.lists_packages => list(writer, style, packages),
+        _ => Ok(()),
+    }
+}
+
+fn unknown(reason: &str) -> String {
+    format!("{UNKNOWN}: {}", escape(reason))
+}
+
+/// The service's package with its version, by what it states itself or what it carries.
+fn package(report: &Report) -> Option<String> {
+    let agent = report.agent.as_ref().ok().and_then(Option::as_ref);
+    let build = agent.and_then(|agent| agent.build.as_ref());
+    let stated = build.and_then(|build| build.package.as_ref());
+    let stated = stated.map(|package| (&package.name, &package.version));
+    let listed = report.binary.as_ref().ok().and_then(root);
+    let listed = listed.map(|package| (&package.name, &package.version));
+    let (name, version) = stated.or(listed)?;
+    Some(format!("{} {}", escape(name), escape(version)))
+}
+
+/// The package that the program is of.
+fn root(details: &Details) -> Option<&Package> {
+    let packages = details.packages.as_ref()?.as_ref().ok()?;
+    packages.iter().find(|package| package.is_root)
+}
+
+fn binary_lines(report: &Report, details: &Details) -> Vec<(&'static str, String)> {
+    let known = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());
+    let escaped = |text: &String| escape(text).into_owned();
+    let mut lines = vec![("file", known(report.path.as_ref().map(escaped)))];
+    match &details.rustc {
+        Some(rustc) => lines.push(("rustc", escape(&rustc.to_string()).into_owned())),
+        None => lines.push(("rustc", "none: there is no sign of Rust".to_owned())),
+    }
+    if details.rustc.is_some() {
+        lines.push(("crate", known(details.crate_name.as_ref().map(escaped))));
+        lines.push(("tokio", tokio(details)));
+        lines.push(("panic", known(details.panic.map(panic))));
+        lines.push(("LTO", known(details.lto.map(lto))));
+    }
+    lines.push(("debug info", debug(details)));
+    lines.push(("linked", linked(details)));
+    let hex = |id: &Vec<u8>| id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let build_id = details.build_id.as_ref().map(hex);
+    lines.push(("build-id", build_id.unwrap_or_else(|| "none".to_owned())));
+    if details.rustc.is_some() {
+        lines.push(("packages", packages(report, details)));
+    }
+    lines
+}
+
+fn tokio(details: &Details) -> String {
+    match details.tokio.as_slice() {
+        [] => "none that is seen".to_owned(),
+        versions => escape(&versions.join(", ")).into_owned(),
+    }
+}
+
+fn panic(strategy: PanicStrategy) -> String {
+    match strategy {
+        PanicStrategy::Unwind => "unwind".to_owned(),
+        PanicStrategy::Abort => "abort".to_owned(),
+    }
+}
+
+fn lto(lto: Lto) -> String {
+    match lto {
+        Lto::Off => "none across crates".to_owned(),
+        Lto::Thin => "thin".to_owned(),
+        Lto::Fat => "fat".to_owned(),
+    }
+}
+
+fn debug(details: &Details) -> String {
+    let level = match details.debug {
+        None => UNKNOWN,
+        Some(DebugLevel::Stripped) => "stripped",
+        Some(DebugLevel::None) => "none, symbols only",
+        Some(DebugLevel::LineTables) => "line tables only",
+        Some(DebugLevel::Limited) => "limited",
+        Some(DebugLevel::Full) => "full",
+        Some(DebugLevel::Split) => "split, in files of its own",
+    };
+    match &details.debug_link {
+        Some(file) => format!("{level}, moved to {}", escape(file)),
+        None => level.to_owned(),
+    }
+}
+
+fn linked(details: &Details) -> String {
+    let linking = match details.linking {
+        Linking::Dynamic => "dynamically",
+        Linking::Static => "statically",
+    };
+    let place = match details.is_pie {
+        true => "for any address (PIE)",
+        false => "for a fixed address",
+    };
+    format!("{linking}, {place}")
+}
+
+fn packages(report: &Report, details: &Details) -> String {
+    match &details.packages {
+        None => "not listed in it; `cargo auditable build` does that".to_owned(),
+        Some(Err(error)) => unknown(&error.to_string()),
+        Some(Ok(packages)) if report.lists_packages => format!("{}, below", packages.len()),
+        Some(Ok(packages)) => format!("{}; --dependencies lists them", packages.len()),
+    }
+}
+
+fn agent_lines(agent: &Agent) -> Vec<(&'static str, String)> {
+    let protocol = match agent.protocol {
+        (oldest, newest) if oldest == newest => newest.to_string(),
+        (oldest, newest) => format!("{oldest} to {newest}"),
+    };
+    let mut lines = vec![
+        ("version", escape(&agent.version).into_owned()),
+        ("protocol", protocol),
+        ("capabilities", capabilities(agent.capabilities)),
+    ];
+    let Some(build) = &agent.build else {
+        return lines;
+    };
+    if !build.agent_features.is_empty() {
+        let features = escape(&build.agent_features.join(", ")).into_owned();
+        lines.push(("features", features));
+    }
+    if !build.facts.is_empty() {
+        let facts = build.facts.iter();
+        let facts = facts.map(|fact| format!("{} {}", escape(&fact.key), escape(&fact.value)));
+        lines.push(("it states", facts.collect::<Vec<_>>().join("; ")));
+    }
+    lines
+}
+
+fn capabilities(capabilities: Capabilities) -> String {
+    let mut names: Vec<String> = capabilities.names().map(str::to_owned).collect();
+    match capabilities.unnamed() {
+        0 => {}
+        unnamed => names.push(format!("{unnamed} more that this rtops does not know")),
+    }
+    match names.as_slice() {
+        [] => "none".to_owned(),
+        names => names.join(", "),
+    }
+}
+
+fn list(writer: &mut impl Write, style: Style, packages: &[Package]) -> io::Result<()> {
+    let column = |title, fit| Column { title, fit };
+    let columns = [
+        column("PACKAGE", Fit::Text),
+        column("VERSION", Fit::Text),
+        column("KIND", Fit::OptionalText(1)),
+        column("SOURCE", Fit::OptionalText(0)),
+    ];
+    let rows: Vec<Vec<String>> = packages
+        .iter()
+        .map(|package| {
+            vec![
+                package.name.clone(),
+                package.version.clone(),
+                kind(package).to_owned(),
+                package.source.clone(),
+            ]
+        })
+        .collect();
+    writeln!(writer)?;
+    table::write(writer, style, "", &columns, &rows)
+}
+
+/// What a package is to the program, in a word.
+pub(super) fn kind(package: &Package) -> &'static str {
+    match package.kind {
+        _ if package.is_root => "root",
+        PackageKind::Runtime => "runtime",
+        PackageKind::Build => "build",
+        PackageKind::Other => "other",
+    }
+}

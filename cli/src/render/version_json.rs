@@ -1,0 +1,171 @@
+//! How a process was built, as JSON.
+
+use std::io::{self, Write};
+
+use rtops_binary::{DebugLevel, Details, Linking, Lto, PanicStrategy};
+use serde::Serialize;
+
+use super::{
+    rustc_json::RustcFields,
+    version::{Agent, Report, kind},
+};
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    process: Process<'a>,
+    executable: Option<Executable<'a>>,
+    executable_missing: Option<&'a str>,
+    agent: Option<AgentFields<'a>>,
+    agent_missing: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Process<'a> {
+    pid: i32,
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+struct Executable<'a> {
+    path: Option<&'a str>,
+    #[serde(flatten)]
+    rustc: RustcFields<'a>,
+    crate_name: Option<&'a str>,
+    tokio_versions: &'a [String],
+    panic: Option<&'static str>,
+    lto: Option<&'static str>,
+    debug_info: Option<&'static str>,
+    debug_link: Option<&'a str>,
+    linking: &'static str,
+    pie: bool,
+    build_id: Option<String>,
+    package_count: Option<usize>,
+    packages: Option<Vec<PackageFields<'a>>>,
+}
+
+#[derive(Serialize)]
+struct PackageFields<'a> {
+    name: &'a str,
+    version: &'a str,
+    kind: &'static str,
+    source: &'a str,
+}
+
+#[derive(Serialize)]
+struct AgentFields<'a> {
+    version: &'a str,
+    oldest_protocol: u16,
+    newest_protocol: u16,
+    capabilities: Vec<&'static str>,
+    unknown_capabilities: u32,
+    features: Option<&'a [String]>,
+    package: Option<NamedVersion<'a>>,
+    facts: Option<Vec<FactFields<'a>>>,
+}
+
+#[derive(Serialize)]
+struct NamedVersion<'a> {
+    name: &'a str,
+    version: &'a str,
+}
+
+#[derive(Serialize)]
+struct FactFields<'a> {
+    key: &'a str,
+    value: &'a str,
+}
+
+/// See `docs/json.md`.
+pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
+    let binary = report.binary.as_ref();
+    let agent = report.agent.as_ref();
+    super::json(
+        writer,
+        &Document {
+            schema: super::SCHEMA,
+            process: Process {
+                pid: report.pid,
+                name: &report.name,
+            },
+            executable: binary.ok().map(|details| executable(report, details)),
+            executable_missing: binary.err().map(String::as_str),
+            agent: agent.ok().and_then(Option::as_ref).map(agent_fields),
+            agent_missing: agent.err().map(String::as_str),
+        },
+    )
+}
+
+fn executable<'a>(report: &'a Report, details: &'a Details) -> Executable<'a> {
+    let packages = details
+        .packages
+        .as_ref()
+        .and_then(|packages| packages.as_ref().ok());
+    let hex = |id: &Vec<u8>| id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let fields = packages.filter(|_| report.lists_packages).map(|packages| {
+        let fields = packages.iter().map(|package| PackageFields {
+            name: &package.name,
+            version: &package.version,
+            kind: kind(package),
+            source: &package.source,
+        });
+        fields.collect()
+    });
+    Executable {
+        path: report.path.as_deref(),
+        rustc: RustcFields::of(details.rustc.as_ref()),
+        crate_name: details.crate_name.as_deref(),
+        tokio_versions: &details.tokio,
+        panic: details.panic.map(|panic| match panic {
+            PanicStrategy::Unwind => "unwind",
+            PanicStrategy::Abort => "abort",
+        }),
+        lto: details.lto.map(|lto| match lto {
+            Lto::Off => "off",
+            Lto::Thin => "thin",
+            Lto::Fat => "fat",
+        }),
+        debug_info: details.debug.map(|debug| match debug {
+            DebugLevel::Stripped => "stripped",
+            DebugLevel::None => "none",
+            DebugLevel::LineTables => "line tables",
+            DebugLevel::Limited => "limited",
+            DebugLevel::Full => "full",
+            DebugLevel::Split => "split",
+        }),
+        debug_link: details.debug_link.as_deref(),
+        linking: match details.linking {
+            Linking::Dynamic => "dynamic",
+            Linking::Static => "static",
+        },
+        pie: details.is_pie,
+        build_id: details.build_id.as_ref().map(hex),
+        package_count: packages.map(Vec::len),
+        packages: fields,
+    }
+}
+
+fn agent_fields(agent: &Agent) -> AgentFields<'_> {
+    let build = agent.build.as_ref();
+    let package = build.and_then(|build| build.package.as_ref());
+    let facts = build.map(|build| {
+        let facts = build.facts.iter().map(|fact| FactFields {
+            key: &fact.key,
+            value: &fact.value,
+        });
+        facts.collect()
+    });
+    AgentFields {
+        version: &agent.version,
+        oldest_protocol: agent.protocol.0,
+        newest_protocol: agent.protocol.1,
+        capabilities: agent.capabilities.names().collect(),
+        unknown_capabilities: agent.capabilities.unnamed(),
+        features: build.map(|build| build.agent_features.as_slice()),
+        package: package.map(|package| NamedVersion {
+            name: &package.name,
+            version: &package.version,
+        }),
+        facts,
+    }
+}

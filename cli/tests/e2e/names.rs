@@ -1,0 +1,106 @@
+//! Processes that are asked for by their names.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use tempfile::{TempDir, tempdir};
+
+use crate::support::{Build, Target};
+
+/// Targets whose executables have these names, with one socket directory.
+fn targets(names: &[&str]) -> (TempDir, Vec<Target>) {
+    let programs = tempdir().unwrap();
+    let sockets = Arc::new(tempdir().unwrap());
+    let start = |name: &&str| {
+        let program = programs.path().join(name);
+        copy_program(Build::Dev.path(), &program);
+        Target::start_in(Arc::clone(&sockets), &program, &["herd", "3"])
+    };
+    let targets = names.iter().map(start).collect();
+    (programs, targets)
+}
+
+/// Copies in a process of its own: a program that a child of this one has open for writing, if only
+/// between its fork and exec, can't be started.
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(copied.success());
+}
+
+/// The process that `rtops stack` takes this for.
+fn stacked(asker: &Target, text: &str) -> i32 {
+    let arguments = ["stack", text, "--tasks", "--json", "--copy=never"];
+    let run = asker.rtops(&arguments).success();
+    let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let pid = document["process"]["pid"].as_i64();
+    pid.and_then(|pid| i32::try_from(pid).ok()).unwrap()
+}
+
+#[test]
+fn a_name_is_whole_or_a_unique_beginning() {
+    let (_programs, targets) = targets(&["gateway", "gateway-canary", "worker"]);
+    let [gateway, canary, worker] = &targets[..] else {
+        panic!("three targets");
+    };
+    for (text, meant) in [
+        ("gateway", gateway),
+        ("gateway-", canary),
+        ("wor", worker),
+        (&*worker.pid.to_string(), worker),
+    ] {
+        assert_eq!(stacked(gateway, text), meant.pid, "{text}");
+    }
+    for text in ["Gateway", "gateway-canary-2", "atewa"] {
+        let run = gateway.rtops(&["stack", text]).exits(3);
+        assert!(run.stderr.contains(text), "{run}");
+    }
+}
+
+#[test]
+fn an_ambiguous_beginning_lists_its_processes() {
+    let (_programs, targets) = targets(&["gateway", "gateway-canary", "worker"]);
+    let [gateway, canary, worker] = &targets[..] else {
+        panic!("three targets");
+    };
+    let run = gateway.rtops(&["stats", "gate"]).exits(2);
+    assert_eq!(run.stdout, "");
+    let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let lines: Vec<String> = run.stderr.lines().map(words).collect();
+    let listed = |target: &Target, name| format!("{} {name} {}", target.pid, program(target));
+    for line in [
+        "rtops: the names of 2 processes begin with gate; give one of these PIDs:".to_owned(),
+        listed(gateway, "gateway"),
+        listed(canary, "gateway-canary"),
+    ] {
+        assert!(lines.contains(&line), "{line}: {run}");
+    }
+    assert!(!run.stderr.contains(&worker.pid.to_string()), "{run}");
+}
+
+fn program(target: &Target) -> String {
+    let arguments = fs::read_to_string(format!("/proc/{}/cmdline", target.pid)).unwrap();
+    arguments.trim_end_matches('\0').replace('\0', " ")
+}
+
+#[test]
+fn a_process_without_an_agent_is_no_candidate_for_a_command_that_asks_one() {
+    let (programs, targets) = targets(&["gateway"]);
+    let [gateway] = &targets[..] else {
+        panic!("one target");
+    };
+    // The same beginning, and nothing to ask.
+    let other = programs.path().join("gateway-cat");
+    copy_program(Path::new("/bin/cat"), &other);
+    let mut other = Command::new(other).stdin(Stdio::piped()).spawn().unwrap();
+    let meant = stacked(gateway, "gate");
+    let run = gateway.rtops(&["stack", "gateway-cat"]);
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    assert_eq!(meant, gateway.pid);
+    let run = run.exits(4);
+    assert!(run.stderr.contains("gateway-cat"), "{run}");
+}

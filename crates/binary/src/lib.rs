@@ -1,0 +1,193 @@
+//! What an executable tells about how it was built.
+//!
+//! [`recognize`] reads its headers and a few kilobytes, and says whether it is a Rust program and
+//! which rustc built it: cheap enough for every program that runs. [`Details::read`] tells the
+//! rest. What can't be known is `None`, never a guess.
+//!
+//! Nothing here trusts the file: it is read, never mapped, so that one that is cut short meanwhile
+//! is an error and not a SIGBUS; what it claims is compared with its size and with a limit before
+//! memory is taken for it; and no other file that it names is opened.
+#![forbid(unsafe_code)]
+
+mod debug;
+mod elf;
+mod packages;
+mod panic;
+mod rustc;
+mod symbols;
+
+use std::{collections::BTreeSet, fs::File, ops::ControlFlow, str};
+
+use memchr::memmem::Finder;
+use object::read::elf::NoteIterator;
+
+use crate::elf::Elf;
+pub use crate::{
+    debug::DebugLevel,
+    elf::ReadError,
+    packages::{Package, PackageKind},
+    panic::PanicStrategy,
+    rustc::Rustc,
+    symbols::Lto,
+};
+
+/// The most bytes of notes.
+const MAX_NOTES: u64 = 64 << 10;
+/// The most bytes of constants that are searched for tokio's versions.
+const MAX_CONSTANTS: u64 = 256 << 20;
+/// The longest version that is believed.
+const MAX_VERSION: usize = 64;
+/// How many versions of tokio are listed.
+const MAX_VERSIONS: usize = 16;
+/// How a program was built.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Details {
+    /// The compiler of its own crate; `None` if there is no sign of Rust.
+    pub rustc: Option<Rustc>,
+    /// The name of its own crate.
+    pub crate_name: Option<String>,
+    /// The GNU build-id.
+    pub build_id: Option<Vec<u8>>,
+    /// How much debug info it has.
+    pub debug: Option<DebugLevel>,
+    /// The file that its debug info was moved to.
+    pub debug_link: Option<String>,
+    /// What a panic does.
+    pub panic: Option<PanicStrategy>,
+    /// What was optimized when it was linked.
+    pub lto: Option<Lto>,
+    /// Whether it needs the dynamic linker.
+    pub linking: Linking,
+    /// Whether it can be loaded at any address.
+    pub is_pie: bool,
+    /// The versions of tokio that are linked, as far as they have panics with a place.
+    pub tokio: Vec<String>,
+    /// The packages that went into it, if it carries the list of cargo-auditable.
+    pub packages: Option<Result<Vec<Package>, ReadError>>,
+}
+
+/// How a program gets its libraries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Linking {
+    /// From the dynamic linker.
+    Dynamic,
+    /// They are a part of it.
+    Static,
+}
+
+/// Which rustc built the program; `None` if there is no sign of Rust. At most some kilobytes are
+/// read of a Rust program, and a megabyte of another one.
+///
+/// # Errors
+/// When the file can't be read or is no ELF file.
+pub fn recognize(file: &File) -> Result<Option<Rustc>, ReadError> {
+    rustc::find(&Elf::read(file)?)
+}
+
+impl Details {
+    /// Reads all that the file tells.
+    ///
+    /// # Errors
+    /// When the file can't be read or is no ELF file. A part that makes no sense is as good as
+    /// none.
+    pub fn read(file: &File) -> Result<Self, ReadError> {
+        let elf = Elf::read(file)?;
+        let told = symbols::read(&elf).and_then(Result::ok).unwrap_or_default();
+        let rustc = rustc::find(&elf)?;
+        let packages = packages::read(&elf);
+        let mut tokio = tokio_versions(&elf);
+        if let Some(Ok(packages)) = &packages {
+            let listed = packages.iter().filter(|package| package.name == "tokio");
+            tokio.extend(listed.map(|package| package.version.clone()));
+        }
+        Ok(Self {
+            panic: rustc.as_ref().and_then(|_| panic::strategy(&elf)),
+            rustc,
+            crate_name: told.crate_name,
+            build_id: build_id(&elf),
+            debug: debug::level(&elf).ok(),
+            debug_link: debug::link(&elf),
+            lto: told.lto,
+            linking: match elf.section(".interp") {
+                Some(_) => Linking::Dynamic,
+                None => Linking::Static,
+            },
+            is_pie: !elf.is_fixed(),
+            tokio: tokio.into_iter().collect(),
+            packages,
+        })
+    }
+}
+
+fn build_id(elf: &Elf<'_>) -> Option<Vec<u8>> {
+    let notes = elf.section(".note.gnu.build-id")?;
+    let notes = elf.bytes(notes, MAX_NOTES).ok()?;
+    let endian = elf.endian();
+    let mut notes = NoteIterator::<object::elf::FileHeader64<_>>::new(endian, 4, &notes).ok()?;
+    while let Ok(Some(note)) = notes.next() {
+        if note.name() == object::elf::ELF_NOTE_GNU
+            && note.n_type(endian) == object::elf::NT_GNU_BUILD_ID
+        {
+            return Some(note.desc().to_vec());
+        }
+    }
+    None
+}
+
+/// The versions in the paths of tokio's sources, which its panics name.
+fn tokio_versions(elf: &Elf<'_>) -> BTreeSet<String> {
+    let mut versions = BTreeSet::new();
+    let Some(section) = elf.section(".rodata") else {
+        return versions;
+    };
+    let path = Finder::new("tokio-");
+    // What was found before an error is there.
+    drop(elf.search(section, MAX_CONSTANTS, |piece| {
+        for place in path.find_iter(piece) {
+            let before = place.checked_sub(1).and_then(|before| piece.get(before));
+            // Another crate's name may end so.
+            let is_start = !matches!(before, Some(b'-' | b'_'));
+            let rest = piece.get(place + path.needle().len()..).unwrap_or_default();
+            versions.extend(tokio_version(rest).filter(|_| is_start));
+            if versions.len() >= MAX_VERSIONS {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }));
+    versions
+}
+
+/// `1.54.1/src/runtime/…`
+fn tokio_version(path: &[u8]) -> Option<String> {
+    let path = path.get(..MAX_VERSION).unwrap_or(path);
+    let (version, rest) = path.split_at_checked(memchr::memchr(b'/', path)?)?;
+    let version = str::from_utf8(version).ok()?;
+    let number = version.split(['-', '+']).next().unwrap_or_default();
+    let mut parts = number.split('.');
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_version = parts.clone().count() == 3 && parts.all(is_number);
+    (is_version && rest.starts_with(b"/src/")).then(|| version.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_tokio_are_told_from_other_paths() {
+        for (path, version) in [
+            ("1.54.1/src/runtime/mod.rs", Some("1.54.1")),
+            ("1.50.0-rc.1/src/lib.rs", Some("1.50.0-rc.1")),
+            ("util-0.7.1/src/lib.rs", None),
+            ("1.54/src/lib.rs", None),
+            ("1.54.1/tests/x.rs", None),
+            ("1.54.1", None),
+            ("a.b.c/src/", None),
+            ("", None),
+        ] {
+            assert_eq!(tokio_version(path.as_bytes()).as_deref(), version, "{path}");
+        }
+    }
+}
