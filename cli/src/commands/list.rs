@@ -83,7 +83,7 @@ impl Subject for Watched {
 
     fn picture(&self, writer: &mut Vec<u8>, style: Style, _: usize) -> io::Result<()> {
         let interval = format::duration(self.pace.interval);
-        let head = format!("{} processes, every {interval}", self.list.rows.len());
+        let head = format!("every {interval}, until Ctrl-C");
         writeln!(writer, "{}\n", style.paint(Paint::Faint, head))?;
         render::list::text(writer, style, &self.list)
     }
