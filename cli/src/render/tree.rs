@@ -33,7 +33,7 @@ const fn column(title: &'static str, fit: Fit) -> Column {
 pub struct Node {
     pub pid: i32,
     pub ppid: i32,
-    pub name: Option<String>,
+    pub name: String,
     /// `None` if it is not of Rust, or that is not known.
     pub rustc: Option<Rustc>,
     pub agent: Option<Agent>,
@@ -92,7 +92,7 @@ fn cells(placed: &Placed<Node>) -> Vec<String> {
     } = placed;
     let agent = node.agent.as_ref();
     let mark = agent.map_or("", |_| MARK);
-    let name = node.name.as_deref().unwrap_or_default();
+    let name = &node.name;
     let agent = agent.map(|agent| agent.version.as_deref().unwrap_or(agent.state));
     vec![
         node.pid.to_string(),
@@ -113,7 +113,7 @@ struct Process<'a> {
     pid: i32,
     ppid: i32,
     depth: usize,
-    name: Option<&'a str>,
+    name: &'a str,
     #[serde(flatten)]
     rustc: RustcFields<'a>,
     agent_state: Option<&'static str>,
@@ -129,7 +129,7 @@ pub fn json(writer: &mut impl Write, tree: &[Placed<Node>]) -> io::Result<()> {
             pid: node.pid,
             ppid: node.ppid,
             depth: placed.depth,
-            name: node.name.as_deref(),
+            name: &node.name,
             rustc: RustcFields::of(node.rustc.as_ref()),
             agent_state: agent.map(|agent| agent.state),
             agent_version: agent.and_then(|agent| agent.version.as_deref()),
@@ -153,7 +153,7 @@ mod tests {
         Node {
             pid,
             ppid,
-            name: Some(name.to_owned()),
+            name: name.to_owned(),
             rustc: rustc.map(|version| Rustc::Version(version.to_owned())),
             agent,
         }
