@@ -16,9 +16,10 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
 };
 use rtops_protocol::{
-    Claim, ClaimMode, ClaimRole, End, Hello, Leaf, LeafEnd, Obtained, Process, Refusal, Refused,
-    Reply, Resource, ResourceKind, SourceLocation, StackId, Stacks, Stats, StringId, Strings,
-    Summary, Task, TaskKind, TaskState, Thread, ThreadCapture, WakerState,
+    Build, Capabilities, Claim, ClaimMode, ClaimRole, End, Fact, FrameKind, Hello, Leaf, LeafEnd,
+    Obtained, Package, Process, Refusal, Refused, Reply, Request, Resource, ResourceKind,
+    SourceLocation, StackId, Stacks, Stats, StringId, Strings, Summary, Task, TaskKind, TaskState,
+    Thread, ThreadCapture, WakerState,
 };
 use support::{
     assert_code, hello, own_pid, peer, peer_sending, rtops, say_hello, socket_of, stderr, stdout,
@@ -301,7 +302,7 @@ fn a_refusal_is_told_with_its_reason() {
 fn an_agent_that_can_do_nothing_ends_with_7() {
     let directory = peer(|mut stream: UnixStream| {
         let hello = Hello {
-            capabilities: rtops_protocol::Capabilities(0),
+            capabilities: Capabilities(0),
             ..hello()
         };
         say_hello(&mut stream, hello);
@@ -311,6 +312,62 @@ fn an_agent_that_can_do_nothing_ends_with_7() {
         let pid = own_pid();
         let arguments: Vec<&str> = arguments.iter().copied().chain([pid.as_str()]).collect();
         assert_code(&rtops(directory.path(), &arguments), 7);
+    }
+}
+
+#[test]
+fn what_an_agent_says_of_its_build_is_harmless_and_no_condition() {
+    let nasty = || NASTY.to_owned();
+    let build = Build {
+        package: Some(Package {
+            name: nasty(),
+            version: nasty(),
+        }),
+        facts: vec![
+            Fact {
+                key: nasty(),
+                value: nasty(),
+            };
+            3
+        ],
+        agent_features: vec![nasty()],
+    };
+    for (reply, code) in [
+        (Reply::Build(build), 0),
+        (Reply::End(End { gaps: Vec::new() }), 6),
+        (Reply::Unknown(FrameKind(200)), 6),
+    ] {
+        let directory = peer(move |mut stream: UnixStream| {
+            let hello = Hello {
+                capabilities: Capabilities(u64::MAX),
+                name: NASTY.to_owned(),
+                agent_version: NASTY.to_owned(),
+                ..hello()
+            };
+            say_hello(&mut stream, hello);
+            if Request::receive(&mut stream).is_ok() {
+                // What this build does not know can't be sent by it: the peer hangs up.
+                drop(reply.send(&mut stream));
+            }
+        });
+        let output = rtops(directory.path(), &["version", &own_pid()]);
+        assert_code(&output, code);
+        assert_harmless(&stdout(&output));
+        assert_harmless(&stderr(&output));
+        // What the executable tells is there whatever the agent says.
+        assert!(
+            stdout(&output).contains("crate       hostile_agents\n"),
+            "{output:?}"
+        );
+        if code == 0 {
+            assert!(
+                stdout(&output).contains("55 more that this rtops does not know"),
+                "{output:?}"
+            );
+        }
+        let listed = rtops(directory.path(), &["tree", &own_pid()]);
+        assert_code(&listed, 0);
+        assert_harmless(&stdout(&listed));
     }
 }
 

@@ -1,8 +1,13 @@
 //! `rtops tree`: which processes started which.
 
-use std::{collections::HashMap, io::Write, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    io::Write,
+    time::Duration,
+};
 
 use procfs::process::{Process, StatFlags};
+use rtops_binary::Rustc;
 
 use super::{Format, Output, list::wrong};
 use crate::{
@@ -37,7 +42,11 @@ pub fn run(args: &TreeArgs, output: &OutputArgs) -> Result<(), Error> {
             Part::Below(target.pid)
         }
     };
-    let nodes = nodes()?;
+    let mut forester = Forester {
+        agents: agents()?,
+        programs: Programs::default(),
+    };
+    let nodes = forester.nodes(part, args.all)?;
     let tree = forest::grow(nodes, part, |node| args.all || node.is_of_interest());
     if let (Part::Below(pid), []) = (part, &tree[..]) {
         return Err(Error::NoSuchProcess(pid));
@@ -50,39 +59,66 @@ pub fn run(args: &TreeArgs, output: &OutputArgs) -> Result<(), Error> {
     Ok(output.writer.flush()?)
 }
 
-/// All processes but this one.
-fn nodes() -> Result<Vec<Node>, Error> {
-    let mut agents = agents()?;
-    let mut programs = Programs::default();
-    let nodes = programs::others()?.into_iter().filter_map(|pid| {
+/// Reads what may be shown.
+struct Forester {
+    agents: HashMap<i32, (Option<String>, Agent)>,
+    programs: Programs,
+}
+
+impl Forester {
+    /// All processes but this one; or only those that are of interest, the one at the root, and
+    /// what is above them: most others are not even looked at twice.
+    fn nodes(&mut self, part: Part, all: bool) -> Result<Vec<Node>, Error> {
+        let mut waiting = programs::others()?;
+        if !all {
+            waiting.retain(|pid| self.agents.contains_key(pid) || self.rustc(*pid).is_some());
+            waiting.extend(match part {
+                Part::Below(pid) => Some(pid),
+                Part::All => None,
+            });
+        }
+        let mut seen = HashSet::new();
+        let mut nodes = Vec::new();
+        while let Some(pid) = waiting.pop() {
+            if pid > 0
+                && seen.insert(pid)
+                && let Some(node) = self.node(pid)
+            {
+                waiting.push(node.ppid);
+                nodes.push(node);
+            }
+        }
+        Ok(nodes)
+    }
+
+    /// `None` for a process that has ended.
+    fn node(&mut self, pid: i32) -> Option<Node> {
         let process = Process::new(pid).ok()?;
         let stat = process.stat().ok()?;
-        let rustc = match programs.of(pid) {
-            Program::Rust(rustc) => Some(rustc),
-            Program::Other | Program::Hidden => None,
-        };
-        let mut node = Node {
-            pid,
-            ppid: stat.ppid,
-            name: None,
-            rustc,
-            agent: None,
-        };
-        if let Some((name, agent)) = agents.remove(&pid) {
-            node.name = name;
-            node.agent = Some(agent);
-        }
-        if node.name.is_none() && node.is_of_interest() {
-            node.name = process::name(&process);
-        }
+        let rustc = self.rustc(pid);
+        let (stated, agent) = self.agents.remove(&pid).unzip();
+        let is_of_interest = rustc.is_some() || agent.is_some();
+        let own = || is_of_interest.then(|| process::name(&process)).flatten();
         let is_kernel = StatFlags::from_bits_truncate(stat.flags).contains(StatFlags::PF_KTHREAD);
-        node.name.get_or_insert(match is_kernel {
+        let name = stated.flatten().or_else(own).unwrap_or(match is_kernel {
             true => format!("[{}]", stat.comm),
             false => stat.comm,
         });
-        Some(node)
-    });
-    Ok(nodes.collect())
+        Some(Node {
+            pid,
+            ppid: stat.ppid,
+            name,
+            rustc,
+            agent,
+        })
+    }
+
+    fn rustc(&mut self, pid: i32) -> Option<Rustc> {
+        match self.programs.of(pid) {
+            Program::Rust(rustc) => Some(rustc),
+            Program::Other | Program::Hidden => None,
+        }
+    }
 }
 
 /// What agents there are, with the name that each states.

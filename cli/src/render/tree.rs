@@ -3,7 +3,10 @@
 use std::io::{self, Write};
 
 use rtops_binary::Rustc;
-use rtops_report::style::{Paint, Style};
+use rtops_report::{
+    escape::escape,
+    style::{Paint, Style},
+};
 use serde::Serialize;
 
 use super::{
@@ -14,15 +17,20 @@ use crate::forest::{Branch, Placed};
 
 const NOTHING: &str = "No Rust process is running, or none that this user may see; \
     `rtops tree --all` shows the others.";
-/// What stands in front of the name of a process with an agent.
-const MARK: &str = "* ";
+/// What stands in front of the name of a process with an agent, and of another one of Rust.
+const WITH_AGENT: &str = "* ";
+const WITHOUT: &str = "+ ";
 
 const COLUMNS: [Column; 4] = [
     column("PID", Fit::Number),
-    column("AGENT", Fit::OptionalText(1)),
-    column("RUSTC", Fit::OptionalText(0)),
+    column("AGENT", Fit::Text),
+    column("RUSTC", Fit::Text),
     column("PROCESS", Fit::Cut),
 ];
+/// Those that are shown: the first choice in which the tree is not cut, else the last.
+const CHOICES: [&[usize]; 3] = [&[0, 1, 2, 3], &[0, 1, 3], &[0, 3]];
+/// Columns between columns.
+const GAP: usize = 2;
 
 const fn column(title: &'static str, fit: Fit) -> Column {
     Column { title, fit }
@@ -33,7 +41,7 @@ const fn column(title: &'static str, fit: Fit) -> Column {
 pub struct Node {
     pub pid: i32,
     pub ppid: i32,
-    pub name: Option<String>,
+    pub name: String,
     /// `None` if it is not of Rust, or that is not known.
     pub rustc: Option<Rustc>,
     pub agent: Option<Agent>,
@@ -80,21 +88,52 @@ pub fn text(writer: &mut impl Write, style: Style, tree: &[Placed<Node>]) -> io:
     if tree.is_empty() {
         return writeln!(writer, "{}", style.paint(Paint::Faint, NOTHING));
     }
-    let rows: Vec<Vec<String>> = tree.iter().map(cells).collect();
-    table::write(writer, style, "", &COLUMNS, &rows)
+    let rows: Vec<[String; COLUMNS.len()]> = tree.iter().map(cells).collect();
+    let shown = shown(&rows, style.width);
+    let pick = |row: [String; COLUMNS.len()]| {
+        let cells = row.into_iter().zip(0..);
+        let cells = cells.filter(|(_, column)| shown.contains(column));
+        cells.map(|(cell, _)| cell).collect()
+    };
+    let columns = COLUMNS.into_iter().zip(0..);
+    let columns = columns.filter(|(_, column)| shown.contains(column));
+    let columns: Vec<Column> = columns.map(|(column, _)| column).collect();
+    let rows: Vec<Vec<String>> = rows.into_iter().map(pick).collect();
+    table::write(writer, style, "", &columns, &rows)
 }
 
-fn cells(placed: &Placed<Node>) -> Vec<String> {
+/// The columns for a terminal of this width.
+fn shown(rows: &[[String; COLUMNS.len()]], width: Option<usize>) -> &'static [usize] {
+    let mut widths = COLUMNS.map(|column| column.title.len());
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(escape(cell).chars().count());
+        }
+    }
+    let fits = |choice: &&&[usize]| {
+        let widths = choice.iter().filter_map(|column| widths.get(*column));
+        let all = widths.sum::<usize>() + (choice.len() - 1) * GAP;
+        width.is_none_or(|width| all <= width)
+    };
+    let [.., narrowest] = CHOICES;
+    CHOICES.iter().find(fits).copied().unwrap_or(narrowest)
+}
+
+fn cells(placed: &Placed<Node>) -> [String; COLUMNS.len()] {
     let Placed {
         process: node,
         bars,
         ..
     } = placed;
     let agent = node.agent.as_ref();
-    let mark = agent.map_or("", |_| MARK);
-    let name = node.name.as_deref().unwrap_or_default();
+    let mark = match (agent, &node.rustc) {
+        (Some(_), _) => WITH_AGENT,
+        (None, Some(_)) => WITHOUT,
+        (None, None) => "",
+    };
+    let name = &node.name;
     let agent = agent.map(|agent| agent.version.as_deref().unwrap_or(agent.state));
-    vec![
+    [
         node.pid.to_string(),
         agent.unwrap_or_default().to_owned(),
         node.rustc.as_ref().map_or("", Rustc::short).to_owned(),
@@ -113,7 +152,7 @@ struct Process<'a> {
     pid: i32,
     ppid: i32,
     depth: usize,
-    name: Option<&'a str>,
+    name: &'a str,
     #[serde(flatten)]
     rustc: RustcFields<'a>,
     agent_state: Option<&'static str>,
@@ -129,7 +168,7 @@ pub fn json(writer: &mut impl Write, tree: &[Placed<Node>]) -> io::Result<()> {
             pid: node.pid,
             ppid: node.ppid,
             depth: placed.depth,
-            name: node.name.as_deref(),
+            name: &node.name,
             rustc: RustcFields::of(node.rustc.as_ref()),
             agent_state: agent.map(|agent| agent.state),
             agent_version: agent.and_then(|agent| agent.version.as_deref()),
@@ -153,7 +192,7 @@ mod tests {
         Node {
             pid,
             ppid,
-            name: Some(name.to_owned()),
+            name: name.to_owned(),
             rustc: rustc.map(|version| Rustc::Version(version.to_owned())),
             agent,
         }
@@ -181,7 +220,7 @@ mod tests {
         grow(nodes, Part::All, Node::is_of_interest)
     }
 
-    fn shown(width: Option<usize>) -> String {
+    fn drawn(width: Option<usize>) -> String {
         let mut written = Vec::new();
         assert!(text(&mut written, Style::new(false, width), &tree()).is_ok());
         String::from_utf8_lossy(&written).into_owned()
@@ -189,21 +228,29 @@ mod tests {
 
     #[test]
     fn the_tree_is_the_last_column() {
-        insta::assert_snapshot!(shown(None), @r"
+        insta::assert_snapshot!(drawn(None), @r"
          PID  AGENT          RUSTC   PROCESS
            1                         systemd
         4711                         └─ bash
         4720  0.1.0          1.95.0     ├─ * gateway
-        4722                 1.63.0     │  └─ rg
+        4722                 1.63.0     │  └─ + rg
         4725  not answering             └─ * evil\u{1b}[2J
         ");
-        insta::assert_snapshot!(shown(Some(40)), @r"
+        insta::assert_snapshot!(drawn(Some(43)), @r"
          PID  AGENT          PROCESS
            1                 systemd
         4711                 └─ bash
         4720  0.1.0             ├─ * gateway
-        4722                    │  └─ rg
-        4725  not answering     └─ * evil\u{1b}…
+        4722                    │  └─ + rg
+        4725  not answering     └─ * evil\u{1b}[2J
+        ");
+        insta::assert_snapshot!(drawn(Some(40)), @r"
+         PID  PROCESS
+           1  systemd
+        4711  └─ bash
+        4720     ├─ * gateway
+        4722     │  └─ + rg
+        4725     └─ * evil\u{1b}[2J
         ");
     }
 

@@ -322,7 +322,13 @@ fn the_packages_that_a_program_carries_are_listed() {
         .rtops(&["version", &pid, "--dependencies"])
         .success()
         .stdout;
-    insta::assert_snapshot!(text.split_once("PACKAGE").unwrap().1, @r"");
+    let (_, table) = text.split_once("\n\nPACKAGE").unwrap();
+    insta::assert_snapshot!(table, @r"
+      VERSION  KIND     SOURCE
+    cc       1.2.3    build    crates.io
+    gateway  1.4.0    root     local
+    tokio    1.2.99   runtime  crates.io
+    ");
     let report = json(audited.rtops(&["version", &pid, "--dependencies", "--json"]));
     assert_eq!(
         report["executable"]["packages"][0]["name"], "cc",
