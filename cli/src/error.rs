@@ -22,6 +22,17 @@ pub enum Error {
     /// No process has that name.
     #[error("no process is named {}; `rtops` lists those that can be inspected", escape(.0))]
     NoSuchName(String),
+    /// What comes first on the command line is no command, and no process has that name.
+    #[error("no command or process is called {}; {}", escape(.name), meant(.similar.as_deref()))]
+    NoSuchCommand {
+        /// What was typed.
+        name: String,
+        /// The command that is most like it.
+        similar: Option<String>,
+    },
+    /// The process went away.
+    #[error("process {0} ended while rtops looked at it")]
+    Ended(i32),
     /// No process that answers has that name, and some did not say theirs.
     #[error(
         "no process that answers is named {}; `rtops` lists those that do not answer, which can \
@@ -163,7 +174,10 @@ impl Error {
             | Self::Proc(_)
             | Self::Failed(_) => 1,
             Self::Usage(_) | Self::Ambiguous(_) => 2,
-            Self::NoSuchProcess(_) | Self::NoSuchName(_) => 3,
+            Self::NoSuchProcess(_)
+            | Self::NoSuchName(_)
+            | Self::NoSuchCommand { .. }
+            | Self::Ended(_) => 3,
             Self::NoAgent { .. } => 4,
             Self::Permission { .. } => 5,
             Self::TimedOut { .. } | Self::NoAnswerByName(_) | Self::Partial(_) => 6,
@@ -201,6 +215,13 @@ impl Error {
 fn joined(gaps: &[String]) -> String {
     let gaps: Vec<_> = gaps.iter().map(|gap| escape(gap)).collect();
     gaps.join("; ")
+}
+
+fn meant(similar: Option<&str>) -> String {
+    similar.map_or_else(
+        || "`rtops help` lists the commands, `rtops` the processes with an agent".to_owned(),
+        |command| format!("did you mean `rtops {command}`?"),
+    )
 }
 
 fn leaks(count: usize) -> String {

@@ -45,13 +45,15 @@ impl Target {
     ///
     /// # Errors
     /// As [`Self::find`].
-    #[allow(dead_code, reason = "for the commands that come next")]
     pub fn find_any(args: &TargetArgs) -> Result<Self, Error> {
         Self::find_among(Among::All, args)
     }
 
     fn find_among(among: Among, args: &TargetArgs) -> Result<Self, Error> {
         let (text, timeout) = (&args.target, args.timeout);
+        if text.is_empty() {
+            return Err(Error::Usage("a target is a PID or a name".to_owned()));
+        }
         let Ok(pid) = text.parse::<i32>() else {
             return Self::by_name(among, text, timeout);
         };
@@ -88,7 +90,7 @@ impl Target {
             Meant::One(pid) => pid,
             Meant::Several(several) => return Err(Error::Ambiguous(several)),
             Meant::None if any_silent => return Err(Error::NoAnswerByName(text.to_owned())),
-            Meant::None if among == Among::Agents => return Err(unknown(text, timeout)),
+            Meant::None if among == Among::Agents => return Err(unknown(text, &named, timeout)),
             Meant::None => return Err(Error::NoSuchName(text.to_owned())),
         };
         if let Some(found) = agents.into_iter().find(|surveyed| surveyed.pid == pid) {
@@ -134,7 +136,6 @@ impl Target {
     ///
     /// # Errors
     /// When it has one, or may have one, that can't be asked.
-    #[allow(dead_code, reason = "for the commands that come next")]
     pub fn open_if_any(&self) -> Result<Option<Session>, Error> {
         match self.open() {
             Ok(session) => Ok(Some(session)),
@@ -187,9 +188,10 @@ impl Target {
 }
 
 /// No agent has that name; a process that has it deserves the better answer.
-fn unknown(name: &str, timeout: Duration) -> Error {
-    let all = Named::of_all_but(&[]).unwrap_or_default();
-    all.iter()
+fn unknown(name: &str, agents: &[Named], timeout: Duration) -> Error {
+    let others = Named::of_all_but(agents).unwrap_or_default();
+    others
+        .iter()
         .filter(|named| named.name == name)
         .find_map(|named| Process::new(named.pid).ok())
         .map_or_else(

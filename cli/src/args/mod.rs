@@ -2,28 +2,35 @@
 //! that bears its name.
 
 mod copy;
+mod info;
 mod leaks;
 mod profile;
 mod stack;
 mod stats;
 mod target;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::terminal::ColorChoice;
 
 pub use copy::{CopyArgs, CopyChoice};
+pub use info::{InfoArgs, parse_as_info, similar_command, target};
 pub use leaks::LeaksArgs;
 pub use profile::{ProfileArgs, Profiled, TaskProfileArgs};
 pub use stack::StackArgs;
 pub use stats::StatsArgs;
 pub use target::{SourceArgs, TargetArgs};
 
+const USAGE: &str = "\
+rtops [OPTIONS] [COMMAND]
+       rtops [OPTIONS] <TARGET> [DURATION]";
+
 const EXAMPLES: &str = "\
 Examples:
   rtops                        list the processes that have an agent
+  rtops gateway                what the kernel knows of `gateway`
   rtops stack gateway          where every task and thread of `gateway` waits
   rtops stack 4711 --tasks --min-age 5m
   rtops stats gateway --json
@@ -39,9 +46,10 @@ rtops and the agent do not fit, 10 leaks found and --fail given";
 ///
 /// rtops lists the processes that have an rtops agent and shows their counters,
 /// where each of their tasks waits, and the stack of each thread. Without a
-/// command it lists.
+/// command it lists; `rtops TARGET` is short for `rtops info TARGET`.
 #[derive(Debug, Parser)]
-#[command(name = "rtops", version, max_term_width = 80, after_help = EXAMPLES)]
+#[command(name = "rtops", version, max_term_width = 80)]
+#[command(override_usage = USAGE, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(flatten)]
     pub output: OutputArgs,
@@ -68,6 +76,8 @@ pub struct OutputArgs {
 pub enum Command {
     /// List the processes that have an agent
     List,
+    /// Show what the kernel knows of a process, with an agent or without
+    Info(InfoArgs),
     /// Show counters and rates of a process
     Stats(StatsArgs),
     /// Show where the tasks and threads of a process wait
@@ -78,6 +88,9 @@ pub enum Command {
     Profile(ProfileArgs),
     /// Start a sample service and look at it
     Demo(DemoArgs),
+    /// What is no command is the target of `info`.
+    #[command(external_subcommand)]
+    Target(Vec<OsString>),
 }
 
 /// How much of the demo.
@@ -109,6 +122,7 @@ mod tests {
         for part in [
             "",
             "list",
+            "info",
             "stats",
             "stack",
             "leaks",

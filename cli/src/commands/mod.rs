@@ -1,5 +1,6 @@
 //! The commands: each asks, builds a model, and hands it to a renderer.
 
+mod info;
 mod leaks;
 mod list;
 mod profile;
@@ -40,6 +41,8 @@ enum Format {
 pub fn run(cli: Cli) -> Result<(), Error> {
     match cli.command.unwrap_or(Command::List) {
         Command::List => list::run(&cli.output),
+        Command::Info(args) => info::run(&args, &cli.output),
+        Command::Target(words) => info::run_words(&words),
         Command::Stats(args) => stats::run(&args, &cli.output),
         Command::Stack(args) => stack::run(&args, &cli.output),
         Command::Leaks(args) => leaks::run(&args, &cli.output),

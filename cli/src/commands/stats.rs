@@ -36,12 +36,7 @@ pub fn run(args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
     let unwrapped = census(&target, args)?;
     drop(progress);
     let report = Report {
-        cpu_share_now: (figures_now.cpu_time.saturating_sub(figures.cpu_time)).as_secs_f64()
-            / figures_now
-                .uptime
-                .saturating_sub(figures.uptime)
-                .max(INTERVAL)
-                .as_secs_f64(),
+        cpu_share_now: figures_now.cpu_share_since(&figures),
         details: process::details(target.pid).ok_or(Error::NoSuchProcess(target.pid))?,
         figures: figures_now,
         agent_version: hello.agent_version,

@@ -1,8 +1,12 @@
 //! Models turned into text and JSON. Nothing here asks anybody anything.
 
 mod claims_json;
+pub mod info;
+pub mod info_json;
 pub mod leaks_json;
 pub mod list;
+mod section;
+mod sockets;
 pub mod stack_json;
 pub mod stats;
 pub mod stats_json;

@@ -14,6 +14,7 @@ mod churn;
 mod crowd;
 mod executors;
 mod go;
+mod info;
 mod joins;
 mod leak_table;
 mod leaks;

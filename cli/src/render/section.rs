@@ -1,0 +1,82 @@
+//! Sections of aligned lines, each with a word on its left for what it says.
+
+use std::io::{self, Write};
+
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use rtops_report::style::{Paint, Style};
+
+const INDENT: &str = "  ";
+/// The least room for what stands right of the words.
+const LEAST: usize = 16;
+
+/// A line; its text is escaped.
+#[derive(Clone, Debug)]
+pub struct Line {
+    pub key: &'static str,
+    pub value: String,
+    pub paint: Option<Paint>,
+}
+
+impl From<(&'static str, String)> for Line {
+    fn from((key, value): (&'static str, String)) -> Self {
+        Self {
+            key,
+            value,
+            paint: None,
+        }
+    }
+}
+
+impl Line {
+    /// The same, marked if it deserves a look.
+    pub fn warn_if(mut self, notable: bool) -> Self {
+        self.paint = notable.then_some(Paint::Warning);
+        self
+    }
+}
+
+/// Prints a title and the lines below it; on a terminal, long ones go on where they began.
+pub fn section<L: Into<Line>>(
+    writer: &mut impl Write,
+    style: Style,
+    title: &str,
+    lines: Vec<L>,
+) -> io::Result<()> {
+    writeln!(writer, "\n{}", style.paint(Paint::Heading, title))?;
+    let lines: Vec<Line> = lines.into_iter().map(Into::into).collect();
+    let width = lines.iter().map(|line| line.key.len()).max().unwrap_or(0);
+    let before = INDENT.len() + width + INDENT.len();
+    let room = style.width.map(|all| all.saturating_sub(before).max(LEAST));
+    for Line { key, value, paint } in lines {
+        let mut key = key;
+        for part in wrapped(value, room) {
+            write!(writer, "{INDENT}{key:width$}  ")?;
+            match paint {
+                Some(paint) => writeln!(writer, "{}", style.paint(paint, part))?,
+                None => writeln!(writer, "{part}")?,
+            }
+            key = "";
+        }
+    }
+    Ok(())
+}
+
+/// The text in lines of so many columns.
+fn wrapped(text: String, room: Option<usize>) -> Vec<String> {
+    let Some(room) = room else {
+        return vec![text];
+    };
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(u16::try_from(room).unwrap_or(u16::MAX))
+        .add_row([text]);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 0));
+    }
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect()
+}
