@@ -58,7 +58,7 @@ impl Target {
             return Self::by_name(among, text, timeout);
         };
         if let Ok(process) = Process::new(pid) {
-            return Ok(Self::of_process(&process, timeout));
+            return Ok(Self::of_process(&whole(process), timeout));
         }
         // A number may be a name as well.
         Self::by_name(among, text, timeout).map_err(|error| match error {
@@ -185,6 +185,15 @@ impl Target {
             _ => Error::NoSuchProcess(self.pid),
         }
     }
+}
+
+/// The process that a thread is one of: `rtops stack` shows the ids of threads, and /proc has a
+/// directory for each.
+fn whole(process: Process) -> Process {
+    let main = process.status().ok().map(|status| status.tgid);
+    main.filter(|main| *main != process.pid())
+        .and_then(|main| Process::new(main).ok())
+        .unwrap_or(process)
 }
 
 /// No agent has that name; a process that has it deserves the better answer.

@@ -103,11 +103,9 @@ pub fn run_words(words: &[OsString]) -> Result<(), Error> {
     let word = word.to_string_lossy();
     let similar = args::similar_command(&word);
     let no_command = |error| match error {
-        Error::NoSuchName(name) => Error::NoSuchCommand {
-            name,
-            similar: similar.clone(),
-        },
-        Error::NoAnswerByName(name) if similar.is_some() => Error::NoSuchCommand {
+        // It may be the name of one that does not answer, unless it looks like a command.
+        Error::NoAnswerByName(_) if similar.is_none() => error,
+        Error::NoSuchName(name) | Error::NoAnswerByName(name) => Error::NoSuchCommand {
             name,
             similar: similar.clone(),
         },

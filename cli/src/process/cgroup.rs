@@ -24,7 +24,7 @@ pub struct Group {
     pub path: String,
 }
 
-/// How much of a limit of a group is used up.
+/// How much of a limit is used up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Usage {
     pub used: u64,

@@ -41,6 +41,8 @@ pub struct Inspected {
     pub container: Option<Container>,
     /// The kinds of namespaces of which it has others than rtops.
     pub namespaces: Option<Vec<String>>,
+    /// The id that it has in its own PID namespace, where that is another one.
+    pub inner_pid: Option<i32>,
     pub limits: Vec<Used>,
     pub oom_score: Option<u16>,
     pub oom_score_adj: Option<i16>,
@@ -217,6 +219,7 @@ pub fn inspect(process: &Process) -> ProcResult<Option<Inspected>> {
         directory,
         container: container::of(&groups, &inside.unwrap_or_default()),
         groups,
+        inner_pid: inner_pid(&status).filter(|inner| *inner != process.pid()),
         namespaces: namespaces.zip(namespaces_of(&own).ok()).map(differing),
         limits,
         oom_score,
@@ -228,6 +231,10 @@ pub fn inspect(process: &Process) -> ProcResult<Option<Inspected>> {
         figures,
         details,
     }))
+}
+
+fn inner_pid(status: &Status) -> Option<i32> {
+    status.nspid.as_ref()?.last().copied()
 }
 
 fn memory(status: &Status, proportional: Option<u64>) -> Memory {

@@ -140,6 +140,9 @@ fn where_lines(now: &Inspected) -> Vec<Line> {
         let kinds = kinds.join(", ");
         lines.push(("namespaces", format!("{kinds}: not those of rtops")).into());
     }
+    if let Some(inner) = now.inner_pid {
+        lines.push(("inner pid", inner.to_string()).into());
+    }
     if let Some(score) = now.oom_score {
         let adjusted = now.oom_score_adj.filter(|adjusted| *adjusted != 0);
         let adjusted = adjusted.map_or_else(String::new, |by| format!(", adjusted by {by}"));

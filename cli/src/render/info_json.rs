@@ -65,6 +65,7 @@ struct ProcessPart<'a> {
     unit: Option<&'a str>,
     container: Option<ContainerPart<'a>>,
     other_namespaces: Option<&'a [String]>,
+    inner_pid: Option<i32>,
     oom_score: Option<u16>,
     oom_score_adj: Option<i16>,
 }
@@ -214,6 +215,7 @@ fn process_part(report: &Report) -> ProcessPart<'_> {
             id: &container.id,
         }),
         other_namespaces: now.namespaces.as_deref(),
+        inner_pid: now.inner_pid,
         oom_score: now.oom_score,
         oom_score_adj: now.oom_score_adj,
     }

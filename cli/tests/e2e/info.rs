@@ -11,6 +11,7 @@ use std::{
 };
 
 use nix::{
+    libc::{SYS_clock_nanosleep, SYS_nanosleep},
     sys::signal::Signal,
     unistd::{User, geteuid},
 };
@@ -168,6 +169,14 @@ fn a_process_is_described() {
         .filter_map(|group| group["path"].as_str())
         .collect();
     assert_eq!(told, paths);
+
+    // The id of a thread means its process.
+    let threads = fs::read_dir(format!("/proc/{}/task", target.pid)).unwrap();
+    for thread in threads {
+        let thread = thread.unwrap().file_name().into_string().unwrap();
+        let info = Info::of(&target.rtops(&[&thread, "10ms", "--json"]).success());
+        assert_eq!(info.process["pid"], target.pid);
+    }
 
     let text = target.info_text(&[]);
     for line in [
@@ -419,14 +428,22 @@ fn a_process_that_ends_is_watched_no_longer() {
     let mut watching = Command::new(env!("CARGO_BIN_EXE_rtops"))
         .args(["info", &target.pid.to_string(), "24h"])
         .env("RTOPS_DIR", target.directory())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    let syscall = format!("/proc/{}/syscall", watching.id());
+    let sleeps = [SYS_clock_nanosleep, SYS_nanosleep].map(|number| format!("{number} "));
+    eventually("rtops watches it", || {
+        let syscall = fs::read_to_string(&syscall).unwrap();
+        sleeps.iter().any(|number| syscall.starts_with(number))
+    });
     target.signal(Signal::SIGKILL);
     target.wait();
     eventually("rtops ends", || watching.try_wait().unwrap().is_some());
-    assert_eq!(watching.wait().unwrap().code(), Some(3));
+    let output = watching.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("ended while rtops looked at it"), "{told}");
 }
 
 #[test]

@@ -83,6 +83,7 @@ fn inspected() -> Inspected {
             id,
         }),
         namespaces: Some(vec!["mnt".to_owned(), "net".to_owned(), "pid".to_owned()]),
+        inner_pid: Some(7),
         limits: vec![
             Used {
                 what: "open files",
@@ -198,6 +199,7 @@ fn a_file_gets_all_of_it() {
       cgroup      /system.slice/docker-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope
       container   docker container 0123456789ab
       namespaces  mnt, net, pid: not those of rtops
+      inner pid   7
       OOM score   667, adjusted by -500
       agent       rtops-agent 0.1.0; `rtops stack 4711` shows where its tasks wait
 
@@ -234,6 +236,7 @@ fn long_lines_go_on_below_on_a_terminal() {
                   def0123456789abcdef.scope
       container   docker container 0123456789ab
       namespaces  mnt, net, pid: not those of rtops
+      inner pid   7
       OOM score   667, adjusted by -500
       agent       rtops-agent 0.1.0; `rtops stack 4711` shows where its tasks wait
 
@@ -283,6 +286,7 @@ fn forty_columns_are_enough() {
                   0123456789ab
       namespaces  mnt, net, pid: not those
                   of rtops
+      inner pid   7
       OOM score   667, adjusted by -500
       agent       rtops-agent 0.1.0; `rtops
                   stack 4711` shows where
@@ -321,6 +325,7 @@ fn what_is_hidden_is_named_and_no_zero() {
       cgroup     /system.slice/docker-0123456789abcdef0123456789abcdef0123456789abcd
                  ef0123456789abcdef.scope
       container  docker container 0123456789ab
+      inner pid  7
       OOM score  667, adjusted by -500
       agent      not known: process 4711 belongs to api; run rtops as that user or
                  as root
