@@ -22,6 +22,14 @@ pub enum Error {
     /// No process has that name.
     #[error("no process is named {}; `rtops` lists those that can be inspected", escape(.0))]
     NoSuchName(String),
+    /// What comes first on the command line is no command, and no process has that name.
+    #[error("no command or process is called {}; {}", escape(.name), meant(.similar.as_deref()))]
+    NoSuchCommand {
+        /// What was typed.
+        name: String,
+        /// The command that is most like it.
+        similar: Option<String>,
+    },
     /// No process that answers has that name, and some did not say theirs.
     #[error(
         "no process that answers is named {}; `rtops` lists those that do not answer, which can \
@@ -206,7 +214,10 @@ impl Error {
             | Self::Proc(_)
             | Self::Failed(_) => 1,
             Self::Usage(_) | Self::Ambiguous(_) => 2,
-            Self::NoSuchProcess(_) | Self::NoSuchName(_) | Self::Ended { .. } => 3,
+            Self::NoSuchProcess(_)
+            | Self::NoSuchName(_)
+            | Self::NoSuchCommand { .. }
+            | Self::Ended { .. } => 3,
             Self::NoAgent { .. } | Self::NoAgents => 4,
             Self::Permission { .. } => 5,
             Self::TimedOut { .. } | Self::NoAnswerByName(_) | Self::Partial(_) => 6,
@@ -279,6 +290,13 @@ fn common_code(failures: &[Failure], count: usize) -> u8 {
         Some(first) if failures.len() == count && codes.all(|code| code == first) => first,
         _ => 6,
     }
+}
+
+fn meant(similar: Option<&str>) -> String {
+    similar.map_or_else(
+        || "`rtops help` lists the commands, `rtops` the processes with an agent".to_owned(),
+        |command| format!("did you mean `rtops {command}`?"),
+    )
 }
 
 fn leaks(count: usize) -> String {

@@ -69,11 +69,14 @@ impl Target {
 
     fn find_among(among: Among, args: &TargetArgs) -> Result<Self, Error> {
         let (text, timeout) = (&args.target, args.timeout);
+        if text.is_empty() {
+            return Err(Error::Usage("a target is a PID or a name".to_owned()));
+        }
         let Ok(pid) = text.parse::<i32>() else {
             return Self::by_name(among, text, timeout);
         };
         if let Ok(process) = Process::new(pid) {
-            return Ok(Self::of_process(&process, timeout));
+            return Ok(Self::of_process(&whole(process), timeout));
         }
         // A number may be a name as well.
         Self::by_name(among, text, timeout).map_err(|error| match error {
@@ -105,7 +108,7 @@ impl Target {
             Meant::One(pid) => pid,
             Meant::Several(several) => return Err(Error::Ambiguous(several)),
             Meant::None if any_silent => return Err(Error::NoAnswerByName(text.to_owned())),
-            Meant::None if among == Among::Agents => return Err(unknown(text, timeout)),
+            Meant::None if among == Among::Agents => return Err(unknown(text, &named, timeout)),
             Meant::None => return Err(Error::NoSuchName(text.to_owned())),
         };
         if let Some(found) = agents.into_iter().find(|surveyed| surveyed.pid == pid) {
@@ -202,10 +205,20 @@ impl Target {
     }
 }
 
+/// The process that a thread is one of: `rtops stack` shows the ids of threads, and /proc has a
+/// directory for each.
+fn whole(process: Process) -> Process {
+    let main = process.status().ok().map(|status| status.tgid);
+    main.filter(|main| *main != process.pid())
+        .and_then(|main| Process::new(main).ok())
+        .unwrap_or(process)
+}
+
 /// No agent has that name; a process that has it deserves the better answer.
-fn unknown(name: &str, timeout: Duration) -> Error {
-    let all = Named::of_all_but(&[]).unwrap_or_default();
-    all.iter()
+fn unknown(name: &str, agents: &[Named], timeout: Duration) -> Error {
+    let others = Named::of_all_but(agents).unwrap_or_default();
+    others
+        .iter()
         .filter(|named| named.name == name)
         .find_map(|named| Process::new(named.pid).ok())
         .map_or_else(

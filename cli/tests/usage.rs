@@ -30,14 +30,14 @@ fn an_empty_list_says_how_to_add_an_agent() {
 fn wrong_usage_ends_with_2() {
     let directory = tempfile::tempdir().unwrap();
     for arguments in [
-        &["nonsense"][..],
-        &["stack"],
+        &["stack"][..],
         &["stats"],
         &["stack", "1", "--filter", "("],
         &["stack", "1", "--min-age", "soon"],
         &["stack", "1", "--tasks", "--threads"],
         &["stats", "1", "--timeout", "0"],
         &["stats", "0"],
+        &["stats", ""],
         &["list", "--color", "maybe"],
     ] {
         let output = rtops(directory.path(), arguments);
@@ -54,8 +54,8 @@ fn a_process_that_is_not_there_ends_with_3() {
     let pid = child.id().to_string();
     child.wait().unwrap();
     for target in [pid.as_str(), "no such name"] {
-        for command in ["stats", "stack"] {
-            let output = rtops(directory.path(), &[command, target]);
+        for arguments in [&["stats", target][..], &["stack", target], &[target]] {
+            let output = rtops(directory.path(), arguments);
             assert_code(&output, 3);
             assert!(stderr(&output).contains(target));
             assert!(stderr(&output).contains("`rtops`"));

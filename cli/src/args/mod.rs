@@ -2,6 +2,7 @@
 //! that bears its name.
 
 mod copy;
+mod info;
 mod leaks;
 mod list;
 mod profile;
@@ -12,7 +13,7 @@ mod tree;
 mod version;
 mod watch;
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use rtops_report::style::Style;
@@ -20,6 +21,7 @@ use rtops_report::style::Style;
 use crate::terminal::ColorChoice;
 
 pub use copy::{CopyArgs, CopyChoice};
+pub use info::{InfoArgs, parse_as_info, similar_command, target};
 pub use leaks::LeaksArgs;
 pub use list::{ListArgs, SortKey};
 pub use profile::{ProfileArgs, Profiled, TaskProfileArgs};
@@ -30,9 +32,14 @@ pub use tree::TreeArgs;
 pub use version::VersionArgs;
 pub use watch::{Pace, WatchArgs, WatchCommandArgs, Watched};
 
+const USAGE: &str = "\
+rtops [OPTIONS] [COMMAND]
+       rtops [OPTIONS] <TARGET> [DURATION]";
+
 const EXAMPLES: &str = "\
 Examples:
   rtops                        list the processes that have an agent
+  rtops gateway                what the kernel knows of `gateway`
   rtops stack gateway          where every task and thread of `gateway` waits
   rtops stack 4711 --tasks --min-age 5m
   rtops stats gateway --watch  polls, spawns, busy workers, every second
@@ -55,9 +62,10 @@ Exit codes:
 ///
 /// rtops lists the processes that have an rtops agent and shows their counters,
 /// where each of their tasks waits, and the stack of each thread. Without a
-/// command it lists.
+/// command it lists; `rtops TARGET` is short for `rtops info TARGET`.
 #[derive(Debug, Parser)]
-#[command(name = "rtops", version, max_term_width = 80, after_long_help = EXAMPLES)]
+#[command(name = "rtops", version, max_term_width = 80)]
+#[command(override_usage = USAGE, after_long_help = EXAMPLES)]
 pub struct Cli {
     #[command(flatten)]
     pub output: OutputArgs,
@@ -112,6 +120,8 @@ pub enum Command {
     Tree(TreeArgs),
     /// Show how a process was built, and its agent's version
     Version(VersionArgs),
+    /// Show what the kernel knows of a process, with an agent or without
+    Info(InfoArgs),
     /// Show counters and rates of a process
     Stats(StatsArgs),
     /// Show rates or the list again and again
@@ -124,6 +134,9 @@ pub enum Command {
     Profile(ProfileArgs),
     /// Start a sample service and look at it
     Demo(DemoArgs),
+    /// What is no command is the target of `info`.
+    #[command(external_subcommand)]
+    Target(Vec<OsString>),
 }
 
 impl Default for Command {
@@ -166,6 +179,7 @@ mod tests {
             "list",
             "tree",
             "version",
+            "info",
             "stats",
             "watch",
             "watch stats",

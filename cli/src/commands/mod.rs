@@ -1,5 +1,6 @@
 //! The commands: each asks, builds a model, and hands it to a renderer.
 
+mod info;
 mod leaks;
 mod list;
 mod profile;
@@ -46,6 +47,8 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::List(args) => list::run(&args, &cli.output),
         Command::Tree(args) => tree::run(&args, &cli.output),
         Command::Version(args) => version::run(&args, &cli.output),
+        Command::Info(args) => info::run(&args, &cli.output),
+        Command::Target(words) => info::run_words(&words),
         Command::Stats(args) => stats::run(args, &cli.output),
         Command::Watch(args) => watch::run(args, &cli.output),
         Command::Stack(args) => stack::run(&args, &cli.output),

@@ -1,12 +1,15 @@
 //! Models turned into text and JSON. Nothing here asks anybody anything.
 
 mod claims_json;
+pub mod info;
+pub mod info_json;
 pub mod leaks_json;
 pub mod list;
 pub mod rates;
 mod rustc_json;
 mod section;
 pub mod sections;
+mod sockets;
 pub mod stack_json;
 pub mod stats;
 pub mod stats_json;

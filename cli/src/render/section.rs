@@ -27,6 +27,14 @@ impl From<(&'static str, String)> for Line {
     }
 }
 
+impl Line {
+    /// The same, marked if it deserves a look.
+    pub fn warn_if(mut self, notable: bool) -> Self {
+        self.paint = notable.then_some(Paint::Warning);
+        self
+    }
+}
+
 /// Prints a title and the lines below it; on a terminal, long ones go on where they began.
 pub fn section<L: Into<Line>>(
     writer: &mut impl Write,

@@ -13,7 +13,10 @@ use rtops_report::{
     style::{Paint, Style},
 };
 
-use super::table::{self, Column, Fit};
+use super::{
+    section::section,
+    table::{self, Column, Fit},
+};
 use crate::{
     process::Details,
     sample::{Change, Sample, WorkerRates, alive_tasks},
@@ -60,32 +63,18 @@ pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Resul
         format::duration(figures.uptime),
         escape(&hello.agent_version)
     )?;
-    section(writer, style, "process", &process_lines(report))?;
-    section(writer, style, "tasks", &task_lines(report))?;
+    section(writer, style, "process", process_lines(report))?;
+    section(writer, style, "tasks", task_lines(report))?;
     if let Ok(census) = &report.unwrapped {
         types(writer, style, census)?;
     }
     for (index, runtime) in stats.runtimes.iter().enumerate() {
         let title = format!("runtime \"{}\"", escape(&runtime.name));
-        section(writer, style, &title, &runtime_lines(runtime))?;
+        section(writer, style, &title, runtime_lines(runtime))?;
         if !runtime.workers.is_empty() {
             writeln!(writer)?;
             workers(writer, style, runtime, report.change().workers(index))?;
         }
-    }
-    Ok(())
-}
-
-fn section(
-    writer: &mut impl Write,
-    style: Style,
-    title: &str,
-    lines: &[(&str, String)],
-) -> io::Result<()> {
-    writeln!(writer, "\n{}", style.paint(Paint::Heading, title))?;
-    let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
-    for (key, value) in lines {
-        writeln!(writer, "{INDENT}{key:width$}  {value}")?;
     }
     Ok(())
 }
@@ -112,22 +101,24 @@ fn process_lines(report: &Report) -> Vec<(&'static str, String)> {
         "memory",
         format!("{} resident", format::bytes(figures.rss_bytes)),
     ));
-    let limit = details
-        .file_limit
-        .map_or_else(String::new, |limit| format!(" of {limit}"));
-    lines.push((
-        "files",
-        details.open_files.map_or_else(
-            || "not visible to this user".to_owned(),
-            |open| format!("{open}{limit} open"),
-        ),
-    ));
+    lines.push(("files", files(details)));
     lines.push(("threads", threads(details)));
     lines
 }
 
+/// Open files against their limit.
+pub fn files(details: &Details) -> String {
+    let limit = details
+        .file_limit
+        .map_or_else(String::new, |limit| format!(" of {limit}"));
+    details.open_files.map_or_else(
+        || "not visible to this user".to_owned(),
+        |open| format!("{open}{limit} open"),
+    )
+}
+
 /// The number of threads, and the commonest names.
-fn threads(details: &Details) -> String {
+pub fn threads(details: &Details) -> String {
     let mut names: Vec<(&String, &usize)> = details.threads.iter().collect();
     names.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let shown = names.iter().take(MAX_NAMES);

@@ -16,6 +16,7 @@ mod completions;
 mod crowd;
 mod executors;
 mod go;
+mod info;
 mod joins;
 mod leak_table;
 mod leaks;

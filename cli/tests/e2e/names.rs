@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{Build, Target};
+use crate::support::{Build, Target, copy_program};
 
 /// Targets whose executables have these names, with one socket directory.
 fn targets(names: &[&str]) -> (TempDir, Vec<Target>) {
@@ -22,13 +22,6 @@ fn targets(names: &[&str]) -> (TempDir, Vec<Target>) {
     };
     let targets = names.iter().map(start).collect();
     (programs, targets)
-}
-
-/// Copies in a process of its own: a program that a child of this one has open for writing, if only
-/// between its fork and exec, can't be started.
-pub fn copy_program(from: &Path, to: &Path) {
-    let copied = Command::new("cp").arg(from).arg(to).status().unwrap();
-    assert!(copied.success());
 }
 
 /// The process that `rtops stack` takes this for.

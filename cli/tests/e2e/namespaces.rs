@@ -46,6 +46,9 @@ fn a_process_in_other_namespaces_is_found_by_its_outer_pid() {
         .process(outer)
         .unwrap_or_else(|| panic!("{outer} is not in {list:?}"));
     assert_eq!(process.tracked_tasks, Some(3));
+    let run = rtops(None, &["info", &outer.to_string(), "--json"]).success();
+    let info: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(info["process"]["inner_pid"], inner, "{run}");
     let run = rtops(None, &["stack", &outer.to_string(), "--tasks", "--json"]).success();
     let stack: crate::reply::Stack = serde_json::from_str(&run.stdout).unwrap();
     stack.group("waits").expect_lines(Marks::read().of("waits"));

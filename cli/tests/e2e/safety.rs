@@ -14,8 +14,10 @@ use tempfile::{TempDir, tempdir};
 use crate::{
     list::List,
     source::Marks,
-    support::{Build, Run, Target},
+    support::{Build, Run, Target, copy_program},
 };
+
+const RTOPS: &str = env!("CARGO_BIN_EXE_rtops");
 
 /// A user other than the one that runs the tests, if that is root.
 pub const NOBODY: u32 = 65534;
@@ -126,13 +128,15 @@ fn a_user_that_the_service_allows_is_answered() {
 pub struct OtherUser(TempDir);
 
 impl OtherUser {
+    /// Only root can become another user.
     pub fn new() -> Self {
         let program = tempdir().unwrap();
         fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::copy(env!("CARGO_BIN_EXE_rtops"), program.path().join("rtops")).unwrap();
+        copy_program(RTOPS.as_ref(), &program.path().join("rtops"));
         Self(program)
     }
 
+    /// Runs `rtops` as that user, where it would find this target's socket.
     pub fn rtops(&self, target: &Target, arguments: &[&str]) -> Run {
         let mut command = Command::new(self.0.path().join("rtops"));
         command
@@ -148,7 +152,7 @@ impl OtherUser {
 
 /// A target whose program is a copy at this path, which is then deleted.
 fn start_and_delete(program: &Path) -> Target {
-    fs::copy(Build::Dev.path(), program).unwrap();
+    copy_program(Build::Dev.path(), program);
     let target = Target::start_in(Arc::new(tempdir().unwrap()), program, &["herd", "3"]);
     fs::remove_file(program).unwrap();
     target
@@ -168,7 +172,7 @@ fn a_program_that_was_replaced_is_still_symbolized() {
     let programs = tempdir().unwrap();
     let program = programs.path().join("rtops-targets");
     let target = start_and_delete(&program);
-    fs::copy(env!("CARGO_BIN_EXE_rtops"), &program).unwrap();
+    copy_program(RTOPS.as_ref(), &program);
     let stack = target.stack(&["--tasks"]);
     stack.group("waits").expect_lines(Marks::read().of("waits"));
 }

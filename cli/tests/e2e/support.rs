@@ -333,6 +333,13 @@ pub fn rtops(directory: Option<&Path>, arguments: &[&str]) -> Run {
     Run::of(command)
 }
 
+/// Copies in a process of its own: a program that a child of this one has open for writing, if only
+/// between its fork and exec, can't be started.
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(copied.success());
+}
+
 const POLL: Duration = Duration::from_millis(10);
 
 /// Waits for a condition.

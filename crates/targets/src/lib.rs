@@ -20,6 +20,7 @@ pub mod runtime;
 pub mod settle;
 #[cfg(feature = "smol")]
 mod smol_tasks;
+mod sockets;
 mod starved;
 mod threads_only;
 mod two_runtimes;
@@ -90,6 +91,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "names" => names::run,
         #[cfg(feature = "smol")]
         "smol" => smol_tasks::run,
+        "sockets" => sockets::run,
         "starved" => starved::run,
         "threads-only" => threads_only::run,
         "unstepped" => |control, _| bad_polls::run(control, Some("good")),

@@ -1,7 +1,16 @@
-//! What the kernel says about a process: owner, processor time, memory, files, threads.
+//! What the kernel says about a process: owner, processor time, memory, files, threads; and, in
+//! [`inspect`], all the rest.
+
+pub mod cgroup;
+pub mod container;
+pub mod inspect;
+pub mod limits;
+pub mod sockets;
+mod unix_sockets;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs,
     sync::Mutex,
     time::Duration,
 };
@@ -52,6 +61,16 @@ impl Figures {
             0.0
         }
     }
+
+    /// The share of one processor that the process used since an earlier look at it.
+    pub fn cpu_share_since(&self, earlier: &Self) -> f64 {
+        let elapsed = self.uptime.saturating_sub(earlier.uptime).as_secs_f64();
+        if elapsed > 0.0 {
+            self.cpu_time.saturating_sub(earlier.cpu_time).as_secs_f64() / elapsed
+        } else {
+            0.0
+        }
+    }
 }
 
 /// Reads figures; remembers what is the same for all processes.
@@ -81,12 +100,16 @@ impl Reader {
 
     /// The figures of a process; `None` once it has ended.
     pub fn figures(&self, pid: i32) -> Option<Figures> {
-        let process = Process::new(pid).ok()?;
+        self.figures_of(&Process::new(pid).ok()?)
+    }
+
+    /// The figures of the process that was opened, even if its id is another one's by now.
+    pub fn figures_of(&self, process: &Process) -> Option<Figures> {
         let stat = process.stat().ok()?;
         let arguments = process.cmdline().unwrap_or_default();
         let started = self.ticks(stat.starttime);
         Some(Figures {
-            pid,
+            pid: process.pid(),
             ppid: stat.ppid,
             user: self.user(process.uid().ok()?),
             threads: u64::try_from(stat.num_threads).unwrap_or(0),
@@ -98,7 +121,7 @@ impl Reader {
             } else {
                 arguments.join(" ")
             },
-            name: name(&process).unwrap_or(stat.comm),
+            name: name(process).unwrap_or(stat.comm),
         })
     }
 
@@ -147,7 +170,10 @@ impl Life {
 
 /// What `rtops stats` shows beside the figures; `None` once the process has ended.
 pub fn details(pid: i32) -> Option<Details> {
-    let process = Process::new(pid).ok()?;
+    details_of(&Process::new(pid).ok()?)
+}
+
+fn details_of(process: &Process) -> Option<Details> {
     let mut threads = BTreeMap::new();
     for thread in process.tasks().ok()?.flatten() {
         if let Ok(stat) = thread.stat() {
@@ -162,12 +188,23 @@ pub fn details(pid: i32) -> Option<Details> {
     Some(Details {
         threads,
         cpus,
-        open_files: process.fd_count().ok(),
+        open_files: open_files(process).ok(),
         file_limit: file_limit.and_then(|limit| match limit.soft_limit {
             procfs::process::LimitValue::Value(value) => Some(value),
             procfs::process::LimitValue::Unlimited => None,
         }),
     })
+}
+
+/// The number of open files. `Process::fd_count` counts two more where the kernel does not tell it
+/// as the size of the directory, which it does since 6.2 unless there are none.
+fn open_files(process: &Process) -> ProcResult<usize> {
+    let directory = format!("/proc/{}/fd", process.pid());
+    let told = fs::metadata(&directory)?.len();
+    if told > 0 {
+        return Ok(usize::try_from(told).unwrap_or(usize::MAX));
+    }
+    Ok(fs::read_dir(directory)?.count())
 }
 
 /// The name of a process that does not say it itself; `None` once it has ended.
