@@ -92,10 +92,7 @@ impl Change<'_> {
 
     /// The share of one processor that was used, by the kernel's clock alone.
     pub fn cpu_share(&self) -> f64 {
-        let (earlier, now) = (&self.earlier.figures, &self.now.figures);
-        let elapsed = now.uptime.saturating_sub(earlier.uptime).as_secs_f64();
-        let used = now.cpu_time.saturating_sub(earlier.cpu_time).as_secs_f64();
-        if elapsed > 0.0 { used / elapsed } else { 0.0 }
+        self.now.figures.cpu_share_since(&self.earlier.figures)
     }
 
     /// What each worker of a runtime did; `None` for a runtime that the earlier sample does not

@@ -443,7 +443,7 @@ fn a_process_that_ends_is_watched_no_longer() {
     let output = watching.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("ended while rtops looked at it"), "{told}");
+    assert!(told.contains("(rtops-targets) has ended"), "{told}");
 }
 
 #[test]
