@@ -42,14 +42,15 @@ fn installed(shell: &str) -> Option<PathBuf> {
 }
 
 fn completes(target: &Target, mut terminal: Terminal) {
-    terminal.keys("rtops stack rtops-ta\t--json-");
-    terminal.expect("rtops stack rtops-targets --json-");
-    terminal.keys("\x15rtops st\t\t");
-    terminal.expect("stack");
-    terminal.keys(&format!("\x15rtops watch stats {}\t--e", target.pid));
-    terminal.expect(&format!("watch stats {} --e", target.pid));
-    terminal.keys("very=2s --cou\t");
-    terminal.expect("--count");
+    terminal.keys("rtops stack rtops-ta\t");
+    terminal.expect_typed("rtops stack rtops-targets");
+    // Ctrl-U clears the line.
+    terminal.keys("\x15rtops sta");
+    terminal.expect_typed("rtops sta");
+    terminal.keys("\t\t");
+    terminal.expect("stats");
+    terminal.keys(&format!("\x15rtops watch stats {}\t--ev\t", target.pid));
+    terminal.expect_typed(&format!("rtops watch stats {} --every", target.pid));
     terminal.keys("\x15exit\n");
     terminal.wait();
 }

@@ -6,6 +6,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -19,7 +20,7 @@ use nix::{
 use rustix::termios::{Winsize, tcsetwinsize};
 use vt100::{Parser, Screen};
 
-use crate::support::eventually;
+use crate::support::{DEADLINE, eventually};
 
 /// The size of a terminal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -102,19 +103,29 @@ impl Terminal {
     /// Waits until a line with this text is shown.
     #[track_caller]
     pub fn expect(&self, text: &str) {
-        let mut shown = Vec::new();
-        let mut found = || {
-            shown = self.lines();
-            shown.iter().any(|line| line.contains(text))
-        };
-        let end = std::time::Instant::now() + crate::support::DEADLINE;
-        while !found() && std::time::Instant::now() < end {
-            thread::sleep(std::time::Duration::from_millis(10));
+        self.expect_in(text, Self::lines);
+    }
+
+    /// Waits until the line that is being typed ends with this text.
+    #[track_caller]
+    pub fn expect_typed(&self, text: &str) {
+        self.expect_in(text, |terminal| {
+            let screen = terminal.screen();
+            let (row, _) = screen.cursor_position();
+            let lines = terminal.lines().into_iter().skip(row.into());
+            lines
+                .filter(|line| line.trim_end().ends_with(text))
+                .collect()
+        });
+    }
+
+    #[track_caller]
+    fn expect_in(&self, text: &str, lines: impl Fn(&Self) -> Vec<String>) {
+        let end = Instant::now() + DEADLINE;
+        while !lines(self).iter().any(|line| line.contains(text)) {
+            assert!(Instant::now() < end, "{text:?} in {:#?}", self.lines());
+            thread::sleep(Duration::from_millis(10));
         }
-        assert!(
-            shown.iter().any(|line| line.contains(text)),
-            "{text:?} in {shown:#?}"
-        );
     }
 
     /// How the terminal treats what is typed and written.
