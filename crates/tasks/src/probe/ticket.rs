@@ -45,6 +45,14 @@ impl DumpNumber {
     }
 }
 
+impl Wish {
+    fn raw(self) -> u64 {
+        let asked = u64::from(self.cause == Cause::Asked);
+        let dump = (u64::from(self.dump.0) << 1) | asked;
+        (dump << 32) | u64::from(self.index)
+    }
+}
+
 impl Ticket {
     pub(crate) const fn none() -> Self {
         Self(AtomicU64::new(0))
@@ -56,9 +64,12 @@ impl Ticket {
     }
 
     pub(crate) fn put(&self, wish: Wish) {
-        let asked = u64::from(wish.cause == Cause::Asked);
-        let dump = (u64::from(wish.dump.0) << 1) | asked;
-        self.0.store((dump << 32) | u64::from(wish.index), Release);
+        self.0.store(wish.raw(), Release);
+    }
+
+    /// Puts back a wish that a poll has taken and could not fulfil, unless there is a newer one.
+    pub(crate) fn put_back(&self, wish: Wish) {
+        let _newer = self.0.compare_exchange(0, wish.raw(), AcqRel, Acquire);
     }
 
     pub(crate) fn take(&self) -> Option<Wish> {
