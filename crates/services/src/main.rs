@@ -1,5 +1,5 @@
-//! Services on the libraries that most are built with: `rtops-services SERVICE`. None knows of rtops,
-//! but that its `main` starts the agent. They obey the same commands as `rtops-targets`, and their
+//! Services on the libraries that most are built with: `rtops-services SERVICE`. None but `web` knows of
+//! rtops, apart from `main`, which starts the agent. They obey the same commands as `rtops-targets`, and their
 //! awaits are marked in the same way.
 
 mod http;
@@ -7,6 +7,7 @@ mod http2;
 mod pool;
 mod redis_client;
 mod waiting;
+mod web;
 
 use std::{env, process::ExitCode};
 
@@ -27,6 +28,7 @@ fn run(name: &str) -> Result<Never, String> {
         "http2" => http2::run,
         "pool" => pool::run,
         "redis" => redis_client::run,
+        "web" => web::run,
         other => return Err(format!("no service is called {other:?}")),
     };
     let control = Control::take().map_err(|error| error.to_string())?;
