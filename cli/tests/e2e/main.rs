@@ -37,3 +37,4 @@ mod unwrapped;
 mod verdict;
 mod versions;
 mod wakerless;
+mod web;

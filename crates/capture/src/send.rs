@@ -197,7 +197,7 @@ fn record(host: &dyn Host, task: &Probed, leaves: Vec<Leaf>, texts: &mut Texts) 
         runtime: host
             .runtime_name(entry.runtime())
             .map_or(StringId(0), |name| texts.id(&name)),
-        age_ns: nanos(entry.age()),
+        age_ns: nanos(task.age),
         polls: entry.polls(),
         state: state(task.state, nanos(task.in_state_for)),
         waker: match task.wakers {

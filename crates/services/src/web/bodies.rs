@@ -40,7 +40,7 @@ impl HttpBody for Events {
     }
 }
 
-/// 64 MiB, each piece of another byte.
+/// 32 MiB, each piece of another byte.
 pub(super) struct Pattern {
     seed: u8,
     pieces: u16,
@@ -50,7 +50,7 @@ impl Pattern {
     const PIECE: usize = 64 << 10;
 
     pub(super) const fn new(seed: u8) -> Self {
-        Self { seed, pieces: 1024 }
+        Self { seed, pieces: 512 }
     }
 }
 

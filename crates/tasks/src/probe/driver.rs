@@ -76,6 +76,8 @@ pub struct Probed {
     pub state: ProbedState,
     /// For how long.
     pub in_state_for: Duration,
+    /// The time since it was made, at the same moment.
+    pub age: Duration,
     /// Whether anything can wake it.
     pub wakers: Wakers,
     /// An earlier dump found wakers registered, and all of them had been dropped unused when this
@@ -540,6 +542,7 @@ impl Target {
         Probed {
             state: self.state(),
             in_state_for: self.entry.in_state_for(),
+            age: self.entry.age(),
             wakers,
             lost_wakers: self.lost_wakers,
             is_inside: self.is_inside,
