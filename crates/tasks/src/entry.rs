@@ -255,6 +255,8 @@ impl Entry {
     }
 
     pub(crate) fn hold_back(&self) {
+        // Also where the part ended in a poll that only a dump asked for.
+        self.since.store(Monotonic::now().as_nanos(), Relaxed);
         self.held_back.store(true, Relaxed);
     }
 
@@ -286,7 +288,7 @@ impl Entry {
     pub(crate) fn lost_its_wakers(&self) -> bool {
         self.registered_at.load(Relaxed) == self.polls_cut()
             && can_be_woken(self).is_none()
-            && !self.ticket.is_some()
+            && !self.ticket.is_due()
             && self.polled_by().is_none()
             // A poll that began and ended while the others were read.
             && self.registered_at.load(Relaxed) == self.polls_cut()

@@ -13,9 +13,12 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::Poll,
+    time::Duration,
 };
 
-use rtops_tasks::{Kind, Part, Plan, Probed, ProbedState, Sink, StackCopy, Track, Tracker, probe};
+use rtops_tasks::{
+    Kind, Monotonic, Part, Plan, Probed, ProbedState, Sink, StackCopy, Track, Tracker, probe,
+};
 use tokio::sync::Notify;
 
 use common::{polled, runtime, soon, wait_until};
@@ -163,4 +166,45 @@ fn a_part_inside_a_tracked_task_is_a_span_that_is_seen_with_it() {
     assert_eq!((task.state, places), (ProbedState::Probed, 1));
     assert!(task.is_inside);
     assert_eq!(task.entry.kind(), Kind::Span);
+}
+
+/// Polls a future twice whenever it is polled, as a connection does with what it serves.
+async fn twice_each_time<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Pending => future.as_mut().poll(context),
+        ready => ready,
+    })
+    .await
+}
+
+#[test]
+fn a_dump_does_not_make_younger_what_is_polled_twice_in_a_row() {
+    let runtime = runtime();
+    let go_on = Arc::new(Notify::new());
+    let waiting = Arc::clone(&go_on);
+    let (is_polled, inner) = polled(async move {
+        waiting.notified().await;
+        waiting.notified().await;
+    });
+    drop(runtime.spawn(twice_each_time(inner.tracked("polled twice"))));
+    wait_until("it waits", || is_polled.load(SeqCst));
+    let (task, _) = dump("polled twice").unwrap();
+    let least = Duration::from_millis(50);
+    wait_until("it is old", || task.entry.in_state_for() > least);
+    let polls = task.entry.polls();
+    for _ in 0..3 {
+        let (task, places) = dump("polled twice").unwrap();
+        assert_eq!((task.state, places), (ProbedState::Probed, 1));
+        assert!(task.in_state_for > least);
+    }
+    assert!(task.entry.in_state_for() > least);
+    assert_eq!(task.entry.polls(), polls, "nothing but dumps polled it");
+    // It moves, to another wait.
+    let before = Monotonic::now();
+    go_on.notify_one();
+    wait_until("it was polled", || {
+        task.entry.in_state_for() < Monotonic::now().since(before)
+    });
+    assert!(task.entry.polls() > polls);
 }

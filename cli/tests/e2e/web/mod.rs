@@ -319,5 +319,18 @@ fn a_request_is_a_few_lines_of_the_service_alone() {
             .any(|group| group.stacks.len() == 2)
     });
     let text = redact(&shop.target.stack_text(&filter));
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text, @r#"
+    rtops-services (pid PID): 1 of 3 tasks in 1 group, 3 of 3 alive
+
+    1 task "GET /report" [watch changed, TIME]
+        rtops_services::web::routes::report  crates/services/src/web/routes.rs:LINE
+        rtops_services::web::routes::report::{closure}  tokio-VERSION/src/macros/join.rs:LINE
+        ├─ rtops_services::web::routes::sales  crates/services/src/web/routes.rs:LINE
+        │  rtops_services::web::routes::Gate::opened  crates/services/src/web/routes.rs:LINE
+        │  tokio::sync::watch::Receiver::wait_for [watch changed]  tokio-VERSION/src/sync/watch.rs:LINE
+        └─ rtops_services::web::routes::stock  crates/services/src/web/routes.rs:LINE
+           rtops_services::web::routes::Gate::opened  crates/services/src/web/routes.rs:LINE
+           tokio::sync::watch::Receiver::wait_for [watch changed]  tokio-VERSION/src/sync/watch.rs:LINE
+        spawned at crates/services/src/web/mod.rs:LINE
+    "#);
 }

@@ -9,7 +9,7 @@ use std::{
     future::Future,
     pin::Pin,
     ptr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Acquire},
     task::{Context, Poll, Waker},
 };
 
@@ -19,7 +19,7 @@ use super::{
     arch::Registers,
     session::{Session, Stale, Verdict, Work},
     slots::{Extent, MAX_OWNERS, Owner},
-    ticket::{Cause, DumpNumber, MAX_HOPS, Wish},
+    ticket::{Cause, DumpNumber, ECHO_INDEX, MAX_HOPS, Wish},
     waker::{is_probing, probing_waker, same_waker},
 };
 use crate::{
@@ -76,7 +76,19 @@ pub(crate) fn poll_probed<F: Future>(
         return poll_span(future, entry, wish, last_waker, context, part);
     }
     if let Some(nudge) = wish.filter(|wish| wish.dump == DumpNumber::NONE) {
-        return poll_nudged(future, entry, nudge.index, last_waker, context);
+        return match nudge.index {
+            ECHO_INDEX if entry.woken.load(Acquire) => {
+                poll_ordinary(future, entry, last_waker, context)
+            }
+            ECHO_INDEX => {
+                let poll = poll_nudged(future, entry, 0, last_waker, context);
+                if poll.is_pending() {
+                    entry.ticket.leave_echo();
+                }
+                poll
+            }
+            hops => poll_nudged(future, entry, hops, last_waker, context),
+        };
     }
     let session = wish.and_then(Session::of);
     let (Some(wish), Some(session)) = (wish, session) else {
@@ -218,6 +230,9 @@ impl Frame {
         if let Role::Probe(session) = &self.role {
             if poll.is_pending() && self.captures.get() > 0 {
                 entry.note_registered();
+                if self.cause == Cause::Asked {
+                    entry.ticket.leave_echo();
+                }
             }
             self.report_to(session, poll, entry, wish, part);
         }
