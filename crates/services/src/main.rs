@@ -1,7 +1,8 @@
-//! Services on the libraries that most are built with: `rtops-services SERVICE`. None but `web` knows of
-//! rtops, apart from `main`, which starts the agent. They obey the same commands as `rtops-targets`, and their
+//! Services on the libraries that most are built with: `rtops-services SERVICE`. None but `web` and
+//! `grpc` knows of rtops, apart from `main`, which starts the agent. They obey the same commands as `rtops-targets`, and their
 //! awaits are marked in the same way.
 
+mod grpc;
 mod http;
 mod http2;
 mod pool;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
 
 fn run(name: &str) -> Result<Never, String> {
     let service: Service = match name {
+        "grpc" => grpc::run,
         "http" => http::run,
         "http2" => http2::run,
         "pool" => pool::run,

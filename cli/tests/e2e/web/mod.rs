@@ -41,6 +41,9 @@ const HELD_BACK: (&str, usize) = ("GET /downloads/{file}", 2);
 /// Lines of tasks that are no requests.
 const OTHERS: &[&str] = &["web-carts", "web-publisher", "web-serve"];
 
+/// Lines of the service on HTTP/2.
+const GRPC: &[&str] = &["grpc-ask", "grpc-connection", "grpc-watch"];
+
 /// How many connections have requests answered all the time.
 const LOADERS: usize = 2;
 
@@ -50,7 +53,7 @@ const LOOKS: usize = 6;
 /// The names of the marked lines in the service.
 pub fn marks() -> impl Iterator<Item = &'static str> {
     let parked = PARKED.iter().map(|(_, _, mark)| *mark);
-    parked.chain(OTHERS.iter().copied())
+    parked.chain(OTHERS.iter().chain(GRPC).copied())
 }
 
 struct Shop {
@@ -333,4 +336,23 @@ fn a_request_is_a_few_lines_of_the_service_alone() {
            tokio::sync::watch::Receiver::wait_for [watch changed]  tokio-VERSION/src/sync/watch.rs:LINE
         spawned at crates/services/src/web/mod.rs:LINE
     "#);
+}
+
+#[test]
+fn over_http2_each_request_is_a_span_of_its_stream() {
+    let directory = Arc::new(tempdir().unwrap());
+    let target = Target::start_in(directory, Build::Release.services(), &["grpc"]);
+    let marks = Marks::read();
+    let stack = target.stack(&["--tasks", "--filter=^/shop.Orders/Watch$"]);
+    let streams = stack.group("stream");
+    assert_eq!(streams.count, 3);
+    assert_eq!(streams.spans, ["/shop.Orders/Watch"]);
+    streams.expect_lines(marks.of("grpc-watch"));
+    let stack = target.stack(&["--tasks", "--filter=^connection$"]);
+    let connection = stack.group("connection");
+    assert_eq!((connection.count, connection.kind.as_str()), (1, "task"));
+    connection.expect_lines(marks.of("grpc-connection"));
+    eventually("each client waits for its answer", || {
+        target.stack(&["--tasks"]).has_task_at(marks.of("grpc-ask"))
+    });
 }
