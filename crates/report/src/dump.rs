@@ -122,6 +122,12 @@ impl Dump {
         self.unwrapped.get(&task)
     }
 
+    pub(crate) fn add_notes(&mut self, notes: Vec<TaskNote>) {
+        let held_back = notes.iter().filter(|note| note.note == Note::HeldBack);
+        self.held_back.extend(held_back.map(|note| note.task));
+        self.notes.extend(notes);
+    }
+
     /// Whether the task is polled in parts, one of which has ended while nobody asks for the next.
     pub fn is_held_back(&self, task: u64) -> bool {
         self.held_back.contains(&task)
@@ -224,11 +230,7 @@ impl Dump {
                 }
                 self.threads.extend(threads);
             }
-            Reply::Notes(notes) => {
-                let held_back = notes.iter().filter(|note| note.note == Note::HeldBack);
-                self.held_back.extend(held_back.map(|note| note.task));
-                self.notes.extend(notes);
-            }
+            Reply::Notes(notes) => self.add_notes(notes),
             Reply::EndedSites(sites) => {
                 let mut files = sites.iter().map(|ended| ended.site.file);
                 files.try_for_each(|file| self.check_text(file))?;

@@ -413,7 +413,7 @@ impl Selection {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{End, Reply, Stacks, Strings, Thread};
+    use rtops_protocol::{End, Note, Reply, Stacks, Strings, TaskNote, Thread};
 
     use super::*;
     use crate::{
@@ -497,6 +497,33 @@ mod tests {
             let dump = dump(vec![base(), other], vec![]);
             assert_eq!(ids(&dump, &Selection::default(), Grouping::Equal).len(), 2);
         }
+    }
+
+    #[test]
+    fn what_is_held_back_is_told_of_tasks_and_of_spans_inside() {
+        let span = Task {
+            parent: 1,
+            kind: TaskKind::Span,
+            ..task(2, 2, &[])
+        };
+        let notes = [2, 3].map(|task| TaskNote {
+            task,
+            note: Note::HeldBack,
+        });
+        let mut dump = dump(vec![task(1, 1, &[0]), span, task(3, 2, &[])], vec![]);
+        dump.add_notes(notes.to_vec());
+        let everything = Selection::default();
+        let groups = group_tasks(&dump, &frames(&STACKS), &everything, Grouping::Equal);
+        let looks: Vec<_> = groups.iter().map(|group| &group.look).collect();
+        let [held_back, around] = looks[..] else {
+            panic!("{looks:?}");
+        };
+        assert_eq!(
+            (held_back.state, around.state),
+            (State::HeldBack, State::Waiting)
+        );
+        assert_eq!(around.held_back, ["tick"]);
+        assert!(around.silent.is_empty());
     }
 
     #[test]

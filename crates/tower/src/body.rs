@@ -42,8 +42,9 @@ impl<B: Body> Body for TrackedBody<B> {
         let mut next = NextFrame(this.body.as_mut());
         let frame = ready!(tracker.poll_part(Pin::new(&mut next), context, part));
         // Whoever is told that it ends here does not ask again.
-        if part(&frame) == Part::Last || this.body.is_end_stream() {
-            this.tracker.take().map(Tracker::finish);
+        let is_over = part(&frame) == Part::Last || this.body.is_end_stream();
+        if let Some(tracker) = this.tracker.take_if(|_| is_over) {
+            tracker.finish();
         }
         Poll::Ready(frame)
     }
