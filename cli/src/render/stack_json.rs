@@ -263,6 +263,7 @@ pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> Ta
             State::Waiting => "waiting",
             State::Never => "never",
             State::Starved => "starved",
+            State::HeldBack => "held back",
             State::Woken => "woken",
             State::Submitted => "submitted",
             State::Running { .. } => "running",

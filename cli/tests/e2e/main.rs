@@ -45,3 +45,4 @@ mod unwrapped;
 mod verdict;
 mod versions;
 mod wakerless;
+mod web;

@@ -212,7 +212,7 @@ impl TaskGroup {
         }
     }
 
-    fn has_line(&self, mark: &Mark) -> bool {
+    pub fn has_line(&self, mark: &Mark) -> bool {
         let mut frames = self.stacks.iter().flat_map(|chain| &chain.frames);
         frames.any(|frame| frame.is_at(mark))
     }

@@ -8,6 +8,7 @@ use crate::{
     source::Marks,
     support::{Build, DEADLINE, Target},
     verdict::Expected,
+    web,
 };
 
 /// Each service, and how many tasks wait in each way.
@@ -38,7 +39,7 @@ fn each_request_is_at_its_line_in_a_release_build() {
 fn each_marked_await_is_looked_at() {
     let marks = Marks::read();
     let ways = SERVICES.iter().flat_map(|(_, ways)| *ways);
-    let mut names: Vec<&str> = ways.map(|(name, _)| *name).collect();
+    let mut names: Vec<&str> = ways.map(|(name, _)| *name).chain(web::marks()).collect();
     names.sort_unstable();
     assert_eq!(marks.names_in("services/src/"), names);
 }

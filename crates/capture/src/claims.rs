@@ -48,6 +48,7 @@ pub(super) fn new_holders(contended: &[Contended], probed: &[Probed]) -> Vec<Pro
     let records = entries.into_iter().map(|entry| Probed {
         state: state(&entry),
         in_state_for: entry.in_state_for(),
+        age: entry.age(),
         entry,
         wakers: Wakers::NotKnown,
         lost_wakers: false,

@@ -311,10 +311,10 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// Tracked tasks on tokio runtimes.
+/// Tracked tasks on tokio runtimes. What is held back is none: the task around it waits elsewhere.
 pub(super) fn on_tokio(probed: &[Probed]) -> usize {
     let is_one = |task: &&Probed| {
-        task.state != ProbedState::Ended
+        !matches!(task.state, ProbedState::Ended | ProbedState::HeldBack)
             && task.entry.kind() == Kind::Task
             && task.entry.runtime() != RuntimeTag::default()
     };

@@ -127,6 +127,9 @@ fn send_notes(
         if task.lost_wakers {
             notes.push(note(Note::WakersLost));
         }
+        if task.state == ProbedState::HeldBack {
+            notes.push(note(Note::HeldBack));
+        }
         if cancelled.contains(&task.entry.parent()) {
             notes.push(note(Note::SpawnerCancelled));
         }
@@ -194,7 +197,7 @@ fn record(host: &dyn Host, task: &Probed, leaves: Vec<Leaf>, texts: &mut Texts) 
         runtime: host
             .runtime_name(entry.runtime())
             .map_or(StringId(0), |name| texts.id(&name)),
-        age_ns: nanos(entry.age()),
+        age_ns: nanos(task.age),
         polls: entry.polls(),
         state: state(task.state, nanos(task.in_state_for)),
         waker: match task.wakers {
@@ -215,9 +218,10 @@ fn state(state: ProbedState, since_ns: u64) -> TaskState {
         ProbedState::New => TaskState::New { since_ns },
         ProbedState::Running(tid) => TaskState::Running { since_ns, tid },
         ProbedState::Starved => TaskState::Starved { since_ns },
-        ProbedState::Probed | ProbedState::NotPolled | ProbedState::Ended => {
-            TaskState::Suspended { since_ns }
-        }
+        ProbedState::Probed
+        | ProbedState::NotPolled
+        | ProbedState::HeldBack
+        | ProbedState::Ended => TaskState::Suspended { since_ns },
     }
 }
 

@@ -258,6 +258,7 @@ fn state(group: &TaskGroup) -> String {
         State::Never => "never woken".to_owned(),
         State::Starved => "starved".to_owned(),
         State::Woken => "woken".to_owned(),
+        State::HeldBack => "held back".to_owned(),
         State::Submitted => "submitted".to_owned(),
         State::Running { .. } => "running".to_owned(),
         State::Waiting => {
@@ -279,6 +280,7 @@ fn unseen(group: &TaskGroup) -> String {
         State::Never => "(no waker is registered)".to_owned(),
         State::Starved => "(woken and polled by no thread)".to_owned(),
         State::Woken => "(woken and not polled yet)".to_owned(),
+        State::HeldBack => "(held back)".to_owned(),
         State::Submitted => "(running or waiting for a thread)".to_owned(),
         State::Running { tid } => format!("(running on thread {tid})"),
         State::Waiting if is_wrapped => "(not captured)".to_owned(),

@@ -25,6 +25,9 @@ pub enum Note {
     SpawnerCancelled,
     /// Its poll was to be stepped, and was not.
     NotStepped(NotStepped),
+    /// It is polled in parts. One has ended, and nobody has asked for the next: to wake it has
+    /// nothing polled, so it was not probed.
+    HeldBack,
 }
 
 /// How often a thread was given a processor.

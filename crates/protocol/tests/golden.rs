@@ -420,6 +420,10 @@ fn evidence() -> Vec<(&'static str, Reply)> {
         tid: 4711,
         timeslices: 123_456,
     };
+    let held_back = TaskNote {
+        task: 7,
+        note: Note::HeldBack,
+    };
     let saved = Saved {
         taken: 1_764_000_000,
         host: "web-1".to_owned(),
@@ -442,6 +446,7 @@ fn evidence() -> Vec<(&'static str, Reply)> {
         ),
         ("reply-trace-unsafe", Reply::Trace(trace(TraceEnd::Unsafe))),
         ("reply-thread-runs", Reply::ThreadRuns(vec![run])),
+        ("reply-notes-held-back", Reply::Notes(vec![held_back])),
         ("reply-saved", Reply::Saved(saved)),
     ]
 }

@@ -1,9 +1,9 @@
 //! Receives a dump and checks it: afterwards every number in it names something.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rtops_protocol::{
-    Claim, CopyOutcome, CopyReport, End, EndedSite, HandleSeen, LeafEnd, Module, Process,
+    Claim, CopyOutcome, CopyReport, End, EndedSite, HandleSeen, LeafEnd, Module, Note, Process,
     ProtocolError, Refused, Reply, Resource, Saved, SourceLocation, StackId, StringId, Task,
     TaskKind, TaskNote, Thread, ThreadCapture, ThreadRun, Trace, Unwrapped,
 };
@@ -59,6 +59,7 @@ pub struct Dump {
     pub unknown_frames: usize,
     /// More about the tasks that no wrapper tracks, without their leaves.
     unwrapped: HashMap<u64, Unwrapped>,
+    held_back: HashSet<u64>,
     strings: Vec<String>,
     stacks: Vec<Vec<u64>>,
     addresses: usize,
@@ -119,6 +120,17 @@ impl Dump {
     /// What is known of a task of that number if no wrapper tracks it, and of none else.
     pub fn unwrapped(&self, task: u64) -> Option<&Unwrapped> {
         self.unwrapped.get(&task)
+    }
+
+    pub(crate) fn add_notes(&mut self, notes: Vec<TaskNote>) {
+        let held_back = notes.iter().filter(|note| note.note == Note::HeldBack);
+        self.held_back.extend(held_back.map(|note| note.task));
+        self.notes.extend(notes);
+    }
+
+    /// Whether the task is polled in parts, one of which has ended while nobody asks for the next.
+    pub fn is_held_back(&self, task: u64) -> bool {
+        self.held_back.contains(&task)
     }
 
     /// All tasks that no wrapper tracks, in no order.
@@ -218,7 +230,7 @@ impl Dump {
                 }
                 self.threads.extend(threads);
             }
-            Reply::Notes(notes) => self.notes.extend(notes),
+            Reply::Notes(notes) => self.add_notes(notes),
             Reply::EndedSites(sites) => {
                 let mut files = sites.iter().map(|ended| ended.site.file);
                 files.try_for_each(|file| self.check_text(file))?;

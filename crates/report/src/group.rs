@@ -94,6 +94,8 @@ pub struct Look<'a> {
     pub spans: Vec<&'a str>,
     /// The names of those of them that wait and registered nothing, so that no chain shows them.
     pub silent: Vec<&'a str>,
+    /// The names of those of them that are between two parts, the second of which nobody asks for.
+    pub held_back: Vec<&'a str>,
     /// Why it is not known where they wait, or not everything of it.
     pub remark: Option<&'static str>,
     /// Why nothing but their type is known, of those that no wrapper tracks.
@@ -108,6 +110,8 @@ pub enum State {
     New,
     /// Waiting to be woken.
     Waiting,
+    /// Between two parts, the second of which nobody asks for.
+    HeldBack,
     /// Waiting without a waker: nothing can wake it.
     Never,
     /// Woken, and not polled.
@@ -135,6 +139,7 @@ impl State {
             (TaskState::New { .. }, _) => Self::New,
             (TaskState::Running { tid, .. }, _) => Self::Running { tid },
             (TaskState::Starved { .. }, _) => Self::Starved,
+            (TaskState::Suspended { .. }, _) if dump.is_held_back(task.id) => Self::HeldBack,
             (TaskState::Suspended { .. }, WakerState::None) => Self::Never,
             (TaskState::Suspended { .. }, _) => Self::Waiting,
         }
@@ -165,11 +170,13 @@ struct Key {
 enum SpanLook {
     InChains,
     Silent,
+    HeldBack,
 }
 
 impl SpanLook {
-    fn of(span: &Task) -> Self {
+    fn of(dump: &Dump, span: &Task) -> Self {
         match span.state {
+            _ if dump.is_held_back(span.id) => Self::HeldBack,
             TaskState::Suspended { .. } if span.leaves.is_empty() => Self::Silent,
             _ => Self::InChains,
         }
@@ -319,7 +326,7 @@ fn key(dump: &Dump, task: &Task, spans: &Spans, stepped: &Stepped, grouping: Gro
         polls: unwrapped.map(|unwrapped| (unwrapped.poll, unwrapped.boxed_poll)),
         state: State::of(dump, task),
         site: task.site,
-        spans: spans_inside(task, spans),
+        spans: spans_inside(dump, task, spans),
         leaves: sorted(&task.leaves),
         tree: stepped.tree(task),
         remark: stepped.remark(task),
@@ -328,9 +335,10 @@ fn key(dump: &Dump, task: &Task, spans: &Spans, stepped: &Stepped, grouping: Gro
     }
 }
 
-fn spans_inside(task: &Task, spans: &Spans) -> Vec<(StringId, SpanLook)> {
+fn spans_inside(dump: &Dump, task: &Task, spans: &Spans) -> Vec<(StringId, SpanLook)> {
     let inside = spans.inside(task.id).iter();
-    let mut inside: Vec<_> = inside.map(|span| (span.name, SpanLook::of(span))).collect();
+    let inside = inside.map(|span| (span.name, SpanLook::of(dump, span)));
+    let mut inside: Vec<_> = inside.collect();
     inside.sort_unstable_by_key(|(name, _)| name.0);
     inside
 }
@@ -357,8 +365,9 @@ fn look<'a>(dump: &'a Dump, frames: &Frames, task: &Task, key: &Key, chains: &[C
         state: key.state,
         site: Place::of_site(dump, key.site),
         code: future.and_then(|future| future.place.clone()),
-        spans: names(&[SpanLook::InChains, SpanLook::Silent]),
+        spans: names(&[SpanLook::InChains, SpanLook::Silent, SpanLook::HeldBack]),
         silent: names(&[SpanLook::Silent]),
+        held_back: names(&[SpanLook::HeldBack]),
         remark: key.remark,
         unresolved: key.unresolved,
         chains: looks,
@@ -404,7 +413,7 @@ impl Selection {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{End, Reply, Stacks, Strings, Thread};
+    use rtops_protocol::{End, Note, Reply, Stacks, Strings, TaskNote, Thread};
 
     use super::*;
     use crate::{
@@ -488,6 +497,33 @@ mod tests {
             let dump = dump(vec![base(), other], vec![]);
             assert_eq!(ids(&dump, &Selection::default(), Grouping::Equal).len(), 2);
         }
+    }
+
+    #[test]
+    fn what_is_held_back_is_told_of_tasks_and_of_spans_inside() {
+        let span = Task {
+            parent: 1,
+            kind: TaskKind::Span,
+            ..task(2, 2, &[])
+        };
+        let notes = [2, 3].map(|task| TaskNote {
+            task,
+            note: Note::HeldBack,
+        });
+        let mut dump = dump(vec![task(1, 1, &[0]), span, task(3, 2, &[])], vec![]);
+        dump.add_notes(notes.to_vec());
+        let everything = Selection::default();
+        let groups = group_tasks(&dump, &frames(&STACKS), &everything, Grouping::Equal);
+        let looks: Vec<_> = groups.iter().map(|group| &group.look).collect();
+        let [held_back, around] = looks[..] else {
+            panic!("{looks:?}");
+        };
+        assert_eq!(
+            (held_back.state, around.state),
+            (State::HeldBack, State::Waiting)
+        );
+        assert_eq!(around.held_back, ["tick"]);
+        assert!(around.silent.is_empty());
     }
 
     #[test]

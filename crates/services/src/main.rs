@@ -1,12 +1,14 @@
-//! Services on the libraries that most are built with: `rtops-services SERVICE`. None knows of rtops,
-//! but that its `main` starts the agent. They obey the same commands as `rtops-targets`, and their
+//! Services on the libraries that most are built with: `rtops-services SERVICE`. None but `web` and
+//! `grpc` knows of rtops, apart from `main`, which starts the agent. They obey the same commands as `rtops-targets`, and their
 //! awaits are marked in the same way.
 
+mod grpc;
 mod http;
 mod http2;
 mod pool;
 mod redis_client;
 mod waiting;
+mod web;
 
 use std::{env, process::ExitCode};
 
@@ -23,10 +25,12 @@ fn main() -> ExitCode {
 
 fn run(name: &str) -> Result<Never, String> {
     let service: Service = match name {
+        "grpc" => grpc::run,
         "http" => http::run,
         "http2" => http2::run,
         "pool" => pool::run,
         "redis" => redis_client::run,
+        "web" => web::run,
         other => return Err(format!("no service is called {other:?}")),
     };
     let control = Control::take().map_err(|error| error.to_string())?;

@@ -25,7 +25,7 @@ impl Arrivals {
 /// Never ends.
 pub(crate) async fn lookup(arrivals: &Arrivals) {
     match arrivals.take() {
-        Some(pending) => settled(sleep(FOREVER), pending).await, // AWAIT http-slow http2-slow pool-slow
+        Some(pending) => settled(sleep(FOREVER), pending).await, // AWAIT grpc-watch http-slow http2-slow pool-slow
         None => sleep(FOREVER).await,
     }
 }

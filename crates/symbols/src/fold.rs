@@ -22,6 +22,7 @@ pub enum FrameClass {
 const RULES: &[(&str, FrameClass)] = &[
     ("rtops_agent::", FrameClass::Agent),
     ("rtops_capture::", FrameClass::Agent),
+    ("rtops_hyper::", FrameClass::Agent),
     ("rtops_leaktest::", FrameClass::Agent),
     ("rtops_snapshot::", FrameClass::Agent),
     ("rtops_step::", FrameClass::Agent),
@@ -29,6 +30,7 @@ const RULES: &[(&str, FrameClass)] = &[
     ("rtops_tasks::", FrameClass::Agent),
     ("rtops_threads::", FrameClass::Agent),
     ("rtops_tokio_cells::", FrameClass::Agent),
+    ("rtops_tower::", FrameClass::Agent),
     // What registers wakers, and adaptors that only pass a poll on.
     ("tokio::future::", FrameClass::Executor),
     ("tokio::loom::", FrameClass::Executor),
@@ -52,6 +54,26 @@ const RULES: &[(&str, FrameClass)] = &[
     ("futures_core::", FrameClass::Executor),
     ("futures_executor::", FrameClass::Executor),
     ("futures_task::", FrameClass::Executor),
+    ("futures_util::future::future::Map", FrameClass::Executor),
+    ("futures_util::future::future::map::", FrameClass::Executor),
+    (
+        "futures_util::future::try_future::MapErr",
+        FrameClass::Executor,
+    ),
+    // Between a request and its handler.
+    ("axum::handler::", FrameClass::Executor),
+    ("axum::routing::", FrameClass::Executor),
+    ("axum::util::", FrameClass::Executor),
+    ("axum_core::body::", FrameClass::Executor),
+    (
+        "http_body_util::combinators::box_body::",
+        FrameClass::Executor,
+    ),
+    (
+        "http_body_util::combinators::map_err::",
+        FrameClass::Executor,
+    ),
+    ("tower::util::", FrameClass::Executor),
     ("futures_lite::future::block_on", FrameClass::Executor),
     ("smol::spawn::", FrameClass::Executor),
     ("pin_project_lite::", FrameClass::Executor),
@@ -178,6 +200,27 @@ mod tests {
                 "tokio::sync::mutex::Mutex<T>::lock::{async_fn#0}",
                 "gateway::conn::serve::{async_fn#0}",
                 "gateway::main::{async_block#0}",
+            ]
+        );
+    }
+
+    #[test]
+    fn between_a_request_and_its_handler_nothing_is_shown() {
+        assert_eq!(
+            shown(&[
+                "tokio::sync::mutex::Mutex<T>::lock::{async_fn#0}",
+                "shop::users::show::{async_fn#0}",
+                "<F as axum::handler::Handler<(), S>>::call::{async_block#0}",
+                "<futures_util::future::future::Map<Fut, F> as core::future::future::Future>::poll",
+                "<axum::handler::future::IntoServiceFuture<F> as core::future::future::Future>::poll",
+                "<axum::util::MapIntoResponseFuture<F> as core::future::future::Future>::poll",
+                "<tower::util::oneshot::Oneshot<S, R> as core::future::future::Future>::poll",
+                "<axum::routing::route::RouteFuture<E> as core::future::future::Future>::poll",
+                "<rtops_tower::future::ResponseFuture<F> as core::future::future::Future>::poll",
+            ]),
+            [
+                "tokio::sync::mutex::Mutex<T>::lock::{async_fn#0}",
+                "shop::users::show::{async_fn#0}",
             ]
         );
     }

@@ -116,6 +116,8 @@ pub struct Entry {
     pub(crate) generation: AtomicU8,
     kind: AtomicU8,
     finished: AtomicBool,
+    /// A part of it has ended, and nobody has asked for the next.
+    held_back: AtomicBool,
     /// Another future was made inside it.
     has_made: AtomicBool,
     pub(crate) shard: u8,
@@ -160,6 +162,7 @@ impl Entry {
             generation: AtomicU8::new(0),
             kind: AtomicU8::new(birth.kind.raw()),
             finished: AtomicBool::new(false),
+            held_back: AtomicBool::new(false),
             has_made: AtomicBool::new(false),
             shard,
             slot,
@@ -244,6 +247,27 @@ impl Entry {
         self.finished.load(SeqCst)
     }
 
+    /// Whether a part of it has ended, and nobody has asked for the next: to wake it has nothing
+    /// polled.
+    #[must_use]
+    pub fn is_held_back(&self) -> bool {
+        self.held_back.load(Relaxed)
+    }
+
+    pub(crate) fn hold_back(&self) {
+        // Also where the part ended in a poll that only a dump asked for.
+        self.since.store(Monotonic::now().as_nanos(), Relaxed);
+        self.held_back.store(true, Relaxed);
+    }
+
+    /// The next part is asked for.
+    #[inline]
+    pub(crate) fn go_on(&self) {
+        if self.is_held_back() {
+            self.held_back.store(false, Relaxed);
+        }
+    }
+
     /// Whether a tracked future was made inside it.
     pub(crate) fn has_made(&self) -> bool {
         self.has_made.load(Relaxed)
@@ -264,7 +288,7 @@ impl Entry {
     pub(crate) fn lost_its_wakers(&self) -> bool {
         self.registered_at.load(Relaxed) == self.polls_cut()
             && can_be_woken(self).is_none()
-            && !self.ticket.is_some()
+            && !self.ticket.is_due()
             && self.polled_by().is_none()
             // A poll that began and ended while the others were read.
             && self.registered_at.load(Relaxed) == self.polls_cut()

@@ -36,4 +36,4 @@ pub use registry::{
     entry_addresses, is_abandoned, set_runtime_probe, task_count, waker_addresses,
 };
 pub use scope::{Entered, current_task, current_thread};
-pub use tracked::{Track, Tracked};
+pub use tracked::{Part, Track, Tracked, Tracker};

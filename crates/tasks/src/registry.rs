@@ -290,11 +290,13 @@ pub fn cancelled() -> HashSet<TaskId> {
     shards.flat_map(|shard| shard.cancelled.clone()).collect()
 }
 
-/// Where the wakers of the tracked tasks lead to: addresses that are only to be compared.
+/// Where the wakers of the tracked tasks lead to: addresses that are only to be compared. What is
+/// held back is left out: nothing of it is polled when its executor polls there.
 #[must_use]
 pub fn waker_addresses() -> Vec<(usize, TaskId)> {
     let tasks = entries();
-    let addresses = tasks.iter().filter(|entry| entry.kind() == Kind::Task);
+    let is_one = |entry: &&Arc<Entry>| entry.kind() == Kind::Task && !entry.is_held_back();
+    let addresses = tasks.iter().filter(is_one);
     addresses
         .filter_map(|entry| Some((entry.waker_address()?, entry.id())))
         .collect()

@@ -25,11 +25,10 @@ pin_project! {
     /// during the one poll that a dump asks for.
     #[must_use = "futures do nothing unless polled"]
     pub struct Tracked<F> {
-        // Dropped before the registration, so that a future is listed while it is being dropped.
+        // Dropped before the tracker, so that a future is listed while it is being dropped.
         #[pin]
         future: F,
-        registration: Registration,
-        last_waker: WakerId,
+        tracker: Tracker,
     }
 }
 
@@ -41,13 +40,7 @@ impl<F: Future> Tracked<F> {
     pub fn new(future: F, name: Name, kind: Kind, site: &'static Location<'static>) -> Self {
         Self {
             future,
-            registration: Registration::new(Birth {
-                name,
-                kind,
-                future_type: std::any::type_name::<F>,
-                site,
-            }),
-            last_waker: WakerId::default(),
+            tracker: Tracker::new::<F>(name, kind, site),
         }
     }
 }
@@ -55,7 +48,7 @@ impl<F: Future> Tracked<F> {
 impl<F> Tracked<F> {
     /// What is known of the future.
     pub fn entry(&self) -> &Arc<Entry> {
-        &self.registration.0
+        self.tracker.entry()
     }
 }
 
@@ -65,16 +58,82 @@ impl<F: Future> Future for Tracked<F> {
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let entry = &this.registration.0;
+        this.tracker.poll_part(this.future, context, |_| Part::Last)
+    }
+}
+
+/// What stands behind a [`Tracked`], apart from the future: for what is polled in several parts, one
+/// after the other, and is to be seen as one. Such is a request whose answer has a body.
+///
+/// When it is dropped, it counts as cancelled, unless its last part was polled to its end.
+pub struct Tracker {
+    registration: Registration,
+    last_waker: WakerId,
+}
+
+/// Whether anything comes after a part that was polled to its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Part {
+    /// More will be polled, as soon as somebody asks for it.
+    More,
+    /// This was all.
+    Last,
+}
+
+impl Tracker {
+    /// Tracks what was made at `site`, as [`Tracked::new`] does. `F` is the type that is shown.
+    pub fn new<F>(name: Name, kind: Kind, site: &'static Location<'static>) -> Self {
+        Self {
+            registration: Registration::new(Birth {
+                name,
+                kind,
+                future_type: std::any::type_name::<F>,
+                site,
+            }),
+            last_waker: WakerId::default(),
+        }
+    }
+
+    /// What is known of it.
+    pub const fn entry(&self) -> &Arc<Entry> {
+        &self.registration.0
+    }
+
+    /// Polls a part. `part` tells from its output whether it was the last.
+    #[inline]
+    pub fn poll_part<F: Future>(
+        &mut self,
+        future: Pin<&mut F>,
+        context: &mut Context<'_>,
+        part: impl Fn(&F::Output) -> Part,
+    ) -> Poll<F::Output> {
+        let entry = &self.registration.0;
+        entry.go_on();
         let poll = if probe::is_wanted(entry) {
-            probe::poll_probed(this.future, entry, this.last_waker, context)
+            probe::poll_probed(future, entry, &mut self.last_waker, context, &part)
         } else {
-            poll_ordinary(this.future, entry, this.last_waker, context)
+            poll_ordinary(future, entry, &mut self.last_waker, context)
         };
-        if poll.is_ready() {
-            registry_end(entry, End::Ready);
+        if let Poll::Ready(output) = &poll {
+            match part(output) {
+                Part::More => entry.hold_back(),
+                Part::Last => registry_end(entry, End::Ready),
+            }
         }
         poll
+    }
+
+    /// Says that the part before was the last, after all.
+    pub fn finish(self) {
+        registry_end(&self.registration.0, End::Ready);
+    }
+}
+
+impl std::fmt::Debug for Tracker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tracker")
+            .field("entry", self.entry())
+            .finish_non_exhaustive()
     }
 }
 

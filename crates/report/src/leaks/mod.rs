@@ -157,8 +157,12 @@ pub fn find<'a>(
                     *findings.idle.entry(idle).or_default() += left;
                 }
             }
-            State::New | State::Never | State::Woken | State::Submitted | State::Running { .. } => {
-            }
+            State::New
+            | State::Never
+            | State::HeldBack
+            | State::Woken
+            | State::Submitted
+            | State::Running { .. } => {}
         }
     }
     let mut threads = group_threads(dump, frames, &everything, Grouping::Equal);

@@ -112,6 +112,7 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
         State::Never => "never".to_owned(),
         State::Starved => "starved".to_owned(),
         State::Woken => "woken".to_owned(),
+        State::HeldBack => "held back".to_owned(),
         State::Submitted => "submitted".to_owned(),
         State::Running { tid } => return stack::running(view, group, tid),
         State::Waiting if waits.is_empty() => "waiting".to_owned(),

@@ -264,7 +264,9 @@ pub(super) fn task_group(
     let label = label(group);
     let paint = match look.state {
         State::Never | State::Starved | State::Running { .. } => Paint::Warning,
-        State::New | State::Waiting | State::Woken | State::Submitted => Paint::Heading,
+        State::New | State::Waiting | State::HeldBack | State::Woken | State::Submitted => {
+            Paint::Heading
+        }
     };
     writeln!(
         writer,
@@ -273,12 +275,14 @@ pub(super) fn task_group(
         style.paint(paint, format!("[{}]", bracket(view, group)))
     )?;
     let mut drawing = Drawing::of_chains(view.frames, &group.chains);
-    if !look.silent.is_empty() {
-        let names: Vec<_> = look.silent.iter().map(|name| quoted(name)).collect();
-        drawing.remark(format!(
-            "and span {}, which registered no waker",
-            names.join(", ")
-        ));
+    for (spans, why) in [
+        (&look.silent, "which registered no waker"),
+        (&look.held_back, "held back: nobody asks for its next part"),
+    ] {
+        if !spans.is_empty() {
+            let names: Vec<_> = spans.iter().map(|name| quoted(name)).collect();
+            drawing.remark(format!("and span {}, {why}", names.join(", ")));
+        }
     }
     if let Some(remark) = look.remark {
         drawing.remark(remark.to_owned());
@@ -360,6 +364,7 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
         State::Woken => "woken or new, and about to be polled".to_owned(),
         State::Submitted => "running, or waiting for a thread".to_owned(),
         State::Running { tid } => running(view, group, tid),
+        State::HeldBack => "held back: nobody asks for its next part".to_owned(),
         State::Waiting => waiting(group),
     };
     let (Some((shortest, longest)), Some((youngest, oldest))) = (group.times(), group.ages())

@@ -76,6 +76,8 @@ pub struct Probed {
     pub state: ProbedState,
     /// For how long.
     pub in_state_for: Duration,
+    /// The time since it was made, at the same moment.
+    pub age: Duration,
     /// Whether anything can wake it.
     pub wakers: Wakers,
     /// An earlier dump found wakers registered, and all of them had been dropped unused when this
@@ -97,6 +99,8 @@ pub enum ProbedState {
     /// It waits, and was not polled: no waker of it is known, or it is a span that its task does
     /// not poll at present.
     NotPolled,
+    /// A part of it has ended, and nobody has asked for the next.
+    HeldBack,
     /// It was woken and not polled.
     Starved,
     /// This thread is inside its poll.
@@ -305,7 +309,8 @@ impl Driver {
         let Some(target) = self.targets.get_mut(index) else {
             return false;
         };
-        if target.entry.is_finished() || target.entry.kind() == Kind::Blocking {
+        let entry = &target.entry;
+        if entry.is_finished() || entry.is_held_back() || entry.kind() == Kind::Blocking {
             return false;
         }
         let Some(waker) = target.entry.executor_waker() else {
@@ -440,7 +445,7 @@ impl Round<'_> {
             Verdict::Open => driver
                 .targets
                 .get(index)
-                .is_some_and(|target| !target.entry.is_finished()),
+                .is_some_and(|target| !target.entry.is_finished() && !target.entry.is_held_back()),
             Verdict::NoRoom => {
                 again.push(index);
                 false
@@ -537,6 +542,7 @@ impl Target {
         Probed {
             state: self.state(),
             in_state_for: self.entry.in_state_for(),
+            age: self.entry.age(),
             wakers,
             lost_wakers: self.lost_wakers,
             is_inside: self.is_inside,
@@ -557,6 +563,7 @@ impl Target {
             Verdict::Open => match self.entry.polled_by() {
                 Some(tid) => ProbedState::Running(tid),
                 None if self.entry.polls() == 0 => ProbedState::New,
+                None if self.entry.is_held_back() => ProbedState::HeldBack,
                 // A span may be one that its task does not poll at present.
                 None if self.asked && self.entry.kind() != Kind::Span => ProbedState::Starved,
                 None => ProbedState::NotPolled,

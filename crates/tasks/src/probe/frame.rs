@@ -9,7 +9,7 @@ use std::{
     future::Future,
     pin::Pin,
     ptr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Acquire},
     task::{Context, Poll, Waker},
 };
 
@@ -19,13 +19,13 @@ use super::{
     arch::Registers,
     session::{Session, Stale, Verdict, Work},
     slots::{Extent, MAX_OWNERS, Owner},
-    ticket::{Cause, DumpNumber, MAX_HOPS, Wish},
+    ticket::{Cause, DumpNumber, ECHO_INDEX, MAX_HOPS, Wish},
     waker::{is_probing, probing_waker, same_waker},
 };
 use crate::{
     entry::{Entry, Polling, RuntimeTag, TaskId, WakerId},
     local::LOCAL,
-    tracked::{first_poll, poll_ordinary},
+    tracked::{Part, first_poll, poll_ordinary},
 };
 
 /// How many stacks of one poll are copied; a `join_all` of more shows its first ones.
@@ -68,14 +68,27 @@ pub(crate) fn poll_probed<F: Future>(
     entry: &Arc<Entry>,
     last_waker: &mut WakerId,
     context: &mut Context<'_>,
+    part: &impl Fn(&F::Output) -> Part,
 ) -> Poll<F::Output> {
     let wish = entry.ticket.take();
     if is_probing(context.waker()) {
         let wish = wish.filter(|wish| wish.dump != DumpNumber::NONE);
-        return poll_span(future, entry, wish, last_waker, context);
+        return poll_span(future, entry, wish, last_waker, context, part);
     }
     if let Some(nudge) = wish.filter(|wish| wish.dump == DumpNumber::NONE) {
-        return poll_nudged(future, entry, nudge.index, last_waker, context);
+        return match nudge.index {
+            ECHO_INDEX if entry.woken.load(Acquire) => {
+                poll_ordinary(future, entry, last_waker, context)
+            }
+            ECHO_INDEX => {
+                let poll = poll_nudged(future, entry, 0, last_waker, context);
+                if poll.is_pending() {
+                    entry.ticket.leave_echo();
+                }
+                poll
+            }
+            hops => poll_nudged(future, entry, hops, last_waker, context),
+        };
     }
     let session = wish.and_then(Session::of);
     let (Some(wish), Some(session)) = (wish, session) else {
@@ -87,7 +100,7 @@ pub(crate) fn poll_probed<F: Future>(
     }
     if !entry.keep_waker(last_waker, context.waker()) {
         // The probing waker would lead to an older executor waker. The next poll will do.
-        entry.ticket.put(wish);
+        entry.ticket.put_back(wish);
         return poll_ordinary(future, entry, last_waker, context);
     }
     let waker = probing_waker(entry);
@@ -97,7 +110,7 @@ pub(crate) fn poll_probed<F: Future>(
     let frame = Frame::new(entry, Some(wish.index), Role::Probe(session), wish.cause);
     let poll = frame.poll(future, entry, &mut Context::from_waker(&waker));
     drop(waker);
-    frame.report(&poll, entry);
+    frame.report(&poll, entry, wish, part);
     poll
 }
 
@@ -125,11 +138,12 @@ fn poll_span<F: Future>(
     wish: Option<Wish>,
     last_waker: &mut WakerId,
     context: &mut Context<'_>,
+    part: &impl Fn(&F::Output) -> Part,
 ) -> Poll<F::Output> {
     let Some(cause) = probed_for(context.waker()) else {
         // The parent was only nudged: nothing is copied, so this poll proves nothing.
         if let Some(wish) = wish {
-            entry.ticket.put(wish);
+            entry.ticket.put_back(wish);
         }
         return poll_ordinary(future, entry, last_waker, context);
     };
@@ -140,7 +154,7 @@ fn poll_span<F: Future>(
     let poll = frame.poll(future, entry, context);
     if let Some((wish, session)) = wish.and_then(|wish| Some((wish, Session::of(wish)?))) {
         session.note_inside(wish.index);
-        frame.report_to(&session, &poll, entry);
+        frame.report_to(&session, &poll, entry, wish, part);
     }
     poll
 }
@@ -212,21 +226,39 @@ impl Frame {
         }
     }
 
-    fn report<T>(&self, poll: &Poll<T>, entry: &Entry) {
+    fn report<T>(&self, poll: &Poll<T>, entry: &Entry, wish: Wish, part: &impl Fn(&T) -> Part) {
         if let Role::Probe(session) = &self.role {
             if poll.is_pending() && self.captures.get() > 0 {
                 entry.note_registered();
+                if self.cause == Cause::Asked {
+                    entry.ticket.leave_echo();
+                }
             }
-            self.report_to(session, poll, entry);
+            self.report_to(session, poll, entry, wish, part);
         }
     }
 
-    fn report_to<T>(&self, session: &Session, poll: &Poll<T>, entry: &Entry) {
+    fn report_to<T>(
+        &self,
+        session: &Session,
+        poll: &Poll<T>,
+        entry: &Entry,
+        wish: Wish,
+        part: &impl Fn(&T) -> Part,
+    ) {
         let refusal = self.not_stepped.get();
         if let (Some(index), Some(refusal)) = (self.index, refusal) {
             session.refuse(index, refusal);
         }
         let verdict = match poll {
+            Poll::Ready(output) if part(output) == Part::More => {
+                // Where it waits, the poll of the next part will show, which often follows at once.
+                if self.captures.get() == 0 && !self.no_room.get() {
+                    return entry.ticket.put_back(wish);
+                }
+                // Places where the part before waited must not be taken for its.
+                Verdict::NoRoom
+            }
             Poll::Ready(_) => Verdict::Ended,
             Poll::Pending if refusal == Some(Refusal::Busy) => Verdict::NoRoom,
             Poll::Pending if self.no_room.get() => Verdict::NoRoom,

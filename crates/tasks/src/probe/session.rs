@@ -100,8 +100,8 @@ pub(super) enum Verdict {
     WaitsUnregistered,
     /// The future has ended.
     Ended,
-    /// There was no room for all copies, or another poll was being stepped: the probe must be made
-    /// again.
+    /// There was no room for all copies, another poll was being stepped, or what was copied is of a
+    /// part that has ended: the probe must be made again.
     NoRoom,
 }
 

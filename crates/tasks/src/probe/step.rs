@@ -106,6 +106,7 @@ pub fn step(found: &mut [Probed], chosen: &[usize], deadline: Instant) -> Steppe
     }
     // Stepping took some time, which is the same for all.
     for task in found {
+        task.age = task.entry.age();
         task.in_state_for = match task.entry.polled_by() {
             None => task.entry.in_state_for(),
             // Perhaps only because something inside it was woken to be stepped.

@@ -45,6 +45,14 @@ impl DumpNumber {
     }
 }
 
+impl Wish {
+    fn raw(self) -> u64 {
+        let asked = u64::from(self.cause == Cause::Asked);
+        let dump = (u64::from(self.dump.0) << 1) | asked;
+        (dump << 32) | u64::from(self.index)
+    }
+}
+
 impl Ticket {
     pub(crate) const fn none() -> Self {
         Self(AtomicU64::new(0))
@@ -56,9 +64,23 @@ impl Ticket {
     }
 
     pub(crate) fn put(&self, wish: Wish) {
-        let asked = u64::from(wish.cause == Cause::Asked);
-        let dump = (u64::from(wish.dump.0) << 1) | asked;
-        self.0.store((dump << 32) | u64::from(wish.index), Release);
+        self.0.store(wish.raw(), Release);
+    }
+
+    /// Whether a wish or a nudge is there: the task was woken, or will be, for a dump.
+    pub(crate) fn is_due(&self) -> bool {
+        !matches!(self.0.load(Acquire), 0 | ECHO)
+    }
+
+    /// A poll that only a dump asked for has ended. The next one is no step ahead either, if nothing
+    /// has woken the task: whoever polls it may do so twice in a row.
+    pub(crate) fn leave_echo(&self) {
+        let _wish = self.0.compare_exchange(0, ECHO, AcqRel, Acquire);
+    }
+
+    /// Puts back a wish that a poll has taken and could not fulfil, unless there is a newer one.
+    pub(crate) fn put_back(&self, wish: Wish) {
+        let _newer = self.0.compare_exchange(0, wish.raw(), AcqRel, Acquire);
     }
 
     pub(crate) fn take(&self) -> Option<Wish> {
@@ -103,8 +125,9 @@ impl Ticket {
         let nudge = NUDGE | u64::from(hops);
         let left = self.0.compare_exchange(0, nudge, AcqRel, Acquire);
         if let Err(wish) = left {
+            let marked = if wish == ECHO { nudge } else { wish | NUDGE };
             // Failure means that a poll took the wish: nothing is left to mark.
-            let _taken = self.0.compare_exchange(wish, wish | NUDGE, AcqRel, Acquire);
+            let _taken = self.0.compare_exchange(wish, marked, AcqRel, Acquire);
         }
     }
 }
@@ -114,6 +137,9 @@ impl Ticket {
 pub(crate) const MAX_HOPS: u32 = 4;
 /// The bit for [`Cause::Asked`], and nothing else.
 const NUDGE: u64 = 1 << 32;
+/// The index of a wish that [`Ticket::leave_echo`] left.
+pub(crate) const ECHO_INDEX: u32 = u32::MAX;
+const ECHO: u64 = NUDGE | ECHO_INDEX as u64;
 
 #[cfg(test)]
 mod tests {
