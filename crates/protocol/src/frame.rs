@@ -31,6 +31,10 @@ impl FrameKind {
     pub const SUMMARY: Self = Self(16);
     /// [`Stats`](crate::Stats).
     pub const STATS: Self = Self(17);
+    /// [`Memory`](crate::Memory).
+    pub const MEMORY: Self = Self(18);
+    /// [`Trimmed`](crate::Trimmed).
+    pub const TRIMMED: Self = Self(19);
     /// [`Process`](crate::Process).
     pub const PROCESS: Self = Self(32);
     /// A list of [`Module`](crate::Module).
