@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 pub struct Memory {
     /// The agent's clock, in nanoseconds: rates between two replies are taken over its advance.
     pub clock_ns: u64,
-    /// The allocators that the agent found in the process. Each has memory of its own.
+    /// The allocators that the agent found in the process, that of the service's own code first as
+    /// far as can be told. Each has memory of its own.
     pub allocators: Vec<Allocator>,
     /// What was counted, where the service installed an allocator that counts.
     pub counted: Option<Counted>,

@@ -75,6 +75,7 @@ fn requests() -> Vec<(&'static str, Request)> {
         ),
         ("request-memory", Request::Memory),
         ("request-trim", Request::Trim),
+        ("request-memory-by-walk", Request::MemoryByWalk),
     ]
 }
 
