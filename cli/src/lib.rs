@@ -9,6 +9,8 @@ mod demo;
 mod discover;
 mod dump;
 mod error;
+mod heap;
+mod memory;
 mod process;
 mod progress;
 mod render;

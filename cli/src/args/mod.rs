@@ -3,10 +3,12 @@
 
 mod copy;
 mod leaks;
+mod memstats;
 mod profile;
 mod stack;
 mod stats;
 mod target;
+mod trim;
 
 use std::path::PathBuf;
 
@@ -16,10 +18,12 @@ use crate::terminal::ColorChoice;
 
 pub use copy::{CopyArgs, CopyChoice};
 pub use leaks::LeaksArgs;
+pub use memstats::MemstatsArgs;
 pub use profile::{ProfileArgs, Profiled, TaskProfileArgs};
 pub use stack::StackArgs;
 pub use stats::StatsArgs;
 pub use target::{SourceArgs, TargetArgs};
+pub use trim::TrimArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,6 +76,10 @@ pub enum Command {
     Stats(StatsArgs),
     /// Show where the tasks and threads of a process wait
     Stack(StackArgs),
+    /// Show what the memory of a process is used for
+    Memstats(MemstatsArgs),
+    /// Have a process give free memory back to the system: this changes it
+    Trim(TrimArgs),
     /// Find tasks and threads that will never end
     Leaks(LeaksArgs),
     /// Write a profile that Go's tools read
@@ -112,6 +120,8 @@ mod tests {
             "stats",
             "stack",
             "leaks",
+            "memstats",
+            "trim",
             "profile",
             "profile tasks",
             "demo",

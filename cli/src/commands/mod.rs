@@ -2,9 +2,11 @@
 
 mod leaks;
 mod list;
+mod memstats;
 mod profile;
 mod stack;
 mod stats;
+mod trim;
 
 use std::{
     fs::File,
@@ -42,6 +44,8 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::List => list::run(&cli.output),
         Command::Stats(args) => stats::run(&args, &cli.output),
         Command::Stack(args) => stack::run(&args, &cli.output),
+        Command::Memstats(args) => memstats::run(&args, &cli.output),
+        Command::Trim(args) => trim::run(&args, &cli.output),
         Command::Leaks(args) => leaks::run(&args, &cli.output),
         Command::Profile(args) => profile::run(&args, &cli.output),
         Command::Demo(args) => demo::run(&args),

@@ -3,10 +3,15 @@
 mod claims_json;
 pub mod leaks_json;
 pub mod list;
+mod memory_json;
+pub mod memstats;
+pub mod memstats_json;
+mod section;
 pub mod stack_json;
 pub mod stats;
 pub mod stats_json;
 mod table;
+pub mod trim;
 
 use std::io::{self, Write};
 

@@ -14,10 +14,12 @@ use rtops_report::{
 };
 use serde::Serialize;
 
-use super::table::{self, Column, Fit};
+use super::{
+    section::{self, INDENT},
+    table::{self, Column, Fit},
+};
 use crate::process::{Details, Figures};
 
-const INDENT: &str = "  ";
 /// How many names of threads the text shows.
 const MAX_NAMES: usize = 8;
 /// How many types of futures.
@@ -102,33 +104,19 @@ pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Resul
         format::duration(figures.uptime),
         escape(&report.agent_version)
     )?;
-    section(writer, style, "process", &process_lines(report))?;
-    section(writer, style, "tasks", &task_lines(report))?;
+    section::write(writer, style, "process", &process_lines(report))?;
+    section::write(writer, style, "tasks", &task_lines(report))?;
     if let Ok(census) = &report.unwrapped {
         types(writer, style, census)?;
     }
     for (index, runtime) in report.now.runtimes.iter().enumerate() {
         let earlier = report.earlier_runtime(index, runtime);
         let title = format!("runtime \"{}\"", escape(&runtime.name));
-        section(writer, style, &title, &runtime_lines(runtime))?;
+        section::write(writer, style, &title, &runtime_lines(runtime))?;
         if !runtime.workers.is_empty() {
             writeln!(writer)?;
             workers(writer, style, report, earlier, runtime)?;
         }
-    }
-    Ok(())
-}
-
-fn section(
-    writer: &mut impl Write,
-    style: Style,
-    title: &str,
-    lines: &[(&str, String)],
-) -> io::Result<()> {
-    writeln!(writer, "\n{}", style.paint(Paint::Heading, title))?;
-    let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0);
-    for (key, value) in lines {
-        writeln!(writer, "{INDENT}{key:width$}  {value}")?;
     }
     Ok(())
 }

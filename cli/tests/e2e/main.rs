@@ -19,6 +19,7 @@ mod leak_table;
 mod leaks;
 mod list;
 mod locks;
+mod memory;
 mod namespaces;
 mod pollers;
 mod profile;

@@ -123,17 +123,17 @@ fn a_user_that_the_service_allows_is_answered() {
 }
 
 /// A user who may reach neither the build directory nor, from there, the program.
-struct OtherUser(TempDir);
+pub struct OtherUser(TempDir);
 
 impl OtherUser {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let program = tempdir().unwrap();
         fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::copy(env!("CARGO_BIN_EXE_rtops"), program.path().join("rtops")).unwrap();
         Self(program)
     }
 
-    fn rtops(&self, target: &Target, arguments: &[&str]) -> Run {
+    pub fn rtops(&self, target: &Target, arguments: &[&str]) -> Run {
         let mut command = Command::new(self.0.path().join("rtops"));
         command
             .args(arguments)
