@@ -26,6 +26,12 @@ pub enum Capability {
     /// Tasks that nobody wrapped, which takes a short-lived copy of the process; see the section on
     /// security in the documentation for what that means.
     Copy,
+    /// What the allocator says of its heap, which takes its locks, and what
+    /// [`Counting`](crate::alloc::Counting) counts.
+    Memory,
+    /// Giving memory that the allocator keeps for later back to the system: the one thing that
+    /// changes the process. Threads that allocate meanwhile may wait for some time.
+    Trim,
 }
 
 /// How the agent is to run; [`Options::start`] starts it.

@@ -16,6 +16,7 @@ use rtops_tasks::RuntimeTag;
 use crate::{
     config::{Capability, Options},
     listener::Stream,
+    memory::{self, Walk},
     runtimes, serve, stats,
 };
 
@@ -41,6 +42,12 @@ impl Identity {
         let mut all = Capabilities::EVIDENCE.with(Capabilities::BUILD);
         if self.options.has(Capability::Stats) {
             all = all.with(Capabilities::STATS);
+        }
+        if self.options.has(Capability::Memory) {
+            all = all.with(Capabilities::MEMORY);
+        }
+        if self.options.has(Capability::Trim) {
+            all = all.with(Capabilities::TRIM);
         }
         if self.options.has(Capability::Tasks) {
             all = all.with(Capabilities::TASKS);
@@ -72,6 +79,8 @@ impl Identity {
     fn build(&self) -> Build {
         let features = [
             ("profile", cfg!(feature = "profile")),
+            ("jemalloc", cfg!(feature = "jemalloc")),
+            ("mimalloc", cfg!(feature = "mimalloc")),
             ("tokio", cfg!(feature = "tokio")),
             ("tokio_unstable", cfg!(tokio_unstable)),
         ];
@@ -164,6 +173,9 @@ pub(crate) fn serve(stream: &Stream, identity: &Identity) -> Result<(), Protocol
         }
         Request::Stats => Reply::Stats(stats::stats(identity)).send(&mut client)?,
         Request::Build => Reply::Build(identity.build()).send(&mut client)?,
+        Request::Memory => return memory(&mut client, identity, Walk::IfSmall),
+        Request::MemoryByWalk => return memory(&mut client, identity, Walk::Always),
+        Request::Trim => return trim(&mut client, identity),
         Request::Stack(request) => {
             let StackRequest { parts, deadline_ms } = request;
             let wanted = Wanted {
@@ -186,7 +198,37 @@ pub(crate) fn serve(stream: &Stream, identity: &Identity) -> Result<(), Protocol
             );
         }
     }
-    Reply::End(rtops_protocol::End { gaps: Vec::new() }).send(&mut client)
+    end(&mut client)
+}
+
+fn end(client: &mut Deadlined<'_>) -> Result<(), ProtocolError> {
+    Reply::End(rtops_protocol::End { gaps: Vec::new() }).send(client)
+}
+
+fn memory(
+    client: &mut Deadlined<'_>,
+    identity: &Identity,
+    walk: Walk,
+) -> Result<(), ProtocolError> {
+    if !identity.options.has(Capability::Memory) {
+        return refuse_disabled(client, "memory figures");
+    }
+    let memory = memory::memory(walk);
+    client.extend(REPLY_TIME);
+    Reply::Memory(memory).send(client)?;
+    end(client)
+}
+
+fn trim(client: &mut Deadlined<'_>, identity: &Identity) -> Result<(), ProtocolError> {
+    if !identity.options.has(Capability::Trim) {
+        return refuse_disabled(client, "trimming");
+    }
+    let Some(trimmed) = memory::trim() else {
+        return refuse(client, Refusal::Busy, "another trim is under way");
+    };
+    client.extend(REPLY_TIME);
+    Reply::Trimmed(trimmed).send(client)?;
+    end(client)
 }
 
 fn full_dump(

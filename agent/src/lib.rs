@@ -43,6 +43,11 @@
 //!   by instruction, to see where they wait. A handler for SIGTRAP is installed then, for the first
 //!   time that it is needed; [`rtops_step`] tells when it does not step, so as to do no harm.
 //!   [`Capability::Steps`] switches it off.
+//! - `rtops memstats` asks allocators, which lock their heaps meanwhile: for some milliseconds, as a
+//!   large heap of glibc is not walked through unless somebody says so. `rtops trim` has them give back
+//!   free memory, which can hold up threads that allocate for a second or more where the heap is large.
+//!   [`Capability::Memory`] and [`Capability::Trim`] switch them off. [`alloc::Counting`] counts
+//!   blocks, at some nanoseconds each.
 //! - The agent answers its own user and root. It never panics on what a client sends, and serves
 //!   a bounded number of clients.
 //! - After `fork` the child has no agent.
@@ -51,12 +56,14 @@
     doc = "\n[`profile`] gives a service the profile of its tasks itself, for Go's tools."
 )]
 
+pub mod alloc;
 mod config;
 mod exchange;
 mod fork;
 #[cfg(feature = "tokio")]
 mod join_set;
 mod listener;
+mod memory;
 #[cfg(feature = "profile")]
 pub mod profile;
 mod runtimes;

@@ -307,9 +307,7 @@ fn leaks(count: usize) -> String {
 fn refusal(pid: i32, refused: &Refused) -> String {
     let message = escape(&refused.message);
     match refused.why {
-        Refusal::Busy => {
-            format!("the agent of process {pid} serves too many clients at once; try again")
-        }
+        Refusal::Busy => format!("the agent of process {pid} is busy ({message}); try again"),
         Refusal::Permission => format!(
             "the agent of process {pid} does not answer this user ({message}); run rtops as the \
              process's user or as root"

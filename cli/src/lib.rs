@@ -11,6 +11,8 @@ mod discover;
 mod dump;
 mod error;
 mod forest;
+mod heap;
+mod memory;
 mod names;
 mod process;
 mod programs;

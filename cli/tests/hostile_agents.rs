@@ -16,10 +16,11 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
 };
 use rtops_protocol::{
-    Build, Capabilities, Claim, ClaimMode, ClaimRole, End, Fact, FrameKind, Hello, Leaf, LeafEnd,
-    Obtained, Package, Process, Refusal, Refused, Reply, Request, Resource, ResourceKind,
-    SourceLocation, StackId, Stacks, Stats, StringId, Strings, Summary, Task, TaskKind, TaskState,
-    Thread, ThreadCapture, WakerState,
+    Allocator, Build, Capabilities, Claim, ClaimMode, ClaimRole, Counted, End, Fact, Figure,
+    FrameKind, Hello, Leaf, LeafEnd, Memory, Obtained, Package, Process, Refusal, Refused, Reply,
+    Request, Resource, ResourceKind, SizeClass, SourceLocation, StackId, Stacks, Stats, StringId,
+    Strings, Summary, Task, TaskKind, TaskState, Thread, ThreadCapture, TrimCall, Trimmed, Unit,
+    WakerState,
 };
 use support::{
     assert_code, hello, own_pid, peer, peer_sending, rtops, say_hello, socket_of, stderr, stdout,
@@ -106,6 +107,55 @@ fn dump(name: &str, end: Option<End>) -> Vec<Reply> {
     ];
     replies.extend(end.map(Reply::End));
     replies
+}
+
+/// Figures that no process has, by names that no allocator has.
+fn memory(classes: usize) -> Memory {
+    let figure = Figure {
+        name: NASTY.to_owned(),
+        unit: Unit::Bytes,
+        value: u64::MAX,
+    };
+    let allocator = Allocator {
+        name: NASTY.to_owned(),
+        held: Some(u64::MAX),
+        in_use: Some(u64::MAX),
+        kept: Some(u64::MAX),
+        figures: vec![figure],
+        notes: vec![NASTY.to_owned()],
+        took_ns: u64::MAX,
+    };
+    let class = SizeClass {
+        up_to: 0,
+        live_blocks: u64::MAX,
+        live_bytes: u64::MAX,
+        blocks: u64::MAX,
+        bytes: u64::MAX,
+    };
+    Memory {
+        clock_ns: u64::MAX,
+        allocators: vec![allocator.clone(), allocator],
+        counted: Some(Counted {
+            allocations: u64::MAX,
+            frees: u64::MAX,
+            reallocations: 0,
+            classes: vec![class; classes],
+        }),
+    }
+}
+
+fn trimmed() -> Trimmed {
+    let call = TrimCall {
+        allocator: NASTY.to_owned(),
+        call: NASTY.to_owned(),
+        took_ns: u64::MAX,
+        failed: None,
+    };
+    Trimmed {
+        before: memory(1),
+        calls: vec![call],
+        after: memory(0),
+    }
 }
 
 #[track_caller]
@@ -278,7 +328,7 @@ fn other_versions_end_with_7() {
 #[test]
 fn a_refusal_is_told_with_its_reason() {
     for (why, code, word) in [
-        (Refusal::Busy, 1, "too many clients"),
+        (Refusal::Busy, 1, "is busy"),
         (Refusal::Permission, 5, "as root"),
         (Refusal::Unsupported, 7, "newer rtops-agent"),
         (Refusal::Disabled, 1, "switched off"),
@@ -289,12 +339,23 @@ fn a_refusal_is_told_with_its_reason() {
             message: NASTY.to_owned(),
         };
         let directory = peer_sending(vec![Reply::Refused(refused)]);
-        for command in ["stats", "stack"] {
+        for command in ["stats", "stack", "trim"] {
             let output = rtops(directory.path(), &[command, &own_pid()]);
             assert_code(&output, code);
             assert!(stderr(&output).contains(word), "{output:?}");
             assert_harmless(&stderr(&output));
         }
+        // An old agent, or one that has it switched off, is no failure: the kernel tells.
+        let code = if matches!(why, Refusal::Disabled | Refusal::Unsupported) {
+            0
+        } else {
+            code
+        };
+        let output = rtops(directory.path(), &["memstats", &own_pid()]);
+        assert_code(&output, code);
+        assert!(stdout(&output).contains(word), "{output:?}");
+        assert!(stdout(&output).contains("anonymous"), "{output:?}");
+        assert_harmless(&stdout(&output));
     }
 }
 
@@ -372,6 +433,21 @@ fn what_an_agent_says_of_its_build_is_harmless_and_no_condition() {
 }
 
 #[test]
+fn more_figures_than_there_can_be_are_refused() {
+    let directory = peer_sending(vec![Reply::Memory(memory(300))]);
+    let output = rtops(directory.path(), &["memstats", &own_pid()]);
+    assert_code(&output, 1);
+    assert!(stdout(&output).contains("heap not known"), "{output:?}");
+    assert!(stderr(&output).contains("too many"), "{output:?}");
+    let directory = peer_sending(vec![Reply::End(End { gaps: Vec::new() })]);
+    for command in ["memstats", "trim"] {
+        let output = rtops(directory.path(), &[command, &own_pid()]);
+        assert_code(&output, 1);
+        assert!(stderr(&output).contains("without figures"), "{output:?}");
+    }
+}
+
+#[test]
 fn gaps_are_shown_and_end_with_6() {
     let gaps = vec!["3 threads did not answer".to_owned()];
     let directory = peer_sending(dump("peer", Some(End { gaps })));
@@ -411,6 +487,8 @@ fn nothing_of_theirs_acts_on_the_terminal() {
     for (command, replies) in [
         ("stack", dump(NASTY, Some(End { gaps }))),
         ("stats", vec![Reply::Stats(stats)]),
+        ("memstats", vec![Reply::Memory(memory(3))]),
+        ("trim", vec![Reply::Trimmed(trimmed())]),
         ("list", vec![Reply::Summary(summary)]),
     ] {
         let directory = peer(move |mut stream| {

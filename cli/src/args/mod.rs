@@ -5,11 +5,13 @@ mod copy;
 mod info;
 mod leaks;
 mod list;
+mod memstats;
 mod profile;
 mod stack;
 mod stats;
 mod target;
 mod tree;
+mod trim;
 mod version;
 mod watch;
 
@@ -24,11 +26,13 @@ pub use copy::{CopyArgs, CopyChoice};
 pub use info::{InfoArgs, parse_as_info, similar_command, target};
 pub use leaks::LeaksArgs;
 pub use list::{ListArgs, SortKey};
+pub use memstats::MemstatsArgs;
 pub use profile::{ProfileArgs, Profiled, TaskProfileArgs};
 pub use stack::StackArgs;
 pub use stats::StatsArgs;
 pub use target::{SourceArgs, TargetArgs};
 pub use tree::TreeArgs;
+pub use trim::TrimArgs;
 pub use version::VersionArgs;
 pub use watch::{Pace, WatchArgs, WatchCommandArgs, Watched};
 
@@ -128,6 +132,10 @@ pub enum Command {
     Watch(WatchCommandArgs),
     /// Show where the tasks and threads of a process wait
     Stack(StackArgs),
+    /// Show what the memory of a process is used for
+    Memstats(MemstatsArgs),
+    /// Have a process give free memory back to the system: this changes it
+    Trim(TrimArgs),
     /// Find tasks and threads that will never end
     Leaks(LeaksArgs),
     /// Write a profile that Go's tools read
@@ -186,6 +194,8 @@ mod tests {
             "watch list",
             "stack",
             "leaks",
+            "memstats",
+            "trim",
             "profile",
             "profile tasks",
             "demo",

@@ -3,11 +3,13 @@
 mod info;
 mod leaks;
 mod list;
+mod memstats;
 mod profile;
 mod rates;
 mod stack;
 mod stats;
 mod tree;
+mod trim;
 mod version;
 mod watch;
 
@@ -52,6 +54,8 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Stats(args) => stats::run(args, &cli.output),
         Command::Watch(args) => watch::run(args, &cli.output),
         Command::Stack(args) => stack::run(&args, &cli.output),
+        Command::Memstats(args) => memstats::run(&args, &cli.output),
+        Command::Trim(args) => trim::run(&args, &cli.output),
         Command::Leaks(args) => leaks::run(&args, &cli.output),
         Command::Profile(args) => profile::run(&args, &cli.output),
         Command::Demo(args) => demo::run(&args),

@@ -84,7 +84,7 @@ pub fn text(
     }
 }
 
-fn process_lines(report: &Report, on_terminal: bool) -> Vec<Line> {
+fn process_lines(report: &Report, on_terminal: bool) -> Vec<Line<'static>> {
     let now = &report.now;
     let figures = &now.figures;
     let mut lines: Vec<Line> = vec![("command", command(&figures.command, on_terminal)).into()];
@@ -125,7 +125,7 @@ fn process_lines(report: &Report, on_terminal: bool) -> Vec<Line> {
 }
 
 /// Where it runs, and how likely it is to be killed for its memory.
-fn where_lines(now: &Inspected) -> Vec<Line> {
+fn where_lines(now: &Inspected) -> Vec<Line<'static>> {
     let mut lines: Vec<Line> = Vec::new();
     if let Some(path) = cgroup::most_telling(&now.groups) {
         lines.push(("cgroup", escape(path).into_owned()).into());
@@ -161,7 +161,7 @@ fn command(command: &str, on_terminal: bool) -> String {
     format!("{start}… ({length} characters)")
 }
 
-fn executable_line(executable: &Executable) -> Line {
+fn executable_line(executable: &Executable) -> Line<'static> {
     let path = executable.path.to_string_lossy();
     let path = escape(&path);
     let (text, notable) = match executable.file {
@@ -209,7 +209,7 @@ fn memory(now: &Inspected) -> String {
     text
 }
 
-fn container_line(container: &Container) -> Line {
+fn container_line(container: &Container) -> Line<'static> {
     let runtime = container
         .runtime
         .map_or_else(String::new, |name| format!("{name} "));
@@ -218,7 +218,7 @@ fn container_line(container: &Container) -> Line {
     ("container", text).into()
 }
 
-fn agent_line(report: &Report) -> Line {
+fn agent_line(report: &Report) -> Line<'static> {
     let pid = report.now.figures.pid;
     let text = match &report.agent {
         Agent::Answers { version } => format!(
@@ -232,7 +232,7 @@ fn agent_line(report: &Report) -> Line {
     ("agent", text).into()
 }
 
-fn unseen_lines(now: &Inspected) -> Vec<Line> {
+fn unseen_lines(now: &Inspected) -> Vec<Line<'static>> {
     let mut lines: Vec<Line> = Vec::new();
     if !now.hidden.is_empty() {
         let what = now.hidden.join(", ");
@@ -253,7 +253,7 @@ fn unseen_lines(now: &Inspected) -> Vec<Line> {
     lines
 }
 
-fn limit_line(used: &Used) -> Line {
+fn limit_line(used: &Used) -> Line<'static> {
     let show = |value: u64| match used.unit {
         Unit::Count => value.to_string(),
         Unit::Bytes => format::bytes(value),

@@ -5,6 +5,9 @@ pub mod info;
 pub mod info_json;
 pub mod leaks_json;
 pub mod list;
+mod memory_json;
+pub mod memstats;
+pub mod memstats_json;
 pub mod rates;
 mod rustc_json;
 mod section;
@@ -15,6 +18,7 @@ pub mod stats;
 pub mod stats_json;
 mod table;
 pub mod tree;
+pub mod trim;
 pub mod version;
 pub mod version_json;
 

@@ -1,33 +1,37 @@
 //! Sections of aligned lines, each with a word on its left for what it says.
 
-use std::io::{self, Write};
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
 
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use rtops_report::style::{Paint, Style};
 
-const INDENT: &str = "  ";
+/// What comes before each line of a section.
+pub const INDENT: &str = "  ";
 /// The least room for what stands right of the words.
 const LEAST: usize = 16;
 
 /// A line; its text is escaped.
 #[derive(Clone, Debug)]
-pub struct Line {
-    pub key: &'static str,
+pub struct Line<'a> {
+    pub key: Cow<'a, str>,
     pub value: String,
     pub paint: Option<Paint>,
 }
 
-impl From<(&'static str, String)> for Line {
-    fn from((key, value): (&'static str, String)) -> Self {
+impl<'a, K: Into<Cow<'a, str>>> From<(K, String)> for Line<'a> {
+    fn from((key, value): (K, String)) -> Self {
         Self {
-            key,
+            key: key.into(),
             value,
             paint: None,
         }
     }
 }
 
-impl Line {
+impl Line<'_> {
     /// The same, marked if it deserves a look.
     pub fn warn_if(mut self, notable: bool) -> Self {
         self.paint = notable.then_some(Paint::Warning);
@@ -36,7 +40,7 @@ impl Line {
 }
 
 /// Prints a title and the lines below it; on a terminal, long ones go on where they began.
-pub fn section<L: Into<Line>>(
+pub fn section<'a, L: Into<Line<'a>>>(
     writer: &mut impl Write,
     style: Style,
     title: &str,
@@ -55,7 +59,7 @@ pub fn section<L: Into<Line>>(
                 Some(paint) => writeln!(writer, "{}", style.paint(paint, part))?,
                 None => writeln!(writer, "{part}")?,
             }
-            key = "";
+            key = Cow::Borrowed("");
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use rtops_report::{
 };
 
 use super::{
-    section::section,
+    section::{INDENT, section},
     table::{self, Column, Fit},
 };
 use crate::{
@@ -22,7 +22,6 @@ use crate::{
     sample::{Change, Sample, WorkerRates, alive_tasks},
 };
 
-const INDENT: &str = "  ";
 /// How many names of threads the text shows.
 const MAX_NAMES: usize = 8;
 /// How many types of futures.

@@ -16,7 +16,7 @@ use tempfile::tempdir;
 
 use crate::{
     safety::{NOBODY, OtherUser},
-    support::{Build, Run, Target, rtops},
+    support::{Build, Run, Target, copy_program, rtops},
 };
 
 /// A program in C that runs for long. It is ended when this is dropped.
@@ -159,7 +159,7 @@ fn a_list_can_be_that_of_one_user() {
     let directory = tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = directory.path().join("program-of-nobody");
-    fs::copy(Build::Dev.path(), &program).unwrap();
+    copy_program(Build::Dev.path(), &program);
     let other = start_without_agent(&program, Some(NOBODY));
     let of = |user: &str| json(agent.rtops(&["list", "--all", "--json", "--user", user]));
     let number = NOBODY.to_string();
@@ -263,7 +263,7 @@ fn a_version_is_that_of_the_executable_and_of_the_agent() {
 fn a_version_needs_no_agent_and_no_file_that_is_still_there() {
     let directory = tempdir().unwrap();
     let program = directory.path().join("gone");
-    fs::copy(Build::Dev.path(), &program).unwrap();
+    copy_program(Build::Dev.path(), &program);
     let plain = start_without_agent(&program, None);
     fs::remove_file(program).unwrap();
     let report = json(plain.rtops(&["version", "gone", "--json"]));

@@ -23,6 +23,7 @@ mod leaks;
 mod list;
 mod live;
 mod locks;
+mod memory;
 mod names;
 mod namespaces;
 mod pollers;

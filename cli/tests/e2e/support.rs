@@ -36,6 +36,8 @@ pub enum Build {
     Stripped,
     NoDebug,
     NonPie,
+    /// With an allocator that counts.
+    Counting,
     /// A release build with another allocator.
     Jemalloc,
     /// The same.
@@ -45,12 +47,13 @@ pub enum Build {
 impl Build {
     /// Builds it, once in this test process, and returns where it is.
     pub fn path(self) -> &'static Path {
-        static PATHS: [OnceLock<PathBuf>; 9] = [const { OnceLock::new() }; 9];
+        static PATHS: [OnceLock<PathBuf>; 10] = [const { OnceLock::new() }; 10];
         PATHS[self as usize].get_or_init(|| self.run_cargo("rtops-targets", self.program()))
     }
 
     fn program(self) -> &'static str {
         match self {
+            Self::Counting => "rtops-targets-counting",
             Self::Jemalloc => "rtops-targets-jemalloc",
             Self::Mimalloc => "rtops-targets-mimalloc",
             _ => "rtops-targets",
@@ -59,7 +62,7 @@ impl Build {
 
     fn profile(self) -> &'static str {
         match self {
-            Self::Dev | Self::NonPie => "dev",
+            Self::Dev | Self::NonPie | Self::Counting => "dev",
             Self::Release | Self::Jemalloc | Self::Mimalloc => "release",
             Self::LtoFat => "release-lto-fat",
             Self::Abort => "release-abort",
@@ -102,7 +105,7 @@ impl Build {
             cargo.arg("--target-dir").arg(&directory);
         }
         match self {
-            Self::Dev | Self::Release => {}
+            Self::Dev | Self::Release | Self::Counting => {}
             Self::Jemalloc => drop(cargo.args(["--features", "jemalloc"])),
             Self::Mimalloc => drop(cargo.args(["--features", "mimalloc"])),
             _ => drop(cargo.arg("--no-default-features")),

@@ -31,6 +31,10 @@ impl FrameKind {
     pub const SUMMARY: Self = Self(16);
     /// [`Stats`](crate::Stats).
     pub const STATS: Self = Self(17);
+    /// [`Memory`](crate::Memory).
+    pub const MEMORY: Self = Self(18);
+    /// [`Trimmed`](crate::Trimmed).
+    pub const TRIMMED: Self = Self(19);
     /// [`Build`](crate::Build).
     pub const BUILD: Self = Self(20);
     /// [`Process`](crate::Process).

@@ -15,6 +15,7 @@ mod error;
 mod evidence;
 mod frame;
 mod hello;
+mod memory;
 mod reply;
 mod request;
 mod socket_path;
@@ -28,6 +29,7 @@ pub use evidence::{
 };
 pub use frame::{Frame, FrameKind, MAX_REPLY, MAX_REQUEST, read_frame, write_frame};
 pub use hello::{Capabilities, Hello};
+pub use memory::{Allocator, Counted, Figure, Memory, SizeClass, TrimCall, Trimmed, Unit};
 pub use reply::{
     CodeRange, End, Leaf, LeafEnd, Module, ModuleKind, Obtained, Process, Refusal, Refused, Reply,
     Runtime, RuntimeFlavor, SourceLocation, StackId, Stacks, Stats, StringId, Strings, Summary,

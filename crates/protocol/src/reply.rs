@@ -8,8 +8,9 @@ use std::io::{Read, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Build, Claim, CopyReport, EndedSite, FrameKind, HandleSeen, MAX_REPLY, ProtocolError, Resource,
-    Saved, TaskNote, ThreadRun, Trace, Unwrapped, codec, read_frame, write_frame,
+    Build, Claim, CopyReport, EndedSite, FrameKind, HandleSeen, MAX_REPLY, Memory, ProtocolError,
+    Resource, Saved, TaskNote, ThreadRun, Trace, Trimmed, Unwrapped, codec, read_frame,
+    write_frame,
 };
 
 /// One frame of an answer.
@@ -20,6 +21,10 @@ pub enum Reply {
     Summary(Summary),
     /// The answer to [`Request::Stats`](crate::Request::Stats).
     Stats(Stats),
+    /// The answer to [`Request::Memory`](crate::Request::Memory).
+    Memory(Memory),
+    /// The answer to [`Request::Trim`](crate::Request::Trim).
+    Trimmed(Trimmed),
     /// The answer to [`Request::Build`](crate::Request::Build).
     Build(Build),
     /// The head of a dump.
@@ -439,6 +444,8 @@ impl Reply {
         match self {
             Self::Summary(message) => body!(FrameKind::SUMMARY, message),
             Self::Stats(message) => body!(FrameKind::STATS, message),
+            Self::Memory(message) => body!(FrameKind::MEMORY, message),
+            Self::Trimmed(message) => body!(FrameKind::TRIMMED, message),
             Self::Build(message) => body!(FrameKind::BUILD, message),
             Self::Process(message) => body!(FrameKind::PROCESS, message),
             Self::Modules(message) => body!(FrameKind::MODULES, message),
@@ -472,6 +479,8 @@ impl Reply {
         Ok(match kind {
             FrameKind::SUMMARY => Self::Summary(codec::decode(kind, body)?),
             FrameKind::STATS => Self::Stats(codec::decode(kind, body)?),
+            FrameKind::MEMORY => Self::Memory(codec::decode(kind, body)?),
+            FrameKind::TRIMMED => Self::Trimmed(codec::decode(kind, body)?),
             FrameKind::BUILD => Self::Build(codec::decode(kind, body)?),
             FrameKind::PROCESS => Self::Process(codec::decode(kind, body)?),
             FrameKind::MODULES => Self::Modules(codec::decode(kind, body)?),

@@ -31,6 +31,9 @@ pub enum Request {
     /// What the service says of its build. Answered with a [`Build`](crate::Build). For agents with
     /// [`Capabilities::BUILD`](crate::Capabilities::BUILD).
     Build,
+    /// As [`Memory`](Self::Memory), with what an allocator finds out only by walking through its
+    /// heap, however large that is. Threads that allocate may wait for as long.
+    MemoryByWalk,
 }
 
 /// Which stacks are wanted and for how long the agent may try.

@@ -2,6 +2,9 @@
 //! that can't read them, or writes other bytes, no longer fits the agents that are out there.
 #![allow(clippy::unwrap_used)]
 
+#[path = "samples/memory.rs"]
+mod memory;
+
 use std::{fs, path::Path};
 
 use rtops_protocol::{
@@ -14,6 +17,8 @@ use rtops_protocol::{
     ThreadCapture, ThreadRun, Trace, TraceEnd, Unresolved, Unwrapped, UnwrappedState, Visit,
     WakerState, Worker, read_frame, write_frame,
 };
+
+use memory::memories;
 
 fn golden(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -68,7 +73,10 @@ fn requests() -> Vec<(&'static str, Request)> {
             "request-copy-census",
             copy(CopyDetail::Census, CopyWhen::Always),
         ),
+        ("request-memory", Request::Memory),
+        ("request-trim", Request::Trim),
         ("request-build", Request::Build),
+        ("request-memory-by-walk", Request::MemoryByWalk),
     ]
 }
 
@@ -544,7 +552,7 @@ fn requests_are_what_they_always_were() {
 
 #[test]
 fn replies_are_what_they_always_were() {
-    let replies = replies().into_iter().chain(evidence());
+    let replies = replies().into_iter().chain(evidence()).chain(memories());
     for (name, reply) in replies.chain(copy_reports()) {
         let bytes = golden(name);
         assert_eq!(
@@ -571,7 +579,11 @@ fn every_golden_file_is_one_frame() {
     }
     assert_eq!(
         count,
-        1 + requests().len() + replies().len() + evidence().len() + copy_reports().len()
+        1 + requests().len()
+            + replies().len()
+            + evidence().len()
+            + copy_reports().len()
+            + memories().len()
     );
 }
 

@@ -9,9 +9,11 @@ use rtops_protocol::{
     read_frame, write_frame,
 };
 
-const KINDS: [FrameKind; 18] = [
+const KINDS: [FrameKind; 20] = [
     FrameKind::SUMMARY,
     FrameKind::STATS,
+    FrameKind::MEMORY,
+    FrameKind::TRIMMED,
     FrameKind::PROCESS,
     FrameKind::MODULES,
     FrameKind::STRINGS,

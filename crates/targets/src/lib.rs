@@ -15,6 +15,7 @@ mod fork;
 mod herd;
 mod joins;
 mod locks;
+mod memory;
 mod names;
 pub mod runtime;
 pub mod settle;
@@ -66,6 +67,9 @@ fn run(name: &str, argument: Option<&str>) -> Result<Never, String> {
             let user = argument.and_then(|user| user.parse().ok());
             Options::new().allow_uid(user.ok_or("a user is a number")?)
         }
+        "memory-off" => Options::new()
+            .disable(Capability::Memory)
+            .disable(Capability::Trim),
         "unstepped" => Options::new().disable(Capability::Steps),
         _ => Options::new(),
     };
@@ -88,6 +92,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "ticking-herd" => herd::run_ticking,
         "joins" => joins::run,
         "locks" => locks::run,
+        "memory" | "memory-off" => memory::run,
         "names" => names::run,
         #[cfg(feature = "smol")]
         "smol" => smol_tasks::run,

@@ -1,0 +1,216 @@
+//! What [`Counting`](super::Counting) counts into.
+//!
+//! There are a fixed number of shards, and each thread adds to one of them. All numbers only grow;
+//! a block may come in one shard and go in another, so that only sums over all shards mean something.
+
+use std::{
+    cell::Cell,
+    sync::atomic::{
+        AtomicU64, AtomicUsize,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+};
+
+use rtops_protocol::{Counted, SizeClass};
+
+/// A power of two. More threads than this share.
+const SHARDS: usize = 64;
+/// Blocks of up to 8 bytes are in the first class, those of up to 16 in the second, and so on; the
+/// last has all above 8 GiB.
+const CLASSES: usize = 32;
+/// The largest size of the first class, as a power of two.
+const FIRST_CLASS: u32 = 3;
+
+static TALLY: [Shard; SHARDS] = [const { Shard::new() }; SHARDS];
+static NEXT: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Where this thread counts. It is constant at first and has no destructor: the thread's first
+    /// allocation finds it, and so does the last, after all destructors.
+    static MINE: Cell<Option<&'static Shard>> = const { Cell::new(None) };
+}
+
+/// Numbers that few threads share. Two cache lines, as processors fetch them in pairs.
+#[repr(align(128))]
+pub(super) struct Shard {
+    classes: [Class; CLASSES],
+    reallocations: AtomicU64,
+    /// Of these, those that made a block go from one class into another.
+    crossings: AtomicU64,
+}
+
+/// What came into a class and went out of it, since the start.
+struct Class {
+    blocks: AtomicU64,
+    bytes: AtomicU64,
+    gone_blocks: AtomicU64,
+    gone_bytes: AtomicU64,
+}
+
+impl Shard {
+    const fn new() -> Self {
+        Self {
+            classes: [const { Class::new() }; CLASSES],
+            reallocations: AtomicU64::new(0),
+            crossings: AtomicU64::new(0),
+        }
+    }
+
+    /// That of this thread.
+    #[inline]
+    pub(super) fn mine() -> &'static Self {
+        // Never an error, as there is no destructor.
+        let mine = MINE.try_with(Cell::get).ok().flatten();
+        mine.unwrap_or_else(Self::assign)
+    }
+
+    /// Should a signal come in between whose handler allocates, the thread gets two shards in turn,
+    /// which is as good.
+    #[cold]
+    fn assign() -> &'static Self {
+        let number = NEXT.fetch_add(1, Relaxed) % SHARDS;
+        let [first, ..] = &TALLY;
+        let shard = TALLY.get(number).unwrap_or(first);
+        MINE.try_with(|mine| mine.set(Some(shard))).ok();
+        shard
+    }
+
+    #[inline]
+    pub(super) fn comes(&self, size: usize) {
+        let class = self.class(size);
+        class.blocks.fetch_add(1, Relaxed);
+        class.bytes.fetch_add(size as u64, Relaxed);
+    }
+
+    /// With this a thread publishes what it counted before: a block that has gone is never seen
+    /// without having come.
+    #[inline]
+    pub(super) fn goes(&self, size: usize) {
+        let class = self.class(size);
+        class.gone_bytes.fetch_add(size as u64, Release);
+        class.gone_blocks.fetch_add(1, Release);
+    }
+
+    #[inline]
+    pub(super) fn changes(&self, old: usize, new: usize) {
+        self.reallocations.fetch_add(1, Relaxed);
+        if class_of(old) != class_of(new) {
+            self.crossings.fetch_add(1, Relaxed);
+            self.comes(new);
+            self.goes(old);
+            return;
+        }
+        let class = self.class(new);
+        if new >= old {
+            class.bytes.fetch_add((new - old) as u64, Relaxed);
+        } else {
+            class.gone_bytes.fetch_add((old - new) as u64, Release);
+        }
+    }
+
+    #[inline]
+    fn class(&self, size: usize) -> &Class {
+        self.numbered(class_of(size))
+    }
+
+    #[inline]
+    fn numbered(&self, class: usize) -> &Class {
+        let [first, ..] = &self.classes;
+        self.classes.get(class).unwrap_or(first)
+    }
+}
+
+impl Class {
+    const fn new() -> Self {
+        Self {
+            blocks: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            gone_blocks: AtomicU64::new(0),
+            gone_bytes: AtomicU64::new(0),
+        }
+    }
+}
+
+#[inline]
+const fn class_of(size: usize) -> usize {
+    let power = usize::BITS - size.saturating_sub(1).leading_zeros();
+    let class = power.saturating_sub(FIRST_CLASS) as usize;
+    if class < CLASSES { class } else { CLASSES - 1 }
+}
+
+/// The largest size in a class.
+const fn up_to(class: usize) -> u64 {
+    if class < CLASSES - 1 {
+        1 << (class + FIRST_CLASS as usize)
+    } else {
+        u64::MAX
+    }
+}
+
+/// What was counted so far; `None` where no allocator counts.
+pub(crate) fn counted() -> Option<Counted> {
+    let crossings = sum(|shard| &shard.crossings);
+    let mut frees = 0_u64;
+    let class = |number| {
+        // What has gone is read before what came: in between, more may come and go, but nothing
+        // that is seen to be gone is missing from what came.
+        let gone_blocks = sum(|shard| &shard.numbered(number).gone_blocks);
+        let gone_bytes = sum(|shard| &shard.numbered(number).gone_bytes);
+        let blocks = sum(|shard| &shard.numbered(number).blocks);
+        let bytes = sum(|shard| &shard.numbered(number).bytes);
+        frees = frees.saturating_add(gone_blocks);
+        SizeClass {
+            up_to: up_to(number),
+            live_blocks: blocks.saturating_sub(gone_blocks),
+            live_bytes: bytes.saturating_sub(gone_bytes),
+            blocks,
+            bytes,
+        }
+    };
+    let classes = (0..CLASSES).map(class).filter(|class| class.blocks > 0);
+    let classes: Vec<SizeClass> = classes.collect();
+    let came: u64 = classes.iter().map(|class| class.blocks).sum();
+    (came > 0).then(|| Counted {
+        allocations: came.saturating_sub(crossings),
+        frees: frees.saturating_sub(crossings),
+        reallocations: sum(|shard| &shard.reallocations),
+        classes,
+    })
+}
+
+/// Over all shards.
+fn sum(of: impl Fn(&Shard) -> &AtomicU64) -> u64 {
+    TALLY.iter().map(|shard| of(shard).load(Acquire)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_powers_of_two() {
+        for (size, class) in [
+            (0, 0),
+            (1, 0),
+            (8, 0),
+            (9, 1),
+            (16, 1),
+            (17, 2),
+            (1 << 33, 30),
+            ((1 << 33) + 1, 31),
+            (usize::MAX, 31),
+        ] {
+            assert_eq!(class_of(size), class, "{size}");
+            assert!(size as u64 <= up_to(class), "{size}");
+        }
+        assert_eq!((up_to(0), up_to(30), up_to(31)), (8, 1 << 33, u64::MAX));
+    }
+
+    #[test]
+    fn threads_take_turns_and_keep_their_shard() {
+        let mine = std::ptr::from_ref(Shard::mine());
+        assert_eq!(mine, std::ptr::from_ref(Shard::mine()));
+        let other = std::thread::spawn(|| std::ptr::from_ref(Shard::mine()).addr());
+        assert_ne!(other.join().ok(), Some(mine.addr()));
+    }
+}

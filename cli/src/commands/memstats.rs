@@ -1,0 +1,120 @@
+//! `rtops memstats`: what the memory of a process is used for.
+
+use std::{io::Write, thread, time::Duration};
+
+use rtops_protocol::{Refusal, Request};
+
+use super::{Format, Output};
+use crate::{
+    args::{MemstatsArgs, OutputArgs},
+    error::Error,
+    heap,
+    memory::{self, Resident},
+    process::Reader,
+    progress::Progress,
+    render::{
+        self,
+        memstats::{Agent, Report, Sample},
+    },
+    target::Target,
+};
+
+/// Over what time rates are taken where nobody says it.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Prints what the kernel says and, if there is an agent, what the allocators do.
+///
+/// # Errors
+/// When the process can't be looked at, an agent that may be there did not say what it could, or the
+/// output can't be written.
+pub fn run(args: &MemstatsArgs, output: &OutputArgs) -> Result<(), Error> {
+    let target = Target::find_any(&args.target)?;
+    let progress = Progress::start(format!("asking process {}", target.pid));
+    let request = if args.walk {
+        Request::MemoryByWalk
+    } else {
+        Request::Memory
+    };
+    let mut asked = sample(&target, &Request::Memory)?;
+    let counts = |sample: &Sample| {
+        let agent = sample.agent.as_ref();
+        agent.is_ok_and(|agent| agent.memory.counted.is_some())
+    };
+    let watch = args.watch.or(counts(&asked.sample).then_some(INTERVAL));
+    let mut earlier = None;
+    if let Some(watch) = watch.filter(|watch| !watch.is_zero()) {
+        thread::sleep(watch);
+        let again = sample(&target, &request)?;
+        earlier = Some(std::mem::replace(&mut asked, again).sample);
+    } else if args.walk {
+        asked = sample(&target, &request)?;
+    }
+    let figures = Reader::new()?
+        .figures(target.pid)
+        .ok_or(Error::NoSuchProcess(target.pid))?;
+    drop(progress);
+    let report = Report {
+        figures,
+        now: asked.sample,
+        earlier,
+    };
+    let mut output = Output::open(output)?;
+    match output.format {
+        Format::Json => render::memstats_json::json(&mut output.writer, &report)?,
+        Format::Text => render::memstats::text(&mut output.writer, output.style, &report)?,
+    }
+    output.writer.flush()?;
+    asked.failed.map_or(Ok(()), Err)
+}
+
+struct Asked {
+    sample: Sample,
+    /// What kept an agent from saying what it could.
+    failed: Option<Error>,
+}
+
+fn sample(target: &Target, request: &Request) -> Result<Asked, Error> {
+    let answer = heap::memory(target, request);
+    let at = std::time::Instant::now();
+    let resident = resident(target.pid)?;
+    let (agent, failed) = match answer {
+        Ok((hello, memory)) => {
+            let agent = Agent {
+                name: hello.name,
+                version: hello.agent_version,
+                memory,
+            };
+            (Ok(agent), None)
+        }
+        Err(error @ Error::NoSuchProcess(_)) => return Err(error),
+        Err(error) => {
+            let missing = error.to_string();
+            (
+                Err(missing),
+                Some(error).filter(|error| !is_all_there_is(error)),
+            )
+        }
+    };
+    let sample = Sample {
+        at,
+        resident,
+        agent,
+    };
+    Ok(Asked { sample, failed })
+}
+
+/// The memory of the process as the kernel knows it.
+pub(super) fn resident(pid: i32) -> Result<Resident, Error> {
+    memory::resident(pid).ok_or(Error::NoSuchProcess(pid))
+}
+
+/// Whether what the kernel says is all that can be known of this process.
+fn is_all_there_is(error: &Error) -> bool {
+    match error {
+        Error::NoAgent { .. } => true,
+        Error::Refused { refused, .. } => {
+            matches!(refused.why, Refusal::Disabled | Refusal::Unsupported)
+        }
+        _ => false,
+    }
+}

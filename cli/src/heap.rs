@@ -1,0 +1,181 @@
+//! What an agent says about the heap of its process.
+
+use rtops_protocol::{Allocator, Counted, Hello, Memory, Reply, Request, Trimmed};
+
+use crate::{error::Error, target::Target};
+
+/// More allocators, figures, notes or sizes than any agent has.
+const MOST: usize = 256;
+
+/// Asks for what is known now, by a request for that.
+///
+/// # Errors
+/// When there is no agent, or none that answers this.
+pub fn memory(target: &Target, request: &Request) -> Result<(Hello, Memory), Error> {
+    match ask(target, request)? {
+        (hello, Reply::Memory(memory)) if is_bounded(&memory) => Ok((hello, memory)),
+        _ => Err(nonsense(target)),
+    }
+}
+
+/// Has the process give memory back.
+///
+/// # Errors
+/// When there is no agent, or none that does this.
+pub fn trim(target: &Target) -> Result<(Hello, Trimmed), Error> {
+    let is_sane = |trimmed: &Trimmed| {
+        is_bounded(&trimmed.before) && is_bounded(&trimmed.after) && trimmed.calls.len() <= MOST
+    };
+    match ask(target, &Request::Trim)? {
+        (hello, Reply::Trimmed(trimmed)) if is_sane(&trimmed) => Ok((hello, trimmed)),
+        _ => Err(nonsense(target)),
+    }
+}
+
+/// Returns the answer, or the end of one that was not given. Agents that are too old say so when
+/// they are asked, and those that have it switched off as well: their greeting does not tell the two
+/// apart.
+fn ask(target: &Target, request: &Request) -> Result<(Hello, Reply), Error> {
+    let mut session = target.open()?;
+    let failed = |error| target.conversation(error);
+    session.ask(request).map_err(failed)?;
+    loop {
+        match session.next().map_err(failed)? {
+            Reply::Refused(refused) => {
+                return Err(Error::Refused {
+                    pid: target.pid,
+                    refused,
+                });
+            }
+            reply @ (Reply::Memory(_) | Reply::Trimmed(_) | Reply::End(_)) => {
+                return Ok((session.hello, reply));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn nonsense(target: &Target) -> Error {
+    Error::Nonsense {
+        pid: target.pid,
+        reason: "an answer without figures, or with too many".to_owned(),
+    }
+}
+
+fn is_bounded(memory: &Memory) -> bool {
+    let lengths = |allocator: &Allocator| [allocator.figures.len(), allocator.notes.len()];
+    let counted = memory.counted.as_ref();
+    memory.allocators.len() <= MOST
+        && memory
+            .allocators
+            .iter()
+            .flat_map(lengths)
+            .all(|length| length <= MOST)
+        && counted.is_none_or(|counted| counted.classes.len() <= MOST)
+}
+
+/// The heaps of a process together.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Sums {
+    /// Bytes got from the system.
+    pub held: Option<u64>,
+    /// Bytes in blocks in use.
+    pub in_use: Option<u64>,
+    /// Bytes that are free and kept.
+    pub kept: Option<u64>,
+}
+
+impl Sums {
+    /// Adds up what those say that say anything. An agent names the allocator of the service's own
+    /// code first, so that what was counted stands in for what that one does not say.
+    pub fn of(memory: &Memory) -> Self {
+        let counted = memory.counted.as_ref().map(Counted::live_bytes);
+        let heaps = memory
+            .allocators
+            .iter()
+            .enumerate()
+            .map(|(number, allocator)| {
+                let counted = counted.filter(|_| number == 0);
+                let rest = || Some(allocator.held?.saturating_sub(counted?));
+                Self {
+                    held: allocator.held,
+                    in_use: allocator.in_use.or(counted),
+                    kept: allocator.kept.or_else(rest),
+                }
+            });
+        let heaps: Vec<Self> = heaps.filter(|heap| *heap != Self::default()).collect();
+        let total = |of: fn(&Self) -> Option<u64>| {
+            let sum = |sum: u64, heap| Some(sum.saturating_add(of(heap)?));
+            let sum = heaps.iter().try_fold(0, sum);
+            sum.filter(|_| !heaps.is_empty())
+        };
+        Self {
+            held: total(|heap| heap.held),
+            in_use: total(|heap| heap.in_use),
+            kept: total(|heap| heap.kept),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allocator(held: Option<u64>, in_use: Option<u64>, kept: Option<u64>) -> Allocator {
+        Allocator {
+            name: "malloc".to_owned(),
+            held,
+            in_use,
+            kept,
+            figures: Vec::new(),
+            notes: Vec::new(),
+            took_ns: 0,
+        }
+    }
+
+    fn sums(allocators: Vec<Allocator>, counted: Option<u64>) -> [Option<u64>; 3] {
+        let class = |live_bytes| rtops_protocol::SizeClass {
+            live_bytes,
+            ..Default::default()
+        };
+        let counted = counted.map(|bytes| Counted {
+            classes: vec![class(bytes)],
+            ..Counted::default()
+        });
+        let Sums { held, in_use, kept } = Sums::of(&Memory {
+            clock_ns: 0,
+            allocators,
+            counted,
+        });
+        [held, in_use, kept]
+    }
+
+    #[test]
+    fn heaps_are_added_up() {
+        let whole = || allocator(Some(10), Some(7), Some(3));
+        let holds = || allocator(Some(50), None, None);
+        let silent = || allocator(None, None, None);
+        assert_eq!(
+            sums(vec![whole(), whole()], None),
+            [Some(20), Some(14), Some(6)]
+        );
+        assert_eq!(sums(vec![holds(), whole()], None), [Some(60), None, None]);
+        assert_eq!(
+            sums(vec![whole(), silent()], Some(99)),
+            [Some(10), Some(7), Some(3)]
+        );
+        assert_eq!(sums(vec![], None), [None; 3]);
+    }
+
+    #[test]
+    fn what_was_counted_stands_in_for_what_the_first_does_not_say() {
+        let whole = allocator(Some(10), Some(7), Some(3));
+        let holds = allocator(Some(50), None, None);
+        let silent = allocator(None, None, None);
+        assert_eq!(
+            sums(vec![holds, whole], Some(40)),
+            [Some(60), Some(47), Some(13)]
+        );
+        assert_eq!(sums(vec![silent], Some(40)), [None, Some(40), None]);
+    }
+}

@@ -1,0 +1,549 @@
+//! What the memory of a process is used for.
+
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+use rtops_protocol::{Allocator, Counted, Memory, SizeClass, Unit};
+use rtops_report::{
+    escape::escape,
+    format,
+    style::{Paint, Style},
+};
+
+use super::{
+    section::{INDENT, section},
+    table::{self, Column, Fit},
+};
+use crate::{heap::Sums, memory::Resident, process::Figures};
+
+/// One or two samples of a process.
+#[derive(Debug)]
+pub struct Report {
+    pub figures: Figures,
+    pub now: Sample,
+    /// What changes are taken from.
+    pub earlier: Option<Sample>,
+}
+
+/// What was known at some time.
+#[derive(Debug)]
+pub struct Sample {
+    pub at: Instant,
+    pub resident: Resident,
+    /// What the agent said, else why it said nothing.
+    pub agent: Result<Agent, String>,
+}
+
+/// What an agent said.
+#[derive(Debug)]
+pub struct Agent {
+    pub name: String,
+    pub version: String,
+    pub memory: Memory,
+}
+
+/// What came and went a second, and over what time.
+#[derive(Debug)]
+pub struct Rates<'a> {
+    pub earlier: &'a Counted,
+    pub elapsed_ns: u64,
+}
+
+impl Report {
+    pub fn name(&self) -> &str {
+        let agent = self.now.agent.as_ref();
+        agent.map_or(self.figures.name.as_str(), |agent| &agent.name)
+    }
+
+    /// What was counted, and before that.
+    pub fn counted(&self) -> Option<(&Counted, Option<Rates<'_>>)> {
+        let now = &self.now.agent.as_ref().ok()?.memory;
+        let rates = self.earlier.as_ref().and_then(|earlier| {
+            let earlier = &earlier.agent.as_ref().ok()?.memory;
+            Some(Rates {
+                earlier: earlier.counted.as_ref()?,
+                elapsed_ns: now.clock_ns.saturating_sub(earlier.clock_ns),
+            })
+        });
+        Some((now.counted.as_ref()?, rates))
+    }
+}
+
+impl Rates<'_> {
+    /// How fast a number grew, a second.
+    #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
+    pub fn of(&self, now: u64, earlier: impl Fn(&Counted) -> u64) -> f64 {
+        let grown = now.saturating_sub(earlier(self.earlier));
+        grown as f64 * 1e9 / self.elapsed_ns.max(1) as f64
+    }
+
+    /// The same, of a class that may be new.
+    pub fn of_class(&self, now: &SizeClass, of: impl Fn(&SizeClass) -> u64) -> f64 {
+        self.of(of(now), |earlier| {
+            let mut classes = earlier.classes.iter();
+            let class = classes.find(|class| class.up_to == now.up_to);
+            class.map_or(0, &of)
+        })
+    }
+}
+
+/// One line that says it all, and sections with the rest.
+pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Result<()> {
+    let Sample {
+        resident, agent, ..
+    } = &report.now;
+    let title = format!("{} (pid {})", escape(report.name()), report.figures.pid);
+    let version = match agent {
+        Ok(agent) => format!(", rtops-agent {}", escape(&agent.version)),
+        Err(_) => String::new(),
+    };
+    writeln!(
+        writer,
+        "{}, up {}{version}",
+        style.paint(Paint::Heading, title),
+        format::duration(report.figures.uptime)
+    )?;
+    let sums = agent.as_ref().map(|agent| Sums::of(&agent.memory)).ok();
+    writeln!(
+        writer,
+        "\n{}",
+        glance(sums.unwrap_or_default(), resident.rss)
+    )?;
+    section(writer, style, "process", process_lines(report))?;
+    let agent = match agent {
+        Ok(agent) => agent,
+        Err(missing) => {
+            let text = format!("heap not known: {}", escape(missing));
+            return writeln!(writer, "\n{}", style.paint(Paint::Faint, text));
+        }
+    };
+    for allocator in &agent.memory.allocators {
+        heap(writer, style, allocator)?;
+    }
+    if let Some((counted, rates)) = report.counted() {
+        section(
+            writer,
+            style,
+            "blocks as counted",
+            counted_lines(counted, rates.as_ref()),
+        )?;
+        writeln!(writer)?;
+        classes(writer, style, counted, rates.as_ref())?;
+    }
+    Ok(())
+}
+
+/// How the heap relates to what is in memory.
+pub fn glance(sums: Sums, rss: u64) -> String {
+    let rss_text = format::bytes(rss);
+    let (Some(in_use), Some(kept)) = (sums.in_use, sums.kept) else {
+        return match (sums.in_use, sums.held) {
+            (Some(in_use), _) => format!("in use {}, of RSS {rss_text}", format::bytes(in_use)),
+            (None, Some(held)) => format!("heap {}, of RSS {rss_text}", format::bytes(held)),
+            (None, None) => format!("RSS {rss_text}"),
+        };
+    };
+    // What was given back, and what was never touched, is in no memory.
+    let remark = if in_use.saturating_add(kept) > rss {
+        " (not all of it in memory)"
+    } else {
+        ""
+    };
+    format!(
+        "in use {}, free but kept {}{remark}, of RSS {rss_text}",
+        format::bytes(in_use),
+        format::bytes(kept)
+    )
+}
+
+fn process_lines(report: &Report) -> Vec<(&'static str, String)> {
+    let resident = &report.now.resident;
+    let change = report.earlier.as_ref().map_or_else(String::new, |earlier| {
+        let before = earlier.resident.rss;
+        let sign = if resident.rss < before { '-' } else { '+' };
+        let elapsed = format::duration(report.now.at.duration_since(earlier.at));
+        let change = format::bytes(resident.rss.abs_diff(before));
+        format!(" ({sign}{change} in {elapsed})")
+    });
+    let rss = format::bytes(resident.rss);
+    let mut lines = vec![("RSS", format!("{rss}{change}"))];
+    // The kernel notes the most only now and then.
+    let peak = resident.peak.map(|peak| peak.max(resident.rss));
+    lines.extend(peak.map(|peak| ("at most", format::bytes(peak))));
+    match &resident.rollup {
+        Ok(rollup) => {
+            lines.push(("PSS", format::bytes(rollup.pss)));
+            lines.push(("private", format::bytes(rollup.private)));
+            lines.push(("shared", format::bytes(rollup.shared)));
+        }
+        Err(reason) => lines.push(("PSS", (*reason).to_owned())),
+    }
+    for (key, value) in [
+        ("anonymous", resident.anonymous),
+        ("files", resident.file),
+        ("shmem", resident.shmem),
+        ("swap", resident.swap),
+    ] {
+        lines.extend(value.map(|value| (key, format::bytes(value))));
+    }
+    if let Ok(rollup) = &resident.rollup {
+        lines.push(("huge pages", format::bytes(rollup.huge)));
+        if rollup.locked > 0 {
+            lines.push(("locked", format::bytes(rollup.locked)));
+        }
+    }
+    lines
+}
+
+fn heap(writer: &mut impl Write, style: Style, allocator: &Allocator) -> io::Result<()> {
+    let known = [
+        ("in use", allocator.in_use),
+        ("free but kept", allocator.kept),
+        ("held", allocator.held),
+    ];
+    let known = known.into_iter();
+    let known = known.filter_map(|(key, value)| Some((key.into(), format::bytes(value?))));
+    let figures = allocator.figures.iter().map(|figure| {
+        let value = match figure.unit {
+            Unit::Bytes => format::bytes(figure.value),
+            Unit::Count => figure.value.to_string(),
+        };
+        (escape(&figure.name), value)
+    });
+    // Short ones are of no interest.
+    let took = Duration::from_nanos(allocator.took_ns);
+    let took =
+        (took > Duration::from_millis(1)).then(|| ("answered in".into(), format::duration(took)));
+    let lines: Vec<(Cow<str>, String)> = known.chain(figures).chain(took).collect();
+    let title = format!("heap of {}", escape(&allocator.name));
+    section(writer, style, &title, lines)?;
+    for note in &allocator.notes {
+        let note = style.paint(Paint::Faint, escape(note));
+        writeln!(writer, "{INDENT}{note}")?;
+    }
+    Ok(())
+}
+
+fn counted_lines(counted: &Counted, rates: Option<&Rates<'_>>) -> Vec<(&'static str, String)> {
+    let rated = |now: u64, of: fn(&Counted) -> u64| {
+        let rate = rates.map(|rates| format!(" ({:.1}/s)", rates.of(now, of)));
+        format!("{now}{}", rate.unwrap_or_default())
+    };
+    let bytes = rates.map(|rates| {
+        let rate = rates.of(counted.bytes(), Counted::bytes);
+        format!(" ({}/s)", whole_bytes(rate))
+    });
+    vec![
+        (
+            "live",
+            format!(
+                "{} in {} blocks",
+                format::bytes(counted.live_bytes()),
+                counted.live_blocks()
+            ),
+        ),
+        (
+            "asked for",
+            format!(
+                "{}{}",
+                format::bytes(counted.bytes()),
+                bytes.unwrap_or_default()
+            ),
+        ),
+        (
+            "allocations",
+            rated(counted.allocations, |counted| counted.allocations),
+        ),
+        ("frees", rated(counted.frees, |counted| counted.frees)),
+        (
+            "reallocations",
+            rated(counted.reallocations, |counted| counted.reallocations),
+        ),
+    ]
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate is no less than zero, and what is too large becomes the largest"
+)]
+fn whole_bytes(rate: f64) -> String {
+    format::bytes(rate as u64)
+}
+
+fn classes(
+    writer: &mut impl Write,
+    style: Style,
+    counted: &Counted,
+    rates: Option<&Rates<'_>>,
+) -> io::Result<()> {
+    let column = |title, fit| Column { title, fit };
+    let mut columns = vec![
+        column("UP TO", Fit::Number),
+        column("LIVE", Fit::Number),
+        column("BYTES", Fit::Number),
+    ];
+    if rates.is_some() {
+        columns.push(column("BLOCKS/S", Fit::Number));
+        columns.push(column("BYTES/S", Fit::OptionalNumber(0)));
+    }
+    let rows = counted.classes.iter().map(|class| {
+        let mut cells = vec![
+            up_to(class.up_to),
+            class.live_blocks.to_string(),
+            format::bytes(class.live_bytes),
+        ];
+        if let Some(rates) = rates {
+            let blocks = rates.of_class(class, |class| class.blocks);
+            let bytes = rates.of_class(class, |class| class.bytes);
+            cells.push(format!("{blocks:.1}"));
+            cells.push(whole_bytes(bytes));
+        }
+        cells
+    });
+    let rows: Vec<Vec<String>> = rows.collect();
+    table::write(writer, style, INDENT, &columns, &rows)
+}
+
+/// Sizes of blocks are powers of two.
+fn up_to(size: u64) -> String {
+    const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
+    if size == u64::MAX {
+        return "any".to_owned();
+    }
+    let mut size = size;
+    let mut units = UNITS.into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    while size >= 1024 {
+        let Some(next) = units.next() else { break };
+        unit = next;
+        size /= 1024;
+    }
+    format!("{size} {unit}")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rtops_protocol::Figure;
+
+    use super::*;
+    use crate::memory::Rollup;
+
+    fn resident(rss: u64) -> Resident {
+        Resident {
+            rss,
+            peak: Some(180_000_000),
+            anonymous: Some(120_000_000),
+            file: Some(20_000_000),
+            shmem: Some(0),
+            swap: Some(4096),
+            rollup: Ok(Rollup {
+                pss: 132_000_000,
+                private: 128_000_000,
+                shared: 12_000_000,
+                huge: 4 << 20,
+                locked: 0,
+            }),
+        }
+    }
+
+    fn counted(times: u64) -> Counted {
+        let class = |up_to, live_blocks, live_bytes| SizeClass {
+            up_to,
+            live_blocks,
+            live_bytes,
+            blocks: live_blocks * times,
+            bytes: live_bytes * times,
+        };
+        Counted {
+            allocations: 140_000 * times,
+            frees: 138_000 * times,
+            reallocations: 512,
+            classes: vec![
+                class(64, 1000, 60_000),
+                class(1 << 16, 1200, 70_000_000),
+                class(u64::MAX, 1, 9_000_000_000),
+            ],
+        }
+    }
+
+    fn memory(times: u64) -> Memory {
+        Memory {
+            clock_ns: 1_000_000_000 * times,
+            allocators: vec![Allocator {
+                name: "glibc\u{1b}[2J malloc".to_owned(),
+                held: Some(115_000_000),
+                in_use: Some(84_000_000),
+                kept: Some(31_000_000),
+                figures: vec![Figure {
+                    name: "free pieces".to_owned(),
+                    unit: Unit::Count,
+                    value: 1204,
+                }],
+                notes: vec!["a note\u{1b}[2J".to_owned()],
+                took_ns: 12_000_000,
+            }],
+            counted: Some(counted(times)),
+        }
+    }
+
+    fn sample(at: Instant, rss: u64, times: u64) -> Sample {
+        Sample {
+            at,
+            resident: resident(rss),
+            agent: Ok(Agent {
+                name: "gateway".to_owned(),
+                version: "0.1.0".to_owned(),
+                memory: memory(times),
+            }),
+        }
+    }
+
+    fn report() -> Report {
+        let at = Instant::now();
+        Report {
+            figures: Figures {
+                pid: 4711,
+                ppid: 1,
+                user: "api".to_owned(),
+                threads: 9,
+                cpu_time: Duration::ZERO,
+                rss_bytes: 0,
+                uptime: Duration::from_secs(1000),
+                command: "/srv/gateway".to_owned(),
+                name: "gateway".to_owned(),
+            },
+            now: sample(at + Duration::from_secs(1), 140_000_000, 2),
+            earlier: Some(sample(at, 138_000_000, 1)),
+        }
+    }
+
+    fn shown(report: &Report, width: Option<usize>) -> String {
+        let mut style = Style::PLAIN;
+        style.width = width;
+        let mut written = Vec::new();
+        text(&mut written, style, report).unwrap();
+        String::from_utf8(written).unwrap()
+    }
+
+    #[test]
+    fn a_file_and_80_columns_get_all_of_it() {
+        let text = shown(&report(), None);
+        assert_eq!(shown(&report(), Some(80)), text);
+        insta::assert_snapshot!(text, @r#"
+        gateway (pid 4711), up 16m 40s, rtops-agent 0.1.0
+
+        in use 84 MB, free but kept 31 MB, of RSS 140 MB
+
+        process
+          RSS         140 MB (+2.0 MB in 1.0 s)
+          at most     180 MB
+          PSS         132 MB
+          private     128 MB
+          shared      12 MB
+          anonymous   120 MB
+          files       20 MB
+          shmem       0 B
+          swap        4.0 kB
+          huge pages  4.1 MB
+
+        heap of glibc\u{1b}[2J malloc
+          in use         84 MB
+          free but kept  31 MB
+          held           115 MB
+          free pieces    1204
+          answered in    12 ms
+          a note\u{1b}[2J
+
+        blocks as counted
+          live           9.0 GB in 2201 blocks
+          asked for      18 GB (9.0 GB/s)
+          allocations    280000 (140000.0/s)
+          frees          276000 (138000.0/s)
+          reallocations  512 (0.0/s)
+
+           UP TO  LIVE   BYTES  BLOCKS/S  BYTES/S
+            64 B  1000   60 kB    1000.0    60 kB
+          64 KiB  1200   70 MB    1200.0    70 MB
+             any     1  9.0 GB       1.0   9.0 GB
+        "#);
+    }
+
+    #[test]
+    fn forty_columns_are_enough() {
+        let text = shown(&report(), Some(40));
+        let tables = text.lines().skip(3);
+        for line in tables {
+            assert!(line.chars().count() <= 40, "{line}");
+        }
+        let table = text.lines().skip_while(|line| !line.contains("UP TO"));
+        insta::assert_snapshot!(table.collect::<Vec<_>>().join("\n"), @r#"
+         UP TO  LIVE   BYTES  BLOCKS/S
+          64 B  1000   60 kB    1000.0
+        64 KiB  1200   70 MB    1200.0
+           any     1  9.0 GB       1.0
+        "#);
+    }
+
+    #[test]
+    fn without_an_agent_the_kernel_has_the_word() {
+        let mut report = report();
+        report.earlier = None;
+        report.now.agent = Err("process 4711 (gateway) has no rtops agent".to_owned());
+        report.now.resident.rollup = Err("not visible to this user");
+        insta::assert_snapshot!(shown(&report, Some(80)), @r#"
+        gateway (pid 4711), up 16m 40s
+
+        RSS 140 MB
+
+        process
+          RSS        140 MB
+          at most    180 MB
+          PSS        not visible to this user
+          anonymous  120 MB
+          files      20 MB
+          shmem      0 B
+          swap       4.0 kB
+
+        heap not known: process 4711 (gateway) has no rtops agent
+        "#);
+    }
+
+    #[test]
+    fn one_line_relates_the_heap_to_what_is_in_memory() {
+        let sums = |held, in_use, kept| Sums { held, in_use, kept };
+        for (sums, expected) in [
+            (
+                sums(Some(115_000_000), Some(84_000_000), Some(31_000_000)),
+                "in use 84 MB, free but kept 31 MB, of RSS 140 MB",
+            ),
+            (
+                sums(Some(1_084_000_000), Some(84_000_000), Some(1_000_000_000)),
+                "in use 84 MB, free but kept 1.0 GB (not all of it in memory), of RSS 140 MB",
+            ),
+            (
+                sums(None, Some(84_000_000), None),
+                "in use 84 MB, of RSS 140 MB",
+            ),
+            (
+                sums(Some(84_000_000), None, None),
+                "heap 84 MB, of RSS 140 MB",
+            ),
+            (Sums::default(), "RSS 140 MB"),
+        ] {
+            assert_eq!(glance(sums, 140_000_000), expected);
+        }
+    }
+
+    #[test]
+    fn sizes_of_blocks_are_binary() {
+        assert_eq!(up_to(8), "8 B");
+        assert_eq!(up_to(1 << 10), "1 KiB");
+        assert_eq!(up_to(1 << 33), "8 GiB");
+        assert_eq!(up_to(u64::MAX), "any");
+    }
+}
