@@ -48,7 +48,7 @@ const GRPC: &[&str] = &["grpc-ask", "grpc-connection", "grpc-watch"];
 const LOADERS: usize = 2;
 
 /// How often the service is looked at meanwhile.
-const LOOKS: usize = 6;
+const LOOKS: usize = 4;
 
 /// The names of the marked lines in the service.
 pub fn marks() -> impl Iterator<Item = &'static str> {
