@@ -6,9 +6,11 @@ use clap::{
     Args, Command, CommandFactory, Parser,
     error::{ContextKind, ContextValue},
 };
+use clap_complete::ArgValueCandidates;
 use rtops_report::format::parse_duration;
 
 use super::{Cli, TargetArgs};
+use crate::complete;
 
 /// How long to wait for an agent that is asked no more than its version.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -17,6 +19,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Args, Debug)]
 pub struct InfoArgs {
     /// A PID, or the name of a process or its beginning
+    #[arg(add = ArgValueCandidates::new(complete::targets))]
     target: String,
     /// Measure the processor time over this long, such as 5s
     #[arg(default_value = "250ms", value_parser = parse_interval)]

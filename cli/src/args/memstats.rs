@@ -20,7 +20,7 @@ take a tenth of a second for a GiB, and seconds if it is in tiny free pieces.
 
 /// What to look at.
 #[derive(Args, Debug)]
-#[command(after_help = MEMSTATS_HELP)]
+#[command(after_long_help = MEMSTATS_HELP)]
 pub struct MemstatsArgs {
     #[command(flatten)]
     pub target: TargetArgs,

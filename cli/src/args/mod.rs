@@ -18,9 +18,10 @@ mod watch;
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::engine::SubcommandCandidates;
 use rtops_report::style::Style;
 
-use crate::terminal::ColorChoice;
+use crate::{complete, terminal::ColorChoice};
 
 pub use copy::{CopyArgs, CopyChoice};
 pub use info::{InfoArgs, parse_as_info, similar_command, target};
@@ -36,9 +37,10 @@ pub use trim::TrimArgs;
 pub use version::VersionArgs;
 pub use watch::{Pace, WatchArgs, WatchCommandArgs, Watched};
 
-const USAGE: &str = "\
-rtops [OPTIONS] [COMMAND]
-       rtops [OPTIONS] <TARGET> [DURATION]";
+const USAGE: &str = "rtops [OPTIONS] [COMMAND | TARGET [DURATION]]";
+
+/// Options that all commands have are below their own.
+const LAST: usize = 900;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,6 +72,7 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "rtops", version, max_term_width = 80)]
 #[command(override_usage = USAGE, after_long_help = EXAMPLES)]
+#[command(add = SubcommandCandidates::new(complete::targets))]
 pub struct Cli {
     #[command(flatten)]
     pub output: OutputArgs,
@@ -81,23 +84,17 @@ pub struct Cli {
 #[derive(Args, Debug)]
 pub struct OutputArgs {
     /// Print JSON (docs/json.md describes it)
-    #[arg(long, global = true, help_heading = "Output")]
+    #[arg(long, global = true, display_order = LAST)]
     pub json: bool,
     /// Write to FILE instead of standard output
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "FILE",
-        help_heading = "Output"
-    )]
+    #[arg(short, long, global = true, value_name = "FILE", display_order = LAST)]
     pub output: Option<PathBuf>,
     /// When to use colour: auto (on a terminal), always or never
     #[arg(
         long,
         global = true,
         value_name = "WHEN",
-        help_heading = "Output",
+        display_order = LAST,
         default_value = "auto",
         hide_possible_values = true,
         hide_short_help = true
@@ -122,10 +119,10 @@ pub enum Command {
     List(ListArgs),
     /// Show which processes started which, with those of Rust marked
     Tree(TreeArgs),
-    /// Show how a process was built, and its agent's version
-    Version(VersionArgs),
     /// Show what the kernel knows of a process, with an agent or without
     Info(InfoArgs),
+    /// Show how a process was built, and its agent's version
+    Version(VersionArgs),
     /// Show counters and rates of a process
     Stats(StatsArgs),
     /// Show rates or the list again and again

@@ -23,7 +23,7 @@ the process ends, the exit code is 3.";
 #[derive(Args, Debug)]
 #[command(after_long_help = STATS_HELP)]
 pub struct StatsArgs {
-    /// A PID, or the whole name of a process
+    /// A PID, or the name of a process or its beginning
     #[arg(required_unless_present = "watch", add = ArgValueCandidates::new(complete::targets))]
     target: Option<String>,
     /// Wait no longer than this for an answer

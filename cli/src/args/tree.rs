@@ -1,6 +1,9 @@
 //! The arguments of `rtops tree`.
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
+
+use crate::complete;
 
 const TREE_HELP: &str = "\
 Examples:
@@ -16,6 +19,7 @@ process's tasks is `rtops stack TARGET --tree`.";
 #[command(after_long_help = TREE_HELP)]
 pub struct TreeArgs {
     /// Only this process and those below it: a PID or a name
+    #[arg(add = ArgValueCandidates::new(complete::targets))]
     pub target: Option<String>,
     /// Also show branches that lead to no Rust process
     #[arg(long)]

@@ -17,7 +17,7 @@ rtops_agent::Capability::Trim switches it off in a service.";
 
 /// Which process is to be changed.
 #[derive(Args, Debug)]
-#[command(after_help = TRIM_HELP)]
+#[command(after_long_help = TRIM_HELP)]
 pub struct TrimArgs {
     #[command(flatten)]
     pub target: TargetArgs,
