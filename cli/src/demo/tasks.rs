@@ -55,6 +55,7 @@ pub(super) async fn start() -> io::Result<Held> {
     database_pool(30).await;
     webhook();
     heartbeat();
+    reports(6);
     recount().await;
     Ok(Held {
         clients,
@@ -261,6 +262,19 @@ async fn deliver(delivered: Arc<AtomicBool>) {
 
 fn webhook() {
     tokio::spawn(deliver(Arc::default()).tracked("webhook"));
+}
+
+/// Spawned as everybody does, without a name: these are found in a copy of the process.
+fn reports(count: usize) {
+    for _ in 0..count {
+        tokio::spawn(nightly_report());
+    }
+}
+
+async fn nightly_report() {
+    loop {
+        sleep(8 * HOUR).await;
+    }
 }
 
 /// A task that does a little now and then.

@@ -18,7 +18,13 @@ const POLLS: [&str; 4] = [
     "tokio::runtime::blocking::task::",
 ];
 /// What may stand between them.
-const BETWEEN: [&str; 3] = ["tokio::loom::", "tokio::util::", "tokio::task::coop::"];
+const BETWEEN: [&str; 4] = [
+    "tokio::loom::",
+    "tokio::util::",
+    "tokio::task::coop::",
+    // Of `std::panic::catch_unwind`, where it is not inlined.
+    "__rust_try",
+];
 
 /// A task with this one's number, state and stacks, and nothing else: what has no place in it, such
 /// as times, is not known.

@@ -24,12 +24,19 @@ struct Section(&'static str, usize);
 
 const SECTIONS: &[Section] = &[
     Section("list", 10),
+    Section("list --all --sort rss", 10),
+    Section("tree", 10),
+    Section("info demo 1s", 60),
+    Section("version demo", 40),
     Section("stats demo", 60),
+    Section("watch stats demo --every 500ms --count 4", 10),
     Section("stack demo --limit 3", 60),
+    Section("stack demo --filter checkout", 40),
     Section("stack demo --tree", 30),
-    Section("stack demo --tasks --filter checkout --each", 40),
     Section("leaks demo --for 2s --every 1s --min-age 1s", 60),
     Section("profile tasks demo --debug 1", 30),
+    Section("memstats demo", 60),
+    Section("trim demo", 30),
     Section("stats demo --json", 30),
 ];
 
@@ -44,7 +51,7 @@ pub fn write(rtops: &Path, page: &Path) -> io::Result<()> {
     fs::copy(rtops, programs.join("rtops"))?;
     fs::copy(env::current_exe()?, programs.join("xtask"))?;
     let output = Command::new("unshare")
-        .args(["--map-root-user", "--fork", "--kill-child"])
+        .args(["--map-root-user", "--cgroup", "--fork", "--kill-child"])
         .args(["--pid", "--mount-proc", "xtask", "print-transcripts"])
         .env("PATH", path_with(&programs)?)
         .env("RTOPS_DIR", place.path().join("agents"))
@@ -54,7 +61,11 @@ pub fn write(rtops: &Path, page: &Path) -> io::Result<()> {
     expect_success("unshare", output.status, &[])?;
     let transcripts = String::from_utf8(output.stdout).map_err(io::Error::other)?;
     let place = place.path().to_string_lossy();
-    let transcripts = transcripts.replace(&*place, SHOWN_DIRECTORY);
+    let mut transcripts = transcripts.replace(&*place, SHOWN_DIRECTORY);
+    if let Some(home) = env::home_dir() {
+        // The sources of other crates, which lie below.
+        transcripts = transcripts.replace(&*home.to_string_lossy(), "~");
+    }
     fs::write(page, format!("{INTRODUCTION}{transcripts}"))
 }
 
