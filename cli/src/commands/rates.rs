@@ -60,7 +60,7 @@ impl Subject for Rates {
         self.looks += 1;
         match Sample::take(&self.target) {
             Ok(sample) => self.watched.push(sample),
-            Err(_) if self.life.has_ended() => {
+            Err(_) if self.life.ends() => {
                 return Err(Error::Ended {
                     pid: self.target.pid,
                     name: self.watched.last.stats.name.clone(),

@@ -12,7 +12,8 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs,
     sync::Mutex,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use nix::unistd::{Uid, User};
@@ -20,6 +21,8 @@ use procfs::{Current, ProcResult, process::Process};
 
 /// The most bytes of a name that the kernel keeps.
 const MAX_COMM: usize = 15;
+/// How long a process may take to end.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// The figures of one process for the list.
 #[derive(Clone, Debug)]
@@ -161,8 +164,21 @@ impl Life {
         Some(Self { pid, started })
     }
 
-    /// Whether it has ended; a process that nobody has waited for yet has ended, too.
-    pub fn has_ended(self) -> bool {
+    /// Whether it has ended, or does so in a moment: a process that ends has neither agent nor files
+    /// for a while before it is gone.
+    pub fn ends(self) -> bool {
+        let moment = Instant::now() + MOMENT;
+        while !self.has_ended() {
+            if Instant::now() > moment {
+                return false;
+            }
+            thread::sleep(MOMENT / 10);
+        }
+        true
+    }
+
+    /// A process that nobody has waited for yet has ended, too.
+    fn has_ended(self) -> bool {
         let stat = Process::new(self.pid).and_then(|process| process.stat());
         !stat.is_ok_and(|stat| stat.starttime == self.started && !matches!(stat.state, 'Z' | 'X'))
     }

@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -33,6 +33,7 @@ pub struct Size {
 pub struct Terminal {
     keyboard: File,
     parser: Arc<Mutex<Parser>>,
+    reader: Option<JoinHandle<()>>,
     child: Child,
 }
 
@@ -58,7 +59,7 @@ impl Terminal {
         let parser = Arc::new(Mutex::new(Parser::new(size.rows, size.columns, 1000)));
         let mut written = keyboard.try_clone().unwrap();
         let shown = Arc::clone(&parser);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut buffer = [0; 4096];
             // A terminal that nobody has open any more can't be read.
             while let Ok(length @ 1..) = written.read(&mut buffer) {
@@ -68,6 +69,7 @@ impl Terminal {
         Self {
             keyboard,
             parser,
+            reader: Some(reader),
             child,
         }
     }
@@ -133,13 +135,14 @@ impl Terminal {
         tcgetattr(&self.keyboard).unwrap()
     }
 
-    /// Waits until the program has ended.
+    /// Waits until the program has ended and all that it wrote is shown.
     pub fn wait(&mut self) -> ExitStatus {
         let mut status = None;
         eventually("the program on the terminal ends", || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });
+        self.reader.take().unwrap().join().unwrap();
         status.unwrap()
     }
 }
