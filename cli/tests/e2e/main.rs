@@ -18,6 +18,7 @@ mod executors;
 mod go;
 mod info;
 mod joins;
+mod json_docs;
 mod leak_table;
 mod leaks;
 mod list;
