@@ -172,7 +172,7 @@ fn process_lines(report: &Report) -> Vec<(&'static str, String)> {
     let mut lines = vec![("RSS", format!("{rss}{change}"))];
     // The kernel notes the most only now and then.
     let peak = resident.peak.map(|peak| peak.max(resident.rss));
-    lines.extend(peak.map(|peak| ("at most", format::bytes(peak))));
+    lines.extend(peak.map(|peak| ("peak RSS", format::bytes(peak))));
     match &resident.rollup {
         Ok(rollup) => {
             lines.push(("PSS", format::bytes(rollup.pss)));
@@ -441,7 +441,7 @@ mod tests {
 
         process
           RSS         140 MB (+2.0 MB in 1.0 s)
-          at most     180 MB
+          peak RSS    180 MB
           PSS         132 MB
           private     128 MB
           shared      12 MB
@@ -502,7 +502,7 @@ mod tests {
 
         process
           RSS        140 MB
-          at most    180 MB
+          peak RSS   180 MB
           PSS        not visible to this user
           anonymous  120 MB
           files      20 MB
