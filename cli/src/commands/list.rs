@@ -61,7 +61,7 @@ pub fn run(args: &ListArgs, output: &OutputArgs) -> Result<(), Error> {
     let list = lister.list()?;
     let mut output = Output::open(output)?;
     match output.format {
-        Format::Json => render::list::json(&mut output.writer, &list)?,
+        Format::Json => render::list_json::json(&mut output.writer, &list)?,
         Format::Text => render::list::text(&mut output.writer, output.style, &list)?,
     }
     Ok(output.writer.flush()?)
@@ -97,7 +97,7 @@ impl Subject for Watched {
     }
 
     fn json(&self, writer: &mut dyn Write, time: &str) -> io::Result<()> {
-        render::list::json_line(writer, time, &self.list)
+        render::list_json::json_line(writer, time, &self.list)
     }
 }
 
@@ -204,7 +204,7 @@ fn sort(rows: &mut [Row], key: SortKey) {
             share(b).total_cmp(&share(a))
         }),
         SortKey::Rss => rows.sort_by_key(|row| Reverse(row.figures.rss_bytes)),
-        SortKey::Tasks => rows.sort_by_key(|row| Reverse(row.state.tracked_tasks())),
+        SortKey::Tasks => rows.sort_by_key(|row| Reverse(row.state.known_tasks())),
         SortKey::Threads => rows.sort_by_key(|row| Reverse(row.figures.threads)),
         SortKey::Uptime => rows.sort_by_key(|row| Reverse(row.figures.uptime)),
     }

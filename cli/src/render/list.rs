@@ -8,12 +8,8 @@ use rtops_report::{
     format,
     style::{Paint, Style},
 };
-use serde::Serialize;
 
-use super::{
-    rustc_json::RustcFields,
-    table::{self, Column, Fit},
-};
+use super::table::{self, Column, Fit};
 use crate::process::Figures;
 
 const NOBODY: &str = "No process with an rtops agent is running, or none that this user may see; \
@@ -88,10 +84,11 @@ pub enum State {
 }
 
 impl State {
-    /// The tracked tasks, if they are known.
-    pub fn tracked_tasks(&self) -> Option<u64> {
+    /// The tasks, tracked or not, as far as they are known.
+    pub fn known_tasks(&self) -> Option<u64> {
         match self {
-            Self::Answering(summary) => Some(summary.tracked_tasks),
+            // Tracked ones may be on other executors than tokio.
+            Self::Answering(summary) => Some(summary.tracked_tasks.max(summary.alive_tasks)),
             _ => None,
         }
     }
@@ -99,7 +96,7 @@ impl State {
     /// What stands in for the number of tasks.
     fn tasks(&self) -> String {
         match self {
-            Self::Answering(summary) => summary.tracked_tasks.to_string(),
+            Self::Answering(_) => self.known_tasks().unwrap_or(0).to_string(),
             Self::NotAnswering => "not answering".to_owned(),
             Self::Refused(Refusal::Busy) => "busy".to_owned(),
             Self::Refused(_) => "refused".to_owned(),
@@ -183,78 +180,6 @@ fn cells(row: &Row) -> [String; COLUMNS.len()] {
     ]
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
-    schema: u32,
-    /// Only where it is one of many.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<&'a str>,
-    processes: Vec<Process<'a>>,
-    hidden: usize,
-}
-
-#[derive(Serialize)]
-struct Process<'a> {
-    pid: i32,
-    ppid: i32,
-    user: &'a str,
-    name: &'a str,
-    state: &'static str,
-    agent_version: Option<&'a str>,
-    #[serde(flatten)]
-    rustc: RustcFields<'a>,
-    tracked_tasks: Option<u64>,
-    alive_tasks: Option<u64>,
-    threads: u64,
-    cpu_share: f64,
-    cpu_seconds: f64,
-    rss_bytes: u64,
-    uptime_seconds: f64,
-    command: &'a str,
-}
-
-/// The same as JSON; see `docs/json.md`.
-pub fn json(writer: &mut impl Write, list: &List) -> io::Result<()> {
-    super::json(writer, &document(None, list))
-}
-
-/// The same on one line, with the time.
-pub fn json_line(writer: &mut dyn Write, time: &str, list: &List) -> io::Result<()> {
-    super::json_line(writer, &document(Some(time), list))
-}
-
-fn document<'a>(time: Option<&'a str>, list: &'a List) -> Document<'a> {
-    let processes = list.rows.iter().map(|row| {
-        let summary = match &row.state {
-            State::Answering(summary) => Some(summary),
-            _ => None,
-        };
-        Process {
-            pid: row.figures.pid,
-            ppid: row.figures.ppid,
-            user: &row.figures.user,
-            name: &row.name,
-            state: row.state.word(),
-            agent_version: row.agent_version.as_deref(),
-            rustc: RustcFields::of(row.rustc.as_ref()),
-            tracked_tasks: summary.map(|summary| summary.tracked_tasks),
-            alive_tasks: summary.map(|summary| summary.alive_tasks),
-            threads: row.figures.threads,
-            cpu_share: row.figures.cpu_share(),
-            cpu_seconds: row.figures.cpu_time.as_secs_f64(),
-            rss_bytes: row.figures.rss_bytes,
-            uptime_seconds: row.figures.uptime.as_secs_f64(),
-            command: &row.figures.command,
-        }
-    });
-    Document {
-        schema: super::SCHEMA,
-        time,
-        processes: processes.collect(),
-        hidden: list.hidden,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -327,7 +252,7 @@ mod tests {
     fn a_file_gets_all_of_it() {
         insta::assert_snapshot!(shown(&agents(), None), @r"
          PID  PPID  USER  NAME                   TASKS  THREADS   CPU    RSS   UPTIME  COMMAND
-        4711     1  api   gateway                 1204        9  3.1%  84 MB  16m 40s  /srv/gateway --port 80 --listen 0.0.0.0
+        4711     1  api   gateway                 1219        9  3.1%  84 MB  16m 40s  /srv/gateway --port 80 --listen 0.0.0.0
           12     1  api   evil\u{1b}[2J  not answering        9  3.1%  84 MB  16m 40s  /srv/evil\u{1b}[2J --port 80 --listen 0.0.0.0
         ");
     }
@@ -341,7 +266,7 @@ mod tests {
         );
         insta::assert_snapshot!(shown, @r"
          PID  PPID  USER  NAME                   TASKS  THREADS   CPU    RSS   UPTIME  COMMAND
-        4711     1  api   gateway                 1204        9  3.1%  84 MB  16m 40s  /srv/gateway --p…
+        4711     1  api   gateway                 1219        9  3.1%  84 MB  16m 40s  /srv/gateway --p…
           12     1  api   evil\u{1b}[2J  not answering        9  3.1%  84 MB  16m 40s  /srv/evil\u{1b}[…
         ");
     }
@@ -355,7 +280,7 @@ mod tests {
         );
         insta::assert_snapshot!(shown, @r"
          PID  NAME                   TASKS
-        4711  gateway                 1204
+        4711  gateway                 1219
           12  evil\u{1b}[2J  not answering
         ");
     }
@@ -364,21 +289,21 @@ mod tests {
     fn those_without_an_agent_are_told_from_the_others() {
         insta::assert_snapshot!(shown(&all(), None), @r"
          PID  PPID  USER  NAME           AGENT  RUSTC              TASKS  THREADS   CPU    RSS   UPTIME  COMMAND
-        4711     1  api   gateway        0.1.0  1.95.0              1204        9  3.1%  84 MB  16m 40s  /srv/gateway --port 80 --listen 0.0.0.0
+        4711     1  api   gateway        0.1.0  1.95.0              1219        9  3.1%  84 MB  16m 40s  /srv/gateway --port 80 --listen 0.0.0.0
           12     1  api   evil\u{1b}[2J  0.1.0  -          not answering        9  3.1%  84 MB  16m 40s  /srv/evil\u{1b}[2J --port 80 --listen 0.0.0.0
         4720     1  api   worker                59807616e              -        9  3.1%  84 MB  16m 40s  /srv/worker --port 80 --listen 0.0.0.0
         (2 more programs can't be read by this user and may be of Rust, too)
         ");
         insta::assert_snapshot!(shown(&all(), Some(80)), @r"
          PID  NAME           AGENT  RUSTC              TASKS   CPU    RSS  COMMAND
-        4711  gateway        0.1.0  1.95.0              1204  3.1%  84 MB  /srv/gateway…
+        4711  gateway        0.1.0  1.95.0              1219  3.1%  84 MB  /srv/gateway…
           12  evil\u{1b}[2J  0.1.0  -          not answering  3.1%  84 MB  /srv/evil\u{…
         4720  worker                59807616e              -  3.1%  84 MB  /srv/worker …
         (2 more programs can't be read by this user and may be of Rust, too)
         ");
         insta::assert_snapshot!(shown(&all(), Some(40)), @r"
          PID  NAME                   TASKS
-        4711  gateway                 1204
+        4711  gateway                 1219
           12  evil\u{1b}[2J  not answering
         4720  worker                     -
         (2 more programs can't be read by this user and may be of Rust, too)
@@ -393,7 +318,7 @@ mod tests {
     #[test]
     fn json_keeps_texts_as_they_are() {
         let mut written = Vec::new();
-        assert!(json(&mut written, &all()).is_ok());
+        assert!(super::super::list_json::json(&mut written, &all()).is_ok());
         let document: serde_json::Value = serde_json::from_slice(&written).unwrap_or_default();
         assert_eq!(
             (&document["schema"], &document["hidden"]),

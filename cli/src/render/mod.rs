@@ -5,6 +5,7 @@ pub mod info;
 pub mod info_json;
 pub mod leaks_json;
 pub mod list;
+pub mod list_json;
 mod memory_json;
 pub mod memstats;
 pub mod memstats_json;

@@ -1,0 +1,82 @@
+//! The list of processes as JSON; `docs/json.md` describes every field.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{
+    list::{List, State},
+    rustc_json::RustcFields,
+};
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    /// Only where it is one of many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<&'a str>,
+    processes: Vec<Process<'a>>,
+    hidden: usize,
+}
+
+#[derive(Serialize)]
+struct Process<'a> {
+    pid: i32,
+    ppid: i32,
+    user: &'a str,
+    name: &'a str,
+    state: &'static str,
+    agent_version: Option<&'a str>,
+    #[serde(flatten)]
+    rustc: RustcFields<'a>,
+    tracked_tasks: Option<u64>,
+    alive_tasks: Option<u64>,
+    threads: u64,
+    cpu_share: f64,
+    cpu_seconds: f64,
+    rss_bytes: u64,
+    uptime_seconds: f64,
+    command: &'a str,
+}
+
+/// The same as JSON; see `docs/json.md`.
+pub fn json(writer: &mut impl Write, list: &List) -> io::Result<()> {
+    super::json(writer, &document(None, list))
+}
+
+/// The same on one line, with the time.
+pub fn json_line(writer: &mut dyn Write, time: &str, list: &List) -> io::Result<()> {
+    super::json_line(writer, &document(Some(time), list))
+}
+
+fn document<'a>(time: Option<&'a str>, list: &'a List) -> Document<'a> {
+    let processes = list.rows.iter().map(|row| {
+        let summary = match &row.state {
+            State::Answering(summary) => Some(summary),
+            _ => None,
+        };
+        Process {
+            pid: row.figures.pid,
+            ppid: row.figures.ppid,
+            user: &row.figures.user,
+            name: &row.name,
+            state: row.state.word(),
+            agent_version: row.agent_version.as_deref(),
+            rustc: RustcFields::of(row.rustc.as_ref()),
+            tracked_tasks: summary.map(|summary| summary.tracked_tasks),
+            alive_tasks: summary.map(|summary| summary.alive_tasks),
+            threads: row.figures.threads,
+            cpu_share: row.figures.cpu_share(),
+            cpu_seconds: row.figures.cpu_time.as_secs_f64(),
+            rss_bytes: row.figures.rss_bytes,
+            uptime_seconds: row.figures.uptime.as_secs_f64(),
+            command: &row.figures.command,
+        }
+    });
+    Document {
+        schema: super::SCHEMA,
+        time,
+        processes: processes.collect(),
+        hidden: list.hidden,
+    }
+}
