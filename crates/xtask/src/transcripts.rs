@@ -10,7 +10,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Write},
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
 };
 
 /// What stands above the transcripts.
@@ -115,21 +115,26 @@ fn expect_success(what: &str, status: ExitStatus, said: &[u8]) -> io::Result<()>
 }
 
 /// The sample service, which ends when this is dropped.
-struct Service(Child);
+struct Service {
+    child: Child,
+    /// Kept, as it writes more than its first line.
+    stdout: Option<BufReader<ChildStdout>>,
+}
 
 impl Service {
-    /// Starts it, and waits until all its tasks are in place.
+    /// Starts it, and waits until all its tasks are in place, which its first line says.
     fn start() -> io::Result<Self> {
         let mut child = Command::new("rtops")
             .args(["demo", "--serve"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;
-        let stdout = child.stdout.take();
-        let service = Self(child);
-        if let Some(stdout) = stdout {
-            // Its first line says that it is ready.
-            BufReader::new(stdout).read_line(&mut String::new())?;
+        let mut service = Self {
+            stdout: child.stdout.take().map(BufReader::new),
+            child,
+        };
+        if let Some(stdout) = &mut service.stdout {
+            stdout.read_line(&mut String::new())?;
         }
         Ok(service)
     }
@@ -138,7 +143,7 @@ impl Service {
 impl Drop for Service {
     fn drop(&mut self) {
         // It may have ended by itself.
-        self.0.kill().ok();
-        self.0.wait().ok();
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
