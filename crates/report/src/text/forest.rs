@@ -7,6 +7,7 @@ use rtops_symbols::WaitReason;
 
 use super::{
     drawing::Drawing,
+    heading,
     stack::{self, View},
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
 /// # Errors
 /// When the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
-    stack::heading(writer, style, view)?;
+    heading::write(writer, style, view)?;
     let groups = view.tasks.as_deref().unwrap_or_default();
     let forest = lineage::forest(view.dump, groups);
     let mut drawing = Drawing::default();

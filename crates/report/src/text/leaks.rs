@@ -8,7 +8,7 @@ use std::{
 use rtops_protocol::{Claim, ClaimMode, ClaimRole, Resource, ResourceKind};
 
 use super::{
-    holders,
+    heading, holders,
     stack::{self, View},
 };
 use crate::{
@@ -47,7 +47,7 @@ pub fn text(writer: &mut impl Write, style: Style, leaks: &LeaksView) -> io::Res
         style.paint(Paint::Heading, process),
         summary(leaks)
     )?;
-    stack::no_copy(writer, style, view)?;
+    heading::no_copy(writer, style, view)?;
     for finding in leaks.findings.findings.iter().take(view.limit) {
         writeln!(writer)?;
         one(writer, style, view, finding)?;
@@ -83,7 +83,7 @@ fn summary(leaks: &LeaksView) -> String {
         ),
     };
     let dump = leaks.view.dump;
-    let tasks = stack::count_tasks(dump);
+    let tasks = heading::count_tasks(dump);
     text = format!(
         "{text} in {} and {}",
         format::count(tasks, "task"),

@@ -2,6 +2,7 @@
 
 mod drawing;
 pub mod forest;
+mod heading;
 mod holders;
 pub mod leaks;
 pub mod stack;

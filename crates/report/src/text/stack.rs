@@ -2,14 +2,13 @@
 
 use std::{
     cell::OnceCell,
-    collections::BTreeMap,
     io::{self, Write},
 };
 
-use rtops_protocol::{CopyOutcome, Process, Task, TaskKind, ThreadCapture};
+use rtops_protocol::{Task, TaskKind, ThreadCapture};
 use rtops_symbols::WaitReason;
 
-use super::{drawing::Drawing, holders};
+use super::{drawing::Drawing, heading, holders};
 use crate::{
     dump::Dump,
     escape::escape,
@@ -80,7 +79,7 @@ impl<'a> View<'a> {
 /// # Errors
 /// When the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
-    heading(writer, style, view)?;
+    heading::write(writer, style, view)?;
     groups(writer, style, view)
 }
 
@@ -114,113 +113,6 @@ pub fn groups(writer: &mut impl Write, style: Style, view: &View) -> io::Result<
     remarks(writer, style, view)
 }
 
-/// The line for the process.
-pub(super) fn heading(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
-    let process = format!("{} (pid {})", escape(view.name), view.pid);
-    let parts = [tasks_summary(view), threads_summary(view)];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    writeln!(
-        writer,
-        "{}: {}",
-        style.paint(Paint::Heading, process),
-        parts.join("; ")
-    )?;
-    no_copy(writer, style, view)
-}
-
-/// What is not shown as no copy of the process was made.
-pub(super) fn no_copy(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
-    let dump = view.dump;
-    let refused = dump.copy_refused().map(|line| (Paint::Warning, line));
-    let line = refused.or_else(|| Some((Paint::Faint, dump.copy_impossible()?)));
-    match line {
-        Some((paint, line)) => writeln!(writer, "{}", style.paint(paint, escape(&line))),
-        None => Ok(()),
-    }
-}
-
-fn tasks_summary(view: &View) -> Option<String> {
-    let groups = view.tasks.as_ref()?;
-    let total = count_tasks(view.dump);
-    let tasks = groups.iter().flat_map(|group| &group.tasks);
-    let shown = tasks.filter(|task| is_task(view.dump, task)).count();
-    let noun = if others_are_unknown(view.dump) {
-        "tracked task"
-    } else {
-        "task"
-    };
-    let mut text = if shown == total {
-        format::count(total, noun)
-    } else {
-        format!("{shown} of {}", format::count(total, noun))
-    };
-    if view.grouping == Grouping::Equal {
-        let is_counted =
-            |group: &&TaskGroup| group.look.is_wrapped || group.look.kind != TaskKind::Blocking;
-        let groups = groups.iter().filter(is_counted).count();
-        text = format!("{text} in {}", format::count(groups, "group"));
-    }
-    if let Some(process) = &view.dump.process
-        && process.alive_on_tokio > 0
-    {
-        let known = view.dump.known_on_tokio();
-        // A task may end between the two counts.
-        let alive = process.alive_on_tokio.max(known);
-        let outcome = view.dump.copy.as_ref().map(|copy| &copy.outcome);
-        let verb = match outcome {
-            Some(CopyOutcome::Made) => "",
-            _ => "tracked ",
-        };
-        text = format!("{text}, {verb}{known} of {alive} alive");
-    }
-    if let Some(by_type) = only_by_type(groups) {
-        text = format!("{text}; {by_type}");
-    }
-    Some(text)
-}
-
-/// Whether there may be tasks that nobody wrapped, with nothing known of them: no copy was made, and
-/// no runtime counts them.
-fn others_are_unknown(dump: &Dump) -> bool {
-    let is_counted = |process: &Process| process.alive_on_tokio > 0;
-    let has_no_copy = dump.copy_refused().is_some() || dump.copy_impossible().is_some();
-    has_no_copy && !dump.process.as_ref().is_some_and(is_counted)
-}
-
-/// How many tasks are known by nothing but their type, and why.
-fn only_by_type(groups: &[TaskGroup]) -> Option<String> {
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for group in groups
-        .iter()
-        .filter(|group| group.look.kind == TaskKind::Task)
-    {
-        if let Some(reason) = group.look.unresolved {
-            *reasons.entry(reason.short).or_default() += group.tasks.len();
-        }
-    }
-    let total: usize = reasons.values().sum();
-    let mut reasons: Vec<_> = reasons.into_iter().collect();
-    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let reasons = reasons.iter().map(|(why, count)| format!("{count} {why}"));
-    let reasons: Vec<String> = reasons.collect();
-    (total > 0).then(|| format!("{total} only by type: {}", reasons.join(", ")))
-}
-
-/// The tasks of a dump, without the spans inside them.
-pub(super) fn count_tasks(dump: &Dump) -> usize {
-    dump.tasks.iter().filter(|task| is_task(dump, task)).count()
-}
-
-/// A runtime's own threads are closures on its blocking pool, too, and only symbols tell them from
-/// those that nobody wrapped.
-fn is_task(dump: &Dump, task: &Task) -> bool {
-    match task.kind {
-        TaskKind::Task => true,
-        TaskKind::Span => false,
-        TaskKind::Blocking => dump.unwrapped(task.id).is_none(),
-    }
-}
-
 /// `task 17 "flush"`.
 pub(super) fn named_task(dump: &Dump, task: &Task) -> String {
     let name = dump.string(task.name).map(quoted);
@@ -229,18 +121,6 @@ pub(super) fn named_task(dump: &Dump, task: &Task) -> String {
         Some(escape(&rtops_symbols::display_name(future)).into_owned())
     });
     format!("task {} {}", task.id, name.unwrap_or_default())
-}
-
-fn threads_summary(view: &View) -> Option<String> {
-    let groups = view.threads.as_ref()?;
-    let total = view.dump.threads.len();
-    let shown: usize = groups.iter().map(|group| group.threads.len()).sum();
-    let threads = format::count(total, "thread");
-    Some(if shown == total {
-        threads
-    } else {
-        format!("{shown} of {threads}")
-    })
 }
 
 /// A heading, the await tree, where it was spawned, and what else there is to say.
