@@ -2,7 +2,7 @@
 
 use std::{
     env, fmt,
-    fs::File,
+    fs::{self, File},
     io::{BufRead, BufReader, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -48,7 +48,10 @@ impl Build {
     /// Builds it, once in this test process, and returns where it is.
     pub fn path(self) -> &'static Path {
         static PATHS: [OnceLock<PathBuf>; 10] = [const { OnceLock::new() }; 10];
-        PATHS[self as usize].get_or_init(|| self.run_cargo("rtops-targets", self.program()))
+        PATHS[self as usize].get_or_init(|| match self {
+            Self::Stripped => stripped(Self::Release.path()),
+            _ => self.run_cargo("rtops-targets", self.program()),
+        })
     }
 
     fn program(self) -> &'static str {
@@ -63,10 +66,9 @@ impl Build {
     fn profile(self) -> &'static str {
         match self {
             Self::Dev | Self::NonPie | Self::Counting => "dev",
-            Self::Release | Self::Jemalloc | Self::Mimalloc => "release",
+            Self::Release | Self::Stripped | Self::Jemalloc | Self::Mimalloc => "release",
             Self::LtoFat => "release-lto-fat",
             Self::Abort => "release-abort",
-            Self::Stripped => "release-stripped",
             Self::NoDebug => "release-nodebug",
         }
     }
@@ -105,9 +107,11 @@ impl Build {
             cargo.arg("--target-dir").arg(&directory);
         }
         match self {
-            Self::Dev | Self::Release | Self::Counting => {}
-            Self::Jemalloc => drop(cargo.args(["--features", "jemalloc"])),
-            Self::Mimalloc => drop(cargo.args(["--features", "mimalloc"])),
+            Self::Dev | Self::Counting => {}
+            // A program links the one that it names; what is around it is built once for all three.
+            Self::Release | Self::Jemalloc | Self::Mimalloc => {
+                cargo.args(["--features", "jemalloc,mimalloc"]);
+            }
             _ => drop(cargo.arg("--no-default-features")),
         }
         let built = cargo.output().unwrap();
@@ -122,6 +126,17 @@ impl Build {
         });
         directory.join(program)
     }
+}
+
+/// What the profile's `strip = true` makes of a program, without building all of it again.
+fn stripped(program: &Path) -> PathBuf {
+    let directory = program.with_file_name("stripped");
+    fs::create_dir_all(&directory).unwrap();
+    let to = directory.join(program.file_name().unwrap());
+    let mut objcopy = Command::new("objcopy");
+    objcopy.arg("--strip-all").arg(program).arg(&to);
+    assert!(objcopy.status().unwrap().success(), "{objcopy:?}");
+    to
 }
 
 /// A running target. It is ended, and its log shown if the test failed, when this is dropped.
