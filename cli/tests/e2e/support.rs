@@ -108,6 +108,7 @@ impl Build {
         }
         match self {
             Self::Dev | Self::Counting => {}
+            Self::Release if package != "rtops-targets" => {}
             // A program links the one that it names; what is around it is built once for all three.
             Self::Release | Self::Jemalloc | Self::Mimalloc => {
                 cargo.args(["--features", "jemalloc,mimalloc"]);
