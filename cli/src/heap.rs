@@ -7,14 +7,25 @@ use crate::{error::Error, target::Target};
 /// More allocators, figures, notes or sizes than any agent has.
 const MOST: usize = 256;
 
-/// Asks for what is known now, by a request for that.
+/// What an answer is that does not make sense.
+const NONSENSE: &str = "an answer without figures, or with too many";
+
+/// Asks for what is known now, by a request for that. Agents that are too old say so when they are
+/// asked, and those that have it switched off as well: their greeting does not tell the two apart.
 ///
 /// # Errors
 /// When there is no agent, or none that answers this.
 pub fn memory(target: &Target, request: &Request) -> Result<(Hello, Memory), Error> {
-    match ask(target, request)? {
-        (hello, Reply::Memory(memory)) if is_bounded(&memory) => Ok((hello, memory)),
-        _ => Err(nonsense(target)),
+    let mut session = target.open()?;
+    let figures = |reply| match reply {
+        Reply::Memory(memory) => Some(memory),
+        _ => None,
+    };
+    let memory = target.ask(&mut session, request, figures, NONSENSE)?;
+    if is_bounded(&memory) {
+        Ok((session.hello, memory))
+    } else {
+        Err(target.nonsense(NONSENSE))
     }
 }
 
@@ -23,42 +34,18 @@ pub fn memory(target: &Target, request: &Request) -> Result<(Hello, Memory), Err
 /// # Errors
 /// When there is no agent, or none that does this.
 pub fn trim(target: &Target) -> Result<(Hello, Trimmed), Error> {
-    let is_sane = |trimmed: &Trimmed| {
-        is_bounded(&trimmed.before) && is_bounded(&trimmed.after) && trimmed.calls.len() <= MOST
-    };
-    match ask(target, &Request::Trim)? {
-        (hello, Reply::Trimmed(trimmed)) if is_sane(&trimmed) => Ok((hello, trimmed)),
-        _ => Err(nonsense(target)),
-    }
-}
-
-/// Returns the answer, or the end of one that was not given. Agents that are too old say so when
-/// they are asked, and those that have it switched off as well: their greeting does not tell the two
-/// apart.
-fn ask(target: &Target, request: &Request) -> Result<(Hello, Reply), Error> {
     let mut session = target.open()?;
-    let failed = |error| target.conversation(error);
-    session.ask(request).map_err(failed)?;
-    loop {
-        match session.next().map_err(failed)? {
-            Reply::Refused(refused) => {
-                return Err(Error::Refused {
-                    pid: target.pid,
-                    refused,
-                });
-            }
-            reply @ (Reply::Memory(_) | Reply::Trimmed(_) | Reply::End(_)) => {
-                return Ok((session.hello, reply));
-            }
-            _ => {}
-        }
-    }
-}
-
-fn nonsense(target: &Target) -> Error {
-    Error::Nonsense {
-        pid: target.pid,
-        reason: "an answer without figures, or with too many".to_owned(),
+    let figures = |reply| match reply {
+        Reply::Trimmed(trimmed) => Some(trimmed),
+        _ => None,
+    };
+    let trimmed = target.ask(&mut session, &Request::Trim, figures, NONSENSE)?;
+    let is_sane =
+        is_bounded(&trimmed.before) && is_bounded(&trimmed.after) && trimmed.calls.len() <= MOST;
+    if is_sane {
+        Ok((session.hello, trimmed))
+    } else {
+        Err(target.nonsense(NONSENSE))
     }
 }
 

@@ -14,6 +14,7 @@ mod forest;
 mod heap;
 mod memory;
 mod names;
+mod parallel;
 mod process;
 mod programs;
 mod progress;

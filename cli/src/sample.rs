@@ -31,26 +31,12 @@ impl Sample {
                 what: "count",
             });
         }
-        let failed = |error| target.conversation(error);
-        session.ask(&Request::Stats).map_err(failed)?;
-        let stats = loop {
-            match session.next().map_err(failed)? {
-                Reply::Stats(stats) => break stats,
-                Reply::Refused(refused) => {
-                    return Err(Error::Refused {
-                        pid: target.pid,
-                        refused,
-                    });
-                }
-                Reply::End(_) => {
-                    return Err(Error::Nonsense {
-                        pid: target.pid,
-                        reason: "an answer without counters".to_owned(),
-                    });
-                }
-                _ => {}
-            }
+        let counters = |reply| match reply {
+            Reply::Stats(stats) => Some(stats),
+            _ => None,
         };
+        let without = "an answer without counters";
+        let stats = target.ask(&mut session, &Request::Stats, counters, without)?;
         let figures = Reader::new()?
             .figures(target.pid)
             .ok_or(Error::NoSuchProcess(target.pid))?;

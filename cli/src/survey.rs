@@ -2,11 +2,6 @@
 
 use std::{
     collections::HashSet,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -16,12 +11,17 @@ use rtops_protocol::{Hello, ProtocolError};
 use crate::{
     client::{Peer, Session, Unreachable},
     discover::{self, Candidate},
+    parallel::{self, Workers},
 };
 
 /// How long all agents together have.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// The most conversations at a time; only so many silent agents can delay one that answers.
-const MAX_THREADS: usize = 512;
+/// How many conversations there are at a time; only so many silent agents can delay one that
+/// answers.
+const WORKERS: Workers = Workers {
+    most: 512,
+    stack: 256 << 10,
+};
 
 /// A process with an agent.
 #[derive(Debug)]
@@ -51,31 +51,10 @@ pub fn survey<T: Send>(
 ) -> ProcResult<Vec<Surveyed<T>>> {
     let deadline = Instant::now() + PATIENCE;
     let candidates = discover::everywhere()?;
-    let next = AtomicUsize::new(0);
-    let found = Mutex::new(Vec::new());
-    let work = || {
-        while let Some(candidate) = candidates.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Some(surveyed) = ask(candidate, deadline, &question)
-                && let Ok(mut found) = found.lock()
-            {
-                found.push(surveyed);
-            }
-        }
-    };
-    // Where there are many agents, a part of them waits for a processor anyway.
-    let helpers = candidates.len().min(MAX_THREADS).saturating_sub(1);
-    thread::scope(|scope| {
-        for _ in 0..helpers {
-            let spawned = thread::Builder::new()
-                .stack_size(256 << 10)
-                .spawn_scoped(scope, work);
-            if spawned.is_err() {
-                break;
-            }
-        }
-        work();
+    let answers = parallel::map(candidates, WORKERS, |candidate| {
+        ask(candidate, deadline, &question)
     });
-    let mut found = found.into_inner().unwrap_or_default();
+    let mut found: Vec<_> = answers.into_iter().flatten().collect();
     // Of two sockets of one process, the one that works is its agent's.
     found.sort_by_key(|surveyed| {
         let given = matches!(surveyed.answer, Answer::Given(..));
@@ -87,18 +66,19 @@ pub fn survey<T: Send>(
 }
 
 fn ask<T>(
-    candidate: &Candidate,
+    candidate: Candidate,
     deadline: Instant,
     question: impl Fn(&mut Session) -> Result<T, ProtocolError>,
 ) -> Option<Surveyed<T>> {
+    let (connected, hint) = (Peer::connect(&candidate, deadline), candidate.hint);
     let surveyed = |pid, answer| Surveyed {
         pid,
-        candidate: candidate.clone(),
+        candidate,
         answer,
     };
-    let peer = match Peer::connect(candidate, deadline) {
+    let peer = match connected {
         Ok(peer) => peer,
-        Err(Unreachable::Silent) => return Some(surveyed(candidate.hint?, Answer::Silent)),
+        Err(Unreachable::Silent) => return Some(surveyed(hint?, Answer::Silent)),
         Err(Unreachable::Stale | Unreachable::Forbidden) => return None,
     };
     let pid = peer.pid;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::{Uid, geteuid};
 use procfs::process::Process;
-use rtops_protocol::ProtocolError;
+use rtops_protocol::{ProtocolError, Reply, Request};
 
 use crate::{
     args::TargetArgs,
@@ -159,6 +159,46 @@ impl Target {
             Ok(session) => Ok(Some(session)),
             Err(Error::NoAgent { .. }) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Asks for what is answered with one frame, which `wanted` takes out of the reply.
+    ///
+    /// # Errors
+    /// When the conversation fails, the agent refuses, or the answer ends without that frame:
+    /// `without` says what kind of an answer that is.
+    pub fn ask<T>(
+        &self,
+        session: &mut Session,
+        request: &Request,
+        wanted: impl Fn(Reply) -> Option<T>,
+        without: &str,
+    ) -> Result<T, Error> {
+        let failed = |error| self.conversation(error);
+        session.ask(request).map_err(failed)?;
+        loop {
+            match session.next().map_err(failed)? {
+                Reply::Refused(refused) => {
+                    return Err(Error::Refused {
+                        pid: self.pid,
+                        refused,
+                    });
+                }
+                Reply::End(_) => return Err(self.nonsense(without)),
+                reply => {
+                    if let Some(answer) = wanted(reply) {
+                        return Ok(answer);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The error that an answer makes no sense, for this reason.
+    pub fn nonsense(&self, reason: &str) -> Error {
+        Error::Nonsense {
+            pid: self.pid,
+            reason: reason.to_owned(),
         }
     }
 

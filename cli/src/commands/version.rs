@@ -4,12 +4,11 @@ use std::io::Write;
 
 use procfs::process::Process;
 use rtops_binary::Details;
-use rtops_protocol::{Build, Capabilities, Reply, Request};
+use rtops_protocol::{Capabilities, Reply, Request};
 
 use super::{Format, Output};
 use crate::{
     args::{OutputArgs, VersionArgs},
-    client::Session,
     error::Error,
     process, programs,
     render::{
@@ -66,8 +65,13 @@ fn agent(target: &Target) -> Result<Option<Agent>, Error> {
     let Some(mut session) = target.open_if_any()? else {
         return Ok(None);
     };
+    let stated = |reply| match reply {
+        Reply::Build(build) => Some(build),
+        _ => None,
+    };
+    let without = "an answer that says nothing of its build";
     let build = match session.hello.capabilities.has(Capabilities::BUILD) {
-        true => Some(build(target, &mut session)?),
+        true => Some(target.ask(&mut session, &Request::Build, stated, without)?),
         // An older one, of which the greeting tells the rest.
         false => None,
     };
@@ -79,25 +83,6 @@ fn agent(target: &Target) -> Result<Option<Agent>, Error> {
         capabilities: hello.capabilities,
         build,
     }))
-}
-
-fn build(target: &Target, session: &mut Session) -> Result<Build, Error> {
-    let pid = target.pid;
-    let failed = |error| target.conversation(error);
-    session.ask(&Request::Build).map_err(failed)?;
-    loop {
-        match session.next().map_err(failed)? {
-            Reply::Build(build) => return Ok(build),
-            Reply::Refused(refused) => return Err(Error::Refused { pid, refused }),
-            Reply::End(_) => {
-                return Err(Error::Nonsense {
-                    pid,
-                    reason: "an answer that says nothing of its build".to_owned(),
-                });
-            }
-            _ => {}
-        }
-    }
 }
 
 /// Why there is nothing to say.

@@ -158,17 +158,18 @@ fn usage(directory: &Path, used: &str, limit: &str) -> Option<Usage> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub mod tests {
     use super::*;
 
-    fn group(path: &str) -> Group {
+    /// One of version 2.
+    pub fn group(path: &str) -> Group {
         Group {
             controllers: Vec::new(),
             path: path.to_owned(),
         }
     }
 
-    fn mount(line: &str) -> MountInfo {
+    pub fn mount(line: &str) -> MountInfo {
         MountInfo::from_line(line).unwrap()
     }
 

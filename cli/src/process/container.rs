@@ -108,19 +108,9 @@ pub fn unit(groups: &[Group]) -> Option<&str> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::process::cgroup::tests::{group, mount};
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
-    fn group(path: &str) -> Group {
-        Group {
-            controllers: Vec::new(),
-            path: path.to_owned(),
-        }
-    }
-
-    fn mount(line: &str) -> MountInfo {
-        MountInfo::from_line(line).unwrap()
-    }
 
     #[test]
     fn containers_are_known_by_their_groups() {

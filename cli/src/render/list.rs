@@ -18,27 +18,23 @@ const NOBODY: &str = "No process with an rtops agent is running, or none that th
 const NO_RUST: &str = "No Rust process is running, or none that this user may see.";
 
 const COLUMNS: [Column; 12] = [
-    column("PID", Fit::Number),
-    column("PPID", Fit::OptionalNumber(0)),
-    column("USER", Fit::OptionalText(2)),
-    column("NAME", Fit::Text),
-    column(AGENT, Fit::OptionalText(7)),
-    column(RUSTC, Fit::OptionalText(6)),
-    column("TASKS", Fit::Number),
-    column("THREADS", Fit::OptionalNumber(1)),
-    column("CPU", Fit::OptionalNumber(5)),
-    column("RSS", Fit::OptionalNumber(4)),
-    column("UPTIME", Fit::OptionalNumber(3)),
-    column("COMMAND", Fit::Cut),
+    Column::new("PID", Fit::Number),
+    Column::new("PPID", Fit::OptionalNumber(0)),
+    Column::new("USER", Fit::OptionalText(2)),
+    Column::new("NAME", Fit::Text),
+    Column::new(AGENT, Fit::OptionalText(7)),
+    Column::new(RUSTC, Fit::OptionalText(6)),
+    Column::new("TASKS", Fit::Number),
+    Column::new("THREADS", Fit::OptionalNumber(1)),
+    Column::new("CPU", Fit::OptionalNumber(5)),
+    Column::new("RSS", Fit::OptionalNumber(4)),
+    Column::new("UPTIME", Fit::OptionalNumber(3)),
+    Column::new("COMMAND", Fit::Cut),
 ];
 
 /// The columns that tell processes with an agent from those without.
 const AGENT: &str = "AGENT";
 const RUSTC: &str = "RUSTC";
-
-const fn column(title: &'static str, fit: Fit) -> Column {
-    Column { title, fit }
-}
 
 /// The processes that were asked for.
 #[derive(Debug, Default)]

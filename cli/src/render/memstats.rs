@@ -280,15 +280,14 @@ fn classes(
     counted: &Counted,
     rates: Option<&Rates<'_>>,
 ) -> io::Result<()> {
-    let column = |title, fit| Column { title, fit };
     let mut columns = vec![
-        column("UP TO", Fit::Number),
-        column("LIVE", Fit::Number),
-        column("BYTES", Fit::Number),
+        Column::new("UP TO", Fit::Number),
+        Column::new("LIVE", Fit::Number),
+        Column::new("BYTES", Fit::Number),
     ];
     if rates.is_some() {
-        columns.push(column("BLOCKS/S", Fit::Number));
-        columns.push(column("BYTES/S", Fit::OptionalNumber(0)));
+        columns.push(Column::new("BLOCKS/S", Fit::Number));
+        columns.push(Column::new("BYTES/S", Fit::OptionalNumber(0)));
     }
     let rows = counted.classes.iter().map(|class| {
         let mut cells = vec![

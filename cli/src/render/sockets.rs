@@ -114,19 +114,15 @@ impl Family {
     }
 }
 
-const fn column(title: &'static str, fit: Fit) -> Column {
-    Column { title, fit }
-}
-
 fn each(writer: &mut impl Write, style: Style, list: &[Socket]) -> io::Result<()> {
     let columns = [
-        column("FD", Fit::Text),
-        column("PROTOCOL", Fit::OptionalText(2)),
-        column("STATE", Fit::Text),
-        column("RECV-Q", Fit::OptionalNumber(0)),
-        column("SEND-Q", Fit::OptionalNumber(1)),
-        column("LOCAL", Fit::OptionalText(3)),
-        column("REMOTE OR PATH", Fit::Cut),
+        Column::new("FD", Fit::Text),
+        Column::new("PROTOCOL", Fit::OptionalText(2)),
+        Column::new("STATE", Fit::Text),
+        Column::new("RECV-Q", Fit::OptionalNumber(0)),
+        Column::new("SEND-Q", Fit::OptionalNumber(1)),
+        Column::new("LOCAL", Fit::OptionalText(3)),
+        Column::new("REMOTE OR PATH", Fit::Cut),
     ];
     let rows = list.iter().map(|socket| {
         let fds: Vec<String> = socket.fds.iter().map(ToString::to_string).collect();
@@ -148,11 +144,11 @@ fn each(writer: &mut impl Write, style: Style, list: &[Socket]) -> io::Result<()
 
 fn grouped(writer: &mut impl Write, style: Style, list: &[Socket]) -> io::Result<()> {
     let columns = [
-        column("COUNT", Fit::Number),
-        column("PROTOCOL", Fit::OptionalText(0)),
-        column("STATE", Fit::Text),
-        column("LOCAL", Fit::OptionalText(1)),
-        column("REMOTE OR PATH", Fit::Cut),
+        Column::new("COUNT", Fit::Number),
+        Column::new("PROTOCOL", Fit::OptionalText(0)),
+        Column::new("STATE", Fit::Text),
+        Column::new("LOCAL", Fit::OptionalText(1)),
+        Column::new("REMOTE OR PATH", Fit::Cut),
     ];
     let groups = groups(list);
     let rows = groups.iter().take(MAX_GROUPS).map(|group| {
@@ -198,7 +194,7 @@ fn fitted(
     let kept = columns.len().saturating_sub(1);
     let mut columns: Vec<Column> = columns.iter().take(kept).copied().collect();
     if let Some(last) = columns.last_mut() {
-        *last = column("ADDRESS", Fit::Cut);
+        *last = Column::new("ADDRESS", Fit::Cut);
     }
     table::write(writer, style, INDENT, &columns, &rows)
 }

@@ -172,12 +172,11 @@ fn types(writer: &mut impl Write, style: Style, census: &Census) -> io::Result<(
         "\n{}",
         style.paint(Paint::Heading, "tasks without a wrapper")
     )?;
-    let column = |title, fit| Column { title, fit };
     let columns = [
-        column("TASKS", Fit::Number),
-        column("RUNNING", Fit::OptionalNumber(0)),
-        column("IDLE", Fit::OptionalNumber(1)),
-        column("FUTURE", Fit::Cut),
+        Column::new("TASKS", Fit::Number),
+        Column::new("RUNNING", Fit::OptionalNumber(0)),
+        Column::new("IDLE", Fit::OptionalNumber(1)),
+        Column::new("FUTURE", Fit::Cut),
     ];
     let types = as_shown(census);
     let rows = types.iter().take(MAX_TYPES).map(|of_type| {
@@ -261,7 +260,6 @@ fn workers(
     rates: Option<Vec<WorkerRates>>,
 ) -> io::Result<()> {
     const NUMBER: Fit = Fit::Number;
-    let column = |title, fit| Column { title, fit };
     let unstable = |pick: Figure| runtime.workers.iter().any(|w| pick(w).is_some());
     let optional: [(&str, Figure); 3] = [
         ("QUEUE", |worker| worker.queue_depth),
@@ -273,13 +271,13 @@ fn workers(
         .filter(|(_, pick)| unstable(*pick))
         .collect();
     let mut columns = vec![
-        column("WORKER", NUMBER),
-        column("BUSY NOW", NUMBER),
-        column("BUSY TIME", NUMBER),
-        column("PARKS", NUMBER),
-        column("PARKS/S", NUMBER),
+        Column::new("WORKER", NUMBER),
+        Column::new("BUSY NOW", NUMBER),
+        Column::new("BUSY TIME", NUMBER),
+        Column::new("PARKS", NUMBER),
+        Column::new("PARKS/S", NUMBER),
     ];
-    columns.extend(optional.iter().map(|(title, _)| column(title, NUMBER)));
+    columns.extend(optional.iter().map(|(title, _)| Column::new(title, NUMBER)));
     let rows: Vec<Vec<String>> = runtime
         .workers
         .iter()

@@ -14,13 +14,20 @@ use rtops_report::{
 /// The least room for a column that may be cut.
 const LEAST_FLEXIBLE: usize = 12;
 /// Columns between columns.
-const GAP: u16 = 2;
+pub const GAP: u16 = 2;
 
 /// A column.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
     pub title: &'static str,
     pub fit: Fit,
+}
+
+impl Column {
+    /// One with this title.
+    pub const fn new(title: &'static str, fit: Fit) -> Self {
+        Self { title, fit }
+    }
 }
 
 /// What becomes of a column where the terminal is too narrow.

@@ -22,19 +22,13 @@ const WITH_AGENT: &str = "* ";
 const WITHOUT: &str = "+ ";
 
 const COLUMNS: [Column; 4] = [
-    column("PID", Fit::Number),
-    column("AGENT", Fit::Text),
-    column("RUSTC", Fit::Text),
-    column("PROCESS", Fit::Cut),
+    Column::new("PID", Fit::Number),
+    Column::new("AGENT", Fit::Text),
+    Column::new("RUSTC", Fit::Text),
+    Column::new("PROCESS", Fit::Cut),
 ];
 /// Those that are shown: the first choice in which the tree is not cut, else the last.
 const CHOICES: [&[usize]; 3] = [&[0, 1, 2, 3], &[0, 1, 3], &[0, 3]];
-/// Columns between columns.
-const GAP: usize = 2;
-
-const fn column(title: &'static str, fit: Fit) -> Column {
-    Column { title, fit }
-}
 
 /// A process.
 #[derive(Debug)]
@@ -112,7 +106,7 @@ fn shown(rows: &[[String; COLUMNS.len()]], width: Option<usize>) -> &'static [us
     }
     let fits = |choice: &&&[usize]| {
         let widths = choice.iter().filter_map(|column| widths.get(*column));
-        let all = widths.sum::<usize>() + (choice.len() - 1) * GAP;
+        let all = widths.sum::<usize>() + (choice.len() - 1) * usize::from(table::GAP);
         width.is_none_or(|width| all <= width)
     };
     let [.., narrowest] = CHOICES;

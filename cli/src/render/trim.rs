@@ -19,15 +19,11 @@ use super::{
 use crate::{heap::Sums, memory::Resident};
 
 const COLUMNS: [Column; 4] = [
-    column("BYTES", Fit::Text),
-    column("HEAP", Fit::Text),
-    column("BEFORE", Fit::Number),
-    column("AFTER", Fit::Number),
+    Column::new("BYTES", Fit::Text),
+    Column::new("HEAP", Fit::Text),
+    Column::new("BEFORE", Fit::Number),
+    Column::new("AFTER", Fit::Number),
 ];
-
-const fn column(title: &'static str, fit: Fit) -> Column {
-    Column { title, fit }
-}
 
 /// A process before and after.
 #[derive(Debug)]

@@ -212,12 +212,11 @@ fn capabilities(capabilities: Capabilities) -> String {
 }
 
 fn list(writer: &mut impl Write, style: Style, packages: &[Package]) -> io::Result<()> {
-    let column = |title, fit| Column { title, fit };
     let columns = [
-        column("PACKAGE", Fit::Text),
-        column("VERSION", Fit::Text),
-        column("KIND", Fit::OptionalText(1)),
-        column("SOURCE", Fit::OptionalText(0)),
+        Column::new("PACKAGE", Fit::Text),
+        Column::new("VERSION", Fit::Text),
+        Column::new("KIND", Fit::OptionalText(1)),
+        Column::new("SOURCE", Fit::OptionalText(0)),
     ];
     let rows: Vec<Vec<String>> = packages
         .iter()

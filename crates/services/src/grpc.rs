@@ -5,7 +5,7 @@ use std::io;
 
 use axum::{Router, extract::State, routing::post};
 use http_body_util::Empty;
-use hyper::{Request, body::Bytes, client::conn::http2, header::CONTENT_TYPE};
+use hyper::{Request, client::conn::http2, header::CONTENT_TYPE};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
@@ -13,28 +13,18 @@ use hyper_util::{
 };
 use rtops_agent::Track;
 use rtops_hyper::TrackedExecutor;
-use rtops_targets::{Never, control::Control, runtime::workers, settle::settlement};
+use rtops_targets::{Never, control::Control};
 use rtops_tower::RequestLayer;
 use tokio::net::UnixStream;
 use tower_layer::Layer;
 
-use crate::waiting::{Arrivals, lookup};
-
-/// How many requests are in flight.
-const REQUESTS: usize = 3;
-
-type Sender = http2::SendRequest<Empty<Bytes>>;
+use crate::{
+    http2::{Sender, keep_asking},
+    waiting::{Arrivals, lookup},
+};
 
 pub(crate) fn run(control: Control) -> Result<Never, String> {
-    let runtime = workers(2)?;
-    let (pending, settlement) = settlement();
-    let requests = runtime.block_on(connect(Arrivals::of(pending, REQUESTS)));
-    let requests = requests.map_err(|error| error.to_string())?;
-    for _ in 0..REQUESTS {
-        drop(runtime.spawn(ask(requests.clone())));
-    }
-    settlement.wait();
-    control.serve(|| 0)
+    keep_asking(control, connect, ask)
 }
 
 /// Starts both ends of a connection.

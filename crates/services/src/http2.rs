@@ -18,13 +18,25 @@ use crate::waiting::{Arrivals, lookup};
 /// How many requests are in flight.
 const REQUESTS: usize = 3;
 
-type Sender = client::conn::http2::SendRequest<Empty<Bytes>>;
+pub(crate) type Sender = client::conn::http2::SendRequest<Empty<Bytes>>;
 
 pub(crate) fn run(control: Control) -> Result<Never, String> {
+    keep_asking(control, connect, ask)
+}
+
+/// Has requests wait for their answers on one connection.
+pub(crate) fn keep_asking<C, A>(
+    control: Control,
+    connect: fn(Arrivals) -> C,
+    ask: fn(Sender) -> A,
+) -> Result<Never, String>
+where
+    C: Future<Output = io::Result<Sender>>,
+    A: Future<Output = ()> + Send + 'static,
+{
     let runtime = workers(2)?;
     let (pending, settlement) = settlement();
-    let arrivals = Arrivals::of(pending, REQUESTS);
-    let requests = runtime.block_on(connect(arrivals));
+    let requests = runtime.block_on(connect(Arrivals::of(pending, REQUESTS)));
     let requests = requests.map_err(|error| error.to_string())?;
     for _ in 0..REQUESTS {
         drop(runtime.spawn(ask(requests.clone())));

@@ -1,23 +1,22 @@
 //! The stacks of several processes: a section for each, in the order in which they were named.
 
-use std::{
-    collections::HashSet,
-    io::Write,
-    sync::{Mutex, PoisonError},
-    thread,
-};
+use std::{collections::HashSet, io::Write};
 
 use super::{Format, Output, print, take, with_view};
 use crate::{
     args::{OutputArgs, StackArgs},
     error::{Error, Failure},
+    parallel::{self, Workers},
     progress::Progress,
     render::sections::{self, Section},
     target::Target,
 };
 
-/// The most processes that are asked at a time; each of their dumps is in memory meanwhile.
-const MAX_AT_A_TIME: usize = 8;
+/// How many processes are asked at a time; each of their dumps is in memory meanwhile.
+const WORKERS: Workers = Workers {
+    most: 8,
+    stack: 2 << 20,
+};
 
 /// A process that is to be shown.
 struct Asked {
@@ -35,7 +34,7 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     let targets = targets(args)?;
     let count = targets.len();
     let progress = Progress::start(format!("asking {count} processes"));
-    let answers = in_parallel(targets, |asked| {
+    let answers = parallel::map(targets, WORKERS, |asked| {
         let section = asked.found.and_then(|found| section(args, output, &found));
         (asked.name, section)
     });
@@ -111,27 +110,4 @@ fn section(
         print(&mut text, style, format, args, view)
     })?;
     Ok((text, taken.dump.gaps))
-}
-
-/// Does the work for all items, some at a time; the results are in the order of the items.
-fn in_parallel<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let workers = items.len().min(MAX_AT_A_TIME);
-    let items = Mutex::new(items.into_iter().enumerate());
-    let done = Mutex::new(Vec::new());
-    let next = || items.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let run = || {
-        while let Some((place, item)) = next() {
-            let result = work(item);
-            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            done.push((place, result));
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(run);
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(place, _)| *place);
-    done.into_iter().map(|(_, result)| result).collect()
 }
