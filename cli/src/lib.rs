@@ -34,7 +34,7 @@ use std::{
 
 use clap::{CommandFactory, Parser};
 
-pub use complete::VARIABLE as COMPLETE_VARIABLE;
+pub use complete::Shell;
 
 /// The commands and arguments that `rtops` knows.
 #[must_use]

@@ -8,14 +8,14 @@ mod man;
 mod transcripts;
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
-use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
+use rtops::Shell;
 
 /// Make completions, man pages, packages and transcripts of rtops.
 #[derive(Debug, Parser)]
@@ -76,20 +76,8 @@ fn main() -> ExitCode {
 /// When a file can't be written.
 fn completions(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    let scripts: [(&str, &dyn EnvCompleter); 3] = [
-        ("rtops.bash", &Bash),
-        ("_rtops", &Zsh),
-        ("rtops.fish", &Fish),
-    ];
-    for (name, shell) in scripts {
-        let mut file = File::create(directory.join(name))?;
-        shell.write_registration(
-            rtops::COMPLETE_VARIABLE,
-            "rtops",
-            "rtops",
-            "rtops",
-            &mut file,
-        )?;
+    for shell in Shell::ALL {
+        fs::write(directory.join(shell.file_name()), shell.script("rtops"))?;
     }
     Ok(())
 }

@@ -1,0 +1,97 @@
+//! Arguments that are files: rtops lists none, it has the shell do it.
+
+use clap::{Arg, Command, ValueHint};
+use clap_complete::{ArgValueCompleter, engine::CompletionCandidate};
+
+/// Stand in for all that the shell will offer.
+const FILES: &str = "files";
+const DIRECTORIES: &str = "directories";
+
+/// Has the shell complete every argument that is a path.
+pub fn left_to_the_shell(command: Command) -> Command {
+    command
+        .mut_subcommands(left_to_the_shell)
+        .mut_args(|argument| match wanted_by(&argument) {
+            Some(wanted) => argument.add(ArgValueCompleter::new(move |_: &_| {
+                vec![CompletionCandidate::new("").id(Some(wanted.to_owned()))]
+            })),
+            None => argument,
+        })
+}
+
+fn wanted_by(argument: &Arg) -> Option<&'static str> {
+    match argument.get_value_hint() {
+        ValueHint::DirPath => Some(DIRECTORIES),
+        ValueHint::AnyPath | ValueHint::FilePath | ValueHint::ExecutablePath => Some(FILES),
+        _ => None,
+    }
+}
+
+/// What the shell has to complete, where it has to.
+pub fn wanted(offered: &[CompletionCandidate]) -> Option<&'static str> {
+    let mut ids = offered.iter().filter_map(CompletionCandidate::get_id);
+    ids.find_map(|id| [FILES, DIRECTORIES].into_iter().find(|wanted| id == wanted))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::CommandFactory;
+    use clap_complete::engine::complete;
+
+    use super::*;
+    use crate::args::Cli;
+
+    /// The names of all options of a path, each behind those of its command and those above.
+    fn options_of(command: &Command, above: &[String], found: &mut Vec<(Vec<String>, String)>) {
+        let path = command
+            .get_arguments()
+            .filter(|arg| wanted_by(arg).is_some());
+        for argument in path {
+            let long = argument.get_long().unwrap();
+            found.push((above.to_vec(), format!("--{long}")));
+        }
+        for inner in command.get_subcommands() {
+            let inside = [above, &[inner.get_name().to_owned()]].concat();
+            options_of(inner, &inside, found);
+        }
+    }
+
+    #[test]
+    fn no_file_is_listed_for_any_option() {
+        let mut options = Vec::new();
+        options_of(&Cli::command(), &["rtops".to_owned()], &mut options);
+        for option in [
+            "--from",
+            "--save",
+            "--symbols",
+            "--baseline",
+            "--ignore-file",
+            "--output",
+        ] {
+            assert!(options.iter().any(|(_, known)| known == option), "{option}");
+        }
+        for (command, option) in options {
+            for value in [
+                vec![option.clone(), "/".to_owned()],
+                vec![format!("{option}=/")],
+            ] {
+                let words: Vec<_> = command
+                    .iter()
+                    .cloned()
+                    .chain(value)
+                    .map(Into::into)
+                    .collect();
+                let index = words.len() - 1;
+                let mut offering = left_to_the_shell(Cli::command());
+                let offered = complete(&mut offering, words, index, None).unwrap();
+                let expected = match option.as_str() {
+                    "--symbols" => DIRECTORIES,
+                    _ => FILES,
+                };
+                assert_eq!(wanted(&offered), Some(expected), "{command:?} {option}");
+                assert_eq!(offered.len(), 1, "{offered:?}");
+            }
+        }
+    }
+}
