@@ -1,8 +1,8 @@
 //! A dump with what belongs to it: from an agent, or from a file that an earlier one was saved to.
 
 use std::{
-    fs::{self, File},
-    io::{BufReader, BufWriter, Read, Write},
+    fs::File,
+    io::{BufReader, BufWriter, IntoInnerError, Read},
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -15,7 +15,7 @@ use rtops_protocol::{
 use rtops_report::dump::{Dump, Failure};
 use rtops_symbols::{Options, Symbols};
 
-use crate::{client::Session, error::Error, target::Target};
+use crate::{client::Session, error::Error, output_file::OutputFile, target::Target};
 
 /// The most bytes that are read of a file.
 const MAX_FILE: u64 = 4 << 30;
@@ -208,27 +208,18 @@ pub fn load(path: &Path) -> Result<Taken, Error> {
     })
 }
 
-/// A file that gets its name when it is whole.
+/// A file that a dump is saved to while it arrives.
 struct Saving {
     path: PathBuf,
-    partial: PathBuf,
-    file: BufWriter<File>,
+    file: BufWriter<OutputFile>,
     failed: Option<ProtocolError>,
 }
 
 impl Saving {
     fn begin(path: &Path, saved: Saved) -> Result<Self, Error> {
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let file = File::create(&partial).map_err(|source| Error::CreateOutput {
-            path: path.to_owned(),
-            source,
-        })?;
         let mut this = Self {
             path: path.to_owned(),
-            partial,
-            file: BufWriter::new(file),
+            file: BufWriter::new(OutputFile::create(path)?),
             failed: None,
         };
         this.add(&Reply::Saved(saved));
@@ -242,24 +233,19 @@ impl Saving {
         }
     }
 
-    fn finish(mut self) -> Result<(), Error> {
-        let unwritable = |reason: String| Error::SavedDump {
-            path: self.path.clone(),
-            reason,
+    fn finish(self) -> Result<(), Error> {
+        let written = match self.failed {
+            Some(error) => Err(error.to_string()),
+            None => self
+                .file
+                .into_inner()
+                .map_err(IntoInnerError::into_error)
+                .and_then(OutputFile::finish)
+                .map_err(|error| error.to_string()),
         };
-        if let Some(error) = self.failed.take() {
-            return Err(unwritable(error.to_string()));
-        }
-        self.file
-            .flush()
-            .and_then(|()| fs::rename(&self.partial, &self.path))
-            .map_err(|error| unwritable(error.to_string()))
-    }
-}
-
-impl Drop for Saving {
-    fn drop(&mut self) {
-        // It has its name by now, unless something failed.
-        drop(fs::remove_file(&self.partial));
+        written.map_err(|reason| Error::SaveDump {
+            path: self.path,
+            reason,
+        })
     }
 }

@@ -154,14 +154,25 @@ pub enum Error {
     #[error("can't write the output: {0}")]
     Output(#[from] io::Error),
     /// The file for the result could not be made.
-    #[error("can't create {}: {source}; choose another file for -o", escape(&.path.to_string_lossy()))]
+    #[error(
+        "can't create {}: {source}; choose another file, in a directory that you may write to",
+        escape(&.path.to_string_lossy())
+    )]
     CreateOutput {
         /// The file.
         path: PathBuf,
         /// Why not.
         source: io::Error,
     },
-    /// A saved dump can't be used, or a dump not saved.
+    /// A dump could not be saved.
+    #[error("can't save the dump in {}: {reason}; choose another file", escape(&.path.to_string_lossy()))]
+    SaveDump {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A saved dump can't be used.
     #[error(
         "{} can't serve for a saved dump: {reason}; `rtops stack TARGET --save FILE` makes one",
         escape(&.path.to_string_lossy())
@@ -209,6 +220,7 @@ impl Error {
             | Self::Broken { .. }
             | Self::Output(_)
             | Self::CreateOutput { .. }
+            | Self::SaveDump { .. }
             | Self::SavedDump { .. }
             | Self::OtherProcess { .. }
             | Self::Proc(_)

@@ -14,6 +14,7 @@ mod forest;
 mod heap;
 mod memory;
 mod names;
+mod output_file;
 mod parallel;
 mod process;
 mod programs;

@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsString,
-    io::Write,
     thread,
     time::{Duration, Instant},
 };
@@ -75,7 +74,7 @@ pub fn run(args: &InfoArgs, output: &OutputArgs) -> Result<(), Error> {
             render::info::text(&mut output.writer, output.style, &report, which)?;
         }
     }
-    Ok(output.writer.flush()?)
+    output.finish()
 }
 
 /// Waits that long, and tells whether the process ended meanwhile; one that had ended before is

@@ -3,7 +3,6 @@
 use std::{
     collections::HashSet,
     fs,
-    io::Write,
     path::Path,
     time::{Duration, Instant},
 };
@@ -86,7 +85,7 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
         Format::Json => render::leaks_json::json(&mut output.writer, &view)?,
         Format::Text => text::leaks::text(&mut output.writer, output.style, &view)?,
     }
-    output.writer.flush()?;
+    output.finish()?;
     if args.fail && findings.serious() > 0 {
         Err(Error::Leaks(findings.serious()))
     } else if last.dump.gaps.is_empty() {

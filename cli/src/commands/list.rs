@@ -64,7 +64,7 @@ pub fn run(args: &ListArgs, output: &OutputArgs) -> Result<(), Error> {
         Format::Json => render::list_json::json(&mut output.writer, &list)?,
         Format::Text => render::list::text(&mut output.writer, output.style, &list)?,
     }
-    Ok(output.writer.flush()?)
+    output.finish()
 }
 
 /// The list as it is now.

@@ -1,6 +1,6 @@
 //! `rtops memstats`: what the memory of a process is used for.
 
-use std::{io::Write, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use rtops_protocol::{Refusal, Request};
 
@@ -63,7 +63,7 @@ pub fn run(args: &MemstatsArgs, output: &OutputArgs) -> Result<(), Error> {
         Format::Json => render::memstats_json::json(&mut output.writer, &report)?,
         Format::Text => render::memstats::text(&mut output.writer, output.style, &report)?,
     }
-    output.writer.flush()?;
+    output.finish()?;
     asked.failed.map_or(Ok(()), Err)
 }
 

@@ -13,10 +13,7 @@ mod trim;
 mod version;
 mod watch;
 
-use std::{
-    fs::File,
-    io::{self, BufWriter, Write},
-};
+use std::io::{BufWriter, IntoInnerError};
 
 use rtops_report::style::Style;
 
@@ -24,11 +21,12 @@ use crate::{
     args::{Cli, Command, OutputArgs},
     demo,
     error::Error,
+    output_file::OutputFile,
 };
 
 /// Where a command prints, and how.
 struct Output {
-    writer: Box<dyn Write>,
+    writer: BufWriter<OutputFile>,
     style: Style,
     format: Format,
 }
@@ -63,23 +61,28 @@ pub fn run(cli: Cli) -> Result<(), Error> {
 }
 
 impl Output {
-    /// Called once the answer is there: a file is not emptied for a command that fails.
+    /// Called once the answer is there: no file is replaced for a command that fails.
     fn open(args: &OutputArgs) -> Result<Self, Error> {
-        let writer: Box<dyn Write> = match &args.output {
-            None => Box::new(BufWriter::new(io::stdout())),
-            Some(path) => {
-                let file = File::create(path).map_err(|source| Error::CreateOutput {
-                    path: path.clone(),
-                    source,
-                })?;
-                Box::new(BufWriter::new(file))
-            }
+        let file = match &args.output {
+            None => OutputFile::stdout(),
+            Some(path) => OutputFile::create(path)?,
         };
         Ok(Self {
-            writer,
+            writer: BufWriter::new(file),
             style: args.style(),
             format: Format::of(args),
         })
+    }
+}
+
+impl Output {
+    /// Called when all is written: a file gets its name now.
+    fn finish(self) -> Result<(), Error> {
+        let file = self
+            .writer
+            .into_inner()
+            .map_err(IntoInnerError::into_error)?;
+        Ok(file.finish()?)
     }
 }
 

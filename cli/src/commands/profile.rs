@@ -1,6 +1,6 @@
 //! `rtops profile`: where the tasks of a process wait, in the formats of Go's goroutine profile.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{IsTerminal, stdout};
 
 use rtops_profile::{Profile, Text};
 use rtops_protocol::{Capabilities, CopyDetail, StackParts, Steps};
@@ -36,7 +36,7 @@ pub fn run(args: &ProfileArgs, output: &OutputArgs) -> Result<(), Error> {
         Format::Pprof => profile.write_pprof(&mut output.writer)?,
         Format::Text(text) => profile.write_text(text, &mut output.writer)?,
     }
-    output.writer.flush()?;
+    output.finish()?;
     if profile.gaps().is_empty() {
         Ok(())
     } else {

@@ -1,6 +1,6 @@
 //! `rtops stats`: counters and rates of one process.
 
-use std::{collections::HashSet, io::Write, thread, time::Duration};
+use std::{collections::HashSet, thread, time::Duration};
 
 use rtops_protocol::{Capabilities, CopyDetail, StackParts, Steps};
 use rtops_report::{
@@ -61,7 +61,7 @@ fn once(target: &TargetArgs, args: &StatsArgs, output: &OutputArgs) -> Result<()
         Format::Json => render::stats_json::json(&mut output.writer, &report)?,
         Format::Text => render::stats::text(&mut output.writer, output.style, &report)?,
     }
-    output.writer.flush()?;
+    output.finish()?;
     match report.unwrapped {
         // Otherwise it is no more than an addition to the counters.
         Err(missing) if args.copy.copy == CopyChoice::Always => {

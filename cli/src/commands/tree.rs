@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io::Write,
     time::Duration,
 };
 
@@ -56,7 +55,7 @@ pub fn run(args: &TreeArgs, output: &OutputArgs) -> Result<(), Error> {
         Format::Json => render::tree::json(&mut output.writer, &tree)?,
         Format::Text => render::tree::text(&mut output.writer, output.style, &tree)?,
     }
-    Ok(output.writer.flush()?)
+    output.finish()
 }
 
 /// Reads what may be shown.

@@ -1,7 +1,5 @@
 //! `rtops trim`: has a process give memory back to the system.
 
-use std::io::Write;
-
 use super::{Format, Output, memstats::resident};
 use crate::{
     args::{OutputArgs, TrimArgs},
@@ -36,7 +34,7 @@ pub fn run(args: &TrimArgs, output: &OutputArgs) -> Result<(), Error> {
         Format::Json => render::trim::json(&mut output.writer, &report)?,
         Format::Text => render::trim::text(&mut output.writer, output.style, &report)?,
     }
-    output.writer.flush()?;
+    output.finish()?;
     let failures = report.failures();
     if failures.is_empty() {
         Ok(())

@@ -1,7 +1,5 @@
 //! `rtops version`: how a process was built, by its executable and by its agent.
 
-use std::io::Write;
-
 use procfs::process::Process;
 use rtops_binary::Details;
 use rtops_protocol::{Capabilities, Reply, Request};
@@ -54,7 +52,7 @@ pub fn run(args: &VersionArgs, output: &OutputArgs) -> Result<(), Error> {
         Format::Json => render::version_json::json(&mut output.writer, &report)?,
         Format::Text => render::version::text(&mut output.writer, output.style, &report)?,
     }
-    output.writer.flush()?;
+    output.finish()?;
     match gaps(&report) {
         gaps if gaps.is_empty() => Ok(()),
         gaps => Err(Error::Partial(gaps)),

@@ -77,6 +77,8 @@ pub fn watch(subject: &mut impl Subject, pace: Pace, args: &OutputArgs) -> Resul
     let mut ticks = Ticks::start(pace.interval).map_err(io::Error::from)?;
     subject.look()?;
     let mut output = Output::open(args)?;
+    // It is to be read while it grows.
+    output.writer.get_mut().publish()?;
     let mut screen = (output.format == Format::Text && output.style.width.is_some())
         .then(Screen::default)
         .filter(|_| terminal::moves_cursor());
@@ -86,6 +88,7 @@ pub fn watch(subject: &mut impl Subject, pace: Pace, args: &OutputArgs) -> Resul
         if let Some(count) = left {
             left = NonZeroU64::new(count.get() - 1);
             if left.is_none() {
+                output.finish()?;
                 return subject.end();
             }
         }

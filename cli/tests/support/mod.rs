@@ -15,7 +15,7 @@ use rtops_protocol::{Capabilities, FrameKind, Hello, Reply, Request, SocketFile,
 use tempfile::TempDir;
 
 /// Longer than any test takes; a command that hangs fails instead of blocking the suite.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Runs `rtops` with sockets only in `directory` and a plain environment.
 pub fn rtops(directory: &Path, arguments: &[&str]) -> Output {

@@ -57,7 +57,7 @@ fn show(
         drop(progress);
         let mut output = Output::open(output)?;
         print(&mut output.writer, output.style, output.format, args, view)?;
-        Ok::<_, Error>(output.writer.flush()?)
+        output.finish()
     })?;
     if taken.dump.gaps.is_empty() {
         Ok(())

@@ -1,6 +1,6 @@
 //! The stacks of several processes: a section for each, in the order in which they were named.
 
-use std::{collections::HashSet, io::Write};
+use std::collections::HashSet;
 
 use super::{Format, Output, print, take, with_view};
 use crate::{
@@ -55,7 +55,7 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
         Format::Json => sections::json(&mut output.writer, &sections)?,
         Format::Text => sections::text(&mut output.writer, &sections)?,
     }
-    output.writer.flush()?;
+    output.finish()?;
     match (failures.len(), count) {
         (0, _) => Ok(()),
         (1, 1) => failures
