@@ -6,10 +6,12 @@ use std::{
     fs::{self, File},
     io,
     os::unix::fs::MetadataExt,
+    path::Path,
 };
 
 use procfs::process::Process;
 use rtops_binary::{ReadError, Rustc};
+use rtops_files::{NamedBy, Refusal, Regular};
 
 /// The programs that were looked at.
 #[derive(Debug, Default)]
@@ -39,20 +41,20 @@ pub enum Program {
 impl Programs {
     /// What a process runs.
     pub fn of(&mut self, pid: i32) -> Program {
-        // One system call, without which a program is not known again.
-        let metadata = match fs::metadata(executable(pid)) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+        let program = match find(pid) {
+            Ok(program) => program,
+            Err(Refusal::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
                 return hidden(pid);
             }
             Err(_) => return Program::Other,
         };
+        let metadata = program.metadata();
         let identity = Identity {
             device: metadata.dev(),
             inode: metadata.ino(),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         };
-        let look = || rtops_binary::recognize(&open(pid).ok()?).ok()?;
+        let look = || rtops_binary::recognize(&program.open().ok()?).ok()?;
         match self.known.entry(identity).or_insert_with(look) {
             Some(rustc) => Program::Rust(rustc.clone()),
             None => Program::Other,
@@ -69,13 +71,21 @@ fn hidden(pid: i32) -> Program {
     }
 }
 
-/// Opens the program that a process runs, even if another one has its path by now, or none. The
-/// kernel runs regular files only: opening one waits for nobody.
+/// Opens the program that a process runs, even if another one has its path by now, or none.
 ///
 /// # Errors
-/// When the process has ended, is one of the kernel's, or the user may not.
+/// When the process has ended, is one of the kernel's, or the user may not; and when its program lies
+/// where to read it may wait for ever.
 pub fn open(pid: i32) -> Result<File, ReadError> {
-    Ok(File::open(executable(pid))?)
+    let program = find(pid).map_err(|refusal| match refusal {
+        Refusal::Io(error) => error,
+        other => io::Error::other(other.to_string()),
+    });
+    Ok(program?.open()?)
+}
+
+fn find(pid: i32) -> Result<Regular, Refusal> {
+    Regular::at(Path::new(&executable(pid)), NamedBy::Target)
 }
 
 /// Its path, in the process's own file system.

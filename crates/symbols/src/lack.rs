@@ -29,6 +29,9 @@ pub enum LackReason {
     PathRefused,
     /// The file isn't a regular one.
     NotRegular,
+    /// The file lies on a file system of this kind, where to read it may wait for ever or have an
+    /// effect.
+    FileSystem(&'static str),
     /// More symbols or debug info than is read, in bytes.
     TooLarge(u64),
     /// The debug info is compressed.
@@ -61,6 +64,11 @@ impl fmt::Display for LackReason {
             Self::NotFound(why) => write!(f, "no file with its symbols ({why})"),
             Self::PathRefused => f.write_str("its path is not an absolute, plain one; not opened"),
             Self::NotRegular => f.write_str("not a regular file; not read"),
+            Self::FileSystem(kind) => write!(
+                f,
+                "on {kind}, where reading may wait or have an effect; give a directory with a copy by \
+                 --symbols"
+            ),
             Self::TooLarge(bytes) => write!(f, "{bytes} bytes of symbols are too many to read"),
             Self::Compressed => f.write_str(
                 "its debug info is compressed, and not by zlib, which is the only one supported",

@@ -1,17 +1,20 @@
 //! Which files hold the symbols of a module, opened so that only the right ones are read.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    fs::{self, File},
+    io::{self, BufRead, BufReader},
+    os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
 };
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use rtops_files::{NamedBy, Refusal, Regular, bounded::Limited};
 
 use crate::{LackReason, Module, ModuleKind, Options, elf};
 
 const DEBUG_DIR: &str = "/usr/lib/debug";
+/// The most bytes that are read of a list of mappings; a process with as many as the kernel allows by
+/// default has 10 MB of them.
+const MAX_MAPS: u64 = 64 << 20;
 
 /// How sure one may be of a file before its build-id was compared.
 enum Origin {
@@ -38,7 +41,7 @@ pub fn open(module: &Module, options: &Options) -> Result<Vec<File>, LackReason>
     };
     let reason = own.map(|file| files.push(file)).err();
     for path in debug_paths(module, &options.symbol_dirs) {
-        let file = open_regular(&path);
+        let file = open_regular(&path, NamedBy::User);
         let verified = file.and_then(|file| verify(module, file, Origin::Path));
         files.extend(verified.ok());
     }
@@ -51,7 +54,7 @@ pub fn open(module: &Module, options: &Options) -> Result<Vec<File>, LackReason>
 fn own_file(module: &Module, pid: i32) -> Result<File, LackReason> {
     if module.kind == ModuleKind::MainExecutable {
         // Leads to the running file even if another one has its path by now, or none.
-        let exe = open_regular(&PathBuf::from(format!("/proc/{pid}/exe")))?;
+        let exe = open_regular(&PathBuf::from(format!("/proc/{pid}/exe")), NamedBy::Target)?;
         return verify(module, exe, Origin::Mapped);
     }
     if let Some(file) = mapped_file(module, pid) {
@@ -75,7 +78,7 @@ fn mapped_file(module: &Module, pid: i32) -> Option<File> {
             let range = name.to_str().and_then(parse_range);
             range.is_some_and(|range| range.contains(&module.code.start))
         })?;
-    open_regular(&mapping.path()).ok()
+    open_regular(&mapping.path(), NamedBy::Target).ok()
 }
 
 fn parse_range(text: &str) -> Option<std::ops::Range<u64>> {
@@ -86,26 +89,27 @@ fn parse_range(text: &str) -> Option<std::ops::Range<u64>> {
 /// Whether the file is the one that the kernel shows at the module's addresses.
 fn is_mapped(module: &Module, pid: i32, file: &File) -> io::Result<bool> {
     let inode = file.metadata()?.ino();
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
-    Ok(maps.lines().any(|line| {
+    let maps = File::open(format!("/proc/{pid}/maps"))?;
+    for line in BufReader::new(Limited::new(maps, MAX_MAPS)).split(b'\n') {
+        // Only the path, which comes last, can be other than ASCII.
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
         let mut fields = line.split_ascii_whitespace();
         let range = fields.next().and_then(parse_range);
-        // Permissions, offset and device stand between. The device isn't compared: overlayfs and
-        // btrfs show another one here than in stat.
-        let mapped = fields.nth(3).and_then(|field| field.parse().ok());
-        range.is_some_and(|range| range.contains(&module.code.start)) && mapped == Some(inode)
-    }))
+        if range.is_some_and(|range| range.contains(&module.code.start)) {
+            // Permissions, offset and device stand between. The device isn't compared: overlayfs and
+            // btrfs show another one here than in stat.
+            return Ok(fields.nth(3).and_then(|field| field.parse().ok()) == Some(inode));
+        }
+    }
+    Ok(false)
 }
 
 /// Opens a path of the target. Symbolic links in it, absolute ones too, stay in its root.
 fn open_in_root(pid: i32, path: &str) -> Result<File, LackReason> {
     let relative = plain_relative(path).ok_or(LackReason::PathRefused)?;
-    let root = File::open(format!("/proc/{pid}/root")).map_err(not_found)?;
-    let how = OpenHow::new()
-        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let file = openat2(&root, relative, how).map_err(|errno| not_found(errno.into()))?;
-    regular(file.into())
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
+    opened(Regular::in_root(&root, relative, NamedBy::Target))
 }
 
 /// An absolute path without `..`, relative to the root.
@@ -117,21 +121,17 @@ fn plain_relative(path: &str) -> Option<&Path> {
     (plain && !path.contains('\0') && relative != Path::new("")).then_some(relative)
 }
 
-/// Opens a file without waiting for the other end of a fifo or for a device.
-fn open_regular(path: &Path) -> Result<File, LackReason> {
-    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(flags.bits())
-        .open(path);
-    regular(file.map_err(not_found)?)
+fn open_regular(path: &Path, named_by: NamedBy) -> Result<File, LackReason> {
+    opened(Regular::at(path, named_by))
 }
 
-fn regular(file: File) -> Result<File, LackReason> {
-    if file.metadata().map_err(not_found)?.is_file() {
-        Ok(file)
-    } else {
-        Err(LackReason::NotRegular)
+fn opened(found: Result<Regular, Refusal>) -> Result<File, LackReason> {
+    match found {
+        Ok(file) => file.open().map_err(not_found),
+        Err(Refusal::NotRegular) => Err(LackReason::NotRegular),
+        Err(Refusal::FileSystem(name)) => Err(LackReason::FileSystem(name)),
+        Err(Refusal::Io(error)) => Err(not_found(error)),
+        Err(other) => Err(LackReason::NotFound(other.to_string())),
     }
 }
 

@@ -1,0 +1,103 @@
+//! Peers that name files which `rtops` had better not open as modules of their process.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod support;
+
+use std::{fs, path::Path, process::Command};
+
+use nix::{
+    errno::Errno,
+    sys::inotify::{AddWatchFlags, InitFlags, Inotify},
+    unistd::geteuid,
+};
+use rtops_protocol::{
+    CodeRange, End, Leaf, LeafEnd, Module, ModuleKind, Process, Reply, StackId, Stacks, Thread,
+    ThreadCapture,
+};
+use support::{assert_code, own_pid, peer_sending, rtops, stdout};
+use tempfile::tempdir;
+
+/// A dump of a thread that runs code of this file, if one believes it.
+fn dump(path: &Path, kind: ModuleKind) -> Vec<Reply> {
+    vec![
+        Reply::Process(Process {
+            name: "peer".to_owned(),
+            tracked_on_tokio: 0,
+            alive_on_tokio: 0,
+        }),
+        Reply::Modules(vec![Module {
+            path: path.to_str().unwrap().to_owned(),
+            build_id: vec![1; 20],
+            load_bias: 0x1000,
+            code: CodeRange {
+                start: 0x1000,
+                end: 0x2000,
+            },
+            kind,
+        }]),
+        Reply::Stacks(Stacks(vec![vec![0x1800]])),
+        Reply::Threads(vec![Thread {
+            tid: 1,
+            name: "thread".to_owned(),
+            state: 'S',
+            wchan: None,
+            syscall: None,
+            cpu_ticks: 0,
+            capture: ThreadCapture::Stack(Leaf {
+                stack: StackId(0),
+                end: LeafEnd::Complete,
+            }),
+        }]),
+        Reply::End(End { gaps: Vec::new() }),
+    ]
+}
+
+/// Shows such a dump, and returns what is said of the lack of names.
+fn shown(path: &Path, symbols: Option<&Path>) -> String {
+    let directory = peer_sending(dump(path, ModuleKind::Library));
+    let pid = own_pid();
+    let mut arguments = vec!["stack", &pid, "--all-frames"];
+    if let Some(symbols) = symbols {
+        arguments.extend(["--symbols", symbols.to_str().unwrap()]);
+    }
+    let output = rtops(directory.path(), &arguments);
+    assert_code(&output, 0);
+    stdout(&output)
+}
+
+#[test]
+fn a_device_that_is_named_as_a_module_is_not_opened() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: only root can make a device");
+        return;
+    }
+    let place = tempdir().unwrap();
+    let device = place.path().join("watchdog");
+    // Nothing is started by it, but it tells that it was opened.
+    let mut mknod = Command::new("mknod");
+    mknod.arg(&device).args(["c", "1", "3"]);
+    assert!(mknod.status().unwrap().success());
+    let watch = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+    watch.add_watch(&device, AddWatchFlags::IN_OPEN).unwrap();
+    let text = shown(&device, None);
+    assert!(text.contains("watchdog: not a regular file"), "{text}");
+    // Also where the user has files of that name.
+    let text = shown(Path::new("/gone/watchdog"), Some(place.path()));
+    assert!(
+        text.contains("watchdog: no file with its symbols"),
+        "{text}"
+    );
+    assert_eq!(watch.read_events().unwrap_err(), Errno::EAGAIN);
+    fs::File::open(&device).unwrap();
+    assert!(!watch.read_events().unwrap().is_empty());
+}
+
+#[test]
+fn files_of_the_kernel_are_no_modules() {
+    for (path, kind) in [("/proc/version", "procfs"), ("/sys/kernel/notes", "sysfs")] {
+        if Path::new(path).exists() {
+            let text = shown(Path::new(path), None);
+            assert!(text.contains(&format!("on {kind}, where")), "{path} {text}");
+        }
+    }
+}

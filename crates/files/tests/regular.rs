@@ -1,0 +1,201 @@
+//! What is opened, as the kernel tells somebody who watches the file.
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    os::{
+        fd::AsRawFd,
+        unix::{fs::symlink, net::UnixListener},
+    },
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use nix::{
+    errno::Errno,
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sys::inotify::{AddWatchFlags, InitFlags, Inotify},
+    unistd::geteuid,
+};
+use rtops_files::{NamedBy, Refusal, Regular};
+use tempfile::{TempDir, tempdir};
+
+/// Notes that a file is opened.
+struct Watch(Inotify);
+
+impl Watch {
+    fn over(path: &Path) -> Self {
+        let watch = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+        watch.add_watch(path, AddWatchFlags::IN_OPEN).unwrap();
+        Self(watch)
+    }
+
+    fn was_opened(&self) -> bool {
+        match self.0.read_events() {
+            Ok(events) => !events.is_empty(),
+            Err(Errno::EAGAIN) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// A pipe, a socket, a directory and, for root, the nodes of a device that does no harm.
+fn no_files() -> (TempDir, Vec<PathBuf>) {
+    let place = tempdir().unwrap();
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(place.path());
+        assert!(command.status().unwrap().success());
+    };
+    run("mkfifo", &["fifo"]);
+    run("mkdir", &["directory"]);
+    drop(UnixListener::bind(place.path().join("socket")).unwrap());
+    let mut names = vec!["fifo", "directory", "socket"];
+    if geteuid().is_root() {
+        run("mknod", &["character", "c", "1", "3"]);
+        // A number that no driver has.
+        run("mknod", &["block", "b", "254", "255"]);
+        names.extend(["character", "block"]);
+    } else {
+        eprintln!("without devices: only root can make them");
+    }
+    let paths = names.iter().map(|name| place.path().join(name)).collect();
+    (place, paths)
+}
+
+#[test]
+fn what_is_no_file_is_not_opened() {
+    let (place, paths) = no_files();
+    for path in &paths {
+        let watch = Watch::over(path);
+        let link = place.path().join("link");
+        symlink(path, &link).unwrap();
+        let name = Path::new(path.file_name().unwrap());
+        for found in [
+            Regular::at(path, NamedBy::Target),
+            Regular::at(&link, NamedBy::User),
+            Regular::in_root(place.path(), name, NamedBy::Target),
+            Regular::in_root(
+                Path::new("/"),
+                link.strip_prefix("/").unwrap(),
+                NamedBy::Target,
+            ),
+        ] {
+            assert!(matches!(found, Err(Refusal::NotRegular)), "{found:?}");
+        }
+        assert!(!watch.was_opened(), "{path:?}");
+        fs::remove_file(link).unwrap();
+    }
+}
+
+#[test]
+fn files_of_the_kernel_are_not_opened() {
+    for (path, expected) in [
+        ("/proc/self/environ", "procfs"),
+        ("/proc/version", "procfs"),
+        ("/sys/kernel/mm/transparent_hugepage/enabled", "sysfs"),
+        ("/sys/fs/cgroup/cgroup.procs", "cgroup2"),
+    ] {
+        let path = Path::new(path);
+        if !path.exists() {
+            eprintln!("without {path:?}: there is none");
+            continue;
+        }
+        for named_by in [NamedBy::Target, NamedBy::User] {
+            let found = Regular::at(path, named_by);
+            let Err(Refusal::FileSystem(name)) = found else {
+                panic!("{path:?}: {found:?}");
+            };
+            assert_eq!(name, expected);
+        }
+    }
+}
+
+#[test]
+fn the_file_that_was_looked_at_is_the_one_that_is_opened() {
+    let place = tempdir().unwrap();
+    let path = place.path().join("file");
+    fs::write(&path, "first").unwrap();
+    let watch = Watch::over(&path);
+    let found = Regular::at(&path, NamedBy::Target).unwrap();
+    assert_eq!(found.metadata().len(), 5);
+    assert!(!watch.was_opened());
+    fs::rename(&path, place.path().join("other")).unwrap();
+    fs::write(&path, "second").unwrap();
+    let mut text = String::new();
+    found.open().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "first");
+    assert!(watch.was_opened());
+}
+
+#[test]
+fn programs_and_files_without_a_name_are_files() {
+    let program = Regular::at(Path::new("/proc/self/exe"), NamedBy::Target).unwrap();
+    let own = fs::metadata(std::env::current_exe().unwrap()).unwrap();
+    assert_eq!(program.metadata().len(), own.len());
+    program.open().unwrap();
+    // Links of `/proc` lead out of a root.
+    let found = Regular::in_root(Path::new("/"), Path::new("proc/self/exe"), NamedBy::Target);
+    assert!(matches!(found, Err(Refusal::Io(_))), "{found:?}");
+}
+
+/// A FUSE of another user that nobody serves, mounted while this lives.
+struct Fuse {
+    place: TempDir,
+    _connection: File,
+}
+
+impl Fuse {
+    fn mount() -> Self {
+        let place = tempdir().unwrap();
+        let connection = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/fuse")
+            .unwrap();
+        let options = format!(
+            "fd={},rootmode=40000,user_id=65534,group_id=65534",
+            connection.as_raw_fd()
+        );
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount(
+            Some("nobody"),
+            place.path(),
+            Some("fuse"),
+            flags,
+            Some(&*options),
+        )
+        .unwrap();
+        Self {
+            place,
+            _connection: connection,
+        }
+    }
+}
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        umount2(self.place.path(), MntFlags::MNT_DETACH).ok();
+    }
+}
+
+#[test]
+fn a_file_system_that_another_user_serves_is_not_asked() {
+    if !geteuid().is_root() || !Path::new("/dev/fuse").exists() {
+        eprintln!("skipped: only root can mount a FUSE, where the kernel has that");
+        return;
+    }
+    let fuse = Fuse::mount();
+    let found = Regular::at(fuse.place.path(), NamedBy::Target);
+    assert!(
+        matches!(found, Err(Refusal::FileSystem("FUSE"))),
+        "{found:?}"
+    );
+    // The user may have named it; it is none that root may read.
+    let found = Regular::at(fuse.place.path(), NamedBy::User);
+    assert!(
+        matches!(found, Err(Refusal::Io(_) | Refusal::NotRegular)),
+        "{found:?}"
+    );
+}
