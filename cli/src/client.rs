@@ -16,7 +16,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use procfs::process::Process;
 use rtops_protocol::{Hello, ProtocolError, Reply, Request};
 
-use crate::discover::Candidate;
+use crate::{discover::Candidate, process::proc_files};
 
 /// The most bytes that are read of one answer.
 const MAX_ANSWER: u64 = 1 << 30;
@@ -129,7 +129,7 @@ fn connect(path: &Path, deadline: Instant) -> Result<(Stream, i32), Unreachable>
 /// Whether the socket file belongs to the process's user, or to root, as that of a service does
 /// which gave up its rights after it had started.
 fn owner_fits(owner: u32, pid: i32) -> bool {
-    let euid = || Some(Process::new(pid).ok()?.status().ok()?.euid);
+    let euid = || Some(proc_files::status(&Process::new(pid).ok()?).ok()?.euid);
     owner == 0 || euid() == Some(owner)
 }
 

@@ -17,6 +17,8 @@ use procfs::{
 };
 use rtops_protocol::{SocketFile, directory_name};
 
+use crate::process::proc_files;
+
 /// The most files that are looked at in one directory: anybody can fill a directory of theirs.
 const MAX_FILES: usize = 4096;
 
@@ -81,7 +83,7 @@ pub fn everywhere() -> ProcResult<Vec<Candidate>> {
 /// never accepts could use up the time.
 pub fn of_process(process: &Process) -> Vec<Candidate> {
     let inner = inner_pid(process);
-    let owner = process.status().ok().map(|status| status.euid);
+    let owner = proc_files::status(process).ok().map(|status| status.euid);
     let root = root_of(process);
     let mut candidates = sockets(Path::new("/"));
     candidates.extend(sockets(&root));
@@ -129,7 +131,9 @@ fn root_of(process: &Process) -> PathBuf {
 
 /// The id that a process has in its own PID namespace.
 fn inner_pid(process: &Process) -> i32 {
-    let inner = process.status().ok().and_then(|status| status.nspid);
+    let inner = proc_files::status(process)
+        .ok()
+        .and_then(|status| status.nspid);
     inner
         .and_then(|pids| pids.last().copied())
         .unwrap_or(process.pid())

@@ -5,6 +5,8 @@ use procfs::{
     process::{Process, SmapsRollup, Status},
 };
 
+use crate::process::proc_files;
+
 /// Bytes in memory, by what they are. `None` where the kernel does not say.
 #[derive(Clone, Debug)]
 pub struct Resident {
@@ -42,7 +44,7 @@ pub struct Rollup {
 /// Reads it; `None` once the process has ended.
 pub fn resident(pid: i32) -> Option<Resident> {
     let process = Process::new(pid).ok()?;
-    let status = process.status().ok()?;
+    let status = proc_files::status(&process).ok()?;
     Some(match process.smaps_rollup() {
         Ok(sums) => with_rollup(&status, &sums),
         Err(ProcError::PermissionDenied(_)) => without_rollup(&status, "not visible to this user"),

@@ -13,6 +13,8 @@ use procfs::process::Process;
 use rtops_binary::{ReadError, Rustc};
 use rtops_files::{NamedBy, Refusal, Regular};
 
+use crate::process::proc_files::CommandLine;
+
 /// The programs that were looked at.
 #[derive(Debug, Default)]
 pub struct Programs {
@@ -64,9 +66,9 @@ impl Programs {
 
 /// The kernel's own processes have no arguments, and no program to hide.
 fn hidden(pid: i32) -> Program {
-    let arguments = Process::new(pid).and_then(|process| process.cmdline());
-    match arguments {
-        Ok(arguments) if !arguments.is_empty() => Program::Hidden,
+    let command_line = Process::new(pid).and_then(|process| CommandLine::of(&process));
+    match command_line {
+        Ok(CommandLine { arguments, is_cut }) if is_cut || !arguments.is_empty() => Program::Hidden,
         _ => Program::Other,
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     discover::{self, Candidate},
     error::Error,
     names::{self, Meant, Named},
-    process::{self, Reader},
+    process::{self, Reader, proc_files},
     survey::{Answer, Surveyed, survey},
 };
 
@@ -218,9 +218,8 @@ impl Target {
             return Error::NoSuchProcess(self.pid);
         };
         let user = geteuid();
-        let foreign = process
-            .status()
-            .is_ok_and(|status| Uid::from_raw(status.euid) != user);
+        let foreign =
+            proc_files::status(&process).is_ok_and(|status| Uid::from_raw(status.euid) != user);
         // A process of the same user in a container with more rights is closed as well.
         if !user.is_root() && (foreign || process.root().is_err()) {
             return self.forbidden();
@@ -233,7 +232,7 @@ impl Target {
 
     fn forbidden(&self) -> Error {
         let owner = Process::new(self.pid)
-            .and_then(|process| process.status())
+            .and_then(|process| proc_files::status(&process))
             .map(|status| status.euid);
         match (owner, Reader::new()) {
             (Ok(uid), Ok(reader)) => Error::Permission {
@@ -248,7 +247,7 @@ impl Target {
 /// The process that a thread is one of: `rtops stack` shows the ids of threads, and /proc has a
 /// directory for each.
 fn whole(process: Process) -> Process {
-    let main = process.status().ok().map(|status| status.tgid);
+    let main = proc_files::status(&process).ok().map(|status| status.tgid);
     main.filter(|main| *main != process.pid())
         .and_then(|main| Process::new(main).ok())
         .unwrap_or(process)

@@ -10,6 +10,8 @@ use std::{
 use procfs::process::Process;
 use rtops_report::leaks::sample::kin;
 
+use crate::process::proc_files;
+
 /// How often to look.
 const PACE: Duration = Duration::from_millis(100);
 
@@ -46,11 +48,11 @@ impl ThreadChurn {
     }
 
     fn look(&mut self) {
-        let Some(Ok(tasks)) = self.process.as_ref().map(Process::tasks) else {
+        let Some(Ok(tasks)) = self.process.as_ref().map(proc_files::threads) else {
             return;
         };
         self.alive.clear();
-        for task in tasks.flatten() {
+        for task in tasks {
             self.alive.insert(task.tid);
             if !self.seen.contains_key(&task.tid)
                 && let Ok(stat) = task.stat()

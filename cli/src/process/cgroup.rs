@@ -10,6 +10,8 @@ use procfs::{
     process::{MountInfo, Process},
 };
 
+use super::proc_files;
+
 /// The most groups one inside the other that are looked at.
 const MAX_DEPTH: usize = 32;
 /// Version 1 has no word for "no limit" but a number near the largest.
@@ -36,7 +38,7 @@ pub struct Usage {
 /// # Errors
 /// When the kernel does not tell.
 pub fn groups(process: &Process) -> ProcResult<Vec<Group>> {
-    let groups = process.cgroups()?.0.into_iter();
+    let groups = proc_files::groups(process)?.0.into_iter();
     let group = |group: ProcessCGroup| Group {
         controllers: group.controllers,
         path: group.pathname,

@@ -20,7 +20,7 @@ use super::{
     container::{self, Container},
     details_of,
     limits::{self, Facts, Used},
-    name, open_files,
+    name, open_files, proc_files,
     sockets::{self, Sockets},
 };
 
@@ -172,7 +172,7 @@ pub fn inspect(process: &Process) -> ProcResult<Option<Inspected>> {
     let (Some(figures), Some(details)) = seen else {
         return Ok(None);
     };
-    let (Ok(status), Ok(stat)) = (process.status(), process.stat()) else {
+    let (Ok(status), Ok(stat)) = (proc_files::status(process), process.stat()) else {
         return Ok(None);
     };
     let own = Process::myself()?;
@@ -180,8 +180,8 @@ pub fn inspect(process: &Process) -> ProcResult<Option<Inspected>> {
     let groups = unseen
         .note("cgroup", cgroup::groups(process))
         .unwrap_or_default();
-    let inside = process.mountinfo().map(|mounts| mounts.0);
-    let mounts = own.mountinfo().map(|mounts| mounts.0).unwrap_or_default();
+    let inside = proc_files::mounts(process);
+    let mounts = proc_files::mounts(&own).unwrap_or_default();
     let limits = unseen.note("limits", process.limits());
     let limits = limits.map_or_else(Vec::new, |limits| {
         limits::used(&Facts {

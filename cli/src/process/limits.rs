@@ -5,7 +5,10 @@ use procfs::{
     process::{Limit, LimitValue, Limits, MountInfo, Process, Stat, Status, all_processes},
 };
 
-use super::cgroup::{self, Group, Usage};
+use super::{
+    cgroup::{self, Group, Usage},
+    proc_files,
+};
 
 /// What is used of a limit from this share on is worth a warning.
 const NEAR: f64 = 0.8;
@@ -172,7 +175,7 @@ fn threads_of_user(facts: &Facts) -> Option<Usage> {
 
 fn threads_with(ruid: u32) -> ProcResult<u64> {
     let all = all_processes()?.flatten();
-    let statuses = all.filter_map(|process: Process| process.status().ok());
+    let statuses = all.filter_map(|process: Process| proc_files::status(&process).ok());
     let threads = statuses.filter(|status| status.ruid == ruid);
     Ok(threads.map(|status| status.threads).sum())
 }
@@ -185,7 +188,10 @@ mod tests {
     #[test]
     fn the_limits_of_this_process() {
         let process = Process::myself().unwrap();
-        let (status, stat) = (process.status().unwrap(), process.stat().unwrap());
+        let (status, stat) = (
+            proc_files::status(&process).unwrap(),
+            process.stat().unwrap(),
+        );
         let mut limits = process.limits().unwrap();
         let value = |value| Limit {
             soft_limit: LimitValue::Value(value),

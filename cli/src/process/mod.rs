@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod container;
 pub mod inspect;
 pub mod limits;
+pub mod proc_files;
 pub mod sockets;
 mod unix_sockets;
 
@@ -18,6 +19,8 @@ use std::{
 
 use nix::unistd::{Uid, User};
 use procfs::{Current, ProcResult, process::Process};
+
+use proc_files::CommandLine;
 
 /// The most bytes of a name that the kernel keeps.
 const MAX_COMM: usize = 15;
@@ -35,7 +38,8 @@ pub struct Figures {
     pub cpu_time: Duration,
     pub rss_bytes: u64,
     pub uptime: Duration,
-    /// The arguments joined by spaces, or the name in brackets where there are none.
+    /// The arguments joined by spaces, or the name in brackets where there are none; `…` stands for
+    /// what is beyond 64 KiB.
     pub command: String,
     /// The name of the executable, for a process that does not say its name itself.
     pub name: String,
@@ -109,7 +113,7 @@ impl Reader {
     /// The figures of the process that was opened, even if its id is another one's by now.
     pub fn figures_of(&self, process: &Process) -> Option<Figures> {
         let stat = process.stat().ok()?;
-        let arguments = process.cmdline().unwrap_or_default();
+        let command_line = CommandLine::of(process).unwrap_or_default();
         let started = self.ticks(stat.starttime);
         Some(Figures {
             pid: process.pid(),
@@ -119,11 +123,7 @@ impl Reader {
             cpu_time: self.ticks(stat.utime.saturating_add(stat.stime)),
             rss_bytes: stat.rss.saturating_mul(self.page_size),
             uptime: self.up.saturating_sub(started),
-            command: if arguments.is_empty() {
-                format!("[{}]", stat.comm)
-            } else {
-                arguments.join(" ")
-            },
+            command: command_line.text(&stat.comm),
             name: name(process).unwrap_or(stat.comm),
         })
     }
@@ -191,12 +191,20 @@ pub fn details(pid: i32) -> Option<Details> {
 
 fn details_of(process: &Process) -> Option<Details> {
     let mut threads = BTreeMap::new();
-    for thread in process.tasks().ok()?.flatten() {
+    let mut seen = 0;
+    for thread in proc_files::threads(process).ok()? {
         if let Ok(stat) = thread.stat() {
             *threads.entry(stat.comm).or_default() += 1;
+            seen += 1;
         }
     }
-    let cpus = process.status().ok()?.cpus_allowed_list.map(|ranges| {
+    let status = proc_files::status(process).ok()?;
+    // Those that were not looked at. Some may have ended or begun meanwhile.
+    if seen >= proc_files::MAX_THREADS {
+        let all = usize::try_from(status.threads).unwrap_or(usize::MAX);
+        threads.insert("…".to_owned(), all.saturating_sub(seen));
+    }
+    let cpus = status.cpus_allowed_list.map(|ranges| {
         let width = |(first, last): (u32, u32)| last.saturating_sub(first).saturating_add(1);
         ranges.into_iter().map(width).sum::<u32>() as usize
     });
@@ -228,7 +236,8 @@ pub fn name(process: &Process) -> Option<String> {
     executable_name(process).or_else(|| {
         let comm = process.stat().ok()?.comm;
         // The kernel keeps 15 bytes of a name, and shows the whole command line to everybody.
-        let program = process.cmdline().unwrap_or_default().into_iter().next();
+        let program = CommandLine::of(process).unwrap_or_default();
+        let program = program.arguments.into_iter().next();
         let program = program.as_deref().and_then(|path| path.rsplit('/').next());
         let whole = program.filter(|program| comm.len() == MAX_COMM && program.starts_with(&comm));
         Some(whole.unwrap_or(&comm).to_owned())

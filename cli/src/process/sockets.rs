@@ -4,11 +4,11 @@ use std::{collections::HashMap, net::SocketAddr};
 
 use procfs::{
     ProcError, ProcResult,
-    net::{TcpNetEntry, TcpState, UdpNetEntry, UdpState},
+    net::{TcpNetEntries, TcpNetEntry, TcpState, UdpNetEntries, UdpNetEntry, UdpState},
     process::{FDTarget, Process},
 };
 
-use super::unix_sockets;
+use super::{proc_files::table, unix_sockets};
 
 /// All sockets of a process.
 #[derive(Debug, Default)]
@@ -100,8 +100,10 @@ pub fn of(process: &Process) -> ProcResult<Sockets> {
     if fds.is_empty() {
         return Ok(sockets);
     }
-    let (tcp, tcp6) = (process.tcp()?, where_supported(process.tcp6())?);
-    let (udp, udp6) = (process.udp()?, where_supported(process.udp6())?);
+    let tcp = |name| table::<TcpNetEntries>(process, name).map(|table| table.0);
+    let udp = |name| table::<UdpNetEntries>(process, name).map(|table| table.0);
+    let (tcp, tcp6) = (tcp("tcp")?, where_supported(tcp("tcp6"))?);
+    let (udp, udp6) = (udp("udp")?, where_supported(udp("udp6"))?);
     let found = [(Protocol::Tcp, tcp), (Protocol::Tcp6, tcp6)]
         .into_iter()
         .flat_map(|(protocol, table)| table.into_iter().map(move |entry| of_tcp(protocol, entry)))

@@ -3,12 +3,15 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io::{BufRead, BufReader, Read},
+    io::BufRead,
 };
 
 use procfs::{ProcResult, process::Process};
 
-use super::sockets::{Address, LISTEN, Protocol, Socket};
+use super::{
+    proc_files::open_table,
+    sockets::{Address, LISTEN, Protocol, Socket},
+};
 
 /// The flag of a socket that listens, `__SO_ACCEPTCON` of the kernel.
 const ACCEPTS: u32 = 0x1_0000;
@@ -18,13 +21,13 @@ const ACCEPTS: u32 = 0x1_0000;
 /// # Errors
 /// When the table can't be read.
 pub fn of(process: &Process) -> ProcResult<Vec<(u64, Socket)>> {
-    read(process.open_relative("net/unix")?).map_err(procfs::ProcError::from)
+    read(open_table(process, "unix")?).map_err(procfs::ProcError::from)
 }
 
-fn read(table: impl Read) -> std::io::Result<Vec<(u64, Socket)>> {
+fn read(table: impl BufRead) -> std::io::Result<Vec<(u64, Socket)>> {
     let mut sockets: HashMap<u64, Socket> = HashMap::new();
     let mut forged = HashSet::new();
-    for line in BufReader::new(table).split(b'\n') {
+    for line in table.split(b'\n') {
         // A line that can't be one of the table is the rest of a name.
         if let Some((inode, socket)) = parse(&String::from_utf8_lossy(&line?))
             && sockets.insert(inode, socket).is_some()

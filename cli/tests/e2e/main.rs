@@ -14,6 +14,7 @@ mod builds;
 mod churn;
 mod completions;
 mod crowd;
+mod endless;
 mod executors;
 mod go;
 mod info;

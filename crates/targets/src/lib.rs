@@ -11,6 +11,7 @@ mod blocked;
 mod blocking_pool;
 mod churn;
 pub mod control;
+mod endless;
 mod fork;
 mod herd;
 mod joins;
@@ -85,6 +86,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "blocked" => blocked::run,
         "blocking-pool" => blocking_pool::run,
         "churn" => churn::run,
+        "endless" => endless::run,
         "fork" => fork::run,
         "herd" => herd::run,
         "plain-herd" => herd::run_plain,
