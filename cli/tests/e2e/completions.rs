@@ -8,6 +8,7 @@ use std::{
 };
 
 use rtops::Shell;
+use rtops_report::escape::escape;
 use tempfile::{TempDir, tempdir};
 
 use crate::{
@@ -130,10 +131,14 @@ fn write_script(shell: Shell, to: PathBuf) {
 
 /// Waits until the shell has done all that was typed.
 fn done(terminal: &mut Terminal, word: &str) {
-    // The word is on the line that was typed in another way.
-    let (start, end) = word.split_at(1);
-    terminal.keys(&format!("echo {start}''{end}\n"));
+    terminal.keys(&echo(word));
     terminal.expect(word);
+}
+
+/// What is typed to see a word, which is on the line that is typed in another way.
+fn echo(word: &str) -> String {
+    let (start, end) = word.split_at(1);
+    format!("echo {start}''{end}\n")
 }
 
 fn completes(target: &Target, mut terminal: Terminal) {
@@ -194,11 +199,13 @@ fn hostile_names() -> Vec<String> {
     .into()
 }
 
-/// Presses TAB and Enter, and waits until what came of it is done.
+/// Presses TAB and Enter, and waits until what came of it is done. All is on one line: a terminal shows
+/// what is typed meanwhile amid what is printed.
 fn enter(terminal: &mut Terminal, line: &str, number: usize) {
+    let word = format!("entered{number}");
     terminal.keys(&format!("{line}\t"));
-    terminal.keys("\n");
-    done(terminal, &format!("entered{number}"));
+    terminal.keys(&format!("; {}", echo(&word)));
+    terminal.expect(&word);
 }
 
 #[test]
@@ -232,20 +239,17 @@ fn a_file_of_any_name_is_completed_and_not_run() {
             let length = fs::metadata(&dump).unwrap().len();
             assert!(length > 0, "{:?} {option}: {shown}", prompt.shell);
         }
-        // The last one wrote no dump, which is how to tell that it was named.
-        for name in &names {
+        // What is no dump is named in an error.
+        for (name, option) in names.iter().zip(["--from ", "--from="].into_iter().cycle()) {
             let letter = name.chars().next().unwrap();
-            for option in ["--from ", "--from="] {
-                let file = files.path().join(name);
-                fs::write(&file, "").unwrap();
-                let shown = enter(&format!("rtops stack {option}{letter}"));
-                let shown = shown.split_whitespace().collect::<String>();
-                let said = format!("rtops: {} can't serve", rtops_report::escape::escape(name));
-                let said = said.split_whitespace().collect::<String>();
-                assert!(shown.contains(&said), "{:?} {said}: {shown}", prompt.shell);
-                enter("clear");
-            }
+            fs::write(files.path().join(name), "").unwrap();
+            let shown = enter(&format!("rtops stack {option}{letter}"));
+            let shown = shown.split_whitespace().collect::<String>();
+            let said = format!("rtops: {} can't serve", escape(name));
+            let said = said.split_whitespace().collect::<String>();
+            assert!(shown.contains(&said), "{:?} {said}: {shown}", prompt.shell);
         }
+        enter("clear");
         let dump = dump.to_str().unwrap();
         target.stack(&["--save", dump]);
         for (line, words) in [
