@@ -39,8 +39,7 @@ impl Shell {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Bash, Self::Zsh, Self::Fish];
 
-    /// The name under which the shell finds the script in its directory for such, beside the
-    /// extension that package builders give it.
+    /// The name of the script in a package; docs/install.md says where it goes.
     #[must_use]
     pub const fn file_name(self) -> &'static str {
         match self {
