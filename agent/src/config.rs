@@ -23,7 +23,7 @@ pub enum Capability {
     /// Where tasks wait that nothing can wake: one poll of a few of them, run instruction by
     /// instruction, which takes a handler for SIGTRAP.
     Steps,
-    /// Tasks that nobody wrapped, which takes a short-lived copy of the process; see the section on
+    /// Untracked tasks, which takes a short-lived copy of the process; see the section on
     /// security in the documentation for what that means.
     Copy,
     /// What the allocator says of its heap, which takes its locks, and what

@@ -142,7 +142,7 @@ impl Host for Identity {
         runtimes::name(tag)
     }
 
-    fn alive_tasks(&self) -> u64 {
+    fn alive_tasks(&self) -> Option<u64> {
         runtimes::alive_tasks()
     }
 }

@@ -34,7 +34,7 @@
 //!   nanoseconds a poll.
 //! - A dump has every tracked task polled once more and, for the thread stacks, sends each thread
 //!   one signal, SIGURG by default. [`rtops_threads`] tells which system calls can return `EINTR` then.
-//! - Where there are tasks that nobody wrapped, a dump makes a copy of the process and polls them there,
+//! - Where there are untracked tasks, a dump makes a copy of the process and polls them there,
 //!   which changes nothing in the process. For this all threads stand still for the time of a `clone`:
 //!   less than a millisecond in a small service, some 20 ms for each GiB of memory. Where the pause would
 //!   be longer than the client allows, no copy is made. The copy is gone at the end of the dump. Only

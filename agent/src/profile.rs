@@ -190,7 +190,7 @@ impl Host for Inside {
         runtimes::name(tag)
     }
 
-    fn alive_tasks(&self) -> u64 {
+    fn alive_tasks(&self) -> Option<u64> {
         runtimes::alive_tasks()
     }
 }

@@ -20,8 +20,8 @@ mod without {
         Vec::new()
     }
 
-    pub(crate) fn alive_tasks() -> u64 {
-        0
+    pub(crate) fn alive_tasks() -> Option<u64> {
+        None
     }
 
     pub(crate) fn enter_any(run: &mut dyn FnMut()) {
@@ -157,12 +157,11 @@ mod with {
         figures
     }
 
-    /// The tasks alive on all runtimes, tracked or not.
-    pub(crate) fn alive_tasks() -> u64 {
-        runtimes()
-            .iter()
-            .map(|known| count(known.handle.metrics().num_alive_tasks()))
-            .sum()
+    /// The tasks alive on all runtimes, tracked or not; `None` where no runtime is known.
+    pub(crate) fn alive_tasks() -> Option<u64> {
+        let runtimes = runtimes();
+        let alive = |known: &Known| count(known.handle.metrics().num_alive_tasks());
+        (!runtimes.is_empty()).then(|| runtimes.iter().map(alive).sum())
     }
 
     /// Runs something inside of a runtime, if any is known.

@@ -38,7 +38,7 @@ pub(crate) fn summary(identity: &Identity) -> Summary {
     Summary {
         name: identity.name.clone(),
         tracked_tasks: rtops_tasks::task_count(),
-        alive_tasks: runtimes::alive_tasks(),
+        alive_tasks: runtimes::alive_tasks().unwrap_or_default(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What it takes to show tasks that nobody wrapped, which are polled in a copy of the process.
+//! What it takes to show untracked tasks, which are polled in a copy of the process.
 //!
 //! `cargo bench -p rtops --bench copy [-- TASKS…]` prints, for each number of suspended tasks, the
 //! median time of `rtops stack`, how long the target's threads were stopped and the copy lived, what

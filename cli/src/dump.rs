@@ -28,9 +28,10 @@ pub struct Taken {
     /// The process and its main thread, as the process numbers them.
     pub inner_pid: i32,
     pub name: String,
-    pub agent_version: String,
-    /// The start of the process, in clock ticks after boot.
-    pub start_time: u64,
+    /// `None` where no agent was asked.
+    pub agent_version: Option<String>,
+    /// The start of the process, in clock ticks after boot, where that is known.
+    pub start_time: Option<u64>,
     /// When it was taken.
     pub at: SystemTime,
     /// Whether the process can be looked at now.
@@ -111,8 +112,8 @@ pub fn take(
         pid: target.pid,
         inner_pid: inner_pid(&session.hello),
         name: session.hello.name.clone(),
-        agent_version: session.hello.agent_version.clone(),
-        start_time: session.hello.start_time,
+        agent_version: Some(session.hello.agent_version.clone()),
+        start_time: Some(session.hello.start_time),
         at,
         is_live: true,
     })
@@ -126,7 +127,7 @@ fn request(pid: i32, hello: &Hello, wanted: Wanted, deadline_ms: u32) -> Result<
         return Err(Error::Incapable {
             pid,
             version: hello.agent_version.clone(),
-            what: "find tasks that nobody wrapped",
+            what: "find untracked tasks",
         });
     }
     if !has(Capabilities::EVIDENCE) {
@@ -161,8 +162,8 @@ fn saved(hello: &Hello, pid: i32, at: SystemTime) -> Saved {
         host: host.to_string_lossy().into_owned(),
         pid,
         inner_pid: inner_pid(hello),
-        start_time: hello.start_time,
-        agent_version: hello.agent_version.clone(),
+        start_time: Some(hello.start_time),
+        agent_version: Some(hello.agent_version.clone()),
         rtops_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
@@ -194,10 +195,7 @@ pub fn load(path: &Path) -> Result<Taken, Error> {
     Ok(Taken {
         pid: saved.pid,
         inner_pid: saved.inner_pid,
-        name: dump
-            .process
-            .as_ref()
-            .map_or_else(String::new, |process| process.name.clone()),
+        name: name(&dump),
         agent_version: saved.agent_version,
         start_time: saved.start_time,
         at: UNIX_EPOCH
@@ -206,6 +204,12 @@ pub fn load(path: &Path) -> Result<Taken, Error> {
         is_live: false,
         dump,
     })
+}
+
+fn name(dump: &Dump) -> String {
+    let name = dump.process.as_ref().map(|process| &process.name);
+    let name = name.or_else(|| dump.core.as_ref().map(|core| &core.program));
+    name.cloned().unwrap_or_default()
 }
 
 /// A file that a dump is saved to while it arrives.

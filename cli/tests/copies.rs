@@ -8,22 +8,25 @@ use std::{process::Output, sync::mpsc};
 
 use rtops_protocol::{
     Capabilities, CopyDetail, CopyOutcome, CopyReport, CopyRequest, CopyWhen, DumpRequest, End,
-    FoundBy, Hello, Leaf, LeafEnd, Process, Reply, Request, StackId, Stacks, Stats, Unresolved,
-    Unwrapped, UnwrappedState,
+    FoundBy, Hello, Leaf, LeafEnd, Process, Reply, Request, StackId, Stacks, Stats, TraceId,
+    Unresolved, Untracked, UntrackedState,
 };
 use support::{assert_code, hello, own_pid, peer, rtops, say_hello, stderr, stdout};
 
 const NASTY: &str = "\x1b[2J\x1b]0;owned\x07\r\nfake line\u{202e}";
 
-fn unwrapped(id: u64, state: UnwrappedState) -> Unwrapped {
-    Unwrapped {
-        id,
+fn untracked(number: u64, state: UntrackedState) -> Untracked {
+    Untracked {
+        number: Some(number),
+        tokio: 0,
+        cell: None,
         poll: 0x1234,
-        boxed_poll: 0,
+        boxed_poll: None,
         state,
         wakers: 1,
         has_join_handle: true,
         found_by: FoundBy::Hook,
+        trace: None,
         leaves: vec![Leaf {
             stack: StackId(0),
             end: LeafEnd::Complete,
@@ -31,15 +34,15 @@ fn unwrapped(id: u64, state: UnwrappedState) -> Unwrapped {
     }
 }
 
-fn dump(tasks: Vec<Unwrapped>, outcome: CopyOutcome) -> Vec<Reply> {
+fn dump(tasks: Vec<Untracked>, outcome: CopyOutcome) -> Vec<Reply> {
     vec![
         Reply::Process(Process {
             name: "peer".to_owned(),
-            tracked_on_tokio: 0,
-            alive_on_tokio: 3,
+            tracked_on_tokio: Some(0),
+            alive_on_tokio: Some(3),
         }),
         Reply::Stacks(Stacks(vec![vec![0x5678]])),
-        Reply::Unwrapped(tasks),
+        Reply::Untracked(tasks),
         Reply::CopyReport(CopyReport {
             outcome,
             pause_ns: 1_500_000,
@@ -136,7 +139,7 @@ fn a_copy_is_asked_for_where_the_agent_can_and_the_user_does_not_mind() {
     }
     let (output, requests) = ask(without, Vec::new(), &["stack", "--copy", "always"]);
     assert_code(&output, 7);
-    assert!(stderr(&output).contains("find tasks that nobody wrapped"));
+    assert!(stderr(&output).contains("find untracked tasks"));
     assert_eq!(requests, []);
 }
 
@@ -160,7 +163,7 @@ fn a_copy_that_was_not_made_is_told_and_counts_where_it_was_wanted() {
             .lines()
             .filter(|line| line.contains("no copy of the process"));
         assert_eq!(lines.count(), 1, "{text}");
-        assert!(text.contains("3 tasks that no wrapper tracks are not shown"));
+        assert!(text.contains("3 untracked tasks are not shown"));
         for text in [text, stderr(&output)] {
             assert!(
                 !text.contains('\x1b') && !text.contains('\u{202e}'),
@@ -175,11 +178,11 @@ fn a_copy_that_was_not_made_is_told_and_counts_where_it_was_wanted() {
 
 #[test]
 fn what_is_not_known_is_null_and_never_0() {
-    let idle = unwrapped(7, UnwrappedState::Idle);
-    let locked = Unwrapped {
+    let idle = untracked(7, UntrackedState::Idle);
+    let locked = Untracked {
         found_by: FoundBy::Unresolved(Unresolved::Locked),
         leaves: Vec::new(),
-        ..unwrapped(8, UnwrappedState::Idle)
+        ..untracked(8, UntrackedState::Idle)
     };
     let replies = || dump(vec![idle.clone(), locked.clone()], CopyOutcome::Made);
     let (output, _) = ask(all(), replies(), &["stack", "--json"]);
@@ -195,9 +198,9 @@ fn what_is_not_known_is_null_and_never_0() {
     };
     let (group, hooked) = task("hooked");
     assert_eq!(hooked["tokio_id"], 7);
-    assert_eq!(hooked["id"], Unwrapped::FIRST + 7);
+    assert_eq!((&hooked["tokio"], &hooked["id"]), (&0.into(), &1.into()));
     assert_eq!(hooked["wrapped"], false);
-    for unknown in ["age_ns", "since_ns", "polls", "reason"] {
+    for unknown in ["cell", "age_ns", "since_ns", "polls", "reason"] {
         assert!(hooked[unknown].is_null(), "{hooked:#}");
     }
     for unknown in ["oldest_ns", "longest_ns", "site", "name"] {
@@ -218,7 +221,7 @@ fn a_saved_dump_has_them_too() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("dump");
     let file = file.to_str().unwrap();
-    let replies = || dump(vec![unwrapped(7, UnwrappedState::Idle)], CopyOutcome::Made);
+    let replies = || dump(vec![untracked(7, UntrackedState::Idle)], CopyOutcome::Made);
     let (live, _) = ask(all(), replies(), &["stack", "--save", file]);
     assert_code(&live, 0);
     assert!(
@@ -232,17 +235,13 @@ fn a_saved_dump_has_them_too() {
 }
 
 #[test]
-fn numbers_that_tokio_never_gives_are_refused() {
-    for tasks in [
-        vec![unwrapped(u64::MAX, UnwrappedState::Idle)],
-        vec![
-            unwrapped(1, UnwrappedState::Idle),
-            unwrapped(1, UnwrappedState::Woken),
-        ],
-    ] {
-        let (output, _) = ask(all(), dump(tasks, CopyOutcome::Made), &["stack"]);
-        assert_code(&output, 1);
-        assert!(stderr(&output).contains("nonsense"), "{output:?}");
-        assert_eq!(stdout(&output), "");
-    }
+fn what_is_named_and_not_there_is_refused() {
+    let stepped = Untracked {
+        trace: Some(TraceId(0)),
+        ..untracked(7, UntrackedState::Idle)
+    };
+    let (output, _) = ask(all(), dump(vec![stepped], CopyOutcome::Made), &["stack"]);
+    assert_code(&output, 1);
+    assert!(stderr(&output).contains("nonsense"), "{output:?}");
+    assert_eq!(stdout(&output), "");
 }

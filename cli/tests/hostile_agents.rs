@@ -43,6 +43,7 @@ fn task(name: u32, stack: u32) -> Task {
         state: TaskState::Suspended { since_ns: 1 },
         waker: WakerState::Held(1),
         obtained: Obtained::Probed,
+        trace: None,
         leaves: vec![Leaf {
             stack: StackId(stack),
             end: LeafEnd::Complete,
@@ -76,19 +77,19 @@ fn dump(name: &str, end: Option<End>) -> Vec<Reply> {
     let mut replies = vec![
         Reply::Process(Process {
             name: name.to_owned(),
-            tracked_on_tokio: 1,
-            alive_on_tokio: 1,
+            tracked_on_tokio: Some(1),
+            alive_on_tokio: Some(1),
         }),
         Reply::Strings(Strings(vec![name.to_owned()])),
         Reply::Stacks(Stacks(vec![vec![0x1234]])),
         Reply::Tasks(vec![task(1, 0)]),
         Reply::Threads(vec![Thread {
             tid: 1,
-            name: name.to_owned(),
-            state: 'S',
+            name: Some(name.to_owned()),
+            state: Some('S'),
             wchan: Some(name.to_owned()),
             syscall: None,
-            cpu_ticks: 0,
+            cpu_ticks: Some(0),
             capture: ThreadCapture::NoAnswer,
         }]),
         Reply::Resources(vec![Resource {

@@ -22,8 +22,8 @@ fn dump(path: &Path, kind: ModuleKind) -> Vec<Reply> {
     vec![
         Reply::Process(Process {
             name: "peer".to_owned(),
-            tracked_on_tokio: 0,
-            alive_on_tokio: 0,
+            tracked_on_tokio: Some(0),
+            alive_on_tokio: Some(0),
         }),
         Reply::Modules(vec![Module {
             path: path.to_str().unwrap().to_owned(),
@@ -38,11 +38,11 @@ fn dump(path: &Path, kind: ModuleKind) -> Vec<Reply> {
         Reply::Stacks(Stacks(vec![vec![0x1800]])),
         Reply::Threads(vec![Thread {
             tid: 1,
-            name: "thread".to_owned(),
-            state: 'S',
+            name: Some("thread".to_owned()),
+            state: Some('S'),
             wchan: None,
             syscall: None,
-            cpu_ticks: 0,
+            cpu_ticks: Some(0),
             capture: ThreadCapture::Stack(Leaf {
                 stack: StackId(0),
                 end: LeafEnd::Complete,

@@ -34,8 +34,8 @@ fn frames() -> Vec<Reply> {
     vec![
         Reply::Process(Process {
             name: "peer".to_owned(),
-            tracked_on_tokio: 0,
-            alive_on_tokio: 0,
+            tracked_on_tokio: Some(0),
+            alive_on_tokio: Some(0),
         }),
         Reply::Strings(Strings(texts)),
     ]

@@ -6,13 +6,13 @@ use clap::{Args, ValueEnum};
 use rtops_protocol::{CopyDetail, CopyRequest, CopyWhen};
 use rtops_report::format::parse_duration;
 
-/// How to find the tasks that nobody wrapped: in a copy of the process.
+/// How to find the untracked tasks: in a copy of the process.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct CopyArgs {
-    /// Find unwrapped tasks: auto (default), never, always
+    /// Find untracked tasks: auto (default), never, always
     ///
-    /// Tasks that nobody wrapped are found and polled in a copy of the process, which
-    /// is made where there are such, never, or in any case.
+    /// Untracked tasks are found and polled in a copy of the process, which is made
+    /// where there are such, never, or in any case.
     #[arg(
         long,
         value_name = "WHEN",

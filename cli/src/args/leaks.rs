@@ -26,8 +26,8 @@ Findings, the strongest evidence first:
   spinning  it has been in one poll for over a second
   orphaned  a hint: what spawned it was cancelled, and it waits on
 
-Tasks that nobody wrapped are judged as well, in a copy of the process; but only
-the wrapper knows what stuck, spinning and orphaned are told by.";
+Untracked tasks are judged as well, in a copy of the process; but what stuck,
+spinning and orphaned are told by is known of tracked ones only.";
 
 /// How to look for leaks.
 #[derive(Args, Debug)]

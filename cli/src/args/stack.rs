@@ -22,9 +22,9 @@ Examples:
 Frames are listed innermost first; where a task waits in several places at once
 (join, select), the tree is drawn from the root down.
 
-Tasks that nobody wrapped are found and polled in a copy of the process, for
-which its threads are stopped for some milliseconds a GB; nothing in the process
-changes. Names, ages, spawn sites and holders are known of wrapped ones only.";
+Untracked tasks are found and polled in a copy of the process, for which its
+threads are stopped for some milliseconds a GB; nothing in the process changes.
+Names, ages, spawn sites and holders are known of tracked ones only.";
 
 /// What of the stacks to show.
 #[derive(Args, Debug)]
@@ -70,7 +70,7 @@ pub struct StackArgs {
     pub filter: Option<Regex>,
     /// Only tasks that wait or run for at least this long
     ///
-    /// Of tasks that nobody wrapped that is not known: they are left out.
+    /// Of untracked tasks that is not known: they are left out.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub min_age: Option<Duration>,
     /// At most this many groups of tasks, and of threads

@@ -15,9 +15,9 @@ Examples:
   rtops stats gateway --watch 5s --count 12 --json
                                   those of a minute, one object a line
 
-Watching makes no copy of the process: tasks that nobody wrapped are counted in
-`alive` only. A sample that is not answered in time is said to be missing. When
-the process ends, the exit code is 3.";
+Watching makes no copy of the process: untracked tasks are counted in `alive`
+only. A sample that is not answered in time is said to be missing. When the
+process ends, the exit code is 3.";
 
 /// What to count.
 #[derive(Args, Debug)]

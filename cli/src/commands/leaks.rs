@@ -63,7 +63,7 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
         view: View {
             pid: last.pid,
             name: &last.name,
-            agent_version: &last.agent_version,
+            agent_version: last.agent_version.as_deref(),
             dump: &last.dump,
             frames: &frames,
             waits: waits.into(),

@@ -48,13 +48,13 @@ fn once(target: &TargetArgs, args: &StatsArgs, output: &OutputArgs) -> Result<()
     let earlier = Sample::take(&target)?;
     thread::sleep(INTERVAL);
     let now = Sample::take(&target)?;
-    let unwrapped = census(&target, args)?;
+    let untracked = census(&target, args)?;
     drop(progress);
     let report = Report {
         earlier,
         now,
         details: process::details(target.pid).ok_or(Error::NoSuchProcess(target.pid))?,
-        unwrapped,
+        untracked,
     };
     let mut output = Output::open(output)?;
     match output.format {
@@ -62,7 +62,7 @@ fn once(target: &TargetArgs, args: &StatsArgs, output: &OutputArgs) -> Result<()
         Format::Text => render::stats::text(&mut output.writer, output.style, &report)?,
     }
     output.finish()?;
-    match report.unwrapped {
+    match report.untracked {
         // Otherwise it is no more than an addition to the counters.
         Err(missing) if args.copy.copy == CopyChoice::Always => {
             Err(Error::Partial(missing.into_iter().collect()))
@@ -71,7 +71,7 @@ fn once(target: &TargetArgs, args: &StatsArgs, output: &OutputArgs) -> Result<()
     }
 }
 
-/// Counts the tasks that no wrapper tracks, by their types; else says why it does not, if there is
+/// Counts the untracked tasks, by their types; else says why it does not, if there is
 /// more to say than that nobody wanted it or that the agent is too old.
 fn census(target: &Target, args: &StatsArgs) -> Result<Result<Census, Option<String>>, Error> {
     let Some(copy) = args.copy.request(CopyDetail::Census) else {
@@ -89,7 +89,7 @@ fn census(target: &Target, args: &StatsArgs) -> Result<Result<Census, Option<Str
     };
     let taken = dump::take(target, &mut session, wanted, None)?;
     let dump = &taken.dump;
-    if !dump.has_unwrapped() {
+    if !dump.has_untracked() {
         let missing = dump.copy_refused().or_else(|| dump.copy_impossible());
         return Ok(Err(missing));
     }

@@ -1,7 +1,7 @@
 //! Who holds what and who waits for it, as JSON.
 
-use rtops_protocol::{Claim, ClaimMode, Resource, ResourceKind, SourceLocation, Task};
-use rtops_report::{dump::Dump, holders::Holders};
+use rtops_protocol::{Claim, ClaimMode, Resource, ResourceKind, SourceLocation};
+use rtops_report::{dump::Dump, holders::Holders, task::Task};
 use serde::Serialize;
 
 /// How many holders are told of each wait: the same ones stand at all who wait.
@@ -56,7 +56,7 @@ struct SitePart<'a> {
 /// What a task waits for, as far as it is known who holds it.
 pub(super) fn waits_for<'a>(holders: &Holders<'a>, task: &Task) -> Vec<WaitPart<'a>> {
     let dump = holders.dump;
-    let waits = holders.waits(task.id).iter().filter_map(|claim| {
+    let waits = holders.waits(task.key).iter().filter_map(|claim| {
         let lock = holders.lock(claim)?;
         let holders = lock.holders.iter().take(MAX_HOLDERS);
         Some(WaitPart {
@@ -70,7 +70,7 @@ pub(super) fn waits_for<'a>(holders: &Holders<'a>, task: &Task) -> Vec<WaitPart<
 
 /// What a task holds that others wait for.
 pub(super) fn holds<'a>(holders: &Holders<'a>, task: &Task) -> Vec<HoldPart<'a>> {
-    let holds = holders.holds(task.id).iter().filter_map(|claim| {
+    let holds = holders.holds(task.key).iter().filter_map(|claim| {
         let lock = holders.lock(claim)?;
         Some(HoldPart {
             resource: resource_part(holders.dump, lock.resource),

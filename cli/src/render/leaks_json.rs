@@ -16,7 +16,8 @@ use serde::Serialize;
 use super::{
     claims_json::{ClaimPart, ResourcePart, claim_part, resource_part},
     stack_json::{
-        CopyPart, Process, TaskGroupPart, ThreadGroupPart, copy_part, task_group, thread_group,
+        CopyPart, CorePart, Process, TaskGroupPart, ThreadGroupPart, copy_part, task_group,
+        thread_group,
     },
 };
 
@@ -28,6 +29,7 @@ struct Document<'a> {
     gaps: &'a [String],
     lacks: &'a [String],
     copy: Option<CopyPart<'a>>,
+    core: Option<CorePart<'a>>,
     /// From the first dump to the last, or from the baseline.
     watched_seconds: f64,
     dumps: usize,
@@ -85,10 +87,11 @@ pub fn json(writer: &mut impl Write, leaks: &LeaksView) -> io::Result<()> {
         gaps: &view.dump.gaps,
         lacks: &view.lacks,
         copy: copy_part(view.dump),
+        core: view.dump.core.as_ref().map(CorePart::of),
         watched_seconds: leaks.watched.0.as_secs_f64(),
         dumps: leaks.watched.1,
-        tracked_on_tokio: process.map(|process| process.tracked_on_tokio),
-        alive_on_tokio: process.map(|process| process.alive_on_tokio),
+        tracked_on_tokio: process.and_then(|process| process.tracked_on_tokio),
+        alive_on_tokio: process.and_then(|process| process.alive_on_tokio),
         findings_total: findings.findings.len(),
         findings: findings
             .findings
@@ -142,7 +145,7 @@ fn part<'a>(leaks: &'a LeaksView<'_>, finding: &'a Finding<'_>) -> FindingPart<'
 fn circle<'a>(dump: &'a Dump, deadlock: &'a Deadlock<'_>) -> Vec<StepPart<'a>> {
     let step = |step: &'a Step<'_>| {
         let (awaits, waits_for) = match step.waits_for {
-            WaitsFor::Task(task) => (Some(task.id), None),
+            WaitsFor::Task(task) => (Some(dump.number(task.key)), None),
             WaitsFor::Resource(resource, claim) => {
                 let part = StepWaitPart {
                     resource: resource_part(dump, resource),
@@ -152,7 +155,7 @@ fn circle<'a>(dump: &'a Dump, deadlock: &'a Deadlock<'_>) -> Vec<StepPart<'a>> {
             }
         };
         StepPart {
-            task: step.task.id,
+            task: dump.number(step.task.key),
             awaits,
             waits_for,
             held: step.held_by_next.map(|held| claim_part(dump, held)),

@@ -6,13 +6,15 @@ use std::{
 };
 
 use rtops_protocol::{
-    CopyOutcome, FoundBy, Obtained, Task, TaskKind, TaskState, Thread, ThreadCapture, Unwrapped,
+    Access, CopyOutcome, CoreHead, FoundBy, Obtained, Signal, TaskKind, Thread, ThreadCapture,
     WakerState,
 };
 use rtops_report::{
+    census, crash,
     dump::Dump,
     frames::{FrameKind, Frames, Link, Place},
-    group::{State, TaskGroup, Whose},
+    group::{TaskGroup, Whose},
+    task::{Origin, State, Task},
     text::stack::View,
     threads::ThreadGroup,
     tree::Chain,
@@ -32,6 +34,8 @@ struct Document<'a> {
     lacks: &'a [String],
     /// Absent where none was asked for.
     copy: Option<CopyPart<'a>>,
+    /// Absent where it is not from a core file.
+    core: Option<CorePart<'a>>,
     tasks: Option<Tasks<'a>>,
     threads: Option<Threads<'a>>,
 }
@@ -49,11 +53,39 @@ pub(super) struct CopyPart<'a> {
     stepped: u64,
 }
 
+/// What ended the process of a core file.
+#[derive(Serialize)]
+pub(super) struct CorePart<'a> {
+    program: &'a str,
+    arguments: &'a str,
+    pid: i32,
+    /// The head line.
+    summary: String,
+    signal: Option<SignalPart>,
+    /// The thread that the signal came to.
+    tid: Option<i32>,
+    /// In UTC.
+    time: Option<String>,
+    host: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct SignalPart {
+    number: i32,
+    name: String,
+    code: Option<i32>,
+    /// Where the fault was.
+    address: Option<String>,
+    access: Option<&'static str>,
+    sender_pid: Option<i32>,
+    sender_uid: Option<u32>,
+}
+
 #[derive(Serialize)]
 pub(super) struct Process<'a> {
     pid: i32,
     name: &'a str,
-    agent_version: &'a str,
+    agent_version: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -61,8 +93,16 @@ struct Tasks<'a> {
     total: usize,
     tracked_on_tokio: Option<u64>,
     alive_on_tokio: Option<u64>,
+    /// Ended tasks that their join handles keep, by type.
+    kept: Vec<KeptPart>,
     groups_total: usize,
     groups: Vec<TaskGroupPart<'a>>,
+}
+
+#[derive(Serialize)]
+struct KeptPart {
+    future_type: String,
+    count: usize,
 }
 
 #[derive(Serialize)]
@@ -90,10 +130,15 @@ pub(super) struct TaskGroupPart<'a> {
 
 #[derive(Serialize)]
 struct TaskPart<'a> {
+    /// That of the agent, or of an untracked one some other.
     id: u64,
     wrapped: bool,
     /// tokio's own number of it, where that is known.
     tokio_id: Option<u64>,
+    /// Which tokio of the program it belongs to, from 0, where that is known.
+    tokio: Option<u32>,
+    /// The address of its cell, where that is known.
+    cell: Option<String>,
     parent: Option<u64>,
     runtime: Option<&'a str>,
     age_ns: Option<u64>,
@@ -162,7 +207,9 @@ struct Threads<'a> {
 #[derive(Serialize)]
 pub(super) struct ThreadGroupPart<'a> {
     count: usize,
-    state: &'static str,
+    /// Whether it is the thread that the signal came to which ended the process.
+    crashed: bool,
+    state: Option<&'static str>,
     wait: Option<&'static str>,
     /// Why the stack is missing or not whole.
     remark: Option<&'a str>,
@@ -173,10 +220,10 @@ pub(super) struct ThreadGroupPart<'a> {
 #[derive(Serialize)]
 struct ThreadPart<'a> {
     tid: i32,
-    name: &'a str,
+    name: Option<&'a str>,
     wchan: Option<&'a str>,
     syscall: Option<i64>,
-    cpu_ticks: u64,
+    cpu_ticks: Option<u64>,
     captured: bool,
 }
 
@@ -190,13 +237,12 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
         gaps: &dump.gaps,
         lacks: &view.lacks,
         copy: copy_part(dump),
+        core: dump.core.as_ref().map(CorePart::of),
         tasks: view.tasks.as_ref().map(|groups| Tasks {
             total: dump.tasks.len(),
-            tracked_on_tokio: dump
-                .process
-                .as_ref()
-                .map(|process| process.tracked_on_tokio),
-            alive_on_tokio: dump.process.as_ref().map(|process| process.alive_on_tokio),
+            tracked_on_tokio: dump.process.as_ref().and_then(|head| head.tracked_on_tokio),
+            alive_on_tokio: dump.process.as_ref().and_then(|head| head.alive_on_tokio),
+            kept: kept(view),
             groups_total: groups.len(),
             groups: groups
                 .iter()
@@ -215,6 +261,45 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
         }),
     };
     super::json(writer, &document)
+}
+
+fn kept(view: &View) -> Vec<KeptPart> {
+    let kept = census::kept_by_type(view.dump, view.frames).into_iter();
+    let part = |(future_type, count)| KeptPart { future_type, count };
+    kept.map(part).collect()
+}
+
+impl<'a> CorePart<'a> {
+    pub(super) fn of(core: &'a CoreHead) -> Self {
+        Self {
+            program: &core.program,
+            arguments: &core.arguments,
+            pid: core.pid,
+            summary: crash::sentence(core),
+            signal: core.signal.as_ref().map(SignalPart::of),
+            tid: core.thread,
+            time: core.time.and_then(crash::utc),
+            host: core.host.as_deref(),
+        }
+    }
+}
+
+impl SignalPart {
+    fn of(signal: &Signal) -> Self {
+        Self {
+            number: signal.number,
+            name: crash::name(signal.number),
+            code: signal.code,
+            address: signal.address.map(|address| format!("{address:#x}")),
+            access: signal.access.map(|access| match access {
+                Access::Read => "read",
+                Access::Write => "write",
+                Access::Execute => "execute",
+            }),
+            sender_pid: signal.sender.map(|sender| sender.pid),
+            sender_uid: signal.sender.map(|sender| sender.uid),
+        }
+    }
 }
 
 pub(super) fn copy_part(dump: &Dump) -> Option<CopyPart<'_>> {
@@ -241,8 +326,9 @@ pub(super) fn copy_part(dump: &Dump) -> Option<CopyPart<'_>> {
 
 pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> TaskGroupPart<'a> {
     let look = &group.look;
-    let (youngest_ns, oldest_ns) = group.ages().unzip();
-    let (shortest_ns, longest_ns) = group.times().unzip();
+    let range = |(least, most)| (nanos(least), nanos(most));
+    let (youngest_ns, oldest_ns) = group.ages().map(range).unzip();
+    let (shortest_ns, longest_ns) = group.times().map(range).unzip();
     let stack = |chain: &Chain| Stack {
         wait: chain.wait.map(WaitReason::as_str),
         incomplete: chain.incomplete,
@@ -257,7 +343,7 @@ pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> Ta
         },
         name: look.name,
         future_type: look.future_type.as_deref(),
-        wrapped: look.is_wrapped,
+        wrapped: look.is_tracked,
         state: match look.state {
             State::New => "new",
             State::Waiting => "waiting",
@@ -265,6 +351,7 @@ pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> Ta
             State::Starved => "starved",
             State::HeldBack => "held back",
             State::Woken => "woken",
+            State::Ready => "ready",
             State::Submitted => "submitted",
             State::Running { .. } => "running",
         },
@@ -285,63 +372,65 @@ pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> Ta
     }
 }
 
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
 fn task_part<'a>(view: &'a View<'_>, group: &TaskGroup, task: &Task) -> TaskPart<'a> {
     let tid = match task.state {
-        TaskState::Running { tid, .. } => Some(tid).filter(|tid| *tid != 0),
-        TaskState::New { .. } | TaskState::Suspended { .. } | TaskState::Starved { .. } => None,
+        State::Running { tid } => tid,
+        _ => None,
     };
-    let unwrapped = view.dump.unwrapped(task.id);
-    let is_wrapped = unwrapped.is_none();
-    let stepped = group.stepped.get(&task.id).copied();
+    let (tracked, untracked) = (task.tracked(), task.untracked());
     let reason = group.look.unresolved;
     TaskPart {
-        id: task.id,
-        wrapped: is_wrapped,
-        tokio_id: unwrapped
-            .map(|unwrapped| unwrapped.id)
-            .filter(|id| *id < Unwrapped::OTHER),
-        parent: Some(task.parent).filter(|parent| *parent != 0),
-        runtime: view.dump.string(task.runtime),
-        age_ns: is_wrapped.then_some(task.age_ns),
-        since_ns: is_wrapped.then_some(task.state.since_ns()),
+        id: view.dump.number(task.key),
+        wrapped: tracked.is_some(),
+        tokio_id: untracked.and_then(|untracked| untracked.number),
+        tokio: untracked.map(|untracked| untracked.tokio),
+        cell: untracked.and_then(|untracked| untracked.cell.map(|cell| format!("{cell:#x}"))),
+        parent: task.parent().map(|parent| view.dump.number(parent)),
+        runtime: tracked.and_then(|tracked| view.dump.string(tracked.runtime)),
+        age_ns: tracked.map(|tracked| nanos(tracked.age)),
+        since_ns: task.since().map(nanos),
         tid,
-        polls: is_wrapped.then_some(task.polls),
+        polls: tracked.map(|tracked| tracked.polls),
         wakers: match task.waker {
             WakerState::NotKnown => None,
             WakerState::Held(count) => Some(count),
             WakerState::None => Some(0),
         },
-        obtained: match unwrapped {
-            Some(_) if reason.is_some() => "not resolved",
-            Some(unwrapped) => found_by(unwrapped, stepped),
-            None => obtained(task, stepped),
+        obtained: match reason {
+            Some(_) => "not resolved",
+            None => obtained(task, group.stepped.get(&task.key).copied()),
         },
         reason: reason.map(|reason| reason.short),
-        join_handle: unwrapped.map(|unwrapped| unwrapped.has_join_handle),
-        awaits: view.waits().joined_by(task.id).map(|of| of.id).collect(),
+        join_handle: untracked.map(|untracked| untracked.has_join_handle),
+        awaits: view
+            .waits()
+            .joined_by(task.key)
+            .map(|of| view.dump.number(of.key))
+            .collect(),
         waits_for: waits_for(&view.holders, task),
         holds: holds(&view.holders, task),
     }
 }
 
-/// How it was found out where a tracked task waits.
+/// How it was found out where a task waits.
 fn obtained(task: &Task, stepped: Option<Whose>) -> &'static str {
-    match (stepped, task.obtained) {
-        (Some(Whose::Own), _) => "stepped",
-        (Some(Whose::OfItsKind), _) => "same as a stepped one",
-        (None, Obtained::NotCaptured) => "not captured",
-        (None, Obtained::Probed) => "probed",
-    }
-}
-
-/// The same of one that no wrapper tracks.
-fn found_by(unwrapped: &Unwrapped, stepped: Option<Whose>) -> &'static str {
-    match (unwrapped.found_by, stepped) {
-        (FoundBy::Steps, _) | (_, Some(Whose::Own)) => "stepped",
+    match (&task.origin, stepped) {
+        (_, Some(Whose::Own)) => "stepped",
         (_, Some(Whose::OfItsKind)) => "same as a stepped one",
-        (FoundBy::Hook, None) => "hooked",
-        (FoundBy::Thread, None) => "running",
-        _ => "not captured",
+        (Origin::Tracked(tracked), None) => match tracked.obtained {
+            Obtained::NotCaptured => "not captured",
+            Obtained::Probed => "probed",
+        },
+        (Origin::Untracked(untracked), None) => match untracked.found_by {
+            FoundBy::Steps | FoundBy::Ready => "stepped",
+            FoundBy::Hook => "hooked",
+            FoundBy::Thread => "running",
+            _ => "not captured",
+        },
     }
 }
 
@@ -351,7 +440,7 @@ pub(super) fn thread_group<'a>(
 ) -> ThreadGroupPart<'a> {
     let thread = |thread: &&'a Thread| ThreadPart {
         tid: thread.tid,
-        name: &thread.name,
+        name: thread.name.as_deref(),
         wchan: thread.wchan.as_deref(),
         syscall: thread.syscall,
         cpu_ticks: thread.cpu_ticks,
@@ -359,6 +448,7 @@ pub(super) fn thread_group<'a>(
     };
     ThreadGroupPart {
         count: group.threads.len(),
+        crashed: group.killed_by(view.dump).is_some(),
         state: group.state(),
         wait: group.wait.map(WaitReason::as_str),
         remark: group.remark.as_deref(),

@@ -33,8 +33,8 @@ pub struct Report {
     pub earlier: Sample,
     pub now: Sample,
     pub details: Details,
-    /// The tasks that no wrapper tracks; or why they are not counted, if that is worth a word.
-    pub unwrapped: Result<Census, Option<String>>,
+    /// The untracked tasks; or why they are not counted, if that is worth a word.
+    pub untracked: Result<Census, Option<String>>,
 }
 
 impl Report {
@@ -64,7 +64,7 @@ pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Resul
     )?;
     section(writer, style, "process", process_lines(report))?;
     section(writer, style, "tasks", task_lines(report))?;
-    if let Ok(census) = &report.unwrapped {
+    if let Ok(census) = &report.untracked {
         types(writer, style, census)?;
     }
     for (index, runtime) in stats.runtimes.iter().enumerate() {
@@ -154,15 +154,15 @@ fn task_lines(report: &Report) -> Vec<(&'static str, String)> {
     if let Some(alive) = alive_tasks(now) {
         lines.insert(1, ("alive on tokio", alive.to_string()));
     }
-    match &report.unwrapped {
-        Ok(census) => lines.push(("without a wrapper", census.tasks.to_string())),
+    match &report.untracked {
+        Ok(census) => lines.push(("untracked", census.tasks.to_string())),
         Err(Some(missing)) => lines.push(("not counted", escape(missing).into_owned())),
         Err(None) => {}
     }
     lines
 }
 
-/// The types of the tasks that no wrapper tracks.
+/// The types of the untracked tasks.
 fn types(writer: &mut impl Write, style: Style, census: &Census) -> io::Result<()> {
     if census.tasks == 0 {
         return Ok(());
@@ -170,7 +170,7 @@ fn types(writer: &mut impl Write, style: Style, census: &Census) -> io::Result<(
     writeln!(
         writer,
         "\n{}",
-        style.paint(Paint::Heading, "tasks without a wrapper")
+        style.paint(Paint::Heading, "untracked tasks")
     )?;
     let columns = [
         Column::new("TASKS", Fit::Number),

@@ -18,7 +18,7 @@ struct Document<'a> {
     process: ProcessPart<'a>,
     tasks: TasksPart,
     /// Absent where they were not counted.
-    unwrapped: Option<UnwrappedPart<'a>>,
+    unwrapped: Option<UntrackedPart<'a>>,
     /// Why not, if there is more to it than that nobody asked.
     unwrapped_missing: Option<&'a str>,
     runtimes: Vec<RuntimePart<'a>>,
@@ -60,7 +60,7 @@ struct TasksPart {
 }
 
 #[derive(Serialize)]
-struct UnwrappedPart<'a> {
+struct UntrackedPart<'a> {
     tasks: usize,
     by_type: Vec<OfTypePart<'a>>,
 }
@@ -140,9 +140,9 @@ pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
             schema: super::SCHEMA,
             process,
             tasks,
-            unwrapped: report.unwrapped.as_ref().ok().map(unwrapped_part),
+            unwrapped: report.untracked.as_ref().ok().map(untracked_part),
             unwrapped_missing: report
-                .unwrapped
+                .untracked
                 .as_ref()
                 .err()
                 .and_then(|missing| missing.as_deref()),
@@ -153,14 +153,14 @@ pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
     )
 }
 
-fn unwrapped_part(census: &Census) -> UnwrappedPart<'_> {
+fn untracked_part(census: &Census) -> UntrackedPart<'_> {
     let by_type = census.by_type.iter().map(|of_type| OfTypePart {
         future_type: &of_type.future_type,
         count: of_type.count,
         running: of_type.running,
         idle: of_type.idle,
     });
-    UnwrappedPart {
+    UntrackedPart {
         tasks: census.tasks,
         by_type: by_type.collect(),
     }

@@ -1,4 +1,4 @@
-//! What names a future that no wrapper tracks: the function by which tokio polls it.
+//! What names the future of an untracked task: the function by which tokio polls it.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -120,7 +120,7 @@ const LABELS: &[(&str, OfGroup)] = &[
         name.map(|name| (name, group.count)).into_iter().collect()
     }),
     ("spawned_at", |group| {
-        // Nobody knows where a task was spawned that nobody wrapped.
+        // Nobody knows where an untracked task was spawned.
         let site = group.site.as_ref().map(|site| {
             let (file, line, column) = (&site.file, site.line, site.column.unwrap());
             (format!("{file}:{line}:{column}"), group.count)
@@ -402,7 +402,7 @@ fn go_reads_the_text_of_equal_tasks() {
 
     // Readers other than pprof look at the comments.
     for group in tasks(&stack).filter(|group| !group.stacks.is_empty()) {
-        // Those that nobody wrapped have neither a site nor a name.
+        // Untracked ones have neither a site nor a name.
         let Some(site) = group.site.as_ref() else {
             continue;
         };

@@ -58,7 +58,7 @@ pub struct Task {
     pub obtained: String,
     /// Why it is not resolved.
     pub reason: Option<String>,
-    /// Whether a wrapper tracks it.
+    /// Whether it is tracked.
     pub wrapped: Option<bool>,
     /// The number that tokio gave it.
     pub tokio_id: Option<u64>,

@@ -1,4 +1,4 @@
-//! Requests in flight of services on well-known libraries, which nobody wrapped.
+//! Requests in flight of services on well-known libraries, which are untracked.
 
 use std::{sync::Arc, thread, time::Instant};
 

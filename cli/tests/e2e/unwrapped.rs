@@ -1,4 +1,4 @@
-//! Every kind of await of tasks that nobody wrapped, in every way that services are built.
+//! Every kind of await of untracked tasks, in every way that services are built.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ const AROUND: &str = "targets/src/awaits/mod.rs";
 /// Nothing of the line need be executed when such a task is polled again.
 const UNRESOLVED: &[&str] = &["pending-among-several", "pending-deep", "poll-fn-lost"];
 
-/// They are where a wrapper is.
+/// They are where tasks are tracked.
 const TRACKED_ONLY: &[&str] = &["child", "span", "tracked-children"];
 
 #[test]

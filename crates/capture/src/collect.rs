@@ -23,7 +23,7 @@ use crate::{
     leaves::{Leaves, SortedLeaves},
     send::Dump,
     steps,
-    unwrapped::{self, FoundUnwrapped},
+    untracked::{self, FoundUntracked},
 };
 
 /// How many addresses a dump keeps in all: 32 MiB.
@@ -62,7 +62,7 @@ pub(super) struct Collector<'a> {
     /// The same, once the tasks are probed.
     sorted: SortedLeaves,
     stepped: Stepped,
-    unwrapped: Option<FoundUnwrapped>,
+    untracked: Option<FoundUntracked>,
     threads: Vec<Thread>,
     thread_runs: Vec<ThreadRun>,
     gaps: Vec<String>,
@@ -105,7 +105,7 @@ impl<'a> Collector<'a> {
             leaves: Leaves::default(),
             sorted: SortedLeaves::default(),
             stepped: Stepped::default(),
-            unwrapped: None,
+            untracked: None,
             threads: Vec::new(),
             thread_runs: Vec::new(),
             gaps: Vec::new(),
@@ -195,11 +195,11 @@ impl<'a> Collector<'a> {
         findings.tasks
     }
 
-    /// Finds the tasks that nobody wrapped.
-    pub(super) fn unwrapped(&mut self, request: CopyRequest, probed: &[Probed], deadline: Instant) {
+    /// Finds the untracked tasks.
+    pub(super) fn untracked(&mut self, request: CopyRequest, probed: &[Probed], deadline: Instant) {
         let deadline = without_threads(deadline);
-        let found = unwrapped::find(self.host, self, request, probed, deadline);
-        self.unwrapped = Some(found);
+        let found = untracked::find(self.host, self, request, probed, deadline);
+        self.untracked = Some(found);
     }
 
     /// Lists the threads and takes their stacks.
@@ -234,11 +234,11 @@ impl<'a> Collector<'a> {
             Some(Thread {
                 capture: capture(thread.tid)?,
                 tid: thread.tid.as_raw(),
-                name: thread.name,
-                state: thread.state,
+                name: Some(thread.name),
+                state: Some(thread.state),
                 wchan: thread.wchan,
                 syscall: thread.syscall,
-                cpu_ticks: thread.cpu_ticks,
+                cpu_ticks: Some(thread.cpu_ticks),
             })
         });
         self.threads = threads.collect();
@@ -283,7 +283,7 @@ impl<'a> Collector<'a> {
     }
 
     /// Everything that was found out, ready to be sent.
-    pub(super) fn finish(mut self, probed: Vec<Probed>, alive_on_tokio: u64) -> Dump<'a> {
+    pub(super) fn finish(mut self, probed: Vec<Probed>, alive_on_tokio: Option<u64>) -> Dump<'a> {
         if self.is_full {
             self.gap("the target has more distinct stacks than a dump holds: some are missing");
         }
@@ -292,7 +292,7 @@ impl<'a> Collector<'a> {
             host: self.host,
             process: Process {
                 name: self.host.name().to_owned(),
-                tracked_on_tokio: u64::try_from(tracked_on_tokio).unwrap_or(u64::MAX),
+                tracked_on_tokio: Some(u64::try_from(tracked_on_tokio).unwrap_or(u64::MAX)),
                 alive_on_tokio,
             },
             unwinder: self.unwinder,
@@ -300,7 +300,7 @@ impl<'a> Collector<'a> {
             tasks: probed,
             leaves: self.sorted,
             stepped: self.stepped,
-            unwrapped: self.unwrapped,
+            untracked: self.untracked,
             threads: self.threads,
             thread_runs: self.thread_runs,
             handles_seen: self.handles_seen,

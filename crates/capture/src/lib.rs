@@ -14,7 +14,7 @@ mod leaves;
 mod send;
 mod steps;
 #[cfg_attr(not(feature = "tokio"), path = "without_tokio.rs")]
-mod unwrapped;
+mod untracked;
 
 use std::{sync::Arc, time::Instant};
 
@@ -45,7 +45,7 @@ pub trait Host {
     fn may_step(&self) -> bool {
         false
     }
-    /// Whether this process may be copied, to look at tasks that nobody wrapped.
+    /// Whether this process may be copied, to look at untracked tasks.
     fn may_copy(&self) -> bool {
         false
     }
@@ -53,8 +53,8 @@ pub trait Host {
     fn in_runtime(&self, run: &mut dyn FnMut()) {
         run();
     }
-    /// Tasks alive on the runtimes that are known, tracked or not.
-    fn alive_tasks(&self) -> u64;
+    /// Tasks alive on the runtimes that are known, tracked or not; `None` where none is known.
+    fn alive_tasks(&self) -> Option<u64>;
 }
 
 /// A thread that is there for the sake of dumps.
@@ -83,7 +83,7 @@ pub struct Wanted {
     pub parts: StackParts,
     /// What to find out beside stacks.
     pub evidence: Evidence,
-    /// Whether and how tasks that nobody wrapped are to be found.
+    /// Whether and how untracked tasks are to be found.
     pub copy: Option<CopyRequest>,
     /// A part of the process; `None` for all of it.
     pub only: Option<Only>,
@@ -124,7 +124,7 @@ pub fn take<'a>(
         return Err(Disabled("thread stacks"));
     }
     let mut collector = Collector::new(host, evidence);
-    // To count those that nobody wrapped, nobody has to be asked where they wait.
+    // To count untracked tasks, nobody has to be asked where they wait.
     let is_census = copy.is_some_and(|copy| copy.detail == CopyDetail::Census);
     let probed = if wants_tasks && host.has_tasks() && !is_census {
         collector.tasks(only_tasks, deadline)
@@ -133,7 +133,7 @@ pub fn take<'a>(
     };
     let alive_on_tokio = host.alive_tasks();
     if let Some(copy) = copy.filter(|_| wants_tasks && host.has_tasks()) {
-        collector.unwrapped(copy, &probed, deadline);
+        collector.untracked(copy, &probed, deadline);
     }
     let polling = running_threads(&probed);
     let threads = match (parts, only_threads) {

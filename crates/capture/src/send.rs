@@ -17,7 +17,12 @@ use rtops_sync::Contended;
 use rtops_tasks::{Kind, Monotonic, Probed, ProbedState, Stepped, Wakers};
 use rtops_unwind::{StackTable, Unwinder};
 
-use crate::{Evidence, Host, claims, leaves::SortedLeaves, steps, unwrapped::FoundUnwrapped};
+use crate::{
+    Evidence, Host, claims,
+    leaves::SortedLeaves,
+    steps::{self, Traces},
+    untracked::FoundUntracked,
+};
 
 /// How many records go into one frame; each is well under 1 KiB.
 const RECORDS_A_FRAME: usize = 1024;
@@ -39,7 +44,7 @@ pub struct Dump<'a> {
     pub(super) tasks: Vec<Probed>,
     pub(super) leaves: SortedLeaves,
     pub(super) stepped: Stepped,
-    pub(super) unwrapped: Option<FoundUnwrapped>,
+    pub(super) untracked: Option<FoundUntracked>,
     pub(super) threads: Vec<Thread>,
     pub(super) thread_runs: Vec<ThreadRun>,
     pub(super) handles_seen: Vec<(usize, HandleSeen)>,
@@ -60,53 +65,38 @@ impl Dump<'_> {
         let modules = self.unwinder.modules().iter().map(module).collect();
         Reply::Modules(modules).send(&mut client)?;
         send_stacks(&self.stacks, &mut client)?;
+        let mut traces = Traces::default();
+        let stepped = traces.send_all(&self.stepped, &self.tasks, &mut client)?;
         let mut texts = Texts::default();
-        send_tasks(
-            self.host,
-            &self.tasks,
-            &self.leaves,
-            &mut texts,
-            &mut client,
-        )?;
+        let mut records = Vec::with_capacity(RECORDS_A_FRAME.min(self.tasks.len()));
+        for (index, task) in self.tasks.iter().enumerate() {
+            if task.state != ProbedState::Ended {
+                let mut task = record(self.host, task, self.leaves.of(index), &mut texts);
+                task.trace = stepped.get(&index).copied();
+                records.push(task);
+            }
+            if records.len() == RECORDS_A_FRAME {
+                texts.send_new(&mut client)?;
+                Reply::Tasks(std::mem::take(&mut records)).send(&mut client)?;
+            }
+        }
+        texts.send_new(&mut client)?;
+        Reply::Tasks(records).send(&mut client)?;
         if matches!(self.evidence, Evidence::Full(_)) {
             send_notes(&self.tasks, &self.stepped, &mut client)?;
-            for trace in steps::traces(&self.stepped, &self.tasks) {
-                Reply::Trace(trace).send(&mut client)?;
-            }
             send_ended_sites(&mut texts, &mut client)?;
             send_claims(&self.contended, &mut texts, &mut client)?;
             let handles: Vec<_> = self.handles_seen.iter().map(|(_, seen)| *seen).collect();
             in_frames(handles, Reply::HandlesSeen, &mut client)?;
         }
-        if let Some(found) = &self.unwrapped {
-            found.send(&mut client)?;
+        if let Some(found) = &self.untracked {
+            found.send(&mut traces, &mut client)?;
         }
         in_frames(self.threads, Reply::Threads, &mut client)?;
         in_frames(self.thread_runs, Reply::ThreadRuns, &mut client)?;
         Reply::End(End { gaps: self.gaps }).send(&mut client)?;
         Ok(client.flush()?)
     }
-}
-
-fn send_tasks(
-    host: &dyn Host,
-    probed: &[Probed],
-    leaves: &SortedLeaves,
-    texts: &mut Texts,
-    client: &mut impl Write,
-) -> Result<(), ProtocolError> {
-    let mut records = Vec::with_capacity(RECORDS_A_FRAME.min(probed.len()));
-    for (index, task) in probed.iter().enumerate() {
-        if task.state != ProbedState::Ended {
-            records.push(record(host, task, leaves.of(index), texts));
-        }
-        if records.len() == RECORDS_A_FRAME {
-            texts.send_new(client)?;
-            Reply::Tasks(std::mem::take(&mut records)).send(client)?;
-        }
-    }
-    texts.send_new(client)?;
-    Reply::Tasks(records).send(client)
 }
 
 fn send_notes(
@@ -209,6 +199,7 @@ fn record(host: &dyn Host, task: &Probed, leaves: Vec<Leaf>, texts: &mut Texts) 
             ProbedState::Probed => Obtained::Probed,
             _ => Obtained::NotCaptured,
         },
+        trace: None,
         leaves,
     }
 }

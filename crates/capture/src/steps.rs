@@ -3,9 +3,16 @@
 //! A few of each kind are enough: tasks that were spawned at one place and, as far as their stacks
 //! tell, wait at the same places. A reader says so where others of a kind are shown by them.
 
-use std::{collections::HashMap, panic::Location};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    io::Write,
+    panic::Location,
+};
 
-use rtops_protocol::{Call, Leaf, NotStepped, Note, Steps, TaskNote, Trace, TraceEnd, Visit};
+use rtops_protocol::{
+    Call, Leaf, NotStepped, Note, ProtocolError, Reply, Steps, TaskNote, Trace, TraceEnd, TraceId,
+    TraceOrder, Visit,
+};
 use rtops_step::{End, Refusal};
 use rtops_tasks::{Kind, Probed, ProbedState, Stepped, Wakers};
 
@@ -58,26 +65,52 @@ pub(super) fn choose(steps: Steps, found: &[Probed], leaves: &SortedLeaves) -> V
     chosen
 }
 
-/// The traces of the tasks that have not ended, as they are sent.
-pub(super) fn traces<'a>(
-    stepped: &'a Stepped,
-    found: &'a [Probed],
-) -> impl Iterator<Item = Trace> + 'a {
-    stepped
-        .traces
-        .iter()
-        .filter_map(|(index, trace)| Some(record(alive(found, *index)?, trace)))
+/// The traces of a dump, each distinct one once.
+#[derive(Default)]
+pub(super) struct Traces<'a> {
+    sent: HashMap<(End, &'a [rtops_step::Call], &'a [rtops_step::Visit]), TraceId>,
 }
 
-/// A trace of the task with this number, as it is sent.
-pub(super) fn record(task: u64, trace: &rtops_step::Trace) -> Trace {
+impl<'a> Traces<'a> {
+    /// Sends a trace, unless an equal one was sent before. Returns its number.
+    pub(super) fn send(
+        &mut self,
+        trace: &'a rtops_step::Trace,
+        client: &mut impl Write,
+    ) -> Result<TraceId, ProtocolError> {
+        let next = TraceId(u32::try_from(self.sent.len()).unwrap_or(u32::MAX));
+        match self.sent.entry((trace.end, &trace.calls, &trace.visits)) {
+            Entry::Occupied(sent) => Ok(*sent.get()),
+            Entry::Vacant(new) => {
+                Reply::Trace(record(trace)).send(client)?;
+                Ok(*new.insert(next))
+            }
+        }
+    }
+
+    /// Sends those of the tasks that have not ended. Returns which is whose.
+    pub(super) fn send_all(
+        &mut self,
+        stepped: &'a Stepped,
+        found: &[Probed],
+        client: &mut impl Write,
+    ) -> Result<HashMap<usize, TraceId>, ProtocolError> {
+        let alive = stepped.traces.iter();
+        let alive = alive.filter(|(index, _)| alive_id(found, *index).is_some());
+        alive
+            .map(|(index, trace)| Ok((*index, self.send(trace, client)?)))
+            .collect()
+    }
+}
+
+fn record(trace: &rtops_step::Trace) -> Trace {
     Trace {
-        task,
         end: match trace.end {
             End::Whole => TraceEnd::Whole,
             End::TooLong => TraceEnd::TooLong,
             End::Unsafe => TraceEnd::Unsafe,
         },
+        order: TraceOrder::LastRun,
         calls: trace.calls.iter().map(call).collect(),
         visits: trace.visits.iter().map(visit).collect(),
     }
@@ -90,14 +123,14 @@ pub(super) fn notes<'a>(
 ) -> impl Iterator<Item = TaskNote> + 'a {
     stepped.not_stepped.iter().filter_map(|(index, why)| {
         Some(TaskNote {
-            task: alive(found, *index)?,
+            task: alive_id(found, *index)?,
             note: Note::NotStepped(reason(*why)),
         })
     })
 }
 
 /// The number of a task in the process, unless it has ended.
-fn alive(found: &[Probed], index: usize) -> Option<u64> {
+fn alive_id(found: &[Probed], index: usize) -> Option<u64> {
     let task = found.get(index)?;
     (task.state != ProbedState::Ended).then(|| task.entry.id().get())
 }

@@ -1,14 +1,14 @@
-//! What there is to say of tasks that no wrapper tracks where tokio is compiled out.
+//! What there is to say of untracked tasks where tokio is compiled out.
 
 use std::{io::Write, time::Instant};
 
 use rtops_protocol::{CopyOutcome, CopyReport, CopyRequest, ProtocolError, Reply};
 use rtops_tasks::Probed;
 
-use crate::{Host, collect::Collector};
+use crate::{Host, collect::Collector, steps::Traces};
 
 /// What came of the wish for a copy: nothing.
-pub(super) struct FoundUnwrapped;
+pub(super) struct FoundUntracked;
 
 /// Makes no copy.
 pub(super) fn find(
@@ -17,13 +17,17 @@ pub(super) fn find(
     _: CopyRequest,
     _: &[Probed],
     _: Instant,
-) -> FoundUnwrapped {
-    FoundUnwrapped
+) -> FoundUntracked {
+    FoundUntracked
 }
 
-impl FoundUnwrapped {
+impl FoundUntracked {
     /// Says why there are no records.
-    pub(super) fn send(&self, client: &mut impl Write) -> Result<(), ProtocolError> {
+    pub(super) fn send<'a>(
+        &'a self,
+        _: &mut Traces<'a>,
+        client: &mut impl Write,
+    ) -> Result<(), ProtocolError> {
         let why = "this agent was built without tokio";
         let report = CopyReport {
             outcome: CopyOutcome::Unsupported(why.to_owned()),

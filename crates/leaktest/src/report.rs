@@ -9,7 +9,7 @@ use std::{
 };
 
 use rtops_capture::{Evidence, Host, Only, OwnThread, Wanted};
-use rtops_protocol::{Reply, StackId, StackParts, TaskState, ThreadCapture};
+use rtops_protocol::{Reply, StackId, StackParts, ThreadCapture};
 use rtops_report::{
     dump::Dump,
     format::{self, count},
@@ -17,6 +17,7 @@ use rtops_report::{
     group::{Grouping, Selection, TaskGroup, group_tasks, stacks_of_tasks},
     holders::Holders,
     style::Style,
+    task::{State, Task, TaskKey},
     text::stack::{View, groups},
     threads::{ThreadGroup, group_threads, stacks_of_threads},
 };
@@ -114,9 +115,9 @@ struct Leaked<'a> {
 
 impl<'a> Leaked<'a> {
     /// The tasks, and spans inside them, whose await trees hold no function that is ignored.
-    fn tasks(&self) -> HashSet<u64> {
+    fn tasks(&self) -> HashSet<TaskKey> {
         let roots = &self.found.roots;
-        let mut tasks: HashSet<u64> = roots.keys().copied().collect();
+        let mut tasks: HashSet<TaskKey> = roots.keys().copied().map(TaskKey::Tracked).collect();
         if self.watch.check.ignored.functions.is_empty() {
             return tasks;
         }
@@ -134,10 +135,21 @@ impl<'a> Leaked<'a> {
                     .any(|chain| self.is_ignored(&chain.links))
             })
             .flat_map(|group| &group.tasks)
-            .filter_map(|task| roots.get(&task.id).copied())
+            .filter_map(|task| self.root(task.key))
             .collect();
-        tasks.retain(|task| roots.get(task).is_some_and(|root| !ignored.contains(root)));
+        tasks.retain(|task| {
+            self.root(*task)
+                .is_some_and(|root| !ignored.contains(&root))
+        });
         tasks
+    }
+
+    /// The task that is judged with this one.
+    fn root(&self, task: TaskKey) -> Option<u64> {
+        match task {
+            TaskKey::Tracked(id) => self.found.roots.get(&id).copied(),
+            TaskKey::Untracked(_) => None,
+        }
     }
 
     /// The threads that do what somebody started them for.
@@ -178,10 +190,10 @@ impl<'a> Leaked<'a> {
         lacks: Vec<String>,
     ) -> Option<Report> {
         let untracked = self.found.untracked;
-        let is_root = |id: u64| self.found.roots.get(&id) == Some(&id);
+        let is_root = |task: &Task| self.root(task.key).map(TaskKey::Tracked) == Some(task.key);
         let shown = || tasks.iter().flat_map(|group| &group.tasks);
         let counts = [
-            (shown().filter(|task| is_root(task.id)).count(), "task"),
+            (shown().filter(|task| is_root(task)).count(), "task"),
             (untracked, "untracked task"),
             (
                 threads.iter().map(|group| group.threads.len()).sum(),
@@ -196,12 +208,7 @@ impl<'a> Leaked<'a> {
         if counts.is_empty() {
             return None;
         }
-        let stands_still = shown().any(|task| {
-            matches!(
-                task.state,
-                TaskState::Starved { .. } | TaskState::New { .. }
-            )
-        });
+        let stands_still = shown().any(|task| matches!(task.state, State::Starved | State::New));
         let mut remarks = Vec::new();
         if stands_still {
             remarks.push(STANDS_STILL);
@@ -222,7 +229,7 @@ impl<'a> Leaked<'a> {
         let view = View {
             pid: 0,
             name: "",
-            agent_version: "",
+            agent_version: None,
             dump: self.dump,
             frames: self.frames,
             holders: Holders::of(self.dump),
@@ -307,7 +314,7 @@ impl Host for Process {
         None
     }
 
-    fn alive_tasks(&self) -> u64 {
-        0
+    fn alive_tasks(&self) -> Option<u64> {
+        None
     }
 }

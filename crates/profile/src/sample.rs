@@ -6,11 +6,12 @@ use std::{
     collections::{BTreeMap, HashSet},
 };
 
-use rtops_protocol::{Task, TaskKind, ThreadCapture};
+use rtops_protocol::{TaskKind, ThreadCapture};
 use rtops_report::{
     escape::escape,
     frames::{Frame, FrameId, FrameKind, Frames, Place},
-    group::{Grouping, Selection, State, TaskGroup, group_tasks},
+    group::{Grouping, Selection, TaskGroup, group_tasks},
+    task::{State, Task},
     tree::Chain,
 };
 use rtops_symbols::{WaitReason, display_type};
@@ -153,7 +154,8 @@ pub(crate) fn samples(profile: &Profile) -> Vec<Sample<'_>> {
         let ways = builder.ways(&group);
         let mut runtimes: BTreeMap<Option<&str>, Vec<&Task>> = BTreeMap::new();
         for task in &group.tasks {
-            let runtime = profile.dump.string(task.runtime);
+            let tracked = task.tracked();
+            let runtime = tracked.and_then(|tracked| profile.dump.string(tracked.runtime));
             runtimes.entry(runtime).or_default().push(task);
         }
         samples.extend(runtimes.into_iter().map(|(runtime, tasks)| Sample {
@@ -258,6 +260,7 @@ fn state(group: &TaskGroup) -> String {
         State::Never => "never woken".to_owned(),
         State::Starved => "starved".to_owned(),
         State::Woken => "woken".to_owned(),
+        State::Ready => "ready".to_owned(),
         State::HeldBack => "held back".to_owned(),
         State::Submitted => "submitted".to_owned(),
         State::Running { .. } => "running".to_owned(),
@@ -274,21 +277,23 @@ fn state(group: &TaskGroup) -> String {
 
 /// What stands in the place of a stack that is not there.
 fn unseen(group: &TaskGroup) -> String {
-    let is_wrapped = group.look.is_wrapped;
+    let is_tracked = group.look.is_tracked;
     let words = match group.look.state {
         State::New => "(not polled yet)".to_owned(),
         State::Never => "(no waker is registered)".to_owned(),
         State::Starved => "(woken and polled by no thread)".to_owned(),
         State::Woken => "(woken and not polled yet)".to_owned(),
+        State::Ready => "(ready and not woken)".to_owned(),
         State::HeldBack => "(held back)".to_owned(),
         State::Submitted => "(running or waiting for a thread)".to_owned(),
-        State::Running { tid } => format!("(running on thread {tid})"),
-        State::Waiting if is_wrapped => "(not captured)".to_owned(),
+        State::Running { tid: Some(tid) } => format!("(running on thread {tid})"),
+        State::Running { tid: None } => "(running)".to_owned(),
+        State::Waiting if is_tracked => "(not captured)".to_owned(),
         State::Waiting => "(await not resolved)".to_owned(),
     };
     match group.look.future_type.as_deref() {
         // It has neither a name nor a place that would tell what it is.
-        Some(future) if !is_wrapped => format!("{} {words}", escape(&display_type(future))),
+        Some(future) if !is_tracked => format!("{} {words}", escape(&display_type(future))),
         _ => words,
     }
 }

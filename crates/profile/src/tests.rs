@@ -47,6 +47,7 @@ fn task(id: u64, name: u32, stacks: &[u32]) -> Task {
         },
         waker: WakerState::Held(1),
         obtained: Obtained::Probed,
+        trace: None,
         leaves: stacks.iter().copied().map(leaf).collect(),
     }
 }
@@ -75,11 +76,11 @@ fn profile(tasks: Vec<Task>, names: [&str; 2], gaps: &[&str]) -> Profile {
     ];
     let thread = Thread {
         tid: TID,
-        name: "worker".to_owned(),
-        state: 'R',
+        name: Some("worker".to_owned()),
+        state: Some('R'),
         wchan: None,
         syscall: None,
-        cpu_ticks: 0,
+        cpu_ticks: None,
         capture: ThreadCapture::Stack(leaf(2)),
     };
     let mut replies = vec![

@@ -8,8 +8,12 @@ use std::{
     io::{self, Write},
 };
 
-use rtops_protocol::{Task, TaskKind};
-use rtops_report::{escape::escape, tree::MAX_BRANCHES};
+use rtops_protocol::TaskKind;
+use rtops_report::{
+    escape::escape,
+    task::{Task, TaskKey},
+    tree::MAX_BRANCHES,
+};
 use rtops_symbols::display_name;
 
 use crate::{
@@ -17,7 +21,7 @@ use crate::{
     sample::{Call, Sample, samples},
 };
 
-const NANOSECONDS_A_MINUTE: u64 = 60_000_000_000;
+const SECONDS_A_MINUTE: u64 = 60;
 /// The most spans around a spawn that are followed: the numbers may form a ring.
 const MAX_NESTING: usize = 64;
 
@@ -63,31 +67,33 @@ pub(crate) fn grouped(profile: &Profile, writer: &mut impl Write) -> io::Result<
 
 /// Writes the text of `debug=2`.
 pub(crate) fn each(profile: &Profile, writer: &mut impl Write) -> io::Result<()> {
-    let by_id: HashMap<u64, &Task> = profile
+    let by_key: HashMap<TaskKey, &Task> = profile
         .dump
         .tasks
         .iter()
-        .map(|task| (task.id, task))
+        .map(|task| (task.key, task))
         .collect();
     let samples = tasks(profile);
     // What tasks have in common is put into words once.
     let stacks: Vec<String> = samples.iter().map(stack).collect();
-    let mut all: Vec<(&Task, &Sample, &str)> = Vec::with_capacity(by_id.len());
+    let mut all: Vec<(&Task, &Sample, &str)> = Vec::with_capacity(by_key.len());
     for (sample, stack) in samples.iter().zip(&stacks) {
         all.extend(sample.tasks.iter().map(|task| (*task, sample, &**stack)));
     }
-    all.sort_by_key(|(task, ..)| (Reverse(task.state.since_ns()), task.id));
+    all.sort_by_key(|(task, ..)| (Reverse(task.since()), task.key));
     for (task, sample, stack) in all {
-        let since = match task.state.since_ns() / NANOSECONDS_A_MINUTE {
+        let since = task.since().map_or(0, |since| since.as_secs());
+        let since = match since / SECONDS_A_MINUTE {
             0 => String::new(),
             minutes => format!(", {minutes} minutes"),
         };
-        writeln!(writer, "goroutine {} [{}{since}]:", task.id, sample.state)?;
+        let (number, state) = (profile.dump.number(task.key), &sample.state);
+        writeln!(writer, "goroutine {number} [{state}{since}]:")?;
         writer.write_all(stack.as_bytes())?;
         writeln!(
             writer,
             "created by {}\n\t{} +0x0\n",
-            creator(profile, &by_id, task.parent),
+            creator(profile, &by_key, task),
             place(sample)
         )?;
     }
@@ -156,28 +162,34 @@ fn known(file: &str) -> &str {
 
 /// The task that a task was spawned in, and its number. Where that was in a span, it is the task
 /// around the span.
-fn creator(profile: &Profile, by_id: &HashMap<u64, &Task>, mut id: u64) -> String {
-    let mut parent = by_id.get(&id);
+fn creator(profile: &Profile, by_key: &HashMap<TaskKey, &Task>, task: &Task) -> String {
+    let Some(mut key) = task.parent() else {
+        return "no tracked task".to_owned();
+    };
+    let mut parent = by_key.get(&key);
     for _ in 0..MAX_NESTING {
-        match parent {
-            Some(span) if span.kind == TaskKind::Span && span.parent != 0 => {
-                id = span.parent;
-                parent = by_id.get(&id);
+        match parent.map(|span| (span.kind, span.parent())) {
+            Some((TaskKind::Span, Some(around))) => {
+                key = around;
+                parent = by_key.get(&key);
             }
             _ => break,
         }
     }
     let dump = &profile.dump;
-    let name = match parent {
-        None if id == 0 => return "no tracked task".to_owned(),
+    let name = match parent.map(|parent| parent.tracked()) {
         None => "a task or span that has ended".to_owned(),
-        Some(parent) => match (dump.string(parent.name), dump.string(parent.future_type)) {
-            (Some(name), _) => quoted(name),
-            (None, Some(future)) => escape(&display_name(future)).into_owned(),
-            (None, None) => "a task without a name".to_owned(),
-        },
+        Some(parent) => {
+            let name = parent.and_then(|parent| dump.string(parent.name));
+            let future = parent.and_then(|parent| dump.string(parent.future_type));
+            match (name, future) {
+                (Some(name), _) => quoted(name),
+                (None, Some(future)) => escape(&display_name(future)).into_owned(),
+                (None, None) => "a task without a name".to_owned(),
+            }
+        }
     };
-    format!("{name} in goroutine {id}")
+    format!("{name} in goroutine {}", dump.number(key))
 }
 
 /// What is missing, and what would give more, in lines that readers skip.

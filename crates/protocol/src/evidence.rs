@@ -1,9 +1,14 @@
 //! What a dump says beyond stacks: who holds what, who awaits whom, what has ended, and polls that
 //! were stepped.
 
+use std::io::{Read, Write};
+
 use serde::{Deserialize, Serialize};
 
-use crate::{SourceLocation, StackId, StringId};
+use crate::{
+    Frame, FrameKind, MAX_REPLY, ProtocolError, SourceLocation, StackId, StringId, codec,
+    read_frame, write_frame,
+};
 
 /// Something found out about a task that its record has no field for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -157,21 +162,95 @@ pub struct HandleSeen {
     pub of: u64,
 }
 
-/// One poll of a task, instruction by instruction.
+/// The number of a [`Trace`] in a reply, from 0.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct TraceId(pub u32);
+
+/// One poll of a task, instruction by instruction. Any number of tasks may be polled alike, and name
+/// the same.
+///
+/// One that is too long for a frame is sent in several, which are one [`Reply`](crate::Reply) to who
+/// sends and who receives it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Trace {
-    /// The task.
-    pub task: u64,
     /// Whether the whole poll was stepped.
     pub end: TraceEnd,
+    /// In which order the visits are.
+    pub order: TraceOrder,
     /// The calls that were made, in the order in which they were. The first is the poll itself.
     pub calls: Vec<Call>,
-    /// The instructions that ran, each once a call, in the order in which they last did.
+    /// The instructions that ran, each once a call.
     pub visits: Vec<Visit>,
 }
 
+impl Trace {
+    /// The most calls, and the most visits, of one.
+    pub const MAX: usize = 1 << 20;
+    /// How many calls or visits go into one frame, at up to 14 bytes each.
+    const A_FRAME: usize = 64 << 10;
+
+    /// Sends it, in as many frames as it takes.
+    pub(crate) fn send(&self, stream: &mut impl Write) -> Result<(), ProtocolError> {
+        let parts = (self.calls.len() + self.visits.len()).div_ceil(Self::A_FRAME);
+        let (mut calls, mut visits) = (self.calls.as_slice(), self.visits.as_slice());
+        for left in (0..parts.max(1)).rev() {
+            let some_calls = calls
+                .split_off(..calls.len().min(Self::A_FRAME))
+                .unwrap_or(&[]);
+            let room = Self::A_FRAME - some_calls.len();
+            let some_visits = visits.split_off(..visits.len().min(room)).unwrap_or(&[]);
+            let part = Self {
+                end: self.end,
+                order: self.order,
+                calls: some_calls.to_vec(),
+                visits: some_visits.to_vec(),
+            };
+            let kind = if left == 0 {
+                FrameKind::TRACE
+            } else {
+                FrameKind::TRACE_PART
+            };
+            write_frame(stream, kind, &codec::encode(kind, &part)?)?;
+        }
+        Ok(())
+    }
+
+    /// Receives what follows the first part.
+    pub(crate) fn receive_rest(mut self, stream: &mut impl Read) -> Result<Self, ProtocolError> {
+        loop {
+            let Frame { kind, body, .. } = read_frame(stream, MAX_REPLY)?;
+            if kind != FrameKind::TRACE && kind != FrameKind::TRACE_PART {
+                return Err(ProtocolError::Unexpected(kind.0));
+            }
+            let part: Self = codec::decode(kind, &body)?;
+            let is_empty = part.calls.is_empty() && part.visits.is_empty();
+            self.calls.extend(part.calls);
+            self.visits.extend(part.visits);
+            if is_empty || self.calls.len().max(self.visits.len()) > Self::MAX {
+                return Err(ProtocolError::Malformed {
+                    kind: kind.0,
+                    reason: "a part of a stepped poll is empty, or one too many".to_owned(),
+                });
+            }
+            if kind == FrameKind::TRACE {
+                return Ok(self);
+            }
+        }
+    }
+}
+
+/// In which order the instructions of a [`Trace`] are.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum TraceOrder {
+    /// That in which they last ran: the last ones show where the task waits.
+    LastRun,
+    /// That in which they first ran: the first ones show where the task resumes. So it is for tasks
+    /// that were woken, or that the poll would have completed.
+    FirstRun,
+}
+
 /// A call in a [`Trace`].
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct Call {
     /// The call that made it, which comes earlier; the first call has itself here.
     pub caller: u32,
@@ -180,7 +259,7 @@ pub struct Call {
 }
 
 /// An instruction in a [`Trace`].
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct Visit {
     /// The call that it ran in.
     pub call: u32,
@@ -211,10 +290,11 @@ pub struct Saved {
     pub pid: i32,
     /// The same, as the process itself numbers it, and its main thread.
     pub inner_pid: i32,
-    /// The start of the process, in clock ticks after boot: with `pid`, which process it was.
-    pub start_time: u64,
-    /// The version of its agent.
-    pub agent_version: String,
+    /// The start of the process, in clock ticks after boot: with `pid`, which process it was. A core
+    /// file does not tell.
+    pub start_time: Option<u64>,
+    /// The version of its agent; `None` where none was asked.
+    pub agent_version: Option<String>,
     /// The version of `rtops` that saved it.
     pub rtops_version: String,
 }

@@ -59,16 +59,20 @@ impl FrameKind {
     pub const CLAIMS: Self = Self(41);
     /// A list of [`HandleSeen`](crate::HandleSeen).
     pub const HANDLES_SEEN: Self = Self(42);
-    /// [`Trace`](crate::Trace).
+    /// [`Trace`](crate::Trace), or the last part of one.
     pub const TRACE: Self = Self(43);
     /// A list of [`ThreadRun`](crate::ThreadRun).
     pub const THREAD_RUNS: Self = Self(44);
-    /// A list of [`Unwrapped`](crate::Unwrapped).
-    pub const UNWRAPPED: Self = Self(45);
+    /// A list of [`Untracked`](crate::Untracked).
+    pub const UNTRACKED: Self = Self(45);
     /// [`CopyReport`](crate::CopyReport).
     pub const COPY_REPORT: Self = Self(46);
+    /// A part of a [`Trace`](crate::Trace), of which more follows.
+    pub const TRACE_PART: Self = Self(47);
     /// [`Saved`](crate::Saved), in files only.
     pub const SAVED: Self = Self(48);
+    /// [`CoreHead`](crate::CoreHead), in files only.
+    pub const CORE: Self = Self(49);
     /// [`End`](crate::End), the last frame of a reply that was given.
     pub const END: Self = Self(64);
     /// [`Refused`](crate::Refused), the last frame of a reply that was not given.

@@ -11,6 +11,7 @@
 
 mod build;
 mod codec;
+mod core_file;
 mod error;
 mod evidence;
 mod frame;
@@ -19,13 +20,14 @@ mod memory;
 mod reply;
 mod request;
 mod socket_path;
-mod unwrapped;
+mod untracked;
 
 pub use build::{Build, Fact, Package};
+pub use core_file::{Access, CoreHead, Sender, Signal};
 pub use error::ProtocolError;
 pub use evidence::{
     Call, Claim, ClaimMode, ClaimRole, EndedSite, HandleSeen, NotStepped, Note, Resource,
-    ResourceKind, Saved, TaskNote, ThreadRun, Trace, TraceEnd, Visit,
+    ResourceKind, Saved, TaskNote, ThreadRun, Trace, TraceEnd, TraceId, TraceOrder, Visit,
 };
 pub use frame::{Frame, FrameKind, MAX_REPLY, MAX_REQUEST, read_frame, write_frame};
 pub use hello::{Capabilities, Hello};
@@ -37,9 +39,9 @@ pub use reply::{
 };
 pub use request::{DumpRequest, Request, StackParts, StackRequest, Steps};
 pub use socket_path::{SocketFile, directory_name, socket_directory};
-pub use unwrapped::{
-    CopyDetail, CopyOutcome, CopyReport, CopyRequest, CopyWhen, FoundBy, Unresolved, Unwrapped,
-    UnwrappedState,
+pub use untracked::{
+    CopyDetail, CopyOutcome, CopyReport, CopyRequest, CopyWhen, FoundBy, Unresolved, Untracked,
+    UntrackedState,
 };
 
 /// The newest protocol version that this build speaks.

@@ -8,9 +8,9 @@ use std::io::{Read, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Build, Claim, CopyReport, EndedSite, FrameKind, HandleSeen, MAX_REPLY, Memory, ProtocolError,
-    Resource, Saved, TaskNote, ThreadRun, Trace, Trimmed, Unwrapped, codec, read_frame,
-    write_frame,
+    Build, Claim, CopyReport, CoreHead, EndedSite, FrameKind, HandleSeen, MAX_REPLY, Memory,
+    ProtocolError, Resource, Saved, TaskNote, ThreadRun, Trace, TraceId, Trimmed, Untracked, codec,
+    read_frame, write_frame,
 };
 
 /// One frame of an answer.
@@ -35,7 +35,7 @@ pub enum Reply {
     Strings(Strings),
     /// Stacks, numbered on from those of earlier frames of the same reply, from 0.
     Stacks(Stacks),
-    /// Tasks; the texts and stacks that they name came earlier.
+    /// Tasks; the texts, stacks and traces that they name came earlier.
     Tasks(Vec<Task>),
     /// Threads; the stacks that they name came earlier.
     Threads(Vec<Thread>),
@@ -49,16 +49,18 @@ pub enum Reply {
     Claims(Vec<Claim>),
     /// Handles of tasks, found where tasks that came earlier wait.
     HandlesSeen(Vec<HandleSeen>),
-    /// A stepped poll of a task that came earlier.
+    /// A stepped poll, numbered on from those of earlier frames of the same reply, from 0.
     Trace(Trace),
     /// More about threads.
     ThreadRuns(Vec<ThreadRun>),
-    /// Tasks that no wrapper tracks; the stacks that they name came earlier.
-    Unwrapped(Vec<Unwrapped>),
+    /// Untracked tasks; the stacks and traces that they name came earlier.
+    Untracked(Vec<Untracked>),
     /// What became of the copy that they were found in.
     CopyReport(CopyReport),
     /// The first frame of a saved dump; no agent sends it.
     Saved(Saved),
+    /// The head of a dump that was taken of a core file; no agent sends it.
+    Core(CoreHead),
     /// The answer is given.
     End(End),
     /// The answer is not given.
@@ -161,10 +163,10 @@ pub struct Worker {
 pub struct Process {
     /// The name that the process goes by.
     pub name: String,
-    /// Tracked tasks that run on a tokio runtime which the agent knows.
-    pub tracked_on_tokio: u64,
-    /// Tasks alive on those runtimes, tracked or not.
-    pub alive_on_tokio: u64,
+    /// Tracked tasks that run on a tokio runtime which the agent knows; `None` without an agent.
+    pub tracked_on_tokio: Option<u64>,
+    /// Tasks alive on those runtimes, tracked or not; `None` where no runtime is known.
+    pub alive_on_tokio: Option<u64>,
 }
 
 /// A loaded ELF file.
@@ -247,6 +249,8 @@ pub struct Task {
     pub waker: WakerState,
     /// How `leaves` came about.
     pub obtained: Obtained,
+    /// A stepped poll of it.
+    pub trace: Option<TraceId>,
     /// One stack for each place where it waits.
     pub leaves: Vec<Leaf>,
 }
@@ -352,6 +356,8 @@ pub enum LeafEnd {
     Truncated,
     /// At a frame without unwind information.
     Lost,
+    /// At memory that is not in the core file.
+    Absent,
 }
 
 /// An OS thread.
@@ -359,16 +365,16 @@ pub enum LeafEnd {
 pub struct Thread {
     /// Its number as the target sees it.
     pub tid: i32,
-    /// Its name.
-    pub name: String,
-    /// The state letter of `/proc/PID/task/TID/stat`.
-    pub state: char,
+    /// Its name; a core file has none.
+    pub name: Option<String>,
+    /// The state letter of `/proc/PID/task/TID/stat`; a core file has none.
+    pub state: Option<char>,
     /// The kernel function that it sleeps in, where the kernel tells.
     pub wchan: Option<String>,
     /// The number of the system call that it is in, where the kernel tells.
     pub syscall: Option<i64>,
-    /// Processor time used, in clock ticks.
-    pub cpu_ticks: u64,
+    /// Processor time used, in clock ticks; a core file does not tell.
+    pub cpu_ticks: Option<u64>,
     /// Its stack, or why there is none.
     pub capture: ThreadCapture,
 }
@@ -392,6 +398,8 @@ pub enum ThreadCapture {
     Failed(i32),
     /// Thread stacks are switched off, or not supported here.
     Off,
+    /// The core file does not have it.
+    Absent,
 }
 
 /// The end of an answer.
@@ -426,11 +434,14 @@ pub enum Refusal {
 }
 
 impl Reply {
-    /// Sends the frame.
+    /// Sends the frame; a long [`Trace`] takes several.
     ///
     /// # Errors
     /// When the stream fails or the body is longer than [`MAX_REPLY`].
     pub fn send(&self, stream: &mut impl Write) -> Result<(), ProtocolError> {
+        if let Self::Trace(trace) = self {
+            return trace.send(stream);
+        }
         let (kind, body) = self.encode()?;
         write_frame(stream, kind, &body)
     }
@@ -458,18 +469,19 @@ impl Reply {
             Self::Resources(message) => body!(FrameKind::RESOURCES, message),
             Self::Claims(message) => body!(FrameKind::CLAIMS, message),
             Self::HandlesSeen(message) => body!(FrameKind::HANDLES_SEEN, message),
-            Self::Trace(message) => body!(FrameKind::TRACE, message),
             Self::ThreadRuns(message) => body!(FrameKind::THREAD_RUNS, message),
-            Self::Unwrapped(message) => body!(FrameKind::UNWRAPPED, message),
+            Self::Untracked(message) => body!(FrameKind::UNTRACKED, message),
             Self::CopyReport(message) => body!(FrameKind::COPY_REPORT, message),
             Self::Saved(message) => body!(FrameKind::SAVED, message),
+            Self::Core(message) => body!(FrameKind::CORE, message),
             Self::End(message) => body!(FrameKind::END, message),
             Self::Refused(message) => body!(FrameKind::REFUSED, message),
+            Self::Trace(_) => Err(ProtocolError::Unexpected(FrameKind::TRACE.0)),
             Self::Unknown(kind) => Err(ProtocolError::Unexpected(kind.0)),
         }
     }
 
-    /// Receives one frame of an answer.
+    /// Receives one frame of an answer, or the several of a long [`Trace`].
     ///
     /// # Errors
     /// When the stream fails or what arrives is no frame, or not what its kind says.
@@ -494,10 +506,15 @@ impl Reply {
             FrameKind::CLAIMS => Self::Claims(codec::decode(kind, body)?),
             FrameKind::HANDLES_SEEN => Self::HandlesSeen(codec::decode(kind, body)?),
             FrameKind::TRACE => Self::Trace(codec::decode(kind, body)?),
+            FrameKind::TRACE_PART => {
+                let first: Trace = codec::decode(kind, body)?;
+                Self::Trace(first.receive_rest(stream)?)
+            }
             FrameKind::THREAD_RUNS => Self::ThreadRuns(codec::decode(kind, body)?),
-            FrameKind::UNWRAPPED => Self::Unwrapped(codec::decode(kind, body)?),
+            FrameKind::UNTRACKED => Self::Untracked(codec::decode(kind, body)?),
             FrameKind::COPY_REPORT => Self::CopyReport(codec::decode(kind, body)?),
             FrameKind::SAVED => Self::Saved(codec::decode(kind, body)?),
+            FrameKind::CORE => Self::Core(codec::decode(kind, body)?),
             FrameKind::END => Self::End(codec::decode(kind, body)?),
             FrameKind::REFUSED => Self::Refused(codec::decode(kind, body)?),
             FrameKind::HELLO | FrameKind::REQUEST => {

@@ -19,8 +19,8 @@ pub enum Request {
     /// The same, with the frames of [`evidence`](crate::Trace) and, where wanted, stepped polls.
     /// For agents with [`Capabilities::EVIDENCE`](crate::Capabilities::EVIDENCE).
     Dump(DumpRequest),
-    /// The same, with tasks that no wrapper tracks, which takes a copy of the process. For agents
-    /// with [`Capabilities::COPY`](crate::Capabilities::COPY).
+    /// The same, with untracked tasks, which takes a copy of the process. For agents with
+    /// [`Capabilities::COPY`](crate::Capabilities::COPY).
     DumpWithCopy(DumpRequest, CopyRequest),
     /// What the allocator says, and what [`Capabilities::MEMORY`](crate::Capabilities::MEMORY)
     /// agents count.

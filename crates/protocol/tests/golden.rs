@@ -1,21 +1,22 @@
-//! Messages of released versions, byte for byte. The files in `golden/` never change: a build
-//! that can't read them, or writes other bytes, no longer fits the agents that are out there.
+//! Messages, byte for byte. Once a version is released its files in `golden/` never change: a build
+//! that can't read them, or writes other bytes, no longer fits the agents that are out there. Until
+//! then, run with `RTOPS_UPDATE_GOLDEN=1` where messages have changed.
 #![allow(clippy::unwrap_used)]
 
 #[path = "samples/memory.rs"]
 mod memory;
 
-use std::{fs, path::Path};
+use std::{env, fs, path::Path};
 
 use rtops_protocol::{
-    Build, Call, Capabilities, Claim, ClaimMode, ClaimRole, CodeRange, CopyDetail, CopyOutcome,
-    CopyReport, CopyRequest, CopyWhen, DumpRequest, End, EndedSite, Fact, FoundBy, FrameKind,
-    HandleSeen, Hello, Leaf, LeafEnd, MAX_REPLY, Module, ModuleKind, NotStepped, Note, Obtained,
-    Package, Process, ProtocolError, Refusal, Refused, Reply, Request, Resource, ResourceKind,
-    Runtime, RuntimeFlavor, Saved, SourceLocation, StackId, StackParts, StackRequest, Stacks,
-    Stats, Steps, StringId, Strings, Summary, Task, TaskKind, TaskNote, TaskState, Thread,
-    ThreadCapture, ThreadRun, Trace, TraceEnd, Unresolved, Unwrapped, UnwrappedState, Visit,
-    WakerState, Worker, read_frame, write_frame,
+    Access, Build, Call, Capabilities, Claim, ClaimMode, ClaimRole, CodeRange, CopyDetail,
+    CopyOutcome, CopyReport, CopyRequest, CopyWhen, CoreHead, DumpRequest, End, EndedSite, Fact,
+    FoundBy, FrameKind, HandleSeen, Hello, Leaf, LeafEnd, MAX_REPLY, Module, ModuleKind,
+    NotStepped, Note, Obtained, Package, Process, ProtocolError, Refusal, Refused, Reply, Request,
+    Resource, ResourceKind, Runtime, RuntimeFlavor, Saved, Sender, Signal, SourceLocation, StackId,
+    StackParts, StackRequest, Stacks, Stats, Steps, StringId, Strings, Summary, Task, TaskKind,
+    TaskNote, TaskState, Thread, ThreadCapture, ThreadRun, Trace, TraceEnd, TraceId, TraceOrder,
+    Unresolved, Untracked, UntrackedState, Visit, WakerState, Worker, read_frame, write_frame,
 };
 
 use memory::memories;
@@ -23,6 +24,16 @@ use memory::memories;
 fn golden(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     fs::read(path.join(name)).unwrap()
+}
+
+/// Panics unless these are the bytes of the file, or writes them to it where that is wanted.
+#[track_caller]
+fn expect_golden(name: &str, written: &[u8]) {
+    if env::var_os("RTOPS_UPDATE_GOLDEN").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        fs::write(path.join(name), written).unwrap();
+    }
+    assert_eq!(written, golden(name), "{name}");
 }
 
 fn hello() -> Hello {
@@ -95,12 +106,13 @@ fn copy(detail: CopyDetail, when: CopyWhen) -> Request {
 }
 
 /// One of each state, and each way to find out where a task waits.
-fn unwrapped() -> Vec<Unwrapped> {
+fn untracked() -> Vec<Untracked> {
     let states = [
-        UnwrappedState::Idle,
-        UnwrappedState::Woken,
-        UnwrappedState::Running { tid: 4712 },
-        UnwrappedState::Blocking { tid: 0 },
+        UntrackedState::Idle,
+        UntrackedState::Woken,
+        UntrackedState::Running { tid: Some(4712) },
+        UntrackedState::Blocking { tid: None },
+        UntrackedState::Completed,
     ];
     let reasons = [
         Unresolved::NotAsked,
@@ -115,19 +127,29 @@ fn unwrapped() -> Vec<Unwrapped> {
         Unresolved::OtherTokio,
         Unresolved::NoTime,
         Unresolved::NoThread,
+        Unresolved::Instruction,
     ];
-    let found = [FoundBy::Hook, FoundBy::Steps, FoundBy::Thread].into_iter();
+    let found = [
+        FoundBy::Hook,
+        FoundBy::Steps,
+        FoundBy::Thread,
+        FoundBy::Ready,
+    ];
+    let found = found.into_iter();
     let found = found.chain(reasons.map(FoundBy::Unresolved));
     let tasks = found.zip(states.into_iter().cycle()).zip(1..);
     tasks
-        .map(|((found_by, state), id)| Unwrapped {
-            id,
+        .map(|((found_by, state), number)| Untracked {
+            number: Some(number).filter(|number| *number != 3),
+            tokio: u32::from(number == 4),
+            cell: (number == 3).then_some(0x7f00_0000_0080),
             poll: 0x5555_5555_1000,
-            boxed_poll: if id == 2 { 0x5555_5555_2000 } else { 0 },
+            boxed_poll: (number == 2).then_some(0x5555_5555_2000),
             state,
             wakers: 3,
-            has_join_handle: id % 2 == 0,
+            has_join_handle: number % 2 == 0,
             found_by,
+            trace: (found_by == FoundBy::Steps).then_some(TraceId(1)),
             leaves: vec![leaf(1, LeafEnd::Complete)],
         })
         .collect()
@@ -146,7 +168,7 @@ fn copy_reports() -> Vec<(&'static str, Reply)> {
     };
     let why = || "it is large".to_owned();
     vec![
-        ("reply-unwrapped", Reply::Unwrapped(unwrapped())),
+        ("reply-untracked", Reply::Untracked(untracked())),
         ("reply-copy-made", report(CopyOutcome::Made)),
         ("reply-copy-not-needed", report(CopyOutcome::NotNeeded)),
         ("reply-copy-disabled", report(CopyOutcome::Disabled)),
@@ -251,6 +273,7 @@ fn task(id: u64, kind: TaskKind, state: TaskState, waker: WakerState, leaves: Ve
         } else {
             Obtained::Probed
         },
+        trace: (id == 2).then_some(TraceId(0)),
         leaves,
     }
 }
@@ -309,16 +332,17 @@ fn threads() -> Vec<Thread> {
         ThreadCapture::HandlerReplaced,
         ThreadCapture::Failed(11),
         ThreadCapture::Off,
+        ThreadCapture::Absent,
     ];
     let threads = captures.into_iter().zip(4711..);
     threads
         .map(|(capture, tid)| Thread {
             tid,
-            name: "worker".to_owned(),
-            state: 'S',
+            name: (tid != 4711).then(|| "worker".to_owned()),
+            state: (tid != 4711).then_some('S'),
             wchan: (tid % 2 == 0).then(|| "futex_wait".to_owned()),
             syscall: (tid % 2 == 1).then_some(202),
-            cpu_ticks: 42,
+            cpu_ticks: (tid != 4711).then_some(42),
             capture,
         })
         .collect()
@@ -389,8 +413,11 @@ fn claims() -> Vec<Claim> {
 
 fn trace(end: TraceEnd) -> Trace {
     Trace {
-        task: 4,
         end,
+        order: match end {
+            TraceEnd::Unsafe => TraceOrder::FirstRun,
+            _ => TraceOrder::LastRun,
+        },
         calls: vec![
             Call { caller: 0, site: 0 },
             Call {
@@ -437,8 +464,8 @@ fn evidence() -> Vec<(&'static str, Reply)> {
         host: "web-1".to_owned(),
         pid: 4711,
         inner_pid: 7,
-        start_time: 123_456_789,
-        agent_version: "0.1.0".to_owned(),
+        start_time: Some(123_456_789),
+        agent_version: Some("0.1.0".to_owned()),
         rtops_version: "0.1.0".to_owned(),
     };
     vec![
@@ -456,7 +483,31 @@ fn evidence() -> Vec<(&'static str, Reply)> {
         ("reply-thread-runs", Reply::ThreadRuns(vec![run])),
         ("reply-notes-held-back", Reply::Notes(vec![held_back])),
         ("reply-saved", Reply::Saved(saved)),
+        ("reply-core", Reply::Core(core(Some(signal())))),
+        ("reply-core-alive", Reply::Core(core(None))),
     ]
+}
+
+fn core(signal: Option<Signal>) -> CoreHead {
+    CoreHead {
+        program: "gateway".to_owned(),
+        arguments: "gateway --listen 80".to_owned(),
+        pid: 4711,
+        thread: signal.map(|_| 4712),
+        time: signal.map(|_| 1_764_000_000),
+        host: signal.map(|_| "web-1".to_owned()),
+        signal,
+    }
+}
+
+fn signal() -> Signal {
+    Signal {
+        number: 11,
+        code: Some(1),
+        address: Some(8),
+        access: Some(Access::Write),
+        sender: Some(Sender { pid: 1, uid: 1000 }),
+    }
 }
 
 fn build() -> Build {
@@ -481,8 +532,8 @@ fn replies() -> Vec<(&'static str, Reply)> {
     };
     let process = Process {
         name: "gateway".to_owned(),
-        tracked_on_tokio: 1204,
-        alive_on_tokio: 1219,
+        tracked_on_tokio: Some(1204),
+        alive_on_tokio: Some(1219),
     };
     let strings = ["conn", "gateway::conn::serve::{{closure}}", "src/main.rs"];
     let refused = |why| {
@@ -538,15 +589,11 @@ fn the_hello_is_what_it_always_was() {
 #[test]
 fn requests_are_what_they_always_were() {
     for (name, request) in requests() {
-        let bytes = golden(name);
-        assert_eq!(
-            Request::receive(&mut bytes.as_slice()).unwrap(),
-            request,
-            "{name}"
-        );
         let mut written = Vec::new();
         request.send(&mut written).unwrap();
-        assert_eq!(written, bytes, "{name}");
+        expect_golden(name, &written);
+        let read = Request::receive(&mut written.as_slice()).unwrap();
+        assert_eq!(read, request, "{name}");
     }
 }
 
@@ -554,15 +601,11 @@ fn requests_are_what_they_always_were() {
 fn replies_are_what_they_always_were() {
     let replies = replies().into_iter().chain(evidence()).chain(memories());
     for (name, reply) in replies.chain(copy_reports()) {
-        let bytes = golden(name);
-        assert_eq!(
-            Reply::receive(&mut bytes.as_slice()).unwrap(),
-            reply,
-            "{name}"
-        );
         let mut written = Vec::new();
         reply.send(&mut written).unwrap();
-        assert_eq!(written, bytes, "{name}");
+        expect_golden(name, &written);
+        let read = Reply::receive(&mut written.as_slice()).unwrap();
+        assert_eq!(read, reply, "{name}");
     }
 }
 
@@ -628,6 +671,65 @@ fn a_reply_of_an_unknown_kind_is_skipped() {
         Reply::receive(&mut stream).unwrap(),
         Reply::End(_)
     ));
+}
+
+#[test]
+fn a_trace_that_no_frame_holds_is_sent_in_several() {
+    let ip = |index: u32| 0x5555_5555_0000 + u64::from(index);
+    let long = Trace {
+        calls: (0..70_000)
+            .map(|caller| Call {
+                caller,
+                site: ip(caller),
+            })
+            .collect(),
+        visits: (0..87_000)
+            .map(|call| Visit { call, ip: ip(call) })
+            .collect(),
+        ..trace(TraceEnd::Whole)
+    };
+    let mut stream = Vec::new();
+    Reply::Trace(long.clone()).send(&mut stream).unwrap();
+    assert!(stream.len() > MAX_REPLY as usize);
+    stream.extend(golden("reply-end"));
+    let mut rest = stream.as_slice();
+    assert_eq!(Reply::receive(&mut rest).unwrap(), Reply::Trace(long));
+    assert!(matches!(Reply::receive(&mut rest).unwrap(), Reply::End(_)));
+}
+
+#[test]
+fn a_trace_in_parts_ends_or_is_refused() {
+    let mut whole = Vec::new();
+    Reply::Trace(trace(TraceEnd::Whole))
+        .send(&mut whole)
+        .unwrap();
+    let body = read_frame(&mut whole.as_slice(), MAX_REPLY).unwrap().body;
+    let empty = Trace {
+        calls: Vec::new(),
+        visits: Vec::new(),
+        ..trace(TraceEnd::Whole)
+    };
+    let mut stream = Vec::new();
+    Reply::Trace(empty).send(&mut stream).unwrap();
+    let empty = read_frame(&mut stream.as_slice(), MAX_REPLY).unwrap().body;
+    for (second, is_fine) in [
+        ((FrameKind::TRACE, &body), true),
+        ((FrameKind::END, &body), false),
+        ((FrameKind::TRACE_PART, &empty), false),
+        ((FrameKind::TRACE, &empty), false),
+    ] {
+        let mut stream = Vec::new();
+        write_frame(&mut stream, FrameKind::TRACE_PART, &body).unwrap();
+        write_frame(&mut stream, second.0, second.1).unwrap();
+        let read = Reply::receive(&mut stream.as_slice());
+        assert_eq!(read.is_ok(), is_fine, "{read:?}");
+    }
+    let mut endless = Vec::new();
+    for _ in 0..Trace::MAX {
+        write_frame(&mut endless, FrameKind::TRACE_PART, &body).unwrap();
+    }
+    let mut rest = endless.as_slice();
+    assert!(Reply::receive(&mut rest).is_err() && !rest.is_empty());
 }
 
 #[test]

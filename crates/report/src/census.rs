@@ -1,12 +1,12 @@
-//! How many tasks there are of each type, of those that no wrapper tracks.
+//! How many untracked tasks there are of each type.
 
 use std::{cmp::Reverse, collections::HashMap};
 
-use rtops_protocol::{TaskKind, UnwrappedState};
+use rtops_protocol::TaskKind;
 
-use crate::{dump::Dump, frames::Frames};
+use crate::{dump::Dump, frames::Frames, task::State};
 
-/// The tasks that no wrapper tracks, closures on blocking pools not counted.
+/// The untracked tasks, closures on blocking pools not counted.
 #[derive(Debug)]
 pub struct Census {
     /// All of them.
@@ -33,10 +33,10 @@ impl Census {
     pub fn of(dump: &Dump, frames: &Frames) -> Self {
         let mut by_type: HashMap<&str, OfType> = HashMap::new();
         for task in dump.tasks.iter().filter(|task| task.kind == TaskKind::Task) {
-            let Some(unwrapped) = dump.unwrapped(task.id) else {
-                continue;
-            };
-            let Some(future) = frames.future(unwrapped) else {
+            let future = task
+                .untracked()
+                .map(|untracked| frames.future(untracked.polls));
+            let Some(future) = future.flatten() else {
                 continue;
             };
             let of_type = by_type.entry(&future.name).or_insert_with(|| OfType {
@@ -46,9 +46,9 @@ impl Census {
                 idle: 0,
             });
             of_type.count += 1;
-            match unwrapped.state {
-                UnwrappedState::Running { .. } => of_type.running += 1,
-                UnwrappedState::Idle => of_type.idle += 1,
+            match task.state {
+                State::Running { .. } => of_type.running += 1,
+                state if state.is_suspended() || state == State::Ready => of_type.idle += 1,
                 _ => {}
             }
         }
@@ -61,4 +61,18 @@ impl Census {
             by_type,
         }
     }
+}
+
+/// The types of ended tasks that their join handles keep, as they are shown, and how many there are of
+/// each, the commonest first.
+pub fn kept_by_type(dump: &Dump, frames: &Frames) -> Vec<(String, usize)> {
+    let mut by_type: HashMap<String, usize> = HashMap::new();
+    for (polls, count) in &dump.kept {
+        let future = frames.future(*polls);
+        let name = future.map_or_else(String::new, |future| future.name.clone());
+        *by_type.entry(name).or_default() += count;
+    }
+    let mut by_type: Vec<_> = by_type.into_iter().collect();
+    by_type.sort_by(|a, b| (Reverse(a.1), &a.0).cmp(&(Reverse(b.1), &b.0)));
+    by_type
 }

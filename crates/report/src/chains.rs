@@ -2,15 +2,16 @@
 
 use std::collections::HashMap;
 
-use rtops_protocol::{Leaf, Task, TaskState, ThreadCapture, Unwrapped, UnwrappedState};
+use rtops_protocol::{Leaf, ThreadCapture};
 
 use crate::{
     dump::{self, Dump},
     frames::{FrameId, FrameKind, Frames, Link, Mark},
     spans::{Spans, is_inner_part},
     stepped::Stepped,
+    task::{State, Task, Untracked},
     tree::Chain,
-    unwrapped::{self, Own, Reason},
+    untracked::{self, Own, Reason},
 };
 
 /// Turns leaves into chains, each distinct stack once.
@@ -21,7 +22,7 @@ pub struct Chains<'a> {
     /// The stacks of the threads that tasks run on.
     threads: HashMap<i32, Leaf>,
     chains: HashMap<Leaf, Chain>,
-    stepped: Stepped<'a>,
+    stepped: Stepped,
 }
 
 impl<'a> Chains<'a> {
@@ -44,7 +45,7 @@ impl<'a> Chains<'a> {
     }
 
     /// What the stepped polls show.
-    pub fn stepped(&self) -> &Stepped<'a> {
+    pub fn stepped(&self) -> &Stepped {
         &self.stepped
     }
 
@@ -56,21 +57,27 @@ impl<'a> Chains<'a> {
 
     /// The same, and whether a stepped poll shows more than the copies of the task's stack.
     pub fn found(&mut self, task: &Task, spans: &Spans) -> (Vec<Chain>, bool) {
-        if let Some(unwrapped) = self.dump.unwrapped(task.id)
-            && unwrapped.state != UnwrappedState::Idle
-        {
-            let leaves = task.leaves.iter().take(1);
-            let chains = leaves.map(|leaf| self.polled_chain(*leaf, unwrapped));
-            return (chains.collect(), false);
+        match (task.untracked(), task.state) {
+            (Some(untracked), State::Running { .. } | State::Submitted) => {
+                let leaves = task.leaves.iter().take(1);
+                let chains = leaves.map(|leaf| self.polled_chain(*leaf, untracked));
+                return (chains.collect(), false);
+            }
+            (None, State::Running { tid: Some(tid) }) => {
+                let depth = spans.polls_around(task, tid);
+                return (self.running_chain(tid, depth).into_iter().collect(), false);
+            }
+            _ => {}
         }
-        if let TaskState::Running { tid, .. } = task.state {
-            let depth = spans.polls_around(task, tid);
-            return (self.running_chain(tid, depth).into_iter().collect(), false);
-        }
+        // Where those register that a poll resumes is not where they are.
+        let leaves = match task.state {
+            State::Woken | State::Ready => &[],
+            _ => task.leaves.as_slice(),
+        };
         let mut seen: HashMap<Vec<FrameId>, usize> = HashMap::new();
         let mut chains: Vec<Chain> = Vec::new();
-        let mut open = OpenSpans::of(spans.inside(task.id));
-        for leaf in &task.leaves {
+        let mut open = OpenSpans::of(spans.inside(task.key));
+        for leaf in leaves {
             let marks = open.take(self.dump, self.frames, *leaf);
             let chain = self.chain(*leaf, &marks);
             match seen.get(&chain.look()) {
@@ -87,14 +94,14 @@ impl<'a> Chains<'a> {
             }
         }
         let copied = chains.len();
-        if let Some(tree) = self.stepped.tree(task) {
+        if let Some(tree) = self.stepped.of_task(task).tree {
             let stepped = self.stepped.chains(tree).iter();
             let new = stepped.filter(|chain| !chains.iter().any(|known| self.covers(known, chain)));
             let new: Vec<Chain> = new.cloned().collect();
             chains.extend(new);
         }
         let has_more = chains.len() > copied;
-        for span in spans.inside(task.id) {
+        for span in spans.inside(task.key) {
             if span.leaves.is_empty() {
                 self.add_silent(span, &mut chains);
             }
@@ -107,7 +114,7 @@ impl<'a> Chains<'a> {
     /// Adds where a span inside waits that registered no waker. Its poll alone was stepped, so that
     /// what is around it is not in its chains.
     fn add_silent(&self, span: &Task, chains: &mut Vec<Chain>) {
-        let Some(tree) = self.stepped.tree(span) else {
+        let Some(tree) = self.stepped.of_task(span).tree else {
             return;
         };
         for chain in self.stepped.chains(tree) {
@@ -185,14 +192,12 @@ impl<'a> Chains<'a> {
         })
     }
 
-    /// The part of a thread's stack that belongs to the poll of a task that no wrapper tracks.
-    fn polled_chain(&self, leaf: Leaf, unwrapped: &Unwrapped) -> Chain {
+    /// The part of a thread's stack that belongs to the poll of an untracked task.
+    fn polled_chain(&self, leaf: Leaf, untracked: &Untracked) -> Chain {
         let links = self.frames.stack(leaf.stack);
-        let entry = self
-            .frames
-            .future(unwrapped)
-            .map_or(0, |future| future.entry);
-        let (own, incomplete) = match unwrapped::own_part(self.frames, leaf, entry) {
+        let future = self.frames.future(untracked.polls);
+        let entry = future.map_or(0, |future| future.entry);
+        let (own, incomplete) = match untracked::own_part(self.frames, leaf, entry) {
             Own::Innermost(length) => (links.get(..length).unwrap_or(links), None),
             Own::NoPoll => {
                 let cut = "(the whole thread: which part of its stack is the task's can't be told)";
@@ -241,7 +246,9 @@ impl<'a> OpenSpans<'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{End, LeafEnd, Reply, StackId, Stacks, TaskKind, Thread};
+    use rtops_protocol::{
+        End, LeafEnd, Reply, StackId, Stacks, Task as Sent, TaskKind, TaskState, Thread,
+    };
 
     use super::*;
     use crate::{
@@ -251,8 +258,8 @@ mod tests {
 
     const TID: i32 = 7;
 
-    fn running(id: u64, parent: u64, kind: TaskKind) -> Task {
-        Task {
+    fn running(id: u64, parent: u64, kind: TaskKind) -> Sent {
+        Sent {
             parent,
             kind,
             state: TaskState::Running {
@@ -265,7 +272,7 @@ mod tests {
 
     #[test]
     fn equal_branches_of_a_join_are_told_apart_by_their_spans() {
-        let span = |id, name| Task {
+        let span = |id, name| Sent {
             parent: 1,
             kind: TaskKind::Span,
             ..task(id, name, &[1])
@@ -304,11 +311,11 @@ mod tests {
         };
         let thread = Thread {
             tid: TID,
-            name: "worker".to_owned(),
-            state: 'R',
+            name: Some("worker".to_owned()),
+            state: Some('R'),
             wchan: None,
             syscall: None,
-            cpu_ticks: 0,
+            cpu_ticks: Some(0),
             capture: ThreadCapture::Stack(leaf),
         };
         let dump = receive(vec![

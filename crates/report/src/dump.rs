@@ -3,12 +3,16 @@
 use std::collections::{HashMap, HashSet};
 
 use rtops_protocol::{
-    Claim, CopyOutcome, CopyReport, End, EndedSite, HandleSeen, LeafEnd, Module, Note, Process,
-    ProtocolError, Refused, Reply, Resource, Saved, SourceLocation, StackId, StringId, Task,
-    TaskKind, TaskNote, Thread, ThreadCapture, ThreadRun, Trace, Unwrapped,
+    self as protocol, Claim, CopyOutcome, CopyReport, CoreHead, End, EndedSite, HandleSeen, Leaf,
+    LeafEnd, Module, Note, Process, ProtocolError, Refused, Reply, Resource, Saved, SourceLocation,
+    StackId, StringId, TaskKind, TaskNote, Thread, ThreadCapture, ThreadRun, Trace, TraceId,
+    Untracked, UntrackedState,
 };
 
-use crate::{format, unwrapped};
+use crate::{
+    format,
+    task::{Polls, State, Task, TaskKey},
+};
 
 /// The most tasks, threads, texts or stacks of each that are taken.
 const MAX_ITEMS: usize = 2_000_000;
@@ -16,22 +20,22 @@ const MAX_ITEMS: usize = 2_000_000;
 const MAX_ADDRESSES: usize = 32_000_000;
 /// The most modules.
 const MAX_MODULES: usize = 65_536;
-/// The most stepped polls.
+/// The most distinct stepped polls.
 const MAX_TRACES: usize = 10_000;
-/// Numbers beyond would run into those of others.
-const MAX_TOKIO_ID: u64 = Unwrapped::FIRST - 1;
-/// The most calls, and the most instructions, of one.
-const MAX_STEPS: usize = 65_536;
 
 /// A dump as it was received.
 #[derive(Debug, Default)]
 pub struct Dump {
     /// The head of the dump.
     pub process: Option<Process>,
+    /// What it was taken of, if that is a core file.
+    pub core: Option<CoreHead>,
     /// The modules that its addresses lie in.
     pub modules: Vec<Module>,
-    /// The tracked futures, and the tasks that no wrapper tracks.
+    /// The tracked futures, and the untracked tasks.
     pub tasks: Vec<Task>,
+    /// How many untracked tasks have ended and are kept by their join handles, by what polled them.
+    pub kept: HashMap<Polls, usize>,
     /// The threads.
     pub threads: Vec<Thread>,
     /// More about some of the tasks.
@@ -48,8 +52,8 @@ pub struct Dump {
     pub handles_seen: Vec<HandleSeen>,
     /// Polls that were stepped.
     pub traces: Vec<Trace>,
-    /// What became of the copy of the process in which tasks were found that no wrapper tracks;
-    /// absent where none was asked for.
+    /// What became of the copy of the process in which untracked tasks were found; absent where none
+    /// was asked for.
     pub copy: Option<CopyReport>,
     /// Where and when it was saved; absent in one that comes from an agent.
     pub saved: Option<Saved>,
@@ -57,9 +61,10 @@ pub struct Dump {
     pub gaps: Vec<String>,
     /// Frames that a newer agent sent and that this build can't read.
     pub unknown_frames: usize,
-    /// More about the tasks that no wrapper tracks, without their leaves.
-    unwrapped: HashMap<u64, Unwrapped>,
-    held_back: HashSet<u64>,
+    /// How many untracked tasks came so far, ended ones included.
+    untracked: u32,
+    /// The largest number of a tracked one.
+    last_tracked: u64,
     strings: Vec<String>,
     stacks: Vec<Vec<u64>>,
     addresses: usize,
@@ -92,7 +97,7 @@ impl Dump {
                 Ok(Reply::End(End { gaps })) => {
                     dump.gaps.extend(gaps);
                     dump.gaps.extend(dump.copy_refused());
-                    return Ok(dump);
+                    break;
                 }
                 Ok(Reply::Refused(refused)) => return Err(Failure::Refused(refused)),
                 Ok(reply) => dump.add(reply)?,
@@ -104,9 +109,23 @@ impl Dump {
                         }
                         _ => format!("the connection broke before the end: {error}"),
                     });
-                    return Ok(dump);
+                    break;
                 }
                 Err(error) => return Err(Failure::Lost(error)),
+            }
+        }
+        dump.hold_back();
+        Ok(dump)
+    }
+
+    /// Takes in which tasks are polled in parts, one of which has ended while nobody asks for the next.
+    fn hold_back(&mut self) {
+        let notes = self.notes.iter().filter(|note| note.note == Note::HeldBack);
+        let held_back: HashSet<TaskKey> = notes.map(|note| TaskKey::Tracked(note.task)).collect();
+        let tasks = self.tasks.iter_mut();
+        for task in tasks.filter(|task| held_back.contains(&task.key)) {
+            if task.state.is_suspended() {
+                task.state = State::HeldBack;
             }
         }
     }
@@ -117,44 +136,37 @@ impl Dump {
         self.strings.get(index).map(String::as_str)
     }
 
-    /// What is known of a task of that number if no wrapper tracks it, and of none else.
-    pub fn unwrapped(&self, task: u64) -> Option<&Unwrapped> {
-        self.unwrapped.get(&task)
+    /// A number for a reader who wants one for each task: that of the agent, and others for untracked
+    /// ones, numbered on from there; these mean nothing outside of the dump.
+    pub fn number(&self, task: TaskKey) -> u64 {
+        match task {
+            TaskKey::Tracked(id) => id,
+            TaskKey::Untracked(place) => {
+                (self.last_tracked.saturating_add(1)).saturating_add(place.into())
+            }
+        }
     }
 
-    pub(crate) fn add_notes(&mut self, notes: Vec<TaskNote>) {
-        let held_back = notes.iter().filter(|note| note.note == Note::HeldBack);
-        self.held_back.extend(held_back.map(|note| note.task));
-        self.notes.extend(notes);
-    }
-
-    /// Whether the task is polled in parts, one of which has ended while nobody asks for the next.
-    pub fn is_held_back(&self, task: u64) -> bool {
-        self.held_back.contains(&task)
-    }
-
-    /// All tasks that no wrapper tracks, in no order.
-    pub fn all_unwrapped(&self) -> impl Iterator<Item = &Unwrapped> {
-        self.unwrapped.values()
+    /// The trace with that number.
+    pub fn trace(&self, id: TraceId) -> Option<&Trace> {
+        self.traces.get(usize::try_from(id.0).ok()?)
     }
 
     /// How many tasks of tokio's are known: tracked or not, without closures of blocking pools.
     pub fn known_on_tokio(&self) -> u64 {
-        let tracked = self
-            .process
-            .as_ref()
-            .map_or(0, |process| process.tracked_on_tokio);
-        let tasks = self.tasks.iter();
-        let unwrapped = tasks.filter(|task| self.unwrapped(task.id).is_some());
-        let unwrapped = unwrapped.filter(|task| task.kind == TaskKind::Task);
-        tracked.saturating_add(unwrapped.count() as u64)
+        let tracked = self.process.as_ref();
+        let tracked = tracked.and_then(|process| process.tracked_on_tokio);
+        let is_untracked = |task: &&Task| task.kind == TaskKind::Task && task.untracked().is_some();
+        let untracked = self.tasks.iter().filter(is_untracked).count();
+        tracked.unwrap_or_default().saturating_add(untracked as u64)
     }
 
     /// Whether it holds all tasks of tokio's, as far as these can be found, and not only those that
     /// are tracked.
-    pub fn has_unwrapped(&self) -> bool {
+    pub fn has_untracked(&self) -> bool {
         let outcome = self.copy.as_ref().map(|copy| &copy.outcome);
-        matches!(outcome, Some(CopyOutcome::Made | CopyOutcome::NotNeeded))
+        let is_found = matches!(outcome, Some(CopyOutcome::Made | CopyOutcome::NotNeeded));
+        is_found || self.core.is_some()
     }
 
     /// What is missing as no copy of the process was made, in a sentence; `None` where nothing is, or
@@ -176,18 +188,15 @@ impl Dump {
     }
 
     fn without_copy(&self, why: &str) -> String {
-        let process = self.process.as_ref();
-        let missing = process.map_or(0, |process| {
-            let alive = process.alive_on_tokio;
-            alive.saturating_sub(process.tracked_on_tokio)
+        let missing = self.process.as_ref().and_then(|process| {
+            let alive = process.alive_on_tokio?;
+            Some(alive.saturating_sub(process.tracked_on_tokio?))
         });
-        let what = match usize::try_from(missing).unwrap_or(usize::MAX) {
-            0 => "tasks that no wrapper tracks are not shown".to_owned(),
-            1 => "1 task that no wrapper tracks is not shown".to_owned(),
-            tasks => format!(
-                "{} that no wrapper tracks are not shown",
-                format::count(tasks, "task")
-            ),
+        let missing = missing.map_or(0, |missing| usize::try_from(missing).unwrap_or(usize::MAX));
+        let what = match missing {
+            0 => "untracked tasks are not shown".to_owned(),
+            1 => "1 untracked task is not shown".to_owned(),
+            tasks => format!("{} are not shown", format::count(tasks, "untracked task")),
         };
         format!("{what}: no copy of the process was made, as {why}")
     }
@@ -216,11 +225,9 @@ impl Dump {
             Reply::Tasks(tasks) => {
                 self.leaves += tasks.iter().map(|task| task.leaves.len()).sum::<usize>();
                 tasks.iter().try_for_each(|task| self.check_task(task))?;
-                if let Some(task) = tasks.iter().find(|task| task.id >= Unwrapped::FIRST) {
-                    let reason = format!("no tracked task has the number {}", task.id);
-                    return Err(Failure::Nonsense(reason));
-                }
-                self.tasks.extend(tasks);
+                let last = tasks.iter().map(|task| task.id).max();
+                self.last_tracked = self.last_tracked.max(last.unwrap_or_default());
+                self.tasks.extend(tasks.into_iter().map(Task::of_tracked));
             }
             Reply::Threads(threads) => {
                 for thread in &threads {
@@ -230,7 +237,7 @@ impl Dump {
                 }
                 self.threads.extend(threads);
             }
-            Reply::Notes(notes) => self.add_notes(notes),
+            Reply::Notes(notes) => self.notes.extend(notes),
             Reply::EndedSites(sites) => {
                 let mut files = sites.iter().map(|ended| ended.site.file);
                 files.try_for_each(|file| self.check_text(file))?;
@@ -259,13 +266,14 @@ impl Dump {
                 self.traces.push(trace);
             }
             Reply::ThreadRuns(runs) => self.thread_runs.extend(runs),
-            Reply::Unwrapped(tasks) => {
+            Reply::Untracked(tasks) => {
                 for task in tasks {
-                    self.add_unwrapped(task)?;
+                    self.add_untracked(task)?;
                 }
             }
             Reply::CopyReport(report) => self.copy = Some(report),
             Reply::Saved(saved) => self.saved = Some(saved),
+            Reply::Core(core) => self.core = Some(core),
             Reply::Unknown(_) => self.unknown_frames += 1,
             Reply::Summary(_) | Reply::Stats(_) | Reply::End(_) | Reply::Refused(_) => {
                 return Err(Failure::Nonsense(
@@ -277,19 +285,18 @@ impl Dump {
         self.check_size()
     }
 
-    fn add_unwrapped(&mut self, mut unwrapped: Unwrapped) -> Result<(), Failure> {
-        if unwrapped.id > MAX_TOKIO_ID {
-            let reason = format!("no task has the number {}", unwrapped.id);
-            return Err(Failure::Nonsense(reason));
+    fn add_untracked(&mut self, task: Untracked) -> Result<(), Failure> {
+        self.leaves += task.leaves.len();
+        self.check_places(&task.leaves, task.trace)?;
+        if task.state == UntrackedState::Completed {
+            let polls = Polls {
+                poll: task.poll,
+                boxed: task.boxed_poll,
+            };
+            *self.kept.entry(polls).or_default() += 1;
         }
-        self.leaves += unwrapped.leaves.len();
-        let task = unwrapped::task(&mut unwrapped);
-        self.check_task(&task)?;
-        if self.unwrapped.insert(task.id, unwrapped).is_some() {
-            let reason = format!("two tasks of tokio's have the number {}", task.id);
-            return Err(Failure::Nonsense(reason));
-        }
-        self.tasks.push(task);
+        self.tasks.extend(Task::of_untracked(self.untracked, task));
+        self.untracked = self.untracked.saturating_add(1);
         Ok(())
     }
 
@@ -299,6 +306,7 @@ impl Dump {
             (self.strings.len(), MAX_ITEMS, "texts"),
             (self.stacks.len(), MAX_ITEMS, "stacks"),
             (self.tasks.len(), MAX_ITEMS, "tasks"),
+            (self.kept.len(), MAX_ITEMS, "types of tasks"),
             (self.threads.len(), MAX_ITEMS, "threads"),
             (self.gaps.len(), MAX_ITEMS, "gaps"),
             (self.notes.len(), MAX_ITEMS, "notes"),
@@ -318,12 +326,20 @@ impl Dump {
         Ok(())
     }
 
-    fn check_task(&self, task: &Task) -> Result<(), Failure> {
+    fn check_task(&self, task: &protocol::Task) -> Result<(), Failure> {
         let SourceLocation { file, .. } = task.site;
         for text in [task.name, task.future_type, task.runtime, file] {
             self.check_text(text)?;
         }
-        let mut stacks = task.leaves.iter().map(|leaf| leaf.stack);
+        self.check_places(&task.leaves, task.trace)
+    }
+
+    fn check_places(&self, leaves: &[Leaf], trace: Option<TraceId>) -> Result<(), Failure> {
+        if let Some(trace) = trace.filter(|trace| self.trace(*trace).is_none()) {
+            let reason = format!("stepped poll {} is named and not there", trace.0);
+            return Err(Failure::Nonsense(reason));
+        }
+        let mut stacks = leaves.iter().map(|leaf| leaf.stack);
         stacks.try_for_each(|stack| self.check_stack(stack))
     }
 
@@ -353,20 +369,23 @@ fn check_trace(trace: &Trace) -> Result<(), Failure> {
     let mut callers = calls.map(|(call, number)| (call.caller, number));
     let ordered = callers.all(|(caller, number)| caller < number || (caller, number) == (0, 0));
     let known = |call: u32| usize::try_from(call).is_ok_and(|call| call < trace.calls.len());
-    let is_short = trace.calls.len().max(trace.visits.len()) <= MAX_STEPS;
-    if is_short && ordered && trace.visits.iter().all(|visit| known(visit.call)) {
+    if ordered && trace.visits.iter().all(|visit| known(visit.call)) {
         return Ok(());
     }
-    let reason = format!("the stepped poll of task {} contradicts itself", trace.task);
-    Err(Failure::Nonsense(reason))
+    Err(Failure::Nonsense(
+        "a stepped poll contradicts itself".to_owned(),
+    ))
 }
 
 /// What to say of a stack that does not reach its root; `None` for one that does.
 pub fn incomplete(end: LeafEnd) -> Option<&'static str> {
     match end {
         LeafEnd::Complete => None,
-        LeafEnd::Truncated => Some("(the callers are cut off: the stack is too deep to copy)"),
+        LeafEnd::Truncated => Some("(the callers are cut off: the stack is too deep)"),
         LeafEnd::Lost => Some("(the callers are lost: a frame without unwind information)"),
+        LeafEnd::Absent => {
+            Some("(the callers are cut off: the core file lacks their part of the stack)")
+        }
     }
 }
 
@@ -375,9 +394,7 @@ pub fn incomplete(end: LeafEnd) -> Option<&'static str> {
 pub(crate) mod tests {
     use std::io;
 
-    use rtops_protocol::{
-        FrameKind, Leaf, Obtained, Stacks, Strings, TaskKind, TaskState, WakerState,
-    };
+    use rtops_protocol::{FrameKind, Obtained, Stacks, Strings, Task, TaskState, WakerState};
 
     use super::*;
 
@@ -398,6 +415,7 @@ pub(crate) mod tests {
             },
             waker: WakerState::Held(1),
             obtained: Obtained::Probed,
+            trace: None,
             leaves: stacks
                 .iter()
                 .map(|stack| Leaf {

@@ -5,12 +5,13 @@ use std::{
     fmt,
 };
 
-use rtops_protocol::{ModuleKind, SourceLocation, StackId, StringId, Task, TaskKind, Unwrapped};
+use rtops_protocol::{ModuleKind, SourceLocation, StackId, StringId, TaskKind};
 use rtops_symbols::{Address, FrameView, Function, Location, Module, Symbols, WaitReason};
 
 use crate::{
     dump::Dump,
     future::{self, Future},
+    task::{Polls, Task, Tracked},
 };
 
 /// The number of a distinct frame: two frames that look the same have the same number.
@@ -81,8 +82,8 @@ pub struct Frames {
     /// The innermost of these, without their places.
     placeless: HashMap<FrameId, FrameId>,
     spans: HashMap<(StringId, SourceLocation), FrameId>,
-    /// The futures that no wrapper tracks, by the functions that poll them.
-    pub(crate) futures: HashMap<(u64, u64), Future>,
+    /// The futures of untracked tasks, by the functions that poll them.
+    pub(crate) futures: HashMap<Polls, Future>,
     /// Where the function at an address begins.
     starts: HashMap<u64, u64>,
     shown: Shown,
@@ -109,8 +110,9 @@ impl Frames {
         for stack in used {
             addresses.extend(dump.stack(*stack).iter().enumerate().map(address));
         }
-        let visits = || dump.traces.iter().flat_map(|trace| &trace.visits);
-        addresses.extend(visits().map(|visit| Address::InstructionPointer(visit.ip)));
+        let visits = dump.traces.iter().flat_map(|trace| &trace.visits);
+        let visited: HashSet<u64> = visits.map(|visit| visit.ip).collect();
+        addresses.extend(visited.iter().map(|ip| Address::InstructionPointer(*ip)));
         let addresses: Vec<Address> = addresses.into_iter().collect();
         let resolved = symbols.resolve(&addresses);
         let mut interner = Interner::default();
@@ -132,20 +134,19 @@ impl Frames {
             (*stack, links.collect())
         });
         let stacks = stacks.collect();
-        let code: HashMap<u64, Vec<FrameId>> = visits()
-            .filter_map(|visit| {
-                let frames = known.get(&Address::InstructionPointer(visit.ip))?;
-                Some((visit.ip, frames.clone()))
-            })
+        let code: HashMap<u64, Vec<FrameId>> = visited
+            .into_iter()
+            .filter_map(|ip| Some((ip, known.get(&Address::InstructionPointer(ip))?.clone())))
             .collect();
         let innermost = code.values().filter_map(|frames| frames.first());
         let placeless = innermost.map(|frame| (*frame, interner.without_place(*frame)));
         let placeless = placeless.collect();
-        let spans = dump.tasks.iter().filter(|task| task.kind == TaskKind::Span);
-        let mut futures: HashMap<(u64, u64), Future> = HashMap::new();
-        for unwrapped in dump.all_unwrapped() {
-            let known = futures.entry((unwrapped.poll, unwrapped.boxed_poll));
-            known.or_insert_with(|| Future::of(unwrapped, symbols));
+        let untracked = dump.tasks.iter().filter_map(Task::untracked);
+        let polls = untracked.map(|untracked| untracked.polls);
+        let mut futures: HashMap<Polls, Future> = HashMap::new();
+        for polls in polls.chain(dump.kept.keys().copied()) {
+            let known = futures.entry(polls);
+            known.or_insert_with(|| Future::of(polls, symbols));
         }
         let starts = resolved
             .iter()
@@ -157,9 +158,7 @@ impl Frames {
             starts,
             code,
             placeless,
-            spans: spans
-                .map(|span| ((span.name, span.site), interner.span(dump, span)))
-                .collect(),
+            spans: interner.spans(dump),
             frames: interner.frames,
             shown,
         };
@@ -169,12 +168,13 @@ impl Frames {
 
     /// The frame that stands for a span.
     pub fn span(&self, span: &Task) -> Option<FrameId> {
+        let span = span.tracked()?;
         self.spans.get(&(span.name, span.site)).copied()
     }
 
-    /// The future of a task that no wrapper tracks.
-    pub fn future(&self, unwrapped: &Unwrapped) -> Option<&Future> {
-        self.futures.get(&(unwrapped.poll, unwrapped.boxed_poll))
+    /// The future that these functions poll, of an untracked task.
+    pub fn future(&self, polls: Polls) -> Option<&Future> {
+        self.futures.get(&polls)
     }
 
     /// The frame with that number.
@@ -235,7 +235,7 @@ impl Frames {
     pub fn thread_wait(
         &self,
         links: &[Link],
-        state: char,
+        state: Option<char>,
         syscall: Option<i64>,
     ) -> Option<WaitReason> {
         known(rtops_symbols::thread_wait(
@@ -311,7 +311,15 @@ impl Interner {
         })
     }
 
-    fn span(&mut self, dump: &Dump, span: &Task) -> FrameId {
+    fn spans(&mut self, dump: &Dump) -> HashMap<(StringId, SourceLocation), FrameId> {
+        let spans = dump.tasks.iter().filter(|task| task.kind == TaskKind::Span);
+        let spans = spans.filter_map(Task::tracked);
+        spans
+            .map(|span| ((span.name, span.site), self.span(dump, span)))
+            .collect()
+    }
+
+    fn span(&mut self, dump: &Dump, span: &Tracked) -> FrameId {
         let name = dump.string(span.name).unwrap_or_default().to_owned();
         self.intern(Frame {
             kind: FrameKind::Span,
@@ -435,10 +443,7 @@ pub(crate) mod tests {
             numbers: HashMap::new(),
             frames: std::mem::take(&mut frames.frames),
         };
-        for span in dump.tasks.iter().filter(|task| task.kind == TaskKind::Span) {
-            let id = interner.span(dump, span);
-            frames.spans.insert((span.name, span.site), id);
-        }
+        frames.spans = interner.spans(dump);
         frames.frames = interner.frames;
         frames
     }
@@ -487,7 +492,11 @@ pub(crate) mod tests {
                 place: None,
                 entry: *poll,
             };
-            ((*poll, 0), future)
+            let polls = Polls {
+                poll: *poll,
+                boxed: None,
+            };
+            (polls, future)
         });
         frames.futures = futures.collect();
         frames
@@ -512,7 +521,18 @@ pub(crate) mod tests {
 
     /// Frames at instructions, written as functions and lines, innermost first: `"a:1 b:2"`.
     pub fn traced(code: &[(u64, &str)]) -> Frames {
-        let mut interner = Interner::default();
+        Frames {
+            shown: Shown::Folded,
+            ..with_code(frames(&[]), code)
+        }
+    }
+
+    /// The same, beside those of stacks.
+    pub fn with_code(mut frames: Frames, code: &[(u64, &str)]) -> Frames {
+        let mut interner = Interner {
+            numbers: HashMap::new(),
+            frames: std::mem::take(&mut frames.frames),
+        };
         let mut intern = |text: &str| {
             let (function, line) = text.rsplit_once(':').unwrap_or((text, ""));
             interner.frame(&rtops_symbols::Frame {
@@ -525,23 +545,14 @@ pub(crate) mod tests {
                 module: "app".to_owned(),
             })
         };
-        let code: HashMap<u64, Vec<FrameId>> = code
-            .iter()
-            .map(|(ip, frames)| (*ip, frames.split(' ').map(&mut intern).collect()))
-            .collect();
-        let innermost = code.values().filter_map(|frames| frames.first());
+        let code = code.iter();
+        let code = code.map(|(ip, frames)| (*ip, frames.split(' ').map(&mut intern).collect()));
+        frames.code = code.collect();
+        let innermost = frames.code.values().filter_map(|frames| frames.first());
         let placeless = innermost.map(|frame| (*frame, interner.without_place(*frame)));
-        let placeless = placeless.collect();
-        Frames {
-            stacks: HashMap::new(),
-            frames: interner.frames,
-            code,
-            placeless,
-            spans: HashMap::new(),
-            futures: HashMap::new(),
-            starts: HashMap::new(),
-            shown: Shown::Folded,
-        }
+        frames.placeless = placeless.collect();
+        frames.frames = interner.frames;
+        frames
     }
 
     #[test]

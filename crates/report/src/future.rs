@@ -1,17 +1,18 @@
-//! What the futures of tasks are called that no wrapper tracks.
+//! What the futures of untracked tasks are called.
 
 use std::collections::HashMap;
 
-use rtops_protocol::{Trace, Unwrapped};
+use rtops_protocol::TraceId;
 use rtops_symbols::{Address, Symbols};
 
 use crate::{
     dump::Dump,
     frames::{Frames, Place, text},
-    trace, unwrapped,
+    task::Polls,
+    trace, untracked,
 };
 
-/// The future of tasks that no wrapper tracks.
+/// The future of untracked tasks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Future {
     /// Its type, as debug info names it; else the function that polls it; else where that is.
@@ -25,18 +26,18 @@ pub struct Future {
 }
 
 impl Future {
-    pub(crate) fn of(unwrapped: &Unwrapped, symbols: &mut Symbols) -> Self {
-        let poller = symbols.poller(unwrapped.poll);
+    pub(crate) fn of(polls: Polls, symbols: &mut Symbols) -> Self {
+        let poller = symbols.poller(polls.poll);
         let known = Self {
             has_type: poller.future_type.is_some(),
             name: poller.future_type.unwrap_or(poller.module_offset),
             place: None,
             entry: poller.entry,
         };
-        if unwrapped.boxed_poll == 0 {
+        let Some(boxed) = polls.boxed else {
             return known;
-        }
-        let address = Address::InstructionPointer(unwrapped.boxed_poll);
+        };
+        let address = Address::InstructionPointer(boxed);
         let resolved = symbols.resolve(&[address]);
         let function = resolved
             .get(&address)
@@ -66,23 +67,27 @@ fn polled_by(function: &str) -> String {
 /// Names futures whose type is not known by the function that polls them, which the stack of a task has,
 /// or a stepped poll.
 pub(crate) fn name_by_polls(frames: &mut Frames, dump: &Dump) {
-    let traces = dump.traces.iter().map(|trace| (trace.task, trace));
-    let traces: HashMap<u64, &Trace> = traces.collect();
+    // Any number of tasks may have one of a few traces.
+    let mut roots = HashMap::new();
     for task in &dump.tasks {
-        let Some(unwrapped) = dump.unwrapped(task.id) else {
+        let Some(polls) = task.untracked().map(|untracked| untracked.polls) else {
             continue;
         };
-        let future = frames.future(unwrapped);
-        let Some(future) = future.filter(|future| !future.has_type) else {
+        let future = frames.future(polls).filter(|future| !future.has_type);
+        let Some(future) = future else {
             continue;
         };
-        let root = match (task.leaves.first(), traces.get(&task.id)) {
-            (Some(leaf), _) => unwrapped::root(frames, *leaf, future.entry).map(polled_by),
-            (None, Some(trace)) => root_of(frames, trace),
+        let root = match (task.leaves.first(), task.trace) {
+            (Some(leaf), _) => untracked::root(frames, *leaf, future.entry).map(polled_by),
+            (None, Some(trace)) => {
+                let root = roots
+                    .entry(trace)
+                    .or_insert_with(|| root_of(frames, dump, trace));
+                root.clone()
+            }
             (None, None) => None,
         };
-        let key = (unwrapped.poll, unwrapped.boxed_poll);
-        if let (Some(root), Some(future)) = (root, frames.futures.get_mut(&key)) {
+        if let (Some(root), Some(future)) = (root, frames.futures.get_mut(&polls)) {
             future.name = root;
             future.has_type = true;
         }
@@ -90,8 +95,8 @@ pub(crate) fn name_by_polls(frames: &mut Frames, dump: &Dump) {
 }
 
 /// What stands for the future whose poll was stepped.
-fn root_of(frames: &Frames, trace: &Trace) -> Option<String> {
-    let chains = trace::chains(trace, frames);
+fn root_of(frames: &Frames, dump: &Dump, trace: TraceId) -> Option<String> {
+    let chains = trace::chains(dump.trace(trace)?, frames);
     let root = frames.get(chains.first()?.links.last()?.frame)?;
     Some(polled_by(&root.function)).filter(|name| name.contains("::"))
 }

@@ -11,9 +11,7 @@ use std::{
 };
 
 use regex::Regex;
-use rtops_protocol::{
-    Leaf, SourceLocation, StackId, StringId, Task, TaskKind, TaskState, UnwrappedState, WakerState,
-};
+use rtops_protocol::{Leaf, SourceLocation, StackId, StringId, TaskKind};
 use rtops_symbols::WaitReason;
 
 use crate::{
@@ -21,9 +19,10 @@ use crate::{
     dump::Dump,
     frames::{FrameId, Frames, Link, Place},
     spans::Spans,
-    stepped::{Stepped, TreeId, sorted},
+    stepped::{Shown, Stepped, sorted},
+    task::{Origin, Polls, State, Task, TaskKey},
     tree::Chain,
-    unwrapped::{Reason, is_worker, is_worker_thread},
+    untracked::{Reason, is_worker, is_worker_thread},
 };
 
 /// Whether equal tasks are shown together.
@@ -43,8 +42,8 @@ pub struct Selection {
     /// Only tasks that have been in their state for at least this long. Where that is not known, a
     /// task is not one of them.
     pub min_age: Option<Duration>,
-    /// Only the tasks with these numbers.
-    pub tasks: Option<HashSet<u64>>,
+    /// Only these tasks.
+    pub tasks: Option<HashSet<TaskKey>>,
     /// Only the threads with these numbers.
     pub threads: Option<HashSet<i32>>,
 }
@@ -59,7 +58,7 @@ pub struct TaskGroup<'a> {
     /// One for each place where the tasks wait.
     pub chains: Vec<Chain>,
     /// The tasks of which a stepped poll shows a part of that.
-    pub stepped: HashMap<u64, Whose>,
+    pub stepped: HashMap<TaskKey, Whose>,
 }
 
 /// Whose poll was stepped to show where a task waits.
@@ -79,11 +78,11 @@ pub struct Look<'a> {
     pub kind: TaskKind,
     /// The name they were given.
     pub name: Option<&'a str>,
-    /// The type of their future; where that is not known of one that no wrapper tracks, what its poll
-    /// function is.
+    /// The type of their future; where that is not known of an untracked one, what its poll function
+    /// is.
     pub future_type: Option<Cow<'a, str>>,
-    /// Whether a wrapper tracks them. Of others no times and no spawn site are known.
-    pub is_wrapped: bool,
+    /// Whether they are tracked. Of others no times and no spawn site are known.
+    pub is_tracked: bool,
     /// What they are doing.
     pub state: State,
     /// Where they were spawned or tracked.
@@ -98,71 +97,33 @@ pub struct Look<'a> {
     pub held_back: Vec<&'a str>,
     /// Why it is not known where they wait, or not everything of it.
     pub remark: Option<&'static str>,
-    /// Why nothing but their type is known, of those that no wrapper tracks.
+    /// Why nothing but their type is known, of untracked ones.
     pub unresolved: Option<Reason>,
     chains: Vec<Vec<FrameId>>,
-}
-
-/// What the tasks of a group are doing.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum State {
-    /// Not polled yet.
-    New,
-    /// Waiting to be woken.
-    Waiting,
-    /// Between two parts, the second of which nobody asks for.
-    HeldBack,
-    /// Waiting without a waker: nothing can wake it.
-    Never,
-    /// Woken, and not polled.
-    Starved,
-    /// Woken a moment ago, or new; only of those that no wrapper tracks.
-    Woken,
-    /// A closure on a blocking pool that runs or waits for a thread; only of those that no wrapper
-    /// tracks.
-    Submitted,
-    /// Inside a poll.
-    Running {
-        /// The thread that polls; 0 where that is not known.
-        tid: i32,
-    },
-}
-
-impl State {
-    fn of(dump: &Dump, task: &Task) -> Self {
-        match dump.unwrapped(task.id).map(|unwrapped| unwrapped.state) {
-            Some(UnwrappedState::Woken) => return Self::Woken,
-            Some(UnwrappedState::Blocking { tid: 0 }) => return Self::Submitted,
-            _ => {}
-        }
-        match (task.state, task.waker) {
-            (TaskState::New { .. }, _) => Self::New,
-            (TaskState::Running { tid, .. }, _) => Self::Running { tid },
-            (TaskState::Starved { .. }, _) => Self::Starved,
-            (TaskState::Suspended { .. }, _) if dump.is_held_back(task.id) => Self::HeldBack,
-            (TaskState::Suspended { .. }, WakerState::None) => Self::Never,
-            (TaskState::Suspended { .. }, _) => Self::Waiting,
-        }
-    }
 }
 
 /// What is known to be equal without a look at the frames.
 #[derive(Eq, Hash, PartialEq)]
 struct Key {
     kind: TaskKind,
-    name: StringId,
-    future_type: StringId,
-    /// The functions that poll one that no wrapper tracks.
-    polls: Option<(u64, u64)>,
+    future: Future,
     state: State,
-    site: SourceLocation,
     spans: Vec<(StringId, SpanLook)>,
     leaves: Vec<Leaf>,
-    tree: Option<TreeId>,
-    remark: Option<&'static str>,
-    unresolved: Option<Reason>,
+    shown: Shown,
     /// Set where every task stands alone.
-    alone: Option<u64>,
+    alone: Option<TaskKey>,
+}
+
+/// What is known of a future without a look at the frames.
+#[derive(Eq, Hash, PartialEq)]
+enum Future {
+    Tracked {
+        name: StringId,
+        future_type: StringId,
+        site: SourceLocation,
+    },
+    Untracked(Polls),
 }
 
 /// Whether a span inside shows in the chains of its task.
@@ -174,10 +135,10 @@ enum SpanLook {
 }
 
 impl SpanLook {
-    fn of(dump: &Dump, span: &Task) -> Self {
+    fn of(span: &Task) -> Self {
         match span.state {
-            _ if dump.is_held_back(span.id) => Self::HeldBack,
-            TaskState::Suspended { .. } if span.leaves.is_empty() => Self::Silent,
+            State::HeldBack => Self::HeldBack,
+            state if state.is_suspended() && span.leaves.is_empty() => Self::Silent,
             _ => Self::InChains,
         }
     }
@@ -187,8 +148,8 @@ impl<'a> TaskGroup<'a> {
     /// A group that looks the same, of these tasks.
     #[must_use]
     pub fn with(&self, tasks: Vec<&'a Task>) -> Self {
-        let whose = tasks.iter().map(|task| task.id);
-        let whose = whose.filter_map(|id| Some((id, *self.stepped.get(&id)?)));
+        let whose = tasks.iter().map(|task| task.key);
+        let whose = whose.filter_map(|key| Some((key, *self.stepped.get(&key)?)));
         Self {
             stepped: whose.collect(),
             tasks,
@@ -197,21 +158,20 @@ impl<'a> TaskGroup<'a> {
         }
     }
 
-    /// How long the tasks have been in their state, the shortest and the longest time, in
-    /// nanoseconds; `None` where that is not known.
-    pub fn times(&self) -> Option<(u64, u64)> {
-        self.range(|task| task.state.since_ns())
+    /// How long the tasks have been in their state, the shortest and the longest time, where that is
+    /// known.
+    pub fn times(&self) -> Option<(Duration, Duration)> {
+        self.range(Task::since)
     }
 
-    /// The ages of the youngest and the oldest task, in nanoseconds; `None` where they are not known.
-    pub fn ages(&self) -> Option<(u64, u64)> {
-        self.range(|task| task.age_ns)
+    /// The ages of the youngest and the oldest task, where they are known.
+    pub fn ages(&self) -> Option<(Duration, Duration)> {
+        self.range(|task| Some(task.tracked()?.age))
     }
 
-    fn range(&self, time: impl Fn(&Task) -> u64) -> Option<(u64, u64)> {
-        let times = self.tasks.iter().map(|task| time(task));
-        let range = (times.clone().min()?, times.max()?);
-        Some(range).filter(|_| self.look.is_wrapped)
+    fn range(&self, time: impl Fn(&Task) -> Option<Duration>) -> Option<(Duration, Duration)> {
+        let times = || self.tasks.iter().filter_map(|task| time(task));
+        Some((times().min()?, times().max()?))
     }
 
     /// The distinct reasons for which the tasks wait.
@@ -239,9 +199,8 @@ pub fn ageless(dump: &Dump, frames: &Frames, selection: &Selection) -> usize {
         return 0;
     }
     let tasks = dump.tasks.iter();
-    let unwrapped = tasks.filter(|task| dump.unwrapped(task.id).is_some());
-    unwrapped
-        .filter(|task| !is_hidden(dump, frames, task))
+    tasks
+        .filter(|task| task.since().is_none() && !is_hidden(frames, task))
         .count()
 }
 
@@ -253,23 +212,23 @@ pub fn group_tasks<'a>(
     grouping: Grouping,
 ) -> Vec<TaskGroup<'a>> {
     let spans = Spans::of(dump);
-    let min_age = selection.min_age.map_or(0, |age| age.as_nanos());
+    let min_age = selection.min_age.filter(|age| !age.is_zero());
     let mut all_chains = Chains::new(dump, frames);
     let mut by_key: HashMap<Key, Vec<&Task>> = HashMap::new();
     let wanted = selection.tasks.as_ref();
     for task in &dump.tasks {
-        if wanted.is_some_and(|wanted| !wanted.contains(&task.id)) {
+        if wanted.is_some_and(|wanted| !wanted.contains(&task.key)) {
             continue;
         }
-        if is_hidden(dump, frames, task) || spans.is_inside(task) {
+        if is_hidden(frames, task) || spans.is_inside(task) {
             continue;
         }
-        if u128::from(task.state.since_ns()) >= min_age {
-            let key = key(dump, task, &spans, all_chains.stepped(), grouping);
+        if min_age.is_none_or(|age| task.since().is_some_and(|since| since >= age)) {
+            let key = key(task, &spans, all_chains.stepped(), grouping);
             by_key.entry(key).or_default().push(task);
         }
     }
-    let mut by_look: HashMap<(Look, Option<u64>), TaskGroup> = HashMap::new();
+    let mut by_look: HashMap<(Look, Option<TaskKey>), TaskGroup> = HashMap::new();
     for (key, tasks) in by_key {
         let Some(task) = tasks.first() else { continue };
         let (chains, by_steps) = all_chains.found(task, &spans);
@@ -286,10 +245,9 @@ pub fn group_tasks<'a>(
                 stepped: HashMap::new(),
             });
         if by_steps {
-            let stepped = all_chains.stepped();
-            let whose = tasks.iter().map(|task| {
-                let own = stepped.is_stepped(task);
-                (task.id, if own { Whose::Own } else { Whose::OfItsKind })
+            let whose = tasks.iter().map(|task| match task.trace {
+                Some(_) => (task.key, Whose::Own),
+                None => (task.key, Whose::OfItsKind),
             });
             group.stepped.extend(whose);
         }
@@ -297,10 +255,10 @@ pub fn group_tasks<'a>(
     }
     let mut groups: Vec<TaskGroup> = by_look.into_values().collect();
     for group in &mut groups {
-        group.tasks.sort_unstable_by_key(|task| task.id);
+        group.tasks.sort_unstable_by_key(|task| task.key);
     }
     groups.sort_by_key(|group| {
-        let first = group.tasks.first().map(|task| task.id);
+        let first = group.tasks.first().map(|task| task.key);
         let longest = group.times().map(|(_, longest)| longest);
         (Reverse(group.tasks.len()), Reverse(longest), first)
     });
@@ -308,44 +266,43 @@ pub fn group_tasks<'a>(
 }
 
 /// Whether a task is no work of the service's, but a thread of tokio's.
-fn is_hidden(dump: &Dump, frames: &Frames, task: &Task) -> bool {
-    let Some(unwrapped) = dump.unwrapped(task.id) else {
+fn is_hidden(frames: &Frames, task: &Task) -> bool {
+    let Some(untracked) = task.untracked() else {
         return false;
     };
-    let future = frames.future(unwrapped);
+    let future = frames.future(untracked.polls);
     task.kind == TaskKind::Blocking
         && (future.is_some_and(|future| is_worker(&future.name)) || is_worker_thread(frames, task))
 }
 
-fn key(dump: &Dump, task: &Task, spans: &Spans, stepped: &Stepped, grouping: Grouping) -> Key {
-    let unwrapped = dump.unwrapped(task.id);
+fn key(task: &Task, spans: &Spans, stepped: &Stepped, grouping: Grouping) -> Key {
     Key {
         kind: task.kind,
-        name: task.name,
-        future_type: task.future_type,
-        polls: unwrapped.map(|unwrapped| (unwrapped.poll, unwrapped.boxed_poll)),
-        state: State::of(dump, task),
-        site: task.site,
-        spans: spans_inside(dump, task, spans),
+        future: match &task.origin {
+            Origin::Tracked(tracked) => Future::Tracked {
+                name: tracked.name,
+                future_type: tracked.future_type,
+                site: tracked.site,
+            },
+            Origin::Untracked(untracked) => Future::Untracked(untracked.polls),
+        },
+        state: task.state,
+        spans: spans_inside(task, spans),
         leaves: sorted(&task.leaves),
-        tree: stepped.tree(task),
-        remark: stepped.remark(task),
-        unresolved: stepped.unresolved(task),
-        alone: (grouping == Grouping::Each).then_some(task.id),
+        shown: stepped.of_task(task),
+        alone: (grouping == Grouping::Each).then_some(task.key),
     }
 }
 
-fn spans_inside(dump: &Dump, task: &Task, spans: &Spans) -> Vec<(StringId, SpanLook)> {
-    let inside = spans.inside(task.id).iter();
-    let inside = inside.map(|span| (span.name, SpanLook::of(dump, span)));
+fn spans_inside(task: &Task, spans: &Spans) -> Vec<(StringId, SpanLook)> {
+    let inside = spans.inside(task.key).iter();
+    let inside = inside.map(|span| (span.name(), SpanLook::of(span)));
     let mut inside: Vec<_> = inside.collect();
     inside.sort_unstable_by_key(|(name, _)| name.0);
     inside
 }
 
 fn look<'a>(dump: &'a Dump, frames: &Frames, task: &Task, key: &Key, chains: &[Chain]) -> Look<'a> {
-    let unwrapped = dump.unwrapped(task.id);
-    let future = unwrapped.and_then(|unwrapped| frames.future(unwrapped));
     let mut looks: Vec<_> = chains.iter().map(Chain::look).collect();
     looks.sort_unstable();
     let names = |wanted: &[SpanLook]| {
@@ -354,22 +311,27 @@ fn look<'a>(dump: &'a Dump, frames: &Frames, task: &Task, key: &Key, chains: &[C
         names.dedup();
         names
     };
+    let (future_type, code) = match &task.origin {
+        Origin::Tracked(tracked) => (dump.string(tracked.future_type).map(Cow::Borrowed), None),
+        Origin::Untracked(untracked) => {
+            let future = frames.future(untracked.polls).cloned();
+            let (name, place) = future.map(|future| (future.name, future.place)).unzip();
+            (name.map(Cow::Owned), place.flatten())
+        }
+    };
     Look {
         kind: key.kind,
-        name: dump.string(key.name),
-        future_type: match future {
-            Some(future) => Some(Cow::Owned(future.name.clone())),
-            None => dump.string(key.future_type).map(Cow::Borrowed),
-        },
-        is_wrapped: unwrapped.is_none(),
+        name: dump.string(task.name()),
+        future_type,
+        is_tracked: task.tracked().is_some(),
         state: key.state,
-        site: Place::of_site(dump, key.site),
-        code: future.and_then(|future| future.place.clone()),
+        site: task.site().and_then(|site| Place::of_site(dump, site)),
+        code,
         spans: names(&[SpanLook::InChains, SpanLook::Silent, SpanLook::HeldBack]),
         silent: names(&[SpanLook::Silent]),
         held_back: names(&[SpanLook::HeldBack]),
-        remark: key.remark,
-        unresolved: key.unresolved,
+        remark: key.shown.remark,
+        unresolved: key.shown.unresolved,
         chains: looks,
     }
 }
@@ -413,7 +375,9 @@ impl Selection {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{End, Note, Reply, Stacks, Strings, TaskNote, Thread};
+    use rtops_protocol::{
+        End, Note, Reply, Stacks, Strings, Task, TaskNote, TaskState, Thread, WakerState,
+    };
 
     use super::*;
     use crate::{
@@ -425,12 +389,16 @@ mod tests {
     const STACKS: [&str; 4] = ["recv serve", "recv serve", "sleep tick", "sleep serve"];
 
     fn dump(tasks: Vec<Task>, threads: Vec<Thread>) -> Dump {
+        received(tasks, Reply::Threads(threads))
+    }
+
+    fn received(tasks: Vec<Task>, more: Reply) -> Dump {
         let names = ["conn", "tick"].map(str::to_owned);
         receive(vec![
             Reply::Strings(Strings(names.to_vec())),
             Reply::Stacks(Stacks(vec![vec![1], vec![2], vec![3], vec![4]])),
             Reply::Tasks(tasks),
-            Reply::Threads(threads),
+            more,
             Reply::End(End { gaps: Vec::new() }),
         ])
         .unwrap()
@@ -438,9 +406,13 @@ mod tests {
 
     fn ids(dump: &Dump, selection: &Selection, grouping: Grouping) -> Vec<Vec<u64>> {
         let groups = group_tasks(dump, &frames(&STACKS), selection, grouping);
-        let ids = groups
-            .iter()
-            .map(|group| group.tasks.iter().map(|task| task.id).collect());
+        let ids = groups.iter().map(|group| {
+            group
+                .tasks
+                .iter()
+                .map(|task| task.tracked().unwrap().id)
+                .collect()
+        });
         ids.collect()
     }
 
@@ -468,7 +440,7 @@ mod tests {
         let groups = group_tasks(&dump, &frames(&STACKS), &everything, Grouping::Equal);
         assert_eq!(
             groups.first().unwrap().ages(),
-            Some((2_000_000_000, 4_000_000_000))
+            Some((Duration::from_secs(2), Duration::from_secs(4)))
         );
     }
 
@@ -510,8 +482,10 @@ mod tests {
             task,
             note: Note::HeldBack,
         });
-        let mut dump = dump(vec![task(1, 1, &[0]), span, task(3, 2, &[])], vec![]);
-        dump.add_notes(notes.to_vec());
+        let dump = received(
+            vec![task(1, 1, &[0]), span, task(3, 2, &[])],
+            Reply::Notes(notes.to_vec()),
+        );
         let everything = Selection::default();
         let groups = group_tasks(&dump, &frames(&STACKS), &everything, Grouping::Equal);
         let looks: Vec<_> = groups.iter().map(|group| &group.look).collect();
@@ -558,7 +532,7 @@ mod tests {
         };
         assert_eq!(ids(&dump, &selection, Grouping::Equal), [[2]]);
         let selection = Selection {
-            tasks: Some([1, 7].into()),
+            tasks: Some([1, 7].map(TaskKey::Tracked).into()),
             ..Selection::default()
         };
         assert_eq!(ids(&dump, &selection, Grouping::Equal), [[1]]);

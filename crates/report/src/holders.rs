@@ -2,9 +2,13 @@
 
 use std::{cmp::Reverse, collections::HashMap};
 
-use rtops_protocol::{Claim, ClaimRole, Resource, Task};
+use rtops_protocol::{Claim, ClaimRole, Resource};
 
-use crate::{dump::Dump, spans::Spans};
+use crate::{
+    dump::Dump,
+    spans::Spans,
+    task::{Task, TaskKey},
+};
 
 /// The locks of a dump that somebody waits for, by lock and by task.
 ///
@@ -14,10 +18,10 @@ pub struct Holders<'a> {
     /// The dump.
     pub dump: &'a Dump,
     locks: HashMap<u64, Lock<'a>>,
-    waits: HashMap<u64, Vec<&'a Claim>>,
-    holds: HashMap<u64, Vec<&'a Claim>>,
+    waits: HashMap<TaskKey, Vec<&'a Claim>>,
+    holds: HashMap<TaskKey, Vec<&'a Claim>>,
     waits_of_threads: HashMap<i32, Vec<&'a Claim>>,
-    tasks: HashMap<u64, &'a Task>,
+    tasks: HashMap<TaskKey, &'a Task>,
 }
 
 /// A lock that somebody waits for.
@@ -45,7 +49,7 @@ impl<'a> Holders<'a> {
         if dump.claims.is_empty() {
             return this;
         }
-        this.tasks = dump.tasks.iter().map(|task| (task.id, task)).collect();
+        this.tasks = dump.tasks.iter().map(|task| (task.key, task)).collect();
         let locks = dump.resources.iter().map(|resource| {
             let lock = Lock {
                 resource,
@@ -59,30 +63,27 @@ impl<'a> Holders<'a> {
         claims.sort_by_key(|claim| Reverse(claim.since_ns));
         let spans = Spans::of(dump);
         for claim in claims {
-            this.add(claim, spans.owner(claim.task));
+            let owner = TaskKey::tracked(claim.task).map(|task| spans.owner(task));
+            this.add(claim, owner);
         }
         this
     }
 
-    fn add(&mut self, claim: &'a Claim, owner: u64) {
+    fn add(&mut self, claim: &'a Claim, owner: Option<TaskKey>) {
         let Some(lock) = self.locks.get_mut(&claim.resource) else {
             return;
         };
         match claim.role {
-            ClaimRole::Holder => {
-                lock.holders.push(claim);
-                self.holds.entry(owner).or_default().push(claim);
-            }
-            ClaimRole::Waiter => {
-                lock.waiters.push(claim);
-                if claim.task == 0 {
-                    let waits = self.waits_of_threads.entry(claim.tid);
-                    waits.or_default().push(claim);
-                } else {
-                    self.waits.entry(owner).or_default().push(claim);
-                }
-            }
+            ClaimRole::Holder => lock.holders.push(claim),
+            ClaimRole::Waiter => lock.waiters.push(claim),
         }
+        let claims = match (claim.role, owner) {
+            (ClaimRole::Holder, Some(owner)) => self.holds.entry(owner).or_default(),
+            (ClaimRole::Waiter, Some(owner)) => self.waits.entry(owner).or_default(),
+            (ClaimRole::Waiter, None) => self.waits_of_threads.entry(claim.tid).or_default(),
+            (ClaimRole::Holder, None) => return,
+        };
+        claims.push(claim);
     }
 
     /// What a claim is on.
@@ -91,16 +92,13 @@ impl<'a> Holders<'a> {
     }
 
     /// What a task waits for, with the spans that show in its tree.
-    pub fn waits(&self, task: u64) -> &[&'a Claim] {
+    pub fn waits(&self, task: TaskKey) -> &[&'a Claim] {
         self.waits.get(&task).map_or(&[], Vec::as_slice)
     }
 
     /// What a task holds that others wait for, with the spans that show in its tree.
-    pub fn holds(&self, task: u64) -> &[&'a Claim] {
-        match task {
-            0 => &[],
-            _ => self.holds.get(&task).map_or(&[], Vec::as_slice),
-        }
+    pub fn holds(&self, task: TaskKey) -> &[&'a Claim] {
+        self.holds.get(&task).map_or(&[], Vec::as_slice)
     }
 
     /// What a thread waits for outside of all tracked tasks: itself, or an untracked task that it
@@ -111,6 +109,6 @@ impl<'a> Holders<'a> {
 
     /// The task of a claim; `None` outside of all tasks, or where it has ended.
     pub fn task(&self, claim: &Claim) -> Option<&'a Task> {
-        self.tasks.get(&claim.task).copied()
+        self.tasks.get(&TaskKey::tracked(claim.task)?).copied()
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod census;
 pub mod chains;
+pub mod crash;
 pub mod dump;
 pub mod escape;
 pub mod format;
@@ -20,9 +21,10 @@ pub mod lineage;
 pub mod spans;
 pub mod stepped;
 pub mod style;
+pub mod task;
 pub mod text;
 pub mod threads;
 pub mod trace;
 pub mod tree;
-pub mod unwrapped;
+pub mod untracked;
 pub mod waits;

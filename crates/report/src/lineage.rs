@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use rtops_protocol::Task;
-
-use crate::{dump::Dump, group::TaskGroup};
+use crate::{
+    dump::Dump,
+    group::TaskGroup,
+    task::{Task, TaskKey},
+};
 
 /// Spans are followed outwards so far: their numbers come from the target and may form a ring.
 const MAX_NESTING: usize = 64;
@@ -27,11 +29,11 @@ pub struct Node<'a> {
 pub fn forest<'a>(dump: &'a Dump, groups: &[TaskGroup<'a>]) -> Vec<Node<'a>> {
     let mut group_of = HashMap::new();
     for (number, group) in groups.iter().enumerate() {
-        group_of.extend(group.tasks.iter().map(|task| (task.id, number)));
+        group_of.extend(group.tasks.iter().map(|task| (task.key, number)));
     }
     let mut builder = Builder {
         groups,
-        all: dump.tasks.iter().map(|task| (task.id, task)).collect(),
+        all: dump.tasks.iter().map(|task| (task.key, task)).collect(),
         group_of,
         children: HashMap::new(),
         placed: HashSet::new(),
@@ -46,7 +48,7 @@ pub fn forest<'a>(dump: &'a Dump, groups: &[TaskGroup<'a>]) -> Vec<Node<'a>> {
     }
     let mut forest = builder.nodes(roots, 0);
     // Each of these was spawned by another of them, which no honest agent says.
-    let left = tasks().filter(|task| !builder.placed.contains(&task.id));
+    let left = tasks().filter(|task| !builder.placed.contains(&task.key));
     let left: Vec<&Task> = left.collect();
     forest.extend(builder.nodes(left, MAX_DEPTH));
     forest
@@ -54,21 +56,21 @@ pub fn forest<'a>(dump: &'a Dump, groups: &[TaskGroup<'a>]) -> Vec<Node<'a>> {
 
 struct Builder<'d, 'a> {
     groups: &'d [TaskGroup<'a>],
-    all: HashMap<u64, &'a Task>,
-    group_of: HashMap<u64, usize>,
-    children: HashMap<u64, Vec<&'a Task>>,
-    placed: HashSet<u64>,
+    all: HashMap<TaskKey, &'a Task>,
+    group_of: HashMap<TaskKey, usize>,
+    children: HashMap<TaskKey, Vec<&'a Task>>,
+    placed: HashSet<TaskKey>,
 }
 
 impl<'a> Builder<'_, 'a> {
     /// The one in a group that a task was spawned by, or by a span inside of it.
-    fn parent(&self, task: &Task) -> Option<u64> {
-        let mut parent = task.parent;
+    fn parent(&self, task: &Task) -> Option<TaskKey> {
+        let mut parent = task.parent()?;
         for _ in 0..MAX_NESTING {
             if self.group_of.contains_key(&parent) {
-                return Some(parent).filter(|parent| *parent != task.id);
+                return Some(parent).filter(|parent| *parent != task.key);
             }
-            parent = self.all.get(&parent)?.parent;
+            parent = self.all.get(&parent)?.parent()?;
         }
         None
     }
@@ -76,8 +78,8 @@ impl<'a> Builder<'_, 'a> {
     fn nodes(&mut self, tasks: Vec<&'a Task>, depth: usize) -> Vec<Node<'a>> {
         let mut siblings: BTreeMap<usize, Vec<&'a Task>> = BTreeMap::new();
         for task in tasks {
-            if self.placed.insert(task.id)
-                && let Some(group) = self.group_of.get(&task.id)
+            if self.placed.insert(task.key)
+                && let Some(group) = self.group_of.get(&task.key)
             {
                 siblings.entry(*group).or_default().push(task);
             }
@@ -86,11 +88,12 @@ impl<'a> Builder<'_, 'a> {
         for (group, tasks) in siblings {
             let children = tasks
                 .iter()
-                .filter_map(|task| self.children.remove(&task.id));
+                .filter_map(|task| self.children.remove(&task.key));
             let children: Vec<&Task> = children.flatten().collect();
-            let is_orphan =
-                |task: &&&Task| task.parent != 0 && !self.all.contains_key(&task.parent);
-            let orphans = tasks.iter().filter(is_orphan).count();
+            let parents = tasks.iter().filter_map(|task| task.parent());
+            let orphans = parents
+                .filter(|parent| !self.all.contains_key(parent))
+                .count();
             let Some(group) = self.groups.get(group).map(|group| group.with(tasks)) else {
                 continue;
             };
@@ -112,7 +115,7 @@ impl<'a> Builder<'_, 'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{End, Reply, Stacks, Strings, TaskKind};
+    use rtops_protocol::{End, Reply, Stacks, Strings, Task, TaskKind};
 
     use super::*;
     use crate::{

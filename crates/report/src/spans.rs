@@ -2,9 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rtops_protocol::{StackId, Task, TaskKind, TaskState};
+use rtops_protocol::{StackId, TaskKind};
 
-use crate::dump::Dump;
+use crate::{
+    dump::Dump,
+    task::{State, Task, TaskKey},
+};
 
 /// The most parents that are followed: the numbers come from the target and may form a ring.
 const MAX_NESTING: usize = 64;
@@ -12,11 +15,11 @@ const MAX_NESTING: usize = 64;
 /// What is known of the spans of a dump.
 #[derive(Debug, Default)]
 pub struct Spans<'a> {
-    by_id: HashMap<u64, &'a Task>,
+    by_key: HashMap<TaskKey, &'a Task>,
     /// Spans whose leaves are leaves of the task around them as well.
-    inside: HashSet<u64>,
+    inside: HashSet<TaskKey>,
     /// Such spans, in the order in which they were made, by the task that shows them.
-    shown: HashMap<u64, Vec<&'a Task>>,
+    shown: HashMap<TaskKey, Vec<&'a Task>>,
 }
 
 impl<'a> Spans<'a> {
@@ -27,15 +30,15 @@ impl<'a> Spans<'a> {
             return Self::default();
         }
         let mut this = Self {
-            by_id: dump.tasks.iter().map(|task| (task.id, task)).collect(),
+            by_key: dump.tasks.iter().map(|task| (task.key, task)).collect(),
             ..Self::default()
         };
         let mut known = HashMap::new();
         for span in spans() {
-            if let Some(parent) = this.by_id.get(&span.parent)
+            if let Some(parent) = this.parent(span)
                 && shows_in(dump, span, parent, &mut known)
             {
-                this.inside.insert(span.id);
+                this.inside.insert(span.key);
             }
         }
         for span in spans() {
@@ -44,51 +47,55 @@ impl<'a> Spans<'a> {
             }
         }
         for shown in this.shown.values_mut() {
-            shown.sort_unstable_by_key(|span| span.id);
+            shown.sort_unstable_by_key(|span| span.key);
         }
         this
     }
 
     /// Whether the task is a span that shows in the tree of another.
     pub fn is_inside(&self, task: &Task) -> bool {
-        self.inside.contains(&task.id)
+        self.inside.contains(&task.key)
     }
 
     /// The spans that show in the tree of a task.
-    pub fn inside(&self, id: u64) -> &[&'a Task] {
-        self.shown.get(&id).map_or(&[], Vec::as_slice)
+    pub fn inside(&self, task: TaskKey) -> &[&'a Task] {
+        self.shown.get(&task).map_or(&[], Vec::as_slice)
     }
 
     /// The task in whose tree the waits of this one show: that of a span, or itself.
-    pub fn owner(&self, id: u64) -> u64 {
-        let span = self.by_id.get(&id).filter(|task| self.is_inside(task));
-        span.and_then(|span| self.shown_by(span)).unwrap_or(id)
+    pub fn owner(&self, task: TaskKey) -> TaskKey {
+        let span = self.by_key.get(&task).filter(|task| self.is_inside(task));
+        span.and_then(|span| self.shown_by(span)).unwrap_or(task)
     }
 
     /// In how many other tracked polls on the same thread the poll of a running task is.
     pub fn polls_around(&self, task: &Task, tid: i32) -> usize {
         let mut depth = 0;
-        let mut parent = task.parent;
+        let mut inner = task;
         while depth < MAX_NESTING
-            && let Some(around) = self.by_id.get(&parent)
-            && matches!(around.state, TaskState::Running { tid: other, .. } if other == tid)
+            && let Some(around) = self.parent(inner)
+            && around.state == (State::Running { tid: Some(tid) })
         {
             depth += 1;
-            parent = around.parent;
+            inner = around;
         }
         depth
     }
 
     /// The task in whose tree a span shows.
-    fn shown_by(&self, span: &Task) -> Option<u64> {
+    fn shown_by(&self, span: &Task) -> Option<TaskKey> {
         let mut current = span;
         for _ in 0..MAX_NESTING {
             if !self.is_inside(current) {
-                return (current.id != span.id).then_some(current.id);
+                return (current.key != span.key).then_some(current.key);
             }
-            current = self.by_id.get(&current.parent)?;
+            current = self.parent(current)?;
         }
         None
+    }
+
+    fn parent(&self, task: &Task) -> Option<&'a Task> {
+        self.by_key.get(&task.parent()?).copied()
     }
 }
 
@@ -99,8 +106,8 @@ fn shows_in(
     parent: &Task,
     known: &mut HashMap<(StackId, StackId), bool>,
 ) -> bool {
-    if let TaskState::Running { tid, .. } = span.state {
-        return matches!(parent.state, TaskState::Running { tid: other, .. } if other == tid);
+    if matches!(span.state, State::Running { .. }) {
+        return parent.state == span.state;
     }
     span.leaves.iter().all(|inner| {
         parent.leaves.iter().any(|outer| {
@@ -121,7 +128,7 @@ pub fn is_inner_part(inner: &[u64], outer: &[u64]) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{End, Reply, Stacks, Strings};
+    use rtops_protocol::{End, Reply, Stacks, Strings, Task, TaskState};
 
     use super::*;
     use crate::dump::tests::{receive, task};
@@ -158,7 +165,8 @@ mod tests {
         ]);
         let spans = Spans::of(&dump);
         assert!(dump.tasks.iter().skip(1).all(|span| spans.is_inside(span)));
-        let names = spans.inside(1).iter().map(|span| span.name.0);
+        let names = spans.inside(TaskKey::Tracked(1)).iter();
+        let names = names.map(|span| span.name().0);
         assert_eq!(names.collect::<Vec<_>>(), [1, 2]);
     }
 
@@ -167,7 +175,7 @@ mod tests {
         let dump = dump(vec![task(1, 0, &[0]), span(2, 1, 1, &[1, 2])]);
         let spans = Spans::of(&dump);
         assert!(!spans.is_inside(dump.tasks.last().unwrap()));
-        assert!(spans.inside(1).is_empty());
+        assert!(spans.inside(TaskKey::Tracked(1)).is_empty());
     }
 
     #[test]
@@ -187,7 +195,7 @@ mod tests {
         };
         let dump = dump(vec![running(1, 2), running(2, 1)]);
         let spans = Spans::of(&dump);
-        assert!(spans.inside(1).is_empty());
+        assert!(spans.inside(TaskKey::Tracked(1)).is_empty());
         assert_eq!(
             spans.polls_around(dump.tasks.first().unwrap(), 9),
             MAX_NESTING

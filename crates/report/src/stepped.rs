@@ -3,66 +3,81 @@
 //! Only a few tasks of a kind are stepped. Others of that kind are taken to wait where those do, if all
 //! of those wait alike: an inference, and said to be one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use rtops_protocol::{
-    FoundBy, Leaf, NotStepped, Note, SourceLocation, StringId, Task, TaskKind, TaskState,
-    WakerState,
+    FoundBy, Leaf, NotStepped, Note, SourceLocation, StringId, TaskKind, TraceId,
 };
 
 use crate::{
     dump::Dump,
     frames::{FrameId, Frames},
+    task::{Origin, Polls, State, Task, TaskKey},
     trace,
     tree::Chain,
-    unwrapped::Reason,
+    untracked::{Reason, Source},
 };
 
 /// What the stepped polls of a dump show.
 #[derive(Debug)]
-pub struct Stepped<'a> {
-    dump: &'a Dump,
+pub struct Stepped {
+    source: Source,
     /// The distinct trees.
     trees: Vec<Vec<Chain>>,
-    /// The tree of each task that was stepped.
-    own: HashMap<u64, TreeId>,
+    /// The tree of each trace.
+    of_trace: Vec<TreeId>,
     /// That of the stepped tasks of a kind; none where they differ.
     kinds: HashMap<Alike, Option<TreeId>>,
-    refused: HashMap<u64, NotStepped>,
+    refused: HashMap<TaskKey, NotStepped>,
 }
 
 /// The number of a distinct tree.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct TreeId(usize);
 
+/// What the stepped polls show of one task.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Shown {
+    /// Its own tree, else that of its kind.
+    pub tree: Option<TreeId>,
+    /// Why it is not known where it waits, or where else, if a stepped poll might have shown it.
+    pub remark: Option<&'static str>,
+    /// Why nothing but its type is known, of an untracked task.
+    pub unresolved: Option<Reason>,
+}
+
 /// What tasks of a kind have in common.
 #[derive(Debug, Eq, Hash, PartialEq)]
 struct Alike {
     kind: TaskKind,
-    future_type: StringId,
-    /// The functions that poll it, of a task that no wrapper tracks.
-    polls: Option<(u64, u64)>,
-    site: SourceLocation,
+    future: Future,
     is_proven: bool,
     leaves: Vec<Leaf>,
 }
 
+/// What tells futures of a kind.
+#[derive(Debug, Eq, Hash, PartialEq)]
+enum Future {
+    Tracked(StringId, SourceLocation),
+    Untracked(Polls),
+}
+
 impl Alike {
     /// `None` for a task that does not wait, or of which it is not known where it has registered.
-    fn of(dump: &Dump, task: &Task) -> Option<Self> {
-        let unwrapped = dump.unwrapped(task.id);
-        if unwrapped.is_some_and(|task| matches!(task.found_by, FoundBy::Unresolved(_))) {
-            return None;
-        }
-        Some(Self {
+    fn of(task: &Task) -> Option<Self> {
+        let future = match &task.origin {
+            Origin::Tracked(tracked) => Future::Tracked(tracked.future_type, tracked.site),
+            Origin::Untracked(untracked) => match untracked.found_by {
+                FoundBy::Unresolved(_) | FoundBy::Ready => return None,
+                _ => Future::Untracked(untracked.polls),
+            },
+        };
+        task.state.is_suspended().then(|| Self {
             kind: task.kind,
-            future_type: task.future_type,
-            polls: unwrapped.map(|unwrapped| (unwrapped.poll, unwrapped.boxed_poll)),
-            site: task.site,
-            is_proven: task.waker == WakerState::None,
+            future,
+            is_proven: task.state == State::Never,
             leaves: sorted(&task.leaves),
         })
-        .filter(|_| matches!(task.state, TaskState::Suspended { .. }))
     }
 }
 
@@ -74,24 +89,18 @@ pub(crate) fn sorted(leaves: &[Leaf]) -> Vec<Leaf> {
     leaves
 }
 
-impl<'a> Stepped<'a> {
+impl Stepped {
     /// Looks at the traces and notes of a dump.
-    pub fn of(dump: &'a Dump, frames: &Frames) -> Self {
+    pub fn of(dump: &Dump, frames: &Frames) -> Self {
         let mut this = Self {
-            dump,
+            source: Source::of(dump),
             trees: Vec::new(),
-            own: HashMap::new(),
+            of_trace: Vec::with_capacity(dump.traces.len()),
             kinds: HashMap::new(),
             refused: HashMap::new(),
         };
-        let stepped: HashSet<u64> = dump.traces.iter().map(|trace| trace.task).collect();
-        let tasks = dump.tasks.iter().filter(|task| stepped.contains(&task.id));
-        let tasks: HashMap<u64, &Task> = tasks.map(|task| (task.id, task)).collect();
         let mut known: HashMap<Vec<Look>, TreeId> = HashMap::new();
         for trace in &dump.traces {
-            let Some(task) = tasks.get(&trace.task) else {
-                continue;
-            };
             let chains = trace::chains(trace, frames);
             let mut look: Vec<Look> = chains.iter().map(Look::of).collect();
             look.sort_unstable();
@@ -99,29 +108,34 @@ impl<'a> Stepped<'a> {
                 this.trees.push(chains);
                 TreeId(this.trees.len() - 1)
             });
-            this.own.insert(trace.task, tree);
-            if let Some(alike) = Alike::of(this.dump, task) {
-                let of_kind = this.kinds.entry(alike).or_insert(Some(tree));
-                *of_kind = of_kind.filter(|of_kind| *of_kind == tree);
-            }
+            this.of_trace.push(tree);
+        }
+        let lacks_own = |task: &Task| task.trace.is_none() && task.state.is_suspended();
+        if dump.tasks.iter().any(lacks_own) {
+            this.add_kinds(dump);
         }
         for note in &dump.notes {
             if let Note::NotStepped(why) = note.note {
-                this.refused.insert(note.task, why);
+                this.refused.insert(TaskKey::Tracked(note.task), why);
             }
         }
         this
     }
 
-    /// Whether a poll of this task itself was stepped.
-    pub fn is_stepped(&self, task: &Task) -> bool {
-        self.own.contains_key(&task.id)
+    fn add_kinds(&mut self, dump: &Dump) {
+        for task in &dump.tasks {
+            if let Some(tree) = self.own(task)
+                && let Some(alike) = Alike::of(task)
+            {
+                let of_kind = self.kinds.entry(alike).or_insert(Some(tree));
+                *of_kind = of_kind.filter(|of_kind| *of_kind == tree);
+            }
+        }
     }
 
-    /// The tree of a task: its own, else that of its kind.
-    pub fn tree(&self, task: &Task) -> Option<TreeId> {
-        let own = self.own.get(&task.id).copied();
-        own.or_else(|| *self.kinds.get(&Alike::of(self.dump, task)?)?)
+    fn own(&self, task: &Task) -> Option<TreeId> {
+        let TraceId(trace) = task.trace?;
+        self.of_trace.get(usize::try_from(trace).ok()?).copied()
     }
 
     /// The chains of a tree.
@@ -129,55 +143,47 @@ impl<'a> Stepped<'a> {
         self.trees.get(tree.0).map_or(&[], Vec::as_slice)
     }
 
-    /// Why it is not known where a task waits that no wrapper tracks.
-    pub fn unresolved(&self, task: &Task) -> Option<Reason> {
-        let unwrapped = self.dump.unwrapped(task.id)?;
-        Reason::of(unwrapped).or_else(|| {
-            let was_polled = matches!(unwrapped.found_by, FoundBy::Hook | FoundBy::Steps);
-            if !was_polled || !task.leaves.is_empty() {
-                return None;
-            }
-            if self
-                .tree(task)
-                .is_some_and(|tree| !self.chains(tree).is_empty())
-            {
-                return None;
-            }
-            let is_kind = Alike::of(self.dump, task).is_some_and(|of| self.kinds.contains_key(&of));
-            Some(if is_kind && self.tree(task).is_none() {
-                Reason::DIFFER
-            } else {
-                Reason::NO_WAKER
+    /// What is known of a task.
+    pub fn of_task(&self, task: &Task) -> Shown {
+        let own = self.own(task);
+        let alike = if own.is_none() { Alike::of(task) } else { None };
+        // Where its kind was stepped: whether all of these wait alike, and how.
+        let of_kind = alike.as_ref().and_then(|alike| self.kinds.get(alike));
+        let tree = own.or_else(|| *of_kind?);
+        let is_empty = tree.is_none_or(|tree| self.chains(tree).is_empty());
+        let is_unseen = is_empty && task.leaves.is_empty();
+        let found_by = task.untracked().map(|untracked| untracked.found_by);
+        let unresolved = task.untracked().and_then(|untracked| {
+            Reason::of(task.state, untracked.found_by, self.source).or_else(|| {
+                let was_polled = matches!(untracked.found_by, FoundBy::Hook | FoundBy::Steps)
+                    && task.state.is_suspended();
+                let why = match (own, of_kind) {
+                    (Some(_), _) => Reason::NO_CODE,
+                    (None, Some(None)) => Reason::DIFFER,
+                    (None, _) => Reason::NO_WAKER,
+                };
+                (was_polled && is_unseen).then_some(why)
             })
-        })
-    }
-
-    /// Whether it was polled in a copy, and no poll of its kind was stepped.
-    fn lacks_steps(&self, task: &Task) -> bool {
-        let is_hooked = self
-            .dump
-            .unwrapped(task.id)
-            .is_some_and(|unwrapped| unwrapped.found_by == FoundBy::Hook);
-        is_hooked && Alike::of(self.dump, task).is_some_and(|kind| !self.kinds.contains_key(&kind))
-    }
-
-    /// Why it is not known where a task waits that a stepped poll might have shown.
-    pub fn remark(&self, task: &Task) -> Option<&'static str> {
-        if let Some(tree) = self.tree(task) {
-            let is_empty = self.chains(tree).is_empty() && task.leaves.is_empty();
-            return is_empty.then_some("(where it waits is not known: none of its own code ran)");
+        });
+        let refused = || self.refused.get(&task.key).copied().map(sentence);
+        let lacks_steps = found_by == Some(FoundBy::Hook) && alike.is_some();
+        let remark = match (tree, of_kind) {
+            (Some(_), _) => is_unseen.then_some(Reason::NO_CODE.sentence),
+            (None, _) if refused().is_some() => refused(),
+            (None, _) if unresolved.is_some() => unresolved.map(|reason| reason.sentence),
+            (None, None) => lacks_steps.then_some(NOT_STEPPED),
+            (None, Some(_)) if task.leaves.is_empty() => Some(
+                "(where it waits is not known: the few of its kind that were looked at differ)",
+            ),
+            (None, Some(_)) => Some(
+                "(where else it waits is not known: the few of its kind that were looked at differ)",
+            ),
+        };
+        Shown {
+            tree,
+            remark,
+            unresolved,
         }
-        let refused = self.refused.get(&task.id).copied().map(sentence);
-        let refused = refused.or_else(|| Some(self.unresolved(task)?.sentence));
-        let refused = refused.or_else(|| self.lacks_steps(task).then_some(NOT_STEPPED));
-        refused.or_else(|| {
-            let differ = self.kinds.contains_key(&Alike::of(self.dump, task)?);
-            differ.then_some(if task.leaves.is_empty() {
-                "(where it waits is not known: the few of its kind that were looked at differ)"
-            } else {
-                "(where else it waits is not known: the few of its kind that were looked at differ)"
-            })
-        })
     }
 }
 
@@ -221,7 +227,9 @@ fn sentence(why: NotStepped) -> &'static str {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{Call, End, Reply, TaskNote, Trace, TraceEnd, Visit};
+    use rtops_protocol::{
+        Call, End, Reply, Task as Sent, TaskNote, Trace, TraceEnd, TraceOrder, Visit, WakerState,
+    };
 
     use super::*;
     use crate::{
@@ -236,69 +244,71 @@ mod tests {
     ];
 
     /// A task without a waker and without a stack.
-    fn proven(id: u64) -> Task {
-        Task {
+    fn proven(id: u64, trace: Option<u32>) -> Sent {
+        Sent {
             waker: WakerState::None,
+            trace: trace.map(TraceId),
             ..task(id, 0, &[])
         }
     }
 
-    /// The poll of a task that came to an instruction.
-    fn trace(task: u64, ip: u64) -> Reply {
+    /// A poll that came to an instruction.
+    fn trace(ip: u64) -> Reply {
         let visit = |ip| Visit { call: 0, ip };
         Reply::Trace(Trace {
-            task,
             end: TraceEnd::Whole,
+            order: TraceOrder::LastRun,
             calls: vec![Call { caller: 0, site: 0 }],
             visits: vec![visit(1), visit(ip)],
         })
     }
 
-    fn dump(rest: Vec<Reply>) -> Dump {
-        let other_site = Task {
+    /// Tasks 1 and 2 were polled up to these instructions.
+    fn dump(ips: [u64; 2], notes: Vec<TaskNote>) -> Dump {
+        let other_site = Sent {
             site: SourceLocation {
                 line: 7,
                 ..SourceLocation::default()
             },
-            ..proven(4)
+            ..proven(4, None)
         };
-        let woken = Task {
+        let woken = Sent {
             waker: WakerState::Held(1),
             ..task(5, 0, &[])
         };
-        let tasks = vec![proven(1), proven(2), proven(3), other_site, woken];
-        let mut replies = vec![Reply::Tasks(tasks)];
-        replies.extend(rest);
+        let [first, second] = [proven(1, Some(0)), proven(2, Some(1))];
+        let tasks = vec![first, second, proven(3, None), other_site, woken];
+        let mut replies: Vec<Reply> = ips.map(trace).to_vec();
+        replies.extend([Reply::Tasks(tasks), Reply::Notes(notes)]);
         replies.push(Reply::End(End { gaps: Vec::new() }));
         receive(replies).unwrap()
     }
 
-    fn tree(stepped: &Stepped, dump: &Dump, id: u64) -> Option<TreeId> {
-        stepped.tree(dump.tasks.iter().find(|task| task.id == id).unwrap())
+    fn shown(dump: &Dump) -> Vec<Shown> {
+        let stepped = Stepped::of(dump, &traced(&CODE));
+        dump.tasks
+            .iter()
+            .map(|task| stepped.of_task(task))
+            .collect()
     }
 
     #[test]
     fn others_of_a_kind_wait_where_those_do_that_were_stepped() {
-        let dump = dump(vec![trace(1, 2), trace(2, 2)]);
-        let stepped = Stepped::of(&dump, &traced(&CODE));
-        let known = tree(&stepped, &dump, 1);
+        let shown = shown(&dump([2, 2], Vec::new()));
+        let known = shown[0].tree;
         assert!(known.is_some());
-        assert_eq!(tree(&stepped, &dump, 2), known);
-        assert_eq!(tree(&stepped, &dump, 3), known);
-        assert!(stepped.is_stepped(&dump.tasks[1]) && !stepped.is_stepped(&dump.tasks[2]));
+        assert_eq!((shown[1].tree, shown[2].tree), (known, known));
         // Those of another kind do not.
-        assert_eq!(tree(&stepped, &dump, 4), None);
-        assert_eq!(tree(&stepped, &dump, 5), None);
-        assert_eq!(stepped.remark(&dump.tasks[2]), None);
+        assert_eq!((shown[3].tree, shown[4].tree), (None, None));
+        assert_eq!(shown[2].remark, None);
     }
 
     #[test]
     fn nothing_is_said_of_others_where_those_differ_that_were_stepped() {
-        let dump = dump(vec![trace(1, 2), trace(2, 3)]);
-        let stepped = Stepped::of(&dump, &traced(&CODE));
-        assert_ne!(tree(&stepped, &dump, 1), tree(&stepped, &dump, 2));
-        assert_eq!(tree(&stepped, &dump, 3), None);
-        assert!(stepped.remark(&dump.tasks[2]).unwrap().contains("differ"));
+        let shown = shown(&dump([2, 3], Vec::new()));
+        assert_ne!(shown[0].tree, shown[1].tree);
+        assert_eq!(shown[2].tree, None);
+        assert!(shown[2].remark.unwrap().contains("differ"));
     }
 
     #[test]
@@ -307,9 +317,8 @@ mod tests {
             task: 4,
             note: Note::NotStepped(NotStepped::Traced),
         };
-        let dump = dump(vec![trace(1, 2), Reply::Notes(vec![note])]);
-        let stepped = Stepped::of(&dump, &traced(&CODE));
-        assert!(stepped.remark(&dump.tasks[3]).unwrap().contains("debugger"));
-        assert_eq!(stepped.remark(&dump.tasks[4]), None);
+        let shown = shown(&dump([2, 2], vec![note]));
+        assert!(shown[3].remark.unwrap().contains("debugger"));
+        assert_eq!(shown[4].remark, None);
     }
 }

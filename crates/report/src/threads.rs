@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::HashMap};
 
-use rtops_protocol::{StackId, Thread, ThreadCapture};
+use rtops_protocol::{Signal, StackId, Thread, ThreadCapture};
 use rtops_symbols::WaitReason;
 
 use crate::{
@@ -26,7 +26,7 @@ pub struct ThreadGroup<'a> {
 
 /// What makes two threads look the same.
 type Look = (
-    char,
+    Option<char>,
     Option<WaitReason>,
     Vec<FrameId>,
     Option<String>,
@@ -45,22 +45,31 @@ impl<'a> ThreadGroup<'a> {
         }
     }
 
-    /// The distinct names, each with how many threads have it, the commonest first.
+    /// The distinct names that are known, each with how many threads have it, the commonest first.
     pub fn names(&self) -> Vec<(&'a str, usize)> {
         let mut counts: HashMap<&str, usize> = HashMap::new();
-        for thread in &self.threads {
-            *counts.entry(&thread.name).or_default() += 1;
+        for name in self
+            .threads
+            .iter()
+            .filter_map(|thread| thread.name.as_deref())
+        {
+            *counts.entry(name).or_default() += 1;
         }
         let mut names: Vec<_> = counts.into_iter().collect();
         names.sort_unstable_by_key(|(name, count)| (Reverse(*count), *name));
         names
     }
 
-    /// The state in words.
-    pub fn state(&self) -> &'static str {
-        self.threads
-            .first()
-            .map_or("", |thread| state(thread.state))
+    /// The state in words, where it is known.
+    pub fn state(&self) -> Option<&'static str> {
+        Some(state(self.threads.first()?.state?))
+    }
+
+    /// The signal that ended the process, if it came to one of them.
+    pub fn killed_by(&self, dump: &Dump) -> Option<Signal> {
+        let (thread, signal) = crash(dump)?;
+        let mut threads = self.threads.iter();
+        threads.any(|one| one.tid == thread).then_some(signal)
     }
 }
 
@@ -74,7 +83,13 @@ pub fn stacks_of_threads(dump: &Dump) -> impl Iterator<Item = StackId> {
         })
 }
 
-/// Groups the selected threads, the largest group first.
+/// The signal that ended the process, and the thread that it came to.
+fn crash(dump: &Dump) -> Option<(i32, Signal)> {
+    let core = dump.core.as_ref()?;
+    Some((core.thread?, core.signal?))
+}
+
+/// Groups the selected threads: the one that crashed, then the largest group.
 pub fn group_threads<'a>(
     dump: &'a Dump,
     frames: &Frames,
@@ -83,15 +98,16 @@ pub fn group_threads<'a>(
 ) -> Vec<ThreadGroup<'a>> {
     let mut by_look: HashMap<Look, ThreadGroup> = HashMap::new();
     let wanted = selection.threads.as_ref();
+    let crashed = crash(dump).map(|(thread, _)| thread);
     for thread in &dump.threads {
         if wanted.is_some_and(|wanted| !wanted.contains(&thread.tid)) {
             continue;
         }
         let (links, wait, remark) = stack(thread, frames);
-        let named = selection
-            .filter
-            .as_ref()
-            .is_none_or(|filter| filter.is_match(&thread.name));
+        let named = selection.filter.as_ref().is_none_or(|filter| {
+            let name = thread.name.as_deref();
+            name.is_some_and(|name| filter.is_match(name))
+        });
         if !named && !selection.accepts_links(&links, frames) {
             continue;
         }
@@ -100,7 +116,7 @@ pub fn group_threads<'a>(
             wait,
             links.iter().map(|link| link.frame).collect(),
             remark.clone(),
-            (grouping == Grouping::Each).then_some(thread.tid),
+            (grouping == Grouping::Each || Some(thread.tid) == crashed).then_some(thread.tid),
         );
         by_look
             .entry(look)
@@ -116,7 +132,8 @@ pub fn group_threads<'a>(
     let mut groups: Vec<ThreadGroup> = by_look.into_values().collect();
     groups.sort_by_key(|group| {
         let first = group.threads.first().map(|thread| thread.tid);
-        (Reverse(group.threads.len()), first)
+        let has_crashed = group.killed_by(dump).is_some();
+        (!has_crashed, Reverse(group.threads.len()), first)
     });
     groups
 }
@@ -147,6 +164,7 @@ fn not_captured(thread: &Thread) -> String {
             format!("no stack: the agent could not ask for it ({error})")
         }
         ThreadCapture::Off => "no stack: switched off, or not supported here".to_owned(),
+        ThreadCapture::Absent => "no stack: the core file lacks it".to_owned(),
     };
     if thread.capture != ThreadCapture::Agent
         && let Some(wchan) = &thread.wchan
@@ -181,11 +199,11 @@ mod tests {
     fn thread(tid: i32, name: &str, capture: ThreadCapture) -> Thread {
         Thread {
             tid,
-            name: name.to_owned(),
-            state: 'S',
+            name: Some(name.to_owned()),
+            state: Some('S'),
             wchan: Some("futex_wait".to_owned()),
             syscall: None,
-            cpu_ticks: 0,
+            cpu_ticks: None,
             capture,
         }
     }

@@ -3,11 +3,12 @@
 //! The instructions of a trace, with the functions that are inlined at each, make a tree of the
 //! functions that ran, and of where each called the next. Of that tree the polls count: the innermost
 //! of them are what the task waits for. The body of an async fn waits at one await, the last one that
-//! it came to; what is written by hand may wait for all that it polls.
+//! it came to; what is written by hand may wait for all that it polls. Of a task that was woken, or could be, the
+//! first await counts instead: there it resumes.
 
 use std::collections::HashMap;
 
-use rtops_protocol::{LeafEnd, Trace, TraceEnd};
+use rtops_protocol::{LeafEnd, Trace, TraceEnd, TraceOrder};
 use rtops_symbols::{FrameClass, Polls, classify, polls};
 
 use crate::{
@@ -56,6 +57,7 @@ pub fn chains(trace: &Trace, frames: &Frames) -> Vec<Chain> {
 /// The functions that ran.
 struct Tree<'a> {
     frames: &'a Frames,
+    order: TraceOrder,
     /// Callers come before those that they call.
     nodes: Vec<Node>,
 }
@@ -69,11 +71,12 @@ struct Node {
     depth: usize,
     /// What ran of the function itself, in the order in which it last did.
     own: Vec<Link>,
-    /// When it, or what it called, last ran.
-    last: usize,
+    /// How near to where the task waits, or resumes, it or what it called is: when it last ran, or first
+    /// ran, counted backwards.
+    near: usize,
     /// The nearest polls below that are worth something.
     polled: Vec<usize>,
-    /// The last function of the user's that it called, and that is no poll.
+    /// The nearest function of the user's that it called, and that is no poll.
     users: Option<usize>,
     /// What is polled in it.
     leads_to: Worth,
@@ -119,6 +122,7 @@ impl<'a> Tree<'a> {
         let mut builder = Builder {
             tree: Self {
                 frames,
+                order: trace.order,
                 nodes: Vec::new(),
             },
             inlined: HashMap::new(),
@@ -151,7 +155,7 @@ impl<'a> Tree<'a> {
             if node.polls.is_some() {
                 node.leads_to = node.leads_to.max(Worth::of(node.class));
             }
-            let (last, leads_to) = (node.last, node.leads_to);
+            let (near, leads_to) = (node.near, node.leads_to);
             let users = match node.class {
                 FrameClass::User if node.polls.is_none() => Some(index),
                 FrameClass::Std if node.polls.is_none() => node.users,
@@ -168,10 +172,13 @@ impl<'a> Tree<'a> {
             let Some(caller) = self.nodes.get_mut(caller) else {
                 continue;
             };
-            caller.last = caller.last.max(last);
+            caller.near = caller.near.max(near);
             caller.leads_to = caller.leads_to.max(leads_to);
             // The last one is the first that this loop comes to.
-            caller.users = caller.users.or(users);
+            caller.users = match self.order {
+                TraceOrder::LastRun => caller.users.or(users),
+                TraceOrder::FirstRun => users.or(caller.users),
+            };
             // The shorter list is copied, lest a deep tree takes the square of its size.
             if caller.polled.len() < below.len() {
                 std::mem::swap(&mut caller.polled, &mut below);
@@ -188,15 +195,15 @@ impl<'a> Tree<'a> {
             let Some(node) = self.nodes.get(index) else {
                 continue;
             };
-            let last = || {
-                let last = |index: &&usize| self.nodes.get(**index).map(|node| node.last);
-                node.polled.iter().max_by_key(last).copied()
+            let nearest = || {
+                let near = |index: &&usize| self.nodes.get(**index).map(|node| node.near);
+                node.polled.iter().max_by_key(near).copied()
             };
             // What a library polls to do one thing is one wait, if it leads to nothing of the user's.
             let is_one = node.polls == Some(Polls::AsyncBody) || node.leads_to != Worth::Users;
-            match last() {
+            match nearest() {
                 None => leaves.push(self.users_part(index)),
-                Some(last) if is_one => open.push(last),
+                Some(nearest) if is_one => open.push(nearest),
                 Some(_) => open.extend(&node.polled),
             }
             if leaves.len() == MAX_BRANCHES {
@@ -222,7 +229,7 @@ impl<'a> Tree<'a> {
         let Some(node) = self.nodes.get(leaf) else {
             return way;
         };
-        match node.waits_at(self.frames) {
+        match node.stands_at(self.frames, self.order) {
             Some(link) => way.links.push(link),
             None => {
                 way.lacks_line = true;
@@ -258,22 +265,20 @@ struct Way {
 }
 
 impl Node {
-    /// Where in this function a task waits that polled nothing below it: the last line that ran. An
-    /// async body jumps to its await from its first line, which tells nothing.
-    fn waits_at(&self, frames: &Frames) -> Option<Link> {
-        let place = |link: &Link| {
-            frames
-                .get(link.frame)
-                .and_then(|frame| frame.place.as_ref())
-        };
+    /// Where in this function a task is that polled nothing below it: the last line that ran, or the
+    /// first. An async body jumps to its await from its first line, which tells nothing.
+    fn stands_at(&self, frames: &Frames, order: TraceOrder) -> Option<Link> {
+        let line = |link: &Link| Some(frames.get(link.frame)?.place.as_ref()?.line);
         let first = match self.polls {
-            Some(Polls::AsyncBody) => self.own.first().and_then(place).map(|place| place.line),
+            Some(Polls::AsyncBody) => self.own.first().and_then(line),
             _ => None,
         };
-        let mut latest = self.own.iter().rev();
-        latest
-            .find(|link| place(link).is_some_and(|place| Some(place.line) != first))
-            .copied()
+        let tells = |link: &&Link| line(link).is_some_and(|line| Some(line) != first);
+        let link = match order {
+            TraceOrder::LastRun => self.own.iter().rfind(tells),
+            TraceOrder::FirstRun => self.own.iter().find(tells),
+        };
+        link.copied()
     }
 }
 
@@ -340,7 +345,11 @@ impl<'a> Builder<'a> {
             before = Some(place);
             if let Some(node) = self.tree.nodes.get_mut(node) {
                 node.own.push(place.link);
-                node.last = *order;
+                let near = match self.tree.order {
+                    TraceOrder::LastRun => *order,
+                    TraceOrder::FirstRun => usize::MAX - order,
+                };
+                node.near = node.near.max(near);
             }
         }
     }
@@ -360,7 +369,7 @@ impl<'a> Builder<'a> {
             caller: caller.filter(|_| depth < MAX_DEPTH),
             depth,
             own: Vec::new(),
-            last: 0,
+            near: 0,
             polled: Vec::new(),
             users: None,
             leads_to: Worth::Nothing,
@@ -370,207 +379,4 @@ impl<'a> Builder<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use rtops_protocol::{Call, Visit};
-
-    use super::*;
-    use crate::frames::tests::traced;
-
-    /// `function:line` for each frame of each chain, innermost first, and what is missing.
-    fn shown(trace: &Trace, frames: &Frames) -> Vec<(String, bool)> {
-        let chains = chains(trace, frames);
-        let text = chains.iter().map(|chain| {
-            let frames = chain.links.iter().filter_map(|link| frames.get(link.frame));
-            let frames = frames.map(|frame| match &frame.place {
-                Some(place) => format!("{}:{}", frame.name, place.line),
-                None => frame.name.clone(),
-            });
-            let text: Vec<String> = frames.collect();
-            (text.join(" "), chain.incomplete.is_some())
-        });
-        text.collect()
-    }
-
-    /// A trace of one call of the code, in order; `calls` are `(caller, site)` of more.
-    fn trace(visits: &[(u32, u64)], calls: &[(u32, u64)]) -> Trace {
-        let calls = [(0, 0)].iter().chain(calls);
-        Trace {
-            task: 1,
-            end: TraceEnd::Whole,
-            calls: calls
-                .map(|(caller, site)| Call {
-                    caller: *caller,
-                    site: *site,
-                })
-                .collect(),
-            visits: visits
-                .iter()
-                .map(|(call, ip)| Visit {
-                    call: *call,
-                    ip: *ip,
-                })
-                .collect(),
-        }
-    }
-
-    fn in_one_call(code: &[(u64, &str)]) -> Vec<(String, bool)> {
-        let visits: Vec<(u32, u64)> = code.iter().map(|(ip, _)| (0, *ip)).collect();
-        shown(&trace(&visits, &[]), &traced(code))
-    }
-
-    fn whole(chain: &str) -> (String, bool) {
-        (chain.to_owned(), false)
-    }
-
-    #[test]
-    fn inlined_async_fns_show_the_line_of_each_await() {
-        let chains = in_one_call(&[
-            (1, "rtops_step::step:1"),
-            (2, "app::outer::{async_fn#0}:10 rtops_step::step:2"),
-            (
-                3,
-                "app::inner::{async_fn#0}:20 app::outer::{async_fn#0}:12 rtops_step::step:2",
-            ),
-            (
-                4,
-                "app::inner::{async_fn#0}:23 app::outer::{async_fn#0}:12 rtops_step::step:2",
-            ),
-            (5, "rtops_step::step:3"),
-        ]);
-        assert_eq!(chains, [whole("app::inner:23 app::outer:12")]);
-    }
-
-    #[test]
-    fn the_first_line_of_an_async_fn_is_never_shown_as_its_await() {
-        let chains = in_one_call(&[
-            (1, "app::outer::{async_fn#0}:10"),
-            (2, "app::inner::{async_fn#0}:20 app::outer::{async_fn#0}:12"),
-            (3, "app::inner::{async_fn#0}:20 app::outer::{async_fn#0}:12"),
-        ]);
-        assert_eq!(chains, [("app::inner app::outer:12".to_owned(), true)]);
-    }
-
-    #[test]
-    fn an_async_fn_waits_at_the_last_await_that_it_came_to() {
-        let chains = in_one_call(&[
-            (1, "app::outer::{async_fn#0}:10"),
-            (2, "app::Ready::poll:30 app::outer::{async_fn#0}:12"),
-            (3, "app::Lost::poll:40 app::outer::{async_fn#0}:13"),
-        ]);
-        assert_eq!(chains, [whole("app::Lost::poll:40 app::outer:13")]);
-    }
-
-    #[test]
-    fn what_is_written_by_hand_waits_for_all_that_it_polls() {
-        let chains = in_one_call(&[
-            (1, "app::outer::{async_fn#0}:10"),
-            (
-                2,
-                "tokio::task::coop::poll_proceed:5 app::Both::poll:50 app::outer::{async_fn#0}:12",
-            ),
-            (
-                3,
-                "app::left::{async_fn#0}:60 app::Both::poll:51 app::outer::{async_fn#0}:12",
-            ),
-            (
-                4,
-                "app::left::{async_fn#0}:61 app::Both::poll:51 app::outer::{async_fn#0}:12",
-            ),
-            (
-                5,
-                "app::Lost::poll:40 app::Both::poll:52 app::outer::{async_fn#0}:12",
-            ),
-        ]);
-        let mut chains: Vec<_> = chains.into_iter().collect();
-        chains.sort();
-        let both = [
-            whole("app::Lost::poll:40 app::Both::poll:52 app::outer:12"),
-            whole("app::left:61 app::Both::poll:51 app::outer:12"),
-        ];
-        assert_eq!(chains, both);
-    }
-
-    #[test]
-    fn a_library_is_one_wait_unless_it_polls_the_users() {
-        let chains = in_one_call(&[
-            (1, "app::outer::{async_fn#0}:10"),
-            (2, "tokio::time::Sleep::poll:5 app::outer::{async_fn#0}:12"),
-            (
-                3,
-                "tokio::time::Entry::poll_a:6 tokio::time::Sleep::poll:7 app::outer::{async_fn#0}:12",
-            ),
-            (
-                4,
-                "tokio::time::Entry::poll_b:6 tokio::time::Sleep::poll:8 app::outer::{async_fn#0}:12",
-            ),
-        ]);
-        assert_eq!(chains, [whole("tokio::time::Sleep::poll:8 app::outer:12")]);
-    }
-
-    #[test]
-    fn a_future_of_a_closure_waits_in_the_closure() {
-        let chains = in_one_call(&[
-            (1, "app::outer::{async_fn#0}:10"),
-            (
-                2,
-                "core::future::poll_fn::PollFn::poll:5 app::outer::{async_fn#0}:12",
-            ),
-            (
-                3,
-                "app::outer::{async_fn#0}::{closure#0}:14 core::future::poll_fn::PollFn::poll:6 app::outer::{async_fn#0}:12",
-            ),
-        ]);
-        assert_eq!(chains, [whole("app::outer::{closure}:14 app::outer:12")]);
-    }
-
-    #[test]
-    fn calls_and_tail_calls_are_followed() {
-        let code = [
-            (1, "rtops_step::step:1"),
-            (10, "app::outer::{async_fn#0}:10"),
-            (11, "app::outer::{async_fn#0}:12"),
-            (20, "app::Wrapper::poll:20"),
-            (30, "app::inner::{async_fn#0}:30"),
-            (31, "app::inner::{async_fn#0}:31"),
-        ];
-        // The wrapper jumps to what it wraps.
-        let visits = [(0, 1), (1, 10), (1, 11), (2, 20), (2, 30), (2, 31)];
-        let trace = trace(&visits, &[(0, 1), (1, 11)]);
-        let chains = shown(&trace, &traced(&code));
-        assert_eq!(
-            chains,
-            [whole("app::inner:31 app::Wrapper::poll:20 app::outer:12")]
-        );
-    }
-
-    #[test]
-    fn a_trace_that_was_cut_says_so() {
-        let code = [
-            (1, "app::outer::{async_fn#0}:10"),
-            (2, "app::outer::{async_fn#0}:12"),
-        ];
-        let mut trace = trace(&[(0, 1), (0, 2)], &[]);
-        for end in [TraceEnd::TooLong, TraceEnd::Unsafe] {
-            trace.end = end;
-            let chains = shown(&trace, &traced(&code));
-            assert_eq!(chains, [("app::outer:12".to_owned(), true)]);
-        }
-    }
-
-    #[test]
-    fn a_trace_out_of_nowhere_shows_nothing_or_ends() {
-        let code = [
-            (1, "app::outer::{async_fn#0}:10"),
-            (2, "app::outer::{async_fn#0}:12"),
-        ];
-        let frames = traced(&code);
-        assert_eq!(shown(&trace(&[], &[]), &frames), []);
-        assert_eq!(shown(&trace(&[(0, 99), (1, 1)], &[(0, 98)]), &frames), []);
-        // Each call is made by the one before.
-        let calls: Vec<(u32, u64)> = (0..60_000).map(|caller| (caller, 1)).collect();
-        let visits: Vec<(u32, u64)> = (0..=60_000).map(|call| (call, 1)).collect();
-        let chains = shown(&trace(&visits, &calls), &frames);
-        assert_eq!(chains.len(), 1);
-        assert!(chains.iter().all(|(_, incomplete)| *incomplete));
-    }
-}
+mod tests;

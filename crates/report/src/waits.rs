@@ -8,14 +8,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use petgraph::{algo::kosaraju_scc, graph::DiGraph};
 use rtops_protocol::{
-    Claim, ClaimMode, ClaimRole, HandleSeen, Leaf, Resource, ResourceKind, Task, TaskKind,
-    TaskState,
+    Claim, ClaimMode, ClaimRole, HandleSeen, Leaf, Resource, ResourceKind, TaskKind,
 };
 
 use crate::{
     dump::Dump,
     frames::Frames,
     holders::{Holders, Lock},
+    task::{Task, TaskKey},
 };
 
 /// The most spans that are followed outwards to their task.
@@ -35,7 +35,7 @@ pub struct Edge<'a> {
     /// The claims that are in its way.
     others: Vec<&'a Claim>,
     /// The tasks that can let it go on; empty where somebody unknown can.
-    by: Vec<u64>,
+    by: Vec<TaskKey>,
     need: Need,
 }
 
@@ -58,10 +58,10 @@ enum Need {
 /// The tasks of a dump and what they wait for.
 #[derive(Debug)]
 pub struct Waits<'a> {
-    tasks: HashMap<u64, &'a Task>,
-    edges: HashMap<u64, Vec<Edge<'a>>>,
+    tasks: HashMap<TaskKey, &'a Task>,
+    edges: HashMap<TaskKey, Vec<Edge<'a>>>,
     /// Tasks of which every place where they wait has an edge.
-    explained: HashSet<u64>,
+    explained: HashSet<TaskKey>,
 }
 
 /// A circle of tasks, each of which waits for the next.
@@ -70,7 +70,7 @@ pub struct Circle<'a> {
     /// In order; the last waits for the first.
     pub steps: Vec<Step<'a>>,
     /// Other tasks that can't go on either, for they wait for these.
-    pub behind: Vec<u64>,
+    pub behind: Vec<TaskKey>,
 }
 
 /// One task of a circle.
@@ -89,7 +89,7 @@ impl<'a> Waits<'a> {
     /// Takes in what a dump says.
     pub fn of(dump: &'a Dump, frames: &Frames, holders: &Holders<'a>) -> Self {
         let mut this = Self {
-            tasks: dump.tasks.iter().map(|task| (task.id, task)).collect(),
+            tasks: dump.tasks.iter().map(|task| (task.key, task)).collect(),
             edges: HashMap::new(),
             explained: HashSet::new(),
         };
@@ -101,27 +101,27 @@ impl<'a> Waits<'a> {
             }
         }
         let joins = this.add_joins(dump, frames);
-        let locked = waiters.iter().filter_map(|claim| this.root(claim.task));
-        let locked: HashSet<u64> = locked.collect();
+        let locked = waiters.iter().filter_map(|claim| this.root_of(claim));
+        let locked: HashSet<TaskKey> = locked.collect();
         for task in dump.tasks.iter().filter(|task| is_waiting(task)) {
             let is_explained = |leaf: &Leaf| {
-                joins.contains(&(task.id, leaf.stack.0))
-                    || (locked.contains(&task.id) && waits_in(frames, *leaf, LOCKS).is_some())
+                joins.contains(&(task.key, leaf.stack.0))
+                    || (locked.contains(&task.key) && waits_in(frames, *leaf, LOCKS).is_some())
             };
             if !task.leaves.is_empty() && task.leaves.iter().all(is_explained) {
-                this.explained.insert(task.id);
+                this.explained.insert(task.key);
             }
         }
         this
     }
 
     /// What a task waits for, as far as that is known.
-    pub fn of_task(&self, task: u64) -> &[Edge<'a>] {
+    pub fn of_task(&self, task: TaskKey) -> &[Edge<'a>] {
         self.edges.get(&task).map_or(&[], Vec::as_slice)
     }
 
     /// The tasks whose handles a task awaits, as far as that is known.
-    pub fn joined_by(&self, task: u64) -> impl Iterator<Item = &'a Task> {
+    pub fn joined_by(&self, task: TaskKey) -> impl Iterator<Item = &'a Task> {
         self.of_task(task)
             .iter()
             .filter_map(|edge| match edge.what {
@@ -131,29 +131,33 @@ impl<'a> Waits<'a> {
     }
 
     /// The task with that number.
-    pub fn task(&self, id: u64) -> Option<&'a Task> {
-        self.tasks.get(&id).copied()
+    pub fn task(&self, key: TaskKey) -> Option<&'a Task> {
+        self.tasks.get(&key).copied()
     }
 
     /// The task that a span is part of; a task itself; `None` for one that has ended.
-    pub fn root(&self, id: u64) -> Option<u64> {
-        let mut task = self.tasks.get(&id)?;
+    pub fn root(&self, key: TaskKey) -> Option<TaskKey> {
+        let mut task = self.tasks.get(&key)?;
         for _ in 0..MAX_NESTING {
             if task.kind != TaskKind::Span {
-                return Some(task.id);
+                return Some(task.key);
             }
-            task = self.tasks.get(&task.parent)?;
+            task = self.tasks.get(&task.parent()?)?;
         }
         None
     }
 
+    fn root_of(&self, claim: &Claim) -> Option<TaskKey> {
+        self.root(TaskKey::tracked(claim.task)?)
+    }
+
     fn add_claim(&mut self, claim: &'a Claim, lock: &Lock<'a>) {
-        let Some(root) = self.root(claim.task) else {
+        let Some(root) = self.root_of(claim) else {
             return;
         };
         let (others, need) = in_the_way(lock, claim);
-        let known = others.iter().filter_map(|other| self.root(other.task));
-        let known: Vec<u64> = known.collect();
+        let known = others.iter().filter_map(|other| self.root_of(other));
+        let known: Vec<TaskKey> = known.collect();
         // A holder that is no task, or has handed its guard on and ended, may be anywhere.
         let is_open = need == Need::Any && known.len() < others.len();
         let edge = Edge {
@@ -166,16 +170,16 @@ impl<'a> Waits<'a> {
     }
 
     /// Returns the tasks and stacks that await a handle of a known task.
-    fn add_joins(&mut self, dump: &'a Dump, frames: &Frames) -> HashSet<(u64, u32)> {
-        let mut seen: HashMap<(u64, u32), Vec<&HandleSeen>> = HashMap::new();
+    fn add_joins(&mut self, dump: &'a Dump, frames: &Frames) -> HashSet<(TaskKey, u32)> {
+        let mut seen: HashMap<(TaskKey, u32), Vec<&HandleSeen>> = HashMap::new();
         for handle in &dump.handles_seen {
-            let leaf = (handle.task, handle.stack.0);
+            let leaf = (TaskKey::Tracked(handle.task), handle.stack.0);
             seen.entry(leaf).or_default().push(handle);
         }
         let mut joins = HashSet::new();
         for task in dump.tasks.iter().filter(|task| is_waiting(task)) {
             for leaf in &task.leaves {
-                let Some(handles) = seen.get(&(task.id, leaf.stack.0)) else {
+                let Some(handles) = seen.get(&(task.key, leaf.stack.0)) else {
                     continue;
                 };
                 let Some(join) = waits_in(frames, *leaf, JOINS) else {
@@ -192,13 +196,13 @@ impl<'a> Waits<'a> {
                 joined.dedup();
                 // Of several, one is left from something else: no telling which.
                 if let [only] = joined.as_slice()
-                    && let Some(awaited) = self.task(*only)
-                    && joins.insert((task.id, leaf.stack.0))
+                    && let Some(awaited) = self.task(TaskKey::Tracked(*only))
+                    && joins.insert((task.key, leaf.stack.0))
                 {
-                    self.edges.entry(task.id).or_default().push(Edge {
+                    self.edges.entry(task.key).or_default().push(Edge {
                         what: WaitsFor::Task(awaited),
                         others: Vec::new(),
-                        by: vec![*only],
+                        by: vec![awaited.key],
                         need: Need::Any,
                     });
                 }
@@ -208,15 +212,15 @@ impl<'a> Waits<'a> {
     }
 
     /// The tasks that can't go on, whatever the rest of the process does.
-    fn blocked(&self) -> HashSet<u64> {
+    fn blocked(&self) -> HashSet<TaskKey> {
         let mut blocked = self.explained.clone();
-        let mut waiters: HashMap<u64, Vec<u64>> = HashMap::new();
+        let mut waiters: HashMap<TaskKey, Vec<TaskKey>> = HashMap::new();
         for task in &blocked {
             for by in self.of_task(*task).iter().flat_map(|edge| &edge.by) {
                 waiters.entry(*by).or_default().push(*task);
             }
         }
-        let mut queue: VecDeque<u64> = blocked.iter().copied().collect();
+        let mut queue: VecDeque<TaskKey> = blocked.iter().copied().collect();
         while let Some(task) = queue.pop_front() {
             let can_go_on = |edge: &Edge| match edge.need {
                 _ if edge.by.is_empty() => true,
@@ -237,12 +241,15 @@ impl<'a> Waits<'a> {
         if blocked.is_empty() {
             return Vec::new();
         }
-        let mut graph = DiGraph::<u64, ()>::new();
-        let mut ids: Vec<u64> = blocked.iter().copied().collect();
-        ids.sort_unstable();
-        let nodes: HashMap<u64, _> = ids.iter().map(|id| (*id, graph.add_node(*id))).collect();
-        for (id, node) in &nodes {
-            let by = self.of_task(*id).iter().flat_map(|edge| &edge.by);
+        let mut graph = DiGraph::<TaskKey, ()>::new();
+        let mut keys: Vec<TaskKey> = blocked.iter().copied().collect();
+        keys.sort_unstable();
+        let nodes: HashMap<TaskKey, _> = keys
+            .iter()
+            .map(|key| (*key, graph.add_node(*key)))
+            .collect();
+        for (key, node) in &nodes {
+            let by = self.of_task(*key).iter().flat_map(|edge| &edge.by);
             for other in by.filter_map(|by| nodes.get(by)) {
                 graph.update_edge(*node, *other, ());
             }
@@ -250,12 +257,12 @@ impl<'a> Waits<'a> {
         let mut circles = Vec::new();
         let mut taken = HashSet::new();
         for component in kosaraju_scc(&graph) {
-            let members: HashSet<u64> = component
+            let members: HashSet<TaskKey> = component
                 .iter()
                 .filter_map(|node| graph.node_weight(*node).copied())
                 .collect();
             if let Some(steps) = self.circle_in(&members) {
-                taken.extend(steps.iter().map(|step| step.task.id));
+                taken.extend(steps.iter().map(|step| step.task.key));
                 circles.push(Circle {
                     steps,
                     behind: Vec::new(),
@@ -263,14 +270,14 @@ impl<'a> Waits<'a> {
             }
         }
         self.add_behind(&blocked, &taken, &mut circles);
-        circles.sort_by_key(|circle| circle.steps.first().map(|step| step.task.id));
+        circles.sort_by_key(|circle| circle.steps.first().map(|step| step.task.key));
         circles
     }
 
     /// The shortest circle through the least of these tasks, which can all reach each other.
-    fn circle_in(&self, members: &HashSet<u64>) -> Option<Vec<Step<'a>>> {
+    fn circle_in(&self, members: &HashSet<TaskKey>) -> Option<Vec<Step<'a>>> {
         let start = *members.iter().min()?;
-        let mut came_from: HashMap<u64, u64> = HashMap::new();
+        let mut came_from: HashMap<TaskKey, TaskKey> = HashMap::new();
         let mut queue = VecDeque::from([start]);
         let last = 'search: loop {
             let task = queue.pop_front()?;
@@ -296,11 +303,11 @@ impl<'a> Waits<'a> {
             .collect()
     }
 
-    fn step(&self, task: u64, next: u64) -> Option<Step<'a>> {
+    fn step(&self, task: TaskKey, next: TaskKey) -> Option<Step<'a>> {
         let mut edges = self.of_task(task).iter();
         let edge = edges.find(|edge| edge.by.contains(&next))?;
         let mut others = edge.others.iter().copied();
-        let held_by_next = others.find(|other| self.root(other.task) == Some(next));
+        let held_by_next = others.find(|other| self.root_of(other) == Some(next));
         Some(Step {
             task: self.task(task)?,
             waits_for: edge.what,
@@ -309,8 +316,13 @@ impl<'a> Waits<'a> {
     }
 
     /// Finds for each blocked task that is in no circle the one that it waits for.
-    fn add_behind(&self, blocked: &HashSet<u64>, taken: &HashSet<u64>, circles: &mut [Circle]) {
-        let mut waiters: HashMap<u64, Vec<u64>> = HashMap::new();
+    fn add_behind(
+        &self,
+        blocked: &HashSet<TaskKey>,
+        taken: &HashSet<TaskKey>,
+        circles: &mut [Circle],
+    ) {
+        let mut waiters: HashMap<TaskKey, Vec<TaskKey>> = HashMap::new();
         for task in blocked.difference(taken) {
             for by in self.of_task(*task).iter().flat_map(|edge| &edge.by) {
                 waiters.entry(*by).or_default().push(*task);
@@ -318,7 +330,7 @@ impl<'a> Waits<'a> {
         }
         let mut found = HashSet::new();
         for circle in circles {
-            let mut queue: Vec<u64> = circle.steps.iter().map(|step| step.task.id).collect();
+            let mut queue: Vec<TaskKey> = circle.steps.iter().map(|step| step.task.key).collect();
             while let Some(task) = queue.pop() {
                 for waiter in waiters.get(&task).into_iter().flatten() {
                     if found.insert(*waiter) {
@@ -354,7 +366,7 @@ fn in_the_way<'a>(lock: &Lock<'a>, claim: &Claim) -> (Vec<&'a Claim>, Need) {
 }
 
 fn is_waiting(task: &Task) -> bool {
-    task.kind != TaskKind::Span && matches!(task.state, TaskState::Suspended { .. })
+    task.kind != TaskKind::Span && task.state.is_suspended()
 }
 
 /// The address of the outermost frame of those of a leaf that begin so.

@@ -69,7 +69,7 @@ pub struct Trace {
 }
 
 /// Whether a whole closure was stepped.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum End {
     /// Yes.
     Whole,

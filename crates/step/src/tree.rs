@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use crate::recording::Step;
 
 /// A call that a stepped closure made.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Call {
     /// The call that it was made in, which comes earlier; the first one has itself here.
     pub caller: u32,
@@ -18,7 +18,7 @@ pub struct Call {
 }
 
 /// An instruction of a stepped closure.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Visit {
     /// The call that it ran in.
     pub call: u32,

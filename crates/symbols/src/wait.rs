@@ -394,11 +394,15 @@ pub fn task_wait(frames: &[FrameView<'_>]) -> WaitReason {
     judge(frames, TASK_RULES).unwrap_or(WaitReason::Unknown)
 }
 
-/// What a thread does; the frames innermost first, the state as in `/proc/PID/stat`, and the
-/// number of the system call that it is in.
+/// What a thread does; the frames innermost first, the state as in `/proc/PID/stat` and the
+/// number of the system call that it is in, where these are known.
 #[must_use]
-pub fn thread_wait(frames: &[FrameView<'_>], state: char, syscall: Option<i64>) -> WaitReason {
-    if state == 'R' {
+pub fn thread_wait(
+    frames: &[FrameView<'_>],
+    state: Option<char>,
+    syscall: Option<i64>,
+) -> WaitReason {
+    if state == Some('R') {
         return WaitReason::Running;
     }
     let called = SYSCALLS

@@ -113,7 +113,7 @@ fn with_view<T>(
     show(&View {
         pid: taken.pid,
         name: &taken.name,
-        agent_version: &taken.agent_version,
+        agent_version: taken.agent_version.as_deref(),
         dump,
         frames: &frames,
         holders: Holders::of(dump),

@@ -9,6 +9,7 @@ use crate::{
     dump::Dump,
     format,
     group::TaskGroup,
+    task::TaskKey,
     waits::{Circle, Step, Waits, WaitsFor},
 };
 
@@ -23,12 +24,12 @@ pub struct Deadlock<'a> {
     pub behind: usize,
     /// The tasks of the circles, each with its like.
     pub groups: Vec<TaskGroup<'a>>,
-    tasks: Vec<u64>,
+    tasks: Vec<TaskKey>,
 }
 
 impl Deadlock<'_> {
     /// The tasks in the circles and behind them.
-    pub fn tasks(&self) -> impl Iterator<Item = u64> {
+    pub fn tasks(&self) -> impl Iterator<Item = TaskKey> {
         self.tasks.iter().copied()
     }
 
@@ -51,7 +52,7 @@ impl Deadlock<'_> {
 
 /// What makes two steps alike: where the task was spawned, where it waits, and where the next
 /// one took what it waits for.
-type StepLook = (Site, Option<Site>, Option<Site>);
+type StepLook = (Option<Site>, Option<Site>, Option<Site>);
 
 /// All deadlocks, the one with the most circles first.
 pub(super) fn deadlocks<'a>(
@@ -68,7 +69,7 @@ pub(super) fn deadlocks<'a>(
     }
     let mut group_of = HashMap::new();
     for (number, group) in groups.iter().enumerate() {
-        group_of.extend(group.tasks.iter().map(|task| (task.id, number)));
+        group_of.extend(group.tasks.iter().map(|task| (task.key, number)));
     }
     let mut deadlocks: Vec<Deadlock> = alike
         .into_values()
@@ -85,18 +86,18 @@ fn look(dump: &Dump, step: &Step) -> StepLook {
         WaitsFor::Task(_) => None,
     };
     let taken_at = step.held_by_next.map(|held| place(held.site));
-    (place(step.task.site), waits_at, taken_at)
+    (step.task.site().map(place), waits_at, taken_at)
 }
 
 fn together<'a>(
     mut circles: Vec<Circle<'a>>,
     groups: &[TaskGroup<'a>],
-    group_of: &HashMap<u64, usize>,
+    group_of: &HashMap<TaskKey, usize>,
 ) -> Option<Deadlock<'a>> {
     let in_circles = || circles.iter().flat_map(|circle| &circle.steps);
     let mut members: BTreeMap<usize, Vec<_>> = BTreeMap::new();
     for task in in_circles().map(|step| step.task) {
-        if let Some(group) = group_of.get(&task.id) {
+        if let Some(group) = group_of.get(&task.key) {
             members.entry(*group).or_default().push(task);
         }
     }
@@ -104,11 +105,11 @@ fn together<'a>(
     if members.is_empty() {
         return None;
     }
-    let behind: Vec<u64> = circles.iter().flat_map(|one| one.behind.clone()).collect();
-    let mut tasks: Vec<u64> = in_circles().map(|step| step.task.id).collect();
+    let behind: Vec<TaskKey> = circles.iter().flat_map(|one| one.behind.clone()).collect();
+    let mut tasks: Vec<TaskKey> = in_circles().map(|step| step.task.key).collect();
     tasks.extend(&behind);
     circles.sort_by_key(|circle| {
-        let since = circle.steps.iter().map(|step| step.task.state.since_ns());
+        let since = circle.steps.iter().map(|step| step.task.since());
         since.min()
     });
     Some(Deadlock {

@@ -8,6 +8,7 @@ use super::sample::kin;
 use crate::{
     frames::{Frames, Link, Place},
     group::TaskGroup,
+    task::TaskKey,
     threads::ThreadGroup,
 };
 
@@ -18,7 +19,7 @@ pub(super) struct Idioms<'f> {
     /// Who receives, and in which function.
     receivers: HashSet<(Origin, &'f str)>,
     /// Tasks that accept connections.
-    acceptors: HashSet<u64>,
+    acceptors: HashSet<TaskKey>,
 }
 
 /// What makes two tasks or threads the workers of one queue.
@@ -43,7 +44,7 @@ impl<'f> Idioms<'f> {
         let mut this = Self::none(frames);
         for group in groups {
             if group.waits().contains(&WaitReason::Accept) {
-                let tasks = group.tasks.iter().map(|task| task.id);
+                let tasks = group.tasks.iter().map(|task| task.key);
                 this.acceptors.extend(tasks);
             }
             let own = group.chains.iter();
@@ -62,7 +63,8 @@ impl<'f> Idioms<'f> {
                 && let Some(function) = own_function(frames, &group.links)
             {
                 let threads = group.threads.iter();
-                let origins = threads.map(|thread| Origin::Threads(kin(&thread.name)));
+                let names = threads.filter_map(|thread| thread.name.as_deref());
+                let origins = names.map(|name| Origin::Threads(kin(name)));
                 this.receivers
                     .extend(origins.map(|origin| (origin, function)));
             }
@@ -92,10 +94,12 @@ impl<'f> Idioms<'f> {
 
     /// Whether a task is a server's connection that waits for its client: it reads, and was
     /// spawned by a task that accepts.
-    pub(super) fn is_connection(&self, group: &TaskGroup, parent: u64) -> bool {
+    pub(super) fn is_connection(&self, group: &TaskGroup, parent: Option<TaskKey>) -> bool {
         let waits = group.waits();
         let reads = |wait: &WaitReason| matches!(wait, WaitReason::Read | WaitReason::IoReadiness);
-        self.acceptors.contains(&parent) && !waits.is_empty() && waits.iter().all(reads)
+        parent.is_some_and(|parent| self.acceptors.contains(&parent))
+            && !waits.is_empty()
+            && waits.iter().all(reads)
     }
 }
 

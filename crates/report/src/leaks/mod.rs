@@ -21,7 +21,8 @@ use rtops_symbols::{WaitEnd, WaitReason};
 use crate::{
     dump::Dump,
     frames::{Frames, Link},
-    group::{Grouping, Selection, State, TaskGroup, group_tasks},
+    group::{Grouping, Selection, TaskGroup, group_tasks},
+    task::State,
     threads::{ThreadGroup, group_threads},
     waits::Waits,
 };
@@ -161,6 +162,7 @@ pub fn find<'a>(
             | State::Never
             | State::HeldBack
             | State::Woken
+            | State::Ready
             | State::Submitted
             | State::Running { .. } => {}
         }
@@ -196,10 +198,11 @@ fn is_ignored(judge: &Judge, frames: &Frames, group: &TaskGroup) -> bool {
 
 fn ignores_thread(judge: &Judge, frames: &Frames, group: &ThreadGroup) -> bool {
     let matches = |regex: &Regex, links: &[Link]| {
-        group
+        let mut names = group
             .threads
             .iter()
-            .any(|thread| regex.is_match(&thread.name))
+            .filter_map(|thread| thread.name.as_deref());
+        names.any(|name| regex.is_match(name))
             || links
                 .iter()
                 .filter_map(|link| frames.get(link.frame))

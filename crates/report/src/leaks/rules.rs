@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::{Note, Task};
+use rtops_protocol::Note;
 use rtops_symbols::WaitEnd;
 
 use super::{
@@ -14,13 +14,14 @@ use super::{
     deadlock::deadlocks,
     growth::growth,
     idioms::Idioms,
-    sample::{Sample, Site, Watch, comparable, site},
+    sample::{Identity, Sample, Site, Watch, comparable, site},
 };
 use crate::{
     dump::Dump,
     format,
     frames::Frames,
-    group::{State, TaskGroup},
+    group::TaskGroup,
+    task::{State, Task, TaskKey},
     waits::Waits,
 };
 
@@ -35,7 +36,7 @@ pub(super) struct Judging<'d, 'a> {
     groups: &'d [TaskGroup<'a>],
     idioms: Idioms<'d>,
     now: &'d Sample,
-    taken: HashSet<u64>,
+    taken: HashSet<TaskKey>,
 }
 
 impl<'d, 'a> Judging<'d, 'a> {
@@ -61,7 +62,7 @@ impl<'d, 'a> Judging<'d, 'a> {
     /// How many tasks of a group are in no finding.
     pub(super) fn left(&self, group: &TaskGroup) -> usize {
         let tasks = group.tasks.iter();
-        tasks.filter(|task| !self.taken.contains(&task.id)).count()
+        tasks.filter(|task| !self.taken.contains(&task.key)).count()
     }
 
     /// Takes those of a group's tasks that `leaking` names and no stronger evidence has taken, one
@@ -76,11 +77,11 @@ impl<'d, 'a> Judging<'d, 'a> {
         let mut found = Vec::new();
         for group in self.groups {
             let mut tasks = leaking(self, group);
-            tasks.retain(|task| !self.taken.contains(&task.id));
+            tasks.retain(|task| !self.taken.contains(&task.key));
             if tasks.is_empty() {
                 continue;
             }
-            self.taken.extend(tasks.iter().map(|task| task.id));
+            self.taken.extend(tasks.iter().map(|task| task.key));
             found.push(Finding {
                 evidence,
                 why: why(self, group, &tasks),
@@ -96,19 +97,19 @@ impl<'d, 'a> Judging<'d, 'a> {
 
     /// Suspended, and nothing can wake it; or nothing could until rtops polled it.
     pub(super) fn proven(&mut self, findings: &mut Vec<Finding<'a>>) {
-        let lost: HashSet<u64> = self.lost_wakers();
+        let lost: HashSet<TaskKey> = self.lost_wakers();
         self.take(
             Evidence::Proven,
             findings,
             |_, group| {
                 let is_never = group.look.state == State::Never;
-                those(group, |task| is_never || lost.contains(&task.id))
+                those(group, |task| is_never || lost.contains(&task.key))
             },
-            |this, group, tasks| match group.look.state {
+            |_, group, tasks| match group.look.state {
                 State::Never => format!(
                     "no waker of it exists, so by the contract of `Future` nothing can ever poll \
                      it again{}",
-                    this.abortable(tasks)
+                    abortable(tasks)
                 ),
                 _ => "every waker that it had registered was dropped without a wake: until rtops \
                      polled it, nothing could"
@@ -117,26 +118,14 @@ impl<'d, 'a> Judging<'d, 'a> {
         );
     }
 
-    /// What to say of tasks that nothing can wake, and that a handle can still end: that is known of
-    /// those that no wrapper tracks.
-    fn abortable(&self, tasks: &[&Task]) -> String {
-        let unwrapped = tasks.iter().filter_map(|task| self.dump.unwrapped(task.id));
-        let with_handle = unwrapped.filter(|task| task.has_join_handle).count();
-        match with_handle {
-            0 => String::new(),
-            all if all == tasks.len() => " (a handle can still abort it)".to_owned(),
-            some => format!(" (a handle can still abort {some} of them)"),
-        }
-    }
-
     /// Tasks that had lost their wakers in this dump or in an earlier one, and have not been
     /// polled since but by dumps.
-    fn lost_wakers(&self) -> HashSet<u64> {
-        let polls: HashMap<u64, u64> = self
+    fn lost_wakers(&self) -> HashSet<TaskKey> {
+        let polls: HashMap<TaskKey, u64> = self
             .dump
             .tasks
             .iter()
-            .map(|task| (task.id, task.polls))
+            .filter_map(|task| Some((task.key, task.tracked()?.polls)))
             .collect();
         let samples = self.watch.earlier.iter().chain([self.now]);
         samples
@@ -164,7 +153,7 @@ impl<'d, 'a> Judging<'d, 'a> {
             return;
         }
         let now = self.now;
-        let place = |task: &Task| now.tasks.get(&task.id).copied().flatten();
+        let place = |task: &Task| now.tasks.get(&Identity::of(task)?).copied().flatten();
         let mut groups = HashMap::new();
         for (number, group) in self.groups.iter().enumerate() {
             for place in group.tasks.iter().filter_map(|task| place(task)) {
@@ -189,41 +178,39 @@ impl<'d, 'a> Judging<'d, 'a> {
     }
 
     /// Waits longer than it should, by what it waits for or by what its siblings did meanwhile. Of
-    /// tasks that no wrapper tracks neither times nor siblings are known.
+    /// untracked tasks neither times nor siblings are known.
     pub(super) fn stuck(&mut self, findings: &mut Vec<Finding<'a>>) {
         let ended = self.last_ends();
-        let min_age = nanos(self.judge.min_age);
+        let min_age = self.judge.min_age;
         let last_end = |this: &Self, group: &TaskGroup| {
-            let first = group.tasks.first()?;
-            ended.get(&site(this.dump, first.site)).copied()
+            let site_of_all = group.tasks.first()?.site()?;
+            ended.get(&site(this.dump, site_of_all)).copied()
         };
         self.take(
             Evidence::Stuck,
             findings,
             |this, group| match wait_of(group) {
-                _ if !group.look.is_wrapped => Vec::new(),
                 Some(WaitEnd::Contended) if !this.idioms.is_shared_queue(group) => {
-                    those(group, |task| task.state.since_ns() >= min_age)
+                    those(group, |task| has_lasted(task, min_age))
                 }
                 Some(WaitEnd::Open) => {
                     let last_end = last_end(this, group);
                     those(group, |task| {
-                        let since = task.state.since_ns();
-                        since >= min_age
-                            && last_end.is_some_and(|ended| ended < since)
-                            && !this.idioms.is_connection(group, task.parent)
+                        has_lasted(task, min_age)
+                            && last_end < task.since()
+                            && last_end.is_some()
+                            && !this.idioms.is_connection(group, task.parent())
                     })
                 }
                 _ => Vec::new(),
             },
             |this, group, tasks| {
-                let longest = tasks.iter().map(|task| task.state.since_ns()).max();
-                let longest = format::nanoseconds(longest.unwrap_or_default());
+                let longest = longest(tasks);
                 match last_end(this, group) {
                     Some(last) if wait_of(group) == Some(WaitEnd::Open) => format!(
                         "has not moved for up to {longest}, while others spawned there have \
                          ended, the last {} ago",
-                        format::nanoseconds(last)
+                        format::duration(last)
                     ),
                     _ => format!("has waited up to {longest} for others to let go"),
                 }
@@ -231,38 +218,35 @@ impl<'d, 'a> Judging<'d, 'a> {
         );
     }
 
-    /// The time since a task made at a place last ended, in nanoseconds.
-    fn last_ends(&self) -> HashMap<Site, u64> {
-        let mut ended: HashMap<Site, u64> = HashMap::new();
+    /// The time since a task made at a place last ended.
+    fn last_ends(&self) -> HashMap<Site, Duration> {
+        let mut ended: HashMap<Site, Duration> = HashMap::new();
         for one in &self.dump.ended_sites {
-            let last = ended.entry(site(self.dump, one.site)).or_insert(u64::MAX);
-            *last = one.last_ns.min(*last);
+            let last = ended
+                .entry(site(self.dump, one.site))
+                .or_insert(Duration::MAX);
+            *last = Duration::from_nanos(one.last_ns).min(*last);
         }
         ended
     }
 
     /// Inside one poll for long.
     pub(super) fn spinning(&mut self, findings: &mut Vec<Finding<'a>>) {
-        let thread = |this: &Self, tid: i32| {
+        let state_of = |this: &Self, tid: i32| {
             let mut threads = this.dump.threads.iter();
-            threads
-                .find(|thread| thread.tid == tid)
-                .map(|thread| thread.state)
+            threads.find(|thread| thread.tid == tid)?.state
         };
         self.take(
             Evidence::Spinning,
             findings,
             |_, group| match group.look.state {
-                State::Running { .. } => {
-                    those(group, |task| task.state.since_ns() >= nanos(LONG_POLL))
-                }
+                State::Running { .. } => those(group, |task| has_lasted(task, LONG_POLL)),
                 _ => Vec::new(),
             },
             |this, group, tasks| {
-                let since = tasks.iter().map(|task| task.state.since_ns()).max();
-                let since = format::nanoseconds(since.unwrap_or_default());
+                let since = longest(tasks);
                 let state = match group.look.state {
-                    State::Running { tid } => thread(this, tid),
+                    State::Running { tid } => tid.and_then(|tid| state_of(this, tid)),
                     _ => None,
                 };
                 match state {
@@ -278,16 +262,17 @@ impl<'d, 'a> Judging<'d, 'a> {
 
     /// Spawned by a task that was cancelled, and waiting for long.
     pub(super) fn orphaned(&mut self, findings: &mut Vec<Finding<'a>>) {
-        let min_age = nanos(self.judge.min_age);
+        let min_age = self.judge.min_age;
         let notes = self.dump.notes.iter();
         let cancelled = notes.filter(|note| matches!(note.note, Note::SpawnerCancelled));
-        let cancelled: HashSet<u64> = cancelled.map(|note| note.task).collect();
+        let cancelled: HashSet<TaskKey> =
+            cancelled.map(|note| TaskKey::Tracked(note.task)).collect();
         self.take(
             Evidence::Orphaned,
             findings,
             |_, group| match wait_of(group) {
                 Some(WaitEnd::Contended | WaitEnd::Open) => those(group, |task| {
-                    cancelled.contains(&task.id) && task.state.since_ns() >= min_age
+                    cancelled.contains(&task.key) && has_lasted(task, min_age)
                 }),
                 _ => Vec::new(),
             },
@@ -304,6 +289,29 @@ impl<'d, 'a> Judging<'d, 'a> {
 fn those<'a>(group: &TaskGroup<'a>, is_one: impl Fn(&Task) -> bool) -> Vec<&'a Task> {
     let tasks = group.tasks.iter().copied();
     tasks.filter(|task| is_one(task)).collect()
+}
+
+/// Whether a task is known to have been in its state for that long.
+fn has_lasted(task: &Task, time: Duration) -> bool {
+    task.since().is_some_and(|since| since >= time)
+}
+
+/// For how long one of the tasks has been in its state, in words.
+fn longest(tasks: &[&Task]) -> String {
+    let longest = tasks.iter().filter_map(|task| task.since()).max();
+    format::duration(longest.unwrap_or_default())
+}
+
+/// What to say of tasks that nothing can wake, and that a handle can still end: that is known of
+/// untracked ones.
+fn abortable(tasks: &[&Task]) -> String {
+    let untracked = tasks.iter().filter_map(|task| task.untracked());
+    let with_handle = untracked.filter(|task| task.has_join_handle).count();
+    match with_handle {
+        0 => String::new(),
+        all if all == tasks.len() => " (a handle can still abort it)".to_owned(),
+        some => format!(" (a handle can still abort {some} of them)"),
+    }
 }
 
 /// How the wait of a group ends: the earliest of its branches decides.
@@ -325,8 +333,4 @@ fn wait_of(group: &TaskGroup) -> Option<WaitEnd> {
 pub(super) fn grew(gained: usize, watched: Duration) -> String {
     let time = format::duration(watched);
     format!("{gained} more within {time}, and none of them ended")
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -6,15 +6,40 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::{
-    FoundBy, Note, SourceLocation, Task, TaskKind, TaskState, Thread, ThreadCapture, Unwrapped,
-};
+use rtops_protocol::{FoundBy, Note, SourceLocation, TaskKind, Thread, ThreadCapture};
 
-use crate::dump::Dump;
+use crate::{
+    dump::Dump,
+    task::{Origin, Task, TaskKey},
+};
 
 /// Where a task or thread rests: the same in two dumps of one process if nothing has changed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Place(u64);
+
+/// A task that can be found again in another dump of the process.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Identity {
+    /// By the number that the agent gave it.
+    Tracked(u64),
+    /// By tokio's number of it, and which tokio that is.
+    Untracked(u32, u64),
+    /// By the address of its cell; another task may have that later.
+    Cell(u64),
+}
+
+impl Identity {
+    /// `None` for a task of which nothing tells.
+    pub(super) fn of(task: &Task) -> Option<Self> {
+        match &task.origin {
+            Origin::Tracked(tracked) => Some(Self::Tracked(tracked.id)),
+            Origin::Untracked(untracked) => match untracked.number {
+                Some(number) => Some(Self::Untracked(untracked.tokio, number)),
+                None => untracked.cell.map(Self::Cell),
+            },
+        }
+    }
+}
 
 /// A place in the source as text: the numbers of texts differ from dump to dump.
 pub type Site = (String, u32, u32);
@@ -23,14 +48,14 @@ pub type Site = (String, u32, u32);
 #[derive(Debug, Default)]
 pub struct Sample {
     /// All tasks, and where those rest that do.
-    pub tasks: HashMap<u64, Option<Place>>,
-    /// Whether tasks that no wrapper tracks are among them.
-    pub has_unwrapped: bool,
+    pub tasks: HashMap<Identity, Option<Place>>,
+    /// Whether untracked tasks are among them.
+    pub has_untracked: bool,
     /// All threads.
     pub threads: HashMap<i32, ThreadSample>,
     /// Tasks whose wakers were all dropped unused when the dump began, and how often each of them
     /// had been polled.
-    pub lost_wakers: HashMap<u64, u64>,
+    pub lost_wakers: HashMap<TaskKey, u64>,
 }
 
 /// A thread in one dump.
@@ -52,46 +77,46 @@ impl Sample {
             .iter()
             .map(|run| (run.tid, run.timeslices))
             .collect();
-        let lost: HashSet<u64> = dump
+        let lost: HashSet<TaskKey> = dump
             .notes
             .iter()
             .filter(|note| matches!(note.note, Note::WakersLost))
-            .map(|note| note.task)
+            .map(|note| TaskKey::Tracked(note.task))
             .collect();
         let tasks = || dump.tasks.iter();
         Self {
             tasks: tasks()
-                .map(|task| (task.id, task_place(dump, task)))
+                .filter_map(|task| Some((Identity::of(task)?, task_place(dump, task))))
                 .collect(),
-            has_unwrapped: dump.has_unwrapped(),
+            has_untracked: dump.has_untracked(),
             threads: dump
                 .threads
                 .iter()
                 .map(|thread| {
                     let sample = ThreadSample {
                         place: thread_place(dump, thread),
-                        kin: kin(&thread.name),
+                        kin: kin(thread.name.as_deref().unwrap_or_default()),
                         timeslices: runs.get(&thread.tid).copied(),
                     };
                     (thread.tid, sample)
                 })
                 .collect(),
             lost_wakers: tasks()
-                .filter(|task| lost.contains(&task.id))
-                .map(|task| (task.id, task.polls))
+                .filter(|task| lost.contains(&task.key))
+                .filter_map(|task| Some((task.key, task.tracked()?.polls)))
                 .collect(),
         }
     }
 }
 
-/// The tasks of several dumps, as far as they can be compared: where one dump lacks those that no
-/// wrapper tracks, as no copy of the process was made for it, all others show them as new.
-pub(super) fn comparable(samples: &[&Sample]) -> Vec<HashMap<u64, Option<Place>>> {
-    let all_have = samples.iter().all(|sample| sample.has_unwrapped);
+/// The tasks of several dumps, as far as they can be compared: where one dump lacks untracked
+/// ones, as no copy of the process was made for it, all others show them as new.
+pub(super) fn comparable(samples: &[&Sample]) -> Vec<HashMap<Identity, Option<Place>>> {
+    let all_have = samples.iter().all(|sample| sample.has_untracked);
     let samples = samples.iter().map(|sample| {
         let tasks = sample.tasks.iter();
-        let tasks = tasks.filter(|(id, _)| all_have || **id < Unwrapped::FIRST);
-        tasks.map(|(id, place)| (*id, *place)).collect()
+        let tasks = tasks.filter(|(task, _)| all_have || matches!(task, Identity::Tracked(_)));
+        tasks.map(|(task, place)| (*task, *place)).collect()
     });
     samples.collect()
 }
@@ -104,14 +129,16 @@ pub fn kin(name: &str) -> String {
 /// Where a task rests; `None` for one that runs or was not captured. A task in a wait without a
 /// waker has no stack, and rests where it was spawned, or as what it is.
 fn task_place(dump: &Dump, task: &Task) -> Option<Place> {
-    if !matches!(task.state, TaskState::Suspended { .. }) || task.kind == TaskKind::Span {
+    if !task.state.is_suspended() || task.kind == TaskKind::Span {
         return None;
     }
-    let unwrapped = dump.unwrapped(task.id);
-    if unwrapped.is_some_and(|task| matches!(task.found_by, FoundBy::Unresolved(_))) {
-        return None;
-    }
-    let polls = unwrapped.map(|unwrapped| (unwrapped.poll, unwrapped.boxed_poll));
+    let made = match &task.origin {
+        Origin::Tracked(tracked) => Ok((site(dump, tracked.site), dump.string(tracked.name))),
+        Origin::Untracked(untracked) => match untracked.found_by {
+            FoundBy::Unresolved(_) => return None,
+            _ => Err(untracked.polls),
+        },
+    };
     let mut stacks: Vec<&[u64]> = task
         .leaves
         .iter()
@@ -119,12 +146,7 @@ fn task_place(dump: &Dump, task: &Task) -> Option<Place> {
         .collect();
     stacks.sort_unstable();
     stacks.dedup();
-    Some(place(&(
-        site(dump, task.site),
-        dump.string(task.name),
-        polls,
-        stacks,
-    )))
+    Some(place(&(made, stacks)))
 }
 
 /// Where a thread is; `None` where its stack was not taken.
@@ -132,7 +154,8 @@ fn thread_place(dump: &Dump, thread: &Thread) -> Option<Place> {
     let ThreadCapture::Stack(leaf) = thread.capture else {
         return None;
     };
-    Some(place(&(kin(&thread.name), dump.stack(leaf.stack))))
+    let kin = thread.name.as_deref().map(kin);
+    Some(place(&(kin, dump.stack(leaf.stack))))
 }
 
 /// A place in the source that means the same in all dumps of one program.
@@ -164,7 +187,7 @@ pub struct Watch {
 pub(crate) mod tests {
     use std::collections::HashMap;
 
-    use super::{Place, Sample, Unwrapped, comparable, kin};
+    use super::{Identity, Place, Sample, comparable, kin};
 
     /// A place with a letter for a name.
     pub fn place(letter: char) -> Place {
@@ -172,20 +195,25 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn tasks_without_a_wrapper_count_where_all_dumps_have_them() {
-        let sample = |has_unwrapped, ids: &[u64]| Sample {
-            tasks: ids.iter().map(|id| (*id, Some(place('a')))).collect(),
-            has_unwrapped,
+    fn untracked_tasks_count_where_all_dumps_have_them() {
+        let sample = |has_untracked, tasks: &[Identity]| Sample {
+            tasks: tasks.iter().map(|task| (*task, Some(place('a')))).collect(),
+            has_untracked,
             ..Sample::default()
         };
         let counts = |samples: [&Sample; 2]| {
             let samples = comparable(&samples);
             samples.iter().map(HashMap::len).collect::<Vec<_>>()
         };
-        let (first, second) = (Unwrapped::FIRST, Unwrapped::FIRST + 1);
-        let none = sample(false, &[1]);
-        let one = sample(true, &[1, first]);
-        let two = sample(true, &[1, first, second]);
+        // Each tokio counts on its own, and so does the agent.
+        let [tracked, first, second] = [
+            Identity::Tracked(1),
+            Identity::Untracked(0, 1),
+            Identity::Untracked(1, 1),
+        ];
+        let none = sample(false, &[tracked]);
+        let one = sample(true, &[tracked, first]);
+        let two = sample(true, &[tracked, first, second]);
         assert_eq!(counts([&one, &two]), [2, 3]);
         assert_eq!(counts([&none, &two]), [1, 1]);
     }

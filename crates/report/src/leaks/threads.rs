@@ -43,8 +43,8 @@ pub(super) fn judge<'a>(
     for group in groups {
         let leaks = |thread: &&&Thread| {
             !taken.contains(&thread.tid)
-                && !idioms.shares_queue(group, &thread.name)
-                && is_stuck(group, ended.contains(&kin(&thread.name)))
+                && !idioms.shares_queue(group, name(thread))
+                && is_stuck(group, ended.contains(&kin(name(thread))))
                 && has_not_moved(watch, now, thread.tid)
         };
         let threads: Vec<&Thread> = group.threads.iter().filter(leaks).copied().collect();
@@ -67,6 +67,11 @@ pub(super) fn judge<'a>(
         });
     }
     findings
+}
+
+/// Empty where it is not known.
+fn name(thread: &Thread) -> &str {
+    thread.name.as_deref().unwrap_or_default()
 }
 
 fn growing<'a>(

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use rtops_protocol::{Task, TaskKind};
+use rtops_protocol::TaskKind;
 use rtops_symbols::WaitReason;
 
 use super::{
@@ -13,11 +13,10 @@ use super::{
 use crate::{
     escape::escape,
     format,
-    frames::{Frame, Frames},
-    group::{State, TaskGroup},
+    group::TaskGroup,
     lineage::{self, MAX_DEPTH, Node},
     style::Style,
-    tree::Chain,
+    task::{State, Task},
 };
 
 /// A line for the process, the forest, and what is missing.
@@ -82,12 +81,12 @@ fn line(view: &View, node: &Node) -> (String, Option<String>) {
         TaskKind::Blocking => "blocking task",
     };
     let head = match group.tasks.as_slice() {
-        [only] => stack::numbered(view.dump, noun, only),
+        [only] => stack::numbered(noun, only),
         tasks => format::count(tasks.len(), noun),
     };
     let mut text = format!("{head} {} [{}]", stack::label(group), bracket(view, group));
     let mut chains = group.chains.iter();
-    let innermost = chains.find_map(|chain| innermost(view.frames, chain));
+    let innermost = chains.find_map(|chain| stack::innermost(view.frames, chain));
     if let Some(frame) = innermost.filter(|_| group.waits().is_empty()) {
         text = format!("{text} {}", escape(&frame.name));
     }
@@ -113,6 +112,7 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
         State::Never => "never".to_owned(),
         State::Starved => "starved".to_owned(),
         State::Woken => "woken".to_owned(),
+        State::Ready => "ready".to_owned(),
         State::HeldBack => "held back".to_owned(),
         State::Submitted => "submitted".to_owned(),
         State::Running { tid } => return stack::running(view, group, tid),
@@ -125,25 +125,12 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
     }
 }
 
-/// Where the service's own code awaits what the task waits for; failing that, the innermost frame.
-fn innermost<'f>(frames: &'f Frames, chain: &Chain) -> Option<&'f Frame> {
-    let mut shown = chain.links.iter().filter_map(|link| frames.get(link.frame));
-    let first = shown.clone().next();
-    let is_own = |frame: &&Frame| {
-        frame
-            .place
-            .as_ref()
-            .is_some_and(|place| !place.is_foreign())
-    };
-    shown.find(is_own).or(first)
-}
-
 /// The tasks whose ends are awaited, where that is known.
 fn awaited(view: &View, group: &TaskGroup) -> Option<String> {
     let mut joined: Vec<&Task> = Vec::new();
     for task in &group.tasks {
-        for of in view.waits().joined_by(task.id) {
-            if !joined.iter().any(|known| known.id == of.id) {
+        for of in view.waits().joined_by(task.key) {
+            if !joined.iter().any(|known| known.key == of.key) {
                 joined.push(of);
             }
         }

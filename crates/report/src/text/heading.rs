@@ -5,33 +5,49 @@ use std::{
     io::{self, Write},
 };
 
-use rtops_protocol::{CopyOutcome, Process, Task, TaskKind};
+use rtops_protocol::{CopyOutcome, Process, TaskKind};
 
 use super::stack::View;
 use crate::{
+    crash,
     dump::Dump,
     escape::escape,
     format,
     group::{Grouping, TaskGroup},
     style::{Paint, Style},
+    task::Task,
 };
 
 /// The line for the process.
 pub(super) fn write(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
-    let process = format!("{} (pid {})", escape(view.name), view.pid);
     let parts = [tasks_summary(view), threads_summary(view)];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
-    writeln!(
-        writer,
-        "{}: {}",
-        style.paint(Paint::Heading, process),
-        parts.join("; ")
-    )?;
+    counted(writer, style, view, &parts.join("; "))
+}
+
+/// What was counted in a process, behind its name or below what ended it, and what is not shown.
+pub(super) fn counted(
+    writer: &mut impl Write,
+    style: Style,
+    view: &View,
+    counts: &str,
+) -> io::Result<()> {
+    match &view.dump.core {
+        Some(core) => {
+            let head = crash::sentence(core);
+            writeln!(writer, "{}", style.paint(Paint::Heading, head))?;
+            writeln!(writer, "{counts}")?;
+        }
+        None => {
+            let process = format!("{} (pid {})", escape(view.name), view.pid);
+            writeln!(writer, "{}: {counts}", style.paint(Paint::Heading, process))?;
+        }
+    }
     no_copy(writer, style, view)
 }
 
 /// What is not shown as no copy of the process was made.
-pub(super) fn no_copy(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+fn no_copy(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     let dump = view.dump;
     let refused = dump.copy_refused().map(|line| (Paint::Warning, line));
     let line = refused.or_else(|| Some((Paint::Faint, dump.copy_impossible()?)));
@@ -45,7 +61,7 @@ fn tasks_summary(view: &View) -> Option<String> {
     let groups = view.tasks.as_ref()?;
     let total = count_tasks(view.dump);
     let tasks = groups.iter().flat_map(|group| &group.tasks);
-    let shown = tasks.filter(|task| is_task(view.dump, task)).count();
+    let shown = tasks.filter(|task| is_task(task)).count();
     let noun = if others_are_unknown(view.dump) {
         "tracked task"
     } else {
@@ -58,16 +74,16 @@ fn tasks_summary(view: &View) -> Option<String> {
     };
     if view.grouping == Grouping::Equal {
         let is_counted =
-            |group: &&TaskGroup| group.look.is_wrapped || group.look.kind != TaskKind::Blocking;
+            |group: &&TaskGroup| group.look.is_tracked || group.look.kind != TaskKind::Blocking;
         let groups = groups.iter().filter(is_counted).count();
         text = format!("{text} in {}", format::count(groups, "group"));
     }
-    if let Some(process) = &view.dump.process
-        && process.alive_on_tokio > 0
-    {
+    let alive = view.dump.process.as_ref();
+    let alive = alive.and_then(|process| process.alive_on_tokio);
+    if let Some(alive) = alive.filter(|alive| *alive > 0) {
         let known = view.dump.known_on_tokio();
         // A task may end between the two counts.
-        let alive = process.alive_on_tokio.max(known);
+        let alive = alive.max(known);
         let outcome = view.dump.copy.as_ref().map(|copy| &copy.outcome);
         let verb = match outcome {
             Some(CopyOutcome::Made) => "",
@@ -81,10 +97,10 @@ fn tasks_summary(view: &View) -> Option<String> {
     Some(text)
 }
 
-/// Whether there may be tasks that nobody wrapped, with nothing known of them: no copy was made, and
-/// no runtime counts them.
+/// Whether there may be untracked tasks, with nothing known of them: no copy was made, and no runtime
+/// counts them.
 fn others_are_unknown(dump: &Dump) -> bool {
-    let is_counted = |process: &Process| process.alive_on_tokio > 0;
+    let is_counted = |process: &Process| process.alive_on_tokio.is_some();
     let has_no_copy = dump.copy_refused().is_some() || dump.copy_impossible().is_some();
     has_no_copy && !dump.process.as_ref().is_some_and(is_counted)
 }
@@ -110,16 +126,16 @@ fn only_by_type(groups: &[TaskGroup]) -> Option<String> {
 
 /// The tasks of a dump, without the spans inside them.
 pub(super) fn count_tasks(dump: &Dump) -> usize {
-    dump.tasks.iter().filter(|task| is_task(dump, task)).count()
+    dump.tasks.iter().filter(|task| is_task(task)).count()
 }
 
 /// A runtime's own threads are closures on its blocking pool, too, and only symbols tell them from
-/// those that nobody wrapped.
-fn is_task(dump: &Dump, task: &Task) -> bool {
+/// the service's.
+fn is_task(task: &Task) -> bool {
     match task.kind {
         TaskKind::Task => true,
         TaskKind::Span => false,
-        TaskKind::Blocking => dump.unwrapped(task.id).is_none(),
+        TaskKind::Blocking => task.tracked().is_some(),
     }
 }
 

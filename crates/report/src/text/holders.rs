@@ -13,6 +13,7 @@ use crate::{
     format,
     frames::Place,
     holders::{Holders, Lock},
+    task::TaskKey,
 };
 
 /// How many holders of a lock, and how many locks of a group, are told.
@@ -194,14 +195,18 @@ fn who(holders: &Holders, claim: &Claim) -> String {
         }
         let mut threads = holders.dump.threads.iter();
         let thread = threads.find(|thread| thread.tid == claim.tid);
-        let name = thread.map_or_else(String::new, |thread| format!(" ({})", escape(&thread.name)));
+        let name = thread.and_then(|thread| thread.name.as_deref());
+        let name = name.map_or_else(String::new, |name| format!(" ({})", escape(name)));
         return format!("thread {}{name} outside of any task", claim.tid);
     };
-    let name = label(holders.dump, task.name);
-    match task.kind {
-        TaskKind::Task => format!("task {}{name}", task.id),
-        TaskKind::Blocking => format!("blocking task {}{name}", task.id),
-        TaskKind::Span => format!("span {}{name} of task {}", task.id, task.parent),
+    let name = label(holders.dump, task.name());
+    match (task.kind, task.parent()) {
+        (TaskKind::Task, _) => format!("task {}{name}", claim.task),
+        (TaskKind::Blocking, _) => format!("blocking task {}{name}", claim.task),
+        (TaskKind::Span, Some(TaskKey::Tracked(parent))) => {
+            format!("span {}{name} of task {parent}", claim.task)
+        }
+        (TaskKind::Span, _) => format!("span {}{name}", claim.task),
     }
 }
 
@@ -331,9 +336,11 @@ mod tests {
 
     fn lines(dump: &Dump, waiting: &[u64], holding: &[u64]) -> String {
         let holders = Holders::of(dump);
-        let waits = waiting.iter().flat_map(|task| holders.waits(*task));
+        let waits = waiting.iter();
+        let waits = waits.flat_map(|task| holders.waits(TaskKey::Tracked(*task)));
         let mut lines = held_by(&holders, waits.copied());
-        let held = holding.iter().flat_map(|task| holders.holds(*task));
+        let held = holding.iter();
+        let held = held.flat_map(|task| holders.holds(TaskKey::Tracked(*task)));
         lines.extend(holds(&holders, held.copied(), holding.len() == 1));
         lines.join("\n")
     }

@@ -12,7 +12,6 @@ use super::{
     stack::{self, View},
 };
 use crate::{
-    escape::escape,
     format,
     leaks::{Finding, Findings, Subject, deadlock::Deadlock},
     style::{Paint, Style},
@@ -40,14 +39,7 @@ pub struct LeaksView<'a> {
 /// When the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, leaks: &LeaksView) -> io::Result<()> {
     let view = &leaks.view;
-    let process = format!("{} (pid {})", escape(view.name), view.pid);
-    writeln!(
-        writer,
-        "{}: {}",
-        style.paint(Paint::Heading, process),
-        summary(leaks)
-    )?;
-    heading::no_copy(writer, style, view)?;
+    heading::counted(writer, style, view, &summary(leaks))?;
     for finding in leaks.findings.findings.iter().take(view.limit) {
         writeln!(writer)?;
         one(writer, style, view, finding)?;
@@ -169,7 +161,7 @@ fn lines(view: &View, step: &Step, before: &Step) -> Vec<String> {
         WaitsFor::Task(task) => format!(
             "waits for the end of {}, for {}",
             stack::named_task(view.dump, task),
-            format::nanoseconds(step.task.state.since_ns())
+            format::duration(step.task.since().unwrap_or_default())
         ),
     });
     lines
@@ -217,10 +209,10 @@ fn notes(leaks: &LeaksView) -> Vec<String> {
     }
     let dump = leaks.view.dump;
     if let Some(process) = &dump.process
-        && process.alive_on_tokio > process.tracked_on_tokio
-        && !dump.has_unwrapped()
+        && let (Some(tracked), Some(alive)) = (process.tracked_on_tokio, process.alive_on_tokio)
+        && alive > tracked
+        && !dump.has_untracked()
     {
-        let (tracked, alive) = (process.tracked_on_tokio, process.alive_on_tokio);
         notes.push(format!(
             "only the {tracked} tracked of {alive} tasks alive were judged; spawn the others \
              with rtops_agent::spawn, or track them"

@@ -3,21 +3,25 @@
 use std::{
     cell::OnceCell,
     io::{self, Write},
+    time::Duration,
 };
 
-use rtops_protocol::{Task, TaskKind, ThreadCapture};
+use rtops_protocol::{TaskKind, ThreadCapture};
 use rtops_symbols::WaitReason;
 
 use super::{drawing::Drawing, heading, holders};
 use crate::{
+    census, crash,
     dump::Dump,
     escape::escape,
     format,
-    frames::Frames,
-    group::{Grouping, State, TaskGroup, Whose},
+    frames::{Frame, Frames},
+    group::{Grouping, TaskGroup, Whose},
     holders::Holders,
     style::{Paint, Style},
+    task::{Origin, State, Task},
     threads::ThreadGroup,
+    tree::Chain,
     waits::Waits,
 };
 
@@ -32,8 +36,8 @@ const LOCKS: [WaitReason; 4] = [
     WaitReason::SemaphoreAcquire,
 ];
 
-/// A task whose age exceeds the time of its wait by this many nanoseconds has waited before.
-const SETTLING: u64 = 1_000_000_000;
+/// A task whose age exceeds the time of its wait by this has waited before.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// Everything that `rtops stack` shows.
 #[derive(Debug)]
@@ -42,8 +46,8 @@ pub struct View<'a> {
     pub pid: i32,
     /// The name that it goes by.
     pub name: &'a str,
-    /// The version of its agent.
-    pub agent_version: &'a str,
+    /// The version of its agent; `None` where none was asked.
+    pub agent_version: Option<&'a str>,
     /// What its agent sent.
     pub dump: &'a Dump,
     /// The names of the addresses in it.
@@ -115,12 +119,12 @@ pub fn groups(writer: &mut impl Write, style: Style, view: &View) -> io::Result<
 
 /// `task 17 "flush"`.
 pub(super) fn named_task(dump: &Dump, task: &Task) -> String {
-    let name = dump.string(task.name).map(quoted);
+    let name = dump.string(task.name()).map(quoted);
     let name = name.or_else(|| {
-        let future = dump.string(task.future_type)?;
+        let future = dump.string(task.tracked()?.future_type)?;
         Some(escape(&rtops_symbols::display_name(future)).into_owned())
     });
-    format!("task {} {}", task.id, name.unwrap_or_default())
+    format!("{} {}", numbered("task", task), name.unwrap_or_default())
 }
 
 /// A heading, the await tree, where it was spawned, and what else there is to say.
@@ -138,12 +142,12 @@ pub(super) fn task_group(
         TaskKind::Blocking => "blocking task",
     };
     let head = match (view.grouping, group.tasks.first()) {
-        (Grouping::Each, Some(task)) => numbered(view.dump, noun, task),
+        (Grouping::Each, Some(task)) => numbered(noun, task),
         _ => format::count(group.tasks.len(), noun),
     };
     let label = label(group);
     let paint = match look.state {
-        State::Never | State::Starved | State::Running { .. } => Paint::Warning,
+        State::Never | State::Starved | State::Ready | State::Running { .. } => Paint::Warning,
         State::New | State::Waiting | State::HeldBack | State::Woken | State::Submitted => {
             Paint::Heading
         }
@@ -197,9 +201,9 @@ pub(super) fn task_group(
 /// Who holds what the tasks wait for, and who waits for what they hold.
 fn claims(holders: &Holders, group: &TaskGroup) -> Vec<String> {
     let tasks = || group.tasks.iter();
-    let waits = tasks().flat_map(|task| holders.waits(task.id));
+    let waits = tasks().flat_map(|task| holders.waits(task.key));
     let mut lines = holders::held_by(holders, waits.copied());
-    let holds = tasks().flat_map(|task| holders.holds(task.id));
+    let holds = tasks().flat_map(|task| holders.holds(task.key));
     lines.extend(holders::holds(
         holders,
         holds.copied(),
@@ -208,11 +212,21 @@ fn claims(holders: &Holders, group: &TaskGroup) -> Vec<String> {
     lines
 }
 
-/// `task 17`; tokio has its own numbers, and those of tracked tasks are others.
-pub(super) fn numbered(dump: &Dump, noun: &str, task: &Task) -> String {
-    match dump.unwrapped(task.id) {
-        Some(unwrapped) => format!("tokio {noun} {}", unwrapped.id),
-        None => format!("{noun} {}", task.id),
+/// `task 17`; tokio has its own numbers, as many of each as there are tokios in the program, and those
+/// of tracked tasks are others.
+pub(super) fn numbered(noun: &str, task: &Task) -> String {
+    let untracked = match &task.origin {
+        Origin::Tracked(tracked) => return format!("{noun} {}", tracked.id),
+        Origin::Untracked(untracked) => untracked,
+    };
+    let tokio = match untracked.tokio {
+        0 => "tokio".to_owned(),
+        other => format!("tokio #{}", u64::from(other) + 1),
+    };
+    match (untracked.number, untracked.cell) {
+        (Some(number), _) => format!("{tokio} {noun} {number}"),
+        (None, Some(cell)) => format!("{tokio} {noun} at {cell:#x}"),
+        (None, None) => format!("{tokio} {noun}"),
     }
 }
 
@@ -221,7 +235,7 @@ pub(super) fn label(group: &TaskGroup) -> String {
     let look = &group.look;
     match (look.name, look.future_type.as_deref()) {
         (Some(name), _) => quoted(name),
-        (None, Some(future)) if look.is_wrapped => {
+        (None, Some(future)) if look.is_tracked => {
             escape(&rtops_symbols::display_name(future)).into_owned()
         }
         (None, Some(future)) => escape(&rtops_symbols::display_type(future)).into_owned(),
@@ -236,12 +250,13 @@ pub(super) fn quoted(name: &str) -> String {
 fn bracket(view: &View, group: &TaskGroup) -> String {
     let what = match group.look.state {
         State::New => "not polled yet".to_owned(),
-        State::Never if group.look.is_wrapped => {
+        State::Never if group.look.is_tracked => {
             "never: no waker is registered, so nothing can wake it".to_owned()
         }
         State::Never => "never: no waker of it exists, so nothing can wake it".to_owned(),
         State::Starved => "starved: woken, but no thread polls it".to_owned(),
-        State::Woken => "woken or new, and about to be polled".to_owned(),
+        State::Woken => woken(view, group),
+        State::Ready => "ready, and nobody has woken it".to_owned(),
         State::Submitted => "running, or waiting for a thread".to_owned(),
         State::Running { tid } => running(view, group, tid),
         State::HeldBack => "held back: nobody asks for its next part".to_owned(),
@@ -266,7 +281,7 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
         text = format!("{text}; age {}", range(youngest, oldest));
     }
     if view.grouping == Grouping::Each
-        && let Some(task) = group.tasks.first()
+        && let Some(task) = group.tasks.first().and_then(|task| task.tracked())
     {
         let polls = usize::try_from(task.polls).unwrap_or(usize::MAX);
         text = format!("{text}; {}", format::count(polls, "poll"));
@@ -274,9 +289,9 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
     text
 }
 
-/// Two times, in nanoseconds, or one where they read the same.
-pub(super) fn range(least: u64, most: u64) -> String {
-    let (least, most) = (format::nanoseconds(least), format::nanoseconds(most));
+/// Two times, or one where they read the same.
+pub(super) fn range(least: Duration, most: Duration) -> String {
+    let (least, most) = (format::duration(least), format::duration(most));
     if least == most {
         most
     } else {
@@ -288,23 +303,52 @@ fn waiting(group: &TaskGroup) -> String {
     let waits = group.waits();
     if !waits.is_empty() {
         WaitReason::words(&waits)
-    } else if group.chains.is_empty() && group.look.is_wrapped {
+    } else if group.chains.is_empty() && group.look.is_tracked {
         "waiting, not captured".to_owned()
     } else {
         "waiting".to_owned()
     }
 }
 
-pub(super) fn running(view: &View, group: &TaskGroup, tid: i32) -> String {
+/// Of a task that was woken: where it goes on, where that is known.
+fn woken(view: &View, group: &TaskGroup) -> String {
+    let frames = group.chains.iter();
+    let mut frames = frames.filter_map(|chain| innermost(view.frames, chain));
+    match (frames.next(), group.chains.len()) {
+        (Some(frame), 1) => {
+            let place = frame.place.as_ref().map(ToString::to_string);
+            let place = place.unwrap_or_else(|| frame.name.clone());
+            format!("woken, resumes at {}", escape(&place))
+        }
+        (Some(_), chains) => format!("woken, resumes at one of {chains} places"),
+        (None, _) => "woken or new, and about to be polled".to_owned(),
+    }
+}
+
+/// Where the service's own code awaits what the task waits for; failing that, the innermost frame.
+pub(super) fn innermost<'f>(frames: &'f Frames, chain: &Chain) -> Option<&'f Frame> {
+    let mut shown = chain.links.iter().filter_map(|link| frames.get(link.frame));
+    let first = shown.clone().next();
+    let is_own = |frame: &&Frame| {
+        frame
+            .place
+            .as_ref()
+            .is_some_and(|place| !place.is_foreign())
+    };
+    shown.find(is_own).or(first)
+}
+
+pub(super) fn running(view: &View, group: &TaskGroup, tid: Option<i32>) -> String {
     let since = group.times().map(|(_, longest)| longest);
     let since = since.map_or_else(String::new, |since| {
-        format!(" for {}", format::nanoseconds(since))
+        format!(" for {}", format::duration(since))
     });
-    if tid == 0 {
+    let Some(tid) = tid else {
         return format!("running{since} on a thread that is not known");
-    }
+    };
     let thread = view.dump.threads.iter().find(|thread| thread.tid == tid);
-    let name = thread.map_or_else(String::new, |thread| format!(" ({})", escape(&thread.name)));
+    let name = thread.and_then(|thread| thread.name.as_deref());
+    let name = name.map_or_else(String::new, |name| format!(" ({})", escape(name)));
     format!("running{since} on thread {tid}{name}")
 }
 
@@ -316,11 +360,13 @@ pub(super) fn thread_group(
     group: &ThreadGroup,
     remarks: &[String],
 ) -> io::Result<()> {
-    let head = match (view.grouping, group.threads.first()) {
-        (Grouping::Each, Some(thread)) => format!("thread {}", thread.tid),
-        _ => format::count(group.threads.len(), "thread"),
-    };
+    let crash = group.killed_by(view.dump);
     let names = group.names();
+    let head = match group.threads.as_slice() {
+        [thread, ..] if view.grouping == Grouping::Each => format!("thread {}", thread.tid),
+        [thread] if crash.is_some() || names.is_empty() => format!("thread {}", thread.tid),
+        threads => format::count(threads.len(), "thread"),
+    };
     let mut shown: Vec<String> = names
         .iter()
         .take(MAX_IN_A_LINE)
@@ -333,13 +379,26 @@ pub(super) fn thread_group(
     if names.len() > MAX_IN_A_LINE {
         shown.push(format!("{} more names", names.len() - MAX_IN_A_LINE));
     }
-    let state = match group.wait {
-        Some(wait) if wait.as_str() == group.state() => wait.to_string(),
-        Some(wait) => format!("{}, {wait}", group.state()),
-        None => group.state().to_owned(),
+    let crashed = crash.map(|signal| format!("killed by {}", crash::name(signal.number)));
+    let wait = group
+        .wait
+        .map(WaitReason::as_str)
+        .filter(|_| crash.is_none());
+    let state = group.state().filter(|state| Some(*state) != wait);
+    let words = [crashed.as_deref(), state, wait].into_iter().flatten();
+    let words: Vec<&str> = words.collect();
+    let mut title = head;
+    if !shown.is_empty() {
+        title = format!("{title} {}", shown.join(", "));
+    }
+    if !words.is_empty() {
+        title = format!("{title} [{}]", words.join(", "));
+    }
+    let paint = match crash {
+        Some(_) => Paint::Warning,
+        None => Paint::Heading,
     };
-    let title = format!("{head} {} [{state}]", shown.join(", "));
-    writeln!(writer, "{}", style.paint(Paint::Heading, title))?;
+    writeln!(writer, "{}", style.paint(paint, title))?;
     let mut drawing = Drawing::of_links(view.frames, &group.links);
     for line in claims_of_threads(&view.holders, group) {
         drawing.remark(line);
@@ -405,10 +464,11 @@ fn notes(view: &View) -> Vec<String> {
     let mut notes = Vec::new();
     if view.ageless > 0 {
         notes.push(format!(
-            "{} without a wrapper left out: how long they have waited is not known",
-            format::count(view.ageless, "task")
+            "{} left out: how long they have waited is not known",
+            format::count(view.ageless, "untracked task")
         ));
     }
+    notes.extend(kept(view));
     if lacks_block_on(view) {
         notes.push(
             "the future in block_on is not a task: use rtops_agent::block_on or .tracked(\"main\") \
@@ -431,10 +491,33 @@ fn notes(view: &View) -> Vec<String> {
     notes
 }
 
+/// How many tasks have ended and are kept by their join handles, of which types.
+fn kept(view: &View) -> Option<String> {
+    let by_type = census::kept_by_type(view.dump, view.frames);
+    let total: usize = by_type.iter().map(|(_, count)| count).sum();
+    if total == 0 || view.tasks.is_none() {
+        return None;
+    }
+    let types = by_type
+        .iter()
+        .take(MAX_IN_A_LINE)
+        .map(|(name, count)| format!("{count} x {}", escape(&rtops_symbols::display_type(name))));
+    let mut types: Vec<String> = types.collect();
+    if by_type.len() > MAX_IN_A_LINE {
+        types.push(format::count(by_type.len() - MAX_IN_A_LINE, "more type"));
+    }
+    let tasks = match total {
+        1 => "1 ended task is kept by its join handle".to_owned(),
+        total => format!("{total} ended tasks are kept by their join handles"),
+    };
+    Some(format!("{tasks}: {}", types.join(", ")))
+}
+
 /// Whether a thread sleeps in tokio's `block_on` whose future no record is of. That of a tracked one
 /// has no runtime.
 fn lacks_block_on(view: &View) -> bool {
-    if !view.dump.has_unwrapped() || view.threads.is_none() {
+    let has_agent = view.dump.core.is_none();
+    if !has_agent || !view.dump.has_untracked() || view.threads.is_none() {
         return false;
     }
     let is_block_on = |name: &str| name.starts_with("tokio::") && name.ends_with("::block_on");
@@ -443,15 +526,15 @@ fn lacks_block_on(view: &View) -> bool {
             return false;
         };
         let mut frames = view.frames.stack(leaf.stack).iter();
-        thread.state != 'R'
+        thread.state != Some('R')
             && frames.any(|link| {
                 let frame = view.frames.get(link.frame);
                 frame.is_some_and(|frame| is_block_on(&frame.name))
             })
     });
     let tracked = view.dump.tasks.iter().filter(|task| {
-        let is_wrapped = view.dump.unwrapped(task.id).is_none();
-        is_wrapped && task.kind == TaskKind::Task && task.runtime.0 == 0
+        let has_no_runtime = task.tracked().is_some_and(|task| task.runtime.0 == 0);
+        has_no_runtime && task.kind == TaskKind::Task
     });
     blocked.count() > tracked.count()
 }

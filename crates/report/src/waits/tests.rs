@@ -1,7 +1,7 @@
 //! Circles, and what only looks like one.
 #![allow(clippy::unwrap_used)]
 
-use rtops_protocol::{End, Reply, SourceLocation, StackId, Stacks, StringId};
+use rtops_protocol::{End, Reply, SourceLocation, StackId, Stacks, StringId, Task};
 
 use super::*;
 use crate::{
@@ -86,9 +86,14 @@ fn circles_of(replies: Vec<Reply>) -> Vec<String> {
         "tokio::runtime::task::join::JoinHandle::poll serve",
     ]);
     let shown = |circle: &Circle| {
-        let tasks = circle.steps.iter().map(|step| step.task.id.to_string());
+        let number = |key| match key {
+            TaskKey::Tracked(id) => id.to_string(),
+            TaskKey::Untracked(_) => panic!("{key:?}"),
+        };
+        let tasks = circle.steps.iter().map(|step| number(step.task.key));
         let tasks = tasks.collect::<Vec<_>>().join(" ");
-        let behind = circle.behind.iter().map(|task| format!(" | {task}"));
+        let behind = circle.behind.iter();
+        let behind = behind.map(|task| format!(" | {}", number(*task)));
         format!("{tasks}{}", behind.collect::<String>())
     };
     let holders = Holders::of(&dump);

@@ -359,7 +359,7 @@ fn threads() {
     ];
     for (reason, state, syscall, frames) in cases {
         assert_eq!(
-            thread_wait(&views(frames), *state, *syscall),
+            thread_wait(&views(frames), Some(*state), *syscall),
             *reason,
             "{frames:?}"
         );

@@ -1,10 +1,10 @@
-//! Tasks that no wrapper tracks, found and polled in a copy of the process.
+//! Untracked tasks: found in the memory of the process, and polled there.
 
 use serde::{Deserialize, Serialize};
 
-use crate::Leaf;
+use crate::{Leaf, TraceId};
 
-/// What a dump is to find out about tasks that no wrapper tracks.
+/// What a dump is to find out about untracked tasks.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct CopyRequest {
     /// How much.
@@ -37,55 +37,56 @@ pub enum CopyWhen {
     Always,
 }
 
-/// A task of tokio's that no wrapper tracks.
+/// A task of tokio's that is not tracked. What names it is its place in a reply, counted from 0 over
+/// all frames.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Unwrapped {
-    /// tokio's number of it. Tracked tasks are numbered on their own, and so are those of a second copy
-    /// of tokio in the same program: they get numbers from [`OTHER`](Self::OTHER) on here.
-    pub id: u64,
+pub struct Untracked {
+    /// tokio's number of it; `None` where that can't be read, as in old versions.
+    pub number: Option<u64>,
+    /// Which tokio of the program it belongs to, from 0: there may be several, each of which counts
+    /// its tasks on its own.
+    pub tokio: u32,
+    /// The address of its cell, where that is the same as in the process.
+    pub cell: Option<u64>,
     /// The function that polls it. It is made for the type of its future, which debug info names.
     pub poll: u64,
-    /// Where its future is a box: the function that polls what is inside; else 0.
-    pub boxed_poll: u64,
-    /// What it was doing when the copy was made.
-    pub state: UnwrappedState,
+    /// Where its future is a box: the function that polls what is inside.
+    pub boxed_poll: Option<u64>,
+    /// What it was doing.
+    pub state: UntrackedState,
     /// How many wakers can exist at most, abort handles included, by its count of references. An
     /// idle task with none can never be woken.
     pub wakers: u32,
     /// Whether a handle can still join or abort it.
     pub has_join_handle: bool,
-    /// How `leaves` came about.
+    /// How it was found out where it waits.
     pub found_by: FoundBy,
+    /// Its stepped poll. Any number of tasks may have the same.
+    pub trace: Option<TraceId>,
     /// One stack for each place where it waits.
     pub leaves: Vec<Leaf>,
 }
 
-impl Unwrapped {
-    /// Added to [`id`](Self::id), it makes a number that no tracked task has, and that is exact in
-    /// a JSON reader's floating point. [`Trace`](crate::Trace)s and notes name the task by it.
-    pub const FIRST: u64 = 1 << 52;
-    /// The first number that is not tokio's own.
-    pub const OTHER: u64 = 1 << 51;
-}
-
-/// What a task was doing when the copy was made. Variants are only ever added at the end.
+/// What an untracked task was doing. Variants are only ever added at the end.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[non_exhaustive]
-pub enum UnwrappedState {
+pub enum UntrackedState {
     /// It waits to be woken.
     Idle,
     /// It was woken, or is new, and waits for its turn.
     Woken,
     /// It is inside a poll.
     Running {
-        /// The thread, as the target numbers it; 0 where that is not known.
-        tid: i32,
+        /// The thread, as the target numbers it, where that is known.
+        tid: Option<i32>,
     },
     /// A closure on a blocking pool, which runs or waits for a thread.
     Blocking {
-        /// The thread that runs it, as the target numbers it; 0 where that is not known.
-        tid: i32,
+        /// The thread that runs it, as the target numbers it, where that is known.
+        tid: Option<i32>,
     },
+    /// It has ended, and its join handle keeps what is left of it.
+    Completed,
 }
 
 /// How it was found out where a task waits. Variants are only ever added at the end.
@@ -96,12 +97,16 @@ pub enum FoundBy {
     /// missing, unless others show them that have the same type and the same leaves, and were
     /// stepped.
     Hook,
-    /// The same, and a stepped poll in the copy: a [`Trace`](crate::Trace) shows all branches.
+    /// A poll that was stepped: its [`Trace`](crate::Trace) shows all branches; of a task that was
+    /// woken, where it resumes.
     Steps,
     /// The stack of the thread that polls it.
     Thread,
     /// It is not known where it waits.
     Unresolved(Unresolved),
+    /// A poll that was stepped and would have completed an idle task, at the very instant of the
+    /// dump: its [`Trace`](crate::Trace) shows what is ready, and nobody has woken the task.
+    Ready,
 }
 
 /// Why it is not known where a task waits. Variants are only ever added at the end.
@@ -114,7 +119,7 @@ pub enum Unresolved {
     Woken,
     /// Its poll waited for a lock that another thread held.
     Locked,
-    /// Its poll touched memory that the copy does not have.
+    /// Its poll touched memory that the copy or core file does not have.
     Fault,
     /// Its poll did not end in time.
     Endless,
@@ -122,16 +127,18 @@ pub enum Unresolved {
     Exit,
     /// Its poll panicked.
     Panic,
-    /// Its poll repeated a system call that a copy can't make.
+    /// Its poll repeated a system call that can't be made for it.
     SystemCall,
-    /// Its poll would have completed it.
+    /// A poll in a copy, some time after it was made, completed it.
     Ready,
-    /// It belongs to a copy of tokio that the agent does not know.
+    /// It belongs to a tokio that is not known.
     OtherTokio,
     /// The time was up before its turn.
     NoTime,
     /// No thread is known to run it.
     NoThread,
+    /// Its poll came to an instruction that can't be interpreted.
+    Instruction,
 }
 
 /// What became of the copy. Sent whenever one was asked for.
@@ -145,7 +152,7 @@ pub struct CopyReport {
     pub lived_ns: u64,
     /// The tasks that were found in it, without closures of blocking pools.
     pub tasks: u64,
-    /// Those of them that a wrapper tracks.
+    /// Those of them that are tracked.
     pub tracked: u64,
     /// How many polls were stepped.
     pub stepped: u64,

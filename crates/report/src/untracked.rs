@@ -1,12 +1,13 @@
-//! Tasks that no wrapper tracks, as the kind of task that all else knows.
+//! What is not known of untracked tasks, and which part of a thread's stack is theirs.
 
-use rtops_protocol::{
-    FoundBy, Leaf, LeafEnd, Obtained, SourceLocation, StringId, Task, TaskKind, TaskState,
-    Unresolved, Unwrapped, UnwrappedState, WakerState,
-};
+use rtops_protocol::{FoundBy, Leaf, LeafEnd, Unresolved};
 use rtops_symbols::{FrameClass, classify};
 
-use crate::frames::{Frames, Link};
+use crate::{
+    dump::Dump,
+    frames::{Frames, Link},
+    task::{State, Task},
+};
 
 /// The function that each worker of a multi-thread runtime is, on the runtime's blocking pool.
 const WORKER: &str = "tokio::runtime::scheduler::multi_thread";
@@ -26,42 +27,21 @@ const BETWEEN: [&str; 4] = [
     "__rust_try",
 ];
 
-/// A task with this one's number, state and stacks, and nothing else: what has no place in it, such
-/// as times, is not known.
-pub(crate) fn task(unwrapped: &mut Unwrapped) -> Task {
-    let since_ns = 0;
-    let state = match unwrapped.state {
-        UnwrappedState::Idle => TaskState::Suspended { since_ns },
-        UnwrappedState::Running { tid } => TaskState::Running { since_ns, tid },
-        UnwrappedState::Blocking { tid } if tid != 0 => TaskState::Running { since_ns, tid },
-        _ => TaskState::New { since_ns },
-    };
-    let leaves = std::mem::take(&mut unwrapped.leaves);
-    Task {
-        id: Unwrapped::FIRST.saturating_add(unwrapped.id),
-        parent: 0,
-        kind: match unwrapped.state {
-            UnwrappedState::Blocking { .. } => TaskKind::Blocking,
-            _ => TaskKind::Task,
-        },
-        name: StringId(0),
-        future_type: StringId(0),
-        site: SourceLocation::default(),
-        runtime: StringId(0),
-        age_ns: 0,
-        polls: 0,
-        state,
-        waker: match (unwrapped.state, unwrapped.wakers) {
-            (UnwrappedState::Idle, 0) => WakerState::None,
-            (UnwrappedState::Idle, wakers) => WakerState::Held(wakers),
-            _ => WakerState::NotKnown,
-        },
-        obtained: if leaves.is_empty() {
-            Obtained::NotCaptured
-        } else {
-            Obtained::Probed
-        },
-        leaves,
+/// Where the memory comes from that untracked tasks are found in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Source {
+    /// A copy of the process, made by its agent.
+    Copy,
+    /// A core file.
+    Core,
+}
+
+impl Source {
+    pub(crate) fn of(dump: &Dump) -> Self {
+        match dump.core {
+            Some(_) => Self::Core,
+            None => Self::Copy,
+        }
     }
 }
 
@@ -87,30 +67,38 @@ impl Reason {
         sentence: "(await not resolved: the few of its kind that were looked at differ)",
     };
 
+    /// Its poll was stepped, and showed nothing.
+    pub(crate) const NO_CODE: Self = Self {
+        short: "ran none of its own code",
+        sentence: "(where it waits is not known: none of its own code ran)",
+    };
+
     /// Several tasks are polled on its thread.
     pub(crate) const SEVERAL_POLLS: Self = Self {
         short: "in one of several polls",
         sentence: "(await not resolved: its thread is inside several polls)",
     };
 
-    /// `None` for a task that waits for nothing but its turn.
-    pub(crate) fn of(unwrapped: &Unwrapped) -> Option<Self> {
-        match (unwrapped.found_by, unwrapped.state) {
-            (_, UnwrappedState::Woken | UnwrappedState::Blocking { tid: 0 }) => None,
-            (FoundBy::Unresolved(why), _) => Some(why.into()),
+    /// `None` for a task that waits for nothing but its turn, and where nothing went wrong.
+    pub(crate) fn of(state: State, found_by: FoundBy, source: Source) -> Option<Self> {
+        match (found_by, state) {
+            (_, State::Woken | State::Submitted) => None,
+            (FoundBy::Unresolved(why), _) => Some(Self::of_unresolved(why, source)),
             _ => None,
         }
     }
-}
 
-impl From<Unresolved> for Reason {
-    fn from(why: Unresolved) -> Self {
+    fn of_unresolved(why: Unresolved, source: Source) -> Self {
         let (short, sentence) = match why {
             Unresolved::NotAsked => ("not asked for", "(await not resolved: not asked for)"),
             Unresolved::Woken => ("woken", "(await not resolved: it was about to be polled)"),
             Unresolved::Locked => (
                 "locked",
                 "(await not resolved: its poll waited for a lock that another thread held)",
+            ),
+            Unresolved::Fault if source == Source::Core => (
+                "outside of the core file",
+                "(await not resolved: its poll needs memory that the core file lacks)",
             ),
             Unresolved::Fault => (
                 "outside of the copy",
@@ -125,6 +113,10 @@ impl From<Unresolved> for Reason {
                 "(await not resolved: its poll would have ended the process)",
             ),
             Unresolved::Panic => ("panicked", "(await not resolved: its poll panicked)"),
+            Unresolved::SystemCall if source == Source::Core => (
+                "in system calls",
+                "(await not resolved: its poll makes a system call that has no answer here)",
+            ),
             Unresolved::SystemCall => (
                 "in system calls",
                 "(await not resolved: its poll repeated a system call that a copy can't make)",
@@ -132,6 +124,10 @@ impl From<Unresolved> for Reason {
             Unresolved::Ready => (
                 "about to end",
                 "(await not resolved: it waits no longer, the next poll completes it)",
+            ),
+            Unresolved::OtherTokio if source == Source::Core => (
+                "of another tokio",
+                "(await not resolved: it belongs to a version of tokio that rtops does not know)",
             ),
             Unresolved::OtherTokio => (
                 "of another tokio",
@@ -145,6 +141,10 @@ impl From<Unresolved> for Reason {
             Unresolved::NoThread => (
                 "on an unknown thread",
                 "(await not resolved: it is not known which thread runs it)",
+            ),
+            Unresolved::Instruction => (
+                "at an unknown instruction",
+                "(await not resolved: its poll has an instruction that rtops does not know)",
             ),
             _ => ("not resolved", "(await not resolved)"),
         };

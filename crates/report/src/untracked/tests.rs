@@ -1,10 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
+mod core_file;
+
 use std::cell::OnceCell;
 
 use rtops_protocol::{
     Call, CopyOutcome, CopyReport, End, Leaf, LeafEnd, Process, Reply, StackId, Stacks, Strings,
-    Thread, ThreadCapture, Trace, TraceEnd, Visit,
+    Thread, ThreadCapture, Trace, TraceEnd, TraceId, TraceOrder, Untracked, UntrackedState, Visit,
 };
 
 use super::*;
@@ -15,13 +17,14 @@ use crate::{
         Frames,
         tests::{frames, with_futures, with_nameless_futures, with_starts},
     },
-    group::{Grouping, Selection, TaskGroup, ageless, group_tasks},
+    group::{Grouping, Selection, TaskGroup, Whose, ageless, group_tasks},
     holders::Holders,
     leaks::{
         self, Evidence, Judge, Subject,
         sample::{Sample, Watch},
     },
     style::Style,
+    task::TaskKey,
     text::stack::{self, View},
     threads::group_threads,
     waits::Waits,
@@ -48,15 +51,18 @@ fn futures() -> [(u64, &'static str); 4] {
     ]
 }
 
-fn unwrapped(id: u64, poll: u64, stacks: &[u32]) -> Unwrapped {
-    Unwrapped {
-        id,
+fn untracked(number: u64, poll: u64, stacks: &[u32]) -> Untracked {
+    Untracked {
+        number: Some(number),
+        tokio: 0,
+        cell: None,
         poll,
-        boxed_poll: 0,
-        state: UnwrappedState::Idle,
+        boxed_poll: None,
+        state: UntrackedState::Idle,
         wakers: 1,
         has_join_handle: false,
         found_by: FoundBy::Hook,
+        trace: None,
         leaves: stacks
             .iter()
             .map(|stack| Leaf {
@@ -67,10 +73,10 @@ fn unwrapped(id: u64, poll: u64, stacks: &[u32]) -> Unwrapped {
     }
 }
 
-fn unresolved(id: u64, poll: u64, why: Unresolved) -> Unwrapped {
-    Unwrapped {
+fn unresolved(id: u64, poll: u64, why: Unresolved) -> Untracked {
+    Untracked {
         found_by: FoundBy::Unresolved(why),
-        ..unwrapped(id, poll, &[])
+        ..untracked(id, poll, &[])
     }
 }
 
@@ -88,12 +94,12 @@ fn copy(outcome: CopyOutcome) -> Reply {
 fn process(tracked: u64, alive: u64) -> Reply {
     Reply::Process(Process {
         name: "gateway".to_owned(),
-        tracked_on_tokio: tracked,
-        alive_on_tokio: alive,
+        tracked_on_tokio: Some(tracked),
+        alive_on_tokio: Some(alive),
     })
 }
 
-fn dump_of(stacks: &[&str], tasks: Vec<Unwrapped>, more: Vec<Reply>) -> Dump {
+fn dump_of(stacks: &[&str], tasks: Vec<Untracked>, more: Vec<Reply>) -> Dump {
     let stacks = stacks.iter().zip(1..);
     let stacks = stacks.map(|(names, number)| {
         let entries = names.split_whitespace().zip(0x1000_u64..);
@@ -102,7 +108,7 @@ fn dump_of(stacks: &[&str], tasks: Vec<Unwrapped>, more: Vec<Reply>) -> Dump {
     let mut replies = vec![
         Reply::Strings(Strings(vec!["main".to_owned()])),
         Reply::Stacks(Stacks(stacks.collect())),
-        Reply::Unwrapped(tasks),
+        Reply::Untracked(tasks),
     ];
     replies.extend(more);
     replies.push(Reply::End(End { gaps: Vec::new() }));
@@ -127,7 +133,7 @@ fn text(dump: &Dump, frames: &Frames, selection: &Selection) -> String {
     let view = View {
         pid: 4711,
         name: "gateway",
-        agent_version: "0.1.0",
+        agent_version: Some("0.1.0"),
         dump,
         frames,
         holders: Holders::of(dump),
@@ -153,36 +159,36 @@ fn each_kind_of_task_says_what_is_known_of_it() {
     );
     let stacks = ["recv serve", &running, &closure, "park block_on main"];
     let tasks = vec![
-        unwrapped(1, SERVE, &[0]),
-        unwrapped(2, SERVE, &[0]),
-        unwrapped(3, SERVE, &[]),
+        untracked(1, SERVE, &[0]),
+        untracked(2, SERVE, &[0]),
+        untracked(3, SERVE, &[]),
         unresolved(4, PUMP, Unresolved::Locked),
         unresolved(5, PUMP, Unresolved::Locked),
         unresolved(6, PUMP, Unresolved::NoTime),
-        Unwrapped {
+        Untracked {
             wakers: 0,
-            ..unwrapped(7, SERVE, &[0])
+            ..untracked(7, SERVE, &[0])
         },
-        Unwrapped {
-            state: UnwrappedState::Woken,
+        Untracked {
+            state: UntrackedState::Woken,
             ..unresolved(8, SERVE, Unresolved::Woken)
         },
-        Unwrapped {
-            state: UnwrappedState::Running { tid: 12 },
+        Untracked {
+            state: UntrackedState::Running { tid: Some(12) },
             found_by: FoundBy::Thread,
-            ..unwrapped(9, PUMP, &[1])
+            ..untracked(9, PUMP, &[1])
         },
-        Unwrapped {
-            state: UnwrappedState::Blocking { tid: 13 },
+        Untracked {
+            state: UntrackedState::Blocking { tid: Some(13) },
             found_by: FoundBy::Thread,
-            ..unwrapped(10, CLOSURE, &[2])
+            ..untracked(10, CLOSURE, &[2])
         },
-        Unwrapped {
-            state: UnwrappedState::Blocking { tid: 0 },
+        Untracked {
+            state: UntrackedState::Blocking { tid: None },
             ..unresolved(11, CLOSURE, Unresolved::NoThread)
         },
-        Unwrapped {
-            state: UnwrappedState::Blocking { tid: 14 },
+        Untracked {
+            state: UntrackedState::Blocking { tid: Some(14) },
             ..unresolved(12, WORKER_POLL, Unresolved::NoThread)
         },
     ];
@@ -225,7 +231,7 @@ fn each_kind_of_task_says_what_is_known_of_it() {
 
 #[test]
 fn what_is_missing_is_told_where_the_tasks_would_stand() {
-    let heading = |outcome, rest: Vec<Unwrapped>| {
+    let heading = |outcome, rest: Vec<Untracked>| {
         let dump = dump_of(&["a"], rest, vec![process(15, 1219), copy(outcome)]);
         let text = text(&dump, &named(&["a"]), &Selection::default());
         (text, dump.gaps)
@@ -234,13 +240,13 @@ fn what_is_missing_is_told_where_the_tasks_would_stand() {
     let (text, gaps) = heading(CopyOutcome::Refused(why()), Vec::new());
     insta::assert_snapshot!(text, @r"
     gateway (pid 4711): 0 tasks in 0 groups, tracked 15 of 1219 alive; 0 threads
-    1204 tasks that no wrapper tracks are not shown: no copy of the process was made, as it would stop for 80 ms, longer than --max-pause allows
+    1204 untracked tasks are not shown: no copy of the process was made, as it would stop for 80 ms, longer than --max-pause allows
     ");
     assert_eq!(gaps.len(), 1);
     let (text, gaps) = heading(CopyOutcome::Disabled, Vec::new());
     insta::assert_snapshot!(text, @r"
     gateway (pid 4711): 0 tasks in 0 groups, tracked 15 of 1219 alive; 0 threads
-    1204 tasks that no wrapper tracks are not shown: no copy of the process was made, as the service has switched that off
+    1204 untracked tasks are not shown: no copy of the process was made, as the service has switched that off
     ");
     assert!(gaps.is_empty());
     let (text, gaps) = heading(CopyOutcome::NotNeeded, Vec::new());
@@ -251,7 +257,7 @@ fn what_is_missing_is_told_where_the_tasks_would_stand() {
 fn an_unknown_age_is_never_taken_for_a_short_one() {
     let dump = dump_of(
         &["recv serve"],
-        vec![unwrapped(1, SERVE, &[0]), unwrapped(2, SERVE, &[0])],
+        vec![untracked(1, SERVE, &[0]), untracked(2, SERVE, &[0])],
         vec![copy(CopyOutcome::Made)],
     );
     let selection = Selection {
@@ -261,7 +267,7 @@ fn an_unknown_age_is_never_taken_for_a_short_one() {
     insta::assert_snapshot!(text(&dump, &named(&["recv serve"]), &selection), @r"
     gateway (pid 4711): 0 of 2 tasks in 0 groups; 0 threads
 
-    2 tasks without a wrapper left out: how long they have waited is not known
+    2 untracked tasks left out: how long they have waited is not known
     ");
     let groups = groups(&dump, &named(&["recv serve"]));
     assert_eq!((groups[0].times(), groups[0].ages()), (None, None));
@@ -271,11 +277,11 @@ fn an_unknown_age_is_never_taken_for_a_short_one() {
 fn the_future_in_block_on_is_missed_unless_it_is_tracked() {
     let thread = Thread {
         tid: 7,
-        name: "main".to_owned(),
-        state: 'S',
+        name: Some("main".to_owned()),
+        state: Some('S'),
         wchan: None,
         syscall: None,
-        cpu_ticks: 0,
+        cpu_ticks: None,
         capture: ThreadCapture::Stack(Leaf {
             stack: StackId(0),
             end: LeafEnd::Complete,
@@ -299,30 +305,36 @@ fn the_future_in_block_on_is_missed_unless_it_is_tracked() {
 }
 
 #[test]
-fn numbers_that_no_task_has_are_refused() {
-    let none = || Reply::Stacks(Stacks(vec![vec![1]]));
-    let tracked = Task {
-        id: Unwrapped::FIRST,
-        ..crate::dump::tests::task(1, 0, &[])
+fn what_is_not_there_is_refused_and_equal_numbers_are_not() {
+    let one = || Reply::Stacks(Stacks(vec![vec![1]]));
+    let stepped = |number, trace| Untracked {
+        trace: Some(TraceId(trace)),
+        ..untracked(number, SERVE, &[])
     };
     for bad in [
-        Reply::Unwrapped(vec![unwrapped(1 << 52, SERVE, &[])]),
-        Reply::Unwrapped(vec![unwrapped(u64::MAX, SERVE, &[])]),
-        Reply::Unwrapped(vec![unwrapped(1, SERVE, &[1])]),
-        Reply::Unwrapped(vec![unwrapped(1, SERVE, &[0]), unwrapped(1, PUMP, &[0])]),
-        Reply::Tasks(vec![tracked]),
+        Reply::Untracked(vec![untracked(1, SERVE, &[1])]),
+        Reply::Untracked(vec![stepped(1, 1)]),
     ] {
-        let failure = receive(vec![none(), bad]);
+        let failure = receive(vec![one(), trace(1), bad]);
         assert!(matches!(failure, Err(Failure::Nonsense(_))));
     }
+    // The memory of a process may have a cell twice, when it is torn down.
+    let twice = vec![
+        untracked(1, SERVE, &[0]),
+        stepped(1, 0),
+        stepped(u64::MAX, 0),
+    ];
+    let dump = receive(vec![one(), trace(1), Reply::Untracked(twice)]).unwrap();
+    let keys = dump.tasks.iter().map(|task| task.key);
+    assert_eq!(keys.collect::<Vec<_>>(), [0, 1, 2].map(TaskKey::Untracked));
 }
 
-/// A poll of the task with this number of tokio's that came to an instruction.
-fn trace(id: u64, ip: u64) -> Reply {
+/// A poll that came to an instruction.
+fn trace(ip: u64) -> Reply {
     let visit = |ip| Visit { call: 0, ip };
     Reply::Trace(Trace {
-        task: Unwrapped::FIRST + id,
         end: TraceEnd::Whole,
+        order: TraceOrder::LastRun,
         calls: vec![Call { caller: 0, site: 0 }],
         visits: vec![visit(1), visit(ip)],
     })
@@ -336,18 +348,25 @@ fn tasks_polled_by_one_function_wait_where_those_do_that_were_stepped() {
         (3, "app::serve::{async_fn#0}:13"),
     ];
     let frames = with_futures(crate::frames::tests::traced(&code), &futures());
-    let stepped = |id| Unwrapped {
+    let stepped = |number, trace| Untracked {
         found_by: FoundBy::Steps,
-        ..unwrapped(id, SERVE, &[])
+        trace: Some(TraceId(trace)),
+        ..untracked(number, SERVE, &[])
     };
-    let tasks = || {
-        vec![
-            stepped(1),
-            stepped(2),
-            unwrapped(3, SERVE, &[]),
-            unwrapped(4, PUMP, &[]),
+    let dump = |ips: [u64; 2]| {
+        let tasks = vec![
+            stepped(1, 0),
+            stepped(2, 1),
+            untracked(3, SERVE, &[]),
+            untracked(4, PUMP, &[]),
             unresolved(5, SERVE, Unresolved::Locked),
-        ]
+        ];
+        let mut replies: Vec<Reply> = ips.map(trace).to_vec();
+        replies.extend([
+            Reply::Untracked(tasks),
+            Reply::End(End { gaps: Vec::new() }),
+        ]);
+        receive(replies).unwrap()
     };
     let sizes = |dump: &Dump| {
         let groups = groups(dump, &frames);
@@ -357,16 +376,14 @@ fn tasks_polled_by_one_function_wait_where_those_do_that_were_stepped() {
         });
         sizes.collect::<Vec<_>>()
     };
-    let dump = dump_of(&[], tasks(), vec![trace(1, 2), trace(2, 2)]);
     let lone = |why| (1, 0, Some(why));
     assert_eq!(
-        sizes(&dump),
+        sizes(&dump([2, 2])),
         [(3, 1, None), lone("registered no waker"), lone("locked")]
     );
     // Where those differ, nothing is said of others.
-    let dump = dump_of(&[], tasks(), vec![trace(1, 2), trace(2, 3)]);
     assert_eq!(
-        sizes(&dump),
+        sizes(&dump([2, 3])),
         [
             (1, 1, None),
             (1, 1, None),
@@ -408,9 +425,9 @@ fn the_function_that_is_polled_stands_for_a_type_that_is_not_known() {
     )];
     let stacks: Vec<&str> = stacks.iter().map(String::as_str).collect();
     let tasks = vec![
-        unwrapped(1, SERVE, &[]),
-        unwrapped(2, SERVE, &[0]),
-        unwrapped(3, CLOSURE, &[]),
+        untracked(1, SERVE, &[]),
+        untracked(2, SERVE, &[0]),
+        untracked(3, CLOSURE, &[]),
     ];
     let dump = dump_of(&stacks, tasks, Vec::new());
     let frames = with_nameless_futures(named(&stacks), &dump, &[SERVE, CLOSURE]);
@@ -426,19 +443,19 @@ fn the_function_that_is_polled_stands_for_a_type_that_is_not_known() {
 #[test]
 fn a_census_counts_the_tasks_of_each_type() {
     let tasks = vec![
-        unwrapped(1, SERVE, &[]),
-        unwrapped(2, PUMP, &[]),
-        Unwrapped {
-            state: UnwrappedState::Running { tid: 1 },
-            ..unwrapped(3, PUMP, &[])
+        untracked(1, SERVE, &[]),
+        untracked(2, PUMP, &[]),
+        Untracked {
+            state: UntrackedState::Running { tid: Some(1) },
+            ..untracked(3, PUMP, &[])
         },
-        Unwrapped {
-            state: UnwrappedState::Woken,
-            ..unwrapped(4, PUMP, &[])
+        Untracked {
+            state: UntrackedState::Woken,
+            ..untracked(4, PUMP, &[])
         },
-        Unwrapped {
-            state: UnwrappedState::Blocking { tid: 1 },
-            ..unwrapped(5, CLOSURE, &[])
+        Untracked {
+            state: UntrackedState::Blocking { tid: Some(1) },
+            ..untracked(5, CLOSURE, &[])
         },
     ];
     let census = Census::of(&dump_of(&[], tasks, Vec::new()), &named(&[]));
@@ -462,13 +479,13 @@ fn a_census_counts_the_tasks_of_each_type() {
 fn idle_ones_without_a_waker_are_proven_leaks_and_growth_needs_no_site() {
     let stacks = ["recv serve", "recv pump"];
     let dump = |pumps: u64, outcome| {
-        let lost = |id, has_join_handle| Unwrapped {
+        let lost = |id, has_join_handle| Untracked {
             wakers: 0,
             has_join_handle,
-            ..unwrapped(id, SERVE, &[0])
+            ..untracked(id, SERVE, &[0])
         };
         let mut tasks = vec![lost(1, false), lost(2, true)];
-        tasks.extend((10..10 + pumps).map(|id| unwrapped(id, PUMP, &[1])));
+        tasks.extend((10..10 + pumps).map(|id| untracked(id, PUMP, &[1])));
         dump_of(&stacks, tasks, vec![copy(outcome)])
     };
     let judged = |earlier: Vec<Dump>, last: &Dump| {

@@ -1,14 +1,14 @@
-//! Tasks that no wrapper tracks: from a copy of this process into records.
+//! Untracked tasks: from a copy of this process into records.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io::Write,
     time::{Duration, Instant},
 };
 
 use rtops_protocol::{
     CopyDetail, CopyOutcome, CopyReport, CopyRequest, CopyWhen, FoundBy, Leaf, LeafEnd,
-    ProtocolError, Reply, StackId, Unresolved, Unwrapped, UnwrappedState,
+    ProtocolError, Reply, StackId, TraceId, Unresolved, Untracked, UntrackedState,
 };
 use rtops_step::Refusal as NoSteps;
 use rtops_tasks::{Kind, Probed, ProbedState};
@@ -20,7 +20,7 @@ use rtops_tokio_cells::{
 use crate::{
     Host,
     collect::{Collector, on_tokio},
-    steps,
+    steps::Traces,
 };
 
 /// After so much of the time that is left no more polls are stepped, in percent.
@@ -29,7 +29,7 @@ const STEPPING_SHARE: u32 = 75;
 const RECORDS_A_FRAME: usize = 1024;
 
 /// What came of the wish for a copy.
-pub(super) struct FoundUnwrapped {
+pub(super) struct FoundUntracked {
     report: CopyReport,
     survey: Survey,
     /// The threads of closures that are tracked.
@@ -43,7 +43,7 @@ pub(super) fn find(
     request: CopyRequest,
     probed: &[Probed],
     deadline: Instant,
-) -> FoundUnwrapped {
+) -> FoundUntracked {
     let tracked = u64::try_from(on_tokio(probed)).unwrap_or(u64::MAX);
     let mut outcome = CopyOutcome::Made;
     let mut survey = Survey::default();
@@ -98,7 +98,7 @@ pub(super) fn find(
         tracked: survey.tracked,
         stepped: u64::try_from(survey.traces.len()).unwrap_or(u64::MAX),
     };
-    FoundUnwrapped {
+    FoundUntracked {
         report,
         survey,
         closures: threads_of_closures(probed),
@@ -120,7 +120,7 @@ fn threads_of_closures(probed: &[Probed]) -> HashSet<i32> {
 
 /// Where no runtime is known, tasks may run on one that the agent has not seen.
 fn are_all_tracked(host: &dyn Host, tracked: u64) -> bool {
-    tracked > 0 && host.alive_tasks() <= tracked
+    tracked > 0 && host.alive_tasks().is_none_or(|alive| alive <= tracked)
 }
 
 fn sentence(refusal: &Refusal) -> String {
@@ -209,6 +209,7 @@ fn pack(leaf: Leaf) -> Option<u32> {
         LeafEnd::Complete => 0,
         LeafEnd::Truncated => 1,
         LeafEnd::Lost => 2,
+        LeafEnd::Absent => 3,
     };
     Some(leaf.stack.0.checked_mul(4)? | end)
 }
@@ -219,62 +220,65 @@ const fn unpack(number: u32) -> Leaf {
         end: match number % 4 {
             0 => LeafEnd::Complete,
             1 => LeafEnd::Truncated,
-            _ => LeafEnd::Lost,
+            2 => LeafEnd::Lost,
+            _ => LeafEnd::Absent,
         },
     }
 }
 
-impl FoundUnwrapped {
-    /// Sends the records; the stacks were sent before.
-    pub(super) fn send(&self, client: &mut impl Write) -> Result<(), ProtocolError> {
+impl FoundUntracked {
+    /// Sends the traces and records; the stacks were sent before.
+    pub(super) fn send<'a>(
+        &'a self,
+        traces: &mut Traces<'a>,
+        client: &mut impl Write,
+    ) -> Result<(), ProtocolError> {
+        let stepped = self.survey.traces.iter();
+        let stepped = stepped.map(|(position, trace)| Ok((*position, traces.send(trace, client)?)));
+        let stepped: HashMap<usize, TraceId> = stepped.collect::<Result<_, ProtocolError>>()?;
         let positions: Vec<usize> = (0..self.survey.cells.len()).collect();
         for positions in positions.chunks(RECORDS_A_FRAME) {
-            let records = positions
-                .iter()
-                .filter_map(|position| self.record(*position));
-            Reply::Unwrapped(records.collect()).send(client)?;
-        }
-        for (position, trace) in &self.survey.traces {
-            if let Some(cell) = self.survey.cells.get(*position) {
-                Reply::Trace(steps::record(Unwrapped::FIRST + cell.id, trace)).send(client)?;
-            }
+            let records = positions.iter();
+            let records = records.filter_map(|position| {
+                let trace = stepped.get(position).copied();
+                self.record(*position, trace)
+            });
+            Reply::Untracked(records.collect()).send(client)?;
         }
         Reply::CopyReport(self.report.clone()).send(client)
     }
 
-    fn record(&self, position: usize) -> Option<Unwrapped> {
+    fn record(&self, position: usize, trace: Option<TraceId>) -> Option<Untracked> {
         let cell = self.survey.cells.get(position)?;
         if matches!(cell.state, CellState::Blocking(Some(thread)) if self.closures.contains(&thread))
         {
             return None;
         }
         let mut leaves: Vec<Leaf> = self.survey.leaves(position).map(unpack).collect();
-        let thread = match cell.state {
+        let tid = match cell.state {
             CellState::Running(tid) | CellState::Blocking(tid) => tid.filter(|tid| *tid != 0),
             CellState::Idle | CellState::Woken => None,
         };
-        let stack = thread.and_then(|tid| self.survey.threads.get(&tid));
+        let stack = tid.and_then(|tid| self.survey.threads.get(&tid));
         leaves.extend(stack.map(|number| unpack(*number)));
-        Some(Unwrapped {
-            id: match cell.outcome {
-                Outcome::Foreign => Unwrapped::OTHER + u64::try_from(position).ok()?,
-                _ => cell.id,
-            },
+        // Where tokio is another one, its numbers may be elsewhere in the cell.
+        let is_known = cell.outcome != Outcome::Foreign;
+        Some(Untracked {
+            number: is_known.then_some(cell.id),
+            tokio: u32::from(!is_known),
+            cell: None,
             poll: cell.poll,
-            boxed_poll: cell.boxed_poll,
+            boxed_poll: (cell.boxed_poll != 0).then_some(cell.boxed_poll),
             state: match cell.state {
-                CellState::Idle => UnwrappedState::Idle,
-                CellState::Woken => UnwrappedState::Woken,
-                CellState::Running(_) => UnwrappedState::Running {
-                    tid: thread.unwrap_or(0),
-                },
-                CellState::Blocking(_) => UnwrappedState::Blocking {
-                    tid: thread.unwrap_or(0),
-                },
+                CellState::Idle => UntrackedState::Idle,
+                CellState::Woken => UntrackedState::Woken,
+                CellState::Running(_) => UntrackedState::Running { tid },
+                CellState::Blocking(_) => UntrackedState::Blocking { tid },
             },
             wakers: cell.wakers,
             has_join_handle: cell.has_join_handle,
             found_by: found_by(cell, stack.is_some()),
+            trace,
             leaves,
         })
     }

@@ -1,0 +1,184 @@
+//! What ended the process of a core file, in words.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use nix::libc::{SI_KERNEL, SIGBUS, SIGSEGV};
+use rtops_protocol::{Access, CoreHead, Signal};
+
+use crate::escape::escape;
+
+/// Where a null pointer with an offset leads: Linux lets nobody map the first page.
+const NULL_PAGE: u64 = 4096;
+/// `si_code`: nothing is mapped there.
+const SEGV_MAPERR: i32 = 1;
+/// `si_code`: what is mapped there does not allow it.
+const SEGV_ACCERR: i32 = 2;
+
+/// The head line: which process it was, what ended it, when and where.
+pub fn sentence(core: &CoreHead) -> String {
+    let mut text = format!("{} (pid {})", escape(&core.program), core.pid);
+    match &core.signal {
+        Some(signal) => {
+            text = format!("{text} was killed by {}", name(signal.number));
+            if let Some(cause) = cause(core, signal) {
+                text = format!("{text} ({cause})");
+            }
+            if let Some(thread) = core.thread {
+                text = format!("{text}, in thread {thread}");
+            }
+        }
+        None => text = format!("{text} was dumped alive"),
+    }
+    if let Some(time) = core.time.and_then(utc) {
+        text = format!("{text}, {time}");
+    }
+    if let Some(host) = &core.host {
+        text = format!("{text} on {}", escape(host));
+    }
+    text
+}
+
+/// `SIGSEGV`, or `signal 34` where it has no name.
+pub fn name(signal: i32) -> String {
+    match nix::sys::signal::Signal::try_from(signal) {
+        Ok(signal) => signal.as_str().to_owned(),
+        Err(_) => format!("signal {signal}"),
+    }
+}
+
+/// What raised the signal, or who sent it.
+fn cause(core: &CoreHead, signal: &Signal) -> Option<String> {
+    if let Some(sender) = signal.sender {
+        return Some(match sender.pid == core.pid {
+            true => "raised by itself".to_owned(),
+            false => format!("sent by process {} of user {}", sender.pid, sender.uid),
+        });
+    }
+    if !matches!(signal.number, SIGSEGV | SIGBUS) {
+        return Some(format!("at {:#x}", signal.address?));
+    }
+    let access = match signal.access {
+        Some(Access::Read) => "read",
+        Some(Access::Write) => "write",
+        Some(Access::Execute) => "jump",
+        None => "access",
+    };
+    // The processor does not say which: none that the kernel could have mapped.
+    if signal.code == Some(SI_KERNEL) {
+        return Some(format!("{access} at an address that no memory can have"));
+    }
+    let address = signal.address?;
+    Some(match signal.code {
+        _ if address < NULL_PAGE => format!("null {access} at {address:#x}"),
+        Some(SEGV_MAPERR) if signal.number == SIGSEGV => {
+            format!("{access} at {address:#x}, where nothing is mapped")
+        }
+        Some(SEGV_ACCERR) if signal.number == SIGSEGV => {
+            format!("{access} at {address:#x}, which is not allowed")
+        }
+        _ => format!("{access} at {address:#x}"),
+    })
+}
+
+/// A time in seconds since 1970 as `2026-01-31T12:00:00Z`; `None` for one that has no such form.
+pub fn utc(seconds: u64) -> Option<String> {
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+    let time = humantime::format_rfc3339_seconds(time);
+    let mut text = String::new();
+    // Years beyond 9999 fail.
+    std::fmt::Write::write_fmt(&mut text, format_args!("{time}")).ok()?;
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use rtops_protocol::Sender;
+
+    use super::*;
+
+    fn segv(code: i32, address: u64, access: Option<Access>) -> Signal {
+        Signal {
+            number: SIGSEGV,
+            code: Some(code),
+            address: Some(address),
+            access,
+            sender: None,
+        }
+    }
+
+    fn sent(number: i32, pid: i32) -> Signal {
+        Signal {
+            number,
+            code: Some(-6),
+            address: None,
+            access: None,
+            sender: Some(Sender { pid, uid: 1000 }),
+        }
+    }
+
+    fn shown(signal: Option<Signal>) -> String {
+        sentence(&CoreHead {
+            program: "gate\u{7}way".to_owned(),
+            arguments: String::new(),
+            pid: 4711,
+            thread: signal.map(|_| 4712),
+            signal,
+            time: Some(1_769_860_800),
+            host: Some("web-1".to_owned()),
+        })
+    }
+
+    #[test]
+    fn the_head_tells_what_ended_the_process_where_and_when() {
+        insta::assert_snapshot!(shown(Some(segv(1, 0, Some(Access::Write)))), @r"gate\u{7}way (pid 4711) was killed by SIGSEGV (null write at 0x0), in thread 4712, 2026-01-31T12:00:00Z on web-1");
+        insta::assert_snapshot!(shown(None), @r"gate\u{7}way (pid 4711) was dumped alive, 2026-01-31T12:00:00Z on web-1");
+    }
+
+    #[test]
+    fn each_signal_has_its_cause() {
+        let nothing = Signal {
+            number: 40,
+            code: None,
+            address: None,
+            access: None,
+            sender: None,
+        };
+        let divided = Signal {
+            number: 8,
+            ..segv(1, 0x5000, None)
+        };
+        for (signal, expected) in [
+            (segv(1, 8, None), "SIGSEGV (null access at 0x8)"),
+            (
+                segv(1, 0x7000, Some(Access::Read)),
+                "SIGSEGV (read at 0x7000, where nothing is mapped)",
+            ),
+            (
+                segv(2, 0x7000, Some(Access::Execute)),
+                "SIGSEGV (jump at 0x7000, which is not allowed)",
+            ),
+            (
+                segv(SI_KERNEL, 0, None),
+                "SIGSEGV (access at an address that no memory can have)",
+            ),
+            (sent(6, 4711), "SIGABRT (raised by itself)"),
+            (sent(3, 99), "SIGQUIT (sent by process 99 of user 1000)"),
+            (divided, "SIGFPE (at 0x5000)"),
+            (nothing, "signal 40"),
+        ] {
+            let shown = shown(Some(signal));
+            assert!(
+                shown.contains(&format!("killed by {expected}, in thread")),
+                "{shown}"
+            );
+        }
+    }
+
+    #[test]
+    fn times_that_have_no_form_are_left_out() {
+        assert_eq!(utc(0).as_deref(), Some("1970-01-01T00:00:00Z"));
+        for far in [u64::MAX, 1 << 40] {
+            assert_eq!(utc(far), None);
+        }
+    }
+}

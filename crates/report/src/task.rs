@@ -1,0 +1,249 @@
+//! A task of a dump, and what is known of it: an agent tracks it, or it was found in memory.
+
+use std::time::Duration;
+
+use rtops_protocol::{
+    self as protocol, FoundBy, Leaf, Obtained, SourceLocation, StringId, TaskKind, TaskState,
+    TraceId, UntrackedState, WakerState,
+};
+
+/// What tells a task of a dump from all others of it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum TaskKey {
+    /// The number that the agent gave it, unique in the process.
+    Tracked(u64),
+    /// Its place among the untracked tasks of the dump.
+    Untracked(u32),
+}
+
+impl TaskKey {
+    /// That of a tracked task by its number in a message, where 0 is none.
+    pub(crate) fn tracked(id: u64) -> Option<Self> {
+        (id != 0).then_some(Self::Tracked(id))
+    }
+}
+
+/// A task, a span inside of one, or a closure on a blocking pool.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Task {
+    /// What tells it from others.
+    pub key: TaskKey,
+    /// What it is.
+    pub kind: TaskKind,
+    /// What it is doing.
+    pub state: State,
+    /// Whether anything can wake it.
+    pub waker: WakerState,
+    /// One stack for each place where it waits, or that of the thread which polls it.
+    pub leaves: Vec<Leaf>,
+    /// A stepped poll of it.
+    pub trace: Option<TraceId>,
+    /// How it is known, and what only that tells.
+    pub origin: Origin,
+}
+
+/// How a task is known.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// An agent tracks it.
+    Tracked(Tracked),
+    /// It was found in the memory of the process.
+    Untracked(Untracked),
+}
+
+/// What an agent knows of a task.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tracked {
+    /// Its number, unique in the process and never reused.
+    pub id: u64,
+    /// The task or span that it was made in or is polled by.
+    pub parent: Option<TaskKey>,
+    /// The name it was given.
+    pub name: StringId,
+    /// The type of its future.
+    pub future_type: StringId,
+    /// Where it was spawned or tracked.
+    pub site: SourceLocation,
+    /// The name of the tokio runtime that polls it.
+    pub runtime: StringId,
+    /// The time since it was made.
+    pub age: Duration,
+    /// How long it has been in its state.
+    pub since: Duration,
+    /// How often it was polled.
+    pub polls: u64,
+    /// How its leaves came about.
+    pub obtained: Obtained,
+}
+
+/// What the memory of a process tells of a task.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Untracked {
+    /// tokio's number of it, where that can be read.
+    pub number: Option<u64>,
+    /// Which tokio of the program it belongs to, from 0.
+    pub tokio: u32,
+    /// The address of its cell, where that is known.
+    pub cell: Option<u64>,
+    /// What polls it.
+    pub polls: Polls,
+    /// Whether a handle can still join or abort it.
+    pub has_join_handle: bool,
+    /// How it was found out where it waits.
+    pub found_by: FoundBy,
+}
+
+/// The functions that poll a future, which stand for its type.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Polls {
+    /// The address of the one that tokio calls.
+    pub poll: u64,
+    /// Of a box, that of the one for what is inside.
+    pub boxed: Option<u64>,
+}
+
+/// What a task is doing.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum State {
+    /// Not polled yet.
+    New,
+    /// Waiting to be woken.
+    Waiting,
+    /// Between two parts, the second of which nobody asks for.
+    HeldBack,
+    /// Waiting without a waker: nothing can wake it.
+    Never,
+    /// Woken, and not polled by the dump's deadline.
+    Starved,
+    /// Woken a moment ago, or new; only of untracked ones.
+    Woken,
+    /// What it waited for is there, and nobody has woken it; only of untracked ones.
+    Ready,
+    /// A closure on a blocking pool that runs or waits for a thread; only of untracked ones.
+    Submitted,
+    /// Inside a poll.
+    Running {
+        /// The thread that polls, where that is known.
+        tid: Option<i32>,
+    },
+}
+
+impl State {
+    /// Whether it was polled and waits to be woken.
+    #[must_use]
+    pub const fn is_suspended(self) -> bool {
+        matches!(self, Self::Waiting | Self::HeldBack | Self::Never)
+    }
+}
+
+impl Task {
+    /// What an agent knows of it, if one tracks it.
+    #[must_use]
+    pub const fn tracked(&self) -> Option<&Tracked> {
+        match &self.origin {
+            Origin::Tracked(tracked) => Some(tracked),
+            Origin::Untracked(_) => None,
+        }
+    }
+
+    /// What memory tells of it, if no agent tracks it.
+    #[must_use]
+    pub const fn untracked(&self) -> Option<&Untracked> {
+        match &self.origin {
+            Origin::Tracked(_) => None,
+            Origin::Untracked(untracked) => Some(untracked),
+        }
+    }
+
+    /// The task or span that it was made in or is polled by, where that is known.
+    #[must_use]
+    pub fn parent(&self) -> Option<TaskKey> {
+        self.tracked()?.parent
+    }
+
+    /// How long it has been in its state, where that is known.
+    #[must_use]
+    pub fn since(&self) -> Option<Duration> {
+        Some(self.tracked()?.since)
+    }
+
+    /// The name it was given; no text where it has none.
+    pub(crate) fn name(&self) -> StringId {
+        self.tracked().map_or(StringId(0), |tracked| tracked.name)
+    }
+
+    /// Where it was spawned or tracked, where that is known.
+    pub(crate) fn site(&self) -> Option<SourceLocation> {
+        Some(self.tracked()?.site)
+    }
+
+    pub(crate) fn of_tracked(task: protocol::Task) -> Self {
+        let state = match (task.state, task.waker) {
+            (TaskState::New { .. }, _) => State::New,
+            (TaskState::Running { tid, .. }, _) => State::Running { tid: Some(tid) },
+            (TaskState::Starved { .. }, _) => State::Starved,
+            (TaskState::Suspended { .. }, WakerState::None) => State::Never,
+            (TaskState::Suspended { .. }, _) => State::Waiting,
+        };
+        Self {
+            key: TaskKey::Tracked(task.id),
+            kind: task.kind,
+            state,
+            waker: task.waker,
+            leaves: task.leaves,
+            trace: task.trace,
+            origin: Origin::Tracked(Tracked {
+                id: task.id,
+                parent: TaskKey::tracked(task.parent),
+                name: task.name,
+                future_type: task.future_type,
+                site: task.site,
+                runtime: task.runtime,
+                age: Duration::from_nanos(task.age_ns),
+                since: Duration::from_nanos(task.state.since_ns()),
+                polls: task.polls,
+                obtained: task.obtained,
+            }),
+        }
+    }
+
+    /// `None` for one that has ended.
+    pub(crate) fn of_untracked(place: u32, task: protocol::Untracked) -> Option<Self> {
+        let state = match (task.state, task.wakers) {
+            (UntrackedState::Completed, _) => return None,
+            (UntrackedState::Idle, 0) => State::Never,
+            (UntrackedState::Idle, _) if task.found_by == FoundBy::Ready => State::Ready,
+            (UntrackedState::Idle, _) => State::Waiting,
+            (UntrackedState::Running { tid }, _) => State::Running { tid },
+            (UntrackedState::Blocking { tid: None }, _) => State::Submitted,
+            (UntrackedState::Blocking { tid }, _) => State::Running { tid },
+            _ => State::Woken,
+        };
+        Some(Self {
+            key: TaskKey::Untracked(place),
+            kind: match task.state {
+                UntrackedState::Blocking { .. } => TaskKind::Blocking,
+                _ => TaskKind::Task,
+            },
+            state,
+            waker: match (task.state, task.wakers) {
+                (UntrackedState::Idle, 0) => WakerState::None,
+                (UntrackedState::Idle, wakers) => WakerState::Held(wakers),
+                _ => WakerState::NotKnown,
+            },
+            leaves: task.leaves,
+            trace: task.trace,
+            origin: Origin::Untracked(Untracked {
+                number: task.number,
+                tokio: task.tokio,
+                cell: task.cell,
+                polls: Polls {
+                    poll: task.poll,
+                    boxed: task.boxed_poll,
+                },
+                has_join_handle: task.has_join_handle,
+                found_by: task.found_by,
+            }),
+        })
+    }
+}

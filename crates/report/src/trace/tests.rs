@@ -1,0 +1,242 @@
+//! What polls show that came to some lines, one after the other.
+
+use rtops_protocol::{Call, Visit};
+
+use super::*;
+use crate::frames::tests::traced;
+
+/// `function:line` for each frame of each chain, innermost first, and what is missing.
+fn shown(trace: &Trace, frames: &Frames) -> Vec<(String, bool)> {
+    let chains = chains(trace, frames);
+    let text = chains.iter().map(|chain| {
+        let frames = chain.links.iter().filter_map(|link| frames.get(link.frame));
+        let frames = frames.map(|frame| match &frame.place {
+            Some(place) => format!("{}:{}", frame.name, place.line),
+            None => frame.name.clone(),
+        });
+        let text: Vec<String> = frames.collect();
+        (text.join(" "), chain.incomplete.is_some())
+    });
+    text.collect()
+}
+
+/// A trace of one call of the code, in order; `calls` are `(caller, site)` of more.
+fn trace(visits: &[(u32, u64)], calls: &[(u32, u64)]) -> Trace {
+    let calls = [(0, 0)].iter().chain(calls);
+    Trace {
+        end: TraceEnd::Whole,
+        order: TraceOrder::LastRun,
+        calls: calls
+            .map(|(caller, site)| Call {
+                caller: *caller,
+                site: *site,
+            })
+            .collect(),
+        visits: visits
+            .iter()
+            .map(|(call, ip)| Visit {
+                call: *call,
+                ip: *ip,
+            })
+            .collect(),
+    }
+}
+
+fn in_one_call(code: &[(u64, &str)]) -> Vec<(String, bool)> {
+    let visits: Vec<(u32, u64)> = code.iter().map(|(ip, _)| (0, *ip)).collect();
+    shown(&trace(&visits, &[]), &traced(code))
+}
+
+fn whole(chain: &str) -> (String, bool) {
+    (chain.to_owned(), false)
+}
+
+#[test]
+fn inlined_async_fns_show_the_line_of_each_await() {
+    let chains = in_one_call(&[
+        (1, "rtops_step::step:1"),
+        (2, "app::outer::{async_fn#0}:10 rtops_step::step:2"),
+        (
+            3,
+            "app::inner::{async_fn#0}:20 app::outer::{async_fn#0}:12 rtops_step::step:2",
+        ),
+        (
+            4,
+            "app::inner::{async_fn#0}:23 app::outer::{async_fn#0}:12 rtops_step::step:2",
+        ),
+        (5, "rtops_step::step:3"),
+    ]);
+    assert_eq!(chains, [whole("app::inner:23 app::outer:12")]);
+}
+
+#[test]
+fn the_first_line_of_an_async_fn_is_never_shown_as_its_await() {
+    let chains = in_one_call(&[
+        (1, "app::outer::{async_fn#0}:10"),
+        (2, "app::inner::{async_fn#0}:20 app::outer::{async_fn#0}:12"),
+        (3, "app::inner::{async_fn#0}:20 app::outer::{async_fn#0}:12"),
+    ]);
+    assert_eq!(chains, [("app::inner app::outer:12".to_owned(), true)]);
+}
+
+#[test]
+fn an_async_fn_waits_at_the_last_await_that_it_came_to() {
+    let chains = in_one_call(&[
+        (1, "app::outer::{async_fn#0}:10"),
+        (2, "app::Ready::poll:30 app::outer::{async_fn#0}:12"),
+        (3, "app::Lost::poll:40 app::outer::{async_fn#0}:13"),
+    ]);
+    assert_eq!(chains, [whole("app::Lost::poll:40 app::outer:13")]);
+}
+
+#[test]
+fn what_is_written_by_hand_waits_for_all_that_it_polls() {
+    let chains = in_one_call(&[
+        (1, "app::outer::{async_fn#0}:10"),
+        (
+            2,
+            "tokio::task::coop::poll_proceed:5 app::Both::poll:50 app::outer::{async_fn#0}:12",
+        ),
+        (
+            3,
+            "app::left::{async_fn#0}:60 app::Both::poll:51 app::outer::{async_fn#0}:12",
+        ),
+        (
+            4,
+            "app::left::{async_fn#0}:61 app::Both::poll:51 app::outer::{async_fn#0}:12",
+        ),
+        (
+            5,
+            "app::Lost::poll:40 app::Both::poll:52 app::outer::{async_fn#0}:12",
+        ),
+    ]);
+    let mut chains: Vec<_> = chains.into_iter().collect();
+    chains.sort();
+    let both = [
+        whole("app::Lost::poll:40 app::Both::poll:52 app::outer:12"),
+        whole("app::left:61 app::Both::poll:51 app::outer:12"),
+    ];
+    assert_eq!(chains, both);
+}
+
+#[test]
+fn a_library_is_one_wait_unless_it_polls_the_users() {
+    let chains = in_one_call(&[
+        (1, "app::outer::{async_fn#0}:10"),
+        (2, "tokio::time::Sleep::poll:5 app::outer::{async_fn#0}:12"),
+        (
+            3,
+            "tokio::time::Entry::poll_a:6 tokio::time::Sleep::poll:7 app::outer::{async_fn#0}:12",
+        ),
+        (
+            4,
+            "tokio::time::Entry::poll_b:6 tokio::time::Sleep::poll:8 app::outer::{async_fn#0}:12",
+        ),
+    ]);
+    assert_eq!(chains, [whole("tokio::time::Sleep::poll:8 app::outer:12")]);
+}
+
+#[test]
+fn a_future_of_a_closure_waits_in_the_closure() {
+    let chains = in_one_call(&[
+        (1, "app::outer::{async_fn#0}:10"),
+        (
+            2,
+            "core::future::poll_fn::PollFn::poll:5 app::outer::{async_fn#0}:12",
+        ),
+        (
+            3,
+            "app::outer::{async_fn#0}::{closure#0}:14 core::future::poll_fn::PollFn::poll:6 app::outer::{async_fn#0}:12",
+        ),
+    ]);
+    assert_eq!(chains, [whole("app::outer::{closure}:14 app::outer:12")]);
+}
+
+#[test]
+fn calls_and_tail_calls_are_followed() {
+    let code = [
+        (1, "rtops_step::step:1"),
+        (10, "app::outer::{async_fn#0}:10"),
+        (11, "app::outer::{async_fn#0}:12"),
+        (20, "app::Wrapper::poll:20"),
+        (30, "app::inner::{async_fn#0}:30"),
+        (31, "app::inner::{async_fn#0}:31"),
+    ];
+    // The wrapper jumps to what it wraps.
+    let visits = [(0, 1), (1, 10), (1, 11), (2, 20), (2, 30), (2, 31)];
+    let trace = trace(&visits, &[(0, 1), (1, 11)]);
+    let chains = shown(&trace, &traced(&code));
+    assert_eq!(
+        chains,
+        [whole("app::inner:31 app::Wrapper::poll:20 app::outer:12")]
+    );
+}
+
+#[test]
+fn where_a_task_resumes_is_the_first_await_that_it_came_to() {
+    let code = [
+        (1, "app::outer::{async_fn#0}:10"),
+        (2, "app::Ready::poll:30 app::outer::{async_fn#0}:12"),
+        (3, "app::Ready::poll:31 app::outer::{async_fn#0}:12"),
+        (
+            4,
+            "app::left::{async_fn#0}:60 app::Both::poll:51 app::outer::{async_fn#0}:13",
+        ),
+        (
+            5,
+            "app::Lost::poll:40 app::Both::poll:52 app::outer::{async_fn#0}:13",
+        ),
+    ];
+    let shown_first = |ips: &[u64]| {
+        let visits: Vec<(u32, u64)> = ips.iter().map(|ip| (0, *ip)).collect();
+        let trace = Trace {
+            order: TraceOrder::FirstRun,
+            ..trace(&visits, &[])
+        };
+        let mut chains = shown(&trace, &traced(&code));
+        chains.sort();
+        chains
+    };
+    let resumed = [whole("app::Ready::poll:30 app::outer:12")];
+    assert_eq!(shown_first(&[1, 2, 3, 4, 5]), resumed);
+    // In a loop, what comes first in the source may be polled last.
+    let both = [
+        whole("app::Lost::poll:40 app::Both::poll:52 app::outer:13"),
+        (
+            "app::left app::Both::poll:51 app::outer:13".to_owned(),
+            true,
+        ),
+    ];
+    assert_eq!(shown_first(&[1, 4, 5, 2, 3]), both);
+}
+
+#[test]
+fn a_trace_that_was_cut_says_so() {
+    let code = [
+        (1, "app::outer::{async_fn#0}:10"),
+        (2, "app::outer::{async_fn#0}:12"),
+    ];
+    let mut trace = trace(&[(0, 1), (0, 2)], &[]);
+    for end in [TraceEnd::TooLong, TraceEnd::Unsafe] {
+        trace.end = end;
+        let chains = shown(&trace, &traced(&code));
+        assert_eq!(chains, [("app::outer:12".to_owned(), true)]);
+    }
+}
+
+#[test]
+fn a_trace_out_of_nowhere_shows_nothing_or_ends() {
+    let code = [
+        (1, "app::outer::{async_fn#0}:10"),
+        (2, "app::outer::{async_fn#0}:12"),
+    ];
+    let frames = traced(&code);
+    assert_eq!(shown(&trace(&[], &[]), &frames), []);
+    assert_eq!(shown(&trace(&[(0, 99), (1, 1)], &[(0, 98)]), &frames), []);
+    // Each call is made by the one before.
+    let calls: Vec<(u32, u64)> = (0..60_000).map(|caller| (caller, 1)).collect();
+    let visits: Vec<(u32, u64)> = (0..=60_000).map(|call| (call, 1)).collect();
+    let chains = shown(&trace(&visits, &calls), &frames);
+    assert_eq!(chains.len(), 1);
+    assert!(chains.iter().all(|(_, incomplete)| *incomplete));
+}

@@ -1,0 +1,220 @@
+//! Dumps of core files: many tasks with few traces, tasks that are not idle, threads without names.
+
+use rtops_protocol::{Access, CoreHead, Signal};
+
+use super::*;
+use crate::frames::tests::{traced, with_code};
+
+const CODE: [(u64, &str); 5] = [
+    (1, "app::serve::{async_fn#0}:10"),
+    (2, "app::serve::{async_fn#0}:12"),
+    (3, "app::serve::{async_fn#0}:13"),
+    (4, "app::serve::{async_fn#0}:14"),
+    (5, "app::Timer::poll:30 app::serve::{async_fn#0}:15"),
+];
+
+fn head(signal: Option<Signal>) -> Reply {
+    Reply::Core(CoreHead {
+        program: "gateway".to_owned(),
+        arguments: "gateway --listen 80".to_owned(),
+        pid: 4711,
+        thread: signal.map(|_| 4713),
+        signal,
+        time: Some(1_769_860_800),
+        host: Some("web-1".to_owned()),
+    })
+}
+
+fn null_write() -> Signal {
+    Signal {
+        number: 11,
+        code: Some(1),
+        address: Some(0),
+        access: Some(Access::Write),
+        sender: None,
+    }
+}
+
+/// A poll that came to these instructions one after the other.
+fn poll(order: TraceOrder, ips: impl Iterator<Item = u64>) -> Reply {
+    Reply::Trace(Trace {
+        end: TraceEnd::Whole,
+        order,
+        calls: vec![Call { caller: 0, site: 0 }],
+        visits: ips.map(|ip| Visit { call: 0, ip }).collect(),
+    })
+}
+
+fn polled(number: u64, found_by: FoundBy, trace: u32) -> Untracked {
+    Untracked {
+        found_by,
+        trace: Some(TraceId(trace)),
+        ..untracked(number, SERVE, &[])
+    }
+}
+
+fn dump(mut replies: Vec<Reply>) -> Dump {
+    replies.push(Reply::End(End { gaps: Vec::new() }));
+    receive(replies).unwrap()
+}
+
+#[test]
+fn a_hundred_thousand_tasks_that_share_three_traces_are_two_groups() {
+    // Two of the polls look alike: they came to the same line on different ways.
+    let traces = [vec![1, 2], vec![1, 3], vec![1, 3, 2]];
+    let mut replies: Vec<Reply> = traces
+        .into_iter()
+        .map(|ips| poll(TraceOrder::LastRun, ips.into_iter()))
+        .collect();
+    let tasks: Vec<Untracked> = (0..100_000)
+        .map(|number| polled(number, FoundBy::Steps, u32::try_from(number % 3).unwrap()))
+        .collect();
+    replies.extend(
+        tasks
+            .chunks(1024)
+            .map(|tasks| Reply::Untracked(tasks.to_vec())),
+    );
+    let dump = dump(replies);
+    let frames = with_futures(traced(&CODE), &futures());
+    let groups = groups(&dump, &frames);
+    let sizes = groups.iter().map(|group| {
+        let [chain] = group.chains.as_slice() else {
+            panic!("{:?}", group.chains);
+        };
+        let place = frames.get(chain.links[0].frame).unwrap().place.as_ref();
+        (group.tasks.len(), place.unwrap().line)
+    });
+    assert_eq!(sizes.collect::<Vec<_>>(), [(66_667, 12), (33_333, 13)]);
+    let own = groups.iter().flat_map(|group| &group.stepped);
+    assert_eq!(
+        own.filter(|(_, whose)| **whose == Whose::Own).count(),
+        100_000
+    );
+}
+
+#[test]
+fn a_poll_of_more_visits_than_a_frame_holds_shows_where_its_task_waits() {
+    let long = (100..87_100).chain([1, 2]);
+    let mut bytes = Vec::new();
+    poll(TraceOrder::LastRun, long).send(&mut bytes).unwrap();
+    Reply::Untracked(vec![polled(1, FoundBy::Steps, 0)])
+        .send(&mut bytes)
+        .unwrap();
+    Reply::End(End { gaps: Vec::new() })
+        .send(&mut bytes)
+        .unwrap();
+    let mut bytes = bytes.as_slice();
+    let dump = Dump::receive(|| Reply::receive(&mut bytes)).unwrap();
+    assert_eq!(dump.traces[0].visits.len(), 87_002);
+    let frames = with_futures(traced(&CODE), &futures());
+    let groups = groups(&dump, &frames);
+    let [chain] = groups[0].chains.as_slice() else {
+        panic!("{groups:?}");
+    };
+    let frame = frames.get(chain.links[0].frame).unwrap();
+    assert_eq!((&*frame.name, chain.incomplete), ("app::serve", None));
+}
+
+#[test]
+fn tasks_that_are_not_idle_say_what_an_image_tells() {
+    let state = |state, task| Untracked { state, ..task };
+    let ended = |poll| state(UntrackedState::Completed, untracked(9, poll, &[]));
+    let fault = unresolved(4, PUMP, Unresolved::Fault);
+    let tasks = vec![
+        polled(1, FoundBy::Steps, 0),
+        state(UntrackedState::Woken, polled(2, FoundBy::Steps, 1)),
+        state(UntrackedState::Woken, untracked(3, SERVE, &[])),
+        fault,
+        polled(5, FoundBy::Ready, 1),
+        ended(PUMP),
+        ended(SERVE),
+        ended(PUMP),
+    ];
+    let dump = dump(vec![
+        head(None),
+        poll(TraceOrder::LastRun, [1, 2].into_iter()),
+        poll(TraceOrder::FirstRun, [1, 5, 3, 4].into_iter()),
+        Reply::Untracked(tasks),
+    ]);
+    let frames = with_futures(traced(&CODE), &futures());
+    insta::assert_snapshot!(text(&dump, &frames, &Selection::default()), @r"
+    gateway (pid 4711) was dumped alive, 2026-01-31T12:00:00Z on web-1
+    5 tasks in 5 groups; 1 only by type: 1 outside of the core file; 0 threads
+
+    1 task app::serve [waiting]
+        app::serve  src/app.rs:12
+
+    1 task app::serve [woken, resumes at src/app.rs:30]
+        app::Timer::poll  src/app.rs:30
+        app::serve        src/app.rs:15
+
+    1 task app::serve [woken or new, and about to be polled]
+
+    1 task app::Pump<app::pump::{async block}> [waiting]
+        (await not resolved: its poll needs memory that the core file lacks)
+
+    1 task app::serve [ready, and nobody has woken it]
+        app::Timer::poll  src/app.rs:30
+        app::serve        src/app.rs:15
+
+    3 ended tasks are kept by their join handles: 2 x app::Pump<app::pump::{async block}>, 1 x app::serve
+    ");
+    // Those that have ended are no tasks any more.
+    assert_eq!(Census::of(&dump, &frames).tasks, 5);
+}
+
+#[test]
+fn the_thread_that_crashed_comes_first_and_nothing_speaks_of_an_agent() {
+    let stacks = [
+        "park tokio::runtime::park::CachedParkThread::block_on main",
+        "write_null run",
+    ];
+    let thread = |tid, capture| Thread {
+        tid,
+        name: None,
+        state: None,
+        wchan: None,
+        syscall: None,
+        cpu_ticks: None,
+        capture,
+    };
+    let on = |stack, end| {
+        ThreadCapture::Stack(Leaf {
+            stack: StackId(stack),
+            end,
+        })
+    };
+    let dump = dump(vec![
+        head(Some(null_write())),
+        Reply::Stacks(Stacks(vec![vec![0x1000], vec![0x1001]])),
+        poll(TraceOrder::LastRun, [1, 2].into_iter()),
+        Reply::Untracked(vec![polled(1, FoundBy::Steps, 0)]),
+        Reply::Threads(vec![
+            thread(4711, on(0, LeafEnd::Complete)),
+            thread(4712, on(0, LeafEnd::Complete)),
+            thread(4713, on(1, LeafEnd::Absent)),
+            thread(4714, ThreadCapture::Absent),
+        ]),
+    ]);
+    let frames = with_futures(with_code(named(&stacks), &CODE), &futures());
+    insta::assert_snapshot!(text(&dump, &frames, &Selection::default()), @r"
+    gateway (pid 4711) was killed by SIGSEGV (null write at 0x0), in thread 4713, 2026-01-31T12:00:00Z on web-1
+    1 task in 1 group; 4 threads
+
+    1 task app::serve [waiting]
+        app::serve  src/app.rs:12
+
+    thread 4713 [killed by SIGSEGV]
+        write_null  src/write_null.rs:7:9
+        run         src/run.rs:7:9
+        (the callers are cut off: the core file lacks their part of the stack)
+
+    2 threads [parked]
+        park                                              src/park.rs:7:9
+        tokio::runtime::park::CachedParkThread::block_on  src/tokio::runtime::park::CachedParkThread::block_on.rs:7:9
+        main                                              src/main.rs:7:9
+
+    thread 4714
+        no stack: the core file lacks it
+    ");
+}
