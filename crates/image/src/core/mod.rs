@@ -1,0 +1,270 @@
+//! Core files: what the kernel or gdb wrote down of a process.
+
+mod elf;
+mod files;
+mod gap;
+mod head;
+mod loaded;
+mod notes;
+mod records;
+mod segments;
+mod space;
+mod xstate;
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use object::elf::{ET_CORE, PT_NOTE};
+
+use self::{
+    elf::{Header, NoHeader, ReadAt, Segment},
+    files::Files,
+    gap::Gaps,
+    loaded::Loaded,
+    records::Records,
+    space::{Place, Space},
+};
+pub use self::{
+    gap::Gap,
+    head::{CoreHead, Origin, Signal, Writer},
+};
+use crate::{
+    Contents, FileOffset, Image, Module, ModuleKind, Region, Thread, Unreadable,
+    file::{self, NotOpened},
+    memory,
+};
+
+/// The most program headers that are read.
+const MAX_SEGMENTS: u32 = 1 << 20;
+
+/// Where the files are that a core does not hold.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The program that was running; `None` to look for it where the core says it was.
+    pub exe: Option<PathBuf>,
+    /// A directory that stands for `/` when files are looked up; `None` for this machine's own.
+    pub sysroot: Option<PathBuf>,
+}
+
+/// Why there is no image at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It can't be opened or read.
+    #[error("{0} can't be read: {1}")]
+    Io(PathBuf, #[source] io::Error),
+    /// A pipe, a directory or a device.
+    #[error("{0} is no regular file: write the core to a file first")]
+    NotRegular(PathBuf),
+    /// Not even the header is there.
+    #[error("{0} is cut short: it has {1} bytes, which is less than the header of a core file")]
+    Short(PathBuf, u64),
+    /// Something else.
+    #[error("{0} is no core file")]
+    NotCore(PathBuf),
+    /// A core of another processor.
+    #[error("{0} is a core of another kind of processor: only 64-bit x86 is understood")]
+    OtherMachine(PathBuf),
+}
+
+/// The image of a process in a core file.
+///
+/// The file and those of its modules stay open. If the core file is cut or overwritten later, reads
+/// fail or give what is there now.
+#[derive(Debug)]
+pub struct Core {
+    file: File,
+    head: CoreHead,
+    space: Space,
+    modules: Vec<Module>,
+    threads: Vec<Thread>,
+    gaps: Vec<Gap>,
+}
+
+impl Core {
+    /// Opens a core file, and the files of its modules. Reads its headers and notes, no memory.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read or is no core file of this kind of processor. What is only missing in part
+    /// is among the [`gaps`](Self::gaps).
+    pub fn open(path: &Path, options: &Options) -> Result<Self, Error> {
+        let failed = |error| Error::Io(path.to_owned(), error);
+        let file = file::open_plain(path).map_err(|error| match error {
+            NotOpened::Refused(_) => Error::NotRegular(path.to_owned()),
+            NotOpened::Io(error) => failed(error),
+        })?;
+        Self::read(file, options).map_err(|error| match error {
+            NoHeader::Io(error) => failed(error),
+            NoHeader::Short(size) => Error::Short(path.to_owned(), size),
+            NoHeader::NotElf => Error::NotCore(path.to_owned()),
+            NoHeader::OtherMachine => Error::OtherMachine(path.to_owned()),
+        })
+    }
+
+    fn read(file: File, options: &Options) -> Result<Self, NoHeader> {
+        let mut gaps = Gaps::default();
+        let size = file.metadata()?.len();
+        let read: &ReadAt<'_> = &|at, into| file::read_at_most(&file, at, into);
+        let header = Header::read(read)?;
+        if header.kind != ET_CORE {
+            return Err(NoHeader::NotElf);
+        }
+        let segments = header.segments(read, MAX_SEGMENTS)?;
+        if header.count > MAX_SEGMENTS {
+            gaps.add(Gap::TooMany("mappings", u64::from(MAX_SEGMENTS)));
+        } else if (segments.len() as u64) < u64::from(header.count) {
+            gaps.add(Gap::HeadersCut(
+                u64::from(header.count) - segments.len() as u64,
+            ));
+        }
+        segments::missing(&segments, size, &mut gaps);
+        let records = Records::read(&file, notes_of(&segments), &mut gaps)?;
+        let dumped = segments::arrange(&segments, size, &mut gaps);
+        let main = records.entry().and_then(|entry| records.file_at(entry));
+        let main = main.map(|main| Arc::clone(&main.path));
+        let mut files = Files::new(options, main, &mut gaps);
+        let loaded = Loaded::find(&file, &dumped, &records, &mut files, &mut gaps);
+        let space = Space::build(&dumped, &records, &loaded, &mut gaps);
+        let mut modules = loaded.into_modules(&records, &space.regions);
+        modules.extend(loaded::vdso(&file, &dumped, &records));
+        modules.sort_by_key(|module| module.mapped.start);
+        say_what_is_missing(&records, &modules, &mut gaps);
+        Ok(Self {
+            head: core_head(&records, &header),
+            file,
+            space,
+            modules,
+            threads: records.threads,
+            gaps: gaps.into_list(),
+        })
+    }
+
+    /// Which process it was, and what it died of.
+    #[must_use]
+    pub const fn head(&self) -> &CoreHead {
+        &self.head
+    }
+
+    /// What is missing or uncertain, in the order in which it was found.
+    #[must_use]
+    pub fn gaps(&self) -> &[Gap] {
+        &self.gaps
+    }
+
+    fn read_piece(&self, index: usize, address: u64, into: &mut [u8]) -> Result<(), Unreadable> {
+        let failed = |error: io::Error| Unreadable::Io(address, error.kind());
+        let region = self.space.regions.get(index);
+        let region = region.ok_or(Unreadable::NotMapped(address))?;
+        if let Contents::Absent(why) = region.contents {
+            return Err(Unreadable::Absent(address, why));
+        }
+        let skip = address.saturating_sub(region.range.start);
+        let (file, offset, known) = match self.space.places.get(index) {
+            Some(Place::Core(offset)) => (&self.file, offset.plus(skip), u64::MAX),
+            Some(Place::File(source, offset)) => {
+                let offset = offset.plus(skip);
+                let source = self.space.sources.get(*source);
+                let source = source.ok_or(Unreadable::NotMapped(address))?;
+                let known = source.size.saturating_sub(offset.0);
+                (&*source.file.file, offset, known)
+            }
+            Some(Place::Nowhere) | None => return Err(Unreadable::NotMapped(address)),
+        };
+        let known = into.len().min(usize::try_from(known).unwrap_or(usize::MAX));
+        let (bytes, behind) = into.split_at_mut(known);
+        let have = file::read_at_most(file, offset, bytes).map_err(failed)?;
+        if have < known {
+            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+        }
+        behind.fill(0);
+        Ok(())
+    }
+}
+
+impl Image for Core {
+    fn regions(&self) -> &[Region] {
+        &self.space.regions
+    }
+
+    fn modules(&self) -> &[Module] {
+        &self.modules
+    }
+
+    fn threads(&self) -> &[Thread] {
+        &self.threads
+    }
+
+    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Unreadable> {
+        let mut at = address;
+        let mut rest = into;
+        while !rest.is_empty() {
+            let index = memory::find(&self.space.regions, at);
+            let index = index.ok_or(Unreadable::NotMapped(at))?;
+            let end = self
+                .space
+                .regions
+                .get(index)
+                .map_or(at, |region| region.range.end);
+            let length = usize::try_from(end - at)
+                .unwrap_or(usize::MAX)
+                .min(rest.len());
+            let (piece, behind) = rest.split_at_mut(length);
+            self.read_piece(index, at, piece)?;
+            rest = behind;
+            at = end;
+        }
+        Ok(())
+    }
+}
+
+fn notes_of(segments: &[Segment]) -> impl Iterator<Item = std::ops::Range<FileOffset>> {
+    let notes = segments.iter().filter(|segment| segment.kind == PT_NOTE);
+    notes.map(|segment| segment.offset..segment.offset.plus(segment.in_file))
+}
+
+fn say_what_is_missing(records: &Records, modules: &[Module], gaps: &mut Gaps) {
+    if records.threads.is_empty() {
+        gaps.add(Gap::NoThreads);
+    }
+    if records.files.is_empty() {
+        gaps.add(Gap::NoMappedFiles);
+    }
+    for module in modules
+        .iter()
+        .filter(|module| module.kind != ModuleKind::Vdso)
+    {
+        if let Err(why) = &module.file {
+            gaps.add(Gap::NoFile {
+                why: why.clone(),
+                is_main: module.kind == ModuleKind::MainExecutable,
+            });
+        }
+    }
+}
+
+fn core_head(records: &Records, header: &Header) -> CoreHead {
+    let writer = match records.page_size {
+        Some(1) => Some(Writer::Gdb),
+        _ if header.has_sections => Some(Writer::Gdb),
+        Some(_) => Some(Writer::Kernel),
+        None => None,
+    };
+    let ids = records.ids.clone();
+    let mut head = CoreHead {
+        pid: ids.as_ref().map(|ids| ids.pid),
+        uid: ids.as_ref().map(|ids| ids.uid),
+        signal: records.signal,
+        writer,
+        ..CoreHead::default()
+    };
+    if let Some(ids) = ids {
+        head.program = ids.program;
+        head.arguments = ids.arguments;
+    }
+    head
+}
