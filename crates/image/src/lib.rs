@@ -22,6 +22,9 @@
 //! libraries. These pages are read from the files, where they are still the same build; everything
 //! that stays unknown is [`Absent`](Contents::Absent) with a reason, never zeros.
 //!
+//! Cores that systemd-coredump has compressed are unpacked into a temporary file without a name; [`find`]
+//! finds them by pid or name.
+//!
 //! Nothing is mapped into this process and nothing is read ahead: each read is a `pread` of what was
 //! asked for. All input is taken as hostile: a core file that lies leads to an error or to a picture
 //! with [gaps](Gap), in bounded time and memory.
@@ -29,6 +32,7 @@
 
 mod core;
 mod file;
+pub mod find;
 mod memory;
 mod module;
 mod thread;

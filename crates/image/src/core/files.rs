@@ -111,7 +111,8 @@ impl<'a> Files<'a> {
 
     fn look_up(&self, path: &Arc<Path>) -> Result<Found, NoFile> {
         if let Some(exe) = self.exe.filter(|_| self.is_main(path)) {
-            return found(exe.to_owned(), file::open_named(None, exe));
+            // The user's own choice may be on any file system.
+            return found(exe.to_owned(), file::open_plain(exe));
         }
         let as_named = self.open(path);
         let old = path.as_os_str().as_bytes().strip_suffix(DELETED);

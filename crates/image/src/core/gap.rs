@@ -48,6 +48,12 @@ pub enum Gap {
     TooMany(&'static str, u64),
     /// So many statements of the core contradict others, and were left out.
     Contradictions(u64),
+    /// A compressed core was unpacked to so many bytes, which is as much as was allowed.
+    UnpackLimit(u64),
+    /// A compressed core was unpacked to so many bytes: then the directory's file system was full.
+    UnpackSpace(PathBuf, u64),
+    /// A compressed core was unpacked to so many bytes: then its data was wrong, and why.
+    PackedDamaged(u64, String),
     /// The directory that stands for `/` can't be opened.
     NoSysroot(PathBuf),
 }
@@ -111,6 +117,21 @@ impl fmt::Display for Gap {
                 f,
                 "The core file contradicts itself in {count} places: overlapping or impossible parts \
                  are left out."
+            ),
+            Self::UnpackLimit(bytes) => write!(
+                f,
+                "Only the first {bytes} bytes of the core were unpacked, which is the limit. Unpack it \
+                 yourself (`zstd -d`, `lz4 -d`) and name the result."
+            ),
+            Self::UnpackSpace(directory, bytes) => write!(
+                f,
+                "Only the first {bytes} bytes of the core were unpacked: there is no more space in {}. \
+                 Set TMPDIR to a directory that has more.",
+                directory.display()
+            ),
+            Self::PackedDamaged(bytes, why) => write!(
+                f,
+                "The compressed core is damaged or cut short: {bytes} bytes could be unpacked ({why})."
             ),
             Self::NoSysroot(path) => write!(
                 f,

@@ -6,6 +6,7 @@ mod gap;
 mod head;
 mod loaded;
 mod notes;
+mod packed;
 mod records;
 mod segments;
 mod space;
@@ -14,17 +15,23 @@ mod xstate;
 use std::{
     fs::File,
     io,
+    ops::{ControlFlow, Range},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use nix::{
+    errno::Errno,
+    unistd::{Whence, lseek64},
+};
 use object::elf::{ET_CORE, PT_NOTE};
 
 use self::{
-    elf::{Header, NoHeader, ReadAt, Segment},
+    elf::{Header, NoHeader, ReadAt, Segment, page_of},
     files::Files,
     gap::Gaps,
     loaded::Loaded,
+    packed::Packing,
     records::Records,
     space::{Place, Space},
 };
@@ -33,7 +40,7 @@ pub use self::{
     head::{CoreHead, Origin, Signal, Writer},
 };
 use crate::{
-    Contents, FileOffset, Image, Module, ModuleKind, Region, Thread, Unreadable,
+    Contents, FileOffset, Image, MAX_CHUNK, Module, ModuleKind, Region, Thread, Unreadable,
     file::{self, NotOpened},
     memory,
 };
@@ -41,13 +48,30 @@ use crate::{
 /// The most program headers that are read.
 const MAX_SEGMENTS: u32 = 1 << 20;
 
-/// Where the files are that a core does not hold.
-#[derive(Clone, Debug, Default)]
+/// Where the files are that a core does not hold, and what may be spent on it.
+#[derive(Clone, Debug)]
 pub struct Options {
     /// The program that was running; `None` to look for it where the core says it was.
     pub exe: Option<PathBuf>,
     /// A directory that stands for `/` when files are looked up; `None` for this machine's own.
     pub sysroot: Option<PathBuf>,
+    /// The directory for the temporary file into which a compressed core is unpacked; `None` for
+    /// `$TMPDIR`, or else `/var/tmp`. All but 256 MiB of the free space may be used.
+    pub scratch: Option<PathBuf>,
+    /// The most bytes that a compressed core is unpacked to, zeros included; what is behind them is a
+    /// [`Gap`]. 64 GiB if not set.
+    pub max_unpacked: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            exe: None,
+            sysroot: None,
+            scratch: None,
+            max_unpacked: 64 << 30,
+        }
+    }
 }
 
 /// Why there is no image at all.
@@ -63,6 +87,12 @@ pub enum Error {
     /// Not even the header is there.
     #[error("{0} is cut short: it has {1} bytes, which is less than the header of a core file")]
     Short(PathBuf, u64),
+    /// Compressed in a way that is not understood here.
+    #[error("{0} is compressed: unpack it with `{1}` first")]
+    Packed(PathBuf, &'static str),
+    /// A compressed core can't be unpacked there.
+    #[error("{0} can't be unpacked into {1}: {2}; set TMPDIR to a directory with space for it")]
+    Unpack(PathBuf, PathBuf, #[source] io::Error),
     /// Something else.
     #[error("{0} is no core file")]
     NotCore(PathBuf),
@@ -98,7 +128,19 @@ impl Core {
             NotOpened::Refused(_) => Error::NotRegular(path.to_owned()),
             NotOpened::Io(error) => failed(error),
         })?;
-        Self::read(file, options).map_err(|error| match error {
+        let mut gaps = Gaps::default();
+        let file = match Packing::of(&file).map_err(failed)? {
+            None => file,
+            Some(Packing::Other(command)) => return Err(Error::Packed(path.to_owned(), command)),
+            Some(packing) => {
+                let (file, gap) = packed::unpack(file, packing, options).map_err(|error| {
+                    Error::Unpack(path.to_owned(), packed::scratch(options), error)
+                })?;
+                gap.into_iter().for_each(|gap| gaps.add(gap));
+                file
+            }
+        };
+        Self::read(file, options, gaps).map_err(|error| match error {
             NoHeader::Io(error) => failed(error),
             NoHeader::Short(size) => Error::Short(path.to_owned(), size),
             NoHeader::NotElf => Error::NotCore(path.to_owned()),
@@ -106,8 +148,7 @@ impl Core {
         })
     }
 
-    fn read(file: File, options: &Options) -> Result<Self, NoHeader> {
-        let mut gaps = Gaps::default();
+    fn read(file: File, options: &Options, mut gaps: Gaps) -> Result<Self, NoHeader> {
         let size = file.metadata()?.len();
         let read: &ReadAt<'_> = &|at, into| file::read_at_most(&file, at, into);
         let header = Header::read(read)?;
@@ -154,6 +195,29 @@ impl Core {
     #[must_use]
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps
+    }
+
+    /// The next page of a region that is no hole of the core file: the kernel writes none for pages that
+    /// were never touched.
+    fn next_data(&self, index: usize, address: u64) -> u64 {
+        let region = self.space.regions.get(index);
+        let (Some(region), Some(Place::Core(start))) = (region, self.space.places.get(index))
+        else {
+            return address;
+        };
+        let offset = start.plus(address - region.range.start).0;
+        let Ok(from) = i64::try_from(offset) else {
+            return address;
+        };
+        match lseek64(&self.file, from, Whence::SeekData) {
+            Ok(data) => {
+                let hole = data.cast_unsigned().saturating_sub(offset);
+                address.saturating_add(page_of(hole)).min(region.range.end)
+            }
+            // Only holes up to the end of the file.
+            Err(Errno::ENXIO) => region.range.end,
+            Err(_) => address,
+        }
     }
 
     fn read_piece(&self, index: usize, address: u64, into: &mut [u8]) -> Result<(), Unreadable> {
@@ -220,9 +284,32 @@ impl Image for Core {
         }
         Ok(())
     }
+
+    fn for_each_chunk(
+        &self,
+        look: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Unreadable> {
+        let mut buffer = Vec::new();
+        for (index, region) in self.space.regions.iter().enumerate() {
+            if !region.is_own() {
+                continue;
+            }
+            let mut at = self.next_data(index, region.range.start);
+            while at < region.range.end {
+                let left = usize::try_from(region.range.end - at).unwrap_or(usize::MAX);
+                buffer.resize(left.min(MAX_CHUNK), 0);
+                self.read_piece(index, at, &mut buffer)?;
+                if look(at, &buffer).is_break() {
+                    return Ok(());
+                }
+                at = self.next_data(index, at + buffer.len() as u64);
+            }
+        }
+        Ok(())
+    }
 }
 
-fn notes_of(segments: &[Segment]) -> impl Iterator<Item = std::ops::Range<FileOffset>> {
+fn notes_of(segments: &[Segment]) -> impl Iterator<Item = Range<FileOffset>> {
     let notes = segments.iter().filter(|segment| segment.kind == PT_NOTE);
     notes.map(|segment| segment.offset..segment.offset.plus(segment.in_file))
 }
