@@ -117,7 +117,8 @@ impl Header {
         let size = size_of::<ProgramHeader64<LittleEndian>>();
         let count = u64::from(self.count.min(most));
         let mut segments = Vec::new();
-        if usize::from(self.stride) < size {
+        // Nobody writes larger ones, and their size times their number is how much is read.
+        if usize::from(self.stride) != size {
             return Ok(segments);
         }
         let mut buffer = Vec::new();
@@ -127,7 +128,7 @@ impl Header {
             buffer.resize(usize::try_from(piece * stride).unwrap_or(0), 0);
             let have = read(self.table.plus(index * stride), &mut buffer)?;
             let entries = buffer.get(..have).unwrap_or_default();
-            let entries = entries.chunks(usize::from(self.stride));
+            let entries = entries.chunks_exact(size);
             segments.extend(entries.filter_map(Segment::parse));
             if have < buffer.len() {
                 break;

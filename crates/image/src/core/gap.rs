@@ -148,11 +148,14 @@ pub(super) struct Gaps {
     known: HashSet<Gap>,
     list: Vec<Gap>,
     contradictions: u64,
+    is_full: bool,
 }
 
 impl Gaps {
     pub(super) fn add(&mut self, gap: Gap) {
-        if self.list.len() < MAX_GAPS && self.known.insert(gap.clone()) {
+        if self.list.len() == MAX_GAPS {
+            self.is_full = true;
+        } else if self.known.insert(gap.clone()) {
             self.list.push(gap);
         }
     }
@@ -162,6 +165,10 @@ impl Gaps {
     }
 
     pub(super) fn into_list(mut self) -> Vec<Gap> {
+        if self.is_full {
+            self.list
+                .push(Gap::TooMany("things missing", MAX_GAPS as u64));
+        }
         if self.contradictions > 0 {
             self.list.push(Gap::Contradictions(self.contradictions));
         }

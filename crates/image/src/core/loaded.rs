@@ -17,6 +17,9 @@ use crate::{
 /// More libraries than a program loads.
 const MAX_MODULES: usize = 1 << 12;
 
+/// How many first pages of files are looked at: each may mean to open a file.
+const MAX_LOOKS: usize = 1 << 14;
+
 /// An ELF file in memory. It need not be loaded to run: a program may map one to read it.
 #[derive(Debug)]
 pub(super) struct Candidate {
@@ -44,9 +47,13 @@ impl Loaded {
     ) -> Self {
         let mut this = Self::default();
         let mut latest: HashMap<&Arc<Path>, usize> = HashMap::new();
+        let mut looks = 0;
         for mapped in &records.files {
             let is_first = mapped.offset == FileOffset(0);
-            if is_first && this.candidates.len() == MAX_MODULES {
+            looks += usize::from(is_first);
+            if is_first && looks > MAX_LOOKS {
+                gaps.add(Gap::TooMany("mapped files", MAX_LOOKS as u64));
+            } else if is_first && this.candidates.len() == MAX_MODULES {
                 gaps.add(Gap::TooMany("mapped ELF files", MAX_MODULES as u64));
             } else if is_first && let Some(candidate) = candidate(core, dumped, mapped, files, gaps)
             {

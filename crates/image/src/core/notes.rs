@@ -77,21 +77,22 @@ pub(super) fn walk(
             *byte = 0;
         }
         let kind = word(8);
-        // An empty header is padding.
-        if (name_size, size, kind) != (0, 0, 0) {
-            let is_cut = data.plus(size) > range.end;
-            let note = Note {
-                kind,
-                size: size.min(range.end.0.saturating_sub(data.0)),
-                name,
-                at: data,
-            };
-            if look(&note).is_break() {
-                return Ok(End::Left);
-            }
-            if is_cut {
-                return Ok(End::Cut);
-            }
+        // Padding. A sparse file can have any amount of it.
+        if (name_size, size, kind) == (0, 0, 0) {
+            break;
+        }
+        let is_cut = data.plus(size) > range.end;
+        let note = Note {
+            kind,
+            size: size.min(range.end.0.saturating_sub(data.0)),
+            name,
+            at: data,
+        };
+        if look(&note).is_break() {
+            return Ok(End::Left);
+        }
+        if is_cut {
+            return Ok(End::Cut);
         }
         at = data.plus(size.next_multiple_of(align));
     }

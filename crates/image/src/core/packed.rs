@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io::{self, BufReader, ErrorKind, Read},
+    ops::Range,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
@@ -212,27 +213,32 @@ impl Target {
                 return Err(ErrorKind::StorageFull.into());
             }
         }
-        let mut at = 0;
-        for run in bytes
-            .chunks(BLOCK)
-            .collect::<Vec<_>>()
-            .chunk_by(|a, b| is_zero(a) == is_zero(b))
-        {
-            let length: usize = run.iter().map(|block| block.len()).sum();
-            if !run.iter().all(|block| is_zero(block)) {
-                let data = bytes.get(at..at + length).unwrap_or_default();
-                self.file.write_all_at(data, self.size + at as u64)?;
-                self.written += length as u64;
+        // Runs of blocks with data are written at once.
+        let mut run = 0..0;
+        for block in bytes.chunks(BLOCK) {
+            if is_zero(block) {
+                self.write(bytes, run.clone())?;
+                run = run.end + block.len()..run.end + block.len();
+            } else {
+                run.end += block.len();
             }
-            at += length;
         }
+        self.write(bytes, run)?;
         self.size += bytes.len() as u64;
         Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8], run: Range<usize>) -> io::Result<()> {
+        let at = self.size + run.start as u64;
+        let data = bytes.get(run).unwrap_or_default();
+        self.written += data.len() as u64;
+        self.file.write_all_at(data, at)
     }
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
+    const ZEROS: [u8; BLOCK] = [0; BLOCK];
+    ZEROS.get(..bytes.len()) == Some(bytes)
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -153,14 +153,15 @@ impl Records {
             kind if kind == NT_SIGINFO.0 && self.signal.is_none() => {
                 self.signal = Signal::parse(&note.read(read, MAX_AUXV)?);
             }
-            kind if kind == NT_AUXV.0 => {
+            kind if kind == NT_AUXV.0 && self.auxv.is_empty() => {
                 let pairs = note.read(read, MAX_AUXV)?;
                 let pairs = pairs.chunks_exact(16);
                 self.auxv = pairs
                     .map(|pair| (u64_at(pair, 0), u64_at(pair, 8)))
                     .collect();
             }
-            kind if kind == NT_FILE.0 => {
+            // One is enough: each may be long.
+            kind if kind == NT_FILE.0 && self.page_size.is_none() => {
                 if note.size > MAX_FILE_NOTE {
                     gaps.add(Gap::TooMany(
                         "bytes of names of mapped files",

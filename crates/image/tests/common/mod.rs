@@ -1,6 +1,8 @@
 //! Processes to make cores of, and the cores.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod forged;
+
 use std::{
     collections::HashMap,
     fs::{self, File},
@@ -38,10 +40,16 @@ impl Program {
 
     /// Starts it and waits until it has filled its memory.
     pub fn start(&self) -> Victim {
+        self.start_with(&[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(&self, arguments: &[&str]) -> Victim {
         let mapped = self.dir.path().join("mapped");
         fs::write(&mapped, vec![b'm'; 5000]).expect("a file to map");
         let mut child = Command::new(&self.path)
             .arg(&mapped)
+            .args(arguments)
             // The kernel would write the number of the processor into each thread's memory.
             .env("GLIBC_TUNABLES", "glibc.pthread.rseq=0")
             .current_dir(self.dir.path())

@@ -1,7 +1,7 @@
 /* A process to make cores of: it fills memory of every kind, says where that is, and waits.
  *
  * Output: lines "NAME ADDRESS SIZE", then "ready". Input: 'a' aborts, 's' writes to address 0xdead000.
- * Argument: a file to map.
+ * Arguments: a file to map; how much memory to map of which one page in 256 is touched.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -104,6 +104,14 @@ int main(int count, char **arguments)
         int file = open(arguments[1], O_RDONLY);
         char *mapped = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, file, 0);
         say("mapped", mapped, 4096);
+    }
+    if (count > 2) {
+        size_t size = strtoull(arguments[2], NULL, 0);
+        char *sparse = mmap(NULL, size, both, anonymous | MAP_NORESERVE, -1, 0);
+        madvise(sparse, size, MADV_NOHUGEPAGE);
+        for (size_t at = 0; at < size; at += 1 << 20)
+            *(size_t *)(sparse + at) = at + 1;
+        say("sparse", sparse, size);
     }
     pthread_barrier_init(&started, NULL, 3);
     pthread_create(&thread, NULL, waits, NULL);
