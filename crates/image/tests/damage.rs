@@ -28,7 +28,7 @@ struct Whole {
 fn whole() -> Option<&'static Whole> {
     static WHOLE: OnceLock<Option<Whole>> = OnceLock::new();
     let whole = WHOLE.get_or_init(|| {
-        let program = Program::build(&["-static"]);
+        let program = Program::keep("damage", &["-static"]);
         let path = program.start().die('s')?;
         let bytes = fs::read(&path).expect("the core");
         let core = Core::open(&path, &Options::default()).expect("a core");
@@ -162,7 +162,7 @@ fn cut_at_every_boundary() {
             add(note);
         }
     }
-    let path = whole.program.dir.path().join("boundary");
+    let path = whole.program.dir.join("boundary");
     fs::write(&path, bytes).expect("a copy");
     let file = File::options().write(true).open(&path).expect("the copy");
     for cut in cuts.into_iter().rev().filter(|cut| *cut <= bytes.len()) {

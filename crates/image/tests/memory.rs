@@ -105,6 +105,9 @@ fn memory_is_what_the_process_had() {
                 .collect();
             assert!(files.is_empty(), "{flags:?}: {files:?}");
         }
+        let mapped = victim.place("mapped").start;
+        let changeable = Unreadable::Absent(mapped, Absence::Data);
+        assert_eq!(kernel.read_u64(mapped), Err(changeable));
         assert_eq!(kernel.head().writer, Some(Writer::Kernel));
         assert_eq!(gdb.head().writer, Some(Writer::Gdb));
         let hidden = victim.place("hidden").start;
@@ -158,6 +161,15 @@ fn threads_are_as_the_debugger_saw_them() {
             assert_eq!(got, seen, "register {index} of {tid}");
         }
     }
+    let gdb = open(&program.start().gcore());
+    assert_eq!(gdb.threads().len(), 3);
+    for core in [&core, &gdb] {
+        check_known_registers(core);
+    }
+}
+
+/// The program has one thread with registers that the test knows.
+fn check_known_registers(core: &Core) {
     let spins = core
         .threads()
         .iter()
@@ -231,6 +243,19 @@ fn own_memory_is_shown_whole() {
     })
     .expect("all can be read");
     assert_eq!(shown, 1 << 16);
+    // Many threads at once, through the trait.
+    let image: &dyn Image = &core;
+    let data = victim.place("data").start;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..1000 {
+                    let text = image.read_c_string(data, 16);
+                    assert_eq!(text.as_deref(), Ok(&b"data of the file"[..]));
+                }
+            });
+        }
+    });
     let none = core.region_of(victim.place("none").start);
     assert!(
         none.is_none_or(

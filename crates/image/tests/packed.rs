@@ -7,11 +7,16 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::OnceLock,
+    time::{Duration, SystemTime},
 };
 
-use common::{Program, no_kernel_core};
+use common::{
+    Program,
+    forged::{Forged, Segment},
+    no_kernel_core,
+};
 use proptest::prelude::*;
-use rtops_image::{Contents, Core, Gap, Image, Options};
+use rtops_image::{Contents, Core, Error, Gap, Image, Options};
 
 /// A core, and the same compressed.
 struct Cores {
@@ -23,7 +28,7 @@ struct Cores {
 fn cores() -> Option<&'static Cores> {
     static CORES: OnceLock<Option<Cores>> = OnceLock::new();
     let cores = CORES.get_or_init(|| {
-        let program = Program::build(&["-static"]);
+        let program = Program::keep("packed", &["-static"]);
         let plain = program.start().die('s')?;
         let packed = [
             pack("zstd", &["-q", "-3"], &plain, "zst"),
@@ -105,7 +110,7 @@ fn several_frames_are_one_file() {
     };
     let bytes = fs::read(&cores.plain).expect("the core");
     let (front, back) = bytes.split_at(bytes.len() / 3);
-    let part = cores.program.dir.path().join("part");
+    let part = cores.program.dir.join("part");
     // A frame to skip, and two with data.
     let mut whole = b"\x50\x2a\x4d\x18\x05\0\0\0skip!".to_vec();
     for half in [front, back] {
@@ -145,6 +150,85 @@ fn limits_leave_a_part_and_are_said() {
     }
 }
 
+/// Set for this program when it runs again, with a small file system of its own.
+const SCRATCH: &str = "RTOPS_IMAGE_SCRATCH";
+
+#[test]
+fn a_full_file_system_is_said() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("core");
+    if let Some(scratch) = std::env::var_os(SCRATCH) {
+        let core = PathBuf::from(&scratch).join("../core.zst");
+        let options = Options {
+            scratch: Some(scratch.into()),
+            ..Options::default()
+        };
+        let core = Core::open(&core, &options).expect("a part of a core");
+        let said = core.gaps().first();
+        let Some(Gap::UnpackSpace(_, unpacked)) = said else {
+            panic!("{said:?}");
+        };
+        assert!((1 << 20..48 << 20).contains(unpacked), "{unpacked}");
+        assert!(core.read_u64(0x10_0000).is_ok());
+        assert!(core.read_u64(0x10_0000 + (47 << 20)).is_err());
+        return;
+    }
+    // Nothing that could be left out as zeros.
+    let mut core = Forged {
+        data: vec![7; 48 << 20],
+        ..Forged::default()
+    };
+    core.segments.push(Segment {
+        address: 0x10_0000,
+        in_memory: 48 << 20,
+        offset: Forged::data_at(1, 0),
+        in_file: 48 << 20,
+        flags: 6,
+    });
+    core.write(&path);
+    pack("zstd", &["-q"], &path, "zst");
+    let scratch = directory.path().join("scratch");
+    fs::create_dir(&scratch).expect("made");
+    // rtops leaves 256 MiB to others.
+    let script =
+        r#"mount -t tmpfs -o size=280m none "$RTOPS_IMAGE_SCRATCH" && exec "$0" --exact "$1""#;
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+        .arg(std::env::current_exe().expect("this program"))
+        .arg("a_full_file_system_is_said")
+        .env(SCRATCH, &scratch)
+        .output()
+        .expect("this test needs unshare: install util-linux");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("1 passed"), "{output:?}");
+}
+
+#[test]
+fn what_systemd_says_beside_the_core() {
+    let Some(cores) = cores() else {
+        return no_kernel_core();
+    };
+    let path = cores.program.dir.join("attributes.zst");
+    fs::copy(cores.packed.first().expect("one"), &path).expect("copied");
+    let silent = open(&path);
+    assert_eq!(
+        (silent.head().time, silent.head().host.as_deref()),
+        (None, None)
+    );
+    let flags = rustix::fs::XattrFlags::empty();
+    for (name, value) in [
+        ("hostname", &b"web-7"[..]),
+        ("timestamp", b"1700000000123456"),
+    ] {
+        let name = format!("user.coredump.{name}");
+        rustix::fs::setxattr(&path, name, value, flags).expect("a file system with attributes");
+    }
+    let head = open(&path).head().clone();
+    let since = Duration::from_micros(1_700_000_000_123_456);
+    assert_eq!(head.time, Some(SystemTime::UNIX_EPOCH + since));
+    assert_eq!(head.host.as_deref(), Some("web-7"));
+}
+
 #[test]
 fn a_directory_that_is_not_there_is_said() {
     let Some(cores) = cores() else {
@@ -169,12 +253,14 @@ fn a_window_that_is_too_large_is_refused() {
     // A frame that wants 2 GiB to be kept, and a block of nothing.
     let frame = b"\x28\xb5\x2f\xfd\x00\xa8\x01\0\0";
     let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("window");
+    let path = directory.path().join("core.zst");
     fs::write(&path, frame).expect("written");
-    let error = Core::open(&path, &Options::default())
-        .expect_err("nothing in it")
-        .to_string();
-    assert!(error.contains("window"), "{error}");
+    let error = Core::open(&path, &Options::default()).expect_err("nothing in it");
+    let is_said = error.to_string().to_lowercase().contains("window");
+    assert!(
+        matches!(error, Error::NothingUnpacked(..)) && is_said,
+        "{error}"
+    );
 }
 
 proptest! {

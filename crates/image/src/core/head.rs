@@ -1,12 +1,13 @@
 //! Which process a core is of, and what it died of.
 
+use std::time::SystemTime;
+
 use super::notes::{u32_at, u64_at};
 
 /// The size of `struct elf_prstatus`.
 pub(super) const STATUS_SIZE: u64 = 336;
 
-/// Which process a core is of, and what it died of, in the core's own words. It has no time and no
-/// host: the kernel writes neither.
+/// Which process a core is of, and what it died of, in the core's own words.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct CoreHead {
@@ -22,6 +23,10 @@ pub struct CoreHead {
     pub signal: Option<Signal>,
     /// Who wrote the core.
     pub writer: Option<Writer>,
+    /// When it died, where systemd-coredump says so: neither the kernel nor gdb does.
+    pub time: Option<SystemTime>,
+    /// The machine on which it ran, where systemd-coredump says so.
+    pub host: Option<String>,
 }
 
 /// Who wrote a core.

@@ -1,5 +1,6 @@
 //! Core files: what the kernel or gdb wrote down of a process.
 
+mod attributes;
 mod elf;
 mod files;
 mod gap;
@@ -93,6 +94,9 @@ pub enum Error {
     /// A compressed core can't be unpacked there.
     #[error("{0} can't be unpacked into {1}: {2}; set TMPDIR to a directory with space for it")]
     Unpack(PathBuf, PathBuf, #[source] io::Error),
+    /// What could be unpacked of a compressed core is not even a header.
+    #[error("nothing can be seen in {0}. {1}")]
+    NothingUnpacked(PathBuf, Gap),
     /// Something else.
     #[error("{0} is no core file")]
     NotCore(PathBuf),
@@ -128,27 +132,28 @@ impl Core {
             NotOpened::Refused(_) => Error::NotRegular(path.to_owned()),
             NotOpened::Io(error) => failed(error),
         })?;
-        let mut gaps = Gaps::default();
-        let file = match Packing::of(&file).map_err(failed)? {
-            None => file,
+        let (host, time) = (attributes::host(&file), attributes::time(&file));
+        let (file, cut) = match Packing::of(&file).map_err(failed)? {
+            None => (file, None),
             Some(Packing::Other(command)) => return Err(Error::Packed(path.to_owned(), command)),
-            Some(packing) => {
-                let (file, gap) = packed::unpack(file, packing, options).map_err(|error| {
-                    Error::Unpack(path.to_owned(), packed::scratch(options), error)
-                })?;
-                gap.into_iter().for_each(|gap| gaps.add(gap));
-                file
-            }
+            Some(packing) => packed::unpack(file, packing, options)
+                .map_err(|error| Error::Unpack(path.to_owned(), packed::scratch(options), error))?,
         };
-        Self::read(file, options, gaps).map_err(|error| match error {
-            NoHeader::Io(error) => failed(error),
-            NoHeader::Short(size) => Error::Short(path.to_owned(), size),
-            NoHeader::NotElf => Error::NotCore(path.to_owned()),
-            NoHeader::OtherMachine => Error::OtherMachine(path.to_owned()),
-        })
+        let mut gaps = Gaps::default();
+        cut.iter().for_each(|gap| gaps.add(gap.clone()));
+        let mut core = Self::parse(file, options, gaps).map_err(|error| match (error, cut) {
+            (NoHeader::Io(error), _) => failed(error),
+            (_, Some(gap)) => Error::NothingUnpacked(path.to_owned(), gap),
+            (NoHeader::Short(size), _) => Error::Short(path.to_owned(), size),
+            (NoHeader::NotElf, _) => Error::NotCore(path.to_owned()),
+            (NoHeader::OtherMachine, _) => Error::OtherMachine(path.to_owned()),
+        })?;
+        core.head.host = host;
+        core.head.time = time;
+        Ok(core)
     }
 
-    fn read(file: File, options: &Options, mut gaps: Gaps) -> Result<Self, NoHeader> {
+    fn parse(file: File, options: &Options, mut gaps: Gaps) -> Result<Self, NoHeader> {
         let size = file.metadata()?.len();
         let read: &ReadAt<'_> = &|at, into| file::read_at_most(&file, at, into);
         let header = Header::read(read)?;

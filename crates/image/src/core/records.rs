@@ -72,6 +72,8 @@ pub(super) struct Records {
     pub(super) page_size: Option<u64>,
     auxv: Vec<(u64, u64)>,
     layout: Layout,
+    /// The `NT_X86_XSTATE` of threads, by their index: the layout stands behind them.
+    states: Vec<(usize, Note)>,
     seen: usize,
 }
 
@@ -109,16 +111,30 @@ impl Records {
                 End::Cut => gaps.add(Gap::NotesCut),
             }
         }
+        this.read_states(read)?;
         Ok(this)
+    }
+
+    /// Reads the vector registers.
+    fn read_states(&mut self, read: &ReadAt<'_>) -> io::Result<()> {
+        for (index, note) in std::mem::take(&mut self.states) {
+            let state = note.read(read, MAX_XSTATE)?;
+            let vectors = xstate::parse(&state, &self.layout);
+            if let (Some(thread), Some(vectors)) = (self.threads.get_mut(index), vectors) {
+                thread.vectors = Some(vectors);
+            }
+        }
+        Ok(())
     }
 
     fn take(&mut self, note: &Note, read: &ReadAt<'_>, gaps: &mut Gaps) -> io::Result<()> {
         if note.is_of(b"LINUX") {
             match note.kind {
                 kind if kind == NT_X86_XSTATE.0 => {
-                    let state = note.read(read, MAX_XSTATE)?;
-                    if let Some(thread) = self.threads.last_mut() {
-                        xstate::add(&mut thread.vectors, &state, &self.layout);
+                    let last = self.threads.len().checked_sub(1);
+                    let known = self.states.last().map(|(index, _)| *index);
+                    if let Some(last) = last.filter(|_| last != known) {
+                        self.states.push((last, *note));
                     }
                 }
                 NT_X86_XSAVE_LAYOUT => self.layout = Layout::parse(&note.read(read, MAX_AUXV)?),
@@ -142,8 +158,10 @@ impl Records {
             }
             kind if kind == NT_PRFPREG.0 => {
                 let state = note.read(read, xstate::LEGACY_SIZE as u64)?;
-                if let Some(thread) = self.threads.last_mut() {
-                    xstate::add(&mut thread.vectors, &state, &self.layout);
+                // `NT_X86_XSTATE` has the same and more.
+                let thread = self.threads.last_mut();
+                if let Some(thread) = thread.filter(|thread| thread.vectors.is_none()) {
+                    thread.vectors = xstate::parse(&state, &self.layout);
                 }
             }
             kind if kind == NT_PRPSINFO.0 => {

@@ -51,10 +51,10 @@ impl Layout {
     }
 }
 
-/// Puts what a note has beside what is known of the thread.
-pub(super) fn add(known: &mut Option<Box<Vectors>>, state: &[u8], layout: &Layout) {
+/// The registers in a note; what it does not have is as at the start. `None` if it is cut short.
+pub(super) fn parse(state: &[u8], layout: &Layout) -> Option<Box<Vectors>> {
     if state.len() < LEGACY_SIZE {
-        return;
+        return None;
     }
     let mut vectors = legacy(state);
     let in_use = u64_at(state, LEGACY_SIZE);
@@ -84,7 +84,7 @@ pub(super) fn add(known: &mut Option<Box<Vectors>>, state: &[u8], layout: &Layou
         copy(&mut avx512.more, more);
         vectors.avx512 = Some(Box::new(avx512));
     }
-    *known = Some(Box::new(vectors));
+    Some(Box::new(vectors))
 }
 
 fn copy<const N: usize>(registers: &mut [[u8; N]; 16], bytes: Option<&[u8]>) {

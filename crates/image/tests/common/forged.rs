@@ -33,10 +33,20 @@ impl Forged {
     }
 
     pub fn add_note(&mut self, kind: u32, bytes: &[u8]) {
-        for word in [5, u32::try_from(bytes.len()).expect("short"), kind] {
+        self.add_note_of(b"CORE\0\0\0\0", kind, bytes);
+    }
+
+    /// What only Linux has: registers of newer processors.
+    pub fn add_linux_note(&mut self, kind: u32, bytes: &[u8]) {
+        self.add_note_of(b"LINUX\0\0\0", kind, bytes);
+    }
+
+    fn add_note_of(&mut self, name: &[u8; 8], kind: u32, bytes: &[u8]) {
+        let length = if name.starts_with(b"LINUX") { 6 } else { 5 };
+        for word in [length, u32::try_from(bytes.len()).expect("short"), kind] {
             self.notes.extend_from_slice(&word.to_le_bytes());
         }
-        self.notes.extend_from_slice(b"CORE\0\0\0\0");
+        self.notes.extend_from_slice(name);
         self.notes.extend_from_slice(bytes);
         self.notes.resize(self.notes.len().next_multiple_of(4), 0);
     }

@@ -25,17 +25,39 @@ use tempfile::TempDir;
 
 /// A program made of `victim.c`, in a directory of its own.
 pub struct Program {
-    pub dir: TempDir,
+    pub dir: PathBuf,
     pub path: PathBuf,
+    /// Removes the directory.
+    owned: Option<TempDir>,
 }
 
 impl Program {
     /// Compiles it with these flags.
     pub fn build(flags: &[&str]) -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("victim");
+        let owned = tempfile::tempdir().expect("a directory");
+        let mut program = Self::build_in(owned.path(), flags);
+        program.owned = Some(owned);
+        program
+    }
+
+    /// The same in a directory that stays until the next run: for what is never dropped.
+    pub fn keep(name: &str, flags: &[&str]) -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        if dir.exists() {
+            fs::remove_dir_all(&dir).expect("that of the last run");
+        }
+        fs::create_dir_all(&dir).expect("a directory");
+        Self::build_in(&dir, flags)
+    }
+
+    fn build_in(dir: &Path, flags: &[&str]) -> Self {
+        let path = dir.join("victim");
         compile(&path, flags);
-        Self { dir, path }
+        Self {
+            dir: dir.to_owned(),
+            path,
+            owned: None,
+        }
     }
 
     /// Starts it and waits until it has filled its memory.
@@ -45,21 +67,21 @@ impl Program {
 
     /// The same with more arguments.
     pub fn start_with(&self, arguments: &[&str]) -> Victim {
-        let mapped = self.dir.path().join("mapped");
+        let mapped = self.dir.join("mapped");
         fs::write(&mapped, vec![b'm'; 5000]).expect("a file to map");
         let mut child = Command::new(&self.path)
             .arg(&mapped)
             .args(arguments)
             // The kernel would write the number of the processor into each thread's memory.
             .env("GLIBC_TUNABLES", "glibc.pthread.rseq=0")
-            .current_dir(self.dir.path())
+            .current_dir(&self.dir)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program runs");
         let output = child.stdout.take().expect("its output");
         let mut victim = Victim {
-            dir: self.dir.path().to_owned(),
+            dir: self.dir.clone(),
             child,
             places: HashMap::new(),
         };
