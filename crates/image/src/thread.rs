@@ -5,7 +5,7 @@
 pub struct Thread {
     /// As the kernel numbers it, in the pid namespace of who wrote the image.
     pub tid: i32,
-    /// The signal that it was handling or was about to; 0 for none.
+    /// The signal that ended the process or stopped the thread; 0 for none.
     pub signal: i32,
     /// The integer registers.
     pub registers: Registers,

@@ -403,3 +403,62 @@ fn what_is_no_core_is_refused_with_a_sentence() {
     let error = open(Path::new("/nowhere")).expect_err("nothing");
     assert!(matches!(error, Error::Io(..)), "{error}");
 }
+
+/// A file of a terabyte costs its maker nothing. Its holes must not be read one by one.
+#[test]
+fn a_sparse_file_with_endless_parts() {
+    const ENDLESS: u64 = 1 << 40;
+    let mut core = Forged::default();
+    core.add_thread(1);
+    let whole = core.bytes();
+    let data = Forged::data_at(0, core.notes.len());
+    // The size of the notes; then also the number of headers, all zeros.
+    for count in [1, u32::MAX] {
+        let mut bytes = whole.clone();
+        bytes[128 + 32..128 + 40].copy_from_slice(&(ENDLESS - data).to_le_bytes());
+        if count != 1 {
+            bytes[56..58].copy_from_slice(&u16::MAX.to_le_bytes());
+            bytes[60..62].copy_from_slice(&1_u16.to_le_bytes());
+            bytes[108..112].copy_from_slice(&count.to_le_bytes());
+        }
+        let (_directory, path) = scratch("endless", &bytes);
+        let file = File::options().write(true).open(&path).expect("opened");
+        file.set_len(ENDLESS).expect("a sparse file");
+        let core = open(&path).expect("a core");
+        explore(&core);
+        assert_eq!(core.threads().len(), 1);
+        let too_many = core.gaps().contains(&Gap::TooMany("mappings", 1 << 20));
+        assert_eq!(too_many, count != 1, "{:?}", core.gaps());
+    }
+}
+
+/// One note that is read again and again, from segments that share it.
+#[test]
+fn notes_that_are_shared_are_read_a_bounded_number_of_times() {
+    let mut core = Forged::default();
+    let names: Vec<_> = (0..10_000_u64)
+        .map(|index| (index << 12, (index + 1) << 12, 0, "/bin/sh"))
+        .collect();
+    core.add_files(&names);
+    core.add_thread(1);
+    core.segments = vec![
+        Segment {
+            address: 0,
+            in_memory: 0,
+            offset: 0,
+            in_file: 0,
+            flags: 0,
+        };
+        20_000
+    ];
+    let mut bytes = core.bytes();
+    let (first, rest) = bytes[128..].split_at_mut(56);
+    for header in rest.chunks_exact_mut(56).take(20_000) {
+        header.copy_from_slice(first);
+    }
+    let (_directory, path) = scratch("shared", &bytes);
+    let core = open(&path).expect("a core");
+    assert_eq!(core.threads().len(), 20_001);
+    assert_eq!(core.modules().len(), 0);
+    explore(&core);
+}

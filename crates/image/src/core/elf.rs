@@ -20,7 +20,7 @@ use crate::{Access, FileOffset};
 pub(super) type ReadAt<'a> = dyn Fn(FileOffset, &mut [u8]) -> io::Result<usize> + 'a;
 
 /// Executables and libraries have some twelve.
-pub(super) const MAX_MODULE_SEGMENTS: u32 = 1024;
+const MAX_MODULE_SEGMENTS: u32 = 64;
 /// How many program headers are read at a time.
 const PIECE: u64 = 1024;
 /// A build-id has 20 bytes as a rule, and may be any number that the linker was given.

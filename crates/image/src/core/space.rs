@@ -45,7 +45,8 @@ pub(super) struct Space {
 struct Builder<'a> {
     records: &'a Records,
     loaded: &'a Loaded,
-    /// Whether what was written is in the core: then what is not there is as in its file.
+    /// Whether what was written is in the core: then what is not there is as in its file. (Not where a
+    /// program marks data of its own file as `MADV_DONTDUMP`, which nothing in the core tells.)
     has_written: bool,
     space: Space,
     /// The index in `Space::sources` by the address of the open file.
