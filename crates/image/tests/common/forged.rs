@@ -1,4 +1,4 @@
-//! Core files that no kernel writes.
+//! Core files that no kernel writes, and libraries that no linker makes.
 
 use std::{fs, path::Path};
 
@@ -20,6 +20,19 @@ pub struct Segment {
     pub in_file: u64,
     /// 4 to read, 2 to write, 1 to run.
     pub flags: u32,
+}
+
+/// A shared library of these segments, so many bytes long: 0x11 where it has no headers.
+pub fn library(segments: &[Segment], length: usize) -> Vec<u8> {
+    let core = Forged {
+        segments: segments.to_vec(),
+        ..Forged::default()
+    };
+    let mut bytes = core.bytes();
+    bytes[16] = 3;
+    bytes.truncate(128 + 56 * (segments.len() + 1));
+    bytes.resize(length, 0x11);
+    bytes
 }
 
 pub const PRSTATUS: u32 = 1;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -74,6 +75,8 @@ int main(int count, char **arguments)
     char order;
 
     setrlimit(RLIMIT_CORE, &whole);
+    /* gcore is no parent of it. */
+    prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
     fill(data + 4096, 4096, 1);
     fill(zeros + 4096, 4096, 2);
     say("constant", constant, sizeof constant);
