@@ -1,0 +1,178 @@
+//! The files of executables and libraries: looked up once each, and compared with what was running.
+
+use std::{
+    collections::HashMap,
+    ffi::OsStr,
+    fs::File,
+    io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{Gap, Options, elf::Head, gap::Gaps};
+use crate::{
+    ModuleFile, NoFile,
+    file::{self, NotOpened},
+};
+
+/// What the kernel puts behind the name of a file that was removed.
+const DELETED: &[u8] = b" (deleted)";
+
+/// A file that is at hand.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) file: ModuleFile,
+    pub(super) head: Head,
+    /// In bytes, when it was opened.
+    pub(super) size: u64,
+    /// Whether it has the name of a file that was removed.
+    is_replaced: bool,
+}
+
+/// Looks files up.
+pub(super) struct Files<'a> {
+    exe: Option<&'a Path>,
+    sysroot: Sysroot,
+    /// The path of the program itself, as the kernel gave it.
+    main: Option<Arc<Path>>,
+    known: HashMap<Arc<Path>, Result<Found, NoFile>>,
+}
+
+enum Sysroot {
+    /// The `/` of this machine.
+    Own,
+    Other(PathBuf, File),
+    Missing(PathBuf),
+}
+
+impl<'a> Files<'a> {
+    pub(super) fn new(options: &'a Options, main: Option<Arc<Path>>, gaps: &mut Gaps) -> Self {
+        let sysroot = match &options.sysroot {
+            None => Sysroot::Own,
+            Some(path) => match file::open_directory(path) {
+                Ok(directory) => Sysroot::Other(path.clone(), directory),
+                Err(_) => {
+                    gaps.add(Gap::NoSysroot(path.clone()));
+                    Sysroot::Missing(path.clone())
+                }
+            },
+        };
+        Self {
+            exe: options.exe.as_deref(),
+            sysroot,
+            main,
+            known: HashMap::new(),
+        }
+    }
+
+    pub(super) fn is_main(&self, path: &Arc<Path>) -> bool {
+        self.main.as_ref() == Some(path)
+    }
+
+    /// The file of a mapping, if it is the build with this head. Without a head, the file is taken as
+    /// it is.
+    pub(super) fn find(
+        &mut self,
+        path: &Arc<Path>,
+        head: Option<&Head>,
+        gaps: &mut Gaps,
+    ) -> Result<Found, NoFile> {
+        let found = match self.known.get(path) {
+            Some(known) => known.clone(),
+            None => {
+                let found = self.look_up(path);
+                self.known.insert(Arc::clone(path), found.clone());
+                found
+            }
+        }?;
+        let name = || found.file.path.clone();
+        let Some(head) = head else {
+            // Who removed the old file put a new one in its place.
+            return if found.is_replaced {
+                Err(NoFile::Replaced(name()))
+            } else {
+                Ok(found)
+            };
+        };
+        if head.build_id.is_empty() {
+            if head.segments != found.head.segments {
+                return Err(NoFile::OtherBuild(name()));
+            }
+            if found.is_replaced {
+                return Err(NoFile::Replaced(name()));
+            }
+            gaps.add(Gap::NoBuildId(name()));
+        } else if head.build_id != found.head.build_id {
+            return Err(NoFile::OtherBuild(name()));
+        }
+        Ok(found)
+    }
+
+    fn look_up(&self, path: &Arc<Path>) -> Result<Found, NoFile> {
+        if let Some(exe) = self.exe.filter(|_| self.is_main(path)) {
+            // The user's own choice may be on any file system.
+            return found(exe.to_owned(), file::open_plain(exe));
+        }
+        let as_named = self.open(path);
+        let old = path.as_os_str().as_bytes().strip_suffix(DELETED);
+        match (as_named, old) {
+            (Err(NoFile::NotFound(_)), Some(old)) => {
+                let mut found = self.open(Path::new(OsStr::from_bytes(old)))?;
+                found.is_replaced = true;
+                Ok(found)
+            }
+            (as_named, _) => as_named,
+        }
+    }
+
+    fn open(&self, path: &Path) -> Result<Found, NoFile> {
+        // Shared memory has names that lead nowhere: `/memfd:…` and `/dev/zero` do no harm, while
+        // what is no absolute path would be looked for where rtops stands.
+        if !path.is_absolute() {
+            return Err(NoFile::NotFound(path.to_owned()));
+        }
+        match &self.sysroot {
+            Sysroot::Own => found(path.to_owned(), file::open_named(None, path)),
+            Sysroot::Missing(root) => Err(NoFile::NotFound(below(root, path))),
+            Sysroot::Other(root, directory) => {
+                found(below(root, path), file::open_named(Some(directory), path))
+            }
+        }
+    }
+}
+
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn found(path: PathBuf, opened: Result<File, NotOpened>) -> Result<Found, NoFile> {
+    let file = match opened {
+        Ok(file) => file,
+        Err(NotOpened::Refused(why)) => return Err(NoFile::Refused(path, why)),
+        Err(NotOpened::Io(error)) => return Err(failed(path, &error)),
+    };
+    let size = match file.metadata() {
+        Ok(metadata) => metadata.len(),
+        Err(error) => return Err(failed(path, &error)),
+    };
+    let Some(head) = Head::read(&|at, into| file::read_at_most(&file, at, into)) else {
+        return Err(NoFile::NotElf(path));
+    };
+    Ok(Found {
+        file: ModuleFile {
+            file: Arc::new(file),
+            path,
+        },
+        head,
+        size,
+        is_replaced: false,
+    })
+}
+
+fn failed(path: PathBuf, error: &io::Error) -> NoFile {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => NoFile::NotFound(path),
+        kind => NoFile::Io(path, kind),
+    }
+}

@@ -1,0 +1,177 @@
+//! What is missing in a picture, and what would bring it.
+
+use std::{collections::HashSet, fmt, path::PathBuf};
+
+use crate::NoFile;
+
+/// More sentences than anybody reads.
+const MAX_GAPS: usize = 1000;
+
+/// Something that is missing or uncertain. Its `Display` is a sentence for the user, with the way out
+/// where there is one. Names of files are those that the core has: escape them for a terminal.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Gap {
+    /// The file is so many bytes shorter than its headers say.
+    Truncated(u64),
+    /// The list of notes ends in the middle: threads, names or mapped files may be missing.
+    NotesCut,
+    /// So many program headers are not in the file.
+    HeadersCut(u64),
+    /// There is no thread.
+    NoThreads,
+    /// Nothing says which files were mapped, so there are no modules.
+    NoMappedFiles,
+    /// So much writable memory was never touched, or left out by whoever wrote the core.
+    LeftOut {
+        /// How many bytes.
+        bytes: u64,
+        /// In how many ranges.
+        ranges: u64,
+    },
+    /// The parts of files that had been written are not in the core.
+    WrittenLeftOut,
+    /// The core has no ELF heads, so nothing tells whether files are the right builds.
+    NoHeads,
+    /// The core was cut before the ELF heads of some files.
+    HeadsLost,
+    /// This file has no build-id; it was compared by its headers alone.
+    NoBuildId(PathBuf),
+    /// The file of a module is missing.
+    NoFile {
+        /// Why.
+        why: NoFile,
+        /// Whether it is the program itself.
+        is_main: bool,
+    },
+    /// More than so many of something; the rest was left out.
+    TooMany(&'static str, u64),
+    /// So many statements of the core contradict others, and were left out.
+    Contradictions(u64),
+    /// A compressed core was unpacked to so many bytes, which is as much as was allowed.
+    UnpackLimit(u64),
+    /// A compressed core was unpacked to so many bytes: then the directory's file system was full.
+    UnpackSpace(PathBuf, u64),
+    /// A compressed core was unpacked to so many bytes: then its data was wrong, and why.
+    PackedDamaged(u64, String),
+    /// The directory that stands for `/` can't be opened.
+    NoSysroot(PathBuf),
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Truncated(bytes) => write!(
+                f,
+                "The core file is cut short: its last {bytes} bytes are missing. Look for a full disk, \
+                 `ulimit -c`, or ProcessSizeMax= and ExternalSizeMax= in coredump.conf."
+            ),
+            Self::NotesCut => f.write_str(
+                "The notes of the core file are damaged or cut short: threads or names of files may be \
+                 missing.",
+            ),
+            Self::HeadersCut(count) => write!(
+                f,
+                "The core file is cut short within its headers: {count} mappings are unknown."
+            ),
+            Self::NoThreads => f.write_str("The core file holds no thread."),
+            Self::NoMappedFiles => f.write_str(
+                "The core file does not say which files were mapped, so the executable and the \
+                 libraries are unknown.",
+            ),
+            Self::LeftOut { bytes, ranges } => write!(
+                f,
+                "{bytes} bytes of memory in {ranges} ranges are not in the core: they were never touched, or \
+                 were left out by /proc/PID/coredump_filter or MADV_DONTDUMP."
+            ),
+            Self::WrittenLeftOut => f.write_str(
+                "The core holds no private memory: heap, stacks and written data are unknown. Set bit 0 \
+                 of /proc/PID/coredump_filter for the next one.",
+            ),
+            Self::NoHeads => f.write_str(
+                "The core holds no ELF headers, so nothing tells whether the files here are the builds \
+                 that were running. Set bit 4 of /proc/PID/coredump_filter for the next one.",
+            ),
+            Self::HeadsLost => f.write_str(
+                "The core file ends before the ELF headers of some files, so nothing tells whether those \
+                 here are the builds that were running.",
+            ),
+            Self::NoBuildId(path) => write!(
+                f,
+                "{} has no build-id: whether it is the build that was running is not certain.",
+                path.display()
+            ),
+            Self::NoFile { why, is_main } => {
+                let way = if *is_main {
+                    "Name the right one with --exe FILE"
+                } else {
+                    "Name a directory that has the right one with --sysroot DIR"
+                };
+                let what = if *is_main { "program" } else { "library" };
+                write!(f, "The {what}'s file is missing: {why}. {way}.")
+            }
+            Self::TooMany(what, most) => {
+                write!(f, "There are more than {most} {what}: the rest is left out.")
+            }
+            Self::Contradictions(count) => write!(
+                f,
+                "The core file contradicts itself in {count} places: overlapping or impossible parts \
+                 are left out."
+            ),
+            Self::UnpackLimit(bytes) => write!(
+                f,
+                "Only the first {bytes} bytes of the core were unpacked, which is the limit. Unpack it \
+                 yourself (`zstd -d`, `lz4 -d`) and name the result."
+            ),
+            Self::UnpackSpace(directory, bytes) => write!(
+                f,
+                "Only the first {bytes} bytes of the core were unpacked: there is no more space in {}. \
+                 Set TMPDIR to a directory that has more.",
+                directory.display()
+            ),
+            Self::PackedDamaged(bytes, why) => write!(
+                f,
+                "The compressed core is damaged or cut short: {bytes} bytes could be unpacked ({why})."
+            ),
+            Self::NoSysroot(path) => write!(
+                f,
+                "{} can't be opened as a directory: no files are looked up.",
+                path.display()
+            ),
+        }
+    }
+}
+
+/// What was found missing so far; each thing once.
+#[derive(Debug, Default)]
+pub(super) struct Gaps {
+    known: HashSet<Gap>,
+    list: Vec<Gap>,
+    contradictions: u64,
+    is_full: bool,
+}
+
+impl Gaps {
+    pub(super) fn add(&mut self, gap: Gap) {
+        if self.list.len() == MAX_GAPS {
+            self.is_full = true;
+        } else if self.known.insert(gap.clone()) {
+            self.list.push(gap);
+        }
+    }
+
+    pub(super) const fn contradiction(&mut self) {
+        self.contradictions += 1;
+    }
+
+    pub(super) fn into_list(mut self) -> Vec<Gap> {
+        if self.is_full {
+            self.list
+                .push(Gap::TooMany("things missing", MAX_GAPS as u64));
+        }
+        if self.contradictions > 0 {
+            self.list.push(Gap::Contradictions(self.contradictions));
+        }
+        self.list
+    }
+}

@@ -1,0 +1,362 @@
+//! Core files: what the kernel or gdb wrote down of a process.
+
+mod attributes;
+mod elf;
+mod files;
+mod gap;
+mod head;
+mod loaded;
+mod notes;
+mod packed;
+mod records;
+mod segments;
+mod space;
+mod xstate;
+
+use std::{
+    fs::File,
+    io,
+    ops::{ControlFlow, Range},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nix::{
+    errno::Errno,
+    unistd::{Whence, lseek64},
+};
+use object::elf::{ET_CORE, PT_NOTE};
+
+use self::{
+    elf::{Header, NoHeader, ReadAt, Segment, page_of},
+    files::Files,
+    gap::Gaps,
+    loaded::Loaded,
+    packed::Packing,
+    records::Records,
+    space::{Place, Space},
+};
+pub use self::{
+    gap::Gap,
+    head::{CoreHead, Origin, Signal, Writer},
+};
+use crate::{
+    Contents, FileOffset, Image, MAX_CHUNK, Module, ModuleKind, Region, Thread, Unreadable,
+    file::{self, NotOpened},
+    memory,
+};
+
+/// The most program headers that are read.
+const MAX_SEGMENTS: u32 = 1 << 20;
+
+/// Where the files are that a core does not hold, and what may be spent on it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The program that was running; `None` to look for it where the core says it was.
+    pub exe: Option<PathBuf>,
+    /// A directory that stands for `/` when files are looked up; `None` for this machine's own.
+    pub sysroot: Option<PathBuf>,
+    /// The directory for the temporary file into which a compressed core is unpacked; `None` for
+    /// `$TMPDIR`, or else `/var/tmp`. All but 256 MiB of the free space may be used.
+    pub scratch: Option<PathBuf>,
+    /// The most bytes that a compressed core is unpacked to, zeros included; what is behind them is a
+    /// [`Gap`]. 64 GiB if not set.
+    pub max_unpacked: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            exe: None,
+            sysroot: None,
+            scratch: None,
+            max_unpacked: 64 << 30,
+        }
+    }
+}
+
+/// Why there is no image at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It can't be opened or read.
+    #[error("{0} can't be read: {1}")]
+    Io(PathBuf, #[source] io::Error),
+    /// A pipe, a directory or a device.
+    #[error("{0} is no regular file: write the core to a file first")]
+    NotRegular(PathBuf),
+    /// Not even the header is there.
+    #[error("{0} is cut short: it has {1} bytes, which is less than the header of a core file")]
+    Short(PathBuf, u64),
+    /// Compressed in a way that is not understood here.
+    #[error("{0} is compressed: unpack it with `{1}` first")]
+    Packed(PathBuf, &'static str),
+    /// A compressed core can't be unpacked there.
+    #[error("{0} can't be unpacked into {1}: {2}; set TMPDIR to a directory with space for it")]
+    Unpack(PathBuf, PathBuf, #[source] io::Error),
+    /// What could be unpacked of a compressed core is not even a header.
+    #[error("nothing can be seen in {0}. {1}")]
+    NothingUnpacked(PathBuf, Gap),
+    /// Something else.
+    #[error("{0} is no core file")]
+    NotCore(PathBuf),
+    /// A core of another processor.
+    #[error("{0} is a core of another kind of processor: only 64-bit x86 is understood")]
+    OtherMachine(PathBuf),
+}
+
+/// The image of a process in a core file.
+///
+/// The file and those of its modules stay open. If the core file is cut or overwritten later, reads
+/// fail or give what is there now.
+#[derive(Debug)]
+pub struct Core {
+    file: File,
+    head: CoreHead,
+    space: Space,
+    modules: Vec<Module>,
+    threads: Vec<Thread>,
+    gaps: Vec<Gap>,
+}
+
+impl Core {
+    /// Opens a core file, and the files of its modules. Reads its headers and notes, no memory.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read or is no core file of this kind of processor. What is only missing in part
+    /// is among the [`gaps`](Self::gaps).
+    pub fn open(path: &Path, options: &Options) -> Result<Self, Error> {
+        let failed = |error| Error::Io(path.to_owned(), error);
+        let file = file::open_plain(path).map_err(|error| match error {
+            NotOpened::Refused(_) => Error::NotRegular(path.to_owned()),
+            NotOpened::Io(error) => failed(error),
+        })?;
+        let (host, time) = (attributes::host(&file), attributes::time(&file));
+        let (file, cut) = match Packing::of(&file).map_err(failed)? {
+            None => (file, None),
+            Some(Packing::Other(command)) => return Err(Error::Packed(path.to_owned(), command)),
+            Some(packing) => packed::unpack(file, packing, options)
+                .map_err(|error| Error::Unpack(path.to_owned(), packed::scratch(options), error))?,
+        };
+        let mut gaps = Gaps::default();
+        cut.iter().for_each(|gap| gaps.add(gap.clone()));
+        let mut core = Self::parse(file, options, gaps).map_err(|error| match (error, cut) {
+            (NoHeader::Io(error), _) => failed(error),
+            (_, Some(gap)) => Error::NothingUnpacked(path.to_owned(), gap),
+            (NoHeader::Short(size), _) => Error::Short(path.to_owned(), size),
+            (NoHeader::NotElf, _) => Error::NotCore(path.to_owned()),
+            (NoHeader::OtherMachine, _) => Error::OtherMachine(path.to_owned()),
+        })?;
+        core.head.host = host;
+        core.head.time = time;
+        Ok(core)
+    }
+
+    fn parse(file: File, options: &Options, mut gaps: Gaps) -> Result<Self, NoHeader> {
+        let size = file.metadata()?.len();
+        let read: &ReadAt<'_> = &|at, into| file::read_at_most(&file, at, into);
+        let header = Header::read(read)?;
+        if header.kind != ET_CORE {
+            return Err(NoHeader::NotElf);
+        }
+        let segments = header.segments(read, MAX_SEGMENTS)?;
+        if header.count > MAX_SEGMENTS {
+            gaps.add(Gap::TooMany("mappings", u64::from(MAX_SEGMENTS)));
+        } else if (segments.len() as u64) < u64::from(header.count) {
+            gaps.add(Gap::HeadersCut(
+                u64::from(header.count) - segments.len() as u64,
+            ));
+        }
+        segments::missing(&segments, size, &mut gaps);
+        let records = Records::read(&file, notes_of(&segments), &mut gaps)?;
+        let dumped = segments::arrange(&segments, size, &mut gaps);
+        let main = records.entry().and_then(|entry| records.file_at(entry));
+        let main = main.map(|main| Arc::clone(&main.path));
+        let mut files = Files::new(options, main, &mut gaps);
+        let loaded = Loaded::find(&file, &dumped, &records, &mut files, &mut gaps);
+        let space = Space::build(&dumped, &records, &loaded, &mut gaps);
+        let mut modules = loaded.into_modules(&records, &space.regions);
+        modules.extend(loaded::vdso(&file, &dumped, &records));
+        modules.sort_by_key(|module| module.mapped.start);
+        say_what_is_missing(&records, &modules, &mut gaps);
+        Ok(Self {
+            head: core_head(&records, &header),
+            file,
+            space,
+            modules,
+            threads: records.threads,
+            gaps: gaps.into_list(),
+        })
+    }
+
+    /// Which process it was, and what it died of.
+    #[must_use]
+    pub const fn head(&self) -> &CoreHead {
+        &self.head
+    }
+
+    /// What is missing or uncertain, in the order in which it was found.
+    #[must_use]
+    pub fn gaps(&self) -> &[Gap] {
+        &self.gaps
+    }
+
+    /// The next page of a region that is no hole of the core file: the kernel writes none for pages that
+    /// were never touched.
+    fn next_data(&self, index: usize, address: u64) -> u64 {
+        let region = self.space.regions.get(index);
+        let (Some(region), Some(Place::Core(start))) = (region, self.space.places.get(index))
+        else {
+            return address;
+        };
+        let offset = start.plus(address - region.range.start).0;
+        let Ok(from) = i64::try_from(offset) else {
+            return address;
+        };
+        match lseek64(&self.file, from, Whence::SeekData) {
+            Ok(data) => {
+                let hole = data.cast_unsigned().saturating_sub(offset);
+                address.saturating_add(page_of(hole)).min(region.range.end)
+            }
+            // Only holes up to the end of the file.
+            Err(Errno::ENXIO) => region.range.end,
+            Err(_) => address,
+        }
+    }
+
+    fn read_piece(&self, index: usize, address: u64, into: &mut [u8]) -> Result<(), Unreadable> {
+        let failed = |error: io::Error| Unreadable::Io(address, error.kind());
+        let region = self.space.regions.get(index);
+        let region = region.ok_or(Unreadable::NotMapped(address))?;
+        if let Contents::Absent(why) = region.contents {
+            return Err(Unreadable::Absent(address, why));
+        }
+        let skip = address.saturating_sub(region.range.start);
+        let (file, offset, known) = match self.space.places.get(index) {
+            Some(Place::Core(offset)) => (&self.file, offset.plus(skip), u64::MAX),
+            Some(Place::File(source, offset)) => {
+                let offset = offset.plus(skip);
+                let source = self.space.sources.get(*source);
+                let source = source.ok_or(Unreadable::NotMapped(address))?;
+                let known = source.size.saturating_sub(offset.0);
+                (&*source.file.file, offset, known)
+            }
+            Some(Place::Nowhere) | None => return Err(Unreadable::NotMapped(address)),
+        };
+        let known = into.len().min(usize::try_from(known).unwrap_or(usize::MAX));
+        let (bytes, behind) = into.split_at_mut(known);
+        let have = file::read_at_most(file, offset, bytes).map_err(failed)?;
+        if have < known {
+            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+        }
+        behind.fill(0);
+        Ok(())
+    }
+}
+
+impl Image for Core {
+    fn regions(&self) -> &[Region] {
+        &self.space.regions
+    }
+
+    fn modules(&self) -> &[Module] {
+        &self.modules
+    }
+
+    fn threads(&self) -> &[Thread] {
+        &self.threads
+    }
+
+    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Unreadable> {
+        let mut at = address;
+        let mut rest = into;
+        while !rest.is_empty() {
+            let index = memory::find(&self.space.regions, at);
+            let index = index.ok_or(Unreadable::NotMapped(at))?;
+            let end = self
+                .space
+                .regions
+                .get(index)
+                .map_or(at, |region| region.range.end);
+            let length = usize::try_from(end - at)
+                .unwrap_or(usize::MAX)
+                .min(rest.len());
+            let (piece, behind) = rest.split_at_mut(length);
+            self.read_piece(index, at, piece)?;
+            rest = behind;
+            at = end;
+        }
+        Ok(())
+    }
+
+    fn for_each_chunk(
+        &self,
+        look: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Unreadable> {
+        let mut buffer = Vec::new();
+        for (index, region) in self.space.regions.iter().enumerate() {
+            if !region.is_own() {
+                continue;
+            }
+            let mut at = self.next_data(index, region.range.start);
+            while at < region.range.end {
+                let left = usize::try_from(region.range.end - at).unwrap_or(usize::MAX);
+                buffer.resize(left.min(MAX_CHUNK), 0);
+                self.read_piece(index, at, &mut buffer)?;
+                if look(at, &buffer).is_break() {
+                    return Ok(());
+                }
+                at = self.next_data(index, at + buffer.len() as u64);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn notes_of(segments: &[Segment]) -> impl Iterator<Item = Range<FileOffset>> {
+    let notes = segments.iter().filter(|segment| segment.kind == PT_NOTE);
+    notes.map(|segment| segment.offset..segment.offset.plus(segment.in_file))
+}
+
+fn say_what_is_missing(records: &Records, modules: &[Module], gaps: &mut Gaps) {
+    if records.threads.is_empty() {
+        gaps.add(Gap::NoThreads);
+    }
+    if records.files.is_empty() {
+        gaps.add(Gap::NoMappedFiles);
+    }
+    for module in modules
+        .iter()
+        .filter(|module| module.kind != ModuleKind::Vdso)
+    {
+        if let Err(why) = &module.file {
+            gaps.add(Gap::NoFile {
+                why: why.clone(),
+                is_main: module.kind == ModuleKind::MainExecutable,
+            });
+        }
+    }
+}
+
+fn core_head(records: &Records, header: &Header) -> CoreHead {
+    let writer = match records.page_size {
+        Some(1) => Some(Writer::Gdb),
+        _ if header.has_sections => Some(Writer::Gdb),
+        Some(_) => Some(Writer::Kernel),
+        None => None,
+    };
+    let ids = records.ids.clone();
+    let mut head = CoreHead {
+        pid: ids.as_ref().map(|ids| ids.pid),
+        uid: ids.as_ref().map(|ids| ids.uid),
+        signal: records.signal,
+        writer,
+        ..CoreHead::default()
+    };
+    if let Some(ids) = ids {
+        head.program = ids.program;
+        head.arguments = ids.arguments;
+    }
+    head
+}

@@ -1,0 +1,127 @@
+//! The floating point and vector registers in a core: `NT_FPREGSET` has the layout of `fxsave64`,
+//! `NT_X86_XSTATE` that of `xsave64`.
+
+use super::notes::{u16_at, u32_at, u64_at};
+use crate::{Avx512, Vectors, X87};
+
+/// The part that `fxsave64` writes.
+pub(super) const LEGACY_SIZE: usize = 512;
+
+/// Bits of `xstate_bv`, and numbers of components in the layout.
+const AVX: u32 = 2;
+const MASKS: u32 = 5;
+const UPPER: u32 = 6;
+const MORE: u32 = 7;
+
+/// Where the components lie, by their numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Layout {
+    /// As the kernel states it; else it follows from the size.
+    stated: Option<[usize; 8]>,
+}
+
+impl Layout {
+    /// `NT_X86_XSAVE_LAYOUT`: type, size, offset, flags of each component.
+    pub(super) fn parse(bytes: &[u8]) -> Self {
+        let mut stated = [0; 8];
+        for entry in bytes.chunks_exact(16) {
+            let number = usize::try_from(u32_at(entry, 0)).unwrap_or(usize::MAX);
+            if let Some(place) = stated.get_mut(number) {
+                *place = usize::try_from(u32_at(entry, 8)).unwrap_or(0);
+            }
+        }
+        Self {
+            stated: Some(stated),
+        }
+    }
+
+    /// Intel keeps a place for MPX, AMD does not: only the size of the whole tells them apart.
+    fn place(&self, component: u32, size: usize) -> Option<usize> {
+        const INTEL: [usize; 8] = [0, 0, 576, 960, 1024, 1088, 1152, 1664];
+        const AMD: [usize; 8] = [0, 0, 576, 0, 0, 832, 896, 1408];
+        let places = match self.stated {
+            Some(stated) => stated,
+            None if size >= 2688 => INTEL,
+            None if size >= 2432 => AMD,
+            None if component == AVX => INTEL,
+            None => return None,
+        };
+        let place = *places.get(usize::try_from(component).ok()?)?;
+        (place >= LEGACY_SIZE + 64).then_some(place)
+    }
+}
+
+/// The registers in a note; what it does not have is as at the start. `None` if it is cut short.
+pub(super) fn parse(state: &[u8], layout: &Layout) -> Option<Box<Vectors>> {
+    if state.len() < LEGACY_SIZE {
+        return None;
+    }
+    let mut vectors = legacy(state);
+    let in_use = u64_at(state, LEGACY_SIZE);
+    let part = |component: u32, size: usize| {
+        let place = layout.place(component, state.len())?;
+        let bytes = state.get(place..place.checked_add(size)?)?;
+        // What is not in use is as at the start, whatever bytes are there.
+        Some((in_use >> component & 1 == 1).then_some(bytes))
+    };
+    if let Some(Some(upper)) = part(AVX, 256) {
+        for (register, bytes) in vectors.ymm.iter_mut().zip(upper.chunks_exact(16)) {
+            register[16..].copy_from_slice(bytes);
+        }
+    }
+    if let (Some(masks), Some(upper), Some(more)) =
+        (part(MASKS, 64), part(UPPER, 512), part(MORE, 1024))
+    {
+        let mut avx512 = Avx512 {
+            masks: [0; 8],
+            upper: [[0; 32]; 16],
+            more: [[0; 64]; 16],
+        };
+        for (index, mask) in avx512.masks.iter_mut().enumerate() {
+            *mask = masks.map_or(0, |bytes| u64_at(bytes, 8 * index));
+        }
+        copy(&mut avx512.upper, upper);
+        copy(&mut avx512.more, more);
+        vectors.avx512 = Some(Box::new(avx512));
+    }
+    Some(Box::new(vectors))
+}
+
+fn copy<const N: usize>(registers: &mut [[u8; N]; 16], bytes: Option<&[u8]>) {
+    for (register, bytes) in registers
+        .iter_mut()
+        .zip(bytes.unwrap_or_default().chunks_exact(N))
+    {
+        register.copy_from_slice(bytes);
+    }
+}
+
+fn legacy(state: &[u8]) -> Vectors {
+    const ST: usize = 32;
+    const XMM: usize = 160;
+    let mut vectors = Vectors {
+        mxcsr: u32_at(state, 24),
+        x87: X87 {
+            control: u16_at(state, 0),
+            status: u16_at(state, 2),
+            tags: state.get(4).copied().unwrap_or_default(),
+            st: [[0; 10]; 8],
+        },
+        ymm: [[0; 32]; 16],
+        avx512: None,
+    };
+    let st = state.get(ST..XMM).unwrap_or_default().chunks_exact(16);
+    for (register, bytes) in vectors.x87.st.iter_mut().zip(st) {
+        if let Some(bytes) = bytes.first_chunk() {
+            *register = *bytes;
+        }
+    }
+    let xmm = state
+        .get(XMM..XMM + 256)
+        .unwrap_or_default()
+        .chunks_exact(16);
+    for (register, bytes) in vectors.ymm.iter_mut().zip(xmm) {
+        register[..16].copy_from_slice(bytes);
+    }
+    vectors
+}

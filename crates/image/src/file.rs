@@ -1,0 +1,125 @@
+//! Files that somebody else names: opened only where that can do no harm, and read in pieces.
+
+use std::{
+    fmt,
+    fs::File,
+    io,
+    os::{fd::AsRawFd as _, unix::fs::FileExt as _},
+    path::Path,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2},
+    sys::{
+        stat::{Mode, SFlag, fstat},
+        statfs::{self, FsType, fstatfs},
+    },
+};
+
+/// A place in a file; not an address.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct FileOffset(pub u64);
+
+impl FileOffset {
+    /// So many bytes further.
+    pub(crate) const fn plus(self, bytes: u64) -> Self {
+        Self(self.0.saturating_add(bytes))
+    }
+}
+
+impl fmt::LowerHex for FileOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why a file was not opened although it is there.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// A device, a pipe, a directory: to open or read it may do something.
+    #[error("it is no regular file")]
+    NotRegular,
+    /// It is of a file system whose files are made up when they are read.
+    #[error("its file system belongs to the kernel or to another process")]
+    FileSystem,
+}
+
+/// Why there is no open file.
+#[derive(Debug)]
+pub(crate) enum NotOpened {
+    Refused(Refused),
+    Io(io::Error),
+}
+
+impl From<Errno> for NotOpened {
+    fn from(errno: Errno) -> Self {
+        Self::Io(errno.into())
+    }
+}
+
+/// File systems whose files do something when they are read, or whose reads need not end.
+const MADE_UP: [FsType; 5] = [
+    statfs::PROC_SUPER_MAGIC,
+    statfs::SYSFS_MAGIC,
+    statfs::DEBUGFS_MAGIC,
+    statfs::TRACEFS_MAGIC,
+    statfs::FUSE_SUPER_MAGIC,
+];
+
+/// Opens a file that a core names, below `root` where there is one. It is looked at before it is
+/// opened: only a regular file of an ordinary file system can do nothing when it is read.
+pub(crate) fn open_named(root: Option<&File>, path: &Path) -> Result<File, NotOpened> {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let found = match root {
+        None => open(path, flags, Mode::empty())?,
+        Some(root) => {
+            let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+            openat2(root, path, OpenHow::new().flags(flags).resolve(resolve))?
+        }
+    };
+    let kind = SFlag::from_bits_truncate(fstat(&found)?.st_mode & SFlag::S_IFMT.bits());
+    if kind != SFlag::S_IFREG {
+        return Err(NotOpened::Refused(Refused::NotRegular));
+    }
+    if MADE_UP.contains(&fstatfs(&found)?.filesystem_type()) {
+        return Err(NotOpened::Refused(Refused::FileSystem));
+    }
+    let same = format!("/proc/self/fd/{}", found.as_raw_fd());
+    File::open(same).map_err(NotOpened::Io)
+}
+
+/// Reads what there is, at most all of `into`, and says how much that was.
+pub(crate) fn read_at_most(file: &File, offset: FileOffset, into: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset.plus(filled as u64).0) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // An offset that the kernel can't even express lies behind the end.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Opens a directory that the user names, to look files up in it.
+pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(open(path, flags, Mode::empty())?.into())
+}
+
+/// Opens a regular file that the user names.
+pub(crate) fn open_plain(path: &Path) -> Result<File, NotOpened> {
+    // Without O_NONBLOCK, a pipe would wait for a writer.
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let file = File::from(open(path, flags, Mode::empty())?);
+    if file.metadata().map_err(NotOpened::Io)?.is_file() {
+        Ok(file)
+    } else {
+        Err(NotOpened::Refused(Refused::NotRegular))
+    }
+}

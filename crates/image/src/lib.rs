@@ -1,0 +1,46 @@
+//! The memory, the modules and the threads of a process at one instant.
+//!
+//! What reads tasks and stacks reads them through [`Image`], and need not know where the bytes come
+//! from. [`Core`] is the image in a core file, written by the kernel or by `gcore`:
+//!
+//! ```no_run
+//! use rtops_image::{Core, Image, Options};
+//!
+//! let core = Core::open("core".as_ref(), &Options::default())?;
+//! println!("{}", core.head().program);
+//! for gap in core.gaps() {
+//!     eprintln!("{gap}");
+//! }
+//! for thread in core.threads() {
+//!     let top = core.read_u64(thread.registers.rsp);
+//!     println!("thread {}: rip {:#x}, top of stack {top:x?}", thread.tid, thread.registers.rip);
+//! }
+//! # Ok::<(), rtops_image::Error>(())
+//! ```
+//!
+//! A core file does not hold all memory: the kernel leaves out what is in the executable and the
+//! libraries. These pages are read from the files, where they are still the same build; everything
+//! that stays unknown is [`Absent`](Contents::Absent) with a reason, never zeros.
+//!
+//! Cores that systemd-coredump has compressed are unpacked into a temporary file without a name; [`find`]
+//! finds them by pid or name.
+//!
+//! Nothing is mapped into this process and nothing is read ahead: each read is a `pread` of what was
+//! asked for. All input is taken as hostile: a core file that lies leads to an error or to a picture
+//! with [gaps](Gap), in bounded time and memory.
+#![forbid(unsafe_code)]
+
+mod core;
+mod file;
+pub mod find;
+mod memory;
+mod module;
+mod thread;
+
+pub use crate::{
+    core::{Core, CoreHead, Error, Gap, Options, Origin, Signal, Writer},
+    file::{FileOffset, Refused},
+    memory::{Absence, Access, Backing, Contents, Image, MAX_CHUNK, Region, Sharing, Unreadable},
+    module::{Module, ModuleFile, ModuleKind, NoFile, TlsSegment},
+    thread::{Avx512, Registers, Thread, Vectors, X87},
+};
