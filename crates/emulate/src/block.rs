@@ -125,6 +125,12 @@ impl Blocks {
             }
             let op = match decode_one(at, memory) {
                 Ok(op) => op,
+                Err(_) if is_first && self.breakpoints.contains(at) => {
+                    return Ok(Place {
+                        breakpoint: true,
+                        ..Place::default()
+                    });
+                }
                 Err(fault) if is_first => return Err(fault),
                 Err(_) => break,
             };

@@ -94,6 +94,8 @@ impl Traits {
     pub(crate) const REPEATED: Self = Self(1 << 7);
     /// Repeated while not equal.
     pub(crate) const REPEATED_UNEQUAL: Self = Self(1 << 8);
+    /// The memory operand is read whole, whatever the mask: results depend on other elements.
+    pub(crate) const WHOLE: Self = Self(1 << 10);
     /// All lanes use the lowest lane of the second source.
     pub(crate) const UNIFORM: Self = Self(1 << 9);
 

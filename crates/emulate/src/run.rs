@@ -230,7 +230,8 @@ impl<'s> Emulator<'s> {
                     };
                 }
             };
-            if block.breakpoint && !resumed {
+            // A breakpoint may be where nothing is.
+            if block.breakpoint && (!resumed || block.ops.is_empty()) {
                 return Stop::Breakpoint(machine.ip);
             }
             resumed = false;

@@ -106,10 +106,38 @@ pub(crate) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
         M::Movbe => movbe,
         M::Adcx => adcx,
         M::Adox => adox,
-        _ if condition != ConditionCode::None && op.kind[1] == Kind::None && op.bits == 8 => {
-            by_condition!(number(condition), setcc)
-        }
-        _ if condition != ConditionCode::None && op.kind[1] != Kind::None => {
+        M::Seto
+        | M::Setno
+        | M::Setb
+        | M::Setae
+        | M::Sete
+        | M::Setne
+        | M::Setbe
+        | M::Seta
+        | M::Sets
+        | M::Setns
+        | M::Setp
+        | M::Setnp
+        | M::Setl
+        | M::Setge
+        | M::Setle
+        | M::Setg => by_condition!(number(condition), setcc),
+        M::Cmovo
+        | M::Cmovno
+        | M::Cmovb
+        | M::Cmovae
+        | M::Cmove
+        | M::Cmovne
+        | M::Cmovbe
+        | M::Cmova
+        | M::Cmovs
+        | M::Cmovns
+        | M::Cmovp
+        | M::Cmovnp
+        | M::Cmovl
+        | M::Cmovge
+        | M::Cmovle
+        | M::Cmovg => {
             by_condition!(number(condition), cmovcc)
         }
         _ => return None,

@@ -5,7 +5,7 @@ use iced_x86::{Instruction, Mnemonic as M};
 use super::by_size;
 use crate::{
     flags::{signed, truncate},
-    machine::{Machine, Result},
+    machine::{Exit, Machine, Result, Unsupported},
     op::{Handler, Kind, Op},
 };
 
@@ -132,20 +132,15 @@ fn double<const LEFT: bool>(m: &mut Machine<'_>, op: &Op) -> Result {
     if count == 0 {
         return m.set_operand(op, 0, a);
     }
-    // With 16 bits the count may exceed them: processors then go on with the first operand.
-    let (a128, b128) = (u128::from(a), u128::from(b));
+    if count > bits {
+        // Only of 16 bits; processors differ.
+        return Err(Exit::Unknown(Unsupported::Operands));
+    }
     let (result, carry) = if LEFT {
-        let wide = a128 << (2 * bits) | b128 << bits | a128;
-        let wide = if bits == 64 { a128 << 64 | b128 } else { wide };
-        let total = if bits == 64 { 128 } else { 3 * bits };
-        let shifted = wide >> (total - bits - count);
+        let shifted = (u128::from(a) << bits | u128::from(b)) >> (bits - count);
         (truncate(shifted as u64, bits), shifted >> bits & 1 != 0)
     } else {
-        let wide = if bits == 64 {
-            b128 << 64 | a128
-        } else {
-            a128 << (2 * bits) | b128 << bits | a128
-        };
+        let wide = u128::from(b) << bits | u128::from(a);
         (
             truncate((wide >> count) as u64, bits),
             wide >> (count - 1) & 1 != 0,

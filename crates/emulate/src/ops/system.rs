@@ -16,12 +16,15 @@ const RDX: usize = Registers::RDX;
 
 pub(crate) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     Some(match instruction.mnemonic() {
+        // Without a memory operand it is not a prefetch.
+        M::Reservednop if is_reserved_prefetch(instruction.code()) => return None,
         M::Nop | M::Reservednop | M::Endbr64 | M::Endbr32 | M::Pause | M::Fnop => nothing,
         M::Mfence | M::Lfence | M::Sfence | M::Serialize => nothing,
         M::Prefetch | M::Prefetchw | M::Prefetchwt1 => nothing,
         M::Prefetchnta | M::Prefetcht0 | M::Prefetcht1 | M::Prefetcht2 => nothing,
         M::Prefetchit0 | M::Prefetchit1 => nothing,
-        M::Clflush | M::Clflushopt | M::Clwb | M::Cldemote => nothing,
+        M::Cldemote => nothing,
+        M::Clflush | M::Clflushopt | M::Clwb => touch,
         // Without a shadow stack these do nothing.
         M::Rdsspd | M::Rdsspq | M::Incsspd | M::Incsspq => nothing,
         M::Clc => set_carry::<0>,
@@ -62,7 +65,22 @@ pub(crate) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
     })
 }
 
+fn is_reserved_prefetch(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Reservednop_rm16_r16_0F0D
+            | Code::Reservednop_rm32_r32_0F0D
+            | Code::Reservednop_rm64_r64_0F0D
+    )
+}
+
 fn nothing(_: &mut Machine<'_>, _: &Op) -> Result {
+    Ok(())
+}
+
+/// Cache lines can be written back only where there is memory.
+fn touch(m: &mut Machine<'_>, op: &Op) -> Result {
+    m.load(8, m.address(op))?;
     Ok(())
 }
 

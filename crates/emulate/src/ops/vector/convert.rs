@@ -2,7 +2,7 @@
 
 use iced_x86::{Instruction, Mnemonic as M, OpKind};
 
-use super::{register, source, store, write_elements, write_register};
+use super::{destination_is_first_source, register, source, store, write_elements, write_register};
 use crate::{
     flags::signed,
     lane::{element, set_element},
@@ -225,9 +225,7 @@ fn scalar(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     op.lanes = 1;
     op.traits.add(Traits::SCALAR);
     if op.kind[2] == Kind::None && op.kind[1] != Kind::None {
-        op.kind[2] = op.kind[1];
-        op.register[2] = op.register[1];
-        op.register[1] = op.register[0];
+        destination_is_first_source(op);
     }
     let general = |operand: u32| {
         instruction.op_kind(operand) == OpKind::Register

@@ -2,7 +2,7 @@
 
 use iced_x86::{Instruction, Mnemonic as M};
 
-use super::{Entry, one, source, two, two_immediate, write_register};
+use super::{Entry, destination_is_first_source, one, source, two, two_immediate, write_register};
 use crate::{
     lane::{Element, build, element, map, set_element, zip},
     machine::{Machine, Result},
@@ -229,9 +229,7 @@ pub(super) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
     op.lanes = 1;
     op.traits.add(Traits::SCALAR);
     if op.kind[3] == Kind::None {
-        op.kind[2] = op.kind[1];
-        op.register[2] = op.register[1];
-        op.register[1] = op.register[0];
+        destination_is_first_source(op);
     }
     Some(round_scalar)
 }

@@ -12,7 +12,7 @@ pub(super) fn entry(mnemonic: M) -> Option<Entry> {
         .or_else(|| comparisons(mnemonic))
         .or_else(|| extremes(mnemonic))
         .or_else(|| counts(mnemonic))
-        .or_else(|| horizontal(mnemonic))
+        .or_else(|| horizontal(mnemonic).map(Entry::whole))
 }
 
 fn logic(mnemonic: M) -> Option<Entry> {
@@ -112,16 +112,6 @@ fn products(mnemonic: M) -> Option<Entry> {
             zip(a, b, |a: i64, b| {
                 i64::from(a as i32).wrapping_mul(i64::from(b as i32))
             })
-        }),
-        M::Pmaddwd | M::Vpmaddwd => two(4, |a, b| {
-            let (a, b) = (i16::split(a), i16::split(b));
-            let product = |n: usize| i32::from(a[n]) * i32::from(b[n]);
-            build(|n| product(2 * n).wrapping_add(product(2 * n + 1)))
-        }),
-        M::Pmaddubsw | M::Vpmaddubsw => two(2, |a, b| {
-            let (a, b) = (u8::split(a), i8::split(b));
-            let product = |n: usize| i16::from(a[n]) * i16::from(b[n]);
-            build(|n| product(2 * n).saturating_add(product(2 * n + 1)))
         }),
         M::Vpmadd52luq => three(8, |c, a, b| multiply_52(c, a, b, 0)),
         M::Vpmadd52huq => three(8, |c, a, b| multiply_52(c, a, b, 52)),
@@ -244,6 +234,16 @@ fn counts(mnemonic: M) -> Option<Entry> {
 
 fn horizontal(mnemonic: M) -> Option<Entry> {
     match mnemonic {
+        M::Pmaddwd | M::Vpmaddwd => two(4, |a, b| {
+            let (a, b) = (i16::split(a), i16::split(b));
+            let product = |n: usize| i32::from(a[n]) * i32::from(b[n]);
+            build(|n| product(2 * n).wrapping_add(product(2 * n + 1)))
+        }),
+        M::Pmaddubsw | M::Vpmaddubsw => two(2, |a, b| {
+            let (a, b) = (u8::split(a), i8::split(b));
+            let product = |n: usize| i16::from(a[n]) * i16::from(b[n]);
+            build(|n| product(2 * n).saturating_add(product(2 * n + 1)))
+        }),
         M::Phaddw | M::Vphaddw => two(2, |a, b| pairs16(a, b, i16::wrapping_add)),
         M::Phsubw | M::Vphsubw => two(2, |a, b| pairs16(a, b, i16::wrapping_sub)),
         M::Phaddsw | M::Vphaddsw => two(2, |a, b| pairs16(a, b, i16::saturating_add)),

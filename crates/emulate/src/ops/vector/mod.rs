@@ -59,6 +59,12 @@ impl Entry {
     /// All lanes use the lowest lane of the second operand.
     fn uniform(mut self) -> Self {
         self.traits.add(Traits::UNIFORM);
+        self.whole()
+    }
+
+    /// Each element of the result depends on several of a source.
+    fn whole(mut self) -> Self {
+        self.traits.add(Traits::WHOLE);
         self
     }
 
@@ -187,6 +193,14 @@ fn arrange(instruction: &Instruction, op: &mut Op, entry: &Entry) -> Option<()> 
     if op.traits.has(Traits::FLOAT) && op.rounding > 1 {
         return None;
     }
+    if op.traits.has(Traits::LEGACY) && op.traits.has(Traits::FLOAT) {
+        // Comparisons have 8 predicates, not 32.
+        op.immediate &= if matches!(instruction.mnemonic(), M::Dpps | M::Dppd) {
+            0xff
+        } else {
+            7
+        };
+    }
     let sources = match entry.kernel {
         Kernel::One(_) | Kernel::OneImmediate(_) => 1,
         _ => 2,
@@ -196,12 +210,8 @@ fn arrange(instruction: &Instruction, op: &mut Op, entry: &Entry) -> Option<()> 
         .iter()
         .filter(|kind| matches!(kind, Kind::Register | Kind::Memory))
         .count();
-    if sources == 2 && operands == 2 && op.traits.has(Traits::LEGACY) {
-        // The destination is the first source, too.
-        op.kind[2] = op.kind[1];
-        op.register[2] = op.register[1];
-        op.kind[1] = Kind::Register;
-        op.register[1] = op.register[0];
+    if operands == sources && op.traits.has(Traits::LEGACY) {
+        destination_is_first_source(op);
     } else if operands < sources + 1 {
         return None;
     }
@@ -213,6 +223,14 @@ fn arrange(instruction: &Instruction, op: &mut Op, entry: &Entry) -> Option<()> 
         };
     }
     (op.kind[0] == Kind::Register).then_some(())
+}
+
+/// Makes three operands of two, as VEX has them.
+fn destination_is_first_source(op: &mut Op) {
+    op.kind[2] = op.kind[1];
+    op.register[2] = op.register[1];
+    op.kind[1] = Kind::Register;
+    op.register[1] = op.register[0];
 }
 
 fn implicit_xmm0(code: Code) -> bool {
@@ -244,13 +262,19 @@ fn run_two(m: &mut Machine<'_>, op: &Op) -> Result {
         register(m, op.register[1])[0],
         register(m, op.register[2])[0],
     );
+    set_lane(m, op, result);
+    Ok(())
+}
+
+/// Sets the lowest lane of the destination, and clears the others unless they stay.
+#[inline]
+fn set_lane(m: &mut Machine<'_>, op: &Op, lane: u128) {
     let legacy = op.traits.has(Traits::LEGACY);
     let to = register_mut(m, op.register[0]);
-    to[0] = result;
+    to[0] = lane;
     if !legacy {
         to[1..].fill(0);
     }
-    Ok(())
 }
 
 fn run_lanes(m: &mut Machine<'_>, op: &Op) -> Result {
@@ -376,7 +400,7 @@ fn load(m: &mut Machine<'_>, op: &Op) -> Result<Vector> {
         };
         return Ok([lane; 4]);
     }
-    if op.mask != 0 {
+    if op.mask != 0 && !op.traits.has(Traits::WHOLE) {
         return load_masked(m, op, address, size);
     }
     Ok(match size {
@@ -468,11 +492,25 @@ fn store(m: &mut Machine<'_>, op: &Op, vector: &Vector, size: usize) -> Result {
     }
     let bits = mask_bits(m, op);
     let element = usize::from(op.element).max(1);
-    for (n, bytes) in bytes[..size.min(64)].chunks_exact(element).enumerate() {
-        if bits >> n & 1 != 0 {
-            m.memory
-                .store_slice(address.wrapping_add((n * element) as u64), bytes)?;
+    let selected = |n: &usize| bits >> n & 1 != 0;
+    let elements = size.min(64) / element;
+    if op.traits.has(Traits::WHOLE) {
+        let mut old = [0; 64];
+        m.memory
+            .load_slice(address, &mut old[..elements * element])?;
+        for n in (0..elements).filter(selected) {
+            let place = n * element..(n + 1) * element;
+            old[place.clone()].copy_from_slice(&bytes[place]);
         }
+        m.memory.store_slice(address, &old[..elements * element])?;
+        return Ok(());
+    }
+    for n in (0..elements).filter(selected) {
+        let place = n * element;
+        m.memory.store_slice(
+            address.wrapping_add(place as u64),
+            &bytes[place..place + element],
+        )?;
     }
     Ok(())
 }

@@ -2,12 +2,13 @@
 
 use iced_x86::{Instruction, Mnemonic as M, OpKind};
 
-use super::{load, register, register_mut, source, store, write_register};
+use super::{destination_is_first_source, load, register, set_lane, source, store, write_register};
 use crate::{
     lane::{element, set_element, to_bytes},
     machine::{Machine, Result},
     op::{Handler, Kind, Op, Traits},
     registers::Registers,
+    source::Wanted,
 };
 
 pub(super) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
@@ -55,27 +56,37 @@ fn whole(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     }
     let plain = op.mask == 0 && op.lanes == 1;
     Some(match (op.kind[0], op.kind[1]) {
-        (Kind::Register, Kind::Memory) if plain && unaligned => load_lane,
-        (Kind::Memory, Kind::Register) if plain && unaligned => store_lane,
+        (Kind::Register, Kind::Memory) if plain => load_lane,
+        (Kind::Memory, Kind::Register) if plain => store_lane,
+        (Kind::Register, Kind::Register) if plain => copy_lane,
         (Kind::Register, _) => move_to_register,
         _ => move_to_memory,
     })
 }
 
 fn load_lane(m: &mut Machine<'_>, op: &Op) -> Result {
-    let lane = u128::from_le_bytes(m.memory.load(m.address(op))?);
-    let legacy = op.traits.has(Traits::LEGACY);
-    let to = register_mut(m, op.register[0]);
-    to[0] = lane;
-    if !legacy {
-        to[1..].fill(0);
+    let address = m.address(op);
+    if op.traits.has(Traits::ALIGNED) {
+        m.check_aligned(address, 16, Wanted::Read)?;
     }
+    let lane = u128::from_le_bytes(m.memory.load(address)?);
+    set_lane(m, op, lane);
+    Ok(())
+}
+
+fn copy_lane(m: &mut Machine<'_>, op: &Op) -> Result {
+    let lane = register(m, op.register[1])[0];
+    set_lane(m, op, lane);
     Ok(())
 }
 
 fn store_lane(m: &mut Machine<'_>, op: &Op) -> Result {
+    let address = m.address(op);
+    if op.traits.has(Traits::ALIGNED) {
+        m.check_aligned(address, 16, Wanted::Write)?;
+    }
     let lane = register(m, op.register[1])[0];
-    m.memory.store(m.address(op), lane.to_le_bytes())?;
+    m.memory.store(address, lane.to_le_bytes())?;
     Ok(())
 }
 
@@ -123,8 +134,7 @@ fn low(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
         _ if between_vectors => {
             op.traits.add(Traits::SCALAR);
             if op.kind[2] == Kind::None {
-                op.register[2] = op.register[1];
-                op.register[1] = op.register[0];
+                destination_is_first_source(op);
             }
             merge_low
         }
@@ -204,9 +214,7 @@ fn halves(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
         });
     }
     if op.kind[2] == Kind::None {
-        op.kind[2] = op.kind[1];
-        op.register[2] = op.register[1];
-        op.register[1] = op.register[0];
+        destination_is_first_source(op);
     }
     Some(match (from, to) {
         (0, 0) => set_half::<0, 0>,
@@ -246,9 +254,7 @@ fn insert_extract(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
         M::Vpextrb | M::Vpextrw | M::Vpextrd | M::Vpextrq | M::Vextractps => Some(extract),
         _ => {
             if !three {
-                op.kind[2] = op.kind[1];
-                op.register[2] = op.register[1];
-                op.register[1] = op.register[0];
+                destination_is_first_source(op);
             }
             Some(if matches!(mnemonic, M::Insertps | M::Vinsertps) {
                 insertps

@@ -12,6 +12,7 @@ pub(super) fn entry(instruction: &Instruction) -> Option<Entry> {
         .or_else(|| by_immediate(instruction))
         .or_else(|| blend(mnemonic))
         .or_else(|| by_vector(mnemonic))
+        .map(Entry::whole)
 }
 
 /// Elements of both in turn, from the lower or the upper half.

@@ -15,6 +15,7 @@ pub(super) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
         .or_else(|| part(instruction, op))
         .or_else(|| permute(instruction, op))
         .or_else(|| dense(instruction, op))
+        .inspect(|_| op.traits.add(Traits::WHOLE))
 }
 
 /// How many elements there are.
@@ -61,8 +62,7 @@ fn broadcast_general(m: &mut Machine<'_>, op: &Op) -> Result {
 }
 
 fn broadcast_elements(m: &mut Machine<'_>, op: &Op) -> Result {
-    // The mask is about the result, not about what is read.
-    let value = source(m, &Op { mask: 0, ..*op }, 1)?;
+    let value = source(m, op, 1)?;
     let period = usize::from(op.from / op.element).max(1);
     let result = from_elements(op, |n| element(&value, op.element.into(), n % period));
     write_register(m, op, &result);
@@ -81,7 +81,6 @@ fn part(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
         _ => return None,
     };
     op.element = element;
-    // What is inserted is read as it is, whatever the mask.
     op.from = lanes;
     Some(if op.kind[2] == Kind::Immediate {
         extract_part
@@ -91,7 +90,7 @@ fn part(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
 }
 
 fn insert_part(m: &mut Machine<'_>, op: &Op) -> Result {
-    let part = source(m, &Op { mask: 0, ..*op }, 2)?;
+    let part = source(m, op, 2)?;
     let lanes = usize::from(op.from);
     let first = op.immediate as usize % (usize::from(op.lanes) / lanes).max(1) * lanes;
     let mut result = *register(m, op.register[1]);
@@ -143,7 +142,7 @@ fn permute(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
 
 /// Four quadwords of each half, as the immediate says.
 fn permute_immediate(m: &mut Machine<'_>, op: &Op) -> Result {
-    let value = source(m, &Op { mask: 0, ..*op }, 1)?;
+    let value = source(m, op, 1)?;
     let result = from_elements(op, |n| {
         element(
             &value,
@@ -157,7 +156,7 @@ fn permute_immediate(m: &mut Machine<'_>, op: &Op) -> Result {
 
 fn permute_vector(m: &mut Machine<'_>, op: &Op) -> Result {
     let size = usize::from(op.element);
-    let value = source(m, &Op { mask: 0, ..*op }, 2)?;
+    let value = source(m, op, 2)?;
     let select = *register(m, op.register[1]);
     let result = from_elements(op, |n| {
         element(&value, size, element(&select, size, n) as usize % count(op))
@@ -170,7 +169,7 @@ fn permute_vector(m: &mut Machine<'_>, op: &Op) -> Result {
 fn permute_two<const SELECT_IS_DESTINATION: bool>(m: &mut Machine<'_>, op: &Op) -> Result {
     let size = usize::from(op.element);
     let (old, middle) = (*register(m, op.register[0]), *register(m, op.register[1]));
-    let second = source(m, &Op { mask: 0, ..*op }, 2)?;
+    let second = source(m, op, 2)?;
     let (first, select) = if SELECT_IS_DESTINATION {
         (middle, old)
     } else {
@@ -200,7 +199,7 @@ fn permute_lanes(m: &mut Machine<'_>, op: &Op) -> Result {
 
 /// The lower half of the lanes from the first source, the upper half from the second.
 fn shuffle_lanes(m: &mut Machine<'_>, op: &Op) -> Result {
-    let (a, b) = (source(m, op, 1)?, source(m, &Op { mask: 0, ..*op }, 2)?);
+    let (a, b) = (source(m, op, 1)?, source(m, op, 2)?);
     let lanes = usize::from(op.lanes);
     let bits = lanes.trailing_zeros() as usize;
     let mut result = [0; 4];
@@ -215,7 +214,7 @@ fn shuffle_lanes(m: &mut Machine<'_>, op: &Op) -> Result {
 /// Both vectors as one, shifted by elements.
 fn align(m: &mut Machine<'_>, op: &Op) -> Result {
     let size = usize::from(op.element);
-    let (upper, lower) = (source(m, op, 1)?, source(m, &Op { mask: 0, ..*op }, 2)?);
+    let (upper, lower) = (source(m, op, 1)?, source(m, op, 2)?);
     let shift = op.immediate as usize % count(op);
     let result = from_elements(op, |n| {
         let place = n + shift;
