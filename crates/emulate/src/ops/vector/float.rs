@@ -133,10 +133,35 @@ fn horizontal(mnemonic: M) -> Option<Entry> {
         M::Haddpd | M::Vhaddpd => two(8, |a, b| pairs(a, b, add::<f64>)),
         M::Hsubps | M::Vhsubps => two(4, |a, b| pairs(a, b, sub::<f32>)),
         M::Hsubpd | M::Vhsubpd => two(8, |a, b| pairs(a, b, sub::<f64>)),
+        M::Dpps | M::Vdpps => two_immediate(4, |a, b, select| dot(a, b, select)),
+        M::Dppd | M::Vdppd => two_immediate(8, |a, b, select| {
+            let products = products(a, b, select, mul::<f64>, 0.0);
+            let [x, y] = f64::split(products);
+            let sum = add(x, y);
+            build(|n| if select >> n & 1 != 0 { sum } else { 0.0 })
+        }),
         M::Addsubps | M::Vaddsubps => two(4, |a, b| alternate(a, b, sub::<f32>, add::<f32>)),
         M::Addsubpd | M::Vaddsubpd => two(8, |a, b| alternate(a, b, sub::<f64>, add::<f64>)),
         _ => None,
     }
+}
+
+/// The products that the upper half of `select` wants, and zeros.
+fn products<T: Element>(a: u128, b: u128, select: u8, mul: impl Fn(T, T) -> T, zero: T) -> u128 {
+    let (a, b) = (T::split(a), T::split(b));
+    build(|n| {
+        if select >> (n + 4) & 1 != 0 {
+            mul(a.as_ref()[n], b.as_ref()[n])
+        } else {
+            zero
+        }
+    })
+}
+
+fn dot(a: u128, b: u128, select: u8) -> u128 {
+    let [x, y, z, w] = f32::split(products(a, b, select, mul::<f32>, 0.0));
+    let sum = add(add(x, y), add(z, w));
+    build(|n| if select >> n & 1 != 0 { sum } else { 0.0 })
 }
 
 /// Whether one of the 32 predicates of AVX holds; SSE has the first 8.

@@ -4,6 +4,7 @@
 //! lanes, and the code here reads operands, applies masks and writes results.
 
 mod convert;
+mod crypto;
 mod float;
 mod fma;
 mod integer;
@@ -116,7 +117,8 @@ pub(crate) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
         .or_else(|| shift::entry(instruction))
         .or_else(|| shuffle::entry(instruction))
         .or_else(|| float::entry(instruction))
-        .or_else(|| fma::entry(mnemonic))?;
+        .or_else(|| fma::entry(mnemonic))
+        .or_else(|| crypto::entry(mnemonic))?;
     arrange(instruction, op, &entry)?;
     Some(match op.kernel {
         _ if op.to_register() && instruction.op0_register().is_k() => run_to_mask,
