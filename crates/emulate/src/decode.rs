@@ -17,7 +17,10 @@ pub(crate) fn decode(instruction: &Instruction) -> Op {
         .or_else(|| ops::bits::handler(instruction, &mut op))
         .or_else(|| ops::string::handler(instruction, &mut op))
         .or_else(|| ops::system::handler(instruction, &mut op))
-        .or_else(|| ops::vector::handler(instruction, &mut op));
+        .or_else(|| ops::vector::handler(instruction, &mut op))
+        .or_else(|| ops::mmx::handler(instruction, &mut op))
+        .or_else(|| ops::x87::handler(instruction, &mut op))
+        .or_else(|| ops::xsave::handler(instruction, &mut op));
     if let Some(handler) = handler {
         op.run = handler;
     }

@@ -7,11 +7,14 @@
 pub(crate) mod bits;
 pub(crate) mod control;
 pub(crate) mod integer;
+pub(crate) mod mmx;
 pub(crate) mod multiply;
 pub(crate) mod shift;
 pub(crate) mod string;
 pub(crate) mod system;
 pub(crate) mod vector;
+pub(crate) mod x87;
+pub(crate) mod xsave;
 
 /// `function` with the size of the operation as its first const parameter.
 macro_rules! by_size {

@@ -288,8 +288,8 @@ fn difference(
             before.masks, theirs.masks, ours.masks
         );
     }
-    // The control word, the tags and the numbers; of the status, TOP and the condition codes; the sticky
-    // exception bits are not kept.
+    // The control word, the tags and the numbers; of the status, TOP and C0, C2 and C3: what raises no
+    // exception keeps no exception bits, and C1 says only how was rounded.
     let x87 = |state: &State| {
         let numbers: Vec<[u8; 10]> = (0..8)
             .map(|n| {
@@ -301,7 +301,7 @@ fn difference(
         (
             state.fxsave[0],
             state.fxsave[1],
-            state.fxsave[3] & 0x78,
+            state.fxsave[3] & 0x7d,
             state.fxsave[4],
             numbers,
         )

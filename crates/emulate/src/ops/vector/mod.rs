@@ -127,6 +127,12 @@ pub(crate) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
     })
 }
 
+/// The function of two lanes, if each element of the result depends on one of each source alone.
+pub(crate) fn two_lanes(mnemonic: M) -> Option<Kernel> {
+    let entry = integer::entry(mnemonic)?;
+    (!entry.traits.has(Traits::WHOLE)).then_some(entry.kernel)
+}
+
 /// Fills in what EVEX says, and how wide the operands are.
 fn prepare(instruction: &Instruction, op: &mut Op) -> Option<()> {
     let vector_size = (0..instruction.op_count())
