@@ -20,14 +20,19 @@ macro_rules! elements {
 
             #[inline]
             fn split(lane: u128) -> Self::Elements {
-                array::from_fn(|n| $from((lane >> (n * (128 / $count))) as $bits))
+                let bytes = lane.to_le_bytes();
+                let (chunks, _) = bytes.as_chunks::<{ 16 / $count }>();
+                array::from_fn(|n| $from(<$bits>::from_le_bytes(chunks[n])))
             }
 
             #[inline]
             fn join(elements: Self::Elements) -> u128 {
-                elements.iter().rev().fold(0, |lane, &element| {
-                    lane << (128 / $count) | u128::from($to(element) as $bits)
-                })
+                let mut bytes = [0; 16];
+                let (chunks, _) = bytes.as_chunks_mut::<{ 16 / $count }>();
+                for (chunk, element) in chunks.iter_mut().zip(elements) {
+                    *chunk = $to(element).to_le_bytes();
+                }
+                u128::from_le_bytes(bytes)
             }
         }
     )* };

@@ -5,6 +5,27 @@
 //! it would do next, on any kind of processor and without any risk. System calls, faults, breakpoints and
 //! instructions that it does not know end a run; the caller says how to go on.
 //!
+//! # What it knows
+//!
+//! All integer instructions of user mode, SSE to SSE4.2, AVX, AVX2, FMA, F16C, AES, SHA, most of AVX-512 as
+//! far as it has no approximations, x87 without transcendental functions, and the simpler part of MMX. A
+//! snapshot of the tests lists them by name (`tests/processor/snapshots`). Whatever else there is stops the
+//! run as [`Stop::UnknownInstruction`]; so does what is known in general but not in this state:
+//!
+//! - floating-point arithmetic (not conversions) with a rounding mode other than to nearest, with denormals
+//!   taken as zero, or with exceptions that are not masked;
+//! - x87 with less than 64 bits of precision, empty registers, or a full stack;
+//! - results that the manuals leave open and processors differ in, such as `shld` of 16 bits by more.
+//!
+//! Where it differs from a processor:
+//!
+//! - Flags that an instruction leaves undefined have some value.
+//! - The sticky exception bits of MXCSR and of the x87 status word stay as they are.
+//! - `cpuid` describes the plainest x86_64 processor, `rdtsc` stands still, and fences and prefetches do
+//!   nothing.
+//!
+//! # Example
+//!
 //! ```
 //! use rtops_emulate::{Absent, Access, Breakpoints, Emulator, Page, Registers, Source, Stop};
 //!

@@ -173,19 +173,15 @@ impl<'s> Memory<'s> {
             .copied()
             .filter(inside)
             .collect();
-        let unchanged: HashSet<u64> = self.unchanged.iter().copied().collect();
-        for page in hidden {
+        for &page in &hidden {
             self.forget_entries(page);
-            if unchanged.contains(&page) {
-                self.unchanged.retain(|&other| other != page);
-                if let Some(slot) = self.base.remove(&page) {
-                    self.free.push(slot);
-                }
-            }
             if let Some(slot) = self.written.remove(&page) {
                 self.free.push(slot);
             }
-            if self.base.contains_key(&page) {
+        }
+        self.drop_unchanged(inside);
+        for page in hidden {
+            if self.base.contains_key(&page) && !self.written.contains_key(&page) {
                 // It was committed, and must be there again after a revert.
                 let slot = self.allocate(access);
                 self.written.insert(page, slot);
@@ -228,19 +224,7 @@ impl<'s> Memory<'s> {
                     .any(|fresh| (fresh.first..fresh.end).contains(page))
             };
             self.forget_code(inside);
-            for page in self
-                .unchanged
-                .iter()
-                .copied()
-                .filter(inside)
-                .collect::<Vec<_>>()
-            {
-                self.forget_entries(page);
-                if let Some(slot) = self.base.remove(&page) {
-                    self.free.push(slot);
-                }
-            }
-            self.unchanged.retain(|page| !inside(page));
+            self.drop_unchanged(inside);
         }
     }
 
@@ -465,6 +449,22 @@ impl<'s> Memory<'s> {
     fn forget_entries_of_base(&mut self, page: u64) {
         if !self.written.contains_key(&page) {
             self.forget_entries(page);
+        }
+    }
+
+    /// Forgets unchanged pages: what they hold is no longer what is there.
+    fn drop_unchanged(&mut self, inside: impl Fn(&u64) -> bool) {
+        let (gone, kept): (Vec<u64>, Vec<u64>) =
+            self.unchanged.iter().partition(|page| inside(page));
+        if gone.is_empty() {
+            return;
+        }
+        self.unchanged = kept.into();
+        for page in gone {
+            self.forget_entries(page);
+            if let Some(slot) = self.base.remove(&page) {
+                self.free.push(slot);
+            }
         }
     }
 

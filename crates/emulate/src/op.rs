@@ -256,7 +256,7 @@ impl Op {
     }
 
     /// Whether the first operand is a register.
-    pub(crate) fn to_register(&self) -> bool {
+    pub(crate) fn writes_register(&self) -> bool {
         self.kind[0] == Kind::Register
     }
 }

@@ -171,7 +171,7 @@ impl Extended {
             } else {
                 Self {
                     significand: u64::MAX,
-                    exponent: EXPONENT - 1 | if negative { SIGN } else { 0 },
+                    exponent: (EXPONENT - 1) | if negative { SIGN } else { 0 },
                 }
             };
         }

@@ -292,7 +292,7 @@ fn pop(m: &mut Machine<'_>, op: &Op) -> Result {
 
 fn xchg(m: &mut Machine<'_>, op: &Op) -> Result {
     let (a, b) = (m.operand(op, 0)?, m.operand(op, 1)?);
-    let (first, second) = if op.to_register() { (1, 0) } else { (0, 1) };
+    let (first, second) = if op.writes_register() { (1, 0) } else { (0, 1) };
     let values = [b, a];
     m.set_operand(op, first, values[first])?;
     m.set_operand(op, second, values[second])
@@ -302,7 +302,7 @@ fn xadd<const BITS: u32>(m: &mut Machine<'_>, op: &Op) -> Result {
     let (a, b) = (m.operand(op, 0)?, m.operand(op, 1)?);
     let mut flags = m.flags;
     let sum = flags.add::<BITS>(a, b, false);
-    if op.to_register() {
+    if op.writes_register() {
         m.set_operand(op, 1, a)?;
         m.set_operand(op, 0, sum)?;
     } else {
@@ -318,7 +318,7 @@ fn cmpxchg<const BITS: u32>(m: &mut Machine<'_>, op: &Op) -> Result {
     let expected = truncate(m.words[Registers::RAX], BITS);
     let same = old == expected;
     // The destination is written in any case.
-    if same || !op.to_register() {
+    if same || !op.writes_register() {
         m.set_operand(op, 0, if same { new } else { old })?;
     }
     if !same {

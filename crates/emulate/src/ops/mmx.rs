@@ -23,6 +23,9 @@ pub(crate) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
         M::Movq | M::Movntq => 64,
         mnemonic => {
             op.kernel = two_lanes(mnemonic)?;
+            if !matches!(op.kernel, Kernel::Two(_)) {
+                return None;
+            }
             return (is_mm(0) && (is_mm(1) || op.kind[1] == Kind::Memory)).then_some(combine);
         }
     };

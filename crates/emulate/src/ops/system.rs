@@ -1,11 +1,11 @@
 //! What a processor says about itself, flags as a whole, and instructions without a visible effect.
 
-use iced_x86::{Code, Instruction, Mnemonic as M};
+use iced_x86::{Code, Instruction, Mnemonic as M, OpKind, Register};
 
 use crate::{
     flags::{AF, CF, PF, SF, ZF},
     machine::{Exit, Machine, Result, Unsupported},
-    op::{FS_BASE, GS_BASE, Handler, Kind, Op},
+    op::{FS_BASE, GS_BASE, Handler, Kind, NO_REGISTER, Op},
     registers::Registers,
 };
 
@@ -59,7 +59,7 @@ pub(crate) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
         M::Rdgsbase => read_base::<GS_BASE>,
         M::Wrfsbase => write_base::<FS_BASE>,
         M::Wrgsbase => write_base::<GS_BASE>,
-        M::Xlatb if instruction.code() == Code::Xlat_m8 => return None,
+        M::Xlatb => return xlatb(instruction, op),
         _ if op.kind[0] == Kind::None && instruction.code() == Code::Wait => nothing,
         _ => return None,
     })
@@ -82,6 +82,21 @@ fn nothing(_: &mut Machine<'_>, _: &Op) -> Result {
 fn touch(m: &mut Machine<'_>, op: &Op) -> Result {
     m.load(8, m.address(op))?;
     Ok(())
+}
+
+/// Reads the byte at `rbx + al`.
+fn xlatb(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
+    if instruction.op_kind(0) != OpKind::Memory || instruction.memory_base() != Register::RBX {
+        return None;
+    }
+    // The index is a part of `rax` only.
+    op.index = NO_REGISTER;
+    Some(|m, op| {
+        let address = m.address(op).wrapping_add(m.words[RAX] & 0xff);
+        let byte = m.load(8, address)?;
+        m.set(8, RAX as u8, byte);
+        Ok(())
+    })
 }
 
 fn set_carry<const CARRY: u8>(m: &mut Machine<'_>, _: &Op) -> Result {

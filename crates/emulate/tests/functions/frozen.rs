@@ -28,7 +28,8 @@ impl Frozen {
             ForkResult::Parent { child } => child,
             ForkResult::Child => {
                 // Only now: `fork` itself holds the locks of the allocator.
-                let _ = nix::unistd::write(&child_is_ready, &[1]);
+                // The parent's read fails if this does.
+                nix::unistd::write(&child_is_ready, &[1]).ok();
                 loop {
                     pause();
                 }

@@ -159,7 +159,7 @@ extern "C" fn searches(buffer: &mut [u8; 256], n: u64) {
 extern "C" fn formats_integers(buffer: &mut [u8; 256], n: u64) {
     let mut text = String::new();
     for x in numbers(n.min(9) + 1) {
-        let _ = write!(text, "{x} {x:x} {:>8} {:?};", x as u8, x as i16);
+        write!(text, "{x} {x:x} {:>8} {:?};", x as u8, x as i16).expect("a string grows");
     }
     put(buffer, &text);
 }

@@ -47,6 +47,7 @@ pub fn is_available(code: Code) -> bool {
         CpuidFeature::AVX512DQ => std::is_x86_feature_detected!("avx512dq"),
         CpuidFeature::AVX512F => std::is_x86_feature_detected!("avx512f"),
         CpuidFeature::AVX512VL => std::is_x86_feature_detected!("avx512vl"),
+        CpuidFeature::AVX_VNNI => std::is_x86_feature_detected!("avxvnni"),
         CpuidFeature::BMI1 => std::is_x86_feature_detected!("bmi1"),
         CpuidFeature::BMI2 => std::is_x86_feature_detected!("bmi2"),
         CpuidFeature::CMPXCHG16B => std::is_x86_feature_detected!("cmpxchg16b"),
@@ -213,6 +214,23 @@ pub fn instruction(code: Code, random: &mut Random) -> Option<Instruction> {
             K::rax => Register::RAX,
             K::st0 => Register::ST0,
             K::sti_opcode => nth(Register::ST0, random.below(8)),
+            K::seg_rBX_al => {
+                instruction.set_op_kind(operand, OpKind::Memory);
+                instruction.set_memory_base(Register::RBX);
+                instruction.set_memory_index(Register::AL);
+                has_memory = true;
+                continue;
+            }
+            K::mem_vsib32x
+            | K::mem_vsib32y
+            | K::mem_vsib32z
+            | K::mem_vsib64x
+            | K::mem_vsib64y
+            | K::mem_vsib64z => {
+                set_gather(&mut instruction, operand, kind, vectors, random);
+                has_memory = true;
+                continue;
+            }
             K::seg_rSI => {
                 instruction.set_op_kind(operand, OpKind::MemorySegRSI);
                 continue;
@@ -255,6 +273,25 @@ fn set_memory(instruction: &mut Instruction, operand: u32, random: &mut Random) 
         instruction.set_memory_index(nth(Register::RAX, general(random)));
         instruction.set_memory_index_scale([1, 2, 4, 8][random.below(4)]);
     }
+}
+
+/// An address with a vector of indices.
+fn set_gather(
+    instruction: &mut Instruction,
+    operand: u32,
+    kind: K,
+    vectors: usize,
+    random: &mut Random,
+) {
+    instruction.set_op_kind(operand, OpKind::Memory);
+    instruction.set_memory_base(nth(Register::RAX, general(random)));
+    let first = match kind {
+        K::mem_vsib32x | K::mem_vsib64x => Register::XMM0,
+        K::mem_vsib32y | K::mem_vsib64y => Register::YMM0,
+        _ => Register::ZMM0,
+    };
+    instruction.set_memory_index(nth(first, random.below(vectors)));
+    instruction.set_memory_index_scale([1, 2, 4, 8][random.below(4)]);
 }
 
 fn set_immediate(instruction: &mut Instruction, operand: u32, kind: K, random: &mut Random) {

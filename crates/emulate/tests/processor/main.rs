@@ -1,21 +1,21 @@
 //! Every form of every instruction, against the processor that runs this test.
 //!
 //! `forms.rs` makes instructions of each form with operands at random; the interpreter runs them, and
-//! those that it finishes are run by the processor, too. Registers, flags and memory must be equal.
+//! those that it finishes are run by the processor, too. flags and memory must be equal.
 //! The snapshot beside this file says which mnemonics are covered.
 
+mod compare;
 mod forms;
 mod native;
 mod random;
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::collections::BTreeMap;
 
+use compare::{Side, difference, from_registers, iced_flags, to_registers};
 use iced_x86::{Code, Instruction};
 use native::{Native, SCRATCH, SCRATCH_SIZE, State};
 use random::Random;
-use rtops_emulate::{
-    Absent, Access, Breakpoints, Emulator, Extended, PAGE_SIZE, Page, Registers, Source, Stop,
-};
+use rtops_emulate::{Absent, Access, Breakpoints, Emulator, PAGE_SIZE, Page, Source, Stop};
 
 /// The code page and the scratch pages, all empty: each case fills them.
 struct Empty {
@@ -92,11 +92,28 @@ impl Bench {
         if index != iced_x86::Register::None && index.is_gpr() {
             state.general[index.number()] = random.below(60) as u64;
         }
+        if instruction.is_vsib() {
+            // Near indices, of 32 or of 64 bits.
+            let mask = if instruction.is_vsib32() {
+                0x3f_0000_003f_0000_003f_0000_003f
+            } else {
+                0x3f_0000_0000_0000_003f
+            };
+            for lane in &mut state.vectors[index.number()] {
+                *lane &= mask;
+            }
+        }
         let base = instruction.memory_base();
         if base != iced_x86::Register::None && base.is_gpr() {
             state.general[base.number()] = place(random);
         }
         self.fill_x87(&mut state);
+        // Another rounding mode in some cases.
+        if self.random.below(4) == 0 {
+            let mode = self.random.below(4) as u16;
+            state.fxsave[..2].copy_from_slice(&(0x37f | mode << 10).to_le_bytes());
+            state.fxsave[24..26].copy_from_slice(&(0x1f80 | mode << 13).to_le_bytes());
+        }
         state
     }
 
@@ -144,11 +161,15 @@ impl Bench {
         let undefined = u64::from(iced_flags(instruction.rflags_undefined()));
         match difference(
             &before,
-            &after,
-            &expected,
+            &Side {
+                state: &after,
+                memory: &memory_after,
+            },
+            &Side {
+                state: &expected,
+                memory: &expected_memory,
+            },
             undefined,
-            &memory_after,
-            &expected_memory,
         ) {
             None => Outcome::Equal,
             Some(what) => Outcome::Differs(format!(
@@ -183,158 +204,6 @@ impl Bench {
         emulator.memory().revert();
         stop
     }
-}
-
-/// Iced numbers the flags in its own way.
-fn iced_flags(bits: u32) -> u32 {
-    use iced_x86::RflagsBits as R;
-    [
-        (R::OF, 11),
-        (R::SF, 7),
-        (R::ZF, 6),
-        (R::AF, 4),
-        (R::CF, 0),
-        (R::PF, 2),
-    ]
-    .iter()
-    .filter(|(flag, _)| bits & flag != 0)
-    .fold(0, |all, (_, place)| all | 1 << place)
-}
-
-fn to_registers(state: &State, rip: u64) -> Registers {
-    let mut registers = Registers {
-        general: state.general,
-        rip,
-        rflags: state.flags,
-        ..Registers::default()
-    };
-    registers.vectors = state.vectors;
-    registers.masks = state.masks;
-    let word = |at: usize| u16::from_le_bytes([state.fxsave[at], state.fxsave[at + 1]]);
-    registers.mxcsr = u32::from(word(24));
-    let x87 = &mut registers.x87;
-    x87.control = word(0);
-    x87.top = (word(2) >> 11 & 7) as u8;
-    x87.status = word(2) & !0x3800;
-    x87.used = state.fxsave[4];
-    for n in 0..8 {
-        let at = 32 + 16 * n;
-        x87.registers[(usize::from(x87.top) + n) % 8] = Extended {
-            significand: u64::from_le_bytes(state.fxsave[at..at + 8].try_into().expect("8 bytes")),
-            exponent: word(at + 8),
-        };
-    }
-    registers
-}
-
-fn from_registers(registers: &Registers, state: &mut State) {
-    state.general = registers.general;
-    state.flags = registers.rflags;
-    state.vectors = registers.vectors;
-    state.masks = registers.masks;
-    let x87 = &registers.x87;
-    state.fxsave[..2].copy_from_slice(&x87.control.to_le_bytes());
-    state.fxsave[2..4].copy_from_slice(&(x87.status | u16::from(x87.top) << 11).to_le_bytes());
-    state.fxsave[4] = x87.used;
-    state.fxsave[24..28].copy_from_slice(&registers.mxcsr.to_le_bytes());
-    for n in 0..8 {
-        let number = x87.registers[(usize::from(x87.top) + n) % 8];
-        let at = 32 + 16 * n;
-        state.fxsave[at..at + 8].copy_from_slice(&number.significand.to_le_bytes());
-        state.fxsave[at + 8..at + 10].copy_from_slice(&number.exponent.to_le_bytes());
-    }
-}
-
-fn difference(
-    before: &State,
-    ours: &State,
-    theirs: &State,
-    undefined: u64,
-    our_memory: &[u8; SCRATCH_SIZE],
-    their_memory: &[u8; SCRATCH_SIZE],
-) -> Option<String> {
-    let mut text = String::new();
-    for n in 0..16 {
-        if ours.general[n] != theirs.general[n] {
-            let _ = write!(
-                text,
-                " r{n} {:#x} -> {:#x}, not {:#x};",
-                before.general[n], theirs.general[n], ours.general[n]
-            );
-        }
-    }
-    let defined = 0xcd5 & !undefined;
-    if (ours.flags ^ theirs.flags) & defined != 0 {
-        let _ = write!(
-            text,
-            " flags {:#x} -> {:#x}, not {:#x};",
-            before.flags, theirs.flags, ours.flags
-        );
-    }
-    let (lanes, count) = ours.vector_shape();
-    for n in 0..count {
-        if ours.vectors[n][..lanes] != theirs.vectors[n][..lanes] {
-            let _ = write!(
-                text,
-                " v{n} {:x?} -> {:x?}, not {:x?};",
-                before.vectors[n], theirs.vectors[n], ours.vectors[n]
-            );
-        }
-    }
-    if ours.masks != theirs.masks {
-        let _ = write!(
-            text,
-            " masks {:x?} -> {:x?}, not {:x?};",
-            before.masks, theirs.masks, ours.masks
-        );
-    }
-    // The control word, the tags and the numbers; of the status, TOP and C0, C2 and C3: what raises no
-    // exception keeps no exception bits, and C1 says only how was rounded.
-    let x87 = |state: &State| {
-        let numbers: Vec<[u8; 10]> = (0..8)
-            .map(|n| {
-                state.fxsave[32 + 16 * n..42 + 16 * n]
-                    .try_into()
-                    .expect("10 bytes")
-            })
-            .collect();
-        (
-            state.fxsave[0],
-            state.fxsave[1],
-            state.fxsave[3] & 0x7d,
-            state.fxsave[4],
-            numbers,
-        )
-    };
-    if x87(ours) != x87(theirs) {
-        let _ = write!(
-            text,
-            " x87 {:x?} -> {:x?}, not {:x?};",
-            x87(before),
-            x87(theirs),
-            x87(ours)
-        );
-    }
-    if our_memory != their_memory
-        && let Some(at) = (0..SCRATCH_SIZE).find(|&at| our_memory[at] != their_memory[at])
-    {
-        let end = (at + 64).min(SCRATCH_SIZE);
-        let _ = write!(
-            text,
-            " memory +{at:#x} {:02x?}, not {:02x?};",
-            &their_memory[at..end],
-            &our_memory[at..end]
-        );
-    }
-    if text.is_empty() {
-        return None;
-    }
-    let _ = write!(
-        text,
-        " before: {:x?} flags {:#x}",
-        before.general, before.flags
-    );
-    Some(text)
 }
 
 /// What is known of the forms of a mnemonic.
@@ -400,23 +269,21 @@ fn report(not_compared: &[String]) {
 
 /// A line for each mnemonic that is known, then the others.
 fn describe(coverage: &BTreeMap<String, Coverage>) -> String {
-    let mut text = String::new();
-    for (name, Coverage { forms, known }) in coverage {
-        if known == forms {
-            let _ = writeln!(text, "{name}");
-        } else if *known > 0 {
-            let _ = writeln!(text, "{name}: {known} of {forms} forms");
-        }
-    }
+    let known = coverage.iter().filter(|(_, coverage)| coverage.known > 0);
+    let lines: Vec<String> = known
+        .map(|(name, Coverage { forms, known })| match forms - known {
+            0 => name.clone(),
+            _ => format!("{name}: {known} of {forms} forms"),
+        })
+        .collect();
     let unknown: Vec<&str> = coverage
         .iter()
         .filter(|(_, coverage)| coverage.known == 0)
         .map(|(name, _)| name.as_str())
         .collect();
-    let _ = writeln!(
-        text,
-        "\nNot known, or not run on their own: {}",
+    format!(
+        "{}\n\nNot known, or not run on their own: {}\n",
+        lines.join("\n"),
         unknown.join(" ")
-    );
-    text
+    )
 }

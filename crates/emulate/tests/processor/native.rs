@@ -245,7 +245,7 @@ impl Drop for Native {
     fn drop(&mut self) {
         for (start, size) in [(self.code, self.code_size), (self.scratch, SCRATCH_SIZE)] {
             // SAFETY: it was mapped in `new`, with this size, and nothing refers to it any more.
-            let _ = unsafe { munmap(start, size) };
+            unsafe { munmap(start, size) }.expect("munmap");
         }
     }
 }

@@ -143,7 +143,7 @@ fn run(m: &mut Machine<'_>, op: &Op) -> Result {
         }
         _ => return Err(Exit::Unknown(Unsupported::Instruction)),
     }
-    if op.to_register() {
+    if op.writes_register() {
         write_elements(m, op, &result, (count * to).div_ceil(16), count);
         return Ok(());
     }

@@ -133,7 +133,7 @@ fn horizontal(mnemonic: M) -> Option<Entry> {
         M::Haddpd | M::Vhaddpd => two(8, |a, b| pairs(a, b, add::<f64>)),
         M::Hsubps | M::Vhsubps => two(4, |a, b| pairs(a, b, sub::<f32>)),
         M::Hsubpd | M::Vhsubpd => two(8, |a, b| pairs(a, b, sub::<f64>)),
-        M::Dpps | M::Vdpps => two_immediate(4, |a, b, select| dot(a, b, select)),
+        M::Dpps | M::Vdpps => two_immediate(4, dot),
         M::Dppd | M::Vdppd => two_immediate(8, |a, b, select| {
             let products = products(a, b, select, mul::<f64>, 0.0);
             let [x, y] = f64::split(products);

@@ -12,6 +12,7 @@ pub(super) fn entry(mnemonic: M) -> Option<Entry> {
         .or_else(|| comparisons(mnemonic))
         .or_else(|| extremes(mnemonic))
         .or_else(|| counts(mnemonic))
+        .or_else(|| dot_products(mnemonic))
         .or_else(|| horizontal(mnemonic).map(Entry::whole))
 }
 
@@ -27,7 +28,6 @@ fn logic(mnemonic: M) -> Option<Entry> {
         M::Vpandnq | M::Andnpd | M::Vandnpd => two(8, |a, b| !a & b),
         M::Vpternlogd => Some(Entry::new(crate::op::Kernel::ThreeImmediate(ternary), 4)),
         M::Vpternlogq => Some(Entry::new(crate::op::Kernel::ThreeImmediate(ternary), 8)),
-        M::Vpblendmb => None,
         _ => None,
     }
 }
@@ -100,7 +100,7 @@ fn products(mnemonic: M) -> Option<Entry> {
         }),
         M::Pmulhrsw | M::Vpmulhrsw => two(2, |a, b| {
             zip(a, b, |a: i16, b| {
-                (((i32::from(a) * i32::from(b)) >> 14) + 1 >> 1) as i16
+                ((((i32::from(a) * i32::from(b)) >> 14) + 1) >> 1) as i16
             })
         }),
         M::Pmuludq | M::Vpmuludq => two(8, |a, b| {
@@ -297,5 +297,49 @@ fn pairs32(a: u128, b: u128, f: impl Fn(i32, i32) -> i32) -> u128 {
     build(|n| {
         let from = if n < 2 { a } else { b };
         f(from[n % 2 * 2], from[n % 2 * 2 + 1])
+    })
+}
+
+/// Sums of products of small integers, added to the destination.
+fn dot_products(mnemonic: M) -> Option<Entry> {
+    match mnemonic {
+        M::Vpdpwssd => three(4, |c, a, b| accumulate_words(c, a, b, i32::wrapping_add)),
+        M::Vpdpwssds => three(4, |c, a, b| accumulate_words(c, a, b, i32::saturating_add)),
+        M::Vpdpbusd => three(4, |c, a, b| accumulate_bytes(c, a, b, i32::wrapping_add)),
+        M::Vpdpbusds => three(4, |c, a, b| accumulate_bytes(c, a, b, i32::saturating_add)),
+        _ => None,
+    }
+}
+
+fn accumulate_words(c: u128, a: u128, b: u128, add: impl Fn(i32, i32) -> i32) -> u128 {
+    let (c, a, b) = (i32::split(c), i16::split(a), i16::split(b));
+    let product = |n: usize| i64::from(a[n]) * i64::from(b[n]);
+    // Only the sum of two squares of the least number does not fit, and it saturates the same way.
+    build(|n| {
+        let sum = product(2 * n) + product(2 * n + 1);
+        match i32::try_from(sum) {
+            Ok(sum) => add(c[n], sum),
+            Err(_) => wide_add(c[n], sum, &add),
+        }
+    })
+}
+
+/// The sum, by way of 64 bits: saturated if `add` saturates.
+fn wide_add(c: i32, sum: i64, add: impl Fn(i32, i32) -> i32) -> i32 {
+    let total = i64::from(c) + sum;
+    if add(i32::MAX, 1) == i32::MAX {
+        total.clamp(i32::MIN.into(), i32::MAX.into()) as i32
+    } else {
+        total as i32
+    }
+}
+
+fn accumulate_bytes(c: u128, a: u128, b: u128, add: impl Fn(i32, i32) -> i32) -> u128 {
+    let (c, a, b) = (i32::split(c), u8::split(a), i8::split(b));
+    build(|n| {
+        let sum = (4 * n..4 * n + 4)
+            .map(|k| i32::from(a[k]) * i32::from(b[k]))
+            .sum();
+        add(c[n], sum)
     })
 }

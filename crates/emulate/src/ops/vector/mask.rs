@@ -141,7 +141,7 @@ fn mov(m: &mut Machine<'_>, op: &Op) -> Result {
         Kind::Register => mask(m, op, 1),
         _ => m.load(op.bits.into(), m.address(op))?,
     };
-    if op.to_register() {
+    if op.writes_register() {
         set_mask(m, op, value);
         return Ok(());
     }

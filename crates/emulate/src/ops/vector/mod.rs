@@ -7,6 +7,7 @@ mod convert;
 mod crypto;
 mod float;
 mod fma;
+mod gather;
 mod integer;
 mod mask;
 mod moves;
@@ -109,6 +110,7 @@ pub(crate) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
         .or_else(|| float::handler(instruction, op))
         .or_else(|| wide::handler(instruction, op))
         .or_else(|| text::handler(instruction, op))
+        .or_else(|| gather::handler(instruction, op))
     {
         return Some(handler);
     }
@@ -121,7 +123,7 @@ pub(crate) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
         .or_else(|| crypto::entry(mnemonic))?;
     arrange(instruction, op, &entry)?;
     Some(match op.kernel {
-        _ if op.to_register() && instruction.op0_register().is_k() => run_to_mask,
+        _ if op.writes_register() && instruction.op0_register().is_k() => run_to_mask,
         Kernel::Two(_) if is_plain(op) => run_two,
         _ => run_lanes,
     })

@@ -269,7 +269,7 @@ fn extract(m: &mut Machine<'_>, op: &Op) -> Result {
     let size = usize::from(op.element);
     let number = op.immediate as usize % (16 / size);
     let value = element(register(m, op.register[1]), size, number);
-    if op.to_register() {
+    if op.writes_register() {
         m.set(64, op.register[0], value);
         return Ok(());
     }

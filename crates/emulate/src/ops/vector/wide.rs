@@ -105,7 +105,7 @@ fn extract_part(m: &mut Machine<'_>, op: &Op) -> Result {
     let from = register(m, op.register[1]);
     let mut result = [0; 4];
     result[..lanes].copy_from_slice(&from[first..first + lanes]);
-    if op.to_register() {
+    if op.writes_register() {
         write_elements(m, op, &result, lanes, 64);
         return Ok(());
     }
@@ -134,6 +134,8 @@ fn permute(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
         M::Vshufi64x2 | M::Vshuff64x2 => (8, shuffle_lanes),
         M::Valignd => (4, align),
         M::Valignq => (8, align),
+        M::Vpconflictd => (4, conflicts),
+        M::Vpconflictq => (8, conflicts),
         _ => return None,
     };
     op.element = element;
@@ -228,6 +230,20 @@ fn align(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
+/// For each element, which of those before it are equal.
+fn conflicts(m: &mut Machine<'_>, op: &Op) -> Result {
+    let size = usize::from(op.element);
+    let value = source(m, op, 1)?;
+    let equal = |n: usize, k: &usize| element(&value, size, n) == element(&value, size, *k);
+    let result = from_elements(op, |n| {
+        (0..n)
+            .filter(|k| equal(n, k))
+            .fold(0, |bits, k| bits | 1 << k)
+    });
+    write_register(m, op, &result);
+    Ok(())
+}
+
 /// Elements that the mask selects, without gaps.
 fn dense(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     let (element, compress): (u8, bool) = match instruction.mnemonic() {
@@ -254,7 +270,7 @@ fn run_compress(m: &mut Machine<'_>, op: &Op) -> Result {
         set_element(&mut result, size, selected, element(&from, size, n));
         selected += 1;
     }
-    if !op.to_register() {
+    if !op.writes_register() {
         return store(m, &Op { mask: 0, ..*op }, &result, selected * size);
     }
     if !op.traits.has(Traits::ZEROING) {
