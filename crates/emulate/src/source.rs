@@ -1,0 +1,153 @@
+//! Where memory comes from: what the caller has to provide, and what may go wrong with an address.
+
+use std::{fmt, sync::Arc};
+
+use thiserror::Error;
+
+/// The size of a page, in bytes.
+pub const PAGE_SIZE: usize = 4096;
+
+/// The bytes of one page.
+pub type Page = [u8; PAGE_SIZE];
+
+/// Memory that does not change while it is looked at.
+///
+/// One source may serve many emulators on many threads at once.
+pub trait Source: Send + Sync {
+    /// Fills `into` with the page that begins at `address`, a multiple of [`PAGE_SIZE`], and says
+    /// what may be done with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Absent`] where there is no such page, or its bytes are not known.
+    fn page(&self, address: u64, into: &mut Page) -> Result<Access, Absent>;
+}
+
+impl<T: Source + ?Sized> Source for &T {
+    fn page(&self, address: u64, into: &mut Page) -> Result<Access, Absent> {
+        (**self).page(address, into)
+    }
+}
+
+impl<T: Source + ?Sized> Source for Arc<T> {
+    fn page(&self, address: u64, into: &mut Page) -> Result<Access, Absent> {
+        (**self).page(address, into)
+    }
+}
+
+/// What may be done with a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Its bytes may be read.
+    pub read: bool,
+    /// Its bytes may be changed.
+    pub write: bool,
+    /// Its bytes may be run as code.
+    pub execute: bool,
+}
+
+impl Access {
+    /// Constants, as a linker lays them out.
+    pub const READ: Self = Self {
+        read: true,
+        write: false,
+        execute: false,
+    };
+    /// A heap or a stack.
+    pub const READ_WRITE: Self = Self {
+        read: true,
+        write: true,
+        execute: false,
+    };
+    /// Code.
+    pub const READ_EXECUTE: Self = Self {
+        read: true,
+        write: false,
+        execute: true,
+    };
+
+    pub(crate) fn allows(self, wanted: Wanted) -> bool {
+        match wanted {
+            Wanted::Read => self.read,
+            Wanted::Write => self.write,
+            Wanted::Execute => self.execute,
+        }
+    }
+}
+
+/// Why a [`Source`] does not have a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Absent {
+    /// There was no memory at this address.
+    #[error("not mapped")]
+    NotMapped,
+    /// There was memory, but its bytes are not known: a core file may leave them out.
+    #[error("not present")]
+    NotPresent,
+}
+
+/// What an instruction, or a caller of [`Memory`](crate::Memory), wanted to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Read data.
+    Read,
+    /// Write data.
+    Write,
+    /// Fetch an instruction.
+    Execute,
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Execute => "execute",
+        })
+    }
+}
+
+/// An access to memory that was not possible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("cannot {wanted} {address:#x}: {why}")]
+pub struct Fault {
+    /// The first byte that could not be accessed.
+    pub address: u64,
+    /// What was to be done with it.
+    pub wanted: Wanted,
+    /// What stood in the way.
+    pub why: Why,
+}
+
+/// Why memory could not be accessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Why {
+    /// There is no memory at this address.
+    #[error("it is not mapped")]
+    NotMapped,
+    /// There was memory, but the source does not know its bytes.
+    #[error("its bytes are not known")]
+    NotPresent,
+    /// The page is there, but not for this.
+    #[error("the page does not allow it")]
+    NotAllowed,
+    /// The upper 17 bits of the address differ from each other.
+    #[error("the address is not canonical")]
+    NonCanonical,
+    /// The instruction wants an aligned operand.
+    #[error("the address is not aligned")]
+    Misaligned,
+    /// More pages would be written than [`Limits::written_pages`](crate::Limits) allows.
+    #[error("too many pages were written")]
+    TooManyWritten,
+}
+
+impl From<Absent> for Why {
+    fn from(absent: Absent) -> Self {
+        match absent {
+            Absent::NotMapped => Self::NotMapped,
+            Absent::NotPresent => Self::NotPresent,
+        }
+    }
+}
