@@ -5,6 +5,9 @@
 //! or a private copy, so that a `dlclose` at any moment does no harm; stack contents come as bytes that were copied
 //! before and are treated as hostile.
 //!
+//! [`Unwinder::of_another`] does the same for the stacks of another process, or of one that has ended: its unwind
+//! tables come as copies, too.
+//!
 //! ```
 //! use rtops_unwind::{Outcome, Registers, StackSlice, Unwinder};
 //!
@@ -23,5 +26,5 @@ mod sys;
 mod unwind;
 
 pub use dedup::{StackId, StackTable};
-pub use modules::{Module, ModuleKind};
-pub use unwind::{MAX_FRAMES, Outcome, Registers, StackSlice, Unwinder};
+pub use modules::{Foreign, Module, ModuleKind, Table};
+pub use unwind::{IsTrampoline, MAX_FRAMES, Outcome, Registers, StackSlice, Unwinder};

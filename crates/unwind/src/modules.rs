@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-/// A loaded ELF file. Addresses are those of this process.
+/// A loaded ELF file. Addresses are those of the process that loaded it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
     /// Where it was loaded from, lossily converted: what `/proc/self/exe` names for the main
@@ -40,6 +40,46 @@ pub(crate) struct Loaded {
     pub(crate) base_svma: u64,
     /// `None` when the file has no usable unwind information.
     pub(crate) unwind: Option<UnwindSections>,
+}
+
+/// A module of another process, with copies of its unwind tables.
+#[derive(Debug)]
+pub struct Foreign {
+    /// Where it is; addresses are those of that process.
+    pub module: Module,
+    /// The lowest address of a segment, as the file states it.
+    pub base_svma: u64,
+    /// `.eh_frame_hdr` and `.eh_frame`; `None` when there is no usable unwind information.
+    pub tables: Option<[Table; 2]>,
+}
+
+/// A copied section.
+#[derive(Debug)]
+pub struct Table {
+    /// Its addresses, as the file states them.
+    pub svma: Range<u64>,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl From<Foreign> for Loaded {
+    fn from(foreign: Foreign) -> Self {
+        let section = |bytes: Vec<u8>| {
+            let all = 0..bytes.len();
+            Section::Copied(Arc::new(bytes), all)
+        };
+        let unwind = foreign.tables.map(|[header, frames]| UnwindSections {
+            header: section(header.bytes),
+            header_svma: header.svma,
+            frames: section(frames.bytes),
+            frames_svma: frames.svma,
+        });
+        Self {
+            module: foreign.module,
+            base_svma: foreign.base_svma,
+            unwind,
+        }
+    }
 }
 
 /// `.eh_frame_hdr` and `.eh_frame`; the ranges are addresses as the file states them.

@@ -7,7 +7,7 @@ use framehop::{
 };
 
 use crate::arch;
-use crate::modules::{Loaded, Module, Section};
+use crate::modules::{Foreign, Loaded, Module, Section};
 use crate::sys::{self, Generation};
 
 /// A longer stack is cut here and marked [`Outcome::TooDeep`].
@@ -53,7 +53,7 @@ pub enum Outcome {
     Lost,
 }
 
-/// Unwinds stack slices of this process.
+/// Unwinds stack slices, of this process if it was not made for another.
 ///
 /// Holds a copy of the unwind tables of all libraries (some 100 KiB for libc), from
 /// [`Unwinder::refresh`] until it is dropped.
@@ -62,10 +62,21 @@ pub struct Unwinder {
     /// The code of modules with unwind information, sorted by start.
     unwindable: Vec<Range<u64>>,
     generation: Option<Generation>,
-    signal_trampoline: Option<u64>,
+    signal_trampoline: Trampoline,
     rules: arch::Rules<Section>,
     cache: arch::Cache,
 }
+
+/// How libc's code is told to which signal handlers return.
+enum Trampoline {
+    /// By its address, where that is known.
+    At(Option<u64>),
+    /// By what another process has at an address.
+    Told(IsTrampoline),
+}
+
+/// Says whether signal handlers of another process return to an address.
+pub type IsTrampoline = Box<dyn Fn(u64) -> bool + Send>;
 
 impl std::fmt::Debug for Unwinder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -89,19 +100,31 @@ impl Unwinder {
             modules: Vec::new(),
             unwindable: Vec::new(),
             generation: None,
-            signal_trampoline: None,
+            signal_trampoline: Trampoline::At(None),
             rules: arch::Rules::new(),
             cache: arch::Cache::new(),
         }
     }
 
-    /// Reads the modules of this process anew if any was loaded or unloaded since the last time.
+    /// An unwinder for the stacks of another process, whose modules never change.
+    pub fn of_another(modules: Vec<Foreign>, is_trampoline: IsTrampoline) -> Self {
+        let mut this = Self::new();
+        this.load(modules.into_iter().map(Loaded::from).collect());
+        this.signal_trampoline = Trampoline::Told(is_trampoline);
+        this
+    }
+
+    /// Reads the modules of this process anew if any was loaded or unloaded since the last time. One
+    /// for another process stays as it is.
     ///
     /// Takes the dynamic loader's lock for a moment: a microsecond when nothing changed.
     pub fn refresh(&mut self) {
+        if matches!(self.signal_trampoline, Trampoline::Told(_)) {
+            return;
+        }
         // A handler may have been installed since, without any module.
-        if self.signal_trampoline.is_none() {
-            self.signal_trampoline = sys::signal_trampoline();
+        if matches!(self.signal_trampoline, Trampoline::At(None)) {
+            self.signal_trampoline = Trampoline::At(sys::signal_trampoline());
         }
         // Taken first: a module that comes between the two calls is then seen as a change later.
         let generation = sys::generation();
@@ -198,7 +221,11 @@ impl Unwinder {
     }
 
     fn is_signal_trampoline(&self, frame: FrameAddress) -> bool {
-        frame.is_return_address() && Some(frame.address()) == self.signal_trampoline
+        frame.is_return_address()
+            && match &self.signal_trampoline {
+                Trampoline::At(known) => Some(frame.address()) == *known,
+                Trampoline::Told(is_trampoline) => is_trampoline(frame.address()),
+            }
     }
 
     /// framehop guesses by frame pointers where it has no unwind information, and what it yields then
