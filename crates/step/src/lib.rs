@@ -37,7 +37,7 @@ use std::fmt;
 pub use crate::{
     active::reset_after_fork,
     recording::{MAX_STEPS, Step},
-    tree::{Call, Visit},
+    tree::{Call, Visit, VisitOrder},
 };
 
 use crate::{
@@ -64,7 +64,8 @@ pub struct Trace {
     pub steps: usize,
     /// The calls that were made, in order. The first is the closure itself.
     pub calls: Vec<Call>,
-    /// The instructions that ran, each once a call, in the order in which they last did.
+    /// The instructions that ran, each once a call; of a stepped closure in the order in which they last
+    /// did.
     pub visits: Vec<Visit>,
 }
 
@@ -171,15 +172,22 @@ impl Stepper {
 
     /// The trace of a closure that has run, which makes room for the next one.
     pub fn take(&self) -> Option<Trace> {
-        let (tag, end, steps) = self.recording.take(|steps| tree::build(steps))?;
+        let (tag, end, steps) = self
+            .recording
+            .take(|steps| tree::build(steps, VisitOrder::Last))?;
         Some(Trace::new(tag, end, steps))
     }
 }
 
 impl Trace {
     /// Puts steps that were taken elsewhere together.
-    pub fn from_steps(tag: u32, end: End, mut steps: impl Iterator<Item = Step>) -> Self {
-        Self::new(tag, end, tree::build(&mut steps))
+    pub fn from_steps(
+        tag: u32,
+        end: End,
+        order: VisitOrder,
+        mut steps: impl Iterator<Item = Step>,
+    ) -> Self {
+        Self::new(tag, end, tree::build(&mut steps, order))
     }
 
     fn new(tag: u32, end: End, (calls, visits, steps): (Vec<Call>, Vec<Visit>, usize)) -> Self {

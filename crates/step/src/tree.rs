@@ -26,6 +26,15 @@ pub struct Visit {
     pub ip: u64,
 }
 
+/// In which order the instructions of a trace come, each of which may have run several times.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum VisitOrder {
+    /// In which they first ran.
+    First,
+    /// In which they last did.
+    Last,
+}
+
 /// A call that has not returned.
 struct Open {
     number: u32,
@@ -33,11 +42,14 @@ struct Open {
     sp: u64,
 }
 
-/// The calls, the visits in the order in which each last ran, and the number of steps.
-pub(crate) fn build(steps: &mut dyn Iterator<Item = Step>) -> (Vec<Call>, Vec<Visit>, usize) {
+/// The calls, the visits in this order, and the number of steps.
+pub(crate) fn build(
+    steps: &mut dyn Iterator<Item = Step>,
+    order: VisitOrder,
+) -> (Vec<Call>, Vec<Visit>, usize) {
     let mut calls = vec![Call { caller: 0, site: 0 }];
     let mut open: Vec<Open> = Vec::new();
-    let mut last_run: HashMap<(u32, u64), usize> = HashMap::new();
+    let mut ran: HashMap<(u32, u64), usize> = HashMap::new();
     let mut before: Option<Step> = None;
     let mut count = 0;
     for step in steps {
@@ -56,12 +68,15 @@ pub(crate) fn build(steps: &mut dyn Iterator<Item = Step>) -> (Vec<Call>, Vec<Vi
             });
             current = number;
         }
-        last_run.insert((current, step.ip), count);
+        let run = ran.entry((current, step.ip)).or_insert(count);
+        if order == VisitOrder::Last {
+            *run = count;
+        }
         count += 1;
         before = Some(step);
     }
-    let mut visits: Vec<_> = last_run.into_iter().collect();
-    visits.sort_unstable_by_key(|(_, last)| *last);
+    let mut visits: Vec<_> = ran.into_iter().collect();
+    visits.sort_unstable_by_key(|(_, run)| *run);
     let visits = visits.into_iter().map(|((call, ip), _)| Visit { call, ip });
     (calls, visits.collect(), count)
 }
@@ -79,7 +94,7 @@ mod tests {
             sp: *sp,
             is_call: *is_call,
         });
-        let (calls, visits, _) = build(&mut steps);
+        let (calls, visits, _) = build(&mut steps, VisitOrder::Last);
         (
             calls.iter().map(|call| (call.caller, call.site)).collect(),
             visits.iter().map(|visit| (visit.call, visit.ip)).collect(),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use rtops_snapshot::{Failed, GiveUp, Snapshot};
-use rtops_step::{End, Step, Trace};
+use rtops_step::{End, Step, Trace, VisitOrder};
 
 use crate::{
     Refusal,
@@ -424,7 +424,7 @@ impl<'a> Driver<'a> {
             return;
         };
         let tag = u32::try_from(number).unwrap_or(u32::MAX);
-        let trace = Trace::from_steps(tag, end, steps.into_iter());
+        let trace = Trace::from_steps(tag, end, VisitOrder::Last, steps.into_iter());
         if let Some(cell) = self.survey.cells.get_mut(position) {
             cell.outcome = Outcome::Stepped;
             self.survey.traces.push((position, trace));

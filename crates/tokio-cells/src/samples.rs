@@ -109,7 +109,7 @@ impl Samples {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_step::{End, Step};
+    use rtops_step::{End, Step, VisitOrder};
 
     use super::*;
 
@@ -119,7 +119,10 @@ mod tests {
             sp: 0x1000,
             is_call: false,
         };
-        (task, Trace::from_steps(0, End::Whole, [step].into_iter()))
+        (
+            task,
+            Trace::from_steps(0, End::Whole, VisitOrder::Last, [step].into_iter()),
+        )
     }
 
     fn samples(tasks: usize) -> Samples {
