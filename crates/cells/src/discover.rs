@@ -1,0 +1,282 @@
+//! Telling cells from what only looks like one, and what belongs together.
+//!
+//! A candidate has the words of a header, but so has what is left of a cell that was freed or moved. A
+//! task that lives is in the list of its owner: its neighbours lead back to it, and something leads to
+//! the list's ends. A closure on a blocking pool is queued there, or on the stack of a thread that
+//! runs it. A task that has ended and is kept has left its list, and is counted, not listed.
+
+use std::collections::{HashMap, HashSet};
+
+use rtops_image::{Image, Unreadable};
+
+use crate::{
+    layout::{HEADER_LINKS, LAYOUTS, Offsets, TRAILER},
+    places::Places,
+    scan::{self, Candidate, References},
+    stacks::Stacks,
+    vtable::Vtables,
+    words::Words,
+};
+
+/// A cell of tokio's that is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cell {
+    pub(crate) candidate: Candidate,
+    /// Which copy of tokio in the program it belongs to, from 0.
+    pub(crate) copy: u32,
+    /// tokio's number of it, where its version is known to keep one in a known place.
+    pub(crate) number: Option<u64>,
+}
+
+/// All cells of an image.
+#[derive(Debug, Default)]
+pub(crate) struct Discovery {
+    /// Those of tasks and closures that have not ended.
+    pub(crate) alive: Vec<Cell>,
+    /// Those of tasks that have ended, and whose output a join handle keeps.
+    pub(crate) kept: Vec<Cell>,
+    /// The vtables of tokio's wakers: one for each copy of tokio, or one for each type of task in versions
+    /// before 1.23.
+    pub(crate) waker_vtables: Vec<u64>,
+    /// How many copies of tokio there are.
+    pub(crate) copies: usize,
+    pub(crate) references: References,
+}
+
+/// Finds all cells.
+///
+/// # Errors
+/// When memory that is there can't be read.
+pub(crate) fn discover<I: Image>(
+    image: &I,
+    places: &Places,
+    stacks: &Stacks,
+    vtables: &mut Vtables<'_, I>,
+) -> Result<Discovery, Unreadable> {
+    let candidates = scan::candidates(image, places, vtables)?;
+    let headers: HashSet<u64> = candidates.iter().map(|found| found.header).collect();
+    let references = scan::references(image, places, vtables, &headers)?;
+    let mut words = Words::of(image);
+    let links = Links::of(&mut words, &candidates);
+    let lists = links.lists(&candidates, &references);
+    let (mut alive, mut kept) = (Vec::new(), Vec::new());
+    for candidate in &candidates {
+        let number = number(&mut words, candidate);
+        let cell = Cell {
+            candidate: *candidate,
+            copy: 0,
+            number,
+        };
+        if candidate.vtable.number.is_some() && number.is_none() {
+            continue;
+        }
+        let Candidate { header, state, .. } = *candidate;
+        let is_alone = links.neighbours(header) == Some([0, 0]);
+        if state.is_complete() {
+            if state.has_join_handle() && is_alone && !state.is_notified() {
+                kept.push(cell);
+            }
+        } else if candidate.owner != 0 {
+            if lists.contains_key(&header) {
+                alive.push(cell);
+            }
+        } else if is_alone && is_closure(&references, stacks, candidate) {
+            alive.push(cell);
+        }
+    }
+    let mut found = Discovery {
+        alive,
+        kept,
+        waker_vtables: Vec::new(),
+        copies: 0,
+        references,
+    };
+    Copies::of(&found, &lists).tell(&mut found);
+    Ok(found)
+}
+
+/// tokio's number of a task; 0 is none.
+fn number(words: &mut Words<'_, impl Image>, candidate: &Candidate) -> Option<u64> {
+    let offset = candidate.vtable.number?;
+    let number = words.at(candidate.header + offset)?;
+    (number != 0 && number < crate::layout::LARGEST_NUMBER).then_some(number)
+}
+
+/// Whether a cell without an owner is a closure that runs or is queued.
+fn is_closure(references: &References, stacks: &Stacks, candidate: &Candidate) -> bool {
+    let state = candidate.state;
+    if state.is_running() {
+        stacks.hold(candidate.header)
+    } else {
+        state.is_notified() && references.referred.contains(&candidate.header)
+    }
+}
+
+/// The neighbours of each candidate in the list of its owner: the previous one and the next one.
+struct Links(HashMap<u64, [u64; 2]>);
+
+impl Links {
+    /// Finds out where the links are by where most of them lead back.
+    fn of(words: &mut Words<'_, impl Image>, candidates: &[Candidate]) -> Self {
+        let mut all = HashMap::new();
+        for layout in &LAYOUTS {
+            let of_layout = |found: &&Candidate| std::ptr::eq(found.vtable.layout, layout);
+            let own: Vec<&Candidate> = candidates.iter().filter(of_layout).collect();
+            let places: Vec<u64> = match layout.offsets {
+                Offsets::None => vec![HEADER_LINKS],
+                Offsets::Trailer | Offsets::All => (0..TRAILER).step_by(8).collect(),
+            };
+            let read = places.into_iter().map(|place| {
+                let pairs = own.iter().filter_map(|found| {
+                    let at = found.header + found.vtable.trailer.unwrap_or(0) + place;
+                    Some((found.header, [words.at(at)?, words.at(at + 8)?]))
+                });
+                let links = Self(pairs.collect());
+                let mutual = links.0.keys().filter(|header| links.is_mutual(**header));
+                (mutual.count(), links)
+            });
+            // Of several that are as good, the first.
+            let best = read.reduce(|best, next| if next.0 > best.0 { next } else { best });
+            all.extend(best.map(|(_, links)| links.0).unwrap_or_default());
+        }
+        Self(all)
+    }
+
+    fn neighbours(&self, header: u64) -> Option<[u64; 2]> {
+        self.0.get(&header).copied()
+    }
+
+    /// Whether it has a neighbour, and all that it has lead back.
+    fn is_mutual(&self, header: u64) -> bool {
+        self.neighbours(header)
+            .is_some_and(|pair| pair != [0, 0] && self.lead_back(header, pair))
+    }
+
+    fn lead_back(&self, header: u64, [previous, next]: [u64; 2]) -> bool {
+        let after = |cell| self.neighbours(cell).map(|[_, next]| next);
+        let before = |cell| self.neighbours(cell).map(|[previous, _]| previous);
+        (previous == 0 || after(previous) == Some(header))
+            && (next == 0 || before(next) == Some(header))
+    }
+
+    /// The cells that are in a list, with the first one of it.
+    fn lists(&self, candidates: &[Candidate], references: &References) -> HashMap<u64, u64> {
+        let owners: HashMap<u64, u64> = candidates
+            .iter()
+            .map(|found| (found.header, found.owner))
+            .collect();
+        let mut lists = HashMap::new();
+        let first = |found: &&Candidate| {
+            found.owner != 0
+                && !found.state.is_complete()
+                && self
+                    .neighbours(found.header)
+                    .is_some_and(|[previous, _]| previous == 0)
+        };
+        for candidate in candidates.iter().filter(first) {
+            let mut chain = vec![candidate.header];
+            let mut last = candidate.header;
+            let is_whole = loop {
+                let Some(pair) = self.neighbours(last) else {
+                    break false;
+                };
+                let is_owners = owners.get(&last) == Some(&candidate.owner);
+                if !is_owners || !self.lead_back(last, pair) || chain.len() > candidates.len() {
+                    break false;
+                }
+                match pair {
+                    [_, 0] => break true,
+                    [_, next] => last = next,
+                }
+                chain.push(last);
+            };
+
+            let is_listed = |ends| references.pairs.contains(&ends);
+            let ends = (candidate.header, last);
+            if is_whole && (is_listed(ends) || is_listed((ends.1, ends.0))) {
+                lists.extend(chain.into_iter().map(|cell| (cell, candidate.header)));
+            }
+        }
+        lists
+    }
+}
+
+/// Which cells belong to the same copy of tokio: those of one list, and those with the same wakers.
+struct Copies {
+    /// The vtable of the wakers that lead to cells of a kind most often.
+    waker_of: HashMap<Kind, u64>,
+    kinds: HashMap<u64, Kind>,
+}
+
+/// Cells that are known to have the same wakers.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum Kind {
+    /// Those of a list: all tasks of a copy of tokio have the same.
+    List(u64),
+    /// Those of a type that are in no list.
+    Type(u64),
+    /// Those of a type, in a version that has wakers for each type.
+    Old(u64),
+}
+
+impl Kind {
+    fn of(candidate: &Candidate, lists: &HashMap<u64, u64>) -> Self {
+        match lists.get(&candidate.header) {
+            _ if candidate.vtable.number.is_none() => Self::Old(candidate.vtable_address),
+            Some(first) => Self::List(*first),
+            None => Self::Type(candidate.vtable_address),
+        }
+    }
+}
+
+impl Copies {
+    fn of(found: &Discovery, lists: &HashMap<u64, u64>) -> Self {
+        let cells = found.alive.iter().chain(&found.kept);
+        let kinds: HashMap<u64, Kind> = cells
+            .map(|cell| (cell.candidate.header, Kind::of(&cell.candidate, lists)))
+            .collect();
+        let mut votes: HashMap<Kind, HashMap<u64, u32>> = HashMap::new();
+        for ((header, vtable), count) in &found.references.wakers {
+            if let Some(kind) = kinds.get(header) {
+                *votes.entry(*kind).or_default().entry(*vtable).or_default() += count;
+            }
+        }
+        let most = |votes: HashMap<u64, u32>| {
+            // What lies beside a pointer to a task may look like a vtable: the most frequent one is.
+            let votes = votes.into_iter().map(|(vtable, count)| (count, vtable));
+            votes.max().map(|(_, vtable)| vtable)
+        };
+        let waker_of = votes
+            .into_iter()
+            .filter_map(|(kind, votes)| Some((kind, most(votes)?)))
+            .collect();
+        Self { waker_of, kinds }
+    }
+
+    /// Numbers the copies by their wakers. What has none belongs to the first copy if that is the only one,
+    /// and so does all of an old version: one more copy of it can't be told from the first.
+    fn tell(self, found: &mut Discovery) {
+        let of_copies = self.waker_of.iter();
+        let of_copies = of_copies.filter(|(kind, _)| !matches!(kind, Kind::Old(_)));
+        let mut vtables: Vec<u64> = of_copies.map(|(_, vtable)| *vtable).collect();
+        vtables.sort_unstable();
+        vtables.dedup();
+        let rest = if vtables.len() == 1 { 0 } else { vtables.len() };
+        let mut copies = vtables.len();
+        for cell in found.alive.iter_mut().chain(&mut found.kept) {
+            let kind = self.kinds.get(&cell.candidate.header);
+            let waker = kind.and_then(|kind| self.waker_of.get(kind));
+            let copy = waker.and_then(|waker| vtables.binary_search(waker).ok());
+            let copy = copy.unwrap_or(match kind {
+                Some(Kind::Old(_)) => vtables.len(),
+                _ => rest,
+            });
+            copies = copies.max(copy + 1);
+            cell.copy = u32::try_from(copy).unwrap_or(u32::MAX);
+        }
+        found.copies = copies;
+        found.waker_vtables = self.waker_of.into_values().collect();
+        found.waker_vtables.sort_unstable();
+        found.waker_vtables.dedup();
+    }
+}

@@ -1,0 +1,139 @@
+//! tokio's tasks in the memory of a process: a core file, or a process that stands still.
+//!
+//! Nothing of the process is run. Its tasks are found by the structure of what tokio keeps of each, a
+//! *cell*, and each task that waits is polled in an interpreter, over memory in which what a poll writes
+//! is dropped afterwards. The calls that a poll makes on its way to where it waits are its await tree.
+//!
+//! ```no_run
+//! use rtops_cells::{Options, Survey};
+//! use rtops_image::Core;
+//!
+//! let core = Core::open("core".as_ref(), &rtops_image::Options::default())?;
+//! let survey = Survey::take(&core, Options::default())?;
+//! for task in &survey.tasks {
+//!     println!("task {:?}: {:?}, polled by {:#x}", task.number, task.state, task.poll);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What it rests on
+//!
+//! `layout.rs` has all that is relied on of tokio's private memory layout, in one table for the
+//! versions from 1.20 on. Several copies of tokio in one program are told apart by their wakers. What
+//! is left of a task that has ended is not taken for one: `discover.rs` says by what.
+#![forbid(unsafe_code)]
+
+mod answers;
+mod discover;
+mod elf;
+mod layout;
+mod places;
+mod poll;
+mod polls;
+mod scan;
+mod source;
+mod stacks;
+mod survey;
+mod symbols;
+mod vtable;
+mod words;
+
+pub use rtops_step::{Call, End, Visit, VisitOrder};
+
+pub use crate::{
+    stacks::Stack,
+    survey::{Options, Resumed, Survey},
+};
+
+/// A task of tokio's, or a closure on a blocking pool, that has not ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Task {
+    /// The address of its cell.
+    pub cell: u64,
+    /// Which copy of tokio in the program it belongs to, from 0.
+    pub copy: u32,
+    /// tokio's number of it; versions before 1.23 keep it where it can't be found.
+    pub number: Option<u64>,
+    /// The number of the list that owns it: one for each runtime and each `LocalSet`; 0 for a closure
+    /// on a blocking pool.
+    pub owner: u64,
+    /// The address of the function that polls it, which is made for the type of its future.
+    pub poll: u64,
+    /// Where its future looks like a box: the address of the function that polls what is inside. It is
+    /// one only if its type says so.
+    pub boxed_poll: Option<u64>,
+    /// What it was doing.
+    pub state: State,
+    /// How many references there are to its cell.
+    pub references: u64,
+    /// How many wakers and abort handles there can be at most. An idle task without any can never be woken.
+    pub wakers: u64,
+    /// Whether there is a `JoinHandle`.
+    pub has_join_handle: bool,
+    /// Where its poll registered wakers, by position in [`Survey::leaves`]; each once.
+    pub leaves: Vec<u32>,
+    /// What ran of its poll, by position in [`Survey::traces`].
+    pub trace: Option<u32>,
+    /// Why its poll does not tell where it waits, or that it waits no longer.
+    pub unresolved: Option<Unresolved>,
+}
+
+/// What ran of a poll.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Trace {
+    /// Whether all of the poll ran.
+    pub end: End,
+    /// In which order the instructions are: of a poll that came to where its task waits, in which they last
+    /// ran; else in which they first did.
+    pub order: VisitOrder,
+    /// The calls that were made, in order. The first is the poll itself.
+    pub calls: Vec<Call>,
+    /// The instructions that ran, each once a call.
+    pub visits: Vec<Visit>,
+}
+
+/// What a task was doing.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum State {
+    /// It waited to be woken.
+    Idle,
+    /// It was woken, or is new, and waited for its turn.
+    Woken,
+    /// It was inside a poll, on this thread if that is known.
+    Running {
+        /// As the image numbers it.
+        tid: Option<i32>,
+    },
+    /// It is a closure that waits for a thread of its blocking pool.
+    Queued,
+    /// It is a closure that runs on a blocking pool, on this thread if that is known.
+    Blocking {
+        /// As the image numbers it.
+        tid: Option<i32>,
+    },
+}
+
+/// Why the poll of a task does not tell where it waits.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Unresolved {
+    /// It waits for a lock that a thread held.
+    Locked,
+    /// It needs memory that the image does not have.
+    Fault,
+    /// It did not end within its budget.
+    Endless,
+    /// It would have ended the process.
+    Exit,
+    /// It panicked.
+    Panic,
+    /// It repeated a system call that nothing answers.
+    SystemCall,
+    /// It came to an instruction that the interpreter does not know.
+    UnknownInstruction,
+    /// It completed the future: the task waits no longer.
+    Ready,
+    /// The time was up before its turn.
+    NoTime,
+    /// It is not known which thread runs it.
+    NoThread,
+}

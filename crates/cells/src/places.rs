@@ -1,0 +1,92 @@
+//! Which addresses are code, constants, memory that the process writes, or stacks.
+
+use std::ops::Range;
+
+use rtops_image::{Backing, Contents, Image, Region};
+
+/// A thread's stack is taken for one up to this size; a stack pointer into something larger is into a
+/// heap, where other things lie, too.
+const LARGEST_STACK: u64 = 256 << 20;
+
+/// Ranges of addresses, sorted, that neither overlap nor touch.
+#[derive(Debug, Default)]
+pub(crate) struct Ranges(Vec<Range<u64>>);
+
+impl Ranges {
+    /// Of regions in the order of their addresses.
+    fn of<'a>(regions: impl Iterator<Item = &'a Region>) -> Self {
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for Region { range, .. } in regions {
+            match ranges.last_mut() {
+                Some(last) if last.end == range.start => last.end = range.end,
+                _ => ranges.push(range.clone()),
+            }
+        }
+        Self(ranges)
+    }
+
+    pub(crate) fn contains(&self, address: u64) -> bool {
+        self.has_all(address, 1)
+    }
+
+    /// Whether all of so many bytes are in one of them.
+    pub(crate) fn has_all(&self, address: u64, length: u64) -> bool {
+        let behind = self.0.partition_point(|range| range.start <= address);
+        let range = behind.checked_sub(1).and_then(|index| self.0.get(index));
+        range.is_some_and(|range| address < range.end && length <= range.end - address)
+    }
+}
+
+/// What lies where, as far as it matters to find tasks.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// Of files, and executable.
+    pub(crate) code: Ranges,
+    /// Of files, and readable: vtables are there.
+    pub(crate) constants: Ranges,
+    /// Private, writable and known: tasks are there.
+    pub(crate) own: Ranges,
+    /// The stacks of threads.
+    pub(crate) stacks: Ranges,
+}
+
+impl Places {
+    pub(crate) fn of(image: &impl Image) -> Self {
+        let regions = || image.regions().iter();
+        let is_file = |region: &&Region| matches!(region.backing, Backing::File { .. });
+        let is_known = |region: &&Region| region.contents == Contents::Present;
+        let mut pointers: Vec<u64> = image
+            .threads()
+            .iter()
+            .map(|thread| thread.registers.rsp)
+            .collect();
+        pointers.sort_unstable();
+        let is_stack = |region: &&Region| {
+            let from = pointers.partition_point(|pointer| *pointer < region.range.start);
+            let is_in = pointers
+                .get(from)
+                .is_some_and(|pointer| region.range.contains(pointer));
+            is_in && region.range.end - region.range.start <= LARGEST_STACK
+        };
+        Self {
+            code: Ranges::of(
+                regions()
+                    .filter(is_file)
+                    .filter(|region| region.access.execute),
+            ),
+            constants: Ranges::of(
+                regions()
+                    .filter(is_file)
+                    .filter(is_known)
+                    .filter(|region| region.access.read && !region.access.execute),
+            ),
+            own: Ranges::of(regions().filter(|region| region.is_own())),
+            stacks: Ranges::of(regions().filter(|region| region.is_own()).filter(is_stack)),
+        }
+    }
+
+    /// Whether so many words are constants, rightly aligned.
+    pub(crate) fn has_constants(&self, address: u64, words: u64) -> bool {
+        address.is_multiple_of(8) && self.constants.has_all(address, 8 * words)
+    }
+}

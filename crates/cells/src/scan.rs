@@ -1,0 +1,182 @@
+//! Two passes over all memory that the process writes: what looks like a cell, and what refers to one.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::ControlFlow,
+};
+
+use rtops_image::{Image, Unreadable};
+
+use crate::{
+    layout::{LARGEST_NUMBER, STATE, State},
+    places::Places,
+    vtable::{Vtable, Vtables, WakerVtable},
+    words::Words,
+};
+
+/// More tasks than any process has.
+const MOST_CANDIDATES: usize = 8 << 20;
+/// Nothing is mapped below; most words are smaller.
+const LOWEST: u64 = 1 << 16;
+/// The most wakers of executors inside of tasks that are kept.
+const MOST_INNER_WAKERS: usize = 1 << 17;
+
+/// What looks like a cell by its own words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) header: u64,
+    pub(crate) state: State,
+    /// The number of the list that owns it, 0 for none.
+    pub(crate) owner: u64,
+    pub(crate) vtable_address: u64,
+    pub(crate) vtable: Vtable,
+}
+
+/// All that looks like a cell, in the order of the addresses.
+///
+/// # Errors
+/// When memory that is there can't be read.
+pub(crate) fn candidates<I: Image>(
+    image: &I,
+    places: &Places,
+    vtables: &mut Vtables<'_, I>,
+) -> Result<Vec<Candidate>, Unreadable> {
+    let mut words = Words::of(image);
+    let mut found = Vec::new();
+    image.for_each_chunk(&mut |start, bytes| {
+        for (word, address) in bytes.as_chunks().0.iter().zip((start..).step_by(8)) {
+            let word = u64::from_le_bytes(*word);
+            if word >= LOWEST
+                && let Some(vtable) = vtables.task(word)
+                && let Some(header) = address.checked_sub(vtable.layout.vtable)
+                && let Some(candidate) = candidate(&mut words, header, word, vtable)
+                && !places.stacks.contains(header)
+            {
+                found.push(candidate);
+            }
+        }
+        if found.len() < MOST_CANDIDATES {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    })?;
+    Ok(found)
+}
+
+fn candidate(
+    words: &mut Words<'_, impl Image>,
+    header: u64,
+    vtable_address: u64,
+    vtable: Vtable,
+) -> Option<Candidate> {
+    let state = State(words.at(header + STATE)?);
+    let owner = words.at(header + vtable.layout.owner)?;
+    // What allocators leave in freed memory is no header.
+    let next = words.at(header + vtable.layout.queue_next)?;
+    let is_one = state.is_possible() && owner < LARGEST_NUMBER && next.is_multiple_of(8);
+    is_one.then_some(Candidate {
+        header,
+        state,
+        owner,
+        vtable_address,
+        vtable,
+    })
+}
+
+/// What refers to cells.
+#[derive(Debug, Default)]
+pub(crate) struct References {
+    /// Cells that stand side by side: what a list begins and what it ends with.
+    pub(crate) pairs: HashSet<(u64, u64)>,
+    /// Cells that something refers to which is neither a cell nor a stack.
+    pub(crate) referred: HashSet<u64>,
+    /// How often a cell stands beside the vtable of a waker, by both addresses.
+    pub(crate) wakers: HashMap<(u64, u64), u32>,
+    /// Wakers that lead elsewhere: the address of the vtable and the data.
+    pub(crate) others: Vec<(u64, u64)>,
+}
+
+/// Looks for what refers to the cells at these addresses.
+///
+/// # Errors
+/// When memory that is there can't be read.
+pub(crate) fn references<I: Image>(
+    image: &I,
+    places: &Places,
+    vtables: &mut Vtables<'_, I>,
+    headers: &HashSet<u64>,
+) -> Result<References, Unreadable> {
+    let low = headers.iter().min().copied().unwrap_or(u64::MAX);
+    let high = headers.iter().max().copied().unwrap_or(0);
+    let mut found = References::default();
+    let mut others = HashSet::new();
+    let (mut before, mut end) = (Word::default(), 0);
+    image.for_each_chunk(&mut |start, bytes| {
+        let is_stack = places.stacks.contains(start);
+        if start != end {
+            before = Word::default();
+        }
+        end = start + bytes.len() as u64;
+        for word in bytes.as_chunks().0 {
+            let value = u64::from_le_bytes(*word);
+            if value < LOWEST {
+                before = Word::default();
+                continue;
+            }
+            let word = Word {
+                value,
+                is_cell: (low..=high).contains(&value) && headers.contains(&value),
+                is_waker: vtables.waker(value).is_some(),
+            };
+            if word.is_cell && !is_stack {
+                found.referred.insert(value);
+            }
+            match (before, word) {
+                (Word { is_cell: true, .. }, Word { is_cell: true, .. }) => {
+                    found.pairs.insert((before.value, value));
+                }
+                // A waker's two words come in either order.
+                (vtable, data) | (data, vtable) if vtable.is_waker => {
+                    if data.is_cell {
+                        let pair = (data.value, vtable.value);
+                        *found.wakers.entry(pair).or_default() += 1;
+                    } else if !data.is_waker && is_data(places, data.value) {
+                        others.insert((vtable.value, data.value));
+                    }
+                }
+                _ => {}
+            }
+            before = word;
+        }
+        ControlFlow::Continue(())
+    })?;
+    found.others = others.into_iter().take(MOST_INNER_WAKERS).collect();
+    found.others.sort_unstable();
+    Ok(found)
+}
+
+/// A word of memory, and what it may lead to.
+#[derive(Clone, Copy, Default)]
+struct Word {
+    value: u64,
+    is_cell: bool,
+    is_waker: bool,
+}
+
+/// Whether this may be what a waker leads to.
+fn is_data(places: &Places, word: u64) -> bool {
+    word != 0 && word.is_multiple_of(8) && places.own.contains(word)
+}
+
+/// The functions of tokio's own wakers, and the data of all others with what wakes them.
+pub(crate) fn inner_wakers<I: Image>(
+    references: &References,
+    vtables: &mut Vtables<'_, I>,
+    own: &HashSet<u64>,
+) -> Vec<(WakerVtable, u64)> {
+    let others = references.others.iter();
+    let others = others.filter(|(vtable, _)| !own.contains(vtable));
+    let others = others.filter_map(|(vtable, data)| Some((vtables.waker(*vtable)?, *data)));
+    others.collect()
+}

@@ -1,0 +1,211 @@
+//! The stacks of all threads: unwound, and searched for what they hold.
+
+use std::collections::HashSet;
+
+use rtops_image::{Image, Module, ModuleKind, Thread};
+use rtops_unwind::{IsTrampoline, Outcome, Registers, StackSlice, Unwinder};
+
+use crate::elf;
+
+/// How much of a stack is read at first, and at most.
+const FIRST: u64 = 64 << 10;
+const LARGEST: u64 = 8 << 20;
+/// `mov $15, %rax; syscall`, which is all that the code is that signal handlers return to.
+const RT_SIGRETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
+/// How much code is searched at a time.
+const CODE_PIECE: usize = 1 << 20;
+
+/// The stack of a thread.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Stack {
+    /// As the image numbers it.
+    pub tid: i32,
+    /// The instruction pointer, then return addresses, innermost first.
+    pub addresses: Vec<u64>,
+    /// Why it ends.
+    pub outcome: Outcome,
+}
+
+/// All stacks of an image.
+#[derive(Debug)]
+pub(crate) struct Stacks {
+    /// In the order of the image.
+    pub(crate) all: Vec<Stack>,
+    /// The words on the live part of each stack and in the registers.
+    words: Vec<HashSet<u64>>,
+    /// Where functions begin.
+    functions: Vec<u64>,
+}
+
+impl Stacks {
+    /// Unwinds all threads.
+    pub(crate) fn of<I: Image + Sync>(image: &I) -> Self {
+        let (mut modules, mut functions) = (Vec::new(), Vec::new());
+        for module in image.modules() {
+            let (foreign, own) = elf::foreign(image, module);
+            modules.push(foreign);
+            functions.extend(own);
+        }
+        functions.sort_unstable();
+        let trampolines = trampolines(image);
+        let is_trampoline: IsTrampoline =
+            Box::new(move |at| trampolines.binary_search(&at).is_ok());
+        let mut unwinder = Unwinder::of_another(modules, is_trampoline);
+        let threads = image.threads().iter();
+        let (all, words) = threads
+            .map(|thread| {
+                let (stack, bytes) = unwind(image, &mut unwinder, thread);
+                (stack, held(thread, &bytes))
+            })
+            .unzip();
+        Self {
+            all,
+            words,
+            functions,
+        }
+    }
+
+    /// Whether any thread has this word where it counts.
+    pub(crate) fn hold(&self, word: u64) -> bool {
+        self.words.iter().any(|words| words.contains(&word))
+    }
+
+    /// How many threads' stacks hold which words; to choose a thread by.
+    pub(crate) fn holders(&self, word: u64) -> impl Iterator<Item = usize> {
+        let words = self.words.iter().enumerate();
+        words
+            .filter(move |(_, words)| words.contains(&word))
+            .map(|(index, _)| index)
+    }
+
+    /// The one thread that is inside a call of the function that begins at `poll`, with the task at
+    /// `header`; `None` where there is none, or more than one.
+    pub(crate) fn runner(&self, poll: u64, header: u64) -> Option<i32> {
+        let runs = |index: &usize| {
+            let stack = self.all.get(*index);
+            stack.is_some_and(|stack| stack.addresses.iter().any(|at| self.start_of(*at) == poll))
+        };
+        let holders: Vec<usize> = self.holders(header).collect();
+        let inside: Vec<usize> = holders.iter().copied().filter(runs).collect();
+        // A jump to another function may be all that the poll is.
+        let candidates = if inside.is_empty() { holders } else { inside };
+        match *candidates {
+            [index] => self.all.get(index).map(|stack| stack.tid),
+            _ => None,
+        }
+    }
+
+    /// Where the function begins that an address on a stack leads back to.
+    fn start_of(&self, address: u64) -> u64 {
+        let behind = self.functions.partition_point(|start| *start < address);
+        let start = behind.checked_sub(1).and_then(|at| self.functions.get(at));
+        start.copied().unwrap_or(0)
+    }
+}
+
+fn unwind(image: &impl Image, unwinder: &mut Unwinder, thread: &Thread) -> (Stack, Vec<u8>) {
+    let registers = Registers {
+        ip: thread.registers.rip,
+        sp: thread.registers.rsp,
+        bp: thread.registers.rbp,
+    };
+    let mut most = FIRST;
+    loop {
+        let bytes = bytes_from(image, registers.sp, most);
+        let slice = StackSlice {
+            registers,
+            bytes: &bytes,
+        };
+        let mut addresses = Vec::new();
+        let outcome = unwinder.unwind(&slice, None, &mut addresses);
+        if outcome == Outcome::Truncated && bytes.len() as u64 == most && most < LARGEST {
+            most = LARGEST;
+            continue;
+        }
+        let stack = Stack {
+            tid: thread.tid,
+            addresses,
+            outcome,
+        };
+        return (stack, bytes);
+    }
+}
+
+/// The memory from an address on, as far as it is known and in one region.
+fn bytes_from(image: &impl Image, address: u64, most: u64) -> Vec<u8> {
+    let end = image
+        .region_of(address)
+        .map_or(address, |region| region.range.end);
+    let length = (end - address).min(most);
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    match image.read(address, &mut bytes) {
+        Ok(()) => bytes,
+        Err(_) => Vec::new(),
+    }
+}
+
+fn held(thread: &Thread, stack: &[u8]) -> HashSet<u64> {
+    let registers = &thread.registers;
+    let aligned = registers.rsp.next_multiple_of(8) - registers.rsp;
+    let words = stack
+        .get(usize::try_from(aligned).unwrap_or(0)..)
+        .unwrap_or_default();
+    let words = words
+        .as_chunks()
+        .0
+        .iter()
+        .map(|word| u64::from_le_bytes(*word));
+    let general = [
+        registers.rax,
+        registers.rbx,
+        registers.rcx,
+        registers.rdx,
+        registers.rsi,
+        registers.rdi,
+        registers.rbp,
+        registers.r8,
+        registers.r9,
+        registers.r10,
+        registers.r11,
+        registers.r12,
+        registers.r13,
+        registers.r14,
+        registers.r15,
+    ];
+    words.chain(general).filter(|word| *word >= 4096).collect()
+}
+
+/// Where signal handlers return to: in libc, or in a program that has it linked in.
+fn trampolines(image: &impl Image) -> Vec<u64> {
+    let is_libc = |module: &&Module| {
+        let name = module.path.file_name().unwrap_or_default();
+        let name = name.as_encoded_bytes();
+        name.starts_with(b"libc.") || name.starts_with(b"libc-") || name.starts_with(b"ld-musl")
+    };
+    let modules = || image.modules().iter();
+    let libc = modules().find(is_libc);
+    let program = modules().find(|module| module.kind == ModuleKind::MainExecutable);
+    libc.or(program)
+        .map(|module| find_in_code(image, module, &RT_SIGRETURN))
+        .unwrap_or_default()
+}
+
+/// Where these bytes are in the code of a module.
+fn find_in_code(image: &impl Image, module: &Module, bytes: &[u8]) -> Vec<u64> {
+    let mut found = Vec::new();
+    let mut piece = vec![0; CODE_PIECE];
+    let mut at = module.code.start;
+    while at < module.code.end {
+        let length = usize::try_from(module.code.end - at).unwrap_or(CODE_PIECE);
+        let piece = piece.get_mut(..length.min(CODE_PIECE)).unwrap_or_default();
+        if image.read(at, piece).is_ok() {
+            let places = memchr::memmem::find_iter(piece, bytes);
+            found.extend(places.map(|place| at + place as u64));
+        }
+        // One that lies across the end of a piece begins in the next one as well.
+        at += piece.len().saturating_sub(bytes.len()).max(1) as u64;
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}

@@ -1,0 +1,166 @@
+//! All tasks of an image: which there are, and what their polls show.
+
+use std::{collections::HashMap, time::Instant};
+
+use rtops_image::{Image, Unreadable};
+
+use crate::{
+    State, Task, Trace, Unresolved,
+    discover::{self, Cell},
+    layout::LARGEST_CELL,
+    places::Places,
+    polls::Polls,
+    stacks::{Stack, Stacks},
+    vtable::Vtables,
+    words::Words,
+};
+
+/// What to find out.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Where tasks wait, and not only which there are.
+    pub trees: bool,
+    /// When to stop polling.
+    pub until: Option<Instant>,
+    /// How many polls run at a time; as many as there are processors for 0.
+    pub workers: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            trees: true,
+            until: None,
+            workers: 0,
+        }
+    }
+}
+
+/// The tasks and threads of an image.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Tasks, and closures on blocking pools, that have not ended.
+    pub tasks: Vec<Task>,
+    /// Stacks where leaves register their wakers, each once: the function that clones wakers, then return
+    /// addresses.
+    pub leaves: Vec<Vec<u64>>,
+    /// The distinct traces of polls.
+    pub traces: Vec<Trace>,
+    /// The stacks of all threads, in the order of the image.
+    pub threads: Vec<Stack>,
+    /// What parked threads do when they go on: one inside `block_on` polls its future.
+    pub resumed: Vec<Resumed>,
+    /// Tasks that have ended and whose output a join handle keeps: how many by the function that polled
+    /// them.
+    pub kept: Vec<(u64, usize)>,
+    /// How many copies of tokio have tasks.
+    pub copies: usize,
+    /// How many polls ran.
+    pub polls: usize,
+    /// Instructions that the interpreter does not know, and how many polls came to each.
+    pub unknown_instructions: Vec<(String, usize)>,
+}
+
+/// A parked thread that went on in the interpreter, as if something had woken it, until it parked again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Resumed {
+    /// As the image numbers it.
+    pub tid: i32,
+    /// What ran, from the outermost function that it came to, by position in [`Survey::traces`].
+    pub trace: u32,
+    /// Where wakers were registered, by position in [`Survey::leaves`]; each once.
+    pub leaves: Vec<u32>,
+}
+
+impl Survey {
+    /// Finds all tasks, and polls those that wait.
+    ///
+    /// # Errors
+    /// When memory that is there can't be read.
+    pub fn take<I: Image + Send>(image: &I, options: Options) -> Result<Self, Unreadable> {
+        let places = Places::of(image);
+        let stacks = Stacks::of(image);
+        let mut vtables = Vtables::of(image, &places);
+        let found = discover::discover(image, &places, &stacks, &mut vtables)?;
+        let mut kept: HashMap<u64, usize> = HashMap::new();
+        for cell in &found.kept {
+            *kept.entry(cell.candidate.vtable.poll).or_default() += 1;
+        }
+        let mut kept: Vec<(u64, usize)> = kept.into_iter().collect();
+        kept.sort_unstable();
+        let mut survey = Self {
+            tasks: {
+                let mut words = Words::of(image);
+                let cells = found.alive.iter();
+                let mut boxed = |cell| boxed_poll(&mut words, &places, cell);
+                cells.map(|cell| task(cell, &stacks, boxed(cell))).collect()
+            },
+            kept,
+            copies: found.copies,
+            ..Self::default()
+        };
+        if options.trees {
+            Polls::new(image, &found, &stacks, &mut vtables).run(image, options, &mut survey);
+        }
+        survey.threads = stacks.all;
+        Ok(survey)
+    }
+}
+
+fn task(cell: &Cell, stacks: &Stacks, boxed_poll: Option<u64>) -> Task {
+    let Cell {
+        candidate,
+        copy,
+        number,
+    } = *cell;
+    let state = candidate.state;
+    let runner = || stacks.runner(candidate.vtable.poll, candidate.header);
+    let what = match (candidate.owner, state.is_running()) {
+        (0, true) => State::Blocking { tid: runner() },
+        (0, false) => State::Queued,
+        (_, true) => State::Running { tid: runner() },
+        _ if state.is_notified() => State::Woken,
+        _ => State::Idle,
+    };
+    Task {
+        cell: candidate.header,
+        copy,
+        number,
+        owner: candidate.owner,
+        poll: candidate.vtable.poll,
+        boxed_poll,
+        state: what,
+        references: state.references(),
+        wakers: state.wakers(),
+        has_join_handle: state.has_join_handle(),
+        leaves: Vec::new(),
+        trace: None,
+        unresolved: match what {
+            State::Running { tid: None } | State::Blocking { tid: None } => {
+                Some(Unresolved::NoThread)
+            }
+            _ => None,
+        },
+    }
+}
+
+/// Where the future of a task looks like a box of a trait object: the function that polls what is inside.
+fn boxed_poll(words: &mut Words<'_, impl Image>, places: &Places, cell: &Cell) -> Option<u64> {
+    let number = cell.candidate.vtable.number?;
+    // The stage follows, whose first word may tell what it holds.
+    let stage = cell.candidate.header + number + 8;
+    [stage + 8, stage].into_iter().find_map(|at| {
+        let [data, vtable] = [words.at(at)?, words.at(at + 8)?];
+        if !places.own.contains(data) || !places.has_constants(vtable, 4) {
+            return None;
+        }
+        let mut word = |index: u64| words.at(vtable + 8 * index);
+        let [drop, size, align, poll] = [word(0)?, word(1)?, word(2)?, word(3)?];
+        let is_one = (drop == 0 || places.code.contains(drop))
+            && size < LARGEST_CELL
+            && align.is_power_of_two()
+            && align <= 4096
+            && places.code.contains(poll);
+        is_one.then_some(poll)
+    })
+}
