@@ -365,7 +365,9 @@ fn check_trace(trace: &Trace) -> Result<(), Failure> {
 pub fn incomplete(end: LeafEnd) -> Option<&'static str> {
     match end {
         LeafEnd::Complete => None,
-        LeafEnd::Truncated => Some("(the callers are cut off: the stack is too deep to copy)"),
+        LeafEnd::Truncated => {
+            Some("(the callers are cut off: the stack is too deep to copy, or goes on elsewhere)")
+        }
         LeafEnd::Lost => Some("(the callers are lost: a frame without unwind information)"),
     }
 }
