@@ -15,6 +15,7 @@ mod churn;
 mod completions;
 mod crowd;
 mod executors;
+mod fibers;
 mod go;
 mod info;
 mod joins;

@@ -11,6 +11,8 @@ mod blocked;
 mod blocking_pool;
 mod churn;
 pub mod control;
+mod fibers;
+mod filter;
 mod fork;
 mod herd;
 mod joins;
@@ -85,6 +87,8 @@ fn scenario(name: &str) -> Option<Scenario> {
         "blocked" => blocked::run,
         "blocking-pool" => blocking_pool::run,
         "churn" => churn::run,
+        "fibers" => fibers::run,
+        "suspended-fibers" => fibers::run_suspended,
         "fork" => fork::run,
         "herd" => herd::run,
         "plain-herd" => herd::run_plain,
