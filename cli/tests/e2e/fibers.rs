@@ -106,7 +106,7 @@ fn expect_nothing_left(fate: &str) {
     const COROUTINES: u64 = 4;
     let target = Target::start(Build::Dev, &["suspended-fibers", fate]);
     let marks = Marks::read();
-    let mut look = || {
+    let look = || {
         let arguments = ["stack", &target.pid.to_string(), "--json", "--tasks"];
         let run = target.rtops(&arguments);
         // What has moved all the time may be known in part only.

@@ -12,6 +12,7 @@ mod binaries;
 mod blocked;
 mod builds;
 mod churn;
+mod closed;
 mod completions;
 mod crowd;
 mod executors;

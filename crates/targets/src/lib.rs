@@ -10,6 +10,7 @@ mod block_on;
 mod blocked;
 mod blocking_pool;
 mod churn;
+mod closed;
 pub mod control;
 mod fibers;
 mod filter;
@@ -75,6 +76,9 @@ fn run(name: &str, argument: Option<&str>) -> Result<Never, String> {
         "unstepped" => Options::new().disable(Capability::Steps),
         _ => Options::new(),
     };
+    if name == "closed" {
+        closed::log_to_stderr();
+    }
     options.start().map_err(|error| error.to_string())?;
     scenario(control, argument)
 }
@@ -87,6 +91,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "blocked" => blocked::run,
         "blocking-pool" => blocking_pool::run,
         "churn" => churn::run,
+        "closed" => closed::run,
         "fibers" => fibers::run,
         "suspended-fibers" => fibers::run_suspended,
         "fork" => fork::run,
