@@ -15,6 +15,7 @@ use rtops_tasks::RuntimeTag;
 
 use crate::{
     config::{Capability, Options},
+    descriptor::Kept,
     listener::Stream,
     memory::{self, Walk},
     runtimes, serve, stats,
@@ -151,7 +152,7 @@ impl Host for Identity {
 ///
 /// # Errors
 /// When the client breaks off, is too slow, or does not speak the protocol.
-pub(crate) fn serve(stream: &Stream, identity: &Identity) -> Result<(), ProtocolError> {
+pub(crate) fn serve(stream: &Kept<Stream>, identity: &Identity) -> Result<(), ProtocolError> {
     let mut client = Deadlined::new(stream, REQUEST_TIME);
     write_frame(&mut client, FrameKind::HELLO, &identity.hello().encode())?;
     let request = match Request::receive(&mut client) {
@@ -273,7 +274,7 @@ fn dump(
 
 /// Turns a client away without a conversation. Never blocks: what it says fits an empty buffer,
 /// and where it does not, the client sees the end of the stream.
-pub(crate) fn turn_away(stream: &Stream, identity: &Identity, why: Refusal, message: &str) {
+pub(crate) fn turn_away(stream: &Kept<Stream>, identity: &Identity, why: Refusal, message: &str) {
     let mut client = Deadlined::new(stream, Duration::from_millis(1));
     let hello = write_frame(&mut client, FrameKind::HELLO, &identity.hello().encode());
     if let Err(error) = hello.and_then(|()| refuse(&mut client, why, message)) {
@@ -293,12 +294,12 @@ fn refuse(client: &mut impl Write, why: Refusal, message: &str) -> Result<(), Pr
 
 /// A stream whose reads and writes all end by one moment, however slowly the peer drips.
 struct Deadlined<'a> {
-    stream: &'a Stream,
+    stream: &'a Kept<Stream>,
     deadline: Instant,
 }
 
 impl<'a> Deadlined<'a> {
-    fn new(stream: &'a Stream, time: Duration) -> Self {
+    fn new(stream: &'a Kept<Stream>, time: Duration) -> Self {
         let mut new = Self {
             stream,
             deadline: Instant::now(),
@@ -323,15 +324,17 @@ impl<'a> Deadlined<'a> {
 
 impl Read for Deadlined<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_recv_timeout(self.remaining()?)?;
-        (&mut &*self.stream).read(buffer)
+        let mut stream = self.stream.get()?;
+        stream.set_recv_timeout(self.remaining()?)?;
+        stream.read(buffer)
     }
 }
 
 impl Write for Deadlined<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.stream.set_send_timeout(self.remaining()?)?;
-        (&mut &*self.stream).write(buffer)
+        let mut stream = self.stream.get()?;
+        stream.set_send_timeout(self.remaining()?)?;
+        stream.write(buffer)
     }
 
     fn flush(&mut self) -> io::Result<()> {

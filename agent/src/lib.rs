@@ -51,6 +51,8 @@
 //! - The agent answers its own user and root. It never panics on what a client sends, and serves
 //!   a bounded number of clients.
 //! - After `fork` the child has no agent.
+//! - A service that closes descriptors which it does not know ends the agent, which leaves alone what has
+//!   their numbers then. [`start`] starts it anew.
 #![cfg_attr(
     feature = "profile",
     doc = "\n[`profile`] gives a service the profile of its tasks itself, for Go's tools."
@@ -58,6 +60,7 @@
 
 pub mod alloc;
 mod config;
+mod descriptor;
 mod exchange;
 mod fork;
 #[cfg(feature = "tokio")]

@@ -27,7 +27,7 @@ use rtops_protocol::SocketFile;
 
 use crate::{
     config::StartError,
-    fork::{Noted, note},
+    descriptor::{Kept, Lost},
 };
 
 pub(crate) use uds_local_socket::Stream;
@@ -49,11 +49,18 @@ pub(crate) struct Listener {
     path: PathBuf,
     inode: u64,
     audience: Audience,
-    // The notes come before what they note, so that they are dropped first.
-    notes: [Noted; 3],
-    socket: uds_local_socket::Listener,
-    watch: Inotify,
-    _directory: Flock<File>,
+    socket: Kept<uds_local_socket::Listener>,
+    watch: Kept<Inotify>,
+    directory: Kept<Directory>,
+}
+
+/// The directory of the socket, locked.
+struct Directory(Flock<File>);
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        (*self.0).as_fd()
+    }
 }
 
 impl Listener {
@@ -70,17 +77,18 @@ impl Listener {
             path: path.clone(),
             source,
         };
-        let socket = bind(&path, audience).map_err(socket_error)?;
+        let socket = bind(&path, audience)
+            .and_then(Kept::new)
+            .map_err(socket_error)?;
         let inode = fs::symlink_metadata(&path).map_err(socket_error)?.ino();
-        let watch = watch(directory).map_err(socket_error)?;
+        let watch = watch(directory).and_then(Kept::new).map_err(socket_error)?;
         Ok(Self {
-            notes: [note(&socket), note(&watch), note(&*locked)],
             path,
             inode,
             audience,
             socket,
             watch,
-            _directory: locked,
+            directory: locked,
         })
     }
 
@@ -90,24 +98,25 @@ impl Listener {
         Self::bind(directory, file, self.audience)
     }
 
-    pub(crate) fn accept(&self) -> io::Result<Stream> {
-        self.socket.accept()
+    pub(crate) fn accept(&self) -> io::Result<Kept<Stream>> {
+        Kept::new(self.socket.get()?.accept()?)
     }
 
-    /// Readable when somebody connects.
-    pub(crate) fn connections(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
-    /// Readable when something happened to the directory.
-    pub(crate) fn changes(&self) -> BorrowedFd<'_> {
-        self.watch.as_fd()
+    /// What is readable when somebody connects, and what is when something happened to the directory.
+    ///
+    /// # Errors
+    /// When the service has closed any descriptor of the listener.
+    pub(crate) fn sources(&self) -> Result<[BorrowedFd<'_>; 2], Lost> {
+        self.directory.get()?;
+        Ok([self.socket.get()?.as_fd(), self.watch.get()?.as_fd()])
     }
 
     /// Takes in what happened to the directory. Returns whether the socket is still there.
     pub(crate) fn is_in_place(&self) -> bool {
         // What exactly happened does not matter, the look at the path below tells.
-        drop(self.watch.read_events());
+        if let Ok(watch) = self.watch.get() {
+            drop(watch.read_events());
+        }
         self.is_ours()
     }
 
@@ -122,7 +131,6 @@ impl Listener {
         {
             tracing::debug!(path = %self.path.display(), %error, "the rtops socket stays");
         }
-        drop(self.notes);
     }
 }
 
@@ -146,7 +154,7 @@ fn bind(path: &Path, audience: Audience) -> io::Result<uds_local_socket::Listene
 
 /// Opens the directory, made if need be, if it is one that nobody else can play tricks in. The
 /// shared lock tells systemd-tmpfiles to leave it alone.
-fn open_directory(path: &Path, audience: Audience) -> Result<Flock<File>, StartError> {
+fn open_directory(path: &Path, audience: Audience) -> Result<Kept<Directory>, StartError> {
     let refuse = |reason: String| StartError::Directory {
         path: path.to_owned(),
         reason,
@@ -180,12 +188,19 @@ fn open_directory(path: &Path, audience: Audience) -> Result<Flock<File>, StartE
             .set_permissions(fs::Permissions::from_mode(0o755))
             .map_err(|error| refuse(error.to_string()))?;
     }
-    Flock::lock(directory, FlockArg::LockSharedNonblock)
-        .map_err(|(_, error)| refuse(format!("it is locked ({error})")))
+    let locked = Flock::lock(directory, FlockArg::LockSharedNonblock)
+        .map_err(|(_, error)| refuse(format!("it is locked ({error})")))?;
+    Kept::new(Directory(locked)).map_err(|error| refuse(error.to_string()))
 }
 
 fn watch(directory: &Path) -> io::Result<Inotify> {
     let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+    // For nothing but that `Kept` knows this inotify again, also when the directory is gone: the root
+    // is never deleted or moved, so that no other has this watch first.
+    let never = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
+    if let Err(error) = watch.add_watch("/", never) {
+        tracing::debug!(%error, "the rtops agent knows its inotify by the watch of its directory");
+    }
     watch.add_watch(
         directory,
         AddWatchFlags::IN_DELETE

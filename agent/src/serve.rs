@@ -3,7 +3,10 @@
 
 use std::{
     io,
-    os::fd::AsFd,
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::net::UnixStream,
+    },
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed},
@@ -16,9 +19,8 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
-        eventfd::EventFd,
         signal::SigSet,
-        socket::{getsockopt, sockopt::PeerCredentials},
+        socket::{MsgFlags, getsockopt, recv, sockopt::PeerCredentials},
     },
     unistd::{Uid, geteuid, gettid},
 };
@@ -26,8 +28,8 @@ use rtops_capture::OwnThread;
 use rtops_protocol::{Refusal, SocketFile};
 
 use crate::{
+    descriptor::{Kept, Lost},
     exchange::{self, Identity},
-    fork::note,
     listener::{Listener, Stream},
 };
 
@@ -46,12 +48,12 @@ pub(crate) struct Server {
     pub(crate) identity: Arc<Identity>,
     pub(crate) listener: Listener,
     pub(crate) file: SocketFile,
-    /// Readable when the agent is to stop.
-    pub(crate) stop: Arc<EventFd>,
+    /// Readable when the agent is to stop, and when the service has closed the other end.
+    pub(crate) stop: Kept<UnixStream>,
 }
 
 impl Server {
-    /// Runs until `stop` is readable, then removes the socket.
+    /// Runs until `stop` is readable or a descriptor is lost, then removes the socket.
     pub(crate) fn run(mut self) {
         let _own = Entered::enter(OwnThread::Listener);
         loop {
@@ -59,7 +61,15 @@ impl Server {
                 Ok(Event::Stop) => break,
                 Ok(Event::Client) => self.accept(),
                 Ok(Event::Directory) => self.keep_in_place(),
-                Err(error) => {
+                Err(WaitError::Lost(Lost)) => {
+                    tracing::warn!("the rtops agent ends: the service has closed its descriptors");
+                    self.turn_all_away();
+                    // Whoever closes one is about to close the others: not the moment to look
+                    // at a number and then close it.
+                    thread::sleep(PAUSE);
+                    break;
+                }
+                Err(WaitError::System(error)) => {
                     tracing::warn!(%error, "the rtops agent can't wait for clients");
                     thread::sleep(PAUSE);
                 }
@@ -69,12 +79,10 @@ impl Server {
     }
 
     /// Sleeps, for ever if nobody comes.
-    fn wait(&self) -> io::Result<Event> {
-        let mut sources = [
-            PollFd::new(self.stop.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.listener.changes(), PollFlags::POLLIN),
-            PollFd::new(self.listener.connections(), PollFlags::POLLIN),
-        ];
+    fn wait(&self) -> Result<Event, WaitError> {
+        let [connections, changes] = self.listener.sources()?;
+        let mut sources = [self.stop.get()?.as_fd(), changes, connections]
+            .map(|source| PollFd::new(source, PollFlags::POLLIN));
         loop {
             match poll(&mut sources, PollTimeout::NONE) {
                 Ok(_) => break,
@@ -83,8 +91,17 @@ impl Server {
             }
         }
         let [stop, changes, _] = sources.map(|source| source.any().unwrap_or(true));
+        // A wait goes on with what the numbers stood for when it began.
+        self.listener.sources()?;
+        let stopped = self.stop.get()?;
         Ok(match (stop, changes) {
-            (true, _) => Event::Stop,
+            (true, _) => {
+                let told = recv(stopped.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT)?;
+                if told == 0 {
+                    return Err(Lost.into());
+                }
+                Event::Stop
+            }
             (_, true) => Event::Directory,
             _ => Event::Client,
         })
@@ -102,7 +119,7 @@ impl Server {
         }
     }
 
-    fn admit(&self, stream: Stream) {
+    fn admit(&self, stream: Kept<Stream>) {
         if let Err(user) = self.check(&stream) {
             log_refusal(user);
             let message = "only the user of the process and root may ask this agent";
@@ -121,7 +138,6 @@ impl Server {
             .spawn(move || {
                 let _place = place;
                 let _own = Entered::enter(OwnThread::Client);
-                let _noted = note(&stream);
                 if let Err(error) = exchange::serve(&stream, &identity) {
                     tracing::debug!(%error, "a conversation with rtops ended early");
                 }
@@ -131,9 +147,19 @@ impl Server {
         }
     }
 
-    fn check(&self, stream: &Stream) -> Result<(), Option<Uid>> {
+    /// Tells those who wait that the agent ends, if they can still be reached.
+    fn turn_all_away(&self) {
+        let message = "it ends, as the service has closed its descriptors";
+        let waiting = std::iter::from_fn(|| self.listener.accept().ok());
+        for stream in waiting.take(MAX_CLIENTS) {
+            exchange::turn_away(&stream, &self.identity, Refusal::Failed, message);
+        }
+    }
+
+    fn check(&self, stream: &Kept<Stream>) -> Result<(), Option<Uid>> {
         // Not interprocess's `peer_creds`: it takes the pid 0 of a client outside of this
         // process's PID namespace, as the host's is to a container, for an error.
+        let stream = stream.get().map_err(|Lost| None)?;
         let peer = getsockopt(stream, PeerCredentials).map_err(|_| None)?;
         let user = Uid::from_raw(peer.uid());
         let may = user.is_root() || user == geteuid();
@@ -156,6 +182,15 @@ impl Server {
             Err(error) => tracing::warn!(%error, "the rtops socket was removed and can't be made"),
         }
     }
+}
+
+/// Why there is nothing to wait for.
+#[derive(Debug, thiserror::Error)]
+enum WaitError {
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    #[error(transparent)]
+    System(#[from] Errno),
 }
 
 enum Event {

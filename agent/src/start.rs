@@ -2,12 +2,13 @@
 
 use std::{
     fs, io,
+    os::{fd::AsRawFd, unix::net::UnixStream},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
 };
 
 use nix::{
-    sys::eventfd::{EfdFlags, EventFd},
+    sys::socket::{MsgFlags, send},
     unistd::geteuid,
 };
 use rtops_protocol::{SocketFile, socket_directory};
@@ -15,8 +16,9 @@ use rtops_threads::InstallError;
 
 use crate::{
     config::{Capability, Options, StartError, is_disabled},
+    descriptor::Kept,
     exchange::Identity,
-    fork::{self, Noted, note},
+    fork,
     listener::{Audience, Listener},
     runtimes,
     serve::Server,
@@ -26,10 +28,10 @@ static AGENT: Mutex<Option<Agent>> = Mutex::new(None);
 
 /// The agent of this process, as seen from outside its thread.
 struct Agent {
-    stop: Arc<EventFd>,
+    /// The agent's thread has the other end.
+    stop: Kept<UnixStream>,
     #[cfg(feature = "profile")]
     identity: Arc<Identity>,
-    _noted: Noted,
     thread: JoinHandle<()>,
 }
 
@@ -38,7 +40,8 @@ struct Agent {
 /// With `RTOPS_DISABLE=1` in the environment it does nothing, successfully.
 ///
 /// # Errors
-/// When there is an agent already, or its socket can't be made. The service can go on without.
+/// When there is an agent already, or its socket can't be made. The service can go on without. An agent
+/// that has ended because the service closed its descriptors is none.
 pub fn start() -> Result<(), StartError> {
     Options::new().start()
 }
@@ -47,20 +50,23 @@ pub fn start() -> Result<(), StartError> {
 ///
 /// Conversations under way are not broken off. [`start`] may be called again.
 pub fn stop() {
-    // A forked child shares the event counter with its parent, whose agent this would stop.
+    // A forked child has the state of its parent, and none of the threads.
     if fork::is_forked_child() {
         return;
     }
     let Some(agent) = agent().take() else {
         return;
     };
-    match agent.stop.write(1) {
-        Ok(_) => {
-            // A panic of the agent's thread has been reported by the panic hook.
-            drop(agent.thread.join());
-        }
-        Err(error) => tracing::warn!(%error, "the rtops agent could not be told to stop"),
+    // Where the service has closed this end, the thread ends by itself.
+    let Ok(stop) = agent.stop.get() else {
+        return;
+    };
+    // Not a write, for which the service could get SIGPIPE.
+    if let Err(error) = send(stop.as_raw_fd(), &[0], MsgFlags::MSG_NOSIGNAL) {
+        tracing::debug!(%error, "the rtops agent has ended before");
     }
+    // A panic of the agent's thread has been reported by the panic hook.
+    drop(agent.thread.join());
 }
 
 impl Options {
@@ -79,7 +85,11 @@ impl Options {
             return Err(StartError::ForkedChild);
         }
         let mut agent = agent();
-        if agent.is_some() {
+        // One that lost its descriptors has ended by itself.
+        if agent
+            .as_ref()
+            .is_some_and(|agent| !agent.thread.is_finished())
+        {
             return Err(StartError::AlreadyStarted);
         }
         *agent = Some(self.launch()?);
@@ -103,9 +113,10 @@ impl Options {
             Audience::Others
         };
         let capturer = self.capturer()?;
-        let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC)
-            .map(Arc::new)
-            .map_err(StartError::system("make an event counter"))?;
+        // Not an event counter: that has no inode by which it can be told from one of the service's.
+        let pair =
+            UnixStream::pair().and_then(|(ours, its)| Ok((Kept::new(ours)?, Kept::new(its)?)));
+        let (stop, stopped) = pair.map_err(StartError::system("make a pair of sockets"))?;
         let listener = Listener::bind(&directory, file, audience)?;
         let identity = Arc::new(Identity {
             name: self.process_name(),
@@ -118,10 +129,9 @@ impl Options {
             listener,
             identity: Arc::clone(&identity),
             file,
-            stop: Arc::clone(&stop),
+            stop: stopped,
         };
         fork::watch();
-        let noted = note(&*stop);
         let thread = thread::Builder::new()
             .name("rtops-agent".to_owned())
             .spawn(|| server.run())
@@ -130,7 +140,6 @@ impl Options {
             stop,
             #[cfg(feature = "profile")]
             identity,
-            _noted: noted,
             thread,
         })
     }

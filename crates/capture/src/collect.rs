@@ -73,10 +73,11 @@ pub(super) struct Collector<'a> {
 impl Sink for Collector<'_> {
     fn copied(&mut self, copy: &StackCopy<'_>) {
         for owner in copy.owners {
-            let leaf = self.unwind(copy.ip, copy.sp, copy.bp, copy.bytes, Some(owner.base));
+            let leaf = self.unwind(copy.ip, copy.sp, copy.bp, copy.bytes, owner.base);
             let Some(leaf) = leaf else { continue };
             self.leaves.add(owner.index, leaf);
-            if let Some(handles) = &self.handles {
+            // Other stacks may hold what other tasks left there.
+            if let Some(handles) = self.handles.as_ref().filter(|_| copy.is_own_stack) {
                 let seen = handles.seen(owner.id.get(), leaf.stack, &self.addresses, copy);
                 let seen = seen.into_iter().map(|handle| (owner.index, handle));
                 self.handles_seen.extend(seen);

@@ -100,6 +100,7 @@ mod tests {
             saved: [0, 0, 0x8000, 0, 0],
             bytes: &bytes,
             truncated: false,
+            is_own_stack: true,
             owners: &[],
         };
         let seen = handles.seen(9, StackId(2), &[0x100, 0x111, 0x222], &copy);

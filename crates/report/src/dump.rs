@@ -381,7 +381,9 @@ fn check_trace(trace: &Trace) -> Result<(), Failure> {
 pub fn incomplete(end: LeafEnd) -> Option<&'static str> {
     match end {
         LeafEnd::Complete => None,
-        LeafEnd::Truncated => Some("(the callers are cut off: the stack is too deep)"),
+        LeafEnd::Truncated => {
+            Some("(the callers are cut off: the stack is too deep, or goes on elsewhere)")
+        }
         LeafEnd::Lost => Some("(the callers are lost: a frame without unwind information)"),
         LeafEnd::Absent => {
             Some("(the callers are cut off: the core file lacks their part of the stack)")

@@ -10,8 +10,11 @@ mod block_on;
 mod blocked;
 mod blocking_pool;
 mod churn;
+mod closed;
 pub mod control;
 mod endless;
+mod fibers;
+mod filter;
 mod fork;
 mod herd;
 mod joins;
@@ -74,6 +77,9 @@ fn run(name: &str, argument: Option<&str>) -> Result<Never, String> {
         "unstepped" => Options::new().disable(Capability::Steps),
         _ => Options::new(),
     };
+    if name == "closed" {
+        closed::log_to_stderr();
+    }
     options.start().map_err(|error| error.to_string())?;
     scenario(control, argument)
 }
@@ -87,6 +93,9 @@ fn scenario(name: &str) -> Option<Scenario> {
         "blocking-pool" => blocking_pool::run,
         "churn" => churn::run,
         "endless" => endless::run,
+        "closed" => closed::run,
+        "fibers" => fibers::run,
+        "suspended-fibers" => fibers::run_suspended,
         "fork" => fork::run,
         "herd" => herd::run,
         "plain-herd" => herd::run_plain,

@@ -41,6 +41,8 @@ fn poll_bare(bencher: Bencher) {
 fn poll_tracked(bencher: Bencher) {
     let mut future = Box::pin(Idle(0).tracked("idle"));
     let mut context = Context::from_waker(Waker::noop());
+    // The first poll does more, and would have divan take each of the others for a sample.
+    assert!(future.as_mut().poll(&mut context).is_pending());
     bencher.bench_local(|| black_box(future.as_mut()).poll(&mut context));
 }
 

@@ -16,7 +16,7 @@ use std::{
 
 use crate::{
     clock::Monotonic,
-    local::{Asked, LOCAL},
+    local::{Asked, LOCAL, Local},
     probe::{Ticket, can_be_woken, is_probing},
 };
 
@@ -468,17 +468,30 @@ impl Drop for Polling<'_> {
         let since = match self.at_end {
             AtEnd::Restart => Monotonic::now().as_nanos(),
             AtEnd::Restore { since, outer } => {
-                LOCAL.with(|local| local.asked.set(outer));
+                self.restore(|local| local.asked.set(outer));
                 since
             }
         };
         self.entry.since.store(since, Relaxed);
         self.entry.tid.store(0, Relaxed);
-        LOCAL.with(|local| {
+        self.restore(|local| {
             local.current.set(self.outer);
             local.scope.set(self.outer_scope);
             if local.has_made.replace(self.outer_has_made) {
                 self.entry.has_made.store(true, Relaxed);
+            }
+        });
+    }
+}
+
+impl Polling<'_> {
+    /// Has what this thread knew before the poll put back, if it is the thread that knew it: one on a
+    /// coroutine's stack may have been suspended, and have gone on on another thread.
+    #[inline]
+    fn restore(&self, put_back: impl FnOnce(&Local)) {
+        LOCAL.with(|local| {
+            if local.current.get() == self.entry.id {
+                put_back(local);
             }
         });
     }

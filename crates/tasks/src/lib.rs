@@ -12,8 +12,9 @@
 //! # What runs where
 //!
 //! Inside `Waker::clone` and `Waker::wake_by_ref` of a probing waker, with a lock of the leaf
-//! possibly held: [`probe::waker`](self), [`probe::slots`](self) and [`probe::arch`](self). They
-//! allocate nothing, take no lock, format nothing and have no path that panics.
+//! possibly held: [`probe::waker`](self), [`probe::capture`](self), [`probe::stacks`](self),
+//! [`probe::slots`](self) and [`probe::arch`](self). They allocate nothing, take no lock, format
+//! nothing and have no path that panics.
 
 mod blocking;
 mod clock;

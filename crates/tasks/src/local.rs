@@ -10,7 +10,7 @@ use nix::unistd::gettid;
 
 use crate::{
     entry::{ScopeId, TaskId},
-    probe::Frame,
+    probe::{OwnStack, Place},
     registry::SHARDS,
 };
 
@@ -23,8 +23,10 @@ pub(crate) struct Local {
     pub(crate) scope: Cell<ScopeId>,
     /// The innermost tracked future being polled has made another one in this poll.
     pub(crate) has_made: Cell<bool>,
-    /// The innermost probe under way on this thread.
-    pub(crate) probe: Cell<*const Frame>,
+    /// The innermost probed poll under way on this thread.
+    pub(crate) probes: Cell<*mut Place>,
+    /// Where the thread's own stack lies, as far as it is known.
+    pub(crate) own_stack: Cell<OwnStack>,
     /// This thread is waking a task for a dump.
     pub(crate) asking: Cell<bool>,
     /// The innermost future that this thread polls for a dump alone.
@@ -54,7 +56,8 @@ thread_local! {
             current: Cell::new(TaskId::NONE),
             scope: Cell::new(ScopeId(0)),
             has_made: Cell::new(false),
-            probe: Cell::new(ptr::null()),
+            probes: Cell::new(ptr::null_mut()),
+            own_stack: Cell::new(OwnStack::UNKNOWN),
             asking: Cell::new(false),
             asked: Cell::new(Asked::NOTHING),
             tid: Cell::new(0),

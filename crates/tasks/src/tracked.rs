@@ -109,7 +109,7 @@ impl Tracker {
     ) -> Poll<F::Output> {
         let entry = &self.registration.0;
         entry.go_on();
-        let poll = if probe::is_wanted(entry) {
+        let poll = if probe::is_wanted(entry, context.waker()) {
             probe::poll_probed(future, entry, &mut self.last_waker, context, &part)
         } else {
             poll_ordinary(future, entry, &mut self.last_waker, context)

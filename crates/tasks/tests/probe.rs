@@ -74,7 +74,7 @@ impl Sink for Collected {
                 bytes: copy.bytes,
             };
             let mut stack = Vec::new();
-            let outcome = self.unwinder.unwind(&slice, Some(owner.base), &mut stack);
+            let outcome = self.unwinder.unwind(&slice, owner.base, &mut stack);
             // Another test's task has a stack that is too large for the first round.
             let reaches_root = outcome == Outcome::Base || copy.truncated;
             assert!(reaches_root, "{outcome:?}");

@@ -11,7 +11,7 @@ use rtops_step::{Refusal, Trace};
 
 use super::{
     session::{Session, Stale, Verdict, Work},
-    slots::{Geometry, Slots, StackCopy},
+    slots::{Geometry, LARGEST_COPY, Slots, StackCopy},
     ticket::{Cause, DumpNumber, Wish},
     waker::can_be_woken,
 };
@@ -44,7 +44,7 @@ const SMALL: Geometry = Geometry {
 /// For those that were cut at the size above.
 const LARGE: Geometry = Geometry {
     places: 8,
-    bytes: 1 << 20,
+    bytes: LARGEST_COPY as usize,
 };
 /// The shortest such time, after whole windows passed without a poll.
 const LEAST_PATIENCE: Duration = Duration::from_micros(100);

@@ -1,24 +1,27 @@
 //! A probed poll, on the thread that polls.
-#![expect(
-    unsafe_code,
-    reason = "threads find their probes through a list of pointers into their own stack"
-)]
 
 use std::{
-    cell::Cell,
     future::Future,
     pin::Pin,
     ptr,
-    sync::{Arc, atomic::Ordering::Acquire},
+    sync::{
+        Arc, Weak,
+        atomic::{
+            AtomicBool, AtomicU32, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
     task::{Context, Poll, Waker},
 };
 
-use rtops_step::{Refusal, Stepper};
+use rtops_step::Refusal;
 
 use super::{
-    arch::Registers,
+    capture::MAX_CAPTURES,
+    list::{self, Listed},
     session::{Session, Stale, Verdict, Work},
-    slots::{Extent, MAX_OWNERS, Owner},
+    slots::Owner,
+    stacks,
     ticket::{Cause, DumpNumber, ECHO_INDEX, MAX_HOPS, Wish},
     waker::{is_probing, probing_waker, same_waker},
 };
@@ -28,36 +31,33 @@ use crate::{
     tracked::{Part, first_poll, poll_ordinary},
 };
 
-/// How many stacks of one poll are copied; a `join_all` of more shows its first ones.
-const MAX_CAPTURES: u32 = 64;
-/// How far up the list of probes on this thread a clone looks.
-const MAX_DEPTH: usize = 64;
-
-/// One probed poll under way on this thread. It lies in the stack frame of [`poll_probed`], and
-/// its own address tells where the probed future's frames end.
+/// One probed poll under way.
+///
+/// It lies on the heap, and all that changes is atomic: a poll on a coroutine's stack may be
+/// suspended, and go on on another thread or never, while threads still have it in their lists.
 pub(crate) struct Frame {
-    entry: *const Entry,
+    /// Where the entry is that is polled. Only compared.
+    entry: usize,
+    /// Where the entry is whose probing waker it is polled with: its own, or for a span that of the
+    /// future around it. Only compared.
+    probe: usize,
     id: TaskId,
     index: Option<u32>,
-    role: Role,
     cause: Cause,
-    outer: Cell<*const Self>,
-    captures: Cell<u32>,
-    no_room: Cell<bool>,
-    not_stepped: Cell<Option<Refusal>>,
-}
-
-enum Role {
-    /// This future is polled with a probing waker of its own.
-    Probe(Arc<Session>),
-    /// This future is a span in a probed one and is polled with the other's waker.
-    Span,
+    /// The driver alone keeps a session: one in a poll that never ends would stay for ever.
+    session: Weak<Session>,
+    /// An address in the stack frame of the function that polls: the future's own frames end there.
+    base: AtomicU64,
+    captures: AtomicU32,
+    no_room: AtomicBool,
+    has_ended: AtomicBool,
+    has_moved: AtomicBool,
 }
 
 /// Whether the next poll of `entry` is to go through [`poll_probed`].
 #[inline]
-pub(crate) fn is_wanted(entry: &Entry) -> bool {
-    entry.ticket.is_some() || LOCAL.with(|local| !local.probe.get().is_null())
+pub(crate) fn is_wanted(entry: &Entry, waker: &Waker) -> bool {
+    entry.ticket.is_some() || is_probing(waker)
 }
 
 /// Polls with a probing waker, if a dump still wants it.
@@ -104,13 +104,29 @@ pub(crate) fn poll_probed<F: Future>(
         return poll_ordinary(future, entry, last_waker, context);
     }
     let waker = probing_waker(entry);
-    if session.stale == Stale::Cleared {
+    let is_own_stack = LOCAL.with(stacks::look);
+    // Nobody knows how much room there is on another one.
+    if session.stale == Stale::Cleared && is_own_stack {
         clear_stack_below();
     }
-    let frame = Frame::new(entry, Some(wish.index), Role::Probe(session), wish.cause);
-    let poll = frame.poll(future, entry, &mut Context::from_waker(&waker));
+    let frame = Frame::new(
+        entry,
+        &waker,
+        Some(wish.index),
+        wish.cause,
+        Arc::downgrade(&session),
+    );
+    // Where the poll is suspended for ever, the room for copies must not stay as long.
+    let stepping = matches!(session.work, Work::Step(_)).then_some(session);
+    let mut context = Context::from_waker(&waker);
+    let (poll, stepped) = match stepping.as_deref().map(|session| &session.work) {
+        Some(Work::Step(stepper)) => frame.poll(entry, || {
+            stepper.step(wish.index, || future.poll(&mut context))
+        }),
+        _ => frame.poll(entry, || (future.poll(&mut context), Ok(()))),
+    };
     drop(waker);
-    frame.report(&poll, entry, wish, part);
+    frame.report(&poll, stepped.err(), entry, wish, part);
     poll
 }
 
@@ -140,7 +156,7 @@ fn poll_span<F: Future>(
     context: &mut Context<'_>,
     part: &impl Fn(&F::Output) -> Part,
 ) -> Poll<F::Output> {
-    let Some(cause) = probed_for(context.waker()) else {
+    let Some((cause, session)) = probed_for(context.waker()) else {
         // The parent was only nudged: nothing is copied, so this poll proves nothing.
         if let Some(wish) = wish {
             entry.ticket.put_back(wish);
@@ -150,31 +166,30 @@ fn poll_span<F: Future>(
     if entry.polls() == 0 {
         first_poll(entry);
     }
-    let frame = Frame::new(entry, wish.map(|wish| wish.index), Role::Span, cause);
-    let poll = frame.poll(future, entry, context);
+    let index = wish.map(|wish| wish.index);
+    let frame = Frame::new(entry, context.waker(), index, cause, session);
+    let poll = frame.poll(entry, || future.poll(context));
     if let Some((wish, session)) = wish.and_then(|wish| Some((wish, Session::of(wish)?))) {
         session.note_inside(wish.index);
-        frame.report_to(&session, &poll, entry, wish, part);
+        frame.report_to(&session, &poll, None, entry, wish, part);
     }
     poll
 }
 
-/// Why the future that `waker` belongs to is being probed on this thread, if it is.
-fn probed_for(waker: &Waker) -> Option<Cause> {
-    let mut at = LOCAL.with(|local| local.probe.get());
-    for _ in 0..MAX_DEPTH {
-        // SAFETY: it comes from this thread's list, whose frames are alive, see `Pushed`.
-        let frame = unsafe { at.as_ref() }?;
-        if matches!(frame.role, Role::Probe(_)) && frame.entry.cast() == waker.data() {
-            return Some(frame.cause);
-        }
-        at = frame.outer.get();
-    }
-    None
+/// Why the future that `waker` belongs to is being probed on this thread, if it is, and for which
+/// dump.
+fn probed_for(waker: &Waker) -> Option<(Cause, Weak<Session>)> {
+    let probe = waker.data().addr();
+    LOCAL.with(|local| {
+        list::find(local, |frame| {
+            let is_its = frame.is_probe() && frame.is_polled_for(probe);
+            is_its.then(|| (frame.cause, Weak::clone(&frame.session)))
+        })
+    })
 }
 
 /// Overwrites what earlier calls left just below the caller's frame, so that a copy of the stack
-/// holds there what this poll put there. Small enough for any stack that can take a poll.
+/// holds there what this poll put there. Small enough for any thread that can take a poll.
 #[inline(never)]
 fn clear_stack_below() {
     const WORDS: usize = 1024;
@@ -182,59 +197,108 @@ fn clear_stack_below() {
 }
 
 impl Frame {
-    fn new(entry: &Entry, index: Option<u32>, role: Role, cause: Cause) -> Self {
-        Self {
-            entry,
+    fn new(
+        entry: &Entry,
+        waker: &Waker,
+        index: Option<u32>,
+        cause: Cause,
+        session: Weak<Session>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            entry: ptr::from_ref(entry).addr(),
+            probe: waker.data().addr(),
             id: entry.id(),
             index,
-            role,
             cause,
-            outer: Cell::new(ptr::null()),
-            captures: Cell::new(0),
-            no_room: Cell::new(false),
-            not_stepped: Cell::new(None),
-        }
+            session,
+            base: AtomicU64::new(0),
+            captures: AtomicU32::new(0),
+            no_room: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            has_moved: AtomicBool::new(false),
+        })
     }
 
-    fn poll<F: Future>(
-        &self,
-        future: Pin<&mut F>,
-        entry: &Entry,
-        context: &mut Context<'_>,
-    ) -> Poll<F::Output> {
+    fn poll<R>(self: &Arc<Self>, entry: &Entry, poll: impl FnOnce() -> R) -> R {
+        // Where the caller keeps its count, which is in the caller's own stack frame.
+        self.base.store(ptr::from_ref(self).addr() as u64, Relaxed);
         let _polling = match self.cause {
             Cause::Natural => Polling::begin(entry),
             Cause::Asked => Polling::begin_asked(entry, MAX_HOPS),
         };
-        let _pushed = Pushed::new(self);
-        let Some((stepper, index)) = self.stepper() else {
-            return future.poll(context);
-        };
-        let (poll, stepped) = stepper.step(index, || future.poll(context));
-        self.not_stepped.set(stepped.err());
-        poll
+        let _listed = Listed::new(self);
+        poll()
     }
 
-    /// Where the dump wants this poll stepped: by what, and its number there.
-    fn stepper(&self) -> Option<(&Stepper, u32)> {
-        match &self.role {
-            Role::Probe(session) => match &session.work {
-                Work::Step(stepper) => Some((stepper, self.index?)),
-                Work::Copy(_) => None,
-            },
-            Role::Span => None,
-        }
+    /// Whether its future is polled with a probing waker of its own.
+    pub(super) const fn is_probe(&self) -> bool {
+        self.entry == self.probe
     }
 
-    fn report<T>(&self, poll: &Poll<T>, entry: &Entry, wish: Wish, part: &impl Fn(&T) -> Part) {
-        if let Role::Probe(session) = &self.role {
-            if poll.is_pending() && self.captures.get() > 0 {
-                entry.note_registered();
-                if self.cause == Cause::Asked {
-                    entry.ticket.leave_echo();
-                }
+    /// Whether its future is polled with the probing waker of the entry at this address.
+    pub(super) const fn is_polled_for(&self, probe: usize) -> bool {
+        self.probe == probe
+    }
+
+    /// Whether nobody will ask for it any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.has_ended.load(Acquire) || self.session.strong_count() == 0
+    }
+
+    /// Its poll has ended, on a thread whose list it was in or not.
+    pub(super) fn end(&self, was_listed: bool) {
+        self.has_moved.store(!was_listed, Relaxed);
+        self.has_ended.store(true, Release);
+    }
+
+    /// The dump that it is for, if that is still under way.
+    pub(super) fn session(&self) -> Option<Arc<Session>> {
+        self.session.upgrade()
+    }
+
+    pub(super) fn base(&self) -> u64 {
+        self.base.load(Relaxed)
+    }
+
+    /// Whether another place where it waits is to be copied.
+    pub(super) fn has_room(&self) -> bool {
+        self.captures.load(Relaxed) < MAX_CAPTURES
+    }
+
+    /// Notes that a place where it waits was copied, or needs no copy, or is one too many.
+    pub(super) fn note_capture(&self) {
+        self.captures.fetch_add(1, Relaxed);
+    }
+
+    /// Notes that there was no room to copy a place where it waits.
+    pub(super) fn note_no_room(&self) {
+        self.no_room.store(true, Relaxed);
+    }
+
+    pub(super) fn owner(&self) -> Option<Owner> {
+        Some(Owner {
+            index: self.index? as usize,
+            id: self.id,
+            base: Some(self.base()),
+        })
+    }
+
+    fn report<T>(
+        &self,
+        poll: &Poll<T>,
+        refusal: Option<Refusal>,
+        entry: &Entry,
+        wish: Wish,
+        part: &impl Fn(&T) -> Part,
+    ) {
+        if poll.is_pending() && self.captures.load(Relaxed) > 0 {
+            entry.note_registered();
+            if self.cause == Cause::Asked {
+                entry.ticket.leave_echo();
             }
-            self.report_to(session, poll, entry, wish, part);
+        }
+        if let Some(session) = self.session() {
+            self.report_to(&session, poll, refusal, entry, wish, part);
         }
     }
 
@@ -242,18 +306,20 @@ impl Frame {
         &self,
         session: &Session,
         poll: &Poll<T>,
+        refusal: Option<Refusal>,
         entry: &Entry,
         wish: Wish,
         part: &impl Fn(&T) -> Part,
     ) {
-        let refusal = self.not_stepped.get();
         if let (Some(index), Some(refusal)) = (self.index, refusal) {
             session.refuse(index, refusal);
         }
+        let captures = self.captures.load(Relaxed);
+        let is_incomplete = self.no_room.load(Relaxed) || self.has_moved.load(Relaxed);
         let verdict = match poll {
             Poll::Ready(output) if part(output) == Part::More => {
                 // Where it waits, the poll of the next part will show, which often follows at once.
-                if self.captures.get() == 0 && !self.no_room.get() {
+                if captures == 0 && !is_incomplete {
                     return entry.ticket.put_back(wish);
                 }
                 // Places where the part before waited must not be taken for its.
@@ -261,123 +327,13 @@ impl Frame {
             }
             Poll::Ready(_) => Verdict::Ended,
             Poll::Pending if refusal == Some(Refusal::Busy) => Verdict::NoRoom,
-            Poll::Pending if self.no_room.get() => Verdict::NoRoom,
-            Poll::Pending if self.captures.get() == 0 => Verdict::WaitsUnregistered,
-            Poll::Pending if self.captures.get() > MAX_CAPTURES => Verdict::WaitsInMore,
+            Poll::Pending if is_incomplete => Verdict::NoRoom,
+            Poll::Pending if captures == 0 => Verdict::WaitsUnregistered,
+            Poll::Pending if captures > MAX_CAPTURES => Verdict::WaitsInMore,
             Poll::Pending => Verdict::Waits,
         };
         if let Some(index) = self.index {
             session.finish(index, verdict, entry.polls());
-        }
-    }
-
-    fn owner(&self) -> Option<Owner> {
-        Some(Owner {
-            index: self.index? as usize,
-            id: self.id,
-            base: ptr::from_ref(self).addr() as u64,
-        })
-    }
-}
-
-/// A frame in this thread's list, taken off when dropped.
-///
-/// `Frame::poll` makes it after the frame and drops it before, also when the poll panics, and a
-/// frame does not move while it is borrowed. So every pointer in the list is valid while it is
-/// there, and the list is only read by its own thread.
-struct Pushed<'a>(&'a Frame);
-
-impl<'a> Pushed<'a> {
-    #[inline(always)]
-    fn new(frame: &'a Frame) -> Self {
-        LOCAL.with(|local| frame.outer.set(local.probe.replace(frame)));
-        Self(frame)
-    }
-}
-
-impl Drop for Pushed<'_> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        LOCAL.with(|local| local.probe.set(self.0.outer.get()));
-    }
-}
-
-/// Copies the stack of this thread, if it is polling `entry` for a dump.
-///
-/// Runs inside `Waker::clone`: no allocation, no lock, no path that panics.
-pub(super) fn capture(entry: &Entry, registers: Option<Registers>) {
-    let Some(registers) = registers else {
-        return;
-    };
-    let mut spans = Spans::default();
-    let mut at = LOCAL.with(|local| local.probe.get());
-    for _ in 0..MAX_DEPTH {
-        // SAFETY: it comes from this thread's list, whose frames are alive, see `Pushed`.
-        let Some(frame) = (unsafe { at.as_ref() }) else {
-            return;
-        };
-        match &frame.role {
-            Role::Span => spans.push(frame),
-            Role::Probe(session) if ptr::eq(frame.entry, entry) => {
-                frame.copy_stack(session, registers, &spans);
-                return;
-            }
-            // The spans so far are those of another probed future, inside this one.
-            Role::Probe(_) => spans = Spans::default(),
-        }
-        at = frame.outer.get();
-    }
-}
-
-/// The spans between an await point and the root of the probed future, the innermost first.
-#[derive(Default)]
-struct Spans<'a> {
-    frames: [Option<&'a Frame>; MAX_OWNERS - 1],
-    count: usize,
-}
-
-impl<'a> Spans<'a> {
-    fn push(&mut self, frame: &'a Frame) {
-        if let Some(place) = self.frames.get_mut(self.count) {
-            *place = Some(frame);
-            self.count += 1;
-        }
-    }
-}
-
-impl Frame {
-    fn copy_stack(&self, session: &Session, registers: Registers, spans: &Spans<'_>) {
-        if self.captures.get() >= MAX_CAPTURES {
-            self.captures.set(MAX_CAPTURES + 1);
-            return;
-        }
-        let Work::Copy(slots) = &session.work else {
-            // An earlier probe of this dump has the copies.
-            self.captures.set(self.captures.get() + 1);
-            return;
-        };
-        let mut extent = Extent {
-            owners: [Owner::NONE; MAX_OWNERS],
-            owner_count: 0,
-            end: ptr::from_ref(self).addr() as u64,
-        };
-        let own = std::iter::once(self).chain(spans.frames.iter().flatten().copied());
-        for owner in own.clone().filter_map(Self::owner) {
-            if let Some(place) = extent.owners.get_mut(extent.owner_count) {
-                *place = owner;
-                extent.owner_count += 1;
-            }
-        }
-        // SAFETY: the registers were read in `Waker::clone` on this thread, which has not
-        // returned, and this frame lies above it in the same stack, as it is in the list.
-        if unsafe { slots.copy(registers, &extent) } {
-            for frame in own {
-                frame.captures.set(frame.captures.get() + 1);
-            }
-        } else {
-            for frame in own {
-                frame.no_room.set(true);
-            }
         }
     }
 }

@@ -2,15 +2,19 @@
 //!
 //! - `driver` runs a dump: hands out tickets, wakes, waits, collects;
 //! - `session` is what the driver and the polling threads share during one dump;
-//! - `frame` is a probed poll, on the polling thread;
+//! - `frame` is a probed poll, on the polling thread, and `list` those under way on each thread;
 //! - `step` runs the stepped polls of a dump;
-//! - `waker` is the waker handed to it, and `slots` and `arch` copy the stack from inside it.
+//! - `waker` is the waker handed to it, and `capture`, `stacks`, `slots` and `arch` copy the stack
+//!   from inside it.
 
 mod arch;
+mod capture;
 mod driver;
 mod frame;
+mod list;
 mod session;
 mod slots;
+mod stacks;
 mod step;
 mod ticket;
 mod waker;
@@ -20,6 +24,8 @@ pub use session::Stale;
 pub use slots::{Owner, StackCopy};
 pub use step::{NotStepped, Stepped, step};
 
-pub(crate) use frame::{Frame, is_wanted, poll_probed};
+pub(crate) use frame::{is_wanted, poll_probed};
+pub(crate) use list::Place;
+pub(crate) use stacks::OwnStack;
 pub(crate) use ticket::Ticket;
 pub(crate) use waker::{can_be_woken, is_probing};

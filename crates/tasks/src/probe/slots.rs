@@ -11,17 +11,25 @@ use std::{
     cell::UnsafeCell,
     fmt,
     mem::MaybeUninit,
+    ops::RangeInclusive,
     sync::atomic::{
         AtomicU8, AtomicUsize,
         Ordering::{Acquire, Relaxed, Release},
     },
 };
 
-use super::arch::{Registers, copy_words};
+use super::{
+    arch::{Registers, copy_words},
+    stacks::{self, OwnStack},
+};
 use crate::entry::TaskId;
 
 /// The most futures whose frames are told apart in one stack: a task and the spans around its leaf.
 pub(super) const MAX_OWNERS: usize = 16;
+
+/// The bytes of the largest copy that is made.
+pub(super) const LARGEST_COPY: u64 = 1 << 20;
+const WORD: u64 = size_of::<u64>() as u64;
 
 const FREE: u8 = 0;
 const FILLING: u8 = 1;
@@ -34,19 +42,21 @@ pub struct Owner {
     pub index: usize,
     /// Its number in the process.
     pub id: TaskId,
-    /// An address in the frame of the function that polls it: its own frames end there.
-    pub base: u64,
+    /// An address in the frame of the function that polls it: its own frames end there. `None` where
+    /// that frame is not in the copy: it lies on another stack, or further up than the copy goes.
+    pub base: Option<u64>,
 }
 
 impl Owner {
     pub(super) const NONE: Self = Self {
         index: 0,
         id: TaskId::NONE,
-        base: 0,
+        base: None,
     };
 }
 
-/// A copy of the stack from the await point to the root of the probed future.
+/// A copy of the stack from the await point to the root of the probed future, or as far as the stack
+/// goes on which the await point is.
 pub struct StackCopy<'a> {
     /// The instruction pointer.
     pub ip: u64,
@@ -60,6 +70,9 @@ pub struct StackCopy<'a> {
     pub bytes: &'a [u8],
     /// The stack was larger than a place.
     pub truncated: bool,
+    /// It is of the thread's own stack, of which [`Stale`](super::Stale) holds; else of another one,
+    /// such as a coroutine has.
+    pub is_own_stack: bool,
     /// The probed future, then the spans of its own around the await point.
     pub owners: &'a [Owner],
 }
@@ -88,8 +101,17 @@ pub(super) struct Geometry {
 pub(super) struct Extent {
     pub(super) owners: [Owner; MAX_OWNERS],
     pub(super) owner_count: usize,
-    /// The copy goes up to here, if there is room.
+    /// The copy goes up to here, if this is on the same stack and there is room.
     pub(super) end: u64,
+}
+
+impl Extent {
+    /// Forgets the bases that are elsewhere.
+    fn keep_bases_in(&mut self, copied: RangeInclusive<u64>) {
+        for owner in &mut self.owners {
+            owner.base = owner.base.filter(|base| copied.contains(base));
+        }
+    }
 }
 
 pub(super) struct Slots {
@@ -110,6 +132,7 @@ struct Head {
     extent: Extent,
     words: usize,
     truncated: bool,
+    is_own_stack: bool,
 }
 
 // SAFETY: a place's head and its part of `memory` are touched only by the thread that moved its
@@ -142,6 +165,7 @@ impl Slots {
                         },
                         words: 0,
                         truncated: false,
+                        is_own_stack: true,
                     }),
                 })
                 .collect(),
@@ -151,36 +175,57 @@ impl Slots {
         })
     }
 
-    /// Copies the stack from `registers.sp` up to `extent.end` into a free place. Returns whether
-    /// there was one.
+    /// Copies the stack from `registers.sp` up to `extent.end` into a free place, or as far as can be
+    /// read where the two are not known to be on one stack. Returns whether there was a place.
     ///
     /// Runs inside `Waker::clone`: no allocation, no lock, no path that panics.
     ///
     /// # Safety
-    /// `registers` are those of the calling thread in a function that has not returned, and
-    /// `extent.end` lies in the stack of the same thread at or above `registers.sp`.
-    pub(super) unsafe fn copy(&self, registers: Registers, extent: &Extent) -> bool {
+    /// `registers` and `own_stack` are those of the calling thread, the registers in a function that
+    /// has not returned.
+    pub(super) unsafe fn copy(
+        &self,
+        registers: Registers,
+        mut extent: Extent,
+        own_stack: OwnStack,
+    ) -> bool {
         let Some(number) = self.claim() else {
             return false;
         };
         let Some(place) = self.places.get(number) else {
             return false;
         };
-        let wanted = extent.end.saturating_sub(registers.sp) / size_of::<u64>() as u64;
-        let words = self
-            .words
-            .min(usize::try_from(wanted).unwrap_or(usize::MAX));
-        // SAFETY: the place is FILLING by our claim, so nobody else touches head or memory;
-        // `number` is in range, so the part of memory from `number * words` on, `self.words`
-        // long, is inside the reserved capacity; the source is readable by the caller's promise.
+        let sp = registers.sp;
+        let is_own_stack = own_stack.holds(sp, extent.end);
+        let wanted = extent.end.saturating_sub(sp) / WORD;
+        // On another stack an end that is far away, or below, is that of yet another one.
+        let is_near = is_own_stack || (1..=LARGEST_COPY / WORD).contains(&wanted);
+        let most = if is_near {
+            self.words
+                .min(usize::try_from(wanted).unwrap_or(usize::MAX))
+        } else {
+            self.words
+        };
+        // SAFETY: the place is FILLING by our claim, so nobody else touches head or memory; `number`
+        // is in range, so the part of memory from `number * words` on, `self.words` long, is inside
+        // the reserved capacity. The thread runs on its own stack at `sp` if that is what holds `sp`
+        // and the end, and then all between them is mapped; else at least there is a frame at `sp`.
         unsafe {
             let target = self.memory.as_ptr().add(number * self.words);
-            copy_words(registers.sp, target.cast::<u64>().cast_mut(), words);
+            let target = target.cast::<u64>().cast_mut();
+            let words = if is_own_stack {
+                copy_words(sp, target, most);
+                most
+            } else {
+                stacks::copy_other(sp, target, most)
+            };
+            extent.keep_bases_in(sp..=sp.saturating_add(words as u64 * WORD));
             *place.head.get() = Head {
                 registers,
-                extent: *extent,
+                extent,
                 words,
-                truncated: (words as u64) < wanted,
+                truncated: is_near && words == most && (most as u64) < wanted,
+                is_own_stack,
             };
         }
         place.state.store(FULL, Release);
@@ -223,6 +268,7 @@ impl Slots {
                 saved: head.registers.saved,
                 bytes,
                 truncated: head.truncated,
+                is_own_stack: head.is_own_stack,
                 owners: head
                     .extent
                     .owners

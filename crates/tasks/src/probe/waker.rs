@@ -22,7 +22,7 @@ use std::{
 
 use super::{
     arch::{Registers, registers_here},
-    frame,
+    capture::capture,
     ticket::MAX_HOPS,
 };
 use crate::{entry::Entry, local::LOCAL};
@@ -70,7 +70,7 @@ unsafe fn clone(data: *const ()) -> RawWaker {
     let entry = data.cast::<Entry>();
     // SAFETY: the waker being cloned owns a strong count, so the entry is alive.
     let alive = unsafe { &*entry };
-    frame::capture(alive, registers);
+    capture(alive, registers);
     alive.live_wakers.fetch_add(1, AcqRel);
     // SAFETY: as above; the new count is the new waker's.
     unsafe { Arc::increment_strong_count(entry) };
@@ -93,7 +93,7 @@ unsafe fn wake_by_ref(data: *const ()) {
 
 /// A future that wakes itself during its poll yields there: that place is copied too.
 fn use_waker(entry: &Entry, registers: Option<Registers>) {
-    frame::capture(entry, registers);
+    capture(entry, registers);
     entry.woken.store(true, Release);
     if let Some(hops) = hops_from_dump(entry) {
         entry.ticket.nudge(hops);
