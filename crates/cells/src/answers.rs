@@ -59,8 +59,8 @@ pub(crate) fn answer(number: u64, arguments: [u64; 6]) -> Answer {
         | libc::SYS_tkill
         | libc::SYS_tgkill
         | libc::SYS_execve => return Answer::None(Unresolved::Exit),
-        // To an eventfd, which wakes somebody.
-        libc::SYS_write if c == 8 => 8,
+        // To an eventfd, which wakes somebody; or to standard output or error, which nobody waits for.
+        libc::SYS_write if c == 8 || a == 1 || a == 2 => c.cast_signed(),
         libc::SYS_read
         | libc::SYS_write
         | libc::SYS_readv

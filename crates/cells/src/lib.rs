@@ -27,9 +27,11 @@ mod answers;
 mod discover;
 mod elf;
 mod layout;
+mod machine;
 mod places;
 mod poll;
 mod polls;
+mod recorder;
 mod scan;
 mod source;
 mod stacks;
@@ -41,6 +43,9 @@ mod words;
 pub use rtops_step::{Call, End, Visit, VisitOrder};
 
 pub use crate::{
+    machine::Machine,
+    poll::{Polled, Poller},
+    polls::Polls,
     stacks::Stack,
     survey::{Options, Resumed, Survey},
 };

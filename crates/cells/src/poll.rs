@@ -1,18 +1,19 @@
-//! A poll of a task in the interpreter.
+//! A poll of a task on a machine.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
-use rtops_emulate::{
-    Access, Breakpoints, Emulator, Flow, Observer, PAGE_SIZE, Registers, Step, Stop, Why,
-};
-use rtops_image::{Image, Thread};
+use rtops_emulate::{Access, Breakpoints, PAGE_SIZE, Registers, Step, Stop, Why};
+use rtops_image::Thread;
 
 use crate::{
     Unresolved,
     answers::{self, Answer, MOST_REPEATS},
     discover::Cell,
     layout::{STATE, State, WAKER_WORDS},
-    source::Pages,
+    machine::Machine,
+    polls::Polls,
+    recorder::Recorder,
+    scan::InnerWaker,
     symbols::Vdso,
     vtable::WakerVtable,
 };
@@ -27,7 +28,7 @@ const RETURN: u64 = 0x1000_2000_0000;
 /// Where memory is that polls ask for, and what lies between two pieces of it.
 const MAPPED: u64 = 0x1100_0000_0000;
 const GAP: u64 = 1 << 20;
-/// The most memory that all polls together may ask for.
+/// The most memory that a poll may ask for.
 const MOST_MAPPED: u64 = 1 << 30;
 /// The most instructions of one poll.
 const BUDGET: u64 = 400_000;
@@ -39,18 +40,26 @@ const BUDGET_RESUMED: u64 = 1_000_000;
 pub(crate) struct Setup {
     /// The vtables of the wakers of each copy of tokio, with their addresses.
     pub(crate) wakers: Vec<(u64, WakerVtable)>,
+    /// Those of other executors' wakers.
+    pub(crate) inner: Vec<(u64, WakerVtable)>,
     pub(crate) vdso: HashMap<u64, Vdso>,
     /// Where panics begin.
     pub(crate) panics: Vec<u64>,
 }
 
 impl Setup {
-    /// The vtables of tokio's wakers, and where their doubles are.
+    /// All vtables of wakers, with their addresses.
+    fn all_wakers(&self) -> impl Iterator<Item = &(u64, WakerVtable)> {
+        self.wakers.iter().chain(&self.inner)
+    }
+
+    /// The addresses of all vtables of wakers, sorted, and where their doubles are.
     pub(crate) fn doubles(&self) -> Vec<(u64, u64)> {
-        let addresses = self.wakers.iter().map(|(address, _)| *address);
-        addresses
-            .zip((DOUBLES..).step_by(8 * WAKER_WORDS as usize))
-            .collect()
+        let addresses = self.all_wakers().map(|(address, _)| *address);
+        let doubles = addresses.zip((DOUBLES..).step_by(8 * WAKER_WORDS as usize));
+        let mut doubles: Vec<(u64, u64)> = doubles.collect();
+        doubles.sort_unstable();
+        doubles
     }
 }
 
@@ -65,13 +74,26 @@ pub(crate) enum Ended {
     GivenUp(Unresolved),
 }
 
-/// Polls tasks, or calls other functions, each from the same memory.
-pub(crate) struct Poller<'a> {
-    emulator: Emulator<'a>,
+impl Ended {
+    pub(crate) fn unresolved(&self) -> Option<Unresolved> {
+        match self {
+            Self::Pending => None,
+            Self::Ready => Some(Unresolved::Ready),
+            Self::GivenUp(why) => Some(*why),
+        }
+    }
+}
+
+/// Polls tasks on a machine, each from the same memory.
+pub struct Poller<'a, M> {
+    machine: M,
+    polls: &'a Polls<'a>,
     setup: &'a Setup,
     breakpoints: Breakpoints,
-    /// Where the next piece of memory goes.
+    /// Where the next piece of memory goes,
     next_map: u64,
+    /// and where it goes after a revert.
+    committed_map: u64,
     /// Whether a run is over once its thread waits in the kernel.
     ends_in_a_park: bool,
     pub(crate) recorder: Recorder,
@@ -79,68 +101,114 @@ pub(crate) struct Poller<'a> {
     pub(crate) unknown: HashMap<String, usize>,
 }
 
-impl<'a> Poller<'a> {
-    pub(crate) fn new<I: Image + Send>(image: &'a I, setup: &'a Setup) -> Self {
-        let doubles = setup.doubles();
-        let mut emulator = Emulator::new(Pages {
-            image,
-            doubles: doubles.clone(),
-        });
-        let memory = emulator.memory();
-        memory.map(STACK, Access::READ_WRITE);
-        memory.map(RETURN..RETURN + PAGE_SIZE as u64, Access::READ_EXECUTE);
-        memory.map(DOUBLES..DOUBLES + PAGE_SIZE as u64, Access::READ_WRITE);
-        for ((_, waker), (_, double)) in setup.wakers.iter().zip(&doubles) {
+/// What came of a poll.
+#[derive(Clone, Copy, Debug)]
+pub struct Polled<'a> {
+    /// Why it does not tell where the task waits; `None` if the future waits.
+    pub unresolved: Option<Unresolved>,
+    /// The instructions that ran, with the stack pointers before them.
+    pub steps: &'a [Step],
+    /// Where wakers were registered: the function that clones them, then return addresses.
+    pub leaves: &'a [Vec<u64>],
+}
+
+impl<'a, M: Machine> Poller<'a, M> {
+    /// Prepares a machine that has the memory of the image.
+    pub(crate) fn new(mut machine: M, polls: &'a Polls<'a>) -> Self {
+        let setup = &polls.setup;
+        let doubles: HashMap<u64, u64> = setup.doubles().into_iter().collect();
+        let length = doubles.len().max(1) * 8 * WAKER_WORDS as usize;
+        let length = length.next_multiple_of(PAGE_SIZE);
+        machine.map(STACK, Access::READ_WRITE);
+        machine.map(RETURN..RETURN + PAGE_SIZE as u64, Access::READ_EXECUTE);
+        machine.map(DOUBLES..DOUBLES + length as u64, Access::READ_WRITE);
+        for (address, waker) in setup.all_wakers() {
+            let double = doubles.get(address).copied().unwrap_or(DOUBLES);
             let words = [waker.clone, waker.wake, waker.wake_by_ref, waker.drop];
-            for (word, at) in words.iter().zip((*double..).step_by(8)) {
+            for (word, at) in words.iter().zip((double..).step_by(8)) {
                 // It was mapped just now; if it is not there, no leaf shows itself.
-                let _missing = memory.write(at, &word.to_le_bytes());
+                let _missing = machine.write(at, &word.to_le_bytes());
             }
         }
-        memory.commit();
+        machine.commit();
         let stops = [RETURN].into_iter();
         let stops = stops.chain(setup.panics.iter().copied());
         let stops = stops.chain(setup.vdso.keys().copied());
-        let clones = setup.wakers.iter().map(|(_, waker)| waker.clone).collect();
-        Self {
-            emulator,
+        let clones = setup.all_wakers().map(|(_, waker)| waker.clone).collect();
+        let mut poller = Self {
+            machine,
+            polls,
             setup,
             breakpoints: stops.collect(),
             next_map: MAPPED,
+            committed_map: MAPPED,
             ends_in_a_park: false,
-            recorder: Recorder {
-                clones,
-                ..Recorder::default()
-            },
+            recorder: Recorder::new(clones),
             unknown: HashMap::new(),
+        };
+        poller.wake(&polls.inner, polls.any_thread);
+        poller
+    }
+
+    /// The machine, as it is between two polls.
+    pub fn machine(&mut self) -> &mut M {
+        &mut self.machine
+    }
+
+    /// Polls the task at this position of [`Survey::tasks`](crate::Survey::tasks) as a worker would that takes
+    /// it out of its queue, and forgets what that wrote. `None` if there is no such task.
+    pub fn poll(&mut self, index: usize) -> Option<Polled<'_>> {
+        let cell = self.polls.cells.get(index)?;
+        let ended = self.poll_cell(cell, self.polls.thread(cell));
+        Some(self.polled(&ended))
+    }
+
+    /// Lets a thread that waits in the kernel go on until it waits again, as if something had woken it, and
+    /// forgets what that wrote.
+    pub fn resume(&mut self, thread: &Thread) -> Polled<'_> {
+        let ended = self.resume_thread(thread);
+        self.polled(&ended)
+    }
+
+    fn polled(&self, ended: &Ended) -> Polled<'_> {
+        Polled {
+            unresolved: ended.unresolved(),
+            steps: &self.recorder.steps,
+            leaves: &self.recorder.leaves,
         }
     }
 
-    /// Polls a task as a worker would that takes it out of its queue, and forgets what that wrote. The
-    /// recorder has what ran.
-    pub(crate) fn poll(&mut self, cell: &Cell, thread: Option<&Thread>) -> Ended {
+    /// Polls a task. The recorder has what ran.
+    pub(crate) fn poll_cell(&mut self, cell: &Cell, thread: Option<&Thread>) -> Ended {
         let header = cell.candidate.header;
         let queued = cell.candidate.state.queued();
         self.recorder.clear();
-        let memory = self.emulator.memory();
-        let mut ended = match memory.write(header + STATE, &queued.0.to_le_bytes()) {
+        let mut ended = match self.machine.write(header + STATE, &queued.0.to_le_bytes()) {
             Ok(()) => self.call(cell.candidate.vtable.poll, header, thread),
             Err(_) => Ended::GivenUp(Unresolved::Fault),
         };
-        if ended == Ended::Pending {
-            let state = self.emulator.memory().read(header + STATE);
-            let state = State(state.map_or(0, u64::from_le_bytes));
-            if state.is_complete() {
-                ended = Ended::Ready;
-            }
+        let state = self.word(header + STATE).map_or(State(0), State);
+        if ended == Ended::Pending && state.is_complete() {
+            ended = Ended::Ready;
         }
-        self.emulator.memory().revert();
+        self.revert();
         ended
+    }
+
+    /// Whether what looks like a waker is one: its clone has the same vtable.
+    pub(crate) fn is_waker(&mut self, waker: &InnerWaker) -> bool {
+        self.recorder.is_off = true;
+        let ended = self.call(waker.vtable.clone, waker.data, self.polls.any_thread);
+        self.recorder.is_off = false;
+        let registers = self.machine.registers();
+        let both = [Registers::RAX, Registers::RDX].map(|register| general(registers, register));
+        self.revert();
+        ended == Ended::Pending && both.contains(&waker.address)
     }
 
     /// Calls the wakers of executors inside of tasks, so that they poll all their children. Each call is
     /// kept if it returns, and undone if not. tokio's own wakers do nothing meanwhile.
-    pub(crate) fn wake(&mut self, wakers: &[(WakerVtable, u64)], thread: Option<&Thread>) {
+    fn wake(&mut self, wakers: &[InnerWaker], thread: Option<&Thread>) {
         let own = self.setup.wakers.iter();
         let own = own.flat_map(|(_, waker)| [waker.wake, waker.wake_by_ref, waker.drop]);
         let usual = self.breakpoints.clone();
@@ -148,26 +216,35 @@ impl<'a> Poller<'a> {
             self.breakpoints.insert(stop);
         }
         self.recorder.is_off = true;
-        for (waker, data) in wakers {
-            match self.call(waker.wake_by_ref, *data, thread) {
-                Ended::Pending => self.emulator.memory().commit(),
-                _ => self.emulator.memory().revert(),
+        for waker in wakers {
+            match self.call(waker.vtable.wake_by_ref, waker.data, thread) {
+                Ended::Pending => self.commit(),
+                _ => self.revert(),
             }
         }
         self.recorder.is_off = false;
         self.breakpoints = usual;
     }
 
-    /// Lets a parked thread go on until it parks again, as if something had woken it, and forgets what that
-    /// wrote.
-    pub(crate) fn resume(&mut self, thread: &Thread) -> Ended {
+    /// Lets a parked thread go on. The recorder has what ran.
+    pub(crate) fn resume_thread(&mut self, thread: &Thread) -> Ended {
         self.recorder.clear();
-        *self.emulator.registers_mut() = registers(thread);
+        *self.machine.registers_mut() = registers(thread);
         self.ends_in_a_park = true;
         let ended = self.run(BUDGET_RESUMED, Some(thread));
         self.ends_in_a_park = false;
-        self.emulator.memory().revert();
+        self.revert();
         ended
+    }
+
+    fn commit(&mut self) {
+        self.machine.commit();
+        self.committed_map = self.next_map;
+    }
+
+    fn revert(&mut self) {
+        self.machine.revert();
+        self.next_map = self.committed_map;
     }
 
     /// Calls a function with one argument.
@@ -184,13 +261,8 @@ impl<'a> Poller<'a> {
             registers.fs_base = thread.registers.fs_base;
             registers.gs_base = thread.registers.gs_base;
         }
-        *self.emulator.registers_mut() = registers;
-        if self
-            .emulator
-            .memory()
-            .write(sp, &RETURN.to_le_bytes())
-            .is_err()
-        {
+        *self.machine.registers_mut() = registers;
+        if self.machine.write(sp, &RETURN.to_le_bytes()).is_err() {
             return Ended::GivenUp(Unresolved::Fault);
         }
         self.run(BUDGET, thread)
@@ -201,7 +273,7 @@ impl<'a> Poller<'a> {
         loop {
             let before = self.recorder.count;
             let stop = self
-                .emulator
+                .machine
                 .run(budget, &self.breakpoints, &mut self.recorder);
             budget = budget.saturating_sub(self.recorder.count - before);
             let ended = match stop {
@@ -235,7 +307,7 @@ impl<'a> Poller<'a> {
             return Err(Unresolved::Panic);
         }
         if let Some(function) = self.setup.vdso.get(&at) {
-            let registers = self.emulator.registers();
+            let registers = self.machine.registers();
             let [a, b] = [Registers::RDI, Registers::RSI].map(|n| general(registers, n));
             match function {
                 Vdso::ClockGettime | Vdso::ClockGetres => self.write(b, &answers::time(a))?,
@@ -252,10 +324,9 @@ impl<'a> Poller<'a> {
 
     /// Returns from a function at its first instruction.
     fn give_back(&mut self, value: u64) -> Result<(), Unresolved> {
-        let sp = general(self.emulator.registers(), Registers::RSP);
-        let back = self.emulator.memory().read(sp);
-        let back = u64::from_le_bytes(back.map_err(|_| Unresolved::Fault)?);
-        let registers = self.emulator.registers_mut();
+        let sp = general(self.machine.registers(), Registers::RSP);
+        let back = self.word(sp).ok_or(Unresolved::Fault)?;
+        let registers = self.machine.registers_mut();
         registers.rip = back;
         set(registers, Registers::RSP, sp.wrapping_add(8));
         set(registers, Registers::RAX, value);
@@ -264,7 +335,7 @@ impl<'a> Poller<'a> {
 
     /// Whether a thread is about to wait in the kernel.
     fn is_park(&self) -> bool {
-        let registers = self.emulator.registers();
+        let registers = self.machine.registers();
         let [number, operation] =
             [Registers::RAX, Registers::RSI].map(|register| general(registers, register));
         answers::is_park(number, operation)
@@ -275,7 +346,7 @@ impl<'a> Poller<'a> {
         repeats: &mut Repeats,
         thread: Option<&Thread>,
     ) -> Result<(), Unresolved> {
-        let registers = self.emulator.registers();
+        let registers = self.machine.registers();
         let number = general(registers, Registers::RAX);
         repeats.count(number, registers.rip)?;
         let arguments = [
@@ -304,12 +375,12 @@ impl<'a> Poller<'a> {
             }
             Answer::None(why) => return Err(why),
         };
-        let registers = self.emulator.registers_mut();
+        let registers = self.machine.registers_mut();
         set(registers, Registers::RAX, value.cast_unsigned());
         Ok(())
     }
 
-    /// New memory, which lasts as long as the poller.
+    /// New memory, which lasts until the next revert.
     fn map(&mut self, length: u64) -> i64 {
         let length = length.checked_next_multiple_of(PAGE_SIZE as u64);
         let end = length.and_then(|length| self.next_map.checked_add(length));
@@ -318,7 +389,7 @@ impl<'a> Poller<'a> {
             return -i64::from(libc::ENOMEM);
         };
         let start = std::mem::replace(&mut self.next_map, end + GAP);
-        self.emulator.memory().map(start..end, Access::READ_WRITE);
+        self.machine.map(start..end, Access::READ_WRITE);
         i64::try_from(start).unwrap_or(0)
     }
 
@@ -327,8 +398,20 @@ impl<'a> Poller<'a> {
         if at == 0 {
             return Ok(());
         }
-        let written = self.emulator.memory().write(at, bytes);
+        let written = self.machine.write(at, bytes);
         written.map_err(|_| Unresolved::Fault)
+    }
+
+    fn word(&mut self, at: u64) -> Option<u64> {
+        let mut bytes = [0; 8];
+        self.machine.read(at, &mut bytes).ok()?;
+        Some(u64::from_le_bytes(bytes))
+    }
+}
+
+impl<M> fmt::Debug for Poller<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poller").finish_non_exhaustive()
     }
 }
 
@@ -388,57 +471,5 @@ impl Repeats {
             return Err(Unresolved::SystemCall);
         }
         Ok(())
-    }
-}
-
-/// What ran of a poll.
-#[derive(Debug, Default)]
-pub(crate) struct Recorder {
-    /// The functions that clone tokio's wakers.
-    clones: Vec<u64>,
-    /// All instructions, with the stack pointers before them.
-    pub(crate) steps: Vec<Step>,
-    /// Equal for equal steps.
-    pub(crate) hash: u64,
-    /// Stacks where a waker was cloned: the function that clones it, then the calls on the way there,
-    /// as return addresses are looked up.
-    pub(crate) leaves: Vec<Vec<u64>>,
-    /// Calls that have not returned: the calling instruction, and the stack pointer there.
-    open: Vec<(u64, u64)>,
-    count: u64,
-    is_off: bool,
-}
-
-impl Recorder {
-    fn clear(&mut self) {
-        self.steps.clear();
-        self.leaves.clear();
-        self.open.clear();
-        self.hash = 0;
-    }
-
-    fn leaf(&mut self, step: Step) {
-        let calls = self.open.iter().rev().map(|(site, _)| site + 1);
-        self.leaves
-            .push([step.ip].into_iter().chain(calls).collect());
-    }
-}
-
-impl Observer for Recorder {
-    fn step(&mut self, step: Step) {
-        self.count += 1;
-        if self.is_off {
-            return;
-        }
-        self.steps.push(step);
-        let word = step.ip ^ step.sp << 24;
-        self.hash = (self.hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-        if step.flow == Flow::Call {
-            while self.open.pop_if(|(_, sp)| *sp <= step.sp).is_some() {}
-            self.open.push((step.ip, step.sp));
-        } else if self.clones.contains(&step.ip) {
-            while self.open.pop_if(|(_, sp)| *sp <= step.sp).is_some() {}
-            self.leaf(step);
-        }
     }
 }

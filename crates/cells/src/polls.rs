@@ -2,20 +2,24 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fmt,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,
     time::Instant,
 };
 
-use rtops_emulate::{Flow, Step};
-use rtops_image::{Image, Thread};
+use rtops_emulate::{Emulator, Flow, Source, Step};
+use rtops_image::{Image, Thread, Unreadable};
 use rtops_step::{End, VisitOrder};
 
 use crate::{
     Options, Resumed, Survey, Trace, Unresolved, answers,
-    discover::{Cell, Discovery},
+    discover::{self, Cell, Discovery},
+    machine::Machine,
+    places::Places,
     poll::{Ended, Poller, Setup},
-    scan,
+    scan::{self, InnerWaker},
+    source::Pages,
     stacks::Stacks,
     symbols,
     vtable::{Vtables, WakerVtable},
@@ -23,21 +27,42 @@ use crate::{
 
 /// The most wakers of executors inside of tasks that are called.
 const MOST_WAKERS: usize = 20_000;
+/// With how much data of one vtable it is tried whether it is a waker's.
+const MOST_TRIES: u32 = 4;
 /// The most threads that go on.
 const MOST_RESUMED: usize = 256;
 /// How many tasks a worker takes at a time, and for how many it is worth to have one more.
 const BATCH: usize = 16;
 const WORTH_A_WORKER: usize = 64;
 
-/// All that polls need.
-pub(crate) struct Polls<'a> {
-    cells: &'a [Cell],
-    setup: Setup,
-    inner: Vec<(WakerVtable, u64)>,
+/// All that it takes to poll the tasks of an image, one by one, on any [`Machine`].
+///
+/// [`Survey::take`] does all of it in the interpreter. This is for those who want to follow a poll: each
+/// instruction of it, or on something else than the interpreter.
+///
+/// ```no_run
+/// use rtops_cells::Polls;
+/// use rtops_image::Core;
+///
+/// let core = Core::open("core".as_ref(), &rtops_image::Options::default())?;
+/// let polls = Polls::of(&core)?;
+/// let mut poller = polls.on(polls.interpreter());
+/// for index in polls.waiting() {
+///     let Some(polled) = poller.poll(index) else { continue };
+///     println!("task {index}: {} instructions, {:?}", polled.steps.len(), polled.unresolved);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Polls<'a> {
+    image: &'a dyn Image,
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) setup: Setup,
+    /// Wakers of executors inside of tasks, and of threads inside `block_on`.
+    pub(crate) inner: Vec<InnerWaker>,
     /// The thread that a task is polled as, by the list that owns it.
     threads: HashMap<u64, &'a Thread>,
     /// The same for others.
-    any_thread: Option<&'a Thread>,
+    pub(crate) any_thread: Option<&'a Thread>,
     /// Threads that wait in the kernel for others.
     parked: Vec<&'a Thread>,
 }
@@ -60,9 +85,60 @@ struct Found {
 }
 
 impl<'a> Polls<'a> {
+    /// Finds the tasks of an image.
+    ///
+    /// # Errors
+    /// When memory that is there can't be read.
+    pub fn of(image: &'a impl Image) -> Result<Self, Unreadable> {
+        let places = Places::of(image);
+        let stacks = Stacks::of(image);
+        let mut vtables = Vtables::of(image, &places);
+        let found = discover::discover(image, &places, &stacks, &mut vtables)?;
+        Ok(Self::new(image, found, &stacks, &mut vtables))
+    }
+
+    /// The positions of the tasks that wait, in [`Survey::tasks`].
+    pub fn waiting(&self) -> Vec<usize> {
+        let waits = |(_, cell): &(usize, &Cell)| {
+            cell.candidate.owner != 0 && !cell.candidate.state.is_running()
+        };
+        let waiting = self.cells.iter().enumerate().filter(waits);
+        waiting.map(|(index, _)| index).collect()
+    }
+
+    /// The threads that wait in the kernel for others.
+    pub fn parked(&self) -> &[&'a Thread] {
+        &self.parked
+    }
+
+    /// The memory of the image, as a poll has to find it: where wakers are stored, they are others than the
+    /// one that a poll brings, so that it is registered anew.
+    pub fn memory(&self) -> impl Source + use<'a> {
+        Pages {
+            image: self.image,
+            doubles: self.setup.doubles(),
+        }
+    }
+
+    /// An interpreter over this memory.
+    pub fn interpreter(&self) -> Emulator<'a> {
+        Emulator::new(self.memory())
+    }
+
+    /// Prepares a machine, which must have [`memory`](Self::memory), for polls.
+    pub fn on<M: Machine>(&self, machine: M) -> Poller<'_, M> {
+        Poller::new(machine, self)
+    }
+
+    /// The thread that a task is polled as.
+    pub(crate) fn thread(&self, cell: &Cell) -> Option<&'a Thread> {
+        let own = self.threads.get(&cell.candidate.owner);
+        own.copied().or(self.any_thread)
+    }
+
     pub(crate) fn new<I: Image>(
         image: &'a I,
-        found: &'a Discovery,
+        found: Discovery,
         stacks: &Stacks,
         vtables: &mut Vtables<'_, I>,
     ) -> Self {
@@ -71,32 +147,55 @@ impl<'a> Polls<'a> {
         let own: HashSet<u64> = found.waker_vtables.iter().copied().collect();
         let setup = Setup {
             wakers: wakers.collect(),
+            inner: Vec::new(),
             vdso: symbols::vdso(image),
             panics: symbols::panics(image),
         };
-        let mut inner = scan::inner_wakers(&found.references, vtables, &own);
-        inner.truncate(MOST_WAKERS);
+        let inner = scan::inner_wakers(&found.references, vtables, &own);
         let is_parked = |thread: &&Thread| {
             let registers = &thread.registers;
             answers::is_park(registers.orig_rax, registers.rsi)
         };
-        Self {
-            cells: &found.alive,
+        let mut this = Self {
+            image,
             setup,
-            inner,
+            inner: Vec::new(),
             threads: threads(image, &found.alive, stacks),
+            cells: found.alive,
             any_thread: image.threads().first(),
             parked: image.threads().iter().filter(is_parked).collect(),
+        };
+        this.add_inner(inner);
+        this
+    }
+
+    /// Keeps what is a waker of those that look like one: a clone of a waker has its vtable.
+    fn add_inner(&mut self, mut inner: Vec<InnerWaker>) {
+        let mut poller = self.on(self.interpreter());
+        let mut tried: HashMap<u64, u32> = HashMap::new();
+        let mut known: HashMap<u64, WakerVtable> = HashMap::new();
+        for waker in &inner {
+            let tries = tried.entry(waker.address).or_default();
+            if *tries < MOST_TRIES && !known.contains_key(&waker.address) {
+                *tries += 1;
+                if poller.is_waker(waker) {
+                    known.insert(waker.address, waker.vtable);
+                }
+            }
         }
+        drop(poller);
+        inner.retain(|waker| known.contains_key(&waker.address));
+        inner.truncate(MOST_WAKERS);
+        self.setup.inner = known.into_iter().collect();
+        self.setup
+            .inner
+            .sort_unstable_by_key(|(address, _)| *address);
+        self.inner = inner;
     }
 
     /// Polls what waits, and adds to the survey what that shows.
-    pub(crate) fn run<I: Image + Send>(&self, image: &I, options: Options, survey: &mut Survey) {
-        let waits = |(_, cell): &(usize, &Cell)| {
-            cell.candidate.owner != 0 && !cell.candidate.state.is_running()
-        };
-        let waiting = self.cells.iter().enumerate().filter(waits);
-        let waiting: Vec<usize> = waiting.map(|(index, _)| index).collect();
+    pub(crate) fn run(&self, options: Options, survey: &mut Survey) {
+        let waiting = self.waiting();
         for index in &waiting {
             if let Some(task) = survey.tasks.get_mut(*index) {
                 // Unless an outcome says something else.
@@ -110,7 +209,7 @@ impl<'a> Polls<'a> {
         let workers = workers.clamp(1, waiting.len() / WORTH_A_WORKER + 1);
         let next = AtomicUsize::new(0);
         let work = || {
-            let mut worker = Worker::new(self, image);
+            let mut worker = Worker::new(self);
             worker.poll(&waiting, &next, options.until);
             worker
         };
@@ -126,20 +225,26 @@ impl<'a> Polls<'a> {
     }
 }
 
+impl fmt::Debug for Polls<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Polls")
+            .field("tasks", &self.cells.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Polls one task after the other.
 struct Worker<'a> {
     polls: &'a Polls<'a>,
-    poller: Poller<'a>,
+    poller: Poller<'a, Emulator<'a>>,
     found: Found,
 }
 
 impl<'a> Worker<'a> {
-    fn new<I: Image + Send>(polls: &'a Polls<'a>, image: &'a I) -> Self {
-        let mut poller = Poller::new(image, &polls.setup);
-        poller.wake(&polls.inner, polls.any_thread);
+    fn new(polls: &'a Polls<'a>) -> Self {
         Self {
             polls,
-            poller,
+            poller: polls.on(polls.interpreter()),
             found: Found::default(),
         }
     }
@@ -164,8 +269,7 @@ impl<'a> Worker<'a> {
         let Some(cell) = polls.cells.get(index) else {
             return;
         };
-        let thread = polls.threads.get(&cell.candidate.owner).copied();
-        let ended = self.poller.poll(cell, thread.or(polls.any_thread));
+        let ended = self.poller.poll_cell(cell, polls.thread(cell));
         let recorder = &mut self.poller.recorder;
         // Whoever waits no longer goes on from where it stands.
         let order = if ended == Ended::Pending && !cell.candidate.state.is_notified() {
@@ -192,10 +296,12 @@ impl<'a> Worker<'a> {
             if until.is_some_and(|until| Instant::now() >= until) {
                 return;
             }
-            if self.poller.resume(thread) != Ended::Pending {
+            let ended = self.poller.resume_thread(thread);
+            let recorder = &mut self.poller.recorder;
+            // Whoever polled a future has registered a waker.
+            if ended != Ended::Pending || recorder.leaves.is_empty() {
                 continue;
             }
-            let recorder = &mut self.poller.recorder;
             // It returned from where it was parked, up to the loop that polls.
             let outermost = recorder.steps.iter().map(|step| step.sp).max();
             let steps = recorder.steps.iter();
@@ -324,11 +430,7 @@ fn add(found: Vec<Found>, survey: &mut Survey) {
             };
             task.trace = at(&traces, outcome.trace);
             task.leaves = renumbered(outcome.leaves);
-            task.unresolved = match outcome.ended {
-                Ended::Pending => None,
-                Ended::Ready => Some(Unresolved::Ready),
-                Ended::GivenUp(why) => Some(why),
-            };
+            task.unresolved = outcome.ended.unresolved();
         }
         survey.resumed.extend(resumed.into_iter().filter_map(|one| {
             Some(Resumed {

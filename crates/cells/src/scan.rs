@@ -169,14 +169,28 @@ fn is_data(places: &Places, word: u64) -> bool {
     word != 0 && word.is_multiple_of(8) && places.own.contains(word)
 }
 
-/// The functions of tokio's own wakers, and the data of all others with what wakes them.
+/// What looks like a waker and is not tokio's own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InnerWaker {
+    pub(crate) address: u64,
+    pub(crate) vtable: WakerVtable,
+    pub(crate) data: u64,
+}
+
+/// All that look like wakers, but for those with these vtables.
 pub(crate) fn inner_wakers<I: Image>(
     references: &References,
     vtables: &mut Vtables<'_, I>,
     own: &HashSet<u64>,
-) -> Vec<(WakerVtable, u64)> {
+) -> Vec<InnerWaker> {
     let others = references.others.iter();
-    let others = others.filter(|(vtable, _)| !own.contains(vtable));
-    let others = others.filter_map(|(vtable, data)| Some((vtables.waker(*vtable)?, *data)));
+    let others = others.filter(|(address, _)| !own.contains(address));
+    let others = others.filter_map(|(address, data)| {
+        Some(InnerWaker {
+            address: *address,
+            vtable: vtables.waker(*address)?,
+            data: *data,
+        })
+    });
     others.collect()
 }

@@ -12,6 +12,8 @@ const FIRST: u64 = 64 << 10;
 const LARGEST: u64 = 8 << 20;
 /// `mov $15, %rax; syscall`, which is all that the code is that signal handlers return to.
 const RT_SIGRETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
+/// How many jumps are followed in a row.
+const MOST_JUMPS: usize = 4;
 /// How much code is searched at a time.
 const CODE_PIECE: usize = 1 << 20;
 
@@ -80,14 +82,15 @@ impl Stacks {
 
     /// The one thread that is inside a call of the function that begins at `poll`, with the task at
     /// `header`; `None` where there is none, or more than one.
-    pub(crate) fn runner(&self, poll: u64, header: u64) -> Option<i32> {
+    pub(crate) fn runner(&self, image: &impl Image, poll: u64, header: u64) -> Option<i32> {
+        let poll = jumps_to(image, poll);
         let runs = |index: &usize| {
             let stack = self.all.get(*index);
             stack.is_some_and(|stack| stack.addresses.iter().any(|at| self.start_of(*at) == poll))
         };
         let holders: Vec<usize> = self.holders(header).collect();
         let inside: Vec<usize> = holders.iter().copied().filter(runs).collect();
-        // A jump to another function may be all that the poll is.
+        // Without unwind tables of the program, no function is known.
         let candidates = if inside.is_empty() { holders } else { inside };
         match *candidates {
             [index] => self.all.get(index).map(|stack| stack.tid),
@@ -173,6 +176,23 @@ fn held(thread: &Thread, stack: &[u8]) -> HashSet<u64> {
         registers.r15,
     ];
     words.chain(general).filter(|word| *word >= 4096).collect()
+}
+
+/// Where a function leads that is no more than a jump to another one.
+fn jumps_to(image: &impl Image, function: u64) -> u64 {
+    const JUMP: u8 = 0xe9;
+    let mut at = function;
+    for _ in 0..MOST_JUMPS {
+        let mut code = [0; 5];
+        let is_jump = image.read(at, &mut code).is_ok() && code[0] == JUMP;
+        let [_, a, b, c, d] = code;
+        if !is_jump {
+            break;
+        }
+        let distance = i32::from_le_bytes([a, b, c, d]);
+        at = at.wrapping_add(5).wrapping_add_signed(i64::from(distance));
+    }
+    at
 }
 
 /// Where signal handlers return to: in libc, or in a program that has it linked in.

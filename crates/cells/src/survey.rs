@@ -77,7 +77,7 @@ impl Survey {
     ///
     /// # Errors
     /// When memory that is there can't be read.
-    pub fn take<I: Image + Send>(image: &I, options: Options) -> Result<Self, Unreadable> {
+    pub fn take<I: Image>(image: &I, options: Options) -> Result<Self, Unreadable> {
         let places = Places::of(image);
         let stacks = Stacks::of(image);
         let mut vtables = Vtables::of(image, &places);
@@ -93,28 +93,30 @@ impl Survey {
                 let mut words = Words::of(image);
                 let cells = found.alive.iter();
                 let mut boxed = |cell| boxed_poll(&mut words, &places, cell);
-                cells.map(|cell| task(cell, &stacks, boxed(cell))).collect()
+                cells
+                    .map(|cell| task(image, cell, &stacks, boxed(cell)))
+                    .collect()
             },
             kept,
             copies: found.copies,
             ..Self::default()
         };
         if options.trees {
-            Polls::new(image, &found, &stacks, &mut vtables).run(image, options, &mut survey);
+            Polls::new(image, found, &stacks, &mut vtables).run(options, &mut survey);
         }
         survey.threads = stacks.all;
         Ok(survey)
     }
 }
 
-fn task(cell: &Cell, stacks: &Stacks, boxed_poll: Option<u64>) -> Task {
+fn task(image: &impl Image, cell: &Cell, stacks: &Stacks, boxed_poll: Option<u64>) -> Task {
     let Cell {
         candidate,
         copy,
         number,
     } = *cell;
     let state = candidate.state;
-    let runner = || stacks.runner(candidate.vtable.poll, candidate.header);
+    let runner = || stacks.runner(image, candidate.vtable.poll, candidate.header);
     let what = match (candidate.owner, state.is_running()) {
         (0, true) => State::Blocking { tid: runner() },
         (0, false) => State::Queued,
