@@ -64,7 +64,7 @@ fn the_program_is_looked_up_named_or_missed() {
     let why = main_of(&missing).file.as_ref().err();
     assert_eq!(why, Some(&NoFile::NotFound(program.path.clone())));
     let sentence = format!(
-        "The program's file is missing: {} does not exist here. Name the right one with --exe FILE.",
+        "the program's file is missing: {} does not exist here; name the right one with --exe FILE",
         program.path.display()
     );
     assert_eq!(said(&missing), [sentence]);

@@ -7,8 +7,8 @@ use crate::NoFile;
 /// More sentences than anybody reads.
 const MAX_GAPS: usize = 1000;
 
-/// Something that is missing or uncertain. Its `Display` is a sentence for the user, with the way out
-/// where there is one. Names of files are those that the core has: escape them for a terminal.
+/// Something that is missing or uncertain. Its `Display` is a sentence for the user, without a full stop and
+/// with the way out where there is one. Names of files are those that the core has: escape them for a terminal.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Gap {
@@ -63,79 +63,79 @@ impl fmt::Display for Gap {
         match self {
             Self::Truncated(bytes) => write!(
                 f,
-                "The core file is cut short: its last {bytes} bytes are missing. Look for a full disk, \
-                 `ulimit -c`, or ProcessSizeMax= and ExternalSizeMax= in coredump.conf."
+                "the core file is cut short: its last {bytes} bytes are missing; look for a full disk, \
+                 `ulimit -c`, or ProcessSizeMax= and ExternalSizeMax= in coredump.conf"
             ),
             Self::NotesCut => f.write_str(
-                "The notes of the core file are damaged or cut short: threads or names of files may be \
-                 missing.",
+                "the notes of the core file are damaged or cut short: threads or names of files may be \
+                 missing",
             ),
             Self::HeadersCut(count) => write!(
                 f,
-                "The core file is cut short within its headers: {count} mappings are unknown."
+                "the core file is cut short within its headers: {count} mappings are unknown"
             ),
-            Self::NoThreads => f.write_str("The core file holds no thread."),
+            Self::NoThreads => f.write_str("the core file holds no thread"),
             Self::NoMappedFiles => f.write_str(
-                "The core file does not say which files were mapped, so the executable and the \
-                 libraries are unknown.",
+                "the core file does not say which files were mapped, so the executable and the \
+                 libraries are unknown",
             ),
             Self::LeftOut { bytes, ranges } => write!(
                 f,
                 "{bytes} bytes of memory in {ranges} ranges are not in the core: they were never touched, or \
-                 were left out by /proc/PID/coredump_filter or MADV_DONTDUMP."
+                 were left out by /proc/PID/coredump_filter or MADV_DONTDUMP"
             ),
             Self::WrittenLeftOut => f.write_str(
-                "The core holds no private memory: heap, stacks and written data are unknown. Set bit 0 \
-                 of /proc/PID/coredump_filter for the next one.",
+                "the core holds no private memory: heap, stacks and written data are unknown; set bit 0 \
+                 of /proc/PID/coredump_filter for the next one",
             ),
             Self::NoHeads => f.write_str(
-                "The core holds no ELF headers, so nothing tells whether the files here are the builds \
-                 that were running. Set bit 4 of /proc/PID/coredump_filter for the next one.",
+                "the core holds no ELF headers, so nothing tells whether the files here are the builds \
+                 that were running; set bit 4 of /proc/PID/coredump_filter for the next one",
             ),
             Self::HeadsLost => f.write_str(
-                "The core file ends before the ELF headers of some files, so nothing tells whether those \
-                 here are the builds that were running.",
+                "the core file ends before the ELF headers of some files, so nothing tells whether those \
+                 here are the builds that were running",
             ),
             Self::NoBuildId(path) => write!(
                 f,
-                "{} has no build-id: whether it is the build that was running is not certain.",
+                "{} has no build-id: whether it is the build that was running is not certain",
                 path.display()
             ),
             Self::NoFile { why, is_main } => {
                 let way = if *is_main {
-                    "Name the right one with --exe FILE"
+                    "name the right one with --exe FILE"
                 } else {
-                    "Name a directory that has the right one with --sysroot DIR"
+                    "name a directory that has the right one with --sysroot DIR"
                 };
                 let what = if *is_main { "program" } else { "library" };
-                write!(f, "The {what}'s file is missing: {why}. {way}.")
+                write!(f, "the {what}'s file is missing: {why}; {way}")
             }
             Self::TooMany(what, most) => {
-                write!(f, "There are more than {most} {what}: the rest is left out.")
+                write!(f, "there are more than {most} {what}: the rest is left out")
             }
             Self::Contradictions(count) => write!(
                 f,
-                "The core file contradicts itself in {count} places: overlapping or impossible parts \
-                 are left out."
+                "the core file contradicts itself in {count} places: overlapping or impossible parts \
+                 are left out"
             ),
             Self::UnpackLimit(bytes) => write!(
                 f,
-                "Only the first {bytes} bytes of the core were unpacked, which is the limit. Unpack it \
-                 yourself (`zstd -d`, `lz4 -d`) and name the result."
+                "only the first {bytes} bytes of the core were unpacked, which is the limit; unpack it \
+                 yourself (`zstd -d`, `lz4 -d`) and name the result"
             ),
             Self::UnpackSpace(directory, bytes) => write!(
                 f,
-                "Only the first {bytes} bytes of the core were unpacked: there is no more space in {}. \
-                 Set TMPDIR to a directory that has more.",
+                "only the first {bytes} bytes of the core were unpacked: there is no more space in {}; \
+                 set TMPDIR to a directory that has more",
                 directory.display()
             ),
             Self::PackedDamaged(bytes, why) => write!(
                 f,
-                "The compressed core is damaged or cut short: {bytes} bytes could be unpacked ({why})."
+                "the compressed core is damaged or cut short: {bytes} bytes could be unpacked ({why})"
             ),
             Self::NoSysroot(path) => write!(
                 f,
-                "{} can't be opened as a directory: no files are looked up.",
+                "{} can't be opened as a directory: no files are looked up",
                 path.display()
             ),
         }
