@@ -100,7 +100,7 @@ struct Tasks<'a> {
 }
 
 #[derive(Serialize)]
-struct KeptPart {
+pub(super) struct KeptPart {
     future_type: String,
     count: usize,
 }
@@ -242,7 +242,7 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
             total: dump.tasks.len(),
             tracked_on_tokio: dump.process.as_ref().and_then(|head| head.tracked_on_tokio),
             alive_on_tokio: dump.process.as_ref().and_then(|head| head.alive_on_tokio),
-            kept: kept(view),
+            kept: kept_part(census::kept_by_type(dump, view.frames)),
             groups_total: groups.len(),
             groups: groups
                 .iter()
@@ -263,10 +263,10 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
     super::json(writer, &document)
 }
 
-fn kept(view: &View) -> Vec<KeptPart> {
-    let kept = census::kept_by_type(view.dump, view.frames).into_iter();
+/// Ended tasks that their join handles keep, by type.
+pub(super) fn kept_part(kept: Vec<(String, usize)>) -> Vec<KeptPart> {
     let part = |(future_type, count)| KeptPart { future_type, count };
-    kept.map(part).collect()
+    kept.into_iter().map(part).collect()
 }
 
 impl<'a> CorePart<'a> {
@@ -340,6 +340,7 @@ pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> Ta
             TaskKind::Task => "task",
             TaskKind::Span => "span",
             TaskKind::Blocking => "blocking",
+            TaskKind::BlockOn => "block_on",
         },
         name: look.name,
         future_type: look.future_type.as_deref(),

@@ -39,6 +39,7 @@ impl Sample<'_> {
             TaskKind::Task => None,
             TaskKind::Span => Some("span"),
             TaskKind::Blocking => Some("blocking"),
+            TaskKind::BlockOn => Some("block_on"),
         };
         let labels = [
             ("kind", kind.map(str::to_owned)),

@@ -264,6 +264,8 @@ pub enum TaskKind {
     Span,
     /// A closure on a blocking pool.
     Blocking,
+    /// The future that a thread polls itself, inside `block_on`.
+    BlockOn,
 }
 
 /// A place in the source; `file` is 0 where it is not known.

@@ -87,6 +87,11 @@ pub enum UntrackedState {
     },
     /// It has ended, and its join handle keeps what is left of it.
     Completed,
+    /// It is no task, but the future that a thread polls itself, inside `block_on`, and waits.
+    BlockOn {
+        /// The thread, as the target numbers it.
+        tid: i32,
+    },
 }
 
 /// How it was found out where a task waits. Variants are only ever added at the end.

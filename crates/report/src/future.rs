@@ -77,7 +77,8 @@ pub(crate) fn name_by_polls(frames: &mut Frames, dump: &Dump) {
         let Some(future) = future else {
             continue;
         };
-        let root = match (task.leaves.first(), task.trace) {
+        let first = task.leaves.first().filter(|_| task.block_on().is_none());
+        let root = match (first, task.trace) {
             (Some(leaf), _) => untracked::root(frames, *leaf, future.entry).map(polled_by),
             (None, Some(trace)) => {
                 let root = roots

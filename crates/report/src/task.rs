@@ -89,6 +89,8 @@ pub struct Untracked {
     pub polls: Polls,
     /// Whether a handle can still join or abort it.
     pub has_join_handle: bool,
+    /// The thread that polls it inside `block_on`, if it is no task.
+    pub block_on: Option<i32>,
     /// How it was found out where it waits.
     pub found_by: FoundBy,
 }
@@ -137,6 +139,12 @@ impl State {
 }
 
 impl Task {
+    /// The thread that polls it inside `block_on`, if it is no task.
+    #[must_use]
+    pub fn block_on(&self) -> Option<i32> {
+        self.untracked()?.block_on
+    }
+
     /// What an agent knows of it, if one tracks it.
     #[must_use]
     pub const fn tracked(&self) -> Option<&Tracked> {
@@ -213,7 +221,7 @@ impl Task {
             (UntrackedState::Completed, _) => return None,
             (UntrackedState::Idle, 0) => State::Never,
             (UntrackedState::Idle, _) if task.found_by == FoundBy::Ready => State::Ready,
-            (UntrackedState::Idle, _) => State::Waiting,
+            (UntrackedState::Idle | UntrackedState::BlockOn { .. }, _) => State::Waiting,
             (UntrackedState::Running { tid }, _) => State::Running { tid },
             (UntrackedState::Blocking { tid: None }, _) => State::Submitted,
             (UntrackedState::Blocking { tid }, _) => State::Running { tid },
@@ -223,6 +231,7 @@ impl Task {
             key: TaskKey::Untracked(place),
             kind: match task.state {
                 UntrackedState::Blocking { .. } => TaskKind::Blocking,
+                UntrackedState::BlockOn { .. } => TaskKind::BlockOn,
                 _ => TaskKind::Task,
             },
             state,
@@ -242,6 +251,10 @@ impl Task {
                     boxed: task.boxed_poll,
                 },
                 has_join_handle: task.has_join_handle,
+                block_on: match task.state {
+                    UntrackedState::BlockOn { tid } => Some(tid),
+                    _ => None,
+                },
                 found_by: task.found_by,
             }),
         })

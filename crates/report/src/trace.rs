@@ -322,7 +322,7 @@ impl<'a> Builder<'a> {
             };
             let mut outer = *outermost;
             for frame in inner.iter().rev() {
-                let Some(function) = self.function(*frame) else {
+                let Some(function) = self.function(*frame).filter(|_| !self.is_bare(*frame)) else {
                     break;
                 };
                 let key = (node, outer, function);
@@ -352,6 +352,18 @@ impl<'a> Builder<'a> {
                 node.near = node.near.max(near);
             }
         }
+    }
+
+    /// Whether this is an inlined function of which neither the path nor a line is known: with line tables
+    /// alone, that is so at instructions of line 0, and others of the same function tell both.
+    fn is_bare(&self, frame: FrameId) -> bool {
+        let frame = self.tree.frames.get(frame);
+        let has_path = |function: &str| {
+            let path = function.split_once('<').map_or(function, |(path, _)| path);
+            path.is_empty() || path.contains("::")
+        };
+        self.has_lines
+            && frame.is_some_and(|frame| frame.place.is_none() && !has_path(&frame.function))
     }
 
     fn function(&self, frame: FrameId) -> Option<&'a str> {

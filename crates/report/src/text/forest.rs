@@ -79,6 +79,7 @@ fn line(view: &View, node: &Node) -> (String, Option<String>) {
         TaskKind::Task => "task",
         TaskKind::Span => "span",
         TaskKind::Blocking => "blocking task",
+        TaskKind::BlockOn => "block_on future",
     };
     let head = match group.tasks.as_slice() {
         [only] => stack::numbered(noun, only),

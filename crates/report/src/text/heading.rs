@@ -73,8 +73,7 @@ fn tasks_summary(view: &View) -> Option<String> {
         format!("{shown} of {}", format::count(total, noun))
     };
     if view.grouping == Grouping::Equal {
-        let is_counted =
-            |group: &&TaskGroup| group.look.is_tracked || group.look.kind != TaskKind::Blocking;
+        let is_counted = |group: &&TaskGroup| group.tasks.iter().any(|task| is_task(task));
         let groups = groups.iter().filter(is_counted).count();
         text = format!("{text} in {}", format::count(groups, "group"));
     }
@@ -135,7 +134,7 @@ fn is_task(task: &Task) -> bool {
     match task.kind {
         TaskKind::Task => true,
         TaskKind::Span => false,
-        TaskKind::Blocking => task.tracked().is_some(),
+        TaskKind::Blocking | TaskKind::BlockOn => task.tracked().is_some(),
     }
 }
 

@@ -203,6 +203,7 @@ fn who(holders: &Holders, claim: &Claim) -> String {
     match (task.kind, task.parent()) {
         (TaskKind::Task, _) => format!("task {}{name}", claim.task),
         (TaskKind::Blocking, _) => format!("blocking task {}{name}", claim.task),
+        (TaskKind::BlockOn, _) => format!("block_on future {}{name}", claim.task),
         (TaskKind::Span, Some(TaskKey::Tracked(parent))) => {
             format!("span {}{name} of task {parent}", claim.task)
         }

@@ -140,6 +140,7 @@ pub(super) fn task_group(
         TaskKind::Task => "task",
         TaskKind::Span => "span",
         TaskKind::Blocking => "blocking task",
+        TaskKind::BlockOn => "block_on future",
     };
     let head = match (view.grouping, group.tasks.first()) {
         (Grouping::Each, Some(task)) => numbered(noun, task),
@@ -171,6 +172,11 @@ pub(super) fn task_group(
     if let Some(remark) = look.remark {
         drawing.remark(remark.to_owned());
     }
+    let threads = group.tasks.iter().filter_map(|task| task.block_on());
+    let threads: Vec<String> = threads.map(|tid| tid.to_string()).collect();
+    if !threads.is_empty() {
+        drawing.remark(format!("polled by thread {}", threads.join(", ")));
+    }
     let inferred = group.stepped.values();
     let inferred = inferred.filter(|whose| **whose == Whose::OfItsKind).count();
     if inferred > 0 {
@@ -187,7 +193,7 @@ pub(super) fn task_group(
     }
     if let Some(site) = &look.site {
         let verb = match look.kind {
-            TaskKind::Task | TaskKind::Blocking => "spawned",
+            TaskKind::Task | TaskKind::Blocking | TaskKind::BlockOn => "spawned",
             TaskKind::Span => "tracked",
         };
         drawing.remark(format!("{verb} at {}", escape(&site.to_string())));
