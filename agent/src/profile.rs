@@ -160,7 +160,7 @@ fn take(deadline: Instant) -> Result<Profile, ProfileError> {
     drop(frames);
     let options = Options {
         pid: i32::try_from(std::process::id()).ok(),
-        symbol_dirs: Vec::new(),
+        ..Options::default()
     };
     Ok(Profile::resolve(dump, options, taken))
 }

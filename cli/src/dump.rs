@@ -1,9 +1,11 @@
 //! A dump with what belongs to it: from an agent, or from a file that an earlier one was saved to.
 
 use std::{
+    collections::HashMap,
     fs::File,
     io::{BufReader, BufWriter, IntoInnerError, Read},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -15,7 +17,14 @@ use rtops_protocol::{
 use rtops_report::dump::{Dump, Failure};
 use rtops_symbols::{Options, Symbols};
 
-use crate::{client::Session, error::Error, output_file::OutputFile, target::Target};
+use crate::{
+    args::SourceArgs,
+    client::Session,
+    core::{self, Detail},
+    error::Error,
+    output_file::OutputFile,
+    target::Target,
+};
 
 /// The most bytes that are read of a file.
 const MAX_FILE: u64 = 4 << 30;
@@ -35,7 +44,9 @@ pub struct Taken {
     /// When it was taken.
     pub at: SystemTime,
     /// Whether the process can be looked at now.
-    is_live: bool,
+    pub is_live: bool,
+    /// The files of its modules by their paths, where it can't.
+    pub files: HashMap<String, Arc<File>>,
 }
 
 /// What to ask an agent for.
@@ -50,13 +61,17 @@ pub struct Wanted {
 impl Taken {
     /// The symbols of its process, or those that are found for a saved dump.
     pub fn symbols(&self, directories: &[PathBuf]) -> Symbols {
-        Symbols::new(
-            rtops_report::frames::modules(&self.dump),
-            Options {
-                pid: self.is_live.then_some(self.pid),
-                symbol_dirs: directories.to_vec(),
-            },
-        )
+        let modules = rtops_report::frames::modules(&self.dump);
+        Symbols::new(modules, self.symbol_options(directories))
+    }
+
+    /// Where to look for symbols.
+    pub fn symbol_options(&self, directories: &[PathBuf]) -> Options {
+        Options {
+            pid: self.is_live.then_some(self.pid),
+            symbol_dirs: directories.to_vec(),
+            files: self.files.clone(),
+        }
     }
 }
 
@@ -116,6 +131,7 @@ pub fn take(
         start_time: Some(session.hello.start_time),
         at,
         is_live: true,
+        files: HashMap::new(),
     })
 }
 
@@ -172,6 +188,23 @@ fn inner_pid(hello: &Hello) -> i32 {
     i32::try_from(hello.pid).unwrap_or_default()
 }
 
+/// The dump that the arguments name instead of a process, if they do: a saved one, or that of a core file.
+///
+/// # Errors
+/// When the file can't be read or holds nothing of the kind.
+pub fn of_file(
+    source: &SourceArgs,
+    detail: Detail,
+    save: Option<&Path>,
+) -> Result<Option<Taken>, Error> {
+    if let Some(path) = &source.from {
+        return load(path).map(Some);
+    }
+    let core = core::open(&source.core)?;
+    core.map(|core| core::load(&core, detail, source.timeout, save))
+        .transpose()
+}
+
 /// Reads a dump that [`take`] saved.
 ///
 /// # Errors
@@ -202,6 +235,7 @@ pub fn load(path: &Path) -> Result<Taken, Error> {
             .checked_add(Duration::from_secs(saved.taken))
             .unwrap_or(UNIX_EPOCH),
         is_live: false,
+        files: HashMap::new(),
         dump,
     })
 }
@@ -213,14 +247,16 @@ fn name(dump: &Dump) -> String {
 }
 
 /// A file that a dump is saved to while it arrives.
-struct Saving {
+pub struct Saving {
     path: PathBuf,
     file: BufWriter<OutputFile>,
     failed: Option<ProtocolError>,
 }
 
 impl Saving {
-    fn begin(path: &Path, saved: Saved) -> Result<Self, Error> {
+    /// # Errors
+    /// When the file can't be made.
+    pub fn begin(path: &Path, saved: Saved) -> Result<Self, Error> {
         let mut this = Self {
             path: path.to_owned(),
             file: BufWriter::new(OutputFile::create(path)?),
@@ -231,13 +267,15 @@ impl Saving {
     }
 
     /// A frame of a newer agent, which can't be written as it was, is left out.
-    fn add(&mut self, reply: &Reply) {
+    pub fn add(&mut self, reply: &Reply) {
         if self.failed.is_none() && !matches!(reply, Reply::Unknown(_)) {
             self.failed = reply.send(&mut self.file).err();
         }
     }
 
-    fn finish(self) -> Result<(), Error> {
+    /// # Errors
+    /// When it could not be written.
+    pub fn finish(self) -> Result<(), Error> {
         let written = match self.failed {
             Some(error) => Err(error.to_string()),
             None => self

@@ -104,6 +104,15 @@ pub enum Error {
     /// The output was written, but something is missing in it; the output says what.
     #[error("what is shown is not complete: {}", joined(.0))]
     Partial(Vec<String>),
+    /// There is nothing to be read from the core file.
+    #[error("{0}")]
+    Core(String),
+    /// systemd-coredump keeps no core file of that process or program.
+    #[error(
+        "no core file is called {0}, and systemd-coredump keeps none of a process or program of \
+         that name; `coredumpctl list` shows those that it keeps"
+    )]
+    NoCore(String),
     /// The agent would not answer.
     #[error("{}", refusal(*.pid, .refused))]
     Refused {
@@ -216,6 +225,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NoBinary { .. }
+            | Self::Core(_)
             | Self::Nonsense { .. }
             | Self::Broken { .. }
             | Self::Output(_)
@@ -228,6 +238,7 @@ impl Error {
             Self::Usage(_) | Self::Ambiguous(_) => 2,
             Self::NoSuchProcess(_)
             | Self::NoSuchName(_)
+            | Self::NoCore(_)
             | Self::NoSuchCommand { .. }
             | Self::Ended { .. } => 3,
             Self::NoAgent { .. } | Self::NoAgents => 4,

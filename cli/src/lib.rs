@@ -6,6 +6,7 @@ mod args;
 mod client;
 mod commands;
 mod complete;
+mod core;
 mod demo;
 mod discover;
 mod dump;

@@ -34,7 +34,7 @@ spinning and orphaned are told by is known of tracked ones only.";
 #[command(after_long_help = LEAKS_HELP)]
 pub struct LeaksArgs {
     /// A PID, or the name of a process or its beginning
-    #[arg(required_unless_present = "from", conflicts_with = "from",
+    #[arg(required_unless_present_any = ["core", "from"], conflicts_with_all = ["core", "from"],
           add = ArgValueCandidates::new(complete::targets))]
     pub target: Option<String>,
     #[command(flatten)]
@@ -43,7 +43,7 @@ pub struct LeaksArgs {
     pub copy: CopyArgs,
     /// How long to watch; 0 for one look
     #[arg(long = "for", value_name = "TIME", default_value = "30s",
-          value_parser = parse_duration, conflicts_with_all = ["from", "baseline"])]
+          value_parser = parse_duration, conflicts_with_all = ["core", "from", "baseline"])]
     pub watch: Duration,
     /// How often to look meanwhile
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_pause)]

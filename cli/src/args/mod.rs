@@ -2,6 +2,7 @@
 //! that bears its name.
 
 mod copy;
+mod core;
 mod info;
 mod leaks;
 mod list;
@@ -23,6 +24,7 @@ use rtops_report::style::Style;
 
 use crate::{complete, terminal::ColorChoice};
 
+pub use self::core::CoreArgs;
 pub use copy::{CopyArgs, CopyChoice};
 pub use info::{InfoArgs, parse_as_info, similar_command, target};
 pub use leaks::LeaksArgs;

@@ -1,10 +1,10 @@
 //! The arguments of `rtops profile`.
 
-use std::path::PathBuf;
+use clap::{Args, Subcommand};
+use clap_complete::ArgValueCandidates;
 
-use clap::{Args, Subcommand, ValueHint};
-
-use super::{CopyArgs, TargetArgs};
+use super::{CopyArgs, SourceArgs};
+use crate::complete;
 
 const PROFILE_EXAMPLES: &str = "\
 Examples:
@@ -36,8 +36,12 @@ pub enum Profiled {
 #[derive(Args, Debug)]
 #[command(after_long_help = PROFILE_EXAMPLES)]
 pub struct TaskProfileArgs {
+    /// A PID, or the name of a process or its beginning
+    #[arg(required_unless_present_any = ["core", "from"], conflicts_with_all = ["core", "from"],
+          add = ArgValueCandidates::new(complete::targets))]
+    pub target: Option<String>,
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub source: SourceArgs,
     #[command(flatten)]
     pub copy: CopyArgs,
     /// As Go's `debug`: 0 pprof, 1 text, 2 long text
@@ -47,7 +51,4 @@ pub struct TaskProfileArgs {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
           value_parser = clap::value_parser!(u8).range(0..=2))]
     pub debug: u8,
-    /// Look for debug files here, too (may be repeated)
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
-    pub symbols: Vec<PathBuf>,
 }

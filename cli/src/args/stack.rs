@@ -33,12 +33,12 @@ pub struct StackArgs {
     /// PIDs, or names of processes or their beginnings
     ///
     /// With several, there is a section for each.
-    #[arg(value_name = "TARGET", required_unless_present_any = ["from", "all_agents"],
-          conflicts_with_all = ["from", "all_agents"],
+    #[arg(value_name = "TARGET", required_unless_present_any = ["core", "from", "all_agents"],
+          conflicts_with_all = ["core", "from", "all_agents"],
           add = ArgValueCandidates::new(complete::targets))]
     pub targets: Vec<String>,
     /// Show all processes that have an agent
-    #[arg(long, conflicts_with = "from")]
+    #[arg(long, conflicts_with_all = ["core", "from"])]
     pub all_agents: bool,
     #[command(flatten)]
     pub source: SourceArgs,
@@ -60,7 +60,7 @@ pub struct StackArgs {
     ///
     /// One poll of every kind of task that waits is run instruction by instruction;
     /// by default only of those that nothing can wake.
-    #[arg(long, conflicts_with_all = ["threads", "from"], hide_short_help = true)]
+    #[arg(long, conflicts_with_all = ["threads", "core", "from"], hide_short_help = true)]
     pub deep: bool,
     /// Show the frames of executor and standard library, too
     #[arg(long, hide_short_help = true)]

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueHint};
 use clap_complete::ArgValueCandidates;
 
-use super::{CopyArgs, TargetArgs, WatchArgs, target::parse_timeout};
+use super::{CopyArgs, CoreArgs, TargetArgs, WatchArgs, target::parse_timeout};
 use crate::{complete, error::Error};
 
 const STATS_HELP: &str = "\
@@ -24,13 +24,16 @@ process ends, the exit code is 3.";
 #[command(after_long_help = STATS_HELP)]
 pub struct StatsArgs {
     /// A PID, or the name of a process or its beginning
-    #[arg(required_unless_present = "watch", add = ArgValueCandidates::new(complete::targets))]
+    #[arg(required_unless_present_any = ["core", "watch"], conflicts_with = "core",
+          add = ArgValueCandidates::new(complete::targets))]
     target: Option<String>,
     /// Wait no longer than this for an answer
     ///
     /// While watching, it is no more than the interval, or 1s where that is longer.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
-    timeout: Duration,
+    pub timeout: Duration,
+    #[command(flatten)]
+    pub core: CoreArgs,
     #[command(flatten)]
     pub watch: WatchArgs,
     #[command(flatten)]

@@ -6,6 +6,7 @@ use clap::{Args, ValueHint};
 use clap_complete::ArgValueCandidates;
 use rtops_report::format::parse_duration;
 
+use super::CoreArgs;
 use crate::{complete, error::Error};
 
 /// Which process, and how long to wait for it.
@@ -19,6 +20,20 @@ pub struct TargetArgs {
     pub timeout: Duration,
 }
 
+impl TargetArgs {
+    /// The process that was named.
+    ///
+    /// # Errors
+    /// When none was, which clap does not let through.
+    pub(super) fn named(named: Option<&String>, timeout: Duration) -> Result<Self, Error> {
+        let target = named.ok_or_else(|| Error::Usage("which process?".to_owned()))?;
+        Ok(Self {
+            target: target.clone(),
+            timeout,
+        })
+    }
+}
+
 /// How to ask for a dump, or a file that holds one.
 #[derive(Args, Debug)]
 pub struct SourceArgs {
@@ -28,8 +43,10 @@ pub struct SourceArgs {
     /// Show a dump that `rtops stack --save` wrote
     ///
     /// It may be of another host.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "core")]
     pub from: Option<PathBuf>,
+    #[command(flatten)]
+    pub core: CoreArgs,
     /// Look for debug files here, too (may be repeated)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
     pub symbols: Vec<PathBuf>,
@@ -41,11 +58,7 @@ impl SourceArgs {
     /// # Errors
     /// When there is none, which clap does not let through.
     pub fn target(&self, named: Option<&String>) -> Result<TargetArgs, Error> {
-        let target = named.ok_or_else(|| Error::Usage("which process?".to_owned()))?;
-        Ok(TargetArgs {
-            target: target.clone(),
-            timeout: self.timeout,
-        })
+        TargetArgs::named(named, self.timeout)
     }
 }
 

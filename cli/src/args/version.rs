@@ -1,8 +1,12 @@
 //! The arguments of `rtops version`.
 
-use clap::Args;
+use std::time::Duration;
 
-use super::TargetArgs;
+use clap::Args;
+use clap_complete::ArgValueCandidates;
+
+use super::{CoreArgs, TargetArgs, target::parse_timeout};
+use crate::{complete, error::Error};
 
 const VERSION_HELP: &str = "\
 Examples:
@@ -17,9 +21,26 @@ there if `cargo auditable build` built it.";
 #[derive(Args, Debug)]
 #[command(after_long_help = VERSION_HELP)]
 pub struct VersionArgs {
+    /// A PID, or the name of a process or its beginning
+    #[arg(required_unless_present = "core", conflicts_with = "core",
+          add = ArgValueCandidates::new(complete::targets))]
+    target: Option<String>,
+    /// Wait no longer than this for an answer
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
+    timeout: Duration,
     #[command(flatten)]
-    pub target: TargetArgs,
+    pub core: CoreArgs,
     /// List the packages that went into it
     #[arg(long)]
     pub dependencies: bool,
+}
+
+impl VersionArgs {
+    /// The process to look at.
+    ///
+    /// # Errors
+    /// When there is none, which clap does not let through.
+    pub fn target(&self) -> Result<TargetArgs, Error> {
+        TargetArgs::named(self.target.as_ref(), self.timeout)
+    }
 }

@@ -27,6 +27,7 @@ use rtops_report::{
 use super::{Format, Output};
 use crate::{
     args::{LeaksArgs, OutputArgs},
+    core::Detail,
     dump::{self, Taken, Wanted},
     error::Error,
     progress::Progress,
@@ -97,8 +98,7 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
 
 /// The dump to judge, and what there is to compare it with.
 fn watched(args: &LeaksArgs, baseline: Option<&Taken>) -> Result<(Taken, Watch), Error> {
-    if let Some(path) = &args.source.from {
-        let last = dump::load(path)?;
+    if let Some(last) = dump::of_file(&args.source, Detail::Trees, None)? {
         let watch = compared(baseline, &last)?;
         return Ok((last, watch));
     }

@@ -4,12 +4,12 @@ use std::io::{IsTerminal, stdout};
 
 use rtops_profile::{Profile, Text};
 use rtops_protocol::{Capabilities, CopyDetail, StackParts, Steps};
-use rtops_symbols::Options;
 
 use super::Output;
 use crate::{
     args::{OutputArgs, ProfileArgs, Profiled, TaskProfileArgs},
-    dump::{self, Wanted},
+    core::Detail,
+    dump::{self, Taken, Wanted},
     error::Error,
     progress::Progress,
     target::Target,
@@ -66,7 +66,17 @@ fn format(args: &TaskProfileArgs, output: &OutputArgs) -> Result<Format, Error> 
 }
 
 fn take(args: &TaskProfileArgs) -> Result<Profile, Error> {
-    let target = Target::find(&args.target)?;
+    let taken = match dump::of_file(&args.source, Detail::Trees, None)? {
+        Some(taken) => taken,
+        None => ask(args)?,
+    };
+    let _progress = Progress::start("looking up functions and lines".to_owned());
+    let options = taken.symbol_options(&args.source.symbols);
+    Ok(Profile::resolve(taken.dump, options, taken.at))
+}
+
+fn ask(args: &TaskProfileArgs) -> Result<Taken, Error> {
+    let target = Target::find(&args.source.target(args.target.as_ref())?)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
     let mut session = target.open()?;
     if !session.hello.capabilities.has(Capabilities::TASKS) {
@@ -83,10 +93,5 @@ fn take(args: &TaskProfileArgs) -> Result<Profile, Error> {
     };
     let taken = dump::take(&target, &mut session, wanted, None)?;
     drop(progress);
-    let _progress = Progress::start("looking up functions and lines".to_owned());
-    let options = Options {
-        pid: Some(target.pid),
-        symbol_dirs: args.symbols.clone(),
-    };
-    Ok(Profile::resolve(taken.dump, options, taken.at))
+    Ok(taken)
 }

@@ -2,20 +2,25 @@
 
 use std::{collections::HashSet, thread, time::Duration};
 
+use rtops_image::Core;
 use rtops_protocol::{Capabilities, CopyDetail, StackParts, Steps};
 use rtops_report::{
-    census::Census,
+    census::{Census, kept_by_type},
     frames::{Frames, Shown},
 };
 
 use super::{Format, Output, rates};
 use crate::{
     args::{CopyChoice, OutputArgs, StatsArgs, TargetArgs},
+    core::{self, Detail},
     dump::{self, Wanted},
     error::Error,
     process,
     progress::Progress,
-    render::{self, stats::Report},
+    render::{
+        self,
+        stats::{CoreReport, Report},
+    },
     sample::Sample,
     target::Target,
 };
@@ -31,6 +36,9 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// When the process or its agent can't be asked, no copy of it was made and the user wants one, or
 /// the output can't be written; see also [`rates::run`].
 pub fn run(mut args: StatsArgs, output: &OutputArgs) -> Result<(), Error> {
+    if let Some(core) = core::open(&args.core)? {
+        return of_core(&core, &args, output);
+    }
     let target = args.target()?;
     match args.watch.pace(PACE)? {
         None => once(&target, &args, output),
@@ -38,6 +46,31 @@ pub fn run(mut args: StatsArgs, output: &OutputArgs) -> Result<(), Error> {
             "no copy of the process is made while watching; leave out --copy or --watch".to_owned(),
         )),
         Some(pace) => rates::run(target, pace, output),
+    }
+}
+
+/// Prints what a core file tells: the tasks by type and state.
+fn of_core(core: &Core, args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
+    let progress = Progress::start("reading the file".to_owned());
+    let taken = core::load(core, Detail::Census, args.timeout, None)?;
+    let mut symbols = taken.symbols(&args.symbols);
+    let frames = Frames::resolve(&taken.dump, &HashSet::new(), &mut symbols, Shown::Folded);
+    drop(progress);
+    let report = CoreReport {
+        census: Census::of(&taken.dump, &frames),
+        kept: kept_by_type(&taken.dump, &frames),
+        dump: &taken.dump,
+    };
+    let mut output = Output::open(output)?;
+    match output.format {
+        Format::Json => render::stats_json::core(&mut output.writer, &report)?,
+        Format::Text => render::stats::core(&mut output.writer, output.style, &report)?,
+    }
+    output.finish()?;
+    if taken.dump.gaps.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Partial(taken.dump.gaps))
     }
 }
 

@@ -2,16 +2,18 @@
 
 use procfs::process::Process;
 use rtops_binary::Details;
+use rtops_image::{Core, Image, ModuleKind};
 use rtops_protocol::{Capabilities, Reply, Request};
 
 use super::{Format, Output};
 use crate::{
     args::{OutputArgs, VersionArgs},
+    core,
     error::Error,
     process, programs,
     render::{
         self,
-        version::{Agent, Report},
+        version::{Agent, Answer, Report},
     },
     target::Target,
 };
@@ -22,30 +24,9 @@ use crate::{
 /// When there is no such process, or the executable or the agent is there and can't be asked; what
 /// the other one told is printed all the same.
 pub fn run(args: &VersionArgs, output: &OutputArgs) -> Result<(), Error> {
-    let target = Target::find_any(&args.target)?;
-    let pid = target.pid;
-    let binary = programs::open(pid).and_then(|file| Details::read(&file));
-    let agent = agent(&target);
-    let (binary, agent) = match (binary, agent) {
-        // There is nothing to print; what is wrong with the agent is the better reason.
-        (Err(_), Err(error)) => return Err(error),
-        (Err(error), Ok(None)) => return Err(no_binary(pid, &error.to_string())),
-        (binary, agent) => (
-            binary.map_err(|error| error.to_string()),
-            agent.map_err(|error| error.to_string()),
-        ),
-    };
-    let name = match &agent {
-        Ok(Some(agent)) => Some(agent.name.clone()),
-        _ => Process::new(pid).ok().as_ref().and_then(process::name),
-    };
-    let report = Report {
-        pid,
-        name: name.ok_or(Error::NoSuchProcess(pid))?,
-        path: programs::path(pid),
-        lists_packages: args.dependencies,
-        binary,
-        agent,
+    let report = match core::open(&args.core)? {
+        Some(core) => of_core(&core, args)?,
+        None => of_process(args)?,
     };
     let mut output = Output::open(output)?;
     match output.format {
@@ -57,6 +38,53 @@ pub fn run(args: &VersionArgs, output: &OutputArgs) -> Result<(), Error> {
         gaps if gaps.is_empty() => Ok(()),
         gaps => Err(Error::Partial(gaps)),
     }
+}
+
+/// What the executable tells that a core file is of.
+fn of_core(core: &Core, args: &VersionArgs) -> Result<Report, Error> {
+    let modules = core.modules().iter();
+    let mut programs = modules.filter(|module| module.kind == ModuleKind::MainExecutable);
+    let program = programs.next();
+    let binary = match program.map(|program| &program.file) {
+        Some(Ok(found)) => Details::read(&found.file).map_err(|error| error.to_string()),
+        Some(Err(why)) => Err(format!("{why}; name it with --exe FILE")),
+        None => Err("the core file does not say which it was".to_owned()),
+    };
+    Ok(Report {
+        pid: core.head().pid.unwrap_or_default(),
+        name: core.head().program.clone(),
+        path: program.map(|program| program.path.to_string_lossy().into_owned()),
+        lists_packages: args.dependencies,
+        binary,
+        agent: Answer::NotAsked,
+    })
+}
+
+fn of_process(args: &VersionArgs) -> Result<Report, Error> {
+    let target = Target::find_any(&args.target()?)?;
+    let pid = target.pid;
+    let binary = programs::open(pid).and_then(|file| Details::read(&file));
+    let agent = agent(&target);
+    let (binary, agent) = match (binary, agent) {
+        // There is nothing to print; what is wrong with the agent is the better reason.
+        (Err(_), Err(error)) => return Err(error),
+        (Err(error), Ok(None)) => return Err(no_binary(pid, &error.to_string())),
+        (binary, Ok(Some(agent))) => (binary, Answer::Given(agent)),
+        (binary, Ok(None)) => (binary, Answer::None),
+        (binary, Err(error)) => (binary, Answer::Missing(error.to_string())),
+    };
+    let name = match agent.given() {
+        Some(agent) => Some(agent.name.clone()),
+        None => Process::new(pid).ok().as_ref().and_then(process::name),
+    };
+    Ok(Report {
+        pid,
+        name: name.ok_or(Error::NoSuchProcess(pid))?,
+        path: programs::path(pid),
+        lists_packages: args.dependencies,
+        binary: binary.map_err(|error| error.to_string()),
+        agent,
+    })
 }
 
 fn agent(target: &Target) -> Result<Option<Agent>, Error> {
@@ -104,7 +132,7 @@ fn gaps(report: &Report) -> Vec<String> {
             None
         }
     };
-    if let Err(reason) = &report.agent {
+    if let Some(reason) = report.agent.missing() {
         gaps.push(format!("the agent did not say its version: {reason}"));
     }
     if report.lists_packages {

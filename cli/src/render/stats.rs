@@ -5,9 +5,11 @@ use std::{
     io::{self, Write},
 };
 
-use rtops_protocol::{Runtime, RuntimeFlavor, Stats, Worker};
+use rtops_protocol::{Runtime, RuntimeFlavor, Stats, TaskKind, Worker};
 use rtops_report::{
     census::{Census, OfType},
+    crash,
+    dump::Dump,
     escape::escape,
     format,
     style::{Paint, Style},
@@ -45,6 +47,69 @@ impl Report {
             now: &self.now,
         }
     }
+}
+
+/// What a core file tells of a process.
+#[derive(Debug)]
+pub struct CoreReport<'a> {
+    pub dump: &'a Dump,
+    pub census: Census,
+    /// Ended tasks that their join handles keep, by type.
+    pub kept: Vec<(String, usize)>,
+}
+
+impl CoreReport<'_> {
+    /// What ended the process.
+    pub fn head(&self) -> String {
+        let core = self.dump.core.as_ref();
+        core.map_or_else(String::new, crash::sentence)
+    }
+
+    /// How many closures are on blocking pools, and run or wait for a thread there.
+    pub fn blocking(&self) -> usize {
+        let tasks = self.dump.tasks.iter();
+        tasks.filter(|task| task.kind == TaskKind::Blocking).count()
+    }
+
+    /// How many ended tasks are kept.
+    pub fn kept(&self) -> usize {
+        self.kept.iter().map(|(_, count)| count).sum()
+    }
+}
+
+/// The head of a core file, and its tasks by type.
+pub fn core(writer: &mut impl Write, style: Style, report: &CoreReport<'_>) -> io::Result<()> {
+    writeln!(
+        writer,
+        "{}",
+        style.paint(Paint::Heading, escape(&report.head()))
+    )?;
+    let lines = vec![
+        ("tasks", report.census.tasks.to_string()),
+        ("on blocking pools", report.blocking().to_string()),
+        ("ended, kept", report.kept().to_string()),
+        ("threads", report.dump.threads.len().to_string()),
+    ];
+    section(writer, style, "process", lines)?;
+    types(writer, style, &report.census)?;
+    if !report.kept.is_empty() {
+        let lines = report.kept.iter().take(MAX_TYPES);
+        let lines = lines.map(|(name, count)| (count.to_string(), escape(name)));
+        writeln!(
+            writer,
+            "\n{}",
+            style.paint(Paint::Heading, "ended tasks that their join handles keep")
+        )?;
+        let columns = [
+            Column::new("TASKS", Fit::Number),
+            Column::new("FUTURE", Fit::Cut),
+        ];
+        let rows: Vec<Vec<String>> = lines
+            .map(|(count, name)| vec![count, name.into_owned()])
+            .collect();
+        table::write(writer, style, INDENT, &columns, &rows)?;
+    }
+    Ok(())
 }
 
 /// Sections of aligned lines, and a table of the workers of each runtime.

@@ -9,7 +9,10 @@ use rtops_protocol::Runtime;
 use rtops_report::census::Census;
 use serde::Serialize;
 
-use super::stats::{Report, flavor};
+use super::{
+    stack_json::{CorePart, KeptPart, kept_part},
+    stats::{CoreReport, Report, flavor},
+};
 use crate::sample::{WorkerRates, alive_tasks};
 
 #[derive(Serialize)]
@@ -96,6 +99,34 @@ struct WorkerPart {
     steals: Option<u64>,
     #[serde(flatten)]
     rates: Option<WorkerRates>,
+}
+
+#[derive(Serialize)]
+struct CoreDocument<'a> {
+    schema: u32,
+    complete: bool,
+    gaps: &'a [String],
+    core: Option<CorePart<'a>>,
+    untracked: UntrackedPart<'a>,
+    blocking: usize,
+    kept: Vec<KeptPart>,
+    threads: usize,
+}
+
+/// Prints what a core file tells as one document.
+pub fn core(writer: &mut impl Write, report: &CoreReport<'_>) -> io::Result<()> {
+    let dump = report.dump;
+    let document = CoreDocument {
+        schema: super::SCHEMA,
+        complete: dump.gaps.is_empty(),
+        gaps: &dump.gaps,
+        core: dump.core.as_ref().map(CorePart::of),
+        untracked: untracked_part(&report.census),
+        blocking: report.blocking(),
+        kept: kept_part(report.kept.clone()),
+        threads: dump.threads.len(),
+    };
+    super::json(writer, &document)
 }
 
 /// Prints totals and rates as one document.

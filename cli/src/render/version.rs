@@ -28,7 +28,37 @@ pub struct Report {
     /// What the executable tells; or why it does not.
     pub binary: Result<Details, String>,
     /// What the agent tells, if there is one; or why it does not.
-    pub agent: Result<Option<Agent>, String>,
+    pub agent: Answer,
+}
+
+/// What came of asking the agent.
+#[derive(Debug)]
+pub enum Answer {
+    Given(Agent),
+    /// There is none.
+    None,
+    /// It did not answer, and why.
+    Missing(String),
+    /// Nobody asked, as the process has ended.
+    NotAsked,
+}
+
+impl Answer {
+    /// What the agent told, if it did.
+    pub const fn given(&self) -> Option<&Agent> {
+        match self {
+            Self::Given(agent) => Some(agent),
+            _ => None,
+        }
+    }
+
+    /// Why it told nothing, if it should have.
+    pub fn missing(&self) -> Option<&str> {
+        match self {
+            Self::Missing(reason) => Some(reason),
+            _ => None,
+        }
+    }
 }
 
 /// What an agent says of itself and its service.
@@ -54,11 +84,14 @@ pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Resul
     };
     section(writer, style, "executable", lines)?;
     let lines = match &report.agent {
-        Ok(Some(agent)) => agent_lines(agent),
-        Ok(None) => vec![("version", "none: the process has no agent".to_owned())],
-        Err(reason) => vec![("version", unknown(reason))],
+        Answer::Given(agent) => agent_lines(agent),
+        Answer::None => vec![("version", "none: the process has no agent".to_owned())],
+        Answer::Missing(reason) => vec![("version", unknown(reason))],
+        Answer::NotAsked => Vec::new(),
     };
-    section(writer, style, "agent", lines)?;
+    if !lines.is_empty() {
+        section(writer, style, "agent", lines)?;
+    }
     match &report.binary {
         Ok(Details {
             packages: Some(Ok(packages)),
@@ -74,7 +107,7 @@ fn unknown(reason: &str) -> String {
 
 /// The service's package with its version, by what it states itself or what it carries.
 fn package(report: &Report) -> Option<String> {
-    let agent = report.agent.as_ref().ok().and_then(Option::as_ref);
+    let agent = report.agent.given();
     let build = agent.and_then(|agent| agent.build.as_ref());
     let stated = build.and_then(|build| build.package.as_ref());
     let stated = stated.map(|package| (&package.name, &package.version));

@@ -79,7 +79,6 @@ struct FactFields<'a> {
 /// See `docs/json.md`.
 pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
     let binary = report.binary.as_ref();
-    let agent = report.agent.as_ref();
     super::json(
         writer,
         &Document {
@@ -90,8 +89,8 @@ pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
             },
             executable: binary.ok().map(|details| executable(report, details)),
             executable_missing: binary.err().map(String::as_str),
-            agent: agent.ok().and_then(Option::as_ref).map(agent_fields),
-            agent_missing: agent.err().map(String::as_str),
+            agent: report.agent.given().map(agent_fields),
+            agent_missing: report.agent.missing(),
         },
     )
 }

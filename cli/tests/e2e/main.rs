@@ -14,6 +14,7 @@ mod builds;
 mod churn;
 mod closed;
 mod completions;
+mod core;
 mod crowd;
 mod endless;
 mod executors;

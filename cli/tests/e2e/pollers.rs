@@ -25,6 +25,7 @@ fn pollers(program: &Path) -> Vec<Poller> {
     let options = Options {
         pid: None,
         symbol_dirs: vec![program.parent().unwrap().to_owned()],
+        ..Options::default()
     };
     let mut symbols = Symbols::new(vec![module], options);
     let polls = elf

@@ -26,8 +26,13 @@ impl Marks {
 
     /// Those of a source file that becomes `file` when it is built.
     pub fn of_text(text: &str, file: &str) -> Self {
+        Self::signed(text, file, "// AWAIT ")
+    }
+
+    /// Those with another sign.
+    pub fn signed(text: &str, file: &str, sign: &str) -> Self {
         let mut marks = Self(BTreeMap::new());
-        marks.add_text(text, file, "// AWAIT ");
+        marks.add_text(text, file, sign);
         marks
     }
 

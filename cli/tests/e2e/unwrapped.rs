@@ -223,7 +223,7 @@ fn expect_awaits(build: Build, executor: &str) {
     assert!(stack.complete, "{:?}", stack.gaps);
 }
 
-fn compare<'a>(marks: &'a Marks, stack: &Stack, build: Build) -> Verdict<'a> {
+pub fn compare<'a>(marks: &'a Marks, stack: &Stack, build: Build) -> Verdict<'a> {
     let mut expected = ways(marks);
     if !matches!(
         build,

@@ -24,7 +24,7 @@ impl SharedSymbols {
         }
         let options = Options {
             pid: i32::try_from(std::process::id()).ok(),
-            symbol_dirs: Vec::new(),
+            ..Options::default()
         };
         let shared = Arc::new(Self {
             symbols: Mutex::new(Symbols::new(modules.clone(), options)),

@@ -21,9 +21,11 @@ mod wait;
 
 use std::{
     collections::HashMap,
+    fs::File,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
+    sync::Arc,
 };
 
 use crate::future::Named;
@@ -74,6 +76,8 @@ pub struct Options {
     pub pid: Option<i32>,
     /// Directories with unstripped binaries or debug files.
     pub symbol_dirs: Vec<PathBuf>,
+    /// The files of modules by their paths, of a process that can't be asked for them.
+    pub files: HashMap<String, Arc<File>>,
 }
 
 /// An absolute address of the target.

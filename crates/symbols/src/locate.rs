@@ -37,7 +37,7 @@ pub fn open(module: &Module, options: &Options) -> Result<Vec<File>, LackReason>
     let mut files = Vec::new();
     let own = match options.pid {
         Some(pid) => own_file(module, pid),
-        None => Err(LackReason::NotFound("saved capture".to_owned())),
+        None => given_file(module, options),
     };
     let reason = own.map(|file| files.push(file)).err();
     for path in debug_paths(module, &options.symbol_dirs) {
@@ -49,6 +49,13 @@ pub fn open(module: &Module, options: &Options) -> Result<Vec<File>, LackReason>
         Some(reason) if files.is_empty() => Err(reason),
         _ => Ok(files),
     }
+}
+
+fn given_file(module: &Module, options: &Options) -> Result<File, LackReason> {
+    let file = options.files.get(&module.path);
+    let file = file.ok_or_else(|| LackReason::NotFound("saved capture".to_owned()))?;
+    // Whoever gave it knows that it is the right one.
+    verify(module, file.try_clone().map_err(not_found)?, Origin::Mapped)
 }
 
 fn own_file(module: &Module, pid: i32) -> Result<File, LackReason> {

@@ -107,6 +107,7 @@ impl Target {
         Options {
             pid: Some(self.child.id().try_into().unwrap()),
             symbol_dirs: Vec::new(),
+            ..Options::default()
         }
     }
 
@@ -278,6 +279,7 @@ fn a_stripped_program_gives_offsets_until_its_symbols_are_found() {
     let with_dir = |pid| Options {
         pid,
         symbol_dirs: vec![symbols.path().to_owned()],
+        ..Options::default()
     };
     for options in [with_dir(target.options().pid), with_dir(None)] {
         let (frames, lacks) = target.frames(module_of(&target), options);
@@ -331,6 +333,7 @@ fn lack_of(path: &Path) -> LackReason {
     let options = Options {
         pid: Some(std::process::id().try_into().unwrap()),
         symbol_dirs: Vec::new(),
+        ..Options::default()
     };
     let mut symbols = Symbols::new(vec![module], options);
     symbols.resolve(&[Address::InstructionPointer(0x1800)]);
@@ -380,6 +383,7 @@ fn broken_files_are_reported() {
         let options = Options {
             pid: None,
             symbol_dirs: vec![dir.path().to_owned()],
+            ..Options::default()
         };
         let (frames, _) = target.frames(module_of(&target), options);
         assert!(!frames.is_empty());

@@ -12,6 +12,7 @@ use super::{Format, Output};
 use crate::{
     args::{OutputArgs, StackArgs},
     client::Session,
+    core::Detail,
     dump::{self, Taken, Wanted},
     error::Error,
     progress::Progress,
@@ -33,8 +34,11 @@ use rtops_report::{
 /// # Errors
 /// When a process or its agent can't be asked, a dump has gaps, or the output can't be written.
 pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
-    if let Some(path) = &args.source.from {
-        return show(args, output, dump::load(path)?, saved_parts(args));
+    let progress = Progress::start("reading the file".to_owned());
+    let of_file = dump::of_file(&args.source, Detail::Trees, args.save.as_deref())?;
+    drop(progress);
+    if let Some(taken) = of_file {
+        return show(args, output, taken, saved_parts(args));
     }
     if args.all_agents || args.targets.len() > 1 {
         return several::run(args, output);

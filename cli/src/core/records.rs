@@ -1,0 +1,287 @@
+//! What was found in the image of a core file, as the records of a dump.
+
+use std::{collections::HashMap, time::SystemTime};
+
+use rtops_cells::{Resumed, Stack, State, Survey, Task};
+use rtops_image::{Core, Gap, Image, ModuleKind, Origin};
+use rtops_protocol::{
+    self as protocol, Call, CodeRange, CoreHead, End, FoundBy, Leaf, LeafEnd, Process, Reply,
+    Saved, Sender, Signal, StackId, Stacks, ThreadCapture, Trace, TraceEnd, TraceId, TraceOrder,
+    Unresolved, Untracked, UntrackedState, Visit,
+};
+use rtops_report::escape::escape;
+use rtops_unwind::Outcome;
+
+/// How many stacks, and how many other records, go into one frame.
+const STACKS: usize = 128;
+const RECORDS: usize = 1024;
+
+/// The first frame of a saved dump.
+pub fn saved(core: &Core, at: SystemTime) -> Saved {
+    let pid = core.head().pid.unwrap_or_default();
+    Saved {
+        taken: super::seconds(at),
+        host: core.head().host.clone().unwrap_or_default(),
+        pid,
+        inner_pid: pid,
+        start_time: None,
+        agent_version: None,
+        rtops_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// All that was found.
+pub fn replies(core: &Core, survey: &Survey) -> Vec<Reply> {
+    let mut replies = vec![
+        Reply::Process(Process {
+            name: core.head().program.clone(),
+            tracked_on_tokio: None,
+            alive_on_tokio: None,
+        }),
+        Reply::Core(head(core)),
+    ];
+    let modules: Vec<_> = core.modules().iter().map(module).collect();
+    replies.extend(batches(modules, RECORDS, Reply::Modules));
+    // The stacks of threads come behind those of leaves.
+    let mut stacks = survey.leaves.clone();
+    stacks.extend(survey.threads.iter().map(|stack| stack.addresses.clone()));
+    replies.extend(batches(stacks, STACKS, |stacks| {
+        Reply::Stacks(Stacks(stacks))
+    }));
+    let on_threads: HashMap<i32, Leaf> = survey
+        .threads
+        .iter()
+        .zip(survey.leaves.len()..)
+        .map(|(stack, number)| (stack.tid, leaf(number, end(stack))))
+        .collect();
+    let threads = core.threads().iter().map(|thread| protocol::Thread {
+        tid: thread.tid,
+        name: None,
+        state: None,
+        wchan: None,
+        syscall: i64::try_from(thread.registers.orig_rax).ok(),
+        cpu_ticks: None,
+        capture: on_threads
+            .get(&thread.tid)
+            .map_or(ThreadCapture::Absent, |leaf| ThreadCapture::Stack(*leaf)),
+    });
+    replies.extend(batches(threads.collect(), RECORDS, Reply::Threads));
+    replies.extend(survey.traces.iter().map(trace));
+    let tasks = survey.tasks.iter();
+    let tasks = tasks.map(|task| untracked(task, &on_threads));
+    replies.extend(batches(tasks.collect(), RECORDS, Reply::Untracked));
+    let resumed = survey.resumed.iter();
+    let resumed = resumed.map(|resumed| block_on(survey, resumed));
+    replies.extend(batches(resumed.collect(), RECORDS, Reply::Untracked));
+    let kept = survey.kept.iter();
+    let kept = kept.flat_map(|(poll, count)| std::iter::repeat_n(completed(*poll), *count));
+    replies.extend(batches(kept.collect(), RECORDS, Reply::Untracked));
+    replies.push(Reply::End(End {
+        gaps: gaps(core, survey),
+    }));
+    replies
+}
+
+/// What is missing. Every core lacks memory that was never touched: that is worth a word only if a poll
+/// needed some of it.
+fn gaps(core: &Core, survey: &Survey) -> Vec<String> {
+    let faulted = |task: &Task| task.unresolved == Some(rtops_cells::Unresolved::Fault);
+    let is_missed = survey.tasks.iter().any(faulted);
+    let gaps = core.gaps().iter();
+    let gaps = gaps.filter(|gap| is_missed || !matches!(gap, Gap::LeftOut { .. }));
+    let mut gaps: Vec<String> = gaps
+        .map(|gap| escape(&gap.to_string()).into_owned())
+        .collect();
+    for (instruction, polls) in &survey.unknown_instructions {
+        gaps.push(format!(
+            "{polls} polls came to the instruction {instruction}, which rtops does not know"
+        ));
+    }
+    gaps
+}
+
+fn batches<T: Clone>(all: Vec<T>, size: usize, reply: impl Fn(Vec<T>) -> Reply) -> Vec<Reply> {
+    all.chunks(size)
+        .map(|batch| reply(batch.to_vec()))
+        .collect()
+}
+
+fn head(core: &Core) -> CoreHead {
+    let head = core.head();
+    CoreHead {
+        program: head.program.clone(),
+        arguments: head.arguments.clone(),
+        pid: head.pid.unwrap_or_default(),
+        signal: head.signal.map(|signal| Signal {
+            number: signal.number,
+            code: Some(signal.code),
+            address: match signal.origin {
+                Origin::Fault { address } => Some(address),
+                _ => None,
+            },
+            access: None,
+            sender: match signal.origin {
+                Origin::Sender { pid, uid } => Some(Sender { pid, uid }),
+                _ => None,
+            },
+        }),
+        thread: head
+            .signal
+            .and_then(|_| core.threads().first())
+            .map(|thread| thread.tid),
+        time: head.time.map(super::seconds),
+        host: head.host.clone(),
+    }
+}
+
+fn module(module: &rtops_image::Module) -> protocol::Module {
+    protocol::Module {
+        path: module.path.to_string_lossy().into_owned(),
+        build_id: module.build_id.clone(),
+        load_bias: module.load_bias,
+        code: CodeRange {
+            start: module.code.start,
+            end: module.code.end,
+        },
+        kind: match module.kind {
+            ModuleKind::MainExecutable => protocol::ModuleKind::MainExecutable,
+            ModuleKind::Vdso => protocol::ModuleKind::Vdso,
+            _ => protocol::ModuleKind::Library,
+        },
+    }
+}
+
+fn leaf(stack: usize, end: LeafEnd) -> Leaf {
+    Leaf {
+        stack: StackId(u32::try_from(stack).unwrap_or(u32::MAX)),
+        end,
+    }
+}
+
+const fn end(stack: &Stack) -> LeafEnd {
+    match stack.outcome {
+        Outcome::Root | Outcome::Base => LeafEnd::Complete,
+        Outcome::Truncated => LeafEnd::Absent,
+        Outcome::TooDeep => LeafEnd::Truncated,
+        Outcome::Lost => LeafEnd::Lost,
+    }
+}
+
+fn trace(trace: &rtops_cells::Trace) -> Reply {
+    let calls = trace.calls.iter().map(|call| Call {
+        caller: call.caller,
+        site: call.site,
+    });
+    let visits = trace.visits.iter().map(|visit| Visit {
+        call: visit.call,
+        ip: visit.ip,
+    });
+    Reply::Trace(Trace {
+        end: match trace.end {
+            rtops_cells::End::Whole => TraceEnd::Whole,
+            rtops_cells::End::TooLong => TraceEnd::TooLong,
+            rtops_cells::End::Unsafe => TraceEnd::Unsafe,
+        },
+        order: match trace.order {
+            rtops_cells::VisitOrder::First => TraceOrder::FirstRun,
+            rtops_cells::VisitOrder::Last => TraceOrder::LastRun,
+        },
+        calls: calls.collect(),
+        visits: visits.collect(),
+    })
+}
+
+fn untracked(task: &Task, on_threads: &HashMap<i32, Leaf>) -> Untracked {
+    let polled = task.leaves.iter();
+    let polled = polled.map(|stack| leaf(*stack as usize, LeafEnd::Complete));
+    let running = match task.state {
+        State::Running { tid } | State::Blocking { tid } => tid,
+        _ => None,
+    };
+    let running = running.and_then(|tid| on_threads.get(&tid).copied());
+    Untracked {
+        number: task.number,
+        tokio: task.copy,
+        cell: Some(task.cell),
+        poll: task.poll,
+        boxed_poll: task.boxed_poll,
+        state: match task.state {
+            State::Idle => UntrackedState::Idle,
+            State::Woken => UntrackedState::Woken,
+            State::Running { tid } => UntrackedState::Running { tid },
+            State::Queued => UntrackedState::Blocking { tid: None },
+            State::Blocking { tid } => UntrackedState::Blocking { tid },
+        },
+        wakers: u32::try_from(task.wakers).unwrap_or(u32::MAX),
+        has_join_handle: task.has_join_handle,
+        found_by: match (task.unresolved, running) {
+            // Where it goes on shows at the beginning of its poll, however that ends.
+            (why, None) if task.state == State::Woken && !lacks_beginning(why) => FoundBy::Steps,
+            (Some(rtops_cells::Unresolved::Ready), _) => FoundBy::Ready,
+            (Some(why), _) => FoundBy::Unresolved(unresolved(why)),
+            (None, Some(_)) => FoundBy::Thread,
+            (None, None) if task.trace.is_some() => FoundBy::Steps,
+            (None, None) => FoundBy::Unresolved(Unresolved::NotAsked),
+        },
+        trace: task.trace.map(TraceId),
+        leaves: polled.chain(running).collect(),
+    }
+}
+
+/// Whether a poll may not have come to where its task stands.
+const fn lacks_beginning(why: Option<rtops_cells::Unresolved>) -> bool {
+    use rtops_cells::Unresolved as Why;
+    matches!(
+        why,
+        Some(Why::Fault | Why::UnknownInstruction | Why::Locked | Why::NoTime)
+    )
+}
+
+const fn unresolved(why: rtops_cells::Unresolved) -> Unresolved {
+    use rtops_cells::Unresolved as Why;
+    match why {
+        Why::Locked => Unresolved::Locked,
+        Why::Fault => Unresolved::Fault,
+        Why::Endless => Unresolved::Endless,
+        Why::Exit => Unresolved::Exit,
+        Why::Panic => Unresolved::Panic,
+        Why::SystemCall => Unresolved::SystemCall,
+        Why::UnknownInstruction => Unresolved::Instruction,
+        Why::Ready => Unresolved::Ready,
+        Why::NoTime => Unresolved::NoTime,
+        Why::NoThread => Unresolved::NoThread,
+    }
+}
+
+/// The future that a thread polls itself. What tells its type is the code that polls it.
+fn block_on(survey: &Survey, resumed: &Resumed) -> Untracked {
+    let trace = survey.traces.get(resumed.trace as usize);
+    let first = trace.and_then(|trace| trace.visits.first());
+    let leaves = resumed.leaves.iter();
+    Untracked {
+        state: UntrackedState::BlockOn { tid: resumed.tid },
+        found_by: FoundBy::Steps,
+        trace: Some(TraceId(resumed.trace)),
+        leaves: leaves
+            .map(|stack| leaf(*stack as usize, LeafEnd::Complete))
+            .collect(),
+        ..completed(first.map_or(0, |visit| visit.ip))
+    }
+}
+
+/// What is left of a task that has ended.
+const fn completed(poll: u64) -> Untracked {
+    Untracked {
+        number: None,
+        tokio: 0,
+        cell: None,
+        poll,
+        boxed_poll: None,
+        state: UntrackedState::Completed,
+        wakers: 0,
+        has_join_handle: true,
+        found_by: FoundBy::Unresolved(Unresolved::NotAsked),
+        trace: None,
+        leaves: Vec::new(),
+    }
+}
