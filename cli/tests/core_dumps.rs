@@ -1,7 +1,6 @@
 //! What `rtops` prints of a saved dump that was taken of a core file.
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code)]
 mod support;
 
 use std::{fs::File, path::Path, process::Output};

@@ -12,6 +12,13 @@ const FIRST: u64 = 64 << 10;
 const LARGEST: u64 = 8 << 20;
 /// `mov $15, %rax; syscall`, which is all that the code is that signal handlers return to.
 const RT_SIGRETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
+/// How much memory that nobody may touch is below a stack.
+const LARGEST_GUARD: u64 = 1 << 20;
+/// How many parts of a stack are unwound: a handler's own stack, or as many frames as fit into one part.
+const MOST_PARTS: usize = 128;
+/// How many frames of a deep stack are kept, from both ends.
+const INNERMOST: usize = 448;
+const OUTERMOST: usize = 64;
 /// How many jumps are followed in a row.
 const MOST_JUMPS: usize = 4;
 /// How much code is searched at a time.
@@ -107,11 +114,48 @@ impl Stacks {
 }
 
 fn unwind(image: &impl Image, unwinder: &mut Unwinder, thread: &Thread) -> (Stack, Vec<u8>) {
-    let registers = Registers {
+    let mut registers = Registers {
         ip: thread.registers.rip,
         sp: thread.registers.rsp,
         bp: thread.registers.rbp,
     };
+    let mut stack = Stack {
+        tid: thread.tid,
+        addresses: Vec::new(),
+        outcome: Outcome::Lost,
+    };
+    let mut held = Vec::new();
+    // A handler may have a stack of its own, and what it interrupted has another one.
+    for part in 0..MOST_PARTS {
+        let (addresses, outcome, bytes) = unwind_part(image, unwinder, registers);
+        // As a return address is looked up; it may have been the last one of the part before.
+        let first = addresses.first().map(|ip| ip + u64::from(part > 0));
+        let is_new = first.as_ref() != stack.addresses.last();
+        stack.addresses.extend(first.filter(|_| is_new));
+        stack.addresses.extend(addresses.iter().skip(1));
+        // The way to the root tells which task it is, and comes last in a stack that overflows.
+        if stack.addresses.len() > INNERMOST + OUTERMOST {
+            let end = stack.addresses.len() - OUTERMOST;
+            stack.addresses.drain(INNERMOST..end);
+        }
+        stack.outcome = outcome;
+        held.extend_from_slice(&bytes);
+        match unwinder.goes_on() {
+            Some(next) => {
+                registers = next;
+                registers.ip -= u64::from(outcome == Outcome::TooDeep);
+            }
+            None => break,
+        }
+    }
+    (stack, held)
+}
+
+fn unwind_part(
+    image: &impl Image,
+    unwinder: &mut Unwinder,
+    registers: Registers,
+) -> (Vec<u64>, Outcome, Vec<u8>) {
     let mut most = FIRST;
     loop {
         let bytes = bytes_from(image, registers.sp, most);
@@ -121,27 +165,38 @@ fn unwind(image: &impl Image, unwinder: &mut Unwinder, thread: &Thread) -> (Stac
         };
         let mut addresses = Vec::new();
         let outcome = unwinder.unwind(&slice, None, &mut addresses);
-        if outcome == Outcome::Truncated && bytes.len() as u64 == most && most < LARGEST {
+        let is_cut = outcome == Outcome::Truncated && unwinder.goes_on().is_none();
+        if is_cut && bytes.len() as u64 == most && most < LARGEST {
             most = LARGEST;
             continue;
         }
-        let stack = Stack {
-            tid: thread.tid,
-            addresses,
-            outcome,
-        };
-        return (stack, bytes);
+        return (addresses, outcome, bytes);
     }
 }
 
-/// The memory from an address on, as far as it is known and in one region.
+/// The memory from an address on, as far as it is known and in one region. A stack that overflows begins
+/// below its memory, with what was never written.
 fn bytes_from(image: &impl Image, address: u64, most: u64) -> Vec<u8> {
-    let end = image
-        .region_of(address)
-        .map_or(address, |region| region.range.end);
+    let Some(region) = image.region_of(address) else {
+        return Vec::new();
+    };
+    let (start, end) = if region.is_own() {
+        (address, region.range.end)
+    } else {
+        let above = image.region_of(region.range.end);
+        let above = above.map_or(0..0, |above| above.range.clone());
+        (above.start, above.end)
+    };
+    let Some(guard) = start
+        .checked_sub(address)
+        .filter(|guard| *guard <= LARGEST_GUARD)
+    else {
+        return Vec::new();
+    };
     let length = (end - address).min(most);
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-    match image.read(address, &mut bytes) {
+    let known = bytes.get_mut(usize::try_from(guard).unwrap_or(0)..);
+    match image.read(start, known.unwrap_or_default()) {
         Ok(()) => bytes,
         Err(_) => Vec::new(),
     }

@@ -65,6 +65,7 @@ pub struct Unwinder {
     signal_trampoline: Trampoline,
     rules: arch::Rules<Section>,
     cache: arch::Cache,
+    goes_on: Option<Registers>,
 }
 
 /// How libc's code is told to which signal handlers return.
@@ -103,6 +104,7 @@ impl Unwinder {
             signal_trampoline: Trampoline::At(None),
             rules: arch::Rules::new(),
             cache: arch::Cache::new(),
+            goes_on: None,
         }
     }
 
@@ -154,6 +156,7 @@ impl Unwinder {
         base: Option<u64>,
         out: &mut Vec<u64>,
     ) -> Outcome {
+        self.goes_on = None;
         let mut registers = slice.registers;
         let mut frame = FrameAddress::from_instruction_pointer(registers.ip);
         out.push(frame.address());
@@ -177,11 +180,28 @@ impl Unwinder {
                 Step::PastEnd(address) if base.is_some_and(|base| address >= base) => {
                     return Outcome::Base;
                 }
-                Step::PastEnd(_) | Step::OtherStack => return Outcome::Truncated,
+                Step::OtherStack => {
+                    self.goes_on = Some(registers);
+                    return Outcome::Truncated;
+                }
+                Step::PastEnd(_) => {
+                    // What a handler interrupted may be on a stack that lies higher.
+                    let offset = registers.sp.saturating_sub(slice.registers.sp);
+                    let is_outside = offset > slice.bytes.len() as u64;
+                    self.goes_on = is_outside.then_some(registers);
+                    return Outcome::Truncated;
+                }
                 Step::Lost => return Outcome::Lost,
             }
         }
+        self.goes_on = Some(registers);
         Outcome::TooDeep
+    }
+
+    /// The registers of the frame that the last call of [`unwind`](Self::unwind) came to, if that frame is on
+    /// another stack, or the last one that it found of too many.
+    pub fn goes_on(&self) -> Option<Registers> {
+        self.goes_on
     }
 
     /// Goes from `frame` to its caller, whose registers it leaves in `registers`.
