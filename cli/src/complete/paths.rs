@@ -86,7 +86,7 @@ mod tests {
                 let mut offering = left_to_the_shell(Cli::command());
                 let offered = complete(&mut offering, words, index, None).unwrap();
                 let expected = match option.as_str() {
-                    "--symbols" => DIRECTORIES,
+                    "--symbols" | "--sysroot" => DIRECTORIES,
                     _ => FILES,
                 };
                 assert_eq!(wanted(&offered), Some(expected), "{command:?} {option}");

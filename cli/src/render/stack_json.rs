@@ -165,6 +165,8 @@ struct Stack<'a> {
     wait: Option<&'static str>,
     /// What is missing where the stack does not reach the root.
     incomplete: Option<&'static str>,
+    /// How many branches look like this.
+    count: usize,
     frames: Vec<FramePart<'a>>,
 }
 
@@ -332,6 +334,7 @@ pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> Ta
     let stack = |chain: &Chain| Stack {
         wait: chain.wait.map(WaitReason::as_str),
         incomplete: chain.incomplete,
+        count: chain.count,
         frames: frames(view.frames, &chain.links),
     };
     TaskGroupPart {

@@ -75,7 +75,8 @@ pub struct Task {
     pub wakers: u64,
     /// Whether there is a `JoinHandle`.
     pub has_join_handle: bool,
-    /// Where its poll registered wakers, by position in [`Survey::leaves`]; each once.
+    /// Where its poll registered wakers, by position in [`Survey::leaves`], sorted: the same as often as
+    /// one was registered there.
     pub leaves: Vec<u32>,
     /// What ran of its poll, by position in [`Survey::traces`].
     pub trace: Option<u32>,

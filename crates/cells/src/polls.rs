@@ -382,7 +382,7 @@ impl Kept {
         })
     }
 
-    /// The numbers of stacks, sorted, each once.
+    /// The numbers of stacks, sorted; children of a container may have the same.
     fn leaves(&mut self, leaves: Vec<Vec<u64>>) -> Vec<u32> {
         let leaves = leaves.into_iter().map(|leaf| {
             *self.leaf_numbers.entry(leaf).or_insert_with_key(|leaf| {
@@ -392,7 +392,6 @@ impl Kept {
         });
         let mut leaves: Vec<u32> = leaves.collect();
         leaves.sort_unstable();
-        leaves.dedup();
         leaves
     }
 }

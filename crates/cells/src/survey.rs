@@ -68,7 +68,7 @@ pub struct Resumed {
     pub tid: i32,
     /// What ran, from the outermost function that it came to, by position in [`Survey::traces`].
     pub trace: u32,
-    /// Where wakers were registered, by position in [`Survey::leaves`]; each once.
+    /// Where wakers were registered, as in [`Task::leaves`].
     pub leaves: Vec<u32>,
 }
 

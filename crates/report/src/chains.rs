@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use rtops_protocol::{Leaf, ThreadCapture};
+use rtops_symbols::WaitReason;
 
 use crate::{
     dump::{self, Dump},
@@ -89,16 +90,23 @@ impl<'a> Chains<'a> {
                 Some(index) => {
                     if let Some(first) = chains.get_mut(*index) {
                         first.wait = first.wait.or(chain.wait);
+                        // Each child of a container has a waker of its own.
+                        let is_child = first.wait == Some(WaitReason::FuturesContainer);
+                        first.count += usize::from(is_child);
                     }
                 }
             }
         }
         let copied = chains.len();
         if let Some(tree) = self.stepped.of_task(task).tree {
-            let stepped = self.stepped.chains(tree).iter();
-            let new = stepped.filter(|chain| !chains.iter().any(|known| self.covers(known, chain)));
-            let new: Vec<Chain> = new.cloned().collect();
-            chains.extend(new);
+            for chain in self.stepped.chains(tree) {
+                let mut known = chains.iter_mut().take(copied);
+                match known.find(|known| self.covers(known, chain)) {
+                    // Children that wait alike have one stack, and were polled one by one.
+                    Some(known) => known.count = known.count.max(chain.count),
+                    None => chains.push(chain.clone()),
+                }
+            }
         }
         let has_more = chains.len() > copied;
         for span in spans.inside(task.key) {
@@ -168,6 +176,7 @@ impl<'a> Chains<'a> {
                 links: frames.visible(links, marks),
                 wait: frames.task_wait(links),
                 incomplete: dump::incomplete(leaf.end),
+                count: 1,
             }
         };
         if marks.is_empty() {
@@ -189,6 +198,7 @@ impl<'a> Chains<'a> {
             links: self.frames.visible(own, &[]),
             wait: None,
             incomplete: cut.is_none().then(|| dump::incomplete(leaf.end)).flatten(),
+            count: 1,
         })
     }
 
@@ -209,6 +219,7 @@ impl<'a> Chains<'a> {
             links: self.frames.visible(own, &[]),
             wait: None,
             incomplete,
+            count: 1,
         }
     }
 }

@@ -202,6 +202,17 @@ impl Frames {
         self.placeless.get(&frame).copied().unwrap_or(frame)
     }
 
+    /// The file and line of the innermost frame that is the target's own, or else of any.
+    pub(crate) fn own_place(&self, links: &[Link]) -> Option<String> {
+        let places = || {
+            let frames = links.iter().filter_map(|link| self.get(link.frame));
+            frames.filter_map(|frame| frame.place.as_ref())
+        };
+        let own = places().find(|place| !place.is_foreign());
+        let place = own.or_else(|| places().next())?;
+        Some(format!("{}:{}", shortened(&place.file), place.line))
+    }
+
     /// The frames to show of a stack or a part of one, innermost first, and the spans among them.
     pub fn visible(&self, links: &[Link], marks: &[Mark]) -> Vec<Link> {
         let shown = match self.shown {

@@ -34,7 +34,7 @@ impl Future {
             place: None,
             entry: poller.entry,
         };
-        let Some(boxed) = polls.boxed else {
+        let Some(boxed) = polls.boxed.filter(|_| known.is_box()) else {
             return known;
         };
         let address = Address::InstructionPointer(boxed);
@@ -51,6 +51,14 @@ impl Future {
             place: function.location.as_ref().map(Place::of_location),
             ..known
         }
+    }
+}
+
+impl Future {
+    /// Whether its type is a box, or at least not known to be something else.
+    fn is_box(&self) -> bool {
+        let paths = ["alloc::boxed::Box<", "core::pin::Pin<alloc::boxed::Box<"];
+        !self.has_type || paths.iter().any(|path| self.name.starts_with(path))
     }
 }
 

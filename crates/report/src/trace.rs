@@ -14,11 +14,14 @@ use rtops_symbols::{FrameClass, Polls, classify, polls};
 use crate::{
     dump,
     frames::{FrameId, Frames, Link},
-    tree::{Chain, MAX_BRANCHES},
+    tree::Chain,
 };
 
 /// Deeper than the calls and inlined functions of any poll.
 const MAX_DEPTH: usize = 2_000;
+
+/// The most branches of one poll that are looked at, equal ones included.
+const MAX_LEAVES: usize = 10_000;
 
 /// The distinct ways from where the task waits to its root.
 pub fn chains(trace: &Trace, frames: &Frames) -> Vec<Chain> {
@@ -45,10 +48,13 @@ pub fn chains(trace: &Trace, frames: &Frames) -> Vec<Chain> {
             links: frames.visible(&links, &[]),
             wait: frames.task_wait(&links),
             incomplete: end.or(no_root).or(no_line),
+            count: 1,
         };
-        let is_known = chains.iter().any(|known| known.look() == chain.look());
-        if !is_known && !chain.links.is_empty() {
-            chains.push(chain);
+        let look = chain.look();
+        match chains.iter_mut().find(|known| known.look() == look) {
+            Some(known) => known.count += 1,
+            None if chain.links.is_empty() => {}
+            None => chains.push(chain),
         }
     }
     chains
@@ -206,7 +212,7 @@ impl<'a> Tree<'a> {
                 Some(nearest) if is_one => open.push(nearest),
                 Some(_) => open.extend(&node.polled),
             }
-            if leaves.len() == MAX_BRANCHES {
+            if leaves.len() == MAX_LEAVES {
                 break;
             }
         }

@@ -16,6 +16,8 @@ pub struct Chain {
     pub wait: Option<WaitReason>,
     /// What to say where the chain does not reach the root.
     pub incomplete: Option<&'static str>,
+    /// How many branches look like this: children of a container may be many.
+    pub count: usize,
 }
 
 impl Chain {
@@ -135,6 +137,7 @@ mod tests {
                 links: frames.stack(stack).to_vec(),
                 wait: Some(WaitReason::Sleep),
                 incomplete: None,
+                count: 1,
             })
             .collect()
     }

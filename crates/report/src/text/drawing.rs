@@ -14,6 +14,8 @@ use crate::{
 const INDENT: &str = "    ";
 /// Between a frame and its place.
 const GAP: &str = "  ";
+/// How many places of children are named.
+const MAX_PLACES: usize = 4;
 /// Places are put into one column, unless a name is longer than this.
 const MAX_ALIGNED: usize = 64;
 
@@ -21,6 +23,47 @@ const MAX_ALIGNED: usize = 64;
 #[derive(Debug, Default)]
 pub struct Drawing {
     lines: Vec<Line>,
+}
+
+/// How many children of a container wait at which places, where several wait alike.
+fn children(frames: &Frames, chains: &[Chain]) -> Option<Line> {
+    if chains.iter().all(|chain| chain.count == 1) {
+        return None;
+    }
+    let mut places: Vec<(usize, String)> = Vec::new();
+    // What holds the children has a waker of its own.
+    let is_around = |outer: &Chain| {
+        let inner = chains.iter().map(Chain::look);
+        let outer = outer.look();
+        inner
+            .into_iter()
+            .any(|inner| inner != outer && inner.ends_with(&outer))
+    };
+    for chain in chains.iter().filter(|chain| !is_around(chain)) {
+        let place = frames.own_place(&chain.links).unwrap_or_default();
+        match places.iter_mut().find(|(_, known)| *known == place) {
+            Some((count, _)) => *count += chain.count,
+            None => places.push((chain.count, place)),
+        }
+    }
+    places.sort_by(|a, b| b.0.cmp(&a.0));
+    let all: usize = places.iter().map(|(count, _)| count).sum();
+    let mut parts: Vec<String> = places
+        .iter()
+        .take(MAX_PLACES)
+        .map(|(count, place)| match place.as_str() {
+            "" => format!("{count} elsewhere"),
+            place => format!("{count} at {}", escape(place)),
+        })
+        .collect();
+    if places.len() > MAX_PLACES {
+        parts.push("…".to_owned());
+    }
+    Some(Line {
+        text: format!("{all} children: {}", parts.join(", ")),
+        aside: None,
+        bars: String::new(),
+    })
 }
 
 #[derive(Debug)]
@@ -51,6 +94,7 @@ impl Drawing {
         if chains.len() > MAX_BRANCHES {
             drawing.remark(format!("({} more branches)", chains.len() - MAX_BRANCHES));
         }
+        drawing.lines.extend(children(frames, chains));
         let mut told = Vec::new();
         for remark in chains.iter().filter_map(|chain| chain.incomplete) {
             if !told.contains(&remark) {
@@ -177,6 +221,7 @@ mod tests {
                 links: frames.stack(StackId(number)).to_vec(),
                 wait: Some(*wait),
                 incomplete: None,
+                count: 1,
             })
             .collect();
         let mut text = Vec::new();
