@@ -34,6 +34,15 @@ pub(crate) fn run_plain(control: Control, count: Option<&str>) -> Result<Never, 
     control.serve(|| 0)
 }
 
+/// A thousand of them beside a GiB of memory that was written.
+pub(crate) fn run_big(control: Control, _argument: Option<&str>) -> Result<Never, String> {
+    const MEMORY: usize = 1 << 30;
+    let _runtime = herd(Some("1000"), spawn_plain)?;
+    let memory: Vec<u64> = (0..MEMORY as u64 / 8).collect();
+    std::hint::black_box(&memory);
+    control.serve(|| 0)
+}
+
 /// `check` answers with the time, in microseconds, by which 99.9 % of the ticks since the last
 /// `check` were late at most.
 pub(crate) fn run_ticking(control: Control, count: Option<&str>) -> Result<Never, String> {

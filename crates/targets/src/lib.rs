@@ -99,6 +99,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "fork" => fork::run,
         "herd" => herd::run,
         "plain-herd" => herd::run_plain,
+        "big-herd" => herd::run_big,
         "shared" => |control, _user| herd::run(control, Some("3")),
         "ticking-herd" => herd::run_ticking,
         "joins" => joins::run,

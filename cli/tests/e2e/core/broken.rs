@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use super::{Victim, json, of_core, versions};
+use super::{json, of_core, versions, victim::Victim};
 
 /// A core file of the service with ten tasks.
 fn core() -> Option<(Victim, std::path::PathBuf)> {

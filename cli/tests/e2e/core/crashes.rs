@@ -1,6 +1,6 @@
 //! Ways to die, and what the core file tells of the guilty task and of all that waited.
 
-use super::{Victim, of_core, stack, versions};
+use super::{of_core, stack, versions, victim::Victim};
 use crate::{
     reply::{Frame, Stack, TaskGroup},
     source::Mark,

@@ -7,7 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
-use super::{Victim, stack};
+use super::{stack, victim::Victim};
 use crate::{source::Marks, verdict::Expected};
 
 pub const SERVICE: &str = include_str!("service.rs");

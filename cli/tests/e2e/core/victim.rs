@@ -1,0 +1,108 @@
+//! Programs that leave core files.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::{TempDir, tempdir};
+
+use crate::support::eventually;
+
+/// A program that runs in a directory of its own, where its core files go.
+pub struct Victim {
+    child: Child,
+    directory: TempDir,
+    commands: Option<ChildStdin>,
+}
+
+impl Victim {
+    /// Starts it, and waits until it says that it is ready.
+    pub fn start(program: &Path, arguments: &[&str]) -> Self {
+        let directory = tempdir().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", "ulimit -c unlimited; exec \"$0\" \"$@\""])
+            .arg(program)
+            .args(arguments)
+            .env_clear()
+            .current_dir(directory.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        lines.read_line(&mut line).unwrap();
+        assert!(line.starts_with("ready"), "it said {line:?}");
+        Self {
+            commands: child.stdin.take(),
+            child,
+            directory,
+        }
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id().try_into().unwrap()
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Ends it by a signal; the core file that the kernel writes.
+    pub fn dump(&mut self) -> Option<PathBuf> {
+        kill(Pid::from_raw(self.pid()), Signal::SIGABRT).unwrap();
+        self.died()
+    }
+
+    /// Waits until it has died; the core file that the kernel wrote. `None` where the kernel puts it
+    /// elsewhere, which only the machine's administrator can change.
+    pub fn died(&mut self) -> Option<PathBuf> {
+        eventually("it dies", || self.child.try_wait().unwrap().is_some());
+        let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+        if pattern.starts_with(['|', '/', '@']) {
+            eprintln!("skipped: kernel.core_pattern does not put cores beside the process");
+            return None;
+        }
+        let files = fs::read_dir(self.directory()).unwrap();
+        let mut files = files.map(|file| file.unwrap().path());
+        let is_core = |path: &PathBuf| {
+            path.file_name()
+                .unwrap()
+                .as_encoded_bytes()
+                .starts_with(b"core")
+        };
+        Some(files.find(is_core).expect("the kernel wrote a core file"))
+    }
+
+    /// What `gcore` writes of it, while it lives.
+    pub fn gcore(&self) -> PathBuf {
+        let prefix = self.directory().join("gcore");
+        let output = Command::new("gcore")
+            .arg("-o")
+            .arg(&prefix)
+            .arg(self.pid().to_string())
+            .stdin(Stdio::null())
+            .output()
+            .expect("gcore, of the package gdb");
+        let core = self.directory().join(format!("gcore.{}", self.pid()));
+        assert!(core.exists(), "{output:?}");
+        core
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        // It may have ended.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
