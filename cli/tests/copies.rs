@@ -199,7 +199,7 @@ fn what_is_not_known_is_null_and_never_0() {
     let (group, hooked) = task("hooked");
     assert_eq!(hooked["tokio_id"], 7);
     assert_eq!((&hooked["tokio"], &hooked["id"]), (&0.into(), &1.into()));
-    assert_eq!(hooked["wrapped"], false);
+    assert_eq!(hooked["tracked"], false);
     for unknown in ["cell", "age_ns", "since_ns", "polls", "reason"] {
         assert!(hooked[unknown].is_null(), "{hooked:#}");
     }
@@ -211,9 +211,9 @@ fn what_is_not_known_is_null_and_never_0() {
     let (output, _) = ask(all(), replies(), &["stats", "--json"]);
     assert_code(&output, 0);
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(document["unwrapped"]["tasks"], 2);
-    assert_eq!(document["unwrapped"]["by_type"][0]["idle"], 2);
-    assert_eq!(document["unwrapped"]["by_type"][0]["future_type"], "0x1234");
+    assert_eq!(document["untracked"]["tasks"], 2);
+    assert_eq!(document["untracked"]["by_type"][0]["idle"], 2);
+    assert_eq!(document["untracked"]["by_type"][0]["future_type"], "0x1234");
 }
 
 #[test]

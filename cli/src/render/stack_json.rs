@@ -111,7 +111,7 @@ pub(super) struct TaskGroupPart<'a> {
     kind: &'static str,
     name: Option<&'a str>,
     future_type: Option<&'a str>,
-    wrapped: bool,
+    tracked: bool,
     state: &'static str,
     waits: Vec<&'static str>,
     /// Times are absent where they are not known.
@@ -132,7 +132,7 @@ pub(super) struct TaskGroupPart<'a> {
 struct TaskPart<'a> {
     /// That of the agent, or of an untracked one some other.
     id: u64,
-    wrapped: bool,
+    tracked: bool,
     /// tokio's own number of it, where that is known.
     tokio_id: Option<u64>,
     /// Which tokio of the program it belongs to, from 0, where that is known.
@@ -347,7 +347,7 @@ pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> Ta
         },
         name: look.name,
         future_type: look.future_type.as_deref(),
-        wrapped: look.is_tracked,
+        tracked: look.is_tracked,
         state: match look.state {
             State::New => "new",
             State::Waiting => "waiting",
@@ -389,7 +389,7 @@ fn task_part<'a>(view: &'a View<'_>, group: &TaskGroup, task: &Task) -> TaskPart
     let reason = group.look.unresolved;
     TaskPart {
         id: view.dump.number(task.key),
-        wrapped: tracked.is_some(),
+        tracked: tracked.is_some(),
         tokio_id: untracked.and_then(|untracked| untracked.number),
         tokio: untracked.map(|untracked| untracked.tokio),
         cell: untracked.and_then(|untracked| untracked.cell.map(|cell| format!("{cell:#x}"))),

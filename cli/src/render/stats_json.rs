@@ -21,9 +21,9 @@ struct Document<'a> {
     process: ProcessPart<'a>,
     tasks: TasksPart,
     /// Absent where they were not counted.
-    unwrapped: Option<UntrackedPart<'a>>,
+    untracked: Option<UntrackedPart<'a>>,
     /// Why not, if there is more to it than that nobody asked.
-    unwrapped_missing: Option<&'a str>,
+    untracked_missing: Option<&'a str>,
     runtimes: Vec<RuntimePart<'a>>,
 }
 
@@ -171,8 +171,8 @@ pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
             schema: super::SCHEMA,
             process,
             tasks,
-            unwrapped: report.untracked.as_ref().ok().map(untracked_part),
-            unwrapped_missing: report
+            untracked: report.untracked.as_ref().ok().map(untracked_part),
+            untracked_missing: report
                 .untracked
                 .as_ref()
                 .err()

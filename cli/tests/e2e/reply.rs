@@ -59,7 +59,7 @@ pub struct Task {
     /// Why it is not resolved.
     pub reason: Option<String>,
     /// Whether it is tracked.
-    pub wrapped: Option<bool>,
+    pub tracked: Option<bool>,
     /// The number that tokio gave it.
     pub tokio_id: Option<u64>,
     pub awaits: Vec<u64>,

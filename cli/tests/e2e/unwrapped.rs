@@ -128,7 +128,7 @@ fn they_have_numbers_of_tokio_and_no_names() {
             "{group:#?}"
         );
         for task in &group.tasks {
-            assert_eq!(task.wrapped, Some(false), "{group:#?}");
+            assert_eq!(task.tracked, Some(false), "{group:#?}");
             numbers.push(task.tokio_id.unwrap());
         }
     }
@@ -175,12 +175,12 @@ fn they_are_counted_by_the_type_of_their_future() {
     let pid = target.pid.to_string();
     let run = target.rtops(&["stats", &pid, "--json"]).success();
     let stats: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
-    assert_eq!(stats["unwrapped"]["tasks"], 0, "{stats}");
+    assert_eq!(stats["untracked"]["tasks"], 0, "{stats}");
     let target = Target::start(Build::Release, &["unwrapped", "multi"]);
     let pid = target.pid.to_string();
     let run = target.rtops(&["stats", &pid, "--json"]).success();
     let stats: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
-    let types = stats["unwrapped"]["by_type"].as_array().unwrap();
+    let types = stats["untracked"]["by_type"].as_array().unwrap();
     let of = |name: &str| {
         let mut named = types
             .iter()
@@ -189,7 +189,7 @@ fn they_are_counted_by_the_type_of_their_future() {
     };
     assert_eq!(of("awaits::time::sleeping")["idle"], 1, "{stats:#}");
     let all: u64 = types.iter().map(|one| one["count"].as_u64().unwrap()).sum();
-    assert_eq!(stats["unwrapped"]["tasks"], all);
+    assert_eq!(stats["untracked"]["tasks"], all);
 }
 
 #[test]
