@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{stack, victim::Victim};
-use crate::{source::Marks, verdict::Expected};
+use crate::{source::Marks, versions::expected};
 
 pub const SERVICE: &str = include_str!("service.rs");
 const FILE: &str = "crates/service/src/main.rs";
@@ -25,19 +25,7 @@ fn each_version_of_tokio_shows_its_tasks() {
         let mut victim = Victim::start(&build(version), &["ten"]);
         let Some(core) = victim.dump() else { return };
         let stack = stack(&core, &["--tasks"]);
-        let expected = Expected {
-            marks: &marks,
-            folders: &["service/src/"],
-            around: "none",
-            names: marks
-                .names_in("service/src/")
-                .iter()
-                .map(|name| (*name, 1))
-                .collect(),
-            may_be_unresolved: &[],
-            has_libraries: false,
-        };
-        let verdict = expected.compare(&stack);
+        let verdict = expected(&marks, &[]).compare(&stack);
         assert!(verdict.is_right(), "tokio {version}: {verdict}");
         eprintln!("tokio {version}: all right");
     }

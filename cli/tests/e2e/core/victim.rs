@@ -84,17 +84,7 @@ impl Victim {
 
     /// What `gcore` writes of it, while it lives.
     pub fn gcore(&self) -> PathBuf {
-        let prefix = self.directory().join("gcore");
-        let output = Command::new("gcore")
-            .arg("-o")
-            .arg(&prefix)
-            .arg(self.pid().to_string())
-            .stdin(Stdio::null())
-            .output()
-            .expect("gcore, of the package gdb");
-        let core = self.directory().join(format!("gcore.{}", self.pid()));
-        assert!(core.exists(), "{output:?}");
-        core
+        gcore(self.pid(), self.directory())
     }
 }
 
@@ -105,4 +95,18 @@ impl Drop for Victim {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// What `gcore` writes of a process, in this directory.
+pub fn gcore(pid: i32, directory: &Path) -> PathBuf {
+    let output = Command::new("gcore")
+        .arg("-o")
+        .arg(directory.join("gcore"))
+        .arg(pid.to_string())
+        .stdin(Stdio::null())
+        .output()
+        .expect("gcore, of the package gdb");
+    let core = directory.join(format!("gcore.{pid}"));
+    assert!(core.exists(), "{output:?}");
+    core
 }

@@ -14,6 +14,7 @@ use std::{
 use tempfile::tempdir;
 
 use crate::{
+    core::{self, victim::gcore},
     source::Marks,
     support::{DEADLINE, Target},
     verdict::{Expected, Verdict},
@@ -52,24 +53,18 @@ fn tasks_of_another_copy_of_tokio_are_not_shown_wrongly() {
     );
     let target = Package::make("two-copies", TWO_COPIES, &other).start();
     let others = ["other-sleep", "other-oneshot"];
-    expect(&target, &marks(TWO_COPIES), &others, |verdict| {
+    let marks = marks(TWO_COPIES);
+    expect(&target, &marks, &others, |verdict| {
         verdict.is_right_but_for(&others)
     });
+    // A core file shows those of both.
+    let core = gcore(target.pid, target.directory());
+    let verdict = expected(&marks, &[]).compare(&core::stack(&core, &["--tasks"]));
+    assert!(verdict.is_right(), "{verdict}");
 }
 
 fn expect(target: &Target, marks: &Marks, others: &[&str], is_right: impl Fn(&Verdict) -> bool) {
-    let expected = Expected {
-        marks,
-        folders: &["service/src/"],
-        around: "none",
-        names: marks
-            .names_in("service/src/")
-            .iter()
-            .map(|name| (*name, 1))
-            .collect(),
-        may_be_unresolved: others,
-        has_libraries: false,
-    };
+    let expected = expected(marks, others);
     let compared = || expected.compare(&target.stack(&["--tasks"]));
     // The tasks may not have come to their awaits yet.
     let end = Instant::now() + DEADLINE;
@@ -78,6 +73,20 @@ fn expect(target: &Target, marks: &Marks, others: &[&str], is_right: impl Fn(&Ve
     }
     let verdict = compared();
     assert!(is_right(&verdict), "{verdict}");
+}
+
+/// Each marked way to wait once.
+pub fn expected<'a>(marks: &'a Marks, may_be_unresolved: &'a [&str]) -> Expected<'a> {
+    const FOLDER: &str = "service/src/";
+    let names = marks.names_in(FOLDER).into_iter();
+    Expected {
+        marks,
+        folders: &[FOLDER],
+        around: "none",
+        names: names.map(|name| (name, 1)).collect(),
+        may_be_unresolved,
+        has_libraries: false,
+    }
 }
 
 fn marks(text: &str) -> Marks {
