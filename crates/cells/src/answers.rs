@@ -7,6 +7,9 @@ use crate::Unresolved;
 /// How often the same call may be answered in a row; whoever asks again for ever would not end.
 pub(crate) const MOST_REPEATS: u32 = 64;
 
+/// What memory is made usable with.
+const READ_WRITE: u64 = (libc::PROT_READ | libc::PROT_WRITE) as u64;
+
 /// The answer to a system call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Answer {
@@ -14,6 +17,8 @@ pub(crate) enum Answer {
     Value(i64),
     /// New memory of this length.
     Memory(u64),
+    /// What was reserved here may be used from now on.
+    Usable { at: u64, length: u64 },
     /// The time of this clock, written here.
     Time { clock: u64, at: u64 },
     /// So many bytes, the same each time, written here.
@@ -44,6 +49,9 @@ pub(crate) fn answer(number: u64, arguments: [u64; 6]) -> Answer {
     let is_anonymous = d & libc::MAP_ANONYMOUS as u64 != 0;
     let value = match i64::try_from(number).unwrap_or(-1) {
         libc::SYS_mmap if is_anonymous => return Answer::Memory(b),
+        libc::SYS_mprotect if c & READ_WRITE == READ_WRITE => {
+            return Answer::Usable { at: a, length: b };
+        }
         libc::SYS_clock_gettime => return Answer::Time { clock: a, at: b },
         libc::SYS_getrandom => return Answer::Random { at: a, length: b },
         libc::SYS_futex => match i32::try_from(b & 0x7f).unwrap_or(0) {
@@ -87,6 +95,9 @@ pub(crate) fn answer(number: u64, arguments: [u64; 6]) -> Answer {
         | libc::SYS_mprotect
         | libc::SYS_munmap => 0,
         libc::SYS_mmap | libc::SYS_mremap => -i64::from(ENOMEM),
+        // The end of the heap is not where it was asked for: there is no more of it. Any error is a high
+        // address to the C library, which has got what it wanted then.
+        libc::SYS_brk => 0,
         _ => -i64::from(ENOSYS),
     };
     Answer::Value(value)

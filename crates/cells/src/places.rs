@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use rtops_image::{Backing, Contents, Image, Region};
+use rtops_image::{Access, Backing, Contents, Image, Region};
 
 /// A thread's stack is taken for one up to this size; a stack pointer into something larger is into a
 /// heap, where other things lie, too.
@@ -35,6 +35,12 @@ impl Ranges {
         let range = behind.checked_sub(1).and_then(|index| self.0.get(index));
         range.is_some_and(|range| address < range.end && length <= range.end - address)
     }
+}
+
+/// Whether nothing may be done with a region, and nobody has put anything there: the C library reserves
+/// memory for its heaps like that.
+pub(crate) fn is_reserved(region: &Region) -> bool {
+    region.access == Access::default() && region.backing == Backing::Anonymous
 }
 
 /// What lies where, as far as it matters to find tasks.

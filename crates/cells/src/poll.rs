@@ -11,6 +11,7 @@ use crate::{
     discover::Cell,
     layout::{STATE, State, WAKER_WORDS},
     machine::Machine,
+    places::is_reserved,
     polls::Polls,
     recorder::Recorder,
     scan::InnerWaker,
@@ -364,6 +365,10 @@ impl<'a, M: Machine> Poller<'a, M> {
             }
             Answer::Value(value) => value,
             Answer::Memory(length) => self.map(length),
+            Answer::Usable { at, length } => {
+                self.use_reserved(at, length);
+                0
+            }
             Answer::Time { clock, at } => {
                 self.write(at, &answers::time(clock))?;
                 0
@@ -391,6 +396,27 @@ impl<'a, M: Machine> Poller<'a, M> {
         let start = std::mem::replace(&mut self.next_map, end + GAP);
         self.machine.map(start..end, Access::READ_WRITE);
         i64::try_from(start).unwrap_or(0)
+    }
+
+    /// Memory for what an allocator has reserved and never used.
+    fn use_reserved(&mut self, at: u64, length: u64) {
+        let page = PAGE_SIZE as u64;
+        let Some(end) = at.checked_add(length) else {
+            return;
+        };
+        if !at.is_multiple_of(page) || !length.is_multiple_of(page) {
+            return;
+        }
+        let image = self.polls.image;
+        let mut next = at;
+        while next < end {
+            match image.region_of(next) {
+                Some(region) if is_reserved(region) => next = region.range.end,
+                // Its bytes are what they are.
+                _ => return,
+            }
+        }
+        self.machine.map(at..end, Access::READ_WRITE);
     }
 
     /// Writes where a caller wants it, if it does.

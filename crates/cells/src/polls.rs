@@ -54,7 +54,7 @@ const WORTH_A_WORKER: usize = 64;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Polls<'a> {
-    image: &'a dyn Image,
+    pub(crate) image: &'a dyn Image,
     pub(crate) cells: Vec<Cell>,
     pub(crate) setup: Setup,
     /// Wakers of executors inside of tasks, and of threads inside `block_on`.
