@@ -21,6 +21,9 @@
 //! `layout.rs` has all that is relied on of tokio's private memory layout, in one table for the
 //! versions from 1.20 on. Several copies of tokio in one program are told apart by their wakers. What
 //! is left of a task that has ended is not taken for one: `discover.rs` says by what.
+//!
+//! An instruction that is interpreted wrongly would show a wrong line. `rtops-differential` runs the same
+//! polls on the processor, and compares all registers before each instruction.
 #![forbid(unsafe_code)]
 
 mod answers;
