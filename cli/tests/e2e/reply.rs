@@ -149,7 +149,13 @@ pub struct Step {
 #[derive(Debug, Deserialize)]
 pub struct Thread {
     pub tid: i32,
+    /// Empty where it is not known.
+    #[serde(deserialize_with = "or_empty")]
     pub name: String,
+}
+
+fn or_empty<'de, D: serde::Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 impl Stack {

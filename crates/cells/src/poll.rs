@@ -196,15 +196,29 @@ impl<'a, M: Machine> Poller<'a, M> {
         ended
     }
 
-    /// Whether what looks like a waker is one: its clone has the same vtable.
+    /// Whether what looks like a waker is one: its clone has the same functions. The compiler may have made
+    /// several vtables of them.
     pub(crate) fn is_waker(&mut self, waker: &InnerWaker) -> bool {
         self.recorder.is_off = true;
         let ended = self.call(waker.vtable.clone, waker.data, self.polls.any_thread);
         self.recorder.is_off = false;
         let registers = self.machine.registers();
-        let both = [Registers::RAX, Registers::RDX].map(|register| general(registers, register));
+        let returned = [Registers::RAX, Registers::RDX];
+        let returned = returned.map(|register| general(registers, register));
+        let of_waker = waker.vtable;
+        let functions = [
+            of_waker.clone,
+            of_waker.wake,
+            of_waker.wake_by_ref,
+            of_waker.drop,
+        ];
+        let mut is_same = |vtable: u64| {
+            let mut words = functions.iter().zip((vtable..).step_by(8));
+            words.all(|(function, at)| self.word(at) == Some(*function))
+        };
+        let is_waker = ended == Ended::Pending && returned.into_iter().any(&mut is_same);
         self.revert();
-        ended == Ended::Pending && both.contains(&waker.address)
+        is_waker
     }
 
     /// Calls the wakers of executors inside of tasks, so that they poll all their children. Each call is

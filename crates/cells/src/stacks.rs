@@ -1,8 +1,8 @@
 //! The stacks of all threads: unwound, and searched for what they hold.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
-use rtops_image::{Image, Module, ModuleKind, Thread};
+use rtops_image::{Contents, Image, Module, ModuleKind, Thread};
 use rtops_unwind::{IsTrampoline, Outcome, Registers, StackSlice, Unwinder};
 
 use crate::elf;
@@ -265,22 +265,37 @@ fn trampolines(image: &impl Image) -> Vec<u64> {
         .unwrap_or_default()
 }
 
-/// Where these bytes are in the code of a module.
+/// Where these bytes are in the code of a module, as far as that is known. What a module says of its
+/// addresses may be anything.
 fn find_in_code(image: &impl Image, module: &Module, bytes: &[u8]) -> Vec<u64> {
+    let regions = image.regions().iter();
+    let code = regions.filter(|region| {
+        let is_inside =
+            region.range.start < module.code.end && module.code.start < region.range.end;
+        is_inside && region.access.execute && region.contents == Contents::Present
+    });
+    let mut found: Vec<u64> = code
+        .flat_map(|region| find_in(image, region.range.clone(), bytes))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn find_in(image: &impl Image, range: Range<u64>, bytes: &[u8]) -> Vec<u64> {
     let mut found = Vec::new();
     let mut piece = vec![0; CODE_PIECE];
-    let mut at = module.code.start;
-    while at < module.code.end {
-        let length = usize::try_from(module.code.end - at).unwrap_or(CODE_PIECE);
+    let mut at = range.start;
+    while at < range.end {
+        let length = usize::try_from(range.end - at).unwrap_or(CODE_PIECE);
         let piece = piece.get_mut(..length.min(CODE_PIECE)).unwrap_or_default();
-        if image.read(at, piece).is_ok() {
-            let places = memchr::memmem::find_iter(piece, bytes);
-            found.extend(places.map(|place| at + place as u64));
+        if image.read(at, piece).is_err() {
+            break;
         }
+        let places = memchr::memmem::find_iter(piece, bytes);
+        found.extend(places.map(|place| at + place as u64));
         // One that lies across the end of a piece begins in the next one as well.
         at += piece.len().saturating_sub(bytes.len()).max(1) as u64;
     }
-    found.sort_unstable();
-    found.dedup();
     found
 }

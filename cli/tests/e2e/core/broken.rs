@@ -10,7 +10,7 @@ use super::{json, of_core, versions, victim::Victim};
 
 /// A core file of the service with ten tasks.
 fn core() -> Option<(Victim, std::path::PathBuf)> {
-    let mut victim = Victim::start(versions::newest(), &["ten"]);
+    let mut victim = Victim::start(versions::newest(), &["ten"]).parked();
     let core = victim.dump()?;
     Some((victim, core))
 }

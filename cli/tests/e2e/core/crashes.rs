@@ -75,7 +75,7 @@ fn is_at(frame: &Frame, mark: &Mark) -> bool {
 
 #[test]
 fn the_body_of_main_shows_like_a_task() {
-    let mut victim = Victim::start(versions::newest(), &["ten"]);
+    let mut victim = Victim::start(versions::newest(), &["ten"]).parked();
     let Some(core) = victim.dump() else { return };
     let stack = stack(&core, &["--tasks"]);
     let marks = versions::signed("// BLOCK_ON ");
@@ -96,7 +96,7 @@ fn the_body_of_main_shows_like_a_task() {
 
 #[test]
 fn ended_tasks_are_counted_and_never_listed() {
-    let mut victim = Victim::start(versions::newest(), &["ten"]);
+    let mut victim = Victim::start(versions::newest(), &["ten"]).parked();
     let Some(core) = victim.dump() else { return };
     let stack = stack(&core, &["--tasks"]);
     let groups = stack.task_groups().iter();
@@ -115,7 +115,7 @@ fn ended_tasks_are_counted_and_never_listed() {
 
 #[test]
 fn a_lost_wake_up_shows_what_is_ready() {
-    let mut victim = Victim::start(versions::newest(), &["lost"]);
+    let mut victim = Victim::start(versions::newest(), &["lost"]).parked();
     let Some(core) = victim.dump() else { return };
     let text = of_core(&["stack"], &core, &["--tasks"]).success();
     assert!(text.stdout.contains("ready, nobody has woken it"), "{text}");

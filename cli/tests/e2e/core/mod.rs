@@ -103,7 +103,7 @@ fn of_a_stripped_program_with_the_symbols_elsewhere() {
 
 fn expect_awaits(build: Build, executor: &str, writer: Writer, arguments: &[&str]) {
     let marks = Marks::read();
-    let mut victim = Victim::start(build.path(), &["unwrapped", executor]);
+    let mut victim = Victim::start(build.path(), &["unwrapped", executor]).quiet();
     let core = match writer {
         Writer::Kernel => victim.dump(),
         Writer::Gcore => Some(victim.gcore()),
@@ -121,7 +121,7 @@ fn expect_awaits(build: Build, executor: &str, writer: Writer, arguments: &[&str
 
 #[test]
 fn a_saved_dump_says_what_the_core_file_said() {
-    let mut victim = Victim::start(Build::Release.path(), &["unwrapped", "multi"]);
+    let mut victim = Victim::start(Build::Release.path(), &["unwrapped", "multi"]).quiet();
     let Some(core) = victim.dump() else { return };
     let saved = victim.directory().join("saved");
     let saved = saved.to_str().unwrap();
@@ -147,7 +147,7 @@ fn own_lines(text: &str) -> Vec<&str> {
 
 #[test]
 fn other_commands_read_core_files_too() {
-    let mut victim = Victim::start(Build::Release.path(), &["unwrapped", "multi"]);
+    let mut victim = Victim::start(Build::Release.path(), &["unwrapped", "multi"]).quiet();
     let pid = victim.pid();
     let Some(core) = victim.dump() else { return };
     let stats = json(&of_core(&["stats"], &core, &["--json"]).success());

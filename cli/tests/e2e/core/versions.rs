@@ -22,7 +22,7 @@ const VERSIONS: [&str; 7] = [
 fn each_version_of_tokio_shows_its_tasks() {
     let marks = marks();
     for version in VERSIONS {
-        let mut victim = Victim::start(&build(version), &["ten"]);
+        let mut victim = Victim::start(&build(version), &["ten"]).parked();
         let Some(core) = victim.dump() else { return };
         let stack = stack(&core, &["--tasks"]);
         let verdict = expected(&marks, &[]).compare(&stack);

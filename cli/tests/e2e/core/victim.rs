@@ -15,6 +15,9 @@ use tempfile::{TempDir, tempdir};
 
 use crate::support::eventually;
 
+/// In how many looks in a row all threads must sleep, before they are taken to wait.
+const QUIET_LOOKS: u32 = 10;
+
 /// A program that runs in a directory of its own, where its core files go.
 pub struct Victim {
     child: Child,
@@ -54,6 +57,42 @@ impl Victim {
 
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Waits until all its threads sleep, and go on sleeping.
+    pub fn quiet(self) -> Self {
+        let mut quiet_looks = 0;
+        eventually("all its threads sleep", || {
+            let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+            let mut threads = threads.flatten().map(|thread| thread.path().join("stat"));
+            let sleeps = |stat: PathBuf| {
+                let stat = fs::read_to_string(stat).unwrap_or_default();
+                stat.rsplit(") ")
+                    .next()
+                    .is_some_and(|rest| rest.starts_with('S'))
+            };
+            quiet_looks = if threads.all(sleeps) {
+                quiet_looks + 1
+            } else {
+                0
+            };
+            quiet_looks == QUIET_LOOKS
+        });
+        self
+    }
+
+    /// Waits until its main thread is parked, inside `block_on`.
+    pub fn parked(self) -> Self {
+        eventually("its main thread is parked", || {
+            let call = fs::read_to_string(format!("/proc/{}/syscall", self.pid()));
+            let number = call.unwrap_or_default();
+            let number = number
+                .split(' ')
+                .next()
+                .and_then(|number| number.parse().ok());
+            number == Some(nix::libc::SYS_futex)
+        });
+        self
     }
 
     /// Ends it by a signal; the core file that the kernel writes.

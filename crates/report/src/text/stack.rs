@@ -262,7 +262,7 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
         State::Never => "never: no waker of it exists, so nothing can wake it".to_owned(),
         State::Starved => "starved: woken, but no thread polls it".to_owned(),
         State::Woken => woken(view, group),
-        State::Ready => "ready, and nobody has woken it".to_owned(),
+        State::Ready => "ready, nobody has woken it".to_owned(),
         State::Submitted => "running, or waiting for a thread".to_owned(),
         State::Running { tid } => running(view, group, tid),
         State::HeldBack => "held back: nobody asks for its next part".to_owned(),
