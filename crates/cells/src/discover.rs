@@ -246,10 +246,17 @@ impl Copies {
             let votes = votes.into_iter().map(|(vtable, count)| (count, vtable));
             votes.max().map(|(_, vtable)| vtable)
         };
-        let waker_of = votes
+        let mut waker_of: HashMap<Kind, u64> = votes
             .into_iter()
             .filter_map(|(kind, votes)| Some((kind, most(votes)?)))
             .collect();
+        // Few refer to what is in no list, and other things lie beside that.
+        let of_lists = waker_of.iter();
+        let of_lists = of_lists.filter(|(kind, _)| matches!(kind, Kind::List(_)));
+        let of_lists: HashSet<u64> = of_lists.map(|(_, vtable)| *vtable).collect();
+        waker_of.retain(|kind, vtable| {
+            !matches!(kind, Kind::Type(_)) || of_lists.is_empty() || of_lists.contains(vtable)
+        });
         Self { waker_of, kinds }
     }
 

@@ -127,6 +127,11 @@ impl State {
         self.references().saturating_sub(1 + joined)
     }
 
+    /// The same with one more reference.
+    pub(crate) const fn with_one_more(self) -> Self {
+        Self(self.0.wrapping_add(Self::REFERENCE))
+    }
+
     /// What a worker finds that takes the task out of its queue. The reference more outlives the poll.
     pub(crate) const fn queued(self) -> Self {
         Self((self.0 & !Self::CANCELLED | Self::NOTIFIED) + 2 * Self::REFERENCE)

@@ -48,7 +48,7 @@ pub(crate) fn is_reserved(region: &Region) -> bool {
 pub(crate) struct Places {
     /// Of files, and executable.
     pub(crate) code: Ranges,
-    /// Of files, and readable: vtables are there.
+    /// Of files, and readable: vtables are there, in programs at a fixed address among the code.
     pub(crate) constants: Ranges,
     /// Private, writable and known: tasks are there.
     pub(crate) own: Ranges,
@@ -84,7 +84,7 @@ impl Places {
                 regions()
                     .filter(is_file)
                     .filter(is_known)
-                    .filter(|region| region.access.read && !region.access.execute),
+                    .filter(|region| region.access.read),
             ),
             own: Ranges::of(regions().filter(|region| region.is_own())),
             stacks: Ranges::of(regions().filter(|region| region.is_own()).filter(is_stack)),

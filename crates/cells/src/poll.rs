@@ -196,6 +196,17 @@ impl<'a, M: Machine> Poller<'a, M> {
         ended
     }
 
+    /// Whether this vtable clones a waker of the task.
+    pub(crate) fn adds_a_reference(&mut self, waker: &WakerVtable, cell: &Cell) -> bool {
+        let header = cell.candidate.header;
+        self.recorder.is_off = true;
+        let ended = self.call(waker.clone, header, self.polls.any_thread);
+        self.recorder.is_off = false;
+        let state = self.word(header + STATE);
+        self.revert();
+        ended == Ended::Pending && state == Some(cell.candidate.state.with_one_more().0)
+    }
+
     /// Whether what looks like a waker is one: its clone has the same functions. The compiler may have made
     /// several vtables of them.
     pub(crate) fn is_waker(&mut self, waker: &InnerWaker) -> bool {

@@ -144,14 +144,12 @@ impl<'a> Polls<'a> {
     ) -> Self {
         let addresses = found.waker_vtables.iter();
         let wakers = addresses.filter_map(|address| Some((*address, vtables.waker(*address)?)));
-        let own: HashSet<u64> = found.waker_vtables.iter().copied().collect();
         let setup = Setup {
             wakers: wakers.collect(),
             inner: Vec::new(),
             vdso: symbols::vdso(image),
             panics: symbols::panics(image),
         };
-        let inner = scan::inner_wakers(&found.references, vtables, &own);
         let is_parked = |thread: &&Thread| {
             let registers = &thread.registers;
             answers::is_park(registers.orig_rax, registers.rsi)
@@ -165,8 +163,27 @@ impl<'a> Polls<'a> {
             any_thread: image.threads().first(),
             parked: image.threads().iter().filter(is_parked).collect(),
         };
-        this.add_inner(inner);
+        this.retain_tokios();
+        let own: HashSet<u64> = this.setup.wakers.iter().map(|(own, _)| *own).collect();
+        this.add_inner(scan::inner_wakers(&found.references, vtables, &own));
         this
+    }
+
+    /// Keeps what is a waker of tokio's of those that lie beside pointers to tasks: its clone is one more
+    /// reference to the task.
+    fn retain_tokios(&mut self) {
+        let mut poller = self.on(self.interpreter());
+        let mut known = HashSet::new();
+        for (address, vtable) in &self.setup.wakers {
+            let mut cells = self.cells.iter().take(MOST_TRIES as usize);
+            if cells.any(|cell| poller.adds_a_reference(vtable, cell)) {
+                known.insert(*address);
+            }
+        }
+        drop(poller);
+        self.setup
+            .wakers
+            .retain(|(address, _)| known.contains(address));
     }
 
     /// Keeps what is a waker of those that look like one: a clone of a waker has its vtable.

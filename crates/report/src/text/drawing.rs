@@ -46,7 +46,7 @@ fn children(frames: &Frames, chains: &[Chain]) -> Option<Line> {
             None => places.push((chain.count, place)),
         }
     }
-    places.sort_by(|a, b| b.0.cmp(&a.0));
+    places.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let all: usize = places.iter().map(|(count, _)| count).sum();
     let mut parts: Vec<String> = places
         .iter()
