@@ -9,13 +9,10 @@ use std::{
 };
 
 use nix::{
-    errno::Errno,
-    fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2},
-    sys::{
-        stat::{Mode, SFlag, fstat},
-        statfs::{self, FsType, fstatfs},
-    },
+    fcntl::{OFlag, open},
+    sys::stat::Mode,
 };
+use rtops_files::{NamedBy, Refusal, Regular};
 
 /// A place in a file; not an address.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -53,41 +50,27 @@ pub(crate) enum NotOpened {
     Io(io::Error),
 }
 
-impl From<Errno> for NotOpened {
-    fn from(errno: Errno) -> Self {
-        Self::Io(errno.into())
+impl From<Refusal> for NotOpened {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Io(error) => Self::Io(error),
+            Refusal::FileSystem(_) => Self::Refused(Refused::FileSystem),
+            _ => Self::Refused(Refused::NotRegular),
+        }
     }
 }
-
-/// File systems whose files do something when they are read, or whose reads need not end.
-const MADE_UP: [FsType; 5] = [
-    statfs::PROC_SUPER_MAGIC,
-    statfs::SYSFS_MAGIC,
-    statfs::DEBUGFS_MAGIC,
-    statfs::TRACEFS_MAGIC,
-    statfs::FUSE_SUPER_MAGIC,
-];
 
 /// Opens a file that a core names, below `root` where there is one. It is looked at before it is
 /// opened: only a regular file of an ordinary file system can do nothing when it is read.
 pub(crate) fn open_named(root: Option<&File>, path: &Path) -> Result<File, NotOpened> {
-    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     let found = match root {
-        None => open(path, flags, Mode::empty())?,
+        None => Regular::at(path, NamedBy::Target)?,
         Some(root) => {
-            let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-            openat2(root, path, OpenHow::new().flags(flags).resolve(resolve))?
+            let root = format!("/proc/self/fd/{}", root.as_raw_fd());
+            Regular::in_root(root.as_ref(), path, NamedBy::Target)?
         }
     };
-    let kind = SFlag::from_bits_truncate(fstat(&found)?.st_mode & SFlag::S_IFMT.bits());
-    if kind != SFlag::S_IFREG {
-        return Err(NotOpened::Refused(Refused::NotRegular));
-    }
-    if MADE_UP.contains(&fstatfs(&found)?.filesystem_type()) {
-        return Err(NotOpened::Refused(Refused::FileSystem));
-    }
-    let same = format!("/proc/self/fd/{}", found.as_raw_fd());
-    File::open(same).map_err(NotOpened::Io)
+    found.open().map_err(NotOpened::Io)
 }
 
 /// Reads what there is, at most all of `into`, and says how much that was.
@@ -114,12 +97,7 @@ pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
 
 /// Opens a regular file that the user names.
 pub(crate) fn open_plain(path: &Path) -> Result<File, NotOpened> {
-    // Without O_NONBLOCK, a pipe would wait for a writer.
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let file = File::from(open(path, flags, Mode::empty())?);
-    if file.metadata().map_err(NotOpened::Io)?.is_file() {
-        Ok(file)
-    } else {
-        Err(NotOpened::Refused(Refused::NotRegular))
-    }
+    Regular::at(path, NamedBy::User)?
+        .open()
+        .map_err(NotOpened::Io)
 }

@@ -368,7 +368,7 @@ fn huge_counts_are_cut_and_said() {
     assert_eq!(core.threads().len(), 1 << 16);
     let said: Vec<_> = core.gaps().iter().map(ToString::to_string).collect();
     assert!(
-        said.contains(&"There are more than 65536 threads: the rest is left out.".to_owned()),
+        said.contains(&"there are more than 65536 threads: the rest is left out".to_owned()),
         "{said:?}"
     );
     assert!(
