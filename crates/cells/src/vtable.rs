@@ -87,7 +87,9 @@ impl<'a, I: Image> Vtables<'a, I> {
         }
         let mut offset = |index: u64| {
             let offset = self.words.at(address + 8 * (functions + index))?;
-            let is_one = offset.is_multiple_of(8) && offset < LARGEST_CELL;
+            // In a program at a fixed address, functions are at small numbers, too.
+            let is_function = self.places.code.contains(offset);
+            let is_one = offset.is_multiple_of(8) && offset < LARGEST_CELL && !is_function;
             is_one.then_some(offset)
         };
         let (trailer, scheduler, number) = match layout.offsets {
