@@ -216,6 +216,10 @@ impl Machines<'_> {
         comparison.steps += outcomes.processor.steps.len();
         if let Some(why) = outcomes.processor.unresolved {
             let text = format!("{why:?}").to_lowercase();
+            let text = match what {
+                What::Task(_) => text,
+                What::Thread(_) => format!("{text} of a thread"),
+            };
             *comparison.unresolved.entry(text).or_default() += 1;
         }
         let found = self.in_registers(what, &outcomes, describe);
