@@ -396,9 +396,27 @@ pub fn incomplete(end: LeafEnd) -> Option<&'static str> {
 pub(crate) mod tests {
     use std::io;
 
-    use rtops_protocol::{FrameKind, Obtained, Stacks, Strings, Task, TaskState, WakerState};
+    use rtops_protocol::{
+        Call, FrameKind, Obtained, Stacks, Strings, Task, TaskState, TraceEnd, TraceOrder, Visit,
+        WakerState,
+    };
 
     use super::*;
+
+    /// A poll that came to an instruction.
+    pub fn trace(ip: u64) -> Reply {
+        poll(TraceOrder::LastRun, [1, ip].into_iter())
+    }
+
+    /// A poll that came to these instructions one after the other.
+    pub fn poll(order: TraceOrder, ips: impl Iterator<Item = u64>) -> Reply {
+        Reply::Trace(Trace {
+            end: TraceEnd::Whole,
+            order,
+            calls: vec![Call { caller: 0, site: 0 }],
+            visits: ips.map(|ip| Visit { call: 0, ip }).collect(),
+        })
+    }
 
     /// A suspended task with the given stacks.
     pub fn task(id: u64, name: u32, stacks: &[u32]) -> Task {

@@ -227,13 +227,11 @@ fn sentence(why: NotStepped) -> &'static str {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{
-        Call, End, Reply, Task as Sent, TaskNote, Trace, TraceEnd, TraceOrder, Visit, WakerState,
-    };
+    use rtops_protocol::{End, Reply, Task as Sent, TaskNote, WakerState};
 
     use super::*;
     use crate::{
-        dump::tests::{receive, task},
+        dump::tests::{receive, task, trace},
         frames::tests::traced,
     };
 
@@ -250,17 +248,6 @@ mod tests {
             trace: trace.map(TraceId),
             ..task(id, 0, &[])
         }
-    }
-
-    /// A poll that came to an instruction.
-    fn trace(ip: u64) -> Reply {
-        let visit = |ip| Visit { call: 0, ip };
-        Reply::Trace(Trace {
-            end: TraceEnd::Whole,
-            order: TraceOrder::LastRun,
-            calls: vec![Call { caller: 0, site: 0 }],
-            visits: vec![visit(1), visit(ip)],
-        })
     }
 
     /// Tasks 1 and 2 were polled up to these instructions.

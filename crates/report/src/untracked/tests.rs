@@ -5,14 +5,17 @@ mod core_file;
 use std::cell::OnceCell;
 
 use rtops_protocol::{
-    Call, CopyOutcome, CopyReport, End, Leaf, LeafEnd, Process, Reply, StackId, Stacks, Strings,
-    Thread, ThreadCapture, Trace, TraceEnd, TraceId, TraceOrder, Untracked, UntrackedState, Visit,
+    CopyOutcome, CopyReport, End, Leaf, LeafEnd, Process, Reply, StackId, Stacks, Strings, Thread,
+    ThreadCapture, TraceId, TraceOrder, Untracked, UntrackedState,
 };
 
 use super::*;
 use crate::{
     census::{Census, OfType},
-    dump::{Dump, Failure, tests::receive},
+    dump::{
+        Dump, Failure,
+        tests::{poll, receive, trace},
+    },
     frames::{
         Frames,
         tests::{frames, with_futures, with_nameless_futures, with_starts},
@@ -327,17 +330,6 @@ fn what_is_not_there_is_refused_and_equal_numbers_are_not() {
     let dump = receive(vec![one(), trace(1), Reply::Untracked(twice)]).unwrap();
     let keys = dump.tasks.iter().map(|task| task.key);
     assert_eq!(keys.collect::<Vec<_>>(), [0, 1, 2].map(TaskKey::Untracked));
-}
-
-/// A poll that came to an instruction.
-fn trace(ip: u64) -> Reply {
-    let visit = |ip| Visit { call: 0, ip };
-    Reply::Trace(Trace {
-        end: TraceEnd::Whole,
-        order: TraceOrder::LastRun,
-        calls: vec![Call { caller: 0, site: 0 }],
-        visits: vec![visit(1), visit(ip)],
-    })
 }
 
 #[test]

@@ -35,16 +35,6 @@ fn null_write() -> Signal {
     }
 }
 
-/// A poll that came to these instructions one after the other.
-fn poll(order: TraceOrder, ips: impl Iterator<Item = u64>) -> Reply {
-    Reply::Trace(Trace {
-        end: TraceEnd::Whole,
-        order,
-        calls: vec![Call { caller: 0, site: 0 }],
-        visits: ips.map(|ip| Visit { call: 0, ip }).collect(),
-    })
-}
-
 fn polled(number: u64, found_by: FoundBy, trace: u32) -> Untracked {
     Untracked {
         found_by,
