@@ -6,7 +6,7 @@ use iced_x86::{
     CpuidFeature, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory,
     Mnemonic, OpAccess, OpKind, Register, UsedMemory,
 };
-use rtops_emulate::{Flow, PAGE_SIZE, Registers};
+use rtops_emulate::{BYTES_AS_CHEAP, Flow, PAGE_SIZE, Registers};
 
 /// The longest instruction.
 const LONGEST: usize = 15;
@@ -164,6 +164,15 @@ impl Decoded {
         });
         let is_repeated = instruction.has_rep_prefix() || instruction.has_repne_prefix();
         (is_string && is_repeated).then(|| instruction.memory_size().size() as u64)
+    }
+
+    /// How many instructions as many elements of it count as, beside itself.
+    pub(crate) fn price(&self, elements: u64) -> u64 {
+        let bytes = elements.saturating_mul(self.repeats().unwrap_or(0));
+        match self.compares() {
+            true => bytes,
+            false => bytes / BYTES_AS_CHEAP,
+        }
     }
 
     pub(crate) fn flow(&self) -> Flow {

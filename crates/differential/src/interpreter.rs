@@ -88,7 +88,7 @@ impl<'s> Interpreter<'s> {
                 |()| bytes.len(),
             ))
         });
-        let repeats = decoded.ok().and_then(|decoded| decoded.repeats());
+        let repeated = decoded.ok().filter(|decoded| decoded.repeats().is_some());
         let before = emulator.registers().clone();
         let mut observer = First {
             inner: Some(observer),
@@ -98,18 +98,23 @@ impl<'s> Interpreter<'s> {
         let none = Breakpoints::default();
         loop {
             let left = emulator.registers().general[Registers::RCX];
-            // It pays for its bytes. With no more than for one element, nothing follows it.
-            let bytes = match repeats {
-                Some(size) if left > 0 => size,
-                _ => 0,
-            };
-            if bytes > *budget {
-                *budget = 0;
-                return Stop::Budget;
+            // One that compares pays for each element. With no more than for one, nothing follows it.
+            let price = repeated.as_ref().map_or(0, |decoded| {
+                let elements = if decoded.compares() {
+                    left.min(1)
+                } else {
+                    left
+                };
+                decoded.price(elements)
+            });
+            // What it can't pay for is seen, and not begun.
+            let paid = if price > *budget { 0 } else { price };
+            *budget = budget.saturating_sub(price);
+            let stop = emulator.run(1 + paid, &none, &mut observer);
+            if paid < price {
+                return stop;
             }
-            *budget -= bytes;
-            let stop = emulator.run(1 + bytes, &none, &mut observer);
-            let goes_on = repeats.is_some() && emulator.registers().rip == ip;
+            let goes_on = repeated.is_some() && emulator.registers().rip == ip;
             if stop != Stop::Budget || !goes_on {
                 return stop;
             }

@@ -174,15 +174,18 @@ impl Processor {
                 flow: decoded.flow(),
             });
             let left = self.registers.general[Registers::RCX];
-            let size = decoded.repeats().unwrap_or(0);
-            if left.saturating_mul(size) > budget && !decoded.compares() {
+            let price = decoded.price(left);
+            if price > budget && !decoded.compares() {
                 return Ok(Stop::Budget);
             }
             if let Some(stop) = self.step(&decoded)? {
                 return Ok(stop);
             }
-            let done = left.wrapping_sub(self.registers.general[Registers::RCX]);
-            budget = budget.saturating_sub(done.saturating_mul(size));
+            let price = match decoded.compares() {
+                true => decoded.price(left.wrapping_sub(self.registers.general[Registers::RCX])),
+                false => price,
+            };
+            budget = budget.saturating_sub(price);
         }
     }
 

@@ -158,6 +158,9 @@ impl FromIterator<u64> for Breakpoints {
     }
 }
 
+/// How many bytes a repeated string instruction moves for the price of another instruction.
+pub const BYTES_AS_CHEAP: u64 = 64;
+
 /// Interprets code.
 ///
 /// Making one costs some microseconds and 100 KiB; it is `Send`, and many may share a source.
@@ -195,8 +198,8 @@ impl<'s> Emulator<'s> {
         &mut self.machine.memory
     }
 
-    /// Runs from `rip` on, at most `budget` instructions. Each byte that a repeated string instruction
-    /// handles counts as one more.
+    /// Runs from `rip` on, at most `budget` instructions. For a repeated one, each [`BYTES_AS_CHEAP`] bytes
+    /// that it is to move count as one more, and each byte that it compares.
     ///
     /// It never stops at a breakpoint before the first instruction, so that a run may be resumed from
     /// one.

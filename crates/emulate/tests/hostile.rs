@@ -106,10 +106,10 @@ fn a_huge_count_ends_with_the_budget() {
     ];
     let (stop, emulator) = run(&code);
     assert_eq!(stop, Stop::Budget);
-    // What was done is to be seen: all of the budget but three instructions, and as many bytes left.
+    // It was not begun.
     let registers = emulator.registers();
-    assert_eq!(registers.general[7], DATA + BUDGET - 3);
-    assert_eq!(registers.general[1], u64::MAX - (BUDGET - 3));
+    assert_eq!(registers.general[7], DATA);
+    assert_eq!(registers.general[1], u64::MAX);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_count_that_writes_all_memory_is_stopped() {
         0x48, 0xc7, 0xc1, 0xff, 0xff, 0xff, 0xff, 0xbf, 0x00, 0x00, 0x10, 0x00, 0xf3, 0xaa,
     ];
     let (_, mut emulator) = run(&code);
-    let Stop::Fault { fault, .. } = emulator.run(1 << 40, &Breakpoints::default(), &mut ()) else {
+    let Stop::Fault { fault, .. } = emulator.run(1 << 60, &Breakpoints::default(), &mut ()) else {
         panic!("it ended otherwise");
     };
     assert_eq!(

@@ -7,6 +7,7 @@ use crate::{
     machine::{Exit, Machine, Result},
     op::{FS_BASE, GS_BASE, Handler, NO_REGISTER, Op, Traits},
     registers::Registers,
+    run::BYTES_AS_CHEAP,
     source::PAGE_SIZE,
 };
 
@@ -56,8 +57,24 @@ fn stride<const BITS: u32>(m: &Machine<'_>) -> u64 {
     }
 }
 
-/// Does `element` once, or `rcx` times, or until it says that it is enough.
-fn repeat<const BITS: u32>(
+/// Does `element` once, or `rcx` times.
+fn repeat(
+    m: &mut Machine<'_>,
+    op: &Op,
+    mut element: impl FnMut(&mut Machine<'_>) -> Result,
+) -> Result {
+    if !is_repeated(op) {
+        return element(m);
+    }
+    while m.words[Registers::RCX] != 0 {
+        element(m)?;
+        m.words[Registers::RCX] -= 1;
+    }
+    Ok(())
+}
+
+/// Does `element` once, or `rcx` times, or until it says that it is enough. It pays as it goes.
+fn compare<const BITS: u32>(
     m: &mut Machine<'_>,
     op: &Op,
     mut element: impl FnMut(&mut Machine<'_>) -> Result<bool>,
@@ -77,9 +94,17 @@ fn repeat<const BITS: u32>(
     Ok(())
 }
 
-/// Pays for this many bytes.
-fn charge(m: &mut Machine<'_>, bytes: u64) -> Result {
-    m.budget = m.budget.checked_sub(bytes).ok_or(Exit::Budget)?;
+/// Pays for all that a repeated instruction is going to move: it is not begun if that is too much.
+fn pay<const BITS: u32>(m: &mut Machine<'_>, op: &Op) -> Result {
+    if !is_repeated(op) {
+        return Ok(());
+    }
+    let bytes = m.words[Registers::RCX].saturating_mul(u64::from(BITS / 8));
+    charge(m, bytes / BYTES_AS_CHEAP)
+}
+
+fn charge(m: &mut Machine<'_>, instructions: u64) -> Result {
+    m.budget = m.budget.checked_sub(instructions).ok_or(Exit::Budget)?;
     Ok(())
 }
 
@@ -91,24 +116,12 @@ fn at_once<const BITS: u32>(m: &Machine<'_>, op: &Op, addresses: &[u64]) -> usiz
     }
     let size = u64::from(BITS / 8);
     let in_page = |address: &u64| PAGE_SIZE as u64 - (address & (PAGE_SIZE as u64 - 1));
-    let bytes = addresses
-        .iter()
-        .map(in_page)
-        .min()
-        .unwrap_or(0)
-        .min(m.budget);
+    let bytes = addresses.iter().map(in_page).min().unwrap_or(0);
     m.words[Registers::RCX].min(bytes / size) as usize
 }
 
-/// Counts elements that were handled at once.
-fn advance<const BITS: u32>(m: &mut Machine<'_>, elements: usize) {
-    m.words[Registers::RCX] -= elements as u64;
-    m.budget = m
-        .budget
-        .saturating_sub(elements as u64 * u64::from(BITS / 8));
-}
-
 fn movs<const BITS: u32>(m: &mut Machine<'_>, op: &Op) -> Result {
+    pay::<BITS>(m, op)?;
     let segment = m.word(op.segment);
     loop {
         let (from, to) = (
@@ -126,19 +139,20 @@ fn movs<const BITS: u32>(m: &mut Machine<'_>, op: &Op) -> Result {
         m.memory.store_slice(to, &bytes[..size])?;
         m.words[Registers::RSI] = m.words[Registers::RSI].wrapping_add(size as u64);
         m.words[Registers::RDI] = to.wrapping_add(size as u64);
-        advance::<BITS>(m, elements);
+        m.words[Registers::RCX] -= elements as u64;
     }
     let stride = stride::<BITS>(m);
-    repeat::<BITS>(m, op, |m| {
+    repeat(m, op, |m| {
         let value = m.load(BITS, m.words[Registers::RSI].wrapping_add(segment))?;
         m.store(BITS, m.words[Registers::RDI], value)?;
         m.words[Registers::RSI] = m.words[Registers::RSI].wrapping_add(stride);
         m.words[Registers::RDI] = m.words[Registers::RDI].wrapping_add(stride);
-        Ok(true)
+        Ok(())
     })
 }
 
 fn stos<const BITS: u32>(m: &mut Machine<'_>, op: &Op) -> Result {
+    pay::<BITS>(m, op)?;
     let value = m.words[Registers::RAX];
     loop {
         let to = m.words[Registers::RDI];
@@ -153,30 +167,31 @@ fn stos<const BITS: u32>(m: &mut Machine<'_>, op: &Op) -> Result {
         }
         m.memory.store_slice(to, bytes)?;
         m.words[Registers::RDI] = to.wrapping_add(bytes.len() as u64);
-        advance::<BITS>(m, elements);
+        m.words[Registers::RCX] -= elements as u64;
     }
     let stride = stride::<BITS>(m);
-    repeat::<BITS>(m, op, |m| {
+    repeat(m, op, |m| {
         m.store(BITS, m.words[Registers::RDI], value)?;
         m.words[Registers::RDI] = m.words[Registers::RDI].wrapping_add(stride);
-        Ok(true)
+        Ok(())
     })
 }
 
 fn lods<const BITS: u32>(m: &mut Machine<'_>, op: &Op) -> Result {
+    pay::<BITS>(m, op)?;
     let (stride, segment) = (stride::<BITS>(m), m.word(op.segment));
-    repeat::<BITS>(m, op, |m| {
+    repeat(m, op, |m| {
         let value = m.load(BITS, m.words[Registers::RSI].wrapping_add(segment))?;
         m.set(BITS, Registers::RAX as u8, value);
         m.words[Registers::RSI] = m.words[Registers::RSI].wrapping_add(stride);
-        Ok(true)
+        Ok(())
     })
 }
 
 fn cmps<const BITS: u32>(m: &mut Machine<'_>, op: &Op) -> Result {
     let (stride, segment) = (stride::<BITS>(m), m.word(op.segment));
     let until_equal = op.traits.has(Traits::REPEATED_UNEQUAL);
-    repeat::<BITS>(m, op, |m| {
+    compare::<BITS>(m, op, |m| {
         let a = m.load(BITS, m.words[Registers::RSI].wrapping_add(segment))?;
         let b = m.load(BITS, m.words[Registers::RDI])?;
         m.flags.sub::<BITS>(a, b, false);
@@ -189,7 +204,7 @@ fn cmps<const BITS: u32>(m: &mut Machine<'_>, op: &Op) -> Result {
 fn scas<const BITS: u32>(m: &mut Machine<'_>, op: &Op) -> Result {
     let stride = stride::<BITS>(m);
     let until_equal = op.traits.has(Traits::REPEATED_UNEQUAL);
-    repeat::<BITS>(m, op, |m| {
+    compare::<BITS>(m, op, |m| {
         let a = m.get(BITS, Registers::RAX as u8);
         let b = m.load(BITS, m.words[Registers::RDI])?;
         m.flags.sub::<BITS>(a, b, false);

@@ -18,6 +18,7 @@ pub(crate) fn spawn(tasks: &Spawner) {
     tasks.then(|| panic!("{}", black_box("it is polled again")));
     tasks.then(|| process::exit(black_box(1)));
     tasks.work(|| drop(black_box(vec![1_u8; 600_000])));
+    tasks.work(|| drop(black_box(vec![1_u8; 64 << 20])));
     let lock = Arc::new(Mutex::new(0_u64));
     hold(Arc::clone(&lock));
     tasks.then(move || {
