@@ -19,7 +19,7 @@ pub struct CoreHead {
     pub pid: Option<i32>,
     /// Its real user.
     pub uid: Option<u32>,
-    /// Why it ended. In a core of `gcore`, what the process was stopped with.
+    /// Why it ended. In a core that gdb wrote, what the process had stopped with, unless gdb had stopped it.
     pub signal: Option<Signal>,
     /// Who wrote the core.
     pub writer: Option<Writer>,

@@ -23,6 +23,7 @@ use std::{
 
 use nix::{
     errno::Errno,
+    libc::{SIGINT, SIGSTOP, SIGTRAP},
     unistd::{Whence, lseek64},
 };
 use object::elf::{ET_CORE, PT_NOTE};
@@ -346,11 +347,16 @@ fn core_head(records: &Records, header: &Header) -> CoreHead {
         Some(_) => Some(Writer::Kernel),
         None => None,
     };
+    // What gdb itself stops a process with has not ended it.
+    let is_gdbs = |signal: &Signal| {
+        let stops = [SIGSTOP, SIGTRAP, SIGINT];
+        writer == Some(Writer::Gdb) && stops.contains(&signal.number)
+    };
     let ids = records.ids.clone();
     let mut head = CoreHead {
         pid: ids.as_ref().map(|ids| ids.pid),
         uid: ids.as_ref().map(|ids| ids.uid),
-        signal: records.signal,
+        signal: records.signal.filter(|signal| !is_gdbs(signal)),
         writer,
         ..CoreHead::default()
     };
