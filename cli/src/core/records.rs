@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::SystemTime};
 
-use rtops_cells::{Resumed, Stack, State, Survey, Task};
+use rtops_cells::{Resumed, Stack, State, Survey, Task, Version};
 use rtops_image::{Core, Gap, Image, ModuleKind, Origin};
 use rtops_protocol::{
     self as protocol, Call, CodeRange, CoreHead, End, FoundBy, Leaf, LeafEnd, Process, Reply,
@@ -92,12 +92,31 @@ fn gaps(core: &Core, survey: &Survey) -> Vec<String> {
     let mut gaps: Vec<String> = gaps
         .map(|gap| escape(&gap.to_string()).into_owned())
         .collect();
+    let has_none = survey.tasks.is_empty();
+    let versions = survey.versions.iter();
+    gaps.extend(versions.filter_map(|version| untried(*version, has_none)));
     for (instruction, polls) in &survey.unknown_instructions {
         gaps.push(format!(
             "{polls} polls came to the instruction {instruction}, which rtops does not know"
         ));
     }
     gaps
+}
+
+/// What to say of a version of tokio that rtops was not tried with. A newer one may be as those before.
+fn untried(version: Version, has_no_tasks: bool) -> Option<String> {
+    let (relation, limit, which) = if version < Version::OLDEST {
+        ("older", Version::OLDEST, "oldest")
+    } else if version > Version::NEWEST && has_no_tasks {
+        ("newer", Version::NEWEST, "newest")
+    } else {
+        return None;
+    };
+    let Version { major, minor, .. } = limit;
+    Some(format!(
+        "the program has tokio {version}, which is {relation} than {major}.{minor}, the {which} that \
+         rtops was tried with: tasks may be missing"
+    ))
 }
 
 fn batches<T: Clone>(all: Vec<T>, size: usize, reply: impl Fn(Vec<T>) -> Reply) -> Vec<Reply> {

@@ -40,6 +40,7 @@ mod source;
 mod stacks;
 mod survey;
 mod symbols;
+mod version;
 mod vtable;
 mod words;
 
@@ -51,6 +52,7 @@ pub use crate::{
     polls::Polls,
     stacks::Stack,
     survey::{Options, Resumed, Survey},
+    version::Version,
 };
 
 /// A task of tokio's, or a closure on a blocking pool, that has not ended.

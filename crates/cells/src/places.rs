@@ -9,7 +9,7 @@ use rtops_image::{Access, Backing, Contents, Image, Region};
 const LARGEST_STACK: u64 = 256 << 20;
 
 /// Ranges of addresses, sorted, that neither overlap nor touch.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ranges(Vec<Range<u64>>);
 
 impl Ranges {

@@ -1,6 +1,9 @@
 //! A poll of a task on a machine.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use rtops_emulate::{Access, Breakpoints, PAGE_SIZE, Registers, Step, Stop, Why};
 use rtops_image::Thread;
@@ -9,12 +12,13 @@ use crate::{
     Unresolved,
     answers::{self, Answer, MOST_REPEATS},
     discover::Cell,
-    layout::{STATE, State, WAKER_WORDS},
+    layout::{STATE, State},
     machine::Machine,
     places::is_reserved,
     polls::Polls,
     recorder::Recorder,
     scan::InnerWaker,
+    source::{DOUBLES_EACH, VTABLE_BYTES},
     symbols::Vdso,
     vtable::WakerVtable,
 };
@@ -33,7 +37,7 @@ const GAP: u64 = 1 << 20;
 const MOST_MAPPED: u64 = 1 << 30;
 /// The most instructions of one poll.
 const BUDGET: u64 = 400_000;
-/// The same for a thread that goes on: its loop may do more than one poll.
+/// The most instructions of a thread that goes on: its loop may do more than one poll.
 const BUDGET_RESUMED: u64 = 1_000_000;
 
 /// What polls have in common.
@@ -46,6 +50,8 @@ pub(crate) struct Setup {
     pub(crate) vdso: HashMap<u64, Vdso>,
     /// Where panics begin.
     pub(crate) panics: Vec<u64>,
+    /// Where polls of tasks begin.
+    pub(crate) tasks: HashSet<u64>,
 }
 
 impl Setup {
@@ -54,10 +60,10 @@ impl Setup {
         self.wakers.iter().chain(&self.inner)
     }
 
-    /// The addresses of all vtables of wakers, sorted, and where their doubles are.
+    /// The addresses of all vtables of wakers, sorted, and where the first of their doubles is.
     pub(crate) fn doubles(&self) -> Vec<(u64, u64)> {
         let addresses = self.all_wakers().map(|(address, _)| *address);
-        let doubles = addresses.zip((DOUBLES..).step_by(8 * WAKER_WORDS as usize));
+        let doubles = addresses.zip((DOUBLES..).step_by((DOUBLES_EACH * VTABLE_BYTES) as usize));
         let mut doubles: Vec<(u64, u64)> = doubles.collect();
         doubles.sort_unstable();
         doubles
@@ -118,15 +124,17 @@ impl<'a, M: Machine> Poller<'a, M> {
     pub(crate) fn new(mut machine: M, polls: &'a Polls<'a>) -> Self {
         let setup = &polls.setup;
         let doubles: HashMap<u64, u64> = setup.doubles().into_iter().collect();
-        let length = doubles.len().max(1) * 8 * WAKER_WORDS as usize;
-        let length = length.next_multiple_of(PAGE_SIZE);
+        let length = doubles.len().max(1) as u64 * DOUBLES_EACH * VTABLE_BYTES;
+        let length = length.next_multiple_of(PAGE_SIZE as u64);
         machine.map(STACK, Access::READ_WRITE);
         machine.map(RETURN..RETURN + PAGE_SIZE as u64, Access::READ_EXECUTE);
-        machine.map(DOUBLES..DOUBLES + length as u64, Access::READ_WRITE);
+        machine.map(DOUBLES..DOUBLES + length, Access::READ_WRITE);
+        let words_each = (DOUBLES_EACH * VTABLE_BYTES / 8) as usize;
         for (address, waker) in setup.all_wakers() {
-            let double = doubles.get(address).copied().unwrap_or(DOUBLES);
+            let first = doubles.get(address).copied().unwrap_or(DOUBLES);
             let words = [waker.clone, waker.wake, waker.wake_by_ref, waker.drop];
-            for (word, at) in words.iter().zip((double..).step_by(8)) {
+            let words = words.iter().cycle().zip((first..).step_by(8));
+            for (word, at) in words.take(words_each) {
                 // It was mapped just now; if it is not there, no leaf shows itself.
                 let _missing = machine.write(at, &word.to_le_bytes());
             }
@@ -252,13 +260,19 @@ impl<'a, M: Machine> Poller<'a, M> {
         self.breakpoints = usual;
     }
 
-    /// Lets a parked thread go on. The recorder has what ran.
+    /// Lets a parked thread go on. Tasks that it would run are left out: what is wanted is the future that
+    /// it polls itself. The recorder has what ran.
     pub(crate) fn resume_thread(&mut self, thread: &Thread) -> Ended {
         self.recorder.clear();
         *self.machine.registers_mut() = registers(thread);
+        let usual = self.breakpoints.clone();
+        for poll in &self.setup.tasks {
+            self.breakpoints.insert(*poll);
+        }
         self.ends_in_a_park = true;
         let ended = self.run(BUDGET_RESUMED, Some(thread));
         self.ends_in_a_park = false;
+        self.breakpoints = usual;
         self.revert();
         ended
     }

@@ -16,7 +16,7 @@ use crate::{
     Options, Resumed, Survey, Trace, Unresolved, answers,
     discover::{self, Cell, Discovery},
     machine::Machine,
-    places::Places,
+    places::{Places, Ranges},
     poll::{Ended, Poller, Setup},
     scan::{self, InnerWaker},
     source::Pages,
@@ -57,6 +57,7 @@ pub struct Polls<'a> {
     pub(crate) image: &'a dyn Image,
     pub(crate) cells: Vec<Cell>,
     pub(crate) setup: Setup,
+    stacks: Ranges,
     /// Wakers of executors inside of tasks, and of threads inside `block_on`.
     pub(crate) inner: Vec<InnerWaker>,
     /// The thread that a task is polled as, by the list that owns it.
@@ -94,7 +95,7 @@ impl<'a> Polls<'a> {
         let stacks = Stacks::of(image);
         let mut vtables = Vtables::of(image, &places);
         let found = discover::discover(image, &places, &stacks, &mut vtables)?;
-        Ok(Self::new(image, found, &stacks, &mut vtables))
+        Ok(Self::new(image, found, &places, &stacks, &mut vtables))
     }
 
     /// The positions of the tasks that wait, in [`Survey::tasks`].
@@ -117,6 +118,7 @@ impl<'a> Polls<'a> {
         Pages {
             image: self.image,
             doubles: self.setup.doubles(),
+            stacks: self.stacks.clone(),
         }
     }
 
@@ -139,6 +141,7 @@ impl<'a> Polls<'a> {
     pub(crate) fn new<I: Image>(
         image: &'a I,
         found: Discovery,
+        places: &Places,
         stacks: &Stacks,
         vtables: &mut Vtables<'_, I>,
     ) -> Self {
@@ -149,6 +152,10 @@ impl<'a> Polls<'a> {
             inner: Vec::new(),
             vdso: symbols::vdso(image),
             panics: symbols::panics(image),
+            tasks: {
+                let cells = found.alive.iter();
+                cells.map(|cell| cell.candidate.vtable.poll).collect()
+            },
         };
         let is_parked = |thread: &&Thread| {
             let registers = &thread.registers;
@@ -157,6 +164,7 @@ impl<'a> Polls<'a> {
         let mut this = Self {
             image,
             setup,
+            stacks: places.stacks.clone(),
             inner: Vec::new(),
             threads: threads(image, &found.alive, stacks),
             cells: found.alive,
@@ -355,9 +363,15 @@ fn trace(steps: &[Step], end: End, order: VisitOrder) -> Trace {
     }
 }
 
-/// The thread for each owner: one that refers to the scheduler of its tasks, best one that is in a system
-/// call, so that a poll finds what it finds on a worker.
+/// The thread for each owner: one that refers to the scheduler of its tasks, so that a poll finds what it
+/// finds on a worker. Best one that is inside no task, whose budget may be used up, and in a system call.
 fn threads<'a>(image: &'a impl Image, cells: &[Cell], stacks: &Stacks) -> HashMap<u64, &'a Thread> {
+    let running = cells
+        .iter()
+        .filter(|cell| cell.candidate.state.is_running());
+    let busy: HashSet<usize> = running
+        .flat_map(|cell| stacks.holders(cell.candidate.header))
+        .collect();
     let mut threads = HashMap::new();
     for cell in cells {
         let candidate = &cell.candidate;
@@ -371,9 +385,12 @@ fn threads<'a>(image: &'a impl Image, cells: &[Cell], stacks: &Stacks) -> HashMa
             continue;
         };
         let holders = stacks.holders(scheduler);
-        let holders = holders.filter_map(|index| image.threads().get(index));
-        let best = holders.max_by_key(|thread| thread.registers.orig_rax != u64::MAX);
-        if let Some(thread) = best {
+        let holders = holders.filter_map(|index| Some((index, image.threads().get(index)?)));
+        let best = holders.max_by_key(|(index, thread)| {
+            let is_in_call = thread.registers.orig_rax != u64::MAX;
+            (!busy.contains(index), is_in_call)
+        });
+        if let Some((_, thread)) = best {
             threads.insert(candidate.owner, thread);
         }
     }

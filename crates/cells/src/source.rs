@@ -3,12 +3,34 @@
 use rtops_emulate::{Absent, Access, Page, Source};
 use rtops_image::{Contents, Image};
 
-/// The pages of an image. Where wakers of tokio's are stored, their vtable is another one with the same
-/// functions: a leaf that finds another waker than it has stored clones the new one, and shows itself.
+use crate::{layout::WAKER_WORDS, places::Ranges};
+
+/// How many doubles there are of each vtable: one for wakers in the heap, the others for those on stacks.
+pub(crate) const DOUBLES_EACH: u64 = 64;
+/// How long a vtable of wakers is.
+pub(crate) const VTABLE_BYTES: u64 = 8 * WAKER_WORDS;
+
+/// The pages of an image. Where wakers are stored, their vtable is another one with the same functions: a
+/// leaf that finds another waker than it has stored clones the new one, and shows itself.
+///
+/// A thread inside `block_on` has the waker that it polls with on its stack, where those may be, too, that
+/// its future has stored: there, the double depends on the place, so that they differ.
 pub(crate) struct Pages<'a> {
     pub(crate) image: &'a dyn Image,
-    /// The vtables of tokio's wakers, and what stands in their place.
+    /// The vtables of wakers, and where the first of their doubles is.
     pub(crate) doubles: Vec<(u64, u64)>,
+    pub(crate) stacks: Ranges,
+}
+
+impl Pages<'_> {
+    /// What stands at this address in the place of the vtable whose doubles begin at `first`.
+    fn double(&self, first: u64, at: u64) -> u64 {
+        let number = match self.stacks.contains(at) {
+            true => 1 + at / 8 % (DOUBLES_EACH - 1),
+            false => 0,
+        };
+        first + number * VTABLE_BYTES
+    }
 }
 
 impl Source for Pages<'_> {
@@ -21,11 +43,16 @@ impl Source for Pages<'_> {
             .read(address, into)
             .map_err(|_| Absent::NotPresent)?;
         if region.is_own() {
-            for word in into.as_chunks_mut().0 {
+            for (word, at) in into
+                .as_chunks_mut()
+                .0
+                .iter_mut()
+                .zip((address..).step_by(8))
+            {
                 let value = u64::from_le_bytes(*word);
                 let place = self.doubles.binary_search_by_key(&value, |(of, _)| *of);
-                if let Some((_, double)) = place.ok().and_then(|place| self.doubles.get(place)) {
-                    *word = double.to_le_bytes();
+                if let Some((_, first)) = place.ok().and_then(|place| self.doubles.get(place)) {
+                    *word = self.double(*first, at).to_le_bytes();
                 }
             }
         }

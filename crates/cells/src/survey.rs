@@ -11,6 +11,7 @@ use crate::{
     places::Places,
     polls::Polls,
     stacks::{Stack, Stacks},
+    version::{self, Version},
     vtable::Vtables,
     words::Words,
 };
@@ -55,6 +56,8 @@ pub struct Survey {
     pub kept: Vec<(u64, usize)>,
     /// How many copies of tokio have tasks.
     pub copies: usize,
+    /// The versions of tokio that the program names, the oldest first.
+    pub versions: Vec<Version>,
     /// How many polls ran.
     pub polls: usize,
     /// Instructions that the interpreter does not know, and how many polls came to each.
@@ -99,10 +102,11 @@ impl Survey {
             },
             kept,
             copies: found.copies,
+            versions: version::versions(image),
             ..Self::default()
         };
         if options.trees {
-            Polls::new(image, found, &stacks, &mut vtables).run(options, &mut survey);
+            Polls::new(image, found, &places, &stacks, &mut vtables).run(options, &mut survey);
         }
         survey.threads = stacks.all;
         Ok(survey)

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use rtops_protocol::{Leaf, ThreadCapture};
-use rtops_symbols::WaitReason;
+use rtops_protocol::{Leaf, TaskKind, ThreadCapture};
+use rtops_symbols::{FrameClass, WaitReason, classify};
 
 use crate::{
     dump::{self, Dump},
@@ -81,6 +81,9 @@ impl<'a> Chains<'a> {
         for leaf in leaves {
             let marks = open.take(self.dump, self.frames, *leaf);
             let chain = self.chain(*leaf, &marks);
+            if task.kind == TaskKind::BlockOn && self.is_executors(&chain) {
+                continue;
+            }
             match seen.get(&chain.look()) {
                 None => {
                     seen.insert(chain.look(), chains.len());
@@ -117,6 +120,15 @@ impl<'a> Chains<'a> {
         // A select polls its branches in random order: the source has a better one.
         chains.sort_by_cached_key(|chain| self.places(chain));
         (chains, has_more)
+    }
+
+    /// Whether an executor waits there itself, as a `LocalSet` does for its own tasks inside `block_on`.
+    fn is_executors(&self, chain: &Chain) -> bool {
+        let mut functions = chain.links.iter().filter_map(|link| {
+            let frame = self.frames.get(link.frame)?;
+            Some(classify(&frame.function))
+        });
+        functions.all(|class| matches!(class, FrameClass::Executor | FrameClass::Std))
     }
 
     /// Adds where a span inside waits that registered no waker. Its poll alone was stepped, so that

@@ -21,6 +21,7 @@ use crate::{
     spans::Spans,
     stepped::{Shown, Stepped, sorted},
     task::{Origin, Polls, State, Task, TaskKey},
+    threads,
     tree::Chain,
     untracked::{Reason, is_worker, is_worker_thread},
 };
@@ -200,7 +201,7 @@ pub fn ageless(dump: &Dump, frames: &Frames, selection: &Selection) -> usize {
     }
     let tasks = dump.tasks.iter();
     tasks
-        .filter(|task| task.since().is_none() && !is_hidden(frames, task))
+        .filter(|task| task.since().is_none() && !is_hidden(dump, frames, task))
         .count()
 }
 
@@ -220,7 +221,7 @@ pub fn group_tasks<'a>(
         if wanted.is_some_and(|wanted| !wanted.contains(&task.key)) {
             continue;
         }
-        if is_hidden(frames, task) || spans.is_inside(task) {
+        if is_hidden(dump, frames, task) || spans.is_inside(task) {
             continue;
         }
         if min_age.is_none_or(|age| task.since().is_some_and(|since| since >= age)) {
@@ -266,10 +267,13 @@ pub fn group_tasks<'a>(
 }
 
 /// Whether a task is no work of the service's, but a thread of tokio's.
-fn is_hidden(frames: &Frames, task: &Task) -> bool {
+fn is_hidden(dump: &Dump, frames: &Frames, task: &Task) -> bool {
     let Some(untracked) = task.untracked() else {
         return false;
     };
+    if let Some(tid) = untracked.block_on {
+        return threads::is_just_worker(dump, tid, frames);
+    }
     let future = frames.future(untracked.polls);
     task.kind == TaskKind::Blocking
         && (future.is_some_and(|future| is_worker(&future.name)) || is_worker_thread(frames, task))

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::HashMap};
 
 use rtops_protocol::{Signal, StackId, Thread, ThreadCapture};
-use rtops_symbols::WaitReason;
+use rtops_symbols::{FrameClass, WaitReason, classify, polls};
 
 use crate::{
     dump::{self, Dump},
@@ -104,6 +104,7 @@ pub fn group_threads<'a>(
             continue;
         }
         let (links, wait, remark) = stack(thread, frames);
+        let remark = remark.or_else(|| lacks_future(dump, thread, frames).then(no_waker));
         let named = selection.filter.as_ref().is_none_or(|filter| {
             let name = thread.name.as_deref();
             name.is_some_and(|name| filter.is_match(name))
@@ -147,6 +148,52 @@ fn stack(thread: &Thread, frames: &Frames) -> (Vec<Link>, Option<WaitReason>, Op
     let wait = frames.thread_wait(links, thread.state, thread.syscall);
     let remark = dump::incomplete(leaf.end).map(str::to_owned);
     (frames.visible(links, &[]), wait, remark)
+}
+
+/// Whether a thread of a core file is parked inside `block_on`, and it is not known where its future
+/// waits: a poll of each whose waker is stored was tried.
+fn lacks_future(dump: &Dump, thread: &Thread, frames: &Frames) -> bool {
+    let ThreadCapture::Stack(leaf) = thread.capture else {
+        return false;
+    };
+    if dump.core.is_none() {
+        return false;
+    }
+    let links = frames.stack(leaf.stack).iter();
+    let mut functions = links.filter_map(|link| Some(frames.get(link.frame)?.function.as_str()));
+    // A poll of the user's further in is the future itself, which runs.
+    let is_users = |name: &str| polls(name).is_some() && classify(name) == FrameClass::User;
+    let at = functions.find(|name| blocks_on(name) || is_users(name));
+    let mut tasks = dump.tasks.iter();
+    at.is_some_and(blocks_on) && !tasks.any(|task| task.block_on() == Some(thread.tid))
+}
+
+/// Whether a thread is a worker that is inside no `block_on`: what it polls when it goes on are tasks.
+pub(crate) fn is_just_worker(dump: &Dump, tid: i32, frames: &Frames) -> bool {
+    let mut threads = dump.threads.iter();
+    let capture = threads.find(|thread| thread.tid == tid);
+    let Some(ThreadCapture::Stack(leaf)) = capture.map(|thread| thread.capture) else {
+        return false;
+    };
+    let links = frames.stack(leaf.stack).iter();
+    let mut functions = links.filter_map(|link| Some(frames.get(link.frame)?.function.as_str()));
+    let is_worker = |name: &str| {
+        let path = rtops_symbols::display_name(name);
+        path.starts_with("tokio::runtime::") && path.contains("::worker::")
+    };
+    // From inside: the one that is further in polls what the thread is parked for.
+    let polls = functions.find(|name| blocks_on(name) || is_worker(name));
+    polls.is_some_and(is_worker)
+}
+
+/// Whether a function polls one future until it is ready, and parks its thread in between.
+fn blocks_on(function: &str) -> bool {
+    let path = rtops_symbols::display_name(function);
+    path.ends_with("::block_on") || path.contains("::run_executor")
+}
+
+fn no_waker() -> String {
+    "in block_on: no stored waker shows where its future waits".to_owned()
 }
 
 fn not_captured(thread: &Thread) -> String {

@@ -18,6 +18,11 @@ pub enum Polls {
 pub fn polls(function: &str) -> Option<Polls> {
     let segments = names::segments(function);
     let last = segments.last()?.as_str();
+    // They ask the kernel, and poll no future.
+    let asks_kernel = ["mio", "polling"].map(Some);
+    if asks_kernel.contains(&segments.first().map(|first| first.as_str())) {
+        return None;
+    }
     match last {
         // Makes a future of a function.
         "poll_fn" => None,
@@ -51,6 +56,8 @@ mod tests {
             ("core::future::poll_fn::poll_fn", None),
             ("gateway::conn::serve::{async_fn#0}::{closure#0}", None),
             ("gateway::conn::serve", None),
+            ("<mio::poll::Poll>::poll", None),
+            ("mio::poll::Poll::poll", None),
             ("", None),
         ] {
             assert_eq!(polls(name), expected, "{name}");

@@ -175,7 +175,12 @@ pub(super) fn task_group(
     let threads = group.tasks.iter().filter_map(|task| task.block_on());
     let threads: Vec<String> = threads.map(|tid| tid.to_string()).collect();
     if !threads.is_empty() {
-        drawing.remark(format!("polled by thread {}", threads.join(", ")));
+        let noun = if threads.len() == 1 {
+            "thread"
+        } else {
+            "threads"
+        };
+        drawing.remark(format!("polled by {noun} {}", threads.join(", ")));
     }
     let inferred = group.stepped.values();
     let inferred = inferred.filter(|whose| **whose == Whose::OfItsKind).count();

@@ -203,6 +203,7 @@ fn the_thread_that_crashed_comes_first_and_nothing_speaks_of_an_agent() {
         park                                              src/park.rs:7:9
         tokio::runtime::park::CachedParkThread::block_on  src/tokio::runtime::park::CachedParkThread::block_on.rs:7:9
         main                                              src/main.rs:7:9
+        in block_on: no stored waker shows where its future waits
 
     thread 4714
         no stack: the core file lacks it
