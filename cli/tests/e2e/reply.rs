@@ -119,6 +119,7 @@ struct Threads {
 #[derive(Debug, Deserialize)]
 pub struct ThreadGroup {
     pub wait: Option<String>,
+    pub remark: Option<String>,
     pub frames: Vec<Frame>,
     pub threads: Vec<Thread>,
 }
@@ -251,7 +252,7 @@ impl Finding {
 }
 
 impl Frame {
-    fn is_at(&self, mark: &Mark) -> bool {
+    pub fn is_at(&self, mark: &Mark) -> bool {
         let file = self.file.as_deref().unwrap_or_default();
         file.ends_with(&mark.file) && self.line == Some(mark.line)
     }

@@ -6,11 +6,11 @@ use std::{
     path::Path,
 };
 
-use super::{json, of_core, versions, victim::Victim};
+use super::{json, of_core, packages, victim::Victim};
 
 /// A core file of the service with ten tasks.
 fn core() -> Option<(Victim, std::path::PathBuf)> {
-    let mut victim = Victim::start(versions::newest(), &["ten"]).parked();
+    let mut victim = Victim::start(packages::newest(), &["ten"]).parked();
     let core = victim.dump()?;
     Some((victim, core))
 }

@@ -1,8 +1,13 @@
 //! Ways to die, and what the core file tells of the guilty task and of all that waited.
 
-use super::{of_core, stack, versions, victim::Victim};
+use std::{os::unix::process::ExitStatusExt as _, path::Path};
+
+use nix::libc::SIGKILL;
+
+use super::{of_core, packages, stack, versions, victim::Victim};
 use crate::{
-    reply::{Frame, Stack, TaskGroup},
+    cgroup::Cgroup,
+    reply::{Stack, TaskGroup},
     source::Mark,
 };
 
@@ -26,14 +31,59 @@ fn a_task_that_blocks() {
     expect_guilty("block", "SIGABRT");
 }
 
+#[test]
+fn a_panic_that_aborts_a_static_program() {
+    let package = packages::service("1")
+        .in_folder("static-abort")
+        .with("RUSTFLAGS", "-C target-feature=+crt-static")
+        .with("CARGO_PROFILE_RELEASE_PANIC", "abort");
+    let mut victim = Victim::start(&package.build().join("service"), &["panic"]);
+    let Some(core) = victim.died() else { return };
+    expect_guilty_in(&core, "SIGABRT");
+}
+
+#[test]
+fn a_task_that_takes_all_memory() {
+    let Some(cgroup) = Cgroup::make("hoard") else {
+        eprintln!("no cgroup with a memory limit can be made here");
+        return;
+    };
+    let mut victim = Victim::start(packages::newest(), &["hoard"]);
+    cgroup.adopt(victim.pid());
+    cgroup.limit(64 << 20);
+    let core = victim.gcore();
+    victim.go();
+    // No core file of this death: the kernel writes none.
+    assert_eq!(victim.ended().signal(), Some(SIGKILL));
+    expect_guilty_in(&core, "was dumped alive");
+}
+
+#[test]
+fn a_poll_without_end_is_given_up_and_all_others_are_shown() {
+    let mut victim = Victim::start(packages::newest(), &["endless"]).parked();
+    let Some(core) = victim.dump() else { return };
+    let text = of_core(&["stack"], &core, &["--tasks"]);
+    assert!(text.stdout.contains("1 polled too long"), "{text}");
+    assert!(
+        text.stdout.contains("the poll took too many steps"),
+        "{text}"
+    );
+    expect_ten(&stack(&core, &[]));
+}
+
 fn expect_guilty(mode: &str, signal: &str) {
-    let mut victim = Victim::start(versions::newest(), &[mode]);
+    let mut victim = Victim::start(packages::newest(), &[mode]);
     let dies = matches!(mode, "null" | "overflow");
     let core = if dies { victim.died() } else { victim.dump() };
     let Some(core) = core else { return };
-    let text = of_core(&["stack"], &core, &[]);
-    assert!(text.stdout.contains(signal), "{text}");
-    let stack = stack(&core, &[]);
+    expect_guilty_in(&core, signal);
+}
+
+/// The guilty task runs, and the ten wait.
+fn expect_guilty_in(core: &Path, end: &str) {
+    let text = of_core(&["stack"], core, &[]);
+    assert!(text.stdout.contains(end), "{text}");
+    let stack = stack(core, &[]);
     let groups = stack.task_groups();
     let running: Vec<&TaskGroup> = groups
         .iter()
@@ -43,12 +93,12 @@ fn expect_guilty(mode: &str, signal: &str) {
     let guilty = guilty.of("guilty");
     let has = |group: &&TaskGroup, mark: &Mark| {
         let mut frames = group.stacks.iter().flat_map(|chain| &chain.frames);
-        frames.any(|frame| is_at(frame, mark))
+        frames.any(|frame| frame.is_at(mark))
     };
     let shown = running
         .iter()
         .any(|group| guilty.iter().any(|mark| has(group, mark)));
-    assert!(shown, "{mode}: {running:#?}");
+    assert!(shown, "{running:#?}");
     expect_ten(&stack);
 }
 
@@ -62,20 +112,15 @@ fn expect_ten(stack: &Stack) {
             let frames = || group.stacks.iter().flat_map(|chain| &chain.frames);
             lines
                 .iter()
-                .all(|mark| frames().any(|frame| is_at(frame, mark)))
+                .all(|mark| frames().any(|frame| frame.is_at(mark)))
         });
         assert!(is_shown, "{name}: {:#?}", stack.task_groups());
     }
 }
 
-fn is_at(frame: &Frame, mark: &Mark) -> bool {
-    let file = frame.file.as_deref().unwrap_or_default();
-    file.ends_with("service/src/main.rs") && frame.line == Some(mark.line)
-}
-
 #[test]
 fn the_body_of_main_shows_like_a_task() {
-    let mut victim = Victim::start(versions::newest(), &["ten"]).parked();
+    let mut victim = Victim::start(packages::newest(), &["ten"]).parked();
     let Some(core) = victim.dump() else { return };
     let stack = stack(&core, &["--tasks"]);
     let marks = versions::signed("// BLOCK_ON ");
@@ -91,12 +136,12 @@ fn the_body_of_main_shows_like_a_task() {
         panic!("{block_on:#?}");
     };
     let mut frames = group.stacks.iter().flat_map(|chain| &chain.frames);
-    assert!(frames.any(|frame| is_at(frame, main)), "{group:#?}");
+    assert!(frames.any(|frame| frame.is_at(main)), "{group:#?}");
 }
 
 #[test]
 fn ended_tasks_are_counted_and_never_listed() {
-    let mut victim = Victim::start(versions::newest(), &["ten"]).parked();
+    let mut victim = Victim::start(packages::newest(), &["ten"]).parked();
     let Some(core) = victim.dump() else { return };
     let stack = stack(&core, &["--tasks"]);
     let groups = stack.task_groups().iter();
@@ -115,7 +160,7 @@ fn ended_tasks_are_counted_and_never_listed() {
 
 #[test]
 fn a_lost_wake_up_shows_what_is_ready() {
-    let mut victim = Victim::start(versions::newest(), &["lost"]).parked();
+    let mut victim = Victim::start(packages::newest(), &["lost"]).parked();
     let Some(core) = victim.dump() else { return };
     let text = of_core(&["stack"], &core, &["--tasks"]).success();
     assert!(text.stdout.contains("ready, nobody has woken it"), "{text}");
@@ -127,7 +172,7 @@ fn a_lost_wake_up_shows_what_is_ready() {
     let mut groups = stack.task_groups().iter();
     let is_shown = groups.any(|group| {
         let mut frames = group.stacks.iter().flat_map(|chain| &chain.frames);
-        group.state == "ready" && frames.any(|frame| is_at(frame, ready))
+        group.state == "ready" && frames.any(|frame| frame.is_at(ready))
     });
     assert!(is_shown, "{:#?}", stack.task_groups());
 }

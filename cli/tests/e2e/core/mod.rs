@@ -1,7 +1,11 @@
 //! Core files: every task that a process had, without an agent in it.
 
+mod block_on;
 mod broken;
 mod crashes;
+mod forms;
+mod packages;
+mod redis;
 mod versions;
 pub mod victim;
 

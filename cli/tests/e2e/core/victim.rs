@@ -2,9 +2,9 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
 };
 
 use nix::{
@@ -22,6 +22,8 @@ const QUIET_LOOKS: u32 = 10;
 pub struct Victim {
     child: Child,
     directory: TempDir,
+    /// What it said behind `ready`.
+    said: String,
     commands: Option<ChildStdin>,
 }
 
@@ -43,9 +45,11 @@ impl Victim {
         let mut line = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         lines.read_line(&mut line).unwrap();
-        assert!(line.starts_with("ready"), "it said {line:?}");
+        let said = line.strip_prefix("ready");
+        let said = said.unwrap_or_else(|| panic!("it said {line:?}"));
         Self {
             commands: child.stdin.take(),
+            said: said.trim().to_owned(),
             child,
             directory,
         }
@@ -53,6 +57,10 @@ impl Victim {
 
     pub fn pid(&self) -> i32 {
         self.child.id().try_into().unwrap()
+    }
+
+    pub fn said(&self) -> &str {
+        &self.said
     }
 
     pub fn directory(&self) -> &Path {
@@ -101,10 +109,26 @@ impl Victim {
         self.died()
     }
 
+    /// Lets one go on that waits for a line.
+    pub fn go(&mut self) {
+        let commands = self.commands.as_mut().unwrap();
+        commands.write_all(b"\n").unwrap();
+    }
+
+    /// Waits until it has ended.
+    pub fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("it ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
     /// Waits until it has died; the core file that the kernel wrote. `None` where the kernel puts it
     /// elsewhere, which only the machine's administrator can change.
     pub fn died(&mut self) -> Option<PathBuf> {
-        eventually("it dies", || self.child.try_wait().unwrap().is_some());
+        self.ended();
         let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
         if pattern.starts_with(['|', '/', '@']) {
             eprintln!("skipped: kernel.core_pattern does not put cores beside the process");

@@ -1,11 +1,8 @@
 //! Versions of tokio, and two copies of it in one program.
 
 use std::{
-    env,
-    fmt::Write as _,
-    fs,
+    env, fs,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
     thread,
     time::Instant,
@@ -15,6 +12,7 @@ use tempfile::tempdir;
 
 use crate::{
     core::{self, victim::gcore},
+    package::{Package, cargo},
     source::Marks,
     support::{DEADLINE, Target},
     verdict::{Expected, Verdict},
@@ -24,7 +22,7 @@ use crate::{
 /// what all other tests are with.
 const VERSIONS: &str = "RTOPS_TOKIO_VERSIONS";
 
-/// The file that the service becomes: of a package in a workspace of its own.
+/// The file that the service becomes.
 const FILE: &str = "crates/service/src/main.rs";
 
 const SERVICE: &str = include_str!("service.rs");
@@ -35,9 +33,9 @@ fn each_version_of_tokio_shows_its_tasks() {
     let versions = env::var(VERSIONS).unwrap_or_else(|_| oldest());
     let marks = marks(SERVICE);
     for version in versions.split_whitespace() {
-        let package = Package::make(version, SERVICE, "");
+        let package = package(version, SERVICE, "");
         package.cargo(&["update", "--package", "tokio", "--precise", version]);
-        let target = package.start();
+        let target = start(&package);
         expect(&target, &marks, &[], |verdict| verdict.is_right());
         eprintln!("tokio {version}: all right");
     }
@@ -51,7 +49,7 @@ fn tasks_of_another_copy_of_tokio_are_not_shown_wrongly() {
         "other_tokio = {{ package = \"tokio\", path = {:?}, features = [\"full\"] }}",
         copied.path()
     );
-    let target = Package::make("two-copies", TWO_COPIES, &other).start();
+    let target = start(&package("two-copies", TWO_COPIES, &other));
     let others = ["other-sleep", "other-oneshot"];
     let marks = marks(TWO_COPIES);
     expect(&target, &marks, &others, |verdict| {
@@ -93,54 +91,26 @@ fn marks(text: &str) -> Marks {
     Marks::of_text(text, FILE.strip_prefix("crates/").unwrap())
 }
 
-/// A package outside of this workspace, which depends on the agent of this one.
-struct Package {
-    root: PathBuf,
+/// A service that starts the agent of this workspace.
+fn package(name: &str, main: &str, dependency: &str) -> Package {
+    let manifest = format!(
+        "[package]\nname = \"service\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
+         [[bin]]\nname = \"service\"\npath = \"{FILE}\"\n\
+         [profile.release]\ndebug = \"line-tables-only\"\n\
+         [workspace]\n\
+         [dependencies]\nrtops-agent = {{ path = {:?} }}\n\
+         tokio = {{ version = \"1\", features = [\"full\"] }}\n{dependency}\n",
+        repository().join("agent"),
+    );
+    let package = Package::make(&format!("agent-{name}"), &manifest, &[(FILE, main)]);
+    let lock = package.root().join("Cargo.lock");
+    fs::copy(repository().join("Cargo.lock"), lock).unwrap();
+    package
 }
 
-impl Package {
-    /// Below `target`, so that what was built once is built no more.
-    fn make(name: &str, main: &str, dependency: &str) -> Self {
-        let build = Path::new(env!("CARGO_BIN_EXE_rtops"));
-        let build = build.parent().and_then(Path::parent).unwrap();
-        let root = build.join("tokio-versions").join(name);
-        let source = root.join(FILE);
-        fs::create_dir_all(source.parent().unwrap()).unwrap();
-        fs::write(&source, main).unwrap();
-        let mut manifest = format!(
-            "[package]\nname = \"service\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
-             [dependencies]\nrtops-agent = {{ path = {:?} }}\n\
-             tokio = {{ version = \"1\", features = [\"full\"] }}\n",
-            repository().join("agent"),
-        );
-        writeln!(manifest, "{dependency}").unwrap();
-        fs::write(root.join("crates/service/Cargo.toml"), manifest).unwrap();
-        let workspace = "[workspace]\nresolver = \"3\"\nmembers = [\"crates/service\"]\n\
-                         [profile.release]\ndebug = \"line-tables-only\"\n";
-        fs::write(root.join("Cargo.toml"), workspace).unwrap();
-        fs::copy(repository().join("Cargo.lock"), root.join("Cargo.lock")).unwrap();
-        Self { root }
-    }
-
-    fn cargo(&self, arguments: &[&str]) {
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        // Other tests, which look at processes that must get their turns, run meanwhile.
-        cargo
-            .args(arguments)
-            .current_dir(&self.root)
-            .env("CARGO_BUILD_JOBS", "1");
-        let output = cargo.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{cargo:?}: {said}");
-    }
-
-    fn start(&self) -> Target {
-        let directory = self.root.join("target");
-        let directory = directory.to_str().unwrap();
-        self.cargo(&["build", "--quiet", "--release", "--target-dir", directory]);
-        let program = self.root.join("target/release/service");
-        Target::start_in(Arc::new(tempdir().unwrap()), &program, &[])
-    }
+fn start(package: &Package) -> Target {
+    let program = package.build().join("service");
+    Target::start_in(Arc::new(tempdir().unwrap()), &program, &[])
 }
 
 fn repository() -> &'static Path {
@@ -157,7 +127,7 @@ fn oldest() -> String {
 
 /// Where cargo has unpacked it.
 fn source_of_tokio() -> PathBuf {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo();
     cargo
         .args(["metadata", "--format-version=1"])
         .current_dir(repository());

@@ -1,7 +1,7 @@
 //! A service without an agent, for any version of tokio: ten ways to wait, and ways to die.
 //!
-//! `service MODE`: when all its tasks wait, one of them does what the mode is called, or none for `ten`
-//! and `lost`. Then it says `ready`.
+//! `service MODE`: when all its tasks wait, one of them does what the mode is called, or none for `ten`,
+//! `lost` and `endless`. Then it says `ready`.
 
 use std::{
     future::{Future, pending},
@@ -90,6 +90,26 @@ async fn lost() {
     black_box(());
 }
 
+/// Waits once, and then never comes to an end.
+struct Endless(bool);
+
+impl Future for Endless {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        while self.0 {
+            black_box(());
+        }
+        self.0 = true;
+        Box::leak(Box::new(context.waker().clone()));
+        Poll::Pending
+    }
+}
+
+async fn endless() {
+    Endless(false).await
+}
+
 async fn guilty(mode: String, go: Arc<Notify>) {
     go.notified().await;
     die(&mode); // RUNNING guilty
@@ -106,6 +126,7 @@ fn die(mode: &str) {
             black_box(());
         },
         "block" => std::thread::sleep(LONG),
+        "hoard" => hoard(), // RUNNING guilty
         _ => {}
     }
 }
@@ -113,6 +134,16 @@ fn die(mode: &str) {
 #[inline(never)]
 fn null() {
     unsafe { black_box(std::ptr::null_mut::<u8>()).write_volatile(1) }
+}
+
+/// Takes all memory that there is, once it is told to.
+#[inline(never)]
+fn hoard() {
+    let mut hoard = vec![vec![1_u8; 1 << 20]];
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    loop {
+        hoard.push(black_box(vec![1; 1 << 20]));
+    }
 }
 
 #[inline(never)]
@@ -168,10 +199,12 @@ async fn serve(mode: String) {
         tokio::spawn(limited()),
     ];
     let go = Arc::new(Notify::new());
-    if mode == "lost" {
-        handles.push(tokio::spawn(lost()));
+    match mode.as_str() {
+        "lost" => handles.push(tokio::spawn(lost())),
+        "endless" => handles.push(tokio::spawn(endless())),
+        _ => {}
     }
-    let waits = matches!(mode.as_str(), "ten" | "lost");
+    let waits = matches!(mode.as_str(), "ten" | "lost" | "endless");
     if !waits {
         handles.push(tokio::spawn(guilty(mode, Arc::clone(&go))));
     }

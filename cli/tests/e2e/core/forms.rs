@@ -1,0 +1,71 @@
+//! What is easily told wrong.
+
+use super::{of_core, packages, stack, victim::Victim};
+use crate::{reply::TaskGroup, source::Marks};
+
+/// Three that are alive, one with children, two with trait objects, a box, one that copies, two that wait
+/// for signals, one that keeps others, and one that runs an executor of its own.
+const TASKS: usize = 12;
+
+#[test]
+fn each_task_is_shown_once_and_called_by_its_name() {
+    let mut victim = Victim::start(&packages::program("forms"), &[]).parked();
+    let Some(core) = victim.dump() else { return };
+    let text = of_core(&["stack"], &core, &["--tasks"]).success();
+    let stack = stack(&core, &["--tasks"]);
+    let groups = || stack.task_groups().iter();
+
+    // Nothing of those that have ended, which are counted.
+    let tasks = groups().filter(|group| group.kind == "task");
+    let tasks: usize = tasks.map(|group| group.tasks.len()).sum();
+    assert_eq!(tasks, TASKS, "{text}");
+    let kept = "ended tasks are kept by their join handles: 40 x forms::request";
+    assert!(text.stdout.contains(kept), "{text}");
+
+    let named = |name: &str| {
+        let is_named = |group: &&TaskGroup| {
+            let future = group.future_type.as_deref().unwrap_or_default();
+            group.kind == "task" && future.starts_with(name)
+        };
+        let mut named = groups().filter(is_named);
+        match (named.next(), named.next()) {
+            (Some(group), None) => group,
+            (found, more) => panic!("{name}: {found:#?} {more:#?} {text}"),
+        }
+    };
+    let marks = Marks::of_text(packages::FORMS, "forms/src/forms.rs");
+    for (name, mark, count) in [
+        ("forms::alive", "alive", 3),
+        ("forms::crawl", "children", 1),
+        ("forms::sync_users", "shared-object", 1),
+        ("forms::on_tick", "boxed-closure", 1),
+        ("boxed forms::inside_a_box", "boxed", 1),
+        ("forms::copies", "copies", 1),
+        ("forms::main::", "ctrl-c", 1),
+        ("forms::wait_for_signal", "signal", 1),
+        ("forms::listen", "keeper", 1),
+    ] {
+        let group = named(name);
+        assert_eq!(group.tasks.len(), count, "{text}");
+        group.expect_lines(marks.of(mark));
+        // As the thread that is in `work`, with its budget, none would get that far.
+        assert!(
+            !group.waits.iter().any(|wait| wait.contains("budget")),
+            "{text}"
+        );
+    }
+    let children = marks.of("children");
+    let [notified, slept, _] = children else {
+        panic!("{children:?}");
+    };
+    let children = format!(
+        "12 children: 8 at crates/forms/src/forms.rs:{}, 4 at crates/forms/src/forms.rs:{}",
+        slept.line, notified.line
+    );
+    assert!(text.stdout.contains(&children), "{text}");
+
+    let running = Marks::signed(packages::FORMS, "forms/src/forms.rs", "// RUNNING ");
+    let work = named("forms::work");
+    assert_eq!(work.state, "running", "{text}");
+    work.expect_lines(running.of("work"));
+}

@@ -1,0 +1,61 @@
+//! A service that others wrote, as it is in the registry: mini-redis with two hundred clients.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use super::{packages, stack, victim::Victim};
+use crate::reply::{Stack, TaskGroup};
+
+const CLIENTS: usize = 200;
+
+#[test]
+fn each_client_of_mini_redis_shows_where_it_is_served() {
+    let victim = Victim::start(&packages::redis(), &[]);
+    let port: u16 = victim.said().parse().unwrap();
+    let connect = |_| TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut clients: Vec<TcpStream> = (0..CLIENTS).map(connect).collect();
+    // Half of them subscribe; the others ask once.
+    for (number, client) in clients.iter_mut().enumerate() {
+        let (request, answer): (&[u8], &[u8]) = if number % 2 == 0 {
+            (
+                b"*2\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n",
+                b"*3\r\n$9\r\nsubscribe\r\n",
+            )
+        } else {
+            (b"*2\r\n$3\r\nget\r\n$3\r\nkey\r\n", b"$-1\r\n")
+        };
+        client.write_all(request).unwrap();
+        let mut got = vec![0; answer.len()];
+        client.read_exact(&mut got).unwrap();
+        assert_eq!(got, answer, "client {number}");
+    }
+    let mut victim = victim.quiet();
+    let Some(core) = victim.dump() else { return };
+    let stack = stack(&core, &["--tasks"]);
+    let [subscribed, reading] = ["cmd/subscribe.rs", "connection.rs"].map(|file| at(&stack, file));
+    // Who has subscribed reads, too.
+    assert_eq!(
+        (subscribed, reading),
+        (CLIENTS / 2, CLIENTS),
+        "{:#?}",
+        stack.task_groups()
+    );
+    fs::remove_file(core).unwrap();
+}
+
+/// How many tasks have a line in this file of mini-redis.
+fn at(stack: &Stack, file: &str) -> usize {
+    let path = format!("mini-redis-0.4.1/src/{file}");
+    let is_in = |group: &&TaskGroup| {
+        let mut frames = group.stacks.iter().flat_map(|chain| &chain.frames);
+        frames.any(|frame| {
+            let file = frame.file.as_deref();
+            file.is_some_and(|file| file.ends_with(&path))
+        })
+    };
+    let groups = stack.task_groups().iter().filter(is_in);
+    groups.map(|group| group.tasks.len()).sum()
+}

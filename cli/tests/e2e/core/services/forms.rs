@@ -1,0 +1,173 @@
+//! Tasks that are easily told wrong, without an agent: containers of futures, types with trait objects,
+//! signals, what is left of ended tasks, executors inside of tasks.
+
+use std::{
+    env,
+    future::{poll_fn, Future},
+    hint::black_box,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures::StreamExt;
+use tokio::{
+    signal::{
+        ctrl_c,
+        unix::{signal, SignalKind},
+    },
+    sync::Notify,
+    task::{spawn_blocking, JoinSet},
+    time::sleep,
+};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+/// One of the twelve children of a container.
+async fn fetch(number: u32, notify: Arc<Notify>) {
+    if number % 3 == 0 {
+        notify.notified().await // AWAIT children
+    } else {
+        sleep(LONG).await // AWAIT children
+    }
+}
+
+async fn crawl() {
+    let notify = Arc::new(Notify::new());
+    let fetches = futures::stream::iter(0..12).map(|number| fetch(number, Arc::clone(&notify)));
+    fetches.buffer_unordered(12).for_each(|()| async {}).await // AWAIT children
+}
+
+trait Database: Send + Sync {
+    fn url(&self) -> String {
+        env::var("DATABASE").unwrap_or_default()
+    }
+}
+
+struct Postgres;
+
+impl Database for Postgres {}
+
+/// Its first words look like those of a box.
+async fn sync_users(database: Arc<dyn Database>) {
+    sleep(LONG).await; // AWAIT shared-object
+    println!("{}", database.url());
+}
+
+async fn on_tick(callback: Box<dyn Fn(u32) + Send>) {
+    sleep(LONG).await; // AWAIT boxed-closure
+    callback(1);
+}
+
+/// Copies some megabytes whenever it is polled.
+async fn copies() {
+    let from = vec![1_u8; 3 << 20];
+    let mut to = vec![0; from.len()];
+    let pause = sleep(LONG);
+    tokio::pin!(pause);
+    poll_fn(|context| {
+        to.copy_from_slice(black_box(&from));
+        pause.as_mut().poll(context) // AWAIT copies
+    })
+    .await;
+    black_box(&to);
+}
+
+async fn inside_a_box() {
+    sleep(LONG).await // AWAIT boxed
+}
+
+fn boxed() -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(inside_a_box())
+}
+
+async fn wait_for_signal() {
+    let mut term = signal(SignalKind::terminate()).unwrap();
+    tokio::select! { // AWAIT signal
+        _ = ctrl_c() => {}
+        _ = term.recv() => {}
+    }
+}
+
+async fn ended<const N: usize>(milliseconds: u64) {
+    let bytes = [0_u8; N];
+    if milliseconds > 0 {
+        sleep(Duration::from_millis(milliseconds)).await;
+    }
+    black_box(&bytes);
+}
+
+async fn alive(number: u64) {
+    sleep(LONG + Duration::from_secs(number)).await // AWAIT alive
+}
+
+/// Tasks of several sizes that end, so that what is left of them lies about.
+async fn leave_traces() {
+    for _ in 0..8 {
+        let tasks = [
+            tokio::spawn(ended::<64>(0)),
+            tokio::spawn(ended::<900>(0)),
+            tokio::spawn(ended::<300>(1)),
+            tokio::spawn(ended::<900>(5)),
+            tokio::spawn(ended::<5000>(5)),
+            spawn_blocking(|| ()),
+        ];
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
+}
+
+async fn request(number: usize) -> Vec<u8> {
+    sleep(Duration::from_millis(2)).await;
+    vec![number as u8; 16 * 1024]
+}
+
+/// Nobody joins what it spawns.
+async fn listen() {
+    let mut set = JoinSet::new();
+    for number in 0..40 {
+        set.spawn(request(number));
+    }
+    sleep(LONG).await // AWAIT keeper
+}
+
+async fn ask(number: u32) -> u32 {
+    spawn_blocking(move || number + 1).await.unwrap()
+}
+
+/// Polls with an empty budget for ever: what is ready says that it is not.
+async fn work() {
+    for number in 0..1000 {
+        futures::executor::block_on(ask(number)); // RUNNING work
+    }
+}
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(3)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        for number in 0..3 {
+            tokio::spawn(alive(number));
+        }
+        leave_traces().await;
+        tokio::spawn(crawl());
+        tokio::spawn(sync_users(Arc::new(Postgres)));
+        tokio::spawn(on_tick(Box::new(|number| println!("{number}"))));
+        tokio::spawn(boxed());
+        tokio::spawn(copies());
+        tokio::spawn(async {
+            ctrl_c().await.unwrap(); // AWAIT ctrl-c
+        });
+        tokio::spawn(wait_for_signal());
+        tokio::spawn(listen());
+        tokio::spawn(work());
+        // All of them have been polled by then, on any machine that is not hopeless.
+        sleep(Duration::from_millis(500)).await;
+        println!("ready");
+        sleep(LONG).await
+    })
+}
