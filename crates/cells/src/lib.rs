@@ -36,6 +36,7 @@ mod poll;
 mod polls;
 mod recorder;
 mod scan;
+mod siblings;
 mod source;
 mod stacks;
 mod survey;

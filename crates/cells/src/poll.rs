@@ -35,6 +35,9 @@ const MAPPED: u64 = 0x1100_0000_0000;
 const GAP: u64 = 1 << 20;
 /// The most memory that a poll may ask for.
 const MOST_MAPPED: u64 = 1 << 30;
+/// How often a task is polled that wakes itself. A container of futures does so that has polled many, or
+/// all, and leaves the rest for the next time.
+const MOST_ROUNDS: u32 = 64;
 /// The most instructions of one poll.
 const BUDGET: u64 = 400_000;
 /// The most instructions of a thread that goes on: its loop may do more than one poll.
@@ -103,6 +106,9 @@ pub struct Poller<'a, M> {
     committed_map: u64,
     /// Whether a run is over once its thread waits in the kernel.
     ends_in_a_park: bool,
+    /// The task that is polled, and whether it has woken itself.
+    polled: u64,
+    has_woken_itself: bool,
     pub(crate) recorder: Recorder,
     /// What made a poll be given up for want of an instruction.
     pub(crate) unknown: HashMap<String, usize>,
@@ -143,6 +149,8 @@ impl<'a, M: Machine> Poller<'a, M> {
         let stops = [RETURN].into_iter();
         let stops = stops.chain(setup.panics.iter().copied());
         let stops = stops.chain(setup.vdso.keys().copied());
+        let own = setup.wakers.iter();
+        let stops = stops.chain(own.flat_map(|(_, waker)| [waker.wake, waker.wake_by_ref]));
         let clones = setup.all_wakers().map(|(_, waker)| waker.clone).collect();
         let mut poller = Self {
             machine,
@@ -152,6 +160,8 @@ impl<'a, M: Machine> Poller<'a, M> {
             next_map: MAPPED,
             committed_map: MAPPED,
             ends_in_a_park: false,
+            polled: 0,
+            has_woken_itself: false,
             recorder: Recorder::new(clones),
             unknown: HashMap::new(),
         };
@@ -187,21 +197,45 @@ impl<'a, M: Machine> Poller<'a, M> {
         }
     }
 
-    /// Polls a task. The recorder has what ran.
+    /// Polls a task, and again as long as it wakes itself for the sake of a container. The recorder has what
+    /// ran.
     pub(crate) fn poll_cell(&mut self, cell: &Cell, thread: Option<&Thread>) -> Ended {
-        let header = cell.candidate.header;
-        let queued = cell.candidate.state.queued();
         self.recorder.clear();
-        let mut ended = match self.machine.write(header + STATE, &queued.0.to_le_bytes()) {
-            Ok(()) => self.call(cell.candidate.vtable.poll, header, thread),
-            Err(_) => Ended::GivenUp(Unresolved::Fault),
-        };
-        let state = self.word(header + STATE).map_or(State(0), State);
-        if ended == Ended::Pending && state.is_complete() {
-            ended = Ended::Ready;
+        let begin = self.recorder.count;
+        let mut state = cell.candidate.state;
+        let mut ended = self.poll_once(cell, &mut state, thread);
+        for _ in 0..MOST_ROUNDS {
+            let ran = self.recorder.count - begin;
+            let has_containers = !self.polls.inner.is_empty();
+            let waits = !cell.candidate.state.is_notified();
+            let goes_on = self.has_woken_itself && has_containers && waits;
+            if ended != Ended::Pending || !goes_on || ran > BUDGET {
+                break;
+            }
+            ended = self.poll_once(cell, &mut state, thread);
         }
         self.revert();
         ended
+    }
+
+    /// Polls a task that is in this state, which becomes the one that it is in afterwards.
+    fn poll_once(&mut self, cell: &Cell, state: &mut State, thread: Option<&Thread>) -> Ended {
+        let header = cell.candidate.header;
+        self.polled = header;
+        self.has_woken_itself = false;
+        if self
+            .machine
+            .write(header + STATE, &state.queued().0.to_le_bytes())
+            .is_err()
+        {
+            return Ended::GivenUp(Unresolved::Fault);
+        }
+        let ended = self.call(cell.candidate.vtable.poll, header, thread);
+        *state = self.word(header + STATE).map_or(State(0), State);
+        match ended {
+            Ended::Pending if state.is_complete() => Ended::Ready,
+            ended => ended,
+        }
     }
 
     /// Whether this vtable clones a waker of the task.
@@ -241,13 +275,11 @@ impl<'a, M: Machine> Poller<'a, M> {
     }
 
     /// Calls the wakers of executors inside of tasks, so that they poll all their children. Each call is
-    /// kept if it returns, and undone if not. tokio's own wakers do nothing meanwhile.
+    /// kept if it returns, and undone if not.
     fn wake(&mut self, wakers: &[InnerWaker], thread: Option<&Thread>) {
-        let own = self.setup.wakers.iter();
-        let own = own.flat_map(|(_, waker)| [waker.wake, waker.wake_by_ref, waker.drop]);
         let usual = self.breakpoints.clone();
-        for stop in own.collect::<Vec<_>>() {
-            self.breakpoints.insert(stop);
+        for (_, waker) in &self.setup.wakers {
+            self.breakpoints.insert(waker.drop);
         }
         self.recorder.is_off = true;
         for waker in wakers {
@@ -341,8 +373,11 @@ impl<'a, M: Machine> Poller<'a, M> {
         }
     }
 
-    /// At a function that is not run.
+    /// At a function that is not run. Those that wake tasks are among them: whom a poll wakes makes no
+    /// difference, but for the task itself.
     fn at_breakpoint(&mut self, at: u64) -> Result<(), Unresolved> {
+        let woken = general(self.machine.registers(), Registers::RDI);
+        self.has_woken_itself |= woken == self.polled;
         if self.setup.panics.contains(&at) {
             return Err(Unresolved::Panic);
         }

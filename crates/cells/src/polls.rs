@@ -19,6 +19,7 @@ use crate::{
     places::{Places, Ranges},
     poll::{Ended, Poller, Setup},
     scan::{self, InnerWaker},
+    siblings,
     source::Pages,
     stacks::Stacks,
     symbols,
@@ -174,6 +175,9 @@ impl<'a> Polls<'a> {
         this.retain_tokios();
         let own: HashSet<u64> = this.setup.wakers.iter().map(|(own, _)| *own).collect();
         this.add_inner(scan::inner_wakers(&found.references, vtables, &own));
+        let left = MOST_WAKERS.saturating_sub(this.inner.len());
+        let siblings = siblings::siblings(image, places, &this.inner, left);
+        this.inner.extend(siblings);
         this
     }
 

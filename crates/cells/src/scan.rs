@@ -110,7 +110,7 @@ pub(crate) fn references<I: Image>(
     let low = headers.iter().min().copied().unwrap_or(u64::MAX);
     let high = headers.iter().max().copied().unwrap_or(0);
     let mut found = References::default();
-    let mut others = HashSet::new();
+    let mut wakers = Wakers::default();
     let (mut before, mut end) = (Word::default(), 0);
     image.for_each_chunk(&mut |start, bytes| {
         let is_stack = places.stacks.contains(start);
@@ -132,28 +132,70 @@ pub(crate) fn references<I: Image>(
             if word.is_cell && !is_stack {
                 found.referred.insert(value);
             }
-            match (before, word) {
-                (Word { is_cell: true, .. }, Word { is_cell: true, .. }) => {
-                    found.pairs.insert((before.value, value));
-                }
-                // A waker's two words come in either order.
-                (vtable, data) | (data, vtable) if vtable.is_waker => {
-                    if data.is_cell {
-                        let pair = (data.value, vtable.value);
-                        *found.wakers.entry(pair).or_default() += 1;
-                    } else if !data.is_waker && is_data(places, data.value) {
-                        others.insert((vtable.value, data.value));
-                    }
-                }
-                _ => {}
+            if before.is_cell && word.is_cell {
+                found.pairs.insert((before.value, value));
+            }
+            if before.is_waker {
+                wakers.add(Order::VtableFirst, before, word, places);
+            }
+            if word.is_waker {
+                wakers.add(Order::DataFirst, word, before, places);
             }
             before = word;
         }
         ControlFlow::Continue(())
     })?;
-    found.others = others.into_iter().take(MOST_INNER_WAKERS).collect();
-    found.others.sort_unstable();
+    found.others = wakers.others();
+    found.wakers = wakers.of_cells;
     Ok(found)
+}
+
+/// In which order the two words of a waker are: each compiler has its own, and one for all wakers.
+#[derive(Clone, Copy)]
+enum Order {
+    VtableFirst,
+    DataFirst,
+}
+
+/// What looks like wakers.
+#[derive(Default)]
+struct Wakers {
+    /// How often a cell stands beside the vtable of a waker, by both addresses.
+    of_cells: HashMap<(u64, u64), u32>,
+    /// In how many of these the vtable comes first, and in how many it does not.
+    votes: [usize; 2],
+    /// What leads elsewhere: the address of the vtable and the data, in each order.
+    others: [HashSet<(u64, u64)>; 2],
+}
+
+impl Wakers {
+    fn add(&mut self, order: Order, vtable: Word, data: Word, places: &Places) {
+        let place = order as usize;
+        if data.is_cell {
+            let pair = (data.value, vtable.value);
+            *self.of_cells.entry(pair).or_default() += 1;
+            self.votes[place] += 1;
+        } else if !data.is_waker && is_data(places, data.value) {
+            self.others[place].insert((vtable.value, data.value));
+        }
+    }
+
+    /// What leads elsewhere, in the order of those that lead to cells: in the other one, what stands beside
+    /// a waker would be taken for its data, and called.
+    fn others(&mut self) -> Vec<(u64, u64)> {
+        let [mut first, second] = std::mem::take(&mut self.others);
+        let others = match self.votes {
+            [a, b] if a > b => first,
+            [a, b] if a < b => second,
+            _ => {
+                first.extend(second);
+                first
+            }
+        };
+        let mut others: Vec<(u64, u64)> = others.into_iter().take(MOST_INNER_WAKERS).collect();
+        others.sort_unstable();
+        others
+    }
 }
 
 /// A word of memory, and what it may lead to.
