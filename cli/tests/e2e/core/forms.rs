@@ -1,11 +1,14 @@
 //! What is easily told wrong.
 
 use super::{of_core, packages, stack, victim::Victim};
-use crate::{reply::TaskGroup, source::Marks};
+use crate::{
+    reply::TaskGroup,
+    source::{Mark, Marks},
+};
 
-/// Three that are alive, one with children, two with trait objects, a box, one that copies, two that wait
+/// Three that are alive, three with children, two with trait objects, a box, one that copies, two that wait
 /// for signals, one that keeps others, and one that runs an executor of its own.
-const TASKS: usize = 12;
+const TASKS: usize = 14;
 
 #[test]
 fn each_task_is_shown_once_and_called_by_its_name() {
@@ -37,6 +40,8 @@ fn each_task_is_shown_once_and_called_by_its_name() {
     for (name, mark, count) in [
         ("forms::alive", "alive", 3),
         ("forms::crawl", "children", 1),
+        ("forms::nest", "nested", 1),
+        ("forms::forget", "forgotten", 1),
         ("forms::sync_users", "shared-object", 1),
         ("forms::on_tick", "boxed-closure", 1),
         ("boxed forms::inside_a_box", "boxed", 1),
@@ -54,15 +59,26 @@ fn each_task_is_shown_once_and_called_by_its_name() {
             "{text}"
         );
     }
-    let children = marks.of("children");
-    let [notified, slept, _] = children else {
-        panic!("{children:?}");
+    let children = |all: usize, places: &[(usize, &Mark)]| {
+        let places = places.iter();
+        let places =
+            places.map(|(count, mark)| format!("{count} at crates/{}:{}", mark.file, mark.line));
+        let places: Vec<String> = places.collect();
+        let line = format!("{all} children: {}", places.join(", "));
+        assert!(text.stdout.contains(&line), "{line}: {text}");
     };
-    let children = format!(
-        "12 children: 8 at crates/forms/src/forms.rs:{}, 4 at crates/forms/src/forms.rs:{}",
-        slept.line, notified.line
-    );
-    assert!(text.stdout.contains(&children), "{text}");
+    let [notified, slept, _] = marks.of("children") else {
+        panic!("three lines are marked");
+    };
+    children(12, &[(8, slept), (4, notified)]);
+    let [leaf] = marks.of("nested") else {
+        panic!("one line is marked");
+    };
+    children(20, &[(20, leaf)]);
+    let [_, remembered, forgotten] = marks.of("forgotten") else {
+        panic!("three lines are marked");
+    };
+    children(42, &[(40, forgotten), (2, remembered)]);
 
     let running = Marks::signed(packages::FORMS, "forms/src/forms.rs", "// RUNNING ");
     let work = named("forms::work");

@@ -3,14 +3,14 @@
 
 use std::{
     env,
-    future::{poll_fn, Future},
+    future::{pending, poll_fn, Future},
     hint::black_box,
     pin::Pin,
     sync::Arc,
     time::Duration,
 };
 
-use futures::StreamExt;
+use futures::{future::join_all, stream::FuturesUnordered, StreamExt};
 use tokio::{
     signal::{
         ctrl_c,
@@ -36,6 +36,42 @@ async fn crawl() {
     let notify = Arc::new(Notify::new());
     let fetches = futures::stream::iter(0..12).map(|number| fetch(number, Arc::clone(&notify)));
     fetches.buffer_unordered(12).for_each(|()| async {}).await // AWAIT children
+}
+
+/// Containers in a container: 20 children.
+async fn nest() {
+    let outer: FuturesUnordered<_> = (0..5).map(|_| four()).collect();
+    outer.for_each(|()| async {}).await
+}
+
+async fn four() {
+    let inner: FuturesUnordered<_> = (0..4).map(|_| leaf()).collect();
+    inner.for_each(|()| async {}).await
+}
+
+async fn leaf() {
+    sleep(LONG).await // AWAIT nested
+}
+
+/// Children without a waker among those that have one: 40 and 2.
+async fn forget() {
+    let mut children: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
+    for number in 0..42 {
+        if number % 21 == 0 {
+            children.push(Box::pin(remembered()));
+        } else {
+            children.push(Box::pin(forgotten()));
+        }
+    }
+    join_all(children).await; // AWAIT forgotten
+}
+
+async fn remembered() {
+    sleep(LONG).await // AWAIT forgotten
+}
+
+async fn forgotten() {
+    pending().await // AWAIT forgotten
 }
 
 trait Database: Send + Sync {
@@ -155,6 +191,8 @@ fn main() {
         }
         leave_traces().await;
         tokio::spawn(crawl());
+        tokio::spawn(nest());
+        tokio::spawn(forget());
         tokio::spawn(sync_users(Arc::new(Postgres)));
         tokio::spawn(on_tick(Box::new(|number| println!("{number}"))));
         tokio::spawn(boxed());
