@@ -60,33 +60,52 @@ impl From<Refusal> for NotOpened {
     }
 }
 
-/// Opens a file that a core names, below `root` where there is one. It is looked at before it is
+/// Opens a file that an image names, below `root` where there is one. It is looked at before it is
 /// opened: only a regular file of an ordinary file system can do nothing when it is read.
 pub(crate) fn open_named(root: Option<&File>, path: &Path) -> Result<File, NotOpened> {
-    let found = match root {
+    look_named(root, path)?.open().map_err(NotOpened::Io)
+}
+
+/// Looks at a file that an image names, and does not open it.
+pub(crate) fn look_named(root: Option<&File>, path: &Path) -> Result<Regular, NotOpened> {
+    Ok(match root {
         None => Regular::at(path, NamedBy::Target)?,
         Some(root) => {
             let root = format!("/proc/self/fd/{}", root.as_raw_fd());
             Regular::in_root(root.as_ref(), path, NamedBy::Target)?
         }
-    };
-    found.open().map_err(NotOpened::Io)
+    })
+}
+
+/// Fills all of `into`. If that can't be, it says how much was filled, and why not more.
+pub(crate) fn fill(
+    file: &File,
+    offset: FileOffset,
+    into: &mut [u8],
+) -> Result<(), (usize, io::Error)> {
+    let mut filled = 0;
+    while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset.plus(filled as u64).0) {
+            Ok(0) => return Err((filled, io::ErrorKind::UnexpectedEof.into())),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // An offset that the kernel can't even express lies behind the end.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                return Err((filled, io::ErrorKind::UnexpectedEof.into()));
+            }
+            Err(error) => return Err((filled, error)),
+        }
+    }
+    Ok(())
 }
 
 /// Reads what there is, at most all of `into`, and says how much that was.
 pub(crate) fn read_at_most(file: &File, offset: FileOffset, into: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset.plus(filled as u64).0) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // An offset that the kernel can't even express lies behind the end.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => break,
-            Err(error) => return Err(error),
-        }
+    match fill(file, offset, into) {
+        Ok(()) => Ok(into.len()),
+        Err((filled, error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(filled),
+        Err((_, error)) => Err(error),
     }
-    Ok(filled)
 }
 
 /// Opens a directory that the user names, to look files up in it.

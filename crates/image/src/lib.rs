@@ -30,16 +30,28 @@
 //! with [gaps](Gap), in bounded time and memory.
 #![forbid(unsafe_code)]
 
+mod assemble;
+mod auxv;
 mod core;
+mod elf;
 mod file;
+mod files;
 pub mod find;
+mod gap;
+mod loaded;
+mod mapped;
 mod memory;
 mod module;
+mod notes;
+mod parts;
+mod space;
 mod thread;
+mod xstate;
 
 pub use crate::{
-    core::{Core, CoreHead, Error, Gap, Options, Origin, Signal, Writer},
+    core::{Core, CoreHead, Error, Options, Origin, Signal, Writer},
     file::{FileOffset, Refused},
+    gap::Gap,
     memory::{Absence, Access, Backing, Contents, Image, MAX_CHUNK, Region, Sharing, Unreadable},
     module::{Module, ModuleFile, ModuleKind, NoFile, TlsSegment},
     thread::{Avx512, Registers, Thread, Vectors, X87},

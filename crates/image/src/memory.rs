@@ -97,7 +97,7 @@ pub trait Image: Sync {
     /// Shows the memory that the process itself may have written: all regions that are writable,
     /// private and known, in pieces of at most [`MAX_CHUNK`] bytes, in order of their addresses, until
     /// `look` has seen enough. Pieces begin at a multiple of 4096 bytes from the start of their region.
-    /// Long runs of zeros may be left out.
+    /// Long runs of zeros, and what the process never wrote, may be left out.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ pub enum Backing {
 }
 
 /// Whether other processes may see writes to a region. A core file does not say: there, a mapping of
-/// what is no ELF file counts as shared.
+/// what is no ELF file counts as shared. A live process does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Sharing {
     /// Writes are this process's own.
@@ -199,7 +199,7 @@ pub enum Contents {
 }
 
 /// Why the bytes of a region are not known.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Absence {
     /// Whoever wrote the core left it out: `coredump_filter`, or `MADV_DONTDUMP`.
@@ -217,9 +217,26 @@ pub enum Absence {
     /// The core file was cut before it.
     #[error("the core file ends before it")]
     Truncated,
-    /// The core file says what can't be.
-    #[error("the core file contradicts itself")]
+    /// What is said of it can't be.
+    #[error("the image contradicts itself")]
     Contradiction,
+    /// The process itself may neither read, write nor run it.
+    #[error("the process itself may not use it")]
+    NoAccess,
+    /// The kernel's own, as `[vvar]`: only the process itself can read it.
+    #[error("it belongs to the kernel")]
+    Kernel,
+    /// It belongs to a device, or to an object of the kernel such as a ring of requests: to read it may have
+    /// an effect.
+    #[error("it belongs to a device, where reading may have an effect")]
+    Device,
+    /// It is in a file of a file system that another process serves, or that is not known: a reader may wait
+    /// for ever.
+    #[error("the file system of the file that it was mapped from may keep a reader waiting")]
+    FileSystem,
+    /// It was not read while the process stood still.
+    #[error("it was not read while the process stood still")]
+    NotKept,
     /// More than what is kept.
     #[error("there is too much of it")]
     TooMuch,

@@ -69,6 +69,9 @@ pub enum NoFile {
     /// No ELF file for this processor.
     #[error("{0} is no 64-bit ELF file")]
     NotElf(PathBuf),
+    /// It is a part of this file, as of an archive.
+    #[error("{0} is more than this one ELF file")]
+    Embedded(PathBuf),
     /// It was not opened, on purpose.
     #[error("{0} was not opened: {1}")]
     Refused(PathBuf, Refused),

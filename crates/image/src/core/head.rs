@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::notes::{u32_at, u64_at};
+use crate::notes::{u32_at, u64_at};
 
 /// The size of `struct elf_prstatus`.
 pub(super) const STATUS_SIZE: u64 = 336;

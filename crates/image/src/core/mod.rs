@@ -1,17 +1,10 @@
 //! Core files: what the kernel or gdb wrote down of a process.
 
 mod attributes;
-mod elf;
-mod files;
-mod gap;
 mod head;
-mod loaded;
-mod notes;
 mod packed;
 mod records;
 mod segments;
-mod space;
-mod xstate;
 
 use std::{
     fs::File,
@@ -21,30 +14,21 @@ use std::{
     sync::Arc,
 };
 
-use nix::{
-    errno::Errno,
-    libc::{SIGINT, SIGSTOP, SIGTRAP},
-    unistd::{Whence, lseek64},
-};
+use nix::libc::{SIGINT, SIGSTOP, SIGTRAP};
 use object::elf::{ET_CORE, PT_NOTE};
 
-use self::{
-    elf::{Header, NoHeader, ReadAt, Segment, page_of},
-    files::Files,
-    gap::Gaps,
-    loaded::Loaded,
-    packed::Packing,
-    records::Records,
-    space::{Place, Space},
-};
-pub use self::{
-    gap::Gap,
-    head::{CoreHead, Origin, Signal, Writer},
-};
+pub use self::head::{CoreHead, Origin, Signal, Writer};
+use self::{packed::Packing, records::Records};
 use crate::{
-    Contents, FileOffset, Image, MAX_CHUNK, Module, ModuleKind, Region, Thread, Unreadable,
+    Absence, FileOffset, Gap, Image, Module, Region, Thread, Unreadable,
+    assemble::{Stated, assemble},
+    elf::{Header, NoHeader, ReadAt, Segment},
     file::{self, NotOpened},
-    memory,
+    files::{Files, Lookup},
+    gap::Gaps,
+    loaded::{self, Heads, Loaded},
+    mapped,
+    space::{Fill, Space},
 };
 
 /// The most program headers that are read.
@@ -171,16 +155,48 @@ impl Core {
         }
         segments::missing(&segments, size, &mut gaps);
         let records = Records::read(&file, notes_of(&segments), &mut gaps)?;
-        let dumped = segments::arrange(&segments, size, &mut gaps);
-        let main = records.entry().and_then(|entry| records.file_at(entry));
+        let parts = segments::arrange(&segments, size, &mut gaps);
+        let entry = records.auxv.entry();
+        let main = entry.and_then(|entry| mapped::find(&records.files, entry));
         let main = main.map(|main| Arc::clone(&main.path));
-        let mut files = Files::new(options, main, &mut gaps);
-        let loaded = Loaded::find(&file, &dumped, &records, &mut files, &mut gaps);
-        let space = Space::build(&dumped, &records, &loaded, &mut gaps);
-        let mut modules = loaded.into_modules(&records, &space.regions);
-        modules.extend(loaded::vdso(&file, &dumped, &records));
+        let lookup = Lookup {
+            exe: options.exe.as_deref(),
+            root: options.sysroot.as_deref(),
+            running: None,
+        };
+        let mut files = Files::new(lookup, main, &mut gaps);
+        let heads = Heads {
+            file: &file,
+            parts: &parts,
+            none: &Gap::NoHeads,
+        };
+        let loaded = Loaded::find(&heads, &records.files, &mut files, &mut gaps);
+        let stated = Stated {
+            parts: &parts,
+            files: &records.files,
+            left_out: Absence::LeftOut,
+            // Stacks are writable, of no file, and always written to.
+            has_written: parts.iter().any(|part| {
+                let is_file = mapped::find(&records.files, part.range.start).is_some();
+                part.access.write && part.stated > 0 && !is_file
+            }),
+        };
+        let (space, missing) = assemble(stated, &loaded, &mut gaps);
+        if missing.of_files {
+            gaps.add(Gap::WrittenLeftOut);
+        }
+        if missing.bytes > 0 {
+            gaps.add(Gap::LeftOut {
+                bytes: missing.bytes,
+                ranges: missing.ranges,
+            });
+        }
+        let mut modules = loaded.into_modules(entry, &space.regions);
+        let vdso = records.auxv.vdso();
+        modules.extend(vdso.and_then(|start| loaded::vdso(&heads, start)));
         modules.sort_by_key(|module| module.mapped.start);
-        say_what_is_missing(&records, &modules, &mut gaps);
+        say_what_is_missing(&records, &mut gaps);
+        loaded::say_what_is_missing(&modules, &mut gaps);
         Ok(Self {
             head: core_head(&records, &header),
             file,
@@ -202,58 +218,6 @@ impl Core {
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps
     }
-
-    /// The next page of a region that is no hole of the core file: the kernel writes none for pages that
-    /// were never touched.
-    fn next_data(&self, index: usize, address: u64) -> u64 {
-        let region = self.space.regions.get(index);
-        let (Some(region), Some(Place::Core(start))) = (region, self.space.places.get(index))
-        else {
-            return address;
-        };
-        let offset = start.plus(address - region.range.start).0;
-        let Ok(from) = i64::try_from(offset) else {
-            return address;
-        };
-        match lseek64(&self.file, from, Whence::SeekData) {
-            Ok(data) => {
-                let hole = data.cast_unsigned().saturating_sub(offset);
-                address.saturating_add(page_of(hole)).min(region.range.end)
-            }
-            // Only holes up to the end of the file.
-            Err(Errno::ENXIO) => region.range.end,
-            Err(_) => address,
-        }
-    }
-
-    fn read_piece(&self, index: usize, address: u64, into: &mut [u8]) -> Result<(), Unreadable> {
-        let failed = |error: io::Error| Unreadable::Io(address, error.kind());
-        let region = self.space.regions.get(index);
-        let region = region.ok_or(Unreadable::NotMapped(address))?;
-        if let Contents::Absent(why) = region.contents {
-            return Err(Unreadable::Absent(address, why));
-        }
-        let skip = address.saturating_sub(region.range.start);
-        let (file, offset, known) = match self.space.places.get(index) {
-            Some(Place::Core(offset)) => (&self.file, offset.plus(skip), u64::MAX),
-            Some(Place::File(source, offset)) => {
-                let offset = offset.plus(skip);
-                let source = self.space.sources.get(*source);
-                let source = source.ok_or(Unreadable::NotMapped(address))?;
-                let known = source.size.saturating_sub(offset.0);
-                (&*source.file.file, offset, known)
-            }
-            Some(Place::Nowhere) | None => return Err(Unreadable::NotMapped(address)),
-        };
-        let known = into.len().min(usize::try_from(known).unwrap_or(usize::MAX));
-        let (bytes, behind) = into.split_at_mut(known);
-        let have = file::read_at_most(file, offset, bytes).map_err(failed)?;
-        if have < known {
-            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
-        }
-        behind.fill(0);
-        Ok(())
-    }
 }
 
 impl Image for Core {
@@ -270,48 +234,15 @@ impl Image for Core {
     }
 
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Unreadable> {
-        let mut at = address;
-        let mut rest = into;
-        while !rest.is_empty() {
-            let index = memory::find(&self.space.regions, at);
-            let index = index.ok_or(Unreadable::NotMapped(at))?;
-            let end = self
-                .space
-                .regions
-                .get(index)
-                .map_or(at, |region| region.range.end);
-            let length = usize::try_from(end - at)
-                .unwrap_or(usize::MAX)
-                .min(rest.len());
-            let (piece, behind) = rest.split_at_mut(length);
-            self.read_piece(index, at, piece)?;
-            rest = behind;
-            at = end;
-        }
-        Ok(())
+        let fill: &Fill<'_> = &|_, offset, into| file::fill(&self.file, offset, into);
+        self.space.read(fill, address, into)
     }
 
     fn for_each_chunk(
         &self,
         look: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), Unreadable> {
-        let mut buffer = Vec::new();
-        for (index, region) in self.space.regions.iter().enumerate() {
-            if !region.is_own() {
-                continue;
-            }
-            let mut at = self.next_data(index, region.range.start);
-            while at < region.range.end {
-                let left = usize::try_from(region.range.end - at).unwrap_or(usize::MAX);
-                buffer.resize(left.min(MAX_CHUNK), 0);
-                self.read_piece(index, at, &mut buffer)?;
-                if look(at, &buffer).is_break() {
-                    return Ok(());
-                }
-                at = self.next_data(index, at + buffer.len() as u64);
-            }
-        }
-        Ok(())
+        self.space.for_each_chunk(&self.file, look)
     }
 }
 
@@ -320,23 +251,12 @@ fn notes_of(segments: &[Segment]) -> impl Iterator<Item = Range<FileOffset>> {
     notes.map(|segment| segment.offset..segment.offset.plus(segment.in_file))
 }
 
-fn say_what_is_missing(records: &Records, modules: &[Module], gaps: &mut Gaps) {
+fn say_what_is_missing(records: &Records, gaps: &mut Gaps) {
     if records.threads.is_empty() {
         gaps.add(Gap::NoThreads);
     }
     if records.files.is_empty() {
         gaps.add(Gap::NoMappedFiles);
-    }
-    for module in modules
-        .iter()
-        .filter(|module| module.kind != ModuleKind::Vdso)
-    {
-        if let Err(why) = &module.file {
-            gaps.add(Gap::NoFile {
-                why: why.clone(),
-                is_main: module.kind == ModuleKind::MainExecutable,
-            });
-        }
     }
 }
 

@@ -15,8 +15,8 @@ use ruzstd::decoding::{
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 
-use super::{Gap, Options};
-use crate::{FileOffset, file};
+use super::Options;
+use crate::{FileOffset, Gap, file};
 
 /// `zstd` asks for 8 MiB at most, unless it is told to take more; a decoder has to keep as much.
 const MAX_WINDOW: u64 = 32 << 20;

@@ -15,15 +15,17 @@ use object::elf::{
     NT_AUXV, NT_FILE, NT_PRFPREG, NT_PRPSINFO, NT_PRSTATUS, NT_SIGINFO, NT_X86_XSTATE,
 };
 
-use super::{
-    Gap,
+use super::head::{self, Ids, Signal};
+use crate::{
+    FileOffset, Gap, Registers, Thread,
+    auxv::{Auxv, MAX_AUXV},
     elf::ReadAt,
+    file,
     gap::Gaps,
-    head::{self, Ids, Signal},
+    mapped::{MAX_MAPPINGS, MappedFile},
     notes::{self, End, Note, u32_at, u64_at},
     xstate::{self, Layout},
 };
-use crate::{FileOffset, Registers, Thread, file};
 
 /// More threads than a service has; each has some notes.
 pub(super) const MAX_THREADS: usize = 1 << 16;
@@ -31,34 +33,11 @@ pub(super) const MAX_THREADS: usize = 1 << 16;
 const MAX_NOTES: usize = 8 * MAX_THREADS;
 /// The kernel writes 16 MiB at most; gdb has no limit.
 const MAX_FILE_NOTE: u64 = 64 << 20;
-/// As many mappings as the kernel can be told to allow on any distribution we know.
-pub(super) const MAX_MAPPINGS: usize = 1 << 20;
-/// The auxiliary vector has some 20 entries of 16 bytes.
-const MAX_AUXV: u64 = 4096;
 /// With AMX, a thread's state has 11 KiB.
 const MAX_XSTATE: u64 = 32 << 10;
 
-/// Keys of the auxiliary vector.
-const AT_ENTRY: u64 = 9;
-const AT_SYSINFO_EHDR: u64 = 33;
-
 /// Describes where the parts of `NT_X86_XSTATE` lie, since Linux 6.12.
 const NT_X86_XSAVE_LAYOUT: u32 = 0x205;
-
-/// A mapped file, as `NT_FILE` has it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct MappedFile {
-    pub(super) range: Range<u64>,
-    pub(super) offset: FileOffset,
-    pub(super) path: Arc<Path>,
-}
-
-impl MappedFile {
-    /// Where in the file an address of it lies.
-    pub(super) fn offset_of(&self, address: u64) -> FileOffset {
-        self.offset.plus(address.saturating_sub(self.range.start))
-    }
-}
 
 /// What the notes say.
 #[derive(Debug, Default)]
@@ -70,7 +49,7 @@ pub(super) struct Records {
     pub(super) files: Vec<MappedFile>,
     /// What a page offset in `NT_FILE` is multiplied with: 4096 by the kernel, 1 by gdb.
     pub(super) page_size: Option<u64>,
-    auxv: Vec<(u64, u64)>,
+    pub(super) auxv: Auxv,
     layout: Layout,
     /// The `NT_X86_XSTATE` of threads, by their index: the layout stands behind them.
     states: Vec<(usize, Note)>,
@@ -172,11 +151,7 @@ impl Records {
                 self.signal = Signal::parse(&note.read(read, MAX_AUXV)?);
             }
             kind if kind == NT_AUXV.0 && self.auxv.is_empty() => {
-                let pairs = note.read(read, MAX_AUXV)?;
-                let pairs = pairs.chunks_exact(16);
-                self.auxv = pairs
-                    .map(|pair| (u64_at(pair, 0), u64_at(pair, 8)))
-                    .collect();
+                self.auxv = Auxv::parse(&note.read(read, MAX_AUXV)?);
             }
             // One is enough: each may be long.
             kind if kind == NT_FILE.0 && self.page_size.is_none() => {
@@ -193,30 +168,6 @@ impl Records {
             _ => {}
         }
         Ok(())
-    }
-
-    /// Where the program begins.
-    pub(super) fn entry(&self) -> Option<u64> {
-        self.auxiliary(AT_ENTRY)
-    }
-
-    /// Where the ELF header of the vDSO lies.
-    pub(super) fn vdso(&self) -> Option<u64> {
-        self.auxiliary(AT_SYSINFO_EHDR)
-    }
-
-    fn auxiliary(&self, key: u64) -> Option<u64> {
-        let found = self.auxv.iter().find(|(have, _)| *have == key);
-        found.map(|(_, value)| *value)
-    }
-
-    /// The mapping of a file that holds an address.
-    pub(super) fn file_at(&self, address: u64) -> Option<&MappedFile> {
-        let behind = self
-            .files
-            .partition_point(|file| file.range.start <= address);
-        let file = self.files.get(behind.checked_sub(1)?)?;
-        file.range.contains(&address).then_some(file)
     }
 }
 

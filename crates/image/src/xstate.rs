@@ -1,11 +1,13 @@
-//! The floating point and vector registers in a core: `NT_FPREGSET` has the layout of `fxsave64`,
-//! `NT_X86_XSTATE` that of `xsave64`.
+//! The floating point and vector registers as the kernel hands them out: `NT_FPREGSET` has the layout of
+//! `fxsave64`, `NT_X86_XSTATE` that of `xsave64`.
 
-use super::notes::{u16_at, u32_at, u64_at};
-use crate::{Avx512, Vectors, X87};
+use crate::{
+    Avx512, Vectors, X87,
+    notes::{u16_at, u32_at, u64_at},
+};
 
 /// The part that `fxsave64` writes.
-pub(super) const LEGACY_SIZE: usize = 512;
+pub(crate) const LEGACY_SIZE: usize = 512;
 
 /// Bits of `xstate_bv`, and numbers of components in the layout.
 const AVX: u32 = 2;
@@ -15,14 +17,14 @@ const MORE: u32 = 7;
 
 /// Where the components lie, by their numbers.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Layout {
+pub(crate) struct Layout {
     /// As the kernel states it; else it follows from the size.
     stated: Option<[usize; 8]>,
 }
 
 impl Layout {
     /// `NT_X86_XSAVE_LAYOUT`: type, size, offset, flags of each component.
-    pub(super) fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let mut stated = [0; 8];
         for entry in bytes.chunks_exact(16) {
             let number = usize::try_from(u32_at(entry, 0)).unwrap_or(usize::MAX);
@@ -51,8 +53,17 @@ impl Layout {
     }
 }
 
+impl Vectors {
+    /// From the bytes of `NT_X86_XSTATE` or `NT_PRFPREG`, as `PTRACE_GETREGSET` gives them; `None` if they
+    /// are cut short.
+    #[must_use]
+    pub fn from_xsave(state: &[u8]) -> Option<Box<Self>> {
+        parse(state, &Layout::default())
+    }
+}
+
 /// The registers in a note; what it does not have is as at the start. `None` if it is cut short.
-pub(super) fn parse(state: &[u8], layout: &Layout) -> Option<Box<Vectors>> {
+pub(crate) fn parse(state: &[u8], layout: &Layout) -> Option<Box<Vectors>> {
     if state.len() < LEGACY_SIZE {
         return None;
     }

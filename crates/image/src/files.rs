@@ -10,10 +10,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{Gap, Options, elf::Head, gap::Gaps};
 use crate::{
-    ModuleFile, NoFile,
+    Gap, ModuleFile, NoFile,
+    elf::Head,
     file::{self, NotOpened},
+    gap::Gaps,
 };
 
 /// What the kernel puts behind the name of a file that was removed.
@@ -21,18 +22,29 @@ const DELETED: &[u8] = b" (deleted)";
 
 /// A file that is at hand.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
-    pub(super) file: ModuleFile,
-    pub(super) head: Head,
+pub(crate) struct Found {
+    pub(crate) file: ModuleFile,
+    pub(crate) head: Head,
     /// In bytes, when it was opened.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// Whether it has the name of a file that was removed.
     is_replaced: bool,
 }
 
+/// Where files are looked up.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lookup<'a> {
+    /// The program, named by the user.
+    pub(crate) exe: Option<&'a Path>,
+    /// What leads to the program while it runs, whatever has become of its name.
+    pub(crate) running: Option<&'a Path>,
+    /// A directory that stands for `/`.
+    pub(crate) root: Option<&'a Path>,
+}
+
 /// Looks files up.
-pub(super) struct Files<'a> {
-    exe: Option<&'a Path>,
+pub(crate) struct Files<'a> {
+    lookup: Lookup<'a>,
     sysroot: Sysroot,
     /// The path of the program itself, as the kernel gave it.
     main: Option<Arc<Path>>,
@@ -47,32 +59,32 @@ enum Sysroot {
 }
 
 impl<'a> Files<'a> {
-    pub(super) fn new(options: &'a Options, main: Option<Arc<Path>>, gaps: &mut Gaps) -> Self {
-        let sysroot = match &options.sysroot {
+    pub(crate) fn new(lookup: Lookup<'a>, main: Option<Arc<Path>>, gaps: &mut Gaps) -> Self {
+        let sysroot = match lookup.root {
             None => Sysroot::Own,
             Some(path) => match file::open_directory(path) {
-                Ok(directory) => Sysroot::Other(path.clone(), directory),
+                Ok(directory) => Sysroot::Other(path.to_owned(), directory),
                 Err(_) => {
-                    gaps.add(Gap::NoSysroot(path.clone()));
-                    Sysroot::Missing(path.clone())
+                    gaps.add(Gap::NoSysroot(path.to_owned()));
+                    Sysroot::Missing(path.to_owned())
                 }
             },
         };
         Self {
-            exe: options.exe.as_deref(),
+            lookup,
             sysroot,
             main,
             known: HashMap::new(),
         }
     }
 
-    pub(super) fn is_main(&self, path: &Arc<Path>) -> bool {
+    pub(crate) fn is_main(&self, path: &Arc<Path>) -> bool {
         self.main.as_ref() == Some(path)
     }
 
     /// The file of a mapping, if it is the build with this head. Without a head, the file is taken as
     /// it is.
-    pub(super) fn find(
+    pub(crate) fn find(
         &mut self,
         path: &Arc<Path>,
         head: Option<&Head>,
@@ -85,7 +97,20 @@ impl<'a> Files<'a> {
                 self.known.insert(Arc::clone(path), found.clone());
                 found
             }
-        }?;
+        };
+        let found = found.and_then(|found| Self::verify(found, head, gaps));
+        match (found, self.lookup.running) {
+            (Err(why), Some(running)) if self.is_main(path) => {
+                let opened = file::open_named(None, running);
+                let running = self::found(running.to_owned(), opened);
+                let running = running.and_then(|found| Self::verify(found, head, gaps));
+                running.map_err(|_| why)
+            }
+            (found, _) => found,
+        }
+    }
+
+    fn verify(found: Found, head: Option<&Head>, gaps: &mut Gaps) -> Result<Found, NoFile> {
         let name = || found.file.path.clone();
         let Some(head) = head else {
             // Who removed the old file put a new one in its place.
@@ -110,7 +135,7 @@ impl<'a> Files<'a> {
     }
 
     fn look_up(&self, path: &Arc<Path>) -> Result<Found, NoFile> {
-        if let Some(exe) = self.exe.filter(|_| self.is_main(path)) {
+        if let Some(exe) = self.lookup.exe.filter(|_| self.is_main(path)) {
             // The user's own choice may be on any file system.
             return found(exe.to_owned(), file::open_plain(exe));
         }

@@ -1,4 +1,4 @@
-//! The headers of ELF files: of the core itself, of executables and libraries, and of the copies of
+//! The headers of ELF files: of a core itself, of executables and libraries, and of the copies of
 //! their heads in memory.
 
 use std::{io, ops::ControlFlow};
@@ -13,11 +13,10 @@ use object::{
     pod::{self, Pod},
 };
 
-use super::notes;
-use crate::{Access, FileOffset};
+use crate::{Access, FileOffset, notes};
 
 /// Reads at most all of the buffer from a place in a file, and says how much there was.
-pub(super) type ReadAt<'a> = dyn Fn(FileOffset, &mut [u8]) -> io::Result<usize> + 'a;
+pub(crate) type ReadAt<'a> = dyn Fn(FileOffset, &mut [u8]) -> io::Result<usize> + 'a;
 
 /// Executables and libraries have some twelve.
 const MAX_MODULE_SEGMENTS: u32 = 64;
@@ -32,19 +31,19 @@ const LE: LittleEndian = LittleEndian;
 
 /// The ELF header.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Header {
-    pub(super) kind: FileType,
+pub(crate) struct Header {
+    pub(crate) kind: FileType,
     /// How many program headers it says there are.
-    pub(super) count: u32,
+    pub(crate) count: u32,
     /// Whether it has sections for contents, as cores by gdb do.
-    pub(super) has_sections: bool,
+    pub(crate) has_sections: bool,
     table: FileOffset,
     stride: u16,
 }
 
 /// Why there is no header.
 #[derive(Debug)]
-pub(super) enum NoHeader {
+pub(crate) enum NoHeader {
     Io(io::Error),
     /// The file has no more than so many bytes.
     Short(u64),
@@ -61,14 +60,14 @@ impl From<io::Error> for NoHeader {
 
 /// A program header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Segment {
-    pub(super) kind: ProgramType,
-    pub(super) access: Access,
-    pub(super) offset: FileOffset,
-    pub(super) address: u64,
-    pub(super) in_file: u64,
-    pub(super) in_memory: u64,
-    pub(super) align: u64,
+pub(crate) struct Segment {
+    pub(crate) kind: ProgramType,
+    pub(crate) access: Access,
+    pub(crate) offset: FileOffset,
+    pub(crate) address: u64,
+    pub(crate) in_file: u64,
+    pub(crate) in_memory: u64,
+    pub(crate) align: u64,
 }
 
 fn read_pod<T: Pod + Copy>(read: &ReadAt<'_>, at: FileOffset) -> Result<T, NoHeader> {
@@ -81,7 +80,7 @@ fn read_pod<T: Pod + Copy>(read: &ReadAt<'_>, at: FileOffset) -> Result<T, NoHea
 }
 
 impl Header {
-    pub(super) fn read(read: &ReadAt<'_>) -> Result<Self, NoHeader> {
+    pub(crate) fn read(read: &ReadAt<'_>) -> Result<Self, NoHeader> {
         let mut magic = [0; 4];
         let have = read(FileOffset(0), &mut magic)?;
         let known = magic.get(..have).unwrap_or_default();
@@ -112,7 +111,7 @@ impl Header {
     }
 
     /// The first `most` program headers, as far as the file has them.
-    pub(super) fn segments(&self, read: &ReadAt<'_>, most: u32) -> io::Result<Vec<Segment>> {
+    pub(crate) fn segments(&self, read: &ReadAt<'_>, most: u32) -> io::Result<Vec<Segment>> {
         let stride = u64::from(self.stride);
         let size = size_of::<ProgramHeader64<LittleEndian>>();
         let count = u64::from(self.count.min(most));
@@ -159,30 +158,30 @@ impl Segment {
     }
 
     /// The addresses of its pages.
-    pub(super) fn pages(&self) -> std::ops::Range<u64> {
+    pub(crate) fn pages(&self) -> std::ops::Range<u64> {
         let end = self.address.saturating_add(self.in_memory);
         page_of(self.address)..end.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX)
     }
 }
 
 /// The size of a page in bytes.
-pub(super) const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
 
 /// The start of the page.
-pub(super) const fn page_of(place: u64) -> u64 {
+pub(crate) const fn page_of(place: u64) -> u64 {
     place & !(PAGE - 1)
 }
 
 /// The head of an executable or a library: all that tells one build from another.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Head {
-    pub(super) segments: Vec<Segment>,
-    pub(super) build_id: Vec<u8>,
+pub(crate) struct Head {
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) build_id: Vec<u8>,
 }
 
 impl Head {
     /// `None` for what is no ELF file for this processor that can be loaded.
-    pub(super) fn read(read: &ReadAt<'_>) -> Option<Self> {
+    pub(crate) fn read(read: &ReadAt<'_>) -> Option<Self> {
         let header = Header::read(read).ok()?;
         let segments = header.segments(read, MAX_MODULE_SEGMENTS).ok()?;
         if !segments.iter().any(|segment| segment.kind == PT_LOAD) {
@@ -196,18 +195,18 @@ impl Head {
         })
     }
 
-    pub(super) fn loaded(&self) -> impl DoubleEndedIterator<Item = &Segment> {
+    pub(crate) fn loaded(&self) -> impl DoubleEndedIterator<Item = &Segment> {
         let segments = self.segments.iter();
         segments.filter(|segment| segment.kind == PT_LOAD && segment.in_memory > 0)
     }
 
-    pub(super) fn tls(&self) -> Option<&Segment> {
+    pub(crate) fn tls(&self) -> Option<&Segment> {
         let mut segments = self.segments.iter();
         segments.find(|segment| segment.kind == PT_TLS)
     }
 
     /// What was added to its addresses when its first page was mapped at `start`.
-    pub(super) fn bias(&self, start: u64) -> Option<u64> {
+    pub(crate) fn bias(&self, start: u64) -> Option<u64> {
         let first = self
             .loaded()
             .find(|segment| page_of(segment.offset.0) == 0)?;

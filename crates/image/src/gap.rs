@@ -2,13 +2,13 @@
 
 use std::{collections::HashSet, fmt, path::PathBuf};
 
-use crate::NoFile;
+use crate::{Absence, NoFile};
 
 /// More sentences than anybody reads.
 const MAX_GAPS: usize = 1000;
 
 /// Something that is missing or uncertain. Its `Display` is a sentence for the user, without a full stop and
-/// with the way out where there is one. Names of files are those that the core has: escape them for a terminal.
+/// with the way out where there is one. Names of files are those that the image has: escape them for a terminal.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Gap {
@@ -46,7 +46,18 @@ pub enum Gap {
     },
     /// More than so many of something; the rest was left out.
     TooMany(&'static str, u64),
-    /// So many statements of the core contradict others, and were left out.
+    /// Memory that the process itself had, or runs, was not read.
+    Unread {
+        /// How many bytes.
+        bytes: u64,
+        /// In how many ranges.
+        ranges: u64,
+        /// Why.
+        why: Absence,
+    },
+    /// The ELF heads of some files were not read, so nothing tells whether files are the right builds.
+    HeadsNotRead,
+    /// So many statements of the image contradict others, and were left out.
     Contradictions(u64),
     /// A compressed core was unpacked to so many bytes, which is as much as was allowed.
     UnpackLimit(u64),
@@ -113,10 +124,18 @@ impl fmt::Display for Gap {
             Self::TooMany(what, most) => {
                 write!(f, "there are more than {most} {what}: the rest is left out")
             }
+            Self::Unread { bytes, ranges, why } => write!(
+                f,
+                "{bytes} bytes of memory in {ranges} ranges were not read: {why}"
+            ),
+            Self::HeadsNotRead => f.write_str(
+                "the ELF headers of some files were not read while the process stood still, so nothing \
+                 tells whether those here are the builds that it runs",
+            ),
             Self::Contradictions(count) => write!(
                 f,
-                "the core file contradicts itself in {count} places: overlapping or impossible parts \
-                 are left out"
+                "the list of mappings contradicts itself in {count} places: overlapping or impossible \
+                 parts are left out"
             ),
             Self::UnpackLimit(bytes) => write!(
                 f,
@@ -144,7 +163,7 @@ impl fmt::Display for Gap {
 
 /// What was found missing so far; each thing once.
 #[derive(Debug, Default)]
-pub(super) struct Gaps {
+pub(crate) struct Gaps {
     known: HashSet<Gap>,
     list: Vec<Gap>,
     contradictions: u64,
@@ -152,7 +171,7 @@ pub(super) struct Gaps {
 }
 
 impl Gaps {
-    pub(super) fn add(&mut self, gap: Gap) {
+    pub(crate) fn add(&mut self, gap: Gap) {
         if self.list.len() == MAX_GAPS {
             self.is_full = true;
         } else if self.known.insert(gap.clone()) {
@@ -160,11 +179,11 @@ impl Gaps {
         }
     }
 
-    pub(super) const fn contradiction(&mut self) {
+    pub(crate) const fn contradiction(&mut self) {
         self.contradictions += 1;
     }
 
-    pub(super) fn into_list(mut self) -> Vec<Gap> {
+    pub(crate) fn into_list(mut self) -> Vec<Gap> {
         if self.is_full {
             self.list
                 .push(Gap::TooMany("things missing", MAX_GAPS as u64));

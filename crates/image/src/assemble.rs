@@ -1,108 +1,106 @@
-//! The address space of a core: for each part of it, where its bytes are.
+//! The address space of an image, assembled: for each part of it, where its bytes are.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
-use super::{
-    Gap,
+use crate::{
+    Absence, Access, Backing, Contents, FileOffset, Gap, Region, Sharing,
     elf::PAGE,
     gap::Gaps,
     loaded::{Candidate, Loaded},
-    records::{MappedFile, Records},
-    segments::Dumped,
+    mapped::MappedFile,
+    parts::Part,
+    space::{Place, Source, Space},
 };
-use crate::{Absence, Access, Backing, Contents, FileOffset, ModuleFile, Region, Sharing};
 
-/// The most memory that is read from executables and libraries: a core could map one file very often.
+/// The most memory that is read from executables and libraries: a process could map one file very often.
 const MAX_FROM_FILES: u64 = 64 << 30;
 
-/// Where the bytes of a region are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Place {
-    Nowhere,
-    Core(FileOffset),
-    /// In one of `Space::files`.
-    File(usize, FileOffset),
+/// What an image says of the address space.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stated<'a> {
+    /// Sorted, without overlaps.
+    pub(crate) parts: &'a [Part],
+    /// The same.
+    pub(crate) files: &'a [MappedFile],
+    /// Why the bytes are not known that are neither stated nor in a file.
+    pub(crate) left_out: Absence,
+    /// Whether what was written is among the parts: then what is not there is as in its file. (Not where a
+    /// program marks data of its own file as `MADV_DONTDUMP`, which nothing in a core tells.)
+    pub(crate) has_written: bool,
 }
 
-/// A file with memory of the process.
-#[derive(Debug)]
-pub(super) struct Source {
-    pub(super) file: ModuleFile,
-    /// In bytes, when it was opened. The rest of the last page is zeros.
-    pub(super) size: u64,
-}
-
-/// What is mapped, and where its bytes are.
-#[derive(Debug, Default)]
-pub(super) struct Space {
-    pub(super) regions: Vec<Region>,
-    /// One for each region.
-    pub(super) places: Vec<Place>,
-    pub(super) sources: Vec<Source>,
+/// What is unknown, although it may have been written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Missing {
+    /// How many bytes of no file that are writable.
+    pub(crate) bytes: u64,
+    /// In how many ranges.
+    pub(crate) ranges: u64,
+    /// Whether parts of files are.
+    pub(crate) of_files: bool,
 }
 
 /// What the space is made of.
 struct Builder<'a> {
-    records: &'a Records,
+    stated: Stated<'a>,
     loaded: &'a Loaded,
-    /// Whether what was written is in the core: then what is not there is as in its file. (Not where a
-    /// program marks data of its own file as `MADV_DONTDUMP`, which nothing in the core tells.)
-    has_written: bool,
     space: Space,
     /// The index in `Space::sources` by the address of the open file.
     known: HashMap<usize, usize>,
     from_files: u64,
-    left_out: (u64, u64),
+    missing: Missing,
     gaps: &'a mut Gaps,
 }
 
-impl Space {
-    pub(super) fn build(
-        dumped: &[Dumped],
-        records: &Records,
-        loaded: &Loaded,
-        gaps: &mut Gaps,
-    ) -> Self {
-        // Stacks are writable, of no file, and always written to.
-        let has_written = dumped.iter().any(|dumped| {
-            dumped.access.write
-                && dumped.stated > 0
-                && records.file_at(dumped.range.start).is_none()
-        });
-        let mut builder = Builder {
-            records,
-            loaded,
-            has_written,
-            space: Self::default(),
-            known: HashMap::new(),
-            from_files: 0,
-            left_out: (0, 0),
-            gaps,
-        };
-        let mut end = 0;
-        for dumped in dumped {
-            builder.add_left_out_files(end..dumped.range.start);
-            builder.add_dumped(dumped);
-            end = dumped.range.end;
-        }
-        builder.add_left_out_files(end..u64::MAX);
-        builder.finish()
+/// What may be done with a part, and who sees it.
+#[derive(Clone, Copy)]
+struct Kind {
+    access: Access,
+    sharing: Option<Sharing>,
+}
+
+/// Puts together where all bytes are.
+pub(crate) fn assemble(
+    stated: Stated<'_>,
+    loaded: &Loaded,
+    gaps: &mut Gaps,
+) -> (Space, Missing) {
+    let mut builder = Builder {
+        stated,
+        loaded,
+        space: Space::default(),
+        known: HashMap::new(),
+        from_files: 0,
+        missing: Missing::default(),
+        gaps,
+    };
+    let mut end = 0;
+    for part in stated.parts {
+        builder.add_left_out_files(end..part.range.start);
+        builder.add_part(part);
+        end = part.range.end;
     }
+    builder.add_left_out_files(end..u64::MAX);
+    (builder.space, builder.missing)
 }
 
 impl Builder<'_> {
-    fn add_dumped(&mut self, dumped: &Dumped) {
-        let known = dumped.known();
+    fn add_part(&mut self, part: &Part) {
+        let kind = Kind {
+            access: part.access,
+            sharing: part.sharing,
+        };
+        let known = part.known();
         self.each_piece(known.clone(), |this, range, mapped| {
-            let offset = dumped.offset.plus(range.start - known.start);
-            this.push(range, dumped.access, mapped, Ok(Place::Core(offset)));
+            let offset = part.offset.plus(range.start - known.start);
+            this.push(range, kind, mapped, Ok(Place::Image(offset)));
         });
-        let lost = known.end..known.start + dumped.stated.max(dumped.present);
+        let lost = known.end..known.start + part.stated.max(part.present);
         self.each_piece(lost.clone(), |this, range, mapped| {
-            this.push(range, dumped.access, mapped, Err(dumped.lost));
+            this.push(range, kind, mapped, Err(part.lost));
         });
-        self.each_piece(lost.end..dumped.range.end, |this, range, mapped| {
-            this.add_not_dumped(range, dumped.access, mapped);
+        self.each_piece(lost.end..part.range.end, |this, range, mapped| {
+            this.add_not_stated(range, kind, mapped);
         });
     }
 
@@ -119,8 +117,11 @@ impl Builder<'_> {
                 read: true,
                 ..Access::default()
             };
-            let access = segment.map_or(read_only, |segment| segment.access);
-            this.add_not_dumped(range, access, Some((index, mapped)));
+            let kind = Kind {
+                access: segment.map_or(read_only, |segment| segment.access),
+                sharing: None,
+            };
+            this.add_not_stated(range, kind, Some((index, mapped)));
         });
     }
 
@@ -130,7 +131,7 @@ impl Builder<'_> {
         range: Range<u64>,
         mut add: impl FnMut(&mut Self, Range<u64>, Option<(usize, &MappedFile)>),
     ) {
-        let files = &self.records.files;
+        let files = self.stated.files;
         let mut at = range.start;
         let mut index = files.partition_point(|file| file.range.end <= at);
         while at < range.end {
@@ -148,26 +149,27 @@ impl Builder<'_> {
         }
     }
 
-    /// What the core has no bytes of is as in its file, or unknown.
-    fn add_not_dumped(
+    /// What the image has no bytes of is as in its file, or unknown.
+    fn add_not_stated(
         &mut self,
         range: Range<u64>,
-        access: Access,
+        kind: Kind,
         mapped: Option<(usize, &MappedFile)>,
     ) {
         let Some((index, file)) = mapped else {
-            if access.write {
-                self.left_out.0 = self.left_out.0.saturating_add(range.end - range.start);
-                self.left_out.1 += 1;
+            if kind.access.write {
+                let bytes = range.end - range.start;
+                self.missing.bytes = self.missing.bytes.saturating_add(bytes);
+                self.missing.ranges += 1;
             }
-            self.push(range, access, mapped, Err(Absence::LeftOut));
+            self.push(range, kind, mapped, Err(self.stated.left_out));
             return;
         };
         let offset = file.offset_of(range.start);
-        let (file, size) = match self.source(index, &range, access, offset) {
+        let (file, size) = match self.source(index, &range, kind.access, offset) {
             Ok(source) => source,
             Err(absence) => {
-                self.push(range, access, mapped, Err(absence));
+                self.push(range, kind, mapped, Err(absence));
                 return;
             }
         };
@@ -185,8 +187,8 @@ impl Builder<'_> {
         };
         self.from_files += middle - range.start;
         let place = Place::File(file, offset);
-        self.push(range.start..middle, access, mapped, Ok(place));
-        self.push(middle..range.end, access, mapped, Err(behind));
+        self.push(range.start..middle, kind, mapped, Ok(place));
+        self.push(middle..range.end, kind, mapped, Err(behind));
     }
 
     /// The file that has the bytes of a mapping, and its size.
@@ -201,9 +203,9 @@ impl Builder<'_> {
         let found = owner.found.as_ref().map_err(|_| Absence::NoFile)?;
         let segment = owner.segment_at(range.start, offset);
         let may_be_written = access.write || segment.is_none_or(|segment| segment.access.write);
-        if may_be_written && !self.has_written {
-            self.gaps.add(Gap::WrittenLeftOut);
-            return Err(Absence::LeftOut);
+        if may_be_written && !self.stated.has_written {
+            self.missing.of_files = true;
+            return Err(self.stated.left_out);
         }
         let key = Arc::as_ptr(&found.file.file).addr();
         let sources = &mut self.space.sources;
@@ -220,7 +222,7 @@ impl Builder<'_> {
     fn push(
         &mut self,
         range: Range<u64>,
-        access: Access,
+        kind: Kind,
         mapped: Option<(usize, &MappedFile)>,
         place: Result<Place, Absence>,
     ) {
@@ -230,11 +232,11 @@ impl Builder<'_> {
         let is_elf = mapped.is_some_and(|(index, _)| self.loaded.owner(index).is_some());
         self.space.places.push(place.unwrap_or(Place::Nowhere));
         self.space.regions.push(Region {
-            access,
-            sharing: if mapped.is_none() || is_elf {
-                Sharing::Private
-            } else {
-                Sharing::Shared
+            access: kind.access,
+            sharing: match kind.sharing {
+                Some(sharing) => sharing,
+                None if mapped.is_none() || is_elf => Sharing::Private,
+                None => Sharing::Shared,
             },
             backing: match mapped {
                 None => Backing::Anonymous,
@@ -249,13 +251,5 @@ impl Builder<'_> {
             },
             range,
         });
-    }
-
-    fn finish(self) -> Space {
-        let (bytes, ranges) = self.left_out;
-        if bytes > 0 {
-            self.gaps.add(Gap::LeftOut { bytes, ranges });
-        }
-        self.space
     }
 }

@@ -1,17 +1,16 @@
-//! What was loaded into the process: each place where the first page of an ELF file is mapped.
+//! What was loaded into a process: each place where the first page of an ELF file is mapped.
 
 use std::{collections::HashMap, fs::File, io, ops::Range, path::Path, sync::Arc};
 
-use super::{
-    Gap,
+use crate::{
+    Absence, FileOffset, Gap, Module, ModuleKind, NoFile, Region, Sharing, TlsSegment,
     elf::{Head, PAGE, Segment, page_of},
+    file::read_at_most,
     files::{Files, Found},
     gap::Gaps,
-    records::{MappedFile, Records},
-    segments::{self, Dumped},
-};
-use crate::{
-    FileOffset, Module, ModuleKind, NoFile, Region, TlsSegment, file::read_at_most, memory,
+    mapped::MappedFile,
+    memory,
+    parts::{self, Part},
 };
 
 /// More libraries than a program loads.
@@ -22,41 +21,45 @@ const MAX_LOOKS: usize = 1 << 14;
 
 /// An ELF file in memory. It need not be loaded to run: a program may map one to read it.
 #[derive(Debug)]
-pub(super) struct Candidate {
+pub(crate) struct Candidate {
     path: Arc<Path>,
     bias: u64,
     head: Head,
-    pub(super) found: Result<Found, NoFile>,
+    pub(crate) found: Result<Found, NoFile>,
 }
 
 /// The candidates, and which one each mapped file belongs to.
 #[derive(Debug, Default)]
-pub(super) struct Loaded {
+pub(crate) struct Loaded {
     candidates: Vec<Candidate>,
-    /// For each of `Records::files`, an index.
+    /// For each mapped file, an index.
     owners: Vec<Option<usize>>,
 }
 
 impl Loaded {
-    pub(super) fn find(
-        core: &File,
-        dumped: &[Dumped],
-        records: &Records,
+    pub(crate) fn find(
+        heads: &Heads<'_>,
+        mapped_files: &[MappedFile],
         files: &mut Files<'_>,
         gaps: &mut Gaps,
     ) -> Self {
         let mut this = Self::default();
         let mut latest: HashMap<&Arc<Path>, usize> = HashMap::new();
-        let mut looks = 0;
-        for mapped in &records.files {
-            let is_first = mapped.offset == FileOffset(0);
-            looks += usize::from(is_first);
-            if is_first && looks > MAX_LOOKS {
+        let mut looks = [0; 2];
+        for mapped in mapped_files {
+            let owner = latest.get(&mapped.path);
+            let owner = owner.and_then(|index| this.candidates.get(*index));
+            let is_whole = mapped.offset == FileOffset(0);
+            // An archive has ELF files in its middle.
+            let is_first = is_whole || owner.is_none_or(|owner| !owner.holds(mapped.range.start));
+            let [of_parts, of_whole] = &mut looks;
+            let looks = if is_whole { of_whole } else { of_parts };
+            *looks += usize::from(is_first);
+            if is_first && *looks > MAX_LOOKS {
                 gaps.add(Gap::TooMany("mapped files", MAX_LOOKS as u64));
             } else if is_first && this.candidates.len() == MAX_MODULES {
                 gaps.add(Gap::TooMany("mapped ELF files", MAX_MODULES as u64));
-            } else if is_first && let Some(candidate) = candidate(core, dumped, mapped, files, gaps)
-            {
+            } else if is_first && let Some(candidate) = candidate(heads, mapped, files, gaps) {
                 latest.insert(&mapped.path, this.candidates.len());
                 this.candidates.push(candidate);
             }
@@ -65,14 +68,13 @@ impl Loaded {
         this
     }
 
-    /// The ELF file that a mapped file belongs to; `index` is that in `Records::files`.
-    pub(super) fn owner(&self, index: usize) -> Option<&Candidate> {
+    /// The ELF file that a mapped file belongs to; `index` is that of the mapped file.
+    pub(crate) fn owner(&self, index: usize) -> Option<&Candidate> {
         self.candidates.get((*self.owners.get(index)?)?)
     }
 
     /// Those that are loaded to run.
-    pub(super) fn into_modules(self, records: &Records, regions: &[Region]) -> Vec<Module> {
-        let entry = records.entry();
+    pub(crate) fn into_modules(self, entry: Option<u64>, regions: &[Region]) -> Vec<Module> {
         let modules = self.candidates.into_iter().filter_map(|candidate| {
             let mut module = module(&candidate.path, candidate.bias, &candidate.head)?;
             let region = regions.get(memory::find(regions, module.code.start)?)?;
@@ -97,27 +99,69 @@ impl Loaded {
     }
 }
 
+/// Where the heads of ELF files are in memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heads<'a> {
+    /// The file of the image.
+    pub(crate) file: &'a File,
+    pub(crate) parts: &'a [Part],
+    /// What is to be said where the image states none.
+    pub(crate) none: &'a Gap,
+}
+
+impl Heads<'_> {
+    /// What is known of the head that begins at an address.
+    fn at(&self, start: u64) -> Option<Head> {
+        Head::read(&|at: FileOffset, into: &mut [u8]| -> io::Result<usize> {
+            let place = start.checked_add(at.0);
+            let Some((offset, known)) = place.and_then(|place| parts::locate(self.parts, place))
+            else {
+                return Ok(0);
+            };
+            let most = into.len().min(usize::try_from(known).unwrap_or(usize::MAX));
+            read_at_most(self.file, offset, into.get_mut(..most).unwrap_or_default())
+        })
+    }
+
+    /// What is to be said of a file that is taken without having seen its head in memory; `None` if it is
+    /// none to be taken.
+    fn missing(&self, start: u64) -> Option<Gap> {
+        match parts::find(self.parts, start) {
+            Some(part) if part.stated > 0 => match part.lost {
+                Absence::Truncated | Absence::Contradiction => Some(Gap::HeadsLost),
+                _ => None,
+            },
+            _ => Some(self.none.clone()),
+        }
+    }
+}
+
 fn candidate(
-    core: &File,
-    dumped: &[Dumped],
+    heads: &Heads<'_>,
     mapped: &MappedFile,
     files: &mut Files<'_>,
     gaps: &mut Gaps,
 ) -> Option<Candidate> {
     let start = mapped.range.start;
-    let (head, found) = if segments::locate(dumped, start).is_some() {
+    let part = parts::find(heads.parts, start);
+    // Nobody runs what others may write, and to read it may allocate it.
+    if part.is_some_and(|part| part.sharing == Some(Sharing::Shared)) {
+        return None;
+    }
+    let is_whole = mapped.offset == FileOffset(0);
+    let (head, found) = if parts::locate(heads.parts, start).is_some() {
         // What is no ELF file is not even looked up.
-        let head = head_in_core(core, dumped, start)?;
-        let found = files.find(&mapped.path, Some(&head), gaps);
+        let head = heads.at(start)?;
+        let found = if is_whole {
+            files.find(&mapped.path, Some(&head), gaps)
+        } else {
+            Err(NoFile::Embedded(mapped.path.to_path_buf()))
+        };
         (head, found)
     } else {
+        let gap = heads.missing(start).filter(|_| is_whole)?;
         let found = files.find(&mapped.path, None, gaps).ok()?;
-        let was_there = segments::find(dumped, start).is_some_and(|dumped| dumped.stated > 0);
-        gaps.add(if was_there {
-            Gap::HeadsLost
-        } else {
-            Gap::NoHeads
-        });
+        gaps.add(gap);
         (found.head.clone(), Ok(found))
     };
     Some(Candidate {
@@ -128,24 +172,27 @@ fn candidate(
     })
 }
 
-fn head_in_core(core: &File, dumped: &[Dumped], start: u64) -> Option<Head> {
-    Head::read(&|at: FileOffset, into: &mut [u8]| -> io::Result<usize> {
-        let place = start.checked_add(at.0);
-        let Some((offset, known)) = place.and_then(|place| segments::locate(dumped, place)) else {
-            return Ok(0);
-        };
-        let most = into.len().min(usize::try_from(known).unwrap_or(usize::MAX));
-        read_at_most(core, offset, into.get_mut(..most).unwrap_or_default())
-    })
-}
-
-/// The vDSO, which the kernel always dumps.
-pub(super) fn vdso(core: &File, dumped: &[Dumped], records: &Records) -> Option<Module> {
-    let start = records.vdso()?;
-    let head = head_in_core(core, dumped, start)?;
+/// The vDSO, whose head lies there.
+pub(crate) fn vdso(heads: &Heads<'_>, start: u64) -> Option<Module> {
+    let head = heads.at(start)?;
     let mut module = module(&Arc::from(Path::new("[vdso]")), head.bias(start)?, &head)?;
     module.kind = ModuleKind::Vdso;
     Some(module)
+}
+
+/// Says which modules have no file.
+pub(crate) fn say_what_is_missing(modules: &[Module], gaps: &mut Gaps) {
+    for module in modules
+        .iter()
+        .filter(|module| module.kind != ModuleKind::Vdso)
+    {
+        if let Err(why) = &module.file {
+            gaps.add(Gap::NoFile {
+                why: why.clone(),
+                is_main: module.kind == ModuleKind::MainExecutable,
+            });
+        }
+    }
 }
 
 /// `None` for what has no code, or lies where no process can have it.
@@ -181,8 +228,14 @@ fn span<'a>(segments: impl Iterator<Item = &'a Segment>) -> Option<Range<u64>> {
 }
 
 impl Candidate {
+    /// Whether an address is between its first and its last page.
+    fn holds(&self, address: u64) -> bool {
+        let there = address.wrapping_sub(self.bias);
+        span(self.head.loaded()).is_some_and(|all| page_of(all.start) <= there && there < all.end)
+    }
+
     /// Which part of the ELF file a page is of.
-    pub(super) fn segment_at(&self, address: u64, offset: FileOffset) -> Option<&Segment> {
+    pub(crate) fn segment_at(&self, address: u64, offset: FileOffset) -> Option<&Segment> {
         let there = address.wrapping_sub(self.bias);
         let is_at = |segment: &&Segment| {
             let pages = segment.pages();

@@ -5,22 +5,21 @@ use std::{
     ops::{ControlFlow, Range},
 };
 
-use super::elf::ReadAt;
-use crate::FileOffset;
+use crate::{FileOffset, elf::ReadAt};
 
 /// A note. Its bytes are not read yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Note {
-    pub(super) kind: u32,
+pub(crate) struct Note {
+    pub(crate) kind: u32,
     /// How many bytes it has, as far as the file goes.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     name: [u8; 8],
     at: FileOffset,
 }
 
 /// How a walk over notes ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum End {
+pub(crate) enum End {
     Whole,
     /// The caller had enough.
     Left,
@@ -30,13 +29,13 @@ pub(super) enum End {
 
 impl Note {
     /// Whether it has this name.
-    pub(super) fn is_of(&self, name: &[u8]) -> bool {
+    pub(crate) fn is_of(&self, name: &[u8]) -> bool {
         let end = self.name.iter().position(|byte| *byte == 0);
         self.name.get(..end.unwrap_or(self.name.len())) == Some(name)
     }
 
     /// Its first `most` bytes, or fewer where the file is cut.
-    pub(super) fn read(&self, read: &ReadAt<'_>, most: u64) -> io::Result<Vec<u8>> {
+    pub(crate) fn read(&self, read: &ReadAt<'_>, most: u64) -> io::Result<Vec<u8>> {
         let size = usize::try_from(self.size.min(most)).unwrap_or(0);
         let mut bytes = vec![0; size];
         let have = read(self.at, &mut bytes)?;
@@ -47,7 +46,7 @@ impl Note {
 
 /// Shows the notes in a part of a file to `look`, until it has seen enough. Each step goes forward by
 /// 12 bytes at least.
-pub(super) fn walk(
+pub(crate) fn walk(
     read: &ReadAt<'_>,
     range: Range<FileOffset>,
     align: u64,
@@ -100,19 +99,19 @@ pub(super) fn walk(
 }
 
 /// Four bytes as a number; zero where there are none.
-pub(super) fn u32_at(bytes: &[u8], place: usize) -> u32 {
+pub(crate) fn u32_at(bytes: &[u8], place: usize) -> u32 {
     let found = bytes.get(place..).and_then(<[u8]>::first_chunk);
     found.map_or(0, |found| u32::from_le_bytes(*found))
 }
 
 /// Two bytes as a number; zero where there are none.
-pub(super) fn u16_at(bytes: &[u8], place: usize) -> u16 {
+pub(crate) fn u16_at(bytes: &[u8], place: usize) -> u16 {
     let found = bytes.get(place..).and_then(<[u8]>::first_chunk);
     found.map_or(0, |found| u16::from_le_bytes(*found))
 }
 
 /// Eight bytes as a number; zero where there are none.
-pub(super) fn u64_at(bytes: &[u8], place: usize) -> u64 {
+pub(crate) fn u64_at(bytes: &[u8], place: usize) -> u64 {
     let found = bytes.get(place..).and_then(<[u8]>::first_chunk);
     found.map_or(0, |found| u64::from_le_bytes(*found))
 }
