@@ -60,11 +60,7 @@ struct Kind {
 }
 
 /// Puts together where all bytes are.
-pub(crate) fn assemble(
-    stated: Stated<'_>,
-    loaded: &Loaded,
-    gaps: &mut Gaps,
-) -> (Space, Missing) {
+pub(crate) fn assemble(stated: Stated<'_>, loaded: &Loaded, gaps: &mut Gaps) -> (Space, Missing) {
     let mut builder = Builder {
         stated,
         loaded,

@@ -5,6 +5,7 @@ use std::{
     ffi::OsStr,
     fs::File,
     io,
+    ops::Range,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,6 +16,7 @@ use crate::{
     elf::Head,
     file::{self, NotOpened},
     gap::Gaps,
+    mapped::MappedFile,
 };
 
 /// What the kernel puts behind the name of a file that was removed.
@@ -36,8 +38,9 @@ pub(crate) struct Found {
 pub(crate) struct Lookup<'a> {
     /// The program, named by the user.
     pub(crate) exe: Option<&'a Path>,
-    /// What leads to the program while it runs, whatever has become of its name.
-    pub(crate) running: Option<&'a Path>,
+    /// The directory of the process, if it still runs: that leads to what is mapped, whatever has become of
+    /// its name.
+    pub(crate) process: Option<&'a Path>,
     /// A directory that stands for `/`.
     pub(crate) root: Option<&'a Path>,
 }
@@ -86,10 +89,11 @@ impl<'a> Files<'a> {
     /// it is.
     pub(crate) fn find(
         &mut self,
-        path: &Arc<Path>,
+        mapped: &MappedFile,
         head: Option<&Head>,
         gaps: &mut Gaps,
     ) -> Result<Found, NoFile> {
+        let path = &mapped.path;
         let found = match self.known.get(path) {
             Some(known) => known.clone(),
             None => {
@@ -99,15 +103,25 @@ impl<'a> Files<'a> {
             }
         };
         let found = found.and_then(|found| Self::verify(found, head, gaps));
-        match (found, self.lookup.running) {
-            (Err(why), Some(running)) if self.is_main(path) => {
-                let opened = file::open_named(None, running);
-                let running = self::found(running.to_owned(), opened);
-                let running = running.and_then(|found| Self::verify(found, head, gaps));
-                running.map_err(|_| why)
-            }
-            (found, _) => found,
-        }
+        found.or_else(|why| {
+            let links = self.links(mapped).into_iter();
+            let mut running = links.filter_map(|link| {
+                let opened = file::open_named(None, &link);
+                Self::verify(self::found(link, opened).ok()?, head, gaps).ok()
+            });
+            running.next().ok_or(why)
+        })
+    }
+
+    /// What leads to a file while the process has it mapped. Those of the second kind are for root.
+    fn links(&self, mapped: &MappedFile) -> Vec<PathBuf> {
+        let Some(process) = self.lookup.process else {
+            return Vec::new();
+        };
+        let exe = self.is_main(&mapped.path).then(|| process.join("exe"));
+        let Range { start, end } = mapped.range;
+        let name = format!("map_files/{start:x}-{end:x}");
+        exe.into_iter().chain([process.join(name)]).collect()
     }
 
     fn verify(found: Found, head: Option<&Head>, gaps: &mut Gaps) -> Result<Found, NoFile> {

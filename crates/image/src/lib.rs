@@ -38,6 +38,7 @@ mod file;
 mod files;
 pub mod find;
 mod gap;
+pub mod live;
 mod loaded;
 mod mapped;
 mod memory;

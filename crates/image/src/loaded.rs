@@ -153,14 +153,14 @@ fn candidate(
         // What is no ELF file is not even looked up.
         let head = heads.at(start)?;
         let found = if is_whole {
-            files.find(&mapped.path, Some(&head), gaps)
+            files.find(mapped, Some(&head), gaps)
         } else {
             Err(NoFile::Embedded(mapped.path.to_path_buf()))
         };
         (head, found)
     } else {
         let gap = heads.missing(start).filter(|_| is_whole)?;
-        let found = files.find(&mapped.path, None, gaps).ok()?;
+        let found = files.find(mapped, None, gaps).ok()?;
         gaps.add(gap);
         (found.head.clone(), Ok(found))
     };

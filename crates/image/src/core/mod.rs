@@ -162,7 +162,7 @@ impl Core {
         let lookup = Lookup {
             exe: options.exe.as_deref(),
             root: options.sysroot.as_deref(),
-            running: None,
+            process: None,
         };
         let mut files = Files::new(lookup, main, &mut gaps);
         let heads = Heads {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 pub mod forged;
+pub mod live;
 
 use std::{
     collections::HashMap,
@@ -23,7 +24,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-/// A program made of `victim.c`, in a directory of its own.
+/// A program made of `victim.c` or another source, in a directory of its own.
 pub struct Program {
     pub dir: PathBuf,
     pub path: PathBuf,
@@ -34,8 +35,13 @@ pub struct Program {
 impl Program {
     /// Compiles it with these flags.
     pub fn build(flags: &[&str]) -> Self {
+        Self::build_of("victim.c", flags)
+    }
+
+    /// The same of another source.
+    pub fn build_of(source: &str, flags: &[&str]) -> Self {
         let owned = tempfile::tempdir().expect("a directory");
-        let mut program = Self::build_in(owned.path(), flags);
+        let mut program = Self::build_in(owned.path(), source, flags);
         program.owned = Some(owned);
         program
     }
@@ -47,12 +53,12 @@ impl Program {
             fs::remove_dir_all(&dir).expect("that of the last run");
         }
         fs::create_dir_all(&dir).expect("a directory");
-        Self::build_in(&dir, flags)
+        Self::build_in(&dir, "victim.c", flags)
     }
 
-    fn build_in(dir: &Path, flags: &[&str]) -> Self {
+    fn build_in(dir: &Path, source: &str, flags: &[&str]) -> Self {
         let path = dir.join("victim");
-        compile(&path, flags);
+        compile_of(source, &path, flags);
         Self {
             dir: dir.to_owned(),
             path,
@@ -68,7 +74,7 @@ impl Program {
     /// The same with more arguments.
     pub fn start_with(&self, arguments: &[&str]) -> Victim {
         let mapped = self.dir.join("mapped");
-        fs::write(&mapped, vec![b'm'; 5000]).expect("a file to map");
+        fs::write(&mapped, vec![b'm'; 8192]).expect("a file to map");
         let mut child = Command::new(&self.path)
             .arg(&mapped)
             .args(arguments)
@@ -107,7 +113,13 @@ impl Program {
 
 /// Compiles `victim.c`.
 pub fn compile(to: &Path, flags: &[&str]) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/victim.c");
+    compile_of("victim.c", to, flags);
+}
+
+/// Compiles one of the sources.
+pub fn compile_of(source: &str, to: &Path, flags: &[&str]) {
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs");
+    let source = programs.join(source);
     let status = Command::new("cc")
         .args(["-O1", "-pthread"])
         .arg(source)
@@ -150,6 +162,14 @@ impl Victim {
         write!(input, "{order}").expect("it reads");
         self.child.wait().expect("it ends");
         self.core()
+    }
+
+    /// Has it stand still until it is dropped.
+    pub fn freeze(&self) {
+        let pid = Pid::from_raw(self.pid());
+        kill(pid, Signal::SIGSTOP).expect("a child");
+        let stopped = waitpid(pid, Some(WaitPidFlag::WUNTRACED)).expect("it stops");
+        assert_eq!(stopped, WaitStatus::Stopped(pid, Signal::SIGSTOP));
     }
 
     /// Stops all threads; the main one as it is about to die of a signal.
@@ -279,15 +299,29 @@ impl Stopped<'_> {
     }
 }
 
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        // Nobody else can reap a thread that is traced. It may have ended.
+        for tid in &self.tids {
+            ptrace::detach(*tid, None).ok();
+        }
+    }
+}
+
 /// A line of `/proc/PID/maps`.
 #[derive(Clone, Debug)]
 pub struct Map {
     pub range: Range<u64>,
     pub access: String,
+    pub offset: u64,
     pub path: String,
 }
 
 impl Map {
+    pub fn is_file(&self) -> bool {
+        self.path.starts_with('/')
+    }
+
     fn parse(line: &str) -> Self {
         let mut words = line.split_ascii_whitespace();
         let range = words.next().expect("a range");
@@ -296,7 +330,8 @@ impl Map {
         Self {
             range: number(start)..number(end),
             access: words.next().expect("access").to_owned(),
-            path: words.nth(3).unwrap_or_default().to_owned(),
+            offset: number(words.next().expect("an offset")),
+            path: words.nth(2).unwrap_or_default().to_owned(),
         }
     }
 }

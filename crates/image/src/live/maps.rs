@@ -1,0 +1,138 @@
+//! The text of `/proc/PID/maps`.
+
+use std::{
+    collections::HashMap, ffi::OsString, ops::Range, os::unix::ffi::OsStringExt as _, path::Path,
+    sync::Arc,
+};
+
+use crate::{Access, FileOffset, Gap, Sharing, elf::PAGE, gap::Gaps, mapped::MAX_MAPPINGS};
+
+/// Major and minor number of the file system that a file is of.
+pub(super) type Device = (u32, u32);
+
+/// A line: one mapping.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Mapping {
+    pub(super) range: Range<u64>,
+    pub(super) access: Access,
+    pub(super) sharing: Sharing,
+    pub(super) offset: FileOffset,
+    pub(super) device: Device,
+    /// 0 for what is of no file.
+    pub(super) inode: u64,
+    pub(super) name: Name,
+}
+
+/// What the kernel calls a mapping.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Name {
+    None,
+    /// In brackets, as `[heap]`. Each is of one mapping, but for `[anon:…]`.
+    Special(Box<str>),
+    /// The path of a file, or what the kernel says in place of one.
+    Path(Arc<Path>),
+}
+
+impl Mapping {
+    /// How many bytes it has.
+    pub(super) const fn length(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// Whether the name is this one, in brackets.
+    pub(super) fn is_named(&self, special: &str) -> bool {
+        matches!(&self.name, Name::Special(name) if **name == *special)
+    }
+}
+
+/// All lines that make sense, sorted and without overlaps.
+pub(super) fn parse(text: &[u8], gaps: &mut Gaps) -> Vec<Mapping> {
+    let mut all: Vec<Mapping> = Vec::new();
+    let mut paths = HashMap::new();
+    let lines = text.split(|byte| *byte == b'\n');
+    for line in lines.filter(|line| !line.is_empty()) {
+        if all.len() == MAX_MAPPINGS {
+            gaps.add(Gap::TooMany("mappings", MAX_MAPPINGS as u64));
+            break;
+        }
+        let end = all.last().map_or(0, |last| last.range.end);
+        match parse_line(line, &mut paths) {
+            Some(mapping) if mapping.range.start >= end => all.push(mapping),
+            _ => gaps.contradiction(),
+        }
+    }
+    all
+}
+
+fn parse_line<'a>(line: &'a [u8], paths: &mut HashMap<&'a [u8], Arc<Path>>) -> Option<Mapping> {
+    let mut words = line.splitn(6, |byte| *byte == b' ');
+    let mut word = || std::str::from_utf8(words.next()?).ok();
+    let (start, end) = word()?.split_once('-')?;
+    let range = hex(start)?..hex(end)?;
+    let is_page = range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE);
+    if range.is_empty() || !is_page {
+        return None;
+    }
+    let &[read, write, execute, sharing] = word()?.as_bytes() else {
+        return None;
+    };
+    let offset = FileOffset(hex(word()?)?);
+    let (major, minor) = word()?.split_once(':')?;
+    let device = (hex(major)?.try_into().ok()?, hex(minor)?.try_into().ok()?);
+    let inode = word()?.parse().ok()?;
+    let name = words.next().unwrap_or_default();
+    let padding = name.iter().take_while(|byte| **byte == b' ').count();
+    Some(Mapping {
+        range,
+        access: Access {
+            read: read == b'r',
+            write: write == b'w',
+            execute: execute == b'x',
+        },
+        sharing: if sharing == b's' {
+            Sharing::Shared
+        } else {
+            Sharing::Private
+        },
+        offset,
+        device,
+        inode,
+        name: parse_name(name.get(padding..).unwrap_or_default(), paths),
+    })
+}
+
+fn parse_name<'a>(name: &'a [u8], paths: &mut HashMap<&'a [u8], Arc<Path>>) -> Name {
+    match name {
+        [] => Name::None,
+        [b'[', .., b']'] => Name::Special(String::from_utf8_lossy(name).into()),
+        path => {
+            let known = paths.entry(path);
+            let known = known.or_insert_with(|| Arc::from(Path::new(&unescaped(path))));
+            Name::Path(Arc::clone(known))
+        }
+    }
+}
+
+/// The kernel escapes the end of a line, and nothing else.
+fn unescaped(path: &[u8]) -> OsString {
+    const ESCAPED: &[u8] = b"\\012";
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((first, behind)) = rest.split_first() {
+        match rest.strip_prefix(ESCAPED) {
+            Some(behind) => {
+                bytes.push(b'\n');
+                rest = behind;
+            }
+            None => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    OsString::from_vec(bytes)
+}
+
+fn hex(text: &str) -> Option<u64> {
+    u64::from_str_radix(text, 16).ok()
+}

@@ -1,0 +1,353 @@
+//! Live processes: the memory of a copy, or what was read of a process while it stood still.
+//!
+//! Whoever stopped the process hands over [`Parts`]. What is made of them is the image of that instant, as
+//! a core file would have it, but for what a live process has and no core: pages are read as they are asked
+//! for, and nothing of what must not be read is.
+//!
+//! ```no_run
+//! use std::fs::{self, File};
+//!
+//! use rtops_image::{Image, live::{Live, Memory, Options, Parts}};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A child that stands still.
+//! let pid = 4242;
+//! let live = Live::new(
+//!     Parts {
+//!         pid,
+//!         maps: fs::read(format!("/proc/{pid}/maps"))?,
+//!         auxv: fs::read(format!("/proc/{pid}/auxv"))?,
+//!         memory: Memory::Process(File::open(format!("/proc/{pid}/mem"))?),
+//!         pagemap: File::open(format!("/proc/{pid}/pagemap")).ok(),
+//!         threads: Vec::new(),
+//!         root: format!("/proc/{pid}/root").into(),
+//!     },
+//!     &Options::default(),
+//! )?;
+//! for module in live.modules() {
+//!     println!("{:#x} {}", module.load_bias, module.path.display());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod judge;
+mod maps;
+mod mounts;
+mod pagemap;
+mod stated;
+mod stream;
+
+use std::{
+    fs::File,
+    io,
+    ops::{ControlFlow, Range},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use self::{
+    judge::Judge,
+    maps::Mapping,
+    pagemap::Pagemap,
+    stated::{Held, Mapped},
+};
+use crate::{
+    Absence, Backing, Contents, FileOffset, Gap, Image, Module, ModuleKind, Region, Sharing,
+    Thread, Unreadable,
+    assemble::{Stated, assemble},
+    auxv::Auxv,
+    file,
+    files::{Files, Lookup},
+    gap::Gaps,
+    loaded::{self, Heads, Loaded},
+    mapped,
+    space::{Fill, Space},
+};
+
+/// What a live process is made of, as it was taken in one stop.
+#[derive(Debug)]
+pub struct Parts {
+    /// The pid of the target, as this process sees it.
+    pub pid: i32,
+    /// The text of `/proc/PID/maps` of what was frozen, taken while it stood still.
+    pub maps: Vec<u8>,
+    /// The bytes of `/proc/PID/auxv`.
+    pub auxv: Vec<u8>,
+    /// Its memory.
+    pub memory: Memory,
+    /// With [`Memory::Process`], the opened `/proc/COPY/pagemap` of the same process. Without it, memory
+    /// that was reserved and never touched is read all the same, which touches it: that takes as long as
+    /// if all of it were in use.
+    pub pagemap: Option<File>,
+    /// The threads, with their registers in the stop, and tids as this process sees them.
+    pub threads: Vec<Thread>,
+    /// `/proc/PID/root` of the target: where its files are found.
+    pub root: PathBuf,
+}
+
+/// The memory of a live process.
+#[derive(Debug)]
+pub enum Memory {
+    /// `/proc/COPY/mem`, opened: the offset is the address. It is read as long as the image is there, so
+    /// what it belongs to must stand still until then.
+    Process(File),
+    /// What was read while the process stood.
+    ///
+    /// What is in no piece was not read. It is [`Absence::NotKept`], but for what was mapped from an
+    /// executable or a library and can't have been written: that is read from the file, if the ELF head
+    /// among the pieces says that it is the same build. So the first page of each file belongs into the
+    /// pieces, and all private memory that may have been written. A hole in the file is memory that was
+    /// never touched: it is zeros.
+    Kept {
+        /// A file without a name.
+        file: File,
+        /// Which addresses lie where in the file: sorted, without overlaps.
+        pieces: Vec<(Range<u64>, u64)>,
+    },
+}
+
+/// Where the files are of what a process runs.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The program that runs; `None` to look for it where the process has it.
+    pub exe: Option<PathBuf>,
+    /// A directory that stands for `/` when files are looked up; `None` for the root of the process.
+    pub sysroot: Option<PathBuf>,
+}
+
+/// Why there is no image at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The list of its mappings has none.
+    #[error("process {0} has no memory: it has ended, or belongs to the kernel")]
+    NothingMapped(i32),
+}
+
+/// The image of a live process, at the instant at which it was stopped.
+#[derive(Debug)]
+pub struct Live {
+    pid: i32,
+    bytes: Bytes,
+    space: Space,
+    /// The vDSO, of which no page is ever touched: it is the kernel's.
+    vdso: Range<u64>,
+    modules: Vec<Module>,
+    threads: Vec<Thread>,
+    gaps: Vec<Gap>,
+}
+
+/// Where the bytes are.
+#[derive(Debug)]
+enum Bytes {
+    Process {
+        memory: File,
+        pagemap: Option<Pagemap>,
+    },
+    Kept(File),
+}
+
+impl Bytes {
+    const fn file(&self) -> &File {
+        match self {
+            Self::Process { memory, .. } => memory,
+            Self::Kept(file) => file,
+        }
+    }
+}
+
+impl Live {
+    /// Makes an image of a process that stands still. Reads the ELF heads in its memory, and opens the
+    /// files of its modules.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing to make one of. What is only missing in part is among the [`gaps`](Self::gaps).
+    pub fn new(parts: Parts, options: &Options) -> Result<Self, Error> {
+        let pid = parts.pid;
+        let mut gaps = Gaps::default();
+        let mappings = maps::parse(&parts.maps, &mut gaps);
+        if mappings.is_empty() {
+            return Err(Error::NothingMapped(pid));
+        }
+        let mut judge = Judge::new(pid, &parts.root, parts.pagemap.is_some());
+        let (bytes, mapped) = hold(
+            parts.memory,
+            parts.pagemap,
+            &mappings,
+            &mut judge,
+            &mut gaps,
+        );
+        let auxv = Auxv::parse(&parts.auxv);
+        let entry = auxv.entry();
+        let main = entry.and_then(|entry| mapped::find(&mapped.files, entry));
+        let main = main.map(|main| Arc::clone(&main.path));
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        let lookup = Lookup {
+            exe: options.exe.as_deref(),
+            root: Some(options.sysroot.as_deref().unwrap_or(&parts.root)),
+            process: Some(&process),
+        };
+        let mut files = Files::new(lookup, main, &mut gaps);
+        let heads = Heads {
+            file: bytes.file(),
+            parts: &mapped.parts,
+            none: &Gap::HeadsNotRead,
+        };
+        let loaded = Loaded::find(&heads, &mapped.files, &mut files, &mut gaps);
+        let stated = Stated {
+            parts: &mapped.parts,
+            files: &mapped.files,
+            left_out: Absence::NotKept,
+            has_written: false,
+        };
+        let (space, _) = assemble(stated, &loaded, &mut gaps);
+        let mut modules = loaded.into_modules(entry, &space.regions);
+        let vdso = mappings.iter().find(|mapping| mapping.is_named("[vdso]"));
+        let vdso = vdso.map(|mapping| mapping.range.clone());
+        let at = vdso.as_ref().map(|range| range.start).or(auxv.vdso());
+        modules.extend(at.and_then(|start| loaded::vdso(&heads, start)));
+        modules.sort_by_key(|module| module.mapped.start);
+        say_what_is_missing(&space.regions, &parts.threads, &mut gaps);
+        loaded::say_what_is_missing(&modules, &mut gaps);
+        Ok(Self {
+            pid,
+            bytes,
+            space,
+            vdso: vdso.unwrap_or_default(),
+            modules,
+            threads: parts.threads,
+            gaps: gaps.into_list(),
+        })
+    }
+
+    /// The pid of the process, as this one sees it.
+    #[must_use]
+    pub const fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The program itself, if it was found.
+    #[must_use]
+    pub fn program(&self) -> Option<&Module> {
+        let mut modules = self.modules.iter();
+        modules.find(|module| module.kind == ModuleKind::MainExecutable)
+    }
+
+    /// What is missing or uncertain, in the order in which it was found.
+    #[must_use]
+    pub fn gaps(&self) -> &[Gap] {
+        &self.gaps
+    }
+
+    /// Whether what was never touched of a region is zeros.
+    fn is_zeros_at_first(&self, region: &Region) -> bool {
+        region.backing == Backing::Anonymous
+            && region.sharing == Sharing::Private
+            && !self.vdso.contains(&region.range.start)
+    }
+
+    fn fill(
+        &self,
+        region: &Region,
+        offset: FileOffset,
+        into: &mut [u8],
+    ) -> Result<(), (usize, io::Error)> {
+        match &self.bytes {
+            Bytes::Process {
+                memory,
+                pagemap: Some(pagemap),
+            } if self.is_zeros_at_first(region) => pagemap.fill(memory, offset.0, into),
+            bytes => file::fill(bytes.file(), offset, into),
+        }
+    }
+}
+
+impl Image for Live {
+    fn regions(&self) -> &[Region] {
+        &self.space.regions
+    }
+
+    fn modules(&self) -> &[Module] {
+        &self.modules
+    }
+
+    fn threads(&self) -> &[Thread] {
+        &self.threads
+    }
+
+    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Unreadable> {
+        let fill: &Fill<'_> = &|region, offset, into| self.fill(region, offset, into);
+        self.space.read(fill, address, into)
+    }
+
+    /// Pages that the kernel can't read are left out: they are behind the end of a file, or guard pages.
+    fn for_each_chunk(
+        &self,
+        look: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Unreadable> {
+        match &self.bytes {
+            Bytes::Kept(file) => self.space.for_each_chunk(file, look),
+            Bytes::Process { memory, pagemap } => {
+                stream::for_each_chunk(&self.space.regions, memory, pagemap.as_ref(), look)
+            }
+        }
+    }
+}
+
+/// Says where the bytes of all mappings are.
+fn hold(
+    memory: Memory,
+    pagemap: Option<File>,
+    mappings: &[Mapping],
+    judge: &mut Judge,
+    gaps: &mut Gaps,
+) -> (Bytes, Mapped) {
+    match memory {
+        Memory::Process(memory) => {
+            let held = Held::Memory {
+                has_pagemap: pagemap.is_some(),
+            };
+            let pagemap = pagemap.map(Pagemap);
+            let mapped = stated::state(mappings, &held, judge);
+            (Bytes::Process { memory, pagemap }, mapped)
+        }
+        Memory::Kept { file, pieces } => {
+            let pieces = stated::arrange(pieces, gaps);
+            let held = Held::Pieces(&pieces, stated::length_of(&file));
+            let mapped = stated::state(mappings, &held, judge);
+            (Bytes::Kept(file), mapped)
+        }
+    }
+}
+
+/// What would matter to who looks for tasks: own memory, and code.
+fn say_what_is_missing(regions: &[Region], threads: &[Thread], gaps: &mut Gaps) {
+    if threads.is_empty() {
+        gaps.add(Gap::NoThreads);
+    }
+    let mut unread: Vec<(Absence, u64, u64)> = Vec::new();
+    for region in regions {
+        let matters = region.access.write || region.access.execute;
+        let Contents::Absent(why) = region.contents else {
+            continue;
+        };
+        // Without `[vsyscall]` nobody lacks anything, nor without the memory of a device.
+        let is_known = matches!(why, Absence::Kernel | Absence::Device);
+        if !matters || is_known || region.sharing == Sharing::Shared {
+            continue;
+        }
+        let bytes = region.range.end - region.range.start;
+        match unread.iter_mut().find(|(known, ..)| *known == why) {
+            Some((_, all, ranges)) => {
+                *all = all.saturating_add(bytes);
+                *ranges += 1;
+            }
+            None => unread.push((why, bytes, 1)),
+        }
+    }
+    for (why, bytes, ranges) in unread {
+        gaps.add(Gap::Unread { bytes, ranges, why });
+    }
+}

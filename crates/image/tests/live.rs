@@ -1,0 +1,402 @@
+//! The image of a process that stands still is that of a core of it.
+
+mod common;
+
+use std::{
+    fs,
+    ops::{ControlFlow, Range},
+    path::Path,
+};
+
+use common::{
+    Program, Victim,
+    live::{From, image, parts, thread},
+};
+use nix::sys::signal::Signal;
+use rtops_image::{
+    Absence, Contents, Core, Gap, Image, Module, ModuleKind, NoFile, Options, Unreadable,
+    live::{self, Error, Live},
+};
+
+const ALL: [From; 3] = [From::Process, From::Blind, From::Kept];
+
+fn gcore(victim: &Victim) -> Core {
+    Core::open(&victim.gcore(), &Options::default()).expect("a core")
+}
+
+/// What two images say of the same module.
+fn said(module: &Module) -> impl PartialEq + std::fmt::Debug {
+    (
+        module.path.clone(),
+        module.build_id.clone(),
+        module.load_bias,
+        module.mapped.clone(),
+        module.code.clone(),
+        module.kind,
+        module.tls,
+        module.file.is_ok(),
+    )
+}
+
+fn compare_modules(live: &Live, core: &Core) {
+    let of_live: Vec<_> = live.modules().iter().map(said).collect();
+    let of_core: Vec<_> = core.modules().iter().map(said).collect();
+    assert_eq!(of_live, of_core);
+    let program = live.program().expect("the program");
+    let file = program.file.as_ref().expect("its file");
+    let root = format!("/proc/{}/root", live.pid());
+    assert!(file.path.starts_with(root), "{file:?}");
+    assert!(program.tls.is_some(), "{program:?}");
+    let mut kinds = live.modules().iter().map(|module| module.kind);
+    assert!(kinds.any(|kind| kind == ModuleKind::Vdso));
+}
+
+/// All that the process may have written, page by page, without those that are zeros.
+fn own(image: &dyn Image) -> Vec<(u64, Vec<u8>)> {
+    let mut pages = Vec::new();
+    let mut end = 0;
+    image
+        .for_each_chunk(&mut |start, bytes| {
+            assert!(start >= end && !bytes.is_empty() && bytes.len() <= rtops_image::MAX_CHUNK);
+            assert!(start.is_multiple_of(4096) && bytes.len().is_multiple_of(4096));
+            end = start + bytes.len() as u64;
+            let all = (start..).step_by(4096).zip(bytes.chunks(4096));
+            let written = all.filter(|(_, page)| page.iter().any(|byte| *byte != 0));
+            pages.extend(written.map(|(at, page)| (at, page.to_vec())));
+            ControlFlow::Continue(())
+        })
+        .expect("all of it can be read");
+    pages
+}
+
+/// Compares all that one image has with another one, and counts the pages.
+fn compare_known(live: &Live, core: &Core) -> usize {
+    let mut equal = 0;
+    let known = |region: &&rtops_image::Region| region.contents == Contents::Present;
+    for region in live.regions().iter().filter(known) {
+        for at in region.range.clone().step_by(4096) {
+            let (mut here, mut there) = ([0xaa; 4096], [0xbb; 4096]);
+            live.read(at, &mut here).expect("it is known");
+            if core.read(at, &mut there).is_ok() {
+                assert!(here == there, "{at:#x} in {region:?} differs");
+                equal += 1;
+            }
+        }
+    }
+    equal
+}
+
+#[test]
+fn a_stopped_process_is_as_in_its_core() {
+    for flags in [&[][..], &["-no-pie"], &["-static"], &["-static-pie"]] {
+        let program = Program::build(flags);
+        let mut victim = program.start();
+        let core = gcore(&victim);
+        let (pid, hidden) = (victim.pid(), victim.place("hidden"));
+        let stopped = victim.stop(Signal::SIGSEGV);
+        for from in ALL {
+            let mut parts = parts(pid, from);
+            let tids = stopped.tids.iter();
+            parts.threads = tids
+                .map(|tid| thread(tid.as_raw(), &stopped.registers(*tid)))
+                .collect();
+            let live = image(parts);
+            assert_eq!(live.gaps(), [], "{flags:?} {from:?}");
+            compare_modules(&live, &core);
+            let pages = compare_known(&live, &core);
+            assert!(pages > 150, "{flags:?} {from:?}: only {pages} pages");
+            let mut tids: Vec<_> = live.threads().iter().map(|thread| thread.tid).collect();
+            let mut expected: Vec<_> = core.threads().iter().map(|thread| thread.tid).collect();
+            tids.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(tids, expected);
+            // A core does not have it, as the process asked for.
+            let is_hidden = |at: &u64| hidden.contains(at);
+            let all = own(&live);
+            let without: Vec<_> = all.iter().filter(|(at, _)| !is_hidden(at)).collect();
+            assert_eq!(all.len() - without.len(), 16);
+            let of_core = own(&core);
+            let of_core: Vec<_> = of_core.iter().filter(|(at, _)| !is_hidden(at)).collect();
+            check_same(&without, &of_core, &live);
+        }
+    }
+}
+
+/// What is left out of one of them is no loss: pages of a file that are as there.
+fn check_same(live: &[&(u64, Vec<u8>)], core: &[&(u64, Vec<u8>)], image: &Live) {
+    let is_file = |at: u64| {
+        let region = image.region_of(at).expect("mapped");
+        matches!(region.backing, rtops_image::Backing::File { .. })
+    };
+    for (at, page) in core {
+        let same = live.iter().find(|(have, _)| have == at);
+        let is_same = same.map_or(is_file(*at), |(_, same)| same == page);
+        assert!(is_same, "{at:#x} differs or is missing");
+    }
+    assert!(live.len() <= core.len(), "{} {}", live.len(), core.len());
+    assert!(live.len() > 100, "only {} pages", live.len());
+}
+
+/// What a program with mappings of every kind has.
+struct Regions {
+    program: Program,
+    victim: Victim,
+}
+
+impl Regions {
+    fn start() -> Self {
+        let program = Program::build_of("regions.c", &[]);
+        let library = program.dir.join("library.so");
+        common::compile_of("library.c", &library, &["-shared", "-fPIC"]);
+        let mut archive = vec![b'z'; 4096];
+        archive.extend(fs::read(&library).expect("the library"));
+        let path = program.dir.join("archive");
+        fs::write(&path, archive).expect("an archive");
+        let victim = program.start_with(&[path.to_str().expect("a path")]);
+        victim.freeze();
+        Self { program, victim }
+    }
+
+    fn live(&self, from: From) -> Live {
+        image(parts(self.victim.pid(), from))
+    }
+
+    fn place(&self, name: &str) -> Range<u64> {
+        self.victim.place(name)
+    }
+
+    /// Not every kernel has everything.
+    fn place_if_any(&self, name: &str) -> Option<Range<u64>> {
+        self.victim.places.get(name).cloned()
+    }
+
+    fn pages_present(&self) -> u64 {
+        let path = format!("/proc/{}/statm", self.victim.pid());
+        let text = fs::read_to_string(path).expect("it is there");
+        let resident = text.split(' ').nth(1).expect("a number");
+        resident.parse().expect("a number")
+    }
+}
+
+fn absent(live: &Live, at: u64) -> Option<Absence> {
+    match live.read(at, &mut [0; 8]) {
+        Ok(()) => None,
+        Err(Unreadable::Absent(_, why)) => Some(why),
+        Err(other) => panic!("{at:#x}: {other}"),
+    }
+}
+
+#[test]
+fn what_was_never_touched_is_not_touched() {
+    let regions = Regions::start();
+    let live = regions.live(From::Process);
+    let reservation = regions.place("reservation");
+    let before = regions.pages_present();
+    let mut shown = Vec::new();
+    live.for_each_chunk(&mut |start, bytes| {
+        if reservation.contains(&start) {
+            shown.push(start..start + bytes.len() as u64);
+        }
+        ControlFlow::Continue(())
+    })
+    .expect("all of it");
+    let page = |at: u64| reservation.start + at..reservation.start + at + 4096;
+    let size = reservation.end - reservation.start;
+    assert_eq!(shown, [page(4096), page(1 << 30), page(size - 4096)]);
+    // Between two pages that were touched, too, and across the limits of what is asked for at a time.
+    let mut bytes = vec![0xaa; 80 << 20];
+    let from = reservation.start + (1 << 30) - (40 << 20) + 5;
+    live.read(from, &mut bytes).expect("known");
+    let (text, rest) = bytes.split_at((40 << 20) - 5 + 16);
+    assert!(text.ends_with(b"a gigabyte on\0\0\0") && rest.iter().all(|byte| *byte == 0));
+    let zeros = text.iter().take_while(|byte| **byte == 0).count();
+    assert_eq!(zeros, (40 << 20) - 5);
+    let word = live.read_c_string(reservation.start + 4096, 100);
+    assert_eq!(word.as_deref(), Ok(&b"second page"[..]));
+    if let Some(huge) = regions.place_if_any("huge") {
+        assert_eq!(live.read_u64(huge.start + 4096), Ok(0));
+    }
+    assert_eq!(regions.pages_present(), before);
+}
+
+#[test]
+fn the_kept_memory_of_a_reservation_is_a_hole() {
+    let regions = Regions::start();
+    let live = regions.live(From::Kept);
+    let reservation = regions.place("reservation");
+    let mut shown = 0;
+    live.for_each_chunk(&mut |start, bytes| {
+        shown += if reservation.contains(&start) {
+            bytes.len()
+        } else {
+            0
+        };
+        ControlFlow::Continue(())
+    })
+    .expect("all of it");
+    assert!((3 * 4096..4 << 20).contains(&shown), "{shown} bytes");
+    assert_eq!(live.read_u64(reservation.start), Ok(0));
+    let word = live.read_c_string(reservation.end - 4096, 100);
+    assert_eq!(word.as_deref(), Ok(&b"last page"[..]));
+}
+
+#[test]
+fn what_must_not_be_read_is_absent() {
+    let regions = Regions::start();
+    let live = regions.live(From::Process);
+    let at = |name: &str| regions.place(name).start;
+    assert_eq!(absent(&live, at("none")), Some(Absence::NoAccess));
+    let maps = parts(regions.victim.pid(), From::Blind).maps;
+    let maps = String::from_utf8(maps).expect("text");
+    for line in maps.lines().filter(|line| line.contains("[v")) {
+        let start = line.split('-').next().expect("an address");
+        let start = u64::from_str_radix(start, 16).expect("an address");
+        let why = (!line.ends_with("[vdso]")).then_some(Absence::Kernel);
+        assert_eq!(absent(&live, start), why, "{line}");
+    }
+    if let Some(ring) = regions.place_if_any("ring") {
+        assert_eq!(absent(&live, ring.start), Some(Absence::Device));
+    }
+    for (name, text) in [
+        ("zero", "of zero"),
+        ("shared", "shared zero"),
+        ("memory", "of memory"),
+        ("named", "named"),
+        ("written", "written here"),
+        ("cut", "cut"),
+        ("mapped", "mmmmmmmm"),
+    ] {
+        let got = live.read_c_string(at(name), text.len());
+        assert_eq!(got.as_deref(), Ok(text.as_bytes()), "{name}");
+    }
+    // Without a page map, nobody knows which huge pages are there.
+    let blind = regions.live(From::Blind);
+    if let Some(huge) = regions.place_if_any("huge") {
+        assert_eq!(absent(&blind, huge.start), Some(Absence::FileSystem));
+        let is_said = |gap: &Gap| {
+            matches!(
+                gap,
+                Gap::Unread {
+                    why: Absence::FileSystem,
+                    ..
+                }
+            )
+        };
+        assert!(blind.gaps().iter().any(is_said), "{:?}", blind.gaps());
+    }
+}
+
+#[test]
+fn a_page_that_can_not_be_read_costs_itself_only() {
+    let regions = Regions::start();
+    let cut = regions.place("cut");
+    let guarded = regions.place_if_any("guarded");
+    let live = regions.live(From::Process);
+    let mut bytes = [0; 3 * 4096];
+    let read = live.read(cut.start, &mut bytes);
+    let Err(Unreadable::Io(at, _)) = read else {
+        panic!("{read:?}");
+    };
+    assert_eq!(at, cut.start + 4096);
+    assert!(bytes.starts_with(b"cut\0"));
+    let mut shown = Vec::new();
+    live.for_each_chunk(&mut |start, bytes| {
+        let pages = (start..start + bytes.len() as u64).step_by(4096);
+        shown.extend(pages);
+        ControlFlow::Continue(())
+    })
+    .expect("all of the rest");
+    assert!(shown.contains(&cut.start) && !shown.contains(&(cut.start + 4096)));
+    if let Some(guarded) = guarded {
+        let pages = guarded.clone().step_by(4096).map(|at| shown.contains(&at));
+        assert_eq!(pages.collect::<Vec<_>>(), [true, false, true, true]);
+        assert!(live.read_u64(guarded.start + 4096).is_err());
+    }
+}
+
+#[test]
+fn a_library_inside_of_an_archive_is_a_module() {
+    let regions = Regions::start();
+    let plain = fs::read(regions.program.dir.join("library.so")).expect("the library");
+    for from in [From::Process, From::Kept] {
+        let live = regions.live(from);
+        let at = regions.place("archive");
+        if from == From::Kept {
+            // Nothing tells that it is one: a core has no more.
+            assert_eq!(absent(&live, at.start), Some(Absence::Data));
+            continue;
+        }
+        let module = live.module_of(at.start).expect("a module");
+        let archive = regions.program.dir.join("archive");
+        assert_eq!(module.file.as_ref().err(), Some(&NoFile::Embedded(archive)));
+        assert_eq!(module.load_bias, at.start);
+        let is_there = plain
+            .windows(module.build_id.len())
+            .any(|bytes| bytes == module.build_id);
+        assert!(module.build_id.len() >= 8 && is_there, "{module:?}");
+    }
+}
+
+#[test]
+fn a_program_that_was_replaced_is_found_while_it_runs() {
+    let program = Program::build(&[]);
+    let victim = program.start();
+    victim.freeze();
+    fs::remove_file(&program.path).expect("removed");
+    let find = |program: &Live| program.program().expect("the program").file.clone();
+    for text in ["", "something else"] {
+        if !text.is_empty() {
+            fs::write(&program.path, text).expect("another file");
+        }
+        let live = image(parts(victim.pid(), From::Process));
+        let file = find(&live).expect("the kernel leads to it");
+        assert_eq!(file.path, Path::new(&format!("/proc/{}/exe", victim.pid())));
+    }
+    // Of a process that has ended, there is only the name.
+    let mut of_ended = parts(victim.pid(), From::Kept);
+    drop(victim);
+    of_ended.root = "/".into();
+    let live = image(of_ended);
+    let why = find(&live).expect_err("there is none");
+    assert_eq!(why, NoFile::NotElf(program.path.clone()));
+    let named = live.program().expect("the program").path.clone();
+    assert!(named.to_string_lossy().ends_with("victim (deleted)"));
+    assert!(!live.program().expect("the program").build_id.is_empty());
+}
+
+#[test]
+fn the_user_may_name_the_program() {
+    let program = Program::build(&[]);
+    let victim = program.start();
+    victim.freeze();
+    let copy = program.dir.join("copy");
+    fs::copy(&program.path, &copy).expect("a copy");
+    let options = live::Options {
+        exe: Some(copy.clone()),
+        ..live::Options::default()
+    };
+    let live = Live::new(parts(victim.pid(), From::Process), &options).expect("an image");
+    let file = live.program().expect("the program").file.clone();
+    assert_eq!(file.expect("a file").path, copy);
+}
+
+#[test]
+fn a_process_that_has_ended_is_no_image() {
+    let program = Program::build(&[]);
+    let victim = program.start();
+    victim.freeze();
+    let (mut empty, gone) = (
+        parts(victim.pid(), From::Process),
+        parts(victim.pid(), From::Process),
+    );
+    let pid = victim.pid();
+    empty.maps.clear();
+    let error = Live::new(empty, &live::Options::default()).expect_err("no image");
+    assert!(matches!(error, Error::NothingMapped(of) if of == pid));
+    drop(victim);
+    // All that was to be read is gone: that is no empty memory.
+    let live = image(gone);
+    let read = live.for_each_chunk(&mut |_, _| ControlFlow::Continue(()));
+    assert!(matches!(read, Err(Unreadable::Io(..))), "{read:?}");
+    assert!(live.gaps().contains(&Gap::NoThreads));
+}
