@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, ops::Range};
 
-use rtops_image::{Contents, Image, Module, ModuleKind, Thread};
+use rtops_image::{Contents, Image, Module, ModuleKind, Thread, Unreadable};
 use rtops_unwind::{IsTrampoline, Outcome, Registers, StackSlice, Unwinder};
 
 use crate::elf;
@@ -174,7 +174,7 @@ fn unwind_part(
     }
 }
 
-/// The memory from an address on, as far as it is known and in one region. A stack that overflows begins
+/// The memory from an address on, as far as it can be read and is in one region. A stack that overflows begins
 /// below its memory, with what was never written.
 fn bytes_from(image: &impl Image, address: u64, most: u64) -> Vec<u8> {
     let Some(region) = image.region_of(address) else {
@@ -196,10 +196,14 @@ fn bytes_from(image: &impl Image, address: u64, most: u64) -> Vec<u8> {
     let length = (end - address).min(most);
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
     let known = bytes.get_mut(usize::try_from(guard).unwrap_or(0)..);
-    match image.read(start, known.unwrap_or_default()) {
-        Ok(()) => bytes,
-        Err(_) => Vec::new(),
+    // Stacks may lie side by side in one region, with pages in between that nobody can read.
+    if let Err(Unreadable::NotMapped(at) | Unreadable::Absent(at, _) | Unreadable::Io(at, _)) =
+        image.read(start, known.unwrap_or_default())
+    {
+        let known = if at > start { at - address } else { 0 };
+        bytes.truncate(usize::try_from(known).unwrap_or(0));
     }
+    bytes
 }
 
 fn held(thread: &Thread, stack: &[u8]) -> HashSet<u64> {

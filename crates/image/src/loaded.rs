@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fs::File, io, ops::Range, path::Path, sync::Arc};
 
 use crate::{
-    Absence, FileOffset, Gap, Module, ModuleKind, NoFile, Region, Sharing, TlsSegment,
+    Absence, FileOffset, Gap, Module, ModuleKind, NoFile, Refused, Region, Sharing, TlsSegment,
     elf::{Head, PAGE, Segment, page_of},
     file::read_at_most,
     files::{Files, Found},
@@ -152,10 +152,13 @@ fn candidate(
     let (head, found) = if parts::locate(heads.parts, start).is_some() {
         // What is no ELF file is not even looked up.
         let head = heads.at(start)?;
-        let found = if is_whole {
+        let path = || mapped.path.to_path_buf();
+        let found = if mapped.is_refused {
+            Err(NoFile::Refused(path(), Refused::FileSystem))
+        } else if is_whole {
             files.find(mapped, Some(&head), gaps)
         } else {
-            Err(NoFile::Embedded(mapped.path.to_path_buf()))
+            Err(NoFile::Embedded(path()))
         };
         (head, found)
     } else {

@@ -13,6 +13,8 @@ pub(crate) struct MappedFile {
     pub(crate) range: Range<u64>,
     pub(crate) offset: FileOffset,
     pub(crate) path: Arc<Path>,
+    /// Whether its file system is known for one that must not be asked, not even what file it is.
+    pub(crate) is_refused: bool,
 }
 
 impl MappedFile {

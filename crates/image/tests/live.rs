@@ -315,6 +315,20 @@ fn a_page_that_can_not_be_read_costs_itself_only() {
 }
 
 #[test]
+fn nobody_waits_for_a_page_that_another_process_hands_in() {
+    let regions = Regions::start();
+    let Some(served) = regions.place_if_any("served") else {
+        return;
+    };
+    let live = regions.live(From::Process);
+    assert_eq!(live.read_u64(served.start), Ok(0));
+    // The kernel does not wait on behalf of a reader.
+    let blind = regions.live(From::Blind);
+    let read = blind.read_u64(served.start);
+    assert!(matches!(read, Err(Unreadable::Io(..))), "{read:?}");
+}
+
+#[test]
 fn a_library_inside_of_an_archive_is_a_module() {
     let regions = Regions::start();
     let plain = fs::read(regions.program.dir.join("library.so")).expect("the library");

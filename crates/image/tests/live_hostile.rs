@@ -17,7 +17,7 @@ use nix::{
 };
 use proptest::prelude::*;
 use rtops_image::{
-    Absence, Contents, Gap, Image, Unreadable,
+    Absence, Contents, Gap, Image, NoFile, Refused, Unreadable,
     live::{Live, Memory, Options, Parts},
 };
 use tempfile::{TempDir, tempdir, tempfile};
@@ -297,10 +297,8 @@ fn files_are_judged_by_what_they_are_of() {
     let (disk, inode) = device(&file);
     assert_eq!(absence(&disk, inode, &file), None);
     // Its name may be gone.
-    assert_eq!(
-        absence(&disk, inode, Path::new("/nowhere/a (deleted)")),
-        None
-    );
+    let gone = Path::new("/nowhere/a (deleted)");
+    assert_eq!(absence(&device_of_this(), inode, gone), None);
     for (path, why) in [
         ("/dev/null", Absence::Device),
         ("/proc/self/environ", Absence::FileSystem),
@@ -325,6 +323,16 @@ fn files_are_judged_by_what_they_are_of() {
     for path in ["anon_inode:[perf_event]", "socket:[77]", "a"] {
         assert_eq!(absence("00:10", 7, Path::new(path)), Some(Absence::Device));
     }
+}
+
+/// The one that the kernel shows for this program.
+fn device_of_this() -> String {
+    let maps = fs::read_to_string("/proc/self/maps").expect("Linux");
+    let this = std::env::current_exe().expect("Linux");
+    let this = this.to_str().expect("a path");
+    let line = maps.lines().find(|line| line.ends_with(this));
+    let device = line.and_then(|line| line.split(' ').nth(3));
+    device.expect("a device").to_owned()
 }
 
 /// A FUSE that nobody serves: whoever asks it for anything waits.
@@ -392,10 +400,12 @@ fn a_file_system_that_somebody_serves_is_not_asked() {
     let why = absence(&fuse.device(), 7, &path);
     assert_eq!(why, Some(Absence::FileSystem));
     // Nor for the file of a module.
-    let path = path.display();
     let device = fuse.device();
-    let maps = format!("10000-11000 r-xp 00000000 {device} 7            {path}\n");
-    let live = image(parts(maps.as_bytes(), &[]));
+    let maps = |end: u32| {
+        let path = path.display();
+        format!("10000-{end:x} r-xp 00000000 {device} 7            {path}\n")
+    };
+    let live = image(parts(maps(0x11000).as_bytes(), &[]));
     assert!(live.modules().is_empty());
     let unread = Gap::Unread {
         bytes: 0x1000,
@@ -403,4 +413,14 @@ fn a_file_system_that_somebody_serves_is_not_asked() {
         why: Absence::FileSystem,
     };
     assert!(live.gaps().contains(&unread), "{:?}", live.gaps());
+    // Even where it was kept.
+    let directory = tempdir().expect("a directory");
+    let library = directory.path().join("library.so");
+    common::compile_of("library.c", &library, &["-shared", "-fPIC"]);
+    let mut library = fs::read(library).expect("the library");
+    library.resize(0x10000, 0);
+    let live = image(parts(maps(0x20000).as_bytes(), &[(0x10000, &library)]));
+    let module = live.modules().first().expect("the library");
+    let refused = NoFile::Refused(path, Refused::FileSystem);
+    assert_eq!(module.file.as_ref().err(), Some(&refused));
 }

@@ -34,16 +34,7 @@ pub struct Dump {
 /// Starts a program, waits until it is ready, and takes a core.
 pub fn dump(program: &str, arguments: &[&str]) -> Dump {
     let directory = tempdir().expect("a directory");
-    let child = Command::new(program)
-        .args(arguments)
-        .current_dir(directory.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program runs");
-    let mut running = Running(child);
-    let ready = running.ready();
-    running.settle();
+    let (running, ready) = Running::start(program, arguments, directory.path());
     let path = running.die(directory.path());
     Dump {
         core: Core::open(&path, &rtops_image::Options::default()).expect("a core"),
@@ -53,9 +44,52 @@ pub fn dump(program: &str, arguments: &[&str]) -> Dump {
     }
 }
 
-struct Running(Child);
+/// A program that runs.
+pub struct Running(Child);
 
 impl Running {
+    /// Starts a program in a directory, and waits until it is ready. Returns what it said, too.
+    pub fn start(program: &str, arguments: &[&str], directory: &Path) -> (Self, String) {
+        let child = Command::new(program)
+            .args(arguments)
+            .current_dir(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let mut running = Self(child);
+        let ready = running.ready();
+        running.settle();
+        (running, ready)
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.0.id().cast_signed()
+    }
+
+    /// Has it stand still until it ends.
+    pub fn freeze(&self) {
+        kill(Pid::from_raw(self.pid()), Signal::SIGSTOP).expect("it runs");
+        let end = Instant::now() + DEADLINE;
+        while !self.all_are('T') {
+            assert!(Instant::now() < end, "a thread goes on and on");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Has gdb write a core of it, and leave it as it is.
+    pub fn gcore(&self, directory: &Path) -> PathBuf {
+        let prefix = directory.join("core");
+        let output = Command::new("gcore")
+            .arg("-o")
+            .arg(&prefix)
+            .arg(self.pid().to_string())
+            .output()
+            .expect("this test needs gcore: install gdb");
+        assert!(output.status.success(), "gcore failed: {output:?}");
+        directory.join(format!("core.{}", self.pid()))
+    }
+
     fn ready(&mut self) -> String {
         let output = BufReader::new(self.0.stdout.take().expect("its output"));
         let (sender, receiver) = channel();
@@ -74,18 +108,19 @@ impl Running {
     /// Waits until all threads do: what said that it is ready may not be back from its poll.
     fn settle(&self) {
         let end = Instant::now() + DEADLINE;
-        while !self.all_sleep() {
+        while !self.all_are('S') {
             assert!(Instant::now() < end, "a thread goes on and on");
             thread::sleep(Duration::from_millis(1));
         }
     }
 
-    fn all_sleep(&self) -> bool {
+    /// Whether this is the state of all threads.
+    pub fn all_are(&self, state: char) -> bool {
         let threads = fs::read_dir(format!("/proc/{}/task", self.0.id())).expect("it runs");
         threads.map_while(Result::ok).all(|entry| {
             let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
             stat.rsplit_once(") ")
-                .is_some_and(|(_, rest)| rest.starts_with('S'))
+                .is_some_and(|(_, rest)| rest.starts_with(state))
         })
     }
 
@@ -94,15 +129,9 @@ impl Running {
     fn die(mut self, directory: &Path) -> PathBuf {
         let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").expect("Linux");
         if pattern.starts_with(['|', '/', '@']) {
-            let output = Command::new("gcore")
-                .arg("-o")
-                .arg(directory.join("core"))
-                .arg(self.0.id().to_string())
-                .output()
-                .expect("this test needs gcore: install gdb, or set kernel.core_pattern to `core`");
-            assert!(output.status.success(), "gcore failed: {output:?}");
+            self.gcore(directory);
         }
-        kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGABRT).expect("it runs");
+        kill(Pid::from_raw(self.pid()), Signal::SIGABRT).expect("it runs");
         self.0.wait().expect("it ends");
         let files = fs::read_dir(directory).expect("its directory");
         let mut paths = files.map(|entry| entry.expect("a file").path());

@@ -48,6 +48,7 @@ pub(super) fn state(mappings: &[Mapping], held: &Held<'_>, judge: &mut Judge) ->
                 range: mapping.range.clone(),
                 offset: mapping.offset,
                 path: path.clone(),
+                is_refused: verdict == Verdict::Absent(Absence::FileSystem),
             });
         }
         let is_own = mapping.access.write && mapping.sharing == Sharing::Private;

@@ -6,10 +6,12 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/io_uring.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -56,6 +58,21 @@ static void reservations(void)
 
     char *huge = mmap(NULL, 4UL << 20, READ_WRITE, OWN | MAP_HUGETLB | MAP_NORESERVE, -1, 0);
     say("huge", huge, 4UL << 20);
+}
+
+/* Whoever touches it waits for somebody to hand in a page, which nobody does. */
+static void served(void)
+{
+    int handler = syscall(SYS_userfaultfd, O_CLOEXEC);
+    struct uffdio_api api = {.api = UFFD_API};
+    char *at = mmap(NULL, PAGE, READ_WRITE, OWN, -1, 0);
+    struct uffdio_register all = {
+        .range = {.start = (unsigned long)at, .len = PAGE},
+        .mode = UFFDIO_REGISTER_MODE_MISSING,
+    };
+    if (handler >= 0 && ioctl(handler, UFFDIO_API, &api) == 0 &&
+        ioctl(handler, UFFDIO_REGISTER, &all) == 0)
+        say("served", at, PAGE);
 }
 
 static void devices(void)
@@ -114,6 +131,7 @@ int main(int count, char **arguments)
         return 1;
     prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
     reservations();
+    served();
     devices();
     files(arguments[1], count > 2 ? arguments[2] : "");
     puts("ready");
