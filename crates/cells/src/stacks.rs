@@ -303,3 +303,63 @@ fn find_in(image: &impl Image, range: Range<u64>, bytes: &[u8]) -> Vec<u64> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use rtops_image::{Access, Backing, Region, Sharing};
+
+    use super::*;
+
+    /// Stacks side by side in one mapping, and a page in between that nobody can read.
+    struct Guarded {
+        regions: [Region; 1],
+        guard: Range<u64>,
+    }
+
+    impl Image for Guarded {
+        fn regions(&self) -> &[Region] {
+            &self.regions
+        }
+
+        fn modules(&self) -> &[Module] {
+            &[]
+        }
+
+        fn threads(&self) -> &[Thread] {
+            &[]
+        }
+
+        fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Unreadable> {
+            for (byte, at) in into.iter_mut().zip(address..) {
+                if self.guard.contains(&at) {
+                    return Err(Unreadable::Io(at, ErrorKind::Other));
+                }
+                *byte = 7;
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_stack_is_read_up_to_what_can_not_be_read() {
+        let image = Guarded {
+            regions: [Region {
+                range: 0x10000..0x20000,
+                access: Access {
+                    read: true,
+                    write: true,
+                    execute: false,
+                },
+                backing: Backing::Anonymous,
+                sharing: Sharing::Private,
+                contents: Contents::Present,
+            }],
+            guard: 0x18000..0x19000,
+        };
+        assert_eq!(bytes_from(&image, 0x17ff0, FIRST), [7; 16]);
+        assert_eq!(bytes_from(&image, 0x19000, FIRST), [7; 0x7000]);
+        assert_eq!(bytes_from(&image, 0x18010, FIRST), [0; 0]);
+    }
+}

@@ -1,7 +1,8 @@
 //! The memory, the modules and the threads of a process at one instant.
 //!
 //! What reads tasks and stacks reads them through [`Image`], and need not know where the bytes come
-//! from. [`Core`] is the image in a core file, written by the kernel or by `gcore`:
+//! from. [`Live`](live::Live) is the image of a process that stands still, and [`Core`] the image in a core
+//! file, written by the kernel or by `gcore`:
 //!
 //! ```no_run
 //! use rtops_image::{Core, Image, Options};
@@ -26,8 +27,8 @@
 //! finds them by pid or name.
 //!
 //! Nothing is mapped into this process and nothing is read ahead: each read is a `pread` of what was
-//! asked for. All input is taken as hostile: a core file that lies leads to an error or to a picture
-//! with [gaps](Gap), in bounded time and memory.
+//! asked for. All input is taken as hostile: a core file or a process that lies leads to an error or to a
+//! picture with [gaps](Gap), in bounded time and memory.
 #![forbid(unsafe_code)]
 
 mod assemble;

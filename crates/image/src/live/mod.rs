@@ -97,7 +97,7 @@ pub enum Memory {
     /// What is in no piece was not read. It is [`Absence::NotKept`], but for what was mapped from an
     /// executable or a library and can't have been written: that is read from the file, if the ELF head
     /// among the pieces says that it is the same build. So the first page of each file belongs into the
-    /// pieces, and all private memory that may have been written. A hole in the file is memory that was
+    /// pieces, the vDSO, and all private memory that may have been written. A hole in the file is memory that was
     /// never touched: it is zeros.
     Kept {
         /// A file without a name.
