@@ -315,6 +315,44 @@ fn a_page_that_can_not_be_read_costs_itself_only() {
 }
 
 #[test]
+fn a_copy_is_as_the_process() {
+    let regions = Regions::start();
+    let process = regions.live(From::Process);
+    let pid = i32::try_from(regions.place("copy").start).expect("a pid");
+    let copy = image(parts(pid, From::Process));
+    let of_copy: Vec<_> = copy.modules().iter().map(said).collect();
+    let of_process: Vec<_> = process.modules().iter().map(said).collect();
+    assert_eq!(of_copy, of_process);
+    // The copy has not touched what it would only read.
+    let (mut equal, stack) = (0, process_stack(&process));
+    for region in copy.regions() {
+        let same = process.region_of(region.range.start);
+        assert_eq!(same.map(|same| same.contents), Some(region.contents));
+        let is_small = region.range.end - region.range.start < 64 << 20;
+        if region.contents != Contents::Present || region.range == stack || !is_small {
+            continue;
+        }
+        for at in region.range.clone().step_by(4096) {
+            let (mut here, mut there) = ([0xaa; 4096], [0xbb; 4096]);
+            let read = copy.read(at, &mut here);
+            assert_eq!(read, process.read(at, &mut there), "{at:#x}");
+            if read.is_ok() {
+                // The end of the output's buffer, which says who is who.
+                let differ = here.iter().zip(&there).filter(|(a, b)| a != b).count();
+                assert!(differ <= 64, "{at:#x} in {region:?}: {differ} bytes");
+                equal += usize::from(differ == 0);
+            }
+        }
+    }
+    assert!(equal > 500, "only {equal} pages");
+}
+
+fn process_stack(live: &Live) -> Range<u64> {
+    let last = live.regions().iter().rev().find(|region| region.is_own());
+    last.expect("a stack").range.clone()
+}
+
+#[test]
 fn nobody_waits_for_a_page_that_another_process_hands_in() {
     let regions = Regions::start();
     let Some(served) = regions.place_if_any("served") else {

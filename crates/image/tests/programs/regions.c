@@ -1,6 +1,6 @@
 /* A process with mappings of every kind: it says where they are, and waits.
  *
- * Output: lines "NAME ADDRESS SIZE", then "ready". Arguments: a file to map, of two pages at least; a library
+ * Output: lines "NAME ADDRESS SIZE", the pid of a copy as the address of "copy", then "ready". Arguments: a file to map, of two pages at least; a library
  * of which to map a copy that is inside of another file, or nothing.
  */
 #define _GNU_SOURCE
@@ -8,6 +8,7 @@
 #include <linux/io_uring.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,6 +135,15 @@ int main(int count, char **arguments)
     served();
     devices();
     files(arguments[1], count > 2 ? arguments[2] : "");
+    fflush(stdout);
+    /* The copy ends with this process. */
+    pid_t copy = fork();
+    if (copy == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;)
+            pause();
+    }
+    say("copy", (void *)(long)copy, 0);
     puts("ready");
     fflush(stdout);
     return (int)read(0, &order, 1);
