@@ -122,3 +122,20 @@ fn older_and_cut_states_give_what_they_have() {
     }
     assert_eq!(vectors(None, &[]), None);
 }
+
+#[test]
+fn whoever_traces_a_thread_has_the_same_bytes() {
+    let mut state = vec![0; 512 + 64 + 256];
+    // MXCSR, xmm3, which components are in use, and the upper half of ymm3.
+    state[24..28].copy_from_slice(&0x1f80_u32.to_le_bytes());
+    state[160 + 48..160 + 64].copy_from_slice(b"0123456789abcdef");
+    state[512] = 0b111;
+    state[576 + 48..576 + 64].copy_from_slice(b"GHIJKLMNOPQRSTUV");
+    let vectors = Vectors::from_xsave(&state).expect("registers");
+    assert_eq!(vectors.mxcsr, 0x1f80);
+    assert_eq!(vectors.ymm[3], *b"0123456789abcdefGHIJKLMNOPQRSTUV");
+    let legacy = Vectors::from_xsave(&state[..512]).expect("registers");
+    assert_eq!(legacy.ymm[3][..16], *b"0123456789abcdef");
+    assert_eq!(legacy.ymm[3][16..], [0; 16]);
+    assert!(Vectors::from_xsave(&state[..511]).is_none());
+}
