@@ -6,7 +6,7 @@ use std::{
     fs::File,
     io,
     ops::Range,
-    os::unix::ffi::OsStrExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -29,6 +29,9 @@ pub(crate) struct Found {
     pub(crate) head: Head,
     /// In bytes, when it was opened.
     pub(crate) size: u64,
+    inode: u64,
+    /// Whether it is the very file that is mapped.
+    is_mapped: bool,
     /// Whether it has the name of a file that was removed.
     is_replaced: bool,
 }
@@ -59,6 +62,13 @@ enum Sysroot {
     Own,
     Other(PathBuf, File),
     Missing(PathBuf),
+}
+
+impl Found {
+    /// Whether it is the very file that is mapped, as the process says that it is.
+    pub(crate) const fn is_mapped(&self) -> bool {
+        self.is_mapped
+    }
 }
 
 impl<'a> Files<'a> {
@@ -103,14 +113,26 @@ impl<'a> Files<'a> {
             }
         };
         let found = found.and_then(|found| Self::verify(found, head, gaps));
-        found.or_else(|why| {
-            let links = self.links(mapped).into_iter();
-            let mut running = links.filter_map(|link| {
-                let opened = file::open_named(None, &link);
-                Self::verify(self::found(link, opened).ok()?, head, gaps).ok()
-            });
-            running.next().ok_or(why)
-        })
+        let found = found.map(|found| Found {
+            is_mapped: mapped.inode == Some(found.inode),
+            ..found
+        });
+        match found {
+            Ok(found) if head.is_some() || found.is_mapped => Ok(found),
+            uncertain => {
+                let links = self.links(mapped).into_iter();
+                let mut running = links.filter_map(|link| {
+                    let opened = file::open_named(None, &link);
+                    let found = self::found(link, opened).ok()?;
+                    Self::verify(found, head, gaps).ok()
+                });
+                let running = running.next().map(|found| Found {
+                    is_mapped: true,
+                    ..found
+                });
+                running.map_or(uncertain, Ok)
+            }
+        }
     }
 
     /// What leads to a file while the process has it mapped. Those of the second kind are for root.
@@ -191,8 +213,8 @@ fn found(path: PathBuf, opened: Result<File, NotOpened>) -> Result<Found, NoFile
         Err(NotOpened::Refused(why)) => return Err(NoFile::Refused(path, why)),
         Err(NotOpened::Io(error)) => return Err(failed(path, &error)),
     };
-    let size = match file.metadata() {
-        Ok(metadata) => metadata.len(),
+    let (size, inode) = match file.metadata() {
+        Ok(metadata) => (metadata.len(), metadata.ino()),
         Err(error) => return Err(failed(path, &error)),
     };
     let Some(head) = Head::read(&|at, into| file::read_at_most(&file, at, into)) else {
@@ -205,6 +227,8 @@ fn found(path: PathBuf, opened: Result<File, NotOpened>) -> Result<Found, NoFile
         },
         head,
         size,
+        inode,
+        is_mapped: false,
         is_replaced: false,
     })
 }

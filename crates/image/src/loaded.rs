@@ -164,7 +164,9 @@ fn candidate(
     } else {
         let gap = heads.missing(start).filter(|_| is_whole)?;
         let found = files.find(mapped, None, gaps).ok()?;
-        gaps.add(gap);
+        if !found.is_mapped() {
+            gaps.add(gap);
+        }
         (found.head.clone(), Ok(found))
     };
     Some(Candidate {

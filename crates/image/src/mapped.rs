@@ -13,6 +13,9 @@ pub(crate) struct MappedFile {
     pub(crate) range: Range<u64>,
     pub(crate) offset: FileOffset,
     pub(crate) path: Arc<Path>,
+    /// The number of the file, where that is known. Its device is not compared: overlays show another one
+    /// here than in `stat`.
+    pub(crate) inode: Option<u64>,
     /// Whether its file system is known for one that must not be asked, not even what file it is.
     pub(crate) is_refused: bool,
 }

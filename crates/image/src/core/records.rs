@@ -221,6 +221,7 @@ fn mapped_files(bytes: &[u8], gaps: &mut Gaps) -> Vec<MappedFile> {
                 range,
                 offset: FileOffset(offset),
                 path: Arc::clone(path),
+                inode: None,
                 is_refused: false,
             }),
             _ => gaps.contradiction(),

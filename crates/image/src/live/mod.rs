@@ -94,11 +94,10 @@ pub enum Memory {
     Process(File),
     /// What was read while the process stood.
     ///
-    /// What is in no piece was not read. It is [`Absence::NotKept`], but for what was mapped from an
-    /// executable or a library and can't have been written: that is read from the file, if the ELF head
-    /// among the pieces says that it is the same build. So the first page of each file belongs into the
-    /// pieces, the vDSO, and all private memory that may have been written. A hole in the file is memory that was
-    /// never touched: it is zeros.
+    /// All private pages that the process has written belong into the pieces, and the vDSO. What is in no
+    /// piece is [`Absence::NotKept`], but for what was mapped from an executable or a library: that is as in
+    /// the file. Which file that is, its ELF head tells if it is among the pieces, or else the number of the
+    /// file. A hole in the file of the pieces is memory that was never touched: it is zeros.
     Kept {
         /// A file without a name.
         file: File,
@@ -200,7 +199,8 @@ impl Live {
             parts: &mapped.parts,
             files: &mapped.files,
             left_out: Absence::NotKept,
-            has_written: false,
+            // Whoever keeps memory keeps what was written.
+            has_written: true,
         };
         let (space, _) = assemble(stated, &loaded, &mut gaps);
         let mut modules = loaded.into_modules(entry, &space.regions);

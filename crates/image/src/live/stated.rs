@@ -48,6 +48,7 @@ pub(super) fn state(mappings: &[Mapping], held: &Held<'_>, judge: &mut Judge) ->
                 range: mapping.range.clone(),
                 offset: mapping.offset,
                 path: path.clone(),
+                inode: Some(mapping.inode),
                 is_refused: verdict == Verdict::Absent(Absence::FileSystem),
             });
         }

@@ -63,46 +63,49 @@ pub fn thread(tid: i32, registers: &nix::libc::user_regs_struct) -> Thread {
     }
 }
 
-/// Reads all private memory that was touched, and the first pages of files. What was not touched is a hole.
+/// Reads all private memory that is not as in a file that has a name. What was not touched is a hole.
 fn keep(maps: &[u8], memory: &File, pagemap: &File) -> Memory {
     let file = tempfile::tempfile().expect("a file");
     let mut pieces: Vec<(Range<u64>, u64)> = Vec::new();
     let mut length = 0;
     for map in String::from_utf8_lossy(maps).lines().map(super::Map::parse) {
-        let is_first = map.offset == 0 && map.path.starts_with('/');
-        let is_own = map.access.ends_with('p') && !map.access.contains('x');
-        let is_kernels = map.path.starts_with("[v");
-        let range = match (is_own || map.path == "[vdso]", is_first) {
-            (true, _) if !is_kernels || map.path == "[vdso]" => map.range.clone(),
-            (false, true) => map.range.start..map.range.start + 4096,
-            _ => continue,
-        };
-        let touched = touched(pagemap, &range);
-        for (at, is_touched) in range.clone().step_by(4096).zip(touched) {
+        let is_kernels = map.path.starts_with("[v") && map.path != "[vdso]";
+        if map.access.ends_with('s') || map.access.starts_with("---") || is_kernels {
+            continue;
+        }
+        let is_whole = !map.is_file() || map.path.ends_with("(deleted)");
+        let is_there = map.path == "[vdso]" || map.is_file() && is_whole;
+        if is_whole {
+            pieces.push((map.range.clone(), length));
+        }
+        let touched = touched(pagemap, &map.range, map.is_file());
+        for (at, is_touched) in map.range.clone().step_by(4096).zip(touched) {
             let mut page = [0; 4096];
             // A file may end before its mapping.
-            let is_there =
-                (is_touched || map.is_file()) && memory.read_exact_at(&mut page, at).is_ok();
-            if is_there {
-                let place = length + at - range.start;
-                file.write_all_at(&page, place).expect("space");
+            let is_read = is_touched || is_there;
+            if !is_read || memory.read_exact_at(&mut page, at).is_err() {
+                continue;
+            }
+            let place = length + at - map.range.start;
+            file.write_all_at(&page, place).expect("space");
+            if !is_whole {
+                pieces.push((at..at + 4096, place));
             }
         }
-        let size = range.end - range.start;
-        pieces.push((range, length));
-        length += size;
+        length += map.range.end - map.range.start;
         file.set_len(length).expect("a sparse file");
     }
     Memory::Kept { file, pieces }
 }
 
-/// Which pages of a range there are.
-fn touched(pagemap: &File, range: &Range<u64>) -> Vec<bool> {
+/// Which pages of a range there are that are not a file's.
+fn touched(pagemap: &File, range: &Range<u64>, is_file: bool) -> Vec<bool> {
     let pages = (range.end - range.start) / 4096;
     let mut entries = vec![0; usize::try_from(pages * 8).expect("small")];
     let place = range.start / 4096 * 8;
     pagemap.read_exact_at(&mut entries, place).expect("entries");
     let entries = entries.as_chunks().0.iter();
     let entries = entries.map(|entry| u64::from_le_bytes(*entry));
-    entries.map(|entry| entry >> 62 != 0).collect()
+    let is_own = |entry: u64| entry >> 62 != 0 && !(is_file && entry >> 61 & 1 == 1);
+    entries.map(is_own).collect()
 }

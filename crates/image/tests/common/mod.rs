@@ -331,7 +331,7 @@ impl Map {
             range: number(start)..number(end),
             access: words.next().expect("access").to_owned(),
             offset: number(words.next().expect("an offset")),
-            path: words.nth(2).unwrap_or_default().to_owned(),
+            path: words.skip(2).collect::<Vec<_>>().join(" "),
         }
     }
 }

@@ -136,13 +136,21 @@ int main(int count, char **arguments)
     devices();
     files(arguments[1], count > 2 ? arguments[2] : "");
     fflush(stdout);
-    /* The copy ends with this process. */
+    /* The copy ends with this process, and says so before anybody may end it. */
+    int ends[2];
+    if (pipe(ends) != 0)
+        return 1;
     pid_t copy = fork();
     if (copy == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(0);
+        close(1);
+        close(2);
+        write(ends[1], "c", 1);
         for (;;)
             pause();
     }
+    read(ends[0], &order, 1);
     say("copy", (void *)(long)copy, 0);
     puts("ready");
     fflush(stdout);
