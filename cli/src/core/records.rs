@@ -179,6 +179,7 @@ fn leaf(stack: usize, end: LeafEnd) -> Leaf {
 
 const fn end(stack: &Stack) -> LeafEnd {
     match stack.outcome {
+        Outcome::Root | Outcome::Base if stack.is_abridged => LeafEnd::Abridged,
         Outcome::Root | Outcome::Base => LeafEnd::Complete,
         Outcome::Truncated => LeafEnd::Absent,
         Outcome::TooDeep => LeafEnd::Truncated,

@@ -209,7 +209,7 @@ fn pack(leaf: Leaf) -> Option<u32> {
         LeafEnd::Complete => 0,
         LeafEnd::Truncated => 1,
         LeafEnd::Lost => 2,
-        LeafEnd::Absent => 3,
+        LeafEnd::Absent | LeafEnd::Abridged => 3,
     };
     Some(leaf.stack.0.checked_mul(4)? | end)
 }

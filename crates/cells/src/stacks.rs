@@ -33,6 +33,8 @@ pub struct Stack {
     pub addresses: Vec<u64>,
     /// Why it ends.
     pub outcome: Outcome,
+    /// Whether frames in its middle are left out: there were too many.
+    pub is_abridged: bool,
 }
 
 /// All stacks of an image.
@@ -123,6 +125,7 @@ fn unwind(image: &impl Image, unwinder: &mut Unwinder, thread: &Thread) -> (Stac
         tid: thread.tid,
         addresses: Vec::new(),
         outcome: Outcome::Lost,
+        is_abridged: false,
     };
     let mut held = Vec::new();
     // A handler may have a stack of its own, and what it interrupted has another one.
@@ -137,6 +140,7 @@ fn unwind(image: &impl Image, unwinder: &mut Unwinder, thread: &Thread) -> (Stac
         if stack.addresses.len() > INNERMOST + OUTERMOST {
             let end = stack.addresses.len() - OUTERMOST;
             stack.addresses.drain(INNERMOST..end);
+            stack.is_abridged = true;
         }
         stack.outcome = outcome;
         held.extend_from_slice(&bytes);

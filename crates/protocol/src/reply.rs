@@ -360,6 +360,8 @@ pub enum LeafEnd {
     Lost,
     /// At memory that is not in the core file.
     Absent,
+    /// At the root; but frames in the middle are left out, for there were too many.
+    Abridged,
 }
 
 /// An OS thread.

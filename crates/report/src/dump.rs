@@ -388,6 +388,9 @@ pub fn incomplete(end: LeafEnd) -> Option<&'static str> {
         LeafEnd::Absent => {
             Some("(the callers are cut off: the core file lacks their part of the stack)")
         }
+        LeafEnd::Abridged => {
+            Some("(too deep to be shown whole: frames in the middle are left out)")
+        }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::{cmp::Reverse, collections::HashMap};
 
-use rtops_protocol::{Signal, StackId, Thread, ThreadCapture};
+use rtops_protocol::{Signal, StackId, TaskKind, Thread, ThreadCapture};
 use rtops_symbols::{FrameClass, WaitReason, classify, polls};
 
 use crate::{
     dump::{self, Dump},
     frames::{FrameId, Frames, Link},
     group::{Grouping, Selection},
+    task::{State, Task},
 };
 
 /// Threads with equal states and stacks.
@@ -104,7 +105,7 @@ pub fn group_threads<'a>(
             continue;
         }
         let (links, wait, remark) = stack(thread, frames);
-        let remark = remark.or_else(|| lacks_future(dump, thread, frames).then(no_waker));
+        let remark = remark.or_else(|| lacks_future(dump, thread, frames).map(str::to_owned));
         let named = selection.filter.as_ref().is_none_or(|filter| {
             let name = thread.name.as_deref();
             name.is_some_and(|name| filter.is_match(name))
@@ -150,22 +151,39 @@ fn stack(thread: &Thread, frames: &Frames) -> (Vec<Link>, Option<WaitReason>, Op
     (frames.visible(links, &[]), wait, remark)
 }
 
-/// Whether a thread of a core file is parked inside `block_on`, and it is not known where its future
-/// waits: a poll of each whose waker is stored was tried.
-fn lacks_future(dump: &Dump, thread: &Thread, frames: &Frames) -> bool {
+/// What to say of a thread of a core file that is inside `block_on`, where it is not known where its future
+/// waits.
+fn lacks_future(dump: &Dump, thread: &Thread, frames: &Frames) -> Option<&'static str> {
     let ThreadCapture::Stack(leaf) = thread.capture else {
-        return false;
+        return None;
     };
-    if dump.core.is_none() {
-        return false;
+    dump.core.as_ref()?;
+    let mut tasks = dump.tasks.iter();
+    if tasks.any(|task| task.block_on() == Some(thread.tid)) {
+        return None;
     }
     let links = frames.stack(leaf.stack).iter();
     let mut functions = links.filter_map(|link| Some(frames.get(link.frame)?.function.as_str()));
-    // A poll of the user's further in is the future itself, which runs.
     let is_users = |name: &str| polls(name).is_some() && classify(name) == FrameClass::User;
-    let at = functions.find(|name| blocks_on(name) || is_users(name));
-    let mut tasks = dump.tasks.iter();
-    at.is_some_and(blocks_on) && !tasks.any(|task| task.block_on() == Some(thread.tid))
+    let first = functions.find(|name| blocks_on(name) || is_users(name))?;
+    if blocks_on(first) {
+        // Each whose waker is stored was polled.
+        return Some("in block_on: no stored waker shows where its future waits");
+    }
+    // It may be the future itself that runs, or a task of the same thread.
+    let runs = |task: &Task| {
+        task.state
+            == State::Running {
+                tid: Some(thread.tid),
+            }
+    };
+    let runs_task = dump
+        .tasks
+        .iter()
+        .any(|task| task.kind == TaskKind::Task && runs(task));
+    (runs_task && functions.any(blocks_on)).then_some(
+        "in block_on, and inside the poll of a task: where the future of block_on waits is not known",
+    )
 }
 
 /// Whether a thread is a worker that is inside no `block_on`: what it polls when it goes on are tasks.
@@ -190,10 +208,6 @@ pub(crate) fn is_just_worker(dump: &Dump, tid: i32, frames: &Frames) -> bool {
 fn blocks_on(function: &str) -> bool {
     let path = rtops_symbols::display_name(function);
     path.ends_with("::block_on") || path.contains("::run_executor")
-}
-
-fn no_waker() -> String {
-    "in block_on: no stored waker shows where its future waits".to_owned()
 }
 
 fn not_captured(thread: &Thread) -> String {

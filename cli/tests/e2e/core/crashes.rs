@@ -18,7 +18,17 @@ fn a_write_to_null_in_a_task() {
 
 #[test]
 fn a_stack_overflow_in_a_task() {
-    expect_guilty("overflow", "SIGABRT");
+    let mut victim = Victim::start(packages::newest(), &["overflow"]);
+    let Some(core) = victim.died() else { return };
+    expect_guilty_in(&core, "SIGABRT");
+    // Thousands of equal frames are one, and what is left out is said to be.
+    let text = of_core(&["stack"], &core, &[]);
+    assert!(text.stdout.lines().count() < 120, "{text}");
+    assert!(text.stdout.contains("… this frame "), "{text}");
+    assert!(
+        text.stdout.contains("frames in the middle are left out"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -73,8 +83,10 @@ fn a_poll_without_end_is_given_up_and_all_others_are_shown() {
 
 fn expect_guilty(mode: &str, signal: &str) {
     let mut victim = Victim::start(packages::newest(), &[mode]);
-    let dies = matches!(mode, "null" | "overflow");
-    let core = if dies { victim.died() } else { victim.dump() };
+    let core = match mode {
+        "null" => victim.died(),
+        _ => victim.dump(),
+    };
     let Some(core) = core else { return };
     expect_guilty_in(&core, signal);
 }

@@ -6,6 +6,7 @@ use rtops_symbols::WaitReason;
 
 use crate::{
     escape::escape,
+    format,
     frames::{FrameKind, Frames, Link},
     style::{Paint, Style},
     tree::{self, Chain, MAX_BRANCHES, Segment},
@@ -16,6 +17,9 @@ const INDENT: &str = "    ";
 const GAP: &str = "  ";
 /// How many places of children are named.
 const MAX_PLACES: usize = 4;
+/// Through how many functions a recursion may go to be shown as one, and how often it must have.
+const LONGEST_CIRCLE: usize = 8;
+const FEWEST_TIMES: usize = 4;
 /// Places are put into one column, unless a name is longer than this.
 const MAX_ALIGNED: usize = 64;
 
@@ -66,6 +70,25 @@ fn children(frames: &Frames, chains: &[Chain]) -> Option<Line> {
     })
 }
 
+/// How many of the first frames repeat themselves, and how often they stand there: a recursion through
+/// a few functions. One frame, once, where there is none; `None` at the end.
+fn repetition(links: &[Link]) -> Option<(usize, usize)> {
+    let times = |length: usize| {
+        let (first, rest) = links.split_at_checked(length)?;
+        let is_same = |part: &&[Link]| {
+            let pairs = part.iter().zip(first);
+            part.len() == length && pairs.into_iter().all(|(a, b)| a.frame == b.frame)
+        };
+        Some(1 + rest.chunks(length).take_while(is_same).count())
+    };
+    let repeated = (1..=LONGEST_CIRCLE).find_map(|length| {
+        let times = times(length)?;
+        (times >= FEWEST_TIMES).then_some((length, times))
+    });
+    let one = || (!links.is_empty()).then_some((1, 1));
+    repeated.or_else(one)
+}
+
 #[derive(Debug)]
 struct Line {
     text: String,
@@ -83,9 +106,8 @@ impl Drawing {
         if let [only] = roots.as_slice()
             && only.branches.is_empty()
         {
-            for link in only.links.iter().rev() {
-                drawing.frame(frames, link, ("", ""), &[]);
-            }
+            let links: Vec<Link> = only.links.iter().rev().copied().collect();
+            drawing.links(frames, &links, "", "", &[]);
         } else {
             for root in &roots {
                 drawing.segment(frames, root, String::new(), "");
@@ -108,9 +130,7 @@ impl Drawing {
     /// A list, the innermost frame first.
     pub fn of_links(frames: &Frames, links: &[Link]) -> Self {
         let mut drawing = Self::default();
-        for link in links {
-            drawing.frame(frames, link, ("", ""), &[]);
-        }
+        drawing.links(frames, links, "", "", &[]);
         drawing
     }
 
@@ -158,16 +178,7 @@ impl Drawing {
     /// Draws a segment and what branches off it. The first frame stands behind `branch`, all
     /// that follows behind `prefix`.
     fn segment(&mut self, frames: &Frames, segment: &Segment, prefix: String, branch: &str) {
-        let last = segment.links.len().saturating_sub(1);
-        for (index, link) in segment.links.iter().enumerate() {
-            let before = if index == 0 { branch } else { &prefix };
-            let waits = if index == last {
-                &segment.waits[..]
-            } else {
-                &[]
-            };
-            self.frame(frames, link, (before, &prefix), waits);
-        }
+        self.links(frames, &segment.links, branch, &prefix, &segment.waits);
         let count = segment.branches.len();
         for (index, inner) in segment.branches.iter().enumerate() {
             let (corner, bar) = if index + 1 == count {
@@ -177,6 +188,45 @@ impl Drawing {
             };
             let branch = format!("{prefix}{corner}");
             self.segment(frames, inner, format!("{prefix}{bar}"), &branch);
+        }
+    }
+
+    /// Frames one below the other, those that repeat themselves once. The first one stands behind `branch`,
+    /// all that follow behind `prefix`; the last one waits.
+    fn links(
+        &mut self,
+        frames: &Frames,
+        links: &[Link],
+        branch: &str,
+        prefix: &str,
+        waits: &[WaitReason],
+    ) {
+        let mut rest = links;
+        while let Some((length, times)) = repetition(rest) {
+            let (shown, behind) = rest.split_at(length);
+            let is_last = behind.len() == length * (times - 1);
+            for (index, link) in shown.iter().enumerate() {
+                let before = if rest.len() == links.len() && index == 0 {
+                    branch
+                } else {
+                    prefix
+                };
+                let waits = if is_last && index + 1 == length {
+                    waits
+                } else {
+                    &[]
+                };
+                self.frame(frames, link, (before, prefix), waits);
+            }
+            if times > 1 {
+                let what = match length {
+                    1 => "this frame".to_owned(),
+                    length => format!("these {length} frames"),
+                };
+                let text = format!("{prefix}… {what} {} more", format::count(times - 1, "time"));
+                self.line(text, None, prefix.to_owned());
+            }
+            rest = behind.get(length * (times - 1)..).unwrap_or_default();
         }
     }
 
@@ -275,6 +325,25 @@ mod tests {
         └─ sleep [sleep]
                src/sleep.rs:7:9
         ");
+    }
+
+    #[test]
+    fn a_recursion_is_shown_once() {
+        let deep = ["walk"; 12].join(" ");
+        let through = ["visit child"; 5].join(" ");
+        let stack = format!("read {deep} enter {through} main");
+        insta::assert_snapshot!(drawn(&[(stack.as_str(), WaitReason::Read)]), @r"
+        read   src/read.rs:7:9
+        walk   src/walk.rs:7:9
+        … this frame 11 times more
+        enter  src/enter.rs:7:9
+        visit  src/visit.rs:7:9
+        child  src/child.rs:7:9
+        … these 2 frames 4 times more
+        main   src/main.rs:7:9
+        ");
+        let few = ["walk"; 3].join(" ");
+        assert!(!drawn(&[(few.as_str(), WaitReason::Read)]).contains('…'));
     }
 
     #[test]
