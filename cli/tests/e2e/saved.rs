@@ -1,6 +1,6 @@
 //! Dumps that are saved, shown elsewhere, and compared with.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use rtops_protocol::Reply;
 use tempfile::tempdir;
@@ -42,19 +42,23 @@ fn groups(stack: &Stack) -> Vec<String> {
 fn a_saved_dump_shows_the_same_where_the_process_is_gone() {
     let folder = tempdir().unwrap();
     let file = folder.path().join("dump");
-    let target = Target::start(Build::Dev, &["awaits", "multi"]);
+    let program = folder.path().join("program");
+    fs::copy(Build::Dev.path(), &program).unwrap();
+    let directory = Arc::new(tempdir().unwrap());
+    let target = Target::start_in(directory, &program, &["awaits", "multi"]);
     let live = saved(&target, &file);
     drop(target);
-    let symbols = Build::Dev.path().parent().unwrap().to_str().unwrap();
+    // On the same machine, the program is found where it was.
+    assert_eq!(groups(&from(&file, &[])), groups(&live));
+    let elsewhere = tempdir().unwrap();
+    fs::rename(&program, elsewhere.path().join("program")).unwrap();
+    let symbols = elsewhere.path().to_str().unwrap();
     assert_eq!(groups(&from(&file, &["--symbols", symbols])), groups(&live));
     // Without the program's symbols, there are addresses, and it is told why.
     let bare = from(&file, &[]);
     assert!(bare.complete);
-    assert!(
-        bare.lacks.iter().any(|lack| lack.contains("saved capture")),
-        "{:?}",
-        bare.lacks
-    );
+    let says_how = |lack: &String| lack.contains("not here; give a directory");
+    assert!(bare.lacks.iter().any(says_how), "{:?}", bare.lacks);
     // The place of a spawn needs none.
     assert!(bare.group("sleep").site.is_some());
     let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();

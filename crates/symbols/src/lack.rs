@@ -25,6 +25,8 @@ pub enum LackReason {
     Unverified,
     /// No file was found; the text is the system's reason.
     NotFound(String),
+    /// The process ran elsewhere, or its file is gone or another one by now.
+    Elsewhere,
     /// The path that the target named isn't one to open.
     PathRefused,
     /// The file isn't a regular one.
@@ -54,6 +56,9 @@ impl fmt::Display for LackReason {
             }
             Self::Stripped => {
                 f.write_str("stripped; give a directory with its debug file by --symbols")
+            }
+            Self::Elsewhere => {
+                f.write_str("its file is not here; give a directory that has it by --symbols")
             }
             Self::BuildIdDiffers => {
                 f.write_str("build-id differs from the running one (replaced?)")

@@ -72,7 +72,7 @@ const MAX_FUNCTION: u64 = 4096;
 /// Where to look for files.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The process, by its pid as seen from here; none for a saved capture.
+    /// The process, by its pid as seen from here; none for one that is no more.
     pub pid: Option<i32>,
     /// Directories with unstripped binaries or debug files.
     pub symbol_dirs: Vec<PathBuf>,

@@ -52,10 +52,17 @@ pub fn open(module: &Module, options: &Options) -> Result<Vec<File>, LackReason>
 }
 
 fn given_file(module: &Module, options: &Options) -> Result<File, LackReason> {
-    let file = options.files.get(&module.path);
-    let file = file.ok_or_else(|| LackReason::NotFound("saved capture".to_owned()))?;
-    // Whoever gave it knows that it is the right one.
-    verify(module, file.try_clone().map_err(not_found)?, Origin::Mapped)
+    if let Some(file) = options.files.get(&module.path) {
+        // Whoever gave it knows that it is the right one.
+        return verify(module, file.try_clone().map_err(not_found)?, Origin::Mapped);
+    }
+    // It may be the machine on which the process ran.
+    let path = plain_relative(&module.path).ok_or(LackReason::PathRefused)?;
+    let file = opened(Regular::at(&Path::new("/").join(path), NamedBy::Target));
+    match file.and_then(|file| verify(module, file, Origin::Path)) {
+        Err(LackReason::NotFound(_) | LackReason::BuildIdDiffers) => Err(LackReason::Elsewhere),
+        verified => verified,
+    }
 }
 
 fn own_file(module: &Module, pid: i32) -> Result<File, LackReason> {
