@@ -57,4 +57,5 @@ pub use crate::{
     memory::{Absence, Access, Backing, Contents, Image, MAX_CHUNK, Region, Sharing, Unreadable},
     module::{Module, ModuleFile, ModuleKind, NoFile, TlsSegment},
     thread::{Avx512, Registers, Thread, Vectors, X87},
+    xstate::XstateLayout,
 };

@@ -1,5 +1,5 @@
-//! The floating point and vector registers as the kernel hands them out: `NT_FPREGSET` has the layout of
-//! `fxsave64`, `NT_X86_XSTATE` that of `xsave64`.
+//! The floating point and vector registers as the kernel hands them out, in a core or by ptrace:
+//! `NT_FPREGSET` has the layout of `fxsave64`, `NT_X86_XSTATE` that of `xsave64`.
 
 use crate::{
     Avx512, Vectors, X87,
@@ -15,14 +15,14 @@ const MASKS: u32 = 5;
 const UPPER: u32 = 6;
 const MORE: u32 = 7;
 
-/// Where the components lie, by their numbers.
+/// Where the components lie, by their numbers. The default is for a state of which only the size is known.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Layout {
+pub struct XstateLayout {
     /// As the kernel states it; else it follows from the size.
     stated: Option<[usize; 8]>,
 }
 
-impl Layout {
+impl XstateLayout {
     /// `NT_X86_XSAVE_LAYOUT`: type, size, offset, flags of each component.
     pub(crate) fn parse(bytes: &[u8]) -> Self {
         let mut stated = [0; 8];
@@ -30,6 +30,30 @@ impl Layout {
             let number = usize::try_from(u32_at(entry, 0)).unwrap_or(usize::MAX);
             if let Some(place) = stated.get_mut(number) {
                 *place = usize::try_from(u32_at(entry, 8)).unwrap_or(0);
+            }
+        }
+        Self {
+            stated: Some(stated),
+        }
+    }
+
+    /// That of this processor, in which the kernel shows the registers of a process that runs on it.
+    #[cfg(target_arch = "x86_64")]
+    #[must_use]
+    pub fn native() -> Self {
+        const COMPONENTS: u32 = 0xd;
+        let mut stated = [0; 8];
+        // Processors that know less leave all places to the size, which then says that there is nothing.
+        if std::arch::x86_64::__cpuid(0).eax < COMPONENTS {
+            return Self::default();
+        }
+        for component in [AVX, MASKS, UPPER, MORE] {
+            let leaf = std::arch::x86_64::__cpuid_count(COMPONENTS, component);
+            let place = usize::try_from(component)
+                .ok()
+                .and_then(|component| stated.get_mut(component));
+            if let (Some(place), Ok(start)) = (place, usize::try_from(leaf.ebx)) {
+                *place = start;
             }
         }
         Self {
@@ -54,48 +78,43 @@ impl Layout {
 }
 
 impl Vectors {
-    /// From the bytes of `NT_X86_XSTATE` or `NT_PRFPREG`, as `PTRACE_GETREGSET` gives them; `None` if they
-    /// are cut short.
+    /// The registers in a state of `xsave64`; what it does not have is as at the start. `None` if it is cut
+    /// short.
     #[must_use]
-    pub fn from_xsave(state: &[u8]) -> Option<Box<Self>> {
-        parse(state, &Layout::default())
-    }
-}
-
-/// The registers in a note; what it does not have is as at the start. `None` if it is cut short.
-pub(crate) fn parse(state: &[u8], layout: &Layout) -> Option<Box<Vectors>> {
-    if state.len() < LEGACY_SIZE {
-        return None;
-    }
-    let mut vectors = legacy(state);
-    let in_use = u64_at(state, LEGACY_SIZE);
-    let part = |component: u32, size: usize| {
-        let place = layout.place(component, state.len())?;
-        let bytes = state.get(place..place.checked_add(size)?)?;
-        // What is not in use is as at the start, whatever bytes are there.
-        Some((in_use >> component & 1 == 1).then_some(bytes))
-    };
-    if let Some(Some(upper)) = part(AVX, 256) {
-        for (register, bytes) in vectors.ymm.iter_mut().zip(upper.chunks_exact(16)) {
-            register[16..].copy_from_slice(bytes);
+    pub fn from_xstate(state: &[u8], layout: &XstateLayout) -> Option<Box<Self>> {
+        if state.len() < LEGACY_SIZE {
+            return None;
         }
-    }
-    if let (Some(masks), Some(upper), Some(more)) =
-        (part(MASKS, 64), part(UPPER, 512), part(MORE, 1024))
-    {
-        let mut avx512 = Avx512 {
-            masks: [0; 8],
-            upper: [[0; 32]; 16],
-            more: [[0; 64]; 16],
+        let mut vectors = legacy(state);
+        let in_use = u64_at(state, LEGACY_SIZE);
+        let part = |component: u32, size: usize| {
+            let place = layout.place(component, state.len())?;
+            let bytes = state.get(place..place.checked_add(size)?)?;
+            // What is not in use is as at the start, whatever bytes are there.
+            Some((in_use >> component & 1 == 1).then_some(bytes))
         };
-        for (index, mask) in avx512.masks.iter_mut().enumerate() {
-            *mask = masks.map_or(0, |bytes| u64_at(bytes, 8 * index));
+        if let Some(Some(upper)) = part(AVX, 256) {
+            for (register, bytes) in vectors.ymm.iter_mut().zip(upper.chunks_exact(16)) {
+                register[16..].copy_from_slice(bytes);
+            }
         }
-        copy(&mut avx512.upper, upper);
-        copy(&mut avx512.more, more);
-        vectors.avx512 = Some(Box::new(avx512));
+        if let (Some(masks), Some(upper), Some(more)) =
+            (part(MASKS, 64), part(UPPER, 512), part(MORE, 1024))
+        {
+            let mut avx512 = Avx512 {
+                masks: [0; 8],
+                upper: [[0; 32]; 16],
+                more: [[0; 64]; 16],
+            };
+            for (index, mask) in avx512.masks.iter_mut().enumerate() {
+                *mask = masks.map_or(0, |bytes| u64_at(bytes, 8 * index));
+            }
+            copy(&mut avx512.upper, upper);
+            copy(&mut avx512.more, more);
+            vectors.avx512 = Some(Box::new(avx512));
+        }
+        Some(Box::new(vectors))
     }
-    Some(Box::new(vectors))
 }
 
 fn copy<const N: usize>(registers: &mut [[u8; N]; 16], bytes: Option<&[u8]>) {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::forged::Forged;
-use rtops_image::{Core, Image, Options, Vectors};
+use rtops_image::{Core, Image, Options, Vectors, XstateLayout};
 
 const FPREGSET: u32 = 2;
 const XSTATE: u32 = 0x202;
@@ -131,11 +131,11 @@ fn whoever_traces_a_thread_has_the_same_bytes() {
     state[160 + 48..160 + 64].copy_from_slice(b"0123456789abcdef");
     state[512] = 0b111;
     state[576 + 48..576 + 64].copy_from_slice(b"GHIJKLMNOPQRSTUV");
-    let vectors = Vectors::from_xsave(&state).expect("registers");
+    let vectors = Vectors::from_xstate(&state, &XstateLayout::default()).expect("registers");
     assert_eq!(vectors.mxcsr, 0x1f80);
     assert_eq!(vectors.ymm[3], *b"0123456789abcdefGHIJKLMNOPQRSTUV");
-    let legacy = Vectors::from_xsave(&state[..512]).expect("registers");
+    let legacy = Vectors::from_xstate(&state[..512], &XstateLayout::default()).expect("registers");
     assert_eq!(legacy.ymm[3][..16], *b"0123456789abcdef");
     assert_eq!(legacy.ymm[3][16..], [0; 16]);
-    assert!(Vectors::from_xsave(&state[..511]).is_none());
+    assert!(Vectors::from_xstate(&state[..511], &XstateLayout::default()).is_none());
 }

@@ -17,14 +17,14 @@ use object::elf::{
 
 use super::head::{self, Ids, Signal};
 use crate::{
-    FileOffset, Gap, Registers, Thread,
+    FileOffset, Gap, Registers, Thread, Vectors,
     auxv::{Auxv, MAX_AUXV},
     elf::ReadAt,
     file,
     gap::Gaps,
     mapped::{MAX_MAPPINGS, MappedFile},
     notes::{self, End, Note, u32_at, u64_at},
-    xstate::{self, Layout},
+    xstate::{self, XstateLayout},
 };
 
 /// More threads than a service has; each has some notes.
@@ -50,7 +50,7 @@ pub(super) struct Records {
     /// What a page offset in `NT_FILE` is multiplied with: 4096 by the kernel, 1 by gdb.
     pub(super) page_size: Option<u64>,
     pub(super) auxv: Auxv,
-    layout: Layout,
+    layout: XstateLayout,
     /// The `NT_X86_XSTATE` of threads, by their index: the layout stands behind them.
     states: Vec<(usize, Note)>,
     seen: usize,
@@ -98,7 +98,7 @@ impl Records {
     fn read_states(&mut self, read: &ReadAt<'_>) -> io::Result<()> {
         for (index, note) in std::mem::take(&mut self.states) {
             let state = note.read(read, MAX_XSTATE)?;
-            let vectors = xstate::parse(&state, &self.layout);
+            let vectors = Vectors::from_xstate(&state, &self.layout);
             if let (Some(thread), Some(vectors)) = (self.threads.get_mut(index), vectors) {
                 thread.vectors = Some(vectors);
             }
@@ -116,7 +116,9 @@ impl Records {
                         self.states.push((last, *note));
                     }
                 }
-                NT_X86_XSAVE_LAYOUT => self.layout = Layout::parse(&note.read(read, MAX_AUXV)?),
+                NT_X86_XSAVE_LAYOUT => {
+                    self.layout = XstateLayout::parse(&note.read(read, MAX_AUXV)?)
+                }
                 _ => {}
             }
             return Ok(());
@@ -140,7 +142,7 @@ impl Records {
                 // `NT_X86_XSTATE` has the same and more.
                 let thread = self.threads.last_mut();
                 if let Some(thread) = thread.filter(|thread| thread.vectors.is_none()) {
-                    thread.vectors = xstate::parse(&state, &self.layout);
+                    thread.vectors = Vectors::from_xstate(&state, &self.layout);
                 }
             }
             kind if kind == NT_PRPSINFO.0 => {

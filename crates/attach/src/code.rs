@@ -1,0 +1,87 @@
+//! The two pieces of a process's own code that are needed to have it make system calls.
+
+use memchr::memmem;
+use nix::unistd::Pid;
+
+use crate::{memory, proc::Map};
+
+/// `syscall`, `ret`.
+const CALL: &[u8] = &[0x0f, 0x05, 0xc3];
+/// `mov rax, 15`, `syscall`: what every C library has for the return from a signal handler. 15 is
+/// `rt_sigreturn`.
+const RESTORE: [&[u8]; 2] = [
+    &[0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05],
+    &[0xb8, 15, 0, 0, 0, 0x0f, 0x05],
+];
+const LONGEST: usize = 9;
+const CHUNK: usize = 1 << 20;
+/// Of more code than this, the rest is not looked at.
+const MOST: u64 = 512 << 20;
+
+/// Where they are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Code {
+    /// Makes a system call and returns to where the stack says.
+    pub(crate) call: u64,
+    /// Returns from a signal handler: sets all registers to what the stack says.
+    pub(crate) restore: u64,
+    /// The address behind that instruction.
+    pub(crate) behind_restore: u64,
+}
+
+impl Code {
+    /// Looks for both in a running process. `None` if they are not there.
+    pub(crate) fn find(pid: Pid, maps: &[Map]) -> Option<Self> {
+        let is_code = |map: &&Map| {
+            // What others may write to may change between a look and its use.
+            map.is_executable
+                && map.is_readable
+                && !map.is_writable
+                && !map.is_shared
+                && !map.is_special()
+        };
+        let mut code: Vec<&Map> = maps.iter().filter(is_code).collect();
+        code.sort_by_key(|map| memmem::find(&map.path, b"libc").is_none());
+        let (mut call, mut restore) = (None, None);
+        let mut left = MOST;
+        for map in code {
+            let mut at = map.range.start;
+            while at < map.range.end && left > 0 {
+                let rest = map.range.end - at;
+                let mut bytes = vec![0; CHUNK.min(usize::try_from(rest).unwrap_or(CHUNK))];
+                let read = memory::read(pid, at, &mut bytes).unwrap_or(0);
+                bytes.truncate(read);
+                let find =
+                    |piece: &[u8]| memmem::find(&bytes, piece).map(|found| at + found as u64);
+                call = call.or_else(|| find(CALL));
+                restore = restore.or_else(|| {
+                    let both = |piece| Some((find(piece)?, piece.len() as u64));
+                    RESTORE.into_iter().find_map(both)
+                });
+                if let (Some(call), Some((restore, length))) = (call, restore) {
+                    return Some(Self {
+                        call,
+                        restore,
+                        behind_restore: restore + length,
+                    });
+                }
+                if read < CHUNK {
+                    break;
+                }
+                // One that begins in this chunk may end in the next.
+                at += (CHUNK - LONGEST) as u64;
+                left = left.saturating_sub(CHUNK as u64);
+            }
+        }
+        None
+    }
+
+    /// Whether both are there: the process may have run exec since they were found.
+    pub(crate) fn is_there(self, pid: Pid) -> bool {
+        let begins = |address, piece: &[u8]| {
+            memory::read_exact::<LONGEST>(pid, address)
+                .is_some_and(|bytes| bytes.starts_with(piece))
+        };
+        begins(self.call, CALL) && RESTORE.iter().any(|piece| begins(self.restore, piece))
+    }
+}

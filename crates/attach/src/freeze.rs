@@ -1,0 +1,263 @@
+//! The caller's side: starts the helper, and holds what it has frozen.
+
+use std::{
+    fs::File,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::{CommandExt as _, ExitStatusExt as _},
+    },
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, ppoll},
+    sys::{
+        socket::{AddressFamily, SockFlag, SockType, socketpair},
+        time::TimeSpec,
+    },
+};
+use rtops_image::live::{Memory, Parts};
+
+use crate::{
+    NoCopy, Options, Refusal, Step,
+    account::Account,
+    helper::ARGUMENT,
+    wire::{self, Reply, Request},
+};
+
+/// What looking before the pause and reading a small copy after it may take, on a slow machine.
+const BESIDE_THE_PAUSE: Duration = Duration::from_secs(30);
+/// How long ending a copy may take: it gives back its memory, and a thread of the target may have to take note of
+/// it.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// A process as it was at one instant.
+#[derive(Debug)]
+pub struct Frozen {
+    /// Where its memory is.
+    pub how: How,
+    /// For how long it stood still: from the moment that the first thread was told to stop until the last one
+    /// went on.
+    pub pause: Duration,
+    /// How much memory of its own it has, or how much of it was read.
+    pub copied_bytes: u64,
+    /// Threads of which nothing is known: they waited where no signal reaches them (state D, as in `vfork`), and
+    /// the rest was frozen without them.
+    pub threads_not_stopped: u64,
+    /// What an image is made of. Where the memory is [`Kept`](Memory::Kept), it has the pages that are the
+    /// process's own: those that are not the same in a file. Of a mapping without a file that is all of it, with
+    /// zeros where it was never touched; of a file that was deleted, all of it as well; of any other file, the
+    /// pages that were written to, so that the rest has to be read from the file.
+    pub parts: Parts,
+    /// The copy, if the memory is in one: it ends when this is dropped. `None` if all was read.
+    pub held: Option<Held>,
+}
+
+/// Where the memory of a frozen process is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum How {
+    /// In a copy, or it was read from one.
+    Copied,
+    /// It was read while the process stood still, as no copy could be made.
+    ReadStanding(NoCopy),
+}
+
+/// Why a copy ended before it was dropped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EndedEarly {
+    /// The target has used half of the memory that was free.
+    Memory,
+    /// It was killed by somebody else, such as the kernel when memory was short.
+    Killed,
+}
+
+/// Freezes a process: stops its threads, takes their registers, has it copied, and lets it go on. What can't be
+/// copied is read while it stands still.
+///
+/// It is done by a process that is started for it; see [`Options::helper`]. Blocks until the target goes on, and
+/// a little longer for a small one, whose copy is read and ended.
+///
+/// # Errors
+///
+/// If it would do harm or can't be done. The target is unharmed in any case.
+pub fn freeze(pid: i32, options: &Options) -> Result<Frozen, Refusal> {
+    let begun = Instant::now();
+    let mut helper = Helper::start(options)?;
+    helper.ask(pid, options)?;
+    let limit = options.hard_limit();
+    match helper.answer(limit.saturating_add(BESIDE_THE_PAUSE))? {
+        Some(Reply::Frozen(frozen)) => take(pid, frozen, helper),
+        Some(Reply::Refused(refusal)) => Err(refusal),
+        Some(Reply::Ended(_)) | None => Err(helper.why_it_ended(begun, limit)),
+    }
+}
+
+fn take(pid: i32, frozen: wire::Frozen, helper: Helper) -> Result<Frozen, Refusal> {
+    let account = Account::read(frozen.account).map_err(Step::Exchange.failed_io())?;
+    let memory = File::from(frozen.memory);
+    let held = frozen.is_held.then_some(Held { helper });
+    Ok(Frozen {
+        how: frozen.how,
+        pause: frozen.pause,
+        copied_bytes: frozen.copied_bytes,
+        threads_not_stopped: frozen.threads_not_stopped,
+        parts: Parts {
+            pid,
+            maps: account.maps,
+            auxv: account.auxv,
+            memory: if held.is_some() {
+                Memory::Process(memory)
+            } else {
+                Memory::Kept {
+                    file: memory,
+                    pieces: account.pieces,
+                }
+            },
+            pagemap: frozen.pagemap.map(File::from),
+            threads: account.threads,
+            root: PathBuf::from(format!("/proc/{pid}/root")),
+        },
+        held,
+    })
+}
+
+/// A copy that stands still. When this is dropped it ends, and its memory is given back by then.
+#[derive(Debug)]
+pub struct Held {
+    helper: Helper,
+}
+
+impl Held {
+    /// Whether the copy has ended by itself, and why: what is read from it since is not there.
+    pub fn ended_early(&mut self) -> Option<EndedEarly> {
+        if !self.helper.is_readable(Duration::ZERO) {
+            return None;
+        }
+        match self.helper.receive() {
+            Ok(Some(Reply::Ended(why))) => Some(why),
+            // Without the helper there is no copy.
+            _ => Some(EndedEarly::Killed),
+        }
+    }
+}
+
+/// The process that freezes another one. It ends when this is dropped.
+#[derive(Debug)]
+struct Helper {
+    process: Child,
+    socket: Option<OwnedFd>,
+}
+
+impl Helper {
+    fn start(options: &Options) -> Result<Self, Refusal> {
+        let failed = Step::Helper.failed();
+        // A message is whole or not there.
+        let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
+        let (here, there) =
+            socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).map_err(failed)?;
+        let mut command = Command::new(&options.helper);
+        command
+            .arg0("rtops")
+            .arg(ARGUMENT)
+            .env_clear()
+            .stdin(Stdio::from(there))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // What is typed at a terminal is not for it: neither to stop nor to interrupt it.
+            .process_group(0);
+        #[cfg(debug_assertions)]
+        if let Some(wanted) = std::env::var_os(crate::points::POINT_VARIABLE) {
+            command.env(crate::points::POINT_VARIABLE, wanted);
+        }
+        let process = command.spawn().map_err(Step::Helper.failed_io())?;
+        Ok(Self {
+            process,
+            socket: Some(here),
+        })
+    }
+
+    fn ask(&self, pid: i32, options: &Options) -> Result<(), Refusal> {
+        let Some(socket) = &self.socket else {
+            return Err(Refusal::HelperKilled);
+        };
+        match Request::new(pid, options).send(socket) {
+            Err(Errno::EPIPE) => Err(Refusal::HelperKilled),
+            other => other.map_err(Step::Exchange.failed()),
+        }
+    }
+
+    /// `None` if it has ended.
+    fn answer(&self, most: Duration) -> Result<Option<Reply>, Refusal> {
+        if !self.is_readable(most) {
+            return Err(Step::Exchange.failed()(Errno::ETIMEDOUT));
+        }
+        match self.receive() {
+            Err(Errno::ECONNRESET) => Ok(None),
+            other => other.map_err(Step::Exchange.failed()),
+        }
+    }
+
+    fn is_readable(&self, most: Duration) -> bool {
+        let Some(socket) = &self.socket else {
+            return false;
+        };
+        let end = Instant::now() + most;
+        loop {
+            let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+            let left = end.saturating_duration_since(Instant::now());
+            match ppoll(&mut polled, Some(TimeSpec::from(left)), None) {
+                Err(Errno::EINTR) => {}
+                other => return other.is_ok_and(|ready| ready > 0),
+            }
+        }
+    }
+
+    fn receive(&self) -> nix::Result<Option<Reply>> {
+        self.socket.as_ref().map_or(Ok(None), Reply::receive)
+    }
+
+    /// It has ended without an answer.
+    fn why_it_ended(&mut self, begun: Instant, limit: Duration) -> Refusal {
+        self.socket = None;
+        match self.process.wait() {
+            Ok(status) if status.signal() == Some(libc::SIGKILL) => {
+                if begun.elapsed() >= limit {
+                    Refusal::BrokenOff { limit }
+                } else {
+                    Refusal::HelperKilled
+                }
+            }
+            Ok(status) if status.signal().is_some() => Refusal::HelperKilled,
+            // Such as a program that does not know of helpers.
+            _ => Step::Exchange.failed()(Errno::EPROTO),
+        }
+    }
+
+    /// Whether it ends by itself.
+    fn ends_within(&mut self, most: Duration) -> bool {
+        let end = Instant::now() + most;
+        let mut pause = Duration::from_micros(50);
+        loop {
+            match self.process.try_wait() {
+                Ok(None) if Instant::now() < end => std::thread::sleep(pause),
+                Ok(None) => return false,
+                _ => return true,
+            }
+            pause = (pause * 2).min(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.socket = None;
+        if !self.ends_within(ENDING) {
+            // It is stopped, say. The kernel ends the copy with it.
+            let _is_there = self.process.kill();
+            let _is_reaped = self.process.wait();
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! What the helper does: everything from the first look at a process to the moment when it goes on.
+
+use std::{
+    fs::File,
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
+
+use nix::{errno::Errno, unistd::Pid};
+
+use crate::{
+    How, Injection as Choice, NoCopy, Refusal, Step, Threads, account,
+    code::Code,
+    copy::Copied,
+    filter,
+    inject::{self, Failure, Injection, Tools},
+    options::hard_limit,
+    pages::{self, NotRead, Pages, Pieces, Source},
+    points::point,
+    preflight::{self, Preflight},
+    proc::{self, Map},
+    stop::{Stopped, Thread},
+    sys::{self, Priority},
+    tracee::{Bell, has_ended},
+    watchdog::Watchdog,
+    wire::{Frozen, Request},
+};
+
+/// Of a process that has no more than so much memory of its own, the copy is read at once: it takes 1 ms a MiB,
+/// and whoever looks reads most of it anyhow.
+const SMALL: u64 = 8 << 20;
+/// For so long at most: nobody waits for it but the one who asked.
+const READING: Duration = Duration::from_secs(2);
+/// When the target has gone on, what is left to do takes no longer, or there is no copy.
+const AFTERWARDS: Duration = Duration::from_secs(10);
+/// A thread that is late stops when it comes out of where it was, and goes on when this process sees it: which it
+/// does at once unless it is stopped itself.
+const WITH_LATE: Duration = Duration::from_secs(1);
+/// The segment of 32-bit code.
+const CODE_32: u64 = 0x23;
+/// So many threads are tried where one alone is to be stopped.
+const TRIES: usize = 8;
+
+/// What is frozen, and what is to be kept until nobody needs it any more.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) frozen: Frozen,
+    pub(crate) copy: Option<Copied>,
+    pub(crate) late: Vec<Pid>,
+}
+
+/// What is known when a process has gone on.
+struct Taken {
+    threads: Vec<Thread>,
+    late: Vec<Pid>,
+    pause: Duration,
+}
+
+/// Freezes processes.
+#[derive(Debug)]
+pub(crate) struct Freezer<'b> {
+    request: Request,
+    bell: &'b Bell,
+    watchdog: Watchdog,
+    code: Option<Code>,
+    frame_size: usize,
+}
+
+impl<'b> Freezer<'b> {
+    pub(crate) fn new(request: Request, bell: &'b Bell) -> Result<Self, Refusal> {
+        Ok(Self {
+            request,
+            bell,
+            watchdog: Watchdog::new()?,
+            code: None,
+            frame_size: sys::frame_size().map_err(Step::Prepare.failed())?,
+        })
+    }
+
+    const fn pid(&self) -> i32 {
+        self.request.pid
+    }
+
+    /// Does it.
+    pub(crate) fn freeze(&mut self) -> Result<Outcome, Refusal> {
+        let result = self.try_to_freeze();
+        match result {
+            // Its threads have ended, but it goes on: with exec.
+            Err(Refusal::Ended) if !has_ended(Pid::from_raw(self.pid())) => {
+                Err(Refusal::OtherProgram)
+            }
+            other => other,
+        }
+    }
+
+    fn try_to_freeze(&mut self) -> Result<Outcome, Refusal> {
+        let preflight = preflight::check(&self.request)?;
+        let pid = self.pid();
+        let maps =
+            proc::maps(pid).map_err(|_| preflight::why_not_traced(pid, pid, Errno::EPERM))?;
+        let maps = Map::parse_all(&maps);
+        preflight.check_mappings(&self.request, maps.len())?;
+        self.code = Code::find(Pid::from_raw(pid), &maps);
+        let mut room = preflight.room(&self.request)?;
+        point();
+        self.watchdog.arm(hard_limit(self.request.max_pause))?;
+        let priority = Priority::raise();
+        let mut stopped = self.stop(&maps, &preflight)?;
+        let is_32 = |thread: &Thread| thread.registers.cs == CODE_32;
+        if stopped.threads.iter().any(is_32) {
+            return Err(Refusal::OtherArchitecture);
+        }
+        let failure = match self.copy(&mut stopped, &maps, &preflight) {
+            Ok((copy, taken)) => {
+                drop(priority);
+                return self.finish_copy(copy, taken, &preflight);
+            }
+            Err(failure) => failure,
+        };
+        let why = match failure {
+            Failure::NoCopy(why) => why,
+            Failure::Refused(refusal) => return Err(refusal),
+        };
+        preflight.check_reading(&self.request, why)?;
+        if self.request.threads == Threads::One {
+            drop(stopped);
+            stopped = Stopped::all(pid, self.bell, self.request.max_pause)?;
+        }
+        let (maps, taken) = self.read_standing(stopped, &mut room)?;
+        drop(priority);
+        self.finish_standing(why, &maps, &taken, room)
+    }
+
+    fn stop(&self, maps: &[Map], preflight: &Preflight) -> Result<Stopped<'b>, Refusal> {
+        let limit = self.request.max_pause;
+        if self.request.threads == Threads::One && preflight.no_copy.is_none() {
+            for tid in candidates(self.pid()) {
+                let Some(stopped) = Stopped::one(self.pid(), tid, self.bell, limit)? else {
+                    continue;
+                };
+                if inject::usable(self.pid(), &stopped.threads, maps).is_some() {
+                    return Ok(stopped);
+                }
+            }
+        }
+        Stopped::all(self.pid(), self.bell, limit)
+    }
+
+    fn tools(&self) -> Result<Tools<'b>, Failure> {
+        Ok(Tools {
+            bell: self.bell,
+            code: self.code.ok_or(Failure::NoCopy(NoCopy::NoCode))?,
+            frame_size: self.frame_size,
+            pid: Pid::from_raw(self.pid()),
+        })
+    }
+
+    /// Has the process copy itself and lets it go on.
+    fn copy(
+        &mut self,
+        stopped: &mut Stopped<'b>,
+        maps: &[Map],
+        preflight: &Preflight,
+    ) -> Result<(Copied, Taken), Failure> {
+        if let Some(why) = preflight.no_copy {
+            return Err(Failure::NoCopy(why));
+        }
+        let tools = self.tools()?;
+        let used = inject::usable(self.pid(), &stopped.threads, maps);
+        let used = used.ok_or(Failure::NoCopy(NoCopy::NoThread))?.clone();
+        match filter::check(used.tid, tools.code, used.registers.rsp) {
+            Err(NoCopy::SeccompUnread) if self.request.injection == Choice::Always => {}
+            other => other.map_err(Failure::NoCopy)?,
+        }
+        // The first process of a namespace inherits orphans, so that a go-between would be of no use.
+        let (mut injection, copy, between) = if preflight.own_number == 1 {
+            let (injection, copy) = Injection::clone_directly(tools, &used)?;
+            (injection, copy, None)
+        } else {
+            let (injection, copy, between) = Injection::clone_by_go_between(tools, &used)?;
+            (injection, copy, Some(between))
+        };
+        let mut copy = Copied::new(copy);
+        point();
+        stopped.read_vectors()?;
+        // The others go on afterwards: with them, this would have to wait for a processor.
+        if let Some(between) = between {
+            injection.see_off(between)?;
+        }
+        injection.restore()?;
+        drop(injection);
+        let (threads, late) = stopped.release_all();
+        let pause = stopped.since.elapsed();
+        point();
+        self.must_come_by(&late)?;
+        copy.settle(self.pid(), self.bell)?;
+        let taken = Taken {
+            threads,
+            late,
+            pause,
+        };
+        Ok((copy, taken))
+    }
+
+    fn finish_copy(
+        &mut self,
+        mut copy: Copied,
+        taken: Taken,
+        preflight: &Preflight,
+    ) -> Result<Outcome, Refusal> {
+        let pid = copy.pid.as_raw();
+        let failed = Step::Proc.failed_io();
+        let text = proc::maps(pid).map_err(&failed)?;
+        let auxv = proc::auxv(pid).map_err(&failed)?;
+        let own = preflight.load.own_bytes();
+        // Whoever reads can't see to threads that are late.
+        let is_small = own <= SMALL && !preflight.load.is_shared();
+        let kept = if is_small && taken.late.is_empty() {
+            read_copy(copy.pid, &Map::parse_all(&text))
+        } else {
+            None
+        };
+        let (memory, pieces, bytes) = match kept {
+            Some(kept) => kept,
+            None => {
+                let memory = File::open(format!("/proc/{pid}/mem"));
+                (
+                    memory.map_err(Step::Memory.failed_io())?.into(),
+                    Vec::new(),
+                    own,
+                )
+            }
+        };
+        let is_held = pieces.is_empty();
+        // Without it, all is read.
+        let pagemap = File::open(format!("/proc/{pid}/pagemap"));
+        let pagemap = pagemap.ok().filter(|_| is_held).map(OwnedFd::from);
+        let account = account::write(&text, &auxv, &taken.threads, &pieces);
+        let frozen = Frozen {
+            how: How::Copied,
+            pause: taken.pause,
+            copied_bytes: bytes,
+            threads_not_stopped: taken.late.len() as u64,
+            account: account.map_err(&failed)?,
+            memory,
+            pagemap,
+            is_held,
+        };
+        if !is_held {
+            self.end_copy(&mut copy);
+        }
+        Ok(Outcome {
+            frozen,
+            copy: is_held.then_some(copy),
+            late: taken.late,
+        })
+    }
+
+    fn read_standing(
+        &mut self,
+        mut stopped: Stopped<'b>,
+        pages: &mut Pages,
+    ) -> Result<(Vec<u8>, Taken), Refusal> {
+        let allowed = self.request.max_pause;
+        let until = stopped.since + allowed;
+        let failed = Step::Proc.failed_io();
+        let text = proc::maps(self.pid()).map_err(&failed)?;
+        stopped.read_vectors()?;
+        let maps = Map::parse_all(&text);
+        if pages::mapped(&maps) > pages::MOST_MAPPED {
+            return Err(Refusal::NotInTime { allowed });
+        }
+        point();
+        let pid = Pid::from_raw(self.pid());
+        match pages.read(pid, &Source::Standing(pid), &maps, until) {
+            Ok(()) => {}
+            Err(NotRead::NotInTime) => return Err(Refusal::NotInTime { allowed }),
+            Err(NotRead::Io(error)) => return Err(Step::Memory.failed_io()(error)),
+        }
+        point();
+        let (threads, late) = stopped.release_all();
+        let pause = stopped.since.elapsed();
+        self.must_come_by(&late)?;
+        let taken = Taken {
+            threads,
+            late,
+            pause,
+        };
+        Ok((text, taken))
+    }
+
+    fn finish_standing(
+        &self,
+        why: NoCopy,
+        text: &[u8],
+        taken: &Taken,
+        pages: Pages,
+    ) -> Result<Outcome, Refusal> {
+        let failed = Step::Proc.failed_io();
+        // It does not change as long as the program runs.
+        let auxv = proc::auxv(self.pid()).map_err(&failed)?;
+        let copied_bytes = pages.length();
+        let (memory, pieces) = pages.into_file().map_err(Step::Memory.failed_io())?;
+        let account = account::write(text, &auxv, &taken.threads, &pieces);
+        let frozen = Frozen {
+            how: How::ReadStanding(why),
+            pause: taken.pause,
+            copied_bytes,
+            threads_not_stopped: taken.late.len() as u64,
+            account: account.map_err(&failed)?,
+            memory,
+            pagemap: None,
+            is_held: false,
+        };
+        Ok(Outcome {
+            frozen,
+            copy: None,
+            late: Vec::new(),
+        })
+    }
+
+    /// Ends a copy, and has the target take note of it where it is its child.
+    pub(crate) fn end_copy(&mut self, copy: &mut Copied) {
+        copy.end(self.bell);
+        if let Some(child) = copy.to_reap {
+            // Left alone, it stays as a process that has ended, which the next look or the target takes note of.
+            let _is_reaped = self.reap(child);
+        }
+    }
+
+    fn reap(&mut self, child: i32) -> Result<(), Failure> {
+        let limit = self.request.max_pause;
+        let maps = proc::maps(self.pid()).map_err(|_| Refusal::Ended)?;
+        let maps = Map::parse_all(&maps);
+        self.watchdog.arm(hard_limit(limit))?;
+        let _priority = Priority::raise();
+        for tid in candidates(self.pid()) {
+            let Some(mut stopped) = Stopped::one(self.pid(), tid, self.bell, limit)? else {
+                continue;
+            };
+            let Some(thread) = inject::usable(self.pid(), &stopped.threads, &maps).cloned() else {
+                continue;
+            };
+            let call = inject::wait_for(child, libc::WNOHANG);
+            Injection::call(self.tools()?, &thread, call)?;
+            stopped.release_all();
+            break;
+        }
+        self.watchdog.arm(AFTERWARDS)?;
+        Ok(())
+    }
+
+    /// From now on there is time for what is left to do; but for as long as threads remain traced, this must be
+    /// called by now and then.
+    pub(crate) fn must_come_by(&mut self, late: &[Pid]) -> Result<(), Refusal> {
+        let limit = if late.is_empty() {
+            AFTERWARDS
+        } else {
+            WITH_LATE
+        };
+        self.watchdog.arm(limit)
+    }
+
+    /// From now on there is no limit, unless threads remain traced.
+    pub(crate) fn wait_for_the_end(&mut self, late: &[Pid]) -> Result<(), Refusal> {
+        if late.is_empty() {
+            self.watchdog.disarm()
+        } else {
+            self.watchdog.arm(WITH_LATE)
+        }
+    }
+}
+
+/// Reads a small copy. `None` if it turns out to be large, slow, or can't be read.
+fn read_copy(copy: Pid, maps: &[Map]) -> Option<(OwnedFd, Pieces, u64)> {
+    if pages::mapped(maps) > pages::MOST_MAPPED {
+        return None;
+    }
+    let source = Source::Copy(File::open(format!("/proc/{copy}/mem")).ok()?);
+    let mut pages = Pages::of_copy().ok()?;
+    let until = Instant::now() + READING;
+    pages.read(copy, &source, maps, until).ok()?;
+    let bytes = pages.length();
+    let (file, pieces) = pages.into_file().ok()?;
+    Some((file, pieces, bytes))
+}
+
+/// The threads to use where one alone is to be stopped, the best first.
+fn candidates(pid: i32) -> Vec<i32> {
+    let threads = proc::threads(pid).unwrap_or_default();
+    let mut waiting: Vec<(bool, i32)> = threads
+        .into_iter()
+        .filter_map(|tid| {
+            let call = proc::waits_in(pid, tid)?;
+            Some((call != libc::SYS_futex, tid))
+        })
+        .collect();
+    waiting.sort_unstable();
+    waiting.truncate(TRIES);
+    waiting.into_iter().map(|(_, tid)| tid).collect()
+}

@@ -1,0 +1,49 @@
+//! Memory of a running or stopped process.
+
+use std::io::{IoSlice, IoSliceMut};
+
+use nix::{
+    errno::Errno,
+    sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev},
+    unistd::Pid,
+};
+
+const PAGE: usize = 4096;
+
+/// Reads as much as there is from an address on.
+pub(crate) fn read(pid: Pid, address: u64, into: &mut [u8]) -> nix::Result<usize> {
+    let there = [RemoteIoVec {
+        base: usize::try_from(address).map_err(|_| Errno::EFAULT)?,
+        len: into.len(),
+    }];
+    process_vm_readv(pid, &mut [IoSliceMut::new(into)], &there)
+}
+
+/// Reads as much as is asked for; `None` if there is not so much.
+pub(crate) fn read_exact<const N: usize>(pid: Pid, address: u64) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let read = read(pid, address, &mut bytes).ok()?;
+    (read == N).then_some(bytes)
+}
+
+/// Writes to a stack, from its upper end down, a page at a time: where it ends, as by a guard page that the
+/// list of mappings does not show, nothing below is written. Unlike `/proc/PID/mem` this fails where the process
+/// itself may not write.
+pub(crate) fn write_down(pid: Pid, address: u64, bytes: &[u8]) -> nix::Result<()> {
+    let start = usize::try_from(address).map_err(|_| Errno::EFAULT)?;
+    let mut end = bytes.len();
+    while end > 0 {
+        let at = (start + end - 1) / PAGE * PAGE;
+        let from = at.saturating_sub(start);
+        let part = bytes.get(from..end).unwrap_or_default();
+        let there = [RemoteIoVec {
+            base: start + from,
+            len: part.len(),
+        }];
+        if process_vm_writev(pid, &[IoSlice::new(part)], &there)? != part.len() {
+            return Err(Errno::EFAULT);
+        }
+        end = from;
+    }
+    Ok(())
+}

@@ -1,0 +1,333 @@
+//! Reads all that a process has of its own: while it stands still, or from a small copy.
+
+use std::{
+    fs::File,
+    io,
+    ops::Range,
+    os::{fd::OwnedFd, unix::fs::FileExt as _},
+    time::Instant,
+};
+
+use nix::{
+    sys::memfd::{MFdFlags, memfd_create},
+    unistd::Pid,
+};
+
+use crate::{memory, proc::Map};
+
+const PAGE: u64 = 4096;
+/// So much is read before the clock is looked at.
+const CHUNK: u64 = 256 << 10;
+/// What the kernel says of a page: where it is, and whether it is the file's own.
+const PRESENT: u64 = 1 << 63;
+const SWAPPED: u64 = 1 << 62;
+const OF_FILE: u64 = 1 << 61;
+/// Mappings that are writable and larger than this together are not gone through page by page.
+pub(crate) const MOST_MAPPED: u64 = 16 << 30;
+
+/// Addresses, and where in a file their bytes are; sorted.
+pub(crate) type Pieces = Vec<(Range<u64>, u64)>;
+
+/// From where pages are read.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A process that stands still, by the fastest way.
+    Standing(Pid),
+    /// `/proc/COPY/mem`. By the other way, the kernel would make a page of the copy's own of each one that it has
+    /// together with its target.
+    Copy(File),
+}
+
+impl Source {
+    fn read(&self, address: u64, into: &mut [u8]) -> usize {
+        match self {
+            Self::Standing(pid) => memory::read(*pid, address, into).unwrap_or(0),
+            Self::Copy(memory) => memory.read_at(into, address).unwrap_or(0),
+        }
+    }
+}
+
+/// Pages that were read, and what lies where.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    /// As much memory as there is; the first so many bytes of it are in use.
+    bytes: Vec<u8>,
+    used: usize,
+    /// Where in the file the bytes are to go: in this order.
+    places: Vec<(u64, usize)>,
+    /// Has all but what is in use above.
+    file: File,
+    /// What has no bytes in the file is zeros.
+    pieces: Pieces,
+    file_length: u64,
+    length: u64,
+    /// So many bytes are kept in memory before they are written to the file.
+    most_in_use: usize,
+}
+
+/// Why pages are not read.
+#[derive(Debug)]
+pub(crate) enum NotRead {
+    NotInTime,
+    Io(io::Error),
+}
+
+impl Pages {
+    /// For a process that waits until it has been read. Takes memory for so many bytes beforehand, and writes
+    /// nothing to the file meanwhile.
+    pub(crate) fn of_standing(bytes: u64) -> io::Result<Self> {
+        Self::new(bytes, usize::MAX)
+    }
+
+    /// For a copy, which nobody waits for.
+    pub(crate) fn of_copy() -> io::Result<Self> {
+        Self::new(CHUNK, 0)
+    }
+
+    fn new(bytes: u64, most_in_use: usize) -> io::Result<Self> {
+        let file = memfd_create("rtops-pages", MFdFlags::MFD_CLOEXEC)?;
+        Ok(Self {
+            // Zeros would not be there until they are written to.
+            bytes: vec![1; usize::try_from(bytes).unwrap_or(0)],
+            used: 0,
+            places: Vec::new(),
+            file: file.into(),
+            pieces: Vec::new(),
+            file_length: 0,
+            length: 0,
+            most_in_use,
+        })
+    }
+
+    /// How many bytes were read.
+    pub(crate) const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Reads the pages that are the process's own: what is in files that have a name can be read there. A page
+    /// that was never touched has no place in the file, and reads as zeros.
+    pub(crate) fn read(
+        &mut self,
+        pid: Pid,
+        source: &Source,
+        maps: &[Map],
+        until: Instant,
+    ) -> Result<(), NotRead> {
+        let table = File::open(format!("/proc/{pid}/pagemap")).ok();
+        for map in maps {
+            if !map.is_readable || map.is_special() {
+                continue;
+            }
+            let runs = match &table {
+                _ if is_read_whole(map) => vec![map.range.clone()],
+                Some(table) => runs(table, map, until)?,
+                None => vec![map.range.clone()],
+            };
+            self.read_map(source, map, &runs, until)?;
+        }
+        Ok(())
+    }
+
+    fn read_map(
+        &mut self,
+        source: &Source,
+        map: &Map,
+        runs: &[Range<u64>],
+        until: Instant,
+    ) -> Result<(), NotRead> {
+        let offset = self.file_length;
+        let mut known = Vec::new();
+        let mut is_whole = true;
+        for run in runs {
+            let mut at = run.start;
+            while at < run.end {
+                if Instant::now() > until {
+                    return Err(NotRead::NotInTime);
+                }
+                let length = (run.end - at).min(CHUNK);
+                let read = self.read_run(source, at, offset + (at - map.range.start), length)?;
+                if read > 0 {
+                    known.push(at..at + read);
+                }
+                is_whole &= read == length;
+                // What can't be read may be one page.
+                at += read.max(if read == length { 0 } else { PAGE });
+            }
+        }
+        if is_whole && !map.is_shared && !map.is_of_file() {
+            // All of it is known: what is not there was never touched.
+            self.pieces.push((map.range.clone(), offset));
+        } else {
+            let place = |run: Range<u64>| (run.clone(), offset + (run.start - map.range.start));
+            self.pieces.extend(join(known).into_iter().map(place));
+        }
+        self.file_length += map.range.end - map.range.start;
+        Ok(())
+    }
+
+    /// Returns how much was read: whole pages.
+    fn read_run(
+        &mut self,
+        source: &Source,
+        address: u64,
+        place: u64,
+        length: u64,
+    ) -> Result<u64, NotRead> {
+        let end = self.used + usize::try_from(length).unwrap_or(0);
+        if end > self.bytes.len() {
+            self.bytes.resize(end, 0);
+        }
+        let into = self.bytes.get_mut(self.used..end).unwrap_or_default();
+        let read = source.read(address, into) as u64 / PAGE * PAGE;
+        if read > 0 {
+            let length = usize::try_from(read).unwrap_or(0);
+            self.places.push((place, length));
+            self.used += length;
+            self.length += read;
+            if self.used > self.most_in_use {
+                self.write().map_err(NotRead::Io)?;
+            }
+        }
+        Ok(read)
+    }
+
+    /// Writes what is in use to its places.
+    fn write(&mut self) -> io::Result<()> {
+        let mut rest = self.bytes.get(..self.used).unwrap_or_default();
+        for (place, length) in self.places.drain(..) {
+            let Some((bytes, behind)) = rest.split_at_checked(length) else {
+                break;
+            };
+            self.file.write_all_at(bytes, place)?;
+            rest = behind;
+        }
+        self.used = 0;
+        Ok(())
+    }
+
+    /// The file without a name that has all of it, and what lies where.
+    pub(crate) fn into_file(mut self) -> io::Result<(OwnedFd, Pieces)> {
+        self.write()?;
+        // What was never touched is not in it yet.
+        self.file.set_len(self.file_length)?;
+        Ok((self.file.into(), self.pieces))
+    }
+}
+
+/// Whether it is in no file that could be read: the executable may have been replaced by a newer one.
+fn is_read_whole(map: &Map) -> bool {
+    let is_of_lost_file = map.is_of_file() && map.is_deleted() && !map.is_shared;
+    is_of_lost_file || map.path == b"[vdso]"
+}
+
+/// The pages of a mapping that are to be read.
+fn runs(table: &File, map: &Map, until: Instant) -> Result<Vec<Range<u64>>, NotRead> {
+    const ENTRY: u64 = size_of::<u64>() as u64;
+    let mut runs: Vec<Range<u64>> = Vec::new();
+    let mut buffer = vec![0; 64 << 10];
+    let mut at = map.range.start;
+    while at < map.range.end {
+        if Instant::now() > until {
+            return Err(NotRead::NotInTime);
+        }
+        let left = (map.range.end - at) / PAGE * ENTRY;
+        let length = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        let into = buffer.get_mut(..length).unwrap_or_default();
+        let read = table
+            .read_at(into, at / PAGE * ENTRY)
+            .map_err(NotRead::Io)?;
+        if read < size_of::<u64>() {
+            break;
+        }
+        for entry in into
+            .get(..read)
+            .unwrap_or_default()
+            .chunks_exact(size_of::<u64>())
+        {
+            let entry = entry.try_into().map_or(0, u64::from_le_bytes);
+            if is_own(entry, map) {
+                match runs.last_mut() {
+                    Some(last) if last.end == at => last.end += PAGE,
+                    _ => runs.push(at..at + PAGE),
+                }
+            }
+            at += PAGE;
+        }
+    }
+    Ok(runs)
+}
+
+/// Whether a page is not the same in a file. A page of shared memory that is not there is not asked for: that
+/// would make it be there.
+const fn is_own(entry: u64, map: &Map) -> bool {
+    if map.is_shared {
+        entry & PRESENT != 0
+    } else {
+        entry & (PRESENT | SWAPPED) != 0 && entry & OF_FILE == 0
+    }
+}
+
+fn join(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+/// How much of it would be gone through page by page.
+pub(crate) fn mapped(maps: &[Map]) -> u64 {
+    let readable = maps.iter().filter(|map| map.is_readable);
+    readable.map(|map| map.range.end - map.range.start).sum()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_own_pages_of_a_process_are_read_and_untouched_ones_are_zeros() {
+        let pid = nix::unistd::getpid();
+        let own = vec![7_u8; 3 << 20];
+        let text = crate::proc::maps(pid.as_raw()).unwrap();
+        let address = own.as_ptr().addr() as u64;
+        let maps: Vec<Map> = Map::parse_all(&text)
+            .into_iter()
+            .filter(|map| map.range.contains(&address))
+            .collect();
+        let until = Instant::now() + Duration::from_secs(20);
+        let memory = File::open("/proc/self/mem").unwrap();
+        for (mut pages, source) in [
+            (Pages::of_standing(1 << 20).unwrap(), Source::Standing(pid)),
+            (Pages::of_copy().unwrap(), Source::Copy(memory)),
+        ] {
+            pages.read(pid, &source, &maps, until).unwrap();
+            assert!(pages.length() >= own.len() as u64);
+            let (file, pieces) = pages.into_file().unwrap();
+            let (range, offset) = pieces[0].clone();
+            assert!(range.start <= address && address + own.len() as u64 <= range.end);
+            let mut bytes = vec![0; own.len()];
+            let at = offset + (address - range.start);
+            File::from(file).read_exact_at(&mut bytes, at).unwrap();
+            assert!(bytes == own);
+        }
+    }
+
+    #[test]
+    fn no_time_is_no_time() {
+        let pid = nix::unistd::getpid();
+        let maps = Map::parse_all(&crate::proc::maps(pid.as_raw()).unwrap());
+        let past = Instant::now() - Duration::from_millis(1);
+        let mut pages = Pages::of_standing(0).unwrap();
+        let read = pages.read(pid, &Source::Standing(pid), &maps, past);
+        assert!(matches!(read, Err(NotRead::NotInTime)));
+    }
+}

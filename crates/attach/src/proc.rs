@@ -1,0 +1,195 @@
+//! What /proc says of a process. All of it is read with a limit: the process chooses how much there is.
+
+use std::{fs::File, io, ops::Range};
+
+use rtops_files::bounded;
+
+/// The text of a process's mappings: as much as 65,530 mappings, the kernel's default limit, with long paths.
+const MOST_MAPS: usize = 64 << 20;
+/// Any other file.
+const MOST: usize = 1 << 16;
+/// More threads than a service has.
+pub(crate) const MOST_THREADS: usize = 1 << 16;
+
+/// Reads a small file of /proc. What is longer is cut.
+pub(crate) fn read(path: &str) -> io::Result<String> {
+    let contents = bounded::read(File::open(path)?, MOST)?;
+    Ok(String::from_utf8_lossy(&contents.bytes).into_owned())
+}
+
+/// Reads the auxiliary vector of a process.
+pub(crate) fn auxv(pid: i32) -> io::Result<Vec<u8>> {
+    Ok(bounded::read(File::open(format!("/proc/{pid}/auxv"))?, MOST)?.bytes)
+}
+
+/// Reads the text of the mappings of a process; an error if there are too many.
+pub(crate) fn maps(pid: i32) -> io::Result<Vec<u8>> {
+    let contents = bounded::read(File::open(format!("/proc/{pid}/maps"))?, MOST_MAPS)?;
+    if contents.is_cut {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(contents.bytes)
+}
+
+/// The threads of a process that there are now.
+pub(crate) fn threads(pid: i32) -> io::Result<Vec<i32>> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/task"))?;
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    // One more tells too many.
+    Ok(numbers.take(MOST_THREADS + 1).collect())
+}
+
+/// Lines of a name and a value.
+#[derive(Clone, Debug)]
+pub(crate) struct Status(String);
+
+impl Status {
+    /// That of a process, or of one of its threads.
+    pub(crate) fn of(task: &str) -> io::Result<Self> {
+        read(&format!("/proc/{task}/status")).map(Self)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn from_text(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// What follows a name and a colon.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let mut lines = self.0.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(value.trim())
+    }
+
+    /// The first number of a field.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        self.field(name)?.split_whitespace().next()?.parse().ok()
+    }
+
+    /// The letter of the state.
+    pub(crate) fn state(&self) -> Option<char> {
+        self.field("State")?.chars().next()
+    }
+
+    /// The process that traces it; 0 for none.
+    pub(crate) fn tracer(&self) -> i32 {
+        let tracer = self.field("TracerPid").map(str::parse);
+        tracer.and_then(Result::ok).unwrap_or(0)
+    }
+
+    /// The number of the process in its own namespace.
+    pub(crate) fn own_number(&self) -> Option<i32> {
+        let numbers = self.field("NSpid")?;
+        numbers.split_whitespace().next_back()?.parse().ok()
+    }
+}
+
+/// Whether a thread is where no signal reaches it.
+pub(crate) fn is_uninterruptible(pid: i32, tid: i32) -> bool {
+    let Ok(stat) = read(&format!("/proc/{pid}/task/{tid}/stat")) else {
+        return false;
+    };
+    // The name may hold anything, parentheses too.
+    let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+    state.is_some_and(|rest| rest.starts_with('D'))
+}
+
+/// The number of the system call that a thread waits in, as far as can be seen without stopping it.
+pub(crate) fn waits_in(pid: i32, tid: i32) -> Option<i64> {
+    let text = read(&format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
+    let call = text.split_whitespace().next()?.parse().ok()?;
+    (call >= 0).then_some(call)
+}
+
+/// A mapping.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Map {
+    pub(crate) range: Range<u64>,
+    pub(crate) is_readable: bool,
+    pub(crate) is_writable: bool,
+    pub(crate) is_executable: bool,
+    pub(crate) is_shared: bool,
+    pub(crate) path: Vec<u8>,
+}
+
+impl Map {
+    /// `START-END PERMISSIONS OFFSET DEVICE INODE PATH`.
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut fields = line.splitn(6, |byte| *byte == b' ');
+        let (start, end) = str::from_utf8(fields.next()?).ok()?.split_once('-')?;
+        let permissions = fields.next()?;
+        let has = |index: usize, flag| permissions.get(index) == Some(&flag);
+        let path = fields.nth(3).unwrap_or_default().trim_ascii_start();
+        let range = Range {
+            start: u64::from_str_radix(start, 16).ok()?,
+            end: u64::from_str_radix(end, 16).ok()?,
+        };
+        (range.start < range.end).then(|| Self {
+            is_readable: has(0, b'r'),
+            is_writable: has(1, b'w'),
+            is_executable: has(2, b'x'),
+            is_shared: has(3, b's'),
+            path: path.to_vec(),
+            range,
+        })
+    }
+
+    /// All of a text, as far as it makes sense.
+    pub(crate) fn parse_all(text: &[u8]) -> Vec<Self> {
+        let lines = text.split(|byte| *byte == b'\n');
+        lines.filter_map(Self::parse).collect()
+    }
+
+    /// Whether reading it may have an effect, or can't be done: of a device or the kernel's own.
+    pub(crate) fn is_special(&self) -> bool {
+        let is_memory = self.path.starts_with(b"/dev/zero") || self.path.starts_with(b"/dev/shm/");
+        self.path.starts_with(b"/dev/") && !is_memory
+            || self.path.starts_with(b"[vvar")
+            || self.path.starts_with(b"[vsyscall")
+    }
+
+    /// Whether there is a file behind it.
+    pub(crate) fn is_of_file(&self) -> bool {
+        self.path.starts_with(b"/")
+    }
+
+    /// Whether its file has no name any more, so that nobody else can open it.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.path.ends_with(b" (deleted)")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mappings_say_what_they_are() {
+        let text = b"\
+55d0c0000000-55d0c0001000 r-xp 00000000 08:01 7   /srv/a\xffb c
+7f0000000000-7f0000001000 rw-p 00000000 00:00 0 \n\
+7f0000001000-7f0000002000 rw-s 00000000 00:01 5   /dev/shm/x
+7f0000002000-7f0000003000 rw-s 00000000 00:05 9   /dev/dri/card0
+7f0000003000-7f0000004000 r--p 00000000 00:00 0   [vvar]
+7f0000005000-7f0000004000 r--p 00000000 00:00 0
+broken\n";
+        let all = Map::parse_all(text);
+        assert_eq!(all.len(), 5);
+        assert!(all[0].is_executable && all[0].is_of_file() && !all[0].is_writable);
+        assert_eq!(all[0].path, b"/srv/a\xffb c");
+        assert!(all[1].is_writable && !all[1].is_shared && !all[1].is_of_file());
+        assert!(all[2].is_shared && !all[2].is_special());
+        assert!(all[3].is_special() && all[4].is_special());
+    }
+
+    #[test]
+    fn fields_are_found_by_their_whole_name() {
+        let status = Status::from_text("NSpid:\t712\t1\nState:\tS (sleeping)\nVmLck:\t  64 kB\n");
+        assert_eq!(status.own_number(), Some(1));
+        assert_eq!(status.state(), Some('S'));
+        assert_eq!(status.number("VmLck"), Some(64));
+        assert_eq!(status.field("Vm"), None);
+        assert_eq!(status.tracer(), 0);
+    }
+}

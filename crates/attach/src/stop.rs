@@ -1,0 +1,289 @@
+//! Stops the threads of a process, and lets them go.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use libc::user_regs_struct;
+use nix::{
+    errno::Errno,
+    sys::ptrace::{self, Options},
+    unistd::Pid,
+};
+
+use crate::{
+    Refusal, Step,
+    points::point,
+    preflight::why_not_traced,
+    proc,
+    sys::{self, Stop, XstateBuffer},
+    tracee::{Bell, ended_or, has_ended},
+};
+
+/// So many threads that have not stopped are looked at before it is waited.
+const MISSES: usize = 16;
+/// Some threads stop meanwhile.
+const WHILE: Duration = Duration::from_micros(100);
+/// After so long it is asked what keeps a thread from stopping.
+const SHORT: Duration = Duration::from_millis(2);
+
+/// Whether a thread is gone on without that waits where no signal reaches it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Patience {
+    Short,
+    Endless,
+}
+
+/// A thread that stands still.
+#[derive(Clone, Debug)]
+pub(crate) struct Thread {
+    pub(crate) tid: Pid,
+    pub(crate) registers: user_regs_struct,
+    /// What `xsave` would store; empty until [`Stopped::read_vectors`].
+    pub(crate) xstate: Vec<u8>,
+    /// The signal that it is about to get; 0 for none.
+    pub(crate) signal: i32,
+}
+
+/// Threads that stand still. They go on when this is dropped, or when this process ends.
+#[derive(Debug)]
+pub(crate) struct Stopped<'b> {
+    pid: i32,
+    bell: &'b Bell,
+    pub(crate) threads: Vec<Thread>,
+    /// They wait where no signal reaches them, and stop as soon as they come out of there.
+    pub(crate) late: Vec<Pid>,
+    /// When the first was told to stop.
+    pub(crate) since: Instant,
+}
+
+impl<'b> Stopped<'b> {
+    /// Stops all threads.
+    pub(crate) fn all(pid: i32, bell: &'b Bell, limit: Duration) -> Result<Self, Refusal> {
+        let mut seized = HashSet::new();
+        let mut batch = Self::seize_new(pid, &mut seized)?;
+        let mut stopped = Self::none(pid, bell);
+        point();
+        while !batch.is_empty() {
+            stopped.stop(&batch, limit)?;
+            point();
+            // Those that were started meanwhile.
+            batch = Self::seize_new(pid, &mut seized)?;
+        }
+        if stopped.threads.is_empty() {
+            // Such as one that runs exec, which waits for the end of all others.
+            let late = std::mem::take(&mut stopped.late);
+            stopped.wait_for(&late, limit, Patience::Endless)?;
+        }
+        if stopped.threads.is_empty() {
+            return Err(Refusal::Ended);
+        }
+        Ok(stopped)
+    }
+
+    /// Stops one thread only. `None` if it has ended.
+    pub(crate) fn one(
+        pid: i32,
+        tid: i32,
+        bell: &'b Bell,
+        limit: Duration,
+    ) -> Result<Option<Self>, Refusal> {
+        let tid = Pid::from_raw(tid);
+        let mut stopped = Self::none(pid, bell);
+        if seize(pid, tid)? {
+            stopped.stop(&[tid], limit)?;
+        }
+        if !stopped.late.is_empty() {
+            return Err(Refusal::NotInTime { allowed: limit });
+        }
+        let is_there = !stopped.threads.is_empty();
+        Ok(is_there.then_some(stopped))
+    }
+
+    fn none(pid: i32, bell: &'b Bell) -> Self {
+        Self {
+            pid,
+            bell,
+            threads: Vec::new(),
+            late: Vec::new(),
+            since: Instant::now(),
+        }
+    }
+
+    /// From here on, this process traces them: that alone does not stop them. It waits for an exec that is under
+    /// way, which in turn may wait for a thread that is traced already: then the watchdog ends both waits.
+    fn seize_new(pid: i32, seized: &mut HashSet<i32>) -> Result<Vec<Pid>, Refusal> {
+        let threads = proc::threads(pid).map_err(|_| Refusal::Ended)?;
+        if threads.len() > proc::MOST_THREADS {
+            return Err(Refusal::TooManyThreads(proc::MOST_THREADS));
+        }
+        let mut new = Vec::new();
+        for tid in threads {
+            if !seized.contains(&tid) && seize(pid, Pid::from_raw(tid))? {
+                seized.insert(tid);
+                new.push(Pid::from_raw(tid));
+            }
+        }
+        Ok(new)
+    }
+
+    fn stop(&mut self, batch: &[Pid], limit: Duration) -> Result<(), Refusal> {
+        for tid in batch {
+            // One that has ended is found out below.
+            let _is_there = ptrace::interrupt(*tid);
+        }
+        point();
+        self.wait_for(batch, limit, Patience::Short)
+    }
+
+    fn wait_for(
+        &mut self,
+        batch: &[Pid],
+        limit: Duration,
+        patience: Patience,
+    ) -> Result<(), Refusal> {
+        let end = self.since + limit;
+        let mut moving: VecDeque<Pid> = batch.iter().copied().collect();
+        let mut last_stop = Instant::now();
+        let mut missed = 0;
+        while let Some(tid) = moving.pop_front() {
+            match sys::poll(tid) {
+                Ok(Some(stop)) => {
+                    self.take(tid, stop)?;
+                    last_stop = Instant::now();
+                    missed = 0;
+                    continue;
+                }
+                Ok(None) => moving.push_back(tid),
+                Err(Errno::ECHILD) => continue,
+                Err(error) => return Err(Step::Stop.failed()(error)),
+            }
+            missed += 1;
+            if missed < moving.len().min(MISSES) {
+                continue;
+            }
+            missed = 0;
+            let now = Instant::now();
+            if now > end {
+                return Err(Refusal::NotInTime { allowed: limit });
+            }
+            if now > last_stop + SHORT {
+                // Killed, or exec: all others end, and the main thread waits for them. One tells of all.
+                let last = self.threads.last();
+                if last.is_some_and(|thread| has_ended(thread.tid)) {
+                    return Err(Refusal::Ended);
+                }
+                if patience == Patience::Short {
+                    self.go_on_without(&mut moving);
+                }
+                last_stop = now;
+            }
+            if moving.len() > MISSES {
+                // It is cheaper to look at several than to be woken for each.
+                std::thread::sleep(WHILE);
+            } else {
+                self.bell.wait(SHORT);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out who does not stop because no signal reaches it.
+    fn go_on_without(&mut self, moving: &mut VecDeque<Pid>) {
+        let is_late = |tid: &Pid| proc::is_uninterruptible(self.pid, tid.as_raw());
+        self.late.extend(moving.iter().copied().filter(is_late));
+        moving.retain(|tid| !self.late.contains(tid));
+    }
+
+    /// Takes the registers of a thread that has stopped.
+    fn take(&mut self, tid: Pid, stop: Stop) -> Result<(), Refusal> {
+        let signal = match stop {
+            Stop::Asked => 0,
+            Stop::Signal(signal) => signal,
+            Stop::Ended => return Ok(()),
+            Stop::JobControl => return Err(Refusal::Stopped),
+            Stop::Call | Stop::Event(_) => return Err(Step::Stop.failed()(Errno::EPROTO)),
+        };
+        match ptrace::getregs(tid) {
+            Ok(registers) => self.threads.push(Thread {
+                tid,
+                registers,
+                xstate: Vec::new(),
+                signal,
+            }),
+            // It was killed.
+            Err(Errno::ESRCH) => {}
+            Err(error) => return Err(Step::Stop.failed()(error)),
+        }
+        Ok(())
+    }
+
+    /// Takes the registers of floating point and vectors of all that stand still.
+    pub(crate) fn read_vectors(&mut self) -> Result<(), Refusal> {
+        let mut buffer = XstateBuffer::new();
+        for thread in &mut self.threads {
+            let xstate = buffer.read(thread.tid);
+            thread.xstate = xstate.map_err(ended_or(&Step::Stop.failed()))?.to_vec();
+        }
+        Ok(())
+    }
+
+    fn release(tid: Pid, signal: i32) {
+        point();
+        // One that was killed meanwhile needs nothing.
+        let _is_there = sys::detach(tid, signal);
+    }
+
+    /// Lets all go on, and returns what is known of them; those that are late remain traced.
+    pub(crate) fn release_all(&mut self) -> (Vec<Thread>, Vec<Pid>) {
+        for thread in &self.threads {
+            Self::release(thread.tid, thread.signal);
+        }
+        let (threads, late) = (&mut self.threads, &mut self.late);
+        (std::mem::take(threads), std::mem::take(late))
+    }
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        // Those that did not stop in time are let go of by the end of this process, which follows a refusal.
+        self.release_all();
+    }
+}
+
+/// Whether it could be done: a thread that has ended can't.
+fn seize(pid: i32, tid: Pid) -> Result<bool, Refusal> {
+    /// Another tracer may let go of it before it can be named, and then it is no reason any more.
+    const TRIES: usize = 3;
+    let mut refusal = Refusal::Ended;
+    for _ in 0..TRIES {
+        match ptrace::seize(tid, Options::empty()) {
+            Ok(()) => return Ok(true),
+            Err(Errno::ESRCH) => return Ok(false),
+            Err(_) if has_ended(tid) => return Ok(false),
+            Err(error) => refusal = why_not_traced(pid, tid.as_raw(), error),
+        }
+        if matches!(refusal, Refusal::Traced(_)) {
+            break;
+        }
+    }
+    Err(refusal)
+}
+
+/// Lets those go on that come out of where no signal reached them. Returns whether there are more.
+pub(crate) fn release_late(late: &mut Vec<Pid>) -> bool {
+    late.retain(|tid| match sys::poll(*tid) {
+        Ok(None) => true,
+        Ok(Some(Stop::Signal(signal))) => {
+            Stopped::release(*tid, signal);
+            false
+        }
+        Ok(Some(_)) => {
+            Stopped::release(*tid, 0);
+            false
+        }
+        Err(_) => false,
+    });
+    !late.is_empty()
+}

@@ -1,0 +1,145 @@
+//! The requests of ptrace that have to do with signals that `nix` does not know, masks, the state of all
+//! register units, and seccomp.
+
+use std::ptr;
+
+use nix::{errno::Errno, unistd::Pid};
+
+/// The register set with the state of all units; not in `libc`.
+const NT_X86_XSTATE: usize = 0x202;
+const PTRACE_SECCOMP_GET_FILTER: libc::c_uint = 0x420c;
+/// A seized thread stopped without a signal that it is to get.
+const EVENT_STOP: i32 = 128;
+/// The kernel's signal set, which is not that of `libc`.
+const SIGNAL_SET: usize = size_of::<u64>();
+/// More than any processor has: with the matrices of AMX it is 11 KiB.
+const LARGEST_XSTATE: usize = 1 << 14;
+
+/// Why a traced thread stands still.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Stop {
+    /// It was asked to, or was born traced.
+    Asked,
+    /// By job control: its process was sent this signal, SIGSTOP or one of a terminal.
+    JobControl,
+    /// At this event.
+    Event(i32),
+    /// Before or behind a system call.
+    Call,
+    /// It is about to get this signal.
+    Signal(i32),
+    /// It has ended, and is reaped.
+    Ended,
+}
+
+/// Whether a traced thread has stopped or ended; does not wait. `ECHILD` if there is no such thread.
+pub(crate) fn poll(tid: Pid) -> nix::Result<Option<Stop>> {
+    let mut status = 0;
+    let flags = libc::__WALL | libc::WNOHANG;
+    // SAFETY: `status` is a local that the kernel may write to.
+    let result = unsafe { libc::waitpid(tid.as_raw(), &raw mut status, flags) };
+    if Errno::result(result)? == 0 {
+        return Ok(None);
+    }
+    if !libc::WIFSTOPPED(status) {
+        return Ok(Some(Stop::Ended));
+    }
+    Ok(Some(match (status >> 16, libc::WSTOPSIG(status)) {
+        (EVENT_STOP, libc::SIGTRAP) => Stop::Asked,
+        (EVENT_STOP, _) => Stop::JobControl,
+        (0, signal) if signal == libc::SIGTRAP | 0x80 => Stop::Call,
+        (0, signal) => Stop::Signal(signal),
+        (event, _) => Stop::Event(event),
+    }))
+}
+
+fn request(number: libc::c_uint, tid: Pid, address: usize, data: usize) -> nix::Result<usize> {
+    // SAFETY: the callers in this file pass pointers as the request wants them, which stay valid for the call.
+    let result = unsafe { libc::ptrace(number, tid.as_raw(), address, data) };
+    Errno::result(result).map(|result| usize::try_from(result).unwrap_or(0))
+}
+
+/// Has a thread go on for good, with a signal if it stopped for one.
+pub(crate) fn detach(tid: Pid, signal: i32) -> nix::Result<()> {
+    request(libc::PTRACE_DETACH, tid, 0, number(signal)).map(drop)
+}
+
+/// Has a thread go on until something happens to it.
+pub(crate) fn go_on(tid: Pid) -> nix::Result<()> {
+    request(libc::PTRACE_CONT, tid, 0, 0).map(drop)
+}
+
+/// Has a thread go on until it enters or leaves a system call.
+pub(crate) fn go_on_to_call(tid: Pid) -> nix::Result<()> {
+    request(libc::PTRACE_SYSCALL, tid, 0, 0).map(drop)
+}
+
+fn number(signal: i32) -> usize {
+    usize::try_from(signal).unwrap_or(0)
+}
+
+/// The signals that a stopped thread blocks.
+pub(crate) fn signal_mask(tid: Pid) -> nix::Result<u64> {
+    let mut mask = 0_u64;
+    request(
+        libc::PTRACE_GETSIGMASK,
+        tid,
+        SIGNAL_SET,
+        (&raw mut mask).addr(),
+    )?;
+    Ok(mask)
+}
+
+/// Sets the signals that a stopped thread blocks; the kernel leaves out SIGKILL and SIGSTOP.
+pub(crate) fn set_signal_mask(tid: Pid, mask: u64) -> nix::Result<()> {
+    let mask = &raw const mask;
+    request(libc::PTRACE_SETSIGMASK, tid, SIGNAL_SET, mask.addr()).map(drop)
+}
+
+/// Room for the state of all register units of a thread, to be used again and again: the kernel does not say
+/// beforehand how long it is.
+#[derive(Debug)]
+pub(crate) struct XstateBuffer(Vec<u8>);
+
+impl XstateBuffer {
+    pub(crate) fn new() -> Self {
+        Self(vec![0; LARGEST_XSTATE])
+    }
+
+    /// The state of a stopped thread, as `xsave` lays it out.
+    pub(crate) fn read(&mut self, tid: Pid) -> nix::Result<&[u8]> {
+        let mut place = libc::iovec {
+            iov_base: self.0.as_mut_ptr().cast(),
+            iov_len: self.0.len(),
+        };
+        // The kernel writes at most `iov_len` bytes to the buffer, and how many there were to `place`.
+        request(
+            libc::PTRACE_GETREGSET,
+            tid,
+            NT_X86_XSTATE,
+            (&raw mut place).addr(),
+        )?;
+        Ok(self.0.get(..place.iov_len).unwrap_or_default())
+    }
+}
+
+/// One instruction of a seccomp filter: code and both jumps, and a constant.
+pub(crate) type FilterStep = [u32; 2];
+
+/// A seccomp filter of a stopped thread, the newest first; `None` behind the last.
+pub(crate) fn seccomp_filter(tid: Pid, index: usize) -> nix::Result<Option<Vec<FilterStep>>> {
+    let length = match request(
+        PTRACE_SECCOMP_GET_FILTER,
+        tid,
+        index,
+        ptr::null::<u8>().addr(),
+    ) {
+        Err(Errno::ENOENT) => return Ok(None),
+        other => other?,
+    };
+    // The thread stands still, so it has the same filter when it is asked for again: of this length.
+    let mut filter = vec![[0; 2]; length];
+    let place = filter.as_mut_ptr();
+    request(PTRACE_SECCOMP_GET_FILTER, tid, index, place.addr())?;
+    Ok(Some(filter))
+}

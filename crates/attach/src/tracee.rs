@@ -1,0 +1,153 @@
+//! One thread that this process traces.
+
+use std::time::{Duration, Instant};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, ppoll},
+    sys::{
+        ptrace,
+        signal::{SigSet, Signal},
+        signalfd::{SfdFlags, SignalFd},
+        time::TimeSpec,
+    },
+    unistd::Pid,
+};
+use std::os::fd::AsFd as _;
+
+use crate::{
+    Refusal, Step,
+    points::point,
+    proc::Status,
+    sys::{self, Stop},
+};
+
+/// Rings when a traced thread has stopped or ended.
+#[derive(Debug)]
+pub(crate) struct Bell(SignalFd);
+
+impl Bell {
+    pub(crate) fn new() -> nix::Result<Self> {
+        let signals = SigSet::from(Signal::SIGCHLD);
+        signals.thread_block()?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        SignalFd::with_flags(&signals, flags).map(Self)
+    }
+
+    /// What can be polled together with it.
+    pub(crate) fn poll_fd(&self) -> PollFd<'_> {
+        PollFd::new(self.0.as_fd(), PollFlags::POLLIN)
+    }
+
+    /// Waits until it rings, or for so long.
+    pub(crate) fn wait(&self, most: Duration) {
+        // Whatever the outcome, the thread is looked at again.
+        let _rings = ppoll(&mut [self.poll_fd()], Some(TimeSpec::from(most)), None);
+        self.silence();
+    }
+
+    /// Whether it rings is known after this only if something happens again.
+    pub(crate) fn silence(&self) {
+        let _rang = self.0.read_signal();
+    }
+
+    /// Waits until a thread stops or ends. `None` if it does neither in time.
+    pub(crate) fn wait_for(&self, tid: Pid, until: Instant) -> nix::Result<Option<Stop>> {
+        loop {
+            if let Some(stop) = sys::poll(tid)? {
+                return Ok(Some(stop));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            self.wait(left);
+        }
+    }
+}
+
+/// A stopped thread that is made to do something.
+#[derive(Debug)]
+pub(crate) struct Tracee<'b> {
+    pub(crate) tid: Pid,
+    bell: &'b Bell,
+    /// A signal came that can't be blocked. It is sent again when all is over.
+    pub(crate) held_back: Option<i32>,
+}
+
+impl<'b> Tracee<'b> {
+    pub(crate) const fn new(tid: Pid, bell: &'b Bell) -> Self {
+        Self {
+            tid,
+            bell,
+            held_back: None,
+        }
+    }
+
+    /// Runs until something other than a signal happens. The kernel ends this process at the hard limit, so
+    /// there is no other one here.
+    fn run(&mut self, go_on: impl Fn(Pid) -> nix::Result<()>) -> Result<Stop, Refusal> {
+        let failed = Step::Copy.failed();
+        loop {
+            go_on(self.tid).map_err(ended_or(&failed))?;
+            point();
+            let stop = self.wait()?;
+            point();
+            match stop {
+                Stop::Ended => return Err(Refusal::Ended),
+                Stop::Signal(signal) => self.held_back = Some(signal),
+                Stop::JobControl => {}
+                other => return Ok(other),
+            }
+        }
+    }
+
+    /// Runs until it enters or leaves a system call, or clones.
+    pub(crate) fn run_to_call(&mut self) -> Result<Stop, Refusal> {
+        self.run(sys::go_on_to_call)
+    }
+
+    /// Runs until it clones or ends.
+    pub(crate) fn run_to_event(&mut self) -> Result<Stop, Refusal> {
+        self.run(sys::go_on)
+    }
+
+    /// Runs until it is about to return from the system call that it is in, where the kernel sees to calls that
+    /// are to be repeated.
+    pub(crate) fn run_to_return(&mut self) -> Result<Stop, Refusal> {
+        ptrace::interrupt(self.tid).map_err(ended_or(&Step::Copy.failed()))?;
+        point();
+        self.run(sys::go_on)
+    }
+
+    /// Waits until it stops or ends.
+    pub(crate) fn wait(&self) -> Result<Stop, Refusal> {
+        /// Then it is asked whether it has ended: of a main thread that is not said before all others are
+        /// reaped.
+        const WHILE: Duration = Duration::from_millis(5);
+        loop {
+            let stop = self.bell.wait_for(self.tid, Instant::now() + WHILE);
+            match stop.map_err(ended_or(&Step::Copy.failed()))? {
+                Some(stop) => return Ok(stop),
+                None if has_ended(self.tid) => return Ok(Stop::Ended),
+                None => {}
+            }
+        }
+    }
+}
+
+/// Whether a thread has ended, be it reaped or not.
+pub(crate) fn has_ended(tid: Pid) -> bool {
+    let status = Status::of(&tid.to_string());
+    status.map_or(true, |status| {
+        matches!(status.state(), None | Some('Z' | 'X'))
+    })
+}
+
+/// A thread that is not there any more has ended; anything else failed.
+pub(crate) fn ended_or(failed: &impl Fn(Errno) -> Refusal) -> impl Fn(Errno) -> Refusal {
+    move |error| match error {
+        Errno::ESRCH | Errno::ECHILD => Refusal::Ended,
+        other => failed(other),
+    }
+}
