@@ -94,7 +94,7 @@ impl<'a> Chains<'a> {
                     if let Some(first) = chains.get_mut(*index) {
                         first.wait = first.wait.or(chain.wait);
                         // Each child of a container has a waker of its own.
-                        let is_child = first.wait == Some(WaitReason::FuturesContainer);
+                        let is_child = self.frames.is_child(self.frames.stack(leaf.stack));
                         first.count += usize::from(is_child);
                     }
                 }
@@ -112,6 +112,7 @@ impl<'a> Chains<'a> {
             }
         }
         let has_more = chains.len() > copied;
+        self.leave_out_containers(&mut chains);
         for span in spans.inside(task.key) {
             if span.leaves.is_empty() {
                 self.add_silent(span, &mut chains);
@@ -120,6 +121,40 @@ impl<'a> Chains<'a> {
         // A select polls its branches in random order: the source has a better one.
         chains.sort_by_cached_key(|chain| self.places(chain));
         (chains, has_more)
+    }
+
+    /// Leaves out where containers of futures registered, which is what keeps their children polled and no
+    /// wait beside theirs.
+    fn leave_out_containers(&self, chains: &mut Vec<Chain>) {
+        let around = |outer: &Chain| chains.iter().any(|inner| self.is_around(outer, inner));
+        let keep: Vec<bool> = chains
+            .iter()
+            .map(|chain| !is_container(chain) || !around(chain))
+            .collect();
+        let mut keep = keep.into_iter();
+        chains.retain(|_| keep.next().unwrap_or(true));
+    }
+
+    /// Whether what registered at one leaf is the container around another. It polls its children at other
+    /// lines than the one where it registers.
+    fn is_around(&self, container: &Chain, child: &Chain) -> bool {
+        let function = |link: &Link| self.frames.get(link.frame).map(|frame| &frame.function);
+        // Behind the frames of the container itself, if they are shown.
+        let split = |chain: &'_ Chain| {
+            let is_its =
+                |link| function(link).is_some_and(|name| rtops_symbols::is_container(name));
+            chain.links.iter().position(is_its)
+        };
+        let outside = |chain: &Chain| chain.links.len() - split(chain).map_or(0, |at| at + 1);
+        if is_container(child) && outside(child) <= outside(container) {
+            return false;
+        }
+        let own = split(container).and_then(|at| container.links.get(at));
+        let mut outer = container.links.iter().rev().take(outside(container));
+        let mut inner = child.links.iter().rev();
+        outer.all(|link| inner.next().is_some_and(|other| other.frame == link.frame))
+            && own.is_none_or(|own| inner.next().and_then(function) == function(own))
+            && inner.next().is_some()
     }
 
     /// Whether an executor waits there itself, as a `LocalSet` does for its own tasks inside `block_on`.
@@ -236,6 +271,11 @@ impl<'a> Chains<'a> {
     }
 }
 
+/// Whether a chain is where a container of futures itself registered.
+fn is_container(chain: &Chain) -> bool {
+    chain.wait == Some(WaitReason::FuturesContainer)
+}
+
 /// The leaves of the spans inside a task that no leaf of the task was matched with yet.
 ///
 /// A span's leaf is the inner part of one of its task's. Where several spans have the same, as
@@ -321,6 +361,51 @@ mod tests {
         assert_eq!(
             names.collect::<Vec<_>>(),
             ["recv call price join", "recv call stock join"]
+        );
+    }
+
+    #[test]
+    fn children_of_a_container_show_their_waits_and_it_shows_none() {
+        const CLONE: &str = "futures_util::stream::futures_unordered::task::clone_arc_raw";
+        const NEXT: &str =
+            "futures_util::stream::futures_unordered::FuturesUnordered::poll_next serve";
+        let sleep = format!("{CLONE} tokio::time::sleep::poll nap {NEXT}");
+        let notify = format!("{CLONE} tokio::sync::notify::poll_notified {NEXT}");
+        // Another container, inside of a child, has no children that wait.
+        let inner = format!(
+            "{CLONE} {}",
+            NEXT.replace("serve", &format!("inner {NEXT}"))
+        );
+        let container = format!("tokio::runtime::task::waker::clone_waker {NEXT}");
+        let dump = receive(vec![
+            Reply::Stacks(Stacks(vec![vec![1], vec![2], vec![3], vec![4]])),
+            Reply::Tasks(vec![
+                task(1, 0, &[3, 0, 1, 0]),
+                task(2, 0, &[3]),
+                task(3, 0, &[3, 2]),
+            ]),
+            Reply::End(End { gaps: Vec::new() }),
+        ])
+        .unwrap();
+        let frames = frames(&[&sleep, &notify, &inner, &container]);
+        let spans = Spans::of(&dump);
+        let mut all = Chains::new(&dump, &frames);
+        let waits = dump.tasks.iter().map(|task| {
+            let chains = all.of_task(task, &spans).into_iter();
+            let mut waits: Vec<_> = chains
+                .map(|chain| (chain.wait.unwrap(), chain.count))
+                .collect();
+            waits.sort_unstable();
+            waits
+        });
+        use WaitReason as W;
+        assert_eq!(
+            waits.collect::<Vec<_>>(),
+            [
+                vec![(W::Notify, 1), (W::Sleep, 2)],
+                vec![(W::FuturesContainer, 1)],
+                vec![(W::FuturesContainer, 1)],
+            ]
         );
     }
 

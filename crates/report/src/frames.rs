@@ -242,6 +242,11 @@ impl Frames {
         known(rtops_symbols::task_wait(&self.views(links)))
     }
 
+    /// Whether the innermost of these frames registered the waker of a container's child.
+    pub(crate) fn is_child(&self, links: &[Link]) -> bool {
+        rtops_symbols::is_child(&self.views(links))
+    }
+
     /// What a thread does, if that is known.
     pub fn thread_wait(
         &self,

@@ -35,7 +35,7 @@ pub use crate::{
     lack::{Lack, LackReason},
     names::{display_name, display_type},
     poll::{Polls, polls},
-    wait::{WaitEnd, WaitReason, task_wait, thread_wait},
+    wait::{WaitEnd, WaitReason, is_child, is_container, task_wait, thread_wait},
 };
 
 /// A loaded ELF file of the target, as the agent describes it: not to be trusted.

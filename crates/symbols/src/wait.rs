@@ -6,6 +6,7 @@ use crate::{
     FrameView,
     fold::{FrameClass, classify_path},
     names,
+    poll::polls,
 };
 
 macro_rules! wait_reasons {
@@ -56,7 +57,7 @@ wait_reasons! {
     Event => "event",
     /// A futex, for what is not known.
     Futex => "futex wait",
-    /// Futures in a container, which shows itself only.
+    /// Futures in a container, none of which shows itself.
     FuturesContainer => "futures container",
     /// The next tick.
     Interval => "interval",
@@ -388,10 +389,43 @@ const SYSCALLS: &[(i64, WaitReason)] = &[
     (441, WaitReason::EpollWait),
 ];
 
+/// The wakers that containers of futures make for their children.
+const CHILD_WAKERS: &str = "futures_util::stream::futures_unordered::task::";
+
 /// What a suspended task waits for at this leaf; the frames innermost first.
 #[must_use]
 pub fn task_wait(frames: &[FrameView<'_>]) -> WaitReason {
+    let clone = clone_of_child(frames);
+    let frames = frames.get(clone..).unwrap_or_default();
     judge(frames, TASK_RULES).unwrap_or(WaitReason::Unknown)
+}
+
+/// Whether the waker that was registered at this leaf is one that a container of futures made for one of
+/// its children; the frames innermost first.
+#[must_use]
+pub fn is_child(frames: &[FrameView<'_>]) -> bool {
+    clone_of_child(frames) > 0
+}
+
+/// How many of the innermost frames clone the waker of a container's child: all that is further in than
+/// the code of that waker is a part of it.
+fn clone_of_child(frames: &[FrameView<'_>]) -> usize {
+    let inside = frames.iter().take_while(|frame| {
+        let class = classify_path(&names::path(frame.function));
+        polls(frame.function).is_none() && class != FrameClass::User
+    });
+    let clones = inside
+        .zip(1..)
+        .filter(|(frame, _)| names::path(frame.function).starts_with(CHILD_WAKERS));
+    clones.last().map_or(0, |(_, length)| length)
+}
+
+/// Whether this function is a part of a container of futures, other than the wakers of its children.
+#[must_use]
+pub fn is_container(function: &str) -> bool {
+    let path = names::path(function);
+    rule_for(&path, TASK_RULES) == Some(WaitReason::FuturesContainer)
+        && !path.starts_with(CHILD_WAKERS)
 }
 
 /// What a thread does; the frames innermost first, the state as in `/proc/PID/stat` and the
@@ -424,6 +458,10 @@ fn judge(frames: &[FrameView<'_>], rules: &[Rule]) -> Option<WaitReason> {
     for frame in frames {
         let path = names::path(frame.function);
         if let Some(found) = rule_for(&path, rules) {
+            if found == WaitReason::FuturesContainer && reason.is_some() {
+                // Its children do not wait for what it is a part of.
+                break;
+            }
             reason = match reason {
                 Some(known) if !refines(found, known) => Some(known),
                 _ => Some(found),
@@ -472,10 +510,8 @@ fn refines(outer: WaitReason, inner: WaitReason) -> bool {
         ),
         W::RwLock => matches!(outer, W::RwLockRead | W::RwLockWrite),
         W::MutexLock => matches!(outer, W::RwLockRead | W::RwLockWrite),
-        W::Notify => !matches!(outer, W::Timeout | W::FuturesContainer | W::ChannelSend),
-        W::Event | W::Condvar | W::Parked | W::Futex => {
-            !matches!(outer, W::Timeout | W::FuturesContainer)
-        }
+        W::Notify => !matches!(outer, W::Timeout | W::ChannelSend),
+        W::Event | W::Condvar | W::Parked | W::Futex => outer != W::Timeout,
         W::WatchChanged => matches!(outer, W::Barrier | W::Signal),
         W::ChannelReceive => matches!(outer, W::Signal),
         W::IoReadiness => matches!(

@@ -22,6 +22,11 @@ fn tasks() {
     const READY: &str = "tokio::runtime::io::registration::Registration::poll_read_ready";
     const NOTIFIED: &str = "tokio::sync::notify::Notified::poll_notified";
     const LISTEN: &str = "event_listener::Inner::register";
+    const CONTAINER: &str =
+        "futures_util::stream::futures_unordered::FuturesUnordered<F>::poll_next";
+    const CHILD: &str = "futures_util::stream::futures_unordered::task::waker_ref::clone_arc_raw";
+    const TIMEOUT: &str =
+        "<tokio::time::timeout::Timeout<T> as core::future::future::Future>::poll";
     let cases: &[(WaitReason, &[&str])] = &[
         (WaitReason::Sleep, &[ELAPSED, SLEEP]),
         (
@@ -221,10 +226,11 @@ fn tasks() {
                 "tokio::sync::mpsc::unbounded::UnboundedReceiver<T>::recv::{async_fn#0}",
             ],
         ),
-        (
-            WaitReason::FuturesContainer,
-            &["futures_util::stream::futures_unordered::FuturesUnordered<F>::poll_next"],
-        ),
+        (WaitReason::FuturesContainer, &[CONTAINER]),
+        (WaitReason::Sleep, &[ELAPSED, SLEEP, CONTAINER, TIMEOUT]),
+        (WaitReason::Sleep, &[CHILD, CLONE, ELAPSED, SLEEP]),
+        (WaitReason::Notify, &[CHILD, CLONE, NOTIFIED, CONTAINER]),
+        (WaitReason::FuturesContainer, &[CHILD, CLONE, CONTAINER]),
         (
             WaitReason::ChannelSend,
             &[
