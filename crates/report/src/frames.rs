@@ -529,6 +529,15 @@ pub(crate) mod tests {
         frames
     }
 
+    /// The same, but the first links of the first stack, so many, are inlined in one function.
+    pub fn inlined(mut frames: Frames, count: usize) -> Frames {
+        let links = frames.stacks.get_mut(&StackId(0));
+        for link in links.into_iter().flatten().take(count) {
+            link.address = 0x1000;
+        }
+        frames
+    }
+
     /// The same, and the start of the function that each of some addresses is in.
     pub fn with_starts(mut frames: Frames, starts: &[(u64, u64)]) -> Frames {
         frames.starts = starts.iter().copied().collect();

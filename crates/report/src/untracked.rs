@@ -183,8 +183,12 @@ pub(crate) fn own_part(frames: &Frames, leaf: Leaf, entry: u64) -> Own {
         own.filter(is_poll).last().unwrap_or(from)
     };
     let begins = |link: &Link| frames.function_start(link.address) == Some(entry);
-    if let Some(at) = links.iter().position(begins) {
-        return Own::Innermost(innermost(at));
+    if let Some(first) = links.iter().position(begins) {
+        // What is inlined in the function has its address: the whole future, with link-time optimization.
+        let address = links.get(first).map(|link| link.address);
+        let inlined = links.iter().skip(first);
+        let inlined = inlined.take_while(|link| Some(link.address) == address);
+        return Own::Innermost(innermost(first + inlined.count().saturating_sub(1)));
     }
     let mut polls = (0..links.len()).rev().filter(is_poll);
     let Some(outermost) = polls.next() else {

@@ -18,7 +18,7 @@ use crate::{
     },
     frames::{
         Frames,
-        tests::{frames, with_futures, with_nameless_futures, with_starts},
+        tests::{frames, inlined, with_futures, with_nameless_futures, with_starts},
     },
     group::{Grouping, Selection, TaskGroup, Whose, ageless, group_tasks},
     holders::Holders,
@@ -403,7 +403,12 @@ fn of_nested_polls_the_one_counts_that_begins_where_the_tasks_does() {
     assert_eq!(own_part(&frames, whole, PUMP), Own::Innermost(7));
     let one = named(&[&format!("spin {POLL} run")]);
     assert_eq!(own_part(&one, whole, SERVE), Own::Innermost(1));
+    // Link-time optimization inlines the future, and what it calls, in the function that polls it.
+    let one = inlined(one, 5);
+    let one = with_starts(one, &[(links[0].address, SERVE)]);
+    assert_eq!(own_part(&one, whole, SERVE), Own::Innermost(1));
     // Another poll may be where the stack is cut off.
+    let one = named(&[&format!("spin {POLL} run")]);
     let cut = leaf(LeafEnd::Truncated);
     assert_eq!(own_part(&one, cut, SERVE), Own::Several);
     let none = named(&["spin run"]);
