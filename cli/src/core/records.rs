@@ -66,7 +66,9 @@ pub fn replies(core: &Core, survey: &Survey) -> Vec<Reply> {
             .map_or(ThreadCapture::Absent, |leaf| ThreadCapture::Stack(*leaf)),
     });
     replies.extend(batches(threads.collect(), RECORDS, Reply::Threads));
-    replies.extend(survey.traces.iter().map(trace));
+    let why = given_up(survey);
+    let traces = survey.traces.iter().zip(0..);
+    replies.extend(traces.map(|(one, number)| trace(one, why.get(&number).copied())));
     let tasks = survey.tasks.iter();
     let tasks = tasks.map(|task| untracked(task, &on_threads));
     replies.extend(batches(tasks.collect(), RECORDS, Reply::Untracked));
@@ -187,7 +189,15 @@ const fn end(stack: &Stack) -> LeafEnd {
     }
 }
 
-fn trace(trace: &rtops_cells::Trace) -> Reply {
+/// Why polls were given up, by their traces: all of one trace came to the same instruction.
+fn given_up(survey: &Survey) -> HashMap<u32, Unresolved> {
+    let tasks = survey.tasks.iter();
+    let tasks = tasks.filter_map(|task| Some((task.trace?, unresolved(task.unresolved?))));
+    tasks.collect()
+}
+
+/// A trace, and why its poll was given up, where that is known.
+fn trace(trace: &rtops_cells::Trace, why: Option<Unresolved>) -> Reply {
     let calls = trace.calls.iter().map(|call| Call {
         caller: call.caller,
         site: call.site,
@@ -197,10 +207,11 @@ fn trace(trace: &rtops_cells::Trace) -> Reply {
         ip: visit.ip,
     });
     Reply::Trace(Trace {
-        end: match trace.end {
-            rtops_cells::End::Whole => TraceEnd::Whole,
-            rtops_cells::End::TooLong => TraceEnd::TooLong,
-            rtops_cells::End::Unsafe => TraceEnd::Unsafe,
+        end: match (trace.end, why) {
+            (rtops_cells::End::Whole, _) => TraceEnd::Whole,
+            (_, Some(why)) => TraceEnd::GivenUp(why),
+            (rtops_cells::End::TooLong, None) => TraceEnd::TooLong,
+            (rtops_cells::End::Unsafe, None) => TraceEnd::Unsafe,
         },
         order: match trace.order {
             rtops_cells::VisitOrder::First => TraceOrder::FirstRun,

@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Frame, FrameKind, MAX_REPLY, ProtocolError, SourceLocation, StackId, StringId, codec,
-    read_frame, write_frame,
+    Frame, FrameKind, MAX_REPLY, ProtocolError, SourceLocation, StackId, StringId, Unresolved,
+    codec, read_frame, write_frame,
 };
 
 /// Something found out about a task that its record has no field for.
@@ -277,6 +277,8 @@ pub enum TraceEnd {
     TooLong,
     /// The poll did something that can't be stepped over safely, such as starting a thread.
     Unsafe,
+    /// The poll was given up, for this reason.
+    GivenUp(Unresolved),
 }
 
 /// What a saved dump was taken of, and when.

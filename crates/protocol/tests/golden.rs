@@ -480,6 +480,10 @@ fn evidence() -> Vec<(&'static str, Reply)> {
             Reply::Trace(trace(TraceEnd::TooLong)),
         ),
         ("reply-trace-unsafe", Reply::Trace(trace(TraceEnd::Unsafe))),
+        (
+            "reply-trace-given-up",
+            Reply::Trace(trace(TraceEnd::GivenUp(Unresolved::Locked))),
+        ),
         ("reply-thread-runs", Reply::ThreadRuns(vec![run])),
         ("reply-notes-held-back", Reply::Notes(vec![held_back])),
         ("reply-saved", Reply::Saved(saved)),

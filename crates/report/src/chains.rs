@@ -110,6 +110,10 @@ impl<'a> Chains<'a> {
                     None => chains.push(chain.clone()),
                 }
             }
+            // What the poll registered before it was given up.
+            for chain in chains.iter_mut().take(copied) {
+                chain.incomplete = chain.incomplete.or(self.stepped.cut(tree));
+            }
         }
         let has_more = chains.len() > copied;
         self.leave_out_containers(&mut chains);

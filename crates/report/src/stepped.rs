@@ -23,12 +23,20 @@ use crate::{
 pub struct Stepped {
     source: Source,
     /// The distinct trees.
-    trees: Vec<Vec<Chain>>,
+    trees: Vec<Tree>,
     /// The tree of each trace.
     of_trace: Vec<TreeId>,
     /// That of the stepped tasks of a kind; none where they differ.
     kinds: HashMap<Alike, Option<TreeId>>,
     refused: HashMap<TaskKey, NotStepped>,
+}
+
+/// What a stepped poll shows.
+#[derive(Debug)]
+struct Tree {
+    chains: Vec<Chain>,
+    /// What to say of a poll that was given up.
+    cut: Option<&'static str>,
 }
 
 /// The number of a distinct tree.
@@ -99,13 +107,17 @@ impl Stepped {
             kinds: HashMap::new(),
             refused: HashMap::new(),
         };
-        let mut known: HashMap<Vec<Look>, TreeId> = HashMap::new();
+        let mut known: HashMap<(Vec<Look>, Option<&'static str>), TreeId> = HashMap::new();
         for trace in &dump.traces {
-            let chains = trace::chains(trace, frames);
+            let mut chains = trace::chains(trace, frames);
+            let cut = Reason::of_trace(trace.end, this.source).map(|reason| reason.cut);
+            for chain in &mut chains {
+                chain.incomplete = cut.or(chain.incomplete);
+            }
             let mut look: Vec<Look> = chains.iter().map(Look::of).collect();
             look.sort_unstable();
-            let tree = *known.entry(look).or_insert_with(|| {
-                this.trees.push(chains);
+            let tree = *known.entry((look, cut)).or_insert_with(|| {
+                this.trees.push(Tree { chains, cut });
                 TreeId(this.trees.len() - 1)
             });
             this.of_trace.push(tree);
@@ -140,7 +152,12 @@ impl Stepped {
 
     /// The chains of a tree.
     pub fn chains(&self, tree: TreeId) -> &[Chain] {
-        self.trees.get(tree.0).map_or(&[], Vec::as_slice)
+        self.trees.get(tree.0).map_or(&[], |tree| &tree.chains)
+    }
+
+    /// What to say where more may be missing in a tree.
+    pub fn cut(&self, tree: TreeId) -> Option<&'static str> {
+        self.trees.get(tree.0)?.cut
     }
 
     /// What is known of a task.
@@ -168,7 +185,7 @@ impl Stepped {
         let refused = || self.refused.get(&task.key).copied().map(sentence);
         let lacks_steps = found_by == Some(FoundBy::Hook) && alike.is_some();
         let remark = match (tree, of_kind) {
-            (Some(_), _) => is_unseen.then_some(Reason::NO_CODE.sentence),
+            (Some(_), _) => is_unseen.then_some(unresolved.unwrap_or(Reason::NO_CODE).sentence),
             (None, _) if refused().is_some() => refused(),
             (None, _) if unresolved.is_some() => unresolved.map(|reason| reason.sentence),
             (None, None) => lacks_steps.then_some(NOT_STEPPED),

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use rtops_protocol::{LeafEnd, Trace, TraceEnd, TraceOrder};
+use rtops_protocol::{LeafEnd, Trace, TraceOrder};
 use rtops_symbols::{FrameClass, Polls, classify, polls};
 
 use crate::{
@@ -26,11 +26,6 @@ const MAX_LEAVES: usize = 10_000;
 /// The distinct ways from where the task waits to its root.
 pub fn chains(trace: &Trace, frames: &Frames) -> Vec<Chain> {
     let tree = Tree::build(trace, frames);
-    let end = match trace.end {
-        TraceEnd::Whole => None,
-        TraceEnd::TooLong => Some("(more may be missing: the poll took too many steps)"),
-        _ => Some("(more may be missing: the poll did what can't be stepped through)"),
-    };
     let mut chains: Vec<Chain> = Vec::new();
     for leaf in tree.leaves() {
         let Way {
@@ -47,7 +42,7 @@ pub fn chains(trace: &Trace, frames: &Frames) -> Vec<Chain> {
         let chain = Chain {
             links: frames.visible(&links, &[]),
             wait: frames.task_wait(&links),
-            incomplete: end.or(no_root).or(no_line),
+            incomplete: no_root.or(no_line),
             count: 1,
         };
         let look = chain.look();

@@ -1,6 +1,6 @@
 //! What is not known of untracked tasks, and which part of a thread's stack is theirs.
 
-use rtops_protocol::{FoundBy, Leaf, LeafEnd, Unresolved};
+use rtops_protocol::{FoundBy, Leaf, LeafEnd, TraceEnd, Unresolved};
 use rtops_symbols::{FrameClass, classify};
 
 use crate::{
@@ -52,105 +52,131 @@ pub struct Reason {
     pub short: &'static str,
     /// In brackets, for the task itself.
     pub sentence: &'static str,
+    /// In brackets, for a task of which a part is known.
+    pub(crate) cut: &'static str,
+}
+
+/// A reason by its short form, and what became of the poll.
+macro_rules! reason {
+    ($short:literal, $what:literal) => {
+        Reason {
+            short: $short,
+            sentence: concat!("(await not resolved: ", $what, ")"),
+            cut: concat!("(more may be missing: ", $what, ")"),
+        }
+    };
 }
 
 impl Reason {
     /// Its poll registered nothing, and none of its kind was stepped.
-    pub(crate) const NO_WAKER: Self = Self {
-        short: "registered no waker",
-        sentence: "(await not resolved: it registered no waker)",
-    };
+    pub(crate) const NO_WAKER: Self = reason!("registered no waker", "it registered no waker");
 
     /// Its poll registered nothing, and those of its kind that were stepped wait in different places.
-    pub(crate) const DIFFER: Self = Self {
-        short: "unlike each other",
-        sentence: "(await not resolved: the few of its kind that were looked at differ)",
-    };
+    pub(crate) const DIFFER: Self = reason!(
+        "unlike each other",
+        "the few of its kind that were looked at differ"
+    );
 
     /// Its poll was stepped, and showed nothing.
-    pub(crate) const NO_CODE: Self = Self {
-        short: "ran none of its own code",
-        sentence: "(where it waits is not known: none of its own code ran)",
-    };
+    pub(crate) const NO_CODE: Self =
+        reason!("ran none of its own code", "none of its own code ran");
 
     /// Several tasks are polled on its thread.
-    pub(crate) const SEVERAL_POLLS: Self = Self {
-        short: "in one of several polls",
-        sentence: "(await not resolved: its thread is inside several polls)",
-    };
+    pub(crate) const SEVERAL_POLLS: Self = reason!(
+        "in one of several polls",
+        "its thread is inside several polls"
+    );
 
     /// `None` for a task that waits for nothing but its turn, and where nothing went wrong.
     pub(crate) fn of(state: State, found_by: FoundBy, source: Source) -> Option<Self> {
-        match (found_by, state) {
-            (_, State::Woken | State::Submitted) => None,
-            (FoundBy::Unresolved(why), _) => Some(Self::of_unresolved(why, source)),
+        match found_by {
+            // It may wait for one.
+            FoundBy::Unresolved(Unresolved::NoThread) if state == State::Submitted => None,
+            FoundBy::Unresolved(Unresolved::NotAsked | Unresolved::Woken)
+                if matches!(state, State::Woken | State::Submitted) =>
+            {
+                None
+            }
+            FoundBy::Unresolved(why) => Some(Self::of_unresolved(why, source)),
             _ => None,
         }
     }
 
+    /// Why a poll that was stepped does not show all; `None` where it does.
+    pub(crate) fn of_trace(end: TraceEnd, source: Source) -> Option<Self> {
+        match end {
+            TraceEnd::Whole => None,
+            TraceEnd::TooLong => Some(TOO_MANY_STEPS),
+            TraceEnd::GivenUp(why) => Some(Self::of_unresolved(why, source)),
+            _ => Some(reason!(
+                "not stepped through",
+                "the poll did what can't be stepped through"
+            )),
+        }
+    }
+
     fn of_unresolved(why: Unresolved, source: Source) -> Self {
-        let (short, sentence) = match why {
-            Unresolved::NotAsked => ("not asked for", "(await not resolved: not asked for)"),
-            Unresolved::Woken => ("woken", "(await not resolved: it was about to be polled)"),
-            Unresolved::Locked => (
-                "locked",
-                "(await not resolved: its poll waited for a lock that another thread held)",
-            ),
-            Unresolved::Fault if source == Source::Core => (
+        match why {
+            Unresolved::NotAsked => reason!("not asked for", "not asked for"),
+            Unresolved::Woken => reason!("woken", "it was about to be polled"),
+            Unresolved::Locked => {
+                reason!(
+                    "locked",
+                    "its poll waited for a lock that another thread held"
+                )
+            }
+            Unresolved::Fault if source == Source::Core => reason!(
                 "outside of the core file",
-                "(await not resolved: its poll needs memory that the core file lacks)",
+                "its poll needs memory that the core file lacks"
             ),
-            Unresolved::Fault => (
+            Unresolved::Fault => reason!(
                 "outside of the copy",
-                "(await not resolved: its poll needs memory that a copy of the process lacks)",
+                "its poll needs memory that a copy of the process lacks"
             ),
-            Unresolved::Endless => (
-                "polled too long",
-                "(await not resolved: its poll did not end in time)",
-            ),
-            Unresolved::Exit => (
-                "about to exit",
-                "(await not resolved: its poll would have ended the process)",
-            ),
-            Unresolved::Panic => ("panicked", "(await not resolved: its poll panicked)"),
-            Unresolved::SystemCall if source == Source::Core => (
+            Unresolved::Endless if source == Source::Core => TOO_MANY_STEPS,
+            Unresolved::Endless => reason!("polled too long", "its poll did not end in time"),
+            Unresolved::Exit => {
+                reason!("about to exit", "its poll would have ended the process")
+            }
+            Unresolved::Panic => reason!("panicked", "its poll panicked"),
+            Unresolved::SystemCall if source == Source::Core => reason!(
                 "in system calls",
-                "(await not resolved: its poll makes a system call that has no answer here)",
+                "its poll makes a system call that has no answer here"
             ),
-            Unresolved::SystemCall => (
+            Unresolved::SystemCall => reason!(
                 "in system calls",
-                "(await not resolved: its poll repeated a system call that a copy can't make)",
+                "its poll repeated a system call that a copy can't make"
             ),
-            Unresolved::Ready => (
+            Unresolved::Ready => reason!(
                 "about to end",
-                "(await not resolved: it waits no longer, the next poll completes it)",
+                "it waits no longer, the next poll completes it"
             ),
-            Unresolved::OtherTokio if source == Source::Core => (
+            Unresolved::OtherTokio if source == Source::Core => reason!(
                 "of another tokio",
-                "(await not resolved: it belongs to a version of tokio that rtops does not know)",
+                "it belongs to a version of tokio that rtops does not know"
             ),
-            Unresolved::OtherTokio => (
+            Unresolved::OtherTokio => reason!(
                 "of another tokio",
-                "(await not resolved: it belongs to a version of tokio that the agent does not \
-                 know)",
+                "it belongs to a version of tokio that the agent does not know"
             ),
-            Unresolved::NoTime => (
-                "ran out of time",
-                "(await not resolved: no time was left; raise --timeout)",
-            ),
-            Unresolved::NoThread => (
+            Unresolved::NoTime => {
+                reason!("ran out of time", "no time was left; raise --timeout")
+            }
+            Unresolved::NoThread => reason!(
                 "on an unknown thread",
-                "(await not resolved: it is not known which thread runs it)",
+                "it is not known which thread runs it"
             ),
-            Unresolved::Instruction => (
+            Unresolved::Instruction => reason!(
                 "at an unknown instruction",
-                "(await not resolved: its poll has an instruction that rtops does not know)",
+                "its poll has an instruction that rtops does not know"
             ),
-            _ => ("not resolved", "(await not resolved)"),
-        };
-        Self { short, sentence }
+            _ => reason!("not resolved", "nothing more is known"),
+        }
     }
 }
+
+/// A poll that ran for as long as one may.
+const TOO_MANY_STEPS: Reason = reason!("polled too long", "the poll took too many steps");
 
 /// How much of a thread's stack is inside the poll of a task.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

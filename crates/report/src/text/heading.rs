@@ -90,8 +90,12 @@ fn tasks_summary(view: &View) -> Option<String> {
         };
         text = format!("{text}, {verb}{known} of {alive} alive");
     }
-    if let Some(by_type) = only_by_type(groups) {
-        text = format!("{text}; {by_type}");
+    for (what, is_seen) in [("only by type", false), ("seen in part", true)] {
+        let groups = groups.iter();
+        let groups = groups.filter(|group| group.chains.is_empty() != is_seen);
+        if let Some(reasons) = reasons(groups) {
+            text = format!("{text}; {} {what}: {}", reasons.0, reasons.1);
+        }
     }
     Some(text)
 }
@@ -104,13 +108,10 @@ fn others_are_unknown(dump: &Dump) -> bool {
     has_no_copy && !dump.process.as_ref().is_some_and(is_counted)
 }
 
-/// How many tasks are known by nothing but their type, and why.
-fn only_by_type(groups: &[TaskGroup]) -> Option<String> {
+/// Of how many tasks it is not known where they wait, or not all of it, and why.
+fn reasons<'a>(groups: impl Iterator<Item = &'a TaskGroup<'a>>) -> Option<(usize, String)> {
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for group in groups
-        .iter()
-        .filter(|group| group.look.kind == TaskKind::Task)
-    {
+    for group in groups.filter(|group| group.look.kind == TaskKind::Task) {
         if let Some(reason) = group.look.unresolved {
             *reasons.entry(reason.short).or_default() += group.tasks.len();
         }
@@ -120,7 +121,7 @@ fn only_by_type(groups: &[TaskGroup]) -> Option<String> {
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let reasons = reasons.iter().map(|(why, count)| format!("{count} {why}"));
     let reasons: Vec<String> = reasons.collect();
-    (total > 0).then(|| format!("{total} only by type: {}", reasons.join(", ")))
+    (total > 0).then(|| (total, reasons.join(", ")))
 }
 
 /// The tasks of a dump, without the spans inside them.

@@ -1,6 +1,6 @@
 //! What polls show that came to some lines, one after the other.
 
-use rtops_protocol::{Call, Visit};
+use rtops_protocol::{Call, TraceEnd, Visit};
 
 use super::*;
 use crate::frames::tests::traced;
@@ -208,20 +208,6 @@ fn where_a_task_resumes_is_the_first_await_that_it_came_to() {
         ),
     ];
     assert_eq!(shown_first(&[1, 4, 5, 2, 3]), both);
-}
-
-#[test]
-fn a_trace_that_was_cut_says_so() {
-    let code = [
-        (1, "app::outer::{async_fn#0}:10"),
-        (2, "app::outer::{async_fn#0}:12"),
-    ];
-    let mut trace = trace(&[(0, 1), (0, 2)], &[]);
-    for end in [TraceEnd::TooLong, TraceEnd::Unsafe] {
-        trace.end = end;
-        let chains = shown(&trace, &traced(&code));
-        assert_eq!(chains, [("app::outer:12".to_owned(), true)]);
-    }
 }
 
 #[test]

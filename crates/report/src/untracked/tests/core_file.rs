@@ -1,6 +1,6 @@
 //! Dumps of core files: many tasks with few traces, tasks that are not idle, threads without names.
 
-use rtops_protocol::{Access, CoreHead, Signal};
+use rtops_protocol::{Access, CoreHead, Signal, Trace, TraceEnd};
 
 use super::*;
 use crate::frames::tests::{traced, with_code};
@@ -151,6 +151,64 @@ fn tasks_that_are_not_idle_say_what_an_image_tells() {
     ");
     // Those that have ended are no tasks any more.
     assert_eq!(Census::of(&dump, &frames).tasks, 5);
+}
+
+#[test]
+fn a_poll_that_was_given_up_says_why_and_shows_how_far_it_came() {
+    let cut = |end, visits: Reply| match visits {
+        Reply::Trace(trace) => Reply::Trace(Trace { end, ..trace }),
+        other => other,
+    };
+    let given_up = |why| {
+        let visits = poll(TraceOrder::LastRun, [1, 2].into_iter());
+        cut(TraceEnd::GivenUp(why), visits)
+    };
+    let woken = |task| Untracked {
+        state: UntrackedState::Woken,
+        ..task
+    };
+    let why = FoundBy::Unresolved;
+    let registered = Untracked {
+        leaves: untracked(0, SERVE, &[0]).leaves,
+        ..polled(4, why(Unresolved::Fault), 1)
+    };
+    let dump = dump(vec![
+        head(None),
+        Reply::Stacks(Stacks(vec![vec![0x1000]])),
+        given_up(Unresolved::Locked),
+        given_up(Unresolved::Fault),
+        cut(
+            TraceEnd::TooLong,
+            poll(TraceOrder::LastRun, [1, 3].into_iter()),
+        ),
+        Reply::Untracked(vec![
+            woken(polled(1, why(Unresolved::Locked), 0)),
+            woken(polled(2, FoundBy::Steps, 2)),
+            woken(unresolved(3, PUMP, Unresolved::NoTime)),
+            registered,
+        ]),
+    ]);
+    let frames = with_futures(with_code(named(&["app::timer"]), &CODE), &futures());
+    insta::assert_snapshot!(text(&dump, &frames, &Selection::default()), @r"
+    gateway (pid 4711) was dumped alive, 2026-01-31T12:00:00Z on web-1
+    4 tasks in 4 groups; 1 only by type: 1 ran out of time; 2 seen in part: 1 locked, 1 outside of the core file; 0 threads
+
+    1 task app::serve [woken, resumes at src/app.rs:12]
+        app::serve  src/app.rs:12
+        (more may be missing: its poll waited for a lock that another thread held)
+
+    1 task app::serve [woken, resumes at src/app.rs:13]
+        app::serve  src/app.rs:13
+        (more may be missing: the poll took too many steps)
+
+    1 task app::Pump<app::pump::{async block}> [woken or new, and about to be polled]
+        (await not resolved: no time was left; raise --timeout)
+
+    1 task app::serve [waiting]
+        app::serve  src/app.rs:12
+        app::timer  src/app::timer.rs:7:9
+        (more may be missing: its poll needs memory that the core file lacks)
+    ");
 }
 
 #[test]
