@@ -9,7 +9,7 @@ use rtops_protocol::{
     Saved, Sender, Signal, StackId, Stacks, ThreadCapture, Trace, TraceEnd, TraceId, TraceOrder,
     Unresolved, Untracked, UntrackedState, Visit,
 };
-use rtops_report::escape::escape;
+use rtops_report::{escape::escape, format};
 use rtops_unwind::Outcome;
 
 /// How many stacks, and how many other records, go into one frame.
@@ -94,6 +94,7 @@ fn gaps(core: &Core, survey: &Survey) -> Vec<String> {
     let mut gaps: Vec<String> = gaps
         .map(|gap| escape(&gap.to_string()).into_owned())
         .collect();
+    gaps.extend(late(survey));
     let has_none = survey.tasks.is_empty();
     let versions = survey.versions.iter();
     gaps.extend(versions.filter_map(|version| untried(*version, has_none)));
@@ -103,6 +104,18 @@ fn gaps(core: &Core, survey: &Survey) -> Vec<String> {
         ));
     }
     gaps
+}
+
+/// How many tasks were not polled for want of time.
+fn late(survey: &Survey) -> Option<String> {
+    let waits = |task: &&Task| matches!(task.state, State::Idle | State::Woken);
+    let all = survey.tasks.iter().filter(waits).count();
+    let is_late = |task: &&Task| task.unresolved == Some(rtops_cells::Unresolved::NoTime);
+    let late = survey.tasks.iter().filter(is_late).count();
+    (late > 0).then(|| {
+        let all = format::count(all, "task");
+        format!("the time was up before {late} of {all} could be polled; raise --timeout")
+    })
 }
 
 /// What to say of a version of tokio that rtops was not tried with. A newer one may be as those before.
