@@ -69,7 +69,10 @@ fn polled_by(function: &str) -> String {
         let name = rtops_symbols::display_name(function);
         return name.strip_suffix("::poll").unwrap_or(&name).to_owned();
     }
-    function.to_owned()
+    function
+        .strip_suffix("::poll")
+        .unwrap_or(function)
+        .to_owned()
 }
 
 /// Names futures whose type is not known by the function that polls them, which the stack of a task has,
@@ -105,7 +108,6 @@ pub(crate) fn name_by_polls(frames: &mut Frames, dump: &Dump) {
 
 /// What stands for the future whose poll was stepped.
 fn root_of(frames: &Frames, dump: &Dump, trace: TraceId) -> Option<String> {
-    let chains = trace::chains(dump.trace(trace)?, frames);
-    let root = frames.get(chains.first()?.links.last()?.frame)?;
-    Some(polled_by(&root.function)).filter(|name| name.contains("::"))
+    let root = trace::root(dump.trace(trace)?, frames)?;
+    Some(polled_by(root)).filter(|name| name.contains("::"))
 }

@@ -334,7 +334,10 @@ fn look<'a>(dump: &'a Dump, frames: &Frames, task: &Task, key: &Key, chains: &[C
         spans: names(&[SpanLook::InChains, SpanLook::Silent, SpanLook::HeldBack]),
         silent: names(&[SpanLook::Silent]),
         held_back: names(&[SpanLook::HeldBack]),
-        remark: key.shown.remark,
+        remark: key.shown.remark.or_else(|| {
+            let runs_tasks = key.kind == TaskKind::BlockOn && chains.is_empty();
+            runs_tasks.then_some("(it waits for nothing itself: it runs its tasks)")
+        }),
         unresolved: key.shown.unresolved,
         chains: looks,
     }

@@ -55,16 +55,28 @@ pub fn chains(trace: &Trace, frames: &Frames) -> Vec<Chain> {
     chains
 }
 
+/// The function of the outermost poll: one that is no executor's, if there is such.
+pub fn root<'a>(trace: &Trace, frames: &'a Frames) -> Option<&'a str> {
+    let tree = Tree::build(trace, frames);
+    let of = |classes: &[FrameClass]| {
+        let mut nodes = tree.nodes.iter();
+        nodes.find(|node| node.polls.is_some() && classes.contains(&node.class))
+    };
+    let root = of(&[FrameClass::User, FrameClass::Leaf]);
+    Some(root.or_else(|| of(&[FrameClass::Executor]))?.function)
+}
+
 /// The functions that ran.
 struct Tree<'a> {
     frames: &'a Frames,
     order: TraceOrder,
     /// Callers come before those that they call.
-    nodes: Vec<Node>,
+    nodes: Vec<Node<'a>>,
 }
 
 /// A function that ran, called or inlined.
-struct Node {
+struct Node<'a> {
+    function: &'a str,
     polls: Option<Polls>,
     class: FrameClass,
     /// Who called it, and where that is in the caller.
@@ -265,7 +277,7 @@ struct Way {
     lacks_root: bool,
 }
 
-impl Node {
+impl Node<'_> {
     /// Where in this function a task is that polled nothing below it: the last line that ran, or the
     /// first. An async body jumps to its await from its first line, which tells nothing.
     fn stands_at(&self, frames: &Frames, order: TraceOrder) -> Option<Link> {
@@ -377,6 +389,7 @@ impl<'a> Builder<'a> {
         let above = caller.and_then(|(caller, _)| self.tree.nodes.get(caller));
         let depth = above.map_or(0, |caller| caller.depth + 1);
         self.tree.nodes.push(Node {
+            function,
             polls: polls(function).filter(|polls| *polls != Polls::Unclear || !self.has_lines),
             class: classify(function),
             caller: caller.filter(|_| depth < MAX_DEPTH),

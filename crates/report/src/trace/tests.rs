@@ -226,3 +226,22 @@ fn a_trace_out_of_nowhere_shows_nothing_or_ends() {
     assert_eq!(chains.len(), 1);
     assert!(chains.iter().all(|(_, incomplete)| *incomplete));
 }
+
+#[test]
+fn the_outermost_poll_is_the_root_before_that_of_an_executor() {
+    const OUTER: &str = "tokio::task::local::LocalSet::poll:3 core::pin::Pin::poll:2 \
+        tokio::runtime::park::block_on:1";
+    let trace = trace(&[(0, 1)], &[]);
+    let root_of = |inner: &str| {
+        let frames = traced(&[(1, inner)]);
+        root(&trace, &frames).map(str::to_owned)
+    };
+    let both = format!("app::inner::{{async_fn#0}}:5 app::outer::{{async_fn#0}}:4 {OUTER}");
+    assert_eq!(root_of(&both).as_deref(), Some("app::outer::{async_fn#0}"));
+    let alone = format!("tokio::task::local::LocalSet::tick:4 {OUTER}");
+    assert_eq!(
+        root_of(&alone).as_deref(),
+        Some("tokio::task::local::LocalSet::poll")
+    );
+    assert_eq!(root_of("tokio::runtime::park::block_on:1"), None);
+}

@@ -212,6 +212,39 @@ fn a_poll_that_was_given_up_says_why_and_shows_how_far_it_came() {
 }
 
 #[test]
+fn an_executor_inside_block_on_says_that_it_runs_its_tasks() {
+    const TICK: &str = "tokio::task::local::LocalSet::register tokio::task::local::LocalSet::poll";
+    let code = [(
+        1,
+        "tokio::task::local::LocalSet::poll:2 tokio::runtime::park::block_on:1",
+    )];
+    let local_set = Untracked {
+        state: UntrackedState::BlockOn { tid: 4712 },
+        ..polled(0, FoundBy::Steps, 0)
+    };
+    let local_set = Untracked {
+        number: None,
+        cell: None,
+        leaves: untracked(0, SERVE, &[0]).leaves,
+        ..local_set
+    };
+    let dump = dump(vec![
+        head(None),
+        Reply::Stacks(Stacks(vec![vec![0x1000, 0x1001]])),
+        poll(TraceOrder::LastRun, [1].into_iter()),
+        Reply::Untracked(vec![local_set]),
+    ]);
+    let frames = with_nameless_futures(with_code(named(&[TICK]), &code), &dump, &[SERVE]);
+    let text = text(&dump, &frames, &Selection::default());
+    let (_, group) = text.split_once("\n\n").unwrap();
+    insta::assert_snapshot!(group, @r"
+    1 block_on future tokio::task::local::LocalSet [waiting]
+        (it waits for nothing itself: it runs its tasks)
+        polled by thread 4712
+    ");
+}
+
+#[test]
 fn the_thread_that_crashed_comes_first_and_nothing_speaks_of_an_agent() {
     let stacks = [
         "park tokio::runtime::park::CachedParkThread::block_on main",
