@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::SystemTime};
 
+use nix::libc;
 use rtops_cells::{Resumed, Stack, State, Survey, Task, Version};
 use rtops_image::{Core, Gap, Image, ModuleKind, Origin};
 use rtops_protocol::{
@@ -57,7 +58,7 @@ pub fn replies(core: &Core, survey: &Survey) -> Vec<Reply> {
     let threads = core.threads().iter().map(|thread| protocol::Thread {
         tid: thread.tid,
         name: None,
-        state: None,
+        state: runs(thread).then_some('R'),
         wchan: None,
         syscall: i64::try_from(thread.registers.orig_rax).ok(),
         cpu_ticks: None,
@@ -82,6 +83,19 @@ pub fn replies(core: &Core, survey: &Survey) -> Vec<Reply> {
         gaps: gaps(core, survey),
     }));
     replies
+}
+
+/// Whether a thread is in a system call that all futexes share, and not to wait there.
+fn runs(thread: &rtops_image::Thread) -> bool {
+    let operation = i32::try_from(thread.registers.rsi & 0x7f).unwrap_or(libc::FUTEX_WAIT);
+    let waits = [
+        libc::FUTEX_WAIT,
+        libc::FUTEX_WAIT_BITSET,
+        libc::FUTEX_WAIT_REQUEUE_PI,
+        libc::FUTEX_LOCK_PI,
+        libc::FUTEX_LOCK_PI2,
+    ];
+    i64::try_from(thread.registers.orig_rax) == Ok(libc::SYS_futex) && !waits.contains(&operation)
 }
 
 /// What is missing. Every core lacks memory that was never touched: that is worth a word only if a poll

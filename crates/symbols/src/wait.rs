@@ -314,6 +314,18 @@ const TASK_RULES: &[Rule] = {
 const THREAD_RULES: &[Rule] = {
     use WaitReason as W;
     &[
+        // What wakes others, in the modules of those who wait.
+        ("std::sync", "notify*", W::Running),
+        ("std::sys::sync", "notify*", W::Running),
+        ("std::sys::sync", "unlock*", W::Running),
+        ("std::sys::sync", "unpark", W::Running),
+        ("std::sys::sync", "wake*", W::Running),
+        ("std::thread", "unpark", W::Running),
+        ("parking_lot", "notify*", W::Running),
+        ("parking_lot", "unlock*", W::Running),
+        ("parking_lot_core", "unpark*", W::Running),
+        ("parking", "unpark", W::Running),
+        ("tokio::runtime", "unpark*", W::Running),
         ("mio", "poll", W::EpollWait),
         ("polling", "wait*", W::EpollWait),
         ("epoll_wait", "", W::EpollWait),

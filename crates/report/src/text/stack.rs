@@ -395,7 +395,9 @@ pub(super) fn thread_group(
         .wait
         .map(WaitReason::as_str)
         .filter(|_| crash.is_none());
-    let state = group.state().filter(|state| Some(*state) != wait);
+    let state = group
+        .state()
+        .filter(|state| Some(*state) != wait && crash.is_none());
     let words = [crashed.as_deref(), state, wait].into_iter().flatten();
     let words: Vec<&str> = words.collect();
     let mut title = head;

@@ -317,6 +317,55 @@ fn threads() {
             ],
         ),
         (
+            WaitReason::Running,
+            'S',
+            FUTEX,
+            &[
+                "syscall",
+                "std::sys::pal::unix::futex::futex_wake",
+                "std::sys::sync::condvar::futex::Condvar::notify_one",
+                "std::sync::poison::condvar::Condvar::notify_one",
+                "gateway::f",
+            ],
+        ),
+        (
+            WaitReason::Running,
+            'S',
+            FUTEX,
+            &[
+                "syscall",
+                "parking_lot_core::thread_parker::imp::UnparkHandle::unpark",
+                "parking_lot::condvar::Condvar::notify_one_slow",
+                "tokio::runtime::blocking::pool::Spawner::spawn_task",
+            ],
+        ),
+        (
+            WaitReason::Running,
+            'S',
+            FUTEX,
+            &[
+                "std::sys::sync::mutex::futex::Mutex::wake",
+                "std::sync::poison::mutex::MutexGuard<T>::drop",
+            ],
+        ),
+        (
+            WaitReason::Running,
+            'S',
+            FUTEX,
+            &[
+                "std::sys::sync::thread_parking::futex::Parker::unpark",
+                "std::thread::thread::Thread::unpark",
+                "std::sync::mpmc::waker::SyncWaker::notify",
+                "std::sync::mpsc::Sender<T>::send",
+            ],
+        ),
+        (
+            WaitReason::Running,
+            'S',
+            FUTEX,
+            &["tokio::runtime::scheduler::multi_thread::park::Inner::unpark_condvar"],
+        ),
+        (
             WaitReason::ChannelReceive,
             'S',
             FUTEX,
