@@ -3,9 +3,10 @@
 use std::{collections::HashSet, thread, time::Duration};
 
 use rtops_image::Core;
-use rtops_protocol::{Capabilities, CopyDetail, StackParts, Steps};
+use rtops_protocol::{Capabilities, CopyDetail, StackId, StackParts, Steps};
 use rtops_report::{
     census::{Census, kept_by_type},
+    crash,
     frames::{Frames, Shown},
 };
 
@@ -54,12 +55,17 @@ fn of_core(core: &Core, args: &StatsArgs, output: &OutputArgs) -> Result<(), Err
     let progress = Progress::start("reading the file".to_owned());
     let taken = core::load(core, Detail::Census, args.timeout, None)?;
     let mut symbols = taken.symbols(&args.symbols);
-    let frames = Frames::resolve(&taken.dump, &HashSet::new(), &mut symbols, Shown::Folded);
+    let used: HashSet<StackId> = crash::stack(&taken.dump)
+        .map(|leaf| leaf.stack)
+        .into_iter()
+        .collect();
+    let frames = Frames::resolve(&taken.dump, &used, &mut symbols, Shown::Folded);
     drop(progress);
     let report = CoreReport {
         census: Census::of(&taken.dump, &frames),
         kept: kept_by_type(&taken.dump, &frames),
         dump: &taken.dump,
+        frames: &frames,
     };
     let mut output = Output::open(output)?;
     match output.format {

@@ -87,7 +87,7 @@ pub fn json(writer: &mut impl Write, leaks: &LeaksView) -> io::Result<()> {
         gaps: &view.dump.gaps,
         lacks: &view.lacks,
         copy: copy_part(view.dump),
-        core: view.dump.core.as_ref().map(CorePart::of),
+        core: CorePart::of(view.dump, view.frames),
         watched_seconds: leaks.watched.0.as_secs_f64(),
         dumps: leaks.watched.1,
         tracked_on_tokio: process.and_then(|process| process.tracked_on_tokio),

@@ -6,8 +6,7 @@ use std::{
 };
 
 use rtops_protocol::{
-    Access, CopyOutcome, CoreHead, FoundBy, Obtained, Signal, TaskKind, Thread, ThreadCapture,
-    WakerState,
+    Access, CopyOutcome, FoundBy, Obtained, Signal, TaskKind, Thread, ThreadCapture, WakerState,
 };
 use rtops_report::{
     census, crash,
@@ -239,7 +238,7 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
         gaps: &dump.gaps,
         lacks: &view.lacks,
         copy: copy_part(dump),
-        core: dump.core.as_ref().map(CorePart::of),
+        core: CorePart::of(dump, view.frames),
         tasks: view.tasks.as_ref().map(|groups| Tasks {
             total: dump.tasks.len(),
             tracked_on_tokio: dump.process.as_ref().and_then(|head| head.tracked_on_tokio),
@@ -272,17 +271,18 @@ pub(super) fn kept_part(kept: Vec<(String, usize)>) -> Vec<KeptPart> {
 }
 
 impl<'a> CorePart<'a> {
-    pub(super) fn of(core: &'a CoreHead) -> Self {
-        Self {
+    pub(super) fn of(dump: &'a Dump, frames: &Frames) -> Option<Self> {
+        let core = dump.core.as_ref()?;
+        Some(Self {
             program: &core.program,
             arguments: &core.arguments,
             pid: core.pid,
-            summary: crash::sentence(core),
+            summary: crash::sentence(dump, frames)?,
             signal: core.signal.as_ref().map(SignalPart::of),
             tid: core.thread,
             time: core.time.and_then(crash::utc),
             host: core.host.as_deref(),
-        }
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use rtops_report::{
     dump::Dump,
     escape::escape,
     format,
+    frames::Frames,
     style::{Paint, Style},
 };
 
@@ -53,6 +54,7 @@ impl Report {
 #[derive(Debug)]
 pub struct CoreReport<'a> {
     pub dump: &'a Dump,
+    pub frames: &'a Frames,
     pub census: Census,
     /// Ended tasks that their join handles keep, by type.
     pub kept: Vec<(String, usize)>,
@@ -61,8 +63,7 @@ pub struct CoreReport<'a> {
 impl CoreReport<'_> {
     /// What ended the process.
     pub fn head(&self) -> String {
-        let core = self.dump.core.as_ref();
-        core.map_or_else(String::new, crash::sentence)
+        crash::sentence(self.dump, self.frames).unwrap_or_default()
     }
 
     /// How many closures are on blocking pools, and run or wait for a thread there.

@@ -120,7 +120,7 @@ pub fn core(writer: &mut impl Write, report: &CoreReport<'_>) -> io::Result<()> 
         schema: super::SCHEMA,
         complete: dump.gaps.is_empty(),
         gaps: &dump.gaps,
-        core: dump.core.as_ref().map(CorePart::of),
+        core: CorePart::of(dump, report.frames),
         untracked: untracked_part(&report.census),
         blocking: report.blocking(),
         kept: kept_part(report.kept.clone()),

@@ -3,9 +3,9 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use nix::libc::{SI_KERNEL, SIGBUS, SIGSEGV};
-use rtops_protocol::{Access, CoreHead, Signal};
+use rtops_protocol::{Access, CoreHead, Leaf, Signal, ThreadCapture};
 
-use crate::escape::escape;
+use crate::{dump::Dump, escape::escape, frames::Frames};
 
 /// Where a null pointer with an offset leads: Linux lets nobody map the first page.
 const NULL_PAGE: u64 = 4096;
@@ -14,14 +14,38 @@ const SEGV_MAPERR: i32 = 1;
 /// `si_code`: what is mapped there does not allow it.
 const SEGV_ACCERR: i32 = 2;
 
-/// The head line: which process it was, what ended it, when and where.
-pub fn sentence(core: &CoreHead) -> String {
+/// What the runtime of Rust does before it ends the process: a part of the path of a function, and what it
+/// means. The first one counts that any frame has.
+const ENDS: [(&str, &str); 6] = [
+    ("::stack_overflow::", "after a stack overflow"),
+    (
+        "core::panicking::panic_in_cleanup",
+        "after a panic while unwinding",
+    ),
+    (
+        "core::panicking::panic_cannot_unwind",
+        "after a panic where unwinding is not allowed",
+    ),
+    (
+        "alloc::alloc::handle_alloc_error",
+        "after it ran out of memory",
+    ),
+    ("core::panicking::", "after a panic"),
+    ("std::panicking::begin_panic", "after a panic"),
+];
+
+/// The head line: which process it was, what ended it, when and where. `None` for a dump of no core file.
+pub fn sentence(dump: &Dump, frames: &Frames) -> Option<String> {
+    let core = dump.core.as_ref()?;
     let mut text = format!("{} (pid {})", escape(&core.program), core.pid);
     match &core.signal {
         Some(signal) => {
             text = format!("{text} was killed by {}", name(signal.number));
             if let Some(cause) = cause(core, signal) {
                 text = format!("{text} ({cause})");
+            }
+            if let Some(end) = stack(dump).and_then(|leaf| end(frames, leaf)) {
+                text = format!("{text} {end}");
             }
             if let Some(thread) = core.thread {
                 text = format!("{text}, in thread {thread}");
@@ -35,7 +59,28 @@ pub fn sentence(core: &CoreHead) -> String {
     if let Some(host) = &core.host {
         text = format!("{text} on {}", escape(host));
     }
-    text
+    Some(text)
+}
+
+/// The stack of the thread that the signal came to.
+pub fn stack(dump: &Dump) -> Option<Leaf> {
+    let tid = dump.core.as_ref()?.thread?;
+    let thread = dump.threads.iter().find(|thread| thread.tid == tid)?;
+    match thread.capture {
+        ThreadCapture::Stack(leaf) => Some(leaf),
+        _ => None,
+    }
+}
+
+/// What the frames say of how it came to the signal.
+fn end(frames: &Frames, leaf: Leaf) -> Option<&'static str> {
+    let has = |part: &str| {
+        let links = frames.stack(leaf.stack).iter();
+        let mut frames = links.filter_map(|link| frames.get(link.frame));
+        frames.any(|frame| frame.name.contains(part))
+    };
+    let end = ENDS.iter().find(|(part, _)| has(part));
+    end.map(|(_, words)| *words)
 }
 
 /// `SIGSEGV`, or `signal 34` where it has no name.
@@ -91,10 +136,12 @@ pub fn utc(seconds: u64) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::Sender;
+    use rtops_protocol::{End, LeafEnd, Reply, Sender, StackId, Stacks, Thread};
 
     use super::*;
+    use crate::{dump::tests::receive, frames::tests::frames};
 
     fn segv(code: i32, address: u64, access: Option<Access>) -> Signal {
         Signal {
@@ -117,7 +164,12 @@ mod tests {
     }
 
     fn shown(signal: Option<Signal>) -> String {
-        sentence(&CoreHead {
+        shown_at(signal, "main")
+    }
+
+    /// The same where the thread that it came to is inside these functions.
+    fn shown_at(signal: Option<Signal>, functions: &str) -> String {
+        let core = CoreHead {
             program: "gate\u{7}way".to_owned(),
             arguments: String::new(),
             pid: 4711,
@@ -125,7 +177,48 @@ mod tests {
             signal,
             time: Some(1_769_860_800),
             host: Some("web-1".to_owned()),
-        })
+        };
+        let leaf = Leaf {
+            stack: StackId(0),
+            end: LeafEnd::Complete,
+        };
+        let dump = receive(vec![
+            Reply::Core(core),
+            Reply::Stacks(Stacks(vec![vec![1]])),
+            Reply::Threads(vec![Thread {
+                tid: 4712,
+                name: None,
+                state: None,
+                wchan: None,
+                syscall: None,
+                cpu_ticks: None,
+                capture: ThreadCapture::Stack(leaf),
+            }]),
+            Reply::End(End { gaps: Vec::new() }),
+        ]);
+        sentence(&dump.unwrap(), &frames(&[functions])).unwrap()
+    }
+
+    #[test]
+    fn the_head_tells_how_the_runtime_came_to_abort() {
+        for (functions, expected) in [
+            ("abort shop::main", "(raised by itself), in thread"),
+            (
+                "abort std::sys::pal::unix::stack_overflow::imp::signal_handler shop::recurse",
+                "(raised by itself) after a stack overflow, in thread",
+            ),
+            (
+                "abort core::panicking::panic_nounwind_fmt core::panicking::panic_in_cleanup drop",
+                "(raised by itself) after a panic while unwinding, in thread",
+            ),
+            (
+                "abort core::panicking::panic_fmt core::option::unwrap_failed shop::main",
+                "(raised by itself) after a panic, in thread",
+            ),
+        ] {
+            let shown = shown_at(Some(sent(6, 4711)), functions);
+            assert!(shown.contains(expected), "{shown}");
+        }
     }
 
     #[test]

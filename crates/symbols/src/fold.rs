@@ -97,6 +97,13 @@ const RULES: &[(&str, FrameClass)] = &[
     ("lock_api::", FrameClass::Leaf),
     ("polling::", FrameClass::Leaf),
     ("crossbeam_channel::", FrameClass::Leaf),
+    // What ends a process, or a task: the outermost of these says how.
+    ("alloc::alloc::handle_alloc_error", FrameClass::Leaf),
+    ("core::panicking::assert_failed", FrameClass::Leaf),
+    ("core::panicking::panic", FrameClass::Leaf),
+    ("std::panicking::begin_panic", FrameClass::Leaf),
+    ("std::sys::pal::unix::stack_overflow::", FrameClass::Leaf),
+    ("__rustc::", FrameClass::Std),
     ("alloc::", FrameClass::Std),
     ("core::", FrameClass::Std),
     ("std::", FrameClass::Std),
@@ -222,6 +229,33 @@ mod tests {
                 "tokio::sync::mutex::Mutex<T>::lock::{async_fn#0}",
                 "shop::users::show::{async_fn#0}",
             ]
+        );
+    }
+
+    #[test]
+    fn what_ended_a_process_is_shown() {
+        assert_eq!(
+            shown(&[
+                "abort",
+                "std::process::abort",
+                "std::sys::pal::unix::stack_overflow::thread_info::with_current_info",
+                "std::sys::pal::unix::stack_overflow::imp::signal_handler",
+                "shop::overflow",
+            ]),
+            [
+                "abort",
+                "std::sys::pal::unix::stack_overflow::imp::signal_handler",
+                "shop::overflow",
+            ]
+        );
+        assert_eq!(
+            shown(&[
+                "__rustc::rust_begin_unwind",
+                "core::panicking::panic_nounwind_fmt",
+                "core::panicking::panic_in_cleanup",
+                "shop::drop_bomb",
+            ]),
+            ["core::panicking::panic_in_cleanup", "shop::drop_bomb"]
         );
     }
 

@@ -32,9 +32,8 @@ pub(super) fn counted(
     view: &View,
     counts: &str,
 ) -> io::Result<()> {
-    match &view.dump.core {
-        Some(core) => {
-            let head = crash::sentence(core);
+    match crash::sentence(view.dump, view.frames) {
+        Some(head) => {
             writeln!(writer, "{}", style.paint(Paint::Heading, head))?;
             writeln!(writer, "{counts}")?;
         }
