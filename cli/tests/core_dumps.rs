@@ -51,7 +51,8 @@ fn dump() -> Vec<Reply> {
         Reply::Core(CoreHead {
             program: "gate\x1b[2Jway".to_owned(),
             arguments: "gateway --listen 80".to_owned(),
-            pid: 4711,
+            pid: Some(4711),
+            was_alive: false,
             signal: Some(Signal {
                 number: 11,
                 code: Some(1),

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::SystemTime};
 
 use nix::libc;
 use rtops_cells::{Resumed, Stack, State, Survey, Task, Version};
-use rtops_image::{Core, Gap, Image, ModuleKind, Origin};
+use rtops_image::{Core, Gap, Image, ModuleKind, Origin, Writer};
 use rtops_protocol::{
     self as protocol, Call, CodeRange, CoreHead, End, FoundBy, Leaf, LeafEnd, Process, Reply,
     Saved, Sender, Signal, StackId, Stacks, ThreadCapture, Trace, TraceEnd, TraceId, TraceOrder,
@@ -159,7 +159,8 @@ fn head(core: &Core) -> CoreHead {
     CoreHead {
         program: head.program.clone(),
         arguments: head.arguments.clone(),
-        pid: head.pid.unwrap_or_default(),
+        pid: head.pid,
+        was_alive: head.signal.is_none() && head.writer == Some(Writer::Gdb),
         signal: head.signal.map(|signal| Signal {
             number: signal.number,
             code: Some(signal.code),

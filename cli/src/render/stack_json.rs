@@ -57,10 +57,11 @@ pub(super) struct CopyPart<'a> {
 pub(super) struct CorePart<'a> {
     program: &'a str,
     arguments: &'a str,
-    pid: i32,
+    pid: Option<i32>,
     /// The head line.
     summary: String,
     signal: Option<SignalPart>,
+    was_alive: bool,
     /// The thread that the signal came to.
     tid: Option<i32>,
     /// In UTC.
@@ -279,6 +280,7 @@ impl<'a> CorePart<'a> {
             pid: core.pid,
             summary: crash::sentence(dump, frames)?,
             signal: core.signal.as_ref().map(SignalPart::of),
+            was_alive: core.was_alive,
             tid: core.thread,
             time: core.time.and_then(crash::utc),
             host: core.host.as_deref(),

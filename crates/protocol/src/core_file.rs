@@ -5,14 +5,16 @@ use serde::{Deserialize, Serialize};
 /// What a core file says of the process that it is of.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct CoreHead {
-    /// The name of its program.
+    /// The name of its program; empty where that is not known.
     pub program: String,
     /// Its command line, as much of it as the kernel keeps.
     pub arguments: String,
-    /// The process, as it numbered itself.
-    pub pid: i32,
-    /// What ended it; `None` if it was dumped alive.
+    /// The process, as it numbered itself, where that is known.
+    pub pid: Option<i32>,
+    /// What ended it, where that is known.
     pub signal: Option<Signal>,
+    /// Whether a debugger wrote the file, of a process that nothing had ended.
+    pub was_alive: bool,
     /// The thread that the signal came to, where that is known.
     pub thread: Option<i32>,
     /// When it was dumped, in seconds since 1970, where that is known.

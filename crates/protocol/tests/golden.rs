@@ -496,8 +496,9 @@ fn core(signal: Option<Signal>) -> CoreHead {
     CoreHead {
         program: "gateway".to_owned(),
         arguments: "gateway --listen 80".to_owned(),
-        pid: 4711,
+        pid: Some(4711),
         thread: signal.map(|_| 4712),
+        was_alive: signal.is_none(),
         time: signal.map(|_| 1_764_000_000),
         host: signal.map(|_| "web-1".to_owned()),
         signal,

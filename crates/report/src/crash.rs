@@ -37,7 +37,7 @@ const ENDS: [(&str, &str); 6] = [
 /// The head line: which process it was, what ended it, when and where. `None` for a dump of no core file.
 pub fn sentence(dump: &Dump, frames: &Frames) -> Option<String> {
     let core = dump.core.as_ref()?;
-    let mut text = format!("{} (pid {})", escape(&core.program), core.pid);
+    let mut text = process(core);
     match &core.signal {
         Some(signal) => {
             text = format!("{text} was killed by {}", name(signal.number));
@@ -51,7 +51,8 @@ pub fn sentence(dump: &Dump, frames: &Frames) -> Option<String> {
                 text = format!("{text}, in thread {thread}");
             }
         }
-        None => text = format!("{text} was dumped alive"),
+        None if core.was_alive => text = format!("{text} was dumped alive"),
+        None => text = format!("{text}: what ended it is not known"),
     }
     if let Some(time) = core.time.and_then(utc) {
         text = format!("{text}, {time}");
@@ -60,6 +61,18 @@ pub fn sentence(dump: &Dump, frames: &Frames) -> Option<String> {
         text = format!("{text} on {}", escape(host));
     }
     Some(text)
+}
+
+/// Which process it was, as far as that is known.
+fn process(core: &CoreHead) -> String {
+    let name = match core.program.as_str() {
+        "" => "an unknown process".to_owned(),
+        name => escape(name).into_owned(),
+    };
+    match core.pid {
+        Some(pid) => format!("{name} (pid {pid})"),
+        None => name,
+    }
 }
 
 /// The stack of the thread that the signal came to.
@@ -94,7 +107,7 @@ pub fn name(signal: i32) -> String {
 /// What raised the signal, or who sent it.
 fn cause(core: &CoreHead, signal: &Signal) -> Option<String> {
     if let Some(sender) = signal.sender {
-        return Some(match sender.pid == core.pid {
+        return Some(match Some(sender.pid) == core.pid {
             true => "raised by itself".to_owned(),
             false => format!("sent by process {} of user {}", sender.pid, sender.uid),
         });
@@ -172,12 +185,17 @@ mod tests {
         let core = CoreHead {
             program: "gate\u{7}way".to_owned(),
             arguments: String::new(),
-            pid: 4711,
+            pid: Some(4711),
             thread: signal.map(|_| 4712),
+            was_alive: signal.is_none(),
             signal,
             time: Some(1_769_860_800),
             host: Some("web-1".to_owned()),
         };
+        shown_of(core, functions)
+    }
+
+    fn shown_of(core: CoreHead, functions: &str) -> String {
         let leaf = Leaf {
             stack: StackId(0),
             end: LeafEnd::Complete,
@@ -225,6 +243,21 @@ mod tests {
     fn the_head_tells_what_ended_the_process_where_and_when() {
         insta::assert_snapshot!(shown(Some(segv(1, 0, Some(Access::Write)))), @r"gate\u{7}way (pid 4711) was killed by SIGSEGV (null write at 0x0), in thread 4712, 2026-01-31T12:00:00Z on web-1");
         insta::assert_snapshot!(shown(None), @r"gate\u{7}way (pid 4711) was dumped alive, 2026-01-31T12:00:00Z on web-1");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_made_up() {
+        let unknown = CoreHead {
+            program: String::new(),
+            arguments: String::new(),
+            pid: None,
+            thread: None,
+            was_alive: false,
+            signal: None,
+            time: None,
+            host: None,
+        };
+        insta::assert_snapshot!(shown_of(unknown, "main"), @"an unknown process: what ended it is not known");
     }
 
     #[test]

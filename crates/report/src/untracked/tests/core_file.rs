@@ -17,8 +17,9 @@ fn head(signal: Option<Signal>) -> Reply {
     Reply::Core(CoreHead {
         program: "gateway".to_owned(),
         arguments: "gateway --listen 80".to_owned(),
-        pid: 4711,
+        pid: Some(4711),
         thread: signal.map(|_| 4713),
+        was_alive: signal.is_none(),
         signal,
         time: Some(1_769_860_800),
         host: Some("web-1".to_owned()),
