@@ -98,16 +98,16 @@ fn runs(thread: &rtops_image::Thread) -> bool {
     i64::try_from(thread.registers.orig_rax) == Ok(libc::SYS_futex) && !waits.contains(&operation)
 }
 
-/// What is missing. Every core lacks memory that was never touched: that is worth a word only if a poll
-/// needed some of it.
+/// What is missing, that first on which most hangs. Every core lacks memory that was never touched: that is
+/// worth a word only if a poll needed some of it, and none is missing for another reason.
 fn gaps(core: &Core, survey: &Survey) -> Vec<String> {
     let faulted = |task: &Task| task.unresolved == Some(rtops_cells::Unresolved::Fault);
     let is_missed = survey.tasks.iter().any(faulted);
-    let gaps = core.gaps().iter();
-    let gaps = gaps.filter(|gap| is_missed || !matches!(gap, Gap::LeftOut { .. }));
-    let mut gaps: Vec<String> = gaps
-        .map(|gap| escape(&gap.to_string()).into_owned())
-        .collect();
+    let left_out = |gap: &&Gap| matches!(gap, Gap::LeftOut { .. });
+    let text = |gap: &Gap| escape(&gap.to_string()).into_owned();
+    let others = core.gaps().iter().filter(|gap| !left_out(gap));
+    let mut gaps: Vec<String> = others.map(text).collect();
+    let lacks_nothing_else = gaps.is_empty();
     gaps.extend(late(survey));
     let has_none = survey.tasks.is_empty();
     let versions = survey.versions.iter();
@@ -116,6 +116,9 @@ fn gaps(core: &Core, survey: &Survey) -> Vec<String> {
         gaps.push(format!(
             "{polls} polls came to the instruction {instruction}, which rtops does not know"
         ));
+    }
+    if is_missed && lacks_nothing_else {
+        gaps.extend(core.gaps().iter().filter(left_out).map(text));
     }
     gaps
 }

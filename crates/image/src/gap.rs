@@ -63,8 +63,12 @@ pub enum Gap {
     UnpackLimit(u64),
     /// A compressed core was unpacked to so many bytes: then the directory's file system was full.
     UnpackSpace(PathBuf, u64),
-    /// A compressed core was unpacked to so many bytes: then its data was wrong, and why.
-    PackedDamaged(u64, String),
+    /// A compressed core was unpacked to so many bytes: then the file ended.
+    PackedCut(u64),
+    /// A compressed core was unpacked to so many bytes: then its data was wrong.
+    PackedDamaged(u64),
+    /// So much would have to be kept of a compressed core to unpack it that it was not.
+    PackedWindow,
     /// The directory that stands for `/` can't be opened.
     NoSysroot(PathBuf),
 }
@@ -119,7 +123,11 @@ impl fmt::Display for Gap {
                     "name a directory that has the right one with --sysroot DIR"
                 };
                 let what = if *is_main { "program" } else { "library" };
-                write!(f, "the {what}'s file is missing: {why}; {way}")
+                let state = match why {
+                    NoFile::NotFound(_) => "is missing",
+                    _ => "can't be used",
+                };
+                write!(f, "the {what}'s file {state}: {why}; {way}")
             }
             Self::TooMany(what, most) => {
                 write!(f, "there are more than {most} {what}: the rest is left out")
@@ -148,15 +156,54 @@ impl fmt::Display for Gap {
                  set TMPDIR to a directory that has more",
                 directory.display()
             ),
-            Self::PackedDamaged(bytes, why) => write!(
-                f,
-                "the compressed core is damaged or cut short: {bytes} bytes could be unpacked ({why})"
+            Self::PackedCut(bytes) => {
+                write!(f, "the compressed core file is cut short: {}", unpacked(*bytes))
+            }
+            Self::PackedDamaged(bytes) => {
+                write!(f, "the compressed core file is damaged: {}", unpacked(*bytes))
+            }
+            Self::PackedWindow => f.write_str(
+                "the core file was compressed with a larger window than is taken here; unpack it yourself \
+                 (`zstd -d --long=31`) and name the result",
             ),
             Self::NoSysroot(path) => write!(
                 f,
                 "{} can't be opened as a directory: no files are looked up",
                 path.display()
             ),
+        }
+    }
+}
+
+/// How much of a core could be unpacked.
+fn unpacked(bytes: u64) -> String {
+    match bytes {
+        0 => "nothing of the core could be unpacked".to_owned(),
+        bytes => format!("only the first {bytes} bytes of the core could be unpacked"),
+    }
+}
+
+impl Gap {
+    /// How much hangs on it, the most for 0.
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::UnpackLimit(_)
+            | Self::UnpackSpace(..)
+            | Self::PackedCut(_)
+            | Self::PackedDamaged(_)
+            | Self::PackedWindow
+            | Self::Truncated(_)
+            | Self::NotesCut
+            | Self::HeadersCut(_) => 0,
+            Self::NoThreads
+            | Self::NoMappedFiles
+            | Self::WrittenLeftOut
+            | Self::NoSysroot(_)
+            | Self::NoFile { is_main: true, .. } => 1,
+            Self::NoFile { .. } | Self::NoHeads | Self::HeadsLost | Self::NoBuildId(_) => 2,
+            Self::TooMany(..) | Self::Contradictions(_) => 3,
+            // Every core lacks some.
+            Self::LeftOut { .. } => 4,
         }
     }
 }
@@ -191,6 +238,7 @@ impl Gaps {
         if self.contradictions > 0 {
             self.list.push(Gap::Contradictions(self.contradictions));
         }
+        self.list.sort_by_key(Gap::rank);
         self.list
     }
 }

@@ -139,11 +139,9 @@ fn limits_leave_a_part_and_are_said() {
         };
         let half = Core::open(path, &options(most)).expect("a core");
         assert_eq!(half.gaps().first(), Some(&Gap::UnpackLimit(most)));
-        assert!(
-            half.gaps().contains(&Gap::Truncated(size - most)),
-            "{:?}",
-            half.gaps()
-        );
+        // How to have whole ones written is no advice here.
+        let is_cut = |gap: &Gap| matches!(gap, Gap::Truncated(_));
+        assert!(!half.gaps().iter().any(is_cut), "{:?}", half.gaps());
         assert_same(&plain, &half);
         let exact = Core::open(path, &options(size)).expect("a core");
         assert_eq!(exact.gaps(), plain.gaps());
@@ -261,6 +259,30 @@ fn a_window_that_is_too_large_is_refused() {
         matches!(error, Error::NothingUnpacked(..)) && is_said,
         "{error}"
     );
+}
+
+#[test]
+fn a_file_that_ends_too_early_is_said_in_one_sentence() {
+    let Some(cores) = cores() else {
+        return no_kernel_core();
+    };
+    for (path, number) in cores.packed.iter().zip(0..) {
+        let bytes = fs::read(path).expect("packed");
+        let part = cores.program.dir.join(format!("early-{number}"));
+        fs::write(&part, &bytes[..bytes.len() / 2]).expect("written");
+        let said = match Core::open(&part, &Options::default()) {
+            Ok(core) => core.gaps().first().expect("a gap").to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(
+            said.contains("the compressed core file is cut short"),
+            "{said}"
+        );
+        assert!(
+            !said.contains("ulimit") && !said.contains("Error"),
+            "{said}"
+        );
+    }
 }
 
 proptest! {

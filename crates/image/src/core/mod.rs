@@ -80,7 +80,7 @@ pub enum Error {
     #[error("{0} can't be unpacked into {1}: {2}; set TMPDIR to a directory with space for it")]
     Unpack(PathBuf, PathBuf, #[source] io::Error),
     /// What could be unpacked of a compressed core is not even a header.
-    #[error("nothing can be seen in {0}. {1}")]
+    #[error("nothing can be seen in {0}: {1}")]
     NothingUnpacked(PathBuf, Gap),
     /// Something else.
     #[error("{0} is no core file")]
@@ -124,21 +124,21 @@ impl Core {
             Some(packing) => packed::unpack(file, packing, options)
                 .map_err(|error| Error::Unpack(path.to_owned(), packed::scratch(options), error))?,
         };
-        let mut gaps = Gaps::default();
-        cut.iter().for_each(|gap| gaps.add(gap.clone()));
-        let mut core = Self::parse(file, options, gaps).map_err(|error| match (error, cut) {
-            (NoHeader::Io(error), _) => failed(error),
-            (_, Some(gap)) => Error::NothingUnpacked(path.to_owned(), gap),
-            (NoHeader::Short(size), _) => Error::Short(path.to_owned(), size),
-            (NoHeader::NotElf, _) => Error::NotCore(path.to_owned()),
-            (NoHeader::OtherMachine, _) => Error::OtherMachine(path.to_owned()),
-        })?;
+        let mut core =
+            Self::parse(file, options, cut.clone()).map_err(|error| match (error, cut) {
+                (NoHeader::Io(error), _) => failed(error),
+                (_, Some(gap)) => Error::NothingUnpacked(path.to_owned(), gap),
+                (NoHeader::Short(size), _) => Error::Short(path.to_owned(), size),
+                (NoHeader::NotElf, _) => Error::NotCore(path.to_owned()),
+                (NoHeader::OtherMachine, _) => Error::OtherMachine(path.to_owned()),
+            })?;
         core.head.host = host;
         core.head.time = time;
         Ok(core)
     }
 
-    fn parse(file: File, options: &Options, mut gaps: Gaps) -> Result<Self, NoHeader> {
+    /// Reads the headers of what was unpacked up to where something cut it off, if that is a gap already.
+    fn parse(file: File, options: &Options, cut: Option<Gap>) -> Result<Self, NoHeader> {
         let size = file.metadata()?.len();
         let read: &ReadAt<'_> = &|at, into| file::read_at_most(&file, at, into);
         let header = Header::read(read)?;
@@ -146,6 +146,7 @@ impl Core {
             return Err(NoHeader::NotElf);
         }
         let segments = header.segments(read, MAX_SEGMENTS)?;
+        let mut gaps = Gaps::default();
         if header.count > MAX_SEGMENTS {
             gaps.add(Gap::TooMany("mappings", u64::from(MAX_SEGMENTS)));
         } else if (segments.len() as u64) < u64::from(header.count) {
@@ -153,7 +154,10 @@ impl Core {
                 u64::from(header.count) - segments.len() as u64,
             ));
         }
-        segments::missing(&segments, size, &mut gaps);
+        match cut {
+            Some(cut) => gaps.add(cut),
+            None => segments::missing(&segments, size, &mut gaps),
+        }
         let records = Records::read(&file, notes_of(&segments), &mut gaps)?;
         let parts = segments::arrange(&segments, size, &mut gaps);
         let entry = records.auxv.entry();
@@ -213,7 +217,7 @@ impl Core {
         &self.head
     }
 
-    /// What is missing or uncertain, in the order in which it was found.
+    /// What is missing or uncertain, that first on which most hangs.
     #[must_use]
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps

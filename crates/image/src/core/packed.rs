@@ -2,6 +2,7 @@
 //! temporary file without a name, as reads go everywhere.
 
 use std::{
+    error::Error,
     fs::File,
     io::{self, BufReader, ErrorKind, Read},
     ops::Range,
@@ -82,11 +83,31 @@ pub(super) fn unpack(
     let gap = match end {
         Ok(Filled::Whole) => None,
         Ok(Filled::Limit) => Some(Gap::UnpackLimit(target.size)),
+        Ok(Filled::Window) => Some(Gap::PackedWindow),
         Ok(Filled::NoSpace) => Some(Gap::UnpackSpace(directory, target.size)),
-        Err(Stop::Source(error)) => Some(Gap::PackedDamaged(target.size, error.to_string())),
+        Err(Stop::Source(error)) if is_end(&error) => Some(Gap::PackedCut(target.size)),
+        Err(Stop::Source(_)) => Some(Gap::PackedDamaged(target.size)),
         Err(Stop::Target(error)) => return Err(error),
     };
     Ok((target.file, gap))
+}
+
+/// Whether the cause of an error is that the file had no more bytes.
+fn is_end(error: &io::Error) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<io::Error>();
+        if inner.is_some_and(|inner| inner.kind() == ErrorKind::UnexpectedEof) {
+            return true;
+        }
+        // The source of an error that was put into one of these is not that error, but its source.
+        let put_in = inner.and_then(io::Error::get_ref);
+        cause = match put_in {
+            Some(put_in) => Some(put_in),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 /// Where the unpacked core goes: `/tmp` is in memory on many machines, `/var/tmp` is not.
@@ -105,6 +126,8 @@ enum Filled {
     Whole,
     Limit,
     NoSpace,
+    /// More would have to be kept than [`MAX_WINDOW`].
+    Window,
 }
 
 /// What went wrong.
@@ -144,6 +167,7 @@ fn unzstd(
                 let length = i64::from(length);
                 source.seek_relative(length).map_err(Stop::Source)?;
             }
+            Err(FrameDecoderError::WindowSizeTooBig { .. }) => return Ok(Filled::Window),
             Err(error) => return Err(broken(error)),
         }
     }
