@@ -3,11 +3,12 @@
 use std::{collections::HashSet, thread, time::Duration};
 
 use rtops_image::Core;
-use rtops_protocol::{Capabilities, CopyDetail, StackId, StackParts, Steps};
+use rtops_protocol::{Capabilities, CopyDetail, StackParts, Steps};
 use rtops_report::{
     census::{Census, kept_by_type},
     crash,
     frames::{Frames, Shown},
+    group::stacks_of_tasks,
 };
 
 use super::{Format, Output, rates};
@@ -55,10 +56,9 @@ fn of_core(core: &Core, args: &StatsArgs, output: &OutputArgs) -> Result<(), Err
     let progress = Progress::start("reading the file".to_owned());
     let taken = core::load(core, Detail::Census, args.timeout, None)?;
     let mut symbols = taken.symbols(&args.symbols);
-    let used: HashSet<StackId> = crash::stack(&taken.dump)
-        .map(|leaf| leaf.stack)
-        .into_iter()
-        .collect();
+    // Stacks tell closures on blocking pools from tokio's own threads.
+    let mut used = stacks_of_tasks(&taken.dump);
+    used.extend(crash::stack(&taken.dump).map(|leaf| leaf.stack));
     let frames = Frames::resolve(&taken.dump, &used, &mut symbols, Shown::Folded);
     drop(progress);
     let report = CoreReport {

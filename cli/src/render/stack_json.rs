@@ -9,7 +9,8 @@ use rtops_protocol::{
     Access, CopyOutcome, FoundBy, Obtained, Signal, TaskKind, Thread, ThreadCapture, WakerState,
 };
 use rtops_report::{
-    census, crash,
+    census::{self, Count},
+    crash,
     dump::Dump,
     frames::{FrameKind, Frames, Link, Place},
     group::{TaskGroup, Whose},
@@ -241,7 +242,7 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
         copy: copy_part(dump),
         core: CorePart::of(dump, view.frames),
         tasks: view.tasks.as_ref().map(|groups| Tasks {
-            total: dump.tasks.len(),
+            total: Count::of(dump, view.frames).total(),
             tracked_on_tokio: dump.process.as_ref().and_then(|head| head.tracked_on_tokio),
             alive_on_tokio: dump.process.as_ref().and_then(|head| head.alive_on_tokio),
             kept: kept_part(census::kept_by_type(dump, view.frames)),

@@ -5,9 +5,9 @@ use std::{
     io::{self, Write},
 };
 
-use rtops_protocol::{Runtime, RuntimeFlavor, Stats, TaskKind, Worker};
+use rtops_protocol::{Runtime, RuntimeFlavor, Stats, Worker};
 use rtops_report::{
-    census::{Census, OfType},
+    census::{Census, Count, OfType},
     crash,
     dump::Dump,
     escape::escape,
@@ -68,8 +68,7 @@ impl CoreReport<'_> {
 
     /// How many closures are on blocking pools, and run or wait for a thread there.
     pub fn blocking(&self) -> usize {
-        let tasks = self.dump.tasks.iter();
-        tasks.filter(|task| task.kind == TaskKind::Blocking).count()
+        Count::of(self.dump, self.frames).blocking
     }
 
     /// How many ended tasks are kept.
@@ -95,7 +94,8 @@ pub fn core(writer: &mut impl Write, style: Style, report: &CoreReport<'_>) -> i
     types(writer, style, &report.census)?;
     if !report.kept.is_empty() {
         let lines = report.kept.iter().take(MAX_TYPES);
-        let lines = lines.map(|(name, count)| (count.to_string(), escape(name)));
+        let shown = |name: &str| escape(&rtops_symbols::display_type(name)).into_owned();
+        let lines = lines.map(|(name, count)| (count.to_string(), shown(name)));
         writeln!(
             writer,
             "\n{}",
@@ -105,9 +105,7 @@ pub fn core(writer: &mut impl Write, style: Style, report: &CoreReport<'_>) -> i
             Column::new("TASKS", Fit::Number),
             Column::new("FUTURE", Fit::Cut),
         ];
-        let rows: Vec<Vec<String>> = lines
-            .map(|(count, name)| vec![count, name.into_owned()])
-            .collect();
+        let rows: Vec<Vec<String>> = lines.map(|(count, name)| vec![count, name]).collect();
         table::write(writer, style, INDENT, &columns, &rows)?;
     }
     Ok(())

@@ -4,7 +4,13 @@ use std::{cmp::Reverse, collections::HashMap};
 
 use rtops_protocol::TaskKind;
 
-use crate::{dump::Dump, frames::Frames, task::State};
+use crate::{
+    dump::Dump,
+    format,
+    frames::Frames,
+    group::is_hidden,
+    task::{State, Task},
+};
 
 /// The untracked tasks, closures on blocking pools not counted.
 #[derive(Debug)]
@@ -60,6 +66,87 @@ impl Census {
             tasks: by_type.iter().map(|of_type| of_type.count).sum(),
             by_type,
         }
+    }
+}
+
+/// How many there are of each kind of task. Spans belong to their tasks, and tokio's own threads, which are
+/// closures on its blocking pool, too, are nobody's work.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Count {
+    /// Futures that an executor polls.
+    pub tasks: usize,
+    /// Closures on blocking pools.
+    pub blocking: usize,
+    /// Futures that threads poll themselves, inside `block_on`.
+    pub block_on: usize,
+}
+
+impl Count {
+    /// Counts the tasks of a dump.
+    pub fn of(dump: &Dump, frames: &Frames) -> Self {
+        let tasks = dump.tasks.iter();
+        Self::of_tasks(tasks.filter(|task| !is_hidden(dump, frames, task)))
+    }
+
+    /// Counts these.
+    pub fn of_tasks<'a>(tasks: impl Iterator<Item = &'a Task>) -> Self {
+        let mut count = Self::default();
+        for task in tasks {
+            match task.kind {
+                TaskKind::Task => count.tasks += 1,
+                TaskKind::Blocking => count.blocking += 1,
+                TaskKind::BlockOn => count.block_on += 1,
+                TaskKind::Span => {}
+            }
+        }
+        count
+    }
+
+    /// All of them.
+    pub const fn total(self) -> usize {
+        self.tasks + self.blocking + self.block_on
+    }
+
+    /// `44 tasks` and `1 block_on future`, where `task` is what tasks are called.
+    pub fn parts(self, task: &str) -> Vec<String> {
+        if self.total() == 0 {
+            return vec![format::count(0, task)];
+        }
+        let kinds = self.kinds(task).into_iter();
+        let there = kinds.filter(|(count, _)| *count > 0);
+        there
+            .map(|(count, noun)| format::count(count, noun))
+            .collect()
+    }
+
+    /// The same as one text.
+    pub fn words(self, task: &str) -> String {
+        format::list(self.parts(task))
+    }
+
+    /// `1 of 44 tasks`: how many these are of all.
+    pub fn of_all(self, all: Self, task: &str) -> String {
+        if self == all {
+            return all.words(task);
+        }
+        if self.total() == 0 {
+            return format!("0 of {}", all.words(task));
+        }
+        let pairs = self.kinds(task).into_iter().zip(all.kinds(task));
+        let pairs = pairs.filter(|((count, _), _)| *count > 0);
+        let parts = pairs.map(|((count, noun), (all, _))| {
+            let all = format::count(all, noun);
+            format!("{count} of {all}")
+        });
+        format::list(parts.collect())
+    }
+
+    const fn kinds(self, task: &str) -> [(usize, &str); 3] {
+        [
+            (self.tasks, task),
+            (self.blocking, "blocking task"),
+            (self.block_on, "block_on future"),
+        ]
     }
 }
 

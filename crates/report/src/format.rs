@@ -68,6 +68,15 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+/// `a, b and c`.
+pub fn list(mut parts: Vec<String>) -> String {
+    let last = parts.pop().unwrap_or_default();
+    match parts.as_slice() {
+        [] => last,
+        parts => format!("{} and {last}", parts.join(", ")),
+    }
+}
+
 /// Reads `5m`, `1h30m`, `250ms`, `2d` or a plain number of seconds.
 ///
 /// # Errors

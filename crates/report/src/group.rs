@@ -267,7 +267,7 @@ pub fn group_tasks<'a>(
 }
 
 /// Whether a task is no work of the service's, but a thread of tokio's.
-fn is_hidden(dump: &Dump, frames: &Frames, task: &Task) -> bool {
+pub(crate) fn is_hidden(dump: &Dump, frames: &Frames, task: &Task) -> bool {
     let Some(untracked) = task.untracked() else {
         return false;
     };

@@ -11,6 +11,7 @@ use super::{
     stack::{self, View},
 };
 use crate::{
+    census::Count,
     escape::escape,
     format,
     group::TaskGroup,
@@ -35,11 +36,10 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
         writeln!(writer)?;
     }
     drawing.write(writer, style)?;
-    let hidden = forest
-        .iter()
-        .skip(view.limit)
-        .map(|node| node.group.tasks.len());
-    stack::more(writer, style, hidden, "task")?;
+    let hidden = forest.get(view.limit..).unwrap_or_default();
+    let tasks = hidden.iter().flat_map(|node| &node.group.tasks);
+    let members = Count::of_tasks(tasks.copied()).words("task");
+    stack::more(writer, style, hidden.len(), &members)?;
     stack::remarks(writer, style, view)
 }
 

@@ -9,13 +9,13 @@ use rtops_protocol::{CopyOutcome, Process, TaskKind};
 
 use super::stack::View;
 use crate::{
+    census::Count,
     crash,
     dump::Dump,
     escape::escape,
     format,
     group::{Grouping, TaskGroup},
     style::{Paint, Style},
-    task::Task,
 };
 
 /// The line for the process.
@@ -58,23 +58,16 @@ fn no_copy(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()>
 
 fn tasks_summary(view: &View) -> Option<String> {
     let groups = view.tasks.as_ref()?;
-    let total = count_tasks(view.dump);
     let tasks = groups.iter().flat_map(|group| &group.tasks);
-    let shown = tasks.filter(|task| is_task(task)).count();
+    let shown = Count::of_tasks(tasks.copied());
     let noun = if others_are_unknown(view.dump) {
         "tracked task"
     } else {
         "task"
     };
-    let mut text = if shown == total {
-        format::count(total, noun)
-    } else {
-        format!("{shown} of {}", format::count(total, noun))
-    };
+    let mut text = shown.of_all(Count::of(view.dump, view.frames), noun);
     if view.grouping == Grouping::Equal {
-        let is_counted = |group: &&TaskGroup| group.tasks.iter().any(|task| is_task(task));
-        let groups = groups.iter().filter(is_counted).count();
-        text = format!("{text} in {}", format::count(groups, "group"));
+        text = format!("{text} in {}", format::count(groups.len(), "group"));
     }
     let alive = view.dump.process.as_ref();
     let alive = alive.and_then(|process| process.alive_on_tokio);
@@ -121,21 +114,6 @@ fn reasons<'a>(groups: impl Iterator<Item = &'a TaskGroup<'a>>) -> Option<(usize
     let reasons = reasons.iter().map(|(why, count)| format!("{count} {why}"));
     let reasons: Vec<String> = reasons.collect();
     (total > 0).then(|| (total, reasons.join(", ")))
-}
-
-/// The tasks of a dump, without the spans inside them.
-pub(super) fn count_tasks(dump: &Dump) -> usize {
-    dump.tasks.iter().filter(|task| is_task(task)).count()
-}
-
-/// A runtime's own threads are closures on its blocking pool, too, and only symbols tell them from
-/// the service's.
-fn is_task(task: &Task) -> bool {
-    match task.kind {
-        TaskKind::Task => true,
-        TaskKind::Span => false,
-        TaskKind::Blocking | TaskKind::BlockOn => task.tracked().is_some(),
-    }
 }
 
 fn threads_summary(view: &View) -> Option<String> {

@@ -12,6 +12,7 @@ use super::{
     stack::{self, View},
 };
 use crate::{
+    census::Count,
     format,
     leaks::{Finding, Findings, Subject, deadlock::Deadlock},
     style::{Paint, Style},
@@ -75,12 +76,9 @@ fn summary(leaks: &LeaksView) -> String {
         ),
     };
     let dump = leaks.view.dump;
-    let tasks = heading::count_tasks(dump);
-    text = format!(
-        "{text} in {} and {}",
-        format::count(tasks, "task"),
-        format::count(dump.threads.len(), "thread")
-    );
+    let mut judged = Count::of(dump, leaks.view.frames).parts("task");
+    judged.push(format::count(dump.threads.len(), "thread"));
+    text = format!("{text} in {}", format::list(judged));
     let (time, dumps) = leaks.watched;
     let time = format::duration(time);
     if leaks.is_compared {

@@ -11,7 +11,8 @@ use rtops_symbols::WaitReason;
 
 use super::{drawing::Drawing, heading, holders};
 use crate::{
-    census, crash,
+    census::{self, Count},
+    crash,
     dump::Dump,
     escape::escape,
     format,
@@ -97,22 +98,20 @@ pub fn groups(writer: &mut impl Write, style: Style, view: &View) -> io::Result<
             writeln!(writer)?;
             task_group(writer, style, view, group, &[])?;
         }
-        let hidden = groups
-            .iter()
-            .skip(view.limit)
-            .map(|group| group.tasks.len());
-        more(writer, style, hidden, "task")?;
+        let hidden = groups.get(view.limit..).unwrap_or_default();
+        let tasks = hidden.iter().flat_map(|group| &group.tasks);
+        let members = Count::of_tasks(tasks.copied()).words("task");
+        more(writer, style, hidden.len(), &members)?;
     }
     if let Some(groups) = &view.threads {
         for group in groups.iter().take(view.limit) {
             writeln!(writer)?;
             thread_group(writer, style, view, group, &[])?;
         }
-        let hidden = groups
-            .iter()
-            .skip(view.limit)
-            .map(|group| group.threads.len());
-        more(writer, style, hidden, "thread")?;
+        let hidden = groups.get(view.limit..).unwrap_or_default();
+        let threads = hidden.iter().map(|group| group.threads.len());
+        let members = format::count(threads.sum(), "thread");
+        more(writer, style, hidden.len(), &members)?;
     }
     remarks(writer, style, view)
 }
@@ -436,17 +435,17 @@ fn claims_of_threads(holders: &Holders, group: &ThreadGroup) -> Vec<String> {
     holders::held_by(holders, waits.copied())
 }
 
+/// How many groups are not shown, and of what.
 pub(super) fn more(
     writer: &mut impl Write,
     style: Style,
-    hidden: impl ExactSizeIterator<Item = usize>,
-    noun: &str,
+    hidden: usize,
+    members: &str,
 ) -> io::Result<()> {
-    if hidden.len() == 0 {
+    if hidden == 0 {
         return Ok(());
     }
-    let groups = format::count(hidden.len(), "more group");
-    let members = format::count(hidden.sum(), noun);
+    let groups = format::count(hidden, "more group");
     let text = format!("({groups} of {members} not shown; raise --limit to see them)");
     writeln!(writer, "\n{}", style.paint(Paint::Faint, text))
 }

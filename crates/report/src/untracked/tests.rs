@@ -11,7 +11,7 @@ use rtops_protocol::{
 
 use super::*;
 use crate::{
-    census::{Census, OfType},
+    census::{Census, Count, OfType},
     dump::{
         Dump, Failure,
         tests::{poll, receive, trace},
@@ -198,7 +198,7 @@ fn each_kind_of_task_says_what_is_known_of_it() {
     let more = vec![process(0, 9), copy(CopyOutcome::Made)];
     let dump = dump_of(&stacks, tasks, more);
     insta::assert_snapshot!(text(&dump, &named(&stacks), &Selection::default()), @r"
-    gateway (pid 4711): 9 tasks in 7 groups, 9 of 9 alive; 4 only by type: 2 locked, 1 ran out of time, 1 registered no waker; 0 threads
+    gateway (pid 4711): 9 tasks and 2 blocking tasks in 9 groups, 9 of 9 alive; 4 only by type: 2 locked, 1 ran out of time, 1 registered no waker; 0 threads
 
     2 tasks app::serve [waiting]
         recv   src/recv.rs:7:9
@@ -435,6 +435,44 @@ fn the_function_that_is_polled_stands_for_a_type_that_is_not_known() {
     names.sort_unstable();
     let serve = "app::serve::{{closure}}";
     assert_eq!(names, ["app+0x10", serve, serve]);
+}
+
+#[test]
+fn all_that_is_shown_is_counted_and_nothing_else() {
+    let blocking = |poll, tid| Untracked {
+        state: UntrackedState::Blocking { tid },
+        ..untracked(9, poll, &[])
+    };
+    let block_on = Untracked {
+        state: UntrackedState::BlockOn { tid: 7 },
+        ..untracked(8, PUMP, &[])
+    };
+    let tasks = vec![
+        untracked(1, SERVE, &[]),
+        untracked(2, SERVE, &[]),
+        blocking(CLOSURE, None),
+        // tokio's own.
+        blocking(WORKER_POLL, None),
+        block_on,
+    ];
+    let dump = dump_of(&[], tasks, Vec::new());
+    let frames = named(&[]);
+    let all = Count::of(&dump, &frames);
+    assert_eq!(
+        all.words("task"),
+        "2 tasks, 1 blocking task and 1 block_on future"
+    );
+    let groups = groups(&dump, &frames);
+    let shown = groups.iter().flat_map(|group| &group.tasks);
+    assert_eq!(Count::of_tasks(shown.copied()), all);
+    assert_eq!(all.total(), 4);
+    let one = Count::of_tasks(dump.tasks.iter().take(1));
+    assert_eq!(one.of_all(all, "task"), "1 of 2 tasks");
+    assert_eq!(
+        Count::default().of_all(all, "task"),
+        "0 of 2 tasks, 1 blocking task and 1 block_on future"
+    );
+    assert_eq!(Count::default().words("task"), "0 tasks");
 }
 
 #[test]
