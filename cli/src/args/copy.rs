@@ -17,6 +17,7 @@ pub struct CopyArgs {
         long,
         value_name = "WHEN",
         default_value = "auto",
+        conflicts_with = "core",
         hide_possible_values = true,
         hide_default_value = true
     )]
@@ -25,7 +26,7 @@ pub struct CopyArgs {
     ///
     /// Where it would take longer, no copy is made.
     #[arg(long, value_name = "TIME", default_value = "25ms", value_parser = parse_max_pause,
-          hide_short_help = true)]
+          conflicts_with = "core", hide_short_help = true)]
     pub max_pause: Duration,
 }
 

@@ -32,9 +32,11 @@ spinning and orphaned are told by is known of tracked ones only.";
 /// How to look for leaks.
 #[derive(Args, Debug)]
 #[command(after_long_help = LEAKS_HELP)]
+#[command(override_usage = "rtops leaks [OPTIONS] <TARGET|--core FILE|--from FILE>")]
 pub struct LeaksArgs {
     /// A PID, or the name of a process or its beginning
-    #[arg(required_unless_present_any = ["core", "from"], conflicts_with_all = ["core", "from"],
+    #[arg(required_unless_present_any = ["core", "from"],
+          conflicts_with_all = ["core", "exe", "sysroot", "from"],
           add = ArgValueCandidates::new(complete::targets))]
     pub target: Option<String>,
     #[command(flatten)]
@@ -46,10 +48,12 @@ pub struct LeaksArgs {
           value_parser = parse_duration, conflicts_with_all = ["core", "from", "baseline"])]
     pub watch: Duration,
     /// How often to look meanwhile
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_pause)]
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_pause,
+          conflicts_with = "core")]
     pub every: Duration,
     /// No shorter wait is suspect by itself
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration,
+          conflicts_with = "core")]
     pub min_age: Duration,
     /// Compare with a dump of `stack --save` instead
     #[arg(long, value_name = "FILE")]
@@ -57,7 +61,7 @@ pub struct LeaksArgs {
     /// See also branches that registered no waker
     ///
     /// One poll of some tasks of each kind is run instruction by instruction.
-    #[arg(long, conflicts_with = "from", hide_short_help = true)]
+    #[arg(long, conflicts_with_all = ["core", "from"], hide_short_help = true)]
     pub deep: bool,
     /// Leave out what matches (may be repeated)
     ///

@@ -10,8 +10,8 @@ Examples:
   rtops list --user api           those of one user
   rtops list --all --watch        every 2s, until Ctrl-C
 
-A process without an agent is told to be of Rust by its executable: by what rustc
-leaves there, or by paths of the standard library.";
+A process without an agent is told to be of Rust by its executable: by what
+rustc leaves there, or by paths of the standard library.";
 
 /// Which processes to list, and in which order.
 #[derive(Args, Debug, Default)]

@@ -205,6 +205,11 @@ mod tests {
                     command.find_subcommand_mut(name)
                 });
             let helps = command.map(|command| {
+                // A longer line would be broken where it stands, and leave a word alone.
+                let below = command.get_after_long_help().map(ToString::to_string);
+                for line in below.unwrap_or_default().lines() {
+                    assert!(line.chars().count() <= 80, "{line}");
+                }
                 let short = command.render_help().to_string();
                 (short, command.render_long_help().to_string())
             });

@@ -29,16 +29,19 @@ Names, ages, spawn sites and holders are known of tracked ones only.";
 /// What of the stacks to show.
 #[derive(Args, Debug)]
 #[command(after_long_help = STACK_EXAMPLES)]
+#[command(
+    override_usage = "rtops stack [OPTIONS] <TARGET...|--core FILE|--from FILE|--all-agents>"
+)]
 pub struct StackArgs {
     /// PIDs, or names of processes or their beginnings
     ///
     /// With several, there is a section for each.
     #[arg(value_name = "TARGET", required_unless_present_any = ["core", "from", "all_agents"],
-          conflicts_with_all = ["core", "from", "all_agents"],
+          conflicts_with_all = ["core", "exe", "sysroot", "from", "all_agents"],
           add = ArgValueCandidates::new(complete::targets))]
     pub targets: Vec<String>,
     /// Show all processes that have an agent
-    #[arg(long, conflicts_with_all = ["core", "from"])]
+    #[arg(long, conflicts_with_all = ["core", "exe", "sysroot", "from"])]
     pub all_agents: bool,
     #[command(flatten)]
     pub source: SourceArgs,

@@ -22,9 +22,11 @@ process ends, the exit code is 3.";
 /// What to count.
 #[derive(Args, Debug)]
 #[command(after_long_help = STATS_HELP)]
+#[command(override_usage = "rtops stats [OPTIONS] <TARGET|--core FILE>")]
 pub struct StatsArgs {
     /// A PID, or the name of a process or its beginning
-    #[arg(required_unless_present_any = ["core", "watch"], conflicts_with = "core",
+    #[arg(required_unless_present_any = ["core", "watch"],
+          conflicts_with_all = ["core", "exe", "sysroot"],
           add = ArgValueCandidates::new(complete::targets))]
     target: Option<String>,
     /// Wait no longer than this for an answer

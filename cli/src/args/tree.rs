@@ -11,8 +11,8 @@ Examples:
   rtops tree 4711           what process 4711 started
   rtops tree --all          all processes of the machine
 
-A `*` marks processes that have an agent, a `+` other ones of Rust. The tree of a
-process's tasks is `rtops stack TARGET --tree`.";
+A `*` marks processes that have an agent, a `+` other ones of Rust. The tree of
+a process's tasks is `rtops stack TARGET --tree`.";
 
 /// Which part of the tree to show.
 #[derive(Args, Debug)]

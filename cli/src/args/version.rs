@@ -14,15 +14,16 @@ Examples:
   rtops version 4711 --dependencies     and the packages that went into it
 
 Most of it is read from the executable as it runs, also of a process without an
-agent. What can't be known from it is said to be unknown. The list of packages is
-there if `cargo auditable build` built it.";
+agent. What can't be known from it is said to be unknown. The list of packages
+is there if `cargo auditable build` built it.";
 
 /// What to say about the build of a process.
 #[derive(Args, Debug)]
 #[command(after_long_help = VERSION_HELP)]
+#[command(override_usage = "rtops version [OPTIONS] <TARGET|--core FILE>")]
 pub struct VersionArgs {
     /// A PID, or the name of a process or its beginning
-    #[arg(required_unless_present = "core", conflicts_with = "core",
+    #[arg(required_unless_present = "core", conflicts_with_all = ["core", "exe", "sysroot"],
           add = ArgValueCandidates::new(complete::targets))]
     target: Option<String>,
     /// Wait no longer than this for an answer

@@ -42,6 +42,7 @@ pub struct WatchCommandArgs {
 #[derive(Debug, Subcommand)]
 pub enum Watched {
     /// Watch the rates of a process, as `rtops stats --watch`
+    #[command(override_usage = "rtops watch stats [OPTIONS] <TARGET>")]
     Stats(StatsArgs),
     /// Watch the list of processes, as `rtops list --watch`
     List(ListArgs),

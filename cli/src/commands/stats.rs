@@ -53,6 +53,11 @@ pub fn run(mut args: StatsArgs, output: &OutputArgs) -> Result<(), Error> {
 
 /// Prints what a core file tells: the tasks by type and state.
 fn of_core(core: &Core, args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
+    if args.watch.pace(PACE)?.is_some() {
+        return Err(Error::Usage(
+            "a core file does not change: leave out --watch and --count, or --core".to_owned(),
+        ));
+    }
     let progress = Progress::start("reading the file".to_owned());
     let taken = core::load(core, Detail::Census, args.timeout, None)?;
     let mut symbols = taken.symbols(&args.symbols);

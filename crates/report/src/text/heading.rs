@@ -69,6 +69,10 @@ fn tasks_summary(view: &View) -> Option<String> {
     if view.grouping == Grouping::Equal {
         text = format!("{text} in {}", format::count(groups.len(), "group"));
     }
+    if view.dump.core.is_some() && view.ageless > 0 {
+        let left_out = view.ageless;
+        text = format!("{text} ({left_out} left out: a core file tells no ages)");
+    }
     let alive = view.dump.process.as_ref();
     let alive = alive.and_then(|process| process.alive_on_tokio);
     if let Some(alive) = alive.filter(|alive| *alive > 0) {

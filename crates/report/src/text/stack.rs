@@ -474,7 +474,7 @@ pub(super) fn remarks(writer: &mut impl Write, style: Style, view: &View) -> io:
 
 fn notes(view: &View) -> Vec<String> {
     let mut notes = Vec::new();
-    if view.ageless > 0 {
+    if view.ageless > 0 && view.dump.core.is_none() {
         notes.push(format!(
             "{} left out: how long they have waited is not known",
             format::count(view.ageless, "untracked task")
