@@ -271,7 +271,7 @@ fn untracked(task: &Task, on_threads: &HashMap<i32, Leaf>) -> Untracked {
             State::Idle => UntrackedState::Idle,
             State::Woken => UntrackedState::Woken,
             State::Running { tid } => UntrackedState::Running { tid },
-            State::Queued => UntrackedState::Blocking { tid: None },
+            State::Queued => UntrackedState::Queued,
             State::Blocking { tid } => UntrackedState::Blocking { tid },
         },
         wakers: u32::try_from(task.wakers).unwrap_or(u32::MAX),

@@ -360,6 +360,7 @@ pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> Ta
             State::Woken => "woken",
             State::Ready => "ready",
             State::Submitted => "submitted",
+            State::Queued => "queued",
             State::Running { .. } => "running",
         },
         waits: group.waits().iter().map(|wait| wait.as_str()).collect(),

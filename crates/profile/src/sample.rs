@@ -264,6 +264,7 @@ fn state(group: &TaskGroup) -> String {
         State::Ready => "ready".to_owned(),
         State::HeldBack => "held back".to_owned(),
         State::Submitted => "submitted".to_owned(),
+        State::Queued => "queued".to_owned(),
         State::Running { .. } => "running".to_owned(),
         State::Waiting => {
             let waits = group.waits();
@@ -287,6 +288,7 @@ fn unseen(group: &TaskGroup) -> String {
         State::Ready => "(ready and not woken)".to_owned(),
         State::HeldBack => "(held back)".to_owned(),
         State::Submitted => "(running or waiting for a thread)".to_owned(),
+        State::Queued => "(waiting for a thread)".to_owned(),
         State::Running { tid: Some(tid) } => format!("(running on thread {tid})"),
         State::Running { tid: None } => "(running)".to_owned(),
         State::Waiting if is_tracked => "(not captured)".to_owned(),

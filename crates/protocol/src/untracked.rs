@@ -92,6 +92,8 @@ pub enum UntrackedState {
         /// The thread, as the target numbers it.
         tid: i32,
     },
+    /// A closure on a blocking pool, which waits for a thread.
+    Queued,
 }
 
 /// How it was found out where a task waits. Variants are only ever added at the end.

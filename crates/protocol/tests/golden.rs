@@ -113,6 +113,7 @@ fn untracked() -> Vec<Untracked> {
         UntrackedState::Running { tid: Some(4712) },
         UntrackedState::Blocking { tid: None },
         UntrackedState::Completed,
+        UntrackedState::Queued,
     ];
     let reasons = [
         Unresolved::NotAsked,

@@ -123,6 +123,8 @@ pub enum State {
     Ready,
     /// A closure on a blocking pool that runs or waits for a thread; only of untracked ones.
     Submitted,
+    /// A closure on a blocking pool that waits for a thread; only of untracked ones.
+    Queued,
     /// Inside a poll.
     Running {
         /// The thread that polls, where that is known.
@@ -223,6 +225,7 @@ impl Task {
             (UntrackedState::Idle, _) if task.found_by == FoundBy::Ready => State::Ready,
             (UntrackedState::Idle | UntrackedState::BlockOn { .. }, _) => State::Waiting,
             (UntrackedState::Running { tid }, _) => State::Running { tid },
+            (UntrackedState::Queued, _) => State::Queued,
             (UntrackedState::Blocking { tid: None }, _) => State::Submitted,
             (UntrackedState::Blocking { tid }, _) => State::Running { tid },
             _ => State::Woken,
@@ -230,7 +233,7 @@ impl Task {
         Some(Self {
             key: TaskKey::Untracked(place),
             kind: match task.state {
-                UntrackedState::Blocking { .. } => TaskKind::Blocking,
+                UntrackedState::Blocking { .. } | UntrackedState::Queued => TaskKind::Blocking,
                 UntrackedState::BlockOn { .. } => TaskKind::BlockOn,
                 _ => TaskKind::Task,
             },

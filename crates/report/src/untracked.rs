@@ -93,7 +93,7 @@ impl Reason {
             // It may wait for one.
             FoundBy::Unresolved(Unresolved::NoThread) if state == State::Submitted => None,
             FoundBy::Unresolved(Unresolved::NotAsked | Unresolved::Woken)
-                if matches!(state, State::Woken | State::Submitted) =>
+                if matches!(state, State::Woken | State::Submitted | State::Queued) =>
             {
                 None
             }

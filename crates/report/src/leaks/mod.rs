@@ -164,6 +164,7 @@ pub fn find<'a>(
             | State::Woken
             | State::Ready
             | State::Submitted
+            | State::Queued
             | State::Running { .. } => {}
         }
     }

@@ -52,6 +52,13 @@ fn children(frames: &Frames, chains: &[Chain]) -> Option<Line> {
     }
     places.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let all: usize = places.iter().map(|(count, _)| count).sum();
+    if places.iter().all(|(_, place)| place.is_empty()) {
+        return Some(Line {
+            text: format!("{all} children"),
+            aside: None,
+            bars: String::new(),
+        });
+    }
     let mut parts: Vec<String> = places
         .iter()
         .take(MAX_PLACES)
@@ -356,5 +363,28 @@ mod tests {
         recv  src/recv.rs:7:9
         run   src/run.rs:7:9
         ");
+    }
+
+    #[test]
+    fn children_are_counted_by_their_places_where_they_have_any() {
+        let counted = |frames: &Frames, ways: &[&[Link]]| {
+            let chains = ways.iter().map(|links| Chain {
+                links: links.to_vec(),
+                wait: None,
+                incomplete: None,
+                count: 2,
+            });
+            children(frames, &chains.collect::<Vec<_>>()).map(|line| line.text)
+        };
+        let frames = crate::frames::tests::with_code(frames(&["recv run"]), &[(1, "app::bare")]);
+        let placed = frames.stack(StackId(0));
+        let bare = frames.at(1).iter().map(|frame| Link {
+            frame: *frame,
+            address: 1,
+        });
+        let bare: Vec<Link> = bare.collect();
+        let known = "4 children: 2 at src/recv.rs:7, 2 elsewhere";
+        assert_eq!(counted(&frames, &[placed, &bare]).as_deref(), Some(known));
+        assert_eq!(counted(&frames, &[&bare]).as_deref(), Some("2 children"));
     }
 }

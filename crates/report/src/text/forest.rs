@@ -116,6 +116,7 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
         State::Ready => "ready".to_owned(),
         State::HeldBack => "held back".to_owned(),
         State::Submitted => "submitted".to_owned(),
+        State::Queued => "queued".to_owned(),
         State::Running { tid } => return stack::running(view, group, tid),
         State::Waiting if waits.is_empty() => "waiting".to_owned(),
         State::Waiting => WaitReason::words(&waits),

@@ -188,7 +188,7 @@ fn notes(leaks: &LeaksView) -> Vec<String> {
             .map(|(wait, count)| format!("{count} {wait}"))
             .collect();
         notes.push(format!(
-            "{} for what idle services wait for, and fine: {}",
+            "{} for what services without work wait for: {}",
             match idle {
                 1 => "1 task waits".to_owned(),
                 idle => format!("{idle} tasks wait"),

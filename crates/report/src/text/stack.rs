@@ -148,9 +148,12 @@ pub(super) fn task_group(
     let label = label(group);
     let paint = match look.state {
         State::Never | State::Starved | State::Ready | State::Running { .. } => Paint::Warning,
-        State::New | State::Waiting | State::HeldBack | State::Woken | State::Submitted => {
-            Paint::Heading
-        }
+        State::New
+        | State::Waiting
+        | State::HeldBack
+        | State::Woken
+        | State::Submitted
+        | State::Queued => Paint::Heading,
     };
     writeln!(
         writer,
@@ -268,6 +271,7 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
         State::Woken => woken(view, group),
         State::Ready => "ready, nobody has woken it".to_owned(),
         State::Submitted => "running, or waiting for a thread".to_owned(),
+        State::Queued => "waiting for a thread".to_owned(),
         State::Running { tid } => running(view, group, tid),
         State::HeldBack => "held back: nobody asks for its next part".to_owned(),
         State::Waiting => waiting(group),
