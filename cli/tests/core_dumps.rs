@@ -53,6 +53,7 @@ fn dump() -> Vec<Reply> {
             arguments: "gateway --listen 80".to_owned(),
             pid: Some(4711),
             was_alive: false,
+            has_tokio: true,
             signal: Some(Signal {
                 number: 11,
                 code: Some(1),

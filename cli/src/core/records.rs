@@ -39,7 +39,7 @@ pub fn replies(core: &Core, survey: &Survey) -> Vec<Reply> {
             tracked_on_tokio: None,
             alive_on_tokio: None,
         }),
-        Reply::Core(head(core)),
+        Reply::Core(head(core, survey)),
     ];
     let modules: Vec<_> = core.modules().iter().map(module).collect();
     replies.extend(batches(modules, RECORDS, Reply::Modules));
@@ -157,12 +157,15 @@ fn batches<T: Clone>(all: Vec<T>, size: usize, reply: impl Fn(Vec<T>) -> Reply) 
         .collect()
 }
 
-fn head(core: &Core) -> CoreHead {
+fn head(core: &Core, survey: &Survey) -> CoreHead {
     let head = core.head();
     CoreHead {
         program: head.program.clone(),
         arguments: head.arguments.clone(),
         pid: head.pid,
+        has_tokio: !(survey.versions.is_empty()
+            && survey.tasks.is_empty()
+            && survey.kept.is_empty()),
         was_alive: head.signal.is_none() && head.writer == Some(Writer::Gdb),
         signal: head.signal.map(|signal| Signal {
             number: signal.number,

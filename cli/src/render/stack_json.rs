@@ -63,6 +63,7 @@ pub(super) struct CorePart<'a> {
     summary: String,
     signal: Option<SignalPart>,
     was_alive: bool,
+    has_tokio: bool,
     /// The thread that the signal came to.
     tid: Option<i32>,
     /// In UTC.
@@ -282,6 +283,7 @@ impl<'a> CorePart<'a> {
             summary: crash::sentence(dump, frames)?,
             signal: core.signal.as_ref().map(SignalPart::of),
             was_alive: core.was_alive,
+            has_tokio: core.has_tokio,
             tid: core.thread,
             time: core.time.and_then(crash::utc),
             host: core.host.as_deref(),

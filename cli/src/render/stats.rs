@@ -92,6 +92,9 @@ pub fn core(writer: &mut impl Write, style: Style, report: &CoreReport<'_>) -> i
     ];
     section(writer, style, "process", lines)?;
     types(writer, style, &report.census)?;
+    if let Some(note) = crash::lacks_tokio(report.dump) {
+        writeln!(writer, "\n{}", style.paint(Paint::Faint, note))?;
+    }
     if !report.kept.is_empty() {
         let lines = report.kept.iter().take(MAX_TYPES);
         let shown = |name: &str| escape(&rtops_symbols::display_type(name)).into_owned();

@@ -15,6 +15,8 @@ pub struct CoreHead {
     pub signal: Option<Signal>,
     /// Whether a debugger wrote the file, of a process that nothing had ended.
     pub was_alive: bool,
+    /// Whether there is a sign of tokio in it: a version that its program names, or a task.
+    pub has_tokio: bool,
     /// The thread that the signal came to, where that is known.
     pub thread: Option<i32>,
     /// When it was dumped, in seconds since 1970, where that is known.

@@ -500,6 +500,7 @@ fn core(signal: Option<Signal>) -> CoreHead {
         pid: Some(4711),
         thread: signal.map(|_| 4712),
         was_alive: signal.is_none(),
+        has_tokio: signal.is_some(),
         time: signal.map(|_| 1_764_000_000),
         host: signal.map(|_| "web-1".to_owned()),
         signal,

@@ -75,6 +75,13 @@ fn process(core: &CoreHead) -> String {
     }
 }
 
+/// What to say of a core file that is whole and in which there is no tokio.
+pub fn lacks_tokio(dump: &Dump) -> Option<&'static str> {
+    let core = dump.core.as_ref()?;
+    (!core.has_tokio && dump.gaps.is_empty())
+        .then_some("no sign of tokio in it: tasks of other executors are not found in a core file")
+}
+
 /// The stack of the thread that the signal came to.
 pub fn stack(dump: &Dump) -> Option<Leaf> {
     let tid = dump.core.as_ref()?.thread?;
@@ -188,6 +195,7 @@ mod tests {
             pid: Some(4711),
             thread: signal.map(|_| 4712),
             was_alive: signal.is_none(),
+            has_tokio: true,
             signal,
             time: Some(1_769_860_800),
             host: Some("web-1".to_owned()),
@@ -215,6 +223,20 @@ mod tests {
             Reply::End(End { gaps: Vec::new() }),
         ]);
         sentence(&dump.unwrap(), &frames(&[functions])).unwrap()
+    }
+
+    fn nothing_known() -> CoreHead {
+        CoreHead {
+            program: String::new(),
+            arguments: String::new(),
+            pid: None,
+            thread: None,
+            was_alive: false,
+            has_tokio: false,
+            signal: None,
+            time: None,
+            host: None,
+        }
     }
 
     #[test]
@@ -247,17 +269,23 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_not_made_up() {
-        let unknown = CoreHead {
-            program: String::new(),
-            arguments: String::new(),
-            pid: None,
-            thread: None,
-            was_alive: false,
-            signal: None,
-            time: None,
-            host: None,
+        insta::assert_snapshot!(shown_of(nothing_known(), "main"), @"an unknown process: what ended it is not known");
+    }
+
+    #[test]
+    fn a_core_file_without_tokio_says_so_if_it_is_whole() {
+        let note = |has_tokio, gaps: &[&str]| {
+            let core = CoreHead {
+                has_tokio,
+                ..nothing_known()
+            };
+            let gaps = gaps.iter().map(|gap| (*gap).to_owned()).collect();
+            let dump = receive(vec![Reply::Core(core), Reply::End(End { gaps })]);
+            lacks_tokio(&dump.unwrap()).is_some()
         };
-        insta::assert_snapshot!(shown_of(unknown, "main"), @"an unknown process: what ended it is not known");
+        assert!(note(false, &[]));
+        assert!(!note(true, &[]));
+        assert!(!note(false, &["the core file is cut short"]));
     }
 
     #[test]

@@ -484,6 +484,7 @@ fn notes(view: &View) -> Vec<String> {
             format::count(view.ageless, "untracked task")
         ));
     }
+    notes.extend(crash::lacks_tokio(view.dump).map(str::to_owned));
     notes.extend(kept(view));
     if lacks_block_on(view) {
         notes.push(

@@ -20,6 +20,7 @@ fn head(signal: Option<Signal>) -> Reply {
         pid: Some(4711),
         thread: signal.map(|_| 4713),
         was_alive: signal.is_none(),
+        has_tokio: true,
         signal,
         time: Some(1_769_860_800),
         host: Some("web-1".to_owned()),
