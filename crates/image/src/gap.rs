@@ -201,9 +201,9 @@ impl Gap {
             | Self::NoSysroot(_)
             | Self::NoFile { is_main: true, .. } => 1,
             Self::NoFile { .. } | Self::NoHeads | Self::HeadsLost | Self::NoBuildId(_) => 2,
-            Self::TooMany(..) | Self::Contradictions(_) => 3,
-            // Every core lacks some.
-            Self::LeftOut { .. } => 4,
+            Self::TooMany(..) | Self::Contradictions(_) | Self::HeadsNotRead => 3,
+            // Every core lacks some, and so does what is read of a process.
+            Self::LeftOut { .. } | Self::Unread { .. } => 4,
         }
     }
 }
