@@ -20,8 +20,8 @@ use rtops_symbols::{Options, Symbols};
 use crate::{
     args::SourceArgs,
     client::Session,
-    core::{self, Detail},
     error::Error,
+    image::{self, Detail, core},
     output_file::OutputFile,
     target::Target,
 };
@@ -201,8 +201,12 @@ pub fn of_file(
         return load(path).map(Some);
     }
     let core = core::open(&source.core)?;
-    core.map(|core| core::load(&core, detail, source.timeout, save))
-        .transpose()
+    let wanted = image::Wanted {
+        detail,
+        timeout: source.timeout,
+        save,
+    };
+    core.map(|core| core::load(&core, wanted)).transpose()
 }
 
 /// Reads a dump that [`take`] saved.

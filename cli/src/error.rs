@@ -57,6 +57,24 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// The process has no agent, and can't be looked at from outside without harm.
+    #[error("process {pid} can't be looked at: {reason}")]
+    NotFrozen {
+        /// The process.
+        pid: i32,
+        /// Whether the user lacks the right to.
+        may_not: bool,
+        /// Why, and the way out.
+        reason: String,
+    },
+    /// The memory of a process can't be read.
+    #[error("the memory of process {pid} can't be read: {reason}")]
+    Unreadable {
+        /// The process.
+        pid: i32,
+        /// Why.
+        reason: String,
+    },
     /// No process has an agent, or the user sees none of them.
     #[error(
         "no process with an rtops agent is to be seen; add the crate rtops-agent to a service, or \
@@ -226,6 +244,8 @@ impl Error {
         match self {
             Self::NoBinary { .. }
             | Self::Core(_)
+            | Self::NotFrozen { may_not: false, .. }
+            | Self::Unreadable { .. }
             | Self::Nonsense { .. }
             | Self::Broken { .. }
             | Self::Output(_)
@@ -242,7 +262,7 @@ impl Error {
             | Self::NoSuchCommand { .. }
             | Self::Ended { .. } => 3,
             Self::NoAgent { .. } | Self::NoAgents => 4,
-            Self::Permission { .. } => 5,
+            Self::Permission { .. } | Self::NotFrozen { may_not: true, .. } => 5,
             Self::TimedOut { .. } | Self::NoAnswerByName(_) | Self::Partial(_) => 6,
             Self::Incapable { .. } | Self::Version { .. } => 7,
             Self::Leaks(_) => 10,

@@ -6,13 +6,13 @@ mod args;
 mod client;
 mod commands;
 mod complete;
-mod core;
 mod demo;
 mod discover;
 mod dump;
 mod error;
 mod forest;
 mod heap;
+mod image;
 mod memory;
 mod names;
 mod output_file;
@@ -47,6 +47,8 @@ pub fn command() -> clap::Command {
 /// Does what the command line says; the exit code tells how it went.
 #[must_use]
 pub fn main() -> ExitCode {
+    // The process that freezes another one is this program, started anew.
+    rtops_attach::run_helper_if_asked();
     match complete::answer(command) {
         Ok(false) => {}
         Ok(true) => return ExitCode::SUCCESS,

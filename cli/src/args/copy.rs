@@ -6,13 +6,17 @@ use clap::{Args, ValueEnum};
 use rtops_protocol::{CopyDetail, CopyRequest, CopyWhen};
 use rtops_report::format::parse_duration;
 
+/// For how long an agent may stop its process, where nothing else is said.
+const MAX_PAUSE: Duration = Duration::from_millis(25);
+
 /// How to find the untracked tasks: in a copy of the process.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct CopyArgs {
     /// Find untracked tasks: auto (default), never, always
     ///
     /// Untracked tasks are found and polled in a copy of the process, which is made
-    /// where there are such, never, or in any case.
+    /// where there are such, never, or in any case. A process without an agent is copied
+    /// from outside; "always" does so even if its seccomp filter can't be read.
     #[arg(
         long,
         value_name = "WHEN",
@@ -24,10 +28,11 @@ pub struct CopyArgs {
     pub copy: CopyChoice,
     /// Stop the process for no longer than this, to copy it
     ///
-    /// Where it would take longer, no copy is made.
-    #[arg(long, value_name = "TIME", default_value = "25ms", value_parser = parse_max_pause,
+    /// Where it would take longer, no copy is made. 25ms if its agent makes the copy, 100ms
+    /// if it has none.
+    #[arg(long, value_name = "TIME", value_parser = parse_max_pause,
           conflicts_with = "core", hide_short_help = true)]
-    pub max_pause: Duration,
+    pub max_pause: Option<Duration>,
 }
 
 /// When to make a copy.
@@ -49,10 +54,11 @@ impl CopyArgs {
             CopyChoice::Always => CopyWhen::Always,
             CopyChoice::Never => return None,
         };
+        let max_pause = self.max_pause.unwrap_or(MAX_PAUSE);
         Some(CopyRequest {
             detail,
             when,
-            max_pause_us: u32::try_from(self.max_pause.as_micros()).unwrap_or(u32::MAX),
+            max_pause_us: u32::try_from(max_pause.as_micros()).unwrap_or(u32::MAX),
         })
     }
 }

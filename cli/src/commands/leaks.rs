@@ -27,9 +27,9 @@ use rtops_report::{
 use super::{Format, Output};
 use crate::{
     args::{LeaksArgs, OutputArgs},
-    core::Detail,
     dump::{self, Taken, Wanted},
     error::Error,
+    image::{self, Detail, outside},
     progress::Progress,
     render,
     target::Target,
@@ -102,7 +102,7 @@ fn watched(args: &LeaksArgs, baseline: Option<&Taken>) -> Result<(Taken, Watch),
         let watch = compared(baseline, &last)?;
         return Ok((last, watch));
     }
-    let target = Target::find(&args.source.target(args.target.as_ref())?)?;
+    let target = Target::find_any(&args.source.target(args.target.as_ref())?)?;
     match baseline {
         Some(_) => {
             let last = take(&target, args, Which::Last)?;
@@ -173,7 +173,14 @@ enum Which {
 }
 
 fn take(target: &Target, args: &LeaksArgs, which: Which) -> Result<Taken, Error> {
-    let mut session = target.open()?;
+    let Some(mut session) = outside::agent(target, args.copy)? else {
+        let wanted = image::Wanted {
+            detail: Detail::Trees,
+            timeout: args.source.timeout,
+            save: None,
+        };
+        return outside::take(target, args.copy, wanted);
+    };
     let capabilities = session.hello.capabilities;
     if !capabilities.has(Capabilities::TASKS) {
         return Err(Error::Incapable {

@@ -8,9 +8,9 @@ use rtops_protocol::{Capabilities, CopyDetail, StackParts, Steps};
 use super::Output;
 use crate::{
     args::{OutputArgs, ProfileArgs, Profiled, TaskProfileArgs},
-    core::Detail,
     dump::{self, Taken, Wanted},
     error::Error,
+    image::{self, Detail, outside},
     progress::Progress,
     target::Target,
 };
@@ -76,9 +76,16 @@ fn take(args: &TaskProfileArgs) -> Result<Profile, Error> {
 }
 
 fn ask(args: &TaskProfileArgs) -> Result<Taken, Error> {
-    let target = Target::find(&args.source.target(args.target.as_ref())?)?;
+    let target = Target::find_any(&args.source.target(args.target.as_ref())?)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
-    let mut session = target.open()?;
+    let Some(mut session) = outside::agent(&target, args.copy)? else {
+        let wanted = image::Wanted {
+            detail: Detail::Trees,
+            timeout: args.source.timeout,
+            save: None,
+        };
+        return outside::take(&target, args.copy, wanted);
+    };
     if !session.hello.capabilities.has(Capabilities::TASKS) {
         return Err(Error::Incapable {
             pid: session.pid,

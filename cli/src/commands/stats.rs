@@ -14,14 +14,14 @@ use rtops_report::{
 use super::{Format, Output, rates};
 use crate::{
     args::{CopyChoice, OutputArgs, StatsArgs, TargetArgs},
-    core::{self, Detail},
-    dump::{self, Wanted},
+    dump::{self, Taken, Wanted},
     error::Error,
+    image::{self, Detail, core, outside},
     process,
     progress::Progress,
     render::{
         self,
-        stats::{CoreReport, Report},
+        stats::{ImageReport, Report},
     },
     sample::Sample,
     target::Target,
@@ -51,7 +51,7 @@ pub fn run(mut args: StatsArgs, output: &OutputArgs) -> Result<(), Error> {
     }
 }
 
-/// Prints what a core file tells: the tasks by type and state.
+/// Counts the tasks in a core file.
 fn of_core(core: &Core, args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
     if args.watch.pace(PACE)?.is_some() {
         return Err(Error::Usage(
@@ -59,35 +59,59 @@ fn of_core(core: &Core, args: &StatsArgs, output: &OutputArgs) -> Result<(), Err
         ));
     }
     let progress = Progress::start("reading the file".to_owned());
-    let taken = core::load(core, Detail::Census, args.timeout, None)?;
+    let taken = core::load(core, wanted(args))?;
+    drop(progress);
+    of_image(&taken, args, output)
+}
+
+/// What to find out of an image.
+const fn wanted(args: &StatsArgs) -> image::Wanted<'static> {
+    image::Wanted {
+        detail: Detail::Census,
+        timeout: args.timeout,
+        save: None,
+    }
+}
+
+/// Prints what the memory of a process tells: the tasks by type and state.
+fn of_image(taken: &Taken, args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
+    let progress = Progress::start("looking up functions and lines".to_owned());
     let mut symbols = taken.symbols(&args.symbols);
     // Stacks tell closures on blocking pools from tokio's own threads.
     let mut used = stacks_of_tasks(&taken.dump);
     used.extend(crash::stack(&taken.dump).map(|leaf| leaf.stack));
     let frames = Frames::resolve(&taken.dump, &used, &mut symbols, Shown::Folded);
     drop(progress);
-    let report = CoreReport {
+    let report = ImageReport {
         census: Census::of(&taken.dump, &frames),
         kept: kept_by_type(&taken.dump, &frames),
+        pid: taken.pid,
+        name: &taken.name,
         dump: &taken.dump,
         frames: &frames,
     };
     let mut output = Output::open(output)?;
     match output.format {
-        Format::Json => render::stats_json::core(&mut output.writer, &report)?,
-        Format::Text => render::stats::core(&mut output.writer, output.style, &report)?,
+        Format::Json => render::stats_json::image(&mut output.writer, &report)?,
+        Format::Text => render::stats::image(&mut output.writer, output.style, &report)?,
     }
     output.finish()?;
     if taken.dump.gaps.is_empty() {
         Ok(())
     } else {
-        Err(Error::Partial(taken.dump.gaps))
+        Err(Error::Partial(taken.dump.gaps.clone()))
     }
 }
 
 /// Takes two samples and prints the second with what changed since the first.
 fn once(target: &TargetArgs, args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
-    let target = Target::find(target)?;
+    let target = Target::find_any(target)?;
+    if outside::agent(&target, args.copy)?.is_none() {
+        let progress = Progress::start(format!("looking at process {}", target.pid));
+        let taken = outside::take(&target, args.copy, wanted(args))?;
+        drop(progress);
+        return of_image(&taken, args, output);
+    }
     let progress = Progress::start(format!("asking process {}", target.pid));
     let earlier = Sample::take(&target)?;
     thread::sleep(INTERVAL);

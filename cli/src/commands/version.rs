@@ -8,8 +8,8 @@ use rtops_protocol::{Capabilities, Reply, Request};
 use super::{Format, Output};
 use crate::{
     args::{OutputArgs, VersionArgs},
-    core,
     error::Error,
+    image::core,
     process, programs,
     render::{
         self,

@@ -231,10 +231,19 @@ fn open_files(process: &Process) -> ProcResult<usize> {
     Ok(fs::read_dir(directory)?.count())
 }
 
+/// The names of its threads by their ids.
+pub fn thread_names(process: &Process) -> HashMap<i32, String> {
+    let threads = proc_files::threads(process).into_iter().flatten();
+    let names = threads.filter_map(|thread| Some((thread.tid, thread.stat().ok()?.comm)));
+    names.collect()
+}
+
 /// The name of a process that does not say it itself; `None` once it has ended.
 pub fn name(process: &Process) -> Option<String> {
     executable_name(process).or_else(|| {
-        let comm = process.stat().ok()?.comm;
+        let stat = process.stat().ok()?;
+        // It has ended, and nobody has waited for it yet.
+        let comm = (!matches!(stat.state, 'Z' | 'X')).then_some(stat.comm)?;
         // The kernel keeps 15 bytes of a name, and shows the whole command line to everybody.
         let program = CommandLine::of(process).unwrap_or_default();
         let program = program.arguments.into_iter().next();

@@ -16,8 +16,8 @@ use serde::Serialize;
 use super::{
     claims_json::{ClaimPart, ResourcePart, claim_part, resource_part},
     stack_json::{
-        CopyPart, CorePart, Process, TaskGroupPart, ThreadGroupPart, copy_part, task_group,
-        thread_group,
+        CopyPart, CorePart, OutsidePart, Process, TaskGroupPart, ThreadGroupPart, copy_part,
+        outside_part, task_group, thread_group,
     },
 };
 
@@ -29,6 +29,7 @@ struct Document<'a> {
     gaps: &'a [String],
     lacks: &'a [String],
     copy: Option<CopyPart<'a>>,
+    outside: Option<OutsidePart<'a>>,
     core: Option<CorePart<'a>>,
     /// From the first dump to the last, or from the baseline.
     watched_seconds: f64,
@@ -87,6 +88,7 @@ pub fn json(writer: &mut impl Write, leaks: &LeaksView) -> io::Result<()> {
         gaps: &view.dump.gaps,
         lacks: &view.lacks,
         copy: copy_part(view.dump),
+        outside: outside_part(view.dump),
         core: CorePart::of(view.dump, view.frames),
         watched_seconds: leaks.watched.0.as_secs_f64(),
         dumps: leaks.watched.1,

@@ -34,6 +34,7 @@ struct Document<'a> {
     lacks: &'a [String],
     /// Absent where none was asked for.
     copy: Option<CopyPart<'a>>,
+    outside: Option<OutsidePart<'a>>,
     /// Absent where it is not from a core file.
     core: Option<CorePart<'a>>,
     tasks: Option<Tasks<'a>>,
@@ -51,6 +52,15 @@ pub(super) struct CopyPart<'a> {
     tasks: u64,
     tracked: u64,
     stepped: u64,
+}
+
+/// How a process was looked at from outside.
+#[derive(Serialize)]
+pub(super) struct OutsidePart<'a> {
+    pause_ms: f64,
+    /// Why it was read while it stood still.
+    read_standing: Option<&'a str>,
+    threads_not_stopped: u64,
 }
 
 /// What ended the process of a core file.
@@ -192,6 +202,14 @@ struct PlacePart<'a> {
 }
 
 impl<'a> Process<'a> {
+    pub(super) const fn without_agent(pid: i32, name: &'a str) -> Self {
+        Self {
+            pid,
+            name,
+            agent_version: None,
+        }
+    }
+
     pub(super) fn of(view: &'a View<'_>) -> Self {
         Self {
             pid: view.pid,
@@ -241,6 +259,7 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
         gaps: &dump.gaps,
         lacks: &view.lacks,
         copy: copy_part(dump),
+        outside: outside_part(dump),
         core: CorePart::of(dump, view.frames),
         tasks: view.tasks.as_ref().map(|groups| Tasks {
             total: Count::of(dump, view.frames).total(),
@@ -307,6 +326,15 @@ impl SignalPart {
             sender_uid: signal.sender.map(|sender| sender.uid),
         }
     }
+}
+
+pub(super) fn outside_part(dump: &Dump) -> Option<OutsidePart<'_>> {
+    let outside = dump.outside.as_ref()?;
+    Some(OutsidePart {
+        pause_ms: outside.pause_ns as f64 / 1e6,
+        read_standing: outside.read_standing.as_deref(),
+        threads_not_stopped: outside.threads_not_stopped,
+    })
 }
 
 pub(super) fn copy_part(dump: &Dump) -> Option<CopyPart<'_>> {

@@ -50,9 +50,11 @@ impl Report {
     }
 }
 
-/// What a core file tells of a process.
+/// What the memory of a process tells of it: a core file, or a process that was looked at from outside.
 #[derive(Debug)]
-pub struct CoreReport<'a> {
+pub struct ImageReport<'a> {
+    pub pid: i32,
+    pub name: &'a str,
     pub dump: &'a Dump,
     pub frames: &'a Frames,
     pub census: Census,
@@ -60,10 +62,11 @@ pub struct CoreReport<'a> {
     pub kept: Vec<(String, usize)>,
 }
 
-impl CoreReport<'_> {
-    /// What ended the process.
+impl ImageReport<'_> {
+    /// Which process it is, and what ended it if something did.
     pub fn head(&self) -> String {
-        crash::sentence(self.dump, self.frames).unwrap_or_default()
+        let ended = crash::sentence(self.dump, self.frames);
+        ended.unwrap_or_else(|| format!("{} (pid {})", self.name, self.pid))
     }
 
     /// How many closures are on blocking pools, and run or wait for a thread there.
@@ -77,8 +80,8 @@ impl CoreReport<'_> {
     }
 }
 
-/// The head of a core file, and its tasks by type.
-pub fn core(writer: &mut impl Write, style: Style, report: &CoreReport<'_>) -> io::Result<()> {
+/// The head of an image, and its tasks by type.
+pub fn image(writer: &mut impl Write, style: Style, report: &ImageReport<'_>) -> io::Result<()> {
     writeln!(
         writer,
         "{}",

@@ -10,8 +10,8 @@ use rtops_report::census::Census;
 use serde::Serialize;
 
 use super::{
-    stack_json::{CorePart, KeptPart, kept_part},
-    stats::{CoreReport, Report, flavor},
+    stack_json::{CorePart, KeptPart, OutsidePart, Process, kept_part, outside_part},
+    stats::{ImageReport, Report, flavor},
 };
 use crate::sample::{WorkerRates, alive_tasks};
 
@@ -102,25 +102,29 @@ struct WorkerPart {
 }
 
 #[derive(Serialize)]
-struct CoreDocument<'a> {
+struct ImageDocument<'a> {
     schema: u32,
+    process: Process<'a>,
     complete: bool,
     gaps: &'a [String],
     core: Option<CorePart<'a>>,
+    outside: Option<OutsidePart<'a>>,
     untracked: UntrackedPart<'a>,
     blocking: usize,
     kept: Vec<KeptPart>,
     threads: usize,
 }
 
-/// Prints what a core file tells as one document.
-pub fn core(writer: &mut impl Write, report: &CoreReport<'_>) -> io::Result<()> {
+/// Prints what the memory of a process tells as one document.
+pub fn image(writer: &mut impl Write, report: &ImageReport<'_>) -> io::Result<()> {
     let dump = report.dump;
-    let document = CoreDocument {
+    let document = ImageDocument {
         schema: super::SCHEMA,
+        process: Process::without_agent(report.pid, report.name),
         complete: dump.gaps.is_empty(),
         gaps: &dump.gaps,
         core: CorePart::of(dump, report.frames),
+        outside: outside_part(dump),
         untracked: untracked_part(&report.census),
         blocking: report.blocking(),
         kept: kept_part(report.kept.clone()),

@@ -32,6 +32,7 @@ mod locks;
 mod memory;
 mod names;
 mod namespaces;
+mod outside;
 mod package;
 mod pollers;
 mod profile;

@@ -11,6 +11,8 @@ pub struct Stack {
     pub lacks: Vec<String>,
     /// The copy of the process in which tasks were polled, if there was one.
     pub copy: Option<Copy>,
+    /// How it was looked at, if it has no agent.
+    pub outside: Option<Outside>,
     tasks: Option<Tasks>,
     threads: Option<Threads>,
 }
@@ -19,6 +21,12 @@ pub struct Stack {
 pub struct Copy {
     pub pause_ms: Option<f64>,
     pub lived_ms: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Outside {
+    pub pause_ms: f64,
+    pub read_standing: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

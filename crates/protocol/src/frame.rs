@@ -73,6 +73,8 @@ impl FrameKind {
     pub const SAVED: Self = Self(48);
     /// [`CoreHead`](crate::CoreHead), in files only.
     pub const CORE: Self = Self(49);
+    /// [`Outside`](crate::Outside), in files only.
+    pub const OUTSIDE: Self = Self(50);
     /// [`End`](crate::End), the last frame of a reply that was given.
     pub const END: Self = Self(64);
     /// [`Refused`](crate::Refused), the last frame of a reply that was not given.

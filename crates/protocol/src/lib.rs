@@ -17,6 +17,7 @@ mod evidence;
 mod frame;
 mod hello;
 mod memory;
+mod outside;
 mod reply;
 mod request;
 mod socket_path;
@@ -32,6 +33,7 @@ pub use evidence::{
 pub use frame::{Frame, FrameKind, MAX_REPLY, MAX_REQUEST, read_frame, write_frame};
 pub use hello::{Capabilities, Hello};
 pub use memory::{Allocator, Counted, Figure, Memory, SizeClass, TrimCall, Trimmed, Unit};
+pub use outside::Outside;
 pub use reply::{
     CodeRange, End, Leaf, LeafEnd, Module, ModuleKind, Obtained, Process, Refusal, Refused, Reply,
     Runtime, RuntimeFlavor, SourceLocation, StackId, Stacks, Stats, StringId, Strings, Summary,

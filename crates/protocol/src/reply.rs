@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Build, Claim, CopyReport, CoreHead, EndedSite, FrameKind, HandleSeen, MAX_REPLY, Memory,
-    ProtocolError, Resource, Saved, TaskNote, ThreadRun, Trace, TraceId, Trimmed, Untracked, codec,
-    read_frame, write_frame,
+    Outside, ProtocolError, Resource, Saved, TaskNote, ThreadRun, Trace, TraceId, Trimmed,
+    Untracked, codec, read_frame, write_frame,
 };
 
 /// One frame of an answer.
@@ -61,6 +61,8 @@ pub enum Reply {
     Saved(Saved),
     /// The head of a dump that was taken of a core file; no agent sends it.
     Core(CoreHead),
+    /// The head of a dump of a live process without an agent; no agent sends it.
+    Outside(Outside),
     /// The answer is given.
     End(End),
     /// The answer is not given.
@@ -478,6 +480,7 @@ impl Reply {
             Self::CopyReport(message) => body!(FrameKind::COPY_REPORT, message),
             Self::Saved(message) => body!(FrameKind::SAVED, message),
             Self::Core(message) => body!(FrameKind::CORE, message),
+            Self::Outside(message) => body!(FrameKind::OUTSIDE, message),
             Self::End(message) => body!(FrameKind::END, message),
             Self::Refused(message) => body!(FrameKind::REFUSED, message),
             Self::Trace(_) => Err(ProtocolError::Unexpected(FrameKind::TRACE.0)),
@@ -519,6 +522,7 @@ impl Reply {
             FrameKind::COPY_REPORT => Self::CopyReport(codec::decode(kind, body)?),
             FrameKind::SAVED => Self::Saved(codec::decode(kind, body)?),
             FrameKind::CORE => Self::Core(codec::decode(kind, body)?),
+            FrameKind::OUTSIDE => Self::Outside(codec::decode(kind, body)?),
             FrameKind::END => Self::End(codec::decode(kind, body)?),
             FrameKind::REFUSED => Self::Refused(codec::decode(kind, body)?),
             FrameKind::HELLO | FrameKind::REQUEST => {

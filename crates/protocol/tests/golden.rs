@@ -12,11 +12,12 @@ use rtops_protocol::{
     Access, Build, Call, Capabilities, Claim, ClaimMode, ClaimRole, CodeRange, CopyDetail,
     CopyOutcome, CopyReport, CopyRequest, CopyWhen, CoreHead, DumpRequest, End, EndedSite, Fact,
     FoundBy, FrameKind, HandleSeen, Hello, Leaf, LeafEnd, MAX_REPLY, Module, ModuleKind,
-    NotStepped, Note, Obtained, Package, Process, ProtocolError, Refusal, Refused, Reply, Request,
-    Resource, ResourceKind, Runtime, RuntimeFlavor, Saved, Sender, Signal, SourceLocation, StackId,
-    StackParts, StackRequest, Stacks, Stats, Steps, StringId, Strings, Summary, Task, TaskKind,
-    TaskNote, TaskState, Thread, ThreadCapture, ThreadRun, Trace, TraceEnd, TraceId, TraceOrder,
-    Unresolved, Untracked, UntrackedState, Visit, WakerState, Worker, read_frame, write_frame,
+    NotStepped, Note, Obtained, Outside, Package, Process, ProtocolError, Refusal, Refused, Reply,
+    Request, Resource, ResourceKind, Runtime, RuntimeFlavor, Saved, Sender, Signal, SourceLocation,
+    StackId, StackParts, StackRequest, Stacks, Stats, Steps, StringId, Strings, Summary, Task,
+    TaskKind, TaskNote, TaskState, Thread, ThreadCapture, ThreadRun, Trace, TraceEnd, TraceId,
+    TraceOrder, Unresolved, Untracked, UntrackedState, Visit, WakerState, Worker, read_frame,
+    write_frame,
 };
 
 use memory::memories;
@@ -490,6 +491,15 @@ fn evidence() -> Vec<(&'static str, Reply)> {
         ("reply-saved", Reply::Saved(saved)),
         ("reply-core", Reply::Core(core(Some(signal())))),
         ("reply-core-alive", Reply::Core(core(None))),
+        (
+            "reply-outside",
+            Reply::Outside(Outside {
+                pause_ns: 812_000,
+                read_standing: Some("it has locked its memory".to_owned()),
+                has_tokio: true,
+                threads_not_stopped: 1,
+            }),
+        ),
     ]
 }
 

@@ -75,11 +75,13 @@ fn process(core: &CoreHead) -> String {
     }
 }
 
-/// What to say of a core file that is whole and in which there is no tokio.
+/// What to say of a process that was read whole and in which there is no tokio.
 pub fn lacks_tokio(dump: &Dump) -> Option<&'static str> {
-    let core = dump.core.as_ref()?;
-    (!core.has_tokio && dump.gaps.is_empty())
-        .then_some("no sign of tokio in it: tasks of other executors are not found in a core file")
+    let of_core = dump.core.as_ref().map(|core| core.has_tokio);
+    let of_process = dump.outside.as_ref().map(|outside| outside.has_tokio);
+    let is_known = of_core.or(of_process)? || !dump.gaps.is_empty();
+    (!is_known)
+        .then_some("no sign of tokio in it: tasks of other executors are not found from outside")
 }
 
 /// The stack of the thread that the signal came to.

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use rtops_protocol::{
     self as protocol, Claim, CopyOutcome, CopyReport, CoreHead, End, EndedSite, HandleSeen, Leaf,
-    LeafEnd, Module, Note, Process, ProtocolError, Refused, Reply, Resource, Saved, SourceLocation,
-    StackId, StringId, TaskKind, TaskNote, Thread, ThreadCapture, ThreadRun, Trace, TraceId,
-    Untracked, UntrackedState,
+    LeafEnd, Module, Note, Outside, Process, ProtocolError, Refused, Reply, Resource, Saved,
+    SourceLocation, StackId, StringId, TaskKind, TaskNote, Thread, ThreadCapture, ThreadRun, Trace,
+    TraceId, Untracked, UntrackedState,
 };
 
 use crate::{
@@ -30,6 +30,8 @@ pub struct Dump {
     pub process: Option<Process>,
     /// What it was taken of, if that is a core file.
     pub core: Option<CoreHead>,
+    /// How it was taken, if that was from outside of a live process.
+    pub outside: Option<Outside>,
     /// The modules that its addresses lie in.
     pub modules: Vec<Module>,
     /// The tracked futures, and the untracked tasks.
@@ -166,7 +168,12 @@ impl Dump {
     pub fn has_untracked(&self) -> bool {
         let outcome = self.copy.as_ref().map(|copy| &copy.outcome);
         let is_found = matches!(outcome, Some(CopyOutcome::Made | CopyOutcome::NotNeeded));
-        is_found || self.core.is_some()
+        is_found || self.is_image()
+    }
+
+    /// Whether it was read out of the memory of a process: a core file, or a process that stood still.
+    pub const fn is_image(&self) -> bool {
+        self.core.is_some() || self.outside.is_some()
     }
 
     /// What is missing as no copy of the process was made, in a sentence; `None` where nothing is, or
@@ -274,6 +281,7 @@ impl Dump {
             Reply::CopyReport(report) => self.copy = Some(report),
             Reply::Saved(saved) => self.saved = Some(saved),
             Reply::Core(core) => self.core = Some(core),
+            Reply::Outside(outside) => self.outside = Some(outside),
             Reply::Unknown(_) => self.unknown_frames += 1,
             Reply::Summary(_) | Reply::Stats(_) | Reply::End(_) | Reply::Refused(_) => {
                 return Err(Failure::Nonsense(

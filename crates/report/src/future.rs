@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use rtops_protocol::TraceId;
-use rtops_symbols::{Address, Symbols};
+use rtops_symbols::{Address, FrameClass, Symbols};
 
 use crate::{
     dump::Dump,
@@ -92,9 +92,14 @@ pub(crate) fn name_by_polls(frames: &mut Frames, dump: &Dump) {
         let root = match (first, task.trace) {
             (Some(leaf), _) => untracked::root(frames, *leaf, future.entry).map(polled_by),
             (None, Some(trace)) => {
+                // A thread may poll an executor; what an executor polls is none.
+                let left = match task.block_on() {
+                    Some(_) => FrameClass::Executor,
+                    None => FrameClass::Std,
+                };
                 let root = roots
                     .entry(trace)
-                    .or_insert_with(|| root_of(frames, dump, trace));
+                    .or_insert_with(|| root_of(frames, dump, trace, left));
                 root.clone()
             }
             (None, None) => None,
@@ -107,7 +112,7 @@ pub(crate) fn name_by_polls(frames: &mut Frames, dump: &Dump) {
 }
 
 /// What stands for the future whose poll was stepped.
-fn root_of(frames: &Frames, dump: &Dump, trace: TraceId) -> Option<String> {
-    let root = trace::root(dump.trace(trace)?, frames)?;
+fn root_of(frames: &Frames, dump: &Dump, trace: TraceId, left: FrameClass) -> Option<String> {
+    let root = trace::root(dump.trace(trace)?, frames, left)?;
     Some(polled_by(root)).filter(|name| name.contains("::"))
 }

@@ -157,7 +157,9 @@ fn lacks_future(dump: &Dump, thread: &Thread, frames: &Frames) -> Option<&'stati
     let ThreadCapture::Stack(leaf) = thread.capture else {
         return None;
     };
-    dump.core.as_ref()?;
+    if !dump.is_image() {
+        return None;
+    }
     let mut tasks = dump.tasks.iter();
     if tasks.any(|task| task.block_on() == Some(thread.tid)) {
         return None;

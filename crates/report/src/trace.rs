@@ -55,15 +55,15 @@ pub fn chains(trace: &Trace, frames: &Frames) -> Vec<Chain> {
     chains
 }
 
-/// The function of the outermost poll: one that is no executor's, if there is such.
-pub fn root<'a>(trace: &Trace, frames: &'a Frames) -> Option<&'a str> {
+/// The function of the outermost poll: the user's or a library's, else one of the class that is left.
+pub fn root<'a>(trace: &Trace, frames: &'a Frames, left: FrameClass) -> Option<&'a str> {
     let tree = Tree::build(trace, frames);
     let of = |classes: &[FrameClass]| {
         let mut nodes = tree.nodes.iter();
         nodes.find(|node| node.polls.is_some() && classes.contains(&node.class))
     };
     let root = of(&[FrameClass::User, FrameClass::Leaf]);
-    Some(root.or_else(|| of(&[FrameClass::Executor]))?.function)
+    Some(root.or_else(|| of(&[left]))?.function)
 }
 
 /// The functions that ran.

@@ -12,9 +12,9 @@ use super::{Format, Output};
 use crate::{
     args::{OutputArgs, StackArgs},
     client::Session,
-    core::Detail,
     dump::{self, Taken, Wanted},
     error::Error,
+    image::{self, Detail, outside},
     progress::Progress,
     render,
     target::Target,
@@ -43,7 +43,7 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     if args.all_agents || args.targets.len() > 1 {
         return several::run(args, output);
     }
-    let target = Target::find(&args.source.target(args.targets.first())?)?;
+    let target = Target::find_any(&args.source.target(args.targets.first())?)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
     let (taken, parts) = take(args, &target)?;
     drop(progress);
@@ -146,7 +146,15 @@ const fn saved_parts(args: &StackArgs) -> StackParts {
 
 /// Asks for a dump; says as well which parts of it to show.
 fn take(args: &StackArgs, target: &Target) -> Result<(Taken, StackParts), Error> {
-    let mut session = target.open()?;
+    let Some(mut session) = outside::agent(target, args.copy)? else {
+        let wanted = image::Wanted {
+            detail: Detail::Trees,
+            timeout: args.source.timeout,
+            save: args.save.as_deref(),
+        };
+        let taken = outside::take(target, args.copy, wanted)?;
+        return Ok((taken, saved_parts(args)));
+    };
     let (parts, lack) = parts(args, &session)?;
     let steps = if args.deep {
         Steps::Deep

@@ -2,7 +2,7 @@
 
 use super::{packages, stack, victim::Victim};
 use crate::{
-    reply::{Frame, TaskGroup, ThreadGroup},
+    reply::{Frame, Stack, TaskGroup, ThreadGroup},
     source::Marks,
 };
 
@@ -13,7 +13,11 @@ const WITHOUT_WAKER: usize = 2;
 fn all_futures_in_block_on_show_their_lines() {
     let mut victim = Victim::start(&packages::program("block_on"), &[]);
     let Some(core) = victim.dump() else { return };
-    let stack = stack(&core, &[]);
+    expect(&stack(&core, &[]));
+}
+
+/// What any look at the program has to show.
+pub fn expect(stack: &Stack) {
     let marks = Marks::of_text(packages::BLOCK_ON, "forms/src/block_on.rs");
     for name in marks.names_in("forms/src/") {
         let kind = match name {

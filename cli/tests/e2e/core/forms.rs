@@ -2,8 +2,9 @@
 
 use super::{of_core, packages, stack, victim::Victim};
 use crate::{
-    reply::TaskGroup,
+    reply::{Stack, TaskGroup},
     source::{Mark, Marks},
+    support::Run,
 };
 
 /// Three that are alive, three with children, two with trait objects, a box, one that copies, two that wait
@@ -15,7 +16,11 @@ fn each_task_is_shown_once_and_called_by_its_name() {
     let mut victim = Victim::start(&packages::program("forms"), &[]).parked();
     let Some(core) = victim.dump() else { return };
     let text = of_core(&["stack"], &core, &["--tasks"]).success();
-    let stack = stack(&core, &["--tasks"]);
+    expect(&text, &stack(&core, &["--tasks"]));
+}
+
+/// What any look at the program has to show.
+pub fn expect(text: &Run, stack: &Stack) {
     let groups = || stack.task_groups().iter();
 
     // Nothing of those that have ended, which are counted.

@@ -1,12 +1,12 @@
 //! Core files: every task that a process had, without an agent in it.
 
-mod block_on;
+pub mod block_on;
 mod broken;
 mod crashes;
-mod forms;
-mod packages;
+pub mod forms;
+pub mod packages;
 mod redis;
-mod versions;
+pub mod versions;
 pub mod victim;
 
 use std::path::Path;

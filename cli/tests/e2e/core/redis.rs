@@ -7,9 +7,14 @@ use std::{
 };
 
 use super::{packages, stack, victim::Victim};
-use crate::reply::{Stack, TaskGroup};
+use crate::{
+    outside,
+    reply::{Stack, TaskGroup},
+};
 
 const CLIENTS: usize = 200;
+const GET: &[u8] = b"*2\r\n$3\r\nget\r\n$3\r\nkey\r\n";
+const NONE: &[u8] = b"$-1\r\n";
 
 #[test]
 fn each_client_of_mini_redis_shows_where_it_is_served() {
@@ -25,17 +30,30 @@ fn each_client_of_mini_redis_shows_where_it_is_served() {
                 b"*3\r\n$9\r\nsubscribe\r\n",
             )
         } else {
-            (b"*2\r\n$3\r\nget\r\n$3\r\nkey\r\n", b"$-1\r\n")
+            (GET, NONE)
         };
         client.write_all(request).unwrap();
         let mut got = vec![0; answer.len()];
         client.read_exact(&mut got).unwrap();
         assert_eq!(got, answer, "client {number}");
     }
+    let victim = victim.quiet();
+    // A look from outside shows the same, and serves all clients on.
+    expect(&outside::stack(victim.pid(), &["--tasks"]));
+    for client in clients.iter_mut().skip(1).step_by(2) {
+        client.write_all(GET).unwrap();
+        let mut got = [0; NONE.len()];
+        client.read_exact(&mut got).unwrap();
+        assert_eq!(got, NONE);
+    }
     let mut victim = victim.quiet();
     let Some(core) = victim.dump() else { return };
-    let stack = stack(&core, &["--tasks"]);
-    let [subscribed, reading] = ["cmd/subscribe.rs", "connection.rs"].map(|file| at(&stack, file));
+    expect(&stack(&core, &["--tasks"]));
+    fs::remove_file(core).unwrap();
+}
+
+fn expect(stack: &Stack) {
+    let [subscribed, reading] = ["cmd/subscribe.rs", "connection.rs"].map(|file| at(stack, file));
     // Who has subscribed reads, too.
     assert_eq!(
         (subscribed, reading),
@@ -43,7 +61,6 @@ fn each_client_of_mini_redis_shows_where_it_is_served() {
         "{:#?}",
         stack.task_groups()
     );
-    fs::remove_file(core).unwrap();
 }
 
 /// How many tasks have a line in this file of mini-redis.

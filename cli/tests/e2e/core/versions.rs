@@ -10,7 +10,7 @@ use crate::{source::Marks, versions::expected};
 
 /// The service's source as a verdict names it.
 const MARKED: &str = "service/src/main.rs";
-const VERSIONS: [&str; 7] = [
+pub const VERSIONS: [&str; 7] = [
     "1.20.6", "1.28.2", "1.35.1", "1.38.1", "1.41.1", "1.44.2", "1.49.0",
 ];
 

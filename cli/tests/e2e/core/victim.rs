@@ -36,6 +36,7 @@ impl Victim {
             .arg(program)
             .args(arguments)
             .env_clear()
+            .env("WITHOUT_AGENT", "yes")
             .current_dir(directory.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

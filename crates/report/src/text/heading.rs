@@ -3,9 +3,10 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write},
+    time::Duration,
 };
 
-use rtops_protocol::{CopyOutcome, Process, TaskKind};
+use rtops_protocol::{CopyOutcome, Outside, Process, TaskKind};
 
 use super::stack::View;
 use crate::{
@@ -42,7 +43,27 @@ pub(super) fn counted(
             writeln!(writer, "{}: {counts}", style.paint(Paint::Heading, process))?;
         }
     }
+    if let Some(outside) = &view.dump.outside {
+        let line = looked_at(outside);
+        writeln!(writer, "{}", style.paint(Paint::Faint, escape(&line)))?;
+    }
     no_copy(writer, style, view)
+}
+
+/// What it cost the process to be looked at from outside.
+fn looked_at(outside: &Outside) -> String {
+    let pause = Duration::from_nanos(outside.pause_ns).as_secs_f64() * 1e3;
+    let mut text =
+        format!("looked at from outside, without an agent; it stood still for {pause:.1} ms");
+    if let Some(why) = &outside.read_standing {
+        text = format!("{text}, and was read meanwhile: {why}");
+    }
+    if outside.threads_not_stopped > 0 {
+        let threads = usize::try_from(outside.threads_not_stopped).unwrap_or(usize::MAX);
+        let threads = format::count(threads, "thread");
+        text = format!("{text}; {threads} could not be stopped, and nothing is known of them");
+    }
+    text
 }
 
 /// What is not shown as no copy of the process was made.

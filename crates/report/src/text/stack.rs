@@ -533,8 +533,7 @@ fn kept(view: &View) -> Option<String> {
 /// Whether a thread sleeps in tokio's `block_on` whose future no record is of. That of a tracked one
 /// has no runtime.
 fn lacks_block_on(view: &View) -> bool {
-    let has_agent = view.dump.core.is_none();
-    if !has_agent || !view.dump.has_untracked() || view.threads.is_none() {
+    if view.dump.is_image() || !view.dump.has_untracked() || view.threads.is_none() {
         return false;
     }
     let is_block_on = |name: &str| name.starts_with("tokio::") && name.ends_with("::block_on");

@@ -234,7 +234,7 @@ fn the_outermost_poll_is_the_root_before_that_of_an_executor() {
     let trace = trace(&[(0, 1)], &[]);
     let root_of = |inner: &str| {
         let frames = traced(&[(1, inner)]);
-        root(&trace, &frames).map(str::to_owned)
+        root(&trace, &frames, FrameClass::Executor).map(str::to_owned)
     };
     let both = format!("app::inner::{{async_fn#0}}:5 app::outer::{{async_fn#0}}:4 {OUTER}");
     assert_eq!(root_of(&both).as_deref(), Some("app::outer::{async_fn#0}"));

@@ -1,47 +1,59 @@
-//! What was found in the image of a core file, as the records of a dump.
+//! What was found in an image, as the records of a dump.
 
 use std::{collections::HashMap, time::SystemTime};
 
 use nix::libc;
 use rtops_cells::{Resumed, Stack, State, Survey, Task, Version};
-use rtops_image::{Core, Gap, Image, ModuleKind, Origin, Writer};
+use rtops_image::{Gap, Image, ModuleKind};
 use rtops_protocol::{
-    self as protocol, Call, CodeRange, CoreHead, End, FoundBy, Leaf, LeafEnd, Process, Reply,
-    Saved, Sender, Signal, StackId, Stacks, ThreadCapture, Trace, TraceEnd, TraceId, TraceOrder,
-    Unresolved, Untracked, UntrackedState, Visit,
+    self as protocol, Call, CodeRange, End, FoundBy, Leaf, LeafEnd, Outside, Process, Reply, Saved,
+    StackId, Stacks, ThreadCapture, Trace, TraceEnd, TraceId, TraceOrder, Unresolved, Untracked,
+    UntrackedState, Visit,
 };
 use rtops_report::{escape::escape, format};
 use rtops_unwind::Outcome;
+
+use super::{Origin, Subject, core};
 
 /// How many stacks, and how many other records, go into one frame.
 const STACKS: usize = 128;
 const RECORDS: usize = 1024;
 
 /// The first frame of a saved dump.
-pub fn saved(core: &Core, at: SystemTime) -> Saved {
-    let pid = core.head().pid.unwrap_or_default();
+pub fn saved(subject: &Subject<'_>, at: SystemTime) -> Saved {
     Saved {
         taken: super::seconds(at),
-        host: core.head().host.clone().unwrap_or_default(),
-        pid,
-        inner_pid: pid,
-        start_time: None,
+        host: subject.host.clone(),
+        pid: subject.pid,
+        inner_pid: subject.pid,
+        start_time: subject.start_time,
         agent_version: None,
         rtops_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
 
-/// All that was found.
-pub fn replies(core: &Core, survey: &Survey) -> Vec<Reply> {
+/// All that was found; `late` is missing beside what the image and the survey lack.
+pub fn replies(
+    image: &impl Image,
+    subject: &Subject<'_>,
+    survey: &Survey,
+    late: Vec<String>,
+) -> Vec<Reply> {
     let mut replies = vec![
         Reply::Process(Process {
-            name: core.head().program.clone(),
+            name: subject.name.clone(),
             tracked_on_tokio: None,
             alive_on_tokio: None,
         }),
-        Reply::Core(head(core, survey)),
+        match &subject.origin {
+            Origin::Core(core) => Reply::Core(core::head(core, survey)),
+            Origin::Outside(outside) => Reply::Outside(Outside {
+                has_tokio: has_tokio(survey),
+                ..outside.clone()
+            }),
+        },
     ];
-    let modules: Vec<_> = core.modules().iter().map(module).collect();
+    let modules: Vec<_> = image.modules().iter().map(module).collect();
     replies.extend(batches(modules, RECORDS, Reply::Modules));
     // The stacks of threads come behind those of leaves.
     let mut stacks = survey.leaves.clone();
@@ -55,9 +67,9 @@ pub fn replies(core: &Core, survey: &Survey) -> Vec<Reply> {
         .zip(survey.leaves.len()..)
         .map(|(stack, number)| (stack.tid, leaf(number, end(stack))))
         .collect();
-    let threads = core.threads().iter().map(|thread| protocol::Thread {
+    let threads = image.threads().iter().map(|thread| protocol::Thread {
         tid: thread.tid,
-        name: None,
+        name: subject.thread_names.get(&thread.tid).cloned(),
         state: runs(thread).then_some('R'),
         wchan: None,
         syscall: i64::try_from(thread.registers.orig_rax).ok(),
@@ -79,10 +91,16 @@ pub fn replies(core: &Core, survey: &Survey) -> Vec<Reply> {
     let kept = survey.kept.iter();
     let kept = kept.flat_map(|(poll, count)| std::iter::repeat_n(completed(*poll), *count));
     replies.extend(batches(kept.collect(), RECORDS, Reply::Untracked));
+    let gaps = late.into_iter().chain(gaps(subject.gaps, survey));
     replies.push(Reply::End(End {
-        gaps: gaps(core, survey),
+        gaps: gaps.collect(),
     }));
     replies
+}
+
+/// Whether there is any sign of tokio.
+pub fn has_tokio(survey: &Survey) -> bool {
+    !(survey.versions.is_empty() && survey.tasks.is_empty() && survey.kept.is_empty())
 }
 
 /// Whether a thread is in a system call that all futexes share, and not to wait there.
@@ -100,12 +118,12 @@ fn runs(thread: &rtops_image::Thread) -> bool {
 
 /// What is missing, that first on which most hangs. Every core lacks memory that was never touched: that is
 /// worth a word only if a poll needed some of it, and none is missing for another reason.
-fn gaps(core: &Core, survey: &Survey) -> Vec<String> {
+fn gaps(of_image: &[Gap], survey: &Survey) -> Vec<String> {
     let faulted = |task: &Task| task.unresolved == Some(rtops_cells::Unresolved::Fault);
     let is_missed = survey.tasks.iter().any(faulted);
     let left_out = |gap: &&Gap| matches!(gap, Gap::LeftOut { .. });
     let text = |gap: &Gap| escape(&gap.to_string()).into_owned();
-    let others = core.gaps().iter().filter(|gap| !left_out(gap));
+    let others = of_image.iter().filter(|gap| !left_out(gap));
     let mut gaps: Vec<String> = others.map(text).collect();
     let lacks_nothing_else = gaps.is_empty();
     gaps.extend(late(survey));
@@ -118,7 +136,7 @@ fn gaps(core: &Core, survey: &Survey) -> Vec<String> {
         ));
     }
     if is_missed && lacks_nothing_else {
-        gaps.extend(core.gaps().iter().filter(left_out).map(text));
+        gaps.extend(of_image.iter().filter(left_out).map(text));
     }
     gaps
 }
@@ -155,38 +173,6 @@ fn batches<T: Clone>(all: Vec<T>, size: usize, reply: impl Fn(Vec<T>) -> Reply) 
     all.chunks(size)
         .map(|batch| reply(batch.to_vec()))
         .collect()
-}
-
-fn head(core: &Core, survey: &Survey) -> CoreHead {
-    let head = core.head();
-    CoreHead {
-        program: head.program.clone(),
-        arguments: head.arguments.clone(),
-        pid: head.pid,
-        has_tokio: !(survey.versions.is_empty()
-            && survey.tasks.is_empty()
-            && survey.kept.is_empty()),
-        was_alive: head.signal.is_none() && head.writer == Some(Writer::Gdb),
-        signal: head.signal.map(|signal| Signal {
-            number: signal.number,
-            code: Some(signal.code),
-            address: match signal.origin {
-                Origin::Fault { address } => Some(address),
-                _ => None,
-            },
-            access: None,
-            sender: match signal.origin {
-                Origin::Sender { pid, uid } => Some(Sender { pid, uid }),
-                _ => None,
-            },
-        }),
-        thread: head
-            .signal
-            .and_then(|_| core.threads().first())
-            .map(|thread| thread.tid),
-        time: head.time.map(super::seconds),
-        host: head.host.clone(),
-    }
 }
 
 fn module(module: &rtops_image::Module) -> protocol::Module {

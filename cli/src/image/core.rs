@@ -1,0 +1,98 @@
+//! A dump of a core file.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use rtops_cells::Survey;
+use rtops_image::{Core, Image as _, Options, Origin, Writer, find};
+use rtops_protocol::{CoreHead, Sender, Signal};
+use rtops_report::escape::escape;
+
+use super::{Subject, Wanted};
+use crate::{args::CoreArgs, dump::Taken, error::Error};
+
+/// Opens the core file that was named, if one was.
+///
+/// # Errors
+/// When there is no such core file, or it can't be read.
+pub fn open(args: &CoreArgs) -> Result<Option<Core>, Error> {
+    let Some(named) = &args.core else {
+        return Ok(None);
+    };
+    let options = Options {
+        exe: args.exe.clone(),
+        sysroot: args.sysroot.clone(),
+        ..Options::default()
+    };
+    let core = Core::open(&find(named)?, &options);
+    core.map(Some).map_err(|error| unusable(&error))
+}
+
+fn unusable(reason: &dyn ToString) -> Error {
+    Error::Core(escape(&reason.to_string()).into_owned())
+}
+
+/// Finds the tasks and threads in a core file, and saves them where that is wanted.
+///
+/// # Errors
+/// When its memory can't be read, or the dump can't be saved.
+pub fn load(core: &Core, wanted: Wanted<'_>) -> Result<Taken, Error> {
+    let subject = Subject {
+        pid: core.head().pid.unwrap_or_default(),
+        name: core.head().program.clone(),
+        host: core.head().host.clone().unwrap_or_default(),
+        start_time: None,
+        origin: super::Origin::Core(core),
+        thread_names: HashMap::new(),
+        gaps: core.gaps(),
+    };
+    super::take(core, &subject, wanted, Vec::new, unusable)
+}
+
+/// The file that is meant: the named one, or the newest core file of that process or program.
+fn find(named: &Path) -> Result<PathBuf, Error> {
+    if named.exists() || named.components().count() != 1 {
+        return Ok(named.to_owned());
+    }
+    let directory = Path::new(find::SYSTEMD_DIRECTORY);
+    match find::newest(directory, named.as_os_str()) {
+        Ok(Some(stored)) => Ok(stored.path),
+        _ => {
+            let name = named.to_string_lossy();
+            Err(Error::NoCore(escape(&name).into_owned()))
+        }
+    }
+}
+
+/// What it says of the process.
+pub(super) fn head(core: &Core, survey: &Survey) -> CoreHead {
+    let head = core.head();
+    CoreHead {
+        program: head.program.clone(),
+        arguments: head.arguments.clone(),
+        pid: head.pid,
+        has_tokio: super::records::has_tokio(survey),
+        was_alive: head.signal.is_none() && head.writer == Some(Writer::Gdb),
+        signal: head.signal.map(|signal| Signal {
+            number: signal.number,
+            code: Some(signal.code),
+            address: match signal.origin {
+                Origin::Fault { address } => Some(address),
+                _ => None,
+            },
+            access: None,
+            sender: match signal.origin {
+                Origin::Sender { pid, uid } => Some(Sender { pid, uid }),
+                _ => None,
+            },
+        }),
+        thread: head
+            .signal
+            .and_then(|_| core.threads().first())
+            .map(|thread| thread.tid),
+        time: head.time.map(super::seconds),
+        host: head.host.clone(),
+    }
+}

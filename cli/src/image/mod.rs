@@ -1,0 +1,126 @@
+//! A dump of what is read out of the memory of a process, told as an agent would tell of it: of a core file, or
+//! of a live process that was frozen for a moment.
+
+pub mod core;
+pub mod outside;
+mod records;
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rtops_cells::Survey;
+use rtops_image::{Core, Gap, Image};
+use rtops_protocol::{Outside, ProtocolError};
+use rtops_report::dump::{Dump, Failure};
+
+use crate::{
+    dump::{Saving, Taken},
+    error::Error,
+};
+
+/// How much to find out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Detail {
+    /// Which tasks there are.
+    Census,
+    /// Where they wait, too.
+    Trees,
+}
+
+/// What to find out, and where to save it.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    pub detail: Detail,
+    /// After which polls are given up.
+    pub timeout: Duration,
+    pub save: Option<&'a Path>,
+}
+
+/// Whose memory it is.
+struct Subject<'a> {
+    pid: i32,
+    name: String,
+    /// The machine on which it runs or ran; empty where that is not known.
+    host: String,
+    /// In clock ticks after boot, where that is known.
+    start_time: Option<u64>,
+    origin: Origin<'a>,
+    thread_names: HashMap<i32, String>,
+    gaps: &'a [Gap],
+}
+
+/// Where the memory comes from.
+enum Origin<'a> {
+    Core(&'a Core),
+    Outside(Outside),
+}
+
+/// Finds the tasks and threads in an image, and saves them where that is wanted. What `late` says is missing, too:
+/// it is asked when all was read.
+fn take(
+    image: &impl Image,
+    subject: &Subject<'_>,
+    wanted: Wanted<'_>,
+    late: impl FnOnce() -> Vec<String>,
+    unusable: impl Fn(&dyn ToString) -> Error,
+) -> Result<Taken, Error> {
+    let options = rtops_cells::Options {
+        trees: wanted.detail == Detail::Trees,
+        until: Instant::now().checked_add(wanted.timeout),
+        workers: 0,
+    };
+    let survey = Survey::take(image, options).map_err(|error| unusable(&error))?;
+    let late = late();
+    let at = SystemTime::now();
+    let mut file = wanted
+        .save
+        .map(|path| Saving::begin(path, records::saved(subject, at)))
+        .transpose()?;
+    let mut replies = records::replies(image, subject, &survey, late).into_iter();
+    let dump = Dump::receive(|| {
+        let reply = replies.next().ok_or(ProtocolError::Unexpected(0))?;
+        if let Some(file) = &mut file {
+            file.add(&reply);
+        }
+        Ok(reply)
+    });
+    let dump = dump.map_err(|failure| match failure {
+        Failure::Nonsense(reason) => unusable(&reason),
+        Failure::Lost(error) => unusable(&error),
+        Failure::Refused(refused) => unusable(&refused.message),
+    })?;
+    file.map(Saving::finish).transpose()?;
+    Ok(Taken {
+        pid: subject.pid,
+        inner_pid: subject.pid,
+        name: subject.name.clone(),
+        agent_version: None,
+        start_time: subject.start_time,
+        at,
+        // The files of its modules are at hand.
+        is_live: false,
+        files: files(image),
+        dump,
+    })
+}
+
+/// The files of the modules by their paths.
+fn files(image: &impl Image) -> HashMap<String, Arc<File>> {
+    let files = image.modules().iter().filter_map(|module| {
+        let file = module.file.as_ref().ok()?;
+        let path = module.path.to_string_lossy().into_owned();
+        Some((path, file.file.clone()))
+    });
+    files.collect()
+}
+
+/// Seconds since 1970.
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
+}
