@@ -44,7 +44,9 @@ impl Terminal {
         let keyboard = File::from(pty.master);
         set_size(&keyboard, size);
         let mut session = Command::new("setsid");
-        session.arg("--ctty").arg(command.get_program());
+        // Whoever runs the tests may ignore Ctrl-C, as a script does for what it runs beside itself.
+        session.args(["--ctty", "env", "--default-signal=INT"]);
+        session.arg(command.get_program());
         session.args(command.get_args()).env_clear();
         for (name, value) in command.get_envs() {
             session.env(name, value.unwrap());
