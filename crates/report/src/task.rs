@@ -241,6 +241,8 @@ impl Task {
             waker: match (task.state, task.wakers) {
                 (UntrackedState::Idle, 0) => WakerState::None,
                 (UntrackedState::Idle, wakers) => WakerState::Held(wakers),
+                // One is what queued it. A new task has no more; who has more was polled before.
+                (UntrackedState::Woken, wakers @ 2..) => WakerState::Held(wakers - 1),
                 _ => WakerState::NotKnown,
             },
             leaves: task.leaves,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::{TaskKind, ThreadCapture};
+use rtops_protocol::{TaskKind, ThreadCapture, WakerState};
 use rtops_symbols::WaitReason;
 
 use super::{drawing::Drawing, heading, holders};
@@ -324,17 +324,23 @@ fn waiting(group: &TaskGroup) -> String {
     }
 }
 
-/// Of a task that was woken: where it goes on, where that is known.
+/// Of a task that was woken: where it goes on, where that is known. One that is new looks the same, unless
+/// there are wakers of it.
 fn woken(view: &View, group: &TaskGroup) -> String {
+    let was_polled = |task: &&Task| matches!(task.waker, WakerState::Held(_));
+    let what = match group.tasks.iter().all(was_polled) {
+        true => "woken, resumes",
+        false => "woken or new, goes on",
+    };
     let frames = group.chains.iter();
     let mut frames = frames.filter_map(|chain| innermost(view.frames, chain));
     match (frames.next(), group.chains.len()) {
         (Some(frame), 1) => {
             let place = frame.place.as_ref().map(ToString::to_string);
             let place = place.unwrap_or_else(|| frame.name.clone());
-            format!("woken, resumes at {}", escape(&place))
+            format!("{what} at {}", escape(&place))
         }
-        (Some(_), chains) => format!("woken, resumes at one of {chains} places"),
+        (Some(_), chains) => format!("{what} at one of {chains} places"),
         (None, _) => "woken or new, and about to be polled".to_owned(),
     }
 }

@@ -114,7 +114,11 @@ fn tasks_that_are_not_idle_say_what_an_image_tells() {
     let fault = unresolved(4, PUMP, Unresolved::Fault);
     let tasks = vec![
         polled(1, FoundBy::Steps, 0),
-        state(UntrackedState::Woken, polled(2, FoundBy::Steps, 1)),
+        // Two wakers: one has queued it, so that it was polled before.
+        Untracked {
+            wakers: 2,
+            ..state(UntrackedState::Woken, polled(2, FoundBy::Steps, 1))
+        },
         state(UntrackedState::Woken, untracked(3, SERVE, &[])),
         fault,
         polled(5, FoundBy::Ready, 1),
@@ -195,11 +199,11 @@ fn a_poll_that_was_given_up_says_why_and_shows_how_far_it_came() {
     gateway (pid 4711) was dumped alive, 2026-01-31T12:00:00Z on web-1
     4 tasks in 4 groups; 1 only by type: 1 ran out of time; 2 seen in part: 1 locked, 1 outside of the core file; 0 threads
 
-    1 task app::serve [woken, resumes at src/app.rs:12]
+    1 task app::serve [woken or new, goes on at src/app.rs:12]
         app::serve  src/app.rs:12
         (more may be missing: its poll waited for a lock that another thread held)
 
-    1 task app::serve [woken, resumes at src/app.rs:13]
+    1 task app::serve [woken or new, goes on at src/app.rs:13]
         app::serve  src/app.rs:13
         (more may be missing: the poll took too many steps)
 
