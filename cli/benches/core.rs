@@ -20,14 +20,9 @@ mod support;
 #[allow(dead_code, reason = "made for the tests")]
 mod victim;
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path};
 
-use common::{median, sizes};
+use common::{median, run, sizes};
 use support::Build;
 use victim::Victim;
 
@@ -75,28 +70,4 @@ fn rtops<'a>(core: &'a Path, arguments: &[&'a str]) -> Vec<&'a str> {
     let core = ["--core", core.to_str().unwrap(), "--timeout=60s"];
     let words = [env!("CARGO_BIN_EXE_rtops"), "stack"].into_iter();
     words.chain(core).chain(arguments.iter().copied()).collect()
-}
-
-/// How long a command takes, and the most memory that it was seen to have, in KiB.
-fn run(words: &[&str]) -> (Duration, u64) {
-    let begin = Instant::now();
-    let mut child = Command::new(words[0])
-        .args(&words[1..])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    loop {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let number = line.and_then(|line| line.split_whitespace().next());
-        peak = peak.max(number.map_or(0, |number| number.parse().unwrap()));
-        if child.try_wait().unwrap().is_some() {
-            return (begin.elapsed(), peak);
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }

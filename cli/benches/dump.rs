@@ -5,6 +5,7 @@
 //! millisecond, with dumps going on and without any.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
+#[allow(dead_code, reason = "some of it is for the other benchmarks")]
 mod common;
 #[path = "../tests/e2e/reply.rs"]
 #[allow(dead_code, reason = "made for the tests")]

@@ -1,0 +1,87 @@
+//! What it takes to look at a process from outside, beside what its agent takes with a copy of its own.
+//!
+//! `cargo bench -p rtops --bench outside [-- TASKS…]` prints, for each number of waiting tasks and for a thousand
+//! beside a heap of a GiB: for how long the process stood still, the median time of `rtops stack` and the most memory
+//! that rtops had; then the pause and the time of the same command where the process has an agent, and the
+//! ratio of the times. A dash stands where the agent makes no copy.
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
+
+#[allow(dead_code, reason = "some of it is for the other benchmarks")]
+mod common;
+#[path = "../tests/e2e/reply.rs"]
+#[allow(dead_code, reason = "made for the tests")]
+mod reply;
+#[path = "../tests/e2e/source.rs"]
+#[allow(dead_code, reason = "made for the tests")]
+mod source;
+#[path = "../tests/e2e/support.rs"]
+#[allow(dead_code, reason = "made for the tests")]
+mod support;
+#[path = "../tests/e2e/core/victim.rs"]
+#[allow(dead_code, reason = "made for the tests")]
+mod victim;
+
+use common::{median, run, sizes};
+use reply::Stack;
+use support::{Build, Target, rtops};
+use victim::Victim;
+
+const RUNS: usize = 5;
+
+fn main() {
+    println!("   tasks  pause ms  rtops stack  peak MB  agent: pause ms  rtops stack  ratio");
+    for size in sizes(&[1, 100, 10_000, 100_000]) {
+        measure(&size.to_string(), &["plain-herd", &size.to_string()]);
+    }
+    measure("1 GiB", &["big-herd"]);
+}
+
+fn measure(name: &str, scenario: &[&str]) {
+    let alone = Victim::start(Build::Release.path(), scenario).quiet();
+    let pid = alone.pid().to_string();
+    let target = Target::start(Build::Release, scenario);
+    let directory = target.directory().to_str().unwrap().to_owned();
+    let agent = target.pid.to_string();
+    let (mut pauses, mut times, mut peak) = (Vec::new(), Vec::new(), 0);
+    let (mut agent_pauses, mut agent_times) = (Vec::new(), Vec::new());
+    // In turn, so that what else the machine does falls on both sides.
+    for _ in 0..RUNS {
+        let stack = ["stack", "--tasks", "--timeout=60s"];
+        let look = |pid: &str| -> Vec<String> {
+            let words = [env!("CARGO_BIN_EXE_rtops")].into_iter().chain(stack);
+            words.chain([pid]).map(str::to_owned).collect()
+        };
+        let words = look(&pid);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let (time, memory) = run(&words);
+        times.push(time);
+        peak = peak.max(memory);
+        pauses.push(outside(&pid));
+        let asked = format!("RTOPS_DIR={directory}");
+        let words = look(&agent);
+        let words = ["env", asked.as_str()]
+            .into_iter()
+            .chain(words.iter().map(String::as_str));
+        agent_times.push(run(&words.collect::<Vec<_>>()).0);
+        let copy = target.stack(&["--tasks", "--copy=always"]).copy;
+        agent_pauses.extend(copy.and_then(|copy| copy.pause_ms).filter(|ms| *ms > 0.0));
+    }
+    let (time, agent_time) = (median(times), median(agent_times));
+    let agent_pause = match agent_pauses.len() {
+        RUNS => format!("{:.2}", median(agent_pauses)),
+        _ => "-".to_owned(),
+    };
+    println!(
+        "{name:>8}  {:8.2}  {time:>11.1?}  {:7}  {agent_pause:>15}  {agent_time:>11.1?}  {:5.2}",
+        median(pauses),
+        peak >> 10,
+        time.as_secs_f64() / agent_time.as_secs_f64(),
+    );
+}
+
+/// For how long the process stood still in another look, in milliseconds.
+fn outside(pid: &str) -> f64 {
+    let run = rtops(None, &["stack", pid, "--tasks", "--json", "--timeout=60s"]).success();
+    let stack: Stack = serde_json::from_str(&run.stdout).unwrap();
+    stack.outside.unwrap().pause_ms
+}
