@@ -281,6 +281,10 @@ fn qualified(raw: &str, depth: u32) -> Vec<String> {
 
 fn strip_reference(name: &str) -> &str {
     let mut rest = name.trim();
+    // `for<'a> core::ops::function::FnMut<(&'a str,)>`
+    if let Some(bound) = rest.strip_prefix("for<") {
+        rest = bound.split_once("> ").map_or(rest, |(_, rest)| rest);
+    }
     loop {
         let next = ["&", "*const ", "*mut ", "mut ", "dyn ", "impl "]
             .iter()
@@ -327,6 +331,14 @@ mod tests {
     #[test]
     fn display_names() {
         for (name, shown) in [
+            (
+                "<&mut app::f::{closure#0} as for<'a> core::ops::function::FnMut<(&'a u8,)>>::call_mut",
+                "app::f::{closure}::call_mut",
+            ),
+            (
+                "<&mut F as for<'a> core::ops::function::FnMut<(&'a u8,)>>::call_mut",
+                "core::ops::function::FnMut::call_mut",
+            ),
             ("epoll_wait", "epoll_wait"),
             ("libfoo.so+0x12", "libfoo.so+0x12"),
             (

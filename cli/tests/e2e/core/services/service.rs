@@ -149,8 +149,8 @@ fn hoard() {
 #[inline(never)]
 #[allow(unconditional_recursion)]
 fn deeper(depth: u64) -> u64 {
-    let page = black_box([depth; 512]);
-    deeper(depth + page[0]) + page[1]
+    let words = black_box([depth; 32]);
+    deeper(depth + words[0]) + words[1]
 }
 
 /// Tasks of several sizes that end, so that freed cells lie about.
