@@ -131,6 +131,17 @@ pub enum Error {
          that name; `coredumpctl list` shows those that it keeps"
     )]
     NoCore(String),
+    /// The directory in which systemd-coredump keeps core files can't be read.
+    #[error(
+        "the core files in {} can't be looked through ({error}); run rtops as root, or name a file",
+        .directory.display()
+    )]
+    StoredCores {
+        /// The directory.
+        directory: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// The agent would not answer.
     #[error("{}", refusal(*.pid, .refused))]
     Refused {
@@ -262,6 +273,8 @@ impl Error {
             | Self::NoSuchCommand { .. }
             | Self::Ended { .. } => 3,
             Self::NoAgent { .. } | Self::NoAgents => 4,
+            Self::StoredCores { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => 5,
+            Self::StoredCores { .. } => 1,
             Self::Permission { .. } | Self::NotFrozen { may_not: true, .. } => 5,
             Self::TimedOut { .. } | Self::NoAnswerByName(_) | Self::Partial(_) => 6,
             Self::Incapable { .. } | Self::Version { .. } => 7,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -59,6 +60,11 @@ fn find(named: &Path) -> Result<PathBuf, Error> {
     let directory = Path::new(find::SYSTEMD_DIRECTORY);
     match find::newest(directory, named.as_os_str()) {
         Ok(Some(stored)) => Ok(stored.path),
+        // It is not there where systemd-coredump never ran.
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::StoredCores {
+            directory: directory.to_owned(),
+            error,
+        }),
         _ => {
             let name = named.to_string_lossy();
             Err(Error::NoCore(escape(&name).into_owned()))
