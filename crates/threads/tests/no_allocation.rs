@@ -52,9 +52,8 @@ fn captured_and_held_threads_allocate_nothing() {
             std::hint::spin_loop();
         }
     });
-    wait_until("the counter counts", || {
-        COUNT.swap(0, Ordering::Relaxed) == 2
-    });
+    wait_until("the counter counts", || COUNT.load(Ordering::Relaxed) == 2);
+    COUNT.store(0, Ordering::Relaxed);
     for _ in 0..500 {
         assert!(!capture(worker.tid).unwrap().bytes.is_empty());
         drop(hold(&[]));
