@@ -90,7 +90,7 @@ fn a_process_without_an_agent_is_no_candidate_for_a_command_that_asks_one() {
     copy_program(Path::new("/bin/cat"), &other);
     let mut other = Command::new(other).stdin(Stdio::piped()).spawn().unwrap();
     let meant = stacked(gateway, "gate");
-    let run = gateway.rtops(&["stack", "gateway-cat"]);
+    let run = gateway.rtops(&["trim", "gateway-cat"]);
     drop(other.stdin.take());
     other.wait().unwrap();
     assert_eq!(meant, gateway.pid);
