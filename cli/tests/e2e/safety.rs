@@ -32,7 +32,9 @@ fn a_forked_child_has_no_agent_and_does_not_harm_the_parents() {
             .is_none()
     );
     let child_pid = child.to_string();
-    target.rtops(&["stack", &child_pid, "--copy=never"]).exits(4);
+    target
+        .rtops(&["stack", &child_pid, "--copy=never"])
+        .exits(4);
     // It holds no socket of the agent open: a client would wait for it for ever.
     for fd in fs::read_dir(format!("/proc/{child}/fd")).unwrap() {
         let link = fs::read_link(fd.unwrap().path()).unwrap();
