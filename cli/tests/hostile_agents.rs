@@ -256,7 +256,8 @@ fn another_process_on_the_socket_is_not_believed() {
         socket_of(directory.path(), child.id()),
     )
     .unwrap();
-    let output = rtops(directory.path(), &["stack", &child.id().to_string()]);
+    let pid = child.id().to_string();
+    let output = rtops(directory.path(), &["stack", &pid, "--copy=never"]);
     child.kill().unwrap();
     child.wait().unwrap();
     assert_code(&output, 4);
