@@ -124,7 +124,7 @@ fn a_failure_leaves_the_file_alone() {
         let name = file.to_str().unwrap();
         let output = rtops(
             directory.path(),
-            &["profile", "tasks", &own_pid(), "-o", name],
+            &["profile", "tasks", &own_pid(), "--copy=never", "-o", name],
         );
         assert_code(&output, code);
         assert_eq!(fs::read_to_string(file).unwrap(), "yesterday's");
