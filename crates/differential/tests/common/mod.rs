@@ -22,6 +22,9 @@ use tempfile::{TempDir, tempdir};
 /// For what should take a moment, on a machine that does other things, too.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+/// In how many looks in a row all threads must sleep, before they are taken to wait.
+const QUIET_LOOKS: u32 = 10;
+
 /// A core of a program, in a directory that is removed with it.
 pub struct Dump {
     pub core: Core,
@@ -105,11 +108,18 @@ impl Running {
             .expect("it says that it is ready")
     }
 
-    /// Waits until all threads do: what said that it is ready may not be back from its poll.
+    /// Waits until all threads do: what said that it is ready may not be back from its poll. One look at them
+    /// is no instant: a thread that slept may be woken by one that is looked at later, and sleeps then.
     fn settle(&self) {
         let end = Instant::now() + DEADLINE;
-        while !self.all_are('S') {
+        let mut quiet_looks = 0;
+        while quiet_looks < QUIET_LOOKS {
             assert!(Instant::now() < end, "a thread goes on and on");
+            quiet_looks = if self.all_are('S') {
+                quiet_looks + 1
+            } else {
+                0
+            };
             thread::sleep(Duration::from_millis(1));
         }
     }
