@@ -116,9 +116,10 @@ impl Terminal {
         self.expect_in(text, |terminal| {
             let screen = terminal.screen();
             let (row, _) = screen.cursor_position();
-            let lines = terminal.lines().into_iter().skip(row.into());
-            lines
-                .filter(|line| line.trim_end().ends_with(text))
+            // Rows and not lines: of a line that is longer than the terminal is wide there are several.
+            let (_, columns) = screen.size();
+            let rows = screen.rows(0, columns).skip(row.into());
+            rows.filter(|line| line.trim_end().ends_with(text))
                 .collect()
         });
     }
