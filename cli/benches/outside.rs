@@ -26,6 +26,7 @@ use reply::Stack;
 use support::{Build, Target, rtops};
 use victim::Victim;
 
+const RTOPS: &str = env!("CARGO_BIN_EXE_rtops");
 const RUNS: usize = 5;
 
 fn main() {
@@ -40,29 +41,19 @@ fn measure(name: &str, scenario: &[&str]) {
     let alone = Victim::start(Build::Release.path(), scenario).quiet();
     let pid = alone.pid().to_string();
     let target = Target::start(Build::Release, scenario);
-    let directory = target.directory().to_str().unwrap().to_owned();
+    let directory = format!("RTOPS_DIR={}", target.directory().display());
     let agent = target.pid.to_string();
     let (mut pauses, mut times, mut peak) = (Vec::new(), Vec::new(), 0);
     let (mut agent_pauses, mut agent_times) = (Vec::new(), Vec::new());
     // In turn, so that what else the machine does falls on both sides.
     for _ in 0..RUNS {
-        let stack = ["stack", "--tasks", "--timeout=60s"];
-        let look = |pid: &str| -> Vec<String> {
-            let words = [env!("CARGO_BIN_EXE_rtops")].into_iter().chain(stack);
-            words.chain([pid]).map(str::to_owned).collect()
-        };
-        let words = look(&pid);
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let (time, memory) = run(&words);
+        let stack = [RTOPS, "stack", "--tasks", "--timeout=60s"];
+        let (time, memory) = run(&[&stack, &[pid.as_str()][..]].concat());
         times.push(time);
         peak = peak.max(memory);
         pauses.push(outside(&pid));
-        let asked = format!("RTOPS_DIR={directory}");
-        let words = look(&agent);
-        let words = ["env", asked.as_str()]
-            .into_iter()
-            .chain(words.iter().map(String::as_str));
-        agent_times.push(run(&words.collect::<Vec<_>>()).0);
+        let asked = ["env", &directory];
+        agent_times.push(run(&[&asked[..], &stack, &[agent.as_str()]].concat()).0);
         let copy = target.stack(&["--tasks", "--copy=always"]).copy;
         agent_pauses.extend(copy.and_then(|copy| copy.pause_ms).filter(|ms| *ms > 0.0));
     }

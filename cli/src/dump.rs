@@ -172,9 +172,7 @@ fn is_always(copy: CopyRequest) -> bool {
 fn saved(hello: &Hello, pid: i32, at: SystemTime) -> Saved {
     let host = gethostname().unwrap_or_default();
     Saved {
-        taken: at
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs()),
+        taken: seconds(at),
         host: host.to_string_lossy().into_owned(),
         pid,
         inner_pid: inner_pid(hello),
@@ -182,6 +180,12 @@ fn saved(hello: &Hello, pid: i32, at: SystemTime) -> Saved {
         agent_version: Some(hello.agent_version.clone()),
         rtops_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
+}
+
+/// Seconds since 1970.
+pub fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs())
 }
 
 fn inner_pid(hello: &Hello) -> i32 {

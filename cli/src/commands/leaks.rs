@@ -29,7 +29,7 @@ use crate::{
     args::{LeaksArgs, OutputArgs},
     dump::{self, Taken, Wanted},
     error::Error,
-    image::{self, Detail, outside},
+    image::{Detail, outside},
     progress::Progress,
     render,
     target::Target,
@@ -174,12 +174,7 @@ enum Which {
 
 fn take(target: &Target, args: &LeaksArgs, which: Which) -> Result<Taken, Error> {
     let Some(mut session) = outside::agent(target, args.copy)? else {
-        let wanted = image::Wanted {
-            detail: Detail::Trees,
-            timeout: args.source.timeout,
-            save: None,
-        };
-        return outside::take(target, args.copy, wanted);
+        return outside::trees(target, args.copy, &args.source, None);
     };
     let capabilities = session.hello.capabilities;
     if !capabilities.has(Capabilities::TASKS) {

@@ -10,7 +10,7 @@ use crate::{
     args::{OutputArgs, ProfileArgs, Profiled, TaskProfileArgs},
     dump::{self, Taken, Wanted},
     error::Error,
-    image::{self, Detail, outside},
+    image::{Detail, outside},
     progress::Progress,
     target::Target,
 };
@@ -79,12 +79,7 @@ fn ask(args: &TaskProfileArgs) -> Result<Taken, Error> {
     let target = Target::find_any(&args.source.target(args.target.as_ref())?)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
     let Some(mut session) = outside::agent(&target, args.copy)? else {
-        let wanted = image::Wanted {
-            detail: Detail::Trees,
-            timeout: args.source.timeout,
-            save: None,
-        };
-        return outside::take(&target, args.copy, wanted);
+        return outside::trees(&target, args.copy, &args.source, None);
     };
     if !session.hello.capabilities.has(Capabilities::TASKS) {
         return Err(Error::Incapable {

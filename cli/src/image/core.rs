@@ -12,7 +12,11 @@ use rtops_protocol::{CoreHead, Sender, Signal};
 use rtops_report::escape::escape;
 
 use super::{Subject, Wanted};
-use crate::{args::CoreArgs, dump::Taken, error::Error};
+use crate::{
+    args::CoreArgs,
+    dump::{self, Taken},
+    error::Error,
+};
 
 /// Opens the core file that was named, if one was.
 ///
@@ -98,7 +102,7 @@ pub(super) fn head(core: &Core, survey: &Survey) -> CoreHead {
             .signal
             .and_then(|_| core.threads().first())
             .map(|thread| thread.tid),
-        time: head.time.map(super::seconds),
+        time: head.time.map(dump::seconds),
         host: head.host.clone(),
     }
 }

@@ -10,7 +10,7 @@ use std::{
     fs::File,
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rtops_cells::Survey;
@@ -117,10 +117,4 @@ fn files(image: &impl Image) -> HashMap<String, Arc<File>> {
         Some((path, file.file.clone()))
     });
     files.collect()
-}
-
-/// Seconds since 1970.
-fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs())
 }

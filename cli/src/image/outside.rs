@@ -1,5 +1,7 @@
 //! A dump of a live process without an agent: it is frozen for a moment, and what it had in memory then is read.
 
+use std::path::Path;
+
 use nix::unistd::gethostname;
 use procfs::process::Process;
 use rtops_attach::{EndedEarly, Frozen, Held, How, Injection, Options, Refusal};
@@ -7,9 +9,9 @@ use rtops_image::live::{self, Live};
 use rtops_protocol::Outside;
 use rtops_report::escape::escape;
 
-use super::{Origin, Subject, Wanted};
+use super::{Detail, Origin, Subject, Wanted};
 use crate::{
-    args::{CopyArgs, CopyChoice},
+    args::{CopyArgs, CopyChoice, SourceArgs},
     client::Session,
     dump::Taken,
     error::Error,
@@ -26,6 +28,24 @@ pub fn agent(target: &Target, copy: CopyArgs) -> Result<Option<Session>, Error> 
         Err(Error::NoAgent { .. }) if copy.copy != CopyChoice::Never => Ok(None),
         other => other.map(Some),
     }
+}
+
+/// Where the tasks and threads of a process wait, saved where that is wanted.
+///
+/// # Errors
+/// As [`take`].
+pub fn trees(
+    target: &Target,
+    copy: CopyArgs,
+    source: &SourceArgs,
+    save: Option<&Path>,
+) -> Result<Taken, Error> {
+    let wanted = Wanted {
+        detail: Detail::Trees,
+        timeout: source.timeout,
+        save,
+    };
+    take(target, copy, wanted)
 }
 
 /// Freezes a process, finds its tasks and threads, and saves them where that is wanted.

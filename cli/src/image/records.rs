@@ -14,6 +14,7 @@ use rtops_report::{escape::escape, format};
 use rtops_unwind::Outcome;
 
 use super::{Origin, Subject, core};
+use crate::dump;
 
 /// How many stacks, and how many other records, go into one frame.
 const STACKS: usize = 128;
@@ -22,7 +23,7 @@ const RECORDS: usize = 1024;
 /// The first frame of a saved dump.
 pub fn saved(subject: &Subject<'_>, at: SystemTime) -> Saved {
     Saved {
-        taken: super::seconds(at),
+        taken: dump::seconds(at),
         host: subject.host.clone(),
         pid: subject.pid,
         inner_pid: subject.pid,

@@ -117,7 +117,7 @@ fn each_version_of_tokio() {
 
 #[test]
 fn all_futures_in_block_on() {
-    let victim = Victim::start(&packages::program("block_on"), &[]);
+    let victim = Victim::start(&packages::program("block_on"), &[]).quiet();
     block_on::expect(&stack(victim.pid(), &[]));
 }
 

@@ -43,6 +43,29 @@ pub(crate) struct Frames {
     low: u64,
 }
 
+/// The registers of a thread that is to make a system call, after which the stack pointer is at a frame.
+pub(crate) fn for_call(
+    original: &user_regs_struct,
+    code: Code,
+    next: u64,
+    call: Call,
+) -> user_regs_struct {
+    let mut registers = *original;
+    registers.rip = code.call;
+    registers.rsp = next;
+    // It is in no system call that could be repeated.
+    registers.orig_rax = u64::MAX;
+    [
+        registers.rax,
+        registers.rdi,
+        registers.rsi,
+        registers.rdx,
+        registers.r10,
+        registers.r8,
+    ] = call;
+    registers
+}
+
 impl Frames {
     /// Begins with the frame that has the thread go on as if nothing had been, and returns its address, which
     /// is a stack pointer for other frames and for calls.
@@ -67,20 +90,7 @@ impl Frames {
 
     /// The registers for a system call after which the stack pointer is at a frame.
     pub(crate) fn registers(&self, next: u64, call: Call) -> user_regs_struct {
-        let mut registers = self.original;
-        registers.rip = self.code.call;
-        registers.rsp = next;
-        // It is in no system call that could be repeated.
-        registers.orig_rax = u64::MAX;
-        [
-            registers.rax,
-            registers.rdi,
-            registers.rsi,
-            registers.rdx,
-            registers.r10,
-            registers.r8,
-        ] = call;
-        registers
+        for_call(&self.original, self.code, next, call)
     }
 
     /// Adds a frame that makes a system call and goes on with the frame at `next`.

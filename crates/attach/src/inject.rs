@@ -16,7 +16,7 @@ use nix::{
 use crate::{
     NoCopy, Refusal, Step,
     code::Code,
-    frames::{ALL_SIGNALS, Frames, is_repeated},
+    frames::{self, ALL_SIGNALS, Frames, is_repeated},
     memory,
     points::point,
     proc::Map,
@@ -232,18 +232,8 @@ impl<'b> Injection<'b> {
         }
         self.tracee.run_to_return()?;
         point();
-        let mut registers = self.original;
-        registers.rip = self.tools.code.call;
-        registers.rsp = self.back;
-        registers.orig_rax = u64::MAX;
-        [
-            registers.rax,
-            registers.rdi,
-            registers.rsi,
-            registers.rdx,
-            registers.r10,
-            registers.r8,
-        ] = wait_for(number, 0);
+        let call = wait_for(number, 0);
+        let registers = frames::for_call(&self.original, self.tools.code, self.back, call);
         ptrace::setregs(self.tracee.tid, registers).map_err(ended_or(&Step::Copy.failed()))?;
         point();
         // Were it not the one, it would be left behind as a process that has ended: no reason to give up.

@@ -1,7 +1,7 @@
 //! All that is relied on of tokio's private memory layout, by version.
 //!
-//! From `runtime/task/{core,raw,state,list}.rs` of tokio 1.20 to 1.54, as `version.rs` has them. The header has a C layout, and
-//! the vtable has its functions first and then its offsets, in the order in which they are declared.
+//! From `runtime/task/{core,raw,state,list}.rs` of tokio 1.20 to 1.54, as `version.rs` has them. The header has a
+//! C layout, and the vtable has its functions first and then its offsets, in the order in which they are declared.
 //! What else varies with features and compilers, the place of the links in a trailer, is learned from
 //! the cells themselves.
 

@@ -138,7 +138,7 @@ impl<'a, M: Machine> Poller<'a, M> {
         let words_each = (DOUBLES_EACH * VTABLE_BYTES / 8) as usize;
         for (address, waker) in setup.all_wakers() {
             let first = doubles.get(address).copied().unwrap_or(DOUBLES);
-            let words = [waker.clone, waker.wake, waker.wake_by_ref, waker.drop];
+            let words = waker.words();
             let words = words.iter().cycle().zip((first..).step_by(8));
             for (word, at) in words.take(words_each) {
                 // It was mapped just now; if it is not there, no leaf shows itself.
@@ -258,13 +258,7 @@ impl<'a, M: Machine> Poller<'a, M> {
         let registers = self.machine.registers();
         let returned = [Registers::RAX, Registers::RDX];
         let returned = returned.map(|register| general(registers, register));
-        let of_waker = waker.vtable;
-        let functions = [
-            of_waker.clone,
-            of_waker.wake,
-            of_waker.wake_by_ref,
-            of_waker.drop,
-        ];
+        let functions = waker.vtable.words();
         let mut is_same = |vtable: u64| {
             let mut words = functions.iter().zip((vtable..).step_by(8));
             words.all(|(function, at)| self.word(at) == Some(*function))

@@ -33,6 +33,13 @@ pub(crate) struct WakerVtable {
     pub(crate) drop: u64,
 }
 
+impl WakerVtable {
+    /// Its words, in their order.
+    pub(crate) const fn words(&self) -> [u64; WAKER_WORDS as usize] {
+        [self.clone, self.wake, self.wake_by_ref, self.drop]
+    }
+}
+
 /// What constants were looked at, and what they are.
 #[derive(Debug)]
 pub(crate) struct Vtables<'a, I> {

@@ -1,6 +1,9 @@
 //! Threads that do the same, put together.
 
-use std::{cmp::Reverse, collections::HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+};
 
 use rtops_protocol::{Signal, StackId, TaskKind, Thread, ThreadCapture};
 use rtops_symbols::{FrameClass, WaitReason, classify, polls};
@@ -100,12 +103,13 @@ pub fn group_threads<'a>(
     let mut by_look: HashMap<Look, ThreadGroup> = HashMap::new();
     let wanted = selection.threads.as_ref();
     let crashed = crash(dump).map(|(thread, _)| thread);
+    let polling = Polling::of(dump);
     for thread in &dump.threads {
         if wanted.is_some_and(|wanted| !wanted.contains(&thread.tid)) {
             continue;
         }
         let (links, wait, remark) = stack(thread, frames);
-        let remark = remark.or_else(|| lacks_future(dump, thread, frames).map(str::to_owned));
+        let remark = remark.or_else(|| polling.lacks_future(thread, frames).map(str::to_owned));
         let named = selection.filter.as_ref().is_none_or(|filter| {
             let name = thread.name.as_deref();
             name.is_some_and(|name| filter.is_match(name))
@@ -151,41 +155,51 @@ fn stack(thread: &Thread, frames: &Frames) -> (Vec<Link>, Option<WaitReason>, Op
     (frames.visible(links, &[]), wait, remark)
 }
 
-/// What to say of a thread of a core file that is inside `block_on`, where it is not known where its future
-/// waits.
-fn lacks_future(dump: &Dump, thread: &Thread, frames: &Frames) -> Option<&'static str> {
-    let ThreadCapture::Stack(leaf) = thread.capture else {
-        return None;
-    };
-    if !dump.is_image() {
-        return None;
+/// What is known of what the threads of an image poll.
+struct Polling {
+    is_image: bool,
+    /// Those whose future in `block_on` is shown.
+    shown: HashSet<i32>,
+    /// Those that are inside the poll of a task.
+    inside: HashSet<i32>,
+}
+
+impl Polling {
+    fn of(dump: &Dump) -> Self {
+        let tasks = dump.tasks.iter();
+        let inside = |task: &Task| match task.state {
+            State::Running { tid } if task.kind == TaskKind::Task => tid,
+            _ => None,
+        };
+        Self {
+            is_image: dump.is_image(),
+            shown: tasks.clone().filter_map(Task::block_on).collect(),
+            inside: tasks.filter_map(inside).collect(),
+        }
     }
-    let mut tasks = dump.tasks.iter();
-    if tasks.any(|task| task.block_on() == Some(thread.tid)) {
-        return None;
+
+    /// What to say of a thread that is inside `block_on`, where it is not known where its future waits.
+    fn lacks_future(&self, thread: &Thread, frames: &Frames) -> Option<&'static str> {
+        let ThreadCapture::Stack(leaf) = thread.capture else {
+            return None;
+        };
+        if !self.is_image || self.shown.contains(&thread.tid) {
+            return None;
+        }
+        let links = frames.stack(leaf.stack).iter();
+        let mut functions =
+            links.filter_map(|link| Some(frames.get(link.frame)?.function.as_str()));
+        let is_users = |name: &str| polls(name).is_some() && classify(name) == FrameClass::User;
+        let first = functions.find(|name| blocks_on(name) || is_users(name))?;
+        if blocks_on(first) {
+            // Each whose waker is stored was polled.
+            return Some("in block_on: no stored waker shows where its future waits");
+        }
+        // It may be the future itself that runs, or a task of the same thread.
+        (self.inside.contains(&thread.tid) && functions.any(blocks_on)).then_some(
+            "in block_on, and inside the poll of a task: where the future of block_on waits is not known",
+        )
     }
-    let links = frames.stack(leaf.stack).iter();
-    let mut functions = links.filter_map(|link| Some(frames.get(link.frame)?.function.as_str()));
-    let is_users = |name: &str| polls(name).is_some() && classify(name) == FrameClass::User;
-    let first = functions.find(|name| blocks_on(name) || is_users(name))?;
-    if blocks_on(first) {
-        // Each whose waker is stored was polled.
-        return Some("in block_on: no stored waker shows where its future waits");
-    }
-    // It may be the future itself that runs, or a task of the same thread.
-    let runs = |task: &Task| {
-        task.state
-            == State::Running {
-                tid: Some(thread.tid),
-            }
-    };
-    let runs_task = dump
-        .tasks
-        .iter()
-        .any(|task| task.kind == TaskKind::Task && runs(task));
-    (runs_task && functions.any(blocks_on)).then_some(
-        "in block_on, and inside the poll of a task: where the future of block_on waits is not known",
-    )
 }
 
 /// Whether a thread is a worker that is inside no `block_on`: what it polls when it goes on are tasks.

@@ -14,7 +14,7 @@ use crate::{
     client::Session,
     dump::{self, Taken, Wanted},
     error::Error,
-    image::{self, Detail, outside},
+    image::{Detail, outside},
     progress::Progress,
     render,
     target::Target,
@@ -147,12 +147,8 @@ const fn saved_parts(args: &StackArgs) -> StackParts {
 /// Asks for a dump; says as well which parts of it to show.
 fn take(args: &StackArgs, target: &Target) -> Result<(Taken, StackParts), Error> {
     let Some(mut session) = outside::agent(target, args.copy)? else {
-        let wanted = image::Wanted {
-            detail: Detail::Trees,
-            timeout: args.source.timeout,
-            save: args.save.as_deref(),
-        };
-        let taken = outside::take(target, args.copy, wanted)?;
+        let save = args.save.as_deref();
+        let taken = outside::trees(target, args.copy, &args.source, save)?;
         return Ok((taken, saved_parts(args)));
     };
     let (parts, lack) = parts(args, &session)?;

@@ -11,7 +11,7 @@ const WITHOUT_WAKER: usize = 2;
 
 #[test]
 fn all_futures_in_block_on_show_their_lines() {
-    let mut victim = Victim::start(&packages::program("block_on"), &[]);
+    let mut victim = Victim::start(&packages::program("block_on"), &[]).quiet();
     let Some(core) = victim.dump() else { return };
     expect(&stack(&core, &[]));
 }

@@ -9,13 +9,13 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use rtops_attach::{EndedEarly, Refusal, Threads, freeze};
+use rtops_attach::{EndedEarly, Frozen, Refusal, Threads, freeze};
 
 use crate::{
     Test,
     harm::options,
     kills::numbers,
-    process::{Target, children, helper, wait_until, wait_until_free, wait_until_no_copy},
+    process::{Facts, Target, children, helper, wait_until, wait_until_free, wait_until_no_copy},
 };
 
 pub const TESTS: &[Test] = &[
@@ -59,22 +59,16 @@ fn target_killed() {
 fn helper_killed() {
     let target = Target::start("memory", &["50"]);
     let before = target.facts();
-    let mut frozen = freeze(target.pid, &options(Threads::All)).unwrap();
+    let frozen = freeze(target.pid, &options(Threads::All)).unwrap();
     let helper = helper(&[target.pid]).unwrap();
     kill(Pid::from_raw(helper), Signal::SIGKILL).unwrap();
-    let held = frozen.held.as_mut().unwrap();
-    wait_until("it is known", || {
-        held.ended_early() == Some(EndedEarly::Killed)
-    });
-    drop(frozen);
-    wait_until_no_copy(&[target.pid]);
-    target.facts().assert_same(&before);
+    assert_killed(frozen, &target, &before);
 }
 
 fn copy_killed() {
     let target = Target::start("memory", &["50"]);
     let before = target.facts();
-    let mut frozen = freeze(target.pid, &options(Threads::All)).unwrap();
+    let frozen = freeze(target.pid, &options(Threads::All)).unwrap();
     let own = std::process::id().cast_signed();
     let helper = helper(&[target.pid]).unwrap();
     let known = [target.pid, helper];
@@ -82,13 +76,18 @@ fn copy_killed() {
         .into_iter()
         .filter(|child| !known.contains(child));
     kill(Pid::from_raw(copies.next().unwrap()), Signal::SIGKILL).unwrap();
+    assert_killed(frozen, &target, &before);
+}
+
+/// That the copy was killed is known, and nothing is left of it.
+fn assert_killed(mut frozen: Frozen, target: &Target, before: &Facts) {
     let held = frozen.held.as_mut().unwrap();
     wait_until("it is known", || {
         held.ended_early() == Some(EndedEarly::Killed)
     });
     drop(frozen);
     wait_until_no_copy(&[target.pid]);
-    target.facts().assert_same(&before);
+    target.facts().assert_same(before);
 }
 
 fn two() {

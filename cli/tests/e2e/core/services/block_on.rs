@@ -111,10 +111,6 @@ fn main() {
     });
     let handle = runtime.handle().clone();
     runtime.spawn_blocking(move || handle.block_on(in_a_blocking_task()));
-    spawn("teller", || {
-        // All of them wait by then, on any machine that is not hopeless.
-        thread::sleep(Duration::from_millis(500));
-        println!("ready");
-    });
+    println!("ready");
     runtime.block_on(main_itself())
 }
