@@ -327,9 +327,11 @@ impl Entry {
         let id = WakerId::of(waker);
         // Cloning may run the executor's code, so it is done outside the lock; so is dropping.
         let mut other = Some(waker.clone());
-        // Somebody who holds the lock is cloning the older waker. The poll does not wait for
-        // that: `last` stays as it is, and the next poll tries again.
+        // Somebody who holds the lock is looking at the older waker. The poll does not wait for
+        // that: `last` stays as it is, and the next poll tries again. That may be far off, and no
+        // dump could bring it about without this waker, so it is asked for here.
         let Some(mut kept) = self.try_lock_waker() else {
+            waker.wake_by_ref();
             return false;
         };
         std::mem::swap(&mut *kept, &mut other);
@@ -499,8 +501,49 @@ impl Polling<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        future::{Future, pending},
+        pin::pin,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering::Relaxed},
+        },
+        task::{Context, Wake},
+    };
+
     use super::Entry;
-    use crate::Tracked;
+    use crate::{Track, Tracked};
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_poll_whose_waker_could_not_be_kept_is_followed_by_another() {
+        let wakes = Arc::new(Wakes::default());
+        let waker = Arc::clone(&wakes).into();
+        let mut context = Context::from_waker(&waker);
+        let mut future = pin!(pending::<()>().tracked("waits"));
+        let entry = Arc::clone(future.entry());
+        // As a dump that asks the task at the time of its first poll.
+        let looking = entry.lock_waker();
+        assert!(future.as_mut().poll(&mut context).is_pending());
+        drop(looking);
+        assert!(entry.executor_waker().is_none());
+        assert_eq!(wakes.0.load(Relaxed), 1);
+        assert!(future.as_mut().poll(&mut context).is_pending());
+        assert!(
+            entry
+                .executor_waker()
+                .is_some_and(|kept| kept.will_wake(&waker))
+        );
+        assert_eq!(wakes.0.load(Relaxed), 1);
+    }
 
     #[test]
     fn a_tracked_future_takes_at_most_192_bytes_more() {
