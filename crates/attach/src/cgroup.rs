@@ -7,7 +7,7 @@ use std::{
 
 use crate::{NoCopy, estimate::Load, proc};
 
-/// The least memory that a cgroup must have left, in bytes, beside a part of what is used.
+/// The least memory that a cgroup must have left, in bytes, beside what a copy may come to take.
 const LEAST_FREE: u64 = 16 << 20;
 
 /// Where cgroups are mounted.
@@ -44,9 +44,13 @@ const VERSIONS: [Version; 2] = [
 
 /// Refuses where the page tables of a copy, and the pages that are written meanwhile, might be the last
 /// straw for a process, or where all would be killed with the copy.
+///
+/// There has to be room for all of its memory once more. To end a copy in time is not enough: a process may write to
+/// several MB in each millisecond, and the kernel takes its time to give back the memory of one that ends, which it
+/// does not see as that process's any more. If there is none left just then, it kills the process itself.
 pub(crate) fn check(pid: i32, load: &Load) -> Result<(), NoCopy> {
     let free = free(pid)?;
-    if free < LEAST_FREE + load.tables_bytes() + load.own_bytes() / 64 {
+    if free < LEAST_FREE + load.tables_bytes() + load.own_bytes() {
         return Err(NoCopy::LittleMemory(
             u32::try_from(free >> 20).unwrap_or(u32::MAX),
         ));

@@ -132,13 +132,10 @@ impl Hold<'_> {
                 break Some(EndedEarly::Memory);
             }
         };
+        // First, so that who finds nothing to read any more knows why.
+        let sent = ended_early.map_or(Ok(()), |why| Reply::Ended(why).send(self.socket));
         self.freezer.end_copy(&mut self.copy);
-        if let Some(why) = ended_early {
-            Reply::Ended(why)
-                .send(self.socket)
-                .map_err(Step::Exchange.failed())?;
-        }
-        Ok(())
+        sent.map_err(Step::Exchange.failed())
     }
 }
 
