@@ -20,12 +20,10 @@ pub enum Capability {
     Tasks,
     /// The stacks of the OS threads, which take a signal handler.
     Threads,
-    /// Where tasks wait that nothing can wake: one poll of a few of them, run instruction by
-    /// instruction, which takes a handler for SIGTRAP.
-    Steps,
-    /// Untracked tasks, which takes a short-lived copy of the process; see the section on
-    /// security in the documentation for what that means.
-    Copy,
+    /// Letting those who may ask the agent trace the process from outside, where the kernel would else
+    /// let only its ancestors do so: that is how untracked tasks are found. See the section on security
+    /// in the documentation for what it means.
+    Attach,
     /// What the allocator says of its heap, which takes its locks, and what
     /// [`Counting`](crate::alloc::Counting) counts.
     Memory,

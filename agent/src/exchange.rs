@@ -8,8 +8,8 @@ use std::{
 use interprocess::local_socket::traits::Stream as _;
 use rtops_capture::{Disabled, Evidence, Host, OwnThread, Wanted};
 use rtops_protocol::{
-    Build, Capabilities, CopyRequest, DumpRequest, FrameKind, Hello, OLDEST_VERSION, ProtocolError,
-    Refusal, Refused, Reply, Request, StackRequest, Steps, VERSION, write_frame,
+    Build, Capabilities, DumpRequest, FrameKind, Hello, OLDEST_VERSION, ProtocolError, Refusal,
+    Refused, Reply, Request, VERSION, write_frame,
 };
 use rtops_tasks::RuntimeTag;
 
@@ -19,12 +19,15 @@ use crate::{
     listener::Stream,
     memory::{self, Walk},
     runtimes, serve, stats,
+    tracer::Admitted,
 };
 
 /// How long a client may take to say what it wants.
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// How long a client may take to read an answer that is ready.
 const REPLY_TIME: Duration = Duration::from_secs(20);
+/// How long a client that may trace the process may take for that.
+const ATTACH_TIME: Duration = Duration::from_secs(30);
 /// The longest time that a client can ask a dump to take.
 pub(crate) const MAX_DUMP_TIME: Duration = Duration::from_secs(300);
 
@@ -40,7 +43,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     fn capabilities(&self) -> Capabilities {
-        let mut all = Capabilities::EVIDENCE.with(Capabilities::BUILD);
+        let mut all = Capabilities::BUILD;
         if self.options.has(Capability::Stats) {
             all = all.with(Capabilities::STATS);
         }
@@ -52,29 +55,11 @@ impl Identity {
         }
         if self.options.has(Capability::Tasks) {
             all = all.with(Capabilities::TASKS);
-            if self.can_step() {
-                all = all.with(Capabilities::STEPS);
-            }
-            if self.can_copy() {
-                all = all.with(Capabilities::COPY);
-            }
         }
         if self.capturer.is_some() {
             all = all.with(Capabilities::THREADS);
         }
         all
-    }
-
-    pub(crate) fn can_step(&self) -> bool {
-        rtops_step::SUPPORTED && self.options.has(Capability::Steps)
-    }
-
-    fn can_copy(&self) -> bool {
-        cfg!(all(
-            feature = "tokio",
-            target_os = "linux",
-            target_arch = "x86_64"
-        )) && self.options.has(Capability::Copy)
     }
 
     fn build(&self) -> Build {
@@ -123,22 +108,6 @@ impl Host for Identity {
         serve::own_thread(tid)
     }
 
-    fn own_threads(&self) -> Vec<i32> {
-        serve::own_thread_numbers()
-    }
-
-    fn may_step(&self) -> bool {
-        self.can_step()
-    }
-
-    fn may_copy(&self) -> bool {
-        self.can_copy()
-    }
-
-    fn in_runtime(&self, run: &mut dyn FnMut()) {
-        runtimes::enter_any(run);
-    }
-
     fn runtime_name(&self, tag: RuntimeTag) -> Option<String> {
         runtimes::name(tag)
     }
@@ -148,58 +117,65 @@ impl Host for Identity {
     }
 }
 
-/// Greets, reads one request, and answers it.
+/// Greets, reads a request, and answers it.
 ///
 /// # Errors
 /// When the client breaks off, is too slow, or does not speak the protocol.
 pub(crate) fn serve(stream: &Kept<Stream>, identity: &Identity) -> Result<(), ProtocolError> {
     let mut client = Deadlined::new(stream, REQUEST_TIME);
     write_frame(&mut client, FrameKind::HELLO, &identity.hello().encode())?;
-    let request = match Request::receive(&mut client) {
-        Ok(request) => request,
-        Err(ProtocolError::Malformed { .. }) => {
-            return refuse(
-                &mut client,
-                Refusal::Unsupported,
-                "this agent does not know the request; is it older than this rtops?",
-            );
+    let mut request = Request::receive(&mut client);
+    let mut admitted = None;
+    if matches!(request, Ok(Request::Attach)) {
+        if identity.options.has(Capability::Attach) {
+            admitted = Some(Admitted::admit(stream)?);
         }
-        Err(error) => return Err(error),
-    };
+        end(&mut client)?;
+        client.extend(ATTACH_TIME);
+        request = Request::receive(&mut client);
+    }
     client.extend(REPLY_TIME);
     match request {
-        Request::Summary => Reply::Summary(stats::summary(identity)).send(&mut client)?,
+        Ok(request) => answer(&mut client, identity, request)?,
+        Err(ProtocolError::Malformed { .. }) => refuse(
+            &mut client,
+            Refusal::Unsupported,
+            "this agent does not know the request; is it older than this rtops?",
+        )?,
+        Err(error) => return Err(error),
+    }
+    if admitted.is_some() {
+        client.extend(ATTACH_TIME);
+        client.wait_for_end();
+    }
+    Ok(())
+}
+
+fn answer(
+    client: &mut Deadlined<'_>,
+    identity: &Identity,
+    request: Request,
+) -> Result<(), ProtocolError> {
+    match request {
+        Request::Summary => Reply::Summary(stats::summary(identity)).send(client)?,
         Request::Stats if !identity.options.has(Capability::Stats) => {
-            return refuse_disabled(&mut client, "stats");
+            return refuse_disabled(client, "stats");
         }
-        Request::Stats => Reply::Stats(stats::stats(identity)).send(&mut client)?,
-        Request::Build => Reply::Build(identity.build()).send(&mut client)?,
-        Request::Memory => return memory(&mut client, identity, Walk::IfSmall),
-        Request::MemoryByWalk => return memory(&mut client, identity, Walk::Always),
-        Request::Trim => return trim(&mut client, identity),
-        Request::Stack(request) => {
-            let StackRequest { parts, deadline_ms } = request;
-            let wanted = Wanted {
-                parts,
-                evidence: Evidence::No,
-                copy: None,
-                only: None,
-            };
-            return dump(&mut client, identity, wanted, deadline_ms);
-        }
-        Request::Dump(request) => return full_dump(&mut client, identity, request, None),
-        Request::DumpWithCopy(request, copy) => {
-            return full_dump(&mut client, identity, request, Some(copy));
-        }
+        Request::Stats => Reply::Stats(stats::stats(identity)).send(client)?,
+        Request::Build => Reply::Build(identity.build()).send(client)?,
+        Request::Memory => return memory(client, identity, Walk::IfSmall),
+        Request::MemoryByWalk => return memory(client, identity, Walk::Always),
+        Request::Trim => return trim(client, identity),
+        Request::Dump(request) => return dump(client, identity, request),
         _ => {
             return refuse(
-                &mut client,
+                client,
                 Refusal::Unsupported,
-                "this agent is older than the request",
+                "this agent does not take that request here",
             );
         }
     }
-    end(&mut client)
+    end(client)
 }
 
 fn end(client: &mut Deadlined<'_>) -> Result<(), ProtocolError> {
@@ -232,37 +208,22 @@ fn trim(client: &mut Deadlined<'_>, identity: &Identity) -> Result<(), ProtocolE
     end(client)
 }
 
-fn full_dump(
+fn dump(
     client: &mut Deadlined<'_>,
     identity: &Identity,
     request: DumpRequest,
-    copy: Option<CopyRequest>,
 ) -> Result<(), ProtocolError> {
     let DumpRequest {
         parts,
         deadline_ms,
-        steps,
+        ask,
     } = request;
-    let steps = if identity.can_step() {
-        steps
-    } else {
-        Steps::No
-    };
     let wanted = Wanted {
         parts,
-        evidence: Evidence::Full(steps),
-        copy,
+        evidence: Evidence::Full,
+        ask,
         only: None,
     };
-    dump(client, identity, wanted, deadline_ms)
-}
-
-fn dump(
-    client: &mut Deadlined<'_>,
-    identity: &Identity,
-    wanted: Wanted,
-    deadline_ms: u32,
-) -> Result<(), ProtocolError> {
     let time = Duration::from_millis(u64::from(deadline_ms)).min(MAX_DUMP_TIME);
     let dump = match rtops_capture::take(identity, wanted, Instant::now() + time) {
         Ok(dump) => dump,
@@ -310,6 +271,11 @@ impl<'a> Deadlined<'a> {
 
     fn extend(&mut self, time: Duration) {
         self.deadline = Instant::now() + time;
+    }
+
+    /// Waits until the client hangs up, or the time is up.
+    fn wait_for_end(&mut self) {
+        while self.read(&mut [0]).is_ok_and(|read| read > 0) {}
     }
 
     fn remaining(&self) -> io::Result<Option<Duration>> {

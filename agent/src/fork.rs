@@ -32,6 +32,5 @@ extern "C" fn in_child() {
     FORKED.store(true, SeqCst);
     rtops_tasks::abandon();
     rtops_threads::reset_after_fork();
-    rtops_step::reset_after_fork();
     descriptor::close_in_child();
 }

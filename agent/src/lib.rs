@@ -32,17 +32,14 @@
 //!
 //! - While nobody asks: nothing. No thread wakes, no timer runs; a tracked future costs some ten
 //!   nanoseconds a poll.
-//! - A dump has every tracked task polled once more and, for the thread stacks, sends each thread
-//!   one signal, SIGURG by default. [`rtops_threads`] tells which system calls can return `EINTR` then.
-//! - Where there are untracked tasks, a dump makes a copy of the process and polls them there,
-//!   which changes nothing in the process. For this all threads stand still for the time of a `clone`:
-//!   less than a millisecond in a small service, some 20 ms for each GiB of memory. Where the pause would
-//!   be longer than the client allows, no copy is made. The copy is gone at the end of the dump. Only
-//!   Linux on x86_64 has this; [`Capability::Copy`] switches it off.
-//! - A dump that finds tasks which nothing can wake has a few of them polled once more, instruction
-//!   by instruction, to see where they wait. A handler for SIGTRAP is installed then, for the first
-//!   time that it is needed; [`rtops_step`] tells when it does not step, so as to do no harm.
-//!   [`Capability::Steps`] switches it off.
+//! - A dump has every tracked task polled once more.
+//! - `rtops` looks at the process from outside where it may, as a debugger does: the process stands still
+//!   for about a millisecond, while a copy of it is made, which is only read. The agent has no part in that
+//!   but to allow it to a client that may ask, by `prctl(PR_SET_PTRACER)`, for as long as the conversation
+//!   lasts: by default, Yama allows it to nobody but root. A tracer that the service had allowed itself is
+//!   to be allowed anew then. [`Capability::Attach`] switches it off.
+//! - Where `rtops` may not do so, a dump sends each thread one signal for its stack, SIGURG by default.
+//!   [`rtops_threads`] tells which system calls can return `EINTR` then.
 //! - `rtops memstats` asks allocators, which lock their heaps meanwhile: for some milliseconds, as a
 //!   large heap of glibc is not walked through unless somebody says so. `rtops trim` has them give back
 //!   free memory, which can hold up threads that allocate for a second or more where the heap is large.
@@ -77,6 +74,7 @@ mod start;
 mod stats;
 #[cfg(feature = "tokio")]
 pub mod sync;
+mod tracer;
 
 pub use config::{Capability, Options, StartError};
 #[cfg(feature = "tokio")]

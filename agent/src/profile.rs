@@ -61,7 +61,7 @@ use std::{
 use rtops_capture::{Evidence, Host, OwnThread, Wanted};
 use rtops_profile::Profile;
 pub use rtops_profile::Text;
-use rtops_protocol::{Reply, StackParts, Steps};
+use rtops_protocol::{Ask, Reply, StackParts};
 use rtops_report::dump::Dump;
 use rtops_symbols::Options;
 use rtops_tasks::RuntimeTag;
@@ -137,16 +137,10 @@ fn take(deadline: Instant) -> Result<Profile, ProfileError> {
     let _own = Entered::enter(OwnThread::Client);
     let host = Inside(start::identity());
     let taken = SystemTime::now();
-    let may_step = host.0.as_ref().is_none_or(|agent| agent.can_step());
     let wanted = Wanted {
         parts: StackParts::Tasks,
-        // Where a task waits that nothing can wake, as `rtops profile` has it.
-        evidence: if may_step {
-            Evidence::Full(Steps::Proven)
-        } else {
-            Evidence::No
-        },
-        copy: None,
+        evidence: Evidence::Full,
+        ask: Ask::TasksAndThreads,
         only: None,
     };
     let dump = rtops_capture::take(&host, wanted, deadline)

@@ -24,10 +24,6 @@ mod without {
         None
     }
 
-    pub(crate) fn enter_any(run: &mut dyn FnMut()) {
-        run();
-    }
-
     pub(crate) fn name(_: RuntimeTag) -> Option<String> {
         None
     }
@@ -162,13 +158,6 @@ mod with {
         let runtimes = runtimes();
         let alive = |known: &Known| count(known.handle.metrics().num_alive_tasks());
         (!runtimes.is_empty()).then(|| runtimes.iter().map(alive).sum())
-    }
-
-    /// Runs something inside of a runtime, if any is known.
-    pub(crate) fn enter_any(run: &mut dyn FnMut()) {
-        let handle = runtimes().first().map(|known| known.handle.clone());
-        let _entered = handle.as_ref().map(Handle::enter);
-        run();
     }
 
     /// The name of a runtime.

@@ -25,7 +25,7 @@ use nix::{
     unistd::{Uid, geteuid, gettid},
 };
 use rtops_capture::OwnThread;
-use rtops_protocol::{Refusal, SocketFile};
+use rtops_protocol::{CLIENT_THREAD, Refusal, SocketFile};
 
 use crate::{
     descriptor::{Kept, Lost},
@@ -133,7 +133,7 @@ impl Server {
         };
         let identity = Arc::clone(&self.identity);
         let started = thread::Builder::new()
-            .name("rtops-client".to_owned())
+            .name(CLIENT_THREAD.to_owned())
             .stack_size(CLIENT_STACK)
             .spawn(move || {
                 let _place = place;
@@ -236,11 +236,6 @@ pub(crate) fn own_thread(tid: i32) -> Option<OwnThread> {
     let threads = own_threads();
     let own = threads.iter().find(|(own, _)| *own == tid);
     own.map(|(_, role)| *role)
-}
-
-/// The numbers of the agent's threads.
-pub(crate) fn own_thread_numbers() -> Vec<i32> {
-    own_threads().iter().map(|(tid, _)| *tid).collect()
 }
 
 fn own_threads() -> MutexGuard<'static, Vec<(i32, OwnThread)>> {

@@ -1,9 +1,8 @@
-//! What it takes to look at a process from outside, beside what its agent takes with a copy of its own.
+//! What it takes to look at a process from outside, without an agent and with one.
 //!
 //! `cargo bench -p rtops --bench outside [-- TASKS…]` prints, for each number of waiting tasks and for a thousand
 //! beside a heap of a GiB: for how long the process stood still, the median time of `rtops stack` and the most memory
-//! that rtops had; then the pause and the time of the same command where the process has an agent, and the
-//! ratio of the times. A dash stands where the agent makes no copy.
+//! that rtops had; then the same where the process has an agent, which is asked, too, and the ratio of the times.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
 #[allow(dead_code, reason = "some of it is for the other benchmarks")]
@@ -30,7 +29,9 @@ const RTOPS: &str = env!("CARGO_BIN_EXE_rtops");
 const RUNS: usize = 5;
 
 fn main() {
-    println!("   tasks  pause ms  rtops stack  peak MB  agent: pause ms  rtops stack  ratio");
+    println!(
+        "   tasks  pause ms  rtops stack  peak MB  agent: pause ms  rtops stack  peak MB  ratio"
+    );
     for size in sizes(&[1, 100, 10_000, 100_000]) {
         measure(&size.to_string(), &["plain-herd", &size.to_string()]);
     }
@@ -44,7 +45,7 @@ fn measure(name: &str, scenario: &[&str]) {
     let directory = format!("RTOPS_DIR={}", target.directory().display());
     let agent = target.pid.to_string();
     let (mut pauses, mut times, mut peak) = (Vec::new(), Vec::new(), 0);
-    let (mut agent_pauses, mut agent_times) = (Vec::new(), Vec::new());
+    let (mut agent_pauses, mut agent_times, mut agent_peak) = (Vec::new(), Vec::new(), 0);
     // In turn, so that what else the machine does falls on both sides.
     for _ in 0..RUNS {
         let stack = [RTOPS, "stack", "--tasks", "--timeout=60s"];
@@ -53,20 +54,20 @@ fn measure(name: &str, scenario: &[&str]) {
         peak = peak.max(memory);
         pauses.push(outside(&pid));
         let asked = ["env", &directory];
-        agent_times.push(run(&[&asked[..], &stack, &[agent.as_str()]].concat()).0);
-        let copy = target.stack(&["--tasks", "--copy=always"]).copy;
-        agent_pauses.extend(copy.and_then(|copy| copy.pause_ms).filter(|ms| *ms > 0.0));
+        let (time, memory) = run(&[&asked[..], &stack, &[agent.as_str()]].concat());
+        agent_times.push(time);
+        agent_peak = agent_peak.max(memory);
+        let looked = target.stack(&["--tasks", "--attach=always"]);
+        agent_pauses.push(looked.outside.unwrap().pause_ms);
     }
     let (time, agent_time) = (median(times), median(agent_times));
-    let agent_pause = match agent_pauses.len() {
-        RUNS => format!("{:.2}", median(agent_pauses)),
-        _ => "-".to_owned(),
-    };
     println!(
-        "{name:>8}  {:8.2}  {time:>11.1?}  {:7}  {agent_pause:>15}  {agent_time:>11.1?}  {:5.2}",
+        "{name:>8}  {:8.2}  {time:>11.1?}  {:7}  {:15.2}  {agent_time:>11.1?}  {:7}  {:5.2}",
         median(pauses),
         peak >> 10,
-        time.as_secs_f64() / agent_time.as_secs_f64(),
+        median(agent_pauses),
+        agent_peak >> 10,
+        agent_time.as_secs_f64() / time.as_secs_f64(),
     );
 }
 

@@ -1,4 +1,4 @@
-//! A dump with what belongs to it: from an agent, or from a file that an earlier one was saved to.
+//! A dump with what belongs to it: of a process, or from a file that an earlier one was saved to.
 
 use std::{
     collections::HashMap,
@@ -10,16 +10,12 @@ use std::{
 };
 
 use nix::unistd::gethostname;
-use rtops_protocol::{
-    Capabilities, CopyRequest, CopyWhen, DumpRequest, Hello, ProtocolError, Reply, Request, Saved,
-    StackParts, StackRequest, Steps,
-};
+use rtops_protocol::{Hello, ProtocolError, Reply, Saved};
 use rtops_report::dump::{Dump, Failure};
 use rtops_symbols::{Options, Symbols};
 
 use crate::{
     args::SourceArgs,
-    client::Session,
     error::Error,
     image::{self, Detail, core},
     output_file::OutputFile,
@@ -49,15 +45,6 @@ pub struct Taken {
     pub files: HashMap<String, Arc<File>>,
 }
 
-/// What to ask an agent for.
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted {
-    pub parts: StackParts,
-    pub steps: Steps,
-    /// What to find out in a copy of the process; `None` for no copy.
-    pub copy: Option<CopyRequest>,
-}
-
 impl Taken {
     /// The symbols of its process, or those that are found for a saved dump.
     pub fn symbols(&self, directories: &[PathBuf]) -> Symbols {
@@ -75,105 +62,29 @@ impl Taken {
     }
 }
 
-/// Takes a dump, and saves it where that is wanted. What came before a connection broke is a dump
-/// with gaps.
+/// Receives a dump of a process from its agent, frame by frame.
 ///
 /// # Errors
-/// When the agent can't be asked or gives no dump, or the file can't be written.
-pub fn take(
+/// When the agent gives no dump.
+pub fn receive(
     target: &Target,
-    session: &mut Session,
-    wanted: Wanted,
-    save: Option<&Path>,
-) -> Result<Taken, Error> {
-    let request = request(
-        target.pid,
-        &session.hello,
-        wanted,
-        target.agent_deadline_ms(),
-    )?;
-    session
-        .ask(&request)
-        .map_err(|error| target.conversation(error))?;
-    let at = SystemTime::now();
-    let mut file = save
-        .map(|path| Saving::begin(path, saved(&session.hello, target.pid, at)))
-        .transpose()?;
-    let dump = Dump::receive(|| {
-        let reply = session.next()?;
-        if let Some(file) = &mut file {
-            file.add(&reply);
-        }
-        Ok(reply)
-    });
-    let mut dump = dump.map_err(|failure| match failure {
+    next: impl FnMut() -> Result<Reply, ProtocolError>,
+) -> Result<Dump, Error> {
+    Dump::receive(next).map_err(|failure| match failure {
         Failure::Lost(error) => target.conversation(error),
         Failure::Refused(refused) => Error::Refused {
             pid: target.pid,
             refused,
         },
-        Failure::Nonsense(reason) => Error::Nonsense {
-            pid: target.pid,
-            reason,
-        },
-    })?;
-    file.map(Saving::finish).transpose()?;
-    if wanted.copy.is_some_and(is_always) {
-        // Then it is not enough to mention it.
-        dump.gaps.extend(dump.copy_impossible());
-    }
-    Ok(Taken {
-        dump,
-        pid: target.pid,
-        inner_pid: inner_pid(&session.hello),
-        name: session.hello.name.clone(),
-        agent_version: Some(session.hello.agent_version.clone()),
-        start_time: Some(session.hello.start_time),
-        at,
-        is_live: true,
-        files: HashMap::new(),
+        Failure::Nonsense(reason) => target.nonsense(&reason),
     })
 }
 
-fn request(pid: i32, hello: &Hello, wanted: Wanted, deadline_ms: u32) -> Result<Request, Error> {
-    let has = |capability| hello.capabilities.has(capability);
-    let Wanted { parts, steps, copy } = wanted;
-    let copy = copy.filter(|_| parts != StackParts::Threads);
-    if copy.is_some_and(is_always) && !has(Capabilities::COPY) {
-        return Err(Error::Incapable {
-            pid,
-            version: hello.agent_version.clone(),
-            what: "find untracked tasks",
-        });
-    }
-    if !has(Capabilities::EVIDENCE) {
-        return Ok(Request::Stack(StackRequest { parts, deadline_ms }));
-    }
-    let steps = if has(Capabilities::STEPS) {
-        steps
-    } else {
-        Steps::No
-    };
-    let dump = DumpRequest {
-        parts,
-        deadline_ms,
-        steps,
-    };
-    Ok(match copy.filter(|_| has(Capabilities::COPY)) {
-        Some(copy) => Request::DumpWithCopy(dump, copy),
-        None => Request::Dump(dump),
-    })
-}
-
-fn is_always(copy: CopyRequest) -> bool {
-    copy.when == CopyWhen::Always
-}
-
-fn saved(hello: &Hello, pid: i32, at: SystemTime) -> Saved {
-    let host = gethostname().unwrap_or_default();
+/// The first frame of a saved dump that an agent gave.
+pub fn saved(hello: &Hello, pid: i32, at: SystemTime) -> Saved {
     Saved {
         taken: seconds(at),
-        host: host.to_string_lossy().into_owned(),
+        host: host(),
         pid,
         inner_pid: inner_pid(hello),
         start_time: Some(hello.start_time),
@@ -182,13 +93,20 @@ fn saved(hello: &Hello, pid: i32, at: SystemTime) -> Saved {
     }
 }
 
+/// The name of this machine; empty where that is not known.
+pub fn host() -> String {
+    let host = gethostname().unwrap_or_default();
+    host.to_string_lossy().into_owned()
+}
+
 /// Seconds since 1970.
 pub fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_secs())
 }
 
-fn inner_pid(hello: &Hello) -> i32 {
+/// The process, as it numbers itself.
+pub fn inner_pid(hello: &Hello) -> i32 {
     i32::try_from(hello.pid).unwrap_or_default()
 }
 
@@ -213,7 +131,7 @@ pub fn of_file(
     core.map(|core| core::load(&core, wanted)).transpose()
 }
 
-/// Reads a dump that [`take`] saved.
+/// Reads a dump that was saved.
 ///
 /// # Errors
 /// When the file can't be read or holds no dump.

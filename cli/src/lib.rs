@@ -2,6 +2,7 @@
 //! arguments: see what running Rust services are doing.
 #![forbid(unsafe_code)]
 
+mod agent;
 mod args;
 mod client;
 mod commands;

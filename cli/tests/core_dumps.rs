@@ -17,6 +17,7 @@ fn untracked(state: UntrackedState) -> Untracked {
         number: None,
         tokio: 1,
         cell: Some(0x7f00_0000_0080),
+        mark: None,
         poll: 0x1234,
         boxed_poll: None,
         state,

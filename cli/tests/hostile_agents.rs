@@ -23,7 +23,8 @@ use rtops_protocol::{
     WakerState,
 };
 use support::{
-    assert_code, hello, own_pid, peer, peer_sending, rtops, say_hello, socket_of, stderr, stdout,
+    assert_code, attached, hello, own_pid, peer, peer_sending, rtops, say_hello, socket_of, stderr,
+    stdout,
 };
 
 /// What a hostile text may contain: escape sequences, line breaks, marks that reorder.
@@ -43,7 +44,8 @@ fn task(name: u32, stack: u32) -> Task {
         state: TaskState::Suspended { since_ns: 1 },
         waker: WakerState::Held(1),
         obtained: Obtained::Probed,
-        trace: None,
+        mark: 0,
+        cell: None,
         leaves: vec![Leaf {
             stack: StackId(stack),
             end: LeafEnd::Complete,
@@ -257,7 +259,7 @@ fn another_process_on_the_socket_is_not_believed() {
     )
     .unwrap();
     let pid = child.id().to_string();
-    let output = rtops(directory.path(), &["stack", &pid, "--copy=never"]);
+    let output = rtops(directory.path(), &["stack", &pid, "--attach=never"]);
     child.kill().unwrap();
     child.wait().unwrap();
     assert_code(&output, 4);
@@ -301,6 +303,16 @@ fn numbers_that_name_nothing_are_refused() {
         let output = rtops(directory.path(), &["stack", &own_pid()]);
         assert_code(&output, 1);
         assert!(stderr(&output).contains("not there"), "{output:?}");
+        assert_eq!(stdout(&output), "");
+    }
+}
+
+#[test]
+fn an_answer_to_a_wish_to_attach_is_its_end_or_nonsense() {
+    for first in [dump("peer", None).remove(0), Reply::Unknown(FrameKind(200))] {
+        let directory = peer_sending(vec![first]);
+        let output = attached(directory.path(), &["stack", &own_pid()], true);
+        assert_code(&output, 1);
         assert_eq!(stdout(&output), "");
     }
 }
@@ -424,7 +436,7 @@ fn what_an_agent_says_of_its_build_is_harmless_and_no_condition() {
         );
         if code == 0 {
             assert!(
-                stdout(&output).contains("55 more that this rtops does not know"),
+                stdout(&output).contains("58 more that this rtops does not know"),
                 "{output:?}"
             );
         }

@@ -71,8 +71,9 @@ fn command(sockets: &TempDir, arguments: &[&OsStr]) -> Command {
 /// Saves a dump.
 fn save(sockets: &TempDir, file: &Path) -> Command {
     let pid = own_pid();
-    let arguments = ["stack", &pid, "--timeout=60s", "-o/dev/null", "--save"];
-    let mut arguments = arguments.map(OsStr::new).to_vec();
+    let arguments = ["stack", &pid, "--timeout=60s", "--attach=never"];
+    let arguments = [&arguments[..], &["-o/dev/null", "--save"]].concat();
+    let mut arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
     arguments.push(file.as_os_str());
     command(sockets, &arguments)
 }

@@ -29,7 +29,7 @@ fn a_binary_profile_is_not_written_to_a_terminal() {
         Command::new(env!("CARGO_BIN_EXE_rtops"))
             .env_clear()
             .env("RTOPS_DIR", directory.path())
-            .args(["profile", "tasks", &own_pid()])
+            .args(["profile", "tasks", &own_pid(), "--attach=never"])
             .args(arguments)
             .stdout(terminal.slave)
             .stderr(Stdio::piped())
@@ -124,7 +124,7 @@ fn a_failure_leaves_the_file_alone() {
         let name = file.to_str().unwrap();
         let output = rtops(
             directory.path(),
-            &["profile", "tasks", &own_pid(), "--copy=never", "-o", name],
+            &["profile", "tasks", &own_pid(), "--attach=never", "-o", name],
         );
         assert_code(&output, code);
         assert_eq!(fs::read_to_string(file).unwrap(), "yesterday's");

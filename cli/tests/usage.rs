@@ -66,7 +66,7 @@ fn a_process_that_is_not_there_ends_with_3() {
 #[test]
 fn a_process_without_an_agent_ends_with_4() {
     let directory = tempfile::tempdir().unwrap();
-    let output = rtops(directory.path(), &["stack", &own_pid(), "--copy=never"]);
+    let output = rtops(directory.path(), &["stack", &own_pid(), "--attach=never"]);
     assert_code(&output, 4);
     assert!(stderr(&output).contains("add the crate rtops-agent"));
 }
@@ -75,7 +75,7 @@ fn a_process_without_an_agent_ends_with_4() {
 fn a_socket_left_behind_is_no_agent() {
     let directory = tempfile::tempdir().unwrap();
     drop(UnixListener::bind(socket_of(directory.path(), std::process::id())).unwrap());
-    let output = rtops(directory.path(), &["stats", &own_pid(), "--copy=never"]);
+    let output = rtops(directory.path(), &["stats", &own_pid(), "--attach=never"]);
     assert_code(&output, 4);
     assert_code(&rtops(directory.path(), &["list"]), 0);
 }

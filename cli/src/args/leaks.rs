@@ -7,7 +7,7 @@ use clap_complete::ArgValueCandidates;
 use regex::Regex;
 use rtops_report::format::parse_duration;
 
-use super::{CopyArgs, SourceArgs};
+use super::{AttachArgs, SourceArgs};
 use crate::complete;
 
 const LEAKS_HELP: &str = "\
@@ -26,8 +26,8 @@ Findings, the strongest evidence first:
   spinning  it has been in one poll for over a second
   orphaned  a hint: what spawned it was cancelled, and it waits on
 
-Untracked tasks are judged as well, in a copy of the process; but what stuck,
-spinning and orphaned are told by is known of tracked ones only.";
+Untracked tasks are judged as well; but what stuck, spinning and orphaned are
+told by is known of tracked ones only.";
 
 /// How to look for leaks.
 #[derive(Args, Debug)]
@@ -42,7 +42,7 @@ pub struct LeaksArgs {
     #[command(flatten)]
     pub source: SourceArgs,
     #[command(flatten)]
-    pub copy: CopyArgs,
+    pub attach: AttachArgs,
     /// How long to watch; 0 for one look
     #[arg(long = "for", value_name = "TIME", default_value = "30s",
           value_parser = parse_duration, conflicts_with_all = ["core", "from", "baseline"])]
@@ -58,11 +58,6 @@ pub struct LeaksArgs {
     /// Compare with a dump of `stack --save` instead
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
-    /// See also branches that registered no waker
-    ///
-    /// One poll of some tasks of each kind is run instruction by instruction.
-    #[arg(long, conflicts_with_all = ["core", "from"], hide_short_help = true)]
-    pub deep: bool,
     /// Leave out what matches (may be repeated)
     ///
     /// A task or thread is left out if its name, a function or a file matches.

@@ -1,7 +1,7 @@
 //! The command line as it was typed: what all commands share. Those of one command are in a file
 //! that bears its name.
 
-mod copy;
+mod attach;
 mod core;
 mod info;
 mod leaks;
@@ -25,7 +25,7 @@ use rtops_report::style::Style;
 use crate::{complete, terminal::ColorChoice};
 
 pub use self::core::CoreArgs;
-pub use copy::{CopyArgs, CopyChoice};
+pub use attach::{AttachArgs, AttachChoice};
 pub use info::{InfoArgs, parse_as_info, similar_command, target};
 pub use leaks::LeaksArgs;
 pub use list::{ListArgs, SortKey};

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use clap_complete::ArgValueCandidates;
 
-use super::{CopyArgs, SourceArgs};
+use super::{AttachArgs, SourceArgs};
 use crate::complete;
 
 const PROFILE_EXAMPLES: &str = "\
@@ -45,7 +45,7 @@ pub struct TaskProfileArgs {
     #[command(flatten)]
     pub source: SourceArgs,
     #[command(flatten)]
-    pub copy: CopyArgs,
+    pub attach: AttachArgs,
     /// As Go's `debug`: 0 pprof, 1 text, 2 long text
     ///
     /// 0 is a gzipped pprof protobuf, 1 text with equal tasks together, 2 text with

@@ -7,7 +7,7 @@ use clap_complete::ArgValueCandidates;
 use regex::Regex;
 use rtops_report::format::parse_duration;
 
-use super::{CopyArgs, SourceArgs};
+use super::{AttachArgs, SourceArgs};
 use crate::complete;
 
 const STACK_EXAMPLES: &str = "\
@@ -22,8 +22,8 @@ Examples:
 Frames are listed innermost first; where a task waits in several places at once
 (join, select), the tree is drawn from the root down.
 
-Untracked tasks are found and polled in a copy of the process, for which its
-threads are stopped for some milliseconds a GB; nothing in the process changes.
+The process stands still for about a millisecond, while a copy of it is made,
+which is only read; nothing in it changes. Without an agent the same is shown.
 Names, ages, spawn sites and holders are known of tracked ones only.";
 
 /// What of the stacks to show.
@@ -46,7 +46,7 @@ pub struct StackArgs {
     #[command(flatten)]
     pub source: SourceArgs,
     #[command(flatten)]
-    pub copy: CopyArgs,
+    pub attach: AttachArgs,
     /// Only tasks
     #[arg(long, conflicts_with = "threads")]
     pub tasks: bool,
@@ -59,12 +59,6 @@ pub struct StackArgs {
     /// Show which task spawned which, with its innermost await
     #[arg(long, conflicts_with_all = ["threads", "each", "json"])]
     pub tree: bool,
-    /// Show also branches that registered no waker
-    ///
-    /// One poll of every kind of task that waits is run instruction by instruction;
-    /// by default only of those that nothing can wake.
-    #[arg(long, conflicts_with_all = ["threads", "core", "from"], hide_short_help = true)]
-    pub deep: bool,
     /// Show the frames of executor and standard library, too
     #[arg(long, hide_short_help = true)]
     pub all_frames: bool,

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueHint};
 use clap_complete::ArgValueCandidates;
 
-use super::{CopyArgs, CoreArgs, TargetArgs, WatchArgs, target::parse_timeout};
+use super::{AttachArgs, CoreArgs, TargetArgs, WatchArgs, target::parse_timeout};
 use crate::{complete, error::Error};
 
 const STATS_HELP: &str = "\
@@ -15,9 +15,9 @@ Examples:
   rtops stats gateway --watch 5s --count 12 --json
                                   those of a minute, one object a line
 
-Watching makes no copy of the process: untracked tasks are counted in `alive`
-only. A sample that is not answered in time is said to be missing. When the
-process ends, the exit code is 3.";
+Watching asks the agent only: untracked tasks are counted in `alive`. A sample
+that is not answered in time is said to be missing. When the process ends, the
+exit code is 3.";
 
 /// What to count.
 #[derive(Args, Debug)]
@@ -39,7 +39,7 @@ pub struct StatsArgs {
     #[command(flatten)]
     pub watch: WatchArgs,
     #[command(flatten)]
-    pub copy: CopyArgs,
+    pub attach: AttachArgs,
     /// Look for debug files here, too (may be repeated)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
     pub symbols: Vec<PathBuf>,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use regex::Regex;
-use rtops_protocol::{Capabilities, CopyDetail, StackParts, Steps};
+use rtops_protocol::StackParts;
 use rtops_report::{
     escape::escape,
     format,
@@ -27,9 +27,12 @@ use rtops_report::{
 use super::{Format, Output};
 use crate::{
     args::{LeaksArgs, OutputArgs},
-    dump::{self, Taken, Wanted},
+    dump::{self, Taken},
     error::Error,
-    image::{Detail, outside},
+    image::{
+        Detail,
+        outside::{self, Look},
+    },
     progress::Progress,
     render,
     target::Target,
@@ -105,7 +108,7 @@ fn watched(args: &LeaksArgs, baseline: Option<&Taken>) -> Result<(Taken, Watch),
     let target = Target::find_any(&args.source.target(args.target.as_ref())?)?;
     match baseline {
         Some(_) => {
-            let last = take(&target, args, Which::Last)?;
+            let last = take(&target, args)?;
             let watch = compared(baseline, &last)?;
             Ok((last, watch))
         }
@@ -152,7 +155,7 @@ fn watch(target: &Target, args: &LeaksArgs) -> Result<(Taken, Watch), Error> {
         if left.is_zero() {
             break;
         }
-        let taken = take(target, args, Which::Earlier)?;
+        let taken = take(target, args)?;
         watch.main_thread = taken.inner_pid;
         watch.earlier.push(Sample::of(&taken.dump));
         drop(taken);
@@ -160,55 +163,20 @@ fn watch(target: &Target, args: &LeaksArgs) -> Result<(Taken, Watch), Error> {
     }
     watch.ended_kin = churn.ended();
     watch.time = begin.elapsed();
-    let last = take(target, args, Which::Last)?;
+    let last = take(target, args)?;
     drop(progress);
     Ok((last, watch))
 }
 
-/// Whether a dump is the one that is judged.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Which {
-    Earlier,
-    Last,
-}
-
-fn take(target: &Target, args: &LeaksArgs, which: Which) -> Result<Taken, Error> {
-    let Some(mut session) = outside::agent(target, args.copy)? else {
-        return outside::trees(target, args.copy, &args.source, None);
+fn take(target: &Target, args: &LeaksArgs) -> Result<Taken, Error> {
+    let look = Look {
+        parts: StackParts::All,
+        detail: Detail::Trees,
+        attach: args.attach,
+        save: None,
+        timeout: args.source.timeout,
     };
-    let capabilities = session.hello.capabilities;
-    if !capabilities.has(Capabilities::TASKS) {
-        return Err(Error::Incapable {
-            pid: session.pid,
-            version: session.hello.agent_version,
-            what: "list tasks",
-        });
-    }
-    let parts = if capabilities.has(Capabilities::THREADS) {
-        StackParts::All
-    } else {
-        StackParts::Tasks
-    };
-    let steps = match which {
-        Which::Earlier => Steps::No,
-        Which::Last if args.deep => Steps::Deep,
-        Which::Last => Steps::Proven,
-    };
-    let wanted = Wanted {
-        parts,
-        steps,
-        // Also in the earlier ones: what grows is told by where it waits.
-        copy: args.copy.request(CopyDetail::Trees),
-    };
-    let mut taken = dump::take(target, &mut session, wanted, None)?;
-    if !capabilities.has(Capabilities::EVIDENCE) {
-        taken.dump.gaps.push(
-            "this agent is older than `rtops leaks`: it does not tell what has ended and who \
-             holds what"
-                .to_owned(),
-        );
-    }
-    Ok(taken)
+    Ok(outside::take(target, look)?.0)
 }
 
 /// What the user wants to be left out, from the command line and from a file.

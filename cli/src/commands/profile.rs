@@ -3,14 +3,17 @@
 use std::io::{IsTerminal, stdout};
 
 use rtops_profile::{Profile, Text};
-use rtops_protocol::{Capabilities, CopyDetail, StackParts, Steps};
+use rtops_protocol::StackParts;
 
 use super::Output;
 use crate::{
     args::{OutputArgs, ProfileArgs, Profiled, TaskProfileArgs},
-    dump::{self, Taken, Wanted},
+    dump::{self, Taken},
     error::Error,
-    image::{Detail, outside},
+    image::{
+        Detail,
+        outside::{self, Look},
+    },
     progress::Progress,
     target::Target,
 };
@@ -78,22 +81,14 @@ fn take(args: &TaskProfileArgs) -> Result<Profile, Error> {
 fn ask(args: &TaskProfileArgs) -> Result<Taken, Error> {
     let target = Target::find_any(&args.source.target(args.target.as_ref())?)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
-    let Some(mut session) = outside::agent(&target, args.copy)? else {
-        return outside::trees(&target, args.copy, &args.source, None);
-    };
-    if !session.hello.capabilities.has(Capabilities::TASKS) {
-        return Err(Error::Incapable {
-            pid: session.pid,
-            version: session.hello.agent_version,
-            what: "list tasks",
-        });
-    }
-    let wanted = Wanted {
+    let look = Look {
         parts: StackParts::Tasks,
-        steps: Steps::Proven,
-        copy: args.copy.request(CopyDetail::Trees),
+        detail: Detail::Trees,
+        attach: args.attach,
+        save: None,
+        timeout: args.source.timeout,
     };
-    let taken = dump::take(&target, &mut session, wanted, None)?;
+    let (taken, _) = outside::take(&target, look)?;
     drop(progress);
     Ok(taken)
 }

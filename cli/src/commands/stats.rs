@@ -1,9 +1,9 @@
 //! `rtops stats`: counters and rates of one process.
 
-use std::{collections::HashSet, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use rtops_image::Core;
-use rtops_protocol::{Capabilities, CopyDetail, StackParts, Steps};
+use rtops_protocol::StackParts;
 use rtops_report::{
     census::{Census, kept_by_type},
     crash,
@@ -13,10 +13,13 @@ use rtops_report::{
 
 use super::{Format, Output, rates};
 use crate::{
-    args::{CopyChoice, OutputArgs, StatsArgs, TargetArgs},
-    dump::{self, Taken, Wanted},
+    args::{AttachChoice, OutputArgs, StatsArgs, TargetArgs},
+    dump::Taken,
     error::Error,
-    image::{self, Detail, core, outside},
+    image::{
+        self, Detail, core,
+        outside::{self, Look},
+    },
     process,
     progress::Progress,
     render::{
@@ -44,8 +47,8 @@ pub fn run(mut args: StatsArgs, output: &OutputArgs) -> Result<(), Error> {
     let target = args.target()?;
     match args.watch.pace(PACE)? {
         None => once(&target, &args, output),
-        Some(_) if args.copy.copy == CopyChoice::Always => Err(Error::Usage(
-            "no copy of the process is made while watching; leave out --copy or --watch".to_owned(),
+        Some(_) if args.attach.attach == AttachChoice::Always => Err(Error::Usage(
+            "only the agent is asked while watching; leave out --attach or --watch".to_owned(),
         )),
         Some(pace) => rates::run(target, pace, output),
     }
@@ -106,9 +109,9 @@ fn of_image(taken: &Taken, args: &StatsArgs, output: &OutputArgs) -> Result<(), 
 /// Takes two samples and prints the second with what changed since the first.
 fn once(target: &TargetArgs, args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
     let target = Target::find_any(target)?;
-    if outside::agent(&target, args.copy)?.is_none() {
+    if args.attach.attach != AttachChoice::Never && target.open_if_any()?.is_none() {
         let progress = Progress::start(format!("looking at process {}", target.pid));
-        let taken = outside::take(&target, args.copy, wanted(args))?;
+        let (taken, _) = outside::take(&target, look(args))?;
         drop(progress);
         return of_image(&taken, args, output);
     }
@@ -132,7 +135,7 @@ fn once(target: &TargetArgs, args: &StatsArgs, output: &OutputArgs) -> Result<()
     output.finish()?;
     match report.untracked {
         // Otherwise it is no more than an addition to the counters.
-        Err(missing) if args.copy.copy == CopyChoice::Always => {
+        Err(missing) if args.attach.attach == AttachChoice::Always => {
             Err(Error::Partial(missing.into_iter().collect()))
         }
         _ => Ok(()),
@@ -140,28 +143,28 @@ fn once(target: &TargetArgs, args: &StatsArgs, output: &OutputArgs) -> Result<()
 }
 
 /// Counts the untracked tasks, by their types; else says why it does not, if there is
-/// more to say than that nobody wanted it or that the agent is too old.
+/// more to say than that nobody wanted it.
 fn census(target: &Target, args: &StatsArgs) -> Result<Result<Census, Option<String>>, Error> {
-    let Some(copy) = args.copy.request(CopyDetail::Census) else {
-        return Ok(Err(None));
-    };
-    let mut session = target.open()?;
-    let can_copy = session.hello.capabilities.has(Capabilities::COPY);
-    if !can_copy && args.copy.copy == CopyChoice::Auto {
+    if args.attach.attach == AttachChoice::Never {
         return Ok(Err(None));
     }
-    let wanted = Wanted {
-        parts: StackParts::Tasks,
-        steps: Steps::No,
-        copy: Some(copy),
-    };
-    let taken = dump::take(target, &mut session, wanted, None)?;
+    let (taken, _) = outside::take(target, look(args))?;
     let dump = &taken.dump;
-    if !dump.has_untracked() {
-        let missing = dump.copy_refused().or_else(|| dump.copy_impossible());
-        return Ok(Err(missing));
+    if !dump.is_image() {
+        return Ok(Err(dump.not_attached()));
     }
     let mut symbols = taken.symbols(&args.symbols);
-    let frames = Frames::resolve(dump, &HashSet::new(), &mut symbols, Shown::Folded);
+    let frames = Frames::resolve(dump, &stacks_of_tasks(dump), &mut symbols, Shown::Folded);
     Ok(Ok(Census::of(dump, &frames)))
+}
+
+/// What to find out of a process.
+const fn look(args: &StatsArgs) -> Look<'static> {
+    Look {
+        parts: StackParts::Tasks,
+        detail: Detail::Census,
+        attach: args.attach,
+        save: None,
+        timeout: args.timeout,
+    }
 }

@@ -51,6 +51,8 @@ pub fn load(core: &Core, wanted: Wanted<'_>) -> Result<Taken, Error> {
         start_time: None,
         origin: super::Origin::Core(core),
         thread_names: HashMap::new(),
+        inner: HashMap::new(),
+        marks: super::Marks::default(),
         gaps: core.gaps(),
     };
     super::take(core, &subject, wanted, Vec::new, unusable)

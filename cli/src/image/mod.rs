@@ -1,7 +1,8 @@
-//! A dump of what is read out of the memory of a process, told as an agent would tell of it: of a core file, or
-//! of a live process that was frozen for a moment.
+//! A dump of what is read out of the memory of a process: of a core file, or of a live process that was frozen
+//! for a moment, together with what its agent tells, if it has one.
 
 pub mod core;
+mod marks;
 pub mod outside;
 mod records;
 
@@ -15,9 +16,10 @@ use std::{
 
 use rtops_cells::Survey;
 use rtops_image::{Core, Gap, Image};
-use rtops_protocol::{Outside, ProtocolError};
+use rtops_protocol::{Outside, ProtocolError, Reply, Saved};
 use rtops_report::dump::{Dump, Failure};
 
+use self::marks::Marks;
 use crate::{
     dump::{Saving, Taken},
     error::Error,
@@ -51,7 +53,18 @@ struct Subject<'a> {
     start_time: Option<u64>,
     origin: Origin<'a>,
     thread_names: HashMap<i32, String>,
+    /// The numbers of threads in the process's own namespace, where they are others.
+    inner: HashMap<i32, i32>,
+    /// By what the tasks are told that an agent tracks.
+    marks: Marks,
     gaps: &'a [Gap],
+}
+
+impl Subject<'_> {
+    /// How the process itself numbers a thread.
+    fn inner(&self, tid: i32) -> i32 {
+        self.inner.get(&tid).copied().unwrap_or(tid)
+    }
 }
 
 /// Where the memory comes from.
@@ -60,15 +73,15 @@ enum Origin<'a> {
     Outside(Outside),
 }
 
-/// Finds the tasks and threads in an image, and saves them where that is wanted. What `late` says is missing, too:
-/// it is asked when all was read.
-fn take(
+/// Finds the tasks and threads in an image, as the frames of a dump, which go on what an agent told. What
+/// `late` says is missing, too: it is asked when all was read.
+fn survey(
     image: &impl Image,
     subject: &Subject<'_>,
     wanted: Wanted<'_>,
     late: impl FnOnce() -> Vec<String>,
     unusable: impl Fn(&dyn ToString) -> Error,
-) -> Result<Taken, Error> {
+) -> Result<Vec<Reply>, Error> {
     let options = rtops_cells::Options {
         trees: wanted.detail == Detail::Trees,
         until: Instant::now().checked_add(wanted.timeout),
@@ -76,12 +89,19 @@ fn take(
     };
     let survey = Survey::take(image, options).map_err(|error| unusable(&error))?;
     let late = late();
-    let at = SystemTime::now();
-    let mut file = wanted
-        .save
-        .map(|path| Saving::begin(path, records::saved(subject, at)))
+    Ok(records::replies(image, subject, &survey, late))
+}
+
+/// Takes in the frames of a dump, and saves them where that is wanted.
+fn dump(
+    replies: Vec<Reply>,
+    save: Option<(&Path, Saved)>,
+    unusable: impl Fn(&dyn ToString) -> Error,
+) -> Result<Dump, Error> {
+    let mut file = save
+        .map(|(path, saved)| Saving::begin(path, saved))
         .transpose()?;
-    let mut replies = records::replies(image, subject, &survey, late).into_iter();
+    let mut replies = replies.into_iter();
     let dump = Dump::receive(|| {
         let reply = replies.next().ok_or(ProtocolError::Unexpected(0))?;
         if let Some(file) = &mut file {
@@ -95,6 +115,21 @@ fn take(
         Failure::Refused(refused) => unusable(&refused.message),
     })?;
     file.map(Saving::finish).transpose()?;
+    Ok(dump)
+}
+
+/// The dump of an image without an agent.
+fn take(
+    image: &impl Image,
+    subject: &Subject<'_>,
+    wanted: Wanted<'_>,
+    late: impl FnOnce() -> Vec<String>,
+    unusable: impl Fn(&dyn ToString) -> Error,
+) -> Result<Taken, Error> {
+    let mut replies = vec![records::process(subject)];
+    replies.extend(survey(image, subject, wanted, late, &unusable)?);
+    let at = SystemTime::now();
+    let save = wanted.save.map(|path| (path, records::saved(subject, at)));
     Ok(Taken {
         pid: subject.pid,
         inner_pid: subject.pid,
@@ -105,7 +140,7 @@ fn take(
         // The files of its modules are at hand.
         is_live: false,
         files: files(image),
-        dump,
+        dump: dump(replies, save, unusable)?,
     })
 }
 

@@ -1,86 +1,207 @@
-//! A dump of a live process without an agent: it is frozen for a moment, and what it had in memory then is read.
+//! A dump of a live process: it is frozen for a moment, what it had in memory then is read, and its agent is
+//! asked for the rest, if it has one.
 
-use std::path::Path;
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    path::Path,
+    time::{Duration, Instant, SystemTime},
+};
 
-use nix::unistd::gethostname;
 use procfs::process::Process;
 use rtops_attach::{EndedEarly, Frozen, Held, How, Injection, Options, Refusal};
 use rtops_image::live::{self, Live};
-use rtops_protocol::Outside;
+use rtops_protocol::{NotAttached, Outside, StackParts};
 use rtops_report::escape::escape;
 
-use super::{Detail, Origin, Subject, Wanted};
+use super::{Detail, Origin, Subject, Wanted, dump, files, marks::Marks, records, survey};
 use crate::{
-    args::{CopyArgs, CopyChoice, SourceArgs},
+    agent::{self, Told},
+    args::{AttachArgs, AttachChoice},
     client::Session,
-    dump::Taken,
+    dump::{Taken, host, inner_pid, saved},
     error::Error,
     process,
     target::Target,
 };
 
-/// The agent to ask; `None` where there is none, and the process may be looked at from outside.
-///
-/// # Errors
-/// When there is an agent that can't be asked, or there is none and nothing else is wanted.
-pub fn agent(target: &Target, copy: CopyArgs) -> Result<Option<Session>, Error> {
-    match target.open() {
-        Err(Error::NoAgent { .. }) if copy.copy != CopyChoice::Never => Ok(None),
-        other => other.map(Some),
+/// What to find out of a live process.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    pub parts: StackParts,
+    pub detail: Detail,
+    pub attach: AttachArgs,
+    /// Where to save it.
+    pub save: Option<&'a Path>,
+    /// After which polls are given up.
+    pub timeout: Duration,
+}
+
+impl Look<'_> {
+    fn options(&self) -> Options {
+        let mut options = Options::default();
+        options.max_pause = self.attach.max_pause.unwrap_or(options.max_pause);
+        if self.attach.attach == AttachChoice::Always {
+            options.injection = Injection::Always;
+        }
+        options
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            detail: match self.parts {
+                StackParts::Threads => Detail::Census,
+                StackParts::Tasks | StackParts::All => self.detail,
+            },
+            timeout: self.timeout,
+            save: self.save,
+        }
     }
 }
 
-/// Where the tasks and threads of a process wait, saved where that is wanted.
+/// Looks at a process from outside and asks its agent; one of the two is enough, unless the user wants it
+/// otherwise. Says as well of which parts there is something to show.
 ///
 /// # Errors
-/// As [`take`].
-pub fn trees(
+/// When neither can be done, the agent talks nonsense, or the dump can't be saved.
+pub fn take(target: &Target, look: Look<'_>) -> Result<(Taken, StackParts), Error> {
+    let choice = look.attach.attach;
+    let session = match target.open() {
+        Err(Error::NoAgent { .. }) if choice != AttachChoice::Never => None,
+        session => Some(session?),
+    };
+    let Some(mut session) = session else {
+        return Ok((alone(target, look)?, look.parts));
+    };
+    if choice == AttachChoice::Never {
+        return agent::take(target, &mut session, look, None);
+    }
+    agent::attach(target, &mut session)?;
+    match Stopped::freeze(target, &look.options()) {
+        Ok(stopped) => Ok((joined(target, &mut session, stopped, look)?, look.parts)),
+        Err(Error::NotFrozen { reason, .. }) if choice == AttachChoice::Auto => {
+            let not_attached = NotAttached { why: reason };
+            agent::take(target, &mut session, look, Some(not_attached))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A process that stood still, or does so until this is dropped.
+struct Stopped {
+    pid: i32,
+    process: Process,
+    thread_names: HashMap<i32, String>,
+    frozen: Frozen,
+    at: Instant,
+}
+
+impl Stopped {
+    fn freeze(target: &Target, options: &Options) -> Result<Self, Error> {
+        let pid = target.pid;
+        let process = Process::new(pid).map_err(|_| Error::NoSuchProcess(pid))?;
+        // Before it stands still: whatever it is called then, it was called so a moment before.
+        let thread_names = process::thread_names(&process);
+        let frozen = rtops_attach::freeze(pid, options).map_err(|why| refused(pid, &why))?;
+        Ok(Self {
+            pid,
+            process,
+            thread_names,
+            frozen,
+            at: Instant::now(),
+        })
+    }
+
+    /// What was in its memory. The copy ends with the last argument of `then`.
+    fn read<T>(
+        self,
+        agent: Known,
+        then: impl FnOnce(&Live, &Subject<'_>, Option<Held>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let origin = Origin::Outside(head(&self.frozen, agent.told_after));
+        let Frozen { parts, held, .. } = self.frozen;
+        let image = Live::new(parts, &live::Options::default());
+        let image = image.map_err(|error| unusable(self.pid, &error))?;
+        let subject = Subject {
+            pid: self.pid,
+            name: process::name(&self.process).unwrap_or_default(),
+            host: host(),
+            start_time: self.process.stat().ok().map(|stat| stat.starttime),
+            origin,
+            thread_names: self.thread_names,
+            inner: agent.inner,
+            marks: agent.marks,
+            gaps: image.gaps(),
+        };
+        then(&image, &subject, held)
+    }
+}
+
+/// What is known from an agent when the memory is read.
+#[derive(Default)]
+struct Known {
+    told_after: Option<Duration>,
+    inner: HashMap<i32, i32>,
+    marks: Marks,
+}
+
+/// What is read of a process without an agent.
+fn alone(target: &Target, look: Look<'_>) -> Result<Taken, Error> {
+    let stopped = Stopped::freeze(target, &look.options())?;
+    stopped.read(Known::default(), |image, subject, held| {
+        let held = Cell::new(held);
+        let unusable = |reason: &dyn ToString| unusable_copy(target.pid, reason, held.take());
+        let late = || ended_early(held.take());
+        super::take(image, subject, look.wanted(), late, unusable)
+    })
+}
+
+/// What is read of a process, and what its agent tells.
+fn joined(
     target: &Target,
-    copy: CopyArgs,
-    source: &SourceArgs,
-    save: Option<&Path>,
+    session: &mut Session,
+    stopped: Stopped,
+    look: Look<'_>,
 ) -> Result<Taken, Error> {
-    let wanted = Wanted {
-        detail: Detail::Trees,
-        timeout: source.timeout,
-        save,
+    let at = SystemTime::now();
+    let Told {
+        mut replies,
+        gaps,
+        at: told,
+    } = agent::ask(target, session, look)?;
+    let hello = &session.hello;
+    let known = Known {
+        told_after: Some(told.unwrap_or_else(Instant::now).duration_since(stopped.at)),
+        inner: if inner_pid(hello) == target.pid {
+            HashMap::new()
+        } else {
+            process::inner_tids(&stopped.process)
+        },
+        marks: Marks::of(&replies),
     };
-    take(target, copy, wanted)
-}
-
-/// Freezes a process, finds its tasks and threads, and saves them where that is wanted.
-///
-/// # Errors
-/// When it can't be frozen without harm, its memory can't be read, or the dump can't be saved.
-pub fn take(target: &Target, copy: CopyArgs, wanted: Wanted<'_>) -> Result<Taken, Error> {
-    let pid = target.pid;
-    let process = Process::new(pid).map_err(|_| Error::NoSuchProcess(pid))?;
-    // Before it stands still: whatever it is called then, it was called so a moment before.
-    let thread_names = process::thread_names(&process);
-    let mut options = Options::default();
-    options.max_pause = copy.max_pause.unwrap_or(options.max_pause);
-    if copy.copy == CopyChoice::Always {
-        options.injection = Injection::Always;
-    }
-    let frozen = rtops_attach::freeze(pid, &options).map_err(|why| refused(pid, &why))?;
-    let head = head(&frozen);
-    let Frozen { parts, held, .. } = frozen;
-    let unusable = |reason: &dyn ToString| Error::Unreadable {
-        pid,
-        reason: escape(&reason.to_string()).into_owned(),
-    };
-    let image = Live::new(parts, &live::Options::default()).map_err(|error| unusable(&error))?;
-    let host = gethostname().unwrap_or_default();
-    let subject = Subject {
-        pid,
-        name: process::name(&process).unwrap_or_default(),
-        host: host.to_string_lossy().into_owned(),
-        start_time: process.stat().ok().map(|stat| stat.starttime),
-        origin: Origin::Outside(head),
-        thread_names,
-        gaps: image.gaps(),
-    };
-    super::take(&image, &subject, wanted, || ended_early(held), unusable)
+    let save = look.save.map(|path| (path, saved(hello, target.pid, at)));
+    let (dump, files) = stopped.read(known, |image, subject, held| {
+        let held = Cell::new(held);
+        let unusable = |reason: &dyn ToString| unusable_copy(target.pid, reason, held.take());
+        if replies.is_empty() {
+            replies.push(records::process(subject));
+        }
+        let late = || gaps.into_iter().chain(ended_early(held.take())).collect();
+        replies.extend(survey(image, subject, look.wanted(), late, unusable)?);
+        Ok((dump(replies, save, unusable)?, files(image)))
+    })?;
+    Ok(Taken {
+        pid: target.pid,
+        inner_pid: inner_pid(hello),
+        name: hello.name.clone(),
+        agent_version: Some(hello.agent_version.clone()),
+        start_time: Some(hello.start_time),
+        at,
+        // The files of its modules are at hand.
+        is_live: false,
+        files,
+        dump,
+    })
 }
 
 fn refused(pid: i32, why: &Refusal) -> Error {
@@ -94,9 +215,25 @@ fn refused(pid: i32, why: &Refusal) -> Error {
     }
 }
 
-fn head(frozen: &Frozen) -> Outside {
+fn unusable(pid: i32, reason: &dyn ToString) -> Error {
+    Error::Unreadable {
+        pid,
+        reason: escape(&reason.to_string()).into_owned(),
+    }
+}
+
+/// If the copy has not lasted, that is why it can't be read.
+fn unusable_copy(pid: i32, reason: &dyn ToString, held: Option<Held>) -> Error {
+    match ended_early(held).first() {
+        Some(why) => unusable(pid, why),
+        None => unusable(pid, reason),
+    }
+}
+
+fn head(frozen: &Frozen, agent_told_after: Option<Duration>) -> Outside {
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     Outside {
-        pause_ns: u64::try_from(frozen.pause.as_nanos()).unwrap_or(u64::MAX),
+        pause_ns: nanos(frozen.pause),
         read_standing: match frozen.how {
             How::Copied => None,
             How::ReadStanding(why) => Some(why.to_string()),
@@ -104,6 +241,7 @@ fn head(frozen: &Frozen) -> Outside {
         // The survey will tell.
         has_tokio: false,
         threads_not_stopped: frozen.threads_not_stopped,
+        agent_told_after_ns: agent_told_after.map(nanos),
     }
 }
 

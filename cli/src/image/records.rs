@@ -33,6 +33,15 @@ pub fn saved(subject: &Subject<'_>, at: SystemTime) -> Saved {
     }
 }
 
+/// The head of a dump without an agent.
+pub fn process(subject: &Subject<'_>) -> Reply {
+    Reply::Process(Process {
+        name: subject.name.clone(),
+        tracked_on_tokio: None,
+        alive_on_tokio: None,
+    })
+}
+
 /// All that was found; `late` is missing beside what the image and the survey lack.
 pub fn replies(
     image: &impl Image,
@@ -40,20 +49,13 @@ pub fn replies(
     survey: &Survey,
     late: Vec<String>,
 ) -> Vec<Reply> {
-    let mut replies = vec![
-        Reply::Process(Process {
-            name: subject.name.clone(),
-            tracked_on_tokio: None,
-            alive_on_tokio: None,
+    let mut replies = vec![match &subject.origin {
+        Origin::Core(core) => Reply::Core(core::head(core, survey)),
+        Origin::Outside(outside) => Reply::Outside(Outside {
+            has_tokio: has_tokio(survey),
+            ..outside.clone()
         }),
-        match &subject.origin {
-            Origin::Core(core) => Reply::Core(core::head(core, survey)),
-            Origin::Outside(outside) => Reply::Outside(Outside {
-                has_tokio: has_tokio(survey),
-                ..outside.clone()
-            }),
-        },
-    ];
+    }];
     let modules: Vec<_> = image.modules().iter().map(module).collect();
     replies.extend(batches(modules, RECORDS, Reply::Modules));
     // The stacks of threads come behind those of leaves.
@@ -69,7 +71,7 @@ pub fn replies(
         .map(|(stack, number)| (stack.tid, leaf(number, end(stack))))
         .collect();
     let threads = image.threads().iter().map(|thread| protocol::Thread {
-        tid: thread.tid,
+        tid: subject.inner(thread.tid),
         name: subject.thread_names.get(&thread.tid).cloned(),
         state: runs(thread).then_some('R'),
         wchan: None,
@@ -84,10 +86,10 @@ pub fn replies(
     let traces = survey.traces.iter().zip(0..);
     replies.extend(traces.map(|(one, number)| trace(one, why.get(&number).copied())));
     let tasks = survey.tasks.iter();
-    let tasks = tasks.map(|task| untracked(task, &on_threads));
+    let tasks = tasks.map(|task| untracked(image, subject, task, &on_threads));
     replies.extend(batches(tasks.collect(), RECORDS, Reply::Untracked));
     let resumed = survey.resumed.iter();
-    let resumed = resumed.map(|resumed| block_on(survey, resumed));
+    let resumed = resumed.map(|resumed| block_on(image, subject, survey, resumed));
     replies.extend(batches(resumed.collect(), RECORDS, Reply::Untracked));
     let kept = survey.kept.iter();
     let kept = kept.flat_map(|(poll, count)| std::iter::repeat_n(completed(*poll), *count));
@@ -228,11 +230,10 @@ fn trace(trace: &rtops_cells::Trace, why: Option<Unresolved>) -> Reply {
         ip: visit.ip,
     });
     Reply::Trace(Trace {
-        end: match (trace.end, why) {
-            (rtops_cells::End::Whole, _) => TraceEnd::Whole,
-            (_, Some(why)) => TraceEnd::GivenUp(why),
-            (rtops_cells::End::TooLong, None) => TraceEnd::TooLong,
-            (rtops_cells::End::Unsafe, None) => TraceEnd::Unsafe,
+        end: match (trace.is_whole, why) {
+            (true, _) => TraceEnd::Whole,
+            (false, Some(why)) => TraceEnd::GivenUp(why),
+            (false, None) => TraceEnd::TooLong,
         },
         order: match trace.order {
             rtops_cells::VisitOrder::First => TraceOrder::FirstRun,
@@ -243,7 +244,13 @@ fn trace(trace: &rtops_cells::Trace, why: Option<Unresolved>) -> Reply {
     })
 }
 
-fn untracked(task: &Task, on_threads: &HashMap<i32, Leaf>) -> Untracked {
+fn untracked(
+    image: &impl Image,
+    subject: &Subject<'_>,
+    task: &Task,
+    on_threads: &HashMap<i32, Leaf>,
+) -> Untracked {
+    let inner = |tid: Option<i32>| tid.map(|tid| subject.inner(tid));
     let polled = task.leaves.iter();
     let polled = polled.map(|stack| leaf(*stack as usize, LeafEnd::Complete));
     let running = match task.state {
@@ -255,14 +262,15 @@ fn untracked(task: &Task, on_threads: &HashMap<i32, Leaf>) -> Untracked {
         number: task.number,
         tokio: task.copy,
         cell: Some(task.cell),
+        mark: subject.marks.of_task(image, task),
         poll: task.poll,
         boxed_poll: task.boxed_poll,
         state: match task.state {
             State::Idle => UntrackedState::Idle,
             State::Woken => UntrackedState::Woken,
-            State::Running { tid } => UntrackedState::Running { tid },
+            State::Running { tid } => UntrackedState::Running { tid: inner(tid) },
             State::Queued => UntrackedState::Queued,
-            State::Blocking { tid } => UntrackedState::Blocking { tid },
+            State::Blocking { tid } => UntrackedState::Blocking { tid: inner(tid) },
         },
         wakers: u32::try_from(task.wakers).unwrap_or(u32::MAX),
         has_join_handle: task.has_join_handle,
@@ -302,16 +310,25 @@ const fn unresolved(why: rtops_cells::Unresolved) -> Unresolved {
         Why::Ready => Unresolved::Ready,
         Why::NoTime => Unresolved::NoTime,
         Why::NoThread => Unresolved::NoThread,
+        Why::OtherStack => Unresolved::OtherStack,
     }
 }
 
 /// The future that a thread polls itself. What tells its type is the code that polls it.
-fn block_on(survey: &Survey, resumed: &Resumed) -> Untracked {
+fn block_on(
+    image: &impl Image,
+    subject: &Subject<'_>,
+    survey: &Survey,
+    resumed: &Resumed,
+) -> Untracked {
     let trace = survey.traces.get(resumed.trace as usize);
     let first = trace.and_then(|trace| trace.visits.first());
     let leaves = resumed.leaves.iter();
     Untracked {
-        state: UntrackedState::BlockOn { tid: resumed.tid },
+        mark: subject.marks.of_thread(image, resumed.tid),
+        state: UntrackedState::BlockOn {
+            tid: subject.inner(resumed.tid),
+        },
         found_by: FoundBy::Steps,
         trace: Some(TraceId(resumed.trace)),
         leaves: leaves
@@ -327,6 +344,7 @@ const fn completed(poll: u64) -> Untracked {
         number: None,
         tokio: 0,
         cell: None,
+        mark: None,
         poll,
         boxed_poll: None,
         state: UntrackedState::Completed,

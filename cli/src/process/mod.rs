@@ -238,6 +238,19 @@ pub fn thread_names(process: &Process) -> HashMap<i32, String> {
     names.collect()
 }
 
+/// How the process itself numbers its threads, of those that it numbers otherwise.
+pub fn inner_tids(process: &Process) -> HashMap<i32, i32> {
+    let threads = proc_files::threads(process).into_iter().flatten();
+    let numbers = threads.filter_map(|thread| {
+        let inner = *proc_files::thread_status(process, thread.tid)
+            .ok()?
+            .nspid?
+            .last()?;
+        (inner != thread.tid).then_some((thread.tid, inner))
+    });
+    numbers.collect()
+}
+
 /// The name of a process that does not say it itself; `None` once it has ended.
 pub fn name(process: &Process) -> Option<String> {
     executable_name(process).or_else(|| {

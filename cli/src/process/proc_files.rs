@@ -76,6 +76,14 @@ pub fn status(process: &Process) -> ProcResult<Status> {
     lines(process, "status", MAX_STATUS)
 }
 
+/// The status of a thread.
+///
+/// # Errors
+/// When it has ended.
+pub fn thread_status(process: &Process, tid: i32) -> ProcResult<Status> {
+    lines(process, &format!("task/{tid}/status"), MAX_STATUS)
+}
+
 /// The control groups of a process.
 ///
 /// # Errors

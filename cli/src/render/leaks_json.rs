@@ -16,8 +16,8 @@ use serde::Serialize;
 use super::{
     claims_json::{ClaimPart, ResourcePart, claim_part, resource_part},
     stack_json::{
-        CopyPart, CorePart, OutsidePart, Process, TaskGroupPart, ThreadGroupPart, copy_part,
-        outside_part, task_group, thread_group,
+        CorePart, OutsidePart, Process, TaskGroupPart, ThreadGroupPart, outside_part, task_group,
+        thread_group,
     },
 };
 
@@ -28,7 +28,6 @@ struct Document<'a> {
     complete: bool,
     gaps: &'a [String],
     lacks: &'a [String],
-    copy: Option<CopyPart<'a>>,
     outside: Option<OutsidePart<'a>>,
     core: Option<CorePart<'a>>,
     /// From the first dump to the last, or from the baseline.
@@ -87,7 +86,6 @@ pub fn json(writer: &mut impl Write, leaks: &LeaksView) -> io::Result<()> {
         complete: view.dump.gaps.is_empty(),
         gaps: &view.dump.gaps,
         lacks: &view.lacks,
-        copy: copy_part(view.dump),
         outside: outside_part(view.dump),
         core: CorePart::of(view.dump, view.frames),
         watched_seconds: leaks.watched.0.as_secs_f64(),

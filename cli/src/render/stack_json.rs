@@ -6,14 +6,14 @@ use std::{
 };
 
 use rtops_protocol::{
-    Access, CopyOutcome, FoundBy, Obtained, Signal, TaskKind, Thread, ThreadCapture, WakerState,
+    Access, FoundBy, Obtained, Signal, TaskKind, Thread, ThreadCapture, WakerState,
 };
 use rtops_report::{
     census::{self, Count},
     crash,
     dump::Dump,
     frames::{FrameKind, Frames, Link, Place},
-    group::{TaskGroup, Whose},
+    group::TaskGroup,
     task::{Origin, State, Task},
     text::stack::View,
     threads::ThreadGroup,
@@ -32,26 +32,12 @@ struct Document<'a> {
     complete: bool,
     gaps: &'a [String],
     lacks: &'a [String],
-    /// Absent where none was asked for.
-    copy: Option<CopyPart<'a>>,
+    /// Absent where it was not.
     outside: Option<OutsidePart<'a>>,
     /// Absent where it is not from a core file.
     core: Option<CorePart<'a>>,
     tasks: Option<Tasks<'a>>,
     threads: Option<Threads<'a>>,
-}
-
-/// What became of the copy of the process.
-#[derive(Serialize)]
-pub(super) struct CopyPart<'a> {
-    outcome: &'static str,
-    /// Why none was made.
-    reason: Option<&'a str>,
-    pause_ms: f64,
-    lived_ms: f64,
-    tasks: u64,
-    tracked: u64,
-    stepped: u64,
 }
 
 /// How a process was looked at from outside.
@@ -258,7 +244,6 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
         complete: dump.gaps.is_empty(),
         gaps: &dump.gaps,
         lacks: &view.lacks,
-        copy: copy_part(dump),
         outside: outside_part(dump),
         core: CorePart::of(dump, view.frames),
         tasks: view.tasks.as_ref().map(|groups| Tasks {
@@ -337,28 +322,6 @@ pub(super) fn outside_part(dump: &Dump) -> Option<OutsidePart<'_>> {
     })
 }
 
-pub(super) fn copy_part(dump: &Dump) -> Option<CopyPart<'_>> {
-    let report = dump.copy.as_ref()?;
-    let (outcome, reason) = match &report.outcome {
-        CopyOutcome::Made => ("made", None),
-        CopyOutcome::NotNeeded => ("not needed", None),
-        CopyOutcome::Disabled => ("disabled", None),
-        CopyOutcome::Unsupported(why) => ("unsupported", Some(why)),
-        CopyOutcome::Refused(why) => ("refused", Some(why)),
-        _ => ("unknown", None),
-    };
-    let milliseconds = |ns: u64| Duration::from_nanos(ns).as_secs_f64() * 1e3;
-    Some(CopyPart {
-        outcome,
-        reason: reason.map(String::as_str),
-        pause_ms: milliseconds(report.pause_ns),
-        lived_ms: milliseconds(report.lived_ns),
-        tasks: report.tasks,
-        tracked: report.tracked,
-        stepped: report.stepped,
-    })
-}
-
 pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> TaskGroupPart<'a> {
     let look = &group.look;
     let range = |(least, most)| (nanos(least), nanos(most));
@@ -419,14 +382,14 @@ fn task_part<'a>(view: &'a View<'_>, group: &TaskGroup, task: &Task) -> TaskPart
         State::Running { tid } => tid,
         _ => None,
     };
-    let (tracked, untracked) = (task.tracked(), task.untracked());
+    let (tracked, memory) = (task.tracked(), task.memory());
     let reason = group.look.unresolved;
     TaskPart {
         id: view.dump.number(task.key),
         tracked: tracked.is_some(),
-        tokio_id: untracked.and_then(|untracked| untracked.number),
-        tokio: untracked.map(|untracked| untracked.tokio),
-        cell: untracked.and_then(|untracked| untracked.cell.map(|cell| format!("{cell:#x}"))),
+        tokio_id: memory.and_then(|memory| memory.number),
+        tokio: memory.map(|memory| memory.tokio),
+        cell: memory.and_then(|memory| memory.cell.map(|cell| format!("{cell:#x}"))),
         parent: task.parent().map(|parent| view.dump.number(parent)),
         runtime: tracked.and_then(|tracked| view.dump.string(tracked.runtime)),
         age_ns: tracked.map(|tracked| nanos(tracked.age)),
@@ -440,10 +403,10 @@ fn task_part<'a>(view: &'a View<'_>, group: &TaskGroup, task: &Task) -> TaskPart
         },
         obtained: match reason {
             Some(_) => "not resolved",
-            None => obtained(task, group.stepped.get(&task.key).copied()),
+            None => obtained(task, group.is_stepped),
         },
         reason: reason.map(|reason| reason.short),
-        join_handle: untracked.map(|untracked| untracked.has_join_handle),
+        join_handle: memory.map(|memory| memory.has_join_handle),
         awaits: view
             .waits()
             .joined_by(task.key)
@@ -455,17 +418,13 @@ fn task_part<'a>(view: &'a View<'_>, group: &TaskGroup, task: &Task) -> TaskPart
 }
 
 /// How it was found out where a task waits.
-fn obtained(task: &Task, stepped: Option<Whose>) -> &'static str {
-    match (&task.origin, stepped) {
-        (_, Some(Whose::Own)) => "stepped",
-        (_, Some(Whose::OfItsKind)) => "same as a stepped one",
-        (Origin::Tracked(tracked), None) => match tracked.obtained {
-            Obtained::NotCaptured => "not captured",
-            Obtained::Probed => "probed",
-        },
-        (Origin::Untracked(untracked), None) => match untracked.found_by {
+fn obtained(task: &Task, is_stepped: bool) -> &'static str {
+    match &task.origin {
+        _ if is_stepped => "stepped",
+        Origin::Tracked(tracked) if tracked.obtained == Obtained::Probed => "probed",
+        Origin::Tracked(_) => "not captured",
+        Origin::Untracked(untracked) => match untracked.memory.found_by {
             FoundBy::Steps | FoundBy::Ready => "stepped",
-            FoundBy::Hook => "hooked",
             FoundBy::Thread => "running",
             _ => "not captured",
         },

@@ -26,7 +26,7 @@ const WAITS: &[(&str, &[&str])] = &[
     ("mutex", &["mutex lock"]),
     ("nested", &["oneshot receive"]),
     ("notify", &["notify"]),
-    ("once-cell", &["once cell"]),
+    (HALF, &["once cell"]),
     ("oneshot", &["oneshot receive"]),
     ("process", &["process exit"]),
     ("rwlock-read", &["rwlock read"]),
@@ -41,13 +41,16 @@ const WAITS: &[(&str, &[&str])] = &[
     ("tcp-read", &["I/O read"]),
     ("tcp-write", &["I/O write"]),
     ("timeout", &["timeout"]),
-    ("tracked-children", &["futures container"]),
+    ("tracked-children", &["oneshot receive"]),
     ("udp-recv", &["I/O read"]),
     ("unbounded-recv", &["channel receive"]),
     ("unix-datagram", &["I/O read"]),
     ("unix-read", &["I/O read"]),
     ("watch", &["watch changed"]),
 ];
+
+/// The other branch of its join has no waker. An optimizing compiler leaves no instruction there that has a line.
+const HALF: &str = "once-cell";
 
 /// The marked names that are not those of tasks which wait to be woken.
 const OTHERS: &[&str] = &["child", "lost-waker"];
@@ -101,16 +104,17 @@ fn expect_awaits(build: Build, executor: &str) {
         let group = stack.group(name);
         assert_eq!((group.count, &*group.kind), (1, "task"), "{group:#?}");
         assert_eq!(group.state, "waiting", "{group:#?}");
-        assert!(
-            group.stacks.iter().all(|chain| chain.incomplete.is_none()),
-            "{group:#?}"
-        );
         group.expect_lines(marks.of(name));
-        if group.waits != *waits {
-            wrong.push(format!(
-                "{name}: {:?} is not {waits:?} in {group:#?}",
-                group.waits
-            ));
+        let mut found: Vec<&str> = group.waits.iter().map(String::as_str).collect();
+        let mut chains = group.stacks.iter();
+        if *name == HALF {
+            found.retain(|wait| *wait != "never");
+            assert!(chains.any(|chain| chain.incomplete.is_none()), "{group:#?}");
+        } else {
+            assert!(chains.all(|chain| chain.incomplete.is_none()), "{group:#?}");
+        }
+        if found != *waits {
+            wrong.push(format!("{name}: {found:?} is not {waits:?} in {group:#?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -124,7 +128,7 @@ fn expect_wakerless(stack: &Stack, marks: &Marks) {
         assert_eq!(group.state, "never", "{group:#?}");
         assert_eq!(group.tasks[0].wakers, Some(0), "{group:#?}");
     }
-    // The one that did ask for a waker has shown where it is; the other shows no place at all.
+    // The one that did ask for a waker has shown where it is; of the other, none of its own code ran.
     stack
         .group("lost-waker")
         .expect_lines(marks.of("lost-waker"));

@@ -1,47 +1,179 @@
-//! Limits of memory for processes that tests start.
+//! Limits of memory and of processor time for processes that tests start.
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process, thread,
-    time::Instant,
+    process::{self, Command},
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::support::DEADLINE;
 
+/// Where cgroups are mounted.
+const MOUNTS: &str = "/sys/fs/cgroup";
+
 /// A cgroup with a limit of memory, removed when this is dropped.
 pub struct Cgroup {
-    directory: PathBuf,
+    directory: Directory,
     limit: &'static str,
+    events: &'static str,
 }
 
 impl Cgroup {
     /// Of the first or the second version, whichever rules the memory here.
     pub fn make(name: &str) -> Option<Self> {
-        let name = format!("rtops-test-{name}-{}", process::id());
-        let versions = [("memory", "memory.limit_in_bytes"), ("", "memory.max")];
-        versions.into_iter().find_map(|(mount, limit)| {
-            let directory = Path::new("/sys/fs/cgroup").join(mount).join(&name);
-            fs::create_dir(&directory).ok()?;
-            let this = Self { directory, limit };
-            this.directory.join(limit).exists().then_some(this)
+        let versions = [
+            ("memory", "memory.limit_in_bytes", "memory.oom_control"),
+            ("", "memory.max", "memory.events"),
+        ];
+        versions.into_iter().find_map(|(mount, limit, events)| {
+            let directory = Directory::make(mount, name)?;
+            directory.has(limit).then_some(Self {
+                directory,
+                limit,
+                events,
+            })
         })
     }
 
     pub fn adopt(&self, pid: i32) {
-        fs::write(self.directory.join("cgroup.procs"), pid.to_string()).unwrap();
+        self.directory.write("cgroup.procs", &pid.to_string());
     }
 
     pub fn limit(&self, bytes: u64) {
-        fs::write(self.directory.join(self.limit), bytes.to_string()).unwrap();
+        self.directory.write(self.limit, &bytes.to_string());
+    }
+
+    /// Runs a program that is in it from the beginning.
+    pub fn command(&self, program: &Path) -> Command {
+        command_in(&[&self.directory], program)
+    }
+
+    /// How many of its processes were killed as memory was short.
+    pub fn oom_kills(&self) -> u64 {
+        self.directory.number(self.events, "oom_kill")
     }
 }
 
-impl Drop for Cgroup {
+/// A cgroup with a limit of processor time, removed when this is dropped.
+pub struct CpuGroup {
+    limited: Directory,
+    /// Where the time is counted in the first version.
+    counted: Option<Directory>,
+}
+
+impl CpuGroup {
+    pub fn make(name: &str) -> Option<Self> {
+        let first = Directory::make("cpu", name).filter(|group| group.has("cpu.cfs_quota_us"));
+        let Some(limited) = first else {
+            let limited = Directory::make("", name)?;
+            return limited.has("cpu.max").then_some(Self {
+                limited,
+                counted: None,
+            });
+        };
+        let counted = Directory::make("cpuacct", name)?;
+        Some(Self {
+            limited,
+            counted: Some(counted),
+        })
+    }
+
+    /// So much in each tenth of a second, of all processors together.
+    pub fn limit(&self, quota: Duration) {
+        let quota = quota.as_micros();
+        if self.counted.is_some() {
+            self.limited.write("cpu.cfs_period_us", "100000");
+            self.limited.write("cpu.cfs_quota_us", &quota.to_string());
+        } else {
+            self.limited.write("cpu.max", &format!("{quota} 100000"));
+        }
+    }
+
+    /// Runs a program that is in it from the beginning.
+    pub fn command(&self, program: &Path) -> Command {
+        let both: Vec<&Directory> = [&self.limited].into_iter().chain(&self.counted).collect();
+        command_in(&both, program)
+    }
+
+    /// What its processes took, those that have ended too.
+    pub fn used(&self) -> Duration {
+        match &self.counted {
+            Some(counted) => {
+                let nanos = counted.read("cpuacct.usage");
+                Duration::from_nanos(nanos.trim().parse().unwrap())
+            }
+            None => Duration::from_micros(self.limited.number("cpu.stat", "usage_usec")),
+        }
+    }
+
+    /// In how many tenths of a second it had to wait for the next.
+    pub fn throttled(&self) -> u64 {
+        self.limited.number("cpu.stat", "nr_throttled")
+    }
+
+    pub fn members(&self) -> Vec<i32> {
+        let members = self.limited.read("cgroup.procs");
+        members.lines().map(|pid| pid.parse().unwrap()).collect()
+    }
+}
+
+fn command_in(directories: &[&Directory], program: &Path) -> Command {
+    const ENTER: &str =
+        "while [ \"$1\" != -- ]; do echo $$ > \"$1\"; shift; done; shift; exec \"$0\" \"$@\"";
+    let members = directories
+        .iter()
+        .map(|directory| directory.0.join("cgroup.procs"));
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", ENTER])
+        .arg(program)
+        .args(members)
+        .arg("--");
+    command
+}
+
+/// A cgroup, removed when this is dropped.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn make(mount: &str, name: &str) -> Option<Self> {
+        let name = format!("rtops-test-{name}-{}", process::id());
+        let directory = Path::new(MOUNTS).join(mount).join(name);
+        // Two of the first version may be one.
+        (directory.is_dir() || fs::create_dir(&directory).is_ok()).then_some(Self(directory))
+    }
+
+    fn has(&self, file: &str) -> bool {
+        self.0.join(file).exists()
+    }
+
+    fn write(&self, file: &str, value: &str) {
+        fs::write(self.0.join(file), value).unwrap();
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.0.join(file)).unwrap()
+    }
+
+    /// The one that follows this name in a file.
+    fn number(&self, file: &str, name: &str) -> u64 {
+        let text = self.read(file);
+        let mut pairs = text.lines().filter_map(|line| line.split_once(' '));
+        let pair = pairs.find(|(key, _)| *key == name);
+        pair.unwrap_or_else(|| panic!("{file} has no {name}: {text}"))
+            .1
+            .parse()
+            .unwrap()
+    }
+}
+
+impl Drop for Directory {
     fn drop(&mut self) {
         // The last process in it may need a moment to be gone.
         let end = Instant::now() + DEADLINE;
-        while fs::remove_dir(&self.directory).is_err() && Instant::now() < end {
+        while self.0.is_dir() && fs::remove_dir(&self.0).is_err() && Instant::now() < end {
             thread::yield_now();
         }
     }

@@ -50,7 +50,7 @@ fn expect_end(target: &Target, own: usize) {
     assert_eq!(target.log().lines().count(), 1, "{}", target.log());
     assert_eq!(fs::read_dir(target.directory()).unwrap().count(), 0);
     let pid = target.pid.to_string();
-    let run = target.rtops(&["stack", &pid, "--copy=never"]).exits(4);
+    let run = target.rtops(&["stack", &pid, "--attach=never"]).exits(4);
     assert!(run.stderr.contains("agent"), "{run}");
 
     assert_eq!(target.command("stop"), "stopped");

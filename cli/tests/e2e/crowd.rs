@@ -23,7 +23,7 @@ fn a_hundred_thousand_tasks_are_all_there() {
     let text = target.stack_text(&["--tasks"]);
     eprintln!("100,000 tasks as text: {:?}", start.elapsed());
     assert!(
-        text.contains("100000 tasks in 3 groups, tracked 100000 of 100000 alive"),
+        text.contains("100000 tasks in 3 groups, 100000 of 100000 alive"),
         "{text}"
     );
 }

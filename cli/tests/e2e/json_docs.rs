@@ -47,7 +47,7 @@ fn every_field_of_every_command_is_documented() {
         &["stats", &pid],
         &["stats", &pid, "--watch=100ms", "--count=1"],
         &["stack", &pid, "--all-frames"],
-        &["stack", &lost, "--deep", "--timeout=60s"],
+        &["stack", &lost, "--timeout=60s"],
         &["stack", &pid, "no-such-process"],
         &["leaks", &lost, "--for=0", "--timeout=60s"],
         &["leaks", &pid, "--for=0", "--min-age=0"],

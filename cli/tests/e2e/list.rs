@@ -125,7 +125,7 @@ fn an_agent_stops_and_starts_again() {
     assert_eq!(target.command("stop"), "stopped");
     assert!(!target.is_listed());
     let pid = target.pid.to_string();
-    target.rtops(&["stack", &pid, "--copy=never"]).exits(4);
+    target.rtops(&["stack", &pid, "--attach=never"]).exits(4);
     assert_eq!(target.command("start"), "started");
     assert!(target.is_listed());
     assert_eq!(target.stack(&["--tasks"]).tasks().count(), 3);

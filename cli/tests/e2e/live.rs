@@ -367,7 +367,7 @@ fn wrong_paces_are_refused() {
         &["stats", "--watch"][..],
         &["stats", "rtops-targets", "--watch", "99ms"],
         &["stats", "rtops-targets", "--watch", "soon"],
-        &["stats", "rtops-targets", "--watch", "--copy=always"],
+        &["stats", "rtops-targets", "--watch", "--attach=always"],
         &["list", "--watch", "2h"],
         &["list", "--count", "0"],
         &["watch", "stats"],

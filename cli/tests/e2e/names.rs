@@ -26,7 +26,7 @@ fn targets(names: &[&str]) -> (TempDir, Vec<Target>) {
 
 /// The process that `rtops stack` takes this for.
 fn stacked(asker: &Target, text: &str) -> i32 {
-    let arguments = ["stack", text, "--tasks", "--json", "--copy=never"];
+    let arguments = ["stack", text, "--tasks", "--json", "--attach=never"];
     let run = asker.rtops(&arguments).success();
     let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     let pid = document["process"]["pid"].as_i64();

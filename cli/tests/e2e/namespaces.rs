@@ -54,7 +54,7 @@ fn a_process_in_other_namespaces_is_found_by_its_outer_pid() {
     stack.group("waits").expect_lines(Marks::read().of("waits"));
 }
 
-fn only_child_of(pid: i32) -> i32 {
+pub fn only_child_of(pid: i32) -> i32 {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     children.trim().parse().unwrap()
 }

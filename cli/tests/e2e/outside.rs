@@ -1,4 +1,4 @@
-//! Processes without an agent, looked at from outside while they live.
+//! Processes that are looked at from outside while they live, without an agent or with one.
 
 use std::{collections::BTreeMap, fs, path::Path, process};
 
@@ -13,7 +13,7 @@ use crate::{
     core::{block_on, forms, packages, versions, victim::Victim},
     reply::Stack,
     source::Marks,
-    support::{Build, Run, eventually, rtops},
+    support::{Build, Run, Target, eventually, rtops},
     unwrapped::compare,
     versions::expected,
 };
@@ -40,7 +40,7 @@ pub fn stack(pid: i32, arguments: &[&str]) -> Stack {
 }
 
 /// What may not be changed by a look: files, mappings, threads, signals.
-fn state(pid: i32) -> BTreeMap<&'static str, String> {
+pub fn state(pid: i32) -> BTreeMap<&'static str, String> {
     let directory = Path::new("/proc").join(pid.to_string());
     let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
     let names = |folder: &str| {
@@ -188,11 +188,48 @@ fn what_can_not_be_looked_at_says_why() {
     let victim = Victim::start(packages::newest(), &["ten"]).parked();
     let pid = Pid::from_raw(victim.pid());
     // As nobody wants to look from outside, there is no other way.
-    let run = look(&["stack"], victim.pid(), &["--copy=never"]).exits(4);
+    let run = look(&["stack"], victim.pid(), &["--attach=never"]).exits(4);
     assert!(run.stderr.contains("has no rtops agent"), "{run}");
     kill(pid, Signal::SIGSTOP).unwrap();
     let run = look(&["stack"], victim.pid(), &[]).exits(1);
     kill(pid, Signal::SIGCONT).unwrap();
     assert!(run.stderr.contains("kill -CONT"), "{run}");
     look(&["stack"], victim.pid(), &[]).success();
+}
+
+/// A probe leaves wakers of the agent in the futures, which lead to its own records and not to cells.
+#[test]
+fn what_its_agent_has_probed_is_polled_as_before() {
+    let target = Target::start(Build::Dev, &["awaits", "multi"]);
+    let first = target.stack(&["--tasks"]);
+    target.stack(&["--tasks"]);
+    let alone = stack(target.pid, &["--tasks"]);
+    let in_cells = |stack: &Stack| stack.tasks().filter(|task| task.cell.is_some()).count();
+    assert_eq!(in_cells(&first), in_cells(&alone));
+    let unresolved = alone.tasks().filter(|task| task.reason.is_some());
+    assert_eq!(unresolved.count(), 0, "{:#?}", alone.task_groups());
+}
+
+/// What its agent tells of a task is told of the task that is read.
+#[test]
+fn with_an_agent_the_same_is_shown_and_more() {
+    for executor in ["multi", "current", "local"] {
+        let target = Target::start(Build::Release, &["awaits", executor]);
+        let alone = stack(target.pid, &["--tasks"]);
+        let joined = target.stack(&["--tasks"]);
+        let cells = |stack: &Stack| -> BTreeMap<String, u64> {
+            let tasks = stack.tasks();
+            let tasks = tasks.filter_map(|task| Some((task.cell.clone()?, task.tokio_id?)));
+            tasks.collect()
+        };
+        assert_eq!(cells(&joined), cells(&alone), "{executor}");
+        let is_tracked = |task: &&crate::reply::Task| task.tracked == Some(true);
+        let tracked = joined.tasks().filter(is_tracked);
+        assert!(tracked.count() > 35, "{executor}");
+        for group in joined.task_groups() {
+            let is_task = group.kind == "task" && group.tasks[0].tracked == Some(true);
+            let is_read = group.tasks.iter().all(|task| task.tokio_id.is_some());
+            assert!(!is_task || (is_read && group.name.is_some()), "{group:#?}");
+        }
+    }
 }

@@ -9,18 +9,10 @@ pub struct Stack {
     pub complete: bool,
     pub gaps: Vec<String>,
     pub lacks: Vec<String>,
-    /// The copy of the process in which tasks were polled, if there was one.
-    pub copy: Option<Copy>,
-    /// How it was looked at, if it has no agent.
+    /// How it was looked at from outside, if it was.
     pub outside: Option<Outside>,
     tasks: Option<Tasks>,
     threads: Option<Threads>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Copy {
-    pub pause_ms: Option<f64>,
-    pub lived_ms: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,6 +62,8 @@ pub struct Task {
     pub tracked: Option<bool>,
     /// The number that tokio gave it.
     pub tokio_id: Option<u64>,
+    /// Where it is in memory.
+    pub cell: Option<String>,
     pub awaits: Vec<u64>,
     pub waits_for: Vec<WaitsFor>,
     pub holds: Vec<Holds>,

@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::{fs::PermissionsExt, process::CommandExt},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::Arc,
 };
@@ -33,7 +33,7 @@ fn a_forked_child_has_no_agent_and_does_not_harm_the_parents() {
     );
     let child_pid = child.to_string();
     target
-        .rtops(&["stack", &child_pid, "--copy=never"])
+        .rtops(&["stack", &child_pid, "--attach=never"])
         .exits(4);
     // It holds no socket of the agent open: a client would wait for it for ever.
     for fd in fs::read_dir(format!("/proc/{child}/fd")).unwrap() {
@@ -90,7 +90,7 @@ fn a_disabled_agent_leaves_nothing() {
     target.ready();
     assert_eq!(fs::read_dir(target.directory()).unwrap().count(), 0);
     let pid = target.pid.to_string();
-    target.rtops(&["stack", &pid, "--copy=never"]).exits(4);
+    target.rtops(&["stack", &pid, "--attach=never"]).exits(4);
 }
 
 #[test]
@@ -140,9 +140,14 @@ impl OtherUser {
         Self(program)
     }
 
+    /// `rtops`, where anybody may run it.
+    pub fn program(&self) -> PathBuf {
+        self.0.path().join("rtops")
+    }
+
     /// Runs `rtops` as that user, where it would find this target's socket.
     pub fn rtops(&self, target: &Target, arguments: &[&str]) -> Run {
-        let mut command = Command::new(self.0.path().join("rtops"));
+        let mut command = Command::new(self.program());
         command
             .args(arguments)
             .env_clear()

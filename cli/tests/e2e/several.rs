@@ -78,7 +78,7 @@ fn one_that_fails_does_not_hide_the_others() {
         &own,
         &pids[1],
         "--tasks",
-        "--copy=never",
+        "--attach=never",
         "--timeout=60s",
     ];
     let run = first.rtops(&arguments);

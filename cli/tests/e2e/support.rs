@@ -173,6 +173,16 @@ impl Target {
         target
     }
 
+    /// Starts a target that has never heard of rtops; it is not waited for.
+    pub fn without_agent(mut command: Command) -> Self {
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("WITHOUT_AGENT", "yes");
+        // What would be its socket directory stays empty.
+        Self::spawn(command, Arc::new(tempdir().unwrap()))
+    }
+
     /// Starts a target that is not waited for.
     pub fn spawn(mut command: Command, directory: Arc<TempDir>) -> Self {
         let log = tempfile().unwrap();
@@ -346,10 +356,23 @@ impl fmt::Display for Run {
 pub fn rtops(directory: Option<&Path>, arguments: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtops"));
     command.args(arguments).env_clear();
+    if stops_a_process(arguments) {
+        command.arg("--max-pause=10s");
+    }
     if let Some(directory) = directory {
         command.env("RTOPS_DIR", directory);
     }
     Run::of(command)
+}
+
+/// Whether a process stands still for a command, and nothing is said of how long it may. Other tests keep the
+/// machine busy, so that it can take longer than a service should be stopped for.
+fn stops_a_process(arguments: &[&str]) -> bool {
+    let looks = ["stack", "leaks", "stats", "profile"];
+    let is_it = |argument: &&&str| looks.contains(*argument);
+    let says = ["--max-pause", "--core", "--watch", "--help"];
+    let is_said = |argument: &&str| says.iter().any(|option| argument.starts_with(option));
+    arguments.first().filter(is_it).is_some() && !arguments.iter().any(is_said)
 }
 
 /// Copies in a process of its own: a program that a child of this one has open for writing, if only
@@ -369,4 +392,29 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "within {DEADLINE:?}: {what}");
         thread::sleep(POLL);
     }
+}
+
+/// In how many looks in a row all threads must sleep, before they are taken to wait.
+const QUIET_LOOKS: u32 = 10;
+
+/// Waits until all threads of a process sleep, and go on sleeping.
+#[track_caller]
+pub fn quiet(pid: i32) {
+    let mut quiet_looks = 0;
+    eventually("all its threads sleep", || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let mut threads = threads.flatten().map(|thread| thread.path().join("stat"));
+        let sleeps = |stat: PathBuf| {
+            let stat = fs::read_to_string(stat).unwrap_or_default();
+            stat.rsplit(") ")
+                .next()
+                .is_some_and(|rest| rest.starts_with('S'))
+        };
+        quiet_looks = if threads.all(sleeps) {
+            quiet_looks + 1
+        } else {
+            0
+        };
+        quiet_looks == QUIET_LOOKS
+    });
 }

@@ -9,7 +9,8 @@ fn equal_tasks_are_grouped_with_their_place_and_wait() {
     let target = Target::start(Build::Dev, &["herd", "6"]);
     let text = redact(&target.stack_text(&["--tasks"]));
     insta::assert_snapshot!(text, @r#"
-    rtops-targets (pid PID): 6 tasks in 3 groups, tracked 6 of 6 alive
+    rtops-targets (pid PID): 6 tasks in 3 groups, 6 of 6 alive
+    looked at from outside; it stood still for TIME
 
     2 tasks "sleeps" [sleep, TIME]
         tokio::time::sleep::Sleep::poll  tokio-VERSION/src/time/sleep.rs:LINE
@@ -33,7 +34,8 @@ fn each_task_has_a_block_of_its_own() {
     let target = Target::start(Build::Dev, &["herd", "2"]);
     let text = redact(&target.stack_text(&["--tasks", "--each"]));
     insta::assert_snapshot!(text, @r#"
-    rtops-targets (pid PID): 2 tasks, tracked 2 of 2 alive
+    rtops-targets (pid PID): 2 tasks, 2 of 2 alive
+    looked at from outside; it stood still for TIME
 
     task ID "sleeps" [sleep, TIME; 1 poll]
         tokio::time::sleep::Sleep::poll  tokio-VERSION/src/time/sleep.rs:LINE
@@ -53,6 +55,7 @@ fn waits_at_several_places_are_drawn_as_a_tree() {
     let text = redact(&target.stack_text(&["--tasks", "--filter=combinators::joining"]));
     insta::assert_snapshot!(text, @r#"
     rtops-targets (pid PID): 1 of 43 tasks in 1 group, 43 of 43 alive
+    looked at from outside; it stood still for TIME
 
     1 task "join" [oneshot receive, TIME]
         rtops_targets::awaits::combinators::joining  crates/targets/src/awaits/combinators.rs:LINE

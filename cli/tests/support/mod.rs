@@ -17,15 +17,27 @@ use tempfile::TempDir;
 /// Longer than any test takes; a command that hangs fails instead of blocking the suite.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Runs `rtops` with sockets only in `directory` and a plain environment.
+/// Runs `rtops` with sockets only in `directory` and a plain environment. Peers play the agent of the test,
+/// which is not to be looked at itself.
 pub fn rtops(directory: &Path, arguments: &[&str]) -> Output {
-    assert_cmd::Command::new(env!("CARGO_BIN_EXE_rtops"))
+    let looks = matches!(arguments, ["stack" | "leaks" | "profile" | "stats", ..]);
+    let says = ["--core", "--from", "--attach"];
+    let is_said = |argument: &&str| says.iter().any(|option| argument.starts_with(option));
+    let is_attached = !looks || arguments.iter().any(is_said);
+    attached(directory, arguments, is_attached)
+}
+
+/// The same as it is typed, or without a look from outside.
+pub fn attached(directory: &Path, arguments: &[&str], is_attached: bool) -> Output {
+    let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_rtops"));
+    command
         .env_clear()
         .env("RTOPS_DIR", directory)
-        .args(arguments)
-        .timeout(DEADLINE)
-        .output()
-        .unwrap()
+        .args(arguments);
+    if !is_attached {
+        command.arg("--attach=never");
+    }
+    command.timeout(DEADLINE).output().unwrap()
 }
 
 /// The exit code, with all that was printed where it is another.

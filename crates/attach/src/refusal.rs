@@ -188,7 +188,7 @@ impl NoCopy {
     const fn way_out(self) -> &'static str {
         match self {
             Self::SeccompUnread => {
-                "run rtops with CAP_SYS_ADMIN outside of the container, allow more with --max-pause, or use --copy always"
+                "run rtops with CAP_SYS_ADMIN outside of the container, allow more with --max-pause, or use --attach always"
             }
             Self::LittleMemory(_) => "give it more memory, or allow more with --max-pause",
             _ => "allow more with --max-pause",
@@ -198,9 +198,11 @@ impl NoCopy {
 
 const fn rights(yama: i32) -> &'static str {
     match yama {
-        0 => "run rtops as root or as the user of the process",
+        0 => {
+            "run rtops as root or as the user of the process; root in a container takes --cap-add SYS_PTRACE"
+        }
         1 => {
-            "run rtops as root (kernel.yama.ptrace_scope is 1), or start the agent in it, which shows tasks from inside"
+            "run rtops as root (kernel.yama.ptrace_scope is 1), or start the agent in it, which lets rtops do so"
         }
         2 => "run rtops as root (kernel.yama.ptrace_scope is 2)",
         _ => {

@@ -7,12 +7,12 @@ use std::{
 };
 
 use rtops_protocol::{
-    CopyRequest, HandleSeen, Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture, ThreadRun,
+    Ask, HandleSeen, Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture, ThreadRun,
 };
 use rtops_sync::Contended;
 use rtops_tasks::{
-    Entry, Kind, Plan, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy, Stale, Stepped,
-    probe, step,
+    Entry, Findings, Kind, Plan, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy,
+    Stale, probe,
 };
 use rtops_threads::{Capturer, Missing, Slice, ThreadInfo, Tid};
 use rtops_unwind::{Outcome, Registers, StackSlice, StackTable, Unwinder};
@@ -22,8 +22,6 @@ use crate::{
     handles::Handles,
     leaves::{Leaves, SortedLeaves},
     send::Dump,
-    steps,
-    untracked::{self, FoundUntracked},
 };
 
 /// How many addresses a dump keeps in all: 32 MiB.
@@ -61,8 +59,6 @@ pub(super) struct Collector<'a> {
     leaves: Leaves,
     /// The same, once the tasks are probed.
     sorted: SortedLeaves,
-    stepped: Stepped,
-    untracked: Option<FoundUntracked>,
     threads: Vec<Thread>,
     thread_runs: Vec<ThreadRun>,
     gaps: Vec<String>,
@@ -105,8 +101,6 @@ impl<'a> Collector<'a> {
             stacks: StackTable::new(MAX_ADDRESSES),
             leaves: Leaves::default(),
             sorted: SortedLeaves::default(),
-            stepped: Stepped::default(),
-            untracked: None,
             threads: Vec::new(),
             thread_runs: Vec::new(),
             gaps: Vec::new(),
@@ -119,7 +113,7 @@ impl<'a> Collector<'a> {
         self.gaps.push(sentence.to_owned());
     }
 
-    pub(super) fn unwind(
+    fn unwind(
         &mut self,
         ip: u64,
         sp: u64,
@@ -151,20 +145,21 @@ impl<'a> Collector<'a> {
     pub(super) fn tasks(
         &mut self,
         only: Option<Vec<Arc<Entry>>>,
+        ask: Ask,
         deadline: Instant,
     ) -> Vec<Probed> {
         let mut plan = Plan::all(without_threads(deadline));
         plan.only = only;
-        if matches!(self.evidence, Evidence::Full(_)) {
+        if self.evidence == Evidence::Full {
             self.handles = Some(Handles::now());
             plan.stale = Stale::Cleared;
         }
-        let deadline = plan.deadline;
-        let mut findings = probe(plan, self);
+        let mut findings = match ask {
+            Ask::Nobody => Findings::listed(plan),
+            Ask::Tasks | Ask::TasksAndThreads => probe(plan, self),
+        };
         self.sorted = std::mem::take(&mut self.leaves).sorted();
-        if let Evidence::Full(wanted) = self.evidence {
-            let chosen = steps::choose(wanted, &findings.tasks, &self.sorted);
-            self.stepped = step(&mut findings.tasks, &chosen, deadline);
+        if self.evidence == Evidence::Full {
             self.contended = rtops_sync::contended();
             let new = claims::new_holders(&self.contended, &findings.tasks);
             findings.tasks.extend(new);
@@ -196,20 +191,13 @@ impl<'a> Collector<'a> {
         findings.tasks
     }
 
-    /// Finds the untracked tasks.
-    pub(super) fn untracked(&mut self, request: CopyRequest, probed: &[Probed], deadline: Instant) {
-        let deadline = without_threads(deadline);
-        let found = untracked::find(self.host, self, request, probed, deadline);
-        self.untracked = Some(found);
-    }
-
-    /// Lists the threads and takes their stacks.
-    pub(super) fn threads(&mut self, which: &Which, deadline: Instant) {
+    /// Lists the threads, and takes their stacks where that is wanted.
+    pub(super) fn threads(&mut self, which: &Which, interrupts: bool, deadline: Instant) {
         let Ok(mut list) = rtops_threads::list() else {
             return self.gap("the threads can't be listed: /proc is not readable in the target");
         };
         list.retain(|thread| which.has(thread.tid.as_raw()));
-        if matches!(self.evidence, Evidence::Full(_)) {
+        if self.evidence == Evidence::Full {
             let runs = list.iter().filter_map(|thread| {
                 Some(ThreadRun {
                     tid: thread.tid.as_raw(),
@@ -218,7 +206,7 @@ impl<'a> Collector<'a> {
             });
             self.thread_runs = runs.collect();
         }
-        let captures = match self.host.capturer() {
+        let captures = match self.host.capturer().filter(|_| interrupts) {
             Some(capturer) => self.capture(capturer, &list, deadline),
             None => HashMap::new(),
         };
@@ -300,8 +288,6 @@ impl<'a> Collector<'a> {
             stacks: self.stacks,
             tasks: probed,
             leaves: self.sorted,
-            stepped: self.stepped,
-            untracked: self.untracked,
             threads: self.threads,
             thread_runs: self.thread_runs,
             handles_seen: self.handles_seen,
@@ -313,7 +299,7 @@ impl<'a> Collector<'a> {
 }
 
 /// Tracked tasks on tokio runtimes. What is held back is none: the task around it waits elsewhere.
-pub(super) fn on_tokio(probed: &[Probed]) -> usize {
+fn on_tokio(probed: &[Probed]) -> usize {
     let is_one = |task: &&Probed| {
         !matches!(task.state, ProbedState::Ended | ProbedState::HeldBack)
             && task.entry.kind() == Kind::Task

@@ -27,7 +27,7 @@ impl Handles {
     pub(super) fn now() -> Self {
         let tasks: HashMap<u64, u64> = waker_addresses()
             .into_iter()
-            .map(|(address, task)| (address as u64, task.get()))
+            .map(|(address, task)| (address, task.get()))
             .collect();
         Self {
             least: tasks.keys().copied().min().unwrap_or(u64::MAX),

@@ -2,8 +2,8 @@
 //! threads, as frames of the protocol.
 //!
 //! `collect` takes it, unwinding copies as they come in; `leaves` keeps which stacks belong to
-//! which task; `steps` chooses whose polls are stepped; `send` turns it into frames, piece by piece, so that a dump of a million tasks
-//! never stands in memory as records. The agent sends them to a client; a leak check in a test
+//! which task; `send` turns it into frames, piece by piece, so that a dump of a million tasks never
+//! stands in memory as records. The agent sends them to a client; a leak check in a test
 //! reads them in the same process.
 #![forbid(unsafe_code)]
 
@@ -12,13 +12,10 @@ mod collect;
 mod handles;
 mod leaves;
 mod send;
-mod steps;
-#[cfg_attr(not(feature = "tokio"), path = "without_tokio.rs")]
-mod untracked;
 
 use std::{sync::Arc, time::Instant};
 
-use rtops_protocol::{CopyDetail, CopyRequest, StackParts, Steps};
+use rtops_protocol::{Ask, StackParts};
 use rtops_tasks::{Entry, Probed, ProbedState, RuntimeTag};
 use rtops_threads::Capturer;
 
@@ -37,22 +34,6 @@ pub trait Host {
     fn own_thread(&self, tid: i32) -> Option<OwnThread>;
     /// The name of a runtime.
     fn runtime_name(&self, tag: RuntimeTag) -> Option<String>;
-    /// The numbers of all those threads.
-    fn own_threads(&self) -> Vec<i32> {
-        Vec::new()
-    }
-    /// Whether polls may be stepped, in copies of this process, too.
-    fn may_step(&self) -> bool {
-        false
-    }
-    /// Whether this process may be copied, to look at untracked tasks.
-    fn may_copy(&self) -> bool {
-        false
-    }
-    /// Runs something on this thread, inside of a runtime if there is any.
-    fn in_runtime(&self, run: &mut dyn FnMut()) {
-        run();
-    }
     /// Tasks alive on the runtimes that are known, tracked or not; `None` where none is known.
     fn alive_tasks(&self) -> Option<u64>;
 }
@@ -71,9 +52,9 @@ pub enum OwnThread {
 pub enum Evidence {
     /// Nothing.
     No,
-    /// What has ended, lost wakers, who awaits whom, who holds what others wait for, how often
-    /// threads ran, and stepped polls of some tasks.
-    Full(Steps),
+    /// What has ended, lost wakers, who awaits whom, who holds what others wait for, and how often
+    /// threads ran.
+    Full,
 }
 
 /// What a dump is about.
@@ -83,8 +64,8 @@ pub struct Wanted {
     pub parts: StackParts,
     /// What to find out beside stacks.
     pub evidence: Evidence,
-    /// Whether and how untracked tasks are to be found.
-    pub copy: Option<CopyRequest>,
+    /// Whom to ask where it waits.
+    pub ask: Ask,
     /// A part of the process; `None` for all of it.
     pub only: Option<Only>,
 }
@@ -111,7 +92,7 @@ pub fn take<'a>(
     let Wanted {
         parts,
         evidence,
-        copy,
+        ask,
         only,
     } = wanted;
     let (only_tasks, only_threads) = only.map(|only| (only.tasks, only.threads)).unzip();
@@ -120,21 +101,17 @@ pub fn take<'a>(
     if wants_tasks && !host.has_tasks() && !wants_threads {
         return Err(Disabled("tasks"));
     }
-    if wants_threads && host.capturer().is_none() && !wants_tasks {
+    let interrupts = ask == Ask::TasksAndThreads;
+    if wants_threads && interrupts && host.capturer().is_none() && !wants_tasks {
         return Err(Disabled("thread stacks"));
     }
     let mut collector = Collector::new(host, evidence);
-    // To count untracked tasks, nobody has to be asked where they wait.
-    let is_census = copy.is_some_and(|copy| copy.detail == CopyDetail::Census);
-    let probed = if wants_tasks && host.has_tasks() && !is_census {
-        collector.tasks(only_tasks, deadline)
+    let probed = if wants_tasks && host.has_tasks() {
+        collector.tasks(only_tasks, ask, deadline)
     } else {
         Vec::new()
     };
     let alive_on_tokio = host.alive_tasks();
-    if let Some(copy) = copy.filter(|_| wants_tasks && host.has_tasks()) {
-        collector.untracked(copy, &probed, deadline);
-    }
     let polling = running_threads(&probed);
     let threads = match (parts, only_threads) {
         (StackParts::Tasks, _) => Which::These(polling),
@@ -143,7 +120,7 @@ pub fn take<'a>(
         }
         (StackParts::Threads | StackParts::All, None) => Which::All,
     };
-    collector.threads(&threads, deadline);
+    collector.threads(&threads, interrupts, deadline);
     if wants_tasks && !host.has_tasks() {
         collector.gap("this service's agent has tasks switched off");
     }

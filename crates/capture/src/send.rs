@@ -14,15 +14,10 @@ use rtops_protocol::{
     TaskState, Thread, ThreadRun, WakerState,
 };
 use rtops_sync::Contended;
-use rtops_tasks::{Kind, Monotonic, Probed, ProbedState, Stepped, Wakers};
+use rtops_tasks::{Kind, Monotonic, Probed, ProbedState, Wakers};
 use rtops_unwind::{StackTable, Unwinder};
 
-use crate::{
-    Evidence, Host, claims,
-    leaves::SortedLeaves,
-    steps::{self, Traces},
-    untracked::FoundUntracked,
-};
+use crate::{Evidence, Host, claims, leaves::SortedLeaves};
 
 /// How many records go into one frame; each is well under 1 KiB.
 const RECORDS_A_FRAME: usize = 1024;
@@ -43,8 +38,6 @@ pub struct Dump<'a> {
     pub(super) stacks: StackTable,
     pub(super) tasks: Vec<Probed>,
     pub(super) leaves: SortedLeaves,
-    pub(super) stepped: Stepped,
-    pub(super) untracked: Option<FoundUntracked>,
     pub(super) threads: Vec<Thread>,
     pub(super) thread_runs: Vec<ThreadRun>,
     pub(super) handles_seen: Vec<(usize, HandleSeen)>,
@@ -65,15 +58,12 @@ impl Dump<'_> {
         let modules = self.unwinder.modules().iter().map(module).collect();
         Reply::Modules(modules).send(&mut client)?;
         send_stacks(&self.stacks, &mut client)?;
-        let mut traces = Traces::default();
-        let stepped = traces.send_all(&self.stepped, &self.tasks, &mut client)?;
         let mut texts = Texts::default();
         let mut records = Vec::with_capacity(RECORDS_A_FRAME.min(self.tasks.len()));
         for (index, task) in self.tasks.iter().enumerate() {
             if task.state != ProbedState::Ended {
-                let mut task = record(self.host, task, self.leaves.of(index), &mut texts);
-                task.trace = stepped.get(&index).copied();
-                records.push(task);
+                let leaves = self.leaves.of(index);
+                records.push(record(self.host, task, leaves, &mut texts));
             }
             if records.len() == RECORDS_A_FRAME {
                 texts.send_new(&mut client)?;
@@ -82,15 +72,12 @@ impl Dump<'_> {
         }
         texts.send_new(&mut client)?;
         Reply::Tasks(records).send(&mut client)?;
-        if matches!(self.evidence, Evidence::Full(_)) {
-            send_notes(&self.tasks, &self.stepped, &mut client)?;
+        if self.evidence == Evidence::Full {
+            send_notes(&self.tasks, &mut client)?;
             send_ended_sites(&mut texts, &mut client)?;
             send_claims(&self.contended, &mut texts, &mut client)?;
             let handles: Vec<_> = self.handles_seen.iter().map(|(_, seen)| *seen).collect();
             in_frames(handles, Reply::HandlesSeen, &mut client)?;
-        }
-        if let Some(found) = &self.untracked {
-            found.send(&mut traces, &mut client)?;
         }
         in_frames(self.threads, Reply::Threads, &mut client)?;
         in_frames(self.thread_runs, Reply::ThreadRuns, &mut client)?;
@@ -99,11 +86,7 @@ impl Dump<'_> {
     }
 }
 
-fn send_notes(
-    probed: &[Probed],
-    stepped: &Stepped,
-    client: &mut impl Write,
-) -> Result<(), ProtocolError> {
+fn send_notes(probed: &[Probed], client: &mut impl Write) -> Result<(), ProtocolError> {
     let cancelled = rtops_tasks::cancelled();
     let mut notes = Vec::new();
     for task in probed
@@ -124,7 +107,6 @@ fn send_notes(
             notes.push(note(Note::SpawnerCancelled));
         }
     }
-    notes.extend(steps::notes(stepped, probed));
     in_frames(notes, Reply::Notes, client)
 }
 
@@ -172,7 +154,7 @@ pub(super) fn location(site: &Location<'_>, texts: &mut Texts) -> SourceLocation
 }
 
 fn record(host: &dyn Host, task: &Probed, leaves: Vec<Leaf>, texts: &mut Texts) -> Task {
-    let entry = &*task.entry;
+    let entry = &task.entry;
     Task {
         id: entry.id().get(),
         parent: entry.parent().get(),
@@ -199,7 +181,8 @@ fn record(host: &dyn Host, task: &Probed, leaves: Vec<Leaf>, texts: &mut Texts) 
             ProbedState::Probed => Obtained::Probed,
             _ => Obtained::NotCaptured,
         },
-        trace: None,
+        mark: entry.mark(),
+        cell: entry.waker_address(),
         leaves,
     }
 }

@@ -26,11 +26,14 @@
 //! polls on the processor, and compares all registers before each instruction.
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 mod answers;
 mod discover;
 mod elf;
 mod layout;
 mod machine;
+mod marks;
 mod places;
 mod poll;
 mod polls;
@@ -41,18 +44,19 @@ mod source;
 mod stacks;
 mod survey;
 mod symbols;
+mod tree;
 mod version;
 mod vtable;
 mod words;
 
-pub use rtops_step::{Call, End, Visit, VisitOrder};
-
 pub use crate::{
     machine::Machine,
+    marks::first_word,
     poll::{Polled, Poller},
     polls::Polls,
     stacks::Stack,
     survey::{Options, Resumed, Survey},
+    tree::{Call, Visit, VisitOrder},
     version::Version,
 };
 
@@ -73,6 +77,8 @@ pub struct Task {
     /// Where its future looks like a box: the address of the function that polls what is inside. It is
     /// one only if its type says so.
     pub boxed_poll: Option<u64>,
+    /// Where its future lies; of one that looks like a box, what is inside. Empty where that is not known.
+    pub future: Range<u64>,
     /// What it was doing.
     pub state: State,
     /// How many references there are to its cell.
@@ -94,7 +100,7 @@ pub struct Task {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Trace {
     /// Whether all of the poll ran.
-    pub end: End,
+    pub is_whole: bool,
     /// In which order the instructions are: of a poll that came to where its task waits, in which they last
     /// ran; else in which they first did.
     pub order: VisitOrder,
@@ -148,4 +154,6 @@ pub enum Unresolved {
     NoTime,
     /// It is not known which thread runs it.
     NoThread,
+    /// A part of it runs on another stack, as on a coroutine.
+    OtherStack,
 }

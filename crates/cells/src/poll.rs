@@ -17,7 +17,7 @@ use crate::{
     places::is_reserved,
     polls::Polls,
     recorder::Recorder,
-    scan::InnerWaker,
+    scan::{InnerWaker, Order},
     source::{DOUBLES_EACH, VTABLE_BYTES},
     symbols::Vdso,
     vtable::WakerVtable,
@@ -201,6 +201,7 @@ impl<'a, M: Machine> Poller<'a, M> {
     /// ran.
     pub(crate) fn poll_cell(&mut self, cell: &Cell, thread: Option<&Thread>) -> Ended {
         self.recorder.clear();
+        self.recorder.stack = Some(STACK);
         let begin = self.recorder.count;
         let mut state = cell.candidate.state;
         let mut ended = self.poll_once(cell, &mut state, thread);
@@ -215,6 +216,9 @@ impl<'a, M: Machine> Poller<'a, M> {
             ended = self.poll_once(cell, &mut state, thread);
         }
         self.revert();
+        if ended == Ended::Pending && self.recorder.has_left_its_stack {
+            return Ended::GivenUp(Unresolved::OtherStack);
+        }
         ended
     }
 
@@ -238,32 +242,47 @@ impl<'a, M: Machine> Poller<'a, M> {
         }
     }
 
-    /// Whether this vtable clones a waker of the task.
-    pub(crate) fn adds_a_reference(&mut self, waker: &WakerVtable, cell: &Cell) -> bool {
+    /// If this vtable clones a waker of the task: the order of the clone's two words, where that shows.
+    pub(crate) fn clone_of(&mut self, waker: &WakerVtable, cell: &Cell) -> Option<Option<Order>> {
         let header = cell.candidate.header;
-        self.recorder.is_off = true;
-        let ended = self.call(waker.clone, header, self.polls.any_thread);
-        self.recorder.is_off = false;
+        let ended = self.call_clone(waker, header);
         let state = self.word(header + STATE);
+        let order = self.returned_waker(waker);
         self.revert();
-        ended == Ended::Pending && state == Some(cell.candidate.state.with_one_more().0)
+        let is_one_more = state == Some(cell.candidate.state.with_one_more().0);
+        (ended == Ended::Pending && is_one_more).then_some(order)
     }
 
-    /// Whether what looks like a waker is one: its clone has the same functions. The compiler may have made
-    /// several vtables of them.
-    pub(crate) fn is_waker(&mut self, waker: &InnerWaker) -> bool {
+    fn call_clone(&mut self, waker: &WakerVtable, data: u64) -> Ended {
         self.recorder.is_off = true;
-        let ended = self.call(waker.vtable.clone, waker.data, self.polls.any_thread);
+        let ended = self.call(waker.clone, data, self.polls.any_thread);
         self.recorder.is_off = false;
+        ended
+    }
+
+    /// The order of the two words of a waker with these functions, if one was returned: its first word is in
+    /// the first register. The compiler may have made several vtables of the same functions.
+    fn returned_waker(&mut self, waker: &WakerVtable) -> Option<Order> {
         let registers = self.machine.registers();
-        let returned = [Registers::RAX, Registers::RDX];
-        let returned = returned.map(|register| general(registers, register));
-        let functions = waker.vtable.words();
+        let returned = [
+            (Registers::RAX, Order::VtableFirst),
+            (Registers::RDX, Order::DataFirst),
+        ];
+        let returned = returned.map(|(register, order)| (general(registers, register), order));
+        let functions = waker.words();
         let mut is_same = |vtable: u64| {
             let mut words = functions.iter().zip((vtable..).step_by(8));
             words.all(|(function, at)| self.word(at) == Some(*function))
         };
-        let is_waker = ended == Ended::Pending && returned.into_iter().any(&mut is_same);
+        let mut returned = returned.into_iter();
+        let found = returned.find(|(vtable, _)| is_same(*vtable));
+        found.map(|(_, order)| order)
+    }
+
+    /// Whether what looks like a waker is one: its clone has the same functions.
+    pub(crate) fn is_waker(&mut self, waker: &InnerWaker) -> bool {
+        let ended = self.call_clone(&waker.vtable, waker.data);
+        let is_waker = ended == Ended::Pending && self.returned_waker(&waker.vtable).is_some();
         self.revert();
         is_waker
     }

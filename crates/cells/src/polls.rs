@@ -8,21 +8,20 @@ use std::{
     time::Instant,
 };
 
-use rtops_emulate::{Emulator, Flow, Source, Step};
+use rtops_emulate::{Emulator, Source, Step};
 use rtops_image::{Image, Thread, Unreadable};
-use rtops_step::{End, VisitOrder};
 
 use crate::{
-    Options, Resumed, Survey, Trace, Unresolved, answers,
+    Options, Resumed, Survey, Trace, Unresolved, VisitOrder, answers,
     discover::{self, Cell, Discovery},
     machine::Machine,
     places::{Places, Ranges},
     poll::{Ended, Poller, Setup},
-    scan::{self, InnerWaker},
+    scan::{self, InnerWaker, Order},
     siblings,
     source::Pages,
     stacks::Stacks,
-    symbols,
+    symbols, tree,
     vtable::{Vtables, WakerVtable},
 };
 
@@ -172,9 +171,9 @@ impl<'a> Polls<'a> {
             any_thread: image.threads().first(),
             parked: image.threads().iter().filter(is_parked).collect(),
         };
-        this.retain_tokios();
+        let order = this.retain_tokios();
         let own: HashSet<u64> = this.setup.wakers.iter().map(|(own, _)| *own).collect();
-        this.add_inner(scan::inner_wakers(&found.references, vtables, &own));
+        this.add_inner(scan::inner_wakers(&found.references, vtables, &own, order));
         let left = MOST_WAKERS.saturating_sub(this.inner.len());
         let siblings = siblings::siblings(image, places, &this.inner, left);
         this.inner.extend(siblings);
@@ -182,20 +181,23 @@ impl<'a> Polls<'a> {
     }
 
     /// Keeps what is a waker of tokio's of those that lie beside pointers to tasks: its clone is one more
-    /// reference to the task.
-    fn retain_tokios(&mut self) {
+    /// reference to the task. Returns in which order that has its two words.
+    fn retain_tokios(&mut self) -> Option<Order> {
         let mut poller = self.on(self.interpreter());
         let mut known = HashSet::new();
+        let mut order = None;
         for (address, vtable) in &self.setup.wakers {
             let mut cells = self.cells.iter().take(MOST_TRIES as usize);
-            if cells.any(|cell| poller.adds_a_reference(vtable, cell)) {
+            if let Some(cloned) = cells.find_map(|cell| poller.clone_of(vtable, cell)) {
                 known.insert(*address);
+                order = order.or(cloned);
             }
         }
         drop(poller);
         self.setup
             .wakers
             .retain(|(address, _)| known.contains(address));
+        order
     }
 
     /// Keeps what is a waker of those that look like one: a clone of a waker has its vtable.
@@ -306,14 +308,13 @@ impl<'a> Worker<'a> {
         } else {
             VisitOrder::First
         };
-        let end = match ended {
-            Ended::GivenUp(_) => End::TooLong,
-            Ended::Pending | Ended::Ready => End::Whole,
-        };
+        let is_whole = !matches!(ended, Ended::GivenUp(_));
         let kept = &mut self.found.kept;
         self.found.outcomes.push(Outcome {
             index,
-            trace: kept.trace(recorder.hash, order, || trace(&recorder.steps, end, order)),
+            trace: kept.trace(recorder.hash, order, || {
+                trace(&recorder.steps, is_whole, order)
+            }),
             leaves: kept.leaves(std::mem::take(&mut recorder.leaves)),
             ended,
         });
@@ -336,11 +337,11 @@ impl<'a> Worker<'a> {
             let steps = recorder.steps.iter();
             let begin = steps.take_while(|step| Some(step.sp) != outermost).count();
             let steps = recorder.steps.get(begin..).unwrap_or_default();
-            let (end, order) = (End::Whole, VisitOrder::Last);
+            let order = VisitOrder::Last;
             let kept = &mut self.found.kept;
             self.found.resumed.push(Resumed {
                 tid: thread.tid,
-                trace: kept.trace(recorder.hash, order, || trace(steps, end, order)),
+                trace: kept.trace(recorder.hash, order, || trace(steps, true, order)),
                 leaves: kept.leaves(std::mem::take(&mut recorder.leaves)),
             });
         }
@@ -352,18 +353,13 @@ impl<'a> Worker<'a> {
     }
 }
 
-fn trace(steps: &[Step], end: End, order: VisitOrder) -> Trace {
-    let steps = steps.iter().map(|step| rtops_step::Step {
-        ip: step.ip,
-        sp: step.sp,
-        is_call: step.flow == Flow::Call,
-    });
-    let made = rtops_step::Trace::from_steps(0, end, order, steps);
+fn trace(steps: &[Step], is_whole: bool, order: VisitOrder) -> Trace {
+    let (calls, visits) = tree::build(steps, order);
     Trace {
-        end,
+        is_whole,
         order,
-        calls: made.calls,
-        visits: made.visits,
+        calls,
+        visits,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What ran of a poll, noted while it runs.
 
+use std::ops::Range;
+
 use rtops_emulate::{Flow, Observer, Step};
 
 /// What ran of a poll.
@@ -20,6 +22,11 @@ pub(crate) struct Recorder {
     pub(crate) count: u64,
     /// Whether what runs is not of interest.
     pub(crate) is_off: bool,
+    /// The stack that a poll begins on; none for a thread, which has its own.
+    pub(crate) stack: Option<Range<u64>>,
+    /// Whether it went on on another one, as what is polled on a coroutine does. Which calls led to there, its
+    /// stack pointer does not tell, so that nothing is noted of it.
+    pub(crate) has_left_its_stack: bool,
 }
 
 impl Recorder {
@@ -36,6 +43,8 @@ impl Recorder {
         self.leaves.clear();
         self.open.clear();
         self.hash = 0;
+        self.stack = None;
+        self.has_left_its_stack = false;
     }
 
     fn leaf(&mut self, step: Step) {
@@ -49,6 +58,11 @@ impl Observer for Recorder {
     fn step(&mut self, step: Step) {
         self.count += 1;
         if self.is_off {
+            return;
+        }
+        let stack = self.stack.as_ref();
+        if stack.is_some_and(|stack| !stack.contains(&step.sp)) {
+            self.has_left_its_stack = true;
             return;
         }
         self.steps.push(step);

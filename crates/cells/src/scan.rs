@@ -93,8 +93,9 @@ pub(crate) struct References {
     pub(crate) referred: HashSet<u64>,
     /// How often a cell stands beside the vtable of a waker, by both addresses.
     pub(crate) wakers: HashMap<(u64, u64), u32>,
-    /// Wakers that lead elsewhere: the address of the vtable and the data.
-    pub(crate) others: Vec<(u64, u64)>,
+    /// All that looks like wakers, in each order: the address of the vtable and the data. What is taken for a
+    /// cell may be something else, which an executor inside of a task leads to.
+    all_wakers: [HashSet<(u64, u64)>; 2],
 }
 
 /// Looks for what refers to the cells at these addresses.
@@ -110,7 +111,6 @@ pub(crate) fn references<I: Image>(
     let low = headers.iter().min().copied().unwrap_or(u64::MAX);
     let high = headers.iter().max().copied().unwrap_or(0);
     let mut found = References::default();
-    let mut wakers = Wakers::default();
     let (mut before, mut end) = (Word::default(), 0);
     image.for_each_chunk(&mut |start, bytes| {
         let is_stack = places.stacks.contains(start);
@@ -136,64 +136,50 @@ pub(crate) fn references<I: Image>(
                 found.pairs.insert((before.value, value));
             }
             if before.is_waker {
-                wakers.add(Order::VtableFirst, before, word, places);
+                found.add(Order::VtableFirst, before, word, places);
             }
             if word.is_waker {
-                wakers.add(Order::DataFirst, word, before, places);
+                found.add(Order::DataFirst, word, before, places);
             }
             before = word;
         }
         ControlFlow::Continue(())
     })?;
-    found.others = wakers.others();
-    found.wakers = wakers.of_cells;
     Ok(found)
 }
 
 /// In which order the two words of a waker are: each compiler has its own, and one for all wakers.
-#[derive(Clone, Copy)]
-enum Order {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Order {
     VtableFirst,
     DataFirst,
 }
 
-/// What looks like wakers.
-#[derive(Default)]
-struct Wakers {
-    /// How often a cell stands beside the vtable of a waker, by both addresses.
-    of_cells: HashMap<(u64, u64), u32>,
-    /// In how many of these the vtable comes first, and in how many it does not.
-    votes: [usize; 2],
-    /// What leads elsewhere: the address of the vtable and the data, in each order.
-    others: [HashSet<(u64, u64)>; 2],
-}
-
-impl Wakers {
+impl References {
     fn add(&mut self, order: Order, vtable: Word, data: Word, places: &Places) {
-        let place = order as usize;
         if data.is_cell {
             let pair = (data.value, vtable.value);
-            *self.of_cells.entry(pair).or_default() += 1;
-            self.votes[place] += 1;
-        } else if !data.is_waker && is_data(places, data.value) {
-            self.others[place].insert((vtable.value, data.value));
+            *self.wakers.entry(pair).or_default() += 1;
+        }
+        if !data.is_waker && is_data(places, data.value) {
+            self.all_wakers[order as usize].insert((vtable.value, data.value));
         }
     }
 
-    /// What leads elsewhere, in the order of those that lead to cells: in the other one, what stands beside
-    /// a waker would be taken for its data, and called.
-    fn others(&mut self) -> Vec<(u64, u64)> {
-        let [mut first, second] = std::mem::take(&mut self.others);
-        let others = match self.votes {
-            [a, b] if a > b => first,
-            [a, b] if a < b => second,
-            _ => {
-                first.extend(second);
-                first
+    /// Those with other vtables, in the order that all wakers have; in either where that is not known. In the
+    /// wrong one, what stands beside a waker would be taken for its data, and called.
+    fn others(&self, own: &HashSet<u64>, order: Option<Order>) -> Vec<(u64, u64)> {
+        let [first, second] = &self.all_wakers;
+        let is_other = |(vtable, _): &&(u64, u64)| !own.contains(vtable);
+        let mut others: Vec<(u64, u64)> = match order {
+            Some(order) => {
+                let all = self.all_wakers[order as usize].iter();
+                all.filter(is_other).copied().collect()
             }
+            None => first.union(second).filter(is_other).copied().collect(),
         };
-        let mut others: Vec<(u64, u64)> = others.into_iter().take(MOST_INNER_WAKERS).collect();
         others.sort_unstable();
+        others.truncate(MOST_INNER_WAKERS);
         others
     }
 }
@@ -224,14 +210,14 @@ pub(crate) fn inner_wakers<I: Image>(
     references: &References,
     vtables: &mut Vtables<'_, I>,
     own: &HashSet<u64>,
+    order: Option<Order>,
 ) -> Vec<InnerWaker> {
-    let others = references.others.iter();
-    let others = others.filter(|(address, _)| !own.contains(address));
+    let others = references.others(own, order).into_iter();
     let others = others.filter_map(|(address, data)| {
         Some(InnerWaker {
-            address: *address,
-            vtable: vtables.waker(*address)?,
-            data: *data,
+            address,
+            vtable: vtables.waker(address)?,
+            data,
         })
     });
     others.collect()

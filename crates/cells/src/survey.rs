@@ -1,6 +1,6 @@
 //! All tasks of an image: which there are, and what their polls show.
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, ops::Range, time::Instant};
 
 use rtops_image::{Image, Unreadable};
 
@@ -95,7 +95,7 @@ impl Survey {
             tasks: {
                 let mut words = Words::of(image);
                 let cells = found.alive.iter();
-                let mut boxed = |cell| boxed_poll(&mut words, &places, cell);
+                let mut boxed = |cell| boxed(&mut words, &places, cell);
                 cells
                     .map(|cell| task(image, cell, &stacks, boxed(cell)))
                     .collect()
@@ -113,7 +113,7 @@ impl Survey {
     }
 }
 
-fn task(image: &impl Image, cell: &Cell, stacks: &Stacks, boxed_poll: Option<u64>) -> Task {
+fn task(image: &impl Image, cell: &Cell, stacks: &Stacks, boxed: Option<Boxed>) -> Task {
     let Cell {
         candidate,
         copy,
@@ -134,7 +134,10 @@ fn task(image: &impl Image, cell: &Cell, stacks: &Stacks, boxed_poll: Option<u64
         number,
         owner: candidate.owner,
         poll: candidate.vtable.poll,
-        boxed_poll,
+        future: boxed
+            .as_ref()
+            .map_or_else(|| future(cell), |boxed| boxed.future.clone()),
+        boxed_poll: boxed.map(|boxed| boxed.poll),
         state: what,
         references: state.references(),
         wakers: state.wakers(),
@@ -150,11 +153,20 @@ fn task(image: &impl Image, cell: &Cell, stacks: &Stacks, boxed_poll: Option<u64
     }
 }
 
-/// Where the future of a task looks like a box of a trait object: the function that polls what is inside.
-fn boxed_poll(words: &mut Words<'_, impl Image>, places: &Places, cell: &Cell) -> Option<u64> {
-    let number = cell.candidate.vtable.number?;
-    // The stage follows, whose first word may tell what it holds.
-    let stage = cell.candidate.header + number + 8;
+/// What a future consists of that looks like a box of a trait object.
+struct Boxed {
+    /// The function that polls what is inside.
+    poll: u64,
+    /// What is inside.
+    future: Range<u64>,
+}
+
+fn boxed(words: &mut Words<'_, impl Image>, places: &Places, cell: &Cell) -> Option<Boxed> {
+    let stage = future(cell).start;
+    if stage == 0 {
+        return None;
+    }
+    // The first word of the stage may tell what it holds.
     [stage + 8, stage].into_iter().find_map(|at| {
         let [data, vtable] = [words.at(at)?, words.at(at + 8)?];
         if !places.own.contains(data) || !places.has_constants(vtable, 4) {
@@ -167,6 +179,19 @@ fn boxed_poll(words: &mut Words<'_, impl Image>, places: &Places, cell: &Cell) -
             && align.is_power_of_two()
             && align <= 4096
             && places.code.contains(poll);
-        is_one.then_some(poll)
+        is_one.then(|| Boxed {
+            poll,
+            future: data..data.saturating_add(size),
+        })
     })
+}
+
+/// The part of a cell between its number and its trailer; empty where these are not known.
+fn future(cell: &Cell) -> Range<u64> {
+    let Cell { candidate, .. } = cell;
+    let (header, vtable) = (candidate.header, candidate.vtable);
+    match (vtable.number, vtable.trailer) {
+        (Some(number), Some(trailer)) => header + number + 8..header + trailer,
+        _ => 0..0,
+    }
 }

@@ -129,10 +129,10 @@ impl<'a, I: Image> Vtables<'a, I> {
             *function = self.function(at)?;
         }
         let [clone, wake, wake_by_ref, drop] = functions;
-        // A task's vtable begins with functions, too. One that has nothing else can't be told from several
-        // of wakers.
+        // A task's vtable begins with functions, too. One that has nothing else, or one number, can't be told
+        // from two of wakers and what happens to follow them.
         let task = self.task(address);
-        let is_tasks = task.is_some_and(|task| task.layout.offsets != Offsets::None);
+        let is_tasks = task.is_some_and(|task| task.layout.offsets == Offsets::All);
         (!is_tasks).then_some(WakerVtable {
             clone,
             wake,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rtops_capture::{Evidence, Host, Only, OwnThread, Wanted};
-use rtops_protocol::{Reply, StackId, StackParts, ThreadCapture};
+use rtops_protocol::{Ask, Reply, StackId, StackParts, ThreadCapture};
 use rtops_report::{
     dump::Dump,
     format::{self, count},
@@ -265,7 +265,7 @@ fn dump(found: &Found) -> Result<Dump, String> {
     let wanted = Wanted {
         parts: StackParts::All,
         evidence: Evidence::No,
-        copy: None,
+        ask: Ask::TasksAndThreads,
         only: Some(Only {
             tasks: found.entries.clone(),
             threads: found.threads.iter().copied().collect(),

@@ -47,7 +47,8 @@ fn task(id: u64, name: u32, stacks: &[u32]) -> Task {
         },
         waker: WakerState::Held(1),
         obtained: Obtained::Probed,
-        trace: None,
+        mark: 0,
+        cell: None,
         leaves: stacks.iter().copied().map(leaf).collect(),
     }
 }

@@ -1,5 +1,4 @@
-//! What a dump says beyond stacks: who holds what, who awaits whom, what has ended, and polls that
-//! were stepped.
+//! What a dump says beyond stacks: who holds what, who awaits whom, what has ended, and what ran of polls.
 
 use std::io::{Read, Write};
 
@@ -28,8 +27,6 @@ pub enum Note {
     WakersLost,
     /// The task or span that spawned it was dropped before its end.
     SpawnerCancelled,
-    /// Its poll was to be stepped, and was not.
-    NotStepped(NotStepped),
     /// It is polled in parts. One has ended, and nobody has asked for the next: to wake it has
     /// nothing polled, so it was not probed.
     HeldBack,
@@ -42,30 +39,6 @@ pub struct ThreadRun {
     pub tid: i32,
     /// The count since it started. A dump that takes the thread's stack adds to it.
     pub timeslices: u64,
-}
-
-/// Why a poll was not stepped. Variants are only ever added at the end.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[non_exhaustive]
-pub enum NotStepped {
-    /// The target's platform can't.
-    Unsupported,
-    /// The target has no memory for a trace.
-    NoMemory,
-    /// A debugger or tracer is attached to the target.
-    Traced,
-    /// The thread that polls the task blocks SIGTRAP.
-    SignalBlocked,
-    /// Another part of the target took SIGTRAP over.
-    HandlerReplaced,
-    /// Another poll was being stepped all the time.
-    Busy,
-    /// The system refused something that is needed; an errno.
-    System(i32),
-    /// The task was not polled.
-    NotPolled,
-    /// The dump's time was up before its turn.
-    NoTime,
 }
 
 /// What has ended of the tasks and spans that were made at one place in the source.
@@ -173,7 +146,7 @@ pub struct TraceId(pub u32);
 /// sends and who receives it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Trace {
-    /// Whether the whole poll was stepped.
+    /// Whether the whole poll ran.
     pub end: TraceEnd,
     /// In which order the visits are.
     pub order: TraceOrder,
@@ -229,7 +202,7 @@ impl Trace {
             if is_empty || self.calls.len().max(self.visits.len()) > Self::MAX {
                 return Err(ProtocolError::Malformed {
                     kind: kind.0,
-                    reason: "a part of a stepped poll is empty, or one too many".to_owned(),
+                    reason: "a part of a poll is empty, or one too many".to_owned(),
                 });
             }
             if kind == FrameKind::TRACE {
@@ -267,16 +240,14 @@ pub struct Visit {
     pub ip: u64,
 }
 
-/// Whether a whole poll was stepped. Variants are only ever added at the end.
+/// Whether a whole poll ran. Variants are only ever added at the end.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[non_exhaustive]
 pub enum TraceEnd {
     /// Yes.
     Whole,
-    /// The poll took more steps than a recording holds.
+    /// The poll took too many steps.
     TooLong,
-    /// The poll did something that can't be stepped over safely, such as starting a thread.
-    Unsafe,
     /// The poll was given up, for this reason.
     GivenUp(Unresolved),
 }

@@ -25,7 +25,7 @@ pub struct FrameKind(pub u8);
 impl FrameKind {
     /// [`Hello`](crate::Hello), the agent's first frame.
     pub const HELLO: Self = Self(1);
-    /// [`Request`](crate::Request), the client's only frame.
+    /// [`Request`](crate::Request), what a client sends.
     pub const REQUEST: Self = Self(2);
     /// [`Summary`](crate::Summary).
     pub const SUMMARY: Self = Self(16);
@@ -59,15 +59,15 @@ impl FrameKind {
     pub const CLAIMS: Self = Self(41);
     /// A list of [`HandleSeen`](crate::HandleSeen).
     pub const HANDLES_SEEN: Self = Self(42);
-    /// [`Trace`](crate::Trace), or the last part of one.
+    /// [`Trace`](crate::Trace), or the last part of one, in files only.
     pub const TRACE: Self = Self(43);
     /// A list of [`ThreadRun`](crate::ThreadRun).
     pub const THREAD_RUNS: Self = Self(44);
-    /// A list of [`Untracked`](crate::Untracked).
+    /// A list of [`Untracked`](crate::Untracked), in files only.
     pub const UNTRACKED: Self = Self(45);
-    /// [`CopyReport`](crate::CopyReport).
-    pub const COPY_REPORT: Self = Self(46);
-    /// A part of a [`Trace`](crate::Trace), of which more follows.
+    /// [`NotAttached`](crate::NotAttached), in files only.
+    pub const NOT_ATTACHED: Self = Self(46);
+    /// A part of a [`Trace`](crate::Trace), of which more follows, in files only.
     pub const TRACE_PART: Self = Self(47);
     /// [`Saved`](crate::Saved), in files only.
     pub const SAVED: Self = Self(48);

@@ -19,26 +19,17 @@ impl Capabilities {
     pub const TASKS: Self = Self(1 << 1);
     /// The stacks of the OS threads.
     pub const THREADS: Self = Self(1 << 2);
-    /// [`Request::Dump`](crate::Request::Dump).
-    pub const EVIDENCE: Self = Self(1 << 3);
-    /// Polls, instruction by instruction.
-    pub const STEPS: Self = Self(1 << 4);
-    /// [`Request::DumpWithCopy`](crate::Request::DumpWithCopy).
-    pub const COPY: Self = Self(1 << 5);
     /// [`Request::Memory`](crate::Request::Memory).
-    pub const MEMORY: Self = Self(1 << 6);
+    pub const MEMORY: Self = Self(1 << 3);
     /// [`Request::Trim`](crate::Request::Trim).
-    pub const TRIM: Self = Self(1 << 7);
+    pub const TRIM: Self = Self(1 << 4);
     /// [`Request::Build`](crate::Request::Build).
-    pub const BUILD: Self = Self(1 << 8);
+    pub const BUILD: Self = Self(1 << 5);
 
-    const NAMED: [(Self, &str); 9] = [
+    const NAMED: [(Self, &str); 6] = [
         (Self::STATS, "stats"),
         (Self::TASKS, "tasks"),
         (Self::THREADS, "threads"),
-        (Self::EVIDENCE, "evidence"),
-        (Self::STEPS, "steps"),
-        (Self::COPY, "copy"),
         (Self::MEMORY, "memory"),
         (Self::TRIM, "trim"),
         (Self::BUILD, "build"),
@@ -182,6 +173,6 @@ mod tests {
         assert_eq!(some.names().collect::<Vec<_>>(), ["stats", "build"]);
         assert_eq!(some.unnamed(), 0);
         assert_eq!(some.with(Capabilities(3 << 60)).unnamed(), 2);
-        assert_eq!(Capabilities(0x1ff).names().count(), 9);
+        assert_eq!(Capabilities(0x3f).names().count(), 6);
     }
 }

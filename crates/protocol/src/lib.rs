@@ -1,7 +1,7 @@
 //! What the rtops agent and the `rtops` command say to each other, and where they meet.
 //!
 //! A conversation is short: the client connects to the agent's Unix socket, the agent sends a
-//! [`Hello`], the client sends one [`Request`], and the agent answers with a stream of [`Reply`]
+//! [`Hello`], the client sends a [`Request`], and the agent answers with a stream of [`Reply`]
 //! frames that ends with [`Reply::End`] or [`Reply::Refused`]. `docs/protocol.md` describes the
 //! bytes.
 //!
@@ -27,25 +27,25 @@ pub use build::{Build, Fact, Package};
 pub use core_file::{Access, CoreHead, Sender, Signal};
 pub use error::ProtocolError;
 pub use evidence::{
-    Call, Claim, ClaimMode, ClaimRole, EndedSite, HandleSeen, NotStepped, Note, Resource,
-    ResourceKind, Saved, TaskNote, ThreadRun, Trace, TraceEnd, TraceId, TraceOrder, Visit,
+    Call, Claim, ClaimMode, ClaimRole, EndedSite, HandleSeen, Note, Resource, ResourceKind, Saved,
+    TaskNote, ThreadRun, Trace, TraceEnd, TraceId, TraceOrder, Visit,
 };
 pub use frame::{Frame, FrameKind, MAX_REPLY, MAX_REQUEST, read_frame, write_frame};
 pub use hello::{Capabilities, Hello};
 pub use memory::{Allocator, Counted, Figure, Memory, SizeClass, TrimCall, Trimmed, Unit};
-pub use outside::Outside;
+pub use outside::{NotAttached, Outside};
 pub use reply::{
     CodeRange, End, Leaf, LeafEnd, Module, ModuleKind, Obtained, Process, Refusal, Refused, Reply,
     Runtime, RuntimeFlavor, SourceLocation, StackId, Stacks, Stats, StringId, Strings, Summary,
     Task, TaskKind, TaskState, Thread, ThreadCapture, WakerState, Worker,
 };
-pub use request::{DumpRequest, Request, StackParts, StackRequest, Steps};
+pub use request::{Ask, DumpRequest, Request, StackParts};
 pub use socket_path::{SocketFile, directory_name, socket_directory};
-pub use untracked::{
-    CopyDetail, CopyOutcome, CopyReport, CopyRequest, CopyWhen, FoundBy, Unresolved, Untracked,
-    UntrackedState,
-};
+pub use untracked::{FoundBy, Unresolved, Untracked, UntrackedState};
 
+/// The name of a thread of an agent that serves a client, as the kernel has it. It is there for the time
+/// of a dump only, and no part of what the dump shows.
+pub const CLIENT_THREAD: &str = "rtops-client";
 /// The newest protocol version that this build speaks.
 pub const VERSION: u16 = 1;
 /// The oldest protocol version that this build speaks.

@@ -1,8 +1,8 @@
-//! The head of a dump of a live process that was looked at from outside.
+//! The head of what was read of a live process from outside.
 
 use serde::{Deserialize, Serialize};
 
-/// How a process without an agent was looked at.
+/// How a process was looked at from outside.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Outside {
     /// For how long it stood still, in nanoseconds.
@@ -13,4 +13,14 @@ pub struct Outside {
     pub has_tokio: bool,
     /// How many threads could not be stopped: nothing is known of them.
     pub threads_not_stopped: u64,
+    /// How long after it stood still its agent told what it knows, if it has one, in nanoseconds: what it says
+    /// of times counts from there.
+    pub agent_told_after_ns: Option<u64>,
+}
+
+/// That a process with an agent could not be looked at from outside.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NotAttached {
+    /// A sentence without a full stop that says why.
+    pub why: String,
 }

@@ -8,9 +8,9 @@ use std::io::{Read, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Build, Claim, CopyReport, CoreHead, EndedSite, FrameKind, HandleSeen, MAX_REPLY, Memory,
-    Outside, ProtocolError, Resource, Saved, TaskNote, ThreadRun, Trace, TraceId, Trimmed,
-    Untracked, codec, read_frame, write_frame,
+    Build, Claim, CoreHead, EndedSite, FrameKind, HandleSeen, MAX_REPLY, Memory, NotAttached,
+    Outside, ProtocolError, Resource, Saved, TaskNote, ThreadRun, Trace, Trimmed, Untracked, codec,
+    read_frame, write_frame,
 };
 
 /// One frame of an answer.
@@ -49,20 +49,23 @@ pub enum Reply {
     Claims(Vec<Claim>),
     /// Handles of tasks, found where tasks that came earlier wait.
     HandlesSeen(Vec<HandleSeen>),
-    /// A stepped poll, numbered on from those of earlier frames of the same reply, from 0.
+    /// What ran of a poll, numbered on from those of earlier frames of the same reply, from 0; no agent
+    /// sends it.
     Trace(Trace),
     /// More about threads.
     ThreadRuns(Vec<ThreadRun>),
-    /// Untracked tasks; the stacks and traces that they name came earlier.
+    /// Tasks that were found in memory; the stacks and traces that they name came earlier. No agent sends
+    /// them.
     Untracked(Vec<Untracked>),
-    /// What became of the copy that they were found in.
-    CopyReport(CopyReport),
     /// The first frame of a saved dump; no agent sends it.
     Saved(Saved),
     /// The head of a dump that was taken of a core file; no agent sends it.
     Core(CoreHead),
-    /// The head of a dump of a live process without an agent; no agent sends it.
+    /// The head of what was read of a live process from outside; no agent sends it. In a dump that has what
+    /// an agent tells, too, it comes behind that, and stacks are numbered anew.
     Outside(Outside),
+    /// That nothing was read from outside; no agent sends it.
+    NotAttached(NotAttached),
     /// The answer is given.
     End(End),
     /// The answer is not given.
@@ -251,8 +254,11 @@ pub struct Task {
     pub waker: WakerState,
     /// How `leaves` came about.
     pub obtained: Obtained,
-    /// A stepped poll of it.
-    pub trace: Option<TraceId>,
+    /// What whoever owns its future has in memory: the address of what the agent knows of it.
+    pub mark: u64,
+    /// Where the waker of its latest poll leads to, which is the task's cell on tokio; `None` before the
+    /// first poll.
+    pub cell: Option<u64>,
     /// One stack for each place where it waits.
     pub leaves: Vec<Leaf>,
 }
@@ -477,7 +483,7 @@ impl Reply {
             Self::HandlesSeen(message) => body!(FrameKind::HANDLES_SEEN, message),
             Self::ThreadRuns(message) => body!(FrameKind::THREAD_RUNS, message),
             Self::Untracked(message) => body!(FrameKind::UNTRACKED, message),
-            Self::CopyReport(message) => body!(FrameKind::COPY_REPORT, message),
+            Self::NotAttached(message) => body!(FrameKind::NOT_ATTACHED, message),
             Self::Saved(message) => body!(FrameKind::SAVED, message),
             Self::Core(message) => body!(FrameKind::CORE, message),
             Self::Outside(message) => body!(FrameKind::OUTSIDE, message),
@@ -519,7 +525,7 @@ impl Reply {
             }
             FrameKind::THREAD_RUNS => Self::ThreadRuns(codec::decode(kind, body)?),
             FrameKind::UNTRACKED => Self::Untracked(codec::decode(kind, body)?),
-            FrameKind::COPY_REPORT => Self::CopyReport(codec::decode(kind, body)?),
+            FrameKind::NOT_ATTACHED => Self::NotAttached(codec::decode(kind, body)?),
             FrameKind::SAVED => Self::Saved(codec::decode(kind, body)?),
             FrameKind::CORE => Self::Core(codec::decode(kind, body)?),
             FrameKind::OUTSIDE => Self::Outside(codec::decode(kind, body)?),

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CopyRequest, FrameKind, MAX_REQUEST, ProtocolError, codec, read_frame, write_frame};
+use crate::{FrameKind, MAX_REQUEST, ProtocolError, codec, read_frame, write_frame};
 
 /// One question. Variants are only ever added at the end.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -14,14 +14,8 @@ pub enum Request {
     Summary,
     /// All counters. Answered with [`Stats`](crate::Stats).
     Stats,
-    /// Await trees and thread stacks. Answered with a stream of frames.
-    Stack(StackRequest),
-    /// The same, with the frames of [`evidence`](crate::Trace) and, where wanted, stepped polls.
-    /// For agents with [`Capabilities::EVIDENCE`](crate::Capabilities::EVIDENCE).
+    /// Await trees, thread stacks, who holds what, and what has ended. Answered with a stream of frames.
     Dump(DumpRequest),
-    /// The same, with untracked tasks, which takes a copy of the process. For agents with
-    /// [`Capabilities::COPY`](crate::Capabilities::COPY).
-    DumpWithCopy(DumpRequest, CopyRequest),
     /// What the allocator says, and what [`Capabilities::MEMORY`](crate::Capabilities::MEMORY)
     /// agents count.
     Memory,
@@ -34,40 +28,31 @@ pub enum Request {
     /// As [`Memory`](Self::Memory), with what an allocator finds out only by walking through its
     /// heap, however large that is. Threads that allocate may wait for as long.
     MemoryByWalk,
-}
-
-/// Which stacks are wanted and for how long the agent may try.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct StackRequest {
-    /// Tasks, threads, or both.
-    pub parts: StackParts,
-    /// The time after which the agent sends what it has, in milliseconds.
-    pub deadline_ms: u32,
+    /// That the client may trace the process until the conversation ends. The answer has no frames but
+    /// the last, and the next request follows.
+    Attach,
 }
 
 /// What a dump is to hold.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct DumpRequest {
     /// Tasks, threads, or both.
     pub parts: StackParts,
     /// The time after which the agent sends what it has, in milliseconds.
     pub deadline_ms: u32,
-    /// Which polls are to be stepped.
-    pub steps: Steps,
+    /// Whom the agent asks where it waits.
+    pub ask: Ask,
 }
 
-/// Which tasks are to be polled once more, instruction by instruction; a few of each place where
-/// such tasks are made. Only agents with [`Capabilities::STEPS`](crate::Capabilities::STEPS) can.
-/// Variants are only ever added at the end.
+/// Whom an agent asks where it waits. All are listed in any case, with what is known of them.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[non_exhaustive]
-pub enum Steps {
-    /// None.
-    No,
-    /// Those that have no waker, so that nothing else can show where they wait.
-    Proven,
-    /// All that wait, as branches without a waker may stand beside others that have one.
-    Deep,
+pub enum Ask {
+    /// Nobody.
+    Nobody,
+    /// Tracked tasks, which are polled once more.
+    Tasks,
+    /// Threads as well, which are interrupted.
+    TasksAndThreads,
 }
 
 /// The halves of a dump.

@@ -1,44 +1,11 @@
-//! Untracked tasks: found in the memory of the process, and polled there.
+//! Tasks that were found in the memory of the process, and polled there in an interpreter.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Leaf, TraceId};
 
-/// What a dump is to find out about untracked tasks.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct CopyRequest {
-    /// How much.
-    pub detail: CopyDetail,
-    /// When.
-    pub when: CopyWhen,
-    /// The longest time for which the threads of the target may be stopped, in microseconds. Where
-    /// it would take longer, no copy is made.
-    pub max_pause_us: u32,
-}
-
-/// How much a copy is used for. Variants are only ever added at the end.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[non_exhaustive]
-pub enum CopyDetail {
-    /// Which there are, of which type and in which state. None is polled, and tracked tasks are left
-    /// out.
-    Census,
-    /// Where they wait, too.
-    Trees,
-}
-
-/// When a copy is made. Variants are only ever added at the end.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[non_exhaustive]
-pub enum CopyWhen {
-    /// If more tasks are alive than are tracked.
-    Needed,
-    /// In any case.
-    Always,
-}
-
-/// A task of tokio's that is not tracked. What names it is its place in a reply, counted from 0 over
-/// all frames.
+/// A task of tokio's. What names it is its place in a reply, counted from 0 over all frames. In a dump that
+/// has what an agent tells, too, it may be one of those that are tracked.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Untracked {
     /// tokio's number of it; `None` where that can't be read, as in old versions.
@@ -48,6 +15,8 @@ pub struct Untracked {
     pub tokio: u32,
     /// The address of its cell, where that is the same as in the process.
     pub cell: Option<u64>,
+    /// What its future has in memory of a tracked one: see [`Task::mark`](crate::Task::mark).
+    pub mark: Option<u64>,
     /// The function that polls it. It is made for the type of its future, which debug info names.
     pub poll: u64,
     /// Where its future is a box: the function that polls what is inside.
@@ -61,7 +30,7 @@ pub struct Untracked {
     pub has_join_handle: bool,
     /// How it was found out where it waits.
     pub found_by: FoundBy,
-    /// Its stepped poll. Any number of tasks may have the same.
+    /// What ran of its poll. Any number of tasks may have the same.
     pub trace: Option<TraceId>,
     /// One stack for each place where it waits.
     pub leaves: Vec<Leaf>,
@@ -100,18 +69,14 @@ pub enum UntrackedState {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[non_exhaustive]
 pub enum FoundBy {
-    /// A poll in the copy, and the wakers that it registered: branches that register none are
-    /// missing, unless others show them that have the same type and the same leaves, and were
-    /// stepped.
-    Hook,
-    /// A poll that was stepped: its [`Trace`](crate::Trace) shows all branches; of a task that was
+    /// A poll in the interpreter: its [`Trace`](crate::Trace) shows all branches; of a task that was
     /// woken, where it resumes.
     Steps,
     /// The stack of the thread that polls it.
     Thread,
     /// It is not known where it waits.
     Unresolved(Unresolved),
-    /// A poll that was stepped and would have completed an idle task, at the very instant of the
+    /// A poll in the interpreter that would have completed an idle task, at the very instant of the
     /// dump: its [`Trace`](crate::Trace) shows what is ready, and nobody has woken the task.
     Ready,
 }
@@ -122,11 +87,9 @@ pub enum FoundBy {
 pub enum Unresolved {
     /// Only its type was asked for.
     NotAsked,
-    /// It has not been polled yet, or was about to be.
-    Woken,
     /// Its poll waited for a lock that another thread held.
     Locked,
-    /// Its poll touched memory that the copy or core file does not have.
+    /// Its poll touched memory that was not found.
     Fault,
     /// Its poll did not end in time.
     Endless,
@@ -136,47 +99,14 @@ pub enum Unresolved {
     Panic,
     /// Its poll repeated a system call that can't be made for it.
     SystemCall,
-    /// A poll in a copy, some time after it was made, completed it.
+    /// Its poll completed the task.
     Ready,
-    /// It belongs to a tokio that is not known.
-    OtherTokio,
     /// The time was up before its turn.
     NoTime,
     /// No thread is known to run it.
     NoThread,
     /// Its poll came to an instruction that can't be interpreted.
     Instruction,
-}
-
-/// What became of the copy. Sent whenever one was asked for.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct CopyReport {
-    /// Whether one was made.
-    pub outcome: CopyOutcome,
-    /// For how long threads of the target were stopped, in nanoseconds.
-    pub pause_ns: u64,
-    /// How long the copy lived, in nanoseconds.
-    pub lived_ns: u64,
-    /// The tasks that were found in it, without closures of blocking pools.
-    pub tasks: u64,
-    /// Those of them that are tracked.
-    pub tracked: u64,
-    /// How many polls were stepped.
-    pub stepped: u64,
-}
-
-/// Whether a copy was made. Variants are only ever added at the end.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[non_exhaustive]
-pub enum CopyOutcome {
-    /// Yes.
-    Made,
-    /// It was not needed: all tasks are tracked.
-    NotNeeded,
-    /// The service's author switched it off.
-    Disabled,
-    /// The target can't: a sentence without a full stop that says why.
-    Unsupported(String),
-    /// It was not made this time: a sentence without a full stop that says why.
-    Refused(String),
+    /// A part of its poll runs on another stack, as on a coroutine.
+    OtherStack,
 }

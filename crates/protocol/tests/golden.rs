@@ -5,22 +5,22 @@
 
 #[path = "samples/memory.rs"]
 mod memory;
+#[path = "samples/tasks.rs"]
+mod tasks;
 
 use std::{env, fs, path::Path};
 
 use rtops_protocol::{
-    Access, Build, Call, Capabilities, Claim, ClaimMode, ClaimRole, CodeRange, CopyDetail,
-    CopyOutcome, CopyReport, CopyRequest, CopyWhen, CoreHead, DumpRequest, End, EndedSite, Fact,
-    FoundBy, FrameKind, HandleSeen, Hello, Leaf, LeafEnd, MAX_REPLY, Module, ModuleKind,
-    NotStepped, Note, Obtained, Outside, Package, Process, ProtocolError, Refusal, Refused, Reply,
+    Access, Ask, Build, Call, Capabilities, Claim, ClaimMode, ClaimRole, CodeRange, CoreHead,
+    DumpRequest, End, EndedSite, Fact, FrameKind, HandleSeen, Hello, LeafEnd, MAX_REPLY, Module,
+    ModuleKind, NotAttached, Outside, Package, Process, ProtocolError, Refusal, Refused, Reply,
     Request, Resource, ResourceKind, Runtime, RuntimeFlavor, Saved, Sender, Signal, SourceLocation,
-    StackId, StackParts, StackRequest, Stacks, Stats, Steps, StringId, Strings, Summary, Task,
-    TaskKind, TaskNote, TaskState, Thread, ThreadCapture, ThreadRun, Trace, TraceEnd, TraceId,
-    TraceOrder, Unresolved, Untracked, UntrackedState, Visit, WakerState, Worker, read_frame,
-    write_frame,
+    StackId, StackParts, Stacks, Stats, StringId, Strings, Summary, Thread, ThreadCapture,
+    ThreadRun, Trace, TraceEnd, TraceOrder, Unresolved, Visit, Worker, read_frame, write_frame,
 };
 
 use memory::memories;
+use tasks::{leaf, notes, tasks, untracked};
 
 fn golden(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -52,133 +52,35 @@ fn hello() -> Hello {
 }
 
 fn requests() -> Vec<(&'static str, Request)> {
-    let stack = |parts| {
-        Request::Stack(StackRequest {
-            parts,
-            deadline_ms: 2500,
-        })
-    };
-    let dump = |parts, steps| {
+    let dump = |parts, ask| {
         Request::Dump(DumpRequest {
             parts,
             deadline_ms: 2500,
-            steps,
+            ask,
         })
     };
     vec![
         ("request-summary", Request::Summary),
         ("request-stats", Request::Stats),
-        ("request-stack-tasks", stack(StackParts::Tasks)),
-        ("request-stack-threads", stack(StackParts::Threads)),
-        ("request-stack-all", stack(StackParts::All)),
-        ("request-dump", dump(StackParts::All, Steps::No)),
+        ("request-dump", dump(StackParts::All, Ask::TasksAndThreads)),
         (
-            "request-dump-proven",
-            dump(StackParts::Tasks, Steps::Proven),
-        ),
-        ("request-dump-deep", dump(StackParts::Threads, Steps::Deep)),
-        (
-            "request-copy-trees",
-            copy(CopyDetail::Trees, CopyWhen::Needed),
+            "request-dump-tasks",
+            dump(StackParts::Tasks, Ask::TasksAndThreads),
         ),
         (
-            "request-copy-census",
-            copy(CopyDetail::Census, CopyWhen::Always),
+            "request-dump-threads",
+            dump(StackParts::Threads, Ask::TasksAndThreads),
+        ),
+        ("request-dump-asks-tasks", dump(StackParts::All, Ask::Tasks)),
+        (
+            "request-dump-asks-nobody",
+            dump(StackParts::Tasks, Ask::Nobody),
         ),
         ("request-memory", Request::Memory),
         ("request-trim", Request::Trim),
         ("request-build", Request::Build),
         ("request-memory-by-walk", Request::MemoryByWalk),
-    ]
-}
-
-fn copy(detail: CopyDetail, when: CopyWhen) -> Request {
-    let dump = DumpRequest {
-        parts: StackParts::Tasks,
-        deadline_ms: 2500,
-        steps: Steps::Proven,
-    };
-    let copy = CopyRequest {
-        detail,
-        when,
-        max_pause_us: 25_000,
-    };
-    Request::DumpWithCopy(dump, copy)
-}
-
-/// One of each state, and each way to find out where a task waits.
-fn untracked() -> Vec<Untracked> {
-    let states = [
-        UntrackedState::Idle,
-        UntrackedState::Woken,
-        UntrackedState::Running { tid: Some(4712) },
-        UntrackedState::Blocking { tid: None },
-        UntrackedState::Completed,
-        UntrackedState::Queued,
-    ];
-    let reasons = [
-        Unresolved::NotAsked,
-        Unresolved::Woken,
-        Unresolved::Locked,
-        Unresolved::Fault,
-        Unresolved::Endless,
-        Unresolved::Exit,
-        Unresolved::Panic,
-        Unresolved::SystemCall,
-        Unresolved::Ready,
-        Unresolved::OtherTokio,
-        Unresolved::NoTime,
-        Unresolved::NoThread,
-        Unresolved::Instruction,
-    ];
-    let found = [
-        FoundBy::Hook,
-        FoundBy::Steps,
-        FoundBy::Thread,
-        FoundBy::Ready,
-    ];
-    let found = found.into_iter();
-    let found = found.chain(reasons.map(FoundBy::Unresolved));
-    let tasks = found.zip(states.into_iter().cycle()).zip(1..);
-    tasks
-        .map(|((found_by, state), number)| Untracked {
-            number: Some(number).filter(|number| *number != 3),
-            tokio: u32::from(number == 4),
-            cell: (number == 3).then_some(0x7f00_0000_0080),
-            poll: 0x5555_5555_1000,
-            boxed_poll: (number == 2).then_some(0x5555_5555_2000),
-            state,
-            wakers: 3,
-            has_join_handle: number % 2 == 0,
-            found_by,
-            trace: (found_by == FoundBy::Steps).then_some(TraceId(1)),
-            leaves: vec![leaf(1, LeafEnd::Complete)],
-        })
-        .collect()
-}
-
-fn copy_reports() -> Vec<(&'static str, Reply)> {
-    let report = |outcome| {
-        Reply::CopyReport(CopyReport {
-            outcome,
-            pause_ns: 500_000,
-            lived_ns: 70_000_000,
-            tasks: 1219,
-            tracked: 15,
-            stepped: 42,
-        })
-    };
-    let why = || "it is large".to_owned();
-    vec![
-        ("reply-untracked", Reply::Untracked(untracked())),
-        ("reply-copy-made", report(CopyOutcome::Made)),
-        ("reply-copy-not-needed", report(CopyOutcome::NotNeeded)),
-        ("reply-copy-disabled", report(CopyOutcome::Disabled)),
-        (
-            "reply-copy-unsupported",
-            report(CopyOutcome::Unsupported(why())),
-        ),
-        ("reply-copy-refused", report(CopyOutcome::Refused(why()))),
+        ("request-attach", Request::Attach),
     ]
 }
 
@@ -253,77 +155,6 @@ fn modules() -> Vec<Module> {
     ]
 }
 
-fn task(id: u64, kind: TaskKind, state: TaskState, waker: WakerState, leaves: Vec<Leaf>) -> Task {
-    Task {
-        id,
-        parent: id - 1,
-        kind,
-        name: StringId(1),
-        future_type: StringId(2),
-        site: SourceLocation {
-            file: StringId(3),
-            line: 30,
-            column: 9,
-        },
-        runtime: StringId(0),
-        age_ns: 11_040_000_000_000,
-        polls: 17,
-        state,
-        waker,
-        obtained: if leaves.is_empty() {
-            Obtained::NotCaptured
-        } else {
-            Obtained::Probed
-        },
-        trace: (id == 2).then_some(TraceId(0)),
-        leaves,
-    }
-}
-
-fn leaf(stack: u32, end: LeafEnd) -> Leaf {
-    Leaf {
-        stack: StackId(stack),
-        end,
-    }
-}
-
-fn tasks() -> Vec<Task> {
-    let since_ns = 130_000_000_000;
-    vec![
-        task(
-            1,
-            TaskKind::Task,
-            TaskState::New { since_ns },
-            WakerState::NotKnown,
-            vec![],
-        ),
-        task(
-            2,
-            TaskKind::Span,
-            TaskState::Suspended { since_ns },
-            WakerState::Held(2),
-            vec![leaf(0, LeafEnd::Complete), leaf(1, LeafEnd::Truncated)],
-        ),
-        task(
-            3,
-            TaskKind::Blocking,
-            TaskState::Running {
-                since_ns,
-                tid: 4713,
-            },
-            WakerState::NotKnown,
-            vec![],
-        ),
-        task(
-            4,
-            TaskKind::Task,
-            TaskState::Starved { since_ns },
-            WakerState::None,
-            vec![leaf(1, LeafEnd::Lost)],
-        ),
-    ]
-}
-
 fn threads() -> Vec<Thread> {
     let captures = [
         ThreadCapture::Stack(leaf(0, LeafEnd::Complete)),
@@ -347,26 +178,6 @@ fn threads() -> Vec<Thread> {
             cpu_ticks: (tid != 4711).then_some(42),
             capture,
         })
-        .collect()
-}
-
-fn notes() -> Vec<TaskNote> {
-    let not_stepped = [
-        NotStepped::Unsupported,
-        NotStepped::NoMemory,
-        NotStepped::Traced,
-        NotStepped::SignalBlocked,
-        NotStepped::HandlerReplaced,
-        NotStepped::Busy,
-        NotStepped::System(11),
-        NotStepped::NotPolled,
-        NotStepped::NoTime,
-    ];
-    let notes = [Note::WakersLost, Note::SpawnerCancelled].into_iter();
-    notes
-        .chain(not_stepped.map(Note::NotStepped))
-        .zip(1..)
-        .map(|(note, task)| TaskNote { task, note })
         .collect()
 }
 
@@ -417,7 +228,7 @@ fn trace(end: TraceEnd) -> Trace {
     Trace {
         end,
         order: match end {
-            TraceEnd::Unsafe => TraceOrder::FirstRun,
+            TraceEnd::GivenUp(_) => TraceOrder::FirstRun,
             _ => TraceOrder::LastRun,
         },
         calls: vec![
@@ -440,7 +251,7 @@ fn trace(end: TraceEnd) -> Trace {
     }
 }
 
-/// What a dump says beyond stacks, and the head of a saved one.
+/// What a dump says beyond stacks, and what only files hold.
 fn evidence() -> Vec<(&'static str, Reply)> {
     let ended = EndedSite {
         site: site(),
@@ -457,10 +268,6 @@ fn evidence() -> Vec<(&'static str, Reply)> {
         tid: 4711,
         timeslices: 123_456,
     };
-    let held_back = TaskNote {
-        task: 7,
-        note: Note::HeldBack,
-    };
     let saved = Saved {
         taken: 1_764_000_000,
         host: "web-1".to_owned(),
@@ -469,6 +276,9 @@ fn evidence() -> Vec<(&'static str, Reply)> {
         start_time: Some(123_456_789),
         agent_version: Some("0.1.0".to_owned()),
         rtops_version: "0.1.0".to_owned(),
+    };
+    let not_attached = NotAttached {
+        why: "a debugger is attached to it".to_owned(),
     };
     vec![
         ("reply-notes", Reply::Notes(notes())),
@@ -481,26 +291,32 @@ fn evidence() -> Vec<(&'static str, Reply)> {
             "reply-trace-too-long",
             Reply::Trace(trace(TraceEnd::TooLong)),
         ),
-        ("reply-trace-unsafe", Reply::Trace(trace(TraceEnd::Unsafe))),
         (
             "reply-trace-given-up",
             Reply::Trace(trace(TraceEnd::GivenUp(Unresolved::Locked))),
         ),
         ("reply-thread-runs", Reply::ThreadRuns(vec![run])),
-        ("reply-notes-held-back", Reply::Notes(vec![held_back])),
         ("reply-saved", Reply::Saved(saved)),
         ("reply-core", Reply::Core(core(Some(signal())))),
         ("reply-core-alive", Reply::Core(core(None))),
+        ("reply-untracked", Reply::Untracked(untracked())),
+        ("reply-outside", Reply::Outside(outside(None))),
         (
-            "reply-outside",
-            Reply::Outside(Outside {
-                pause_ns: 812_000,
-                read_standing: Some("it has locked its memory".to_owned()),
-                has_tokio: true,
-                threads_not_stopped: 1,
-            }),
+            "reply-outside-beside-agent",
+            Reply::Outside(outside(Some(1_400_000))),
         ),
+        ("reply-not-attached", Reply::NotAttached(not_attached)),
     ]
+}
+
+fn outside(agent_told_after_ns: Option<u64>) -> Outside {
+    Outside {
+        pause_ns: 812_000,
+        read_standing: Some("it has locked its memory".to_owned()),
+        has_tokio: true,
+        threads_not_stopped: 1,
+        agent_told_after_ns,
+    }
 }
 
 fn core(signal: Option<Signal>) -> CoreHead {
@@ -617,7 +433,7 @@ fn requests_are_what_they_always_were() {
 #[test]
 fn replies_are_what_they_always_were() {
     let replies = replies().into_iter().chain(evidence()).chain(memories());
-    for (name, reply) in replies.chain(copy_reports()) {
+    for (name, reply) in replies {
         let mut written = Vec::new();
         reply.send(&mut written).unwrap();
         expect_golden(name, &written);
@@ -639,11 +455,7 @@ fn every_golden_file_is_one_frame() {
     }
     assert_eq!(
         count,
-        1 + requests().len()
-            + replies().len()
-            + evidence().len()
-            + copy_reports().len()
-            + memories().len()
+        1 + requests().len() + replies().len() + evidence().len() + memories().len()
     );
 }
 

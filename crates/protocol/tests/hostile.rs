@@ -9,11 +9,12 @@ use rtops_protocol::{
     read_frame, write_frame,
 };
 
-const KINDS: [FrameKind; 20] = [
+const KINDS: [FrameKind; 26] = [
     FrameKind::SUMMARY,
     FrameKind::STATS,
     FrameKind::MEMORY,
     FrameKind::TRIMMED,
+    FrameKind::BUILD,
     FrameKind::PROCESS,
     FrameKind::MODULES,
     FrameKind::STRINGS,
@@ -27,7 +28,12 @@ const KINDS: [FrameKind; 20] = [
     FrameKind::HANDLES_SEEN,
     FrameKind::TRACE,
     FrameKind::THREAD_RUNS,
+    FrameKind::UNTRACKED,
+    FrameKind::NOT_ATTACHED,
+    FrameKind::TRACE_PART,
     FrameKind::SAVED,
+    FrameKind::CORE,
+    FrameKind::OUTSIDE,
     FrameKind::END,
     FrameKind::REFUSED,
 ];

@@ -64,6 +64,8 @@ impl<'a> Chains<'a> {
                 let chains = leaves.map(|leaf| self.polled_chain(*leaf, untracked));
                 return (chains.collect(), false);
             }
+            // The stacks of threads are older than its poll.
+            (None, State::Running { .. }) if task.has_moved() => return (Vec::new(), false),
             (None, State::Running { tid: Some(tid) }) => {
                 let depth = spans.polls_around(task, tid);
                 return (self.running_chain(tid, depth).into_iter().collect(), false);
@@ -117,11 +119,6 @@ impl<'a> Chains<'a> {
         }
         let has_more = chains.len() > copied;
         self.leave_out_containers(&mut chains);
-        for span in spans.inside(task.key) {
-            if span.leaves.is_empty() {
-                self.add_silent(span, &mut chains);
-            }
-        }
         // A select polls its branches in random order: the source has a better one.
         chains.sort_by_cached_key(|chain| self.places(chain));
         (chains, has_more)
@@ -168,27 +165,6 @@ impl<'a> Chains<'a> {
             Some(classify(&frame.function))
         });
         functions.all(|class| matches!(class, FrameClass::Executor | FrameClass::Std))
-    }
-
-    /// Adds where a span inside waits that registered no waker. Its poll alone was stepped, so that
-    /// what is around it is not in its chains.
-    fn add_silent(&self, span: &Task, chains: &mut Vec<Chain>) {
-        let Some(tree) = self.stepped.of_task(span).tree else {
-            return;
-        };
-        for chain in self.stepped.chains(tree) {
-            let look = chain.look();
-            let shows = |known: &Chain| known.look().starts_with(&look);
-            if chains.iter().any(shows) {
-                continue;
-            }
-            let mut chain = chain.clone();
-            let frame = self.frames.span(span);
-            chain
-                .links
-                .extend(frame.map(|frame| Link { frame, address: 0 }));
-            chains.push(chain);
-        }
     }
 
     /// Whether a chain that was copied is the same wait as one that was stepped. Of the innermost

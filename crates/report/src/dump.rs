@@ -1,16 +1,19 @@
 //! Receives a dump and checks it: afterwards every number in it names something.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use rtops_protocol::{
-    self as protocol, Claim, CopyOutcome, CopyReport, CoreHead, End, EndedSite, HandleSeen, Leaf,
-    LeafEnd, Module, Note, Outside, Process, ProtocolError, Refused, Reply, Resource, Saved,
-    SourceLocation, StackId, StringId, TaskKind, TaskNote, Thread, ThreadCapture, ThreadRun, Trace,
-    TraceId, Untracked, UntrackedState,
+    self as protocol, Claim, CoreHead, End, EndedSite, HandleSeen, Leaf, LeafEnd, Module, Note,
+    Outside, Process, ProtocolError, Refused, Reply, Resource, Saved, SourceLocation, StackId,
+    StringId, TaskKind, TaskNote, Thread, ThreadCapture, ThreadRun, Trace, TraceId, Untracked,
+    UntrackedState,
 };
 
 use crate::{
-    format,
+    format, join,
     task::{Polls, State, Task, TaskKey},
 };
 
@@ -54,15 +57,18 @@ pub struct Dump {
     pub handles_seen: Vec<HandleSeen>,
     /// Polls that were stepped.
     pub traces: Vec<Trace>,
-    /// What became of the copy of the process in which untracked tasks were found; absent where none
-    /// was asked for.
-    pub copy: Option<CopyReport>,
     /// Where and when it was saved; absent in one that comes from an agent.
     pub saved: Option<Saved>,
     /// Sentences that say what is missing.
     pub gaps: Vec<String>,
     /// Frames that a newer agent sent and that this build can't read.
     pub unknown_frames: usize,
+    /// Why the process was not looked at from outside, where that was wanted.
+    not_attached: Option<String>,
+    /// How many stacks came before what was read from outside, which numbers its own anew.
+    agents_stacks: u32,
+    /// The threads of which an agent told before.
+    agents_threads: HashMap<i32, Thread>,
     /// How many untracked tasks came so far, ended ones included.
     untracked: u32,
     /// The largest number of a tracked one.
@@ -98,7 +104,7 @@ impl Dump {
             match next() {
                 Ok(Reply::End(End { gaps })) => {
                     dump.gaps.extend(gaps);
-                    dump.gaps.extend(dump.copy_refused());
+                    dump.gaps.extend(dump.not_attached());
                     break;
                 }
                 Ok(Reply::Refused(refused)) => return Err(Failure::Refused(refused)),
@@ -117,7 +123,17 @@ impl Dump {
             }
         }
         dump.hold_back();
+        dump.join();
         Ok(dump)
+    }
+
+    /// Puts together what an agent tells and what was read from outside.
+    fn join(&mut self) {
+        let outside = self.outside.as_ref();
+        if let Some(after) = outside.and_then(|outside| outside.agent_told_after_ns) {
+            let after = Duration::from_nanos(after);
+            self.tasks = join::tasks(std::mem::take(&mut self.tasks), after);
+        }
     }
 
     /// Takes in which tasks are polled in parts, one of which has ended while nobody asks for the next.
@@ -163,49 +179,27 @@ impl Dump {
         tracked.unwrap_or_default().saturating_add(untracked as u64)
     }
 
-    /// Whether it holds all tasks of tokio's, as far as these can be found, and not only those that
-    /// are tracked.
-    pub fn has_untracked(&self) -> bool {
-        let outcome = self.copy.as_ref().map(|copy| &copy.outcome);
-        let is_found = matches!(outcome, Some(CopyOutcome::Made | CopyOutcome::NotNeeded));
-        is_found || self.is_image()
-    }
-
-    /// Whether it was read out of the memory of a process: a core file, or a process that stood still.
+    /// Whether it was read out of the memory of a process: a core file, or a process that stood still. Then
+    /// it holds all tasks of tokio's, as far as these can be found, and not only those that are tracked.
     pub const fn is_image(&self) -> bool {
         self.core.is_some() || self.outside.is_some()
     }
 
-    /// What is missing as no copy of the process was made, in a sentence; `None` where nothing is, or
-    /// the service never allows one.
-    pub fn copy_refused(&self) -> Option<String> {
-        match &self.copy.as_ref()?.outcome {
-            CopyOutcome::Refused(why) => Some(self.without_copy(why)),
-            _ => None,
-        }
-    }
-
-    /// The same where the service never allows one.
-    pub fn copy_impossible(&self) -> Option<String> {
-        match &self.copy.as_ref()?.outcome {
-            CopyOutcome::Disabled => Some(self.without_copy("the service has switched that off")),
-            CopyOutcome::Unsupported(why) => Some(self.without_copy(why)),
-            _ => None,
-        }
-    }
-
-    fn without_copy(&self, why: &str) -> String {
+    /// What is missing as the process was not looked at from outside, in a sentence; `None` where nothing
+    /// is: where it was, nobody wanted it, or all tasks are tracked.
+    pub fn not_attached(&self) -> Option<String> {
+        let why = self.not_attached.as_ref()?;
         let missing = self.process.as_ref().and_then(|process| {
-            let alive = process.alive_on_tokio?;
-            Some(alive.saturating_sub(process.tracked_on_tokio?))
+            let (tracked, alive) = (process.tracked_on_tokio?, process.alive_on_tokio?);
+            Some(usize::try_from(alive.saturating_sub(tracked)).unwrap_or(usize::MAX))
         });
-        let missing = missing.map_or(0, |missing| usize::try_from(missing).unwrap_or(usize::MAX));
         let what = match missing {
-            0 => "untracked tasks are not shown".to_owned(),
-            1 => "1 untracked task is not shown".to_owned(),
-            tasks => format!("{} are not shown", format::count(tasks, "untracked task")),
+            Some(0) => return None,
+            None => "untracked tasks are not shown".to_owned(),
+            Some(1) => "1 untracked task is not shown".to_owned(),
+            Some(tasks) => format!("{} are not shown", format::count(tasks, "untracked task")),
         };
-        format!("{what}: no copy of the process was made, as {why}")
+        Some(format!("{what}: {why}"))
     }
 
     /// The addresses of a stack, innermost first.
@@ -236,13 +230,17 @@ impl Dump {
                 self.last_tracked = self.last_tracked.max(last.unwrap_or_default());
                 self.tasks.extend(tasks.into_iter().map(Task::of_tracked));
             }
-            Reply::Threads(threads) => {
-                for thread in &threads {
-                    if let ThreadCapture::Stack(leaf) = thread.capture {
+            Reply::Threads(mut threads) => {
+                for thread in &mut threads {
+                    if let ThreadCapture::Stack(leaf) = &mut thread.capture {
+                        *leaf = self.moved(*leaf);
                         self.check_stack(leaf.stack)?;
                     }
                 }
-                self.threads.extend(threads);
+                let agents = &self.agents_threads;
+                let joined = threads.into_iter();
+                let joined = joined.filter_map(|thread| join::thread(agents, thread));
+                self.threads.extend(joined);
             }
             Reply::Notes(notes) => self.notes.extend(notes),
             Reply::EndedSites(sites) => {
@@ -278,10 +276,20 @@ impl Dump {
                     self.add_untracked(task)?;
                 }
             }
-            Reply::CopyReport(report) => self.copy = Some(report),
+            Reply::NotAttached(not_attached) => self.not_attached = Some(not_attached.why),
             Reply::Saved(saved) => self.saved = Some(saved),
             Reply::Core(core) => self.core = Some(core),
-            Reply::Outside(outside) => self.outside = Some(outside),
+            Reply::Outside(outside) => {
+                if self.outside.is_some() {
+                    return Err(Failure::Nonsense("it has two heads".to_owned()));
+                }
+                let threads = std::mem::take(&mut self.threads).into_iter();
+                self.agents_threads = threads.map(|thread| (thread.tid, thread)).collect();
+                self.agents_stacks = u32::try_from(self.stacks.len()).unwrap_or(u32::MAX);
+                // Those that were read are of the same process, with the files.
+                self.modules.clear();
+                self.outside = Some(outside);
+            }
             Reply::Unknown(_) => self.unknown_frames += 1,
             Reply::Summary(_) | Reply::Stats(_) | Reply::End(_) | Reply::Refused(_) => {
                 return Err(Failure::Nonsense(
@@ -293,8 +301,17 @@ impl Dump {
         self.check_size()
     }
 
-    fn add_untracked(&mut self, task: Untracked) -> Result<(), Failure> {
+    /// A leaf whose stack is numbered as all are.
+    fn moved(&self, leaf: Leaf) -> Leaf {
+        let stack = StackId(leaf.stack.0.saturating_add(self.agents_stacks));
+        Leaf { stack, ..leaf }
+    }
+
+    fn add_untracked(&mut self, mut task: Untracked) -> Result<(), Failure> {
         self.leaves += task.leaves.len();
+        for leaf in &mut task.leaves {
+            *leaf = self.moved(*leaf);
+        }
         self.check_places(&task.leaves, task.trace)?;
         if task.state == UntrackedState::Completed {
             let polls = Polls {
@@ -339,7 +356,7 @@ impl Dump {
         for text in [task.name, task.future_type, task.runtime, file] {
             self.check_text(text)?;
         }
-        self.check_places(&task.leaves, task.trace)
+        self.check_places(&task.leaves, None)
     }
 
     fn check_places(&self, leaves: &[Leaf], trace: Option<TraceId>) -> Result<(), Failure> {
@@ -446,7 +463,8 @@ pub(crate) mod tests {
             },
             waker: WakerState::Held(1),
             obtained: Obtained::Probed,
-            trace: None,
+            mark: 0x10 * id,
+            cell: None,
             leaves: stacks
                 .iter()
                 .map(|stack| Leaf {

@@ -58,18 +58,8 @@ pub struct TaskGroup<'a> {
     pub look: Look<'a>,
     /// One for each place where the tasks wait.
     pub chains: Vec<Chain>,
-    /// The tasks of which a stepped poll shows a part of that.
-    pub stepped: HashMap<TaskKey, Whose>,
-}
-
-/// Whose poll was stepped to show where a task waits.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Whose {
-    /// Its own.
-    Own,
-    /// That of others which were spawned at the same place, as far as that is known, for a future of
-    /// the same type: it is taken to wait where they do.
-    OfItsKind,
+    /// Whether a poll in the interpreter shows a part of that.
+    pub is_stepped: bool,
 }
 
 /// What tasks of a group have in common.
@@ -149,10 +139,8 @@ impl<'a> TaskGroup<'a> {
     /// A group that looks the same, of these tasks.
     #[must_use]
     pub fn with(&self, tasks: Vec<&'a Task>) -> Self {
-        let whose = tasks.iter().map(|task| task.key);
-        let whose = whose.filter_map(|key| Some((key, *self.stepped.get(&key)?)));
         Self {
-            stepped: whose.collect(),
+            is_stepped: self.is_stepped,
             tasks,
             look: self.look.clone(),
             chains: self.chains.clone(),
@@ -243,15 +231,9 @@ pub fn group_tasks<'a>(
                 tasks: Vec::new(),
                 look,
                 chains,
-                stepped: HashMap::new(),
+                is_stepped: false,
             });
-        if by_steps {
-            let whose = tasks.iter().map(|task| match task.trace {
-                Some(_) => (task.key, Whose::Own),
-                None => (task.key, Whose::OfItsKind),
-            });
-            group.stepped.extend(whose);
-        }
+        group.is_stepped |= by_steps;
         group.tasks.extend(tasks);
     }
     let mut groups: Vec<TaskGroup> = by_look.into_values().collect();
@@ -271,7 +253,7 @@ pub(crate) fn is_hidden(dump: &Dump, frames: &Frames, task: &Task) -> bool {
     let Some(untracked) = task.untracked() else {
         return false;
     };
-    if let Some(tid) = untracked.block_on {
+    if let Some(tid) = untracked.memory.block_on {
         return threads::is_just_worker(dump, tid, frames);
     }
     let future = frames.future(untracked.polls);

@@ -16,6 +16,7 @@ pub mod frames;
 pub mod future;
 pub mod group;
 pub mod holders;
+mod join;
 pub mod leaks;
 pub mod lineage;
 pub mod spans;

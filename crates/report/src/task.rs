@@ -74,25 +74,42 @@ pub struct Tracked {
     pub polls: u64,
     /// How its leaves came about.
     pub obtained: Obtained,
+    /// By which the memory of its future is known.
+    pub mark: u64,
+    /// Where the waker of its latest poll leads to.
+    pub waker_at: Option<u64>,
+    /// What was found of it in memory at the same time.
+    pub memory: Option<Memory>,
+    /// Whether it was polled after the process stood still, so that memory does not tell where it waits.
+    pub has_moved: bool,
 }
 
-/// What the memory of a process tells of a task.
+/// What the memory of a process tells of any task.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Untracked {
+pub struct Memory {
     /// tokio's number of it, where that can be read.
     pub number: Option<u64>,
     /// Which tokio of the program it belongs to, from 0.
     pub tokio: u32,
     /// The address of its cell, where that is known.
     pub cell: Option<u64>,
-    /// What polls it.
-    pub polls: Polls,
     /// Whether a handle can still join or abort it.
     pub has_join_handle: bool,
-    /// The thread that polls it inside `block_on`, if it is no task.
-    pub block_on: Option<i32>,
     /// How it was found out where it waits.
     pub found_by: FoundBy,
+    /// The thread that polls it inside `block_on`, if it is no task.
+    pub block_on: Option<i32>,
+}
+
+/// What is known of a task that was found in the memory of a process only.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Untracked {
+    /// What memory tells of any task.
+    pub memory: Memory,
+    /// What its future has in memory if it is tracked.
+    pub mark: Option<u64>,
+    /// What polls it.
+    pub polls: Polls,
 }
 
 /// The functions that poll a future, which stand for its type.
@@ -117,9 +134,9 @@ pub enum State {
     Never,
     /// Woken, and not polled by the dump's deadline.
     Starved,
-    /// Woken a moment ago, or new; only of untracked ones.
+    /// Woken a moment ago, or new; as memory tells.
     Woken,
-    /// What it waited for is there, and nobody has woken it; only of untracked ones.
+    /// What it waited for is there, and nobody has woken it; as memory tells.
     Ready,
     /// A closure on a blocking pool that runs or waits for a thread; only of untracked ones.
     Submitted,
@@ -144,7 +161,7 @@ impl Task {
     /// The thread that polls it inside `block_on`, if it is no task.
     #[must_use]
     pub fn block_on(&self) -> Option<i32> {
-        self.untracked()?.block_on
+        self.memory()?.block_on
     }
 
     /// What an agent knows of it, if one tracks it.
@@ -163,6 +180,30 @@ impl Task {
             Origin::Tracked(_) => None,
             Origin::Untracked(untracked) => Some(untracked),
         }
+    }
+
+    /// What was found of it in memory.
+    #[must_use]
+    pub const fn memory(&self) -> Option<&Memory> {
+        match &self.origin {
+            Origin::Tracked(tracked) => tracked.memory.as_ref(),
+            Origin::Untracked(untracked) => Some(&untracked.memory),
+        }
+    }
+
+    /// How it was found out where it waits, unless its agent tells.
+    pub(crate) fn found_by(&self) -> Option<FoundBy> {
+        let is_told = self.tracked().is_some_and(|tracked| {
+            let is_running = matches!(self.state, State::Running { .. });
+            let is_probed = !self.leaves.is_empty() && self.trace.is_none();
+            tracked.has_moved || is_running || is_probed
+        });
+        (!is_told).then_some(self.memory()?.found_by)
+    }
+
+    /// Whether it was polled after the process stood still.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.tracked().is_some_and(|tracked| tracked.has_moved)
     }
 
     /// The task or span that it was made in or is polled by, where that is known.
@@ -201,7 +242,7 @@ impl Task {
             state,
             waker: task.waker,
             leaves: task.leaves,
-            trace: task.trace,
+            trace: None,
             origin: Origin::Tracked(Tracked {
                 id: task.id,
                 parent: TaskKey::tracked(task.parent),
@@ -213,6 +254,10 @@ impl Task {
                 since: Duration::from_nanos(task.state.since_ns()),
                 polls: task.polls,
                 obtained: task.obtained,
+                mark: task.mark,
+                waker_at: task.cell,
+                memory: None,
+                has_moved: false,
             }),
         }
     }
@@ -248,19 +293,22 @@ impl Task {
             leaves: task.leaves,
             trace: task.trace,
             origin: Origin::Untracked(Untracked {
-                number: task.number,
-                tokio: task.tokio,
-                cell: task.cell,
+                memory: Memory {
+                    number: task.number,
+                    tokio: task.tokio,
+                    cell: task.cell,
+                    has_join_handle: task.has_join_handle,
+                    found_by: task.found_by,
+                    block_on: match task.state {
+                        UntrackedState::BlockOn { tid } => Some(tid),
+                        _ => None,
+                    },
+                },
+                mark: task.mark,
                 polls: Polls {
                     poll: task.poll,
                     boxed: task.boxed_poll,
                 },
-                has_join_handle: task.has_join_handle,
-                block_on: match task.state {
-                    UntrackedState::BlockOn { tid } => Some(tid),
-                    _ => None,
-                },
-                found_by: task.found_by,
             }),
         })
     }

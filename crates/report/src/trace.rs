@@ -23,16 +23,32 @@ const MAX_DEPTH: usize = 2_000;
 /// The most branches of one poll that are looked at, equal ones included.
 const MAX_LEAVES: usize = 10_000;
 
+/// Which part of a poll is a task's.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Whose {
+    /// All of it.
+    Tokios,
+    /// What is inside the outermost tracked future.
+    Tracked,
+}
+
 /// The distinct ways from where the task waits to its root.
-pub fn chains(trace: &Trace, frames: &Frames) -> Vec<Chain> {
+pub fn chains(trace: &Trace, frames: &Frames, whose: Whose) -> Vec<Chain> {
     let tree = Tree::build(trace, frames);
     let mut chains: Vec<Chain> = Vec::new();
     for leaf in tree.leaves() {
         let Way {
-            links,
+            mut links,
             lacks_line,
-            lacks_root,
+            mut lacks_root,
         } = tree.way(leaf);
+        if whose == Whose::Tracked {
+            let Some(outermost) = frames.tracked_polls(&links).first().copied() else {
+                continue;
+            };
+            links.truncate(outermost);
+            lacks_root = false;
+        }
         let no_line = lacks_line.then_some(
             "(await not resolved: the code of the innermost function that ran has no line)",
         );

@@ -30,8 +30,8 @@ const BETWEEN: [&str; 4] = [
 /// Where the memory comes from that untracked tasks are found in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Source {
-    /// A copy of the process, made by its agent.
-    Copy,
+    /// A process.
+    Process,
     /// A core file.
     Core,
 }
@@ -40,7 +40,7 @@ impl Source {
     pub(crate) fn of(dump: &Dump) -> Self {
         match dump.core {
             Some(_) => Self::Core,
-            None => Self::Copy,
+            None => Self::Process,
         }
     }
 }
@@ -68,15 +68,6 @@ macro_rules! reason {
 }
 
 impl Reason {
-    /// Its poll registered nothing, and none of its kind was stepped.
-    pub(crate) const NO_WAKER: Self = reason!("registered no waker", "it registered no waker");
-
-    /// Its poll registered nothing, and those of its kind that were stepped wait in different places.
-    pub(crate) const DIFFER: Self = reason!(
-        "unlike each other",
-        "the few of its kind that were looked at differ"
-    );
-
     /// Its poll was stepped, and showed nothing.
     pub(crate) const NO_CODE: Self =
         reason!("ran none of its own code", "none of its own code ran");
@@ -92,7 +83,7 @@ impl Reason {
         match found_by {
             // It may wait for one.
             FoundBy::Unresolved(Unresolved::NoThread) if state == State::Submitted => None,
-            FoundBy::Unresolved(Unresolved::NotAsked | Unresolved::Woken)
+            FoundBy::Unresolved(Unresolved::NotAsked)
                 if matches!(state, State::Woken | State::Submitted | State::Queued) =>
             {
                 None
@@ -118,7 +109,6 @@ impl Reason {
     fn of_unresolved(why: Unresolved, source: Source) -> Self {
         match why {
             Unresolved::NotAsked => reason!("not asked for", "not asked for"),
-            Unresolved::Woken => reason!("woken", "it was about to be polled"),
             Unresolved::Locked => {
                 reason!(
                     "locked",
@@ -130,34 +120,21 @@ impl Reason {
                 "its poll needs memory that the core file lacks"
             ),
             Unresolved::Fault => reason!(
-                "outside of the copy",
-                "its poll needs memory that a copy of the process lacks"
+                "outside of what was read",
+                "its poll needs memory that can't be read"
             ),
-            Unresolved::Endless if source == Source::Core => TOO_MANY_STEPS,
-            Unresolved::Endless => reason!("polled too long", "its poll did not end in time"),
+            Unresolved::Endless => TOO_MANY_STEPS,
             Unresolved::Exit => {
                 reason!("about to exit", "its poll would have ended the process")
             }
             Unresolved::Panic => reason!("panicked", "its poll panicked"),
-            Unresolved::SystemCall if source == Source::Core => reason!(
-                "in system calls",
-                "its poll makes a system call that has no answer here"
-            ),
             Unresolved::SystemCall => reason!(
                 "in system calls",
-                "its poll repeated a system call that a copy can't make"
+                "its poll makes a system call that has no answer here"
             ),
             Unresolved::Ready => reason!(
                 "about to end",
                 "it waits no longer, the next poll completes it"
-            ),
-            Unresolved::OtherTokio if source == Source::Core => reason!(
-                "of another tokio",
-                "it belongs to a version of tokio that rtops does not know"
-            ),
-            Unresolved::OtherTokio => reason!(
-                "of another tokio",
-                "it belongs to a version of tokio that the agent does not know"
             ),
             Unresolved::NoTime => {
                 reason!("ran out of time", "no time was left; raise --timeout")
@@ -169,6 +146,10 @@ impl Reason {
             Unresolved::Instruction => reason!(
                 "at an unknown instruction",
                 "its poll has an instruction that rtops does not know"
+            ),
+            Unresolved::OtherStack => reason!(
+                "on another stack",
+                "a part of its poll runs on another stack"
             ),
             _ => reason!("not resolved", "nothing more is known"),
         }
@@ -261,4 +242,4 @@ pub(crate) fn is_worker_thread(frames: &Frames, task: &Task) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -25,7 +25,6 @@ const RULES: &[(&str, FrameClass)] = &[
     ("rtops_hyper::", FrameClass::Agent),
     ("rtops_leaktest::", FrameClass::Agent),
     ("rtops_snapshot::", FrameClass::Agent),
-    ("rtops_step::", FrameClass::Agent),
     ("rtops_sync::", FrameClass::Agent),
     ("rtops_tasks::", FrameClass::Agent),
     ("rtops_threads::", FrameClass::Agent),

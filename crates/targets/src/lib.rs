@@ -5,7 +5,6 @@
 //! no file.
 
 mod awaits;
-mod bad_polls;
 mod block_on;
 mod blocked;
 mod blocking_pool;
@@ -33,6 +32,7 @@ mod uncopied;
 mod untouched;
 mod unwrapped;
 mod wakerless;
+mod writing;
 
 use std::{env, process::ExitCode, time::Duration};
 
@@ -74,7 +74,6 @@ fn run(name: &str, argument: Option<&str>) -> Result<Never, String> {
         "memory-off" => Options::new()
             .disable(Capability::Memory)
             .disable(Capability::Trim),
-        "unstepped" => Options::new().disable(Capability::Steps),
         _ => Options::new(),
     };
     if name == "closed" {
@@ -90,7 +89,6 @@ fn run(name: &str, argument: Option<&str>) -> Result<Never, String> {
 fn scenario(name: &str) -> Option<Scenario> {
     Some(match name {
         "awaits" => awaits::run,
-        "bad-polls" => bad_polls::run,
         "block-on" => block_on::run,
         "blocked" => blocked::run,
         "blocking-pool" => blocking_pool::run,
@@ -114,12 +112,12 @@ fn scenario(name: &str) -> Option<Scenario> {
         "sockets" => sockets::run,
         "starved" => starved::run,
         "threads-only" => threads_only::run,
-        "unstepped" => |control, _| bad_polls::run(control, Some("good")),
         "uncopied" => uncopied::run,
         "untouched" => untouched::run,
         "unwrapped" => awaits::run_plain,
         "two-runtimes" => two_runtimes::run,
         "wakerless" => wakerless::run,
+        "writing" => writing::run,
         _ => return None,
     })
 }

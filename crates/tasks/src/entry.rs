@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     panic::Location,
     sync::{
-        Mutex, MutexGuard, PoisonError, TryLockError,
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{
             AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64,
             Ordering::{Relaxed, SeqCst},
@@ -353,10 +353,21 @@ impl Entry {
         waker
     }
 
-    /// Where its executor's waker leads to; `None` while that is being replaced.
-    pub(crate) fn waker_address(&self) -> Option<usize> {
+    /// Where its executor's waker leads to, an address that is only to be compared; `None` before the first
+    /// poll, and while that is being replaced.
+    #[must_use]
+    pub fn waker_address(&self) -> Option<u64> {
         let waker = self.try_lock_waker()?;
-        waker.as_ref().map(|waker| waker.data().addr())
+        waker.as_ref().map(|waker| waker.data().addr() as u64)
+    }
+
+    /// The address that whoever holds a shared pointer to this entry has in memory, as the tracked future or
+    /// closure does: only to be compared.
+    #[must_use]
+    pub fn mark(self: &Arc<Self>) -> u64 {
+        /// The two counts that stand before what is shared.
+        const COUNTS: usize = 2 * size_of::<usize>();
+        (Arc::as_ptr(self).addr() - COUNTS) as u64
     }
 
     /// Marks it as ended and lets go of its waker, which may keep the task's memory alive.

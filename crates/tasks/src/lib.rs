@@ -29,12 +29,11 @@ pub use blocking::{track_blocking, track_blocking_entry};
 pub use clock::Monotonic;
 pub use entry::{Entry, Kind, Name, RuntimeTag, ScopeId, TaskId};
 pub use probe::{
-    Findings, NotStepped, Owner, Plan, Probed, ProbedState, Shortfall, Sink, StackCopy, Stale,
-    Stepped, Wakers, probe, step,
+    Findings, Owner, Plan, Probed, ProbedState, Shortfall, Sink, StackCopy, Stale, Wakers, probe,
 };
 pub use registry::{
     Census, EndedSite, abandon, cancelled, census, ended_sites, entries, entries_of, entries_with,
-    entry_addresses, is_abandoned, set_runtime_probe, task_count, waker_addresses,
+    is_abandoned, set_runtime_probe, task_count, waker_addresses,
 };
 pub use scope::{Entered, current_task, current_thread};
 pub use tracked::{Part, Track, Tracked, Tracker};

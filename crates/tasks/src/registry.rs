@@ -293,26 +293,13 @@ pub fn cancelled() -> HashSet<TaskId> {
 /// Where the wakers of the tracked tasks lead to: addresses that are only to be compared. What is
 /// held back is left out: nothing of it is polled when its executor polls there.
 #[must_use]
-pub fn waker_addresses() -> Vec<(usize, TaskId)> {
+pub fn waker_addresses() -> Vec<(u64, TaskId)> {
     let tasks = entries();
     let is_one = |entry: &&Arc<Entry>| entry.kind() == Kind::Task && !entry.is_held_back();
     let addresses = tasks.iter().filter(is_one);
     addresses
         .filter_map(|entry| Some((entry.waker_address()?, entry.id())))
         .collect()
-}
-
-/// Where the entries lie in memory, sorted: addresses that are only to be compared. Whoever holds an
-/// entry, as a tracked future or closure does, holds a pointer to there or to a few words before.
-#[must_use]
-pub fn entry_addresses() -> Vec<usize> {
-    let entries = entries();
-    let mut addresses: Vec<usize> = entries
-        .iter()
-        .map(|entry| Arc::as_ptr(entry).addr())
-        .collect();
-    addresses.sort_unstable();
-    addresses
 }
 
 /// The entries of one scope.

@@ -1,11 +1,10 @@
 //! What capturing costs: one thread, and as many as a thread-per-connection service has.
 
-mod common;
-
+use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use common::with_threads;
-use rtops_threads::{Signal, install, list};
+use rtops_threads::{Signal, Tid, install, list};
 
 fn main() {
     divan::main();
@@ -29,4 +28,28 @@ fn capture(bencher: divan::Bencher<'_, '_>, count: usize) {
 #[divan::bench(args = [1, 5000], sample_count = 10)]
 fn list_threads(bencher: divan::Bencher<'_, '_>, count: usize) {
     with_threads(count, |_| bencher.bench_local(list));
+}
+
+fn with_threads(count: usize, run: impl FnOnce(&[Tid])) {
+    let end = Arc::new(Barrier::new(count + 1));
+    let before: Vec<_> = tids();
+    for _ in 0..count {
+        let end = Arc::clone(&end);
+        thread::Builder::new()
+            .stack_size(32 << 10)
+            .spawn(move || end.wait())
+            .expect("so many threads are allowed");
+    }
+    let mut started = tids();
+    started.retain(|tid| !before.contains(tid));
+    run(&started);
+    end.wait();
+}
+
+fn tids() -> Vec<Tid> {
+    list()
+        .expect("/proc is readable")
+        .into_iter()
+        .map(|thread| thread.tid)
+        .collect()
 }

@@ -41,7 +41,7 @@ impl Signal {
         self.0
     }
 
-    pub(crate) fn is_in(self, blocked: u64) -> bool {
+    fn is_in(self, blocked: u64) -> bool {
         blocked >> (self.0 - 1) & 1 == 1
     }
 }
@@ -119,7 +119,7 @@ pub struct Slice<'a> {
 /// The right to capture threads: the handler is installed.
 #[derive(Clone, Copy, Debug)]
 pub struct Capturer {
-    pub(crate) signal: Signal,
+    signal: Signal,
 }
 
 /// Installs the handler of `signal` for the rest of the process's life.
@@ -352,17 +352,15 @@ impl Round {
     }
 
     fn send(&self, tid: Tid, request: &Request) -> Result<(), Missing> {
-        sys::send(self.signal, tid, request.cookie().as_raw()).map_err(|error| {
-            match error.raw_os_error() {
-                Some(libc::ESRCH) => Missing::Exited,
-                _ => system(&error),
-            }
+        sys::send(self.signal, tid, request.cookie()).map_err(|error| match error.raw_os_error() {
+            Some(libc::ESRCH) => Missing::Exited,
+            _ => system(&error),
         })
     }
 }
 
 /// What /proc says of a thread that can still run code.
-pub(crate) fn present(tid: Tid) -> Result<Stat, Missing> {
+fn present(tid: Tid) -> Result<Stat, Missing> {
     match Stat::of(tid) {
         // A main thread that has ended stays as a zombie as long as others run.
         Ok(Some(stat)) if matches!(stat.state, 'Z' | 'X') => Err(Missing::Exited),

@@ -1,9 +1,8 @@
-//! Take a bounded copy of the stack of every OS thread of this process, or hold all of them for a moment.
+//! Take a bounded copy of the stack of every OS thread of this process.
 //!
 //! [`list`] reads /proc. [`install`] puts a signal handler in place, once; [`Capturer::capture`] then
 //! signals threads, whose handlers copy their registers and stack memory into static slots, and hands
 //! the copies to its caller. Unwinding them is the caller's work, in normal context.
-//! [`Capturer::hold`] has the threads wait in their handlers instead, so that the process stands still.
 //!
 //! # What the host notices
 //!
@@ -17,27 +16,22 @@
 //!   needs more than Rust's 8 KiB is then called on that small stack.
 //! - Threads that block the signal, that are stopped, or that sleep uninterruptibly in the kernel
 //!   can't be captured, and are reported as such.
-//! - While the threads are held, nothing of the process goes on but what the caller spared, at most until
-//!   a point in time that the caller names.
 //! - After `fork`, the child calls [`reset_after_fork`] before it captures anything.
 
 mod capture;
-mod gate;
-mod hold;
 mod list;
 mod slot;
 mod sys;
 mod turn;
 
 pub use capture::{Capturer, InstallError, Missing, Signal, Slice, install};
-pub use hold::{Held, HeldRegisters, HeldThread, HoldError};
 pub use list::{ThreadInfo, Tid, list};
 
-/// Makes captures and holds possible again in a child process that was forked during one.
+/// Makes captures possible again in a child process that was forked during one.
 ///
-/// Async-signal-safe: a few atomic stores. To be called in the child, where no other thread runs.
+/// It is async-signal-safe: it does a few atomic operations. Only the child may call it, while it has no
+/// other thread.
 pub fn reset_after_fork() {
     slot::reset();
-    gate::reset();
     turn::reset();
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 
 /// A kernel thread id, as /proc and `gettid` have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,11 +57,10 @@ pub fn list() -> io::Result<Vec<ThreadInfo>> {
         let Some(tid) = name.to_str().and_then(|name| name.parse().ok()).map(Tid) else {
             continue;
         };
-        let mut buffer = [0; LIMIT];
-        if let Some((name, stat)) = read_stat(tid, &mut buffer)? {
+        if let Some(stat) = Stat::of(tid)? {
             threads.push(ThreadInfo {
                 tid,
-                name: String::from_utf8_lossy(name).into_owned(),
+                name: stat.name,
                 state: stat.state,
                 wchan: wchan(tid),
                 syscall: syscall(tid),
@@ -76,100 +75,77 @@ pub fn list() -> io::Result<Vec<ThreadInfo>> {
 /// The fields of /proc/self/task/TID/stat that are of use here.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
+    name: String,
     pub(crate) state: char,
     cpu_ticks: u64,
-    /// How many threads the process has.
-    pub(crate) threads: usize,
     /// Bit n - 1 is set when signal n is blocked. The kernel gives signals 1 to 31 here.
     pub(crate) blocked: u64,
 }
 
 impl Stat {
-    /// Reads them, without allocating; `None` when the thread is gone.
+    /// Reads them; `None` when the thread is gone.
     ///
     /// # Errors
     ///
     /// When the file can't be read though the thread is there.
     pub(crate) fn of(tid: Tid) -> io::Result<Option<Self>> {
-        Ok(read_stat(tid, &mut [0; LIMIT])?.map(|(_, stat)| stat))
+        match read(tid, "stat") {
+            Ok(stat) => Ok(Self::parse(&stat)),
+            // ESRCH: it ended between open and read.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    || error.raw_os_error() == Some(libc::ESRCH) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// `TID (NAME) STATE …`: the name may contain blanks and parentheses, so its end is the last one.
-    fn parse(stat: &[u8]) -> Option<(&[u8], Self)> {
+    fn parse(stat: &[u8]) -> Option<Self> {
         let open = stat.iter().position(|&byte| byte == b'(')?;
         let close = stat.iter().rposition(|&byte| byte == b')')?;
-        let name = stat.get(open + 1..close)?;
+        let name = String::from_utf8_lossy(stat.get(open + 1..close)?).into_owned();
         let rest = std::str::from_utf8(stat.get(close + 1..)?).ok()?;
         // Numbers of fields are those of proc(5), where the state is the third.
         let field = |number: usize| rest.split_ascii_whitespace().nth(number - 3);
         let number = |of: usize| field(of)?.parse::<u64>().ok();
-        let stat = Self {
+        Some(Self {
+            name,
             state: field(3)?.chars().next()?,
             cpu_ticks: number(14)?.saturating_add(number(15)?),
-            threads: usize::try_from(number(20)?).ok()?,
             blocked: number(32)?,
-        };
-        Some((name, stat))
-    }
-}
-
-/// The name and the fields of one thread.
-fn read_stat(tid: Tid, buffer: &mut [u8; LIMIT]) -> io::Result<Option<(&[u8], Stat)>> {
-    match read(tid, "stat", buffer) {
-        Ok(stat) => Ok(Stat::parse(stat)),
-        // ESRCH: it ended between open and read.
-        Err(error)
-            if error.kind() == io::ErrorKind::NotFound
-                || error.raw_os_error() == Some(libc::ESRCH) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error),
+        })
     }
 }
 
 fn wchan(tid: Tid) -> Option<String> {
-    let mut buffer = [0; LIMIT];
-    let name = std::str::from_utf8(read(tid, "wchan", &mut buffer).ok()?).ok()?;
-    (!name.is_empty() && name != "0").then(|| name.to_owned())
+    let name = String::from_utf8(read(tid, "wchan").ok()?).ok()?;
+    (!name.is_empty() && name != "0").then_some(name)
 }
 
 /// `NUMBER ARGUMENTS…`, or `running`, or `-1 …` when blocked outside of a system call.
 fn syscall(tid: Tid) -> Option<i64> {
-    let mut buffer = [0; LIMIT];
-    let line = std::str::from_utf8(read(tid, "syscall", &mut buffer).ok()?).ok()?;
+    let line = String::from_utf8(read(tid, "syscall").ok()?).ok()?;
     let number = line.split_ascii_whitespace().next()?.parse().ok()?;
     (number >= 0).then_some(number)
 }
 
 /// `RUNNING-NANOSECONDS WAITING-NANOSECONDS TIMESLICES`
 fn timeslices(tid: Tid) -> Option<u64> {
-    let mut buffer = [0; LIMIT];
-    let line = std::str::from_utf8(read(tid, "schedstat", &mut buffer).ok()?).ok()?;
+    let line = String::from_utf8(read(tid, "schedstat").ok()?).ok()?;
     line.split_ascii_whitespace().nth(2)?.parse().ok()
 }
 
-/// The longest of these files has some 350 bytes.
-const LIMIT: usize = 1024;
-
-/// Reads one of them, without allocating: other threads may be held, one of them inside the allocator.
-fn read<'a>(tid: Tid, file: &str, buffer: &'a mut [u8; LIMIT]) -> io::Result<&'a [u8]> {
-    let mut path = [0; 64];
-    let mut rest = path.as_mut_slice();
-    write!(rest, "/proc/self/task/{tid}/{file}")?;
-    let unused = rest.len();
-    let path = path.get(..path.len() - unused).unwrap_or_default();
-    let mut file = File::open(std::str::from_utf8(path).unwrap_or_default())?;
-    let mut len = 0;
-    while let Some(rest) = buffer.get_mut(len..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest) {
-            Ok(0) => break,
-            Ok(count) => len += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(buffer.get(..len).unwrap_or_default())
+fn read(tid: Tid, file: &str) -> io::Result<Vec<u8>> {
+    // The longest of these files has some 350 bytes.
+    const LIMIT: u64 = 4096;
+    let mut bytes = Vec::with_capacity(512);
+    File::open(format!("/proc/self/task/{tid}/{file}"))?
+        .take(LIMIT)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -185,12 +161,12 @@ mod tests {
     fn a_name_with_parentheses_and_blanks_is_kept_whole() {
         let stat = Stat::parse(STAT.as_bytes()).unwrap();
         let expected = Stat {
+            name: "a) (b) c".to_owned(),
             state: 'S',
             cpu_ticks: 42,
-            threads: 1,
             blocked: 4_194_304,
         };
-        assert_eq!(stat, (&b"a) (b) c"[..], expected));
+        assert_eq!(stat, expected);
     }
 
     #[test]

@@ -1,18 +1,19 @@
-//! Captures and holds take turns: a thread that is held can't answer a capture.
+//! Captures take turns, because all of them use the same slots.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use crate::sys;
 
-/// 1 while somebody has the turn. Not a `Mutex`, which could neither time out nor be reset after fork.
+/// 1 while a capture has the turn. This is not a `Mutex`: a `Mutex` could neither time out nor be reset
+/// after fork.
 static BUSY: AtomicU32 = AtomicU32::new(0);
 
-/// The right to signal threads: at most one exists.
+/// The right to capture threads: at most one exists.
 pub(crate) struct Turn(());
 
 impl Turn {
-    /// Waits for it; `None` when another one lasted until `deadline`.
+    /// Waits for the turn; `None` when another capture had it until `deadline`.
     pub(crate) fn begin(deadline: Instant) -> Option<Self> {
         while BUSY
             .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
@@ -35,7 +36,8 @@ impl Drop for Turn {
     }
 }
 
-/// Ends the turn of a thread that doesn't exist in this forked child. Async-signal-safe.
+/// Ends the turn that a thread of the parent had at the fork: this child doesn't have that thread.
+/// Async-signal-safe.
 pub(crate) fn reset() {
     BUSY.store(0, Ordering::Release);
 }

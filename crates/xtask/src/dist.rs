@@ -65,9 +65,12 @@ fn copy_pages(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let path = entry?.path();
-        if let (Some(name), Some("md")) =
-            (path.file_name(), path.extension().and_then(|e| e.to_str()))
-        {
+        let Some(name) = path.file_name() else {
+            continue;
+        };
+        if path.is_dir() {
+            copy_pages(&path, &to.join(name))?;
+        } else if path.extension().is_some_and(|extension| extension == "md") {
             fs::copy(&path, to.join(name))?;
         }
     }

@@ -11,15 +11,17 @@ use std::{
 use super::{Format, Output};
 use crate::{
     args::{OutputArgs, StackArgs},
-    client::Session,
-    dump::{self, Taken, Wanted},
+    dump::{self, Taken},
     error::Error,
-    image::{Detail, outside},
+    image::{
+        Detail,
+        outside::{self, Look},
+    },
     progress::Progress,
     render,
     target::Target,
 };
-use rtops_protocol::{Capabilities, CopyDetail, StackId, StackParts, Steps};
+use rtops_protocol::{StackId, StackParts};
 use rtops_report::{
     frames::{Frames, Shown},
     group::{Grouping, Selection, ageless, group_tasks, stacks_of_tasks},
@@ -38,7 +40,7 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     let of_file = dump::of_file(&args.source, Detail::Trees, args.save.as_deref())?;
     drop(progress);
     if let Some(taken) = of_file {
-        return show(args, output, taken, saved_parts(args));
+        return show(args, output, taken, parts(args));
     }
     if args.all_agents || args.targets.len() > 1 {
         return several::run(args, output);
@@ -135,8 +137,8 @@ fn with_view<T>(
     })
 }
 
-/// Which parts of a saved dump to show.
-const fn saved_parts(args: &StackArgs) -> StackParts {
+/// Which parts to show.
+const fn parts(args: &StackArgs) -> StackParts {
     match (args.tasks || args.tree, args.threads) {
         (true, _) => StackParts::Tasks,
         (_, true) => StackParts::Threads,
@@ -144,51 +146,14 @@ const fn saved_parts(args: &StackArgs) -> StackParts {
     }
 }
 
-/// Asks for a dump; says as well which parts of it to show.
+/// Looks at a process; says as well which parts of it to show.
 fn take(args: &StackArgs, target: &Target) -> Result<(Taken, StackParts), Error> {
-    let Some(mut session) = outside::agent(target, args.copy)? else {
-        let save = args.save.as_deref();
-        let taken = outside::trees(target, args.copy, &args.source, save)?;
-        return Ok((taken, saved_parts(args)));
+    let look = Look {
+        parts: parts(args),
+        detail: Detail::Trees,
+        attach: args.attach,
+        save: args.save.as_deref(),
+        timeout: args.source.timeout,
     };
-    let (parts, lack) = parts(args, &session)?;
-    let steps = if args.deep {
-        Steps::Deep
-    } else {
-        Steps::Proven
-    };
-    let copy = args.copy.request(CopyDetail::Trees);
-    let wanted = Wanted { parts, steps, copy };
-    let mut taken = dump::take(target, &mut session, wanted, args.save.as_deref())?;
-    taken.dump.gaps.extend(lack.map(str::to_owned));
-    Ok((taken, parts))
-}
-
-/// What to ask for, and what has to be left out as the agent can't tell.
-fn parts(args: &StackArgs, session: &Session) -> Result<(StackParts, Option<&'static str>), Error> {
-    let has = |capability| session.hello.capabilities.has(capability);
-    let (tasks, threads) = (has(Capabilities::TASKS), has(Capabilities::THREADS));
-    let incapable = |what| Error::Incapable {
-        pid: session.pid,
-        version: session.hello.agent_version.clone(),
-        what,
-    };
-    match (args.tasks || args.tree, args.threads) {
-        (true, _) if tasks => Ok((StackParts::Tasks, None)),
-        (true, _) => Err(incapable("list tasks")),
-        (_, true) if threads => Ok((StackParts::Threads, None)),
-        (_, true) => Err(incapable("take the stacks of threads")),
-        _ => match (tasks, threads) {
-            (true, true) => Ok((StackParts::All, None)),
-            (true, false) => Ok((
-                StackParts::Tasks,
-                Some("this agent can't take the stacks of threads; --tasks asks for the rest only"),
-            )),
-            (false, true) => Ok((
-                StackParts::Threads,
-                Some("this agent can't list tasks; --threads asks for the rest only"),
-            )),
-            (false, false) => Err(incapable("take stacks")),
-        },
-    }
+    outside::take(target, look)
 }

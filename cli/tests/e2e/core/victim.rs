@@ -13,10 +13,7 @@ use nix::{
 };
 use tempfile::{TempDir, tempdir};
 
-use crate::support::eventually;
-
-/// In how many looks in a row all threads must sleep, before they are taken to wait.
-const QUIET_LOOKS: u32 = 10;
+use crate::support::{eventually, quiet};
 
 /// A program that runs in a directory of its own, where its core files go.
 pub struct Victim {
@@ -70,23 +67,7 @@ impl Victim {
 
     /// Waits until all its threads sleep, and go on sleeping.
     pub fn quiet(self) -> Self {
-        let mut quiet_looks = 0;
-        eventually("all its threads sleep", || {
-            let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-            let mut threads = threads.flatten().map(|thread| thread.path().join("stat"));
-            let sleeps = |stat: PathBuf| {
-                let stat = fs::read_to_string(stat).unwrap_or_default();
-                stat.rsplit(") ")
-                    .next()
-                    .is_some_and(|rest| rest.starts_with('S'))
-            };
-            quiet_looks = if threads.all(sleeps) {
-                quiet_looks + 1
-            } else {
-                0
-            };
-            quiet_looks == QUIET_LOOKS
-        });
+        quiet(self.pid());
         self
     }
 

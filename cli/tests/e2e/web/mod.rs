@@ -253,8 +253,8 @@ fn under_load_each_request_is_found_by_its_route_and_none_is_lost() {
     let parked = shop.park_all();
     let downloads = shop.hold_back();
     shop.settled(&marks);
-    for copy in ["auto", "never"].into_iter().cycle().take(LOOKS) {
-        let stack = shop.target.stack(&["--tasks", "--copy", copy]);
+    for attach in ["auto", "never"].into_iter().cycle().take(LOOKS) {
+        let stack = shop.target.stack(&["--tasks", "--attach", attach]);
         assert!(stack.complete, "{:?}", stack.gaps);
         if let Some(wrong) = wrong(&stack, &marks) {
             panic!("{wrong}");
@@ -324,6 +324,7 @@ fn a_request_is_a_few_lines_of_the_service_alone() {
     let text = redact(&shop.target.stack_text(&filter));
     insta::assert_snapshot!(text, @r#"
     rtops-services (pid PID): 1 of 3 tasks in 1 group, 3 of 3 alive
+    looked at from outside; it stood still for TIME
 
     1 task "GET /report" [watch changed, TIME]
         rtops_services::web::routes::report  crates/services/src/web/routes.rs:LINE

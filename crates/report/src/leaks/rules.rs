@@ -302,11 +302,10 @@ fn longest(tasks: &[&Task]) -> String {
     format::duration(longest.unwrap_or_default())
 }
 
-/// What to say of tasks that nothing can wake, and that a handle can still end: that is known of
-/// untracked ones.
+/// What to say of tasks that nothing can wake, and that a handle can still end, as memory tells.
 fn abortable(tasks: &[&Task]) -> String {
-    let untracked = tasks.iter().filter_map(|task| task.untracked());
-    let with_handle = untracked.filter(|task| task.has_join_handle).count();
+    let read = tasks.iter().filter_map(|task| task.memory());
+    let with_handle = read.filter(|memory| memory.has_join_handle).count();
     match with_handle {
         0 => String::new(),
         all if all == tasks.len() => " (a handle can still abort it)".to_owned(),

@@ -10,7 +10,7 @@ use rtops_protocol::{FoundBy, Note, SourceLocation, TaskKind, Thread, ThreadCapt
 
 use crate::{
     dump::Dump,
-    task::{Origin, Task, TaskKey},
+    task::{Origin, Task, TaskKey, Untracked},
 };
 
 /// Where a task or thread rests: the same in two dumps of one process if nothing has changed.
@@ -33,9 +33,9 @@ impl Identity {
     pub(super) fn of(task: &Task) -> Option<Self> {
         match &task.origin {
             Origin::Tracked(tracked) => Some(Self::Tracked(tracked.id)),
-            Origin::Untracked(untracked) => match untracked.number {
-                Some(number) => Some(Self::Untracked(untracked.tokio, number)),
-                None => untracked.cell.map(Self::Cell),
+            Origin::Untracked(Untracked { memory, .. }) => match memory.number {
+                Some(number) => Some(Self::Untracked(memory.tokio, number)),
+                None => memory.cell.map(Self::Cell),
             },
         }
     }
@@ -88,7 +88,7 @@ impl Sample {
             tasks: tasks()
                 .filter_map(|task| Some((Identity::of(task)?, task_place(dump, task))))
                 .collect(),
-            has_untracked: dump.has_untracked(),
+            has_untracked: dump.is_image(),
             threads: dump
                 .threads
                 .iter()
@@ -110,7 +110,7 @@ impl Sample {
 }
 
 /// The tasks of several dumps, as far as they can be compared: where one dump lacks untracked
-/// ones, as no copy of the process was made for it, all others show them as new.
+/// ones, as it was not looked at from outside, all others show them as new.
 pub(super) fn comparable(samples: &[&Sample]) -> Vec<HashMap<Identity, Option<Place>>> {
     let all_have = samples.iter().all(|sample| sample.has_untracked);
     let samples = samples.iter().map(|sample| {
@@ -134,7 +134,7 @@ fn task_place(dump: &Dump, task: &Task) -> Option<Place> {
     }
     let made = match &task.origin {
         Origin::Tracked(tracked) => Ok((site(dump, tracked.site), dump.string(tracked.name))),
-        Origin::Untracked(untracked) => match untracked.found_by {
+        Origin::Untracked(untracked) => match untracked.memory.found_by {
             FoundBy::Unresolved(_) => return None,
             _ => Err(untracked.polls),
         },

@@ -17,9 +17,10 @@ use super::{
 };
 use crate::{format, frames::Frames, threads::ThreadGroup};
 
-/// How many timeslices one dump may cost a thread that does nothing else: the signal, a second
-/// one for a larger copy, and a preemption.
-const SLICES_A_DUMP: u64 = 3;
+/// How many timeslices one dump may cost a thread that does nothing else: it is stopped and goes on, or it gets
+/// a signal or two; the one that is made to copy the process takes nine; and on a busy machine each of
+/// these may be interrupted. A thread with work takes many more between two dumps.
+const SLICES_A_DUMP: u64 = 20;
 
 /// Judges the threads of a watch's last dump.
 pub(super) fn judge<'a>(

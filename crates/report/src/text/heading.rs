@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::{CopyOutcome, Outside, Process, TaskKind};
+use rtops_protocol::{Outside, Process, TaskKind};
 
 use super::stack::View;
 use crate::{
@@ -47,14 +47,17 @@ pub(super) fn counted(
         let line = looked_at(outside);
         writeln!(writer, "{}", style.paint(Paint::Faint, escape(&line)))?;
     }
-    no_copy(writer, style, view)
+    not_attached(writer, style, view)
 }
 
 /// What it cost the process to be looked at from outside.
 fn looked_at(outside: &Outside) -> String {
     let pause = Duration::from_nanos(outside.pause_ns).as_secs_f64() * 1e3;
-    let mut text =
-        format!("looked at from outside, without an agent; it stood still for {pause:.1} ms");
+    let without = match outside.agent_told_after_ns {
+        Some(_) => "",
+        None => ", without an agent",
+    };
+    let mut text = format!("looked at from outside{without}; it stood still for {pause:.1} ms");
     if let Some(why) = &outside.read_standing {
         text = format!("{text}, and was read meanwhile: {why}");
     }
@@ -66,13 +69,10 @@ fn looked_at(outside: &Outside) -> String {
     text
 }
 
-/// What is not shown as no copy of the process was made.
-fn no_copy(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
-    let dump = view.dump;
-    let refused = dump.copy_refused().map(|line| (Paint::Warning, line));
-    let line = refused.or_else(|| Some((Paint::Faint, dump.copy_impossible()?)));
-    match line {
-        Some((paint, line)) => writeln!(writer, "{}", style.paint(paint, escape(&line))),
+/// What is not shown as the process was not looked at from outside.
+fn not_attached(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    match view.dump.not_attached() {
+        Some(line) => writeln!(writer, "{}", style.paint(Paint::Warning, escape(&line))),
         None => Ok(()),
     }
 }
@@ -100,11 +100,7 @@ fn tasks_summary(view: &View) -> Option<String> {
         let known = view.dump.known_on_tokio();
         // A task may end between the two counts.
         let alive = alive.max(known);
-        let outcome = view.dump.copy.as_ref().map(|copy| &copy.outcome);
-        let verb = match outcome {
-            Some(CopyOutcome::Made) => "",
-            _ => "tracked ",
-        };
+        let verb = if view.dump.is_image() { "" } else { "tracked " };
         text = format!("{text}, {verb}{known} of {alive} alive");
     }
     for (what, is_seen) in [("only by type", false), ("seen in part", true)] {
@@ -117,12 +113,11 @@ fn tasks_summary(view: &View) -> Option<String> {
     Some(text)
 }
 
-/// Whether there may be untracked tasks, with nothing known of them: no copy was made, and no runtime
-/// counts them.
+/// Whether there may be untracked tasks, with nothing known of them: the process was not looked at from
+/// outside, and no runtime counts them.
 fn others_are_unknown(dump: &Dump) -> bool {
     let is_counted = |process: &Process| process.alive_on_tokio.is_some();
-    let has_no_copy = dump.copy_refused().is_some() || dump.copy_impossible().is_some();
-    has_no_copy && !dump.process.as_ref().is_some_and(is_counted)
+    dump.not_attached().is_some() && !dump.process.as_ref().is_some_and(is_counted)
 }
 
 /// Of how many tasks it is not known where they wait, or not all of it, and why.

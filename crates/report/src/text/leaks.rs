@@ -209,7 +209,7 @@ fn notes(leaks: &LeaksView) -> Vec<String> {
     if let Some(process) = &dump.process
         && let (Some(tracked), Some(alive)) = (process.tracked_on_tokio, process.alive_on_tokio)
         && alive > tracked
-        && !dump.has_untracked()
+        && !dump.is_image()
     {
         notes.push(format!(
             "only the {tracked} tracked of {alive} tasks alive were judged; spawn the others \

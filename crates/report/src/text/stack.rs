@@ -17,7 +17,7 @@ use crate::{
     escape::escape,
     format,
     frames::{Frame, Frames},
-    group::{Grouping, TaskGroup, Whose},
+    group::{Grouping, TaskGroup},
     holders::Holders,
     style::{Paint, Style},
     task::{Origin, State, Task},
@@ -184,14 +184,6 @@ pub(super) fn task_group(
         };
         drawing.remark(format!("polled by {noun} {}", threads.join(", ")));
     }
-    let inferred = group.stepped.values();
-    let inferred = inferred.filter(|whose| **whose == Whose::OfItsKind).count();
-    if inferred > 0 {
-        let looked_at = group.stepped.len() - inferred;
-        drawing.remark(format!(
-            "(seen in {looked_at}; the others are taken to wait where these do)"
-        ));
-    }
     for line in claims(&view.holders, group) {
         drawing.remark(line);
     }
@@ -232,11 +224,12 @@ pub(super) fn numbered(noun: &str, task: &Task) -> String {
         Origin::Tracked(tracked) => return format!("{noun} {}", tracked.id),
         Origin::Untracked(untracked) => untracked,
     };
-    let tokio = match untracked.tokio {
+    let memory = &untracked.memory;
+    let tokio = match memory.tokio {
         0 => "tokio".to_owned(),
         other => format!("tokio #{}", u64::from(other) + 1),
     };
-    match (untracked.number, untracked.cell) {
+    match (memory.number, memory.cell) {
         (Some(number), _) => format!("{tokio} {noun} {number}"),
         (None, Some(cell)) => format!("{tokio} {noun} at {cell:#x}"),
         (None, None) => format!("{tokio} {noun}"),
@@ -463,10 +456,7 @@ pub(super) fn more(
 /// What is missing and what would give more.
 pub(super) fn remarks(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     let notes = notes(view);
-    let told = view
-        .dump
-        .copy_refused()
-        .or_else(|| view.dump.copy_impossible());
+    let told = view.dump.not_attached();
     let gaps = view.dump.gaps.iter();
     let gaps: Vec<&String> = gaps.filter(|gap| Some(*gap) != told.as_ref()).collect();
     if !gaps.is_empty() || !notes.is_empty() {
@@ -539,7 +529,7 @@ fn kept(view: &View) -> Option<String> {
 /// Whether a thread sleeps in tokio's `block_on` whose future no record is of. That of a tracked one
 /// has no runtime.
 fn lacks_block_on(view: &View) -> bool {
-    if view.dump.is_image() || !view.dump.has_untracked() || view.threads.is_none() {
+    if view.dump.is_image() || view.threads.is_none() {
         return false;
     }
     let is_block_on = |name: &str| name.starts_with("tokio::") && name.ends_with("::block_on");

@@ -7,7 +7,12 @@ use crate::frames::tests::traced;
 
 /// `function:line` for each frame of each chain, innermost first, and what is missing.
 fn shown(trace: &Trace, frames: &Frames) -> Vec<(String, bool)> {
-    let chains = chains(trace, frames);
+    shown_of(trace, frames, Whose::Tokios)
+}
+
+/// The same of the part that is a task's.
+fn shown_of(trace: &Trace, frames: &Frames, whose: Whose) -> Vec<(String, bool)> {
+    let chains = chains(trace, frames, whose);
     let text = chains.iter().map(|chain| {
         let frames = chain.links.iter().filter_map(|link| frames.get(link.frame));
         let frames = frames.map(|frame| match &frame.place {
@@ -54,17 +59,17 @@ fn whole(chain: &str) -> (String, bool) {
 #[test]
 fn inlined_async_fns_show_the_line_of_each_await() {
     let chains = in_one_call(&[
-        (1, "rtops_step::step:1"),
-        (2, "app::outer::{async_fn#0}:10 rtops_step::step:2"),
+        (1, "rtops_tasks::poll:1"),
+        (2, "app::outer::{async_fn#0}:10 rtops_tasks::poll:2"),
         (
             3,
-            "app::inner::{async_fn#0}:20 app::outer::{async_fn#0}:12 rtops_step::step:2",
+            "app::inner::{async_fn#0}:20 app::outer::{async_fn#0}:12 rtops_tasks::poll:2",
         ),
         (
             4,
-            "app::inner::{async_fn#0}:23 app::outer::{async_fn#0}:12 rtops_step::step:2",
+            "app::inner::{async_fn#0}:23 app::outer::{async_fn#0}:12 rtops_tasks::poll:2",
         ),
-        (5, "rtops_step::step:3"),
+        (5, "rtops_tasks::poll:3"),
     ]);
     assert_eq!(chains, [whole("app::inner:23 app::outer:12")]);
 }
@@ -155,7 +160,7 @@ fn a_future_of_a_closure_waits_in_the_closure() {
 #[test]
 fn calls_and_tail_calls_are_followed() {
     let code = [
-        (1, "rtops_step::step:1"),
+        (1, "rtops_tasks::poll:1"),
         (10, "app::outer::{async_fn#0}:10"),
         (11, "app::outer::{async_fn#0}:12"),
         (20, "app::Wrapper::poll:20"),
@@ -170,6 +175,39 @@ fn calls_and_tail_calls_are_followed() {
         chains,
         [whole("app::inner:31 app::Wrapper::poll:20 app::outer:12")]
     );
+}
+
+#[test]
+fn of_a_tracked_task_only_what_is_inside_the_outermost_tracked_future_is_shown() {
+    let code = [
+        (1, "app::around::{async_fn#0}:10"),
+        (2, "app::around::{async_fn#0}:12"),
+        (3, "rtops_tasks::Tracked::poll:1"),
+        (4, "app::outer::{async_fn#0}:20"),
+        (5, "app::outer::{async_fn#0}:22"),
+        (6, "rtops_tasks::Tracked::poll:1"),
+        (7, "app::inner::{async_fn#0}:30"),
+        (8, "app::inner::{async_fn#0}:31"),
+    ];
+    let visits = [
+        (0, 1),
+        (0, 2),
+        (1, 3),
+        (2, 4),
+        (2, 5),
+        (3, 6),
+        (4, 7),
+        (4, 8),
+    ];
+    let tracked = trace(&visits, &[(0, 2), (1, 3), (2, 5), (3, 6)]);
+    let frames = traced(&code);
+    let outer = "app::inner:31 app::outer:22";
+    assert_eq!(shown_of(&tracked, &frames, Whose::Tracked), [whole(outer)]);
+    let around = format!("{outer} app::around:12");
+    assert_eq!(shown(&tracked, &frames), [whole(&around)]);
+    // Nothing where no tracked future is seen to be polled.
+    let other = trace(&[(0, 1), (0, 2)], &[]);
+    assert!(shown_of(&other, &frames, Whose::Tracked).is_empty());
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod core_file;
 use std::cell::OnceCell;
 
 use rtops_protocol::{
-    CopyOutcome, CopyReport, End, Leaf, LeafEnd, Process, Reply, StackId, Stacks, Strings, Thread,
+    End, Leaf, LeafEnd, NotAttached, Outside, Process, Reply, StackId, Stacks, Thread,
     ThreadCapture, TraceId, TraceOrder, Untracked, UntrackedState,
 };
 
@@ -20,7 +20,7 @@ use crate::{
         Frames,
         tests::{frames, inlined, with_futures, with_nameless_futures, with_starts},
     },
-    group::{Grouping, Selection, TaskGroup, Whose, ageless, group_tasks},
+    group::{Grouping, Selection, TaskGroup, ageless, group_tasks},
     holders::Holders,
     leaks::{
         self, Evidence, Judge, Subject,
@@ -54,17 +54,18 @@ fn futures() -> [(u64, &'static str); 4] {
     ]
 }
 
-fn untracked(number: u64, poll: u64, stacks: &[u32]) -> Untracked {
+pub fn untracked(number: u64, poll: u64, stacks: &[u32]) -> Untracked {
     Untracked {
         number: Some(number),
         tokio: 0,
         cell: None,
+        mark: None,
         poll,
         boxed_poll: None,
         state: UntrackedState::Idle,
         wakers: 1,
         has_join_handle: false,
-        found_by: FoundBy::Hook,
+        found_by: FoundBy::Steps,
         trace: None,
         leaves: stacks
             .iter()
@@ -83,14 +84,20 @@ fn unresolved(id: u64, poll: u64, why: Unresolved) -> Untracked {
     }
 }
 
-fn copy(outcome: CopyOutcome) -> Reply {
-    Reply::CopyReport(CopyReport {
-        outcome,
+/// The head of what was read of a process, whose agent was asked a millisecond later.
+pub fn outside() -> Reply {
+    Reply::Outside(Outside {
         pause_ns: 1_500_000,
-        lived_ns: 1,
-        tasks: 9,
-        tracked: 1,
-        stepped: 1,
+        read_standing: None,
+        has_tokio: true,
+        threads_not_stopped: 0,
+        agent_told_after_ns: Some(1_000_000),
+    })
+}
+
+fn not_attached() -> Reply {
+    Reply::NotAttached(NotAttached {
+        why: "it would stand still for 80 ms, longer than --max-pause allows".to_owned(),
     })
 }
 
@@ -102,23 +109,22 @@ fn process(tracked: u64, alive: u64) -> Reply {
     })
 }
 
-fn dump_of(stacks: &[&str], tasks: Vec<Untracked>, more: Vec<Reply>) -> Dump {
+fn dump_of(head: Vec<Reply>, stacks: &[&str], tasks: Vec<Untracked>) -> Dump {
     let stacks = stacks.iter().zip(1..);
     let stacks = stacks.map(|(names, number)| {
         let entries = names.split_whitespace().zip(0x1000_u64..);
         entries.map(|(_, address)| address + number).collect()
     });
-    let mut replies = vec![
-        Reply::Strings(Strings(vec!["main".to_owned()])),
+    let mut replies = head;
+    replies.extend([
         Reply::Stacks(Stacks(stacks.collect())),
         Reply::Untracked(tasks),
-    ];
-    replies.extend(more);
-    replies.push(Reply::End(End { gaps: Vec::new() }));
+        Reply::End(End { gaps: Vec::new() }),
+    ]);
     receive(replies).unwrap()
 }
 
-fn named(stacks: &[&str]) -> Frames {
+pub fn named(stacks: &[&str]) -> Frames {
     let stacks: Vec<String> = stacks
         .iter()
         .map(|names| names.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -131,7 +137,7 @@ fn groups<'a>(dump: &'a Dump, frames: &Frames) -> Vec<TaskGroup<'a>> {
     group_tasks(dump, frames, &Selection::default(), Grouping::Equal)
 }
 
-fn text(dump: &Dump, frames: &Frames, selection: &Selection) -> String {
+pub fn text(dump: &Dump, frames: &Frames, selection: &Selection) -> String {
     let grouping = Grouping::Equal;
     let view = View {
         pid: 4711,
@@ -174,7 +180,7 @@ fn each_kind_of_task_says_what_is_known_of_it() {
         },
         Untracked {
             state: UntrackedState::Woken,
-            ..unresolved(8, SERVE, Unresolved::Woken)
+            ..unresolved(8, SERVE, Unresolved::NotAsked)
         },
         Untracked {
             state: UntrackedState::Running { tid: Some(12) },
@@ -195,21 +201,20 @@ fn each_kind_of_task_says_what_is_known_of_it() {
             ..unresolved(12, WORKER_POLL, Unresolved::NoThread)
         },
     ];
-    let more = vec![process(0, 9), copy(CopyOutcome::Made)];
-    let dump = dump_of(&stacks, tasks, more);
+    let dump = dump_of(vec![process(0, 9), outside()], &stacks, tasks);
     insta::assert_snapshot!(text(&dump, &named(&stacks), &Selection::default()), @r"
-    gateway (pid 4711): 9 tasks and 2 blocking tasks in 9 groups, 9 of 9 alive; 4 only by type: 2 locked, 1 ran out of time, 1 registered no waker; 0 threads
+    gateway (pid 4711): 9 tasks and 2 blocking tasks in 9 groups, 9 of 9 alive; 4 only by type: 2 locked, 1 ran none of its own code, 1 ran out of time; 0 threads
+    looked at from outside; it stood still for 1.5 ms
 
     2 tasks app::serve [waiting]
         recv   src/recv.rs:7:9
         serve  src/serve.rs:7:9
-        (where it waits without a waker is not shown: no poll of its kind was stepped)
 
     2 tasks app::Pump<app::pump::{async block}> [waiting]
         (await not resolved: its poll waited for a lock that another thread held)
 
     1 task app::serve [waiting]
-        (await not resolved: it registered no waker)
+        (await not resolved: none of its own code ran)
 
     1 task app::Pump<app::pump::{async block}> [waiting]
         (await not resolved: no time was left; raise --timeout)
@@ -217,7 +222,6 @@ fn each_kind_of_task_says_what_is_known_of_it() {
     1 task app::serve [never: no waker of it exists, so nothing can wake it]
         recv   src/recv.rs:7:9
         serve  src/serve.rs:7:9
-        (where it waits without a waker is not shown: no poll of its kind was stepped)
 
     1 task app::serve [woken or new, and about to be polled]
 
@@ -234,34 +238,52 @@ fn each_kind_of_task_says_what_is_known_of_it() {
 
 #[test]
 fn what_is_missing_is_told_where_the_tasks_would_stand() {
-    let heading = |outcome, rest: Vec<Untracked>| {
-        let dump = dump_of(&["a"], rest, vec![process(15, 1219), copy(outcome)]);
-        let text = text(&dump, &named(&["a"]), &Selection::default());
+    let heading = |tracked, alive, told: Reply| {
+        let head = match alive {
+            Some(alive) => process(tracked, alive),
+            // The runtimes are of a tokio that does not count.
+            None => Reply::Process(Process {
+                name: "gateway".to_owned(),
+                tracked_on_tokio: Some(tracked),
+                alive_on_tokio: None,
+            }),
+        };
+        let dump = dump_of(vec![told, head], &[], Vec::new());
+        let text = text(&dump, &named(&[]), &Selection::default());
         (text, dump.gaps)
     };
-    let why = || "it would stop for 80 ms, longer than --max-pause allows".to_owned();
-    let (text, gaps) = heading(CopyOutcome::Refused(why()), Vec::new());
+    let (text, gaps) = heading(15, Some(1219), not_attached());
     insta::assert_snapshot!(text, @r"
     gateway (pid 4711): 0 tasks in 0 groups, tracked 15 of 1219 alive; 0 threads
-    1204 untracked tasks are not shown: no copy of the process was made, as it would stop for 80 ms, longer than --max-pause allows
+    1204 untracked tasks are not shown: it would stand still for 80 ms, longer than --max-pause allows
+    ");
+    // The heading says it already, and JSON has it as a gap.
+    assert_eq!(gaps.len(), 1);
+    let (text, _) = heading(15, Some(16), not_attached());
+    assert!(text.contains("\n1 untracked task is not shown: "), "{text}");
+    let (text, gaps) = heading(15, None, not_attached());
+    insta::assert_snapshot!(text, @r"
+    gateway (pid 4711): 0 tracked tasks in 0 groups; 0 threads
+    untracked tasks are not shown: it would stand still for 80 ms, longer than --max-pause allows
     ");
     assert_eq!(gaps.len(), 1);
-    let (text, gaps) = heading(CopyOutcome::Disabled, Vec::new());
+    // Nothing is missing.
+    let (text, gaps) = heading(15, Some(15), not_attached());
+    assert_eq!((text.lines().count(), gaps.len()), (1, 0));
+    let (text, gaps) = heading(0, Some(9), outside());
     insta::assert_snapshot!(text, @r"
-    gateway (pid 4711): 0 tasks in 0 groups, tracked 15 of 1219 alive; 0 threads
-    1204 untracked tasks are not shown: no copy of the process was made, as the service has switched that off
+    gateway (pid 4711): 0 tasks in 0 groups, 0 of 9 alive; 0 threads
+    looked at from outside; it stood still for 1.5 ms
     ");
     assert!(gaps.is_empty());
-    let (text, gaps) = heading(CopyOutcome::NotNeeded, Vec::new());
-    assert_eq!((text.lines().count(), gaps.len()), (1, 0));
 }
 
 #[test]
 fn an_unknown_age_is_never_taken_for_a_short_one() {
     let dump = dump_of(
+        vec![outside()],
         &["recv serve"],
         vec![untracked(1, SERVE, &[0]), untracked(2, SERVE, &[0])],
-        vec![copy(CopyOutcome::Made)],
     );
     let selection = Selection {
         min_age: Some(std::time::Duration::from_secs(1)),
@@ -269,6 +291,7 @@ fn an_unknown_age_is_never_taken_for_a_short_one() {
     };
     insta::assert_snapshot!(text(&dump, &named(&["recv serve"]), &selection), @r"
     gateway (pid 4711): 0 of 2 tasks in 0 groups; 0 threads
+    looked at from outside; it stood still for 1.5 ms
 
     2 untracked tasks left out: how long they have waited is not known
     ");
@@ -291,20 +314,25 @@ fn the_future_in_block_on_is_missed_unless_it_is_tracked() {
         }),
     };
     let stacks = ["park tokio::runtime::park::CachedParkThread::block_on main"];
-    let threads = || {
-        vec![
-            copy(CopyOutcome::Made),
+    let shows_note = |head: Vec<Reply>| {
+        let mut replies = head;
+        replies.extend([
+            Reply::Stacks(Stacks(vec![vec![0x1000]])),
             Reply::Threads(vec![thread.clone()]),
-        ]
+            Reply::End(End { gaps: Vec::new() }),
+        ]);
+        let text = text(
+            &receive(replies).unwrap(),
+            &named(&stacks),
+            &Selection::default(),
+        );
+        text.contains("the future in block_on is not a task")
     };
-    let note = "the future in block_on is not a task";
-    let everything = Selection::default();
-    let dump = dump_of(&stacks, Vec::new(), threads());
-    assert!(text(&dump, &named(&stacks), &everything).contains(note));
-    let mut tracked = threads();
-    tracked.push(Reply::Tasks(vec![crate::dump::tests::task(1, 1, &[])]));
-    let dump = dump_of(&stacks, Vec::new(), tracked);
-    assert!(!text(&dump, &named(&stacks), &everything).contains(note));
+    assert!(shows_note(Vec::new()));
+    let tracked = Reply::Tasks(vec![crate::dump::tests::task(1, 0, &[])]);
+    assert!(!shows_note(vec![tracked]));
+    // Memory has it.
+    assert!(!shows_note(vec![outside()]));
 }
 
 #[test]
@@ -333,7 +361,7 @@ fn what_is_not_there_is_refused_and_equal_numbers_are_not() {
 }
 
 #[test]
-fn tasks_polled_by_one_function_wait_where_those_do_that_were_stepped() {
+fn tasks_polled_by_one_function_are_told_apart_by_what_their_polls_show() {
     let code = [
         (1, "app::serve::{async_fn#0}:10"),
         (2, "app::serve::{async_fn#0}:12"),
@@ -341,47 +369,40 @@ fn tasks_polled_by_one_function_wait_where_those_do_that_were_stepped() {
     ];
     let frames = with_futures(crate::frames::tests::traced(&code), &futures());
     let stepped = |number, trace| Untracked {
-        found_by: FoundBy::Steps,
         trace: Some(TraceId(trace)),
         ..untracked(number, SERVE, &[])
     };
-    let dump = |ips: [u64; 2]| {
-        let tasks = vec![
-            stepped(1, 0),
-            stepped(2, 1),
-            untracked(3, SERVE, &[]),
-            untracked(4, PUMP, &[]),
-            unresolved(5, SERVE, Unresolved::Locked),
-        ];
-        let mut replies: Vec<Reply> = ips.map(trace).to_vec();
-        replies.extend([
-            Reply::Untracked(tasks),
-            Reply::End(End { gaps: Vec::new() }),
-        ]);
-        receive(replies).unwrap()
-    };
-    let sizes = |dump: &Dump| {
-        let groups = groups(dump, &frames);
-        let sizes = groups.iter().map(|group| {
-            let reason = group.look.unresolved.map(|reason| reason.short);
-            (group.tasks.len(), group.chains.len(), reason)
-        });
-        sizes.collect::<Vec<_>>()
-    };
-    let lone = |why| (1, 0, Some(why));
+    let traces = [2, 2, 3].map(trace);
+    let tasks = vec![
+        stepped(1, 0),
+        stepped(2, 1),
+        stepped(3, 2),
+        Untracked {
+            trace: None,
+            ..stepped(4, 0)
+        },
+        unresolved(5, SERVE, Unresolved::Locked),
+    ];
+    let mut head = vec![outside()];
+    head.extend(traces);
+    let dump = dump_of(head, &[], tasks);
+    let groups = groups(&dump, &frames);
+    let groups = groups.iter().map(|group| {
+        let reason = group.look.unresolved.map(|reason| reason.short);
+        (
+            group.tasks.len(),
+            group.chains.len(),
+            group.is_stepped,
+            reason,
+        )
+    });
     assert_eq!(
-        sizes(&dump([2, 2])),
-        [(3, 1, None), lone("registered no waker"), lone("locked")]
-    );
-    // Where those differ, nothing is said of others.
-    assert_eq!(
-        sizes(&dump([2, 3])),
+        groups.collect::<Vec<_>>(),
         [
-            (1, 1, None),
-            (1, 1, None),
-            lone("unlike each other"),
-            lone("registered no waker"),
-            lone("locked")
+            (2, 1, true, None),
+            (1, 1, true, None),
+            (1, 0, false, Some("ran none of its own code")),
+            (1, 0, false, Some("locked"))
         ]
     );
 }
@@ -426,7 +447,7 @@ fn the_function_that_is_polled_stands_for_a_type_that_is_not_known() {
         untracked(2, SERVE, &[0]),
         untracked(3, CLOSURE, &[]),
     ];
-    let dump = dump_of(&stacks, tasks, Vec::new());
+    let dump = dump_of(Vec::new(), &stacks, tasks);
     let frames = with_nameless_futures(named(&stacks), &dump, &[SERVE, CLOSURE]);
     let mut names: Vec<_> = groups(&dump, &frames)
         .iter()
@@ -455,7 +476,7 @@ fn all_that_is_shown_is_counted_and_nothing_else() {
         blocking(WORKER_POLL, None),
         block_on,
     ];
-    let dump = dump_of(&[], tasks, Vec::new());
+    let dump = dump_of(Vec::new(), &[], tasks);
     let frames = named(&[]);
     let all = Count::of(&dump, &frames);
     assert_eq!(
@@ -493,7 +514,7 @@ fn a_census_counts_the_tasks_of_each_type() {
             ..untracked(5, CLOSURE, &[])
         },
     ];
-    let census = Census::of(&dump_of(&[], tasks, Vec::new()), &named(&[]));
+    let census = Census::of(&dump_of(Vec::new(), &[], tasks), &named(&[]));
     let of_type = |name: &str, count, running, idle| OfType {
         future_type: name.to_owned(),
         count,
@@ -513,7 +534,7 @@ fn a_census_counts_the_tasks_of_each_type() {
 #[test]
 fn idle_ones_without_a_waker_are_proven_leaks_and_growth_needs_no_site() {
     let stacks = ["recv serve", "recv pump"];
-    let dump = |pumps: u64, outcome| {
+    let dump = |pumps: u64| {
         let lost = |id, has_join_handle| Untracked {
             wakers: 0,
             has_join_handle,
@@ -521,7 +542,7 @@ fn idle_ones_without_a_waker_are_proven_leaks_and_growth_needs_no_site() {
         };
         let mut tasks = vec![lost(1, false), lost(2, true)];
         tasks.extend((10..10 + pumps).map(|id| untracked(id, PUMP, &[1])));
-        dump_of(&stacks, tasks, vec![copy(outcome)])
+        dump_of(vec![outside()], &stacks, tasks)
     };
     let judged = |earlier: Vec<Dump>, last: &Dump| {
         let frames = named(&stacks);
@@ -544,11 +565,8 @@ fn idle_ones_without_a_waker_are_proven_leaks_and_growth_needs_no_site() {
         });
         findings.collect::<Vec<_>>()
     };
-    let last = dump(9, CopyOutcome::Made);
-    let found = judged(
-        vec![dump(2, CopyOutcome::Made), dump(5, CopyOutcome::Made)],
-        &last,
-    );
+    let last = dump(9);
+    let found = judged(vec![dump(2), dump(5)], &last);
     let [proven, growing] = found.as_slice() else {
         panic!("{found:?}");
     };
@@ -557,7 +575,7 @@ fn idle_ones_without_a_waker_are_proven_leaks_and_growth_needs_no_site() {
     assert!(proven.2.ends_with("(a handle can still abort 1 of them)"));
     assert_eq!((growing.0, growing.1), (Evidence::Growing, 9));
     // A dump without them says nothing of how many there were.
-    let refused = CopyOutcome::Refused("it is large".to_owned());
-    let found = judged(vec![dump(0, refused), dump(5, CopyOutcome::Made)], &last);
+    let refused = dump_of(vec![not_attached()], &[], Vec::new());
+    let found = judged(vec![refused, dump(5)], &last);
     assert_eq!(found.len(), 1, "{found:?}");
 }

@@ -10,7 +10,7 @@ use super::{
     arch::Registers,
     frame::Frame,
     list,
-    session::{Session, Work},
+    session::Session,
     slots::{Extent, MAX_OWNERS, Owner},
 };
 use crate::{
@@ -61,11 +61,9 @@ impl<'a> Frames<'a> {
     }
 
     fn copy_stack(&self, root: &'a Frame, session: &Session, registers: Registers, local: &Local) {
-        // An earlier probe of a dump whose polls are stepped has the copies.
-        let slots = match &session.work {
-            Work::Copy(slots) if root.has_room() => slots,
-            Work::Copy(_) | Work::Step(_) => return root.note_capture(),
-        };
+        if !root.has_room() {
+            return root.note_capture();
+        }
         let mut extent = Extent {
             owners: [Owner::NONE; MAX_OWNERS],
             owner_count: 0,
@@ -80,7 +78,7 @@ impl<'a> Frames<'a> {
         }
         // SAFETY: the registers were read in `Waker::clone` on this thread, which has not returned, and
         // what is known of the thread's stack is its own.
-        let is_copied = unsafe { slots.copy(registers, extent, local.own_stack.get()) };
+        let is_copied = unsafe { session.slots.copy(registers, extent, local.own_stack.get()) };
         for frame in own {
             if is_copied {
                 frame.note_capture();

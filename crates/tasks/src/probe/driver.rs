@@ -7,10 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rtops_step::{Refusal, Trace};
-
 use super::{
-    session::{Session, Stale, Verdict, Work},
+    session::{Session, Stale, Verdict},
     slots::{Geometry, LARGEST_COPY, Slots, StackCopy},
     ticket::{Cause, DumpNumber, Wish},
     waker::can_be_woken,
@@ -21,21 +19,11 @@ use crate::{
     registry,
 };
 
-/// How tasks are woken.
-#[derive(Clone, Copy)]
-pub(super) struct Pace {
-    /// How many woken tasks may be on their way at once.
-    pub(super) window: usize,
-    /// A task that was woken this long ago and not polled gives up its place in the window.
-    pub(super) patience: Duration,
-}
-
-/// 100,000 tasks woken together would hold every worker for a tenth of a second, this many hold it
-/// for under a millisecond.
-const COPYING: Pace = Pace {
-    window: 256,
-    patience: Duration::from_millis(10),
-};
+/// How many woken tasks may be on their way at once: 100,000 of them would hold every worker for a tenth
+/// of a second, this many hold it for under a millisecond.
+const WINDOW: usize = 256;
+/// A task that was woken this long ago and not polled gives up its place in the window.
+const PATIENCE: Duration = Duration::from_millis(10);
 /// For ordinary stacks.
 const SMALL: Geometry = Geometry {
     places: 256,
@@ -161,6 +149,15 @@ impl Plan {
     }
 }
 
+impl Findings {
+    /// All tracked futures as they are: none is polled.
+    #[must_use]
+    pub fn listed(plan: Plan) -> Self {
+        let futures = plan.only.unwrap_or_else(registry::entries);
+        Driver::new(futures, plan.deadline, plan.stale).findings()
+    }
+}
+
 /// Has tracked futures polled once more, hands the copies of their stacks to `sink`, and
 /// returns all of them; their places in the list are the numbers that `sink` is given.
 ///
@@ -186,28 +183,27 @@ pub fn probe(plan: Plan, sink: &mut dyn Sink) -> Findings {
 }
 
 /// The number of the last dump. Who holds it makes the next one.
-pub(super) fn last_dump() -> MutexGuard<'static, DumpNumber> {
+fn last_dump() -> MutexGuard<'static, DumpNumber> {
     static DUMPS: Mutex<DumpNumber> = Mutex::new(DumpNumber::first());
     DUMPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) struct Driver {
-    pub(super) targets: Vec<Target>,
+struct Driver {
+    targets: Vec<Target>,
     /// Those of the present round with a copy that was cut.
     truncated: Vec<usize>,
-    pub(super) traces: Vec<Trace>,
     deadline: Instant,
     stale: Stale,
     shortfall: Shortfall,
 }
 
-pub(super) struct Target {
+struct Target {
     entry: Arc<Entry>,
     lost_wakers: bool,
-    pub(super) verdict: Verdict,
+    verdict: Verdict,
     polls_at_probe: u64,
     is_inside: bool,
-    pub(super) asked: bool,
+    asked: bool,
     retries: u8,
 }
 
@@ -218,11 +214,10 @@ struct Woken {
 }
 
 impl Driver {
-    pub(super) fn new(futures: Vec<Arc<Entry>>, deadline: Instant, stale: Stale) -> Self {
+    fn new(futures: Vec<Arc<Entry>>, deadline: Instant, stale: Stale) -> Self {
         Self {
             targets: futures.into_iter().map(Target::new).collect(),
             truncated: Vec::new(),
-            traces: Vec::new(),
             deadline,
             stale,
             shortfall: Shortfall::default(),
@@ -237,26 +232,13 @@ impl Driver {
         indices: &[usize],
         sink: &mut dyn Sink,
     ) {
-        match Slots::new(size) {
-            Some(slots) => {
-                self.round(dump, Work::Copy(slots), COPYING, indices, sink);
-            }
-            None => self.shortfall.no_memory = true,
-        }
-    }
-
-    /// Probes the targets with these numbers. Returns why some were not stepped.
-    pub(super) fn round(
-        &mut self,
-        dump: &mut DumpNumber,
-        work: Work,
-        pace: Pace,
-        indices: &[usize],
-        sink: &mut dyn Sink,
-    ) -> Vec<(u32, Refusal)> {
+        let Some(slots) = Slots::new(size) else {
+            self.shortfall.no_memory = true;
+            return;
+        };
         *dump = dump.next();
         let dump = *dump;
-        let session = Session::open(dump, self.stale, self.targets.len(), work);
+        let session = Session::open(dump, self.stale, self.targets.len(), slots);
         for index in indices {
             self.put_ticket(dump, *index);
         }
@@ -264,8 +246,7 @@ impl Driver {
             queue: self.in_order(indices),
             window: VecDeque::new(),
             late: Vec::new(),
-            pace,
-            patience: pace.patience,
+            patience: PATIENCE,
             last_progress: Instant::now(),
             done: 0,
             dump,
@@ -284,7 +265,6 @@ impl Driver {
         for index in indices {
             self.settle(&session, *index);
         }
-        std::mem::take(&mut *session.refusals())
     }
 
     /// Tasks before spans, as most spans are seen in the probe of their task.
@@ -327,11 +307,7 @@ impl Driver {
     }
 
     fn drain(&mut self, session: &Session, sink: &mut dyn Sink) {
-        let slots = match &session.work {
-            Work::Copy(slots) => slots,
-            Work::Step(stepper) => return self.traces.extend(stepper.take()),
-        };
-        slots.drain(|copy| {
+        session.slots.drain(|copy| {
             if copy.truncated {
                 self.truncated
                     .extend(copy.owners.iter().map(|owner| owner.index));
@@ -378,7 +354,6 @@ struct Round<'a> {
     window: VecDeque<Woken>,
     /// Woken, not polled within the patience; still looked at, but nobody waits behind them.
     late: Vec<usize>,
-    pace: Pace,
     patience: Duration,
     last_progress: Instant,
     done: usize,
@@ -400,7 +375,7 @@ impl Round<'_> {
     }
 
     fn fill_window(&mut self, driver: &mut Driver) {
-        while self.window.len() < self.pace.window {
+        while self.window.len() < WINDOW {
             let Some(index) = self.queue.pop_front() else {
                 return;
             };
@@ -435,7 +410,7 @@ impl Round<'_> {
         if done != self.done {
             self.done = done;
             self.last_progress = now;
-            self.patience = self.pace.patience;
+            self.patience = PATIENCE;
         }
         // The verdicts are read before the places are drained: a verdict comes after its copies,
         // so none of a task that is found to be done can be left behind in a place.
@@ -479,11 +454,7 @@ impl Round<'_> {
 
     /// Moves those that were woken too long ago out of the window.
     fn give_up_window(&mut self, now: Instant) {
-        if self.session.is_stepping() {
-            let slowed = self.window.iter_mut();
-            return slowed.for_each(|woken| woken.at = now);
-        }
-        let was_full = self.window.len() == self.pace.window;
+        let was_full = self.window.len() == WINDOW;
         while let Some(woken) = self
             .window
             .pop_front_if(|woken| now.duration_since(woken.at) >= self.patience)
@@ -537,7 +508,7 @@ impl Target {
         }
     }
 
-    pub(super) fn result(self) -> Probed {
+    fn result(self) -> Probed {
         let wakers = self.wakers();
         Probed {
             state: self.state(),

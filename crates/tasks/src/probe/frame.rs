@@ -14,12 +14,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use rtops_step::Refusal;
-
 use super::{
     capture::MAX_CAPTURES,
     list::{self, Listed},
-    session::{Session, Stale, Verdict, Work},
+    session::{Session, Stale, Verdict},
     slots::Owner,
     stacks,
     ticket::{Cause, DumpNumber, ECHO_INDEX, MAX_HOPS, Wish},
@@ -117,16 +115,10 @@ pub(crate) fn poll_probed<F: Future>(
         Arc::downgrade(&session),
     );
     // Where the poll is suspended for ever, the room for copies must not stay as long.
-    let stepping = matches!(session.work, Work::Step(_)).then_some(session);
-    let mut context = Context::from_waker(&waker);
-    let (poll, stepped) = match stepping.as_deref().map(|session| &session.work) {
-        Some(Work::Step(stepper)) => frame.poll(entry, || {
-            stepper.step(wish.index, || future.poll(&mut context))
-        }),
-        _ => frame.poll(entry, || (future.poll(&mut context), Ok(()))),
-    };
+    drop(session);
+    let poll = frame.poll(entry, || future.poll(&mut Context::from_waker(&waker)));
     drop(waker);
-    frame.report(&poll, stepped.err(), entry, wish, part);
+    frame.report(&poll, entry, wish, part);
     poll
 }
 
@@ -171,7 +163,7 @@ fn poll_span<F: Future>(
     let poll = frame.poll(entry, || future.poll(context));
     if let Some((wish, session)) = wish.and_then(|wish| Some((wish, Session::of(wish)?))) {
         session.note_inside(wish.index);
-        frame.report_to(&session, &poll, None, entry, wish, part);
+        frame.report_to(&session, &poll, entry, wish, part);
     }
     poll
 }
@@ -283,14 +275,7 @@ impl Frame {
         })
     }
 
-    fn report<T>(
-        &self,
-        poll: &Poll<T>,
-        refusal: Option<Refusal>,
-        entry: &Entry,
-        wish: Wish,
-        part: &impl Fn(&T) -> Part,
-    ) {
+    fn report<T>(&self, poll: &Poll<T>, entry: &Entry, wish: Wish, part: &impl Fn(&T) -> Part) {
         if poll.is_pending() && self.captures.load(Relaxed) > 0 {
             entry.note_registered();
             if self.cause == Cause::Asked {
@@ -298,7 +283,7 @@ impl Frame {
             }
         }
         if let Some(session) = self.session() {
-            self.report_to(&session, poll, refusal, entry, wish, part);
+            self.report_to(&session, poll, entry, wish, part);
         }
     }
 
@@ -306,14 +291,10 @@ impl Frame {
         &self,
         session: &Session,
         poll: &Poll<T>,
-        refusal: Option<Refusal>,
         entry: &Entry,
         wish: Wish,
         part: &impl Fn(&T) -> Part,
     ) {
-        if let (Some(index), Some(refusal)) = (self.index, refusal) {
-            session.refuse(index, refusal);
-        }
         let captures = self.captures.load(Relaxed);
         let is_incomplete = self.no_room.load(Relaxed) || self.has_moved.load(Relaxed);
         let verdict = match poll {
@@ -326,7 +307,6 @@ impl Frame {
                 Verdict::NoRoom
             }
             Poll::Ready(_) => Verdict::Ended,
-            Poll::Pending if refusal == Some(Refusal::Busy) => Verdict::NoRoom,
             Poll::Pending if is_incomplete => Verdict::NoRoom,
             Poll::Pending if captures == 0 => Verdict::WaitsUnregistered,
             Poll::Pending if captures > MAX_CAPTURES => Verdict::WaitsInMore,

@@ -3,7 +3,6 @@
 //! - `driver` runs a dump: hands out tickets, wakes, waits, collects;
 //! - `session` is what the driver and the polling threads share during one dump;
 //! - `frame` is a probed poll, on the polling thread, and `list` those under way on each thread;
-//! - `step` runs the stepped polls of a dump;
 //! - `waker` is the waker handed to it, and `capture`, `stacks`, `slots` and `arch` copy the stack
 //!   from inside it.
 
@@ -15,14 +14,12 @@ mod list;
 mod session;
 mod slots;
 mod stacks;
-mod step;
 mod ticket;
 mod waker;
 
 pub use driver::{Findings, Plan, Probed, ProbedState, Shortfall, Sink, Wakers, probe};
 pub use session::Stale;
 pub use slots::{Owner, StackCopy};
-pub use step::{NotStepped, Stepped, step};
 
 pub(crate) use frame::{is_wanted, poll_probed};
 pub(crate) use list::Place;

@@ -3,7 +3,7 @@
 use std::{
     ops::Deref,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{
             AtomicBool, AtomicU8, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -11,8 +11,6 @@ use std::{
     },
     thread::Thread,
 };
-
-use rtops_step::{Refusal, Stepper};
 
 use super::{
     slots::Slots,
@@ -25,21 +23,13 @@ static CURRENT: Mutex<Option<Arc<Session>>> = Mutex::new(None);
 pub(crate) struct Session {
     dump: DumpNumber,
     pub(super) stale: Stale,
-    pub(super) work: Work,
-    refusals: Mutex<Vec<(u32, Refusal)>>,
+    /// Where the stack is copied at each place where a future waits.
+    pub(super) slots: Slots,
     outcomes: Box<[Outcome]>,
     done: AtomicUsize,
     /// The value of `done` at which the driver wants to be woken.
     wake_at: AtomicUsize,
     driver: Thread,
-}
-
-/// What is done with a probed poll.
-pub(super) enum Work {
-    /// The stack is copied at each place where the future waits.
-    Copy(Slots),
-    /// The poll is stepped, and such places are only counted.
-    Step(Stepper),
 }
 
 /// What becomes of the words that earlier calls left on a stack below the frames of a probed poll.
@@ -100,8 +90,8 @@ pub(super) enum Verdict {
     WaitsUnregistered,
     /// The future has ended.
     Ended,
-    /// There was no room for all copies, another poll was being stepped, or what was copied is of a
-    /// part that has ended: the probe must be made again.
+    /// There was no room for all copies, or what was copied is of a part that has ended: the probe must
+    /// be made again.
     NoRoom,
 }
 
@@ -130,12 +120,11 @@ impl Verdict {
 }
 
 impl Session {
-    pub(super) fn open(dump: DumpNumber, stale: Stale, targets: usize, work: Work) -> Opened {
+    pub(super) fn open(dump: DumpNumber, stale: Stale, targets: usize, slots: Slots) -> Opened {
         let session = Arc::new(Self {
             dump,
             stale,
-            work,
-            refusals: Mutex::new(Vec::new()),
+            slots,
             outcomes: (0..targets)
                 .map(|_| Outcome {
                     verdict: AtomicU8::new(0),
@@ -159,24 +148,6 @@ impl Session {
             .as_ref()
             .filter(|session| session.dump == wish.dump)
             .cloned()
-    }
-
-    /// Whether a poll is being stepped, which takes its time.
-    pub(super) fn is_stepping(&self) -> bool {
-        match &self.work {
-            Work::Copy(_) => false,
-            Work::Step(stepper) => stepper.is_stepping(),
-        }
-    }
-
-    /// Notes why the poll of a target was not stepped, before it is noted how it ended.
-    pub(super) fn refuse(&self, index: u32, why: Refusal) {
-        self.refusals().push((index, why));
-    }
-
-    /// Why polls were not stepped, by the number of the target.
-    pub(super) fn refusals(&self) -> MutexGuard<'_, Vec<(u32, Refusal)>> {
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how the poll of a target ended; the copies that it made are in their slots.

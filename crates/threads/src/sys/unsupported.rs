@@ -3,35 +3,15 @@
 use std::io;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::gate::StackHints;
+use crate::slot::Cookie;
 use crate::{InstallError, Signal, Tid};
 
 pub(crate) struct MapTable;
 
 impl MapTable {
     pub(crate) fn read() -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
-pub(crate) struct StackEnd {
-    pub(crate) address: u64,
-}
-
-pub(crate) fn stack_end(_: u64, _: StackHints, _: Option<&MapTable>) -> Option<StackEnd> {
-    None
-}
-
-pub(crate) struct Tasks;
-
-impl Tasks {
-    pub(crate) fn open() -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    pub(crate) fn list(&mut self, _: impl FnMut(Tid)) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
@@ -44,7 +24,7 @@ pub(crate) fn handler_in_place(_: Signal) -> bool {
     false
 }
 
-pub(crate) fn send(_: Signal, _: Tid, _: u64) -> io::Result<()> {
+pub(crate) fn send(_: Signal, _: Tid, _: Cookie) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -56,19 +36,6 @@ pub(crate) fn note_pid() {}
 
 pub(crate) fn wait(_: &AtomicU32, _: u32, timeout: Duration) {
     std::thread::sleep(timeout);
-}
-
-pub(crate) enum Woken {
-    LookAgain,
-    GiveUp,
-}
-
-pub(crate) fn wait_until(_: &AtomicU32, _: u32, _: u64) -> Woken {
-    Woken::GiveUp
-}
-
-pub(crate) fn monotonic(_: Instant) -> u64 {
-    0
 }
 
 pub(crate) fn wake(_: &AtomicU32) {}

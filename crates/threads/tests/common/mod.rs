@@ -1,11 +1,11 @@
-//! What the tests share: threads that wait, captures that are unwound, and holds.
+//! What the capture tests share: threads that wait, and captures that are unwound.
 #![allow(clippy::unwrap_used, dead_code)]
 
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rtops_threads::{Capturer, Held, HoldError, Missing, Signal, Tid, install};
+use rtops_threads::{Capturer, Missing, Signal, Tid, install};
 use rtops_unwind::{Outcome, Registers, StackSlice, Unwinder};
 
 pub fn capturer() -> Capturer {
@@ -108,18 +108,6 @@ pub fn capture(tid: Tid) -> Result<Copy, Missing> {
     let (of, result) = results.remove(0);
     assert_eq!(of, tid);
     result
-}
-
-/// Holds all threads but `spare`; again where the machine was too busy for one of them.
-pub fn hold(spare: &[Tid]) -> Held {
-    let deadline = deadline();
-    loop {
-        match capturer().hold(spare, deadline) {
-            Ok(held) => return held,
-            Err(HoldError::StillRuns(_)) if Instant::now() < deadline => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
 }
 
 /// The frames of a copy that must reach the root.

@@ -1,14 +1,12 @@
-//! The signal handler: a thread copies its own registers and stack into a slot, or tells its registers
-//! and waits.
+//! The signal handler: a thread copies its own registers and stack into a slot.
 //!
 //! It runs at any instruction of any thread, with any lock held. It doesn't allocate, lock, unwind, panic
 //! or use thread-local variables, apart from errno, which it saves and restores. All that it calls:
 //!
-//! - `slot::claim` and the methods of `Claim`, `gate::enter` and the method of `Visit`: atomics
-//! - `stack_end`: a binary search in memory that isn't changed or freed while a slot is claimed
+//! - `slot::claim` and the methods of `Claim`: atomics
+//! - `MapTable::find`: a binary search in memory that isn't changed or freed while a slot is claimed
 //! - `memcpy`, by `copy_nonoverlapping`
-//! - `__errno_location`, and the system calls `gettid`, `futex` (wake; wait until a point in time),
-//!   `process_vm_readv`
+//! - `__errno_location`, and the system calls `gettid`, `futex` (wake), `process_vm_readv`
 //! - for a signal that isn't ours: `rt_sigprocmask`, and the former handler; or where that was
 //!   SIG_DFL for a signal that ends the process, `signal` and `raise`
 #![expect(
@@ -21,10 +19,8 @@ use std::ptr;
 
 use libc::{siginfo_t, ucontext_t};
 
+use super::maps::MappingKind;
 use super::signal::{current_tid, former, pid};
-use super::stack::{Access, stack_end};
-use crate::HeldRegisters;
-use crate::gate::{self, Pass, StackHints, Visit};
 use crate::slot::{self, Claim, Cookie, Extent, Registers};
 
 /// The handler, as sigaction takes and returns it.
@@ -36,18 +32,12 @@ extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
     // SAFETY: errno's location is valid in every thread.
     let errno = unsafe { *libc::__errno_location() };
     // SAFETY: the kernel passes a valid siginfo_t to a handler with SA_SIGINFO.
-    match Order::of(unsafe { &*info }) {
-        // A stale cookie is a late answer to a capture that gave up: nothing to do. So is a stale pass.
-        Some(Order::Copy(cookie)) => {
+    match our_cookie(unsafe { &*info }) {
+        Some(cookie) => {
+            // A stale cookie is a late answer to a capture that gave up: nothing to do.
             if let Some(claim) = slot::claim(cookie, current_tid()) {
                 // SAFETY: likewise a valid ucontext_t.
                 answer(claim, unsafe { &*context.cast::<ucontext_t>() });
-            }
-        }
-        Some(Order::Wait(pass)) => {
-            if let Some(visit) = gate::enter(pass, current_tid()) {
-                // SAFETY: likewise a valid ucontext_t.
-                wait(visit, unsafe { &*context.cast::<ucontext_t>() });
             }
         }
         None => chain(signal, info, context),
@@ -56,58 +46,33 @@ extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
     unsafe { *libc::__errno_location() = errno };
 }
 
-/// What a signal of ours asks for.
-enum Order {
-    Copy(Cookie),
-    Wait(Pass),
-}
-
-impl Order {
-    fn of(info: &siginfo_t) -> Option<Self> {
-        if info.si_code != libc::SI_QUEUE {
-            return None;
-        }
-        // SAFETY: with SI_QUEUE, sender and value are set.
-        let (sender, value) = unsafe { (info.si_pid(), info.si_value()) };
-        if sender != pid() {
-            return None;
-        }
-        let value = value.sival_ptr.addr() as u64;
-        let copy = Cookie::from_raw(value).map(Self::Copy);
-        copy.or_else(|| Pass::from_raw(value).map(Self::Wait))
+fn our_cookie(info: &siginfo_t) -> Option<Cookie> {
+    if info.si_code != libc::SI_QUEUE {
+        return None;
     }
-}
-
-/// A register of the interrupted thread.
-fn register(context: &ucontext_t, index: c_int) -> u64 {
-    usize::try_from(index)
-        .ok()
-        .and_then(|index| context.uc_mcontext.gregs.get(index))
-        .map_or(0, |&r| r as u64)
-}
-
-fn wait(visit: Visit, context: &ucontext_t) {
-    let registers = HeldRegisters {
-        ip: register(context, libc::REG_RIP),
-        sp: register(context, libc::REG_RSP),
-        bp: register(context, libc::REG_RBP),
-        rbx: register(context, libc::REG_RBX),
-        r12: register(context, libc::REG_R12),
-        r13: register(context, libc::REG_R13),
-        r14: register(context, libc::REG_R14),
-        r15: register(context, libc::REG_R15),
-    };
-    visit.wait(registers, stack_hints(context, registers.sp));
+    // SAFETY: with SI_QUEUE, sender and value are set.
+    let (sender, value) = unsafe { (info.si_pid(), info.si_value()) };
+    if sender != pid() {
+        return None;
+    }
+    Cookie::from_raw(value.sival_ptr.addr() as u64)
 }
 
 fn answer(claim: Claim, context: &ucontext_t) {
+    let machine = &context.uc_mcontext.gregs;
+    let register = |index: c_int| -> u64 {
+        usize::try_from(index)
+            .ok()
+            .and_then(|index| machine.get(index))
+            .map_or(0, |&r| r as u64)
+    };
     let registers = Registers {
-        ip: register(context, libc::REG_RIP),
-        sp: register(context, libc::REG_RSP),
-        bp: register(context, libc::REG_RBP),
+        ip: register(libc::REG_RIP),
+        sp: register(libc::REG_RSP),
+        bp: register(libc::REG_RBP),
     };
     let sp = registers.sp;
-    let (len, extent) = match stack_end(sp, stack_hints(context, sp), claim.maps()) {
+    let (len, extent) = match stack_end(&claim, context, sp) {
         None => (0, Extent::UnknownStack),
         Some(end) => {
             let available = end.address.saturating_sub(sp);
@@ -126,15 +91,45 @@ fn answer(claim: Claim, context: &ucontext_t) {
     claim.publish(registers, len, extent);
 }
 
-/// Where the interrupted thread's stack can be expected to end.
-fn stack_hints(context: &ucontext_t, sp: u64) -> StackHints {
+struct StackEnd {
+    address: u64,
+    access: Access,
+}
+
+/// How a stack may be read.
+enum Access {
+    /// It is this thread's own, and stays mapped as long as the thread runs on it.
+    Direct,
+    /// It is memory that something else manages (a coroutine's stack): what lies beside it may be
+    /// unmapped while we read, so that the kernel has to do it.
+    ByKernel,
+}
+
+fn stack_end(claim: &Claim, context: &ucontext_t, sp: u64) -> Option<StackEnd> {
+    let direct = |address| {
+        Some(StackEnd {
+            address,
+            access: Access::Direct,
+        })
+    };
     let alternate = &context.uc_stack;
-    let start = alternate.ss_sp.addr() as u64;
-    let end = start.saturating_add(alternate.ss_size as u64);
-    let is_on_it = alternate.ss_flags & libc::SS_DISABLE == 0 && (start..end).contains(&sp);
-    StackHints {
-        alternate_end: if is_on_it { end } else { 0 },
-        thread_pointer: thread_pointer(),
+    let alternate_start = alternate.ss_sp.addr() as u64;
+    let alternate_end = alternate_start.saturating_add(alternate.ss_size as u64);
+    if alternate.ss_flags & libc::SS_DISABLE == 0 && (alternate_start..alternate_end).contains(&sp)
+    {
+        return direct(alternate_end);
+    }
+    let mapping = claim.maps()?.find(sp)?;
+    let thread_pointer = thread_pointer();
+    if sp < thread_pointer && thread_pointer < mapping.end {
+        return direct(thread_pointer);
+    }
+    match mapping.kind {
+        MappingKind::MainStack => direct(mapping.end),
+        MappingKind::Other => Some(StackEnd {
+            address: mapping.end,
+            access: Access::ByKernel,
+        }),
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
 
 use super::handler;
+use crate::slot::Cookie;
 use crate::{InstallError, Signal, Tid};
 
 /// What was in force before ours; set before our handler can run, and never freed.
@@ -52,8 +53,8 @@ pub(crate) fn handler_in_place(signal: Signal) -> bool {
     query(signal).is_ok_and(|action| action.sa_sigaction == handler::address())
 }
 
-/// Queues the signal with `value`, a cookie or a pass, to one thread of this process.
-pub(crate) fn send(signal: Signal, tid: Tid, value: u64) -> io::Result<()> {
+/// Queues the signal with `cookie` to one thread of this process.
+pub(crate) fn send(signal: Signal, tid: Tid, cookie: Cookie) -> io::Result<()> {
     let info = QueuedInfo {
         signal: signal.number(),
         errno: 0,
@@ -62,7 +63,7 @@ pub(crate) fn send(signal: Signal, tid: Tid, value: u64) -> io::Result<()> {
         pid: pid(),
         // SAFETY: getuid has no preconditions.
         uid: unsafe { libc::getuid() },
-        value,
+        value: cookie.as_raw(),
         rest: [0; 12],
     };
     // SAFETY: the kernel reads one siginfo_t, whose size and layout `QueuedInfo` has.

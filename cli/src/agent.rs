@@ -1,0 +1,166 @@
+//! What an agent tells of its process in a dump.
+
+use std::{
+    collections::HashMap,
+    time::{Instant, SystemTime},
+};
+
+use rtops_protocol::{
+    Ask, Capabilities, DumpRequest, NotAttached, ProtocolError, Reply, Request, StackParts,
+};
+use rtops_report::escape::escape;
+
+use crate::{
+    client::Session,
+    dump::{self, Saving, Taken, inner_pid, saved},
+    error::Error,
+    image::{Detail, outside::Look},
+    target::Target,
+};
+
+/// What an agent told, without the end, and what is missing in it.
+#[derive(Default)]
+pub struct Told {
+    pub replies: Vec<Reply>,
+    pub gaps: Vec<String>,
+    /// When it began to tell: all that it says was found out by then.
+    pub at: Option<Instant>,
+}
+
+/// Has the agent let this process trace the other one.
+///
+/// # Errors
+/// When the conversation fails.
+pub fn attach(target: &Target, session: &mut Session) -> Result<(), Error> {
+    let failed = |error| target.conversation(error);
+    session.ask(&Request::Attach).map_err(failed)?;
+    match session.next().map_err(failed)? {
+        Reply::End(_) => Ok(()),
+        Reply::Refused(refused) => Err(Error::Refused {
+            pid: target.pid,
+            refused,
+        }),
+        _ => Err(target.nonsense("an answer to what was not asked")),
+    }
+}
+
+/// What the agent of a process tells that is looked at from outside as well. It interrupts no thread.
+///
+/// # Errors
+/// When the agent talks nonsense. That it does not answer is a gap.
+pub fn ask(target: &Target, session: &mut Session, look: Look<'_>) -> Result<Told, Error> {
+    let request = Request::Dump(DumpRequest {
+        parts: look.parts,
+        deadline_ms: target.agent_deadline_ms(),
+        ask: match look.detail {
+            Detail::Census => Ask::Nobody,
+            Detail::Trees => Ask::Tasks,
+        },
+    });
+    let mut told = Told::default();
+    let mut next = session.ask(&request).and_then(|()| session.next());
+    loop {
+        match next {
+            Ok(Reply::End(end)) => {
+                told.gaps.extend(end.gaps);
+                return Ok(told);
+            }
+            Ok(Reply::Refused(refused)) => {
+                let said = escape(&refused.message);
+                told.gaps.push(format!("the agent tells nothing: {said}"));
+                return Ok(told);
+            }
+            Ok(reply) => {
+                told.at.get_or_insert_with(Instant::now);
+                told.replies.push(reply);
+            }
+            Err(ProtocolError::Io(error)) => {
+                told.gaps.push(format!(
+                    "the agent did not tell all that it knows ({error}): names and ages may be missing; try \
+                     a longer --timeout"
+                ));
+                return Ok(told);
+            }
+            Err(error) => return Err(target.conversation(error)),
+        }
+        next = session.next();
+    }
+}
+
+/// The dump of an agent alone. What came before a connection broke is a dump with gaps.
+///
+/// # Errors
+/// When the agent gives no dump, or none of what is wanted, or the file can't be written.
+pub fn take(
+    target: &Target,
+    session: &mut Session,
+    look: Look<'_>,
+    not_attached: Option<NotAttached>,
+) -> Result<(Taken, StackParts), Error> {
+    let (parts, lack) = parts(look.parts, session)?;
+    let request = Request::Dump(DumpRequest {
+        parts,
+        deadline_ms: target.agent_deadline_ms(),
+        ask: match look.detail {
+            Detail::Census => Ask::Nobody,
+            Detail::Trees => Ask::TasksAndThreads,
+        },
+    });
+    let sent = session.ask(&request);
+    sent.map_err(|error| target.conversation(error))?;
+    let at = SystemTime::now();
+    let save = look
+        .save
+        .map(|path| Saving::begin(path, saved(&session.hello, target.pid, at)));
+    let mut file = save.transpose()?;
+    let mut first = not_attached.map(Reply::NotAttached);
+    let mut dump = dump::receive(target, || {
+        let reply = first.take().map_or_else(|| session.next(), Ok)?;
+        if let Some(file) = &mut file {
+            file.add(&reply);
+        }
+        Ok(reply)
+    })?;
+    file.map(Saving::finish).transpose()?;
+    dump.gaps.extend(lack.map(str::to_owned));
+    let taken = Taken {
+        dump,
+        pid: target.pid,
+        inner_pid: inner_pid(&session.hello),
+        name: session.hello.name.clone(),
+        agent_version: Some(session.hello.agent_version.clone()),
+        start_time: Some(session.hello.start_time),
+        at,
+        is_live: true,
+        files: HashMap::new(),
+    };
+    Ok((taken, parts))
+}
+
+/// What to ask for, and what has to be left out as the agent can't tell.
+fn parts(
+    wanted: StackParts,
+    session: &Session,
+) -> Result<(StackParts, Option<&'static str>), Error> {
+    let has = |capability| session.hello.capabilities.has(capability);
+    let (tasks, threads) = (has(Capabilities::TASKS), has(Capabilities::THREADS));
+    let incapable = |what| Error::Incapable {
+        pid: session.pid,
+        version: session.hello.agent_version.clone(),
+        what,
+    };
+    match (wanted, tasks, threads) {
+        (StackParts::Tasks, false, _) => Err(incapable("list tasks")),
+        (StackParts::Threads, _, false) => Err(incapable("take the stacks of threads")),
+        (StackParts::All, false, false) => Err(incapable("take stacks")),
+        (StackParts::All, true, false) => Ok((
+            StackParts::Tasks,
+            Some("this agent can't take the stacks of threads; --tasks asks for the rest only"),
+        )),
+        (StackParts::All, false, true) => Ok((
+            StackParts::Threads,
+            Some("this agent can't list tasks; --threads asks for the rest only"),
+        )),
+        (wanted, ..) => Ok((wanted, None)),
+    }
+}

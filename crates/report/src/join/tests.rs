@@ -1,0 +1,428 @@
+//! What an agent tells and what was read, joined as they come in.
+#![allow(clippy::unwrap_used)]
+
+mod shown;
+
+use rtops_protocol::{
+    End, Leaf, LeafEnd, Note, Outside, Reply, StackId, Stacks, Task as Told, TaskNote, TaskState,
+    TraceId, Unresolved, Untracked as Found, UntrackedState, WakerState,
+};
+
+use super::*;
+use crate::{
+    dump::{
+        Dump, Failure,
+        tests::{receive, task as told, trace},
+    },
+    task::{Memory, TaskKey},
+    untracked::tests::untracked,
+};
+
+const MS: u64 = 1_000_000;
+/// How long after the process stood still the agent was asked.
+const AFTER: u64 = 5 * MS;
+/// Less than that.
+const SINCE: u64 = 2 * MS;
+const SECOND: u64 = 1_000 * MS;
+const CELL: u64 = 0x7f00_0000_1000;
+const MARK: u64 = 0x5500_0000_2000;
+const POLL: u64 = 0x10;
+
+fn head() -> Reply {
+    Reply::Outside(Outside {
+        pause_ns: MS,
+        read_standing: None,
+        has_tokio: true,
+        threads_not_stopped: 0,
+        agent_told_after_ns: Some(AFTER),
+    })
+}
+
+fn end() -> Reply {
+    Reply::End(End { gaps: Vec::new() })
+}
+
+/// A dump of an agent's frames and of two stacks and two polls that were read, with tasks.
+fn joined(mut agents: Vec<Reply>, found: Vec<Found>) -> Dump {
+    agents.extend([
+        head(),
+        Reply::Stacks(Stacks(vec![vec![0x71], vec![0x72]])),
+        trace(2),
+        trace(3),
+        Reply::Untracked(found),
+        end(),
+    ]);
+    receive(agents).unwrap()
+}
+
+fn of_tasks(told: Vec<Told>, found: Vec<Found>) -> Dump {
+    let stacks = Reply::Stacks(Stacks(vec![vec![0x61], vec![0x62], vec![0x63]]));
+    joined(vec![stacks, Reply::Tasks(told)], found)
+}
+
+/// A tracked task that has waited for a second, whose waker leads to the cell.
+fn waiting(id: u64, stacks: &[u32]) -> Told {
+    Told {
+        mark: MARK + id,
+        cell: Some(CELL),
+        ..told(id, 0, stacks)
+    }
+}
+
+/// An idle task in that cell.
+fn idle() -> Found {
+    Found {
+        cell: Some(CELL),
+        has_join_handle: true,
+        trace: Some(TraceId(0)),
+        ..untracked(70, POLL, &[])
+    }
+}
+
+fn in_state(state: UntrackedState) -> Found {
+    Found { state, ..idle() }
+}
+
+fn marked(mark: u64, found: Found) -> Found {
+    Found {
+        cell: Some(CELL + 0x1000),
+        mark: Some(mark),
+        ..found
+    }
+}
+
+/// The only task of a dump, and what memory tells of it.
+fn only(dump: &Dump) -> (&Task, Option<&Memory>) {
+    let [task] = dump.tasks.as_slice() else {
+        panic!("{:?}", dump.tasks);
+    };
+    (task, task.memory())
+}
+
+fn keys(dump: &Dump) -> Vec<TaskKey> {
+    dump.tasks.iter().map(|task| task.key).collect()
+}
+
+const TRACKED: TaskKey = TaskKey::Tracked(1);
+const FOUND: TaskKey = TaskKey::Untracked(0);
+
+#[test]
+fn a_task_is_known_by_where_its_waker_leads() {
+    let dump = of_tasks(vec![waiting(1, &[])], vec![idle()]);
+    let (task, memory) = only(&dump);
+    assert_eq!(task.key, TRACKED);
+    assert_eq!(task.trace, Some(TraceId(0)));
+    let memory = memory.unwrap();
+    assert_eq!((memory.number, memory.cell), (Some(70), Some(CELL)));
+    assert!(memory.has_join_handle);
+    // What only the agent knows.
+    assert_eq!(task.since(), Some(Duration::from_nanos(SECOND)));
+    assert_eq!(task.tracked().unwrap().polls, 3);
+}
+
+#[test]
+fn a_task_without_a_waker_is_known_by_its_mark() {
+    let new = Told {
+        cell: None,
+        state: TaskState::New { since_ns: SECOND },
+        waker: WakerState::NotKnown,
+        ..waiting(1, &[])
+    };
+    let found = marked(MARK + 1, in_state(UntrackedState::Woken));
+    let dump = of_tasks(vec![new], vec![found]);
+    let (task, memory) = only(&dump);
+    assert_eq!((task.key, task.state), (TRACKED, State::New));
+    assert_eq!(task.trace, Some(TraceId(0)));
+    assert!(memory.is_some());
+    // As while its waker is replaced.
+    let polled = Told {
+        cell: None,
+        ..waiting(1, &[])
+    };
+    let dump = of_tasks(vec![polled], vec![marked(MARK + 1, idle())]);
+    assert_eq!(only(&dump).0.state, State::Waiting);
+    // A mark of nobody's.
+    let dump = of_tasks(vec![waiting(1, &[])], vec![marked(MARK + 2, idle())]);
+    assert_eq!(keys(&dump), [TRACKED, FOUND]);
+}
+
+#[test]
+fn a_task_that_holds_what_is_not_polled_yet_is_another() {
+    let new = Told {
+        cell: None,
+        state: TaskState::New { since_ns: SECOND },
+        waker: WakerState::NotKnown,
+        ..waiting(1, &[])
+    };
+    for state in [
+        UntrackedState::Idle,
+        UntrackedState::Running { tid: Some(7) },
+    ] {
+        let found = marked(MARK + 1, in_state(state));
+        let dump = of_tasks(vec![new.clone()], vec![found]);
+        assert_eq!(keys(&dump), [TRACKED, FOUND]);
+        assert_eq!(dump.tasks[0].trace, None);
+    }
+}
+
+fn closure(id: u64, state: TaskState) -> Told {
+    Told {
+        kind: TaskKind::Blocking,
+        state,
+        waker: WakerState::NotKnown,
+        cell: None,
+        ..waiting(id, &[])
+    }
+}
+
+#[test]
+fn a_closure_is_known_by_the_thread_that_runs_it_or_by_its_mark() {
+    let running = |since_ns| TaskState::Running { tid: 7, since_ns };
+    let found = |tid| Found {
+        found_by: FoundBy::Thread,
+        trace: None,
+        ..in_state(UntrackedState::Blocking { tid: Some(tid) })
+    };
+    let dump = of_tasks(vec![closure(1, running(SECOND))], vec![found(7)]);
+    let (task, memory) = only(&dump);
+    assert_eq!(task.state, State::Running { tid: Some(7) });
+    assert!(memory.is_some());
+    let dump = of_tasks(vec![closure(1, running(SECOND))], vec![found(8)]);
+    assert_eq!(keys(&dump), [TRACKED, FOUND]);
+    // It waited for a thread when the process stood still, which ran another then.
+    let dump = of_tasks(vec![closure(1, running(SINCE))], vec![found(7)]);
+    assert_eq!(keys(&dump), [TRACKED, FOUND]);
+    // Before it runs it is in its cell.
+    let queued = marked(MARK + 1, in_state(UntrackedState::Queued));
+    let new = TaskState::New { since_ns: SECOND };
+    let dump = of_tasks(vec![closure(1, new)], vec![queued]);
+    assert_eq!(only(&dump).0.state, State::New);
+}
+
+#[test]
+fn a_task_that_was_polled_since_keeps_what_its_agent_tells() {
+    let moved = |state, stacks| Told {
+        state,
+        ..waiting(1, stacks)
+    };
+    let waits = TaskState::Suspended { since_ns: SINCE };
+    for found in [
+        idle(),
+        in_state(UntrackedState::Woken),
+        in_state(UntrackedState::Running { tid: Some(9) }),
+    ] {
+        let dump = of_tasks(vec![moved(waits, &[1])], vec![found]);
+        let (task, memory) = only(&dump);
+        assert_eq!((task.state, task.trace), (State::Waiting, None));
+        assert_eq!(dump.stack(task.leaves[0].stack), [0x62]);
+        // It is the same task nevertheless.
+        assert_eq!(memory.unwrap().number, Some(70));
+    }
+    // Why it was not known then says nothing of where it waits now.
+    let locked = Found {
+        found_by: FoundBy::Unresolved(Unresolved::Locked),
+        ..idle()
+    };
+    let dump = of_tasks(vec![moved(waits, &[])], vec![locked]);
+    assert_eq!(only(&dump).0.found_by(), None);
+}
+
+#[test]
+fn a_task_that_was_made_since_is_not_the_one_that_had_its_cell() {
+    let made_since = Told {
+        age_ns: SINCE,
+        state: TaskState::Suspended { since_ns: MS },
+        ..waiting(1, &[])
+    };
+    let dump = of_tasks(vec![made_since.clone()], vec![idle()]);
+    assert_eq!(keys(&dump), [TRACKED, FOUND]);
+    assert_eq!(dump.tasks[0].memory(), None);
+    // Nor the one that had its mark.
+    let dump = of_tasks(
+        vec![Told {
+            cell: None,
+            ..made_since
+        }],
+        vec![marked(MARK + 1, idle())],
+    );
+    assert_eq!(keys(&dump), [TRACKED, FOUND]);
+}
+
+#[test]
+fn of_several_tracked_futures_in_one_task_none_gets_its_poll() {
+    let several = vec![waiting(1, &[0]), waiting(2, &[1])];
+    let dump = of_tasks(several, vec![idle()]);
+    // The task is there as what it consists of.
+    assert_eq!(keys(&dump), [TRACKED, TaskKey::Tracked(2)]);
+    for task in &dump.tasks {
+        assert_eq!((task.trace, task.leaves.len()), (None, 1));
+        assert_eq!(task.memory(), None);
+    }
+}
+
+#[test]
+fn a_span_is_no_task_of_its_own() {
+    let span = Told {
+        parent: 1,
+        kind: TaskKind::Span,
+        ..waiting(2, &[])
+    };
+    let dump = of_tasks(vec![waiting(1, &[]), span], vec![idle()]);
+    let traces = dump.tasks.iter().map(|task| task.trace);
+    assert_eq!(traces.collect::<Vec<_>>(), [Some(TraceId(0)), None]);
+}
+
+#[test]
+fn a_task_of_which_no_agent_tells_stays_untracked() {
+    let other = Found {
+        cell: Some(CELL + 0x1000),
+        trace: Some(TraceId(1)),
+        ..untracked(71, POLL, &[])
+    };
+    let ended = in_state(UntrackedState::Completed);
+    let dump = of_tasks(vec![waiting(1, &[])], vec![ended, idle(), other]);
+    // What names it is its place among all that were found.
+    assert_eq!(keys(&dump), [TRACKED, TaskKey::Untracked(2)]);
+    let [first, second] = dump.tasks.as_slice() else {
+        panic!("{:?}", dump.tasks);
+    };
+    assert_eq!(first.trace, Some(TraceId(0)));
+    assert_eq!(second.trace, Some(TraceId(1)));
+    assert_eq!(second.memory().unwrap().number, Some(71));
+    assert_eq!(dump.number(second.key), 4);
+    assert_eq!(dump.kept.values().sum::<usize>(), 1);
+}
+
+#[test]
+fn a_probed_task_keeps_its_stacks_and_gets_its_poll() {
+    let dump = of_tasks(vec![waiting(1, &[2])], vec![idle()]);
+    let (task, _) = only(&dump);
+    assert_eq!(dump.stack(task.leaves[0].stack), [0x63]);
+    assert_eq!(task.trace, Some(TraceId(0)));
+    // A poll that was given up shows less than its stacks.
+    let locked = Found {
+        found_by: FoundBy::Unresolved(Unresolved::Locked),
+        ..idle()
+    };
+    let dump = of_tasks(vec![waiting(1, &[2])], vec![locked.clone()]);
+    let (task, _) = only(&dump);
+    assert_eq!((task.leaves.len(), task.trace), (1, None));
+    assert_eq!(task.found_by(), None);
+    // And more than nothing.
+    let dump = of_tasks(vec![waiting(1, &[])], vec![locked.clone()]);
+    let (task, _) = only(&dump);
+    assert_eq!(task.trace, Some(TraceId(0)));
+    assert_eq!(task.found_by(), Some(locked.found_by));
+}
+
+#[test]
+fn of_a_task_that_was_not_polled_since_both_tell_what_it_does() {
+    use UntrackedState as Read;
+    let since_ns = SECOND;
+    let suspended = TaskState::Suspended { since_ns };
+    let (held, none) = (WakerState::Held(1), WakerState::None);
+    let running = TaskState::Running { since_ns, tid: 7 };
+    let on_seven = State::Running { tid: Some(7) };
+    let starved = TaskState::Starved { since_ns };
+    for (told, waker, read, state) in [
+        (suspended, held, Read::Idle, State::Waiting),
+        (suspended, held, Read::Woken, State::Woken),
+        // It is proven: memory can't tell the agent's own waker from others.
+        (suspended, none, Read::Idle, State::Never),
+        (starved, held, Read::Idle, State::Starved),
+        (starved, held, Read::Woken, State::Starved),
+        (running, held, Read::Running { tid: None }, on_seven),
+        (running, held, Read::Idle, on_seven),
+        // It was between two states.
+        (
+            suspended,
+            held,
+            Read::Running { tid: Some(8) },
+            State::Waiting,
+        ),
+    ] {
+        let task = Told {
+            state: told,
+            waker,
+            ..waiting(1, &[])
+        };
+        let dump = of_tasks(vec![task], vec![in_state(read)]);
+        assert_eq!(only(&dump).0.state, state, "{told:?} {waker:?} {read:?}");
+        assert_eq!(only(&dump).0.waker, waker);
+    }
+    let ready = Found {
+        found_by: FoundBy::Ready,
+        ..idle()
+    };
+    let dump = of_tasks(vec![waiting(1, &[])], vec![ready]);
+    assert_eq!(only(&dump).0.state, State::Ready);
+    // The agent knows which thread polls it, where memory does not.
+    let task = Told {
+        state: running,
+        ..waiting(1, &[])
+    };
+    let lost = Found {
+        found_by: FoundBy::Unresolved(Unresolved::NoThread),
+        trace: None,
+        ..in_state(Read::Running { tid: None })
+    };
+    assert_eq!(only(&of_tasks(vec![task], vec![lost])).0.found_by(), None);
+}
+
+#[test]
+fn what_is_held_back_is_not_the_task_around_it() {
+    let notes = Reply::Notes(vec![TaskNote {
+        task: 1,
+        note: Note::HeldBack,
+    }]);
+    for found in [idle(), in_state(UntrackedState::Woken)] {
+        let agents = vec![Reply::Tasks(vec![waiting(1, &[])]), notes.clone()];
+        let dump = joined(agents, vec![found]);
+        assert_eq!(keys(&dump), [TRACKED, FOUND]);
+        let [held_back, around] = dump.tasks.as_slice() else {
+            panic!("{:?}", dump.tasks);
+        };
+        assert_eq!((held_back.state, held_back.trace), (State::HeldBack, None));
+        assert_eq!(around.trace, Some(TraceId(0)));
+    }
+    // Where another is polled in the same task, that is what it waits in.
+    let tasks = Reply::Tasks(vec![waiting(1, &[]), waiting(2, &[])]);
+    let dump = joined(vec![tasks, notes], vec![idle()]);
+    let traces = dump.tasks.iter().map(|task| task.trace);
+    assert_eq!(traces.collect::<Vec<_>>(), [None, Some(TraceId(0))]);
+}
+
+/// The future that a thread polls itself.
+fn block_on(mark: Option<u64>) -> Found {
+    Found {
+        number: None,
+        cell: None,
+        mark,
+        state: UntrackedState::BlockOn { tid: 7 },
+        trace: Some(TraceId(1)),
+        ..idle()
+    }
+}
+
+#[test]
+fn a_tracked_future_in_block_on_is_known_by_its_mark() {
+    // Its waker leads to what the thread is parked with.
+    let main = waiting(1, &[]);
+    let dump = of_tasks(vec![main], vec![block_on(Some(MARK + 1))]);
+    let (task, _) = only(&dump);
+    assert_eq!((task.key, task.kind), (TRACKED, TaskKind::Task));
+    assert_eq!((task.state, task.trace), (State::Waiting, Some(TraceId(1))));
+    assert_eq!(task.block_on(), Some(7));
+}
+
+#[test]
+fn a_task_that_has_a_cell_is_not_what_a_thread_polls_that_has_its_mark_on_the_stack() {
+    let found = vec![idle(), block_on(Some(MARK + 1))];
+    let dump = of_tasks(vec![waiting(1, &[])], found);
+    assert_eq!(keys(&dump), [TRACKED, TaskKey::Untracked(1)]);
+    let [task, block_on] = dump.tasks.as_slice() else {
+        panic!("{:?}", dump.tasks);
+    };
+    assert_eq!((task.trace, task.block_on()), (Some(TraceId(0)), None));
+    assert_eq!(block_on.block_on(), Some(7));
+}
