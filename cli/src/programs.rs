@@ -18,7 +18,7 @@ use crate::process::proc_files::CommandLine;
 /// The programs that were looked at.
 #[derive(Debug, Default)]
 pub struct Programs {
-    known: HashMap<Identity, Option<Rustc>>,
+    known: HashMap<Identity, Option<Built>>,
 }
 
 /// A file as it is: its number is given to another one once it is deleted.
@@ -29,11 +29,29 @@ struct Identity {
     changed: (i64, i64),
 }
 
+/// How a Rust program was built.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Built {
+    pub rustc: Rustc,
+    /// The versions of tokio in it.
+    pub tokio: Vec<String>,
+}
+
+impl Built {
+    /// `None` for a program that is not of Rust, or can't be read.
+    fn look(program: &File) -> Option<Self> {
+        Some(Self {
+            rustc: rtops_binary::recognize(program).ok()??,
+            tokio: rtops_binary::tokio(program).unwrap_or_default(),
+        })
+    }
+}
+
 /// What a process runs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Program {
-    /// A program that this compiler built.
-    Rust(Rustc),
+    /// A program of Rust.
+    Rust(Built),
     /// Another one, or none at all, as the kernel's own processes.
     Other,
     /// The user may not know.
@@ -56,9 +74,9 @@ impl Programs {
             inode: metadata.ino(),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         };
-        let look = || rtops_binary::recognize(&program.open().ok()?).ok()?;
+        let look = || Built::look(&program.open().ok()?);
         match self.known.entry(identity).or_insert_with(look) {
-            Some(rustc) => Program::Rust(rustc.clone()),
+            Some(built) => Program::Rust(built.clone()),
             None => Program::Other,
         }
     }
@@ -128,7 +146,7 @@ mod tests {
         let own = i32::try_from(std::process::id()).unwrap();
         let first = programs.of(own);
         assert!(
-            matches!(first, Program::Rust(Rustc::Version(_))),
+            matches!(&first, Program::Rust(built) if matches!(built.rustc, Rustc::Version(_))),
             "{first:?}"
         );
         assert_eq!(programs.of(own), first);

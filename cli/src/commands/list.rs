@@ -133,8 +133,8 @@ impl Lister {
         let mut hidden = 0;
         if self.scope == Scope::Rust {
             for row in &mut rows {
-                if let Program::Rust(rustc) = self.programs.of(row.figures.pid) {
-                    row.rustc = Some(rustc);
+                if let Program::Rust(built) = self.programs.of(row.figures.pid) {
+                    row.built = Some(built);
                 }
             }
             hidden = self.add_others(&reader, &mut rows)?;
@@ -156,13 +156,13 @@ impl Lister {
                 continue;
             }
             match self.programs.of(pid) {
-                Program::Rust(rustc) if self.is_wanted(pid) => {
+                Program::Rust(built) if self.is_wanted(pid) => {
                     let figures = reader.figures(pid);
                     rows.extend(figures.map(|figures| Row {
                         name: figures.name.clone(),
                         figures,
                         agent_version: None,
-                        rustc: Some(rustc),
+                        built: Some(built),
                         state: State::NoAgent,
                     }));
                 }
@@ -217,7 +217,7 @@ fn row(reader: &Reader, surveyed: Surveyed<Said>) -> Option<Row> {
         name: figures.name.clone(),
         figures,
         agent_version: None,
-        rustc: None,
+        built: None,
         state: State::NotAnswering,
     };
     match surveyed.answer {

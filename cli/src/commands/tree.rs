@@ -114,7 +114,7 @@ impl Forester {
 
     fn rustc(&mut self, pid: i32) -> Option<Rustc> {
         match self.programs.of(pid) {
-            Program::Rust(rustc) => Some(rustc),
+            Program::Rust(built) => Some(built.rustc),
             Program::Other | Program::Hidden => None,
         }
     }

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 
-use rtops_binary::Rustc;
 use rtops_protocol::{Refusal, Summary};
 use rtops_report::{
     format,
@@ -10,20 +9,21 @@ use rtops_report::{
 };
 
 use super::table::{self, Column, Fit};
-use crate::process::Figures;
+use crate::{process::Figures, programs::Built};
 
 const NOBODY: &str = "No process with an rtops agent is running, or none that this user may see; \
     add the crate rtops-agent to a service and start it first thing in `main`.";
 
 const NO_RUST: &str = "No Rust process is running, or none that this user may see.";
 
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 13] = [
     Column::new("PID", Fit::Number),
     Column::new("PPID", Fit::OptionalNumber(0)),
     Column::new("USER", Fit::OptionalText(2)),
     Column::new("NAME", Fit::Text),
     Column::new(AGENT, Fit::OptionalText(7)),
     Column::new(RUSTC, Fit::OptionalText(6)),
+    Column::new(TOKIO, Fit::OptionalText(8)),
     Column::new("TASKS", Fit::Number),
     Column::new("THREADS", Fit::OptionalNumber(1)),
     Column::new("CPU", Fit::OptionalNumber(5)),
@@ -32,9 +32,10 @@ const COLUMNS: [Column; 12] = [
     Column::new("COMMAND", Fit::Cut),
 ];
 
-/// The columns that tell processes with an agent from those without.
+/// The columns that tell processes with an agent from those without, and what these can be asked.
 const AGENT: &str = "AGENT";
 const RUSTC: &str = "RUSTC";
+const TOKIO: &str = "TOKIO";
 
 /// The processes that were asked for.
 #[derive(Debug, Default)]
@@ -63,7 +64,7 @@ pub struct Row {
     /// Known once the agent has said hello.
     pub agent_version: Option<String>,
     /// Known if programs were looked at.
-    pub rustc: Option<Rustc>,
+    pub built: Option<Built>,
     pub state: State,
 }
 
@@ -130,7 +131,7 @@ pub fn text(writer: &mut (impl Write + ?Sized), style: Style, list: &List) -> io
         };
         writeln!(writer, "{}", style.paint(Paint::Faint, nothing))?;
     } else {
-        let is_shown = |title| *scope == Scope::Rust || ![AGENT, RUSTC].contains(&title);
+        let is_shown = |title| *scope == Scope::Rust || ![AGENT, RUSTC, TOKIO].contains(&title);
         let of_row = |row| {
             let cells = COLUMNS.iter().zip(cells(row));
             let shown = cells.filter(|(column, _)| is_shown(column.title));
@@ -164,9 +165,13 @@ fn cells(row: &Row) -> [String; COLUMNS.len()] {
             (None, State::NoAgent) => String::new(),
             (None, _) => "?".to_owned(),
         },
-        row.rustc
+        row.built
             .as_ref()
-            .map_or_else(unknown, |rustc| rustc.short().to_owned()),
+            .map_or_else(unknown, |built| built.rustc.short().to_owned()),
+        match row.built.as_ref().map(|built| built.tokio.as_slice()) {
+            None | Some([]) => unknown(),
+            Some(versions) => versions.join(", "),
+        },
         row.state.tasks(),
         figures.threads.to_string(),
         format::percent(figures.cpu_share()),
@@ -179,6 +184,8 @@ fn cells(row: &Row) -> [String; COLUMNS.len()] {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use rtops_binary::Rustc;
 
     use super::*;
 
@@ -197,7 +204,7 @@ mod tests {
                 name: name.to_owned(),
             },
             agent_version: (!matches!(state, State::NoAgent)).then(|| "0.1.0".to_owned()),
-            rustc: None,
+            built: None,
             state,
         }
     }
@@ -231,7 +238,13 @@ mod tests {
         ];
         let rows = list.rows.iter_mut().step_by(2);
         for (row, rustc) in rows.zip(compilers) {
-            row.rustc = Some(rustc);
+            row.built = Some(Built {
+                tokio: match &rustc {
+                    Rustc::Version(_) => vec!["1.54.1".to_owned()],
+                    _ => Vec::new(),
+                },
+                rustc,
+            });
         }
         list
     }
@@ -284,17 +297,17 @@ mod tests {
     #[test]
     fn those_without_an_agent_are_told_from_the_others() {
         insta::assert_snapshot!(shown(&all(), None), @r"
-         PID  PPID  USER  NAME           AGENT  RUSTC              TASKS  THREADS   CPU    RSS   UPTIME  COMMAND
-        4711     1  api   gateway        0.1.0  1.95.0              1219        9  3.1%  84 MB  16m 40s  /srv/gateway --port 80 --listen 0.0.0.0
-          12     1  api   evil\u{1b}[2J  0.1.0  -          not answering        9  3.1%  84 MB  16m 40s  /srv/evil\u{1b}[2J --port 80 --listen 0.0.0.0
-        4720     1  api   worker                59807616e              -        9  3.1%  84 MB  16m 40s  /srv/worker --port 80 --listen 0.0.0.0
+         PID  PPID  USER  NAME           AGENT  RUSTC      TOKIO           TASKS  THREADS   CPU    RSS   UPTIME  COMMAND
+        4711     1  api   gateway        0.1.0  1.95.0     1.54.1           1219        9  3.1%  84 MB  16m 40s  /srv/gateway --port 80 --listen 0.0.0.0
+          12     1  api   evil\u{1b}[2J  0.1.0  -          -       not answering        9  3.1%  84 MB  16m 40s  /srv/evil\u{1b}[2J --port 80 --listen 0.0.0.0
+        4720     1  api   worker                59807616e  -                   -        9  3.1%  84 MB  16m 40s  /srv/worker --port 80 --listen 0.0.0.0
         (2 more programs can't be read by this user and may be of Rust, too)
         ");
         insta::assert_snapshot!(shown(&all(), Some(80)), @r"
-         PID  NAME           AGENT  RUSTC              TASKS   CPU    RSS  COMMAND
-        4711  gateway        0.1.0  1.95.0              1219  3.1%  84 MB  /srv/gateway…
-          12  evil\u{1b}[2J  0.1.0  -          not answering  3.1%  84 MB  /srv/evil\u{…
-        4720  worker                59807616e              -  3.1%  84 MB  /srv/worker …
+         PID  NAME           AGENT  RUSTC      TOKIO           TASKS   CPU  COMMAND
+        4711  gateway        0.1.0  1.95.0     1.54.1           1219  3.1%  /srv/gatewa…
+          12  evil\u{1b}[2J  0.1.0  -          -       not answering  3.1%  /srv/evil\u…
+        4720  worker                59807616e  -                   -  3.1%  /srv/worker…
         (2 more programs can't be read by this user and may be of Rust, too)
         ");
         insta::assert_snapshot!(shown(&all(), Some(40)), @r"
@@ -324,6 +337,8 @@ mod tests {
         assert_eq!(worker["state"], "no agent");
         assert_eq!(worker["agent_version"], serde_json::Value::Null);
         assert_eq!(worker["rustc_version"], serde_json::Value::Null);
+        assert_eq!(worker["tokio"], serde_json::json!([]));
+        assert_eq!(document["processes"][0]["tokio"][0], "1.54.1");
         assert_eq!(
             worker["rustc_commit"],
             "59807616e1fa2540724bfbac14d7976d7e4a3860"

@@ -29,6 +29,8 @@ struct Process<'a> {
     agent_version: Option<&'a str>,
     #[serde(flatten)]
     rustc: RustcFields<'a>,
+    /// The versions in the program; absent where it was not looked at.
+    tokio: Option<&'a [String]>,
     tracked_tasks: Option<u64>,
     alive_tasks: Option<u64>,
     threads: u64,
@@ -62,7 +64,8 @@ fn document<'a>(time: Option<&'a str>, list: &'a List) -> Document<'a> {
             name: &row.name,
             state: row.state.word(),
             agent_version: row.agent_version.as_deref(),
-            rustc: RustcFields::of(row.rustc.as_ref()),
+            rustc: RustcFields::of(row.built.as_ref().map(|built| &built.rustc)),
+            tokio: row.built.as_ref().map(|built| built.tokio.as_slice()),
             tracked_tasks: summary.map(|summary| summary.tracked_tasks),
             alive_tasks: summary.map(|summary| summary.alive_tasks),
             threads: row.figures.threads,

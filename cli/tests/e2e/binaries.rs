@@ -110,11 +110,14 @@ fn rust_processes_without_an_agent_are_listed_if_wanted() {
     };
     let version = rustc();
     let version = version.split(' ').next().unwrap();
-    assert_eq!(
-        line(agent.pid)[3..7],
-        ["rtops-targets", "0.1.0", version, "3"]
-    );
-    assert_eq!(line(plain.pid)[3..6], ["rtops-targets", version, "-"]);
+    let (agent, plain) = (line(agent.pid), line(plain.pid));
+    assert_eq!(agent[3..6], ["rtops-targets", "0.1.0", version]);
+    assert_eq!(agent[7], "3");
+    assert_eq!(plain[3..5], ["rtops-targets", version]);
+    assert_eq!(plain[6], "-");
+    // Both are on the same tokio.
+    assert_eq!(of_plain["tokio"], serde_json::json!([plain[5]]));
+    assert!(plain[5].starts_with("1.") && agent[6] == plain[5], "{text}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! What an executable tells about how it was built.
 //!
 //! [`recognize`] reads its headers and a few kilobytes, and says whether it is a Rust program and
-//! which rustc built it: cheap enough for every program that runs. [`Details::read`] tells the
-//! rest. What can't be known is `None`, never a guess.
+//! which rustc built it: cheap enough for every program that runs. [`tokio`] says on which tokio it is,
+//! and [`Details::read`] tells the rest. What can't be known is `None`, never a guess.
 //!
 //! Nothing here trusts the file: it is read, never mapped, so that one that is cut short meanwhile
 //! is an error and not a SIGBUS; what it claims is compared with its size and with a limit before
@@ -83,6 +83,15 @@ pub enum Linking {
 /// When the file can't be read or is no ELF file.
 pub fn recognize(file: &File) -> Result<Option<Rustc>, ReadError> {
     rustc::find(&Elf::read(file)?)
+}
+
+/// The versions of tokio that are linked into a program, as far as they have panics with a place. All its
+/// constants are read, 256 MiB at the most.
+///
+/// # Errors
+/// When the file can't be read or is no ELF file.
+pub fn tokio(file: &File) -> Result<Vec<String>, ReadError> {
+    Ok(tokio_versions(&Elf::read(file)?).into_iter().collect())
 }
 
 impl Details {
