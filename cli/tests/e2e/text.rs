@@ -1,8 +1,11 @@
 //! What `rtops stack` prints for people.
 
-use regex::Regex;
+use std::process::{Child, Command, Stdio};
 
-use crate::support::{Build, Target};
+use regex::Regex;
+use tempfile::{TempDir, tempdir};
+
+use crate::support::{Build, Target, eventually, rtops};
 
 #[test]
 fn equal_tasks_are_grouped_with_their_place_and_wait() {
@@ -98,6 +101,51 @@ fn the_filters_and_limits_hold() {
         assert!(!folded.contains(hidden), "{folded}");
         assert!(whole.contains(hidden), "{whole}");
     }
+}
+
+/// The sample service, which is ended when this is dropped.
+struct Demo {
+    service: Child,
+    directory: TempDir,
+}
+
+impl Demo {
+    fn start() -> Self {
+        let directory = tempdir().unwrap();
+        let mut service = Command::new(env!("CARGO_BIN_EXE_rtops"));
+        service.args(["demo", "--serve"]).env_clear();
+        service.env("RTOPS_DIR", directory.path());
+        Self {
+            service: service.stdout(Stdio::null()).spawn().unwrap(),
+            directory,
+        }
+    }
+
+    fn stack(&self, arguments: &[&str]) -> String {
+        let pid = self.service.id().to_string();
+        let arguments = [&["stack", &pid][..], arguments].concat();
+        rtops(Some(self.directory.path()), &arguments).stdout
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        self.service.kill().ok();
+        self.service.wait().ok();
+    }
+}
+
+/// Only spans tell three calls of one function apart: the polls that are read look the same.
+#[test]
+fn equal_calls_in_spans_are_no_children_of_a_container() {
+    let demo = Demo::start();
+    let mut text = String::new();
+    eventually("the task waits, and is read from outside", || {
+        text = demo.stack(&["--filter=checkout"]);
+        text.contains("looked at from outside; ") && text.contains("span \"user\"")
+    });
+    assert!(!text.contains("children"), "{text}");
+    assert_eq!(text.matches("Timeout::poll [timeout]").count(), 3, "{text}");
 }
 
 /// Puts words in place of what differs from run to run, and lines of source code that an edit of

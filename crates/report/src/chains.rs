@@ -105,11 +105,14 @@ impl<'a> Chains<'a> {
         let copied = chains.len();
         if let Some(tree) = self.stepped.of_task(task).tree {
             for chain in self.stepped.chains(tree) {
-                let mut known = chains.iter_mut().take(copied);
-                match known.find(|known| self.covers(known, chain)) {
+                let known = chains.iter_mut().take(copied);
+                let mut known = known.filter(|known| self.covers(known, chain));
+                match (known.next(), known.next()) {
                     // Children that wait alike have one stack, and were polled one by one.
-                    Some(known) => known.count = known.count.max(chain.count),
-                    None => chains.push(chain.clone()),
+                    (Some(known), None) => known.count = known.count.max(chain.count),
+                    // Spans tell them apart, which the poll does not.
+                    (Some(_), Some(_)) => {}
+                    (None, _) => chains.push(chain.clone()),
                 }
             }
             // What the poll registered before it was given up.

@@ -14,8 +14,8 @@ use rtops_protocol::{CLIENT_THREAD, FoundBy, TaskKind, Thread, ThreadCapture};
 
 use crate::task::{Origin, State, Task, Untracked};
 
-/// The tracked tasks, with what was read of them, then those that are not tracked. The agent was asked so
-/// long after the process stood still.
+/// The tracked tasks, with what was read of them, then those that are not tracked. The agent told what it knows
+/// so long after the process stood still.
 pub(crate) fn tasks(all: Vec<Task>, told_after: Duration) -> Vec<Task> {
     let (mut tracked, found): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|task| task.tracked().is_some());

@@ -24,11 +24,9 @@ const RULES: &[(&str, FrameClass)] = &[
     ("rtops_capture::", FrameClass::Agent),
     ("rtops_hyper::", FrameClass::Agent),
     ("rtops_leaktest::", FrameClass::Agent),
-    ("rtops_snapshot::", FrameClass::Agent),
     ("rtops_sync::", FrameClass::Agent),
     ("rtops_tasks::", FrameClass::Agent),
     ("rtops_threads::", FrameClass::Agent),
-    ("rtops_tokio_cells::", FrameClass::Agent),
     ("rtops_tower::", FrameClass::Agent),
     // What registers wakers, and adaptors that only pass a poll on.
     ("tokio::future::", FrameClass::Executor),
