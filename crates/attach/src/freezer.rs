@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     os::fd::OwnedFd,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -40,6 +41,9 @@ const WITH_LATE: Duration = Duration::from_secs(1);
 const CODE_32: u64 = 0x23;
 /// So many threads are tried where one alone is to be stopped.
 const TRIES: usize = 8;
+/// So often, and with such a pause in between, a target is asked to take note of the end of its child.
+const REAPS: usize = 50;
+const BETWEEN_REAPS: Duration = Duration::from_millis(4);
 
 /// What is frozen, and what is to be kept until nobody needs it any more.
 #[derive(Debug)]
@@ -323,17 +327,25 @@ impl<'b> Freezer<'b> {
     pub(crate) fn end_copy(&mut self, copy: &mut Copied) {
         copy.end(self.bell);
         if let Some(child) = copy.to_reap {
-            // Left alone, it stays as a process that has ended, which the next look or the target takes note of.
-            let _is_reaped = self.reap(child);
+            // Left alone, it stays as a process that has ended, which the target takes note of or not. A thread
+            // that was let go a moment ago, or was told of this end, may not be back in its system call yet.
+            for _ in 0..REAPS {
+                match self.reap(child) {
+                    Ok(false) => thread::sleep(BETWEEN_REAPS),
+                    Ok(true) | Err(_) => break,
+                }
+            }
         }
     }
 
-    fn reap(&mut self, child: i32) -> Result<(), Failure> {
+    /// Whether the target has taken note of the end of its child.
+    fn reap(&mut self, child: i32) -> Result<bool, Failure> {
         let limit = self.request.max_pause;
         let maps = proc::maps(self.pid()).map_err(|_| Refusal::Ended)?;
         let maps = Map::parse_all(&maps);
         self.watchdog.arm(hard_limit(limit))?;
         let _priority = Priority::raise();
+        let mut is_reaped = false;
         for tid in candidates(self.pid()) {
             let Some(mut stopped) = Stopped::one(self.pid(), tid, self.bell, limit)? else {
                 continue;
@@ -342,12 +354,13 @@ impl<'b> Freezer<'b> {
                 continue;
             };
             let call = inject::wait_for(child, libc::WNOHANG);
-            Injection::call(self.tools()?, &thread, call)?;
+            // Else there is no such child any more, or it is still about to end.
+            is_reaped = Injection::call(self.tools()?, &thread, call)? != 0;
             stopped.release_all();
             break;
         }
         self.watchdog.arm(AFTERWARDS)?;
-        Ok(())
+        Ok(is_reaped)
     }
 
     /// From now on there is time for what is left to do; but for as long as threads remain traced, this must be
