@@ -1,10 +1,15 @@
 //! Processes that are looked at from outside while they live, without an agent or with one.
 
-use std::{collections::BTreeMap, fs, path::Path, process};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{self, Command},
+};
 
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::Pid,
+    unistd::{Pid, geteuid},
 };
 use serde_json::Value;
 use tempfile::tempdir;
@@ -197,17 +202,72 @@ fn what_can_not_be_looked_at_says_why() {
     look(&["stack"], victim.pid(), &[]).success();
 }
 
+/// A shell waits for children of its own kind only.
+#[test]
+fn a_shell_that_is_the_first_process_of_its_namespace_is_left_no_child() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: only root can make namespaces here");
+        return;
+    }
+    let mut unshare = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
+        .args(["sh", "-c", "sleep 1000; true"])
+        .spawn()
+        .unwrap();
+    let children = |pid: i32| -> Vec<i32> {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.unwrap_or_default();
+        children
+            .split_whitespace()
+            .map(|pid| pid.parse().unwrap())
+            .collect()
+    };
+    let outer = unshare.id().try_into().unwrap();
+    let mut shell = 0;
+    eventually("the shell waits for its command", || {
+        shell = children(outer).first().copied().unwrap_or_default();
+        children(shell).len() == 1
+    });
+    let command = children(shell);
+    for _ in 0..5 {
+        look(&["stack"], shell, &["--threads"]).success();
+        eventually("no other child is left", || children(shell) == command);
+    }
+    unshare.kill().unwrap();
+    unshare.wait().unwrap();
+}
+
+/// A stopped process answers nobody, also if it has an agent.
+#[test]
+fn a_stopped_process_with_an_agent_says_so_at_once() {
+    let target = Target::start(Build::Dev, &["herd", "3"]);
+    target.signal(Signal::SIGSTOP);
+    for command in ["stack", "leaks", "stats"] {
+        let run = target
+            .rtops(&[command, &target.pid.to_string(), "--timeout=60s"])
+            .exits(1);
+        assert!(
+            run.stderr
+                .contains("is stopped (SIGSTOP): let it go on first"),
+            "{run}"
+        );
+    }
+    target.signal(Signal::SIGCONT);
+}
+
 /// A probe leaves wakers of the agent in the futures, which lead to its own records and not to cells.
 #[test]
 fn what_its_agent_has_probed_is_polled_as_before() {
     let target = Target::start(Build::Dev, &["awaits", "multi"]);
     let first = target.stack(&["--tasks"]);
     target.stack(&["--tasks"]);
-    let alone = stack(target.pid, &["--tasks"]);
     let in_cells = |stack: &Stack| stack.tasks().filter(|task| task.cell.is_some()).count();
-    assert_eq!(in_cells(&first), in_cells(&alone));
-    let unresolved = alone.tasks().filter(|task| task.reason.is_some());
-    assert_eq!(unresolved.count(), 0, "{:#?}", alone.task_groups());
+    // What ticks may hold a lock, or be woken, at the very moment.
+    eventually("all show where they wait", || {
+        let alone = stack(target.pid, &["--tasks"]);
+        let unresolved = alone.tasks().filter(|task| task.reason.is_some());
+        unresolved.count() == 0 && in_cells(&alone) == in_cells(&first)
+    });
 }
 
 /// What its agent tells of a task is told of the task that is read.

@@ -185,6 +185,11 @@ impl Dump {
         self.core.is_some() || self.outside.is_some()
     }
 
+    /// Why it was not looked at from outside, where that was wanted.
+    pub fn why_not_attached(&self) -> Option<&str> {
+        self.not_attached.as_deref()
+    }
+
     /// What is missing as the process was not looked at from outside, in a sentence; `None` where nothing
     /// is: where it was, nobody wanted it, or all tasks are tracked.
     pub fn not_attached(&self) -> Option<String> {

@@ -69,10 +69,17 @@ fn looked_at(outside: &Outside) -> String {
     text
 }
 
-/// What is not shown as the process was not looked at from outside.
+/// What is not shown as the process was not looked at from outside, or that it was not.
 fn not_attached(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
-    match view.dump.not_attached() {
-        Some(line) => writeln!(writer, "{}", style.paint(Paint::Warning, escape(&line))),
+    let missing = view.dump.not_attached();
+    let missing = missing.map(|line| (Paint::Warning, line));
+    // Runtimes that the agent does not know may have tasks all the same.
+    let line = missing.or_else(|| {
+        let why = view.dump.why_not_attached()?;
+        Some((Paint::Faint, format!("not looked at from outside: {why}")))
+    });
+    match line {
+        Some((paint, line)) => writeln!(writer, "{}", style.paint(paint, escape(&line))),
         None => Ok(()),
     }
 }
