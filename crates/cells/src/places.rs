@@ -7,6 +7,8 @@ use rtops_image::{Access, Backing, Contents, Image, Region};
 /// A thread's stack is taken for one up to this size; a stack pointer into something larger is into a
 /// heap, where other things lie, too.
 const LARGEST_STACK: u64 = 256 << 20;
+/// How far below its stack pointer a function may have what it still uses.
+const RED_ZONE: u64 = 128;
 
 /// Ranges of addresses, sorted, that neither overlap nor touch.
 #[derive(Clone, Debug, Default)]
@@ -15,14 +17,7 @@ pub(crate) struct Ranges(Vec<Range<u64>>);
 impl Ranges {
     /// Of regions in the order of their addresses.
     fn of<'a>(regions: impl Iterator<Item = &'a Region>) -> Self {
-        let mut ranges: Vec<Range<u64>> = Vec::new();
-        for Region { range, .. } in regions {
-            match ranges.last_mut() {
-                Some(last) if last.end == range.start => last.end = range.end,
-                _ => ranges.push(range.clone()),
-            }
-        }
-        Self(ranges)
+        regions.map(|region| region.range.clone()).collect()
     }
 
     pub(crate) fn contains(&self, address: u64) -> bool {
@@ -34,6 +29,20 @@ impl Ranges {
         let behind = self.0.partition_point(|range| range.start <= address);
         let range = behind.checked_sub(1).and_then(|index| self.0.get(index));
         range.is_some_and(|range| address < range.end && length <= range.end - address)
+    }
+}
+
+impl FromIterator<Range<u64>> for Ranges {
+    /// Of ranges in the order of their addresses.
+    fn from_iter<I: IntoIterator<Item = Range<u64>>>(all: I) -> Self {
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for range in all {
+            match ranges.last_mut() {
+                Some(last) if last.end == range.start => last.end = range.end,
+                _ => ranges.push(range),
+            }
+        }
+        Self(ranges)
     }
 }
 
@@ -54,6 +63,8 @@ pub(crate) struct Places {
     pub(crate) own: Ranges,
     /// The stacks of threads.
     pub(crate) stacks: Ranges,
+    /// What is left on them of calls that have returned.
+    pub(crate) dead: Ranges,
 }
 
 impl Places {
@@ -67,12 +78,13 @@ impl Places {
             .map(|thread| thread.registers.rsp)
             .collect();
         pointers.sort_unstable();
-        let is_stack = |region: &&Region| {
+        // The lowest stack pointer into a region of its own.
+        let stack_pointer = |region: &Region| {
             let from = pointers.partition_point(|pointer| *pointer < region.range.start);
-            let is_in = pointers
-                .get(from)
-                .is_some_and(|pointer| region.range.contains(pointer));
-            is_in && region.range.end - region.range.start <= LARGEST_STACK
+            let lowest = pointers.get(from).copied();
+            let lowest = lowest.filter(|pointer| region.range.contains(pointer));
+            let is_small = region.range.end - region.range.start <= LARGEST_STACK;
+            lowest.filter(|_| region.is_own() && is_small)
         };
         Self {
             code: Ranges::of(
@@ -87,7 +99,17 @@ impl Places {
                     .filter(|region| region.access.read),
             ),
             own: Ranges::of(regions().filter(|region| region.is_own())),
-            stacks: Ranges::of(regions().filter(|region| region.is_own()).filter(is_stack)),
+            stacks: Ranges::of(regions().filter(|region| stack_pointer(region).is_some())),
+            dead: {
+                let dead = |region: &Region| {
+                    region.range.start
+                        ..stack_pointer(region).map_or(0, |live| live.saturating_sub(RED_ZONE))
+                };
+                regions()
+                    .map(dead)
+                    .filter(|dead| !dead.is_empty())
+                    .collect()
+            },
         }
     }
 

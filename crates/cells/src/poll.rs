@@ -1,5 +1,7 @@
 //! A poll of a task on a machine.
 
+mod wakers;
+
 use std::{
     collections::{HashMap, HashSet},
     fmt,
@@ -17,7 +19,6 @@ use crate::{
     places::is_reserved,
     polls::Polls,
     recorder::Recorder,
-    scan::{InnerWaker, Order},
     source::{DOUBLES_EACH, VTABLE_BYTES},
     symbols::Vdso,
     vtable::WakerVtable,
@@ -240,69 +241,6 @@ impl<'a, M: Machine> Poller<'a, M> {
             Ended::Pending if state.is_complete() => Ended::Ready,
             ended => ended,
         }
-    }
-
-    /// If this vtable clones a waker of the task: the order of the clone's two words, where that shows.
-    pub(crate) fn clone_of(&mut self, waker: &WakerVtable, cell: &Cell) -> Option<Option<Order>> {
-        let header = cell.candidate.header;
-        let ended = self.call_clone(waker, header);
-        let state = self.word(header + STATE);
-        let order = self.returned_waker(waker);
-        self.revert();
-        let is_one_more = state == Some(cell.candidate.state.with_one_more().0);
-        (ended == Ended::Pending && is_one_more).then_some(order)
-    }
-
-    fn call_clone(&mut self, waker: &WakerVtable, data: u64) -> Ended {
-        self.recorder.is_off = true;
-        let ended = self.call(waker.clone, data, self.polls.any_thread);
-        self.recorder.is_off = false;
-        ended
-    }
-
-    /// The order of the two words of a waker with these functions, if one was returned: its first word is in
-    /// the first register. The compiler may have made several vtables of the same functions.
-    fn returned_waker(&mut self, waker: &WakerVtable) -> Option<Order> {
-        let registers = self.machine.registers();
-        let returned = [
-            (Registers::RAX, Order::VtableFirst),
-            (Registers::RDX, Order::DataFirst),
-        ];
-        let returned = returned.map(|(register, order)| (general(registers, register), order));
-        let functions = waker.words();
-        let mut is_same = |vtable: u64| {
-            let mut words = functions.iter().zip((vtable..).step_by(8));
-            words.all(|(function, at)| self.word(at) == Some(*function))
-        };
-        let mut returned = returned.into_iter();
-        let found = returned.find(|(vtable, _)| is_same(*vtable));
-        found.map(|(_, order)| order)
-    }
-
-    /// Whether what looks like a waker is one: its clone has the same functions.
-    pub(crate) fn is_waker(&mut self, waker: &InnerWaker) -> bool {
-        let ended = self.call_clone(&waker.vtable, waker.data);
-        let is_waker = ended == Ended::Pending && self.returned_waker(&waker.vtable).is_some();
-        self.revert();
-        is_waker
-    }
-
-    /// Calls the wakers of executors inside of tasks, so that they poll all their children. Each call is
-    /// kept if it returns, and undone if not.
-    fn wake(&mut self, wakers: &[InnerWaker], thread: Option<&Thread>) {
-        let usual = self.breakpoints.clone();
-        for (_, waker) in &self.setup.wakers {
-            self.breakpoints.insert(waker.drop);
-        }
-        self.recorder.is_off = true;
-        for waker in wakers {
-            match self.call(waker.vtable.wake_by_ref, waker.data, thread) {
-                Ended::Pending => self.commit(),
-                _ => self.revert(),
-            }
-        }
-        self.recorder.is_off = false;
-        self.breakpoints = usual;
     }
 
     /// Lets a parked thread go on. Tasks that it would run are left out: what is wanted is the future that

@@ -1,7 +1,7 @@
 //! Polls of all tasks that wait, by several workers.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,
@@ -200,27 +200,26 @@ impl<'a> Polls<'a> {
         order
     }
 
-    /// Keeps what is a waker of those that look like one: a clone of a waker has its vtable.
+    /// Keeps what is a waker of those that look like one. Functions that several times were none are not
+    /// called again.
     fn add_inner(&mut self, mut inner: Vec<InnerWaker>) {
         let mut poller = self.on(self.interpreter());
-        let mut tried: HashMap<u64, u32> = HashMap::new();
-        let mut known: HashMap<u64, WakerVtable> = HashMap::new();
-        for waker in &inner {
-            let tries = tried.entry(waker.address).or_default();
-            if *tries < MOST_TRIES && !known.contains_key(&waker.address) {
-                *tries += 1;
-                if poller.is_waker(waker) {
-                    known.insert(waker.address, waker.vtable);
-                }
+        let mut refused: HashMap<u64, u32> = HashMap::new();
+        let mut known: BTreeMap<u64, WakerVtable> = BTreeMap::new();
+        inner.retain(|waker| {
+            let is_known = known.contains_key(&waker.address);
+            let refused = refused.entry(waker.address).or_default();
+            let is_waker = (is_known || *refused < MOST_TRIES) && poller.is_waker(waker);
+            if is_waker {
+                known.insert(waker.address, waker.vtable);
+            } else {
+                *refused += 1;
             }
-        }
+            is_waker
+        });
         drop(poller);
-        inner.retain(|waker| known.contains_key(&waker.address));
         inner.truncate(MOST_WAKERS);
         self.setup.inner = known.into_iter().collect();
-        self.setup
-            .inner
-            .sort_unstable_by_key(|(address, _)| *address);
         self.inner = inner;
     }
 

@@ -118,7 +118,7 @@ pub(crate) fn references<I: Image>(
             before = Word::default();
         }
         end = start + bytes.len() as u64;
-        for word in bytes.as_chunks().0 {
+        for (word, address) in bytes.as_chunks().0.iter().zip((start..).step_by(8)) {
             let value = u64::from_le_bytes(*word);
             if value < LOWEST {
                 before = Word::default();
@@ -134,6 +134,10 @@ pub(crate) fn references<I: Image>(
             }
             if before.is_cell && word.is_cell {
                 found.pairs.insert((before.value, value));
+            }
+            if (before.is_waker || word.is_waker) && places.dead.contains(address) {
+                before = word;
+                continue;
             }
             if before.is_waker {
                 found.add(Order::VtableFirst, before, word, places);

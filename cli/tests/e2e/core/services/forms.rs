@@ -1,12 +1,16 @@
 //! Tasks that are easily told wrong, without an agent: containers of futures, types with trait objects,
-//! signals, what is left of ended tasks, executors inside of tasks.
+//! signals, what is left of ended tasks, executors inside of tasks, words beside the functions of a waker.
 
 use std::{
     env,
     future::{pending, poll_fn, Future},
     hint::black_box,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        Arc,
+    },
+    task::{Wake, Waker},
     time::Duration,
 };
 
@@ -179,6 +183,42 @@ async fn work() {
     }
 }
 
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// Beside the functions of its waker are words that are none of its data, but lead to zeros and to addresses,
+/// as a compiler that spills registers and memory that was freed leave them.
+async fn unharmed() {
+    let waker = Waker::from(Arc::new(Woken::default()));
+    let vtable = std::ptr::from_ref(waker.vtable()) as usize;
+    let address = black_box(&waker) as *const Waker as usize;
+    let words: Vec<AtomicUsize> = (0..64).map(|n| AtomicUsize::new(n / 32 * address)).collect();
+    let pairs = [16, 48].map(|n| {
+        let data = words[n].as_ptr() as usize;
+        [data, vtable, data]
+    });
+    let pause = sleep(LONG);
+    tokio::pin!(pause);
+    poll_fn(|context| {
+        let is_same = |(n, word): (usize, &AtomicUsize)| word.load(Relaxed) == n / 32 * address;
+        assert!(words.iter().enumerate().all(is_same));
+        pause.as_mut().poll(context) // AWAIT unharmed
+    })
+    .await;
+    black_box((&waker, &pairs));
+}
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(3)
@@ -197,6 +237,7 @@ fn main() {
         tokio::spawn(on_tick(Box::new(|number| println!("{number}"))));
         tokio::spawn(boxed());
         tokio::spawn(copies());
+        tokio::spawn(unharmed());
         tokio::spawn(async {
             ctrl_c().await.unwrap(); // AWAIT ctrl-c
         });

@@ -1,0 +1,112 @@
+//! The functions of wakers, called to find out whether they are ones, and to have all children polled.
+
+use rtops_emulate::Registers;
+use rtops_image::Thread;
+
+use super::{Ended, Poller, general};
+use crate::{
+    discover::Cell,
+    layout::STATE,
+    machine::Machine,
+    scan::{InnerWaker, Order},
+    vtable::WakerVtable,
+};
+
+/// How far around a waker's data the references to it are counted, in bytes.
+const BEFORE: u64 = 64;
+const BEHIND: u64 = 1024;
+const PIECE: usize = 64;
+/// More references than anything has.
+const MOST_REFERENCES: u32 = 1 << 24;
+
+impl<M: Machine> Poller<'_, M> {
+    /// If this vtable clones a waker of the task: the order of the clone's two words, where that shows.
+    pub(crate) fn clone_of(&mut self, waker: &WakerVtable, cell: &Cell) -> Option<Option<Order>> {
+        let header = cell.candidate.header;
+        let ended = self.call_clone(waker, header);
+        let state = self.word(header + STATE);
+        let order = self.returned_waker(waker);
+        self.revert();
+        let is_one_more = state == Some(cell.candidate.state.with_one_more().0);
+        (ended == Ended::Pending && is_one_more).then_some(order)
+    }
+
+    fn call_clone(&mut self, waker: &WakerVtable, data: u64) -> Ended {
+        self.recorder.is_off = true;
+        let ended = self.call(waker.clone, data, self.polls.any_thread);
+        self.recorder.is_off = false;
+        ended
+    }
+
+    /// The order of the two words of a waker with these functions, if one was returned: its first word is in
+    /// the first register. The compiler may have made several vtables of the same functions.
+    fn returned_waker(&mut self, waker: &WakerVtable) -> Option<Order> {
+        let registers = self.machine.registers();
+        let returned = [
+            (Registers::RAX, Order::VtableFirst),
+            (Registers::RDX, Order::DataFirst),
+        ];
+        let returned = returned.map(|(register, order)| (general(registers, register), order));
+        let functions = waker.words();
+        let mut is_same = |vtable: u64| {
+            let mut words = functions.iter().zip((vtable..).step_by(8));
+            words.all(|(function, at)| self.word(at) == Some(*function))
+        };
+        let mut returned = returned.into_iter();
+        let found = returned.find(|(vtable, _)| is_same(*vtable));
+        found.map(|(_, order)| order)
+    }
+
+    /// Whether what looks like a waker is one: its clone has the same functions, and is one reference more to
+    /// something that had one.
+    pub(crate) fn is_waker(&mut self, waker: &InnerWaker) -> bool {
+        let before = self.object(waker.data);
+        let ended = self.call_clone(&waker.vtable, waker.data);
+        let after = self.object(waker.data);
+        let is_waker = ended == Ended::Pending
+            && self.returned_waker(&waker.vtable).is_some()
+            && is_one_more(&before, &after);
+        self.revert();
+        is_waker
+    }
+
+    /// What lies where a waker's data leads to, in halves of words.
+    fn object(&mut self, data: u64) -> Vec<u32> {
+        let from = data.saturating_sub(BEFORE);
+        let mut bytes = [0; (BEFORE + BEHIND) as usize];
+        for (piece, at) in bytes.chunks_mut(PIECE).zip((from..).step_by(PIECE)) {
+            // What can't be read can't be counted in, either.
+            let _missing = self.machine.read(at, piece);
+        }
+        let halves = bytes.as_chunks().0.iter();
+        halves.map(|half| u32::from_le_bytes(*half)).collect()
+    }
+
+    /// Calls the wakers of executors inside of tasks, so that they poll all their children. Each call is
+    /// kept if it returns, and undone if not.
+    pub(super) fn wake(&mut self, wakers: &[InnerWaker], thread: Option<&Thread>) {
+        let usual = self.breakpoints.clone();
+        for (_, waker) in &self.setup.wakers {
+            self.breakpoints.insert(waker.drop);
+        }
+        self.recorder.is_off = true;
+        for waker in wakers {
+            match self.call(waker.vtable.wake_by_ref, waker.data, thread) {
+                Ended::Pending => self.commit(),
+                _ => self.revert(),
+            }
+        }
+        self.recorder.is_off = false;
+        self.breakpoints = usual;
+    }
+}
+
+/// Whether the counts of an object, of which there may be none, were some before it was cloned. In memory
+/// that was freed, or that a word beside the functions of a waker only seems to lead to, what is counted up
+/// is a zero or a pointer.
+fn is_one_more(before: &[u32], after: &[u32]) -> bool {
+    let mut halves = before.iter().zip(after);
+    halves.all(|(before, after)| {
+        before.wrapping_add(1) != *after || (1..MOST_REFERENCES).contains(before)
+    })
+}
