@@ -175,7 +175,10 @@ impl<'a> Polls<'a> {
         let own: HashSet<u64> = this.setup.wakers.iter().map(|(own, _)| *own).collect();
         this.add_inner(scan::inner_wakers(&found.references, vtables, &own, order));
         let left = MOST_WAKERS.saturating_sub(this.inner.len());
-        let siblings = siblings::siblings(image, places, &this.inner, left);
+        let mut siblings = siblings::siblings(image, places, &this.inner, left);
+        let mut poller = this.on(this.interpreter());
+        siblings.retain(|waker| poller.is_waker(waker));
+        drop(poller);
         this.inner.extend(siblings);
         this
     }

@@ -7,9 +7,9 @@ use crate::{
     support::Run,
 };
 
-/// Three that are alive, three with children, two with trait objects, a box, one that copies, one with a
-/// waker of its own, two that wait for signals, one that keeps others, and one that runs an executor.
-const TASKS: usize = 15;
+/// Three that are alive, three with children, two with trait objects, a box, one that copies, two with wakers
+/// of their own, two that wait for signals, one that keeps others, and one that runs an executor.
+const TASKS: usize = 16;
 
 #[test]
 fn each_task_is_shown_once_and_called_by_its_name() {
@@ -51,7 +51,8 @@ pub fn expect(text: &Run, stack: &Stack) {
         ("forms::on_tick", "boxed-closure", 1),
         ("boxed forms::inside_a_box", "boxed", 1),
         ("forms::copies", "copies", 1),
-        ("forms::unharmed", "unharmed", 1),
+        ("forms::unharmed::", "unharmed", 1),
+        ("forms::unharmed_apart::", "unharmed-apart", 1),
         ("forms::main::", "ctrl-c", 1),
         ("forms::wait_for_signal", "signal", 1),
         ("forms::listen", "keeper", 1),

@@ -12,8 +12,9 @@ use crate::{
     vtable::WakerVtable,
 };
 
-/// How far around a waker's data the references to it are counted, in bytes.
-const BEFORE: u64 = 64;
+/// How far around a waker's data the references to it are counted, in bytes. The counts of an `Arc` are as far
+/// before what is aligned to a cache line, or to two.
+const BEFORE: u64 = 256;
 const BEHIND: u64 = 1024;
 const PIECE: usize = 64;
 /// More references than anything has.

@@ -197,10 +197,32 @@ impl Wake for Woken {
     }
 }
 
-/// Beside the functions of its waker are words that are none of its data, but lead to zeros and to addresses,
-/// as a compiler that spills registers and memory that was freed leave them.
+/// The same, further away from the counts of references to it.
+#[derive(Default)]
+#[repr(align(128))]
+struct WokenApart(Woken);
+
+impl Wake for WokenApart {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0 .0.fetch_add(1, Relaxed);
+    }
+}
+
 async fn unharmed() {
-    let waker = Waker::from(Arc::new(Woken::default()));
+    guard(Arc::new(Woken::default()).into()).await // AWAIT unharmed
+}
+
+async fn unharmed_apart() {
+    guard(Arc::new(WokenApart::default()).into()).await // AWAIT unharmed-apart
+}
+
+/// Beside the functions of the waker are words that are none of its data, but lead to zeros and to addresses,
+/// as a compiler that spills registers and memory that was freed leave them.
+async fn guard(waker: Waker) {
     let vtable = std::ptr::from_ref(waker.vtable()) as usize;
     let address = black_box(&waker) as *const Waker as usize;
     let words: Vec<AtomicUsize> = (0..64).map(|n| AtomicUsize::new(n / 32 * address)).collect();
@@ -238,6 +260,7 @@ fn main() {
         tokio::spawn(boxed());
         tokio::spawn(copies());
         tokio::spawn(unharmed());
+        tokio::spawn(unharmed_apart());
         tokio::spawn(async {
             ctrl_c().await.unwrap(); // AWAIT ctrl-c
         });
