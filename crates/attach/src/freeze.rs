@@ -42,6 +42,8 @@ pub struct Frozen {
     /// For how long it stood still: from the moment that the first thread was told to stop until the last one
     /// went on.
     pub pause: Duration,
+    /// When that was.
+    pub went_on: Instant,
     /// How much memory of its own it has, or how much of it was read.
     pub copied_bytes: u64,
     /// Threads of which nothing is known: they waited where no signal reaches them (state D, as in `vfork`), and
@@ -102,6 +104,11 @@ fn take(pid: i32, frozen: wire::Frozen, helper: Helper) -> Result<Frozen, Refusa
     Ok(Frozen {
         how: frozen.how,
         pause: frozen.pause,
+        went_on: {
+            let ago = wire::monotonic().saturating_sub(frozen.went_on);
+            let now = Instant::now();
+            now.checked_sub(ago).unwrap_or(now)
+        },
         copied_bytes: frozen.copied_bytes,
         threads_not_stopped: frozen.threads_not_stopped,
         parts: Parts {

@@ -24,7 +24,7 @@ use crate::{
     sys::{self, Priority},
     tracee::{Bell, has_ended},
     watchdog::Watchdog,
-    wire::{Frozen, Request},
+    wire::{self, Frozen, Request},
 };
 
 /// Of a process that has no more than so much memory of its own, the copy is read at once: it takes 1 ms a MiB,
@@ -58,6 +58,7 @@ struct Taken {
     threads: Vec<Thread>,
     late: Vec<Pid>,
     pause: Duration,
+    went_on: Duration,
 }
 
 /// Freezes processes.
@@ -194,7 +195,7 @@ impl<'b> Freezer<'b> {
         injection.restore()?;
         drop(injection);
         let (threads, late) = stopped.release_all();
-        let pause = stopped.since.elapsed();
+        let (pause, went_on) = (stopped.since.elapsed(), wire::monotonic());
         point();
         self.must_come_by(&late)?;
         copy.settle(self.pid(), self.bell)?;
@@ -202,6 +203,7 @@ impl<'b> Freezer<'b> {
             threads,
             late,
             pause,
+            went_on,
         };
         Ok((copy, taken))
     }
@@ -243,6 +245,7 @@ impl<'b> Freezer<'b> {
         let frozen = Frozen {
             how: How::Copied,
             pause: taken.pause,
+            went_on: taken.went_on,
             copied_bytes: bytes,
             threads_not_stopped: taken.late.len() as u64,
             account: account.map_err(&failed)?,
@@ -283,12 +286,13 @@ impl<'b> Freezer<'b> {
         }
         point();
         let (threads, late) = stopped.release_all();
-        let pause = stopped.since.elapsed();
+        let (pause, went_on) = (stopped.since.elapsed(), wire::monotonic());
         self.must_come_by(&late)?;
         let taken = Taken {
             threads,
             late,
             pause,
+            went_on,
         };
         Ok((text, taken))
     }
@@ -309,6 +313,7 @@ impl<'b> Freezer<'b> {
         let frozen = Frozen {
             how: How::ReadStanding(why),
             pause: taken.pause,
+            went_on: taken.went_on,
             copied_bytes,
             threads_not_stopped: taken.late.len() as u64,
             account: account.map_err(&failed)?,

@@ -211,6 +211,7 @@ const fn rights(yama: i32) -> &'static str {
     }
 }
 
+/// Rounded up: what is too long must not look as if it were not.
 fn ms(duration: Duration) -> u128 {
-    duration.as_millis().max(1)
+    duration.as_nanos().div_ceil(1_000_000)
 }

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::{
+    sys::socket::{ControlMessage, MsgFlags, sendmsg},
+    time::{ClockId, clock_gettime},
+};
 
 use crate::{EndedEarly, How, Injection, NoCopy, Options, Refusal, Step, Threads, sys};
 
@@ -83,6 +86,8 @@ pub(crate) enum Reply {
 pub(crate) struct Frozen {
     pub(crate) how: How,
     pub(crate) pause: Duration,
+    /// When the pause ended, by [`monotonic`].
+    pub(crate) went_on: Duration,
     pub(crate) copied_bytes: u64,
     pub(crate) threads_not_stopped: u64,
     /// The [`Account`](crate::account::Account).
@@ -115,6 +120,7 @@ impl Reply {
                 words[5] = frozen.copied_bytes;
                 words[6] = frozen.threads_not_stopped;
                 words[7] = u64::from(frozen.is_held);
+                words[8] = from_duration(frozen.went_on);
                 let files = [&frozen.account, &frozen.memory];
                 let files = files.into_iter().chain(&frozen.pagemap);
                 let files: Vec<BorrowedFd<'_>> = files.map(AsFd::as_fd).collect();
@@ -144,6 +150,7 @@ impl Reply {
                 copied_bytes: words[5],
                 threads_not_stopped: words[6],
                 is_held: words[7] != 0,
+                went_on: Duration::from_nanos(words[8]),
                 account,
                 memory,
                 pagemap,
@@ -153,6 +160,12 @@ impl Reply {
             _ => None,
         })
     }
+}
+
+/// A clock that both ends have.
+pub(crate) fn monotonic() -> Duration {
+    // Every kernel has this one.
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
 fn send(socket: impl AsFd, words: &Words, files: &[BorrowedFd<'_>]) -> nix::Result<()> {
