@@ -8,6 +8,7 @@
 )]
 
 mod await_kinds;
+mod axum;
 mod binaries;
 mod blocked;
 mod builds;

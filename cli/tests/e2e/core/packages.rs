@@ -14,6 +14,9 @@ pub const BLOCK_ON: &str = include_str!("services/block_on.rs");
 /// What is easily told wrong.
 pub const FORMS: &str = include_str!("services/forms.rs");
 
+/// Requests that wait in an axum service.
+pub const AXUM: &str = include_str!("services/axum.rs");
+
 const REDIS: &str = include_str!("services/redis.rs");
 const LOADER: &str = include_str!("services/loader.rs");
 /// What a shared library has in addition to the service.
@@ -74,6 +77,14 @@ pub fn redis() -> PathBuf {
     let manifest = manifest(&targets, "1", "mini-redis = \"=0.4.1\"\n");
     let package = Package::make("redis", &manifest, &[(MAIN, REDIS)]);
     package.build().join("redis")
+}
+
+/// A service on the newest axum.
+pub fn axum() -> PathBuf {
+    let targets = format!("[[bin]]\nname = \"shop\"\npath = \"{MAIN}\"\n");
+    let manifest = manifest(&targets, "1", "axum = \"0.8\"\n");
+    let package = Package::make("axum", &manifest, &[(MAIN, AXUM)]);
+    package.build().join("shop")
 }
 
 fn manifest(targets: &str, tokio: &str, dependencies: &str) -> String {
