@@ -32,13 +32,13 @@
 //!
 //! - While nobody asks: nothing. No thread wakes, no timer runs; a tracked future costs some ten
 //!   nanoseconds a poll.
-//! - A dump has every tracked task polled once more.
 //! - `rtops` looks at the process from outside where it may, as a debugger does: the process stands still
 //!   for about a millisecond, while a copy of it is made, which is only read. The agent has no part in that
 //!   but to allow it to a client that may ask, by `prctl(PR_SET_PTRACER)`, for as long as the conversation
 //!   lasts: by default, Yama allows it to nobody but root. A tracer that the service had allowed itself is
 //!   to be allowed anew then. [`Capability::Attach`] switches it off.
-//! - Where `rtops` may not do so, a dump sends each thread one signal for its stack, SIGURG by default.
+//! - Where `rtops` may not do so, a dump has every tracked task polled once more, and sends each thread one signal
+//!   for its stack, SIGURG by default. Tasks on other executors than tokio's are polled in any case.
 //!   [`rtops_threads`] tells which system calls can return `EINTR` then.
 //! - `rtops memstats` asks allocators, which lock their heaps meanwhile: for some milliseconds, as a
 //!   large heap of glibc is not walked through unless somebody says so. `rtops trim` has them give back

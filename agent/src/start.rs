@@ -132,6 +132,8 @@ impl Options {
             stop: stopped,
         };
         fork::watch();
+        // One of two threads that have to agree; the other is that of a client.
+        let _alone = rtops_tasks::polled_at();
         let thread = thread::Builder::new()
             .name("rtops-agent".to_owned())
             .spawn(|| server.run())

@@ -5,6 +5,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use rtops_cells::Noted;
 use rtops_protocol::{
     Ask, Capabilities, DumpRequest, NotAttached, ProtocolError, Reply, Request, StackParts,
 };
@@ -27,6 +28,19 @@ pub struct Told {
     pub at: Option<Instant>,
 }
 
+impl Told {
+    /// Where memory says which tracked futures a poll is of.
+    pub fn noted(&self) -> Option<Noted> {
+        self.replies.iter().find_map(|reply| match reply {
+            Reply::Process(process) => process.tracking.map(|tracking| Noted {
+                word: tracking.current,
+                function: tracking.keeps_waker,
+            }),
+            _ => None,
+        })
+    }
+}
+
 /// Has the agent let this process trace the other one.
 ///
 /// # Errors
@@ -44,18 +58,31 @@ pub fn attach(target: &Target, session: &mut Session) -> Result<(), Error> {
     }
 }
 
-/// What the agent of a process tells that is looked at from outside as well. It interrupts no thread.
+/// The tasks of which memory does not tell where they wait, as what their agent is to poll.
+pub fn unread(tasks: Vec<u64>) -> Ask {
+    /// More do not fit into a request.
+    const MOST: usize = 4096;
+    if tasks.len() > MOST {
+        Ask::Tasks
+    } else {
+        Ask::These(tasks)
+    }
+}
+
+/// What the agent of a process tells that is looked at from outside as well.
 ///
 /// # Errors
 /// When the agent talks nonsense. That it does not answer is a gap.
-pub fn ask(target: &Target, session: &mut Session, look: Look<'_>) -> Result<Told, Error> {
+pub fn ask(
+    target: &Target,
+    session: &mut Session,
+    parts: StackParts,
+    ask: Ask,
+) -> Result<Told, Error> {
     let request = Request::Dump(DumpRequest {
-        parts: look.parts,
+        parts,
         deadline_ms: target.agent_deadline_ms(),
-        ask: match look.detail {
-            Detail::Census => Ask::Nobody,
-            Detail::Trees => Ask::Tasks,
-        },
+        ask,
     });
     let mut told = Told::default();
     let mut next = session.ask(&request).and_then(|()| session.next());

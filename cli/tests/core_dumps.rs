@@ -25,6 +25,7 @@ fn untracked(state: UntrackedState) -> Untracked {
         has_join_handle: true,
         found_by: FoundBy::Unresolved(Unresolved::Instruction),
         trace: None,
+        polled: Vec::new(),
         leaves: Vec::new(),
     }
 }

@@ -81,6 +81,7 @@ fn dump(name: &str, end: Option<End>) -> Vec<Reply> {
             name: name.to_owned(),
             tracked_on_tokio: Some(1),
             alive_on_tokio: Some(1),
+            tracking: None,
         }),
         Reply::Strings(Strings(vec![name.to_owned()])),
         Reply::Stacks(Stacks(vec![vec![0x1234]])),

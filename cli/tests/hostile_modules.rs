@@ -24,6 +24,7 @@ fn dump(path: &Path, kind: ModuleKind) -> Vec<Reply> {
             name: "peer".to_owned(),
             tracked_on_tokio: Some(0),
             alive_on_tokio: Some(0),
+            tracking: None,
         }),
         Reply::Modules(vec![Module {
             path: path.to_str().unwrap().to_owned(),

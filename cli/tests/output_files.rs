@@ -36,6 +36,7 @@ fn frames() -> Vec<Reply> {
             name: "peer".to_owned(),
             tracked_on_tokio: Some(0),
             alive_on_tokio: Some(0),
+            tracking: None,
         }),
         Reply::Strings(Strings(texts)),
     ]

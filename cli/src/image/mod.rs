@@ -73,23 +73,20 @@ enum Origin<'a> {
     Outside(Outside),
 }
 
-/// Finds the tasks and threads in an image, as the frames of a dump, which go on what an agent told. What
-/// `late` says is missing, too: it is asked when all was read.
+/// Finds the tasks and threads in an image, with what the code in it says of whom it polls.
 fn survey(
     image: &impl Image,
-    subject: &Subject<'_>,
     wanted: Wanted<'_>,
-    late: impl FnOnce() -> Vec<String>,
+    noted: Option<rtops_cells::Noted>,
     unusable: impl Fn(&dyn ToString) -> Error,
-) -> Result<Vec<Reply>, Error> {
+) -> Result<Survey, Error> {
     let options = rtops_cells::Options {
         trees: wanted.detail == Detail::Trees,
         until: Instant::now().checked_add(wanted.timeout),
         workers: 0,
+        noted,
     };
-    let survey = Survey::take(image, options).map_err(|error| unusable(&error))?;
-    let late = late();
-    Ok(records::replies(image, subject, &survey, late))
+    Survey::take(image, options).map_err(|error| unusable(&error))
 }
 
 /// Takes in the frames of a dump, and saves them where that is wanted.
@@ -118,7 +115,7 @@ fn dump(
     Ok(dump)
 }
 
-/// The dump of an image without an agent.
+/// The dump of an image without an agent. What `late` says is missing, too: it is asked when all was read.
 fn take(
     image: &impl Image,
     subject: &Subject<'_>,
@@ -126,8 +123,10 @@ fn take(
     late: impl FnOnce() -> Vec<String>,
     unusable: impl Fn(&dyn ToString) -> Error,
 ) -> Result<Taken, Error> {
+    let survey = survey(image, wanted, None, &unusable)?;
     let mut replies = vec![records::process(subject)];
-    replies.extend(survey(image, subject, wanted, late, &unusable)?);
+    replies.extend(records::replies(image, subject, &survey, late()));
+    drop(survey);
     let at = SystemTime::now();
     let save = wanted.save.map(|path| (path, records::saved(subject, at)));
     Ok(Taken {

@@ -11,10 +11,10 @@ use std::{
 use procfs::process::Process;
 use rtops_attach::{EndedEarly, Frozen, Held, How, Injection, Options, Refusal};
 use rtops_image::live::{self, Live};
-use rtops_protocol::{NotAttached, Outside, StackParts};
+use rtops_protocol::{Ask, NotAttached, Outside, StackParts};
 use rtops_report::escape::escape;
 
-use super::{Detail, Origin, Subject, Wanted, dump, files, marks::Marks, records, survey};
+use super::{Detail, Origin, Subject, Wanted, dump, files, marks::Marks, records};
 use crate::{
     agent::{self, Told},
     args::{AttachArgs, AttachChoice},
@@ -106,7 +106,6 @@ struct Stopped {
     process: Process,
     thread_names: HashMap<i32, String>,
     frozen: Frozen,
-    at: Instant,
 }
 
 impl Stopped {
@@ -121,17 +120,16 @@ impl Stopped {
             process,
             thread_names,
             frozen,
-            at: Instant::now(),
         })
     }
 
     /// What was in its memory. The copy ends with the last argument of `then`.
     fn read<T>(
         self,
-        agent: Known,
-        then: impl FnOnce(&Live, &Subject<'_>, Option<Held>) -> Result<T, Error>,
+        inner: HashMap<i32, i32>,
+        then: impl FnOnce(&Live, Subject<'_>, Option<Held>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let origin = Origin::Outside(head(&self.frozen, agent.told_after));
+        let origin = Origin::Outside(head(&self.frozen));
         let Frozen { parts, held, .. } = self.frozen;
         let image = Live::new(parts, &live::Options::default());
         let image = image.map_err(|error| unusable(self.pid, &error))?;
@@ -142,34 +140,27 @@ impl Stopped {
             start_time: self.process.stat().ok().map(|stat| stat.starttime),
             origin,
             thread_names: self.thread_names,
-            inner: agent.inner,
-            marks: agent.marks,
+            inner,
+            marks: Marks::default(),
             gaps: image.gaps(),
         };
-        then(&image, &subject, held)
+        then(&image, subject, held)
     }
-}
-
-/// What is known from an agent when the memory is read.
-#[derive(Default)]
-struct Known {
-    told_after: Option<Duration>,
-    inner: HashMap<i32, i32>,
-    marks: Marks,
 }
 
 /// What is read of a process without an agent.
 fn alone(target: &Target, look: Look<'_>) -> Result<Taken, Error> {
     let stopped = Stopped::freeze(target, &look.options())?;
-    stopped.read(Known::default(), |image, subject, held| {
+    stopped.read(HashMap::new(), |image, subject, held| {
         let held = Cell::new(held);
         let unusable = |reason: &dyn ToString| unusable_copy(target.pid, reason, held.take());
         let late = || ended_early(held.take());
-        super::take(image, subject, look.wanted(), late, unusable)
+        super::take(image, &subject, look.wanted(), late, unusable)
     })
 }
 
-/// What is read of a process, and what its agent tells.
+/// What is read of a process, and what its agent tells. It polls no task for that but those of which memory
+/// does not tell where they wait, as it is with other executors than tokio.
 fn joined(
     target: &Target,
     session: &mut Session,
@@ -177,31 +168,38 @@ fn joined(
     look: Look<'_>,
 ) -> Result<Taken, Error> {
     let at = SystemTime::now();
-    let Told {
-        mut replies,
-        gaps,
-        at: told,
-    } = agent::ask(target, session, look)?;
+    let stopped_at = stopped.frozen.went_on;
+    let told = agent::ask(target, session, look.parts, Ask::Nobody)?;
     let hello = &session.hello;
-    let known = Known {
-        told_after: Some(told.unwrap_or_else(Instant::now).duration_since(stopped.at)),
-        inner: if inner_pid(hello) == target.pid {
-            HashMap::new()
-        } else {
-            process::inner_tids(&stopped.process)
-        },
-        marks: Marks::of(&replies),
+    let inner = if inner_pid(hello) == target.pid {
+        HashMap::new()
+    } else {
+        process::inner_tids(&stopped.process)
     };
-    let save = look.save.map(|path| (path, saved(hello, target.pid, at)));
-    let (dump, files) = stopped.read(known, |image, subject, held| {
+    let (dump, files) = stopped.read(inner, |image, mut subject, held| {
         let held = Cell::new(held);
         let unusable = |reason: &dyn ToString| unusable_copy(target.pid, reason, held.take());
-        if replies.is_empty() {
-            replies.push(records::process(subject));
+        let survey = super::survey(image, look.wanted(), told.noted(), unusable)?;
+        let late = ended_early(held.take());
+        let mut join = |told: Told, save| {
+            subject.join(&told, stopped_at);
+            let late = told.gaps.into_iter().chain(late.iter().cloned());
+            let mut replies = told.replies;
+            if replies.is_empty() {
+                replies.push(records::process(&subject));
+            }
+            replies.extend(records::replies(image, &subject, &survey, late.collect()));
+            dump(replies, save, unusable)
+        };
+        let save = look.save.map(|path| (path, saved(hello, target.pid, at)));
+        let mut dump = join(told, save.clone())?;
+        let unread = dump.unread();
+        if look.wanted().detail == Detail::Trees && !unread.is_empty() {
+            let mut session = target.open()?;
+            let told = agent::ask(target, &mut session, look.parts, agent::unread(unread))?;
+            dump = join(told, save)?;
         }
-        let late = || gaps.into_iter().chain(ended_early(held.take())).collect();
-        replies.extend(survey(image, subject, look.wanted(), late, unusable)?);
-        Ok((dump(replies, save, unusable)?, files(image)))
+        Ok((dump, files(image)))
     })?;
     Ok(Taken {
         pid: target.pid,
@@ -215,6 +213,17 @@ fn joined(
         files,
         dump,
     })
+}
+
+impl Subject<'_> {
+    /// Takes in by what tracked tasks are known, and how much later their agent told of them.
+    fn join(&mut self, told: &Told, stopped_at: Instant) {
+        self.marks = Marks::of(&told.replies);
+        if let Origin::Outside(outside) = &mut self.origin {
+            let at = told.at.unwrap_or_else(Instant::now);
+            outside.agent_told_after_ns = Some(nanos(at.duration_since(stopped_at)));
+        }
+    }
 }
 
 fn refused(pid: i32, why: &Refusal) -> Error {
@@ -243,8 +252,11 @@ fn unusable_copy(pid: i32, reason: &dyn ToString, held: Option<Held>) -> Error {
     }
 }
 
-fn head(frozen: &Frozen, agent_told_after: Option<Duration>) -> Outside {
-    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn head(frozen: &Frozen) -> Outside {
     Outside {
         pause_ns: nanos(frozen.pause),
         read_standing: match frozen.how {
@@ -254,7 +266,7 @@ fn head(frozen: &Frozen, agent_told_after: Option<Duration>) -> Outside {
         // The survey will tell.
         has_tokio: false,
         threads_not_stopped: frozen.threads_not_stopped,
-        agent_told_after_ns: agent_told_after.map(nanos),
+        agent_told_after_ns: None,
     }
 }
 

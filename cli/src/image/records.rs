@@ -8,7 +8,7 @@ use rtops_image::{Gap, Image, ModuleKind};
 use rtops_protocol::{
     self as protocol, Call, CodeRange, End, FoundBy, Leaf, LeafEnd, Outside, Process, Reply, Saved,
     StackId, Stacks, ThreadCapture, Trace, TraceEnd, TraceId, TraceOrder, Unresolved, Untracked,
-    UntrackedState, Visit,
+    UntrackedLeaf, UntrackedState, Visit,
 };
 use rtops_report::{escape::escape, format};
 use rtops_unwind::Outcome;
@@ -39,6 +39,7 @@ pub fn process(subject: &Subject<'_>) -> Reply {
         name: subject.name.clone(),
         tracked_on_tokio: None,
         alive_on_tokio: None,
+        tracking: None,
     })
 }
 
@@ -251,8 +252,7 @@ fn untracked(
     on_threads: &HashMap<i32, Leaf>,
 ) -> Untracked {
     let inner = |tid: Option<i32>| tid.map(|tid| subject.inner(tid));
-    let polled = task.leaves.iter();
-    let polled = polled.map(|stack| leaf(*stack as usize, LeafEnd::Complete));
+    let polled = task.leaves.iter().map(polled);
     let running = match task.state {
         State::Running { tid } | State::Blocking { tid } => tid,
         _ => None,
@@ -284,7 +284,22 @@ fn untracked(
             (None, None) => FoundBy::Unresolved(Unresolved::NotAsked),
         },
         trace: task.trace.map(TraceId),
-        leaves: polled.chain(running).collect(),
+        polled: marks(&task.noted),
+        leaves: polled.chain(running.map(UntrackedLeaf::from)).collect(),
+    }
+}
+
+/// The marks of tracked futures of which the agent's code noted a waker.
+fn marks(noted: &[u64]) -> Vec<u64> {
+    noted.iter().map(|noted| noted.wrapping_sub(16)).collect()
+}
+
+/// Where a poll registered a waker.
+fn polled(at: &rtops_cells::Leaf) -> UntrackedLeaf {
+    UntrackedLeaf {
+        leaf: leaf(at.stack as usize, LeafEnd::Complete),
+        awaits: at.awaits,
+        inside: at.note.unwrap_or(0),
     }
 }
 
@@ -323,7 +338,6 @@ fn block_on(
 ) -> Untracked {
     let trace = survey.traces.get(resumed.trace as usize);
     let first = trace.and_then(|trace| trace.visits.first());
-    let leaves = resumed.leaves.iter();
     Untracked {
         mark: subject.marks.of_thread(image, resumed.tid),
         state: UntrackedState::BlockOn {
@@ -331,9 +345,8 @@ fn block_on(
         },
         found_by: FoundBy::Steps,
         trace: Some(TraceId(resumed.trace)),
-        leaves: leaves
-            .map(|stack| leaf(*stack as usize, LeafEnd::Complete))
-            .collect(),
+        leaves: resumed.leaves.iter().map(polled).collect(),
+        polled: marks(&resumed.noted),
         ..completed(first.map_or(0, |visit| visit.ip))
     }
 }
@@ -353,5 +366,6 @@ const fn completed(poll: u64) -> Untracked {
         found_by: FoundBy::Unresolved(Unresolved::NotAsked),
         trace: None,
         leaves: Vec::new(),
+        polled: Vec::new(),
     }
 }

@@ -14,7 +14,7 @@ use rtops_report::{
     dump::Dump,
     frames::{FrameKind, Frames, Link, Place},
     group::TaskGroup,
-    task::{Origin, State, Task},
+    task::{State, Task},
     text::stack::View,
     threads::ThreadGroup,
     tree::Chain,
@@ -419,15 +419,13 @@ fn task_part<'a>(view: &'a View<'_>, group: &TaskGroup, task: &Task) -> TaskPart
 
 /// How it was found out where a task waits.
 fn obtained(task: &Task, is_stepped: bool) -> &'static str {
-    match &task.origin {
+    let told = task.tracked().map(|tracked| tracked.obtained);
+    match task.found_by() {
         _ if is_stepped => "stepped",
-        Origin::Tracked(tracked) if tracked.obtained == Obtained::Probed => "probed",
-        Origin::Tracked(_) => "not captured",
-        Origin::Untracked(untracked) => match untracked.memory.found_by {
-            FoundBy::Steps | FoundBy::Ready => "stepped",
-            FoundBy::Thread => "running",
-            _ => "not captured",
-        },
+        Some(FoundBy::Steps | FoundBy::Ready) => "stepped",
+        Some(FoundBy::Thread) => "running",
+        None if told == Some(Obtained::Probed) => "probed",
+        _ => "not captured",
     }
 }
 

@@ -1,6 +1,9 @@
 //! Whose handles are awaited.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::{
+    outside,
     reply::Stack,
     support::{Build, Target},
 };
@@ -21,10 +24,33 @@ fn each_task_awaits_its_own_child_and_no_other() {
         let mut found = awaited(&stack, id(&stack, "both").unwrap());
         found.sort_unstable();
         assert_eq!(found, both, "{build:?}");
-        // Nothing is known of it, and so nothing is said.
-        let of_untracked = id(&stack, "of an untracked one").unwrap();
-        assert!(awaited(&stack, of_untracked).is_empty(), "{build:?}");
+        let [untracked] = awaited(&stack, id(&stack, "of an untracked one").unwrap())[..] else {
+            panic!("{build:?}: it awaits one");
+        };
+        let untracked = stack.tasks().find(|task| task.id == untracked);
+        assert_eq!(untracked.unwrap().tracked, Some(false), "{build:?}");
     }
+}
+
+/// Without what the agent knows, the same is said of numbers.
+#[test]
+fn each_task_awaits_its_own_child_without_an_agent_too() {
+    let target = Target::start(Build::Release, &["joins"]);
+    let joined = target.stack(&["--tasks"]);
+    let alone = outside::stack(target.pid, &["--tasks"]);
+    let pairs = |stack: &Stack| -> BTreeSet<(String, String)> {
+        let cells: BTreeMap<u64, String> = stack
+            .tasks()
+            .filter_map(|task| Some((task.id, task.cell.clone()?)))
+            .collect();
+        let awaits = stack.tasks().flat_map(|task| {
+            let awaits = task.awaits.iter().filter_map(|id| cells.get(id));
+            awaits.filter_map(|of| Some((task.cell.clone()?, of.clone())))
+        });
+        awaits.collect()
+    };
+    assert!(pairs(&joined).len() > 10, "{joined:#?}");
+    assert_eq!(pairs(&alone), pairs(&joined));
 }
 
 #[test]

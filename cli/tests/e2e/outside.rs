@@ -1,7 +1,7 @@
 //! Processes that are looked at from outside while they live, without an agent or with one.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
     process::{self, Command},
@@ -255,19 +255,50 @@ fn a_stopped_process_with_an_agent_says_so_at_once() {
     target.signal(Signal::SIGCONT);
 }
 
-/// A probe leaves wakers of the agent in the futures, which lead to its own records and not to cells.
+/// An agent alone polls its tasks once more, which leaves wakers of its own in the futures. These lead to its
+/// records and not to cells.
 #[test]
 fn what_its_agent_has_probed_is_polled_as_before() {
     let target = Target::start(Build::Dev, &["awaits", "multi"]);
-    let first = target.stack(&["--tasks"]);
-    target.stack(&["--tasks"]);
-    let in_cells = |stack: &Stack| stack.tasks().filter(|task| task.cell.is_some()).count();
+    let before = stack(target.pid, &["--tasks"]);
+    target.stack(&["--tasks", "--attach=never"]);
+    target.stack(&["--tasks", "--attach=never"]);
+    let cells = |stack: &Stack| -> BTreeSet<String> {
+        stack.tasks().filter_map(|task| task.cell.clone()).collect()
+    };
     // What ticks may hold a lock, or be woken, at the very moment.
     eventually("all show where they wait", || {
         let alone = stack(target.pid, &["--tasks"]);
         let unresolved = alone.tasks().filter(|task| task.reason.is_some());
-        unresolved.count() == 0 && in_cells(&alone) == in_cells(&first)
+        unresolved.count() == 0 && cells(&alone) == cells(&before)
     });
+}
+
+/// Where memory tells where tasks wait, nobody has to poll them.
+#[test]
+fn no_task_is_polled_for_a_look() {
+    let target = Target::start(Build::Release, &["polled"]);
+    let polls = target.command("check");
+    for command in [
+        &["stack"][..],
+        &["leaks", "--for=1s"],
+        &["stats"],
+        &["profile", "tasks", "--debug=1"],
+    ] {
+        look(command, target.pid, &[]).success();
+        let pid = target.pid.to_string();
+        target.rtops(&[command, &[&pid]].concat()).success();
+        assert_eq!(target.command("check"), polls, "{command:?}");
+    }
+    let stack = target.stack(&["--tasks"]);
+    let [waits, never] = ["waits", "never"].map(|name| stack.group(name));
+    assert_eq!((waits.count, &*waits.state), (20, "waiting"), "{waits:#?}");
+    assert_eq!(waits.spans, ["inside"], "{waits:#?}");
+    assert_eq!((never.count, &*never.state), (20, "never"), "{never:#?}");
+    assert_eq!(target.command("check"), polls);
+    // As an agent does that is alone.
+    target.stack(&["--tasks", "--attach=never"]);
+    assert_ne!(target.command("check"), polls);
 }
 
 /// What its agent tells of a task is told of the task that is read.

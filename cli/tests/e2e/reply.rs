@@ -102,6 +102,7 @@ pub struct Holder {
 pub struct Chain {
     pub wait: Option<String>,
     pub incomplete: Option<String>,
+    pub count: usize,
     pub frames: Vec<Frame>,
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rtops_protocol::{
-    Ask, HandleSeen, Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture, ThreadRun,
+    Ask, HandleSeen, Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture, ThreadRun, Tracking,
 };
 use rtops_sync::Contended;
 use rtops_tasks::{
@@ -157,6 +157,10 @@ impl<'a> Collector<'a> {
         let mut findings = match ask {
             Ask::Nobody => Findings::listed(plan),
             Ask::Tasks | Ask::TasksAndThreads => probe(plan, self),
+            Ask::These(these) => {
+                plan.asked = Some(these.into_iter().collect());
+                probe(plan, self)
+            }
         };
         self.sorted = std::mem::take(&mut self.leaves).sorted();
         if self.evidence == Evidence::Full {
@@ -283,6 +287,10 @@ impl<'a> Collector<'a> {
                 name: self.host.name().to_owned(),
                 tracked_on_tokio: Some(u64::try_from(tracked_on_tokio).unwrap_or(u64::MAX)),
                 alive_on_tokio,
+                tracking: rtops_tasks::polled_at().map(|current| Tracking {
+                    current,
+                    keeps_waker: Entry::keeps_waker(),
+                }),
             },
             unwinder: self.unwinder,
             stacks: self.stacks,

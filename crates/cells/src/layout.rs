@@ -14,8 +14,10 @@ pub(crate) struct Layout {
     pub(crate) vtable: u64,
     /// the number of the list that owns the task; 0 for a closure on a blocking pool.
     pub(crate) owner: u64,
-    /// How many functions a vtable has.
+    /// How many functions a vtable has,
     pub(crate) functions: usize,
+    /// and which of them takes a task's output, or registers the waker of who awaits it.
+    pub(crate) join: usize,
     /// Which offsets follow them.
     pub(crate) offsets: Offsets,
 }
@@ -39,6 +41,7 @@ pub(crate) static LAYOUTS: [Layout; 3] = [
         vtable: 16,
         owner: 24,
         functions: 7,
+        join: 3,
         offsets: Offsets::All,
     },
     // 1.21 and 1.22.
@@ -47,6 +50,7 @@ pub(crate) static LAYOUTS: [Layout; 3] = [
         vtable: 16,
         owner: 24,
         functions: 8,
+        join: 2,
         offsets: Offsets::Trailer,
     },
     // 1.20.
@@ -55,6 +59,7 @@ pub(crate) static LAYOUTS: [Layout; 3] = [
         vtable: 32,
         owner: 40,
         functions: 8,
+        join: 2,
         offsets: Offsets::None,
     },
 ];

@@ -54,8 +54,9 @@ pub use crate::{
     marks::first_word,
     poll::{Polled, Poller},
     polls::Polls,
+    recorder::Registered,
     stacks::Stack,
-    survey::{Options, Resumed, Survey},
+    survey::{Noted, Options, Resumed, Survey},
     tree::{Call, Visit, VisitOrder},
     version::Version,
 };
@@ -87,13 +88,25 @@ pub struct Task {
     pub wakers: u64,
     /// Whether there is a `JoinHandle`.
     pub has_join_handle: bool,
-    /// Where its poll registered wakers, by position in [`Survey::leaves`], sorted: the same as often as
-    /// one was registered there.
-    pub leaves: Vec<u32>,
+    /// Where its poll registered wakers, sorted: the same as often as one was registered there.
+    pub leaves: Vec<Leaf>,
+    /// With what its poll called the function that [`Options::noted`] names.
+    pub noted: Vec<u64>,
     /// What ran of its poll, by position in [`Survey::traces`].
     pub trace: Option<u32>,
     /// Why its poll does not tell where it waits, or that it waits no longer.
     pub unresolved: Option<Unresolved>,
+}
+
+/// Where a poll registered a waker.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Leaf {
+    /// The stack, by position in [`Survey::leaves`].
+    pub stack: u32,
+    /// The cell of the task whose handle is awaited there.
+    pub awaits: Option<u64>,
+    /// The word that [`Options::noted`] names.
+    pub note: Option<u64>,
 }
 
 /// What ran of a poll.

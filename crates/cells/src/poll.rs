@@ -11,14 +11,14 @@ use rtops_emulate::{Access, Breakpoints, PAGE_SIZE, Registers, Step, Stop, Why};
 use rtops_image::Thread;
 
 use crate::{
-    Unresolved,
+    Noted, Unresolved,
     answers::{self, Answer, MOST_REPEATS},
     discover::Cell,
     layout::{STATE, State},
     machine::Machine,
     places::is_reserved,
     polls::Polls,
-    recorder::Recorder,
+    recorder::{Recorder, Registered},
     source::{DOUBLES_EACH, VTABLE_BYTES},
     symbols::Vdso,
     vtable::WakerVtable,
@@ -56,6 +56,12 @@ pub(crate) struct Setup {
     pub(crate) panics: Vec<u64>,
     /// Where polls of tasks begin.
     pub(crate) tasks: HashSet<u64>,
+    /// Where the functions begin that are called for a task's output,
+    pub(crate) joins: HashSet<u64>,
+    /// and the cells of the tasks of which it may be.
+    pub(crate) cells: HashSet<u64>,
+    /// What the code that is polled says of whom it polls.
+    pub(crate) noted: Option<Noted>,
 }
 
 impl Setup {
@@ -122,8 +128,8 @@ pub struct Polled<'a> {
     pub unresolved: Option<Unresolved>,
     /// The instructions that ran, with the stack pointers before them.
     pub steps: &'a [Step],
-    /// Where wakers were registered: the function that clones them, then return addresses.
-    pub leaves: &'a [Vec<u64>],
+    /// Where wakers were registered.
+    pub leaves: &'a [Registered],
 }
 
 impl<'a, M: Machine> Poller<'a, M> {
@@ -152,7 +158,10 @@ impl<'a, M: Machine> Poller<'a, M> {
         let stops = stops.chain(setup.vdso.keys().copied());
         let own = setup.wakers.iter();
         let stops = stops.chain(own.flat_map(|(_, waker)| [waker.wake, waker.wake_by_ref]));
-        let clones = setup.all_wakers().map(|(_, waker)| waker.clone).collect();
+        let stops = stops.chain(setup.joins.iter().copied());
+        let clones: Vec<u64> = setup.all_wakers().map(|(_, waker)| waker.clone).collect();
+        let stops = stops.chain(clones.iter().copied().filter(|_| setup.noted.is_some()));
+        let stops = stops.chain(setup.noted.map(|noted| noted.function));
         let mut poller = Self {
             machine,
             polls,
@@ -324,10 +333,27 @@ impl<'a, M: Machine> Poller<'a, M> {
         }
     }
 
-    /// At a function that is not run. Those that wake tasks are among them: whom a poll wakes makes no
-    /// difference, but for the task itself.
+    /// At a function of which is noted for whom it was called, or one that is not run. Those that wake tasks
+    /// are among the latter: whom a poll wakes makes no difference, but for the task itself.
     fn at_breakpoint(&mut self, at: u64) -> Result<(), Unresolved> {
         let woken = general(self.machine.registers(), Registers::RDI);
+        if self.setup.joins.contains(&at) {
+            if self.setup.cells.contains(&woken) {
+                self.recorder.joins(woken);
+            }
+            return Ok(());
+        }
+        if let Some(Noted { word, function }) = self.setup.noted {
+            if at == function {
+                self.recorder.notes(woken);
+                return Ok(());
+            }
+            if self.recorder.clones(at) {
+                let base = self.machine.registers().fs_base;
+                self.recorder.note = self.word(base.wrapping_add_signed(word));
+                return Ok(());
+            }
+        }
         self.has_woken_itself |= woken == self.polled;
         if self.setup.panics.contains(&at) {
             return Err(Unresolved::Panic);

@@ -12,7 +12,7 @@ use rtops_emulate::{Emulator, Source, Step};
 use rtops_image::{Image, Thread, Unreadable};
 
 use crate::{
-    Options, Resumed, Survey, Trace, Unresolved, VisitOrder, answers,
+    Leaf, Noted, Options, Registered, Resumed, Survey, Trace, Unresolved, VisitOrder, answers,
     discover::{self, Cell, Discovery},
     machine::Machine,
     places::{Places, Ranges},
@@ -72,7 +72,8 @@ pub struct Polls<'a> {
 struct Outcome {
     index: usize,
     ended: Ended,
-    leaves: Vec<u32>,
+    leaves: Vec<Leaf>,
+    noted: Vec<u64>,
     trace: u32,
 }
 
@@ -95,7 +96,14 @@ impl<'a> Polls<'a> {
         let stacks = Stacks::of(image);
         let mut vtables = Vtables::of(image, &places);
         let found = discover::discover(image, &places, &stacks, &mut vtables)?;
-        Ok(Self::new(image, found, &places, &stacks, &mut vtables))
+        Ok(Self::new(
+            image,
+            found,
+            &places,
+            &stacks,
+            &mut vtables,
+            None,
+        ))
     }
 
     /// The positions of the tasks that wait, in [`Survey::tasks`].
@@ -144,6 +152,7 @@ impl<'a> Polls<'a> {
         places: &Places,
         stacks: &Stacks,
         vtables: &mut Vtables<'_, I>,
+        noted: Option<Noted>,
     ) -> Self {
         let addresses = found.waker_vtables.iter();
         let wakers = addresses.filter_map(|address| Some((*address, vtables.waker(*address)?)));
@@ -152,10 +161,22 @@ impl<'a> Polls<'a> {
             inner: Vec::new(),
             vdso: symbols::vdso(image),
             panics: symbols::panics(image),
-            tasks: {
-                let cells = found.alive.iter();
-                cells.map(|cell| cell.candidate.vtable.poll).collect()
-            },
+            tasks: found
+                .alive
+                .iter()
+                .map(|cell| cell.candidate.vtable.poll)
+                .collect(),
+            joins: found
+                .alive
+                .iter()
+                .map(|cell| cell.candidate.vtable.join)
+                .collect(),
+            cells: found
+                .alive
+                .iter()
+                .map(|cell| cell.candidate.header)
+                .collect(),
+            noted,
         };
         let is_parked = |thread: &&Thread| {
             let registers = &thread.registers;
@@ -318,6 +339,7 @@ impl<'a> Worker<'a> {
                 trace(&recorder.steps, is_whole, order)
             }),
             leaves: kept.leaves(std::mem::take(&mut recorder.leaves)),
+            noted: recorder.take_noted(),
             ended,
         });
     }
@@ -345,6 +367,7 @@ impl<'a> Worker<'a> {
                 tid: thread.tid,
                 trace: kept.trace(recorder.hash, order, || trace(steps, true, order)),
                 leaves: kept.leaves(std::mem::take(&mut recorder.leaves)),
+                noted: recorder.take_noted(),
             });
         }
     }
@@ -404,8 +427,8 @@ fn threads<'a>(image: &'a impl Image, cells: &[Cell], stacks: &Stacks) -> HashMa
 struct Kept {
     traces: Vec<((u64, VisitOrder), Trace)>,
     numbers: HashMap<(u64, VisitOrder), u32>,
-    leaves: Vec<Vec<u64>>,
-    leaf_numbers: HashMap<Vec<u64>, u32>,
+    stacks: Vec<Vec<u64>>,
+    stack_numbers: HashMap<Vec<u64>, u32>,
 }
 
 impl Kept {
@@ -418,15 +441,22 @@ impl Kept {
         })
     }
 
-    /// The numbers of stacks, sorted; children of a container may have the same.
-    fn leaves(&mut self, leaves: Vec<Vec<u64>>) -> Vec<u32> {
-        let leaves = leaves.into_iter().map(|leaf| {
-            *self.leaf_numbers.entry(leaf).or_insert_with_key(|leaf| {
-                self.leaves.push(leaf.clone());
-                number(self.leaves.len())
-            })
+    /// The number of a stack.
+    fn stack(&mut self, stack: Vec<u64>) -> u32 {
+        *self.stack_numbers.entry(stack).or_insert_with_key(|stack| {
+            self.stacks.push(stack.clone());
+            number(self.stacks.len())
+        })
+    }
+
+    /// The leaves with the numbers of their stacks, sorted; children of a container may have the same.
+    fn leaves(&mut self, leaves: Vec<Registered>) -> Vec<Leaf> {
+        let leaves = leaves.into_iter().map(|leaf| Leaf {
+            stack: self.stack(leaf.stack),
+            awaits: leaf.awaits,
+            note: leaf.note,
         });
-        let mut leaves: Vec<u32> = leaves.collect();
+        let mut leaves: Vec<Leaf> = leaves.collect();
         leaves.sort_unstable();
         leaves
     }
@@ -452,11 +482,15 @@ fn add(found: Vec<Found>, survey: &mut Survey) {
         let traces: Vec<u32> = traces
             .map(|((hash, order), trace)| all.trace(hash, order, || trace))
             .collect();
-        let leaves = kept.leaves.into_iter();
-        let leaves: Vec<u32> = leaves.flat_map(|leaf| all.leaves(vec![leaf])).collect();
-        let renumbered = |numbers: Vec<u32>| -> Vec<u32> {
-            let numbers = numbers.into_iter();
-            numbers.filter_map(|number| at(&leaves, number)).collect()
+        let stacks = kept.stacks.into_iter();
+        let stacks: Vec<u32> = stacks.map(|stack| all.stack(stack)).collect();
+        let renumbered = |leaves: Vec<Leaf>| -> Vec<Leaf> {
+            let leaves = leaves.into_iter();
+            let leaves = leaves.filter_map(|leaf| {
+                let stack = at(&stacks, leaf.stack)?;
+                Some(Leaf { stack, ..leaf })
+            });
+            leaves.collect()
         };
         survey.polls += outcomes.len();
         for outcome in outcomes {
@@ -465,6 +499,7 @@ fn add(found: Vec<Found>, survey: &mut Survey) {
             };
             task.trace = at(&traces, outcome.trace);
             task.leaves = renumbered(outcome.leaves);
+            task.noted = outcome.noted;
             task.unresolved = outcome.ended.unresolved();
         }
         survey.resumed.extend(resumed.into_iter().filter_map(|one| {
@@ -479,7 +514,7 @@ fn add(found: Vec<Found>, survey: &mut Survey) {
         }
     }
     survey.traces = all.traces.into_iter().map(|(_, trace)| trace).collect();
-    survey.leaves = all.leaves;
+    survey.leaves = all.stacks;
     survey.unknown_instructions = unknown.into_iter().collect();
     survey.unknown_instructions.sort_unstable();
 }

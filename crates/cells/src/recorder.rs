@@ -4,6 +4,27 @@ use std::ops::Range;
 
 use rtops_emulate::{Flow, Observer, Step};
 
+/// Where a waker was cloned, which is where a future waits.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Registered {
+    /// The function that clones wakers, then return addresses.
+    pub stack: Vec<u64>,
+    /// The cell of the task whose handle is awaited there.
+    pub awaits: Option<u64>,
+    /// The word that [`Options::noted`](crate::Options::noted) names.
+    pub note: Option<u64>,
+}
+
+/// A call: its instruction, and the stack pointer there.
+type Call = (u64, u64);
+
+/// A call by its place among those that are open.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    place: usize,
+    call: Call,
+}
+
 /// What ran of a poll.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
@@ -13,11 +34,17 @@ pub(crate) struct Recorder {
     pub(crate) steps: Vec<Step>,
     /// Equal for equal steps.
     pub(crate) hash: u64,
-    /// Stacks where a waker was cloned: the function that clones it, then the calls on the way there,
-    /// as return addresses are looked up.
-    pub(crate) leaves: Vec<Vec<u64>>,
-    /// Calls that have not returned: the calling instruction, and the stack pointer there.
-    open: Vec<(u64, u64)>,
+    pub(crate) leaves: Vec<Registered>,
+    /// The call that last asked for the output of a task, and the task's cell.
+    join: Option<(Open, u64)>,
+    /// The last call that notes for whom it was made, and clones wakers for itself.
+    noting: Option<Open>,
+    /// With what such calls were made.
+    pub(crate) noted: Vec<u64>,
+    /// What is to be noted of the next instruction, if that clones a waker.
+    pub(crate) note: Option<u64>,
+    /// Calls that have not returned.
+    open: Vec<Call>,
     /// How many instructions ran, since ever.
     pub(crate) count: u64,
     /// Whether what runs is not of interest.
@@ -42,15 +69,62 @@ impl Recorder {
         self.steps.clear();
         self.leaves.clear();
         self.open.clear();
+        self.join = None;
+        self.noting = None;
+        self.noted.clear();
+        self.note = None;
         self.hash = 0;
         self.stack = None;
         self.has_left_its_stack = false;
     }
 
+    /// Whether a waker is cloned there.
+    pub(crate) fn clones(&self, at: u64) -> bool {
+        self.clones.binary_search(&at).is_ok()
+    }
+
+    /// At a function that was called for the output of a task.
+    pub(crate) fn joins(&mut self, cell: u64) {
+        if !self.is_off {
+            self.join = self.innermost().map(|open| (open, cell));
+        }
+    }
+
+    /// At a function that notes for whom it was called.
+    pub(crate) fn notes(&mut self, whom: u64) {
+        if !self.is_off {
+            self.noting = self.innermost();
+            self.noted.push(whom);
+        }
+    }
+
+    /// With what functions were called that note for whom, each once.
+    pub(crate) fn take_noted(&mut self) -> Vec<u64> {
+        let mut noted = std::mem::take(&mut self.noted);
+        noted.sort_unstable();
+        noted.dedup();
+        noted
+    }
+
+    fn innermost(&self) -> Option<Open> {
+        let place = self.open.len().checked_sub(1)?;
+        let call = *self.open.get(place)?;
+        Some(Open { place, call })
+    }
+
     fn leaf(&mut self, step: Step) {
+        let is_open = |open: &Open| self.open.get(open.place) == Some(&open.call);
+        let note = self.note.take();
+        if self.noting.as_ref().is_some_and(is_open) {
+            return;
+        }
+        // Return addresses are looked up by the calls before them.
         let calls = self.open.iter().rev().map(|(site, _)| site + 1);
-        self.leaves
-            .push([step.ip].into_iter().chain(calls).collect());
+        self.leaves.push(Registered {
+            stack: [step.ip].into_iter().chain(calls).collect(),
+            awaits: (self.join.filter(|(open, _)| is_open(open))).map(|(_, cell)| cell),
+            note,
+        });
     }
 }
 
@@ -71,7 +145,7 @@ impl Observer for Recorder {
         if step.flow == Flow::Call {
             while self.open.pop_if(|(_, sp)| *sp <= step.sp).is_some() {}
             self.open.push((step.ip, step.sp));
-        } else if self.clones.binary_search(&step.ip).is_ok() {
+        } else if self.clones(step.ip) {
             while self.open.pop_if(|(_, sp)| *sp <= step.sp).is_some() {}
             self.leaf(step);
         }

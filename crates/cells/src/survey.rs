@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::Range, time::Instant};
 use rtops_image::{Image, Unreadable};
 
 use crate::{
-    State, Task, Trace, Unresolved,
+    Leaf, State, Task, Trace, Unresolved,
     discover::{self, Cell},
     layout::LARGEST_CELL,
     places::Places,
@@ -25,6 +25,17 @@ pub struct Options {
     pub until: Option<Instant>,
     /// How many polls run at a time; as many as there are processors for 0.
     pub workers: usize,
+    /// What the code that is polled says of whom it polls.
+    pub noted: Option<Noted>,
+}
+
+/// Where code that polls others inside of its own poll says whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Noted {
+    /// Where each thread has the word that is noted at each leaf, in bytes from its `fs_base` on.
+    pub word: i64,
+    /// The function whose first argument is noted, and in which no wakers of leaves are cloned.
+    pub function: u64,
 }
 
 impl Default for Options {
@@ -33,6 +44,7 @@ impl Default for Options {
             trees: true,
             until: None,
             workers: 0,
+            noted: None,
         }
     }
 }
@@ -72,7 +84,9 @@ pub struct Resumed {
     /// What ran, from the outermost function that it came to, by position in [`Survey::traces`].
     pub trace: u32,
     /// Where wakers were registered, as in [`Task::leaves`].
-    pub leaves: Vec<u32>,
+    pub leaves: Vec<Leaf>,
+    /// As in [`Task::noted`].
+    pub noted: Vec<u64>,
 }
 
 impl Survey {
@@ -106,7 +120,9 @@ impl Survey {
             ..Self::default()
         };
         if options.trees {
-            Polls::new(image, found, &places, &stacks, &mut vtables).run(options, &mut survey);
+            let noted = options.noted;
+            let polls = Polls::new(image, found, &places, &stacks, &mut vtables, noted);
+            polls.run(options, &mut survey);
         }
         survey.threads = stacks.all;
         Ok(survey)
@@ -143,6 +159,7 @@ fn task(image: &impl Image, cell: &Cell, stacks: &Stacks, boxed: Option<Boxed>) 
         wakers: state.wakers(),
         has_join_handle: state.has_join_handle(),
         leaves: Vec::new(),
+        noted: Vec::new(),
         trace: None,
         unresolved: match what {
             State::Running { tid: None } | State::Blocking { tid: None } => {

@@ -18,6 +18,8 @@ pub(crate) struct Vtable {
     pub(crate) layout: &'static Layout,
     /// The function that polls the task.
     pub(crate) poll: u64,
+    /// The function that whoever awaits the task calls.
+    pub(crate) join: u64,
     /// Offsets in the cell, where the vtable has them.
     pub(crate) trailer: Option<u64>,
     pub(crate) scheduler: Option<u64>,
@@ -92,6 +94,7 @@ impl<'a, I: Image> Vtables<'a, I> {
         for index in 1..functions {
             self.function(address + 8 * index)?;
         }
+        let join = self.function(address + 8 * layout.join as u64)?;
         let mut offset = |index: u64| {
             let offset = self.words.at(address + 8 * (functions + index))?;
             // In a program at a fixed address, functions are at small numbers, too.
@@ -117,6 +120,7 @@ impl<'a, I: Image> Vtables<'a, I> {
         Some(Vtable {
             layout,
             poll,
+            join,
             trailer,
             scheduler,
             number,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use iced_x86::RflagsBits;
-use rtops_cells::{Machine, Poller, Polls, Unresolved};
+use rtops_cells::{Machine, Poller, Polls, Registered, Unresolved};
 use rtops_emulate::{PAGE_SIZE, Page, Source, Step};
 use rtops_image::{Image, Thread};
 
@@ -158,7 +158,7 @@ struct Machines<'a> {
 struct Outcome {
     unresolved: Option<Unresolved>,
     steps: Vec<Step>,
-    leaves: Vec<Vec<u64>>,
+    leaves: Vec<Registered>,
     record: Record,
 }
 

@@ -90,7 +90,7 @@ type Told = (Task, Vec<Vec<u64>>, Option<Trace>);
 fn told(survey: &Survey) -> Vec<Told> {
     let tell = |task: &Task| {
         let leaves = task.leaves.iter();
-        let leaves = leaves.map(|leaf| survey.leaves[*leaf as usize].clone());
+        let leaves = leaves.map(|leaf| survey.leaves[leaf.stack as usize].clone());
         let mut leaves: Vec<_> = leaves.collect();
         leaves.sort();
         let trace = task

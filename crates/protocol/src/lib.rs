@@ -37,11 +37,11 @@ pub use outside::{NotAttached, Outside};
 pub use reply::{
     CodeRange, End, Leaf, LeafEnd, Module, ModuleKind, Obtained, Process, Refusal, Refused, Reply,
     Runtime, RuntimeFlavor, SourceLocation, StackId, Stacks, Stats, StringId, Strings, Summary,
-    Task, TaskKind, TaskState, Thread, ThreadCapture, WakerState, Worker,
+    Task, TaskKind, TaskState, Thread, ThreadCapture, Tracking, WakerState, Worker,
 };
 pub use request::{Ask, DumpRequest, Request, StackParts};
 pub use socket_path::{SocketFile, directory_name, socket_directory};
-pub use untracked::{FoundBy, Unresolved, Untracked, UntrackedState};
+pub use untracked::{FoundBy, Unresolved, Untracked, UntrackedLeaf, UntrackedState};
 
 /// The name of a thread of an agent that serves a client, as the kernel has it. It is there for the time
 /// of a dump only, and no part of what the dump shows.

@@ -172,6 +172,19 @@ pub struct Process {
     pub tracked_on_tokio: Option<u64>,
     /// Tasks alive on those runtimes, tracked or not; `None` where no runtime is known.
     pub alive_on_tokio: Option<u64>,
+    /// How memory tells which tracked futures a poll is of; `None` where it does not.
+    pub tracking: Option<Tracking>,
+}
+
+/// Where code that tracks futures says which one it polls.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Tracking {
+    /// Where each thread has the number of the innermost tracked future that it polls, in bytes from its thread
+    /// pointer on; 0 is none.
+    pub current: i64,
+    /// The function that notes the waker of a poll that brings another one than the last. Its first argument
+    /// is two words behind the future's [`mark`](Task::mark).
+    pub keeps_waker: u64,
 }
 
 /// A loaded ELF file.

@@ -34,7 +34,7 @@ pub enum Request {
 }
 
 /// What a dump is to hold.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct DumpRequest {
     /// Tasks, threads, or both.
     pub parts: StackParts,
@@ -45,7 +45,7 @@ pub struct DumpRequest {
 }
 
 /// Whom an agent asks where it waits. All are listed in any case, with what is known of them.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Ask {
     /// Nobody.
     Nobody,
@@ -53,6 +53,8 @@ pub enum Ask {
     Tasks,
     /// Threads as well, which are interrupted.
     TasksAndThreads,
+    /// The tracked tasks with these numbers.
+    These(Vec<u64>),
 }
 
 /// The halves of a dump.

@@ -32,8 +32,31 @@ pub struct Untracked {
     pub found_by: FoundBy,
     /// What ran of its poll. Any number of tasks may have the same.
     pub trace: Option<TraceId>,
-    /// One stack for each place where it waits.
-    pub leaves: Vec<Leaf>,
+    /// Each place where it waits.
+    pub leaves: Vec<UntrackedLeaf>,
+    /// The marks of the tracked futures that were polled.
+    pub polled: Vec<u64>,
+}
+
+/// A place where an untracked task waits.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct UntrackedLeaf {
+    /// Its stack.
+    pub leaf: Leaf,
+    /// The cell of the task whose handle is awaited there.
+    pub awaits: Option<u64>,
+    /// The number of the innermost tracked future that is polled there; 0 for none.
+    pub inside: u64,
+}
+
+impl From<Leaf> for UntrackedLeaf {
+    fn from(leaf: Leaf) -> Self {
+        Self {
+            leaf,
+            awaits: None,
+            inside: 0,
+        }
+    }
 }
 
 /// What an untracked task was doing. Variants are only ever added at the end.

@@ -16,7 +16,8 @@ use rtops_protocol::{
     ModuleKind, NotAttached, Outside, Package, Process, ProtocolError, Refusal, Refused, Reply,
     Request, Resource, ResourceKind, Runtime, RuntimeFlavor, Saved, Sender, Signal, SourceLocation,
     StackId, StackParts, Stacks, Stats, StringId, Strings, Summary, Thread, ThreadCapture,
-    ThreadRun, Trace, TraceEnd, TraceOrder, Unresolved, Visit, Worker, read_frame, write_frame,
+    ThreadRun, Trace, TraceEnd, TraceOrder, Tracking, Unresolved, Visit, Worker, read_frame,
+    write_frame,
 };
 
 use memory::memories;
@@ -72,6 +73,10 @@ fn requests() -> Vec<(&'static str, Request)> {
             dump(StackParts::Threads, Ask::TasksAndThreads),
         ),
         ("request-dump-asks-tasks", dump(StackParts::All, Ask::Tasks)),
+        (
+            "request-dump-asks-these",
+            dump(StackParts::All, Ask::These(vec![7, 300])),
+        ),
         (
             "request-dump-asks-nobody",
             dump(StackParts::Tasks, Ask::Nobody),
@@ -367,6 +372,10 @@ fn replies() -> Vec<(&'static str, Reply)> {
         name: "gateway".to_owned(),
         tracked_on_tokio: Some(1204),
         alive_on_tokio: Some(1219),
+        tracking: Some(Tracking {
+            current: -1096,
+            keeps_waker: 0x5555_5555_3000,
+        }),
     };
     let strings = ["conn", "gateway::conn::serve::{{closure}}", "src/main.rs"];
     let refused = |why| {

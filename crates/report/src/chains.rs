@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rtops_protocol::{Leaf, TaskKind, ThreadCapture};
+use rtops_protocol::{Leaf, TaskKind, ThreadCapture, UntrackedLeaf};
 use rtops_symbols::{FrameClass, WaitReason, classify};
 
 use crate::{
@@ -77,29 +77,41 @@ impl<'a> Chains<'a> {
             State::Woken | State::Ready => &[],
             _ => task.leaves.as_slice(),
         };
-        let mut seen: HashMap<Vec<FrameId>, usize> = HashMap::new();
+        // Where they are, and how many children of a container were seen there.
+        let mut seen: HashMap<Vec<FrameId>, (usize, usize)> = HashMap::new();
         let mut chains: Vec<Chain> = Vec::new();
         let mut open = OpenSpans::of(spans.inside(task.key));
+        let mut read = task
+            .memory()
+            .map_or(&[][..], |memory| &memory.leaves)
+            .iter();
         for leaf in leaves {
-            let marks = open.take(self.dump, self.frames, *leaf);
-            let chain = self.chain(*leaf, &marks);
+            let read = read.find(|read| read.leaf == *leaf);
+            let chain = match (read, task.tracked()) {
+                (Some(read), Some(_)) => match self.read_chain(task, read, spans) {
+                    Some(chain) => chain,
+                    None => continue,
+                },
+                (Some(_), None) => self.chain(*leaf, &[]),
+                (None, _) => {
+                    let marks = open.take(self.dump, self.frames, *leaf);
+                    self.chain(*leaf, &marks)
+                }
+            };
             if task.kind == TaskKind::BlockOn && self.is_executors(&chain) {
                 continue;
             }
-            match seen.get(&chain.look()) {
-                None => {
-                    seen.insert(chain.look(), chains.len());
-                    chains.push(chain);
-                }
+            // Each child of a container has a waker of its own.
+            let is_child = self.frames.is_child(self.frames.stack(leaf.stack));
+            let (index, children) = seen.entry(chain.look()).or_insert((chains.len(), 0));
+            *children += usize::from(is_child);
+            match chains.get_mut(*index) {
                 // One wait may register twice; the reason that is known is the one to show.
-                Some(index) => {
-                    if let Some(first) = chains.get_mut(*index) {
-                        first.wait = first.wait.or(chain.wait);
-                        // Each child of a container has a waker of its own.
-                        let is_child = self.frames.is_child(self.frames.stack(leaf.stack));
-                        first.count += usize::from(is_child);
-                    }
+                Some(first) => {
+                    first.wait = first.wait.or(chain.wait);
+                    first.count = first.count.max(*children);
                 }
+                None => chains.push(chain),
             }
         }
         let copied = chains.len();
@@ -125,6 +137,34 @@ impl<'a> Chains<'a> {
         // A select polls its branches in random order: the source has a better one.
         chains.sort_by_cached_key(|chain| self.places(chain));
         (chains, has_more)
+    }
+
+    /// What of a leaf in memory is inside the outermost tracked future, as [`Stepped`] shows it of polls, with
+    /// the spans around it; `None` if nothing is.
+    fn read_chain(&self, task: &Task, read: &UntrackedLeaf, spans: &Spans) -> Option<Chain> {
+        let frames = self.frames;
+        let links = frames.stack(read.leaf.stack);
+        let polls = frames.tracked_polls(links);
+        let own = match polls.first() {
+            Some(outermost) => links.get(..*outermost)?,
+            None if read.inside == 0 => return None,
+            // Without names, the agent's word must do.
+            None => links,
+        };
+        let spans = spans.around(read.inside, task.key);
+        let inner = polls.iter().rev().zip(spans);
+        let marks = inner.filter_map(|(length, span)| {
+            Some(Mark {
+                length: *length,
+                frame: frames.span(span)?,
+            })
+        });
+        Some(Chain {
+            links: frames.visible(own, &marks.collect::<Vec<_>>()),
+            wait: frames.task_wait(links),
+            incomplete: dump::incomplete(read.leaf.end),
+            count: 1,
+        })
     }
 
     /// Leaves out where containers of futures registered, which is what keeps their children polled and no
@@ -299,7 +339,7 @@ mod tests {
     use super::*;
     use crate::{
         dump::tests::{receive, task},
-        frames::tests::{frames, frames_with_spans},
+        frames::tests::{folded, frames, frames_with_spans},
     };
 
     const TID: i32 = 7;
@@ -390,6 +430,43 @@ mod tests {
                 vec![(W::FuturesContainer, 1)],
             ]
         );
+    }
+
+    #[test]
+    fn a_container_at_the_place_of_its_children_is_none_of_them() {
+        const OWN: &str = "tokio::runtime::task::waker::clone_waker";
+        const CHILD: &str = "futures_util::stream::futures_unordered::task::clone_arc_raw";
+        let recv = |waker| format!("{waker} tokio::sync::mpsc::recv serve");
+        let stacks = [OWN, CHILD].map(recv);
+        let count = |leaves: &[u32]| {
+            let dump = receive(vec![
+                Reply::Stacks(Stacks(vec![vec![1], vec![2]])),
+                Reply::Tasks(vec![task(1, 0, leaves)]),
+                Reply::End(End { gaps: Vec::new() }),
+            ])
+            .unwrap();
+            let frames = folded(frames(&stacks.each_ref().map(String::as_str)));
+            let mut all = Chains::new(&dump, &frames);
+            let chains = all.of_task(dump.tasks.first().unwrap(), &Spans::of(&dump));
+            let [chain] = chains.as_slice() else {
+                panic!("{chains:?}");
+            };
+            assert_eq!(chain.links.len(), 2);
+            chain.count
+        };
+        let (own, child) = (0, 1);
+        assert_eq!(count(&[own]), 1);
+        // One wait may register twice.
+        assert_eq!(count(&[own, own]), 1);
+        assert_eq!(count(&[child]), 1);
+        assert_eq!(count(&[own, child]), 1);
+        for leaves in [
+            [own, child, child, child],
+            [child, child, own, child],
+            [child, child, child, own],
+        ] {
+            assert_eq!(count(&leaves), 3, "{leaves:?}");
+        }
     }
 
     #[test]

@@ -148,6 +148,12 @@ impl Dump {
         }
     }
 
+    /// The numbers of the tracked futures that their agent has to be asked where they wait, as memory does not
+    /// tell.
+    pub fn unread(&self) -> Vec<u64> {
+        join::unread(&self.tasks)
+    }
+
     /// The text with that number; `None` for no text.
     pub fn string(&self, id: StringId) -> Option<&str> {
         let index = usize::try_from(id.0).ok()?.checked_sub(1)?;
@@ -314,10 +320,10 @@ impl Dump {
 
     fn add_untracked(&mut self, mut task: Untracked) -> Result<(), Failure> {
         self.leaves += task.leaves.len();
-        for leaf in &mut task.leaves {
-            *leaf = self.moved(*leaf);
+        for place in &mut task.leaves {
+            place.leaf = self.moved(place.leaf);
         }
-        self.check_places(&task.leaves, task.trace)?;
+        self.check_places(task.leaves.iter().map(|place| place.leaf), task.trace)?;
         if task.state == UntrackedState::Completed {
             let polls = Polls {
                 poll: task.poll,
@@ -361,16 +367,19 @@ impl Dump {
         for text in [task.name, task.future_type, task.runtime, file] {
             self.check_text(text)?;
         }
-        self.check_places(&task.leaves, None)
+        self.check_places(task.leaves.iter().copied(), None)
     }
 
-    fn check_places(&self, leaves: &[Leaf], trace: Option<TraceId>) -> Result<(), Failure> {
+    fn check_places(
+        &self,
+        mut leaves: impl Iterator<Item = Leaf>,
+        trace: Option<TraceId>,
+    ) -> Result<(), Failure> {
         if let Some(trace) = trace.filter(|trace| self.trace(*trace).is_none()) {
             let reason = format!("stepped poll {} is named and not there", trace.0);
             return Err(Failure::Nonsense(reason));
         }
-        let mut stacks = leaves.iter().map(|leaf| leaf.stack);
-        stacks.try_for_each(|stack| self.check_stack(stack))
+        leaves.try_for_each(|leaf| self.check_stack(leaf.stack))
     }
 
     fn check_text(&self, text: StringId) -> Result<(), Failure> {
@@ -467,7 +476,10 @@ pub(crate) mod tests {
                 since_ns: id * 1_000_000_000,
             },
             waker: WakerState::Held(1),
-            obtained: Obtained::Probed,
+            obtained: match stacks {
+                [] => Obtained::NotCaptured,
+                _ => Obtained::Probed,
+            },
             mark: 0x10 * id,
             cell: None,
             leaves: stacks

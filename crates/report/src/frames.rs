@@ -264,18 +264,16 @@ impl Frames {
     /// Where the polls of tracked futures are in a thread's stack, the outermost first: the
     /// position of the innermost frame of each.
     pub fn tracked_polls(&self, links: &[Link]) -> Vec<usize> {
-        let tracked = |link: &Link| {
-            let frame = self.get(link.frame);
-            frame.is_some_and(|frame| frame.name.starts_with("rtops_tasks::"))
-        };
         let mut polls = Vec::new();
-        let mut before = false;
+        let mut is_inside = false;
         for (index, link) in links.iter().enumerate() {
-            let now = tracked(link);
-            if now && !before {
+            let name = self.get(link.frame).map_or("", |frame| &frame.name);
+            let is_tracked = name.starts_with("rtops_tasks::");
+            if is_tracked && !is_inside {
                 polls.push(index);
             }
-            before = now;
+            // One may be right inside of another.
+            is_inside = is_tracked && name != "rtops_tasks::tracked::Tracked::poll";
         }
         polls.reverse();
         polls

@@ -10,37 +10,70 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::{CLIENT_THREAD, FoundBy, TaskKind, Thread, ThreadCapture};
+use rtops_protocol::{CLIENT_THREAD, FoundBy, TaskKind, Thread, ThreadCapture, WakerState};
 
-use crate::task::{Origin, State, Task, Untracked};
+use self::parts::Parts;
+use crate::task::{MAX_NESTING, Memory, Origin, State, Task, TaskKey, Untracked};
 
-/// The tracked tasks, with what was read of them, then those that are not tracked. The agent told what it knows
-/// so long after the process stood still.
+mod parts;
+
+/// The tracked tasks, with what was read of them, then those that are not tracked: all as they were when the
+/// process stood still. The agent told what it knows so long after that.
 pub(crate) fn tasks(all: Vec<Task>, told_after: Duration) -> Vec<Task> {
     let (mut tracked, found): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|task| task.tracked().is_some());
+    tracked.retain(|task| task.tracked().is_none_or(|told| told.age >= told_after));
     for task in &mut tracked {
         if let Origin::Tracked(told) = &mut task.origin {
             told.has_moved = told.since < told_after;
         }
     }
     let cells = found.iter().filter_map(|task| task.memory()?.cell);
-    let index = Index::of(&tracked, &cells.collect(), told_after);
+    let index = Index::of(&tracked, &cells.collect());
+    let mut parts = Parts::of(&tracked);
     let mut others = Vec::new();
     for found in found {
-        match index.of_found(&found) {
-            [] => others.push(found),
-            [place] => {
-                if let Some(task) = tracked.get_mut(*place) {
-                    add(task, found);
-                }
-            }
-            // Which part of the task's poll is whose, its trace does not tell.
-            _ => {}
+        let places = index.of_found(&found);
+        if places.is_empty() {
+            others.push(found);
+            continue;
+        }
+        parts.add(&found, places);
+        // Which part of the poll of several is whose, its trace does not tell.
+        if let [place] = places
+            && let Some(task) = tracked.get_mut(*place)
+        {
+            let kept = parts.wakers_kept(&found);
+            add(task, found, kept);
         }
     }
+    parts.give(&mut tracked);
     tracked.extend(others);
     tracked
+}
+
+/// The tracked tasks of which memory does not tell where they wait, with the spans inside of them.
+pub(crate) fn unread(tasks: &[Task]) -> Vec<u64> {
+    let is_span = |task: &&Task| task.kind == TaskKind::Span;
+    let is_unread = |task: &&Task| !is_span(task) && task.is_unread();
+    let mut unread: HashSet<TaskKey> = tasks.iter().filter(is_unread).map(|it| it.key).collect();
+    if unread.is_empty() {
+        return Vec::new();
+    }
+    for _ in 0..MAX_NESTING {
+        let is_inside = |task: &&Task| task.parent().is_some_and(|it| unread.contains(&it));
+        let spans = tasks.iter().filter(is_span).filter(is_inside);
+        let spans: Vec<TaskKey> = spans.map(|span| span.key).collect();
+        let before = unread.len();
+        unread.extend(spans);
+        if unread.len() == before {
+            break;
+        }
+    }
+    let numbers = tasks.iter().filter(|task| unread.contains(&task.key));
+    numbers
+        .filter_map(|task| Some(task.tracked()?.id))
+        .collect()
 }
 
 /// The thread with what an agent tells of it; `None` for one that serves the agent's clients.
@@ -76,8 +109,8 @@ struct Index {
 }
 
 impl Index {
-    /// Of those that were there when the process stood still and had these cells.
-    fn of(tracked: &[Task], cells: &HashSet<u64>, told_after: Duration) -> Self {
+    /// Of those that had these cells when the process stood still.
+    fn of(tracked: &[Task], cells: &HashSet<u64>) -> Self {
         let mut this = Self {
             by_mark: HashMap::new(),
             new_by_mark: HashMap::new(),
@@ -90,7 +123,7 @@ impl Index {
             };
             // What is held back is polled by nobody, whoever is polled by its waker.
             let is_part = task.kind == TaskKind::Span || task.state == State::HeldBack;
-            if is_part || told.age < told_after {
+            if is_part {
                 continue;
             }
             // A mark is on the stack of whoever polls the task, too.
@@ -142,35 +175,54 @@ const fn may_be_new(found: &Task) -> bool {
     matches!(found.state, State::Woken | State::Queued | State::Submitted)
 }
 
-/// Adds what was read of a task to what its agent tells.
-fn add(task: &mut Task, found: Task) {
+/// Adds what was read of a task to what its agent tells, which keeps so many wakers of it.
+fn add(task: &mut Task, found: Task, kept: u32) {
     let (Origin::Tracked(told), Origin::Untracked(Untracked { memory, .. })) =
         (&mut task.origin, found.origin)
     else {
         return;
     };
     let is_read = !matches!(memory.found_by, FoundBy::Unresolved(_));
-    let is_probed = !task.leaves.is_empty();
+    let was_asked = !task.leaves.is_empty();
+    let wakers = wakers_left(task.waker, &memory, kept);
+    let waits = matches!(found.state, State::Waiting | State::Never) && memory.cell.is_some();
+    let read = match found.state {
+        // What was polled since had been woken by somebody.
+        State::Waiting | State::Never if waits && wakers == 0 && !told.has_moved => State::Never,
+        State::Never => State::Waiting,
+        read => read,
+    };
+    task.waker = match read {
+        State::Never => WakerState::None,
+        State::Woken if told.polls > 0 => WakerState::Held(wakers.saturating_sub(1).max(1)),
+        _ if waits && wakers > 0 => WakerState::Held(wakers),
+        _ => WakerState::NotKnown,
+    };
+    task.state = state(task.state, read, told.has_moved);
     told.memory = Some(memory);
-    // Where it waits now is not where it waited then.
-    if told.has_moved {
-        return;
-    }
-    task.state = state(task.state, found.state);
-    if is_read || !is_probed {
+    if is_read || !was_asked {
         task.trace = found.trace;
+        task.leaves = found.leaves;
     }
 }
 
-/// What a task was doing that has not been polled since.
-fn state(told: State, read: State) -> State {
+/// How many wakers of a task there can be beside those that its agent keeps. Those of probes lead to the agent's
+/// record, and on from there.
+fn wakers_left(told: WakerState, memory: &Memory, kept: u32) -> u32 {
+    let probes = match told {
+        WakerState::Held(wakers) => wakers,
+        _ => 0,
+    };
+    memory.wakers.saturating_sub(kept).saturating_add(probes)
+}
+
+/// What a task was doing. What is told of one that was polled since is of later.
+fn state(told: State, read: State, has_moved: bool) -> State {
     match (told, read) {
+        _ if has_moved => read,
         // It was asked by the agent, and nobody polled it; or it never was polled.
         (State::Starved | State::New, State::Waiting | State::Woken | State::Queued) => told,
-        (State::Running { .. }, _) => told,
-        (_, State::Running { .. } | State::Submitted) => told,
-        // The agent's record keeps a waker, which is not told from others by a count of references.
-        (State::Never, State::Waiting) => told,
+        (State::Running { .. }, _) | (_, State::Running { .. } | State::Submitted) => told,
         (_, read) => read,
     }
 }

@@ -5,11 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::{
     dump::Dump,
     group::TaskGroup,
-    task::{Task, TaskKey},
+    task::{MAX_NESTING, Task, TaskKey},
 };
 
-/// Spans are followed outwards so far: their numbers come from the target and may form a ring.
-const MAX_NESTING: usize = 64;
 /// Deeper generations are not shown.
 pub const MAX_DEPTH: usize = 64;
 

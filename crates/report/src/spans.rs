@@ -6,11 +6,8 @@ use rtops_protocol::{StackId, TaskKind};
 
 use crate::{
     dump::Dump,
-    task::{State, Task, TaskKey},
+    task::{MAX_NESTING, State, Task, TaskKey},
 };
-
-/// The most parents that are followed: the numbers come from the target and may form a ring.
-const MAX_NESTING: usize = 64;
 
 /// What is known of the spans of a dump.
 #[derive(Debug, Default)]
@@ -66,6 +63,21 @@ impl<'a> Spans<'a> {
     pub fn owner(&self, task: TaskKey) -> TaskKey {
         let span = self.by_key.get(&task).filter(|task| self.is_inside(task));
         span.and_then(|span| self.shown_by(span)).unwrap_or(task)
+    }
+
+    /// The spans around the innermost tracked future of that number, up to a task: the innermost first.
+    pub fn around(&self, inside: u64, task: TaskKey) -> Vec<&'a Task> {
+        let mut spans = Vec::new();
+        let mut next = TaskKey::tracked(inside);
+        while spans.len() < MAX_NESTING
+            && let Some(key) = next.filter(|key| *key != task)
+            && let Some(span) = self.by_key.get(&key)
+            && span.kind == TaskKind::Span
+        {
+            spans.push(*span);
+            next = span.parent();
+        }
+        spans
     }
 
     /// In how many other tracked polls on the same thread the poll of a running task is.

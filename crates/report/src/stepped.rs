@@ -151,9 +151,6 @@ impl Stepped {
             State::Running { .. } if task.has_moved() => {
                 Some("(what it does is not known: its poll began after the process stood still)")
             }
-            State::Waiting | State::Never if task.has_moved() && task.memory().is_some() => {
-                Some("(where it waits is not known: it was polled after the process stood still)")
-            }
             State::Never if self.is_image => Some("(where it waits without a waker is not known)"),
             State::Never => Some(
                 "(where it waits without a waker only shows where the process is looked at from outside)",

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use rtops_protocol::{
     self as protocol, FoundBy, Leaf, Obtained, SourceLocation, StringId, TaskKind, TaskState,
-    TraceId, UntrackedState, WakerState,
+    TraceId, Unresolved, UntrackedLeaf, UntrackedState, WakerState,
 };
+
+/// How far outwards spans are followed: their numbers come from the target and may form a ring.
+pub(crate) const MAX_NESTING: usize = 64;
 
 /// What tells a task of a dump from all others of it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -80,7 +83,8 @@ pub struct Tracked {
     pub waker_at: Option<u64>,
     /// What was found of it in memory at the same time.
     pub memory: Option<Memory>,
-    /// Whether it was polled after the process stood still, so that memory does not tell where it waits.
+    /// Whether it was polled after the process stood still, so that the agent does not tell for how long it
+    /// had been in its state then.
     pub has_moved: bool,
 }
 
@@ -99,6 +103,10 @@ pub struct Memory {
     pub found_by: FoundBy,
     /// The thread that polls it inside `block_on`, if it is no task.
     pub block_on: Option<i32>,
+    /// How many wakers there can be at most.
+    pub wakers: u32,
+    /// Where it waits.
+    pub leaves: Vec<UntrackedLeaf>,
 }
 
 /// What is known of a task that was found in the memory of a process only.
@@ -108,6 +116,8 @@ pub struct Untracked {
     pub memory: Memory,
     /// What its future has in memory if it is tracked.
     pub mark: Option<u64>,
+    /// The marks of the tracked futures that its poll polled.
+    pub polled: Vec<u64>,
     /// What polls it.
     pub polls: Polls,
 }
@@ -192,18 +202,39 @@ impl Task {
     }
 
     /// How it was found out where it waits, unless its agent tells.
-    pub(crate) fn found_by(&self) -> Option<FoundBy> {
+    #[must_use]
+    pub fn found_by(&self) -> Option<FoundBy> {
         let is_told = self.tracked().is_some_and(|tracked| {
             let is_running = matches!(self.state, State::Running { .. });
-            let is_probed = !self.leaves.is_empty() && self.trace.is_none();
-            tracked.has_moved || is_running || is_probed
+            let is_probed = tracked.obtained == Obtained::Probed;
+            let was_asked = is_probed && !self.leaves.is_empty() && self.trace.is_none();
+            tracked.memory.is_none() || is_running || was_asked
         });
         (!is_told).then_some(self.memory()?.found_by)
     }
 
-    /// Whether it was polled after the process stood still.
+    /// Whether what its agent tells of it is of a moment after the process stood still.
     pub(crate) fn has_moved(&self) -> bool {
-        self.tracked().is_some_and(|tracked| tracked.has_moved)
+        let tracked = self.tracked();
+        tracked.is_some_and(|tracked| tracked.has_moved && tracked.memory.is_none())
+    }
+
+    /// Whether memory does not tell where it waits, and its agent may find out by a poll.
+    pub(crate) fn is_unread(&self) -> bool {
+        let found_by = self.memory().map(|memory| memory.found_by);
+        let has_failed = matches!(
+            found_by,
+            None | Some(FoundBy::Unresolved(
+                Unresolved::Locked
+                    | Unresolved::Fault
+                    | Unresolved::Instruction
+                    | Unresolved::OtherStack
+                    | Unresolved::NoThread
+            ))
+        );
+        let waits = matches!(self.state, State::Waiting | State::Never);
+        let is_asked = |tracked: &Tracked| tracked.obtained == Obtained::Probed;
+        waits && has_failed && self.tracked().is_some_and(|tracked| !is_asked(tracked))
     }
 
     /// The task or span that it was made in or is polled by, where that is known.
@@ -215,7 +246,9 @@ impl Task {
     /// How long it has been in its state, where that is known.
     #[must_use]
     pub fn since(&self) -> Option<Duration> {
-        Some(self.tracked()?.since)
+        let tracked = self.tracked()?;
+        let is_older = tracked.has_moved && tracked.memory.is_some();
+        (!is_older).then_some(tracked.since)
     }
 
     /// The name it was given; no text where it has none.
@@ -290,7 +323,7 @@ impl Task {
                 (UntrackedState::Woken, wakers @ 2..) => WakerState::Held(wakers - 1),
                 _ => WakerState::NotKnown,
             },
-            leaves: task.leaves,
+            leaves: task.leaves.iter().map(|place| place.leaf).collect(),
             trace: task.trace,
             origin: Origin::Untracked(Untracked {
                 memory: Memory {
@@ -303,8 +336,11 @@ impl Task {
                         UntrackedState::BlockOn { tid } => Some(tid),
                         _ => None,
                     },
+                    wakers: task.wakers,
+                    leaves: task.leaves,
                 },
                 mark: task.mark,
+                polled: task.polled,
                 polls: Polls {
                     poll: task.poll,
                     boxed: task.boxed_poll,

@@ -8,18 +8,17 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use petgraph::{algo::kosaraju_scc, graph::DiGraph};
 use rtops_protocol::{
-    Claim, ClaimMode, ClaimRole, HandleSeen, Leaf, Resource, ResourceKind, TaskKind,
+    Claim, ClaimMode, ClaimRole, FoundBy, HandleSeen, Leaf, Resource, ResourceKind, TaskKind,
+    UntrackedLeaf,
 };
 
 use crate::{
     dump::Dump,
     frames::Frames,
     holders::{Holders, Lock},
-    task::{Task, TaskKey},
+    task::{MAX_NESTING, Task, TaskKey},
 };
 
-/// The most spans that are followed outwards to their task.
-const MAX_NESTING: usize = 64;
 /// Of a semaphore or set with more holders than this, none is followed: any of them can end a wait.
 const MAX_HOLDERS: usize = 256;
 /// Functions that wait for a resource of [`Dump::resources`].
@@ -104,6 +103,10 @@ impl<'a> Waits<'a> {
         let locked = waiters.iter().filter_map(|claim| this.root_of(claim));
         let locked: HashSet<TaskKey> = locked.collect();
         for task in dump.tasks.iter().filter(|task| is_waiting(task)) {
+            // Where a poll was given up, it may wait elsewhere, too.
+            if matches!(task.found_by(), Some(FoundBy::Unresolved(_))) {
+                continue;
+            }
             let is_explained = |leaf: &Leaf| {
                 joins.contains(&(task.key, leaf.stack.0))
                     || (locked.contains(&task.key) && waits_in(frames, *leaf, LOCKS).is_some())
@@ -176,7 +179,7 @@ impl<'a> Waits<'a> {
             let leaf = (TaskKey::Tracked(handle.task), handle.stack.0);
             seen.entry(leaf).or_default().push(handle);
         }
-        let mut joins = HashSet::new();
+        let mut joins = self.add_read_joins(dump);
         for task in dump.tasks.iter().filter(|task| is_waiting(task)) {
             for leaf in &task.leaves {
                 let Some(handles) = seen.get(&(task.key, leaf.stack.0)) else {
@@ -199,16 +202,53 @@ impl<'a> Waits<'a> {
                     && let Some(awaited) = self.task(TaskKey::Tracked(*only))
                     && joins.insert((task.key, leaf.stack.0))
                 {
-                    self.edges.entry(task.key).or_default().push(Edge {
-                        what: WaitsFor::Task(awaited),
-                        others: Vec::new(),
-                        by: vec![awaited.key],
-                        need: Need::Any,
-                    });
+                    self.add_join(task.key, awaited);
                 }
             }
         }
         joins
+    }
+
+    /// The same of tasks whose memory tells whose handles they await.
+    fn add_read_joins(&mut self, dump: &'a Dump) -> HashSet<(TaskKey, u32)> {
+        // Of several parts of one task, which is awaited is not known.
+        let mut cells: HashMap<u64, Option<&Task>> = HashMap::new();
+        for task in &dump.tasks {
+            if let Some(cell) = task.memory().and_then(|memory| memory.cell) {
+                let known = cells.entry(cell);
+                known.and_modify(|it| *it = None).or_insert(Some(task));
+            }
+        }
+        let (mut joins, mut unknown) = (HashSet::new(), HashSet::new());
+        for task in dump.tasks.iter().filter(|task| is_waiting(task)) {
+            let leaves = task.memory().map_or(&[][..], |memory| &memory.leaves);
+            for UntrackedLeaf { leaf, awaits, .. } in leaves {
+                let place = (task.key, leaf.stack.0);
+                if let Some(awaited) = awaits.and_then(|cell| cells.get(&cell).copied().flatten()) {
+                    joins.insert(place);
+                    self.add_join(task.key, awaited);
+                } else {
+                    unknown.insert(place);
+                }
+            }
+        }
+        // Several handles may be awaited at one place.
+        joins.retain(|place| !unknown.contains(place));
+        joins
+    }
+
+    fn add_join(&mut self, task: TaskKey, awaited: &'a Task) {
+        let edges = self.edges.entry(task).or_default();
+        let is_it = |edge: &Edge| matches!(edge.what, WaitsFor::Task(it) if it.key == awaited.key);
+        if edges.iter().any(is_it) {
+            return;
+        }
+        edges.push(Edge {
+            what: WaitsFor::Task(awaited),
+            others: Vec::new(),
+            by: vec![awaited.key],
+            need: Need::Any,
+        });
     }
 
     /// The tasks that can't go on, whatever the rest of the process does.

@@ -20,6 +20,7 @@ mod joins;
 mod locks;
 mod memory;
 mod names;
+mod polled;
 pub mod runtime;
 pub mod settle;
 #[cfg(feature = "smol")]
@@ -110,6 +111,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         #[cfg(feature = "smol")]
         "smol" => smol_tasks::run,
         "sockets" => sockets::run,
+        "polled" => polled::run,
         "starved" => starved::run,
         "threads-only" => threads_only::run,
         "uncopied" => uncopied::run,

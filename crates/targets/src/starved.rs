@@ -1,6 +1,6 @@
-//! A runtime on one thread, which is blocked by one task while three others wait.
+//! A runtime on one thread, which is blocked by one task while three others wait, and two are woken.
 
-use std::{hint::black_box, thread};
+use std::{hint::black_box, sync::Arc, thread};
 
 use rtops_agent::Track;
 use tokio::{
@@ -15,6 +15,7 @@ use crate::{
 };
 
 const WAITING: usize = 3;
+const WOKEN: usize = 2;
 
 pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
     let runtime = Builder::new_current_thread()
@@ -24,11 +25,17 @@ pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
     for _ in 0..WAITING {
         runtime.spawn(settled(waits().tracked("waiting"), pending.clone()));
     }
+    let notify = Arc::new(Notify::new());
+    for _ in 0..WOKEN {
+        let woken = is_woken(Arc::clone(&notify)).tracked("woken");
+        runtime.spawn(settled(woken, pending.clone()));
+    }
     drop(pending);
     let handle = runtime.handle().clone();
     thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
     all_wait.wait();
     block(&handle);
+    notify.notify_waiters();
     control.serve(|| 0)
 }
 
@@ -44,6 +51,10 @@ fn blocks_the_thread(pending: Pending) {
     thread::sleep(FOREVER);
     // Without more to do, and something else than equal functions do, this one might be left out.
     black_box("slept in the only thread");
+}
+
+async fn is_woken(notify: Arc<Notify>) {
+    notify.notified().await; // AWAIT woken
 }
 
 async fn waits() {

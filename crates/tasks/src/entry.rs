@@ -316,6 +316,14 @@ impl Entry {
         *last == WakerId::of(waker) || self.replace_waker(last, waker)
     }
 
+    /// Where the code is that notes a new waker. A poll comes there first, in memory where the last one looks
+    /// like another.
+    #[must_use]
+    pub fn keeps_waker() -> u64 {
+        let function: fn(&Self, &mut WakerId, &Waker) -> bool = Self::replace_waker;
+        (function as *const ()).addr() as u64
+    }
+
     #[cold]
     #[inline(never)]
     fn replace_waker(&self, last: &mut WakerId, waker: &Waker) -> bool {

@@ -28,6 +28,7 @@ mod tracked;
 pub use blocking::{track_blocking, track_blocking_entry};
 pub use clock::Monotonic;
 pub use entry::{Entry, Kind, Name, RuntimeTag, ScopeId, TaskId};
+pub use local::polled_at;
 pub use probe::{
     Findings, Owner, Plan, Probed, ProbedState, Shortfall, Sink, StackCopy, Stale, Wakers, probe,
 };

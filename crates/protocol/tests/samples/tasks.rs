@@ -2,7 +2,7 @@
 
 use rtops_protocol::{
     FoundBy, Leaf, LeafEnd, Note, Obtained, SourceLocation, StackId, StringId, Task, TaskKind,
-    TaskNote, TaskState, TraceId, Unresolved, Untracked, UntrackedState, WakerState,
+    TaskNote, TaskState, TraceId, Unresolved, Untracked, UntrackedLeaf, UntrackedState, WakerState,
 };
 
 pub fn leaf(stack: u32, end: LeafEnd) -> Leaf {
@@ -141,7 +141,12 @@ pub fn untracked() -> Vec<Untracked> {
             has_join_handle: number % 2 == 0,
             found_by,
             trace: (found_by == FoundBy::Steps).then_some(TraceId(1)),
-            leaves: vec![leaf(1, LeafEnd::Complete)],
+            leaves: vec![UntrackedLeaf {
+                leaf: leaf(1, LeafEnd::Complete),
+                awaits: (number == 1).then_some(0x7f00_0000_0100),
+                inside: number % 2,
+            }],
+            polled: vec![mark(number)],
         })
         .collect()
 }

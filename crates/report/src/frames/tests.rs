@@ -94,12 +94,17 @@ pub fn with_starts(mut frames: Frames, starts: &[(u64, u64)]) -> Frames {
     frames
 }
 
-/// Frames at instructions, written as functions and lines, innermost first: `"a:1 b:2"`.
-pub fn traced(code: &[(u64, &str)]) -> Frames {
+/// The same, but only those are shown that tell something.
+pub fn folded(frames: Frames) -> Frames {
     Frames {
         shown: Shown::Folded,
-        ..with_code(frames(&[]), code)
+        ..frames
     }
+}
+
+/// Frames at instructions, written as functions and lines, innermost first: `"a:1 b:2"`.
+pub fn traced(code: &[(u64, &str)]) -> Frames {
+    folded(with_code(frames(&[]), code))
 }
 
 /// The same, beside those of stacks.
@@ -128,6 +133,26 @@ pub fn with_code(mut frames: Frames, code: &[(u64, &str)]) -> Frames {
     frames.placeless = placeless.collect();
     frames.frames = interner.frames;
     frames
+}
+
+#[test]
+fn each_poll_of_a_tracked_future_is_found_by_its_innermost_frame() {
+    const ONE: &str = "rtops_tasks::tracked::poll_ordinary rtops_tasks::tracked::Tracked::poll";
+    let own = |stack: &str| {
+        let frames = frames(&[stack]);
+        frames.tracked_polls(frames.stack(StackId(0)))
+    };
+    assert!(own("recv serve").is_empty());
+    assert_eq!(own(&format!("recv {ONE} serve {ONE} run")), [4, 1]);
+    // Right inside of another.
+    assert_eq!(own(&format!("recv {ONE} {ONE} {ONE}")), [5, 3, 1]);
+    // All that the one is made of was inlined.
+    let inlined = "rtops_tasks::tracked::Tracked::poll";
+    assert_eq!(own(&format!("recv {inlined} {ONE} {inlined}")), [4, 2, 1]);
+    // One that is polled in several parts is none of those.
+    let part = "rtops_tasks::tracked::poll_ordinary rtops_tasks::tracked::Tracker::poll_part";
+    let stack = format!("recv {part} rtops_agent::tower::poll {ONE}");
+    assert_eq!(own(&stack), [4, 1]);
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! What an agent tells and what was read, joined as they come in.
 #![allow(clippy::unwrap_used)]
 
+mod parts;
+mod placed;
 mod shown;
+mod unread;
+mod wakers;
 
 use rtops_protocol::{
-    End, Leaf, LeafEnd, Note, Outside, Reply, StackId, Stacks, Task as Told, TaskNote, TaskState,
-    TraceId, Unresolved, Untracked as Found, UntrackedState, WakerState,
+    End, Leaf, LeafEnd, Note, Obtained, Outside, Reply, StackId, Stacks, Task as Told, TaskNote,
+    TaskState, TraceId, Unresolved, Untracked as Found, UntrackedLeaf, UntrackedState, WakerState,
 };
 
 use super::*;
@@ -200,56 +204,113 @@ fn a_closure_is_known_by_the_thread_that_runs_it_or_by_its_mark() {
 }
 
 #[test]
-fn a_task_that_was_polled_since_keeps_what_its_agent_tells() {
-    let moved = |state, stacks| Told {
-        state,
-        ..waiting(1, stacks)
-    };
-    let waits = TaskState::Suspended { since_ns: SINCE };
-    for found in [
-        idle(),
-        in_state(UntrackedState::Woken),
-        in_state(UntrackedState::Running { tid: Some(9) }),
+fn a_task_that_was_polled_since_is_shown_as_it_was_when_the_process_stood_still() {
+    let (since_ns, on_nine) = (SINCE, Some(9));
+    for now in [
+        TaskState::Suspended { since_ns },
+        TaskState::Running { since_ns, tid: 7 },
+        TaskState::Starved { since_ns },
     ] {
-        let dump = of_tasks(vec![moved(waits, &[1])], vec![found]);
-        let (task, memory) = only(&dump);
-        assert_eq!((task.state, task.trace), (State::Waiting, None));
-        assert_eq!(dump.stack(task.leaves[0].stack), [0x62]);
-        // It is the same task nevertheless.
-        assert_eq!(memory.unwrap().number, Some(70));
+        let moved = || Told {
+            state: now,
+            waker: WakerState::NotKnown,
+            ..waiting(1, &[])
+        };
+        for (read, then) in [
+            (UntrackedState::Idle, State::Waiting),
+            (UntrackedState::Woken, State::Woken),
+            (
+                UntrackedState::Running { tid: on_nine },
+                State::Running { tid: on_nine },
+            ),
+        ] {
+            let found = Found {
+                wakers: 2,
+                leaves: untracked(0, POLL, &[1]).leaves,
+                ..in_state(read)
+            };
+            let dump = of_tasks(vec![moved()], vec![found]);
+            let (task, memory) = only(&dump);
+            assert_eq!((task.key, task.state), (TRACKED, then), "{now:?} {read:?}");
+            assert_eq!(task.trace, Some(TraceId(0)));
+            assert_eq!(dump.stack(task.leaves[0].stack), [0x72]);
+            assert_eq!(memory.unwrap().number, Some(70));
+            // The agent does not know how long it had been in that state.
+            assert_eq!((task.since(), task.has_moved()), (None, false));
+        }
+        // Of one that has no memory there is only the agent's word.
+        let dump = of_tasks(vec![moved()], Vec::new());
+        let (task, _) = only(&dump);
+        assert_eq!(task.since(), Some(Duration::from_nanos(SINCE)));
+        assert!(task.has_moved());
     }
-    // Why it was not known then says nothing of where it waits now.
+    // Why it was not known where it waited then.
     let locked = Found {
         found_by: FoundBy::Unresolved(Unresolved::Locked),
         ..idle()
     };
-    let dump = of_tasks(vec![moved(waits, &[])], vec![locked]);
-    assert_eq!(only(&dump).0.found_by(), None);
+    let moved = Told {
+        state: TaskState::Suspended { since_ns },
+        ..waiting(1, &[])
+    };
+    let dump = of_tasks(vec![moved], vec![locked.clone()]);
+    assert_eq!(only(&dump).0.found_by(), Some(locked.found_by));
 }
 
 #[test]
-fn a_task_that_was_made_since_is_not_the_one_that_had_its_cell() {
+fn a_task_that_was_polled_last_at_that_instant_has_not_moved() {
+    for (since_ns, since) in [
+        (AFTER, Some(Duration::from_nanos(AFTER))),
+        (AFTER - 1, None),
+    ] {
+        let told = Told {
+            state: TaskState::Suspended { since_ns },
+            ..waiting(1, &[])
+        };
+        let dump = of_tasks(vec![told], vec![idle()]);
+        assert_eq!(only(&dump).0.since(), since);
+    }
+}
+
+#[test]
+fn a_task_that_was_made_since_was_not_there() {
     let made_since = Told {
         age_ns: SINCE,
         state: TaskState::Suspended { since_ns: MS },
         ..waiting(1, &[])
     };
-    let dump = of_tasks(vec![made_since.clone()], vec![idle()]);
-    assert_eq!(keys(&dump), [TRACKED, FOUND]);
-    assert_eq!(dump.tasks[0].memory(), None);
-    // Nor the one that had its mark.
-    let dump = of_tasks(
-        vec![Told {
-            cell: None,
-            ..made_since
-        }],
-        vec![marked(MARK + 1, idle())],
-    );
-    assert_eq!(keys(&dump), [TRACKED, FOUND]);
+    // What had its cell, or its mark, was another.
+    let by_mark = Told {
+        cell: None,
+        ..made_since.clone()
+    };
+    for (told, found) in [
+        (made_since.clone(), idle()),
+        (by_mark, marked(MARK + 1, idle())),
+    ] {
+        let dump = of_tasks(vec![told], vec![found]);
+        assert_eq!(keys(&dump), [FOUND]);
+        assert_eq!(dump.tasks[0].trace, Some(TraceId(0)));
+    }
+    let span = Told {
+        parent: 2,
+        kind: TaskKind::Span,
+        ..made_since.clone()
+    };
+    let made_then = Told {
+        id: 3,
+        age_ns: AFTER,
+        state: TaskState::Suspended { since_ns: AFTER },
+        cell: None,
+        ..made_since.clone()
+    };
+    let dump = of_tasks(vec![made_since, waiting(2, &[]), span, made_then], vec![]);
+    assert_eq!(keys(&dump), [TaskKey::Tracked(2), TaskKey::Tracked(3)]);
 }
 
 #[test]
 fn of_several_tracked_futures_in_one_task_none_gets_its_poll() {
+    // They were asked.
     let several = vec![waiting(1, &[0]), waiting(2, &[1])];
     let dump = of_tasks(several, vec![idle()]);
     // The task is there as what it consists of.
@@ -294,25 +355,32 @@ fn a_task_of_which_no_agent_tells_stays_untracked() {
 }
 
 #[test]
-fn a_probed_task_keeps_its_stacks_and_gets_its_poll() {
-    let dump = of_tasks(vec![waiting(1, &[2])], vec![idle()]);
-    let (task, _) = only(&dump);
-    assert_eq!(dump.stack(task.leaves[0].stack), [0x63]);
-    assert_eq!(task.trace, Some(TraceId(0)));
-    // A poll that was given up shows less than its stacks.
-    let locked = Found {
-        found_by: FoundBy::Unresolved(Unresolved::Locked),
+fn a_poll_in_memory_tells_more_than_the_stacks_of_a_probe_unless_it_was_given_up() {
+    let found = |found_by| Found {
+        found_by,
+        leaves: untracked(0, POLL, &[1]).leaves,
         ..idle()
     };
-    let dump = of_tasks(vec![waiting(1, &[2])], vec![locked.clone()]);
+    let dump = of_tasks(vec![waiting(1, &[2])], vec![found(FoundBy::Steps)]);
     let (task, _) = only(&dump);
-    assert_eq!((task.leaves.len(), task.trace), (1, None));
-    assert_eq!(task.found_by(), None);
-    // And more than nothing.
-    let dump = of_tasks(vec![waiting(1, &[])], vec![locked.clone()]);
-    let (task, _) = only(&dump);
+    assert_eq!(task.leaves.len(), 1);
+    assert_eq!(dump.stack(task.leaves[0].stack), [0x72]);
     assert_eq!(task.trace, Some(TraceId(0)));
-    assert_eq!(task.found_by(), Some(locked.found_by));
+    assert_eq!(task.found_by(), Some(FoundBy::Steps));
+    // What was given up shows less,
+    let locked = FoundBy::Unresolved(Unresolved::Locked);
+    let dump = of_tasks(vec![waiting(1, &[2])], vec![found(locked)]);
+    let (task, memory) = only(&dump);
+    assert_eq!((task.leaves.len(), task.trace), (1, None));
+    assert_eq!(dump.stack(task.leaves[0].stack), [0x63]);
+    assert_eq!(task.found_by(), None);
+    assert_eq!(memory.unwrap().found_by, locked);
+    // and more than nothing.
+    let dump = of_tasks(vec![waiting(1, &[])], vec![found(locked)]);
+    let (task, _) = only(&dump);
+    assert_eq!(dump.stack(task.leaves[0].stack), [0x72]);
+    assert_eq!(task.trace, Some(TraceId(0)));
+    assert_eq!(task.found_by(), Some(locked));
 }
 
 #[test]
@@ -321,25 +389,28 @@ fn of_a_task_that_was_not_polled_since_both_tell_what_it_does() {
     let since_ns = SECOND;
     let suspended = TaskState::Suspended { since_ns };
     let (held, none) = (WakerState::Held(1), WakerState::None);
+    let not_known = WakerState::NotKnown;
     let running = TaskState::Running { since_ns, tid: 7 };
     let on_seven = State::Running { tid: Some(7) };
+    let on_eight = Read::Running { tid: Some(8) };
     let starved = TaskState::Starved { since_ns };
-    for (told, waker, read, state) in [
-        (suspended, held, Read::Idle, State::Waiting),
-        (suspended, held, Read::Woken, State::Woken),
-        // It is proven: memory can't tell the agent's own waker from others.
-        (suspended, none, Read::Idle, State::Never),
-        (starved, held, Read::Idle, State::Starved),
-        (starved, held, Read::Woken, State::Starved),
-        (running, held, Read::Running { tid: None }, on_seven),
-        (running, held, Read::Idle, on_seven),
-        // It was between two states.
+    for (told, waker, read, state, wakers) in [
+        (suspended, held, Read::Idle, State::Waiting, held),
+        (suspended, held, Read::Woken, State::Woken, held),
+        // Memory has one waker of it, which the agent keeps.
+        (suspended, none, Read::Idle, State::Never, none),
+        (starved, held, Read::Idle, State::Starved, held),
+        (starved, held, Read::Woken, State::Starved, held),
         (
-            suspended,
+            running,
             held,
-            Read::Running { tid: Some(8) },
-            State::Waiting,
+            Read::Running { tid: None },
+            on_seven,
+            not_known,
         ),
+        // It was between two states.
+        (running, held, Read::Idle, on_seven, held),
+        (suspended, held, on_eight, State::Waiting, not_known),
     ] {
         let task = Told {
             state: told,
@@ -347,8 +418,9 @@ fn of_a_task_that_was_not_polled_since_both_tell_what_it_does() {
             ..waiting(1, &[])
         };
         let dump = of_tasks(vec![task], vec![in_state(read)]);
-        assert_eq!(only(&dump).0.state, state, "{told:?} {waker:?} {read:?}");
-        assert_eq!(only(&dump).0.waker, waker);
+        let (task, _) = only(&dump);
+        let does = (task.state, task.waker);
+        assert_eq!(does, (state, wakers), "{told:?} {waker:?} {read:?}");
     }
     let ready = Found {
         found_by: FoundBy::Ready,

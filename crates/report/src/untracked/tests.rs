@@ -6,7 +6,7 @@ use std::cell::OnceCell;
 
 use rtops_protocol::{
     End, Leaf, LeafEnd, NotAttached, Outside, Process, Reply, StackId, Stacks, Thread,
-    ThreadCapture, TraceId, TraceOrder, Untracked, UntrackedState,
+    ThreadCapture, TraceId, TraceOrder, Untracked, UntrackedLeaf, UntrackedState,
 };
 
 use super::*;
@@ -67,12 +67,14 @@ pub fn untracked(number: u64, poll: u64, stacks: &[u32]) -> Untracked {
         has_join_handle: false,
         found_by: FoundBy::Steps,
         trace: None,
+        polled: Vec::new(),
         leaves: stacks
             .iter()
             .map(|stack| Leaf {
                 stack: StackId(*stack),
                 end: LeafEnd::Complete,
             })
+            .map(UntrackedLeaf::from)
             .collect(),
     }
 }
@@ -106,6 +108,7 @@ fn process(tracked: u64, alive: u64) -> Reply {
         name: "gateway".to_owned(),
         tracked_on_tokio: Some(tracked),
         alive_on_tokio: Some(alive),
+        tracking: None,
     })
 }
 
@@ -246,6 +249,7 @@ fn what_is_missing_is_told_where_the_tasks_would_stand() {
                 name: "gateway".to_owned(),
                 tracked_on_tokio: Some(tracked),
                 alive_on_tokio: None,
+                tracking: None,
             }),
         };
         let dump = dump_of(vec![told, head], &[], Vec::new());

@@ -1,12 +1,16 @@
 //! Circles, and what only looks like one.
 #![allow(clippy::unwrap_used)]
 
-use rtops_protocol::{End, Reply, SourceLocation, StackId, Stacks, StringId, Task};
+use rtops_protocol::{
+    End, FoundBy, LeafEnd, Outside, Reply, SourceLocation, StackId, Stacks, StringId, Task,
+    Unresolved, Untracked, UntrackedState,
+};
 
 use super::*;
 use crate::{
     dump::tests::{receive, task},
     frames::tests::frames,
+    untracked::tests::untracked,
 };
 
 const LOCK: u32 = 0;
@@ -50,7 +54,8 @@ fn joins(task: u64, of: u64) -> HandleSeen {
     }
 }
 
-/// What a dump says of tasks that wait in these places, as circles `1 2` with those behind `| 3`.
+/// What a dump says of tasks that wait in these places, as circles `1 2` with those behind `| 3`; untracked ones
+/// with a letter, `u0`.
 fn circles(
     kind: ResourceKind,
     tasks: &[(u64, &[u32])],
@@ -65,11 +70,7 @@ fn circles(
     });
     let tasks = tasks.iter().map(|(id, stacks)| task(*id, 0, stacks));
     circles_of(vec![
-        Reply::Stacks(Stacks(vec![
-            vec![0x1000, 0x1001],
-            vec![2],
-            vec![0x1000, 0x1001],
-        ])),
+        stacks(),
         Reply::Tasks(tasks.collect()),
         Reply::Resources(resources.to_vec()),
         Reply::Claims(claims.to_vec()),
@@ -78,17 +79,32 @@ fn circles(
     ])
 }
 
-fn circles_of(replies: Vec<Reply>) -> Vec<String> {
-    let dump = receive(replies).unwrap();
-    let frames = frames(&[
+/// Those of the places where tasks wait.
+fn stacks() -> Reply {
+    Reply::Stacks(Stacks(vec![
+        vec![0x1000, 0x1001],
+        vec![2],
+        vec![0x1000, 0x1001],
+    ]))
+}
+
+/// The frames of the same, whether an agent told them, memory, or the one after the other.
+fn of_stacks() -> Frames {
+    let places = [
         "rtops_sync::mutex::Lock::poll serve",
         "tokio::time::sleep serve",
         "tokio::runtime::task::join::JoinHandle::poll serve",
-    ]);
+    ];
+    frames(&[places, places].concat())
+}
+
+fn circles_of(replies: Vec<Reply>) -> Vec<String> {
+    let dump = receive(replies).unwrap();
+    let frames = of_stacks();
     let shown = |circle: &Circle| {
         let number = |key| match key {
             TaskKey::Tracked(id) => id.to_string(),
-            TaskKey::Untracked(_) => panic!("{key:?}"),
+            TaskKey::Untracked(place) => format!("u{place}"),
         };
         let tasks = circle.steps.iter().map(|step| number(step.task.key));
         let tasks = tasks.collect::<Vec<_>>().join(" ");
@@ -186,6 +202,222 @@ fn joins_and_locks_make_circles_together() {
     let tasks: &[(u64, &[u32])] = &[(1, &[JOIN]), (2, &[LOCK])];
     let found = circles(ResourceKind::Mutex, tasks, &claims, &[outside]);
     assert!(found.is_empty(), "{found:?}");
+}
+
+/// A task whose memory tells in which places it waits, and in which cell the task is that it awaits there.
+fn awaits(cell: u64, places: &[(u32, Option<u64>)]) -> Untracked {
+    let leaves = places.iter().map(|(stack, awaits)| UntrackedLeaf {
+        leaf: Leaf {
+            stack: StackId(*stack),
+            end: LeafEnd::Complete,
+        },
+        awaits: *awaits,
+        inside: 0,
+    });
+    Untracked {
+        cell: Some(cell),
+        leaves: leaves.collect(),
+        ..untracked(cell, 0x10, &[])
+    }
+}
+
+/// A tracked task with that cell, of which an agent tells.
+fn in_cell(id: u64, cell: u64) -> Task {
+    Task {
+        cell: Some(cell),
+        ..task(id, 0, &[])
+    }
+}
+
+/// What a dump says of tasks whose memory was read.
+fn circles_read(tracked: Vec<Task>, read: &[Untracked]) -> Vec<String> {
+    circles_of(replies_read(tracked, read))
+}
+
+fn replies_read(tracked: Vec<Task>, read: &[Untracked]) -> Vec<Reply> {
+    vec![
+        Reply::Tasks(tracked),
+        Reply::Outside(Outside {
+            pause_ns: 1,
+            read_standing: None,
+            has_tokio: true,
+            threads_not_stopped: 0,
+            agent_told_after_ns: Some(1),
+        }),
+        stacks(),
+        Reply::Untracked(read.to_vec()),
+        Reply::End(End { gaps: Vec::new() }),
+    ]
+}
+
+#[test]
+fn tasks_whose_memory_tells_whom_they_await_are_in_circles_tracked_or_not() {
+    let read = [
+        awaits(0x100, &[(JOIN, Some(0x200))]),
+        awaits(0x200, &[(JOIN, Some(0x300))]),
+        awaits(0x300, &[(JOIN, Some(0x100))]),
+        awaits(0x400, &[(JOIN, Some(0x200))]),
+        awaits(0x500, &[(SLEEP, None)]),
+    ];
+    assert_eq!(circles_read(Vec::new(), &read), ["u0 u1 u2 | u3"]);
+    let tracked = vec![in_cell(1, 0x200), in_cell(2, 0x400)];
+    assert_eq!(circles_read(tracked, &read), ["1 u2 u0 | 2"]);
+    let tracked = [0x100, 0x200, 0x300].into_iter().zip(1..);
+    let tracked = tracked.map(|(cell, id)| in_cell(id, cell)).collect();
+    assert_eq!(circles_read(tracked, &read), ["1 2 3 | u3"]);
+    // One that awaits itself.
+    let alone = [awaits(0x100, &[(JOIN, Some(0x100))])];
+    assert_eq!(circles_read(Vec::new(), &alone), ["u0"]);
+}
+
+#[test]
+fn who_awaits_another_in_one_place_of_several_goes_on_in_the_others() {
+    let back = awaits(0x200, &[(JOIN, Some(0x100))]);
+    for places in [
+        // A sleep beside it, a join of nobody who is known, and one that is none.
+        &[(JOIN, Some(0x200)), (SLEEP, None)][..],
+        &[(JOIN, Some(0x200)), (LOCK, Some(0x900))],
+        &[(JOIN, None)],
+        &[],
+    ] {
+        let read = [awaits(0x100, places), back.clone()];
+        let found = circles_read(Vec::new(), &read);
+        assert!(found.is_empty(), "{places:?}: {found:?}");
+    }
+}
+
+/// The tasks whose handles a task awaits.
+fn awaited_by(task: TaskKey, replies: Vec<Reply>) -> Vec<TaskKey> {
+    let dump = receive(replies).unwrap();
+    let waits = Waits::of(&dump, &of_stacks(), &Holders::of(&dump));
+    waits.joined_by(task).map(|task| task.key).collect()
+}
+
+#[test]
+fn who_awaits_another_in_all_places_waits_for_it_once() {
+    // As where a handle is awaited in two branches, or by two children of a container.
+    for places in [
+        [(JOIN, Some(0x200)), (JOIN, Some(0x200))],
+        [(JOIN, Some(0x200)), (LOCK, Some(0x200))],
+    ] {
+        let read = [
+            awaits(0x100, &places),
+            awaits(0x200, &[(JOIN, Some(0x100))]),
+        ];
+        assert_eq!(circles_read(Vec::new(), &read), ["u0 u1"]);
+        let awaited = awaited_by(TaskKey::Untracked(0), replies_read(Vec::new(), &read));
+        assert_eq!(awaited, [TaskKey::Untracked(1)]);
+    }
+}
+
+#[test]
+fn who_awaits_another_as_memory_and_its_agent_tell_waits_for_it_once() {
+    let asked = Task {
+        cell: Some(0x100),
+        ..task(1, 0, &[JOIN])
+    };
+    let cut = Untracked {
+        found_by: FoundBy::Unresolved(Unresolved::Locked),
+        ..awaits(0x100, &[(JOIN, Some(0x200))])
+    };
+    let read = [cut, awaits(0x200, &[(JOIN, Some(0x100))])];
+    let mut replies = vec![stacks()];
+    replies.extend(replies_read(vec![asked, in_cell(2, 0x200)], &read));
+    replies.insert(2, Reply::HandlesSeen(vec![joins(1, 2)]));
+    assert_eq!(circles_of(replies.clone()), ["1 2"]);
+    let awaited = awaited_by(TaskKey::Tracked(1), replies);
+    assert_eq!(awaited, [TaskKey::Tracked(2)]);
+}
+
+#[test]
+fn of_several_handles_in_one_place_each_must_lead_to_a_task_that_waits() {
+    let back = |cell| awaits(cell, &[(JOIN, Some(0x100))]);
+    let two = |other| awaits(0x100, &[(JOIN, Some(0x200)), (JOIN, other)]);
+    let read = [two(Some(0x300)), back(0x200), back(0x300)];
+    assert_eq!(circles_read(Vec::new(), &read), ["u0 u1 | u2"]);
+    // One of them leads nowhere, as of a task that has ended, or of another executor.
+    let ended = Untracked {
+        state: UntrackedState::Completed,
+        ..awaits(0x400, &[])
+    };
+    for other in [None, Some(0x400), Some(0x900)] {
+        for places in [two(other), {
+            let mut places = two(other);
+            places.leaves.reverse();
+            places
+        }] {
+            let read = [places, back(0x200), ended.clone()];
+            let found = circles_read(Vec::new(), &read);
+            assert!(found.is_empty(), "{other:?}: {found:?}");
+        }
+    }
+    // Any of them lets it go on.
+    let sleeps = awaits(0x300, &[(SLEEP, None)]);
+    let found = circles_read(Vec::new(), &[two(Some(0x300)), back(0x200), sleeps]);
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn who_does_not_wait_is_in_no_circle() {
+    let back = awaits(0x200, &[(JOIN, Some(0x100))]);
+    let ahead = awaits(0x100, &[(JOIN, Some(0x200))]);
+    let woken = Untracked {
+        state: UntrackedState::Woken,
+        ..ahead.clone()
+    };
+    let ready = Untracked {
+        found_by: FoundBy::Ready,
+        ..ahead
+    };
+    for one in [woken, ready] {
+        let found = circles_read(Vec::new(), &[one, back.clone()]);
+        assert!(found.is_empty(), "{found:?}");
+    }
+}
+
+#[test]
+fn a_poll_that_was_given_up_may_wait_elsewhere_too() {
+    let back = awaits(0x200, &[(JOIN, Some(0x100))]);
+    for tracked in [Vec::new(), vec![in_cell(1, 0x100), in_cell(2, 0x200)]] {
+        let cut = Untracked {
+            found_by: FoundBy::Unresolved(Unresolved::Locked),
+            ..awaits(0x100, &[(JOIN, Some(0x200))])
+        };
+        let found = circles_read(tracked, &[cut, back.clone()]);
+        assert!(found.is_empty(), "{found:?}");
+    }
+}
+
+/// A task of which two tracked futures are parts that wait in these places.
+fn in_parts(places: [(u32, Option<u64>); 2]) -> (Vec<Task>, Untracked) {
+    let mut found = awaits(0x100, &places);
+    for (place, part) in found.leaves.iter_mut().zip(1..) {
+        place.inside = part;
+    }
+    (vec![in_cell(1, 0x100), in_cell(2, 0x100)], found)
+}
+
+#[test]
+fn parts_of_a_task_whose_poll_was_given_up_may_wait_elsewhere_too() {
+    let (parts, found) = in_parts([(JOIN, Some(0x200)), (JOIN, Some(0x200))]);
+    let cut = Untracked {
+        found_by: FoundBy::Unresolved(Unresolved::Locked),
+        ..found
+    };
+    let back = awaits(0x200, &[(JOIN, Some(0x100))]);
+    let found = circles_read(parts, &[cut, back]);
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn which_part_of_a_task_ends_it_is_not_known() {
+    let back = awaits(0x200, &[(JOIN, Some(0x100))]);
+    let (joins, sleeps) = ((JOIN, Some(0x200)), (SLEEP, None));
+    for places in [[joins, sleeps], [sleeps, joins]] {
+        let (parts, found) = in_parts(places);
+        let found = circles_read(parts, &[found, back.clone()]);
+        assert!(found.is_empty(), "{places:?}: {found:?}");
+    }
 }
 
 #[test]

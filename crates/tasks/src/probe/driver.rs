@@ -1,7 +1,7 @@
 //! A dump, from the side of the thread that asks for it.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -133,6 +133,8 @@ pub struct Plan {
     pub deadline: Instant,
     /// Only these futures; `None` for all.
     pub only: Option<Vec<Arc<Entry>>>,
+    /// Those of them that are polled; `None` for all.
+    pub asked: Option<HashSet<u64>>,
     /// Whether copies may hold what other tasks left on the stack.
     pub stale: Stale,
 }
@@ -144,6 +146,7 @@ impl Plan {
         Self {
             deadline,
             only: None,
+            asked: None,
             stale: Stale::Kept,
         }
     }
@@ -167,7 +170,13 @@ pub fn probe(plan: Plan, sink: &mut dyn Sink) -> Findings {
     let mut dump = last_dump();
     let futures = plan.only.unwrap_or_else(registry::entries);
     let mut driver = Driver::new(futures, plan.deadline, plan.stale);
-    let all: Vec<usize> = (0..driver.targets.len()).collect();
+    let is_asked = |target: &Target| {
+        let asked = plan.asked.as_ref();
+        asked.is_none_or(|asked| asked.contains(&target.entry.id().get()))
+    };
+    let all = driver.targets.iter().enumerate();
+    let all = all.filter(|(_, target)| is_asked(target));
+    let all: Vec<usize> = all.map(|(index, _)| index).collect();
     driver.copy(&mut dump, SMALL, &all, sink);
     let mut truncated = std::mem::take(&mut driver.truncated);
     truncated.sort_unstable();
@@ -549,6 +558,8 @@ impl Target {
         let polled_since =
             self.entry.polls() != self.polls_at_probe || self.entry.polled_by().is_some();
         match self.verdict {
+            // What is left of earlier probes.
+            Verdict::Open => held.map_or(Wakers::NotKnown, Wakers::Held),
             _ if polled_since => Wakers::NotKnown,
             Verdict::WaitsUnregistered => held.map_or(Wakers::None, Wakers::Held),
             Verdict::Waits | Verdict::WaitsInMore | Verdict::NoRoom => match self.entry.kind() {
@@ -557,7 +568,7 @@ impl Target {
                     held.map_or(Wakers::None, Wakers::Held)
                 }
             },
-            Verdict::Open | Verdict::Ended => Wakers::NotKnown,
+            Verdict::Ended => Wakers::NotKnown,
         }
     }
 }

@@ -206,34 +206,34 @@ fn what_is_tracked_is_shown_with_what_was_read_of_it() {
         ..waiting(id, &[])
     };
     let suspended = |since_ns| TaskState::Suspended { since_ns };
+    let since_ns = SINCE;
     let told = vec![
         // It registered nothing: only its poll shows where it waits.
         serve(1, suspended(SECOND)),
+        // Those were polled since.
         serve(2, suspended(SINCE)),
-        serve(
-            3,
-            TaskState::Running {
-                since_ns: SINCE,
-                tid: 8,
-            },
-        ),
-        // No memory of it was found.
-        serve(4, suspended(SECOND)),
+        serve(3, TaskState::Running { since_ns, tid: 7 }),
+        serve(4, suspended(SINCE)),
+        // No memory of these was found.
+        serve(5, suspended(SECOND)),
+        serve(6, TaskState::Running { since_ns, tid: 8 }),
         Told {
             name: StringId(2),
             waker: WakerState::Held(1),
-            ..serve(5, suspended(5 * SECOND))
+            ..serve(7, suspended(7 * SECOND))
         },
     ];
-    let found = |id| Found {
+    let found = |id, wakers| Found {
         cell: Some(CELL + id),
+        wakers,
         ..idle()
     };
     let dump = receive(vec![
         Reply::Process(Process {
             name: "gateway".to_owned(),
-            tracked_on_tokio: Some(4),
-            alive_on_tokio: Some(5),
+            tracked_on_tokio: Some(6),
+            alive_on_tokio: Some(7),
+            tracking: None,
         }),
         Reply::Strings(Strings(vec!["serve".to_owned(), "main".to_owned()])),
         Reply::Stacks(Stacks(vec![vec![0x61]])),
@@ -243,36 +243,46 @@ fn what_is_tracked_is_shown_with_what_was_read_of_it() {
         Reply::Stacks(Stacks(vec![vec![0x71], vec![0x72]])),
         Reply::Threads(vec![
             thread(7, Some("main"), on(1)),
-            // It was inside the poll of another task.
             thread(8, Some("worker"), on(0)),
         ]),
         polled(),
         polled(),
-        Reply::Untracked(vec![found(1), found(2), found(3), found(9)]),
-        Reply::Untracked(vec![block_on(Some(MARK + 5))]),
+        Reply::Untracked(vec![found(1, 1), found(2, 2), found(3, 2), found(9, 1)]),
+        Reply::Untracked(vec![
+            Found {
+                state: UntrackedState::Running { tid: Some(8) },
+                found_by: FoundBy::Thread,
+                trace: None,
+                ..found(4, 2)
+            },
+            block_on(Some(MARK + 7)),
+        ]),
         end(),
     ])
     .unwrap();
     let frames = with_code(named(&stacks), &code);
     insta::assert_snapshot!(text(&dump, &frames, &Selection::default()), @r#"
-    gateway (pid 4711): 6 tasks in 6 groups, 5 of 5 alive; 2 threads
+    gateway (pid 4711): 8 tasks in 7 groups, 7 of 7 alive; 2 threads
     looked at from outside; it stood still for 1.0 ms
 
-    1 task "main" [waiting, 5.0 s]
+    2 tasks "serve" [waiting]
+        app::serve  src/app.rs:22
+
+    1 task "main" [waiting, 7.0 s]
         app::serve  src/app.rs:22
         polled by thread 7
 
     1 task "serve" [never: no waker is registered, so nothing can wake it, 1.0 s]
         app::serve  src/app.rs:22
 
-    1 task "serve" [never: no waker is registered, so nothing can wake it, 1.0 s; age 4.0 s]
+    1 task "serve" [never: no waker is registered, so nothing can wake it, 1.0 s; age 5.0 s]
         (where it waits without a waker is not known)
 
-    1 task "serve" [never: no waker is registered, so nothing can wake it, 2 ms; age 2.0 s]
-        (where it waits is not known: it was polled after the process stood still)
-
-    1 task "serve" [running for 2 ms on thread 8 (worker); age 3.0 s]
+    1 task "serve" [running for 2 ms on thread 8 (worker); age 6.0 s]
         (what it does is not known: its poll began after the process stood still)
+
+    1 task "serve" [running on thread 8 (worker)]
+        spin  src/spin.rs:7:9
 
     1 task app::serve [waiting]
         app::serve                  src/app.rs:22

@@ -1,0 +1,175 @@
+//! Tracked futures that are parts of a task in memory: spans, and several in one task.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use rtops_protocol::{FoundBy, TaskKind, UntrackedLeaf, WakerState};
+
+use crate::task::{MAX_NESTING, Memory, Origin, State, Task, TaskKey};
+
+/// The most leaves that all parts get together: a message may name spans in spans.
+const MOST_LEAVES: usize = 4 << 20;
+
+/// What the polls of tasks tell of the tracked futures inside.
+pub(super) struct Parts {
+    /// The place of each, and the future around it if it is a span.
+    places: HashMap<TaskKey, (usize, Option<TaskKey>)>,
+    by_mark: HashMap<u64, usize>,
+    /// How many of them keep a waker of the task that has this cell.
+    wakers: HashMap<u64, u32>,
+    /// Those of which wakers of earlier probes are left.
+    probed: HashSet<usize>,
+    found: BTreeMap<usize, Part>,
+    leaves: usize,
+}
+
+/// What a poll tells of one.
+struct Part {
+    /// What is known of the task, with the leaves that are inside of this one.
+    memory: Memory,
+    /// What the task was doing.
+    state: State,
+    /// Whether wakers of earlier probes of it can be left.
+    has_probes: bool,
+}
+
+impl Parts {
+    pub(super) fn of(tracked: &[Task]) -> Self {
+        let mut this = Self {
+            places: HashMap::new(),
+            by_mark: HashMap::new(),
+            wakers: HashMap::new(),
+            probed: HashSet::new(),
+            found: BTreeMap::new(),
+            leaves: 0,
+        };
+        for (place, task) in tracked.iter().enumerate() {
+            let Some(told) = task.tracked() else { continue };
+            let around = told.parent.filter(|_| task.kind == TaskKind::Span);
+            this.places.insert(task.key, (place, around));
+            this.by_mark.insert(told.mark, place);
+            if matches!(task.waker, WakerState::Held(_)) {
+                this.probed.insert(place);
+            }
+            if let Some(cell) = told.waker_at {
+                *this.wakers.entry(cell).or_default() += 1;
+            }
+        }
+        this
+    }
+
+    /// How many wakers of a task its agent keeps.
+    pub(super) fn wakers_kept(&self, found: &Task) -> u32 {
+        let cell = found.memory().and_then(|memory| memory.cell);
+        cell.and_then(|cell| self.wakers.get(&cell).copied())
+            .unwrap_or(0)
+    }
+
+    /// Adds what the poll of a task tells of those that were polled in it, and where it waits to all that are
+    /// around it there.
+    pub(super) fn add(&mut self, found: &Task, places: &[usize]) {
+        let Some(untracked) = found.untracked() else {
+            return;
+        };
+        let mut is_all_known = true;
+        for leaf in &untracked.memory.leaves {
+            let mut around = TaskKey::tracked(leaf.inside);
+            let mut outermost = None;
+            for _ in 0..MAX_NESTING {
+                let place = around.and_then(|key| self.places.get(&key));
+                let Some((place, next)) = place.copied() else {
+                    break;
+                };
+                self.add_leaf(place, found, leaf);
+                outermost = Some(place);
+                around = next;
+            }
+            is_all_known &= leaf.inside == 0 || outermost.is_some_and(|it| places.contains(&it));
+        }
+        // Of what a place is inside of that is not known, none can be told to have none.
+        if is_all_known && self.leaves < MOST_LEAVES {
+            for mark in &untracked.polled {
+                if let Some(place) = self.by_mark.get(mark).copied() {
+                    self.part(place, found);
+                }
+            }
+        }
+    }
+
+    fn add_leaf(&mut self, place: usize, found: &Task, leaf: &UntrackedLeaf) {
+        if self.leaves == MOST_LEAVES {
+            return;
+        }
+        self.leaves += 1;
+        if let Some(part) = self.part(place, found) {
+            part.memory.leaves.push(*leaf);
+        }
+    }
+
+    fn part(&mut self, place: usize, found: &Task) -> Option<&mut Part> {
+        let memory = found.memory()?;
+        Some(self.found.entry(place).or_insert_with(|| Part {
+            memory: Memory {
+                leaves: Vec::new(),
+                ..*memory
+            },
+            state: found.state,
+            has_probes: self.probed.contains(&place),
+        }))
+    }
+
+    /// Gives all what is known of them.
+    pub(super) fn give(self, tracked: &mut [Task]) {
+        for (place, part) in self.found {
+            if let Some(task) = tracked.get_mut(place) {
+                part.give(task);
+            }
+        }
+    }
+}
+
+impl Part {
+    fn give(self, task: &mut Task) {
+        let Self {
+            memory,
+            state,
+            has_probes,
+        } = self;
+        let Origin::Tracked(told) = &mut task.origin else {
+            return;
+        };
+        let was_whole = memory.found_by == FoundBy::Steps && state.is_suspended();
+        if memory.leaves.is_empty() {
+            // It was polled, and asked for no waker, whatever wakes the task around it.
+            let was_asked = told.memory.is_none() && !task.leaves.is_empty();
+            if was_whole
+                && !was_asked
+                && !told.has_moved
+                && !has_probes
+                && task.state == State::Waiting
+            {
+                task.state = State::Never;
+                task.waker = WakerState::None;
+            }
+            return;
+        }
+        // It is all of its task, or was asked.
+        if told.memory.is_some() || !task.leaves.is_empty() {
+            return;
+        }
+        let read = match state {
+            State::Never => State::Waiting,
+            read => read,
+        };
+        task.state = super::state(task.state, read, told.has_moved);
+        task.leaves = memory.leaves.iter().map(|place| place.leaf).collect();
+        told.memory = Some(match task.kind {
+            TaskKind::Span => Memory {
+                number: None,
+                cell: None,
+                block_on: None,
+                ..memory
+            },
+            _ => memory,
+        });
+    }
+}
