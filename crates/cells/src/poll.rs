@@ -133,8 +133,16 @@ pub struct Polled<'a> {
 }
 
 impl<'a, M: Machine> Poller<'a, M> {
-    /// Prepares a machine that has the memory of the image.
-    pub(crate) fn new(mut machine: M, polls: &'a Polls<'a>) -> Self {
+    /// Prepares a machine that has the memory of the image, in which executors inside of tasks poll all that they
+    /// have.
+    pub(crate) fn new(machine: M, polls: &'a Polls<'a>) -> Self {
+        let mut poller = Self::as_it_is(machine, polls);
+        poller.wake(&polls.inner, polls.any_thread);
+        poller
+    }
+
+    /// The same in memory in which nobody was woken.
+    pub(crate) fn as_it_is(mut machine: M, polls: &'a Polls<'a>) -> Self {
         let setup = &polls.setup;
         let doubles: HashMap<u64, u64> = setup.doubles().into_iter().collect();
         let length = doubles.len().max(1) as u64 * DOUBLES_EACH * VTABLE_BYTES;
@@ -162,7 +170,7 @@ impl<'a, M: Machine> Poller<'a, M> {
         let clones: Vec<u64> = setup.all_wakers().map(|(_, waker)| waker.clone).collect();
         let stops = stops.chain(clones.iter().copied().filter(|_| setup.noted.is_some()));
         let stops = stops.chain(setup.noted.map(|noted| noted.function));
-        let mut poller = Self {
+        Self {
             machine,
             polls,
             setup,
@@ -174,9 +182,7 @@ impl<'a, M: Machine> Poller<'a, M> {
             has_woken_itself: false,
             recorder: Recorder::new(clones),
             unknown: HashMap::new(),
-        };
-        poller.wake(&polls.inner, polls.any_thread);
-        poller
+        }
     }
 
     /// The machine, as it is between two polls.

@@ -291,6 +291,8 @@ impl fmt::Debug for Polls<'_> {
 struct Worker<'a> {
     polls: &'a Polls<'a>,
     poller: Poller<'a, Emulator<'a>>,
+    /// One in whose memory nobody was woken, once it is needed.
+    as_it_is: Option<Poller<'a, Emulator<'a>>>,
     found: Found,
 }
 
@@ -299,6 +301,7 @@ impl<'a> Worker<'a> {
         Self {
             polls,
             poller: polls.on(polls.interpreter()),
+            as_it_is: None,
             found: Found::default(),
         }
     }
@@ -323,8 +326,19 @@ impl<'a> Worker<'a> {
         let Some(cell) = polls.cells.get(index) else {
             return;
         };
-        let ended = self.poller.poll_cell(cell, polls.thread(cell));
-        let recorder = &mut self.poller.recorder;
+        let thread = polls.thread(cell);
+        let mut poller = &mut self.poller;
+        let mut ended = poller.poll_cell(cell, thread);
+        // What was taken for a waker and woken may have been none, however much it looked like one.
+        if matches!(ended, Ended::GivenUp(_)) && !polls.inner.is_empty() {
+            let as_it_is = || Poller::as_it_is(polls.interpreter(), polls);
+            let other = self.as_it_is.get_or_insert_with(as_it_is);
+            let again = other.poll_cell(cell, thread);
+            if again == Ended::Pending {
+                (poller, ended) = (other, again);
+            }
+        }
+        let recorder = &mut poller.recorder;
         // Whoever waits no longer goes on from where it stands.
         let order = if ended == Ended::Pending && !cell.candidate.state.is_notified() {
             VisitOrder::Last

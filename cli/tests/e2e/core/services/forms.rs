@@ -220,20 +220,20 @@ async fn unharmed_apart() {
     guard(Arc::new(WokenApart::default()).into()).await // AWAIT unharmed-apart
 }
 
-/// Beside the functions of the waker are words that are none of its data, but lead to zeros and to addresses,
-/// as a compiler that spills registers and memory that was freed leave them.
+/// Beside the functions of the waker are words that are none of its data, but lead to zeros, to addresses and to
+/// what may be counts, as a compiler that spills registers and memory that was freed leave them.
 async fn guard(waker: Waker) {
     let vtable = std::ptr::from_ref(waker.vtable()) as usize;
-    let address = black_box(&waker) as *const Waker as usize;
-    let words: Vec<AtomicUsize> = (0..64).map(|n| AtomicUsize::new(n / 32 * address)).collect();
-    let pairs = [16, 48].map(|n| {
+    let kinds = [0, black_box(&waker) as *const Waker as usize, 3];
+    let words: Vec<AtomicUsize> = (0..96).map(|n| AtomicUsize::new(kinds[n / 32])).collect();
+    let pairs = [16, 48, 80].map(|n| {
         let data = words[n].as_ptr() as usize;
         [data, vtable, data]
     });
     let pause = sleep(LONG);
     tokio::pin!(pause);
     poll_fn(|context| {
-        let is_same = |(n, word): (usize, &AtomicUsize)| word.load(Relaxed) == n / 32 * address;
+        let is_same = |(n, word): (usize, &AtomicUsize)| word.load(Relaxed) == kinds[n / 32];
         assert!(words.iter().enumerate().all(is_same));
         pause.as_mut().poll(context) // AWAIT unharmed
     })
