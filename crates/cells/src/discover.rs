@@ -18,6 +18,9 @@ use crate::{
     words::Words,
 };
 
+/// Of how many candidates it is tried where they have their links.
+const LINKS_TRIED: usize = 1000;
+
 /// A cell of tokio's that is there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cell {
@@ -112,44 +115,76 @@ fn is_closure(references: &References, stacks: &Stacks, candidate: &Candidate) -
     }
 }
 
-/// The neighbours of each candidate in the list of its owner: the previous one and the next one.
-struct Links(HashMap<u64, [u64; 2]>);
+/// The neighbours of each candidate in the list of its owner, the previous one and the next one, and that owner.
+struct Links(HashMap<u64, ([u64; 2], u64)>);
+
+/// The neighbours of a cell whose trailer, or header in old versions, has the links in this place.
+fn neighbours(
+    words: &mut Words<'_, impl Image>,
+    found: &Candidate,
+    place: u64,
+) -> Option<[u64; 2]> {
+    let at = found.header + found.vtable.trailer.unwrap_or(0) + place;
+    Some([words.at(at)?, words.at(at + 8)?])
+}
+
+/// Where in a trailer the links are: where most of them lead back, of several places that are as good in the
+/// first. The candidates are in the order of their addresses; of many, some are looked at.
+fn place_of_links(words: &mut Words<'_, impl Image>, own: &[&Candidate]) -> u64 {
+    let step = own.len() / LINKS_TRIED + 1;
+    let mut best = (0, 0);
+    for place in (0..TRAILER).step_by(8) {
+        let tried = own.iter().step_by(step);
+        let mutual = tried.filter(|found| is_mutual(words, own, found, place));
+        let mutual = mutual.count();
+        if mutual > best.0 {
+            best = (mutual, place);
+        }
+    }
+    best.1
+}
+
+/// Whether a candidate has a neighbour, and all that it has lead back.
+fn is_mutual(
+    words: &mut Words<'_, impl Image>,
+    own: &[&Candidate],
+    found: &Candidate,
+    place: u64,
+) -> bool {
+    let Some([previous, next]) = neighbours(words, found, place) else {
+        return false;
+    };
+    let mut of = |other: u64| {
+        let index = own.binary_search_by_key(&other, |found| found.header);
+        neighbours(words, own.get(index.ok()?)?, place)
+    };
+    let mut leads_back = |other: u64, back: usize| {
+        other == 0 || of(other).and_then(|pair| pair.get(back).copied()) == Some(found.header)
+    };
+    [previous, next] != [0, 0] && leads_back(previous, 1) && leads_back(next, 0)
+}
 
 impl Links {
-    /// Finds out where the links are by where most of them lead back.
+    /// Of candidates in the order of their addresses.
     fn of(words: &mut Words<'_, impl Image>, candidates: &[Candidate]) -> Self {
         let mut all = HashMap::new();
         for layout in &LAYOUTS {
             let of_layout = |found: &&Candidate| std::ptr::eq(found.vtable.layout, layout);
             let own: Vec<&Candidate> = candidates.iter().filter(of_layout).collect();
-            let places: Vec<u64> = match layout.offsets {
-                Offsets::None => vec![HEADER_LINKS],
-                Offsets::Trailer | Offsets::All => (0..TRAILER).step_by(8).collect(),
+            let place = match layout.offsets {
+                Offsets::None => HEADER_LINKS,
+                Offsets::Trailer | Offsets::All => place_of_links(words, &own),
             };
-            let read = places.into_iter().map(|place| {
-                let pairs = own.iter().filter_map(|found| {
-                    let at = found.header + found.vtable.trailer.unwrap_or(0) + place;
-                    Some((found.header, [words.at(at)?, words.at(at + 8)?]))
-                });
-                let links = Self(pairs.collect());
-                let mutual = links.0.keys().filter(|header| links.is_mutual(**header));
-                (mutual.count(), links)
-            });
-            // Of several that are as good, the first.
-            let best = read.reduce(|best, next| if next.0 > best.0 { next } else { best });
-            all.extend(best.map(|(_, links)| links.0).unwrap_or_default());
+            all.extend(own.iter().filter_map(|found| {
+                let neighbours = neighbours(words, found, place)?;
+                Some((found.header, (neighbours, found.owner)))
+            }));
         }
         Self(all)
     }
 
     fn neighbours(&self, header: u64) -> Option<[u64; 2]> {
-        self.0.get(&header).copied()
-    }
-
-    /// Whether it has a neighbour, and all that it has lead back.
-    fn is_mutual(&self, header: u64) -> bool {
-        self.neighbours(header)
-            .is_some_and(|pair| pair != [0, 0] && self.lead_back(header, pair))
+        self.0.get(&header).map(|(neighbours, _)| *neighbours)
     }
 
     fn lead_back(&self, header: u64, [previous, next]: [u64; 2]) -> bool {
@@ -161,10 +196,6 @@ impl Links {
 
     /// The cells that are in a list, with the first one of it.
     fn lists(&self, candidates: &[Candidate], references: &References) -> HashMap<u64, u64> {
-        let owners: HashMap<u64, u64> = candidates
-            .iter()
-            .map(|found| (found.header, found.owner))
-            .collect();
         let mut lists = HashMap::new();
         let first = |found: &&Candidate| {
             found.owner != 0
@@ -177,11 +208,13 @@ impl Links {
             let mut chain = vec![candidate.header];
             let mut last = candidate.header;
             let is_whole = loop {
-                let Some(pair) = self.neighbours(last) else {
+                let Some((pair, owner)) = self.0.get(&last).copied() else {
                     break false;
                 };
-                let is_owners = owners.get(&last) == Some(&candidate.owner);
-                if !is_owners || !self.lead_back(last, pair) || chain.len() > candidates.len() {
+                if owner != candidate.owner
+                    || !self.lead_back(last, pair)
+                    || chain.len() > candidates.len()
+                {
                     break false;
                 }
                 match pair {

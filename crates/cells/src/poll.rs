@@ -56,10 +56,8 @@ pub(crate) struct Setup {
     pub(crate) panics: Vec<u64>,
     /// Where polls of tasks begin.
     pub(crate) tasks: HashSet<u64>,
-    /// Where the functions begin that are called for a task's output,
+    /// Where the functions begin that are called for a task's output.
     pub(crate) joins: HashSet<u64>,
-    /// and the cells of the tasks of which it may be.
-    pub(crate) cells: HashSet<u64>,
     /// What the code that is polled says of whom it polls.
     pub(crate) noted: Option<Noted>,
 }
@@ -344,7 +342,8 @@ impl<'a, M: Machine> Poller<'a, M> {
     fn at_breakpoint(&mut self, at: u64) -> Result<(), Unresolved> {
         let woken = general(self.machine.registers(), Registers::RDI);
         if self.setup.joins.contains(&at) {
-            if self.setup.cells.contains(&woken) {
+            let cells = &self.polls.cells;
+            if (cells.binary_search_by_key(&woken, |cell| cell.candidate.header)).is_ok() {
                 self.recorder.joins(woken);
             }
             return Ok(());

@@ -55,6 +55,7 @@ const WORTH_A_WORKER: usize = 64;
 /// ```
 pub struct Polls<'a> {
     pub(crate) image: &'a dyn Image,
+    /// In the order of their addresses.
     pub(crate) cells: Vec<Cell>,
     pub(crate) setup: Setup,
     stacks: Ranges,
@@ -170,11 +171,6 @@ impl<'a> Polls<'a> {
                 .alive
                 .iter()
                 .map(|cell| cell.candidate.vtable.join)
-                .collect(),
-            cells: found
-                .alive
-                .iter()
-                .map(|cell| cell.candidate.header)
                 .collect(),
             noted,
         };
