@@ -54,7 +54,7 @@ pub(crate) const CASES: &[Case] = &[
     leak("permit-twice", Tasks, Deadlock, "a task that takes the one permit twice", cycles::permit_twice),
     leak("pool-exhausted", Tasks, Deadlock, "two tasks that hold a connection and need another", cycles::pool_exhausted),
     leak("join-each-other", Tasks, Deadlock, "two tasks that await each other's handles", joins::each_other),
-    leak("join-itself", Tasks, Growing, "a task that awaits its own handle", joins::itself),
+    leak("join-itself", Tasks, Deadlock, "a task that awaits its own handle", joins::itself),
     leak("join-under-lock", Tasks, Deadlock, "a lock held while the task that wants it is awaited", joins::under_lock),
     leak("handle-dropped", Tasks, Growing, "a handle dropped while its task lives on", detached::handle_dropped),
     leak("select-detaches", Tasks, Growing, "a select! whose losing branch is a task", detached::select_detaches),
@@ -147,5 +147,5 @@ pub(crate) const CASES: &[Case] = &[
     kernel("moby-17176", Threads, Stuck, "an early return before the unlock", moby::deleted_devices),
     kernel("serving-2137", Tasks, Deadlock, "permit, lock and join in a ring", serving::breaker),
     kernel("syncthing-4829", Threads, Stuck, "a write lock held while the same thread reads", syncthing::port_mapping),
-    kernel("syncthing-5795", Tasks, Growing, "a loop that awaits its own end", syncthing::dispatcher),
+    kernel("syncthing-5795", Tasks, Deadlock, "a loop that awaits its own end", syncthing::dispatcher),
 ];
