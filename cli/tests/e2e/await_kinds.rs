@@ -144,4 +144,7 @@ fn expect_spans(stack: &Stack, marks: &Marks) {
     children.expect_lines(marks.of("child"));
     let counts = children.stacks.iter().map(|chain| chain.count);
     assert_eq!(counts.sum::<usize>(), 3, "{children:#?}");
+    // The set has one task, and is polled twice for it.
+    let set = stack.group("join-set");
+    assert!(set.stacks.iter().all(|chain| chain.count == 1), "{set:#?}");
 }

@@ -274,10 +274,16 @@ impl Copies {
                 *votes.entry(*kind).or_default().entry(*vtable).or_default() += count;
             }
         }
+        let mut all: HashMap<u64, u32> = HashMap::new();
+        for (vtable, count) in votes.values().flatten() {
+            *all.entry(*vtable).or_default() += count;
+        }
         let most = |votes: HashMap<u64, u32>| {
-            // What lies beside a pointer to a task may look like a vtable: the most frequent one is.
-            let votes = votes.into_iter().map(|(vtable, count)| (count, vtable));
-            votes.max().map(|(_, vtable)| vtable)
+            // What lies beside a pointer to a task may look like a vtable: the most frequent one is, and of
+            // several that are as frequent here the most frequent one of all.
+            let votes = votes.into_iter();
+            let votes = votes.map(|(vtable, count)| (count, all.get(&vtable), vtable));
+            votes.max().map(|(.., vtable)| vtable)
         };
         let mut waker_of: HashMap<Kind, u64> = votes
             .into_iter()

@@ -1,6 +1,6 @@
 //! The chains of a task: from each place where it waits, or is, to its root.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rtops_protocol::{Leaf, TaskKind, ThreadCapture, UntrackedLeaf};
 use rtops_symbols::{FrameClass, WaitReason, classify};
@@ -79,6 +79,7 @@ impl<'a> Chains<'a> {
         };
         // Where they are, and how many children of a container were seen there.
         let mut seen: HashMap<Vec<FrameId>, (usize, usize)> = HashMap::new();
+        let mut joined: HashSet<usize> = HashSet::new();
         let mut chains: Vec<Chain> = Vec::new();
         let mut open = OpenSpans::of(spans.inside(task.key));
         let mut read = task
@@ -101,10 +102,14 @@ impl<'a> Chains<'a> {
             if task.kind == TaskKind::BlockOn && self.is_executors(&chain) {
                 continue;
             }
-            // Each child of a container has a waker of its own.
-            let is_child = self.frames.is_child(self.frames.stack(leaf.stack));
+            // Each child of a container has a waker of its own, and so has each task of a set.
+            let awaits = read.is_some_and(|read| read.awaits.is_some());
+            let is_child = awaits || self.frames.is_child(self.frames.stack(leaf.stack));
             let (index, children) = seen.entry(chain.look()).or_insert((chains.len(), 0));
             *children += usize::from(is_child);
+            if awaits {
+                joined.insert(*index);
+            }
             match chains.get_mut(*index) {
                 // One wait may register twice; the reason that is known is the one to show.
                 Some(first) => {
@@ -117,11 +122,13 @@ impl<'a> Chains<'a> {
         let copied = chains.len();
         if let Some(tree) = self.stepped.of_task(task).tree {
             for chain in self.stepped.chains(tree) {
-                let known = chains.iter_mut().take(copied);
-                let mut known = known.filter(|known| self.covers(known, chain));
+                let known = chains.iter_mut().take(copied).enumerate();
+                let mut known = known.filter(|(_, known)| self.covers(known, chain));
                 match (known.next(), known.next()) {
+                    // A set polls one task at a time, and once more when it has polled all.
+                    (Some((index, _)), None) if joined.contains(&index) => {}
                     // Children that wait alike have one stack, and were polled one by one.
-                    (Some(known), None) => known.count = known.count.max(chain.count),
+                    (Some((_, known)), None) => known.count = known.count.max(chain.count),
                     // Spans tell them apart, which the poll does not.
                     (Some(_), Some(_)) => {}
                     (None, _) => chains.push(chain.clone()),
