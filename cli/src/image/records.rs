@@ -291,7 +291,10 @@ fn untracked(
 
 /// The marks of tracked futures of which the agent's code noted a waker.
 fn marks(noted: &[u64]) -> Vec<u64> {
-    noted.iter().map(|noted| noted.wrapping_sub(16)).collect()
+    /// Two words, as [`Tracking::keeps_waker`](protocol::Tracking::keeps_waker) says.
+    const BEHIND_THE_MARK: u64 = 16;
+    let marks = noted.iter().map(|at| at.wrapping_sub(BEHIND_THE_MARK));
+    marks.collect()
 }
 
 /// Where a poll registered a waker.

@@ -5,16 +5,14 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::{
-    Access, FoundBy, Obtained, Signal, TaskKind, Thread, ThreadCapture, WakerState,
-};
+use rtops_protocol::{Access, FoundBy, Signal, TaskKind, Thread, ThreadCapture, WakerState};
 use rtops_report::{
     census::{self, Count},
     crash,
     dump::Dump,
     frames::{FrameKind, Frames, Link, Place},
     group::TaskGroup,
-    task::{State, Task},
+    task::{State, Task, Tracked},
     text::stack::View,
     threads::ThreadGroup,
     tree::Chain,
@@ -419,12 +417,12 @@ fn task_part<'a>(view: &'a View<'_>, group: &TaskGroup, task: &Task) -> TaskPart
 
 /// How it was found out where a task waits.
 fn obtained(task: &Task, is_stepped: bool) -> &'static str {
-    let told = task.tracked().map(|tracked| tracked.obtained);
+    let was_probed = task.tracked().is_some_and(Tracked::was_probed);
     match task.found_by() {
         _ if is_stepped => "stepped",
         Some(FoundBy::Steps | FoundBy::Ready) => "stepped",
         Some(FoundBy::Thread) => "running",
-        None if told == Some(Obtained::Probed) => "probed",
+        None if was_probed => "probed",
         _ => "not captured",
     }
 }

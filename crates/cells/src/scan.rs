@@ -135,14 +135,11 @@ pub(crate) fn references<I: Image>(
             if before.is_cell && word.is_cell {
                 found.pairs.insert((before.value, value));
             }
-            if (before.is_waker || word.is_waker) && places.dead.contains(address) {
-                before = word;
-                continue;
-            }
-            if before.is_waker {
+            let is_dead = || places.dead.contains(address);
+            if before.is_waker && !is_dead() {
                 found.add(Order::VtableFirst, before, word, places);
             }
-            if word.is_waker {
+            if word.is_waker && !is_dead() {
                 found.add(Order::DataFirst, word, before, places);
             }
             before = word;

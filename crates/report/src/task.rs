@@ -88,6 +88,14 @@ pub struct Tracked {
     pub has_moved: bool,
 }
 
+impl Tracked {
+    /// Whether its agent had it polled for the dump.
+    #[must_use]
+    pub fn was_probed(&self) -> bool {
+        self.obtained == Obtained::Probed
+    }
+}
+
 /// What the memory of a process tells of any task.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Memory {
@@ -206,8 +214,7 @@ impl Task {
     pub fn found_by(&self) -> Option<FoundBy> {
         let is_told = self.tracked().is_some_and(|tracked| {
             let is_running = matches!(self.state, State::Running { .. });
-            let is_probed = tracked.obtained == Obtained::Probed;
-            let was_asked = is_probed && !self.leaves.is_empty() && self.trace.is_none();
+            let was_asked = tracked.was_probed() && !self.leaves.is_empty() && self.trace.is_none();
             tracked.memory.is_none() || is_running || was_asked
         });
         (!is_told).then_some(self.memory()?.found_by)
@@ -233,8 +240,7 @@ impl Task {
             ))
         );
         let waits = matches!(self.state, State::Waiting | State::Never);
-        let is_asked = |tracked: &Tracked| tracked.obtained == Obtained::Probed;
-        waits && has_failed && self.tracked().is_some_and(|tracked| !is_asked(tracked))
+        waits && has_failed && self.tracked().is_some_and(|tracked| !tracked.was_probed())
     }
 
     /// The task or span that it was made in or is polled by, where that is known.

@@ -87,6 +87,22 @@ fn in_state(state: UntrackedState) -> Found {
     Found { state, ..idle() }
 }
 
+/// What waits in these places, each of them inside of a tracked future.
+fn waits_at(places: &[(u32, u64)], found: Found) -> Found {
+    let leaves = places.iter().map(|(stack, inside)| UntrackedLeaf {
+        leaf: Leaf {
+            stack: StackId(*stack),
+            end: LeafEnd::Complete,
+        },
+        awaits: None,
+        inside: *inside,
+    });
+    Found {
+        leaves: leaves.collect(),
+        ..found
+    }
+}
+
 fn marked(mark: u64, found: Found) -> Found {
     Found {
         cell: Some(CELL + 0x1000),

@@ -2,22 +2,6 @@
 
 use super::*;
 
-/// What waits in these places, each of them inside of a tracked future.
-fn waits_at(places: &[(u32, u64)], found: Found) -> Found {
-    let leaves = places.iter().map(|(stack, inside)| UntrackedLeaf {
-        leaf: Leaf {
-            stack: StackId(*stack),
-            end: LeafEnd::Complete,
-        },
-        awaits: None,
-        inside: *inside,
-    });
-    Found {
-        leaves: leaves.collect(),
-        ..found
-    }
-}
-
 fn span(id: u64, parent: u64, stacks: &[u32]) -> Told {
     Told {
         parent,

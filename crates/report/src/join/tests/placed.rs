@@ -17,14 +17,6 @@ const POLL: &str = "rtops_tasks::tracked::poll_ordinary rtops_tasks::tracked::Tr
 
 /// A dump of tasks that wait in one task of tokio's: in these stacks, each inside of a tracked future.
 fn placed(told: Vec<Told>, stacks: &[&str], places: &[(u32, u64)], more: Found) -> (Dump, Frames) {
-    let leaves = places.iter().map(|(stack, inside)| UntrackedLeaf {
-        leaf: Leaf {
-            stack: StackId(*stack),
-            end: LeafEnd::Complete,
-        },
-        awaits: None,
-        inside: *inside,
-    });
     let addresses = stacks.iter().zip(1..);
     let addresses = addresses.map(|(names, first)| {
         let names = names.split(' ').zip(0x100 * first..);
@@ -39,8 +31,7 @@ fn placed(told: Vec<Told>, stacks: &[&str], places: &[(u32, u64)], more: Found) 
         poll(TraceOrder::LastRun, 1..3),
         Reply::Untracked(vec![Found {
             wakers: 9,
-            leaves: leaves.collect(),
-            ..more
+            ..waits_at(places, more)
         }]),
         end(),
     ])
