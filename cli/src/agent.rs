@@ -160,6 +160,7 @@ pub fn take(
         at,
         is_live: true,
         files: HashMap::new(),
+        yielding: None,
     };
     Ok((taken, parts))
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use nix::unistd::gethostname;
+use rtops_attach::Yielding;
 use rtops_protocol::{Hello, ProtocolError, Reply, Saved};
 use rtops_report::dump::{Dump, Failure};
 use rtops_symbols::{Options, Symbols};
@@ -43,6 +44,9 @@ pub struct Taken {
     pub is_live: bool,
     /// The files of its modules by their paths, where it can't.
     pub files: HashMap<String, Arc<File>>,
+    /// While this is there, showing it yields to all other processes.
+    #[expect(dead_code, reason = "it does so by being there")]
+    pub yielding: Option<Yielding>,
 }
 
 impl Taken {
@@ -163,6 +167,7 @@ pub fn load(path: &Path) -> Result<Taken, Error> {
         is_live: false,
         files: HashMap::new(),
         dump,
+        yielding: None,
     })
 }
 

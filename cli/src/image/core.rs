@@ -55,7 +55,8 @@ pub fn load(core: &Core, wanted: Wanted<'_>) -> Result<Taken, Error> {
         marks: super::Marks::default(),
         gaps: core.gaps(),
     };
-    super::take(core, &subject, wanted, Vec::new, unusable)
+    let survey = super::survey(core, wanted, None).map_err(|error| unusable(&error))?;
+    super::alone(core, &subject, wanted, survey, Vec::new(), unusable)
 }
 
 /// The file that is meant: the named one, or the newest core file of that process or program.

@@ -15,7 +15,7 @@ use std::{
 };
 
 use rtops_cells::Survey;
-use rtops_image::{Core, Gap, Image};
+use rtops_image::{Core, Gap, Image, Unreadable};
 use rtops_protocol::{Outside, ProtocolError, Reply, Saved};
 use rtops_report::dump::{Dump, Failure};
 
@@ -78,15 +78,14 @@ fn survey(
     image: &impl Image,
     wanted: Wanted<'_>,
     noted: Option<rtops_cells::Noted>,
-    unusable: impl Fn(&dyn ToString) -> Error,
-) -> Result<Survey, Error> {
+) -> Result<Survey, Unreadable> {
     let options = rtops_cells::Options {
         trees: wanted.detail == Detail::Trees,
         until: Instant::now().checked_add(wanted.timeout),
         workers: 0,
         noted,
     };
-    Survey::take(image, options).map_err(|error| unusable(&error))
+    Survey::take(image, options)
 }
 
 /// Takes in the frames of a dump, and saves them where that is wanted.
@@ -115,17 +114,17 @@ fn dump(
     Ok(dump)
 }
 
-/// The dump of an image without an agent. What `late` says is missing, too: it is asked when all was read.
-fn take(
+/// The dump of an image without an agent; `late` is missing beside what the image and the survey lack.
+fn alone(
     image: &impl Image,
     subject: &Subject<'_>,
     wanted: Wanted<'_>,
-    late: impl FnOnce() -> Vec<String>,
+    survey: Survey,
+    late: Vec<String>,
     unusable: impl Fn(&dyn ToString) -> Error,
 ) -> Result<Taken, Error> {
-    let survey = survey(image, wanted, None, &unusable)?;
     let mut replies = vec![records::process(subject)];
-    replies.extend(records::replies(image, subject, &survey, late()));
+    replies.extend(records::replies(image, subject, &survey, late));
     drop(survey);
     let at = SystemTime::now();
     let save = wanted.save.map(|path| (path, records::saved(subject, at)));
@@ -140,6 +139,7 @@ fn take(
         is_live: false,
         files: files(image),
         dump: dump(replies, save, unusable)?,
+        yielding: None,
     })
 }
 

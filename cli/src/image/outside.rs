@@ -2,14 +2,13 @@
 //! asked for the rest, if it has one.
 
 use std::{
-    cell::Cell,
     collections::HashMap,
     path::Path,
     time::{Duration, Instant, SystemTime},
 };
 
 use procfs::process::Process;
-use rtops_attach::{EndedEarly, Frozen, Held, How, Injection, Options, Refusal};
+use rtops_attach::{EndedEarly, Frozen, Held, How, Injection, Options, Refusal, Yielding};
 use rtops_image::live::{self, Live};
 use rtops_protocol::{Ask, NotAttached, Outside, StackParts};
 use rtops_report::escape::escape;
@@ -78,9 +77,15 @@ pub fn take(target: &Target, look: Look<'_>) -> Result<(Taken, StackParts), Erro
         return agent::take(target, &mut session, look, None);
     }
     agent::attach(target, &mut session)?;
-    match Stopped::freeze(target, &look.options()) {
-        Ok(stopped) => Ok((joined(target, &mut session, stopped, look)?, look.parts)),
-        Err(Error::NotFrozen { reason, .. }) if choice == AttachChoice::Auto => {
+    let joined = Stopped::freeze(target, &look.options())
+        .and_then(|stopped| joined(target, &mut session, stopped, look));
+    match joined {
+        Ok(taken) => Ok((taken, look.parts)),
+        // What its agent tells is worth something without the memory, too.
+        Err(Error::NotFrozen { reason, .. } | Error::Unreadable { reason, .. })
+            if choice == AttachChoice::Auto =>
+        {
+            let mut session = target.open()?;
             let not_attached = NotAttached { why: reason };
             agent::take(target, &mut session, look, Some(not_attached))
         }
@@ -100,12 +105,16 @@ pub fn refuse_stopped(pid: i32) -> Result<(), Error> {
     }
 }
 
+/// For how long all others go first while the image is read, interpreted and shown.
+const YIELDING: Duration = Duration::from_secs(1);
+
 /// A process that stood still, or does so until this is dropped.
 struct Stopped {
     pid: i32,
     process: Process,
     thread_names: HashMap<i32, String>,
     frozen: Frozen,
+    yielding: Option<Yielding>,
 }
 
 impl Stopped {
@@ -120,19 +129,20 @@ impl Stopped {
             process,
             thread_names,
             frozen,
+            yielding: Yielding::for_at_most(YIELDING),
         })
     }
 
-    /// What was in its memory. The copy ends with the last argument of `then`.
-    fn read<T>(
-        self,
+    /// What was in its memory.
+    fn read(
+        mut self,
         inner: HashMap<i32, i32>,
-        then: impl FnOnce(&Live, Subject<'_>, Option<Held>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        then: impl FnOnce(&Live, Subject<'_>, &mut Copied) -> Result<Taken, Error>,
+    ) -> Result<Taken, Error> {
         let origin = Origin::Outside(head(&self.frozen));
-        let Frozen { parts, held, .. } = self.frozen;
-        let image = Live::new(parts, &live::Options::default());
-        let image = image.map_err(|error| unusable(self.pid, &error))?;
+        let mut copied = Copied::of(self.pid, &mut self.frozen);
+        let image = Live::new(self.frozen.parts, &live::Options::default());
+        let image = image.map_err(|error| copied.unusable(&error))?;
         let subject = Subject {
             pid: self.pid,
             name: process::name(&self.process).unwrap_or_default(),
@@ -144,18 +154,76 @@ impl Stopped {
             marks: Marks::default(),
             gaps: image.gaps(),
         };
-        then(&image, subject, held)
+        let taken = then(&image, subject, &mut copied)?;
+        Ok(Taken {
+            yielding: self.yielding,
+            ..taken
+        })
+    }
+}
+
+/// A copy from its birth to its end.
+struct Copied {
+    pid: i32,
+    born: Instant,
+    held: Option<Held>,
+    /// For how long it was there, where that is over; `None`, too, if there was none.
+    lived: Option<Duration>,
+}
+
+impl Copied {
+    fn of(pid: i32, frozen: &mut Frozen) -> Self {
+        let (born, held) = (frozen.went_on, frozen.held.take());
+        let has_ended = frozen.how == How::Copied && held.is_none();
+        Self {
+            pid,
+            born,
+            lived: has_ended.then(|| born.elapsed()),
+            held,
+        }
+    }
+
+    /// Ends it, as all was read, and notes how long it was there. Says what is missing if it has not lasted.
+    fn end(&mut self, subject: &mut Subject<'_>) -> Vec<String> {
+        let late = self.ended_early();
+        if let Origin::Outside(outside) = &mut subject.origin {
+            outside.copy_ns = self.lived.map(nanos);
+        }
+        late
+    }
+
+    fn ended_early(&mut self) -> Vec<String> {
+        let Some(held) = self.held.take() else {
+            return Vec::new();
+        };
+        let ended = held.end();
+        self.lived = Some(self.born.elapsed());
+        let why = ended.map(|ended| match ended {
+            EndedEarly::Memory => {
+                "the copy of the process was ended early, as it had used half of the memory that was free"
+            }
+            EndedEarly::Killed => "the copy of the process was killed by somebody else",
+        });
+        why.map(str::to_owned).into_iter().collect()
+    }
+
+    /// If the copy has not lasted, that is why it can't be read.
+    fn unusable(&mut self, reason: &dyn ToString) -> Error {
+        let why = self.ended_early().pop();
+        let reason = why.unwrap_or_else(|| reason.to_string());
+        unusable(self.pid, &reason)
     }
 }
 
 /// What is read of a process without an agent.
 fn alone(target: &Target, look: Look<'_>) -> Result<Taken, Error> {
     let stopped = Stopped::freeze(target, &look.options())?;
-    stopped.read(HashMap::new(), |image, subject, held| {
-        let held = Cell::new(held);
-        let unusable = |reason: &dyn ToString| unusable_copy(target.pid, reason, held.take());
-        let late = || ended_early(held.take());
-        super::take(image, &subject, look.wanted(), late, unusable)
+    stopped.read(HashMap::new(), |image, mut subject, copied| {
+        let survey = super::survey(image, look.wanted(), None);
+        let survey = survey.map_err(|error| copied.unusable(&error))?;
+        let late = copied.end(&mut subject);
+        let unusable = |reason: &dyn ToString| unusable(target.pid, reason);
+        super::alone(image, &subject, look.wanted(), survey, late, unusable)
     })
 }
 
@@ -176,11 +244,10 @@ fn joined(
     } else {
         process::inner_tids(&stopped.process)
     };
-    let (dump, files) = stopped.read(inner, |image, mut subject, held| {
-        let held = Cell::new(held);
-        let unusable = |reason: &dyn ToString| unusable_copy(target.pid, reason, held.take());
-        let survey = super::survey(image, look.wanted(), told.noted(), unusable)?;
-        let late = ended_early(held.take());
+    stopped.read(inner, |image, mut subject, copied| {
+        let survey = super::survey(image, look.wanted(), told.noted());
+        let survey = survey.map_err(|error| copied.unusable(&error))?;
+        let late = copied.end(&mut subject);
         let mut join = |told: Told, save| {
             subject.join(&told, stopped_at);
             let late = told.gaps.into_iter().chain(late.iter().cloned());
@@ -189,7 +256,7 @@ fn joined(
                 replies.push(records::process(&subject));
             }
             replies.extend(records::replies(image, &subject, &survey, late.collect()));
-            dump(replies, save, unusable)
+            dump(replies, save, |reason| unusable(target.pid, reason))
         };
         let save = look.save.map(|path| (path, saved(hello, target.pid, at)));
         let mut dump = join(told, save.clone())?;
@@ -199,19 +266,19 @@ fn joined(
             let told = agent::ask(target, &mut session, look.parts, agent::unread(unread))?;
             dump = join(told, save)?;
         }
-        Ok((dump, files(image)))
-    })?;
-    Ok(Taken {
-        pid: target.pid,
-        inner_pid: inner_pid(hello),
-        name: hello.name.clone(),
-        agent_version: Some(hello.agent_version.clone()),
-        start_time: Some(hello.start_time),
-        at,
-        // The files of its modules are at hand.
-        is_live: false,
-        files,
-        dump,
+        Ok(Taken {
+            pid: target.pid,
+            inner_pid: inner_pid(hello),
+            name: hello.name.clone(),
+            agent_version: Some(hello.agent_version.clone()),
+            start_time: Some(hello.start_time),
+            at,
+            // The files of its modules are at hand.
+            is_live: false,
+            files: files(image),
+            dump,
+            yielding: None,
+        })
     })
 }
 
@@ -244,14 +311,6 @@ fn unusable(pid: i32, reason: &dyn ToString) -> Error {
     }
 }
 
-/// If the copy has not lasted, that is why it can't be read.
-fn unusable_copy(pid: i32, reason: &dyn ToString, held: Option<Held>) -> Error {
-    match ended_early(held).first() {
-        Some(why) => unusable(pid, why),
-        None => unusable(pid, reason),
-    }
-}
-
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -263,21 +322,10 @@ fn head(frozen: &Frozen) -> Outside {
             How::Copied => None,
             How::ReadStanding(why) => Some(why.to_string()),
         },
+        copy_ns: None,
         // The survey will tell.
         has_tokio: false,
         threads_not_stopped: frozen.threads_not_stopped,
         agent_told_after_ns: None,
     }
-}
-
-/// What is missing if the copy has not lasted; it ends here.
-fn ended_early(held: Option<Held>) -> Vec<String> {
-    let ended = held.and_then(|mut held| held.ended_early());
-    let why = ended.map(|ended| match ended {
-        EndedEarly::Memory => {
-            "the copy of the process was ended early, as it had used half of the memory that was free"
-        }
-        EndedEarly::Killed => "the copy of the process was killed by somebody else",
-    });
-    why.map(str::to_owned).into_iter().collect()
 }

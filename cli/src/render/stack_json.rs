@@ -44,6 +44,8 @@ pub(super) struct OutsidePart<'a> {
     pause_ms: f64,
     /// Why it was read while it stood still.
     read_standing: Option<&'a str>,
+    /// Absent where it was not copied.
+    copy_ms: Option<f64>,
     threads_not_stopped: u64,
 }
 
@@ -316,6 +318,7 @@ pub(super) fn outside_part(dump: &Dump) -> Option<OutsidePart<'_>> {
     Some(OutsidePart {
         pause_ms: outside.pause_ns as f64 / 1e6,
         read_standing: outside.read_standing.as_deref(),
+        copy_ms: outside.copy_ns.map(|copy| copy as f64 / 1e6),
         threads_not_stopped: outside.threads_not_stopped,
     })
 }

@@ -7,11 +7,19 @@ use std::{
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
 use nix::{
-    sys::wait::{Id, WaitPidFlag, waitid},
+    sys::{
+        signal::{Signal, kill},
+        wait::{Id, WaitPidFlag, waitid},
+    },
     unistd::{Pid, geteuid},
 };
 use procfs::process::{Process, Stat};
@@ -389,4 +397,43 @@ fn a_large_process_takes_little_memory_of_who_looks() {
     assert_eq!(stack.tasks().count(), 1000);
     eprintln!("{} MiB at most", peak / MIB);
     assert!(peak < 200 * MIB, "{peak} KiB");
+}
+
+#[test]
+fn an_agent_tells_what_it_knows_where_the_copy_is_lost() {
+    let directory = Arc::new(tempdir().unwrap());
+    let program = directory.path().join("service");
+    copy_program(Build::Release.path(), &program);
+    let target = Target::start_in(directory, &program, &["big-herd"]);
+    let is_over = AtomicBool::new(false);
+    let run = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Relaxed) {
+                for copy in copies_of(&program, target.pid) {
+                    let _is_there = kill(copy, Signal::SIGKILL);
+                }
+            }
+        });
+        let pid = target.pid.to_string();
+        let run = target.rtops(&[&["stack", &pid][..], &PATIENTLY].concat());
+        is_over.store(true, Relaxed);
+        run
+    });
+    let run = run.exits(6);
+    let stack: Stack = serde_json::from_str(&run.stdout).unwrap();
+    let said = [stack.gaps, stack.lacks].concat().join(", ");
+    assert!(said.contains("copy"), "{said}");
+    assert_eq!(target.command("check"), "0");
+}
+
+/// All other processes that run this program, but for its children: its copies are orphans.
+fn copies_of(program: &Path, pid: i32) -> impl Iterator<Item = Pid> {
+    let others = procfs::process::all_processes().unwrap().flatten();
+    others
+        .filter(move |other| other.exe().is_ok_and(|exe| exe == program))
+        .filter(move |other| {
+            let is_orphan = other.stat().is_ok_and(|stat| stat.ppid != pid);
+            other.pid() != pid && is_orphan
+        })
+        .map(|other| Pid::from_raw(other.pid()))
 }

@@ -40,6 +40,7 @@ pub fn stack(pid: i32, arguments: &[&str]) -> Stack {
         panic!("its agent was asked: {run}");
     };
     assert!(outside.pause_ms > 0.0, "{run}");
+    assert!(outside.copy_ms.unwrap() > 0.0, "{run}");
     assert_eq!(outside.read_standing, None, "{run}");
     stack
 }

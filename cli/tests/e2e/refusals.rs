@@ -35,7 +35,9 @@ fn expect_task(target: &Target, read_standing: Option<&str>) {
     let stack = target.stack(&["--tasks", "--max-pause=2s"]);
     assert!(stack.complete, "{:?}", stack.gaps);
     assert_eq!(stack.tasks().count(), 1, "{:#?}", stack.task_groups());
-    let said = stack.outside.unwrap().read_standing;
+    let outside = stack.outside.unwrap();
+    assert_eq!(outside.copy_ms.is_none(), outside.read_standing.is_some());
+    let said = outside.read_standing;
     match read_standing {
         None => assert_eq!(said, None),
         Some(why) => assert!(

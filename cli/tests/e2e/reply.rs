@@ -18,6 +18,7 @@ pub struct Stack {
 #[derive(Debug, Deserialize)]
 pub struct Outside {
     pub pause_ms: f64,
+    pub copy_ms: Option<f64>,
     pub read_standing: Option<String>,
 }
 

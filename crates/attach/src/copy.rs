@@ -57,10 +57,12 @@ impl Copied {
         Ok(())
     }
 
-    /// Whether it was killed by somebody else.
+    /// Whether it was killed by somebody else. Its memory is gone some time before it can be reaped, but nothing
+    /// else has it leave the stop that it is in.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.is_reaped |= matches!(sys::poll(self.pid), Ok(Some(Stop::Ended)) | Err(_));
-        self.is_reaped
+        let status = Status::of(&self.pid.to_string());
+        self.is_reaped || status.map_or(true, |status| status.state() != Some('t'))
     }
 
     /// Ends it, and waits until it has given back its memory.

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, AsRawFd as _, OwnedFd},
         unix::process::{CommandExt as _, ExitStatusExt as _},
     },
     path::PathBuf,
@@ -15,7 +15,7 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, ppoll},
     sys::{
-        socket::{AddressFamily, SockFlag, SockType, socketpair},
+        socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair},
         time::TimeSpec,
     },
 };
@@ -54,7 +54,7 @@ pub struct Frozen {
     /// zeros where it was never touched; of a file that was deleted, all of it as well; of any other file, the
     /// pages that were written to, so that the rest has to be read from the file.
     pub parts: Parts,
-    /// The copy, if the memory is in one: it ends when this is dropped. `None` if all was read.
+    /// The copy, if the memory is in one: it ends with this. `None` if all was read.
     pub held: Option<Held>,
 }
 
@@ -138,15 +138,17 @@ pub struct Held {
 }
 
 impl Held {
-    /// Whether the copy has ended by itself, and why: what is read from it since is not there.
-    pub fn ended_early(&mut self) -> Option<EndedEarly> {
-        if !self.helper.is_readable(Duration::ZERO) {
-            return None;
-        }
-        match self.helper.receive() {
+    /// Ends the copy, and returns when it has given back its memory. Says why it had ended before, if it had: then
+    /// what was read of it since was not there.
+    #[must_use]
+    pub fn end(mut self) -> Option<EndedEarly> {
+        // The helper looks a last time, and says nothing if all is well.
+        self.helper.say_that_it_is_over();
+        match self.helper.answer(ENDING) {
             Ok(Some(Reply::Ended(why))) => Some(why),
             // Without the helper there is no copy.
-            _ => Some(EndedEarly::Killed),
+            _ if !self.helper.has_ended_well() => Some(EndedEarly::Killed),
+            _ => None,
         }
     }
 }
@@ -224,6 +226,17 @@ impl Helper {
 
     fn receive(&self) -> nix::Result<Option<Reply>> {
         self.socket.as_ref().map_or(Ok(None), Reply::receive)
+    }
+
+    fn say_that_it_is_over(&self) {
+        if let Some(socket) = &self.socket {
+            // If it is not there any more, that is found out below.
+            let _is_there = shutdown(socket.as_raw_fd(), Shutdown::Write);
+        }
+    }
+
+    fn has_ended_well(&mut self) -> bool {
+        self.ends_within(ENDING) && self.process.wait().is_ok_and(|status| status.success())
     }
 
     /// It has ended without an answer.

@@ -120,14 +120,14 @@ impl Hold<'_> {
             // Whatever it says, all is looked at below.
             let _is_ready = ppoll(&mut polled, Some(TimeSpec::from(TICK)), None);
             let [socket, _] = polled;
+            if self.copy.has_ended() {
+                break Some(EndedEarly::Killed);
+            }
             if socket.any() == Some(true) {
                 break None;
             }
             self.bell.silence();
             release_late(&mut self.late);
-            if self.copy.has_ended() {
-                break Some(EndedEarly::Killed);
-            }
             if is_half_used(free_at_first, cgroup::free(target)) {
                 break Some(EndedEarly::Memory);
             }

@@ -71,10 +71,12 @@ mod sys;
 mod tracee;
 mod watchdog;
 mod wire;
+mod yielding;
 
 pub use crate::{
     freeze::{EndedEarly, Frozen, Held, How, freeze},
     helper::run_helper_if_asked,
     options::{Injection, Options, Threads},
     refusal::{NoCopy, Refusal, Step},
+    yielding::Yielding,
 };

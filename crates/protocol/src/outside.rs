@@ -9,6 +9,9 @@ pub struct Outside {
     pub pause_ns: u64,
     /// Why it was read while it stood still, and not copied; a part of a sentence, without a full stop.
     pub read_standing: Option<String>,
+    /// For how long there was a copy of it, in nanoseconds: until then, its first write to a page cost it a fault
+    /// and a page. `None` if it was not copied.
+    pub copy_ns: Option<u64>,
     /// Whether there is any sign of tokio in it.
     pub has_tokio: bool,
     /// How many threads could not be stopped: nothing is known of them.

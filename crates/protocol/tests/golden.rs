@@ -318,6 +318,7 @@ fn outside(agent_told_after_ns: Option<u64>) -> Outside {
     Outside {
         pause_ns: 812_000,
         read_standing: Some("it has locked its memory".to_owned()),
+        copy_ns: None,
         has_tokio: true,
         threads_not_stopped: 1,
         agent_told_after_ns,

@@ -18,7 +18,7 @@ mod socket;
 
 pub(crate) use self::{
     frame::frame_size,
-    process::{Priority, default_signals},
+    process::{Priority, Schedule, default_signals, idle, not_idle, schedule_of},
     ptrace::{
         FilterStep, Stop, XstateBuffer, detach, go_on, go_on_to_call, poll, seccomp_filter,
         set_signal_mask, signal_mask,

@@ -1,4 +1,4 @@
-//! What the helper does to itself: signals and priority.
+//! What rtops does to itself: signals and priority.
 
 use nix::{
     errno::Errno,
@@ -32,7 +32,7 @@ impl Priority {
     pub(crate) fn raise() -> Self {
         // SAFETY: it takes numbers.
         let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
-        if schedule(libc::SCHED_FIFO, 1).is_err() {
+        if schedule(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, 1).is_err() {
             // SAFETY: it takes numbers. Whoever may not do this goes on as before.
             let _is_allowed = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
         }
@@ -43,19 +43,48 @@ impl Priority {
 impl Drop for Priority {
     fn drop(&mut self) {
         // A lower priority is always allowed.
-        let _is_lowered = schedule(libc::SCHED_OTHER, 0);
+        let _is_lowered = schedule(0, libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK, 0);
         // SAFETY: it takes numbers.
         let _is_lowered = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, self.nice) };
     }
 }
 
-fn schedule(policy: i32, priority: i32) -> nix::Result<()> {
+/// Has a thread of this process run only when nobody else wants to. Threads that it starts do the same.
+pub(crate) fn idle(tid: i32) -> nix::Result<()> {
+    schedule(tid, libc::SCHED_IDLE, 0)
+}
+
+/// Takes that back. Not everybody may.
+pub(crate) fn not_idle(tid: i32) -> nix::Result<()> {
+    schedule(tid, libc::SCHED_OTHER, 0)
+}
+
+/// How a thread is scheduled, where it is there.
+pub(crate) fn schedule_of(tid: i32) -> Option<Schedule> {
+    // SAFETY: it takes a number.
+    match unsafe { libc::sched_getscheduler(tid) } {
+        libc::SCHED_IDLE => Some(Schedule::Idle),
+        libc::SCHED_OTHER => Some(Schedule::Usual),
+        ..0 => None,
+        _ => Some(Schedule::Chosen),
+    }
+}
+
+/// When a thread is run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Schedule {
+    Usual,
+    Idle,
+    /// In a way that somebody chose for it.
+    Chosen,
+}
+
+/// Thread 0 is the one that calls this.
+fn schedule(tid: i32, policy: i32, priority: i32) -> nix::Result<()> {
     let parameter = libc::sched_param {
         sched_priority: priority,
     };
     // SAFETY: `parameter` is a local, which the kernel reads.
-    let result = unsafe {
-        libc::sched_setscheduler(0, policy | libc::SCHED_RESET_ON_FORK, &raw const parameter)
-    };
+    let result = unsafe { libc::sched_setscheduler(tid, policy, &raw const parameter) };
     Errno::result(result).map(drop)
 }

@@ -81,10 +81,7 @@ fn copy_killed() {
 
 /// That the copy was killed is known, and nothing is left of it.
 fn assert_killed(mut frozen: Frozen, target: &Target, before: &Facts) {
-    let held = frozen.held.as_mut().unwrap();
-    wait_until("it is known", || {
-        held.ended_early() == Some(EndedEarly::Killed)
-    });
+    assert_eq!(frozen.held.take().unwrap().end(), Some(EndedEarly::Killed));
     drop(frozen);
     wait_until_no_copy(&[target.pid]);
     target.facts().assert_same(before);

@@ -354,12 +354,10 @@ fn memory_is_watched() {
         .arg(std::env::current_exe().unwrap());
     let mut target = Target::start_by(command, "memory", &["150"]);
     let mut frozen = frozen(&target, &options(Threads::All));
-    assert_eq!(frozen.held.as_mut().unwrap().ended_early(), None);
     // All pages are copied at the first write, which takes more than half of what was free.
     assert_eq!(target.ask("write"), "written");
-    wait_until("the copy has ended", || {
-        frozen.held.as_mut().unwrap().ended_early() == Some(EndedEarly::Memory)
-    });
+    wait_until_no_copy(&[target.pid]);
+    assert_eq!(frozen.held.take().unwrap().end(), Some(EndedEarly::Memory));
     drop(frozen);
     assert!(target.is_alive());
     // Too little to begin with.

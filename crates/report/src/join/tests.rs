@@ -36,6 +36,7 @@ fn head() -> Reply {
     Reply::Outside(Outside {
         pause_ns: MS,
         read_standing: None,
+        copy_ns: Some(5_000_000),
         has_tokio: true,
         threads_not_stopped: 0,
         agent_told_after_ns: Some(AFTER),

@@ -91,6 +91,7 @@ pub fn outside() -> Reply {
     Reply::Outside(Outside {
         pause_ns: 1_500_000,
         read_standing: None,
+        copy_ns: Some(5_000_000),
         has_tokio: true,
         threads_not_stopped: 0,
         agent_told_after_ns: Some(1_000_000),

@@ -240,6 +240,7 @@ fn replies_read(tracked: Vec<Task>, read: &[Untracked]) -> Vec<Reply> {
         Reply::Outside(Outside {
             pause_ns: 1,
             read_standing: None,
+            copy_ns: Some(5_000_000),
             has_tokio: true,
             threads_not_stopped: 0,
             agent_told_after_ns: Some(1),
