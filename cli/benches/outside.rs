@@ -1,8 +1,13 @@
 //! What it takes to look at a process from outside, without an agent and with one.
 //!
 //! `cargo bench -p rtops --bench outside [-- TASKS…]` prints, for each number of waiting tasks and for a thousand
-//! beside a heap of a GiB: for how long the process stood still, the median time of `rtops stack` and the most memory
-//! that rtops had; then the same where the process has an agent, which is asked, too, and the ratio of the times.
+//! beside heaps of 10 MiB, 200 MiB and 1 GiB: for how long the process stood still, how long the copy of it lived,
+//! the median time of `rtops stack` and the most memory that rtops had; then the same where the process has an agent,
+//! which is asked, too, and the ratio of the times.
+//!
+//! `RTOPS_BEFORE` names a directory with an `rtops` and an `rtops-targets` of an earlier state. Then it also prints
+//! the median time of that `rtops stack` of that program with its agent, the most memory that it had, and the ratio of
+//! this state's time with an agent to it; all in turn, in the same run.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
 #[allow(dead_code, reason = "some of it is for the other benchmarks")]
@@ -20,60 +25,153 @@ mod support;
 #[allow(dead_code, reason = "made for the tests")]
 mod victim;
 
+use std::{
+    env,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
 use common::{median, run, sizes};
 use reply::Stack;
 use support::{Build, Target, rtops};
+use tempfile::tempdir;
 use victim::Victim;
 
 const RTOPS: &str = env!("CARGO_BIN_EXE_rtops");
 const RUNS: usize = 5;
 
 fn main() {
+    let before = env::var_os("RTOPS_BEFORE").map(PathBuf::from);
+    print!("          alone:                           with an agent:");
     println!(
-        "   tasks  pause ms  rtops stack  peak MB  agent: pause ms  rtops stack  peak MB  ratio"
+        "{}",
+        before
+            .as_ref()
+            .map_or("", |_| "                         before:")
+    );
+    print!(
+        "   tasks  pause ms  copy ms   stack  peak MB  pause ms  copy ms   stack  peak MB  ratio"
+    );
+    println!(
+        "{}",
+        before.as_ref().map_or("", |_| "    stack  peak MB  ratio")
     );
     for size in sizes(&[1, 100, 10_000, 100_000]) {
-        measure(&size.to_string(), &["plain-herd", &size.to_string()]);
+        measure(
+            &size.to_string(),
+            &["plain-herd", &size.to_string()],
+            before.as_deref(),
+        );
     }
-    measure("1 GiB", &["big-herd"]);
+    for size in ["10", "200", "1024"] {
+        measure(
+            &format!("{size} MiB"),
+            &["big-herd", size],
+            before.as_deref(),
+        );
+    }
 }
 
-fn measure(name: &str, scenario: &[&str]) {
+fn measure(name: &str, scenario: &[&str], before: Option<&Path>) {
     let alone = Victim::start(Build::Release.path(), scenario).quiet();
-    let pid = alone.pid().to_string();
-    let target = Target::start(Build::Release, scenario);
-    let directory = format!("RTOPS_DIR={}", target.directory().display());
-    let agent = target.pid.to_string();
-    let (mut pauses, mut times, mut peak) = (Vec::new(), Vec::new(), 0);
-    let (mut agent_pauses, mut agent_times, mut agent_peak) = (Vec::new(), Vec::new(), 0);
-    // In turn, so that what else the machine does falls on both sides.
+    let agent = Target::start(Build::Release, scenario);
+    let earlier = before.map(|directory| {
+        let program = directory.join("rtops-targets");
+        let target = Target::start_in(Arc::new(tempdir().unwrap()), &program, scenario);
+        (directory.join("rtops"), target)
+    });
+    let [mut of_alone, mut of_agent, mut of_earlier] = [const { Side::new() }; 3];
+    // In turn, so that what else the machine does falls on all sides.
     for _ in 0..RUNS {
-        let stack = [RTOPS, "stack", "--tasks", "--timeout=60s"];
-        let (time, memory) = run(&[&stack, &[pid.as_str()][..]].concat());
-        times.push(time);
-        peak = peak.max(memory);
-        pauses.push(outside(&pid));
-        let asked = ["env", &directory];
-        let (time, memory) = run(&[&asked[..], &stack, &[agent.as_str()]].concat());
-        agent_times.push(time);
-        agent_peak = agent_peak.max(memory);
-        let looked = target.stack(&["--tasks", "--attach=always"]);
-        agent_pauses.push(looked.outside.unwrap().pause_ms);
+        of_alone.take(Path::new(RTOPS), alone.pid(), alone.directory());
+        of_alone.look(alone.pid(), alone.directory());
+        of_agent.take(Path::new(RTOPS), agent.pid, agent.directory());
+        of_agent.look(agent.pid, agent.directory());
+        if let Some((rtops, target)) = &earlier {
+            of_earlier.take(rtops, target.pid, target.directory());
+        }
     }
-    let (time, agent_time) = (median(times), median(agent_times));
-    println!(
-        "{name:>8}  {:8.2}  {time:>11.1?}  {:7}  {:15.2}  {agent_time:>11.1?}  {:7}  {:5.2}",
-        median(pauses),
-        peak >> 10,
-        median(agent_pauses),
-        agent_peak >> 10,
-        agent_time.as_secs_f64() / time.as_secs_f64(),
+    print!(
+        "{name:>8}{of_alone}{of_agent}  {:5.2}",
+        of_agent.seconds() / of_alone.seconds()
     );
+    if before.is_some() {
+        let (time, ratio) = (
+            of_earlier.seconds(),
+            of_agent.seconds() / of_earlier.seconds(),
+        );
+        print!(
+            "  {:>6.0}ms  {:7}  {ratio:5.2}",
+            time * 1e3,
+            of_earlier.peak >> 10
+        );
+    }
+    println!();
 }
 
-/// For how long the process stood still in another look, in milliseconds.
-fn outside(pid: &str) -> f64 {
-    let run = rtops(None, &["stack", pid, "--tasks", "--json", "--timeout=60s"]).success();
-    let stack: Stack = serde_json::from_str(&run.stdout).unwrap();
-    stack.outside.unwrap().pause_ms
+/// What was measured of one side.
+struct Side {
+    times: Vec<Duration>,
+    /// In KiB.
+    peak: u64,
+    pauses: Vec<f64>,
+    copies: Vec<f64>,
+}
+
+impl Side {
+    const fn new() -> Self {
+        Self {
+            times: Vec::new(),
+            peak: 0,
+            pauses: Vec::new(),
+            copies: Vec::new(),
+        }
+    }
+
+    /// One look, from the command to its last line.
+    fn take(&mut self, rtops: &Path, pid: i32, directory: &Path) {
+        let directory = format!("RTOPS_DIR={}", directory.display());
+        let (rtops, pid) = (rtops.to_str().unwrap(), pid.to_string());
+        let words = [
+            "env",
+            &directory,
+            rtops,
+            "stack",
+            &pid,
+            "--tasks",
+            "--timeout=60s",
+        ];
+        let (time, memory) = run(&words);
+        self.times.push(time);
+        self.peak = self.peak.max(memory);
+    }
+
+    /// Another one, which tells how the process was looked at.
+    fn look(&mut self, pid: i32, directory: &Path) {
+        let pid = pid.to_string();
+        let asked = ["stack", &pid, "--tasks", "--json", "--timeout=60s"];
+        let run = rtops(Some(directory), &asked).success();
+        let stack: Stack = serde_json::from_str(&run.stdout).unwrap();
+        let outside = stack.outside.unwrap();
+        self.pauses.push(outside.pause_ms);
+        self.copies.push(outside.copy_ms.unwrap());
+    }
+
+    fn seconds(&self) -> f64 {
+        median(self.times.clone()).as_secs_f64()
+    }
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            out,
+            "  {:8.2}  {:7.1}  {:4.0}ms  {:7}",
+            median(self.pauses.clone()),
+            median(self.copies.clone()),
+            self.seconds() * 1e3,
+            self.peak >> 10,
+        )
+    }
 }

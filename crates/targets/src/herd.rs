@@ -34,11 +34,14 @@ pub(crate) fn run_plain(control: Control, count: Option<&str>) -> Result<Never, 
     control.serve(|| 0)
 }
 
-/// A thousand of them beside a GiB of memory that was written.
-pub(crate) fn run_big(control: Control, _argument: Option<&str>) -> Result<Never, String> {
-    const MEMORY: usize = 1 << 30;
+/// A thousand of them beside memory that was written: a GiB, or as many MiB as are given.
+pub(crate) fn run_big(control: Control, size: Option<&str>) -> Result<Never, String> {
+    let size: u64 = size
+        .unwrap_or("1024")
+        .parse()
+        .map_err(|_| "the size of the memory is a number of MiB".to_owned())?;
     let _runtime = herd(Some("1000"), spawn_plain)?;
-    let memory: Vec<u64> = (0..MEMORY as u64 / 8).collect();
+    let memory: Vec<u64> = (0..(size << 20) / 8).collect();
     std::hint::black_box(&memory);
     control.serve(|| 0)
 }
