@@ -8,8 +8,8 @@ use std::{
 use interprocess::local_socket::traits::Stream as _;
 use rtops_capture::{Disabled, Evidence, Host, OwnThread, Wanted};
 use rtops_protocol::{
-    Build, Capabilities, DumpRequest, FrameKind, Hello, OLDEST_VERSION, ProtocolError, Refusal,
-    Refused, Reply, Request, VERSION, write_frame,
+    Build, Capabilities, DumpRequest, FrameKind, HeapWalk, Hello, OLDEST_VERSION, ProtocolError,
+    Refusal, Refused, Reply, Request, VERSION, write_frame,
 };
 use rtops_tasks::RuntimeTag;
 
@@ -17,8 +17,7 @@ use crate::{
     config::{Capability, Options},
     descriptor::Kept,
     listener::Stream,
-    memory::{self, Walk},
-    runtimes, serve, stats,
+    memory, runtimes, serve, stats,
     tracer::Admitted,
 };
 
@@ -163,8 +162,7 @@ fn answer(
         }
         Request::Stats => Reply::Stats(stats::stats(identity)).send(client)?,
         Request::Build => Reply::Build(identity.build()).send(client)?,
-        Request::Memory => return memory(client, identity, Walk::IfSmall),
-        Request::MemoryByWalk => return memory(client, identity, Walk::Always),
+        Request::Memory(walk) => return memory(client, identity, walk),
         Request::Trim => return trim(client, identity),
         Request::Dump(request) => return dump(client, identity, request),
         _ => {
@@ -185,7 +183,7 @@ fn end(client: &mut Deadlined<'_>) -> Result<(), ProtocolError> {
 fn memory(
     client: &mut Deadlined<'_>,
     identity: &Identity,
-    walk: Walk,
+    walk: HeapWalk,
 ) -> Result<(), ProtocolError> {
     if !identity.options.has(Capability::Memory) {
         return refuse_disabled(client, "memory figures");

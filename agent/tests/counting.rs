@@ -21,7 +21,7 @@ use std::{
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use rtops_agent::{Options, alloc::Counting};
-use rtops_protocol::{Counted, Hello, Reply, Request, SizeClass};
+use rtops_protocol::{Counted, HeapWalk, Hello, Reply, Request, SizeClass};
 use tempfile::tempdir;
 
 #[global_allocator]
@@ -55,7 +55,9 @@ fn counted() -> Counted {
     let mut sockets = directory.path().read_dir().unwrap();
     let mut stream = UnixStream::connect(sockets.next().unwrap().unwrap().path()).unwrap();
     Hello::receive(&mut stream).unwrap();
-    Request::Memory.send(&mut stream).unwrap();
+    Request::Memory(HeapWalk::IfSmall)
+        .send(&mut stream)
+        .unwrap();
     let Reply::Memory(memory) = Reply::receive(&mut stream).unwrap() else {
         panic!("another answer");
     };

@@ -197,9 +197,8 @@ impl Saving {
         Ok(this)
     }
 
-    /// A frame of a newer agent, which can't be written as it was, is left out.
     pub fn add(&mut self, reply: &Reply) {
-        if self.failed.is_none() && !matches!(reply, Reply::Unknown(_)) {
+        if self.failed.is_none() {
             self.failed = reply.send(&mut self.file).err();
         }
     }

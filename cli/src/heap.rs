@@ -1,6 +1,6 @@
 //! What an agent says about the heap of its process.
 
-use rtops_protocol::{Allocator, Counted, Hello, Memory, Reply, Request, Trimmed};
+use rtops_protocol::{Allocator, Counted, HeapWalk, Hello, Memory, Reply, Request, Trimmed};
 
 use crate::{error::Error, target::Target};
 
@@ -15,13 +15,13 @@ const NONSENSE: &str = "an answer without figures, or with too many";
 ///
 /// # Errors
 /// When there is no agent, or none that answers this.
-pub fn memory(target: &Target, request: &Request) -> Result<(Hello, Memory), Error> {
+pub fn memory(target: &Target, walk: HeapWalk) -> Result<(Hello, Memory), Error> {
     let mut session = target.open()?;
     let figures = |reply| match reply {
         Reply::Memory(memory) => Some(memory),
         _ => None,
     };
-    let memory = target.ask(&mut session, request, figures, NONSENSE)?;
+    let memory = target.ask(&mut session, &Request::Memory(walk), figures, NONSENSE)?;
     if is_bounded(&memory) {
         Ok((session.hello, memory))
     } else {

@@ -176,21 +176,12 @@ impl Target {
     ) -> Result<T, Error> {
         let failed = |error| self.conversation(error);
         session.ask(request).map_err(failed)?;
-        loop {
-            match session.next().map_err(failed)? {
-                Reply::Refused(refused) => {
-                    return Err(Error::Refused {
-                        pid: self.pid,
-                        refused,
-                    });
-                }
-                Reply::End(_) => return Err(self.nonsense(without)),
-                reply => {
-                    if let Some(answer) = wanted(reply) {
-                        return Ok(answer);
-                    }
-                }
-            }
+        match session.next().map_err(failed)? {
+            Reply::Refused(refused) => Err(Error::Refused {
+                pid: self.pid,
+                refused,
+            }),
+            reply => wanted(reply).ok_or_else(|| self.nonsense(without)),
         }
     }
 

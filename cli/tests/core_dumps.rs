@@ -38,6 +38,7 @@ fn dump() -> Vec<Reply> {
         wchan: None,
         syscall: None,
         cpu_ticks: None,
+        timeslices: None,
         capture: ThreadCapture::Absent,
     };
     vec![

@@ -16,11 +16,10 @@ use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket,
 };
 use rtops_protocol::{
-    Allocator, Build, Capabilities, Claim, ClaimMode, ClaimRole, Counted, End, Fact, Figure,
-    FrameKind, Hello, Leaf, LeafEnd, Memory, Obtained, Package, Process, Refusal, Refused, Reply,
-    Request, Resource, ResourceKind, SizeClass, SourceLocation, StackId, Stacks, Stats, StringId,
-    Strings, Summary, Task, TaskKind, TaskState, Thread, ThreadCapture, TrimCall, Trimmed, Unit,
-    WakerState,
+    Allocator, Build, Capabilities, Claim, ClaimMode, ClaimRole, Counted, End, Fact, Figure, Hello,
+    Leaf, LeafEnd, Memory, Obtained, Package, Process, Refusal, Refused, Reply, Request, Resource,
+    ResourceKind, SizeClass, SourceLocation, StackId, Stacks, Stats, StringId, Strings, Summary,
+    Task, TaskKind, TaskState, Thread, ThreadCapture, TrimCall, Trimmed, Unit, WakerState,
 };
 use support::{
     assert_code, attached, hello, own_pid, peer, peer_sending, rtops, say_hello, socket_of, stderr,
@@ -46,6 +45,8 @@ fn task(name: u32, stack: u32) -> Task {
         obtained: Obtained::Probed,
         mark: 0,
         cell: None,
+        lost_wakers: false,
+        is_orphan: false,
         leaves: vec![Leaf {
             stack: StackId(stack),
             end: LeafEnd::Complete,
@@ -93,6 +94,7 @@ fn dump(name: &str, end: Option<End>) -> Vec<Reply> {
             wchan: Some(name.to_owned()),
             syscall: None,
             cpu_ticks: Some(0),
+            timeslices: Some(7),
             capture: ThreadCapture::NoAnswer,
         }]),
         Reply::Resources(vec![Resource {
@@ -310,12 +312,10 @@ fn numbers_that_name_nothing_are_refused() {
 
 #[test]
 fn an_answer_to_a_wish_to_attach_is_its_end_or_nonsense() {
-    for first in [dump("peer", None).remove(0), Reply::Unknown(FrameKind(200))] {
-        let directory = peer_sending(vec![first]);
-        let output = attached(directory.path(), &["stack", &own_pid()], true);
-        assert_code(&output, 1);
-        assert_eq!(stdout(&output), "");
-    }
+    let directory = peer_sending(vec![dump("peer", None).remove(0)]);
+    let output = attached(directory.path(), &["stack", &own_pid()], true);
+    assert_code(&output, 1);
+    assert_eq!(stdout(&output), "");
 }
 
 #[test]
@@ -411,7 +411,6 @@ fn what_an_agent_says_of_its_build_is_harmless_and_no_condition() {
     for (reply, code) in [
         (Reply::Build(build), 0),
         (Reply::End(End { gaps: Vec::new() }), 6),
-        (Reply::Unknown(FrameKind(200)), 6),
     ] {
         let directory = peer(move |mut stream: UnixStream| {
             let hello = Hello {

@@ -44,6 +44,7 @@ fn dump(path: &Path, kind: ModuleKind) -> Vec<Reply> {
             wchan: None,
             syscall: None,
             cpu_ticks: Some(0),
+            timeslices: Some(7),
             capture: ThreadCapture::Stack(Leaf {
                 stack: StackId(0),
                 end: LeafEnd::Complete,

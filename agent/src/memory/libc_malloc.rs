@@ -24,10 +24,10 @@ mod gnu {
         mem::transmute,
     };
 
-    use rtops_protocol::{Allocator, TrimCall};
+    use rtops_protocol::{Allocator, HeapWalk, TrimCall};
 
     use crate::memory::{
-        Walk, ask, bytes, count, give_back,
+        ask, bytes, count, give_back,
         symbols::{exported, in_one_object},
     };
 
@@ -37,7 +37,7 @@ mod gnu {
     const SMALL: u64 = 256 << 10;
 
     /// What it says of its heap.
-    pub(in crate::memory) fn figures(walk: Walk) -> Allocator {
+    pub(in crate::memory) fn figures(walk: HeapWalk) -> Allocator {
         ask(NAME, |allocator| {
             let address = exported(c"mallinfo2");
             if address.is_null() {
@@ -45,7 +45,7 @@ mod gnu {
                 allocator.notes.push(note.to_owned());
                 return;
             }
-            if walk == Walk::IfSmall && anonymous().is_none_or(|kibibytes| kibibytes > SMALL) {
+            if walk == HeapWalk::IfSmall && anonymous().is_none_or(|kibibytes| kibibytes > SMALL) {
                 let note = "it was not asked, as the heap may be large and threads that allocate \
                             wait meanwhile; `rtops memstats --walk` asks it all the same";
                 allocator.notes.push(note.to_owned());
@@ -102,7 +102,7 @@ mod gnu {
 }
 
 #[cfg(not(target_env = "gnu"))]
-pub(super) fn figures(_: super::Walk) -> rtops_protocol::Allocator {
+pub(super) fn figures(_: rtops_protocol::HeapWalk) -> rtops_protocol::Allocator {
     super::ask("malloc", |allocator| {
         let note = "this C library has no figures of its heap";
         allocator.notes.push(note.to_owned());

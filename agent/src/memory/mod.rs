@@ -22,23 +22,13 @@ use std::{
     time::Instant,
 };
 
-use rtops_protocol::{Allocator, Figure, Memory, TrimCall, Trimmed, Unit};
+use rtops_protocol::{Allocator, Figure, HeapWalk, Memory, TrimCall, Trimmed, Unit};
 use rtops_tasks::Monotonic;
 
 use crate::alloc;
 
-/// Whether an allocator may be asked that walks through its heap for an answer, while threads that
-/// allocate wait.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Walk {
-    /// Where that can't take long.
-    IfSmall,
-    /// However long that takes.
-    Always,
-}
-
 /// What is known now.
-pub(crate) fn memory(walk: Walk) -> Memory {
+pub(crate) fn memory(walk: HeapWalk) -> Memory {
     // That of the service's own code is the first one, as libc's is always there.
     let found = [
         #[cfg(feature = "jemalloc")]
@@ -58,7 +48,7 @@ pub(crate) fn memory(walk: Walk) -> Memory {
 /// would only be delayed.
 pub(crate) fn trim() -> Option<Trimmed> {
     let _turn = Turn::take()?;
-    let before = memory(Walk::IfSmall);
+    let before = memory(HeapWalk::IfSmall);
     let calls = [
         #[cfg(feature = "jemalloc")]
         jemalloc::trim(),
@@ -69,7 +59,7 @@ pub(crate) fn trim() -> Option<Trimmed> {
     Some(Trimmed {
         before,
         calls: calls.into_iter().flatten().collect(),
-        after: memory(Walk::IfSmall),
+        after: memory(HeapWalk::IfSmall),
     })
 }
 
@@ -156,7 +146,7 @@ mod tests {
 
     #[test]
     fn an_allocator_that_is_not_linked_is_not_found() {
-        let found = memory(Walk::Always)
+        let found = memory(HeapWalk::Always)
             .allocators
             .into_iter()
             .map(|found| found.name);

@@ -237,15 +237,10 @@ fn row(reader: &Reader, surveyed: Surveyed<Said>) -> Option<Row> {
 
 fn ask(session: &mut Session) -> Result<Said, ProtocolError> {
     session.ask(&Request::Summary)?;
-    loop {
-        match session.next()? {
-            Reply::Summary(summary) => return Ok(Said::Summary(summary)),
-            Reply::Refused(refused) => return Ok(Said::Refused(refused)),
-            Reply::End(_) => {
-                return Err(ProtocolError::Unexpected(FrameKind::END.0));
-            }
-            _ => {}
-        }
+    match session.next()? {
+        Reply::Summary(summary) => Ok(Said::Summary(summary)),
+        Reply::Refused(refused) => Ok(Said::Refused(refused)),
+        _ => Err(ProtocolError::Unexpected(FrameKind::REPLY.0)),
     }
 }
 

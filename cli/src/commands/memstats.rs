@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use rtops_protocol::{Refusal, Request};
+use rtops_protocol::{HeapWalk, Refusal};
 
 use super::{Format, Output};
 use crate::{
@@ -30,12 +30,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub fn run(args: &MemstatsArgs, output: &OutputArgs) -> Result<(), Error> {
     let target = Target::find_any(&args.target)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
-    let request = if args.walk {
-        Request::MemoryByWalk
+    let walk = if args.walk {
+        HeapWalk::Always
     } else {
-        Request::Memory
+        HeapWalk::IfSmall
     };
-    let mut asked = sample(&target, &Request::Memory)?;
+    let mut asked = sample(&target, HeapWalk::IfSmall)?;
     let counts = |sample: &Sample| {
         let agent = sample.agent.as_ref();
         agent.is_ok_and(|agent| agent.memory.counted.is_some())
@@ -44,10 +44,10 @@ pub fn run(args: &MemstatsArgs, output: &OutputArgs) -> Result<(), Error> {
     let mut earlier = None;
     if let Some(watch) = watch.filter(|watch| !watch.is_zero()) {
         thread::sleep(watch);
-        let again = sample(&target, &request)?;
+        let again = sample(&target, walk)?;
         earlier = Some(std::mem::replace(&mut asked, again).sample);
     } else if args.walk {
-        asked = sample(&target, &request)?;
+        asked = sample(&target, walk)?;
     }
     let figures = Reader::new()?
         .figures(target.pid)
@@ -73,8 +73,8 @@ struct Asked {
     failed: Option<Error>,
 }
 
-fn sample(target: &Target, request: &Request) -> Result<Asked, Error> {
-    let answer = heap::memory(target, request);
+fn sample(target: &Target, walk: HeapWalk) -> Result<Asked, Error> {
+    let answer = heap::memory(target, walk);
     let at = std::time::Instant::now();
     let resident = resident(target.pid)?;
     let (agent, failed) = match answer {

@@ -78,6 +78,7 @@ pub fn replies(
         wchan: None,
         syscall: i64::try_from(thread.registers.orig_rax).ok(),
         cpu_ticks: None,
+        timeslices: None,
         capture: on_threads
             .get(&thread.tid)
             .map_or(ThreadCapture::Absent, |leaf| ThreadCapture::Stack(*leaf)),

@@ -95,7 +95,6 @@ pub(super) fn resource_part<'a>(dump: &'a Dump, resource: &Resource) -> Resource
             ResourceKind::RwLock => "rwlock",
             ResourceKind::Semaphore => "semaphore",
             ResourceKind::JoinSet => "join set",
-            _ => "unknown",
         },
         value_type: dump.string(*value_type),
         made_at: site_part(dump, *site),

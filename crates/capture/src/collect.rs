@@ -7,7 +7,7 @@ use std::{
 };
 
 use rtops_protocol::{
-    Ask, HandleSeen, Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture, ThreadRun, Tracking,
+    Ask, HandleSeen, Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture, Tracking,
 };
 use rtops_sync::Contended;
 use rtops_tasks::{
@@ -60,7 +60,6 @@ pub(super) struct Collector<'a> {
     /// The same, once the tasks are probed.
     sorted: SortedLeaves,
     threads: Vec<Thread>,
-    thread_runs: Vec<ThreadRun>,
     gaps: Vec<String>,
     addresses: Vec<u64>,
     is_full: bool,
@@ -102,7 +101,6 @@ impl<'a> Collector<'a> {
             leaves: Leaves::default(),
             sorted: SortedLeaves::default(),
             threads: Vec::new(),
-            thread_runs: Vec::new(),
             gaps: Vec::new(),
             addresses: Vec::new(),
             is_full: false,
@@ -201,15 +199,6 @@ impl<'a> Collector<'a> {
             return self.gap("the threads can't be listed: /proc is not readable in the target");
         };
         list.retain(|thread| which.has(thread.tid.as_raw()));
-        if self.evidence == Evidence::Full {
-            let runs = list.iter().filter_map(|thread| {
-                Some(ThreadRun {
-                    tid: thread.tid.as_raw(),
-                    timeslices: thread.timeslices?,
-                })
-            });
-            self.thread_runs = runs.collect();
-        }
         let captures = match self.host.capturer().filter(|_| interrupts) {
             Some(capturer) => self.capture(capturer, &list, deadline),
             None => HashMap::new(),
@@ -232,6 +221,7 @@ impl<'a> Collector<'a> {
                 wchan: thread.wchan,
                 syscall: thread.syscall,
                 cpu_ticks: Some(thread.cpu_ticks),
+                timeslices: thread.timeslices,
             })
         });
         self.threads = threads.collect();
@@ -297,7 +287,6 @@ impl<'a> Collector<'a> {
             tasks: probed,
             leaves: self.sorted,
             threads: self.threads,
-            thread_runs: self.thread_runs,
             handles_seen: self.handles_seen,
             contended: self.contended,
             evidence: self.evidence,

@@ -1,7 +1,7 @@
 //! A dump turned into frames.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     io::{BufWriter, Write},
     panic::Location,
@@ -9,9 +9,9 @@ use std::{
 };
 
 use rtops_protocol::{
-    CodeRange, End, EndedSite, HandleSeen, Leaf, Module, ModuleKind, Note, Obtained, Process,
-    ProtocolError, Reply, SourceLocation, Stacks, StringId, Strings, Task, TaskKind, TaskNote,
-    TaskState, Thread, ThreadRun, WakerState,
+    CodeRange, End, EndedSite, HandleSeen, Leaf, Module, ModuleKind, Obtained, Process,
+    ProtocolError, Reply, SourceLocation, Stacks, StringId, Strings, Task, TaskKind, TaskState,
+    Thread, WakerState,
 };
 use rtops_sync::Contended;
 use rtops_tasks::{Kind, Monotonic, Probed, ProbedState, Wakers};
@@ -39,7 +39,6 @@ pub struct Dump<'a> {
     pub(super) tasks: Vec<Probed>,
     pub(super) leaves: SortedLeaves,
     pub(super) threads: Vec<Thread>,
-    pub(super) thread_runs: Vec<ThreadRun>,
     pub(super) handles_seen: Vec<(usize, HandleSeen)>,
     pub(super) contended: Vec<Contended>,
     pub(super) evidence: Evidence,
@@ -59,11 +58,19 @@ impl Dump<'_> {
         Reply::Modules(modules).send(&mut client)?;
         send_stacks(&self.stacks, &mut client)?;
         let mut texts = Texts::default();
+        let cancelled = match self.evidence {
+            Evidence::Full => rtops_tasks::cancelled(),
+            _ => HashSet::new(),
+        };
         let mut records = Vec::with_capacity(RECORDS_A_FRAME.min(self.tasks.len()));
         for (index, task) in self.tasks.iter().enumerate() {
             if task.state != ProbedState::Ended {
                 let leaves = self.leaves.of(index);
-                records.push(record(self.host, task, leaves, &mut texts));
+                let is_orphan = cancelled.contains(&task.entry.parent());
+                records.push(Task {
+                    is_orphan,
+                    ..record(self.host, task, leaves, &mut texts)
+                });
             }
             if records.len() == RECORDS_A_FRAME {
                 texts.send_new(&mut client)?;
@@ -73,41 +80,15 @@ impl Dump<'_> {
         texts.send_new(&mut client)?;
         Reply::Tasks(records).send(&mut client)?;
         if self.evidence == Evidence::Full {
-            send_notes(&self.tasks, &mut client)?;
             send_ended_sites(&mut texts, &mut client)?;
             send_claims(&self.contended, &mut texts, &mut client)?;
             let handles: Vec<_> = self.handles_seen.iter().map(|(_, seen)| *seen).collect();
             in_frames(handles, Reply::HandlesSeen, &mut client)?;
         }
         in_frames(self.threads, Reply::Threads, &mut client)?;
-        in_frames(self.thread_runs, Reply::ThreadRuns, &mut client)?;
         Reply::End(End { gaps: self.gaps }).send(&mut client)?;
         Ok(client.flush()?)
     }
-}
-
-fn send_notes(probed: &[Probed], client: &mut impl Write) -> Result<(), ProtocolError> {
-    let cancelled = rtops_tasks::cancelled();
-    let mut notes = Vec::new();
-    for task in probed
-        .iter()
-        .filter(|task| task.state != ProbedState::Ended)
-    {
-        let note = |note| TaskNote {
-            task: task.entry.id().get(),
-            note,
-        };
-        if task.lost_wakers {
-            notes.push(note(Note::WakersLost));
-        }
-        if task.state == ProbedState::HeldBack {
-            notes.push(note(Note::HeldBack));
-        }
-        if cancelled.contains(&task.entry.parent()) {
-            notes.push(note(Note::SpawnerCancelled));
-        }
-    }
-    in_frames(notes, Reply::Notes, client)
 }
 
 fn send_ended_sites(texts: &mut Texts, client: &mut impl Write) -> Result<(), ProtocolError> {
@@ -183,6 +164,8 @@ fn record(host: &dyn Host, task: &Probed, leaves: Vec<Leaf>, texts: &mut Texts) 
         },
         mark: entry.mark(),
         cell: entry.waker_address(),
+        lost_wakers: task.lost_wakers,
+        is_orphan: false,
         leaves,
     }
 }
@@ -192,10 +175,10 @@ fn state(state: ProbedState, since_ns: u64) -> TaskState {
         ProbedState::New => TaskState::New { since_ns },
         ProbedState::Running(tid) => TaskState::Running { since_ns, tid },
         ProbedState::Starved => TaskState::Starved { since_ns },
-        ProbedState::Probed
-        | ProbedState::NotPolled
-        | ProbedState::HeldBack
-        | ProbedState::Ended => TaskState::Suspended { since_ns },
+        ProbedState::HeldBack => TaskState::HeldBack { since_ns },
+        ProbedState::Probed | ProbedState::NotPolled | ProbedState::Ended => {
+            TaskState::Suspended { since_ns }
+        }
     }
 }
 

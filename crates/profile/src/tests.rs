@@ -49,6 +49,8 @@ fn task(id: u64, name: u32, stacks: &[u32]) -> Task {
         obtained: Obtained::Probed,
         mark: 0,
         cell: None,
+        lost_wakers: false,
+        is_orphan: false,
         leaves: stacks.iter().copied().map(leaf).collect(),
     }
 }
@@ -82,6 +84,7 @@ fn profile(tasks: Vec<Task>, names: [&str; 2], gaps: &[&str]) -> Profile {
         wchan: None,
         syscall: None,
         cpu_ticks: None,
+        timeslices: None,
         capture: ThreadCapture::Stack(leaf(2)),
     };
     let mut replies = vec![

@@ -5,41 +5,9 @@ use std::io::{Read, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Frame, FrameKind, MAX_REPLY, ProtocolError, SourceLocation, StackId, StringId, Unresolved,
-    codec, read_frame, write_frame,
+    Frame, FrameKind, MAX_REPLY, ProtocolError, Reply, SourceLocation, StackId, StringId,
+    Unresolved, codec, read_frame, write_frame,
 };
-
-/// Something found out about a task that its record has no field for.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct TaskNote {
-    /// The task.
-    pub task: u64,
-    /// What was found out.
-    pub note: Note,
-}
-
-/// What a [`TaskNote`] says. Variants are only ever added at the end.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[non_exhaustive]
-pub enum Note {
-    /// An earlier dump saw wakers registered, and when this one began all of them had been dropped
-    /// unused: until this dump polled it, nothing could wake the task.
-    WakersLost,
-    /// The task or span that spawned it was dropped before its end.
-    SpawnerCancelled,
-    /// It is polled in parts. One has ended, and nobody has asked for the next: to wake it has
-    /// nothing polled, so it was not probed.
-    HeldBack,
-}
-
-/// How often a thread was given a processor.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct ThreadRun {
-    /// The thread, as the target numbers it.
-    pub tid: i32,
-    /// The count since it started. A dump that takes the thread's stack adds to it.
-    pub timeslices: u64,
-}
 
 /// What has ended of the tasks and spans that were made at one place in the source.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -65,9 +33,8 @@ pub struct Resource {
     pub site: SourceLocation,
 }
 
-/// What tasks can hold and wait for. Variants are only ever added at the end.
+/// What tasks can hold and wait for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[non_exhaustive]
 pub enum ResourceKind {
     /// One holder at a time.
     Mutex,
@@ -178,11 +145,10 @@ impl Trace {
                 calls: some_calls.to_vec(),
                 visits: some_visits.to_vec(),
             };
-            let kind = if left == 0 {
-                FrameKind::TRACE
-            } else {
-                FrameKind::TRACE_PART
-            };
+            if left == 0 {
+                return Reply::Trace(part).send_frame(stream);
+            }
+            let kind = FrameKind::TRACE_PART;
             write_frame(stream, kind, &codec::encode(kind, &part)?)?;
         }
         Ok(())
@@ -192,10 +158,15 @@ impl Trace {
     pub(crate) fn receive_rest(mut self, stream: &mut impl Read) -> Result<Self, ProtocolError> {
         loop {
             let Frame { kind, body, .. } = read_frame(stream, MAX_REPLY)?;
-            if kind != FrameKind::TRACE && kind != FrameKind::TRACE_PART {
-                return Err(ProtocolError::Unexpected(kind.0));
-            }
-            let part: Self = codec::decode(kind, &body)?;
+            let is_last = kind == FrameKind::REPLY;
+            let part: Self = match kind {
+                FrameKind::TRACE_PART => codec::decode(kind, &body)?,
+                FrameKind::REPLY => match codec::decode(kind, &body)? {
+                    Reply::Trace(last) => last,
+                    _ => return Err(ProtocolError::Unexpected(kind.0)),
+                },
+                _ => return Err(ProtocolError::Unexpected(kind.0)),
+            };
             let is_empty = part.calls.is_empty() && part.visits.is_empty();
             self.calls.extend(part.calls);
             self.visits.extend(part.visits);
@@ -205,7 +176,7 @@ impl Trace {
                     reason: "a part of a poll is empty, or one too many".to_owned(),
                 });
             }
-            if kind == FrameKind::TRACE {
+            if is_last {
                 return Ok(self);
             }
         }
@@ -240,9 +211,8 @@ pub struct Visit {
     pub ip: u64,
 }
 
-/// Whether a whole poll ran. Variants are only ever added at the end.
+/// Whether a whole poll ran.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[non_exhaustive]
 pub enum TraceEnd {
     /// Yes.
     Whole,

@@ -16,9 +16,6 @@ const MAGIC: [u8; 4] = *b"RTOP";
 const HEADER: usize = 12;
 
 /// What the body of a frame is.
-///
-/// Numbers are never reused. A receiver skips a kind that it does not know, which is how an
-/// older client reads a newer agent's reply.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FrameKind(pub u8);
 
@@ -27,58 +24,10 @@ impl FrameKind {
     pub const HELLO: Self = Self(1);
     /// [`Request`](crate::Request), what a client sends.
     pub const REQUEST: Self = Self(2);
-    /// [`Summary`](crate::Summary).
-    pub const SUMMARY: Self = Self(16);
-    /// [`Stats`](crate::Stats).
-    pub const STATS: Self = Self(17);
-    /// [`Memory`](crate::Memory).
-    pub const MEMORY: Self = Self(18);
-    /// [`Trimmed`](crate::Trimmed).
-    pub const TRIMMED: Self = Self(19);
-    /// [`Build`](crate::Build).
-    pub const BUILD: Self = Self(20);
-    /// [`Process`](crate::Process).
-    pub const PROCESS: Self = Self(32);
-    /// A list of [`Module`](crate::Module).
-    pub const MODULES: Self = Self(33);
-    /// [`Strings`](crate::Strings).
-    pub const STRINGS: Self = Self(34);
-    /// [`Stacks`](crate::Stacks).
-    pub const STACKS: Self = Self(35);
-    /// A list of [`Task`](crate::Task).
-    pub const TASKS: Self = Self(36);
-    /// A list of [`Thread`](crate::Thread).
-    pub const THREADS: Self = Self(37);
-    /// A list of [`TaskNote`](crate::TaskNote).
-    pub const NOTES: Self = Self(38);
-    /// A list of [`EndedSite`](crate::EndedSite).
-    pub const ENDED_SITES: Self = Self(39);
-    /// A list of [`Resource`](crate::Resource).
-    pub const RESOURCES: Self = Self(40);
-    /// A list of [`Claim`](crate::Claim).
-    pub const CLAIMS: Self = Self(41);
-    /// A list of [`HandleSeen`](crate::HandleSeen).
-    pub const HANDLES_SEEN: Self = Self(42);
-    /// [`Trace`](crate::Trace), or the last part of one, in files only.
-    pub const TRACE: Self = Self(43);
-    /// A list of [`ThreadRun`](crate::ThreadRun).
-    pub const THREAD_RUNS: Self = Self(44);
-    /// A list of [`Untracked`](crate::Untracked), in files only.
-    pub const UNTRACKED: Self = Self(45);
-    /// [`NotAttached`](crate::NotAttached), in files only.
-    pub const NOT_ATTACHED: Self = Self(46);
+    /// [`Reply`](crate::Reply), what an agent sends, and what files hold.
+    pub const REPLY: Self = Self(3);
     /// A part of a [`Trace`](crate::Trace), of which more follows, in files only.
-    pub const TRACE_PART: Self = Self(47);
-    /// [`Saved`](crate::Saved), in files only.
-    pub const SAVED: Self = Self(48);
-    /// [`CoreHead`](crate::CoreHead), in files only.
-    pub const CORE: Self = Self(49);
-    /// [`Outside`](crate::Outside), in files only.
-    pub const OUTSIDE: Self = Self(50);
-    /// [`End`](crate::End), the last frame of a reply that was given.
-    pub const END: Self = Self(64);
-    /// [`Refused`](crate::Refused), the last frame of a reply that was not given.
-    pub const REFUSED: Self = Self(65);
+    pub const TRACE_PART: Self = Self(4);
 }
 
 /// One frame, its body not yet decoded.

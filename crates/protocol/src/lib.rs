@@ -27,8 +27,8 @@ pub use build::{Build, Fact, Package};
 pub use core_file::{Access, CoreHead, Sender, Signal};
 pub use error::ProtocolError;
 pub use evidence::{
-    Call, Claim, ClaimMode, ClaimRole, EndedSite, HandleSeen, Note, Resource, ResourceKind, Saved,
-    TaskNote, ThreadRun, Trace, TraceEnd, TraceId, TraceOrder, Visit,
+    Call, Claim, ClaimMode, ClaimRole, EndedSite, HandleSeen, Resource, ResourceKind, Saved, Trace,
+    TraceEnd, TraceId, TraceOrder, Visit,
 };
 pub use frame::{Frame, FrameKind, MAX_REPLY, MAX_REQUEST, read_frame, write_frame};
 pub use hello::{Capabilities, Hello};
@@ -39,7 +39,7 @@ pub use reply::{
     Runtime, RuntimeFlavor, SourceLocation, StackId, Stacks, Stats, StringId, Strings, Summary,
     Task, TaskKind, TaskState, Thread, ThreadCapture, Tracking, WakerState, Worker,
 };
-pub use request::{Ask, DumpRequest, Request, StackParts};
+pub use request::{Ask, DumpRequest, HeapWalk, Request, StackParts};
 pub use socket_path::{SocketFile, directory_name, socket_directory};
 pub use untracked::{FoundBy, Unresolved, Untracked, UntrackedLeaf, UntrackedState};
 

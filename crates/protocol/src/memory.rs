@@ -44,7 +44,7 @@ pub struct Figure {
     pub value: u64,
 }
 
-/// What a figure is in. Variants are only ever added at the end.
+/// What a figure is in.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Unit {
     /// Bytes.

@@ -1,21 +1,17 @@
-//! What an agent answers.
-//!
-//! The fields of a message never change once released: what is new goes into a new kind of
-//! frame, which an older client skips and counts.
+//! What an agent answers, and what a saved dump holds.
 
 use std::io::{Read, Write};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Build, Claim, CoreHead, EndedSite, FrameKind, HandleSeen, MAX_REPLY, Memory, NotAttached,
-    Outside, ProtocolError, Resource, Saved, TaskNote, ThreadRun, Trace, Trimmed, Untracked, codec,
+    Build, Claim, CoreHead, EndedSite, Frame, FrameKind, HandleSeen, MAX_REPLY, Memory,
+    NotAttached, Outside, ProtocolError, Resource, Saved, Trace, Trimmed, Untracked, codec,
     read_frame, write_frame,
 };
 
 /// One frame of an answer.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub enum Reply {
     /// The answer to [`Request::Summary`](crate::Request::Summary).
     Summary(Summary),
@@ -39,8 +35,6 @@ pub enum Reply {
     Tasks(Vec<Task>),
     /// Threads; the stacks that they name came earlier.
     Threads(Vec<Thread>),
-    /// More about tasks that came earlier.
-    Notes(Vec<TaskNote>),
     /// What has ended; the texts came earlier.
     EndedSites(Vec<EndedSite>),
     /// Locks that somebody waits for; the texts came earlier.
@@ -52,8 +46,6 @@ pub enum Reply {
     /// What ran of a poll, numbered on from those of earlier frames of the same reply, from 0; no agent
     /// sends it.
     Trace(Trace),
-    /// More about threads.
-    ThreadRuns(Vec<ThreadRun>),
     /// Tasks that were found in memory; the stacks and traces that they name came earlier. No agent sends
     /// them.
     Untracked(Vec<Untracked>),
@@ -70,8 +62,6 @@ pub enum Reply {
     End(End),
     /// The answer is not given.
     Refused(Refused),
-    /// A frame that a newer agent sent and this build can't read.
-    Unknown(FrameKind),
 }
 
 /// One line of the list.
@@ -272,6 +262,11 @@ pub struct Task {
     /// Where the waker of its latest poll leads to, which is the task's cell on tokio; `None` before the
     /// first poll.
     pub cell: Option<u64>,
+    /// Whether an earlier dump saw wakers registered, and when this one began all of them had been dropped
+    /// unused: until this dump polled it, nothing could wake it.
+    pub lost_wakers: bool,
+    /// Whether the task or span that spawned it was dropped before its end.
+    pub is_orphan: bool,
     /// One stack for each place where it waits.
     pub leaves: Vec<Leaf>,
 }
@@ -325,6 +320,12 @@ pub enum TaskState {
         /// The time since its last poll ended, in nanoseconds.
         since_ns: u64,
     },
+    /// Polled in parts, one of which has ended while nobody asks for the next: to wake it has nothing polled,
+    /// so it was not probed.
+    HeldBack {
+        /// The time since its last poll ended, in nanoseconds.
+        since_ns: u64,
+    },
 }
 
 impl TaskState {
@@ -335,7 +336,8 @@ impl TaskState {
             Self::New { since_ns }
             | Self::Suspended { since_ns }
             | Self::Running { since_ns, .. }
-            | Self::Starved { since_ns } => since_ns,
+            | Self::Starved { since_ns }
+            | Self::HeldBack { since_ns } => since_ns,
         }
     }
 }
@@ -400,6 +402,8 @@ pub struct Thread {
     pub syscall: Option<i64>,
     /// Processor time used, in clock ticks; a core file does not tell.
     pub cpu_ticks: Option<u64>,
+    /// How often it was given a processor, where that is told. A dump that takes its stack adds to it.
+    pub timeslices: Option<u64>,
     /// Its stack, or why there is none.
     pub capture: ThreadCapture,
 }
@@ -464,90 +468,30 @@ impl Reply {
     /// # Errors
     /// When the stream fails or the body is longer than [`MAX_REPLY`].
     pub fn send(&self, stream: &mut impl Write) -> Result<(), ProtocolError> {
-        if let Self::Trace(trace) = self {
-            return trace.send(stream);
+        match self {
+            Self::Trace(trace) => trace.send(stream),
+            other => other.send_frame(stream),
         }
-        let (kind, body) = self.encode()?;
-        write_frame(stream, kind, &body)
     }
 
-    fn encode(&self) -> Result<(FrameKind, Vec<u8>), ProtocolError> {
-        macro_rules! body {
-            ($kind:expr, $message:expr) => {
-                Ok(($kind, codec::encode($kind, $message)?))
-            };
-        }
-        match self {
-            Self::Summary(message) => body!(FrameKind::SUMMARY, message),
-            Self::Stats(message) => body!(FrameKind::STATS, message),
-            Self::Memory(message) => body!(FrameKind::MEMORY, message),
-            Self::Trimmed(message) => body!(FrameKind::TRIMMED, message),
-            Self::Build(message) => body!(FrameKind::BUILD, message),
-            Self::Process(message) => body!(FrameKind::PROCESS, message),
-            Self::Modules(message) => body!(FrameKind::MODULES, message),
-            Self::Strings(message) => body!(FrameKind::STRINGS, message),
-            Self::Stacks(message) => body!(FrameKind::STACKS, message),
-            Self::Tasks(message) => body!(FrameKind::TASKS, message),
-            Self::Threads(message) => body!(FrameKind::THREADS, message),
-            Self::Notes(message) => body!(FrameKind::NOTES, message),
-            Self::EndedSites(message) => body!(FrameKind::ENDED_SITES, message),
-            Self::Resources(message) => body!(FrameKind::RESOURCES, message),
-            Self::Claims(message) => body!(FrameKind::CLAIMS, message),
-            Self::HandlesSeen(message) => body!(FrameKind::HANDLES_SEEN, message),
-            Self::ThreadRuns(message) => body!(FrameKind::THREAD_RUNS, message),
-            Self::Untracked(message) => body!(FrameKind::UNTRACKED, message),
-            Self::NotAttached(message) => body!(FrameKind::NOT_ATTACHED, message),
-            Self::Saved(message) => body!(FrameKind::SAVED, message),
-            Self::Core(message) => body!(FrameKind::CORE, message),
-            Self::Outside(message) => body!(FrameKind::OUTSIDE, message),
-            Self::End(message) => body!(FrameKind::END, message),
-            Self::Refused(message) => body!(FrameKind::REFUSED, message),
-            Self::Trace(_) => Err(ProtocolError::Unexpected(FrameKind::TRACE.0)),
-            Self::Unknown(kind) => Err(ProtocolError::Unexpected(kind.0)),
-        }
+    pub(crate) fn send_frame(&self, stream: &mut impl Write) -> Result<(), ProtocolError> {
+        let kind = FrameKind::REPLY;
+        write_frame(stream, kind, &codec::encode(kind, self)?)
     }
 
     /// Receives one frame of an answer, or the several of a long [`Trace`].
     ///
     /// # Errors
-    /// When the stream fails or what arrives is no frame, or not what its kind says.
+    /// When the stream fails or what arrives is no frame of an answer.
     pub fn receive(stream: &mut impl Read) -> Result<Self, ProtocolError> {
-        let frame = read_frame(stream, MAX_REPLY)?;
-        let (kind, body) = (frame.kind, frame.body.as_slice());
-        Ok(match kind {
-            FrameKind::SUMMARY => Self::Summary(codec::decode(kind, body)?),
-            FrameKind::STATS => Self::Stats(codec::decode(kind, body)?),
-            FrameKind::MEMORY => Self::Memory(codec::decode(kind, body)?),
-            FrameKind::TRIMMED => Self::Trimmed(codec::decode(kind, body)?),
-            FrameKind::BUILD => Self::Build(codec::decode(kind, body)?),
-            FrameKind::PROCESS => Self::Process(codec::decode(kind, body)?),
-            FrameKind::MODULES => Self::Modules(codec::decode(kind, body)?),
-            FrameKind::STRINGS => Self::Strings(codec::decode(kind, body)?),
-            FrameKind::STACKS => Self::Stacks(codec::decode(kind, body)?),
-            FrameKind::TASKS => Self::Tasks(codec::decode(kind, body)?),
-            FrameKind::THREADS => Self::Threads(codec::decode(kind, body)?),
-            FrameKind::NOTES => Self::Notes(codec::decode(kind, body)?),
-            FrameKind::ENDED_SITES => Self::EndedSites(codec::decode(kind, body)?),
-            FrameKind::RESOURCES => Self::Resources(codec::decode(kind, body)?),
-            FrameKind::CLAIMS => Self::Claims(codec::decode(kind, body)?),
-            FrameKind::HANDLES_SEEN => Self::HandlesSeen(codec::decode(kind, body)?),
-            FrameKind::TRACE => Self::Trace(codec::decode(kind, body)?),
+        let Frame { kind, body, .. } = read_frame(stream, MAX_REPLY)?;
+        match kind {
+            FrameKind::REPLY => codec::decode(kind, &body),
             FrameKind::TRACE_PART => {
-                let first: Trace = codec::decode(kind, body)?;
-                Self::Trace(first.receive_rest(stream)?)
+                let first: Trace = codec::decode(kind, &body)?;
+                Ok(Self::Trace(first.receive_rest(stream)?))
             }
-            FrameKind::THREAD_RUNS => Self::ThreadRuns(codec::decode(kind, body)?),
-            FrameKind::UNTRACKED => Self::Untracked(codec::decode(kind, body)?),
-            FrameKind::NOT_ATTACHED => Self::NotAttached(codec::decode(kind, body)?),
-            FrameKind::SAVED => Self::Saved(codec::decode(kind, body)?),
-            FrameKind::CORE => Self::Core(codec::decode(kind, body)?),
-            FrameKind::OUTSIDE => Self::Outside(codec::decode(kind, body)?),
-            FrameKind::END => Self::End(codec::decode(kind, body)?),
-            FrameKind::REFUSED => Self::Refused(codec::decode(kind, body)?),
-            FrameKind::HELLO | FrameKind::REQUEST => {
-                return Err(ProtocolError::Unexpected(kind.0));
-            }
-            _ => Self::Unknown(kind),
-        })
+            _ => Err(ProtocolError::Unexpected(kind.0)),
+        }
     }
 }

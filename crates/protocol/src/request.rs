@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{FrameKind, MAX_REQUEST, ProtocolError, codec, read_frame, write_frame};
 
-/// One question. Variants are only ever added at the end.
+/// One question.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[non_exhaustive]
 pub enum Request {
     /// Name and number of tasks, for the list. Answered with a [`Summary`](crate::Summary).
     Summary,
@@ -18,19 +17,26 @@ pub enum Request {
     Dump(DumpRequest),
     /// What the allocator says, and what [`Capabilities::MEMORY`](crate::Capabilities::MEMORY)
     /// agents count.
-    Memory,
+    Memory(HeapWalk),
     /// To give memory that the allocator keeps for later back to the system. For agents with
     /// [`Capabilities::TRIM`](crate::Capabilities::TRIM).
     Trim,
     /// What the service says of its build. Answered with a [`Build`](crate::Build). For agents with
     /// [`Capabilities::BUILD`](crate::Capabilities::BUILD).
     Build,
-    /// As [`Memory`](Self::Memory), with what an allocator finds out only by walking through its
-    /// heap, however large that is. Threads that allocate may wait for as long.
-    MemoryByWalk,
     /// That the client may trace the process until the conversation ends. The answer has no frames but
     /// the last, and the next request follows.
     Attach,
+}
+
+/// Whether an allocator may be asked that walks through its heap for an answer, while threads that
+/// allocate wait.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum HeapWalk {
+    /// Where that can't take long.
+    IfSmall,
+    /// However long that takes.
+    Always,
 }
 
 /// What a dump is to hold.

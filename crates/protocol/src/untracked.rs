@@ -59,9 +59,8 @@ impl From<Leaf> for UntrackedLeaf {
     }
 }
 
-/// What an untracked task was doing. Variants are only ever added at the end.
+/// What an untracked task was doing.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[non_exhaustive]
 pub enum UntrackedState {
     /// It waits to be woken.
     Idle,
@@ -88,9 +87,8 @@ pub enum UntrackedState {
     Queued,
 }
 
-/// How it was found out where a task waits. Variants are only ever added at the end.
+/// How it was found out where a task waits.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[non_exhaustive]
 pub enum FoundBy {
     /// A poll in the interpreter: its [`Trace`](crate::Trace) shows all branches; of a task that was
     /// woken, where it resumes.
@@ -104,9 +102,8 @@ pub enum FoundBy {
     Ready,
 }
 
-/// Why it is not known where a task waits. Variants are only ever added at the end.
+/// Why it is not known where a task waits.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[non_exhaustive]
 pub enum Unresolved {
     /// Only its type was asked for.
     NotAsked,

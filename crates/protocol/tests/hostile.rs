@@ -1,7 +1,7 @@
 //! Bytes of an enemy: every answer is an error or a message, never a panic.
 #![allow(clippy::unwrap_used)]
 
-use std::{fs, path::Path};
+mod samples;
 
 use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, proptest};
 use rtops_protocol::{
@@ -9,43 +9,23 @@ use rtops_protocol::{
     read_frame, write_frame,
 };
 
-const KINDS: [FrameKind; 26] = [
-    FrameKind::SUMMARY,
-    FrameKind::STATS,
-    FrameKind::MEMORY,
-    FrameKind::TRIMMED,
-    FrameKind::BUILD,
-    FrameKind::PROCESS,
-    FrameKind::MODULES,
-    FrameKind::STRINGS,
-    FrameKind::STACKS,
-    FrameKind::TASKS,
-    FrameKind::THREADS,
-    FrameKind::NOTES,
-    FrameKind::ENDED_SITES,
-    FrameKind::RESOURCES,
-    FrameKind::CLAIMS,
-    FrameKind::HANDLES_SEEN,
-    FrameKind::TRACE,
-    FrameKind::THREAD_RUNS,
-    FrameKind::UNTRACKED,
-    FrameKind::NOT_ATTACHED,
+const KINDS: [FrameKind; 4] = [
+    FrameKind::HELLO,
+    FrameKind::REQUEST,
+    FrameKind::REPLY,
     FrameKind::TRACE_PART,
-    FrameKind::SAVED,
-    FrameKind::CORE,
-    FrameKind::OUTSIDE,
-    FrameKind::END,
-    FrameKind::REFUSED,
 ];
 
-fn golden_frames() -> Vec<Vec<u8>> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let mut paths: Vec<_> = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
-    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+fn frames() -> Vec<Vec<u8>> {
+    let requests = samples::requests().into_iter().map(|request| {
+        let mut frame = Vec::new();
+        request.send(&mut frame).unwrap();
+        frame
+    });
+    let hello = framed(FrameKind::HELLO, &samples::hello().encode());
+    let replies = samples::replies();
+    let replies = replies.iter().map(samples::frame);
+    requests.chain(replies).chain([hello]).collect()
 }
 
 fn read_as_anything(bytes: &[u8]) {
@@ -78,7 +58,7 @@ proptest! {
 
     #[test]
     fn mutated_messages(
-        frame in prop::sample::select(golden_frames()),
+        frame in prop::sample::select(frames()),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
         cut in any::<prop::sample::Index>(),
     ) {
@@ -94,7 +74,7 @@ proptest! {
 
     #[test]
     fn a_message_cut_short_is_an_error(
-        frame in prop::sample::select(golden_frames()),
+        frame in prop::sample::select(frames()),
         cut in any::<prop::sample::Index>(),
     ) {
         let mut bytes = &frame[..cut.index(frame.len())];
@@ -103,7 +83,7 @@ proptest! {
 
     #[test]
     fn a_message_with_bytes_behind_it_is_an_error(
-        frame in prop::sample::select(golden_frames()),
+        frame in prop::sample::select(frames()),
         extra in prop::collection::vec(any::<u8>(), 1..20),
     ) {
         let mut frame = read_frame(&mut frame.as_slice(), MAX_REPLY).unwrap();
@@ -161,7 +141,7 @@ fn a_frame_longer_than_allowed_is_refused_by_its_header() {
 fn a_body_longer_than_allowed_is_not_sent() {
     let body = vec![0; MAX_REPLY as usize + 1];
     let mut sent = Vec::new();
-    let error = write_frame(&mut sent, FrameKind::END, &body).unwrap_err();
+    let error = write_frame(&mut sent, FrameKind::REPLY, &body).unwrap_err();
     assert!(matches!(error, ProtocolError::TooLong { .. }), "{error}");
     assert!(sent.is_empty());
 }
@@ -178,7 +158,7 @@ fn a_frame_of_the_wrong_direction_is_out_of_place() {
     let request = framed(FrameKind::REQUEST, &[0]);
     let error = Reply::receive(&mut request.as_slice()).unwrap_err();
     assert!(matches!(error, ProtocolError::Unexpected(2)), "{error}");
-    let end = framed(FrameKind::END, &[0]);
-    let error = Request::receive(&mut end.as_slice()).unwrap_err();
-    assert!(matches!(error, ProtocolError::Unexpected(64)), "{error}");
+    let reply = framed(FrameKind::REPLY, &[0]);
+    let error = Request::receive(&mut reply.as_slice()).unwrap_err();
+    assert!(matches!(error, ProtocolError::Unexpected(3)), "{error}");
 }

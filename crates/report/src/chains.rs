@@ -491,6 +491,7 @@ mod tests {
             wchan: None,
             syscall: None,
             cpu_ticks: Some(0),
+            timeslices: Some(7),
             capture: ThreadCapture::Stack(leaf),
         };
         let dump = receive(vec![

@@ -220,6 +220,7 @@ mod tests {
                 wchan: None,
                 syscall: None,
                 cpu_ticks: None,
+                timeslices: None,
                 capture: ThreadCapture::Stack(leaf),
             }]),
             Reply::End(End { gaps: Vec::new() }),

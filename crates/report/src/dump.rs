@@ -1,20 +1,16 @@
 //! Receives a dump and checks it: afterwards every number in it names something.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use rtops_protocol::{
-    self as protocol, Claim, CoreHead, End, EndedSite, HandleSeen, Leaf, LeafEnd, Module, Note,
-    Outside, Process, ProtocolError, Refused, Reply, Resource, Saved, SourceLocation, StackId,
-    StringId, TaskKind, TaskNote, Thread, ThreadCapture, ThreadRun, Trace, TraceId, Untracked,
-    UntrackedState,
+    self as protocol, Claim, CoreHead, End, EndedSite, HandleSeen, Leaf, LeafEnd, Module, Outside,
+    Process, ProtocolError, Refused, Reply, Resource, Saved, SourceLocation, StackId, StringId,
+    TaskKind, Thread, ThreadCapture, Trace, TraceId, Untracked, UntrackedState,
 };
 
 use crate::{
     format, join,
-    task::{Polls, State, Task, TaskKey},
+    task::{Polls, Task, TaskKey},
 };
 
 /// The most tasks, threads, texts or stacks of each that are taken.
@@ -43,10 +39,6 @@ pub struct Dump {
     pub kept: HashMap<Polls, usize>,
     /// The threads.
     pub threads: Vec<Thread>,
-    /// More about some of the tasks.
-    pub notes: Vec<TaskNote>,
-    /// How often the threads ran.
-    pub thread_runs: Vec<ThreadRun>,
     /// What has ended, by the place where it was made.
     pub ended_sites: Vec<EndedSite>,
     /// Locks that somebody waits for.
@@ -61,8 +53,6 @@ pub struct Dump {
     pub saved: Option<Saved>,
     /// Sentences that say what is missing.
     pub gaps: Vec<String>,
-    /// Frames that a newer agent sent and that this build can't read.
-    pub unknown_frames: usize,
     /// Why the process was not looked at from outside, where that was wanted.
     not_attached: Option<String>,
     /// How many stacks came before what was read from outside, which numbers its own anew.
@@ -122,7 +112,6 @@ impl Dump {
                 Err(error) => return Err(Failure::Lost(error)),
             }
         }
-        dump.hold_back();
         dump.join();
         Ok(dump)
     }
@@ -133,18 +122,6 @@ impl Dump {
         if let Some(after) = outside.and_then(|outside| outside.agent_told_after_ns) {
             let after = Duration::from_nanos(after);
             self.tasks = join::tasks(std::mem::take(&mut self.tasks), after);
-        }
-    }
-
-    /// Takes in which tasks are polled in parts, one of which has ended while nobody asks for the next.
-    fn hold_back(&mut self) {
-        let notes = self.notes.iter().filter(|note| note.note == Note::HeldBack);
-        let held_back: HashSet<TaskKey> = notes.map(|note| TaskKey::Tracked(note.task)).collect();
-        let tasks = self.tasks.iter_mut();
-        for task in tasks.filter(|task| held_back.contains(&task.key)) {
-            if task.state.is_suspended() {
-                task.state = State::HeldBack;
-            }
         }
     }
 
@@ -253,7 +230,6 @@ impl Dump {
                 let joined = joined.filter_map(|thread| join::thread(agents, thread));
                 self.threads.extend(joined);
             }
-            Reply::Notes(notes) => self.notes.extend(notes),
             Reply::EndedSites(sites) => {
                 let mut files = sites.iter().map(|ended| ended.site.file);
                 files.try_for_each(|file| self.check_text(file))?;
@@ -281,7 +257,6 @@ impl Dump {
                 self.addresses += trace.calls.len() + trace.visits.len();
                 self.traces.push(trace);
             }
-            Reply::ThreadRuns(runs) => self.thread_runs.extend(runs),
             Reply::Untracked(tasks) => {
                 for task in tasks {
                     self.add_untracked(task)?;
@@ -301,13 +276,17 @@ impl Dump {
                 self.modules.clear();
                 self.outside = Some(outside);
             }
-            Reply::Unknown(_) => self.unknown_frames += 1,
-            Reply::Summary(_) | Reply::Stats(_) | Reply::End(_) | Reply::Refused(_) => {
+            Reply::Summary(_)
+            | Reply::Stats(_)
+            | Reply::Memory(_)
+            | Reply::Trimmed(_)
+            | Reply::Build(_)
+            | Reply::End(_)
+            | Reply::Refused(_) => {
                 return Err(Failure::Nonsense(
                     "a frame that is no part of a dump".to_owned(),
                 ));
             }
-            _ => self.unknown_frames += 1,
         }
         self.check_size()
     }
@@ -345,8 +324,6 @@ impl Dump {
             (self.kept.len(), MAX_ITEMS, "types of tasks"),
             (self.threads.len(), MAX_ITEMS, "threads"),
             (self.gaps.len(), MAX_ITEMS, "gaps"),
-            (self.notes.len(), MAX_ITEMS, "notes"),
-            (self.thread_runs.len(), MAX_ITEMS, "threads"),
             (self.ended_sites.len(), MAX_ITEMS, "places"),
             (self.resources.len(), MAX_ITEMS, "locks"),
             (self.claims.len(), MAX_ITEMS, "holders and waiters"),
@@ -439,8 +416,7 @@ pub(crate) mod tests {
     use std::io;
 
     use rtops_protocol::{
-        Call, FrameKind, Obtained, Stacks, Strings, Task, TaskState, TraceEnd, TraceOrder, Visit,
-        WakerState,
+        Call, Obtained, Stacks, Strings, Task, TaskState, TraceEnd, TraceOrder, Visit, WakerState,
     };
 
     use super::*;
@@ -482,6 +458,8 @@ pub(crate) mod tests {
             },
             mark: 0x10 * id,
             cell: None,
+            lost_wakers: false,
+            is_orphan: false,
             leaves: stacks
                 .iter()
                 .map(|stack| Leaf {
@@ -512,7 +490,6 @@ pub(crate) mod tests {
             Reply::Stacks(Stacks(vec![vec![1, 2], vec![3]])),
             Reply::Strings(Strings(vec!["late".to_owned()])),
             Reply::Tasks(vec![task(1, 2, &[0, 1])]),
-            Reply::Unknown(FrameKind(200)),
             end(),
         ])
         .unwrap();
@@ -520,7 +497,6 @@ pub(crate) mod tests {
         assert_eq!(dump.string(StringId(1)), Some("conn"));
         assert_eq!(dump.string(StringId(2)), Some("late"));
         assert_eq!(dump.stack(StackId(0)), [1, 2]);
-        assert_eq!(dump.unknown_frames, 1);
         assert!(dump.gaps.is_empty());
     }
 

@@ -364,9 +364,7 @@ impl Selection {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{
-        End, Note, Reply, Stacks, Strings, Task, TaskNote, TaskState, Thread, WakerState,
-    };
+    use rtops_protocol::{End, Reply, Stacks, Strings, Task, TaskState, Thread, WakerState};
 
     use super::*;
     use crate::{
@@ -378,16 +376,12 @@ mod tests {
     const STACKS: [&str; 4] = ["recv serve", "recv serve", "sleep tick", "sleep serve"];
 
     fn dump(tasks: Vec<Task>, threads: Vec<Thread>) -> Dump {
-        received(tasks, Reply::Threads(threads))
-    }
-
-    fn received(tasks: Vec<Task>, more: Reply) -> Dump {
         let names = ["conn", "tick"].map(str::to_owned);
         receive(vec![
             Reply::Strings(Strings(names.to_vec())),
             Reply::Stacks(Stacks(vec![vec![1], vec![2], vec![3], vec![4]])),
             Reply::Tasks(tasks),
-            more,
+            Reply::Threads(threads),
             Reply::End(End { gaps: Vec::new() }),
         ])
         .unwrap()
@@ -462,18 +456,20 @@ mod tests {
 
     #[test]
     fn what_is_held_back_is_told_of_tasks_and_of_spans_inside() {
+        let held_back = |task: Task| Task {
+            state: TaskState::HeldBack {
+                since_ns: task.state.since_ns(),
+            },
+            ..task
+        };
         let span = Task {
             parent: 1,
             kind: TaskKind::Span,
-            ..task(2, 2, &[])
+            ..held_back(task(2, 2, &[]))
         };
-        let notes = [2, 3].map(|task| TaskNote {
-            task,
-            note: Note::HeldBack,
-        });
-        let dump = received(
-            vec![task(1, 1, &[0]), span, task(3, 2, &[])],
-            Reply::Notes(notes.to_vec()),
+        let dump = dump(
+            vec![task(1, 1, &[0]), span, held_back(task(3, 2, &[]))],
+            Vec::new(),
         );
         let everything = Selection::default();
         let groups = group_tasks(&dump, &frames(&STACKS), &everything, Grouping::Equal);

@@ -88,6 +88,7 @@ pub(crate) fn thread(agents: &HashMap<i32, Thread>, read: Thread) -> Option<Thre
         state: read.state.or(told.state.filter(|_| is_there_still)),
         wchan: told.wchan.clone().filter(|_| is_there_still),
         cpu_ticks: told.cpu_ticks,
+        timeslices: told.timeslices,
         capture: match told.capture {
             ThreadCapture::Agent => ThreadCapture::Agent,
             _ => read.capture,

@@ -81,6 +81,10 @@ pub struct Tracked {
     pub mark: u64,
     /// Where the waker of its latest poll leads to.
     pub waker_at: Option<u64>,
+    /// Whether its wakers were all dropped unused between two dumps.
+    pub lost_wakers: bool,
+    /// Whether what spawned it was dropped before its end.
+    pub is_orphan: bool,
     /// What was found of it in memory at the same time.
     pub memory: Option<Memory>,
     /// Whether it was polled after the process stood still, so that the agent does not tell for how long it
@@ -272,6 +276,7 @@ impl Task {
             (TaskState::New { .. }, _) => State::New,
             (TaskState::Running { tid, .. }, _) => State::Running { tid: Some(tid) },
             (TaskState::Starved { .. }, _) => State::Starved,
+            (TaskState::HeldBack { .. }, _) => State::HeldBack,
             (TaskState::Suspended { .. }, WakerState::None) => State::Never,
             (TaskState::Suspended { .. }, _) => State::Waiting,
         };
@@ -295,6 +300,8 @@ impl Task {
                 obtained: task.obtained,
                 mark: task.mark,
                 waker_at: task.cell,
+                lost_wakers: task.lost_wakers,
+                is_orphan: task.is_orphan,
                 memory: None,
                 has_moved: false,
             }),

@@ -281,6 +281,7 @@ mod tests {
             wchan: Some("futex_wait".to_owned()),
             syscall: None,
             cpu_ticks: None,
+            timeslices: None,
             capture,
         }
     }

@@ -99,10 +99,6 @@ impl Reason {
             TraceEnd::Whole => None,
             TraceEnd::TooLong => Some(TOO_MANY_STEPS),
             TraceEnd::GivenUp(why) => Some(Self::of_unresolved(why, source)),
-            _ => Some(reason!(
-                "not stepped through",
-                "the poll did what can't be stepped through"
-            )),
         }
     }
 
@@ -151,7 +147,6 @@ impl Reason {
                 "on another stack",
                 "a part of its poll runs on another stack"
             ),
-            _ => reason!("not resolved", "nothing more is known"),
         }
     }
 }

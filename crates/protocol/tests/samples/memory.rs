@@ -43,7 +43,7 @@ fn memory(in_use: Option<u64>) -> Memory {
 }
 
 /// One message of each form.
-pub fn memories() -> Vec<(&'static str, Reply)> {
+pub fn memories() -> Vec<Reply> {
     let call = |failed| TrimCall {
         allocator: "glibc malloc".to_owned(),
         call: "malloc_trim(0)".to_owned(),
@@ -56,8 +56,8 @@ pub fn memories() -> Vec<(&'static str, Reply)> {
         after: memory(None),
     };
     vec![
-        ("reply-memory", Reply::Memory(memory(Some(84_000_000)))),
-        ("reply-memory-unknown", Reply::Memory(memory(None))),
-        ("reply-trimmed", Reply::Trimmed(trimmed)),
+        Reply::Memory(memory(Some(84_000_000))),
+        Reply::Memory(memory(None)),
+        Reply::Trimmed(trimmed),
     ]
 }

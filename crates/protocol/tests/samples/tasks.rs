@@ -1,8 +1,8 @@
 //! Tasks: those that an agent tracks, and those that were found in memory.
 
 use rtops_protocol::{
-    FoundBy, Leaf, LeafEnd, Note, Obtained, SourceLocation, StackId, StringId, Task, TaskKind,
-    TaskNote, TaskState, TraceId, Unresolved, Untracked, UntrackedLeaf, UntrackedState, WakerState,
+    FoundBy, Leaf, LeafEnd, Obtained, SourceLocation, StackId, StringId, Task, TaskKind, TaskState,
+    TraceId, Unresolved, Untracked, UntrackedLeaf, UntrackedState, WakerState,
 };
 
 pub fn leaf(stack: u32, end: LeafEnd) -> Leaf {
@@ -37,6 +37,8 @@ fn task(id: u64, kind: TaskKind, state: TaskState, waker: WakerState, leaves: Ve
         },
         mark: mark(id),
         cell: was_polled.then_some(0x7f00_0000_0080 + 0x1000 * id),
+        lost_wakers: false,
+        is_orphan: false,
         leaves,
     }
 }
@@ -88,16 +90,18 @@ pub fn tasks() -> Vec<Task> {
             WakerState::Held(1),
             vec![leaf(0, LeafEnd::Absent), leaf(1, LeafEnd::Abridged)],
         ),
+        Task {
+            lost_wakers: true,
+            is_orphan: true,
+            ..task(
+                6,
+                TaskKind::Span,
+                TaskState::HeldBack { since_ns },
+                WakerState::NotKnown,
+                vec![],
+            )
+        },
     ]
-}
-
-/// One of each.
-pub fn notes() -> Vec<TaskNote> {
-    let notes = [Note::WakersLost, Note::SpawnerCancelled, Note::HeldBack].into_iter();
-    notes
-        .zip(1..)
-        .map(|(note, task)| TaskNote { task, note })
-        .collect()
 }
 
 /// One of each state, and each way to find out where a task waits.

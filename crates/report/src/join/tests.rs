@@ -8,8 +8,8 @@ mod unread;
 mod wakers;
 
 use rtops_protocol::{
-    End, Leaf, LeafEnd, Note, Obtained, Outside, Reply, StackId, Stacks, Task as Told, TaskNote,
-    TaskState, TraceId, Unresolved, Untracked as Found, UntrackedLeaf, UntrackedState, WakerState,
+    End, Leaf, LeafEnd, Obtained, Outside, Reply, StackId, Stacks, Task as Told, TaskState,
+    TraceId, Unresolved, Untracked as Found, UntrackedLeaf, UntrackedState, WakerState,
 };
 
 use super::*;
@@ -71,6 +71,16 @@ fn waiting(id: u64, stacks: &[u32]) -> Told {
         mark: MARK + id,
         cell: Some(CELL),
         ..told(id, 0, stacks)
+    }
+}
+
+/// The same, polled in parts, of which nobody asks for the next.
+fn held_back(told: Told) -> Told {
+    Told {
+        state: TaskState::HeldBack {
+            since_ns: told.state.since_ns(),
+        },
+        ..told
     }
 }
 
@@ -460,12 +470,8 @@ fn of_a_task_that_was_not_polled_since_both_tell_what_it_does() {
 
 #[test]
 fn what_is_held_back_is_not_the_task_around_it() {
-    let notes = Reply::Notes(vec![TaskNote {
-        task: 1,
-        note: Note::HeldBack,
-    }]);
     for found in [idle(), in_state(UntrackedState::Woken)] {
-        let agents = vec![Reply::Tasks(vec![waiting(1, &[])]), notes.clone()];
+        let agents = vec![Reply::Tasks(vec![held_back(waiting(1, &[]))])];
         let dump = joined(agents, vec![found]);
         assert_eq!(keys(&dump), [TRACKED, FOUND]);
         let [held_back, around] = dump.tasks.as_slice() else {
@@ -475,8 +481,8 @@ fn what_is_held_back_is_not_the_task_around_it() {
         assert_eq!(around.trace, Some(TraceId(0)));
     }
     // Where another is polled in the same task, that is what it waits in.
-    let tasks = Reply::Tasks(vec![waiting(1, &[]), waiting(2, &[])]);
-    let dump = joined(vec![tasks, notes], vec![idle()]);
+    let tasks = Reply::Tasks(vec![held_back(waiting(1, &[])), waiting(2, &[])]);
+    let dump = joined(vec![tasks], vec![idle()]);
     let traces = dump.tasks.iter().map(|task| task.trace);
     assert_eq!(traces.collect::<Vec<_>>(), [None, Some(TraceId(0))]);
 }

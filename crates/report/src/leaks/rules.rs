@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::Note;
 use rtops_symbols::WaitEnd;
 
 use super::{
@@ -263,17 +262,14 @@ impl<'d, 'a> Judging<'d, 'a> {
     /// Spawned by a task that was cancelled, and waiting for long.
     pub(super) fn orphaned(&mut self, findings: &mut Vec<Finding<'a>>) {
         let min_age = self.judge.min_age;
-        let notes = self.dump.notes.iter();
-        let cancelled = notes.filter(|note| matches!(note.note, Note::SpawnerCancelled));
-        let cancelled: HashSet<TaskKey> =
-            cancelled.map(|note| TaskKey::Tracked(note.task)).collect();
+        let is_orphan = |task: &Task| task.tracked().is_some_and(|tracked| tracked.is_orphan);
         self.take(
             Evidence::Orphaned,
             findings,
             |_, group| match wait_of(group) {
-                Some(WaitEnd::Contended | WaitEnd::Open) => those(group, |task| {
-                    cancelled.contains(&task.key) && has_lasted(task, min_age)
-                }),
+                Some(WaitEnd::Contended | WaitEnd::Open) => {
+                    those(group, |task| is_orphan(task) && has_lasted(task, min_age))
+                }
                 _ => Vec::new(),
             },
             |_, _, _| {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::{FoundBy, Note, SourceLocation, TaskKind, Thread, ThreadCapture};
+use rtops_protocol::{FoundBy, SourceLocation, TaskKind, Thread, ThreadCapture};
 
 use crate::{
     dump::Dump,
@@ -72,17 +72,6 @@ pub struct ThreadSample {
 impl Sample {
     /// What to keep of a dump.
     pub fn of(dump: &Dump) -> Self {
-        let runs: HashMap<i32, u64> = dump
-            .thread_runs
-            .iter()
-            .map(|run| (run.tid, run.timeslices))
-            .collect();
-        let lost: HashSet<TaskKey> = dump
-            .notes
-            .iter()
-            .filter(|note| matches!(note.note, Note::WakersLost))
-            .map(|note| TaskKey::Tracked(note.task))
-            .collect();
         let tasks = || dump.tasks.iter();
         Self {
             tasks: tasks()
@@ -96,13 +85,13 @@ impl Sample {
                     let sample = ThreadSample {
                         place: thread_place(dump, thread),
                         kin: kin(thread.name.as_deref().unwrap_or_default()),
-                        timeslices: runs.get(&thread.tid).copied(),
+                        timeslices: thread.timeslices,
                     };
                     (thread.tid, sample)
                 })
                 .collect(),
             lost_wakers: tasks()
-                .filter(|task| lost.contains(&task.key))
+                .filter(|task| task.tracked().is_some_and(|tracked| tracked.lost_wakers))
                 .filter_map(|task| Some((task.key, task.tracked()?.polls)))
                 .collect(),
         }

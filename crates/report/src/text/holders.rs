@@ -218,7 +218,6 @@ pub(super) fn what(dump: &Dump, resource: &Resource) -> String {
         ResourceKind::RwLock => "rwlock",
         ResourceKind::Semaphore => "semaphore",
         ResourceKind::JoinSet => "join set",
-        _ => "lock",
     };
     match dump.string(resource.value_type).and_then(short_type) {
         Some(value) => format!("{kind}<{}>", escape(&value)),

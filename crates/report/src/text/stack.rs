@@ -498,9 +498,6 @@ fn notes(view: &View) -> Vec<String> {
         }
         notes.push(format!("more could be shown: {}", lacks.join("; ")));
     }
-    if view.dump.unknown_frames > 0 {
-        notes.push("the agent sent more than this rtops can read; a newer rtops shows it".into());
-    }
     notes
 }
 

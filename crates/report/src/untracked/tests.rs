@@ -317,6 +317,7 @@ fn the_future_in_block_on_is_missed_unless_it_is_tracked() {
         wchan: None,
         syscall: None,
         cpu_ticks: None,
+        timeslices: None,
         capture: ThreadCapture::Stack(Leaf {
             stack: StackId(0),
             end: LeafEnd::Complete,

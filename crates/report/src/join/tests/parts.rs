@@ -331,12 +331,7 @@ fn a_span_with_wakers_of_earlier_probes_or_that_was_polled_since_goes_on() {
         assert_eq!(does(&dump, 2), then);
     }
     // What nobody asks for waits for whom it is made.
-    let notes = Reply::Notes(vec![TaskNote {
-        task: 2,
-        note: Note::HeldBack,
-    }]);
-    let tasks = Reply::Tasks(vec![unasked(1, 0), unasked(2, 1)]);
-    let dump = joined(vec![tasks, notes], vec![found()]);
+    let dump = of_tasks(vec![unasked(1, 0), held_back(unasked(2, 1))], vec![found()]);
     assert_eq!(does(&dump, 2).0, State::HeldBack);
 }
 

@@ -18,6 +18,7 @@ fn thread(tid: i32, name: Option<&str>, capture: ThreadCapture) -> Thread {
         wchan: None,
         syscall: Some(202),
         cpu_ticks: None,
+        timeslices: None,
         capture,
     }
 }
@@ -35,6 +36,7 @@ fn of_agent(tid: i32, name: &str) -> Thread {
         state: Some('S'),
         wchan: Some("futex_wait".to_owned()),
         cpu_ticks: Some(40),
+        timeslices: Some(7),
         ..thread(tid, Some(name), ThreadCapture::Off)
     }
 }

@@ -126,12 +126,7 @@ fn only_what_waits_is_asked() {
     let untracked = unresolved(Unresolved::Locked);
     assert_eq!(unread(Vec::new(), vec![untracked]), NOBODY);
     // Nobody asks for more of it.
-    let notes = Reply::Notes(vec![TaskNote {
-        task: 1,
-        note: Note::HeldBack,
-    }]);
-    let held_back = joined(vec![Reply::Tasks(vec![waiting(1, &[])]), notes], vec![]);
-    assert_eq!(held_back.unread(), NOBODY);
+    assert_eq!(unread(vec![held_back(waiting(1, &[]))], Vec::new()), NOBODY);
 }
 
 #[test]

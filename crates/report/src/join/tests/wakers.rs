@@ -59,13 +59,9 @@ fn the_agent_keeps_one_for_each_span_inside_as_well() {
 
 #[test]
 fn the_agent_keeps_one_for_what_is_held_back_as_well() {
-    let notes = Reply::Notes(vec![TaskNote {
-        task: 2,
-        note: Note::HeldBack,
-    }]);
     for (wakers, then) in [(2, NEVER), (3, held(1))] {
-        let tasks = Reply::Tasks(vec![unasked(1), unasked(2)]);
-        let dump = joined(vec![tasks, notes.clone()], vec![with_wakers(wakers)]);
+        let tasks = vec![unasked(1), held_back(unasked(2))];
+        let dump = of_tasks(tasks, vec![with_wakers(wakers)]);
         let task = &dump.tasks[0];
         assert_eq!((task.state, task.waker), then);
     }

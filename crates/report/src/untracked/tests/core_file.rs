@@ -259,6 +259,7 @@ fn the_thread_that_crashed_comes_first_and_nothing_speaks_of_an_agent() {
         wchan: None,
         syscall: None,
         cpu_ticks: None,
+        timeslices: None,
         capture,
     };
     let on = |stack, end| {
