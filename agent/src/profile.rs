@@ -36,7 +36,7 @@
 //! thread, its tasks are in the profile as `starved`, without their stacks, and the call returns
 //! when its time is up.
 //!
-//! The example `debug_pprof` of this crate serves `/debug/pprof/` with axum. `docs/profile.md` says
+//! The example `debug_pprof` of this crate serves `/debug/pprof/` with axum. `docs/operate/profile.md` says
 //! what stands in a profile and what differs from Go's.
 //!
 //! # What it costs

@@ -85,7 +85,7 @@ pub struct Cli {
 /// How and where to print.
 #[derive(Args, Debug)]
 pub struct OutputArgs {
-    /// Print JSON (docs/json.md describes it)
+    /// Print JSON (docs/operate/json.md describes it)
     #[arg(long, global = true, display_order = LAST)]
     pub json: bool,
     /// Write to FILE instead of standard output

@@ -39,7 +39,7 @@ impl Shell {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Bash, Self::Zsh, Self::Fish];
 
-    /// The name of the script in a package; docs/install.md says where it goes.
+    /// The name of the script in a package; docs/operate/install.md says where it goes.
     #[must_use]
     pub const fn file_name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What the kernel knows of one process as JSON; `docs/json.md` describes every field.
+//! What the kernel knows of one process as JSON; `docs/operate/json.md` describes every field.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Findings as JSON; `docs/json.md` describes every field.
+//! Findings as JSON; `docs/operate/json.md` describes every field.
 
 use std::{
     collections::BTreeMap,

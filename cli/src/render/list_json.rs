@@ -1,4 +1,4 @@
-//! The list of processes as JSON; `docs/json.md` describes every field.
+//! The list of processes as JSON; `docs/operate/json.md` describes every field.
 
 use std::io::{self, Write};
 
@@ -41,7 +41,7 @@ struct Process<'a> {
     command: &'a str,
 }
 
-/// The same as JSON; see `docs/json.md`.
+/// The same as JSON; see `docs/operate/json.md`.
 pub fn json(writer: &mut impl Write, list: &List) -> io::Result<()> {
     super::json(writer, &document(None, list))
 }

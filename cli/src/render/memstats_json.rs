@@ -1,4 +1,4 @@
-//! What the memory of a process is used for, as JSON; `docs/json.md` describes every field.
+//! What the memory of a process is used for, as JSON; `docs/operate/json.md` describes every field.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! Await trees and thread stacks as JSON; `docs/json.md` describes every field.
+//! Await trees and thread stacks as JSON; `docs/operate/json.md` describes every field.
 
 use std::{
     io::{self, Write},

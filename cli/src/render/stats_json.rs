@@ -1,4 +1,4 @@
-//! The counters of one process as JSON; `docs/json.md` describes every field.
+//! The counters of one process as JSON; `docs/operate/json.md` describes every field.
 
 use std::{
     collections::BTreeMap,

@@ -153,7 +153,7 @@ struct Process<'a> {
     agent_version: Option<&'a str>,
 }
 
-/// The same as JSON, as a list in the order of the tree; see `docs/json.md`.
+/// The same as JSON, as a list in the order of the tree; see `docs/operate/json.md`.
 pub fn json(writer: &mut impl Write, tree: &[Placed<Node>]) -> io::Result<()> {
     let processes = tree.iter().map(|placed| {
         let node = &placed.process;

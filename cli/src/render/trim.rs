@@ -165,7 +165,7 @@ struct SidePart<'a> {
     heap: HeapPart<'a>,
 }
 
-/// The same as JSON; see `docs/json.md`.
+/// The same as JSON; see `docs/operate/json.md`.
 pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
     let trimmed = &report.trimmed;
     let calls = trimmed.calls.iter().map(|call| CallPart {

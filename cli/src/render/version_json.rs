@@ -76,7 +76,7 @@ struct FactFields<'a> {
     value: &'a str,
 }
 
-/// See `docs/json.md`.
+/// See `docs/operate/json.md`.
 pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
     let binary = report.binary.as_ref();
     super::json(

@@ -1,4 +1,4 @@
-//! `docs/json.md` names every field that a document has.
+//! `docs/operate/json.md` names every field that a document has.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -27,7 +27,7 @@ fn collect(value: &Value, fields: &mut BTreeSet<String>) {
 
 /// What stands between backticks in the page.
 fn documented() -> BTreeSet<String> {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json.md");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operate/json.md");
     let page = fs::read_to_string(page).unwrap();
     let quoted = page.split('`').skip(1).step_by(2);
     quoted.map(str::to_owned).collect()

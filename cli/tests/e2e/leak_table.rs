@@ -1,6 +1,6 @@
 //! `rtops leaks` on each case of the gallery: every leak is found, by the evidence and at the line
 //! that it is meant to be found by, and what only looks like one is left alone. Makes the table of
-//! `docs/leaks.md`.
+//! `docs/operate/leaks.md`.
 
 use std::{
     env,
@@ -61,7 +61,7 @@ fn every_leak_is_found_and_every_healthy_case_is_silent() {
 /// The test above holds each row to what is written here.
 #[test]
 fn the_documents_have_the_table() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/leaks.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operate/leaks.md");
     let text = fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once("<!-- table:begin -->\n").unwrap();
     let (_, after) = rest.split_once("<!-- table:end -->").unwrap();
@@ -72,7 +72,7 @@ fn the_documents_have_the_table() {
     } else {
         assert!(
             text == wanted,
-            "docs/leaks.md is old; run this test with {UPDATE}=1"
+            "docs/operate/leaks.md is old; run this test with {UPDATE}=1"
         );
     }
 }

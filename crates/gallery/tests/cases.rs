@@ -109,13 +109,13 @@ fn each_leak_is_marked_where_it_waits() {
 #[test]
 fn the_walk_through_has_each_leak() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(root.join("../../docs/leaks.md")).unwrap();
+    let text = fs::read_to_string(root.join("../../docs/operate/leaks.md")).unwrap();
     let mut leaks = list().into_iter().filter(|row| row.kind != "healthy");
     let missing = leaks.find(|row| !text.contains(&format!("`{}`", row.name)));
     assert_eq!(
         missing.map(|row| row.name),
         None,
-        "docs/leaks.md leaves it out"
+        "docs/operate/leaks.md leaves it out"
     );
 }
 

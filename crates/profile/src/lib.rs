@@ -3,7 +3,7 @@
 //!
 //! A [`Profile`] is made of a dump. [`Profile::write_text`] writes the text that `net/http/pprof`
 //! gives for `debug=1` or `debug=2`, [`Profile::write_pprof`] the gzipped protobuf that `go tool
-//! pprof` and `pprof` read. `docs/profile.md` says what each part of them means.
+//! pprof` and `pprof` read. `docs/operate/profile.md` says what each part of them means.
 //!
 //! Each task counts once. Where one waits in several places at once (join, select), the first in
 //! the order of the source stands for it, and the others are told beside it: in the texts behind

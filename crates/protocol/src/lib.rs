@@ -2,7 +2,7 @@
 //!
 //! A conversation is short: the client connects to the agent's Unix socket, the agent sends a
 //! [`Hello`], the client sends a [`Request`], and the agent answers with a stream of [`Reply`]
-//! frames that ends with [`Reply::End`] or [`Reply::Refused`]. `docs/protocol.md` describes the
+//! frames that ends with [`Reply::End`] or [`Reply::Refused`]. `docs/develop/protocol.md` describes the
 //! bytes.
 //!
 //! Each side treats what the other sends as hostile: lengths are checked before anything is

@@ -101,7 +101,7 @@
 
 /// The page for users has examples, too.
 #[cfg(doctest)]
-#[doc = include_str!("../../../docs/integrations.md")]
+#[doc = include_str!("../../../docs/operate/integrations.md")]
 struct Integrations;
 
 mod body;

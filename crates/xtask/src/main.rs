@@ -39,7 +39,7 @@ enum Task {
     },
     /// Build rtops and pack it with all that belongs to it
     Dist(dist::DistArgs),
-    /// Run each command on the sample service and write docs/commands.md
+    /// Run each command on the sample service and write docs/operate/commands.md
     Transcripts {
         /// The page, by default that of the workspace
         page: Option<PathBuf>,
@@ -88,6 +88,6 @@ fn transcripts(page: Option<PathBuf>, rtops: Option<PathBuf>) -> io::Result<()> 
         Some(rtops) => rtops,
         None => dist::build(&workspace, "release", None)?,
     };
-    let page = page.unwrap_or_else(|| workspace.join("docs/commands.md"));
+    let page = page.unwrap_or_else(|| workspace.join("docs/operate/commands.md"));
     transcripts::write(&rtops, &page)
 }

@@ -1,4 +1,4 @@
-//! `docs/commands.md`: what each command prints about the sample service of `rtops demo`.
+//! `docs/operate/commands.md`: what each command prints about the sample service of `rtops demo`.
 //!
 //! All of it runs in a PID namespace of its own, so that nothing else of the machine gets into the
 //! page. That takes `unshare`, and root or a system where everybody may make user namespaces.

@@ -59,7 +59,7 @@ fn the_page_has_a_section_with_output_for_each_command() {
     let place = place.path().to_str().unwrap();
     assert!(!page.contains(place), "{page}");
 
-    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/commands.md");
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operate/commands.md");
     let committed = fs::read_to_string(committed).unwrap();
     assert_eq!(
         headings(&committed),

@@ -1,4 +1,4 @@
-//! Rates as JSON, one object a line; `docs/json.md` describes every field.
+//! Rates as JSON, one object a line; `docs/operate/json.md` describes every field.
 
 use std::io::{self, Write};
 
