@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{BufReader, BufWriter, IntoInnerError, Read},
+    io::{BufReader, BufWriter, IntoInnerError, IsTerminal, Read, stdin, stdout},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -19,7 +19,7 @@ use crate::{
     args::SourceArgs,
     error::Error,
     image::{self, Detail, core},
-    output_file::OutputFile,
+    output_file::{OutputFile, is_dash},
     target::Target,
 };
 
@@ -135,7 +135,7 @@ pub fn of_file(
     core.map(|core| core::load(&core, wanted)).transpose()
 }
 
-/// Reads a dump that was saved.
+/// Reads a dump that was saved, from standard input if its name is `-`.
 ///
 /// # Errors
 /// When the file can't be read or holds no dump.
@@ -144,7 +144,11 @@ pub fn load(path: &Path) -> Result<Taken, Error> {
         path: path.to_owned(),
         reason,
     };
-    let file = File::open(path).map_err(|error| unusable(error.to_string()))?;
+    let file: Box<dyn Read> = if is_dash(path) {
+        Box::new(stdin())
+    } else {
+        Box::new(File::open(path).map_err(|error| unusable(error.to_string()))?)
+    };
     let mut file = BufReader::new(file.take(MAX_FILE));
     let dump = Dump::receive(|| Reply::receive(&mut file));
     let mut dump = dump.map_err(|failure| match failure {
@@ -188,6 +192,12 @@ impl Saving {
     /// # Errors
     /// When the file can't be made.
     pub fn begin(path: &Path, saved: Saved) -> Result<Self, Error> {
+        if is_dash(path) && stdout().is_terminal() {
+            return Err(Error::Usage(
+                "a dump is binary, and standard output is a terminal; name a file with --save"
+                    .to_owned(),
+            ));
+        }
         let mut this = Self {
             path: path.to_owned(),
             file: BufWriter::new(OutputFile::create(path)?),

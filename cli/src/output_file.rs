@@ -52,13 +52,18 @@ struct New {
     interim: Option<TempPath>,
 }
 
+/// Whether the name is that of standard input or output.
+pub fn is_dash(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
 impl OutputFile {
     /// Standard output.
     pub fn stdout() -> Self {
         Self::existing(Writer::Stdout(io::stdout()))
     }
 
-    /// Begins a file of this name, or opens what is there if that is no file.
+    /// Begins a file of this name, or opens what is there if that is no file; `-` is standard output.
     ///
     /// # Errors
     /// When no file can be made in its directory, or what is there can't be written to.
@@ -70,6 +75,9 @@ impl OutputFile {
     }
 
     fn begin(path: &Path) -> io::Result<Self> {
+        if is_dash(path) {
+            return Ok(Self::stdout());
+        }
         if let Some(descriptor) = own_descriptor(path) {
             return Ok(Self::existing(descriptor?));
         }

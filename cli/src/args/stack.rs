@@ -74,6 +74,8 @@ pub struct StackArgs {
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
     /// Save the dump, for --from and `leaks --baseline`
+    ///
+    /// With `-` it goes to standard output, and nothing else does.
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub save: Option<PathBuf>,
 }

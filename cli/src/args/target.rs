@@ -42,7 +42,7 @@ pub struct SourceArgs {
     pub timeout: Duration,
     /// Show a dump that `rtops stack --save` wrote
     ///
-    /// It may be of another host.
+    /// It may be of another host. `-` is standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "core")]
     pub from: Option<PathBuf>,
     #[command(flatten)]

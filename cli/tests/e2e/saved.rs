@@ -1,6 +1,6 @@
 //! Dumps that are saved, shown elsewhere, and compared with.
 
-use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fs, path::Path, process::Command, sync::Arc};
 
 use rtops_protocol::Reply;
 use tempfile::tempdir;
@@ -9,6 +9,8 @@ use crate::{
     reply::Stack,
     support::{Build, Target, rtops},
 };
+
+const RTOPS: &str = env!("CARGO_BIN_EXE_rtops");
 
 fn saved(target: &Target, file: &Path) -> Stack {
     target.stack(&["--save", file.to_str().unwrap()])
@@ -135,4 +137,24 @@ fn a_baseline_must_be_of_the_same_process() {
     leaks(other.pid).success();
     let run = leaks(target.pid).exits(1);
     assert!(run.stderr.contains("save a new one"), "{run}");
+}
+
+#[test]
+fn a_dump_goes_through_a_pipe() {
+    let target = Target::start(Build::Dev, &["herd", "3"]);
+    let folder = tempdir().unwrap();
+    let text = folder.path().join("text");
+    // Where it is asked for, what the dump says goes elsewhere.
+    for text_to in [String::new(), format!("-o {}", text.display())] {
+        let script = format!(
+            "RTOPS_DIR={} {RTOPS} stack {} --save - {text_to} --timeout 60s | {RTOPS} stack --from - --json",
+            target.directory().display(),
+            target.pid,
+        );
+        let piped = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert!(piped.status.success(), "{piped:?}");
+        let piped: Stack = serde_json::from_slice(&piped.stdout).unwrap();
+        assert_eq!(groups(&piped), groups(&target.stack(&[])));
+    }
+    assert!(fs::read_to_string(&text).unwrap().contains("3 tasks"));
 }

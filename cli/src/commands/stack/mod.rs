@@ -17,6 +17,7 @@ use crate::{
         Detail,
         outside::{self, Look},
     },
+    output_file::is_dash,
     progress::Progress,
     render,
     target::Target,
@@ -58,13 +59,16 @@ fn show(
     taken: Taken,
     parts: StackParts,
 ) -> Result<(), Error> {
-    let progress = Progress::start("looking up functions and lines".to_owned());
-    with_view(args, &taken, parts, |view| {
-        drop(progress);
-        let mut output = Output::open(output)?;
-        print(&mut output.writer, output.style, output.format, args, view)?;
-        output.finish()
-    })?;
+    // With the dump itself on standard output there is no room for what it says.
+    if !args.save.as_deref().is_some_and(is_dash) || output.output.is_some() {
+        let progress = Progress::start("looking up functions and lines".to_owned());
+        with_view(args, &taken, parts, |view| {
+            drop(progress);
+            let mut output = Output::open(output)?;
+            print(&mut output.writer, output.style, output.format, args, view)?;
+            output.finish()
+        })?;
+    }
     if taken.dump.gaps.is_empty() {
         Ok(())
     } else {
