@@ -10,7 +10,7 @@ use std::{
 use procfs::process::Process;
 use rtops_attach::{EndedEarly, Frozen, Held, How, Injection, Options, Refusal, Yielding};
 use rtops_image::live::{self, Live};
-use rtops_protocol::{Ask, NotAttached, Outside, StackParts};
+use rtops_protocol::{Ask, NotAttached, Outside, Refused, StackParts};
 use rtops_report::escape::escape;
 
 use super::{Detail, Origin, Subject, Wanted, dump, files, marks::Marks, records};
@@ -71,12 +71,19 @@ pub fn take(target: &Target, look: Look<'_>) -> Result<(Taken, StackParts), Erro
         session => Some(session?),
     };
     let Some(mut session) = session else {
-        return Ok((alone(target, look)?, look.parts));
+        return Ok((alone(target, look, None)?, look.parts));
     };
     if choice == AttachChoice::Never {
         return agent::take(target, &mut session, look, None);
     }
-    agent::attach(target, &mut session)?;
+    match agent::attach(target, &mut session) {
+        Err(Error::Refused { refused, .. })
+            if refused.why == rtops_protocol::Refusal::Permission =>
+        {
+            return without_permission(target, look, refused);
+        }
+        answer => answer?,
+    }
     let joined = Stopped::freeze(target, &look.options())
         .and_then(|stopped| joined(target, &mut session, stopped, look));
     match joined {
@@ -90,6 +97,23 @@ pub fn take(target: &Target, look: Look<'_>) -> Result<(Taken, StackParts), Erro
             agent::take(target, &mut session, look, Some(not_attached))
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Looks at a process whose agent does not answer this user. Who may trace it all the same is told the rest: root
+/// has no number in the namespace of a rootless container, and is a stranger to an agent there.
+fn without_permission(
+    target: &Target,
+    look: Look<'_>,
+    refused: Refused,
+) -> Result<(Taken, StackParts), Error> {
+    let missing = format!("the agent tells nothing: {}", escape(&refused.message));
+    match alone(target, look, Some(missing)) {
+        Err(Error::NotFrozen { may_not: true, .. }) => Err(Error::Refused {
+            pid: target.pid,
+            refused,
+        }),
+        taken => Ok((taken?, look.parts)),
     }
 }
 
@@ -215,13 +239,14 @@ impl Copied {
     }
 }
 
-/// What is read of a process without an agent.
-fn alone(target: &Target, look: Look<'_>) -> Result<Taken, Error> {
+/// What is read of a process without asking an agent, for what is missing besides.
+fn alone(target: &Target, look: Look<'_>, missing: Option<String>) -> Result<Taken, Error> {
     let stopped = Stopped::freeze(target, &look.options())?;
     stopped.read(HashMap::new(), |image, mut subject, copied| {
         let survey = super::survey(image, look.wanted(), None);
         let survey = survey.map_err(|error| copied.unusable(&error))?;
-        let late = copied.end(&mut subject);
+        let mut late = copied.end(&mut subject);
+        late.extend(missing);
         let unusable = |reason: &dyn ToString| unusable(target.pid, reason);
         super::alone(image, &subject, look.wanted(), survey, late, unusable)
     })
