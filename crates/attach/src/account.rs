@@ -8,7 +8,7 @@ use std::{
 };
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use rtops_image::{Registers, Thread, Vectors, XstateLayout};
+use rtops_image::{GeneralRegisters, Thread, Vectors, XstateLayout};
 
 use crate::{pages::Pieces, stop};
 
@@ -65,7 +65,7 @@ fn put_bytes(bytes: &mut Vec<u8>, part: &[u8]) {
     bytes.extend_from_slice(part);
 }
 
-/// In the order in which [`Registers::from_user_regs`] takes them.
+/// In the order in which [`GeneralRegisters::from_user_regs`] takes them.
 const fn words_of(r: &libc::user_regs_struct) -> [u64; 27] {
     [
         r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10, r.r9, r.r8, r.rax, r.rcx, r.rdx,
@@ -120,7 +120,7 @@ impl<'b> Reader<'b> {
         Some(Thread {
             tid,
             signal,
-            registers: Registers::from_user_regs(&words),
+            registers: GeneralRegisters::from_user_regs(&words),
             vectors: Vectors::from_xstate(self.bytes()?, layout),
         })
     }

@@ -11,13 +11,12 @@ mod tasks;
 use std::{env, fs, path::Path};
 
 use rtops_protocol::{
-    Access, Ask, Build, Call, Capabilities, Claim, ClaimMode, ClaimRole, CodeRange, CoreHead,
-    DumpRequest, End, EndedSite, Fact, FrameKind, HandleSeen, Hello, LeafEnd, MAX_REPLY, Module,
-    ModuleKind, NotAttached, Outside, Package, Process, ProtocolError, Refusal, Refused, Reply,
-    Request, Resource, ResourceKind, Runtime, RuntimeFlavor, Saved, Sender, Signal, SourceLocation,
-    StackId, StackParts, Stacks, Stats, StringId, Strings, Summary, Thread, ThreadCapture,
-    ThreadRun, Trace, TraceEnd, TraceOrder, Tracking, Unresolved, Visit, Worker, read_frame,
-    write_frame,
+    Access, Ask, Build, Call, Capabilities, Claim, ClaimMode, ClaimRole, CoreHead, DumpRequest,
+    End, EndedSite, Fact, FrameKind, HandleSeen, Hello, LeafEnd, MAX_REPLY, Module, ModuleKind,
+    NotAttached, Outside, Package, Process, ProtocolError, Refusal, Refused, Reply, Request,
+    Resource, ResourceKind, Runtime, RuntimeFlavor, Saved, Sender, Signal, SourceLocation, StackId,
+    StackParts, Stacks, Stats, StringId, Strings, Summary, Thread, ThreadCapture, ThreadRun, Trace,
+    TraceEnd, TraceOrder, Tracking, Unresolved, Visit, Worker, read_frame, write_frame,
 };
 
 use memory::memories;
@@ -137,10 +136,7 @@ fn modules() -> Vec<Module> {
         path: path.to_owned(),
         build_id: build_id.to_vec(),
         load_bias: start,
-        code: CodeRange {
-            start: start + 0x1000,
-            end: start + 0x9000,
-        },
+        code: start + 0x1000..start + 0x9000,
         kind,
     };
     vec![

@@ -37,32 +37,7 @@ pub use crate::{
     poll::{Polls, polls},
     wait::{WaitEnd, WaitReason, is_child, is_container, task_wait, thread_wait},
 };
-
-/// A loaded ELF file of the target, as the agent describes it: not to be trusted.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Module {
-    /// The path in the target's mount namespace.
-    pub path: String,
-    /// The GNU build-id; empty if the file has none.
-    pub build_id: Vec<u8>,
-    /// What to subtract from an address in memory to get the one in the file.
-    pub load_bias: u64,
-    /// The addresses of the code in memory.
-    pub code: Range<u64>,
-    /// What kind of module it is.
-    pub kind: ModuleKind,
-}
-
-/// What a module is to its process.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ModuleKind {
-    /// The program itself.
-    MainExecutable,
-    /// A shared library.
-    Library,
-    /// The kernel's code in user space: there is no file of it.
-    Vdso,
-}
+pub use rtops_types::{Module, ModuleKind};
 
 /// The bytes of a jump to another function.
 const JUMP: usize = 5;

@@ -17,7 +17,7 @@ use object::elf::{
 
 use super::head::{self, Ids, Signal};
 use crate::{
-    FileOffset, Gap, Registers, Thread, Vectors,
+    FileOffset, Gap, GeneralRegisters, Thread, Vectors,
     auxv::{Auxv, MAX_AUXV},
     elf::ReadAt,
     file,
@@ -186,7 +186,7 @@ fn thread(status: &[u8]) -> Option<Thread> {
     Some(Thread {
         tid: u32_at(status, TID).cast_signed(),
         signal: i32::from(notes::u16_at(status, SIGNAL)),
-        registers: Registers::from_user_regs(&registers),
+        registers: GeneralRegisters::from_user_regs(&registers),
         vectors: None,
     })
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rtops_image::{
-    Registers, Thread,
+    GeneralRegisters, Thread,
     live::{Live, Memory, Options, Parts},
 };
 
@@ -51,13 +51,13 @@ pub fn thread(tid: i32, registers: &nix::libc::user_regs_struct) -> Thread {
     Thread {
         tid,
         signal: 0,
-        registers: Registers {
+        registers: GeneralRegisters {
             rip: registers.rip,
             rsp: registers.rsp,
             rbp: registers.rbp,
             fs_base: registers.fs_base,
             orig_rax: registers.orig_rax,
-            ..Registers::default()
+            ..GeneralRegisters::default()
         },
         vectors: None,
     }
