@@ -46,9 +46,9 @@ use std::{
     sync::Arc,
 };
 
+pub use self::maps::Mapping;
 use self::{
     judge::Judge,
-    maps::Mapping,
     pagemap::Pagemap,
     stated::{Held, Mapped},
 };
@@ -102,7 +102,7 @@ pub enum Memory {
         /// A file without a name.
         file: File,
         /// Which addresses lie where in the file: sorted, without overlaps.
-        pieces: Vec<(Range<u64>, u64)>,
+        pieces: Vec<(Range<u64>, FileOffset)>,
     },
 }
 
