@@ -10,7 +10,10 @@ use std::{
 
 use procfs::process::Process;
 use rtops_attach::{EndedEarly, Frozen, Held, How, Injection, Options, Refusal};
-use rtops_image::live::{self, Live};
+use rtops_image::{
+    Tid,
+    live::{self, Live},
+};
 use rtops_protocol::{Ask, NotAttached, Outside, StackParts};
 use rtops_report::escape::escape;
 
@@ -104,7 +107,7 @@ pub fn refuse_stopped(pid: i32) -> Result<(), Error> {
 struct Stopped {
     pid: i32,
     process: Process,
-    thread_names: HashMap<i32, String>,
+    thread_names: HashMap<Tid, String>,
     frozen: Frozen,
 }
 
@@ -126,7 +129,7 @@ impl Stopped {
     /// What was in its memory. The copy ends with the last argument of `then`.
     fn read<T>(
         self,
-        inner: HashMap<i32, i32>,
+        inner: HashMap<Tid, i32>,
         then: impl FnOnce(&Live, Subject<'_>, Option<Held>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let origin = Origin::Outside(head(&self.frozen));

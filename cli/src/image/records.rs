@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::SystemTime};
 
 use nix::libc;
 use rtops_cells::{Resumed, Stack, State, Survey, Task, Version};
-use rtops_image::{Gap, Image, ImageModule};
+use rtops_image::{Gap, Image, ImageModule, Tid};
 use rtops_protocol::{
     self as protocol, Call, End, FoundBy, Leaf, LeafEnd, Outside, Process, Reply, Saved, StackId,
     Stacks, ThreadCapture, Trace, TraceEnd, TraceId, TraceOrder, Unresolved, Untracked,
@@ -65,7 +65,7 @@ pub fn replies(
     replies.extend(batches(stacks, STACKS, |stacks| {
         Reply::Stacks(Stacks(stacks))
     }));
-    let on_threads: HashMap<i32, Leaf> = survey
+    let on_threads: HashMap<Tid, Leaf> = survey
         .threads
         .iter()
         .zip(survey.leaves.len()..)
@@ -232,9 +232,9 @@ fn untracked(
     image: &impl Image,
     subject: &Subject<'_>,
     task: &Task,
-    on_threads: &HashMap<i32, Leaf>,
+    on_threads: &HashMap<Tid, Leaf>,
 ) -> Untracked {
-    let inner = |tid: Option<i32>| tid.map(|tid| subject.inner(tid));
+    let inner = |tid: Option<Tid>| tid.map(|tid| subject.inner(tid));
     let polled = task.leaves.iter().map(polled);
     let running = match task.state {
         State::Running { tid } | State::Blocking { tid } => tid,

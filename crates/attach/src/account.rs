@@ -8,7 +8,7 @@ use std::{
 };
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use rtops_image::{FileOffset, GeneralRegisters, Thread, Vectors, XstateLayout};
+use rtops_image::{FileOffset, GeneralRegisters, Thread, Tid, Vectors, XstateLayout};
 
 use crate::{pages::Pieces, stop};
 
@@ -118,7 +118,7 @@ impl<'b> Reader<'b> {
             *word = self.word()?;
         }
         Some(Thread {
-            tid,
+            tid: Tid::new(tid),
             signal,
             registers: GeneralRegisters::from_user_regs(&words),
             vectors: Vectors::from_xstate(self.bytes()?, layout),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use nix::{errno::Errno, unistd::Pid};
-use rtops_image::live::Mapping;
+use rtops_image::{Tid, live::Mapping};
 
 use crate::{
     How, Injection as Choice, NoCopy, Refusal, Step, Threads, account,
@@ -102,8 +102,8 @@ impl<'b> Freezer<'b> {
     fn try_to_freeze(&mut self) -> Result<Outcome, Refusal> {
         let preflight = preflight::check(&self.request)?;
         let pid = self.pid();
-        let maps =
-            proc::maps(pid).map_err(|_| preflight::why_not_traced(pid, pid, Errno::EPERM))?;
+        let maps = proc::maps(pid)
+            .map_err(|_| preflight::why_not_traced(pid, Tid::new(pid), Errno::EPERM))?;
         let maps = Mapping::parse_all(&maps);
         preflight.check_mappings(&self.request, maps.len())?;
         self.code = Code::find(Pid::from_raw(pid), &maps);
@@ -405,9 +405,9 @@ fn read_copy(copy: Pid, maps: &[Mapping]) -> Option<(OwnedFd, Pieces, u64)> {
 }
 
 /// The threads to use where one alone is to be stopped, the best first.
-fn candidates(pid: i32) -> Vec<i32> {
+fn candidates(pid: i32) -> Vec<Tid> {
     let threads = proc::threads(pid).unwrap_or_default();
-    let mut waiting: Vec<(bool, i32)> = threads
+    let mut waiting: Vec<(bool, Tid)> = threads
         .into_iter()
         .filter_map(|tid| {
             let call = proc::waits_in(pid, tid)?;

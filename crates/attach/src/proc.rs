@@ -3,6 +3,7 @@
 use std::{fs::File, io};
 
 use rtops_files::bounded;
+use rtops_image::Tid;
 
 /// The text of a process's mappings: as much as 65,530 mappings, the kernel's default limit, with long paths.
 const MOST_MAPS: usize = 64 << 20;
@@ -32,9 +33,11 @@ pub(crate) fn maps(pid: i32) -> io::Result<Vec<u8>> {
 }
 
 /// The threads of a process that there are now.
-pub(crate) fn threads(pid: i32) -> io::Result<Vec<i32>> {
+pub(crate) fn threads(pid: i32) -> io::Result<Vec<Tid>> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/task"))?;
-    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let numbers = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .map(Tid::new);
     // One more tells too many.
     Ok(numbers.take(MOST_THREADS + 1).collect())
 }
@@ -85,7 +88,7 @@ impl Status {
 }
 
 /// Whether a thread is where no signal reaches it.
-pub(crate) fn is_uninterruptible(pid: i32, tid: i32) -> bool {
+pub(crate) fn is_uninterruptible(pid: i32, tid: Tid) -> bool {
     let Ok(stat) = read(&format!("/proc/{pid}/task/{tid}/stat")) else {
         return false;
     };
@@ -95,7 +98,7 @@ pub(crate) fn is_uninterruptible(pid: i32, tid: i32) -> bool {
 }
 
 /// The number of the system call that a thread waits in, as far as can be seen without stopping it.
-pub(crate) fn waits_in(pid: i32, tid: i32) -> Option<i64> {
+pub(crate) fn waits_in(pid: i32, tid: Tid) -> Option<i64> {
     let text = read(&format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
     let call = text.split_whitespace().next()?.parse().ok()?;
     (call >= 0).then_some(call)

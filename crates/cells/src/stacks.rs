@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, ops::Range};
 
-use rtops_image::{Contents, Image, ImageModule, ModuleKind, Thread, Unreadable};
+use rtops_image::{Contents, Image, ImageModule, ModuleKind, Thread, Tid, Unreadable};
 use rtops_unwind::{IsTrampoline, Outcome, StackRegisters, StackSlice, Unwinder};
 
 use crate::elf;
@@ -28,7 +28,7 @@ const CODE_PIECE: usize = 1 << 20;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Stack {
     /// As the image numbers it.
-    pub tid: i32,
+    pub tid: Tid,
     /// The instruction pointer, then return addresses, innermost first.
     pub addresses: Vec<u64>,
     /// Why it ends.
@@ -91,7 +91,7 @@ impl Stacks {
 
     /// The one thread that is inside a call of the function that begins at `poll`, with the task at
     /// `header`; `None` where there is none, or more than one.
-    pub(crate) fn runner(&self, image: &impl Image, poll: u64, header: u64) -> Option<i32> {
+    pub(crate) fn runner(&self, image: &impl Image, poll: u64, header: u64) -> Option<Tid> {
         let poll = jumps_to(image, poll);
         let runs = |index: &usize| {
             let stack = self.all.get(*index);

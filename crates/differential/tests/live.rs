@@ -12,7 +12,7 @@ use std::{
 use common::Running;
 use rtops_cells::{Options, Survey, Task, Trace};
 use rtops_image::{
-    Backing, Contents, Core, Image, Sharing,
+    Backing, Contents, Core, Image, Sharing, Tid,
     live::{self, Live, Memory, Parts},
 };
 
@@ -131,7 +131,7 @@ fn check(arguments: &[&str], least: usize) {
         assert_eq!(survey.threads, of_core.threads);
         assert_eq!(survey.kept, of_core.kept);
         assert_eq!(survey.copies, of_core.copies);
-        let resumed = |survey: &Survey| -> Vec<i32> {
+        let resumed = |survey: &Survey| -> Vec<Tid> {
             survey.resumed.iter().map(|resumed| resumed.tid).collect()
         };
         assert_eq!(resumed(&survey), resumed(&of_core));

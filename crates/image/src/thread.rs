@@ -1,10 +1,12 @@
 //! Threads and their registers.
 
+use rtops_types::Tid;
+
 /// A thread of the process.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Thread {
     /// As the kernel numbers it, in the pid namespace of who wrote the image.
-    pub tid: i32,
+    pub tid: Tid,
     /// The signal that ended the process or stopped the thread; 0 for none.
     pub signal: i32,
     /// The integer registers.

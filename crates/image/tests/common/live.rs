@@ -8,7 +8,7 @@ use std::{
 };
 
 use rtops_image::{
-    FileOffset, GeneralRegisters, Thread,
+    FileOffset, GeneralRegisters, Thread, Tid,
     live::{Live, Memory, Options, Parts},
 };
 
@@ -49,7 +49,7 @@ pub fn image(parts: Parts) -> Live {
 /// A thread of which only this is known.
 pub fn thread(tid: i32, registers: &nix::libc::user_regs_struct) -> Thread {
     Thread {
-        tid,
+        tid: Tid::new(tid),
         signal: 0,
         registers: GeneralRegisters {
             rip: registers.rip,
