@@ -12,7 +12,7 @@ use std::{
 use common::Running;
 use rtops_cells::{Options, Survey, Task, Trace};
 use rtops_image::{
-    Backing, Contents, Core, Image, Sharing, Tid,
+    Backing, Contents, Core, FileOffset, Image, Sharing, Tid,
     live::{self, Live, Memory, Parts},
 };
 
@@ -37,7 +37,7 @@ fn live(pid: i32, core: &Core) -> Live {
 /// The same image with its own memory, and the heads of files, in a file.
 fn kept(live: &Live) -> Live {
     let file = tempfile::tempfile().expect("a file");
-    let mut pieces: Vec<(Range<u64>, u64)> = Vec::new();
+    let mut pieces: Vec<(Range<u64>, FileOffset)> = Vec::new();
     let mut length = 0;
     for region in live.regions() {
         let is_known = region.contents == Contents::Present;
@@ -56,14 +56,14 @@ fn kept(live: &Live) -> Live {
             file.write_all_at(&bytes, length).expect("space");
         }
         let size = range.end - range.start;
-        pieces.push((range, length));
+        pieces.push((range, FileOffset(length)));
         length += size;
     }
     file.set_len(length).expect("a sparse file");
     let place = |at: u64| {
         let behind = pieces.partition_point(|(range, _)| range.start <= at);
         let (range, offset) = &pieces[behind - 1];
-        offset + at - range.start
+        offset.0 + at - range.start
     };
     live.for_each_chunk(&mut |at, bytes| {
         file.write_all_at(bytes, place(at)).expect("space");
