@@ -37,7 +37,7 @@ pub use crate::{
     poll::{Polls, polls},
     wait::{WaitEnd, WaitReason, is_child, is_container, task_wait, thread_wait},
 };
-pub use rtops_types::{Module, ModuleKind};
+pub use rtops_types::{FileOffset, Module, ModuleKind};
 
 /// The bytes of a jump to another function.
 const JUMP: usize = 5;
@@ -148,7 +148,7 @@ pub struct Segment {
     /// Where it is mapped, in whole pages.
     pub memory: Range<u64>,
     /// Where in the file the mapped part begins.
-    pub file_offset: u64,
+    pub file_offset: FileOffset,
     /// Whether its functions have names here.
     pub has_functions: bool,
     /// Whether its lines were found.
@@ -171,7 +171,7 @@ trait Lookup: Send {
 
     /// The part of the file that is loaded at an address: the addresses of it, and where in the
     /// file it is.
-    fn segment(&self, address: u64) -> Option<(Range<u64>, u64)>;
+    fn segment(&self, address: u64) -> Option<(Range<u64>, FileOffset)>;
 
     /// What kept it from knowing more.
     fn lack(&self) -> Option<LackReason>;
@@ -402,7 +402,7 @@ impl Entry {
                 offset,
             ),
             // Without the file this is as good a guess as any: most segments begin there.
-            None => (code.clone(), in_file),
+            None => (code.clone(), FileOffset(in_file)),
         };
         let lack = self.lack();
         Segment {
