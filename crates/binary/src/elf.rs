@@ -197,7 +197,9 @@ impl<'a> Elf<'a> {
         mut look: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<Extent, ReadError> {
         let whole = section.offset.plus(section.size);
-        let stop = whole.min(FileOffset(self.size)).min(section.offset.plus(most));
+        let stop = whole
+            .min(FileOffset(self.size))
+            .min(section.offset.plus(most));
         let mut offset = section.offset;
         while offset < stop {
             let piece = (stop.0 - offset.0).min(PIECE as u64);
