@@ -59,5 +59,5 @@ pub use crate::{
     memory::{Absence, Access, Backing, Contents, Image, MAX_CHUNK, Region, Sharing, Unreadable},
     module::{ImageModule, ModuleFile, NoFile, TlsSegment},
     thread::{Avx512, GeneralRegisters, Thread, Vectors, X87},
-    xstate::XstateLayout,
+    xstate::{XstateComponent, XstateLayout},
 };
