@@ -52,8 +52,7 @@ pub struct Taken {
 impl Taken {
     /// The symbols of its process, or those that are found for a saved dump.
     pub fn symbols(&self, directories: &[PathBuf]) -> Symbols {
-        let modules = rtops_report::frames::modules(&self.dump);
-        Symbols::new(modules, self.symbol_options(directories))
+        Symbols::new(self.dump.modules.clone(), self.symbol_options(directories))
     }
 
     /// Where to look for symbols.

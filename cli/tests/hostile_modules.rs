@@ -11,8 +11,7 @@ use nix::{
     unistd::geteuid,
 };
 use rtops_protocol::{
-    CodeRange, End, Leaf, LeafEnd, Module, ModuleKind, Process, Reply, StackId, Stacks, Thread,
-    ThreadCapture,
+    End, Leaf, LeafEnd, Module, ModuleKind, Process, Reply, StackId, Stacks, Thread, ThreadCapture,
 };
 use support::{assert_code, own_pid, peer_sending, rtops, stdout};
 use tempfile::tempdir;
@@ -30,10 +29,7 @@ fn dump(path: &Path, kind: ModuleKind) -> Vec<Reply> {
             path: path.to_str().unwrap().to_owned(),
             build_id: vec![1; 20],
             load_bias: 0x1000,
-            code: CodeRange {
-                start: 0x1000,
-                end: 0x2000,
-            },
+            code: 0x1000..0x2000,
             kind,
         }]),
         Reply::Stacks(Stacks(vec![vec![0x1800]])),

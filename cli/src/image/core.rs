@@ -104,7 +104,7 @@ pub(super) fn head(core: &Core, survey: &Survey) -> CoreHead {
         thread: head
             .signal
             .and_then(|_| core.threads().first())
-            .map(|thread| thread.tid),
+            .map(|thread| thread.tid.as_raw()),
         time: head.time.map(dump::seconds),
         host: head.host.clone(),
     }

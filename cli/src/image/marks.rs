@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use rtops_cells::{Task, first_word};
-use rtops_image::Image;
+use rtops_image::{Image, Tid};
 use rtops_protocol::{Reply, TaskKind};
 
 /// How much of a stack is looked at, from where it is on.
@@ -42,7 +42,7 @@ impl Marks {
     }
 
     /// That of the future which a thread polls on its stack.
-    pub fn of_thread(&self, image: &impl Image, tid: i32) -> Option<u64> {
+    pub fn of_thread(&self, image: &impl Image, tid: Tid) -> Option<u64> {
         if self.all.is_empty() {
             return None;
         }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use rtops_cells::Survey;
-use rtops_image::{Core, Gap, Image, Unreadable};
+use rtops_image::{Core, Gap, Image, Tid, Unreadable};
 use rtops_protocol::{Outside, ProtocolError, Reply, Saved};
 use rtops_report::dump::{Dump, Failure};
 
@@ -52,9 +52,9 @@ struct Subject<'a> {
     /// In clock ticks after boot, where that is known.
     start_time: Option<u64>,
     origin: Origin<'a>,
-    thread_names: HashMap<i32, String>,
+    thread_names: HashMap<Tid, String>,
     /// The numbers of threads in the process's own namespace, where they are others.
-    inner: HashMap<i32, i32>,
+    inner: HashMap<Tid, i32>,
     /// By what the tasks are told that an agent tracks.
     marks: Marks,
     gaps: &'a [Gap],
@@ -62,8 +62,8 @@ struct Subject<'a> {
 
 impl Subject<'_> {
     /// How the process itself numbers a thread.
-    fn inner(&self, tid: i32) -> i32 {
-        self.inner.get(&tid).copied().unwrap_or(tid)
+    fn inner(&self, tid: Tid) -> i32 {
+        self.inner.get(&tid).copied().unwrap_or(tid.as_raw())
     }
 }
 

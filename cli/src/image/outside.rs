@@ -9,7 +9,10 @@ use std::{
 
 use procfs::process::Process;
 use rtops_attach::{EndedEarly, Frozen, Held, How, Injection, Options, Refusal, Yielding};
-use rtops_image::live::{self, Live};
+use rtops_image::{
+    Tid,
+    live::{self, Live},
+};
 use rtops_protocol::{Ask, NotAttached, Outside, Refused, StackParts};
 use rtops_report::escape::escape;
 
@@ -136,7 +139,7 @@ const YIELDING: Duration = Duration::from_secs(1);
 struct Stopped {
     pid: i32,
     process: Process,
-    thread_names: HashMap<i32, String>,
+    thread_names: HashMap<Tid, String>,
     frozen: Frozen,
     yielding: Option<Yielding>,
 }
@@ -160,7 +163,7 @@ impl Stopped {
     /// What was in its memory.
     fn read(
         mut self,
-        inner: HashMap<i32, i32>,
+        inner: HashMap<Tid, i32>,
         then: impl FnOnce(&Live, Subject<'_>, &mut Copied) -> Result<Taken, Error>,
     ) -> Result<Taken, Error> {
         let origin = Origin::Outside(head(&self.frozen));

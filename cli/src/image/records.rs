@@ -4,10 +4,10 @@ use std::{collections::HashMap, time::SystemTime};
 
 use nix::libc;
 use rtops_cells::{Resumed, Stack, State, Survey, Task, Version};
-use rtops_image::{Gap, Image, ModuleKind};
+use rtops_image::{Gap, Image, ImageModule, Tid};
 use rtops_protocol::{
-    self as protocol, Call, CodeRange, End, FoundBy, Leaf, LeafEnd, Outside, Process, Reply, Saved,
-    StackId, Stacks, ThreadCapture, Trace, TraceEnd, TraceId, TraceOrder, Unresolved, Untracked,
+    self as protocol, Call, End, FoundBy, Leaf, LeafEnd, Outside, Process, Reply, Saved, StackId,
+    Stacks, ThreadCapture, Trace, TraceEnd, TraceId, TraceOrder, Unresolved, Untracked,
     UntrackedLeaf, UntrackedState, Visit,
 };
 use rtops_report::{escape::escape, format};
@@ -57,7 +57,7 @@ pub fn replies(
             ..outside.clone()
         }),
     }];
-    let modules: Vec<_> = image.modules().iter().map(module).collect();
+    let modules: Vec<_> = image.modules().iter().map(ImageModule::module).collect();
     replies.extend(batches(modules, RECORDS, Reply::Modules));
     // The stacks of threads come behind those of leaves.
     let mut stacks = survey.leaves.clone();
@@ -65,7 +65,7 @@ pub fn replies(
     replies.extend(batches(stacks, STACKS, |stacks| {
         Reply::Stacks(Stacks(stacks))
     }));
-    let on_threads: HashMap<i32, Leaf> = survey
+    let on_threads: HashMap<Tid, Leaf> = survey
         .threads
         .iter()
         .zip(survey.leaves.len()..)
@@ -180,23 +180,6 @@ fn batches<T: Clone>(all: Vec<T>, size: usize, reply: impl Fn(Vec<T>) -> Reply) 
         .collect()
 }
 
-fn module(module: &rtops_image::Module) -> protocol::Module {
-    protocol::Module {
-        path: module.path.to_string_lossy().into_owned(),
-        build_id: module.build_id.clone(),
-        load_bias: module.load_bias,
-        code: CodeRange {
-            start: module.code.start,
-            end: module.code.end,
-        },
-        kind: match module.kind {
-            ModuleKind::MainExecutable => protocol::ModuleKind::MainExecutable,
-            ModuleKind::Vdso => protocol::ModuleKind::Vdso,
-            _ => protocol::ModuleKind::Library,
-        },
-    }
-}
-
 fn leaf(stack: usize, end: LeafEnd) -> Leaf {
     Leaf {
         stack: StackId(u32::try_from(stack).unwrap_or(u32::MAX)),
@@ -250,9 +233,9 @@ fn untracked(
     image: &impl Image,
     subject: &Subject<'_>,
     task: &Task,
-    on_threads: &HashMap<i32, Leaf>,
+    on_threads: &HashMap<Tid, Leaf>,
 ) -> Untracked {
-    let inner = |tid: Option<i32>| tid.map(|tid| subject.inner(tid));
+    let inner = |tid: Option<Tid>| tid.map(|tid| subject.inner(tid));
     let polled = task.leaves.iter().map(polled);
     let running = match task.state {
         State::Running { tid } | State::Blocking { tid } => tid,

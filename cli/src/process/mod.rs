@@ -19,6 +19,7 @@ use std::{
 
 use nix::unistd::{Uid, User};
 use procfs::{Current, ProcResult, process::Process};
+use rtops_image::Tid;
 
 use proc_files::CommandLine;
 
@@ -232,21 +233,21 @@ fn open_files(process: &Process) -> ProcResult<usize> {
 }
 
 /// The names of its threads by their ids.
-pub fn thread_names(process: &Process) -> HashMap<i32, String> {
+pub fn thread_names(process: &Process) -> HashMap<Tid, String> {
     let threads = proc_files::threads(process).into_iter().flatten();
-    let names = threads.filter_map(|thread| Some((thread.tid, thread.stat().ok()?.comm)));
+    let names = threads.filter_map(|thread| Some((Tid::new(thread.tid), thread.stat().ok()?.comm)));
     names.collect()
 }
 
 /// How the process itself numbers its threads, of those that it numbers otherwise.
-pub fn inner_tids(process: &Process) -> HashMap<i32, i32> {
+pub fn inner_tids(process: &Process) -> HashMap<Tid, i32> {
     let threads = proc_files::threads(process).into_iter().flatten();
     let numbers = threads.filter_map(|thread| {
         let inner = *proc_files::thread_status(process, thread.tid)
             .ok()?
             .nspid?
             .last()?;
-        (inner != thread.tid).then_some((thread.tid, inner))
+        (inner != thread.tid).then_some((Tid::new(thread.tid), inner))
     });
     numbers.collect()
 }

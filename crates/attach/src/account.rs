@@ -8,7 +8,7 @@ use std::{
 };
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use rtops_image::{Registers, Thread, Vectors, XstateLayout};
+use rtops_image::{FileOffset, GeneralRegisters, Thread, Tid, Vectors, XstateLayout};
 
 use crate::{pages::Pieces, stop};
 
@@ -29,7 +29,7 @@ pub(crate) fn write(
     maps: &[u8],
     auxv: &[u8],
     threads: &[stop::Thread],
-    pieces: &[(Range<u64>, u64)],
+    pieces: &[(Range<u64>, FileOffset)],
 ) -> io::Result<OwnedFd> {
     let mut file = File::from(memfd_create("rtops-account", MFdFlags::MFD_CLOEXEC)?);
     let mut bytes = Vec::new();
@@ -50,7 +50,7 @@ pub(crate) fn write(
     }
     put_words(&mut bytes, &[pieces.len() as u64]);
     for (range, offset) in pieces {
-        put_words(&mut bytes, &[range.start, range.end, *offset]);
+        put_words(&mut bytes, &[range.start, range.end, offset.0]);
     }
     file.write_all(&bytes)?;
     Ok(file.into())
@@ -65,7 +65,7 @@ fn put_bytes(bytes: &mut Vec<u8>, part: &[u8]) {
     bytes.extend_from_slice(part);
 }
 
-/// In the order in which [`Registers::from_user_regs`] takes them.
+/// In the order in which [`GeneralRegisters::from_user_regs`] takes them.
 const fn words_of(r: &libc::user_regs_struct) -> [u64; 27] {
     [
         r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10, r.r9, r.r8, r.rax, r.rcx, r.rdx,
@@ -100,7 +100,7 @@ impl<'b> Reader<'b> {
         let mut pieces = Vec::new();
         for _ in 0..self.word()? {
             let range = self.word()?..self.word()?;
-            pieces.push((range, self.word()?));
+            pieces.push((range, FileOffset(self.word()?)));
         }
         self.0.is_empty().then_some(Account {
             maps,
@@ -118,9 +118,9 @@ impl<'b> Reader<'b> {
             *word = self.word()?;
         }
         Some(Thread {
-            tid,
+            tid: Tid::new(tid),
             signal,
-            registers: Registers::from_user_regs(&words),
+            registers: GeneralRegisters::from_user_regs(&words),
             vectors: Vectors::from_xstate(self.bytes()?, layout),
         })
     }
@@ -146,19 +146,21 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_what_is_cut_is_not() {
-        let file = write(b"maps", b"auxv!", &[], &[(1..9, 4), (9..10, 100)]).unwrap();
+        let pieces = [(1..9, FileOffset(4)), (9..10, FileOffset(100))];
+        let write = || write(b"maps", b"auxv!", &[], &pieces).unwrap();
+        let file = write();
         let account = Account::read(file.try_clone().unwrap()).unwrap();
         assert_eq!(
             (&account.maps[..], &account.auxv[..]),
             (&b"maps"[..], &b"auxv!"[..])
         );
-        assert_eq!(account.pieces, [(1..9, 4), (9..10, 100)]);
+        assert_eq!(account.pieces, pieces);
         let length = File::from(file.try_clone().unwrap())
             .metadata()
             .unwrap()
             .len();
         for cut in 0..length {
-            let file = write(b"maps", b"auxv!", &[], &[(1..9, 4), (9..10, 100)]).unwrap();
+            let file = write();
             File::from(file.try_clone().unwrap()).set_len(cut).unwrap();
             assert!(Account::read(file).is_err());
         }

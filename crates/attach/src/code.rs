@@ -2,8 +2,9 @@
 
 use memchr::memmem;
 use nix::unistd::Pid;
+use rtops_image::live::Mapping;
 
-use crate::{memory, proc::Map};
+use crate::memory;
 
 /// `syscall`, `ret`.
 const CALL: &[u8] = &[0x0f, 0x05, 0xc3];
@@ -31,17 +32,17 @@ pub(crate) struct Code {
 
 impl Code {
     /// Looks for both in a running process. `None` if they are not there.
-    pub(crate) fn find(pid: Pid, maps: &[Map]) -> Option<Self> {
-        let is_code = |map: &&Map| {
+    pub(crate) fn find(pid: Pid, maps: &[Mapping]) -> Option<Self> {
+        let is_code = |map: &&Mapping| {
             // What others may write to may change between a look and its use.
-            map.is_executable
-                && map.is_readable
-                && !map.is_writable
-                && !map.is_shared
+            map.access.execute
+                && map.access.read
+                && !map.access.write
+                && !map.is_shared()
                 && !map.is_special()
         };
-        let mut code: Vec<&Map> = maps.iter().filter(is_code).collect();
-        code.sort_by_key(|map| memmem::find(&map.path, b"libc").is_none());
+        let mut code: Vec<&Mapping> = maps.iter().filter(is_code).collect();
+        code.sort_by_key(|map| memmem::find(map.name(), b"libc").is_none());
         let (mut call, mut restore) = (None, None);
         let mut left = MOST;
         for map in code {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use nix::{errno::Errno, unistd::Pid};
+use rtops_image::{Tid, live::Mapping};
 
 use crate::{
     How, Injection as Choice, NoCopy, Refusal, Step, Threads, account,
@@ -19,7 +20,7 @@ use crate::{
     pages::{self, NotRead, Pages, Pieces, Source},
     points::point,
     preflight::{self, Preflight},
-    proc::{self, Map},
+    proc,
     stop::{Stopped, Thread},
     sys::{self, Priority},
     tracee::{Bell, has_ended},
@@ -101,9 +102,9 @@ impl<'b> Freezer<'b> {
     fn try_to_freeze(&mut self) -> Result<Outcome, Refusal> {
         let preflight = preflight::check(&self.request)?;
         let pid = self.pid();
-        let maps =
-            proc::maps(pid).map_err(|_| preflight::why_not_traced(pid, pid, Errno::EPERM))?;
-        let maps = Map::parse_all(&maps);
+        let maps = proc::maps(pid)
+            .map_err(|_| preflight::why_not_traced(pid, Tid::new(pid), Errno::EPERM))?;
+        let maps = Mapping::parse_all(&maps);
         preflight.check_mappings(&self.request, maps.len())?;
         self.code = Code::find(Pid::from_raw(pid), &maps);
         let mut room = preflight.room(&self.request)?;
@@ -136,7 +137,7 @@ impl<'b> Freezer<'b> {
         self.finish_standing(why, &maps, &taken, room)
     }
 
-    fn stop(&self, maps: &[Map], preflight: &Preflight) -> Result<Stopped<'b>, Refusal> {
+    fn stop(&self, maps: &[Mapping], preflight: &Preflight) -> Result<Stopped<'b>, Refusal> {
         let limit = self.request.max_pause;
         if self.request.threads == Threads::One && preflight.no_copy.is_none() {
             for tid in candidates(self.pid()) {
@@ -164,7 +165,7 @@ impl<'b> Freezer<'b> {
     fn copy(
         &mut self,
         stopped: &mut Stopped<'b>,
-        maps: &[Map],
+        maps: &[Mapping],
         preflight: &Preflight,
     ) -> Result<(Copied, Taken), Failure> {
         if let Some(why) = preflight.no_copy {
@@ -222,7 +223,7 @@ impl<'b> Freezer<'b> {
         // Whoever reads can't see to threads that are late.
         let is_small = own <= SMALL && !preflight.load.is_shared();
         let kept = if is_small && taken.late.is_empty() {
-            read_copy(copy.pid, &Map::parse_all(&text))
+            read_copy(copy.pid, &Mapping::parse_all(&text))
         } else {
             None
         };
@@ -273,7 +274,7 @@ impl<'b> Freezer<'b> {
         let failed = Step::Proc.failed_io();
         let text = proc::maps(self.pid()).map_err(&failed)?;
         stopped.read_vectors()?;
-        let maps = Map::parse_all(&text);
+        let maps = Mapping::parse_all(&text);
         if pages::mapped(&maps) > pages::MOST_MAPPED {
             return Err(Refusal::NotInTime { allowed });
         }
@@ -347,7 +348,7 @@ impl<'b> Freezer<'b> {
     fn reap(&mut self, child: i32) -> Result<bool, Failure> {
         let limit = self.request.max_pause;
         let maps = proc::maps(self.pid()).map_err(|_| Refusal::Ended)?;
-        let maps = Map::parse_all(&maps);
+        let maps = Mapping::parse_all(&maps);
         self.watchdog.arm(hard_limit(limit))?;
         let _priority = Priority::raise();
         let mut is_reaped = false;
@@ -390,7 +391,7 @@ impl<'b> Freezer<'b> {
 }
 
 /// Reads a small copy. `None` if it turns out to be large, slow, or can't be read.
-fn read_copy(copy: Pid, maps: &[Map]) -> Option<(OwnedFd, Pieces, u64)> {
+fn read_copy(copy: Pid, maps: &[Mapping]) -> Option<(OwnedFd, Pieces, u64)> {
     if pages::mapped(maps) > pages::MOST_MAPPED {
         return None;
     }
@@ -404,9 +405,9 @@ fn read_copy(copy: Pid, maps: &[Map]) -> Option<(OwnedFd, Pieces, u64)> {
 }
 
 /// The threads to use where one alone is to be stopped, the best first.
-fn candidates(pid: i32) -> Vec<i32> {
+fn candidates(pid: i32) -> Vec<Tid> {
     let threads = proc::threads(pid).unwrap_or_default();
-    let mut waiting: Vec<(bool, i32)> = threads
+    let mut waiting: Vec<(bool, Tid)> = threads
         .into_iter()
         .filter_map(|tid| {
             let call = proc::waits_in(pid, tid)?;

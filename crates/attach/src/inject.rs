@@ -12,6 +12,7 @@ use nix::{
     },
     unistd::Pid,
 };
+use rtops_image::live::Mapping;
 
 use crate::{
     NoCopy, Refusal, Step,
@@ -19,7 +20,6 @@ use crate::{
     frames::{self, ALL_SIGNALS, Frames, is_repeated},
     memory,
     points::point,
-    proc::Map,
     stop::Thread,
     sys::{self, Stop, XstateBuffer},
     tracee::{Bell, Tracee, ended_or},
@@ -47,7 +47,7 @@ impl From<Refusal> for Failure {
 
 /// The thread to use: one that waits in a system call, on the stack that it was born with. On no other can be
 /// known what lies below the stack pointer.
-pub(crate) fn usable<'t>(pid: i32, threads: &'t [Thread], maps: &[Map]) -> Option<&'t Thread> {
+pub(crate) fn usable<'t>(pid: i32, threads: &'t [Thread], maps: &[Mapping]) -> Option<&'t Thread> {
     let is_usable = |thread: &&Thread| {
         let registers = &thread.registers;
         thread.signal == 0
@@ -70,19 +70,19 @@ pub(crate) fn usable<'t>(pid: i32, threads: &'t [Thread], maps: &[Map]) -> Optio
     })
 }
 
-fn has_room(pid: i32, thread: &Thread, maps: &[Map]) -> bool {
+fn has_room(pid: i32, thread: &Thread, maps: &[Mapping]) -> bool {
     let registers = &thread.registers;
     let stack = maps.iter().find(|map| map.range.contains(&registers.rsp));
     let Some(stack) = stack else { return false };
     // A thread's own data lies at the upper end of its stack; that of the main thread lies elsewhere, but the
     // kernel knows its stack.
     let is_own = if thread.tid.as_raw() == pid {
-        stack.path == b"[stack]"
+        stack.is_named("[stack]")
     } else {
-        stack.range.contains(&registers.fs_base) && stack.path != b"[heap]"
+        stack.range.contains(&registers.fs_base) && !stack.is_named("[heap]")
     };
     let low = registers.rsp.saturating_sub(LARGEST);
-    is_own && stack.is_writable && !stack.is_shared && stack.range.start <= low
+    is_own && stack.access.write && !stack.is_shared() && stack.range.start <= low
 }
 
 /// What is needed to inject.

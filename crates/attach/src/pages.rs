@@ -12,8 +12,9 @@ use nix::{
     sys::memfd::{MFdFlags, memfd_create},
     unistd::Pid,
 };
+use rtops_image::{FileOffset, live::Mapping};
 
-use crate::{memory, proc::Map};
+use crate::memory;
 
 const PAGE: u64 = 4096;
 /// So much is read before the clock is looked at.
@@ -26,7 +27,7 @@ const OF_FILE: u64 = 1 << 61;
 pub(crate) const MOST_MAPPED: u64 = 16 << 30;
 
 /// Addresses, and where in a file their bytes are; sorted.
-pub(crate) type Pieces = Vec<(Range<u64>, u64)>;
+pub(crate) type Pieces = Vec<(Range<u64>, FileOffset)>;
 
 /// From where pages are read.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ pub(crate) struct Pages {
     bytes: Vec<u8>,
     used: usize,
     /// Where in the file the bytes are to go: in this order.
-    places: Vec<(u64, usize)>,
+    places: Vec<(FileOffset, usize)>,
     /// Has all but what is in use above.
     file: File,
     /// What has no bytes in the file is zeros.
@@ -110,12 +111,12 @@ impl Pages {
         &mut self,
         pid: Pid,
         source: &Source,
-        maps: &[Map],
+        maps: &[Mapping],
         until: Instant,
     ) -> Result<(), NotRead> {
         let table = File::open(format!("/proc/{pid}/pagemap")).ok();
         for map in maps {
-            if !map.is_readable || map.is_special() {
+            if !map.access.read || map.is_special() {
                 continue;
             }
             let runs = match &table {
@@ -131,11 +132,11 @@ impl Pages {
     fn read_map(
         &mut self,
         source: &Source,
-        map: &Map,
+        map: &Mapping,
         runs: &[Range<u64>],
         until: Instant,
     ) -> Result<(), NotRead> {
-        let offset = self.file_length;
+        let offset = FileOffset(self.file_length);
         let mut known = Vec::new();
         let mut is_whole = true;
         for run in runs {
@@ -145,7 +146,7 @@ impl Pages {
                     return Err(NotRead::NotInTime);
                 }
                 let length = (run.end - at).min(CHUNK);
-                let read = self.read_run(source, at, offset + (at - map.range.start), length)?;
+                let read = self.read_run(source, at, offset.plus(at - map.range.start), length)?;
                 if read > 0 {
                     known.push(at..at + read);
                 }
@@ -154,11 +155,11 @@ impl Pages {
                 at += read.max(if read == length { 0 } else { PAGE });
             }
         }
-        if is_whole && !map.is_shared && !map.is_of_file() {
+        if is_whole && !map.is_shared() && !map.is_of_file() {
             // All of it is known: what is not there was never touched.
             self.pieces.push((map.range.clone(), offset));
         } else {
-            let place = |run: Range<u64>| (run.clone(), offset + (run.start - map.range.start));
+            let place = |run: Range<u64>| (run.clone(), offset.plus(run.start - map.range.start));
             self.pieces.extend(join(known).into_iter().map(place));
         }
         self.file_length += map.range.end - map.range.start;
@@ -170,7 +171,7 @@ impl Pages {
         &mut self,
         source: &Source,
         address: u64,
-        place: u64,
+        place: FileOffset,
         length: u64,
     ) -> Result<u64, NotRead> {
         let end = self.used + usize::try_from(length).unwrap_or(0);
@@ -198,7 +199,7 @@ impl Pages {
             let Some((bytes, behind)) = rest.split_at_checked(length) else {
                 break;
             };
-            self.file.write_all_at(bytes, place)?;
+            self.file.write_all_at(bytes, place.0)?;
             rest = behind;
         }
         self.used = 0;
@@ -215,13 +216,13 @@ impl Pages {
 }
 
 /// Whether it is in no file that could be read: the executable may have been replaced by a newer one.
-fn is_read_whole(map: &Map) -> bool {
-    let is_of_lost_file = map.is_of_file() && map.is_deleted() && !map.is_shared;
-    is_of_lost_file || map.path == b"[vdso]"
+fn is_read_whole(map: &Mapping) -> bool {
+    let is_of_lost_file = map.is_of_file() && map.is_deleted() && !map.is_shared();
+    is_of_lost_file || map.is_named("[vdso]")
 }
 
 /// The pages of a mapping that are to be read.
-fn runs(table: &File, map: &Map, until: Instant) -> Result<Vec<Range<u64>>, NotRead> {
+fn runs(table: &File, map: &Mapping, until: Instant) -> Result<Vec<Range<u64>>, NotRead> {
     const ENTRY: u64 = size_of::<u64>() as u64;
     let mut runs: Vec<Range<u64>> = Vec::new();
     let mut buffer = vec![0; 64 << 10];
@@ -261,8 +262,8 @@ fn runs(table: &File, map: &Map, until: Instant) -> Result<Vec<Range<u64>>, NotR
 
 /// Whether a page is not the same in a file. A page of shared memory that is not there is not asked for: that
 /// would make it be there.
-const fn is_own(entry: u64, map: &Map) -> bool {
-    if map.is_shared {
+const fn is_own(entry: u64, map: &Mapping) -> bool {
+    if map.is_shared() {
         entry & PRESENT != 0
     } else {
         entry & (PRESENT | SWAPPED) != 0 && entry & OF_FILE == 0
@@ -281,8 +282,8 @@ fn join(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
 }
 
 /// How much of it would be gone through page by page.
-pub(crate) fn mapped(maps: &[Map]) -> u64 {
-    let readable = maps.iter().filter(|map| map.is_readable);
+pub(crate) fn mapped(maps: &[Mapping]) -> u64 {
+    let readable = maps.iter().filter(|map| map.access.read);
     readable.map(|map| map.range.end - map.range.start).sum()
 }
 
@@ -299,7 +300,7 @@ mod tests {
         let own = vec![7_u8; 3 << 20];
         let text = crate::proc::maps(pid.as_raw()).unwrap();
         let address = own.as_ptr().addr() as u64;
-        let maps: Vec<Map> = Map::parse_all(&text)
+        let maps: Vec<Mapping> = Mapping::parse_all(&text)
             .into_iter()
             .filter(|map| map.range.contains(&address))
             .collect();
@@ -315,7 +316,7 @@ mod tests {
             let (range, offset) = pieces[0].clone();
             assert!(range.start <= address && address + own.len() as u64 <= range.end);
             let mut bytes = vec![0; own.len()];
-            let at = offset + (address - range.start);
+            let at = offset.0 + (address - range.start);
             File::from(file).read_exact_at(&mut bytes, at).unwrap();
             assert!(bytes == own);
         }
@@ -324,7 +325,7 @@ mod tests {
     #[test]
     fn no_time_is_no_time() {
         let pid = nix::unistd::getpid();
-        let maps = Map::parse_all(&crate::proc::maps(pid.as_raw()).unwrap());
+        let maps = Mapping::parse_all(&crate::proc::maps(pid.as_raw()).unwrap());
         let past = Instant::now() - Duration::from_millis(1);
         let mut pages = Pages::of_standing(0).unwrap();
         let read = pages.read(pid, &Source::Standing(pid), &maps, past);

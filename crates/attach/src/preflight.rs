@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rtops_image::Tid;
+
 use crate::{
     NoCopy, Refusal, Step, Threads, cgroup, estimate::Load, pages::Pages, proc::Status,
     wire::Request,
@@ -130,7 +132,7 @@ fn check_estimate(estimate: Duration, allowed: Duration) -> Result<(), Refusal> 
 }
 
 /// Why a thread can't be traced.
-pub(crate) fn why_not_traced(pid: i32, tid: i32, error: nix::Error) -> Refusal {
+pub(crate) fn why_not_traced(pid: i32, tid: Tid, error: nix::Error) -> Refusal {
     if error != nix::Error::EPERM {
         return Step::Stop.failed()(error);
     }

@@ -1,8 +1,9 @@
 //! What /proc says of a process. All of it is read with a limit: the process chooses how much there is.
 
-use std::{fs::File, io, ops::Range};
+use std::{fs::File, io};
 
 use rtops_files::bounded;
+use rtops_image::Tid;
 
 /// The text of a process's mappings: as much as 65,530 mappings, the kernel's default limit, with long paths.
 const MOST_MAPS: usize = 64 << 20;
@@ -32,9 +33,11 @@ pub(crate) fn maps(pid: i32) -> io::Result<Vec<u8>> {
 }
 
 /// The threads of a process that there are now.
-pub(crate) fn threads(pid: i32) -> io::Result<Vec<i32>> {
+pub(crate) fn threads(pid: i32) -> io::Result<Vec<Tid>> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/task"))?;
-    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let numbers = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .map(Tid::new);
     // One more tells too many.
     Ok(numbers.take(MOST_THREADS + 1).collect())
 }
@@ -85,7 +88,7 @@ impl Status {
 }
 
 /// Whether a thread is where no signal reaches it.
-pub(crate) fn is_uninterruptible(pid: i32, tid: i32) -> bool {
+pub(crate) fn is_uninterruptible(pid: i32, tid: Tid) -> bool {
     let Ok(stat) = read(&format!("/proc/{pid}/task/{tid}/stat")) else {
         return false;
     };
@@ -95,93 +98,16 @@ pub(crate) fn is_uninterruptible(pid: i32, tid: i32) -> bool {
 }
 
 /// The number of the system call that a thread waits in, as far as can be seen without stopping it.
-pub(crate) fn waits_in(pid: i32, tid: i32) -> Option<i64> {
+pub(crate) fn waits_in(pid: i32, tid: Tid) -> Option<i64> {
     let text = read(&format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
     let call = text.split_whitespace().next()?.parse().ok()?;
     (call >= 0).then_some(call)
-}
-
-/// A mapping.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Map {
-    pub(crate) range: Range<u64>,
-    pub(crate) is_readable: bool,
-    pub(crate) is_writable: bool,
-    pub(crate) is_executable: bool,
-    pub(crate) is_shared: bool,
-    pub(crate) path: Vec<u8>,
-}
-
-impl Map {
-    /// `START-END PERMISSIONS OFFSET DEVICE INODE PATH`.
-    fn parse(line: &[u8]) -> Option<Self> {
-        let mut fields = line.splitn(6, |byte| *byte == b' ');
-        let (start, end) = str::from_utf8(fields.next()?).ok()?.split_once('-')?;
-        let permissions = fields.next()?;
-        let has = |index: usize, flag| permissions.get(index) == Some(&flag);
-        let path = fields.nth(3).unwrap_or_default().trim_ascii_start();
-        let range = Range {
-            start: u64::from_str_radix(start, 16).ok()?,
-            end: u64::from_str_radix(end, 16).ok()?,
-        };
-        (range.start < range.end).then(|| Self {
-            is_readable: has(0, b'r'),
-            is_writable: has(1, b'w'),
-            is_executable: has(2, b'x'),
-            is_shared: has(3, b's'),
-            path: path.to_vec(),
-            range,
-        })
-    }
-
-    /// All of a text, as far as it makes sense.
-    pub(crate) fn parse_all(text: &[u8]) -> Vec<Self> {
-        let lines = text.split(|byte| *byte == b'\n');
-        lines.filter_map(Self::parse).collect()
-    }
-
-    /// Whether reading it may have an effect, or can't be done: of a device or the kernel's own.
-    pub(crate) fn is_special(&self) -> bool {
-        let is_memory = self.path.starts_with(b"/dev/zero") || self.path.starts_with(b"/dev/shm/");
-        self.path.starts_with(b"/dev/") && !is_memory
-            || self.path.starts_with(b"[vvar")
-            || self.path.starts_with(b"[vsyscall")
-    }
-
-    /// Whether there is a file behind it.
-    pub(crate) fn is_of_file(&self) -> bool {
-        self.path.starts_with(b"/")
-    }
-
-    /// Whether its file has no name any more, so that nobody else can open it.
-    pub(crate) fn is_deleted(&self) -> bool {
-        self.path.ends_with(b" (deleted)")
-    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mappings_say_what_they_are() {
-        let text = b"\
-55d0c0000000-55d0c0001000 r-xp 00000000 08:01 7   /srv/a\xffb c
-7f0000000000-7f0000001000 rw-p 00000000 00:00 0 \n\
-7f0000001000-7f0000002000 rw-s 00000000 00:01 5   /dev/shm/x
-7f0000002000-7f0000003000 rw-s 00000000 00:05 9   /dev/dri/card0
-7f0000003000-7f0000004000 r--p 00000000 00:00 0   [vvar]
-7f0000005000-7f0000004000 r--p 00000000 00:00 0
-broken\n";
-        let all = Map::parse_all(text);
-        assert_eq!(all.len(), 5);
-        assert!(all[0].is_executable && all[0].is_of_file() && !all[0].is_writable);
-        assert_eq!(all[0].path, b"/srv/a\xffb c");
-        assert!(all[1].is_writable && !all[1].is_shared && !all[1].is_of_file());
-        assert!(all[2].is_shared && !all[2].is_special());
-        assert!(all[3].is_special() && all[4].is_special());
-    }
 
     #[test]
     fn fields_are_found_by_their_whole_name() {

@@ -11,6 +11,7 @@ use nix::{
     sys::ptrace::{self, Options},
     unistd::Pid,
 };
+use rtops_image::Tid;
 
 use crate::{
     Refusal, Step,
@@ -85,11 +86,11 @@ impl<'b> Stopped<'b> {
     /// Stops one thread only. `None` if it has ended.
     pub(crate) fn one(
         pid: i32,
-        tid: i32,
+        tid: Tid,
         bell: &'b Bell,
         limit: Duration,
     ) -> Result<Option<Self>, Refusal> {
-        let tid = Pid::from_raw(tid);
+        let tid = Pid::from_raw(tid.as_raw());
         let mut stopped = Self::none(pid, bell);
         if seize(pid, tid)? {
             stopped.stop(&[tid], limit)?;
@@ -113,16 +114,17 @@ impl<'b> Stopped<'b> {
 
     /// From here on, this process traces them: that alone does not stop them. It waits for an exec that is under
     /// way, which in turn may wait for a thread that is traced already: then the watchdog ends both waits.
-    fn seize_new(pid: i32, seized: &mut HashSet<i32>) -> Result<Vec<Pid>, Refusal> {
+    fn seize_new(pid: i32, seized: &mut HashSet<Tid>) -> Result<Vec<Pid>, Refusal> {
         let threads = proc::threads(pid).map_err(|_| Refusal::Ended)?;
         if threads.len() > proc::MOST_THREADS {
             return Err(Refusal::TooManyThreads(proc::MOST_THREADS));
         }
         let mut new = Vec::new();
         for tid in threads {
-            if !seized.contains(&tid) && seize(pid, Pid::from_raw(tid))? {
+            let traced = Pid::from_raw(tid.as_raw());
+            if !seized.contains(&tid) && seize(pid, traced)? {
                 seized.insert(tid);
-                new.push(Pid::from_raw(tid));
+                new.push(traced);
             }
         }
         Ok(new)
@@ -191,7 +193,7 @@ impl<'b> Stopped<'b> {
 
     /// Finds out who does not stop because no signal reaches it.
     fn go_on_without(&mut self, moving: &mut VecDeque<Pid>) {
-        let is_late = |tid: &Pid| proc::is_uninterruptible(self.pid, tid.as_raw());
+        let is_late = |tid: &Pid| proc::is_uninterruptible(self.pid, Tid::new(tid.as_raw()));
         self.late.extend(moving.iter().copied().filter(is_late));
         moving.retain(|tid| !self.late.contains(tid));
     }
@@ -262,7 +264,7 @@ fn seize(pid: i32, tid: Pid) -> Result<bool, Refusal> {
             Ok(()) => return Ok(true),
             Err(Errno::ESRCH) => return Ok(false),
             Err(_) if has_ended(tid) => return Ok(false),
-            Err(error) => refusal = why_not_traced(pid, tid.as_raw(), error),
+            Err(error) => refusal = why_not_traced(pid, Tid::new(tid.as_raw()), error),
         }
         if matches!(refusal, Refusal::Traced(_)) {
             break;

@@ -18,6 +18,7 @@ use object::{
     pod,
     read::elf::{FileHeader, SectionHeader},
 };
+use rtops_types::FileOffset;
 
 /// Programs have some forty.
 const MAX_SECTIONS: u16 = 4096;
@@ -63,7 +64,7 @@ pub(crate) struct Elf<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Section {
     what: &'static str,
-    offset: u64,
+    offset: FileOffset,
     size: u64,
     is_compressed: bool,
     link: u32,
@@ -102,7 +103,8 @@ impl<'a> Elf<'a> {
             names: Vec::new(),
         };
         let length = u64::from(count) * size_of::<Header>() as u64;
-        let table = elf.bytes_at("the section table", header.e_shoff(endian), length)?;
+        let start = FileOffset(header.e_shoff(endian));
+        let table = elf.bytes_at("the section table", start, length)?;
         let table = pod::slice_from_all_bytes(&table).map_err(|()| ReadError::NotElf)?;
         elf.sections = table.to_vec();
         let names = header.e_shstrndx(endian).index();
@@ -155,7 +157,7 @@ impl<'a> Elf<'a> {
     fn place(&self, what: &'static str, header: &Header) -> Section {
         Section {
             what,
-            offset: header.sh_offset(self.endian),
+            offset: FileOffset(header.sh_offset(self.endian)),
             size: header.sh_size(self.endian),
             is_compressed: header.sh_flags(self.endian).contains(SHF_COMPRESSED),
             link: header.sh_link(self.endian),
@@ -170,14 +172,19 @@ impl<'a> Elf<'a> {
         self.bytes_at(section.what, section.offset, section.size)
     }
 
-    fn bytes_at(&self, what: &'static str, offset: u64, size: u64) -> Result<Vec<u8>, ReadError> {
-        let end = offset.checked_add(size);
+    fn bytes_at(
+        &self,
+        what: &'static str,
+        offset: FileOffset,
+        size: u64,
+    ) -> Result<Vec<u8>, ReadError> {
+        let end = offset.0.checked_add(size);
         if end.is_none_or(|end| end > self.size) {
             return Err(ReadError::Malformed(what));
         }
         let size = usize::try_from(size).map_err(|_| ReadError::TooLarge(what))?;
         let mut bytes = vec![0; size];
-        self.file.read_exact_at(&mut bytes, offset)?;
+        self.file.read_exact_at(&mut bytes, offset.0)?;
         Ok(bytes)
     }
 
@@ -189,22 +196,23 @@ impl<'a> Elf<'a> {
         most: u64,
         mut look: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<Extent, ReadError> {
-        let end = section.offset.saturating_add(section.size).min(self.size);
-        let stop = end.min(section.offset.saturating_add(most));
+        let whole = section.offset.plus(section.size);
+        let stop = whole
+            .min(FileOffset(self.size))
+            .min(section.offset.plus(most));
         let mut offset = section.offset;
         while offset < stop {
-            let piece = (stop - offset).min(PIECE as u64);
+            let piece = (stop.0 - offset.0).min(PIECE as u64);
             let bytes = self.bytes_at(section.what, offset, piece)?;
             if look(&bytes).is_break() {
                 return Ok(Extent::Part);
             }
-            if offset + piece == stop {
+            if offset.plus(piece) == stop {
                 break;
             }
-            offset += piece - OVERLAP as u64;
+            offset = offset.plus(piece - OVERLAP as u64);
         }
-        let is_whole = stop == section.offset.saturating_add(section.size);
-        Ok(if is_whole {
+        Ok(if stop == whole {
             Extent::Whole
         } else {
             Extent::Part
@@ -238,7 +246,7 @@ impl<'a> Elf<'a> {
 /// The bytes of a section as they are in the file.
 struct Raw<'a> {
     file: &'a File,
-    offset: u64,
+    offset: FileOffset,
     left: u64,
 }
 
@@ -247,8 +255,8 @@ impl Read for Raw<'_> {
         let most = usize::try_from(self.left).unwrap_or(usize::MAX);
         let most = most.min(buffer.len());
         let buffer = buffer.get_mut(..most).unwrap_or_default();
-        let read = self.file.read_at(buffer, self.offset)?;
-        self.offset = self.offset.saturating_add(read as u64);
+        let read = self.file.read_at(buffer, self.offset.0)?;
+        self.offset = self.offset.plus(read as u64);
         self.left = self.left.saturating_sub(read as u64);
         Ok(read)
     }

@@ -6,22 +6,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rtops_protocol::{
-    Ask, HandleSeen, Leaf, LeafEnd, Process, StackId, Thread, ThreadCapture, Tracking,
-};
+use rtops_protocol::{Ask, HandleSeen, Leaf, LeafEnd, Process, Thread, ThreadCapture, Tracking};
 use rtops_sync::Contended;
 use rtops_tasks::{
     Entry, Findings, Kind, Plan, Probed, ProbedState, RuntimeTag, Shortfall, Sink, StackCopy,
     Stale, probe,
 };
 use rtops_threads::{Capturer, Missing, Slice, ThreadInfo, Tid};
-use rtops_unwind::{Outcome, Registers, StackSlice, StackTable, Unwinder};
+use rtops_unwind::{Outcome, StackSlice, Unwinder};
 
 use crate::{
     Evidence, Host, OwnThread, claims,
     handles::Handles,
     leaves::{Leaves, SortedLeaves},
     send::Dump,
+    stack_table::StackTable,
 };
 
 /// How many addresses a dump keeps in all: 32 MiB.
@@ -68,7 +67,7 @@ pub(super) struct Collector<'a> {
 impl Sink for Collector<'_> {
     fn copied(&mut self, copy: &StackCopy<'_>) {
         for owner in copy.owners {
-            let leaf = self.unwind(copy.ip, copy.sp, copy.bp, copy.bytes, owner.base);
+            let leaf = self.unwind(copy.stack, owner.base);
             let Some(leaf) = leaf else { continue };
             self.leaves.add(owner.index, leaf);
             // Other stacks may hold what other tasks left there.
@@ -111,26 +110,15 @@ impl<'a> Collector<'a> {
         self.gaps.push(sentence.to_owned());
     }
 
-    fn unwind(
-        &mut self,
-        ip: u64,
-        sp: u64,
-        bp: u64,
-        bytes: &[u8],
-        base: Option<u64>,
-    ) -> Option<Leaf> {
+    fn unwind(&mut self, slice: StackSlice<'_>, base: Option<u64>) -> Option<Leaf> {
         self.addresses.clear();
-        let slice = StackSlice {
-            registers: Registers { ip, sp, bp },
-            bytes,
-        };
         let outcome = self.unwinder.unwind(&slice, base, &mut self.addresses);
         let Some(stack) = self.stacks.intern(&self.addresses) else {
             self.is_full = true;
             return None;
         };
         Some(Leaf {
-            stack: StackId(stack.0),
+            stack,
             end: match outcome {
                 Outcome::Root | Outcome::Base => LeafEnd::Complete,
                 Outcome::Truncated | Outcome::TooDeep => LeafEnd::Truncated,
@@ -252,7 +240,7 @@ impl<'a> Collector<'a> {
     fn thread_capture(&mut self, result: Result<Slice<'_>, Missing>) -> Option<ThreadCapture> {
         Some(match result {
             Ok(slice) => {
-                let leaf = self.unwind(slice.ip, slice.sp, slice.bp, slice.bytes, None);
+                let leaf = self.unwind(slice.stack, None);
                 leaf.map_or(ThreadCapture::NoTime, ThreadCapture::Stack)
             }
             Err(Missing::Exited) => return None,

@@ -49,9 +49,14 @@ impl Handles {
         // The return address of entry `n` lies where the words of entry `n - 1` end.
         let mut returns = addresses.iter().skip(1).peekable();
         let mut entry = 0;
-        let words = copy.bytes.as_chunks::<8>().0.iter().take(WORDS);
+        let words = copy.stack.bytes.as_chunks::<8>().0.iter().take(WORDS);
         let words = words.map(|word| u64::from_le_bytes(*word));
-        for word in copy.saved.into_iter().chain([copy.bp]).chain(words) {
+        for word in copy
+            .saved
+            .into_iter()
+            .chain([copy.stack.registers.bp])
+            .chain(words)
+        {
             if returns.next_if_eq(&&word).is_some() {
                 entry += 1;
                 continue;
@@ -82,6 +87,8 @@ impl Handles {
 
 #[cfg(test)]
 mod tests {
+    use rtops_unwind::{StackRegisters, StackSlice};
+
     use super::{HandleSeen, Handles, StackCopy, StackId};
 
     #[test]
@@ -94,11 +101,11 @@ mod tests {
         let words: [u64; 7] = [1, 0x9000, 0x111, 0x8001, 0x7000, 0x222, 0x7000];
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let copy = StackCopy {
-            ip: 0x100,
-            sp: 0,
-            bp: 0,
+            stack: StackSlice {
+                registers: StackRegisters::default(),
+                bytes: &bytes,
+            },
             saved: [0, 0, 0x8000, 0, 0],
-            bytes: &bytes,
             truncated: false,
             is_own_stack: true,
             owners: &[],

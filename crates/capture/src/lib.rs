@@ -12,6 +12,7 @@ mod collect;
 mod handles;
 mod leaves;
 mod send;
+mod stack_table;
 
 use std::{sync::Arc, time::Instant};
 

@@ -9,15 +9,14 @@ use std::{
 };
 
 use rtops_protocol::{
-    CodeRange, End, EndedSite, HandleSeen, Leaf, Module, ModuleKind, Obtained, Process,
-    ProtocolError, Reply, SourceLocation, Stacks, StringId, Strings, Task, TaskKind, TaskState,
-    Thread, WakerState,
+    End, EndedSite, HandleSeen, Leaf, Obtained, Process, ProtocolError, Reply, SourceLocation,
+    Stacks, StringId, Strings, Task, TaskKind, TaskState, Thread, WakerState,
 };
 use rtops_sync::Contended;
 use rtops_tasks::{Kind, Monotonic, Probed, ProbedState, Wakers};
-use rtops_unwind::{StackTable, Unwinder};
+use rtops_unwind::Unwinder;
 
-use crate::{Evidence, Host, claims, leaves::SortedLeaves};
+use crate::{Evidence, Host, claims, leaves::SortedLeaves, stack_table::StackTable};
 
 /// How many records go into one frame; each is well under 1 KiB.
 const RECORDS_A_FRAME: usize = 1024;
@@ -54,8 +53,7 @@ impl Dump<'_> {
         // Small frames are gathered, so that a small dump is one write.
         let mut client = BufWriter::with_capacity(64 << 10, client);
         Reply::Process(self.process).send(&mut client)?;
-        let modules = self.unwinder.modules().iter().map(module).collect();
-        Reply::Modules(modules).send(&mut client)?;
+        Reply::Modules(self.unwinder.modules().to_vec()).send(&mut client)?;
         send_stacks(&self.stacks, &mut client)?;
         let mut texts = Texts::default();
         let cancelled = match self.evidence {
@@ -186,27 +184,10 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn module(module: &rtops_unwind::Module) -> Module {
-    Module {
-        path: module.path.clone(),
-        build_id: module.build_id.clone(),
-        load_bias: module.load_bias,
-        code: CodeRange {
-            start: module.code.start,
-            end: module.code.end,
-        },
-        kind: match module.kind {
-            rtops_unwind::ModuleKind::MainExecutable => ModuleKind::MainExecutable,
-            rtops_unwind::ModuleKind::Vdso => ModuleKind::Vdso,
-            _ => ModuleKind::Library,
-        },
-    }
-}
-
 fn send_stacks(stacks: &StackTable, client: &mut impl Write) -> Result<(), ProtocolError> {
     let mut frame = Stacks::default();
     let mut addresses = 0;
-    for (_, stack) in stacks.since(0) {
+    for stack in stacks.iter() {
         if addresses + stack.len() > ADDRESSES_A_FRAME {
             Reply::Stacks(std::mem::take(&mut frame)).send(client)?;
             addresses = 0;

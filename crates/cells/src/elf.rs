@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use rtops_image::{Image, Module};
+use rtops_image::{Image, ImageModule};
 use rtops_unwind::{Foreign, Table};
 
 /// The unwind tables of all libraries together are some MiB; a header that claims more is not believed.
@@ -24,7 +24,7 @@ struct Segment {
 }
 
 /// What a module has to unwind through it, and where its functions begin.
-pub(crate) fn foreign(image: &impl Image, module: &Module) -> (Foreign, Vec<u64>) {
+pub(crate) fn foreign(image: &impl Image, module: &ImageModule) -> (Foreign, Vec<u64>) {
     let segments = segments(image, module).unwrap_or_default();
     let loads = || segments.iter().filter(|segment| segment.kind == PT_LOAD);
     let base_svma = loads().map(|segment| segment.addresses.start).min();
@@ -34,24 +34,14 @@ pub(crate) fn foreign(image: &impl Image, module: &Module) -> (Foreign, Vec<u64>
         .map(|[header, _]| functions(header, module.load_bias))
         .unwrap_or_default();
     let foreign = Foreign {
-        module: rtops_unwind::Module {
-            path: module.path.to_string_lossy().into_owned(),
-            build_id: module.build_id.clone(),
-            load_bias: module.load_bias,
-            code: module.code.clone(),
-            kind: match module.kind {
-                rtops_image::ModuleKind::MainExecutable => rtops_unwind::ModuleKind::MainExecutable,
-                rtops_image::ModuleKind::Vdso => rtops_unwind::ModuleKind::Vdso,
-                _ => rtops_unwind::ModuleKind::Library,
-            },
-        },
+        module: module.module(),
         base_svma: base_svma.unwrap_or(0),
         tables,
     };
     (foreign, functions)
 }
 
-fn segments(image: &impl Image, module: &Module) -> Option<Vec<Segment>> {
+fn segments(image: &impl Image, module: &ImageModule) -> Option<Vec<Segment>> {
     let mut head = [0; 64];
     let start = module.mapped.start;
     image.read(start, &mut head).ok()?;
@@ -77,7 +67,7 @@ fn segments(image: &impl Image, module: &Module) -> Option<Vec<Segment>> {
 
 /// `.eh_frame_hdr` and `.eh_frame`. No program header gives the size of the latter: its end is taken to be
 /// that of its segment, and the terminating entry ends it before that.
-fn tables(image: &impl Image, module: &Module, segments: &[Segment]) -> Option<[Table; 2]> {
+fn tables(image: &impl Image, module: &ImageModule, segments: &[Segment]) -> Option<[Table; 2]> {
     let header = segments
         .iter()
         .find(|segment| segment.kind == PT_GNU_EH_FRAME)?;
@@ -95,7 +85,7 @@ fn tables(image: &impl Image, module: &Module, segments: &[Segment]) -> Option<[
     Some([header, frames])
 }
 
-fn table(image: &impl Image, module: &Module, svma: Range<u64>) -> Option<Table> {
+fn table(image: &impl Image, module: &ImageModule, svma: Range<u64>) -> Option<Table> {
     let length = svma.end.checked_sub(svma.start)?;
     let address = module.load_bias.wrapping_add(svma.start);
     // Never more than there is: a header may lie.

@@ -28,6 +28,8 @@
 
 use std::ops::Range;
 
+use rtops_image::Tid;
+
 mod answers;
 mod discover;
 mod elf;
@@ -133,14 +135,14 @@ pub enum State {
     /// It was inside a poll, on this thread if that is known.
     Running {
         /// As the image numbers it.
-        tid: Option<i32>,
+        tid: Option<Tid>,
     },
     /// It is a closure that waits for a thread of its blocking pool.
     Queued,
     /// It is a closure that runs on a blocking pool, on this thread if that is known.
     Blocking {
         /// As the image numbers it.
-        tid: Option<i32>,
+        tid: Option<Tid>,
     },
 }
 

@@ -417,7 +417,7 @@ impl<'a, M: Machine> Poller<'a, M> {
         let arguments = arguments.map(|argument| general(registers, argument));
         let value = match answers::answer(number, arguments) {
             _ if i64::try_from(number) == Ok(libc::SYS_gettid) => {
-                thread.map_or(0, |thread| i64::from(thread.tid))
+                thread.map_or(0, |thread| i64::from(thread.tid.as_raw()))
             }
             Answer::Value(value) => value,
             Answer::Memory(length) => self.map(length),

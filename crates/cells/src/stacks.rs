@@ -2,8 +2,8 @@
 
 use std::{collections::HashSet, ops::Range};
 
-use rtops_image::{Contents, Image, Module, ModuleKind, Thread, Unreadable};
-use rtops_unwind::{IsTrampoline, Outcome, Registers, StackSlice, Unwinder};
+use rtops_image::{Contents, Image, ImageModule, ModuleKind, Thread, Tid, Unreadable};
+use rtops_unwind::{IsTrampoline, Outcome, StackRegisters, StackSlice, Unwinder};
 
 use crate::elf;
 
@@ -28,7 +28,7 @@ const CODE_PIECE: usize = 1 << 20;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Stack {
     /// As the image numbers it.
-    pub tid: i32,
+    pub tid: Tid,
     /// The instruction pointer, then return addresses, innermost first.
     pub addresses: Vec<u64>,
     /// Why it ends.
@@ -91,7 +91,7 @@ impl Stacks {
 
     /// The one thread that is inside a call of the function that begins at `poll`, with the task at
     /// `header`; `None` where there is none, or more than one.
-    pub(crate) fn runner(&self, image: &impl Image, poll: u64, header: u64) -> Option<i32> {
+    pub(crate) fn runner(&self, image: &impl Image, poll: u64, header: u64) -> Option<Tid> {
         let poll = jumps_to(image, poll);
         let runs = |index: &usize| {
             let stack = self.all.get(*index);
@@ -116,7 +116,7 @@ impl Stacks {
 }
 
 fn unwind(image: &impl Image, unwinder: &mut Unwinder, thread: &Thread) -> (Stack, Vec<u8>) {
-    let mut registers = Registers {
+    let mut registers = StackRegisters {
         ip: thread.registers.rip,
         sp: thread.registers.rsp,
         bp: thread.registers.rbp,
@@ -158,7 +158,7 @@ fn unwind(image: &impl Image, unwinder: &mut Unwinder, thread: &Thread) -> (Stac
 fn unwind_part(
     image: &impl Image,
     unwinder: &mut Unwinder,
-    registers: Registers,
+    registers: StackRegisters,
 ) -> (Vec<u64>, Outcome, Vec<u8>) {
     let mut most = FIRST;
     loop {
@@ -260,7 +260,7 @@ fn jumps_to(image: &impl Image, function: u64) -> u64 {
 
 /// Where signal handlers return to: in libc, or in a program that has it linked in.
 fn trampolines(image: &impl Image) -> Vec<u64> {
-    let is_libc = |module: &&Module| {
+    let is_libc = |module: &&ImageModule| {
         let name = module.path.file_name().unwrap_or_default();
         let name = name.as_encoded_bytes();
         name.starts_with(b"libc.") || name.starts_with(b"libc-") || name.starts_with(b"ld-musl")
@@ -275,7 +275,7 @@ fn trampolines(image: &impl Image) -> Vec<u64> {
 
 /// Where these bytes are in the code of a module, as far as that is known. What a module says of its
 /// addresses may be anything.
-fn find_in_code(image: &impl Image, module: &Module, bytes: &[u8]) -> Vec<u64> {
+fn find_in_code(image: &impl Image, module: &ImageModule, bytes: &[u8]) -> Vec<u64> {
     let regions = image.regions().iter();
     let code = regions.filter(|region| {
         let is_inside =
@@ -327,7 +327,7 @@ mod tests {
             &self.regions
         }
 
-        fn modules(&self) -> &[Module] {
+        fn modules(&self) -> &[ImageModule] {
             &[]
         }
 

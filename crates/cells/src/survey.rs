@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, ops::Range, time::Instant};
 
-use rtops_image::{Image, Unreadable};
+use rtops_image::{Image, Tid, Unreadable};
 
 use crate::{
     Leaf, State, Task, Trace, Unresolved,
@@ -80,7 +80,7 @@ pub struct Survey {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Resumed {
     /// As the image numbers it.
-    pub tid: i32,
+    pub tid: Tid,
     /// What ran, from the outermost function that it came to, by position in [`Survey::traces`].
     pub trace: u32,
     /// Where wakers were registered, as in [`Task::leaves`].

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs::File};
 use object::{
     Endianness, Object as _, ObjectSymbol as _, ReadCache, ReadRef, read::elf::ElfFile64,
 };
-use rtops_image::{Image, Module, ModuleKind};
+use rtops_image::{Image, ImageModule, ModuleKind};
 
 /// The largest vDSO that is believed.
 const LARGEST_VDSO: u64 = 1 << 20;
@@ -55,9 +55,9 @@ pub(crate) fn vdso(image: &impl Image) -> HashMap<u64, Vdso> {
 
 /// Where a panic begins to unwind the stack; nowhere in a program that ends instead.
 pub(crate) fn panics(image: &impl Image) -> Vec<u64> {
-    let is_program = |module: &&Module| module.kind == ModuleKind::MainExecutable;
+    let is_program = |module: &&ImageModule| module.kind == ModuleKind::MainExecutable;
     let (programs, libraries): (Vec<_>, Vec<_>) = image.modules().iter().partition(is_program);
-    let named = |modules: Vec<&Module>, tables| -> Vec<u64> {
+    let named = |modules: Vec<&ImageModule>, tables| -> Vec<u64> {
         let found = modules.into_iter();
         found.flat_map(|module| raises(module, tables)).collect()
     };
@@ -69,7 +69,7 @@ pub(crate) fn panics(image: &impl Image) -> Vec<u64> {
     found
 }
 
-fn raises(module: &Module, tables: Tables) -> Vec<u64> {
+fn raises(module: &ImageModule, tables: Tables) -> Vec<u64> {
     let mut found = Vec::new();
     if let Ok(file) = &module.file {
         let cache: ReadCache<&File> = ReadCache::new(&file.file);

@@ -1,8 +1,7 @@
 //! Vector and x87 registers, in the layout of `xsave` on this processor.
 
-use std::{arch::x86_64::__cpuid_count, ops::Range};
-
 use rtops_emulate::{Extended, Registers};
+use rtops_image::{XstateComponent as Component, XstateLayout};
 
 const LEGACY: usize = 512;
 const ST: usize = 32;
@@ -12,46 +11,36 @@ const FEATURES: usize = 464;
 /// Which are not as at the start.
 const IN_USE: usize = 512;
 
-/// The components that there are registers of: x87, SSE, AVX, and the three of AVX-512.
+/// The component of x87, which is in the legacy part.
 const X87: u32 = 0;
-const AVX: u32 = 2;
-const MASKS: u32 = 5;
-const UPPER: u32 = 6;
-const MORE: u32 = 7;
+/// The components that there are registers of: x87, SSE, AVX, and the three of AVX-512.
 const KNOWN: u64 = 0b1110_0111;
 
 /// Where the components are that follow the legacy part.
 #[derive(Clone, Debug)]
-pub(crate) struct Layout([Option<Range<usize>>; 8]);
+pub(crate) struct Layout(XstateLayout);
 
 impl Layout {
     /// That of this processor.
     pub(crate) fn native() -> Self {
-        let mut places = [const { None }; 8];
-        for component in [AVX, MASKS, UPPER, MORE] {
-            let leaf = __cpuid_count(0xd, component);
-            let (start, size) = (leaf.ebx as usize, leaf.eax as usize);
-            if size != 0 {
-                places[component as usize] = Some(start..start + size);
-            }
-        }
-        Self(places)
+        Self(XstateLayout::native())
     }
 
     /// The bytes of a component, if the processor has it and this state is long enough.
-    fn part<'s>(&self, component: u32, state: &'s [u8]) -> Option<&'s [u8]> {
-        state.get(self.0[component as usize].clone()?)
+    fn part<'s>(&self, component: Component, state: &'s [u8]) -> Option<&'s [u8]> {
+        state.get(self.0.range(component, state.len())?)
     }
 
-    fn part_mut<'s>(&self, component: u32, state: &'s mut [u8]) -> Option<&'s mut [u8]> {
-        state.get_mut(self.0[component as usize].clone()?)
+    fn part_mut<'s>(&self, component: Component, state: &'s mut [u8]) -> Option<&'s mut [u8]> {
+        let range = self.0.range(component, state.len())?;
+        state.get_mut(range)
     }
 
     /// Takes the registers out of a state.
     pub(crate) fn get(&self, state: &[u8], registers: &mut Registers) {
         let in_use = word(state, IN_USE);
-        let part = |component| {
-            let is_in_use = in_use >> component & 1 == 1;
+        let part = |component: Component| {
+            let is_in_use = in_use >> component as u32 & 1 == 1;
             self.part(component, state).filter(|_| is_in_use)
         };
         registers.mxcsr = word(state, 24) as u32;
@@ -59,18 +48,18 @@ impl Layout {
         registers.masks = [0; 8];
         for (index, vector) in registers.vectors.iter_mut().take(16).enumerate() {
             vector[0] = lane(&state[XMM..], index);
-            vector[1] = part(AVX).map_or(0, |upper| lane(upper, index));
-            if let Some(upper) = part(UPPER) {
+            vector[1] = part(Component::Avx).map_or(0, |upper| lane(upper, index));
+            if let Some(upper) = part(Component::Upper) {
                 vector[2] = lane(upper, 2 * index);
                 vector[3] = lane(upper, 2 * index + 1);
             }
         }
-        if let Some(more) = part(MORE) {
+        if let Some(more) = part(Component::More) {
             for (index, vector) in registers.vectors.iter_mut().skip(16).enumerate() {
                 *vector = std::array::from_fn(|n| lane(more, 4 * index + n));
             }
         }
-        if let Some(masks) = part(MASKS) {
+        if let Some(masks) = part(Component::Masks) {
             registers.masks = std::array::from_fn(|index| word(masks, 8 * index));
         }
         let x87 = &mut registers.x87;
@@ -110,17 +99,17 @@ impl Layout {
         let vectors = || registers.vectors.iter();
         let low = vectors().take(16).map(|vector| vector[0]);
         put_lanes(&mut state[XMM..LEGACY], low);
-        if let Some(upper) = self.part_mut(AVX, state) {
+        if let Some(upper) = self.part_mut(Component::Avx, state) {
             put_lanes(upper, vectors().take(16).map(|vector| vector[1]));
         }
-        if let Some(upper) = self.part_mut(UPPER, state) {
+        if let Some(upper) = self.part_mut(Component::Upper, state) {
             let lanes = vectors().take(16).flat_map(|vector| [vector[2], vector[3]]);
             put_lanes(upper, lanes);
         }
-        if let Some(more) = self.part_mut(MORE, state) {
+        if let Some(more) = self.part_mut(Component::More, state) {
             put_lanes(more, vectors().skip(16).flatten().copied());
         }
-        if let Some(masks) = self.part_mut(MASKS, state) {
+        if let Some(masks) = self.part_mut(Component::Masks, state) {
             for (index, mask) in registers.masks.iter().enumerate() {
                 put(masks, 8 * index, &mask.to_le_bytes());
             }

@@ -12,7 +12,7 @@ use std::{
 use common::Running;
 use rtops_cells::{Options, Survey, Task, Trace};
 use rtops_image::{
-    Backing, Contents, Core, Image, Sharing,
+    Backing, Contents, Core, FileOffset, Image, Sharing, Tid,
     live::{self, Live, Memory, Parts},
 };
 
@@ -37,7 +37,7 @@ fn live(pid: i32, core: &Core) -> Live {
 /// The same image with its own memory, and the heads of files, in a file.
 fn kept(live: &Live) -> Live {
     let file = tempfile::tempfile().expect("a file");
-    let mut pieces: Vec<(Range<u64>, u64)> = Vec::new();
+    let mut pieces: Vec<(Range<u64>, FileOffset)> = Vec::new();
     let mut length = 0;
     for region in live.regions() {
         let is_known = region.contents == Contents::Present;
@@ -56,14 +56,14 @@ fn kept(live: &Live) -> Live {
             file.write_all_at(&bytes, length).expect("space");
         }
         let size = range.end - range.start;
-        pieces.push((range, length));
+        pieces.push((range, FileOffset(length)));
         length += size;
     }
     file.set_len(length).expect("a sparse file");
     let place = |at: u64| {
         let behind = pieces.partition_point(|(range, _)| range.start <= at);
         let (range, offset) = &pieces[behind - 1];
-        offset + at - range.start
+        offset.0 + at - range.start
     };
     live.for_each_chunk(&mut |at, bytes| {
         file.write_all_at(bytes, place(at)).expect("space");
@@ -131,7 +131,7 @@ fn check(arguments: &[&str], least: usize) {
         assert_eq!(survey.threads, of_core.threads);
         assert_eq!(survey.kept, of_core.kept);
         assert_eq!(survey.copies, of_core.copies);
-        let resumed = |survey: &Survey| -> Vec<i32> {
+        let resumed = |survey: &Survey| -> Vec<Tid> {
             survey.resumed.iter().map(|resumed| resumed.tid).collect()
         };
         assert_eq!(resumed(&survey), resumed(&of_core));

@@ -1,7 +1,6 @@
 //! Files that somebody else names: opened only where that can do no harm, and read in pieces.
 
 use std::{
-    fmt,
     fs::File,
     io,
     os::{fd::AsRawFd as _, unix::fs::FileExt as _},
@@ -13,23 +12,7 @@ use nix::{
     sys::stat::Mode,
 };
 use rtops_files::{NamedBy, Refusal, Regular};
-
-/// A place in a file; not an address.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct FileOffset(pub u64);
-
-impl FileOffset {
-    /// So many bytes further.
-    pub(crate) const fn plus(self, bytes: u64) -> Self {
-        Self(self.0.saturating_add(bytes))
-    }
-}
-
-impl fmt::LowerHex for FileOffset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use rtops_types::FileOffset;
 
 /// Why a file was not opened although it is there.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]

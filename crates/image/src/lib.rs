@@ -50,12 +50,14 @@ mod space;
 mod thread;
 mod xstate;
 
+pub use rtops_types::{FileOffset, ModuleKind, Tid};
+
 pub use crate::{
     core::{Core, CoreHead, Error, Options, Origin, Signal, Writer},
-    file::{FileOffset, Refused},
+    file::Refused,
     gap::Gap,
     memory::{Absence, Access, Backing, Contents, Image, MAX_CHUNK, Region, Sharing, Unreadable},
-    module::{Module, ModuleFile, ModuleKind, NoFile, TlsSegment},
-    thread::{Avx512, Registers, Thread, Vectors, X87},
-    xstate::XstateLayout,
+    module::{ImageModule, ModuleFile, NoFile, TlsSegment},
+    thread::{Avx512, GeneralRegisters, Thread, Vectors, X87},
+    xstate::{XstateComponent, XstateLayout},
 };

@@ -3,7 +3,8 @@
 use std::{collections::HashMap, fs::File, io, ops::Range, path::Path, sync::Arc};
 
 use crate::{
-    Absence, FileOffset, Gap, Module, ModuleKind, NoFile, Refused, Region, Sharing, TlsSegment,
+    Absence, FileOffset, Gap, ImageModule, ModuleKind, NoFile, Refused, Region, Sharing,
+    TlsSegment,
     elf::{Head, PAGE, Segment, page_of},
     file::read_at_most,
     files::{Files, Found},
@@ -74,7 +75,7 @@ impl Loaded {
     }
 
     /// Those that are loaded to run.
-    pub(crate) fn into_modules(self, entry: Option<u64>, regions: &[Region]) -> Vec<Module> {
+    pub(crate) fn into_modules(self, entry: Option<u64>, regions: &[Region]) -> Vec<ImageModule> {
         let modules = self.candidates.into_iter().filter_map(|candidate| {
             let mut module = module(&candidate.path, candidate.bias, &candidate.head)?;
             let region = regions.get(memory::find(regions, module.code.start)?)?;
@@ -178,7 +179,7 @@ fn candidate(
 }
 
 /// The vDSO, whose head lies there.
-pub(crate) fn vdso(heads: &Heads<'_>, start: u64) -> Option<Module> {
+pub(crate) fn vdso(heads: &Heads<'_>, start: u64) -> Option<ImageModule> {
     let head = heads.at(start)?;
     let mut module = module(&Arc::from(Path::new("[vdso]")), head.bias(start)?, &head)?;
     module.kind = ModuleKind::Vdso;
@@ -186,7 +187,7 @@ pub(crate) fn vdso(heads: &Heads<'_>, start: u64) -> Option<Module> {
 }
 
 /// Says which modules have no file.
-pub(crate) fn say_what_is_missing(modules: &[Module], gaps: &mut Gaps) {
+pub(crate) fn say_what_is_missing(modules: &[ImageModule], gaps: &mut Gaps) {
     for module in modules
         .iter()
         .filter(|module| module.kind != ModuleKind::Vdso)
@@ -201,11 +202,11 @@ pub(crate) fn say_what_is_missing(modules: &[Module], gaps: &mut Gaps) {
 }
 
 /// `None` for what has no code, or lies where no process can have it.
-fn module(path: &Arc<Path>, bias: u64, head: &Head) -> Option<Module> {
+fn module(path: &Arc<Path>, bias: u64, head: &Head) -> Option<ImageModule> {
     let place = |address: u64| address.wrapping_add(bias);
     let all = span(head.loaded())?;
     let code = span(head.loaded().filter(|segment| segment.access.execute))?;
-    let module = Module {
+    let module = ImageModule {
         path: Arc::clone(path),
         build_id: head.build_id.clone(),
         load_bias: bias,

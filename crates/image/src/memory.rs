@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{FileOffset, Module, Thread};
+use crate::{FileOffset, ImageModule, Thread};
 
 /// The most bytes that [`Image::for_each_chunk`] shows at a time.
 pub const MAX_CHUNK: usize = 1 << 20;
@@ -20,7 +20,7 @@ pub trait Image: Sync {
     fn regions(&self) -> &[Region];
 
     /// The executable and the libraries, sorted by address.
-    fn modules(&self) -> &[Module];
+    fn modules(&self) -> &[ImageModule];
 
     /// The threads; the one that was hit by the signal comes first.
     fn threads(&self) -> &[Thread];
@@ -38,7 +38,7 @@ pub trait Image: Sync {
     }
 
     /// The module whose mappings hold an address.
-    fn module_of(&self, address: u64) -> Option<&Module> {
+    fn module_of(&self, address: u64) -> Option<&ImageModule> {
         let modules = self.modules();
         let behind = modules.partition_point(|module| module.mapped.start <= address);
         let module = modules.get(behind.checked_sub(1)?)?;

@@ -8,11 +8,13 @@ use std::{
     sync::Arc,
 };
 
-use crate::{FileOffset, Refused};
+use rtops_types::{FileOffset, Module, ModuleKind};
 
-/// A loaded ELF file. Addresses are those of the process.
+use crate::Refused;
+
+/// A [`Module`], and what only the image knows of it. Addresses are those of the process.
 #[derive(Clone, Debug)]
-pub struct Module {
+pub struct ImageModule {
     /// Where it was loaded from, as the kernel gave it: with ` (deleted)` behind it where the file was
     /// gone, `[vdso]` for the vDSO.
     pub path: Arc<Path>,
@@ -32,16 +34,18 @@ pub struct Module {
     pub tls: Option<TlsSegment>,
 }
 
-/// What kind of module it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum ModuleKind {
-    /// The program itself.
-    MainExecutable,
-    /// A shared library, linked or opened later; also the dynamic loader.
-    Library,
-    /// Code that the kernel maps into every process.
-    Vdso,
+impl ImageModule {
+    /// What is known of a module everywhere.
+    #[must_use]
+    pub fn module(&self) -> Module {
+        Module {
+            path: self.path.to_string_lossy().into_owned(),
+            build_id: self.build_id.clone(),
+            load_bias: self.load_bias,
+            code: self.code.clone(),
+            kind: self.kind,
+        }
+    }
 }
 
 /// The file of a module, found on this machine.

@@ -1,14 +1,16 @@
 //! Threads and their registers.
 
+use rtops_types::Tid;
+
 /// A thread of the process.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Thread {
     /// As the kernel numbers it, in the pid namespace of who wrote the image.
-    pub tid: i32,
+    pub tid: Tid,
     /// The signal that ended the process or stopped the thread; 0 for none.
     pub signal: i32,
     /// The integer registers.
-    pub registers: Registers,
+    pub registers: GeneralRegisters,
     /// Floating point and vector registers, where the image has them.
     pub vectors: Option<Box<Vectors>>,
 }
@@ -19,7 +21,7 @@ pub struct Thread {
     missing_docs,
     reason = "they are named as the processor's manual names them"
 )]
-pub struct Registers {
+pub struct GeneralRegisters {
     pub rax: u64,
     pub rbx: u64,
     pub rcx: u64,
@@ -44,7 +46,7 @@ pub struct Registers {
     pub orig_rax: u64,
 }
 
-impl Registers {
+impl GeneralRegisters {
     /// From the kernel's `user_regs_struct`, as in `NT_PRSTATUS` and `PTRACE_GETREGSET`.
     #[must_use]
     pub const fn from_user_regs(words: &[u64; 27]) -> Self {

@@ -1,6 +1,8 @@
 //! The floating point and vector registers as the kernel hands them out, in a core or by ptrace:
 //! `NT_FPREGSET` has the layout of `fxsave64`, `NT_X86_XSTATE` that of `xsave64`.
 
+use std::ops::Range;
+
 use crate::{
     Avx512, Vectors, X87,
     notes::{u16_at, u32_at, u64_at},
@@ -9,11 +11,32 @@ use crate::{
 /// The part that `fxsave64` writes.
 pub(crate) const LEGACY_SIZE: usize = 512;
 
-/// Bits of `xstate_bv`, and numbers of components in the layout.
-const AVX: u32 = 2;
-const MASKS: u32 = 5;
-const UPPER: u32 = 6;
-const MORE: u32 = 7;
+/// A component that lies behind the legacy part, by its number, which is also that of its bit in
+/// `xstate_bv`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum XstateComponent {
+    /// The upper halves of `ymm0` to `ymm15`.
+    Avx = 2,
+    /// `k0` to `k7`.
+    Masks = 5,
+    /// The upper halves of `zmm0` to `zmm15`.
+    Upper = 6,
+    /// `zmm16` to `zmm31`.
+    More = 7,
+}
+
+impl XstateComponent {
+    const ALL: [Self; 4] = [Self::Avx, Self::Masks, Self::Upper, Self::More];
+
+    const fn size(self) -> usize {
+        match self {
+            Self::Avx => 256,
+            Self::Masks => 64,
+            Self::Upper => 512,
+            Self::More => 1024,
+        }
+    }
+}
 
 /// Where the components lie, by their numbers. The default is for a state of which only the size is known.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,11 +70,9 @@ impl XstateLayout {
         if std::arch::x86_64::__cpuid(0).eax < COMPONENTS {
             return Self::default();
         }
-        for component in [AVX, MASKS, UPPER, MORE] {
-            let leaf = std::arch::x86_64::__cpuid_count(COMPONENTS, component);
-            let place = usize::try_from(component)
-                .ok()
-                .and_then(|component| stated.get_mut(component));
+        for component in XstateComponent::ALL {
+            let leaf = std::arch::x86_64::__cpuid_count(COMPONENTS, component as u32);
+            let place = stated.get_mut(component as usize);
             if let (Some(place), Ok(start)) = (place, usize::try_from(leaf.ebx)) {
                 *place = start;
             }
@@ -61,19 +82,23 @@ impl XstateLayout {
         }
     }
 
+    /// Where a component lies in a state of so many bytes, if it has it.
+    ///
     /// Intel keeps a place for MPX, AMD does not: only the size of the whole tells them apart.
-    fn place(&self, component: u32, size: usize) -> Option<usize> {
+    #[must_use]
+    pub fn range(&self, component: XstateComponent, size: usize) -> Option<Range<usize>> {
         const INTEL: [usize; 8] = [0, 0, 576, 960, 1024, 1088, 1152, 1664];
         const AMD: [usize; 8] = [0, 0, 576, 0, 0, 832, 896, 1408];
         let places = match self.stated {
             Some(stated) => stated,
             None if size >= 2688 => INTEL,
             None if size >= 2432 => AMD,
-            None if component == AVX => INTEL,
+            None if component == XstateComponent::Avx => INTEL,
             None => return None,
         };
-        let place = *places.get(usize::try_from(component).ok()?)?;
-        (place >= LEGACY_SIZE + 64).then_some(place)
+        let start = *places.get(component as usize)?;
+        let end = start.checked_add(component.size())?;
+        (start >= LEGACY_SIZE + 64 && end <= size).then_some(start..end)
     }
 }
 
@@ -87,20 +112,23 @@ impl Vectors {
         }
         let mut vectors = legacy(state);
         let in_use = u64_at(state, LEGACY_SIZE);
-        let part = |component: u32, size: usize| {
-            let place = layout.place(component, state.len())?;
-            let bytes = state.get(place..place.checked_add(size)?)?;
+        let part = |component: XstateComponent| {
+            let bytes = state.get(layout.range(component, state.len())?)?;
             // What is not in use is as at the start, whatever bytes are there.
-            Some((in_use >> component & 1 == 1).then_some(bytes))
+            Some((in_use >> component as u32 & 1 == 1).then_some(bytes))
         };
-        if let Some(Some(upper)) = part(AVX, 256) {
+        if let Some(Some(upper)) = part(XstateComponent::Avx) {
             for (register, bytes) in vectors.ymm.iter_mut().zip(upper.chunks_exact(16)) {
                 register[16..].copy_from_slice(bytes);
             }
         }
-        if let (Some(masks), Some(upper), Some(more)) =
-            (part(MASKS, 64), part(UPPER, 512), part(MORE, 1024))
-        {
+        let [masks, upper, more] = [
+            XstateComponent::Masks,
+            XstateComponent::Upper,
+            XstateComponent::More,
+        ]
+        .map(part);
+        if let (Some(masks), Some(upper), Some(more)) = (masks, upper, more) {
             let mut avx512 = Avx512 {
                 masks: [0; 8],
                 upper: [[0; 32]; 16],

@@ -10,7 +10,7 @@ use std::{
 
 use common::{Program, compile, no_kernel_core};
 use rtops_image::{
-    Absence, Core, Gap, Image, Module, ModuleKind, NoFile, Options, Refused, Unreadable,
+    Absence, Core, Gap, Image, ImageModule, ModuleKind, NoFile, Options, Refused, Unreadable,
 };
 
 /// A core of a program, and where the program's constant was.
@@ -20,7 +20,7 @@ fn core_of(program: &Program) -> Option<(PathBuf, u64)> {
     Some((victim.die('s')?, constant))
 }
 
-fn main_of(core: &Core) -> &Module {
+fn main_of(core: &Core) -> &ImageModule {
     let main = core
         .modules()
         .iter()

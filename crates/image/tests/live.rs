@@ -14,7 +14,7 @@ use common::{
 };
 use nix::sys::signal::Signal;
 use rtops_image::{
-    Absence, Contents, Core, Gap, Image, Module, ModuleKind, NoFile, Options, Unreadable,
+    Absence, Contents, Core, Gap, Image, ImageModule, ModuleKind, NoFile, Options, Unreadable,
     live::{self, Error, Live},
 };
 
@@ -25,7 +25,7 @@ fn gcore(victim: &Victim) -> Core {
 }
 
 /// What two images say of the same module.
-fn said(module: &Module) -> impl PartialEq + std::fmt::Debug {
+fn said(module: &ImageModule) -> impl PartialEq + std::fmt::Debug {
     (
         module.path.clone(),
         module.build_id.clone(),

@@ -17,7 +17,7 @@ use nix::{
 };
 use proptest::prelude::*;
 use rtops_image::{
-    Absence, Contents, Gap, Image, NoFile, Refused, Unreadable,
+    Absence, Contents, FileOffset, Gap, Image, NoFile, Refused, Unreadable,
     live::{Live, Memory, Options, Parts},
 };
 use tempfile::{TempDir, tempdir, tempfile};
@@ -30,7 +30,7 @@ fn parts(maps: &[u8], pieces: &[(u64, &[u8])]) -> Parts {
         file.write_all(bytes).expect("space");
         let size = bytes.len() as u64;
         length += size;
-        (*at..at.saturating_add(size), length - size)
+        (*at..at.saturating_add(size), FileOffset(length - size))
     });
     let pieces = pieces.collect();
     Parts {
@@ -150,7 +150,7 @@ proptest! {
         let maps = lines.concat().into_bytes();
         let claimed = pieces.iter().map(|(page, pages, offset)| {
             let start = page << 12;
-            (start..start + (pages << 12), *offset)
+            (start..start + (pages << 12), FileOffset(*offset))
         });
         let mut kept = parts(&maps, &[]);
         if let Memory::Kept { pieces, .. } = &mut kept.memory {

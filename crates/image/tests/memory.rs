@@ -130,11 +130,14 @@ fn threads_are_as_the_debugger_saw_them() {
     assert_eq!(
         core.threads()
             .first()
-            .map(|thread| (thread.tid, thread.signal)),
+            .map(|thread| (thread.tid.as_raw(), thread.signal)),
         Some((main, 11))
     );
     for (tid, seen) in &seen.registers {
-        let thread = core.threads().iter().find(|thread| thread.tid == *tid);
+        let thread = core
+            .threads()
+            .iter()
+            .find(|thread| thread.tid.as_raw() == *tid);
         let got = thread.expect("each thread").registers;
         let names = [
             (got.rip, seen.rip),

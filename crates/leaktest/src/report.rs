@@ -13,7 +13,7 @@ use rtops_protocol::{Ask, Reply, StackId, StackParts, ThreadCapture};
 use rtops_report::{
     dump::Dump,
     format::{self, count},
-    frames::{self, Frames, Link, Shown},
+    frames::{Frames, Link, Shown},
     group::{Grouping, Selection, TaskGroup, group_tasks, stacks_of_tasks},
     holders::Holders,
     style::Style,
@@ -70,7 +70,7 @@ impl Report {
             .into_iter()
             .chain(stacks_of_threads(&dump))
             .collect();
-        let shared = symbols.insert(SharedSymbols::of(frames::modules(&dump)));
+        let shared = symbols.insert(SharedSymbols::of(dump.modules.clone()));
         let mut symbols = shared.lock();
         let frames = Frames::resolve(&dump, &used, &mut symbols, Shown::Folded);
         let lacks = symbols.lacks().iter().map(ToString::to_string).collect();

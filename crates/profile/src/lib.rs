@@ -26,7 +26,7 @@ use std::{
 use rtops_protocol::StackId;
 use rtops_report::{
     dump::Dump,
-    frames::{self, Frames, Shown},
+    frames::{Frames, Shown},
     group::stacks_of_tasks,
     threads::stacks_of_threads,
 };
@@ -58,7 +58,7 @@ impl Profile {
     /// of the modules that they lie in.
     #[must_use]
     pub fn resolve(dump: Dump, options: Options, taken: SystemTime) -> Self {
-        let mut symbols = Symbols::new(frames::modules(&dump), options);
+        let mut symbols = Symbols::new(dump.modules.clone(), options);
         let used: HashSet<StackId> = stacks_of_tasks(&dump)
             .into_iter()
             .chain(stacks_of_threads(&dump))

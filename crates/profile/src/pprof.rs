@@ -122,7 +122,7 @@ impl Tables {
             id: next_id(&self.mappings),
             memory_start: segment.memory.start,
             memory_limit: segment.memory.end,
-            file_offset: segment.file_offset,
+            file_offset: segment.file_offset.0,
             filename: self.text(&escape(&segment.path)),
             build_id: self.text(&build_id),
             has_functions: segment.has_functions,

@@ -35,11 +35,12 @@ pub use hello::{Capabilities, Hello};
 pub use memory::{Allocator, Counted, Figure, Memory, SizeClass, TrimCall, Trimmed, Unit};
 pub use outside::{NotAttached, Outside};
 pub use reply::{
-    CodeRange, End, Leaf, LeafEnd, Module, ModuleKind, Obtained, Process, Refusal, Refused, Reply,
-    Runtime, RuntimeFlavor, SourceLocation, StackId, Stacks, Stats, StringId, Strings, Summary,
-    Task, TaskKind, TaskState, Thread, ThreadCapture, Tracking, WakerState, Worker,
+    End, Leaf, LeafEnd, Obtained, Process, Refusal, Refused, Reply, Runtime, RuntimeFlavor,
+    SourceLocation, StackId, Stacks, Stats, StringId, Strings, Summary, Task, TaskKind, TaskState,
+    Thread, ThreadCapture, Tracking, WakerState, Worker,
 };
 pub use request::{Ask, DumpRequest, HeapWalk, Request, StackParts};
+pub use rtops_types::{Module, ModuleKind};
 pub use socket_path::{SocketFile, directory_name, socket_directory};
 pub use untracked::{FoundBy, Unresolved, Untracked, UntrackedLeaf, UntrackedState};
 

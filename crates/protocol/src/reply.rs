@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use rtops_types::Module;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -175,41 +176,6 @@ pub struct Tracking {
     /// The function that notes the waker of a poll that brings another one than the last. Its first argument
     /// is two words behind the future's [`mark`](Task::mark).
     pub keeps_waker: u64,
-}
-
-/// A loaded ELF file.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Module {
-    /// The path as the target sees it.
-    pub path: String,
-    /// The build-id note, empty where the file has none.
-    pub build_id: Vec<u8>,
-    /// Run-time address minus the address in the file, modulo 2^64.
-    pub load_bias: u64,
-    /// Where its code lies.
-    pub code: CodeRange,
-    /// What it is.
-    pub kind: ModuleKind,
-}
-
-/// Run-time addresses from `start` up to, but not with, `end`.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct CodeRange {
-    /// The first address.
-    pub start: u64,
-    /// The address behind the last.
-    pub end: u64,
-}
-
-/// What a module is.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub enum ModuleKind {
-    /// The program.
-    MainExecutable,
-    /// A shared object.
-    Library,
-    /// The kernel's vDSO, which has no file.
-    Vdso,
 }
 
 /// Texts that tasks and threads name by number.

@@ -5,8 +5,8 @@ use std::{
     fmt,
 };
 
-use rtops_protocol::{ModuleKind, SourceLocation, StackId, StringId, TaskKind};
-use rtops_symbols::{Address, FrameView, Function, Location, Module, Symbols, WaitReason};
+use rtops_protocol::{SourceLocation, StackId, StringId, TaskKind};
+use rtops_symbols::{Address, FrameView, Function, Location, Symbols, WaitReason};
 
 use crate::{
     dump::Dump,
@@ -372,22 +372,6 @@ pub(crate) fn text(function: &Function) -> String {
         Function::ModuleOffset { module, offset } => format!("{module}+{offset:#x}"),
         Function::Unmapped(address) => format!("{address:#x}"),
     }
-}
-
-/// The modules of a dump as the symbols crate wants them.
-pub fn modules(dump: &Dump) -> Vec<Module> {
-    let modules = dump.modules.iter().map(|module| Module {
-        path: module.path.clone(),
-        build_id: module.build_id.clone(),
-        load_bias: module.load_bias,
-        code: module.code.start..module.code.end,
-        kind: match module.kind {
-            ModuleKind::MainExecutable => rtops_symbols::ModuleKind::MainExecutable,
-            ModuleKind::Library => rtops_symbols::ModuleKind::Library,
-            ModuleKind::Vdso => rtops_symbols::ModuleKind::Vdso,
-        },
-    });
-    modules.collect()
 }
 
 impl Place {

@@ -12,9 +12,8 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use rtops_agent::Track;
-use rtops_hyper::TrackedExecutor;
+use rtops_http::{RequestLayer, TrackedExecutor};
 use rtops_targets::{Never, control::Control};
-use rtops_tower::RequestLayer;
 use tokio::net::UnixStream;
 use tower_layer::Layer;
 

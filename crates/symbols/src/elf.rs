@@ -18,7 +18,7 @@ use object::{
 };
 
 use crate::{
-    LackReason, Location, Lookup,
+    FileOffset, LackReason, Location, Lookup,
     future::Named,
     names::{self, CrateRoots},
 };
@@ -46,7 +46,7 @@ pub struct ElfFile {
 /// A part of the file that is loaded into memory.
 struct Segment {
     addresses: Range<u64>,
-    file_offset: u64,
+    file_offset: FileOffset,
 }
 
 /// A function in the symbol table; its name lies in `ElfFile::names`.
@@ -257,11 +257,11 @@ impl Lookup for ElfFile {
 
     fn read_code(&self, address: u64, code: &mut [u8]) -> Option<()> {
         let (addresses, file_offset) = self.segment(address)?;
-        let offset = file_offset.checked_add(address.checked_sub(addresses.start)?)?;
-        self.code.as_ref()?.read_exact_at(code, offset).ok()
+        let offset = file_offset.plus(address.checked_sub(addresses.start)?);
+        self.code.as_ref()?.read_exact_at(code, offset.0).ok()
     }
 
-    fn segment(&self, address: u64) -> Option<(Range<u64>, u64)> {
+    fn segment(&self, address: u64) -> Option<(Range<u64>, FileOffset)> {
         let mut segments = self.segments.iter();
         let segment = segments.find(|segment| segment.addresses.contains(&address))?;
         Some((segment.addresses.clone(), segment.file_offset))
@@ -283,7 +283,7 @@ fn segments(elf: &Parsed<'_>) -> Vec<Segment> {
         let skipped = start % PAGE;
         (size > 0).then_some(Segment {
             addresses: start - skipped..end,
-            file_offset: file_offset.checked_sub(skipped)?,
+            file_offset: FileOffset(file_offset.checked_sub(skipped)?),
         })
     });
     segments.collect()

@@ -22,12 +22,11 @@ pub enum FrameClass {
 const RULES: &[(&str, FrameClass)] = &[
     ("rtops_agent::", FrameClass::Agent),
     ("rtops_capture::", FrameClass::Agent),
-    ("rtops_hyper::", FrameClass::Agent),
+    ("rtops_http::", FrameClass::Agent),
     ("rtops_leaktest::", FrameClass::Agent),
     ("rtops_sync::", FrameClass::Agent),
     ("rtops_tasks::", FrameClass::Agent),
     ("rtops_threads::", FrameClass::Agent),
-    ("rtops_tower::", FrameClass::Agent),
     // What registers wakers, and adaptors that only pass a poll on.
     ("tokio::future::", FrameClass::Executor),
     ("tokio::loom::", FrameClass::Executor),
@@ -220,7 +219,7 @@ mod tests {
                 "<axum::util::MapIntoResponseFuture<F> as core::future::future::Future>::poll",
                 "<tower::util::oneshot::Oneshot<S, R> as core::future::future::Future>::poll",
                 "<axum::routing::route::RouteFuture<E> as core::future::future::Future>::poll",
-                "<rtops_tower::future::ResponseFuture<F> as core::future::future::Future>::poll",
+                "<rtops_http::future::ResponseFuture<F> as core::future::future::Future>::poll",
             ]),
             [
                 "tokio::sync::mutex::Mutex<T>::lock::{async_fn#0}",

@@ -37,32 +37,7 @@ pub use crate::{
     poll::{Polls, polls},
     wait::{WaitEnd, WaitReason, is_child, is_container, task_wait, thread_wait},
 };
-
-/// A loaded ELF file of the target, as the agent describes it: not to be trusted.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Module {
-    /// The path in the target's mount namespace.
-    pub path: String,
-    /// The GNU build-id; empty if the file has none.
-    pub build_id: Vec<u8>,
-    /// What to subtract from an address in memory to get the one in the file.
-    pub load_bias: u64,
-    /// The addresses of the code in memory.
-    pub code: Range<u64>,
-    /// What kind of module it is.
-    pub kind: ModuleKind,
-}
-
-/// What a module is to its process.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ModuleKind {
-    /// The program itself.
-    MainExecutable,
-    /// A shared library.
-    Library,
-    /// The kernel's code in user space: there is no file of it.
-    Vdso,
-}
+pub use rtops_types::{FileOffset, Module, ModuleKind};
 
 /// The bytes of a jump to another function.
 const JUMP: usize = 5;
@@ -173,7 +148,7 @@ pub struct Segment {
     /// Where it is mapped, in whole pages.
     pub memory: Range<u64>,
     /// Where in the file the mapped part begins.
-    pub file_offset: u64,
+    pub file_offset: FileOffset,
     /// Whether its functions have names here.
     pub has_functions: bool,
     /// Whether its lines were found.
@@ -196,7 +171,7 @@ trait Lookup: Send {
 
     /// The part of the file that is loaded at an address: the addresses of it, and where in the
     /// file it is.
-    fn segment(&self, address: u64) -> Option<(Range<u64>, u64)>;
+    fn segment(&self, address: u64) -> Option<(Range<u64>, FileOffset)>;
 
     /// What kept it from knowing more.
     fn lack(&self) -> Option<LackReason>;
@@ -427,7 +402,7 @@ impl Entry {
                 offset,
             ),
             // Without the file this is as good a guess as any: most segments begin there.
-            None => (code.clone(), in_file),
+            None => (code.clone(), FileOffset(in_file)),
         };
         let lack = self.lack();
         Segment {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use rtops_symbols::{
-    Address, Frame, Function, LackReason, Module, ModuleKind, Options, Segment, Symbols,
+    Address, FileOffset, Frame, Function, LackReason, Module, ModuleKind, Options, Segment, Symbols,
 };
 use tempfile::TempDir;
 
@@ -215,7 +215,7 @@ fn segments_are_where_the_kernel_mapped_them() {
             path: module.path,
             build_id: module.build_id,
             memory: module.code,
-            file_offset: u64::from_str_radix(offset, 16).unwrap(),
+            file_offset: FileOffset(u64::from_str_radix(offset, 16).unwrap()),
             has_functions,
             has_lines,
         };

@@ -25,7 +25,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use rtops_tasks::{
     Entry, Kind, Plan, Probed, ProbedState, Sink, StackCopy, Track, Wakers, probe, track_blocking,
 };
-use rtops_unwind::{Outcome, Registers, StackSlice, Unwinder};
+use rtops_unwind::{Outcome, Unwinder};
 use tokio::sync::{Notify, oneshot};
 
 use common::{polled, runtime, soon, wait_until};
@@ -65,16 +65,8 @@ impl Sink for Collected {
     fn copied(&mut self, copy: &StackCopy<'_>) {
         self.unwinder.refresh();
         for owner in copy.owners {
-            let slice = StackSlice {
-                registers: Registers {
-                    ip: copy.ip,
-                    sp: copy.sp,
-                    bp: copy.bp,
-                },
-                bytes: copy.bytes,
-            };
             let mut stack = Vec::new();
-            let outcome = self.unwinder.unwind(&slice, owner.base, &mut stack);
+            let outcome = self.unwinder.unwind(&copy.stack, owner.base, &mut stack);
             // Another test's task has a stack that is too large for the first round.
             let reaches_root = outcome == Outcome::Base || copy.truncated;
             assert!(reaches_root, "{outcome:?}");
@@ -414,7 +406,7 @@ impl Sink for Sizes {
     fn copied(&mut self, copy: &StackCopy<'_>) {
         for owner in copy.owners {
             let sizes = self.1.entry(owner.index).or_default();
-            sizes.push((copy.truncated, copy.bytes.len()));
+            sizes.push((copy.truncated, copy.stack.bytes.len()));
         }
     }
 

@@ -6,6 +6,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rtops_types::StackSlice;
+
 use crate::Tid;
 use crate::list::Stat;
 use crate::slot::{Answer, BUFFER_LEN, Extent, NoSession, Progress, Request, SLOTS, Session};
@@ -103,16 +105,10 @@ pub enum Missing {
 /// A copy of one thread's stack.
 #[derive(Clone, Copy, Debug)]
 pub struct Slice<'a> {
-    /// The instruction pointer.
-    pub ip: u64,
-    /// The stack pointer.
-    pub sp: u64,
-    /// The frame pointer.
-    pub bp: u64,
-    /// The memory from `sp` upwards.
-    pub bytes: &'a [u8],
-    /// Whether the stack goes on behind `bytes`: it is longer than 512 KiB, or no mapping is known
-    /// for it, and then `bytes` is empty.
+    /// The registers and the memory.
+    pub stack: StackSlice<'a>,
+    /// Whether the stack goes on behind its bytes: it is longer than 512 KiB, or no mapping is known
+    /// for it, and then there are none.
     pub truncated: bool,
 }
 
@@ -382,10 +378,7 @@ fn system(error: &io::Error) -> Missing {
 
 fn slice(answer: Answer<'_>) -> Slice<'_> {
     Slice {
-        ip: answer.registers.ip,
-        sp: answer.registers.sp,
-        bp: answer.registers.bp,
-        bytes: answer.bytes,
+        stack: answer.stack,
         truncated: answer.extent != Extent::Whole,
     }
 }

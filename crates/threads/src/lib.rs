@@ -25,7 +25,8 @@ mod sys;
 mod turn;
 
 pub use capture::{Capturer, InstallError, Missing, Signal, Slice, install};
-pub use list::{ThreadInfo, Tid, list};
+pub use list::{ThreadInfo, list};
+pub use rtops_types::Tid;
 
 /// Makes captures possible again in a child process that was forked during one.
 ///

@@ -1,30 +1,9 @@
 //! The threads of this process, from /proc/self/task.
 
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 
-/// A kernel thread id, as /proc and `gettid` have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tid(i32);
-
-impl Tid {
-    /// The thread id with this number.
-    pub const fn new(raw: i32) -> Self {
-        Self(raw)
-    }
-
-    /// The number.
-    pub const fn as_raw(self) -> i32 {
-        self.0
-    }
-}
-
-impl fmt::Display for Tid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use rtops_types::Tid;
 
 /// What /proc says about one thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +33,11 @@ pub fn list() -> io::Result<Vec<ThreadInfo>> {
     let mut threads = Vec::new();
     for entry in fs::read_dir("/proc/self/task")? {
         let name = entry?.file_name();
-        let Some(tid) = name.to_str().and_then(|name| name.parse().ok()).map(Tid) else {
+        let Some(tid) = name
+            .to_str()
+            .and_then(|name| name.parse().ok())
+            .map(Tid::new)
+        else {
             continue;
         };
         if let Some(stat) = Stat::of(tid)? {

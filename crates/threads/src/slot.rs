@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
 use std::time::Instant;
 use std::{io, slice};
 
+use rtops_types::{StackRegisters, StackSlice};
+
 use crate::Tid;
 use crate::sys::{self, MapTable};
 use crate::turn::Turn;
@@ -71,14 +73,6 @@ impl Cookie {
     fn state(self, phase: u64) -> u64 {
         (self.0 >> 8 & Self::SEQUENCE_MASK) << 2 | phase
     }
-}
-
-/// The registers of the interrupted thread.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Registers {
-    pub(crate) ip: u64,
-    pub(crate) sp: u64,
-    pub(crate) bp: u64,
 }
 
 /// How much of the stack was copied.
@@ -180,7 +174,7 @@ impl Claim {
     }
 
     /// Hands the copy over and wakes the capturing thread.
-    pub(crate) fn publish(self, registers: Registers, len: usize, extent: Extent) {
+    pub(crate) fn publish(self, registers: StackRegisters, len: usize, extent: Extent) {
         self.slot.ip.store(registers.ip, Ordering::Relaxed);
         self.slot.sp.store(registers.sp, Ordering::Relaxed);
         self.slot.bp.store(registers.bp, Ordering::Relaxed);
@@ -224,8 +218,7 @@ pub(crate) enum Progress<'a> {
 /// A handler's answer, borrowed from its slot.
 #[derive(Clone, Copy)]
 pub(crate) struct Answer<'a> {
-    pub(crate) registers: Registers,
-    pub(crate) bytes: &'a [u8],
+    pub(crate) stack: StackSlice<'a>,
     pub(crate) extent: Extent,
 }
 
@@ -285,16 +278,13 @@ impl Session {
             extent if extent == Extent::Capped as u32 => Extent::Capped,
             _ => Extent::UnknownStack,
         };
-        let registers = Registers {
+        let registers = StackRegisters {
             ip: slot.ip.load(Ordering::Relaxed),
             sp: slot.sp.load(Ordering::Relaxed),
             bp: slot.bp.load(Ordering::Relaxed),
         };
-        Progress::Answered(Answer {
-            registers,
-            bytes,
-            extent,
-        })
+        let stack = StackSlice { registers, bytes };
+        Progress::Answered(Answer { stack, extent })
     }
 
     /// Takes a request back. When a handler has begun to answer it, the slot stays the handler's.

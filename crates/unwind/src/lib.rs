@@ -9,22 +9,21 @@
 //! tables come as copies, too.
 //!
 //! ```
-//! use rtops_unwind::{Outcome, Registers, StackSlice, Unwinder};
+//! use rtops_unwind::{Outcome, StackRegisters, StackSlice, Unwinder};
 //!
 //! let mut unwinder = Unwinder::new();
 //! unwinder.refresh();
-//! let slice = StackSlice { registers: Registers { ip: 0, sp: 4096, bp: 0 }, bytes: &[] };
+//! let slice = StackSlice { registers: StackRegisters { ip: 0, sp: 4096, bp: 0 }, bytes: &[] };
 //! let mut addresses = Vec::new();
 //! assert_eq!(unwinder.unwind(&slice, None, &mut addresses), Outcome::Lost);
 //! assert_eq!(addresses, [0]);
 //! ```
 
 mod arch;
-mod dedup;
 mod modules;
 mod sys;
 mod unwind;
 
-pub use dedup::{StackId, StackTable};
-pub use modules::{Foreign, Module, ModuleKind, Table};
-pub use unwind::{IsTrampoline, MAX_FRAMES, Outcome, Registers, StackSlice, Unwinder};
+pub use modules::{Foreign, Table};
+pub use rtops_types::{Module, ModuleKind, StackRegisters, StackSlice};
+pub use unwind::{IsTrampoline, MAX_FRAMES, Outcome, Unwinder};

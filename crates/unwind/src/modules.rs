@@ -4,33 +4,7 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-/// A loaded ELF file. Addresses are those of the process that loaded it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Module {
-    /// Where it was loaded from, lossily converted: what `/proc/self/exe` names for the main
-    /// executable (with ` (deleted)` behind it when it was replaced), `[vdso]` for the vDSO.
-    pub path: String,
-    /// The GNU build-id; empty when there is none.
-    pub build_id: Vec<u8>,
-    /// What was added to the addresses in the file, modulo 2⁶⁴; 0 for a fixed-address executable.
-    pub load_bias: u64,
-    /// From the start of the lowest to the end of the highest executable segment.
-    pub code: Range<u64>,
-    /// What kind of module it is.
-    pub kind: ModuleKind,
-}
-
-/// What kind of module it is, which decides where its file is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ModuleKind {
-    /// The program itself.
-    MainExecutable,
-    /// A shared library, linked or opened later; also the dynamic loader.
-    Library,
-    /// Code that the kernel maps into every process; it has no file.
-    Vdso,
-}
+use rtops_types::Module;
 
 /// A module together with what only unwinding needs.
 #[derive(Debug)]

@@ -5,9 +5,10 @@ use std::ops::Range;
 use framehop::{
     Error, ExplicitModuleSectionInfo, FrameAddress, Module as FramehopModule, Unwinder as _,
 };
+use rtops_types::{Module, StackRegisters, StackSlice};
 
 use crate::arch;
-use crate::modules::{Foreign, Loaded, Module, Section};
+use crate::modules::{Foreign, Loaded, Section};
 use crate::sys::{self, Generation};
 
 /// A longer stack is cut here and marked [`Outcome::TooDeep`].
@@ -15,26 +16,6 @@ pub const MAX_FRAMES: usize = 512;
 
 /// Neither code nor stacks lie outside. framehop subtracts from such values without a check.
 const ADDRESSES: Range<u64> = 4096..1 << 56;
-
-/// The registers at the instant of a capture, as far as unwinding needs them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Registers {
-    /// The instruction pointer.
-    pub ip: u64,
-    /// The stack pointer.
-    pub sp: u64,
-    /// The frame pointer.
-    pub bp: u64,
-}
-
-/// A copy of stack memory.
-#[derive(Clone, Copy, Debug)]
-pub struct StackSlice<'a> {
-    /// The registers when it was made.
-    pub registers: Registers,
-    /// The memory from `registers.sp` upwards.
-    pub bytes: &'a [u8],
-}
 
 /// Why unwinding stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +46,7 @@ pub struct Unwinder {
     signal_trampoline: Trampoline,
     rules: arch::Rules<Section>,
     cache: arch::Cache,
-    goes_on: Option<Registers>,
+    goes_on: Option<StackRegisters>,
 }
 
 /// How libc's code is told to which signal handlers return.
@@ -200,7 +181,7 @@ impl Unwinder {
 
     /// The registers of the frame that the last call of [`unwind`](Self::unwind) came to, if that frame is on
     /// another stack, or the last one that it found of too many.
-    pub fn goes_on(&self) -> Option<Registers> {
+    pub fn goes_on(&self) -> Option<StackRegisters> {
         self.goes_on
     }
 
@@ -209,7 +190,7 @@ impl Unwinder {
         &mut self,
         slice: &StackSlice<'_>,
         frame: FrameAddress,
-        registers: &mut Registers,
+        registers: &mut StackRegisters,
     ) -> Step {
         let sp = registers.sp;
         if !ADDRESSES.contains(&sp) || !self.can_unwind(frame.address_for_lookup()) {
@@ -312,7 +293,7 @@ enum Step {
 }
 
 /// From a signal handler to the code that it interrupted. (framehop doesn't know such frames.)
-fn leave_handler(slice: &StackSlice<'_>, registers: &mut Registers) -> Step {
+fn leave_handler(slice: &StackSlice<'_>, registers: &mut StackRegisters) -> Step {
     let sp = registers.sp;
     let mut memory = Memory::new(slice);
     let interrupted = arch::interrupted(sp, |address| memory.read(address));

@@ -5,7 +5,7 @@
 use std::ffi::CStr;
 use std::sync::Mutex;
 
-use rtops_unwind::{Module, ModuleKind, Outcome, Registers, StackSlice, Unwinder};
+use rtops_unwind::{Module, ModuleKind, Outcome, StackRegisters, StackSlice, Unwinder};
 
 /// Tests of one process share its module list: those that change or compare it take turns.
 static LIST: Mutex<()> = Mutex::new(());
@@ -88,7 +88,7 @@ fn a_library_comes_and_goes_with_dlopen_and_dlclose() {
     drop(library);
     // Its memory is gone, the unwinder doesn't know yet: it works from its own copy.
     let slice = StackSlice {
-        registers: Registers {
+        registers: StackRegisters {
             ip: code,
             sp: 4096,
             bp: 0,

@@ -27,7 +27,7 @@ pub fn read(frozen: &Frozen, address: u64, into: &mut [u8]) {
             let piece = pieces.iter().find(|(range, _)| range.contains(&address));
             let (range, offset) = piece.expect("it was kept");
             assert!(address + into.len() as u64 <= range.end);
-            file.read_exact_at(into, offset + (address - range.start))
+            file.read_exact_at(into, offset.0 + (address - range.start))
                 .unwrap();
         }
     }

@@ -20,7 +20,7 @@ use object::elf::{ET_CORE, PT_NOTE};
 pub use self::head::{CoreHead, Origin, Signal, Writer};
 use self::{packed::Packing, records::Records};
 use crate::{
-    Absence, FileOffset, Gap, Image, Module, Region, Thread, Unreadable,
+    Absence, FileOffset, Gap, Image, ImageModule, Region, Thread, Unreadable,
     assemble::{Stated, assemble},
     elf::{Header, NoHeader, ReadAt, Segment},
     file::{self, NotOpened},
@@ -99,7 +99,7 @@ pub struct Core {
     file: File,
     head: CoreHead,
     space: Space,
-    modules: Vec<Module>,
+    modules: Vec<ImageModule>,
     threads: Vec<Thread>,
     gaps: Vec<Gap>,
 }
@@ -229,7 +229,7 @@ impl Image for Core {
         &self.space.regions
     }
 
-    fn modules(&self) -> &[Module] {
+    fn modules(&self) -> &[ImageModule] {
         &self.modules
     }
 

@@ -17,7 +17,7 @@ use object::elf::{
 
 use super::head::{self, Ids, Signal};
 use crate::{
-    FileOffset, Gap, Registers, Thread, Vectors,
+    FileOffset, Gap, GeneralRegisters, Thread, Tid, Vectors,
     auxv::{Auxv, MAX_AUXV},
     elf::ReadAt,
     file,
@@ -184,9 +184,9 @@ fn thread(status: &[u8]) -> Option<Thread> {
         *to = u64_at(from, 0);
     }
     Some(Thread {
-        tid: u32_at(status, TID).cast_signed(),
+        tid: Tid::new(u32_at(status, TID).cast_signed()),
         signal: i32::from(notes::u16_at(status, SIGNAL)),
-        registers: Registers::from_user_regs(&registers),
+        registers: GeneralRegisters::from_user_regs(&registers),
         vectors: None,
     })
 }

@@ -1,7 +1,11 @@
 //! The text of `/proc/PID/maps`.
 
 use std::{
-    collections::HashMap, ffi::OsString, ops::Range, os::unix::ffi::OsStringExt as _, path::Path,
+    collections::HashMap,
+    ffi::OsString,
+    ops::Range,
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    path::Path,
     sync::Arc,
 };
 
@@ -12,10 +16,13 @@ pub(super) type Device = (u32, u32);
 
 /// A line: one mapping.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Mapping {
-    pub(super) range: Range<u64>,
-    pub(super) access: Access,
-    pub(super) sharing: Sharing,
+pub struct Mapping {
+    /// Its addresses, in whole pages; never empty.
+    pub range: Range<u64>,
+    /// What the process may do with it.
+    pub access: Access,
+    /// Whether others may see writes.
+    pub sharing: Sharing,
     pub(super) offset: FileOffset,
     pub(super) device: Device,
     /// 0 for what is of no file.
@@ -34,13 +41,58 @@ pub(super) enum Name {
 }
 
 impl Mapping {
+    /// All lines of a text that make sense, sorted and without overlaps.
+    #[must_use]
+    pub fn parse_all(text: &[u8]) -> Vec<Self> {
+        parse(text, &mut Gaps::default())
+    }
+
+    /// The name, in brackets or not; empty for none.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        match &self.name {
+            Name::None => b"",
+            Name::Special(name) => name.as_bytes(),
+            Name::Path(path) => path.as_os_str().as_bytes(),
+        }
+    }
+
+    /// Whether writes are seen by others.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        matches!(self.sharing, Sharing::Shared)
+    }
+
+    /// Whether reading it may have an effect, or can't be done: of a device or the kernel's own.
+    #[must_use]
+    pub fn is_special(&self) -> bool {
+        let name = self.name();
+        let is_memory = name.starts_with(b"/dev/zero") || name.starts_with(b"/dev/shm/");
+        name.starts_with(b"/dev/") && !is_memory
+            || name.starts_with(b"[vvar")
+            || name.starts_with(b"[vsyscall")
+    }
+
+    /// Whether there is a file behind it.
+    #[must_use]
+    pub fn is_of_file(&self) -> bool {
+        self.name().starts_with(b"/")
+    }
+
+    /// Whether its file has no name any more, so that nobody else can open it.
+    #[must_use]
+    pub fn is_deleted(&self) -> bool {
+        self.name().ends_with(b" (deleted)")
+    }
+
     /// How many bytes it has.
     pub(super) const fn length(&self) -> u64 {
         self.range.end - self.range.start
     }
 
     /// Whether the name is this one, in brackets.
-    pub(super) fn is_named(&self, special: &str) -> bool {
+    #[must_use]
+    pub fn is_named(&self, special: &str) -> bool {
         matches!(&self.name, Name::Special(name) if **name == *special)
     }
 }
@@ -135,4 +187,28 @@ fn unescaped(path: &[u8]) -> OsString {
 
 fn hex(text: &str) -> Option<u64> {
     u64::from_str_radix(text, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Mapping;
+
+    #[test]
+    fn mappings_say_what_they_are() {
+        let text = b"\
+55d0c0000000-55d0c0001000 r-xp 00000000 08:01 7   /srv/a\xffb c
+7f0000000000-7f0000001000 rw-p 00000000 00:00 0 \n\
+7f0000001000-7f0000002000 rw-s 00000000 00:01 5   /dev/shm/x
+7f0000002000-7f0000003000 rw-s 00000000 00:05 9   /dev/dri/card0
+7f0000003000-7f0000004000 r--p 00000000 00:00 0   [vvar]
+7f0000005000-7f0000004000 r--p 00000000 00:00 0
+broken\n";
+        let all = Mapping::parse_all(text);
+        assert_eq!(all.len(), 5);
+        assert!(all[0].access.execute && all[0].is_of_file() && !all[0].access.write);
+        assert_eq!(all[0].name(), b"/srv/a\xffb c");
+        assert!(all[1].access.write && !all[1].is_shared() && !all[1].is_of_file());
+        assert!(all[2].is_shared() && !all[2].is_special());
+        assert!(all[3].is_special() && all[4].is_special());
+    }
 }

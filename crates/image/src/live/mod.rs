@@ -46,14 +46,14 @@ use std::{
     sync::Arc,
 };
 
+pub use self::maps::Mapping;
 use self::{
     judge::Judge,
-    maps::Mapping,
     pagemap::Pagemap,
     stated::{Held, Mapped},
 };
 use crate::{
-    Absence, Backing, Contents, FileOffset, Gap, Image, Module, ModuleKind, Region, Sharing,
+    Absence, Backing, Contents, FileOffset, Gap, Image, ImageModule, ModuleKind, Region, Sharing,
     Thread, Unreadable,
     assemble::{Stated, assemble},
     auxv::Auxv,
@@ -102,7 +102,7 @@ pub enum Memory {
         /// A file without a name.
         file: File,
         /// Which addresses lie where in the file: sorted, without overlaps.
-        pieces: Vec<(Range<u64>, u64)>,
+        pieces: Vec<(Range<u64>, FileOffset)>,
     },
 }
 
@@ -132,7 +132,7 @@ pub struct Live {
     space: Space,
     /// The vDSO, of which no page is ever touched: it is the kernel's.
     vdso: Range<u64>,
-    modules: Vec<Module>,
+    modules: Vec<ImageModule>,
     threads: Vec<Thread>,
     gaps: Vec<Gap>,
 }
@@ -230,7 +230,7 @@ impl Live {
 
     /// The program itself, if it was found.
     #[must_use]
-    pub fn program(&self) -> Option<&Module> {
+    pub fn program(&self) -> Option<&ImageModule> {
         let mut modules = self.modules.iter();
         modules.find(|module| module.kind == ModuleKind::MainExecutable)
     }
@@ -269,7 +269,7 @@ impl Image for Live {
         &self.space.regions
     }
 
-    fn modules(&self) -> &[Module] {
+    fn modules(&self) -> &[ImageModule] {
         &self.modules
     }
 

@@ -23,7 +23,7 @@ pub(super) enum Held<'a> {
 }
 
 /// Addresses, and where in the file their bytes are.
-type Piece = (Range<u64>, u64);
+type Piece = (Range<u64>, FileOffset);
 
 /// What is mapped.
 pub(super) struct Mapped {
@@ -120,7 +120,7 @@ fn add_kept(
         if at < start {
             parts.push(missing(mapping, at..start, verdict));
         }
-        let offset = FileOffset(*offset).plus(start - range.start);
+        let offset = offset.plus(start - range.start);
         parts.push(Part {
             offset,
             stated: end - start,
@@ -140,7 +140,7 @@ pub(super) fn arrange(mut pieces: Vec<Piece>, gaps: &mut Gaps) -> Vec<Piece> {
     pieces.retain(|(range, offset)| {
         let is_true = end <= range.start
             && range.start < range.end
-            && offset.checked_add(range.end - range.start).is_some();
+            && offset.0.checked_add(range.end - range.start).is_some();
         if is_true {
             end = range.end;
         } else {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rtops_image::{
-    Registers, Thread,
+    FileOffset, GeneralRegisters, Thread, Tid,
     live::{Live, Memory, Options, Parts},
 };
 
@@ -49,15 +49,15 @@ pub fn image(parts: Parts) -> Live {
 /// A thread of which only this is known.
 pub fn thread(tid: i32, registers: &nix::libc::user_regs_struct) -> Thread {
     Thread {
-        tid,
+        tid: Tid::new(tid),
         signal: 0,
-        registers: Registers {
+        registers: GeneralRegisters {
             rip: registers.rip,
             rsp: registers.rsp,
             rbp: registers.rbp,
             fs_base: registers.fs_base,
             orig_rax: registers.orig_rax,
-            ..Registers::default()
+            ..GeneralRegisters::default()
         },
         vectors: None,
     }
@@ -66,7 +66,7 @@ pub fn thread(tid: i32, registers: &nix::libc::user_regs_struct) -> Thread {
 /// Reads all private memory that is not as in a file that has a name. What was not touched is a hole.
 fn keep(maps: &[u8], memory: &File, pagemap: &File) -> Memory {
     let file = tempfile::tempfile().expect("a file");
-    let mut pieces: Vec<(Range<u64>, u64)> = Vec::new();
+    let mut pieces: Vec<(Range<u64>, FileOffset)> = Vec::new();
     let mut length = 0;
     for map in String::from_utf8_lossy(maps).lines().map(super::Map::parse) {
         let is_kernels = map.path.starts_with("[v") && map.path != "[vdso]";
@@ -76,7 +76,7 @@ fn keep(maps: &[u8], memory: &File, pagemap: &File) -> Memory {
         let is_whole = !map.is_file() || map.path.ends_with("(deleted)");
         let is_there = map.path == "[vdso]" || map.is_file() && is_whole;
         if is_whole {
-            pieces.push((map.range.clone(), length));
+            pieces.push((map.range.clone(), FileOffset(length)));
         }
         let touched = touched(pagemap, &map.range, map.is_file());
         for (at, is_touched) in map.range.clone().step_by(4096).zip(touched) {
@@ -89,7 +89,7 @@ fn keep(maps: &[u8], memory: &File, pagemap: &File) -> Memory {
             let place = length + at - map.range.start;
             file.write_all_at(&page, place).expect("space");
             if !is_whole {
-                pieces.push((at..at + 4096, place));
+                pieces.push((at..at + 4096, FileOffset(place)));
             }
         }
         length += map.range.end - map.range.start;

@@ -4,12 +4,12 @@ mod memory;
 mod tasks;
 
 use rtops_protocol::{
-    Access, Ask, Build, Call, Capabilities, Claim, ClaimMode, ClaimRole, CodeRange, CoreHead,
-    DumpRequest, End, EndedSite, Fact, HandleSeen, HeapWalk, Hello, LeafEnd, Module, ModuleKind,
-    NotAttached, Outside, Package, Process, Refusal, Refused, Reply, Request, Resource,
-    ResourceKind, Runtime, RuntimeFlavor, Saved, Sender, Signal, SourceLocation, StackId,
-    StackParts, Stacks, Stats, StringId, Strings, Summary, Thread, ThreadCapture, Trace, TraceEnd,
-    TraceOrder, Tracking, Unresolved, Visit, Worker,
+    Access, Ask, Build, Call, Capabilities, Claim, ClaimMode, ClaimRole, CoreHead, DumpRequest,
+    End, EndedSite, Fact, HandleSeen, HeapWalk, Hello, LeafEnd, Module, ModuleKind, NotAttached,
+    Outside, Package, Process, Refusal, Refused, Reply, Request, Resource, ResourceKind, Runtime,
+    RuntimeFlavor, Saved, Sender, Signal, SourceLocation, StackId, StackParts, Stacks, Stats,
+    StringId, Strings, Summary, Thread, ThreadCapture, Trace, TraceEnd, TraceOrder, Tracking,
+    Unresolved, Visit, Worker,
 };
 
 use memory::memories;
@@ -102,10 +102,7 @@ fn modules() -> Vec<Module> {
         path: path.to_owned(),
         build_id: build_id.to_vec(),
         load_bias: start,
-        code: CodeRange {
-            start: start + 0x1000,
-            end: start + 0x9000,
-        },
+        code: start + 0x1000..start + 0x9000,
         kind,
     };
     vec![

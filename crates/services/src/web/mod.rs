@@ -16,8 +16,8 @@ use axum::{
     Router,
     routing::{get, post, put},
 };
+use rtops_http::RequestLayer;
 use rtops_targets::{Never, control::Control, runtime::workers};
-use rtops_tower::RequestLayer;
 use tokio::{net::TcpListener, sync::watch};
 
 use self::routes::{ECHOED, Gate, Shop};

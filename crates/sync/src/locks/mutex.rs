@@ -9,11 +9,10 @@ use std::{any::type_name, fmt, future::Future, panic::Location, sync::Arc};
 
 use tokio::sync::TryLockError;
 
-use super::{MutexGuard, OwnedMutexGuard, blocking::block_on, keep::Keep};
+use super::{Guard, MutexGuard, OwnedMutexGuard, blocking::block_on, owned};
 use crate::{
     claim::{Kind, Wish},
     ledger::Ledger,
-    waiting::Waiting,
 };
 
 /// As [`tokio::sync::Mutex`], and it is known who holds it and who waits.
@@ -24,7 +23,7 @@ use crate::{
 /// want a `T: 'static`; `lock` and `lock_owned` are functions that return a future instead of
 /// `async fn`, as only so the caller's line is known.
 pub struct Mutex<T: ?Sized> {
-    pub(super) ledger: Ledger<1>,
+    ledger: Ledger<1>,
     inner: tokio::sync::Mutex<T>,
 }
 
@@ -60,10 +59,7 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     fn lock_at(&self, site: &'static Location<'static>) -> impl Future<Output = MutexGuard<'_, T>> {
-        let wish = Wish::exclusive(site);
-        let wait = move || self.ledger.wait(wish);
-        let done = move |inner| MutexGuard::new(self, inner, wish);
-        Waiting::new(self.inner.lock(), wait, done)
+        Guard::wait(&self.ledger, self.inner.lock(), self, Wish::exclusive(site))
     }
 
     /// As [`tokio::sync::Mutex::blocking_lock`].
@@ -89,7 +85,7 @@ impl<T: ?Sized> Mutex<T> {
         site: &'static Location<'static>,
     ) -> Result<MutexGuard<'_, T>, TryLockError> {
         let inner = self.inner.try_lock()?;
-        Ok(MutexGuard::new(self, inner, Wish::exclusive(site)))
+        Ok(Guard::new(&self.ledger, inner, self, Wish::exclusive(site)))
     }
 
     /// As [`tokio::sync::Mutex::lock_owned`], with the same cancel safety.
@@ -100,8 +96,7 @@ impl<T: ?Sized> Mutex<T> {
     {
         let site = Location::caller();
         // SAFETY: the future gives the guard and nothing else.
-        let keep = unsafe { Keep::new(self, move |lock| lock.lock_at(site)) };
-        async { OwnedMutexGuard { inner: keep.await } }
+        unsafe { owned::take(self, move |lock| lock.lock_at(site), Guard::owning) }
     }
 
     /// As [`tokio::sync::Mutex::blocking_lock_owned`].
@@ -127,8 +122,7 @@ impl<T: ?Sized> Mutex<T> {
     {
         let site = Location::caller();
         // SAFETY: it gives the guard, or an error that borrows nothing.
-        let inner = unsafe { Keep::try_new(self, |lock| lock.try_lock_at(site)) }?;
-        Ok(OwnedMutexGuard { inner })
+        unsafe { owned::try_take(self, |lock| lock.try_lock_at(site)) }
     }
 
     /// As [`tokio::sync::Mutex::get_mut`].

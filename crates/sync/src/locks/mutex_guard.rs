@@ -2,62 +2,29 @@
 
 use std::sync::Arc;
 
-use super::{Mutex, guard_as_value_mut, keep::Keep};
-use crate::{claim::Wish, ledger::Held};
+use super::{Guard, Mutex};
 
 /// As [`tokio::sync::MutexGuard`].
-#[must_use = "if unused the Mutex will immediately unlock"]
-#[clippy::has_significant_drop]
-pub struct MutexGuard<'a, T: ?Sized> {
-    held: Held<'a, 1>,
-    inner: tokio::sync::MutexGuard<'a, T>,
-    lock: &'a Mutex<T>,
-}
+pub type MutexGuard<'a, T> = Guard<'a, 1, tokio::sync::MutexGuard<'a, T>, &'a Mutex<T>>;
 
 /// As [`tokio::sync::MappedMutexGuard`].
-#[must_use = "if unused the Mutex will immediately unlock"]
-#[clippy::has_significant_drop]
-pub struct MappedMutexGuard<'a, T: ?Sized> {
-    held: Held<'a, 1>,
-    inner: tokio::sync::MappedMutexGuard<'a, T>,
-}
+pub type MappedMutexGuard<'a, T> = Guard<'a, 1, tokio::sync::MappedMutexGuard<'a, T>>;
 
 /// As [`tokio::sync::OwnedMutexGuard`].
-#[must_use = "if unused the Mutex will immediately unlock"]
-#[clippy::has_significant_drop]
-pub struct OwnedMutexGuard<T: ?Sized + 'static> {
-    pub(super) inner: Keep<MutexGuard<'static, T>, Mutex<T>>,
-}
+pub type OwnedMutexGuard<T> = Guard<'static, 1, tokio::sync::MutexGuard<'static, T>, Arc<Mutex<T>>>;
 
 /// As [`tokio::sync::OwnedMappedMutexGuard`].
-#[must_use = "if unused the Mutex will immediately unlock"]
-#[clippy::has_significant_drop]
-pub struct OwnedMappedMutexGuard<T: ?Sized, U: ?Sized + 'static = T> {
-    inner: Keep<MappedMutexGuard<'static, U>, Mutex<T>>,
-}
+pub type OwnedMappedMutexGuard<T, U = T> =
+    Guard<'static, 1, tokio::sync::MappedMutexGuard<'static, U>, Arc<Mutex<T>>>;
 
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
-    #[inline]
-    pub(super) fn new(
-        lock: &'a Mutex<T>,
-        inner: tokio::sync::MutexGuard<'a, T>,
-        wish: Wish,
-    ) -> Self {
-        Self {
-            held: lock.ledger.take(wish),
-            inner,
-            lock,
-        }
-    }
-
     /// As [`tokio::sync::MutexGuard::map`].
     pub fn map<U: ?Sized, F>(this: Self, f: F) -> MappedMutexGuard<'a, U>
     where
         F: FnOnce(&mut T) -> &mut U,
     {
-        let Self { held, inner, .. } = this;
-        let inner = tokio::sync::MutexGuard::map(inner, f);
-        MappedMutexGuard { held, inner }
+        this.map_inner(|inner| tokio::sync::MutexGuard::map(inner, f))
+            .with_lock(())
     }
 
     /// As [`tokio::sync::MutexGuard::try_map`].
@@ -68,43 +35,13 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     where
         F: FnOnce(&mut T) -> Option<&mut U>,
     {
-        let Self { held, inner, lock } = this;
-        match tokio::sync::MutexGuard::try_map(inner, f) {
-            Ok(inner) => Ok(MappedMutexGuard { held, inner }),
-            Err(inner) => Err(Self { held, inner, lock }),
-        }
+        let mapped = this.try_map_inner(|inner| tokio::sync::MutexGuard::try_map(inner, f))?;
+        Ok(mapped.with_lock(()))
     }
 
     /// As [`tokio::sync::MutexGuard::mutex`].
     pub fn mutex(this: &Self) -> &'a Mutex<T> {
         this.lock
-    }
-}
-
-impl<'a, T: ?Sized> MappedMutexGuard<'a, T> {
-    /// As [`tokio::sync::MappedMutexGuard::map`].
-    pub fn map<U, F>(this: Self, f: F) -> MappedMutexGuard<'a, U>
-    where
-        F: FnOnce(&mut T) -> &mut U,
-    {
-        let Self { held, inner } = this;
-        let inner = tokio::sync::MappedMutexGuard::map(inner, f);
-        MappedMutexGuard { held, inner }
-    }
-
-    /// As [`tokio::sync::MappedMutexGuard::try_map`].
-    ///
-    /// # Errors
-    /// The guard itself, when `f` returns `None`.
-    pub fn try_map<U, F>(this: Self, f: F) -> Result<MappedMutexGuard<'a, U>, Self>
-    where
-        F: FnOnce(&mut T) -> Option<&mut U>,
-    {
-        let Self { held, inner } = this;
-        match tokio::sync::MappedMutexGuard::try_map(inner, f) {
-            Ok(inner) => Ok(MappedMutexGuard { held, inner }),
-            Err(inner) => Err(Self { held, inner }),
-        }
     }
 }
 
@@ -114,8 +51,7 @@ impl<T: ?Sized> OwnedMutexGuard<T> {
     where
         F: FnOnce(&mut T) -> &mut U,
     {
-        let inner = this.inner.map(|guard| MutexGuard::map(guard, f));
-        OwnedMappedMutexGuard { inner }
+        this.map_inner(|inner| tokio::sync::MutexGuard::map(inner, f))
     }
 
     /// As [`tokio::sync::OwnedMutexGuard::try_map`].
@@ -126,47 +62,36 @@ impl<T: ?Sized> OwnedMutexGuard<T> {
     where
         F: FnOnce(&mut T) -> Option<&mut U>,
     {
-        match this.inner.try_map(|guard| MutexGuard::try_map(guard, f)) {
-            Ok(inner) => Ok(OwnedMappedMutexGuard { inner }),
-            Err(inner) => Err(Self { inner }),
-        }
+        this.try_map_inner(|inner| tokio::sync::MutexGuard::try_map(inner, f))
     }
 
     /// As [`tokio::sync::OwnedMutexGuard::mutex`].
     pub fn mutex(this: &Self) -> &Arc<Mutex<T>> {
-        this.inner.lock()
+        &this.lock
     }
 }
 
-impl<T: ?Sized, U: ?Sized> OwnedMappedMutexGuard<T, U> {
-    /// As [`tokio::sync::OwnedMappedMutexGuard::map`].
-    pub fn map<S, F>(this: Self, f: F) -> OwnedMappedMutexGuard<T, S>
+/// Of a guard that borrows and of one that owns.
+impl<'a, T: ?Sized, L> Guard<'a, 1, tokio::sync::MappedMutexGuard<'a, T>, L> {
+    /// As [`tokio::sync::MappedMutexGuard::map`].
+    pub fn map<U, F>(this: Self, f: F) -> Guard<'a, 1, tokio::sync::MappedMutexGuard<'a, U>, L>
     where
-        F: FnOnce(&mut U) -> &mut S,
+        F: FnOnce(&mut T) -> &mut U,
     {
-        let inner = this.inner.map(|guard| MappedMutexGuard::map(guard, f));
-        OwnedMappedMutexGuard { inner }
+        this.map_inner(|inner| tokio::sync::MappedMutexGuard::map(inner, f))
     }
 
-    /// As [`tokio::sync::OwnedMappedMutexGuard::try_map`].
+    /// As [`tokio::sync::MappedMutexGuard::try_map`].
     ///
     /// # Errors
     /// The guard itself, when `f` returns `None`.
-    pub fn try_map<S, F>(this: Self, f: F) -> Result<OwnedMappedMutexGuard<T, S>, Self>
+    pub fn try_map<U, F>(
+        this: Self,
+        f: F,
+    ) -> Result<Guard<'a, 1, tokio::sync::MappedMutexGuard<'a, U>, L>, Self>
     where
-        F: FnOnce(&mut U) -> Option<&mut S>,
+        F: FnOnce(&mut T) -> Option<&mut U>,
     {
-        let mapped = this
-            .inner
-            .try_map(|guard| MappedMutexGuard::try_map(guard, f));
-        match mapped {
-            Ok(inner) => Ok(OwnedMappedMutexGuard { inner }),
-            Err(inner) => Err(Self { inner }),
-        }
+        this.try_map_inner(|inner| tokio::sync::MappedMutexGuard::try_map(inner, f))
     }
 }
-
-guard_as_value_mut!(['a, T: ?Sized] MutexGuard<'a, T> => T);
-guard_as_value_mut!(['a, T: ?Sized] MappedMutexGuard<'a, T> => T);
-guard_as_value_mut!([T: ?Sized] OwnedMutexGuard<T> => T);
-guard_as_value_mut!([T: ?Sized, U: ?Sized] OwnedMappedMutexGuard<T, U> => U);

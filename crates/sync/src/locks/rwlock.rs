@@ -10,13 +10,12 @@ use std::{any::type_name, fmt, future::Future, panic::Location, sync::Arc};
 use tokio::sync::TryLockError;
 
 use super::{
-    OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLockReadGuard, RwLockWriteGuard,
-    blocking::block_on, keep::Keep,
+    Guard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLockReadGuard, RwLockWriteGuard,
+    blocking::block_on, owned,
 };
 use crate::{
     claim::{Kind, Wish},
     ledger::Ledger,
-    waiting::Waiting,
 };
 
 /// How many holders find room in the lock; more of them allocate.
@@ -30,7 +29,7 @@ pub(super) const SLOTS: usize = 4;
 /// want a `T: 'static`; what is awaited are functions that return a future instead of `async fn`,
 /// as only so the caller's line is known.
 pub struct RwLock<T: ?Sized> {
-    pub(super) ledger: Ledger<SLOTS>,
+    ledger: Ledger<SLOTS>,
     inner: tokio::sync::RwLock<T>,
 }
 
@@ -99,10 +98,7 @@ impl<T: ?Sized> RwLock<T> {
         &self,
         site: &'static Location<'static>,
     ) -> impl Future<Output = RwLockReadGuard<'_, T>> {
-        let wish = Wish::shared(site, 1);
-        let wait = move || self.ledger.wait(wish);
-        let done = move |inner| RwLockReadGuard::new(&self.ledger, inner, wish);
-        Waiting::new(self.inner.read(), wait, done)
+        Guard::wait(&self.ledger, self.inner.read(), (), Wish::shared(site, 1))
     }
 
     /// As [`tokio::sync::RwLock::blocking_read`].
@@ -122,8 +118,7 @@ impl<T: ?Sized> RwLock<T> {
     {
         let site = Location::caller();
         // SAFETY: the future gives the guard and nothing else.
-        let keep = unsafe { Keep::new(self, move |lock| lock.read_at(site)) };
-        async { OwnedRwLockReadGuard { inner: keep.await } }
+        unsafe { owned::take(self, move |lock| lock.read_at(site), Guard::owning) }
     }
 
     /// As [`tokio::sync::RwLock::try_read`].
@@ -140,11 +135,7 @@ impl<T: ?Sized> RwLock<T> {
         site: &'static Location<'static>,
     ) -> Result<RwLockReadGuard<'_, T>, TryLockError> {
         let inner = self.inner.try_read()?;
-        Ok(RwLockReadGuard::new(
-            &self.ledger,
-            inner,
-            Wish::shared(site, 1),
-        ))
+        Ok(Guard::new(&self.ledger, inner, (), Wish::shared(site, 1)))
     }
 
     /// As [`tokio::sync::RwLock::try_read_owned`].
@@ -158,8 +149,7 @@ impl<T: ?Sized> RwLock<T> {
     {
         let site = Location::caller();
         // SAFETY: it gives the guard, or an error that borrows nothing.
-        let inner = unsafe { Keep::try_new(self, |lock| lock.try_read_at(site)) }?;
-        Ok(OwnedRwLockReadGuard { inner })
+        unsafe { owned::try_take(self, |lock| lock.try_read_at(site)) }
     }
 
     /// As [`tokio::sync::RwLock::write`], with the same cancel safety.
@@ -172,10 +162,7 @@ impl<T: ?Sized> RwLock<T> {
         &self,
         site: &'static Location<'static>,
     ) -> impl Future<Output = RwLockWriteGuard<'_, T>> {
-        let wish = Wish::exclusive(site);
-        let wait = move || self.ledger.wait(wish);
-        let done = move |inner| RwLockWriteGuard::new(&self.ledger, inner, wish);
-        Waiting::new(self.inner.write(), wait, done)
+        Guard::wait(&self.ledger, self.inner.write(), (), Wish::exclusive(site))
     }
 
     /// As [`tokio::sync::RwLock::blocking_write`].
@@ -195,8 +182,7 @@ impl<T: ?Sized> RwLock<T> {
     {
         let site = Location::caller();
         // SAFETY: the future gives the guard and nothing else.
-        let keep = unsafe { Keep::new(self, move |lock| lock.write_at(site)) };
-        async { OwnedRwLockWriteGuard { inner: keep.await } }
+        unsafe { owned::take(self, move |lock| lock.write_at(site), Guard::owning) }
     }
 
     /// As [`tokio::sync::RwLock::try_write`].
@@ -213,11 +199,7 @@ impl<T: ?Sized> RwLock<T> {
         site: &'static Location<'static>,
     ) -> Result<RwLockWriteGuard<'_, T>, TryLockError> {
         let inner = self.inner.try_write()?;
-        Ok(RwLockWriteGuard::new(
-            &self.ledger,
-            inner,
-            Wish::exclusive(site),
-        ))
+        Ok(Guard::new(&self.ledger, inner, (), Wish::exclusive(site)))
     }
 
     /// As [`tokio::sync::RwLock::try_write_owned`].
@@ -231,8 +213,7 @@ impl<T: ?Sized> RwLock<T> {
     {
         let site = Location::caller();
         // SAFETY: it gives the guard, or an error that borrows nothing.
-        let inner = unsafe { Keep::try_new(self, |lock| lock.try_write_at(site)) }?;
-        Ok(OwnedRwLockWriteGuard { inner })
+        unsafe { owned::try_take(self, |lock| lock.try_write_at(site)) }
     }
 
     /// As [`tokio::sync::RwLock::get_mut`].

@@ -1,180 +1,136 @@
-//! The guards of a [`RwLock`](super::RwLock) that borrow it.
+//! The guards of a [`RwLock`].
+//!
+//! What the guards can do is written once for those that borrow the lock and those that own an
+//! `Arc` of it.
 
-use super::{guard_as_value, guard_as_value_mut, rwlock::SLOTS};
-use crate::{
-    claim::{Mode, Wish},
-    ledger::{Held, Ledger},
-};
+use std::sync::Arc;
+
+use super::{Guard, RwLock, rwlock::SLOTS};
+use crate::claim::Mode;
 
 /// As [`tokio::sync::RwLockReadGuard`].
-#[must_use = "if unused the RwLock will immediately unlock"]
-#[clippy::has_significant_drop]
-pub struct RwLockReadGuard<'a, T: ?Sized> {
-    held: Held<'a, SLOTS>,
-    inner: tokio::sync::RwLockReadGuard<'a, T>,
-}
+pub type RwLockReadGuard<'a, T> = Reader<'a, T, ()>;
 
 /// As [`tokio::sync::RwLockWriteGuard`].
-#[must_use = "if unused the RwLock will immediately unlock"]
-#[clippy::has_significant_drop]
-pub struct RwLockWriteGuard<'a, T: ?Sized> {
-    held: Held<'a, SLOTS>,
-    inner: tokio::sync::RwLockWriteGuard<'a, T>,
-}
+pub type RwLockWriteGuard<'a, T> = Writer<'a, T, ()>;
 
 /// As [`tokio::sync::RwLockMappedWriteGuard`].
-#[must_use = "if unused the RwLock will immediately unlock"]
-#[clippy::has_significant_drop]
-pub struct RwLockMappedWriteGuard<'a, T: ?Sized> {
-    held: Held<'a, SLOTS>,
-    inner: tokio::sync::RwLockMappedWriteGuard<'a, T>,
-}
+pub type RwLockMappedWriteGuard<'a, T> = MappedWriter<'a, T, ()>;
 
-impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
-    #[inline]
-    pub(super) fn new(
-        ledger: &'a Ledger<SLOTS>,
-        inner: tokio::sync::RwLockReadGuard<'a, T>,
-        wish: Wish,
-    ) -> Self {
-        let held = ledger.take(wish);
-        Self { held, inner }
-    }
+/// As [`tokio::sync::OwnedRwLockReadGuard`].
+pub type OwnedRwLockReadGuard<T, U = T> = Reader<'static, U, Arc<RwLock<T>>>;
 
+/// As [`tokio::sync::OwnedRwLockWriteGuard`].
+pub type OwnedRwLockWriteGuard<T> = Writer<'static, T, Arc<RwLock<T>>>;
+
+/// As [`tokio::sync::OwnedRwLockMappedWriteGuard`].
+pub type OwnedRwLockMappedWriteGuard<T, U = T> = MappedWriter<'static, U, Arc<RwLock<T>>>;
+
+type Reader<'a, T, L> = Guard<'a, SLOTS, tokio::sync::RwLockReadGuard<'a, T>, L>;
+type Writer<'a, T, L> = Guard<'a, SLOTS, tokio::sync::RwLockWriteGuard<'a, T>, L>;
+type MappedWriter<'a, T, L> = Guard<'a, SLOTS, tokio::sync::RwLockMappedWriteGuard<'a, T>, L>;
+
+impl<'a, T: ?Sized, L> Reader<'a, T, L> {
     /// As [`tokio::sync::RwLockReadGuard::map`].
-    pub fn map<F, U: ?Sized>(this: Self, f: F) -> RwLockReadGuard<'a, U>
+    pub fn map<F, U: ?Sized>(this: Self, f: F) -> Reader<'a, U, L>
     where
         F: FnOnce(&T) -> &U,
     {
-        let Self { held, inner } = this;
-        let inner = tokio::sync::RwLockReadGuard::map(inner, f);
-        RwLockReadGuard { held, inner }
+        this.map_inner(|inner| tokio::sync::RwLockReadGuard::map(inner, f))
     }
 
     /// As [`tokio::sync::RwLockReadGuard::try_map`].
     ///
     /// # Errors
     /// The guard itself, when `f` returns `None`.
-    pub fn try_map<F, U: ?Sized>(this: Self, f: F) -> Result<RwLockReadGuard<'a, U>, Self>
+    pub fn try_map<F, U: ?Sized>(this: Self, f: F) -> Result<Reader<'a, U, L>, Self>
     where
         F: FnOnce(&T) -> Option<&U>,
     {
-        let Self { held, inner } = this;
-        match tokio::sync::RwLockReadGuard::try_map(inner, f) {
-            Ok(inner) => Ok(RwLockReadGuard { held, inner }),
-            Err(inner) => Err(Self { held, inner }),
-        }
+        this.try_map_inner(|inner| tokio::sync::RwLockReadGuard::try_map(inner, f))
     }
 }
 
-impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
-    #[inline]
-    pub(super) fn new(
-        ledger: &'a Ledger<SLOTS>,
-        inner: tokio::sync::RwLockWriteGuard<'a, T>,
-        wish: Wish,
-    ) -> Self {
-        let held = ledger.take(wish);
-        Self { held, inner }
-    }
-
+impl<'a, T: ?Sized, L> Writer<'a, T, L> {
     /// As [`tokio::sync::RwLockWriteGuard::map`].
-    pub fn map<F, U: ?Sized>(this: Self, f: F) -> RwLockMappedWriteGuard<'a, U>
+    pub fn map<F, U: ?Sized>(this: Self, f: F) -> MappedWriter<'a, U, L>
     where
         F: FnOnce(&mut T) -> &mut U,
     {
-        let Self { held, inner } = this;
-        let inner = tokio::sync::RwLockWriteGuard::map(inner, f);
-        RwLockMappedWriteGuard { held, inner }
+        this.map_inner(|inner| tokio::sync::RwLockWriteGuard::map(inner, f))
     }
 
     /// As [`tokio::sync::RwLockWriteGuard::try_map`].
     ///
     /// # Errors
     /// The guard itself, when `f` returns `None`.
-    pub fn try_map<F, U: ?Sized>(this: Self, f: F) -> Result<RwLockMappedWriteGuard<'a, U>, Self>
+    pub fn try_map<F, U: ?Sized>(this: Self, f: F) -> Result<MappedWriter<'a, U, L>, Self>
     where
         F: FnOnce(&mut T) -> Option<&mut U>,
     {
-        let Self { held, inner } = this;
-        match tokio::sync::RwLockWriteGuard::try_map(inner, f) {
-            Ok(inner) => Ok(RwLockMappedWriteGuard { held, inner }),
-            Err(inner) => Err(Self { held, inner }),
-        }
+        this.try_map_inner(|inner| tokio::sync::RwLockWriteGuard::try_map(inner, f))
     }
 
     /// As [`tokio::sync::RwLockWriteGuard::into_mapped`].
-    pub fn into_mapped(this: Self) -> RwLockMappedWriteGuard<'a, T> {
-        let Self { held, inner } = this;
-        let inner = tokio::sync::RwLockWriteGuard::into_mapped(inner);
-        RwLockMappedWriteGuard { held, inner }
+    pub fn into_mapped(this: Self) -> MappedWriter<'a, T, L> {
+        this.map_inner(tokio::sync::RwLockWriteGuard::into_mapped)
     }
 
     /// As [`tokio::sync::RwLockWriteGuard::downgrade`]. It stays the same claim.
-    pub fn downgrade(self) -> RwLockReadGuard<'a, T> {
-        let Self { held, inner } = self;
-        held.set_share(Mode::Shared, 1);
-        let inner = inner.downgrade();
-        RwLockReadGuard { held, inner }
+    pub fn downgrade(self) -> Reader<'a, T, L> {
+        self.held.set_share(Mode::Shared, 1);
+        self.map_inner(tokio::sync::RwLockWriteGuard::downgrade)
     }
 
     /// As [`tokio::sync::RwLockWriteGuard::downgrade_map`].
-    pub fn downgrade_map<F, U: ?Sized>(this: Self, f: F) -> RwLockReadGuard<'a, U>
+    pub fn downgrade_map<F, U: ?Sized>(this: Self, f: F) -> Reader<'a, U, L>
     where
         F: FnOnce(&T) -> &U,
     {
-        let Self { held, inner } = this;
-        let inner = tokio::sync::RwLockWriteGuard::downgrade_map(inner, f);
-        held.set_share(Mode::Shared, 1);
-        RwLockReadGuard { held, inner }
+        let reader = this.map_inner(|inner| tokio::sync::RwLockWriteGuard::downgrade_map(inner, f));
+        reader.held.set_share(Mode::Shared, 1);
+        reader
     }
 
     /// As [`tokio::sync::RwLockWriteGuard::try_downgrade_map`].
     ///
     /// # Errors
     /// The guard itself, when `f` returns `None`.
-    pub fn try_downgrade_map<F, U: ?Sized>(this: Self, f: F) -> Result<RwLockReadGuard<'a, U>, Self>
+    pub fn try_downgrade_map<F, U: ?Sized>(this: Self, f: F) -> Result<Reader<'a, U, L>, Self>
     where
         F: FnOnce(&T) -> Option<&U>,
     {
-        let Self { held, inner } = this;
-        match tokio::sync::RwLockWriteGuard::try_downgrade_map(inner, f) {
-            Ok(inner) => {
-                held.set_share(Mode::Shared, 1);
-                Ok(RwLockReadGuard { held, inner })
-            }
-            Err(inner) => Err(Self { held, inner }),
-        }
+        let reader =
+            this.try_map_inner(|inner| tokio::sync::RwLockWriteGuard::try_downgrade_map(inner, f))?;
+        reader.held.set_share(Mode::Shared, 1);
+        Ok(reader)
     }
 }
 
-impl<'a, T: ?Sized> RwLockMappedWriteGuard<'a, T> {
+impl<'a, T: ?Sized, L> MappedWriter<'a, T, L> {
     /// As [`tokio::sync::RwLockMappedWriteGuard::map`].
-    pub fn map<F, U: ?Sized>(this: Self, f: F) -> RwLockMappedWriteGuard<'a, U>
+    pub fn map<F, U: ?Sized>(this: Self, f: F) -> MappedWriter<'a, U, L>
     where
         F: FnOnce(&mut T) -> &mut U,
     {
-        let Self { held, inner } = this;
-        let inner = tokio::sync::RwLockMappedWriteGuard::map(inner, f);
-        RwLockMappedWriteGuard { held, inner }
+        this.map_inner(|inner| tokio::sync::RwLockMappedWriteGuard::map(inner, f))
     }
 
     /// As [`tokio::sync::RwLockMappedWriteGuard::try_map`].
     ///
     /// # Errors
     /// The guard itself, when `f` returns `None`.
-    pub fn try_map<F, U: ?Sized>(this: Self, f: F) -> Result<RwLockMappedWriteGuard<'a, U>, Self>
+    pub fn try_map<F, U: ?Sized>(this: Self, f: F) -> Result<MappedWriter<'a, U, L>, Self>
     where
         F: FnOnce(&mut T) -> Option<&mut U>,
     {
-        let Self { held, inner } = this;
-        match tokio::sync::RwLockMappedWriteGuard::try_map(inner, f) {
-            Ok(inner) => Ok(RwLockMappedWriteGuard { held, inner }),
-            Err(inner) => Err(Self { held, inner }),
-        }
+        this.try_map_inner(|inner| tokio::sync::RwLockMappedWriteGuard::try_map(inner, f))
     }
 }
 
-guard_as_value!(['a, T: ?Sized] RwLockReadGuard<'a, T> => T);
-guard_as_value_mut!(['a, T: ?Sized] RwLockWriteGuard<'a, T> => T);
-guard_as_value_mut!(['a, T: ?Sized] RwLockMappedWriteGuard<'a, T> => T);
+impl<G, T: ?Sized> Guard<'static, SLOTS, G, Arc<RwLock<T>>> {
+    /// As [`tokio::sync::OwnedRwLockReadGuard::rwlock`], and the same of the guards for writing.
+    pub fn rwlock(this: &Self) -> &Arc<RwLock<T>> {
+        &this.lock
+    }
+}

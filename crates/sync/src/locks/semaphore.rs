@@ -9,10 +9,10 @@ use std::{fmt, future::Future, panic::Location, sync::Arc};
 
 use tokio::sync::{AcquireError, TryAcquireError};
 
-use super::{blocking::block_on, keep::Keep, rwlock::SLOTS};
+use super::{Guard, blocking::block_on, owned, rwlock::SLOTS};
 use crate::{
     claim::{Kind, Mode, Wish},
-    ledger::{Held, Ledger},
+    ledger::Ledger,
     waiting::Waiting,
 };
 
@@ -31,20 +31,12 @@ pub struct Semaphore {
 }
 
 /// As [`tokio::sync::SemaphorePermit`].
-#[must_use]
-#[clippy::has_significant_drop]
-pub struct SemaphorePermit<'a> {
-    held: Held<'a, SLOTS>,
-    inner: tokio::sync::SemaphorePermit<'a>,
-    semaphore: &'a Semaphore,
-}
+pub type SemaphorePermit<'a> = Permit<'a, &'a Semaphore>;
 
 /// As [`tokio::sync::OwnedSemaphorePermit`].
-#[must_use]
-#[clippy::has_significant_drop]
-pub struct OwnedSemaphorePermit {
-    inner: Keep<SemaphorePermit<'static>, Semaphore>,
-}
+pub type OwnedSemaphorePermit = Permit<'static, Arc<Semaphore>>;
+
+type Permit<'a, L> = Guard<'a, SLOTS, tokio::sync::SemaphorePermit<'a>, L>;
 
 /// A semaphore guards no value.
 const fn no_value() -> &'static str {
@@ -145,11 +137,7 @@ impl Semaphore {
         inner: tokio::sync::SemaphorePermit<'a>,
         wish: Wish,
     ) -> SemaphorePermit<'a> {
-        SemaphorePermit {
-            held: self.ledger.take(wish),
-            inner,
-            semaphore: self,
-        }
+        Guard::new(&self.ledger, inner, self, wish)
     }
 
     /// As [`tokio::sync::Semaphore::try_acquire`].
@@ -207,7 +195,7 @@ impl Semaphore {
         let take =
             move |semaphore: &'static Self| semaphore.waiting(semaphore.inner.acquire(), wish);
         // SAFETY: the future gives the permit, or an error that borrows nothing.
-        owned(unsafe { Keep::new(self, take) })
+        unsafe { owned::take(self, take, own) }
     }
 
     /// As [`tokio::sync::Semaphore::acquire_many_owned`], with the same cancel safety.
@@ -221,7 +209,7 @@ impl Semaphore {
     ) -> impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>> {
         let site = Location::caller();
         // SAFETY: the future gives the permit, or an error that borrows nothing.
-        owned(unsafe { Keep::new(self, move |semaphore| semaphore.acquire_many_at(n, site)) })
+        unsafe { owned::take(self, move |lock| lock.acquire_many_at(n, site), own) }
     }
 
     /// As [`tokio::sync::Semaphore::try_acquire_owned`].
@@ -248,8 +236,7 @@ impl Semaphore {
             Ok(semaphore.permit(inner, Wish::shared(site, n)))
         };
         // SAFETY: it gives the permit, or an error that borrows nothing.
-        let inner = unsafe { Keep::try_new(self, take) }?;
-        Ok(OwnedSemaphorePermit { inner })
+        unsafe { owned::try_take(self, take) }
     }
 
     /// As [`tokio::sync::Semaphore`]'s method of this name.
@@ -296,7 +283,8 @@ impl fmt::Debug for Semaphore {
     }
 }
 
-impl SemaphorePermit<'_> {
+/// Of permits that borrow the semaphore and of those that own an `Arc` of it.
+impl<L> Permit<'_, L> {
     /// As [`tokio::sync::SemaphorePermit::forget`]. The claim ends.
     pub fn forget(self) {
         self.inner.forget();
@@ -314,23 +302,21 @@ impl SemaphorePermit<'_> {
     }
 
     /// As [`tokio::sync::SemaphorePermit::split`]. Both are claims of who took `self`.
-    pub fn split(&mut self, n: usize) -> Option<Self> {
+    pub fn split(&mut self, n: usize) -> Option<Self>
+    where
+        L: Clone,
+    {
         let inner = self.inner.split(n)?;
         self.tell_permits();
         Some(Self {
             held: self.held.split(permits(&inner)),
             inner,
-            semaphore: self.semaphore,
+            lock: self.lock.clone(),
         })
     }
 
     fn tell_permits(&self) {
         self.held.set_share(Mode::Shared, permits(&self.inner));
-    }
-
-    /// As [`tokio::sync::SemaphorePermit::semaphore`].
-    pub fn semaphore(&self) -> &Semaphore {
-        self.semaphore
     }
 
     /// As [`tokio::sync::SemaphorePermit::num_permits`].
@@ -339,60 +325,27 @@ impl SemaphorePermit<'_> {
     }
 }
 
-async fn owned(
-    keep: impl Future<Output = Keep<Result<SemaphorePermit<'static>, AcquireError>, Semaphore>>,
+impl SemaphorePermit<'_> {
+    /// As [`tokio::sync::SemaphorePermit::semaphore`].
+    pub fn semaphore(&self) -> &Semaphore {
+        self.lock
+    }
+}
+
+impl OwnedSemaphorePermit {
+    /// As [`tokio::sync::OwnedSemaphorePermit::semaphore`].
+    pub fn semaphore(&self) -> &Arc<Semaphore> {
+        &self.lock
+    }
+}
+
+fn own(
+    semaphore: Arc<Semaphore>,
+    permit: Result<SemaphorePermit<'static>, AcquireError>,
 ) -> Result<OwnedSemaphorePermit, AcquireError> {
-    let inner = keep.await.transpose()?;
-    Ok(OwnedSemaphorePermit { inner })
+    Ok(Guard::owning(semaphore, permit?))
 }
 
 fn permits(permit: &tokio::sync::SemaphorePermit<'_>) -> u32 {
     u32::try_from(permit.num_permits()).unwrap_or(u32::MAX)
-}
-
-impl OwnedSemaphorePermit {
-    /// As [`tokio::sync::OwnedSemaphorePermit::forget`]. The claim ends.
-    pub fn forget(self) {
-        self.inner.map(SemaphorePermit::forget);
-    }
-
-    /// As [`tokio::sync::OwnedSemaphorePermit::merge`]. The claim is that of `self`.
-    ///
-    /// # Panics
-    /// When `other` is of another semaphore.
-    #[track_caller]
-    pub fn merge(&mut self, other: Self) {
-        self.inner.merge(other.inner, SemaphorePermit::merge);
-    }
-
-    /// As [`tokio::sync::OwnedSemaphorePermit::split`]. Both are claims of who took `self`.
-    pub fn split(&mut self, n: usize) -> Option<Self> {
-        let inner = self.inner.split(|permit| permit.split(n))?;
-        Some(Self { inner })
-    }
-
-    /// As [`tokio::sync::OwnedSemaphorePermit::semaphore`].
-    pub fn semaphore(&self) -> &Arc<Semaphore> {
-        self.inner.lock()
-    }
-
-    /// As [`tokio::sync::OwnedSemaphorePermit::num_permits`].
-    pub fn num_permits(&self) -> usize {
-        self.inner.guard().num_permits()
-    }
-}
-
-impl fmt::Debug for SemaphorePermit<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
-    }
-}
-
-impl fmt::Debug for OwnedSemaphorePermit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnedSemaphorePermit")
-            .field("sem", self.semaphore())
-            .field("permits", &self.num_permits())
-            .finish()
-    }
 }

@@ -4,18 +4,18 @@
     reason = "copies stack memory that no Rust reference covers"
 )]
 
-/// The registers that unwinding starts from.
+use rtops_types::StackRegisters;
+
+/// The registers of a function that it has to leave as it found them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Registers {
-    pub(super) ip: u64,
-    pub(super) sp: u64,
-    pub(super) bp: u64,
+pub(super) struct KeptRegisters {
+    pub(super) stack: StackRegisters,
     /// The others that a function leaves as it found them. What its callers keep in one is either
     /// here or, where it was needed for something else, in the stack.
     pub(super) saved: [u64; 5],
 }
 
-/// The registers of the function that this is written in: `Option<Registers>`, `None` on a
+/// The registers of the function that this is written in: `Option<KeptRegisters>`, `None` on a
 /// processor that there is no code for.
 ///
 /// A macro, as a function would have to be inlined always, and then stands in the copied stack as
@@ -44,10 +44,13 @@ macro_rules! registers_here {
                     options(nostack, preserves_flags),
                 );
             }
-            Some($crate::probe::arch::Registers { ip, sp, bp, saved })
+            Some($crate::probe::arch::KeptRegisters {
+                stack: rtops_types::StackRegisters { ip, sp, bp },
+                saved,
+            })
         }
         #[cfg(not(target_arch = "x86_64"))]
-        None::<$crate::probe::arch::Registers>
+        None::<$crate::probe::arch::KeptRegisters>
     }};
 }
 pub(super) use registers_here;

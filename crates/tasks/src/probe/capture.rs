@@ -7,7 +7,7 @@
 use std::{iter, ptr};
 
 use super::{
-    arch::Registers,
+    arch::KeptRegisters,
     frame::Frame,
     list,
     session::Session,
@@ -22,7 +22,7 @@ use crate::{
 pub(super) const MAX_CAPTURES: u32 = 64;
 
 /// Copies the stack of this thread, if it is polling `entry` for a dump.
-pub(super) fn capture(entry: &Entry, registers: Option<Registers>) {
+pub(super) fn capture(entry: &Entry, registers: Option<KeptRegisters>) {
     let Some(registers) = registers else {
         return;
     };
@@ -60,7 +60,13 @@ impl<'a> Frames<'a> {
         }
     }
 
-    fn copy_stack(&self, root: &'a Frame, session: &Session, registers: Registers, local: &Local) {
+    fn copy_stack(
+        &self,
+        root: &'a Frame,
+        session: &Session,
+        registers: KeptRegisters,
+        local: &Local,
+    ) {
         if !root.has_room() {
             return root.note_capture();
         }

@@ -18,8 +18,10 @@ use std::{
     },
 };
 
+use rtops_types::StackSlice;
+
 use super::{
-    arch::{Registers, copy_words},
+    arch::{KeptRegisters, copy_words},
     stacks::{self, OwnStack},
 };
 use crate::entry::TaskId;
@@ -58,16 +60,10 @@ impl Owner {
 /// A copy of the stack from the await point to the root of the probed future, or as far as the stack
 /// goes on which the await point is.
 pub struct StackCopy<'a> {
-    /// The instruction pointer.
-    pub ip: u64,
-    /// The stack pointer.
-    pub sp: u64,
-    /// The frame pointer.
-    pub bp: u64,
+    /// The registers and the memory.
+    pub stack: StackSlice<'a>,
     /// The other registers that functions leave as they found them.
     pub saved: [u64; 5],
-    /// The bytes from the stack pointer upward.
-    pub bytes: &'a [u8],
     /// The stack was larger than a place.
     pub truncated: bool,
     /// It is of the thread's own stack, of which [`Stale`](super::Stale) holds; else of another one,
@@ -80,9 +76,8 @@ pub struct StackCopy<'a> {
 impl fmt::Debug for StackCopy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StackCopy")
-            .field("ip", &self.ip)
-            .field("sp", &self.sp)
-            .field("bytes", &self.bytes.len())
+            .field("registers", &self.stack.registers)
+            .field("bytes", &self.stack.bytes.len())
             .field("truncated", &self.truncated)
             .field("owners", &self.owners)
             .finish_non_exhaustive()
@@ -128,7 +123,7 @@ struct Place {
 
 #[derive(Clone, Copy)]
 struct Head {
-    registers: Registers,
+    registers: KeptRegisters,
     extent: Extent,
     words: usize,
     truncated: bool,
@@ -157,7 +152,7 @@ impl Slots {
                 .map(|_| Place {
                     state: AtomicU8::new(FREE),
                     head: UnsafeCell::new(Head {
-                        registers: Registers::default(),
+                        registers: KeptRegisters::default(),
                         extent: Extent {
                             owners: [Owner::NONE; MAX_OWNERS],
                             owner_count: 0,
@@ -175,7 +170,7 @@ impl Slots {
         })
     }
 
-    /// Copies the stack from `registers.sp` up to `extent.end` into a free place, or as far as can be
+    /// Copies the stack from the stack pointer up to `extent.end` into a free place, or as far as can be
     /// read where the two are not known to be on one stack. Returns whether there was a place.
     ///
     /// Runs inside `Waker::clone`: no allocation, no lock, no path that panics.
@@ -185,7 +180,7 @@ impl Slots {
     /// has not returned.
     pub(super) unsafe fn copy(
         &self,
-        registers: Registers,
+        registers: KeptRegisters,
         mut extent: Extent,
         own_stack: OwnStack,
     ) -> bool {
@@ -195,7 +190,7 @@ impl Slots {
         let Some(place) = self.places.get(number) else {
             return false;
         };
-        let sp = registers.sp;
+        let sp = registers.stack.sp;
         let is_own_stack = own_stack.holds(sp, extent.end);
         let wanted = extent.end.saturating_sub(sp) / WORD;
         // On another stack an end that is far away, or below, is that of yet another one.
@@ -262,11 +257,11 @@ impl Slots {
                 (head, std::slice::from_raw_parts(start.cast::<u8>(), length))
             };
             read(&StackCopy {
-                ip: head.registers.ip,
-                sp: head.registers.sp,
-                bp: head.registers.bp,
+                stack: StackSlice {
+                    registers: head.registers.stack,
+                    bytes,
+                },
                 saved: head.registers.saved,
-                bytes,
                 truncated: head.truncated,
                 is_own_stack: head.is_own_stack,
                 owners: head

@@ -21,7 +21,7 @@ use std::{
 };
 
 use super::{
-    arch::{Registers, registers_here},
+    arch::{KeptRegisters, registers_here},
     capture::capture,
     ticket::MAX_HOPS,
 };
@@ -92,7 +92,7 @@ unsafe fn wake_by_ref(data: *const ()) {
 }
 
 /// A future that wakes itself during its poll yields there: that place is copied too.
-fn use_waker(entry: &Entry, registers: Option<Registers>) {
+fn use_waker(entry: &Entry, registers: Option<KeptRegisters>) {
     capture(entry, registers);
     entry.woken.store(true, Release);
     if let Some(hops) = hops_from_dump(entry) {

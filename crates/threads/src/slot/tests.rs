@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 
 const TID: Tid = Tid::new(7);
-const REGISTERS: Registers = Registers {
+const REGISTERS: StackRegisters = StackRegisters {
     ip: 1,
     sp: 2,
     bp: 3,
@@ -35,16 +35,9 @@ fn an_answer_arrives_as_it_was_published() {
     let Progress::Answered(answer) = session.progress(&request) else {
         panic!("it was published");
     };
-    assert_eq!(answer.bytes, b"abc");
+    assert_eq!(answer.stack.bytes, b"abc");
     assert_eq!(answer.extent, Extent::Capped);
-    assert_eq!(
-        (
-            answer.registers.ip,
-            answer.registers.sp,
-            answer.registers.bp
-        ),
-        (1, 2, 3)
-    );
+    assert_eq!(answer.stack.registers, REGISTERS);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rtops_threads::{Capturer, Missing, Signal, Tid, install};
-use rtops_unwind::{Outcome, Registers, StackSlice, Unwinder};
+use rtops_unwind::{Outcome, StackRegisters, StackSlice, Unwinder};
 
 pub fn capturer() -> Capturer {
     install(Signal::URGENT).unwrap()
@@ -80,7 +80,7 @@ pub fn is_needed(released: &mpsc::Receiver<()>) -> bool {
 /// One thread's copy, owned.
 #[derive(Debug)]
 pub struct Copy {
-    pub registers: Registers,
+    pub registers: StackRegisters,
     pub bytes: Vec<u8>,
     pub truncated: bool,
 }
@@ -89,12 +89,8 @@ pub fn capture_all(threads: &[Tid]) -> Vec<(Tid, Result<Copy, Missing>)> {
     let mut results = Vec::new();
     capturer().capture(threads, deadline(), |tid, result| {
         let copy = result.map(|slice| Copy {
-            registers: Registers {
-                ip: slice.ip,
-                sp: slice.sp,
-                bp: slice.bp,
-            },
-            bytes: slice.bytes.to_vec(),
+            registers: slice.stack.registers,
+            bytes: slice.stack.bytes.to_vec(),
             truncated: slice.truncated,
         });
         results.push((tid, copy));

@@ -4,11 +4,11 @@
 use std::ffi::{c_int, c_void};
 use std::hint::black_box;
 
-use rtops_unwind::{Registers, StackSlice};
+use rtops_unwind::{StackRegisters, StackSlice};
 
 /// A copied stack, and what libgcc's unwinder says about it.
 pub struct Captured {
-    pub registers: Registers,
+    pub registers: StackRegisters,
     pub bytes: Vec<u8>,
     /// Return addresses of the callers of `capture`, innermost first, up to the root.
     pub callers: Vec<u64>,
@@ -41,7 +41,7 @@ pub fn capture() -> Captured {
     // The frames of `libgcc_frames` and of this function come first.
     let callers = frames.get(2..).expect("at least two frames").to_vec();
     Captured {
-        registers: Registers { ip, sp, bp },
+        registers: StackRegisters { ip, sp, bp },
         bytes,
         callers,
     }

@@ -207,7 +207,7 @@ fn garbage_is_unwound_without_panic_or_endless_loop() {
             let pointer = sp.wrapping_add(random.below(600));
             bytes[at..at + 8].copy_from_slice(&pointer.to_ne_bytes());
         }
-        let registers = rtops_unwind::Registers { ip, sp, bp };
+        let registers = rtops_unwind::StackRegisters { ip, sp, bp };
         let base = (random.below(2) == 0).then(|| sp.wrapping_add(random.below(600)));
         let mut frames = Vec::new();
         unwinder.unwind(
@@ -234,7 +234,7 @@ fn sample_code() -> Vec<u64> {
 }
 
 fn outcome_at(unwinder: &mut Unwinder, ip: u64, bp: u64, bytes: &[u8]) -> (Outcome, Vec<u64>) {
-    let registers = rtops_unwind::Registers {
+    let registers = rtops_unwind::StackRegisters {
         ip,
         sp: 1 << 40,
         bp,

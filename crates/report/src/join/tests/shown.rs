@@ -1,6 +1,6 @@
 //! Threads and stacks of a joined dump, and what is shown of it.
 
-use rtops_protocol::{CodeRange, Module, ModuleKind, Process, StringId, Strings, TraceOrder};
+use rtops_protocol::{Module, ModuleKind, Process, StringId, Strings, TraceOrder};
 
 use super::*;
 use crate::{
@@ -139,7 +139,7 @@ fn modules_are_those_that_were_read() {
         path: path.to_owned(),
         build_id: Vec::new(),
         load_bias: 0,
-        code: CodeRange { start: 0, end: 9 },
+        code: 0..9,
         kind: ModuleKind::MainExecutable,
     };
     let modules = |path: &str| Reply::Modules(vec![module(path)]);

@@ -21,7 +21,9 @@ use libc::{siginfo_t, ucontext_t};
 
 use super::maps::MappingKind;
 use super::signal::{current_tid, former, pid};
-use crate::slot::{self, Claim, Cookie, Extent, Registers};
+use rtops_types::StackRegisters;
+
+use crate::slot::{self, Claim, Cookie, Extent};
 
 /// The handler, as sigaction takes and returns it.
 pub(super) fn address() -> libc::sighandler_t {
@@ -66,7 +68,7 @@ fn answer(claim: Claim, context: &ucontext_t) {
             .and_then(|index| machine.get(index))
             .map_or(0, |&r| r as u64)
     };
-    let registers = Registers {
+    let registers = StackRegisters {
         ip: register(libc::REG_RIP),
         sp: register(libc::REG_RSP),
         bp: register(libc::REG_RBP),

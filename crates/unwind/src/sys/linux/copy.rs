@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::elf;
 use super::objects::Object;
-use crate::modules::ModuleKind;
+use crate::ModuleKind;
 
 /// The unwind tables of all libraries together are a few MiB; a header that claims more is not believed.
 const MAX_SECTION: u64 = 256 << 20;

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use self::copy::{Copies, Record, SectionPlace};
 pub(crate) use self::trampoline::signal_trampoline;
 use super::Generation;
-use crate::modules::{Loaded, Module, ModuleKind, Section, UnwindSections};
+use crate::modules::{Loaded, Section, UnwindSections};
+use crate::{Module, ModuleKind};
 
 /// A library may be loaded between measuring and copying; so many races in a row are not plausible.
 const MAX_ATTEMPTS: usize = 8;

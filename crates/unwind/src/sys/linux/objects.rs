@@ -11,7 +11,7 @@ use std::ops::Range;
 use libc::{Elf64_Phdr, dl_phdr_info};
 
 use super::elf;
-use crate::modules::ModuleKind;
+use crate::ModuleKind;
 use crate::sys::Generation;
 
 /// More program headers than this are not believed.

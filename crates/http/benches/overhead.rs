@@ -1,6 +1,6 @@
 //! What the layer costs a request, each figure beside the same work without it.
 //!
-//! `cargo bench -p rtops-tower --features axum`
+//! `cargo bench -p rtops-http --features axum`
 
 use std::{
     future::Future,
@@ -20,7 +20,7 @@ use axum::{
 };
 use divan::Bencher;
 use http_body::Body as _;
-use rtops_tower::RequestLayer;
+use rtops_http::RequestLayer;
 use tokio::runtime::{Builder, Runtime};
 use tower_service::Service;
 

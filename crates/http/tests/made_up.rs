@@ -5,7 +5,7 @@
 use std::{borrow::Cow, collections::HashSet};
 
 use http::{Method, Request, header::CONTENT_TYPE};
-use rtops_tower::{ByRoute, NameRequest, route_name};
+use rtops_http::{ByRoute, NameRequest, route_name};
 
 #[test]
 fn made_up_paths_fill_a_bounded_table_and_are_told_all_the_same() {

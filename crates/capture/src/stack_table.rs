@@ -1,18 +1,18 @@
 //! Each distinct stack stored once: a dump of 100,000 tasks has few distinct stacks.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+};
 
-/// The number of a distinct stack in one [`StackTable`]: 0, 1, 2, … in the order of their first appearance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct StackId(pub u32);
+use rtops_protocol::StackId;
 
 /// Distinct stacks in one flat vector.
 ///
 /// Holds at most as many addresses as [`StackTable::new`] was told, so that a target with a million different
 /// stacks costs a bounded amount of memory.
 #[derive(Debug)]
-pub struct StackTable {
+pub(crate) struct StackTable {
     addresses: Vec<u64>,
     stacks: Vec<Entry>,
     newest_by_hash: HashMap<u64, StackId>,
@@ -30,7 +30,7 @@ struct Entry {
 
 impl StackTable {
     /// An empty table that takes up to `max_addresses` addresses and as many stacks; it allocates nothing yet.
-    pub fn new(max_addresses: usize) -> Self {
+    pub(crate) fn new(max_addresses: usize) -> Self {
         Self {
             addresses: Vec::new(),
             stacks: Vec::new(),
@@ -41,7 +41,7 @@ impl StackTable {
     }
 
     /// The id of `stack`, which is stored if it is new; `None` when it is new and the table is full.
-    pub fn intern(&mut self, stack: &[u64]) -> Option<StackId> {
+    pub(crate) fn intern(&mut self, stack: &[u64]) -> Option<StackId> {
         self.intern_hashed(self.hasher.hash_one(stack), stack)
     }
 
@@ -72,27 +72,15 @@ impl StackTable {
     }
 
     /// The addresses of a stack; `None` for an id of another table.
-    pub fn get(&self, id: StackId) -> Option<&[u64]> {
+    pub(crate) fn get(&self, id: StackId) -> Option<&[u64]> {
         self.entry(id)
             .and_then(|entry| self.addresses.get(entry.start..entry.end))
     }
 
-    /// How many distinct stacks there are. Also the mark to hand to [`StackTable::since`] later.
-    pub fn len(&self) -> usize {
-        self.stacks.len()
-    }
-
-    /// Whether no stack was stored yet.
-    pub fn is_empty(&self) -> bool {
-        self.stacks.is_empty()
-    }
-
-    /// The stacks that came after the table had `mark` of them, oldest first: what is still to be streamed.
-    pub fn since(&self, mark: usize) -> impl Iterator<Item = (StackId, &[u64])> {
-        (mark..self.stacks.len()).filter_map(|index| {
-            let id = StackId(u32::try_from(index).ok()?);
-            Some((id, self.get(id)?))
-        })
+    /// The stacks in the order of their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u64]> {
+        let entries = self.stacks.iter();
+        entries.filter_map(|entry| self.addresses.get(entry.start..entry.end))
     }
 
     fn entry(&self, id: StackId) -> Option<&Entry> {
@@ -117,7 +105,7 @@ mod tests {
         assert_ne!(a, b);
         assert_eq!(table.get(a), Some(&[1, 2, 3][..]));
         assert_eq!(table.get(b), Some(&[1, 2][..]));
-        assert_eq!(table.len(), 3);
+        assert_eq!(table.iter().count(), 3);
         assert_eq!(table.get(StackId(3)), None);
     }
 
@@ -125,7 +113,7 @@ mod tests {
     fn stacks_with_the_same_hash_stay_apart() {
         let mut table = StackTable::new(100);
         let ids = [[1, 2], [3, 4], [5, 6]].map(|stack| table.intern_hashed(7, &stack).unwrap());
-        assert_eq!(table.len(), 3);
+        assert_eq!(table.iter().count(), 3);
         for (id, stack) in ids.into_iter().zip([[1, 2], [3, 4], [5, 6]]) {
             assert_eq!(table.intern_hashed(7, &stack), Some(id));
             assert_eq!(table.get(id), Some(&stack[..]));
@@ -139,19 +127,6 @@ mod tests {
         assert_eq!(table.intern(&[3, 4]), None);
         assert_eq!(table.intern(&[1, 2]), Some(a));
         assert!(table.intern(&[3]).is_some());
-        assert_eq!(table.len(), 2);
-    }
-
-    #[test]
-    fn since_yields_only_newer_stacks_in_order() {
-        let mut table = StackTable::new(100);
-        table.intern(&[1]).unwrap();
-        let mark = table.len();
-        let b = table.intern(&[2]).unwrap();
-        table.intern(&[1]).unwrap();
-        let c = table.intern(&[3]).unwrap();
-        let newer: Vec<_> = table.since(mark).collect();
-        assert_eq!(newer, [(b, &[2][..]), (c, &[3][..])]);
-        assert_eq!(table.since(table.len() + 5).count(), 0);
+        assert_eq!(table.iter().count(), 2);
     }
 }

@@ -1,13 +1,9 @@
 //! What hyper spawns is tracked under the name of the executor, on the runtime that it was given.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    convert::Infallible,
-    future::pending,
-    sync::Arc,
-    thread::yield_now,
-    time::{Duration, Instant},
-};
+mod common;
+
+use std::{convert::Infallible, future::pending};
 
 use http_body_util::Empty;
 use hyper::{
@@ -21,25 +17,14 @@ use hyper_util::{
     rt::TokioIo,
     server::conn::auto,
 };
-use rtops_hyper::TrackedExecutor;
-use rtops_tasks::{Entry, Kind, entries};
+use rtops_http::TrackedExecutor;
+use rtops_tasks::Kind;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Handle, Runtime},
 };
 
-fn named(name: &str) -> Vec<Arc<Entry>> {
-    let entries = entries().into_iter();
-    entries.filter(|entry| entry.name() == Some(name)).collect()
-}
-
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        assert!(Instant::now() < end, "waited too long until {what}");
-        yield_now();
-    }
-}
+use common::{eventually, named};
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread()

@@ -2,6 +2,8 @@
 //! of what goes by is changed.
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::{
     convert::Infallible,
     future::{Future, pending},
@@ -11,7 +13,6 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
 };
 
 use axum::{
@@ -25,27 +26,15 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body as _, Frame};
 use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
-use rtops_tasks::{Entry, Kind, Track, entries};
-use rtops_tower::RequestLayer;
+use rtops_http::RequestLayer;
+use rtops_tasks::{Kind, Track};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     runtime::Runtime,
 };
 use tower_service::Service;
 
-/// The requests of this name that are in flight.
-fn in_flight(name: &str) -> Vec<Arc<Entry>> {
-    let entries = entries().into_iter();
-    entries.filter(|entry| entry.name() == Some(name)).collect()
-}
-
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !condition() {
-        assert!(Instant::now() < end, "waited too long until {what}");
-        std::thread::yield_now();
-    }
-}
+use common::{eventually, named};
 
 fn call(router: Router, path: &str) -> impl Future<Output = Result<Response, Infallible>> + use<> {
     let mut router = router.layer(RequestLayer::new());
@@ -69,7 +58,7 @@ fn a_request_is_named_by_the_route_it_matched_also_in_nested_routers() {
     let router = Router::new().nest("/api/{version}", api);
     let mut response = Box::pin(call(router, "/api/v1/waits/7/x/y"));
     assert!(poll(response.as_mut()).is_pending());
-    let [request] = &in_flight("GET /api/{version}/waits/{id}/{*rest}")[..] else {
+    let [request] = &named("GET /api/{version}/waits/{id}/{*rest}")[..] else {
         panic!("it is in flight once");
     };
     assert_eq!(request.kind(), Kind::Task);
@@ -85,7 +74,7 @@ fn what_no_route_matched_is_named_by_its_method() {
     let request = Request::options("/no/such/route").body(Body::empty());
     let mut response = pin!(router.call(request.unwrap()));
     assert!(poll(response.as_mut()).is_pending());
-    assert_eq!(in_flight("OPTIONS").len(), 1);
+    assert_eq!(named("OPTIONS").len(), 1);
 }
 
 #[test]
@@ -93,7 +82,7 @@ fn inside_a_tracked_task_it_is_a_span() {
     let router = Router::new().route("/inside", get(pending::<()>));
     let mut connection = pin!(call(router, "/inside").tracked("its connection"));
     assert!(poll(connection.as_mut()).is_pending());
-    let request = in_flight("GET /inside").remove(0);
+    let request = named("GET /inside").remove(0);
     assert_eq!(request.kind(), Kind::Span);
     assert_eq!(request.parent(), connection.entry().id());
 }
@@ -127,7 +116,7 @@ fn a_request_is_in_flight_while_its_body_is_and_each_piece_goes_by_as_it_is() {
         get(async move || Response::new(body.lock().unwrap().take().unwrap())),
     );
     let mut body = answer(router, "/streams").into_body();
-    let request = in_flight("GET /streams").remove(0);
+    let request = named("GET /streams").remove(0);
     assert!(request.is_held_back(), "nobody has asked for the body");
     let mut next = || match poll(pin!(body.frame())) {
         Poll::Ready(Some(Ok(frame))) => Some(frame),
@@ -155,16 +144,16 @@ fn a_body_that_is_known_to_be_over_ends_the_request() {
         .route("/empty", get(async || StatusCode::NO_CONTENT));
     let response = answer(router.clone(), "/empty");
     assert!(response.body().is_end_stream());
-    assert!(in_flight("GET /empty").is_empty());
+    assert!(named("GET /empty").is_empty());
 
     let mut body = answer(router, "/whole").into_body();
     assert_eq!(body.size_hint().exact(), Some(5));
-    assert_eq!(in_flight("GET /whole").len(), 1);
+    assert_eq!(named("GET /whole").len(), 1);
     let frame = poll(pin!(body.frame()));
     assert!(matches!(frame, Poll::Ready(Some(Ok(frame))) if frame.is_data()));
     // hyper asks no more of a body that says so.
     assert!(body.is_end_stream());
-    assert!(in_flight("GET /whole").is_empty());
+    assert!(named("GET /whole").is_empty());
 }
 
 #[test]
@@ -176,7 +165,7 @@ fn a_panic_in_a_handler_goes_on_and_the_request_is_gone() {
     let poll = std::panic::catch_unwind(AssertUnwindSafe(|| poll(response.as_mut()).is_ready()));
     assert!(poll.is_err());
     drop(response);
-    assert!(in_flight("GET /panics").is_empty());
+    assert!(named("GET /panics").is_empty());
     // The thread polls no request any more.
     assert_eq!(rtops_tasks::current_task(), rtops_tasks::TaskId::NONE);
 }
@@ -193,7 +182,7 @@ fn names_can_be_given_by_hand() {
     let request = Request::get("/").header("host", "admin.example");
     let mut response = pin!(router.call(request.body(Body::empty()).unwrap()));
     assert!(poll(response.as_mut()).is_pending());
-    assert_eq!(in_flight("admin").len(), 1);
+    assert_eq!(named("admin").len(), 1);
 }
 
 /// Serves on a port of its own, with the layer.
@@ -232,9 +221,9 @@ fn a_client_that_hangs_up_takes_its_request_along() {
         ("/hangs-in-body", "GET /hangs-in-body"),
     ] {
         let client = ask(address, path, "");
-        eventually("the request has come", || in_flight(name).len() == 1);
+        eventually("the request has come", || named(name).len() == 1);
         client.shutdown(Shutdown::Both).unwrap();
-        eventually("it is gone", || in_flight(name).is_empty());
+        eventually("it is gone", || named(name).is_empty());
     }
 }
 
@@ -266,5 +255,5 @@ fn an_upgraded_connection_is_no_request_any_more() {
     client.read_to_end(&mut answer).unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 101"));
     assert!(answer.ends_with(b"!"));
-    assert!(in_flight("GET /upgrade").is_empty());
+    assert!(named("GET /upgrade").is_empty());
 }

@@ -1,0 +1,12 @@
+//! What several parts of rtops speak of: a loaded module, a copied stack, and numbers that are
+//! easily taken for each other.
+//!
+//! With the feature `serde`, what is sent between processes can be serialized.
+
+mod module;
+mod numbers;
+mod stack;
+
+pub use module::{Module, ModuleKind};
+pub use numbers::{FileOffset, Tid};
+pub use stack::{StackRegisters, StackSlice};
