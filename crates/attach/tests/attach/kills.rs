@@ -191,13 +191,14 @@ fn stopped_helper() {
     if !HAS_POINTS {
         return;
     }
+    let mut target = Target::start("registers", &[]);
+    let mut broken_off = 0;
+    let points = kill_at_each(&mut target, &options(Threads::All), |_| {});
+    // Short, as each stop lasts as long.
     let options = Options {
         max_pause: Duration::from_millis(50),
         ..Options::default()
     };
-    let mut target = Target::start("registers", &[]);
-    let mut broken_off = 0;
-    let points = kill_at_each(&mut target, &options, |_| {});
     wait_until_no_copy(&[target.pid]);
     // The first point comes before the pause, the last ones after it.
     for point in (1..points - 4).step_by(3) {
