@@ -11,7 +11,7 @@ use std::{
 use rtops_protocol::{
     CodeRange, End, EndedSite, HandleSeen, Leaf, Module, ModuleKind, Note, Obtained, Process,
     ProtocolError, Reply, SourceLocation, Stacks, StringId, Strings, Task, TaskKind, TaskNote,
-    TaskState, Thread, ThreadRun, WakerState,
+    TaskState, Thread, ThreadRun, WakerState, cut,
 };
 use rtops_sync::Contended;
 use rtops_tasks::{Kind, Monotonic, Probed, ProbedState, Wakers};
@@ -254,9 +254,7 @@ impl Texts {
     }
 
     fn id(&mut self, text: &str) -> StringId {
-        let text = text
-            .get(..text.floor_char_boundary(MAX_TEXT))
-            .unwrap_or_default();
+        let text = cut(text, MAX_TEXT);
         if let Some(number) = self.numbers.get(text) {
             return StringId(*number);
         }
