@@ -1,6 +1,6 @@
 //! The tokio runtimes that the agent knows, and their figures.
 
-#[cfg(not(feature = "tokio"))]
+#[cfg(all(not(feature = "tokio"), target_os = "linux"))]
 pub(crate) use without::*;
 
 #[cfg(feature = "tokio")]
@@ -9,7 +9,7 @@ pub use with::register_runtime;
 pub(crate) use with::*;
 
 /// What the rest of the agent finds where tokio is compiled out.
-#[cfg(not(feature = "tokio"))]
+#[cfg(all(not(feature = "tokio"), target_os = "linux"))]
 mod without {
     use rtops_protocol::Runtime;
     use rtops_tasks::RuntimeTag;

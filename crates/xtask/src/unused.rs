@@ -45,7 +45,8 @@ fn is_used(package: &Package, dependency: &Dependency) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Whether a file, or one of those in a folder, has this name in it.
+/// Whether a file, or one of those in a folder, has this name in it. Examples in comments count, as
+/// they are tests.
 fn any_names(path: &Path, name: &str) -> io::Result<bool> {
     if path.is_dir() {
         for entry in fs::read_dir(path)? {
@@ -55,17 +56,10 @@ fn any_names(path: &Path, name: &str) -> io::Result<bool> {
         }
         return Ok(false);
     }
-    let is_source = path.extension().is_some_and(|extension| extension == "rs");
-    Ok(is_source && path.is_file() && has_word(&fs::read_to_string(path)?, name))
-}
-
-fn has_word(text: &str, word: &str) -> bool {
-    let is_part = |c: char| c.is_alphanumeric() || c == '_';
-    let mut lines = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"));
-    lines.any(|line| {
-        let mut words = line.split(|c| !is_part(c));
-        words.any(|found| found == word)
-    })
+    if path.extension().is_none_or(|extension| extension != "rs") || !path.is_file() {
+        return Ok(false);
+    }
+    let text = fs::read_to_string(path)?;
+    let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+    Ok(words.any(|word| word == name))
 }
