@@ -62,7 +62,8 @@ fn toolchain(version: &str) -> Command {
 }
 
 fn install(version: &str) -> io::Result<()> {
-    if output(toolchain(version).args(["rustc", "--version"])).is_ok() {
+    let mut rustc = toolchain(version);
+    if rustc.args(["rustc", "--version"]).output()?.status.success() {
         return Ok(());
     }
     let mut rustup = Command::new("rustup");
