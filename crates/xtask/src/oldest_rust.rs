@@ -63,7 +63,12 @@ fn toolchain(version: &str) -> Command {
 
 fn install(version: &str) -> io::Result<()> {
     let mut rustc = toolchain(version);
-    if rustc.args(["rustc", "--version"]).output()?.status.success() {
+    if rustc
+        .args(["rustc", "--version"])
+        .output()?
+        .status
+        .success()
+    {
         return Ok(());
     }
     let mut rustup = Command::new("rustup");
