@@ -20,7 +20,7 @@ use crate::{
 /// What of the workspace belongs into the package.
 const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
 
-/// The most that a program of the profile `dist` may have, in bytes.
+/// The most that a program that is packed may have, in bytes.
 const MAX_SIZE: u64 = 10_000_000;
 
 /// A program for it runs on every Linux, whatever C library that has.
@@ -41,7 +41,7 @@ pub struct DistArgs {
 }
 
 /// The profile of a package.
-const DIST: &str = "dist";
+const DIST: &str = "release-dist";
 
 /// Makes the archives, what they are made of and their checksums, and says where they are.
 ///
