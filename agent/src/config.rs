@@ -164,9 +164,7 @@ impl Options {
 
 /// The start of a text, so that all facts together fit one frame.
 fn cut(text: impl Into<String>) -> String {
-    let mut text = text.into();
-    text.truncate(text.floor_char_boundary(MAX_TEXT));
-    text
+    rtops_protocol::cut(&text.into(), MAX_TEXT).to_owned()
 }
 
 /// Whether `RTOPS_DISABLE` asks for no agent.
@@ -178,6 +176,9 @@ pub(crate) fn is_disabled() -> bool {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
+    /// The agent is not made for this platform.
+    #[error("the rtops agent runs on Linux only: on this platform nobody can ask for the tasks")]
+    Unsupported,
     /// This process has an agent.
     #[error("the rtops agent runs in this process already: start it once, or stop() it before")]
     AlreadyStarted,

@@ -50,31 +50,48 @@
 //! - After `fork` the child has no agent.
 //! - A service that closes descriptors which it does not know ends the agent, which leaves alone what has
 //!   their numbers then. [`start`] starts it anew.
+//! - It runs on Linux. On x86_64 it shows all of this; on other processors neither the stacks of threads
+//!   nor where a task waits. On other systems the crate builds, without the feature `profile`, and [`start`] returns
+//!   [`StartError::Unsupported`].
 #![cfg_attr(
     feature = "profile",
     doc = "\n[`profile`] gives a service the profile of its tasks itself, for Go's tools."
 )]
+// Nobody asks an agent for what is noted where there is none.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code))]
 
 pub mod alloc;
 mod config;
-mod descriptor;
-mod exchange;
-mod fork;
 #[cfg(feature = "tokio")]
 mod join_set;
-mod listener;
-mod memory;
-#[cfg(feature = "profile")]
+#[cfg(all(feature = "profile", target_os = "linux"))]
 pub mod profile;
 mod runtimes;
-mod serve;
 #[cfg(feature = "tokio")]
 mod spawn;
-mod start;
-mod stats;
 #[cfg(feature = "tokio")]
 pub mod sync;
+
+#[cfg(target_os = "linux")]
+mod descriptor;
+#[cfg(target_os = "linux")]
+mod exchange;
+#[cfg(target_os = "linux")]
+mod fork;
+#[cfg(target_os = "linux")]
+mod listener;
+#[cfg(target_os = "linux")]
+mod memory;
+#[cfg(target_os = "linux")]
+mod serve;
+#[cfg(target_os = "linux")]
+mod start;
+#[cfg(target_os = "linux")]
+mod stats;
+#[cfg(target_os = "linux")]
 mod tracer;
+#[cfg(not(target_os = "linux"))]
+mod unsupported;
 
 pub use config::{Capability, Options, StartError};
 #[cfg(feature = "tokio")]
@@ -85,5 +102,9 @@ pub use rtops_threads::Signal;
 pub use runtimes::register_runtime;
 #[cfg(feature = "tokio")]
 pub use spawn::{block_on, spawn, spawn_blocking, spawn_blocking_on, spawn_local, spawn_on};
+#[cfg(target_os = "linux")]
 pub use start::{start, stop};
+#[cfg(target_os = "linux")]
 pub use stats::task_count;
+#[cfg(not(target_os = "linux"))]
+pub use unsupported::{start, stop, task_count};

@@ -126,9 +126,10 @@ impl Listener {
 
     /// Closes the socket and removes it, unless somebody else's is in its place by now.
     pub(crate) fn remove(self) {
-        if self.is_ours()
-            && let Err(error) = fs::remove_file(&self.path)
-        {
+        if !self.is_ours() {
+            return;
+        }
+        if let Err(error) = fs::remove_file(&self.path) {
             tracing::debug!(path = %self.path.display(), %error, "the rtops socket stays");
         }
     }
@@ -163,10 +164,11 @@ fn open_directory(path: &Path, audience: Audience) -> Result<Kept<Directory>, St
         Audience::Own => 0o700,
         Audience::Others => 0o755,
     };
-    if let Err(error) = DirBuilder::new().mode(mode).create(path)
-        && error.kind() != io::ErrorKind::AlreadyExists
-    {
-        return Err(refuse(error.to_string()));
+    match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(refuse(error.to_string()));
+        }
+        _ => {}
     }
     // O_NOFOLLOW and fstat, not lstat and open: what is checked is what is used.
     let directory = OpenOptions::new()

@@ -1,6 +1,6 @@
 //! The tokio runtimes that the agent knows, and their figures.
 
-#[cfg(not(feature = "tokio"))]
+#[cfg(all(not(feature = "tokio"), target_os = "linux"))]
 pub(crate) use without::*;
 
 #[cfg(feature = "tokio")]
@@ -9,7 +9,7 @@ pub use with::register_runtime;
 pub(crate) use with::*;
 
 /// What the rest of the agent finds where tokio is compiled out.
-#[cfg(not(feature = "tokio"))]
+#[cfg(all(not(feature = "tokio"), target_os = "linux"))]
 mod without {
     use rtops_protocol::Runtime;
     use rtops_tasks::RuntimeTag;
@@ -34,6 +34,7 @@ mod with {
     use std::{
         cell::Cell,
         future::{Future, ready},
+        hash::{Hash, Hasher},
         pin::pin,
         sync::{
             Mutex, MutexGuard, PoisonError,
@@ -45,7 +46,7 @@ mod with {
     use rtops_protocol::{Runtime, RuntimeFlavor, Worker};
     use rtops_tasks::{RuntimeTag, set_runtime_probe};
     use tokio::{
-        runtime::{Handle, Id, RuntimeMetrics},
+        runtime::{Handle, RuntimeMetrics},
         task,
     };
 
@@ -55,6 +56,8 @@ mod with {
     struct Known {
         tag: RuntimeTag,
         name: String,
+        /// By somebody, not by its number.
+        is_named: bool,
         /// Keeps the runtime's bookkeeping in memory, so it is let go of once the runtime is seen
         /// to be shut down: at the next registration or question, whichever comes first.
         handle: Handle,
@@ -62,25 +65,55 @@ mod with {
 
     thread_local! {
         /// The runtime that this thread registered last, so that a spawn takes no lock.
-        static LAST: Cell<Option<(Id, RuntimeTag)>> = const { Cell::new(None) };
+        static LAST: Cell<(Option<u64>, RuntimeTag)> = const { Cell::new((None, RuntimeTag(0))) };
     }
+
+    /// What tells a runtime from others: from tokio 1.49 on its id. Before, nothing does; a runtime is
+    /// then known only by its handle, if somebody gives that, and none of its tasks is known to be on it.
+    fn id(handle: &Handle) -> Option<u64> {
+        let mut number = Number(0);
+        handle.id().hash(&mut number);
+        (number.0 != 0).then_some(number.0)
+    }
+
+    /// The number that an id consists of, which tokio gives to hashers only; 0 for none.
+    struct Number(u64);
+
+    impl Hasher for Number {
+        fn write(&mut self, bytes: &[u8]) {
+            for byte in bytes {
+                self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+            }
+        }
+
+        fn finish(&self) -> u64 {
+            self.0
+        }
+    }
+
+    /// Its method stands in for that of `Handle` itself, where that has none.
+    #[allow(dead_code, reason = "for tokio before 1.49")]
+    trait WithoutId {
+        fn id(&self) {}
+    }
+
+    impl WithoutId for Handle {}
 
     /// Gives a runtime a name, and registers it if it is not known yet.
     ///
     /// A runtime is registered without a name by the first task that is spawned on it, or by
-    /// [`start`](crate::start) inside it.
+    /// [`start`](crate::start) inside it. tokio before 1.49 does not tell runtimes apart: with it, only
+    /// the latter registers one, and the first call of this function takes its place.
     pub fn register_runtime(name: impl Into<String>, handle: &Handle) {
-        let name = name.into();
-        let tag = register(handle);
-        if let Some(known) = runtimes().iter_mut().find(|known| known.tag == tag) {
-            known.name = name;
-        }
+        register(handle, Some(name.into()));
     }
 
     /// Registers the runtime that this thread is in, and has first polls do so from now on.
     pub(crate) fn notice_start() {
         set_runtime_probe(polling);
-        current();
+        if let Ok(handle) = Handle::try_current() {
+            register(&handle, None);
+        }
     }
 
     /// The runtime that polls a task on this thread. A future in `block_on` is none of its tasks.
@@ -96,33 +129,45 @@ mod with {
 
     /// The tag of a runtime, which is registered if it is not known yet.
     pub(crate) fn notice(handle: &Handle) -> RuntimeTag {
-        let id = handle.id();
+        let id = id(handle);
         match LAST.get() {
-            Some((last, tag)) if last == id => tag,
+            _ if id.is_none() => RuntimeTag(0),
+            (last, tag) if last == id => tag,
             _ => {
-                let tag = register(handle);
-                LAST.set(Some((id, tag)));
+                let tag = register(handle, None);
+                LAST.set((id, tag));
                 tag
             }
         }
     }
 
-    fn register(handle: &Handle) -> RuntimeTag {
+    fn register(handle: &Handle, name: Option<String>) -> RuntimeTag {
         let mut runtimes = runtimes();
         // First the dead ones go: an id may be used again for a new runtime.
         runtimes.retain(|known| is_alive(&known.handle));
-        let id = handle.id();
-        if let Some(known) = runtimes.iter().find(|known| known.handle.id() == id) {
+        let id = id(handle);
+        let is_it = |known: &&mut Known| match id {
+            Some(_) => self::id(&known.handle) == id,
+            // Rather a runtime is missing than listed twice.
+            None => name.is_none() || !known.is_named || name.as_ref() == Some(&known.name),
+        };
+        if let Some(known) = runtimes.iter_mut().find(is_it) {
+            if let Some(name) = name {
+                known.name = name;
+                known.is_named = true;
+                known.handle = handle.clone();
+            }
             return known.tag;
         }
         let tag = RuntimeTag(NEXT_TAG.fetch_add(1, Relaxed));
-        let name = match tag.0 {
+        let default = match tag.0 {
             1 => "tokio".to_owned(),
             later => format!("tokio-{later}"),
         };
         runtimes.push(Known {
             tag,
-            name,
+            is_named: name.is_some(),
+            name: name.unwrap_or(default),
             handle: handle.clone(),
         });
         tag

@@ -17,4 +17,5 @@ mod counting;
 mod tally;
 
 pub use counting::Counting;
+#[cfg(target_os = "linux")]
 pub(crate) use tally::counted;

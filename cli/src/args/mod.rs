@@ -22,7 +22,10 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::SubcommandCandidates;
 use rtops_report::style::Style;
 
-use crate::{complete, terminal::ColorChoice};
+use crate::{
+    complete::{self, Shell},
+    terminal::ColorChoice,
+};
 
 pub use self::core::CoreArgs;
 pub use attach::{AttachArgs, AttachChoice};
@@ -65,6 +68,12 @@ Exit codes:
   6   timed out, or incomplete
   7   the versions of rtops and the agent do not fit
   10  leaks found, and --fail given";
+
+const COMPLETIONS: &str = "\
+Where to put it, for all new shells:
+  rtops completions bash > ~/.local/share/bash-completion/completions/rtops
+  rtops completions zsh > DIR/_rtops          # DIR is one of $fpath
+  rtops completions fish > ~/.config/fish/completions/rtops.fish";
 
 /// See what running Rust services are doing.
 ///
@@ -141,6 +150,12 @@ pub enum Command {
     Profile(ProfileArgs),
     /// Start a sample service and look at it
     Demo(DemoArgs),
+    /// Print the script that has a shell complete commands and targets
+    #[command(after_long_help = COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
     /// What is no command is the target of `info`.
     #[command(external_subcommand)]
     Target(Vec<OsString>),
@@ -198,6 +213,7 @@ mod tests {
             "profile",
             "profile tasks",
             "demo",
+            "completions",
         ] {
             let command = part
                 .split_whitespace()

@@ -1,5 +1,6 @@
 //! The commands: each asks, builds a model, and hands it to a renderer.
 
+mod completions;
 mod info;
 mod leaks;
 mod list;
@@ -57,6 +58,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Leaks(args) => leaks::run(&args, &cli.output),
         Command::Profile(args) => profile::run(&args, &cli.output),
         Command::Demo(args) => demo::run(&args),
+        Command::Completions { shell } => completions::run(shell, &cli.output),
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
     path::Path,
 };
 
-use clap::Command;
+use clap::{Command, ValueEnum};
 use clap_complete::{
     engine::{CompletionCandidate, complete},
     env::EnvCompleter,
@@ -25,7 +25,7 @@ use super::paths;
 const FORMER: &str = "_CLAP_IFS";
 
 /// A shell that knows how to ask.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Shell {
     /// From 4.4 on.
     Bash,

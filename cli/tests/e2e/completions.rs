@@ -70,7 +70,7 @@ impl Prompt {
     fn register(&self, known: Known, home: &Path) -> Option<String> {
         let home = home.display();
         Some(match (self.shell, known) {
-            (Shell::Bash, Known::Asked) => "source <(RTOPS_COMPLETE=bash rtops)".to_owned(),
+            (Shell::Bash, Known::Asked) => "source <(rtops completions bash)".to_owned(),
             (Shell::Bash, Known::Installed) => {
                 let loader = "/usr/share/bash-completion/bash_completion";
                 if !Path::new(loader).exists() {
@@ -82,14 +82,14 @@ impl Prompt {
                 format!("source {loader}")
             }
             (Shell::Zsh, Known::Asked) => {
-                "autoload -Uz compinit; compinit -u; source <(RTOPS_COMPLETE=zsh rtops)".to_owned()
+                "autoload -Uz compinit; compinit -u; source <(rtops completions zsh)".to_owned()
             }
             (Shell::Zsh, Known::Installed) => {
                 let to = format!("{home}/functions");
                 write_script(self.shell, Path::new(&to).join("_rtops"));
                 format!("fpath=({to} $fpath); autoload -Uz compinit; compinit -u")
             }
-            (Shell::Fish, Known::Asked) => "RTOPS_COMPLETE=fish rtops | source".to_owned(),
+            (Shell::Fish, Known::Asked) => "rtops completions fish | source".to_owned(),
             (Shell::Fish, Known::Installed) => {
                 let to = format!("{home}/.config/fish/completions");
                 write_script(self.shell, Path::new(&to).join("rtops.fish"));

@@ -49,8 +49,8 @@ impl Handles {
         // The return address of entry `n` lies where the words of entry `n - 1` end.
         let mut returns = addresses.iter().skip(1).peekable();
         let mut entry = 0;
-        let words = copy.stack.bytes.as_chunks::<8>().0.iter().take(WORDS);
-        let words = words.map(|word| u64::from_le_bytes(*word));
+        let words = copy.stack.bytes.chunks_exact(8).take(WORDS);
+        let words = words.map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default()));
         for word in copy
             .saved
             .into_iter()

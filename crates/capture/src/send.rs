@@ -10,7 +10,7 @@ use std::{
 
 use rtops_protocol::{
     End, EndedSite, HandleSeen, Leaf, Obtained, Process, ProtocolError, Reply, SourceLocation,
-    Stacks, StringId, Strings, Task, TaskKind, TaskState, Thread, WakerState,
+    Stacks, StringId, Strings, Task, TaskKind, TaskState, Thread, WakerState, cut,
 };
 use rtops_sync::Contended;
 use rtops_tasks::{Kind, Monotonic, Probed, ProbedState, Wakers};
@@ -218,9 +218,7 @@ impl Texts {
     }
 
     fn id(&mut self, text: &str) -> StringId {
-        let text = text
-            .get(..text.floor_char_boundary(MAX_TEXT))
-            .unwrap_or_default();
+        let text = cut(text, MAX_TEXT);
         if let Some(number) = self.numbers.get(text) {
             return StringId(*number);
         }

@@ -134,11 +134,10 @@ impl Trace {
         let parts = (self.calls.len() + self.visits.len()).div_ceil(Self::A_FRAME);
         let (mut calls, mut visits) = (self.calls.as_slice(), self.visits.as_slice());
         for left in (0..parts.max(1)).rev() {
-            let some_calls = calls
-                .split_off(..calls.len().min(Self::A_FRAME))
-                .unwrap_or(&[]);
+            let (some_calls, other_calls) = calls.split_at(calls.len().min(Self::A_FRAME));
             let room = Self::A_FRAME - some_calls.len();
-            let some_visits = visits.split_off(..visits.len().min(room)).unwrap_or(&[]);
+            let (some_visits, other_visits) = visits.split_at(visits.len().min(room));
+            (calls, visits) = (other_calls, other_visits);
             let part = Self {
                 end: self.end,
                 order: self.order,

@@ -94,7 +94,7 @@ impl Hello {
         body.extend(self.start_time.to_le_bytes());
         body.extend(self.capabilities.0.to_le_bytes());
         for text in [&self.agent_version, &self.name] {
-            let text = cut(text, u8::MAX);
+            let text = cut(text, usize::from(u8::MAX));
             body.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
             body.extend(text.as_bytes());
         }
@@ -158,9 +158,12 @@ fn text(rest: &mut &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(head).into_owned())
 }
 
-fn cut(text: &str, limit: u8) -> &str {
-    text.get(..text.floor_char_boundary(usize::from(limit)))
-        .unwrap_or_default()
+/// The start of a text: whole characters in at most so many bytes.
+#[must_use]
+pub fn cut(text: &str, limit: usize) -> &str {
+    let mut ends = (0..=limit.min(text.len())).rev();
+    let end = ends.find(|end| text.is_char_boundary(*end));
+    end.and_then(|end| text.get(..end)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub use evidence::{
     TraceEnd, TraceId, TraceOrder, Visit,
 };
 pub use frame::{Frame, FrameKind, MAX_REPLY, MAX_REQUEST, read_frame, write_frame};
-pub use hello::{Capabilities, Hello};
+pub use hello::{Capabilities, Hello, cut};
 pub use memory::{Allocator, Counted, Figure, Memory, SizeClass, TrimCall, Trimmed, Unit};
 pub use outside::{NotAttached, Outside};
 pub use reply::{

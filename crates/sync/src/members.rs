@@ -34,10 +34,11 @@ impl Members {
     pub fn add(&self, entry: &Arc<Entry>) {
         let mut state = self.ledger.resource().state();
         let members = &mut state.members;
-        let mut ended = Vec::new();
+        let mut ended: Vec<Arc<Entry>> = Vec::new();
         // Each time that as many came as there were: a constant time each.
         if members.len() >= Self::MANY && members.len() == members.capacity() {
-            ended.extend(members.extract_if(.., |entry| entry.is_finished()));
+            let all = mem::take(members);
+            (ended, *members) = all.into_iter().partition(|entry| entry.is_finished());
             let room = members.len();
             members.reserve(room);
         }

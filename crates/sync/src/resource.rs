@@ -188,11 +188,10 @@ impl Places {
 
     pub(crate) fn insert(&mut self, claim: Claim) -> usize {
         self.len += 1;
-        if let Some(place) = self.free.pop()
-            && let Some(free) = self.places.get_mut(place)
-        {
+        let place = self.free.pop();
+        if let Some(free) = place.and_then(|place| self.places.get_mut(place)) {
             *free = Some(claim);
-            return place;
+            return place.unwrap_or_default();
         }
         self.places.push(Some(claim));
         self.places.len() - 1

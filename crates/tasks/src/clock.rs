@@ -29,8 +29,8 @@ impl Monotonic {
         // SAFETY: it writes one timespec to a place that is one. For a clock that every kernel
         // has it can't fail; if it did, an age of zero would be the harmless outcome.
         unsafe { libc::clock_gettime(CLOCK, &raw mut time) };
-        let seconds = time.tv_sec.cast_unsigned().wrapping_mul(1_000_000_000);
-        Self(seconds.wrapping_add(time.tv_nsec.cast_unsigned()))
+        let seconds = (time.tv_sec as u64).wrapping_mul(1_000_000_000);
+        Self(seconds.wrapping_add(time.tv_nsec as u64))
     }
 
     /// The time from `earlier` to this reading; zero if `earlier` is later.

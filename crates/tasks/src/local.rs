@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed},
 };
 
-use nix::{sys::pthread::pthread_self, unistd::gettid};
+use nix::sys::pthread::pthread_self;
 
 use crate::{
     entry::{ScopeId, TaskId},
@@ -73,11 +73,23 @@ thread_local! {
 pub fn polled_at() -> Option<i64> {
     static FIRST: AtomicI64 = AtomicI64::new(0);
     let current = LOCAL.with(|local| ptr::from_ref(&local.current).addr() as u64);
-    let here = current.wrapping_sub(pthread_self() as u64).cast_signed();
+    let here = current.wrapping_sub(pthread_self() as u64) as i64;
     match FIRST.compare_exchange(0, here, Relaxed, Relaxed) {
         Ok(_) => None,
         Err(first) => (first == here).then_some(here),
     }
+}
+
+#[cfg(target_os = "linux")]
+fn number_of_thread() -> i32 {
+    nix::unistd::gettid().as_raw()
+}
+
+/// Tells threads apart, where nobody compares it with what the kernel says.
+#[cfg(not(target_os = "linux"))]
+fn number_of_thread() -> i32 {
+    static LAST: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
+    LAST.fetch_add(1, Relaxed).wrapping_add(1)
 }
 
 impl Local {
@@ -92,7 +104,7 @@ impl Local {
 
     #[cold]
     fn learn_tid(&self) -> i32 {
-        let tid = gettid().as_raw();
+        let tid = number_of_thread();
         self.tid.set(tid);
         tid
     }

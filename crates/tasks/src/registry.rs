@@ -196,10 +196,10 @@ pub(crate) fn remove(entry: &Entry, end: End) {
     if end == End::Dropped && entry.has_made() {
         shard.note_cancelled(entry.id());
     }
-    if entry.kind() == Kind::Span
-        && let Some(spans) = SPANS.get(usize::from(entry.shard))
-    {
-        spans.0.fetch_sub(1, Relaxed);
+    if entry.kind() == Kind::Span {
+        if let Some(spans) = SPANS.get(usize::from(entry.shard)) {
+            spans.0.fetch_sub(1, Relaxed);
+        }
     }
     drop(shard);
     drop(kept);
@@ -207,9 +207,10 @@ pub(crate) fn remove(entry: &Entry, end: End) {
 
 /// A future that was entered has turned out to be a span.
 pub(crate) fn count_span(entry: &Entry) {
-    if entry.id() != TaskId::NONE
-        && let Some(spans) = SPANS.get(usize::from(entry.shard))
-    {
+    if entry.id() == TaskId::NONE {
+        return;
+    }
+    if let Some(spans) = SPANS.get(usize::from(entry.shard)) {
         spans.0.fetch_add(1, Relaxed);
     }
 }

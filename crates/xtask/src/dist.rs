@@ -1,64 +1,126 @@
-//! The package: the program, completions, man pages, documents and licences.
+//! Packages: the program, completions, man pages, documents and licences, and beside each what it is
+//! made of.
 
 use std::{
-    env, fs,
+    fs,
     io::{self, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
 };
 
 use clap::Args;
 use serde_json::Value;
 
-use crate::{archive, completions, man};
+use crate::{
+    archive,
+    cargo::{self, cargo, output},
+    completions, man, sbom,
+};
 
 /// What of the workspace belongs into the package.
 const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
+
+/// The most that a program that is packed may have, in bytes.
+const MAX_SIZE: u64 = 10_000_000;
+
+/// A program for it runs on every Linux, whatever C library that has.
+const STATIC: &str = "x86_64-unknown-linux-musl";
 
 /// How to build.
 #[derive(Args, Debug)]
 pub struct DistArgs {
     /// The profile to build rtops with
-    #[arg(long, value_name = "PROFILE", default_value = "release")]
+    #[arg(long, value_name = "PROFILE", default_value = DIST)]
     profile: String,
-    /// The platform to build for, by default this one
-    #[arg(long, value_name = "TRIPLE")]
-    target: Option<String>,
-    /// Where to put the package, by default target/dist
+    /// A platform to build for, by default this one and static x86_64 Linux
+    #[arg(long = "target", value_name = "TRIPLE")]
+    targets: Vec<String>,
+    /// Where to put the packages, by default target/dist
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
-/// Makes the directory and its archive, and says where they are.
+/// The profile of a package.
+const DIST: &str = "release-dist";
+
+/// Makes the archives, what they are made of and their checksums, and says where they are.
 ///
 /// # Errors
 /// When rtops does not build, or something can't be written.
 pub fn run(args: &DistArgs) -> io::Result<()> {
-    let workspace = workspace()?;
-    let program = build(&workspace, &args.profile, args.target.as_deref())?;
-    let triple = match &args.target {
-        Some(triple) => triple.clone(),
-        None => host()?,
+    let workspace = cargo::workspace()?;
+    let host = cargo::host()?;
+    let targets = match &*args.targets {
+        [] => targets(&host)?,
+        chosen => chosen.to_vec(),
     };
     let out = match &args.out {
         Some(out) => out.clone(),
-        None => target_directory(&workspace)?.join("dist"),
+        None => cargo::metadata(&workspace, &["--no-deps"])?
+            .target_directory
+            .join("dist"),
     };
-    let package = out.join(format!("rtops-{}-{triple}", env!("CARGO_PKG_VERSION")));
-    if package.exists() {
-        fs::remove_dir_all(&package)?;
+    let mut files = Vec::new();
+    for triple in &targets {
+        // Without `--target`, what was built for this platform before is used again.
+        let other = (*triple != host).then_some(triple.as_str());
+        let program = build(&workspace, &args.profile, other)?;
+        if args.profile == DIST {
+            check_size(&program)?;
+        }
+        let name = format!("rtops-{}-{triple}", env!("CARGO_PKG_VERSION"));
+        let parts = serde_json::to_vec_pretty(&sbom::document(&workspace, triple)?)?;
+        let package = out.join(&name);
+        fill(&package, &workspace, &program)?;
+        archive::pack(&package, &archive::beside(&package))?;
+        fs::write(out.join(format!("{name}.cdx.json")), parts)?;
+        files.extend([format!("{name}.cdx.json"), format!("{name}.tar.gz")]);
+        writeln!(io::stdout(), "{}", archive::beside(&package).display())?;
     }
-    fs::create_dir_all(&package)?;
-    fs::copy(&program, package.join("rtops"))?;
+    let sums = output(Command::new("sha256sum").args(files).current_dir(&out))?;
+    fs::write(out.join("SHA256SUMS"), sums)
+}
+
+/// This platform, and the static one if the compiler has it.
+fn targets(host: &str) -> io::Result<Vec<String>> {
+    let mut rustc = cargo::rustc();
+    let library = output(rustc.args(["--print", "target-libdir", "--target", STATIC]))?;
+    let mut targets = vec![host.to_owned()];
+    if !Path::new(library.trim_end()).exists() {
+        writeln!(
+            io::stderr(),
+            "no static program: `rustup target add {STATIC}` brings what it takes"
+        )?;
+    } else if host != STATIC {
+        targets.push(STATIC.to_owned());
+    }
+    Ok(targets)
+}
+
+fn check_size(program: &Path) -> io::Result<()> {
+    let size = fs::metadata(program)?.len();
+    if size <= MAX_SIZE {
+        return Ok(());
+    }
+    let program = program.display();
+    Err(io::Error::other(format!(
+        "{program} has {size} bytes, more than {MAX_SIZE}"
+    )))
+}
+
+/// Makes the directory that is packed.
+fn fill(package: &Path, workspace: &Path, program: &Path) -> io::Result<()> {
+    if package.exists() {
+        fs::remove_dir_all(package)?;
+    }
+    fs::create_dir_all(package)?;
+    fs::copy(program, package.join("rtops"))?;
     completions(&package.join("completions"))?;
     man::pages(&package.join("man"))?;
     for document in DOCUMENTS {
         fs::copy(workspace.join(document), package.join(document))?;
     }
-    copy_pages(&workspace.join("docs"), &package.join("docs"))?;
-    let archive = archive::beside(&package);
-    archive::pack(&package, &archive)?;
-    writeln!(io::stdout(), "{}", archive.display())
+    copy_pages(&workspace.join("docs"), &package.join("docs"))
 }
 
 fn copy_pages(from: &Path, to: &Path) -> io::Result<()> {
@@ -105,51 +167,4 @@ pub fn build(workspace: &Path, profile: &str, triple: Option<&str>) -> io::Resul
     executables
         .next_back()
         .ok_or_else(|| io::Error::other("cargo does not say where rtops is"))
-}
-
-fn target_directory(workspace: &Path) -> io::Result<PathBuf> {
-    let mut cargo = cargo(workspace);
-    cargo.args(["metadata", "--no-deps", "--format-version=1"]);
-    let metadata: Value = serde_json::from_str(&output(&mut cargo)?)?;
-    let directory = metadata.get("target_directory").and_then(Value::as_str);
-    directory
-        .map(PathBuf::from)
-        .ok_or_else(|| io::Error::other("cargo does not say where it builds"))
-}
-
-/// The platform that the compiler runs on.
-fn host() -> io::Result<String> {
-    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let version = output(Command::new(rustc).arg("-vV"))?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(ToOwned::to_owned)
-        .ok_or_else(|| io::Error::other("rustc does not say what it runs on"))
-}
-
-/// Where the workspace was when this program was built.
-///
-/// # Errors
-/// When this program's package was moved out of it.
-pub fn workspace() -> io::Result<PathBuf> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let workspace = own.ancestors().nth(2).map(Path::to_owned);
-    workspace.ok_or_else(|| io::ErrorKind::NotFound.into())
-}
-
-fn cargo(workspace: &Path) -> Command {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace);
-    cargo
-}
-
-/// What a command prints, if all goes well.
-fn output(command: &mut Command) -> io::Result<String> {
-    let output = command.stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        return Err(io::Error::other(format!(
-            "{command:?} failed: {}",
-            output.status
-        )));
-    }
-    String::from_utf8(output.stdout).map_err(io::Error::other)
 }

@@ -1,11 +1,17 @@
-//! What is made of rtops beside the program: `cargo xtask completions`, `man`, `dist` and
-//! `transcripts`.
+//! What is made of rtops beside the program: `cargo xtask completions`, `man`, `dist`,
+//! `release` and `transcripts`.
 #![forbid(unsafe_code)]
 
 mod archive;
+mod cargo;
 mod dist;
+mod features;
 mod man;
+mod oldest_rust;
+mod release;
+mod sbom;
 mod transcripts;
+mod unused;
 
 use std::{
     fs,
@@ -17,7 +23,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use rtops::Shell;
 
-/// Make completions, man pages, packages and transcripts of rtops.
+/// Make completions, man pages, packages, releases and transcripts of rtops.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 80)]
 struct Cli {
@@ -39,6 +45,14 @@ enum Task {
     },
     /// Build rtops and pack it with all that belongs to it
     Dist(dist::DistArgs),
+    /// Publish all packages, in order
+    Release(release::ReleaseArgs),
+    /// Check each combination of the features of what is published
+    Features,
+    /// Check with the oldest Rust that each package declares
+    OldestRust,
+    /// Find dependencies that nothing uses
+    Unused,
     /// Run each command on the sample service and write docs/operate/commands.md
     Transcripts {
         /// The page, by default that of the workspace
@@ -57,6 +71,10 @@ fn main() -> ExitCode {
         Task::Completions { directory } => completions(&directory),
         Task::Man { directory } => man::pages(&directory),
         Task::Dist(args) => dist::run(&args),
+        Task::Release(args) => release::run(&args),
+        Task::Features => features::run(),
+        Task::OldestRust => oldest_rust::run(),
+        Task::Unused => unused::run(),
         Task::Transcripts { page, rtops } => transcripts(page, rtops),
         Task::PrintTranscripts => transcripts::print(),
     };
@@ -83,7 +101,7 @@ fn completions(directory: &Path) -> io::Result<()> {
 }
 
 fn transcripts(page: Option<PathBuf>, rtops: Option<PathBuf>) -> io::Result<()> {
-    let workspace = dist::workspace()?;
+    let workspace = cargo::workspace()?;
     let rtops = match rtops {
         Some(rtops) => rtops,
         None => dist::build(&workspace, "release", None)?,

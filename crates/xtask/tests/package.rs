@@ -8,6 +8,7 @@ use std::{
 };
 
 use flate2::read::GzDecoder;
+use serde_json::Value;
 use tar::Archive;
 use tempfile::tempdir;
 
@@ -82,7 +83,11 @@ fn the_scripts_are_what_rtops_itself_says() {
 fn the_archive_unpacks_and_its_program_runs() {
     let directory = tempdir().unwrap();
     let out = directory.path().to_str().unwrap();
-    let made = xtask(&["dist", "--profile", "dev", "--out", out]);
+    let version = Command::new("rustc").arg("-vV").output().unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.unwrap();
+    let made = xtask(&["dist", "--profile", "dev", "--target", host, "--out", out]);
     let archive = PathBuf::from(String::from_utf8(made.stdout).unwrap().trim_end());
     assert_eq!(archive.parent(), Some(directory.path()));
     let name = archive.file_name().unwrap().to_str().unwrap();
@@ -93,6 +98,8 @@ fn the_archive_unpacks_and_its_program_runs() {
         "{name}"
     );
 
+    the_sums_are_right_in(directory.path(), name);
+    the_parts_are_in(&directory.path().join(format!("{name}.cdx.json")));
     nothing_of_this_machine_is_in(&archive);
     let unpacked = directory.path().join("unpacked");
     open(&archive).unpack(&unpacked).unwrap();
@@ -120,6 +127,40 @@ fn the_archive_unpacks_and_its_program_runs() {
         String::from_utf8(run.stdout).unwrap(),
         format!("rtops {version}\n")
     );
+}
+
+fn the_sums_are_right_in(directory: &Path, name: &str) {
+    let sums = fs::read_to_string(directory.join("SHA256SUMS")).unwrap();
+    assert!(sums.contains(&format!("{name}.tar.gz")), "{sums}");
+    assert!(sums.contains(&format!("{name}.cdx.json")), "{sums}");
+    let mut check = Command::new("sha256sum");
+    check
+        .args(["--check", "--strict", "SHA256SUMS"])
+        .current_dir(directory);
+    assert!(check.output().unwrap().status.success(), "{sums}");
+}
+
+fn the_parts_are_in(list: &Path) {
+    let list: Value = serde_json::from_slice(&fs::read(list).unwrap()).unwrap();
+    assert_eq!(list["bomFormat"], "CycloneDX");
+    assert_eq!(list["metadata"]["component"]["name"], "rtops");
+    let parts = list["components"].as_array().unwrap();
+    let part = |name: &str| parts.iter().find(|part| part["name"] == name);
+    assert!(part("rtops-protocol").is_some());
+    let clap = part("clap").unwrap();
+    assert_eq!(clap["licenses"][0]["expression"], "MIT OR Apache-2.0");
+    // Tests have this one, the program has not.
+    assert!(part("insta").is_none());
+    // Nothing refers to what is not in the list.
+    let known = |reference: &Value| {
+        let program = &list["metadata"]["component"]["bom-ref"];
+        reference == program || parts.iter().any(|part| part["bom-ref"] == *reference)
+    };
+    for dependency in list["dependencies"].as_array().unwrap() {
+        assert!(known(&dependency["ref"]), "{dependency}");
+        let needed = dependency["dependsOn"].as_array().unwrap();
+        assert!(needed.iter().all(known), "{dependency}");
+    }
 }
 
 fn open(archive: &Path) -> Archive<GzDecoder<File>> {

@@ -464,11 +464,12 @@ impl Round<'_> {
     /// Moves those that were woken too long ago out of the window.
     fn give_up_window(&mut self, now: Instant) {
         let was_full = self.window.len() == WINDOW;
-        while let Some(woken) = self
-            .window
-            .pop_front_if(|woken| now.duration_since(woken.at) >= self.patience)
-        {
+        while let Some(woken) = self.window.front() {
+            if now.duration_since(woken.at) < self.patience {
+                break;
+            }
             self.late.push(woken.index);
+            self.window.pop_front();
         }
         // Nothing in a whole window was polled: the next one will hardly fare better.
         if was_full && self.window.is_empty() {

@@ -8,6 +8,7 @@
     reason = "pthread's attributes of a thread, and system calls that read memory"
 )]
 
+#[cfg(target_os = "linux")]
 use std::{fs, mem::MaybeUninit, ptr};
 
 use crate::local::Local;

@@ -1,0 +1,115 @@
+//! `cargo xtask release`: checks what the registry and docs.rs want to know about each package, then
+//! has cargo publish all of them, dependencies first.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use clap::Args;
+
+use crate::cargo::{self, Dependency, Package};
+
+/// The licence that is in [`FILES`], and nothing else.
+const LICENSE: &str = "MIT OR Apache-2.0";
+const FILES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
+
+#[derive(Args, Debug)]
+pub struct ReleaseArgs {
+    /// Package and build everything, and upload nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Publishes the workspace, or does all but that.
+///
+/// # Errors
+/// When something is missing in a manifest, or cargo can't package, build or upload.
+pub fn run(args: &ReleaseArgs) -> io::Result<()> {
+    let workspace = cargo::workspace()?;
+    let packages = cargo::metadata(&workspace, &["--no-deps"])?.packages;
+    let published: Vec<&Package> = packages.iter().filter(|p| p.is_published()).collect();
+    let mut faults = Vec::new();
+    for package in &published {
+        let missing = missing(package).into_iter();
+        faults.extend(missing.map(|what| format!("{}: no {what}", package.name)));
+        let dependencies = package.dependencies.iter();
+        let faulty = dependencies.filter_map(|used| fault_of_dependency(package, used, &published));
+        faults.extend(faulty.map(|what| format!("{}: {what}", package.name)));
+    }
+    // Nobody can say where the sources are before they are there, so this alone may wait.
+    let homeless = published.iter().any(|package| package.repository.is_none());
+    let homeless = homeless.then(|| "no repository in [workspace.package]".to_owned());
+    if args.dry_run {
+        if let Some(fault) = homeless {
+            writeln!(io::stderr(), "before the release: {fault}")?;
+        }
+    } else {
+        faults.extend(homeless);
+    }
+    if !faults.is_empty() {
+        return Err(io::Error::other(faults.join("\n")));
+    }
+    publish(&workspace, args.dry_run)?;
+    let done = if args.dry_run { "can be" } else { "were" };
+    let count = published.len();
+    writeln!(io::stdout(), "{count} packages {done} published")
+}
+
+fn publish(workspace: &Path, dry_run: bool) -> io::Result<()> {
+    let mut cargo = cargo::cargo(workspace);
+    // Quietly, as cargo warns about each test that is not in a package.
+    cargo.args(["publish", "--workspace", "--quiet"]);
+    if dry_run {
+        cargo.args(["--dry-run", "--allow-dirty"]);
+    }
+    cargo::output(&mut cargo).map(drop)
+}
+
+/// What cargo lets pass, and people or other tools miss.
+fn missing(package: &Package) -> Vec<&'static str> {
+    let folder = package.manifest_path.parent().unwrap_or(Path::new(""));
+    let has_files = FILES.iter().all(|file| folder.join(file).is_file());
+    let has_program = package.targets.iter().any(|t| t.kind == ["bin"]);
+    let has_features = package.features.keys().any(|name| name != "default");
+    let rustdoc = package.metadata.pointer("/docs/rs/all-features");
+    let checks = [
+        (package.description.is_some(), "description"),
+        (package.license.as_deref() == Some(LICENSE), "licence"),
+        (has_files, "licence files"),
+        (package.readme.is_some(), "readme"),
+        (package.rust().is_some(), "rust-version"),
+        (!package.keywords.is_empty(), "keywords"),
+        (!package.categories.is_empty(), "categories"),
+        (
+            !has_program || package.metadata.get("binstall").is_some(),
+            "[package.metadata.binstall]",
+        ),
+        (
+            !has_features || rustdoc.is_some(),
+            "all-features in [package.metadata.docs.rs]",
+        ),
+    ];
+    let missing = checks.into_iter().filter(|(is_there, _)| !is_there);
+    missing.map(|(_, what)| what).collect()
+}
+
+/// What is wrong with a dependency on another package of the workspace.
+fn fault_of_dependency(
+    package: &Package,
+    used: &Dependency,
+    published: &[&Package],
+) -> Option<String> {
+    used.path.as_ref()?;
+    let name = &used.name;
+    let Some(found) = published.iter().find(|package| package.name == *name) else {
+        // cargo leaves a dependency of tests away that has no version.
+        let is_left_away = used.kind.as_deref() == Some("dev") && used.req == "*";
+        return (!is_left_away).then(|| format!("{name} is not published"));
+    };
+    if used.req == "*" {
+        return Some(format!("no version of {name}"));
+    }
+    let is_newer = used.kind.is_none() && found.rust() > package.rust();
+    is_newer.then(|| format!("{name} needs a newer Rust"))
+}
