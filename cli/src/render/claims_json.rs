@@ -1,7 +1,7 @@
 //! Who holds what and who waits for it, as JSON.
 
-use rtops_protocol::{Claim, ClaimMode, Resource, ResourceKind, SourceLocation};
-use rtops_report::{dump::Dump, holders::Holders, task::Task};
+use rtops_protocol::{Claim, ClaimMode, Resource, SourceLocation};
+use rtops_report::{dump::Dump, holders::Holders, task::Task, words};
 use serde::Serialize;
 
 /// How many holders are told of each wait: the same ones stand at all who wait.
@@ -90,13 +90,7 @@ pub(super) fn resource_part<'a>(dump: &'a Dump, resource: &Resource) -> Resource
     } = resource;
     ResourcePart {
         resource: *id,
-        kind: match kind {
-            ResourceKind::Mutex => "mutex",
-            ResourceKind::RwLock => "rwlock",
-            ResourceKind::Semaphore => "semaphore",
-            ResourceKind::JoinSet => "join set",
-            _ => "unknown",
-        },
+        kind: words::resource(*kind),
         value_type: dump.string(*value_type),
         made_at: site_part(dump, *site),
     }

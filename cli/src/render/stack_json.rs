@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::{Access, FoundBy, Signal, TaskKind, Thread, ThreadCapture, WakerState};
+use rtops_protocol::{Access, FoundBy, Signal, Thread, ThreadCapture, WakerState};
 use rtops_report::{
     census::{self, Count},
     crash,
@@ -16,6 +16,7 @@ use rtops_report::{
     text::stack::View,
     threads::ThreadGroup,
     tree::Chain,
+    words,
 };
 use rtops_symbols::WaitReason;
 use serde::Serialize;
@@ -333,27 +334,11 @@ pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> Ta
     };
     TaskGroupPart {
         count: group.tasks.len(),
-        kind: match look.kind {
-            TaskKind::Task => "task",
-            TaskKind::Span => "span",
-            TaskKind::Blocking => "blocking",
-            TaskKind::BlockOn => "block_on",
-        },
+        kind: words::kind(look.kind),
         name: look.name,
         future_type: look.future_type.as_deref(),
         tracked: look.is_tracked,
-        state: match look.state {
-            State::New => "new",
-            State::Waiting => "waiting",
-            State::Never => "never",
-            State::Starved => "starved",
-            State::HeldBack => "held back",
-            State::Woken => "woken",
-            State::Ready => "ready",
-            State::Submitted => "submitted",
-            State::Queued => "queued",
-            State::Running { .. } => "running",
-        },
+        state: look.state.word(),
         waits: group.waits().iter().map(|wait| wait.as_str()).collect(),
         youngest_ns,
         oldest_ns,

@@ -13,6 +13,7 @@ use rtops_report::{
     group::{Grouping, Selection, TaskGroup, group_tasks},
     task::{State, Task},
     tree::Chain,
+    words,
 };
 use rtops_symbols::{WaitReason, display_type};
 
@@ -23,7 +24,7 @@ pub(crate) struct Sample<'a> {
     pub(crate) tasks: Vec<&'a Task>,
     pub(crate) kind: TaskKind,
     pub(crate) name: Option<&'a str>,
-    /// What they do, in the words of `rtops stack`.
+    /// What stands in Go's bracket: nothing with a comma or a bracket in it.
     pub(crate) state: String,
     pub(crate) runtime: Option<&'a str>,
     pub(crate) site: Option<Place>,
@@ -35,14 +36,9 @@ impl Sample<'_> {
     /// What is told of each of its tasks, with what one of its ways waits for. Texts are as they
     /// came.
     pub(crate) fn labels(&self, wait: Option<&str>) -> Vec<(&'static str, String)> {
-        let kind = match self.kind {
-            TaskKind::Task => None,
-            TaskKind::Span => Some("span"),
-            TaskKind::Blocking => Some("blocking"),
-            TaskKind::BlockOn => Some("block_on"),
-        };
+        let kind = Some(self.kind).filter(|kind| *kind != TaskKind::Task);
         let labels = [
-            ("kind", kind.map(str::to_owned)),
+            ("kind", kind.map(|kind| words::kind(kind).to_owned())),
             ("name", self.name.map(str::to_owned)),
             ("runtime", self.runtime.map(str::to_owned)),
             ("spawned_at", self.site.as_ref().map(Place::to_string)),
@@ -151,7 +147,7 @@ pub(crate) fn samples(profile: &Profile) -> Vec<Sample<'_>> {
     );
     let mut samples: Vec<Sample> = Vec::with_capacity(groups.len());
     for group in groups {
-        let state = state(&group);
+        let state = group.doing();
         let ways = builder.ways(&group);
         let mut runtimes: BTreeMap<Option<&str>, Vec<&Task>> = BTreeMap::new();
         for task in &group.tasks {
@@ -254,49 +250,18 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// What stands in Go's bracket: nothing with a comma or a bracket in it.
-fn state(group: &TaskGroup) -> String {
-    match group.look.state {
-        State::New => "not polled yet".to_owned(),
-        State::Never => "never woken".to_owned(),
-        State::Starved => "starved".to_owned(),
-        State::Woken => "woken".to_owned(),
-        State::Ready => "ready".to_owned(),
-        State::HeldBack => "held back".to_owned(),
-        State::Submitted => "submitted".to_owned(),
-        State::Queued => "queued".to_owned(),
-        State::Running { .. } => "running".to_owned(),
-        State::Waiting => {
-            let waits = group.waits();
-            if waits.is_empty() {
-                "waiting".to_owned()
-            } else {
-                WaitReason::words(&waits)
-            }
-        }
-    }
-}
-
 /// What stands in the place of a stack that is not there.
 fn unseen(group: &TaskGroup) -> String {
-    let is_tracked = group.look.is_tracked;
-    let words = match group.look.state {
-        State::New => "(not polled yet)".to_owned(),
-        State::Never => "(no waker is registered)".to_owned(),
-        State::Starved => "(woken and polled by no thread)".to_owned(),
-        State::Woken => "(woken and not polled yet)".to_owned(),
-        State::Ready => "(ready and not woken)".to_owned(),
-        State::HeldBack => "(held back)".to_owned(),
-        State::Submitted => "(running or waiting for a thread)".to_owned(),
-        State::Queued => "(waiting for a thread)".to_owned(),
-        State::Running { tid: Some(tid) } => format!("(running on thread {tid})"),
-        State::Running { tid: None } => "(running)".to_owned(),
-        State::Waiting if is_tracked => "(not captured)".to_owned(),
-        State::Waiting => "(await not resolved)".to_owned(),
+    let look = &group.look;
+    let words = match (look.state, look.state.meaning()) {
+        (_, Some(meaning)) => format!("({meaning})"),
+        (State::Running { tid: Some(tid) }, None) => format!("(running on thread {tid})"),
+        (State::Waiting, None) => look.remark.unwrap_or("(not captured)").to_owned(),
+        (state, None) => format!("({})", state.word()),
     };
-    match group.look.future_type.as_deref() {
+    match look.future_type.as_deref() {
         // It has neither a name nor a place that would tell what it is.
-        Some(future) if !is_tracked => format!("{} {words}", escape(&display_type(future))),
+        Some(future) if !look.is_tracked => format!("{} {words}", escape(&display_type(future))),
         _ => words,
     }
 }

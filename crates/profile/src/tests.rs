@@ -161,8 +161,8 @@ fn equal_tasks_are_one_block() {
     #	0x10fe	0x10ff+0x0	??:0
 
     1 @ 0x0
-    # labels: {"runtime":"io", "spawned_at":"src/main.rs:20:9", "state":"never woken"}
-    #	0x0	(no waker is registered)+0x0	src/main.rs:20
+    # labels: {"runtime":"io", "spawned_at":"src/main.rs:20:9", "state":"never"}
+    #	0x0	(no waker is registered, so nothing can wake it)+0x0	src/main.rs:20
 
     1 @ 0x2001 0x10ff
     # labels: {"name":"flush", "runtime":"io", "spawned_at":"src/main.rs:20:9", "state":"waiting"}
@@ -179,7 +179,7 @@ fn equal_tasks_are_one_block() {
     #	0x300f	0x3010+0x0	??:0
 
     1 @ 0x0
-    # labels: {"kind":"blocking", "name":"flush", "runtime":"io", "spawned_at":"src/main.rs:20:9", "state":"not polled yet"}
+    # labels: {"kind":"blocking", "name":"flush", "runtime":"io", "spawned_at":"src/main.rs:20:9", "state":"new"}
     #	0x0	(not polled yet)+0x0	src/main.rs:20
 
     # incomplete: no time
@@ -202,8 +202,8 @@ fn single_tasks_read_like_a_panic_of_go() {
     created by no tracked task
     	src/main.rs:20 +0x0
 
-    goroutine 4 [never woken, 4 minutes]:
-    (no waker is registered)(...)
+    goroutine 4 [never, 4 minutes]:
+    (no waker is registered, so nothing can wake it)(...)
     	src/main.rs:20 +0x0
     created by no tracked task
     	src/main.rs:20 +0x0
@@ -260,7 +260,7 @@ fn single_tasks_read_like_a_panic_of_go() {
     created by "flush" in goroutine 3
     	src/main.rs:20 +0x0
 
-    goroutine 7 [not polled yet]:
+    goroutine 7 [new]:
     (not polled yet)(...)
     	src/main.rs:20 +0x0
     task "flush"(...)

@@ -10,6 +10,7 @@ use crate::{
     frames::Frames,
     group::is_hidden,
     task::{State, Task},
+    words,
 };
 
 /// The untracked tasks, closures on blocking pools not counted.
@@ -144,8 +145,8 @@ impl Count {
     const fn kinds(self, task: &str) -> [(usize, &str); 3] {
         [
             (self.tasks, task),
-            (self.blocking, "blocking task"),
-            (self.block_on, "block_on future"),
+            (self.blocking, words::noun(TaskKind::Blocking)),
+            (self.block_on, words::noun(TaskKind::BlockOn)),
         ]
     }
 }

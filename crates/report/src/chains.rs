@@ -6,13 +6,14 @@ use rtops_protocol::{Leaf, TaskKind, ThreadCapture, UntrackedLeaf};
 use rtops_symbols::{FrameClass, WaitReason, classify};
 
 use crate::{
-    dump::{self, Dump},
+    dump::Dump,
     frames::{FrameId, FrameKind, Frames, Link, Mark},
+    remarks::{self, Reason},
     spans::{Spans, is_inner_part},
     stepped::Stepped,
     task::{State, Task, Untracked},
     tree::Chain,
-    untracked::{self, Own, Reason},
+    untracked::{self, Own},
 };
 
 /// Turns leaves into chains, each distinct stack once.
@@ -169,7 +170,7 @@ impl<'a> Chains<'a> {
         Some(Chain {
             links: frames.visible(own, &marks.collect::<Vec<_>>()),
             wait: frames.task_wait(links),
-            incomplete: dump::incomplete(read.leaf.end),
+            incomplete: remarks::incomplete(read.leaf.end),
             count: 1,
         })
     }
@@ -252,7 +253,7 @@ impl<'a> Chains<'a> {
             Chain {
                 links: frames.visible(links, marks),
                 wait: frames.task_wait(links),
-                incomplete: dump::incomplete(leaf.end),
+                incomplete: remarks::incomplete(leaf.end),
                 count: 1,
             }
         };
@@ -274,7 +275,10 @@ impl<'a> Chains<'a> {
         Some(Chain {
             links: self.frames.visible(own, &[]),
             wait: None,
-            incomplete: cut.is_none().then(|| dump::incomplete(leaf.end)).flatten(),
+            incomplete: cut
+                .is_none()
+                .then(|| remarks::incomplete(leaf.end))
+                .flatten(),
             count: 1,
         })
     }
@@ -287,8 +291,8 @@ impl<'a> Chains<'a> {
         let (own, incomplete) = match untracked::own_part(self.frames, leaf, entry) {
             Own::Innermost(length) => (links.get(..length).unwrap_or(links), None),
             Own::NoPoll => {
-                let cut = "(the whole thread: which part of its stack is the task's can't be told)";
-                (links, dump::incomplete(leaf.end).or(Some(cut)))
+                let cut = remarks::incomplete(leaf.end);
+                (links, cut.or(Some(remarks::WHOLE_THREAD)))
             }
             Own::Several => (&[][..], Some(Reason::SEVERAL_POLLS.sentence)),
         };

@@ -6,9 +6,9 @@ use std::{
 };
 
 use rtops_protocol::{
-    self as protocol, Claim, CoreHead, End, EndedSite, HandleSeen, Leaf, LeafEnd, Module, Note,
-    Outside, Process, ProtocolError, Refused, Reply, Resource, Saved, SourceLocation, StackId,
-    StringId, TaskKind, TaskNote, Thread, ThreadCapture, ThreadRun, Trace, TraceId, Untracked,
+    self as protocol, Claim, CoreHead, End, EndedSite, HandleSeen, Leaf, Module, Note, Outside,
+    Process, ProtocolError, Refused, Reply, Resource, Saved, SourceLocation, StackId, StringId,
+    TaskKind, TaskNote, Thread, ThreadCapture, ThreadRun, Trace, TraceId, Untracked,
     UntrackedState,
 };
 
@@ -416,31 +416,14 @@ fn check_trace(trace: &Trace) -> Result<(), Failure> {
     ))
 }
 
-/// What to say of a stack that does not reach its root; `None` for one that does.
-pub fn incomplete(end: LeafEnd) -> Option<&'static str> {
-    match end {
-        LeafEnd::Complete => None,
-        LeafEnd::Truncated => {
-            Some("(the callers are cut off: the stack is too deep, or goes on elsewhere)")
-        }
-        LeafEnd::Lost => Some("(the callers are lost: a frame without unwind information)"),
-        LeafEnd::Absent => {
-            Some("(the callers are cut off: the core file lacks their part of the stack)")
-        }
-        LeafEnd::Abridged => {
-            Some("(too deep to be shown whole: frames in the middle are left out)")
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(crate) mod tests {
     use std::io;
 
     use rtops_protocol::{
-        Call, FrameKind, Obtained, Stacks, Strings, Task, TaskState, TraceEnd, TraceOrder, Visit,
-        WakerState,
+        Call, FrameKind, LeafEnd, Obtained, Stacks, Strings, Task, TaskState, TraceEnd, TraceOrder,
+        Visit, WakerState,
     };
 
     use super::*;

@@ -18,12 +18,13 @@ use crate::{
     chains::Chains,
     dump::Dump,
     frames::{FrameId, Frames, Link, Place},
+    remarks::{self, Reason},
     spans::Spans,
     stepped::{Shown, Stepped, sorted},
     task::{Origin, Polls, State, Task, TaskKey},
     threads,
     tree::Chain,
-    untracked::{Reason, is_worker, is_worker_thread},
+    untracked::{is_worker, is_worker_thread},
 };
 
 /// Whether equal tasks are shown together.
@@ -173,6 +174,15 @@ impl<'a> TaskGroup<'a> {
         }
         waits
     }
+
+    /// What the tasks wait for, where that is known, else the word for their state.
+    pub fn doing(&self) -> String {
+        let waits = self.waits();
+        match self.look.state {
+            State::Waiting if !waits.is_empty() => WaitReason::words(&waits),
+            state => state.word().to_owned(),
+        }
+    }
 }
 
 /// The stacks that are needed to show the tasks of a dump.
@@ -318,7 +328,7 @@ fn look<'a>(dump: &'a Dump, frames: &Frames, task: &Task, key: &Key, chains: &[C
         held_back: names(&[SpanLook::HeldBack]),
         remark: key.shown.remark.or_else(|| {
             let runs_tasks = key.kind == TaskKind::BlockOn && chains.is_empty();
-            runs_tasks.then_some("(it waits for nothing itself: it runs its tasks)")
+            runs_tasks.then_some(remarks::RUNS_TASKS)
         }),
         unresolved: key.shown.unresolved,
         chains: looks,

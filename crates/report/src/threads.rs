@@ -9,9 +9,10 @@ use rtops_protocol::{Signal, StackId, TaskKind, Thread, ThreadCapture};
 use rtops_symbols::{FrameClass, WaitReason, classify, polls};
 
 use crate::{
-    dump::{self, Dump},
+    dump::Dump,
     frames::{FrameId, Frames, Link},
     group::{Grouping, Selection},
+    remarks,
     task::{State, Task},
 };
 
@@ -147,11 +148,11 @@ pub fn group_threads<'a>(
 fn stack(thread: &Thread, frames: &Frames) -> (Vec<Link>, Option<WaitReason>, Option<String>) {
     let ThreadCapture::Stack(leaf) = thread.capture else {
         let wait = frames.thread_wait(&[], thread.state, thread.syscall);
-        return (Vec::new(), wait, Some(not_captured(thread)));
+        return (Vec::new(), wait, Some(remarks::not_captured(thread)));
     };
     let links = frames.stack(leaf.stack);
     let wait = frames.thread_wait(links, thread.state, thread.syscall);
-    let remark = dump::incomplete(leaf.end).map(str::to_owned);
+    let remark = remarks::incomplete(leaf.end).map(str::to_owned);
     (frames.visible(links, &[]), wait, remark)
 }
 
@@ -192,13 +193,11 @@ impl Polling {
         let is_users = |name: &str| polls(name).is_some() && classify(name) == FrameClass::User;
         let first = functions.find(|name| blocks_on(name) || is_users(name))?;
         if blocks_on(first) {
-            // Each whose waker is stored was polled.
-            return Some("in block_on: no stored waker shows where its future waits");
+            return Some(remarks::NO_STORED_WAKER);
         }
         // It may be the future itself that runs, or a task of the same thread.
-        (self.inside.contains(&thread.tid) && functions.any(blocks_on)).then_some(
-            "in block_on, and inside the poll of a task: where the future of block_on waits is not known",
-        )
+        (self.inside.contains(&thread.tid) && functions.any(blocks_on))
+            .then_some(remarks::BLOCK_ON_AND_TASK)
     }
 }
 
@@ -224,31 +223,6 @@ pub(crate) fn is_just_worker(dump: &Dump, tid: i32, frames: &Frames) -> bool {
 fn blocks_on(function: &str) -> bool {
     let path = rtops_symbols::display_name(function);
     path.ends_with("::block_on") || path.contains("::run_executor")
-}
-
-fn not_captured(thread: &Thread) -> String {
-    let mut text = match thread.capture {
-        ThreadCapture::Stack(_) => String::new(),
-        ThreadCapture::Agent => "no stack: a thread of the agent itself".to_owned(),
-        ThreadCapture::SignalBlocked => "no stack: it blocks the agent's signal".to_owned(),
-        ThreadCapture::NoAnswer => "no stack: it did not handle the signal in time".to_owned(),
-        ThreadCapture::HandlerReplaced => {
-            "no stack: the service took over the agent's signal".to_owned()
-        }
-        ThreadCapture::NoTime => "no stack: the time was up before its turn".to_owned(),
-        ThreadCapture::Failed(errno) => {
-            let error = std::io::Error::from_raw_os_error(errno);
-            format!("no stack: the agent could not ask for it ({error})")
-        }
-        ThreadCapture::Off => "no stack: switched off, or not supported here".to_owned(),
-        ThreadCapture::Absent => "no stack: the core file lacks it".to_owned(),
-    };
-    if thread.capture != ThreadCapture::Agent
-        && let Some(wchan) = &thread.wchan
-    {
-        text = format!("{text}; in the kernel it is in {wchan}");
-    }
-    text
 }
 
 /// The state letter of `/proc/PID/stat` in words.

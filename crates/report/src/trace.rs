@@ -12,8 +12,8 @@ use rtops_protocol::{LeafEnd, Trace, TraceOrder};
 use rtops_symbols::{FrameClass, Polls, classify, polls};
 
 use crate::{
-    dump,
     frames::{FrameId, Frames, Link},
+    remarks,
     tree::Chain,
 };
 
@@ -49,11 +49,9 @@ pub fn chains(trace: &Trace, frames: &Frames, whose: Whose) -> Vec<Chain> {
             links.truncate(outermost);
             lacks_root = false;
         }
-        let no_line = lacks_line.then_some(
-            "(await not resolved: the code of the innermost function that ran has no line)",
-        );
+        let no_line = lacks_line.then_some(remarks::NO_LINE);
         let no_root = lacks_root
-            .then(|| dump::incomplete(LeafEnd::Truncated))
+            .then(|| remarks::incomplete(LeafEnd::Truncated))
             .flatten();
         let chain = Chain {
             links: frames.visible(&links, &[]),

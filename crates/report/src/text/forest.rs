@@ -2,9 +2,6 @@
 
 use std::io::{self, Write};
 
-use rtops_protocol::TaskKind;
-use rtops_symbols::WaitReason;
-
 use super::{
     drawing::Drawing,
     heading,
@@ -18,6 +15,7 @@ use crate::{
     lineage::{self, MAX_DEPTH, Node},
     style::Style,
     task::{State, Task},
+    words,
 };
 
 /// A line for the process, the forest, and what is missing.
@@ -75,12 +73,7 @@ fn add(
 /// What a node says of itself, and where in the source its tasks wait.
 fn line(view: &View, node: &Node) -> (String, Option<String>) {
     let group = &node.group;
-    let noun = match group.look.kind {
-        TaskKind::Task => "task",
-        TaskKind::Span => "span",
-        TaskKind::Blocking => "blocking task",
-        TaskKind::BlockOn => "block_on future",
-    };
+    let noun = words::noun(group.look.kind);
     let head = match group.tasks.as_slice() {
         [only] => stack::numbered(noun, only),
         tasks => format::count(tasks.len(), noun),
@@ -107,20 +100,10 @@ fn line(view: &View, node: &Node) -> (String, Option<String>) {
 }
 
 fn bracket(view: &View, group: &TaskGroup) -> String {
-    let waits = group.waits();
-    let what = match group.look.state {
-        State::New => "not polled yet".to_owned(),
-        State::Never => "never".to_owned(),
-        State::Starved => "starved".to_owned(),
-        State::Woken => "woken".to_owned(),
-        State::Ready => "ready".to_owned(),
-        State::HeldBack => "held back".to_owned(),
-        State::Submitted => "submitted".to_owned(),
-        State::Queued => "queued".to_owned(),
-        State::Running { tid } => return stack::running(view, group, tid),
-        State::Waiting if waits.is_empty() => "waiting".to_owned(),
-        State::Waiting => WaitReason::words(&waits),
-    };
+    if let State::Running { tid } = group.look.state {
+        return stack::running(view, group, tid);
+    }
+    let what = group.doing();
     match group.times() {
         Some((shortest, longest)) => format!("{what}, {}", stack::range(shortest, longest)),
         None => what,

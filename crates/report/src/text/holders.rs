@@ -14,6 +14,7 @@ use crate::{
     frames::Place,
     holders::{Holders, Lock},
     task::TaskKey,
+    words,
 };
 
 /// How many holders of a lock, and how many locks of a group, are told.
@@ -201,25 +202,16 @@ fn who(holders: &Holders, claim: &Claim) -> String {
     };
     let name = label(holders.dump, task.name());
     match (task.kind, task.parent()) {
-        (TaskKind::Task, _) => format!("task {}{name}", claim.task),
-        (TaskKind::Blocking, _) => format!("blocking task {}{name}", claim.task),
-        (TaskKind::BlockOn, _) => format!("block_on future {}{name}", claim.task),
         (TaskKind::Span, Some(TaskKey::Tracked(parent))) => {
             format!("span {}{name} of task {parent}", claim.task)
         }
-        (TaskKind::Span, _) => format!("span {}{name}", claim.task),
+        (kind, _) => format!("{} {}{name}", words::noun(kind), claim.task),
     }
 }
 
 /// The kind, and the type of the value inside.
 pub(super) fn what(dump: &Dump, resource: &Resource) -> String {
-    let kind = match resource.kind {
-        ResourceKind::Mutex => "mutex",
-        ResourceKind::RwLock => "rwlock",
-        ResourceKind::Semaphore => "semaphore",
-        ResourceKind::JoinSet => "join set",
-        _ => "lock",
-    };
+    let kind = words::resource(resource.kind);
     match dump.string(resource.value_type).and_then(short_type) {
         Some(value) => format!("{kind}<{}>", escape(&value)),
         None => kind.to_owned(),

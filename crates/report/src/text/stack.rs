@@ -24,6 +24,7 @@ use crate::{
     threads::ThreadGroup,
     tree::Chain,
     waits::Waits,
+    words,
 };
 
 /// The most lacks of symbols and the most names of threads that one line tells.
@@ -135,12 +136,7 @@ pub(super) fn task_group(
     remarks: &[String],
 ) -> io::Result<()> {
     let look = &group.look;
-    let noun = match look.kind {
-        TaskKind::Task => "task",
-        TaskKind::Span => "span",
-        TaskKind::Blocking => "blocking task",
-        TaskKind::BlockOn => "block_on future",
-    };
+    let noun = words::noun(look.kind);
     let head = match (view.grouping, group.tasks.first()) {
         (Grouping::Each, Some(task)) => numbered(noun, task),
         _ => format::count(group.tasks.len(), noun),
@@ -163,8 +159,8 @@ pub(super) fn task_group(
     )?;
     let mut drawing = Drawing::of_chains(view.frames, &group.chains);
     for (spans, why) in [
-        (&look.silent, "which registered no waker"),
-        (&look.held_back, "held back: nobody asks for its next part"),
+        (&look.silent, "which registered no waker".to_owned()),
+        (&look.held_back, State::HeldBack.sentence()),
     ] {
         if !spans.is_empty() {
             let names: Vec<_> = spans.iter().map(|name| quoted(name)).collect();
@@ -255,19 +251,13 @@ pub(super) fn quoted(name: &str) -> String {
 
 fn bracket(view: &View, group: &TaskGroup) -> String {
     let what = match group.look.state {
-        State::New => "not polled yet".to_owned(),
-        State::Never if group.look.is_tracked => {
-            "never: no waker is registered, so nothing can wake it".to_owned()
-        }
-        State::Never => "never: no waker of it exists, so nothing can wake it".to_owned(),
-        State::Starved => "starved: woken, but no thread polls it".to_owned(),
         State::Woken => woken(view, group),
-        State::Ready => "ready, nobody has woken it".to_owned(),
-        State::Submitted => "running, or waiting for a thread".to_owned(),
-        State::Queued => "waiting for a thread".to_owned(),
         State::Running { tid } => running(view, group, tid),
-        State::HeldBack => "held back: nobody asks for its next part".to_owned(),
-        State::Waiting => waiting(group),
+        State::Waiting if group.chains.is_empty() && group.look.is_tracked => {
+            "waiting, not captured".to_owned()
+        }
+        State::Waiting => group.doing(),
+        state => state.sentence(),
     };
     let (Some((shortest, longest)), Some((youngest, oldest))) = (group.times(), group.ages())
     else {
@@ -303,17 +293,6 @@ pub(super) fn range(least: Duration, most: Duration) -> String {
         most
     } else {
         format!("{least} … {most}")
-    }
-}
-
-fn waiting(group: &TaskGroup) -> String {
-    let waits = group.waits();
-    if !waits.is_empty() {
-        WaitReason::words(&waits)
-    } else if group.chains.is_empty() && group.look.is_tracked {
-        "waiting, not captured".to_owned()
-    } else {
-        "waiting".to_owned()
     }
 }
 

@@ -5,8 +5,8 @@ mod core_file;
 use std::cell::OnceCell;
 
 use rtops_protocol::{
-    End, Leaf, LeafEnd, NotAttached, Outside, Process, Reply, StackId, Stacks, Thread,
-    ThreadCapture, TraceId, TraceOrder, Untracked, UntrackedLeaf, UntrackedState,
+    End, FoundBy, Leaf, LeafEnd, NotAttached, Outside, Process, Reply, StackId, Stacks, Thread,
+    ThreadCapture, TraceId, TraceOrder, Unresolved, Untracked, UntrackedLeaf, UntrackedState,
 };
 
 use super::*;
@@ -222,7 +222,7 @@ fn each_kind_of_task_says_what_is_known_of_it() {
     1 task app::Pump<app::pump::{async block}> [waiting]
         (await not resolved: no time was left; raise --timeout)
 
-    1 task app::serve [never: no waker of it exists, so nothing can wake it]
+    1 task app::serve [never: no waker is registered, so nothing can wake it]
         recv   src/recv.rs:7:9
         serve  src/serve.rs:7:9
 
@@ -235,7 +235,7 @@ fn each_kind_of_task_says_what_is_known_of_it() {
     1 blocking task app::hash::{closure} [running on thread 13]
         hash  src/hash.rs:7:9
 
-    1 blocking task app::hash::{closure} [running, or waiting for a thread]
+    1 blocking task app::hash::{closure} [submitted: running, or waiting for a thread]
     ");
 }
 

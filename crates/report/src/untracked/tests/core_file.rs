@@ -145,7 +145,7 @@ fn tasks_that_are_not_idle_say_what_an_image_tells() {
     1 task app::Pump<app::pump::{async block}> [waiting]
         (await not resolved: its poll needs memory that the core file lacks)
 
-    1 task app::serve [ready, nobody has woken it]
+    1 task app::serve [ready: nobody has woken it]
         app::Timer::poll  src/app.rs:30
         app::serve        src/app.rs:15
 
