@@ -7,8 +7,9 @@ use rtops_protocol::StackParts;
 use rtops_report::{
     census::{Census, kept_by_type},
     crash,
-    frames::{Frames, Shown},
+    frames::Shown,
     group::stacks_of_tasks,
+    symbolize::symbolize,
 };
 
 use super::{Format, Output, rates};
@@ -83,7 +84,7 @@ fn of_image(taken: &Taken, args: &StatsArgs, output: &OutputArgs) -> Result<(), 
     // Stacks tell closures on blocking pools from tokio's own threads.
     let mut used = stacks_of_tasks(&taken.dump);
     used.extend(crash::stack(&taken.dump).map(|leaf| leaf.stack));
-    let frames = Frames::resolve(&taken.dump, &used, &mut symbols, Shown::Folded);
+    let frames = symbolize(&taken.dump, &used, &mut symbols, Shown::Folded);
     drop(progress);
     let report = ImageReport {
         census: Census::of(&taken.dump, &frames),
@@ -155,7 +156,7 @@ fn census(target: &Target, args: &StatsArgs) -> Result<Result<Census, Option<Str
         return Ok(Err(dump.not_attached()));
     }
     let mut symbols = taken.symbols(&args.symbols);
-    let frames = Frames::resolve(dump, &stacks_of_tasks(dump), &mut symbols, Shown::Folded);
+    let frames = symbolize(dump, &stacks_of_tasks(dump), &mut symbols, Shown::Folded);
     Ok(Ok(Census::of(dump, &frames)))
 }
 

@@ -5,17 +5,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rtops_report::{
-    escape::escape,
-    format,
-    style::{Paint, Style},
-};
+use rtops_render::section::{Line, section};
+use rtops_render::style::{Paint, Style};
+use rtops_report::{escape::escape, format};
 
 pub use super::sockets::Which;
-use super::{
-    section::{Line, section},
-    sockets, stats,
-};
+use super::{sockets, stats};
 use crate::process::{
     cgroup,
     container::{self, Container},
@@ -93,8 +88,8 @@ fn process_lines(report: &Report, on_terminal: bool) -> Vec<Line<'static>> {
         let directory = escape(&directory.to_string_lossy()).into_owned();
         lines.push(("directory", directory).into());
     }
-    let mut user = escape(&now.owner.effective).into_owned();
-    if let Some(real) = &now.owner.real {
+    let mut user = escape(&figures.user).into_owned();
+    if let Some(real) = &now.real_user {
         user = format!("{user}, started by {}", escape(real));
     }
     lines.push(("user", user).into());
@@ -236,7 +231,7 @@ fn unseen_lines(now: &Inspected) -> Vec<Line<'static>> {
     let mut lines: Vec<Line> = Vec::new();
     if !now.hidden.is_empty() {
         let what = now.hidden.join(", ");
-        let owner = escape(&now.owner.effective);
+        let owner = escape(&now.figures.user);
         let way_out = match (&*owner, now.viewer_is_root) {
             (_, true) => "the kernel hides that here, even from root".to_owned(),
             ("root", _) => "not visible to this user; run rtops as root".to_owned(),

@@ -3,12 +3,10 @@
 use std::io::{self, Write};
 
 use rtops_protocol::{Refusal, Summary};
-use rtops_report::{
-    format,
-    style::{Paint, Style},
-};
+use rtops_render::style::{Paint, Style};
+use rtops_render::table::{self, Column, Fit};
+use rtops_report::format;
 
-use super::table::{self, Column, Fit};
 use crate::{process::Figures, programs::Built};
 
 const NOBODY: &str = "No process with an rtops agent is running, or none that this user may see; \

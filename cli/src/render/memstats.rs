@@ -7,16 +7,13 @@ use std::{
 };
 
 use rtops_protocol::{Allocator, Counted, Memory, SizeClass, Unit};
-use rtops_report::{
-    escape::escape,
-    format,
-    style::{Paint, Style},
-};
-
-use super::{
+use rtops_render::style::{Paint, Style};
+use rtops_render::{
     section::{INDENT, section},
     table::{self, Column, Fit},
 };
+use rtops_report::{escape::escape, format};
+
 use crate::{heap::Sums, memory::Resident, process::Figures};
 
 /// One or two samples of a process.

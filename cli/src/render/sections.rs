@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use rtops_render::json;
 use rtops_report::escape::escape;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -76,8 +77,8 @@ pub fn json(writer: &mut impl Write, sections: &[Section]) -> io::Result<()> {
         })
         .collect();
     let document = Document {
-        schema: super::SCHEMA,
+        schema: json::SCHEMA,
         processes: parts?,
     };
-    super::json(writer, &document)
+    json::write(writer, &document)
 }

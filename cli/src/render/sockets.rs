@@ -7,16 +7,13 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use rtops_report::{
-    escape::escape,
-    format,
-    style::{Paint, Style},
-};
-
-use super::{
+use rtops_render::style::{Paint, Style};
+use rtops_render::{
     section::section,
     table::{self, Column, Fit},
 };
+use rtops_report::{escape::escape, format};
+
 use crate::process::sockets::{Address, LISTEN, Protocol, Socket, Sockets};
 
 const INDENT: &str = "  ";

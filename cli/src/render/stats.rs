@@ -6,20 +6,20 @@ use std::{
 };
 
 use rtops_protocol::{Runtime, RuntimeFlavor, Stats, Worker};
+use rtops_render::style::{Paint, Style};
+use rtops_render::{
+    section::{INDENT, section},
+    table::{self, Column, Fit},
+};
 use rtops_report::{
-    census::{Census, Count, OfType},
+    census::{Census, Count, Kept, OfType},
     crash,
     dump::Dump,
     escape::escape,
     format,
     frames::Frames,
-    style::{Paint, Style},
 };
 
-use super::{
-    section::{INDENT, section},
-    table::{self, Column, Fit},
-};
 use crate::{
     process::Details,
     sample::{Change, Sample, WorkerRates, alive_tasks},
@@ -59,7 +59,7 @@ pub struct ImageReport<'a> {
     pub frames: &'a Frames,
     pub census: Census,
     /// Ended tasks that their join handles keep, by type.
-    pub kept: Vec<(String, usize)>,
+    pub kept: Vec<Kept>,
 }
 
 impl ImageReport<'_> {
@@ -76,7 +76,7 @@ impl ImageReport<'_> {
 
     /// How many ended tasks are kept.
     pub fn kept(&self) -> usize {
-        self.kept.iter().map(|(_, count)| count).sum()
+        self.kept.iter().map(|kept| kept.count).sum()
     }
 }
 
@@ -100,8 +100,6 @@ pub fn image(writer: &mut impl Write, style: Style, report: &ImageReport<'_>) ->
     }
     if !report.kept.is_empty() {
         let lines = report.kept.iter().take(MAX_TYPES);
-        let shown = |name: &str| escape(&rtops_symbols::display_type(name)).into_owned();
-        let lines = lines.map(|(name, count)| (count.to_string(), shown(name)));
         writeln!(
             writer,
             "\n{}",
@@ -111,7 +109,11 @@ pub fn image(writer: &mut impl Write, style: Style, report: &ImageReport<'_>) ->
             Column::new("TASKS", Fit::Number),
             Column::new("FUTURE", Fit::Cut),
         ];
-        let rows: Vec<Vec<String>> = lines.map(|(count, name)| vec![count, name]).collect();
+        let row = |kept: &Kept| {
+            let future = rtops_symbols::display_type(&kept.future_type);
+            vec![kept.count.to_string(), future]
+        };
+        let rows: Vec<Vec<String>> = lines.map(row).collect();
         table::write(writer, style, INDENT, &columns, &rows)?;
     }
     Ok(())

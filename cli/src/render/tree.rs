@@ -3,16 +3,15 @@
 use std::io::{self, Write};
 
 use rtops_binary::Rustc;
-use rtops_report::{
-    escape::escape,
-    style::{Paint, Style},
-};
-use serde::Serialize;
-
-use super::{
-    rustc_json::RustcFields,
+use rtops_render::style::{Paint, Style};
+use rtops_render::{
+    json,
     table::{self, Column, Fit},
 };
+use rtops_report::escape::escape;
+use serde::Serialize;
+
+use super::rustc_json::RustcFields;
 use crate::forest::{Branch, Placed};
 
 const NOTHING: &str = "No Rust process is running, or none that this user may see; \
@@ -168,10 +167,10 @@ pub fn json(writer: &mut impl Write, tree: &[Placed<Node>]) -> io::Result<()> {
             agent_version: agent.and_then(|agent| agent.version.as_deref()),
         }
     });
-    super::json(
+    json::write(
         writer,
         &Document {
-            schema: super::SCHEMA,
+            schema: json::SCHEMA,
             processes: processes.collect(),
         },
     )

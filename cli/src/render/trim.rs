@@ -3,18 +3,18 @@
 use std::io::{self, Write};
 
 use rtops_protocol::{Allocator, Trimmed};
-use rtops_report::{
-    escape::escape,
-    format,
-    style::{Paint, Style},
+use rtops_render::style::{Paint, Style};
+use rtops_render::{
+    json,
+    section::INDENT,
+    table::{self, Column, Fit},
 };
+use rtops_report::{escape::escape, format};
 use serde::Serialize;
 
 use super::{
     memory_json::{HeapPart, ResidentPart},
     memstats::glance,
-    section::INDENT,
-    table::{self, Column, Fit},
 };
 use crate::{heap::Sums, memory::Resident};
 
@@ -174,10 +174,10 @@ pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
         took_ns: call.took_ns,
         failed: call.failed,
     });
-    super::json(
+    json::write(
         writer,
         &Document {
-            schema: super::SCHEMA,
+            schema: json::SCHEMA,
             process: ProcessPart {
                 pid: report.pid,
                 name: &report.name,

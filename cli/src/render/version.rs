@@ -4,15 +4,12 @@ use std::io::{self, Write};
 
 use rtops_binary::{DebugLevel, Details, Linking, Lto, Package, PackageKind, PanicStrategy};
 use rtops_protocol::{Build, Capabilities};
-use rtops_report::{
-    escape::escape,
-    style::{Paint, Style},
-};
-
-use super::{
+use rtops_render::style::{Paint, Style};
+use rtops_render::{
     section::section,
     table::{self, Column, Fit},
 };
+use rtops_report::escape::escape;
 
 const UNKNOWN: &str = "not known";
 

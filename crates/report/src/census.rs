@@ -3,6 +3,7 @@
 use std::{cmp::Reverse, collections::HashMap};
 
 use rtops_protocol::TaskKind;
+use serde::Serialize;
 
 use crate::{
     dump::Dump,
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// The untracked tasks, closures on blocking pools not counted.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Census {
     /// All of them.
     pub tasks: usize,
@@ -23,7 +24,7 @@ pub struct Census {
 }
 
 /// Tasks of one type.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct OfType {
     /// The type of their future; where that is not known, where its poll function is.
     pub future_type: String,
@@ -151,16 +152,29 @@ impl Count {
     }
 }
 
-/// The types of ended tasks that their join handles keep, as they are shown, and how many there are of
-/// each, the commonest first.
-pub fn kept_by_type(dump: &Dump, frames: &Frames) -> Vec<(String, usize)> {
+/// Ended tasks of one type that their join handles keep.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Kept {
+    /// The type of their future; where that is not known, where its poll function is.
+    pub future_type: String,
+    /// How many there are.
+    pub count: usize,
+}
+
+/// The ended tasks that their join handles keep, the commonest type first.
+pub fn kept_by_type(dump: &Dump, frames: &Frames) -> Vec<Kept> {
     let mut by_type: HashMap<String, usize> = HashMap::new();
     for (polls, count) in &dump.kept {
         let future = frames.future(*polls);
         let name = future.map_or_else(String::new, |future| future.name.clone());
         *by_type.entry(name).or_default() += count;
     }
-    let mut by_type: Vec<_> = by_type.into_iter().collect();
-    by_type.sort_by(|a, b| (Reverse(a.1), &a.0).cmp(&(Reverse(b.1), &b.0)));
-    by_type
+    let kept = by_type.into_iter();
+    let mut kept: Vec<Kept> = kept
+        .map(|(future_type, count)| Kept { future_type, count })
+        .collect();
+    kept.sort_by(|a, b| {
+        (Reverse(a.count), &a.future_type).cmp(&(Reverse(b.count), &b.future_type))
+    });
+    kept
 }

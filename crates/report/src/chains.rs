@@ -7,7 +7,8 @@ use rtops_symbols::{FrameClass, WaitReason, classify};
 
 use crate::{
     dump::Dump,
-    frames::{FrameId, FrameKind, Frames, Link, Mark},
+    frame::{FrameId, FrameKind, Link, Mark},
+    frames::Frames,
     remarks::{self, Reason},
     spans::{Spans, is_inner_part},
     stepped::Stepped,
@@ -349,8 +350,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        dump::tests::{receive, task},
-        frames::tests::{folded, frames, frames_with_spans},
+        dump::fixtures::{receive, task},
+        frames::fixtures::{folded, frames, frames_with_spans},
     };
 
     const TID: i32 = 7;

@@ -163,7 +163,7 @@ mod tests {
     use rtops_protocol::{End, LeafEnd, Reply, Sender, StackId, Stacks, Thread};
 
     use super::*;
-    use crate::{dump::tests::receive, frames::tests::frames};
+    use crate::{dump::fixtures::receive, frames::fixtures::frames};
 
     fn segv(code: i32, address: u64, access: Option<Access>) -> Signal {
         Signal {

@@ -6,7 +6,8 @@ use rtops_protocol::{FoundBy, Leaf, Trace, TraceId};
 
 use crate::{
     dump::Dump,
-    frames::{FrameId, Frames},
+    frame::FrameId,
+    frames::Frames,
     remarks::{self, Reason, Source},
     task::{State, Task},
     trace::{self, Whose},

@@ -258,7 +258,8 @@ impl Task {
     }
 
     /// The name it was given; no text where it has none.
-    pub(crate) fn name(&self) -> StringId {
+    #[must_use]
+    pub fn name(&self) -> StringId {
         self.tracked().map_or(StringId(0), |tracked| tracked.name)
     }
 

@@ -5,14 +5,16 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
+use regex::Regex;
 use rtops_protocol::{Signal, StackId, TaskKind, Thread, ThreadCapture};
 use rtops_symbols::{FrameClass, WaitReason, classify, polls};
 
 use crate::{
     dump::Dump,
-    frames::{FrameId, Frames, Link},
-    group::{Grouping, Selection},
+    frame::{FrameId, Link},
+    frames::Frames,
     remarks,
+    selection::{Grouping, Selection},
     task::{State, Task},
 };
 
@@ -111,11 +113,15 @@ pub fn group_threads<'a>(
         }
         let (links, wait, remark) = stack(thread, frames);
         let remark = remark.or_else(|| polling.lacks_future(thread, frames).map(str::to_owned));
-        let named = selection.filter.as_ref().is_none_or(|filter| {
+        let matches = |filter: &Regex| {
             let name = thread.name.as_deref();
-            name.is_some_and(|name| filter.is_match(name))
-        });
-        if !named && !selection.accepts_links(&links, frames) {
+            name.is_some_and(|name| filter.is_match(name)) || frames.matches(filter, &links)
+        };
+        if selection
+            .filter
+            .as_ref()
+            .is_some_and(|filter| !matches(filter))
+        {
             continue;
         }
         let look = (
@@ -245,7 +251,7 @@ mod tests {
     use rtops_protocol::{End, Leaf, LeafEnd, Reply, Stacks};
 
     use super::*;
-    use crate::{dump::tests::receive, frames::tests::frames};
+    use crate::{dump::fixtures::receive, frames::fixtures::frames};
 
     fn thread(tid: i32, name: &str, capture: ThreadCapture) -> Thread {
         Thread {

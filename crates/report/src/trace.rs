@@ -12,7 +12,8 @@ use rtops_protocol::{LeafEnd, Trace, TraceOrder};
 use rtops_symbols::{FrameClass, Polls, classify, polls};
 
 use crate::{
-    frames::{FrameId, Frames, Link},
+    frame::{FrameId, Link},
+    frames::Frames,
     remarks,
     tree::Chain,
 };

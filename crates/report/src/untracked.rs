@@ -3,10 +3,7 @@
 use rtops_protocol::{Leaf, LeafEnd};
 use rtops_symbols::{FrameClass, classify};
 
-use crate::{
-    frames::{Frames, Link},
-    task::Task,
-};
+use crate::{frame::Link, frames::Frames, task::Task};
 
 /// The function that each worker of a multi-thread runtime is, on the runtime's blocking pool.
 const WORKER: &str = "tokio::runtime::scheduler::multi_thread";
@@ -108,5 +105,13 @@ pub(crate) fn is_worker_thread(frames: &Frames, task: &Task) -> bool {
     })
 }
 
+#[cfg(any(test, feature = "fixtures"))]
+#[allow(
+    missing_docs,
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "for tests"
+)]
+pub mod fixtures;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

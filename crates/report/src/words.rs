@@ -1,6 +1,8 @@
 //! What things are called: one table for text, JSON and profiles.
 
 use rtops_protocol::{ResourceKind, TaskKind};
+use rtops_symbols::WaitReason;
+use serde::{Serialize, Serializer};
 
 use crate::task::State;
 
@@ -45,6 +47,12 @@ impl State {
     }
 }
 
+impl Serialize for State {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
 /// The word for a kind of task in JSON and labels.
 #[must_use]
 pub const fn kind(kind: TaskKind) -> &'static str {
@@ -77,4 +85,18 @@ pub const fn resource(kind: ResourceKind) -> &'static str {
         ResourceKind::JoinSet => "join set",
         _ => "lock",
     }
+}
+
+pub(crate) fn serialize_kind<S: Serializer>(
+    of: &TaskKind,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind(*of))
+}
+
+pub(crate) fn serialize_wait<S: Serializer>(
+    wait: &Option<WaitReason>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    wait.map(WaitReason::as_str).serialize(serializer)
 }

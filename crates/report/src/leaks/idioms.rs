@@ -6,7 +6,8 @@ use rtops_symbols::{FrameClass, WaitReason};
 
 use super::sample::kin;
 use crate::{
-    frames::{Frames, Link, Place},
+    frame::{Link, Place},
+    frames::Frames,
     group::TaskGroup,
     task::TaskKey,
     threads::ThreadGroup,

@@ -2,19 +2,16 @@
 
 use std::io::{self, Write};
 
-use super::{
-    drawing::Drawing,
-    heading,
-    stack::{self, View},
-};
-use crate::{
+use super::{drawing::Drawing, heading, labels, stack};
+use crate::{bars::Bars, style::Style};
+use rtops_report::{
     census::Count,
     escape::escape,
     format,
     group::TaskGroup,
     lineage::{self, MAX_DEPTH, Node},
-    style::Style,
     task::{State, Task},
+    view::View,
     words,
 };
 
@@ -28,7 +25,7 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
     let forest = lineage::forest(view.dump, groups);
     let mut drawing = Drawing::default();
     for node in forest.iter().take(view.limit) {
-        add(&mut drawing, view, node, ("", "", 0));
+        add(&mut drawing, view, node, &Bars::default(), 0);
     }
     if !forest.is_empty() {
         writeln!(writer)?;
@@ -41,32 +38,16 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
     stack::remarks(writer, style, view)
 }
 
-/// Adds a node behind `branch`, and what is below it behind `prefix`.
-fn add(
-    drawing: &mut Drawing,
-    view: &View,
-    node: &Node,
-    (branch, prefix, depth): (&str, &str, usize),
-) {
-    let (text, aside) = line(view, node);
-    drawing.line(format!("{branch}{text}"), aside, prefix.to_owned());
-    let count = node.children.len();
-    for (index, child) in node.children.iter().enumerate() {
-        let (corner, bar) = if index + 1 == count {
-            ("└─ ", "   ")
-        } else {
-            ("├─ ", "│  ")
-        };
-        let branch = format!("{prefix}{corner}");
-        let prefix = format!("{prefix}{bar}");
-        add(drawing, view, child, (&branch, &prefix, depth + 1));
+/// Adds a node and what is below it.
+fn add(drawing: &mut Drawing, view: &View, node: &Node, bars: &Bars, depth: usize) {
+    let (text, place) = line(view, node);
+    drawing.line(&bars.before, &text, place, &bars.below);
+    for (left, child) in (0..node.children.len()).rev().zip(&node.children) {
+        add(drawing, view, child, &bars.child(left == 0), depth + 1);
     }
     if depth == MAX_DEPTH {
-        drawing.line(
-            format!("{prefix}(what these spawned is not shown)"),
-            None,
-            prefix.to_owned(),
-        );
+        let text = "(what these spawned is not shown)";
+        drawing.line(&bars.below, text, None, &bars.below);
     }
 }
 
@@ -75,10 +56,10 @@ fn line(view: &View, node: &Node) -> (String, Option<String>) {
     let group = &node.group;
     let noun = words::noun(group.look.kind);
     let head = match group.tasks.as_slice() {
-        [only] => stack::numbered(noun, only),
+        [only] => labels::numbered(noun, only),
         tasks => format::count(tasks.len(), noun),
     };
-    let mut text = format!("{head} {} [{}]", stack::label(group), bracket(view, group));
+    let mut text = format!("{head} {} [{}]", labels::label(group), bracket(view, group));
     let mut chains = group.chains.iter();
     let innermost = chains.find_map(|chain| stack::innermost(view.frames, chain));
     if let Some(frame) = innermost.filter(|_| group.waits().is_empty()) {
@@ -122,7 +103,7 @@ fn awaited(view: &View, group: &TaskGroup) -> Option<String> {
     }
     match joined.as_slice() {
         [] => None,
-        [only] => Some(stack::named_task(view.dump, only)),
+        [only] => Some(labels::named_task(view.dump, only)),
         several => Some(format::count(several.len(), "task")),
     }
 }

@@ -1,7 +1,7 @@
 //! Who holds what and who waits for it, as JSON.
 
-use rtops_protocol::{Claim, ClaimMode, Resource, SourceLocation};
-use rtops_report::{dump::Dump, holders::Holders, task::Task, words};
+use rtops_protocol::{Claim, ClaimMode, Resource};
+use rtops_report::{dump::Dump, frame::Place, holders::Holders, task::Task, words};
 use serde::Serialize;
 
 /// How many holders are told of each wait: the same ones stand at all who wait.
@@ -13,8 +13,8 @@ pub(super) struct WaitPart<'a> {
     #[serde(flatten)]
     resource: ResourcePart<'a>,
     #[serde(flatten)]
-    claim: ClaimPart<'a>,
-    holders: Vec<ClaimPart<'a>>,
+    claim: ClaimPart,
+    holders: Vec<ClaimPart>,
 }
 
 /// What a task holds that others wait for.
@@ -23,7 +23,7 @@ pub(super) struct HoldPart<'a> {
     #[serde(flatten)]
     resource: ResourcePart<'a>,
     #[serde(flatten)]
-    claim: ClaimPart<'a>,
+    claim: ClaimPart,
     waiters: usize,
 }
 
@@ -32,25 +32,18 @@ pub(super) struct ResourcePart<'a> {
     resource: u64,
     kind: &'static str,
     value_type: Option<&'a str>,
-    made_at: Option<SitePart<'a>>,
+    made_at: Option<Place>,
 }
 
 #[derive(Serialize)]
-pub(super) struct ClaimPart<'a> {
+pub(super) struct ClaimPart {
     /// Absent outside of all tracked tasks.
     task: Option<u64>,
     tid: i32,
     since_ns: u64,
-    site: Option<SitePart<'a>>,
+    site: Option<Place>,
     mode: &'static str,
     permits: u32,
-}
-
-#[derive(Serialize)]
-struct SitePart<'a> {
-    file: &'a str,
-    line: u32,
-    column: u32,
 }
 
 /// What a task waits for, as far as it is known who holds it.
@@ -92,28 +85,20 @@ pub(super) fn resource_part<'a>(dump: &'a Dump, resource: &Resource) -> Resource
         resource: *id,
         kind: words::resource(*kind),
         value_type: dump.string(*value_type),
-        made_at: site_part(dump, *site),
+        made_at: Place::of_site(dump, *site),
     }
 }
 
-pub(super) fn claim_part<'a>(dump: &'a Dump, claim: &Claim) -> ClaimPart<'a> {
+pub(super) fn claim_part(dump: &Dump, claim: &Claim) -> ClaimPart {
     ClaimPart {
         task: Some(claim.task).filter(|task| *task != 0),
         tid: claim.tid,
         since_ns: claim.since_ns,
-        site: site_part(dump, claim.site),
+        site: Place::of_site(dump, claim.site),
         mode: match claim.mode {
             ClaimMode::Exclusive => "exclusive",
             ClaimMode::Shared => "shared",
         },
         permits: claim.permits,
     }
-}
-
-fn site_part(dump: &Dump, site: SourceLocation) -> Option<SitePart<'_>> {
-    Some(SitePart {
-        file: dump.string(site.file)?,
-        line: site.line,
-        column: site.column,
-    })
 }

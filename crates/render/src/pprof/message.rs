@@ -12,7 +12,7 @@ use rtops_protocol::{ModuleKind, TaskKind};
 use rtops_report::escape::escape;
 use rtops_symbols::Segment;
 
-use crate::{
+use super::{
     Profile, proto,
     sample::{Call, Line, Sample, Way, samples},
 };
@@ -24,14 +24,14 @@ const WAITS: &str = "waits";
 const COUNT: &str = "count";
 
 /// Writes the protobuf, gzipped.
-pub(crate) fn write(profile: &Profile, writer: &mut impl Write) -> io::Result<()> {
+pub(super) fn write(profile: &Profile, writer: &mut impl Write) -> io::Result<()> {
     let message = message(profile).encode_to_vec();
     let mut encoder = GzEncoder::new(writer, Compression::default());
     encoder.write_all(&message)?;
     encoder.finish()?.flush()
 }
 
-pub(crate) fn message(profile: &Profile) -> proto::Profile {
+pub(super) fn message(profile: &Profile) -> proto::Profile {
     let mut tables = Tables::new(profile);
     let mut all = Vec::new();
     for sample in samples(profile) {

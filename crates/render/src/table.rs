@@ -6,10 +6,9 @@ use comfy_table::{
     Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width, presets::NOTHING,
 };
 
-use rtops_report::{
-    escape::escape,
-    style::{Paint, Style},
-};
+use rtops_report::escape::escape;
+
+use crate::style::{Paint, Style};
 
 /// The least room for a column that may be cut.
 const LEAST_FLEXIBLE: usize = 12;
@@ -19,7 +18,9 @@ pub const GAP: u16 = 2;
 /// A column.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
+    /// What stands above it.
     pub title: &'static str,
+    /// How it gets on with too little room.
     pub fit: Fit,
 }
 
@@ -63,6 +64,9 @@ impl Fit {
 }
 
 /// Prints the rows below the titles of the columns, each line after `indent`.
+///
+/// # Errors
+/// When the writer fails.
 pub fn write(
     writer: &mut (impl Write + ?Sized),
     style: Style,
@@ -164,4 +168,24 @@ fn constrain(table: &mut Table, index: usize, width: usize) {
         let width = u16::try_from(width).unwrap_or(u16::MAX).saturating_add(GAP);
         column.set_constraint(ColumnConstraint::Absolute(Width::Fixed(width)));
     }
+}
+
+/// The text in lines of so many columns.
+pub(crate) fn wrapped(text: String, room: Option<usize>) -> Vec<String> {
+    let Some(room) = room else {
+        return vec![text];
+    };
+    let mut table = Table::new();
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(u16::try_from(room).unwrap_or(u16::MAX))
+        .add_row([text]);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 0));
+    }
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect()
 }

@@ -8,15 +8,10 @@ use std::{
 
 use rtops_protocol::{Outside, Process, TaskKind};
 
-use super::stack::View;
-use crate::{
-    census::Count,
-    crash,
-    dump::Dump,
-    escape::escape,
-    format,
-    group::{Grouping, TaskGroup},
-    style::{Paint, Style},
+use crate::style::{Paint, Style};
+use rtops_report::{
+    census::Count, crash, dump::Dump, escape::escape, format, group::TaskGroup,
+    selection::Grouping, view::View,
 };
 
 /// The line for the process.

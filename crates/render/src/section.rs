@@ -5,8 +5,10 @@ use std::{
     io::{self, Write},
 };
 
-use comfy_table::{ContentArrangement, Table, presets::NOTHING};
-use rtops_report::style::{Paint, Style};
+use crate::{
+    style::{Paint, Style},
+    table::wrapped,
+};
 
 /// What comes before each line of a section.
 pub const INDENT: &str = "  ";
@@ -16,8 +18,11 @@ const LEAST: usize = 16;
 /// A line; its text is escaped.
 #[derive(Clone, Debug)]
 pub struct Line<'a> {
+    /// What it says something of.
     pub key: Cow<'a, str>,
+    /// What it says.
     pub value: String,
+    /// How it looks.
     pub paint: Option<Paint>,
 }
 
@@ -33,6 +38,7 @@ impl<'a, K: Into<Cow<'a, str>>> From<(K, String)> for Line<'a> {
 
 impl Line<'_> {
     /// The same, marked if it deserves a look.
+    #[must_use]
     pub fn warn_if(mut self, notable: bool) -> Self {
         self.paint = notable.then_some(Paint::Warning);
         self
@@ -40,6 +46,9 @@ impl Line<'_> {
 }
 
 /// Prints a title and the lines below it; on a terminal, long ones go on where they began.
+///
+/// # Errors
+/// When the writer fails.
 pub fn section<'a, L: Into<Line<'a>>>(
     writer: &mut impl Write,
     style: Style,
@@ -63,24 +72,4 @@ pub fn section<'a, L: Into<Line<'a>>>(
         }
     }
     Ok(())
-}
-
-/// The text in lines of so many columns.
-fn wrapped(text: String, room: Option<usize>) -> Vec<String> {
-    let Some(room) = room else {
-        return vec![text];
-    };
-    let mut table = Table::new();
-    table
-        .load_style(NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(u16::try_from(room).unwrap_or(u16::MAX))
-        .add_row([text]);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 0));
-    }
-    table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect()
 }

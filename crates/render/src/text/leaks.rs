@@ -1,38 +1,20 @@
 //! Findings as text: the words for the evidence, what leaks as in a dump, and why.
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::io::{self, Write};
 
 use rtops_protocol::{Claim, ClaimMode, ClaimRole, Resource, ResourceKind};
 
-use super::{
-    heading, holders,
-    stack::{self, View},
-};
-use crate::{
+use super::{heading, holders, labels, stack};
+use crate::style::{Paint, Style};
+use rtops_report::{
     census::Count,
     format,
-    leaks::{Finding, Findings, Subject, deadlock::Deadlock},
-    style::{Paint, Style},
+    leaks::{Finding, Subject, deadlock::Deadlock},
+    view::{LeaksView, View},
     waits::{Step, WaitsFor},
 };
 
 const INDENT: &str = "    ";
-
-/// Everything that `rtops leaks` shows.
-#[derive(Debug)]
-pub struct LeaksView<'a> {
-    /// The dump that was judged last. Its groups are not shown.
-    pub view: View<'a>,
-    /// What was found.
-    pub findings: &'a Findings<'a>,
-    /// For how long the process was watched, and in how many dumps.
-    pub watched: (Duration, usize),
-    /// Whether that was done by a dump that had been saved.
-    pub is_compared: bool,
-}
 
 /// A line for the process, a block for each finding, and what was left out.
 ///
@@ -116,7 +98,7 @@ fn story(
     let steps = &deadlock.example.steps;
     let before = steps.iter().cycle().skip(steps.len().saturating_sub(1));
     for (step, before) in steps.iter().zip(before) {
-        let task = stack::named_task(view.dump, step.task);
+        let task = labels::named_task(view.dump, step.task);
         writeln!(writer, "{INDENT}{}", style.paint(Paint::Heading, task))?;
         for line in lines(view, step, before) {
             writeln!(writer, "{INDENT}{INDENT}{line}")?;
@@ -158,7 +140,7 @@ fn lines(view: &View, step: &Step, before: &Step) -> Vec<String> {
         }
         WaitsFor::Task(task) => format!(
             "waits for the end of {}, for {}",
-            stack::named_task(view.dump, task),
+            labels::named_task(view.dump, task),
             format::duration(step.task.since().unwrap_or_default())
         ),
     });

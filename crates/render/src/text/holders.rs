@@ -6,12 +6,12 @@ use rtops_protocol::{
     Claim, ClaimMode, Resource, ResourceKind, SourceLocation, StringId, TaskKind,
 };
 
-use super::stack::quoted;
-use crate::{
+use super::labels::quoted;
+use rtops_report::{
     dump::Dump,
     escape::escape,
     format,
-    frames::Place,
+    frame::Place,
     holders::{Holders, Lock},
     task::TaskKey,
     words,
@@ -263,7 +263,7 @@ mod tests {
     use rtops_protocol::{ClaimRole, Reply, Strings, Task};
 
     use super::*;
-    use crate::dump::tests::{receive, task};
+    use rtops_report::dump::fixtures::{receive, task};
 
     const SECOND: u64 = 1_000_000_000;
 

@@ -4,5 +4,8 @@ mod drawing;
 pub mod forest;
 mod heading;
 mod holders;
+mod labels;
 pub mod leaks;
 pub mod stack;
+#[cfg(test)]
+mod tests;

@@ -8,14 +8,14 @@ use std::{
 use rtops_report::{
     dump::Dump,
     leaks::{Finding, Subject, deadlock::Deadlock},
-    text::leaks::LeaksView,
+    view::LeaksView,
     waits::{Step, WaitsFor},
 };
 use serde::Serialize;
 
 use super::{
-    claims_json::{ClaimPart, ResourcePart, claim_part, resource_part},
-    stack_json::{
+    claims::{ClaimPart, ResourcePart, claim_part, resource_part},
+    stack::{
         CorePart, OutsidePart, Process, TaskGroupPart, ThreadGroupPart, outside_part, task_group,
         thread_group,
     },
@@ -64,7 +64,7 @@ struct StepPart<'a> {
     /// What it waits for instead.
     waits_for: Option<StepWaitPart<'a>>,
     /// The claim of the next task that is in its way.
-    held: Option<ClaimPart<'a>>,
+    held: Option<ClaimPart>,
 }
 
 #[derive(Serialize)]
@@ -72,10 +72,13 @@ struct StepWaitPart<'a> {
     #[serde(flatten)]
     resource: ResourcePart<'a>,
     #[serde(flatten)]
-    claim: ClaimPart<'a>,
+    claim: ClaimPart,
 }
 
 /// Prints the findings as one document.
+///
+/// # Errors
+/// When the writer fails.
 pub fn json(writer: &mut impl Write, leaks: &LeaksView) -> io::Result<()> {
     let view = &leaks.view;
     let process = view.dump.process.as_ref();
@@ -107,7 +110,7 @@ pub fn json(writer: &mut impl Write, leaks: &LeaksView) -> io::Result<()> {
         ignored: findings.ignored,
         starved: findings.starved,
     };
-    super::json(writer, &document)
+    super::write(writer, &document)
 }
 
 fn part<'a>(leaks: &'a LeaksView<'_>, finding: &'a Finding<'_>) -> FindingPart<'a> {

@@ -14,7 +14,7 @@ use rtops_protocol::{
 use rtops_report::dump::Dump;
 use rtops_symbols::Options;
 
-use crate::{Profile, Text, pprof, proto};
+use super::{Profile, Text, message, proto};
 
 const TID: i32 = 7;
 const MINUTE: u64 = 60_000_000_000;
@@ -286,7 +286,7 @@ fn hostile_names_stay_in_their_place() {
     let quoted = r#""name":"a\"}\n9 @ 0x1\u{1b}[2J\\""#;
     let grouped = text(&profile, Text::Grouped);
     assert!(grouped.contains(quoted), "{grouped}");
-    let message = pprof::message(&profile);
+    let message = message::message(&profile);
     assert!(
         message
             .string_table
@@ -298,7 +298,7 @@ fn hostile_names_stay_in_their_place() {
 #[test]
 fn a_task_counts_once_and_each_place_where_it_waits() {
     let profile = profile(mixed(), ["conn", "flush"], &[]);
-    let message = pprof::message(&profile);
+    let message = message::message(&profile);
     let sum = |index: usize| -> i64 {
         let values = message.sample.iter().map(|sample| sample.value[index]);
         values.sum()
@@ -317,7 +317,7 @@ fn a_task_counts_once_and_each_place_where_it_waits() {
 #[test]
 fn every_number_in_the_protobuf_names_something() {
     let profile = profile(mixed(), ["conn", "flush"], &["no time"]);
-    let message = pprof::message(&profile);
+    let message = message::message(&profile);
     assert_eq!(message.string_table[0], "");
     let ids = |ids: Vec<u64>| ids.into_iter().collect::<HashSet<u64>>();
     let functions = ids(message
@@ -369,5 +369,5 @@ fn a_process_without_tasks_has_a_profile() {
         "goroutine profile: total 0\n"
     );
     assert_eq!(text(&profile, Text::Each), "");
-    assert_eq!(pprof::message(&profile).sample, []);
+    assert_eq!(message::message(&profile).sample, []);
 }

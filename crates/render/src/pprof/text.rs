@@ -16,7 +16,7 @@ use rtops_report::{
 };
 use rtops_symbols::display_name;
 
-use crate::{
+use super::{
     Profile,
     sample::{Call, Sample, samples},
 };
@@ -26,7 +26,7 @@ const SECONDS_A_MINUTE: u64 = 60;
 const MAX_NESTING: usize = 64;
 
 /// Writes the text of `debug=1`.
-pub(crate) fn grouped(profile: &Profile, writer: &mut impl Write) -> io::Result<()> {
+pub(super) fn grouped(profile: &Profile, writer: &mut impl Write) -> io::Result<()> {
     let samples = tasks(profile);
     let total: usize = samples.iter().map(|sample| sample.tasks.len()).sum();
     writeln!(writer, "goroutine profile: total {total}")?;
@@ -66,7 +66,7 @@ pub(crate) fn grouped(profile: &Profile, writer: &mut impl Write) -> io::Result<
 }
 
 /// Writes the text of `debug=2`.
-pub(crate) fn each(profile: &Profile, writer: &mut impl Write) -> io::Result<()> {
+pub(super) fn each(profile: &Profile, writer: &mut impl Write) -> io::Result<()> {
     let by_key: HashMap<TaskKey, &Task> = profile
         .dump
         .tasks

@@ -9,33 +9,35 @@ use std::{
 use rtops_protocol::{TaskKind, ThreadCapture};
 use rtops_report::{
     escape::escape,
-    frames::{Frame, FrameId, FrameKind, Frames, Place},
-    group::{Grouping, Selection, TaskGroup, group_tasks},
+    frame::{Frame, FrameId, FrameKind, Place},
+    frames::Frames,
+    group::{TaskGroup, group_tasks},
+    selection::{Grouping, Selection},
     task::{State, Task},
     tree::Chain,
     words,
 };
 use rtops_symbols::{WaitReason, display_type};
 
-use crate::Profile;
+use super::Profile;
 
 /// Tasks that look the same and run on the same runtime; or spans that stand on their own.
-pub(crate) struct Sample<'a> {
-    pub(crate) tasks: Vec<&'a Task>,
-    pub(crate) kind: TaskKind,
-    pub(crate) name: Option<&'a str>,
+pub(super) struct Sample<'a> {
+    pub(super) tasks: Vec<&'a Task>,
+    pub(super) kind: TaskKind,
+    pub(super) name: Option<&'a str>,
     /// What stands in Go's bracket: nothing with a comma or a bracket in it.
-    pub(crate) state: String,
-    pub(crate) runtime: Option<&'a str>,
-    pub(crate) site: Option<Place>,
+    pub(super) state: String,
+    pub(super) runtime: Option<&'a str>,
+    pub(super) site: Option<Place>,
     /// One for each place where they wait, at least one.
-    pub(crate) ways: Vec<Way<'a>>,
+    pub(super) ways: Vec<Way<'a>>,
 }
 
 impl Sample<'_> {
     /// What is told of each of its tasks, with what one of its ways waits for. Texts are as they
     /// came.
-    pub(crate) fn labels(&self, wait: Option<&str>) -> Vec<(&'static str, String)> {
+    pub(super) fn labels(&self, wait: Option<&str>) -> Vec<(&'static str, String)> {
         let kind = Some(self.kind).filter(|kind| *kind != TaskKind::Task);
         let labels = [
             ("kind", kind.map(|kind| words::kind(kind).to_owned())),
@@ -54,37 +56,37 @@ impl Sample<'_> {
 
 /// One way from where a task waits to its root.
 #[derive(Clone)]
-pub(crate) struct Way<'a> {
+pub(super) struct Way<'a> {
     /// Innermost first, at least one.
-    pub(crate) calls: Vec<Call<'a>>,
+    pub(super) calls: Vec<Call<'a>>,
     /// What it waits for at the end.
-    pub(crate) wait: Option<&'static str>,
+    pub(super) wait: Option<&'static str>,
 }
 
 /// A call, with all that was inlined there; or what stands for one and has no code.
 #[derive(Clone)]
-pub(crate) struct Call<'a> {
+pub(super) struct Call<'a> {
     /// Inside the instruction that calls or runs; 0 where there is no code.
-    pub(crate) address: u64,
+    pub(super) address: u64,
     /// How far that is from the start of the function; 0 where that is not known.
-    pub(crate) offset: u64,
+    pub(super) offset: u64,
     /// The innermost inlined function first, at least one.
-    pub(crate) lines: Vec<Line<'a>>,
+    pub(super) lines: Vec<Line<'a>>,
 }
 
 /// A function, and the place in it. Nothing in the texts acts on a terminal.
 #[derive(Clone)]
-pub(crate) struct Line<'a> {
+pub(super) struct Line<'a> {
     /// As people say it.
-    pub(crate) name: Cow<'a, str>,
+    pub(super) name: Cow<'a, str>,
     /// With all generic arguments.
-    pub(crate) full_name: Cow<'a, str>,
+    pub(super) full_name: Cow<'a, str>,
     /// Empty where it is not known.
-    pub(crate) file: Cow<'a, str>,
+    pub(super) file: Cow<'a, str>,
     /// From 1; 0 where it is not known.
-    pub(crate) line: u32,
+    pub(super) line: u32,
     /// From 1; 0 where it is not known.
-    pub(crate) column: u32,
+    pub(super) column: u32,
 }
 
 impl<'a> Line<'a> {
@@ -116,7 +118,7 @@ impl<'a> Line<'a> {
 
 impl Call<'_> {
     /// Words in the place of a call, at the place where the task was spawned.
-    pub(crate) fn words(words: String, site: Option<&Place>) -> Self {
+    pub(super) fn words(words: String, site: Option<&Place>) -> Self {
         Self {
             address: 0,
             offset: 0,
@@ -134,7 +136,7 @@ impl Call<'_> {
 }
 
 /// All samples, those of most tasks first; of equally many, those that have waited longest.
-pub(crate) fn samples(profile: &Profile) -> Vec<Sample<'_>> {
+pub(super) fn samples(profile: &Profile) -> Vec<Sample<'_>> {
     let builder = Builder {
         frames: &profile.frames,
         running_at: running_at(profile),

@@ -8,9 +8,7 @@
 //! Each task counts once. Where one waits in several places at once (join, select), the first in
 //! the order of the source stands for it, and the others are told beside it: in the texts behind
 //! a line that says so, in the protobuf as samples of the type `waits`.
-#![forbid(unsafe_code)]
-
-mod pprof;
+mod message;
 mod proto;
 mod sample;
 #[cfg(test)]
@@ -28,6 +26,7 @@ use rtops_report::{
     dump::Dump,
     frames::{self, Frames, Shown},
     group::stacks_of_tasks,
+    symbolize::symbolize,
     threads::stacks_of_threads,
 };
 use rtops_symbols::{Options, Segment, Symbols};
@@ -64,7 +63,7 @@ impl Profile {
             .chain(stacks_of_threads(&dump))
             .collect();
         Self {
-            frames: Frames::resolve(&dump, &used, &mut symbols, Shown::Folded),
+            frames: symbolize(&dump, &used, &mut symbols, Shown::Folded),
             segments: symbols.segments(),
             lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
             dump,
@@ -94,6 +93,6 @@ impl Profile {
     /// # Errors
     /// When the writer fails.
     pub fn write_pprof(&self, writer: &mut impl Write) -> io::Result<()> {
-        pprof::write(self, writer)
+        message::write(self, writer)
     }
 }

@@ -5,10 +5,14 @@ use std::io::{self, Write};
 use rtops_symbols::WaitReason;
 
 use crate::{
+    bars::Bars,
+    style::{Paint, Style},
+};
+use rtops_report::{
     escape::escape,
     format,
-    frames::{FrameKind, Frames, Link},
-    style::{Paint, Style},
+    frame::{FrameKind, Link},
+    frames::Frames,
     tree::{self, Chain, MAX_BRANCHES, Segment},
 };
 
@@ -53,11 +57,7 @@ fn children(frames: &Frames, chains: &[Chain]) -> Option<Line> {
     places.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let all: usize = places.iter().map(|(count, _)| count).sum();
     if places.iter().all(|(_, place)| place.is_empty()) {
-        return Some(Line {
-            text: format!("{all} children"),
-            aside: None,
-            bars: String::new(),
-        });
+        return Some(Line::of_text(format!("{all} children")));
     }
     let mut parts: Vec<String> = places
         .iter()
@@ -70,11 +70,8 @@ fn children(frames: &Frames, chains: &[Chain]) -> Option<Line> {
     if places.len() > MAX_PLACES {
         parts.push("…".to_owned());
     }
-    Some(Line {
-        text: format!("{all} children: {}", parts.join(", ")),
-        aside: None,
-        bars: String::new(),
-    })
+    let text = format!("{all} children: {}", parts.join(", "));
+    Some(Line::of_text(text))
 }
 
 /// How many of the first frames repeat themselves, and how often they stand there: a recursion through
@@ -102,7 +99,17 @@ struct Line {
     /// Shown in a column behind the text, or below it.
     aside: Option<String>,
     /// The bars of the tree that go on in a line below.
-    bars: String,
+    below: String,
+}
+
+impl Line {
+    fn of_text(text: String) -> Self {
+        Self {
+            text,
+            aside: None,
+            below: String::new(),
+        }
+    }
 }
 
 impl Drawing {
@@ -114,10 +121,10 @@ impl Drawing {
             && only.branches.is_empty()
         {
             let links: Vec<Link> = only.links.iter().rev().copied().collect();
-            drawing.links(frames, &links, "", "", &[]);
+            drawing.links(frames, &links, &Bars::default(), &[]);
         } else {
             for root in &roots {
-                drawing.segment(frames, root, String::new(), "");
+                drawing.segment(frames, root, &Bars::default());
             }
         }
         if chains.len() > MAX_BRANCHES {
@@ -137,18 +144,23 @@ impl Drawing {
     /// A list, the innermost frame first.
     pub fn of_links(frames: &Frames, links: &[Link]) -> Self {
         let mut drawing = Self::default();
-        drawing.links(frames, links, "", "", &[]);
+        drawing.links(frames, links, &Bars::default(), &[]);
         drawing
     }
 
     /// Adds a line of prose.
     pub fn remark(&mut self, text: String) {
-        self.line(text, None, String::new());
+        self.lines.push(Line::of_text(text));
     }
 
-    /// Adds a line, what stands in a column behind it, and the bars that go on below it.
-    pub fn line(&mut self, text: String, aside: Option<String>, bars: String) {
-        self.lines.push(Line { text, aside, bars });
+    /// Adds a line behind these bars, what stands in a column behind it, and the bars that go on
+    /// below it.
+    pub fn line(&mut self, before: &str, text: &str, aside: Option<String>, below: &str) {
+        self.lines.push(Line {
+            text: format!("{before}{text}"),
+            aside,
+            below: below.to_owned(),
+        });
     }
 
     /// Writes all lines. Places stand in a column, or where the terminal is too narrow for that
@@ -174,7 +186,7 @@ impl Drawing {
                         writeln!(writer, "{INDENT}{:column$}{GAP}{aside}", line.text)?;
                     } else {
                         writeln!(writer, "{INDENT}{}", line.text)?;
-                        writeln!(writer, "{INDENT}{}{INDENT}{aside}", line.bars)?;
+                        writeln!(writer, "{INDENT}{}{INDENT}{aside}", line.below)?;
                     }
                 }
             }
@@ -182,56 +194,41 @@ impl Drawing {
         Ok(())
     }
 
-    /// Draws a segment and what branches off it. The first frame stands behind `branch`, all
-    /// that follows behind `prefix`.
-    fn segment(&mut self, frames: &Frames, segment: &Segment, prefix: String, branch: &str) {
-        self.links(frames, &segment.links, branch, &prefix, &segment.waits);
-        let count = segment.branches.len();
-        for (index, inner) in segment.branches.iter().enumerate() {
-            let (corner, bar) = if index + 1 == count {
-                ("└─ ", "   ")
-            } else {
-                ("├─ ", "│  ")
-            };
-            let branch = format!("{prefix}{corner}");
-            self.segment(frames, inner, format!("{prefix}{bar}"), &branch);
+    /// Draws a segment and what branches off it.
+    fn segment(&mut self, frames: &Frames, segment: &Segment, bars: &Bars) {
+        self.links(frames, &segment.links, bars, &segment.waits);
+        let branches = &segment.branches;
+        for (left, inner) in (0..branches.len()).rev().zip(branches) {
+            self.segment(frames, inner, &bars.child(left == 0));
         }
     }
 
-    /// Frames one below the other, those that repeat themselves once. The first one stands behind `branch`,
-    /// all that follow behind `prefix`; the last one waits.
-    fn links(
-        &mut self,
-        frames: &Frames,
-        links: &[Link],
-        branch: &str,
-        prefix: &str,
-        waits: &[WaitReason],
-    ) {
+    /// Frames one below the other, those that repeat themselves once; the last one waits.
+    fn links(&mut self, frames: &Frames, links: &[Link], bars: &Bars, waits: &[WaitReason]) {
         let mut rest = links;
         while let Some((length, times)) = repetition(rest) {
             let (shown, behind) = rest.split_at(length);
             let is_last = behind.len() == length * (times - 1);
             for (index, link) in shown.iter().enumerate() {
                 let before = if rest.len() == links.len() && index == 0 {
-                    branch
+                    &bars.before
                 } else {
-                    prefix
+                    &bars.below
                 };
                 let waits = if is_last && index + 1 == length {
                     waits
                 } else {
                     &[]
                 };
-                self.frame(frames, link, (before, prefix), waits);
+                self.frame(frames, link, (before, &bars.below), waits);
             }
             if times > 1 {
                 let what = match length {
                     1 => "this frame".to_owned(),
                     length => format!("these {length} frames"),
                 };
-                let text = format!("{prefix}… {what} {} more", format::count(times - 1, "time"));
-                self.line(text, None, prefix.to_owned());
+                let text = format!("… {what} {} more", format::count(times - 1, "time"));
+                self.line(&bars.below, &text, None, &bars.below);
             }
             rest = behind.get(length * (times - 1)..).unwrap_or_default();
         }
@@ -239,21 +236,21 @@ impl Drawing {
 
     /// The frame stands behind the first bars, what is below it behind the others.
     fn frame(&mut self, frames: &Frames, link: &Link, bars: (&str, &str), waits: &[WaitReason]) {
-        let (before, below) = bars;
         let Some(frame) = frames.get(link.frame) else {
             return;
         };
         let name = escape(&frame.name);
         let mut text = match frame.kind {
-            FrameKind::Code => format!("{before}{name}"),
-            FrameKind::Span => format!("{before}span \"{name}\""),
+            FrameKind::Code => name.into_owned(),
+            FrameKind::Span => format!("span \"{name}\""),
         };
         if !waits.is_empty() {
             text = format!("{text} [{}]", WaitReason::words(waits));
         }
         let place = frame.place.as_ref();
         let aside = place.map(|place| escape(&place.to_string()).into_owned());
-        self.line(text, aside, below.to_owned());
+        let (before, below) = bars;
+        self.line(before, &text, aside, below);
     }
 }
 
@@ -262,7 +259,7 @@ mod tests {
     use rtops_protocol::StackId;
 
     use super::*;
-    use crate::frames::tests::frames;
+    use rtops_report::frames::fixtures::frames;
 
     fn drawn(stacks: &[(&str, WaitReason)]) -> String {
         drawn_in(Style::PLAIN, stacks)
@@ -376,7 +373,8 @@ mod tests {
             });
             children(frames, &chains.collect::<Vec<_>>()).map(|line| line.text)
         };
-        let frames = crate::frames::tests::with_code(frames(&["recv run"]), &[(1, "app::bare")]);
+        let frames =
+            rtops_report::frames::fixtures::with_code(frames(&["recv run"]), &[(1, "app::bare")]);
         let placed = frames.stack(StackId(0));
         let bare = frames.at(1).iter().map(|frame| Link {
             frame: *frame,

@@ -7,21 +7,21 @@ use std::{
 
 use rtops_protocol::{Access, FoundBy, Signal, Thread, ThreadCapture, WakerState};
 use rtops_report::{
-    census::{self, Count},
+    census::{Count, Kept, kept_by_type},
     crash,
     dump::Dump,
-    frames::{FrameKind, Frames, Link, Place},
-    group::TaskGroup,
+    frame::{Frame, FrameKind, Link},
+    frames::Frames,
+    group::{Look, TaskGroup},
     task::{State, Task, Tracked},
-    text::stack::View,
     threads::ThreadGroup,
     tree::Chain,
-    words,
+    view::View,
 };
 use rtops_symbols::WaitReason;
 use serde::Serialize;
 
-use super::claims_json::{HoldPart, WaitPart, holds, waits_for};
+use super::claims::{HoldPart, WaitPart, holds, waits_for};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -40,8 +40,8 @@ struct Document<'a> {
 }
 
 /// How a process was looked at from outside.
-#[derive(Serialize)]
-pub(super) struct OutsidePart<'a> {
+#[derive(Debug, Serialize)]
+pub struct OutsidePart<'a> {
     pause_ms: f64,
     /// Why it was read while it stood still.
     read_standing: Option<&'a str>,
@@ -49,8 +49,8 @@ pub(super) struct OutsidePart<'a> {
 }
 
 /// What ended the process of a core file.
-#[derive(Serialize)]
-pub(super) struct CorePart<'a> {
+#[derive(Debug, Serialize)]
+pub struct CorePart<'a> {
     program: &'a str,
     arguments: &'a str,
     pid: Option<i32>,
@@ -66,7 +66,7 @@ pub(super) struct CorePart<'a> {
     host: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct SignalPart {
     number: i32,
     name: String,
@@ -78,8 +78,9 @@ struct SignalPart {
     sender_uid: Option<u32>,
 }
 
-#[derive(Serialize)]
-pub(super) struct Process<'a> {
+/// Which process it is.
+#[derive(Debug, Serialize)]
+pub struct Process<'a> {
     pid: i32,
     name: &'a str,
     agent_version: Option<&'a str>,
@@ -91,25 +92,16 @@ struct Tasks<'a> {
     tracked_on_tokio: Option<u64>,
     alive_on_tokio: Option<u64>,
     /// Ended tasks that their join handles keep, by type.
-    kept: Vec<KeptPart>,
+    kept: Vec<Kept>,
     groups_total: usize,
     groups: Vec<TaskGroupPart<'a>>,
 }
 
 #[derive(Serialize)]
-pub(super) struct KeptPart {
-    future_type: String,
-    count: usize,
-}
-
-#[derive(Serialize)]
 pub(super) struct TaskGroupPart<'a> {
     count: usize,
-    kind: &'static str,
-    name: Option<&'a str>,
-    future_type: Option<&'a str>,
-    tracked: bool,
-    state: &'static str,
+    #[serde(flatten)]
+    look: &'a Look<'a>,
     waits: Vec<&'static str>,
     /// Times are absent where they are not known.
     youngest_ns: Option<u64>,
@@ -117,11 +109,7 @@ pub(super) struct TaskGroupPart<'a> {
     /// How long its tasks have been in their state.
     shortest_ns: Option<u64>,
     longest_ns: Option<u64>,
-    site: Option<PlacePart<'a>>,
-    spans: &'a [&'a str],
     stacks: Vec<Stack<'a>>,
-    /// Why it is not known where they wait.
-    remark: Option<&'static str>,
     tasks: Vec<TaskPart<'a>>,
 }
 
@@ -159,35 +147,22 @@ struct TaskPart<'a> {
 
 #[derive(Serialize)]
 struct Stack<'a> {
-    wait: Option<&'static str>,
-    /// What is missing where the stack does not reach the root.
-    incomplete: Option<&'static str>,
-    /// How many branches look like this.
-    count: usize,
+    #[serde(flatten)]
+    chain: &'a Chain,
     frames: Vec<FramePart<'a>>,
 }
 
 #[derive(Serialize)]
 struct FramePart<'a> {
-    kind: &'static str,
-    function: &'a str,
-    name: &'a str,
-    file: Option<&'a str>,
-    line: Option<u32>,
-    column: Option<u32>,
+    #[serde(flatten)]
+    frame: &'a Frame,
+    /// Absent for a span.
     address: Option<String>,
-    module: &'a str,
-}
-
-#[derive(Serialize)]
-struct PlacePart<'a> {
-    file: &'a str,
-    line: u32,
-    column: Option<u32>,
 }
 
 impl<'a> Process<'a> {
-    pub(super) const fn without_agent(pid: i32, name: &'a str) -> Self {
+    /// One of which no agent was asked.
+    pub const fn without_agent(pid: i32, name: &'a str) -> Self {
         Self {
             pid,
             name,
@@ -235,6 +210,9 @@ struct ThreadPart<'a> {
 }
 
 /// Prints the view as one document.
+///
+/// # Errors
+/// When the writer fails.
 pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
     let dump = view.dump;
     let document = Document {
@@ -249,7 +227,7 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
             total: Count::of(dump, view.frames).total(),
             tracked_on_tokio: dump.process.as_ref().and_then(|head| head.tracked_on_tokio),
             alive_on_tokio: dump.process.as_ref().and_then(|head| head.alive_on_tokio),
-            kept: kept_part(census::kept_by_type(dump, view.frames)),
+            kept: kept_by_type(dump, view.frames),
             groups_total: groups.len(),
             groups: groups
                 .iter()
@@ -267,17 +245,12 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
                 .collect(),
         }),
     };
-    super::json(writer, &document)
-}
-
-/// Ended tasks that their join handles keep, by type.
-pub(super) fn kept_part(kept: Vec<(String, usize)>) -> Vec<KeptPart> {
-    let part = |(future_type, count)| KeptPart { future_type, count };
-    kept.into_iter().map(part).collect()
+    super::write(writer, &document)
 }
 
 impl<'a> CorePart<'a> {
-    pub(super) fn of(dump: &'a Dump, frames: &Frames) -> Option<Self> {
+    /// That of a dump; `None` where it is not from a core file.
+    pub fn of(dump: &'a Dump, frames: &Frames) -> Option<Self> {
         let core = dump.core.as_ref()?;
         Some(Self {
             program: &core.program,
@@ -312,7 +285,8 @@ impl SignalPart {
     }
 }
 
-pub(super) fn outside_part(dump: &Dump) -> Option<OutsidePart<'_>> {
+/// How a dump was taken, if that was from outside of a live process.
+pub fn outside_part(dump: &Dump) -> Option<OutsidePart<'_>> {
     let outside = dump.outside.as_ref()?;
     Some(OutsidePart {
         pause_ms: outside.pause_ns as f64 / 1e6,
@@ -322,32 +296,22 @@ pub(super) fn outside_part(dump: &Dump) -> Option<OutsidePart<'_>> {
 }
 
 pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> TaskGroupPart<'a> {
-    let look = &group.look;
     let range = |(least, most)| (nanos(least), nanos(most));
     let (youngest_ns, oldest_ns) = group.ages().map(range).unzip();
     let (shortest_ns, longest_ns) = group.times().map(range).unzip();
-    let stack = |chain: &Chain| Stack {
-        wait: chain.wait.map(WaitReason::as_str),
-        incomplete: chain.incomplete,
-        count: chain.count,
+    let stack = |chain: &'a Chain| Stack {
+        chain,
         frames: frames(view.frames, &chain.links),
     };
     TaskGroupPart {
         count: group.tasks.len(),
-        kind: words::kind(look.kind),
-        name: look.name,
-        future_type: look.future_type.as_deref(),
-        tracked: look.is_tracked,
-        state: look.state.word(),
+        look: &group.look,
         waits: group.waits().iter().map(|wait| wait.as_str()).collect(),
         youngest_ns,
         oldest_ns,
         shortest_ns,
         longest_ns,
-        site: look.site.as_ref().map(place_part),
-        spans: &look.spans,
         stacks: group.chains.iter().map(stack).collect(),
-        remark: look.remark,
         tasks: group
             .tasks
             .iter()
@@ -438,28 +402,10 @@ pub(super) fn thread_group<'a>(
 fn frames<'a>(frames: &'a Frames, links: &[Link]) -> Vec<FramePart<'a>> {
     let part = |link: &Link| {
         let frame = frames.get(link.frame)?;
-        let place = frame.place.as_ref();
         Some(FramePart {
-            kind: match frame.kind {
-                FrameKind::Code => "code",
-                FrameKind::Span => "span",
-            },
-            function: &frame.function,
-            name: &frame.name,
-            file: place.map(|place| place.file.as_str()),
-            line: place.map(|place| place.line),
-            column: place.and_then(|place| place.column),
+            frame,
             address: (frame.kind == FrameKind::Code).then(|| format!("{:#x}", link.address)),
-            module: &frame.module,
         })
     };
     links.iter().filter_map(part).collect()
-}
-
-fn place_part(place: &Place) -> PlacePart<'_> {
-    PlacePart {
-        file: &place.file,
-        line: place.line,
-        column: place.column,
-    }
 }

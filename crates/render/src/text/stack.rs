@@ -1,7 +1,6 @@
 //! Await trees and thread stacks as text, in the manner of Go's goroutine dumps.
 
 use std::{
-    cell::OnceCell,
     io::{self, Write},
     time::Duration,
 };
@@ -9,21 +8,26 @@ use std::{
 use rtops_protocol::{TaskKind, ThreadCapture, WakerState};
 use rtops_symbols::WaitReason;
 
-use super::{drawing::Drawing, heading, holders};
-use crate::{
+use super::{
+    drawing::Drawing,
+    heading, holders,
+    labels::{label, numbered, quoted},
+};
+use crate::style::{Paint, Style};
+use rtops_report::{
     census::{self, Count},
     crash,
-    dump::Dump,
     escape::escape,
     format,
-    frames::{Frame, Frames},
-    group::{Grouping, TaskGroup},
+    frame::Frame,
+    frames::Frames,
+    group::TaskGroup,
     holders::Holders,
-    style::{Paint, Style},
-    task::{Origin, State, Task},
+    selection::Grouping,
+    task::{State, Task},
     threads::ThreadGroup,
     tree::Chain,
-    waits::Waits,
+    view::View,
     words,
 };
 
@@ -40,45 +44,6 @@ const LOCKS: [WaitReason; 4] = [
 
 /// A task whose age exceeds the time of its wait by this has waited before.
 const SETTLING: Duration = Duration::from_secs(1);
-
-/// Everything that `rtops stack` shows.
-#[derive(Debug)]
-pub struct View<'a> {
-    /// The process, as the reader numbers it.
-    pub pid: i32,
-    /// The name that it goes by.
-    pub name: &'a str,
-    /// The version of its agent; `None` where none was asked.
-    pub agent_version: Option<&'a str>,
-    /// What its agent sent.
-    pub dump: &'a Dump,
-    /// The names of the addresses in it.
-    pub frames: &'a Frames,
-    /// Who holds what others wait for in it.
-    pub holders: Holders<'a>,
-    /// Who waits for whom in it, once that is asked for.
-    pub waits: OnceCell<Waits<'a>>,
-    /// Whether equal tasks are together.
-    pub grouping: Grouping,
-    /// The most groups of tasks, and of threads, that are shown.
-    pub limit: usize,
-    /// `None` where they were not asked for.
-    pub tasks: Option<Vec<TaskGroup<'a>>>,
-    /// `None` where they were not asked for.
-    pub threads: Option<Vec<ThreadGroup<'a>>>,
-    /// How many tasks are left out as it is not known whether they have waited for long enough.
-    pub ageless: usize,
-    /// Sentences that say what better symbols would give.
-    pub lacks: Vec<String>,
-}
-
-impl<'a> View<'a> {
-    /// Who waits for whom.
-    pub fn waits(&self) -> &Waits<'a> {
-        let find_out = || Waits::of(self.dump, self.frames, &self.holders);
-        self.waits.get_or_init(find_out)
-    }
-}
 
 /// A line for the process, a block for each group, and what is missing.
 ///
@@ -115,16 +80,6 @@ pub fn groups(writer: &mut impl Write, style: Style, view: &View) -> io::Result<
         more(writer, style, hidden.len(), &members)?;
     }
     remarks(writer, style, view)
-}
-
-/// `task 17 "flush"`.
-pub(super) fn named_task(dump: &Dump, task: &Task) -> String {
-    let name = dump.string(task.name()).map(quoted);
-    let name = name.or_else(|| {
-        let future = dump.string(task.tracked()?.future_type)?;
-        Some(escape(&rtops_symbols::display_name(future)).into_owned())
-    });
-    format!("{} {}", numbered("task", task), name.unwrap_or_default())
 }
 
 /// A heading, the await tree, where it was spawned, and what else there is to say.
@@ -211,42 +166,6 @@ fn claims(holders: &Holders, group: &TaskGroup) -> Vec<String> {
         group.tasks.len() == 1,
     ));
     lines
-}
-
-/// `task 17`; tokio has its own numbers, as many of each as there are tokios in the program, and those
-/// of tracked tasks are others.
-pub(super) fn numbered(noun: &str, task: &Task) -> String {
-    let untracked = match &task.origin {
-        Origin::Tracked(tracked) => return format!("{noun} {}", tracked.id),
-        Origin::Untracked(untracked) => untracked,
-    };
-    let memory = &untracked.memory;
-    let tokio = match memory.tokio {
-        0 => "tokio".to_owned(),
-        other => format!("tokio #{}", u64::from(other) + 1),
-    };
-    match (memory.number, memory.cell) {
-        (Some(number), _) => format!("{tokio} {noun} {number}"),
-        (None, Some(cell)) => format!("{tokio} {noun} at {cell:#x}"),
-        (None, None) => format!("{tokio} {noun}"),
-    }
-}
-
-/// The name in quotes, or the type of the future.
-pub(super) fn label(group: &TaskGroup) -> String {
-    let look = &group.look;
-    match (look.name, look.future_type.as_deref()) {
-        (Some(name), _) => quoted(name),
-        (None, Some(future)) if look.is_tracked => {
-            escape(&rtops_symbols::display_name(future)).into_owned()
-        }
-        (None, Some(future)) => escape(&rtops_symbols::display_type(future)).into_owned(),
-        (None, None) => "without a name".to_owned(),
-    }
-}
-
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", escape(name))
 }
 
 fn bracket(view: &View, group: &TaskGroup) -> String {
@@ -486,14 +405,14 @@ fn notes(view: &View) -> Vec<String> {
 /// How many tasks have ended and are kept by their join handles, of which types.
 fn kept(view: &View) -> Option<String> {
     let by_type = census::kept_by_type(view.dump, view.frames);
-    let total: usize = by_type.iter().map(|(_, count)| count).sum();
+    let total: usize = by_type.iter().map(|kept| kept.count).sum();
     if total == 0 || view.tasks.is_none() {
         return None;
     }
-    let types = by_type
-        .iter()
-        .take(MAX_IN_A_LINE)
-        .map(|(name, count)| format!("{count} x {}", escape(&rtops_symbols::display_type(name))));
+    let types = by_type.iter().take(MAX_IN_A_LINE).map(|kept| {
+        let future = rtops_symbols::display_type(&kept.future_type);
+        format!("{} x {}", kept.count, escape(&future))
+    });
     let mut types: Vec<String> = types.collect();
     if by_type.len() > MAX_IN_A_LINE {
         types.push(format::count(by_type.len() - MAX_IN_A_LINE, "more type"));
