@@ -139,9 +139,11 @@ fn where_lines(now: &Inspected) -> Vec<Line<'static>> {
         lines.push(("inner pid", inner.to_string()).into());
     }
     if let Some(score) = now.oom_score {
-        let adjusted = now.oom_score_adj.filter(|adjusted| *adjusted != 0);
-        let adjusted = adjusted.map_or_else(String::new, |by| format!(", adjusted by {by}"));
-        lines.push(("OOM score", format!("{score}{adjusted}")).into());
+        let text = match now.oom_score_adj {
+            None | Some(0) => score.to_string(),
+            Some(by) => format!("{score}, adjusted by {by}"),
+        };
+        lines.push(("OOM score", text).into());
     }
     lines
 }

@@ -201,8 +201,9 @@ fn heap(writer: &mut impl Write, style: Style, allocator: &Allocator) -> io::Res
         ("free but kept", allocator.kept),
         ("held", allocator.held),
     ];
-    let known = known.into_iter();
-    let known = known.filter_map(|(key, value)| Some((key.into(), format::bytes(value?))));
+    let known = known
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.into(), format::bytes(value?))));
     let figures = allocator.figures.iter().map(|figure| {
         let value = match figure.unit {
             Unit::Bytes => format::bytes(figure.value),

@@ -11,7 +11,7 @@ pub mod memstats;
 pub mod memstats_json;
 pub mod rates;
 mod rustc_json;
-pub mod sections;
+pub mod several;
 mod sockets;
 pub mod stats;
 pub mod stats_json;

@@ -36,8 +36,33 @@ pub struct Report {
     pub earlier: Sample,
     pub now: Sample,
     pub details: Details,
-    /// The untracked tasks; or why they are not counted, if that is worth a word.
-    pub untracked: Result<Census, Option<String>>,
+    pub untracked: Untracked,
+}
+
+/// The untracked tasks, as far as they were counted.
+#[derive(Debug)]
+pub enum Untracked {
+    Counted(Census),
+    /// They can't be, for this reason.
+    Missing(String),
+    /// Nobody asked for them, or there are none.
+    NotCounted,
+}
+
+impl Untracked {
+    pub const fn counted(&self) -> Option<&Census> {
+        match self {
+            Self::Counted(census) => Some(census),
+            Self::Missing(_) | Self::NotCounted => None,
+        }
+    }
+
+    pub fn missing(&self) -> Option<&str> {
+        match self {
+            Self::Missing(why) => Some(why),
+            Self::Counted(_) | Self::NotCounted => None,
+        }
+    }
 }
 
 impl Report {
@@ -136,7 +161,7 @@ pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Resul
     )?;
     section(writer, style, "process", process_lines(report))?;
     section(writer, style, "tasks", task_lines(report))?;
-    if let Ok(census) = &report.untracked {
+    if let Some(census) = report.untracked.counted() {
         types(writer, style, census)?;
     }
     for (index, runtime) in stats.runtimes.iter().enumerate() {
@@ -227,9 +252,9 @@ fn task_lines(report: &Report) -> Vec<(&'static str, String)> {
         lines.insert(1, ("alive on tokio", alive.to_string()));
     }
     match &report.untracked {
-        Ok(census) => lines.push(("untracked", census.tasks.to_string())),
-        Err(Some(missing)) => lines.push(("not counted", escape(missing).into_owned())),
-        Err(None) => {}
+        Untracked::Counted(census) => lines.push(("untracked", census.tasks.to_string())),
+        Untracked::Missing(why) => lines.push(("not counted", escape(why).into_owned())),
+        Untracked::NotCounted => {}
     }
     lines
 }

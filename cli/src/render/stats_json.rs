@@ -144,12 +144,8 @@ pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
             schema: json::SCHEMA,
             process,
             tasks,
-            untracked: report.untracked.as_ref().ok(),
-            untracked_missing: report
-                .untracked
-                .as_ref()
-                .err()
-                .and_then(|missing| missing.as_deref()),
+            untracked: report.untracked.counted(),
+            untracked_missing: report.untracked.missing(),
             runtimes: runtimes
                 .map(|(index, runtime)| runtime_part(report, index, runtime))
                 .collect(),

@@ -111,9 +111,10 @@ fn rows(report: &Report) -> Vec<Vec<String>> {
     ]];
     let cell = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), format::bytes);
     for now in &report.trimmed.after.allocators {
-        let mut earlier = report.trimmed.before.allocators.iter();
-        let earlier = earlier.find(|earlier| earlier.name == now.name);
-        let earlier = earlier.map_or([None; 3], sums);
+        let mut before = report.trimmed.before.allocators.iter();
+        let earlier = before
+            .find(|earlier| earlier.name == now.name)
+            .map_or([None; 3], sums);
         for ((key, before), after) in SUMS.into_iter().zip(earlier).zip(sums(now)) {
             if before.is_some() || after.is_some() {
                 rows.push(vec![

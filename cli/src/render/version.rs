@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use rtops_binary::{DebugLevel, Details, Linking, Lto, Package, PackageKind, PanicStrategy};
-use rtops_protocol::{Build, Capabilities};
+use rtops_protocol::{Build, Capabilities, Fact};
 use rtops_render::style::{Paint, Style};
 use rtops_render::{
     section::section,
@@ -106,11 +106,14 @@ fn unknown(reason: &str) -> String {
 fn package(report: &Report) -> Option<String> {
     let agent = report.agent.given();
     let build = agent.and_then(|agent| agent.build.as_ref());
-    let stated = build.and_then(|build| build.package.as_ref());
-    let stated = stated.map(|package| (&package.name, &package.version));
-    let listed = report.binary.as_ref().ok().and_then(root);
-    let listed = listed.map(|package| (&package.name, &package.version));
-    let (name, version) = stated.or(listed)?;
+    let stated = build
+        .and_then(|build| build.package.as_ref())
+        .map(|package| (&package.name, &package.version));
+    let listed = || {
+        let package = report.binary.as_ref().ok().and_then(root)?;
+        Some((&package.name, &package.version))
+    };
+    let (name, version) = stated.or_else(listed)?;
     Some(format!("{} {}", escape(name), escape(version)))
 }
 
@@ -222,9 +225,9 @@ fn agent_lines(agent: &Agent) -> Vec<(&'static str, String)> {
         lines.push(("features", features));
     }
     if !build.facts.is_empty() {
-        let facts = build.facts.iter();
-        let facts = facts.map(|fact| format!("{} {}", escape(&fact.key), escape(&fact.value)));
-        lines.push(("it states", facts.collect::<Vec<_>>().join("; ")));
+        let fact = |fact: &Fact| format!("{} {}", escape(&fact.key), escape(&fact.value));
+        let facts: Vec<String> = build.facts.iter().map(fact).collect();
+        lines.push(("it states", facts.join("; ")));
     }
     lines
 }

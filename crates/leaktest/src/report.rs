@@ -176,13 +176,13 @@ impl<'a> Leaked<'a> {
     }
 
     fn is_in(&self, links: &[Link], function: &str) -> bool {
-        let mut frames = links.iter().filter_map(|link| self.frames.get(link.frame));
+        let mut frames = self.frames.of_links(links);
         frames.any(|frame| frame.name.starts_with(function))
     }
 
     fn is_ignored(&self, links: &[Link]) -> bool {
         let ignored = &self.watch.check.ignored;
-        let mut frames = links.iter().filter_map(|link| self.frames.get(link.frame));
+        let mut frames = self.frames.of_links(links);
         frames.any(|frame| ignored.has_function(&frame.name))
     }
 

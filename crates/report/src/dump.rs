@@ -104,7 +104,7 @@ impl Dump {
             match next() {
                 Ok(Reply::End(End { gaps })) => {
                     dump.gaps.extend(gaps);
-                    dump.gaps.extend(dump.not_attached());
+                    dump.gaps.extend(dump.untracked_not_shown());
                     break;
                 }
                 Ok(Reply::Refused(refused)) => return Err(Failure::Refused(refused)),
@@ -171,6 +171,16 @@ impl Dump {
         }
     }
 
+    /// The thread with that number.
+    pub fn thread(&self, tid: i32) -> Option<&Thread> {
+        self.threads.iter().find(|thread| thread.tid == tid)
+    }
+
+    /// All tasks.
+    pub fn tasks_by_key(&self) -> HashMap<TaskKey, &Task> {
+        self.tasks.iter().map(|task| (task.key, task)).collect()
+    }
+
     /// The trace with that number.
     pub fn trace(&self, id: TraceId) -> Option<&Trace> {
         self.traces.get(usize::try_from(id.0).ok()?)
@@ -178,8 +188,8 @@ impl Dump {
 
     /// How many tasks of tokio's are known: tracked or not, without closures of blocking pools.
     pub fn known_on_tokio(&self) -> u64 {
-        let tracked = self.process.as_ref();
-        let tracked = tracked.and_then(|process| process.tracked_on_tokio);
+        let process = self.process.as_ref();
+        let tracked = process.and_then(|process| process.tracked_on_tokio);
         let is_untracked = |task: &&Task| task.kind == TaskKind::Task && task.untracked().is_some();
         let untracked = self.tasks.iter().filter(is_untracked).count();
         tracked.unwrap_or_default().saturating_add(untracked as u64)
@@ -198,7 +208,7 @@ impl Dump {
 
     /// What is missing as the process was not looked at from outside, in a sentence; `None` where nothing
     /// is: where it was, nobody wanted it, or all tasks are tracked.
-    pub fn not_attached(&self) -> Option<String> {
+    pub fn untracked_not_shown(&self) -> Option<String> {
         let why = self.not_attached.as_ref()?;
         let missing = self.process.as_ref().and_then(|process| {
             let (tracked, alive) = (process.tracked_on_tokio?, process.alive_on_tokio?);
@@ -249,9 +259,9 @@ impl Dump {
                     }
                 }
                 let agents = &self.agents_threads;
-                let joined = threads.into_iter();
-                let joined = joined.filter_map(|thread| join::thread(agents, thread));
-                self.threads.extend(joined);
+                let threads = threads.into_iter();
+                self.threads
+                    .extend(threads.filter_map(|thread| join::thread(agents, thread)));
             }
             Reply::Notes(notes) => self.notes.extend(notes),
             Reply::EndedSites(sites) => {
@@ -399,6 +409,14 @@ impl Dump {
             let reason = format!("stack {} is named and not there", stack.0);
             Err(Failure::Nonsense(reason))
         }
+    }
+}
+
+/// The stack of a thread, where it was taken.
+pub const fn leaf_of(thread: &Thread) -> Option<Leaf> {
+    match thread.capture {
+        ThreadCapture::Stack(leaf) => Some(leaf),
+        _ => None,
     }
 }
 

@@ -128,6 +128,14 @@ impl Frames {
         self.starts.get(&address).copied()
     }
 
+    /// What links of stacks look like.
+    pub fn of_links<'f>(
+        &'f self,
+        links: &[Link],
+    ) -> impl DoubleEndedIterator<Item = &'f Frame> + Clone {
+        links.iter().filter_map(|link| self.get(link.frame))
+    }
+
     /// All frames of a stack, innermost first.
     pub fn stack(&self, id: StackId) -> &[Link] {
         self.stacks.get(&id).map_or(&[], Vec::as_slice)
@@ -145,12 +153,11 @@ impl Frames {
 
     /// The file and line of the innermost frame that is the target's own, or else of any.
     pub fn own_place(&self, links: &[Link]) -> Option<String> {
-        let places = || {
-            let frames = links.iter().filter_map(|link| self.get(link.frame));
-            frames.filter_map(|frame| frame.place.as_ref())
-        };
-        let own = places().find(|place| !place.is_foreign());
-        let place = own.or_else(|| places().next())?;
+        let mut places = self
+            .of_links(links)
+            .filter_map(|frame| frame.place.as_ref());
+        let first = places.clone().next();
+        let place = places.find(|place| !place.is_foreign()).or(first)?;
         Some(format!("{}:{}", shortened(&place.file), place.line))
     }
 
@@ -180,8 +187,7 @@ impl Frames {
 
     /// Whether a function or file of these frames matches.
     pub fn matches(&self, filter: &Regex, links: &[Link]) -> bool {
-        let mut frames = links.iter().filter_map(|link| self.get(link.frame));
-        frames.any(|frame| {
+        self.of_links(links).any(|frame| {
             let file = frame.place.as_ref().map_or("", |place| &place.file);
             let texts = [&frame.function, &frame.name, file];
             texts.into_iter().any(|text| filter.is_match(text))
@@ -232,12 +238,8 @@ impl Frames {
 
     /// The same frames as the rules of the symbols crate want them.
     fn views(&self, links: &[Link]) -> Vec<FrameView<'_>> {
-        let frames = links.iter().filter_map(|link| self.get(link.frame));
-        frames
-            .map(|frame| FrameView {
-                function: &frame.function,
-            })
-            .collect()
+        let functions = self.of_links(links).map(|frame| &frame.function);
+        functions.map(|function| FrameView { function }).collect()
     }
 }
 

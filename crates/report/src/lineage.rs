@@ -31,7 +31,7 @@ pub fn forest<'a>(dump: &'a Dump, groups: &[TaskGroup<'a>]) -> Vec<Node<'a>> {
     }
     let mut builder = Builder {
         groups,
-        all: dump.tasks.iter().map(|task| (task.key, task)).collect(),
+        all: dump.tasks_by_key(),
         group_of,
         children: HashMap::new(),
         placed: HashSet::new(),

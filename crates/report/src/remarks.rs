@@ -36,7 +36,7 @@ pub(crate) fn incomplete(end: LeafEnd) -> Option<&'static str> {
         }
         LeafEnd::Lost => Some("(the callers are lost: a frame without unwind information)"),
         LeafEnd::Absent => {
-            Some("(the callers are cut off: the core file lacks their part of the stack)")
+            Some("(the callers are cut off: their part of the stack could not be read)")
         }
         LeafEnd::Abridged => {
             Some("(too deep to be shown whole: frames in the middle are left out)")
@@ -60,7 +60,7 @@ pub(crate) fn not_captured(thread: &Thread) -> String {
             format!("no stack: the agent could not ask for it ({error})")
         }
         ThreadCapture::Off => "no stack: switched off, or not supported here".to_owned(),
-        ThreadCapture::Absent => "no stack: the core file lacks it".to_owned(),
+        ThreadCapture::Absent => "no stack: it could not be read".to_owned(),
     };
     if thread.capture != ThreadCapture::Agent
         && let Some(wchan) = &thread.wchan

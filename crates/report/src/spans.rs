@@ -27,7 +27,7 @@ impl<'a> Spans<'a> {
             return Self::default();
         }
         let mut this = Self {
-            by_key: dump.tasks.iter().map(|task| (task.key, task)).collect(),
+            by_key: dump.tasks_by_key(),
             ..Self::default()
         };
         let mut known = HashMap::new();

@@ -8,7 +8,7 @@ use rtops_protocol::{
 };
 
 /// How far outwards spans are followed: their numbers come from the target and may form a ring.
-pub(crate) const MAX_NESTING: usize = 64;
+pub const MAX_NESTING: usize = 64;
 
 /// What tells a task of a dump from all others of it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -6,11 +6,11 @@ use std::{
 };
 
 use regex::Regex;
-use rtops_protocol::{Signal, StackId, TaskKind, Thread, ThreadCapture};
+use rtops_protocol::{Signal, StackId, TaskKind, Thread};
 use rtops_symbols::{FrameClass, WaitReason, classify, polls};
 
 use crate::{
-    dump::Dump,
+    dump::{Dump, leaf_of},
     frame::{FrameId, Link},
     frames::Frames,
     remarks,
@@ -82,12 +82,8 @@ impl<'a> ThreadGroup<'a> {
 
 /// The stacks that are needed to show the threads of a dump.
 pub fn stacks_of_threads(dump: &Dump) -> impl Iterator<Item = StackId> {
-    dump.threads
-        .iter()
-        .filter_map(|thread| match thread.capture {
-            ThreadCapture::Stack(leaf) => Some(leaf.stack),
-            _ => None,
-        })
+    let leaves = dump.threads.iter().filter_map(leaf_of);
+    leaves.map(|leaf| leaf.stack)
 }
 
 /// The signal that ended the process, and the thread that it came to.
@@ -152,7 +148,7 @@ pub fn group_threads<'a>(
 }
 
 fn stack(thread: &Thread, frames: &Frames) -> (Vec<Link>, Option<WaitReason>, Option<String>) {
-    let ThreadCapture::Stack(leaf) = thread.capture else {
+    let Some(leaf) = leaf_of(thread) else {
         let wait = frames.thread_wait(&[], thread.state, thread.syscall);
         return (Vec::new(), wait, Some(remarks::not_captured(thread)));
     };
@@ -187,15 +183,12 @@ impl Polling {
 
     /// What to say of a thread that is inside `block_on`, where it is not known where its future waits.
     fn lacks_future(&self, thread: &Thread, frames: &Frames) -> Option<&'static str> {
-        let ThreadCapture::Stack(leaf) = thread.capture else {
-            return None;
-        };
+        let leaf = leaf_of(thread)?;
         if !self.is_image || self.shown.contains(&thread.tid) {
             return None;
         }
-        let links = frames.stack(leaf.stack).iter();
-        let mut functions =
-            links.filter_map(|link| Some(frames.get(link.frame)?.function.as_str()));
+        let frames = frames.of_links(frames.stack(leaf.stack));
+        let mut functions = frames.map(|frame| frame.function.as_str());
         let is_users = |name: &str| polls(name).is_some() && classify(name) == FrameClass::User;
         let first = functions.find(|name| blocks_on(name) || is_users(name))?;
         if blocks_on(first) {
@@ -209,13 +202,11 @@ impl Polling {
 
 /// Whether a thread is a worker that is inside no `block_on`: what it polls when it goes on are tasks.
 pub(crate) fn is_just_worker(dump: &Dump, tid: i32, frames: &Frames) -> bool {
-    let mut threads = dump.threads.iter();
-    let capture = threads.find(|thread| thread.tid == tid);
-    let Some(ThreadCapture::Stack(leaf)) = capture.map(|thread| thread.capture) else {
+    let Some(leaf) = dump.thread(tid).and_then(leaf_of) else {
         return false;
     };
-    let links = frames.stack(leaf.stack).iter();
-    let mut functions = links.filter_map(|link| Some(frames.get(link.frame)?.function.as_str()));
+    let frames = frames.of_links(frames.stack(leaf.stack));
+    let mut functions = frames.map(|frame| frame.function.as_str());
     let is_worker = |name: &str| {
         let path = rtops_symbols::display_name(name);
         path.starts_with("tokio::runtime::") && path.contains("::worker::")
@@ -248,7 +239,7 @@ pub fn state(letter: char) -> &'static str {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{End, Leaf, LeafEnd, Reply, Stacks};
+    use rtops_protocol::{End, Leaf, LeafEnd, Reply, Stacks, ThreadCapture};
 
     use super::*;
     use crate::{dump::fixtures::receive, frames::fixtures::frames};

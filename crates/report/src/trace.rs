@@ -54,12 +54,11 @@ pub fn chains(trace: &Trace, frames: &Frames, whose: Whose) -> Vec<Chain> {
         let no_root = lacks_root
             .then(|| remarks::incomplete(LeafEnd::Truncated))
             .flatten();
-        let chain = Chain {
-            links: frames.visible(&links, &[]),
-            wait: frames.task_wait(&links),
-            incomplete: no_root.or(no_line),
-            count: 1,
-        };
+        let chain = Chain::new(
+            frames.visible(&links, &[]),
+            frames.task_wait(&links),
+            no_root.or(no_line),
+        );
         let look = chain.look();
         match chains.iter_mut().find(|known| known.look() == look) {
             Some(known) => known.count += 1,
@@ -400,14 +399,15 @@ impl<'a> Builder<'a> {
     }
 
     fn add(&mut self, function: &'a str, caller: Option<Place>) -> usize {
-        let caller = caller.map(|place| (place.node, place.link));
-        let above = caller.and_then(|(caller, _)| self.tree.nodes.get(caller));
+        let above = caller.and_then(|place| self.tree.nodes.get(place.node));
         let depth = above.map_or(0, |caller| caller.depth + 1);
         self.tree.nodes.push(Node {
             function,
             polls: polls(function).filter(|polls| *polls != Polls::Unclear || !self.has_lines),
             class: classify(function),
-            caller: caller.filter(|_| depth < MAX_DEPTH),
+            caller: caller
+                .filter(|_| depth < MAX_DEPTH)
+                .map(|place| (place.node, place.link)),
             depth,
             own: Vec::new(),
             near: 0,

@@ -27,6 +27,20 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// One branch.
+    pub(crate) const fn new(
+        links: Vec<Link>,
+        wait: Option<WaitReason>,
+        incomplete: Option<&'static str>,
+    ) -> Self {
+        Self {
+            links,
+            wait,
+            incomplete,
+            count: 1,
+        }
+    }
+
     /// What makes two chains look the same.
     pub fn look(&self) -> Vec<FrameId> {
         self.links.iter().map(|link| link.frame).collect()

@@ -78,8 +78,8 @@ pub(crate) fn root(frames: &Frames, leaf: Leaf, entry: u64) -> Option<&str> {
     let Own::Innermost(length) = own_part(frames, leaf, entry) else {
         return None;
     };
-    let own = frames.stack(leaf.stack).get(..length)?.iter().rev();
-    let mut own = own.filter_map(|link| frames.get(link.frame));
+    let own = frames.stack(leaf.stack).get(..length)?;
+    let mut own = frames.of_links(own).rev();
     // What polls whatever a pin or box leads to.
     let root = own.find(|frame| classify(&frame.function) != FrameClass::Std)?;
     Some(&root.function)
@@ -97,9 +97,9 @@ pub(crate) fn is_worker(future_type: &str) -> bool {
 /// Whether the stack of a closure on a blocking pool is that of such a thread: with line tables alone, the
 /// type of the closure is not known.
 pub(crate) fn is_worker_thread(frames: &Frames, task: &Task) -> bool {
-    let links = task.leaves.iter().flat_map(|leaf| frames.stack(leaf.stack));
-    let mut links = links.filter_map(|link| frames.get(link.frame));
-    links.any(|frame| {
+    let leaves = task.leaves.iter();
+    let mut frames = leaves.flat_map(|leaf| frames.of_links(frames.stack(leaf.stack)));
+    frames.any(|frame| {
         let rest = frame.name.strip_prefix(WORKER);
         rest.is_some_and(|rest| rest.starts_with("::worker::"))
     })

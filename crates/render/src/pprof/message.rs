@@ -13,7 +13,7 @@ use rtops_report::escape::escape;
 use rtops_symbols::Segment;
 
 use super::{
-    Profile, proto,
+    Profile, proto, remarks,
     sample::{Call, Line, Sample, Way, samples},
 };
 
@@ -43,14 +43,11 @@ pub(super) fn message(profile: &Profile) -> proto::Profile {
         tables.value_type(TASKS, COUNT),
         tables.value_type(WAITS, COUNT),
     ];
-    let gaps = profile.dump.gaps.iter();
-    let gaps = gaps.map(|gap| format!("incomplete: {}", escape(gap)));
-    let lacks = profile.lacks.iter();
-    let lacks = lacks.map(|lack| format!("more could be shown: {}", escape(lack)));
+    let comments = remarks(profile).map(|text| tables.text(&text)).collect();
     let since_epoch = profile.taken.duration_since(UNIX_EPOCH).unwrap_or_default();
     proto::Profile {
         sample: all,
-        comment: gaps.chain(lacks).map(|text| tables.text(&text)).collect(),
+        comment: comments,
         time_nanos: number(since_epoch.as_nanos()),
         period_type: Some(tables.value_type(TASKS, COUNT)),
         period: 1,
@@ -85,9 +82,10 @@ impl Tables {
     fn new(profile: &Profile) -> Self {
         let mut tables = Self::default();
         tables.text("");
-        let main = profile.dump.modules.iter();
-        let main = main.filter(|module| module.kind == ModuleKind::MainExecutable);
-        let main = main.map(|module| module.path.as_str()).next();
+        let mut modules = profile.dump.modules.iter();
+        let main = modules
+            .find(|module| module.kind == ModuleKind::MainExecutable)
+            .map(|module| module.path.as_str());
         let (first, others): (Vec<&Segment>, Vec<&Segment>) = profile
             .segments
             .iter()

@@ -24,6 +24,7 @@ use std::{
 use rtops_protocol::StackId;
 use rtops_report::{
     dump::Dump,
+    escape::escape,
     frames::{self, Frames, Shown},
     group::stacks_of_tasks,
     symbolize::symbolize,
@@ -95,4 +96,12 @@ impl Profile {
     pub fn write_pprof(&self, writer: &mut impl Write) -> io::Result<()> {
         message::write(self, writer)
     }
+}
+
+/// What is missing, and what would give more.
+fn remarks(profile: &Profile) -> impl Iterator<Item = String> {
+    let gaps = profile.dump.gaps.iter();
+    let gaps = gaps.map(|gap| format!("incomplete: {}", escape(gap)));
+    let lacks = profile.lacks.iter();
+    gaps.chain(lacks.map(|lack| format!("more could be shown: {}", escape(lack))))
 }

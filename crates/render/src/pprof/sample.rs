@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, HashSet},
 };
 
-use rtops_protocol::{TaskKind, ThreadCapture};
+use rtops_protocol::TaskKind;
 use rtops_report::{
     escape::escape,
     frame::{Frame, FrameId, FrameKind, Place},
@@ -14,6 +14,7 @@ use rtops_report::{
     group::{TaskGroup, group_tasks},
     selection::{Grouping, Selection},
     task::{State, Task},
+    threads::stacks_of_threads,
     tree::Chain,
     words,
 };
@@ -174,12 +175,7 @@ pub(super) fn samples(profile: &Profile) -> Vec<Sample<'_>> {
 /// The addresses that threads are at. All others of a chain are where a call returns to: those of
 /// tasks that wait begin in a waker, which is never shown.
 fn running_at(profile: &Profile) -> HashSet<u64> {
-    let threads = profile.dump.threads.iter();
-    let stacks = threads.filter_map(|thread| match thread.capture {
-        ThreadCapture::Stack(leaf) => Some(leaf.stack),
-        _ => None,
-    });
-    stacks
+    stacks_of_threads(&profile.dump)
         .filter_map(|stack| profile.dump.stack(stack).first().copied())
         .collect()
 }

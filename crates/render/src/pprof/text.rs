@@ -11,7 +11,7 @@ use std::{
 use rtops_protocol::TaskKind;
 use rtops_report::{
     escape::escape,
-    task::{Task, TaskKey},
+    task::{MAX_NESTING, Task, TaskKey},
     tree::MAX_BRANCHES,
 };
 use rtops_symbols::display_name;
@@ -22,8 +22,6 @@ use super::{
 };
 
 const SECONDS_A_MINUTE: u64 = 60;
-/// The most spans around a spawn that are followed: the numbers may form a ring.
-const MAX_NESTING: usize = 64;
 
 /// Writes the text of `debug=1`.
 pub(super) fn grouped(profile: &Profile, writer: &mut impl Write) -> io::Result<()> {
@@ -67,12 +65,7 @@ pub(super) fn grouped(profile: &Profile, writer: &mut impl Write) -> io::Result<
 
 /// Writes the text of `debug=2`.
 pub(super) fn each(profile: &Profile, writer: &mut impl Write) -> io::Result<()> {
-    let by_key: HashMap<TaskKey, &Task> = profile
-        .dump
-        .tasks
-        .iter()
-        .map(|task| (task.key, task))
-        .collect();
+    let by_key = profile.dump.tasks_by_key();
     let samples = tasks(profile);
     // What tasks have in common is put into words once.
     let stacks: Vec<String> = samples.iter().map(stack).collect();
@@ -194,13 +187,7 @@ fn creator(profile: &Profile, by_key: &HashMap<TaskKey, &Task>, task: &Task) -> 
 
 /// What is missing, and what would give more, in lines that readers skip.
 fn remarks(profile: &Profile, writer: &mut impl Write) -> io::Result<()> {
-    for gap in &profile.dump.gaps {
-        writeln!(writer, "# incomplete: {}", escape(gap))?;
-    }
-    for lack in &profile.lacks {
-        writeln!(writer, "# more could be shown: {}", escape(lack))?;
-    }
-    Ok(())
+    super::remarks(profile).try_for_each(|text| writeln!(writer, "# {text}"))
 }
 
 /// A text in quotes, as Go writes it.

@@ -74,10 +74,13 @@ fn line(view: &View, node: &Node) -> (String, Option<String>) {
     if node.orphans > 0 {
         text = format!("{text}, its spawner has ended");
     }
-    let place = innermost.and_then(|frame| frame.place.as_ref());
-    let place = place.or(group.look.site.as_ref());
-    let place = place.map(|place| escape(&place.to_string()).into_owned());
-    (text, place)
+    let place = innermost
+        .and_then(|frame| frame.place.as_ref())
+        .or(group.look.site.as_ref());
+    (
+        text,
+        place.map(|place| escape(&place.to_string()).into_owned()),
+    )
 }
 
 fn bracket(view: &View, group: &TaskGroup) -> String {

@@ -66,10 +66,9 @@ fn looked_at(outside: &Outside) -> String {
 
 /// What is not shown as the process was not looked at from outside, or that it was not.
 fn not_attached(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
-    let missing = view.dump.not_attached();
-    let missing = missing.map(|line| (Paint::Warning, line));
+    let missing = view.dump.untracked_not_shown();
     // Runtimes that the agent does not know may have tasks all the same.
-    let line = missing.or_else(|| {
+    let line = missing.map(|line| (Paint::Warning, line)).or_else(|| {
         let why = view.dump.why_not_attached()?;
         Some((Paint::Faint, format!("not looked at from outside: {why}")))
     });
@@ -96,20 +95,21 @@ fn tasks_summary(view: &View) -> Option<String> {
         let left_out = view.ageless;
         text = format!("{text} ({left_out} left out: a core file tells no ages)");
     }
-    let alive = view.dump.process.as_ref();
-    let alive = alive.and_then(|process| process.alive_on_tokio);
-    if let Some(alive) = alive.filter(|alive| *alive > 0) {
+    let process = view.dump.process.as_ref();
+    if let Some(alive) = process.and_then(|process| process.alive_on_tokio)
+        && alive > 0
+    {
         let known = view.dump.known_on_tokio();
-        // A task may end between the two counts.
-        let alive = alive.max(known);
         let verb = if view.dump.is_image() { "" } else { "tracked " };
-        text = format!("{text}, {verb}{known} of {alive} alive");
+        // A task may end between the two counts.
+        text = format!("{text}, {verb}{known} of {} alive", alive.max(known));
     }
     for (what, is_seen) in [("only by type", false), ("seen in part", true)] {
-        let groups = groups.iter();
-        let groups = groups.filter(|group| group.chains.is_empty() != is_seen);
-        if let Some(reasons) = reasons(groups) {
-            text = format!("{text}; {} {what}: {}", reasons.0, reasons.1);
+        let such = groups
+            .iter()
+            .filter(|group| group.chains.is_empty() != is_seen);
+        if let Some((total, reasons)) = reasons(such) {
+            text = format!("{text}; {total} {what}: {reasons}");
         }
     }
     Some(text)
@@ -119,7 +119,7 @@ fn tasks_summary(view: &View) -> Option<String> {
 /// outside, and no runtime counts them.
 fn others_are_unknown(dump: &Dump) -> bool {
     let is_counted = |process: &Process| process.alive_on_tokio.is_some();
-    dump.not_attached().is_some() && !dump.process.as_ref().is_some_and(is_counted)
+    dump.untracked_not_shown().is_some() && !dump.process.as_ref().is_some_and(is_counted)
 }
 
 /// Of how many tasks it is not known where they wait, or not all of it, and why.

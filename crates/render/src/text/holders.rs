@@ -194,8 +194,7 @@ fn who(holders: &Holders, claim: &Claim) -> String {
         if claim.task != 0 {
             return format!("task {}, which has ended,", claim.task);
         }
-        let mut threads = holders.dump.threads.iter();
-        let thread = threads.find(|thread| thread.tid == claim.tid);
+        let thread = holders.dump.thread(claim.tid);
         let name = thread.and_then(|thread| thread.name.as_deref());
         let name = name.map_or_else(String::new, |name| format!(" ({})", escape(name)));
         return format!("thread {}{name} outside of any task", claim.tid);

@@ -9,8 +9,7 @@ use rtops_report::{
 
 /// `task 17 "flush"`.
 pub(super) fn named_task(dump: &Dump, task: &Task) -> String {
-    let name = dump.string(task.name()).map(quoted);
-    let name = name.or_else(|| {
+    let name = dump.string(task.name()).map(quoted).or_else(|| {
         let future = dump.string(task.tracked()?.future_type)?;
         Some(escape(&rtops_symbols::display_name(future)).into_owned())
     });

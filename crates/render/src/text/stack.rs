@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::{TaskKind, ThreadCapture, WakerState};
+use rtops_protocol::{TaskKind, WakerState};
 use rtops_symbols::WaitReason;
 
 use super::{
@@ -17,6 +17,7 @@ use crate::style::{Paint, Style};
 use rtops_report::{
     census::{self, Count},
     crash,
+    dump::leaf_of,
     escape::escape,
     format,
     frame::Frame,
@@ -223,13 +224,15 @@ fn woken(view: &View, group: &TaskGroup) -> String {
         true => "woken, resumes",
         false => "woken or new, goes on",
     };
-    let frames = group.chains.iter();
-    let mut frames = frames.filter_map(|chain| innermost(view.frames, chain));
+    let chains = group.chains.iter();
+    let mut frames = chains.filter_map(|chain| innermost(view.frames, chain));
     match (frames.next(), group.chains.len()) {
         (Some(frame), 1) => {
             let place = frame.place.as_ref().map(ToString::to_string);
-            let place = place.unwrap_or_else(|| frame.name.clone());
-            format!("{what} at {}", escape(&place))
+            format!(
+                "{what} at {}",
+                escape(place.as_deref().unwrap_or(&frame.name))
+            )
         }
         (Some(_), chains) => format!("{what} at one of {chains} places"),
         (None, _) => "woken or new, and about to be polled".to_owned(),
@@ -238,7 +241,7 @@ fn woken(view: &View, group: &TaskGroup) -> String {
 
 /// Where the service's own code awaits what the task waits for; failing that, the innermost frame.
 pub(super) fn innermost<'f>(frames: &'f Frames, chain: &Chain) -> Option<&'f Frame> {
-    let mut shown = chain.links.iter().filter_map(|link| frames.get(link.frame));
+    let mut shown = frames.of_links(&chain.links);
     let first = shown.clone().next();
     let is_own = |frame: &&Frame| {
         frame
@@ -250,17 +253,20 @@ pub(super) fn innermost<'f>(frames: &'f Frames, chain: &Chain) -> Option<&'f Fra
 }
 
 pub(super) fn running(view: &View, group: &TaskGroup, tid: Option<i32>) -> String {
-    let since = group.times().map(|(_, longest)| longest);
-    let since = since.map_or_else(String::new, |since| {
-        format!(" for {}", format::duration(since))
+    let since = group.times().map_or_else(String::new, |(_, longest)| {
+        format!(" for {}", format::duration(longest))
     });
     let Some(tid) = tid else {
         return format!("running{since} on a thread that is not known");
     };
-    let thread = view.dump.threads.iter().find(|thread| thread.tid == tid);
-    let name = thread.and_then(|thread| thread.name.as_deref());
-    let name = name.map_or_else(String::new, |name| format!(" ({})", escape(name)));
-    format!("running{since} on thread {tid}{name}")
+    match view
+        .dump
+        .thread(tid)
+        .and_then(|thread| thread.name.as_deref())
+    {
+        Some(name) => format!("running{since} on thread {tid} ({})", escape(name)),
+        None => format!("running{since} on thread {tid}"),
+    }
 }
 
 /// A heading, the stack, and what else there is to say.
@@ -354,7 +360,7 @@ pub(super) fn more(
 /// What is missing and what would give more.
 pub(super) fn remarks(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     let notes = notes(view);
-    let told = view.dump.not_attached();
+    let told = view.dump.untracked_not_shown();
     let gaps = view.dump.gaps.iter();
     let gaps: Vec<&String> = gaps.filter(|gap| Some(*gap) != told.as_ref()).collect();
     if !gaps.is_empty() || !notes.is_empty() {
@@ -432,15 +438,9 @@ fn lacks_block_on(view: &View) -> bool {
     }
     let is_block_on = |name: &str| name.starts_with("tokio::") && name.ends_with("::block_on");
     let blocked = view.dump.threads.iter().filter(|thread| {
-        let ThreadCapture::Stack(leaf) = thread.capture else {
-            return false;
-        };
-        let mut frames = view.frames.stack(leaf.stack).iter();
-        thread.state != Some('R')
-            && frames.any(|link| {
-                let frame = view.frames.get(link.frame);
-                frame.is_some_and(|frame| is_block_on(&frame.name))
-            })
+        let stack = leaf_of(thread).map_or(&[][..], |leaf| view.frames.stack(leaf.stack));
+        let mut frames = view.frames.of_links(stack);
+        thread.state != Some('R') && frames.any(|frame| is_block_on(&frame.name))
     });
     let tracked = view.dump.tasks.iter().filter(|task| {
         let has_no_runtime = task.tracked().is_some_and(|task| task.runtime.0 == 0);

@@ -232,10 +232,7 @@ impl<'d, 'a> Judging<'d, 'a> {
 
     /// Inside one poll for long.
     pub(super) fn spinning(&mut self, findings: &mut Vec<Finding<'a>>) {
-        let state_of = |this: &Self, tid: i32| {
-            let mut threads = this.dump.threads.iter();
-            threads.find(|thread| thread.tid == tid)?.state
-        };
+        let state_of = |this: &Self, tid: i32| this.dump.thread(tid)?.state;
         self.take(
             Evidence::Spinning,
             findings,

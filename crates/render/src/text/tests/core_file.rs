@@ -226,7 +226,7 @@ fn the_thread_that_crashed_comes_first_and_nothing_speaks_of_an_agent() {
     thread 4713 [killed by SIGSEGV]
         write_null  src/write_null.rs:7:9
         run         src/run.rs:7:9
-        (the callers are cut off: the core file lacks their part of the stack)
+        (the callers are cut off: their part of the stack could not be read)
 
     2 threads [parked]
         park                                              src/park.rs:7:9
@@ -235,6 +235,6 @@ fn the_thread_that_crashed_comes_first_and_nothing_speaks_of_an_agent() {
         in block_on: no stored waker shows where its future waits
 
     thread 4714
-        no stack: the core file lacks it
+        no stack: it could not be read
     ");
 }
