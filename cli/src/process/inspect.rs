@@ -73,14 +73,18 @@ pub struct State {
 }
 
 /// Bytes of memory.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Memory {
     /// What is shared counts in part.
+    #[serde(rename = "pss_bytes")]
     pub proportional: Option<u64>,
+    #[serde(rename = "swapped_bytes")]
     pub swapped: Option<u64>,
     /// The most that was resident at a time.
+    #[serde(rename = "peak_rss_bytes")]
     pub peak: Option<u64>,
     /// What the machine has.
+    #[serde(rename = "memory_of_machine_bytes")]
     pub of_machine: Option<u64>,
 }
 
@@ -92,13 +96,15 @@ pub struct Executable {
 }
 
 /// What has become of the file that a program was started from.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum File {
     Same,
     /// Another file has its name.
     Replaced,
     Deleted,
     /// It never had a name.
+    #[serde(rename = "in memory")]
     InMemory,
 }
 

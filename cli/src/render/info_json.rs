@@ -17,7 +17,7 @@ use crate::process::{
     Details,
     cgroup::Group,
     container::{self, Container},
-    inspect::{File, Related},
+    inspect::{File, Memory, Related},
     limits::Used,
     sockets::{Address, Socket, Sockets},
 };
@@ -41,7 +41,7 @@ struct ProcessPart<'a> {
     #[serde(flatten)]
     figures: FiguresPart<'a>,
     executable: Option<String>,
-    executable_file: Option<&'static str>,
+    executable_file: Option<File>,
     directory: Option<String>,
     state: &'static str,
     state_letter: char,
@@ -51,10 +51,8 @@ struct ProcessPart<'a> {
     cpu_share_recent: f64,
     #[serde(flatten)]
     details: &'a Details,
-    pss_bytes: Option<u64>,
-    swapped_bytes: Option<u64>,
-    peak_rss_bytes: Option<u64>,
-    memory_of_machine_bytes: Option<u64>,
+    #[serde(flatten)]
+    memory: &'a Memory,
     cgroups: &'a [Group],
     unit: Option<&'a str>,
     container: Option<&'a Container>,
@@ -147,7 +145,7 @@ fn process_part(report: &Report) -> ProcessPart<'_> {
         real_user: now.real_user.as_ref().unwrap_or(&now.figures.user),
         figures: FiguresPart::of(&now.figures),
         executable: now.executable.as_ref().map(|program| path(&program.path)),
-        executable_file: now.executable.as_ref().map(|program| file(program.file)),
+        executable_file: now.executable.as_ref().map(|program| program.file),
         directory: now.directory.as_deref().map(path),
         state: now.state.words(),
         state_letter: now.state.letter,
@@ -156,10 +154,7 @@ fn process_part(report: &Report) -> ProcessPart<'_> {
         watched_seconds: report.watched.as_secs_f64(),
         cpu_share_recent: report.cpu_share_recent,
         details: &now.details,
-        pss_bytes: now.memory.proportional,
-        swapped_bytes: now.memory.swapped,
-        peak_rss_bytes: now.memory.peak,
-        memory_of_machine_bytes: now.memory.of_machine,
+        memory: &now.memory,
         cgroups: &now.groups,
         unit: container::unit(&now.groups),
         container: now.container.as_ref(),
@@ -167,15 +162,6 @@ fn process_part(report: &Report) -> ProcessPart<'_> {
         inner_pid: now.inner_pid,
         oom_score: now.oom_score,
         oom_score_adj: now.oom_score_adj,
-    }
-}
-
-const fn file(file: File) -> &'static str {
-    match file {
-        File::Same => "same",
-        File::Replaced => "replaced",
-        File::Deleted => "deleted",
-        File::InMemory => "in memory",
     }
 }
 

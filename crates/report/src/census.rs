@@ -163,18 +163,12 @@ pub struct Kept {
 
 /// The ended tasks that their join handles keep, the commonest type first.
 pub fn kept_by_type(dump: &Dump, frames: &Frames) -> Vec<Kept> {
-    let mut by_type: HashMap<String, usize> = HashMap::new();
-    for (polls, count) in &dump.kept {
+    let types = dump.kept.iter().map(|(polls, count)| {
         let future = frames.future(*polls);
         let name = future.map_or_else(String::new, |future| future.name.clone());
-        *by_type.entry(name).or_default() += count;
-    }
-    let kept = by_type.into_iter();
-    let mut kept: Vec<Kept> = kept
-        .map(|(future_type, count)| Kept { future_type, count })
-        .collect();
-    kept.sort_by(|a, b| {
-        (Reverse(a.count), &a.future_type).cmp(&(Reverse(b.count), &b.future_type))
+        (name, *count)
     });
-    kept
+    let kept = format::commonest(types).into_iter();
+    kept.map(|(future_type, count)| Kept { future_type, count })
+        .collect()
 }

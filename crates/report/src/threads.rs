@@ -11,6 +11,7 @@ use rtops_symbols::{FrameClass, WaitReason, classify, polls};
 
 use crate::{
     dump::{Dump, leaf_of},
+    format,
     frame::{FrameId, Link},
     frames::Frames,
     remarks,
@@ -54,17 +55,8 @@ impl<'a> ThreadGroup<'a> {
 
     /// The distinct names that are known, each with how many threads have it, the commonest first.
     pub fn names(&self) -> Vec<(&'a str, usize)> {
-        let mut counts: HashMap<&str, usize> = HashMap::new();
-        for name in self
-            .threads
-            .iter()
-            .filter_map(|thread| thread.name.as_deref())
-        {
-            *counts.entry(name).or_default() += 1;
-        }
-        let mut names: Vec<_> = counts.into_iter().collect();
-        names.sort_unstable_by_key(|(name, count)| (Reverse(*count), *name));
-        names
+        let threads = self.threads.iter();
+        format::commonest(threads.filter_map(|thread| Some((thread.name.as_deref()?, 1))))
     }
 
     /// The state in words, where it is known.

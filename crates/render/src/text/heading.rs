@@ -1,7 +1,6 @@
 //! The line for the process: how much there is, and what is not known.
 
 use std::{
-    collections::BTreeMap,
     io::{self, Write},
     time::Duration,
 };
@@ -124,18 +123,14 @@ fn others_are_unknown(dump: &Dump) -> bool {
 
 /// Of how many tasks it is not known where they wait, or not all of it, and why.
 fn reasons<'a>(groups: impl Iterator<Item = &'a TaskGroup<'a>>) -> Option<(usize, String)> {
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for group in groups.filter(|group| group.look.kind == TaskKind::Task) {
-        if let Some(reason) = group.look.unresolved {
-            *reasons.entry(reason.short).or_default() += group.tasks.len();
-        }
-    }
-    let total: usize = reasons.values().sum();
-    let mut reasons: Vec<_> = reasons.into_iter().collect();
-    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let reasons = reasons.iter().map(|(why, count)| format!("{count} {why}"));
-    let reasons: Vec<String> = reasons.collect();
-    (total > 0).then(|| (total, reasons.join(", ")))
+    let tasks = groups.filter(|group| group.look.kind == TaskKind::Task);
+    let reasons = format::commonest(
+        tasks.filter_map(|group| Some((group.look.unresolved?.short, group.tasks.len()))),
+    );
+    let total: usize = reasons.iter().map(|(_, count)| count).sum();
+    let parts = reasons.iter().map(|(why, count)| format!("{count} {why}"));
+    let parts: Vec<String> = parts.collect();
+    (total > 0).then(|| (total, parts.join(", ")))
 }
 
 fn threads_summary(view: &View) -> Option<String> {

@@ -284,18 +284,11 @@ pub(super) fn thread_group(
         [thread] if crash.is_some() || names.is_empty() => format!("thread {}", thread.tid),
         threads => format::count(threads.len(), "thread"),
     };
-    let mut shown: Vec<String> = names
-        .iter()
-        .take(MAX_IN_A_LINE)
-        .map(|(name, count)| match count {
-            1 => quoted(name),
-            _ if names.len() == 1 => quoted(name),
-            _ => format!("{} ×{count}", quoted(name)),
-        })
-        .collect();
-    if names.len() > MAX_IN_A_LINE {
-        shown.push(format!("{} more names", names.len() - MAX_IN_A_LINE));
-    }
+    let shown = format::first(MAX_IN_A_LINE, &names, "name", |(name, count)| match count {
+        1 => quoted(name),
+        _ if names.len() == 1 => quoted(name),
+        _ => format!("{} ×{count}", quoted(name)),
+    });
     let crashed = crash.map(|signal| format!("killed by {}", crash::name(signal.number)));
     let wait = group
         .wait
@@ -394,12 +387,8 @@ fn notes(view: &View) -> Vec<String> {
         );
     }
     if !view.lacks.is_empty() {
-        let shown = view.lacks.iter().take(MAX_IN_A_LINE);
-        let mut lacks: Vec<String> = shown.map(|lack| escape(lack).into_owned()).collect();
-        if view.lacks.len() > MAX_IN_A_LINE {
-            let others = view.lacks.len() - MAX_IN_A_LINE;
-            lacks.push(format::count(others, "more module"));
-        }
+        let escaped = |lack: &String| escape(lack).into_owned();
+        let lacks = format::first(MAX_IN_A_LINE, &view.lacks, "module", escaped);
         notes.push(format!("more could be shown: {}", lacks.join("; ")));
     }
     if view.dump.unknown_frames > 0 {
@@ -415,14 +404,10 @@ fn kept(view: &View) -> Option<String> {
     if total == 0 || view.tasks.is_none() {
         return None;
     }
-    let types = by_type.iter().take(MAX_IN_A_LINE).map(|kept| {
+    let types = format::first(MAX_IN_A_LINE, &by_type, "type", |kept| {
         let future = rtops_symbols::display_type(&kept.future_type);
         format!("{} x {}", kept.count, escape(&future))
     });
-    let mut types: Vec<String> = types.collect();
-    if by_type.len() > MAX_IN_A_LINE {
-        types.push(format::count(by_type.len() - MAX_IN_A_LINE, "more type"));
-    }
     let tasks = match total {
         1 => "1 ended task is kept by its join handle".to_owned(),
         total => format!("{total} ended tasks are kept by their join handles"),
