@@ -135,10 +135,9 @@ pub fn text(writer: &mut (impl Write + ?Sized), style: Style, list: &List) -> io
             let shown = cells.filter(|(column, _)| is_shown(column.title));
             shown.map(|(_, cell)| cell).collect()
         };
-        let cells: Vec<Vec<String>> = rows.iter().map(of_row).collect();
         let columns = COLUMNS.into_iter();
         let columns: Vec<Column> = columns.filter(|column| is_shown(column.title)).collect();
-        table::write(writer, style, "", &columns, &cells)?;
+        table::write(writer, style, "", &columns, rows.iter().map(of_row))?;
     }
     if *hidden > 0 {
         let text = format!(

@@ -301,8 +301,7 @@ fn classes(
         }
         cells
     });
-    let rows: Vec<Vec<String>> = rows.collect();
-    table::write(writer, style, INDENT, &columns, &rows)
+    table::write(writer, style, INDENT, &columns, rows)
 }
 
 /// Sizes of blocks are powers of two.

@@ -8,7 +8,7 @@ use std::{
 use rtops_protocol::{Runtime, RuntimeFlavor, Stats, Worker};
 use rtops_render::style::{Paint, Style};
 use rtops_render::{
-    section::{INDENT, section},
+    section::{INDENT, heading, section},
     table::{self, Column, Fit},
 };
 use rtops_report::{
@@ -124,12 +124,7 @@ pub fn image(writer: &mut impl Write, style: Style, report: &ImageReport<'_>) ->
         writeln!(writer, "\n{}", style.paint(Paint::Faint, note))?;
     }
     if !report.kept.is_empty() {
-        let lines = report.kept.iter().take(MAX_TYPES);
-        writeln!(
-            writer,
-            "\n{}",
-            style.paint(Paint::Heading, "ended tasks that their join handles keep")
-        )?;
+        heading(writer, style, "ended tasks that their join handles keep")?;
         let columns = [
             Column::new("TASKS", Fit::Number),
             Column::new("FUTURE", Fit::Cut),
@@ -138,8 +133,8 @@ pub fn image(writer: &mut impl Write, style: Style, report: &ImageReport<'_>) ->
             let future = rtops_symbols::display_type(&kept.future_type);
             vec![kept.count.to_string(), future]
         };
-        let rows: Vec<Vec<String>> = lines.map(row).collect();
-        table::write(writer, style, INDENT, &columns, &rows)?;
+        let rows = report.kept.iter().take(MAX_TYPES).map(row);
+        table::write(writer, style, INDENT, &columns, rows)?;
     }
     Ok(())
 }
@@ -264,11 +259,7 @@ fn types(writer: &mut impl Write, style: Style, census: &Census) -> io::Result<(
     if census.tasks == 0 {
         return Ok(());
     }
-    writeln!(
-        writer,
-        "\n{}",
-        style.paint(Paint::Heading, "untracked tasks")
-    )?;
+    heading(writer, style, "untracked tasks")?;
     let columns = [
         Column::new("TASKS", Fit::Number),
         Column::new("RUNNING", Fit::OptionalNumber(0)),
@@ -284,8 +275,7 @@ fn types(writer: &mut impl Write, style: Style, census: &Census) -> io::Result<(
             of_type.future_type.clone(),
         ]
     });
-    let rows: Vec<Vec<String>> = rows.collect();
-    table::write(writer, style, INDENT, &columns, &rows)?;
+    table::write(writer, style, INDENT, &columns, rows)?;
     match types.len().saturating_sub(MAX_TYPES) {
         0 => Ok(()),
         hidden => {
@@ -375,25 +365,20 @@ fn workers(
         Column::new("PARKS/S", NUMBER),
     ];
     columns.extend(optional.iter().map(|(title, _)| Column::new(title, NUMBER)));
-    let rows: Vec<Vec<String>> = runtime
-        .workers
-        .iter()
-        .enumerate()
-        .map(|(index, worker)| {
-            let rates = rates.as_ref().and_then(|rates| rates.get(index));
-            let rate = |text: fn(&WorkerRates) -> String| rates.map_or("-".to_owned(), text);
-            let mut cells = vec![
-                index.to_string(),
-                rate(|rates| format::percent(rates.busy_share)),
-                format::nanoseconds(worker.busy_ns),
-                worker.parks.to_string(),
-                rate(|rates| format!("{:.1}", rates.parks_per_second)),
-            ];
-            cells.extend(optional.iter().map(|(_, pick)| {
-                pick(worker).map_or_else(|| "-".to_owned(), |value| value.to_string())
-            }));
-            cells
-        })
-        .collect();
-    table::write(writer, style, INDENT, &columns, &rows)
+    let rows = runtime.workers.iter().enumerate().map(|(index, worker)| {
+        let rates = rates.as_ref().and_then(|rates| rates.get(index));
+        let rate = |text: fn(&WorkerRates) -> String| rates.map_or("-".to_owned(), text);
+        let mut cells = vec![
+            index.to_string(),
+            rate(|rates| format::percent(rates.busy_share)),
+            format::nanoseconds(worker.busy_ns),
+            worker.parks.to_string(),
+            rate(|rates| format!("{:.1}", rates.parks_per_second)),
+        ];
+        cells.extend(optional.iter().map(|(_, pick)| {
+            pick(worker).map_or_else(|| "-".to_owned(), |value| value.to_string())
+        }));
+        cells
+    });
+    table::write(writer, style, INDENT, &columns, rows)
 }

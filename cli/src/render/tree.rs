@@ -83,8 +83,8 @@ pub fn text(writer: &mut impl Write, style: Style, tree: &[Placed<Node>]) -> io:
     }
     let rows: Vec<[String; COLUMNS.len()]> = tree.iter().map(cells).collect();
     let shown = shown(&rows, style.width);
-    let rows: Vec<Vec<String>> = rows.into_iter().map(|row| pick(row, shown)).collect();
-    table::write(writer, style, "", &pick(COLUMNS, shown), &rows)
+    let rows = rows.into_iter().map(|row| pick(row, shown));
+    table::write(writer, style, "", &pick(COLUMNS, shown), rows)
 }
 
 /// What a row has in the columns that are shown.

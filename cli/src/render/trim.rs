@@ -79,7 +79,7 @@ pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Resul
         )?;
     }
     writeln!(writer)?;
-    table::write(writer, style, INDENT, &COLUMNS, &rows(report))?;
+    table::write(writer, style, INDENT, &COLUMNS, rows(report))?;
     let now = glance(Sums::of(&report.trimmed.after), after);
     writeln!(writer, "\nnow {now}")?;
     if report

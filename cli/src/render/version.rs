@@ -251,19 +251,16 @@ fn list(writer: &mut impl Write, style: Style, packages: &[Package]) -> io::Resu
         Column::new("KIND", Fit::OptionalText(1)),
         Column::new("SOURCE", Fit::OptionalText(0)),
     ];
-    let rows: Vec<Vec<String>> = packages
-        .iter()
-        .map(|package| {
-            vec![
-                package.name.clone(),
-                package.version.clone(),
-                kind(package).to_owned(),
-                package.source.clone(),
-            ]
-        })
-        .collect();
+    let rows = packages.iter().map(|package| {
+        vec![
+            package.name.clone(),
+            package.version.clone(),
+            kind(package).to_owned(),
+            package.source.clone(),
+        ]
+    });
     writeln!(writer)?;
-    table::write(writer, style, "", &columns, &rows)
+    table::write(writer, style, "", &columns, rows)
 }
 
 /// What a package is to the program, in a word.

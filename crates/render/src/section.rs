@@ -45,6 +45,14 @@ impl Line<'_> {
     }
 }
 
+/// Prints the title of what is not a section of lines.
+///
+/// # Errors
+/// When the writer fails.
+pub fn heading(writer: &mut impl Write, style: Style, title: &str) -> io::Result<()> {
+    writeln!(writer, "\n{}", style.paint(Paint::Heading, title))
+}
+
 /// Prints a title and the lines below it; on a terminal, long ones go on where they began.
 ///
 /// # Errors
@@ -55,7 +63,7 @@ pub fn section<'a, L: Into<Line<'a>>>(
     title: &str,
     lines: Vec<L>,
 ) -> io::Result<()> {
-    writeln!(writer, "\n{}", style.paint(Paint::Heading, title))?;
+    heading(writer, style, title)?;
     let lines: Vec<Line> = lines.into_iter().map(Into::into).collect();
     let width = lines.iter().map(|line| line.key.len()).max().unwrap_or(0);
     let before = INDENT.len() + width + INDENT.len();

@@ -72,7 +72,7 @@ pub fn write(
     style: Style,
     indent: &str,
     columns: &[Column],
-    rows: &[Vec<String>],
+    rows: impl IntoIterator<Item = Vec<String>>,
 ) -> io::Result<()> {
     let mut table = Table::new();
     table
