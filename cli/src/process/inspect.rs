@@ -109,21 +109,6 @@ pub enum File {
 }
 
 impl State {
-    /// The state in words.
-    pub const fn words(&self) -> &'static str {
-        match self.letter {
-            'R' => "running",
-            'S' => "sleeping",
-            'D' => "waiting without a break, as for a disk",
-            'T' => "stopped",
-            't' => "stopped by its tracer",
-            'Z' => "ended, not yet collected by its parent",
-            'X' | 'x' => "ending",
-            'I' => "idle",
-            _ => "unknown",
-        }
-    }
-
     /// Whether something keeps it from running.
     pub const fn is_notable(&self) -> bool {
         self.tracer.is_some() || matches!(self.letter, 'D' | 'T' | 't' | 'Z' | 'X' | 'x')

@@ -5,9 +5,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rtops_render::section::{Line, section};
-use rtops_render::style::{Paint, Style};
-use rtops_report::{escape::escape, format};
+use rtops_render::{
+    section::{Line, section},
+    style::{Paint, Style},
+};
+use rtops_report::{escape::escape, format, words};
 
 pub use super::sockets::Which;
 use super::{sockets, stats};
@@ -96,7 +98,7 @@ fn process_lines(report: &Report, on_terminal: bool) -> Vec<Line<'static>> {
     if let Some(parent) = &now.parent {
         lines.push(("parent", related(parent)).into());
     }
-    let mut state = now.state.words().to_owned();
+    let mut state = words::thread_state(now.state.letter).to_owned();
     if let Some(tracer) = &now.state.tracer {
         state = format!("{state}; traced by {}", related(tracer));
     }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use rtops_render::json;
+use rtops_report::words;
 use serde::Serialize;
 
 use super::{
@@ -147,7 +148,7 @@ fn process_part(report: &Report) -> ProcessPart<'_> {
         executable: now.executable.as_ref().map(|program| path(&program.path)),
         executable_file: now.executable.as_ref().map(|program| program.file),
         directory: now.directory.as_deref().map(path),
-        state: now.state.words(),
+        state: words::thread_state(now.state.letter),
         state_letter: now.state.letter,
         tracer: now.state.tracer.as_ref(),
         started_unix_seconds: started.ok().map(|since| since.as_secs()),

@@ -3,8 +3,10 @@
 use std::io::{self, Write};
 
 use rtops_protocol::{Refusal, Summary};
-use rtops_render::style::{Paint, Style};
-use rtops_render::table::{self, Column, Fit};
+use rtops_render::{
+    style::{Paint, Style},
+    table::{self, Column, Fit},
+};
 use rtops_report::format;
 
 use crate::{process::Figures, programs::Built};

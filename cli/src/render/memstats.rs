@@ -7,9 +7,9 @@ use std::{
 };
 
 use rtops_protocol::{Allocator, Counted, Memory, SizeClass, Unit};
-use rtops_render::style::{Paint, Style};
 use rtops_render::{
     section::{INDENT, section},
+    style::{Paint, Style},
     table::{self, Column, Fit},
 };
 use rtops_report::{escape::escape, format};

@@ -7,9 +7,9 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use rtops_render::style::{Paint, Style};
 use rtops_render::{
     section::{heading, section},
+    style::{Paint, Style},
     table::{self, Column, Fit},
 };
 use rtops_report::{escape::escape, format};

@@ -6,9 +6,9 @@ use std::{
 };
 
 use rtops_protocol::{Runtime, RuntimeFlavor, Stats, Worker};
-use rtops_render::style::{Paint, Style};
 use rtops_render::{
     section::{INDENT, heading, section},
+    style::{Paint, Style},
     table::{self, Column, Fit},
 };
 use rtops_report::{

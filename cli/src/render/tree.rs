@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use rtops_binary::Rustc;
-use rtops_render::style::{Paint, Style};
 use rtops_render::{
     json,
+    style::{Paint, Style},
     table::{self, Column, Fit},
 };
 use rtops_report::escape::escape;

@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use rtops_protocol::{Allocator, Trimmed};
-use rtops_render::style::{Paint, Style};
 use rtops_render::{
     json,
     section::INDENT,
+    style::{Paint, Style},
     table::{self, Column, Fit},
 };
 use rtops_report::{escape::escape, format};

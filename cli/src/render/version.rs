@@ -4,9 +4,9 @@ use std::io::{self, Write};
 
 use rtops_binary::{DebugLevel, Details, Linking, Lto, Package, PackageKind, PanicStrategy};
 use rtops_protocol::{Build, Capabilities, Fact};
-use rtops_render::style::{Paint, Style};
 use rtops_render::{
     section::section,
+    style::{Paint, Style},
     table::{self, Column, Fit},
 };
 use rtops_report::escape::escape;

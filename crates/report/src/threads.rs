@@ -17,6 +17,7 @@ use crate::{
     remarks,
     selection::{Grouping, Selection},
     task::{State, Task},
+    words,
 };
 
 /// Threads with equal states and stacks.
@@ -61,7 +62,7 @@ impl<'a> ThreadGroup<'a> {
 
     /// The state in words, where it is known.
     pub fn state(&self) -> Option<&'static str> {
-        Some(state(self.threads.first()?.state?))
+        Some(words::thread_state(self.threads.first()?.state?))
     }
 
     /// The signal that ended the process, if it came to one of them.
@@ -212,20 +213,6 @@ pub(crate) fn is_just_worker(dump: &Dump, tid: i32, frames: &Frames) -> bool {
 fn blocks_on(function: &str) -> bool {
     let path = rtops_symbols::display_name(function);
     path.ends_with("::block_on") || path.contains("::run_executor")
-}
-
-/// The state letter of `/proc/PID/stat` in words.
-pub fn state(letter: char) -> &'static str {
-    match letter {
-        'R' => "running",
-        'S' => "sleeping",
-        'D' => "uninterruptible",
-        'T' => "stopped",
-        't' => "traced",
-        'Z' | 'X' => "ended",
-        'I' => "idle",
-        _ => "in an unknown state",
-    }
 }
 
 #[cfg(test)]

@@ -75,6 +75,21 @@ pub const fn noun(kind: TaskKind) -> &'static str {
     }
 }
 
+/// The word for a thread's state, a letter of `/proc/PID/stat`.
+#[must_use]
+pub const fn thread_state(letter: char) -> &'static str {
+    match letter {
+        'R' => "running",
+        'S' => "sleeping",
+        'D' => "uninterruptible",
+        'T' => "stopped",
+        't' => "traced",
+        'Z' | 'X' | 'x' => "ended",
+        'I' => "idle",
+        _ => "in an unknown state",
+    }
+}
+
 /// The word for a kind of lock.
 #[must_use]
 pub const fn resource(kind: ResourceKind) -> &'static str {

@@ -2,18 +2,18 @@
 
 use std::io::{self, Write};
 
-use rtops_symbols::WaitReason;
-
-use crate::{
-    bars::Bars,
-    style::{Paint, Style},
-};
 use rtops_report::{
     escape::escape,
     format,
     frame::{FrameKind, Link},
     frames::Frames,
     tree::{self, Chain, MAX_BRANCHES, Segment},
+};
+use rtops_symbols::WaitReason;
+
+use crate::{
+    bars::Bars,
+    style::{Paint, Style},
 };
 
 const INDENT: &str = "    ";

@@ -2,8 +2,6 @@
 
 use std::io::{self, Write};
 
-use super::{drawing::Drawing, heading, labels, stack};
-use crate::{bars::Bars, style::Style};
 use rtops_report::{
     census::Count,
     escape::escape,
@@ -14,6 +12,9 @@ use rtops_report::{
     view::View,
     words,
 };
+
+use super::{drawing::Drawing, heading, labels, stack};
+use crate::{bars::Bars, style::Style};
 
 /// A line for the process, the forest, and what is missing.
 ///

@@ -6,12 +6,12 @@ use std::{
 };
 
 use rtops_protocol::{Outside, Process, TaskKind};
-
-use crate::style::{Paint, Style};
 use rtops_report::{
     census::Count, crash, dump::Dump, escape::escape, format, group::TaskGroup,
     selection::Grouping, view::View,
 };
+
+use crate::style::{Paint, Style};
 
 /// The line for the process.
 pub(super) fn write(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {

@@ -5,8 +5,6 @@ use std::{cmp::Reverse, collections::HashMap};
 use rtops_protocol::{
     Claim, ClaimMode, Resource, ResourceKind, SourceLocation, StringId, TaskKind,
 };
-
-use super::labels::quoted;
 use rtops_report::{
     dump::Dump,
     escape::escape,
@@ -16,6 +14,8 @@ use rtops_report::{
     task::TaskKey,
     words,
 };
+
+use super::labels::quoted;
 
 /// How many holders of a lock, and how many locks of a group, are told.
 const MAX_LINES: usize = 3;

@@ -3,9 +3,6 @@
 use std::io::{self, Write};
 
 use rtops_protocol::{Claim, ClaimMode, ClaimRole, Resource, ResourceKind};
-
-use super::{heading, holders, labels, stack};
-use crate::style::{Paint, Style};
 use rtops_report::{
     census::Count,
     format,
@@ -13,6 +10,9 @@ use rtops_report::{
     view::{LeaksView, View},
     waits::{Step, WaitsFor},
 };
+
+use super::{heading, holders, labels, stack};
+use crate::style::{Paint, Style};
 
 const INDENT: &str = "    ";
 

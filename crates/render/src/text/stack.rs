@@ -6,14 +6,6 @@ use std::{
 };
 
 use rtops_protocol::{TaskKind, WakerState};
-use rtops_symbols::WaitReason;
-
-use super::{
-    drawing::Drawing,
-    heading, holders,
-    labels::{label, numbered, quoted},
-};
-use crate::style::{Paint, Style};
 use rtops_report::{
     census::{self, Count},
     crash,
@@ -31,6 +23,14 @@ use rtops_report::{
     view::View,
     words,
 };
+use rtops_symbols::WaitReason;
+
+use super::{
+    drawing::Drawing,
+    heading, holders,
+    labels::{label, numbered, quoted},
+};
+use crate::style::{Paint, Style};
 
 /// The most lacks of symbols and the most names of threads that one line tells.
 const MAX_IN_A_LINE: usize = 3;

@@ -171,8 +171,8 @@ impl<'d, 'a> Judging<'d, 'a> {
             findings,
             |_, group| those(group, |task| growth_of(task).is_some()),
             |_, _, tasks| {
-                let growth = tasks.iter().find_map(|task| growth_of(task));
-                grew(growth.map_or(0, |growth| growth.gained), watched)
+                let gained = tasks.iter().find_map(|task| growth_of(task));
+                grew(gained.copied().unwrap_or_default(), watched)
             },
         );
     }
