@@ -59,9 +59,9 @@ use std::{
 };
 
 use rtops_capture::{Evidence, Host, OwnThread, Wanted};
-use rtops_profile::Profile;
-pub use rtops_profile::Text;
 use rtops_protocol::{Ask, Reply, StackParts};
+use rtops_render::pprof::Profile;
+pub use rtops_render::pprof::Text;
 use rtops_report::dump::Dump;
 use rtops_symbols::Options;
 use rtops_tasks::RuntimeTag;

@@ -114,7 +114,7 @@ fn each_task_tells_who_spawned_it() {
     let mut text = String::new();
     eventually("both wait", || {
         text = self::text(Text::Each);
-        text.contains("[sleep]:") && text.contains("[never woken]:")
+        text.contains("[sleep]:") && text.contains("[never]:")
     });
     let heads = text.lines().filter(|line| line.starts_with("goroutine "));
     assert_eq!(heads.count(), 2, "{text}");
@@ -151,7 +151,7 @@ fn a_runtime_that_is_blocked_by_its_profile_is_no_deadlock() {
     );
     assert!(text.contains("\"state\":\"starved\""), "{text}");
     assert!(
-        text.contains("#\t0x0\t(woken and polled by no thread)+0x0\t"),
+        text.contains("#\t0x0\t(woken, but no thread polls it)+0x0\t"),
         "{text}"
     );
 }

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use rtops_render::bars::Bars;
+
 /// How deep a tree is drawn. What is deeper stands below the last level, with a mark.
 const MAX_DRAWN: usize = 40;
 
@@ -44,7 +46,7 @@ pub fn grow<T: Branch>(processes: Vec<T>, part: Part, kept: impl Fn(&T) -> bool)
         Some(Placed {
             process: slots.get_mut(place.index)?.take()?,
             depth: place.depth,
-            bars: place.bars,
+            bars: place.bars.before,
         })
     });
     placed.collect()
@@ -62,9 +64,7 @@ struct Tree {
 struct Place {
     index: usize,
     depth: usize,
-    bars: String,
-    /// The lines in front of its children.
-    below: String,
+    bars: Bars,
 }
 
 impl Tree {
@@ -141,8 +141,7 @@ impl Tree {
         let mut waiting = vec![Place {
             index: root,
             depth: 0,
-            bars: String::new(),
-            below: String::new(),
+            bars: Bars::default(),
         }];
         while let Some(place) = waiting.pop() {
             let children = self.children.get(place.index).into_iter().flatten();
@@ -162,19 +161,16 @@ impl Place {
             return Self {
                 index,
                 depth,
-                bars: format!("{}… ", self.below),
-                below: self.below.clone(),
+                bars: Bars {
+                    before: format!("{}… ", self.bars.below),
+                    below: self.bars.below.clone(),
+                },
             };
         }
-        let (corner, bar) = match is_last {
-            true => ("└─ ", "   "),
-            false => ("├─ ", "│  "),
-        };
         Self {
             index,
             depth,
-            bars: format!("{}{corner}", self.below),
-            below: format!("{}{bar}", self.below),
+            bars: self.bars.child(is_last),
         }
     }
 }

@@ -95,7 +95,7 @@ impl Screen {
 }
 
 /// The start of a line that takes at most so many columns, and how many it takes. The only escape
-/// sequences in it are those of [`Style`](rtops_report::style::Style), which take none.
+/// sequences in it are those of [`Style`](rtops_render::style::Style), which take none.
 fn cut(line: &str, columns: usize) -> (&str, usize) {
     let mut width = 0;
     let mut in_escape = false;

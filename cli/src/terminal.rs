@@ -3,7 +3,7 @@
 use std::{env, io::IsTerminal};
 
 use clap::ValueEnum;
-use rtops_report::style::Style;
+use rtops_render::style::Style;
 
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]

@@ -20,7 +20,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::SubcommandCandidates;
-use rtops_report::style::Style;
+use rtops_render::style::Style;
 
 use crate::{
     complete::{self, Shell},

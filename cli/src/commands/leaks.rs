@@ -9,18 +9,21 @@ use std::{
 
 use regex::Regex;
 use rtops_protocol::StackParts;
+use rtops_render::{json, text};
 use rtops_report::{
     escape::escape,
     format,
-    frames::{Frames, Shown},
-    group::{Grouping, stacks_of_tasks},
+    frames::Shown,
+    group::stacks_of_tasks,
     holders::Holders,
     leaks::{
         self, Judge,
         sample::{Sample, Watch},
     },
-    text::{self, leaks::LeaksView, stack::View},
+    selection::Grouping,
+    symbolize::symbolize,
     threads::stacks_of_threads,
+    view::{LeaksView, View},
     waits::Waits,
 };
 
@@ -34,7 +37,6 @@ use crate::{
         outside::{self, Look},
     },
     progress::Progress,
-    render,
     target::Target,
     thread_churn::ThreadChurn,
 };
@@ -59,7 +61,7 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
         .into_iter()
         .chain(stacks_of_threads(&last.dump))
         .collect();
-    let frames = Frames::resolve(&last.dump, &used, &mut symbols, Shown::Folded);
+    let frames = symbolize(&last.dump, &used, &mut symbols, Shown::Folded);
     let holders = Holders::of(&last.dump);
     let waits = Waits::of(&last.dump, &frames, &holders);
     let findings = leaks::find(&last.dump, &frames, &waits, &watch, &judge);
@@ -86,7 +88,7 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
     drop(progress);
     let mut output = Output::open(output)?;
     match output.format {
-        Format::Json => render::leaks_json::json(&mut output.writer, &view)?,
+        Format::Json => json::leaks::json(&mut output.writer, &view)?,
         Format::Text => text::leaks::text(&mut output.writer, output.style, &view)?,
     }
     output.finish()?;

@@ -11,11 +11,8 @@ use std::{
 use nix::unistd::User;
 use procfs::process::Process;
 use rtops_protocol::{FrameKind, ProtocolError, Refused, Reply, Request, Summary};
-use rtops_report::{
-    escape::escape,
-    format,
-    style::{Paint, Style},
-};
+use rtops_render::style::{Paint, Style};
+use rtops_report::{escape::escape, format};
 
 use super::{
     Format, Output,

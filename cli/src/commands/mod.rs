@@ -16,7 +16,7 @@ mod watch;
 
 use std::io::{BufWriter, IntoInnerError};
 
-use rtops_report::style::Style;
+use rtops_render::style::Style;
 
 use crate::{
     args::{Cli, Command, OutputArgs},

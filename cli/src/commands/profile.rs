@@ -2,8 +2,8 @@
 
 use std::io::{IsTerminal, stdout};
 
-use rtops_profile::{Profile, Text};
 use rtops_protocol::StackParts;
+use rtops_render::pprof::{Profile, Text};
 
 use super::Output;
 use crate::{

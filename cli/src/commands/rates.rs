@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rtops_report::style::Style;
+use rtops_render::style::Style;
 
 use super::watch::{Subject, watch};
 use crate::{

@@ -7,8 +7,9 @@ use rtops_protocol::StackParts;
 use rtops_report::{
     census::{Census, kept_by_type},
     crash,
-    frames::{Frames, Shown},
+    frames::Shown,
     group::stacks_of_tasks,
+    symbolize::symbolize,
 };
 
 use super::{Format, Output, rates};
@@ -24,7 +25,7 @@ use crate::{
     progress::Progress,
     render::{
         self,
-        stats::{ImageReport, Report},
+        stats::{ImageReport, Report, Untracked},
     },
     sample::Sample,
     target::Target,
@@ -83,7 +84,7 @@ fn of_image(taken: &Taken, args: &StatsArgs, output: &OutputArgs) -> Result<(), 
     // Stacks tell closures on blocking pools from tokio's own threads.
     let mut used = stacks_of_tasks(&taken.dump);
     used.extend(crash::stack(&taken.dump).map(|leaf| leaf.stack));
-    let frames = Frames::resolve(&taken.dump, &used, &mut symbols, Shown::Folded);
+    let frames = symbolize(&taken.dump, &used, &mut symbols, Shown::Folded);
     drop(progress);
     let report = ImageReport {
         census: Census::of(&taken.dump, &frames),
@@ -120,7 +121,7 @@ fn once(target: &TargetArgs, args: &StatsArgs, output: &OutputArgs) -> Result<()
     let earlier = Sample::take(&target)?;
     thread::sleep(INTERVAL);
     let now = Sample::take(&target)?;
-    let untracked = census(&target, args)?;
+    let untracked = untracked(&target, args)?;
     drop(progress);
     let report = Report {
         earlier,
@@ -134,29 +135,29 @@ fn once(target: &TargetArgs, args: &StatsArgs, output: &OutputArgs) -> Result<()
         Format::Text => render::stats::text(&mut output.writer, output.style, &report)?,
     }
     output.finish()?;
+    // Otherwise they are no more than an addition to the counters.
+    let must_count = args.attach.attach == AttachChoice::Always;
     match report.untracked {
-        // Otherwise it is no more than an addition to the counters.
-        Err(missing) if args.attach.attach == AttachChoice::Always => {
-            Err(Error::Partial(missing.into_iter().collect()))
-        }
+        Untracked::Missing(why) if must_count => Err(Error::Partial(vec![why])),
+        Untracked::NotCounted if must_count => Err(Error::Partial(Vec::new())),
         _ => Ok(()),
     }
 }
 
-/// Counts the untracked tasks, by their types; else says why it does not, if there is
-/// more to say than that nobody wanted it.
-fn census(target: &Target, args: &StatsArgs) -> Result<Result<Census, Option<String>>, Error> {
+/// Counts the untracked tasks, by their types.
+fn untracked(target: &Target, args: &StatsArgs) -> Result<Untracked, Error> {
     if args.attach.attach == AttachChoice::Never {
-        return Ok(Err(None));
+        return Ok(Untracked::NotCounted);
     }
     let (taken, _) = outside::take(target, look(args))?;
     let dump = &taken.dump;
     if !dump.is_image() {
-        return Ok(Err(dump.not_attached()));
+        let missing = dump.untracked_not_shown();
+        return Ok(missing.map_or(Untracked::NotCounted, Untracked::Missing));
     }
     let mut symbols = taken.symbols(&args.symbols);
-    let frames = Frames::resolve(dump, &stacks_of_tasks(dump), &mut symbols, Shown::Folded);
-    Ok(Ok(Census::of(dump, &frames)))
+    let frames = symbolize(dump, &stacks_of_tasks(dump), &mut symbols, Shown::Folded);
+    Ok(Untracked::Counted(Census::of(dump, &frames)))
 }
 
 /// What to find out of a process.

@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use rtops_report::style::Style;
+use rtops_render::style::Style;
 
 use super::{Format, Output};
 use crate::{

@@ -9,6 +9,7 @@ use procfs::{
     ProcResult, ProcessCGroup,
     process::{MountInfo, Process},
 };
+use serde::Serialize;
 
 use super::proc_files;
 
@@ -18,7 +19,7 @@ const MAX_DEPTH: usize = 32;
 const UNLIMITED: u64 = 1 << 62;
 
 /// A control group of the process, in one hierarchy.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Group {
     /// Empty for version 2, which has one hierarchy for all.
     pub controllers: Vec<String>,
@@ -27,7 +28,7 @@ pub struct Group {
 }
 
 /// How much of a limit is used up.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Usage {
     pub used: u64,
     pub limit: u64,

@@ -2,11 +2,12 @@
 //! what is mounted tell.
 
 use procfs::process::MountInfo;
+use serde::Serialize;
 
 use super::cgroup::Group;
 
 /// What a process runs in, as far as names tell.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Container {
     /// What runs the container, where its way to name things is known.
     pub runtime: Option<&'static str>,

@@ -13,6 +13,7 @@ use procfs::{
     Current, Meminfo, ProcError, ProcResult,
     process::{Process, Status},
 };
+use serde::Serialize;
 
 use super::{
     Details, Figures, Reader,
@@ -31,7 +32,8 @@ pub struct Inspected {
     pub figures: Figures,
     pub details: Details,
     pub parent: Option<Related>,
-    pub owner: Owner,
+    /// The user who started it, where it has the rights of another one.
+    pub real_user: Option<String>,
     pub state: State,
     pub started: SystemTime,
     pub memory: Memory,
@@ -55,20 +57,11 @@ pub struct Inspected {
 }
 
 /// Another process that has to do with it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Related {
     pub pid: i32,
     /// `None` if it has ended.
     pub name: Option<String>,
-}
-
-/// For whom the process runs.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Owner {
-    /// The user whose rights it has.
-    pub effective: String,
-    /// The user who started it, where that is another one.
-    pub real: Option<String>,
 }
 
 /// What the process does, or what keeps it from that.
@@ -80,14 +73,18 @@ pub struct State {
 }
 
 /// Bytes of memory.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Memory {
     /// What is shared counts in part.
+    #[serde(rename = "pss_bytes")]
     pub proportional: Option<u64>,
+    #[serde(rename = "swapped_bytes")]
     pub swapped: Option<u64>,
     /// The most that was resident at a time.
+    #[serde(rename = "peak_rss_bytes")]
     pub peak: Option<u64>,
     /// What the machine has.
+    #[serde(rename = "memory_of_machine_bytes")]
     pub of_machine: Option<u64>,
 }
 
@@ -99,32 +96,19 @@ pub struct Executable {
 }
 
 /// What has become of the file that a program was started from.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum File {
     Same,
     /// Another file has its name.
     Replaced,
     Deleted,
     /// It never had a name.
+    #[serde(rename = "in memory")]
     InMemory,
 }
 
 impl State {
-    /// The state in words.
-    pub const fn words(&self) -> &'static str {
-        match self.letter {
-            'R' => "running",
-            'S' => "sleeping",
-            'D' => "waiting without a break, as for a disk",
-            'T' => "stopped",
-            't' => "stopped by its tracer",
-            'Z' => "ended, not yet collected by its parent",
-            'X' | 'x' => "ending",
-            'I' => "idle",
-            _ => "unknown",
-        }
-    }
-
     /// Whether something keeps it from running.
     pub const fn is_notable(&self) -> bool {
         self.tracer.is_some() || matches!(self.letter, 'D' | 'T' | 't' | 'Z' | 'X' | 'x')
@@ -205,10 +189,7 @@ pub fn inspect(process: &Process) -> ProcResult<Option<Inspected>> {
     let oom_score = unseen.note("OOM score", process.oom_score());
     Ok(Some(Inspected {
         parent: Related::of(figures.ppid),
-        owner: Owner {
-            effective: reader.user(status.euid),
-            real: (status.ruid != status.euid).then(|| reader.user(status.ruid)),
-        },
+        real_user: (status.ruid != status.euid).then(|| reader.user(status.ruid)),
         state: State {
             letter: stat.state,
             tracer: Related::of(status.tracerpid),
@@ -228,7 +209,11 @@ pub fn inspect(process: &Process) -> ProcResult<Option<Inspected>> {
         hidden: unseen.hidden,
         viewer_is_root: geteuid().is_root(),
         unread: unseen.unread,
-        figures,
+        // The directory in /proc of a process that can't be dumped is root's.
+        figures: Figures {
+            user: reader.user(status.euid),
+            ..figures
+        },
         details,
     }))
 }

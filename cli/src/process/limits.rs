@@ -4,6 +4,7 @@ use procfs::{
     ProcResult,
     process::{Limit, LimitValue, Limits, MountInfo, Process, Stat, Status, all_processes},
 };
+use serde::Serialize;
 
 use super::{
     cgroup::{self, Group, Usage},
@@ -14,17 +15,19 @@ use super::{
 const NEAR: f64 = 0.8;
 
 /// A limit that is known, and what is used of it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Used {
     pub what: &'static str,
     pub unit: Unit,
+    #[serde(flatten)]
     pub usage: Usage,
     /// What sets it.
     pub set_by: &'static str,
 }
 
 /// What a limit counts.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Unit {
     Count,
     Bytes,

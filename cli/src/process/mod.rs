@@ -20,6 +20,7 @@ use std::{
 use nix::unistd::{Uid, User};
 use procfs::{Current, ProcResult, process::Process};
 use rtops_image::Tid;
+use serde::{Serialize, Serializer};
 
 use proc_files::CommandLine;
 
@@ -29,27 +30,31 @@ const MAX_COMM: usize = 15;
 const MOMENT: Duration = Duration::from_millis(200);
 
 /// The figures of one process for the list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Figures {
     pub pid: i32,
     pub ppid: i32,
     pub user: String,
     pub threads: u64,
     /// Processor time since the start.
+    #[serde(rename = "cpu_seconds", serialize_with = "serialize_seconds")]
     pub cpu_time: Duration,
     pub rss_bytes: u64,
+    #[serde(rename = "uptime_seconds", serialize_with = "serialize_seconds")]
     pub uptime: Duration,
     /// The arguments joined by spaces, or the name in brackets where there are none; `…` stands for
     /// what is beyond 64 KiB.
     pub command: String,
     /// The name of the executable, for a process that does not say its name itself.
+    #[serde(skip)]
     pub name: String,
 }
 
 /// What `rtops stats` adds to that.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Details {
     /// Threads by name, with how many have it.
+    #[serde(rename = "threads_by_name")]
     pub threads: BTreeMap<String, usize>,
     /// Processors that the process may use.
     pub cpus: Option<usize>,
@@ -57,6 +62,10 @@ pub struct Details {
     pub open_files: Option<usize>,
     /// The soft limit on them; `None` where it is unlimited or not visible.
     pub file_limit: Option<u64>,
+}
+
+fn serialize_seconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(time.as_secs_f64())
 }
 
 impl Figures {

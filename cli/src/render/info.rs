@@ -5,17 +5,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rtops_report::{
-    escape::escape,
-    format,
+use rtops_render::{
+    section::{Line, section},
     style::{Paint, Style},
 };
+use rtops_report::{escape::escape, format, words};
 
 pub use super::sockets::Which;
-use super::{
-    section::{Line, section},
-    sockets, stats,
-};
+use super::{sockets, stats};
 use crate::process::{
     cgroup,
     container::{self, Container},
@@ -93,15 +90,15 @@ fn process_lines(report: &Report, on_terminal: bool) -> Vec<Line<'static>> {
         let directory = escape(&directory.to_string_lossy()).into_owned();
         lines.push(("directory", directory).into());
     }
-    let mut user = escape(&now.owner.effective).into_owned();
-    if let Some(real) = &now.owner.real {
+    let mut user = escape(&figures.user).into_owned();
+    if let Some(real) = &now.real_user {
         user = format!("{user}, started by {}", escape(real));
     }
     lines.push(("user", user).into());
     if let Some(parent) = &now.parent {
         lines.push(("parent", related(parent)).into());
     }
-    let mut state = now.state.words().to_owned();
+    let mut state = words::thread_state(now.state.letter).to_owned();
     if let Some(tracer) = &now.state.tracer {
         state = format!("{state}; traced by {}", related(tracer));
     }
@@ -144,9 +141,11 @@ fn where_lines(now: &Inspected) -> Vec<Line<'static>> {
         lines.push(("inner pid", inner.to_string()).into());
     }
     if let Some(score) = now.oom_score {
-        let adjusted = now.oom_score_adj.filter(|adjusted| *adjusted != 0);
-        let adjusted = adjusted.map_or_else(String::new, |by| format!(", adjusted by {by}"));
-        lines.push(("OOM score", format!("{score}{adjusted}")).into());
+        let text = match now.oom_score_adj {
+            None | Some(0) => score.to_string(),
+            Some(by) => format!("{score}, adjusted by {by}"),
+        };
+        lines.push(("OOM score", text).into());
     }
     lines
 }
@@ -236,7 +235,7 @@ fn unseen_lines(now: &Inspected) -> Vec<Line<'static>> {
     let mut lines: Vec<Line> = Vec::new();
     if !now.hidden.is_empty() {
         let what = now.hidden.join(", ");
-        let owner = escape(&now.owner.effective);
+        let owner = escape(&now.figures.user);
         let way_out = match (&*owner, now.viewer_is_root) {
             (_, true) => "the kernel hides that here, even from root".to_owned(),
             ("root", _) => "not visible to this user; run rtops as root".to_owned(),

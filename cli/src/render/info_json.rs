@@ -1,21 +1,25 @@
 //! What the kernel knows of one process as JSON; `docs/operate/json.md` describes every field.
 
 use std::{
-    collections::BTreeMap,
     io::{self, Write},
     time::UNIX_EPOCH,
 };
 
+use rtops_render::json;
+use rtops_report::words;
 use serde::Serialize;
 
 use super::{
+    figures_json::FiguresPart,
     info::{Agent, Report},
     sockets::by_state,
 };
 use crate::process::{
-    container,
-    inspect::{File, Related},
-    limits::{Unit, Used},
+    Details,
+    cgroup::Group,
+    container::{self, Container},
+    inspect::{File, Memory, Related},
+    limits::Used,
     sockets::{Address, Socket, Sockets},
 };
 
@@ -24,7 +28,7 @@ struct Document<'a> {
     schema: u32,
     process: ProcessPart<'a>,
     agent: AgentPart<'a>,
-    limits: Vec<LimitPart>,
+    limits: Vec<LimitPart<'a>>,
     sockets: Option<SocketsPart<'a>>,
     not_visible: &'a [&'static str],
     not_read: &'a [String],
@@ -32,61 +36,31 @@ struct Document<'a> {
 
 #[derive(Serialize)]
 struct ProcessPart<'a> {
-    pid: i32,
-    ppid: i32,
     parent_name: Option<&'a str>,
     name: &'a str,
-    user: &'a str,
     real_user: &'a str,
-    command: &'a str,
+    #[serde(flatten)]
+    figures: FiguresPart<'a>,
     executable: Option<String>,
-    executable_file: Option<&'static str>,
+    executable_file: Option<File>,
     directory: Option<String>,
     state: &'static str,
     state_letter: char,
-    tracer: Option<RelatedPart<'a>>,
+    tracer: Option<&'a Related>,
     started_unix_seconds: Option<u64>,
-    uptime_seconds: f64,
     watched_seconds: f64,
-    cpu_seconds: f64,
-    cpu_share: f64,
     cpu_share_recent: f64,
-    cpus: Option<usize>,
-    rss_bytes: u64,
-    pss_bytes: Option<u64>,
-    swapped_bytes: Option<u64>,
-    peak_rss_bytes: Option<u64>,
-    memory_of_machine_bytes: Option<u64>,
-    open_files: Option<usize>,
-    file_limit: Option<u64>,
-    threads: usize,
-    threads_by_name: &'a BTreeMap<String, usize>,
-    cgroups: Vec<GroupPart<'a>>,
+    #[serde(flatten)]
+    details: &'a Details,
+    #[serde(flatten)]
+    memory: &'a Memory,
+    cgroups: &'a [Group],
     unit: Option<&'a str>,
-    container: Option<ContainerPart<'a>>,
+    container: Option<&'a Container>,
     other_namespaces: Option<&'a [String]>,
     inner_pid: Option<i32>,
     oom_score: Option<u16>,
     oom_score_adj: Option<i16>,
-}
-
-#[derive(Serialize)]
-struct RelatedPart<'a> {
-    pid: i32,
-    name: Option<&'a str>,
-}
-
-#[derive(Serialize)]
-struct GroupPart<'a> {
-    controllers: &'a [String],
-    path: &'a str,
-}
-
-#[derive(Serialize)]
-struct ContainerPart<'a> {
-    runtime: Option<&'static str>,
-    kind: &'static str,
-    id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -97,14 +71,11 @@ struct AgentPart<'a> {
 }
 
 #[derive(Serialize)]
-struct LimitPart {
-    what: &'static str,
-    unit: &'static str,
-    used: u64,
-    limit: u64,
+struct LimitPart<'a> {
+    #[serde(flatten)]
+    used: &'a Used,
     share: f64,
     near: bool,
-    set_by: &'static str,
 }
 
 #[derive(Serialize)]
@@ -144,10 +115,10 @@ pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
         Agent::Unasked(reason) => ("unknown", None, Some(&**reason)),
     };
     let (state, version, reason) = agent;
-    super::json(
+    json::write(
         writer,
         &Document {
-            schema: super::SCHEMA,
+            schema: json::SCHEMA,
             process: process_part(report),
             agent: AgentPart {
                 state,
@@ -164,56 +135,30 @@ pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
 
 fn process_part(report: &Report) -> ProcessPart<'_> {
     let now = &report.now;
-    let (figures, details) = (&now.figures, &now.details);
     let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
     let started = now.started.duration_since(UNIX_EPOCH);
     ProcessPart {
-        pid: figures.pid,
-        ppid: figures.ppid,
         parent_name: now
             .parent
             .as_ref()
             .and_then(|parent| parent.name.as_deref()),
         name: &report.name,
-        user: &now.owner.effective,
-        real_user: now.owner.real.as_ref().unwrap_or(&now.owner.effective),
-        command: &figures.command,
+        real_user: now.real_user.as_ref().unwrap_or(&now.figures.user),
+        figures: FiguresPart::of(&now.figures),
         executable: now.executable.as_ref().map(|program| path(&program.path)),
-        executable_file: now.executable.as_ref().map(|program| file(program.file)),
+        executable_file: now.executable.as_ref().map(|program| program.file),
         directory: now.directory.as_deref().map(path),
-        state: now.state.words(),
+        state: words::thread_state(now.state.letter),
         state_letter: now.state.letter,
-        tracer: now.state.tracer.as_ref().map(related_part),
+        tracer: now.state.tracer.as_ref(),
         started_unix_seconds: started.ok().map(|since| since.as_secs()),
-        uptime_seconds: figures.uptime.as_secs_f64(),
         watched_seconds: report.watched.as_secs_f64(),
-        cpu_seconds: figures.cpu_time.as_secs_f64(),
-        cpu_share: figures.cpu_share(),
         cpu_share_recent: report.cpu_share_recent,
-        cpus: details.cpus,
-        rss_bytes: figures.rss_bytes,
-        pss_bytes: now.memory.proportional,
-        swapped_bytes: now.memory.swapped,
-        peak_rss_bytes: now.memory.peak,
-        memory_of_machine_bytes: now.memory.of_machine,
-        open_files: details.open_files,
-        file_limit: details.file_limit,
-        threads: details.threads.values().sum(),
-        threads_by_name: &details.threads,
-        cgroups: now
-            .groups
-            .iter()
-            .map(|group| GroupPart {
-                controllers: &group.controllers,
-                path: &group.path,
-            })
-            .collect(),
+        details: &now.details,
+        memory: &now.memory,
+        cgroups: &now.groups,
         unit: container::unit(&now.groups),
-        container: now.container.as_ref().map(|container| ContainerPart {
-            runtime: container.runtime,
-            kind: container.kind,
-            id: &container.id,
-        }),
+        container: now.container.as_ref(),
         other_namespaces: now.namespaces.as_deref(),
         inner_pid: now.inner_pid,
         oom_score: now.oom_score,
@@ -221,35 +166,11 @@ fn process_part(report: &Report) -> ProcessPart<'_> {
     }
 }
 
-fn related_part(process: &Related) -> RelatedPart<'_> {
-    RelatedPart {
-        pid: process.pid,
-        name: process.name.as_deref(),
-    }
-}
-
-const fn file(file: File) -> &'static str {
-    match file {
-        File::Same => "same",
-        File::Replaced => "replaced",
-        File::Deleted => "deleted",
-        File::InMemory => "in memory",
-    }
-}
-
-fn limit_part(used: &Used) -> LimitPart {
+fn limit_part(used: &Used) -> LimitPart<'_> {
     LimitPart {
-        what: used.what,
-        unit: match used.unit {
-            Unit::Count => "count",
-            Unit::Bytes => "bytes",
-            Unit::Seconds => "seconds",
-        },
-        used: used.usage.used,
-        limit: used.usage.limit,
+        used,
         share: used.usage.share(),
         near: used.is_near(),
-        set_by: used.set_by,
     }
 }
 

@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 
 use rtops_protocol::{Refusal, Summary};
-use rtops_report::{
-    format,
+use rtops_render::{
     style::{Paint, Style},
+    table::{self, Column, Fit},
 };
+use rtops_report::format;
 
-use super::table::{self, Column, Fit};
 use crate::{process::Figures, programs::Built};
 
 const NOBODY: &str = "No process with an rtops agent is running, or none that this user may see; \
@@ -137,10 +137,9 @@ pub fn text(writer: &mut (impl Write + ?Sized), style: Style, list: &List) -> io
             let shown = cells.filter(|(column, _)| is_shown(column.title));
             shown.map(|(_, cell)| cell).collect()
         };
-        let cells: Vec<Vec<String>> = rows.iter().map(of_row).collect();
         let columns = COLUMNS.into_iter();
         let columns: Vec<Column> = columns.filter(|column| is_shown(column.title)).collect();
-        table::write(writer, style, "", &columns, &cells)?;
+        table::write(writer, style, "", &columns, rows.iter().map(of_row))?;
     }
     if *hidden > 0 {
         let text = format!(

@@ -2,9 +2,11 @@
 
 use std::io::{self, Write};
 
+use rtops_render::json;
 use serde::Serialize;
 
 use super::{
+    figures_json::FiguresPart,
     list::{List, State},
     rustc_json::RustcFields,
 };
@@ -21,9 +23,8 @@ struct Document<'a> {
 
 #[derive(Serialize)]
 struct Process<'a> {
-    pid: i32,
-    ppid: i32,
-    user: &'a str,
+    #[serde(flatten)]
+    figures: FiguresPart<'a>,
     name: &'a str,
     state: &'static str,
     agent_version: Option<&'a str>,
@@ -33,22 +34,16 @@ struct Process<'a> {
     tokio: Option<&'a [String]>,
     tracked_tasks: Option<u64>,
     alive_tasks: Option<u64>,
-    threads: u64,
-    cpu_share: f64,
-    cpu_seconds: f64,
-    rss_bytes: u64,
-    uptime_seconds: f64,
-    command: &'a str,
 }
 
 /// The same as JSON; see `docs/operate/json.md`.
 pub fn json(writer: &mut impl Write, list: &List) -> io::Result<()> {
-    super::json(writer, &document(None, list))
+    json::write(writer, &document(None, list))
 }
 
 /// The same on one line, with the time.
 pub fn json_line(writer: &mut dyn Write, time: &str, list: &List) -> io::Result<()> {
-    super::json_line(writer, &document(Some(time), list))
+    json::write_line(writer, &document(Some(time), list))
 }
 
 fn document<'a>(time: Option<&'a str>, list: &'a List) -> Document<'a> {
@@ -58,9 +53,7 @@ fn document<'a>(time: Option<&'a str>, list: &'a List) -> Document<'a> {
             _ => None,
         };
         Process {
-            pid: row.figures.pid,
-            ppid: row.figures.ppid,
-            user: &row.figures.user,
+            figures: FiguresPart::of(&row.figures),
             name: &row.name,
             state: row.state.word(),
             agent_version: row.agent_version.as_deref(),
@@ -68,16 +61,10 @@ fn document<'a>(time: Option<&'a str>, list: &'a List) -> Document<'a> {
             tokio: row.built.as_ref().map(|built| built.tokio.as_slice()),
             tracked_tasks: summary.map(|summary| summary.tracked_tasks),
             alive_tasks: summary.map(|summary| summary.alive_tasks),
-            threads: row.figures.threads,
-            cpu_share: row.figures.cpu_share(),
-            cpu_seconds: row.figures.cpu_time.as_secs_f64(),
-            rss_bytes: row.figures.rss_bytes,
-            uptime_seconds: row.figures.uptime.as_secs_f64(),
-            command: &row.figures.command,
         }
     });
     Document {
-        schema: super::SCHEMA,
+        schema: json::SCHEMA,
         time,
         processes: processes.collect(),
         hidden: list.hidden,

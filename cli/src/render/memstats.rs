@@ -7,16 +7,13 @@ use std::{
 };
 
 use rtops_protocol::{Allocator, Counted, Memory, SizeClass, Unit};
-use rtops_report::{
-    escape::escape,
-    format,
-    style::{Paint, Style},
-};
-
-use super::{
+use rtops_render::{
     section::{INDENT, section},
+    style::{Paint, Style},
     table::{self, Column, Fit},
 };
+use rtops_report::{escape::escape, format};
+
 use crate::{heap::Sums, memory::Resident, process::Figures};
 
 /// One or two samples of a process.
@@ -204,8 +201,9 @@ fn heap(writer: &mut impl Write, style: Style, allocator: &Allocator) -> io::Res
         ("free but kept", allocator.kept),
         ("held", allocator.held),
     ];
-    let known = known.into_iter();
-    let known = known.filter_map(|(key, value)| Some((key.into(), format::bytes(value?))));
+    let known = known
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.into(), format::bytes(value?))));
     let figures = allocator.figures.iter().map(|figure| {
         let value = match figure.unit {
             Unit::Bytes => format::bytes(figure.value),
@@ -303,8 +301,7 @@ fn classes(
         }
         cells
     });
-    let rows: Vec<Vec<String>> = rows.collect();
-    table::write(writer, style, INDENT, &columns, &rows)
+    table::write(writer, style, INDENT, &columns, rows)
 }
 
 /// Sizes of blocks are powers of two.

@@ -3,9 +3,11 @@
 use std::io::{self, Write};
 
 use rtops_protocol::{Counted, SizeClass};
+use rtops_render::json;
 use serde::Serialize;
 
 use super::{
+    figures_json::FiguresPart,
     memory_json::{HeapPart, ResidentPart},
     memstats::{Rates, Report},
 };
@@ -26,12 +28,10 @@ struct Document<'a> {
 
 #[derive(Serialize)]
 struct ProcessPart<'a> {
-    pid: i32,
     name: &'a str,
-    user: &'a str,
     agent_version: Option<&'a str>,
-    command: &'a str,
-    uptime_seconds: f64,
+    #[serde(flatten)]
+    figures: FiguresPart<'a>,
 }
 
 #[derive(Serialize)]
@@ -63,7 +63,7 @@ struct ClassPart {
 
 /// Prints samples and rates as one document.
 pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
-    let (figures, now) = (&report.figures, &report.now);
+    let now = &report.now;
     let agent = now.agent.as_ref();
     let counted = report.counted();
     let earlier = report.earlier.as_ref();
@@ -71,17 +71,14 @@ pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
         let change = i64::try_from(now.abs_diff(earlier)).unwrap_or(i64::MAX);
         if now < earlier { -change } else { change }
     };
-    super::json(
+    json::write(
         writer,
         &Document {
-            schema: super::SCHEMA,
+            schema: json::SCHEMA,
             process: ProcessPart {
-                pid: figures.pid,
                 name: report.name(),
-                user: &figures.user,
                 agent_version: agent.ok().map(|agent| agent.version.as_str()),
-                command: &figures.command,
-                uptime_seconds: figures.uptime.as_secs_f64(),
+                figures: FiguresPart::of(&report.figures),
             },
             memory: ResidentPart::of(&now.resident),
             heap: agent.ok().map(|agent| HeapPart::of(&agent.memory)),

@@ -7,16 +7,13 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use rtops_report::{
-    escape::escape,
-    format,
+use rtops_render::{
+    section::{heading, section},
     style::{Paint, Style},
-};
-
-use super::{
-    section::section,
     table::{self, Column, Fit},
 };
+use rtops_report::{escape::escape, format};
+
 use crate::process::sockets::{Address, LISTEN, Protocol, Socket, Sockets};
 
 const INDENT: &str = "  ";
@@ -43,7 +40,7 @@ pub fn text(
     let total = sockets.list.len().saturating_add(sockets.others);
     let title = format::count(total, "socket");
     if total == 0 {
-        return writeln!(writer, "\n{}", style.paint(Paint::Heading, "no sockets"));
+        return heading(writer, style, "no sockets");
     }
     section(writer, style, &title, summary(sockets))?;
     if sockets.list.is_empty() {
@@ -138,8 +135,7 @@ fn each(writer: &mut impl Write, style: Style, list: &[Socket]) -> io::Result<()
             remote,
         ]
     });
-    let rows: Vec<Vec<String>> = rows.collect();
-    fitted(writer, style, &columns, rows)
+    fitted(writer, style, &columns, rows.collect())
 }
 
 fn grouped(writer: &mut impl Write, style: Style, list: &[Socket]) -> io::Result<()> {
@@ -161,8 +157,7 @@ fn grouped(writer: &mut impl Write, style: Style, list: &[Socket]) -> io::Result
             remote,
         ]
     });
-    let rows: Vec<Vec<String>> = rows.collect();
-    fitted(writer, style, &columns, rows)?;
+    fitted(writer, style, &columns, rows.collect())?;
     match groups.len().saturating_sub(MAX_GROUPS) {
         0 => Ok(()),
         hidden => {
@@ -181,7 +176,7 @@ fn fitted(
     mut rows: Vec<Vec<String>>,
 ) -> io::Result<()> {
     if style.width.is_none_or(|width| width >= ROOM_FOR_BOTH) {
-        return table::write(writer, style, INDENT, columns, &rows);
+        return table::write(writer, style, INDENT, columns, rows);
     }
     for row in &mut rows {
         if let Some(remote) = row.pop()
@@ -196,7 +191,7 @@ fn fitted(
     if let Some(last) = columns.last_mut() {
         *last = Column::new("ADDRESS", Fit::Cut);
     }
-    table::write(writer, style, INDENT, &columns, &rows)
+    table::write(writer, style, INDENT, &columns, rows)
 }
 
 const NOTHING: &str = "-";

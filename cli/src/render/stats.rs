@@ -6,20 +6,20 @@ use std::{
 };
 
 use rtops_protocol::{Runtime, RuntimeFlavor, Stats, Worker};
+use rtops_render::{
+    section::{INDENT, heading, section},
+    style::{Paint, Style},
+    table::{self, Column, Fit},
+};
 use rtops_report::{
-    census::{Census, Count, OfType},
+    census::{Census, Count, Kept, OfType},
     crash,
     dump::Dump,
     escape::escape,
     format,
     frames::Frames,
-    style::{Paint, Style},
 };
 
-use super::{
-    section::{INDENT, section},
-    table::{self, Column, Fit},
-};
 use crate::{
     process::Details,
     sample::{Change, Sample, WorkerRates, alive_tasks},
@@ -36,8 +36,33 @@ pub struct Report {
     pub earlier: Sample,
     pub now: Sample,
     pub details: Details,
-    /// The untracked tasks; or why they are not counted, if that is worth a word.
-    pub untracked: Result<Census, Option<String>>,
+    pub untracked: Untracked,
+}
+
+/// The untracked tasks, as far as they were counted.
+#[derive(Debug)]
+pub enum Untracked {
+    Counted(Census),
+    /// They can't be, for this reason.
+    Missing(String),
+    /// Nobody asked for them, or there are none.
+    NotCounted,
+}
+
+impl Untracked {
+    pub const fn counted(&self) -> Option<&Census> {
+        match self {
+            Self::Counted(census) => Some(census),
+            Self::Missing(_) | Self::NotCounted => None,
+        }
+    }
+
+    pub fn missing(&self) -> Option<&str> {
+        match self {
+            Self::Missing(why) => Some(why),
+            Self::Counted(_) | Self::NotCounted => None,
+        }
+    }
 }
 
 impl Report {
@@ -59,7 +84,7 @@ pub struct ImageReport<'a> {
     pub frames: &'a Frames,
     pub census: Census,
     /// Ended tasks that their join handles keep, by type.
-    pub kept: Vec<(String, usize)>,
+    pub kept: Vec<Kept>,
 }
 
 impl ImageReport<'_> {
@@ -76,7 +101,7 @@ impl ImageReport<'_> {
 
     /// How many ended tasks are kept.
     pub fn kept(&self) -> usize {
-        self.kept.iter().map(|(_, count)| count).sum()
+        self.kept.iter().map(|kept| kept.count).sum()
     }
 }
 
@@ -99,20 +124,17 @@ pub fn image(writer: &mut impl Write, style: Style, report: &ImageReport<'_>) ->
         writeln!(writer, "\n{}", style.paint(Paint::Faint, note))?;
     }
     if !report.kept.is_empty() {
-        let lines = report.kept.iter().take(MAX_TYPES);
-        let shown = |name: &str| escape(&rtops_symbols::display_type(name)).into_owned();
-        let lines = lines.map(|(name, count)| (count.to_string(), shown(name)));
-        writeln!(
-            writer,
-            "\n{}",
-            style.paint(Paint::Heading, "ended tasks that their join handles keep")
-        )?;
+        heading(writer, style, "ended tasks that their join handles keep")?;
         let columns = [
             Column::new("TASKS", Fit::Number),
             Column::new("FUTURE", Fit::Cut),
         ];
-        let rows: Vec<Vec<String>> = lines.map(|(count, name)| vec![count, name]).collect();
-        table::write(writer, style, INDENT, &columns, &rows)?;
+        let row = |kept: &Kept| {
+            let future = rtops_symbols::display_type(&kept.future_type);
+            vec![kept.count.to_string(), future]
+        };
+        let rows = report.kept.iter().take(MAX_TYPES).map(row);
+        table::write(writer, style, INDENT, &columns, rows)?;
     }
     Ok(())
 }
@@ -134,7 +156,7 @@ pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Resul
     )?;
     section(writer, style, "process", process_lines(report))?;
     section(writer, style, "tasks", task_lines(report))?;
-    if let Ok(census) = &report.untracked {
+    if let Some(census) = report.untracked.counted() {
         types(writer, style, census)?;
     }
     for (index, runtime) in stats.runtimes.iter().enumerate() {
@@ -225,9 +247,9 @@ fn task_lines(report: &Report) -> Vec<(&'static str, String)> {
         lines.insert(1, ("alive on tokio", alive.to_string()));
     }
     match &report.untracked {
-        Ok(census) => lines.push(("untracked", census.tasks.to_string())),
-        Err(Some(missing)) => lines.push(("not counted", escape(missing).into_owned())),
-        Err(None) => {}
+        Untracked::Counted(census) => lines.push(("untracked", census.tasks.to_string())),
+        Untracked::Missing(why) => lines.push(("not counted", escape(why).into_owned())),
+        Untracked::NotCounted => {}
     }
     lines
 }
@@ -237,11 +259,7 @@ fn types(writer: &mut impl Write, style: Style, census: &Census) -> io::Result<(
     if census.tasks == 0 {
         return Ok(());
     }
-    writeln!(
-        writer,
-        "\n{}",
-        style.paint(Paint::Heading, "untracked tasks")
-    )?;
+    heading(writer, style, "untracked tasks")?;
     let columns = [
         Column::new("TASKS", Fit::Number),
         Column::new("RUNNING", Fit::OptionalNumber(0)),
@@ -257,8 +275,7 @@ fn types(writer: &mut impl Write, style: Style, census: &Census) -> io::Result<(
             of_type.future_type.clone(),
         ]
     });
-    let rows: Vec<Vec<String>> = rows.collect();
-    table::write(writer, style, INDENT, &columns, &rows)?;
+    table::write(writer, style, INDENT, &columns, rows)?;
     match types.len().saturating_sub(MAX_TYPES) {
         0 => Ok(()),
         hidden => {
@@ -348,25 +365,20 @@ fn workers(
         Column::new("PARKS/S", NUMBER),
     ];
     columns.extend(optional.iter().map(|(title, _)| Column::new(title, NUMBER)));
-    let rows: Vec<Vec<String>> = runtime
-        .workers
-        .iter()
-        .enumerate()
-        .map(|(index, worker)| {
-            let rates = rates.as_ref().and_then(|rates| rates.get(index));
-            let rate = |text: fn(&WorkerRates) -> String| rates.map_or("-".to_owned(), text);
-            let mut cells = vec![
-                index.to_string(),
-                rate(|rates| format::percent(rates.busy_share)),
-                format::nanoseconds(worker.busy_ns),
-                worker.parks.to_string(),
-                rate(|rates| format!("{:.1}", rates.parks_per_second)),
-            ];
-            cells.extend(optional.iter().map(|(_, pick)| {
-                pick(worker).map_or_else(|| "-".to_owned(), |value| value.to_string())
-            }));
-            cells
-        })
-        .collect();
-    table::write(writer, style, INDENT, &columns, &rows)
+    let rows = runtime.workers.iter().enumerate().map(|(index, worker)| {
+        let rates = rates.as_ref().and_then(|rates| rates.get(index));
+        let rate = |text: fn(&WorkerRates) -> String| rates.map_or("-".to_owned(), text);
+        let mut cells = vec![
+            index.to_string(),
+            rate(|rates| format::percent(rates.busy_share)),
+            format::nanoseconds(worker.busy_ns),
+            worker.parks.to_string(),
+            rate(|rates| format!("{:.1}", rates.parks_per_second)),
+        ];
+        cells.extend(optional.iter().map(|(_, pick)| {
+            pick(worker).map_or_else(|| "-".to_owned(), |value| value.to_string())
+        }));
+        cells
+    });
+    table::write(writer, style, INDENT, &columns, rows)
 }

@@ -1,19 +1,23 @@
 //! The counters of one process as JSON; `docs/operate/json.md` describes every field.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use rtops_protocol::Runtime;
-use rtops_report::census::Census;
+use rtops_render::json::{
+    self,
+    stack::{CorePart, OutsidePart, Process, outside_part},
+};
+use rtops_report::census::{Census, Kept};
 use serde::Serialize;
 
 use super::{
-    stack_json::{CorePart, KeptPart, OutsidePart, Process, kept_part, outside_part},
+    figures_json::FiguresPart,
     stats::{ImageReport, Report, flavor},
 };
-use crate::sample::{WorkerRates, alive_tasks};
+use crate::{
+    process::Details,
+    sample::{WorkerRates, alive_tasks},
+};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -21,7 +25,7 @@ struct Document<'a> {
     process: ProcessPart<'a>,
     tasks: TasksPart,
     /// Absent where they were not counted.
-    untracked: Option<UntrackedPart<'a>>,
+    untracked: Option<&'a Census>,
     /// Why not, if there is more to it than that nobody asked.
     untracked_missing: Option<&'a str>,
     runtimes: Vec<RuntimePart<'a>>,
@@ -29,22 +33,13 @@ struct Document<'a> {
 
 #[derive(Serialize)]
 struct ProcessPart<'a> {
-    pid: i32,
-    ppid: i32,
-    user: &'a str,
     name: &'a str,
     agent_version: &'a str,
-    command: &'a str,
-    uptime_seconds: f64,
-    cpu_seconds: f64,
-    cpu_share: f64,
+    #[serde(flatten)]
+    figures: FiguresPart<'a>,
     cpu_share_now: f64,
-    cpus: Option<usize>,
-    rss_bytes: u64,
-    open_files: Option<usize>,
-    file_limit: Option<u64>,
-    threads: usize,
-    threads_by_name: &'a BTreeMap<String, usize>,
+    #[serde(flatten)]
+    details: &'a Details,
 }
 
 #[derive(Serialize)]
@@ -60,20 +55,6 @@ struct TasksPart {
     spawned_per_second: f64,
     finished_per_second: f64,
     polls_per_second: f64,
-}
-
-#[derive(Serialize)]
-struct UntrackedPart<'a> {
-    tasks: usize,
-    by_type: Vec<OfTypePart<'a>>,
-}
-
-#[derive(Serialize)]
-struct OfTypePart<'a> {
-    future_type: &'a str,
-    count: usize,
-    running: usize,
-    idle: usize,
 }
 
 #[derive(Serialize)]
@@ -109,9 +90,9 @@ struct ImageDocument<'a> {
     gaps: &'a [String],
     core: Option<CorePart<'a>>,
     outside: Option<OutsidePart<'a>>,
-    untracked: UntrackedPart<'a>,
+    untracked: &'a Census,
     blocking: usize,
-    kept: Vec<KeptPart>,
+    kept: &'a [Kept],
     threads: usize,
 }
 
@@ -119,41 +100,29 @@ struct ImageDocument<'a> {
 pub fn image(writer: &mut impl Write, report: &ImageReport<'_>) -> io::Result<()> {
     let dump = report.dump;
     let document = ImageDocument {
-        schema: super::SCHEMA,
+        schema: json::SCHEMA,
         process: Process::without_agent(report.pid, report.name),
         complete: dump.gaps.is_empty(),
         gaps: &dump.gaps,
         core: CorePart::of(dump, report.frames),
         outside: outside_part(dump),
-        untracked: untracked_part(&report.census),
+        untracked: &report.census,
         blocking: report.blocking(),
-        kept: kept_part(report.kept.clone()),
+        kept: &report.kept,
         threads: dump.threads.len(),
     };
-    super::json(writer, &document)
+    json::write(writer, &document)
 }
 
 /// Prints totals and rates as one document.
 pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
-    let (figures, details) = (&report.now.figures, &report.details);
     let (change, now) = (report.change(), &report.now.stats);
     let process = ProcessPart {
-        pid: figures.pid,
-        ppid: figures.ppid,
-        user: &figures.user,
         name: &now.name,
         agent_version: &report.now.hello.agent_version,
-        command: &figures.command,
-        uptime_seconds: figures.uptime.as_secs_f64(),
-        cpu_seconds: figures.cpu_time.as_secs_f64(),
-        cpu_share: figures.cpu_share(),
+        figures: FiguresPart::of(&report.now.figures),
         cpu_share_now: change.cpu_share(),
-        cpus: details.cpus,
-        rss_bytes: figures.rss_bytes,
-        open_files: details.open_files,
-        file_limit: details.file_limit,
-        threads: details.threads.values().sum(),
-        threads_by_name: &details.threads,
+        details: &report.details,
     };
     let tasks = TasksPart {
         tracked: now.tracked_tasks,
@@ -169,36 +138,19 @@ pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
         polls_per_second: change.rate(|stats| stats.polls),
     };
     let runtimes = now.runtimes.iter().enumerate();
-    super::json(
+    json::write(
         writer,
         &Document {
-            schema: super::SCHEMA,
+            schema: json::SCHEMA,
             process,
             tasks,
-            untracked: report.untracked.as_ref().ok().map(untracked_part),
-            untracked_missing: report
-                .untracked
-                .as_ref()
-                .err()
-                .and_then(|missing| missing.as_deref()),
+            untracked: report.untracked.counted(),
+            untracked_missing: report.untracked.missing(),
             runtimes: runtimes
                 .map(|(index, runtime)| runtime_part(report, index, runtime))
                 .collect(),
         },
     )
-}
-
-fn untracked_part(census: &Census) -> UntrackedPart<'_> {
-    let by_type = census.by_type.iter().map(|of_type| OfTypePart {
-        future_type: &of_type.future_type,
-        count: of_type.count,
-        running: of_type.running,
-        idle: of_type.idle,
-    });
-    UntrackedPart {
-        tasks: census.tasks,
-        by_type: by_type.collect(),
-    }
 }
 
 fn runtime_part<'a>(report: &Report, index: usize, runtime: &'a Runtime) -> RuntimePart<'a> {

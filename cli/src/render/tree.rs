@@ -3,16 +3,15 @@
 use std::io::{self, Write};
 
 use rtops_binary::Rustc;
-use rtops_report::{
-    escape::escape,
+use rtops_render::{
+    json,
     style::{Paint, Style},
-};
-use serde::Serialize;
-
-use super::{
-    rustc_json::RustcFields,
     table::{self, Column, Fit},
 };
+use rtops_report::escape::escape;
+use serde::Serialize;
+
+use super::rustc_json::RustcFields;
 use crate::forest::{Branch, Placed};
 
 const NOTHING: &str = "No Rust process is running, or none that this user may see; \
@@ -84,16 +83,15 @@ pub fn text(writer: &mut impl Write, style: Style, tree: &[Placed<Node>]) -> io:
     }
     let rows: Vec<[String; COLUMNS.len()]> = tree.iter().map(cells).collect();
     let shown = shown(&rows, style.width);
-    let pick = |row: [String; COLUMNS.len()]| {
-        let cells = row.into_iter().zip(0..);
-        let cells = cells.filter(|(_, column)| shown.contains(column));
-        cells.map(|(cell, _)| cell).collect()
-    };
-    let columns = COLUMNS.into_iter().zip(0..);
-    let columns = columns.filter(|(_, column)| shown.contains(column));
-    let columns: Vec<Column> = columns.map(|(column, _)| column).collect();
-    let rows: Vec<Vec<String>> = rows.into_iter().map(pick).collect();
-    table::write(writer, style, "", &columns, &rows)
+    let rows = rows.into_iter().map(|row| pick(row, shown));
+    table::write(writer, style, "", &pick(COLUMNS, shown), rows)
+}
+
+/// What a row has in the columns that are shown.
+fn pick<T>(row: [T; COLUMNS.len()], shown: &[usize]) -> Vec<T> {
+    let cells = row.into_iter().zip(0..);
+    let picked = cells.filter(|(_, column)| shown.contains(column));
+    picked.map(|(cell, _)| cell).collect()
 }
 
 /// The columns for a terminal of this width.
@@ -119,19 +117,20 @@ fn cells(placed: &Placed<Node>) -> [String; COLUMNS.len()] {
         bars,
         ..
     } = placed;
-    let agent = node.agent.as_ref();
-    let mark = match (agent, &node.rustc) {
+    let mark = match (&node.agent, &node.rustc) {
         (Some(_), _) => WITH_AGENT,
         (None, Some(_)) => WITHOUT,
         (None, None) => "",
     };
-    let name = &node.name;
-    let agent = agent.map(|agent| agent.version.as_deref().unwrap_or(agent.state));
+    let says = |agent: &Agent| match &agent.version {
+        Some(version) => version.clone(),
+        None => agent.state.to_owned(),
+    };
     [
         node.pid.to_string(),
-        agent.unwrap_or_default().to_owned(),
+        node.agent.as_ref().map(says).unwrap_or_default(),
         node.rustc.as_ref().map_or("", Rustc::short).to_owned(),
-        format!("{bars}{mark}{name}"),
+        format!("{bars}{mark}{}", node.name),
     ]
 }
 
@@ -168,10 +167,10 @@ pub fn json(writer: &mut impl Write, tree: &[Placed<Node>]) -> io::Result<()> {
             agent_version: agent.and_then(|agent| agent.version.as_deref()),
         }
     });
-    super::json(
+    json::write(
         writer,
         &Document {
-            schema: super::SCHEMA,
+            schema: json::SCHEMA,
             processes: processes.collect(),
         },
     )

@@ -3,18 +3,18 @@
 use std::io::{self, Write};
 
 use rtops_protocol::{Allocator, Trimmed};
-use rtops_report::{
-    escape::escape,
-    format,
+use rtops_render::{
+    json,
+    section::INDENT,
     style::{Paint, Style},
+    table::{self, Column, Fit},
 };
+use rtops_report::{escape::escape, format};
 use serde::Serialize;
 
 use super::{
     memory_json::{HeapPart, ResidentPart},
     memstats::glance,
-    section::INDENT,
-    table::{self, Column, Fit},
 };
 use crate::{heap::Sums, memory::Resident};
 
@@ -79,7 +79,7 @@ pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Resul
         )?;
     }
     writeln!(writer)?;
-    table::write(writer, style, INDENT, &COLUMNS, &rows(report))?;
+    table::write(writer, style, INDENT, &COLUMNS, rows(report))?;
     let now = glance(Sums::of(&report.trimmed.after), after);
     writeln!(writer, "\nnow {now}")?;
     if report
@@ -111,9 +111,10 @@ fn rows(report: &Report) -> Vec<Vec<String>> {
     ]];
     let cell = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), format::bytes);
     for now in &report.trimmed.after.allocators {
-        let mut earlier = report.trimmed.before.allocators.iter();
-        let earlier = earlier.find(|earlier| earlier.name == now.name);
-        let earlier = earlier.map_or([None; 3], sums);
+        let mut before = report.trimmed.before.allocators.iter();
+        let earlier = before
+            .find(|earlier| earlier.name == now.name)
+            .map_or([None; 3], sums);
         for ((key, before), after) in SUMS.into_iter().zip(earlier).zip(sums(now)) {
             if before.is_some() || after.is_some() {
                 rows.push(vec![
@@ -174,10 +175,10 @@ pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
         took_ns: call.took_ns,
         failed: call.failed,
     });
-    super::json(
+    json::write(
         writer,
         &Document {
-            schema: super::SCHEMA,
+            schema: json::SCHEMA,
             process: ProcessPart {
                 pid: report.pid,
                 name: &report.name,

@@ -3,16 +3,13 @@
 use std::io::{self, Write};
 
 use rtops_binary::{DebugLevel, Details, Linking, Lto, Package, PackageKind, PanicStrategy};
-use rtops_protocol::{Build, Capabilities};
-use rtops_report::{
-    escape::escape,
-    style::{Paint, Style},
-};
-
-use super::{
+use rtops_protocol::{Build, Capabilities, Fact};
+use rtops_render::{
     section::section,
+    style::{Paint, Style},
     table::{self, Column, Fit},
 };
+use rtops_report::escape::escape;
 
 const UNKNOWN: &str = "not known";
 
@@ -109,11 +106,14 @@ fn unknown(reason: &str) -> String {
 fn package(report: &Report) -> Option<String> {
     let agent = report.agent.given();
     let build = agent.and_then(|agent| agent.build.as_ref());
-    let stated = build.and_then(|build| build.package.as_ref());
-    let stated = stated.map(|package| (&package.name, &package.version));
-    let listed = report.binary.as_ref().ok().and_then(root);
-    let listed = listed.map(|package| (&package.name, &package.version));
-    let (name, version) = stated.or(listed)?;
+    let stated = build
+        .and_then(|build| build.package.as_ref())
+        .map(|package| (&package.name, &package.version));
+    let listed = || {
+        let package = report.binary.as_ref().ok().and_then(root)?;
+        Some((&package.name, &package.version))
+    };
+    let (name, version) = stated.or_else(listed)?;
     Some(format!("{} {}", escape(name), escape(version)))
 }
 
@@ -225,9 +225,9 @@ fn agent_lines(agent: &Agent) -> Vec<(&'static str, String)> {
         lines.push(("features", features));
     }
     if !build.facts.is_empty() {
-        let facts = build.facts.iter();
-        let facts = facts.map(|fact| format!("{} {}", escape(&fact.key), escape(&fact.value)));
-        lines.push(("it states", facts.collect::<Vec<_>>().join("; ")));
+        let fact = |fact: &Fact| format!("{} {}", escape(&fact.key), escape(&fact.value));
+        let facts: Vec<String> = build.facts.iter().map(fact).collect();
+        lines.push(("it states", facts.join("; ")));
     }
     lines
 }
@@ -251,19 +251,16 @@ fn list(writer: &mut impl Write, style: Style, packages: &[Package]) -> io::Resu
         Column::new("KIND", Fit::OptionalText(1)),
         Column::new("SOURCE", Fit::OptionalText(0)),
     ];
-    let rows: Vec<Vec<String>> = packages
-        .iter()
-        .map(|package| {
-            vec![
-                package.name.clone(),
-                package.version.clone(),
-                kind(package).to_owned(),
-                package.source.clone(),
-            ]
-        })
-        .collect();
+    let rows = packages.iter().map(|package| {
+        vec![
+            package.name.clone(),
+            package.version.clone(),
+            kind(package).to_owned(),
+            package.source.clone(),
+        ]
+    });
     writeln!(writer)?;
-    table::write(writer, style, "", &columns, &rows)
+    table::write(writer, style, "", &columns, rows)
 }
 
 /// What a package is to the program, in a word.

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 
 use rtops_binary::{DebugLevel, Details, Linking, Lto, PanicStrategy};
+use rtops_protocol::{Fact, Package};
+use rtops_render::json;
 use serde::Serialize;
 
 use super::{
@@ -60,29 +62,17 @@ struct AgentFields<'a> {
     capabilities: Vec<&'static str>,
     unknown_capabilities: u32,
     features: Option<&'a [String]>,
-    package: Option<NamedVersion<'a>>,
-    facts: Option<Vec<FactFields<'a>>>,
-}
-
-#[derive(Serialize)]
-struct NamedVersion<'a> {
-    name: &'a str,
-    version: &'a str,
-}
-
-#[derive(Serialize)]
-struct FactFields<'a> {
-    key: &'a str,
-    value: &'a str,
+    package: Option<&'a Package>,
+    facts: Option<&'a [Fact]>,
 }
 
 /// See `docs/operate/json.md`.
 pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
     let binary = report.binary.as_ref();
-    super::json(
+    json::write(
         writer,
         &Document {
-            schema: super::SCHEMA,
+            schema: json::SCHEMA,
             process: Process {
                 pid: report.pid,
                 name: &report.name,
@@ -146,14 +136,6 @@ fn executable<'a>(report: &'a Report, details: &'a Details) -> Executable<'a> {
 
 fn agent_fields(agent: &Agent) -> AgentFields<'_> {
     let build = agent.build.as_ref();
-    let package = build.and_then(|build| build.package.as_ref());
-    let facts = build.map(|build| {
-        let facts = build.facts.iter().map(|fact| FactFields {
-            key: &fact.key,
-            value: &fact.value,
-        });
-        facts.collect()
-    });
     AgentFields {
         version: &agent.version,
         oldest_protocol: agent.protocol.0,
@@ -161,10 +143,7 @@ fn agent_fields(agent: &Agent) -> AgentFields<'_> {
         capabilities: agent.capabilities.names().collect(),
         unknown_capabilities: agent.capabilities.unnamed(),
         features: build.map(|build| build.agent_features.as_slice()),
-        package: package.map(|package| NamedVersion {
-            name: &package.name,
-            version: &package.version,
-        }),
-        facts,
+        package: build.and_then(|build| build.package.as_ref()),
+        facts: build.map(|build| build.facts.as_slice()),
     }
 }

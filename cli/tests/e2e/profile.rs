@@ -172,7 +172,10 @@ fn expected(stack: &Stack, counted: Counted) -> Stacks {
         }
         if ways.is_empty() {
             assert_eq!(group.state, "never", "{group:#?}");
-            ways.push((String::new(), vec!["(no waker is registered)".to_owned()]));
+            ways.push((
+                String::new(),
+                vec!["(no waker is registered, so nothing can wake it)".to_owned()],
+            ));
         }
         if counted == Counted::Tasks {
             ways.truncate(if group.kind == "span" { 0 } else { 1 });
@@ -438,7 +441,6 @@ fn the_text_of_single_tasks_has_each_by_its_number() {
         .collect();
     let expected = tasks(&stack).flat_map(|group| {
         let state = match (&*group.state, group.waits.as_slice()) {
-            ("never", _) => "never woken".to_owned(),
             (_, []) => group.state.clone(),
             (_, waits) => waits.join(" + "),
         };

@@ -10,16 +10,19 @@ use std::{
 
 use rtops_capture::{Evidence, Host, Only, OwnThread, Wanted};
 use rtops_protocol::{Ask, Reply, StackId, StackParts, ThreadCapture};
+use rtops_render::{style::Style, text::stack::groups};
 use rtops_report::{
     dump::Dump,
     format::{self, count},
-    frames::{Frames, Link, Shown},
-    group::{Grouping, Selection, TaskGroup, group_tasks, stacks_of_tasks},
+    frame::Link,
+    frames::{Frames, Shown},
+    group::{TaskGroup, group_tasks, stacks_of_tasks},
     holders::Holders,
-    style::Style,
+    selection::{Grouping, Selection},
+    symbolize::symbolize,
     task::{State, Task, TaskKey},
-    text::stack::{View, groups},
     threads::{ThreadGroup, group_threads, stacks_of_threads},
+    view::View,
 };
 use rtops_tasks::RuntimeTag;
 use rtops_threads::{Capturer, Signal};
@@ -72,7 +75,7 @@ impl Report {
             .collect();
         let shared = symbols.insert(SharedSymbols::of(dump.modules.clone()));
         let mut symbols = shared.lock();
-        let frames = Frames::resolve(&dump, &used, &mut symbols, Shown::Folded);
+        let frames = symbolize(&dump, &used, &mut symbols, Shown::Folded);
         let lacks = symbols.lacks().iter().map(ToString::to_string).collect();
         drop(symbols);
         let leaked = Leaked {
@@ -173,13 +176,13 @@ impl<'a> Leaked<'a> {
     }
 
     fn is_in(&self, links: &[Link], function: &str) -> bool {
-        let mut frames = links.iter().filter_map(|link| self.frames.get(link.frame));
+        let mut frames = self.frames.of_links(links);
         frames.any(|frame| frame.name.starts_with(function))
     }
 
     fn is_ignored(&self, links: &[Link]) -> bool {
         let ignored = &self.watch.check.ignored;
-        let mut frames = links.iter().filter_map(|link| self.frames.get(link.frame));
+        let mut frames = self.frames.of_links(links);
         frames.any(|frame| ignored.has_function(&frame.name))
     }
 

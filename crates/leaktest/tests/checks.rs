@@ -231,7 +231,7 @@ fn a_guard_on_a_runtime_that_it_stops_says_so_and_verify_does_not_stop_it() {
         &report,
         &[
             "1 task leaked: ",
-            "\"about to end\" [not polled yet",
+            "\"about to end\" [new: not polled yet",
             "leaks.verify().await",
         ],
     );

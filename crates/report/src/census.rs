@@ -3,6 +3,7 @@
 use std::{cmp::Reverse, collections::HashMap};
 
 use rtops_protocol::TaskKind;
+use serde::Serialize;
 
 use crate::{
     dump::Dump,
@@ -10,10 +11,11 @@ use crate::{
     frames::Frames,
     group::is_hidden,
     task::{State, Task},
+    words,
 };
 
 /// The untracked tasks, closures on blocking pools not counted.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct Census {
     /// All of them.
     pub tasks: usize,
@@ -22,7 +24,7 @@ pub struct Census {
 }
 
 /// Tasks of one type.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct OfType {
     /// The type of their future; where that is not known, where its poll function is.
     pub future_type: String,
@@ -144,22 +146,29 @@ impl Count {
     const fn kinds(self, task: &str) -> [(usize, &str); 3] {
         [
             (self.tasks, task),
-            (self.blocking, "blocking task"),
-            (self.block_on, "block_on future"),
+            (self.blocking, words::noun(TaskKind::Blocking)),
+            (self.block_on, words::noun(TaskKind::BlockOn)),
         ]
     }
 }
 
-/// The types of ended tasks that their join handles keep, as they are shown, and how many there are of
-/// each, the commonest first.
-pub fn kept_by_type(dump: &Dump, frames: &Frames) -> Vec<(String, usize)> {
-    let mut by_type: HashMap<String, usize> = HashMap::new();
-    for (polls, count) in &dump.kept {
+/// Ended tasks of one type that their join handles keep.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Kept {
+    /// The type of their future; where that is not known, where its poll function is.
+    pub future_type: String,
+    /// How many there are.
+    pub count: usize,
+}
+
+/// The ended tasks that their join handles keep, the commonest type first.
+pub fn kept_by_type(dump: &Dump, frames: &Frames) -> Vec<Kept> {
+    let types = dump.kept.iter().map(|(polls, count)| {
         let future = frames.future(*polls);
         let name = future.map_or_else(String::new, |future| future.name.clone());
-        *by_type.entry(name).or_default() += count;
-    }
-    let mut by_type: Vec<_> = by_type.into_iter().collect();
-    by_type.sort_by(|a, b| (Reverse(a.1), &a.0).cmp(&(Reverse(b.1), &b.0)));
-    by_type
+        (name, *count)
+    });
+    let kept = format::commonest(types).into_iter();
+    kept.map(|(future_type, count)| Kept { future_type, count })
+        .collect()
 }

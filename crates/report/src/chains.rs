@@ -2,17 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rtops_protocol::{Leaf, TaskKind, ThreadCapture, UntrackedLeaf};
+use rtops_protocol::{Leaf, TaskKind, Thread, UntrackedLeaf};
 use rtops_symbols::{FrameClass, WaitReason, classify};
 
 use crate::{
-    dump::{self, Dump},
-    frames::{FrameId, FrameKind, Frames, Link, Mark},
+    dump::{Dump, leaf_of},
+    frame::{FrameId, FrameKind, Link, Mark},
+    frames::Frames,
+    remarks::{self, Reason},
     spans::{Spans, is_inner_part},
     stepped::Stepped,
     task::{State, Task, Untracked},
     tree::Chain,
-    untracked::{self, Own, Reason},
+    untracked::{self, Own},
 };
 
 /// Turns leaves into chains, each distinct stack once.
@@ -29,17 +31,11 @@ pub struct Chains<'a> {
 impl<'a> Chains<'a> {
     /// Knows the threads of the dump, for the tasks that run.
     pub fn new(dump: &'a Dump, frames: &'a Frames) -> Self {
-        let threads = dump
-            .threads
-            .iter()
-            .filter_map(|thread| match thread.capture {
-                ThreadCapture::Stack(leaf) => Some((thread.tid, leaf)),
-                _ => None,
-            });
+        let leaf = |thread: &Thread| Some((thread.tid, leaf_of(thread)?));
         Self {
             dump,
             frames,
-            threads: threads.collect(),
+            threads: dump.threads.iter().filter_map(leaf).collect(),
             chains: HashMap::new(),
             stepped: Stepped::of(dump, frames),
         }
@@ -61,14 +57,17 @@ impl<'a> Chains<'a> {
         match (task.untracked(), task.state) {
             (Some(untracked), State::Running { .. } | State::Submitted) => {
                 let leaves = task.leaves.iter().take(1);
-                let chains = leaves.map(|leaf| self.polled_chain(*leaf, untracked));
+                let chains = leaves.map(|leaf| self.part_of_polled(*leaf, untracked));
                 return (chains.collect(), false);
             }
             // The stacks of threads are older than its poll.
             (None, State::Running { .. }) if task.has_moved() => return (Vec::new(), false),
             (None, State::Running { tid: Some(tid) }) => {
                 let depth = spans.polls_around(task, tid);
-                return (self.running_chain(tid, depth).into_iter().collect(), false);
+                return (
+                    self.part_of_running(tid, depth).into_iter().collect(),
+                    false,
+                );
             }
             _ => {}
         }
@@ -89,14 +88,14 @@ impl<'a> Chains<'a> {
         for leaf in leaves {
             let read = read.find(|read| read.leaf == *leaf);
             let chain = match (read, task.tracked()) {
-                (Some(read), Some(_)) => match self.read_chain(task, read, spans) {
+                (Some(read), Some(_)) => match self.part_of_tracked(task, read, spans) {
                     Some(chain) => chain,
                     None => continue,
                 },
-                (Some(_), None) => self.chain(*leaf, &[]),
+                (Some(_), None) => self.whole(*leaf, &[]),
                 (None, _) => {
                     let marks = open.take(self.dump, self.frames, *leaf);
-                    self.chain(*leaf, &marks)
+                    self.whole(*leaf, &marks)
                 }
             };
             if task.kind == TaskKind::BlockOn && self.is_executors(&chain) {
@@ -148,7 +147,7 @@ impl<'a> Chains<'a> {
 
     /// What of a leaf in memory is inside the outermost tracked future, as [`Stepped`] shows it of polls, with
     /// the spans around it; `None` if nothing is.
-    fn read_chain(&self, task: &Task, read: &UntrackedLeaf, spans: &Spans) -> Option<Chain> {
+    fn part_of_tracked(&self, task: &Task, read: &UntrackedLeaf, spans: &Spans) -> Option<Chain> {
         let frames = self.frames;
         let links = frames.stack(read.leaf.stack);
         let polls = frames.tracked_polls(links);
@@ -166,12 +165,11 @@ impl<'a> Chains<'a> {
                 frame: frames.span(span)?,
             })
         });
-        Some(Chain {
-            links: frames.visible(own, &marks.collect::<Vec<_>>()),
-            wait: frames.task_wait(links),
-            incomplete: dump::incomplete(read.leaf.end),
-            count: 1,
-        })
+        Some(Chain::new(
+            frames.visible(own, &marks.collect::<Vec<_>>()),
+            frames.task_wait(links),
+            remarks::incomplete(read.leaf.end),
+        ))
     }
 
     /// Leaves out where containers of futures registered, which is what keeps their children polled and no
@@ -245,16 +243,16 @@ impl<'a> Chains<'a> {
             .collect()
     }
 
-    fn chain(&mut self, leaf: Leaf, marks: &[Mark]) -> Chain {
+    /// All of a leaf, with these spans in it.
+    fn whole(&mut self, leaf: Leaf, marks: &[Mark]) -> Chain {
         let frames = self.frames;
         let build = || {
             let links = frames.stack(leaf.stack);
-            Chain {
-                links: frames.visible(links, marks),
-                wait: frames.task_wait(links),
-                incomplete: dump::incomplete(leaf.end),
-                count: 1,
-            }
+            Chain::new(
+                frames.visible(links, marks),
+                frames.task_wait(links),
+                remarks::incomplete(leaf.end),
+            )
         };
         if marks.is_empty() {
             self.chains.entry(leaf).or_insert_with(build).clone()
@@ -265,39 +263,34 @@ impl<'a> Chains<'a> {
 
     /// The part of a thread's stack that belongs to the poll of a task which itself is polled
     /// inside `depth` other tracked polls.
-    fn running_chain(&self, tid: i32, depth: usize) -> Option<Chain> {
+    fn part_of_running(&self, tid: i32, depth: usize) -> Option<Chain> {
         let leaf = self.threads.get(&tid)?;
         let links = self.frames.stack(leaf.stack);
         let polls = self.frames.tracked_polls(links);
         let cut = polls.get(depth).or(polls.last()).copied();
-        let own: &[Link] = links.get(..cut.unwrap_or(links.len())).unwrap_or(links);
-        Some(Chain {
-            links: self.frames.visible(own, &[]),
-            wait: None,
-            incomplete: cut.is_none().then(|| dump::incomplete(leaf.end)).flatten(),
-            count: 1,
-        })
+        let own = links.get(..cut.unwrap_or(links.len())).unwrap_or(links);
+        let incomplete = cut.is_none().then(|| remarks::incomplete(leaf.end));
+        Some(Chain::new(
+            self.frames.visible(own, &[]),
+            None,
+            incomplete.flatten(),
+        ))
     }
 
     /// The part of a thread's stack that belongs to the poll of an untracked task.
-    fn polled_chain(&self, leaf: Leaf, untracked: &Untracked) -> Chain {
+    fn part_of_polled(&self, leaf: Leaf, untracked: &Untracked) -> Chain {
         let links = self.frames.stack(leaf.stack);
         let future = self.frames.future(untracked.polls);
         let entry = future.map_or(0, |future| future.entry);
         let (own, incomplete) = match untracked::own_part(self.frames, leaf, entry) {
             Own::Innermost(length) => (links.get(..length).unwrap_or(links), None),
             Own::NoPoll => {
-                let cut = "(the whole thread: which part of its stack is the task's can't be told)";
-                (links, dump::incomplete(leaf.end).or(Some(cut)))
+                let cut = remarks::incomplete(leaf.end);
+                (links, cut.or(Some(remarks::WHOLE_THREAD)))
             }
             Own::Several => (&[][..], Some(Reason::SEVERAL_POLLS.sentence)),
         };
-        Chain {
-            links: self.frames.visible(own, &[]),
-            wait: None,
-            incomplete,
-            count: 1,
-        }
+        Chain::new(self.frames.visible(own, &[]), None, incomplete)
     }
 }
 
@@ -340,13 +333,13 @@ impl<'a> OpenSpans<'a> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use rtops_protocol::{
-        End, LeafEnd, Reply, StackId, Stacks, Task as Sent, TaskKind, TaskState, Thread,
+        End, LeafEnd, Reply, StackId, Stacks, Task as Sent, TaskKind, TaskState, ThreadCapture,
     };
 
     use super::*;
     use crate::{
-        dump::tests::{receive, task},
-        frames::tests::{folded, frames, frames_with_spans},
+        dump::fixtures::{receive, task},
+        frames::fixtures::{folded, frames, frames_with_spans},
     };
 
     const TID: i32 = 7;

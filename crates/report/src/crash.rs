@@ -3,9 +3,13 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use nix::libc::{SI_KERNEL, SIGBUS, SIGSEGV};
-use rtops_protocol::{Access, CoreHead, Leaf, Signal, ThreadCapture};
+use rtops_protocol::{Access, CoreHead, Leaf, Signal};
 
-use crate::{dump::Dump, escape::escape, frames::Frames};
+use crate::{
+    dump::{Dump, leaf_of},
+    escape::escape,
+    frames::Frames,
+};
 
 /// Where a null pointer with an offset leads: Linux lets nobody map the first page.
 const NULL_PAGE: u64 = 4096;
@@ -87,18 +91,13 @@ pub fn lacks_tokio(dump: &Dump) -> Option<&'static str> {
 /// The stack of the thread that the signal came to.
 pub fn stack(dump: &Dump) -> Option<Leaf> {
     let tid = dump.core.as_ref()?.thread?;
-    let thread = dump.threads.iter().find(|thread| thread.tid == tid)?;
-    match thread.capture {
-        ThreadCapture::Stack(leaf) => Some(leaf),
-        _ => None,
-    }
+    leaf_of(dump.thread(tid)?)
 }
 
 /// What the frames say of how it came to the signal.
 fn end(frames: &Frames, leaf: Leaf) -> Option<&'static str> {
     let has = |part: &str| {
-        let links = frames.stack(leaf.stack).iter();
-        let mut frames = links.filter_map(|link| frames.get(link.frame));
+        let mut frames = frames.of_links(frames.stack(leaf.stack));
         frames.any(|frame| frame.name.contains(part))
     };
     let end = ENDS.iter().find(|(part, _)| has(part));
@@ -160,10 +159,10 @@ pub fn utc(seconds: u64) -> Option<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{End, LeafEnd, Reply, Sender, StackId, Stacks, Thread};
+    use rtops_protocol::{End, LeafEnd, Reply, Sender, StackId, Stacks, Thread, ThreadCapture};
 
     use super::*;
-    use crate::{dump::tests::receive, frames::tests::frames};
+    use crate::{dump::fixtures::receive, frames::fixtures::frames};
 
     fn segv(code: i32, address: u64, access: Option<Access>) -> Signal {
         Signal {

@@ -3,9 +3,9 @@
 use std::{collections::HashMap, time::Duration};
 
 use rtops_protocol::{
-    self as protocol, Claim, CoreHead, End, EndedSite, HandleSeen, Leaf, LeafEnd, Module, Outside,
-    Process, ProtocolError, Refused, Reply, Resource, Saved, SourceLocation, StackId, StringId,
-    TaskKind, Thread, ThreadCapture, Trace, TraceId, Untracked, UntrackedState,
+    self as protocol, Claim, CoreHead, End, EndedSite, HandleSeen, Leaf, Module, Outside, Process,
+    ProtocolError, Refused, Reply, Resource, Saved, SourceLocation, StackId, StringId, TaskKind,
+    Thread, ThreadCapture, Trace, TraceId, Untracked, UntrackedState,
 };
 
 use crate::{
@@ -94,7 +94,7 @@ impl Dump {
             match next() {
                 Ok(Reply::End(End { gaps })) => {
                     dump.gaps.extend(gaps);
-                    dump.gaps.extend(dump.not_attached());
+                    dump.gaps.extend(dump.untracked_not_shown());
                     break;
                 }
                 Ok(Reply::Refused(refused)) => return Err(Failure::Refused(refused)),
@@ -148,6 +148,16 @@ impl Dump {
         }
     }
 
+    /// The thread with that number.
+    pub fn thread(&self, tid: i32) -> Option<&Thread> {
+        self.threads.iter().find(|thread| thread.tid == tid)
+    }
+
+    /// All tasks.
+    pub fn tasks_by_key(&self) -> HashMap<TaskKey, &Task> {
+        self.tasks.iter().map(|task| (task.key, task)).collect()
+    }
+
     /// The trace with that number.
     pub fn trace(&self, id: TraceId) -> Option<&Trace> {
         self.traces.get(usize::try_from(id.0).ok()?)
@@ -155,8 +165,8 @@ impl Dump {
 
     /// How many tasks of tokio's are known: tracked or not, without closures of blocking pools.
     pub fn known_on_tokio(&self) -> u64 {
-        let tracked = self.process.as_ref();
-        let tracked = tracked.and_then(|process| process.tracked_on_tokio);
+        let process = self.process.as_ref();
+        let tracked = process.and_then(|process| process.tracked_on_tokio);
         let is_untracked = |task: &&Task| task.kind == TaskKind::Task && task.untracked().is_some();
         let untracked = self.tasks.iter().filter(is_untracked).count();
         tracked.unwrap_or_default().saturating_add(untracked as u64)
@@ -175,7 +185,7 @@ impl Dump {
 
     /// What is missing as the process was not looked at from outside, in a sentence; `None` where nothing
     /// is: where it was, nobody wanted it, or all tasks are tracked.
-    pub fn not_attached(&self) -> Option<String> {
+    pub fn untracked_not_shown(&self) -> Option<String> {
         let why = self.not_attached.as_ref()?;
         let missing = self.process.as_ref().and_then(|process| {
             let (tracked, alive) = (process.tracked_on_tokio?, process.alive_on_tokio?);
@@ -226,9 +236,9 @@ impl Dump {
                     }
                 }
                 let agents = &self.agents_threads;
-                let joined = threads.into_iter();
-                let joined = joined.filter_map(|thread| join::thread(agents, thread));
-                self.threads.extend(joined);
+                let threads = threads.into_iter();
+                self.threads
+                    .extend(threads.filter_map(|thread| join::thread(agents, thread)));
             }
             Reply::EndedSites(sites) => {
                 let mut files = sites.iter().map(|ended| ended.site.file);
@@ -379,6 +389,14 @@ impl Dump {
     }
 }
 
+/// The stack of a thread, where it was taken.
+pub const fn leaf_of(thread: &Thread) -> Option<Leaf> {
+    match thread.capture {
+        ThreadCapture::Stack(leaf) => Some(leaf),
+        _ => None,
+    }
+}
+
 /// Whether every call comes from an earlier one, and every visit belongs to one.
 fn check_trace(trace: &Trace) -> Result<(), Failure> {
     let calls = trace.calls.iter().zip(0_u32..);
@@ -393,167 +411,7 @@ fn check_trace(trace: &Trace) -> Result<(), Failure> {
     ))
 }
 
-/// What to say of a stack that does not reach its root; `None` for one that does.
-pub fn incomplete(end: LeafEnd) -> Option<&'static str> {
-    match end {
-        LeafEnd::Complete => None,
-        LeafEnd::Truncated => {
-            Some("(the callers are cut off: the stack is too deep, or goes on elsewhere)")
-        }
-        LeafEnd::Lost => Some("(the callers are lost: a frame without unwind information)"),
-        LeafEnd::Absent => {
-            Some("(the callers are cut off: the core file lacks their part of the stack)")
-        }
-        LeafEnd::Abridged => {
-            Some("(too deep to be shown whole: frames in the middle are left out)")
-        }
-    }
-}
-
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-pub(crate) mod tests {
-    use std::io;
-
-    use rtops_protocol::{
-        Call, Obtained, Stacks, Strings, Task, TaskState, TraceEnd, TraceOrder, Visit, WakerState,
-    };
-
-    use super::*;
-
-    /// A poll that came to an instruction.
-    pub fn trace(ip: u64) -> Reply {
-        poll(TraceOrder::LastRun, [1, ip].into_iter())
-    }
-
-    /// A poll that came to these instructions one after the other.
-    pub fn poll(order: TraceOrder, ips: impl Iterator<Item = u64>) -> Reply {
-        Reply::Trace(Trace {
-            end: TraceEnd::Whole,
-            order,
-            calls: vec![Call { caller: 0, site: 0 }],
-            visits: ips.map(|ip| Visit { call: 0, ip }).collect(),
-        })
-    }
-
-    /// A suspended task with the given stacks.
-    pub fn task(id: u64, name: u32, stacks: &[u32]) -> Task {
-        Task {
-            id,
-            parent: 0,
-            kind: TaskKind::Task,
-            name: StringId(name),
-            future_type: StringId(0),
-            site: SourceLocation::default(),
-            runtime: StringId(0),
-            age_ns: id * 1_000_000_000,
-            polls: 3,
-            state: TaskState::Suspended {
-                since_ns: id * 1_000_000_000,
-            },
-            waker: WakerState::Held(1),
-            obtained: match stacks {
-                [] => Obtained::NotCaptured,
-                _ => Obtained::Probed,
-            },
-            mark: 0x10 * id,
-            cell: None,
-            lost_wakers: false,
-            is_orphan: false,
-            leaves: stacks
-                .iter()
-                .map(|stack| Leaf {
-                    stack: StackId(*stack),
-                    end: LeafEnd::Complete,
-                })
-                .collect(),
-        }
-    }
-
-    pub fn receive(replies: Vec<Reply>) -> Result<Dump, Failure> {
-        let mut replies = replies.into_iter();
-        Dump::receive(|| {
-            replies
-                .next()
-                .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof).into())
-        })
-    }
-
-    fn end() -> Reply {
-        Reply::End(End { gaps: Vec::new() })
-    }
-
-    #[test]
-    fn a_whole_dump_is_taken() {
-        let dump = receive(vec![
-            Reply::Strings(Strings(vec!["conn".to_owned()])),
-            Reply::Stacks(Stacks(vec![vec![1, 2], vec![3]])),
-            Reply::Strings(Strings(vec!["late".to_owned()])),
-            Reply::Tasks(vec![task(1, 2, &[0, 1])]),
-            end(),
-        ])
-        .unwrap();
-        assert_eq!(dump.string(StringId(0)), None);
-        assert_eq!(dump.string(StringId(1)), Some("conn"));
-        assert_eq!(dump.string(StringId(2)), Some("late"));
-        assert_eq!(dump.stack(StackId(0)), [1, 2]);
-        assert!(dump.gaps.is_empty());
-    }
-
-    #[test]
-    fn numbers_that_name_nothing_are_refused() {
-        let strings = || Reply::Strings(Strings(vec!["a".to_owned()]));
-        let stacks = || Reply::Stacks(Stacks(vec![vec![1]]));
-        let bad = [
-            task(1, 2, &[0]),
-            task(1, u32::MAX, &[]),
-            task(1, 1, &[1]),
-            task(1, 1, &[0, u32::MAX]),
-        ];
-        for task in bad {
-            let failure = receive(vec![strings(), stacks(), Reply::Tasks(vec![task]), end()]);
-            assert!(matches!(failure, Err(Failure::Nonsense(_))));
-        }
-        receive(vec![
-            strings(),
-            stacks(),
-            Reply::Tasks(vec![task(1, 1, &[0])]),
-            end(),
-        ])
-        .unwrap();
-    }
-
-    #[test]
-    fn a_name_must_come_before_its_use() {
-        let failure = receive(vec![
-            Reply::Tasks(vec![task(1, 1, &[])]),
-            Reply::Strings(Strings(vec!["a".to_owned()])),
-            end(),
-        ]);
-        assert!(matches!(failure, Err(Failure::Nonsense(_))));
-    }
-
-    #[test]
-    fn what_came_before_a_break_is_kept_and_marked() {
-        let dump = receive(vec![Reply::Tasks(vec![task(1, 0, &[])])]).unwrap();
-        assert_eq!(dump.tasks.len(), 1);
-        assert_eq!(dump.gaps.len(), 1);
-    }
-
-    #[test]
-    fn a_break_before_anything_is_a_failure() {
-        assert!(matches!(receive(Vec::new()), Err(Failure::Lost(_))));
-    }
-
-    #[test]
-    fn a_frame_of_another_answer_is_refused() {
-        let stats = Reply::Stats(rtops_protocol::Stats::default());
-        assert!(matches!(receive(vec![stats]), Err(Failure::Nonsense(_))));
-    }
-
-    #[test]
-    fn endless_empty_stacks_end() {
-        let failure = Dump::receive(|| Ok(Reply::Stacks(Stacks(vec![Vec::new(); 100_000]))));
-        assert!(matches!(failure, Err(Failure::Nonsense(_))));
-    }
-}
+mod tests;

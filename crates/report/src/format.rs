@@ -1,6 +1,6 @@
 //! Durations, sizes and counts as people write them.
 
-use std::time::Duration;
+use std::{collections::HashMap, hash::Hash, time::Duration};
 
 const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
 
@@ -66,6 +66,26 @@ pub fn percent(share: f64) -> String {
 pub fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
+}
+
+/// The first of some things, so many, and `2 more nouns` for the others.
+pub fn first<T>(most: usize, all: &[T], noun: &str, shown: impl Fn(&T) -> String) -> Vec<String> {
+    let mut parts: Vec<String> = all.iter().take(most).map(shown).collect();
+    if all.len() > most {
+        parts.push(count(all.len() - most, &format!("more {noun}")));
+    }
+    parts
+}
+
+/// What was counted, in one sum for each, the largest first.
+pub fn commonest<T: Eq + Hash + Ord>(counted: impl Iterator<Item = (T, usize)>) -> Vec<(T, usize)> {
+    let mut sums: HashMap<T, usize> = HashMap::new();
+    for (what, count) in counted {
+        *sums.entry(what).or_default() += count;
+    }
+    let mut sums: Vec<(T, usize)> = sums.into_iter().collect();
+    sums.sort_unstable_by(|(a, one), (b, other)| other.cmp(one).then_with(|| a.cmp(b)));
+    sums
 }
 
 /// `a, b and c`.

@@ -1,66 +1,17 @@
 //! The stacks of a dump as frames with names, each distinct frame once.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-};
+use std::collections::{HashMap, HashSet};
 
+use regex::Regex;
 use rtops_protocol::{SourceLocation, StackId, StringId, TaskKind};
-use rtops_symbols::{Address, FrameView, Function, Location, Symbols, WaitReason};
+use rtops_symbols::{Address, FrameView, Function, Symbols, WaitReason};
 
 use crate::{
     dump::Dump,
-    future::{self, Future},
+    frame::{self, Frame, FrameId, FrameKind, Link, Mark, Place, shortened},
+    future::Future,
     task::{Polls, Task, Tracked},
 };
-
-/// The number of a distinct frame: two frames that look the same have the same number.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct FrameId(usize);
-
-/// A function, and the place in it; or a span, and the place where it was tracked.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Frame {
-    /// What it stands for.
-    pub kind: FrameKind,
-    /// The whole name, or the module and an offset.
-    pub function: String,
-    /// The name without generic arguments and compiler-made parts.
-    pub name: String,
-    /// Where it is in the source, if that is known.
-    pub place: Option<Place>,
-    /// The module, where it is known.
-    pub module: String,
-}
-
-/// What a line of an await tree stands for.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum FrameKind {
-    /// A function.
-    Code,
-    /// What is further in belongs to a span.
-    Span,
-}
-
-/// A place in the source.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Place {
-    /// The path, as the compiler saw it.
-    pub file: String,
-    /// The line, from 1.
-    pub line: u32,
-    /// The column, from 1, if it is known.
-    pub column: Option<u32>,
-}
-
-/// A frame of one stack.
-#[derive(Clone, Copy, Debug)]
-pub struct Link {
-    /// What it looks like.
-    pub frame: FrameId,
-    /// Where the code goes on in the target.
-    pub address: u64,
-}
 
 /// Which frames are shown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -89,18 +40,10 @@ pub struct Frames {
     shown: Shown,
 }
 
-/// Where a span begins in a stack.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Mark {
-    /// How many of the stack's links are the span's own.
-    pub length: usize,
-    /// What it looks like.
-    pub frame: FrameId,
-}
-
 impl Frames {
-    /// Looks up the given stacks of a dump, and its stepped polls: each distinct address once.
-    pub fn resolve(
+    /// Looks up the given stacks of a dump, its stepped polls and the futures of its tasks: each distinct
+    /// address once.
+    pub(crate) fn look_up(
         dump: &Dump,
         used: &HashSet<StackId>,
         symbols: &mut Symbols,
@@ -152,7 +95,7 @@ impl Frames {
             .iter()
             .filter_map(|(address, resolved)| Some((address.get(), resolved.start?)));
         let starts = starts.collect();
-        let mut this = Self {
+        Self {
             stacks,
             futures,
             starts,
@@ -161,9 +104,7 @@ impl Frames {
             spans: interner.spans(dump),
             frames: interner.frames,
             shown,
-        };
-        future::name_by_polls(&mut this, dump);
-        this
+        }
     }
 
     /// The frame that stands for a span.
@@ -187,6 +128,14 @@ impl Frames {
         self.starts.get(&address).copied()
     }
 
+    /// What links of stacks look like.
+    pub fn of_links<'f>(
+        &'f self,
+        links: &[Link],
+    ) -> impl DoubleEndedIterator<Item = &'f Frame> + Clone {
+        links.iter().filter_map(|link| self.get(link.frame))
+    }
+
     /// All frames of a stack, innermost first.
     pub fn stack(&self, id: StackId) -> &[Link] {
         self.stacks.get(&id).map_or(&[], Vec::as_slice)
@@ -203,13 +152,12 @@ impl Frames {
     }
 
     /// The file and line of the innermost frame that is the target's own, or else of any.
-    pub(crate) fn own_place(&self, links: &[Link]) -> Option<String> {
-        let places = || {
-            let frames = links.iter().filter_map(|link| self.get(link.frame));
-            frames.filter_map(|frame| frame.place.as_ref())
-        };
-        let own = places().find(|place| !place.is_foreign());
-        let place = own.or_else(|| places().next())?;
+    pub fn own_place(&self, links: &[Link]) -> Option<String> {
+        let mut places = self
+            .of_links(links)
+            .filter_map(|frame| frame.place.as_ref());
+        let first = places.clone().next();
+        let place = places.find(|place| !place.is_foreign()).or(first)?;
         Some(format!("{}:{}", shortened(&place.file), place.line))
     }
 
@@ -235,6 +183,15 @@ impl Frames {
         }
         visible.extend(marks.map(span));
         visible
+    }
+
+    /// Whether a function or file of these frames matches.
+    pub fn matches(&self, filter: &Regex, links: &[Link]) -> bool {
+        self.of_links(links).any(|frame| {
+            let file = frame.place.as_ref().map_or("", |place| &place.file);
+            let texts = [&frame.function, &frame.name, file];
+            texts.into_iter().any(|text| filter.is_match(text))
+        })
     }
 
     /// What a task that waits at the innermost of these frames waits for, if that is known.
@@ -281,12 +238,8 @@ impl Frames {
 
     /// The same frames as the rules of the symbols crate want them.
     fn views(&self, links: &[Link]) -> Vec<FrameView<'_>> {
-        let frames = links.iter().filter_map(|link| self.get(link.frame));
-        frames
-            .map(|frame| FrameView {
-                function: &frame.function,
-            })
-            .collect()
+        let functions = self.of_links(links).map(|frame| &frame.function);
+        functions.map(|function| FrameView { function }).collect()
     }
 }
 
@@ -311,7 +264,7 @@ struct Interner {
 
 impl Interner {
     fn frame(&mut self, frame: &rtops_symbols::Frame) -> FrameId {
-        let function = text(&frame.function);
+        let function = frame::function_text(&frame.function);
         let name = match &frame.function {
             Function::Named(function) => rtops_symbols::display_name(function),
             Function::ModuleOffset { .. } | Function::Unmapped(_) => function.clone(),
@@ -365,70 +318,7 @@ impl Interner {
     }
 }
 
-/// The whole name of a function, or what is known instead.
-pub(crate) fn text(function: &Function) -> String {
-    match function {
-        Function::Named(name) => name.clone(),
-        Function::ModuleOffset { module, offset } => format!("{module}+{offset:#x}"),
-        Function::Unmapped(address) => format!("{address:#x}"),
-    }
-}
-
-impl Place {
-    /// The place that a task or span was made at, where it is known.
-    pub fn of_site(dump: &Dump, site: SourceLocation) -> Option<Self> {
-        Some(Self {
-            file: dump.string(site.file)?.to_owned(),
-            line: site.line,
-            column: Some(site.column).filter(|column| *column > 0),
-        })
-    }
-
-    pub(crate) fn of_location(location: &Location) -> Self {
-        Self {
-            file: location.file.clone(),
-            line: location.line,
-            column: location.column,
-        }
-    }
-}
-
-impl Place {
-    /// Whether it is in a dependency or in the standard library.
-    pub fn is_foreign(&self) -> bool {
-        shortened(&self.file) != self.file
-    }
-}
-
-impl fmt::Display for Place {
-    /// `file:line:column`, which terminals and editors can open, with the way to a dependency or
-    /// to the standard library left out.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", shortened(&self.file), self.line)?;
-        match self.column {
-            Some(column) => write!(f, ":{column}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The part of a path behind where cargo and rustup keep sources; other paths stay whole.
-fn shortened(file: &str) -> &str {
-    let behind = |marker: &str, parts: usize| {
-        let (_, mut rest) = file.split_once(marker)?;
-        for _ in 0..parts {
-            (_, rest) = rest.split_once('/')?;
-        }
-        Some(rest)
-    };
-    if file.starts_with("/rustc/") {
-        return behind("/library/", 0).unwrap_or(file);
-    }
-    behind("/registry/src/", 1)
-        .or_else(|| behind("/git/checkouts/", 0))
-        .or_else(|| behind("/lib/rustlib/src/rust/library/", 0))
-        .unwrap_or(file)
-}
-
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

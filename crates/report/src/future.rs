@@ -1,15 +1,10 @@
-//! What the futures of untracked tasks are called.
+//! The future of an untracked task.
 
-use std::collections::HashMap;
-
-use rtops_protocol::TraceId;
-use rtops_symbols::{Address, FrameClass, Symbols};
+use rtops_symbols::{Address, Symbols};
 
 use crate::{
-    dump::Dump,
-    frames::{Frames, Place, text},
+    frame::{Place, function_text},
     task::Polls,
-    trace, untracked,
 };
 
 /// The future of untracked tasks.
@@ -46,15 +41,13 @@ impl Future {
             return known;
         };
         Self {
-            name: format!("boxed {}", polled_by(&text(&function.function))),
+            name: format!("boxed {}", polled_by(&function_text(&function.function))),
             has_type: true,
             place: function.location.as_ref().map(Place::of_location),
             ..known
         }
     }
-}
 
-impl Future {
     /// Whether its type is a box, or at least not known to be something else.
     fn is_box(&self) -> bool {
         let paths = ["alloc::boxed::Box<", "core::pin::Pin<alloc::boxed::Box<"];
@@ -63,7 +56,7 @@ impl Future {
 }
 
 /// What stands for a future that this function polls.
-fn polled_by(function: &str) -> String {
+pub(crate) fn polled_by(function: &str) -> String {
     // `<app::Wait as core::future::future::Future>::poll`
     if function.starts_with('<') {
         let name = rtops_symbols::display_name(function);
@@ -73,46 +66,4 @@ fn polled_by(function: &str) -> String {
         .strip_suffix("::poll")
         .unwrap_or(function)
         .to_owned()
-}
-
-/// Names futures whose type is not known by the function that polls them, which the stack of a task has,
-/// or a stepped poll.
-pub(crate) fn name_by_polls(frames: &mut Frames, dump: &Dump) {
-    // Any number of tasks may have one of a few traces.
-    let mut roots = HashMap::new();
-    for task in &dump.tasks {
-        let Some(polls) = task.untracked().map(|untracked| untracked.polls) else {
-            continue;
-        };
-        let future = frames.future(polls).filter(|future| !future.has_type);
-        let Some(future) = future else {
-            continue;
-        };
-        let first = task.leaves.first().filter(|_| task.block_on().is_none());
-        let root = match (first, task.trace) {
-            (Some(leaf), _) => untracked::root(frames, *leaf, future.entry).map(polled_by),
-            (None, Some(trace)) => {
-                // A thread may poll an executor; what an executor polls is none.
-                let left = match task.block_on() {
-                    Some(_) => FrameClass::Executor,
-                    None => FrameClass::Std,
-                };
-                let root = roots
-                    .entry(trace)
-                    .or_insert_with(|| root_of(frames, dump, trace, left));
-                root.clone()
-            }
-            (None, None) => None,
-        };
-        if let (Some(root), Some(future)) = (root, frames.futures.get_mut(&polls)) {
-            future.name = root;
-            future.has_type = true;
-        }
-    }
-}
-
-/// What stands for the future whose poll was stepped.
-fn root_of(frames: &Frames, dump: &Dump, trace: TraceId, left: FrameClass) -> Option<String> {
-    let root = trace::root(dump.trace(trace)?, frames, left)?;
-    Some(polled_by(root)).filter(|name| name.contains("::"))
 }

@@ -13,41 +13,23 @@ use std::{
 use regex::Regex;
 use rtops_protocol::{Leaf, SourceLocation, StackId, StringId, TaskKind};
 use rtops_symbols::WaitReason;
+use serde::Serialize;
 
 use crate::{
     chains::Chains,
     dump::Dump,
-    frames::{FrameId, Frames, Link, Place},
+    frame::{FrameId, Place},
+    frames::Frames,
+    remarks::{self, Reason},
+    selection::{Grouping, Selection},
     spans::Spans,
     stepped::{Shown, Stepped, sorted},
     task::{Origin, Polls, State, Task, TaskKey},
     threads,
     tree::Chain,
-    untracked::{Reason, is_worker, is_worker_thread},
+    untracked::{is_worker, is_worker_thread},
+    words,
 };
-
-/// Whether equal tasks are shown together.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Grouping {
-    /// Together.
-    Equal,
-    /// Each on its own.
-    Each,
-}
-
-/// Which tasks and threads are shown.
-#[derive(Clone, Debug, Default)]
-pub struct Selection {
-    /// Only what has a name, function or file that matches.
-    pub filter: Option<Regex>,
-    /// Only tasks that have been in their state for at least this long. Where that is not known, a
-    /// task is not one of them.
-    pub min_age: Option<Duration>,
-    /// Only these tasks.
-    pub tasks: Option<HashSet<TaskKey>>,
-    /// Only the threads with these numbers.
-    pub threads: Option<HashSet<i32>>,
-}
 
 /// Tasks that look the same.
 #[derive(Debug)]
@@ -63,9 +45,10 @@ pub struct TaskGroup<'a> {
 }
 
 /// What tasks of a group have in common.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
 pub struct Look<'a> {
     /// What they are.
+    #[serde(serialize_with = "words::serialize_kind")]
     pub kind: TaskKind,
     /// The name they were given.
     pub name: Option<&'a str>,
@@ -73,23 +56,29 @@ pub struct Look<'a> {
     /// is.
     pub future_type: Option<Cow<'a, str>>,
     /// Whether they are tracked. Of others no times and no spawn site are known.
+    #[serde(rename = "tracked")]
     pub is_tracked: bool,
     /// What they are doing.
     pub state: State,
     /// Where they were spawned or tracked.
     pub site: Option<Place>,
     /// Where the code of their future is, where its type does not tell.
+    #[serde(skip)]
     pub code: Option<Place>,
     /// The names of the spans inside.
     pub spans: Vec<&'a str>,
     /// The names of those of them that wait and registered nothing, so that no chain shows them.
+    #[serde(skip)]
     pub silent: Vec<&'a str>,
     /// The names of those of them that are between two parts, the second of which nobody asks for.
+    #[serde(skip)]
     pub held_back: Vec<&'a str>,
     /// Why it is not known where they wait, or not everything of it.
     pub remark: Option<&'static str>,
     /// Why nothing but their type is known, of untracked ones.
+    #[serde(skip)]
     pub unresolved: Option<Reason>,
+    #[serde(skip)]
     chains: Vec<Vec<FrameId>>,
 }
 
@@ -173,6 +162,34 @@ impl<'a> TaskGroup<'a> {
         }
         waits
     }
+
+    /// What the tasks wait for, where that is known, else the word for their state.
+    pub fn doing(&self) -> String {
+        let waits = self.waits();
+        match self.look.state {
+            State::Waiting if !waits.is_empty() => WaitReason::words(&waits),
+            state => state.word().to_owned(),
+        }
+    }
+}
+
+impl Look<'_> {
+    /// Whether a name, type, place, function or file matches.
+    pub fn matches(&self, filter: &Regex, chains: &[Chain], frames: &Frames) -> bool {
+        let texts = [
+            self.name,
+            self.future_type.as_deref(),
+            self.site.as_ref().map(|site| &*site.file),
+        ];
+        let mut texts = texts
+            .into_iter()
+            .flatten()
+            .chain(self.spans.iter().copied());
+        texts.any(|text| filter.is_match(text))
+            || chains
+                .iter()
+                .any(|chain| frames.matches(filter, &chain.links))
+    }
 }
 
 /// The stacks that are needed to show the tasks of a dump.
@@ -222,7 +239,8 @@ pub fn group_tasks<'a>(
         let Some(task) = tasks.first() else { continue };
         let (chains, by_steps) = all_chains.found(task, &spans);
         let look = look(dump, frames, task, &key, &chains);
-        if !selection.accepts_task(&look, &chains, frames) {
+        let filter = selection.filter.as_ref();
+        if filter.is_some_and(|filter| !look.matches(filter, &chains, frames)) {
             continue;
         }
         let group = by_look
@@ -318,46 +336,10 @@ fn look<'a>(dump: &'a Dump, frames: &Frames, task: &Task, key: &Key, chains: &[C
         held_back: names(&[SpanLook::HeldBack]),
         remark: key.shown.remark.or_else(|| {
             let runs_tasks = key.kind == TaskKind::BlockOn && chains.is_empty();
-            runs_tasks.then_some("(it waits for nothing itself: it runs its tasks)")
+            runs_tasks.then_some(remarks::RUNS_TASKS)
         }),
         unresolved: key.shown.unresolved,
         chains: looks,
-    }
-}
-
-impl Selection {
-    /// Whether a name, type, place, function or file of a group matches; without a filter, all do.
-    pub fn accepts_task(&self, look: &Look, chains: &[Chain], frames: &Frames) -> bool {
-        let Some(filter) = &self.filter else {
-            return true;
-        };
-        let texts = [
-            look.name,
-            look.future_type.as_deref(),
-            look.site.as_ref().map(|site| &*site.file),
-        ];
-        texts
-            .into_iter()
-            .flatten()
-            .any(|text| filter.is_match(text))
-            || look.spans.iter().any(|span| filter.is_match(span))
-            || chains
-                .iter()
-                .any(|chain| self.accepts_links(&chain.links, frames))
-    }
-
-    /// Whether a function or file matches; without a filter, all do.
-    pub fn accepts_links(&self, links: &[Link], frames: &Frames) -> bool {
-        let Some(filter) = &self.filter else {
-            return true;
-        };
-        let mut frames = links.iter().filter_map(|link| frames.get(link.frame));
-        frames.any(|frame| {
-            let file = frame.place.as_ref().map_or("", |place| &place.file);
-            [&frame.function, &frame.name, file]
-                .into_iter()
-                .any(|text| filter.is_match(text))
-        })
     }
 }
 
@@ -368,8 +350,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        dump::tests::{receive, task},
-        frames::tests::frames,
+        dump::fixtures::{receive, task},
+        frames::fixtures::frames,
     };
 
     /// Stacks 0 and 1 look alike but have different numbers.

@@ -49,7 +49,7 @@ impl<'a> Holders<'a> {
         if dump.claims.is_empty() {
             return this;
         }
-        this.tasks = dump.tasks.iter().map(|task| (task.key, task)).collect();
+        this.tasks = dump.tasks_by_key();
         let locks = dump.resources.iter().map(|resource| {
             let lock = Lock {
                 resource,

@@ -1,9 +1,9 @@
 //! What a dump of an rtops agent says.
 //!
 //! A [`dump::Dump`] is received from an agent, or from a file, and checked; [`frames::Frames`] has
-//! names for its addresses; [`group`] and [`threads`] put together what waits in the same way;
-//! [`text`] prints it. Nothing here asks anybody anything: the `rtops` command, leak checks in
-//! tests and profiles from inside a service all print the same.
+//! names for its addresses; [`group`] and [`threads`] put together what waits in the same way. Nothing here
+//! asks anybody anything or prints: `rtops-render` does that, for the `rtops` command, leak checks in tests
+//! and profiles from inside a service.
 #![forbid(unsafe_code)]
 
 pub mod census;
@@ -12,6 +12,7 @@ pub mod crash;
 pub mod dump;
 pub mod escape;
 pub mod format;
+pub mod frame;
 pub mod frames;
 pub mod future;
 pub mod group;
@@ -19,13 +20,16 @@ pub mod holders;
 mod join;
 pub mod leaks;
 pub mod lineage;
+pub mod remarks;
+pub mod selection;
 pub mod spans;
 pub mod stepped;
-pub mod style;
+pub mod symbolize;
 pub mod task;
-pub mod text;
 pub mod threads;
 pub mod trace;
 pub mod tree;
 pub mod untracked;
+pub mod view;
 pub mod waits;
+pub mod words;

@@ -31,7 +31,7 @@ pub fn forest<'a>(dump: &'a Dump, groups: &[TaskGroup<'a>]) -> Vec<Node<'a>> {
     }
     let mut builder = Builder {
         groups,
-        all: dump.tasks.iter().map(|task| (task.key, task)).collect(),
+        all: dump.tasks_by_key(),
         group_of,
         children: HashMap::new(),
         placed: HashSet::new(),
@@ -117,9 +117,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        dump::tests::{receive, task},
-        frames::tests::frames,
-        group::{Grouping, Selection, group_tasks},
+        dump::fixtures::{receive, task},
+        frames::fixtures::frames,
+        group::group_tasks,
+        selection::{Grouping, Selection},
     };
 
     /// The forest as `2 main(1 conn)`: numbers of tasks and their names.

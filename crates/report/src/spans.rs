@@ -27,7 +27,7 @@ impl<'a> Spans<'a> {
             return Self::default();
         }
         let mut this = Self {
-            by_key: dump.tasks.iter().map(|task| (task.key, task)).collect(),
+            by_key: dump.tasks_by_key(),
             ..Self::default()
         };
         let mut known = HashMap::new();
@@ -143,7 +143,7 @@ mod tests {
     use rtops_protocol::{End, Reply, Stacks, Strings, Task, TaskState};
 
     use super::*;
-    use crate::dump::tests::{receive, task};
+    use crate::dump::fixtures::{receive, task};
 
     fn span(id: u64, parent: u64, name: u32, stacks: &[u32]) -> Task {
         Task {

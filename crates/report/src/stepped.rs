@@ -6,11 +6,12 @@ use rtops_protocol::{FoundBy, Leaf, Trace, TraceId};
 
 use crate::{
     dump::Dump,
-    frames::{FrameId, Frames},
+    frame::FrameId,
+    frames::Frames,
+    remarks::{self, Reason, Source},
     task::{State, Task},
     trace::{self, Whose},
     tree::Chain,
-    untracked::{Reason, Source},
 };
 
 /// What the stepped polls of a dump show.
@@ -148,13 +149,9 @@ impl Stepped {
     /// What to say of a tracked task that no stack and no poll shows.
     fn unseen(&self, task: &Task) -> Option<&'static str> {
         match task.state {
-            State::Running { .. } if task.has_moved() => {
-                Some("(what it does is not known: its poll began after the process stood still)")
-            }
-            State::Never if self.is_image => Some("(where it waits without a waker is not known)"),
-            State::Never => Some(
-                "(where it waits without a waker only shows where the process is looked at from outside)",
-            ),
+            State::Running { .. } if task.has_moved() => Some(remarks::POLLED_SINCE),
+            State::Never if self.is_image => Some(remarks::NEVER_SOMEWHERE),
+            State::Never => Some(remarks::NEVER_UNSEEN),
             _ => None,
         }
     }

@@ -8,7 +8,7 @@ use rtops_protocol::{
 };
 
 /// How far outwards spans are followed: their numbers come from the target and may form a ring.
-pub(crate) const MAX_NESTING: usize = 64;
+pub const MAX_NESTING: usize = 64;
 
 /// What tells a task of a dump from all others of it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -262,7 +262,8 @@ impl Task {
     }
 
     /// The name it was given; no text where it has none.
-    pub(crate) fn name(&self) -> StringId {
+    #[must_use]
+    pub fn name(&self) -> StringId {
         self.tracked().map_or(StringId(0), |tracked| tracked.name)
     }
 

@@ -5,14 +5,19 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-use rtops_protocol::{Signal, StackId, TaskKind, Thread, ThreadCapture};
+use regex::Regex;
+use rtops_protocol::{Signal, StackId, TaskKind, Thread};
 use rtops_symbols::{FrameClass, WaitReason, classify, polls};
 
 use crate::{
-    dump::{self, Dump},
-    frames::{FrameId, Frames, Link},
-    group::{Grouping, Selection},
+    dump::{Dump, leaf_of},
+    format,
+    frame::{FrameId, Link},
+    frames::Frames,
+    remarks,
+    selection::{Grouping, Selection},
     task::{State, Task},
+    words,
 };
 
 /// Threads with equal states and stacks.
@@ -51,22 +56,13 @@ impl<'a> ThreadGroup<'a> {
 
     /// The distinct names that are known, each with how many threads have it, the commonest first.
     pub fn names(&self) -> Vec<(&'a str, usize)> {
-        let mut counts: HashMap<&str, usize> = HashMap::new();
-        for name in self
-            .threads
-            .iter()
-            .filter_map(|thread| thread.name.as_deref())
-        {
-            *counts.entry(name).or_default() += 1;
-        }
-        let mut names: Vec<_> = counts.into_iter().collect();
-        names.sort_unstable_by_key(|(name, count)| (Reverse(*count), *name));
-        names
+        let threads = self.threads.iter();
+        format::commonest(threads.filter_map(|thread| Some((thread.name.as_deref()?, 1))))
     }
 
     /// The state in words, where it is known.
     pub fn state(&self) -> Option<&'static str> {
-        Some(state(self.threads.first()?.state?))
+        Some(words::thread_state(self.threads.first()?.state?))
     }
 
     /// The signal that ended the process, if it came to one of them.
@@ -79,12 +75,8 @@ impl<'a> ThreadGroup<'a> {
 
 /// The stacks that are needed to show the threads of a dump.
 pub fn stacks_of_threads(dump: &Dump) -> impl Iterator<Item = StackId> {
-    dump.threads
-        .iter()
-        .filter_map(|thread| match thread.capture {
-            ThreadCapture::Stack(leaf) => Some(leaf.stack),
-            _ => None,
-        })
+    let leaves = dump.threads.iter().filter_map(leaf_of);
+    leaves.map(|leaf| leaf.stack)
 }
 
 /// The signal that ended the process, and the thread that it came to.
@@ -110,11 +102,15 @@ pub fn group_threads<'a>(
         }
         let (links, wait, remark) = stack(thread, frames);
         let remark = remark.or_else(|| polling.lacks_future(thread, frames).map(str::to_owned));
-        let named = selection.filter.as_ref().is_none_or(|filter| {
+        let matches = |filter: &Regex| {
             let name = thread.name.as_deref();
-            name.is_some_and(|name| filter.is_match(name))
-        });
-        if !named && !selection.accepts_links(&links, frames) {
+            name.is_some_and(|name| filter.is_match(name)) || frames.matches(filter, &links)
+        };
+        if selection
+            .filter
+            .as_ref()
+            .is_some_and(|filter| !matches(filter))
+        {
             continue;
         }
         let look = (
@@ -145,13 +141,13 @@ pub fn group_threads<'a>(
 }
 
 fn stack(thread: &Thread, frames: &Frames) -> (Vec<Link>, Option<WaitReason>, Option<String>) {
-    let ThreadCapture::Stack(leaf) = thread.capture else {
+    let Some(leaf) = leaf_of(thread) else {
         let wait = frames.thread_wait(&[], thread.state, thread.syscall);
-        return (Vec::new(), wait, Some(not_captured(thread)));
+        return (Vec::new(), wait, Some(remarks::not_captured(thread)));
     };
     let links = frames.stack(leaf.stack);
     let wait = frames.thread_wait(links, thread.state, thread.syscall);
-    let remark = dump::incomplete(leaf.end).map(str::to_owned);
+    let remark = remarks::incomplete(leaf.end).map(str::to_owned);
     (frames.visible(links, &[]), wait, remark)
 }
 
@@ -180,37 +176,30 @@ impl Polling {
 
     /// What to say of a thread that is inside `block_on`, where it is not known where its future waits.
     fn lacks_future(&self, thread: &Thread, frames: &Frames) -> Option<&'static str> {
-        let ThreadCapture::Stack(leaf) = thread.capture else {
-            return None;
-        };
+        let leaf = leaf_of(thread)?;
         if !self.is_image || self.shown.contains(&thread.tid) {
             return None;
         }
-        let links = frames.stack(leaf.stack).iter();
-        let mut functions =
-            links.filter_map(|link| Some(frames.get(link.frame)?.function.as_str()));
+        let frames = frames.of_links(frames.stack(leaf.stack));
+        let mut functions = frames.map(|frame| frame.function.as_str());
         let is_users = |name: &str| polls(name).is_some() && classify(name) == FrameClass::User;
         let first = functions.find(|name| blocks_on(name) || is_users(name))?;
         if blocks_on(first) {
-            // Each whose waker is stored was polled.
-            return Some("in block_on: no stored waker shows where its future waits");
+            return Some(remarks::NO_STORED_WAKER);
         }
         // It may be the future itself that runs, or a task of the same thread.
-        (self.inside.contains(&thread.tid) && functions.any(blocks_on)).then_some(
-            "in block_on, and inside the poll of a task: where the future of block_on waits is not known",
-        )
+        (self.inside.contains(&thread.tid) && functions.any(blocks_on))
+            .then_some(remarks::BLOCK_ON_AND_TASK)
     }
 }
 
 /// Whether a thread is a worker that is inside no `block_on`: what it polls when it goes on are tasks.
 pub(crate) fn is_just_worker(dump: &Dump, tid: i32, frames: &Frames) -> bool {
-    let mut threads = dump.threads.iter();
-    let capture = threads.find(|thread| thread.tid == tid);
-    let Some(ThreadCapture::Stack(leaf)) = capture.map(|thread| thread.capture) else {
+    let Some(leaf) = dump.thread(tid).and_then(leaf_of) else {
         return false;
     };
-    let links = frames.stack(leaf.stack).iter();
-    let mut functions = links.filter_map(|link| Some(frames.get(link.frame)?.function.as_str()));
+    let frames = frames.of_links(frames.stack(leaf.stack));
+    let mut functions = frames.map(|frame| frame.function.as_str());
     let is_worker = |name: &str| {
         let path = rtops_symbols::display_name(name);
         path.starts_with("tokio::runtime::") && path.contains("::worker::")
@@ -226,52 +215,13 @@ fn blocks_on(function: &str) -> bool {
     path.ends_with("::block_on") || path.contains("::run_executor")
 }
 
-fn not_captured(thread: &Thread) -> String {
-    let mut text = match thread.capture {
-        ThreadCapture::Stack(_) => String::new(),
-        ThreadCapture::Agent => "no stack: a thread of the agent itself".to_owned(),
-        ThreadCapture::SignalBlocked => "no stack: it blocks the agent's signal".to_owned(),
-        ThreadCapture::NoAnswer => "no stack: it did not handle the signal in time".to_owned(),
-        ThreadCapture::HandlerReplaced => {
-            "no stack: the service took over the agent's signal".to_owned()
-        }
-        ThreadCapture::NoTime => "no stack: the time was up before its turn".to_owned(),
-        ThreadCapture::Failed(errno) => {
-            let error = std::io::Error::from_raw_os_error(errno);
-            format!("no stack: the agent could not ask for it ({error})")
-        }
-        ThreadCapture::Off => "no stack: switched off, or not supported here".to_owned(),
-        ThreadCapture::Absent => "no stack: the core file lacks it".to_owned(),
-    };
-    if thread.capture != ThreadCapture::Agent
-        && let Some(wchan) = &thread.wchan
-    {
-        text = format!("{text}; in the kernel it is in {wchan}");
-    }
-    text
-}
-
-/// The state letter of `/proc/PID/stat` in words.
-pub fn state(letter: char) -> &'static str {
-    match letter {
-        'R' => "running",
-        'S' => "sleeping",
-        'D' => "uninterruptible",
-        'T' => "stopped",
-        't' => "traced",
-        'Z' | 'X' => "ended",
-        'I' => "idle",
-        _ => "in an unknown state",
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{End, Leaf, LeafEnd, Reply, Stacks};
+    use rtops_protocol::{End, Leaf, LeafEnd, Reply, Stacks, ThreadCapture};
 
     use super::*;
-    use crate::{dump::tests::receive, frames::tests::frames};
+    use crate::{dump::fixtures::receive, frames::fixtures::frames};
 
     fn thread(tid: i32, name: &str, capture: ThreadCapture) -> Thread {
         Thread {

@@ -12,8 +12,9 @@ use rtops_protocol::{LeafEnd, Trace, TraceOrder};
 use rtops_symbols::{FrameClass, Polls, classify, polls};
 
 use crate::{
-    dump,
-    frames::{FrameId, Frames, Link},
+    frame::{FrameId, Link},
+    frames::Frames,
+    remarks,
     tree::Chain,
 };
 
@@ -49,18 +50,15 @@ pub fn chains(trace: &Trace, frames: &Frames, whose: Whose) -> Vec<Chain> {
             links.truncate(outermost);
             lacks_root = false;
         }
-        let no_line = lacks_line.then_some(
-            "(await not resolved: the code of the innermost function that ran has no line)",
-        );
+        let no_line = lacks_line.then_some(remarks::NO_LINE);
         let no_root = lacks_root
-            .then(|| dump::incomplete(LeafEnd::Truncated))
+            .then(|| remarks::incomplete(LeafEnd::Truncated))
             .flatten();
-        let chain = Chain {
-            links: frames.visible(&links, &[]),
-            wait: frames.task_wait(&links),
-            incomplete: no_root.or(no_line),
-            count: 1,
-        };
+        let chain = Chain::new(
+            frames.visible(&links, &[]),
+            frames.task_wait(&links),
+            no_root.or(no_line),
+        );
         let look = chain.look();
         match chains.iter_mut().find(|known| known.look() == look) {
             Some(known) => known.count += 1,
@@ -401,14 +399,15 @@ impl<'a> Builder<'a> {
     }
 
     fn add(&mut self, function: &'a str, caller: Option<Place>) -> usize {
-        let caller = caller.map(|place| (place.node, place.link));
-        let above = caller.and_then(|(caller, _)| self.tree.nodes.get(caller));
+        let above = caller.and_then(|place| self.tree.nodes.get(place.node));
         let depth = above.map_or(0, |caller| caller.depth + 1);
         self.tree.nodes.push(Node {
             function,
             polls: polls(function).filter(|polls| *polls != Polls::Unclear || !self.has_lines),
             class: classify(function),
-            caller: caller.filter(|_| depth < MAX_DEPTH),
+            caller: caller
+                .filter(|_| depth < MAX_DEPTH)
+                .map(|place| (place.node, place.link)),
             depth,
             own: Vec::new(),
             near: 0,

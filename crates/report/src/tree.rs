@@ -1,18 +1,24 @@
 //! The stacks of one task merged into its await tree.
 
 use rtops_symbols::WaitReason;
+use serde::Serialize;
 
-use crate::frames::{FrameId, Link};
+use crate::{
+    frame::{FrameId, Link},
+    words,
+};
 
 /// The most branches of a tree; a task that joins more of them shows that there are more.
 pub const MAX_BRANCHES: usize = 100;
 
 /// One way from the root of a task to where it waits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Chain {
     /// Innermost first.
+    #[serde(skip)]
     pub links: Vec<Link>,
     /// What it waits for at the end.
+    #[serde(serialize_with = "words::serialize_wait")]
     pub wait: Option<WaitReason>,
     /// What to say where the chain does not reach the root.
     pub incomplete: Option<&'static str>,
@@ -21,6 +27,20 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// One branch.
+    pub(crate) const fn new(
+        links: Vec<Link>,
+        wait: Option<WaitReason>,
+        incomplete: Option<&'static str>,
+    ) -> Self {
+        Self {
+            links,
+            wait,
+            incomplete,
+            count: 1,
+        }
+    }
+
     /// What makes two chains look the same.
     pub fn look(&self) -> Vec<FrameId> {
         self.links.iter().map(|link| link.frame).collect()
@@ -128,7 +148,7 @@ mod tests {
     use rtops_protocol::StackId;
 
     use super::*;
-    use crate::frames::{Frames, tests::frames};
+    use crate::frames::{Frames, fixtures::frames};
 
     fn chains(frames: &Frames, count: u32) -> Vec<Chain> {
         let stacks = (0..count).map(StackId);

@@ -88,7 +88,7 @@ impl<'a> Waits<'a> {
     /// Takes in what a dump says.
     pub fn of(dump: &'a Dump, frames: &Frames, holders: &Holders<'a>) -> Self {
         let mut this = Self {
-            tasks: dump.tasks.iter().map(|task| (task.key, task)).collect(),
+            tasks: dump.tasks_by_key(),
             edges: HashMap::new(),
             explained: HashSet::new(),
         };

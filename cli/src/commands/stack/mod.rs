@@ -19,17 +19,18 @@ use crate::{
     },
     output_file::is_dash,
     progress::Progress,
-    render,
     target::Target,
 };
 use rtops_protocol::{StackId, StackParts};
+use rtops_render::{json, style::Style, text};
 use rtops_report::{
-    frames::{Frames, Shown},
-    group::{Grouping, Selection, ageless, group_tasks, stacks_of_tasks},
+    frames::Shown,
+    group::{ageless, group_tasks, stacks_of_tasks},
     holders::Holders,
-    style::Style,
-    text::{self, stack::View},
+    selection::{Grouping, Selection},
+    symbolize::symbolize,
     threads::{group_threads, stacks_of_threads},
+    view::View,
 };
 
 /// Takes dumps and prints them. Prints what there is before it fails for what is missing.
@@ -84,7 +85,7 @@ fn print(
     view: &View,
 ) -> io::Result<()> {
     match format {
-        Format::Json => render::stack_json::json(writer, view),
+        Format::Json => json::stack::json(writer, view),
         Format::Text if args.tree => text::forest::text(writer, style, view),
         Format::Text => text::stack::text(writer, style, view),
     }
@@ -108,7 +109,7 @@ fn with_view<T>(
         .into_iter()
         .chain(stacks_of_threads(dump))
         .collect();
-    let frames = Frames::resolve(dump, &used, &mut symbols, shown);
+    let frames = symbolize(dump, &used, &mut symbols, shown);
     let grouping = if args.each {
         Grouping::Each
     } else {

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, Failure},
     parallel::{self, Workers},
     progress::Progress,
-    render::sections::{self, Section},
+    render::several::{self, Section},
     target::Target,
 };
 
@@ -52,8 +52,8 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     }
     let mut output = Output::open(output)?;
     match output.format {
-        Format::Json => sections::json(&mut output.writer, &sections)?,
-        Format::Text => sections::text(&mut output.writer, &sections)?,
+        Format::Json => several::json(&mut output.writer, &sections)?,
+        Format::Text => several::text(&mut output.writer, &sections)?,
     }
     output.finish()?;
     match (failures.len(), count) {

@@ -8,7 +8,7 @@ use crate::{
     process::{
         Details, Figures,
         cgroup::{Group, Usage},
-        inspect::{Memory, Owner, State},
+        inspect::{Memory, State},
         sockets::{Protocol, Socket, Sockets},
     },
     render::info_json,
@@ -53,10 +53,7 @@ fn inspected() -> Inspected {
             pid: 1,
             name: Some("systemd".to_owned()),
         }),
-        owner: Owner {
-            effective: "api".to_owned(),
-            real: None,
-        },
+        real_user: None,
         state: State {
             letter: 'S',
             tracer: None,

@@ -2,13 +2,11 @@
 
 use std::io::{self, Write};
 
+use rtops_render::json;
 use serde::Serialize;
 
 use super::{RuntimeReading, Watched};
-use crate::{
-    render,
-    sample::{Sample, alive_tasks},
-};
+use crate::sample::{Sample, alive_tasks};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -61,14 +59,14 @@ struct RuntimePart<'a> {
 /// Prints the rates of now.
 pub fn json(writer: &mut dyn Write, watched: &Watched, time: &str) -> io::Result<()> {
     let document = Document {
-        schema: render::SCHEMA,
+        schema: json::SCHEMA,
         time,
         pid: watched.last.figures.pid,
         name: &watched.last.stats.name,
         missing: watched.missing.as_deref(),
         sample: watched.missing.is_none().then(|| sample_part(watched)),
     };
-    render::json_line(writer, &document)
+    json::write_line(writer, &document)
 }
 
 fn sample_part(watched: &Watched) -> SamplePart<'_> {

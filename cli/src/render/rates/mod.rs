@@ -139,7 +139,7 @@ fn mean<'a>(values: impl Iterator<Item = &'a f64>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use rtops_report::style::Style;
+    use rtops_render::style::Style;
 
     use super::*;
     use crate::sample::tests::{sample, worker};

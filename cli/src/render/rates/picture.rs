@@ -2,11 +2,8 @@
 
 use std::io::{self, Write};
 
-use rtops_report::{
-    escape::escape,
-    format,
-    style::{Paint, Style},
-};
+use rtops_render::style::{Paint, Style};
+use rtops_report::{escape::escape, format};
 
 use super::{
     Reading, RuntimeReading, Watched,

@@ -175,7 +175,7 @@ fn a_lost_wake_up_shows_what_is_ready() {
     let mut victim = Victim::start(packages::newest(), &["lost"]).parked();
     let Some(core) = victim.dump() else { return };
     let text = of_core(&["stack"], &core, &["--tasks"]).success();
-    assert!(text.stdout.contains("ready, nobody has woken it"), "{text}");
+    assert!(text.stdout.contains("ready: nobody has woken it"), "{text}");
     let marks = versions::signed("// READY ");
     let [ready] = marks.of("lost") else {
         panic!("one line is marked");

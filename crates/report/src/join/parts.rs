@@ -18,14 +18,18 @@ pub(super) struct Parts {
     wakers: HashMap<u64, u32>,
     /// Those of which wakers of earlier probes are left.
     probed: HashSet<usize>,
+    /// Those that their agent had polled, so that it tells where they wait.
+    asked: HashSet<usize>,
     found: BTreeMap<usize, Part>,
     leaves: usize,
 }
 
 /// What a poll tells of one.
 struct Part {
-    /// What is known of the task, with the leaves that are inside of this one.
+    /// What is known of the task, with the leaves that are inside of this one, where those are wanted.
     memory: Memory,
+    /// Whether the task waits inside of it.
+    is_waited_in: bool,
     /// What the task was doing.
     state: State,
     /// Whether wakers of earlier probes of it can be left.
@@ -39,6 +43,7 @@ impl Parts {
             by_mark: HashMap::new(),
             wakers: HashMap::new(),
             probed: HashSet::new(),
+            asked: HashSet::new(),
             found: BTreeMap::new(),
             leaves: 0,
         };
@@ -49,6 +54,9 @@ impl Parts {
             this.by_mark.insert(told.mark, place);
             if matches!(task.waker, WakerState::Held(_)) {
                 this.probed.insert(place);
+            }
+            if !task.leaves.is_empty() {
+                this.asked.insert(place);
             }
             if let Some(cell) = told.waker_at {
                 *this.wakers.entry(cell).or_default() += 1;
@@ -79,7 +87,9 @@ impl Parts {
                 let Some((place, next)) = place.copied() else {
                     break;
                 };
-                self.add_leaf(place, found, leaf);
+                // A task that is all of it has its leaves from there.
+                let wanted = places != [place] && !self.asked.contains(&place);
+                self.add_leaf(place, found, wanted.then_some(leaf));
                 outermost = Some(place);
                 around = next;
             }
@@ -95,13 +105,14 @@ impl Parts {
         }
     }
 
-    fn add_leaf(&mut self, place: usize, found: &Task, leaf: &UntrackedLeaf) {
+    fn add_leaf(&mut self, place: usize, found: &Task, wanted: Option<&UntrackedLeaf>) {
         if self.leaves == MOST_LEAVES {
             return;
         }
         self.leaves += 1;
         if let Some(part) = self.part(place, found) {
-            part.memory.leaves.push(*leaf);
+            part.is_waited_in = true;
+            part.memory.leaves.extend(wanted);
         }
     }
 
@@ -112,6 +123,7 @@ impl Parts {
                 leaves: Vec::new(),
                 ..*memory
             },
+            is_waited_in: false,
             state: found.state,
             has_probes: self.probed.contains(&place),
         }))
@@ -131,6 +143,7 @@ impl Part {
     fn give(self, task: &mut Task) {
         let Self {
             memory,
+            is_waited_in,
             state,
             has_probes,
         } = self;
@@ -138,7 +151,7 @@ impl Part {
             return;
         };
         let was_whole = memory.found_by == FoundBy::Steps && state.is_suspended();
-        if memory.leaves.is_empty() {
+        if !is_waited_in {
             // It was polled, and asked for no waker, whatever wakes the task around it.
             let was_asked = told.memory.is_none() && !task.leaves.is_empty();
             if was_whole

@@ -16,10 +16,10 @@ use super::*;
 use crate::{
     dump::{
         Dump, Failure,
-        tests::{receive, task as told, trace},
+        fixtures::{receive, task as told, trace},
     },
     task::{Memory, TaskKey},
-    untracked::tests::untracked,
+    untracked::fixtures::untracked,
 };
 
 const MS: u64 = 1_000_000;

@@ -10,19 +10,12 @@ use super::sample::Place;
 /// A place that gains fewer than this is left alone: any service starts a task or two.
 const LEAST_GAIN: usize = 3;
 
-/// How a group of places grew.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Growth {
-    /// How many are there now that were not there in the first dump.
-    pub gained: usize,
-}
-
-/// Finds out which of some groups of places grew. `groups` has the number of each place's group,
+/// Which of some groups of places grew, and by how many that were not there in the first dump. `groups` has the number of each place's group,
 /// `samples` who rests where in each dump, the last one included.
 pub fn growth<K: Copy + Eq + Hash>(
     groups: &HashMap<Place, usize>,
     samples: &[&HashMap<K, Option<Place>>],
-) -> HashMap<usize, Growth> {
+) -> HashMap<usize, usize> {
     let Some((last, earlier)) = samples.split_last() else {
         return HashMap::new();
     };
@@ -57,15 +50,12 @@ pub fn growth<K: Copy + Eq + Hash>(
             *gained.entry(group).or_default() += 1;
         }
     }
+    gained.retain(|group, gained| {
+        *gained >= LEAST_GAIN
+            && !lost.contains(group)
+            && counts.get(group).is_some_and(|counts| grows(counts))
+    });
     gained
-        .into_iter()
-        .filter(|(group, gained)| {
-            *gained >= LEAST_GAIN
-                && !lost.contains(group)
-                && counts.get(group).is_some_and(|counts| grows(counts))
-        })
-        .map(|(group, gained)| (group, Growth { gained }))
-        .collect()
 }
 
 /// Whether a count grew in at least half of the steps, and in one of the last two: what has come
@@ -102,7 +92,7 @@ mod tests {
         let groups = HashMap::from([(place('a'), 0)]);
         growth(&groups, &samples.iter().collect::<Vec<_>>())
             .get(&0)
-            .map(|growth| growth.gained)
+            .copied()
     }
 
     #[test]

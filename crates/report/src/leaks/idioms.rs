@@ -6,7 +6,8 @@ use rtops_symbols::{FrameClass, WaitReason};
 
 use super::sample::kin;
 use crate::{
-    frames::{Frames, Link, Place},
+    frame::{Frame, Link, Place},
+    frames::Frames,
     group::TaskGroup,
     task::TaskKey,
     threads::ThreadGroup,
@@ -109,7 +110,7 @@ fn tasks_of(group: &TaskGroup) -> Origin {
 
 /// The innermost function that is the service's own.
 pub(super) fn own_function<'f>(frames: &'f Frames, links: &[Link]) -> Option<&'f str> {
-    let mut frames = links.iter().filter_map(|link| frames.get(link.frame));
-    let own = frames.find(|frame| rtops_symbols::classify(&frame.function) == FrameClass::User);
+    let is_own = |frame: &&Frame| rtops_symbols::classify(&frame.function) == FrameClass::User;
+    let own = frames.of_links(links).find(is_own);
     own.map(|frame| frame.name.as_str())
 }

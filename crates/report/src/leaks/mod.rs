@@ -20,8 +20,9 @@ use rtops_symbols::{WaitEnd, WaitReason};
 
 use crate::{
     dump::Dump,
-    frames::{Frames, Link},
-    group::{Grouping, Selection, TaskGroup, group_tasks},
+    frames::Frames,
+    group::{TaskGroup, group_tasks},
+    selection::{Grouping, Selection},
     task::State,
     threads::{ThreadGroup, group_threads},
     waits::Waits,
@@ -188,32 +189,14 @@ fn is_idle(wait: WaitReason) -> bool {
 }
 
 fn is_ignored(judge: &Judge, frames: &Frames, group: &TaskGroup) -> bool {
-    judge.ignore.iter().any(|regex| {
-        let selection = Selection {
-            filter: Some(regex.clone()),
-            ..Selection::default()
-        };
-        selection.accepts_task(&group.look, &group.chains, frames)
-    })
+    let mut ignore = judge.ignore.iter();
+    ignore.any(|filter| group.look.matches(filter, &group.chains, frames))
 }
 
 fn ignores_thread(judge: &Judge, frames: &Frames, group: &ThreadGroup) -> bool {
-    let matches = |regex: &Regex, links: &[Link]| {
-        let mut names = group
-            .threads
-            .iter()
-            .filter_map(|thread| thread.name.as_deref());
-        names.any(|name| regex.is_match(name))
-            || links
-                .iter()
-                .filter_map(|link| frames.get(link.frame))
-                .any(|frame| {
-                    let file = frame.place.as_ref().map_or("", |place| &place.file);
-                    regex.is_match(&frame.function) || regex.is_match(file)
-                })
-    };
-    judge
-        .ignore
-        .iter()
-        .any(|regex| matches(regex, &group.links))
+    judge.ignore.iter().any(|filter| {
+        let threads = group.threads.iter();
+        let mut names = threads.filter_map(|thread| thread.name.as_deref());
+        names.any(|name| filter.is_match(name)) || frames.matches(filter, &group.links)
+    })
 }

@@ -170,8 +170,8 @@ impl<'d, 'a> Judging<'d, 'a> {
             findings,
             |_, group| those(group, |task| growth_of(task).is_some()),
             |_, _, tasks| {
-                let growth = tasks.iter().find_map(|task| growth_of(task));
-                grew(growth.map_or(0, |growth| growth.gained), watched)
+                let gained = tasks.iter().find_map(|task| growth_of(task));
+                grew(gained.copied().unwrap_or_default(), watched)
             },
         );
     }
@@ -231,10 +231,7 @@ impl<'d, 'a> Judging<'d, 'a> {
 
     /// Inside one poll for long.
     pub(super) fn spinning(&mut self, findings: &mut Vec<Finding<'a>>) {
-        let state_of = |this: &Self, tid: i32| {
-            let mut threads = this.dump.threads.iter();
-            threads.find(|thread| thread.tid == tid)?.state
-        };
+        let state_of = |this: &Self, tid: i32| this.dump.thread(tid)?.state;
         self.take(
             Evidence::Spinning,
             findings,

@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::{FoundBy, SourceLocation, TaskKind, Thread, ThreadCapture};
+use rtops_protocol::{FoundBy, SourceLocation, TaskKind, Thread};
 
 use crate::{
-    dump::Dump,
+    dump::{Dump, leaf_of},
     task::{Origin, Task, TaskKey, Untracked},
 };
 
@@ -140,9 +140,7 @@ fn task_place(dump: &Dump, task: &Task) -> Option<Place> {
 
 /// Where a thread is; `None` where its stack was not taken.
 fn thread_place(dump: &Dump, thread: &Thread) -> Option<Place> {
-    let ThreadCapture::Stack(leaf) = thread.capture else {
-        return None;
-    };
+    let leaf = leaf_of(thread)?;
     let kin = thread.name.as_deref().map(kin);
     Some(place(&(kin, dump.stack(leaf.stack))))
 }

@@ -102,11 +102,11 @@ fn growing<'a>(
     let samples: Vec<&HashMap<_, _>> = samples.iter().collect();
     let mut grown: Vec<_> = growth(&places, &samples).into_iter().collect();
     grown.sort_unstable_by_key(|(group, _)| *group);
-    let findings = grown.into_iter().filter_map(|(group, growth)| {
+    let findings = grown.into_iter().filter_map(|(group, gained)| {
         let group = groups.get(group)?;
         Some(Finding {
             evidence: Evidence::Growing,
-            why: grew(growth.gained, watch.time),
+            why: grew(gained, watch.time),
             subject: Subject::Threads(group.with(group.threads.clone())),
         })
     });

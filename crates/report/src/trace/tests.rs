@@ -3,7 +3,7 @@
 use rtops_protocol::{Call, TraceEnd, Visit};
 
 use super::*;
-use crate::frames::tests::traced;
+use crate::frames::fixtures::traced;
 
 /// `function:line` for each frame of each chain, innermost first, and what is missing.
 fn shown(trace: &Trace, frames: &Frames) -> Vec<(String, bool)> {

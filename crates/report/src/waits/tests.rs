@@ -8,9 +8,9 @@ use rtops_protocol::{
 
 use super::*;
 use crate::{
-    dump::tests::{receive, task},
-    frames::tests::frames,
-    untracked::tests::untracked,
+    dump::fixtures::{receive, task},
+    frames::fixtures::frames,
+    untracked::fixtures::untracked,
 };
 
 const LOCK: u32 = 0;

@@ -5,10 +5,11 @@ use rtops_protocol::{StringId, Strings, TraceOrder};
 use super::*;
 use crate::{
     chains::Chains,
-    dump::tests::poll,
+    dump::fixtures::poll,
+    frame::FrameKind,
     frames::{
-        FrameKind, Frames,
-        tests::{frames_with_spans, with_code},
+        Frames,
+        fixtures::{frames_with_spans, with_code},
     },
     spans::Spans,
 };

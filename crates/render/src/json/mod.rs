@@ -1,0 +1,34 @@
+//! JSON; `docs/json.md` describes every field.
+
+mod claims;
+pub mod leaks;
+pub mod stack;
+
+use std::io::{self, Write};
+
+use rtops_report::escape::escape_json;
+use serde::Serialize;
+
+/// The version of all JSON documents; it grows when a field goes or changes its meaning.
+pub const SCHEMA: u32 = 1;
+
+/// Prints a document, indented, as one that a person may look at.
+///
+/// # Errors
+/// When the writer fails.
+pub fn write(writer: &mut impl Write, document: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
+    for line in text.lines() {
+        writeln!(writer, "{}", escape_json(line))?;
+    }
+    Ok(())
+}
+
+/// Prints a document on one line, as one of many that follow each other.
+///
+/// # Errors
+/// When the writer fails.
+pub fn write_line(writer: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string(document).map_err(io::Error::from)?;
+    writeln!(writer, "{}", escape_json(&text))
+}

@@ -1,0 +1,146 @@
+//! The line for the process: how much there is, and what is not known.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use rtops_protocol::{Outside, Process, TaskKind};
+use rtops_report::{
+    census::Count, crash, dump::Dump, escape::escape, format, group::TaskGroup,
+    selection::Grouping, view::View,
+};
+
+use crate::style::{Paint, Style};
+
+/// The line for the process.
+pub(super) fn write(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    let parts = [tasks_summary(view), threads_summary(view)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    counted(writer, style, view, &parts.join("; "))
+}
+
+/// What was counted in a process, behind its name or below what ended it, and what is not shown.
+pub(super) fn counted(
+    writer: &mut impl Write,
+    style: Style,
+    view: &View,
+    counts: &str,
+) -> io::Result<()> {
+    match crash::sentence(view.dump, view.frames) {
+        Some(head) => {
+            writeln!(writer, "{}", style.paint(Paint::Heading, head))?;
+            writeln!(writer, "{counts}")?;
+        }
+        None => {
+            let process = format!("{} (pid {})", escape(view.name), view.pid);
+            writeln!(writer, "{}: {counts}", style.paint(Paint::Heading, process))?;
+        }
+    }
+    if let Some(outside) = &view.dump.outside {
+        let line = looked_at(outside);
+        writeln!(writer, "{}", style.paint(Paint::Faint, escape(&line)))?;
+    }
+    not_attached(writer, style, view)
+}
+
+/// What it cost the process to be looked at from outside.
+fn looked_at(outside: &Outside) -> String {
+    let pause = Duration::from_nanos(outside.pause_ns).as_secs_f64() * 1e3;
+    let without = match outside.agent_told_after_ns {
+        Some(_) => "",
+        None => ", without an agent",
+    };
+    let mut text = format!("looked at from outside{without}; it stood still for {pause:.1} ms");
+    if let Some(why) = &outside.read_standing {
+        text = format!("{text}, and was read meanwhile: {why}");
+    }
+    if outside.threads_not_stopped > 0 {
+        let threads = usize::try_from(outside.threads_not_stopped).unwrap_or(usize::MAX);
+        let threads = format::count(threads, "thread");
+        text = format!("{text}; {threads} could not be stopped, and nothing is known of them");
+    }
+    text
+}
+
+/// What is not shown as the process was not looked at from outside, or that it was not.
+fn not_attached(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    let missing = view.dump.untracked_not_shown();
+    // Runtimes that the agent does not know may have tasks all the same.
+    let line = missing.map(|line| (Paint::Warning, line)).or_else(|| {
+        let why = view.dump.why_not_attached()?;
+        Some((Paint::Faint, format!("not looked at from outside: {why}")))
+    });
+    match line {
+        Some((paint, line)) => writeln!(writer, "{}", style.paint(paint, escape(&line))),
+        None => Ok(()),
+    }
+}
+
+fn tasks_summary(view: &View) -> Option<String> {
+    let groups = view.tasks.as_ref()?;
+    let tasks = groups.iter().flat_map(|group| &group.tasks);
+    let shown = Count::of_tasks(tasks.copied());
+    let noun = if others_are_unknown(view.dump) {
+        "tracked task"
+    } else {
+        "task"
+    };
+    let mut text = shown.of_all(Count::of(view.dump, view.frames), noun);
+    if view.grouping == Grouping::Equal {
+        text = format!("{text} in {}", format::count(groups.len(), "group"));
+    }
+    if view.dump.core.is_some() && view.ageless > 0 {
+        let left_out = view.ageless;
+        text = format!("{text} ({left_out} left out: a core file tells no ages)");
+    }
+    let process = view.dump.process.as_ref();
+    if let Some(alive) = process.and_then(|process| process.alive_on_tokio)
+        && alive > 0
+    {
+        let known = view.dump.known_on_tokio();
+        let verb = if view.dump.is_image() { "" } else { "tracked " };
+        // A task may end between the two counts.
+        text = format!("{text}, {verb}{known} of {} alive", alive.max(known));
+    }
+    for (what, is_seen) in [("only by type", false), ("seen in part", true)] {
+        let such = groups
+            .iter()
+            .filter(|group| group.chains.is_empty() != is_seen);
+        if let Some((total, reasons)) = reasons(such) {
+            text = format!("{text}; {total} {what}: {reasons}");
+        }
+    }
+    Some(text)
+}
+
+/// Whether there may be untracked tasks, with nothing known of them: the process was not looked at from
+/// outside, and no runtime counts them.
+fn others_are_unknown(dump: &Dump) -> bool {
+    let is_counted = |process: &Process| process.alive_on_tokio.is_some();
+    dump.untracked_not_shown().is_some() && !dump.process.as_ref().is_some_and(is_counted)
+}
+
+/// Of how many tasks it is not known where they wait, or not all of it, and why.
+fn reasons<'a>(groups: impl Iterator<Item = &'a TaskGroup<'a>>) -> Option<(usize, String)> {
+    let tasks = groups.filter(|group| group.look.kind == TaskKind::Task);
+    let reasons = format::commonest(
+        tasks.filter_map(|group| Some((group.look.unresolved?.short, group.tasks.len()))),
+    );
+    let total: usize = reasons.iter().map(|(_, count)| count).sum();
+    let parts = reasons.iter().map(|(why, count)| format!("{count} {why}"));
+    let parts: Vec<String> = parts.collect();
+    (total > 0).then(|| (total, parts.join(", ")))
+}
+
+fn threads_summary(view: &View) -> Option<String> {
+    let groups = view.threads.as_ref()?;
+    let total = view.dump.threads.len();
+    let shown: usize = groups.iter().map(|group| group.threads.len()).sum();
+    let threads = format::count(total, "thread");
+    Some(if shown == total {
+        threads
+    } else {
+        format!("{shown} of {threads}")
+    })
+}

@@ -1,0 +1,11 @@
+//! Groups of tasks and threads as text.
+
+mod drawing;
+pub mod forest;
+mod heading;
+mod holders;
+mod labels;
+pub mod leaks;
+pub mod stack;
+#[cfg(test)]
+mod tests;

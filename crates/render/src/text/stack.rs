@@ -1,0 +1,432 @@
+//! Await trees and thread stacks as text, in the manner of Go's goroutine dumps.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use rtops_protocol::{TaskKind, WakerState};
+use rtops_report::{
+    census::{self, Count},
+    crash,
+    dump::leaf_of,
+    escape::escape,
+    format,
+    frame::Frame,
+    frames::Frames,
+    group::TaskGroup,
+    holders::Holders,
+    selection::Grouping,
+    task::{State, Task},
+    threads::ThreadGroup,
+    tree::Chain,
+    view::View,
+    words,
+};
+use rtops_symbols::WaitReason;
+
+use super::{
+    drawing::Drawing,
+    heading, holders,
+    labels::{label, numbered, quoted},
+};
+use crate::style::{Paint, Style};
+
+/// The most lacks of symbols and the most names of threads that one line tells.
+const MAX_IN_A_LINE: usize = 3;
+
+/// What a thread waits for in a blocking method of a lock.
+const LOCKS: [WaitReason; 4] = [
+    WaitReason::MutexLock,
+    WaitReason::RwLockRead,
+    WaitReason::RwLockWrite,
+    WaitReason::SemaphoreAcquire,
+];
+
+/// A task whose age exceeds the time of its wait by this has waited before.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// A line for the process, a block for each group, and what is missing.
+///
+/// # Errors
+/// When the writer fails.
+pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    heading::write(writer, style, view)?;
+    groups(writer, style, view)
+}
+
+/// The same without the line for the process; each block has an empty line before it.
+///
+/// # Errors
+/// When the writer fails.
+pub fn groups(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    if let Some(groups) = &view.tasks {
+        for group in groups.iter().take(view.limit) {
+            writeln!(writer)?;
+            task_group(writer, style, view, group, &[])?;
+        }
+        let hidden = groups.get(view.limit..).unwrap_or_default();
+        let tasks = hidden.iter().flat_map(|group| &group.tasks);
+        let members = Count::of_tasks(tasks.copied()).words("task");
+        more(writer, style, hidden.len(), &members)?;
+    }
+    if let Some(groups) = &view.threads {
+        for group in groups.iter().take(view.limit) {
+            writeln!(writer)?;
+            thread_group(writer, style, view, group, &[])?;
+        }
+        let hidden = groups.get(view.limit..).unwrap_or_default();
+        let threads = hidden.iter().map(|group| group.threads.len());
+        let members = format::count(threads.sum(), "thread");
+        more(writer, style, hidden.len(), &members)?;
+    }
+    remarks(writer, style, view)
+}
+
+/// A heading, the await tree, where it was spawned, and what else there is to say.
+pub(super) fn task_group(
+    writer: &mut impl Write,
+    style: Style,
+    view: &View,
+    group: &TaskGroup,
+    remarks: &[String],
+) -> io::Result<()> {
+    let look = &group.look;
+    let noun = words::noun(look.kind);
+    let head = match (view.grouping, group.tasks.first()) {
+        (Grouping::Each, Some(task)) => numbered(noun, task),
+        _ => format::count(group.tasks.len(), noun),
+    };
+    let label = label(group);
+    let paint = match look.state {
+        State::Never | State::Starved | State::Ready | State::Running { .. } => Paint::Warning,
+        State::New
+        | State::Waiting
+        | State::HeldBack
+        | State::Woken
+        | State::Submitted
+        | State::Queued => Paint::Heading,
+    };
+    writeln!(
+        writer,
+        "{} {}",
+        style.paint(Paint::Heading, format!("{head} {label}")),
+        style.paint(paint, format!("[{}]", bracket(view, group)))
+    )?;
+    let mut drawing = Drawing::of_chains(view.frames, &group.chains);
+    for (spans, why) in [
+        (&look.silent, "which registered no waker".to_owned()),
+        (&look.held_back, State::HeldBack.sentence()),
+    ] {
+        if !spans.is_empty() {
+            let names: Vec<_> = spans.iter().map(|name| quoted(name)).collect();
+            drawing.remark(format!("and span {}, {why}", names.join(", ")));
+        }
+    }
+    if let Some(remark) = look.remark {
+        drawing.remark(remark.to_owned());
+    }
+    let threads = group.tasks.iter().filter_map(|task| task.block_on());
+    let threads: Vec<String> = threads.map(|tid| tid.to_string()).collect();
+    if !threads.is_empty() {
+        let noun = if threads.len() == 1 {
+            "thread"
+        } else {
+            "threads"
+        };
+        drawing.remark(format!("polled by {noun} {}", threads.join(", ")));
+    }
+    for line in claims(&view.holders, group) {
+        drawing.remark(line);
+    }
+    if let Some(code) = look.code.as_ref().filter(|_| group.chains.is_empty()) {
+        drawing.remark(format!("its code is at {}", escape(&code.to_string())));
+    }
+    if let Some(site) = &look.site {
+        let verb = match look.kind {
+            TaskKind::Task | TaskKind::Blocking | TaskKind::BlockOn => "spawned",
+            TaskKind::Span => "tracked",
+        };
+        drawing.remark(format!("{verb} at {}", escape(&site.to_string())));
+    }
+    for remark in remarks {
+        drawing.remark(remark.clone());
+    }
+    drawing.write(writer, style)
+}
+
+/// Who holds what the tasks wait for, and who waits for what they hold.
+fn claims(holders: &Holders, group: &TaskGroup) -> Vec<String> {
+    let tasks = || group.tasks.iter();
+    let waits = tasks().flat_map(|task| holders.waits(task.key));
+    let mut lines = holders::held_by(holders, waits.copied());
+    let holds = tasks().flat_map(|task| holders.holds(task.key));
+    lines.extend(holders::holds(
+        holders,
+        holds.copied(),
+        group.tasks.len() == 1,
+    ));
+    lines
+}
+
+fn bracket(view: &View, group: &TaskGroup) -> String {
+    let what = match group.look.state {
+        State::Woken => woken(view, group),
+        State::Running { tid } => running(view, group, tid),
+        State::Waiting if group.chains.is_empty() && group.look.is_tracked => {
+            "waiting, not captured".to_owned()
+        }
+        State::Waiting => group.doing(),
+        state => state.sentence(),
+    };
+    let (Some((shortest, longest)), Some((youngest, oldest))) = (group.times(), group.ages())
+    else {
+        return what;
+    };
+    let time = range(shortest, longest);
+    // A task needs a moment to come to its first wait.
+    let has_moved = oldest
+        .saturating_sub(longest)
+        .max(youngest.saturating_sub(shortest))
+        > SETTLING;
+    let mut text = match group.look.state {
+        // The time is in the words for it.
+        State::Running { .. } => what,
+        _ => format!("{what}, {time}"),
+    };
+    if has_moved {
+        text = format!("{text}; age {}", range(youngest, oldest));
+    }
+    if view.grouping == Grouping::Each
+        && let Some(task) = group.tasks.first().and_then(|task| task.tracked())
+    {
+        let polls = usize::try_from(task.polls).unwrap_or(usize::MAX);
+        text = format!("{text}; {}", format::count(polls, "poll"));
+    }
+    text
+}
+
+/// Two times, or one where they read the same.
+pub(super) fn range(least: Duration, most: Duration) -> String {
+    let (least, most) = (format::duration(least), format::duration(most));
+    if least == most {
+        most
+    } else {
+        format!("{least} … {most}")
+    }
+}
+
+/// Of a task that was woken: where it goes on, where that is known. One that is new looks the same, unless
+/// there are wakers of it.
+fn woken(view: &View, group: &TaskGroup) -> String {
+    let was_polled = |task: &&Task| matches!(task.waker, WakerState::Held(_));
+    let what = match group.tasks.iter().all(was_polled) {
+        true => "woken, resumes",
+        false => "woken or new, goes on",
+    };
+    let chains = group.chains.iter();
+    let mut frames = chains.filter_map(|chain| innermost(view.frames, chain));
+    match (frames.next(), group.chains.len()) {
+        (Some(frame), 1) => {
+            let place = frame.place.as_ref().map(ToString::to_string);
+            format!(
+                "{what} at {}",
+                escape(place.as_deref().unwrap_or(&frame.name))
+            )
+        }
+        (Some(_), chains) => format!("{what} at one of {chains} places"),
+        (None, _) => "woken or new, and about to be polled".to_owned(),
+    }
+}
+
+/// Where the service's own code awaits what the task waits for; failing that, the innermost frame.
+pub(super) fn innermost<'f>(frames: &'f Frames, chain: &Chain) -> Option<&'f Frame> {
+    let mut shown = frames.of_links(&chain.links);
+    let first = shown.clone().next();
+    let is_own = |frame: &&Frame| {
+        frame
+            .place
+            .as_ref()
+            .is_some_and(|place| !place.is_foreign())
+    };
+    shown.find(is_own).or(first)
+}
+
+pub(super) fn running(view: &View, group: &TaskGroup, tid: Option<i32>) -> String {
+    let since = group.times().map_or_else(String::new, |(_, longest)| {
+        format!(" for {}", format::duration(longest))
+    });
+    let Some(tid) = tid else {
+        return format!("running{since} on a thread that is not known");
+    };
+    match view
+        .dump
+        .thread(tid)
+        .and_then(|thread| thread.name.as_deref())
+    {
+        Some(name) => format!("running{since} on thread {tid} ({})", escape(name)),
+        None => format!("running{since} on thread {tid}"),
+    }
+}
+
+/// A heading, the stack, and what else there is to say.
+pub(super) fn thread_group(
+    writer: &mut impl Write,
+    style: Style,
+    view: &View,
+    group: &ThreadGroup,
+    remarks: &[String],
+) -> io::Result<()> {
+    let crash = group.killed_by(view.dump);
+    let names = group.names();
+    let head = match group.threads.as_slice() {
+        [thread, ..] if view.grouping == Grouping::Each => format!("thread {}", thread.tid),
+        [thread] if crash.is_some() || names.is_empty() => format!("thread {}", thread.tid),
+        threads => format::count(threads.len(), "thread"),
+    };
+    let shown = format::first(MAX_IN_A_LINE, &names, "name", |(name, count)| match count {
+        1 => quoted(name),
+        _ if names.len() == 1 => quoted(name),
+        _ => format!("{} ×{count}", quoted(name)),
+    });
+    let crashed = crash.map(|signal| format!("killed by {}", crash::name(signal.number)));
+    let wait = group
+        .wait
+        .map(WaitReason::as_str)
+        .filter(|_| crash.is_none());
+    let state = group
+        .state()
+        .filter(|state| Some(*state) != wait && crash.is_none());
+    let words = [crashed.as_deref(), state, wait].into_iter().flatten();
+    let words: Vec<&str> = words.collect();
+    let mut title = head;
+    if !shown.is_empty() {
+        title = format!("{title} {}", shown.join(", "));
+    }
+    if !words.is_empty() {
+        title = format!("{title} [{}]", words.join(", "));
+    }
+    let paint = match crash {
+        Some(_) => Paint::Warning,
+        None => Paint::Heading,
+    };
+    writeln!(writer, "{}", style.paint(paint, title))?;
+    let mut drawing = Drawing::of_links(view.frames, &group.links);
+    for line in claims_of_threads(&view.holders, group) {
+        drawing.remark(line);
+    }
+    if let Some(remark) = &group.remark {
+        drawing.remark(escape(remark).into_owned());
+    }
+    for remark in remarks {
+        drawing.remark(remark.clone());
+    }
+    drawing.write(writer, style)
+}
+
+/// Who holds what the threads wait for, if it is they who wait: a thread that polls tasks does
+/// not, though one of them may.
+fn claims_of_threads(holders: &Holders, group: &ThreadGroup) -> Vec<String> {
+    if !matches!(group.wait, Some(wait) if LOCKS.contains(&wait)) {
+        return Vec::new();
+    }
+    let threads = group.threads.iter();
+    let waits = threads.flat_map(|thread| holders.waits_of_thread(thread.tid));
+    holders::held_by(holders, waits.copied())
+}
+
+/// How many groups are not shown, and of what.
+pub(super) fn more(
+    writer: &mut impl Write,
+    style: Style,
+    hidden: usize,
+    members: &str,
+) -> io::Result<()> {
+    if hidden == 0 {
+        return Ok(());
+    }
+    let groups = format::count(hidden, "more group");
+    let text = format!("({groups} of {members} not shown; raise --limit to see them)");
+    writeln!(writer, "\n{}", style.paint(Paint::Faint, text))
+}
+
+/// What is missing and what would give more.
+pub(super) fn remarks(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    let notes = notes(view);
+    let told = view.dump.untracked_not_shown();
+    let gaps = view.dump.gaps.iter();
+    let gaps: Vec<&String> = gaps.filter(|gap| Some(*gap) != told.as_ref()).collect();
+    if !gaps.is_empty() || !notes.is_empty() {
+        writeln!(writer)?;
+    }
+    for gap in gaps {
+        let text = format!("incomplete: {}", escape(gap));
+        writeln!(writer, "{}", style.paint(Paint::Warning, text))?;
+    }
+    for note in notes {
+        writeln!(writer, "{}", style.paint(Paint::Faint, note))?;
+    }
+    Ok(())
+}
+
+fn notes(view: &View) -> Vec<String> {
+    let mut notes = Vec::new();
+    if view.ageless > 0 && view.dump.core.is_none() {
+        notes.push(format!(
+            "{} left out: how long they have waited is not known",
+            format::count(view.ageless, "untracked task")
+        ));
+    }
+    notes.extend(crash::lacks_tokio(view.dump).map(str::to_owned));
+    notes.extend(kept(view));
+    if lacks_block_on(view) {
+        notes.push(
+            "the future in block_on is not a task: use rtops_agent::block_on or .tracked(\"main\") \
+             to see it"
+                .to_owned(),
+        );
+    }
+    if !view.lacks.is_empty() {
+        let escaped = |lack: &String| escape(lack).into_owned();
+        let lacks = format::first(MAX_IN_A_LINE, &view.lacks, "module", escaped);
+        notes.push(format!("more could be shown: {}", lacks.join("; ")));
+    }
+    notes
+}
+
+/// How many tasks have ended and are kept by their join handles, of which types.
+fn kept(view: &View) -> Option<String> {
+    let by_type = census::kept_by_type(view.dump, view.frames);
+    let total: usize = by_type.iter().map(|kept| kept.count).sum();
+    if total == 0 || view.tasks.is_none() {
+        return None;
+    }
+    let types = format::first(MAX_IN_A_LINE, &by_type, "type", |kept| {
+        let future = rtops_symbols::display_type(&kept.future_type);
+        format!("{} x {}", kept.count, escape(&future))
+    });
+    let tasks = match total {
+        1 => "1 ended task is kept by its join handle".to_owned(),
+        total => format!("{total} ended tasks are kept by their join handles"),
+    };
+    Some(format!("{tasks}: {}", types.join(", ")))
+}
+
+/// Whether a thread sleeps in tokio's `block_on` whose future no record is of. That of a tracked one
+/// has no runtime.
+fn lacks_block_on(view: &View) -> bool {
+    if view.dump.is_image() || view.threads.is_none() {
+        return false;
+    }
+    let is_block_on = |name: &str| name.starts_with("tokio::") && name.ends_with("::block_on");
+    let blocked = view.dump.threads.iter().filter(|thread| {
+        let stack = leaf_of(thread).map_or(&[][..], |leaf| view.frames.stack(leaf.stack));
+        let mut frames = view.frames.of_links(stack);
+        thread.state != Some('R') && frames.any(|frame| is_block_on(&frame.name))
+    });
+    let tracked = view.dump.tasks.iter().filter(|task| {
+        let has_no_runtime = task.tracked().is_some_and(|task| task.runtime.0 == 0);
+        has_no_runtime && task.kind == TaskKind::Task
+    });
+    blocked.count() > tracked.count()
+}

@@ -1,0 +1,72 @@
+//! Dumps for tests.
+
+use std::io;
+
+use rtops_protocol::{
+    Call, Leaf, LeafEnd, Obtained, Reply, SourceLocation, StackId, StringId, Task, TaskKind,
+    TaskState, Trace, TraceEnd, TraceOrder, Visit, WakerState,
+};
+
+use super::{Dump, Failure};
+
+/// A poll that came to an instruction.
+pub fn trace(ip: u64) -> Reply {
+    poll(TraceOrder::LastRun, [1, ip].into_iter())
+}
+
+/// A poll that came to these instructions one after the other.
+pub fn poll(order: TraceOrder, ips: impl Iterator<Item = u64>) -> Reply {
+    Reply::Trace(Trace {
+        end: TraceEnd::Whole,
+        order,
+        calls: vec![Call { caller: 0, site: 0 }],
+        visits: ips.map(|ip| Visit { call: 0, ip }).collect(),
+    })
+}
+
+/// A suspended task with the given stacks.
+pub fn task(id: u64, name: u32, stacks: &[u32]) -> Task {
+    Task {
+        id,
+        parent: 0,
+        kind: TaskKind::Task,
+        name: StringId(name),
+        future_type: StringId(0),
+        site: SourceLocation::default(),
+        runtime: StringId(0),
+        age_ns: id * 1_000_000_000,
+        polls: 3,
+        state: TaskState::Suspended {
+            since_ns: id * 1_000_000_000,
+        },
+        waker: WakerState::Held(1),
+        obtained: match stacks {
+            [] => Obtained::NotCaptured,
+            _ => Obtained::Probed,
+        },
+        mark: 0x10 * id,
+        cell: None,
+        lost_wakers: false,
+        is_orphan: false,
+        leaves: stacks
+            .iter()
+            .map(|stack| Leaf {
+                stack: StackId(*stack),
+                end: LeafEnd::Complete,
+            })
+            .collect(),
+    }
+}
+
+/// The dump that is sent in these messages.
+///
+/// # Errors
+/// As those of [`Dump::receive`].
+pub fn receive(replies: Vec<Reply>) -> Result<Dump, Failure> {
+    let mut replies = replies.into_iter();
+    Dump::receive(|| {
+        replies
+            .next()
+            .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof).into())
+    })
+}

@@ -1,0 +1,30 @@
+//! Which tasks and threads are shown.
+
+use std::{collections::HashSet, time::Duration};
+
+use regex::Regex;
+
+use crate::task::TaskKey;
+
+/// Whether equal tasks are shown together.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Grouping {
+    /// Together.
+    Equal,
+    /// Each on its own.
+    Each,
+}
+
+/// Which tasks and threads are shown.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Only what has a name, function or file that matches.
+    pub filter: Option<Regex>,
+    /// Only tasks that have been in their state for at least this long. Where that is not known, a
+    /// task is not one of them.
+    pub min_age: Option<Duration>,
+    /// Only these tasks.
+    pub tasks: Option<HashSet<TaskKey>>,
+    /// Only the threads with these numbers.
+    pub threads: Option<HashSet<i32>>,
+}

@@ -1,0 +1,60 @@
+//! All that one command shows of a process.
+
+use std::{cell::OnceCell, time::Duration};
+
+use crate::{
+    dump::Dump, frames::Frames, group::TaskGroup, holders::Holders, leaks::Findings,
+    selection::Grouping, threads::ThreadGroup, waits::Waits,
+};
+
+/// Everything that `rtops stack` shows.
+#[derive(Debug)]
+pub struct View<'a> {
+    /// The process, as the reader numbers it.
+    pub pid: i32,
+    /// The name that it goes by.
+    pub name: &'a str,
+    /// The version of its agent; `None` where none was asked.
+    pub agent_version: Option<&'a str>,
+    /// What its agent sent.
+    pub dump: &'a Dump,
+    /// The names of the addresses in it.
+    pub frames: &'a Frames,
+    /// Who holds what others wait for in it.
+    pub holders: Holders<'a>,
+    /// Who waits for whom in it, once that is asked for.
+    pub waits: OnceCell<Waits<'a>>,
+    /// Whether equal tasks are together.
+    pub grouping: Grouping,
+    /// The most groups of tasks, and of threads, that are shown.
+    pub limit: usize,
+    /// `None` where they were not asked for.
+    pub tasks: Option<Vec<TaskGroup<'a>>>,
+    /// `None` where they were not asked for.
+    pub threads: Option<Vec<ThreadGroup<'a>>>,
+    /// How many tasks are left out as it is not known whether they have waited for long enough.
+    pub ageless: usize,
+    /// Sentences that say what better symbols would give.
+    pub lacks: Vec<String>,
+}
+
+impl<'a> View<'a> {
+    /// Who waits for whom.
+    pub fn waits(&self) -> &Waits<'a> {
+        let find_out = || Waits::of(self.dump, self.frames, &self.holders);
+        self.waits.get_or_init(find_out)
+    }
+}
+
+/// Everything that `rtops leaks` shows.
+#[derive(Debug)]
+pub struct LeaksView<'a> {
+    /// The dump that was judged last. Its groups are not shown.
+    pub view: View<'a>,
+    /// What was found.
+    pub findings: &'a Findings<'a>,
+    /// For how long the process was watched, and in how many dumps.
+    pub watched: (Duration, usize),
+    /// Whether that was done by a dump that had been saved.
+    pub is_compared: bool,
+}

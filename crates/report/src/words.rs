@@ -1,0 +1,116 @@
+//! What things are called: one table for text, JSON and profiles.
+
+use rtops_protocol::{ResourceKind, TaskKind};
+use rtops_symbols::WaitReason;
+use serde::{Serialize, Serializer};
+
+use crate::task::State;
+
+impl State {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        self.words().0
+    }
+
+    /// What the word means, where that needs to be said.
+    #[must_use]
+    pub const fn meaning(self) -> Option<&'static str> {
+        self.words().1
+    }
+
+    const fn words(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::New => ("new", Some("not polled yet")),
+            Self::Waiting => ("waiting", None),
+            Self::HeldBack => ("held back", Some("nobody asks for its next part")),
+            Self::Never => (
+                "never",
+                Some("no waker is registered, so nothing can wake it"),
+            ),
+            Self::Starved => ("starved", Some("woken, but no thread polls it")),
+            Self::Woken => ("woken", Some("about to be polled")),
+            Self::Ready => ("ready", Some("nobody has woken it")),
+            Self::Submitted => ("submitted", Some("running, or waiting for a thread")),
+            Self::Queued => ("queued", Some("waiting for a thread")),
+            Self::Running { .. } => ("running", None),
+        }
+    }
+
+    /// The word and its meaning.
+    #[must_use]
+    pub fn sentence(self) -> String {
+        match self.words() {
+            (word, Some(meaning)) => format!("{word}: {meaning}"),
+            (word, None) => word.to_owned(),
+        }
+    }
+}
+
+impl Serialize for State {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+/// The word for a kind of task in JSON and labels.
+#[must_use]
+pub const fn kind(kind: TaskKind) -> &'static str {
+    match kind {
+        TaskKind::Task => "task",
+        TaskKind::Span => "span",
+        TaskKind::Blocking => "blocking",
+        TaskKind::BlockOn => "block_on",
+    }
+}
+
+/// What one of that kind is called in a sentence.
+#[must_use]
+pub const fn noun(kind: TaskKind) -> &'static str {
+    match kind {
+        TaskKind::Task => "task",
+        TaskKind::Span => "span",
+        TaskKind::Blocking => "blocking task",
+        TaskKind::BlockOn => "block_on future",
+    }
+}
+
+/// The word for a thread's state, a letter of `/proc/PID/stat`.
+#[must_use]
+pub const fn thread_state(letter: char) -> &'static str {
+    match letter {
+        'R' => "running",
+        'S' => "sleeping",
+        'D' => "uninterruptible",
+        'T' => "stopped",
+        't' => "traced",
+        'Z' | 'X' | 'x' => "ended",
+        'I' => "idle",
+        _ => "in an unknown state",
+    }
+}
+
+/// The word for a kind of lock.
+#[must_use]
+pub const fn resource(kind: ResourceKind) -> &'static str {
+    match kind {
+        ResourceKind::Mutex => "mutex",
+        ResourceKind::RwLock => "rwlock",
+        ResourceKind::Semaphore => "semaphore",
+        ResourceKind::JoinSet => "join set",
+    }
+}
+
+pub(crate) fn serialize_kind<S: Serializer>(
+    of: &TaskKind,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(kind(*of))
+}
+
+pub(crate) fn serialize_wait<S: Serializer>(
+    wait: &Option<WaitReason>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    wait.map(WaitReason::as_str).serialize(serializer)
+}
