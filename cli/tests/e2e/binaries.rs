@@ -94,7 +94,7 @@ fn rust_processes_without_an_agent_are_listed_if_wanted() {
     assert_eq!(of_agent["rustc_version"], rustc().as_str());
     let of_plain = record(&all, plain.pid).unwrap();
     assert_eq!(of_plain["state"], "no agent", "{of_plain}");
-    assert_eq!(of_plain["name"], "rtops-targets");
+    assert_eq!(of_plain["name"], "targets");
     assert_eq!(of_plain["rustc_version"], rustc().as_str());
     assert_eq!(of_plain["agent_version"], Value::Null);
     assert!(record(&all, sleep.pid()).is_none());
@@ -111,9 +111,9 @@ fn rust_processes_without_an_agent_are_listed_if_wanted() {
     let version = rustc();
     let version = version.split(' ').next().unwrap();
     let (agent, plain) = (line(agent.pid), line(plain.pid));
-    assert_eq!(agent[3..6], ["rtops-targets", "0.1.0", version]);
+    assert_eq!(agent[3..6], ["targets", "0.1.0", version]);
     assert_eq!(agent[7], "3");
-    assert_eq!(plain[3..5], ["rtops-targets", version]);
+    assert_eq!(plain[3..5], ["targets", version]);
     assert_eq!(plain[6], "-");
     // Both are on the same tokio.
     assert_eq!(of_plain["tokio"], serde_json::json!([plain[5]]));
@@ -219,11 +219,11 @@ fn a_tree_leads_to_rust_processes() {
     let text = shell.rtops(&["tree", &pid]).success().stdout;
     let lines: Vec<_> = text.lines().collect();
     assert!(
-        lines[1].ends_with("  sh") && lines[2].ends_with("└─ * rtops-targets"),
+        lines[1].ends_with("  sh") && lines[2].ends_with("└─ * targets"),
         "{text}"
     );
     // By its name as well.
-    let run = shell.rtops(&["tree", "rtops-targets"]).success();
+    let run = shell.rtops(&["tree", "targets"]).success();
     assert!(run.stdout.contains(&inner.to_string()), "{run}");
     shell.rtops(&["tree", "no-such-process"]).exits(3);
 }
@@ -235,7 +235,7 @@ fn a_version_is_that_of_the_executable_and_of_the_agent() {
     let report = json(target.rtops(&["version", &pid, "--json"]));
     let executable = &report["executable"];
     assert_eq!(executable["rustc_version"], rustc().as_str(), "{report}");
-    assert_eq!(executable["crate_name"], "rtops_targets");
+    assert_eq!(executable["crate_name"], "targets");
     assert_eq!(executable["panic"], "unwind");
     assert_eq!(executable["debug_info"], "line tables");
     assert_eq!(
@@ -246,14 +246,14 @@ fn a_version_is_that_of_the_executable_and_of_the_agent() {
     assert!(tokio.starts_with("1."), "{report}");
     let agent = &report["agent"];
     assert_eq!(agent["version"], "0.1.0", "{report}");
-    assert_eq!(agent["package"]["name"], "rtops-targets");
+    assert_eq!(agent["package"]["name"], "rtops-testbed");
     assert_eq!(agent["facts"][0]["key"], "commit");
     let capabilities = agent["capabilities"].as_array().unwrap();
     assert!(capabilities.contains(&"build".into()), "{report}");
     let text = target.rtops(&["version", &pid]).success().stdout;
     assert!(!text.contains('\u{1b}'), "{text}");
     for part in [
-        ": rtops-targets 0.1.0\n",
+        ": rtops-testbed 0.1.0\n",
         "line tables only\n",
         "commit 3f2a91c\\u{1b}[2J\n",
         &format!("rustc       {}\n", rustc()),
@@ -271,7 +271,7 @@ fn a_version_needs_no_agent_and_no_file_that_is_still_there() {
     fs::remove_file(program).unwrap();
     let report = json(plain.rtops(&["version", "gone", "--json"]));
     assert_eq!(report["process"]["pid"], plain.pid);
-    assert_eq!(report["executable"]["crate_name"], "rtops_targets");
+    assert_eq!(report["executable"]["crate_name"], "targets");
     assert_eq!(
         (&report["agent"], &report["agent_missing"]),
         (&Value::Null, &Value::Null)
@@ -367,7 +367,7 @@ fn the_ways_to_build_are_told_apart() {
         assert_eq!(executable["panic"], panic, "{build:?}");
         let name = match build {
             Build::Stripped => Value::Null,
-            _ => "rtops_targets".into(),
+            _ => "targets".into(),
         };
         assert_eq!(executable["crate_name"], name, "{build:?}");
     }

@@ -48,7 +48,7 @@ fn without_debug_info_functions_remain_and_the_way_out_is_told() {
     for name in SOME {
         let group = stack.group(name);
         let frames = group.stacks.iter().flat_map(|chain| &chain.frames);
-        let mut own = frames.filter(|frame| frame.name.starts_with("rtops_targets::awaits::"));
+        let mut own = frames.filter(|frame| frame.name.starts_with("rtops_testbed::awaits::"));
         assert!(own.next().is_some(), "{group:#?}");
     }
 }
@@ -62,7 +62,7 @@ fn of_a_stripped_program_addresses_remain_and_the_way_out_is_told() {
     let group = stack.group("sleep");
     let mut frames = group.stacks.iter().flat_map(|chain| &chain.frames);
     assert!(
-        frames.any(|frame| frame.name.starts_with("rtops-targets+0x")),
+        frames.any(|frame| frame.name.starts_with("targets+0x")),
         "{group:#?}"
     );
 }
@@ -76,7 +76,7 @@ fn expect_no_lines(stack: &Stack) {
         assert!(frames.all(|frame| frame.line.is_none()), "{group:#?}");
         // The place where it was spawned needs no debug info.
         let site = group.site.as_ref().unwrap();
-        assert!(site.file.contains("targets/src/awaits/") && site.line > 0);
+        assert!(site.file.contains("testbed/src/awaits/") && site.line > 0);
     }
 }
 

@@ -131,7 +131,7 @@ fn a_process_is_described() {
     assert_eq!(info.process["pid"], target.pid);
     assert_eq!(info.process["ppid"], std::process::id());
     assert!(info.text("parent_name").starts_with("e2e-"), "{info:#?}");
-    assert_eq!(info.text("name"), "rtops-targets");
+    assert_eq!(info.text("name"), "targets");
     assert!(info.text("command").ends_with(" sockets an argument"));
     let program = Build::Dev.path().canonicalize().unwrap();
     assert_eq!(Path::new(info.text("executable")), program);
@@ -396,10 +396,7 @@ fn another_user_is_told_what_is_left_out() {
     }
     assert_eq!(info.agent["state"], "unknown");
     // What everybody may see is there, the whole name too.
-    assert_eq!(
-        (info.text("name"), info.text("user")),
-        ("rtops-targets", "root")
-    );
+    assert_eq!((info.text("name"), info.text("user")), ("targets", "root"));
     assert!(info.number("rss_bytes") > 0.0);
     let text = other.rtops(&target, &["info", &pid]).success().stdout;
     assert!(
@@ -443,7 +440,7 @@ fn a_process_that_ends_is_watched_no_longer() {
     let output = watching.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("(rtops-targets) has ended"), "{told}");
+    assert!(told.contains("(targets) has ended"), "{told}");
 }
 
 #[test]

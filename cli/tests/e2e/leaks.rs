@@ -42,7 +42,7 @@ fn findings_are_an_error_where_that_is_wanted() {
     find(&target, "proven", ONE_LOOK);
     run(&target, ONE_LOOK).success();
     let failed = run(&target, &[ONE_LOOK, &["--fail"]].concat()).exits(10);
-    assert!(failed.stdout.starts_with("rtops-gallery (pid "), "{failed}");
+    assert!(failed.stdout.starts_with("gallery (pid "), "{failed}");
     assert!(failed.stderr.contains("1 finding, shown above"), "{failed}");
 }
 
@@ -72,7 +72,7 @@ fn what_is_ignored_is_counted_and_no_failure() {
     let file = folder.path().join("ignored");
     fs::write(
         &file,
-        "# what is known\n\n  gallery/src/leaks/never\\.rs  \n",
+        "# what is known\n\n  testbed/src/gallery/leaks/never\\.rs  \n",
     )
     .unwrap();
     let by_site = ignoring("--ignore-file", file.to_str().unwrap());
@@ -133,7 +133,10 @@ fn a_deadlock_is_told_as_a_story() {
         .lines()
         .filter(|line| line.starts_with("        waits for mutex<"));
     assert_eq!((holds.count(), waits.count()), (2, 2), "{text}");
-    assert!(text.contains("gallery/src/leaks/cycles.rs:"), "{text}");
+    assert!(
+        text.contains("testbed/src/gallery/leaks/cycles.rs:"),
+        "{text}"
+    );
 }
 
 #[test]

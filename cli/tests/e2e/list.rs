@@ -46,7 +46,7 @@ impl Target {
         eventually("the target answers", || {
             let list = self.list();
             let process = list.process(self.pid).unwrap();
-            assert_eq!(process.name, "rtops-targets");
+            assert_eq!(process.name, "targets");
             process.state == "answering" && process.tracked_tasks == Some(tasks)
         });
     }
@@ -82,9 +82,9 @@ fn a_stopped_process_hides_no_other() {
 #[test]
 fn a_name_that_two_processes_have_is_not_guessed() {
     let first = Target::start(Build::Dev, &["herd", "3"]);
-    first.rtops(&["stats", "rtops-targets"]).success();
+    first.rtops(&["stats", "targets"]).success();
     let second = first.start_beside(Build::Dev, &["herd", "3"]);
-    let run = first.rtops(&["stats", "rtops-targets"]);
+    let run = first.rtops(&["stats", "targets"]);
     assert_ne!(run.code, Some(0), "{run}");
     for target in [&first, &second] {
         assert!(run.stderr.contains(&target.pid.to_string()), "{run}");

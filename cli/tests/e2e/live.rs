@@ -108,7 +108,7 @@ fn a_resting_process_has_no_rates() {
         );
         assert_eq!(
             (&look["pid"], &look["name"]),
-            (&target.pid.into(), &"rtops-targets".into())
+            (&target.pid.into(), &"targets".into())
         );
         assert!(look["time"].as_str().unwrap().ends_with('Z'));
         assert!(float(&look["interval_seconds"]) > 0.0, "{look}");
@@ -135,11 +135,11 @@ fn a_busy_process_has_rates() {
     let target = Target::start(Build::Dev, &["churn"]);
     // In either order: a word that follows `--watch` may be the target.
     for arguments in [
-        &["stats", "--count=2", "--json", "--watch", "rtops-targets"][..],
+        &["stats", "--count=2", "--json", "--watch", "targets"][..],
         &[
             "watch",
             "stats",
-            "rtops-targets",
+            "targets",
             "--every=100ms",
             "--count=2",
             "--json",
@@ -202,7 +202,7 @@ fn a_terminal_is_drawn_anew_in_one_place() {
             .map(|line| line.split("  ").next().unwrap())
             .collect();
         assert_eq!(lines[0], "before");
-        let title = format!("rtops-targets (pid {pid}), up ");
+        let title = format!("targets (pid {pid}), up ");
         assert!(lines[1].starts_with(&title), "{lines:#?}");
         assert_eq!(lines[3].contains("PEAK"), peaks, "{lines:#?}");
         let rows = [
@@ -237,7 +237,7 @@ fn a_terminal_is_drawn_anew_in_one_place() {
 #[test]
 fn a_terminal_that_changes_is_drawn_at_once() {
     let target = Target::start(Build::Dev, &["herd", "3"]);
-    let terminal = target.watch_on(WIDE, &["stats", "rtops-targets", "--watch", "1h"]);
+    let terminal = target.watch_on(WIDE, &["stats", "targets", "--watch", "1h"]);
     terminal.expect("PEAK");
     terminal.expect("worker 1");
     terminal.resize(NARROW);
@@ -252,7 +252,7 @@ fn a_terminal_that_changes_is_drawn_at_once() {
         let lines = terminal.lines();
         lines
             .iter()
-            .filter(|line| line.starts_with("rtops-targets (pid"))
+            .filter(|line| line.starts_with("targets (pid"))
             .count()
     };
     terminal.expect("worker 1");
@@ -273,7 +273,7 @@ fn the_end_of_the_process_is_the_end() {
     running.expect(|look| look["missing"].is_null());
     target.signal(Signal::SIGKILL);
     target.wait();
-    let ended = format!("rtops: process {pid} (rtops-targets) has ended");
+    let ended = format!("rtops: process {pid} (targets) has ended");
     assert_eq!(running.ends(), (Some(3), format!("{ended}\n")));
     assert_eq!(terminal.wait().code(), Some(3));
     let lines = terminal.lines();
@@ -365,9 +365,9 @@ fn wrong_paces_are_refused() {
     let target = Target::start(Build::Dev, &["herd", "3"]);
     for arguments in [
         &["stats", "--watch"][..],
-        &["stats", "rtops-targets", "--watch", "99ms"],
-        &["stats", "rtops-targets", "--watch", "soon"],
-        &["stats", "rtops-targets", "--watch", "--attach=always"],
+        &["stats", "targets", "--watch", "99ms"],
+        &["stats", "targets", "--watch", "soon"],
+        &["stats", "targets", "--watch", "--attach=always"],
         &["list", "--watch", "2h"],
         &["list", "--count", "0"],
         &["watch", "stats"],
@@ -381,7 +381,7 @@ fn wrong_paces_are_refused() {
 fn a_reader_that_goes_away_ends_the_watch() {
     let target = Target::start(Build::Dev, &["herd", "3"]);
     for arguments in [
-        ["stats", "rtops-targets", "--watch=100ms"],
+        ["stats", "targets", "--watch=100ms"],
         ["list", "--watch=100ms", "--json"],
     ] {
         let mut child = target

@@ -72,7 +72,7 @@ impl Locks {
             let wait = self.wait(reader, "reader", "mutex");
             assert_eq!(
                 wait.value_type.as_deref(),
-                Some("rtops_targets::locks::Cache")
+                Some("rtops_testbed::locks::Cache")
             );
             assert_eq!(wait.mode, "exclusive");
             assert!(wait.made_at.as_ref().unwrap().file.ends_with("locks.rs"));
@@ -196,9 +196,9 @@ fn holders_stand_under_those_who_wait() {
         "; 12 tasks wait for it",
         "held by this task itself for ",
         "2 of these hold rwlock<u32>, the longest for ",
-        r#" "rw-writer", which waits to write at crates/targets/src/locks.rs:"#,
+        r#" "rw-writer", which waits to write at crates/testbed/src/locks.rs:"#,
         "3 permits held by task ",
-        "nobody holds a permit of the semaphore made at crates/targets/src/locks.rs:",
+        "nobody holds a permit of the semaphore made at crates/testbed/src/locks.rs:",
         ", which has ended, for ",
         "and for 2 more tasks",
         r#"awaited as one of a set by task "#,

@@ -1,5 +1,5 @@
 //! The real `rtops` against real processes with the real agent: the scenarios of
-//! `crates/targets`.
+//! `crates/testbed`.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,

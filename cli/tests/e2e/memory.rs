@@ -166,7 +166,7 @@ fn the_kernel_and_glibc_tell_of_the_same_process() {
     let before = target.memstats(&[]);
     assert_eq!(
         (before.process.pid, &*before.process.name),
-        (target.pid, "rtops-targets")
+        (target.pid, "targets")
     );
     let memory = &before.memory;
     assert_eq!(memory.missing, None);
@@ -224,7 +224,7 @@ fn text_and_json_say_the_same() {
     let json = target.memstats(&[]);
     let text = target.memstats_run(&[]).success().stdout;
     let first = text.lines().next().unwrap();
-    let title = format!("rtops-targets (pid {}), up ", target.pid);
+    let title = format!("targets (pid {}), up ", target.pid);
     assert!(
         first.starts_with(&title) && first.contains("rtops-agent"),
         "{text}"
@@ -495,7 +495,7 @@ fn without_an_agent_the_kernel_tells() {
     let memstats = target.memstats(&["--for=100ms"]);
     assert_eq!(
         (memstats.process.pid, &*memstats.process.name),
-        (target.pid, "rtops-targets")
+        (target.pid, "targets")
     );
     assert!(memstats.memory.pss_bytes.is_some() && memstats.heap.is_none());
     assert!(memstats.watched_seconds.unwrap() >= 0.1);

@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// Gives the target a /tmp of its own, and puts it there.
-const CONTAIN: &str = "mount -t tmpfs tmpfs /mnt && cp \"$0\" /mnt/rtops-targets \
-    && mount --move /mnt /tmp && exec /tmp/rtops-targets \"$@\"";
+const CONTAIN: &str = "mount -t tmpfs tmpfs /mnt && cp \"$0\" /mnt/targets \
+    && mount --move /mnt /tmp && exec /tmp/targets \"$@\"";
 
 #[test]
 fn a_process_in_other_namespaces_is_found_by_its_outer_pid() {

@@ -355,7 +355,7 @@ fn without_symbols_the_tasks_are_counted() {
     let mapping = file.mapping();
     assert!(!mapping.contains("[FN]"), "{mapping}");
     let comments = file.pprof(&["-comments"]).success().stdout;
-    assert!(comments.contains("rtops-targets: stripped; "), "{comments}");
+    assert!(comments.contains("targets: stripped; "), "{comments}");
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn the_mapping_is_that_of_the_process() {
     let maps = fs::read_to_string(format!("/proc/{}/maps", target.pid)).unwrap();
     let line = maps
         .lines()
-        .find(|line| line.contains("r-xp") && line.ends_with("/rtops-targets"))
+        .find(|line| line.contains("r-xp") && line.ends_with("/targets"))
         .unwrap();
     let fields: Vec<&str> = line.split_whitespace().collect();
     let (start, end) = fields[0].split_once('-').unwrap();

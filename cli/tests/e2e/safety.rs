@@ -170,7 +170,7 @@ fn start_and_delete(program: &Path) -> Target {
 #[test]
 fn a_program_that_was_deleted_is_still_symbolized() {
     let programs = tempdir().unwrap();
-    let program = programs.path().join("rtops-targets");
+    let program = programs.path().join("targets");
     let target = start_and_delete(&program);
     let stack = target.stack(&["--tasks"]);
     stack.group("waits").expect_lines(Marks::read().of("waits"));
@@ -179,7 +179,7 @@ fn a_program_that_was_deleted_is_still_symbolized() {
 #[test]
 fn a_program_that_was_replaced_is_still_symbolized() {
     let programs = tempdir().unwrap();
-    let program = programs.path().join("rtops-targets");
+    let program = programs.path().join("targets");
     let target = start_and_delete(&program);
     copy_program(RTOPS.as_ref(), &program);
     let stack = target.stack(&["--tasks"]);

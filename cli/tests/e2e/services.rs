@@ -41,7 +41,7 @@ fn each_marked_await_is_looked_at() {
     let ways = SERVICES.iter().flat_map(|(_, ways)| *ways);
     let mut names: Vec<&str> = ways.map(|(name, _)| *name).chain(web::marks()).collect();
     names.sort_unstable();
-    assert_eq!(marks.names_in("services/src/"), names);
+    assert_eq!(marks.names_in("testbed/src/services/"), names);
 }
 
 fn expect_requests(build: Build) {
@@ -51,8 +51,8 @@ fn expect_requests(build: Build) {
         let target = Target::start_in(directory, build.services(), &[service]);
         let expected = Expected {
             marks: &marks,
-            folders: &["services/src/"],
-            around: "services/src/main.rs",
+            folders: &["testbed/src/services/"],
+            around: "testbed/src/services/main.rs",
             names: ways.iter().copied().collect(),
             may_be_unresolved: &[],
             has_libraries: true,

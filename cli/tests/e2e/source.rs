@@ -21,7 +21,7 @@ pub struct Marks(BTreeMap<String, Vec<Mark>>);
 impl Marks {
     /// Those of the targets and services.
     pub fn read() -> Self {
-        Self::read_in(&["targets/src", "services/src"], "// AWAIT ")
+        Self::read_in(&["testbed/src"], "// AWAIT ")
     }
 
     /// Those of a source file that becomes `file` when it is built.
@@ -38,12 +38,12 @@ impl Marks {
 
     /// Lines of the targets that may be shown beside those of [`read`](Self::read).
     pub fn beside() -> Self {
-        Self::read_in(&["targets/src"], "// MAYBE ")
+        Self::read_in(&["testbed/src"], "// MAYBE ")
     }
 
     /// Those of the gallery of leaks.
     pub fn of_leaks() -> Self {
-        Self::read_in(&["gallery/src"], "// LEAK ")
+        Self::read_in(&["testbed/src/gallery"], "// LEAK ")
     }
 
     fn read_in(sources: &[&str], sign: &str) -> Self {

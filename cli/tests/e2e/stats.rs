@@ -52,7 +52,7 @@ fn the_counters_of_a_resting_process_are_exact() {
     let stats = stats(&target);
     assert_eq!(
         (stats.process.pid, &*stats.process.name),
-        (target.pid, "rtops-targets")
+        (target.pid, "targets")
     );
     let tasks = &stats.tasks;
     assert_eq!((tasks.tracked, tasks.alive), (30, 30));

@@ -50,16 +50,16 @@ impl Build {
         static PATHS: [OnceLock<PathBuf>; 10] = [const { OnceLock::new() }; 10];
         PATHS[self as usize].get_or_init(|| match self {
             Self::Stripped => stripped(Self::Release.path()),
-            _ => self.run_cargo("rtops-targets", self.program()),
+            _ => self.run_cargo(self.program()),
         })
     }
 
     fn program(self) -> &'static str {
         match self {
-            Self::Counting => "rtops-targets-counting",
-            Self::Jemalloc => "rtops-targets-jemalloc",
-            Self::Mimalloc => "rtops-targets-mimalloc",
-            _ => "rtops-targets",
+            Self::Counting => "targets-counting",
+            Self::Jemalloc => "targets-jemalloc",
+            Self::Mimalloc => "targets-mimalloc",
+            _ => "targets",
         }
     }
 
@@ -76,22 +76,23 @@ impl Build {
     /// The gallery of leaks, as it is built for tests.
     pub fn gallery() -> &'static Path {
         static PATH: OnceLock<PathBuf> = OnceLock::new();
-        PATH.get_or_init(|| Self::Dev.run_cargo("rtops-gallery", "rtops-gallery"))
+        PATH.get_or_init(|| Self::Dev.run_cargo("gallery"))
     }
 
     /// The services on well-known libraries.
     pub fn services(self) -> &'static Path {
         static PATHS: [OnceLock<PathBuf>; 2] = [const { OnceLock::new() }; 2];
-        PATHS[self as usize].get_or_init(|| self.run_cargo("rtops-services", "rtops-services"))
+        PATHS[self as usize].get_or_init(|| self.run_cargo("services"))
     }
 
-    fn run_cargo(self, package: &str, program: &str) -> PathBuf {
+    fn run_cargo(self, program: &str) -> PathBuf {
         // target/<profile>/rtops
         let rtops = Path::new(env!("CARGO_BIN_EXE_rtops"));
         let mut directory = rtops.parent().and_then(Path::parent).unwrap().to_owned();
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
-            .args(["build", "--quiet", "--package", package, "--bin", program])
+            .args(["build", "--quiet", "--package", "rtops-testbed"])
+            .args(["--bin", program])
             .args(["--profile", self.profile()])
             .current_dir(env!("CARGO_MANIFEST_DIR"));
         if self == Self::NonPie {
@@ -108,7 +109,6 @@ impl Build {
         }
         match self {
             Self::Dev | Self::Counting => {}
-            Self::Release if package != "rtops-targets" => {}
             // A program links the one that it names; what is around it is built once for all three.
             Self::Release | Self::Jemalloc | Self::Mimalloc => {
                 cargo.args(["--features", "jemalloc,mimalloc"]);

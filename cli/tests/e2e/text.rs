@@ -12,23 +12,23 @@ fn equal_tasks_are_grouped_with_their_place_and_wait() {
     let target = Target::start(Build::Dev, &["herd", "6"]);
     let text = redact(&target.stack_text(&["--tasks"]));
     insta::assert_snapshot!(text, @r#"
-    rtops-targets (pid PID): 6 tasks in 3 groups, 6 of 6 alive
+    targets (pid PID): 6 tasks in 3 groups, 6 of 6 alive
     looked at from outside; it stood still for TIME
 
     2 tasks "sleeps" [sleep, TIME]
         tokio::time::sleep::Sleep::poll  tokio-VERSION/src/time/sleep.rs:LINE
-        rtops_targets::herd::sleeps  crates/targets/src/herd.rs:LINE
-        spawned at crates/targets/src/herd.rs:LINE
+        rtops_testbed::herd::sleeps  crates/testbed/src/herd.rs:LINE
+        spawned at crates/testbed/src/herd.rs:LINE
 
     2 tasks "receives" [oneshot receive, TIME]
         tokio::sync::oneshot::Receiver::poll  tokio-VERSION/src/sync/oneshot.rs:LINE
-        rtops_targets::herd::receives  crates/targets/src/herd.rs:LINE
-        spawned at crates/targets/src/herd.rs:LINE
+        rtops_testbed::herd::receives  crates/testbed/src/herd.rs:LINE
+        spawned at crates/testbed/src/herd.rs:LINE
 
     2 tasks "waits" [notify, TIME]
         tokio::sync::notify::Notified::poll  tokio-VERSION/src/sync/notify.rs:LINE
-        rtops_targets::herd::waits  crates/targets/src/herd.rs:LINE
-        spawned at crates/targets/src/herd.rs:LINE
+        rtops_testbed::herd::waits  crates/testbed/src/herd.rs:LINE
+        spawned at crates/testbed/src/herd.rs:LINE
     "#);
 }
 
@@ -37,18 +37,18 @@ fn each_task_has_a_block_of_its_own() {
     let target = Target::start(Build::Dev, &["herd", "2"]);
     let text = redact(&target.stack_text(&["--tasks", "--each"]));
     insta::assert_snapshot!(text, @r#"
-    rtops-targets (pid PID): 2 tasks, 2 of 2 alive
+    targets (pid PID): 2 tasks, 2 of 2 alive
     looked at from outside; it stood still for TIME
 
     task ID "sleeps" [sleep, TIME; 1 poll]
         tokio::time::sleep::Sleep::poll  tokio-VERSION/src/time/sleep.rs:LINE
-        rtops_targets::herd::sleeps  crates/targets/src/herd.rs:LINE
-        spawned at crates/targets/src/herd.rs:LINE
+        rtops_testbed::herd::sleeps  crates/testbed/src/herd.rs:LINE
+        spawned at crates/testbed/src/herd.rs:LINE
 
     task ID "receives" [oneshot receive, TIME; 1 poll]
         tokio::sync::oneshot::Receiver::poll  tokio-VERSION/src/sync/oneshot.rs:LINE
-        rtops_targets::herd::receives  crates/targets/src/herd.rs:LINE
-        spawned at crates/targets/src/herd.rs:LINE
+        rtops_testbed::herd::receives  crates/testbed/src/herd.rs:LINE
+        spawned at crates/testbed/src/herd.rs:LINE
     "#);
 }
 
@@ -57,19 +57,19 @@ fn waits_at_several_places_are_drawn_as_a_tree() {
     let target = Target::start(Build::Dev, &["awaits", "multi"]);
     let text = redact(&target.stack_text(&["--tasks", "--filter=combinators::joining"]));
     insta::assert_snapshot!(text, @r#"
-    rtops-targets (pid PID): 1 of 43 tasks in 1 group, 43 of 43 alive
+    targets (pid PID): 1 of 43 tasks in 1 group, 43 of 43 alive
     looked at from outside; it stood still for TIME
 
     1 task "join" [oneshot receive, TIME]
-        rtops_targets::awaits::combinators::joining  crates/targets/src/awaits/combinators.rs:LINE
-        rtops_targets::awaits::combinators::joining::{closure}  tokio-VERSION/src/macros/join.rs:LINE
-        ├─ rtops_targets::awaits::combinators::joined_first  crates/targets/src/awaits/combinators.rs:LINE
+        rtops_testbed::awaits::combinators::joining  crates/testbed/src/awaits/combinators.rs:LINE
+        rtops_testbed::awaits::combinators::joining::{closure}  tokio-VERSION/src/macros/join.rs:LINE
+        ├─ rtops_testbed::awaits::combinators::joined_first  crates/testbed/src/awaits/combinators.rs:LINE
         │  tokio::sync::oneshot::Receiver::poll [oneshot receive]  tokio-VERSION/src/sync/oneshot.rs:LINE
-        ├─ rtops_targets::awaits::combinators::joined_second  crates/targets/src/awaits/combinators.rs:LINE
+        ├─ rtops_testbed::awaits::combinators::joined_second  crates/testbed/src/awaits/combinators.rs:LINE
         │  tokio::sync::oneshot::Receiver::poll [oneshot receive]  tokio-VERSION/src/sync/oneshot.rs:LINE
-        └─ rtops_targets::awaits::combinators::joined_third  crates/targets/src/awaits/combinators.rs:LINE
+        └─ rtops_testbed::awaits::combinators::joined_third  crates/testbed/src/awaits/combinators.rs:LINE
            tokio::sync::oneshot::Receiver::poll [oneshot receive]  tokio-VERSION/src/sync/oneshot.rs:LINE
-        spawned at crates/targets/src/awaits/combinators.rs:LINE
+        spawned at crates/testbed/src/awaits/combinators.rs:LINE
     "#);
 }
 

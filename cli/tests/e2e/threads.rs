@@ -37,7 +37,7 @@ fn expect_threads(build: Build) {
     }
     assert!(stack.task_groups().is_empty());
     let text = target.stack_text(&["--threads", "--filter=threads_only::sleeps"]);
-    let head = format!("rtops-targets (pid {}): 1 of ", target.pid);
+    let head = format!("targets (pid {}): 1 of ", target.pid);
     assert!(text.starts_with(&head), "{text}");
     assert!(
         text.contains("\n\n1 thread \"sleeper\" [sleeping, sleep]\n"),

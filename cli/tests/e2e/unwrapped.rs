@@ -10,8 +10,8 @@ use crate::{
 };
 
 /// Where the awaits are, and the file that has what goes around each.
-const FOLDERS: &[&str] = &["targets/src/awaits/", "targets/src/unwrapped/"];
-const AROUND: &str = "targets/src/awaits/mod.rs";
+const FOLDERS: &[&str] = &["testbed/src/awaits/", "testbed/src/unwrapped/"];
+const AROUND: &str = "testbed/src/awaits/mod.rs";
 
 /// Nothing of the line need be executed when such a task is polled again.
 const UNRESOLVED: &[&str] = &["pending-among-several", "pending-deep", "poll-fn-lost"];
@@ -98,7 +98,7 @@ fn of_a_stripped_program_no_line_is_shown() {
     for group in groups {
         let mut frames = group.stacks.iter().flat_map(|chain| &chain.frames);
         // The libraries of the system may have symbols of their own.
-        let is_system = |frame: &Frame| !frame.name.starts_with("rtops-targets");
+        let is_system = |frame: &Frame| !frame.name.starts_with("targets");
         assert!(
             frames.all(|frame| is_system(frame) || frame.line.is_none()),
             "{group:#?}"
@@ -106,13 +106,13 @@ fn of_a_stripped_program_no_line_is_shown() {
         // Without symbols it is as much of a name as there is.
         let future_type = group.future_type.as_deref();
         assert!(
-            future_type.is_some_and(|name| name.starts_with("rtops-targets+0x")),
+            future_type.is_some_and(|name| name.starts_with("targets+0x")),
             "{group:#?}"
         );
     }
     let addresses = groups.iter().flat_map(|group| &group.stacks);
     let mut addresses = addresses.flat_map(|chain| &chain.frames);
-    assert!(addresses.any(|frame| frame.name.starts_with("rtops-targets+0x")));
+    assert!(addresses.any(|frame| frame.name.starts_with("targets+0x")));
     assert!(stack.lacks.iter().any(|lack| lack.contains("stripped")));
 }
 

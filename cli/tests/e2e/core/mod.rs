@@ -145,7 +145,7 @@ fn a_saved_dump_says_what_the_core_file_said() {
 /// The lines of the target's own code.
 fn own_lines(text: &str) -> Vec<&str> {
     text.lines()
-        .filter(|line| line.contains("crates/targets/src/"))
+        .filter(|line| line.contains("crates/testbed/src/"))
         .collect()
 }
 

@@ -323,19 +323,19 @@ fn a_request_is_a_few_lines_of_the_service_alone() {
     });
     let text = redact(&shop.target.stack_text(&filter));
     insta::assert_snapshot!(text, @r#"
-    rtops-services (pid PID): 1 of 3 tasks in 1 group, 3 of 3 alive
+    services (pid PID): 1 of 3 tasks in 1 group, 3 of 3 alive
     looked at from outside; it stood still for TIME
 
     1 task "GET /report" [watch changed, TIME]
-        rtops_services::web::routes::report  crates/services/src/web/routes.rs:LINE
-        rtops_services::web::routes::report::{closure}  tokio-VERSION/src/macros/join.rs:LINE
-        ├─ rtops_services::web::routes::sales  crates/services/src/web/routes.rs:LINE
-        │  rtops_services::web::routes::Gate::opened  crates/services/src/web/routes.rs:LINE
+        services::web::routes::report  crates/testbed/src/services/web/routes.rs:LINE
+        services::web::routes::report::{closure}  tokio-VERSION/src/macros/join.rs:LINE
+        ├─ services::web::routes::sales  crates/testbed/src/services/web/routes.rs:LINE
+        │  services::web::routes::Gate::opened  crates/testbed/src/services/web/routes.rs:LINE
         │  tokio::sync::watch::Receiver::wait_for [watch changed]  tokio-VERSION/src/sync/watch.rs:LINE
-        └─ rtops_services::web::routes::stock  crates/services/src/web/routes.rs:LINE
-           rtops_services::web::routes::Gate::opened  crates/services/src/web/routes.rs:LINE
+        └─ services::web::routes::stock  crates/testbed/src/services/web/routes.rs:LINE
+           services::web::routes::Gate::opened  crates/testbed/src/services/web/routes.rs:LINE
            tokio::sync::watch::Receiver::wait_for [watch changed]  tokio-VERSION/src/sync/watch.rs:LINE
-        spawned at crates/services/src/web/mod.rs:LINE
+        spawned at crates/testbed/src/services/web/mod.rs:LINE
     "#);
 }
 

@@ -8,5 +8,5 @@ use rtops_agent::alloc::Counting;
 static ALLOCATOR: Counting<System> = Counting::new(System);
 
 fn main() -> ExitCode {
-    rtops_targets::main()
+    rtops_testbed::main()
 }

@@ -1,4 +1,4 @@
-//! A gallery of leaks: `rtops-gallery CASE`, and `rtops-gallery --list`.
+//! A gallery of leaks: `gallery CASE`, and `gallery --list`.
 //!
 //! Each case is a small piece of a service that leaks tasks or threads, or one that looks as if it
 //! did and must not be reported. It brings itself into that state, prints `ready <pid>`, goes on
@@ -23,7 +23,8 @@ use std::{
     process::{self, ExitCode},
 };
 
-use tokio::runtime::{Builder, Runtime};
+use rtops_testbed::{failed, runtime::workers};
+use tokio::runtime::Runtime;
 
 use crate::{
     case::{Case, Runs},
@@ -55,7 +56,7 @@ fn run(name: &str) -> Result<(), String> {
 /// Goes into the state of the case, and does not come back.
 fn enter(case: &Case) -> io::Result<()> {
     let runtime = match case.runs {
-        Runs::Tasks => Some(runtime()?),
+        Runs::Tasks => Some(workers(2).map_err(io::Error::other)?),
         Runs::Threads => None,
     };
     let _inside = runtime.as_ref().map(Runtime::enter);
@@ -66,17 +67,4 @@ fn enter(case: &Case) -> io::Result<()> {
     writeln!(io::stdout(), "ready {}", process::id())?;
     io::copy(&mut io::stdin(), &mut io::sink())?;
     process::exit(0);
-}
-
-fn runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-}
-
-#[expect(clippy::print_stderr, reason = "this is what the caller shows")]
-fn failed(reason: &str) -> ExitCode {
-    eprintln!("rtops-gallery: {reason}");
-    ExitCode::FAILURE
 }

@@ -10,7 +10,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rtops_targets::{Never, control::Control, runtime::workers, settle::settlement};
+use rtops_testbed::{Never, control::Control, runtime::workers, settle::settlement};
 use tokio::net::UnixStream;
 
 use crate::waiting::{Arrivals, lookup};

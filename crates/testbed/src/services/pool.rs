@@ -8,7 +8,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use rtops_targets::{Never, control::Control, runtime::workers, settle::settlement};
+use rtops_testbed::{Never, control::Control, runtime::workers, settle::settlement};
 
 use crate::{http, waiting::Arrivals};
 

@@ -13,7 +13,7 @@ use hyper_util::{
 };
 use rtops_agent::Track;
 use rtops_hyper::TrackedExecutor;
-use rtops_targets::{Never, control::Control};
+use rtops_testbed::{Never, control::Control};
 use rtops_tower::RequestLayer;
 use tokio::net::UnixStream;
 use tower_layer::Layer;

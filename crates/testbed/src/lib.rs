@@ -1,4 +1,4 @@
-//! The processes that the tests of rtops look at: `rtops-targets SCENARIO [ARGUMENT]`.
+//! The processes that the tests of rtops look at: `targets SCENARIO [ARGUMENT]`.
 //!
 //! A scenario prints `ready <pid>` once everything is in the state that is to be looked at, then
 //! obeys the commands that [`control`] lists until its standard input is closed. It needs no network and
@@ -127,6 +127,6 @@ fn scenario(name: &str) -> Option<Scenario> {
 /// Says what went wrong.
 #[expect(clippy::print_stderr, reason = "this is what the test shows")]
 pub fn failed(reason: &str) -> ExitCode {
-    eprintln!("rtops-targets: {reason}");
+    eprintln!("testbed: {reason}");
     ExitCode::FAILURE
 }

@@ -28,7 +28,7 @@ async fn accept(listener: TcpListener) {
         let accepted = listener.accept().await; // AWAIT untouched-accept
         match accepted {
             Ok((stream, _)) => drop(tokio::spawn(answer(stream))),
-            Err(error) => eprintln!("rtops-targets: accept: {error}"),
+            Err(error) => eprintln!("testbed: accept: {error}"),
         }
     }
 }
@@ -41,11 +41,11 @@ async fn answer(mut stream: TcpStream) {
         match read {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return,
-            Err(error) => return eprintln!("rtops-targets: read: {error}"),
+            Err(error) => return eprintln!("testbed: read: {error}"),
         }
         let written = stream.write_all(&message).await; // AWAIT untouched-echo
         if let Err(error) = written {
-            return eprintln!("rtops-targets: write: {error}");
+            return eprintln!("testbed: write: {error}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::{Router, extract::State, routing::get};
-use rtops_targets::{Never, control::Control, runtime::workers, settle::settlement};
+use rtops_testbed::{Never, control::Control, runtime::workers, settle::settlement};
 use tokio::net::TcpListener;
 
 use crate::waiting::{Arrivals, lookup};

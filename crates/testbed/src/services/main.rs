@@ -1,5 +1,5 @@
-//! Services on the libraries that most are built with: `rtops-services SERVICE`. None but `web` and
-//! `grpc` knows of rtops, apart from `main`, which starts the agent. They obey the same commands as `rtops-targets`, and their
+//! Services on the libraries that most are built with: `services SERVICE`. None but `web` and
+//! `grpc` knows of rtops, apart from `main`, which starts the agent. They obey the same commands as `targets`, and their
 //! awaits are marked in the same way.
 
 mod grpc;
@@ -12,7 +12,7 @@ mod web;
 
 use std::{env, process::ExitCode};
 
-use rtops_targets::{Never, control::Control, failed};
+use rtops_testbed::{Never, control::Control, failed};
 
 /// Prepares all, waits until every request is in flight, and serves the test.
 type Service = fn(Control) -> Result<Never, String>;

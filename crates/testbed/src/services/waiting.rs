@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rtops_targets::{
+use rtops_testbed::{
     FOREVER,
     settle::{Pending, settled},
 };

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    rtops_targets::main()
+    rtops_testbed::main()
 }

@@ -144,6 +144,6 @@ async fn keep(spawner: Spawner) -> io::Result<()> {
 #[expect(clippy::print_stderr, reason = "for the log of the test")]
 pub(crate) async fn complain(task: impl Future<Output = io::Result<()>>) {
     if let Err(error) = task.await {
-        eprintln!("rtops-targets: {error}");
+        eprintln!("testbed: {error}");
     }
 }

@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use redis::{AsyncCommands, AsyncConnectionConfig, Client, aio::MultiplexedConnection};
-use rtops_targets::{
+use rtops_testbed::{
     Never,
     control::Control,
     runtime::workers,

@@ -98,7 +98,9 @@ fn the_list_is_whole() {
 fn each_leak_is_marked_where_it_waits() {
     let mut marked = BTreeSet::new();
     add_marks(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("src").as_path(),
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("src/gallery")
+            .as_path(),
         &mut marked,
     );
     let leaks = list().into_iter().filter(|row| row.kind != "healthy");
@@ -183,7 +185,7 @@ impl Drop for Running {
 }
 
 fn gallery() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rtops-gallery"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gallery"));
     command.env_clear();
     command
 }

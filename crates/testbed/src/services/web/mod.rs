@@ -16,7 +16,7 @@ use axum::{
     Router,
     routing::{get, post, put},
 };
-use rtops_targets::{Never, control::Control, runtime::workers};
+use rtops_testbed::{Never, control::Control, runtime::workers};
 use rtops_tower::RequestLayer;
 use tokio::{net::TcpListener, sync::watch};
 
