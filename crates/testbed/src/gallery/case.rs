@@ -13,6 +13,8 @@ pub(crate) struct Case {
     /// Brings the process into the state. Called on the main thread, inside a runtime if the case
     /// has tasks.
     pub(crate) start: fn(),
+    /// Public bugs of this form, beside the one that a kernel is called after: `project#number`, with commas.
+    pub(crate) also: &'static str,
     /// Whether all threads sleep, if only between two ticks, once the state is reached. If not,
     /// `start` itself waits for the state.
     pub(crate) rests: bool,
@@ -62,6 +64,7 @@ pub(crate) const fn leak(
         evidence,
         form,
         start,
+        also: "",
         rests: true,
     }
 }
@@ -97,11 +100,20 @@ impl Case {
         }
     }
 
-    /// The public bug that a kernel comes from: `project#number`.
+    /// These public bugs are of the same form.
+    pub(crate) const fn also(self, also: &'static str) -> Self {
+        Self { also, ..self }
+    }
+
+    /// The public bugs of its form.
     fn origin(&self) -> String {
-        match self.kind {
+        let own = match self.kind {
             Kind::Kernel => self.name.replacen('-', "#", 1),
             Kind::Leak | Kind::Healthy => String::new(),
+        };
+        match (&*own, self.also) {
+            ("", only) | (only, "") => only.to_owned(),
+            (own, also) => format!("{own}, {also}"),
         }
     }
 }

@@ -1,12 +1,11 @@
 //! From `CockroachDB`.
 
-use std::sync::{self, Arc};
+use std::sync::Arc;
 
 use rtops_agent::Track;
 use tokio::{
     select,
     sync::{
-        Barrier,
         mpsc::{self, Receiver, Sender},
         watch,
     },
@@ -15,7 +14,6 @@ use tokio::{
 
 use crate::{
     locks::{Mutex, RwLock, Semaphore},
-    threads::thread,
     traffic::{TASKS, requests},
 };
 
@@ -48,30 +46,6 @@ async fn start_task(stopper: Arc<Stopper>) {
     if !*draining {
         stopper.under_way.send_modify(|count| *count += 1);
     }
-}
-
-/// cockroach#10214. Sending heartbeats takes the lock of the queue and then that of a replica; a
-/// replica that is ticked holds its own lock and wants the one of the queue.
-pub(crate) fn heartbeats() {
-    let queue = Arc::new(Mutex::new(vec![1]));
-    let raft = Arc::new(Mutex::new(0_u64));
-    let both = Arc::new(Barrier::new(2));
-    let (its_queue, its_raft) = (Arc::clone(&queue), Arc::clone(&raft));
-    let its_both = Arc::clone(&both);
-    let send_queued = async move {
-        let mut queue = its_queue.lock().await;
-        its_both.wait().await;
-        let mut sent = its_raft.lock().await; // LEAK cockroach-10214
-        *sent += queue.drain(..).count() as u64;
-    };
-    let tick = async move {
-        let ticks = raft.lock().await;
-        both.wait().await;
-        let mut queue = queue.lock().await; // LEAK cockroach-10214
-        queue.push(*ticks);
-    };
-    tokio::spawn(send_queued.tracked("heartbeats"));
-    tokio::spawn(tick.tracked("replica"));
 }
 
 /// cockroach#13197. A transaction starts a task that waits for the cancellation of its context. It
@@ -153,21 +127,6 @@ async fn manage(lock: &Semaphore) {
 async fn bootstrap(lock: Arc<Semaphore>) {
     let locked = lock.acquire().await; // LEAK cockroach-584
     drop(locked);
-}
-
-/// cockroach#9935. The logger holds its lock while it writes. If that fails it calls its exit,
-/// which takes the lock.
-pub(crate) fn logger() {
-    let log = Arc::new(sync::Mutex::new(Vec::new()));
-    thread("log", move || {
-        let mut entries = log.lock().expect("nobody panics");
-        entries.push("the disk is full");
-        log_exit(&log);
-    });
-}
-
-fn log_exit(log: &sync::Mutex<Vec<&str>>) {
-    log.lock().expect("nobody panics").clear(); // LEAK cockroach-9935
 }
 
 /// cockroach#24808. A compactor puts a first suggestion into its channel before it starts the loop

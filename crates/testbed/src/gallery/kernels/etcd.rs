@@ -9,41 +9,12 @@ use tokio::{
         Notify,
         mpsc::{self, Receiver, Sender},
     },
-    task::JoinHandle,
 };
 
 use crate::{
     locks::{Mutex, OwnedRwLockReadGuard, RwLock},
     threads::thread,
 };
-
-/// etcd#6873. To stop watch broadcasts, their lock is taken, and held while their loop is awaited.
-/// The loop works on one more update and wants the lock.
-pub(crate) fn watch_broadcasts() {
-    let (updates, to_coalesce) = mpsc::channel(1);
-    let watchers = Arc::new(Mutex::new(Vec::new()));
-    let coalesce = coalesce(Arc::clone(&watchers), to_coalesce);
-    let coalesce = tokio::spawn(coalesce.tracked("broadcasts"));
-    tokio::spawn(stop_broadcasts(watchers, updates, coalesce).tracked("stop"));
-}
-
-async fn coalesce(watchers: Arc<Mutex<Vec<u64>>>, mut updates: Receiver<u64>) {
-    while let Some(update) = updates.recv().await {
-        watchers.lock().await.push(update); // LEAK etcd-6873
-    }
-}
-
-async fn stop_broadcasts(
-    watchers: Arc<Mutex<Vec<u64>>>,
-    updates: Sender<u64>,
-    coalesce: JoinHandle<()>,
-) {
-    let watchers = watchers.lock().await;
-    updates.send(1).await.ok();
-    drop(updates);
-    coalesce.await.ok(); // LEAK etcd-6873
-    drop(watchers);
-}
 
 /// etcd#7492. A login holds the lock of the tokens while it sends new ones to their keeper. The
 /// keeper is at its tick, which takes the lock.

@@ -5,17 +5,12 @@ use std::{
     sync::{self, Arc, mpsc::channel, mpsc::sync_channel},
 };
 
-use rtops_agent::Track;
-use tokio::sync::{
-    mpsc::{self, Receiver, Sender},
-    watch,
-};
-
 use crate::{
     locks::Mutex,
     threads::thread,
     traffic::{TASKS, THREADS, requests, requests_to_threads},
 };
+use rtops_agent::Track;
 
 /// grpc#1460. The keepalive of a connection without streams sleeps until there is one, with the
 /// lock of the connection held. A new stream needs the lock to wake it.
@@ -73,43 +68,4 @@ pub(crate) fn benchmark() {
             done.send(calls).ok(); // LEAK grpc-660
         });
     });
-}
-
-/// grpc#862. A dial that fails returns no connection, so nobody closes it. Its task, which tries to
-/// connect, waits for that.
-pub(crate) fn dial() {
-    let mut contexts = Vec::new();
-    requests(TASKS, move |_| {
-        let context = watch::Sender::new(());
-        rtops_agent::spawn(reset_transport(context.subscribe()));
-        contexts.push(context);
-    });
-}
-
-async fn reset_transport(mut context: watch::Receiver<()>) {
-    context.changed().await.ok(); // LEAK grpc-862
-}
-
-/// grpc#1353. A balancer sends the new addresses with its lock held. The one who receives them is
-/// at the last ones, for which it takes the lock.
-pub(crate) fn balancer() {
-    let (updates, to_watch) = mpsc::channel(1);
-    let addresses = Arc::new(Mutex::new(Vec::new()));
-    let watcher = watch_balancer(Arc::clone(&addresses), to_watch);
-    tokio::spawn(watcher.tracked("balancer watcher"));
-    tokio::spawn(resolve(addresses, updates).tracked("resolver"));
-}
-
-async fn resolve(addresses: Arc<Mutex<Vec<u64>>>, updates: Sender<u64>) {
-    let mut addresses = addresses.lock().await;
-    for address in 0..4 {
-        addresses.push(address);
-        updates.send(address).await.ok(); // LEAK grpc-1353
-    }
-}
-
-async fn watch_balancer(addresses: Arc<Mutex<Vec<u64>>>, mut updates: Receiver<u64>) {
-    while let Some(down) = updates.recv().await {
-        addresses.lock().await.retain(|address| *address != down); // LEAK grpc-1353
-    }
 }

@@ -50,27 +50,3 @@ impl RemoteLocks {
         }
     }
 }
-
-/// hugo#5379. The content of a page is made under its lock. A shortcode in it asks for the number
-/// of words, which makes the plain text first, under the same lock.
-pub(crate) fn shortcodes() {
-    let page = Arc::new(Page::default());
-    let render = async move { prepare(&page).await };
-    tokio::spawn(render.tracked("render"));
-}
-
-#[derive(Default)]
-struct Page {
-    content: Mutex<String>,
-}
-
-async fn prepare(page: &Page) {
-    let mut content = page.content.lock().await;
-    let words = word_count(page).await;
-    content.push_str(&words.to_string());
-}
-
-async fn word_count(page: &Page) -> usize {
-    let plain = page.content.lock().await; // LEAK hugo-5379
-    plain.split_whitespace().count()
-}

@@ -11,37 +11,7 @@ use tokio::{
     },
 };
 
-use crate::{
-    locks::Mutex,
-    traffic::{TASKS, requests},
-};
-
-/// istio#16224. A handler of events tells what it did over a channel, with its lock held. The one
-/// who is to receive that wants the lock first.
-pub(crate) fn event_handler() {
-    let (done, told) = mpsc::channel(1);
-    let events = Arc::new(Mutex::new(Vec::new()));
-    let locked = Arc::new(Notify::new());
-    let handler = handle_events(Arc::clone(&events), done, Arc::clone(&locked));
-    tokio::spawn(handler.tracked("handler"));
-    tokio::spawn(check(events, told, locked).tracked("controller"));
-}
-
-async fn handle_events(events: Arc<Mutex<Vec<u64>>>, done: Sender<u64>, locked: Arc<Notify>) {
-    let mut events = events.lock().await;
-    locked.notify_one();
-    for event in 0..2 {
-        events.push(event);
-        done.send(event).await.ok(); // LEAK istio-16224
-    }
-}
-
-async fn check(events: Arc<Mutex<Vec<u64>>>, mut told: Receiver<u64>, locked: Arc<Notify>) {
-    // In a service, the two meet by chance.
-    locked.notified().await;
-    events.lock().await.clear(); // LEAK istio-16224
-    told.recv().await;
-}
+use crate::traffic::{TASKS, requests};
 
 /// istio#17860. The agent of a proxy has been told to stop. Each restart that comes later reports
 /// its end to it, and nobody takes the report.

@@ -1,7 +1,7 @@
 //! From Kubernetes.
 
 use std::{
-    sync::{self, Arc, Barrier},
+    sync::{self, Arc},
     thread::sleep,
     time::Duration,
 };
@@ -21,29 +21,6 @@ use crate::{
     threads::thread,
     traffic::{TASKS, requests},
 };
-
-/// kubernetes#10182. Statuses of pods are sent with their lock held. The one who receives them
-/// takes the lock to delete one.
-pub(crate) fn pod_statuses() {
-    let (sent, to_sync) = mpsc::channel(1);
-    let statuses = Arc::new(Mutex::new(Vec::new()));
-    tokio::spawn(sync_batch(Arc::clone(&statuses), to_sync).tracked("status manager"));
-    tokio::spawn(set_statuses(statuses, sent).tracked("pod worker"));
-}
-
-async fn set_statuses(statuses: Arc<Mutex<Vec<u64>>>, sent: Sender<u64>) {
-    let mut statuses = statuses.lock().await;
-    for pod in 0..3 {
-        statuses.push(pod);
-        sent.send(pod).await.ok(); // LEAK kubernetes-10182
-    }
-}
-
-async fn sync_batch(statuses: Arc<Mutex<Vec<u64>>>, mut sent: Receiver<u64>) {
-    while let Some(pod) = sent.recv().await {
-        statuses.lock().await.retain(|other| *other != pod); // LEAK kubernetes-10182
-    }
-}
 
 /// kubernetes#1321. Events are distributed to watchers with the lock of all watchers held. A
 /// watcher that wants no more can only stop under that lock.
@@ -112,25 +89,4 @@ async fn poller(ticks: Sender<()>, mut done: watch::Receiver<()>) {
             _ = done.changed() => return,
         }
     }
-}
-
-/// kubernetes#30872. A queue calls its handler with its lock held, and that takes the lock of the
-/// informer. Who asks whether the informer is in sync holds that one, and asks the queue.
-pub(crate) fn informer() {
-    let [informer, queue] = [(), ()].map(|()| Arc::new(sync::Mutex::new(0_u64)));
-    let both = Arc::new(Barrier::new(2));
-    let its_both = Arc::clone(&both);
-    let (its_informer, its_queue) = (Arc::clone(&informer), Arc::clone(&queue));
-    thread("controller", move || {
-        let popped = its_queue.lock().expect("nobody panics");
-        its_both.wait();
-        let mut clusters = its_informer.lock().expect("nobody panics"); // LEAK kubernetes-30872
-        *clusters += *popped;
-    });
-    thread("namespaces", move || {
-        let clusters = informer.lock().expect("nobody panics");
-        both.wait();
-        let queued = queue.lock().expect("nobody panics"); // LEAK kubernetes-30872
-        *queued == *clusters
-    });
 }
