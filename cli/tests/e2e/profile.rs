@@ -16,6 +16,7 @@ use regex::Regex;
 use tempfile::{TempDir, tempdir};
 
 use crate::{
+    build::cargo,
     go::pprof,
     reply::{Frame, Stack, TaskGroup},
     support::{Build, DEADLINE, Run, Target, eventually, rtops},
@@ -310,7 +311,7 @@ impl Drop for Service {
 fn example() -> PathBuf {
     let rtops = Path::new(env!("CARGO_BIN_EXE_rtops"));
     let target = rtops.parent().and_then(Path::parent).unwrap();
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo();
     cargo
         .args(["build", "--quiet", "--package=rtops-agent"])
         .args(["--features=profile", "--example=debug_pprof"])

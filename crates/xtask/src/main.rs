@@ -1,9 +1,10 @@
 //! What is made of rtops beside the program: `cargo xtask completions`, `man`, `dist` and
-//! `transcripts`.
+//! `transcripts`; and the tests that `cargo xtask e2e` runs.
 #![forbid(unsafe_code)]
 
 mod archive;
 mod dist;
+mod e2e;
 mod man;
 mod transcripts;
 
@@ -39,6 +40,8 @@ enum Task {
     },
     /// Build rtops and pack it with all that belongs to it
     Dist(dist::DistArgs),
+    /// Run the tests that need more than the toolchain, and say which can't run here
+    E2e(e2e::E2eArgs),
     /// Run each command on the sample service and write docs/commands.md
     Transcripts {
         /// The page, by default that of the workspace
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Task::Completions { directory } => completions(&directory),
         Task::Man { directory } => man::pages(&directory),
         Task::Dist(args) => dist::run(&args),
+        Task::E2e(args) => dist::workspace().and_then(|workspace| e2e::run(&args, &workspace)),
         Task::Transcripts { page, rtops } => transcripts(page, rtops),
         Task::PrintTranscripts => transcripts::print(),
     };

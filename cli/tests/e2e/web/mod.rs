@@ -15,10 +15,10 @@ use tempfile::tempdir;
 
 use self::client::Client;
 use crate::{
+    redact::redact,
     reply::{Leaks, Stack},
     source::Marks,
     support::{Build, Target, eventually},
-    text::redact,
 };
 
 /// Each route on which requests are parked, how many, and the marks of the lines where they wait.
@@ -64,7 +64,7 @@ struct Shop {
 impl Shop {
     fn open() -> Self {
         let directory = Arc::new(tempdir().unwrap());
-        let target = Target::start_in(directory, Build::Release.services(), &["web"]);
+        let target = Target::start_in(directory, Build::services(), &["web"]);
         let port = target.command("port").parse().unwrap();
         Self { target, port }
     }
@@ -342,7 +342,7 @@ fn a_request_is_a_few_lines_of_the_service_alone() {
 #[test]
 fn over_http2_each_request_is_a_span_of_its_stream() {
     let directory = Arc::new(tempdir().unwrap());
-    let target = Target::start_in(directory, Build::Release.services(), &["grpc"]);
+    let target = Target::start_in(directory, Build::services(), &["grpc"]);
     let marks = Marks::read();
     let stack = target.stack(&["--tasks", "--filter=^/shop.Orders/Watch$"]);
     let streams = stack.group("stream");
