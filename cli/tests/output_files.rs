@@ -8,23 +8,20 @@ use std::{
     ffi::OsStr,
     fs::{self, File, OpenOptions, Permissions},
     io::{Read, Write},
-    os::unix::{
-        fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink},
-        process::CommandExt,
-    },
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use nix::unistd::geteuid;
-use rtops_protocol::{Reply, Request};
+use rtops_protocol::Request;
 use support::{
-    DEADLINE, assert_code, hello, own_pid, peer,
+    DEADLINE, assert_code, hello, peer,
     saving::{
-        BEFORE, BOTH, NOBODY, Writing, command, dumping, frames, is_whole, list, names,
-        open_directory, save, succeeds,
+        BEFORE, BOTH, NOBODY, command, dumping, frames, is_whole, list, names, open_directory,
+        save, succeeds,
     },
     say_hello, stderr,
 };

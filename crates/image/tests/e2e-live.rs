@@ -6,29 +6,15 @@ use std::ops::ControlFlow;
 
 use common::{
     Program, Victim,
-    live::{From, image, parts, thread},
+    live::{From, image, parts, said, thread},
 };
 use nix::sys::signal::Signal;
-use rtops_image::{Contents, Core, Image, Module, ModuleKind, Options, live::Live};
+use rtops_image::{Contents, Core, Image, ModuleKind, Options, live::Live};
 
 const ALL: [From; 3] = [From::Process, From::Blind, From::Kept];
 
 fn gcore(victim: &Victim) -> Core {
     Core::open(&victim.gcore(), &Options::default()).expect("a core")
-}
-
-/// What two images say of the same module.
-fn said(module: &Module) -> impl PartialEq + std::fmt::Debug {
-    (
-        module.path.clone(),
-        module.build_id.clone(),
-        module.load_bias,
-        module.mapped.clone(),
-        module.code.clone(),
-        module.kind,
-        module.tls,
-        module.file.is_ok(),
-    )
 }
 
 fn compare_modules(live: &Live, core: &Core) {

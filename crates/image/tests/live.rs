@@ -1,4 +1,4 @@
-//! The image of a process that stands still is that of a core of it.
+//! The image of a process that stands still, or of a copy of one.
 
 mod common;
 
@@ -10,15 +10,12 @@ use std::{
 
 use common::{
     Program, Victim,
-    live::{From, image, parts, thread},
+    live::{From, image, parts, said},
 };
-use nix::sys::signal::Signal;
 use rtops_image::{
-    Absence, Contents, Core, Gap, Image, Module, ModuleKind, NoFile, Options, Unreadable,
+    Absence, Contents, Gap, Image, NoFile, Unreadable,
     live::{self, Error, Live},
 };
-
-const ALL: [From; 3] = [From::Process, From::Blind, From::Kept];
 
 /// What a program with mappings of every kind has.
 struct Regions {
