@@ -1,10 +1,11 @@
-//! What is told of the cgroup of a process, and done where it is nearly full.
+//! What is told of the cgroup of a process, and done where memory is short or locked.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
+use nix::unistd::geteuid;
 use serde_json::Value;
 
 use crate::{
@@ -89,4 +90,23 @@ fn read_standing(target: &Target) -> Option<String> {
     assert!(stack.complete, "{:?}", stack.gaps);
     assert_eq!(stack.tasks().count(), 1, "{:#?}", stack.task_groups());
     stack.outside.unwrap().read_standing
+}
+
+#[test]
+fn of_a_process_that_locked_its_memory() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: only root can lock all of its memory");
+        return;
+    }
+    let target = Target::start(Build::Dev, &["uncopied", "locked"]);
+    let why = "it has locked its memory (mlock)";
+    let pid = target.pid.to_string();
+    let run = target.rtops(&["stack", &pid, "--tasks", "--max-pause=1ms"]);
+    let run = run.exits(6);
+    assert!(
+        run.stdout.contains(why) && run.stderr.contains(why),
+        "{run}"
+    );
+    let said = read_standing(&target).unwrap();
+    assert!(said.contains(why), "{said}");
 }

@@ -30,11 +30,11 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Only root can become another user, or make a namespace.
+/// Only root can become another user, make a namespace, or lock much memory.
 pub fn is_root() -> bool {
     let is_root = geteuid().is_root();
     if !is_root {
-        println!("skipped: only root can become another user or make a namespace");
+        println!("skipped: only root can become another user, make a namespace or lock its memory");
     }
     is_root
 }

@@ -25,22 +25,22 @@ pub const TESTS: &[Test] = &[
     ("a_traced_process_is_refused", traced),
     ("a_thread_is_refused", thread),
     ("what_would_take_too_long_is_refused", too_long),
-    ("locked_memory_is_read_while_the_process_stands", locked),
     ("a_filter_that_denies_clone_is_obeyed", filters_that_deny),
     (
         "a_filter_that_allows_clone_is_no_obstacle",
         filter_that_allows,
     ),
     ("a_filter_that_cant_be_read_forbids_a_copy", filter_unread),
+    ("a_program_that_is_no_helper_is_an_error", no_helper),
+];
+
+/// With processes of other users, or with locked memory.
+pub const AS_ROOT: &[Test] = &[
+    ("locked_memory_is_read_while_the_process_stands", locked),
     (
         "a_large_process_that_cant_be_copied_is_refused",
         large_and_locked,
     ),
-    ("a_program_that_is_no_helper_is_an_error", no_helper),
-];
-
-/// With processes of other users.
-pub const AS_ROOT: &[Test] = &[
     ("another_users_process_is_refused", other_user),
     ("the_own_users_process_is_frozen", own_user),
     ("a_process_that_may_not_fork_is_read_standing", no_fork),
@@ -179,6 +179,9 @@ fn check_standing(target: &mut Target, options: &Options, why: NoCopy) {
 }
 
 fn locked() {
+    if !is_root() {
+        return;
+    }
     let mut target = Target::start("locked", &["0"]);
     for threads in [Threads::All, Threads::One] {
         check_standing(&mut target, &options(threads), NoCopy::MemoryLocked);
@@ -186,6 +189,9 @@ fn locked() {
 }
 
 fn large_and_locked() {
+    if !is_root() {
+        return;
+    }
     let target = Target::start("locked", &["300"]);
     let before = target.facts();
     let refusal = refusal(target.pid, &Options::default());
