@@ -26,8 +26,11 @@ pub const TESTS: &[Test] = &[
     ("a_stopped_helper_is_ended_by_the_kernel", stopped_helper),
 ];
 
-/// In a namespace of its own.
-pub const AS_ROOT: &[Test] = &[("killed_at_each_point_in_a_namespace", killed_in_namespace)];
+/// In a namespace of its own, or with locked memory.
+pub const AS_ROOT: &[Test] = &[
+    ("killed_at_each_point_in_a_namespace", killed_in_namespace),
+    ("killed_at_each_point_while_it_is_read", killed_standing),
+];
 
 /// Has the helper get a signal at a point, and freezes.
 fn freeze_at(
