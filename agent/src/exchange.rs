@@ -231,10 +231,10 @@ fn dump(
     dump.send(client)
 }
 
-/// Turns a client away without a conversation. Never blocks: what it says fits an empty buffer,
-/// and where it does not, the client sees the end of the stream.
+/// Turns a client away without a conversation. This does not block, as what it says fits an empty
+/// buffer. The time is for a machine so busy that this thread has to wait between two writes.
 pub(crate) fn turn_away(stream: &Kept<Stream>, identity: &Identity, why: Refusal, message: &str) {
-    let mut client = Deadlined::new(stream, Duration::from_millis(1));
+    let mut client = Deadlined::new(stream, Duration::from_secs(1));
     let hello = write_frame(&mut client, FrameKind::HELLO, &identity.hello().encode());
     if let Err(error) = hello.and_then(|()| refuse(&mut client, why, message)) {
         tracing::debug!(%error, "an rtops client was turned away without a word");

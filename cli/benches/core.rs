@@ -5,26 +5,20 @@
 //! and with names and lines, the most memory that it had, and gdb's time for `thread apply all backtrace`.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
-#[allow(dead_code, reason = "some of it is for the other benchmarks")]
+#[path = "../tests/e2e/build.rs"]
+#[allow(dead_code, reason = "made for the tests")]
+mod build;
+#[path = "../tests/common/mod.rs"]
+#[allow(dead_code, reason = "made for the tests")]
 mod common;
-#[path = "../tests/e2e/reply.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod reply;
-#[path = "../tests/e2e/source.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod source;
-#[path = "../tests/e2e/support.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod support;
-#[path = "../tests/e2e/core/victim.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod victim;
+#[allow(dead_code, reason = "some of it is for the other benchmarks")]
+mod measure;
 
 use std::{fs, path::Path};
 
-use common::{median, run, sizes};
-use support::Build;
-use victim::Victim;
+use common::support::Build;
+use common::victim::Victim;
+use measure::{median, run, sizes};
 
 const RUNS: usize = 5;
 

@@ -5,22 +5,19 @@
 //! millisecond, with dumps going on and without any.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
-#[allow(dead_code, reason = "some of it is for the other benchmarks")]
+#[path = "../tests/e2e/build.rs"]
+#[allow(dead_code, reason = "made for the tests")]
+mod build;
+#[path = "../tests/common/mod.rs"]
+#[allow(dead_code, reason = "made for the tests")]
 mod common;
-#[path = "../tests/e2e/reply.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod reply;
-#[path = "../tests/e2e/source.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod source;
-#[path = "../tests/e2e/support.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod support;
+#[allow(dead_code, reason = "some of it is for the other benchmarks")]
+mod measure;
 
 use std::time::Duration;
 
-use common::{dump, median, sizes};
-use support::{Build, Target};
+use common::support::{Build, Target};
+use measure::{dump, median, sizes};
 
 const RUNS: usize = 11;
 

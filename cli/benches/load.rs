@@ -7,20 +7,17 @@
 //! it there were, and the median time for which it stood still.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
-#[allow(dead_code, reason = "some of it is for the other benchmarks")]
+#[path = "../tests/e2e/build.rs"]
+#[allow(dead_code, reason = "made for the tests")]
+mod build;
+#[path = "../tests/common/mod.rs"]
+#[allow(dead_code, reason = "made for the tests")]
 mod common;
 #[path = "../tests/e2e/load.rs"]
 #[allow(dead_code, reason = "made for the tests")]
 mod load;
-#[path = "../tests/e2e/reply.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod reply;
-#[path = "../tests/e2e/source.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod source;
-#[path = "../tests/e2e/support.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod support;
+#[allow(dead_code, reason = "some of it is for the other benchmarks")]
+mod measure;
 
 use std::{
     process::Command,
@@ -29,10 +26,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::median;
+use common::reply::Stack;
+use common::support;
+use common::support::{Build, Target, quiet};
 use load::{CLIENTS, ask, connect};
-use reply::Stack;
-use support::{Build, Target, quiet};
+use measure::median;
 
 /// How often there is each of the two.
 const ROUNDS: usize = 10;

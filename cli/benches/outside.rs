@@ -10,20 +10,14 @@
 //! this state's time with an agent to it; all in turn, in the same run.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
-#[allow(dead_code, reason = "some of it is for the other benchmarks")]
+#[path = "../tests/e2e/build.rs"]
+#[allow(dead_code, reason = "made for the tests")]
+mod build;
+#[path = "../tests/common/mod.rs"]
+#[allow(dead_code, reason = "made for the tests")]
 mod common;
-#[path = "../tests/e2e/reply.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod reply;
-#[path = "../tests/e2e/source.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod source;
-#[path = "../tests/e2e/support.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod support;
-#[path = "../tests/e2e/core/victim.rs"]
-#[allow(dead_code, reason = "made for the tests")]
-mod victim;
+#[allow(dead_code, reason = "some of it is for the other benchmarks")]
+mod measure;
 
 use std::{
     env,
@@ -32,11 +26,11 @@ use std::{
     time::Duration,
 };
 
-use common::{median, run, sizes};
-use reply::Stack;
-use support::{Build, Target, rtops};
+use common::reply::Stack;
+use common::support::{Build, Target, rtops};
+use common::victim::Victim;
+use measure::{median, run, sizes};
 use tempfile::tempdir;
-use victim::Victim;
 
 const RTOPS: &str = env!("CARGO_BIN_EXE_rtops");
 const RUNS: usize = 5;

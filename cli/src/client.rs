@@ -82,8 +82,16 @@ impl Session {
     /// Sends the request.
     pub fn ask(&mut self, request: &Request) -> Result<(), ProtocolError> {
         match request.send(self.stream.get_mut()) {
-            // An agent that is busy says so and hangs up; what it said can still be read.
-            Err(ProtocolError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            // An agent that turns a client away says why and hangs up, before this is sent or in the middle of
+            // it; what it said can still be read.
+            Err(ProtocolError::Io(error))
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                ) =>
+            {
+                Ok(())
+            }
             sent => sent,
         }
     }

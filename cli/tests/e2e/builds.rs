@@ -2,8 +2,11 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::{
-    reply::Stack,
+    every_build::{unwrapped, wakerless},
+    reply::{Frame, Stack},
     source::Marks,
     support::{Build, Target},
 };
@@ -48,7 +51,7 @@ fn without_debug_info_functions_remain_and_the_way_out_is_told() {
     for name in SOME {
         let group = stack.group(name);
         let frames = group.stacks.iter().flat_map(|chain| &chain.frames);
-        let mut own = frames.filter(|frame| frame.name.starts_with("rtops_targets::awaits::"));
+        let mut own = frames.filter(|frame| frame.name.starts_with("rtops_testbed::awaits::"));
         assert!(own.next().is_some(), "{group:#?}");
     }
 }
@@ -62,7 +65,7 @@ fn of_a_stripped_program_addresses_remain_and_the_way_out_is_told() {
     let group = stack.group("sleep");
     let mut frames = group.stacks.iter().flat_map(|chain| &chain.frames);
     assert!(
-        frames.any(|frame| frame.name.starts_with("rtops-targets+0x")),
+        frames.any(|frame| frame.name.starts_with("targets+0x")),
         "{group:#?}"
     );
 }
@@ -76,7 +79,7 @@ fn expect_no_lines(stack: &Stack) {
         assert!(frames.all(|frame| frame.line.is_none()), "{group:#?}");
         // The place where it was spawned needs no debug info.
         let site = group.site.as_ref().unwrap();
-        assert!(site.file.contains("targets/src/awaits/") && site.line > 0);
+        assert!(site.file.contains("testbed/src/awaits/") && site.line > 0);
     }
 }
 
@@ -93,4 +96,128 @@ fn expect_hint(target: &Target, stack: &Stack, word: &str) {
         hint.starts_with("more could be shown: ") && hint.contains(word),
         "{text}"
     );
+}
+
+/// Of tasks that nobody wrapped.
+#[test]
+fn all_awaits_are_found_in_all_builds() {
+    for build in [
+        Build::LtoFat,
+        Build::Abort,
+        Build::NonPie,
+        Build::Jemalloc,
+        Build::Mimalloc,
+    ] {
+        unwrapped::expect_awaits(build, "multi");
+    }
+}
+
+/// Of tasks that registered no waker.
+#[test]
+fn lost_tasks_are_found_in_all_builds() {
+    for build in [Build::LtoFat, Build::Abort] {
+        wakerless::expect_lines(build);
+    }
+}
+
+#[test]
+fn of_a_stripped_program_no_line_is_shown() {
+    let target = Target::start(Build::Stripped, &["unwrapped", "multi"]);
+    let stack = target.stack(&["--tasks"]);
+    let groups = stack.task_groups();
+    assert!(
+        stack.tasks().count() >= unwrapped::ways(&Marks::read()).len(),
+        "{groups:#?}"
+    );
+    for group in groups {
+        let mut frames = group.stacks.iter().flat_map(|chain| &chain.frames);
+        // The libraries of the system may have symbols of their own.
+        let is_system = |frame: &Frame| !frame.name.starts_with("targets");
+        assert!(
+            frames.all(|frame| is_system(frame) || frame.line.is_none()),
+            "{group:#?}"
+        );
+        // Without symbols it is as much of a name as there is.
+        let future_type = group.future_type.as_deref();
+        assert!(
+            future_type.is_some_and(|name| name.starts_with("targets+0x")),
+            "{group:#?}"
+        );
+    }
+    let addresses = groups.iter().flat_map(|group| &group.stacks);
+    let mut addresses = addresses.flat_map(|chain| &chain.frames);
+    assert!(addresses.any(|frame| frame.name.starts_with("targets+0x")));
+    assert!(stack.lacks.iter().any(|lack| lack.contains("stripped")));
+}
+
+#[test]
+fn the_ways_to_build_are_told_apart() {
+    for (build, key, value) in [
+        (Build::Abort, "panic", "abort"),
+        (Build::LtoFat, "lto", "fat"),
+        (Build::Stripped, "debug_info", "stripped"),
+        (Build::NoDebug, "debug_info", "none"),
+        (Build::LtoFat, "debug_info", "limited"),
+    ] {
+        let target = Target::start(build, &["herd", "1"]);
+        let report = version(&target);
+        let executable = &report["executable"];
+        assert_eq!(executable[key], value, "{build:?}: {report}");
+        let panic = match build {
+            Build::Abort => "abort",
+            _ => "unwind",
+        };
+        assert_eq!(executable["panic"], panic, "{build:?}");
+        let name = match build {
+            Build::Stripped => Value::Null,
+            _ => "targets".into(),
+        };
+        assert_eq!(executable["crate_name"], name, "{build:?}");
+    }
+    let fixed = Target::start(Build::NonPie, &["herd", "1"]);
+    let report = version(&fixed);
+    assert_eq!(report["executable"]["pie"], false, "{report}");
+}
+
+fn version(target: &Target) -> Value {
+    let run = target.rtops(&["version", &target.pid.to_string(), "--json"]);
+    let run = run.success();
+    serde_json::from_str(&run.stdout).unwrap()
+}
+
+#[test]
+fn a_second_dump_says_the_same() {
+    let target = Target::start(Build::Release, &["unwrapped", "multi"]);
+    let marks = Marks::read();
+    let first =
+        unwrapped::compare(&marks, &target.stack(&["--tasks"]), Build::Release).unresolved();
+    for _ in 0..5 {
+        let again = unwrapped::compare(&marks, &target.stack(&["--tasks"]), Build::Release);
+        again.expect_right();
+        assert_eq!(again.unresolved(), first);
+    }
+}
+
+/// A dev build does not have their types whole.
+#[test]
+fn they_are_counted_by_the_type_of_their_future() {
+    let target = Target::start(Build::Release, &["herd", "3"]);
+    let pid = target.pid.to_string();
+    let run = target.rtops(&["stats", &pid, "--json"]).success();
+    let stats: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(stats["untracked"]["tasks"], 0, "{stats}");
+    let target = Target::start(Build::Release, &["unwrapped", "multi"]);
+    let pid = target.pid.to_string();
+    let run = target.rtops(&["stats", &pid, "--json"]).success();
+    let stats: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let types = stats["untracked"]["by_type"].as_array().unwrap();
+    let of = |name: &str| {
+        let mut named = types
+            .iter()
+            .filter(|one| one["future_type"].as_str().unwrap().contains(name));
+        named.next().cloned().unwrap_or_default()
+    };
+    assert_eq!(of("awaits::time::sleeping")["idle"], 1, "{stats:#}");
+    let all: u64 = types.iter().map(|one| one["count"].as_u64().unwrap()).sum();
+    assert_eq!(stats["untracked"]["tasks"], all);
 }

@@ -142,8 +142,8 @@ fn echo(word: &str) -> String {
 }
 
 fn completes(target: &Target, mut terminal: Terminal) {
-    terminal.keys("rtops stack rtops-ta\t");
-    terminal.expect_typed("rtops stack rtops-targets");
+    terminal.keys("rtops stack targ\t");
+    terminal.expect_typed("rtops stack targets");
     // Ctrl-U clears the line.
     terminal.keys("\x15rtops sta");
     terminal.expect_typed("rtops sta");

@@ -12,8 +12,8 @@ use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
 use crate::{
-    safety::NOBODY,
     support::{Build, Run, Target, copy_program},
+    users::NOBODY,
 };
 
 /// What is read of a command line, in bytes.

@@ -30,15 +30,15 @@ use crate::{
     load::Load,
     namespaces::only_child_of,
     reply::Stack,
-    safety::{NOBODY, OtherUser},
     source::Marks,
     support::{Build, DEADLINE, Run, Target, copy_program, eventually, quiet},
+    users::{NOBODY, OtherUser},
     watched::{HOSTILE, Watched, expect_neighbours, lasting_state},
 };
 
-#[path = "../../benches/common/mod.rs"]
+#[path = "../../benches/measure/mod.rs"]
 #[allow(dead_code, reason = "most of it is for the benchmarks")]
-mod common;
+mod measure;
 
 const RTOPS: &str = env!("CARGO_BIN_EXE_rtops");
 
@@ -81,7 +81,7 @@ fn no_hostile_poll_reaches_a_process_that_nobody_prepared() {
 }
 
 /// A service of so many MiB.
-fn service(mut command: Command, mebibytes: u32) -> Target {
+pub fn service(mut command: Command, mebibytes: u32) -> Target {
     command.arg("writing").arg(mebibytes.to_string());
     let service = Target::without_agent(command);
     assert_eq!(service.ready(), service.pid);
@@ -152,7 +152,7 @@ fn outcome(run: &Run) -> String {
 }
 
 #[track_caller]
-fn expect_one_sentence(run: &Run) {
+pub fn expect_one_sentence(run: &Run) {
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
     assert!(run.stderr.starts_with("rtops: "), "{run}");
 }
@@ -259,7 +259,7 @@ fn a_service_that_waits_for_its_quota_goes_on() {
 }
 
 /// The service's program, where anybody may run it.
-fn program_for_all() -> (TempDir, PathBuf) {
+pub fn program_for_all() -> (TempDir, PathBuf) {
     let directory = tempdir().unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
     let program = directory.path().join("service");
@@ -348,36 +348,12 @@ type State = BTreeMap<&'static str, String>;
 
 /// Panics unless all is as it was, which may take a moment: the end of a copy is taken note of after it.
 #[track_caller]
-fn expect_state(pid: i32, before: &State) {
+pub fn expect_state(pid: i32, before: &State) {
     let end = Instant::now() + DEADLINE;
     while lasting_state(pid) != *before && Instant::now() < end {
         std::thread::yield_now();
     }
     assert_eq!(lasting_state(pid), *before);
-}
-
-#[test]
-fn a_process_of_another_user_is_not_touched() {
-    if !geteuid().is_root() {
-        eprintln!("skipped: only root can become another user");
-        return;
-    }
-    let (_directory, program) = program_for_all();
-    let other = OtherUser::new();
-    for user in [0, NOBODY - 1] {
-        let mut command = Command::new(&program);
-        command.uid(user).gid(user).current_dir("/");
-        let service = service(command, 1);
-        let before = lasting_state(service.pid);
-        let pid = service.pid.to_string();
-        for command in ["stack", "stats", "leaks"] {
-            let run = other.rtops(&service, &[command, &pid]).exits(5);
-            assert!(run.stdout.is_empty(), "{run}");
-            expect_one_sentence(&run);
-            assert!(run.stderr.contains("as root"), "{run}");
-        }
-        expect_state(service.pid, &before);
-    }
 }
 
 #[test]
@@ -391,7 +367,7 @@ fn a_large_process_takes_little_memory_of_who_looks() {
     let file = directory.path().join("stack");
     let pid = target.pid.to_string();
     let run = ["sh", "-c", TO_FILE, file.to_str().unwrap(), RTOPS];
-    let (_, peak) = common::run(&[&run[..], &["stack", &pid], &PATIENTLY].concat());
+    let (_, peak) = measure::run(&[&run[..], &["stack", &pid], &PATIENTLY].concat());
     let stack: Stack = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
     assert!(stack.complete, "{:?}", stack.gaps);
     assert_eq!(stack.tasks().count(), 1000);

@@ -27,7 +27,7 @@ const AT_ONCE: usize = 4;
 /// Set to write the table instead of comparing it.
 const UPDATE: &str = "RTOPS_UPDATE_DOCS";
 
-/// A line of `rtops-gallery --list`.
+/// A line of `gallery --list`.
 #[derive(Clone, Debug)]
 struct Case {
     name: String,

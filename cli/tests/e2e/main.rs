@@ -1,5 +1,6 @@
-//! The real `rtops` against real processes with the real agent: the scenarios of
-//! `crates/targets`.
+//! The tests that need more than `cargo test --workspace` has: other builds, other versions of tokio, programs
+//! of Debian's, other users, namespaces, cgroups. `cargo xtask e2e` runs them. A test that can't run on this
+//! machine prints a line that begins with `skipped: `, and why.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
@@ -7,54 +8,39 @@
     reason = "these are tests"
 )]
 
-mod await_kinds;
+mod allocators;
 mod axum;
-mod binaries;
-mod blocked;
+mod build;
 mod builds;
 mod cgroup;
 mod churn;
-mod closed;
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "each tier uses a part")]
+mod common;
 mod completions;
 mod core;
 mod crowd;
 mod endless;
-mod executors;
-mod fibers;
+#[path = "../every_build/mod.rs"]
+mod every_build;
 mod go;
+mod groups;
 mod harmless;
-mod info;
-mod joins;
-mod json_docs;
 mod leak_table;
-mod leaks;
-mod list;
-mod live;
 mod load;
-mod locks;
-mod memory;
-mod names;
 mod namespaces;
 mod outside;
 mod package;
 mod pollers;
 mod profile;
-mod refusals;
-mod reply;
-mod safety;
-mod saved;
 mod services;
-mod several;
-mod source;
-mod stats;
-mod support;
-mod terminal;
-mod text;
-mod threads;
 mod untouched;
-mod unwrapped;
-mod verdict;
+mod users;
 mod versions;
-mod wakerless;
 mod watched;
 mod web;
+
+use common::{look, memstats, redact, reply, source, support, terminal, verdict, victim};
+
+/// What is looked at by the tests that say nothing of how it is built.
+pub const BUILD: build::Build = build::Build::Release;

@@ -1,4 +1,4 @@
-//! A target in a container, seen from outside.
+//! Processes in namespaces of their own, seen from outside.
 
 use std::{
     fs,
@@ -8,18 +8,20 @@ use std::{
 };
 
 use nix::unistd::geteuid;
+use serde_json::Value;
 use tempfile::tempdir;
 
 use crate::{
-    list::List,
-    safety::NOBODY,
+    look::look,
+    reply::Stack,
     source::Marks,
-    support::{Build, Target, copy_program, rtops},
+    support::{Build, Target, copy_program, eventually, rtops},
+    users::NOBODY,
 };
 
 /// Gives the target a /tmp of its own, and puts it there.
-const CONTAIN: &str = "mount -t tmpfs tmpfs /mnt && cp \"$0\" /mnt/rtops-targets \
-    && mount --move /mnt /tmp && exec /tmp/rtops-targets \"$@\"";
+const CONTAIN: &str = "mount -t tmpfs tmpfs /mnt && cp \"$0\" /mnt/targets \
+    && mount --move /mnt /tmp && exec /tmp/targets \"$@\"";
 
 #[test]
 fn a_process_in_other_namespaces_is_found_by_its_outer_pid() {
@@ -47,16 +49,17 @@ fn a_process_in_other_namespaces_is_found_by_its_outer_pid() {
     let inner = target.ready();
     let outer = only_child_of(target.pid);
     assert_ne!(inner, outer);
-    let list = List::read(None);
-    let process = list
-        .process(outer)
-        .unwrap_or_else(|| panic!("{outer} is not in {list:?}"));
-    assert_eq!(process.tracked_tasks, Some(3));
+    let run = rtops(None, &["list", "--json"]).success();
+    let list: Value = serde_json::from_str(&run.stdout).unwrap();
+    let mut processes = list["processes"].as_array().unwrap().iter();
+    let process = processes.find(|process| process["pid"] == outer);
+    let process = process.unwrap_or_else(|| panic!("{outer} is not in {list:#}"));
+    assert_eq!(process["tracked_tasks"], 3);
     let run = rtops(None, &["info", &outer.to_string(), "--json"]).success();
-    let info: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let info: Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(info["process"]["inner_pid"], inner, "{run}");
     let run = rtops(None, &["stack", &outer.to_string(), "--tasks", "--json"]).success();
-    let stack: crate::reply::Stack = serde_json::from_str(&run.stdout).unwrap();
+    let stack: Stack = serde_json::from_str(&run.stdout).unwrap();
     stack.group("waits").expect_lines(Marks::read().of("waits"));
 }
 
@@ -106,4 +109,73 @@ fn root_outside_of_a_user_namespace_looks_past_an_agent_that_does_not_know_it() 
 pub fn only_child_of(pid: i32) -> i32 {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     children.trim().parse().unwrap()
+}
+
+#[test]
+fn the_sockets_of_another_network_are_read_there() {
+    let mut arguments = vec!["--net"];
+    if !geteuid().is_root() {
+        arguments.extend(["--user", "--map-root-user"]);
+    }
+    let directory = Arc::new(tempdir().unwrap());
+    let mut command = Command::new("unshare");
+    command
+        .args(arguments)
+        .arg(Build::Dev.path())
+        .arg("sockets")
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("RTOPS_DIR", directory.path());
+    let target = Target::spawn(command, directory);
+    target.ready();
+    let listener = target.command("tcp 0.0.0.0:0");
+    let pid = target.pid.to_string();
+    let run = target.rtops(&[&pid, "50ms", "--json"]).success();
+    let info: Value = serde_json::from_str(&run.stdout).unwrap();
+    let sockets = info["sockets"]["list"].as_array().unwrap().iter();
+    let listening = sockets.filter(|one| one["protocol"] == "tcp" && one["state"] == "listen");
+    let listening: Vec<&Value> = listening.map(|socket| &socket["local"]).collect();
+    assert_eq!(listening, [&Value::from(listener)], "{info:#}");
+    let others = info["process"]["other_namespaces"].as_array().unwrap();
+    assert!(others.iter().any(|kind| kind == "net"), "{info:#}");
+    let text = target.rtops(&["info", &pid, "50ms"]).success().stdout;
+    assert!(
+        text.contains("net: not those of rtops") || text.contains("net, user: not"),
+        "{text}"
+    );
+}
+
+/// A shell waits for children of its own kind only.
+#[test]
+fn a_shell_that_is_the_first_process_of_its_namespace_is_left_no_child() {
+    if !geteuid().is_root() {
+        eprintln!("skipped: only root can make namespaces here");
+        return;
+    }
+    let mut unshare = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "--kill-child"])
+        .args(["sh", "-c", "sleep 1000; true"])
+        .spawn()
+        .unwrap();
+    let children = |pid: i32| -> Vec<i32> {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.unwrap_or_default();
+        children
+            .split_whitespace()
+            .map(|pid| pid.parse().unwrap())
+            .collect()
+    };
+    let outer = unshare.id().try_into().unwrap();
+    let mut shell = 0;
+    eventually("the shell waits for its command", || {
+        shell = children(outer).first().copied().unwrap_or_default();
+        children(shell).len() == 1
+    });
+    let command = children(shell);
+    for _ in 0..5 {
+        look(&["stack"], shell, &["--threads"]).success();
+        eventually("no other child is left", || children(shell) == command);
+    }
+    unshare.kill().unwrap();
+    unshare.wait().unwrap();
 }

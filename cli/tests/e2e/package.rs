@@ -1,10 +1,11 @@
 //! Packages that tests build, outside of this workspace.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
-    process::Command,
 };
+
+use crate::build::{TRIPLE, cargo};
 
 /// A package that is built below `target`, so that what was built once is built no more.
 pub struct Package {
@@ -67,20 +68,14 @@ impl Package {
 
     /// Builds it for release; where its programs and libraries are then.
     pub fn build(&self) -> PathBuf {
-        // Named, so that flags are not for what runs while it is built.
-        let triple = "x86_64-unknown-linux-gnu";
         let options = [
             "--release",
             "--target",
-            triple,
+            TRIPLE,
             "--target-dir",
             &self.folder,
         ];
         self.cargo(&[&["build", "--quiet"], &options[..]].concat());
-        self.root.join(&self.folder).join(triple).join("release")
+        self.root.join(&self.folder).join(TRIPLE).join("release")
     }
-}
-
-pub fn cargo() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }

@@ -47,8 +47,8 @@ fn each_type_of_future_is_named_in_every_build_with_debug_info() {
             .collect();
         for start in [
             // The one task of the scenario `joins` that is not tracked.
-            "rtops_targets::settle::settled::{async_fn_env#0}<core::future::pending::Pending",
-            "rtops_tasks::tracked::Tracked<rtops_targets::",
+            "rtops_testbed::settle::settled::{async_fn_env#0}<core::future::pending::Pending",
+            "rtops_tasks::tracked::Tracked<rtops_testbed::",
             // A worker of a runtime, and a closure of the service's.
             "tokio::runtime::scheduler::multi_thread::worker::",
             "rtops_tasks::blocking::",
@@ -65,6 +65,6 @@ fn each_type_of_future_is_named_in_every_build_with_debug_info() {
 fn without_debug_info_the_place_of_the_function_remains() {
     for poller in pollers(Build::NoDebug.path()) {
         assert_eq!(poller.future_type, None);
-        assert!(poller.module_offset.starts_with("rtops-targets+0x"));
+        assert!(poller.module_offset.starts_with("targets+0x"));
     }
 }

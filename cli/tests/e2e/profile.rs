@@ -16,6 +16,7 @@ use regex::Regex;
 use tempfile::{TempDir, tempdir};
 
 use crate::{
+    build::cargo,
     go::pprof,
     reply::{Frame, Stack, TaskGroup},
     support::{Build, DEADLINE, Run, Target, eventually, rtops},
@@ -313,7 +314,7 @@ impl Drop for Service {
 fn example() -> PathBuf {
     let rtops = Path::new(env!("CARGO_BIN_EXE_rtops"));
     let target = rtops.parent().and_then(Path::parent).unwrap();
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = cargo();
     cargo
         .args(["build", "--quiet", "--package=rtops-agent"])
         .args(["--features=profile", "--example=debug_pprof"])
@@ -358,7 +359,7 @@ fn without_symbols_the_tasks_are_counted() {
     let mapping = file.mapping();
     assert!(!mapping.contains("[FN]"), "{mapping}");
     let comments = file.pprof(&["-comments"]).success().stdout;
-    assert!(comments.contains("rtops-targets: stripped; "), "{comments}");
+    assert!(comments.contains("targets: stripped; "), "{comments}");
 }
 
 #[test]
@@ -368,7 +369,7 @@ fn the_mapping_is_that_of_the_process() {
     let maps = fs::read_to_string(format!("/proc/{}/maps", target.pid)).unwrap();
     let line = maps
         .lines()
-        .find(|line| line.contains("r-xp") && line.ends_with("/rtops-targets"))
+        .find(|line| line.contains("r-xp") && line.ends_with("/targets"))
         .unwrap();
     let fields: Vec<&str> = line.split_whitespace().collect();
     let (start, end) = fields[0].split_once('-').unwrap();

@@ -31,28 +31,24 @@ const SERVICES: &[(&str, &[(&str, usize)])] = &[
 ];
 
 #[test]
-fn each_request_is_at_its_line_in_a_release_build() {
-    expect_requests(Build::Release);
-}
-
-#[test]
 fn each_marked_await_is_looked_at() {
     let marks = Marks::read();
     let ways = SERVICES.iter().flat_map(|(_, ways)| *ways);
     let mut names: Vec<&str> = ways.map(|(name, _)| *name).chain(web::marks()).collect();
     names.sort_unstable();
-    assert_eq!(marks.names_in("services/src/"), names);
+    assert_eq!(marks.names_in("testbed/src/services/"), names);
 }
 
-fn expect_requests(build: Build) {
+#[test]
+fn each_request_is_at_its_line() {
     let marks = Marks::read();
     for (service, ways) in SERVICES {
         let directory = Arc::new(tempdir().unwrap());
-        let target = Target::start_in(directory, build.services(), &[service]);
+        let target = Target::start_in(directory, Build::services(), &[service]);
         let expected = Expected {
             marks: &marks,
-            folders: &["services/src/"],
-            around: "services/src/main.rs",
+            folders: &["testbed/src/services/"],
+            around: "testbed/src/services/main.rs",
             names: ways.iter().copied().collect(),
             may_be_unresolved: &[],
             has_libraries: true,

@@ -14,7 +14,7 @@ use std::{
 use tempfile::{TempDir, tempdir, tempdir_in};
 
 use crate::{
-    outside,
+    look,
     reply::Stack,
     source::Marks,
     support::{Build, DEADLINE, Target, eventually, quiet},
@@ -79,7 +79,7 @@ pub struct Watched {
 
 /// What may not be changed by a look, but for whether the main thread waits just now.
 pub fn lasting_state(pid: i32) -> BTreeMap<&'static str, String> {
-    let mut state = outside::state(pid);
+    let mut state = look::state(pid);
     let status = state.get_mut("status").unwrap();
     let lasting = status.lines().filter(|line| !line.starts_with("State:"));
     *status = lasting.collect::<Vec<_>>().join("\n");

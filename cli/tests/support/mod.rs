@@ -2,6 +2,8 @@
 //! and have tests of their own.
 #![allow(clippy::unwrap_used, dead_code)]
 
+pub mod saving;
+
 use std::{
     io::Write,
     os::unix::net::{UnixListener, UnixStream},

@@ -91,13 +91,11 @@ fn a_thread_that_blocks_the_signal_is_reported_without_waiting() {
         park(&released);
     });
     wait_until("the mask is set", || capture(masked.tid).is_err());
+    // Else it would be one that did not answer in time.
     let others: Vec<_> = (0..2000).map(|_| masked.tid).collect();
-    let start = Instant::now();
     for (_, result) in capture_all(&others) {
         assert_eq!(result.unwrap_err(), Missing::SignalBlocked);
     }
-    // Waiting for each, 32 at a time, would take 31 s.
-    assert!(start.elapsed().as_secs() < 20);
 }
 
 #[test]

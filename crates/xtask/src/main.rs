@@ -1,10 +1,11 @@
 //! What is made of rtops beside the program: `cargo xtask completions`, `man`, `dist`,
-//! `release` and `transcripts`.
+//! `release` and `transcripts`; the tests that `cargo xtask e2e` runs; and checks of what is published.
 #![forbid(unsafe_code)]
 
 mod archive;
 mod cargo;
 mod dist;
+mod e2e;
 mod features;
 mod man;
 mod oldest_rust;
@@ -45,6 +46,8 @@ enum Task {
     },
     /// Build rtops and pack it with all that belongs to it
     Dist(dist::DistArgs),
+    /// Run the tests that need more than the toolchain, and say which can't run here
+    E2e(e2e::E2eArgs),
     /// Publish all packages, in order
     Release(release::ReleaseArgs),
     /// Check each combination of the features of what is published
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Task::Completions { directory } => completions(&directory),
         Task::Man { directory } => man::pages(&directory),
         Task::Dist(args) => dist::run(&args),
+        Task::E2e(args) => cargo::workspace().and_then(|workspace| e2e::run(&args, &workspace)),
         Task::Release(args) => release::run(&args),
         Task::Features => features::run(),
         Task::OldestRust => oldest_rust::run(),

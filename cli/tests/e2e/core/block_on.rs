@@ -1,6 +1,6 @@
 //! Futures that a thread polls itself.
 
-use super::{packages, stack, victim::Victim};
+use super::{Victim, packages, stack};
 use crate::{
     reply::{Frame, Stack, TaskGroup, ThreadGroup},
     source::Marks,

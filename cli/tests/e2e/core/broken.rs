@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use super::{json, of_core, packages, victim::Victim};
+use super::{Victim, json, of_core, packages};
 
 /// A core file of the service with ten tasks.
 fn core() -> Option<(Victim, std::path::PathBuf)> {

@@ -4,7 +4,7 @@ use std::{os::unix::process::ExitStatusExt as _, path::Path};
 
 use nix::libc::SIGKILL;
 
-use super::{of_core, packages, stack, versions, victim::Victim};
+use super::{Victim, gcore, of_core, packages, stack, versions};
 use crate::{
     cgroup::Cgroup,
     reply::{Stack, TaskGroup},
@@ -55,13 +55,13 @@ fn a_panic_that_aborts_a_static_program() {
 #[test]
 fn a_task_that_takes_all_memory() {
     let Some(cgroup) = Cgroup::make("hoard") else {
-        eprintln!("no cgroup with a memory limit can be made here");
+        eprintln!("skipped: no cgroup with a limit of memory can be made here");
         return;
     };
     let mut victim = Victim::start(packages::newest(), &["hoard"]);
     cgroup.adopt(victim.pid());
     cgroup.limit(64 << 20);
-    let core = victim.gcore();
+    let core = gcore(victim.pid(), victim.directory());
     victim.go();
     // No core file of this death: the kernel writes none.
     assert_eq!(victim.ended().signal(), Some(SIGKILL));

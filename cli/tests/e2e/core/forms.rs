@@ -1,6 +1,6 @@
 //! What is easily told wrong.
 
-use super::{of_core, packages, stack, victim::Victim};
+use super::{Victim, of_core, packages, stack};
 use crate::{
     reply::{Stack, TaskGroup},
     source::{Mark, Marks},

@@ -7,19 +7,21 @@ pub mod forms;
 pub mod packages;
 mod redis;
 pub mod versions;
-pub mod victim;
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use serde_json::Value;
 
 use crate::{
+    every_build::unwrapped::compare,
     reply::Stack,
     source::Marks,
     support::{Build, Run, rtops},
-    unwrapped::compare,
+    victim::Victim,
 };
-use victim::Victim;
 
 /// What `rtops COMMAND --core FILE` prints.
 pub fn of_core(command: &[&str], core: &Path, arguments: &[&str]) -> Run {
@@ -39,6 +41,20 @@ pub fn stack(core: &Path, arguments: &[&str]) -> Stack {
 
 pub fn json(run: &Run) -> Value {
     serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
+}
+
+/// What `gcore` writes of a process, in this directory.
+pub fn gcore(pid: i32, directory: &Path) -> PathBuf {
+    let output = Command::new("gcore")
+        .arg("-o")
+        .arg(directory.join("gcore"))
+        .arg(pid.to_string())
+        .stdin(Stdio::null())
+        .output()
+        .expect("gcore, of the package gdb");
+    let core = directory.join(format!("gcore.{pid}"));
+    assert!(core.exists(), "{output:?}");
+    core
 }
 
 /// How a core file is written.
@@ -110,7 +126,7 @@ fn expect_awaits(build: Build, executor: &str, writer: Writer, arguments: &[&str
     let mut victim = Victim::start(build.path(), &["unwrapped", executor]).quiet();
     let core = match writer {
         Writer::Kernel => victim.dump(),
-        Writer::Gcore => Some(victim.gcore()),
+        Writer::Gcore => Some(gcore(victim.pid(), victim.directory())),
     };
     let Some(core) = core else { return };
     let stack = stack(&core, &[&["--tasks"], arguments].concat());
@@ -145,7 +161,7 @@ fn a_saved_dump_says_what_the_core_file_said() {
 /// The lines of the target's own code.
 fn own_lines(text: &str) -> Vec<&str> {
     text.lines()
-        .filter(|line| line.contains("crates/targets/src/"))
+        .filter(|line| line.contains("crates/testbed/src/"))
         .collect()
 }
 

@@ -6,9 +6,9 @@ use std::{
     net::TcpStream,
 };
 
-use super::{packages, stack, victim::Victim};
+use super::{Victim, packages, stack};
 use crate::{
-    outside,
+    look,
     reply::{Stack, TaskGroup},
 };
 
@@ -39,7 +39,7 @@ fn each_client_of_mini_redis_shows_where_it_is_served() {
     }
     let victim = victim.quiet();
     // A look from outside shows the same, and serves all clients on.
-    expect(&outside::stack(victim.pid(), &["--tasks"]));
+    expect(&look::stack(victim.pid(), &["--tasks"]));
     for client in clients.iter_mut().skip(1).step_by(2) {
         client.write_all(GET).unwrap();
         let mut got = [0; NONE.len()];

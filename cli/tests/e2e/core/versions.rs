@@ -1,10 +1,9 @@
 //! Versions of tokio back to 1.20, in services that know of no agent.
 
 use super::{
-    of_core,
+    Victim, of_core,
     packages::{self, SERVICE},
     stack,
-    victim::Victim,
 };
 use crate::{source::Marks, versions::expected};
 

@@ -11,8 +11,9 @@ use std::{
 use tempfile::tempdir;
 
 use crate::{
-    core::{self, victim::gcore},
-    package::{Package, cargo},
+    build::cargo,
+    core::{self, gcore},
+    package::Package,
     source::Marks,
     support::{DEADLINE, Target},
     verdict::{Expected, Verdict},

@@ -15,10 +15,10 @@ use tempfile::tempdir;
 
 use self::client::Client;
 use crate::{
+    redact::redact,
     reply::{Leaks, Stack},
     source::Marks,
     support::{Build, Target, eventually},
-    text::redact,
 };
 
 /// Each route on which requests are parked, how many, and the marks of the lines where they wait.
@@ -64,7 +64,7 @@ struct Shop {
 impl Shop {
     fn open() -> Self {
         let directory = Arc::new(tempdir().unwrap());
-        let target = Target::start_in(directory, Build::Release.services(), &["web"]);
+        let target = Target::start_in(directory, Build::services(), &["web"]);
         let port = target.command("port").parse().unwrap();
         Self { target, port }
     }
@@ -323,26 +323,26 @@ fn a_request_is_a_few_lines_of_the_service_alone() {
     });
     let text = redact(&shop.target.stack_text(&filter));
     insta::assert_snapshot!(text, @r#"
-    rtops-services (pid PID): 1 of 3 tasks in 1 group, 3 of 3 alive
+    services (pid PID): 1 of 3 tasks in 1 group, 3 of 3 alive
     looked at from outside; it stood still for TIME
 
     1 task "GET /report" [watch changed, TIME]
-        rtops_services::web::routes::report  crates/services/src/web/routes.rs:LINE
-        rtops_services::web::routes::report::{closure}  tokio-VERSION/src/macros/join.rs:LINE
-        ├─ rtops_services::web::routes::sales  crates/services/src/web/routes.rs:LINE
-        │  rtops_services::web::routes::Gate::opened  crates/services/src/web/routes.rs:LINE
+        services::web::routes::report  crates/testbed/src/services/web/routes.rs:LINE
+        services::web::routes::report::{closure}  tokio-VERSION/src/macros/join.rs:LINE
+        ├─ services::web::routes::sales  crates/testbed/src/services/web/routes.rs:LINE
+        │  services::web::routes::Gate::opened  crates/testbed/src/services/web/routes.rs:LINE
         │  tokio::sync::watch::Receiver::wait_for [watch changed]  tokio-VERSION/src/sync/watch.rs:LINE
-        └─ rtops_services::web::routes::stock  crates/services/src/web/routes.rs:LINE
-           rtops_services::web::routes::Gate::opened  crates/services/src/web/routes.rs:LINE
+        └─ services::web::routes::stock  crates/testbed/src/services/web/routes.rs:LINE
+           services::web::routes::Gate::opened  crates/testbed/src/services/web/routes.rs:LINE
            tokio::sync::watch::Receiver::wait_for [watch changed]  tokio-VERSION/src/sync/watch.rs:LINE
-        spawned at crates/services/src/web/mod.rs:LINE
+        spawned at crates/testbed/src/services/web/mod.rs:LINE
     "#);
 }
 
 #[test]
 fn over_http2_each_request_is_a_span_of_its_stream() {
     let directory = Arc::new(tempdir().unwrap());
-    let target = Target::start_in(directory, Build::Release.services(), &["grpc"]);
+    let target = Target::start_in(directory, Build::services(), &["grpc"]);
     let marks = Marks::read();
     let stack = target.stack(&["--tasks", "--filter=^/shop.Orders/Watch$"]);
     let streams = stack.group("stream");

@@ -11,7 +11,9 @@ use rtops_attach::{EndedEarly, Frozen, How, NoCopy, Options, Refusal, Threads, f
 use crate::{
     Test,
     kills::{kill_once, numbers},
-    process::{Target, children, helper, status, wait_until, wait_until_free, wait_until_no_copy},
+    process::{
+        Target, children, helper, is_root, status, wait_until, wait_until_free, wait_until_no_copy,
+    },
 };
 
 pub const TESTS: &[Test] = &[
@@ -19,10 +21,6 @@ pub const TESTS: &[Test] = &[
     ("registers_are_kept", registers_are_kept),
     ("what_the_kernel_keeps_of_a_process_is_kept", kernel_state),
     ("signals_arrive_once", signals),
-    (
-        "the_first_process_of_a_namespace_has_no_child_left",
-        namespace,
-    ),
     ("threads_that_are_started_all_the_time", churn),
     ("programs_that_are_started_all_the_time", exec),
     ("a_thread_in_vfork_is_gone_on_without", vfork),
@@ -34,8 +32,16 @@ pub const TESTS: &[Test] = &[
         "a_stop_signal_meanwhile_stops_it_afterwards",
         stop_meanwhile,
     ),
-    ("the_copy_ends_when_memory_is_short", memory_is_watched),
     ("the_copy_ends_with_who_asked", ends_with_who_asked),
+];
+
+/// In namespaces and cgroups of their own.
+pub const AS_ROOT: &[Test] = &[
+    (
+        "the_first_process_of_a_namespace_has_no_child_left",
+        namespace,
+    ),
+    ("the_copy_ends_when_memory_is_short", memory_is_watched),
 ];
 
 pub fn options(threads: Threads) -> Options {
@@ -143,6 +149,9 @@ pub fn in_namespace(name: &str) -> Target {
 }
 
 fn namespace() {
+    if !is_root() {
+        return;
+    }
     let mut target = in_namespace("plain");
     let before = target.facts();
     for threads in [Threads::All, Threads::One] {
@@ -224,7 +233,7 @@ fn vfork() {
 fn ring() {
     let mut target = Target::start("ring", &[]);
     if target.ask("is there one?") == "0" {
-        println!("no io_uring here");
+        println!("skipped: there is no io_uring here");
         return;
     }
     let before = target.facts();
@@ -341,7 +350,7 @@ impl Drop for Group {
 fn memory_is_watched() {
     const MIB: u64 = 1 << 20;
     let Some(group) = Group::new(400 * MIB) else {
-        println!("no cgroups of the first version here");
+        println!("skipped: no cgroup of the first version can be made here");
         return;
     };
     let mut command = Command::new("sh");

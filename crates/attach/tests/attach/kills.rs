@@ -14,16 +14,22 @@ use rtops_attach::{Frozen, Options, Refusal, Threads, freeze};
 use crate::{
     Test,
     harm::{assert_unharmed, in_namespace, options, wait_for_rounds},
-    process::{Target, children, helper, status, wait_until, wait_until_free, wait_until_no_copy},
+    process::{
+        Target, children, helper, is_root, status, wait_until, wait_until_free, wait_until_no_copy,
+    },
 };
 
 pub const TESTS: &[Test] = &[
     ("killed_at_each_point_with_all_threads_stopped", killed_all),
     ("killed_at_each_point_with_one_thread_stopped", killed_one),
-    ("killed_at_each_point_in_a_namespace", killed_in_namespace),
-    ("killed_at_each_point_while_it_is_read", killed_standing),
     ("killed_at_random_under_load", killed_at_random),
     ("a_stopped_helper_is_ended_by_the_kernel", stopped_helper),
+];
+
+/// In a namespace of its own, or with locked memory.
+pub const AS_ROOT: &[Test] = &[
+    ("killed_at_each_point_in_a_namespace", killed_in_namespace),
+    ("killed_at_each_point_while_it_is_read", killed_standing),
 ];
 
 /// Has the helper get a signal at a point, and freezes.
@@ -98,6 +104,9 @@ fn killed_one() {
 }
 
 fn killed_standing() {
+    if !is_root() {
+        return;
+    }
     let options = options(Threads::All);
     let mut target = Target::start("locked", &["0"]);
     let before = target.facts();
@@ -107,6 +116,9 @@ fn killed_standing() {
 }
 
 fn killed_in_namespace() {
+    if !is_root() {
+        return;
+    }
     let mut target = in_namespace("registers");
     let mut kills = 0;
     kill_at_each(&mut target, &options(Threads::All), |target| {

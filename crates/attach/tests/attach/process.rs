@@ -13,7 +13,7 @@ use nix::{
         prctl,
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
-    unistd::Pid,
+    unistd::{Pid, geteuid},
 };
 
 use crate::targets;
@@ -28,6 +28,15 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Only root can become another user, make a namespace, or lock much memory.
+pub fn is_root() -> bool {
+    let is_root = geteuid().is_root();
+    if !is_root {
+        println!("skipped: only root can become another user, make a namespace or lock its memory");
+    }
+    is_root
 }
 
 /// Copies become children of this process, so that it is seen what becomes of them.

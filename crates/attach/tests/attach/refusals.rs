@@ -16,7 +16,7 @@ use crate::{
     Test,
     harm::options,
     modes,
-    process::{Target, status, wait_until, wait_until_free, wait_until_no_copy},
+    process::{Target, is_root, status, wait_until, wait_until_free, wait_until_no_copy},
 };
 
 pub const TESTS: &[Test] = &[
@@ -25,21 +25,25 @@ pub const TESTS: &[Test] = &[
     ("a_traced_process_is_refused", traced),
     ("a_thread_is_refused", thread),
     ("what_would_take_too_long_is_refused", too_long),
-    ("another_users_process_is_refused", other_user),
-    ("the_own_users_process_is_frozen", own_user),
-    ("locked_memory_is_read_while_the_process_stands", locked),
     ("a_filter_that_denies_clone_is_obeyed", filters_that_deny),
     (
         "a_filter_that_allows_clone_is_no_obstacle",
         filter_that_allows,
     ),
     ("a_filter_that_cant_be_read_forbids_a_copy", filter_unread),
+    ("a_program_that_is_no_helper_is_an_error", no_helper),
+];
+
+/// With processes of other users, or with locked memory.
+pub const AS_ROOT: &[Test] = &[
+    ("locked_memory_is_read_while_the_process_stands", locked),
     (
         "a_large_process_that_cant_be_copied_is_refused",
         large_and_locked,
     ),
+    ("another_users_process_is_refused", other_user),
+    ("the_own_users_process_is_frozen", own_user),
     ("a_process_that_may_not_fork_is_read_standing", no_fork),
-    ("a_program_that_is_no_helper_is_an_error", no_helper),
 ];
 
 fn refusal(pid: i32, options: &Options) -> Refusal {
@@ -137,6 +141,9 @@ fn freeze_as_nobody(pid: i32) -> String {
 }
 
 fn other_user() {
+    if !is_root() {
+        return;
+    }
     let target = Target::start("plain", &[]);
     let before = target.facts();
     let said = freeze_as_nobody(target.pid);
@@ -146,6 +153,9 @@ fn other_user() {
 }
 
 fn own_user() {
+    if !is_root() {
+        return;
+    }
     let target = Target::start_by(as_nobody(), "plain", &[]);
     assert_eq!(freeze_as_nobody(target.pid), "Copied");
     assert_eq!(
@@ -169,6 +179,9 @@ fn check_standing(target: &mut Target, options: &Options, why: NoCopy) {
 }
 
 fn locked() {
+    if !is_root() {
+        return;
+    }
     let mut target = Target::start("locked", &["0"]);
     for threads in [Threads::All, Threads::One] {
         check_standing(&mut target, &options(threads), NoCopy::MemoryLocked);
@@ -176,6 +189,9 @@ fn locked() {
 }
 
 fn large_and_locked() {
+    if !is_root() {
+        return;
+    }
     let target = Target::start("locked", &["300"]);
     let before = target.facts();
     let refusal = refusal(target.pid, &Options::default());
@@ -232,6 +248,9 @@ fn filter_unread() {
 
 /// With some limits not even the go-between is made, with others no copy.
 fn no_fork() {
+    if !is_root() {
+        return;
+    }
     let mut target = Target::start_by(as_nobody(), "plain", &[]);
     let before = target.facts();
     let mut standing = 0;

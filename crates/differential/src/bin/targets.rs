@@ -6,8 +6,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
     match leave_a_core() {
-        Ok(()) => rtops_targets::main(),
-        Err(error) => rtops_targets::failed(&error.to_string()),
+        Ok(()) => rtops_testbed::main(),
+        Err(error) => rtops_testbed::failed(&error.to_string()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rtops_image::{
-    FileOffset, GeneralRegisters, Thread, Tid,
+    FileOffset, GeneralRegisters, ImageModule, Thread, Tid,
     live::{Live, Memory, Options, Parts},
 };
 
@@ -108,4 +108,18 @@ fn touched(pagemap: &File, range: &Range<u64>, is_file: bool) -> Vec<bool> {
     let entries = entries.map(|entry| u64::from_le_bytes(*entry));
     let is_own = |entry: u64| entry >> 62 != 0 && !(is_file && entry >> 61 & 1 == 1);
     entries.map(is_own).collect()
+}
+
+/// What two images say of the same module.
+pub fn said(module: &ImageModule) -> impl PartialEq + std::fmt::Debug {
+    (
+        module.path.clone(),
+        module.build_id.clone(),
+        module.load_bias,
+        module.mapped.clone(),
+        module.code.clone(),
+        module.kind,
+        module.tls,
+        module.file.is_ok(),
+    )
 }

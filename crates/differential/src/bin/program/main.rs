@@ -20,7 +20,7 @@ use std::{
 };
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use rtops_targets::{
+use rtops_testbed::{
     FOREVER,
     settle::{Pending, settled, settlement},
 };

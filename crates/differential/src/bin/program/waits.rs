@@ -14,7 +14,7 @@ use futures::{
     future::{self, BoxFuture, join_all, select_all},
     stream::{self, FuturesOrdered, FuturesUnordered},
 };
-use rtops_targets::FOREVER;
+use rtops_testbed::FOREVER;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, duplex},
     net::{TcpListener, TcpStream, UdpSocket, UnixStream},

@@ -1,0 +1,307 @@
+//! Starts programs of the testbed, ends them, and asks `rtops` about them.
+
+use std::{
+    fmt,
+    fs::{self, File},
+    io::{BufRead, BufReader, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        Arc,
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tempfile::{TempDir, tempdir, tempfile};
+
+use super::reply::Stack;
+pub use crate::build::Build;
+
+/// How long to wait for what should take a moment, on a machine that does other things too.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A running target. It is ended, and its log shown if the test failed, when this is dropped.
+pub struct Target {
+    pub pid: i32,
+    child: Child,
+    commands: Option<ChildStdin>,
+    answers: Receiver<String>,
+    directory: Arc<TempDir>,
+    log: File,
+}
+
+impl Target {
+    /// Starts a scenario with a socket directory of its own, and waits until it is ready.
+    pub fn start(build: Build, scenario: &[&str]) -> Self {
+        Self::start_in(Arc::new(tempdir().unwrap()), build.path(), scenario)
+    }
+
+    /// Starts another scenario with the same socket directory.
+    pub fn start_beside(&self, build: Build, scenario: &[&str]) -> Self {
+        Self::start_in(Arc::clone(&self.directory), build.path(), scenario)
+    }
+
+    /// Starts this program with this socket directory.
+    pub fn start_in(directory: Arc<TempDir>, program: &Path, scenario: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command
+            .args(scenario)
+            .env_clear()
+            .env("RTOPS_DIR", directory.path());
+        let target = Self::spawn(command, directory);
+        assert_eq!(target.ready(), target.pid);
+        target
+    }
+
+    /// Starts a target that has never heard of rtops; it is not waited for.
+    pub fn without_agent(mut command: Command) -> Self {
+        command
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("WITHOUT_AGENT", "yes");
+        // What would be its socket directory stays empty.
+        Self::spawn(command, Arc::new(tempdir().unwrap()))
+    }
+
+    /// Starts a target that is not waited for.
+    pub fn spawn(mut command: Command, directory: Arc<TempDir>) -> Self {
+        let log = tempfile().unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (sender, answers) = channel();
+        thread::spawn(move || {
+            lines
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+        Self {
+            pid: child.id().try_into().unwrap(),
+            commands: child.stdin.take(),
+            child,
+            answers,
+            directory,
+            log,
+        }
+    }
+
+    /// Waits until all is ready, and returns the process id that the target sees.
+    pub fn ready(&self) -> i32 {
+        let line = self.answer();
+        let pid = line.strip_prefix("ready ").and_then(|pid| pid.parse().ok());
+        pid.unwrap_or_else(|| panic!("the target said {line:?}"))
+    }
+
+    /// Has the target obey a command, and returns its answer.
+    pub fn command(&self, command: &str) -> String {
+        let mut commands = self.commands.as_ref().unwrap();
+        writeln!(commands, "{command}").unwrap();
+        self.answer()
+    }
+
+    /// Waits until the count of what the target does has grown.
+    pub fn expect_progress(&self) {
+        let count = || self.command("check").parse::<u64>().unwrap();
+        let before = count();
+        eventually("the target goes on", || count() > before);
+    }
+
+    fn answer(&self) -> String {
+        self.answers
+            .recv_timeout(DEADLINE)
+            .expect("the target answers")
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Runs `rtops` where it finds this target's socket.
+    pub fn rtops(&self, arguments: &[&str]) -> Run {
+        rtops(Some(self.directory()), arguments)
+    }
+
+    /// What `rtops stack PID` prints, as text.
+    pub fn stack_text(&self, arguments: &[&str]) -> String {
+        self.stack_run(arguments).success().stdout
+    }
+
+    /// What `rtops stack PID --json` prints.
+    pub fn stack(&self, arguments: &[&str]) -> Stack {
+        let run = self.stack_run(&[&["--json"], arguments].concat()).success();
+        serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
+    }
+
+    fn stack_run(&self, arguments: &[&str]) -> Run {
+        let pid = self.pid.to_string();
+        self.rtops(&[&["stack", &pid, "--timeout=60s"], arguments].concat())
+    }
+
+    /// What it wrote to its standard error so far.
+    pub fn log(&self) -> String {
+        let mut log = vec![0; 1 << 20];
+        // Not from where the target writes next, which is shared with it.
+        let length = self.log.read_at(&mut log, 0).unwrap();
+        String::from_utf8_lossy(&log[..length]).into_owned()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid), signal).unwrap();
+    }
+
+    /// Waits until the process is gone.
+    pub fn wait(&mut self) {
+        eventually("the target ends", || {
+            self.child.try_wait().unwrap().is_some()
+        });
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        let end = Instant::now() + DEADLINE;
+        // A failed test waits for nothing.
+        while !thread::panicking() && Instant::now() < end {
+            if self.child.try_wait().is_ok_and(|status| status.is_some()) {
+                return;
+            }
+            thread::sleep(POLL);
+        }
+        self.child.kill().ok();
+        self.child.wait().ok();
+        eprintln!("target {} was killed; it said: {}", self.pid, self.log());
+    }
+}
+
+/// What a run of `rtops` came to.
+#[derive(Debug)]
+pub struct Run {
+    command: String,
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    /// Runs a command, which is killed when it takes too long.
+    pub fn of(command: Command) -> Self {
+        let shown = format!("{command:?}");
+        let output = assert_cmd::Command::from_std(command)
+            .timeout(2 * DEADLINE)
+            .output()
+            .unwrap();
+        Self {
+            command: shown,
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Panics unless it ended with this exit code.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self}");
+        self
+    }
+
+    /// Panics unless all went well.
+    #[track_caller]
+    pub fn success(self) -> Self {
+        self.exits(0)
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            command,
+            code,
+            stdout,
+            stderr,
+        } = self;
+        write!(
+            f,
+            "{command} ended with {code:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}"
+        )
+    }
+}
+
+/// Runs `rtops` with nothing in its environment but this socket directory.
+pub fn rtops(directory: Option<&Path>, arguments: &[&str]) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rtops"));
+    command.args(arguments).env_clear();
+    if stops_a_process(arguments) {
+        command.arg("--max-pause=10s");
+    }
+    if let Some(directory) = directory {
+        command.env("RTOPS_DIR", directory);
+    }
+    Run::of(command)
+}
+
+/// Whether a process stands still for a command, and nothing is said of how long it may. Other tests keep the
+/// machine busy, so that it can take longer than a service should be stopped for.
+fn stops_a_process(arguments: &[&str]) -> bool {
+    let looks = ["stack", "leaks", "stats", "profile"];
+    let is_it = |argument: &&&str| looks.contains(*argument);
+    let says = ["--max-pause", "--core", "--watch", "--help"];
+    let is_said = |argument: &&str| says.iter().any(|option| argument.starts_with(option));
+    arguments.first().filter(is_it).is_some() && !arguments.iter().any(is_said)
+}
+
+/// Copies in a process of its own: a program that a child of this one has open for writing, if only
+/// between its fork and exec, can't be started.
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(copied.success());
+}
+
+const POLL: Duration = Duration::from_millis(10);
+
+/// Waits for a condition.
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < end, "within {DEADLINE:?}: {what}");
+        thread::sleep(POLL);
+    }
+}
+
+/// In how many looks in a row all threads must sleep, before they are taken to wait.
+const QUIET_LOOKS: u32 = 10;
+
+/// Waits until all threads of a process sleep, and go on sleeping.
+#[track_caller]
+pub fn quiet(pid: i32) {
+    let mut quiet_looks = 0;
+    eventually("all its threads sleep", || {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let mut threads = threads.flatten().map(|thread| thread.path().join("stat"));
+        let sleeps = |stat: PathBuf| {
+            let stat = fs::read_to_string(stat).unwrap_or_default();
+            stat.rsplit(") ")
+                .next()
+                .is_some_and(|rest| rest.starts_with('S'))
+        };
+        quiet_looks = if threads.all(sleeps) {
+            quiet_looks + 1
+        } else {
+            0
+        };
+        quiet_looks == QUIET_LOOKS
+    });
+}

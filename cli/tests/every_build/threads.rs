@@ -1,0 +1,41 @@
+//! A program without any async: the stacks of its threads.
+
+use crate::{
+    BUILD,
+    support::{Target, eventually},
+};
+
+/// The threads by name, what they wait for, and the function that they are in.
+const THREADS: &[(&str, &str, &str)] = &[
+    ("parker", "parked", "threads_only::parks"),
+    ("reader", "I/O read", "threads_only::reads"),
+    ("locker", "mutex lock", "threads_only::locks"),
+    ("sleeper", "sleep", "threads_only::sleeps"),
+    ("spinner", "running", "threads_only::spins"),
+];
+
+#[test]
+fn threads_show_where_they_are() {
+    let target = Target::start(BUILD, &["threads-only"]);
+    let mut stack = target.stack(&["--threads"]);
+    for (name, wait, function) in THREADS {
+        // A thread says that it is there just before it is.
+        eventually(&format!("{name} is in {function}: {wait}"), || {
+            let thread = stack.thread(name).unwrap();
+            let right = thread.wait.as_deref() == Some(wait) && thread.has_function(function);
+            if !right {
+                stack = target.stack(&["--threads"]);
+            }
+            right
+        });
+    }
+    assert!(stack.task_groups().is_empty());
+    let text = target.stack_text(&["--threads", "--filter=threads_only::sleeps"]);
+    let head = format!("targets (pid {}): 1 of ", target.pid);
+    assert!(text.starts_with(&head), "{text}");
+    assert!(
+        text.contains("\n\n1 thread \"sleeper\" [sleeping, sleep]\n"),
+        "{text}"
+    );
+    target.expect_progress();
+}

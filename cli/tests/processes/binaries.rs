@@ -1,0 +1,314 @@
+//! What executables tell: `rtops list --all`, `rtops tree` and `rtops version`.
+
+use std::{
+    env, fs,
+    io::Write,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use flate2::{Compression, write::ZlibEncoder};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tempfile::tempdir;
+
+use crate::support::{Build, Run, Target, copy_program, rtops};
+
+/// A program in C that runs for long. It is ended when this is dropped.
+struct Sleep(Child);
+
+impl Sleep {
+    fn start() -> Self {
+        let mut sleep = Command::new("sleep");
+        Self(sleep.arg("1000").stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    fn pid(&self) -> i32 {
+        self.0.id().try_into().unwrap()
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// The version of the rustc that builds the targets, as it says it.
+fn rustc() -> String {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let said = Command::new(rustc).arg("--version").output().unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    said.trim().strip_prefix("rustc ").unwrap().to_owned()
+}
+
+/// A target that starts no agent.
+fn start_without_agent(program: &Path) -> Target {
+    let directory = tempdir().unwrap();
+    let mut command = Command::new(program);
+    command.args(["herd", "3"]).env_clear().current_dir("/");
+    command
+        .env("RTOPS_DIR", directory.path())
+        .env("RTOPS_DISABLE", "1");
+    let target = Target::spawn(command, Arc::new(directory));
+    assert_eq!(target.ready(), target.pid);
+    target
+}
+
+fn json(run: Run) -> Value {
+    let run = run.success();
+    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
+}
+
+/// The record of a process in a list or tree.
+fn record(document: &Value, pid: i32) -> Option<&Value> {
+    let mut processes = document["processes"].as_array().unwrap().iter();
+    processes.find(|process| process["pid"] == pid)
+}
+
+/// The numbers of all processes in a list or tree.
+fn pids(document: &Value) -> Vec<i64> {
+    let processes = document["processes"].as_array().unwrap().iter();
+    processes
+        .map(|process| process["pid"].as_i64().unwrap())
+        .collect()
+}
+
+#[test]
+fn rust_processes_without_an_agent_are_listed_if_wanted() {
+    let agent = Target::start(Build::Dev, &["herd", "3"]);
+    let plain = start_without_agent(Build::Dev.path());
+    let sleep = Sleep::start();
+    let all = json(agent.rtops(&["list", "--all", "--json"]));
+    let of_agent = record(&all, agent.pid).unwrap();
+    assert_eq!(of_agent["state"], "answering", "{of_agent}");
+    assert_eq!(of_agent["rustc_version"], rustc().as_str());
+    let of_plain = record(&all, plain.pid).unwrap();
+    assert_eq!(of_plain["state"], "no agent", "{of_plain}");
+    assert_eq!(of_plain["name"], "targets");
+    assert_eq!(of_plain["rustc_version"], rustc().as_str());
+    assert_eq!(of_plain["agent_version"], Value::Null);
+    assert!(record(&all, sleep.pid()).is_none());
+    let agents = json(agent.rtops(&["list", "--json"]));
+    assert_eq!(pids(&agents), [i64::from(agent.pid)]);
+    let text = agent.rtops(&["list", "--all"]).success().stdout;
+    let line = |pid: i32| {
+        let pid = pid.to_string();
+        let mut lines = text
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>());
+        lines.find(|words| words.first() == Some(&&*pid)).unwrap()
+    };
+    let version = rustc();
+    let version = version.split(' ').next().unwrap();
+    let (agent, plain) = (line(agent.pid), line(plain.pid));
+    assert_eq!(agent[3..6], ["targets", "0.1.0", version]);
+    assert_eq!(agent[7], "3");
+    assert_eq!(plain[3..5], ["targets", version]);
+    assert_eq!(plain[6], "-");
+    // Both are on the same tokio.
+    assert_eq!(of_plain["tokio"], serde_json::json!([plain[5]]));
+    assert!(plain[5].starts_with("1.") && agent[6] == plain[5], "{text}");
+}
+
+#[test]
+fn a_list_is_sorted_as_it_is_wanted() {
+    let few = Target::start(Build::Dev, &["herd", "3"]);
+    let many = few.start_beside(Build::Dev, &["herd", "300"]);
+    let plain = start_without_agent(Build::Dev.path());
+    let sorted = |key: &str| json(few.rtops(&["list", "--all", "--json", "--sort", key]));
+    let tasks = pids(&sorted("tasks"));
+    assert_eq!(tasks[..2], [i64::from(many.pid), i64::from(few.pid)]);
+    assert!(tasks[2..].contains(&i64::from(plain.pid)));
+    for (key, field) in [
+        ("rss", "rss_bytes"),
+        ("cpu", "cpu_share"),
+        ("threads", "threads"),
+        ("uptime", "uptime_seconds"),
+    ] {
+        let list = sorted(key);
+        let processes = list["processes"].as_array().unwrap().iter();
+        let figures: Vec<_> = processes
+            .map(|process| process[field].as_f64().unwrap())
+            .collect();
+        assert!(figures.is_sorted_by(|a, b| a >= b), "{key}: {figures:?}");
+    }
+    assert!(pids(&sorted("pid")).is_sorted());
+    let names = sorted("name");
+    let names = names["processes"].as_array().unwrap().iter();
+    assert!(
+        names
+            .map(|process| process["name"].as_str().unwrap())
+            .is_sorted()
+    );
+}
+
+#[test]
+fn a_tree_leads_to_rust_processes() {
+    let directory = Arc::new(tempdir().unwrap());
+    let mut shell = Command::new("sh");
+    // The shell has a second child, which is of no interest.
+    let script = "sleep 1000 & \"$0\" herd 3; kill $!";
+    shell.args(["-c", script]).arg(Build::Dev.path());
+    shell.env("RTOPS_DIR", directory.path());
+    let shell = Target::spawn(shell, directory);
+    let inner = shell.ready();
+    let tree = |arguments: &[&str]| json(shell.rtops(&[&["tree", "--json"], arguments].concat()));
+    let whole = tree(&[]);
+    let (parent, child) = (
+        record(&whole, shell.pid).unwrap(),
+        record(&whole, inner).unwrap(),
+    );
+    assert_eq!(child["ppid"], shell.pid);
+    assert_eq!(
+        child["depth"].as_i64(),
+        parent["depth"].as_i64().map(|depth| depth + 1)
+    );
+    assert_eq!(child["agent_state"], "answering", "{child}");
+    assert_eq!(child["rustc_version"], rustc().as_str());
+    assert_eq!(
+        (&parent["rustc_version"], &parent["agent_state"]),
+        (&Value::Null, &Value::Null)
+    );
+    let pid = shell.pid.to_string();
+    assert_eq!(
+        pids(&tree(&[&pid])),
+        [i64::from(shell.pid), i64::from(inner)]
+    );
+    let all = tree(&[&pid, "--all"]);
+    let names = all["processes"].as_array().unwrap().iter();
+    let names: Vec<_> = names
+        .map(|process| process["name"].as_str().unwrap())
+        .collect();
+    assert!(names.len() == 3 && names.contains(&"sleep"), "{all}");
+    let text = shell.rtops(&["tree", &pid]).success().stdout;
+    let lines: Vec<_> = text.lines().collect();
+    assert!(
+        lines[1].ends_with("  sh") && lines[2].ends_with("└─ * targets"),
+        "{text}"
+    );
+    // By its name as well.
+    let run = shell.rtops(&["tree", "targets"]).success();
+    assert!(run.stdout.contains(&inner.to_string()), "{run}");
+    shell.rtops(&["tree", "no-such-process"]).exits(3);
+}
+
+#[test]
+fn a_version_is_that_of_the_executable_and_of_the_agent() {
+    let target = Target::start(Build::Dev, &["names"]);
+    let pid = target.pid.to_string();
+    let report = json(target.rtops(&["version", &pid, "--json"]));
+    let executable = &report["executable"];
+    assert_eq!(executable["rustc_version"], rustc().as_str(), "{report}");
+    assert_eq!(executable["crate_name"], "targets");
+    assert_eq!(executable["panic"], "unwind");
+    assert_eq!(executable["debug_info"], "line tables");
+    assert_eq!(
+        (&executable["lto"], &executable["pie"]),
+        (&"off".into(), &true.into())
+    );
+    let tokio = executable["tokio_versions"][0].as_str().unwrap();
+    assert!(tokio.starts_with("1."), "{report}");
+    let agent = &report["agent"];
+    assert_eq!(agent["version"], "0.1.0", "{report}");
+    assert_eq!(agent["package"]["name"], "rtops-testbed");
+    assert_eq!(agent["facts"][0]["key"], "commit");
+    let capabilities = agent["capabilities"].as_array().unwrap();
+    assert!(capabilities.contains(&"build".into()), "{report}");
+    let text = target.rtops(&["version", &pid]).success().stdout;
+    assert!(!text.contains('\u{1b}'), "{text}");
+    for part in [
+        ": rtops-testbed 0.1.0\n",
+        "line tables only\n",
+        "commit 3f2a91c\\u{1b}[2J\n",
+        &format!("rustc       {}\n", rustc()),
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}
+
+#[test]
+fn a_version_needs_no_agent_and_no_file_that_is_still_there() {
+    let directory = tempdir().unwrap();
+    let program = directory.path().join("gone");
+    copy_program(Build::Dev.path(), &program);
+    let plain = start_without_agent(&program);
+    fs::remove_file(program).unwrap();
+    let report = json(plain.rtops(&["version", "gone", "--json"]));
+    assert_eq!(report["process"]["pid"], plain.pid);
+    assert_eq!(report["executable"]["crate_name"], "targets");
+    assert_eq!(
+        (&report["agent"], &report["agent_missing"]),
+        (&Value::Null, &Value::Null)
+    );
+    let sleep = Sleep::start();
+    let run = rtops(None, &["version", &sleep.pid().to_string()]).success();
+    assert!(run.stdout.contains("no sign of Rust"), "{run}");
+    rtops(None, &["version", "no-such-process"]).exits(3);
+}
+
+#[test]
+fn an_agent_that_hangs_leaves_what_the_executable_tells() {
+    let target = Target::start(Build::Dev, &["herd", "3"]);
+    target.signal(Signal::SIGSTOP);
+    let pid = target.pid.to_string();
+    let run = target.rtops(&["version", &pid, "--timeout=300ms"]).exits(6);
+    target.signal(Signal::SIGCONT);
+    assert!(run.stdout.contains(&rustc()), "{run}");
+    assert!(run.stdout.contains("did not answer"), "{run}");
+    assert!(run.stderr.contains("not complete"), "{run}");
+}
+
+#[test]
+fn the_packages_that_a_program_carries_are_listed() {
+    let directory = tempdir().unwrap();
+    let list = br#"{"packages": [
+        {"name": "gateway", "version": "1.4.0", "source": "local", "root": true},
+        {"name": "cc", "version": "1.2.3", "source": "crates.io", "kind": "build"},
+        {"name": "tokio", "version": "1.2.99", "source": "crates.io"}]}"#;
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(list).unwrap();
+    let section = directory.path().join("list");
+    fs::write(&section, encoder.finish().unwrap()).unwrap();
+    let program = directory.path().join("audited");
+    let mut objcopy = Command::new("objcopy");
+    objcopy.arg(format!("--add-section=.dep-v0={}", section.display()));
+    objcopy
+        .arg("--strip-debug")
+        .arg(Build::Dev.path())
+        .arg(&program);
+    assert!(objcopy.status().unwrap().success());
+    let audited = start_without_agent(&program);
+    let pid = audited.pid.to_string();
+    let text = audited.rtops(&["version", &pid]).success().stdout;
+    assert!(text.contains(": gateway 1.4.0\n"), "{text}");
+    assert!(
+        text.contains("packages    3; --dependencies lists them\n"),
+        "{text}"
+    );
+    let text = audited
+        .rtops(&["version", &pid, "--dependencies"])
+        .success()
+        .stdout;
+    let (_, table) = text.split_once("\n\nPACKAGE").unwrap();
+    insta::assert_snapshot!(table, @r"
+      VERSION  KIND     SOURCE
+    cc       1.2.3    build    crates.io
+    gateway  1.4.0    root     local
+    tokio    1.2.99   runtime  crates.io
+    ");
+    let report = json(audited.rtops(&["version", &pid, "--dependencies", "--json"]));
+    assert_eq!(
+        report["executable"]["packages"][0]["name"], "cc",
+        "{report}"
+    );
+    let versions = report["executable"]["tokio_versions"].as_array().unwrap();
+    assert!(versions.contains(&"1.2.99".into()), "{report}");
+    // Who wants a list gets one, or an error.
+    let plain = start_without_agent(Build::Dev.path());
+    let pid = plain.pid.to_string();
+    let run = plain.rtops(&["version", &pid, "--dependencies"]).exits(6);
+    assert!(run.stderr.contains("cargo auditable"), "{run}");
+}

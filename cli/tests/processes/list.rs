@@ -1,0 +1,132 @@
+//! `rtops list`, and sockets that come and go.
+
+use std::{fs, path::Path};
+
+use nix::sys::signal::Signal;
+use serde::Deserialize;
+
+use crate::support::{Build, Target, eventually, rtops};
+
+#[derive(Debug, Deserialize)]
+pub struct List {
+    processes: Vec<Process>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Process {
+    pub pid: i32,
+    pub name: String,
+    pub state: String,
+    pub tracked_tasks: Option<u64>,
+}
+
+impl List {
+    /// The processes that `rtops list` finds with this socket directory.
+    pub fn read(directory: Option<&Path>) -> Self {
+        let run = rtops(directory, &["list", "--json"]).success();
+        serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
+    }
+
+    pub fn process(&self, pid: i32) -> Option<&Process> {
+        self.processes.iter().find(|process| process.pid == pid)
+    }
+}
+
+impl Target {
+    fn list(&self) -> List {
+        List::read(Some(self.directory()))
+    }
+
+    fn is_listed(&self) -> bool {
+        self.list().process(self.pid).is_some()
+    }
+
+    /// Waits until it is listed with its tasks: `rtops list` waits for nobody for long.
+    fn expect_answer(&self, tasks: u64) {
+        eventually("the target answers", || {
+            let list = self.list();
+            let process = list.process(self.pid).unwrap();
+            assert_eq!(process.name, "targets");
+            process.state == "answering" && process.tracked_tasks == Some(tasks)
+        });
+    }
+}
+
+#[test]
+fn several_targets_are_listed_with_their_tasks() {
+    let first = Target::start(Build::Dev, &["herd", "3"]);
+    let second = first.start_beside(Build::Dev, &["herd", "30"]);
+    first.expect_answer(3);
+    second.expect_answer(30);
+    assert_eq!(first.list().processes.len(), 2);
+    let text = first.rtops(&[]).success().stdout;
+    assert!(text.contains(&first.pid.to_string()), "{text}");
+    assert!(text.contains(&second.pid.to_string()), "{text}");
+}
+
+#[test]
+fn a_stopped_process_hides_no_other() {
+    let stopped = Target::start(Build::Dev, &["herd", "3"]);
+    let other = stopped.start_beside(Build::Dev, &["herd", "3"]);
+    stopped.signal(Signal::SIGSTOP);
+    other.expect_answer(3);
+    let list = stopped.list();
+    assert_eq!(list.process(stopped.pid).unwrap().state, "not answering");
+    let pid = stopped.pid.to_string();
+    let run = stopped.rtops(&["stack", &pid]).exits(1);
+    assert!(run.stderr.contains(&pid), "{run}");
+    stopped.signal(Signal::SIGCONT);
+    stopped.stack(&[]);
+}
+
+#[test]
+fn a_name_that_two_processes_have_is_not_guessed() {
+    let first = Target::start(Build::Dev, &["herd", "3"]);
+    first.rtops(&["stats", "targets"]).success();
+    let second = first.start_beside(Build::Dev, &["herd", "3"]);
+    let run = first.rtops(&["stats", "targets"]);
+    assert_ne!(run.code, Some(0), "{run}");
+    for target in [&first, &second] {
+        assert!(run.stderr.contains(&target.pid.to_string()), "{run}");
+    }
+}
+
+#[test]
+fn a_removed_socket_comes_back() {
+    let target = Target::start(Build::Dev, &["herd", "3"]);
+    for socket in fs::read_dir(target.directory()).unwrap() {
+        fs::remove_file(socket.unwrap().path()).unwrap();
+    }
+    eventually("the target is listed again", || target.is_listed());
+    fs::remove_dir_all(target.directory()).unwrap();
+    eventually("the target is listed again", || target.is_listed());
+    target.stack(&[]);
+}
+
+#[test]
+fn the_socket_of_a_killed_process_is_not_listed_and_goes() {
+    let mut killed = Target::start(Build::Dev, &["herd", "3"]);
+    killed.signal(Signal::SIGKILL);
+    killed.wait();
+    let sockets = || fs::read_dir(killed.directory()).unwrap().count();
+    assert_eq!(sockets(), 1);
+    assert!(killed.list().processes.is_empty());
+    let next = killed.start_beside(Build::Dev, &["herd", "3"]);
+    assert_eq!(sockets(), 1);
+    assert!(next.is_listed());
+}
+
+#[test]
+fn an_agent_stops_and_starts_again() {
+    let target = Target::start(Build::Dev, &["herd", "3"]);
+    assert!(target.is_listed());
+    assert!(target.command("start").contains("already"));
+    assert!(target.is_listed());
+    assert_eq!(target.command("stop"), "stopped");
+    assert!(!target.is_listed());
+    let pid = target.pid.to_string();
+    target.rtops(&["stack", &pid, "--attach=never"]).exits(4);
+    assert_eq!(target.command("start"), "started");
+    assert!(target.is_listed());
+    assert_eq!(target.stack(&["--tasks"]).tasks().count(), 3);
+}

@@ -1,0 +1,39 @@
+//! The real `rtops` against real processes with the real agent: the scenarios of `crates/testbed`, as
+//! `cargo test --workspace` builds them. What needs more than that is in `tests/e2e`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    missing_docs,
+    reason = "these are tests"
+)]
+
+mod binaries;
+mod build;
+mod closed;
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "each tier uses a part")]
+mod common;
+#[path = "../every_build/mod.rs"]
+#[allow(dead_code, reason = "the other tier looks at more builds")]
+mod every_build;
+mod executors;
+mod info;
+mod json_docs;
+mod leaks;
+mod list;
+mod live;
+mod memory;
+mod names;
+mod outside;
+mod refusals;
+mod safety;
+mod saved;
+mod several;
+mod stats;
+mod text;
+mod untracked;
+
+use common::{look, memstats, redact, reply, source, support, terminal, verdict, victim};
+
+/// What is looked at by the tests that say nothing of how it is built.
+pub const BUILD: build::Build = build::Build::Dev;

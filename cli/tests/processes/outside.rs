@@ -1,0 +1,123 @@
+//! Processes that are looked at from outside while they live, without an agent or with one.
+
+use std::{collections::BTreeSet, fs, process};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use tempfile::tempdir;
+
+use crate::{
+    look::{look, stack},
+    reply::Stack,
+    support::{Build, Target, eventually, rtops},
+    victim::Victim,
+};
+
+/// A scenario with ten tasks that no agent knows.
+const TEN: &[&str] = &["plain-herd", "10"];
+
+#[test]
+fn it_may_be_called_by_its_name() {
+    let folder = tempdir().unwrap();
+    let name = format!("nobody-{}", process::id());
+    let program = folder.path().join(&name);
+    fs::copy(Build::Dev.path(), &program).unwrap();
+    let _victim = Victim::start(&program, TEN).quiet();
+    let run = rtops(None, &["stack", &name, "--tasks", "--max-pause=1s"]).success();
+    assert!(run.stdout.contains("10 tasks"), "{run}");
+}
+
+#[test]
+fn other_commands_look_at_it_too() {
+    let victim = Victim::start(Build::Dev.path(), TEN).quiet();
+    let stats = look(&["stats"], victim.pid(), &["--json"]).success();
+    let stats: Value = serde_json::from_str(&stats.stdout).unwrap();
+    assert_eq!(stats["untracked"]["tasks"], 10, "{stats:#}");
+    assert_eq!(stats["process"]["pid"], victim.pid(), "{stats:#}");
+    let leaks = look(&["leaks", "--for=1s"], victim.pid(), &[]).success();
+    assert!(leaks.stdout.contains("10 tasks"), "{leaks}");
+    let profile = look(&["profile", "tasks"], victim.pid(), &["--debug=1"]).success();
+    assert!(
+        profile.stdout.starts_with("goroutine profile: total "),
+        "{profile}"
+    );
+    // And it can be shown again later.
+    let folder = tempdir().unwrap();
+    let saved = folder.path().join("saved");
+    let saved = saved.to_str().unwrap();
+    look(&["stack"], victim.pid(), &["--save", saved]).success();
+    let again = rtops(None, &["stack", "--tasks", "--from", saved]).success();
+    assert!(again.stdout.contains("herd::waits"), "{again}");
+}
+
+#[test]
+fn a_process_without_tokio_shows_its_threads() {
+    let mut child = process::Command::new("sleep").arg("600").spawn().unwrap();
+    let pid = child.id().try_into().unwrap();
+    // Its name alone may be that of a program that is about to start.
+    eventually("it sleeps", || {
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
+        call.starts_with(&format!("{} ", nix::libc::SYS_clock_nanosleep))
+    });
+    let run = look(&["stack"], pid, &[]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let run = run.success();
+    assert!(run.stdout.contains("1 thread \"sleep\""), "{run}");
+    assert!(run.stdout.contains("nanosleep"), "{run}");
+    assert!(run.stdout.contains("no sign of tokio in it"), "{run}");
+}
+
+#[test]
+fn what_can_not_be_looked_at_says_why() {
+    let victim = Victim::start(Build::Dev.path(), TEN).quiet();
+    let pid = Pid::from_raw(victim.pid());
+    // As nobody wants to look from outside, there is no other way.
+    let run = look(&["stack"], victim.pid(), &["--attach=never"]).exits(4);
+    assert!(run.stderr.contains("has no rtops agent"), "{run}");
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let run = look(&["stack"], victim.pid(), &[]).exits(1);
+    kill(pid, Signal::SIGCONT).unwrap();
+    assert!(run.stderr.contains("kill -CONT"), "{run}");
+    look(&["stack"], victim.pid(), &[]).success();
+}
+
+/// A stopped process answers nobody, also if it has an agent.
+#[test]
+fn a_stopped_process_with_an_agent_says_so_at_once() {
+    let target = Target::start(Build::Dev, &["herd", "3"]);
+    target.signal(Signal::SIGSTOP);
+    for command in ["stack", "leaks", "stats"] {
+        let run = target
+            .rtops(&[command, &target.pid.to_string(), "--timeout=60s"])
+            .exits(1);
+        assert!(
+            run.stderr
+                .contains("is stopped (SIGSTOP): let it go on first"),
+            "{run}"
+        );
+    }
+    target.signal(Signal::SIGCONT);
+}
+
+/// An agent alone polls its tasks once more, which leaves wakers of its own in the futures. These lead to its
+/// records and not to cells.
+#[test]
+fn what_its_agent_has_probed_is_polled_as_before() {
+    let target = Target::start(Build::Dev, &["awaits", "multi"]);
+    let before = stack(target.pid, &["--tasks"]);
+    target.stack(&["--tasks", "--attach=never"]);
+    target.stack(&["--tasks", "--attach=never"]);
+    let cells = |stack: &Stack| -> BTreeSet<String> {
+        stack.tasks().filter_map(|task| task.cell.clone()).collect()
+    };
+    // What ticks may hold a lock, or be woken, at the very moment.
+    eventually("all show where they wait", || {
+        let alone = stack(target.pid, &["--tasks"]);
+        let unresolved = alone.tasks().filter(|task| task.reason.is_some());
+        unresolved.count() == 0 && cells(&alone) == cells(&before)
+    });
+}

@@ -1,0 +1,10 @@
+//! The targets, with the allocator mimalloc.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    rtops_testbed::main()
+}
