@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, time::Duration};
 use rtops_protocol::{ProtocolError, Refusal, Refused};
 use rtops_report::{escape::escape, format};
 
-use crate::names::Several;
+use crate::find::named::Several;
 
 /// Why a command did not do all that it was asked for. The texts say what to do next.
 #[derive(Debug, thiserror::Error)]

@@ -2,33 +2,17 @@
 //! arguments: see what running Rust services are doing.
 #![forbid(unsafe_code)]
 
-mod agent;
 mod args;
-mod client;
 mod commands;
 mod complete;
 mod demo;
-mod discover;
 mod dump;
 mod error;
-mod forest;
-mod heap;
-mod image;
-mod memory;
-mod names;
-mod output_file;
-mod parallel;
-mod process;
-mod programs;
-mod progress;
+mod find;
+mod out;
+mod proc;
 mod render;
-mod sample;
-mod screen;
-mod survey;
-mod target;
-mod terminal;
-mod thread_churn;
-mod ticks;
+mod watch;
 
 use std::{
     io::{self, Write},

@@ -24,7 +24,7 @@ use rtops_render::style::Style;
 
 use crate::{
     complete::{self, Shell},
-    terminal::ColorChoice,
+    out::terminal::ColorChoice,
 };
 
 pub use self::core::CoreArgs;

@@ -12,13 +12,13 @@ use super::{Format, Output};
 use crate::{
     args::{self, InfoArgs, OutputArgs},
     error::Error,
-    process::{Reader, inspect::inspect},
-    progress::Progress,
+    find::target::Target,
+    out::progress::Progress,
+    proc::{Reader, inspect::inspect},
     render::{
         self,
         info::{Agent, Report, Which},
     },
-    target::Target,
 };
 
 /// How often to see whether the process still runs.

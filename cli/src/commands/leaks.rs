@@ -30,15 +30,17 @@ use rtops_report::{
 use super::{Format, Output};
 use crate::{
     args::{LeaksArgs, OutputArgs},
-    dump::{self, Taken},
-    error::Error,
-    image::{
-        Detail,
-        outside::{self, Look},
+    dump::{
+        self, Taken,
+        image::{
+            Detail,
+            outside::{self, Look},
+        },
     },
-    progress::Progress,
-    target::Target,
-    thread_churn::ThreadChurn,
+    error::Error,
+    find::target::Target,
+    out::progress::Progress,
+    watch::churn::ThreadChurn,
 };
 
 /// Looks at a process for a while and prints what leaks. Prints before it fails for what is

@@ -20,15 +20,17 @@ use super::{
 };
 use crate::{
     args::{ListArgs, OutputArgs, Pace, SortKey},
-    client::Session,
     error::Error,
-    process::Reader,
-    programs::{self, Program, Programs},
+    find::{
+        client::Session,
+        every_agent::{Answer, Asked, ask_every_agent},
+        programs::{self, Program, Programs},
+    },
+    proc::Reader,
     render::{
         self,
         list::{List, Row, Scope, State},
     },
-    survey::{Answer, Surveyed, survey},
 };
 
 /// How often to look while watching, unless the user says it.
@@ -122,10 +124,10 @@ impl Lister {
     /// Asks all agents at once, and looks at the other processes if they are wanted.
     fn list(&mut self) -> Result<List, Error> {
         let reader = Reader::new()?;
-        let agents = survey(ask)?.into_iter();
+        let agents = ask_every_agent(ask)?.into_iter();
         let mut rows: Vec<Row> = agents
-            .filter(|surveyed| self.is_wanted(surveyed.pid))
-            .filter_map(|surveyed| row(&reader, surveyed))
+            .filter(|asked| self.is_wanted(asked.pid))
+            .filter_map(|asked| row(&reader, asked))
             .collect();
         let mut hidden = 0;
         if self.scope == Scope::Rust {
@@ -208,8 +210,8 @@ fn sort(rows: &mut [Row], key: SortKey) {
 }
 
 /// The line of a process that was asked; `None` if it has ended, or something else listens.
-fn row(reader: &Reader, surveyed: Surveyed<Said>) -> Option<Row> {
-    let figures = reader.figures(surveyed.pid)?;
+fn row(reader: &Reader, asked: Asked<Said>) -> Option<Row> {
+    let figures = reader.figures(asked.pid)?;
     let mut row = Row {
         name: figures.name.clone(),
         figures,
@@ -217,7 +219,7 @@ fn row(reader: &Reader, surveyed: Surveyed<Said>) -> Option<Row> {
         built: None,
         state: State::NotAnswering,
     };
-    match surveyed.answer {
+    match asked.answer {
         Answer::Silent => {}
         Answer::Wrong(error) => row.state = wrong(&error)?,
         Answer::Given(hello, said) => {

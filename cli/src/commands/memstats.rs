@@ -8,15 +8,16 @@ use super::{Format, Output};
 use crate::{
     args::{MemstatsArgs, OutputArgs},
     error::Error,
-    heap,
-    memory::{self, Resident},
-    process::Reader,
-    progress::Progress,
+    find::target::Target,
+    out::progress::Progress,
+    proc::{
+        Reader, allocators,
+        memory::{self, Resident},
+    },
     render::{
         self,
         memstats::{Agent, Report, Sample},
     },
-    target::Target,
 };
 
 /// Over what time rates are taken where nobody says it.
@@ -74,7 +75,7 @@ struct Asked {
 }
 
 fn sample(target: &Target, walk: HeapWalk) -> Result<Asked, Error> {
-    let answer = heap::memory(target, walk);
+    let answer = allocators::memory(target, walk);
     let at = std::time::Instant::now();
     let resident = resident(target.pid)?;
     let (agent, failed) = match answer {

@@ -22,7 +22,7 @@ use crate::{
     args::{Cli, Command, OutputArgs},
     demo,
     error::Error,
-    output_file::OutputFile,
+    out::file::OutputFile,
 };
 
 /// Where a command prints, and how.

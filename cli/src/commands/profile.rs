@@ -8,14 +8,16 @@ use rtops_render::pprof::{Profile, Text};
 use super::Output;
 use crate::{
     args::{OutputArgs, ProfileArgs, Profiled, TaskProfileArgs},
-    dump::{self, Taken},
-    error::Error,
-    image::{
-        Detail,
-        outside::{self, Look},
+    dump::{
+        self, Taken,
+        image::{
+            Detail,
+            outside::{self, Look},
+        },
     },
-    progress::Progress,
-    target::Target,
+    error::Error,
+    find::target::Target,
+    out::progress::Progress,
 };
 
 /// How a profile is written.

@@ -12,11 +12,11 @@ use super::watch::{Subject, watch};
 use crate::{
     args::{OutputArgs, Pace, TargetArgs},
     error::Error,
-    process::Life,
-    progress::Progress,
+    find::target::Target,
+    out::progress::Progress,
+    proc::Life,
     render::rates::{self, Watched},
-    sample::Sample,
-    target::Target,
+    watch::sample::Sample,
 };
 
 /// The time to the second sample, so that the first rates need not be waited for.

@@ -15,20 +15,22 @@ use rtops_report::{
 use super::{Format, Output, rates};
 use crate::{
     args::{AttachChoice, OutputArgs, StatsArgs, TargetArgs},
-    dump::Taken,
-    error::Error,
-    image::{
-        self, Detail, core,
-        outside::{self, Look},
+    dump::{
+        Taken,
+        image::{
+            self, Detail, core,
+            outside::{self, Look},
+        },
     },
-    process,
-    progress::Progress,
+    error::Error,
+    find::target::Target,
+    out::progress::Progress,
+    proc,
     render::{
         self,
         stats::{ImageReport, Report, Untracked},
     },
-    sample::Sample,
-    target::Target,
+    watch::sample::Sample,
 };
 
 /// How often to look while watching, unless the user says it.
@@ -126,7 +128,7 @@ fn once(target: &TargetArgs, args: &StatsArgs, output: &OutputArgs) -> Result<()
     let report = Report {
         earlier,
         now,
-        details: process::details(target.pid).ok_or(Error::NoSuchProcess(target.pid))?,
+        details: proc::details(target.pid).ok_or(Error::NoSuchProcess(target.pid))?,
         untracked,
     };
     let mut output = Output::open(output)?;

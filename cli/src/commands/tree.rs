@@ -12,15 +12,19 @@ use super::{Format, Output, list::wrong};
 use crate::{
     args::{OutputArgs, TargetArgs, TreeArgs},
     error::Error,
-    forest::{self, Part},
-    process,
-    programs::{self, Program, Programs},
+    find::{
+        every_agent::{Answer, ask_every_agent},
+        programs::{self, Program, Programs},
+        target::Target,
+    },
+    proc::{
+        self,
+        forest::{self, Part},
+    },
     render::{
         self,
         tree::{Agent, Node},
     },
-    survey::{Answer, survey},
-    target::Target,
 };
 
 /// For an agent to say its name.
@@ -97,7 +101,7 @@ impl Forester {
         let rustc = self.rustc(pid);
         let (stated, agent) = self.agents.remove(&pid).unzip();
         let is_of_interest = rustc.is_some() || agent.is_some();
-        let own = || is_of_interest.then(|| process::name(&process)).flatten();
+        let own = || is_of_interest.then(|| proc::name(&process)).flatten();
         let is_kernel = StatFlags::from_bits_truncate(stat.flags).contains(StatFlags::PF_KTHREAD);
         let name = stated.flatten().or_else(own).unwrap_or(match is_kernel {
             true => format!("[{}]", stat.comm),
@@ -122,19 +126,21 @@ impl Forester {
 
 /// What agents there are, with the name that each states.
 fn agents() -> Result<HashMap<i32, (Option<String>, Agent)>, Error> {
-    let agents = survey(|_| Ok(()))?.into_iter().filter_map(|surveyed| {
-        let (name, agent) = match surveyed.answer {
-            Answer::Given(hello, ()) => {
-                let agent = Agent {
-                    version: Some(hello.agent_version),
-                    state: "answering",
-                };
-                (Some(hello.name), agent)
-            }
-            Answer::Silent => (None, Agent::without_version("not answering")),
-            Answer::Wrong(error) => (None, Agent::without_version(wrong(&error)?.word())),
-        };
-        Some((surveyed.pid, (name, agent)))
-    });
+    let agents = ask_every_agent(|_| Ok(()))?
+        .into_iter()
+        .filter_map(|asked| {
+            let (name, agent) = match asked.answer {
+                Answer::Given(hello, ()) => {
+                    let agent = Agent {
+                        version: Some(hello.agent_version),
+                        state: "answering",
+                    };
+                    (Some(hello.name), agent)
+                }
+                Answer::Silent => (None, Agent::without_version("not answering")),
+                Answer::Wrong(error) => (None, Agent::without_version(wrong(&error)?.word())),
+            };
+            Some((asked.pid, (name, agent)))
+        });
     Ok(agents.collect())
 }

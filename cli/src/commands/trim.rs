@@ -4,10 +4,10 @@ use super::{Format, Output, memstats::resident};
 use crate::{
     args::{OutputArgs, TrimArgs},
     error::Error,
-    heap,
-    progress::Progress,
+    find::target::Target,
+    out::progress::Progress,
+    proc::allocators,
     render::{self, trim::Report},
-    target::Target,
 };
 
 /// Has it done, and prints what is different.
@@ -18,7 +18,7 @@ pub fn run(args: &TrimArgs, output: &OutputArgs) -> Result<(), Error> {
     let target = Target::find(&args.target)?;
     let progress = Progress::start(format!("trimming process {}", target.pid));
     let before = resident(target.pid)?;
-    let (hello, trimmed) = heap::trim(&target)?;
+    let (hello, trimmed) = allocators::trim(&target)?;
     let after = resident(target.pid)?;
     drop(progress);
     let report = Report {

@@ -8,14 +8,14 @@ use rtops_protocol::{Capabilities, Reply, Request};
 use super::{Format, Output};
 use crate::{
     args::{OutputArgs, VersionArgs},
+    dump::image::core,
     error::Error,
-    image::core,
-    process, programs,
+    find::{programs, target::Target},
+    proc,
     render::{
         self,
         version::{Agent, Answer, Report},
     },
-    target::Target,
 };
 
 /// Prints what the executable tells, and what the agent adds if there is one.
@@ -75,7 +75,7 @@ fn of_process(args: &VersionArgs) -> Result<Report, Error> {
     };
     let name = match agent.given() {
         Some(agent) => Some(agent.name.clone()),
-        None => Process::new(pid).ok().as_ref().and_then(process::name),
+        None => Process::new(pid).ok().as_ref().and_then(proc::name),
     };
     Ok(Report {
         pid,

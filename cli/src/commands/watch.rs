@@ -12,9 +12,11 @@ use super::{Format, Output};
 use crate::{
     args::{OutputArgs, Pace, WatchCommandArgs, Watched},
     error::Error,
-    screen::Screen,
-    terminal,
-    ticks::{Event, Ticks},
+    out::terminal,
+    watch::{
+        screen::Screen,
+        ticks::{Event, Ticks},
+    },
 };
 
 /// What can be looked at again and again.

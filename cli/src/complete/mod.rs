@@ -11,8 +11,8 @@ use clap_complete::{CompleteEnv, engine::CompletionCandidate, env::Shells};
 use rtops_report::escape::escape;
 
 use crate::{
-    process::Reader,
-    survey::{Answer, survey},
+    find::every_agent::{Answer, ask_every_agent},
+    proc::Reader,
 };
 
 pub use shells::Shell;
@@ -64,18 +64,18 @@ fn without_options(command: Command) -> Command {
 
 /// The processes that have an agent: names that only one of them has, then process ids.
 pub fn targets() -> Vec<CompletionCandidate> {
-    let (Ok(found), Ok(reader)) = (survey(|_| Ok(())), Reader::new()) else {
+    let (Ok(found), Ok(reader)) = (ask_every_agent(|_| Ok(())), Reader::new()) else {
         return Vec::new();
     };
     let mut names: Vec<(String, String)> = Vec::new();
     let mut pids = Vec::new();
-    for surveyed in found {
+    for asked in found {
         // A process that ended meanwhile is not offered.
-        let Some(figures) = reader.figures(surveyed.pid) else {
+        let Some(figures) = reader.figures(asked.pid) else {
             continue;
         };
-        pids.push((surveyed.pid.to_string(), figures.command.clone()));
-        let name = match surveyed.answer {
+        pids.push((asked.pid.to_string(), figures.command.clone()));
+        let name = match asked.answer {
             Answer::Given(hello, ()) => hello.name,
             Answer::Silent | Answer::Wrong(_) => figures.name,
         };

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::process::Figures;
+use crate::proc::Figures;
 
 #[derive(Serialize)]
 pub(super) struct FiguresPart<'a> {

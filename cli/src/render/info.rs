@@ -13,7 +13,7 @@ use rtops_report::{escape::escape, format, words};
 
 pub use super::sockets::Which;
 use super::{sockets, stats};
-use crate::process::{
+use crate::proc::{
     cgroup,
     container::{self, Container},
     inspect::{Executable, File, Inspected, Related},

@@ -14,7 +14,7 @@ use super::{
     info::{Agent, Report},
     sockets::by_state,
 };
-use crate::process::{
+use crate::proc::{
     Details,
     cgroup::Group,
     container::{self, Container},

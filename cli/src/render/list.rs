@@ -9,7 +9,7 @@ use rtops_render::{
 };
 use rtops_report::format;
 
-use crate::{process::Figures, programs::Built};
+use crate::{find::programs::Built, proc::Figures};
 
 const NOBODY: &str = "No process with an rtops agent is running, or none that this user may see; \
     add the crate rtops-agent to a service and start it first thing in `main`.";

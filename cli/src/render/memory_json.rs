@@ -3,8 +3,8 @@
 use rtops_protocol::{Allocator, Memory, Unit};
 use serde::Serialize;
 
-use crate::{
-    heap::Sums,
+use crate::proc::{
+    allocators::Sums,
     memory::{Resident, Rollup},
 };
 

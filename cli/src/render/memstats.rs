@@ -14,7 +14,7 @@ use rtops_render::{
 };
 use rtops_report::{escape::escape, format};
 
-use crate::{heap::Sums, memory::Resident, process::Figures};
+use crate::proc::{Figures, allocators::Sums, memory::Resident};
 
 /// One or two samples of a process.
 #[derive(Debug)]

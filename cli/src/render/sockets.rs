@@ -14,7 +14,7 @@ use rtops_render::{
 };
 use rtops_report::{escape::escape, format};
 
-use crate::process::sockets::{Address, LISTEN, Protocol, Socket, Sockets};
+use crate::proc::sockets::{Address, LISTEN, Protocol, Socket, Sockets};
 
 const INDENT: &str = "  ";
 /// How many groups are shown.
@@ -306,7 +306,7 @@ fn host(address: IpAddr) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::process::sockets::Queues;
+    use crate::proc::sockets::Queues;
 
     fn tcp(state: &'static str, local: &str, remote: &str) -> Socket {
         let address = |text: &str| text.parse().ok().map(Address::Internet);

@@ -21,8 +21,8 @@ use rtops_report::{
 };
 
 use crate::{
-    process::Details,
-    sample::{Change, Sample, WorkerRates, alive_tasks},
+    proc::Details,
+    watch::sample::{Change, Sample, WorkerRates, alive_tasks},
 };
 
 /// How many names of threads the text shows.

@@ -15,8 +15,8 @@ use super::{
     stats::{ImageReport, Report, flavor},
 };
 use crate::{
-    process::Details,
-    sample::{WorkerRates, alive_tasks},
+    proc::Details,
+    watch::sample::{WorkerRates, alive_tasks},
 };
 
 #[derive(Serialize)]

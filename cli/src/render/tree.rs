@@ -12,7 +12,7 @@ use rtops_report::escape::escape;
 use serde::Serialize;
 
 use super::rustc_json::RustcFields;
-use crate::forest::{Branch, Placed};
+use crate::proc::forest::{Branch, Placed};
 
 const NOTHING: &str = "No Rust process is running, or none that this user may see; \
     `rtops tree --all` shows the others.";
@@ -179,7 +179,7 @@ pub fn json(writer: &mut impl Write, tree: &[Placed<Node>]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::forest::{Part, grow};
+    use crate::proc::forest::{Part, grow};
 
     fn node(pid: i32, ppid: i32, name: &str, rustc: Option<&str>, agent: Option<Agent>) -> Node {
         Node {

@@ -16,7 +16,7 @@ use super::{
     memory_json::{HeapPart, ResidentPart},
     memstats::glance,
 };
-use crate::{heap::Sums, memory::Resident};
+use crate::proc::{allocators::Sums, memory::Resident};
 
 const COLUMNS: [Column; 4] = [
     Column::new("BYTES", Fit::Text),

@@ -11,15 +11,16 @@ use std::{
 use super::{Format, Output};
 use crate::{
     args::{OutputArgs, StackArgs},
-    dump::{self, Taken},
-    error::Error,
-    image::{
-        Detail,
-        outside::{self, Look},
+    dump::{
+        self, Taken,
+        image::{
+            Detail,
+            outside::{self, Look},
+        },
     },
-    output_file::is_dash,
-    progress::Progress,
-    target::Target,
+    error::Error,
+    find::target::Target,
+    out::{file::is_dash, progress::Progress},
 };
 use rtops_protocol::{StackId, StackParts};
 use rtops_render::{json, style::Style, text};

@@ -6,10 +6,12 @@ use super::{Format, Output, print, take, with_view};
 use crate::{
     args::{OutputArgs, StackArgs},
     error::{Error, Failure},
-    parallel::{self, Workers},
-    progress::Progress,
+    find::{
+        parallel::{self, Workers},
+        target::Target,
+    },
+    out::progress::Progress,
     render::several::{self, Section},
-    target::Target,
 };
 
 /// How many processes are asked at a time; each of their dumps is in memory meanwhile.

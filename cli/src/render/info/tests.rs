@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::UNIX_EPOCH};
 
 use super::*;
 use crate::{
-    process::{
+    proc::{
         Details, Figures,
         cgroup::{Group, Usage},
         inspect::{Memory, State},
@@ -37,7 +37,7 @@ fn inspected() -> Inspected {
         local: "0.0.0.0:80"
             .parse()
             .ok()
-            .map(crate::process::sockets::Address::Internet),
+            .map(crate::proc::sockets::Address::Internet),
         remote: None,
         queues: None,
     };

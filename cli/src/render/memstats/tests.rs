@@ -3,7 +3,7 @@
 use rtops_protocol::Figure;
 
 use super::*;
-use crate::memory::Rollup;
+use crate::proc::memory::Rollup;
 
 fn resident(rss: u64) -> Resident {
     Resident {

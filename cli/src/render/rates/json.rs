@@ -6,7 +6,7 @@ use rtops_render::json;
 use serde::Serialize;
 
 use super::{RuntimeReading, Watched};
-use crate::sample::{Sample, alive_tasks};
+use crate::watch::sample::{Sample, alive_tasks};
 
 #[derive(Serialize)]
 struct Document<'a> {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use rtops_report::{escape::escape, format};
 
 use super::{Watched, graph::Unit, picture::longest_poll_ns};
-use crate::sample::{Sample, alive_tasks};
+use crate::watch::sample::{Sample, alive_tasks};
 
 /// After so many lines the titles are printed again.
 const PAGE: usize = 20;

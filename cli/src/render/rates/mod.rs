@@ -10,7 +10,7 @@ use std::time::Duration;
 use rtops_protocol::Runtime;
 
 use self::graph::History;
-use crate::sample::{Change, Sample};
+use crate::watch::sample::{Change, Sample};
 
 pub use json::json;
 pub use line::text;
@@ -142,7 +142,7 @@ mod tests {
     use rtops_render::style::Style;
 
     use super::*;
-    use crate::sample::tests::{sample, worker};
+    use crate::watch::sample::tests::{sample, worker};
 
     /// Four seconds of a process whose second answer is missing.
     fn watched(workers: usize) -> Watched {

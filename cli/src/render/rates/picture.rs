@@ -9,7 +9,7 @@ use super::{
     Reading, RuntimeReading, Watched,
     graph::{Row, Section, Series, Unit},
 };
-use crate::sample::{Sample, alive_tasks};
+use crate::watch::sample::{Sample, alive_tasks};
 
 const LABEL: usize = 12;
 const VALUE: usize = 9;

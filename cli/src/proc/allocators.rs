@@ -2,7 +2,7 @@
 
 use rtops_protocol::{Allocator, Counted, HeapWalk, Hello, Memory, Reply, Request, Trimmed};
 
-use crate::{error::Error, target::Target};
+use crate::{error::Error, find::target::Target};
 
 /// More allocators, figures, notes or sizes than any agent has.
 const MOST: usize = 256;

@@ -1,7 +1,7 @@
 //! Where agents' sockets lie: in the directories of this mount namespace and, below
 //! `/proc/PID/root`, in those of every other one that the user may enter.
 //!
-//! What is found here is a hint. Only a connection tells who listens: see [`crate::client`].
+//! What is found here is a hint. Only a connection tells who listens: see [`super::client`].
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,7 +17,7 @@ use procfs::{
 };
 use rtops_protocol::{SocketFile, directory_name};
 
-use crate::process::proc_files;
+use crate::proc::proc_files;
 
 /// The most files that are looked at in one directory: anybody can fill a directory of theirs.
 const MAX_FILES: usize = 4096;

@@ -5,7 +5,7 @@ use procfs::{
     process::{Process, SmapsRollup, Status},
 };
 
-use crate::process::proc_files;
+use crate::proc::proc_files;
 
 /// Bytes in memory, by what they are. `None` where the kernel does not say.
 #[derive(Clone, Debug)]

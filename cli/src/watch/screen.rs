@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use unicode_width::UnicodeWidthChar;
 
-use crate::terminal::Size;
+use crate::out::terminal::Size;
 
 /// Signals that would end or stop rtops in the middle of a picture.
 const ENDING: [Signal; 5] = [

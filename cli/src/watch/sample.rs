@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use crate::{
     error::Error,
-    process::{Figures, Reader},
-    target::Target,
+    find::target::Target,
+    proc::{Figures, Reader},
 };
 
 /// What agent and kernel say at one instant.

@@ -10,7 +10,7 @@ use std::{
 use procfs::process::Process;
 use rtops_report::leaks::sample::kin;
 
-use crate::process::proc_files;
+use crate::proc::proc_files;
 
 /// How often to look.
 const PACE: Duration = Duration::from_millis(100);

@@ -109,7 +109,7 @@ pub fn unit(groups: &[Group]) -> Option<&str> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::process::cgroup::tests::{group, mount};
+    use crate::proc::cgroup::tests::{group, mount};
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

@@ -18,13 +18,15 @@ use rtops_report::escape::escape;
 
 use super::{Detail, Origin, Subject, Wanted, dump, files, marks::Marks, records};
 use crate::{
-    agent::{self, Told},
     args::{AttachArgs, AttachChoice},
-    client::Session,
-    dump::{Taken, host, inner_pid, saved},
+    dump::{
+        Taken,
+        agent::{self, Told},
+        host, inner_pid, saved,
+    },
     error::Error,
-    process,
-    target::Target,
+    find::{client::Session, target::Target},
+    proc,
 };
 
 /// What to find out of a live process.
@@ -149,7 +151,7 @@ impl Stopped {
         let pid = target.pid;
         let process = Process::new(pid).map_err(|_| Error::NoSuchProcess(pid))?;
         // Before it stands still: whatever it is called then, it was called so a moment before.
-        let thread_names = process::thread_names(&process);
+        let thread_names = proc::thread_names(&process);
         let frozen = rtops_attach::freeze(pid, options).map_err(|why| refused(pid, &why))?;
         Ok(Self {
             pid,
@@ -172,7 +174,7 @@ impl Stopped {
         let image = image.map_err(|error| copied.unusable(&error))?;
         let subject = Subject {
             pid: self.pid,
-            name: process::name(&self.process).unwrap_or_default(),
+            name: proc::name(&self.process).unwrap_or_default(),
             host: host(),
             start_time: self.process.stat().ok().map(|stat| stat.starttime),
             origin,
@@ -270,7 +272,7 @@ fn joined(
     let inner = if inner_pid(hello) == target.pid {
         HashMap::new()
     } else {
-        process::inner_tids(&stopped.process)
+        proc::inner_tids(&stopped.process)
     };
     stopped.read(inner, |image, mut subject, copied| {
         let survey = super::survey(image, look.wanted(), told.noted());

@@ -13,8 +13,8 @@ use rtops_protocol::ProtocolError;
 use rtops_report::escape::escape;
 
 use crate::{
-    process::{self, Reader},
-    survey::{Answer, Surveyed},
+    find::every_agent::{Answer, Asked},
+    proc::{self, Reader},
 };
 
 /// The most processes that are listed where a name is ambiguous.
@@ -49,12 +49,12 @@ pub struct Several {
 impl Named {
     /// Its name is what the agent states, else that of the executable; `None` where something else
     /// listens.
-    pub fn of_agent<T>(surveyed: &Surveyed<T>) -> Option<Self> {
-        let pid = surveyed.pid;
-        let name = match &surveyed.answer {
+    pub fn of_agent<T>(asked: &Asked<T>) -> Option<Self> {
+        let pid = asked.pid;
+        let name = match &asked.answer {
             Answer::Given(hello, _) => hello.name.clone(),
             Answer::Wrong(ProtocolError::NotRtops) => return None,
-            Answer::Silent | Answer::Wrong(_) => process::name(&Process::new(pid).ok()?)?,
+            Answer::Silent | Answer::Wrong(_) => proc::name(&Process::new(pid).ok()?)?,
         };
         Some(Self { pid, name })
     }
@@ -72,7 +72,7 @@ impl Named {
             .filter_map(|process| {
                 Some(Self {
                     pid: process.pid(),
-                    name: process::name(&process)?,
+                    name: proc::name(&process)?,
                 })
             })
             .collect())

@@ -13,7 +13,7 @@ use procfs::process::Process;
 use rtops_binary::{ReadError, Rustc};
 use rtops_files::{NamedBy, Refusal, Regular};
 
-use crate::process::proc_files::CommandLine;
+use crate::proc::proc_files::CommandLine;
 
 /// The programs that were looked at.
 #[derive(Debug, Default)]

@@ -1,10 +1,13 @@
 //! What the kernel says about a process: owner, processor time, memory, files, threads; and, in
 //! [`inspect`], all the rest.
 
+pub mod allocators;
 pub mod cgroup;
 pub mod container;
+pub mod forest;
 pub mod inspect;
 pub mod limits;
+pub mod memory;
 pub mod proc_files;
 pub mod sockets;
 mod unix_sockets;

@@ -12,11 +12,13 @@ use rtops_protocol::{
 use rtops_report::escape::escape;
 
 use crate::{
-    client::Session,
-    dump::{self, Saving, Taken, inner_pid, saved},
+    dump::{
+        self, Saving, Taken,
+        image::{Detail, outside::Look},
+        inner_pid, saved,
+    },
     error::Error,
-    image::{Detail, outside::Look},
-    target::Target,
+    find::{client::Session, target::Target},
 };
 
 /// What an agent told, without the end, and what is missing in it.

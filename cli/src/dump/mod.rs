@@ -1,5 +1,8 @@
 //! A dump with what belongs to it: of a process, or from a file that an earlier one was saved to.
 
+pub mod agent;
+pub mod image;
+
 use std::{
     collections::HashMap,
     fs::File,
@@ -15,12 +18,12 @@ use rtops_protocol::{Hello, ProtocolError, Reply, Saved};
 use rtops_report::dump::{Dump, Failure};
 use rtops_symbols::{Options, Symbols};
 
+use self::image::{Detail, core};
 use crate::{
     args::SourceArgs,
     error::Error,
-    image::{self, Detail, core},
-    output_file::{OutputFile, is_dash},
-    target::Target,
+    find::target::Target,
+    out::file::{OutputFile, is_dash},
 };
 
 /// The most bytes that are read of a file.

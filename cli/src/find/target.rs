@@ -8,12 +8,14 @@ use rtops_protocol::{ProtocolError, Reply, Request};
 
 use crate::{
     args::TargetArgs,
-    client::{Peer, Session, Unreachable},
-    discover::{self, Candidate},
     error::Error,
-    names::{self, Meant, Named},
-    process::{self, Reader, proc_files},
-    survey::{Answer, Surveyed, survey},
+    find::{
+        client::{Peer, Session, Unreachable},
+        discover::{self, Candidate},
+        every_agent::{Answer, Asked, ask_every_agent},
+        named::{self, Meant, Named},
+    },
+    proc::{self, Reader, proc_files},
 };
 
 /// A process that was asked for, and the sockets to try.
@@ -46,14 +48,14 @@ impl Target {
     /// # Errors
     /// When `/proc` can't be read.
     pub fn all(timeout: Duration) -> Result<Vec<Self>, Error> {
-        let found = survey(|_| Ok(()))?;
+        let found = ask_every_agent(|_| Ok(()))?;
         let agents = found
             .into_iter()
-            .filter(|surveyed| !matches!(&surveyed.answer, Answer::Wrong(ProtocolError::NotRtops)));
-        let targets = agents.map(|surveyed| Self {
-            pid: surveyed.pid,
+            .filter(|asked| !matches!(&asked.answer, Answer::Wrong(ProtocolError::NotRtops)));
+        let targets = agents.map(|asked| Self {
+            pid: asked.pid,
             timeout,
-            candidates: vec![surveyed.candidate],
+            candidates: vec![asked.candidate],
         });
         Ok(targets.collect())
     }
@@ -95,23 +97,23 @@ impl Target {
     }
 
     fn by_name(among: Among, text: &str, timeout: Duration) -> Result<Self, Error> {
-        let agents: Vec<Surveyed<()>> = survey(|_| Ok(()))?;
+        let agents: Vec<Asked<()>> = ask_every_agent(|_| Ok(()))?;
         let any_silent = agents
             .iter()
-            .any(|surveyed| matches!(surveyed.answer, Answer::Silent));
+            .any(|asked| matches!(asked.answer, Answer::Silent));
         let named: Vec<Named> = agents.iter().filter_map(Named::of_agent).collect();
         let mut others = Vec::new();
         if among == Among::All {
             others = Named::of_all_but(&named)?;
         }
-        let pid = match names::meant(text, &[&named, &others]) {
+        let pid = match named::meant(text, &[&named, &others]) {
             Meant::One(pid) => pid,
             Meant::Several(several) => return Err(Error::Ambiguous(several)),
             Meant::None if any_silent => return Err(Error::NoAnswerByName(text.to_owned())),
             Meant::None if among == Among::Agents => return Err(unknown(text, &named, timeout)),
             Meant::None => return Err(Error::NoSuchName(text.to_owned())),
         };
-        if let Some(found) = agents.into_iter().find(|surveyed| surveyed.pid == pid) {
+        if let Some(found) = agents.into_iter().find(|asked| asked.pid == pid) {
             return Ok(Self {
                 pid,
                 timeout,
@@ -217,7 +219,7 @@ impl Target {
         }
         Error::NoAgent {
             pid: self.pid,
-            name: process::name(&process).unwrap_or_default(),
+            name: proc::name(&process).unwrap_or_default(),
         }
     }
 

@@ -16,7 +16,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use procfs::process::Process;
 use rtops_protocol::{Hello, ProtocolError, Reply, Request};
 
-use crate::{discover::Candidate, process::proc_files};
+use crate::{find::discover::Candidate, proc::proc_files};
 
 /// The most bytes that are read of one answer.
 const MAX_ANSWER: u64 = 1 << 30;

@@ -8,7 +8,7 @@ use std::{
 use procfs::ProcResult;
 use rtops_protocol::{Hello, ProtocolError};
 
-use crate::{
+use crate::find::{
     client::{Peer, Session, Unreachable},
     discover::{self, Candidate},
     parallel::{self, Workers},
@@ -25,7 +25,7 @@ const WORKERS: Workers = Workers {
 
 /// A process with an agent.
 #[derive(Debug)]
-pub struct Surveyed<T> {
+pub struct Asked<T> {
     pub pid: i32,
     pub candidate: Candidate,
     pub answer: Answer<T>,
@@ -46,9 +46,9 @@ pub enum Answer<T> {
 ///
 /// # Errors
 /// When `/proc` can't be read.
-pub fn survey<T: Send>(
+pub fn ask_every_agent<T: Send>(
     question: impl Fn(&mut Session) -> Result<T, ProtocolError> + Sync,
-) -> ProcResult<Vec<Surveyed<T>>> {
+) -> ProcResult<Vec<Asked<T>>> {
     let deadline = Instant::now() + PATIENCE;
     let candidates = discover::everywhere()?;
     let answers = parallel::map(candidates, WORKERS, |candidate| {
@@ -56,12 +56,12 @@ pub fn survey<T: Send>(
     });
     let mut found: Vec<_> = answers.into_iter().flatten().collect();
     // Of two sockets of one process, the one that works is its agent's.
-    found.sort_by_key(|surveyed| {
-        let given = matches!(surveyed.answer, Answer::Given(..));
-        (surveyed.pid, !given)
+    found.sort_by_key(|asked| {
+        let given = matches!(asked.answer, Answer::Given(..));
+        (asked.pid, !given)
     });
     let mut seen = HashSet::new();
-    found.retain(|surveyed| seen.insert(surveyed.pid));
+    found.retain(|asked| seen.insert(asked.pid));
     Ok(found)
 }
 
@@ -69,16 +69,16 @@ fn ask<T>(
     candidate: Candidate,
     deadline: Instant,
     question: impl Fn(&mut Session) -> Result<T, ProtocolError>,
-) -> Option<Surveyed<T>> {
+) -> Option<Asked<T>> {
     let (connected, hint) = (Peer::connect(&candidate, deadline), candidate.hint);
-    let surveyed = |pid, answer| Surveyed {
+    let asked = |pid, answer| Asked {
         pid,
         candidate,
         answer,
     };
     let peer = match connected {
         Ok(peer) => peer,
-        Err(Unreachable::Silent) => return Some(surveyed(hint?, Answer::Silent)),
+        Err(Unreachable::Silent) => return Some(asked(hint?, Answer::Silent)),
         Err(Unreachable::Stale | Unreachable::Forbidden) => return None,
     };
     let pid = peer.pid;
@@ -87,10 +87,10 @@ fn ask<T>(
         Ok((session.hello, answer))
     });
     Some(match answer {
-        Ok((hello, answer)) => surveyed(pid, Answer::Given(hello, answer)),
+        Ok((hello, answer)) => asked(pid, Answer::Given(hello, answer)),
         Err(ProtocolError::Io(error)) if error.kind() == std::io::ErrorKind::TimedOut => {
-            surveyed(pid, Answer::Silent)
+            asked(pid, Answer::Silent)
         }
-        Err(error) => surveyed(pid, Answer::Wrong(error)),
+        Err(error) => asked(pid, Answer::Wrong(error)),
     })
 }

@@ -1,0 +1,5 @@
+//! Where results go, and how they may look there.
+
+pub mod file;
+pub mod progress;
+pub mod terminal;
