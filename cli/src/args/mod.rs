@@ -142,7 +142,7 @@ pub enum Command {
     Stack(StackArgs),
     /// Show what the memory of a process is used for
     Memstats(MemstatsArgs),
-    /// Have a process give free memory back to the system: this changes it
+    /// Have a process give free memory back, which changes it
     Trim(TrimArgs),
     /// Find tasks and threads that will never end
     Leaks(LeaksArgs),
