@@ -79,7 +79,8 @@ Where to put it, for all new shells:
 ///
 /// rtops lists the processes that have an rtops agent and shows their counters,
 /// where each of their tasks waits, and the stack of each thread. Without a
-/// command it lists; `rtops TARGET` is short for `rtops info TARGET`.
+/// command it lists; `rtops TARGET` is short for `rtops info TARGET`. `rtops
+/// completions SHELL` prints a script that completes commands and targets.
 #[derive(Debug, Parser)]
 #[command(name = "rtops", version, max_term_width = 80)]
 #[command(override_usage = USAGE, after_long_help = EXAMPLES)]
@@ -151,7 +152,8 @@ pub enum Command {
     /// Start a sample service and look at it
     Demo(DemoArgs),
     /// Print the script that has a shell complete commands and targets
-    #[command(after_long_help = COMPLETIONS)]
+    // Hidden, so that the short help fits on a screen: it is asked for once.
+    #[command(hide = true, after_long_help = COMPLETIONS)]
     Completions {
         /// The shell
         shell: Shell,

@@ -16,7 +16,7 @@ Examples:
   rtops profile tasks gateway --debug 2               text, one by one
 
 A task counts once, with the first place where it waits; `waits` counts all.
-docs/operate/profile.md has the formats, and how a service serves them by itself.";
+docs/operate/profile.md has the formats, and how a service serves them.";
 
 /// What to write a profile of.
 #[derive(Args, Debug)]
