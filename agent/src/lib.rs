@@ -49,9 +49,9 @@
 //!   a bounded number of clients.
 //! - After `fork` the child has no agent.
 //! - A service that closes descriptors which it does not know ends the agent, which leaves alone what has
-//!   their numbers then. [`start`] starts it anew.
+//!   their numbers then. [`start()`] starts it anew.
 //! - It runs on Linux. On x86_64 it shows all of this; on other processors neither the stacks of threads
-//!   nor where a task waits. On other systems the crate builds, without the feature `profile`, and [`start`] returns
+//!   nor where a task waits. On other systems the crate builds, without the feature `profile`, and [`start()`] returns
 //!   [`StartError::Unsupported`].
 #![cfg_attr(
     feature = "profile",

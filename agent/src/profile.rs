@@ -47,7 +47,7 @@
 //! Bad debug info costs names; but where `panic = "abort"` is set, a panic of the DWARF reader
 //! would end the service.
 //!
-//! It works without [`start`] too. The stack of a task that is inside a poll is in the profile only
+//! It works without [`start()`] too. The stack of a task that is inside a poll is in the profile only
 //! while an agent runs that may take the stacks of threads, and the name of a runtime only once an
 //! agent has been started.
 

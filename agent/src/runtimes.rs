@@ -102,7 +102,7 @@ mod with {
     /// Gives a runtime a name, and registers it if it is not known yet.
     ///
     /// A runtime is registered without a name by the first task that is spawned on it, or by
-    /// [`start`](crate::start) inside it. tokio before 1.49 does not tell runtimes apart: with it, only
+    /// [`start`](crate::start()) inside it. tokio before 1.49 does not tell runtimes apart: with it, only
     /// the latter registers one, and the first call of this function takes its place.
     pub fn register_runtime(name: impl Into<String>, handle: &Handle) {
         register(handle, Some(name.into()));

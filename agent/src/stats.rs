@@ -9,7 +9,7 @@ use crate::{exchange::Identity, fork, runtimes};
 /// gauge, or to turn load away.
 ///
 /// It takes sixteen short locks, however many tasks there are, and works without
-/// [`start`](crate::start). Closures on a blocking pool count; spans inside a task do not. In a
+/// [`start`](crate::start()). Closures on a blocking pool count; spans inside a task do not. In a
 /// forked child of a process with an agent, where nothing is tracked, it is 0.
 ///
 /// ```

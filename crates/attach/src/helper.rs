@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// What the program is asked with to be a helper.
 pub(crate) const ARGUMENT: &str = "--rtops-attach-helper";
 
-/// Becomes the helper that [`freeze`](crate::freeze) starts, if this process was started as one: then it does
+/// Becomes the helper that [`freeze`](crate::freeze()) starts, if this process was started as one: then it does
 /// not return. A program that freezes processes calls this before anything else, while it has one thread and no
 /// open files, unless it names another program in [`Options::helper`](crate::Options::helper).
 pub fn run_helper_if_asked() {

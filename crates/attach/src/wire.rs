@@ -1,4 +1,4 @@
-//! What goes over the socket between [`freeze`](crate::freeze) and its helper: messages of a fixed length.
+//! What goes over the socket between [`freeze`](crate::freeze()) and its helper: messages of a fixed length.
 
 use std::{
     io::IoSlice,

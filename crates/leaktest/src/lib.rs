@@ -20,7 +20,7 @@
 //! |---|---|
 //! | a test on tokio | [`#[rtops_leaktest::test]`](macro@test) in place of `#[tokio::test]` |
 //! | a part of a test, a task, another executor | [`scope(future).await`](scope) |
-//! | a test that is no future | `let _leaks = rtops_leaktest::check();` as its first line: [`check`] |
+//! | a test that is no future | `let _leaks = rtops_leaktest::check();` as its first line: [`check()`] |
 //! | a test binary with a `main` of its own | [`verify_all`] at the end of it |
 //!
 //! [`Check`] has the same with options.
@@ -87,7 +87,7 @@ pub use scoped::Scoped;
 /// ```
 ///
 /// On an `async fn` it stands for `#[tokio::test]`, which gets all arguments that are not listed
-/// below. On a plain function it stands for `#[test]` and [`check`]. Other attributes, such as
+/// below. On a plain function it stands for `#[test]` and [`check()`]. Other attributes, such as
 /// `#[should_panic]`, may follow.
 ///
 /// | argument | |

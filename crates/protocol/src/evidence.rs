@@ -109,7 +109,7 @@ pub struct TraceId(pub u32);
 /// One poll of a task, instruction by instruction. Any number of tasks may be polled alike, and name
 /// the same.
 ///
-/// One that is too long for a frame is sent in several, which are one [`Reply`](crate::Reply) to who
+/// One that is too long for a frame is sent in several, which are one [`Reply`] to who
 /// sends and who receives it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Trace {

@@ -1,6 +1,6 @@
 //! Take a bounded copy of the stack of every OS thread of this process.
 //!
-//! [`list`] reads /proc. [`install`] puts a signal handler in place, once; [`Capturer::capture`] then
+//! [`list()`] reads /proc. [`install`] puts a signal handler in place, once; [`Capturer::capture`] then
 //! signals threads, whose handlers copy their registers and stack memory into static slots, and hands
 //! the copies to its caller. Unwinding them is the caller's work, in normal context.
 //!
