@@ -19,6 +19,9 @@ pub struct ReleaseArgs {
     /// Package and build everything, and upload nothing
     #[arg(long)]
     dry_run: bool,
+    /// With --dry-run: package everything, and build nothing
+    #[arg(long, requires = "dry_run")]
+    no_verify: bool,
 }
 
 /// Publishes the workspace, or does all but that.
@@ -50,18 +53,21 @@ pub fn run(args: &ReleaseArgs) -> io::Result<()> {
     if !faults.is_empty() {
         return Err(io::Error::other(faults.join("\n")));
     }
-    publish(&workspace, args.dry_run)?;
+    publish(&workspace, args)?;
     let done = if args.dry_run { "can be" } else { "were" };
     let count = published.len();
     writeln!(io::stdout(), "{count} packages {done} published")
 }
 
-fn publish(workspace: &Path, dry_run: bool) -> io::Result<()> {
+fn publish(workspace: &Path, args: &ReleaseArgs) -> io::Result<()> {
     let mut cargo = cargo::cargo(workspace);
     // Quietly, as cargo warns about each test that is not in a package.
     cargo.args(["publish", "--workspace", "--quiet"]);
-    if dry_run {
+    if args.dry_run {
         cargo.args(["--dry-run", "--allow-dirty"]);
+    }
+    if args.no_verify {
+        cargo.arg("--no-verify");
     }
     cargo::output(&mut cargo).map(drop)
 }
