@@ -59,6 +59,7 @@ pub struct Dependency {
     /// The name that the code has for it, if that is another one.
     pub rename: Option<String>,
     /// `None` for one of the library or program itself.
+    pub optional: bool,
     pub kind: Option<String>,
     /// The versions that will do: `*` where none is named.
     pub req: String,

@@ -116,6 +116,7 @@ fn fault_of_dependency(
     if used.req == "*" {
         return Some(format!("no version of {name}"));
     }
-    let is_newer = used.kind.is_none() && found.rust() > package.rust();
+    // Who asks for a feature gets what that takes.
+    let is_newer = used.kind.is_none() && !used.optional && found.rust() > package.rust();
     is_newer.then(|| format!("{name} needs a newer Rust"))
 }
