@@ -104,6 +104,12 @@ fn expect_nothing_left(fate: &str) {
         // What has moved all the time may be known in part only.
         assert!(matches!(run.code, Some(0 | 6)), "{run}");
         let stack: Stack = serde_json::from_str(&run.stdout).unwrap();
+        assert!(
+            run.stdout.contains("\"beside\""),
+            "{:?}: {}",
+            stack.gaps,
+            run.stderr
+        );
         stack
             .group("beside")
             .expect_lines(marks.of("beside-fibers"));
