@@ -28,6 +28,8 @@ pub struct Told {
     pub gaps: Vec<String>,
     /// When it began to tell: all that it says was found out by then.
     pub at: Option<Instant>,
+    /// Whether it came to its end.
+    pub is_whole: bool,
 }
 
 impl Told {
@@ -92,6 +94,7 @@ pub fn ask(
         match next {
             Ok(Reply::End(end)) => {
                 told.gaps.extend(end.gaps);
+                told.is_whole = true;
                 return Ok(told);
             }
             Ok(Reply::Refused(refused)) => {

@@ -293,8 +293,13 @@ fn joined(
         let unread = dump.unread();
         if look.wanted().detail == Detail::Trees && !unread.is_empty() {
             let mut session = target.open()?;
-            let told = agent::ask(target, &mut session, look.parts, agent::unread(unread))?;
-            dump = join(told, save)?;
+            let again = agent::ask(target, &mut session, look.parts, agent::unread(unread))?;
+            // What it told at first is better than a part of more.
+            if again.is_whole {
+                dump = join(again, save)?;
+            } else {
+                dump.gaps.extend(again.gaps);
+            }
         }
         Ok(Taken {
             pid: target.pid,
