@@ -6,7 +6,7 @@ pub mod image;
 use std::{
     collections::HashMap,
     fs::File,
-    io::{BufReader, BufWriter, IntoInnerError, IsTerminal, Read, stdin, stdout},
+    io::{BufReader, BufWriter, IntoInnerError, IsTerminal, Read, Write, stdin, stdout},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -183,10 +183,12 @@ fn name(dump: &Dump) -> String {
     name.cloned().unwrap_or_default()
 }
 
-/// A file that a dump is saved to while it arrives.
+/// A file that a dump is saved to while it arrives. Another one may take its place until it is finished.
 pub struct Saving {
     path: PathBuf,
     file: BufWriter<OutputFile>,
+    /// What goes to standard output, which can't be taken back.
+    held: Vec<u8>,
     failed: Option<ProtocolError>,
 }
 
@@ -203,6 +205,7 @@ impl Saving {
         let mut this = Self {
             path: path.to_owned(),
             file: BufWriter::new(OutputFile::create(path)?),
+            held: Vec::new(),
             failed: None,
         };
         this.add(&Reply::Saved(saved));
@@ -211,19 +214,24 @@ impl Saving {
 
     pub fn add(&mut self, reply: &Reply) {
         if self.failed.is_none() {
-            self.failed = reply.send(&mut self.file).err();
+            let sent = if is_dash(&self.path) {
+                reply.send(&mut self.held)
+            } else {
+                reply.send(&mut self.file)
+            };
+            self.failed = sent.err();
         }
     }
 
     /// # Errors
     /// When it could not be written.
-    pub fn finish(self) -> Result<(), Error> {
+    pub fn finish(mut self) -> Result<(), Error> {
         let written = match self.failed {
             Some(error) => Err(error.to_string()),
             None => self
                 .file
-                .into_inner()
-                .map_err(IntoInnerError::into_error)
+                .write_all(&self.held)
+                .and_then(|()| self.file.into_inner().map_err(IntoInnerError::into_error))
                 .and_then(OutputFile::finish)
                 .map_err(|error| error.to_string()),
         };

@@ -158,3 +158,24 @@ fn a_dump_goes_through_a_pipe() {
     }
     assert!(fs::read_to_string(&text).unwrap().contains("3 tasks"));
 }
+
+#[test]
+fn a_dump_for_which_the_agent_is_asked_twice_goes_through_a_pipe_once() {
+    let target = Target::start(Build::Dev, &["smol"]);
+    let script = format!(
+        "RTOPS_DIR={} {RTOPS} stack {} --tasks --save - --timeout 60s",
+        target.directory().display(),
+        target.pid,
+    );
+    let piped = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(piped.status.success(), "{piped:?}");
+    let mut rest = piped.stdout.as_slice();
+    let mut heads = 0;
+    while !rest.is_empty() {
+        heads += usize::from(matches!(
+            Reply::receive(&mut rest).unwrap(),
+            Reply::Saved(_)
+        ));
+    }
+    assert_eq!(heads, 1);
+}

@@ -88,12 +88,12 @@ fn survey(
     Survey::take(image, options)
 }
 
-/// Takes in the frames of a dump, and saves them where that is wanted.
+/// Takes in the frames of a dump, which are to be saved where that is wanted.
 fn dump(
     replies: Vec<Reply>,
     save: Option<(&Path, Saved)>,
     unusable: impl Fn(&dyn ToString) -> Error,
-) -> Result<Dump, Error> {
+) -> Result<(Dump, Option<Saving>), Error> {
     let mut file = save
         .map(|(path, saved)| Saving::begin(path, saved))
         .transpose()?;
@@ -110,8 +110,7 @@ fn dump(
         Failure::Lost(error) => unusable(&error),
         Failure::Refused(refused) => unusable(&refused.message),
     })?;
-    file.map(Saving::finish).transpose()?;
-    Ok(dump)
+    Ok((dump, file))
 }
 
 /// The dump of an image without an agent; `late` is missing beside what the image and the survey lack.
@@ -128,6 +127,8 @@ fn alone(
     drop(survey);
     let at = SystemTime::now();
     let save = wanted.save.map(|path| (path, records::saved(subject, at)));
+    let (dump, file) = dump(replies, save, unusable)?;
+    file.map(Saving::finish).transpose()?;
     Ok(Taken {
         pid: subject.pid,
         inner_pid: subject.pid,
@@ -138,7 +139,7 @@ fn alone(
         // The files of its modules are at hand.
         is_live: false,
         files: files(image),
-        dump: dump(replies, save, unusable)?,
+        dump,
         yielding: None,
     })
 }

@@ -20,7 +20,7 @@ use super::{Detail, Origin, Subject, Wanted, dump, files, marks::Marks, records}
 use crate::{
     args::{AttachArgs, AttachChoice},
     dump::{
-        Taken,
+        Saving, Taken,
         agent::{self, Told},
         host, inner_pid, saved,
     },
@@ -289,18 +289,19 @@ fn joined(
             dump(replies, save, |reason| unusable(target.pid, reason))
         };
         let save = look.save.map(|path| (path, saved(hello, target.pid, at)));
-        let mut dump = join(told, save.clone())?;
+        let (mut dump, mut file) = join(told, save.clone())?;
         let unread = dump.unread();
         if look.wanted().detail == Detail::Trees && !unread.is_empty() {
             let mut session = target.open()?;
             let again = agent::ask(target, &mut session, look.parts, agent::unread(unread))?;
             // What it told at first is better than a part of more.
             if again.is_whole {
-                dump = join(again, save)?;
+                (dump, file) = join(again, save)?;
             } else {
                 dump.gaps.extend(again.gaps);
             }
         }
+        file.map(Saving::finish).transpose()?;
         Ok(Taken {
             pid: target.pid,
             inner_pid: inner_pid(hello),
