@@ -1,0 +1,98 @@
+//! Services with a fault that public bug reports tell of: `cases NAME [VARIANT]`, and `cases --list`.
+//!
+//! | variant | what it has of rtops |
+//! |---|---|
+//! | `bare` | nothing |
+//! | `plain` | the agent |
+//! | `wrapped` | the agent, and its wrappers around tasks and locks |
+//!
+//! A case prints `ready <pid>` as it starts, and reaches its fault within a second. It ends when its
+//! standard input is closed. `// STUCK name: why` marks a line that an operator needs to be told.
+
+mod actor_cycle;
+mod blocking_nested;
+mod buffered_pool;
+mod busy_wake;
+mod coop_block_on;
+mod dashmap_guard;
+mod futurelock;
+mod half_close;
+mod healthy_kept;
+mod joinset_unreaped;
+mod lifo_slot;
+mod poll_recreates;
+mod shutdown_in_place;
+mod std_mutex_select;
+mod tower_ready;
+mod unpolled_span;
+mod variant;
+
+use std::{
+    env, io,
+    io::Write,
+    process::{self, ExitCode},
+    thread,
+};
+
+use rtops_testbed::failed;
+
+use crate::variant::Variant;
+
+/// Blocks for as long as it can.
+type Case = fn(Variant);
+
+const CASES: [(&str, Case); 16] = [
+    ("actor_cycle", actor_cycle::run),
+    ("blocking_nested", blocking_nested::run),
+    ("buffered_pool", buffered_pool::run),
+    ("busy_wake", busy_wake::run),
+    ("coop_block_on", coop_block_on::run),
+    ("dashmap_guard", dashmap_guard::run),
+    ("futurelock", futurelock::run),
+    ("half_close", half_close::run),
+    ("healthy_kept", healthy_kept::run),
+    ("joinset_unreaped", joinset_unreaped::run),
+    ("lifo_slot", lifo_slot::run),
+    ("poll_recreates", poll_recreates::run),
+    ("shutdown_in_place", shutdown_in_place::run),
+    ("std_mutex_select", std_mutex_select::run),
+    ("tower_ready", tower_ready::run),
+    ("unpolled_span", unpolled_span::run),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let mut arguments = arguments.iter().map(String::as_str);
+    let done = match (arguments.next(), arguments.next()) {
+        (Some("--list"), _) => list().map_err(|error| error.to_string()),
+        (Some(name), variant) => enter(name, variant.unwrap_or("plain")),
+        (None, _) => Err("name a case; --list tells which there are".to_owned()),
+    };
+    done.map_or_else(|reason| failed(&reason), |()| ExitCode::SUCCESS)
+}
+
+fn list() -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    CASES
+        .iter()
+        .try_for_each(|(name, _)| writeln!(output, "{name}"))
+}
+
+fn enter(name: &str, variant: &str) -> Result<(), String> {
+    let case = CASES.iter().find(|(case, _)| *case == name);
+    let (_, run) = case.ok_or_else(|| format!("no case is called {name:?}; --list tells them"))?;
+    let variant = Variant::parse(variant)?;
+    if variant != Variant::Bare {
+        rtops_agent::start().map_err(|error| error.to_string())?;
+    }
+    let ends_with_input = || {
+        let _closed = io::copy(&mut io::stdin(), &mut io::sink());
+        process::exit(0);
+    };
+    let thread = thread::Builder::new().name("until-closed".to_owned());
+    let spawned = thread.spawn(ends_with_input);
+    spawned.map_err(|error| error.to_string())?;
+    writeln!(io::stdout(), "ready {}", process::id()).map_err(|error| error.to_string())?;
+    run(variant);
+    Ok(())
+}

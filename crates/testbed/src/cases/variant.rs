@@ -1,0 +1,57 @@
+//! What a case has of rtops.
+
+use std::future::Future;
+
+use rtops_testbed::FOREVER;
+use tokio::runtime::{Builder, Runtime};
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Variant {
+    Bare,
+    Plain,
+    Wrapped,
+}
+
+impl Variant {
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
+        match name {
+            "bare" => Ok(Self::Bare),
+            "plain" => Ok(Self::Plain),
+            "wrapped" => Ok(Self::Wrapped),
+            _ => Err(format!(
+                "no variant is called {name:?}: bare, plain, wrapped"
+            )),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn spawn<F>(self, future: F)
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        match self {
+            Self::Bare | Self::Plain => drop(tokio::spawn(future)),
+            Self::Wrapped => drop(rtops_agent::spawn(future)),
+        }
+    }
+}
+
+/// What `#[tokio::main]` makes, with so many workers.
+pub(crate) fn runtime(workers: usize) -> Runtime {
+    rtops_testbed::runtime::workers(workers).expect("a runtime is made")
+}
+
+/// The same, with so many threads for blocking work at most.
+pub(crate) fn runtime_with_pool(workers: usize, blocking: usize) -> Runtime {
+    let mut builder = Builder::new_multi_thread();
+    builder
+        .worker_threads(workers)
+        .max_blocking_threads(blocking);
+    builder.enable_all().build().expect("a runtime is made")
+}
+
+/// What the main task of a service does once all is set up.
+pub(crate) async fn keep() {
+    tokio::time::sleep(FOREVER).await;
+}
