@@ -76,6 +76,7 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
             frames: &frames,
             waits: waits.into(),
             holders,
+            verdicts: None,
             grouping: Grouping::Equal,
             limit: args.limit.unwrap_or(usize::MAX),
             tasks: None,

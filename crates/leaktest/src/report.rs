@@ -237,6 +237,7 @@ impl<'a> Leaked<'a> {
             frames: self.frames,
             holders: Holders::of(self.dump),
             waits: OnceCell::new(),
+            verdicts: None,
             grouping: Grouping::Equal,
             limit: usize::MAX,
             tasks: Some(tasks),

@@ -68,6 +68,12 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{plural}")
 }
 
+/// A count with its noun and verb: `1 task is`, `12 tasks are`.
+pub fn is(number: usize, noun: &str) -> String {
+    let verb = if number == 1 { "is" } else { "are" };
+    format!("{} {verb}", count(number, noun))
+}
+
 /// The first of some things, so many, and `2 more nouns` for the others.
 pub fn first<T>(most: usize, all: &[T], noun: &str, shown: impl Fn(&T) -> String) -> Vec<String> {
     let mut parts: Vec<String> = all.iter().take(most).map(shown).collect();

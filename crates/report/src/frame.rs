@@ -103,9 +103,10 @@ impl Place {
         }
     }
 
-    /// Whether it is in a dependency or in the standard library.
+    /// Whether it is in a dependency, in the standard library, or in that of C, whose own build names
+    /// its files from where it was.
     pub fn is_foreign(&self) -> bool {
-        shortened(&self.file) != self.file
+        shortened(&self.file) != self.file || self.file.starts_with("./")
     }
 }
 

@@ -30,6 +30,7 @@ pub mod threads;
 pub mod trace;
 pub mod tree;
 pub mod untracked;
+pub mod verdicts;
 pub mod view;
 pub mod waits;
 pub mod words;

@@ -172,6 +172,15 @@ pub enum State {
 }
 
 impl State {
+    /// The thread that polls it now, where that is known.
+    #[must_use]
+    pub const fn thread(self) -> Option<i32> {
+        match self {
+            Self::Running { tid } => tid,
+            _ => None,
+        }
+    }
+
     /// Whether it was polled and waits to be woken.
     #[must_use]
     pub const fn is_suspended(self) -> bool {

@@ -4,7 +4,7 @@ use std::{cell::OnceCell, time::Duration};
 
 use crate::{
     dump::Dump, frames::Frames, group::TaskGroup, holders::Holders, leaks::Findings,
-    selection::Grouping, threads::ThreadGroup, waits::Waits,
+    selection::Grouping, threads::ThreadGroup, verdicts::Verdicts, waits::Waits,
 };
 
 /// Everything that `rtops stack` shows.
@@ -24,6 +24,8 @@ pub struct View<'a> {
     pub holders: Holders<'a>,
     /// Who waits for whom in it, once that is asked for.
     pub waits: OnceCell<Waits<'a>>,
+    /// What is wrong with it; `None` where that was not asked.
+    pub verdicts: Option<Verdicts<'a>>,
     /// Whether equal tasks are together.
     pub grouping: Grouping,
     /// The most groups of tasks, and of threads, that are shown.

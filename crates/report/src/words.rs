@@ -4,7 +4,7 @@ use rtops_protocol::{ResourceKind, TaskKind};
 use rtops_symbols::WaitReason;
 use serde::{Serialize, Serializer};
 
-use crate::task::State;
+use crate::{escape::escape, group::Look, task::State};
 
 impl State {
     /// The word for it.
@@ -73,6 +73,25 @@ pub const fn noun(kind: TaskKind) -> &'static str {
         TaskKind::Blocking => "blocking task",
         TaskKind::BlockOn => "block_on future",
     }
+}
+
+/// What tasks that look like this are called: their name in quotes, or the type of their future.
+#[must_use]
+pub fn called(look: &Look) -> String {
+    match (look.name, look.future_type.as_deref()) {
+        (Some(name), _) => quoted(name),
+        (None, Some(future)) if look.is_tracked => {
+            escape(&rtops_symbols::display_name(future)).into_owned()
+        }
+        (None, Some(future)) => escape(&rtops_symbols::display_type(future)).into_owned(),
+        (None, None) => "without a name".to_owned(),
+    }
+}
+
+/// A name in quotes.
+#[must_use]
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", escape(name))
 }
 
 /// The word for a thread's state, a letter of `/proc/PID/stat`.

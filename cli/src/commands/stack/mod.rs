@@ -3,7 +3,6 @@
 mod several;
 
 use std::{
-    cell::OnceCell,
     collections::HashSet,
     io::{self, Write},
 };
@@ -31,7 +30,9 @@ use rtops_report::{
     selection::{Grouping, Selection},
     symbolize::symbolize,
     threads::{group_threads, stacks_of_threads},
+    verdicts::Verdicts,
     view::View,
+    waits::Waits,
 };
 
 /// Takes dumps and prints them. Prints what there is before it fails for what is missing.
@@ -122,14 +123,21 @@ fn with_view<T>(
         ..Selection::default()
     };
     let wants_threads = parts != StackParts::Tasks;
+    let holders = Holders::of(dump);
+    let waits = Waits::of(dump, &frames, &holders);
+    let everything = Selection::default();
+    let all = group_tasks(dump, &frames, &everything, Grouping::Equal);
+    let verdicts = Verdicts::of(dump, &frames, &waits, &all);
     show(&View {
         pid: taken.pid,
         name: &taken.name,
         agent_version: taken.agent_version.as_deref(),
         dump,
         frames: &frames,
-        holders: Holders::of(dump),
-        waits: OnceCell::new(),
+        holders,
+        waits: waits.into(),
+        // Without the tasks, it is not known what the threads do.
+        verdicts: (parts != StackParts::Threads).then_some(verdicts),
         grouping,
         limit: args.limit.unwrap_or(usize::MAX),
         tasks: (parts != StackParts::Threads)

@@ -19,6 +19,7 @@ use super::{
         CorePart, OutsidePart, Process, TaskGroupPart, ThreadGroupPart, outside_part, task_group,
         thread_group,
     },
+    verdicts::{VerdictPart, list},
 };
 
 #[derive(Serialize)]
@@ -35,6 +36,8 @@ struct Document<'a> {
     dumps: usize,
     tracked_on_tokio: Option<u64>,
     alive_on_tokio: Option<u64>,
+    /// Faults that no finding is about.
+    verdicts: Vec<VerdictPart<'a>>,
     findings_total: usize,
     findings: Vec<FindingPart<'a>>,
     idle: BTreeMap<&'static str, usize>,
@@ -95,6 +98,7 @@ pub fn json(writer: &mut impl Write, leaks: &LeaksView) -> io::Result<()> {
         dumps: leaks.watched.1,
         tracked_on_tokio: process.and_then(|process| process.tracked_on_tokio),
         alive_on_tokio: process.and_then(|process| process.alive_on_tokio),
+        verdicts: list(view.dump, &findings.verdicts),
         findings_total: findings.findings.len(),
         findings: findings
             .findings

@@ -3,6 +3,7 @@
 mod claims;
 pub mod leaks;
 pub mod stack;
+mod verdicts;
 
 use std::io::{self, Write};
 

@@ -21,7 +21,10 @@ use rtops_report::{
 use rtops_symbols::WaitReason;
 use serde::Serialize;
 
-use super::claims::{HoldPart, WaitPart, holds, waits_for};
+use super::{
+    claims::{HoldPart, WaitPart, holds, waits_for},
+    verdicts::VerdictsPart,
+};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -35,6 +38,8 @@ struct Document<'a> {
     outside: Option<OutsidePart<'a>>,
     /// Absent where it is not from a core file.
     core: Option<CorePart<'a>>,
+    /// Absent where nobody judged.
+    verdicts: Option<VerdictsPart<'a>>,
     tasks: Option<Tasks<'a>>,
     threads: Option<Threads<'a>>,
 }
@@ -225,6 +230,10 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
         lacks: &view.lacks,
         outside: outside_part(dump),
         core: CorePart::of(dump, view.frames),
+        verdicts: view
+            .verdicts
+            .as_ref()
+            .map(|judged| VerdictsPart::of(dump, judged)),
         tasks: view.tasks.as_ref().map(|groups| Tasks {
             total: Count::of(dump, view.frames).total(),
             tracked_on_tokio: dump.process.as_ref().and_then(|head| head.tracked_on_tokio),

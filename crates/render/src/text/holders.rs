@@ -15,8 +15,6 @@ use rtops_report::{
     words,
 };
 
-use super::labels::quoted;
-
 /// How many holders of a lock, and how many locks of a group, are told.
 const MAX_LINES: usize = 3;
 
@@ -227,7 +225,7 @@ fn short_type(value: &str) -> Option<String> {
 
 fn label(dump: &Dump, name: StringId) -> String {
     let name = dump.string(name);
-    name.map_or_else(String::new, |name| format!(" {}", quoted(name)))
+    name.map_or_else(String::new, |name| format!(" {}", words::quoted(name)))
 }
 
 pub(super) fn place(dump: &Dump, site: SourceLocation) -> String {

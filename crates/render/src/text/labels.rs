@@ -3,13 +3,13 @@
 use rtops_report::{
     dump::Dump,
     escape::escape,
-    group::TaskGroup,
     task::{Origin, Task},
+    words,
 };
 
 /// `task 17 "flush"`.
 pub(super) fn named_task(dump: &Dump, task: &Task) -> String {
-    let name = dump.string(task.name()).map(quoted).or_else(|| {
+    let name = dump.string(task.name()).map(words::quoted).or_else(|| {
         let future = dump.string(task.tracked()?.future_type)?;
         Some(escape(&rtops_symbols::display_name(future)).into_owned())
     });
@@ -33,21 +33,4 @@ pub(super) fn numbered(noun: &str, task: &Task) -> String {
         (None, Some(cell)) => format!("{tokio} {noun} at {cell:#x}"),
         (None, None) => format!("{tokio} {noun}"),
     }
-}
-
-/// The name in quotes, or the type of the future.
-pub(super) fn label(group: &TaskGroup) -> String {
-    let look = &group.look;
-    match (look.name, look.future_type.as_deref()) {
-        (Some(name), _) => quoted(name),
-        (None, Some(future)) if look.is_tracked => {
-            escape(&rtops_symbols::display_name(future)).into_owned()
-        }
-        (None, Some(future)) => escape(&rtops_symbols::display_type(future)).into_owned(),
-        (None, None) => "without a name".to_owned(),
-    }
-}
-
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", escape(name))
 }

@@ -11,7 +11,7 @@ use rtops_report::{
     waits::{Step, WaitsFor},
 };
 
-use super::{heading, holders, labels, stack};
+use super::{heading, holders, labels, stack, verdicts};
 use crate::style::{Paint, Style};
 
 const INDENT: &str = "    ";
@@ -23,6 +23,7 @@ const INDENT: &str = "    ";
 pub fn text(writer: &mut impl Write, style: Style, leaks: &LeaksView) -> io::Result<()> {
     let view = &leaks.view;
     heading::counted(writer, style, view, &summary(leaks))?;
+    verdicts::each(writer, style, &leaks.findings.verdicts)?;
     for finding in leaks.findings.findings.iter().take(view.limit) {
         writeln!(writer)?;
         one(writer, style, view, finding)?;

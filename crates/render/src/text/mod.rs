@@ -9,3 +9,4 @@ pub mod leaks;
 pub mod stack;
 #[cfg(test)]
 mod tests;
+mod verdicts;

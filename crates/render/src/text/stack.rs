@@ -25,11 +25,7 @@ use rtops_report::{
 };
 use rtops_symbols::WaitReason;
 
-use super::{
-    drawing::Drawing,
-    heading, holders,
-    labels::{label, numbered, quoted},
-};
+use super::{drawing::Drawing, heading, holders, labels::numbered, verdicts};
 use crate::style::{Paint, Style};
 
 /// The most lacks of symbols and the most names of threads that one line tells.
@@ -52,6 +48,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// When the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     heading::write(writer, style, view)?;
+    verdicts::write(writer, style, view)?;
     groups(writer, style, view)
 }
 
@@ -97,7 +94,7 @@ pub(super) fn task_group(
         (Grouping::Each, Some(task)) => numbered(noun, task),
         _ => format::count(group.tasks.len(), noun),
     };
-    let label = label(group);
+    let label = words::called(&group.look);
     let paint = match look.state {
         State::Never | State::Starved | State::Ready | State::Running { .. } => Paint::Warning,
         State::New
@@ -119,7 +116,7 @@ pub(super) fn task_group(
         (&look.held_back, State::HeldBack.sentence()),
     ] {
         if !spans.is_empty() {
-            let names: Vec<_> = spans.iter().map(|name| quoted(name)).collect();
+            let names: Vec<_> = spans.iter().map(|name| words::quoted(name)).collect();
             drawing.remark(format!("and span {}, {why}", names.join(", ")));
         }
     }
@@ -285,9 +282,9 @@ pub(super) fn thread_group(
         threads => format::count(threads.len(), "thread"),
     };
     let shown = format::first(MAX_IN_A_LINE, &names, "name", |(name, count)| match count {
-        1 => quoted(name),
-        _ if names.len() == 1 => quoted(name),
-        _ => format!("{} ×{count}", quoted(name)),
+        1 => words::quoted(name),
+        _ if names.len() == 1 => words::quoted(name),
+        _ => format!("{} ×{count}", words::quoted(name)),
     });
     let crashed = crash.map(|signal| format!("killed by {}", crash::name(signal.number)));
     let wait = group

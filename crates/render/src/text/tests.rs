@@ -37,6 +37,7 @@ pub fn text(dump: &Dump, frames: &Frames, selection: &Selection) -> String {
         frames,
         holders: Holders::of(dump),
         waits: OnceCell::new(),
+        verdicts: None,
         grouping,
         limit: usize::MAX,
         tasks: Some(group_tasks(dump, frames, selection, grouping)),

@@ -55,7 +55,7 @@ impl Deadlock<'_> {
 type StepLook = (Option<Site>, Option<Site>, Option<Site>);
 
 /// All deadlocks, the one with the most circles first.
-pub(super) fn deadlocks<'a>(
+pub(crate) fn deadlocks<'a>(
     dump: &'a Dump,
     waits: &Waits<'a>,
     groups: &[TaskGroup<'a>],

@@ -25,6 +25,7 @@ use crate::{
     selection::{Grouping, Selection},
     task::State,
     threads::{ThreadGroup, group_threads},
+    verdicts::{Verdict, Verdicts},
     waits::Waits,
 };
 use deadlock::Deadlock;
@@ -109,15 +110,16 @@ pub struct Findings<'a> {
     pub ignored: usize,
     /// Tasks that their executor has no thread for: nothing can be said of them.
     pub starved: usize,
+    /// Faults that the last dump shows and no finding is about.
+    pub verdicts: Vec<Verdict<'a>>,
 }
 
 impl Findings<'_> {
-    /// How many findings are more than a hint.
+    /// How many findings are more than a hint, and faults.
     pub fn serious(&self) -> usize {
         let findings = self.findings.iter();
-        findings
-            .filter(|finding| !finding.evidence.is_hint())
-            .count()
+        let serious = findings.filter(|finding| !finding.evidence.is_hint());
+        serious.count() + self.verdicts.len()
     }
 }
 
@@ -147,6 +149,9 @@ pub fn find<'a>(
     judging.stuck(&mut findings.findings);
     judging.spinning(&mut findings.findings);
     judging.orphaned(&mut findings.findings);
+    let Verdicts { mut verdicts, .. } = Verdicts::of(dump, frames, waits, &groups);
+    verdicts.retain(|verdict| !judging.covers(verdict));
+    findings.verdicts = verdicts;
     for group in &groups {
         let left = judging.left(group);
         match group.look.state {

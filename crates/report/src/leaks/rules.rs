@@ -21,6 +21,7 @@ use crate::{
     frames::Frames,
     group::TaskGroup,
     task::{State, Task, TaskKey},
+    verdicts::Verdict,
     waits::Waits,
 };
 
@@ -62,6 +63,12 @@ impl<'d, 'a> Judging<'d, 'a> {
     pub(super) fn left(&self, group: &TaskGroup) -> usize {
         let tasks = group.tasks.iter();
         tasks.filter(|task| !self.taken.contains(&task.key)).count()
+    }
+
+    /// Whether all tasks that are the cause of a fault are in findings.
+    pub(super) fn covers(&self, verdict: &Verdict) -> bool {
+        let mut tasks = verdict.tasks.iter();
+        tasks.all(|task| self.taken.contains(&task.key))
     }
 
     /// Takes those of a group's tasks that `leaking` names and no stronger evidence has taken, one

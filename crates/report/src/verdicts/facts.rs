@@ -1,0 +1,140 @@
+//! What the things in a verdict are called, where they are, and which are explained already.
+
+use std::collections::{HashMap, HashSet};
+
+use rtops_protocol::Thread;
+use rtops_symbols::WaitReason;
+
+use crate::{
+    dump::{Dump, leaf_of},
+    format,
+    frame::Link,
+    frames::Frames,
+    group::TaskGroup,
+    task::{Task, TaskKey},
+    words,
+};
+
+/// What the rules look at.
+#[derive(Debug)]
+pub(super) struct Facts<'f, 'a> {
+    pub(super) dump: &'a Dump,
+    pub(super) frames: &'f Frames,
+    /// All tasks.
+    pub(super) groups: &'f [TaskGroup<'a>],
+    group_of: HashMap<TaskKey, usize>,
+    taken: HashSet<TaskKey>,
+    taken_threads: HashSet<i32>,
+}
+
+impl<'f, 'a> Facts<'f, 'a> {
+    pub(super) fn new(dump: &'a Dump, frames: &'f Frames, groups: &'f [TaskGroup<'a>]) -> Self {
+        let numbered = groups.iter().enumerate();
+        let group_of = numbered
+            .flat_map(|(number, group)| group.tasks.iter().map(move |task| (task.key, number)));
+        Self {
+            dump,
+            frames,
+            groups,
+            group_of: group_of.collect(),
+            taken: HashSet::new(),
+            taken_threads: HashSet::new(),
+        }
+    }
+
+    /// From now on, these are explained.
+    pub(super) fn take(&mut self, tasks: &[&Task], threads: &[i32]) {
+        self.taken.extend(tasks.iter().map(|task| task.key));
+        self.taken_threads.extend(threads);
+    }
+
+    pub(super) fn is_free(&self, task: &Task) -> bool {
+        !self.taken.contains(&task.key)
+    }
+
+    pub(super) fn is_free_thread(&self, tid: i32) -> bool {
+        !self.taken_threads.contains(&tid)
+    }
+
+    /// The tasks of a group that nothing explains so far.
+    pub(super) fn free(&self, group: &TaskGroup<'a>) -> Vec<&'a Task> {
+        let tasks = group.tasks.iter().copied();
+        tasks.filter(|task| self.is_free(task)).collect()
+    }
+
+    /// The group that a task is in.
+    pub(super) fn group_of(&self, task: TaskKey) -> Option<&'f TaskGroup<'a>> {
+        self.groups.get(*self.group_of.get(&task)?)
+    }
+
+    /// `3 tasks of shop::cart [mutex lock] at src/main.rs:21`, for so many of a group.
+    pub(super) fn group(&self, group: &TaskGroup, count: usize) -> String {
+        let (noun, what) = self.what(group);
+        format!("{} {what}", format::count(count, noun))
+    }
+
+    /// What each task of a group is, and what it does where.
+    fn what(&self, group: &TaskGroup) -> (&'static str, String) {
+        let mut text = words::called(&group.look);
+        let waits = group.waits();
+        if !waits.is_empty() {
+            text = format!("{text} [{}]", WaitReason::words(&waits));
+        }
+        if let Some(place) = self.place(group) {
+            text = format!("{text} at {place}");
+        }
+        (words::noun(group.look.kind), text)
+    }
+
+    /// The same of several tasks, which may be of different groups.
+    pub(super) fn tasks(&self, tasks: &[&Task]) -> Vec<String> {
+        let numbers = tasks.iter().filter_map(|task| self.group_of.get(&task.key));
+        let groups = format::commonest(numbers.map(|number| (*number, 1))).into_iter();
+        let groups = groups.filter_map(|(number, count)| Some((self.groups.get(number)?, count)));
+        // Those that run on different threads are different groups.
+        let alike = format::commonest(groups.map(|(group, count)| (self.what(group), count)));
+        let alike = alike.into_iter();
+        alike
+            .map(|((noun, what), count)| format!("{} {what}", format::count(count, noun)))
+            .collect()
+    }
+
+    /// Where in the service a group waits: at the innermost place that is its own.
+    pub(super) fn place(&self, group: &TaskGroup) -> Option<String> {
+        let mut places = group.chains.iter();
+        places.find_map(|chain| self.frames.own_place(&chain.links))
+    }
+
+    /// A thread's whole stack, innermost first; empty where it was not taken.
+    pub(super) fn stack(&self, thread: &Thread) -> &'f [Link] {
+        leaf_of(thread).map_or(&[], |leaf| self.frames.stack(leaf.stack))
+    }
+
+    /// Whether a function whose name begins so is on a stack.
+    pub(super) fn is_in(&self, links: &[Link], function: &str) -> bool {
+        let mut frames = self.frames.of_links(links);
+        frames.any(|frame| frame.name.starts_with(function))
+    }
+
+    /// What a thread waits for, where that is known.
+    pub(super) fn wait_of(&self, thread: &Thread) -> Option<WaitReason> {
+        let links = self.stack(thread);
+        self.frames.thread_wait(links, thread.state, thread.syscall)
+    }
+}
+
+/// Whether a thread waits in the kernel. Where nobody read its state, it does if it is in a system call.
+pub(super) fn is_asleep(thread: &Thread) -> bool {
+    match thread.state {
+        Some(state) => matches!(state, 'S' | 'D'),
+        None => thread.syscall.is_some_and(|call| call >= 0),
+    }
+}
+
+/// `thread 17 (name)`.
+pub(super) fn thread_name(thread: &Thread) -> String {
+    match &thread.name {
+        Some(name) => format!("thread {} ({name})", thread.tid),
+        None => format!("thread {}", thread.tid),
+    }
+}

@@ -1,0 +1,162 @@
+//! What is wrong with a process, as far as one look tells: the answer before the dump.
+//!
+//! A verdict names one fault: its cause, the evidence, and how many suffer from it. A task is the
+//! cause of one fault at most, that of the strongest evidence; so is a thread. [`facts`] says what
+//! things are called and where they are; `threads`, `pool` and `tasks` have the rules.
+
+mod facts;
+mod notable;
+mod pool;
+mod tasks;
+mod threads;
+
+use serde::Serialize;
+
+use crate::{
+    dump::Dump,
+    format,
+    frames::Frames,
+    group::TaskGroup,
+    task::{Task, TaskKey},
+    waits::Waits,
+};
+use facts::Facts;
+
+/// What kind of fault it is.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Fault {
+    /// Tasks wait, in a circle, for themselves.
+    Deadlock,
+    /// A thread drops a runtime, which waits for what does not end.
+    Shutdown,
+    /// All threads for blocking work wait for blocking work.
+    BlockingPool,
+    /// A worker is blocked inside a poll, and its runtime suffers.
+    BlockedWorker,
+    /// Polled again and again, and gets nowhere.
+    Livelock,
+    /// Nothing can wake it.
+    Never,
+    /// What it waited for is there, and nobody has woken it.
+    LostWakeUp,
+    /// Woken, and no thread polls it.
+    Starved,
+    /// A task waits, and does not poll what it has begun.
+    NotPolled,
+}
+
+impl Fault {
+    /// The word for it, as in text and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deadlock => "deadlock",
+            Self::Shutdown => "shutdown waits",
+            Self::BlockingPool => "blocking pool full",
+            Self::BlockedWorker => "blocked worker",
+            Self::Livelock => "livelock",
+            Self::Never => "never",
+            Self::LostWakeUp => "lost wake-up",
+            Self::Starved => "starved",
+            Self::NotPolled => "not polled",
+        }
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// One fault, with its cause first.
+#[derive(Clone, Debug)]
+pub struct Verdict<'a> {
+    /// What is wrong.
+    pub fault: Fault,
+    /// The cause, in a sentence.
+    pub sentence: String,
+    /// What shows it, a sentence each.
+    pub evidence: Vec<String>,
+    /// The tasks that are the cause.
+    pub tasks: Vec<&'a Task>,
+    /// Tasks that suffer from it.
+    pub victims: Vec<&'a Task>,
+    /// The threads that are the cause.
+    pub threads: Vec<i32>,
+}
+
+impl<'a> Verdict<'a> {
+    fn new(fault: Fault, sentence: String) -> Self {
+        Self {
+            fault,
+            sentence,
+            evidence: Vec::new(),
+            tasks: Vec::new(),
+            victims: Vec::new(),
+            threads: Vec::new(),
+        }
+    }
+
+    /// Whether it explains that task, as its cause or as a victim.
+    #[must_use]
+    pub fn explains(&self, task: TaskKey) -> bool {
+        let mut explained = self.tasks.iter().chain(&self.victims);
+        explained.any(|one: &&'a Task| one.key == task)
+    }
+}
+
+/// All that one look tells.
+#[derive(Debug, Default)]
+pub struct Verdicts<'a> {
+    /// The strongest evidence first.
+    pub verdicts: Vec<Verdict<'a>>,
+    /// What is no fault by itself and deserves a look, a sentence each.
+    pub notable: Vec<String>,
+    /// What this look can't tell, in a sentence; `None` where it judged everything.
+    pub not_judged: Option<String>,
+}
+
+impl<'a> Verdicts<'a> {
+    /// Judges a dump. `groups` are all of its tasks, equal ones together.
+    pub fn of(
+        dump: &'a Dump,
+        frames: &Frames,
+        waits: &Waits<'a>,
+        groups: &[TaskGroup<'a>],
+    ) -> Self {
+        let mut facts = Facts::new(dump, frames, groups);
+        let mut verdicts = Vec::new();
+        verdicts.extend(threads::shutdown(&mut facts));
+        verdicts.extend(tasks::deadlocks(&mut facts, waits));
+        verdicts.extend(pool::full(&mut facts));
+        verdicts.extend(threads::spinning_on(&mut facts));
+        verdicts.extend(threads::blocked_workers(&mut facts));
+        verdicts.extend(tasks::never(&mut facts));
+        verdicts.extend(tasks::lost_wake_ups(&mut facts));
+        verdicts.extend(tasks::livelock(&mut facts));
+        verdicts.extend(tasks::starved(&mut facts));
+        verdicts.extend(tasks::not_polled(&mut facts));
+        verdicts.sort_by_key(|verdict| verdict.fault);
+        Self {
+            notable: notable::of(&facts, &verdicts),
+            not_judged: not_judged(dump, groups),
+            verdicts,
+        }
+    }
+}
+
+fn not_judged(dump: &Dump, groups: &[TaskGroup]) -> Option<String> {
+    let tasks = groups.iter().flat_map(|group| &group.tasks);
+    let ageless = tasks.filter(|task| task.since().is_none()).count();
+    let is_live = dump.core.is_none() && dump.saved.is_none();
+    (ageless > 0).then(|| {
+        let ageless = format::count(ageless, "task");
+        let way_out = if is_live {
+            "; `rtops leaks` watches for a while"
+        } else {
+            ""
+        };
+        format!("it is not known for how long {ageless} waited, so none is called stuck{way_out}")
+    })
+}

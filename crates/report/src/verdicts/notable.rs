@@ -1,0 +1,79 @@
+//! What is no fault by itself and deserves a look.
+
+use rtops_symbols::WaitEnd;
+
+use super::{Verdict, facts::Facts};
+use crate::{
+    census::kept_by_type,
+    escape::escape,
+    format,
+    group::TaskGroup,
+    task::{State, Task},
+};
+
+/// The most places that one sentence names.
+const MAX_NAMED: usize = 3;
+/// Fewer ended tasks that are kept are nothing to speak of.
+const MANY_KEPT: usize = 100;
+
+/// A sentence for each kind.
+pub(super) fn of(facts: &Facts, verdicts: &[Verdict]) -> Vec<String> {
+    let sentences = [
+        contended(facts, verdicts),
+        ready(facts, verdicts),
+        kept(facts),
+    ];
+    sentences.into_iter().flatten().collect()
+}
+
+/// Tasks that wait for others to let go.
+fn contended(facts: &Facts, verdicts: &[Verdict]) -> Option<String> {
+    let waits_for_others = |group: &TaskGroup| {
+        let waits = group.waits();
+        group.look.state == State::Waiting
+            && !waits.is_empty()
+            && waits.iter().all(|wait| wait.end() == WaitEnd::Contended)
+    };
+    let (count, places) = unexplained(facts, verdicts, waits_for_others)?;
+    let verb = if count == 1 { "waits" } else { "wait" };
+    let tasks = format::count(count, "task");
+    Some(format!("{tasks} {verb} for others to let go: {places}"))
+}
+
+/// Tasks that could go on, and that nobody has woken: so it is for a moment whenever something arrives.
+fn ready(facts: &Facts, verdicts: &[Verdict]) -> Option<String> {
+    let (count, places) = unexplained(facts, verdicts, |group| group.look.state == State::Ready)?;
+    let tasks = format::count(count, "task");
+    Some(format!(
+        "{tasks} could go on, and nobody has woken them: {places}"
+    ))
+}
+
+/// Of the groups that are such, how many tasks no verdict explains, and where.
+fn unexplained(
+    facts: &Facts,
+    verdicts: &[Verdict],
+    is_such: impl Fn(&TaskGroup) -> bool,
+) -> Option<(usize, String)> {
+    let is_explained = |task: &Task| verdicts.iter().any(|verdict| verdict.explains(task.key));
+    let groups = facts.groups.iter().filter(|group| is_such(group));
+    let tasks = groups.flat_map(|group| &group.tasks);
+    let tasks: Vec<&Task> = tasks.copied().filter(|task| !is_explained(task)).collect();
+    let places = facts.tasks(&tasks);
+    let shown = format::first(MAX_NAMED, &places, "place", Clone::clone);
+    (!tasks.is_empty()).then(|| (tasks.len(), format::list(shown)))
+}
+
+/// Ended tasks that handles or sets keep, as nobody asks for their results.
+fn kept(facts: &Facts) -> Option<String> {
+    let mut kept = kept_by_type(facts.dump, facts.frames);
+    kept.retain(|kept| kept.count >= MANY_KEPT);
+    let shown = format::first(MAX_NAMED, &kept, "type", |kept| {
+        let future = rtops_symbols::display_type(&kept.future_type);
+        format!("{} of {}", kept.count, escape(&future))
+    });
+    (!kept.is_empty()).then(|| {
+        let kept = format::list(shown);
+        format!("ended tasks whose results nobody has taken are kept: {kept}")
+    })
+}

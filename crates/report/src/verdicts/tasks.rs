@@ -1,0 +1,207 @@
+//! Tasks that can't go on, or get nowhere.
+
+use std::time::Duration;
+
+use rtops_symbols::WaitEnd;
+
+use super::{Fault, Verdict, facts::Facts};
+use crate::{
+    format,
+    group::TaskGroup,
+    leaks::deadlock::deadlocks as circles,
+    spans::Spans,
+    task::{State, Task},
+    waits::Waits,
+    words,
+};
+
+/// So many polls a second are no work.
+const BUSY: f64 = 10_000.0;
+/// What has lasted for less may be about to end.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Circles of tasks that wait for each other.
+pub(super) fn deadlocks<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec<Verdict<'a>> {
+    let mut verdicts = Vec::new();
+    for deadlock in circles(facts.dump, waits, facts.groups) {
+        let mut verdict = Verdict::new(Fault::Deadlock, deadlock.why());
+        let steps = deadlock.groups.iter().flat_map(|group| &group.tasks);
+        verdict.tasks = steps.copied().collect();
+        verdict.evidence = deadlock
+            .groups
+            .iter()
+            .map(|group| facts.group(group, group.tasks.len()))
+            .collect();
+        let all: Vec<&Task> = deadlock.tasks().filter_map(|key| waits.task(key)).collect();
+        facts.take(&all, &[]);
+        let is_cause = |task: &&Task| verdict.tasks.iter().any(|one| one.key == task.key);
+        verdict.victims = all.into_iter().filter(|task| !is_cause(task)).collect();
+        verdicts.push(verdict);
+    }
+    verdicts
+}
+
+/// Tasks that nothing can wake.
+pub(super) fn never<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
+    let mut verdicts = Vec::new();
+    for group in facts.groups {
+        let tasks = facts.free(group);
+        if group.look.state != State::Never || tasks.is_empty() {
+            continue;
+        }
+        let verb = if tasks.len() == 1 { "waits" } else { "wait" };
+        let mut verdict = Verdict::new(
+            Fault::Never,
+            format!(
+                "{} {verb}, and no waker exists: nothing can poll {} again",
+                facts.group(group, tasks.len()),
+                if tasks.len() == 1 { "it" } else { "them" }
+            ),
+        );
+        facts.take(&tasks, &[]);
+        verdict.tasks = tasks;
+        verdicts.push(verdict);
+    }
+    verdicts
+}
+
+/// Tasks that could go on for long, and that nobody has woken.
+pub(super) fn lost_wake_ups<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
+    let mut verdicts = Vec::new();
+    for group in facts
+        .groups
+        .iter()
+        .filter(|group| group.look.state == State::Ready)
+    {
+        let mut tasks = facts.free(group);
+        tasks.retain(|task| task.since().is_some_and(|since| since >= SETTLED));
+        let Some(since) = tasks.iter().filter_map(|task| task.since()).max() else {
+            continue;
+        };
+        let mut verdict = Verdict::new(
+            Fault::LostWakeUp,
+            format!(
+                "{} could go on, and nobody has woken {} for {}",
+                facts.group(group, tasks.len()),
+                if tasks.len() == 1 { "it" } else { "them" },
+                format::duration(since)
+            ),
+        );
+        facts.take(&tasks, &[]);
+        verdict.tasks = tasks;
+        verdicts.push(verdict);
+    }
+    verdicts
+}
+
+/// Tasks that are polled all the time.
+pub(super) fn livelock<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
+    let mut verdicts = Vec::new();
+    for group in facts.groups {
+        let mut tasks = facts.free(group);
+        tasks.retain(|task| rate(task).is_some_and(|rate| rate >= BUSY));
+        let fastest = tasks
+            .iter()
+            .filter_map(|task| rate(task))
+            .fold(0.0, f64::max);
+        if tasks.is_empty() {
+            continue;
+        }
+        let verb = if tasks.len() == 1 { "is" } else { "are" };
+        let mut verdict = Verdict::new(
+            Fault::Livelock,
+            format!(
+                "{} {verb} polled {fastest:.0} times a second",
+                facts.group(group, tasks.len())
+            ),
+        );
+        facts.take(&tasks, &[]);
+        verdict.tasks = tasks;
+        verdicts.push(verdict);
+    }
+    verdicts
+}
+
+/// How often a task was polled in each second of its life.
+fn rate(task: &Task) -> Option<f64> {
+    let tracked = task.tracked().filter(|tracked| tracked.age >= SETTLED)?;
+    #[expect(clippy::cast_precision_loss, reason = "for a figure that people read")]
+    Some(tracked.polls as f64 / tracked.age.as_secs_f64())
+}
+
+/// Woken, and no thread polls them.
+pub(super) fn starved<'a>(facts: &mut Facts<'_, 'a>) -> Option<Verdict<'a>> {
+    let groups = facts.groups.iter();
+    let groups = groups.filter(|group| group.look.state == State::Starved);
+    let tasks: Vec<&Task> = groups.flat_map(|group| facts.free(group)).collect();
+    if tasks.is_empty() {
+        return None;
+    }
+    let verb = if tasks.len() == 1 { "was" } else { "were" };
+    let mut verdict = Verdict::new(
+        Fault::Starved,
+        format!(
+            "{} {verb} woken, and no thread polls them",
+            format::count(tasks.len(), "task")
+        ),
+    );
+    verdict.evidence = facts.tasks(&tasks);
+    facts.take(&tasks, &[]);
+    verdict.tasks = tasks;
+    Some(verdict)
+}
+
+/// Tasks that wait for others to let go, and do not poll spans of their own meanwhile: these may have what
+/// they wait for.
+pub(super) fn not_polled<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
+    let spans = Spans::of(facts.dump);
+    let mut verdicts = Vec::new();
+    for group in facts
+        .groups
+        .iter()
+        .filter(|group| !group.look.silent.is_empty())
+    {
+        let waits = group.waits();
+        if waits.is_empty() || waits.iter().any(|wait| wait.end() != WaitEnd::Contended) {
+            continue;
+        }
+        let tasks = facts.free(group);
+        let silent = tasks.iter().flat_map(|task| spans.inside(task.key));
+        let silent: Vec<&Task> = silent.copied().filter(|span| is_left(span)).collect();
+        let since = silent.iter().filter_map(|span| span.since()).max();
+        let Some(since) = since.filter(|since| *since >= SETTLED) else {
+            continue;
+        };
+        let verb = if tasks.len() == 1 { "does" } else { "do" };
+        let mut verdict = Verdict::new(
+            Fault::NotPolled,
+            format!(
+                "{} {verb} not poll {} for up to {}, which may have what is waited for",
+                facts.group(group, tasks.len()),
+                spans_of(group, silent.len()),
+                format::duration(since)
+            ),
+        );
+        facts.take(&tasks, &[]);
+        verdict.tasks = tasks;
+        verdict.victims = silent;
+        verdicts.push(verdict);
+    }
+    verdicts
+}
+
+/// Whether a span waits without a place where it does.
+fn is_left(span: &Task) -> bool {
+    span.state.is_suspended() && span.leaves.is_empty()
+}
+
+/// `5 spans "row"`.
+fn spans_of(group: &TaskGroup, count: usize) -> String {
+    let names: Vec<String> = group
+        .look
+        .silent
+        .iter()
+        .map(|name| words::quoted(name))
+        .collect();
+    format!("{} {}", format::count(count, "span"), format::list(names))
+}

@@ -1,0 +1,264 @@
+//! Threads that are kept from what they are there for.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rtops_protocol::{TaskKind, Thread};
+use rtops_symbols::WaitReason;
+
+use super::{
+    Fault, Verdict,
+    facts::{Facts, is_asleep, thread_name},
+};
+use crate::{
+    format,
+    group::TaskGroup,
+    task::{State, Task},
+    words,
+};
+
+/// What a thread is inside of while it drops a runtime.
+const SHUTDOWN: &str = "tokio::runtime::blocking::shutdown::";
+/// What a worker of tokio's is, whatever its runtime.
+const WORKERS: [&str; 2] = [
+    "tokio::runtime::scheduler::multi_thread::worker::",
+    "tokio::runtime::scheduler::current_thread::",
+];
+/// What a thread is inside of while it waits for I/O and timers of a runtime.
+const DRIVERS: [&str; 2] = ["tokio::runtime::io::driver::", "mio::poll::"];
+/// A worker gives its tasks to another thread before it blocks in this.
+const IN_PLACE: &str = "tokio::task::blocking::block_in_place";
+/// A poll that lasts longer blocks its worker.
+const LONG_POLL: Duration = Duration::from_secs(1);
+
+/// A thread that drops a runtime whose threads are busy.
+pub(super) fn shutdown<'a>(facts: &mut Facts<'_, 'a>) -> Option<Verdict<'a>> {
+    let waits = |thread: &&Thread| facts.is_in(facts.stack(thread), SHUTDOWN);
+    let thread = facts.dump.threads.iter().find(waits)?;
+    let keeps = |group: &&TaskGroup| {
+        group.look.kind == TaskKind::BlockOn || matches!(group.look.state, State::Running { .. })
+    };
+    let keeping = facts.groups.iter().filter(keeps);
+    let keeping = keeping.flat_map(|group| facts.free(group));
+    // Its own wait is the future of a channel.
+    let keeping = keeping.filter(|task| task.block_on() != Some(thread.tid));
+    let tasks: Vec<&Task> = keeping.collect();
+    let threads = tasks
+        .iter()
+        .filter_map(|task| task.state.thread().or_else(|| task.block_on()));
+    let mut threads: Vec<i32> = threads.collect();
+    threads.sort_unstable();
+    threads.dedup();
+    if threads.is_empty() {
+        return None;
+    }
+    let place = facts.frames.own_place(facts.stack(thread));
+    let at = place.map_or_else(String::new, |place| format!(" at {place}"));
+    let name = thread_name(thread);
+    let busy = format::count(threads.len(), "thread");
+    let does = if threads.len() == 1 { "does" } else { "do" };
+    let mut verdict = Verdict::new(
+        Fault::Shutdown,
+        format!("{name} drops a runtime{at}, and waits for {busy} that {does} not end"),
+    );
+    verdict.evidence = facts.tasks(&tasks);
+    threads.push(thread.tid);
+    facts.take(&tasks, &threads);
+    verdict.threads = threads;
+    verdict.tasks = tasks;
+    Some(verdict)
+}
+
+/// Polls that poll another future again and again, as `block_on` does, without a budget to let it go on.
+pub(super) fn spinning_on<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
+    let has_no_budget = |group: &&TaskGroup| {
+        group.look.kind == TaskKind::BlockOn && group.waits() == [WaitReason::CoopBudget]
+    };
+    let mut verdicts = Vec::new();
+    for future in facts.groups.iter().filter(has_no_budget) {
+        let threads: Vec<i32> = future
+            .tasks
+            .iter()
+            .filter_map(|task| task.block_on())
+            .collect();
+        let is_around = |task: &&Task| {
+            let thread = task.state.thread();
+            thread.is_some_and(|tid| threads.contains(&tid))
+        };
+        let tasks = facts
+            .groups
+            .iter()
+            .filter(|group| group.look.kind == TaskKind::Task);
+        let tasks = tasks.flat_map(|group| facts.free(group));
+        let tasks: Vec<&Task> = tasks.filter(is_around).collect();
+        let Some(around) = tasks.first().and_then(|task| facts.group_of(task.key)) else {
+            continue;
+        };
+        let mut verdict = Verdict::new(
+            Fault::Livelock,
+            format!(
+                "{} blocks on a future that has no budget left in this poll, and is polled again \
+                 and again",
+                facts.group(around, tasks.len())
+            ),
+        );
+        verdict
+            .evidence
+            .push(facts.group(future, future.tasks.len()));
+        facts.take(&tasks, &threads);
+        facts.take(&future.tasks, &[]);
+        verdict.tasks = tasks;
+        verdict.threads = threads;
+        verdicts.push(verdict);
+    }
+    verdicts
+}
+
+/// Workers that are blocked inside a poll while others need them: for long, or tasks wait for their turn, or
+/// nobody is left to wait for I/O and timers.
+pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
+    let workers = Workers::of(facts);
+    let mut by_place: BTreeMap<(String, String), Vec<&'a Task>> = BTreeMap::new();
+    for group in facts
+        .groups
+        .iter()
+        .filter(|group| group.look.kind == TaskKind::Task)
+    {
+        for task in facts.free(group) {
+            let thread = task.state.thread().and_then(|tid| facts.dump.thread(tid));
+            if let Some(why) = thread.and_then(|thread| is_blocked(facts, group, task, thread)) {
+                let what = (facts.group(group, 1), why);
+                by_place.entry(what).or_default().push(task);
+            }
+        }
+    }
+    let blocked = by_place
+        .values()
+        .flatten()
+        .filter(|task| task.kind == TaskKind::Task);
+    let nobody_drives = workers.is_stopped_by(blocked.count());
+    let starving = starving(facts);
+    let mut verdicts = Vec::new();
+    for ((_, why), tasks) in by_place {
+        let since = tasks.iter().filter_map(|task| task.since()).max();
+        let is_long = since.is_some_and(|since| since >= LONG_POLL);
+        if !is_long && starving.is_empty() && !nobody_drives {
+            continue;
+        }
+        let Some(group) = tasks.first().and_then(|task| facts.group_of(task.key)) else {
+            continue;
+        };
+        let threads: Vec<i32> = tasks
+            .iter()
+            .filter_map(|task| task.state.thread())
+            .collect();
+        let mut verdict = Verdict::new(
+            Fault::BlockedWorker,
+            blocked_sentence(facts, &workers, group, &tasks, &why),
+        );
+        if !starving.is_empty() {
+            verdict.evidence.push(format!(
+                "woken, and not polled: {}",
+                format::list(facts.tasks(&starving))
+            ));
+        }
+        if nobody_drives {
+            verdict.evidence.push(
+                "no thread waits for I/O and timers, so nothing else of this runtime goes on"
+                    .to_owned(),
+            );
+        }
+        facts.take(&tasks, &threads);
+        facts.take(&starving, &[]);
+        verdict.victims.clone_from(&starving);
+        verdict.tasks = tasks;
+        verdict.threads = threads;
+        verdicts.push(verdict);
+    }
+    verdicts
+}
+
+fn blocked_sentence(
+    facts: &Facts,
+    workers: &Workers,
+    group: &TaskGroup,
+    tasks: &[&Task],
+    why: &str,
+) -> String {
+    let who = match (tasks.len(), workers.count) {
+        (1, 1) => "the only worker is".to_owned(),
+        (some, all) if some == all => format!("all {all} workers are"),
+        (1, all) if all > 1 => format!("1 of {all} workers is"),
+        (some, all) if all > some => format!("{some} of {all} workers are"),
+        (1, _) => "a thread is".to_owned(),
+        (some, _) => format!("{some} threads are"),
+    };
+    let at = facts
+        .place(group)
+        .map_or_else(String::new, |place| format!(" at {place}"));
+    let since = tasks.iter().filter_map(|task| task.since()).max();
+    let time = since.map_or_else(String::new, |since| {
+        format!(" for {}", format::duration(since))
+    });
+    format!(
+        "{who} blocked inside a poll of {}{at}{time}: {why}",
+        words::called(&group.look)
+    )
+}
+
+/// Why a thread is blocked inside the poll of a task; `None` where it is not, or may be.
+fn is_blocked(facts: &Facts, group: &TaskGroup, task: &Task, thread: &Thread) -> Option<String> {
+    let links = group.chains.iter().flat_map(|chain| &chain.links);
+    let links: Vec<_> = links.copied().collect();
+    if !facts.is_free_thread(thread.tid) || facts.is_in(&links, IN_PLACE) {
+        return None;
+    }
+    if is_asleep(thread) {
+        return Some(match facts.wait_of(thread) {
+            Some(wait) => format!("it waits ({wait})"),
+            None => "it waits in the kernel".to_owned(),
+        });
+    }
+    let is_long = task.since().is_some_and(|since| since >= LONG_POLL);
+    is_long.then(|| "it computes".to_owned())
+}
+
+/// Tasks that could go on if a thread polled them.
+fn starving<'a>(facts: &Facts<'_, 'a>) -> Vec<&'a Task> {
+    let waits_for_turn = |group: &&TaskGroup| {
+        group.look.kind == TaskKind::Task
+            && matches!(group.look.state, State::Woken | State::Starved)
+    };
+    let groups = facts.groups.iter().filter(waits_for_turn);
+    groups.flat_map(|group| facts.free(group)).collect()
+}
+
+/// The threads that poll tasks of tokio's.
+struct Workers {
+    count: usize,
+    /// One of them, or of those that help out, waits for I/O and timers.
+    has_driver: bool,
+    /// One of them, or another thread that may drive them, computes.
+    has_running: bool,
+}
+
+impl Workers {
+    fn of(facts: &Facts) -> Self {
+        let is_in = |thread: &Thread, functions: &[&str]| {
+            let links = facts.stack(thread);
+            functions
+                .iter()
+                .any(|function| facts.is_in(links, function))
+        };
+        let threads = || facts.dump.threads.iter();
+        Self {
+            count: threads().filter(|thread| is_in(thread, &WORKERS)).count(),
+            has_driver: threads().any(|thread| is_in(thread, &DRIVERS)),
+            has_running: threads().any(|thread| !is_asleep(thread)),
+        }
+    }
+
+    /// Whether so many blocked ones are all, and nobody else waits for I/O and timers.
+    const fn is_stopped_by(&self, blocked: usize) -> bool {
+        blocked > 0 && blocked >= self.count && !self.has_driver && !self.has_running
+    }
+}
