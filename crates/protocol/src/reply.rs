@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Build, Claim, CoreHead, EndedSite, Frame, FrameKind, HandleSeen, MAX_REPLY, Memory,
-    NotAttached, Outside, ProtocolError, Resource, Saved, Trace, Trimmed, Untracked, codec,
+    NotAttached, Outside, ProtocolError, Resource, Saved, Shared, Trace, Trimmed, Untracked, codec,
     read_frame, write_frame,
 };
 
@@ -50,6 +50,9 @@ pub enum Reply {
     /// Tasks that were found in memory; the stacks and traces that they name came earlier. No agent sends
     /// them.
     Untracked(Vec<Untracked>),
+    /// What tasks and threads wait for, and who else has it; the tasks and threads came earlier. No agent
+    /// sends it.
+    Shared(Vec<Shared>),
     /// The first frame of a saved dump; no agent sends it.
     Saved(Saved),
     /// The head of a dump that was taken of a core file; no agent sends it.

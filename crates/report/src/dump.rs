@@ -4,8 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use rtops_protocol::{
     self as protocol, Claim, CoreHead, End, EndedSite, HandleSeen, Leaf, Module, Outside, Process,
-    ProtocolError, Refused, Reply, Resource, Saved, SourceLocation, StackId, StringId, TaskKind,
-    Thread, ThreadCapture, Trace, TraceId, Untracked, UntrackedState,
+    ProtocolError, Refused, Reply, Resource, Saved, Shared, SourceLocation, StackId, StringId,
+    TaskKind, Thread, ThreadCapture, Trace, TraceId, Untracked, UntrackedState,
 };
 
 use crate::{
@@ -47,6 +47,8 @@ pub struct Dump {
     pub claims: Vec<Claim>,
     /// Handles of tasks, found where others wait.
     pub handles_seen: Vec<HandleSeen>,
+    /// What tasks and threads wait for, and who else has it in memory.
+    pub shared: Vec<Shared>,
     /// Polls that were stepped.
     pub traces: Vec<Trace>,
     /// Where and when it was saved; absent in one that comes from an agent.
@@ -67,6 +69,7 @@ pub struct Dump {
     stacks: Vec<Vec<u64>>,
     addresses: usize,
     leaves: usize,
+    parties: usize,
 }
 
 /// Why there is no dump at all.
@@ -272,6 +275,13 @@ impl Dump {
                     self.add_untracked(task)?;
                 }
             }
+            Reply::Shared(shared) => {
+                let parties = shared
+                    .iter()
+                    .map(|one| one.waiters.len() + one.others.len() + one.holders.len());
+                self.parties += parties.sum::<usize>();
+                self.shared.extend(shared);
+            }
             Reply::NotAttached(not_attached) => self.not_attached = Some(not_attached.why),
             Reply::Saved(saved) => self.saved = Some(saved),
             Reply::Core(core) => self.core = Some(core),
@@ -338,6 +348,8 @@ impl Dump {
             (self.resources.len(), MAX_ITEMS, "locks"),
             (self.claims.len(), MAX_ITEMS, "holders and waiters"),
             (self.handles_seen.len(), MAX_ITEMS, "handles"),
+            (self.shared.len(), MAX_ITEMS, "things that are waited for"),
+            (self.parties, MAX_ITEMS, "tasks that share something"),
             (self.traces.len(), MAX_TRACES, "stepped polls"),
             (self.addresses, MAX_ADDRESSES, "addresses"),
             (self.leaves, MAX_ADDRESSES, "leaves"),

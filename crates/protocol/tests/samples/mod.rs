@@ -6,10 +6,10 @@ mod tasks;
 use rtops_protocol::{
     Access, Ask, Build, Call, Capabilities, Claim, ClaimMode, ClaimRole, CoreHead, DumpRequest,
     End, EndedSite, Fact, HandleSeen, HeapWalk, Hello, LeafEnd, Module, ModuleKind, NotAttached,
-    Outside, Package, Process, Refusal, Refused, Reply, Request, Resource, ResourceKind, Runtime,
-    RuntimeFlavor, Saved, Sender, Signal, SourceLocation, StackId, StackParts, Stacks, Stats,
-    StringId, Strings, Summary, Thread, ThreadCapture, Trace, TraceEnd, TraceOrder, Tracking,
-    Unresolved, Visit, Worker,
+    Outside, Package, Party, Process, Refusal, Refused, Reply, Request, Resource, ResourceKind,
+    Runtime, RuntimeFlavor, Saved, Sender, Shared, SharedKind, Signal, SourceLocation, StackId,
+    StackParts, Stacks, Stats, StringId, Strings, Summary, Thread, ThreadCapture, Trace, TraceEnd,
+    TraceOrder, Tracking, Unresolved, Visit, Worker,
 };
 
 use memory::memories;
@@ -256,10 +256,26 @@ fn evidence() -> Vec<Reply> {
         Reply::Core(core(Some(signal()))),
         Reply::Core(core(None)),
         Reply::Untracked(untracked()),
+        Reply::Shared(shared()),
         Reply::Outside(outside(None)),
         Reply::Outside(outside(Some(1_400_000))),
         Reply::NotAttached(not_attached),
     ]
+}
+
+fn shared() -> Vec<Shared> {
+    let kinds = [SharedKind::Queue, SharedKind::Slot, SharedKind::Lock];
+    let shared = kinds.map(|kind| Shared {
+        address: 0x5555_5577_2310,
+        kind,
+        waiters: vec![Party::Task {
+            cell: 0x5555_5578_0000,
+        }],
+        others: vec![Party::BlockOn { tid: 4711 }, Party::Thread { tid: 4712 }],
+        holders: vec![Party::Thread { tid: 4712 }],
+        is_complete: kind == SharedKind::Queue,
+    });
+    shared.to_vec()
 }
 
 fn outside(agent_told_after_ns: Option<u64>) -> Outside {

@@ -74,6 +74,41 @@ fn a_break_before_anything_is_a_failure() {
 }
 
 #[test]
+fn what_tasks_share_is_taken() {
+    let one = protocol::Shared {
+        address: 0x5555_5577_2310,
+        kind: protocol::SharedKind::Queue,
+        waiters: vec![protocol::Party::BlockOn { tid: 7 }],
+        others: Vec::new(),
+        holders: Vec::new(),
+        is_complete: false,
+    };
+    let two = vec![one.clone(), one.clone()];
+    let replies = vec![Reply::Shared(two), Reply::Shared(vec![one.clone()]), end()];
+    let dump = receive(replies).unwrap();
+    assert_eq!(dump.shared, vec![one; 3]);
+}
+
+#[test]
+fn more_parties_than_any_process_has_are_refused() {
+    let many = protocol::Shared {
+        address: 0x5555_5577_2310,
+        kind: protocol::SharedKind::Slot,
+        waiters: vec![protocol::Party::BlockOn { tid: 7 }; MAX_ITEMS / 2],
+        others: vec![protocol::Party::Thread { tid: 8 }; MAX_ITEMS / 2],
+        holders: Vec::new(),
+        is_complete: false,
+    };
+    receive(vec![Reply::Shared(vec![many.clone()]), end()]).unwrap();
+    let one = protocol::Shared {
+        others: Vec::new(),
+        ..many.clone()
+    };
+    let failure = receive(vec![Reply::Shared(vec![many, one]), end()]);
+    assert!(matches!(failure, Err(Failure::Nonsense(_))));
+}
+
+#[test]
 fn a_frame_of_another_answer_is_refused() {
     let stats = Reply::Stats(rtops_protocol::Stats::default());
     assert!(matches!(receive(vec![stats]), Err(Failure::Nonsense(_))));
