@@ -4,13 +4,16 @@
 //! *blocked* only if every place is known to wait for tasks that are blocked themselves. Whatever
 //! is not known counts as able to go on: what is reported here is never a guess.
 
+mod shared;
+
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use petgraph::{algo::kosaraju_scc, graph::DiGraph};
 use rtops_protocol::{
-    Claim, ClaimMode, ClaimRole, FoundBy, HandleSeen, Leaf, Resource, ResourceKind, TaskKind,
-    UntrackedLeaf,
+    Claim, ClaimMode, ClaimRole, FoundBy, HandleSeen, Leaf, Resource, ResourceKind, Shared,
+    TaskKind, UntrackedLeaf,
 };
+use rtops_symbols::WaitReason;
 
 use crate::{
     dump::Dump,
@@ -18,6 +21,7 @@ use crate::{
     holders::{Holders, Lock},
     task::{MAX_NESTING, Task, TaskKey},
 };
+pub use shared::Parties;
 
 /// Of a semaphore or set with more holders than this, none is followed: any of them can end a wait.
 const MAX_HOLDERS: usize = 256;
@@ -45,6 +49,8 @@ pub enum WaitsFor<'a> {
     Resource(&'a Resource, &'a Claim),
     /// The end of a task whose handle it awaits.
     Task(&'a Task),
+    /// What it shares with others in memory.
+    Shared(&'a Shared, WaitReason),
 }
 
 /// Of how many tasks an edge needs that they go on.
@@ -92,6 +98,8 @@ impl<'a> Waits<'a> {
             edges: HashMap::new(),
             explained: HashSet::new(),
         };
+        let parties = Parties::of(dump);
+        let shared = this.add_shared(dump, frames, &parties);
         let waiters = dump.claims.iter();
         let waiters: Vec<&Claim> = waiters.filter(|c| c.role == ClaimRole::Waiter).collect();
         for claim in &waiters {
@@ -99,7 +107,7 @@ impl<'a> Waits<'a> {
                 this.add_claim(claim, lock);
             }
         }
-        let joins = this.add_joins(dump, frames);
+        let joins = this.add_joins(dump, frames, &parties);
         let locked = waiters.iter().filter_map(|claim| this.root_of(claim));
         let locked: HashSet<TaskKey> = locked.collect();
         for task in dump.tasks.iter().filter(|task| is_waiting(task)) {
@@ -111,7 +119,8 @@ impl<'a> Waits<'a> {
                 joins.contains(&(task.key, leaf.stack.0))
                     || (locked.contains(&task.key) && waits_in(frames, *leaf, LOCKS).is_some())
             };
-            if !task.leaves.is_empty() && task.leaves.iter().all(is_explained) {
+            let is_shared = shared.contains(&task.key);
+            if is_shared || (!task.leaves.is_empty() && task.leaves.iter().all(is_explained)) {
                 this.explained.insert(task.key);
             }
         }
@@ -129,7 +138,7 @@ impl<'a> Waits<'a> {
             .iter()
             .filter_map(|edge| match edge.what {
                 WaitsFor::Task(task) => Some(task),
-                WaitsFor::Resource(..) => None,
+                WaitsFor::Resource(..) | WaitsFor::Shared(..) => None,
             })
     }
 
@@ -161,6 +170,11 @@ impl<'a> Waits<'a> {
         let (others, need) = in_the_way(lock, claim);
         let known = others.iter().filter_map(|other| self.root_of(other));
         let known: Vec<TaskKey> = known.collect();
+        // A lock without a holder was handed to a future that is not polled. Memory tells whose it is.
+        let is_shared = |edge: &Edge| matches!(edge.what, WaitsFor::Shared(..));
+        if others.is_empty() && self.of_task(root).iter().any(is_shared) {
+            return;
+        }
         // A holder that is no task, or has handed its guard on and ended, may be anywhere.
         let is_open = need == Need::Any && known.len() < others.len();
         let edge = Edge {
@@ -173,13 +187,18 @@ impl<'a> Waits<'a> {
     }
 
     /// Returns the tasks and stacks that await a handle of a known task.
-    fn add_joins(&mut self, dump: &'a Dump, frames: &Frames) -> HashSet<(TaskKey, u32)> {
+    fn add_joins(
+        &mut self,
+        dump: &'a Dump,
+        frames: &Frames,
+        parties: &Parties<'a>,
+    ) -> HashSet<(TaskKey, u32)> {
         let mut seen: HashMap<(TaskKey, u32), Vec<&HandleSeen>> = HashMap::new();
         for handle in &dump.handles_seen {
             let leaf = (TaskKey::Tracked(handle.task), handle.stack.0);
             seen.entry(leaf).or_default().push(handle);
         }
-        let mut joins = self.add_read_joins(dump);
+        let mut joins = self.add_read_joins(dump, parties);
         for task in dump.tasks.iter().filter(|task| is_waiting(task)) {
             for leaf in &task.leaves {
                 let Some(handles) = seen.get(&(task.key, leaf.stack.0)) else {
@@ -210,21 +229,13 @@ impl<'a> Waits<'a> {
     }
 
     /// The same of tasks whose memory tells whose handles they await.
-    fn add_read_joins(&mut self, dump: &'a Dump) -> HashSet<(TaskKey, u32)> {
-        // Of several parts of one task, which is awaited is not known.
-        let mut cells: HashMap<u64, Option<&Task>> = HashMap::new();
-        for task in &dump.tasks {
-            if let Some(cell) = task.memory().and_then(|memory| memory.cell) {
-                let known = cells.entry(cell);
-                known.and_modify(|it| *it = None).or_insert(Some(task));
-            }
-        }
+    fn add_read_joins(&mut self, dump: &'a Dump, parties: &Parties<'a>) -> HashSet<(TaskKey, u32)> {
         let (mut joins, mut unknown) = (HashSet::new(), HashSet::new());
         for task in dump.tasks.iter().filter(|task| is_waiting(task)) {
             let leaves = task.memory().map_or(&[][..], |memory| &memory.leaves);
             for UntrackedLeaf { leaf, awaits, .. } in leaves {
                 let place = (task.key, leaf.stack.0);
-                if let Some(awaited) = awaits.and_then(|cell| cells.get(&cell).copied().flatten()) {
+                if let Some(awaited) = awaits.and_then(|cell| parties.by_cell(cell)) {
                     joins.insert(place);
                     self.add_join(task.key, awaited);
                 } else {

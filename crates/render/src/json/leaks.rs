@@ -153,6 +153,7 @@ fn circle<'a>(dump: &'a Dump, deadlock: &'a Deadlock<'_>) -> Vec<StepPart<'a>> {
     let step = |step: &'a Step<'_>| {
         let (awaits, waits_for) = match step.waits_for {
             WaitsFor::Task(task) => (Some(dump.number(task.key)), None),
+            WaitsFor::Shared(..) => (None, None),
             WaitsFor::Resource(resource, claim) => {
                 let part = StepWaitPart {
                     resource: resource_part(dump, resource),

@@ -144,6 +144,13 @@ fn lines(view: &View, step: &Step, before: &Step) -> Vec<String> {
             labels::named_task(view.dump, task),
             format::duration(step.task.since().unwrap_or_default())
         ),
+        WaitsFor::Shared(shared, reason) => {
+            let who = match shared.holders.is_empty() {
+                true => "shared with",
+                false => "held by",
+            };
+            format!("waits ({reason}) for what is {who} the next one, as memory tells")
+        }
     });
     lines
 }

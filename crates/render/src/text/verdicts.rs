@@ -1,24 +1,33 @@
 //! What is wrong with the process, before all else.
 
-use std::io::{self, Write};
+use std::{
+    collections::HashSet,
+    io::{self, Write},
+};
 
-use rtops_report::{census::Count, verdicts::Verdict, view::View};
+use rtops_report::{census::Count, task::TaskKey, verdicts::Verdict, view::View};
 
 use crate::style::{Paint, Style};
 
 const INDENT: &str = "    ";
 
-/// A block for each fault; then, where all tasks are shown, what deserves a look, and what was not judged.
+/// A block for each fault; then what deserves a look, and what was not judged. Where not all tasks are shown, only
+/// what explains one of those that are.
 pub(super) fn write(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     let Some(judged) = &view.verdicts else {
         return Ok(());
     };
-    each(writer, style, &judged.verdicts)?;
     let groups = view.tasks.iter().flatten();
-    let shown: usize = groups.map(|group| group.tasks.len()).sum();
-    if shown < Count::of(view.dump, view.frames).total() {
-        return Ok(());
+    let shown: HashSet<TaskKey> = groups
+        .flat_map(|group| &group.tasks)
+        .map(|task| task.key)
+        .collect();
+    if shown.len() < Count::of(view.dump, view.frames).total() {
+        let is_shown =
+            |verdict: &&Verdict| verdict.explained().any(|task| shown.contains(&task.key));
+        return each(writer, style, judged.verdicts.iter().filter(is_shown));
     }
+    each(writer, style, &judged.verdicts)?;
     let notes = judged.notable.iter().chain(&judged.not_judged);
     for (number, note) in notes.enumerate() {
         if number == 0 && !judged.verdicts.is_empty() {
@@ -30,7 +39,11 @@ pub(super) fn write(writer: &mut impl Write, style: Style, view: &View) -> io::R
 }
 
 /// A block for each fault, with an empty line before it.
-pub(super) fn each(writer: &mut impl Write, style: Style, verdicts: &[Verdict]) -> io::Result<()> {
+pub(super) fn each<'v, 'a: 'v>(
+    writer: &mut impl Write,
+    style: Style,
+    verdicts: impl IntoIterator<Item = &'v Verdict<'a>>,
+) -> io::Result<()> {
     for verdict in verdicts {
         let fault = style.paint(Paint::Warning, verdict.fault.as_str());
         writeln!(writer, "\n{fault}: {}", verdict.sentence)?;

@@ -83,7 +83,7 @@ fn look(dump: &Dump, step: &Step) -> StepLook {
     let place = |location: SourceLocation| site(dump, location);
     let waits_at = match step.waits_for {
         WaitsFor::Resource(_, claim) => Some(place(claim.site)),
-        WaitsFor::Task(_) => None,
+        WaitsFor::Task(_) | WaitsFor::Shared(..) => None,
     };
     let taken_at = step.held_by_next.map(|held| place(held.site));
     (step.task.site().map(place), waits_at, taken_at)

@@ -8,6 +8,8 @@
 pub mod deadlock;
 pub mod growth;
 mod idioms;
+mod kept;
+mod rested;
 mod rules;
 pub mod sample;
 mod threads;
@@ -148,9 +150,12 @@ pub fn find<'a>(
     judging.growing(&mut findings.findings);
     judging.stuck(&mut findings.findings);
     judging.spinning(&mut findings.findings);
+    judging.stayed(&mut findings.findings);
+    judging.restless(&mut findings.findings);
     judging.orphaned(&mut findings.findings);
     let Verdicts { mut verdicts, .. } = Verdicts::of(dump, frames, waits, &groups);
     verdicts.retain(|verdict| !judging.covers(verdict));
+    verdicts.extend(kept::growing(dump, frames, watch));
     findings.verdicts = verdicts;
     for group in &groups {
         let left = judging.left(group);

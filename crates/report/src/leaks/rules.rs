@@ -13,6 +13,7 @@ use super::{
     deadlock::deadlocks,
     growth::growth,
     idioms::Idioms,
+    rested::Rested,
     sample::{Identity, Sample, Site, Watch, comparable, site},
 };
 use crate::{
@@ -36,6 +37,7 @@ pub(super) struct Judging<'d, 'a> {
     groups: &'d [TaskGroup<'a>],
     idioms: Idioms<'d>,
     now: &'d Sample,
+    rested: Rested,
     taken: HashSet<TaskKey>,
 }
 
@@ -48,7 +50,9 @@ impl<'d, 'a> Judging<'d, 'a> {
         groups: &'d [TaskGroup<'a>],
         frames: &'d Frames,
     ) -> Self {
+        let looks: Vec<&Sample> = watch.earlier.iter().chain([now]).collect();
         Self {
+            rested: Rested::of(&looks),
             dump,
             watch,
             judge,
@@ -68,7 +72,7 @@ impl<'d, 'a> Judging<'d, 'a> {
     /// Whether all tasks that are the cause of a fault are in findings.
     pub(super) fn covers(&self, verdict: &Verdict) -> bool {
         let mut tasks = verdict.tasks.iter();
-        tasks.all(|task| self.taken.contains(&task.key))
+        !verdict.tasks.is_empty() && tasks.all(|task| self.taken.contains(&task.key))
     }
 
     /// Takes those of a group's tasks that `leaking` names and no stronger evidence has taken, one
@@ -183,8 +187,7 @@ impl<'d, 'a> Judging<'d, 'a> {
         );
     }
 
-    /// Waits longer than it should, by what it waits for or by what its siblings did meanwhile. Of
-    /// untracked tasks neither times nor siblings are known.
+    /// Waits longer than it should, by what it waits for or by what its siblings did meanwhile.
     pub(super) fn stuck(&mut self, findings: &mut Vec<Finding<'a>>) {
         let ended = self.last_ends();
         let min_age = self.judge.min_age;
@@ -221,6 +224,49 @@ impl<'d, 'a> Judging<'d, 'a> {
                     _ => format!("has waited up to {longest} for others to let go"),
                 }
             },
+        );
+    }
+
+    /// The same of untracked tasks, whose times are not known: they stayed in every look, where nobody went on,
+    /// or while others of their kind ended.
+    pub(super) fn stayed(&mut self, findings: &mut Vec<Finding<'a>>) {
+        let (looks, watched) = (self.rested.looks, format::duration(self.watch.time));
+        self.take(
+            Evidence::Stuck,
+            findings,
+            |this, group| match wait_of(group) {
+                Some(WaitEnd::Contended) if !this.idioms.is_shared_queue(group) => {
+                    those(group, |task| this.rested.is_in_still_queue(task))
+                }
+                Some(WaitEnd::Open) => those(group, |task| {
+                    this.rested.is_left_behind(task)
+                        && !this.idioms.is_connection(group, task.parent())
+                }),
+                _ => Vec::new(),
+            },
+            |_, group, _| {
+                let meanwhile = match wait_of(group) {
+                    Some(WaitEnd::Contended) => "nobody who waits there went on",
+                    _ => "others of its type ended",
+                };
+                format!("was there in all {looks} looks of {watched}, and {meanwhile}")
+            },
+        );
+    }
+
+    /// Ran, or was about to, in every look.
+    pub(super) fn restless(&mut self, findings: &mut Vec<Finding<'a>>) {
+        let (looks, watched) = (self.rested.looks, format::duration(self.watch.time));
+        self.take(
+            Evidence::Spinning,
+            findings,
+            |this, group| match group.look.state {
+                State::Running { .. } | State::Woken => {
+                    those(group, |task| this.rested.is_restless(task))
+                }
+                _ => Vec::new(),
+            },
+            |_, _, _| format!("ran or was about to in all {looks} looks of {watched}"),
         );
     }
 

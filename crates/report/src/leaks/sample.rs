@@ -10,7 +10,7 @@ use rtops_protocol::{FoundBy, SourceLocation, TaskKind, Thread};
 
 use crate::{
     dump::{Dump, leaf_of},
-    task::{Origin, Task, TaskKey, Untracked},
+    task::{Origin, Polls, Task, TaskKey, Untracked},
 };
 
 /// Where a task or thread rests: the same in two dumps of one process if nothing has changed.
@@ -41,6 +41,18 @@ impl Identity {
     }
 }
 
+/// What an untracked task is, the same in two dumps of one process.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Kin(Polls);
+
+impl Kin {
+    /// `None` for a tracked task, of which its agent tells more, and for what is no task.
+    pub(super) fn of(task: &Task) -> Option<Self> {
+        let untracked = task.untracked().filter(|_| task.kind == TaskKind::Task)?;
+        Some(Self(untracked.polls))
+    }
+}
+
 /// A place in the source as text: the numbers of texts differ from dump to dump.
 pub type Site = (String, u32, u32);
 
@@ -51,6 +63,10 @@ pub struct Sample {
     pub tasks: HashMap<Identity, Option<Place>>,
     /// Whether untracked tasks are among them.
     pub has_untracked: bool,
+    /// What they are.
+    pub kin: HashMap<Identity, Kin>,
+    /// How many ended ones their handles keep, by what they were.
+    pub kept: HashMap<Polls, usize>,
     /// All threads.
     pub threads: HashMap<i32, ThreadSample>,
     /// Tasks whose wakers were all dropped unused when the dump began, and how often each of them
@@ -78,6 +94,10 @@ impl Sample {
                 .filter_map(|task| Some((Identity::of(task)?, task_place(dump, task))))
                 .collect(),
             has_untracked: dump.is_image(),
+            kin: tasks()
+                .filter_map(|task| Some((Identity::of(task)?, Kin::of(task)?)))
+                .collect(),
+            kept: dump.kept.clone(),
             threads: dump
                 .threads
                 .iter()

@@ -12,14 +12,7 @@ mod threads;
 
 use serde::Serialize;
 
-use crate::{
-    dump::Dump,
-    format,
-    frames::Frames,
-    group::TaskGroup,
-    task::{Task, TaskKey},
-    waits::Waits,
-};
+use crate::{dump::Dump, format, frames::Frames, group::TaskGroup, task::Task, waits::Waits};
 use facts::Facts;
 
 /// What kind of fault it is.
@@ -43,6 +36,8 @@ pub enum Fault {
     Starved,
     /// A task waits, and does not poll what it has begun.
     NotPolled,
+    /// Ended tasks are kept, more and more; only a watch tells.
+    Kept,
 }
 
 impl Fault {
@@ -59,6 +54,7 @@ impl Fault {
             Self::LostWakeUp => "lost wake-up",
             Self::Starved => "starved",
             Self::NotPolled => "not polled",
+            Self::Kept => "results not taken",
         }
     }
 }
@@ -87,7 +83,7 @@ pub struct Verdict<'a> {
 }
 
 impl<'a> Verdict<'a> {
-    fn new(fault: Fault, sentence: String) -> Self {
+    pub(crate) const fn new(fault: Fault, sentence: String) -> Self {
         Self {
             fault,
             sentence,
@@ -98,11 +94,9 @@ impl<'a> Verdict<'a> {
         }
     }
 
-    /// Whether it explains that task, as its cause or as a victim.
-    #[must_use]
-    pub fn explains(&self, task: TaskKey) -> bool {
-        let mut explained = self.tasks.iter().chain(&self.victims);
-        explained.any(|one: &&'a Task| one.key == task)
+    /// The tasks that are its cause, and those that suffer from it.
+    pub fn explained(&self) -> impl Iterator<Item = &'a Task> {
+        self.tasks.iter().chain(&self.victims).copied()
     }
 }
 

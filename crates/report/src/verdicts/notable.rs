@@ -1,5 +1,7 @@
 //! What is no fault by itself and deserves a look.
 
+use std::collections::HashSet;
+
 use rtops_symbols::WaitEnd;
 
 use super::{Verdict, facts::Facts};
@@ -8,7 +10,7 @@ use crate::{
     escape::escape,
     format,
     group::TaskGroup,
-    task::{State, Task},
+    task::{State, Task, TaskKey},
 };
 
 /// The most places that one sentence names.
@@ -55,10 +57,14 @@ fn unexplained(
     verdicts: &[Verdict],
     is_such: impl Fn(&TaskGroup) -> bool,
 ) -> Option<(usize, String)> {
-    let is_explained = |task: &Task| verdicts.iter().any(|verdict| verdict.explains(task.key));
+    let explained = verdicts.iter().flat_map(Verdict::explained);
+    let explained: HashSet<TaskKey> = explained.map(|task| task.key).collect();
     let groups = facts.groups.iter().filter(|group| is_such(group));
     let tasks = groups.flat_map(|group| &group.tasks);
-    let tasks: Vec<&Task> = tasks.copied().filter(|task| !is_explained(task)).collect();
+    let tasks: Vec<&Task> = tasks
+        .copied()
+        .filter(|task| !explained.contains(&task.key))
+        .collect();
     let places = facts.tasks(&tasks);
     let shown = format::first(MAX_NAMED, &places, "place", Clone::clone);
     (!tasks.is_empty()).then(|| (tasks.len(), format::list(shown)))

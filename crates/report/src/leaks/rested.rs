@@ -1,0 +1,104 @@
+//! What only a watch tells of tasks whose age is not known: who stayed where he was in every look.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+};
+
+use super::sample::{Identity, Kin, Place, Sample};
+use crate::task::Task;
+
+/// With fewer looks, staying is no sign.
+const LEAST_LOOKS: usize = 3;
+
+/// How tasks fared in the looks of a watch.
+#[derive(Debug, Default)]
+pub(super) struct Rested {
+    /// How many looks there were.
+    pub(super) looks: usize,
+    /// Those that were at one place in all looks.
+    stayed: HashMap<Identity, Place>,
+    /// Those that waited in no look.
+    restless: HashSet<Identity>,
+    /// Places that somebody left.
+    left: HashSet<Place>,
+    /// Kinds of which one has ended.
+    ended: HashSet<Kin>,
+}
+
+impl Rested {
+    /// Compares looks, the oldest first. Of a few looks, or of some without untracked tasks, nothing is
+    /// concluded.
+    pub(super) fn of(samples: &[&Sample]) -> Self {
+        let all_have = samples.iter().all(|sample| sample.has_untracked);
+        let Some((first, later)) = samples.split_first() else {
+            return Self::default();
+        };
+        if samples.len() < LEAST_LOOKS || !all_have {
+            return Self::default();
+        }
+        let is_known =
+            |(task, _): &(&Identity, &Option<Place>)| !matches!(task, Identity::Tracked(_));
+        let tasks = || first.tasks.iter().filter(is_known);
+        let in_all = |task: &Identity, place: Option<Place>| {
+            let mut later = later.iter();
+            later.all(|sample| sample.tasks.get(task).is_some_and(|now| *now == place))
+        };
+        let mut this = Self {
+            looks: samples.len(),
+            ..Self::default()
+        };
+        for (task, place) in tasks() {
+            match place {
+                Some(there) if in_all(task, *place) => {
+                    this.stayed.insert(*task, *there);
+                }
+                None if in_all(task, None) => drop(this.restless.insert(*task)),
+                _ => {}
+            }
+        }
+        for pair in samples.windows(2) {
+            if let [before, after] = pair {
+                this.left.extend(left(&before.tasks, &after.tasks));
+                let ended = before
+                    .kin
+                    .iter()
+                    .filter(|(task, _)| !after.kin.contains_key(task));
+                this.ended.extend(ended.map(|(_, kin)| *kin));
+            }
+        }
+        this
+    }
+
+    /// Whether a task has stayed where nobody went on.
+    pub(super) fn is_in_still_queue(&self, task: &Task) -> bool {
+        self.stays_at(task)
+            .is_some_and(|place| !self.left.contains(&place))
+    }
+
+    /// Whether a task has stayed while others of its kind have ended.
+    pub(super) fn is_left_behind(&self, task: &Task) -> bool {
+        let kin = Kin::of(task);
+        self.stays_at(task).is_some() && kin.is_some_and(|kin| self.ended.contains(&kin))
+    }
+
+    /// Whether a task ran, or was about to, in every look.
+    pub(super) fn is_restless(&self, task: &Task) -> bool {
+        Identity::of(task).is_some_and(|task| self.restless.contains(&task))
+    }
+
+    fn stays_at(&self, task: &Task) -> Option<Place> {
+        self.stayed.get(&Identity::of(task)?).copied()
+    }
+}
+
+/// The places where somebody was before, and is not after.
+fn left<'s, K: Eq + Hash>(
+    before: &'s HashMap<K, Option<Place>>,
+    after: &'s HashMap<K, Option<Place>>,
+) -> impl Iterator<Item = Place> + 's {
+    let left = before
+        .iter()
+        .filter(|(task, place)| after.get(task) != Some(place));
+    left.filter_map(|(_, place)| *place)
+}
