@@ -21,7 +21,10 @@ use rtops_report::{
 use rtops_symbols::WaitReason;
 use serde::Serialize;
 
-use super::claims::{HoldPart, WaitPart, holds, waits_for};
+use super::{
+    claims::{HoldPart, WaitPart, holds, waits_for},
+    shared::{SharedPart, shared},
+};
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -36,6 +39,8 @@ struct Document<'a> {
     /// Absent where it is not from a core file.
     core: Option<CorePart<'a>>,
     tasks: Option<Tasks<'a>>,
+    /// What tasks and threads wait for, and who else has it in memory.
+    shared: Option<Vec<SharedPart>>,
     threads: Option<Threads<'a>>,
 }
 
@@ -237,6 +242,7 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
                 .map(|group| task_group(view, group))
                 .collect(),
         }),
+        shared: view.tasks.as_ref().map(|_| shared(dump)),
         threads: view.threads.as_ref().map(|groups| Threads {
             total: dump.threads.len(),
             groups_total: groups.len(),
