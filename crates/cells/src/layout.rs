@@ -14,7 +14,7 @@ pub(crate) struct Layout {
     pub(crate) vtable: u64,
     /// the number of the list that owns the task; 0 for a closure on a blocking pool.
     pub(crate) owner: u64,
-    /// How many functions a vtable has,
+    /// How many functions a vtable has, the last of which shuts a task down,
     pub(crate) functions: usize,
     /// and which of them takes a task's output, or registers the waker of who awaits it.
     pub(crate) join: usize,
@@ -135,6 +135,12 @@ impl State {
     /// The same with one more reference.
     pub(crate) const fn with_one_more(self) -> Self {
         Self(self.0.wrapping_add(Self::REFERENCE))
+    }
+
+    /// What a runtime finds that shuts down, even of a task that is polled; who drops references of it does not
+    /// free it.
+    pub(crate) const fn kept(self) -> Self {
+        Self((self.0 & !Self::RUNNING) + 4 * Self::REFERENCE)
     }
 
     /// What a worker finds that takes the task out of its queue. The reference more outlives the poll.

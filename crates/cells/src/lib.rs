@@ -41,6 +41,7 @@ mod poll;
 mod polls;
 mod recorder;
 mod scan;
+mod shared;
 mod siblings;
 mod source;
 mod stacks;
@@ -57,6 +58,7 @@ pub use crate::{
     poll::{Polled, Poller},
     polls::Polls,
     recorder::Registered,
+    shared::{Party, Shared, SharedKind},
     stacks::Stack,
     survey::{Noted, Options, Resumed, Survey},
     tree::{Call, Visit, VisitOrder},

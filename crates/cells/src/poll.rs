@@ -1,5 +1,6 @@
 //! A poll of a task on a machine.
 
+mod drops;
 mod wakers;
 
 use std::{
@@ -114,6 +115,9 @@ pub struct Poller<'a, M> {
     /// The task that is polled, and whether it has woken itself.
     polled: u64,
     has_woken_itself: bool,
+    /// Whether a future is dropped, and the tasks that this has woken.
+    is_dropping: bool,
+    woken: Vec<u64>,
     pub(crate) recorder: Recorder,
     /// What made a poll be given up for want of an instruction.
     pub(crate) unknown: HashMap<String, usize>,
@@ -178,6 +182,8 @@ impl<'a, M: Machine> Poller<'a, M> {
             ends_in_a_park: false,
             polled: 0,
             has_woken_itself: false,
+            is_dropping: false,
+            woken: Vec::new(),
             recorder: Recorder::new(clones),
             unknown: HashMap::new(),
         }
@@ -278,7 +284,7 @@ impl<'a, M: Machine> Poller<'a, M> {
         self.committed_map = self.next_map;
     }
 
-    fn revert(&mut self) {
+    pub(crate) fn revert(&mut self) {
         self.machine.revert();
         self.next_map = self.committed_map;
     }
@@ -360,6 +366,9 @@ impl<'a, M: Machine> Poller<'a, M> {
             }
         }
         self.has_woken_itself |= woken == self.polled;
+        if self.is_dropping {
+            self.woken.push(woken);
+        }
         if self.setup.panics.contains(&at) {
             return Err(Unresolved::Panic);
         }
@@ -484,7 +493,7 @@ impl<'a, M: Machine> Poller<'a, M> {
         written.map_err(|_| Unresolved::Fault)
     }
 
-    fn word(&mut self, at: u64) -> Option<u64> {
+    pub(crate) fn word(&mut self, at: u64) -> Option<u64> {
         let mut bytes = [0; 8];
         self.machine.read(at, &mut bytes).ok()?;
         Some(u64::from_le_bytes(bytes))

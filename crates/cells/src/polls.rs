@@ -17,7 +17,7 @@ use crate::{
     machine::Machine,
     places::{Places, Ranges},
     poll::{Ended, Poller, Setup},
-    scan::{self, InnerWaker, Order},
+    scan::{self, InnerWaker, Order, Site},
     siblings,
     source::Pages,
     stacks::Stacks,
@@ -61,6 +61,8 @@ pub struct Polls<'a> {
     stacks: Ranges,
     /// Wakers of executors inside of tasks, and of threads inside `block_on`.
     pub(crate) inner: Vec<InnerWaker>,
+    /// Where wakers lie.
+    pub(crate) sites: Vec<Site>,
     /// The thread that a task is polled as, by the list that owns it.
     threads: HashMap<u64, &'a Thread>,
     /// The same for others.
@@ -183,6 +185,7 @@ impl<'a> Polls<'a> {
             setup,
             stacks: places.stacks.clone(),
             inner: Vec::new(),
+            sites: Vec::new(),
             threads: threads(image, &found.alive, stacks),
             cells: found.alive,
             any_thread: image.threads().first(),
@@ -191,6 +194,14 @@ impl<'a> Polls<'a> {
         let order = this.retain_tokios();
         let own: HashSet<u64> = this.setup.wakers.iter().map(|(own, _)| *own).collect();
         this.add_inner(scan::inner_wakers(&found.references, vtables, &own, order));
+        let inner = this.inner.iter();
+        let inner: HashSet<(u64, u64)> = inner.map(|one| (one.address, one.data)).collect();
+        this.sites = found.references.sites;
+        this.sites.retain(|site| {
+            let is_ordered = order.is_none_or(|order| site.order == order);
+            let is_known = own.contains(&site.vtable) || inner.contains(&(site.vtable, site.data));
+            is_ordered && is_known
+        });
         let left = MOST_WAKERS.saturating_sub(this.inner.len());
         let mut siblings = siblings::siblings(image, places, &this.inner, left);
         let mut poller = this.on(this.interpreter());

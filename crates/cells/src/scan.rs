@@ -20,6 +20,8 @@ const MOST_CANDIDATES: usize = 8 << 20;
 const LOWEST: u64 = 1 << 16;
 /// The most wakers of executors inside of tasks that are kept.
 const MOST_INNER_WAKERS: usize = 1 << 17;
+/// The most places of wakers that are kept.
+const MOST_SITES: usize = 1 << 20;
 
 /// What looks like a cell by its own words.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +98,19 @@ pub(crate) struct References {
     /// All that looks like wakers, in each order: the address of the vtable and the data. What is taken for a
     /// cell may be something else, which an executor inside of a task leads to.
     all_wakers: [HashSet<(u64, u64)>; 2],
+    /// Where what looks like a waker lies.
+    pub(crate) sites: Vec<Site>,
+}
+
+/// A place with what looks like a waker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Site {
+    /// The address of its first word.
+    pub(crate) at: u64,
+    pub(crate) order: Order,
+    /// The address of its vtable.
+    pub(crate) vtable: u64,
+    pub(crate) data: u64,
 }
 
 /// Looks for what refers to the cells at these addresses.
@@ -137,10 +152,10 @@ pub(crate) fn references<I: Image>(
             }
             let is_dead = || places.dead.contains(address);
             if before.is_waker && !is_dead() {
-                found.add(Order::VtableFirst, before, word, places);
+                found.add((Order::VtableFirst, address), before, word, places);
             }
             if word.is_waker && !is_dead() {
-                found.add(Order::DataFirst, word, before, places);
+                found.add((Order::DataFirst, address), word, before, places);
             }
             before = word;
         }
@@ -157,7 +172,16 @@ pub(crate) enum Order {
 }
 
 impl References {
-    fn add(&mut self, order: Order, vtable: Word, data: Word, places: &Places) {
+    fn add(&mut self, at: (Order, u64), vtable: Word, data: Word, places: &Places) {
+        let (order, second) = at;
+        if is_data(places, data.value) && self.sites.len() < MOST_SITES {
+            self.sites.push(Site {
+                at: second.wrapping_sub(8),
+                order,
+                vtable: vtable.value,
+                data: data.value,
+            });
+        }
         if data.is_cell {
             let pair = (data.value, vtable.value);
             *self.wakers.entry(pair).or_default() += 1;

@@ -89,6 +89,11 @@ impl Stacks {
             .map(|(index, _)| index)
     }
 
+    /// The words that the thread at this position has where they count.
+    pub(crate) fn held_by(&self, index: usize) -> impl Iterator<Item = u64> {
+        self.words.get(index).into_iter().flatten().copied()
+    }
+
     /// The one thread that is inside a call of the function that begins at `poll`, with the task at
     /// `header`; `None` where there is none, or more than one.
     pub(crate) fn runner(&self, image: &impl Image, poll: u64, header: u64) -> Option<Tid> {

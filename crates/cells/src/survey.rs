@@ -5,11 +5,12 @@ use std::{collections::HashMap, ops::Range, time::Instant};
 use rtops_image::{Image, Tid, Unreadable};
 
 use crate::{
-    Leaf, State, Task, Trace, Unresolved,
+    Leaf, Shared, State, Task, Trace, Unresolved,
     discover::{self, Cell},
     layout::LARGEST_CELL,
     places::Places,
     polls::Polls,
+    shared,
     stacks::{Stack, Stacks},
     version::{self, Version},
     vtable::Vtables,
@@ -63,6 +64,8 @@ pub struct Survey {
     pub threads: Vec<Stack>,
     /// What parked threads do when they go on: one inside `block_on` polls its future.
     pub resumed: Vec<Resumed>,
+    /// What tasks and threads wait for, and who else has it.
+    pub shared: Vec<Shared>,
     /// Tasks that have ended and whose output a join handle keeps: how many by the function that polled
     /// them.
     pub kept: Vec<(u64, usize)>,
@@ -123,6 +126,7 @@ impl Survey {
             let noted = options.noted;
             let polls = Polls::new(image, found, &places, &stacks, &mut vtables, noted);
             polls.run(options, &mut survey);
+            survey.shared = shared::find(image, &polls, &places, &stacks, &survey, options.until);
         }
         survey.threads = stacks.all;
         Ok(survey)
@@ -204,7 +208,7 @@ fn boxed(words: &mut Words<'_, impl Image>, places: &Places, cell: &Cell) -> Opt
 }
 
 /// The part of a cell between its number and its trailer; empty where these are not known.
-fn future(cell: &Cell) -> Range<u64> {
+pub(crate) fn future(cell: &Cell) -> Range<u64> {
     let Cell { candidate, .. } = cell;
     let (header, vtable) = (candidate.header, candidate.vtable);
     match (vtable.number, vtable.trailer) {

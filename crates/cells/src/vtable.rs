@@ -20,6 +20,8 @@ pub(crate) struct Vtable {
     pub(crate) poll: u64,
     /// The function that whoever awaits the task calls.
     pub(crate) join: u64,
+    /// The function that drops the future of a task that is not polled.
+    pub(crate) shutdown: u64,
     /// Offsets in the cell, where the vtable has them.
     pub(crate) trailer: Option<u64>,
     pub(crate) scheduler: Option<u64>,
@@ -95,6 +97,7 @@ impl<'a, I: Image> Vtables<'a, I> {
             self.function(address + 8 * index)?;
         }
         let join = self.function(address + 8 * layout.join as u64)?;
+        let shutdown = self.function(address + 8 * (functions - 1))?;
         let mut offset = |index: u64| {
             let offset = self.words.at(address + 8 * (functions + index))?;
             // In a program at a fixed address, functions are at small numbers, too.
@@ -121,6 +124,7 @@ impl<'a, I: Image> Vtables<'a, I> {
             layout,
             poll,
             join,
+            shutdown,
             trailer,
             scheduler,
             number,

@@ -50,9 +50,6 @@ pub enum Reply {
     /// Tasks that were found in memory; the stacks and traces that they name came earlier. No agent sends
     /// them.
     Untracked(Vec<Untracked>),
-    /// What tasks and threads wait for, and who else has it; the tasks and threads came earlier. No agent
-    /// sends it.
-    Shared(Vec<Shared>),
     /// The first frame of a saved dump; no agent sends it.
     Saved(Saved),
     /// The head of a dump that was taken of a core file; no agent sends it.
@@ -66,6 +63,9 @@ pub enum Reply {
     End(End),
     /// The answer is not given.
     Refused(Refused),
+    /// What tasks and threads wait for, and who else has it; the tasks and threads came earlier. No agent
+    /// sends it.
+    Shared(Vec<Shared>),
 }
 
 /// One line of the list.

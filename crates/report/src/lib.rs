@@ -22,6 +22,7 @@ pub mod leaks;
 pub mod lineage;
 pub mod remarks;
 pub mod selection;
+pub mod shared;
 pub mod spans;
 pub mod stepped;
 pub mod symbolize;

@@ -6,9 +6,9 @@ use nix::libc;
 use rtops_cells::{Resumed, Stack, State, Survey, Task, Version};
 use rtops_image::{Gap, Image, ImageModule, Tid};
 use rtops_protocol::{
-    self as protocol, Call, End, FoundBy, Leaf, LeafEnd, Outside, Process, Reply, Saved, StackId,
-    Stacks, ThreadCapture, Trace, TraceEnd, TraceId, TraceOrder, Unresolved, Untracked,
-    UntrackedLeaf, UntrackedState, Visit,
+    self as protocol, Call, End, FoundBy, Leaf, LeafEnd, Outside, Party, Process, Reply, Saved,
+    Shared, SharedKind, StackId, Stacks, ThreadCapture, Trace, TraceEnd, TraceId, TraceOrder,
+    Unresolved, Untracked, UntrackedLeaf, UntrackedState, Visit,
 };
 use rtops_report::{escape::escape, format};
 use rtops_unwind::Outcome;
@@ -19,6 +19,10 @@ use crate::dump;
 /// How many stacks, and how many other records, go into one frame.
 const STACKS: usize = 128;
 const RECORDS: usize = 1024;
+/// The same for what is shared, each with the tasks that have it.
+const SHARED: usize = 16;
+/// How many of who waits for something, or has it, are told.
+const PARTIES: usize = 2048;
 
 /// The first frame of a saved dump.
 pub fn saved(subject: &Subject<'_>, at: SystemTime) -> Saved {
@@ -96,6 +100,8 @@ pub fn replies(
     let kept = survey.kept.iter();
     let kept = kept.flat_map(|(poll, count)| std::iter::repeat_n(completed(*poll), *count));
     replies.extend(batches(kept.collect(), RECORDS, Reply::Untracked));
+    let shared = survey.shared.iter().map(|one| shared(subject, one));
+    replies.extend(batches(shared.collect(), SHARED, Reply::Shared));
     let gaps = late.into_iter().chain(gaps(subject.gaps, survey));
     replies.push(Reply::End(End {
         gaps: gaps.collect(),
@@ -227,6 +233,32 @@ fn trace(trace: &rtops_cells::Trace, why: Option<Unresolved>) -> Reply {
         calls: calls.collect(),
         visits: visits.collect(),
     })
+}
+
+fn shared(subject: &Subject<'_>, shared: &rtops_cells::Shared) -> Shared {
+    let party = |party: &rtops_cells::Party| match *party {
+        rtops_cells::Party::Task { cell } => Party::Task { cell },
+        rtops_cells::Party::BlockOn { tid } => Party::BlockOn {
+            tid: subject.inner(tid),
+        },
+        rtops_cells::Party::Thread { tid } => Party::Thread {
+            tid: subject.inner(tid),
+        },
+    };
+    // A frame has room for them.
+    let parties = |all: &[rtops_cells::Party]| all.iter().take(PARTIES).map(party).collect();
+    Shared {
+        address: shared.address,
+        kind: match shared.kind {
+            rtops_cells::SharedKind::Queue => SharedKind::Queue,
+            rtops_cells::SharedKind::Slot => SharedKind::Slot,
+            rtops_cells::SharedKind::Lock => SharedKind::Lock,
+        },
+        waiters: parties(&shared.waiters),
+        others: parties(&shared.others),
+        holders: parties(&shared.holders),
+        is_complete: shared.is_complete,
+    }
 }
 
 fn untracked(

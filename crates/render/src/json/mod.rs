@@ -2,6 +2,7 @@
 
 mod claims;
 pub mod leaks;
+mod shared;
 pub mod stack;
 mod verdicts;
 

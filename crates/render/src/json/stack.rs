@@ -23,6 +23,7 @@ use serde::Serialize;
 
 use super::{
     claims::{HoldPart, WaitPart, holds, waits_for},
+    shared::{SharedPart, shared},
     verdicts::VerdictsPart,
 };
 
@@ -41,6 +42,8 @@ struct Document<'a> {
     /// Absent where nobody judged.
     verdicts: Option<VerdictsPart<'a>>,
     tasks: Option<Tasks<'a>>,
+    /// What tasks and threads wait for, and who else has it in memory.
+    shared: Option<Vec<SharedPart>>,
     threads: Option<Threads<'a>>,
 }
 
@@ -246,6 +249,7 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
                 .map(|group| task_group(view, group))
                 .collect(),
         }),
+        shared: view.tasks.as_ref().map(|_| shared(dump)),
         threads: view.threads.as_ref().map(|groups| Threads {
             total: dump.threads.len(),
             groups_total: groups.len(),

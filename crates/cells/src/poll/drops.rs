@@ -1,0 +1,44 @@
+//! Futures that are dropped, to find out what becomes of what they have.
+
+use super::{Ended, Poller, STACK};
+use crate::{layout::STATE, machine::Machine};
+
+/// The most words of scratch memory.
+const MOST_SCRATCH: u64 = 1 << 13;
+
+impl<M: Machine> Poller<'_, M> {
+    /// Drops the future of the task at this position as its runtime does when it shuts down, and tells which
+    /// tasks that woke. What was written stays until the next revert.
+    pub(crate) fn drop_future(&mut self, index: usize) -> (Ended, Vec<u64>) {
+        let Some(cell) = self.polls.cells.get(index) else {
+            return (Ended::Ready, Vec::new());
+        };
+        let header = cell.candidate.header;
+        let state = cell.candidate.state.kept();
+        if self.set_word(header + STATE, state.0).is_none() {
+            return (Ended::Ready, Vec::new());
+        }
+        self.is_dropping = true;
+        self.recorder.is_off = true;
+        let ended = self.call(
+            cell.candidate.vtable.shutdown,
+            header,
+            self.polls.thread(cell),
+        );
+        self.recorder.is_off = false;
+        self.is_dropping = false;
+        (ended, std::mem::take(&mut self.woken))
+    }
+
+    /// Writes a word, until the next revert.
+    pub(crate) fn set_word(&mut self, at: u64, word: u64) -> Option<()> {
+        self.machine.write(at, &word.to_le_bytes()).ok()
+    }
+
+    /// Memory of so many words, one of several pieces of this length: the end of the stack that no poll
+    /// comes to.
+    pub(crate) fn scratch(&self, number: usize, words: usize) -> Option<u64> {
+        let begin = u64::try_from(number.checked_mul(words)?).ok()?;
+        (begin + words as u64 <= MOST_SCRATCH).then_some(STACK.start + 8 * begin)
+    }
+}

@@ -1,0 +1,174 @@
+//! What memory tells of who has what: allocations, counts of references, and the way from a future to its boxes.
+
+use std::{collections::HashSet, ops::Range};
+
+use rtops_image::Image;
+
+use crate::{discover::Cell, places::Places, survey, words::Words};
+
+/// Nothing is mapped below; most words are smaller.
+const LOWEST: u64 = 1 << 16;
+/// More references than anything has.
+const MOST_REFERENCES: u64 = 1 << 20;
+/// What an allocation is taken to have at least and at most, in bytes.
+const SMALLEST: u64 = 32;
+const LARGEST: u64 = 1 << 20;
+/// How much is read of a box of an unknown size, and at most of a known one.
+const UNKNOWN: u64 = 128;
+const MOST_OF_A_BOX: u64 = 1 << 14;
+/// How many words of a future and its boxes are looked at, and how many boxes.
+const MOST_WORDS: usize = 1 << 14;
+const MOST_BOXES: usize = 256;
+/// How many boxes lie one in the other.
+const DEPTH: u32 = 3;
+/// How far behind its trailer's begin a cell goes on.
+const TRAILER: u64 = 64;
+/// The largest `Arc` that something is looked for in.
+const LARGEST_ARC: u64 = 4096;
+/// Where the content of an `Arc` begins, at the earliest.
+pub(super) const COUNTS: u64 = 16;
+
+pub(super) struct Memory<'a, I: Image> {
+    pub(super) words: Words<'a, I>,
+    pub(super) places: &'a Places,
+    /// In the order of their addresses.
+    pub(super) cells: &'a [Cell],
+}
+
+impl<I: Image> Memory<'_, I> {
+    /// Whether something of the process's own may begin there.
+    pub(super) fn is_own(&self, address: u64) -> bool {
+        address >= LOWEST && address.is_multiple_of(8) && self.places.own.contains(address)
+    }
+
+    pub(super) fn byte(&mut self, address: u64) -> Option<u8> {
+        let word = self.words.at(address & !7)?;
+        let index = usize::try_from(address & 7).ok()?;
+        word.to_le_bytes().get(index).copied()
+    }
+
+    /// The task that lies there.
+    pub(super) fn task_at(&self, address: u64) -> Option<&Cell> {
+        let behind = self
+            .cells
+            .partition_point(|cell| cell.candidate.header <= address);
+        let cell = self.cells.get(behind.checked_sub(1)?)?;
+        let trailer = cell.candidate.vtable.trailer?;
+        (address - cell.candidate.header < trailer + TRAILER).then_some(cell)
+    }
+
+    /// How many references there are to what lies behind the counts at this address, if these are some.
+    pub(super) fn counted(&mut self, address: u64) -> Option<u64> {
+        if !self.is_own(address) {
+            return None;
+        }
+        let strong = self.words.at(address)?;
+        let weak = self.words.at(address + 8)?;
+        let is_count = |count| (1..MOST_REFERENCES).contains(&count);
+        (is_count(strong) && is_count(weak)).then_some(strong)
+    }
+
+    /// Where the allocation ends that begins here, as far as the C library's allocator tells.
+    pub(super) fn end_of(&mut self, address: u64) -> Option<u64> {
+        const IN_USE: u64 = 1;
+        const FLAGS: u64 = 7;
+        if !address.is_multiple_of(16) {
+            return None;
+        }
+        let size = self.words.at(address.checked_sub(8)?)? & !FLAGS;
+        if !(SMALLEST..LARGEST).contains(&size) || !size.is_multiple_of(16) {
+            return None;
+        }
+        let end = address + size - 8;
+        let next = self.words.at(end)?;
+        let is_next = next & IN_USE != 0 && next & 8 == 0 && next & !FLAGS >= SMALLEST / 2;
+        is_next.then_some(end)
+    }
+
+    /// The counts of the `Arc` that one of these words leads to, and that something up to `end` lies in: the
+    /// nearest ones before it.
+    pub(super) fn arc_around(
+        &mut self,
+        place: Range<u64>,
+        words: impl Iterator<Item = u64>,
+    ) -> Option<u64> {
+        let near = words.filter(|word| {
+            let begins = word.saturating_add(COUNTS);
+            begins <= place.start && place.start - word <= LARGEST_ARC
+        });
+        let mut near: Vec<u64> = near.collect();
+        near.sort_unstable_by(|one, other| other.cmp(one));
+        near.dedup();
+        near.into_iter().find(|word| {
+            self.counted(*word).is_some() && self.end_of(*word).is_none_or(|end| place.end <= end)
+        })
+    }
+
+    /// The parts of memory that a task has for its future.
+    pub(super) fn future(cell: &Cell) -> Range<u64> {
+        survey::future(cell)
+    }
+
+    /// Calls `visit` with the words in these parts of memory and, if it is to be thorough, in the boxes that they
+    /// lead to and nobody else does.
+    pub(super) fn walk(
+        &mut self,
+        roots: impl IntoIterator<Item = Range<u64>>,
+        is_thorough: bool,
+        mut visit: impl FnMut(u64),
+    ) {
+        let mut open: Vec<(Range<u64>, u32)> = roots.into_iter().map(|root| (root, 0)).collect();
+        let mut seen: HashSet<u64> = open.iter().map(|(root, _)| root.start).collect();
+        let mut left = MOST_WORDS;
+        while let Some((part, depth)) = open.pop() {
+            for at in part.step_by(8) {
+                let Some(word) = self.words.at(at).filter(|_| left > 0) else {
+                    break;
+                };
+                left -= 1;
+                if word < LOWEST {
+                    continue;
+                }
+                visit(word);
+                let goes_on = is_thorough && depth < DEPTH && seen.len() < MOST_BOXES;
+                if goes_on
+                    && let Some(boxed) = self.boxed(word, at)
+                    && seen.insert(boxed.start)
+                {
+                    open.push((boxed, depth + 1));
+                }
+            }
+        }
+    }
+
+    /// What a word at some place leads to, if it is a box.
+    fn boxed(&mut self, word: u64, at: u64) -> Option<Range<u64>> {
+        let is_elsewhere = self.is_own(word)
+            && word.is_multiple_of(16)
+            && !self.places.stacks.contains(word)
+            && self.task_at(word).is_none();
+        if !is_elsewhere || self.counted(word).is_some_and(|strong| strong > 1) {
+            return None;
+        }
+        let length = self
+            .size_of_object(at + 8)
+            .or_else(|| Some(self.end_of(word)? - word))
+            .unwrap_or(UNKNOWN);
+        Some(word..word + length.min(MOST_OF_A_BOX))
+    }
+
+    /// The size of a trait object whose vtable the word there leads to.
+    fn size_of_object(&mut self, at: u64) -> Option<u64> {
+        let vtable = self.words.at(at)?;
+        if !self.places.has_constants(vtable, 4) {
+            return None;
+        }
+        let mut word = |index: u64| self.words.at(vtable + 8 * index);
+        let [drop, size, align] = [word(0)?, word(1)?, word(2)?];
+        let is_one = (drop == 0 || self.places.code.contains(drop))
+            && size < LARGEST
+            && align.is_power_of_two()
+            && align <= 4096;
+        is_one.then_some(size)
+    }
+}

@@ -1,0 +1,389 @@
+//! What tasks and threads wait for, and who else has it.
+//!
+//! A task that waits for something of tokio's has left a waker with it: in a node of a list that the lock, semaphore
+//! or channel has, or in a place that is part of a channel. So the wakers in memory lead to all that is waited
+//! for. Who else has it shows in memory, too: in futures and in boxes that only these lead to. Memory also
+//! keeps what was dropped or moved away, so that each of them is tried: its future is dropped in the
+//! interpreter, and whoever holds the thing counts one reference less, or the first waiter goes on.
+
+mod locks;
+mod memory;
+mod queues;
+mod trial;
+mod wakers;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ops::Range,
+    time::Instant,
+};
+
+use rtops_image::{Image, Tid};
+
+use self::{memory::Memory, queues::Queue, wakers::Wakers};
+use crate::{State, Survey, places::Places, polls::Polls, stacks::Stacks, words::Words};
+
+/// The most things that are looked for in the memory of tasks.
+const MOST_FOUND: usize = 20_000;
+/// Up to how many tasks are looked at with all their boxes.
+const MOST_THOROUGH: usize = 10_000;
+/// Of how many wakers in the same place of the same type of task it is tried whether they are in a list.
+const MOST_TRIES: u32 = 16;
+/// The most that has the same thing.
+const MOST_PARTIES: usize = 4096;
+/// How the memory is divided in which things are looked up, in bytes.
+const LINE: u64 = 64;
+/// How far behind the begin of a thing a pointer may lead into it.
+const EXTENT: u64 = 64;
+/// How far before the word that tells its state a lock may begin.
+const LOCK: u64 = 16;
+
+/// Something that tasks or threads wait for, and who else has it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Shared {
+    /// Its address.
+    pub address: u64,
+    /// What it is.
+    pub kind: SharedKind,
+    /// Who waits for it, the oldest first where that is known.
+    pub waiters: Vec<Party>,
+    /// Who else has it in memory. Who waits for it and has it once more, besides the place where it waits, is
+    /// one of them. Not everyone here still has it.
+    pub others: Vec<Party>,
+    /// Those of them all who hold it: with their future dropped, the first waiter goes on.
+    pub holders: Vec<Party>,
+    /// Whether nobody else has it: they have all references to it that are counted.
+    pub is_complete: bool,
+}
+
+/// What it is that tasks or threads wait for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SharedKind {
+    /// A list of those who wait, as in tokio's locks, semaphores and channels.
+    Queue,
+    /// A place for one waker, as at the receiving end of a channel.
+    Slot,
+    /// A lock for which threads wait.
+    Lock,
+}
+
+/// A task or thread that has something in memory.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Party {
+    /// A task.
+    Task {
+        /// The address of its cell.
+        cell: u64,
+    },
+    /// The future that a thread polls itself, inside `block_on`.
+    BlockOn {
+        /// As the image numbers it.
+        tid: Tid,
+    },
+    /// A thread.
+    Thread {
+        /// As the image numbers it.
+        tid: Tid,
+    },
+}
+
+/// Something that is waited for.
+struct Thing {
+    what: What,
+    /// The addresses that lead to it.
+    extent: Range<u64>,
+    /// The counts of the `Arc` that it lies in.
+    arc: Option<u64>,
+    waiters: Vec<Party>,
+    /// Who has its address in memory, those who wait among them.
+    having: BTreeSet<Party>,
+}
+
+enum What {
+    Queue(Queue),
+    /// A place for a waker.
+    Slot(u64),
+    /// The state of a lock.
+    Lock(u64),
+}
+
+/// Finds what tasks and threads wait for.
+pub(crate) fn find<I: Image>(
+    image: &I,
+    polls: &Polls<'_>,
+    places: &Places,
+    stacks: &Stacks,
+    survey: &Survey,
+    until: Option<Instant>,
+) -> Vec<Shared> {
+    let memory = Memory {
+        words: Words::of(image),
+        places,
+        cells: &polls.cells,
+    };
+    let threads = || image.threads().iter().enumerate();
+    let resumed: HashSet<Tid> = survey.resumed.iter().map(|one| one.tid).collect();
+    let resumed = threads().filter(|(_, thread)| resumed.contains(&thread.tid));
+    let mut finder = Finder {
+        memory,
+        stacks,
+        resumed: resumed.map(|(index, thread)| (index, thread.tid)).collect(),
+        is_thorough: polls.cells.len() <= MOST_THOROUGH,
+    };
+    let wakers = Wakers::of(&mut finder.memory, &polls.sites, stacks, &finder.resumed);
+    let mut things = finder.things(&wakers);
+    things.extend(finder.locks(image, survey));
+    things.truncate(MOST_FOUND);
+    if things.is_empty() {
+        return Vec::new();
+    }
+    finder.who_has(&mut things, &wakers, image, survey);
+    let tried = trial::of(polls, survey, &things, until);
+    let things = things.into_iter().zip(tried);
+    let shared = things.filter_map(|(thing, tried)| finder.shared(thing, &tried));
+    shared.collect()
+}
+
+struct Finder<'a, I: Image> {
+    memory: Memory<'a, I>,
+    stacks: &'a Stacks,
+    /// The threads whose `block_on` polled its future, with their positions in the image.
+    resumed: Vec<(usize, Tid)>,
+    /// Whether boxes are looked into.
+    is_thorough: bool,
+}
+
+impl<I: Image> Finder<'_, I> {
+    /// All that wakers were left with.
+    fn things(&mut self, wakers: &Wakers) -> Vec<Thing> {
+        let mut found = Vec::new();
+        let mut listed: HashSet<u64> = HashSet::new();
+        let mut tries: HashMap<(u64, u64), u32> = HashMap::new();
+        for (at, whose) in &wakers.sites {
+            if listed.contains(at) {
+                continue;
+            }
+            let tries = tries.entry(self.form(*at, *whose)).or_default();
+            if *tries < MOST_TRIES {
+                if let Some(queue) = queues::queue_at(&mut self.memory, wakers, *at) {
+                    *tries = 0;
+                    listed.extend(queue.nodes.iter().map(|node| node + queue.waker));
+                    found.push(self.queue(queue, wakers));
+                    continue;
+                }
+                *tries += 1;
+            }
+            found.extend(self.slot(*at, *whose, wakers));
+        }
+        found
+    }
+
+    /// What the places of wakers have in common that are alike.
+    fn form(&self, at: u64, whose: Party) -> (u64, u64) {
+        let Party::Task { cell } = whose else {
+            return (0, at);
+        };
+        let poll = self.memory.task_at(cell);
+        let poll = poll.map_or(0, |cell| cell.candidate.vtable.poll);
+        let is_inside = self.memory.task_at(at).is_some();
+        (poll, if is_inside { at.wrapping_sub(cell) } else { 0 })
+    }
+
+    fn queue(&mut self, queue: Queue, wakers: &Wakers) -> Thing {
+        let nodes = queue.nodes.iter();
+        let waiters = nodes.filter_map(|node| wakers.sites.get(&(node + queue.waker)));
+        let mut seen = HashSet::new();
+        let waiters: Vec<Party> = waiters
+            .copied()
+            .filter(|party| seen.insert(*party))
+            .collect();
+        let extent = queue.pointer.min(queue.list)..queue.list + EXTENT;
+        let place = queue.pointer.min(queue.list)..queue.list + 16;
+        let first = waiters.iter().take(4).copied();
+        let arc = first
+            .filter_map(|party| self.arc(place.clone(), party, wakers))
+            .max();
+        Thing {
+            extent: arc.map_or(extent.start, |arc| arc + memory::COUNTS)..extent.end,
+            what: What::Queue(queue),
+            arc,
+            waiters,
+            having: BTreeSet::new(),
+        }
+    }
+
+    /// A waker that is part of an `Arc` which the waiting task has.
+    fn slot(&mut self, at: u64, whose: Party, wakers: &Wakers) -> Option<Thing> {
+        if self.memory.places.stacks.contains(at) || self.memory.task_at(at).is_some() {
+            return None;
+        }
+        let arc = self.arc(at..at + 16, whose, wakers)?;
+        Some(Thing {
+            what: What::Slot(at),
+            extent: arc + memory::COUNTS..at + EXTENT,
+            arc: Some(arc),
+            waiters: vec![whose],
+            having: BTreeSet::new(),
+        })
+    }
+
+    /// The `Arc` that something lies in, as one has it who waits for it.
+    fn arc(&mut self, place: Range<u64>, whose: Party, wakers: &Wakers) -> Option<u64> {
+        let mut near = Vec::new();
+        let mut keep = |word: u64| {
+            if word < place.start && place.start - word <= 4096 {
+                near.push(word);
+            }
+        };
+        match whose {
+            Party::Task { cell } => {
+                let cell = self.memory.task_at(cell).copied()?;
+                let nodes = wakers.nodes.get(&whose).cloned().unwrap_or_default();
+                let roots = nodes.into_iter().chain([Memory::<I>::future(&cell)]);
+                self.memory.walk(roots, self.is_thorough, keep);
+            }
+            Party::BlockOn { tid } | Party::Thread { tid } => {
+                let index = self.resumed.iter().find(|(_, one)| *one == tid)?.0;
+                self.stacks.held_by(index).for_each(&mut keep);
+            }
+        }
+        self.memory.arc_around(place, near.into_iter())
+    }
+
+    /// Locks that threads wait for.
+    fn locks(&mut self, image: &I, survey: &Survey) -> Vec<Thing> {
+        let resumed: HashSet<Tid> = survey.resumed.iter().map(|one| one.tid).collect();
+        let mut found: BTreeMap<u64, Vec<Party>> = BTreeMap::new();
+        for thread in image.threads() {
+            if resumed.contains(&thread.tid) {
+                continue;
+            }
+            for lock in locks::candidates(&mut self.memory, thread) {
+                let waits = Party::Thread { tid: thread.tid };
+                found.entry(lock).or_default().push(waits);
+            }
+        }
+        let locks = found.into_iter().map(|(lock, waiters)| {
+            let aligned = lock & !7;
+            let arcs = [aligned.saturating_sub(16), aligned.saturating_sub(24)];
+            let arc = self
+                .memory
+                .arc_around(aligned..aligned + 8, arcs.into_iter());
+            Thing {
+                what: What::Lock(lock),
+                extent: arc.map_or(lock - LOCK, |arc| arc + memory::COUNTS)..lock + 1,
+                arc,
+                waiters,
+                having: BTreeSet::new(),
+            }
+        });
+        locks.collect()
+    }
+
+    /// Looks for the addresses of all things in the memory of all tasks and threads.
+    fn who_has(&mut self, things: &mut [Thing], wakers: &Wakers, image: &I, survey: &Survey) {
+        let lines = Lines::of(things);
+        for cell in self.memory.cells {
+            let party = Party::Task {
+                cell: cell.candidate.header,
+            };
+            let nodes = wakers.nodes.get(&party).cloned().unwrap_or_default();
+            let roots = nodes.into_iter().chain([Memory::<I>::future(cell)]);
+            self.memory.walk(roots, self.is_thorough, |word| {
+                lines.note(things, word, party);
+            });
+        }
+        let runs: HashSet<Tid> = survey
+            .tasks
+            .iter()
+            .filter_map(|task| match task.state {
+                State::Running { tid } | State::Blocking { tid } => tid,
+                _ => None,
+            })
+            .collect();
+        for (index, thread) in image.threads().iter().enumerate() {
+            let tid = thread.tid;
+            let registers = &thread.registers;
+            let is_parked = crate::answers::is_park(registers.orig_rax, registers.rsi);
+            let party = match self.resumed.iter().any(|(at, _)| *at == index) {
+                true => Party::BlockOn { tid },
+                // A worker that has nothing to do has leftovers on its stack.
+                false if is_parked || runs.contains(&tid) => continue,
+                false => Party::Thread { tid },
+            };
+            for word in self.stacks.held_by(index) {
+                lines.note(things, word, party);
+            }
+        }
+    }
+
+    /// What is told of a thing; nothing of one that only a single task is known to have.
+    fn shared(&self, thing: Thing, tried: &trial::Tried) -> Option<Shared> {
+        let (kind, address) = match &thing.what {
+            What::Queue(queue) => (SharedKind::Queue, queue.list),
+            What::Slot(at) => (SharedKind::Slot, *at),
+            What::Lock(lock) => (SharedKind::Lock, *lock),
+        };
+        let inside = self.memory.task_at(address).map(|cell| Party::Task {
+            cell: cell.candidate.header,
+        });
+        let is_complete = inside.is_some() || tried.has_all_references;
+        let is_other = |party: &&Party| {
+            let holds = tried.holders.contains(party);
+            let references = tried.references.get(party).copied();
+            match references {
+                _ if holds => true,
+                _ if thing.waiters.contains(party) => references.is_some_and(|count| count > 1),
+                Some(0) => false,
+                None if tried.has_all_references => false,
+                _ => true,
+            }
+        };
+        let others: Vec<Party> = thing.having.iter().filter(is_other).copied().collect();
+        let is_told = match kind {
+            SharedKind::Queue => thing.waiters.len() > 1 || !others.is_empty() || is_complete,
+            SharedKind::Slot => !others.is_empty() || is_complete,
+            SharedKind::Lock => !others.is_empty(),
+        };
+        is_told.then(|| Shared {
+            address,
+            kind,
+            waiters: thing.waiters,
+            others,
+            holders: tried.holders.iter().copied().collect(),
+            is_complete,
+        })
+    }
+}
+
+/// Which things a word may lead to, by its line of memory.
+struct Lines(HashMap<u64, Vec<usize>>);
+
+impl Lines {
+    fn of(things: &[Thing]) -> Self {
+        let mut lines: HashMap<u64, Vec<usize>> = HashMap::new();
+        for (index, thing) in things.iter().enumerate() {
+            let arc = thing.arc.map(|arc| arc / LINE);
+            let own = thing.extent.start / LINE..=(thing.extent.end - 1) / LINE;
+            for line in own.chain(arc) {
+                let line = lines.entry(line).or_default();
+                if line.last() != Some(&index) {
+                    line.push(index);
+                }
+            }
+        }
+        Self(lines)
+    }
+
+    fn note(&self, things: &mut [Thing], word: u64, party: Party) {
+        for index in self.0.get(&(word / LINE)).into_iter().flatten() {
+            let Some(thing) = things.get_mut(*index) else {
+                continue;
+            };
+            let has = thing.arc == Some(word) || thing.extent.contains(&word);
+            if has && thing.having.len() < MOST_PARTIES {
+                thing.having.insert(party);
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Lists of waiters of tokio's, known by their structure: of nodes that each have a waker and two links, and of which
+//! what lies around leads to the list.
+
+use rtops_image::Image;
+
+use super::{memory::Memory, wakers::Wakers};
+
+/// How far around a waker the pointer to what has the list is looked for, in bytes.
+const AROUND: u64 = 128;
+/// How far behind that pointer the list is.
+const BEHIND: u64 = 128;
+/// How far into a node its waker and its links are.
+const NODE: u64 = 64;
+/// The longest list.
+const LONGEST: usize = 100_000;
+
+/// A list of waiters.
+#[derive(Debug)]
+pub(super) struct Queue {
+    /// The address of its two ends, the newest node and the oldest.
+    pub(super) list: u64,
+    /// Where what it is a part of begins, as its waiters know it.
+    pub(super) pointer: u64,
+    /// Its nodes, the oldest first.
+    pub(super) nodes: Vec<u64>,
+    /// How far into a node the waker is.
+    pub(super) waker: u64,
+    /// How far into a node the links are; `None` where that can't be told.
+    pub(super) links: Option<u64>,
+}
+
+/// The list that the waker at this place waits in.
+pub(super) fn queue_at(
+    memory: &mut Memory<'_, impl Image>,
+    wakers: &Wakers,
+    at: u64,
+) -> Option<Queue> {
+    for place in (at.saturating_sub(AROUND)..at + AROUND + 16).step_by(8) {
+        let Some(pointer) = memory.words.at(place) else {
+            continue;
+        };
+        if !memory.is_own(pointer) {
+            continue;
+        }
+        for list in (pointer..pointer + BEHIND).step_by(8) {
+            let Some(newest) = memory.words.at(list).filter(|end| memory.is_own(*end)) else {
+                continue;
+            };
+            let Some(oldest) = memory.words.at(list + 8).filter(|end| memory.is_own(*end)) else {
+                continue;
+            };
+            let mut offsets = (0..=NODE).step_by(8);
+            let found = offsets.find_map(|waker| {
+                let has_wakers = [newest, oldest]
+                    .iter()
+                    .all(|node| wakers.sites.contains_key(&(node + waker)));
+                let ends = (newest, oldest);
+                has_wakers.then(|| follow(memory, wakers, list, ends, waker))?
+            });
+            let found = found.filter(|(nodes, waker, _)| nodes.contains(&(at - waker)));
+            if let Some((nodes, waker, links)) = found {
+                return Some(Queue {
+                    list,
+                    pointer,
+                    nodes,
+                    waker,
+                    links,
+                });
+            }
+        }
+    }
+    None
+}
+
+type Nodes = (Vec<u64>, u64, Option<u64>);
+
+/// The nodes from the oldest to the newest, if the links of all of them fit.
+fn follow(
+    memory: &mut Memory<'_, impl Image>,
+    wakers: &Wakers,
+    list: u64,
+    (newest, oldest): (u64, u64),
+    waker: u64,
+) -> Option<Nodes> {
+    let offsets = (0..=NODE).step_by(8);
+    let is_free = |links: &u64| links + 16 <= waker || *links >= waker + 16;
+    let mut fitting = offsets.filter(is_free).filter_map(|links| {
+        let nodes = nodes(memory, wakers, (newest, oldest), (waker, links))?;
+        // A list is not in a node of its own.
+        let is_inside = nodes.iter().any(|node| node + links == list);
+        (!is_inside).then_some((nodes, links))
+    });
+    let (nodes, links) = fitting.next()?;
+    // Of a single node, several words may be none.
+    let is_sure = nodes.len() > 1 || fitting.next().is_none();
+    Some((nodes, waker, is_sure.then_some(links)))
+}
+
+fn nodes(
+    memory: &mut Memory<'_, impl Image>,
+    wakers: &Wakers,
+    (newest, oldest): (u64, u64),
+    (waker, links): (u64, u64),
+) -> Option<Vec<u64>> {
+    let mut link = |node: u64, which: u64| memory.words.at(node + links + 8 * which);
+    if link(newest, 0)? != 0 || link(oldest, 1)? != 0 {
+        return None;
+    }
+    let mut found = vec![oldest];
+    let mut node = oldest;
+    while node != newest {
+        let newer = link(node, 0)?;
+        let is_one = wakers.sites.contains_key(&newer.checked_add(waker)?)
+            && link(newer, 1)? == node
+            && found.len() < LONGEST;
+        if !is_one {
+            return None;
+        }
+        found.push(newer);
+        node = newer;
+    }
+    Some(found)
+}

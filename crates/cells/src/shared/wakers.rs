@@ -1,0 +1,126 @@
+//! Whom the wakers in memory lead to.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
+
+use rtops_image::{Image, Tid};
+
+use super::{Party, memory::Memory};
+use crate::{scan::Site, stacks::Stacks};
+
+/// How far into a node of a container is looked for what it has in common with the others, in bytes.
+const REACH: u64 = 2048;
+/// How far into that the waker of the container's task is.
+const SHARED: Range<u64> = 16..160;
+/// How many containers are inside of each other.
+const DEPTH: u32 = 3;
+
+/// Whom wakers lead to.
+pub(super) struct Wakers {
+    /// By where they lie.
+    pub(super) sites: BTreeMap<u64, Party>,
+    /// The nodes of containers in the futures of tasks.
+    pub(super) nodes: HashMap<Party, Vec<Range<u64>>>,
+}
+
+/// The threads inside `block_on` that went on, with their positions in the image.
+pub(super) type Resumed = [(usize, Tid)];
+
+impl Wakers {
+    pub(super) fn of(
+        memory: &mut Memory<'_, impl Image>,
+        all: &[Site],
+        stacks: &Stacks,
+        resumed: &Resumed,
+    ) -> Self {
+        let by_place: BTreeMap<u64, u64> = all.iter().map(|site| (site.at, site.data)).collect();
+        let mut search = Search {
+            memory,
+            by_place: &by_place,
+            stacks,
+            resumed,
+            known: HashMap::new(),
+            nodes: HashMap::new(),
+        };
+        let sites = by_place.iter().filter_map(|(at, data)| {
+            let whose = search.whose(*data, 0)?;
+            Some((*at, whose))
+        });
+        let sites = sites.collect();
+        Self {
+            sites,
+            nodes: search.nodes,
+        }
+    }
+}
+
+struct Search<'a, 'm, I: Image> {
+    memory: &'a mut Memory<'m, I>,
+    by_place: &'a BTreeMap<u64, u64>,
+    stacks: &'a Stacks,
+    resumed: &'a Resumed,
+    known: HashMap<u64, Option<Party>>,
+    nodes: HashMap<Party, Vec<Range<u64>>>,
+}
+
+impl<I: Image> Search<'_, '_, I> {
+    fn whose(&mut self, data: u64, depth: u32) -> Option<Party> {
+        let cells = self.memory.cells;
+        if (cells.binary_search_by_key(&data, |cell| cell.candidate.header)).is_ok() {
+            return Some(Party::Task { cell: data });
+        }
+        if let Some(known) = self.known.get(&data) {
+            return *known;
+        }
+        // One that leads back to itself is nobody's.
+        self.known.insert(data, None);
+        let found = self
+            .of_a_container(data, depth)
+            .or_else(|| self.inside_block_on(data));
+        self.known.insert(data, found);
+        found
+    }
+
+    /// A node of a container has a reference to what all of its nodes have, with the waker of who polls it.
+    fn of_a_container(&mut self, node: u64, depth: u32) -> Option<Party> {
+        if depth == DEPTH {
+            return None;
+        }
+        let begin = node.checked_sub(super::memory::COUNTS)?;
+        let end = self.memory.end_of(begin);
+        let is_bounded = end.is_some();
+        let end = end.unwrap_or(u64::MAX).min(node + REACH);
+        let mut found = None;
+        for at in (node..end).step_by(8) {
+            let shared = self.memory.words.at(at)?;
+            if shared == begin || self.memory.counted(shared).is_none() {
+                continue;
+            }
+            let place = shared + SHARED.start..shared + SHARED.end;
+            let wakers: Vec<u64> = self.by_place.range(place).map(|(_, data)| *data).collect();
+            let others = wakers.into_iter().filter(|data| *data != node);
+            for data in others {
+                found = self.whose(data, depth + 1).or(found);
+            }
+            // Where a node ends is not known: what comes behind it is another's.
+            if found.is_some() && !is_bounded {
+                break;
+            }
+        }
+        if let Some(party) = found {
+            self.nodes.entry(party).or_default().push(begin..end);
+        }
+        found
+    }
+
+    fn inside_block_on(&self, data: u64) -> Option<Party> {
+        let mut holders = self.stacks.holders(data).filter_map(|index| {
+            let resumed = self.resumed.iter().find(|(at, _)| *at == index)?;
+            Some(resumed.1)
+        });
+        let tid = holders.next()?;
+        holders.next().is_none().then_some(Party::BlockOn { tid })
+    }
+}
