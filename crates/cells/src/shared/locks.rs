@@ -18,9 +18,9 @@ pub(super) fn candidates(memory: &mut Memory<'_, impl Image>, thread: &Thread) -
     let sleeps_on = registers.rdi;
     let aligned = sleeps_on & !7;
     let around = (aligned.saturating_sub(AROUND)..aligned + AROUND).step_by(8);
-    // Of a lock with two queues, the second one's key is by one larger.
     let noted = around.filter_map(|at| memory.words.at(at));
-    let noted = noted.flat_map(|key| [key & !1, key]);
+    // Of a lock with two queues, the second one's key is by one larger.
+    let noted = noted.map(|key| if key % 8 == 1 { key - 1 } else { key });
     let mut found: Vec<u64> = [sleeps_on].into_iter().chain(noted).collect();
     found.retain(|lock| {
         let is_elsewhere = *lock == sleeps_on || lock.abs_diff(sleeps_on) > AROUND;

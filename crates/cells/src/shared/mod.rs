@@ -197,8 +197,8 @@ impl<I: Image> Finder<'_, I> {
             .copied()
             .filter(|party| seen.insert(*party))
             .collect();
-        let extent = queue.pointer.min(queue.list)..queue.list + EXTENT;
-        let place = queue.pointer.min(queue.list)..queue.list + 16;
+        let extent = queue.pointer..queue.list + EXTENT;
+        let place = queue.list..queue.list + 16;
         let first = waiters.iter().take(4).copied();
         let arc = first
             .filter_map(|party| self.arc(place.clone(), party, wakers))

@@ -35,25 +35,28 @@ pub(super) fn queue_at(
     wakers: &Wakers,
     at: u64,
 ) -> Option<Queue> {
-    for place in (at.saturating_sub(AROUND)..at + AROUND + 16).step_by(8) {
-        let Some(pointer) = memory.words.at(place) else {
-            continue;
-        };
-        if !memory.is_own(pointer) {
-            continue;
-        }
+    let around = (at.saturating_sub(AROUND)..at + AROUND + 16).step_by(8);
+    let mut pointers: Vec<u64> = around.filter_map(|place| memory.words.at(place)).collect();
+    pointers.retain(|pointer| memory.is_own(*pointer));
+    // The nearest is to the list's own, those before it to what that is a part of.
+    pointers.sort_unstable_by(|one, other| other.cmp(one));
+    pointers.dedup();
+    for pointer in pointers {
         for list in (pointer..pointer + BEHIND).step_by(8) {
-            let Some(newest) = memory.words.at(list).filter(|end| memory.is_own(*end)) else {
-                continue;
+            let mut end = |at| {
+                memory
+                    .words
+                    .at(at)
+                    .filter(|end| memory.places.own.contains(*end))
             };
-            let Some(oldest) = memory.words.at(list + 8).filter(|end| memory.is_own(*end)) else {
+            let Some((newest, oldest)) = end(list).zip(end(list + 8)) else {
                 continue;
             };
             let mut offsets = (0..=NODE).step_by(8);
             let found = offsets.find_map(|waker| {
                 let has_wakers = [newest, oldest]
                     .iter()
-                    .all(|node| wakers.sites.contains_key(&(node + waker)));
+                    .all(|node| wakers.sites.contains_key(&node.saturating_add(waker)));
                 let ends = (newest, oldest);
                 has_wakers.then(|| follow(memory, wakers, list, ends, waker))?
             });
