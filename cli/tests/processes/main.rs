@@ -9,6 +9,7 @@
 
 mod binaries;
 mod build;
+mod cases;
 mod closed;
 #[path = "../common/mod.rs"]
 #[allow(dead_code, reason = "each tier uses a part")]

@@ -103,6 +103,12 @@ impl Place {
         }
     }
 
+    /// `file:line`, shortened as for people.
+    #[must_use]
+    pub fn line_of_file(&self) -> String {
+        format!("{}:{}", shortened(&self.file), self.line)
+    }
+
     /// Whether it is in a dependency, in the standard library, or in that of C, whose own build names
     /// its files from where it was.
     pub fn is_foreign(&self) -> bool {

@@ -8,7 +8,7 @@ use rtops_symbols::{Address, FrameView, Function, Symbols, WaitReason};
 
 use crate::{
     dump::Dump,
-    frame::{self, Frame, FrameId, FrameKind, Link, Mark, Place, shortened},
+    frame::{self, Frame, FrameId, FrameKind, Link, Mark, Place},
     future::Future,
     task::{Polls, Task, Tracked},
 };
@@ -158,7 +158,7 @@ impl Frames {
             .filter_map(|frame| frame.place.as_ref());
         let first = places.clone().next();
         let place = places.find(|place| !place.is_foreign()).or(first)?;
-        Some(format!("{}:{}", shortened(&place.file), place.line))
+        Some(place.line_of_file())
     }
 
     /// The frames to show of a stack or a part of one, innermost first, and the spans among them.

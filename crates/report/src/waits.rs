@@ -6,7 +6,7 @@
 
 mod shared;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use petgraph::{algo::kosaraju_scc, graph::DiGraph};
 use rtops_protocol::{
@@ -19,9 +19,9 @@ use crate::{
     dump::Dump,
     frames::Frames,
     holders::{Holders, Lock},
+    shared::Parties,
     task::{MAX_NESTING, Task, TaskKey},
 };
-pub use shared::Parties;
 
 /// Of a semaphore or set with more holders than this, none is followed: any of them can end a wait.
 const MAX_HOLDERS: usize = 256;
@@ -67,6 +67,8 @@ pub struct Waits<'a> {
     edges: HashMap<TaskKey, Vec<Edge<'a>>>,
     /// Tasks of which every place where they wait has an edge.
     explained: HashSet<TaskKey>,
+    /// What tasks wait for as memory tells, and why.
+    shared: Vec<(&'a Shared, WaitReason, &'a Task)>,
 }
 
 /// A circle of tasks, each of which waits for the next.
@@ -97,6 +99,7 @@ impl<'a> Waits<'a> {
             tasks: dump.tasks_by_key(),
             edges: HashMap::new(),
             explained: HashSet::new(),
+            shared: Vec::new(),
         };
         let parties = Parties::of(dump);
         let shared = this.add_shared(dump, frames, &parties);
@@ -130,6 +133,21 @@ impl<'a> Waits<'a> {
     /// What a task waits for, as far as that is known.
     pub fn of_task(&self, task: TaskKey) -> &[Edge<'a>] {
         self.edges.get(&task).map_or(&[], Vec::as_slice)
+    }
+
+    /// What tasks wait for as memory tells, why, and which tasks do.
+    pub fn held(&self) -> Vec<(&'a Shared, WaitReason, Vec<&'a Task>)> {
+        let mut held: BTreeMap<u64, (&Shared, WaitReason, Vec<&Task>)> = BTreeMap::new();
+        for (shared, reason, task) in &self.shared {
+            let known = held.entry(shared.address);
+            let (_, _, tasks) = known.or_insert_with(|| (shared, *reason, Vec::new()));
+            tasks.push(task);
+        }
+        let mut held: Vec<_> = held.into_values().collect();
+        for (_, _, tasks) in &mut held {
+            tasks.sort_unstable_by_key(|task| task.key);
+        }
+        held
     }
 
     /// The tasks whose handles a task awaits, as far as that is known.

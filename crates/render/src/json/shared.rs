@@ -34,7 +34,7 @@ pub(super) fn shared(dump: &Dump) -> Vec<SharedPart> {
 fn part(dump: &Dump, parties: &Parties, shared: &Shared) -> SharedPart {
     let all = |all: &[Party]| {
         let known = all.iter().map(|party| PartyPart {
-            task: parties.task(*party).map(|task| dump.number(task)),
+            task: parties.task(*party).map(|task| dump.number(task.key)),
             tid: match *party {
                 Party::Task { .. } => None,
                 Party::BlockOn { tid } | Party::Thread { tid } => Some(tid),

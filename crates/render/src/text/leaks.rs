@@ -47,7 +47,7 @@ pub fn text(writer: &mut impl Write, style: Style, leaks: &LeaksView) -> io::Res
 fn summary(leaks: &LeaksView) -> String {
     let findings = leaks.findings;
     let serious = findings.serious();
-    let hints = findings.findings.len() - serious;
+    let hints = findings.hints();
     let mut text = match (serious, hints) {
         (0, 0) => "no findings".to_owned(),
         (0, hints) => format::count(hints, "hint"),

@@ -119,9 +119,14 @@ pub struct Findings<'a> {
 impl Findings<'_> {
     /// How many findings are more than a hint, and faults.
     pub fn serious(&self) -> usize {
+        self.findings.len() - self.hints() + self.verdicts.len()
+    }
+
+    /// How many findings are no more than a hint.
+    pub fn hints(&self) -> usize {
         let findings = self.findings.iter();
-        let serious = findings.filter(|finding| !finding.evidence.is_hint());
-        serious.count() + self.verdicts.len()
+        let hints = findings.filter(|finding| finding.evidence.is_hint());
+        hints.count()
     }
 }
 

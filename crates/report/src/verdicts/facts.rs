@@ -2,18 +2,23 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rtops_protocol::Thread;
-use rtops_symbols::WaitReason;
+use rtops_protocol::{Party, Shared, SharedKind, Thread};
+use rtops_symbols::{WaitEnd, WaitReason};
 
 use crate::{
     dump::{Dump, leaf_of},
+    escape::escape,
     format,
     frame::Link,
     frames::Frames,
     group::TaskGroup,
-    task::{Task, TaskKey},
+    shared::Parties,
+    task::{State, Task, TaskKey},
     words,
 };
+
+/// The most places that one stack is told by.
+const MAX_PLACES: usize = 3;
 
 /// What the rules look at.
 #[derive(Debug)]
@@ -23,6 +28,7 @@ pub(super) struct Facts<'f, 'a> {
     /// All tasks.
     pub(super) groups: &'f [TaskGroup<'a>],
     group_of: HashMap<TaskKey, usize>,
+    parties: Parties<'a>,
     taken: HashSet<TaskKey>,
     taken_threads: HashSet<i32>,
 }
@@ -37,6 +43,7 @@ impl<'f, 'a> Facts<'f, 'a> {
             frames,
             groups,
             group_of: group_of.collect(),
+            parties: Parties::of(dump),
             taken: HashSet::new(),
             taken_threads: HashSet::new(),
         }
@@ -99,10 +106,27 @@ impl<'f, 'a> Facts<'f, 'a> {
             .collect()
     }
 
-    /// Where in the service a group waits: at the innermost place that is its own.
+    /// Where in the service a group waits: the innermost places that are its own, and from where these were
+    /// called.
     pub(super) fn place(&self, group: &TaskGroup) -> Option<String> {
         let mut places = group.chains.iter();
-        places.find_map(|chain| self.frames.own_place(&chain.links))
+        places.find_map(|chain| self.place_in(&chain.links))
+    }
+
+    /// The same of a stack.
+    pub(super) fn place_in(&self, links: &[Link]) -> Option<String> {
+        let frames = self.frames.of_links(links);
+        let places = frames.filter_map(|frame| frame.place.as_ref());
+        let own = places.filter(|place| !place.is_foreign());
+        let mut own: Vec<String> = own
+            .map(|place| escape(&place.line_of_file()).into_owned())
+            .collect();
+        own.dedup();
+        own.truncate(MAX_PLACES);
+        if own.is_empty() {
+            return self.frames.own_place(links);
+        }
+        Some(own.join(" from "))
     }
 
     /// A thread's whole stack, innermost first; empty where it was not taken.
@@ -114,6 +138,48 @@ impl<'f, 'a> Facts<'f, 'a> {
     pub(super) fn is_in(&self, links: &[Link], function: &str) -> bool {
         let mut frames = self.frames.of_links(links);
         frames.any(|frame| frame.name.starts_with(function))
+    }
+
+    /// Whether a task waits for what an idle service waits for, or for a message.
+    pub(super) fn waits_for_work(&self, task: &Task) -> bool {
+        let waits = self
+            .group_of(task.key)
+            .map(TaskGroup::waits)
+            .unwrap_or_default();
+        let is_work = |wait: &WaitReason| {
+            let is_message = matches!(
+                wait,
+                WaitReason::ChannelReceive
+                    | WaitReason::BroadcastReceive
+                    | WaitReason::Notify
+                    | WaitReason::WatchChanged
+            );
+            is_message || wait.end() == WaitEnd::Idle
+        };
+        task.state == State::Waiting && !waits.is_empty() && waits.iter().all(is_work)
+    }
+
+    /// What a thread waits for that others have in memory.
+    pub(super) fn lock_of(&self, tid: i32) -> Option<&'a Shared> {
+        let waits = |shared: &&Shared| shared.waiters.contains(&Party::Thread { tid });
+        let mut locks = self
+            .dump
+            .shared
+            .iter()
+            .filter(|shared| shared.kind == SharedKind::Lock);
+        locks.find(waits)
+    }
+
+    /// The tasks that hold something, as is proven; else those that may, if they are all.
+    pub(super) fn holders(&self, shared: &Shared) -> Option<Vec<&'a Task>> {
+        let parties = match (shared.holders.is_empty(), shared.is_complete) {
+            (false, _) => &shared.holders,
+            (true, true) => &shared.others,
+            (true, false) => return None,
+        };
+        self.parties
+            .tasks(parties)
+            .filter(|tasks| !tasks.is_empty())
     }
 
     /// What a thread waits for, where that is known.

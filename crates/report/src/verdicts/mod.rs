@@ -28,6 +28,8 @@ pub enum Fault {
     BlockedWorker,
     /// Polled again and again, and gets nowhere.
     Livelock,
+    /// All of something is held by those who wait for work themselves.
+    Exhausted,
     /// Nothing can wake it.
     Never,
     /// What it waited for is there, and nobody has woken it.
@@ -50,6 +52,7 @@ impl Fault {
             Self::BlockingPool => "blocking pool full",
             Self::BlockedWorker => "blocked worker",
             Self::Livelock => "livelock",
+            Self::Exhausted => "exhausted",
             Self::Never => "never",
             Self::LostWakeUp => "lost wake-up",
             Self::Starved => "starved",
@@ -126,6 +129,7 @@ impl<'a> Verdicts<'a> {
         verdicts.extend(pool::full(&mut facts));
         verdicts.extend(threads::spinning_on(&mut facts));
         verdicts.extend(threads::blocked_workers(&mut facts));
+        verdicts.extend(tasks::exhausted(&mut facts, waits));
         verdicts.extend(tasks::never(&mut facts));
         verdicts.extend(tasks::lost_wake_ups(&mut facts));
         verdicts.extend(tasks::livelock(&mut facts));

@@ -41,6 +41,44 @@ pub(super) fn deadlocks<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec
     verdicts
 }
 
+/// What tasks wait for and others hold that wait for work themselves: none of it comes free before they get some.
+pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec<Verdict<'a>> {
+    let mut verdicts = Vec::new();
+    for (shared, reason, waiters) in waits.held() {
+        let waiters: Vec<&Task> = waiters
+            .into_iter()
+            .filter(|task| facts.is_free(task))
+            .collect();
+        let holders = facts
+            .holders(shared)
+            .filter(|holders| holders.iter().all(|holder| facts.waits_for_work(holder)));
+        let Some(holders) = holders.filter(|_| !waiters.is_empty()) else {
+            continue;
+        };
+        let verb = if waiters.len() == 1 { "waits" } else { "wait" };
+        let mut verdict = Verdict::new(
+            Fault::Exhausted,
+            format!(
+                "{} {verb} ({reason}) for what {} that {} for work themselves",
+                format::count(waiters.len(), "task"),
+                match holders.len() {
+                    1 => "1 task holds".to_owned(),
+                    some => format!("{some} tasks hold"),
+                },
+                if holders.len() == 1 { "waits" } else { "wait" }
+            ),
+        );
+        let held = format::list(facts.tasks(&holders));
+        let wait = format::list(facts.tasks(&waiters));
+        verdict.evidence = vec![format!("wait: {wait}"), format!("hold: {held}")];
+        facts.take(&waiters, &[]);
+        verdict.tasks = holders;
+        verdict.victims = waiters;
+        verdicts.push(verdict);
+    }
+    verdicts
+}
+
 /// Tasks that nothing can wake.
 pub(super) fn never<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();

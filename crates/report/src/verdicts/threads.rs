@@ -27,6 +27,9 @@ const WORKERS: [&str; 2] = [
 const DRIVERS: [&str; 2] = ["tokio::runtime::io::driver::", "mio::poll::"];
 /// A worker gives its tasks to another thread before it blocks in this.
 const IN_PLACE: &str = "tokio::task::blocking::block_in_place";
+/// Without a thread in the driver, nothing wakes what waits for I/O or time.
+const NOBODY_DRIVES: &str =
+    "no thread waits for I/O and timers, so nothing else of this runtime goes on";
 /// A poll that lasts longer blocks its worker.
 const LONG_POLL: Duration = Duration::from_secs(1);
 
@@ -114,67 +117,111 @@ pub(super) fn spinning_on<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
 }
 
 /// Workers that are blocked inside a poll while others need them: for long, or tasks wait for their turn, or
-/// nobody is left to wait for I/O and timers.
+/// nobody is left to wait for I/O and timers, or they wait for what their own task holds.
 pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     let workers = Workers::of(facts);
-    let mut by_place: BTreeMap<(String, String), Vec<&'a Task>> = BTreeMap::new();
-    for group in facts
-        .groups
-        .iter()
-        .filter(|group| group.look.kind == TaskKind::Task)
-    {
-        for task in facts.free(group) {
-            let thread = task.state.thread().and_then(|tid| facts.dump.thread(tid));
-            if let Some(why) = thread.and_then(|thread| is_blocked(facts, group, task, thread)) {
-                let what = (facts.group(group, 1), why);
-                by_place.entry(what).or_default().push(task);
-            }
-        }
-    }
-    let blocked = by_place
-        .values()
-        .flatten()
-        .filter(|task| task.kind == TaskKind::Task);
-    let nobody_drives = workers.is_stopped_by(blocked.count());
+    let blocked = blocked(facts);
+    let count = blocked.iter().map(|blocked| blocked.tasks.len()).sum();
+    let nobody_drives = workers.is_stopped_by(count);
     let starving = starving(facts);
     let mut verdicts = Vec::new();
-    for ((_, why), tasks) in by_place {
+    for Blocked {
+        group,
+        why,
+        tasks,
+        holders,
+    } in blocked
+    {
         let since = tasks.iter().filter_map(|task| task.since()).max();
         let is_long = since.is_some_and(|since| since >= LONG_POLL);
-        if !is_long && starving.is_empty() && !nobody_drives {
+        let own = holders
+            .iter()
+            .any(|holder| tasks.iter().any(|task| task.key == holder.key));
+        if !is_long && starving.is_empty() && !nobody_drives && !own {
             continue;
         }
-        let Some(group) = tasks.first().and_then(|task| facts.group_of(task.key)) else {
-            continue;
+        let is_deadlock = own || (nobody_drives && !holders.is_empty());
+        let fault = if is_deadlock {
+            Fault::Deadlock
+        } else {
+            Fault::BlockedWorker
         };
-        let threads: Vec<i32> = tasks
+        let sentence = blocked_sentence(facts, &workers, group, &tasks, &why);
+        let mut verdict = Verdict::new(fault, sentence);
+        if own {
+            verdict
+                .evidence
+                .push("its own task has what it waits for, and is not polled".to_owned());
+        } else if !holders.is_empty() {
+            let holders = format::list(facts.tasks(&holders));
+            verdict
+                .evidence
+                .push(format!("who has what it waits for: {holders}"));
+        }
+        if !starving.is_empty() {
+            let starving = format::list(facts.tasks(&starving));
+            verdict
+                .evidence
+                .push(format!("woken, and not polled: {starving}"));
+        }
+        if nobody_drives {
+            verdict.evidence.push(NOBODY_DRIVES.to_owned());
+        }
+        verdict.threads = tasks
             .iter()
             .filter_map(|task| task.state.thread())
             .collect();
-        let mut verdict = Verdict::new(
-            Fault::BlockedWorker,
-            blocked_sentence(facts, &workers, group, &tasks, &why),
-        );
-        if !starving.is_empty() {
-            verdict.evidence.push(format!(
-                "woken, and not polled: {}",
-                format::list(facts.tasks(&starving))
-            ));
-        }
-        if nobody_drives {
-            verdict.evidence.push(
-                "no thread waits for I/O and timers, so nothing else of this runtime goes on"
-                    .to_owned(),
-            );
-        }
-        facts.take(&tasks, &threads);
+        facts.take(&tasks, &verdict.threads);
+        facts.take(&holders, &[]);
         facts.take(&starving, &[]);
         verdict.victims.clone_from(&starving);
         verdict.tasks = tasks;
-        verdict.threads = threads;
+        verdict.tasks.extend(holders.iter().filter(|_| !own));
         verdicts.push(verdict);
     }
     verdicts
+}
+
+/// Tasks that block their threads at one place.
+struct Blocked<'f, 'a> {
+    group: &'f TaskGroup<'a>,
+    why: String,
+    tasks: Vec<&'a Task>,
+    /// Who has what they wait for, as far as that is known.
+    holders: Vec<&'a Task>,
+}
+
+fn blocked<'f, 'a>(facts: &Facts<'f, 'a>) -> Vec<Blocked<'f, 'a>> {
+    let mut by_place: BTreeMap<(String, String), Blocked> = BTreeMap::new();
+    let groups = facts.groups.iter();
+    for group in groups.filter(|group| group.look.kind == TaskKind::Task) {
+        for task in facts.free(group) {
+            let thread = task.state.thread().and_then(|tid| facts.dump.thread(tid));
+            let Some(thread) = thread else { continue };
+            let Some(why) = is_blocked(facts, group, task, thread) else {
+                continue;
+            };
+            let place = (facts.group(group, 1), why.clone());
+            let known = by_place.entry(place).or_insert_with(|| Blocked {
+                group,
+                why,
+                tasks: Vec::new(),
+                holders: Vec::new(),
+            });
+            known.tasks.push(task);
+            let lock = facts.lock_of(thread.tid);
+            let holders = lock
+                .and_then(|lock| facts.holders(lock))
+                .into_iter()
+                .flatten();
+            for holder in holders {
+                if !known.holders.iter().any(|one| one.key == holder.key) {
+                    known.holders.push(holder);
+                }
+            }
+        }
+    }
+    by_place.into_values().collect()
 }
 
 fn blocked_sentence(

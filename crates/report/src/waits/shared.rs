@@ -2,61 +2,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rtops_protocol::{Party, Shared, SharedKind};
+use rtops_protocol::{Shared, SharedKind};
 use rtops_symbols::WaitReason;
 
 use super::{Edge, Need, Waits, WaitsFor};
 use crate::{
     dump::Dump,
     frames::Frames,
+    shared::Parties,
     task::{Task, TaskKey},
 };
-
-/// Who the parties of a dump are. Of several parts of one task, which is meant is not known.
-#[derive(Debug)]
-pub struct Parties<'a> {
-    cells: HashMap<u64, Option<&'a Task>>,
-    futures: HashMap<i32, &'a Task>,
-}
-
-impl<'a> Parties<'a> {
-    /// Those of a dump.
-    pub fn of(dump: &'a Dump) -> Self {
-        let mut this = Self {
-            cells: HashMap::new(),
-            futures: HashMap::new(),
-        };
-        for task in &dump.tasks {
-            if let Some(cell) = task.memory().and_then(|memory| memory.cell) {
-                let known = this.cells.entry(cell);
-                known.and_modify(|it| *it = None).or_insert(Some(task));
-            }
-            if let Some(tid) = task.block_on() {
-                this.futures.insert(tid, task);
-            }
-        }
-        this
-    }
-
-    /// The task with that cell.
-    pub fn by_cell(&self, cell: u64) -> Option<&'a Task> {
-        self.cells.get(&cell).copied().flatten()
-    }
-
-    /// The task that is a party; `None` for a thread.
-    pub fn task(&self, party: Party) -> Option<&'a Task> {
-        match party {
-            Party::Task { cell } => self.by_cell(cell),
-            Party::BlockOn { tid } => self.futures.get(&tid).copied(),
-            Party::Thread { .. } => None,
-        }
-    }
-
-    /// These parties as tasks; `None` where one of them is no known task.
-    pub fn tasks(&self, parties: &[Party]) -> Option<Vec<&'a Task>> {
-        parties.iter().map(|party| self.task(*party)).collect()
-    }
-}
 
 impl<'a> Waits<'a> {
     /// Takes in what memory tells of what tasks wait for. Returns those of which that is all they wait for.
@@ -76,10 +31,14 @@ impl<'a> Waits<'a> {
         }
         let mut explained = HashSet::new();
         for (key, shared) in waits {
-            let reason = self.task(key).and_then(|task| only_wait(task, frames));
-            let (Some(reason), [shared]) = (reason, shared.as_slice()) else {
+            let Some(task) = self.task(key) else { continue };
+            let Some(reason) = only_wait(task, frames) else {
                 continue;
             };
+            let Some(shared) = fitting(reason, &shared) else {
+                continue;
+            };
+            self.shared.push((shared, reason, task));
             if let Some(by) = who_lets_go(shared, reason, parties) {
                 self.edges.entry(key).or_default().push(Edge {
                     what: WaitsFor::Shared(shared, reason),
@@ -112,6 +71,28 @@ fn only_wait(task: &Task, frames: &Frames) -> Option<WaitReason> {
             | WaitReason::SemaphoreAcquire
     )
     .then_some(reason)
+}
+
+/// The one of these that a task with this reason waits for. What keeps the waker of a tracked task is a place for
+/// one, too.
+fn fitting<'a>(reason: WaitReason, shared: &[&'a Shared]) -> Option<&'a Shared> {
+    let is_slot = matches!(
+        reason,
+        WaitReason::ChannelReceive | WaitReason::OneshotReceive
+    );
+    let kind = if is_slot {
+        SharedKind::Slot
+    } else {
+        SharedKind::Queue
+    };
+    let mut fitting: Vec<_> = shared.iter().filter(|shared| shared.kind == kind).collect();
+    if is_slot && fitting.len() > 1 {
+        fitting.retain(|shared| shared.others != shared.waiters);
+    }
+    match fitting.as_slice() {
+        [only] => Some(only),
+        _ => None,
+    }
 }
 
 /// The tasks one of which has to go on before a wait can end; `None` where somebody else may end it.

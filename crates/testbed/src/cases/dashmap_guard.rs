@@ -23,8 +23,7 @@ pub(crate) fn run(variant: Variant) {
 
 async fn notify_change(map: Map, answer: oneshot::Receiver<String>) {
     let mut entry = map.get_mut(&1).expect("it was put there");
-    sleep(Duration::from_millis(200)).await;
-    // STUCK notify_change: has the guard, and no thread is left to poll it
+    sleep(Duration::from_millis(200)).await; // STUCK notify_change: has the guard, and no thread polls it
     if let Ok(value) = answer.await {
         *entry = value;
     }

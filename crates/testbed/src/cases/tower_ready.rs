@@ -45,10 +45,8 @@ where
     S: Service<u64, Response = u64, Error = Infallible>,
 {
     loop {
-        // STUCK waiting: those that have work wait for a permit
-        let Ok(ready) = service.ready().await;
-        // STUCK reserved: those that are idle have one
-        let Some(job) = jobs.recv().await else { return };
+        let Ok(ready) = service.ready().await; // STUCK waiting: those with work
+        let Some(job) = jobs.recv().await else { return }; // STUCK reserved: those that are idle
         let _answer = ready.call(job).await;
     }
 }

@@ -1,0 +1,194 @@
+//! The faults that public bug reports tell of, in services that know nothing of rtops, have the agent, or use
+//! its wrappers: the first screen of `rtops stack` has the right verdict and the lines that an operator
+//! needs.
+
+use std::{fs, path::Path, sync::Arc, time::Instant};
+
+use serde_json::Value;
+use tempfile::tempdir;
+
+use crate::{
+    common::built,
+    source::Marks,
+    support::{DEADLINE, Target},
+};
+
+/// The lines of a terminal that are read first.
+const FIRST_LINES: usize = 14;
+const VARIANTS: [&str; 3] = ["bare", "plain", "wrapped"];
+
+fn start(case: &str, variant: &str) -> Target {
+    let directory = Arc::new(tempdir().unwrap());
+    Target::start_in(directory, &built("cases"), &[case, variant])
+}
+
+/// The faults that a look shows.
+fn faults(target: &Target) -> Vec<String> {
+    let run = target.rtops(&["stack", &target.pid.to_string(), "--json"]);
+    let document: Value =
+        serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"));
+    let verdicts = document["verdicts"]["verdicts"].as_array().unwrap().iter();
+    let faults = verdicts.map(|verdict| verdict["fault"].as_str().unwrap().to_owned());
+    faults.collect()
+}
+
+/// `file:line` of what is marked so in a case.
+fn marked(case: &str, name: &str) -> Vec<String> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/testbed/src/cases");
+    let text = fs::read_to_string(sources.join(case).with_extension("rs")).unwrap();
+    let marks = Marks::signed(&text, &format!("cases/{case}.rs"), "// STUCK ");
+    let marks = marks.of(&format!("{name}:")).iter();
+    marks
+        .map(|mark| format!("{}:{}", mark.file, mark.line))
+        .collect()
+}
+
+/// Each variant comes to show this fault, and the lines with these marks, on the first screen.
+#[track_caller]
+fn shows(case: &str, variants: &[&str], fault: &str, marks: &[&str]) {
+    let targets: Vec<_> = variants
+        .iter()
+        .map(|variant| (variant, start(case, variant)))
+        .collect();
+    for (variant, target) in targets {
+        let deadline = Instant::now() + DEADLINE;
+        let missing = loop {
+            let text = target.stack_text(&[]);
+            let first: Vec<&str> = text.lines().take(FIRST_LINES).collect();
+            let first = first.join("\n");
+            let is_told = |mark: &&str| marked(case, mark).iter().any(|line| first.contains(line));
+            let missing = marks.iter().find(|mark| !is_told(mark));
+            let has_fault = first.contains(&format!("\n{fault}: "));
+            match missing {
+                None if has_fault => break None,
+                _ if Instant::now() > deadline => break Some((missing, text)),
+                _ => {}
+            }
+        };
+        assert_eq!(missing, None, "{case} {variant}: {fault}");
+    }
+}
+
+#[test]
+fn full_channels_in_a_ring() {
+    shows("actor_cycle", &VARIANTS, "deadlock", &["router", "storage"]);
+}
+
+#[test]
+fn a_blocking_pool_that_waits_for_itself() {
+    shows("blocking_nested", &VARIANTS, "deadlock", &["read_vector"]);
+}
+
+#[test]
+fn a_pool_that_is_held_by_futures_nobody_polls() {
+    shows("buffered_pool", &VARIANTS, "deadlock", &["job"]);
+}
+
+#[test]
+fn a_block_on_without_a_budget() {
+    shows("coop_block_on", &VARIANTS, "livelock", &["work"]);
+}
+
+#[test]
+fn a_guard_that_is_kept_while_the_only_worker_is_blocked() {
+    shows(
+        "dashmap_guard",
+        &VARIANTS,
+        "deadlock",
+        &["list_watch", "notify_change"],
+    );
+}
+
+#[test]
+fn a_lock_that_was_handed_to_a_future_nobody_polls() {
+    shows("futurelock", &VARIANTS, "deadlock", &["session"]);
+}
+
+#[test]
+fn a_woken_task_behind_a_poll_that_does_not_yield() {
+    shows(
+        "lifo_slot",
+        &VARIANTS,
+        "blocked worker",
+        &["writer", "reader"],
+    );
+}
+
+#[test]
+fn a_future_that_forgets_its_waker() {
+    shows("poll_recreates", &["bare"], "never", &["client"]);
+    // Its agent keeps a waker for it.
+    shows("poll_recreates", &["wrapped"], "lost wake-up", &["client"]);
+}
+
+#[test]
+fn a_runtime_that_is_dropped_and_waits() {
+    shows(
+        "shutdown_in_place",
+        &VARIANTS,
+        "shutdown waits",
+        &["main", "commit"],
+    );
+}
+
+#[test]
+fn a_thread_that_is_blocked_by_its_own_task() {
+    shows("std_mutex_select", &VARIANTS, "deadlock", &["controller"]);
+}
+
+#[test]
+fn permits_that_are_held_by_those_without_work() {
+    shows(
+        "tower_ready",
+        &VARIANTS,
+        "exhausted",
+        &["waiting", "reserved"],
+    );
+}
+
+#[test]
+fn spans_that_nobody_polls() {
+    shows(
+        "unpolled_span",
+        &["wrapped"],
+        "deadlock",
+        &["session", "job"],
+    );
+}
+
+#[test]
+fn a_future_that_is_polled_all_the_time() {
+    shows("busy_wake", &["wrapped"], "livelock", &[]);
+}
+
+#[test]
+fn what_is_kept_and_goes_on_well_is_no_fault() {
+    for variant in VARIANTS {
+        let target = start("healthy_kept", variant);
+        for _ in 0..3 {
+            assert_eq!(faults(&target), Vec::<String>::new(), "{variant}");
+        }
+    }
+}
+
+#[test]
+fn a_watch_tells_what_one_look_does_not() {
+    for (case, variant, told) in [
+        ("joinset_unreaped", "bare", "results not taken: "),
+        ("half_close", "plain", "cases/half_close.rs:51"),
+        ("busy_wake", "bare", "spinning: "),
+    ] {
+        let target = start(case, variant);
+        let pid = target.pid.to_string();
+        let deadline = Instant::now() + DEADLINE;
+        let text = loop {
+            let text = target
+                .rtops(&["leaks", &pid, "--for", "4s", "--every", "1s"])
+                .stdout;
+            if text.contains(told) || Instant::now() > deadline {
+                break text;
+            }
+        };
+        assert!(text.contains(told), "{case} {variant}: {text}");
+    }
+}
