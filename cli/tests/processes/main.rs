@@ -29,6 +29,7 @@ mod refusals;
 mod safety;
 mod saved;
 mod several;
+mod sharing;
 mod stats;
 mod text;
 mod untracked;
