@@ -13,6 +13,23 @@ pub struct Stack {
     pub outside: Option<Outside>,
     tasks: Option<Tasks>,
     threads: Option<Threads>,
+    pub shared: Option<Vec<Shared>>,
+}
+
+/// What is waited for.
+#[derive(Debug, Deserialize)]
+pub struct Shared {
+    pub kind: String,
+    pub waiters: Vec<Party>,
+    pub others: Vec<Party>,
+    pub holders: Vec<Party>,
+    pub complete: bool,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Party {
+    pub task: Option<u64>,
+    pub tid: Option<i32>,
 }
 
 #[derive(Debug, Deserialize)]

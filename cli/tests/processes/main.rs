@@ -30,6 +30,7 @@ mod refusals;
 mod safety;
 mod saved;
 mod several;
+mod sharing;
 mod stats;
 mod text;
 mod untracked;

@@ -23,6 +23,7 @@ mod names;
 mod polled;
 pub mod runtime;
 pub mod settle;
+mod sharing;
 #[cfg(feature = "smol")]
 mod smol_tasks;
 mod sockets;
@@ -110,6 +111,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "names" => names::run,
         #[cfg(feature = "smol")]
         "smol" => smol_tasks::run,
+        "sharing" => sharing::run,
         "sockets" => sockets::run,
         "polled" => polled::run,
         "starved" => starved::run,

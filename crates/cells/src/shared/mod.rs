@@ -168,7 +168,7 @@ impl<I: Image> Finder<'_, I> {
                 if let Some(queue) = queues::queue_at(&mut self.memory, wakers, *at) {
                     *tries = 0;
                     listed.extend(queue.nodes.iter().map(|node| node + queue.waker));
-                    found.push(self.queue(queue, wakers));
+                    found.extend(self.queue(queue, wakers));
                     continue;
                 }
                 *tries += 1;
@@ -189,7 +189,7 @@ impl<I: Image> Finder<'_, I> {
         (poll, if is_inside { at.wrapping_sub(cell) } else { 0 })
     }
 
-    fn queue(&mut self, queue: Queue, wakers: &Wakers) -> Thing {
+    fn queue(&mut self, queue: Queue, wakers: &Wakers) -> Option<Thing> {
         let nodes = queue.nodes.iter();
         let waiters = nodes.filter_map(|node| wakers.sites.get(&(node + queue.waker)));
         let mut seen = HashSet::new();
@@ -197,19 +197,24 @@ impl<I: Image> Finder<'_, I> {
             .copied()
             .filter(|party| seen.insert(*party))
             .collect();
+        // What lies on a stack no task can wait for, and calls that have returned leave all kinds of words there.
+        let is_inside = |party: &Party| matches!(party, Party::BlockOn { .. });
+        if self.memory.places.stacks.contains(queue.list) && !waiters.iter().all(is_inside) {
+            return None;
+        }
         let extent = queue.pointer..queue.list + EXTENT;
         let place = queue.list..queue.list + 16;
         let first = waiters.iter().take(4).copied();
         let arc = first
             .filter_map(|party| self.arc(place.clone(), party, wakers))
             .max();
-        Thing {
+        Some(Thing {
             extent: arc.map_or(extent.start, |arc| arc + memory::COUNTS)..extent.end,
             what: What::Queue(queue),
             arc,
             waiters,
             having: BTreeSet::new(),
-        }
+        })
     }
 
     /// A waker that is part of an `Arc` which the waiting task has.
@@ -328,11 +333,15 @@ impl<I: Image> Finder<'_, I> {
             cell: cell.candidate.header,
         });
         let is_complete = inside.is_some() || tried.has_all_references;
+        // Whoever waits can't wake itself.
+        let holds = |party: &&Party| {
+            let is_its_own = kind == SharedKind::Slot && thing.waiters.contains(party);
+            tried.holders.contains(party) && !is_its_own
+        };
         let is_other = |party: &&Party| {
-            let holds = tried.holders.contains(party);
             let references = tried.references.get(party).copied();
             match references {
-                _ if holds => true,
+                _ if holds(party) => true,
                 _ if thing.waiters.contains(party) => references.is_some_and(|count| count > 1),
                 Some(0) => false,
                 None if tried.has_all_references => false,
@@ -342,15 +351,17 @@ impl<I: Image> Finder<'_, I> {
         let others: Vec<Party> = thing.having.iter().filter(is_other).copied().collect();
         let is_told = match kind {
             SharedKind::Queue => thing.waiters.len() > 1 || !others.is_empty() || is_complete,
-            SharedKind::Slot => !others.is_empty() || is_complete,
+            // Executors inside of tasks, and the agent, have places for wakers that concern nobody else.
+            SharedKind::Slot => others.iter().any(|other| !thing.waiters.contains(other)),
             SharedKind::Lock => !others.is_empty(),
         };
+        let holders = tried.holders.iter().filter(holds).copied().collect();
         is_told.then(|| Shared {
             address,
             kind,
             waiters: thing.waiters,
             others,
-            holders: tried.holders.iter().copied().collect(),
+            holders,
             is_complete,
         })
     }
