@@ -280,6 +280,12 @@ fn tasks() {
 #[test]
 fn threads() {
     const FUTEX: Option<i64> = Some(202);
+    const OPENER: [&str; 4] = [
+        "open",
+        "std::sys::fs::unix::File::open_c::{closure#0}",
+        "std::fs::File::open",
+        "gateway::f",
+    ];
     let cases: &[(WaitReason, char, Option<i64>, &[&str])] = &[
         (WaitReason::Running, 'R', None, &["gateway::hash"]),
         (
@@ -409,6 +415,118 @@ fn threads() {
             Some(0),
             &["read", "std::io::Read::read"],
         ),
+        (WaitReason::FileOpen, 'S', None, &OPENER),
+        (WaitReason::FileOpen, 'S', Some(257), &OPENER),
+        (
+            WaitReason::FileOpen,
+            'S',
+            None,
+            &[
+                "__open64_nocancel",
+                "std::sys::fs::unix::File::open_c",
+                "tokio::fs::open_options::OpenOptions::std_open::{closure#0}",
+                "tokio::runtime::blocking::pool::Inner::run",
+            ],
+        ),
+        (
+            WaitReason::FileLock,
+            'S',
+            None,
+            &[
+                "flock",
+                "std::sys::fs::unix::File::lock",
+                "std::fs::File::lock",
+                "gateway::f",
+            ],
+        ),
+        (
+            WaitReason::FileLock,
+            'S',
+            Some(72),
+            &["__GI___libc_fcntl64", "sqlite3_step"],
+        ),
+        (
+            WaitReason::FileSync,
+            'D',
+            Some(74),
+            &["fsync", "std::fs::File::sync_all", "gateway::f"],
+        ),
+        (
+            WaitReason::FileSync,
+            'D',
+            None,
+            &["__GI_fdatasync", "gateway::f"],
+        ),
+        (
+            WaitReason::FileRead,
+            'D',
+            Some(0),
+            &[
+                "__read",
+                "std::sys::fd::unix::FileDesc::read",
+                "std::fs::File::read",
+            ],
+        ),
+        (
+            WaitReason::FileCall,
+            'D',
+            Some(332),
+            &["statx", "std::sys::fs::unix::try_statx"],
+        ),
+        (
+            WaitReason::PipeRead,
+            'S',
+            Some(0),
+            &[
+                "__GI___libc_read",
+                "__read",
+                "std::sys::fd::unix::FileDesc::read",
+                "std::io::pipe::PipeReader::read",
+                "gateway::f",
+            ],
+        ),
+        (
+            WaitReason::PipeWrite,
+            'S',
+            None,
+            &[
+                "write@@GLIBC_2.2.5",
+                "std::sys::fd::unix::FileDesc::write",
+                "<std::process::ChildStdin as std::io::Write>::write",
+                "gateway::f",
+            ],
+        ),
+        (
+            WaitReason::ProcessExit,
+            'S',
+            None,
+            &[
+                "wait4",
+                "std::sys::process::unix::unix::Process::wait::{closure#0}",
+                "std::process::Child::wait",
+                "std::process::Command::status",
+                "gateway::f",
+            ],
+        ),
+        (
+            WaitReason::ProcessExit,
+            'S',
+            None,
+            &["waitid", "gateway::f"],
+        ),
+        (
+            WaitReason::Resolve,
+            'S',
+            Some(7),
+            &[
+                "__GI___poll",
+                "__res_context_send",
+                "__GI_getaddrinfo",
+                "std::sys::net::connection::socket::lookup_host",
+            ],
+        ),
+        // What the user's own function does after it has called C is not known.
+        (WaitReason::Unknown, 'S', None, &["gateway::f", "read"]),
         (WaitReason::Futex, 'S', FUTEX, &[]),
         (WaitReason::Unknown, 'S', None, &["gateway::f"]),
     ];
