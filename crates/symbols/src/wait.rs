@@ -38,6 +38,8 @@ wait_reasons! {
     Accept => "I/O accept",
     /// The others of a barrier.
     Barrier => "barrier",
+    /// A future that a thread polls by itself, and parks in between.
+    BlockOn => "block_on",
     /// A closure on a thread for blocking work.
     BlockingTask => "blocking task",
     /// The next message of a broadcast channel.
@@ -118,6 +120,8 @@ wait_reasons! {
     SemaphoreAcquire => "semaphore acquire",
     /// A signal to the process.
     Signal => "signal",
+    /// A lock, by looking at it over and over again.
+    SpinLock => "spin lock",
     /// Time to pass.
     Sleep => "sleep",
     /// The end of a time-out around something else.
@@ -168,6 +172,7 @@ impl WaitReason {
             | Self::Timeout
             | Self::Yield => WaitEnd::Timed,
             Self::Accept
+            | Self::BlockOn
             | Self::EpollWait
             | Self::Parked
             | Self::ProcessExit
@@ -180,7 +185,8 @@ impl WaitReason {
             | Self::RwLock
             | Self::RwLockRead
             | Self::RwLockWrite
-            | Self::SemaphoreAcquire => WaitEnd::Contended,
+            | Self::SemaphoreAcquire
+            | Self::SpinLock => WaitEnd::Contended,
             Self::BlockingTask
             | Self::BroadcastReceive
             | Self::ChannelClosed
@@ -260,14 +266,15 @@ pub fn thread_wait(
     state: Option<char>,
     syscall: Option<i64>,
 ) -> WaitReason {
-    if state == Some('R') {
-        return WaitReason::Running;
-    }
     let called = syscall.and_then(|syscall| entry(SYSCALLS, syscall));
     let judged = judge(frames, |path| match path.contains("::") {
         true => rule_for(path, THREAD_RULES),
         false => c_function(path),
     });
+    if state == Some('R') {
+        let spins = judged.filter(|judged| *judged == WaitReason::SpinLock);
+        return spins.unwrap_or(WaitReason::Running);
+    }
     match (called, judged) {
         // A futex is how all of them wait; other calls are what they say, or a library says more.
         (Some(WaitReason::Futex) | None, Some(judged)) => judged,
@@ -362,6 +369,17 @@ fn refines(outer: WaitReason, inner: WaitReason) -> bool {
         W::RwLock => matches!(outer, W::RwLockRead | W::RwLockWrite),
         W::MutexLock => matches!(outer, W::RwLockRead | W::RwLockWrite),
         W::Notify => !matches!(outer, W::Timeout | W::ChannelSend),
+        // A method that blocks makes a future of its own, and blocks on that.
+        W::BlockOn => matches!(
+            outer,
+            W::BroadcastReceive
+                | W::ChannelReceive
+                | W::ChannelSend
+                | W::MutexLock
+                | W::OneshotReceive
+                | W::RwLockRead
+                | W::RwLockWrite
+        ),
         W::Event | W::Condvar | W::Parked | W::Futex => outer != W::Timeout,
         W::WatchChanged => matches!(outer, W::Barrier | W::Signal),
         W::ChannelReceive => matches!(outer, W::Signal),
