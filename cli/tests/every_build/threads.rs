@@ -14,7 +14,6 @@ const THREADS: &[(&str, &str, &str)] = &[
     ("spinner", "running", "threads_only::spins"),
     ("opener", "file open", "threads_only::opens"),
     ("file locker", "file lock", "threads_only::locks_file"),
-    ("piper", "pipe read", "threads_only::reads_pipe"),
     ("waiter", "process exit", "threads_only::waits_for_child"),
     ("rw reader", "rwlock read", "threads_only::reads_locked"),
     ("lazy", "once cell", "threads_only::forces"),

@@ -2,14 +2,15 @@
 //! inside a function that is named after what it does.
 
 use std::{
-    fs::File,
+    env::temp_dir,
+    fs::{File, OpenOptions, remove_file},
     hint::{black_box, spin_loop},
-    io::{PipeReader, Read, pipe},
+    io::{Error, Read, pipe},
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::net::UnixStream,
+        unix::{fs::OpenOptionsExt, net::UnixStream},
     },
-    process::{Command, Stdio},
+    process::{Command, Stdio, id},
     sync::{
         Barrier, Condvar, LazyLock, Mutex, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -18,7 +19,14 @@ use std::{
     thread,
 };
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::{
+    fcntl::OFlag,
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        stat::Mode,
+    },
+    unistd::mkfifo,
+};
 
 use crate::{
     FOREVER, Never,
@@ -43,7 +51,6 @@ pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
         ("spinner", spins),
         ("opener", opens),
         ("file locker", locks_file),
-        ("piper", reads_pipe),
         ("waiter", waits_for_child),
         ("rw reader", reads_locked),
         ("lazy", forces),
@@ -103,12 +110,22 @@ fn spins(pending: Pending) {
     }
 }
 
-/// Opens the end of a pipe by its name, which waits until somebody has the other one.
+/// Opens a named pipe, which waits until somebody has the other end.
 #[inline(never)]
 fn opens(pending: Pending) {
-    let reader = pipe().map(|(reader, _)| reader);
+    let path = temp_dir().join(format!("rtops-targets-{}", id()));
+    let made = mkfifo(&path, Mode::S_IRUSR).map_err(Error::from);
+    let flags = OFlag::O_PATH.bits();
+    let named = made.and_then(|()| {
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(&path)
+    });
+    // It is opened without its name, lest the name stays behind.
+    remove_file(path).ok();
     drop(pending);
-    black_box(reader.and_then(|reader| open_again(&reader)).is_ok());
+    black_box(named.and_then(|named| open_again(&named)).is_ok());
 }
 
 #[inline(never)]
@@ -118,15 +135,6 @@ fn locks_file(pending: Pending) {
     drop(pending);
     if let Ok((Ok(again), file)) = locked {
         black_box(file.lock().is_ok() && again.lock().is_ok());
-    }
-}
-
-#[inline(never)]
-fn reads_pipe(pending: Pending) {
-    let ends = pipe();
-    drop(pending);
-    if let Ok((mut reader, _writer)) = ends {
-        black_box(PipeReader::read(&mut reader, &mut [0; 16]).is_ok());
     }
 }
 
@@ -192,6 +200,6 @@ fn joins(pending: Pending) {
     black_box(thread.join().is_ok());
 }
 
-fn open_again(file: &impl AsRawFd) -> std::io::Result<File> {
+fn open_again(file: &impl AsRawFd) -> Result<File, Error> {
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
