@@ -12,6 +12,19 @@ const THREADS: &[(&str, &str, &str)] = &[
     ("locker", "mutex lock", "threads_only::locks"),
     ("sleeper", "sleep", "threads_only::sleeps"),
     ("spinner", "running", "threads_only::spins"),
+    ("opener", "file open", "threads_only::opens"),
+    ("file locker", "file lock", "threads_only::locks_file"),
+    ("waiter", "process exit", "threads_only::waits_for_child"),
+    ("rw reader", "rwlock read", "threads_only::reads_locked"),
+    ("lazy", "once cell", "threads_only::forces"),
+    (
+        "condvar",
+        "condvar wait",
+        "threads_only::waits_for_condition",
+    ),
+    ("receiver", "channel receive", "threads_only::receives"),
+    ("barrier", "barrier", "threads_only::meets"),
+    ("joiner", "join", "threads_only::joins"),
 ];
 
 #[test]

@@ -28,6 +28,14 @@ pub struct Frame {
     pub module: String,
 }
 
+impl Frame {
+    /// Whether nothing is known of it but where it is, as of the stubs that lead to another library.
+    pub(crate) fn is_nameless(&self) -> bool {
+        let behind = self.function.strip_prefix(self.module.as_str());
+        behind.is_some_and(|rest| rest.trim_start_matches('+').starts_with("0x"))
+    }
+}
+
 /// What a line of an await tree stands for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -140,13 +140,18 @@ pub fn group_threads<'a>(
     groups
 }
 
+/// What a thread waits for, where that is known.
+pub(crate) fn wait(thread: &Thread, frames: &Frames) -> Option<WaitReason> {
+    let links = leaf_of(thread).map_or(&[][..], |leaf| frames.stack(leaf.stack));
+    frames.thread_wait(links, thread.state, thread.syscall)
+}
+
 fn stack(thread: &Thread, frames: &Frames) -> (Vec<Link>, Option<WaitReason>, Option<String>) {
+    let wait = wait(thread, frames);
     let Some(leaf) = leaf_of(thread) else {
-        let wait = frames.thread_wait(&[], thread.state, thread.syscall);
         return (Vec::new(), wait, Some(remarks::not_captured(thread)));
     };
     let links = frames.stack(leaf.stack);
-    let wait = frames.thread_wait(links, thread.state, thread.syscall);
     let remark = remarks::incomplete(leaf.end).map(str::to_owned);
     (frames.visible(links, &[]), wait, remark)
 }

@@ -12,7 +12,7 @@ use rtops_protocol::{LeafEnd, Trace, TraceOrder};
 use rtops_symbols::{FrameClass, Polls, classify, polls};
 
 use crate::{
-    frame::{FrameId, Link},
+    frame::{Frame, FrameId, Link},
     frames::Frames,
     remarks,
     tree::Chain,
@@ -183,8 +183,10 @@ impl<'a> Tree<'a> {
                 node.leads_to = node.leads_to.max(Worth::of(node.class));
             }
             let (near, leads_to) = (node.near, node.leads_to);
+            // A function of the C library has no path.
+            let is_rust = node.function.contains("::");
             let users = match node.class {
-                FrameClass::User if node.polls.is_none() => Some(index),
+                FrameClass::User if node.polls.is_none() && is_rust => Some(index),
                 FrameClass::Std if node.polls.is_none() => node.users,
                 _ => None,
             };
@@ -338,6 +340,11 @@ impl<'a> Builder<'a> {
             let Some(function) = self.function(*outermost) else {
                 continue;
             };
+            // What a stub or a stripped library calls is called by the one who called that.
+            if let Some(place) = before.filter(|_| self.is_nameless(*outermost)) {
+                self.places.insert((number, *ip), place);
+                continue;
+            }
             let known = functions.iter().rfind(|(known, _)| *known == function);
             let mut node = match known {
                 Some((_, node)) => *node,
@@ -391,6 +398,11 @@ impl<'a> Builder<'a> {
         };
         self.has_lines
             && frame.is_some_and(|frame| frame.place.is_none() && !has_path(&frame.function))
+    }
+
+    fn is_nameless(&self, frame: FrameId) -> bool {
+        let frame = self.tree.frames.get(frame);
+        frame.is_some_and(Frame::is_nameless)
     }
 
     fn function(&self, frame: FrameId) -> Option<&'a str> {

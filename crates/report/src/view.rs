@@ -2,9 +2,11 @@
 
 use std::{cell::OnceCell, time::Duration};
 
+use rtops_symbols::WaitReason;
+
 use crate::{
     dump::Dump, frames::Frames, group::TaskGroup, holders::Holders, leaks::Findings,
-    selection::Grouping, threads::ThreadGroup, verdicts::Verdicts, waits::Waits,
+    selection::Grouping, threads, threads::ThreadGroup, verdicts::Verdicts, waits::Waits, words,
 };
 
 /// Everything that `rtops stack` shows.
@@ -45,6 +47,28 @@ impl<'a> View<'a> {
     pub fn waits(&self) -> &Waits<'a> {
         let find_out = || Waits::of(self.dump, self.frames, &self.holders);
         self.waits.get_or_init(find_out)
+    }
+
+    /// What blocks a thread that is inside of a poll, such as "waits for a lock"; `None` where that is not
+    /// known, or where it runs.
+    pub fn blocked(&self, tid: i32) -> Option<String> {
+        let wait = threads::wait(self.dump.thread(tid)?, self.frames)?;
+        let words = words::blocked(wait)?;
+        Some(match self.blocks_on(wait, tid) {
+            Some(future) => format!("{words}: {future}"),
+            None => words.to_owned(),
+        })
+    }
+
+    /// What the future waits for that a thread blocks on, if it waits so and the future is shown.
+    pub fn blocks_on(&self, wait: WaitReason, tid: i32) -> Option<String> {
+        let mut groups = self.tasks.iter().flatten();
+        let is_its = |group: &&TaskGroup| {
+            let mut tasks = group.tasks.iter();
+            tasks.any(|task| task.block_on() == Some(tid))
+        };
+        let group = groups.find(is_its)?;
+        (wait == WaitReason::BlockOn).then(|| group.doing())
     }
 }
 

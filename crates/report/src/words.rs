@@ -109,6 +109,45 @@ pub const fn thread_state(letter: char) -> &'static str {
     }
 }
 
+/// What a thread that waits for this does, in a sentence about it; `None` for one that runs.
+#[must_use]
+pub const fn blocked(wait: WaitReason) -> Option<&'static str> {
+    use WaitReason as W;
+    Some(match wait {
+        W::Barrier => "waits at a barrier",
+        W::BlockOn => "in block_on",
+        W::ChannelReceive | W::BroadcastReceive | W::OneshotReceive => {
+            "waits for a message of a channel"
+        }
+        W::ChannelSend => "waits for room in a channel",
+        W::Condvar => "waits for a condition variable",
+        W::Connect => "waits for a connection to be made",
+        W::Accept => "waits for a connection to come in",
+        W::EpollWait | W::IoReadiness => "waits for I/O",
+        W::FileCall => "waits for the file system",
+        W::FileLock => "waits for the lock of a file",
+        W::FileOpen => "waits for a file to open",
+        W::FileRead => "reads a file",
+        W::FileSync => "waits for a file to be on the disk",
+        W::FileWrite => "writes a file",
+        W::Join => "waits for a thread to end",
+        W::MutexLock | W::RwLock | W::RwLockRead | W::RwLockWrite => "waits for a lock",
+        W::OnceCell => "waits for a value that another thread makes",
+        W::Parked => "parked",
+        W::PipeRead => "reads a pipe",
+        W::PipeWrite => "writes to a pipe",
+        W::ProcessExit => "waits for a process to end",
+        W::Read => "waits for bytes to read",
+        W::Resolve => "looks up a host name",
+        W::SemaphoreAcquire => "waits for a permit",
+        W::Signal => "waits for a signal",
+        W::Sleep => "sleeps",
+        W::SpinLock => "spins on a lock",
+        W::Write => "waits for bytes to be taken",
+        _ => return None,
+    })
+}
+
 /// The word for a kind of lock.
 #[must_use]
 pub const fn resource(kind: ResourceKind) -> &'static str {

@@ -93,6 +93,12 @@ const RULES: &[(&str, FrameClass)] = &[
     ("lock_api::", FrameClass::Leaf),
     ("polling::", FrameClass::Leaf),
     ("crossbeam_channel::", FrameClass::Leaf),
+    ("crossbeam_utils::sync::", FrameClass::Leaf),
+    ("dashmap::", FrameClass::Leaf),
+    ("flume::", FrameClass::Leaf),
+    ("once_cell::", FrameClass::Leaf),
+    ("pollster::", FrameClass::Executor),
+    ("spin::", FrameClass::Leaf),
     // What ends a process, or a task: the outermost of these says how.
     ("alloc::alloc::handle_alloc_error", FrameClass::Leaf),
     ("core::panicking::assert_failed", FrameClass::Leaf),

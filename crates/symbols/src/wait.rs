@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use self::rules::{C_FUNCTIONS, Rule, SYSCALLS, TASK_RULES, THREAD_RULES};
 use crate::{
     FrameView,
     fold::{FrameClass, classify_path},
     names,
     poll::polls,
 };
+
+mod rules;
 
 macro_rules! wait_reasons {
     ($($(#[$doc:meta])* $name:ident => $text:literal,)*) => {
@@ -35,6 +38,8 @@ wait_reasons! {
     Accept => "I/O accept",
     /// The others of a barrier.
     Barrier => "barrier",
+    /// A future that a thread polls by itself, and parks in between.
+    BlockOn => "block_on",
     /// A closure on a thread for blocking work.
     BlockingTask => "blocking task",
     /// The next message of a broadcast channel.
@@ -57,6 +62,18 @@ wait_reasons! {
     Event => "event",
     /// A futex, for what is not known.
     Futex => "futex wait",
+    /// An answer of the file system, such as that for the state of a file.
+    FileCall => "file call",
+    /// The lock of a file, which another process may have.
+    FileLock => "file lock",
+    /// A file to be opened, or the other end of a named pipe.
+    FileOpen => "file open",
+    /// A part of a file.
+    FileRead => "file read",
+    /// What was written to a file to be on the disk.
+    FileSync => "file sync",
+    /// A part of a file to be taken.
+    FileWrite => "file write",
     /// Futures in a container, none of which shows itself.
     FuturesContainer => "futures container",
     /// The next tick.
@@ -81,10 +98,16 @@ wait_reasons! {
     OneshotReceive => "oneshot receive",
     /// A thread with nothing to do.
     Parked => "parked",
+    /// Bytes out of a pipe, such as the output of a child.
+    PipeRead => "pipe read",
+    /// Bytes to be taken out of a pipe, such as by a child.
+    PipeWrite => "pipe write",
     /// A process to end.
     ProcessExit => "process exit",
     /// A server's next request on an open connection.
     Request => "next request",
+    /// The addresses of a host.
+    Resolve => "DNS lookup",
     /// Nothing: it runs.
     Running => "running",
     /// A read-write lock, the direction is not known.
@@ -97,6 +120,8 @@ wait_reasons! {
     SemaphoreAcquire => "semaphore acquire",
     /// A signal to the process.
     Signal => "signal",
+    /// A lock, by looking at it over and over again.
+    SpinLock => "spin lock",
     /// Time to pass.
     Sleep => "sleep",
     /// The end of a time-out around something else.
@@ -147,6 +172,7 @@ impl WaitReason {
             | Self::Timeout
             | Self::Yield => WaitEnd::Timed,
             Self::Accept
+            | Self::BlockOn
             | Self::EpollWait
             | Self::Parked
             | Self::ProcessExit
@@ -159,7 +185,8 @@ impl WaitReason {
             | Self::RwLock
             | Self::RwLockRead
             | Self::RwLockWrite
-            | Self::SemaphoreAcquire => WaitEnd::Contended,
+            | Self::SemaphoreAcquire
+            | Self::SpinLock => WaitEnd::Contended,
             Self::BlockingTask
             | Self::BroadcastReceive
             | Self::ChannelClosed
@@ -167,6 +194,12 @@ impl WaitReason {
             | Self::Condvar
             | Self::Connect
             | Self::Event
+            | Self::FileCall
+            | Self::FileLock
+            | Self::FileOpen
+            | Self::FileRead
+            | Self::FileSync
+            | Self::FileWrite
             | Self::Futex
             | Self::FuturesContainer
             | Self::IoReadiness
@@ -174,232 +207,16 @@ impl WaitReason {
             | Self::Never
             | Self::Notify
             | Self::OneshotReceive
+            | Self::PipeRead
+            | Self::PipeWrite
             | Self::Read
+            | Self::Resolve
             | Self::Unknown
             | Self::WatchChanged
             | Self::Write => WaitEnd::Open,
         }
     }
 }
-
-/// The segments that a path starts with, one of its later segments (`recv*` for all that start so,
-/// nothing for any), and what it waits for.
-type Rule = (&'static str, &'static str, WaitReason);
-
-/// For tasks. The first rule that fits a frame counts. Where line tables leave out a method's
-/// name (`tokio::net::tcp::listener::{async fn}`), its module has to do.
-const TASK_RULES: &[Rule] = {
-    use WaitReason as W;
-    &[
-        ("tokio::time::timeout", "", W::Timeout),
-        ("tokio::time::interval", "", W::Interval),
-        ("tokio::time::sleep", "", W::Sleep),
-        ("tokio::runtime::time", "", W::Sleep),
-        ("tokio::sync::mpsc", "recv*", W::ChannelReceive),
-        ("tokio::sync::mpsc", "closed", W::ChannelClosed),
-        ("tokio::sync::mpsc", "reserve*", W::ChannelSend),
-        ("tokio::sync::mpsc", "send*", W::ChannelSend),
-        ("tokio::sync::mpsc::bounded", "", W::ChannelSend),
-        ("tokio::sync::oneshot", "closed", W::ChannelClosed),
-        ("tokio::sync::oneshot", "poll_closed", W::ChannelClosed),
-        ("tokio::sync::oneshot", "", W::OneshotReceive),
-        ("tokio::sync::broadcast", "", W::BroadcastReceive),
-        ("tokio::sync::watch", "closed", W::ChannelClosed),
-        ("tokio::sync::watch", "", W::WatchChanged),
-        ("tokio::sync::barrier", "", W::Barrier),
-        ("tokio::sync::once_cell", "", W::OnceCell),
-        ("tokio::sync::set_once", "", W::OnceCell),
-        ("tokio::sync::mutex", "", W::MutexLock),
-        ("tokio::sync::rwlock", "read*", W::RwLockRead),
-        ("tokio::sync::rwlock", "write", W::RwLockWrite),
-        ("tokio::sync::rwlock", "", W::RwLock),
-        ("tokio::sync::batch_semaphore", "", W::SemaphoreAcquire),
-        ("tokio::sync::semaphore", "", W::SemaphoreAcquire),
-        ("tokio::sync::notify", "", W::Notify),
-        ("tokio::runtime::task::join", "", W::Join),
-        ("tokio::task::join_set", "", W::Join),
-        ("tokio::runtime::blocking", "", W::BlockingTask),
-        ("tokio::task::blocking", "", W::BlockingTask),
-        ("tokio::fs", "", W::BlockingTask),
-        // Standard input and output, which a thread of the blocking pool reads and writes.
-        ("tokio::io::blocking", "poll_read*", W::Read),
-        ("tokio::io::blocking", "poll_write*", W::Write),
-        ("tokio::io::blocking", "", W::BlockingTask),
-        ("tokio::process", "", W::ProcessExit),
-        ("tokio::signal", "", W::Signal),
-        ("tokio::task::yield_now", "", W::Yield),
-        ("tokio::task::coop", "poll_proceed", W::CoopBudget),
-        ("tokio::task::coop", "register_waker", W::CoopBudget),
-        ("tokio::net", "ready", W::IoReadiness),
-        ("tokio::net", "accept", W::Accept),
-        ("tokio::net::tcp::listener", "", W::Accept),
-        ("tokio::net::unix::listener", "", W::Accept),
-        ("tokio::net", "connect", W::Connect),
-        ("tokio::net", "poll_read*", W::Read),
-        ("tokio::net", "peek*", W::Read),
-        ("tokio::net", "read*", W::Read),
-        ("tokio::net", "recv*", W::Read),
-        ("tokio::net", "poll_write*", W::Write),
-        ("tokio::net", "poll_flush", W::Write),
-        ("tokio::net", "send*", W::Write),
-        ("tokio::net", "writ*", W::Write),
-        ("tokio::io::util::copy", "", W::IoReadiness),
-        ("tokio::io::util", "read*", W::Read),
-        ("tokio::io::util::fill_buf", "", W::Read),
-        ("tokio::io::util::lines", "", W::Read),
-        ("tokio::io::util", "write*", W::Write),
-        ("tokio::io::util::flush", "", W::Write),
-        ("tokio::io::util::shutdown", "", W::Write),
-        ("tokio::io", "poll_read*", W::Read),
-        ("tokio::io", "poll_write*", W::Write),
-        ("tokio::runtime::io", "poll_read_io", W::Read),
-        ("tokio::runtime::io", "poll_read_ready", W::Read),
-        ("tokio::runtime::io", "poll_write_io", W::Write),
-        ("tokio::runtime::io", "poll_write_ready", W::Write),
-        ("tokio::runtime::io", "", W::IoReadiness),
-        (
-            "futures_util::stream::futures_unordered",
-            "",
-            W::FuturesContainer,
-        ),
-        ("futures_util::future::join_all", "", W::FuturesContainer),
-        ("hyper::proto::h1", "poll_read_head", W::Request),
-        ("hyper::proto::h1", "poll_read_keep_alive", W::Request),
-        ("hyper::proto::h1", "require_empty_read", W::Request),
-        ("h2::server", "poll_accept", W::Request),
-        ("core::future::pending", "", W::Never),
-        ("futures_util::future::pending", "", W::Never),
-        ("futures_util::lock", "", W::MutexLock),
-        ("futures_util::io::read", "", W::Read),
-        ("futures_util::io::write", "", W::Write),
-        ("futures_channel::oneshot", "", W::OneshotReceive),
-        ("futures_channel::mpsc", "poll_ready", W::ChannelSend),
-        ("futures_channel::mpsc", "poll_unparked", W::ChannelSend),
-        ("futures_channel::mpsc", "poll_next", W::ChannelReceive),
-        ("futures_channel::mpsc", "next_message", W::ChannelReceive),
-        ("async_channel", "Recv", W::ChannelReceive),
-        ("async_channel", "recv*", W::ChannelReceive),
-        ("async_channel", "poll_next", W::ChannelReceive),
-        ("async_channel", "Send", W::ChannelSend),
-        ("async_lock::mutex", "", W::MutexLock),
-        ("async_lock::rwlock", "Read", W::RwLockRead),
-        ("async_lock::rwlock", "read*", W::RwLockRead),
-        ("async_lock::rwlock", "Write", W::RwLockWrite),
-        ("async_lock::rwlock", "write", W::RwLockWrite),
-        ("async_lock::rwlock", "", W::RwLock),
-        ("async_lock::semaphore", "", W::SemaphoreAcquire),
-        ("async_lock::barrier", "", W::Barrier),
-        ("async_lock::once_cell", "", W::OnceCell),
-        ("async_io::Timer", "", W::Sleep),
-        ("async_io::Async", "accept", W::Accept),
-        ("async_io", "poll_readable", W::Read),
-        ("async_io", "poll_read*", W::Read),
-        ("async_io", "recv*", W::Read),
-        ("async_io", "poll_writable", W::Write),
-        ("async_io", "poll_write*", W::Write),
-        ("async_io::reactor", "", W::IoReadiness),
-        ("async_net", "accept", W::Accept),
-        ("async_net", "connect", W::Connect),
-        ("async_net", "recv*", W::Read),
-        ("async_net", "poll_read*", W::Read),
-        ("async_net", "poll_write*", W::Write),
-        ("async_process", "", W::ProcessExit),
-        ("async_task::task", "", W::Join),
-        ("blocking", "", W::BlockingTask),
-        ("event_listener", "", W::Event),
-    ]
-};
-
-/// For threads, evaluated as for tasks.
-const THREAD_RULES: &[Rule] = {
-    use WaitReason as W;
-    &[
-        // What wakes others, in the modules of those who wait.
-        ("std::sync", "notify*", W::Running),
-        ("std::sys::sync", "notify*", W::Running),
-        ("std::sys::sync", "unlock*", W::Running),
-        ("std::sys::sync", "unpark", W::Running),
-        ("std::sys::sync", "wake*", W::Running),
-        ("std::thread", "unpark", W::Running),
-        ("parking_lot", "notify*", W::Running),
-        ("parking_lot", "unlock*", W::Running),
-        ("parking_lot_core", "unpark*", W::Running),
-        ("parking", "unpark", W::Running),
-        ("tokio::runtime", "unpark*", W::Running),
-        ("mio", "poll", W::EpollWait),
-        ("polling", "wait*", W::EpollWait),
-        ("epoll_wait", "", W::EpollWait),
-        ("tokio::runtime::io::driver", "", W::EpollWait),
-        ("tokio::runtime", "park*", W::Parked),
-        ("tokio::runtime::blocking::pool", "", W::Parked),
-        ("std::thread::sleep", "", W::Sleep),
-        ("std::thread", "sleep*", W::Sleep),
-        ("std::thread", "join", W::Join),
-        ("std::thread", "park*", W::Parked),
-        ("parking", "", W::Parked),
-        ("rtops_sync::locks", "blocking_lock*", W::MutexLock),
-        ("rtops_sync::locks", "blocking_read", W::RwLockRead),
-        ("rtops_sync::locks", "blocking_write", W::RwLockWrite),
-        (
-            "rtops_sync::locks",
-            "blocking_acquire*",
-            W::SemaphoreAcquire,
-        ),
-        ("std::sync::mpsc", "recv*", W::ChannelReceive),
-        ("std::sync::mpsc", "send*", W::ChannelSend),
-        ("crossbeam_channel", "recv*", W::ChannelReceive),
-        ("crossbeam_channel", "send*", W::ChannelSend),
-        ("std::sync::barrier", "", W::Barrier),
-        ("std::sync", "condvar", W::Condvar),
-        ("std::sync", "Condvar", W::Condvar),
-        ("std::sys::sync::condvar", "", W::Condvar),
-        ("std::sync", "rwlock", W::RwLock),
-        ("std::sys::sync::rwlock", "", W::RwLock),
-        ("std::sync", "mutex", W::MutexLock),
-        ("std::sync", "Mutex", W::MutexLock),
-        ("std::sys::sync::mutex", "", W::MutexLock),
-        ("parking_lot_core", "", W::Futex),
-        ("parking_lot::raw_mutex", "", W::MutexLock),
-        ("parking_lot::raw_rwlock", "", W::RwLock),
-        ("parking_lot::condvar", "", W::Condvar),
-        ("std::net", "accept", W::Accept),
-        ("std::os::unix::net", "accept", W::Accept),
-        ("std::net", "connect", W::Connect),
-        ("std::process", "wait*", W::ProcessExit),
-        ("std::sys", "read*", W::Read),
-        ("std::sys", "write", W::Write),
-    ]
-};
-
-/// What a system call waits for when no frame says more; numbers of x86_64.
-const SYSCALLS: &[(i64, WaitReason)] = &[
-    (0, WaitReason::Read),
-    (1, WaitReason::Write),
-    (7, WaitReason::IoReadiness),
-    (17, WaitReason::Read),
-    (18, WaitReason::Write),
-    (19, WaitReason::Read),
-    (20, WaitReason::Write),
-    (23, WaitReason::IoReadiness),
-    (35, WaitReason::Sleep),
-    (42, WaitReason::Connect),
-    (43, WaitReason::Accept),
-    (44, WaitReason::Write),
-    (45, WaitReason::Read),
-    (46, WaitReason::Write),
-    (47, WaitReason::Read),
-    (61, WaitReason::ProcessExit),
-    (128, WaitReason::Signal),
-    (202, WaitReason::Futex),
-    (230, WaitReason::Sleep),
-    (232, WaitReason::EpollWait),
-    (247, WaitReason::ProcessExit),
-    (270, WaitReason::IoReadiness),
-    (271, WaitReason::IoReadiness),
-    (281, WaitReason::EpollWait),
-    (288, WaitReason::Accept),
-    (441, WaitReason::EpollWait),
-];
 
 /// The wakers that containers of futures make for their children.
 const CHILD_WAKERS: &str = "futures_util::stream::futures_unordered::task::";
@@ -409,7 +226,8 @@ const CHILD_WAKERS: &str = "futures_util::stream::futures_unordered::task::";
 pub fn task_wait(frames: &[FrameView<'_>]) -> WaitReason {
     let clone = clone_of_child(frames);
     let frames = frames.get(clone..).unwrap_or_default();
-    judge(frames, TASK_RULES).unwrap_or(WaitReason::Unknown)
+    let reason = judge(frames, |path| rule_for(path, TASK_RULES));
+    reason.unwrap_or(WaitReason::Unknown)
 }
 
 /// Whether the waker that was registered at this leaf is one that a container of futures made for one of
@@ -448,28 +266,51 @@ pub fn thread_wait(
     state: Option<char>,
     syscall: Option<i64>,
 ) -> WaitReason {
+    let called = syscall.and_then(|syscall| entry(SYSCALLS, syscall));
+    let judged = judge(frames, |path| match path.contains("::") {
+        true => rule_for(path, THREAD_RULES),
+        false => c_function(path),
+    });
     if state == Some('R') {
-        return WaitReason::Running;
+        let spins = judged.filter(|judged| *judged == WaitReason::SpinLock);
+        return spins.unwrap_or(WaitReason::Running);
     }
-    let called = SYSCALLS
-        .iter()
-        .find(|(number, _)| Some(*number) == syscall)
-        .map(|(_, reason)| *reason);
-    match (called, judge(frames, THREAD_RULES)) {
-        // A futex is how all of them wait; other calls are what they say.
+    match (called, judged) {
+        // A futex is how all of them wait; other calls are what they say, or a library says more.
         (Some(WaitReason::Futex) | None, Some(judged)) => judged,
+        (Some(called), Some(judged)) if refines(judged, called) => judged,
         (Some(called), _) => called,
         (None, None) => WaitReason::Unknown,
     }
 }
 
+/// The reason that a table has for one of these keys.
+fn entry<K: Copy + PartialEq>(table: &[(&[K], WaitReason)], key: K) -> Option<WaitReason> {
+    let entry = table.iter().find(|(keys, _)| keys.contains(&key));
+    entry.map(|(_, reason)| *reason)
+}
+
+/// What a function of the C library waits for.
+fn c_function(name: &str) -> Option<WaitReason> {
+    // `read@@GLIBC_2.2.5`, `__GI___libc_read`, `__open64_nocancel`, `___pthread_join`.
+    let name = name.split('@').next().unwrap_or(name);
+    let name = name.strip_prefix("__GI_").unwrap_or(name);
+    let name = name.trim_start_matches('_');
+    let name = name.strip_prefix("libc_").unwrap_or(name);
+    let name = name.strip_suffix("_nocancel").unwrap_or(name);
+    entry(C_FUNCTIONS, name.strip_suffix("64").unwrap_or(name))
+}
+
 /// Goes outwards from the leaf up to the user's code; a frame further out may say more exactly
 /// what a primitive is used for.
-fn judge(frames: &[FrameView<'_>], rules: &[Rule]) -> Option<WaitReason> {
+fn judge(
+    frames: &[FrameView<'_>],
+    rule: impl Fn(&str) -> Option<WaitReason>,
+) -> Option<WaitReason> {
     let mut reason = None;
     for frame in frames {
         let path = names::path(frame.function);
-        if let Some(found) = rule_for(&path, rules) {
+        if let Some(found) = rule(&path) {
             if found == WaitReason::FuturesContainer && reason.is_some() {
                 // Its children do not wait for what it is a part of.
                 break;
@@ -508,6 +349,11 @@ fn fits(segment: &str, word: &str) -> bool {
 fn refines(outer: WaitReason, inner: WaitReason) -> bool {
     use WaitReason as W;
     match inner {
+        W::Read if matches!(outer, W::FileRead | W::PipeRead) => true,
+        W::Write if matches!(outer, W::FileWrite | W::PipeWrite) => true,
+        W::FileCall => matches!(outer, W::FileLock | W::FileOpen | W::FileSync),
+        // The C library asks a name server over a socket of its own.
+        W::IoReadiness | W::Read | W::Write if outer == W::Resolve => true,
         // The reaction to a pidfd, a signal pipe or a timer's registration.
         W::IoReadiness | W::Read if matches!(outer, W::ProcessExit | W::Signal) => true,
         W::Sleep => matches!(outer, W::Timeout | W::Interval),
@@ -523,6 +369,17 @@ fn refines(outer: WaitReason, inner: WaitReason) -> bool {
         W::RwLock => matches!(outer, W::RwLockRead | W::RwLockWrite),
         W::MutexLock => matches!(outer, W::RwLockRead | W::RwLockWrite),
         W::Notify => !matches!(outer, W::Timeout | W::ChannelSend),
+        // A method that blocks makes a future of its own, and blocks on that.
+        W::BlockOn => matches!(
+            outer,
+            W::BroadcastReceive
+                | W::ChannelReceive
+                | W::ChannelSend
+                | W::MutexLock
+                | W::OneshotReceive
+                | W::RwLockRead
+                | W::RwLockWrite
+        ),
         W::Event | W::Condvar | W::Parked | W::Futex => outer != W::Timeout,
         W::WatchChanged => matches!(outer, W::Barrier | W::Signal),
         W::ChannelReceive => matches!(outer, W::Signal),

@@ -2,14 +2,30 @@
 //! inside a function that is named after what it does.
 
 use std::{
+    env::temp_dir,
+    fs::{File, OpenOptions, remove_file},
     hint::{black_box, spin_loop},
-    io::Read,
-    os::unix::net::UnixStream,
+    io::{Error, Read, pipe},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::{fs::OpenOptionsExt, net::UnixStream},
+    },
+    process::{Command, Stdio, id},
     sync::{
-        Mutex,
+        Barrier, Condvar, LazyLock, Mutex, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc::channel,
     },
     thread,
+};
+
+use nix::{
+    fcntl::OFlag,
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        stat::Mode,
+    },
+    unistd::mkfifo,
 };
 
 use crate::{
@@ -19,17 +35,29 @@ use crate::{
 };
 
 static LOCK: Mutex<()> = Mutex::new(());
+static RW_LOCK: RwLock<()> = RwLock::new(());
+static LAZY: LazyLock<()> = LazyLock::new(never_made);
 static SPINS: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
     let (pending, settlement) = settlement();
-    let _held = LOCK.lock();
+    let _held = (LOCK.lock(), RW_LOCK.write());
+    thread::spawn(|| LazyLock::force(&LAZY));
     for (name, body) in [
         ("parker", parks as fn(Pending)),
         ("reader", reads),
         ("locker", locks),
         ("sleeper", sleeps),
         ("spinner", spins),
+        ("opener", opens),
+        ("file locker", locks_file),
+        ("waiter", waits_for_child),
+        ("rw reader", reads_locked),
+        ("lazy", forces),
+        ("condvar", waits_for_condition),
+        ("receiver", receives),
+        ("barrier", meets),
+        ("joiner", joins),
     ] {
         let pending = pending.clone();
         thread::Builder::new()
@@ -80,4 +108,98 @@ fn spins(pending: Pending) {
         SPINS.fetch_add(1, Relaxed);
         spin_loop();
     }
+}
+
+/// Opens a named pipe, which waits until somebody has the other end.
+#[inline(never)]
+fn opens(pending: Pending) {
+    let path = temp_dir().join(format!("rtops-targets-{}", id()));
+    let made = mkfifo(&path, Mode::S_IRUSR).map_err(Error::from);
+    let flags = OFlag::O_PATH.bits();
+    let named = made.and_then(|()| {
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(&path)
+    });
+    // It is opened without its name, lest the name stays behind.
+    remove_file(path).ok();
+    drop(pending);
+    black_box(named.and_then(|named| open_again(&named)).is_ok());
+}
+
+#[inline(never)]
+fn locks_file(pending: Pending) {
+    let file = memfd_create(c"locked", MFdFlags::empty()).map(File::from);
+    let locked = file.map(|file| (open_again(&file), file));
+    drop(pending);
+    if let Ok((Ok(again), file)) = locked {
+        black_box(file.lock().is_ok() && again.lock().is_ok());
+    }
+}
+
+/// The child ends with this process, which has the other end of its input.
+#[inline(never)]
+fn waits_for_child(pending: Pending) {
+    let input = pipe();
+    drop(pending);
+    if let Ok((reader, _writer)) = input {
+        let stdin = Stdio::from(OwnedFd::from(reader));
+        black_box(Command::new("cat").stdin(stdin).status().is_ok());
+    }
+}
+
+#[inline(never)]
+fn reads_locked(pending: Pending) {
+    drop(pending);
+    black_box(RW_LOCK.read().is_ok());
+}
+
+#[inline(never)]
+fn forces(pending: Pending) {
+    drop(pending);
+    LazyLock::force(&LAZY);
+    black_box("forced");
+}
+
+#[inline(never)]
+fn never_made() {
+    loop {
+        thread::sleep(FOREVER);
+    }
+}
+
+#[inline(never)]
+fn waits_for_condition(pending: Pending) {
+    let (lock, condition) = (Mutex::new(()), Condvar::new());
+    drop(pending);
+    if let Ok(guard) = lock.lock() {
+        black_box(condition.wait(guard).is_ok());
+    }
+}
+
+#[inline(never)]
+fn receives(pending: Pending) {
+    let (sender, receiver) = channel::<u8>();
+    drop(pending);
+    black_box(receiver.recv().is_ok());
+    drop(sender);
+}
+
+#[inline(never)]
+fn meets(pending: Pending) {
+    let barrier = Barrier::new(2);
+    drop(pending);
+    black_box(barrier.wait().is_leader());
+}
+
+#[inline(never)]
+fn joins(pending: Pending) {
+    let thread = thread::spawn(never_made);
+    drop(pending);
+    black_box(thread.join().is_ok());
+}
+
+fn open_again(file: &impl AsRawFd) -> Result<File, Error> {
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }

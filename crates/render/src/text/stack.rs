@@ -256,13 +256,17 @@ pub(super) fn running(view: &View, group: &TaskGroup, tid: Option<i32>) -> Strin
     let Some(tid) = tid else {
         return format!("running{since} on a thread that is not known");
     };
-    match view
+    let running = match view
         .dump
         .thread(tid)
         .and_then(|thread| thread.name.as_deref())
     {
         Some(name) => format!("running{since} on thread {tid} ({})", escape(name)),
         None => format!("running{since} on thread {tid}"),
+    };
+    match view.blocked(tid) {
+        Some(blocked) => format!("{running}, {blocked}"),
+        None => running,
     }
 }
 
@@ -287,14 +291,19 @@ pub(super) fn thread_group(
         _ => format!("{} ×{count}", words::quoted(name)),
     });
     let crashed = crash.map(|signal| format!("killed by {}", crash::name(signal.number)));
-    let wait = group
-        .wait
-        .map(WaitReason::as_str)
-        .filter(|_| crash.is_none());
+    let wait = group.wait.filter(|_| crash.is_none());
     let state = group
         .state()
-        .filter(|state| Some(*state) != wait && crash.is_none());
-    let words = [crashed.as_deref(), state, wait].into_iter().flatten();
+        .filter(|state| Some(*state) != wait.map(WaitReason::as_str) && crash.is_none());
+    let wait = wait.map(|wait| match group.threads.as_slice() {
+        [only] => match view.blocks_on(wait, only.tid) {
+            Some(future) => format!("{wait}: {future}"),
+            None => wait.to_string(),
+        },
+        _ => wait.to_string(),
+    });
+    let words = [crashed.as_deref(), state, wait.as_deref()];
+    let words = words.into_iter().flatten();
     let words: Vec<&str> = words.collect();
     let mut title = head;
     if !shown.is_empty() {

@@ -283,3 +283,38 @@ fn the_outermost_poll_is_the_root_before_that_of_an_executor() {
     );
     assert_eq!(root_of("tokio::runtime::park::block_on:1"), None);
 }
+
+#[test]
+fn what_has_no_name_is_no_part_of_a_tree() {
+    let code = [
+        (1, "app::client::{async_fn#0}:15"),
+        (2, "app::Get::poll:8 app::client::{async_fn#0}:16"),
+        (
+            3,
+            "tokio::sync::mutex::Mutex::lock::{async_fn#0}:455 app::Get::poll:9 \
+             app::client::{async_fn#0}:16",
+        ),
+        (
+            4,
+            "<core::future::poll_fn::PollFn<F> as core::future::future::Future>::poll:1 \
+             tokio::sync::mutex::Mutex::lock::{async_fn#0}:456 app::Get::poll:9 \
+             app::client::{async_fn#0}:16",
+        ),
+        (5, "app+0x398180"),
+        (6, "memcpy"),
+        (7, "app::callback:30"),
+        (8, "app::Lost::poll:40"),
+    ];
+    // A stub jumps to the C library.
+    let visits = [(0, 1), (0, 2), (0, 3), (0, 4), (1, 5), (1, 6)];
+    let trace_of = |more: &[(u32, u64)], calls: &[(u32, u64)]| {
+        let visits = [&visits, more].concat();
+        shown(&trace(&visits, calls), &traced(&code))
+    };
+    let poll = "tokio::sync::mutex::Mutex::lock:456 app::Get::poll:9 app::client:16";
+    assert_eq!(trace_of(&[], &[(0, 4)]), [whole(poll)]);
+    // What it calls back is called from where it was called.
+    let lost = format!("app::Lost::poll:40 app::callback:30 {poll}");
+    let chains = trace_of(&[(2, 7), (3, 8)], &[(0, 4), (1, 5), (2, 7)]);
+    assert_eq!(chains, [whole(&lost)]);
+}
