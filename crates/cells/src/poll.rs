@@ -1,6 +1,6 @@
 //! A poll of a task on a machine.
 
-mod wakers;
+pub(crate) mod wakers;
 
 use std::{
     collections::{HashMap, HashSet},
