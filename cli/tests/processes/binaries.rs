@@ -194,7 +194,7 @@ fn a_version_is_that_of_the_executable_and_of_the_agent() {
     assert!(!text.contains('\u{1b}'), "{text}");
     for part in [
         ": rtops-testbed 0.1.0\n",
-        "line tables only\n",
+        "line tables\n",
         "commit 3f2a91c\\u{1b}[2J\n",
         &format!("rustc       {}\n", rustc()),
     ] {
