@@ -16,8 +16,7 @@ mod measure;
 
 use std::{fs, path::Path};
 
-use common::support::Build;
-use common::victim::Victim;
+use common::{support::Build, victim::Victim};
 use measure::{median, run, sizes};
 
 const RUNS: usize = 5;

@@ -26,9 +26,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::reply::Stack;
-use common::support;
-use common::support::{Build, Target, quiet};
+use common::{
+    reply::Stack,
+    support::{self, Build, Target, quiet},
+};
 use load::{CLIENTS, ask, connect};
 use measure::median;
 

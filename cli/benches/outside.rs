@@ -26,9 +26,11 @@ use std::{
     time::Duration,
 };
 
-use common::reply::Stack;
-use common::support::{Build, Target, rtops};
-use common::victim::Victim;
+use common::{
+    reply::Stack,
+    support::{Build, Target, rtops},
+    victim::Victim,
+};
 use measure::{median, run, sizes};
 use tempfile::tempdir;
 

@@ -11,19 +11,23 @@ use std::{
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown, symlink},
     path::Path,
     process::{Child, Stdio},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
 
 use nix::unistd::geteuid;
-use rtops_protocol::Request;
+use rtops_protocol::{
+    End, Obtained, Reply, Request, SourceLocation, StringId, Strings, Task, TaskKind, TaskState,
+    WakerState,
+};
 use support::{
-    DEADLINE, assert_code, hello, peer,
+    DEADLINE, assert_code, attached, hello, own_pid, peer, rtops,
     saving::{
         BEFORE, BOTH, NOBODY, command, dumping, frames, is_whole, list, names, open_directory,
         save, succeeds,
     },
-    say_hello, stderr,
+    say_hello, stderr, stdout,
 };
 use tempfile::{TempDir, tempdir};
 
@@ -214,4 +218,71 @@ fn what_is_watched_is_in_the_file_while_it_grows() {
     assert_eq!(names(directory.path()), ["log"]);
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.lines().next().is_some_and(is_json), "{text}");
+}
+
+/// A task with that name that no memory has.
+fn waiting(name: u32) -> Task {
+    Task {
+        id: 1,
+        parent: 0,
+        kind: TaskKind::Task,
+        name: StringId(name),
+        future_type: StringId(0),
+        site: SourceLocation::default(),
+        runtime: StringId(0),
+        age_ns: 1_000_000_000,
+        polls: 1,
+        state: TaskState::Suspended { since_ns: 1 },
+        waker: WakerState::Held(1),
+        obtained: Obtained::NotCaptured,
+        mark: 0,
+        cell: None,
+        lost_wakers: false,
+        is_orphan: false,
+        leaves: Vec::new(),
+    }
+}
+
+/// Tells of one task, and then nothing more.
+fn answers_once() -> TempDir {
+    let has_told = AtomicBool::new(false);
+    peer(move |mut stream| {
+        if has_told.load(Relaxed) {
+            return;
+        }
+        say_hello(&mut stream, hello());
+        let end = || Reply::End(End { gaps: Vec::new() });
+        while let Ok(request) = Request::receive(&mut stream) {
+            let mut replies = vec![end()];
+            if matches!(request, Request::Dump(_)) {
+                has_told.store(true, Relaxed);
+                let names = Strings(vec!["told-once".to_owned()]);
+                replies.splice(..0, [Reply::Strings(names), Reply::Tasks(vec![waiting(1)])]);
+            }
+            drop(replies.iter().try_for_each(|reply| reply.send(&mut stream)));
+        }
+    })
+}
+
+#[test]
+fn what_an_agent_told_is_kept_where_it_can_not_be_asked_again() {
+    let yama = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
+    if yama.is_ok_and(|scope| scope.trim() != "0") && !geteuid().is_root() {
+        eprintln!("skipped: a process may not look at the one that started it here");
+        return;
+    }
+    let directory = answers_once();
+    let file = directory.path().join("saved");
+    let file = file.to_str().unwrap();
+    let pid = own_pid();
+    let arguments = ["stack", &pid, "--tasks", "--max-pause=10s", "--save", file];
+    let output = attached(directory.path(), &arguments, true);
+    assert_code(&output, 6);
+    let saved = rtops(directory.path(), &["stack", "--tasks", "--from", file]);
+    assert_code(&saved, 6);
+    for output in [output, saved] {
+        assert!(stdout(&output).contains("told-once"), "{output:#?}");
+        let lack = "the agent does not say where the tasks wait that were not found in memory";
+        assert!(stderr(&output).contains(lack), "{output:#?}");
+    }
 }

@@ -1,9 +1,6 @@
 //! What an agent tells of its process in a dump.
 
-use std::{
-    collections::HashMap,
-    time::{Instant, SystemTime},
-};
+use std::time::{Instant, SystemTime};
 
 use rtops_cells::Noted;
 use rtops_protocol::{
@@ -15,7 +12,7 @@ use crate::{
     dump::{
         self, Saving, Taken,
         image::{Detail, outside::Look},
-        inner_pid, saved,
+        saved,
     },
     error::Error,
     find::{client::Session, target::Target},
@@ -141,31 +138,28 @@ pub fn take(
     let sent = session.ask(&request);
     sent.map_err(|error| target.conversation(error))?;
     let at = SystemTime::now();
-    let save = look
+    let head = saved(&session.hello, target.pid, at);
+    let mut file = look
         .save
-        .map(|path| Saving::begin(path, saved(&session.hello, target.pid, at)));
-    let mut file = save.transpose()?;
+        .map(|path| Saving::begin(path, head.clone()))
+        .transpose()?;
     let mut first = not_attached.map(Reply::NotAttached);
     let mut dump = dump::receive(target, || {
         let reply = first.take().map_or_else(|| session.next(), Ok)?;
         if let Some(file) = &mut file {
-            file.add(&reply);
+            file.stream(&reply);
         }
         Ok(reply)
     })?;
+    let lack: Vec<String> = lack.map(str::to_owned).into_iter().collect();
+    if let Some(file) = &mut file {
+        file.lacks(&lack);
+    }
     file.map(Saving::finish).transpose()?;
-    dump.gaps.extend(lack.map(str::to_owned));
+    dump.gaps.extend(lack);
     let taken = Taken {
-        dump,
-        pid: target.pid,
-        inner_pid: inner_pid(&session.hello),
-        name: session.hello.name.clone(),
-        agent_version: Some(session.hello.agent_version.clone()),
-        start_time: Some(session.hello.start_time),
-        at,
         is_live: true,
-        files: HashMap::new(),
-        yielding: None,
+        ..Taken::new(&head, session.hello.name.clone(), at, dump)
     };
     Ok((taken, parts))
 }

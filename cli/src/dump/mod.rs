@@ -6,7 +6,7 @@ pub mod image;
 use std::{
     collections::HashMap,
     fs::File,
-    io::{BufReader, BufWriter, IntoInnerError, IsTerminal, Read, Write, stdin, stdout},
+    io::{BufReader, IsTerminal, Read, Write, stdin, stdout},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -14,7 +14,7 @@ use std::{
 
 use nix::unistd::gethostname;
 use rtops_attach::Yielding;
-use rtops_protocol::{Hello, ProtocolError, Reply, Saved};
+use rtops_protocol::{End, Hello, ProtocolError, Reply, Saved};
 use rtops_report::dump::{Dump, Failure};
 use rtops_symbols::{Options, Symbols};
 
@@ -53,6 +53,23 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// What was taken of the process that this head is of. Its memory is gone, and so are the files of its
+    /// modules.
+    fn new(head: &Saved, name: String, at: SystemTime, dump: Dump) -> Self {
+        Self {
+            dump,
+            pid: head.pid,
+            inner_pid: head.inner_pid,
+            name,
+            agent_version: head.agent_version.clone(),
+            start_time: head.start_time,
+            at,
+            is_live: false,
+            files: HashMap::new(),
+            yielding: None,
+        }
+    }
+
     /// The symbols of its process, or those that are found for a saved dump.
     pub fn symbols(&self, directories: &[PathBuf]) -> Symbols {
         Symbols::new(self.dump.modules.clone(), self.symbol_options(directories))
@@ -161,20 +178,9 @@ pub fn load(path: &Path) -> Result<Taken, Error> {
     })?;
     let saved = dump.saved.take();
     let saved = saved.ok_or_else(|| unusable("it does not say what it is a dump of".to_owned()))?;
-    Ok(Taken {
-        pid: saved.pid,
-        inner_pid: saved.inner_pid,
-        name: name(&dump),
-        agent_version: saved.agent_version,
-        start_time: saved.start_time,
-        at: UNIX_EPOCH
-            .checked_add(Duration::from_secs(saved.taken))
-            .unwrap_or(UNIX_EPOCH),
-        is_live: false,
-        files: HashMap::new(),
-        dump,
-        yielding: None,
-    })
+    let at = UNIX_EPOCH.checked_add(Duration::from_secs(saved.taken));
+    let at = at.unwrap_or(UNIX_EPOCH);
+    Ok(Taken::new(&saved, name(&dump), at, dump))
 }
 
 fn name(dump: &Dump) -> String {
@@ -183,19 +189,21 @@ fn name(dump: &Dump) -> String {
     name.cloned().unwrap_or_default()
 }
 
-/// A file that a dump is saved to while it arrives. Another one may take its place until it is finished.
+/// A file that a dump is saved to.
 pub struct Saving {
     path: PathBuf,
-    file: BufWriter<OutputFile>,
-    /// What goes to standard output, which can't be taken back.
+    file: OutputFile,
+    head: Reply,
+    /// What is not written yet.
     held: Vec<u8>,
-    failed: Option<ProtocolError>,
+    end: Option<End>,
+    failed: Option<String>,
 }
 
 impl Saving {
     /// # Errors
     /// When the file can't be made.
-    pub fn begin(path: &Path, saved: Saved) -> Result<Self, Error> {
+    pub fn begin(path: &Path, head: Saved) -> Result<Self, Error> {
         if is_dash(path) && stdout().is_terminal() {
             return Err(Error::Usage(
                 "a dump is binary, and standard output is a terminal; name a file with --save"
@@ -204,40 +212,75 @@ impl Saving {
         }
         let mut this = Self {
             path: path.to_owned(),
-            file: BufWriter::new(OutputFile::create(path)?),
+            file: OutputFile::create(path)?,
+            head: Reply::Saved(head),
             held: Vec::new(),
+            end: None,
             failed: None,
         };
-        this.add(&Reply::Saved(saved));
+        this.restart();
         Ok(this)
     }
 
+    /// Forgets what is held, as another dump takes the place of the one so far.
+    pub fn restart(&mut self) {
+        self.held.clear();
+        self.end = None;
+        self.hold(&self.head.clone());
+    }
+
+    /// Adds a frame, which is held until another dump can't take the place of this one.
     pub fn add(&mut self, reply: &Reply) {
-        if self.failed.is_none() {
-            let sent = if is_dash(&self.path) {
-                reply.send(&mut self.held)
-            } else {
-                reply.send(&mut self.file)
-            };
-            self.failed = sent.err();
+        match reply {
+            Reply::End(end) => self.end = Some(end.clone()),
+            reply => self.hold(reply),
+        }
+    }
+
+    /// Writes a frame as it arrives. Standard output takes nothing back, so that it has to wait.
+    pub fn stream(&mut self, reply: &Reply) {
+        self.add(reply);
+        if !is_dash(&self.path) {
+            self.write();
+        }
+    }
+
+    /// Adds to what the dump lacks, if it came to its end.
+    pub fn lacks(&mut self, gaps: &[String]) {
+        if let Some(end) = &mut self.end {
+            end.gaps.extend_from_slice(gaps);
         }
     }
 
     /// # Errors
     /// When it could not be written.
     pub fn finish(mut self) -> Result<(), Error> {
+        if let Some(end) = self.end.take() {
+            self.hold(&Reply::End(end));
+        }
+        self.write();
         let written = match self.failed {
-            Some(error) => Err(error.to_string()),
-            None => self
-                .file
-                .write_all(&self.held)
-                .and_then(|()| self.file.into_inner().map_err(IntoInnerError::into_error))
-                .and_then(OutputFile::finish)
-                .map_err(|error| error.to_string()),
+            Some(reason) => Err(reason),
+            None => self.file.finish().map_err(|error| error.to_string()),
         };
         written.map_err(|reason| Error::SaveDump {
             path: self.path,
             reason,
         })
+    }
+
+    fn hold(&mut self, reply: &Reply) {
+        if self.failed.is_none() {
+            let sent = reply.send(&mut self.held);
+            self.failed = sent.err().map(|error| error.to_string());
+        }
+    }
+
+    fn write(&mut self) {
+        if self.failed.is_none() {
+            let written = self.file.write_all(&self.held);
+            self.failed = written.err().map(|error| error.to_string());
+            self.held.clear();
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use rtops_binary::{DebugLevel, Details, Linking, Lto, Package, PackageKind, PanicStrategy};
+use rtops_binary::{DebugLevel, Details, Lto, Package, PanicStrategy};
 use rtops_protocol::{Build, Capabilities, Fact};
 use rtops_render::{
     section::section,
@@ -125,6 +125,7 @@ fn root(details: &Details) -> Option<&Package> {
 
 fn binary_lines(report: &Report, details: &Details) -> Vec<(&'static str, String)> {
     let known = |text: Option<String>| text.unwrap_or_else(|| UNKNOWN.to_owned());
+    let word = |word: Option<&str>| word.unwrap_or(UNKNOWN).to_owned();
     let escaped = |text: &String| escape(text).into_owned();
     let mut lines = vec![("file", known(report.path.as_ref().map(escaped)))];
     match &details.rustc {
@@ -134,14 +135,13 @@ fn binary_lines(report: &Report, details: &Details) -> Vec<(&'static str, String
     if details.rustc.is_some() {
         lines.push(("crate", known(details.crate_name.as_ref().map(escaped))));
         lines.push(("tokio", tokio(details)));
-        lines.push(("panic", known(details.panic.map(panic))));
-        lines.push(("LTO", known(details.lto.map(lto))));
+        lines.push(("panic", word(details.panic.map(PanicStrategy::as_str))));
+        lines.push(("LTO", word(details.lto.map(Lto::as_str))));
     }
     lines.push(("debug info", debug(details)));
     lines.push(("linked", linked(details)));
-    let hex = |id: &Vec<u8>| id.iter().map(|byte| format!("{byte:02x}")).collect();
-    let build_id = details.build_id.as_ref().map(hex);
-    lines.push(("build-id", build_id.unwrap_or_else(|| "none".to_owned())));
+    let build_id = build_id(details).unwrap_or_else(|| "none".to_owned());
+    lines.push(("build-id", build_id));
     if details.rustc.is_some() {
         lines.push(("packages", packages(report, details)));
     }
@@ -155,31 +155,8 @@ fn tokio(details: &Details) -> String {
     }
 }
 
-fn panic(strategy: PanicStrategy) -> String {
-    match strategy {
-        PanicStrategy::Unwind => "unwind".to_owned(),
-        PanicStrategy::Abort => "abort".to_owned(),
-    }
-}
-
-fn lto(lto: Lto) -> String {
-    match lto {
-        Lto::Off => "none across crates".to_owned(),
-        Lto::Thin => "thin".to_owned(),
-        Lto::Fat => "fat".to_owned(),
-    }
-}
-
 fn debug(details: &Details) -> String {
-    let level = match details.debug {
-        None => UNKNOWN,
-        Some(DebugLevel::Stripped) => "stripped",
-        Some(DebugLevel::None) => "none, symbols only",
-        Some(DebugLevel::LineTables) => "line tables only",
-        Some(DebugLevel::Limited) => "limited",
-        Some(DebugLevel::Full) => "full",
-        Some(DebugLevel::Split) => "split, in files of its own",
-    };
+    let level = details.debug.map_or(UNKNOWN, DebugLevel::as_str);
     match &details.debug_link {
         Some(file) => format!("{level}, moved to {}", escape(file)),
         None => level.to_owned(),
@@ -187,15 +164,17 @@ fn debug(details: &Details) -> String {
 }
 
 fn linked(details: &Details) -> String {
-    let linking = match details.linking {
-        Linking::Dynamic => "dynamically",
-        Linking::Static => "statically",
-    };
     let place = match details.is_pie {
-        true => "for any address (PIE)",
+        true => "position-independent",
         false => "for a fixed address",
     };
-    format!("{linking}, {place}")
+    format!("{}, {place}", details.linking.as_str())
+}
+
+/// The build-id in hexadecimal digits.
+pub(super) fn build_id(details: &Details) -> Option<String> {
+    let id = details.build_id.as_ref()?;
+    Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn packages(report: &Report, details: &Details) -> String {
@@ -265,10 +244,9 @@ fn list(writer: &mut impl Write, style: Style, packages: &[Package]) -> io::Resu
 
 /// What a package is to the program, in a word.
 pub(super) fn kind(package: &Package) -> &'static str {
-    match package.kind {
-        _ if package.is_root => "root",
-        PackageKind::Runtime => "runtime",
-        PackageKind::Build => "build",
-        PackageKind::Other => "other",
+    if package.is_root {
+        "root"
+    } else {
+        package.kind.as_str()
     }
 }

@@ -2,14 +2,14 @@
 
 use std::io::{self, Write};
 
-use rtops_binary::{DebugLevel, Details, Linking, Lto, PanicStrategy};
+use rtops_binary::{DebugLevel, Details, Lto, PanicStrategy};
 use rtops_protocol::{Fact, Package};
 use rtops_render::json;
 use serde::Serialize;
 
 use super::{
     rustc_json::RustcFields,
-    version::{Agent, Report, kind},
+    version::{Agent, Report, build_id, kind},
 };
 
 #[derive(Serialize)]
@@ -90,7 +90,6 @@ fn executable<'a>(report: &'a Report, details: &'a Details) -> Executable<'a> {
         .packages
         .as_ref()
         .and_then(|packages| packages.as_ref().ok());
-    let hex = |id: &Vec<u8>| id.iter().map(|byte| format!("{byte:02x}")).collect();
     let fields = packages.filter(|_| report.lists_packages).map(|packages| {
         let fields = packages.iter().map(|package| PackageFields {
             name: &package.name,
@@ -105,30 +104,13 @@ fn executable<'a>(report: &'a Report, details: &'a Details) -> Executable<'a> {
         rustc: RustcFields::of(details.rustc.as_ref()),
         crate_name: details.crate_name.as_deref(),
         tokio_versions: &details.tokio,
-        panic: details.panic.map(|panic| match panic {
-            PanicStrategy::Unwind => "unwind",
-            PanicStrategy::Abort => "abort",
-        }),
-        lto: details.lto.map(|lto| match lto {
-            Lto::Off => "off",
-            Lto::Thin => "thin",
-            Lto::Fat => "fat",
-        }),
-        debug_info: details.debug.map(|debug| match debug {
-            DebugLevel::Stripped => "stripped",
-            DebugLevel::None => "none",
-            DebugLevel::LineTables => "line tables",
-            DebugLevel::Limited => "limited",
-            DebugLevel::Full => "full",
-            DebugLevel::Split => "split",
-        }),
+        panic: details.panic.map(PanicStrategy::as_str),
+        lto: details.lto.map(Lto::as_str),
+        debug_info: details.debug.map(DebugLevel::as_str),
         debug_link: details.debug_link.as_deref(),
-        linking: match details.linking {
-            Linking::Dynamic => "dynamic",
-            Linking::Static => "static",
-        },
+        linking: details.linking.as_str(),
         pie: details.is_pie,
-        build_id: details.build_id.as_ref().map(hex),
+        build_id: build_id(details),
         package_count: packages.map(Vec::len),
         packages: fields,
     }

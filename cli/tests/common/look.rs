@@ -18,8 +18,7 @@ pub fn look(command: &[&str], pid: i32, arguments: &[&str]) -> Run {
 
 pub fn stack(pid: i32, arguments: &[&str]) -> Stack {
     let run = look(&["stack", "--json"], pid, arguments).success();
-    let stack: Stack =
-        serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"));
+    let stack: Stack = run.json();
     let Some(outside) = &stack.outside else {
         panic!("its agent was asked: {run}");
     };

@@ -106,7 +106,7 @@ impl Target {
 
     pub fn memstats(&self, arguments: &[&str]) -> Memstats {
         let run = self.memstats_run(&[&["--json"], arguments].concat());
-        read(&run.success())
+        run.success().json()
     }
 
     pub fn trim_run(&self, arguments: &[&str]) -> Run {
@@ -115,17 +115,12 @@ impl Target {
     }
 
     pub fn trim(&self) -> Trimmed {
-        read(&self.trim_run(&["--json"]).success())
+        self.trim_run(&["--json"]).success().json()
     }
 
     pub fn told(&self, command: &str) {
         assert_eq!(self.command(command), "done");
     }
-}
-
-#[track_caller]
-pub fn read<T: for<'a> Deserialize<'a>>(run: &Run) -> T {
-    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
 }
 
 impl Heap {

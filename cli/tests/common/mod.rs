@@ -3,6 +3,7 @@
 mod built;
 pub mod look;
 pub mod memstats;
+pub mod processes;
 pub mod redact;
 pub mod reply;
 pub mod source;

@@ -19,6 +19,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde::de::DeserializeOwned;
 use tempfile::{TempDir, tempdir, tempfile};
 
 use super::reply::Stack;
@@ -68,6 +69,20 @@ impl Target {
             .env("WITHOUT_AGENT", "yes");
         // What would be its socket directory stays empty.
         Self::spawn(command, Arc::new(tempdir().unwrap()))
+    }
+
+    /// Starts three tasks whose agent is forbidden to start, and waits until they are ready.
+    pub fn disabled(mut command: Command) -> Self {
+        let directory = Arc::new(tempdir().unwrap());
+        command
+            .args(["herd", "3"])
+            .env_clear()
+            .env("RTOPS_DIR", directory.path())
+            .env("RTOPS_DISABLE", "1")
+            .current_dir("/");
+        let target = Self::spawn(command, directory);
+        assert_eq!(target.ready(), target.pid);
+        target
     }
 
     /// Starts a target that is not waited for.
@@ -140,7 +155,7 @@ impl Target {
     /// What `rtops stack PID --json` prints.
     pub fn stack(&self, arguments: &[&str]) -> Stack {
         let run = self.stack_run(&[&["--json"], arguments].concat()).success();
-        serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
+        run.json()
     }
 
     fn stack_run(&self, arguments: &[&str]) -> Run {
@@ -221,6 +236,12 @@ impl Run {
     #[track_caller]
     pub fn success(self) -> Self {
         self.exits(0)
+    }
+
+    /// The JSON document that it wrote.
+    #[track_caller]
+    pub fn json<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self}"))
     }
 }
 

@@ -182,7 +182,7 @@ fn the_ways_to_build_are_told_apart() {
 fn version(target: &Target) -> Value {
     let run = target.rtops(&["version", &target.pid.to_string(), "--json"]);
     let run = run.success();
-    serde_json::from_str(&run.stdout).unwrap()
+    run.json()
 }
 
 #[test]
@@ -204,12 +204,12 @@ fn they_are_counted_by_the_type_of_their_future() {
     let target = Target::start(Build::Release, &["herd", "3"]);
     let pid = target.pid.to_string();
     let run = target.rtops(&["stats", &pid, "--json"]).success();
-    let stats: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let stats: serde_json::Value = run.json();
     assert_eq!(stats["untracked"]["tasks"], 0, "{stats}");
     let target = Target::start(Build::Release, &["unwrapped", "multi"]);
     let pid = target.pid.to_string();
     let run = target.rtops(&["stats", &pid, "--json"]).success();
-    let stats: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let stats: serde_json::Value = run.json();
     let types = stats["untracked"]["by_type"].as_array().unwrap();
     let of = |name: &str| {
         let mut named = types

@@ -49,7 +49,7 @@ fn start_in(directory: Arc<TempDir>, size: &str) -> Target {
 /// What a document says is the command line of a process.
 fn command_in(run: Run, pid: i32) -> String {
     let run = run.success();
-    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    let document: Value = run.json();
     let listed = document["processes"].as_array().into_iter().flatten();
     let mut processes = document.get("process").into_iter().chain(listed);
     let process = processes.find(|process| process["pid"] == pid).unwrap();
@@ -117,7 +117,7 @@ fn a_process_of_very_many_groups_is_seen_whole() {
     let status = fs::read(format!("/proc/{pid}/status")).unwrap();
     assert!(status.len() > 500_000, "{}", status.len());
     let run = target.rtops(&["info", &pid, "50ms", "--json"]).success();
-    let info: Value = serde_json::from_str(&run.stdout).unwrap();
+    let info: Value = run.json();
     // They stand behind the groups in it.
     assert_eq!(info["process"]["pid"], target.pid, "{run}");
     assert!(

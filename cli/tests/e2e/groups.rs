@@ -51,7 +51,7 @@ fn the_group_of_a_container_is_told_with_its_limits() {
     group.add(target.pid);
     let pid = target.pid.to_string();
     let run = target.rtops(&[&pid, "50ms", "--json"]).success();
-    let info: Value = serde_json::from_str(&run.stdout).unwrap();
+    let info: Value = run.json();
     assert_eq!(info["process"]["container"]["runtime"], "docker");
     assert_eq!(info["process"]["container"]["id"], *id);
     let mut limits = info["limits"].as_array().unwrap().iter();

@@ -100,7 +100,7 @@ fn busy(service: Target) -> Target {
 #[track_caller]
 fn expect_whole(run: Run) {
     let run = run.success();
-    let stack: Stack = serde_json::from_str(&run.stdout).unwrap();
+    let stack: Stack = run.json();
     assert!(stack.complete, "{run}");
     expect_waiting(&stack);
     let outside = stack.outside.unwrap();
@@ -137,7 +137,7 @@ fn outcome(run: &Run) -> String {
         expect_one_sentence(run);
         return run.stderr.clone();
     }
-    let stack: Stack = serde_json::from_str(&run.stdout).unwrap_or_else(|_| panic!("{run}"));
+    let stack: Stack = run.json();
     if run.code == Some(6) {
         assert!(!stack.gaps.is_empty(), "{run}");
         return stack.gaps.join(", ");
@@ -396,7 +396,7 @@ fn an_agent_tells_what_it_knows_where_the_copy_is_lost() {
         // A copy that is found too late has been read.
         eventually("a copy is lost while it is read", || {
             let run = target.rtops(&[&["stack", &pid][..], &PATIENTLY].concat());
-            let stack: Stack = serde_json::from_str(&run.stdout).unwrap();
+            let stack: Stack = run.json();
             let said = [&stack.gaps[..], &stack.lacks].concat().join(", ");
             match run.code {
                 Some(0) => false,

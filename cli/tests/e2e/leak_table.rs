@@ -152,7 +152,7 @@ const HEALTHY: &[&str] = &["--for", "2s", "--every", "500ms", "--min-age", "4s"]
 fn leaks(target: &Target, arguments: &[&str]) -> Leaks {
     let pid = target.pid.to_string();
     let run = target.rtops(&[&["leaks", &pid, "--json", "--timeout=60s"], arguments].concat());
-    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
+    run.json()
 }
 
 fn table(cases: &[Case]) -> String {

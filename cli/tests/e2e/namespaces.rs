@@ -13,6 +13,7 @@ use tempfile::tempdir;
 
 use crate::{
     look::look,
+    processes::record,
     reply::Stack,
     source::Marks,
     support::{Build, Target, copy_program, eventually, rtops},
@@ -50,16 +51,15 @@ fn a_process_in_other_namespaces_is_found_by_its_outer_pid() {
     let outer = only_child_of(target.pid);
     assert_ne!(inner, outer);
     let run = rtops(None, &["list", "--json"]).success();
-    let list: Value = serde_json::from_str(&run.stdout).unwrap();
-    let mut processes = list["processes"].as_array().unwrap().iter();
-    let process = processes.find(|process| process["pid"] == outer);
+    let list: Value = run.json();
+    let process = record(&list, outer);
     let process = process.unwrap_or_else(|| panic!("{outer} is not in {list:#}"));
     assert_eq!(process["tracked_tasks"], 3);
     let run = rtops(None, &["info", &outer.to_string(), "--json"]).success();
-    let info: Value = serde_json::from_str(&run.stdout).unwrap();
+    let info: Value = run.json();
     assert_eq!(info["process"]["inner_pid"], inner, "{run}");
     let run = rtops(None, &["stack", &outer.to_string(), "--tasks", "--json"]).success();
-    let stack: Stack = serde_json::from_str(&run.stdout).unwrap();
+    let stack: Stack = run.json();
     stack.group("waits").expect_lines(Marks::read().of("waits"));
 }
 
@@ -131,7 +131,7 @@ fn the_sockets_of_another_network_are_read_there() {
     let listener = target.command("tcp 0.0.0.0:0");
     let pid = target.pid.to_string();
     let run = target.rtops(&[&pid, "50ms", "--json"]).success();
-    let info: Value = serde_json::from_str(&run.stdout).unwrap();
+    let info: Value = run.json();
     let sockets = info["sockets"]["list"].as_array().unwrap().iter();
     let listening = sockets.filter(|one| one["protocol"] == "tcp" && one["state"] == "listen");
     let listening: Vec<&Value> = listening.map(|socket| &socket["local"]).collect();

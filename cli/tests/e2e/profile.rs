@@ -281,7 +281,7 @@ impl Service {
         let arguments = ["--tasks", "--json", "--timeout=60s", "--attach=never"];
         let arguments = [&["stack", pid.as_str()][..], &arguments].concat();
         let run = rtops(Some(self.directory.path()), &arguments).success();
-        serde_json::from_str(&run.stdout).unwrap()
+        run.json()
     }
 
     /// The body of a page below `/debug/pprof/`.

@@ -3,9 +3,8 @@
 use std::{
     fs,
     os::unix::{fs::PermissionsExt, process::CommandExt},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
-    sync::Arc,
 };
 
 use nix::unistd::geteuid;
@@ -14,7 +13,8 @@ use tempfile::{TempDir, tempdir};
 
 use crate::{
     harmless::{expect_one_sentence, expect_state, program_for_all, service},
-    memstats::{Memstats, read},
+    memstats::Memstats,
+    processes::pids,
     support::{Build, Run, Target, copy_program},
     watched::lasting_state,
 };
@@ -64,33 +64,6 @@ impl OtherUser {
     }
 }
 
-/// A target that starts no agent and is run by this user.
-fn start_without_agent(program: &Path, user: u32) -> Target {
-    let directory = tempdir().unwrap();
-    let mut command = Command::new(program);
-    command.args(["herd", "3"]).env_clear().current_dir("/");
-    command
-        .env("RTOPS_DIR", directory.path())
-        .env("RTOPS_DISABLE", "1");
-    command.uid(user).gid(user);
-    let target = Target::spawn(command, Arc::new(directory));
-    assert_eq!(target.ready(), target.pid);
-    target
-}
-
-fn json(run: Run) -> Value {
-    let run = run.success();
-    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
-}
-
-/// The numbers of all processes in a list.
-fn pids(list: &Value) -> Vec<i64> {
-    let processes = list["processes"].as_array().unwrap().iter();
-    processes
-        .map(|process| process["pid"].as_i64().unwrap())
-        .collect()
-}
-
 #[test]
 fn another_user_is_refused() {
     if !can_become_another() {
@@ -134,8 +107,13 @@ fn a_list_can_be_that_of_one_user() {
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = directory.path().join("program-of-nobody");
     copy_program(Build::Dev.path(), &program);
-    let other = start_without_agent(&program, NOBODY);
-    let of = |user: &str| json(agent.rtops(&["list", "--all", "--json", "--user", user]));
+    let mut command = Command::new(&program);
+    command.uid(NOBODY).gid(NOBODY);
+    let other = Target::disabled(command);
+    let of = |user: &str| {
+        let run = agent.rtops(&["list", "--all", "--json", "--user", user]);
+        run.success().json::<Value>()
+    };
     let number = NOBODY.to_string();
     assert!(pids(&of(&number)).contains(&i64::from(other.pid)));
     assert!(!pids(&of(&number)).contains(&i64::from(agent.pid)));
@@ -143,7 +121,10 @@ fn a_list_can_be_that_of_one_user() {
     assert!(of_root.contains(&i64::from(agent.pid)) && !of_root.contains(&i64::from(other.pid)));
     agent.rtops(&["list", "--user", "no-such-user"]).exits(2);
     // Who may not read the programs of others is told so.
-    let seen = json(OtherUser::new().rtops(&agent, &["list", "--all", "--json"]));
+    let seen: Value = OtherUser::new()
+        .rtops(&agent, &["list", "--all", "--json"])
+        .success()
+        .json();
     assert!(seen["hidden"].as_u64().unwrap() > 0, "{seen}");
     assert!(!pids(&seen).contains(&i64::from(agent.pid)));
     assert!(pids(&seen).contains(&i64::from(other.pid)));
@@ -158,7 +139,10 @@ fn another_user_is_told_what_is_left_out() {
     target.command("tcp 127.0.0.1:0");
     let other = OtherUser::new();
     let pid = target.pid.to_string();
-    let info = json(other.rtops(&target, &[&pid, "50ms", "--json"]));
+    let info: Value = other
+        .rtops(&target, &[&pid, "50ms", "--json"])
+        .success()
+        .json();
     for hidden in [
         "executable",
         "working directory",
@@ -220,7 +204,7 @@ fn another_users_process_shows_what_all_may_see() {
     let other = OtherUser::new();
     let pid = target.pid.to_string();
     let run = other.rtops(&target, &["memstats", &pid, "--json"]).exits(5);
-    let memstats: Memstats = read(&run);
+    let memstats: Memstats = run.json();
     assert!(memstats.memory.rss_bytes > 0 && memstats.memory.anonymous_bytes > 0);
     assert_eq!(memstats.memory.pss_bytes, None);
     assert_eq!(

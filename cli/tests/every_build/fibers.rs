@@ -103,7 +103,7 @@ fn expect_nothing_left(fate: &str) {
         let run = target.rtops(&arguments);
         // What has moved all the time may be known in part only.
         assert!(matches!(run.code, Some(0 | 6)), "{run}");
-        let stack: Stack = serde_json::from_str(&run.stdout).unwrap();
+        let stack: Stack = run.json();
         assert!(
             run.stdout.contains("\"beside\""),
             "{:?}: {}",

@@ -3,7 +3,6 @@
 use std::{
     env, fs,
     io::Write,
-    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
 };
@@ -13,7 +12,10 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::tempdir;
 
-use crate::support::{Build, Run, Target, copy_program, rtops};
+use crate::{
+    processes::{pids, record, records},
+    support::{Build, Target, copy_program, rtops},
+};
 
 /// A program in C that runs for long. It is ended when this is dropped.
 struct Sleep(Child);
@@ -44,44 +46,12 @@ fn rustc() -> String {
     said.trim().strip_prefix("rustc ").unwrap().to_owned()
 }
 
-/// A target that starts no agent.
-fn start_without_agent(program: &Path) -> Target {
-    let directory = tempdir().unwrap();
-    let mut command = Command::new(program);
-    command.args(["herd", "3"]).env_clear().current_dir("/");
-    command
-        .env("RTOPS_DIR", directory.path())
-        .env("RTOPS_DISABLE", "1");
-    let target = Target::spawn(command, Arc::new(directory));
-    assert_eq!(target.ready(), target.pid);
-    target
-}
-
-fn json(run: Run) -> Value {
-    let run = run.success();
-    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
-}
-
-/// The record of a process in a list or tree.
-fn record(document: &Value, pid: i32) -> Option<&Value> {
-    let mut processes = document["processes"].as_array().unwrap().iter();
-    processes.find(|process| process["pid"] == pid)
-}
-
-/// The numbers of all processes in a list or tree.
-fn pids(document: &Value) -> Vec<i64> {
-    let processes = document["processes"].as_array().unwrap().iter();
-    processes
-        .map(|process| process["pid"].as_i64().unwrap())
-        .collect()
-}
-
 #[test]
 fn rust_processes_without_an_agent_are_listed_if_wanted() {
     let agent = Target::start(Build::Dev, &["herd", "3"]);
-    let plain = start_without_agent(Build::Dev.path());
+    let plain = Target::disabled(Command::new(Build::Dev.path()));
     let sleep = Sleep::start();
-    let all = json(agent.rtops(&["list", "--all", "--json"]));
+    let all: Value = agent.rtops(&["list", "--all", "--json"]).success().json();
     let of_agent = record(&all, agent.pid).unwrap();
     assert_eq!(of_agent["state"], "answering", "{of_agent}");
     assert_eq!(of_agent["rustc_version"], rustc().as_str());
@@ -91,7 +61,7 @@ fn rust_processes_without_an_agent_are_listed_if_wanted() {
     assert_eq!(of_plain["rustc_version"], rustc().as_str());
     assert_eq!(of_plain["agent_version"], Value::Null);
     assert!(record(&all, sleep.pid()).is_none());
-    let agents = json(agent.rtops(&["list", "--json"]));
+    let agents: Value = agent.rtops(&["list", "--json"]).success().json();
     assert_eq!(pids(&agents), [i64::from(agent.pid)]);
     let text = agent.rtops(&["list", "--all"]).success().stdout;
     let line = |pid: i32| {
@@ -117,8 +87,11 @@ fn rust_processes_without_an_agent_are_listed_if_wanted() {
 fn a_list_is_sorted_as_it_is_wanted() {
     let few = Target::start(Build::Dev, &["herd", "3"]);
     let many = few.start_beside(Build::Dev, &["herd", "300"]);
-    let plain = start_without_agent(Build::Dev.path());
-    let sorted = |key: &str| json(few.rtops(&["list", "--all", "--json", "--sort", key]));
+    let plain = Target::disabled(Command::new(Build::Dev.path()));
+    let sorted = |key: &str| {
+        let run = few.rtops(&["list", "--all", "--json", "--sort", key]);
+        run.success().json::<Value>()
+    };
     let tasks = pids(&sorted("tasks"));
     assert_eq!(tasks[..2], [i64::from(many.pid), i64::from(few.pid)]);
     assert!(tasks[2..].contains(&i64::from(plain.pid)));
@@ -129,17 +102,15 @@ fn a_list_is_sorted_as_it_is_wanted() {
         ("uptime", "uptime_seconds"),
     ] {
         let list = sorted(key);
-        let processes = list["processes"].as_array().unwrap().iter();
-        let figures: Vec<_> = processes
+        let figures: Vec<_> = records(&list)
             .map(|process| process[field].as_f64().unwrap())
             .collect();
         assert!(figures.is_sorted_by(|a, b| a >= b), "{key}: {figures:?}");
     }
     assert!(pids(&sorted("pid")).is_sorted());
     let names = sorted("name");
-    let names = names["processes"].as_array().unwrap().iter();
     assert!(
-        names
+        records(&names)
             .map(|process| process["name"].as_str().unwrap())
             .is_sorted()
     );
@@ -155,7 +126,10 @@ fn a_tree_leads_to_rust_processes() {
     shell.env("RTOPS_DIR", directory.path());
     let shell = Target::spawn(shell, directory);
     let inner = shell.ready();
-    let tree = |arguments: &[&str]| json(shell.rtops(&[&["tree", "--json"], arguments].concat()));
+    let tree = |arguments: &[&str]| {
+        let run = shell.rtops(&[&["tree", "--json"], arguments].concat());
+        run.success().json::<Value>()
+    };
     let whole = tree(&[]);
     let (parent, child) = (
         record(&whole, shell.pid).unwrap(),
@@ -178,8 +152,7 @@ fn a_tree_leads_to_rust_processes() {
         [i64::from(shell.pid), i64::from(inner)]
     );
     let all = tree(&[&pid, "--all"]);
-    let names = all["processes"].as_array().unwrap().iter();
-    let names: Vec<_> = names
+    let names: Vec<_> = records(&all)
         .map(|process| process["name"].as_str().unwrap())
         .collect();
     assert!(names.len() == 3 && names.contains(&"sleep"), "{all}");
@@ -199,7 +172,7 @@ fn a_tree_leads_to_rust_processes() {
 fn a_version_is_that_of_the_executable_and_of_the_agent() {
     let target = Target::start(Build::Dev, &["names"]);
     let pid = target.pid.to_string();
-    let report = json(target.rtops(&["version", &pid, "--json"]));
+    let report: Value = target.rtops(&["version", &pid, "--json"]).success().json();
     let executable = &report["executable"];
     assert_eq!(executable["rustc_version"], rustc().as_str(), "{report}");
     assert_eq!(executable["crate_name"], "targets");
@@ -221,7 +194,7 @@ fn a_version_is_that_of_the_executable_and_of_the_agent() {
     assert!(!text.contains('\u{1b}'), "{text}");
     for part in [
         ": rtops-testbed 0.1.0\n",
-        "line tables only\n",
+        "line tables\n",
         "commit 3f2a91c\\u{1b}[2J\n",
         &format!("rustc       {}\n", rustc()),
     ] {
@@ -234,9 +207,9 @@ fn a_version_needs_no_agent_and_no_file_that_is_still_there() {
     let directory = tempdir().unwrap();
     let program = directory.path().join("gone");
     copy_program(Build::Dev.path(), &program);
-    let plain = start_without_agent(&program);
+    let plain = Target::disabled(Command::new(&program));
     fs::remove_file(program).unwrap();
-    let report = json(plain.rtops(&["version", "gone", "--json"]));
+    let report: Value = plain.rtops(&["version", "gone", "--json"]).success().json();
     assert_eq!(report["process"]["pid"], plain.pid);
     assert_eq!(report["executable"]["crate_name"], "targets");
     assert_eq!(
@@ -280,7 +253,7 @@ fn the_packages_that_a_program_carries_are_listed() {
         .arg(Build::Dev.path())
         .arg(&program);
     assert!(objcopy.status().unwrap().success());
-    let audited = start_without_agent(&program);
+    let audited = Target::disabled(Command::new(&program));
     let pid = audited.pid.to_string();
     let text = audited.rtops(&["version", &pid]).success().stdout;
     assert!(text.contains(": gateway 1.4.0\n"), "{text}");
@@ -299,7 +272,10 @@ fn the_packages_that_a_program_carries_are_listed() {
     gateway  1.4.0    root     local
     tokio    1.2.99   runtime  crates.io
     ");
-    let report = json(audited.rtops(&["version", &pid, "--dependencies", "--json"]));
+    let report: Value = audited
+        .rtops(&["version", &pid, "--dependencies", "--json"])
+        .success()
+        .json();
     assert_eq!(
         report["executable"]["packages"][0]["name"], "cc",
         "{report}"
@@ -307,7 +283,7 @@ fn the_packages_that_a_program_carries_are_listed() {
     let versions = report["executable"]["tokio_versions"].as_array().unwrap();
     assert!(versions.contains(&"1.2.99".into()), "{report}");
     // Who wants a list gets one, or an error.
-    let plain = start_without_agent(Build::Dev.path());
+    let plain = Target::disabled(Command::new(Build::Dev.path()));
     let pid = plain.pid.to_string();
     let run = plain.rtops(&["version", &pid, "--dependencies"]).exits(6);
     assert!(run.stderr.contains("cargo auditable"), "{run}");

@@ -56,7 +56,7 @@ struct Socket {
 
 impl Info {
     fn of(run: &Run) -> Self {
-        serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
+        run.json()
     }
 
     fn text(&self, field: &str) -> &str {

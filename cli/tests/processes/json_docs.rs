@@ -57,8 +57,7 @@ fn every_field_of_every_command_is_documented() {
     let documented = documented();
     for line in lines {
         let run = target.rtops(&[line, &["--json"]].concat());
-        let document: Value =
-            serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"));
+        let document: Value = run.json();
         assert_eq!(document["schema"], 1, "{run}");
         let mut fields = BTreeSet::new();
         collect(&document, &mut fields);

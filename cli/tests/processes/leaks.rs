@@ -22,7 +22,7 @@ fn run(target: &Target, arguments: &[&str]) -> Run {
 
 fn leaks(target: &Target, arguments: &[&str]) -> Leaks {
     let run = run(target, &[arguments, &["--json"]].concat());
-    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
+    run.json()
 }
 
 /// Looks until the finding is there.
@@ -106,7 +106,7 @@ fn a_baseline_shows_what_has_grown_since() {
     target.stack(&["--save", later]);
     let offline = |from: &str| {
         let run = target.rtops(&["leaks", "--from", from, "--baseline", file, "--json"]);
-        serde_json::from_str::<Leaks>(&run.success().stdout).unwrap()
+        run.success().json::<Leaks>()
     };
     assert!(
         offline(later)

@@ -24,7 +24,7 @@ impl List {
     /// The processes that `rtops list` finds with this socket directory.
     pub fn read(directory: Option<&Path>) -> Self {
         let run = rtops(directory, &["list", "--json"]).success();
-        serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
+        run.json()
     }
 
     pub fn process(&self, pid: i32) -> Option<&Process> {

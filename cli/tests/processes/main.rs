@@ -35,7 +35,9 @@ mod stats;
 mod text;
 mod untracked;
 
-use common::{look, memstats, redact, reply, source, support, terminal, verdict, victim};
+use common::{
+    look, memstats, processes, redact, reply, source, support, terminal, verdict, victim,
+};
 
 /// What is looked at by the tests that say nothing of how it is built.
 pub const BUILD: build::Build = build::Build::Dev;

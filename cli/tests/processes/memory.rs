@@ -5,7 +5,7 @@ use std::thread;
 use nix::sys::signal::Signal;
 
 use crate::{
-    memstats::{MIB, Memstats, Side, read},
+    memstats::{MIB, Memstats, Side},
     support::{Build, Target, rtops},
 };
 
@@ -163,7 +163,7 @@ fn rates_are_those_of_the_time_that_is_watched() {
         }
         (watched.join().unwrap(), turned)
     });
-    let busy: Memstats = read(&run.success());
+    let busy: Memstats = run.success().json();
     let class = busy.class(64 << 20);
     let (rate, seconds) = (
         class.blocks_per_second.unwrap(),
@@ -296,7 +296,7 @@ fn a_process_that_hangs_is_shown_with_what_the_kernel_knows() {
         .rtops(&["memstats", &pid, "--timeout=300ms", "--json"])
         .exits(6);
     target.signal(Signal::SIGCONT);
-    let memstats: Memstats = read(&run);
+    let memstats: Memstats = run.json();
     assert!(memstats.memory.rss_bytes > 0 && memstats.heap.is_none());
     assert!(
         memstats.heap_missing.unwrap().contains("did not answer"),

@@ -28,7 +28,7 @@ fn targets(names: &[&str]) -> (TempDir, Vec<Target>) {
 fn stacked(asker: &Target, text: &str) -> i32 {
     let arguments = ["stack", text, "--tasks", "--json", "--attach=never"];
     let run = asker.rtops(&arguments).success();
-    let document: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    let document: serde_json::Value = run.json();
     let pid = document["process"]["pid"].as_i64();
     pid.and_then(|pid| i32::try_from(pid).ok()).unwrap()
 }

@@ -34,7 +34,7 @@ fn it_may_be_called_by_its_name() {
 fn other_commands_look_at_it_too() {
     let victim = Victim::start(Build::Dev.path(), TEN).quiet();
     let stats = look(&["stats"], victim.pid(), &["--json"]).success();
-    let stats: Value = serde_json::from_str(&stats.stdout).unwrap();
+    let stats: Value = stats.json();
     assert_eq!(stats["untracked"]["tasks"], 10, "{stats:#}");
     assert_eq!(stats["process"]["pid"], victim.pid(), "{stats:#}");
     let leaks = look(&["leaks", "--for=1s"], victim.pid(), &[]).success();

@@ -69,15 +69,7 @@ fn is_harmful(c: char) -> bool {
 
 #[test]
 fn a_disabled_agent_leaves_nothing() {
-    let directory = Arc::new(tempdir().unwrap());
-    let mut command = Command::new(Build::Dev.path());
-    command
-        .args(["herd", "3"])
-        .env_clear()
-        .env("RTOPS_DIR", directory.path())
-        .env("RTOPS_DISABLE", "1");
-    let target = Target::spawn(command, directory);
-    target.ready();
+    let target = Target::disabled(Command::new(Build::Dev.path()));
     assert_eq!(fs::read_dir(target.directory()).unwrap().count(), 0);
     let pid = target.pid.to_string();
     target.rtops(&["stack", &pid, "--attach=never"]).exits(4);

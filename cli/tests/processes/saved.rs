@@ -19,7 +19,7 @@ fn saved(target: &Target, file: &Path) -> Stack {
 fn from(file: &Path, arguments: &[&str]) -> Stack {
     let file = ["--from", file.to_str().unwrap()];
     let run = rtops(None, &[&["stack", "--json"], &file[..], arguments].concat());
-    serde_json::from_str(&run.success().stdout).unwrap()
+    run.success().json()
 }
 
 /// What a dump says of each group of tasks, without addresses.

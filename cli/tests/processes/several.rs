@@ -48,7 +48,7 @@ fn all_agents_are_those_of_the_list() {
     let all = |json: &str| {
         let arguments = ["stack", "--all-agents", "--threads", "--timeout=60s"];
         let document = first.rtops(&[&arguments[..], &[json]].concat()).success();
-        serde_json::from_str::<Value>(&document.stdout).unwrap()
+        document.json::<Value>()
     };
     let document = all("--json");
     let pids: Vec<_> = document["processes"]
@@ -96,7 +96,7 @@ fn one_that_fails_does_not_hide_the_others() {
     assert!(run.stderr.contains("has no rtops agent"), "{run}");
 
     let run = first.rtops(&[&arguments[..], &["--json"]].concat());
-    let document: Value = serde_json::from_str(&run.stdout).unwrap();
+    let document: Value = run.json();
     let failed = &document["processes"][1];
     assert_eq!(
         (failed["target"].as_str(), failed["exit_code"].as_i64()),

@@ -43,7 +43,7 @@ struct Worker {
 fn stats(target: &Target) -> Stats {
     let pid = target.pid.to_string();
     let run = target.rtops(&["stats", &pid, "--json"]).success();
-    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
+    run.json()
 }
 
 #[test]

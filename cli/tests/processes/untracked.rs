@@ -35,7 +35,7 @@ fn those_that_no_waker_can_wake_are_proven_leaks() {
     let target = Target::start(Build::Dev, &["unwrapped", "multi"]);
     let pid = target.pid.to_string();
     let run = target.rtops(&["leaks", &pid, "--for=0", "--json", "--timeout=60s"]);
-    let leaks: Leaks = serde_json::from_str(&run.stdout).unwrap();
+    let leaks: Leaks = run.json();
     let marks = Marks::read();
     let proven = leaks.findings.iter();
     let proven: Vec<_> = proven.filter(|one| one.evidence == "proven").collect();

@@ -1,6 +1,9 @@
 //! One thread that this process traces.
 
-use std::time::{Duration, Instant};
+use std::{
+    os::fd::AsFd as _,
+    time::{Duration, Instant},
+};
 
 use nix::{
     errno::Errno,
@@ -13,7 +16,6 @@ use nix::{
     },
     unistd::Pid,
 };
-use std::os::fd::AsFd as _;
 
 use crate::{
     Refusal, Step,

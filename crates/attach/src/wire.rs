@@ -121,9 +121,11 @@ impl Reply {
                 words[6] = frozen.threads_not_stopped;
                 words[7] = u64::from(frozen.is_held);
                 words[8] = from_duration(frozen.went_on);
-                let files = [&frozen.account, &frozen.memory];
-                let files = files.into_iter().chain(&frozen.pagemap);
-                let files: Vec<BorrowedFd<'_>> = files.map(AsFd::as_fd).collect();
+                let files: Vec<BorrowedFd<'_>> = [&frozen.account, &frozen.memory]
+                    .into_iter()
+                    .chain(&frozen.pagemap)
+                    .map(AsFd::as_fd)
+                    .collect();
                 send(socket, &words, &files)
             }
             Self::Ended(why) => {

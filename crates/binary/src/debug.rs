@@ -43,6 +43,21 @@ pub enum DebugLevel {
     Split,
 }
 
+impl DebugLevel {
+    /// The word for it, as in text and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stripped => "stripped",
+            Self::None => "none",
+            Self::LineTables => "line tables",
+            Self::Limited => "limited",
+            Self::Full => "full",
+            Self::Split => "split",
+        }
+    }
+}
+
 type Slice<'a> = EndianSlice<'a, LittleEndian>;
 
 /// The level, as far as it can be told.

@@ -107,10 +107,12 @@ impl<'a> Elf<'a> {
         let table = elf.bytes_at("the section table", start, length)?;
         let table = pod::slice_from_all_bytes(&table).map_err(|()| ReadError::NotElf)?;
         elf.sections = table.to_vec();
-        let names = header.e_shstrndx(endian).index();
-        let names = names.and_then(|index| elf.sections.get(usize::from(index)));
-        let names = elf.place("the names of sections", names.ok_or(ReadError::NotElf)?);
-        elf.names = elf.bytes(names, MAX_NAMES)?;
+        let names = header
+            .e_shstrndx(endian)
+            .index()
+            .and_then(|index| elf.sections.get(usize::from(index)))
+            .ok_or(ReadError::NotElf)?;
+        elf.names = elf.bytes(elf.place("the names of sections", names), MAX_NAMES)?;
         Ok(elf)
     }
 

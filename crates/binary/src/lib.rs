@@ -76,6 +76,17 @@ pub enum Linking {
     Static,
 }
 
+impl Linking {
+    /// The word for it, as in text and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dynamic => "dynamic",
+            Self::Static => "static",
+        }
+    }
+}
+
 /// Which rustc built the program; `None` if there is no sign of Rust. At most some kilobytes are
 /// read of a Rust program, and a megabyte of another one.
 ///

@@ -45,6 +45,18 @@ pub enum PackageKind {
     Other,
 }
 
+impl PackageKind {
+    /// The word for it, as in text and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Runtime => "runtime",
+            Self::Build => "build",
+            Self::Other => "other",
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct List {
     packages: Vec<Package>,

@@ -29,6 +29,17 @@ pub enum PanicStrategy {
     Abort,
 }
 
+impl PanicStrategy {
+    /// The word for it, as in text and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unwind => "unwind",
+            Self::Abort => "abort",
+        }
+    }
+}
+
 /// Known where the number is a constant in the code, and std a part of the program.
 pub(crate) fn strategy(elf: &Elf<'_>) -> Option<PanicStrategy> {
     if !elf.is_x86_64() || has_shared_std(elf).ok()? {

@@ -45,6 +45,18 @@ pub enum Lto {
     Fat,
 }
 
+impl Lto {
+    /// The word for it, as in text and JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Thin => "thin",
+            Self::Fat => "fat",
+        }
+    }
+}
+
 /// What the symbols tell.
 #[derive(Debug, Default)]
 pub(crate) struct Told {

@@ -1,7 +1,7 @@
 //! A poll of a task on a machine.
 
 mod drops;
-mod wakers;
+pub(crate) mod wakers;
 
 use std::{
     collections::{HashMap, HashSet},

@@ -16,7 +16,7 @@ use crate::{
     discover::{self, Cell, Discovery},
     machine::Machine,
     places::{Places, Ranges},
-    poll::{Ended, Poller, Setup},
+    poll::{Ended, Poller, Setup, wakers::Cloned},
     scan::{self, InnerWaker, Order, Site},
     siblings,
     source::Pages,
@@ -218,10 +218,12 @@ impl<'a> Polls<'a> {
         let mut known = HashSet::new();
         let mut order = None;
         for (address, vtable) in &self.setup.wakers {
-            let mut cells = self.cells.iter().take(MOST_TRIES as usize);
-            if let Some(cloned) = cells.find_map(|cell| poller.clone_of(vtable, cell)) {
-                known.insert(*address);
-                order = order.or(cloned);
+            for cell in self.cells.iter().take(MOST_TRIES as usize) {
+                if let Cloned::Waker { order: shown } = poller.clone_of(vtable, cell) {
+                    known.insert(*address);
+                    order = order.or(shown);
+                    break;
+                }
             }
         }
         drop(poller);

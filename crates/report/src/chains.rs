@@ -332,13 +332,11 @@ impl<'a> OpenSpans<'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{
-        End, LeafEnd, Reply, StackId, Stacks, Task as Sent, TaskKind, TaskState, ThreadCapture,
-    };
+    use rtops_protocol::{Reply, Stacks, Task as Sent, TaskKind, TaskState};
 
     use super::*;
     use crate::{
-        dump::fixtures::{receive, task},
+        dump::fixtures::{end, on, receive, task, thread},
         frames::fixtures::{folded, frames, frames_with_spans},
     };
 
@@ -369,7 +367,7 @@ mod tests {
             )),
             Reply::Stacks(Stacks(vec![vec![1, 2, 3], vec![1, 2]])),
             Reply::Tasks(vec![task(1, 0, &[0, 0]), span(2, 1), span(3, 2)]),
-            Reply::End(End { gaps: Vec::new() }),
+            end(),
         ])
         .unwrap();
         let frames = frames_with_spans(&["recv call join", "recv call"], &dump);
@@ -407,7 +405,7 @@ mod tests {
                 task(2, 0, &[3]),
                 task(3, 0, &[3, 2]),
             ]),
-            Reply::End(End { gaps: Vec::new() }),
+            end(),
         ])
         .unwrap();
         let frames = frames(&[&sleep, &notify, &inner, &container]);
@@ -442,7 +440,7 @@ mod tests {
             let dump = receive(vec![
                 Reply::Stacks(Stacks(vec![vec![1], vec![2]])),
                 Reply::Tasks(vec![task(1, 0, leaves)]),
-                Reply::End(End { gaps: Vec::new() }),
+                end(),
             ])
             .unwrap();
             let frames = folded(frames(&stacks.each_ref().map(String::as_str)));
@@ -473,19 +471,10 @@ mod tests {
     fn a_running_task_shows_its_part_of_the_threads_stack() {
         let poll = "rtops_tasks::Tracked::poll rtops_tasks::poll";
         let stack = format!("spin branch {poll} select serve {poll} worker start_thread");
-        let leaf = Leaf {
-            stack: StackId(0),
-            end: LeafEnd::Complete,
-        };
         let thread = Thread {
-            tid: TID,
-            name: Some("worker".to_owned()),
             state: Some('R'),
-            wchan: None,
             syscall: None,
-            cpu_ticks: Some(0),
-            timeslices: Some(7),
-            capture: ThreadCapture::Stack(leaf),
+            ..thread(TID, Some("worker"), on(0))
         };
         let dump = receive(vec![
             Reply::Stacks(Stacks(vec![vec![1]])),
@@ -494,7 +483,7 @@ mod tests {
                 running(2, 1, TaskKind::Span),
             ]),
             Reply::Threads(vec![thread]),
-            Reply::End(End { gaps: Vec::new() }),
+            end(),
         ])
         .unwrap();
         let frames = frames(&[&stack]);

@@ -159,10 +159,13 @@ pub fn utc(seconds: u64) -> Option<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{End, LeafEnd, Reply, Sender, StackId, Stacks, Thread, ThreadCapture};
+    use rtops_protocol::{End, Reply, Sender, Stacks};
 
     use super::*;
-    use crate::{dump::fixtures::receive, frames::fixtures::frames};
+    use crate::{
+        dump::fixtures::{end, on, receive, thread},
+        frames::fixtures::frames,
+    };
 
     fn segv(code: i32, address: u64, access: Option<Access>) -> Signal {
         Signal {
@@ -205,24 +208,11 @@ mod tests {
     }
 
     fn shown_of(core: CoreHead, functions: &str) -> String {
-        let leaf = Leaf {
-            stack: StackId(0),
-            end: LeafEnd::Complete,
-        };
         let dump = receive(vec![
             Reply::Core(core),
             Reply::Stacks(Stacks(vec![vec![1]])),
-            Reply::Threads(vec![Thread {
-                tid: 4712,
-                name: None,
-                state: None,
-                wchan: None,
-                syscall: None,
-                cpu_ticks: None,
-                timeslices: None,
-                capture: ThreadCapture::Stack(leaf),
-            }]),
-            Reply::End(End { gaps: Vec::new() }),
+            Reply::Threads(vec![thread(4712, None, on(0))]),
+            end(),
         ]);
         sentence(&dump.unwrap(), &frames(&[functions])).unwrap()
     }

@@ -113,11 +113,11 @@ impl<'a> Builder<'_, 'a> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{End, Reply, Stacks, Strings, Task, TaskKind};
+    use rtops_protocol::{Reply, Stacks, Strings, Task, TaskKind};
 
     use super::*;
     use crate::{
-        dump::fixtures::{receive, task},
+        dump::fixtures::{end, receive, task},
         frames::fixtures::frames,
         group::group_tasks,
         selection::{Grouping, Selection},
@@ -130,7 +130,7 @@ mod tests {
             Reply::Strings(Strings(names.to_vec())),
             Reply::Stacks(Stacks(vec![vec![1]])),
             Reply::Tasks(tasks),
-            Reply::End(End { gaps: Vec::new() }),
+            end(),
         ])
         .unwrap();
         let frames = frames(&["recv serve"]);

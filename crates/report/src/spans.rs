@@ -140,10 +140,10 @@ pub fn is_inner_part(inner: &[u64], outer: &[u64]) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{End, Reply, Stacks, Strings, Task, TaskState};
+    use rtops_protocol::{Reply, Stacks, Strings, Task, TaskState};
 
     use super::*;
-    use crate::dump::fixtures::{receive, task};
+    use crate::dump::fixtures::{end, receive, task};
 
     fn span(id: u64, parent: u64, name: u32, stacks: &[u32]) -> Task {
         Task {
@@ -163,7 +163,7 @@ mod tests {
                 vec![7, 8, 9],
             ])),
             Reply::Tasks(tasks),
-            Reply::End(End { gaps: Vec::new() }),
+            end(),
         ])
         .unwrap()
     }

@@ -223,29 +223,19 @@ fn blocks_on(function: &str) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use rtops_protocol::{End, Leaf, LeafEnd, Reply, Stacks, ThreadCapture};
+    use rtops_protocol::{Reply, Stacks, ThreadCapture};
 
     use super::*;
-    use crate::{dump::fixtures::receive, frames::fixtures::frames};
+    use crate::{
+        dump::fixtures::{end, of_agent, on, receive},
+        frames::fixtures::frames,
+    };
 
     fn thread(tid: i32, name: &str, capture: ThreadCapture) -> Thread {
         Thread {
-            tid,
-            name: Some(name.to_owned()),
-            state: Some('S'),
-            wchan: Some("futex_wait".to_owned()),
-            syscall: None,
-            cpu_ticks: None,
-            timeslices: None,
             capture,
+            ..of_agent(tid, name)
         }
-    }
-
-    fn stack(number: u32) -> ThreadCapture {
-        ThreadCapture::Stack(Leaf {
-            stack: StackId(number),
-            end: LeafEnd::Complete,
-        })
     }
 
     #[test]
@@ -254,11 +244,11 @@ mod tests {
             Reply::Stacks(Stacks(vec![vec![1], vec![2]])),
             Reply::Threads(vec![
                 thread(3, "odd", ThreadCapture::SignalBlocked),
-                thread(4, "worker", stack(0)),
-                thread(5, "worker", stack(1)),
-                thread(6, "boss", stack(0)),
+                thread(4, "worker", on(0)),
+                thread(5, "worker", on(1)),
+                thread(6, "boss", on(0)),
             ]),
-            Reply::End(End { gaps: Vec::new() }),
+            end(),
         ])
         .unwrap();
         let frames = frames(&["park run", "park run"]);
@@ -281,11 +271,8 @@ mod tests {
     fn selections_go_by_name_function_and_number() {
         let dump = receive(vec![
             Reply::Stacks(Stacks(vec![vec![1], vec![2]])),
-            Reply::Threads(vec![
-                thread(4, "worker", stack(0)),
-                thread(5, "odd", stack(1)),
-            ]),
-            Reply::End(End { gaps: Vec::new() }),
+            Reply::Threads(vec![thread(4, "worker", on(0)), thread(5, "odd", on(1))]),
+            end(),
         ])
         .unwrap();
         let frames = frames(&["park run", "read run"]);

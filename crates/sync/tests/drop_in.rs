@@ -5,9 +5,7 @@
 
 use std::{fmt::Debug, sync::Arc, thread, time::Duration};
 
-use tokio::time::timeout;
-
-use tokio::sync as tokios;
+use tokio::{sync as tokios, time::timeout};
 
 /// Long enough for what does not happen.
 const MOMENT: Duration = Duration::from_millis(1);

@@ -1,8 +1,10 @@
 //! What capturing costs: one thread, and as many as a thread-per-connection service has.
 
-use std::sync::{Arc, Barrier};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Barrier},
+    thread,
+    time::{Duration, Instant},
+};
 
 use rtops_threads::{Signal, Tid, install, list};
 

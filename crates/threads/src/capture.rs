@@ -1,17 +1,21 @@
 //! Capturing many threads: some in flight at once, each with a time-out, all by one deadline.
 
-use std::collections::VecDeque;
-use std::ffi::c_int;
-use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    ffi::c_int,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rtops_types::StackSlice;
 
-use crate::Tid;
-use crate::list::Stat;
-use crate::slot::{Answer, BUFFER_LEN, Extent, NoSession, Progress, Request, SLOTS, Session};
-use crate::sys::{self, MapTable};
+use crate::{
+    Tid,
+    list::Stat,
+    slot::{Answer, BUFFER_LEN, Extent, NoSession, Progress, Request, SLOTS, Session},
+    sys::{self, MapTable},
+};
 
 /// How long one thread may take to answer.
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -1,7 +1,9 @@
 //! The threads of this process, from /proc/self/task.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+};
 
 use rtops_types::Tid;
 

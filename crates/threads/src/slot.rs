@@ -10,17 +10,24 @@
     reason = "buffers and a table shared with a signal handler"
 )]
 
-use std::ptr::{self, NonNull};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
-use std::{io, slice};
+use std::{
+    io,
+    ptr::{self, NonNull},
+    slice,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
 
 use rtops_types::{StackRegisters, StackSlice};
 
-use crate::Tid;
-use crate::sys::{self, MapTable};
-use crate::turn::Turn;
+use crate::{
+    Tid,
+    sys::{self, MapTable},
+    turn::Turn,
+};
 
 /// How many threads can be in flight at once.
 pub(crate) const SLOTS: usize = 32;

@@ -1,7 +1,9 @@
 //! Captures take turns, because all of them use the same slots.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Instant,
+};
 
 use crate::sys;
 

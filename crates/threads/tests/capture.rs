@@ -7,13 +7,15 @@
 
 mod common;
 
-use std::fs::File;
-use std::hint::black_box;
-use std::io::{Read, Write};
-use std::os::fd::FromRawFd;
-use std::sync::mpsc::Receiver;
-use std::thread;
-use std::time::Instant;
+use std::{
+    fs::File,
+    hint::black_box,
+    io::{Read, Write},
+    os::fd::FromRawFd,
+    sync::mpsc::Receiver,
+    thread,
+    time::Instant,
+};
 
 use common::{
     Worker, capture, capture_all, capturer, deadline, is_needed, own_tid, wait_for_frame_in,

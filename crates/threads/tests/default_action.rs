@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used)]
 #![expect(unsafe_code, reason = "raises a signal")]
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::{
+    os::unix::process::ExitStatusExt,
+    process::{Command, Stdio},
+};
 
 use rtops_threads::{Signal, install};
 

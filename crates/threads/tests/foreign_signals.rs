@@ -4,9 +4,13 @@
 
 mod common;
 
-use std::ffi::{c_int, c_void};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::{
+    ffi::{c_int, c_void},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering},
+    },
+};
 
 use common::{Worker, capture, wait_until};
 use rtops_threads::Tid;

@@ -4,9 +4,11 @@
 
 mod common;
 
-use std::ffi::c_int;
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    ffi::c_int,
+    ops::Range,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use common::{Worker, capture, in_function, wait_until};
 use rtops_threads::Tid;

@@ -1,8 +1,10 @@
 //! What a loaded ELF file is to the rest: where it is, which build it is, how to unwind through it.
 
-use std::fmt;
-use std::ops::{Deref, Range};
-use std::sync::Arc;
+use std::{
+    fmt,
+    ops::{Deref, Range},
+    sync::Arc,
+};
 
 use rtops_types::Module;
 

@@ -7,9 +7,11 @@ use framehop::{
 };
 use rtops_types::{Module, StackRegisters, StackSlice};
 
-use crate::arch;
-use crate::modules::{Foreign, Loaded, Section};
-use crate::sys::{self, Generation};
+use crate::{
+    arch,
+    modules::{Foreign, Loaded, Section},
+    sys::{self, Generation},
+};
 
 /// A longer stack is cut here and marked [`Outcome::TooDeep`].
 pub const MAX_FRAMES: usize = 512;

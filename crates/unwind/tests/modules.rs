@@ -2,8 +2,7 @@
 #![allow(clippy::unwrap_used)]
 #![expect(unsafe_code, reason = "dlopen and dlclose")]
 
-use std::ffi::CStr;
-use std::sync::Mutex;
+use std::{ffi::CStr, sync::Mutex};
 
 use rtops_unwind::{Module, ModuleKind, Outcome, StackRegisters, StackSlice, Unwinder};
 

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use rtops_cells::Survey;
+use rtops_cells::{Noted, Survey};
 use rtops_image::{Core, Gap, Image, Tid, Unreadable};
 use rtops_protocol::{Outside, ProtocolError, Reply, Saved};
 use rtops_report::dump::{Dump, Failure};
@@ -77,7 +77,7 @@ enum Origin<'a> {
 fn survey(
     image: &impl Image,
     wanted: Wanted<'_>,
-    noted: Option<rtops_cells::Noted>,
+    noted: Option<Noted>,
 ) -> Result<Survey, Unreadable> {
     let options = rtops_cells::Options {
         trees: wanted.detail == Detail::Trees,
@@ -88,29 +88,31 @@ fn survey(
     Survey::take(image, options)
 }
 
-/// Takes in the frames of a dump, which are to be saved where that is wanted.
+/// Takes in the frames of a dump, which is to be saved where there is a file for it.
 fn dump(
     replies: Vec<Reply>,
-    save: Option<(&Path, Saved)>,
+    file: Option<&mut Saving>,
     unusable: impl Fn(&dyn ToString) -> Error,
-) -> Result<(Dump, Option<Saving>), Error> {
-    let mut file = save
-        .map(|(path, saved)| Saving::begin(path, saved))
-        .transpose()?;
+) -> Result<Dump, Error> {
+    if let Some(file) = file {
+        file.restart();
+        replies.iter().for_each(|reply| file.add(reply));
+    }
     let mut replies = replies.into_iter();
-    let dump = Dump::receive(|| {
-        let reply = replies.next().ok_or(ProtocolError::Unexpected(0))?;
-        if let Some(file) = &mut file {
-            file.add(&reply);
-        }
-        Ok(reply)
-    });
-    let dump = dump.map_err(|failure| match failure {
+    let dump = Dump::receive(|| replies.next().ok_or(ProtocolError::Unexpected(0)));
+    dump.map_err(|failure| match failure {
         Failure::Nonsense(reason) => unusable(&reason),
         Failure::Lost(error) => unusable(&error),
         Failure::Refused(refused) => unusable(&refused.message),
-    })?;
-    Ok((dump, file))
+    })
+}
+
+impl Wanted<'_> {
+    /// Begins the file that the dump with this head is to be saved to, if one is wanted.
+    fn saving(&self, head: &Saved) -> Result<Option<Saving>, Error> {
+        let saving = self.save.map(|path| Saving::begin(path, head.clone()));
+        saving.transpose()
+    }
 }
 
 /// The dump of an image without an agent; `late` is missing beside what the image and the survey lack.
@@ -126,21 +128,13 @@ fn alone(
     replies.extend(records::replies(image, subject, &survey, late));
     drop(survey);
     let at = SystemTime::now();
-    let save = wanted.save.map(|path| (path, records::saved(subject, at)));
-    let (dump, file) = dump(replies, save, unusable)?;
+    let head = records::saved(subject, at);
+    let mut file = wanted.saving(&head)?;
+    let dump = dump(replies, file.as_mut(), unusable)?;
     file.map(Saving::finish).transpose()?;
     Ok(Taken {
-        pid: subject.pid,
-        inner_pid: subject.pid,
-        name: subject.name.clone(),
-        agent_version: None,
-        start_time: subject.start_time,
-        at,
-        // The files of its modules are at hand.
-        is_live: false,
         files: files(image),
-        dump,
-        yielding: None,
+        ..Taken::new(&head, subject.name.clone(), at, dump)
     })
 }
 

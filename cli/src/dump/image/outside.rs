@@ -9,6 +9,7 @@ use std::{
 
 use procfs::process::Process;
 use rtops_attach::{EndedEarly, Frozen, Held, How, Injection, Options, Refusal, Yielding};
+use rtops_cells::{Noted, Survey};
 use rtops_image::{
     Tid,
     live::{self, Live},
@@ -162,16 +163,26 @@ impl Stopped {
         })
     }
 
-    /// What was in its memory.
+    /// Finds what was in its memory, with what the code in it says of whom it polls, and ends the copy, if there
+    /// is one: all of it has been read then.
     fn read(
         mut self,
         inner: HashMap<Tid, i32>,
-        then: impl FnOnce(&Live, Subject<'_>, &mut Copied) -> Result<Taken, Error>,
+        wanted: Wanted<'_>,
+        noted: Option<Noted>,
+        then: impl FnOnce(&Live, Subject<'_>, Survey, Vec<String>) -> Result<Taken, Error>,
     ) -> Result<Taken, Error> {
-        let origin = Origin::Outside(head(&self.frozen));
+        let head = head(&self.frozen);
         let mut copied = Copied::of(self.pid, &mut self.frozen);
         let image = Live::new(self.frozen.parts, &live::Options::default());
         let image = image.map_err(|error| copied.unusable(&error))?;
+        let survey = super::survey(&image, wanted, noted);
+        let survey = survey.map_err(|error| copied.unusable(&error))?;
+        let late = copied.end();
+        let origin = Origin::Outside(Outside {
+            copy_ns: copied.lived.map(nanos),
+            ..head
+        });
         let subject = Subject {
             pid: self.pid,
             name: proc::name(&self.process).unwrap_or_default(),
@@ -183,7 +194,7 @@ impl Stopped {
             marks: Marks::default(),
             gaps: image.gaps(),
         };
-        let taken = then(&image, subject, &mut copied)?;
+        let taken = then(&image, subject, survey, late)?;
         Ok(Taken {
             yielding: self.yielding,
             ..taken
@@ -212,16 +223,8 @@ impl Copied {
         }
     }
 
-    /// Ends it, as all was read, and notes how long it was there. Says what is missing if it has not lasted.
-    fn end(&mut self, subject: &mut Subject<'_>) -> Vec<String> {
-        let late = self.ended_early();
-        if let Origin::Outside(outside) = &mut subject.origin {
-            outside.copy_ns = self.lived.map(nanos);
-        }
-        late
-    }
-
-    fn ended_early(&mut self) -> Vec<String> {
+    /// Ends it, and notes how long it was there. Says what is missing if it has not lasted.
+    fn end(&mut self) -> Vec<String> {
         let Some(held) = self.held.take() else {
             return Vec::new();
         };
@@ -238,7 +241,7 @@ impl Copied {
 
     /// If the copy has not lasted, that is why it can't be read.
     fn unusable(&mut self, reason: &dyn ToString) -> Error {
-        let why = self.ended_early().pop();
+        let why = self.end().pop();
         let reason = why.unwrap_or_else(|| reason.to_string());
         unusable(self.pid, &reason)
     }
@@ -247,14 +250,17 @@ impl Copied {
 /// What is read of a process without asking an agent, for what is missing besides.
 fn alone(target: &Target, look: Look<'_>, missing: Option<String>) -> Result<Taken, Error> {
     let stopped = Stopped::freeze(target, &look.options())?;
-    stopped.read(HashMap::new(), |image, mut subject, copied| {
-        let survey = super::survey(image, look.wanted(), None);
-        let survey = survey.map_err(|error| copied.unusable(&error))?;
-        let mut late = copied.end(&mut subject);
-        late.extend(missing);
-        let unusable = |reason: &dyn ToString| unusable(target.pid, reason);
-        super::alone(image, &subject, look.wanted(), survey, late, unusable)
-    })
+    let wanted = look.wanted();
+    stopped.read(
+        HashMap::new(),
+        wanted,
+        None,
+        |image, subject, survey, mut late| {
+            late.extend(missing);
+            let unusable = |reason: &dyn ToString| unusable(target.pid, reason);
+            super::alone(image, &subject, wanted, survey, late, unusable)
+        },
+    )
 }
 
 /// What is read of a process, and what its agent tells. It polls no task for that but those of which memory
@@ -274,11 +280,9 @@ fn joined(
     } else {
         proc::inner_tids(&stopped.process)
     };
-    stopped.read(inner, |image, mut subject, copied| {
-        let survey = super::survey(image, look.wanted(), told.noted());
-        let survey = survey.map_err(|error| copied.unusable(&error))?;
-        let late = copied.end(&mut subject);
-        let mut join = |told: Told, save| {
+    let (wanted, noted) = (look.wanted(), told.noted());
+    stopped.read(inner, wanted, noted, |image, mut subject, survey, late| {
+        let mut join = |told: Told, file: Option<&mut Saving>| {
             subject.join(&told, stopped_at);
             let late = told.gaps.into_iter().chain(late.iter().cloned());
             let mut replies = told.replies;
@@ -286,36 +290,45 @@ fn joined(
                 replies.push(records::process(&subject));
             }
             replies.extend(records::replies(image, &subject, &survey, late.collect()));
-            dump(replies, save, |reason| unusable(target.pid, reason))
+            dump(replies, file, |reason| unusable(target.pid, reason))
         };
-        let save = look.save.map(|path| (path, saved(hello, target.pid, at)));
-        let (mut dump, mut file) = join(told, save.clone())?;
+        let head = saved(hello, target.pid, at);
+        let mut file = wanted.saving(&head)?;
+        let mut dump = join(told, file.as_mut())?;
         let unread = dump.unread();
-        if look.wanted().detail == Detail::Trees && !unread.is_empty() {
-            let mut session = target.open()?;
-            let again = agent::ask(target, &mut session, look.parts, agent::unread(unread))?;
+        if wanted.detail == Detail::Trees && !unread.is_empty() {
             // What it told at first is better than a part of more.
-            if again.is_whole {
-                (dump, file) = join(again, save)?;
-            } else {
-                dump.gaps.extend(again.gaps);
+            match ask_again(target, look.parts, unread) {
+                Ok(again) => dump = join(again, file.as_mut())?,
+                Err(gaps) => {
+                    if let Some(file) = &mut file {
+                        file.lacks(&gaps);
+                    }
+                    dump.gaps.extend(gaps);
+                }
             }
         }
         file.map(Saving::finish).transpose()?;
         Ok(Taken {
-            pid: target.pid,
-            inner_pid: inner_pid(hello),
-            name: hello.name.clone(),
-            agent_version: Some(hello.agent_version.clone()),
-            start_time: Some(hello.start_time),
-            at,
-            // The files of its modules are at hand.
-            is_live: false,
             files: files(image),
-            dump,
-            yielding: None,
+            ..Taken::new(&head, hello.name.clone(), at, dump)
         })
     })
+}
+
+/// Has the agent poll the tasks of which memory does not tell where they wait, and tell all once more. Where it
+/// does not get to the end, that is what is missing.
+fn ask_again(target: &Target, parts: StackParts, unread: Vec<u64>) -> Result<Told, Vec<String>> {
+    let again = target
+        .open()
+        .and_then(|mut session| agent::ask(target, &mut session, parts, agent::unread(unread)));
+    match again {
+        Ok(again) if again.is_whole => Ok(again),
+        Ok(again) => Err(again.gaps),
+        Err(error) => Err(vec![format!(
+            "the agent does not say where the tasks wait that were not found in memory: {error}"
+        )]),
+    }
 }
 
 impl Subject<'_> {

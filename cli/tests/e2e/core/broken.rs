@@ -6,7 +6,9 @@ use std::{
     path::Path,
 };
 
-use super::{Victim, json, of_core, packages};
+use serde_json::Value;
+
+use super::{Victim, of_core, packages};
 
 /// A core file of the service with ten tasks.
 fn core() -> Option<(Victim, std::path::PathBuf)> {
@@ -29,7 +31,11 @@ fn one_that_is_cut_still_lists_its_tasks() {
             .set_len(length * percent / 100)
             .unwrap();
         let run = of_core(&["stats"], &core, &["--json"]).exits(6);
-        assert_eq!(json(&run)["untracked"]["tasks"], 10, "{percent} %: {run}");
+        assert_eq!(
+            run.json::<Value>()["untracked"]["tasks"],
+            10,
+            "{percent} %: {run}"
+        );
         assert!(run.stderr.contains("cut short"), "{run}");
     }
 }
@@ -60,7 +66,7 @@ fn without_the_executable_tasks_are_counted_by_address() {
     )
     .exits(6);
     assert!(run.stderr.contains("--exe"), "{run}");
-    let stats = json(&run);
+    let stats: Value = run.json();
     assert_eq!(stats["untracked"]["tasks"], 10, "{run}");
     let run = of_core(&["stats"], &core, &["--json", "--exe", "/bin/sh"]).exits(6);
     assert!(run.stderr.contains("another build"), "{run}");

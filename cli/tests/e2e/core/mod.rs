@@ -36,11 +36,7 @@ pub fn of_core(command: &[&str], core: &Path, arguments: &[&str]) -> Run {
 
 pub fn stack(core: &Path, arguments: &[&str]) -> Stack {
     let run = of_core(&["stack", "--json"], core, arguments).success();
-    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
-}
-
-pub fn json(run: &Run) -> Value {
-    serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
+    run.json()
 }
 
 /// What `gcore` writes of a process, in this directory.
@@ -170,14 +166,14 @@ fn other_commands_read_core_files_too() {
     let mut victim = Victim::start(Build::Release.path(), &["unwrapped", "multi"]).quiet();
     let pid = victim.pid();
     let Some(core) = victim.dump() else { return };
-    let stats = json(&of_core(&["stats"], &core, &["--json"]).success());
+    let stats: Value = of_core(&["stats"], &core, &["--json"]).success().json();
     assert_eq!(stats["core"]["pid"], pid, "{stats:#}");
     assert_eq!(stats["core"]["signal"]["name"], "SIGABRT", "{stats:#}");
     assert!(
         stats["untracked"]["tasks"].as_u64().unwrap() >= 60,
         "{stats:#}"
     );
-    let version = json(&of_core(&["version"], &core, &["--json"]).success());
+    let version: Value = of_core(&["version"], &core, &["--json"]).success().json();
     assert_eq!(version["process"]["pid"], pid, "{version:#}");
     let leaks = of_core(&["leaks"], &core, &[]).success();
     assert!(leaks.stdout.contains("proven: "), "{leaks}");

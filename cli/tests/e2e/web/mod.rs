@@ -291,7 +291,7 @@ fn leaks_and_profiles_name_requests() {
     eventually("the requests have come", || users().tasks().count() == 1);
     let pid = shop.target.pid.to_string();
     let run = shop.target.rtops(&["leaks", &pid, "--for=0", "--json"]);
-    let leaks: Leaks = serde_json::from_str(&run.success().stdout).unwrap();
+    let leaks: Leaks = run.success().json();
     let proven = leaks.findings.iter();
     let proven = proven.filter(|finding| finding.evidence == "proven");
     let names = proven.flat_map(|finding| &finding.tasks);

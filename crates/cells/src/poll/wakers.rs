@@ -20,16 +20,29 @@ const PIECE: usize = 64;
 /// More references than anything has.
 const MOST_REFERENCES: u32 = 1 << 24;
 
+/// What the clone function of a vtable makes of a task.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Cloned {
+    /// A waker of it, and the order of its two words, where that shows.
+    Waker { order: Option<Order> },
+    /// Nothing that counts as a reference to the task.
+    NoWaker,
+}
+
 impl<M: Machine> Poller<'_, M> {
-    /// If this vtable clones a waker of the task: the order of the clone's two words, where that shows.
-    pub(crate) fn clone_of(&mut self, waker: &WakerVtable, cell: &Cell) -> Option<Option<Order>> {
+    /// Calls the clone function of a vtable for a task.
+    pub(crate) fn clone_of(&mut self, waker: &WakerVtable, cell: &Cell) -> Cloned {
         let header = cell.candidate.header;
         let ended = self.call_clone(waker, header);
         let state = self.word(header + STATE);
         let order = self.returned_waker(waker);
         self.revert();
         let is_one_more = state == Some(cell.candidate.state.with_one_more().0);
-        (ended == Ended::Pending && is_one_more).then_some(order)
+        if ended == Ended::Pending && is_one_more {
+            Cloned::Waker { order }
+        } else {
+            Cloned::NoWaker
+        }
     }
 
     fn call_clone(&mut self, waker: &WakerVtable, data: u64) -> Ended {

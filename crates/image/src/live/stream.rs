@@ -68,9 +68,10 @@ impl Stream<'_> {
                     return Err(Unreadable::Io(at + filled as u64, error.kind()));
                 }
             };
-            let bytes = usize::try_from(shown).ok();
-            let bytes = bytes.and_then(|shown| self.buffer.get(..shown));
-            let bytes = bytes.unwrap_or_default();
+            let bytes = usize::try_from(shown)
+                .ok()
+                .and_then(|shown| self.buffer.get(..shown))
+                .unwrap_or_default();
             if !bytes.is_empty() && (self.look)(at, bytes).is_break() {
                 return Ok(ControlFlow::Break(()));
             }

@@ -3,28 +3,20 @@
 
 use std::{
     collections::HashSet,
-    io,
     time::{Duration, UNIX_EPOCH},
 };
 
 use rtops_protocol::{
-    End, Leaf, LeafEnd, Obtained, Reply, SourceLocation, StackId, Stacks, StringId, Strings, Task,
-    TaskKind, TaskState, Thread, ThreadCapture, WakerState,
+    End, Obtained, Reply, SourceLocation, Stacks, StringId, Strings, Task, TaskKind, TaskState,
+    Thread, WakerState,
 };
-use rtops_report::dump::Dump;
+use rtops_report::dump::fixtures::{leaf, on, receive, thread};
 use rtops_symbols::Options;
 
 use super::{Profile, Text, message, proto};
 
 const TID: i32 = 7;
 const MINUTE: u64 = 60_000_000_000;
-
-fn leaf(stack: u32) -> Leaf {
-    Leaf {
-        stack: StackId(stack),
-        end: LeafEnd::Complete,
-    }
-}
 
 /// A task that waits, with the names and places of [`profile`].
 fn task(id: u64, name: u32, stacks: &[u32]) -> Task {
@@ -78,16 +70,11 @@ fn profile(tasks: Vec<Task>, names: [&str; 2], gaps: &[&str]) -> Profile {
         vec![0x3001, 0x3010],
     ];
     let thread = Thread {
-        tid: TID,
-        name: Some("worker".to_owned()),
         state: Some('R'),
-        wchan: None,
         syscall: None,
-        cpu_ticks: None,
-        timeslices: None,
-        capture: ThreadCapture::Stack(leaf(2)),
+        ..thread(TID, Some("worker"), on(2))
     };
-    let mut replies = vec![
+    let dump = receive(vec![
         Reply::Strings(Strings(texts.map(str::to_owned).to_vec())),
         Reply::Stacks(Stacks(stacks.to_vec())),
         Reply::Tasks(tasks),
@@ -95,12 +82,7 @@ fn profile(tasks: Vec<Task>, names: [&str; 2], gaps: &[&str]) -> Profile {
         Reply::End(End {
             gaps: gaps.iter().map(|gap| (*gap).to_owned()).collect(),
         }),
-    ]
-    .into_iter();
-    let dump = Dump::receive(|| {
-        let end = || io::Error::from(io::ErrorKind::UnexpectedEof).into();
-        replies.next().ok_or_else(end)
-    });
+    ]);
     let taken = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     Profile::resolve(dump.unwrap(), Options::default(), taken)
 }

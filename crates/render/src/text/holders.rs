@@ -260,7 +260,7 @@ mod tests {
     use rtops_protocol::{ClaimRole, Reply, Strings, Task};
 
     use super::*;
-    use rtops_report::dump::fixtures::{receive, task};
+    use rtops_report::dump::fixtures::{end, receive, task};
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -279,13 +279,12 @@ mod tests {
             value_type: StringId(if id == 1 { 2 } else { 0 }),
             site: site(5),
         });
-        let end = rtops_protocol::End { gaps: Vec::new() };
         receive(vec![
             Reply::Strings(Strings(texts.map(str::to_owned).to_vec())),
             Reply::Tasks(tasks),
             Reply::Resources(resources.collect()),
             Reply::Claims(claims),
-            Reply::End(end),
+            end(),
         ])
         .unwrap()
     }

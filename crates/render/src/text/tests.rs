@@ -7,11 +7,14 @@ mod joined;
 use std::cell::OnceCell;
 
 use rtops_protocol::{
-    End, FoundBy, Leaf, LeafEnd, Process, Reply, StackId, Stacks, Thread, ThreadCapture,
-    Unresolved, Untracked, UntrackedState,
+    FoundBy, Leaf, LeafEnd, Process, Reply, Stacks, Thread, ThreadCapture, Unresolved, Untracked,
+    UntrackedState,
 };
 use rtops_report::{
-    dump::{Dump, fixtures::receive},
+    dump::{
+        Dump,
+        fixtures::{end, on, receive, task, thread},
+    },
     frames::Frames,
     group::{ageless, group_tasks},
     holders::Holders,
@@ -195,26 +198,14 @@ fn an_unknown_age_is_never_taken_for_a_short_one() {
 
 #[test]
 fn the_future_in_block_on_is_missed_unless_it_is_tracked() {
-    let thread = Thread {
-        tid: 7,
-        name: Some("main".to_owned()),
-        state: Some('S'),
-        wchan: None,
-        syscall: None,
-        cpu_ticks: None,
-        timeslices: None,
-        capture: ThreadCapture::Stack(Leaf {
-            stack: StackId(0),
-            end: LeafEnd::Complete,
-        }),
-    };
+    let thread = thread(7, Some("main"), on(0));
     let stacks = ["park tokio::runtime::park::CachedParkThread::block_on main"];
     let shows_note = |head: Vec<Reply>| {
         let mut replies = head;
         replies.extend([
             Reply::Stacks(Stacks(vec![vec![0x1000]])),
             Reply::Threads(vec![thread.clone()]),
-            Reply::End(End { gaps: Vec::new() }),
+            end(),
         ]);
         let text = text(
             &receive(replies).unwrap(),
@@ -224,7 +215,7 @@ fn the_future_in_block_on_is_missed_unless_it_is_tracked() {
         text.contains("the future in block_on is not a task")
     };
     assert!(shows_note(Vec::new()));
-    let tracked = Reply::Tasks(vec![rtops_report::dump::fixtures::task(1, 0, &[])]);
+    let tracked = Reply::Tasks(vec![task(1, 0, &[])]);
     assert!(!shows_note(vec![tracked]));
     // Memory has it.
     assert!(!shows_note(vec![outside()]));

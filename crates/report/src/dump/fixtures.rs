@@ -3,8 +3,8 @@
 use std::io;
 
 use rtops_protocol::{
-    Call, Leaf, LeafEnd, Obtained, Reply, SourceLocation, StackId, StringId, Task, TaskKind,
-    TaskState, Trace, TraceEnd, TraceOrder, Visit, WakerState,
+    Call, End, Leaf, LeafEnd, Obtained, Reply, SourceLocation, StackId, StringId, Task, TaskKind,
+    TaskState, Thread, ThreadCapture, Trace, TraceEnd, TraceOrder, Visit, WakerState,
 };
 
 use super::{Dump, Failure};
@@ -48,14 +48,51 @@ pub fn task(id: u64, name: u32, stacks: &[u32]) -> Task {
         cell: None,
         lost_wakers: false,
         is_orphan: false,
-        leaves: stacks
-            .iter()
-            .map(|stack| Leaf {
-                stack: StackId(*stack),
-                end: LeafEnd::Complete,
-            })
-            .collect(),
+        leaves: stacks.iter().copied().map(leaf).collect(),
     }
+}
+
+/// A whole stack.
+pub fn leaf(stack: u32) -> Leaf {
+    Leaf {
+        stack: StackId(stack),
+        end: LeafEnd::Complete,
+    }
+}
+
+/// The same, of a thread.
+pub fn on(stack: u32) -> ThreadCapture {
+    ThreadCapture::Stack(leaf(stack))
+}
+
+/// What is read of a thread in a futex.
+pub fn thread(tid: i32, name: Option<&str>, capture: ThreadCapture) -> Thread {
+    Thread {
+        tid,
+        name: name.map(str::to_owned),
+        state: None,
+        wchan: None,
+        syscall: Some(202),
+        cpu_ticks: None,
+        timeslices: None,
+        capture,
+    }
+}
+
+/// What an agent tells of a thread, which it does not interrupt.
+pub fn of_agent(tid: i32, name: &str) -> Thread {
+    Thread {
+        state: Some('S'),
+        wchan: Some("futex_wait".to_owned()),
+        cpu_ticks: Some(40),
+        timeslices: Some(7),
+        ..thread(tid, Some(name), ThreadCapture::Off)
+    }
+}
+
+/// The last message of a dump that has no gaps.
+pub fn end() -> Reply {
+    Reply::End(End { gaps: Vec::new() })
 }
 
 /// The dump that is sent in these messages.

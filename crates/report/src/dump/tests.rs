@@ -3,13 +3,9 @@
 use rtops_protocol::{Stacks, Strings};
 
 use super::{
-    fixtures::{receive, task},
+    fixtures::{end, receive, task},
     *,
 };
-
-fn end() -> Reply {
-    Reply::End(End { gaps: Vec::new() })
-}
 
 #[test]
 fn a_whole_dump_is_taken() {

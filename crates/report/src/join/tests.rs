@@ -8,15 +8,15 @@ mod unread;
 mod wakers;
 
 use rtops_protocol::{
-    End, Leaf, LeafEnd, Obtained, Outside, Reply, StackId, Stacks, Task as Told, TaskState,
-    TraceId, Unresolved, Untracked as Found, UntrackedLeaf, UntrackedState, WakerState,
+    Leaf, Obtained, Outside, Reply, Stacks, Task as Told, TaskState, TraceId, Unresolved,
+    Untracked as Found, UntrackedLeaf, UntrackedState, WakerState,
 };
 
 use super::*;
 use crate::{
     dump::{
         Dump, Failure,
-        fixtures::{receive, task as told, trace},
+        fixtures::{end, leaf, receive, task as told, trace},
     },
     task::{Memory, TaskKey},
     untracked::fixtures::untracked,
@@ -41,10 +41,6 @@ fn head() -> Reply {
         threads_not_stopped: 0,
         agent_told_after_ns: Some(AFTER),
     })
-}
-
-fn end() -> Reply {
-    Reply::End(End { gaps: Vec::new() })
 }
 
 /// A dump of an agent's frames and of two stacks and two polls that were read, with tasks.
@@ -101,10 +97,7 @@ fn in_state(state: UntrackedState) -> Found {
 /// What waits in these places, each of them inside of a tracked future.
 fn waits_at(places: &[(u32, u64)], found: Found) -> Found {
     let leaves = places.iter().map(|(stack, inside)| UntrackedLeaf {
-        leaf: Leaf {
-            stack: StackId(*stack),
-            end: LeafEnd::Complete,
-        },
+        leaf: leaf(*stack),
         awaits: None,
         inside: *inside,
     });

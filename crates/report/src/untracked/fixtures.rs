@@ -1,12 +1,15 @@
 //! Untracked tasks for tests.
 
 use rtops_protocol::{
-    End, FoundBy, Leaf, LeafEnd, NotAttached, Outside, Process, Reply, StackId, Stacks, TraceId,
-    Unresolved, Untracked, UntrackedLeaf, UntrackedState,
+    FoundBy, NotAttached, Outside, Process, Reply, Stacks, TraceId, Unresolved, Untracked,
+    UntrackedLeaf, UntrackedState,
 };
 
 use crate::{
-    dump::{Dump, fixtures::receive},
+    dump::{
+        Dump,
+        fixtures::{end, leaf, receive},
+    },
     frames::{
         Frames,
         fixtures::{frames, with_futures},
@@ -50,11 +53,7 @@ pub fn untracked(number: u64, poll: u64, stacks: &[u32]) -> Untracked {
         polled: Vec::new(),
         leaves: stacks
             .iter()
-            .map(|stack| Leaf {
-                stack: StackId(*stack),
-                end: LeafEnd::Complete,
-            })
-            .map(UntrackedLeaf::from)
+            .map(|stack| UntrackedLeaf::from(leaf(*stack)))
             .collect(),
     }
 }
@@ -103,7 +102,7 @@ pub fn dump_of(head: Vec<Reply>, stacks: &[&str], tasks: Vec<Untracked>) -> Dump
     replies.extend([
         Reply::Stacks(Stacks(stacks.collect())),
         Reply::Untracked(tasks),
-        Reply::End(End { gaps: Vec::new() }),
+        end(),
     ]);
     receive(replies).unwrap()
 }

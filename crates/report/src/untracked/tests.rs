@@ -12,7 +12,7 @@ use crate::{
     census::{Census, Count, OfType},
     dump::{
         Dump, Failure,
-        fixtures::{poll, receive, trace},
+        fixtures::{end, poll, receive, trace},
     },
     frames::{
         Frames,

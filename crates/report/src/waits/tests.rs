@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use rtops_protocol::{
-    End, FoundBy, LeafEnd, Outside, Reply, SourceLocation, StackId, Stacks, StringId, Task,
-    Unresolved, Untracked, UntrackedState,
+    FoundBy, Outside, Reply, SourceLocation, StackId, Stacks, StringId, Task, Unresolved,
+    Untracked, UntrackedState,
 };
 
 use super::*;
 use crate::{
-    dump::fixtures::{receive, task},
+    dump::fixtures::{end, leaf, receive, task},
     frames::fixtures::frames,
     untracked::fixtures::untracked,
 };
@@ -75,7 +75,7 @@ fn circles(
         Reply::Resources(resources.to_vec()),
         Reply::Claims(claims.to_vec()),
         Reply::HandlesSeen(handles.to_vec()),
-        Reply::End(End { gaps: Vec::new() }),
+        end(),
     ])
 }
 
@@ -207,10 +207,7 @@ fn joins_and_locks_make_circles_together() {
 /// A task whose memory tells in which places it waits, and in which cell the task is that it awaits there.
 fn awaits(cell: u64, places: &[(u32, Option<u64>)]) -> Untracked {
     let leaves = places.iter().map(|(stack, awaits)| UntrackedLeaf {
-        leaf: Leaf {
-            stack: StackId(*stack),
-            end: LeafEnd::Complete,
-        },
+        leaf: leaf(*stack),
         awaits: *awaits,
         inside: 0,
     });
@@ -247,7 +244,7 @@ fn replies_read(tracked: Vec<Task>, read: &[Untracked]) -> Vec<Reply> {
         }),
         stacks(),
         Reply::Untracked(read.to_vec()),
-        Reply::End(End { gaps: Vec::new() }),
+        end(),
     ]
 }
 
@@ -438,7 +435,7 @@ fn a_span_waits_and_holds_for_its_task() {
             site: SourceLocation::default(),
         }]),
         Reply::Claims(vec![holds(1, 71), waits(5, 71)]),
-        Reply::End(End { gaps: Vec::new() }),
+        end(),
     ]);
     assert_eq!(found, ["1"]);
 }
@@ -458,7 +455,7 @@ fn a_long_line_of_waiters_that_can_go_on_is_no_circle() {
         Reply::Tasks(tasks),
         Reply::Resources(resources.collect()),
         Reply::Claims(claims.collect()),
-        Reply::End(End { gaps: Vec::new() }),
+        end(),
     ]);
     assert!(found.is_empty());
 }

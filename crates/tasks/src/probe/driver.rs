@@ -174,9 +174,11 @@ pub fn probe(plan: Plan, sink: &mut dyn Sink) -> Findings {
         let asked = plan.asked.as_ref();
         asked.is_none_or(|asked| asked.contains(&target.entry.id().get()))
     };
-    let all = driver.targets.iter().enumerate();
-    let all = all.filter(|(_, target)| is_asked(target));
-    let all: Vec<usize> = all.map(|(index, _)| index).collect();
+    let targets = driver.targets.iter().enumerate();
+    let all: Vec<usize> = targets
+        .filter(|(_, target)| is_asked(target))
+        .map(|(index, _)| index)
+        .collect();
     driver.copy(&mut dump, SMALL, &all, sink);
     let mut truncated = std::mem::take(&mut driver.truncated);
     truncated.sort_unstable();

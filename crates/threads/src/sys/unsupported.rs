@@ -1,12 +1,8 @@
 //! A platform on which threads can't be captured: `install` says so, and nothing else is ever reached.
 
-use std::io;
-use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
-use std::time::Duration;
+use std::{io, ptr::NonNull, sync::atomic::AtomicU32, time::Duration};
 
-use crate::slot::Cookie;
-use crate::{InstallError, Signal, Tid};
+use crate::{InstallError, Signal, Tid, slot::Cookie};
 
 pub(crate) struct MapTable;
 

@@ -1,9 +1,11 @@
 //! What the capture tests share: threads that wait, and captures that are unwound.
 #![allow(clippy::unwrap_used, dead_code)]
 
-use std::sync::mpsc::{self, Sender};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::{
+    sync::mpsc::{self, Sender},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
 use rtops_threads::{Capturer, Missing, Signal, Tid, install};
 use rtops_unwind::{Outcome, StackRegisters, StackSlice, Unwinder};

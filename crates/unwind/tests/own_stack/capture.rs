@@ -1,8 +1,10 @@
 //! Copies the calling thread's own stack, as a signal handler would, and asks libgcc for comparison.
 #![expect(unsafe_code, reason = "registers, stack memory and libgcc's unwinder")]
 
-use std::ffi::{c_int, c_void};
-use std::hint::black_box;
+use std::{
+    ffi::{c_int, c_void},
+    hint::black_box,
+};
 
 use rtops_unwind::{StackRegisters, StackSlice};
 

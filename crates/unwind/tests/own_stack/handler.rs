@@ -1,8 +1,7 @@
 //! A stack with a signal handler on it.
 #![expect(unsafe_code, reason = "a signal handler of the test's own")]
 
-use std::ffi::c_int;
-use std::sync::Mutex;
+use std::{ffi::c_int, sync::Mutex};
 
 use crate::capture::{Captured, capture};
 

@@ -4,8 +4,7 @@
 mod capture;
 mod handler;
 
-use std::hint::black_box;
-use std::thread;
+use std::{hint::black_box, thread};
 
 use capture::{Captured, capture};
 use rtops_unwind::{MAX_FRAMES, Outcome, StackSlice, Unwinder};

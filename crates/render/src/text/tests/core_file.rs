@@ -3,7 +3,7 @@
 use rtops_protocol::{Access, CoreHead, Signal, Trace, TraceEnd, TraceOrder};
 use rtops_report::{
     census::Census,
-    dump::fixtures::poll,
+    dump::fixtures::{leaf, poll},
     frames::fixtures::{traced, with_code, with_futures, with_nameless_futures},
     untracked::fixtures::{CODE, futures, polled},
 };
@@ -35,7 +35,7 @@ fn null_write() -> Signal {
 }
 
 fn dump(mut replies: Vec<Reply>) -> Dump {
-    replies.push(Reply::End(End { gaps: Vec::new() }));
+    replies.push(end());
     receive(replies).unwrap()
 }
 
@@ -189,20 +189,12 @@ fn the_thread_that_crashed_comes_first_and_nothing_speaks_of_an_agent() {
         "write_null run",
     ];
     let thread = |tid, capture| Thread {
-        tid,
-        name: None,
-        state: None,
-        wchan: None,
         syscall: None,
-        cpu_ticks: None,
-        timeslices: None,
-        capture,
+        ..thread(tid, None, capture)
     };
-    let on = |stack, end| {
-        ThreadCapture::Stack(Leaf {
-            stack: StackId(stack),
-            end,
-        })
+    let cut_off = Leaf {
+        end: LeafEnd::Absent,
+        ..leaf(1)
     };
     let dump = dump(vec![
         head(Some(null_write())),
@@ -210,9 +202,9 @@ fn the_thread_that_crashed_comes_first_and_nothing_speaks_of_an_agent() {
         poll(TraceOrder::LastRun, [1, 2].into_iter()),
         Reply::Untracked(vec![polled(1, FoundBy::Steps, 0)]),
         Reply::Threads(vec![
-            thread(4711, on(0, LeafEnd::Complete)),
-            thread(4712, on(0, LeafEnd::Complete)),
-            thread(4713, on(1, LeafEnd::Absent)),
+            thread(4711, on(0)),
+            thread(4712, on(0)),
+            thread(4713, ThreadCapture::Stack(cut_off)),
             thread(4714, ThreadCapture::Absent),
         ]),
     ]);

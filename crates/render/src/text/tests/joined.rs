@@ -4,7 +4,7 @@ use rtops_protocol::{
     FoundBy, StringId, Strings, Task, TaskState, TraceId, TraceOrder, WakerState,
 };
 use rtops_report::{
-    dump::fixtures::{poll, task},
+    dump::fixtures::{end, of_agent, on, poll, task, thread},
     frames::fixtures::with_code,
 };
 
@@ -14,41 +14,6 @@ const SECOND: u64 = 1_000_000_000;
 /// Less than the time after which the agent was asked.
 const SINCE: u64 = 400_000;
 const CELL: u64 = 0x7f00_0000_1000;
-
-fn end() -> Reply {
-    Reply::End(End { gaps: Vec::new() })
-}
-
-fn thread(tid: i32, name: &str, capture: ThreadCapture) -> Thread {
-    Thread {
-        tid,
-        name: Some(name.to_owned()),
-        state: None,
-        wchan: None,
-        syscall: Some(202),
-        cpu_ticks: None,
-        timeslices: None,
-        capture,
-    }
-}
-
-fn on(stack: u32) -> ThreadCapture {
-    ThreadCapture::Stack(Leaf {
-        stack: StackId(stack),
-        end: LeafEnd::Complete,
-    })
-}
-
-/// What an agent tells of a thread, which it does not interrupt.
-fn of_agent(tid: i32, name: &str) -> Thread {
-    Thread {
-        state: Some('S'),
-        wchan: Some("futex_wait".to_owned()),
-        cpu_ticks: Some(40),
-        timeslices: Some(7),
-        ..thread(tid, name, ThreadCapture::Off)
-    }
-}
 
 #[test]
 fn an_agent_alone_says_what_a_look_from_outside_would_show() {
@@ -136,7 +101,10 @@ fn what_is_tracked_is_shown_with_what_was_read_of_it() {
         Reply::Threads(vec![of_agent(7, "main"), of_agent(8, "worker")]),
         outside(),
         Reply::Stacks(Stacks(vec![vec![0x71], vec![0x72]])),
-        Reply::Threads(vec![thread(7, "main", on(1)), thread(8, "worker", on(0))]),
+        Reply::Threads(vec![
+            thread(7, Some("main"), on(1)),
+            thread(8, Some("worker"), on(0)),
+        ]),
         polled(),
         polled(),
         Reply::Untracked(vec![found(1, 1), found(2, 2), found(3, 2), found(9, 1)]),

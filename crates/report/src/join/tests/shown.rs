@@ -3,37 +3,7 @@
 use rtops_protocol::{Module, ModuleKind};
 
 use super::*;
-
-fn thread(tid: i32, name: Option<&str>, capture: ThreadCapture) -> Thread {
-    Thread {
-        tid,
-        name: name.map(str::to_owned),
-        state: None,
-        wchan: None,
-        syscall: Some(202),
-        cpu_ticks: None,
-        timeslices: None,
-        capture,
-    }
-}
-
-fn on(stack: u32) -> ThreadCapture {
-    ThreadCapture::Stack(Leaf {
-        stack: StackId(stack),
-        end: LeafEnd::Complete,
-    })
-}
-
-/// What an agent tells of a thread, which it does not interrupt.
-fn of_agent(tid: i32, name: &str) -> Thread {
-    Thread {
-        state: Some('S'),
-        wchan: Some("futex_wait".to_owned()),
-        cpu_ticks: Some(40),
-        timeslices: Some(7),
-        ..thread(tid, Some(name), ThreadCapture::Off)
-    }
-}
+use crate::dump::fixtures::{of_agent, on, thread};
 
 #[test]
 fn threads_are_those_that_were_read_with_what_the_agent_knows_of_them() {

@@ -1,12 +1,10 @@
 //! Dumps of core files: many tasks with few traces.
 
-use rtops_protocol::End;
-
 use super::*;
 use crate::frames::fixtures::traced;
 
 fn dump(mut replies: Vec<Reply>) -> Dump {
-    replies.push(Reply::End(End { gaps: Vec::new() }));
+    replies.push(end());
     receive(replies).unwrap()
 }
 
@@ -48,9 +46,7 @@ fn a_poll_of_more_visits_than_a_frame_holds_shows_where_its_task_waits() {
     Reply::Untracked(vec![polled(1, FoundBy::Steps, 0)])
         .send(&mut bytes)
         .unwrap();
-    Reply::End(End { gaps: Vec::new() })
-        .send(&mut bytes)
-        .unwrap();
+    end().send(&mut bytes).unwrap();
     let mut bytes = bytes.as_slice();
     let dump = Dump::receive(|| Reply::receive(&mut bytes)).unwrap();
     assert_eq!(dump.traces[0].visits.len(), 87_002);

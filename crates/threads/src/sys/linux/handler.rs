@@ -14,13 +14,17 @@
     reason = "signal context, raw registers and raw stack memory"
 )]
 
-use std::ffi::{c_int, c_void};
-use std::ptr;
+use std::{
+    ffi::{c_int, c_void},
+    ptr,
+};
 
 use libc::{siginfo_t, ucontext_t};
 
-use super::maps::MappingKind;
-use super::signal::{current_tid, former, pid};
+use super::{
+    maps::MappingKind,
+    signal::{current_tid, former, pid},
+};
 use rtops_types::StackRegisters;
 
 use crate::slot::{self, Claim, Cookie, Extent};

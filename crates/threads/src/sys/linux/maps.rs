@@ -1,7 +1,6 @@
 //! The mappings of this process: how far a stack can be read.
 
-use std::fs;
-use std::io;
+use std::{fs, io};
 
 /// The readable mappings at one instant, sorted. Made before signals are sent; the handler looks up
 /// its stack pointer in it.

@@ -1,10 +1,12 @@
 //! Memory for the copies, and futexes to wait for them.
 #![expect(unsafe_code, reason = "system calls on raw memory")]
 
-use std::io;
-use std::ptr::{self, NonNull};
-use std::sync::atomic::AtomicU32;
-use std::time::Duration;
+use std::{
+    io,
+    ptr::{self, NonNull},
+    sync::atomic::AtomicU32,
+    time::Duration,
+};
 
 /// Reserves `len` bytes of zeroed memory that is never given back; untouched pages cost nothing.
 pub(crate) fn map(len: usize) -> io::Result<NonNull<u8>> {

@@ -5,6 +5,8 @@ mod maps;
 mod memory;
 mod signal;
 
-pub(crate) use self::maps::MapTable;
-pub(crate) use self::memory::{discard, map, wait, wake};
-pub(crate) use self::signal::{current_tid, handler_in_place, install, note_pid, send};
+pub(crate) use self::{
+    maps::MapTable,
+    memory::{discard, map, wait, wake},
+    signal::{current_tid, handler_in_place, install, note_pid, send},
+};

@@ -1,16 +1,17 @@
 //! Installing the handler once, and signals that carry a cookie.
 #![expect(unsafe_code, reason = "sigaction and system calls that take pointers")]
 
-use std::ffi::c_int;
-use std::io;
-use std::mem;
-use std::ptr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicI32, AtomicPtr, Ordering};
+use std::{
+    ffi::c_int,
+    io, mem, ptr,
+    sync::{
+        Mutex,
+        atomic::{AtomicI32, AtomicPtr, Ordering},
+    },
+};
 
 use super::handler;
-use crate::slot::Cookie;
-use crate::{InstallError, Signal, Tid};
+use crate::{InstallError, Signal, Tid, slot::Cookie};
 
 /// What was in force before ours; set before our handler can run, and never freed.
 static FORMER: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());

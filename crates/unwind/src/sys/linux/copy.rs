@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use super::elf;
-use super::objects::Object;
+use super::{elf, objects::Object};
 use crate::ModuleKind;
 
 /// The unwind tables of all libraries together are a few MiB; a header that claims more is not believed.

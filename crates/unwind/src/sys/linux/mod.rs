@@ -5,14 +5,15 @@ mod elf;
 mod objects;
 mod trampoline;
 
-use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
+use std::{os::unix::ffi::OsStrExt, sync::Arc};
 
 use self::copy::{Copies, Record, SectionPlace};
 pub(crate) use self::trampoline::signal_trampoline;
 use super::Generation;
-use crate::modules::{Loaded, Section, UnwindSections};
-use crate::{Module, ModuleKind};
+use crate::{
+    Module, ModuleKind,
+    modules::{Loaded, Section, UnwindSections},
+};
 
 /// A library may be loaded between measuring and copying; so many races in a row are not plausible.
 const MAX_ATTEMPTS: usize = 8;

@@ -4,15 +4,16 @@
     reason = "dl_iterate_phdr hands out raw pointers to headers and segments"
 )]
 
-use std::ffi::{CStr, c_int, c_void};
-use std::mem::offset_of;
-use std::ops::Range;
+use std::{
+    ffi::{CStr, c_int, c_void},
+    mem::offset_of,
+    ops::Range,
+};
 
 use libc::{Elf64_Phdr, dl_phdr_info};
 
 use super::elf;
-use crate::ModuleKind;
-use crate::sys::Generation;
+use crate::{ModuleKind, sys::Generation};
 
 /// More program headers than this are not believed.
 const MAX_HEADERS: usize = 256;
