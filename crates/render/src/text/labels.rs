@@ -39,7 +39,10 @@ pub(super) fn numbered(noun: &str, task: &Task) -> String {
 pub(super) fn label(group: &TaskGroup) -> String {
     let look = &group.look;
     match (look.name, look.future_type.as_deref()) {
-        (Some(name), _) => quoted(name),
+        (Some(name), _) => match group.last_name {
+            Some(last) => quoted(&format!("{name} … {last}")),
+            None => quoted(name),
+        },
         (None, Some(future)) if look.is_tracked => {
             escape(&rtops_symbols::display_name(future)).into_owned()
         }
