@@ -2,10 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCandidates;
 use regex::Regex;
-use rtops_report::format::parse_duration;
+use rtops_report::{format::parse_duration, order::Order};
 
 use super::{AttachArgs, SourceArgs};
 use crate::complete;
@@ -19,8 +19,9 @@ Examples:
   rtops stack 4711 --json -o dump.json
   rtops stack api worker                 two processes, a section each
 
-rtops lists frames from the innermost out. If a task waits in several places at
-once (join, select), it draws a tree from the root down.
+rtops shows first what deserves a look, and last what is idle. It lists the frames
+of the process's own crates, from the innermost out. If a task waits in several
+places at once (join, select), it draws a tree from the root down.
 
 rtops stops the process for about a millisecond, copies it, and reads the copy;
 it changes nothing in the process. The process needs no agent for that. Names,
@@ -59,9 +60,35 @@ pub struct StackArgs {
     /// Show which task spawned which, and the innermost await of each
     #[arg(long, conflicts_with_all = ["threads", "each", "json"])]
     pub tree: bool,
-    /// Also show the frames of the executor and the standard library
+    /// Show all frames, those of libraries, executor and standard library, too
+    ///
+    /// Without this, text has the frames of the target's own crates, and says in a line what lies
+    /// between them.
     #[arg(long, hide_short_help = true)]
     pub all_frames: bool,
+    /// Which frames are the target's own: those whose function or file matches
+    ///
+    /// Without this, those whose source is not of a registry, a git checkout, a vendor directory or the
+    /// standard library.
+    #[arg(long, value_name = "REGEX", hide_short_help = true)]
+    pub own: Option<Regex>,
+    /// Do not show lines of the source
+    ///
+    /// They are shown where the files are on this machine, of this user or root, and not newer
+    /// than the program.
+    #[arg(long, hide_short_help = true)]
+    pub no_source: bool,
+    /// Sort groups by concern, count or age
+    ///
+    /// concern: first what nothing can wake, then what waits in a circle, runs for long, is starved, or
+    /// waits for a lock; last what waits as a service at rest does.
+    #[arg(
+        long,
+        value_name = "KEY",
+        default_value = "concern",
+        hide_possible_values = true
+    )]
+    pub sort: StackSort,
     /// Show only what has a matching name, function or file
     #[arg(long, value_name = "REGEX")]
     pub filter: Option<Regex>,
@@ -78,4 +105,23 @@ pub struct StackArgs {
     /// `-` writes it, and nothing else, to standard output.
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub save: Option<PathBuf>,
+}
+
+/// What to sort groups by.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum StackSort {
+    #[default]
+    Concern,
+    Count,
+    Age,
+}
+
+impl From<StackSort> for Order {
+    fn from(sort: StackSort) -> Self {
+        match sort {
+            StackSort::Concern => Self::Concern,
+            StackSort::Count => Self::Count,
+            StackSort::Age => Self::Age,
+        }
+    }
 }

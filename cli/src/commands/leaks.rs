@@ -23,7 +23,7 @@ use rtops_report::{
     selection::Grouping,
     symbolize::symbolize,
     threads::stacks_of_threads,
-    view::{LeaksView, View},
+    view::{Layout, LeaksView, View},
     waits::Waits,
 };
 
@@ -83,6 +83,7 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
             threads: None,
             ageless: 0,
             lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
+            layout: Layout::default(),
         },
         findings: &findings,
         watched: (watch.time, watch.earlier.len() + 1),

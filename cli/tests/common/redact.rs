@@ -7,6 +7,7 @@ use regex::Regex;
 pub fn redact(text: &str) -> String {
     let rules = [
         (r"pid \d+", "pid PID"),
+        (r"rtops (leaks|stack) \d+", "rtops $1 PID"),
         (r"(task|span) \d+ ", "$1 ID "),
         (
             r"\d[\d.]* ?(ns|µs|ms|s)( … \d[\d.]* ?(ns|µs|ms|s))?\b",

@@ -126,6 +126,7 @@ pub struct Chain {
 
 #[derive(Debug, Deserialize)]
 pub struct Frame {
+    pub own: bool,
     pub kind: String,
     pub name: String,
     pub file: Option<String>,

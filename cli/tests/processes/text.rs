@@ -7,6 +7,7 @@ use tempfile::{TempDir, tempdir};
 use crate::{
     redact::redact,
     support::{Build, Target, eventually, rtops},
+    terminal::{Size, Terminal},
 };
 
 #[test]
@@ -17,40 +18,44 @@ fn equal_tasks_are_grouped_with_their_place_and_wait() {
     targets (pid PID): 6 tasks in 3 groups, 6 of 6 alive
     looked at from outside; it stood still for TIME
 
-    2 tasks "sleeps" [sleep, TIME]
-        tokio::time::sleep::Sleep::poll  tokio-VERSION/src/time/sleep.rs:LINE
-        rtops_testbed::herd::sleeps  crates/testbed/src/herd.rs:LINE
-        spawned at crates/testbed/src/herd.rs:LINE
-
     2 tasks "receives" [oneshot receive, TIME]
-        tokio::sync::oneshot::Receiver::poll  tokio-VERSION/src/sync/oneshot.rs:LINE
         rtops_testbed::herd::receives  crates/testbed/src/herd.rs:LINE
+          > receiver.await.ok(); // AWAIT receives
         spawned at crates/testbed/src/herd.rs:LINE
 
     2 tasks "waits" [notify, TIME]
-        tokio::sync::notify::Notified::poll  tokio-VERSION/src/sync/notify.rs:LINE
         rtops_testbed::herd::waits  crates/testbed/src/herd.rs:LINE
+          > Notify::new().notified().await; // AWAIT waits
         spawned at crates/testbed/src/herd.rs:LINE
+
+    2 tasks "sleeps" [sleep, TIME] at crates/testbed/src/herd.rs:LINE
+
+    next: rtops leaks PID · rtops stack PID --filter receives
     "#);
+    let by_age = target.stack_text(&["--tasks", "--sort=age", "--no-source"]);
+    assert!(!by_age.contains("> "), "{by_age}");
+    // They were spawned in this order.
+    let places = ["sleeps", "receives", "waits"].map(|name| by_age.find(name).unwrap());
+    assert!(places.is_sorted(), "{by_age}");
 }
 
 #[test]
 fn each_task_has_a_block_of_its_own() {
     let target = Target::start(Build::Dev, &["herd", "2"]);
-    let text = redact(&target.stack_text(&["--tasks", "--each"]));
+    let text = redact(&target.stack_text(&["--tasks", "--each", "--no-source"]));
     insta::assert_snapshot!(text, @r#"
     targets (pid PID): 2 tasks, 2 of 2 alive
     looked at from outside; it stood still for TIME
 
+    task ID "receives" [oneshot receive, TIME; 1 poll]
+        rtops_testbed::herd::receives  crates/testbed/src/herd.rs:LINE
+        spawned at crates/testbed/src/herd.rs:LINE
+
     task ID "sleeps" [sleep, TIME; 1 poll]
-        tokio::time::sleep::Sleep::poll  tokio-VERSION/src/time/sleep.rs:LINE
         rtops_testbed::herd::sleeps  crates/testbed/src/herd.rs:LINE
         spawned at crates/testbed/src/herd.rs:LINE
 
-    task ID "receives" [oneshot receive, TIME; 1 poll]
-        tokio::sync::oneshot::Receiver::poll  tokio-VERSION/src/sync/oneshot.rs:LINE
-        rtops_testbed::herd::receives  crates/testbed/src/herd.rs:LINE
-        spawned at crates/testbed/src/herd.rs:LINE
+    next: rtops leaks PID · rtops stack PID --filter receives
     "#);
 }
 
@@ -64,15 +69,118 @@ fn waits_at_several_places_are_drawn_as_a_tree() {
 
     1 task "join" [oneshot receive, TIME]
         rtops_testbed::awaits::combinators::joining  crates/testbed/src/awaits/combinators.rs:LINE
-        rtops_testbed::awaits::combinators::joining::{closure}  tokio-VERSION/src/macros/join.rs:LINE
-        ├─ rtops_testbed::awaits::combinators::joined_first  crates/testbed/src/awaits/combinators.rs:LINE
-        │  tokio::sync::oneshot::Receiver::poll [oneshot receive]  tokio-VERSION/src/sync/oneshot.rs:LINE
-        ├─ rtops_testbed::awaits::combinators::joined_second  crates/testbed/src/awaits/combinators.rs:LINE
-        │  tokio::sync::oneshot::Receiver::poll [oneshot receive]  tokio-VERSION/src/sync/oneshot.rs:LINE
-        └─ rtops_testbed::awaits::combinators::joined_third  crates/testbed/src/awaits/combinators.rs:LINE
-           tokio::sync::oneshot::Receiver::poll [oneshot receive]  tokio-VERSION/src/sync/oneshot.rs:LINE
+        ├─ rtops_testbed::awaits::combinators::joined_first [oneshot receive]  crates/testbed/src/awaits/combinators.rs:LINE
+        ├─ rtops_testbed::awaits::combinators::joined_second [oneshot receive]  crates/testbed/src/awaits/combinators.rs:LINE
+        └─ rtops_testbed::awaits::combinators::joined_third [oneshot receive]  crates/testbed/src/awaits/combinators.rs:LINE
         spawned at crates/testbed/src/awaits/combinators.rs:LINE
     "#);
+}
+
+#[test]
+fn thousands_of_numbered_names_are_one_group() {
+    let target = Target::start(Build::Dev, &["numbered-herd", "5000"]);
+    let text = target.stack_text(&[]);
+    assert!(
+        text.contains("\n5000 tasks \"shard 0 … shard 4999\" [notify"),
+        "{text}"
+    );
+    assert!(text.lines().count() < 24, "{text}");
+    let one = target.stack_text(&["--tasks", "--filter=^shard 7$"]);
+    assert!(one.contains("\n1 task \"shard 7\" ["), "{one}");
+    // JSON has each by its name.
+    let groups = target.stack(&["--tasks"]).task_groups().len();
+    assert_eq!(groups, 5000);
+}
+
+#[test]
+fn idle_threads_are_one_line_and_those_of_a_running_task_are_shown_with_it() {
+    let target = Target::start(Build::Dev, &["blocked"]);
+    let text = target.stack_text(&[]);
+    let first = text.split("\n\n").nth(1).unwrap();
+    assert!(
+        first.starts_with("1 task \"sleeper\" [running for "),
+        "{text}"
+    );
+    assert!(first.contains(", blocked: sleep]\n"), "{text}");
+    let place = "sleeps_in_poll  crates/testbed/src/blocked.rs:";
+    assert_eq!(text.matches(place).count(), 1, "{text}");
+    assert!(
+        text.contains("\nidle: ") && text.contains("rtops-agent"),
+        "{text}"
+    );
+    // Who asks for the threads gets them.
+    let threads = target.stack_text(&["--threads"]);
+    assert!(
+        threads.contains("sleeps_in_poll") && !threads.contains("\nidle: "),
+        "{threads}"
+    );
+}
+
+#[test]
+fn own_frames_are_those_that_the_user_says() {
+    let target = Target::start(Build::Dev, &["herd", "3"]);
+    let text = target.stack_text(&["--tasks", "--own=^tokio::sync", "--filter=receives"]);
+    assert!(
+        text.contains("    tokio::sync::oneshot::Receiver::poll"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("    rtops_testbed::herd::receives "),
+        "{text}"
+    );
+    let stack = target.stack(&["--tasks", "--filter=receives"]);
+    let frames: Vec<(bool, &str)> = stack.task_groups()[0].stacks[0]
+        .frames
+        .iter()
+        .map(|frame| (frame.own, frame.name.as_str()))
+        .collect();
+    let expected = [
+        (false, "tokio::sync::oneshot::Receiver::poll"),
+        (true, "rtops_testbed::herd::receives"),
+    ];
+    assert_eq!(frames, expected);
+}
+
+#[test]
+fn long_lines_go_on_between_words_on_a_terminal() {
+    let target = Target::start(Build::Dev, &["locks"]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rtops"));
+    command.args(["stack", &target.pid.to_string(), "--color=never"]);
+    command.env("RTOPS_DIR", target.directory());
+    let size = Size {
+        columns: 80,
+        rows: 400,
+    };
+    let mut terminal = Terminal::run(size, &command);
+    assert!(terminal.wait().success());
+    let lines = terminal.lines();
+    assert!(
+        lines.iter().any(|line| line.contains("next: ")),
+        "{lines:#?}"
+    );
+    let head = lines
+        .iter()
+        .position(|line| line.contains("\"rw-reads\" [never"));
+    let head = head.unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(
+        !lines[head].contains(']') && lines[head + 1].starts_with("    "),
+        "{lines:#?}"
+    );
+    // The same text as in a pipe, but for the breaks: no word is cut, and no line broken by the terminal.
+    let words = |text: &str| -> Vec<String> {
+        let words = redact(text);
+        words.split_whitespace().map(str::to_owned).collect()
+    };
+    let shown: Vec<String> = lines.iter().flat_map(|line| words(line)).collect();
+    let piped = words(&target.stack_text(&[]));
+    let count = |words: &[String], word: &str| words.iter().filter(|known| *known == word).count();
+    for word in ["registered,", "anything", "held", "spawned", "taken"] {
+        assert_eq!(
+            count(&shown, word),
+            count(&piped, word),
+            "{word} in {lines:#?}"
+        );
+    }
 }
 
 #[test]
@@ -147,5 +255,5 @@ fn equal_calls_in_spans_are_no_children_of_a_container() {
         text.contains("looked at from outside; ") && text.contains("span \"user\"")
     });
     assert!(!text.contains("children"), "{text}");
-    assert_eq!(text.matches("Timeout::poll [timeout]").count(), 3, "{text}");
+    assert_eq!(text.matches(" + timeout]").count(), 3, "{text}");
 }

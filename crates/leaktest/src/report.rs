@@ -22,7 +22,7 @@ use rtops_report::{
     symbolize::symbolize,
     task::{State, Task, TaskKey},
     threads::{ThreadGroup, group_threads, stacks_of_threads},
-    view::View,
+    view::{Layout, View},
 };
 use rtops_tasks::RuntimeTag;
 use rtops_threads::{Capturer, Signal};
@@ -244,6 +244,7 @@ impl<'a> Leaked<'a> {
             threads: Some(threads),
             ageless: 0,
             lacks,
+            layout: Layout::default(),
         };
         let mut text = head.into_bytes();
         // A vector takes all that is written.

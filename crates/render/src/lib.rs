@@ -15,3 +15,4 @@ pub mod style;
 #[cfg(feature = "table")]
 pub mod table;
 pub mod text;
+mod wrap;

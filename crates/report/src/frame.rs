@@ -6,7 +6,7 @@ use rtops_protocol::SourceLocation;
 use rtops_symbols::{Function, Location};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use crate::dump::Dump;
+use crate::{dump::Dump, own};
 
 /// The number of a distinct frame: two frames that look the same have the same number.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -26,6 +26,8 @@ pub struct Frame {
     pub place: Option<Place>,
     /// The module, where it is known.
     pub module: String,
+    /// Whether it is of the target's own crates.
+    pub own: bool,
 }
 
 impl Frame {
@@ -93,6 +95,27 @@ pub(crate) fn function_text(function: &Function) -> String {
     }
 }
 
+impl Frame {
+    /// The crate that a frame is of which is not the target's own, or the library.
+    #[must_use]
+    pub fn package(&self) -> &str {
+        let place = self.place.as_ref();
+        if let Some(package) = place.and_then(Place::package) {
+            return package;
+        }
+        match self.crate_name() {
+            Some("core" | "alloc" | "std") => "std",
+            Some(name) => name,
+            None => own::library(&self.module).unwrap_or(&self.module),
+        }
+    }
+
+    /// The crate that the path of its function begins with.
+    pub(crate) fn crate_name(&self) -> Option<&str> {
+        Some(self.name.split_once("::")?.0)
+    }
+}
+
 impl Place {
     /// The place that a task or span was made at, where it is known.
     pub fn of_site(dump: &Dump, site: SourceLocation) -> Option<Self> {
@@ -117,10 +140,15 @@ impl Place {
         format!("{}:{}", shortened(&self.file), self.line)
     }
 
+    /// The dependency that it is in, or `std`; `None` of a place in the target's own crates.
+    fn package(&self) -> Option<&str> {
+        own::package(&self.file, shortened(&self.file))
+    }
+
     /// Whether it is in a dependency, in the standard library, or in that of C, whose own build names
     /// its files from where it was.
     pub fn is_foreign(&self) -> bool {
-        shortened(&self.file) != self.file || self.file.starts_with("./")
+        self.package().is_some() || self.file.starts_with("./")
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     dump::Dump,
     frame::{self, Frame, FrameId, FrameKind, Link, Mark, Place},
     future::Future,
+    own,
     task::{Polls, Task, Tracked},
 };
 
@@ -37,6 +38,8 @@ pub struct Frames {
     pub(crate) futures: HashMap<Polls, Future>,
     /// Where the function at an address begins.
     starts: HashMap<u64, u64>,
+    /// The target's own crates, as far as the frames show them.
+    own_crates: HashSet<String>,
     shown: Shown,
 }
 
@@ -95,13 +98,15 @@ impl Frames {
             .iter()
             .filter_map(|(address, resolved)| Some((address.get(), resolved.start?)));
         let starts = starts.collect();
+        let spans = interner.spans(dump);
         Self {
             stacks,
             futures,
             starts,
             code,
             placeless,
-            spans: interner.spans(dump),
+            spans,
+            own_crates: own::crates(&interner.frames),
             frames: interner.frames,
             shown,
         }
@@ -151,14 +156,59 @@ impl Frames {
         self.placeless.get(&frame).copied().unwrap_or(frame)
     }
 
+    /// Whether a frame with that number is of the target's own crates, or a span.
+    #[must_use]
+    pub fn is_own(&self, link: &Link) -> bool {
+        self.get(link.frame).is_some_and(|frame| frame.own)
+    }
+
+    /// Whether a frame tells nothing beside others: one of the C library, through which all go, or what a
+    /// library's macro made of own code.
+    #[must_use]
+    pub fn is_glue(&self, link: &Link) -> bool {
+        self.get(link.frame).is_some_and(|frame| {
+            let is_of_macro = !frame.own
+                && frame
+                    .crate_name()
+                    .is_some_and(|name| self.own_crates.contains(name));
+            is_of_macro || own::is_c_library(&frame.module)
+        })
+    }
+
+    /// The innermost frame that is of the target's own crates and has a place.
+    pub fn innermost_own(&self, links: &[Link]) -> Option<&Frame> {
+        let has_place = |frame: &&Frame| frame.own && frame.place.is_some();
+        self.of_links(links).find(has_place)
+    }
+
     /// The file and line of the innermost frame that is the target's own, or else of any.
     pub fn own_place(&self, links: &[Link]) -> Option<String> {
-        let mut places = self
-            .of_links(links)
-            .filter_map(|frame| frame.place.as_ref());
-        let first = places.clone().next();
-        let place = places.find(|place| !place.is_foreign()).or(first)?;
+        let places = || {
+            self.of_links(links)
+                .filter_map(|frame| frame.place.as_ref())
+        };
+        let own = self
+            .innermost_own(links)
+            .and_then(|frame| frame.place.as_ref());
+        let place = own.or_else(|| places().next())?;
         Some(place.line_of_file())
+    }
+
+    /// Has those frames be the target's own whose function or file matches, and no others.
+    pub fn set_own(&mut self, own: &Regex) {
+        for frame in &mut self.frames {
+            let file = frame.place.as_ref().map_or("", |place| &place.file);
+            let texts = [&*frame.function, &*frame.name, file];
+            frame.own =
+                frame.kind == FrameKind::Span || texts.into_iter().any(|text| own.is_match(text));
+        }
+        self.own_crates = own::crates(&self.frames);
+    }
+
+    /// Whether frames that tell little to somebody who knows the service are left out.
+    #[must_use]
+    pub fn is_folded(&self) -> bool {
+        self.shown == Shown::Folded
     }
 
     /// The frames to show of a stack or a part of one, innermost first, and the spans among them.
@@ -269,11 +319,13 @@ impl Interner {
             Function::Named(function) => rtops_symbols::display_name(function),
             Function::ModuleOffset { .. } | Function::Unmapped(_) => function.clone(),
         };
+        let place = frame.location.as_ref().map(Place::of_location);
         self.intern(Frame {
+            own: own::is_own(&function, place.as_ref(), &frame.module),
             kind: FrameKind::Code,
             function,
             name,
-            place: frame.location.as_ref().map(Place::of_location),
+            place,
             module: frame.module.clone(),
         })
     }
@@ -294,6 +346,7 @@ impl Interner {
             name,
             place: Place::of_site(dump, span.site),
             module: String::new(),
+            own: true,
         })
     }
 

@@ -36,8 +36,10 @@ use crate::{
 pub struct TaskGroup<'a> {
     /// The youngest and the oldest may differ in nothing but numbers.
     pub tasks: Vec<&'a Task>,
-    /// What they have in common.
+    /// What they have in common. Of names that differ in numbers only, the first.
     pub look: Look<'a>,
+    /// The last of such names, where there are several.
+    pub last_name: Option<&'a str>,
     /// One for each place where the tasks wait.
     pub chains: Vec<Chain>,
     /// Whether a poll in the interpreter shows a part of that.
@@ -132,6 +134,7 @@ impl<'a> TaskGroup<'a> {
             is_stepped: self.is_stepped,
             tasks,
             look: self.look.clone(),
+            last_name: self.last_name,
             chains: self.chains.clone(),
         }
     }
@@ -248,6 +251,7 @@ pub fn group_tasks<'a>(
             .or_insert_with(|| TaskGroup {
                 tasks: Vec::new(),
                 look,
+                last_name: None,
                 chains,
                 is_stepped: false,
             });

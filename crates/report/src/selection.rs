@@ -28,3 +28,19 @@ pub struct Selection {
     /// Only the threads with these numbers.
     pub threads: Option<HashSet<i32>>,
 }
+
+impl Selection {
+    /// Whether nothing is left out.
+    #[must_use]
+    pub const fn is_everything(&self) -> bool {
+        matches!(
+            self,
+            Self {
+                filter: None,
+                min_age: None,
+                tasks: None,
+                threads: None
+            }
+        )
+    }
+}

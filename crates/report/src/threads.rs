@@ -141,13 +141,13 @@ pub fn group_threads<'a>(
 }
 
 /// What a thread waits for, where that is known.
-pub(crate) fn wait(thread: &Thread, frames: &Frames) -> Option<WaitReason> {
+pub fn wait_of(thread: &Thread, frames: &Frames) -> Option<WaitReason> {
     let links = leaf_of(thread).map_or(&[][..], |leaf| frames.stack(leaf.stack));
     frames.thread_wait(links, thread.state, thread.syscall)
 }
 
 fn stack(thread: &Thread, frames: &Frames) -> (Vec<Link>, Option<WaitReason>, Option<String>) {
-    let wait = wait(thread, frames);
+    let wait = wait_of(thread, frames);
     let Some(leaf) = leaf_of(thread) else {
         return (Vec::new(), wait, Some(remarks::not_captured(thread)));
     };
@@ -215,7 +215,7 @@ pub(crate) fn is_just_worker(dump: &Dump, tid: i32, frames: &Frames) -> bool {
 }
 
 /// Whether a function polls one future until it is ready, and parks its thread in between.
-fn blocks_on(function: &str) -> bool {
+pub(crate) fn blocks_on(function: &str) -> bool {
     let path = rtops_symbols::display_name(function);
     path.ends_with("::block_on") || path.contains("::run_executor")
 }

@@ -1,12 +1,26 @@
 //! All that one command shows of a process.
 
-use std::{cell::OnceCell, time::Duration};
+use std::{
+    cell::OnceCell,
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use rtops_symbols::WaitReason;
 
 use crate::{
-    dump::Dump, frames::Frames, group::TaskGroup, holders::Holders, leaks::Findings,
-    selection::Grouping, threads, threads::ThreadGroup, verdicts::Verdicts, waits::Waits, words,
+    dump::Dump,
+    frame::{Frame, Place},
+    frames::Frames,
+    group::TaskGroup,
+    holders::Holders,
+    leaks::Findings,
+    selection::Grouping,
+    threads::{self, ThreadGroup},
+    tree::Chain,
+    verdicts::Verdicts,
+    waits::Waits,
+    words,
 };
 
 /// Everything that `rtops stack` shows.
@@ -40,9 +54,37 @@ pub struct View<'a> {
     pub ageless: usize,
     /// Sentences that say what better symbols would give.
     pub lacks: Vec<String>,
+    /// How much is said of it.
+    pub layout: Layout,
+}
+
+/// How much is said of what is shown.
+#[derive(Debug, Default)]
+pub struct Layout {
+    /// Whether what is idle stands on a line, and no thread beside the task that it runs.
+    pub is_brief: bool,
+    /// Lines of the source, by their places.
+    pub sources: HashMap<Place, String>,
+}
+
+/// Where the service's own code waits, if that is at one place.
+pub fn own_frame<'f>(frames: &'f Frames, chains: &[Chain]) -> Option<&'f Frame> {
+    let own = chains
+        .iter()
+        .filter_map(|chain| frames.innermost_own(&chain.links));
+    let own: HashSet<&Frame> = own.collect();
+    let mut own = own.into_iter();
+    own.next().filter(|_| own.next().is_none())
 }
 
 impl<'a> View<'a> {
+    /// The line of the source at the place of a frame, if it is known.
+    pub fn source(&self, frame: Option<&'a Frame>) -> Option<(&'a Frame, &str)> {
+        let frame = frame?;
+        let text = self.layout.sources.get(frame.place.as_ref()?)?;
+        Some((frame, text))
+    }
+
     /// Who waits for whom.
     pub fn waits(&self) -> &Waits<'a> {
         let find_out = || Waits::of(self.dump, self.frames, &self.holders);
@@ -52,7 +94,7 @@ impl<'a> View<'a> {
     /// What blocks a thread that is inside of a poll, such as "waits for a lock"; `None` where that is not
     /// known, or where it runs.
     pub fn blocked(&self, tid: i32) -> Option<String> {
-        let wait = threads::wait(self.dump.thread(tid)?, self.frames)?;
+        let wait = threads::wait_of(self.dump.thread(tid)?, self.frames)?;
         let words = words::blocked(wait)?;
         Some(match self.blocks_on(wait, tid) {
             Some(future) => format!("{words}: {future}"),

@@ -4,7 +4,7 @@ use rtops_protocol::{ResourceKind, TaskKind};
 use rtops_symbols::WaitReason;
 use serde::{Serialize, Serializer};
 
-use crate::{escape::escape, group::Look, task::State};
+use crate::{escape::escape, group::TaskGroup, task::State};
 
 impl State {
     /// The word for it.
@@ -75,11 +75,15 @@ pub const fn noun(kind: TaskKind) -> &'static str {
     }
 }
 
-/// What tasks that look like this are called: their name in quotes, or the type of their future.
+/// What the tasks of a group are called: their name in quotes, or the type of their future.
 #[must_use]
-pub fn called(look: &Look) -> String {
+pub fn called(group: &TaskGroup) -> String {
+    let look = &group.look;
     match (look.name, look.future_type.as_deref()) {
-        (Some(name), _) => quoted(name),
+        (Some(name), _) => match group.last_name {
+            Some(last) => quoted(&format!("{name} … {last}")),
+            None => quoted(name),
+        },
         (None, Some(future)) if look.is_tracked => {
             escape(&rtops_symbols::display_name(future)).into_owned()
         }

@@ -267,6 +267,10 @@ impl Lookup for ElfFile {
         Some((segment.addresses.clone(), segment.file_offset))
     }
 
+    fn workspaces(&self) -> Vec<String> {
+        self.roots.workspaces().map(str::to_owned).collect()
+    }
+
     fn lack(&self) -> Option<LackReason> {
         self.lack.clone()
     }

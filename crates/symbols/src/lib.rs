@@ -173,6 +173,9 @@ trait Lookup: Send {
     /// file it is.
     fn segment(&self, address: u64) -> Option<(Range<u64>, FileOffset)>;
 
+    /// The directories that the paths of its sources are relative to.
+    fn workspaces(&self) -> Vec<String>;
+
     /// What kept it from knowing more.
     fn lack(&self) -> Option<LackReason>;
 }
@@ -289,6 +292,17 @@ impl Symbols {
             })
         });
         lacks.collect()
+    }
+
+    /// The directories that relative paths of sources may start from, of the modules that addresses were
+    /// looked up in so far.
+    #[must_use]
+    pub fn workspaces(&self) -> Vec<String> {
+        let files = self.entries.iter().filter_map(|entry| match &entry.loaded {
+            Loaded::File(file) => Some(file),
+            Loaded::NotYet | Loaded::Failed(_) => None,
+        });
+        files.flat_map(|file| file.workspaces()).collect()
     }
 
     /// The code of the modules that addresses were looked up in so far.

@@ -77,6 +77,11 @@ impl CrateRoots {
         }
     }
 
+    /// Where the compiler ran for the crates whose files it was given by relative paths.
+    pub fn workspaces(&self) -> impl Iterator<Item = &str> {
+        self.workspaces.iter().map(String::as_str)
+    }
+
     /// A source path relative to where the compiler ran, if it lies below.
     pub fn relative(&self, file: String) -> String {
         let relative = self

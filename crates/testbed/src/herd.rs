@@ -34,6 +34,15 @@ pub(crate) fn run_plain(control: Control, count: Option<&str>) -> Result<Never, 
     control.serve(|| 0)
 }
 
+/// Tracked ones whose names differ by a number: `shard 0`, `shard 1`.
+pub(crate) fn run_numbered(control: Control, count: Option<&str>) -> Result<Never, String> {
+    let _runtime = herd(count, |runtime, number, pending| {
+        let shard = waits().tracked(format!("shard {number}"));
+        drop(runtime.spawn(settled(shard, pending)));
+    })?;
+    control.serve(|| 0)
+}
+
 /// A thousand of them beside memory that was written: a GiB, or as many MiB as are given.
 pub(crate) fn run_big(control: Control, size: Option<&str>) -> Result<Never, String> {
     let size: u64 = size

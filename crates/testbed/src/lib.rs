@@ -101,6 +101,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "suspended-fibers" => fibers::run_suspended,
         "fork" => fork::run,
         "herd" => herd::run,
+        "numbered-herd" => herd::run_numbered,
         "plain-herd" => herd::run_plain,
         "big-herd" => herd::run_big,
         "shared" => |control, _user| herd::run(control, Some("3")),

@@ -1,11 +1,16 @@
 //! `rtops stack`: where the tasks and threads of a process, or of several, wait.
 
+mod next;
 mod several;
+mod source;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
+    fs,
     io::{self, Write},
 };
+
+use self::source::Sources;
 
 use super::{Format, Output};
 use crate::{
@@ -22,16 +27,21 @@ use crate::{
     out::{file::is_dash, progress::Progress},
 };
 use rtops_protocol::{StackId, StackParts};
-use rtops_render::{json, style::Style, text};
+use rtops_render::{
+    json,
+    style::{Paint, Style},
+    text,
+};
 use rtops_report::{
     frames::Shown,
     group::{ageless, group_tasks, stacks_of_tasks},
     holders::Holders,
+    order, page,
     selection::{Grouping, Selection},
     symbolize::symbolize,
     threads::{group_threads, stacks_of_threads},
     verdicts::Verdicts,
-    view::View,
+    view::{Layout, View},
     waits::Waits,
 };
 
@@ -65,7 +75,7 @@ fn show(
     // With the dump itself on standard output there is no room for what it says.
     if !args.save.as_deref().is_some_and(is_dash) || output.output.is_some() {
         let progress = Progress::start("looking up functions and lines".to_owned());
-        with_view(args, &taken, parts, |view| {
+        with_view(args, &taken, parts, Format::of(output), |view| {
             drop(progress);
             let mut output = Output::open(output)?;
             print(&mut output.writer, output.style, output.format, args, view)?;
@@ -89,7 +99,13 @@ fn print(
     match format {
         Format::Json => json::stack::json(writer, view),
         Format::Text if args.tree => text::forest::text(writer, style, view),
-        Format::Text => text::stack::text(writer, style, view),
+        Format::Text => {
+            text::stack::text(writer, style, view)?;
+            match next::line(args, view) {
+                Some(next) => writeln!(writer, "\n{}", style.paint(Paint::Faint, next)),
+                None => Ok(()),
+            }
+        }
     }
 }
 
@@ -98,6 +114,7 @@ fn with_view<T>(
     args: &StackArgs,
     taken: &Taken,
     parts: StackParts,
+    format: Format,
     show: impl FnOnce(&View) -> T,
 ) -> T {
     let dump = &taken.dump;
@@ -111,7 +128,11 @@ fn with_view<T>(
         .into_iter()
         .chain(stacks_of_threads(dump))
         .collect();
-    let frames = symbolize(dump, &used, &mut symbols, shown);
+    let mut frames = symbolize(dump, &used, &mut symbols, shown);
+    if let Some(own) = &args.own {
+        frames.set_own(own);
+    }
+    let frames = frames;
     let grouping = if args.each {
         Grouping::Each
     } else {
@@ -122,12 +143,47 @@ fn with_view<T>(
         min_age: args.min_age,
         ..Selection::default()
     };
-    let wants_threads = parts != StackParts::Tasks;
     let holders = Holders::of(dump);
     let waits = Waits::of(dump, &frames, &holders);
-    let everything = Selection::default();
-    let all = group_tasks(dump, &frames, &everything, Grouping::Equal);
-    let verdicts = Verdicts::of(dump, &frames, &waits, &all);
+    let order = args.sort.into();
+    let is_text = format == Format::Text;
+    let mut tasks = None;
+    // Without the tasks, it is not known what the threads do.
+    let mut verdicts = None;
+    if parts != StackParts::Threads {
+        let mut groups = group_tasks(dump, &frames, &selection, grouping);
+        verdicts = Some(
+            if selection.is_everything() && grouping == Grouping::Equal {
+                Verdicts::of(dump, &frames, &waits, &groups)
+            } else {
+                let all = group_tasks(dump, &frames, &Selection::default(), Grouping::Equal);
+                Verdicts::of(dump, &frames, &waits, &all)
+            },
+        );
+        if is_text && grouping == Grouping::Equal {
+            groups = page::together(groups);
+        }
+        order::sort_tasks(&mut groups, dump, &waits, order);
+        tasks = Some(groups);
+    }
+    let mut threads = None;
+    if parts != StackParts::Tasks {
+        let mut groups = group_threads(dump, &frames, &selection, grouping);
+        order::sort_threads(&mut groups, dump, order);
+        threads = Some(groups);
+    }
+    let layout = Layout {
+        is_brief: is_brief(args),
+        sources: if is_text && !args.no_source {
+            sources(taken, symbols.workspaces()).lines(
+                &frames,
+                tasks.as_deref(),
+                threads.as_deref(),
+            )
+        } else {
+            HashMap::new()
+        },
+    };
     show(&View {
         pid: taken.pid,
         name: &taken.name,
@@ -136,19 +192,35 @@ fn with_view<T>(
         frames: &frames,
         holders,
         waits: waits.into(),
-        // Without the tasks, it is not known what the threads do.
-        verdicts: (parts != StackParts::Threads).then_some(verdicts),
+        verdicts,
         grouping,
         limit: args.limit.unwrap_or(usize::MAX),
-        tasks: (parts != StackParts::Threads)
-            .then(|| group_tasks(dump, &frames, &selection, grouping)),
-        threads: wants_threads.then(|| group_threads(dump, &frames, &selection, grouping)),
+        tasks,
+        threads,
         ageless: match parts {
             StackParts::Threads => 0,
             StackParts::Tasks | StackParts::All => ageless(dump, &frames, &selection),
         },
         lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
+        layout,
     })
+}
+
+/// Whether what is idle is said in few words: not to those who ask for something of it.
+const fn is_brief(args: &StackArgs) -> bool {
+    !(args.all_frames || args.each || args.filter.is_some() || args.min_age.is_some())
+}
+
+/// Where the sources of a process may be. A file that is newer than its program, or than the dump where that
+/// is not known, is not what it was built from.
+fn sources(taken: &Taken, directories: Vec<String>) -> Sources {
+    let program = taken.is_live.then(|| format!("/proc/{}/exe", taken.pid));
+    let metadata = program.and_then(|program| fs::metadata(program).ok());
+    let built = metadata.and_then(|metadata| metadata.modified().ok());
+    Sources {
+        directories,
+        built: built.unwrap_or(taken.at),
+    }
 }
 
 /// Which parts to show.

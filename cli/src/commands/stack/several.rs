@@ -108,7 +108,7 @@ fn section(
     let (taken, parts) = take(args, target)?;
     let mut text = Vec::new();
     let (style, format) = (output.style(), Format::of(output));
-    with_view(args, &taken, parts, |view| {
+    with_view(args, &taken, parts, format, |view| {
         print(&mut text, style, format, args, view)
     })?;
     Ok((text, taken.dump.gaps))

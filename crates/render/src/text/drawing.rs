@@ -5,15 +5,17 @@ use std::io::{self, Write};
 use rtops_report::{
     escape::escape,
     format,
-    frame::{FrameKind, Link},
+    frame::{Frame, FrameKind, Link},
     frames::Frames,
     tree::{self, Chain, MAX_BRANCHES, Segment},
 };
 use rtops_symbols::WaitReason;
 
+use super::fold::{self, Item, LeftOut, Piece};
 use crate::{
     bars::Bars,
     style::{Paint, Style},
+    wrap,
 };
 
 const INDENT: &str = "    ";
@@ -24,6 +26,10 @@ const MAX_PLACES: usize = 4;
 /// Through how many functions a recursion may go to be shown as one, and how often it must have.
 const LONGEST_CIRCLE: usize = 8;
 const FEWEST_TIMES: usize = 4;
+/// What stands before a line of the source.
+const SOURCE: &str = "  > ";
+/// The most columns of such a line, with what stands before it.
+const MAX_SOURCE: usize = 160;
 /// Places are put into one column, unless a name is longer than this.
 const MAX_ALIGNED: usize = 64;
 
@@ -31,6 +37,16 @@ const MAX_ALIGNED: usize = 64;
 #[derive(Debug, Default)]
 pub struct Drawing {
     lines: Vec<Line>,
+}
+
+/// What the ways to those places wait for that are shown.
+pub fn waits(frames: &Frames, chains: &[Chain]) -> Vec<WaitReason> {
+    let mut waits = Vec::new();
+    let roots = tree::merge(chains);
+    for piece in fold::folded(frames, &roots, &mut LeftOut::default()) {
+        piece.add_waits(&mut waits);
+    }
+    waits
 }
 
 /// How many children of a container wait at which places, where several wait alike.
@@ -74,23 +90,29 @@ fn children(frames: &Frames, chains: &[Chain]) -> Option<Line> {
     Some(Line::of_text(text))
 }
 
-/// How many of the first frames repeat themselves, and how often they stand there: a recursion through
-/// a few functions. One frame, once, where there is none; `None` at the end.
-fn repetition(links: &[Link]) -> Option<(usize, usize)> {
+/// How many of the first items repeat themselves, and how often they stand there: a recursion through
+/// a few functions. One item, once, where there is none; `None` at the end.
+fn repetition(items: &[Item]) -> Option<(usize, usize)> {
     let times = |length: usize| {
-        let (first, rest) = links.split_at_checked(length)?;
-        let is_same = |part: &&[Link]| {
-            let pairs = part.iter().zip(first);
-            part.len() == length && pairs.into_iter().all(|(a, b)| a.frame == b.frame)
-        };
-        Some(1 + rest.chunks(length).take_while(is_same).count())
+        let (first, rest) = items.split_at_checked(length)?;
+        let parts = rest.chunks(length);
+        Some(1 + parts.take_while(|part| *part == first).count())
     };
     let repeated = (1..=LONGEST_CIRCLE).find_map(|length| {
         let times = times(length)?;
         (times >= FEWEST_TIMES).then_some((length, times))
     });
-    let one = || (!links.is_empty()).then_some((1, 1));
+    let one = || (!items.is_empty()).then_some((1, 1));
     repeated.or_else(one)
+}
+
+/// A line of the source, to be shown below the frame that is there.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The frame.
+    pub frame: &'a Frame,
+    /// What stands there.
+    pub text: &'a str,
 }
 
 #[derive(Debug)]
@@ -100,6 +122,20 @@ struct Line {
     aside: Option<String>,
     /// The bars of the tree that go on in a line below.
     below: String,
+    kind: Kind,
+}
+
+/// How a line that is too long ends, and its colour.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// It stays as it is.
+    Code,
+    /// It stays as it is, and is of little interest.
+    Run,
+    /// It goes on below.
+    Prose,
+    /// It is cut.
+    Source,
 }
 
 impl Line {
@@ -108,25 +144,37 @@ impl Line {
             text,
             aside: None,
             below: String::new(),
+            kind: Kind::Prose,
         }
+    }
+
+    /// How wide it is, with what stands behind it.
+    fn widths(&self) -> Option<(usize, usize)> {
+        Some((length(&self.text), length(self.aside.as_deref()?)))
     }
 }
 
+fn length(text: &str) -> usize {
+    text.chars().count()
+}
+
 impl Drawing {
-    /// One chain as a list, the innermost frame first; several as a tree from the root down.
-    pub fn of_chains(frames: &Frames, chains: &[Chain]) -> Self {
+    /// One chain as a list, the innermost frame first; several as a tree from the root down. Of a task that
+    /// runs, its thread may wait for something.
+    pub fn of_chains(
+        frames: &Frames,
+        chains: &[Chain],
+        blocked: Option<WaitReason>,
+        source: Option<Source>,
+    ) -> Self {
         let mut drawing = Self::default();
-        let roots = tree::merge(chains);
-        if let [only] = roots.as_slice()
-            && only.branches.is_empty()
-        {
-            let links: Vec<Link> = only.links.iter().rev().copied().collect();
-            drawing.links(frames, &links, &Bars::default(), &[]);
-        } else {
-            for root in &roots {
-                drawing.segment(frames, root, &Bars::default());
-            }
+        let mut roots = tree::merge(chains);
+        for root in &mut roots {
+            root.waits.extend(blocked);
         }
+        let mut left_out = LeftOut::default();
+        drawing.pieces(frames, &roots, source, &mut left_out);
+        drawing.lines.extend(left_out.text().map(Line::of_text));
         if chains.len() > MAX_BRANCHES {
             drawing.remark(format!("({} more branches)", chains.len() - MAX_BRANCHES));
         }
@@ -141,11 +189,46 @@ impl Drawing {
         drawing
     }
 
-    /// A list, the innermost frame first.
-    pub fn of_links(frames: &Frames, links: &[Link]) -> Self {
+    /// The stack of a thread that waits for something, the innermost frame first.
+    pub fn of_links(
+        frames: &Frames,
+        links: &[Link],
+        wait: Option<WaitReason>,
+        source: Option<Source>,
+    ) -> Self {
         let mut drawing = Self::default();
-        drawing.links(frames, links, &Bars::default(), &[]);
+        let root = Segment {
+            links: links.iter().rev().copied().collect(),
+            waits: wait.into_iter().collect(),
+            branches: Vec::new(),
+        };
+        drawing.pieces(frames, &[root], source, &mut LeftOut::default());
         drawing
+    }
+
+    /// Adds trees; one without branches as a list.
+    fn pieces<'f>(
+        &mut self,
+        frames: &'f Frames,
+        roots: &[Segment],
+        source: Option<Source>,
+        left_out: &mut LeftOut<'f>,
+    ) {
+        let mut source = source;
+        let mut pieces: Vec<Piece> = match frames.is_folded() {
+            true => fold::folded(frames, roots, left_out),
+            false => roots.iter().map(|root| fold::whole(frames, root)).collect(),
+        };
+        if let [only] = pieces.as_mut_slice()
+            && only.branches.is_empty()
+        {
+            only.items.reverse();
+            self.items(&only.items, &Bars::default(), &[], &mut source);
+            return;
+        }
+        for piece in &pieces {
+            self.piece(piece, &Bars::default(), &mut source);
+        }
     }
 
     /// Adds a line of prose.
@@ -160,57 +243,75 @@ impl Drawing {
             text: format!("{before}{text}"),
             aside,
             below: below.to_owned(),
+            kind: Kind::Code,
         });
     }
 
-    /// Writes all lines. Places stand in a column, or where the terminal is too narrow for that
-    /// each below its frame: a line that the terminal breaks can't be clicked.
+    /// Writes all lines. Places stand in a column, but for a line that is too long for that: its place stands
+    /// right behind it, or below it, as a line that the terminal breaks can't be clicked.
     pub fn write(&self, writer: &mut impl Write, style: Style) -> io::Result<()> {
-        let length = |text: &str| text.chars().count();
-        let asides = || {
-            let lines = self.lines.iter();
-            lines.filter_map(|line| Some((length(&line.text), length(line.aside.as_deref()?))))
-        };
-        let aligned = asides().map(|(text, _)| text);
-        let column = aligned.filter(|text| *text <= MAX_ALIGNED).max();
-        let column = column.unwrap_or(0);
-        let widest = asides().map(|(text, aside)| text.max(column) + GAP.len() + aside);
-        let widest = INDENT.len() + widest.max().unwrap_or(0);
-        let fits = style.width.is_none_or(|width| widest <= width);
+        let column = self.column(style);
+        let room = style
+            .width
+            .map_or(usize::MAX, |width| width.saturating_sub(INDENT.len()));
         for line in &self.lines {
-            match &line.aside {
-                None => writeln!(writer, "{INDENT}{}", line.text)?,
-                Some(aside) => {
-                    let aside = style.paint(Paint::Faint, aside);
-                    if fits {
-                        writeln!(writer, "{INDENT}{:column$}{GAP}{aside}", line.text)?;
-                    } else {
-                        writeln!(writer, "{INDENT}{}", line.text)?;
-                        writeln!(writer, "{INDENT}{}{INDENT}{aside}", line.below)?;
-                    }
-                }
+            let (Some((text, behind)), Some(aside)) = (line.widths(), &line.aside) else {
+                line.write_alone(writer, style, room)?;
+                continue;
+            };
+            let aside = style.paint(Paint::Faint, aside);
+            if text.max(column) + GAP.len() + behind <= room {
+                writeln!(writer, "{INDENT}{:column$}{GAP}{aside}", line.text)?;
+            } else if text + GAP.len() + behind <= room {
+                writeln!(writer, "{INDENT}{}{GAP}{aside}", line.text)?;
+            } else {
+                writeln!(writer, "{INDENT}{}", line.text)?;
+                writeln!(writer, "{INDENT}{}{INDENT}{aside}", line.below)?;
             }
         }
         Ok(())
     }
 
-    /// Draws a segment and what branches off it.
-    fn segment(&mut self, frames: &Frames, segment: &Segment, bars: &Bars) {
-        self.links(frames, &segment.links, bars, &segment.waits);
-        let branches = &segment.branches;
+    /// How far to the right places stand, so that they do where most lines have room for it.
+    fn column(&self, style: Style) -> usize {
+        let width = style.width.unwrap_or(usize::MAX);
+        let room = width.saturating_sub(INDENT.len() + GAP.len());
+        let widths = self.lines.iter().filter_map(Line::widths);
+        let fitting = widths.filter(|(text, aside)| text + aside <= room);
+        let (column, widest) = fitting.fold((0, 0), |(column, widest), (text, aside)| {
+            let column = if text <= MAX_ALIGNED {
+                column.max(text)
+            } else {
+                column
+            };
+            (column, widest.max(aside))
+        });
+        column.min(room.saturating_sub(widest))
+    }
+
+    /// Draws a piece and what branches off it.
+    fn piece(&mut self, piece: &Piece, bars: &Bars, source: &mut Option<Source>) {
+        self.items(&piece.items, bars, &piece.waits, source);
+        let branches = &piece.branches;
         for (left, inner) in (0..branches.len()).rev().zip(branches) {
-            self.segment(frames, inner, &bars.child(left == 0));
+            self.piece(inner, &bars.child(left == 0), source);
         }
     }
 
-    /// Frames one below the other, those that repeat themselves once; the last one waits.
-    fn links(&mut self, frames: &Frames, links: &[Link], bars: &Bars, waits: &[WaitReason]) {
-        let mut rest = links;
+    /// Items one below the other, those that repeat themselves once; the last one waits.
+    fn items(
+        &mut self,
+        items: &[Item],
+        bars: &Bars,
+        waits: &[WaitReason],
+        source: &mut Option<Source>,
+    ) {
+        let mut rest = items;
         while let Some((length, times)) = repetition(rest) {
             let (shown, behind) = rest.split_at(length);
             let is_last = behind.len() == length * (times - 1);
-            for (index, link) in shown.iter().enumerate() {
-                let before = if rest.len() == links.len() && index == 0 {
+            for (index, item) in shown.iter().enumerate() {
+                let before = if rest.len() == items.len() && index == 0 {
                     &bars.before
                 } else {
                     &bars.below
@@ -220,7 +321,7 @@ impl Drawing {
                 } else {
                     &[]
                 };
-                self.frame(frames, link, (before, &bars.below), waits);
+                self.item(item, (before, &bars.below), waits, source);
             }
             if times > 1 {
                 let what = match length {
@@ -234,23 +335,78 @@ impl Drawing {
         }
     }
 
-    /// The frame stands behind the first bars, what is below it behind the others.
-    fn frame(&mut self, frames: &Frames, link: &Link, bars: (&str, &str), waits: &[WaitReason]) {
-        let Some(frame) = frames.get(link.frame) else {
-            return;
+    /// The item stands behind the first bars, what is below it behind the others.
+    fn item(
+        &mut self,
+        item: &Item,
+        (before, below): (&str, &str),
+        waits: &[WaitReason],
+        source: &mut Option<Source>,
+    ) {
+        let waits = match item {
+            Item::Leaf(_, waits) => waits,
+            Item::Frame(_) | Item::Run(_) => waits,
         };
-        let name = escape(&frame.name);
-        let mut text = match frame.kind {
-            FrameKind::Code => name.into_owned(),
-            FrameKind::Span => format!("span \"{name}\""),
+        let (mut text, place, kind) = match item {
+            Item::Run(run) => (escape(&run.text()).into_owned(), None, Kind::Run),
+            Item::Frame(frame) | Item::Leaf(frame, _) => {
+                let name = escape(&frame.name);
+                let text = match frame.kind {
+                    FrameKind::Code => name.into_owned(),
+                    FrameKind::Span => format!("span \"{name}\""),
+                };
+                (text, frame.place.as_ref(), Kind::Code)
+            }
         };
         if !waits.is_empty() {
             text = format!("{text} [{}]", WaitReason::words(waits));
         }
-        let place = frame.place.as_ref();
+        let line = |text, aside, kind| Line {
+            text,
+            aside,
+            below: below.to_owned(),
+            kind,
+        };
         let aside = place.map(|place| escape(&place.to_string()).into_owned());
-        let (before, below) = bars;
-        self.line(before, &text, aside, below);
+        self.lines
+            .push(line(format!("{before}{text}"), aside, kind));
+        let is_there =
+            |source: &&mut Source| matches!(item, Item::Frame(frame) if *frame == source.frame);
+        if source.as_mut().filter(is_there).is_some()
+            && let Some(Source { text, .. }) = source.take()
+        {
+            let text = format!("{below}{SOURCE}{}", escape(text));
+            self.lines.push(line(text, None, Kind::Source));
+        }
+    }
+}
+
+impl Line {
+    /// A line with nothing in a column behind it.
+    fn write_alone(&self, writer: &mut impl Write, style: Style, room: usize) -> io::Result<()> {
+        let text = self.text.as_str();
+        match self.kind {
+            Kind::Prose => {
+                let others = format!("{INDENT}{INDENT}");
+                wrap::write(writer, style, (INDENT, &others), &[(None, text)])
+            }
+            Kind::Source => {
+                let text = cut(text, room.min(MAX_SOURCE));
+                writeln!(writer, "{INDENT}{}", style.paint(Paint::Faint, text))
+            }
+            Kind::Run => writeln!(writer, "{INDENT}{}", style.paint(Paint::Faint, text)),
+            Kind::Code => writeln!(writer, "{INDENT}{text}"),
+        }
+    }
+}
+
+/// A text in so many columns.
+fn cut(text: &str, room: usize) -> String {
+    match text.char_indices().nth(room.saturating_sub(1)) {
+        Some((at, _)) if length(text) > room => {
+            format!("{}…", text.get(..at).unwrap_or_default())
+        }
+        _ => text.to_owned(),
     }
 }
 
@@ -279,7 +435,7 @@ mod tests {
             })
             .collect();
         let mut text = Vec::new();
-        let drawing = Drawing::of_chains(&frames, &chains);
+        let drawing = Drawing::of_chains(&frames, &chains, None, None);
         assert!(drawing.write(&mut text, style).is_ok());
         String::from_utf8_lossy(&text).into_owned()
     }
@@ -312,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_narrow_terminal_places_stand_below() {
+    fn a_line_that_is_too_long_has_its_place_below() {
         let mut narrow = Style::PLAIN;
         narrow.width = Some(30);
         let stacks = [
@@ -320,10 +476,8 @@ mod tests {
             ("sleep run", WaitReason::Sleep),
         ];
         insta::assert_snapshot!(drawn_in(narrow, &stacks), @r"
-        run
-            src/run.rs:7:9
-        ├─ pump
-        │      src/pump.rs:7:9
+        run      src/run.rs:7:9
+        ├─ pump  src/pump.rs:7:9
         │  recv [channel receive]
         │      src/recv.rs:7:9
         └─ sleep [sleep]

@@ -60,11 +60,7 @@ fn line(view: &View, node: &Node) -> (String, Option<String>) {
         [only] => labels::numbered(noun, only),
         tasks => format::count(tasks.len(), noun),
     };
-    let mut text = format!(
-        "{head} {} [{}]",
-        words::called(&group.look),
-        bracket(view, group)
-    );
+    let mut text = format!("{head} {} [{}]", words::called(group), bracket(view, group));
     let mut chains = group.chains.iter();
     let innermost = chains.find_map(|chain| stack::innermost(view.frames, chain));
     if let Some(frame) = innermost.filter(|_| group.waits().is_empty()) {

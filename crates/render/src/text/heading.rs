@@ -11,7 +11,11 @@ use rtops_report::{
     selection::Grouping, view::View,
 };
 
-use crate::style::{Paint, Style};
+use super::stack::HANGING;
+use crate::{
+    style::{Paint, Style},
+    wrap,
+};
 
 /// The line for the process.
 pub(super) fn write(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
@@ -29,17 +33,23 @@ pub(super) fn counted(
 ) -> io::Result<()> {
     match crash::sentence(view.dump, view.frames) {
         Some(head) => {
-            writeln!(writer, "{}", style.paint(Paint::Heading, head))?;
-            writeln!(writer, "{counts}")?;
+            wrap::write(writer, style, HANGING, &[(Some(Paint::Heading), &head)])?;
+            wrap::write(writer, style, HANGING, &[(None, counts)])?;
         }
         None => {
-            let process = format!("{} (pid {})", escape(view.name), view.pid);
-            writeln!(writer, "{}: {counts}", style.paint(Paint::Heading, process))?;
+            let process = format!("{} (pid {}):", escape(view.name), view.pid);
+            let parts = [(Some(Paint::Heading), process.as_str()), (None, counts)];
+            wrap::write(writer, style, HANGING, &parts)?;
         }
     }
     if let Some(outside) = &view.dump.outside {
         let line = looked_at(outside);
-        writeln!(writer, "{}", style.paint(Paint::Faint, escape(&line)))?;
+        wrap::write(
+            writer,
+            style,
+            HANGING,
+            &[(Some(Paint::Faint), &escape(&line))],
+        )?;
     }
     not_attached(writer, style, view)
 }
@@ -72,7 +82,9 @@ fn not_attached(writer: &mut impl Write, style: Style, view: &View) -> io::Resul
         Some((Paint::Faint, format!("not looked at from outside: {why}")))
     });
     match line {
-        Some((paint, line)) => writeln!(writer, "{}", style.paint(paint, escape(&line))),
+        Some((paint, line)) => {
+            wrap::write(writer, style, HANGING, &[(Some(paint), &escape(&line))])
+        }
         None => Ok(()),
     }
 }

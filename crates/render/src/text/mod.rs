@@ -1,9 +1,11 @@
 //! Groups of tasks and threads as text.
 
 mod drawing;
+mod fold;
 pub mod forest;
 mod heading;
 mod holders;
+mod idle;
 mod labels;
 pub mod leaks;
 pub mod stack;

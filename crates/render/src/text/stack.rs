@@ -16,17 +16,29 @@ use rtops_report::{
     frames::Frames,
     group::TaskGroup,
     holders::Holders,
+    page,
     selection::Grouping,
     task::{State, Task},
-    threads::ThreadGroup,
+    threads::{self, ThreadGroup},
     tree::Chain,
-    view::View,
+    view::{View, own_frame},
     words,
 };
 use rtops_symbols::WaitReason;
 
-use super::{drawing::Drawing, heading, holders, labels::numbered, verdicts};
-use crate::style::{Paint, Style};
+use super::{
+    drawing::{self, Drawing, Source},
+    heading, holders, idle,
+    labels::numbered,
+    verdicts,
+};
+use crate::{
+    style::{Paint, Style},
+    wrap,
+};
+
+/// How far in a heading goes on.
+pub(super) const HANGING: (&str, &str) = ("", "    ");
 
 /// The most lacks of symbols and the most names of threads that one line tells.
 const MAX_IN_A_LINE: usize = 3;
@@ -58,9 +70,17 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
 /// When the writer fails.
 pub fn groups(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     if let Some(groups) = &view.tasks {
+        let mut is_list = false;
         for group in groups.iter().take(view.limit) {
-            writeln!(writer)?;
-            task_group(writer, style, view, group, &[])?;
+            let is_line = view.layout.is_brief && idle::is_line(view, group);
+            if !(is_line && is_list) {
+                writeln!(writer)?;
+            }
+            is_list = is_line;
+            match is_line {
+                true => idle::task_group(writer, style, view, group)?,
+                false => task_group(writer, style, view, group, &[])?,
+            }
         }
         let hidden = groups.get(view.limit..).unwrap_or_default();
         let tasks = hidden.iter().flat_map(|group| &group.tasks);
@@ -68,16 +88,76 @@ pub fn groups(writer: &mut impl Write, style: Style, view: &View) -> io::Result<
         more(writer, style, hidden.len(), &members)?;
     }
     if let Some(groups) = &view.threads {
-        for group in groups.iter().take(view.limit) {
-            writeln!(writer)?;
-            thread_group(writer, style, view, group, &[])?;
+        match view.tasks.as_ref().filter(|_| view.layout.is_brief) {
+            Some(tasks) => {
+                let tasks = tasks.get(..view.limit).unwrap_or(tasks);
+                let threads = page::arrange(view.dump, view.frames, tasks, groups);
+                thread_groups(writer, style, view, &threads.groups)?;
+                idle::threads(writer, style, &threads.idle)?;
+            }
+            None => thread_groups(writer, style, view, groups)?,
         }
-        let hidden = groups.get(view.limit..).unwrap_or_default();
-        let threads = hidden.iter().map(|group| group.threads.len());
-        let members = format::count(threads.sum(), "thread");
-        more(writer, style, hidden.len(), &members)?;
     }
     remarks(writer, style, view)
+}
+
+fn thread_groups(
+    writer: &mut impl Write,
+    style: Style,
+    view: &View,
+    groups: &[ThreadGroup],
+) -> io::Result<()> {
+    for group in groups.iter().take(view.limit) {
+        writeln!(writer)?;
+        thread_group(writer, style, view, group, &[])?;
+    }
+    let hidden = groups.get(view.limit..).unwrap_or_default();
+    let threads = hidden.iter().map(|group| group.threads.len());
+    let members = format::count(threads.sum(), "thread");
+    more(writer, style, hidden.len(), &members)
+}
+
+/// What a group is called, and what its tasks do, with how much that is a concern.
+pub(super) fn title(view: &View, group: &TaskGroup) -> (String, String, Paint) {
+    let noun = words::noun(group.look.kind);
+    let head = match (view.grouping, group.tasks.first()) {
+        (Grouping::Each, Some(task)) => numbered(noun, task),
+        _ => format::count(group.tasks.len(), noun),
+    };
+    let paint = match group.look.state {
+        State::Never | State::Starved | State::Ready | State::Running { .. } => Paint::Warning,
+        State::New
+        | State::Waiting
+        | State::HeldBack
+        | State::Woken
+        | State::Submitted
+        | State::Queued => Paint::Heading,
+    };
+    let name = match own_function(view, group) {
+        Some(function) => format!("in {}", escape(&function.name)),
+        None => words::called(group),
+    };
+    let head = format!("{head} {name}");
+    (head, format!("[{}]", bracket(view, group)), paint)
+}
+
+/// Where tasks are in the service's own code, if their futures are of another crate.
+fn own_function<'a>(view: &View<'a>, group: &TaskGroup) -> Option<&'a Frame> {
+    let is_task = matches!(group.look.kind, TaskKind::Task | TaskKind::Blocking);
+    if !view.frames.is_folded() || group.look.name.is_some() || !is_task {
+        return None;
+    }
+    let is_own = |chain: &Chain| {
+        chain
+            .links
+            .last()
+            .is_some_and(|root| view.frames.is_own(root))
+    };
+    let mut chains = group.chains.iter();
+    if chains.clone().any(is_own) {
+        return None;
+    }
+    chains.find_map(|chain| view.frames.innermost_own(&chain.links))
 }
 
 /// A heading, the await tree, where it was spawned, and what else there is to say.
@@ -89,28 +169,19 @@ pub(super) fn task_group(
     remarks: &[String],
 ) -> io::Result<()> {
     let look = &group.look;
-    let noun = words::noun(look.kind);
-    let head = match (view.grouping, group.tasks.first()) {
-        (Grouping::Each, Some(task)) => numbered(noun, task),
-        _ => format::count(group.tasks.len(), noun),
+    let (head, bracket, paint) = title(view, group);
+    let parts = [
+        (Some(Paint::Heading), head.as_str()),
+        (Some(paint), bracket.as_str()),
+    ];
+    wrap::write(writer, style, HANGING, &parts)?;
+    let source = view.source(own_frame(view.frames, &group.chains));
+    let source = source.map(|(frame, text)| Source { frame, text });
+    let blocked = match look.state {
+        State::Running { .. } => blocked(view, group).first().copied(),
+        _ => None,
     };
-    let label = words::called(&group.look);
-    let paint = match look.state {
-        State::Never | State::Starved | State::Ready | State::Running { .. } => Paint::Warning,
-        State::New
-        | State::Waiting
-        | State::HeldBack
-        | State::Woken
-        | State::Submitted
-        | State::Queued => Paint::Heading,
-    };
-    writeln!(
-        writer,
-        "{} {}",
-        style.paint(Paint::Heading, format!("{head} {label}")),
-        style.paint(paint, format!("[{}]", bracket(view, group)))
-    )?;
-    let mut drawing = Drawing::of_chains(view.frames, &group.chains);
+    let mut drawing = Drawing::of_chains(view.frames, &group.chains, blocked, source);
     for (spans, why) in [
         (&look.silent, "which registered no waker".to_owned()),
         (&look.held_back, State::HeldBack.sentence()),
@@ -153,7 +224,7 @@ pub(super) fn task_group(
 }
 
 /// Who holds what the tasks wait for, and who waits for what they hold.
-fn claims(holders: &Holders, group: &TaskGroup) -> Vec<String> {
+pub(super) fn claims(holders: &Holders, group: &TaskGroup) -> Vec<String> {
     let tasks = || group.tasks.iter();
     let waits = tasks().flat_map(|task| holders.waits(task.key));
     let mut lines = holders::held_by(holders, waits.copied());
@@ -173,7 +244,7 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
         State::Waiting if group.chains.is_empty() && group.look.is_tracked => {
             "waiting, not captured".to_owned()
         }
-        State::Waiting => group.doing(),
+        State::Waiting => doing(view, group),
         state => state.sentence(),
     };
     let (Some((shortest, longest)), Some((youngest, oldest))) = (group.times(), group.ages())
@@ -201,6 +272,19 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
         text = format!("{text}; {}", format::count(polls, "poll"));
     }
     text
+}
+
+/// What tasks wait for at the places that are shown.
+fn doing(view: &View, group: &TaskGroup) -> String {
+    let mut waits = group.waits();
+    if view.frames.is_folded() && group.chains.len() > 1 {
+        let shown = drawing::waits(view.frames, &group.chains);
+        waits.retain(|wait| shown.contains(wait));
+    }
+    match waits.is_empty() {
+        true => group.doing(),
+        false => WaitReason::words(&waits),
+    }
 }
 
 /// Two times, or one where they read the same.
@@ -238,21 +322,39 @@ fn woken(view: &View, group: &TaskGroup) -> String {
 
 /// Where the service's own code awaits what the task waits for; failing that, the innermost frame.
 pub(super) fn innermost<'f>(frames: &'f Frames, chain: &Chain) -> Option<&'f Frame> {
-    let mut shown = frames.of_links(&chain.links);
-    let first = shown.clone().next();
-    let is_own = |frame: &&Frame| {
-        frame
-            .place
-            .as_ref()
-            .is_some_and(|place| !place.is_foreign())
-    };
-    shown.find(is_own).or(first)
+    let first = || frames.of_links(&chain.links).next();
+    frames.innermost_own(&chain.links).or_else(first)
 }
 
+/// What the threads wait for that tasks run on, the commonest first. Where the tasks are not seen on them,
+/// they may wait for something else.
+fn blocked(view: &View, group: &TaskGroup) -> Vec<WaitReason> {
+    if group.chains.is_empty() {
+        return Vec::new();
+    }
+    let tids = group.tasks.iter().filter_map(|task| match task.state {
+        State::Running { tid } => tid,
+        _ => None,
+    });
+    let threads = tids.filter_map(|tid| view.dump.thread(tid));
+    let standing = threads.filter(|thread| thread.state != Some('R'));
+    let waits = standing.filter_map(|thread| threads::wait_of(thread, view.frames));
+    let waits = format::commonest(waits.map(|wait| (wait, 1)));
+    let waits = waits.into_iter().map(|(wait, _)| wait);
+    waits.filter(|wait| *wait != WaitReason::Running).collect()
+}
+
+/// On which threads the tasks run, for how long, and what keeps those that do not run.
 pub(super) fn running(view: &View, group: &TaskGroup, tid: Option<i32>) -> String {
     let since = group.times().map_or_else(String::new, |(_, longest)| {
         format!(" for {}", format::duration(longest))
     });
+    // Those that run on several threads are at one place.
+    let blocked = tid.and_then(|tid| view.blocked(tid));
+    let blocked = blocked.map_or_else(String::new, |blocked| format!(", {blocked}"));
+    if group.tasks.len() > 1 {
+        return format!("running{since} on {} threads{blocked}", group.tasks.len());
+    }
     let Some(tid) = tid else {
         return format!("running{since} on a thread that is not known");
     };
@@ -264,10 +366,7 @@ pub(super) fn running(view: &View, group: &TaskGroup, tid: Option<i32>) -> Strin
         Some(name) => format!("running{since} on thread {tid} ({})", escape(name)),
         None => format!("running{since} on thread {tid}"),
     };
-    match view.blocked(tid) {
-        Some(blocked) => format!("{running}, {blocked}"),
-        None => running,
-    }
+    format!("{running}{blocked}")
 }
 
 /// A heading, the stack, and what else there is to say.
@@ -316,8 +415,10 @@ pub(super) fn thread_group(
         Some(_) => Paint::Warning,
         None => Paint::Heading,
     };
-    writeln!(writer, "{}", style.paint(paint, title))?;
-    let mut drawing = Drawing::of_links(view.frames, &group.links);
+    wrap::write(writer, style, HANGING, &[(Some(paint), &title)])?;
+    let source = view.source(view.frames.innermost_own(&group.links));
+    let source = source.map(|(frame, text)| Source { frame, text });
+    let mut drawing = Drawing::of_links(view.frames, &group.links, group.wait, source);
     for line in claims_of_threads(&view.holders, group) {
         drawing.remark(line);
     }
@@ -353,7 +454,8 @@ pub(super) fn more(
     }
     let groups = format::count(hidden, "more group");
     let text = format!("({groups} of {members} not shown; raise --limit to see them)");
-    writeln!(writer, "\n{}", style.paint(Paint::Faint, text))
+    writeln!(writer)?;
+    wrap::write(writer, style, HANGING, &[(Some(Paint::Faint), &text)])
 }
 
 /// What is missing and what would give more.
@@ -367,10 +469,10 @@ pub(super) fn remarks(writer: &mut impl Write, style: Style, view: &View) -> io:
     }
     for gap in gaps {
         let text = format!("incomplete: {}", escape(gap));
-        writeln!(writer, "{}", style.paint(Paint::Warning, text))?;
+        wrap::write(writer, style, HANGING, &[(Some(Paint::Warning), &text)])?;
     }
     for note in notes {
-        writeln!(writer, "{}", style.paint(Paint::Faint, note))?;
+        wrap::write(writer, style, HANGING, &[(Some(Paint::Faint), &note)])?;
     }
     Ok(())
 }

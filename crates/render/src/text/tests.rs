@@ -24,7 +24,7 @@ use rtops_report::{
         CLOSURE, POLL, PUMP, SERVE, WORKER_POLL, dump_of, named, not_attached, outside, process,
         unresolved, untracked,
     },
-    view::View,
+    view::{Layout, View},
 };
 
 use super::stack;
@@ -47,6 +47,7 @@ pub fn text(dump: &Dump, frames: &Frames, selection: &Selection) -> String {
         threads: Some(group_threads(dump, frames, selection, grouping)),
         ageless: ageless(dump, frames, selection),
         lacks: Vec::new(),
+        layout: Layout::default(),
     };
     let mut written = Vec::new();
     stack::text(&mut written, Style::PLAIN, &view).unwrap();

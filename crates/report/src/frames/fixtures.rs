@@ -1,6 +1,6 @@
 //! Frames out of text, for tests.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rtops_protocol::StackId;
 use rtops_symbols::Function;
@@ -10,6 +10,7 @@ use crate::{
     dump::Dump,
     frame::{Frame, FrameKind, Link, Place},
     future::Future,
+    own,
     symbolize::name_by_polls,
     task::Polls,
 };
@@ -40,6 +41,7 @@ pub fn frames(stacks: &[&str]) -> Frames {
                 column: Some(9),
             }),
             module: "app".to_owned(),
+            own: own::is_own(name, None, "app"),
         })
     };
     let stacks = stacks.iter().zip(0..).map(|(names, number)| {
@@ -57,6 +59,7 @@ pub fn frames(stacks: &[&str]) -> Frames {
         spans: HashMap::new(),
         futures: HashMap::new(),
         starts: HashMap::new(),
+        own_crates: HashSet::new(),
         shown: Shown::All,
     }
 }

@@ -82,7 +82,7 @@ impl<'f, 'a> Facts<'f, 'a> {
 
     /// What each task of a group is, and what it does where.
     fn what(&self, group: &TaskGroup) -> (&'static str, String) {
-        let mut text = words::called(&group.look);
+        let mut text = words::called(group);
         let waits = group.waits();
         if !waits.is_empty() {
             text = format!("{text} [{}]", WaitReason::words(&waits));
@@ -115,9 +115,8 @@ impl<'f, 'a> Facts<'f, 'a> {
 
     /// The same of a stack.
     pub(super) fn place_in(&self, links: &[Link]) -> Option<String> {
-        let frames = self.frames.of_links(links);
-        let places = frames.filter_map(|frame| frame.place.as_ref());
-        let own = places.filter(|place| !place.is_foreign());
+        let own = self.frames.of_links(links).filter(|frame| frame.own);
+        let own = own.filter_map(|frame| frame.place.as_ref());
         let mut own: Vec<String> = own
             .map(|place| escape(&place.line_of_file()).into_owned())
             .collect();

@@ -248,7 +248,7 @@ fn blocked_sentence(
     });
     format!(
         "{who} blocked inside a poll of {}{at}{time}: {why}",
-        words::called(&group.look)
+        words::called(group)
     )
 }
 

@@ -1,0 +1,52 @@
+//! What to type after a look at all of a process.
+
+use rtops_report::{
+    group::TaskGroup,
+    view::{View, own_frame},
+};
+
+use crate::args::StackArgs;
+
+/// The commands that tell more of the process that was named; `None` where there are none.
+pub fn line(args: &StackArgs, view: &View) -> Option<String> {
+    let [target] = args.targets.as_slice() else {
+        return None;
+    };
+    let target = match is_plain(target) {
+        true => target.clone(),
+        false => view.pid.to_string(),
+    };
+    let stack = match &args.filter {
+        // What was asked for was found; all frames of it are left.
+        Some(filter) if !args.all_frames && is_plain(filter.as_str()) => {
+            format!("rtops stack {target} --filter {filter} --all-frames")
+        }
+        Some(_) => return None,
+        None => {
+            let first = view.tasks.as_ref().and_then(|groups| groups.first());
+            let word = first.and_then(|group| word(view, group));
+            let stack = word.map(|word| format!(" · rtops stack {target} --filter {word}"));
+            format!("rtops leaks {target}{}", stack.unwrap_or_default())
+        }
+    };
+    Some(format!("next: {stack}"))
+}
+
+/// A word that the first group is found by: of its name, or of the function that it is in.
+fn word(view: &View, group: &TaskGroup) -> Option<String> {
+    let function = own_frame(view.frames, &group.chains).map(|frame| frame.name.as_str());
+    let text = group
+        .look
+        .name
+        .or(function)
+        .or(group.look.future_type.as_deref())?;
+    let mut words = text.rsplit("::").flat_map(str::split_whitespace);
+    let word = words.find(|word| is_plain(word))?;
+    Some(word.to_owned())
+}
+
+/// Whether a text needs no quotes, in a shell or in a regular expression.
+fn is_plain(text: &str) -> bool {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
+    !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain)
+}

@@ -1,0 +1,283 @@
+//! Which groups stand first: those that an operator should look at.
+
+use std::{cmp::Reverse, collections::HashSet, time::Duration};
+
+use rtops_symbols::{WaitEnd, WaitReason};
+
+use crate::{
+    dump::Dump,
+    group::TaskGroup,
+    task::{State, Task, TaskKey},
+    threads::ThreadGroup,
+    waits::Waits,
+};
+
+/// From which time on a poll is a long one.
+const LONG_POLL: Duration = Duration::from_millis(100);
+
+/// What groups are sorted by.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Order {
+    /// How much they deserve a look.
+    #[default]
+    Concern,
+    /// How many there are.
+    Count,
+    /// How long they have been in their state; those of which that is not known are last.
+    Age,
+}
+
+/// How much a group of tasks deserves a look; the greatest concern first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Concern {
+    /// Nothing will wake it, or nobody did.
+    Never,
+    /// Waits in a circle, or behind one who does not ask.
+    HeldUp,
+    /// Inside a poll for long, or in one whose thread stands still.
+    RunsLong,
+    /// Woken, and its executor has no thread for it.
+    Starved,
+    /// About to be polled.
+    Woken,
+    /// Waits until another lets go of something.
+    Lock,
+    /// Waits until another catches up.
+    Send,
+    /// Waits for a thread.
+    Queued,
+    /// Inside a poll.
+    Runs,
+    /// Waits for anything else.
+    Waits,
+    /// Waits for what comes by itself, or for work.
+    Idle,
+}
+
+impl Concern {
+    /// That of tasks that look the same, some of which may be in a circle.
+    fn of(dump: &Dump, group: &TaskGroup, circles: &HashSet<TaskKey>) -> Self {
+        if group.tasks.iter().any(|task| circles.contains(&task.key)) {
+            return Self::HeldUp;
+        }
+        match group.look.state {
+            State::Never | State::Ready => Self::Never,
+            State::HeldBack => Self::HeldUp,
+            State::Running { .. } if group.tasks.iter().any(|task| runs_long(dump, task)) => {
+                Self::RunsLong
+            }
+            State::Running { .. } => Self::Runs,
+            State::Starved => Self::Starved,
+            State::New | State::Woken => Self::Woken,
+            State::Submitted | State::Queued => Self::Queued,
+            State::Waiting if !group.look.held_back.is_empty() => Self::HeldUp,
+            State::Waiting if group.is_idle() => Self::Idle,
+            State::Waiting => {
+                let waits = group.waits().into_iter().map(Self::of_wait);
+                waits.min().unwrap_or(Self::Waits)
+            }
+        }
+    }
+
+    const fn of_wait(wait: WaitReason) -> Self {
+        match wait {
+            WaitReason::Never => Self::Never,
+            WaitReason::ChannelSend => Self::Send,
+            wait if matches!(wait.end(), WaitEnd::Contended) => Self::Lock,
+            _ => Self::Waits,
+        }
+    }
+}
+
+/// Whether services at rest wait for this, too.
+const fn is_idle(wait: WaitReason) -> bool {
+    matches!(
+        wait,
+        WaitReason::Accept
+            | WaitReason::BroadcastReceive
+            | WaitReason::ChannelReceive
+            | WaitReason::Interval
+            | WaitReason::Request
+            | WaitReason::Signal
+            | WaitReason::Sleep
+            | WaitReason::WatchChanged
+    )
+}
+
+impl TaskGroup<'_> {
+    /// Whether they wait as those of a service at rest do, and nothing is to be said of them but where.
+    pub fn is_idle(&self) -> bool {
+        let waits = self.waits();
+        let look = &self.look;
+        let is_whole = |wait: Option<WaitReason>| wait.is_some_and(is_idle);
+        look.state == State::Waiting
+            && !waits.is_empty()
+            && look.remark.is_none()
+            && look.silent.is_empty()
+            && look.held_back.is_empty()
+            && self
+                .chains
+                .iter()
+                .all(|chain| is_whole(chain.wait) && chain.incomplete.is_none())
+    }
+}
+
+/// Whether a poll takes long, as far as is known, or its thread does not run.
+fn runs_long(dump: &Dump, task: &Task) -> bool {
+    let State::Running { tid } = task.state else {
+        return false;
+    };
+    let thread = tid.and_then(|tid| dump.thread(tid));
+    let stands_still = thread.is_some_and(|thread| !matches!(thread.state, Some('R') | None));
+    stands_still || task.since().is_some_and(|since| since >= LONG_POLL)
+}
+
+/// Sorts groups of tasks.
+pub fn sort_tasks(groups: &mut [TaskGroup], dump: &Dump, waits: &Waits, order: Order) {
+    let circles = waits.circles();
+    let steps = circles.iter().flat_map(|circle| &circle.steps);
+    let circles: HashSet<TaskKey> = steps.map(|step| step.task.key).collect();
+    groups.sort_by_cached_key(|group| {
+        let first = group.tasks.first().map(|task| task.key);
+        let longest = group.times().map(|(_, longest)| longest);
+        let count = group.tasks.len();
+        let concern = Concern::of(dump, group, &circles);
+        // What the user wants first, then as always.
+        let wanted = match order {
+            Order::Concern => (concern, None, 0),
+            Order::Count => (Concern::Never, None, count),
+            Order::Age => (Concern::Never, longest, 0),
+        };
+        let (by_concern, by_age, by_count) = wanted;
+        (
+            by_concern,
+            Reverse(by_age),
+            Reverse(by_count),
+            Reverse(count),
+            Reverse(longest),
+            first,
+        )
+    });
+}
+
+/// Sorts groups of threads: the one that crashed is first; the ages of others are not known.
+pub fn sort_threads(groups: &mut [ThreadGroup], dump: &Dump, order: Order) {
+    groups.sort_by_cached_key(|group| {
+        let first = group.threads.first().map(|thread| thread.tid);
+        let is_alive = group.killed_by(dump).is_none();
+        let concern = match order {
+            Order::Concern => concern_of_thread(group),
+            Order::Count | Order::Age => Concern::Never,
+        };
+        (is_alive, concern, Reverse(group.threads.len()), first)
+    });
+}
+
+fn concern_of_thread(group: &ThreadGroup) -> Concern {
+    match group.wait {
+        Some(WaitReason::Running) => Concern::Runs,
+        Some(WaitReason::EpollWait | WaitReason::Parked) => Concern::Idle,
+        Some(wait) => Concern::of_wait(wait),
+        None => Concern::Waits,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use rtops_protocol::{
+        End, Reply, Stacks, Strings, Task as Sent, TaskState, Thread, ThreadCapture, WakerState,
+    };
+
+    use super::*;
+    use crate::{
+        dump::fixtures::{receive, task},
+        frames::fixtures::frames,
+        group::group_tasks,
+        holders::Holders,
+        selection::{Grouping, Selection},
+    };
+
+    const NAMES: [&str; 7] = ["tick", "cart", "push", "read", "lost", "spin", "step"];
+    const STACKS: [&str; 5] = [
+        "tokio::time::sleep::Sleep::poll app::tick",
+        "tokio::sync::mutex::Mutex::lock app::cart",
+        "tokio::sync::mpsc::bounded::Sender::send app::push",
+        "tokio::net::tcp::stream::TcpStream::read app::read",
+        "tokio::sync::oneshot::Receiver::poll app::lost",
+    ];
+
+    fn running(id: u64, name: u32, tid: i32) -> Sent {
+        Sent {
+            state: TaskState::Running {
+                since_ns: 1_000_000,
+                tid,
+            },
+            ..task(id, name, &[])
+        }
+    }
+
+    fn thread(tid: i32, state: char) -> Thread {
+        Thread {
+            tid,
+            name: None,
+            state: Some(state),
+            wchan: None,
+            syscall: None,
+            cpu_ticks: None,
+            timeslices: None,
+            capture: ThreadCapture::Absent,
+        }
+    }
+
+    fn sorted(order: Order) -> Vec<&'static str> {
+        let numbers: Vec<Vec<u64>> = (1..=5).map(|number| vec![number]).collect();
+        let dump = receive(vec![
+            Reply::Strings(Strings(NAMES.map(str::to_owned).to_vec())),
+            Reply::Stacks(Stacks(numbers)),
+            Reply::Tasks(vec![
+                task(9, 1, &[0]),
+                task(8, 1, &[0]),
+                task(7, 1, &[0]),
+                task(6, 4, &[3]),
+                task(5, 4, &[3]),
+                task(4, 3, &[2]),
+                task(3, 2, &[1]),
+                Sent {
+                    waker: WakerState::None,
+                    ..task(2, 5, &[4])
+                },
+                running(10, 6, 70),
+                running(11, 7, 71),
+            ]),
+            Reply::Threads(vec![thread(70, 'R'), thread(71, 'S')]),
+            Reply::End(End { gaps: Vec::new() }),
+        ])
+        .unwrap();
+        let frames = frames(&STACKS);
+        let holders = Holders::of(&dump);
+        let waits = Waits::of(&dump, &frames, &holders);
+        let everything = Selection::default();
+        let mut groups = group_tasks(&dump, &frames, &everything, Grouping::Equal);
+        sort_tasks(&mut groups, &dump, &waits, order);
+        let names = groups.iter().map(|group| group.look.name.unwrap());
+        let known = names.map(|name| NAMES.iter().find(|known| **known == name).unwrap());
+        known.copied().collect()
+    }
+
+    #[test]
+    fn what_deserves_a_look_is_first_and_what_is_idle_last() {
+        let by_concern = ["lost", "step", "cart", "push", "spin", "read", "tick"];
+        assert_eq!(sorted(Order::Concern), by_concern);
+    }
+
+    #[test]
+    fn groups_are_sorted_as_the_user_wishes() {
+        let by_count = sorted(Order::Count);
+        assert_eq!(by_count.get(..2).unwrap(), ["tick", "read"]);
+        let by_age = sorted(Order::Age);
+        assert_eq!(by_age.first().unwrap(), &"tick");
+        let waiting = ["tick", "read", "push", "cart", "lost"];
+        assert_eq!(by_age.get(..5).unwrap(), waiting);
+    }
+}
