@@ -112,6 +112,12 @@ pub struct OutputArgs {
         hide_short_help = true
     )]
     pub color: ColorChoice,
+    /// Show `stack` and `leaks` as they are, not in a pager
+    ///
+    /// Where the terminal has no room for all, it is shown in $RTOPS_PAGER, else in
+    /// $PAGER, else in `less -FRX`.
+    #[arg(long, global = true, display_order = LAST, hide_short_help = true)]
+    pub no_pager: bool,
 }
 
 impl OutputArgs {

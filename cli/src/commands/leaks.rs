@@ -55,7 +55,8 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
         ignore: ignored(args)?,
     };
     let baseline = args.baseline.as_deref().map(dump::load).transpose()?;
-    let (last, watch) = watched(args, baseline.as_ref())?;
+    let (mut last, watch) = watched(args, baseline.as_ref())?;
+    let mut yielding = last.yielding.take();
 
     let progress = Progress::start("looking up functions and lines".to_owned());
     let mut symbols = last.symbols(&args.source.symbols);
@@ -88,7 +89,7 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
         is_compared: baseline.is_some(),
     };
     drop(progress);
-    let mut output = Output::open(output)?;
+    let mut output = Output::open_paged(output, &mut yielding)?;
     match output.format {
         Format::Json => json::leaks::json(&mut output.writer, &view)?,
         Format::Text => text::leaks::text(&mut output.writer, output.style, &view)?,

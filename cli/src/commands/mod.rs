@@ -16,6 +16,7 @@ mod watch;
 
 use std::io::{BufWriter, IntoInnerError};
 
+use rtops_attach::Yielding;
 use rtops_render::style::Style;
 
 use crate::{
@@ -69,11 +70,24 @@ impl Output {
             None => OutputFile::stdout(),
             Some(path) => OutputFile::create(path)?,
         };
-        Ok(Self {
+        Ok(Self::to(file, args))
+    }
+
+    /// The same for what may be longer than the terminal. Where there may be a pager, the yielding is
+    /// taken, so that it ends before a pager begins.
+    fn open_paged(args: &OutputArgs, yielding: &mut Option<Yielding>) -> Result<Self, Error> {
+        if args.output.is_some() || args.json || args.no_pager {
+            return Self::open(args);
+        }
+        Ok(Self::to(OutputFile::paged(yielding.take()), args))
+    }
+
+    fn to(file: OutputFile, args: &OutputArgs) -> Self {
+        Self {
             writer: BufWriter::new(file),
             style: args.style(),
             format: Format::of(args),
-        })
+        }
     }
 }
 

@@ -25,6 +25,7 @@ mod live;
 mod memory;
 mod names;
 mod outside;
+mod pager;
 mod refusals;
 mod safety;
 mod saved;

@@ -58,15 +58,20 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
 fn show(
     args: &StackArgs,
     output: &OutputArgs,
-    taken: Taken,
+    mut taken: Taken,
     parts: StackParts,
 ) -> Result<(), Error> {
+    let mut yielding = taken.yielding.take();
     // With the dump itself on standard output there is no room for what it says.
     if !args.save.as_deref().is_some_and(is_dash) || output.output.is_some() {
         let progress = Progress::start("looking up functions and lines".to_owned());
         with_view(args, &taken, parts, |view| {
             drop(progress);
-            let mut output = Output::open(output)?;
+            let mut output = if args.save.is_some() {
+                Output::open(output)?
+            } else {
+                Output::open_paged(output, &mut yielding)?
+            };
             print(&mut output.writer, output.style, output.format, args, view)?;
             output.finish()
         })?;

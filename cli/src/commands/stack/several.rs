@@ -52,7 +52,7 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
         sections.push(section);
         failures.extend(error.map(|error| Failure { target, error }));
     }
-    let mut output = Output::open(output)?;
+    let mut output = Output::open_paged(output, &mut None)?;
     match output.format {
         Format::Json => several::json(&mut output.writer, &sections)?,
         Format::Text => several::text(&mut output.writer, &sections)?,
