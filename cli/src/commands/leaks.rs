@@ -9,7 +9,7 @@ use std::{
 
 use regex::Regex;
 use rtops_protocol::StackParts;
-use rtops_render::{json, text};
+use rtops_render::{json, style::Links, text};
 use rtops_report::{
     escape::escape,
     format,
@@ -27,7 +27,7 @@ use rtops_report::{
     waits::Waits,
 };
 
-use super::{Format, Output};
+use super::{Format, Output, links};
 use crate::{
     args::{LeaksArgs, OutputArgs},
     dump::{
@@ -89,10 +89,15 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
         is_compared: baseline.is_some(),
     };
     drop(progress);
+    let links = links(output, &symbols, &frames);
     let mut output = Output::open_paged(output, &mut yielding)?;
     match output.format {
         Format::Json => json::leaks::json(&mut output.writer, &view)?,
-        Format::Text => text::leaks::text(&mut output.writer, output.style, &view)?,
+        Format::Text => {
+            let links = links.as_ref().map(|links| links as &dyn Links);
+            let style = output.style.with_links(links);
+            text::leaks::text(&mut output.writer, style, &view)?;
+        }
     }
     output.finish()?;
     if args.fail && findings.serious() > 0 {

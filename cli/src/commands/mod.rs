@@ -18,18 +18,20 @@ use std::io::{BufWriter, IntoInnerError};
 
 use rtops_attach::Yielding;
 use rtops_render::style::Style;
+use rtops_report::frames::Frames;
+use rtops_symbols::Symbols;
 
 use crate::{
     args::{Cli, Command, OutputArgs},
     demo,
     error::Error,
-    out::file::OutputFile,
+    out::{file::OutputFile, links::Links},
 };
 
 /// Where a command prints, and how.
 struct Output {
     writer: BufWriter<OutputFile>,
-    style: Style,
+    style: Style<'static>,
     format: Format,
 }
 
@@ -100,6 +102,14 @@ impl Output {
             .map_err(IntoInnerError::into_error)?;
         Ok(file.finish()?)
     }
+}
+
+/// The links of places in a dump, where the user wants some and a terminal shows them.
+fn links<'a>(args: &'a OutputArgs, symbols: &Symbols, frames: &Frames) -> Option<Links<'a>> {
+    let style = args.style();
+    let places = frames.all().filter_map(|frame| frame.place.as_ref());
+    (style.has_color() && style.width.is_some())
+        .then(|| Links::new(&args.hyperlink_format, symbols.source_directories(), places))?
 }
 
 impl Format {

@@ -78,7 +78,7 @@ pub fn visible(line: &str) -> impl Iterator<Item = (usize, usize)> {
 
 impl ColorChoice {
     /// The style for standard output.
-    pub fn for_stdout(self) -> Style {
+    pub fn for_stdout(self) -> Style<'static> {
         let terminal = std::io::stdout().is_terminal();
         let width = size()
             .filter(|_| terminal)
@@ -92,7 +92,7 @@ impl ColorChoice {
     }
 
     /// The style for a file that the user named.
-    pub const fn for_file(self) -> Style {
+    pub const fn for_file(self) -> Style<'static> {
         Style::new(matches!(self, Self::Always), None)
     }
 }

@@ -20,6 +20,7 @@ mod executors;
 mod info;
 mod json_docs;
 mod leaks;
+mod links;
 mod list;
 mod live;
 mod memory;

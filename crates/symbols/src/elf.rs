@@ -7,6 +7,7 @@ use std::{
     iter,
     ops::Range,
     os::unix::fs::FileExt,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -265,6 +266,10 @@ impl Lookup for ElfFile {
         let mut segments = self.segments.iter();
         let segment = segments.find(|segment| segment.addresses.contains(&address))?;
         Some((segment.addresses.clone(), segment.file_offset))
+    }
+
+    fn source_directories(&self) -> Vec<PathBuf> {
+        self.roots.workspaces().map(PathBuf::from).collect()
     }
 
     fn lack(&self) -> Option<LackReason> {

@@ -173,6 +173,9 @@ trait Lookup: Send {
     /// file it is.
     fn segment(&self, address: u64) -> Option<(Range<u64>, FileOffset)>;
 
+    /// Where the compiler ran that was given relative paths of sources.
+    fn source_directories(&self) -> Vec<PathBuf>;
+
     /// What kept it from knowing more.
     fn lack(&self) -> Option<LackReason>;
 }
@@ -289,6 +292,17 @@ impl Symbols {
             })
         });
         lacks.collect()
+    }
+
+    /// The directories that the relative paths of sources are below, of the modules that addresses
+    /// were looked up in so far.
+    #[must_use]
+    pub fn source_directories(&self) -> Vec<PathBuf> {
+        let files = self.entries.iter().filter_map(|entry| match &entry.loaded {
+            Loaded::File(file) => Some(file.source_directories()),
+            Loaded::NotYet | Loaded::Failed(_) => None,
+        });
+        files.flatten().collect()
     }
 
     /// The code of the modules that addresses were looked up in so far.

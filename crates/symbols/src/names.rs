@@ -86,6 +86,11 @@ impl CrateRoots {
         relative.map(str::to_owned).unwrap_or(file)
     }
 
+    /// The directories that such paths are relative to.
+    pub fn workspaces(&self) -> impl Iterator<Item = &str> {
+        self.workspaces.iter().map(String::as_str)
+    }
+
     /// Puts the path of the source file's module before a name that has none.
     pub fn qualify(&self, bare: &str, file: Option<&str>) -> String {
         // Here `{async_fn#0}` has lost the name of its function: without a number it stands for

@@ -8,7 +8,7 @@ use std::{
     io::{self, Write},
 };
 
-use super::{Format, Output};
+use super::{Format, Output, links};
 use crate::{
     args::{OutputArgs, StackArgs},
     dump::{
@@ -23,7 +23,11 @@ use crate::{
     out::{file::is_dash, progress::Progress},
 };
 use rtops_protocol::{StackId, StackParts};
-use rtops_render::{json, style::Style, text};
+use rtops_render::{
+    json,
+    style::{Links, Style},
+    text,
+};
 use rtops_report::{
     frames::Shown,
     group::{ageless, group_tasks, stacks_of_tasks},
@@ -65,14 +69,14 @@ fn show(
     // With the dump itself on standard output there is no room for what it says.
     if !args.save.as_deref().is_some_and(is_dash) || output.output.is_some() {
         let progress = Progress::start("looking up functions and lines".to_owned());
-        with_view(args, &taken, parts, |view| {
+        with_view(args, output, (&taken, parts), |view, style| {
             drop(progress);
             let mut output = if args.save.is_some() {
                 Output::open(output)?
             } else {
                 Output::open_paged(output, &mut yielding)?
             };
-            print(&mut output.writer, output.style, output.format, args, view)?;
+            print(&mut output.writer, style, output.format, args, view)?;
             output.finish()
         })?;
     }
@@ -100,9 +104,9 @@ fn print(
 /// Looks up the names in a dump, and selects and groups what is to be shown of it.
 fn with_view<T>(
     args: &StackArgs,
-    taken: &Taken,
-    parts: StackParts,
-    show: impl FnOnce(&View) -> T,
+    output: &OutputArgs,
+    (taken, parts): (&Taken, StackParts),
+    show: impl FnOnce(&View, Style) -> T,
 ) -> T {
     let dump = &taken.dump;
     let mut symbols = taken.symbols(&args.source.symbols);
@@ -126,8 +130,12 @@ fn with_view<T>(
         min_age: args.min_age,
         ..Selection::default()
     };
+    let links = links(output, &symbols, &frames);
+    let style = output
+        .style()
+        .with_links(links.as_ref().map(|links| links as &dyn Links));
     let wants_threads = parts != StackParts::Tasks;
-    show(&View {
+    let view = View {
         pid: taken.pid,
         name: &taken.name,
         agent_version: taken.agent_version.as_deref(),
@@ -145,7 +153,8 @@ fn with_view<T>(
             StackParts::Tasks | StackParts::All => ageless(dump, &frames, &selection),
         },
         lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
-    })
+    };
+    show(&view, style)
 }
 
 /// Which parts to show.

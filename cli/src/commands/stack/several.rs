@@ -107,8 +107,8 @@ fn section(
 ) -> Result<(Vec<u8>, Vec<String>), Error> {
     let (taken, parts) = take(args, target)?;
     let mut text = Vec::new();
-    let (style, format) = (output.style(), Format::of(output));
-    with_view(args, &taken, parts, |view| {
+    let format = Format::of(output);
+    with_view(args, output, (&taken, parts), |view, style| {
         print(&mut text, style, format, args, view)
     })?;
     Ok((text, taken.dump.gaps))

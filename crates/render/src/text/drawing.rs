@@ -11,10 +11,7 @@ use rtops_report::{
 };
 use rtops_symbols::WaitReason;
 
-use crate::{
-    bars::Bars,
-    style::{Paint, Style},
-};
+use crate::{bars::Bars, style::Style};
 
 const INDENT: &str = "    ";
 /// Between a frame and its place.
@@ -181,7 +178,7 @@ impl Drawing {
             match &line.aside {
                 None => writeln!(writer, "{INDENT}{}", line.text)?,
                 Some(aside) => {
-                    let aside = style.paint(Paint::Faint, aside);
+                    let aside = style.place(aside);
                     if fits {
                         writeln!(writer, "{INDENT}{:column$}{GAP}{aside}", line.text)?;
                     } else {
