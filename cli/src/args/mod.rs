@@ -24,7 +24,7 @@ use rtops_render::style::Style;
 
 use crate::{
     complete::{self, Shell},
-    out::terminal::ColorChoice,
+    out::{links::LinkFormat, terminal::ColorChoice},
 };
 
 pub use self::core::CoreArgs;
@@ -112,11 +112,30 @@ pub struct OutputArgs {
         hide_short_help = true
     )]
     pub color: ColorChoice,
+    /// Make places in the source links, on a terminal with colour
+    ///
+    /// FORMAT is default, none, vscode, kitty or another name that ripgrep knows, or
+    /// the address of a link, with {path}, {line}, {column} and {host} in it.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        display_order = LAST,
+        default_value = "none",
+        hide_short_help = true
+    )]
+    pub hyperlink_format: LinkFormat,
+    /// Show `stack` and `leaks` as they are, not in a pager
+    ///
+    /// Where the terminal has no room for all, it is shown in $RTOPS_PAGER, else in
+    /// $PAGER, else in `less -FRX`.
+    #[arg(long, global = true, display_order = LAST, hide_short_help = true)]
+    pub no_pager: bool,
 }
 
 impl OutputArgs {
     /// How what goes there may look.
-    pub fn style(&self) -> Style {
+    pub fn style(&self) -> Style<'static> {
         match self.output {
             Some(_) => self.color.for_file(),
             None => self.color.for_stdout(),

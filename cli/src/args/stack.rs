@@ -31,13 +31,14 @@ ages, spawn sites and lock holders are known only for tracked tasks.";
 #[derive(Args, Debug)]
 #[command(after_long_help = STACK_EXAMPLES)]
 #[command(
-    override_usage = "rtops stack [OPTIONS] <TARGET...|--core FILE|--from FILE|--all-agents>"
+    override_usage = "rtops stack [OPTIONS] [TARGET...|--core FILE|--from FILE|--all-agents]"
 )]
 pub struct StackArgs {
     /// PIDs, or names of processes or the start of them
     ///
-    /// With several, each process has its own section.
-    #[arg(value_name = "TARGET", required_unless_present_any = ["core", "from", "all_agents"],
+    /// With several, each process has its own section. With none, rtops takes the only
+    /// process that has an agent or runs tokio.
+    #[arg(value_name = "TARGET",
           conflicts_with_all = ["core", "exe", "sysroot", "from", "all_agents"],
           add = ArgValueCandidates::new(complete::targets))]
     pub targets: Vec<String>,

@@ -9,7 +9,7 @@ use std::{
 
 use regex::Regex;
 use rtops_protocol::StackParts;
-use rtops_render::{json, text};
+use rtops_render::{json, style::Links, text};
 use rtops_report::{
     escape::escape,
     format,
@@ -27,7 +27,7 @@ use rtops_report::{
     waits::Waits,
 };
 
-use super::{Format, Output};
+use super::{Format, Output, links};
 use crate::{
     args::{LeaksArgs, OutputArgs},
     dump::{
@@ -55,7 +55,8 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
         ignore: ignored(args)?,
     };
     let baseline = args.baseline.as_deref().map(dump::load).transpose()?;
-    let (last, watch) = watched(args, baseline.as_ref())?;
+    let (mut last, watch) = watched(args, baseline.as_ref())?;
+    let mut yielding = last.yielding.take();
 
     let progress = Progress::start("looking up functions and lines".to_owned());
     let mut symbols = last.symbols(&args.source.symbols);
@@ -90,10 +91,15 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
         is_compared: baseline.is_some(),
     };
     drop(progress);
-    let mut output = Output::open(output)?;
+    let links = links(output, &symbols, &frames);
+    let mut output = Output::open_paged(output, &mut yielding)?;
     match output.format {
         Format::Json => json::leaks::json(&mut output.writer, &view)?,
-        Format::Text => text::leaks::text(&mut output.writer, output.style, &view)?,
+        Format::Text => {
+            let links = links.as_ref().map(|links| links as &dyn Links);
+            let style = output.style.with_links(links);
+            text::leaks::text(&mut output.writer, style, &view)?;
+        }
     }
     output.finish()?;
     if args.fail && findings.serious() > 0 {
@@ -111,7 +117,7 @@ fn watched(args: &LeaksArgs, baseline: Option<&Taken>) -> Result<(Taken, Watch),
         let watch = compared(baseline, &last)?;
         return Ok((last, watch));
     }
-    let target = Target::find_any(&args.source.target(args.target.as_ref())?)?;
+    let target = Target::named_or_only(args.target.as_ref(), args.source.timeout)?;
     match baseline {
         Some(_) => {
             let last = take(&target, args)?;

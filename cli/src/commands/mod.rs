@@ -16,19 +16,22 @@ mod watch;
 
 use std::io::{BufWriter, IntoInnerError};
 
+use rtops_attach::Yielding;
 use rtops_render::style::Style;
+use rtops_report::frames::Frames;
+use rtops_symbols::Symbols;
 
 use crate::{
     args::{Cli, Command, OutputArgs},
     demo,
     error::Error,
-    out::file::OutputFile,
+    out::{file::OutputFile, links::Links},
 };
 
 /// Where a command prints, and how.
 struct Output {
     writer: BufWriter<OutputFile>,
-    style: Style,
+    style: Style<'static>,
     format: Format,
 }
 
@@ -69,11 +72,24 @@ impl Output {
             None => OutputFile::stdout(),
             Some(path) => OutputFile::create(path)?,
         };
-        Ok(Self {
+        Ok(Self::to(file, args))
+    }
+
+    /// The same for what may be longer than the terminal. Where there may be a pager, the yielding is
+    /// taken, so that it ends before a pager begins.
+    fn open_paged(args: &OutputArgs, yielding: &mut Option<Yielding>) -> Result<Self, Error> {
+        if args.output.is_some() || args.json || args.no_pager {
+            return Self::open(args);
+        }
+        Ok(Self::to(OutputFile::paged(yielding.take()), args))
+    }
+
+    fn to(file: OutputFile, args: &OutputArgs) -> Self {
+        Self {
             writer: BufWriter::new(file),
             style: args.style(),
             format: Format::of(args),
-        })
+        }
     }
 }
 
@@ -86,6 +102,14 @@ impl Output {
             .map_err(IntoInnerError::into_error)?;
         Ok(file.finish()?)
     }
+}
+
+/// The links of places in a dump, where the user wants some and a terminal shows them.
+fn links<'a>(args: &'a OutputArgs, symbols: &Symbols, frames: &Frames) -> Option<Links<'a>> {
+    let style = args.style();
+    let places = frames.all().filter_map(|frame| frame.place.as_ref());
+    (style.has_color() && style.width.is_some())
+        .then(|| Links::new(&args.hyperlink_format, symbols.source_directories(), places))?
 }
 
 impl Format {

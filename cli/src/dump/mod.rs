@@ -48,7 +48,6 @@ pub struct Taken {
     /// The files of its modules by their paths, where it can't.
     pub files: HashMap<String, Arc<File>>,
     /// While this is there, showing it yields to all other processes.
-    #[expect(dead_code, reason = "it does so by being there")]
     pub yielding: Option<Yielding>,
 }
 

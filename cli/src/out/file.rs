@@ -21,8 +21,10 @@ use nix::{
     fcntl::{AT_FDCWD, AtFlags, OFlag},
     unistd::{geteuid, linkat},
 };
+use rtops_attach::Yielding;
 use tempfile::{Builder, TempPath};
 
+use super::paged::Paged;
 use crate::error::Error;
 
 /// How the name of a file begins that is not whole yet.
@@ -40,6 +42,7 @@ pub struct OutputFile {
 #[derive(Debug)]
 enum Writer {
     Stdout(Stdout),
+    Paged(Paged),
     Stderr(Stderr),
     File(File),
 }
@@ -61,6 +64,11 @@ impl OutputFile {
     /// Standard output.
     pub fn stdout() -> Self {
         Self::existing(Writer::Stdout(io::stdout()))
+    }
+
+    /// Standard output, in a pager if it is a terminal that has no room for all.
+    pub fn paged(yielding: Option<Yielding>) -> Self {
+        Self::existing(Writer::Paged(Paged::begin(yielding)))
     }
 
     /// Begins a file of this name, or opens what is there if that is no file; `-` is standard output.
@@ -131,12 +139,16 @@ impl OutputFile {
         Ok(interim.persist(&new.path)?)
     }
 
-    /// Gives the file its name now that all is in it.
+    /// Gives the file its name now that all is in it. Where there is a pager, waits until the user
+    /// has left it.
     ///
     /// # Errors
     /// When not all of it could be written, or its directory can't be written to.
     pub fn finish(mut self) -> io::Result<()> {
         self.flush()?;
+        if let Writer::Paged(paged) = self.writer {
+            return paged.finish();
+        }
         if let (Writer::File(file), Some(_)) = (&self.writer, &self.new) {
             // Or a crash of the machine could leave the name and not what is in it.
             file.sync_all()?;
@@ -149,6 +161,7 @@ impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.writer {
             Writer::Stdout(stdout) => stdout.write(bytes),
+            Writer::Paged(paged) => paged.write(bytes),
             Writer::Stderr(stderr) => stderr.write(bytes),
             Writer::File(file) => file.write(bytes),
         }
@@ -157,6 +170,7 @@ impl Write for OutputFile {
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.writer {
             Writer::Stdout(stdout) => stdout.flush(),
+            Writer::Paged(paged) => paged.flush(),
             Writer::Stderr(stderr) => stderr.flush(),
             Writer::File(file) => file.flush(),
         }

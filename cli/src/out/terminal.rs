@@ -4,6 +4,7 @@ use std::{env, io::IsTerminal};
 
 use clap::ValueEnum;
 use rtops_render::style::Style;
+use unicode_width::UnicodeWidthChar;
 
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -38,9 +39,46 @@ pub fn moves_cursor() -> bool {
     env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
+/// The rows that the text takes on a terminal of this size.
+pub fn rows(text: &str, size: Size) -> usize {
+    let columns = usize::from(size.columns).max(1);
+    let rows = text.lines().map(|line| {
+        let width: usize = visible(line).map(|(_, width)| width).sum();
+        width.div_ceil(columns).max(1)
+    });
+    rows.sum()
+}
+
+/// Where in a line the characters are that a terminal shows, and how many columns each takes: what
+/// is left out are escape sequences, for colour and for links.
+pub fn visible(line: &str) -> impl Iterator<Item = (usize, usize)> {
+    enum Within {
+        Text,
+        /// Behind the character that begins a sequence, or ends one that is a command.
+        Escape,
+        Control,
+        Command,
+    }
+    let mut within = Within::Text;
+    line.char_indices().filter_map(move |(at, character)| {
+        within = match (&within, character) {
+            (Within::Text | Within::Command, '\x1b') => Within::Escape,
+            (Within::Text, _) => return Some((at, character.width().unwrap_or(0))),
+            (Within::Escape, '[') => Within::Control,
+            (Within::Escape, ']') => Within::Command,
+            (Within::Escape, _) | (Within::Control, '@'..='~') | (Within::Command, '\x07') => {
+                Within::Text
+            }
+            (Within::Control, _) => Within::Control,
+            (Within::Command, _) => Within::Command,
+        };
+        None
+    })
+}
+
 impl ColorChoice {
     /// The style for standard output.
-    pub fn for_stdout(self) -> Style {
+    pub fn for_stdout(self) -> Style<'static> {
         let terminal = std::io::stdout().is_terminal();
         let width = size()
             .filter(|_| terminal)
@@ -54,7 +92,7 @@ impl ColorChoice {
     }
 
     /// The style for a file that the user named.
-    pub const fn for_file(self) -> Style {
+    pub const fn for_file(self) -> Style<'static> {
         Style::new(matches!(self, Self::Always), None)
     }
 }
@@ -62,4 +100,28 @@ impl ColorChoice {
 fn environment_allows_color() -> bool {
     let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     !set("NO_COLOR") && moves_cursor()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_those_of_what_is_shown() {
+        let size = Size {
+            columns: 4,
+            rows: 24,
+        };
+        for (text, expected) in [
+            ("", 0),
+            ("\n\n", 2),
+            ("four\nfours", 3),
+            ("\x1b[1;33mfour\x1b[0m", 1),
+            ("\x1b]8;;file:///a/long/name\x1b\\four\x1b]8;;\x1b\\", 1),
+            ("\x1b]8;;file:///a\x07fours\x1b]8;;\x07", 2),
+            ("日本語", 2),
+        ] {
+            assert_eq!(rows(text, size), expected, "{text:?}");
+        }
+    }
 }

@@ -7,9 +7,8 @@
 use std::io::{self, Write};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use unicode_width::UnicodeWidthChar;
 
-use crate::out::terminal::Size;
+use crate::out::terminal::{Size, visible};
 
 /// Signals that would end or stop rtops in the middle of a picture.
 const ENDING: [Signal; 5] = [
@@ -94,23 +93,15 @@ impl Screen {
     }
 }
 
-/// The start of a line that takes at most so many columns, and how many it takes. The only escape
-/// sequences in it are those of [`Style`](rtops_render::style::Style), which take none.
+/// The start of a line that takes at most so many columns, and how many it takes.
 fn cut(line: &str, columns: usize) -> (&str, usize) {
     let mut width = 0;
-    let mut in_escape = false;
-    for (at, character) in line.char_indices() {
-        if in_escape {
-            in_escape = character != 'm';
-        } else if character == '\x1b' {
-            in_escape = true;
-        } else {
-            let next = width + character.width().unwrap_or(0);
-            if next > columns {
-                return (line.get(..at).unwrap_or_default(), width);
-            }
-            width = next;
+    for (at, of_character) in visible(line) {
+        let next = width + of_character;
+        if next > columns {
+            return (line.get(..at).unwrap_or_default(), width);
         }
+        width = next;
     }
     (line, width)
 }

@@ -33,6 +33,7 @@ pub struct Size {
 pub struct Terminal {
     keyboard: File,
     parser: Arc<Mutex<Parser>>,
+    written: Arc<Mutex<Vec<u8>>>,
     reader: Option<JoinHandle<()>>,
     child: Child,
 }
@@ -59,18 +60,21 @@ impl Terminal {
             .spawn()
             .unwrap();
         let parser = Arc::new(Mutex::new(Parser::new(size.rows, size.columns, 1000)));
-        let mut written = keyboard.try_clone().unwrap();
-        let shown = Arc::clone(&parser);
+        let mut output = keyboard.try_clone().unwrap();
+        let written: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let (shown, all) = (Arc::clone(&parser), Arc::clone(&written));
         let reader = thread::spawn(move || {
             let mut buffer = [0; 4096];
             // A terminal that nobody has open any more can't be read.
-            while let Ok(length @ 1..) = written.read(&mut buffer) {
+            while let Ok(length @ 1..) = output.read(&mut buffer) {
+                all.lock().unwrap().extend(&buffer[..length]);
                 shown.lock().unwrap().process(&buffer[..length]);
             }
         });
         Self {
             keyboard,
             parser,
+            written,
             reader: Some(reader),
             child,
         }
@@ -131,6 +135,11 @@ impl Terminal {
             assert!(Instant::now() < end, "{text:?} in {:#?}", self.lines());
             thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// All that was written so far, with what is not shown, such as links.
+    pub fn written(&self) -> String {
+        String::from_utf8(self.written.lock().unwrap().clone()).unwrap()
     }
 
     /// How the terminal treats what is typed and written.

@@ -3,12 +3,21 @@
 use std::fmt::{self, Display};
 
 /// What the writers need to know about where the output goes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Style {
+#[derive(Clone, Copy, Debug)]
+pub struct Style<'a> {
     /// Whether escape sequences for colour are written.
     color: bool,
     /// The columns of the terminal; `None` where nothing may be cut.
     pub width: Option<usize>,
+    /// Where places in the source lead to, on a terminal that shows links.
+    links: Option<&'a dyn Links>,
+}
+
+/// Where places in the source lead to.
+pub trait Links: fmt::Debug {
+    /// The address for a place as it is shown, `file:line:column`; `None` if it leads nowhere. It is
+    /// written as it is, so it must have no control characters.
+    fn address(&self, place: &str) -> Option<String>;
 }
 
 /// What a piece of text is, for its colour.
@@ -22,17 +31,32 @@ pub enum Paint {
     Warning,
 }
 
-impl Style {
+impl Style<'static> {
     /// No colour, no width: what files and pipes get.
-    pub const PLAIN: Self = Self {
-        color: false,
-        width: None,
-    };
+    pub const PLAIN: Self = Self::new(false, None);
 
-    /// A style with or without colour, for so many columns.
+    /// A style with or without colour, for so many columns, without links.
     #[must_use]
     pub const fn new(color: bool, width: Option<usize>) -> Self {
-        Self { color, width }
+        Self {
+            color,
+            width,
+            links: None,
+        }
+    }
+}
+
+impl<'a> Style<'a> {
+    /// The same with these links, if there are any.
+    #[must_use]
+    pub const fn with_links(self, links: Option<&'a dyn Links>) -> Self {
+        Self { links, ..self }
+    }
+
+    /// Whether escape sequences may be written.
+    #[must_use]
+    pub const fn has_color(self) -> bool {
+        self.color
     }
 
     /// The text in its colour.
@@ -40,6 +64,16 @@ impl Style {
         Painted {
             paint: self.color.then_some(paint),
             text,
+        }
+    }
+
+    /// A place in the source as it is shown, `file:line:column`: a link where it leads somewhere.
+    pub fn place(self, place: &str) -> impl Display {
+        let address = self.links.and_then(|links| links.address(place));
+        let place = self.paint(Paint::Faint, place);
+        match address {
+            Some(address) => format!("\x1b]8;;{address}\x1b\\{place}\x1b]8;;\x1b\\"),
+            None => place.to_string(),
         }
     }
 }
@@ -58,5 +92,33 @@ impl<T: Display> Display for Painted<T> {
             Some(Paint::Warning) => 33,
         };
         write!(f, "\x1b[{code}m{}\x1b[0m", self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct ToMain;
+
+    impl Links for ToMain {
+        fn address(&self, place: &str) -> Option<String> {
+            let (file, line) = place.split_once(':')?;
+            (file == "src/main.rs").then(|| format!("file:///srv/src/main.rs#{line}"))
+        }
+    }
+
+    #[test]
+    fn a_place_is_a_link_where_it_leads_somewhere() {
+        let shown = |style: Style, place: &str| style.place(place).to_string();
+        let style = Style::new(true, None);
+        assert_eq!(shown(style, "src/main.rs:3"), "\x1b[2msrc/main.rs:3\x1b[0m");
+        let style = style.with_links(Some(&ToMain));
+        assert_eq!(
+            shown(style, "src/main.rs:3"),
+            "\x1b]8;;file:///srv/src/main.rs#3\x1b\\\x1b[2msrc/main.rs:3\x1b[0m\x1b]8;;\x1b\\"
+        );
+        assert_eq!(shown(style, "lib.rs:3"), "\x1b[2mlib.rs:3\x1b[0m");
     }
 }

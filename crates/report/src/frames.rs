@@ -128,6 +128,11 @@ impl Frames {
         self.frames.get(id.0)
     }
 
+    /// All frames, in no order.
+    pub fn all(&self) -> impl Iterator<Item = &Frame> {
+        self.frames.iter()
+    }
+
     /// Where in memory the function begins that an address of a stack lies in, if that is known.
     pub fn function_start(&self, address: u64) -> Option<u64> {
         self.starts.get(&address).copied()

@@ -7,6 +7,7 @@ use std::{
     iter,
     ops::Range,
     os::unix::fs::FileExt,
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -267,8 +268,8 @@ impl Lookup for ElfFile {
         Some((segment.addresses.clone(), segment.file_offset))
     }
 
-    fn workspaces(&self) -> Vec<String> {
-        self.roots.workspaces().map(str::to_owned).collect()
+    fn source_directories(&self) -> Vec<PathBuf> {
+        self.roots.workspaces().map(PathBuf::from).collect()
     }
 
     fn lack(&self) -> Option<LackReason> {

@@ -173,8 +173,8 @@ trait Lookup: Send {
     /// file it is.
     fn segment(&self, address: u64) -> Option<(Range<u64>, FileOffset)>;
 
-    /// The directories that the paths of its sources are relative to.
-    fn workspaces(&self) -> Vec<String>;
+    /// Where the compiler ran that was given relative paths of sources.
+    fn source_directories(&self) -> Vec<PathBuf>;
 
     /// What kept it from knowing more.
     fn lack(&self) -> Option<LackReason>;
@@ -294,15 +294,15 @@ impl Symbols {
         lacks.collect()
     }
 
-    /// The directories that relative paths of sources may start from, of the modules that addresses were
-    /// looked up in so far.
+    /// The directories that the relative paths of sources are below, of the modules that addresses
+    /// were looked up in so far.
     #[must_use]
-    pub fn workspaces(&self) -> Vec<String> {
+    pub fn source_directories(&self) -> Vec<PathBuf> {
         let files = self.entries.iter().filter_map(|entry| match &entry.loaded {
-            Loaded::File(file) => Some(file),
+            Loaded::File(file) => Some(file.source_directories()),
             Loaded::NotYet | Loaded::Failed(_) => None,
         });
-        files.flat_map(|file| file.workspaces()).collect()
+        files.flatten().collect()
     }
 
     /// The code of the modules that addresses were looked up in so far.

@@ -8,11 +8,12 @@ use std::{
     collections::{HashMap, HashSet},
     fs,
     io::{self, Write},
+    path::PathBuf,
 };
 
 use self::source::Sources;
 
-use super::{Format, Output};
+use super::{Format, Output, links};
 use crate::{
     args::{OutputArgs, StackArgs},
     dump::{
@@ -29,12 +30,13 @@ use crate::{
 use rtops_protocol::{StackId, StackParts};
 use rtops_render::{
     json,
-    style::{Paint, Style},
+    style::{Links, Paint, Style},
     text,
 };
 use rtops_report::{
-    frames::Shown,
-    group::{ageless, group_tasks, stacks_of_tasks},
+    dump::Dump,
+    frames::{Frames, Shown},
+    group::{TaskGroup, ageless, group_tasks, stacks_of_tasks},
     holders::Holders,
     order, page,
     selection::{Grouping, Selection},
@@ -59,7 +61,7 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     if args.all_agents || args.targets.len() > 1 {
         return several::run(args, output);
     }
-    let target = Target::find_any(&args.source.target(args.targets.first())?)?;
+    let target = Target::named_or_only(args.targets.first(), args.source.timeout)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
     let (taken, parts) = take(args, &target)?;
     drop(progress);
@@ -69,16 +71,21 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
 fn show(
     args: &StackArgs,
     output: &OutputArgs,
-    taken: Taken,
+    mut taken: Taken,
     parts: StackParts,
 ) -> Result<(), Error> {
+    let mut yielding = taken.yielding.take();
     // With the dump itself on standard output there is no room for what it says.
     if !args.save.as_deref().is_some_and(is_dash) || output.output.is_some() {
         let progress = Progress::start("looking up functions and lines".to_owned());
-        with_view(args, &taken, parts, Format::of(output), |view| {
+        with_view(args, output, (&taken, parts), |view, style| {
             drop(progress);
-            let mut output = Output::open(output)?;
-            print(&mut output.writer, output.style, output.format, args, view)?;
+            let mut output = if args.save.is_some() {
+                Output::open(output)?
+            } else {
+                Output::open_paged(output, &mut yielding)?
+            };
+            print(&mut output.writer, style, output.format, args, view)?;
             output.finish()
         })?;
     }
@@ -112,10 +119,9 @@ fn print(
 /// Looks up the names in a dump, and selects and groups what is to be shown of it.
 fn with_view<T>(
     args: &StackArgs,
-    taken: &Taken,
-    parts: StackParts,
-    format: Format,
-    show: impl FnOnce(&View) -> T,
+    output: &OutputArgs,
+    (taken, parts): (&Taken, StackParts),
+    show: impl FnOnce(&View, Style) -> T,
 ) -> T {
     let dump = &taken.dump;
     let mut symbols = taken.symbols(&args.source.symbols);
@@ -143,23 +149,20 @@ fn with_view<T>(
         min_age: args.min_age,
         ..Selection::default()
     };
+    let links = links(output, &symbols, &frames);
+    let style = output
+        .style()
+        .with_links(links.as_ref().map(|links| links as &dyn Links));
     let holders = Holders::of(dump);
     let waits = Waits::of(dump, &frames, &holders);
     let order = args.sort.into();
-    let is_text = format == Format::Text;
+    let is_text = Format::of(output) == Format::Text;
     let mut tasks = None;
     // Without the tasks, it is not known what the threads do.
     let mut verdicts = None;
     if parts != StackParts::Threads {
         let mut groups = group_tasks(dump, &frames, &selection, grouping);
-        verdicts = Some(
-            if selection.is_everything() && grouping == Grouping::Equal {
-                Verdicts::of(dump, &frames, &waits, &groups)
-            } else {
-                let all = group_tasks(dump, &frames, &Selection::default(), Grouping::Equal);
-                Verdicts::of(dump, &frames, &waits, &all)
-            },
-        );
+        verdicts = Some(judged(&groups, &selection, grouping, &waits, &frames, dump));
         if is_text && grouping == Grouping::Equal {
             groups = page::together(groups);
         }
@@ -175,7 +178,7 @@ fn with_view<T>(
     let layout = Layout {
         is_brief: is_brief(args),
         sources: if is_text && !args.no_source {
-            sources(taken, symbols.workspaces()).lines(
+            sources(taken, symbols.source_directories()).lines(
                 &frames,
                 tasks.as_deref(),
                 threads.as_deref(),
@@ -184,7 +187,7 @@ fn with_view<T>(
             HashMap::new()
         },
     };
-    show(&View {
+    let view = View {
         pid: taken.pid,
         name: &taken.name,
         agent_version: taken.agent_version.as_deref(),
@@ -203,7 +206,24 @@ fn with_view<T>(
         },
         lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
         layout,
-    })
+    };
+    show(&view, style)
+}
+
+/// What is wrong with a process, whatever is selected of it.
+fn judged<'a>(
+    groups: &[TaskGroup<'a>],
+    selection: &Selection,
+    grouping: Grouping,
+    waits: &Waits<'a>,
+    frames: &Frames,
+    dump: &'a Dump,
+) -> Verdicts<'a> {
+    if selection.is_everything() && grouping == Grouping::Equal {
+        return Verdicts::of(dump, frames, waits, groups);
+    }
+    let all = group_tasks(dump, frames, &Selection::default(), Grouping::Equal);
+    Verdicts::of(dump, frames, waits, &all)
 }
 
 /// Whether what is idle is said in few words: not to those who ask for something of it.
@@ -213,7 +233,7 @@ const fn is_brief(args: &StackArgs) -> bool {
 
 /// Where the sources of a process may be. A file that is newer than its program, or than the dump where that
 /// is not known, is not what it was built from.
-fn sources(taken: &Taken, directories: Vec<String>) -> Sources {
+fn sources(taken: &Taken, directories: Vec<PathBuf>) -> Sources {
     let program = taken.is_live.then(|| format!("/proc/{}/exe", taken.pid));
     let metadata = program.and_then(|program| fs::metadata(program).ok());
     let built = metadata.and_then(|metadata| metadata.modified().ok());

@@ -52,7 +52,7 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
         sections.push(section);
         failures.extend(error.map(|error| Failure { target, error }));
     }
-    let mut output = Output::open(output)?;
+    let mut output = Output::open_paged(output, &mut None)?;
     match output.format {
         Format::Json => several::json(&mut output.writer, &sections)?,
         Format::Text => several::text(&mut output.writer, &sections)?,
@@ -87,7 +87,7 @@ fn targets(args: &StackArgs) -> Result<Vec<Asked>, Error> {
     let mut seen = HashSet::new();
     let mut targets = Vec::new();
     for name in &args.targets {
-        let found = Target::find_any(&args.source.target(Some(name))?);
+        let found = Target::named_or_only(Some(name), args.source.timeout);
         if found.as_ref().is_ok_and(|found| !seen.insert(found.pid)) {
             continue;
         }
@@ -107,8 +107,8 @@ fn section(
 ) -> Result<(Vec<u8>, Vec<String>), Error> {
     let (taken, parts) = take(args, target)?;
     let mut text = Vec::new();
-    let (style, format) = (output.style(), Format::of(output));
-    with_view(args, &taken, parts, format, |view| {
+    let format = Format::of(output);
+    with_view(args, output, (&taken, parts), |view, style| {
         print(&mut text, style, format, args, view)
     })?;
     Ok((text, taken.dump.gaps))

@@ -28,7 +28,7 @@ const MAX_LINE: usize = 400;
 #[derive(Debug)]
 pub struct Sources {
     /// What relative paths may start from.
-    pub directories: Vec<String>,
+    pub directories: Vec<PathBuf>,
     /// Files that changed after this are others.
     pub built: SystemTime,
 }

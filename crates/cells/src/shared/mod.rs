@@ -356,7 +356,7 @@ impl<I: Image> Finder<'_, I> {
             SharedKind::Lock => !others.is_empty(),
         };
         let holders = tried.holders.iter().filter(holds).copied().collect();
-        is_told.then(|| Shared {
+        is_told.then_some(Shared {
             address,
             kind,
             waiters: thing.waiters,

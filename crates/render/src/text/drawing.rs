@@ -259,7 +259,7 @@ impl Drawing {
                 line.write_alone(writer, style, room)?;
                 continue;
             };
-            let aside = style.paint(Paint::Faint, aside);
+            let aside = style.place(aside);
             if text.max(column) + GAP.len() + behind <= room {
                 writeln!(writer, "{INDENT}{:column$}{GAP}{aside}", line.text)?;
             } else if text + GAP.len() + behind <= room {
