@@ -203,12 +203,12 @@ mod tests {
         let Meant::Several(several) = meant("api", &[&agents]) else {
             panic!("a guess");
         };
-        assert!(several.is_whole);
+        assert_eq!(several.common, Common::Name("api".to_owned()));
         assert_eq!(several.processes, named(&[(2, "api"), (9, "api")]));
         let Meant::Several(several) = meant("ap", &[&agents]) else {
             panic!("a guess");
         };
-        assert!(!several.is_whole);
+        assert_eq!(several.common, Common::Beginning("ap".to_owned()));
         assert_eq!(several.processes.len(), 3);
     }
 

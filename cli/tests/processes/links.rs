@@ -30,7 +30,10 @@ fn written(target: &Target, options: &[&str]) -> String {
 #[test]
 fn places_in_files_that_are_there_are_links() {
     let target = Target::start(Build::Dev, &["herd", "3"]);
-    let text = written(&target, &["--hyperlink-format=editor:{path}?{line}"]);
+    let text = written(
+        &target,
+        &["--all-frames", "--hyperlink-format=editor:{path}?{line}"],
+    );
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let own = root.join("crates/testbed/src/herd.rs");
     let own = format!("\x1b]8;;editor:{}?", own.display());

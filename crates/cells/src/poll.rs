@@ -114,7 +114,7 @@ pub struct Poller<'a, M> {
     ends_in_a_park: bool,
     /// The task that is polled, and whether it has woken itself.
     polled: u64,
-    has_woken_itself: bool,
+    pub(crate) has_woken_itself: bool,
     /// Whether a future is dropped, and the tasks that this has woken.
     is_dropping: bool,
     woken: Vec<u64>,

@@ -77,6 +77,7 @@ struct Outcome {
     ended: Ended,
     leaves: Vec<Leaf>,
     noted: Vec<u64>,
+    wakes_itself: bool,
     trace: u32,
 }
 
@@ -355,6 +356,8 @@ impl<'a> Worker<'a> {
             VisitOrder::First
         };
         let is_whole = !matches!(ended, Ended::GivenUp(_));
+        let was_woken = cell.candidate.state.is_notified();
+        let wakes_itself = was_woken && ended == Ended::Pending && poller.has_woken_itself;
         let kept = &mut self.found.kept;
         self.found.outcomes.push(Outcome {
             index,
@@ -363,6 +366,7 @@ impl<'a> Worker<'a> {
             }),
             leaves: kept.leaves(std::mem::take(&mut recorder.leaves)),
             noted: recorder.take_noted(),
+            wakes_itself,
             ended,
         });
     }
@@ -523,6 +527,7 @@ fn add(found: Vec<Found>, survey: &mut Survey) {
             task.trace = at(&traces, outcome.trace);
             task.leaves = renumbered(outcome.leaves);
             task.noted = outcome.noted;
+            task.wakes_itself = outcome.wakes_itself;
             task.unresolved = outcome.ended.unresolved();
         }
         survey.resumed.extend(resumed.into_iter().filter_map(|one| {

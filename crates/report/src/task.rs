@@ -119,6 +119,8 @@ pub struct Memory {
     pub wakers: u32,
     /// Where it waits.
     pub leaves: Vec<UntrackedLeaf>,
+    /// Whether it was woken, and its poll would wake it once more instead of waiting.
+    pub wakes_itself: bool,
 }
 
 /// What is known of a task that was found in the memory of a process only.
@@ -361,6 +363,7 @@ impl Task {
                     },
                     wakers: task.wakers,
                     leaves: task.leaves,
+                    wakes_itself: task.wakes_itself,
                 },
                 mark: task.mark,
                 polled: task.polled,

@@ -373,8 +373,11 @@ impl<'a> Waits<'a> {
     }
 
     fn step(&self, task: TaskKey, next: TaskKey) -> Option<Step<'a>> {
-        let mut edges = self.of_task(task).iter();
-        let edge = edges.find(|edge| edge.by.contains(&next))?;
+        let edges = self.of_task(task).iter();
+        // An agent tells more of a lock than memory does.
+        let is_shared = |edge: &&Edge| matches!(edge.what, WaitsFor::Shared(..));
+        let to_next = edges.filter(|edge| edge.by.contains(&next));
+        let edge = to_next.min_by_key(is_shared)?;
         let mut others = edge.others.iter().copied();
         let held_by_next = others.find(|other| self.root_of(other) == Some(next));
         Some(Step {

@@ -163,7 +163,7 @@ fn with_view<T>(
     if parts != StackParts::Threads {
         let mut groups = group_tasks(dump, &frames, &selection, grouping);
         verdicts = Some(judged(&groups, &selection, grouping, &waits, &frames, dump));
-        if is_text && grouping == Grouping::Equal {
+        if is_text && grouping == Grouping::Equal && !args.tree {
             groups = page::together(groups);
         }
         order::sort_tasks(&mut groups, dump, &waits, order);

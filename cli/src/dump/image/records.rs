@@ -301,6 +301,7 @@ fn untracked(
         },
         trace: task.trace.map(TraceId),
         polled: marks(&task.noted),
+        wakes_itself: task.wakes_itself,
         leaves: polled.chain(running.map(UntrackedLeaf::from)).collect(),
     }
 }
@@ -386,5 +387,6 @@ const fn completed(poll: u64) -> Untracked {
         trace: None,
         leaves: Vec::new(),
         polled: Vec::new(),
+        wakes_itself: false,
     }
 }

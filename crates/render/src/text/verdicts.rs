@@ -7,9 +7,14 @@ use std::{
 
 use rtops_report::{census::Count, task::TaskKey, verdicts::Verdict, view::View};
 
-use crate::style::{Paint, Style};
+use super::stack::HANGING;
+use crate::{
+    style::{Paint, Style},
+    wrap,
+};
 
-const INDENT: &str = "    ";
+/// Where evidence begins, and where it goes on.
+const EVIDENCE: (&str, &str) = ("    ", "      ");
 
 /// A block for each fault; then what deserves a look, and what was not judged. Where not all tasks are shown, only
 /// what explains one of those that are.
@@ -33,7 +38,7 @@ pub(super) fn write(writer: &mut impl Write, style: Style, view: &View) -> io::R
         if number == 0 && !judged.verdicts.is_empty() {
             writeln!(writer)?;
         }
-        writeln!(writer, "{}", style.paint(Paint::Faint, note))?;
+        wrap::write(writer, style, HANGING, &[(Some(Paint::Faint), note)])?;
     }
     Ok(())
 }
@@ -45,10 +50,12 @@ pub(super) fn each<'v, 'a: 'v>(
     verdicts: impl IntoIterator<Item = &'v Verdict<'a>>,
 ) -> io::Result<()> {
     for verdict in verdicts {
-        let fault = style.paint(Paint::Warning, verdict.fault.as_str());
-        writeln!(writer, "\n{fault}: {}", verdict.sentence)?;
+        writeln!(writer)?;
+        let fault = format!("{}:", verdict.fault.as_str());
+        let parts = [(Some(Paint::Warning), &*fault), (None, &*verdict.sentence)];
+        wrap::write(writer, style, HANGING, &parts)?;
         for line in &verdict.evidence {
-            writeln!(writer, "{INDENT}{line}")?;
+            wrap::write(writer, style, EVIDENCE, &[(None, line)])?;
         }
     }
     Ok(())

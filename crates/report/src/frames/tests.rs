@@ -1,4 +1,5 @@
 use super::{fixtures::frames, *};
+use crate::frame::shortened;
 
 #[test]
 fn each_poll_of_a_tracked_future_is_found_by_its_innermost_frame() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rtops_symbols::WaitEnd;
+use rtops_symbols::{WaitEnd, WaitReason};
 
 use super::{Fault, Verdict, facts::Facts};
 use crate::{
@@ -15,6 +15,8 @@ use crate::{
     words,
 };
 
+/// The most places that one verdict names.
+const MAX_PLACES: usize = 5;
 /// So many polls a second are no work.
 const BUSY: f64 = 10_000.0;
 /// What has lasted for less may be about to end.
@@ -80,27 +82,30 @@ pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec
 }
 
 /// Tasks that nothing can wake.
-pub(super) fn never<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
-    let mut verdicts = Vec::new();
-    for group in facts.groups {
-        let tasks = facts.free(group);
-        if group.look.state != State::Never || tasks.is_empty() {
-            continue;
-        }
-        let verb = if tasks.len() == 1 { "waits" } else { "wait" };
-        let mut verdict = Verdict::new(
-            Fault::Never,
-            format!(
-                "{} {verb}, and no waker exists: nothing can poll {} again",
-                facts.group(group, tasks.len()),
-                if tasks.len() == 1 { "it" } else { "them" }
-            ),
-        );
-        facts.take(&tasks, &[]);
-        verdict.tasks = tasks;
-        verdicts.push(verdict);
+pub(super) fn never<'a>(facts: &mut Facts<'_, 'a>) -> Option<Verdict<'a>> {
+    let groups = facts.groups.iter();
+    let groups = groups.filter(|group| group.look.state == State::Never);
+    let tasks: Vec<&Task> = groups.flat_map(|group| facts.free(group)).collect();
+    let (verb, them) = match tasks.len() {
+        0 => return None,
+        1 => ("waits", "it"),
+        _ => ("wait", "them"),
+    };
+    let places = facts.tasks(&tasks);
+    let what = match places.as_slice() {
+        [only] => only.clone(),
+        _ => format::count(tasks.len(), "task"),
+    };
+    let mut verdict = Verdict::new(
+        Fault::Never,
+        format!("{what} {verb}, and no waker exists: nothing can poll {them} again"),
+    );
+    if places.len() > 1 {
+        verdict.evidence = format::first(MAX_PLACES, &places, "place", Clone::clone);
     }
-    verdicts
+    facts.take(&tasks, &[]);
+    verdict.tasks = tasks;
+    Some(verdict)
 }
 
 /// Tasks that could go on for long, and that nobody has woken.
@@ -132,32 +137,45 @@ pub(super) fn lost_wake_ups<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     verdicts
 }
 
-/// Tasks that are polled all the time.
+/// Tasks that are polled all the time, or ask for it in every poll.
 pub(super) fn livelock<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();
     for group in facts.groups {
+        let is_busy = |task: &&Task| rate(task).is_some_and(|rate| rate >= BUSY);
         let mut tasks = facts.free(group);
-        tasks.retain(|task| rate(task).is_some_and(|rate| rate >= BUSY));
-        let fastest = tasks
-            .iter()
-            .filter_map(|task| rate(task))
-            .fold(0.0, f64::max);
+        tasks.retain(|task| is_busy(task) || wakes_itself(task, group));
+        let fastest = tasks.iter().filter(|task| is_busy(task));
+        let fastest = fastest.filter_map(|task| rate(task)).reduce(f64::max);
         if tasks.is_empty() {
             continue;
         }
+        let what = facts.group(group, tasks.len());
         let verb = if tasks.len() == 1 { "is" } else { "are" };
-        let mut verdict = Verdict::new(
-            Fault::Livelock,
-            format!(
-                "{} {verb} polled {fastest:.0} times a second",
-                facts.group(group, tasks.len())
-            ),
-        );
+        let sentence = match fastest {
+            Some(rate) => format!("{what} {verb} polled {rate:.0} times a second"),
+            None => format!("{what} {verb} polled again and again: each poll asks for the next"),
+        };
+        let mut verdict = Verdict::new(Fault::Livelock, sentence);
         facts.take(&tasks, &[]);
         verdict.tasks = tasks;
         verdicts.push(verdict);
     }
     verdicts
+}
+
+/// Whether a task was woken and wakes itself again, though it is not one that gives others a turn.
+fn wakes_itself(task: &Task, group: &TaskGroup) -> bool {
+    let gives_turn = |wait: &WaitReason| {
+        matches!(
+            wait,
+            WaitReason::CoopBudget | WaitReason::FuturesContainer | WaitReason::Yield
+        )
+    };
+    let waits = group.waits();
+    let memory = task.memory();
+    memory.is_some_and(|memory| memory.wakes_itself)
+        && !waits.is_empty()
+        && !waits.iter().any(gives_turn)
 }
 
 /// How often a task was polled in each second of its life.
