@@ -145,7 +145,6 @@ fn lock_of_threads() -> Result<(), String> {
     Ok(())
 }
 
-#[expect(clippy::await_holding_lock, reason = "this is what is looked for")]
 async fn keeps(lock: Arc<sync::Mutex<u64>>) {
     let guard = lock.lock();
     sleep(FOREVER).await;

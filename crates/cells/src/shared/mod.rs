@@ -21,7 +21,7 @@ use std::{
 use rtops_image::{Image, Tid};
 
 use self::{memory::Memory, queues::Queue, wakers::Wakers};
-use crate::{State, Survey, places::Places, polls::Polls, stacks::Stacks, words::Words};
+use crate::{State, Survey, places::Places, polls::Polls, stacks::Stacks};
 
 /// The most things that are looked for in the memory of tasks.
 const MOST_FOUND: usize = 20_000;
@@ -116,11 +116,7 @@ pub(crate) fn find<I: Image>(
     survey: &Survey,
     until: Option<Instant>,
 ) -> Vec<Shared> {
-    let memory = Memory {
-        words: Words::of(image),
-        places,
-        cells: &polls.cells,
-    };
+    let memory = Memory::of(image, places, &polls.cells);
     let threads = || image.threads().iter().enumerate();
     let resumed: HashSet<Tid> = survey.resumed.iter().map(|one| one.tid).collect();
     let resumed = threads().filter(|(_, thread)| resumed.contains(&thread.tid));
@@ -329,6 +325,15 @@ impl<I: Image> Finder<'_, I> {
             What::Slot(at) => (SharedKind::Slot, *at),
             What::Lock(lock) => (SharedKind::Lock, *lock),
         };
+        // A list of one node may be something else that looks like one.
+        let is_doubtful = match &thing.what {
+            What::Queue(queue) => queue.nodes.len() == 1 && tried.is_left != Some(true),
+            _ => false,
+        };
+        let is_of_a_task = |party: &Party| matches!(party, Party::Task { .. });
+        if is_doubtful && thing.waiters.iter().all(is_of_a_task) {
+            return None;
+        }
         let inside = self.memory.task_at(address).map(|cell| Party::Task {
             cell: cell.candidate.header,
         });
@@ -356,7 +361,7 @@ impl<I: Image> Finder<'_, I> {
             SharedKind::Lock => !others.is_empty(),
         };
         let holders = tried.holders.iter().filter(holds).copied().collect();
-        is_told.then(|| Shared {
+        is_told.then_some(Shared {
             address,
             kind,
             waiters: thing.waiters,
