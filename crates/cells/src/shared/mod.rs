@@ -127,8 +127,8 @@ pub(crate) fn find<I: Image>(
         is_thorough: polls.cells.len() <= MOST_THOROUGH,
     };
     let wakers = Wakers::of(&mut finder.memory, &polls.sites, stacks, &finder.resumed);
-    let mut things = finder.things(&wakers);
-    things.extend(finder.locks(image, survey));
+    let mut things = finder.locks(image, survey);
+    things.extend(finder.things(&wakers));
     things.truncate(MOST_FOUND);
     if things.is_empty() {
         return Vec::new();
@@ -294,6 +294,14 @@ impl<I: Image> Finder<'_, I> {
                 lines.note(things, word, party);
             });
         }
+        self.which_threads_have(things, &lines, image, survey);
+    }
+
+    fn which_threads_have(&self, things: &mut [Thing], lines: &Lines, image: &I, survey: &Survey) {
+        let is_lock = |thing: &&Thing| matches!(thing.what, What::Lock(_));
+        let locks = things.iter().filter(is_lock);
+        let blocked: HashSet<Party> = locks.flat_map(|lock| lock.waiters.clone()).collect();
+        let locks = things.iter().take_while(is_lock).count();
         let runs: HashSet<Tid> = survey
             .tasks
             .iter()
@@ -306,11 +314,16 @@ impl<I: Image> Finder<'_, I> {
             let tid = thread.tid;
             let registers = &thread.registers;
             let is_parked = crate::answers::is_park(registers.orig_rax, registers.rsi);
-            let party = match self.resumed.iter().any(|(at, _)| *at == index) {
-                true => Party::BlockOn { tid },
+            let thread = Party::Thread { tid };
+            let (party, things) = match self.resumed.iter().any(|(at, _)| *at == index) {
+                true => (Party::BlockOn { tid }, &mut *things),
+                // One that waits for a lock may hold another one.
+                false if blocked.contains(&thread) => {
+                    (thread, things.get_mut(..locks).unwrap_or_default())
+                }
                 // A worker that has nothing to do has leftovers on its stack.
                 false if is_parked || runs.contains(&tid) => continue,
-                false => Party::Thread { tid },
+                false => (thread, &mut *things),
             };
             for word in self.stacks.held_by(index) {
                 lines.note(things, word, party);
