@@ -4,7 +4,12 @@ use std::{collections::HashSet, ops::Range};
 
 use rtops_image::Image;
 
-use crate::{discover::Cell, places::Places, survey, words::Words};
+use crate::{
+    discover::Cell,
+    places::Places,
+    survey, vtable,
+    words::{Words, byte},
+};
 
 /// Nothing is mapped below; most words are smaller.
 const LOWEST: u64 = 1 << 16;
@@ -65,9 +70,7 @@ impl<'a, I: Image> Memory<'a, I> {
     }
 
     pub(super) fn byte(&mut self, address: u64) -> Option<u8> {
-        let word = self.words.at(address & !7)?;
-        let index = usize::try_from(address & 7).ok()?;
-        word.to_le_bytes().get(index).copied()
+        byte(self.words.at(address & !7)?, address)
     }
 
     /// Whether a task begins there.
@@ -180,25 +183,12 @@ impl<'a, I: Image> Memory<'a, I> {
         if !is_elsewhere || self.counted(word).is_some_and(|strong| strong > 1) {
             return None;
         }
-        let length = self
-            .size_of_object(at.saturating_add(8))
+        let beside = self.words.at(at.saturating_add(8));
+        let object = beside.and_then(|beside| vtable::object(&mut self.words, self.places, beside));
+        let length = object
+            .map(|object| object.size)
             .or_else(|| Some(self.end_of(word)? - word))
             .unwrap_or(UNKNOWN);
         Some(word..word + length.min(MOST_OF_A_BOX))
-    }
-
-    /// The size of a trait object whose vtable the word there leads to.
-    fn size_of_object(&mut self, at: u64) -> Option<u64> {
-        let vtable = self.words.at(at)?;
-        if !self.places.has_constants(vtable, 4) {
-            return None;
-        }
-        let mut word = |index: u64| self.words.at(vtable + 8 * index);
-        let [drop, size, align] = [word(0)?, word(1)?, word(2)?];
-        let is_one = (drop == 0 || self.places.code.contains(drop))
-            && size < LARGEST
-            && align.is_power_of_two()
-            && align <= 4096;
-        is_one.then_some(size)
     }
 }

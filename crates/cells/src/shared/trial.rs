@@ -11,6 +11,7 @@ use crate::{
     machine::Machine,
     poll::{Ended, Poller},
     polls::Polls,
+    words,
 };
 
 /// The most instructions of all trials together, and of those of tasks that share nothing.
@@ -276,6 +277,5 @@ fn slot<M: Machine>(poller: &mut Poller<'_, M>, at: u64) -> Option<[u64; 2]> {
 }
 
 fn byte<M: Machine>(poller: &mut Poller<'_, M>, at: u64) -> Option<u8> {
-    let index = usize::try_from(at & 7).ok()?;
-    poller.word(at & !7)?.to_le_bytes().get(index).copied()
+    words::byte(poller.word(at & !7)?, at)
 }
