@@ -7,13 +7,12 @@ use rtops_image::{Image, Tid, Unreadable};
 use crate::{
     Leaf, Shared, State, Task, Trace, Unresolved,
     discover::{self, Cell},
-    layout::LARGEST_CELL,
     places::Places,
     polls::Polls,
     shared,
     stacks::{Stack, Stacks},
     version::{self, Version},
-    vtable::Vtables,
+    vtable::{self, Vtables},
     words::Words,
 };
 
@@ -191,19 +190,13 @@ fn boxed(words: &mut Words<'_, impl Image>, places: &Places, cell: &Cell) -> Opt
     // The first word of the stage may tell what it holds.
     [stage + 8, stage].into_iter().find_map(|at| {
         let [data, vtable] = [words.at(at)?, words.at(at + 8)?];
-        if !places.own.contains(data) || !places.has_constants(vtable, 4) {
+        if !places.own.contains(data) {
             return None;
         }
-        let mut word = |index: u64| words.at(vtable + 8 * index);
-        let [drop, size, align, poll] = [word(0)?, word(1)?, word(2)?, word(3)?];
-        let is_one = (drop == 0 || places.code.contains(drop))
-            && size < LARGEST_CELL
-            && align.is_power_of_two()
-            && align <= 4096
-            && places.code.contains(poll);
-        is_one.then(|| Boxed {
-            poll,
-            future: data..data.saturating_add(size),
+        let object = vtable::object(words, places, vtable)?;
+        places.code.contains(object.method).then(|| Boxed {
+            poll: object.method,
+            future: data..data.saturating_add(object.size),
         })
     })
 }

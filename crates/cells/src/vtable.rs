@@ -44,6 +44,32 @@ impl WakerVtable {
     }
 }
 
+/// What the vtable of a trait object says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Object {
+    pub(crate) size: u64,
+    /// Its first method, if the trait has one.
+    pub(crate) method: u64,
+}
+
+/// The vtable of a trait object that is at this address, if one is.
+pub(crate) fn object(
+    words: &mut Words<'_, impl Image>,
+    places: &Places,
+    address: u64,
+) -> Option<Object> {
+    if !places.has_constants(address, 4) {
+        return None;
+    }
+    let mut word = |index: u64| words.at(address + 8 * index);
+    let [drop, size, align, method] = [word(0)?, word(1)?, word(2)?, word(3)?];
+    let is_one = (drop == 0 || places.code.contains(drop))
+        && size < LARGEST_CELL
+        && align.is_power_of_two()
+        && align <= 4096;
+    is_one.then_some(Object { size, method })
+}
+
 /// What constants were looked at, and what they are.
 #[derive(Debug)]
 pub(crate) struct Vtables<'a, I> {

@@ -47,6 +47,12 @@ impl<'a, I: Image> Words<'a, I> {
     }
 }
 
+/// The byte at an address of the word that it is in.
+pub(crate) fn byte(word: u64, address: u64) -> Option<u8> {
+    let index = usize::try_from(address % 8).ok()?;
+    word.to_le_bytes().get(index).copied()
+}
+
 fn read(image: &impl Image, page: u64) -> Option<[u64; WORDS]> {
     let mut bytes = [0; WORDS * 8];
     image.read(page, &mut bytes).ok()?;

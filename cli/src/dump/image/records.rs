@@ -19,10 +19,8 @@ use crate::dump;
 /// How many stacks, and how many other records, go into one frame.
 const STACKS: usize = 128;
 const RECORDS: usize = 1024;
-/// The same for what is shared, each with the tasks that have it.
-const SHARED: usize = 16;
-/// How many of who waits for something, or has it, are told.
-const PARTIES: usize = 2048;
+/// How many of those who wait for something, or have it, are told, and how many go into one frame.
+const PARTIES: usize = 20_000;
 
 /// The first frame of a saved dump.
 pub fn saved(subject: &Subject<'_>, at: SystemTime) -> Saved {
@@ -100,8 +98,7 @@ pub fn replies(
     let kept = survey.kept.iter();
     let kept = kept.flat_map(|(poll, count)| std::iter::repeat_n(completed(*poll), *count));
     replies.extend(batches(kept.collect(), RECORDS, Reply::Untracked));
-    let shared = survey.shared.iter().map(|one| shared(subject, one));
-    replies.extend(batches(shared.collect(), SHARED, Reply::Shared));
+    replies.extend(all_shared(subject, survey));
     let gaps = late.into_iter().chain(gaps(subject.gaps, survey));
     replies.push(Reply::End(End {
         gaps: gaps.collect(),
@@ -235,6 +232,24 @@ fn trace(trace: &rtops_cells::Trace, why: Option<Unresolved>) -> Reply {
     })
 }
 
+/// What is waited for, in as many frames as all who have it need.
+fn all_shared(subject: &Subject<'_>, survey: &Survey) -> Vec<Reply> {
+    let mut frames: Vec<Vec<Shared>> = Vec::new();
+    let mut room = 0;
+    for one in survey.shared.iter().map(|one| shared(subject, one)) {
+        let parties = 1 + one.waiters.len() + one.others.len() + one.holders.len();
+        match frames.last_mut().filter(|_| parties <= room) {
+            Some(frame) => frame.push(one),
+            None => {
+                room = PARTIES;
+                frames.push(vec![one]);
+            }
+        }
+        room = room.saturating_sub(parties);
+    }
+    frames.into_iter().map(Reply::Shared).collect()
+}
+
 fn shared(subject: &Subject<'_>, shared: &rtops_cells::Shared) -> Shared {
     let party = |party: &rtops_cells::Party| match *party {
         rtops_cells::Party::Task { cell } => Party::Task { cell },
@@ -245,7 +260,6 @@ fn shared(subject: &Subject<'_>, shared: &rtops_cells::Shared) -> Shared {
             tid: subject.inner(tid),
         },
     };
-    // A frame has room for them.
     let parties = |all: &[rtops_cells::Party]| all.iter().take(PARTIES).map(party).collect();
     Shared {
         address: shared.address,

@@ -30,6 +30,12 @@ impl<M: Machine> Poller<'_, M> {
         (ended, std::mem::take(&mut self.woken))
     }
 
+    /// The header of the task at this position; 0 if there is none.
+    pub(crate) fn header(&self, index: usize) -> u64 {
+        let cell = self.polls.cells.get(index);
+        cell.map_or(0, |cell| cell.candidate.header)
+    }
+
     /// Writes a word, until the next revert.
     pub(crate) fn set_word(&mut self, at: u64, word: u64) -> Option<()> {
         self.machine.write(at, &word.to_le_bytes()).ok()

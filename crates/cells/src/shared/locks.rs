@@ -23,7 +23,7 @@ pub(super) fn candidates(memory: &mut Memory<'_, impl Image>, thread: &Thread) -
     let is_its_own = above.is_some_and(|above| above < LARGEST_TLS);
     let mut found = if is_its_own {
         let aligned = sleeps_on & !7;
-        let around = (aligned.saturating_sub(AROUND)..=aligned + AROUND).step_by(8);
+        let around = (aligned.saturating_sub(AROUND)..=aligned.saturating_add(AROUND)).step_by(8);
         let keys = around.filter_map(|at| memory.words.at(at));
         // Of a lock with two queues, the second one's key is by one larger.
         keys.map(|key| if key % 8 == 1 { key - 1 } else { key })

@@ -4,10 +4,17 @@ use std::{collections::HashSet, ops::Range};
 
 use rtops_image::Image;
 
-use crate::{discover::Cell, places::Places, survey, words::Words};
+use crate::{
+    discover::Cell,
+    places::Places,
+    survey, vtable,
+    words::{Words, byte},
+};
 
 /// Nothing is mapped below; most words are smaller.
 const LOWEST: u64 = 1 << 16;
+/// No program has memory above, so that what is near an address has one, too.
+pub(super) const HIGHEST: u64 = 1 << 56;
 /// More references than anything has.
 const MOST_REFERENCES: u64 = 1 << 20;
 /// What an allocation is taken to have at least and at most, in bytes.
@@ -19,6 +26,8 @@ const MOST_OF_A_BOX: u64 = 1 << 14;
 /// How many words of a future and its boxes are looked at, and how many boxes.
 const MOST_WORDS: usize = 1 << 14;
 const MOST_BOXES: usize = 256;
+/// How many words are looked at for all tasks together.
+const MOST_STEPS: usize = 1 << 26;
 /// How many boxes lie one in the other.
 const DEPTH: u32 = 3;
 /// How far behind its trailer's begin a cell goes on.
@@ -33,18 +42,41 @@ pub(super) struct Memory<'a, I: Image> {
     pub(super) places: &'a Places,
     /// In the order of their addresses.
     pub(super) cells: &'a [Cell],
+    /// How many words may be looked at yet.
+    left: usize,
 }
 
-impl<I: Image> Memory<'_, I> {
+impl<'a, I: Image> Memory<'a, I> {
+    pub(super) fn of(image: &'a I, places: &'a Places, cells: &'a [Cell]) -> Self {
+        Self {
+            words: Words::of(image),
+            places,
+            cells,
+            left: MOST_STEPS,
+        }
+    }
+
+    /// Whether so many words may be looked at yet; what is damaged or hostile may lead to any number.
+    pub(super) fn allows(&mut self, words: usize) -> bool {
+        let left = self.left.checked_sub(words);
+        self.left = left.unwrap_or(0);
+        left.is_some()
+    }
+
     /// Whether something of the process's own may begin there.
     pub(super) fn is_own(&self, address: u64) -> bool {
-        address >= LOWEST && address.is_multiple_of(8) && self.places.own.contains(address)
+        let is_one = (LOWEST..HIGHEST).contains(&address) && address.is_multiple_of(8);
+        is_one && self.places.own.contains(address)
     }
 
     pub(super) fn byte(&mut self, address: u64) -> Option<u8> {
-        let word = self.words.at(address & !7)?;
-        let index = usize::try_from(address & 7).ok()?;
-        word.to_le_bytes().get(index).copied()
+        byte(self.words.at(address & !7)?, address)
+    }
+
+    /// Whether a task begins there.
+    pub(super) fn is_task(&self, address: u64) -> bool {
+        let header = |cell: &Cell| cell.candidate.header;
+        self.cells.binary_search_by_key(&address, header).is_ok()
     }
 
     /// The task that lies there.
@@ -119,7 +151,7 @@ impl<I: Image> Memory<'_, I> {
     ) {
         let mut open: Vec<(Range<u64>, u32)> = roots.into_iter().map(|root| (root, 0)).collect();
         let mut seen: HashSet<u64> = open.iter().map(|(root, _)| root.start).collect();
-        let mut left = MOST_WORDS;
+        let mut left = MOST_WORDS.min(self.left);
         while let Some((part, depth)) = open.pop() {
             for at in part.step_by(8) {
                 let Some(word) = self.words.at(at).filter(|_| left > 0) else {
@@ -139,6 +171,7 @@ impl<I: Image> Memory<'_, I> {
                 }
             }
         }
+        self.left -= MOST_WORDS.min(self.left) - left;
     }
 
     /// What a word at some place leads to, if it is a box.
@@ -150,25 +183,12 @@ impl<I: Image> Memory<'_, I> {
         if !is_elsewhere || self.counted(word).is_some_and(|strong| strong > 1) {
             return None;
         }
-        let length = self
-            .size_of_object(at + 8)
+        let beside = self.words.at(at.saturating_add(8));
+        let object = beside.and_then(|beside| vtable::object(&mut self.words, self.places, beside));
+        let length = object
+            .map(|object| object.size)
             .or_else(|| Some(self.end_of(word)? - word))
             .unwrap_or(UNKNOWN);
         Some(word..word + length.min(MOST_OF_A_BOX))
-    }
-
-    /// The size of a trait object whose vtable the word there leads to.
-    fn size_of_object(&mut self, at: u64) -> Option<u64> {
-        let vtable = self.words.at(at)?;
-        if !self.places.has_constants(vtable, 4) {
-            return None;
-        }
-        let mut word = |index: u64| self.words.at(vtable + 8 * index);
-        let [drop, size, align] = [word(0)?, word(1)?, word(2)?];
-        let is_one = (drop == 0 || self.places.code.contains(drop))
-            && size < LARGEST
-            && align.is_power_of_two()
-            && align <= 4096;
-        is_one.then_some(size)
     }
 }

@@ -21,7 +21,7 @@ use std::{
 use rtops_image::{Image, Tid};
 
 use self::{memory::Memory, queues::Queue, wakers::Wakers};
-use crate::{State, Survey, places::Places, polls::Polls, stacks::Stacks, words::Words};
+use crate::{State, Survey, places::Places, polls::Polls, stacks::Stacks};
 
 /// The most things that are looked for in the memory of tasks.
 const MOST_FOUND: usize = 20_000;
@@ -116,11 +116,7 @@ pub(crate) fn find<I: Image>(
     survey: &Survey,
     until: Option<Instant>,
 ) -> Vec<Shared> {
-    let memory = Memory {
-        words: Words::of(image),
-        places,
-        cells: &polls.cells,
-    };
+    let memory = Memory::of(image, places, &polls.cells);
     let threads = || image.threads().iter().enumerate();
     let resumed: HashSet<Tid> = survey.resumed.iter().map(|one| one.tid).collect();
     let resumed = threads().filter(|(_, thread)| resumed.contains(&thread.tid));
@@ -131,8 +127,8 @@ pub(crate) fn find<I: Image>(
         is_thorough: polls.cells.len() <= MOST_THOROUGH,
     };
     let wakers = Wakers::of(&mut finder.memory, &polls.sites, stacks, &finder.resumed);
-    let mut things = finder.things(&wakers);
-    things.extend(finder.locks(image, survey));
+    let mut things = finder.locks(image, survey);
+    things.extend(finder.things(&wakers));
     things.truncate(MOST_FOUND);
     if things.is_empty() {
         return Vec::new();
@@ -298,6 +294,14 @@ impl<I: Image> Finder<'_, I> {
                 lines.note(things, word, party);
             });
         }
+        self.which_threads_have(things, &lines, image, survey);
+    }
+
+    fn which_threads_have(&self, things: &mut [Thing], lines: &Lines, image: &I, survey: &Survey) {
+        let is_lock = |thing: &&Thing| matches!(thing.what, What::Lock(_));
+        let locks = things.iter().filter(is_lock);
+        let blocked: HashSet<Party> = locks.flat_map(|lock| lock.waiters.clone()).collect();
+        let locks = things.iter().take_while(is_lock).count();
         let runs: HashSet<Tid> = survey
             .tasks
             .iter()
@@ -310,11 +314,16 @@ impl<I: Image> Finder<'_, I> {
             let tid = thread.tid;
             let registers = &thread.registers;
             let is_parked = crate::answers::is_park(registers.orig_rax, registers.rsi);
-            let party = match self.resumed.iter().any(|(at, _)| *at == index) {
-                true => Party::BlockOn { tid },
+            let thread = Party::Thread { tid };
+            let (party, things) = match self.resumed.iter().any(|(at, _)| *at == index) {
+                true => (Party::BlockOn { tid }, &mut *things),
+                // One that waits for a lock may hold another one.
+                false if blocked.contains(&thread) => {
+                    (thread, things.get_mut(..locks).unwrap_or_default())
+                }
                 // A worker that has nothing to do has leftovers on its stack.
                 false if is_parked || runs.contains(&tid) => continue,
-                false => Party::Thread { tid },
+                false => (thread, &mut *things),
             };
             for word in self.stacks.held_by(index) {
                 lines.note(things, word, party);
@@ -329,6 +338,15 @@ impl<I: Image> Finder<'_, I> {
             What::Slot(at) => (SharedKind::Slot, *at),
             What::Lock(lock) => (SharedKind::Lock, *lock),
         };
+        // A list of one node may be something else that looks like one.
+        let is_doubtful = match &thing.what {
+            What::Queue(queue) => queue.nodes.len() == 1 && tried.is_left != Some(true),
+            _ => false,
+        };
+        let is_of_a_task = |party: &Party| matches!(party, Party::Task { .. });
+        if is_doubtful && thing.waiters.iter().all(is_of_a_task) {
+            return None;
+        }
         let inside = self.memory.task_at(address).map(|cell| Party::Task {
             cell: cell.candidate.header,
         });

@@ -37,19 +37,20 @@ pub(super) fn queue_at(
 ) -> Option<Queue> {
     let around = (at.saturating_sub(AROUND)..at + AROUND + 16).step_by(8);
     let mut pointers: Vec<u64> = around.filter_map(|place| memory.words.at(place)).collect();
-    pointers.retain(|pointer| memory.is_own(*pointer));
+    // A waker's own pointer is to a task, which has all kinds of words.
+    pointers.retain(|pointer| memory.is_own(*pointer) && !memory.is_task(*pointer));
     // The nearest is to the list's own, those before it to what that is a part of.
     pointers.sort_unstable_by(|one, other| other.cmp(one));
     pointers.dedup();
     for pointer in pointers {
+        if !memory.allows((BEHIND / 8) as usize) {
+            return None;
+        }
         for list in (pointer..pointer + BEHIND).step_by(8) {
-            let mut end = |at| {
-                memory
-                    .words
-                    .at(at)
-                    .filter(|end| memory.places.own.contains(*end))
-            };
-            let Some((newest, oldest)) = end(list).zip(end(list + 8)) else {
+            let mut end = |at| memory.words.at(at);
+            let ends = end(list).zip(end(list + 8));
+            let ends = ends.filter(|(one, other)| memory.is_own(*one) && memory.is_own(*other));
+            let Some((newest, oldest)) = ends else {
                 continue;
             };
             let mut offsets = (0..=NODE).step_by(8);
@@ -105,7 +106,10 @@ fn nodes(
     (newest, oldest): (u64, u64),
     (waker, links): (u64, u64),
 ) -> Option<Vec<u64>> {
-    let mut link = |node: u64, which: u64| memory.words.at(node + links + 8 * which);
+    let mut link = |node: u64, which: u64| {
+        let place = node.checked_add(links + 8 * which)?;
+        memory.allows(1).then(|| memory.words.at(place))?
+    };
     if link(newest, 0)? != 0 || link(oldest, 1)? != 0 {
         return None;
     }

@@ -11,10 +11,12 @@ use crate::{
     machine::Machine,
     poll::{Ended, Poller},
     polls::Polls,
+    words,
 };
 
-/// The most instructions of all trials together.
-const BUDGET: u64 = 2_000_000;
+/// The most instructions of all trials together, and of those of tasks that share nothing.
+const BUDGET: u64 = 4_000_000;
+const BUDGET_ALONE: u64 = 1_000_000;
 /// How many of those who have a thing are tried.
 const MOST_EACH: usize = 64;
 /// How much is copied of a node, and how far before it that begins.
@@ -30,9 +32,11 @@ pub(super) struct Tried {
     pub(super) references: BTreeMap<Party, u64>,
     /// Whether these are all that are counted.
     pub(super) has_all_references: bool,
+    /// Whether a waiter was seen to leave it with its future; `None` if none was tried.
+    pub(super) is_left: Option<bool>,
 }
 
-/// Tries those who have something that others may wait for.
+/// Tries those who have something, until the time is up.
 pub(super) fn of(
     polls: &Polls<'_>,
     survey: &Survey,
@@ -40,31 +44,19 @@ pub(super) fn of(
     until: Option<Instant>,
 ) -> Vec<Tried> {
     let mut tried = vec![Tried::default(); things.len()];
-    let mut who: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-    for (index, thing) in things.iter().enumerate() {
-        // Whether one of many waiters holds it can't be told without trying all.
-        let others = thing.having.iter();
-        let mut parties: Vec<&Party> = others.collect();
-        parties.sort_by_key(|party| thing.waiters.contains(party));
-        for party in parties.into_iter().take(MOST_EACH) {
-            if let Party::Task { cell } = party {
-                who.entry(*cell).or_default().push(index);
-            }
-        }
-    }
     let mut poller = Poller::as_it_is(polls.interpreter(), polls);
     let begin = poller.recorder.count;
-    for (header, indices) in who {
+    for (is_alone, header, indices) in who(things) {
         let is_late = until.is_some_and(|until| Instant::now() >= until);
-        if is_late || poller.recorder.count - begin > BUDGET {
+        let budget = if is_alone { BUDGET_ALONE } else { BUDGET };
+        if is_late || poller.recorder.count - begin > budget {
             break;
         }
         let cells = &polls.cells;
         let Ok(place) = cells.binary_search_by_key(&header, |cell| cell.candidate.header) else {
             continue;
         };
-        let state = survey.tasks.get(place).map(|task| task.state);
-        let is_running = match state {
+        let is_running = match survey.tasks.get(place).map(|task| task.state) {
             Some(State::Idle | State::Woken) => false,
             Some(State::Running { .. }) => true,
             _ => continue,
@@ -73,30 +65,66 @@ pub(super) fn of(
             .iter()
             .filter_map(|index| Some((*index, things.get(*index)?)))
             .collect();
-        let party = Party::Task { cell: header };
         for (index, seen) in drop_one(&mut poller, place, &of_it) {
-            let Some(tried) = tried.get_mut(index) else {
-                continue;
-            };
-            // What a task has that runs is where its future was when it was polled last.
-            if seen.goes_on && !is_running {
-                tried.holders.insert(party);
-            }
-            if let Some(references) = seen.references.filter(|count| *count > 0 || !is_running) {
-                tried.references.insert(party, references);
+            if let Some(tried) = tried.get_mut(index) {
+                tried.add(Party::Task { cell: header }, &seen, is_running);
             }
         }
     }
     for (tried, thing) in tried.iter_mut().zip(things) {
-        let all = thing.arc.and_then(|arc| poller.word(arc));
+        let counts = thing.arc.and_then(|arc| {
+            // Whoever has a weak reference may make a strong one of it. All strong ones count as one weak one.
+            let weak = poller.word(arc + 8)?;
+            Some(poller.word(arc)?).filter(|_| weak == 1)
+        });
         let found: u64 = tried.references.values().sum();
-        tried.has_all_references = all.is_some_and(|all| all == found);
+        tried.has_all_references = counts.is_some_and(|all| all == found);
     }
     tried
 }
 
+impl Tried {
+    /// Adds what was seen of someone. What a task has that runs is where its future was when it was polled last.
+    fn add(&mut self, party: Party, seen: &Seen, is_running: bool) {
+        if let Some(leaves) = seen.leaves.filter(|_| !is_running) {
+            self.is_left = Some(self.is_left.unwrap_or(true) && leaves);
+        }
+        if seen.goes_on && !is_running {
+            self.holders.insert(party);
+        }
+        if let Some(references) = seen.references.filter(|count| *count > 0 || !is_running) {
+            self.references.insert(party, references);
+        }
+    }
+}
+
+/// The tasks to be tried with what they have: first those that share it with another one.
+fn who(things: &[Thing]) -> Vec<(bool, u64, Vec<usize>)> {
+    let mut all: BTreeMap<u64, (bool, Vec<usize>)> = BTreeMap::new();
+    for (index, thing) in things.iter().enumerate() {
+        let is_alone = thing.having.len() < 2;
+        let mut parties: Vec<&Party> = thing.having.iter().collect();
+        parties.sort_by_key(|party| thing.waiters.contains(party));
+        for party in parties.into_iter().take(MOST_EACH) {
+            if let Party::Task { cell } = party {
+                let (are_alone, indices) = all.entry(*cell).or_insert((true, Vec::new()));
+                *are_alone &= is_alone;
+                indices.push(index);
+            }
+        }
+    }
+    let all = all.into_iter();
+    let mut all: Vec<_> = all
+        .map(|(header, (is_alone, indices))| (is_alone, header, indices))
+        .collect();
+    all.sort_unstable();
+    all
+}
+
 /// What became of a thing.
 struct Seen {
+    /// Of a list in which the task waited: whether it does no longer.
+    leaves: Option<bool>,
     /// Whether the first waiter goes on.
     goes_on: bool,
     /// How many references were dropped, if the future was dropped to the end.
@@ -123,6 +151,7 @@ fn drop_one<M: Machine>(
     for (number, (index, thing)) in things.iter().enumerate() {
         before.push((*index, prepare(poller, thing, number)));
     }
+    let header = poller.header(place);
     let (ended, woken) = poller.drop_future(place);
     let is_whole = ended == Ended::Pending;
     let seen = before.into_iter().map(|(index, before)| {
@@ -131,17 +160,29 @@ fn drop_one<M: Machine>(
         let references = references.and_then(|(before, after)| before.checked_sub(after));
         let goes_on = goes_on(poller, &before, &woken, references);
         let references = references.filter(|_| is_whole);
-        (
-            index,
-            Seen {
-                goes_on,
-                references,
-            },
-        )
+        let leaves = leaves(poller, before.thing, header).filter(|_| is_whole);
+        let seen = Seen {
+            leaves,
+            goes_on,
+            references,
+        };
+        (index, seen)
     });
     let seen = seen.collect();
     poller.revert();
     seen
+}
+
+/// Whether a task is gone from the ends of the list that it waited in.
+fn leaves<M: Machine>(poller: &mut Poller<'_, M>, thing: &Thing, header: u64) -> Option<bool> {
+    let What::Queue(queue) = &thing.what else {
+        return None;
+    };
+    let is_waiter = thing.waiters.contains(&Party::Task { cell: header });
+    let ends = [poller.word(queue.list)?, poller.word(queue.list + 8)?];
+    // In a list of several nodes, those of others stay.
+    let is_gone = queue.nodes.len() > 1 || !queue.nodes.iter().any(|node| ends.contains(node));
+    is_waiter.then_some(is_gone)
 }
 
 fn prepare<'a, M: Machine>(
@@ -236,6 +277,5 @@ fn slot<M: Machine>(poller: &mut Poller<'_, M>, at: u64) -> Option<[u64; 2]> {
 }
 
 fn byte<M: Machine>(poller: &mut Poller<'_, M>, at: u64) -> Option<u8> {
-    let index = usize::try_from(at & 7).ok()?;
-    poller.word(at & !7)?.to_le_bytes().get(index).copied()
+    words::byte(poller.word(at & !7)?, at)
 }

@@ -7,7 +7,10 @@ use std::{
 
 use rtops_image::{Image, Tid};
 
-use super::{Party, memory::Memory};
+use super::{
+    Party,
+    memory::{COUNTS, HIGHEST, Memory},
+};
 use crate::{scan::Site, stacks::Stacks};
 
 /// How far into a node of a container is looked for what it has in common with the others, in bytes.
@@ -35,7 +38,8 @@ impl Wakers {
         stacks: &Stacks,
         resumed: &Resumed,
     ) -> Self {
-        let by_place: BTreeMap<u64, u64> = all.iter().map(|site| (site.at, site.data)).collect();
+        let sites = all.iter().filter(|site| site.at < HIGHEST);
+        let by_place: BTreeMap<u64, u64> = sites.map(|site| (site.at, site.data)).collect();
         let mut search = Search {
             memory,
             by_place: &by_place,
@@ -67,8 +71,7 @@ struct Search<'a, 'm, I: Image> {
 
 impl<I: Image> Search<'_, '_, I> {
     fn whose(&mut self, data: u64, depth: u32) -> Option<Party> {
-        let cells = self.memory.cells;
-        if (cells.binary_search_by_key(&data, |cell| cell.candidate.header)).is_ok() {
+        if self.memory.is_task(data) {
             return Some(Party::Task { cell: data });
         }
         if let Some(known) = self.known.get(&data) {
@@ -85,10 +88,10 @@ impl<I: Image> Search<'_, '_, I> {
 
     /// A node of a container has a reference to what all of its nodes have, with the waker of who polls it.
     fn of_a_container(&mut self, node: u64, depth: u32) -> Option<Party> {
-        if depth == DEPTH {
+        if depth == DEPTH || !self.memory.is_own(node) {
             return None;
         }
-        let begin = node.checked_sub(super::memory::COUNTS)?;
+        let begin = node - COUNTS;
         let end = self.memory.end_of(begin);
         let is_bounded = end.is_some();
         let end = end.unwrap_or(u64::MAX).min(node + REACH);
