@@ -43,7 +43,18 @@ pub(super) fn label(group: &TaskGroup) -> String {
         (None, Some(future)) if look.is_tracked => {
             escape(&rtops_symbols::display_name(future)).into_owned()
         }
-        (None, Some(future)) => escape(&rtops_symbols::display_type(future)).into_owned(),
+        (None, Some(future)) => {
+            let name = rtops_symbols::display_type(future);
+            // One function may have several of them.
+            match look
+                .code
+                .as_ref()
+                .filter(|_| name.ends_with("{async block}"))
+            {
+                Some(code) => format!("{}:{}", escape(&name), code.line),
+                None => escape(&name).into_owned(),
+            }
+        }
         (None, None) => "without a name".to_owned(),
     }
 }
