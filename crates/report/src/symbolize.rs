@@ -7,8 +7,10 @@ use rtops_symbols::{FrameClass, Symbols};
 
 use crate::{
     dump::Dump,
+    frame::Place,
     frames::{Frames, Shown},
     future::polled_by,
+    task::Task,
     trace, untracked,
 };
 
@@ -21,7 +23,58 @@ pub fn symbolize(
 ) -> Frames {
     let mut frames = Frames::look_up(dump, used, symbols, shown);
     name_by_polls(&mut frames, dump);
+    name_by_bodies(&mut frames, dump);
     frames
+}
+
+/// The body of a future: its name, and the line that it begins at.
+type Body = (String, Option<Place>);
+
+/// Tells futures of methods by what they are methods of, and those of async blocks by their lines. All
+/// futures of one type get the same name.
+fn name_by_bodies(frames: &mut Frames, dump: &Dump) {
+    let mut bodies: HashMap<String, Body> = HashMap::new();
+    let mut tried = HashSet::new();
+    for task in &dump.tasks {
+        let Some(polls) = task.untracked().map(|untracked| untracked.polls) else {
+            continue;
+        };
+        if let Some(future) = frames.future(polls)
+            && ["{impl#", "{async_block_env#"]
+                .iter()
+                .any(|kind| future.name.contains(kind))
+            && !bodies.contains_key(&future.name)
+            && tried.insert((polls, task.trace, task.leaves.first().copied()))
+            && let Some(body) = body_of(frames, dump, task, &future.name)
+        {
+            bodies.insert(future.name.clone(), body);
+        }
+    }
+    for future in frames.futures.values_mut() {
+        let Some((function, place)) = bodies.get(&future.name) else {
+            continue;
+        };
+        if future.name.contains("{async_block_env#") {
+            future.place.clone_from(place);
+        }
+        if future.name.contains("{impl#") {
+            future.name.clone_from(function);
+        }
+    }
+}
+
+/// The body of a task's future of this type, where it was polled or a stack has it.
+fn body_of(frames: &Frames, dump: &Dump, task: &Task, future: &str) -> Option<Body> {
+    let stepped = task.trace.and_then(|trace| dump.trace(trace));
+    if let Some((function, place)) =
+        stepped.and_then(|stepped| trace::body(stepped, frames, future))
+    {
+        return Some((function.to_owned(), place.cloned()));
+    }
+    let links = frames.stack(task.leaves.first()?.stack);
+    let mut functions = frames.of_links(links).map(|frame| &frame.function);
+    let body = functions.find(|function| rtops_symbols::is_body(future, function))?;
+    Some((body.clone(), None))
 }
 
 /// Names futures whose type is not known by the function that polls them, which the stack of a task has,

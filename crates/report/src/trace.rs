@@ -12,7 +12,7 @@ use rtops_protocol::{LeafEnd, Trace, TraceOrder};
 use rtops_symbols::{FrameClass, Polls, classify, polls};
 
 use crate::{
-    frame::{Frame, FrameId, Link},
+    frame::{self, Frame, FrameId, Link},
     frames::Frames,
     remarks,
     tree::Chain,
@@ -78,6 +78,19 @@ pub fn root<'a>(trace: &Trace, frames: &'a Frames, left: FrameClass) -> Option<&
     };
     let root = of(&[FrameClass::User, FrameClass::Leaf]);
     Some(root.or_else(|| of(&[left]))?.function)
+}
+
+/// The body of the future of this type, and the line that it begins at, where that is known.
+pub fn body<'a>(
+    trace: &Trace,
+    frames: &'a Frames,
+    future: &str,
+) -> Option<(&'a str, Option<&'a frame::Place>)> {
+    let tree = Tree::build(trace, frames);
+    let mut nodes = tree.nodes.iter();
+    let body = nodes.find(|node| rtops_symbols::is_body(future, node.function))?;
+    let first = body.own.first().and_then(|link| frames.get(link.frame));
+    Some((body.function, first.and_then(|frame| frame.place.as_ref())))
 }
 
 /// The functions that ran.

@@ -87,7 +87,15 @@ pub fn called(group: &TaskGroup) -> String {
         (None, Some(future)) if look.is_tracked => {
             escape(&rtops_symbols::display_name(future)).into_owned()
         }
-        (None, Some(future)) => escape(&rtops_symbols::display_type(future)).into_owned(),
+        (None, Some(future)) => {
+            let name = rtops_symbols::display_type(future);
+            // One function may have several of them.
+            let is_block = name.ends_with("{async block}");
+            match look.code.as_ref().filter(|_| is_block) {
+                Some(code) => format!("{}:{}", escape(&name), code.line),
+                None => escape(&name).into_owned(),
+            }
+        }
         (None, None) => "without a name".to_owned(),
     }
 }

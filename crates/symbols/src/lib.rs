@@ -33,7 +33,7 @@ pub use crate::{
     fold::{FrameClass, classify, visible},
     future::Poller,
     lack::{Lack, LackReason},
-    names::{display_name, display_type},
+    names::{display_name, display_type, is_body},
     poll::{Polls, polls},
     wait::{WaitEnd, WaitReason, is_child, is_container, task_wait, thread_wait},
 };

@@ -188,6 +188,37 @@ pub fn display_type(name: &str) -> String {
     type_at(name, MAX_ARGUMENTS)
 }
 
+/// Whether a function is the body of the `async fn`, block or closure that has this type. A type has a
+/// number for the `impl` that it is of, where a function has the name of what is implemented.
+///
+/// ```
+/// use rtops_symbols::is_body;
+/// let future = "app::{impl#3}::serve::{async_fn_env#0}<app::Db>";
+/// assert!(is_body(future, "app::Conn<T>::serve::{async_fn#0}"));
+/// assert!(!is_body(future, "app::Conn<T>::serve::{async_block#0}"));
+/// ```
+#[must_use]
+pub fn is_body(future: &str, function: &str) -> bool {
+    let (mut future, mut function) = (segments(future), segments(function));
+    let (Some(kind), Some(body)) = (future.pop(), function.pop()) else {
+        return false;
+    };
+    if !kind.contains("_env#") || kind.replace("_env#", "#") != body {
+        return false;
+    }
+    let of_impl = future.iter().rposition(|one| one.starts_with("{impl#"));
+    let own = future.split_off(of_impl.map_or(0, |at| at + 1));
+    let written = |segments: &[String]| -> Vec<String> {
+        let written = segments.iter().filter(|segment| !segment.starts_with('{'));
+        written.cloned().collect()
+    };
+    let (own, function) = (written(&own), written(&function));
+    match of_impl {
+        Some(_) => !own.is_empty() && function.ends_with(&own),
+        None => function == own,
+    }
+}
+
 fn type_at(name: &str, depth: u32) -> String {
     let shown = display_name(name);
     // What is async or a closure is told by its function, whatever that is generic over.
@@ -416,6 +447,51 @@ mod tests {
             ("app+0x12", "app+0x12"),
         ] {
             assert_eq!(display_type(name), shown, "{name}");
+        }
+    }
+
+    #[test]
+    fn bodies_belong_to_the_types_of_their_futures() {
+        for (future, function, belongs) in [
+            (
+                "app::serve::{async_fn_env#0}<u8>",
+                "app::serve::{async_fn#0}",
+                true,
+            ),
+            (
+                "app::main::{async_block#0}::{async_block_env#1}",
+                "app::main::{{closure}}::{async_block#1}",
+                true,
+            ),
+            (
+                "app::main::{async_block#0}::{async_block_env#1}",
+                "app::main::{{closure}}::{async_block#0}",
+                false,
+            ),
+            (
+                "app::{impl#2}::serve::{async_fn_env#0}",
+                "<db::Postgres as app::Db>::serve::{async_fn#0}",
+                true,
+            ),
+            (
+                "app::{impl#2}::serve::{async_fn_env#0}",
+                "app::Conn::stop::{async_fn#0}",
+                false,
+            ),
+            (
+                "app::{impl#2}::{async_fn_env#0}",
+                "app::f::{async_fn#0}",
+                false,
+            ),
+            (
+                "app::Pump<app::f::{async_fn_env#0}>",
+                "app::f::{async_fn#0}",
+                false,
+            ),
+            ("app::f::{closure_env#0}", "app::f::{closure#0}", true),
+            ("", "", false),
+        ] {
+            assert_eq!(is_body(future, function), belongs, "{future} {function}");
         }
     }
 

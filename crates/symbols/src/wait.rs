@@ -44,6 +44,8 @@ wait_reasons! {
     BlockingTask => "blocking task",
     /// The next message of a broadcast channel.
     BroadcastReceive => "broadcast receive",
+    /// Somebody to cancel.
+    Cancellation => "cancellation",
     /// A message.
     ChannelReceive => "channel receive",
     /// Room in a channel.
@@ -76,6 +78,14 @@ wait_reasons! {
     FileWrite => "file write",
     /// Futures in a container, none of which shows itself.
     FuturesContainer => "futures container",
+    /// A message of a gRPC stream.
+    GrpcMessage => "gRPC message",
+    /// A part of the body of a request or response.
+    HttpBody => "HTTP body",
+    /// A response.
+    HttpResponse => "HTTP response",
+    /// Leave of the other side to send more.
+    Http2Window => "HTTP/2 window",
     /// The next tick.
     Interval => "interval",
     /// Readiness, the direction is not known.
@@ -102,6 +112,8 @@ wait_reasons! {
     PipeRead => "pipe read",
     /// Bytes to be taken out of a pipe, such as by a child.
     PipeWrite => "pipe write",
+    /// A connection of a pool.
+    PoolConnection => "pool connection",
     /// A process to end.
     ProcessExit => "process exit",
     /// A server's next request on an open connection.
@@ -118,6 +130,8 @@ wait_reasons! {
     RwLockWrite => "rwlock write",
     /// A permit.
     SemaphoreAcquire => "semaphore acquire",
+    /// A service to take one more request.
+    ServiceReady => "service ready",
     /// A signal to the process.
     Signal => "signal",
     /// A lock, by looking at it over and over again.
@@ -128,6 +142,10 @@ wait_reasons! {
     Timeout => "timeout",
     /// A change of a watched value.
     WatchChanged => "watch changed",
+    /// A message of a websocket.
+    WebsocketReceive => "websocket receive",
+    /// A message of a websocket to be taken.
+    WebsocketSend => "websocket send",
     /// Its next turn.
     Yield => "yield",
     /// No rule knows.
@@ -173,6 +191,7 @@ impl WaitReason {
             | Self::Yield => WaitEnd::Timed,
             Self::Accept
             | Self::BlockOn
+            | Self::Cancellation
             | Self::EpollWait
             | Self::Parked
             | Self::ProcessExit
@@ -182,10 +201,12 @@ impl WaitReason {
             | Self::ChannelSend
             | Self::MutexLock
             | Self::OnceCell
+            | Self::PoolConnection
             | Self::RwLock
             | Self::RwLockRead
             | Self::RwLockWrite
             | Self::SemaphoreAcquire
+            | Self::ServiceReady
             | Self::SpinLock => WaitEnd::Contended,
             Self::BlockingTask
             | Self::BroadcastReceive
@@ -202,6 +223,10 @@ impl WaitReason {
             | Self::FileWrite
             | Self::Futex
             | Self::FuturesContainer
+            | Self::GrpcMessage
+            | Self::HttpBody
+            | Self::HttpResponse
+            | Self::Http2Window
             | Self::IoReadiness
             | Self::Join
             | Self::Never
@@ -213,6 +238,8 @@ impl WaitReason {
             | Self::Resolve
             | Self::Unknown
             | Self::WatchChanged
+            | Self::WebsocketReceive
+            | Self::WebsocketSend
             | Self::Write => WaitEnd::Open,
         }
     }
@@ -316,6 +343,8 @@ fn judge(
                 break;
             }
             reason = match reason {
+                // Most services are ready as soon as they are asked: what is polled in there tells.
+                None if found == WaitReason::ServiceReady => None,
                 Some(known) if !refines(found, known) => Some(known),
                 _ => Some(found),
             };
@@ -348,12 +377,39 @@ fn fits(segment: &str, word: &str) -> bool {
 /// Whether a finding further out says more than the one at the leaf.
 fn refines(outer: WaitReason, inner: WaitReason) -> bool {
     use WaitReason as W;
+    match outer {
+        // What a protocol waits for are the bytes of its connection, or a channel to that.
+        W::HttpBody => matches!(inner, W::ChannelReceive | W::OneshotReceive | W::Read),
+        W::GrpcMessage => matches!(inner, W::ChannelReceive | W::HttpBody | W::Read),
+        W::HttpResponse => matches!(inner, W::OneshotReceive),
+        W::WebsocketReceive | W::WebsocketSend => matches!(inner, W::Read | W::Write),
+        // The C library asks a name server over a socket of its own, a runtime on another thread.
+        W::Resolve => matches!(
+            inner,
+            W::BlockingTask | W::IoReadiness | W::Join | W::Read | W::Write
+        ),
+        W::PoolConnection => matches!(
+            inner,
+            W::Condvar | W::Event | W::Notify | W::OneshotReceive | W::SemaphoreAcquire
+        ),
+        W::ServiceReady => matches!(
+            inner,
+            W::ChannelSend | W::Notify | W::SemaphoreAcquire | W::Sleep
+        ),
+        _ => refines_primitive(outer, inner),
+    }
+}
+
+/// The same for what is no part of a protocol.
+fn refines_primitive(outer: WaitReason, inner: WaitReason) -> bool {
+    use WaitReason as W;
     match inner {
         W::Read if matches!(outer, W::FileRead | W::PipeRead) => true,
         W::Write if matches!(outer, W::FileWrite | W::PipeWrite) => true,
-        W::FileCall => matches!(outer, W::FileLock | W::FileOpen | W::FileSync),
-        // The C library asks a name server over a socket of its own.
-        W::IoReadiness | W::Read | W::Write if outer == W::Resolve => true,
+        W::FileCall => matches!(
+            outer,
+            W::FileLock | W::FileOpen | W::FileRead | W::FileSync | W::FileWrite
+        ),
         // The reaction to a pidfd, a signal pipe or a timer's registration.
         W::IoReadiness | W::Read if matches!(outer, W::ProcessExit | W::Signal) => true,
         W::Sleep => matches!(outer, W::Timeout | W::Interval),
@@ -389,8 +445,22 @@ fn refines(outer: WaitReason, inner: WaitReason) -> bool {
         ),
         W::Write => matches!(outer, W::Connect),
         W::Read => matches!(outer, W::Accept | W::Request),
-        W::Join | W::BlockingTask if matches!(outer, W::Read | W::Write) => true,
+        W::Join | W::BlockingTask
+            if matches!(
+                outer,
+                W::FileCall
+                    | W::FileOpen
+                    | W::FileRead
+                    | W::FileSync
+                    | W::FileWrite
+                    | W::Read
+                    | W::Write
+            ) =>
+        {
+            true
+        }
         W::Join => matches!(outer, W::BlockingTask),
+        W::OneshotReceive => matches!(outer, W::ChannelClosed),
         W::Signal => matches!(outer, W::ProcessExit),
         _ => false,
     }

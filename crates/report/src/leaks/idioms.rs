@@ -97,7 +97,10 @@ impl<'f> Idioms<'f> {
     /// spawned by a task that accepts.
     pub(super) fn is_connection(&self, group: &TaskGroup, parent: Option<TaskKey>) -> bool {
         let waits = group.waits();
-        let reads = |wait: &WaitReason| matches!(wait, WaitReason::Read | WaitReason::IoReadiness);
+        let reads = |wait: &WaitReason| {
+            use WaitReason as W;
+            matches!(wait, W::Read | W::IoReadiness | W::WebsocketReceive)
+        };
         parent.is_some_and(|parent| self.acceptors.contains(&parent))
             && !waits.is_empty()
             && waits.iter().all(reads)

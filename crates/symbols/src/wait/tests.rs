@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod threads;
+
 fn views<'a>(names: &[&'a str]) -> Vec<FrameView<'a>> {
     names
         .iter()
@@ -21,6 +23,8 @@ fn tasks() {
     const READINESS: &str = "tokio::runtime::io::scheduled_io::Readiness::poll";
     const READY: &str = "tokio::runtime::io::registration::Registration::poll_read_ready";
     const NOTIFIED: &str = "tokio::sync::notify::Notified::poll_notified";
+    const JOIN: &str =
+        "<tokio::runtime::task::join::JoinHandle<T> as core::future::future::Future>::poll";
     const LISTEN: &str = "event_listener::Inner::register";
     const CONTAINER: &str =
         "futures_util::stream::futures_unordered::FuturesUnordered<F>::poll_next";
@@ -209,12 +213,178 @@ fn tasks() {
             ],
         ),
         (
-            WaitReason::BlockingTask,
+            WaitReason::FileOpen,
             &[
-                "tokio::runtime::task::join::JoinHandle<T>::poll",
-                "tokio::fs::read::{async_fn}",
+                JOIN,
+                "tokio::fs::asyncify::{async_fn#0}",
+                "tokio::fs::file::File::open::{async_fn#0}",
             ],
         ),
+        (
+            WaitReason::FileRead,
+            &[
+                JOIN,
+                "<tokio::fs::file::File as tokio::io::async_read::AsyncRead>::poll_read",
+                "<tokio::io::util::read::Read<R> as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::FileSync,
+            &[JOIN, "tokio::fs::file::File::sync_all::{async_fn#0}"],
+        ),
+        (
+            WaitReason::FileCall,
+            &[JOIN, "tokio::fs::metadata::metadata::{async_fn#0}"],
+        ),
+        (
+            WaitReason::Resolve,
+            &[
+                JOIN,
+                "<tokio::net::addr::sealed::MaybeReady as core::future::future::Future>::poll",
+                "tokio::net::tcp::stream::TcpStream::connect::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::Resolve,
+            &[
+                JOIN,
+                "<hyper_util::client::legacy::connect::dns::GaiFuture as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::PipeRead,
+            &[
+                READY,
+                "<tokio::process::ChildStdout as tokio::io::async_read::AsyncRead>::poll_read",
+                "tokio::io::util::read_to_end::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::Cancellation,
+            &[
+                NOTIFIED,
+                "<tokio_util::sync::cancellation_token::WaitForCancellationFuture as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::Join,
+            &[
+                NOTIFIED,
+                "<tokio_util::task::task_tracker::TaskTrackerWaitFuture as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::Read,
+            &[
+                READY,
+                "tokio_util::util::poll_buf::poll_read_buf",
+                "<tokio_util::codec::framed_impl::FramedImpl<T,U,R> as futures_core::stream::Stream>::poll_next",
+            ],
+        ),
+        (
+            WaitReason::HttpBody,
+            &[
+                "atomic_waker::AtomicWaker::register",
+                "hyper::body::chan::Receiver::poll_next",
+                "<hyper::body::incoming::Incoming as http_body::Body>::poll_frame",
+                "<http_body_util::combinators::collect::Collect<T> as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::HttpBody,
+            &[
+                "h2::proto::streams::recv::Recv::poll_data",
+                "h2::share::RecvStream::poll_data",
+                "<hyper::body::incoming::Incoming as http_body::Body>::poll_frame",
+            ],
+        ),
+        (
+            WaitReason::GrpcMessage,
+            &[
+                "h2::share::RecvStream::poll_data",
+                "<hyper::body::incoming::Incoming as http_body::Body>::poll_frame",
+                "<tonic::codec::decode::Streaming<T> as futures_core::stream::Stream>::poll_next",
+                "tonic::codec::decode::Streaming<T>::message::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::HttpResponse,
+            &[
+                "<tokio::sync::oneshot::Receiver<T> as core::future::future::Future>::poll",
+                "hyper::client::conn::http1::SendRequest<B>::try_send_request::{async_block#0}",
+                "hyper_util::client::legacy::client::Client<C,B>::try_send_request::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::HttpResponse,
+            &[
+                "h2::proto::streams::recv::Recv::poll_response",
+                "<h2::client::ResponseFuture as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::PoolConnection,
+            &[
+                "<futures_channel::oneshot::Receiver<T> as core::future::future::Future>::poll",
+                "<hyper_util::client::legacy::pool::Checkout<T,K> as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::PoolConnection,
+            &[
+                ACQUIRE,
+                "tokio::sync::semaphore::Semaphore::acquire::{async_fn#0}",
+                "deadpool::managed::Pool<M,W>::timeout_get::{async_fn#0}::{async_block#0}",
+            ],
+        ),
+        (
+            WaitReason::Http2Window,
+            &[
+                "h2::proto::streams::send::Send::poll_capacity",
+                "h2::share::SendStream<B>::poll_capacity",
+                "<hyper::proto::h2::PipeToSendStream<S> as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::ServiceReady,
+            &[
+                ACQUIRE,
+                "tokio::sync::semaphore::Semaphore::acquire_many_owned::{async_fn#0}",
+                "tokio_util::sync::reusable_box::ReusableBoxFuture<T>::poll",
+                "tokio_util::sync::poll_semaphore::PollSemaphore::poll_acquire",
+                "<tower::limit::concurrency::service::ConcurrencyLimit<T> as tower_service::Service<R>>::poll_ready",
+                "<tower::util::ready::Ready<T,R> as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::WebsocketReceive,
+            &[
+                READY,
+                "<tokio::net::tcp::stream::TcpStream as tokio::io::async_read::AsyncRead>::poll_read",
+                "<tokio_tungstenite::compat::AllowStd<S> as std::io::Read>::read",
+                "tungstenite::protocol::WebSocket<S>::read",
+                "<tokio_tungstenite::WebSocketStream<T> as futures_core::stream::Stream>::poll_next",
+                "<futures_util::stream::stream::next::Next<S> as core::future::future::Future>::poll",
+            ],
+        ),
+        (
+            WaitReason::Unknown,
+            &["<tower::util::ready::Ready<T,R> as core::future::future::Future>::poll"],
+        ),
+        // Where it puts the waker away that its proxies wake.
+        (
+            WaitReason::WebsocketSend,
+            &[
+                "tokio_tungstenite::compat::AllowStd<S>::set_waker",
+                "tokio_tungstenite::WebSocketStream<S>::with_context",
+                "<tokio_tungstenite::WebSocketStream<T> as futures_sink::Sink<M>>::poll_flush",
+            ],
+        ),
+        (
+            WaitReason::ChannelReceive,
+            &["<flume::async::RecvFut<T> as core::future::future::Future>::poll"],
+        ),
+        (WaitReason::FileRead, &[JOIN, "tokio::fs::read::{async_fn}"]),
         (
             WaitReason::Yield,
             &["tokio::task::yield_now::yield_now::{async_fn#0}"],
@@ -274,414 +444,5 @@ fn tasks() {
             "tokio::sync::mutex::Mutex<T>::lock",
         ]);
         assert_eq!(task_wait(&views(&names)), *reason, "{frames:?}");
-    }
-}
-
-#[test]
-fn threads() {
-    const FUTEX: Option<i64> = Some(202);
-    const OPENER: [&str; 4] = [
-        "open",
-        "std::sys::fs::unix::File::open_c::{closure#0}",
-        "std::fs::File::open",
-        "gateway::f",
-    ];
-    let cases: &[(WaitReason, char, Option<i64>, &[&str])] = &[
-        (WaitReason::Running, 'R', None, &["gateway::hash"]),
-        (
-            WaitReason::EpollWait,
-            'S',
-            Some(232),
-            &["epoll_wait", "mio::poll::Poll::poll"],
-        ),
-        (
-            WaitReason::Parked,
-            'S',
-            FUTEX,
-            &[
-                "syscall",
-                "parking_lot::condvar::Condvar::wait",
-                "tokio::runtime::park::Inner::park",
-            ],
-        ),
-        (
-            WaitReason::MutexLock,
-            'S',
-            FUTEX,
-            &[
-                "std::sys::sync::mutex::futex::Mutex::lock_contended",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::Condvar,
-            'S',
-            FUTEX,
-            &[
-                "std::sys::sync::condvar::futex::Condvar::wait",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::Running,
-            'S',
-            FUTEX,
-            &[
-                "syscall",
-                "std::sys::pal::unix::futex::futex_wake",
-                "std::sys::sync::condvar::futex::Condvar::notify_one",
-                "std::sync::poison::condvar::Condvar::notify_one",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::Running,
-            'S',
-            FUTEX,
-            &[
-                "syscall",
-                "parking_lot_core::thread_parker::imp::UnparkHandle::unpark",
-                "parking_lot::condvar::Condvar::notify_one_slow",
-                "tokio::runtime::blocking::pool::Spawner::spawn_task",
-            ],
-        ),
-        (
-            WaitReason::Running,
-            'S',
-            FUTEX,
-            &[
-                "std::sys::sync::mutex::futex::Mutex::wake",
-                "std::sync::poison::mutex::MutexGuard<T>::drop",
-            ],
-        ),
-        (
-            WaitReason::Running,
-            'S',
-            FUTEX,
-            &[
-                "std::sys::sync::thread_parking::futex::Parker::unpark",
-                "std::thread::thread::Thread::unpark",
-                "std::sync::mpmc::waker::SyncWaker::notify",
-                "std::sync::mpsc::Sender<T>::send",
-            ],
-        ),
-        (
-            WaitReason::Running,
-            'S',
-            FUTEX,
-            &["tokio::runtime::scheduler::multi_thread::park::Inner::unpark_condvar"],
-        ),
-        (
-            WaitReason::ChannelReceive,
-            'S',
-            FUTEX,
-            &[
-                "std::thread::park",
-                "std::sync::mpsc::Receiver<T>::recv",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::RwLockRead,
-            'S',
-            FUTEX,
-            &[
-                "std::thread::park",
-                "rtops_sync::locks::blocking::block_on<rtops_sync::waiting::Waiting<F,W,D>>",
-                "rtops_sync::locks::rwlock::RwLock<T>::blocking_read",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::SemaphoreAcquire,
-            'S',
-            FUTEX,
-            &[
-                "std::thread::park",
-                "rtops_sync::locks::blocking::block_on",
-                "rtops_sync::locks::semaphore::blocking_acquire_many",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::Sleep,
-            'S',
-            Some(230),
-            &["clock_nanosleep", "std::thread::sleep"],
-        ),
-        (
-            WaitReason::Read,
-            'S',
-            Some(0),
-            &["read", "std::io::Read::read"],
-        ),
-        (
-            WaitReason::RwLockRead,
-            'S',
-            FUTEX,
-            &[
-                "syscall",
-                "parking_lot_core::parking_lot::park",
-                "dashmap::lock::RawRwLock::lock_shared_slow",
-                "<dashmap::lock::RawRwLock as lock_api::rwlock::RawRwLock>::lock_shared",
-                "lock_api::rwlock::RwLock<R,T>::read",
-                "dashmap::DashMap<K,V,S>::get",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::RwLockWrite,
-            'S',
-            FUTEX,
-            &[
-                "syscall",
-                "parking_lot_core::parking_lot::park",
-                "parking_lot::raw_rwlock::RawRwLock::lock_exclusive_slow",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::MutexLock,
-            'S',
-            FUTEX,
-            &[
-                "parking_lot::raw_mutex::RawMutex::lock_slow",
-                "lock_api::remutex::ReentrantMutex<R,G,T>::lock",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::RwLockRead,
-            'S',
-            FUTEX,
-            &[
-                "std::sys::pal::unix::futex::futex_wait",
-                "std::sys::sync::rwlock::futex::RwLock::read_contended",
-                "std::sync::poison::rwlock::RwLock<T>::read",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::OnceCell,
-            'S',
-            FUTEX,
-            &[
-                "std::sys::sync::once::futex::Once::call",
-                "std::sync::lazy_lock::LazyLock<T,F>::force",
-                "gateway::f",
-            ],
-        ),
-        // The one who makes the value is in the user's function.
-        (
-            WaitReason::Sleep,
-            'S',
-            Some(230),
-            &[
-                "clock_nanosleep",
-                "std::thread::sleep",
-                "gateway::f::{closure#0}",
-                "std::sync::lazy_lock::LazyLock<T,F>::force",
-            ],
-        ),
-        (
-            WaitReason::Barrier,
-            'S',
-            FUTEX,
-            &[
-                "std::sys::sync::condvar::futex::Condvar::wait",
-                "std::sync::barrier::Barrier::wait",
-            ],
-        ),
-        (
-            WaitReason::ChannelReceive,
-            'S',
-            FUTEX,
-            &[
-                "std::thread::park",
-                "std::sync::mpmc::context::Context::wait_until",
-                "std::sync::mpmc::list::Channel<T>::recv",
-                "std::sync::mpsc::Receiver<T>::recv",
-            ],
-        ),
-        (
-            WaitReason::Join,
-            'S',
-            FUTEX,
-            &[
-                "__pthread_clockjoin_ex",
-                "___pthread_join",
-                "std::sys::thread::unix::Thread::join",
-            ],
-        ),
-        (
-            WaitReason::SpinLock,
-            'R',
-            None,
-            &["spin::mutex::spin::SpinMutex<T,R>::lock", "gateway::f"],
-        ),
-        (
-            WaitReason::BlockOn,
-            'S',
-            FUTEX,
-            &[
-                "parking_lot::condvar::Condvar::wait",
-                "tokio::runtime::park::Inner::park",
-                "tokio::runtime::park::CachedParkThread::block_on",
-                "tokio::runtime::handle::Handle::block_on",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::BlockOn,
-            'S',
-            FUTEX,
-            &[
-                "std::thread::park",
-                "futures_executor::local_pool::run_executor",
-                "futures_executor::local_pool::block_on",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::ChannelReceive,
-            'S',
-            FUTEX,
-            &[
-                "tokio::runtime::park::CachedParkThread::block_on",
-                "tokio::future::block_on::block_on",
-                "tokio::sync::mpsc::bounded::Receiver<T>::blocking_recv",
-            ],
-        ),
-        (
-            WaitReason::EpollWait,
-            'S',
-            Some(232),
-            &[
-                "epoll_wait",
-                "tokio::runtime::io::driver::Driver::turn",
-                "tokio::runtime::scheduler::current_thread::CurrentThread::block_on",
-            ],
-        ),
-        (WaitReason::FileOpen, 'S', None, &OPENER),
-        (WaitReason::FileOpen, 'S', Some(257), &OPENER),
-        (
-            WaitReason::FileOpen,
-            'S',
-            None,
-            &[
-                "__open64_nocancel",
-                "std::sys::fs::unix::File::open_c",
-                "tokio::fs::open_options::OpenOptions::std_open::{closure#0}",
-                "tokio::runtime::blocking::pool::Inner::run",
-            ],
-        ),
-        (
-            WaitReason::FileLock,
-            'S',
-            None,
-            &[
-                "flock",
-                "std::sys::fs::unix::File::lock",
-                "std::fs::File::lock",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::FileLock,
-            'S',
-            Some(72),
-            &["__GI___libc_fcntl64", "sqlite3_step"],
-        ),
-        (
-            WaitReason::FileSync,
-            'D',
-            Some(74),
-            &["fsync", "std::fs::File::sync_all", "gateway::f"],
-        ),
-        (
-            WaitReason::FileSync,
-            'D',
-            None,
-            &["__GI_fdatasync", "gateway::f"],
-        ),
-        (
-            WaitReason::FileRead,
-            'D',
-            Some(0),
-            &[
-                "__read",
-                "std::sys::fd::unix::FileDesc::read",
-                "std::fs::File::read",
-            ],
-        ),
-        (
-            WaitReason::FileCall,
-            'D',
-            Some(332),
-            &["statx", "std::sys::fs::unix::try_statx"],
-        ),
-        (
-            WaitReason::PipeRead,
-            'S',
-            Some(0),
-            &[
-                "__GI___libc_read",
-                "__read",
-                "std::sys::fd::unix::FileDesc::read",
-                "std::io::pipe::PipeReader::read",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::PipeWrite,
-            'S',
-            None,
-            &[
-                "write@@GLIBC_2.2.5",
-                "std::sys::fd::unix::FileDesc::write",
-                "<std::process::ChildStdin as std::io::Write>::write",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::ProcessExit,
-            'S',
-            None,
-            &[
-                "wait4",
-                "std::sys::process::unix::unix::Process::wait::{closure#0}",
-                "std::process::Child::wait",
-                "std::process::Command::status",
-                "gateway::f",
-            ],
-        ),
-        (
-            WaitReason::ProcessExit,
-            'S',
-            None,
-            &["waitid", "gateway::f"],
-        ),
-        (
-            WaitReason::Resolve,
-            'S',
-            Some(7),
-            &[
-                "__GI___poll",
-                "__res_context_send",
-                "__GI_getaddrinfo",
-                "std::sys::net::connection::socket::lookup_host",
-            ],
-        ),
-        // What the user's own function does after it has called C is not known.
-        (WaitReason::Unknown, 'S', None, &["gateway::f", "read"]),
-        (WaitReason::Futex, 'S', FUTEX, &[]),
-        (WaitReason::Unknown, 'S', None, &["gateway::f"]),
-    ];
-    for (reason, state, syscall, frames) in cases {
-        assert_eq!(
-            thread_wait(&views(frames), Some(*state), *syscall),
-            *reason,
-            "{frames:?}"
-        );
     }
 }
