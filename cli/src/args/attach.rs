@@ -8,12 +8,12 @@ use rtops_report::format::parse_duration;
 /// How to find all tasks and threads: by a look at the process from outside.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct AttachArgs {
-    /// Look from outside: auto (default), never, always
+    /// Look from outside: auto (default), never or always
     ///
-    /// The process stands still for about a millisecond, while a copy of it is made, which is
-    /// only read. auto: if that can be done without harm, else only its agent is
-    /// asked. never: only its agent. always: or not at all, and even if its seccomp
-    /// filter can't be read.
+    /// To look from outside, rtops stops the process for about a millisecond,
+    /// copies it, and reads the copy. auto: do this if it can't do harm, else ask
+    /// only the agent. never: ask only the agent. always: fail if it can't be
+    /// done, and do it even if the seccomp filter of the process can't be read.
     #[arg(
         long,
         value_name = "WHEN",
@@ -23,9 +23,9 @@ pub struct AttachArgs {
         hide_default_value = true
     )]
     pub attach: AttachChoice,
-    /// Stop the process for no longer than this, to copy it; 100ms by default
+    /// The longest time to stop the process for, to copy it; 100ms by default
     ///
-    /// Where it would take longer, it is not looked at from outside.
+    /// If the copy would take longer, rtops does not look from outside.
     #[arg(long, value_name = "TIME", value_parser = parse_max_pause,
           conflicts_with = "core", hide_short_help = true)]
     pub max_pause: Option<Duration>,
@@ -46,7 +46,7 @@ pub enum AttachChoice {
 fn parse_max_pause(text: &str) -> Result<Duration, String> {
     let pause = parse_duration(text)?;
     if pause.is_zero() || pause > Duration::from_secs(10) {
-        return Err("a pause is more than 0 and at most 10s".to_owned());
+        return Err("it must be more than 0 and at most 10s".to_owned());
     }
     Ok(pause)
 }

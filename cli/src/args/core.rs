@@ -7,21 +7,22 @@ use clap::{Args, ValueHint};
 /// A core file, and where the files are that it does not hold.
 #[derive(Args, Debug)]
 pub struct CoreArgs {
-    /// Show what a core file holds: FILE, or the newest of a PID or NAME
+    /// Read a core file: FILE, or the newest of a PID or NAME
     ///
-    /// A PID or the name of a program stands for the newest core file that
-    /// systemd-coredump keeps of it. The file may be of another host.
+    /// For a PID or the name of a program, rtops reads the newest core file that
+    /// systemd-coredump has stored. The file may come from another host.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub core: Option<PathBuf>,
-    /// The program that the core file is of
+    /// The program that wrote the core file
     ///
-    /// By default it is looked for where it ran. Another build of it is not used.
+    /// By default rtops looks for it at the path it ran from. rtops does not use
+    /// another build of it.
     #[arg(long, value_name = "FILE", requires = "core", value_hint = ValueHint::FilePath,
           hide_short_help = true)]
     pub exe: Option<PathBuf>,
     /// Look for the program and its libraries below DIR
     ///
-    /// As in a copy of the file system of the host or container that it ran in.
+    /// DIR is a copy of the file system of the host or container that it ran in.
     #[arg(long, value_name = "DIR", requires = "core", value_hint = ValueHint::DirPath,
           hide_short_help = true)]
     pub sysroot: Option<PathBuf>,

@@ -18,13 +18,13 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// Which process, and for how long to watch it.
 #[derive(Args, Debug)]
 pub struct InfoArgs {
-    /// A PID, or the name of a process or its beginning
+    /// A PID, or the name of a process or the start of it
     #[arg(add = ArgValueCandidates::new(complete::targets))]
     target: String,
-    /// Measure the processor time over this long, such as 5s
+    /// How long to measure the CPU time, such as 5s
     #[arg(default_value = "250ms", value_parser = parse_interval)]
     pub duration: Duration,
-    /// List every socket instead of groups of equal ones
+    /// List every socket, instead of groups of similar ones
     #[arg(long)]
     pub sockets: bool,
 }
@@ -71,7 +71,7 @@ pub fn similar_command(word: &str) -> Option<String> {
 fn parse_interval(text: &str) -> Result<Duration, String> {
     let interval = parse_duration(text)?;
     if interval < Duration::from_millis(10) || interval > Duration::from_secs(24 * 3600) {
-        return Err("a process is watched for 10ms to 24h".to_owned());
+        return Err("it must be 10ms to 24h".to_owned());
     }
     Ok(interval)
 }

@@ -12,29 +12,29 @@ use crate::complete;
 
 const LEAKS_HELP: &str = "\
 Examples:
-  rtops leaks gateway                    watch for 30 s, then say what leaks
-  rtops leaks gateway --for 0            what one look can tell
+  rtops leaks gateway                    watch for 30 s, then report leaks
+  rtops leaks gateway --for 0            look only once
   rtops leaks gateway --fail --json      for cron and CI
   rtops stack gateway --save before; …; rtops leaks gateway --baseline before
 
-Findings, the strongest evidence first:
-  proven    nothing can wake it: no waker is registered, or none exists
-  deadlock  it waits for a lock or an end that waits for it
-  growing   more and more of it while rtops watches, and none ends
-  stuck     it has not moved for --min-age, while its like have, or waits
-            that long for somebody to let go of a lock
-  spinning  it has been in one poll for over a second
-  orphaned  a hint: what spawned it was cancelled, and it waits on
+Findings, from the strongest evidence to the weakest:
+  proven    nothing can wake it: it has no waker, or registered none
+  deadlock  it waits for a lock or a task that waits for it
+  growing   its number grows while rtops watches, and none of them ends
+  stuck     it has waited in one place for --min-age, while others like it
+            went on; or it has waited that long for a lock
+  spinning  it has been in one poll for more than a second
+  orphaned  a hint: the task that spawned it was cancelled, and it still waits
 
-Untracked tasks are judged as well; but what stuck, spinning and orphaned are
-told by is known of tracked ones only.";
+rtops also judges untracked tasks, but it can find stuck, spinning and orphaned
+tasks only among the tracked ones.";
 
 /// How to look for leaks.
 #[derive(Args, Debug)]
 #[command(after_long_help = LEAKS_HELP)]
 #[command(override_usage = "rtops leaks [OPTIONS] <TARGET|--core FILE|--from FILE>")]
 pub struct LeaksArgs {
-    /// A PID, or the name of a process or its beginning
+    /// A PID, or the name of a process or the start of it
     #[arg(required_unless_present_any = ["core", "from"],
           conflicts_with_all = ["core", "exe", "sysroot", "from"],
           add = ArgValueCandidates::new(complete::targets))]
@@ -43,37 +43,37 @@ pub struct LeaksArgs {
     pub source: SourceArgs,
     #[command(flatten)]
     pub attach: AttachArgs,
-    /// How long to watch; 0 for one look
+    /// How long to watch; 0 looks only once
     #[arg(long = "for", value_name = "TIME", default_value = "30s",
           value_parser = parse_duration, conflicts_with_all = ["core", "from", "baseline"])]
     pub watch: Duration,
-    /// How often to look meanwhile
+    /// How often to look while watching
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_pause,
           conflicts_with = "core")]
     pub every: Duration,
-    /// No shorter wait is suspect by itself
+    /// Suspect every wait this long
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration,
           conflicts_with = "core")]
     pub min_age: Duration,
     /// Compare with a dump of `stack --save` instead
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
-    /// Leave out what matches (may be repeated)
+    /// Ignore what matches (can be repeated)
     ///
-    /// A task or thread is left out if its name, a function or a file matches.
+    /// rtops ignores a task or thread if its name, a function or a file matches.
     #[arg(long, value_name = "REGEX")]
     pub ignore: Vec<Regex>,
-    /// The same from a file
+    /// Read patterns for --ignore from a file
     ///
-    /// It has a regular expression a line; `#` begins a comment.
+    /// Each line is a regular expression; `#` starts a comment.
     #[arg(long, value_name = "FILE")]
     pub ignore_file: Option<PathBuf>,
-    /// End with exit code 10 if there are findings
+    /// Exit with code 10 if there are findings
     ///
     /// Hints do not count.
     #[arg(long)]
     pub fail: bool,
-    /// At most this many findings
+    /// Show at most this many findings
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
 }
@@ -82,7 +82,7 @@ pub struct LeaksArgs {
 fn parse_pause(text: &str) -> Result<Duration, String> {
     let pause = parse_duration(text)?;
     if pause < Duration::from_millis(100) {
-        return Err("look every 100ms at the most".to_owned());
+        return Err("it must be at least 100ms".to_owned());
     }
     Ok(pause)
 }

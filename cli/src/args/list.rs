@@ -6,24 +6,24 @@ use super::WatchArgs;
 
 const LIST_HELP: &str = "\
 Examples:
-  rtops list --all --sort rss     Rust processes, the largest first
-  rtops list --user api           those of one user
+  rtops list --all --sort rss     all Rust processes, the largest first
+  rtops list --user api           the processes of one user
   rtops list --all --watch        every 2s, until Ctrl-C
 
-A process without an agent is told to be of Rust by its executable: by what
-rustc leaves there, or by paths of the standard library.";
+rtops recognizes a Rust process without an agent by its executable, which has
+the version of rustc or paths of the standard library in it.";
 
 /// Which processes to list, and in which order.
 #[derive(Args, Debug, Default)]
 #[command(after_long_help = LIST_HELP)]
 pub struct ListArgs {
-    /// Also list Rust processes without an agent, and which rustc built each
+    /// Also list Rust processes without an agent, with their rustc version
     #[arg(long)]
     pub all: bool,
-    /// Sort by this; figures begin with the largest, what is not known is last
+    /// Sort by this column, numbers from the largest to the smallest
     #[arg(long, value_name = "KEY", default_value = "pid")]
     pub sort: SortKey,
-    /// Only processes of this user, by name or number
+    /// List only the processes of this user (a name or a number)
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
     #[command(flatten)]

@@ -8,15 +8,15 @@ use rtops_report::format::parse_duration;
 use super::TargetArgs;
 
 const MEMSTATS_HELP: &str = "\
-The kernel says what the process has in memory, also without an agent. The agent
-adds what the allocators say of their heaps: glibc, jemalloc and mimalloc. Where
-the service has rtops_agent::alloc::Counting for its allocator, it also says how
-many blocks are in use, of which sizes, and how many come and go.
+The kernel says how much memory the process uses, with or without an agent. The
+agent adds what the allocators glibc, jemalloc and mimalloc say about their
+heaps. If the service uses rtops_agent::alloc::Counting as its allocator, rtops
+also shows how many blocks are in use, their sizes, and how many come and go.
 
-glibc walks through its heap for an answer, with that heap locked. Where the
-process has more than 256 MiB in memory it is asked only with --walk: that can
-take a tenth of a second for a GiB, and seconds if it is in tiny free pieces.
-`rtops trim` gives back what is free.";
+To answer, glibc locks its heap and walks through it. That can take a tenth of a
+second for each GiB, and seconds if the heap has many small free pieces. If the
+process uses more than 256 MiB, rtops asks glibc only with --walk.
+`rtops trim` returns free memory to the system.";
 
 /// What to look at.
 #[derive(Args, Debug)]
@@ -24,11 +24,10 @@ take a tenth of a second for a GiB, and seconds if it is in tiny free pieces.
 pub struct MemstatsArgs {
     #[command(flatten)]
     pub target: TargetArgs,
-    /// How long to watch what changes [default: 1s if the service counts blocks,
-    /// else not at all]
+    /// How long to measure changes [default: 1s if blocks are counted, else 0]
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     pub watch: Option<Duration>,
-    /// Ask glibc also about a large heap: threads that allocate may wait meanwhile
+    /// Ask glibc about a large heap, too; threads that allocate may have to wait
     #[arg(long)]
     pub walk: bool,
 }

@@ -50,37 +50,37 @@ const LAST: usize = 900;
 const EXAMPLES: &str = "\
 Examples:
   rtops                        list the processes that have an agent
-  rtops gateway                what the kernel knows of `gateway`
+  rtops gateway                what the kernel knows about `gateway`
   rtops stack gateway          where every task and thread of `gateway` waits
   rtops stack 4711 --tasks --min-age 5m
   rtops stats gateway --watch  polls, spawns, busy workers, every second
   rtops leaks gateway          what will never end, and why
   rtops profile tasks gateway -o tasks.pb.gz
-  rtops demo                   see it all on a sample service
+  rtops demo                   try it all on a sample service
 
 Exit codes:
   0   done
   1   failed
-  2   wrong usage
-  3   no such process, or one that ended while it was watched
-  4   a process without an agent
-  5   no permission
-  6   timed out, or incomplete
-  7   the versions of rtops and the agent do not fit
-  10  leaks found, and --fail given";
+  2   invalid arguments
+  3   there is no such process, or it ended while rtops watched it
+  4   the process has no agent, and the command needs one
+  5   permission denied
+  6   timed out, or the output is incomplete
+  7   rtops and the agent do not speak the same protocol
+  10  leaks were found, and --fail was given";
 
 const COMPLETIONS: &str = "\
-Where to put it, for all new shells:
+Install for all new shells:
   rtops completions bash > ~/.local/share/bash-completion/completions/rtops
   rtops completions zsh > DIR/_rtops          # DIR is one of $fpath
   rtops completions fish > ~/.config/fish/completions/rtops.fish";
 
 /// See what running Rust services are doing.
 ///
-/// rtops lists the processes that have an rtops agent and shows their counters,
-/// where each of their tasks waits, and the stack of each thread. Without a
-/// command it lists; `rtops TARGET` is short for `rtops info TARGET`. `rtops
-/// completions SHELL` prints a script that completes commands and targets.
+/// rtops shows where each task and thread of a process waits and what it uses.
+/// An agent in the service adds names, ages and counters. Without a command,
+/// rtops lists the processes that have an agent; `rtops TARGET` is short for
+/// `rtops info TARGET`. `rtops completions SHELL` prints a completion script.
 #[derive(Debug, Parser)]
 #[command(name = "rtops", version, max_term_width = 80)]
 #[command(override_usage = USAGE, after_long_help = EXAMPLES)]
@@ -95,7 +95,7 @@ pub struct Cli {
 /// How and where to print.
 #[derive(Args, Debug)]
 pub struct OutputArgs {
-    /// Print JSON (docs/operate/json.md describes it)
+    /// Print JSON (see docs/operate/json.md)
     #[arg(long, global = true, display_order = LAST)]
     pub json: bool,
     /// Write to FILE instead of standard output
@@ -129,29 +129,29 @@ impl OutputArgs {
 pub enum Command {
     /// List the processes that have an agent
     List(ListArgs),
-    /// Show which processes started which, with those of Rust marked
+    /// Show the tree of processes, and mark those written in Rust
     Tree(TreeArgs),
-    /// Show what the kernel knows of a process, with an agent or without
+    /// Show what the kernel knows about a process, with or without an agent
     Info(InfoArgs),
-    /// Show how a process was built, and its agent's version
+    /// Show how a process was built, and the version of its agent
     Version(VersionArgs),
-    /// Show counters and rates of a process
+    /// Show the counters and rates of a process
     Stats(StatsArgs),
-    /// Show rates or the list again and again
+    /// Show the rates or the list, and refresh them
     Watch(WatchCommandArgs),
     /// Show where the tasks and threads of a process wait
     Stack(StackArgs),
-    /// Show what the memory of a process is used for
+    /// Show what a process uses its memory for
     Memstats(MemstatsArgs),
-    /// Have a process give free memory back, which changes it
+    /// Make a process return free memory to the system
     Trim(TrimArgs),
     /// Find tasks and threads that will never end
     Leaks(LeaksArgs),
-    /// Write a profile that Go's tools read
+    /// Write a profile for Go's pprof tools
     Profile(ProfileArgs),
     /// Start a sample service and look at it
     Demo(DemoArgs),
-    /// Print the script that has a shell complete commands and targets
+    /// Print a script that completes commands and targets in a shell
     // Hidden, so that the short help fits on a screen: it is asked for once.
     #[command(hide = true, after_long_help = COMPLETIONS)]
     Completions {
@@ -172,7 +172,7 @@ impl Default for Command {
 /// How much of the demo.
 #[derive(Args, Debug)]
 pub struct DemoArgs {
-    /// Only be the sample service, until Ctrl-C
+    /// Only run the sample service, until Ctrl-C
     #[arg(long)]
     pub serve: bool,
     /// The process that started the service and must not be outlived

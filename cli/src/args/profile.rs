@@ -9,14 +9,15 @@ use crate::complete;
 const PROFILE_EXAMPLES: &str = "\
 Examples:
   rtops profile tasks gateway -o tasks.pb.gz
-  go tool pprof -top tasks.pb.gz                      how many tasks are where
+  go tool pprof -top tasks.pb.gz                      tasks at each place
   go tool pprof -http=: tasks.pb.gz                   graph and flame graph
-  go tool pprof -sample_index=waits -top tasks.pb.gz  every place of a join
-  rtops profile tasks gateway --debug 1               text, equal tasks together
-  rtops profile tasks gateway --debug 2               text, one by one
+  go tool pprof -sample_index=waits -top tasks.pb.gz  every branch of a join
+  rtops profile tasks gateway --debug 1               text, grouped
+  rtops profile tasks gateway --debug 2               text, task by task
 
-A task counts once, with the first place where it waits; `waits` counts all.
-docs/operate/profile.md has the formats, and how a service serves them.";
+Each task counts once, at the first place where it waits; `waits` counts every
+place. docs/operate/profile.md describes the formats, and how a service can
+serve its own profile.";
 
 /// What to write a profile of.
 #[derive(Args, Debug)]
@@ -28,7 +29,7 @@ pub struct ProfileArgs {
 /// What a profile can be of.
 #[derive(Debug, Subcommand)]
 pub enum Profiled {
-    /// Write where the tasks of a process wait, as Go's goroutine profile
+    /// Write where the tasks wait, in the format of Go's goroutine profile
     Tasks(TaskProfileArgs),
 }
 
@@ -37,7 +38,7 @@ pub enum Profiled {
 #[command(after_long_help = PROFILE_EXAMPLES)]
 #[command(override_usage = "rtops profile tasks [OPTIONS] <TARGET|--core FILE|--from FILE>")]
 pub struct TaskProfileArgs {
-    /// A PID, or the name of a process or its beginning
+    /// A PID, or the name of a process or the start of it
     #[arg(required_unless_present_any = ["core", "from"],
           conflicts_with_all = ["core", "exe", "sysroot", "from"],
           add = ArgValueCandidates::new(complete::targets))]
@@ -46,10 +47,10 @@ pub struct TaskProfileArgs {
     pub source: SourceArgs,
     #[command(flatten)]
     pub attach: AttachArgs,
-    /// As Go's `debug`: 0 pprof, 1 text, 2 long text
+    /// The format, as Go's `debug` parameter: 0 pprof, 1 text, 2 long text
     ///
-    /// 0 is a gzipped pprof protobuf, 1 text with equal tasks together, 2 text with
-    /// one task after the other.
+    /// 0 is a gzipped pprof protobuf, 1 is text that groups equal tasks, and 2 is
+    /// text that lists every task.
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true,
           value_parser = clap::value_parser!(u8).range(0..=2))]
     pub debug: u8,

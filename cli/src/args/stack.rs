@@ -13,18 +13,18 @@ use crate::complete;
 const STACK_EXAMPLES: &str = "\
 Examples:
   rtops stack gateway                    everything, equal stacks grouped
-  rtops stack 4711 --tasks --each        every task on its own
-  rtops stack 4711 --filter 'db::|pool'  only what these names occur in
-  rtops stack 4711 --min-age 5m          only what has not moved for 5 minutes
+  rtops stack 4711 --tasks --each        every task, one by one
+  rtops stack 4711 --filter 'db::|pool'  only what matches these names
+  rtops stack 4711 --min-age 5m          only what has waited for 5 minutes
   rtops stack 4711 --json -o dump.json
-  rtops stack api worker                 one section each
+  rtops stack api worker                 two processes, a section each
 
-Frames are listed innermost first; where a task waits in several places at once
-(join, select), the tree is drawn from the root down.
+rtops lists frames from the innermost out. If a task waits in several places at
+once (join, select), it draws a tree from the root down.
 
-The process stands still for about a millisecond, while a copy of it is made,
-which is only read; nothing in it changes. Without an agent the same is shown.
-Names, ages, spawn sites and holders are known of tracked ones only.";
+rtops stops the process for about a millisecond, copies it, and reads the copy;
+it changes nothing in the process. The process needs no agent for that. Names,
+ages, spawn sites and lock holders are known only for tracked tasks.";
 
 /// What of the stacks to show.
 #[derive(Args, Debug)]
@@ -33,9 +33,9 @@ Names, ages, spawn sites and holders are known of tracked ones only.";
     override_usage = "rtops stack [OPTIONS] <TARGET...|--core FILE|--from FILE|--all-agents>"
 )]
 pub struct StackArgs {
-    /// PIDs, or names of processes or their beginnings
+    /// PIDs, or names of processes or the start of them
     ///
-    /// With several, there is a section for each.
+    /// With several, each process has its own section.
     #[arg(value_name = "TARGET", required_unless_present_any = ["core", "from", "all_agents"],
           conflicts_with_all = ["core", "exe", "sysroot", "from", "all_agents"],
           add = ArgValueCandidates::new(complete::targets))]
@@ -47,35 +47,35 @@ pub struct StackArgs {
     pub source: SourceArgs,
     #[command(flatten)]
     pub attach: AttachArgs,
-    /// Only tasks
+    /// Show only tasks
     #[arg(long, conflicts_with = "threads")]
     pub tasks: bool,
-    /// Only threads
+    /// Show only threads
     #[arg(long)]
     pub threads: bool,
-    /// Show tasks and threads that are equal one by one
+    /// Show every task and thread instead of groups
     #[arg(long)]
     pub each: bool,
     /// Show which task spawned which, with its innermost await
     #[arg(long, conflicts_with_all = ["threads", "each", "json"])]
     pub tree: bool,
-    /// Show the frames of executor and standard library, too
+    /// Also show the frames of the executor and the standard library
     #[arg(long, hide_short_help = true)]
     pub all_frames: bool,
-    /// Only what has a name, function or file that matches
+    /// Show only what has a matching name, function or file
     #[arg(long, value_name = "REGEX")]
     pub filter: Option<Regex>,
-    /// Only tasks that wait or run for at least this long
+    /// Show only tasks that wait or run for at least this long
     ///
-    /// Of untracked tasks that is not known: they are left out.
+    /// This leaves out untracked tasks, as it is not known for them.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub min_age: Option<Duration>,
-    /// At most this many groups of tasks, and of threads
+    /// Show at most this many groups of tasks and of threads
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
     /// Save the dump, for --from and `leaks --baseline`
     ///
-    /// With `-` it goes to standard output, and nothing else does.
+    /// `-` writes it, and nothing else, to standard output.
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub save: Option<PathBuf>,
 }

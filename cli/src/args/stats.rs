@@ -10,28 +10,29 @@ use crate::{complete, error::Error};
 
 const STATS_HELP: &str = "\
 Examples:
-  rtops stats gateway             totals, and rates over a moment
+  rtops stats gateway             totals and current rates
   rtops stats gateway --watch     rates every second, until Ctrl-C
   rtops stats gateway --watch 5s --count 12 --json
-                                  those of a minute, one object a line
+                                  the rates of one minute, one object per line
 
-Watching asks the agent only: untracked tasks are counted in `alive`. A sample
-that is not answered in time is said to be missing. When the process ends, the
-exit code is 3.";
+With --watch, rtops asks only the agent; `alive` includes the untracked tasks.
+If the agent does not answer in time, rtops reports the sample as missing. If
+the process ends, rtops exits with code 3.";
 
 /// What to count.
 #[derive(Args, Debug)]
 #[command(after_long_help = STATS_HELP)]
 #[command(override_usage = "rtops stats [OPTIONS] <TARGET|--core FILE>")]
 pub struct StatsArgs {
-    /// A PID, or the name of a process or its beginning
+    /// A PID, or the name of a process or the start of it
     #[arg(required_unless_present_any = ["core", "watch"],
           conflicts_with_all = ["core", "exe", "sysroot"],
           add = ArgValueCandidates::new(complete::targets))]
     target: Option<String>,
-    /// Wait no longer than this for an answer
+    /// How long to wait for an answer
     ///
-    /// While watching, it is no more than the interval, or 1s where that is longer.
+    /// With --watch, rtops waits no longer than the interval or 1s, whichever is
+    /// longer.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
     pub timeout: Duration,
     #[command(flatten)]
@@ -40,7 +41,7 @@ pub struct StatsArgs {
     pub watch: WatchArgs,
     #[command(flatten)]
     pub attach: AttachArgs,
-    /// Look for debug files here, too (may be repeated)
+    /// Also look for debug files in DIR (can be repeated)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
     pub symbols: Vec<PathBuf>,
 }

@@ -12,10 +12,10 @@ use crate::{complete, error::Error};
 /// Which process, and how long to wait for it.
 #[derive(Args, Debug)]
 pub struct TargetArgs {
-    /// A PID, or the name of a process or its beginning
+    /// A PID, or the name of a process or the start of it
     #[arg(add = ArgValueCandidates::new(complete::targets))]
     pub target: String,
-    /// Wait no longer than this for an answer
+    /// How long to wait for an answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
     pub timeout: Duration,
 }
@@ -37,17 +37,17 @@ impl TargetArgs {
 /// How to ask for a dump, or a file that holds one.
 #[derive(Args, Debug)]
 pub struct SourceArgs {
-    /// Wait no longer than this for an answer
+    /// How long to wait for an answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout, hide_short_help = true)]
     pub timeout: Duration,
-    /// Show a dump that `rtops stack --save` wrote
+    /// Read a dump that `rtops stack --save` wrote
     ///
-    /// It may be of another host. `-` is standard input.
+    /// It may come from another host. `-` is standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "core")]
     pub from: Option<PathBuf>,
     #[command(flatten)]
     pub core: CoreArgs,
-    /// Look for debug files here, too (may be repeated)
+    /// Also look for debug files in DIR (can be repeated)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
     pub symbols: Vec<PathBuf>,
 }
@@ -67,7 +67,7 @@ pub(super) fn parse_timeout(text: &str) -> Result<Duration, String> {
     let timeout = parse_duration(text)?;
     let longest = Duration::from_secs(3600);
     if timeout.is_zero() || timeout > longest {
-        return Err("a time-out is more than 0 and at most 1h".to_owned());
+        return Err("it must be more than 0 and at most 1h".to_owned());
     }
     Ok(timeout)
 }

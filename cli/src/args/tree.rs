@@ -7,21 +7,21 @@ use crate::complete;
 
 const TREE_HELP: &str = "\
 Examples:
-  rtops tree                the Rust processes, and what started them
-  rtops tree 4711           what process 4711 started
-  rtops tree --all          all processes of the machine
+  rtops tree                the Rust processes and their parents
+  rtops tree 4711           process 4711 and its children
+  rtops tree --all          all processes
 
-A `*` marks processes that have an agent, a `+` other ones of Rust. The tree of
-a process's tasks is `rtops stack TARGET --tree`.";
+`*` marks a process with an agent, and `+` another Rust process. To see the tree
+of the tasks in a process, use `rtops stack TARGET --tree`.";
 
 /// Which part of the tree to show.
 #[derive(Args, Debug)]
 #[command(after_long_help = TREE_HELP)]
 pub struct TreeArgs {
-    /// Only this process and those below it: a PID or a name
+    /// Show only this process and its descendants: a PID or a name
     #[arg(add = ArgValueCandidates::new(complete::targets))]
     pub target: Option<String>,
-    /// Also show branches that lead to no Rust process
+    /// Also show branches without a Rust process
     #[arg(long)]
     pub all: bool,
 }

@@ -5,15 +5,15 @@ use clap::Args;
 use super::TargetArgs;
 
 const TRIM_HELP: &str = "\
-This is the one command that changes the process: its allocators give memory
-that is free, and kept for later, back to the system (malloc_trim of glibc, a
-purge of all arenas of jemalloc, mi_collect of mimalloc). Nothing in use moves.
+This is the only command that changes the process. Its allocators return the
+memory that they keep free for later to the system: malloc_trim for glibc, a
+purge of all arenas for jemalloc, mi_collect for mimalloc. They do not move
+memory that is in use.
 
-Threads that allocate from a heap of glibc wait while it is worked on: half a
-second for a GiB, and some seconds if that is in tiny free pieces. What is given
-back has to be got from the system anew when it is needed. If rtops stops
-waiting, the trim goes on.
-rtops_agent::Capability::Trim switches it off in a service.";
+Meanwhile, threads that allocate from a glibc heap wait: half a second for each
+GiB, and some seconds if the heap has many small free pieces. When the process
+needs the memory again, it has to ask the system for it. If rtops stops waiting,
+the trim goes on. A service can forbid it with rtops_agent::Capability::Trim.";
 
 /// Which process is to be changed.
 #[derive(Args, Debug)]

@@ -10,28 +10,27 @@ use crate::{complete, error::Error};
 
 const VERSION_HELP: &str = "\
 Examples:
-  rtops version gateway                 how it was built, and with which agent
-  rtops version 4711 --dependencies     and the packages that went into it
+  rtops version gateway                 how it was built, and its agent
+  rtops version 4711 --dependencies     also the packages it was built from
 
-Most of it is read from the executable as it runs, also of a process without an
-agent. What can't be known from it is said to be unknown. The list of packages
-is there if `cargo auditable build` built it.";
+rtops reads most of this from the executable, so the process needs no agent. The
+list of packages is there if the program was built with `cargo auditable`.";
 
 /// What to say about the build of a process.
 #[derive(Args, Debug)]
 #[command(after_long_help = VERSION_HELP)]
 #[command(override_usage = "rtops version [OPTIONS] <TARGET|--core FILE>")]
 pub struct VersionArgs {
-    /// A PID, or the name of a process or its beginning
+    /// A PID, or the name of a process or the start of it
     #[arg(required_unless_present = "core", conflicts_with_all = ["core", "exe", "sysroot"],
           add = ArgValueCandidates::new(complete::targets))]
     target: Option<String>,
-    /// Wait no longer than this for an answer
+    /// How long to wait for an answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_timeout)]
     timeout: Duration,
     #[command(flatten)]
     pub core: CoreArgs,
-    /// List the packages that went into it
+    /// List the packages that it was built from
     #[arg(long)]
     pub dependencies: bool,
 }

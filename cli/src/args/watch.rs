@@ -14,13 +14,13 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// Whether to look once or again and again.
 #[derive(Args, Clone, Debug, Default)]
 pub struct WatchArgs {
-    /// Look again and again: stats every 1s, list every 2s
+    /// Refresh every TIME; by default every 1s for stats, every 2s for list
     ///
-    /// A terminal shows the last look, until Ctrl-C; a file or pipe gets one after the
-    /// other.
+    /// On a terminal, the new output replaces the old one, until Ctrl-C. A file or
+    /// pipe gets one after the other.
     #[arg(long, visible_alias = "every", value_name = "TIME", num_args = 0..=1)]
     watch: Option<Option<String>>,
-    /// End after N looks; implies --watch
+    /// Stop after N times; implies --watch
     #[arg(long, value_name = "N")]
     count: Option<NonZeroU64>,
 }
@@ -28,7 +28,7 @@ pub struct WatchArgs {
 const WATCH_HELP: &str = "\
 Examples:
   rtops watch stats gateway             rates every second, until Ctrl-C
-  rtops watch list --every 5s           who is there, and with how many tasks";
+  rtops watch list --every 5s           processes and their number of tasks";
 
 /// What to watch.
 #[derive(Args, Debug)]
@@ -41,10 +41,10 @@ pub struct WatchCommandArgs {
 /// What can be watched.
 #[derive(Debug, Subcommand)]
 pub enum Watched {
-    /// Watch the rates of a process, as `rtops stats --watch`
+    /// Watch the rates of a process, like `rtops stats --watch`
     #[command(override_usage = "rtops watch stats [OPTIONS] <TARGET>")]
     Stats(StatsArgs),
-    /// Watch the list of processes, as `rtops list --watch`
+    /// Watch the list of processes, like `rtops list --watch`
     List(ListArgs),
 }
 

@@ -27,11 +27,11 @@ const FORMER: &str = "_CLAP_IFS";
 /// A shell that knows how to ask.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Shell {
-    /// From 4.4 on.
+    /// 4.4 or newer.
     Bash,
     /// With its completion system, `compinit`.
     Zsh,
-    /// From 3.1 on.
+    /// 3.1 or newer.
     Fish,
 }
 
