@@ -8,7 +8,7 @@ use rtops_report::format::parse_duration;
 /// How to find all tasks and threads: by a look at the process from outside.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct AttachArgs {
-    /// Whether to look from outside: auto (default), never or always
+    /// Look from outside: auto (default), never or always
     ///
     /// To look from outside, rtops stops the process for about a millisecond,
     /// copies it, and reads the copy. auto: do this if it can't do harm, else ask

@@ -7,7 +7,7 @@ use clap::{Args, ValueHint};
 /// A core file, and where the files are that it does not hold.
 #[derive(Args, Debug)]
 pub struct CoreArgs {
-    /// Read a core file: FILE, or the newest one of a PID or program
+    /// Read a core file: FILE, or the newest of a PID or NAME
     ///
     /// For a PID or the name of a program, rtops reads the newest core file that
     /// systemd-coredump has stored. The file may come from another host.

@@ -52,16 +52,16 @@ pub struct LeaksArgs {
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_pause,
           conflicts_with = "core")]
     pub every: Duration,
-    /// How long a wait must last to be suspicious by itself
+    /// Suspect every wait this long
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration,
           conflicts_with = "core")]
     pub min_age: Duration,
     /// Compare with a dump that `stack --save` wrote, instead of watching
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<PathBuf>,
-    /// Ignore tasks and threads that match (can be repeated)
+    /// Ignore what matches (can be repeated)
     ///
-    /// REGEX is compared with the names, functions and files of each.
+    /// rtops ignores a task or thread if its name, a function or a file matches.
     #[arg(long, value_name = "REGEX")]
     pub ignore: Vec<Regex>,
     /// Read patterns for --ignore from a file

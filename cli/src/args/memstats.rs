@@ -24,8 +24,7 @@ process uses more than 256 MiB, rtops asks glibc only with --walk.
 pub struct MemstatsArgs {
     #[command(flatten)]
     pub target: TargetArgs,
-    /// How long to measure changes [default: 1s if the service counts blocks, else
-    /// 0]
+    /// How long to measure changes [default: 1s if blocks are counted, else 0]
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     pub watch: Option<Duration>,
     /// Ask glibc about a large heap, too; threads that allocate may have to wait

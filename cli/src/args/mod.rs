@@ -70,7 +70,7 @@ Exit codes:
   10  leaks were found, and --fail was given";
 
 const COMPLETIONS: &str = "\
-To load it in every new shell, write it to a file:
+Install for all new shells:
   rtops completions bash > ~/.local/share/bash-completion/completions/rtops
   rtops completions zsh > DIR/_rtops          # DIR is one of $fpath
   rtops completions fish > ~/.config/fish/completions/rtops.fish";
@@ -95,7 +95,7 @@ pub struct Cli {
 /// How and where to print.
 #[derive(Args, Debug)]
 pub struct OutputArgs {
-    /// Print JSON; docs/operate/json.md describes the fields
+    /// Print JSON (see docs/operate/json.md)
     #[arg(long, global = true, display_order = LAST)]
     pub json: bool,
     /// Write to FILE instead of standard output

@@ -55,7 +55,7 @@ pub struct StackArgs {
     /// Show only threads
     #[arg(long)]
     pub threads: bool,
-    /// Show every task and thread, instead of groups of equal ones
+    /// Show every task and thread instead of groups
     #[arg(long)]
     pub each: bool,
     /// Show which task spawned which, and the innermost await of each

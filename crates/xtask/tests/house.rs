@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeSet, HashSet},
     fs,
     path::{Path, PathBuf},
+    process::Command,
     sync::LazyLock,
 };
 
@@ -142,6 +143,25 @@ fn tests_and_packages_that_the_pages_name_are_there() {
         }
     }
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
+fn tasks_that_the_pages_name_are_there() {
+    let help = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let tasks: HashSet<&str> = help
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .collect();
+    let task = Regex::new(r"cargo xtask ([a-z][a-z0-9-]*)").unwrap();
+    for (page, text) in texts(".md") {
+        for found in task.captures_iter(&text) {
+            assert!(tasks.contains(&found[1]), "{page}: {}", &found[0]);
+        }
+    }
 }
 
 /// rustfmt keeps a tree of imports in shape, but does not make one of two.
