@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, time::Duration};
 use rtops_protocol::{ProtocolError, Refusal, Refused};
 use rtops_report::{escape::escape, format};
 
-use crate::find::named::Several;
+use crate::find::{named::Several, only::Candidates};
 
 /// Why a command did not do all that it was asked for. The texts say what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +13,7 @@ pub enum Error {
     /// An argument that clap could not judge.
     #[error("{0}")]
     Usage(String),
-    /// Several processes can be meant by the name that was given.
+    /// Several processes can be meant by the name that was given, or none was given.
     #[error("{0}")]
     Ambiguous(Several),
     /// There is no process with that id.
@@ -22,6 +22,9 @@ pub enum Error {
     /// No process has that name.
     #[error("no process is named {}; `rtops` lists those that can be inspected", escape(.0))]
     NoSuchName(String),
+    /// None was named, and there is none that could be meant.
+    #[error("no process of yours {}", can_be_meant(*.0))]
+    NoCandidate(Candidates),
     /// What comes first on the command line is no command, and no process has that name.
     #[error("no command or process is called {}; {}", escape(.name), meant(.similar.as_deref()))]
     NoSuchCommand {
@@ -269,6 +272,7 @@ impl Error {
             Self::Usage(_) | Self::Ambiguous(_) => 2,
             Self::NoSuchProcess(_)
             | Self::NoSuchName(_)
+            | Self::NoCandidate(_)
             | Self::NoCore(_)
             | Self::NoSuchCommand { .. }
             | Self::Ended { .. } => 3,
@@ -345,6 +349,17 @@ fn common_code(failures: &[Failure], count: usize) -> u8 {
     match codes.next() {
         Some(first) if failures.len() == count && codes.all(|code| code == first) => first,
         _ => 6,
+    }
+}
+
+fn can_be_meant(among: Candidates) -> &'static str {
+    match among {
+        Candidates::Agents => {
+            "has an rtops agent; name one that has, or run rtops as the user of the service or as root"
+        }
+        Candidates::All => {
+            "runs tokio or has an rtops agent; name one, or run rtops as the user of the service or as root"
+        }
     }
 }
 

@@ -32,11 +32,12 @@ told by is known of tracked ones only.";
 /// How to look for leaks.
 #[derive(Args, Debug)]
 #[command(after_long_help = LEAKS_HELP)]
-#[command(override_usage = "rtops leaks [OPTIONS] <TARGET|--core FILE|--from FILE>")]
+#[command(override_usage = "rtops leaks [OPTIONS] [TARGET|--core FILE|--from FILE]")]
 pub struct LeaksArgs {
     /// A PID, or the name of a process or its beginning
-    #[arg(required_unless_present_any = ["core", "from"],
-          conflicts_with_all = ["core", "exe", "sysroot", "from"],
+    ///
+    /// Without it, the only process is meant that has an agent or runs tokio.
+    #[arg(conflicts_with_all = ["core", "exe", "sysroot", "from"],
           add = ArgValueCandidates::new(complete::targets))]
     pub target: Option<String>,
     #[command(flatten)]

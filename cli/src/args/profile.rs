@@ -35,11 +35,12 @@ pub enum Profiled {
 /// In which format, and with which symbols.
 #[derive(Args, Debug)]
 #[command(after_long_help = PROFILE_EXAMPLES)]
-#[command(override_usage = "rtops profile tasks [OPTIONS] <TARGET|--core FILE|--from FILE>")]
+#[command(override_usage = "rtops profile tasks [OPTIONS] [TARGET|--core FILE|--from FILE]")]
 pub struct TaskProfileArgs {
     /// A PID, or the name of a process or its beginning
-    #[arg(required_unless_present_any = ["core", "from"],
-          conflicts_with_all = ["core", "exe", "sysroot", "from"],
+    ///
+    /// Without it, the only process is meant that has an agent or runs tokio.
+    #[arg(conflicts_with_all = ["core", "exe", "sysroot", "from"],
           add = ArgValueCandidates::new(complete::targets))]
     pub target: Option<String>,
     #[command(flatten)]

@@ -30,13 +30,14 @@ Names, ages, spawn sites and holders are known of tracked ones only.";
 #[derive(Args, Debug)]
 #[command(after_long_help = STACK_EXAMPLES)]
 #[command(
-    override_usage = "rtops stack [OPTIONS] <TARGET...|--core FILE|--from FILE|--all-agents>"
+    override_usage = "rtops stack [OPTIONS] [TARGET...|--core FILE|--from FILE|--all-agents]"
 )]
 pub struct StackArgs {
     /// PIDs, or names of processes or their beginnings
     ///
-    /// With several, there is a section for each.
-    #[arg(value_name = "TARGET", required_unless_present_any = ["core", "from", "all_agents"],
+    /// With several, there is a section for each; with none, the only process is shown
+    /// that has an agent or runs tokio.
+    #[arg(value_name = "TARGET",
           conflicts_with_all = ["core", "exe", "sysroot", "from", "all_agents"],
           add = ArgValueCandidates::new(complete::targets))]
     pub targets: Vec<String>,

@@ -5,8 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueHint};
 use clap_complete::ArgValueCandidates;
 
-use super::{AttachArgs, CoreArgs, TargetArgs, WatchArgs, target::parse_timeout};
-use crate::{complete, error::Error};
+use super::{AttachArgs, CoreArgs, WatchArgs, target::parse_timeout};
+use crate::complete;
 
 const STATS_HELP: &str = "\
 Examples:
@@ -22,11 +22,12 @@ exit code is 3.";
 /// What to count.
 #[derive(Args, Debug)]
 #[command(after_long_help = STATS_HELP)]
-#[command(override_usage = "rtops stats [OPTIONS] <TARGET|--core FILE>")]
+#[command(override_usage = "rtops stats [OPTIONS] [TARGET|--core FILE]")]
 pub struct StatsArgs {
     /// A PID, or the name of a process or its beginning
-    #[arg(required_unless_present_any = ["core", "watch"],
-          conflicts_with_all = ["core", "exe", "sysroot"],
+    ///
+    /// Without it, the only process is meant that has an agent or runs tokio.
+    #[arg(conflicts_with_all = ["core", "exe", "sysroot"],
           add = ArgValueCandidates::new(complete::targets))]
     target: Option<String>,
     /// Wait no longer than this for an answer
@@ -46,17 +47,9 @@ pub struct StatsArgs {
 }
 
 impl StatsArgs {
-    /// Tells the target from an interval: in `rtops stats --watch gateway` there is none.
-    ///
-    /// # Errors
-    /// When there is no target, which clap lets through where `--watch` is given.
-    pub fn target(&mut self) -> Result<TargetArgs, Error> {
-        let target = self.target.take().or_else(|| self.watch.take_word());
-        Ok(TargetArgs {
-            target: target.ok_or_else(|| {
-                Error::Usage("which process? `rtops stats TARGET --watch`".to_owned())
-            })?,
-            timeout: self.timeout,
-        })
+    /// The target, if one is named. A word behind `--watch` may be one: in `rtops stats --watch gateway`
+    /// it is.
+    pub fn take_target(&mut self) -> Option<String> {
+        self.target.take().or_else(|| self.watch.take_target())
     }
 }

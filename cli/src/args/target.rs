@@ -52,16 +52,6 @@ pub struct SourceArgs {
     pub symbols: Vec<PathBuf>,
 }
 
-impl SourceArgs {
-    /// The process to ask.
-    ///
-    /// # Errors
-    /// When there is none, which clap does not let through.
-    pub fn target(&self, named: Option<&String>) -> Result<TargetArgs, Error> {
-        TargetArgs::named(named, self.timeout)
-    }
-}
-
 /// A duration that a conversation can keep: neither none nor for ever.
 pub(super) fn parse_timeout(text: &str) -> Result<Duration, String> {
     let timeout = parse_duration(text)?;

@@ -42,7 +42,7 @@ pub struct WatchCommandArgs {
 #[derive(Debug, Subcommand)]
 pub enum Watched {
     /// Watch the rates of a process, as `rtops stats --watch`
-    #[command(override_usage = "rtops watch stats [OPTIONS] <TARGET>")]
+    #[command(override_usage = "rtops watch stats [OPTIONS] [TARGET]")]
     Stats(StatsArgs),
     /// Watch the list of processes, as `rtops list --watch`
     List(ListArgs),
@@ -62,9 +62,13 @@ impl WatchArgs {
         self.watch.get_or_insert_default();
     }
 
-    /// Takes the word behind `--watch`, where it is meant as another argument.
-    pub fn take_word(&mut self) -> Option<String> {
-        self.watch.as_mut()?.take()
+    /// Takes the word behind `--watch`, where it is the name of a process or a PID, not an interval.
+    pub fn take_target(&mut self) -> Option<String> {
+        let is_target = |word: &mut String| {
+            let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
+            is_number || parse_duration(word).is_err()
+        };
+        self.watch.as_mut()?.take_if(is_target)
     }
 
     /// The pace that was asked for, `None` for a single look.

@@ -115,7 +115,7 @@ fn watched(args: &LeaksArgs, baseline: Option<&Taken>) -> Result<(Taken, Watch),
         let watch = compared(baseline, &last)?;
         return Ok((last, watch));
     }
-    let target = Target::find_any(&args.source.target(args.target.as_ref())?)?;
+    let target = Target::named_or_only(args.target.as_ref(), args.source.timeout)?;
     match baseline {
         Some(_) => {
             let last = take(&target, args)?;

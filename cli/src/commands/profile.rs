@@ -81,7 +81,7 @@ fn take(args: &TaskProfileArgs) -> Result<Profile, Error> {
 }
 
 fn ask(args: &TaskProfileArgs) -> Result<Taken, Error> {
-    let target = Target::find_any(&args.source.target(args.target.as_ref())?)?;
+    let target = Target::named_or_only(args.target.as_ref(), args.source.timeout)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
     let look = Look {
         parts: StackParts::Tasks,

@@ -23,7 +23,10 @@ use crate::{
         },
     },
     error::Error,
-    find::target::Target,
+    find::{
+        only::{self, Candidates},
+        target::Target,
+    },
     out::progress::Progress,
     proc,
     render::{
@@ -47,13 +50,23 @@ pub fn run(mut args: StatsArgs, output: &OutputArgs) -> Result<(), Error> {
     if let Some(core) = core::open(&args.core)? {
         return of_core(&core, &args, output);
     }
-    let target = args.target()?;
+    let named = args.take_target();
     match args.watch.pace(PACE)? {
-        None => once(&target, &args, output),
+        None => {
+            let target = Target::named_or_only(named.as_ref(), args.timeout)?;
+            once(&target, &args, output)
+        }
         Some(_) if args.attach.attach == AttachChoice::Always => Err(Error::Usage(
             "only the agent is asked while watching; leave out --attach or --watch".to_owned(),
         )),
-        Some(pace) => rates::run(target, pace, output),
+        Some(pace) => {
+            let target = match named {
+                Some(named) => named,
+                None => only::process(Candidates::Agents)?.to_string(),
+            };
+            let timeout = args.timeout;
+            rates::run(TargetArgs { target, timeout }, pace, output)
+        }
     }
 }
 
@@ -110,20 +123,19 @@ fn of_image(taken: &Taken, args: &StatsArgs, output: &OutputArgs) -> Result<(), 
 }
 
 /// Takes two samples and prints the second with what changed since the first.
-fn once(target: &TargetArgs, args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
-    let target = Target::find_any(target)?;
+fn once(target: &Target, args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
     outside::refuse_stopped(target.pid)?;
     if args.attach.attach != AttachChoice::Never && target.open_if_any()?.is_none() {
         let progress = Progress::start(format!("looking at process {}", target.pid));
-        let (taken, _) = outside::take(&target, look(args))?;
+        let (taken, _) = outside::take(target, look(args))?;
         drop(progress);
         return of_image(&taken, args, output);
     }
     let progress = Progress::start(format!("asking process {}", target.pid));
-    let earlier = Sample::take(&target)?;
+    let earlier = Sample::take(target)?;
     thread::sleep(INTERVAL);
-    let now = Sample::take(&target)?;
-    let untracked = untracked(&target, args)?;
+    let now = Sample::take(target)?;
+    let untracked = untracked(target, args)?;
     drop(progress);
     let report = Report {
         earlier,

@@ -4,6 +4,7 @@ pub mod client;
 pub mod discover;
 pub mod every_agent;
 pub mod named;
+pub mod only;
 pub mod parallel;
 pub mod programs;
 pub mod target;

@@ -37,13 +37,31 @@ pub enum Meant {
     Several(Several),
 }
 
-/// The processes that an ambiguous name can mean.
+/// The processes that can be meant.
 #[derive(Debug, PartialEq)]
 pub struct Several {
-    text: String,
-    /// Whether it is the whole name of each, not the beginning.
-    is_whole: bool,
+    common: Common,
     processes: Vec<Named>,
+}
+
+/// What they have in common.
+#[derive(Debug, PartialEq)]
+enum Common {
+    Name(String),
+    Beginning(String),
+    /// No name was given, and they can be inspected.
+    Kind,
+}
+
+impl Several {
+    /// The processes that can be meant where no name is given.
+    pub fn candidates(mut processes: Vec<Named>) -> Self {
+        processes.sort_by_key(|named| named.pid);
+        Self {
+            common: Common::Kind,
+            processes,
+        }
+    }
 }
 
 impl Named {
@@ -96,9 +114,12 @@ pub fn meant(text: &str, groups: &[&[Named]]) -> Meant {
                 [one] => return Meant::One(one.pid),
                 _ => {
                     fitting.sort_by_key(|named| named.pid);
+                    let common = match is_whole {
+                        true => Common::Name(text.to_owned()),
+                        false => Common::Beginning(text.to_owned()),
+                    };
                     return Meant::Several(Several {
-                        text: text.to_owned(),
-                        is_whole,
+                        common,
                         processes: fitting,
                     });
                 }
@@ -110,11 +131,14 @@ pub fn meant(text: &str, groups: &[&[Named]]) -> Meant {
 
 impl Display for Several {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (count, text) = (self.processes.len(), escape(&self.text));
-        if self.is_whole {
-            write!(f, "{count} processes are named {text}")?;
-        } else {
-            write!(f, "the names of {count} processes begin with {text}")?;
+        let count = self.processes.len();
+        match &self.common {
+            Common::Name(text) => write!(f, "{count} processes are named {}", escape(text))?,
+            Common::Beginning(text) => {
+                let text = escape(text);
+                write!(f, "the names of {count} processes begin with {text}")?;
+            }
+            Common::Kind => write!(f, "{count} processes have an agent or run tokio")?,
         }
         write!(f, "; give one of these PIDs:")?;
         let reader = Reader::new().ok();
@@ -179,12 +203,12 @@ mod tests {
         let Meant::Several(several) = meant("api", &[&agents]) else {
             panic!("a guess");
         };
-        assert!(several.is_whole);
+        assert_eq!(several.common, Common::Name("api".to_owned()));
         assert_eq!(several.processes, named(&[(2, "api"), (9, "api")]));
         let Meant::Several(several) = meant("ap", &[&agents]) else {
             panic!("a guess");
         };
-        assert!(!several.is_whole);
+        assert_eq!(several.common, Common::Beginning("ap".to_owned()));
         assert_eq!(several.processes.len(), 3);
     }
 

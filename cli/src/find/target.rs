@@ -14,6 +14,7 @@ use crate::{
         discover::{self, Candidate},
         every_agent::{Answer, Asked, ask_every_agent},
         named::{self, Meant, Named},
+        only::{self, Candidates},
     },
     proc::{self, Reader, proc_files},
 };
@@ -67,6 +68,18 @@ impl Target {
     /// As [`Self::find`].
     pub fn find_any(args: &TargetArgs) -> Result<Self, Error> {
         Self::find_among(Among::All, args)
+    }
+
+    /// As [`Self::find_any`]; without a name, finds the only process that can be meant.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub fn named_or_only(named: Option<&String>, timeout: Duration) -> Result<Self, Error> {
+        let target = match named {
+            Some(named) => named.clone(),
+            None => only::process(Candidates::All)?.to_string(),
+        };
+        Self::find_any(&TargetArgs { target, timeout })
     }
 
     fn find_among(among: Among, args: &TargetArgs) -> Result<Self, Error> {

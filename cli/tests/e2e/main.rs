@@ -29,6 +29,7 @@ mod harmless;
 mod leak_table;
 mod load;
 mod namespaces;
+mod only;
 mod outside;
 mod package;
 mod pollers;

@@ -364,13 +364,12 @@ fn a_pipe_gets_a_list_a_look() {
 fn wrong_paces_are_refused() {
     let target = Target::start(Build::Dev, &["herd", "3"]);
     for arguments in [
-        &["stats", "--watch"][..],
+        &["stats", "--watch", "99ms"][..],
         &["stats", "targets", "--watch", "99ms"],
         &["stats", "targets", "--watch", "soon"],
         &["stats", "targets", "--watch", "--attach=always"],
         &["list", "--watch", "2h"],
         &["list", "--count", "0"],
-        &["watch", "stats"],
     ] {
         let run = target.rtops(arguments).exits(2);
         assert_eq!(run.stdout, "", "{run}");

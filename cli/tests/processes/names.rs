@@ -7,9 +7,10 @@ use std::{
     sync::Arc,
 };
 
+use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{Build, Target, copy_program};
+use crate::support::{Build, Target, copy_program, rtops};
 
 /// Targets whose executables have these names, with one socket directory.
 fn targets(names: &[&str]) -> (TempDir, Vec<Target>) {
@@ -96,4 +97,34 @@ fn a_process_without_an_agent_is_no_candidate_for_a_command_that_asks_one() {
     assert_eq!(meant, gateway.pid);
     let run = run.exits(4);
     assert!(run.stderr.contains("gateway-cat"), "{run}");
+}
+
+#[test]
+fn the_only_agent_need_not_be_named() {
+    let target = Target::start(Build::Dev, &["herd", "3"]);
+    let watch = ["stats", "--watch", "100ms", "--count=1", "--json"];
+    let run = target.rtops(&watch).success();
+    let look: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(look["pid"], target.pid, "{run}");
+
+    let other = target.start_beside(Build::Dev, &["herd", "1"]);
+    for arguments in [&watch[..], &["stack"], &["leaks"], &["stats"]] {
+        let run = target.rtops(arguments).exits(2);
+        assert_eq!(run.stdout, "", "{run}");
+        let said = " processes have an agent or run tokio; give one of these PIDs:\n";
+        assert!(run.stderr.contains(said), "{run}");
+        // Others of this machine may be meant as well, and have lower PIDs.
+        if arguments == watch {
+            for pid in [target.pid, other.pid] {
+                assert!(run.stderr.contains(&format!("\n  {pid}  targets")), "{run}");
+            }
+        }
+    }
+    let nowhere = tempdir().unwrap();
+    let run = rtops(Some(nowhere.path()), &watch).exits(3);
+    assert!(
+        run.stderr
+            .contains("no process of yours has an rtops agent"),
+        "{run}"
+    );
 }

@@ -52,7 +52,7 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     if args.all_agents || args.targets.len() > 1 {
         return several::run(args, output);
     }
-    let target = Target::find_any(&args.source.target(args.targets.first())?)?;
+    let target = Target::named_or_only(args.targets.first(), args.source.timeout)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
     let (taken, parts) = take(args, &target)?;
     drop(progress);

@@ -87,7 +87,7 @@ fn targets(args: &StackArgs) -> Result<Vec<Asked>, Error> {
     let mut seen = HashSet::new();
     let mut targets = Vec::new();
     for name in &args.targets {
-        let found = Target::find_any(&args.source.target(Some(name))?);
+        let found = Target::named_or_only(Some(name), args.source.timeout);
         if found.as_ref().is_ok_and(|found| !seen.insert(found.pid)) {
             continue;
         }
