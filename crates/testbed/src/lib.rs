@@ -15,6 +15,7 @@ mod endless;
 mod fibers;
 mod filter;
 mod fork;
+mod gate;
 mod herd;
 mod joins;
 mod locks;
@@ -99,6 +100,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "fibers" => fibers::run,
         "suspended-fibers" => fibers::run_suspended,
         "fork" => fork::run,
+        "gate" => gate::run,
         "herd" => herd::run,
         "plain-herd" => herd::run_plain,
         "big-herd" => herd::run_big,

@@ -38,9 +38,14 @@ pub(super) fn numbered(noun: &str, task: &Task) -> String {
 /// The name in quotes, or the type of the future.
 pub(super) fn label(group: &TaskGroup) -> String {
     let look = &group.look;
-    match (look.name, look.future_type.as_deref()) {
+    title(look.name, look.future_type.as_deref(), look.is_tracked)
+}
+
+/// The same of what a group is known by.
+pub(super) fn title(name: Option<&str>, future_type: Option<&str>, is_tracked: bool) -> String {
+    match (name, future_type) {
         (Some(name), _) => quoted(name),
-        (None, Some(future)) if look.is_tracked => {
+        (None, Some(future)) if is_tracked => {
             escape(&rtops_symbols::display_name(future)).into_owned()
         }
         (None, Some(future)) => escape(&rtops_symbols::display_type(future)).into_owned(),
