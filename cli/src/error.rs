@@ -224,6 +224,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// What a dump is to be compared with is neither a file nor a process.
+    #[error(
+        "there is no file and no process {}; `rtops stack TARGET --save FILE` makes a file",
+        escape(&.0.to_string_lossy())
+    )]
+    NoDump(PathBuf),
     /// Two dumps are to be compared and are not of one process.
     #[error("the baseline is of {saved} as it ran then, not of {asked}; save a new one")]
     OtherProcess {
@@ -273,6 +279,7 @@ impl Error {
             Self::NoSuchProcess(_)
             | Self::NoSuchName(_)
             | Self::NoCandidate(_)
+            | Self::NoDump(_)
             | Self::NoCore(_)
             | Self::NoSuchCommand { .. }
             | Self::Ended { .. } => 3,

@@ -26,6 +26,7 @@ fn untracked(state: UntrackedState) -> Untracked {
         found_by: FoundBy::Unresolved(Unresolved::Instruction),
         trace: None,
         polled: Vec::new(),
+        wakes_itself: false,
         leaves: Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 
 mod attach;
 mod core;
+mod diff;
 mod info;
 mod leaks;
 mod list;
@@ -29,6 +30,7 @@ use crate::{
 
 pub use self::core::CoreArgs;
 pub use attach::{AttachArgs, AttachChoice};
+pub use diff::DiffArgs;
 pub use info::{InfoArgs, parse_as_info, similar_command, target};
 pub use leaks::LeaksArgs;
 pub use list::{ListArgs, SortKey};
@@ -46,6 +48,9 @@ const USAGE: &str = "rtops [OPTIONS] [COMMAND | TARGET [DURATION]]";
 
 /// Options that all commands have are below their own.
 const LAST: usize = 900;
+
+/// Without an empty line above the usage, so that the short help fits on a screen.
+const HELP: &str = "{about-with-newline}{usage-heading} {usage}\n\n{all-args}{after-help}";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -83,7 +88,7 @@ Install for all new shells:
 /// `rtops info TARGET`. `rtops completions SHELL` prints a completion script.
 #[derive(Debug, Parser)]
 #[command(name = "rtops", version, max_term_width = 80)]
-#[command(override_usage = USAGE, after_long_help = EXAMPLES)]
+#[command(override_usage = USAGE, after_long_help = EXAMPLES, help_template = HELP)]
 #[command(add = SubcommandCandidates::new(complete::targets))]
 pub struct Cli {
     #[command(flatten)]
@@ -160,6 +165,8 @@ pub enum Command {
     Watch(WatchCommandArgs),
     /// Show where the tasks and threads of a process wait
     Stack(StackArgs),
+    /// Compare two dumps, or one with a process as it is now
+    Diff(DiffArgs),
     /// Show what a process uses its memory for
     Memstats(MemstatsArgs),
     /// Make a process return free memory to the system
@@ -228,6 +235,7 @@ mod tests {
             "watch stats",
             "watch list",
             "stack",
+            "diff",
             "leaks",
             "memstats",
             "trim",

@@ -1,6 +1,7 @@
 //! The commands: each asks, builds a model, and hands it to a renderer.
 
 mod completions;
+mod diff;
 mod info;
 mod leaks;
 mod list;
@@ -56,6 +57,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Stats(args) => stats::run(args, &cli.output),
         Command::Watch(args) => watch::run(args, &cli.output),
         Command::Stack(args) => stack::run(&args, &cli.output),
+        Command::Diff(args) => diff::run(&args, &cli.output),
         Command::Memstats(args) => memstats::run(&args, &cli.output),
         Command::Trim(args) => trim::run(&args, &cli.output),
         Command::Leaks(args) => leaks::run(&args, &cli.output),

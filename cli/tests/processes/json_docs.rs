@@ -38,7 +38,10 @@ fn every_field_of_every_command_is_documented() {
     let target = Target::start(Build::Dev, &["locks"]);
     let lost = target.start_beside(Build::Dev, &["wakerless"]);
     let (pid, lost) = (target.pid.to_string(), lost.pid.to_string());
-    let lines: [&[&str]; 14] = [
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("dump").display().to_string();
+    target.stack_text(&["--save", &saved]);
+    let lines: [&[&str]; 15] = [
         &["list", "--all"],
         &["list", "--watch", "--count=1"],
         &["tree", "--all"],
@@ -49,6 +52,7 @@ fn every_field_of_every_command_is_documented() {
         &["stack", &pid, "--all-frames"],
         &["stack", &lost, "--timeout=60s"],
         &["stack", &pid, "no-such-process"],
+        &["diff", &saved, &lost, "--max-pause=10s"],
         &["leaks", &lost, "--for=0", "--timeout=60s"],
         &["leaks", &pid, "--for=0", "--min-age=0"],
         &["memstats", &pid],

@@ -9,6 +9,7 @@
 pub mod census;
 pub mod chains;
 pub mod crash;
+pub mod diff;
 pub mod dump;
 pub mod escape;
 pub mod format;

@@ -79,23 +79,29 @@ pub const fn noun(kind: TaskKind) -> &'static str {
 #[must_use]
 pub fn called(group: &TaskGroup) -> String {
     let look = &group.look;
-    match (look.name, look.future_type.as_deref()) {
-        (Some(name), _) => match group.last_name {
-            Some(last) => quoted(&format!("{name} … {last}")),
-            None => quoted(name),
-        },
-        (None, Some(future)) if look.is_tracked => {
+    let future = look.future_type.as_deref();
+    let title = match (look.name, group.last_name) {
+        (Some(name), Some(last)) => return quoted(&format!("{name} … {last}")),
+        (name, _) => title(name, future, look.is_tracked),
+    };
+    // One function may have several of them.
+    match &look.code {
+        Some(code) if look.name.is_none() && title.ends_with("{async block}") => {
+            format!("{title}:{}", code.line)
+        }
+        _ => title,
+    }
+}
+
+/// The same of what a group is known by.
+#[must_use]
+pub fn title(name: Option<&str>, future_type: Option<&str>, is_tracked: bool) -> String {
+    match (name, future_type) {
+        (Some(name), _) => quoted(name),
+        (None, Some(future)) if is_tracked => {
             escape(&rtops_symbols::display_name(future)).into_owned()
         }
-        (None, Some(future)) => {
-            let name = rtops_symbols::display_type(future);
-            // One function may have several of them.
-            let is_block = name.ends_with("{async block}");
-            match look.code.as_ref().filter(|_| is_block) {
-                Some(code) => format!("{}:{}", escape(&name), code.line),
-                None => escape(&name).into_owned(),
-            }
-        }
+        (None, Some(future)) => escape(&rtops_symbols::display_type(future)).into_owned(),
         (None, None) => "without a name".to_owned(),
     }
 }

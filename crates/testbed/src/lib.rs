@@ -15,6 +15,7 @@ mod endless;
 mod fibers;
 mod filter;
 mod fork;
+mod gate;
 mod herd;
 mod joins;
 mod locks;
@@ -100,6 +101,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         "fibers" => fibers::run,
         "suspended-fibers" => fibers::run_suspended,
         "fork" => fork::run,
+        "gate" => gate::run,
         "herd" => herd::run,
         "numbered-herd" => herd::run_numbered,
         "plain-herd" => herd::run_plain,

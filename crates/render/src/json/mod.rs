@@ -1,6 +1,7 @@
 //! JSON; `docs/json.md` describes every field.
 
 mod claims;
+pub mod diff;
 pub mod leaks;
 mod shared;
 pub mod stack;

@@ -1,5 +1,6 @@
 //! Groups of tasks and threads as text.
 
+pub mod diff;
 mod drawing;
 mod fold;
 pub mod forest;

@@ -53,6 +53,17 @@ impl Kin {
     }
 }
 
+impl Identity {
+    /// All that a task may be found again by, the surest first.
+    pub(crate) fn all_of(task: &Task) -> impl Iterator<Item = Self> {
+        let number = task.memory().and_then(|memory| {
+            let number = memory.number?;
+            Some(Self::Untracked(memory.tokio, number))
+        });
+        Self::of(task).into_iter().chain(number)
+    }
+}
+
 /// A place in the source as text: the numbers of texts differ from dump to dump.
 pub type Site = (String, u32, u32);
 
