@@ -149,7 +149,8 @@ fn with_view<T>(
     let mut tasks = None;
     if parts != StackParts::Threads {
         let mut groups = group_tasks(dump, &frames, &selection, grouping);
-        if is_text && grouping == Grouping::Equal {
+        // Who spawned whom is told of each name.
+        if is_text && grouping == Grouping::Equal && !args.tree {
             groups = page::together(groups);
         }
         order::sort_tasks(&mut groups, dump, &waits, order);
@@ -161,18 +162,15 @@ fn with_view<T>(
         order::sort_threads(&mut groups, dump, order);
         threads = Some(groups);
     }
-    let layout = Layout {
-        is_brief: is_brief(args),
-        sources: if is_text && !args.no_source {
-            sources(taken, symbols.workspaces()).lines(
-                &frames,
-                tasks.as_deref(),
-                threads.as_deref(),
-            )
-        } else {
-            HashMap::new()
-        },
+    let sources = match is_text && !args.no_source {
+        true => sources(taken, symbols.workspaces()).lines(
+            &frames,
+            tasks.as_deref(),
+            threads.as_deref(),
+        ),
+        false => HashMap::new(),
     };
+    let layout = Layout::new(is_brief(args), sources);
     show(&View {
         pid: taken.pid,
         name: &taken.name,

@@ -62,7 +62,9 @@ impl Sources {
                 let line = index
                     .and_then(|index| all.get(index))
                     .map(|line| line.trim());
-                let line = line.filter(|line| !line.is_empty() && line.len() <= MAX_LINE);
+                // A brace tells nothing.
+                let tells = |line: &&str| line.contains(char::is_alphanumeric);
+                let line = line.filter(|line| tells(line) && line.len() <= MAX_LINE);
                 lines.extend(line.map(|line| (place.clone(), line.to_owned())));
             }
         }

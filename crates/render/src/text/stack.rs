@@ -189,8 +189,14 @@ pub(super) fn task_group(
             drawing.remark(format!("and span {}, {why}", names.join(", ")));
         }
     }
-    if let Some(remark) = look.remark {
-        drawing.remark(remark.to_owned());
+    let mut told = Vec::new();
+    let incomplete = group.chains.iter().filter_map(|chain| chain.incomplete);
+    for remark in incomplete.chain(look.remark) {
+        if !told.contains(&remark) {
+            told.push(remark);
+            let short = look.unresolved.map(|why| why.short);
+            drawing.remark(said(view, remark, short));
+        }
     }
     let threads = group.tasks.iter().filter_map(|task| task.block_on());
     let threads: Vec<String> = threads.map(|tid| tid.to_string()).collect();
@@ -219,6 +225,18 @@ pub(super) fn task_group(
         drawing.remark(remark.clone());
     }
     drawing.write(writer, style)
+}
+
+/// A remark; where it was made before, how it begins, and the short form of why.
+fn said(view: &View, remark: &str, short: Option<&str>) -> String {
+    let is_new = view.layout.is_new(remark);
+    match remark.split_once(": ").filter(|_| !is_new) {
+        Some((begins, _)) => {
+            let end = if begins.starts_with('(') { ")" } else { "" };
+            format!("{begins}: {}{end}", short.unwrap_or("as above"))
+        }
+        None => remark.to_owned(),
+    }
 }
 
 /// Who holds what the tasks wait for, and who waits for what they hold.
@@ -417,7 +435,7 @@ pub(super) fn thread_group(
         drawing.remark(line);
     }
     if let Some(remark) = &group.remark {
-        drawing.remark(escape(remark).into_owned());
+        drawing.remark(escape(&said(view, remark, None)).into_owned());
     }
     for remark in remarks {
         drawing.remark(remark.clone());
