@@ -115,6 +115,22 @@ fn thread_groups(
     more(writer, style, hidden.len(), &members)
 }
 
+/// Equal lines once, with how often they were there.
+fn counted(lines: Vec<String>) -> Vec<String> {
+    let mut known: Vec<(String, usize)> = Vec::new();
+    for line in lines {
+        match known.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, count)) => *count += 1,
+            None => known.push((line, 1)),
+        }
+    }
+    let lines = known.into_iter().map(|(line, count)| match count {
+        1 => line,
+        count => format!("{line} ({count} times)"),
+    });
+    lines.collect()
+}
+
 /// What a group is called, and what its tasks do, with how much that is a concern.
 pub(super) fn title(view: &View, group: &TaskGroup) -> (String, String, Paint) {
     let noun = words::noun(group.look.kind);
@@ -243,7 +259,7 @@ fn said(view: &View, remark: &str, short: Option<&str>) -> String {
 pub(super) fn claims(holders: &Holders, group: &TaskGroup) -> Vec<String> {
     let tasks = || group.tasks.iter();
     let waits = tasks().flat_map(|task| holders.waits(task.key));
-    let mut lines = holders::held_by(holders, waits.copied());
+    let mut lines = counted(holders::held_by(holders, waits.copied()));
     let holds = tasks().flat_map(|task| holders.holds(task.key));
     lines.extend(holders::holds(
         holders,
