@@ -8,7 +8,7 @@ use crate::{
     dump::Dump,
     group::TaskGroup,
     task::{State, Task, TaskKey},
-    threads::ThreadGroup,
+    threads::{self, ThreadGroup},
     waits::Waits,
 };
 
@@ -30,7 +30,7 @@ pub enum Order {
 /// How much a group of tasks deserves a look; the greatest concern first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Concern {
-    /// Nothing will wake it, or nobody did.
+    /// Nothing will wake it, or nobody did; or the signal that ended the process came to its thread.
     Never,
     /// Waits in a circle, or behind one who does not ask.
     HeldUp,
@@ -63,6 +63,9 @@ impl Concern {
         match group.look.state {
             State::Never | State::Ready => Self::Never,
             State::HeldBack => Self::HeldUp,
+            State::Running { .. } if group.tasks.iter().any(|task| has_crashed(dump, task)) => {
+                Self::Never
+            }
             State::Running { .. } if group.tasks.iter().any(|task| runs_long(dump, task)) => {
                 Self::RunsLong
             }
@@ -120,6 +123,12 @@ impl TaskGroup<'_> {
                 .iter()
                 .all(|chain| is_whole(chain.wait) && chain.incomplete.is_none())
     }
+}
+
+/// Whether the signal that ended the process came to the thread that runs a task.
+fn has_crashed(dump: &Dump, task: &Task) -> bool {
+    let crashed = threads::crash(dump).map(|(thread, _)| thread);
+    matches!(task.state, State::Running { tid: Some(tid) } if Some(tid) == crashed)
 }
 
 /// Whether a poll takes long, as far as is known, or its thread does not run.
