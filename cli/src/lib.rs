@@ -20,7 +20,9 @@ use std::{
 };
 
 use clap::{CommandFactory, Parser};
+use rtops_render::wrap;
 
+use crate::out::terminal::style_for_stderr;
 pub use complete::Shell;
 
 /// The commands and arguments that `rtops` knows.
@@ -46,6 +48,19 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // With standard error closed as well there is nobody left to tell.
-    drop(writeln!(io::stderr(), "rtops: {error}"));
+    drop(tell(&format!("rtops: {error}")));
     ExitCode::from(error.exit_code())
+}
+
+/// Says something on standard error, in lines that break between words. Lines of a list stay as they are.
+fn tell(text: &str) -> io::Result<()> {
+    let style = style_for_stderr();
+    let mut told = Vec::new();
+    for line in text.lines() {
+        match line.starts_with(' ') {
+            true => writeln!(told, "{line}")?,
+            false => wrap::write(&mut told, style, ("", "    "), &[(None, line)])?,
+        }
+    }
+    io::stderr().write_all(&told)
 }

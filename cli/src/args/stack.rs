@@ -19,9 +19,9 @@ Examples:
   rtops stack 4711 --json -o dump.json
   rtops stack api worker                 two processes, a section each
 
-rtops shows first what deserves a look, and last what is idle. It lists the frames
-of the process's own crates, from the innermost out. If a task waits in several
-places at once (join, select), it draws a tree from the root down.
+rtops shows first what deserves a look, and last what is idle. It lists the
+frames of the process's own crates, from the innermost out. If a task waits in
+several places at once (join, select), it draws a tree from the root down.
 
 rtops stops the process for about a millisecond, copies it, and reads the copy;
 it changes nothing in the process. The process needs no agent for that. Names,
@@ -36,8 +36,8 @@ ages, spawn sites and lock holders are known only for tracked tasks.";
 pub struct StackArgs {
     /// PIDs, or names of processes or the start of them
     ///
-    /// With several, each process has its own section. With none, rtops takes the only
-    /// process that has an agent or runs tokio.
+    /// With several, each process has its own section. With none, rtops takes the
+    /// only process that has an agent or runs tokio.
     #[arg(value_name = "TARGET",
           conflicts_with_all = ["core", "exe", "sysroot", "from", "all_agents"],
           add = ArgValueCandidates::new(complete::targets))]

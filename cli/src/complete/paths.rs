@@ -48,8 +48,10 @@ mod tests {
             .get_arguments()
             .filter(|arg| wanted_by(arg).is_some());
         for argument in path {
-            let long = argument.get_long().unwrap();
-            found.push((above.to_vec(), format!("--{long}")));
+            // What has no name is completed by its place.
+            if let Some(long) = argument.get_long() {
+                found.push((above.to_vec(), format!("--{long}")));
+            }
         }
         for inner in command.get_subcommands() {
             let inside = [above, &[inner.get_name().to_owned()]].concat();

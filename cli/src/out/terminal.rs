@@ -34,6 +34,12 @@ pub fn size() -> Option<Size> {
     })
 }
 
+/// The style of messages on standard error.
+pub fn style_for_stderr() -> Style<'static> {
+    let size = terminal_size::terminal_size_of(std::io::stderr());
+    Style::new(false, size.map(|(columns, _)| usize::from(columns.0)))
+}
+
 /// Whether a terminal obeys escape sequences.
 pub fn moves_cursor() -> bool {
     env::var_os("TERM").is_none_or(|term| term != "dumb")

@@ -38,8 +38,8 @@ fn each_has_a_section_in_the_order_of_the_command_line() {
     let text = first.rtops(&arguments).success().stdout;
     assert_eq!(headings(&text), [heading(&second), heading(&first)]);
     let (of_second, of_first) = text.split_once(&heading(&first)).unwrap();
-    assert!(of_first.contains("src/herd.rs:"), "{text}");
-    assert!(!of_second.contains("src/herd.rs:"), "{text}");
+    assert!(of_first.contains("rtops_testbed::herd::waits"), "{text}");
+    assert!(!of_second.contains("rtops_testbed::herd::"), "{text}");
 }
 
 #[test]

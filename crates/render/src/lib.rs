@@ -1,6 +1,6 @@
 //! What `rtops-report` says of a dump, as text, as JSON, and as the profiles that Go's tools read.
 //!
-//! With [`style`], [`bars`] and `table` the command prints what it knows itself. Nothing here asks anybody
+//! With [`style`], [`bars`], [`wrap`] and `table` the command prints what it knows itself. Nothing here asks anybody
 //! anything.
 #![forbid(unsafe_code)]
 
@@ -15,4 +15,4 @@ pub mod style;
 #[cfg(feature = "table")]
 pub mod table;
 pub mod text;
-mod wrap;
+pub mod wrap;

@@ -11,14 +11,14 @@ const LEAST: usize = 16;
 const UNITS: [&str; 4] = ["s", "ms", "µs", "ns"];
 
 /// A piece of prose in one colour.
-pub(crate) type Part<'a> = (Option<Paint>, &'a str);
+pub type Part<'a> = (Option<Paint>, &'a str);
 
 /// Writes prose between words broken into lines: the first behind `first`, all others behind `others`. Where no
 /// width is known, it is one line.
 ///
 /// # Errors
 /// When the writer fails.
-pub(crate) fn write(
+pub fn write(
     writer: &mut impl Write,
     style: Style,
     (first, others): (&str, &str),

@@ -96,7 +96,8 @@ pub(crate) fn function_text(function: &Function) -> String {
 }
 
 impl Frame {
-    /// The crate that a frame is of which is not the target's own, or the library.
+    /// The crate that a frame is of which is not the target's own, or the library; empty where that is not
+    /// known.
     #[must_use]
     pub fn package(&self) -> &str {
         let place = self.place.as_ref();
@@ -106,7 +107,7 @@ impl Frame {
         match self.crate_name() {
             Some("core" | "alloc" | "std") => "std",
             Some(name) => name,
-            None => own::library(&self.module).unwrap_or(&self.module),
+            None => own::library(&self.module).unwrap_or_default(),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
     dump::Dump,
     group::TaskGroup,
     task::{State, Task, TaskKey},
-    threads::ThreadGroup,
+    threads::{self, ThreadGroup},
     waits::Waits,
 };
 
@@ -30,7 +30,7 @@ pub enum Order {
 /// How much a group of tasks deserves a look; the greatest concern first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Concern {
-    /// Nothing will wake it, or nobody did.
+    /// Nothing will wake it, or nobody did; or the signal that ended the process came to its thread.
     Never,
     /// Waits in a circle, or behind one who does not ask.
     HeldUp,
@@ -63,6 +63,9 @@ impl Concern {
         match group.look.state {
             State::Never | State::Ready => Self::Never,
             State::HeldBack => Self::HeldUp,
+            State::Running { .. } if group.tasks.iter().any(|task| has_crashed(dump, task)) => {
+                Self::Never
+            }
             State::Running { .. } if group.tasks.iter().any(|task| runs_long(dump, task)) => {
                 Self::RunsLong
             }
@@ -104,6 +107,13 @@ const fn is_idle(wait: WaitReason) -> bool {
     )
 }
 
+/// Whether a name is that of a request in flight, as `rtops_http` gives it: a method and a route.
+fn is_request(name: &str) -> bool {
+    name.split_once(' ').is_some_and(|(method, route)| {
+        method.bytes().all(|byte| byte.is_ascii_uppercase()) && route.starts_with('/')
+    })
+}
+
 impl TaskGroup<'_> {
     /// Whether they wait as those of a service at rest do, and nothing is to be said of them but where.
     pub fn is_idle(&self) -> bool {
@@ -113,6 +123,7 @@ impl TaskGroup<'_> {
         look.state == State::Waiting
             && !waits.is_empty()
             && look.remark.is_none()
+            && !look.name.is_some_and(is_request)
             && look.silent.is_empty()
             && look.held_back.is_empty()
             && self
@@ -120,6 +131,12 @@ impl TaskGroup<'_> {
                 .iter()
                 .all(|chain| is_whole(chain.wait) && chain.incomplete.is_none())
     }
+}
+
+/// Whether the signal that ended the process came to the thread that runs a task.
+fn has_crashed(dump: &Dump, task: &Task) -> bool {
+    let crashed = threads::crash(dump).map(|(thread, _)| thread);
+    matches!(task.state, State::Running { tid: Some(tid) } if Some(tid) == crashed)
 }
 
 /// Whether a poll takes long, as far as is known, or its thread does not run.
@@ -198,7 +215,16 @@ mod tests {
         selection::{Grouping, Selection},
     };
 
-    const NAMES: [&str; 7] = ["tick", "cart", "push", "read", "lost", "spin", "step"];
+    const NAMES: [&str; 8] = [
+        "tick",
+        "cart",
+        "push",
+        "read",
+        "lost",
+        "spin",
+        "step",
+        "GET /tick",
+    ];
     const STACKS: [&str; 5] = [
         "tokio::time::sleep::Sleep::poll app::tick",
         "tokio::sync::mutex::Mutex::lock app::cart",
@@ -247,6 +273,7 @@ mod tests {
                     waker: WakerState::None,
                     ..task(2, 5, &[4])
                 },
+                task(1, 8, &[0]),
                 running(10, 6, 70),
                 running(11, 7, 71),
             ]),
@@ -267,7 +294,16 @@ mod tests {
 
     #[test]
     fn what_deserves_a_look_is_first_and_what_is_idle_last() {
-        let by_concern = ["lost", "step", "cart", "push", "spin", "read", "tick"];
+        let by_concern = [
+            "lost",
+            "step",
+            "cart",
+            "push",
+            "spin",
+            "read",
+            "GET /tick",
+            "tick",
+        ];
         assert_eq!(sorted(Order::Concern), by_concern);
     }
 

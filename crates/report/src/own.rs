@@ -11,13 +11,14 @@ const C_LIBRARY: [&str; 4] = ["libc.", "libc-", "libpthread", "ld-"];
 /// What holds the sources of dependencies that are kept with those of the target.
 const VENDOR: &str = "vendor/";
 
-/// Whether a function is of the target's own crates. What nothing is known of counts as such, so that it
-/// is shown.
+/// Whether a function is of the target's own crates, as far as that is known.
 pub(crate) fn is_own(function: &str, place: Option<&Place>, module: &str) -> bool {
-    let is_path = function.contains("::");
+    let is_of_library = library(module).is_some() && !function.contains("::");
+    let is_known = place.is_some() || function.contains("::");
     classify(function) == FrameClass::User
         && !place.is_some_and(Place::is_foreign)
-        && (is_path || library(module).is_none())
+        && is_known
+        && !is_of_library
 }
 
 /// The crates of the frames that are the target's own.
@@ -139,7 +140,7 @@ mod tests {
             ("shop::cart", "shop", true),
             ("tokio::time::sleep::Sleep::poll", "shop", false),
             ("core::pin::Pin::poll", "shop", false),
-            ("shop+0x1234", "shop", true),
+            ("shop+0x1234", "shop", false),
             ("epoll_wait", "libc.so.6", false),
             ("SSL_read", "libssl.so.3", false),
             ("plugin::run", "libplugin.so", true),

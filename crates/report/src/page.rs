@@ -46,10 +46,10 @@ pub fn arrange<'a>(
     };
     for group in groups {
         let threads = group.threads.iter().copied();
-        let left = threads.filter(|thread| !running.contains(&thread.tid));
-        let is_idle = |thread: &&Thread| {
-            group.killed_by(dump).is_none() && is_idle(frames, group, thread, &awaited)
-        };
+        // What ended the process is told in any case.
+        let has_crashed = group.killed_by(dump).is_some();
+        let left = threads.filter(|thread| has_crashed || !running.contains(&thread.tid));
+        let is_idle = |thread: &&Thread| !has_crashed && is_idle(frames, group, thread, &awaited);
         let (idle, busy): (Vec<&Thread>, Vec<&Thread>) = left.partition(is_idle);
         arranged.idle.extend(idle);
         if !busy.is_empty() {
@@ -158,7 +158,8 @@ fn numbers(name: &str) -> (Vec<u64>, &str) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use rtops_protocol::{
-        End, Leaf, LeafEnd, Reply, StackId, Stacks, Strings, Task as Sent, TaskState,
+        CoreHead, End, Leaf, LeafEnd, Reply, Signal, StackId, Stacks, Strings, Task as Sent,
+        TaskState,
     };
 
     use super::*;
@@ -166,8 +167,11 @@ mod tests {
         dump::fixtures::{receive, task},
         frames::fixtures::{folded, frames},
         group::group_tasks,
+        holders::Holders,
+        order::{self, Order},
         selection::{Grouping, Selection},
         threads::group_threads,
+        waits::Waits,
     };
 
     const PARKED: &str = "tokio::runtime::park::Inner::park";
@@ -207,15 +211,24 @@ mod tests {
     }
 
     fn dump(names: &[&str], tasks: Vec<Sent>, threads: Vec<Thread>) -> Dump {
+        dump_with(Vec::new(), names, tasks, threads)
+    }
+
+    fn dump_with(
+        mut replies: Vec<Reply>,
+        names: &[&str],
+        tasks: Vec<Sent>,
+        threads: Vec<Thread>,
+    ) -> Dump {
         let names = names.iter().map(|name| (*name).to_owned());
-        receive(vec![
+        replies.extend([
             Reply::Strings(Strings(names.collect())),
             Reply::Stacks(Stacks((1..=5).map(|number| vec![number]).collect())),
             Reply::Tasks(tasks),
             Reply::Threads(threads),
             Reply::End(End { gaps: Vec::new() }),
-        ])
-        .unwrap()
+        ]);
+        receive(replies).unwrap()
     }
 
     fn names() -> Frames {
@@ -285,5 +298,40 @@ mod tests {
         // Where tasks are not shown, their threads are.
         let arranged = arrange(&dump, &frames, &[], &threads);
         assert_eq!(arranged.groups.len(), 3);
+    }
+
+    #[test]
+    fn the_thread_that_crashed_is_shown_beside_its_task() {
+        let core = CoreHead {
+            program: "app".to_owned(),
+            arguments: String::new(),
+            pid: Some(7),
+            thread: Some(TID),
+            was_alive: false,
+            has_tokio: true,
+            signal: Some(Signal {
+                number: 11,
+                code: None,
+                address: None,
+                access: None,
+                sender: None,
+            }),
+            time: None,
+            host: None,
+        };
+        let tasks = vec![running(1, 1, TID), running(2, 2, 13)];
+        let threads = vec![thread(TID, "w", 4), thread(13, "w", 4)];
+        let dump = dump_with(vec![Reply::Core(core)], &["hash", "other"], tasks, threads);
+        let frames = names();
+        let everything = Selection::default();
+        let mut tasks = group_tasks(&dump, &frames, &everything, Grouping::Equal);
+        let waits = Waits::of(&dump, &frames, &Holders::of(&dump));
+        order::sort_tasks(&mut tasks, &dump, &waits, Order::Concern);
+        assert_eq!(tasks.first().unwrap().look.name, Some("hash"));
+        let threads = group_threads(&dump, &frames, &everything, Grouping::Equal);
+        let arranged = arrange(&dump, &frames, &tasks, &threads);
+        let shown = arranged.groups.iter().flat_map(|group| &group.threads);
+        let shown: Vec<i32> = shown.map(|thread| thread.tid).collect();
+        assert_eq!(shown, [TID]);
     }
 }

@@ -80,7 +80,7 @@ pub fn stacks_of_threads(dump: &Dump) -> impl Iterator<Item = StackId> {
 }
 
 /// The signal that ended the process, and the thread that it came to.
-fn crash(dump: &Dump) -> Option<(i32, Signal)> {
+pub(crate) fn crash(dump: &Dump) -> Option<(i32, Signal)> {
     let core = dump.core.as_ref()?;
     Some((core.thread?, core.signal?))
 }

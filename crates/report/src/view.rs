@@ -1,7 +1,7 @@
 //! All that one command shows of a process.
 
 use std::{
-    cell::OnceCell,
+    cell::{OnceCell, RefCell},
     collections::{HashMap, HashSet},
     time::Duration,
 };
@@ -65,6 +65,25 @@ pub struct Layout {
     pub is_brief: bool,
     /// Lines of the source, by their places.
     pub sources: HashMap<Place, String>,
+    /// The remarks that were made.
+    told: RefCell<HashSet<String>>,
+}
+
+impl Layout {
+    /// One that has these lines of the source.
+    #[must_use]
+    pub fn new(is_brief: bool, sources: HashMap<Place, String>) -> Self {
+        Self {
+            is_brief,
+            sources,
+            told: RefCell::default(),
+        }
+    }
+
+    /// Whether a remark was not made before; it is now.
+    pub fn is_new(&self, remark: &str) -> bool {
+        self.told.borrow_mut().insert(remark.to_owned())
+    }
 }
 
 /// Where the service's own code waits, if that is at one place.

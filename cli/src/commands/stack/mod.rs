@@ -163,6 +163,7 @@ fn with_view<T>(
     if parts != StackParts::Threads {
         let mut groups = group_tasks(dump, &frames, &selection, grouping);
         verdicts = Some(judged(&groups, &selection, grouping, &waits, &frames, dump));
+        // Who spawned whom is told of each name.
         if is_text && grouping == Grouping::Equal && !args.tree {
             groups = page::together(groups);
         }
@@ -175,18 +176,15 @@ fn with_view<T>(
         order::sort_threads(&mut groups, dump, order);
         threads = Some(groups);
     }
-    let layout = Layout {
-        is_brief: is_brief(args),
-        sources: if is_text && !args.no_source {
-            sources(taken, symbols.source_directories()).lines(
-                &frames,
-                tasks.as_deref(),
-                threads.as_deref(),
-            )
-        } else {
-            HashMap::new()
-        },
+    let sources = match is_text && !args.no_source {
+        true => sources(taken, symbols.source_directories()).lines(
+            &frames,
+            tasks.as_deref(),
+            threads.as_deref(),
+        ),
+        false => HashMap::new(),
     };
+    let layout = Layout::new(is_brief(args), sources);
     let view = View {
         pid: taken.pid,
         name: &taken.name,

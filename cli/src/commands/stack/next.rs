@@ -32,17 +32,22 @@ pub fn line(args: &StackArgs, view: &View) -> Option<String> {
     Some(format!("next: {stack}"))
 }
 
-/// A word that the first group is found by: of its name, or of the function that it is in.
+/// A word that the first group is found by: the longest of its name, or the function that it is in.
 fn word(view: &View, group: &TaskGroup) -> Option<String> {
-    let function = own_frame(view.frames, &group.chains).map(|frame| frame.name.as_str());
-    let text = group
-        .look
-        .name
-        .or(function)
-        .or(group.look.future_type.as_deref())?;
-    let mut words = text.rsplit("::").flat_map(str::split_whitespace);
-    let word = words.find(|word| is_plain(word))?;
-    Some(word.to_owned())
+    let of_name = |name: &str| {
+        let words = name.split_whitespace().filter(|word| is_plain(word));
+        words.max_by_key(|word| word.len()).map(str::to_owned)
+    };
+    if let Some(name) = group.look.name {
+        return of_name(name);
+    }
+    let frame = own_frame(view.frames, &group.chains);
+    let function = frame.map(|frame| frame.name.as_str());
+    let path = function.or(group.look.future_type.as_deref())?;
+    let mut segments = path.rsplit("::");
+    segments
+        .find(|segment| is_plain(segment))
+        .map(str::to_owned)
 }
 
 /// Whether a text needs no quotes, in a shell or in a regular expression.

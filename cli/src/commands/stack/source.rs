@@ -33,11 +33,6 @@ pub struct Sources {
     pub built: SystemTime,
 }
 
-/// Whether there is more than a bracket on a line.
-fn tells_something(line: &str) -> bool {
-    line.contains(char::is_alphanumeric)
-}
-
 impl Sources {
     /// The lines where the service's own code waits.
     pub fn lines(
@@ -67,7 +62,9 @@ impl Sources {
                 let line = index
                     .and_then(|index| all.get(index))
                     .map(|line| line.trim());
-                let line = line.filter(|line| line.len() <= MAX_LINE && tells_something(line));
+                // A brace tells nothing.
+                let tells = |line: &&str| line.contains(char::is_alphanumeric);
+                let line = line.filter(|line| tells(line) && line.len() <= MAX_LINE);
                 lines.extend(line.map(|line| (place.clone(), line.to_owned())));
             }
         }

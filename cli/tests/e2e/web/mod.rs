@@ -328,13 +328,11 @@ fn a_request_is_a_few_lines_of_the_service_alone() {
 
     1 task "GET /report" [watch changed, TIME]
         services::web::routes::report  crates/testbed/src/services/web/routes.rs:LINE
-        services::web::routes::report::{closure}  tokio-VERSION/src/macros/join.rs:LINE
         ├─ services::web::routes::sales  crates/testbed/src/services/web/routes.rs:LINE
-        │  services::web::routes::Gate::opened  crates/testbed/src/services/web/routes.rs:LINE
-        │  tokio::sync::watch::Receiver::wait_for [watch changed]  tokio-VERSION/src/sync/watch.rs:LINE
+        │  services::web::routes::Gate::opened [watch changed]  crates/testbed/src/services/web/routes.rs:LINE
+        │    > self.0.wait_for(|is_open| *is_open).await.ok(); // AWAIT web-carts web-item web-publisher web-report web-user
         └─ services::web::routes::stock  crates/testbed/src/services/web/routes.rs:LINE
-           services::web::routes::Gate::opened  crates/testbed/src/services/web/routes.rs:LINE
-           tokio::sync::watch::Receiver::wait_for [watch changed]  tokio-VERSION/src/sync/watch.rs:LINE
+           services::web::routes::Gate::opened [watch changed]  crates/testbed/src/services/web/routes.rs:LINE
         spawned at crates/testbed/src/services/web/mod.rs:LINE
     "#);
 }

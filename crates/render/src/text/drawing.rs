@@ -179,13 +179,6 @@ impl Drawing {
             drawing.remark(format!("({} more branches)", chains.len() - MAX_BRANCHES));
         }
         drawing.lines.extend(children(frames, chains));
-        let mut told = Vec::new();
-        for remark in chains.iter().filter_map(|chain| chain.incomplete) {
-            if !told.contains(&remark) {
-                told.push(remark);
-                drawing.remark(remark.to_owned());
-            }
-        }
         drawing
     }
 

@@ -117,6 +117,22 @@ fn thread_groups(
     more(writer, style, hidden.len(), &members)
 }
 
+/// Equal lines once, with how often they were there.
+fn counted(lines: Vec<String>) -> Vec<String> {
+    let mut known: Vec<(String, usize)> = Vec::new();
+    for line in lines {
+        match known.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, count)) => *count += 1,
+            None => known.push((line, 1)),
+        }
+    }
+    let lines = known.into_iter().map(|(line, count)| match count {
+        1 => line,
+        count => format!("{line} ({count} times)"),
+    });
+    lines.collect()
+}
+
 /// What a group is called, and what its tasks do, with how much that is a concern.
 pub(super) fn title(view: &View, group: &TaskGroup) -> (String, String, Paint) {
     let noun = words::noun(group.look.kind);
@@ -191,8 +207,14 @@ pub(super) fn task_group(
             drawing.remark(format!("and span {}, {why}", names.join(", ")));
         }
     }
-    if let Some(remark) = look.remark {
-        drawing.remark(remark.to_owned());
+    let mut told = Vec::new();
+    let incomplete = group.chains.iter().filter_map(|chain| chain.incomplete);
+    for remark in incomplete.chain(look.remark) {
+        if !told.contains(&remark) {
+            told.push(remark);
+            let short = look.unresolved.map(|why| why.short);
+            drawing.remark(said(view, remark, short));
+        }
     }
     let threads = group.tasks.iter().filter_map(|task| task.block_on());
     let threads: Vec<String> = threads.map(|tid| tid.to_string()).collect();
@@ -223,11 +245,23 @@ pub(super) fn task_group(
     drawing.write(writer, style)
 }
 
+/// A remark; where it was made before, how it begins, and the short form of why.
+fn said(view: &View, remark: &str, short: Option<&str>) -> String {
+    let is_new = view.layout.is_new(remark);
+    match remark.split_once(": ").filter(|_| !is_new) {
+        Some((begins, _)) => {
+            let end = if begins.starts_with('(') { ")" } else { "" };
+            format!("{begins}: {}{end}", short.unwrap_or("as above"))
+        }
+        None => remark.to_owned(),
+    }
+}
+
 /// Who holds what the tasks wait for, and who waits for what they hold.
 pub(super) fn claims(holders: &Holders, group: &TaskGroup) -> Vec<String> {
     let tasks = || group.tasks.iter();
     let waits = tasks().flat_map(|task| holders.waits(task.key));
-    let mut lines = holders::held_by(holders, waits.copied());
+    let mut lines = counted(holders::held_by(holders, waits.copied()));
     let holds = tasks().flat_map(|task| holders.holds(task.key));
     lines.extend(holders::holds(
         holders,
@@ -423,7 +457,7 @@ pub(super) fn thread_group(
         drawing.remark(line);
     }
     if let Some(remark) = &group.remark {
-        drawing.remark(escape(remark).into_owned());
+        drawing.remark(escape(&said(view, remark, None)).into_owned());
     }
     for remark in remarks {
         drawing.remark(remark.clone());

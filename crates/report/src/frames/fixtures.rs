@@ -31,17 +31,18 @@ pub fn frames_with_spans(stacks: &[&str], dump: &Dump) -> Frames {
 pub fn frames(stacks: &[&str]) -> Frames {
     let mut interner = Interner::default();
     let mut intern = |name: &str| {
+        let place = Place {
+            file: format!("src/{name}.rs"),
+            line: 7,
+            column: Some(9),
+        };
         interner.intern(Frame {
             kind: FrameKind::Code,
             function: name.to_owned(),
             name: name.to_owned(),
-            place: Some(Place {
-                file: format!("src/{name}.rs"),
-                line: 7,
-                column: Some(9),
-            }),
+            own: own::is_own(name, Some(&place), "app"),
+            place: Some(place),
             module: "app".to_owned(),
-            own: own::is_own(name, None, "app"),
         })
     };
     let stacks = stacks.iter().zip(0..).map(|(names, number)| {
