@@ -154,15 +154,16 @@ impl<I: Image> Finder<'_, I> {
     fn things(&mut self, wakers: &Wakers) -> Vec<Thing> {
         let mut found = Vec::new();
         let mut listed: HashSet<u64> = HashSet::new();
-        let mut tries: HashMap<(u64, u64), u32> = HashMap::new();
+        let mut forms: HashMap<(u64, u64), (u32, Option<queues::Way>)> = HashMap::new();
         for (at, whose) in &wakers.sites {
             if listed.contains(at) {
                 continue;
             }
-            let tries = tries.entry(self.form(*at, *whose)).or_default();
+            let (tries, known) = forms.entry(self.form(*at, *whose)).or_default();
             if *tries < MOST_TRIES {
-                if let Some(queue) = queues::queue_at(&mut self.memory, wakers, *at) {
-                    *tries = 0;
+                if let Some((queue, way)) = queues::queue_at(&mut self.memory, wakers, *at, *known)
+                {
+                    (*tries, *known) = (0, Some(way));
                     listed.extend(queue.nodes.iter().map(|node| node + queue.waker));
                     found.extend(self.queue(queue, wakers));
                     continue;

@@ -29,51 +29,88 @@ pub(super) struct Queue {
     pub(super) links: Option<u64>,
 }
 
-/// The list that the waker at this place waits in.
+/// Where around a waker the pointer to its list was, and how far behind that the list is: the same for all that wait
+/// in the same way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way {
+    place: u64,
+    list: u64,
+}
+
+/// The list that the waker at this place waits in, and the way to it; `known` is tried first.
 pub(super) fn queue_at(
     memory: &mut Memory<'_, impl Image>,
     wakers: &Wakers,
     at: u64,
-) -> Option<Queue> {
+    known: Option<Way>,
+) -> Option<(Queue, Way)> {
+    if let Some(way) = known
+        && let Some(pointer) = pointer(memory, at.wrapping_add(way.place))
+        && let Some(queue) = queue(memory, wakers, at, (pointer, pointer + way.list))
+    {
+        return Some((queue, way));
+    }
     let around = (at.saturating_sub(AROUND)..at + AROUND + 16).step_by(8);
-    let mut pointers: Vec<u64> = around.filter_map(|place| memory.words.at(place)).collect();
-    // A waker's own pointer is to a task, which has all kinds of words.
-    pointers.retain(|pointer| memory.is_own(*pointer) && !memory.is_task(*pointer));
+    let pointers = around.filter_map(|place| Some((pointer(memory, place)?, place)));
+    let mut pointers: Vec<(u64, u64)> = pointers.collect();
     // The nearest is to the list's own, those before it to what that is a part of.
     pointers.sort_unstable_by(|one, other| other.cmp(one));
-    pointers.dedup();
-    for pointer in pointers {
+    pointers.dedup_by_key(|(pointer, _)| *pointer);
+    for (pointer, place) in pointers {
         if !memory.allows((BEHIND / 8) as usize) {
             return None;
         }
-        for list in (pointer..pointer + BEHIND).step_by(8) {
-            let mut end = |at| memory.words.at(at);
-            let ends = end(list).zip(end(list + 8));
-            let ends = ends.filter(|(one, other)| memory.is_own(*one) && memory.is_own(*other));
-            let Some((newest, oldest)) = ends else {
-                continue;
-            };
-            let mut offsets = (0..=NODE).step_by(8);
-            let found = offsets.find_map(|waker| {
-                let has_wakers = [newest, oldest]
-                    .iter()
-                    .all(|node| wakers.sites.contains_key(&node.saturating_add(waker)));
-                let ends = (newest, oldest);
-                has_wakers.then(|| follow(memory, wakers, list, ends, waker))?
-            });
-            let found = found.filter(|(nodes, waker, _)| nodes.contains(&(at - waker)));
-            if let Some((nodes, waker, links)) = found {
-                return Some(Queue {
-                    list,
-                    pointer,
-                    nodes,
-                    waker,
-                    links,
-                });
+        for list in (0..BEHIND).step_by(8) {
+            if let Some(queue) = queue(memory, wakers, at, (pointer, pointer + list)) {
+                let place = place.wrapping_sub(at);
+                return Some((queue, Way { place, list }));
             }
         }
     }
     None
+}
+
+/// What may be a pointer to what has a list. A waker's own is to a task, which has all kinds of words.
+fn pointer(memory: &mut Memory<'_, impl Image>, place: u64) -> Option<u64> {
+    let pointer = memory.words.at(place)?;
+    (memory.is_own(pointer) && !memory.is_task(pointer)).then_some(pointer)
+}
+
+/// The list whose ends are there, if the waker waits in it.
+fn queue(
+    memory: &mut Memory<'_, impl Image>,
+    wakers: &Wakers,
+    at: u64,
+    (pointer, list): (u64, u64),
+) -> Option<Queue> {
+    let newest = memory.words.at(list).filter(|end| memory.is_own(*end))?;
+    let oldest = memory
+        .words
+        .at(list + 8)
+        .filter(|end| memory.is_own(*end))?;
+    // Most pairs of words are no ends of a list: the only node has this waker, or the two have others.
+    let of_newest = match newest == oldest {
+        true => at..at + 1,
+        false => newest..newest + NODE + 8,
+    };
+    let of_newest = wakers.sites.range(of_newest).map(|(site, _)| *site);
+    let offsets = of_newest.filter_map(|site| site.checked_sub(newest));
+    let offsets = offsets.filter(|waker| *waker <= NODE && waker.is_multiple_of(8));
+    let offsets: Vec<u64> = offsets.collect();
+    offsets.into_iter().find_map(|waker| {
+        if !wakers.sites.contains_key(&(oldest + waker)) {
+            return None;
+        }
+        let (nodes, waker, links) = follow(memory, wakers, list, (newest, oldest), waker)?;
+        let waits = nodes.contains(&at.checked_sub(waker)?);
+        waits.then_some(Queue {
+            list,
+            pointer,
+            nodes,
+            waker,
+            links,
+        })
+    })
 }
 
 type Nodes = (Vec<u64>, u64, Option<u64>);
