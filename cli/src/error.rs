@@ -70,6 +70,14 @@ pub enum Error {
         /// Why, and the way out.
         reason: String,
     },
+    /// The process stands still, and its agent with it.
+    #[error("process {pid} {}", stands_still(*.pid, *.tracer))]
+    Stopped {
+        /// The process.
+        pid: i32,
+        /// The process that traces it and keeps it from going on; `None` where it is job control.
+        tracer: Option<i32>,
+    },
     /// The memory of a process can't be read.
     #[error("the memory of process {pid} can't be read: {reason}")]
     Unreadable {
@@ -265,6 +273,7 @@ impl Error {
             Self::NoBinary { .. }
             | Self::Core(_)
             | Self::NotFrozen { may_not: false, .. }
+            | Self::Stopped { .. }
             | Self::Unreadable { .. }
             | Self::Nonsense { .. }
             | Self::Broken { .. }
@@ -305,6 +314,7 @@ impl Error {
             Self::TimedOut { .. }
             | Self::Broken { .. }
             | Self::Nonsense { .. }
+            | Self::Stopped { .. }
             | Self::NoAgent { .. } => true,
             Self::Refused { refused, .. } => {
                 matches!(refused.why, Refusal::Busy | Refusal::Failed)
@@ -356,6 +366,15 @@ fn common_code(failures: &[Failure], count: usize) -> u8 {
     match codes.next() {
         Some(first) if failures.len() == count && codes.all(|code| code == first) => first,
         _ => 6,
+    }
+}
+
+fn stands_still(pid: i32, tracer: Option<i32>) -> String {
+    match tracer {
+        None => format!("is stopped (SIGSTOP): let it go on first, with `kill -CONT {pid}`"),
+        Some(tracer) => format!(
+            "is stopped by process {tracer}, which traces it: have that debugger let it go on first, or end it"
+        ),
     }
 }
 

@@ -46,6 +46,14 @@ fn wrong_usage_ends_with_2() {
 }
 
 #[test]
+fn json_is_no_name_of_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = rtops(directory.path(), &["list", "-o", "json"]);
+    assert_code(&output, 2);
+    assert!(stderr(&output).contains("--json prints JSON"), "{output:?}");
+}
+
+#[test]
 fn a_process_that_is_not_there_ends_with_3() {
     let directory = tempfile::tempdir().unwrap();
     let mut child = Command::new("true").spawn().unwrap();

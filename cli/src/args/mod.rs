@@ -17,9 +17,15 @@ mod trim;
 mod version;
 mod watch;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Parser, Subcommand,
+    builder::{PathBufValueParser, TypedValueParser},
+};
 use clap_complete::engine::SubcommandCandidates;
 use rtops_render::style::Style;
 
@@ -104,7 +110,8 @@ pub struct OutputArgs {
     #[arg(long, global = true, display_order = LAST)]
     pub json: bool,
     /// Write to FILE instead of standard output
-    #[arg(short, long, global = true, value_name = "FILE", display_order = LAST)]
+    #[arg(short, long, global = true, value_name = "FILE", display_order = LAST,
+          value_parser = PathBufValueParser::new().try_map(output_file))]
     pub output: Option<PathBuf>,
     /// When to use colour: auto (on a terminal), always or never
     #[arg(
@@ -136,6 +143,16 @@ pub struct OutputArgs {
     /// $PAGER, else in `less -FRX`.
     #[arg(long, global = true, display_order = LAST, hide_short_help = true)]
     pub no_pager: bool,
+}
+
+/// Other programs take `-o json`, which would make a file of that name here.
+fn output_file(path: PathBuf) -> Result<PathBuf, &'static str> {
+    if path == Path::new("json") {
+        return Err(
+            "it is the name of a file: --json prints JSON, and `-o ./json` writes to that file",
+        );
+    }
+    Ok(path)
 }
 
 impl OutputArgs {

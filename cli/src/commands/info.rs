@@ -43,7 +43,7 @@ pub fn run(args: &InfoArgs, output: &OutputArgs) -> Result<(), Error> {
             }
         }
         Ok(None) => Agent::None,
-        Err(Error::TimedOut { .. }) => Agent::Silent,
+        Err(Error::TimedOut { .. } | Error::Stopped { .. }) => Agent::Silent,
         Err(error) => Agent::Unasked(error.to_string()),
     };
     let earlier = Reader::new()?.figures_of(&process);

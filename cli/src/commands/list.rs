@@ -2,13 +2,13 @@
 
 use std::{
     cmp::Reverse,
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     io::{self, Write},
     mem,
     time::Duration,
 };
 
-use nix::unistd::User;
+use nix::unistd::{User, geteuid};
 use procfs::process::Process;
 use rtops_protocol::{FrameKind, ProtocolError, Refused, Reply, Request, Summary};
 use rtops_render::style::{Paint, Style};
@@ -23,10 +23,11 @@ use crate::{
     error::Error,
     find::{
         client::Session,
+        discover,
         every_agent::{Answer, Asked, ask_every_agent},
         programs::{self, Program, Programs},
     },
-    proc::Reader,
+    proc::{Reader, proc_files},
     render::{
         self,
         list::{List, Row, Scope, State},
@@ -58,12 +59,38 @@ pub fn run(args: &ListArgs, output: &OutputArgs) -> Result<(), Error> {
         return watch(&mut list, pace, output);
     }
     let list = lister.list()?;
+    let hidden = owners_of_hidden_agents(&lister, &list);
     let mut output = Output::open(output)?;
     match output.format {
         Format::Json => render::list_json::json(&mut output.writer, &list)?,
         Format::Text => render::list::text(&mut output.writer, output.style, &list)?,
     }
-    output.finish()
+    output.finish()?;
+    if !hidden.is_empty() {
+        let hidden: Vec<_> = hidden.iter().map(|owner| escape(owner)).collect();
+        // With standard error closed there is nobody to tell.
+        drop(writeln!(
+            io::stderr(),
+            "rtops: agents of {} run here: sudo rtops",
+            hidden.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// The users of whom agents run that are not in the list, as only root and they may ask them.
+fn owners_of_hidden_agents(lister: &Lister, list: &List) -> BTreeSet<String> {
+    let user = geteuid();
+    let (Ok(pids), Ok(reader)) = (discover::named_by_sockets(), Reader::new()) else {
+        return BTreeSet::new();
+    };
+    let hidden = pids
+        .into_iter()
+        .filter(|pid| lister.is_wanted(*pid))
+        .filter(|pid| !list.rows.iter().any(|row| row.figures.pid == *pid))
+        .filter_map(|pid| Some(proc_files::status(&Process::new(pid).ok()?).ok()?.euid))
+        .filter(|owner| !user.is_root() && *owner != user.as_raw());
+    hidden.map(|owner| reader.user(owner)).collect()
 }
 
 /// The list as it is now.

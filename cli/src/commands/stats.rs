@@ -124,7 +124,6 @@ fn of_image(taken: &Taken, args: &StatsArgs, output: &OutputArgs) -> Result<(), 
 
 /// Takes two samples and prints the second with what changed since the first.
 fn once(target: &Target, args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
-    outside::refuse_stopped(target.pid)?;
     if args.attach.attach != AttachChoice::Never && target.open_if_any()?.is_none() {
         let progress = Progress::start(format!("looking at process {}", target.pid));
         let (taken, _) = outside::take(target, look(args))?;

@@ -13,14 +13,20 @@ use std::{
 use nix::unistd::Uid;
 use procfs::{
     ProcResult,
-    process::{Process, all_processes},
+    process::{FDTarget, Process, all_processes},
 };
 use rtops_protocol::{SocketFile, directory_name};
 
-use crate::proc::proc_files;
+use crate::proc::{
+    proc_files,
+    sockets::{Address, LISTEN},
+    unix_sockets,
+};
 
 /// The most files that are looked at in one directory: anybody can fill a directory of theirs.
 const MAX_FILES: usize = 4096;
+/// The most descriptors of one process that are looked at.
+const MAX_DESCRIPTORS: usize = 1 << 20;
 
 /// A socket that may be an agent's.
 #[derive(Clone, Debug)]
@@ -91,10 +97,75 @@ pub fn of_process(process: &Process) -> Vec<Candidate> {
         let named = i32::try_from(candidate.file.pid).ok() == Some(inner);
         named && (candidate.owner == 0 || Some(candidate.owner) == owner)
     });
+    if candidates.is_empty() {
+        candidates = sockets_of(process, inner);
+    }
     for candidate in &mut candidates {
         candidate.hint = Some(process.pid());
     }
     candidates
+}
+
+/// The sockets on which the process itself listens and that are named as its agent's, wherever they lie:
+/// where it was told to put them is for its own environment to say.
+fn sockets_of(process: &Process, inner: i32) -> Vec<Candidate> {
+    let named: HashMap<u64, PathBuf> = agents_in(process)
+        .filter(|listening| i32::try_from(listening.file.pid).ok() == Some(inner))
+        .map(|listening| (listening.inode, listening.path))
+        .collect();
+    if named.is_empty() {
+        return Vec::new();
+    }
+    let files = process
+        .fd()
+        .into_iter()
+        .flatten()
+        .take(MAX_DESCRIPTORS)
+        .flatten();
+    let own = files.filter_map(|file| match file.target {
+        FDTarget::Socket(inode) => named.get(&inode),
+        _ => None,
+    });
+    let root = root_of(process);
+    let paths: HashSet<PathBuf> = own
+        .filter_map(|path| Some(root.join(path.strip_prefix("/").ok()?)))
+        .collect();
+    paths.into_iter().filter_map(candidate).collect()
+}
+
+/// A socket that a process listens on, by its name one of an agent.
+#[derive(Debug)]
+pub struct Listening {
+    file: SocketFile,
+    inode: u64,
+    path: PathBuf,
+}
+
+/// Those of the network namespace that a process is in.
+fn agents_in(process: &Process) -> impl Iterator<Item = Listening> {
+    let sockets = unix_sockets::of(process).unwrap_or_default().into_iter();
+    sockets
+        .filter(|(_, socket)| socket.state == LISTEN)
+        .filter_map(|(inode, socket)| match socket.local {
+            Some(Address::Path(path)) => {
+                let path = PathBuf::from(path);
+                let file = SocketFile::parse(path.file_name()?.to_str()?)?;
+                Some(Listening { file, inode, path })
+            }
+            _ => None,
+        })
+}
+
+/// The processes that run and by the names of sockets have an agent, as far as this network and PID
+/// namespace go. Everybody may see these names, and everybody may give a socket such a name.
+///
+/// # Errors
+/// When `/proc` can't be read.
+pub fn named_by_sockets() -> ProcResult<HashSet<i32>> {
+    let own = Process::myself()?;
+    Ok(agents_in(&own)
+        .filter_map(|listening| process_named_by(listening.file))
+        .collect())
 }
 
 /// The process that a socket of this mount namespace is named after, if it still runs.
@@ -146,18 +217,21 @@ fn sockets(root: &Path) -> Vec<Candidate> {
         .filter(|directory| is_real_directory(directory))
         .filter_map(|directory| fs::read_dir(directory).ok())
         .flat_map(|entries| entries.take(MAX_FILES).flatten())
-        .filter_map(|entry| {
-            let file = SocketFile::parse(entry.file_name().to_str()?)?;
-            let metadata = entry.path().symlink_metadata().ok()?;
-            metadata.file_type().is_socket().then(|| Candidate {
-                path: entry.path(),
-                owner: metadata.uid(),
-                hint: None,
-                file,
-                identity: (metadata.dev(), metadata.ino()),
-            })
-        })
+        .filter_map(|entry| candidate(entry.path()))
         .collect()
+}
+
+/// The socket of this path, if it is named as an agent's.
+fn candidate(path: PathBuf) -> Option<Candidate> {
+    let file = SocketFile::parse(path.file_name()?.to_str()?)?;
+    let metadata = path.symlink_metadata().ok()?;
+    metadata.file_type().is_socket().then(|| Candidate {
+        owner: metadata.uid(),
+        hint: None,
+        file,
+        identity: (metadata.dev(), metadata.ino()),
+        path,
+    })
 }
 
 /// `$RTOPS_DIR` if it is set, else the default directory of every user.

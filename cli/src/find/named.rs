@@ -54,6 +54,15 @@ enum Common {
 }
 
 impl Several {
+    /// The processes that have this name.
+    pub fn named(name: &str, mut processes: Vec<Named>) -> Self {
+        processes.sort_by_key(|named| named.pid);
+        Self {
+            common: Common::Name(name.to_owned()),
+            processes,
+        }
+    }
+
     /// The processes that can be meant where no name is given.
     pub fn candidates(mut processes: Vec<Named>) -> Self {
         processes.sort_by_key(|named| named.pid);

@@ -1,6 +1,9 @@
 //! From what the user typed to a conversation with that process's agent.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use nix::unistd::{Uid, geteuid};
 use procfs::process::Process;
@@ -13,7 +16,7 @@ use crate::{
         client::{Peer, Session, Unreachable},
         discover::{self, Candidate},
         every_agent::{Answer, Asked, ask_every_agent},
-        named::{self, Meant, Named},
+        named::{self, Meant, Named, Several},
         only::{self, Candidates},
     },
     proc::{self, Reader, proc_files},
@@ -123,7 +126,7 @@ impl Target {
             Meant::One(pid) => pid,
             Meant::Several(several) => return Err(Error::Ambiguous(several)),
             Meant::None if any_silent => return Err(Error::NoAnswerByName(text.to_owned())),
-            Meant::None if among == Among::Agents => return Err(unknown(text, &named, timeout)),
+            Meant::None if among == Among::Agents => return elsewhere(text, &named, timeout),
             Meant::None => return Err(Error::NoSuchName(text.to_owned())),
         };
         if let Some(found) = agents.into_iter().find(|asked| asked.pid == pid) {
@@ -140,8 +143,10 @@ impl Target {
     /// Connects and exchanges greetings. What follows is under the same deadline.
     ///
     /// # Errors
-    /// When there is no agent, it may not be asked, does not answer, or speaks another version.
+    /// When there is no agent, it is stopped, it may not be asked, does not answer, or speaks another
+    /// version.
     pub fn open(&self) -> Result<Session, Error> {
+        refuse_stopped(self.pid)?;
         let deadline = Instant::now() + self.timeout;
         let mut worst = None;
         for candidate in &self.candidates {
@@ -250,6 +255,36 @@ impl Target {
     }
 }
 
+/// Whoever looks at a process from outside stops it for a moment, which is no reason to give up.
+const MOMENT: Duration = Duration::from_millis(250);
+
+/// Says of a process that is stopped that it is: it would never answer.
+fn refuse_stopped(pid: i32) -> Result<(), Error> {
+    let end = Instant::now() + MOMENT;
+    loop {
+        let process = Process::new(pid);
+        let state = process
+            .as_ref()
+            .ok()
+            .and_then(|process| process.stat().ok());
+        match state.map(|stat| stat.state) {
+            Some('T') => return Err(Error::Stopped { pid, tracer: None }),
+            Some('t') if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
+            Some('t') => {
+                let status = process
+                    .ok()
+                    .and_then(|process| proc_files::status(&process).ok());
+                let tracer = status.map_or(0, |status| status.tracerpid);
+                return Err(Error::Stopped {
+                    pid,
+                    tracer: Some(tracer),
+                });
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
 /// The process that a thread is one of: `rtops stack` shows the ids of threads, and /proc has a
 /// directory for each.
 fn whole(process: Process) -> Process {
@@ -259,15 +294,30 @@ fn whole(process: Process) -> Process {
         .unwrap_or(process)
 }
 
-/// No agent has that name; a process that has it deserves the better answer.
-fn unknown(name: &str, agents: &[Named], timeout: Duration) -> Error {
+/// No agent has that name where agents are looked for. A process that has it may have an agent
+/// elsewhere, or deserves the better answer.
+fn elsewhere(name: &str, agents: &[Named], timeout: Duration) -> Result<Target, Error> {
     let others = Named::of_all_but(agents).unwrap_or_default();
-    others
-        .iter()
-        .filter(|named| named.name == name)
-        .find_map(|named| Process::new(named.pid).ok())
-        .map_or_else(
-            || Error::NoSuchName(name.to_owned()),
-            |process| Target::of_process(&process, timeout).without_agent(),
-        )
+    let named = others.iter().filter(|named| named.name == name);
+    let (mut with_agent, without): (Vec<Target>, Vec<Target>) = named
+        .filter_map(|named| Process::new(named.pid).ok())
+        .map(|process| Target::of_process(&process, timeout))
+        .partition(|target| !target.candidates.is_empty());
+    let no_agent = || {
+        let no_process = || Error::NoSuchName(name.to_owned());
+        without
+            .first()
+            .map_or_else(no_process, Target::without_agent)
+    };
+    match with_agent.len() {
+        0 | 1 => with_agent.pop().ok_or_else(no_agent),
+        _ => {
+            let pids: Vec<i32> = with_agent.iter().map(|target| target.pid).collect();
+            let named = others.iter().filter(|named| pids.contains(&named.pid));
+            Err(Error::Ambiguous(Several::named(
+                name,
+                named.cloned().collect(),
+            )))
+        }
+    }
 }

@@ -10,7 +10,7 @@ pub mod limits;
 pub mod memory;
 pub mod proc_files;
 pub mod sockets;
-mod unix_sockets;
+pub mod unix_sockets;
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -220,3 +220,16 @@ fn another_users_process_shows_what_all_may_see() {
     let run = other.rtops(&target, &["trim", &pid]).exits(5);
     assert!(run.stdout.is_empty(), "{run}");
 }
+
+#[test]
+fn agents_of_root_are_mentioned() {
+    if !can_become_another() {
+        return;
+    }
+    let target = Target::start(Build::Dev, &["herd", "3"]);
+    let run = OtherUser::new().rtops(&target, &[]).success();
+    assert!(run.stderr.contains("rtops: agents of "), "{run}");
+    assert!(run.stderr.contains("root"), "{run}");
+    assert!(run.stderr.ends_with(" run here: sudo rtops\n"), "{run}");
+    assert_eq!(target.rtops(&[]).success().stderr, "");
+}

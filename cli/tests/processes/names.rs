@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
 
-use crate::support::{Build, Target, copy_program, rtops};
+use crate::support::{Build, Target, copy_program, eventually, rtops};
 
 /// Targets whose executables have these names, with one socket directory.
 fn targets(names: &[&str]) -> (TempDir, Vec<Target>) {
@@ -127,4 +127,36 @@ fn the_only_agent_need_not_be_named() {
             .contains("no process of yours has an rtops agent"),
         "{run}"
     );
+}
+
+#[test]
+fn an_agent_in_another_directory_is_found() {
+    let (_programs, started) = targets(&["service-elsewhere"]);
+    let nowhere = tempdir().unwrap();
+    let pid = started[0].pid.to_string();
+    for arguments in [
+        &["memstats", "service-elsewhere"][..],
+        &["memstats", &pid],
+        &["stack", "service-elsewhere", "--attach=never"],
+    ] {
+        let run = rtops(Some(nowhere.path()), arguments).success();
+        assert!(run.stdout.contains(&pid), "{run}");
+    }
+}
+
+#[test]
+fn a_process_that_has_ended_is_no_candidate() {
+    let programs = tempdir().unwrap();
+    let program = programs.path().join("service-that-ended");
+    copy_program(Path::new("/bin/true"), &program);
+    let mut child = Command::new(&program).spawn().unwrap();
+    let stat = format!("/proc/{}/stat", child.id());
+    eventually("it has ended, and nobody has waited for it", || {
+        fs::read_to_string(&stat).unwrap().contains(") Z ")
+    });
+    for command in ["stack", "info", "stats"] {
+        let run = rtops(Some(programs.path()), &[command, "service-that-ended"]).exits(3);
+        assert!(run.stderr.contains("no process is named"), "{run}");
+    }
+    child.wait().unwrap();
 }

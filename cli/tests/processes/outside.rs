@@ -3,8 +3,12 @@
 use std::{collections::BTreeSet, fs, process};
 
 use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
+    sys::{
+        ptrace,
+        signal::{Signal, kill},
+        wait::waitpid,
+    },
+    unistd::{Pid, gettid},
 };
 use serde_json::Value;
 use tempfile::tempdir;
@@ -90,7 +94,7 @@ fn what_can_not_be_looked_at_says_why() {
 fn a_stopped_process_with_an_agent_says_so_at_once() {
     let target = Target::start(Build::Dev, &["herd", "3"]);
     target.signal(Signal::SIGSTOP);
-    for command in ["stack", "leaks", "stats"] {
+    for command in ["stack", "leaks", "stats", "trim"] {
         let run = target
             .rtops(&[command, &target.pid.to_string(), "--timeout=60s"])
             .exits(1);
@@ -101,6 +105,25 @@ fn a_stopped_process_with_an_agent_says_so_at_once() {
         );
     }
     target.signal(Signal::SIGCONT);
+}
+
+/// So does one that a debugger has stopped.
+#[test]
+fn a_process_that_a_debugger_stopped_says_so_at_once() {
+    let target = Target::start(Build::Dev, &["herd", "3"]);
+    let pid = Pid::from_raw(target.pid);
+    ptrace::attach(pid).unwrap();
+    waitpid(pid, None).unwrap();
+    let run = target
+        .rtops(&["trim", &target.pid.to_string(), "--timeout=60s"])
+        .exits(1);
+    ptrace::detach(pid, None).unwrap();
+    // It is this thread that traces.
+    let tracer = format!("is stopped by process {}, which traces it", gettid());
+    assert!(run.stderr.contains(&tracer), "{run}");
+    target
+        .rtops(&["memstats", &target.pid.to_string()])
+        .success();
 }
 
 /// An agent alone polls its tasks once more, which leaves wakers of its own in the futures. These lead to its

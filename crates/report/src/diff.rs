@@ -349,10 +349,10 @@ mod tests {
         assert_eq!(
             lines(&both),
             [
-                "3 5 grew conn channel receive src/recv.rs:7",
-                "0 1 came conn sleep src/sleep.rs:7",
-                "1 0 went tick sleep src/sleep.rs:7",
-                "1 moved from conn channel receive src/recv.rs:7 to conn sleep src/sleep.rs:7",
+                "3 5 grew conn waiting src/recv.rs:7",
+                "0 1 came conn waiting src/sleep.rs:7",
+                "1 0 went tick waiting src/sleep.rs:7",
+                "1 moved from conn waiting src/recv.rs:7 to conn waiting src/sleep.rs:7",
             ]
         );
         let back = diff(&after, &before, Processes::Same);
