@@ -6,7 +6,7 @@ use rtops_symbols::WaitReason;
 
 use crate::{
     dump::Dump, frames::Frames, group::TaskGroup, holders::Holders, leaks::Findings,
-    selection::Grouping, threads, threads::ThreadGroup, waits::Waits, words,
+    selection::Grouping, task::State, threads, threads::ThreadGroup, waits::Waits, words,
 };
 
 /// Everything that `rtops stack` shows.
@@ -65,8 +65,11 @@ impl<'a> View<'a> {
             let mut tasks = group.tasks.iter();
             tasks.any(|task| task.block_on() == Some(tid))
         };
-        let group = groups.find(is_its)?;
-        (wait == WaitReason::BlockOn).then(|| group.doing())
+        let group = groups
+            .find(is_its)
+            .filter(|_| wait == WaitReason::BlockOn)?;
+        let is_known = group.look.state != State::Waiting || !group.waits().is_empty();
+        is_known.then(|| group.doing())
     }
 }
 
