@@ -6,7 +6,7 @@ use tempfile::tempdir;
 
 use crate::{
     source::Marks,
-    support::{Build, DEADLINE, Target},
+    support::{Build, DEADLINE, Target, eventually},
     verdict::Expected,
     web,
 };
@@ -61,4 +61,33 @@ fn each_request_is_at_its_line() {
         }
         compared().expect_right();
     }
+}
+
+#[test]
+fn clients_wait_for_responses_and_servers_for_requests() {
+    let marks = Marks::read();
+    for (service, mark, wait) in [
+        ("http2", "http2-request", "HTTP response"),
+        ("http2", "http2-serve", "next request"),
+        ("pool", "pool-request", "HTTP response"),
+    ] {
+        let directory = Arc::new(tempdir().unwrap());
+        let target = Target::start_in(directory, Build::services(), &[service]);
+        let at = &marks.of(mark)[0];
+        eventually(&format!("{mark} waits for {wait}"), || {
+            let stack = target.stack(&["--tasks"]);
+            let mut groups = stack.task_groups().iter();
+            groups.any(|group| group.has_line(at) && group.waits == [wait])
+        });
+    }
+}
+
+#[test]
+fn an_async_block_is_told_by_the_line_that_it_begins_at() {
+    let directory = Arc::new(tempdir().unwrap());
+    let target = Target::start_in(directory, Build::services(), &["http"]);
+    let line = Marks::read().of("http-serve")[0].line - 1;
+    let text = target.stack_text(&["--tasks"]);
+    let head = format!("1 task services::http::serve::{{async block}}:{line} [I/O accept]");
+    assert!(text.contains(&head), "{text}");
 }

@@ -16,6 +16,7 @@ use crate::{
     holders::Holders,
     leaks::Findings,
     selection::Grouping,
+    task::State,
     threads::{self, ThreadGroup},
     tree::Chain,
     verdicts::Verdicts,
@@ -128,8 +129,11 @@ impl<'a> View<'a> {
             let mut tasks = group.tasks.iter();
             tasks.any(|task| task.block_on() == Some(tid))
         };
-        let group = groups.find(is_its)?;
-        (wait == WaitReason::BlockOn).then(|| group.doing())
+        let group = groups
+            .find(is_its)
+            .filter(|_| wait == WaitReason::BlockOn)?;
+        let is_known = group.look.state != State::Waiting || !group.waits().is_empty();
+        is_known.then(|| group.doing())
     }
 }
 

@@ -1,4 +1,5 @@
 //! What polls show that came to some lines, one after the other.
+#![allow(clippy::unwrap_used)]
 
 use rtops_protocol::{Call, TraceEnd, Visit};
 
@@ -317,4 +318,32 @@ fn what_has_no_name_is_no_part_of_a_tree() {
     let lost = format!("app::Lost::poll:40 app::callback:30 {poll}");
     let chains = trace_of(&[(2, 7), (3, 8)], &[(0, 4), (1, 5), (2, 7)]);
     assert_eq!(chains, [whole(&lost)]);
+}
+
+#[test]
+fn the_body_of_a_future_begins_at_its_first_line() {
+    let code = [
+        (1, "app::main::{async_block#0}:10"),
+        (
+            2,
+            "app::Conn::serve::{async_fn#0}:20 app::main::{async_block#0}:12",
+        ),
+        (3, "app::main::{{closure}}::{async_block#1}:14"),
+    ];
+    let (trace, frames) = (trace(&[(0, 1), (0, 2), (0, 3)], &[]), traced(&code));
+    for (future, found) in [
+        (
+            "app::main::{async_block_env#0}",
+            Some(("app::main::{async_block#0}", 10)),
+        ),
+        (
+            "app::{impl#4}::serve::{async_fn_env#0}<u8>",
+            Some(("app::Conn::serve::{async_fn#0}", 20)),
+        ),
+        ("app::main::{async_block_env#2}", None),
+    ] {
+        let body = body(&trace, &frames, future);
+        let body = body.map(|(function, place)| (function, place.unwrap().line));
+        assert_eq!(body, found, "{future}");
+    }
 }

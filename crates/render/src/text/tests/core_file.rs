@@ -221,7 +221,7 @@ fn the_thread_that_crashed_comes_first_and_nothing_speaks_of_an_agent() {
         run         src/run.rs:7:9
         (the callers are cut off: their part of the stack could not be read)
 
-    2 threads [parked]
+    2 threads [block_on]
         park                                              src/park.rs:7:9
         tokio::runtime::park::CachedParkThread::block_on  src/tokio::runtime::park::CachedParkThread::block_on.rs:7:9
         main                                              src/main.rs:7:9

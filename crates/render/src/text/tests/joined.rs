@@ -149,7 +149,7 @@ fn what_is_tracked_is_shown_with_what_was_read_of_it() {
         rtops_tasks::Tracked::poll  src/app.rs:1
         app::around                 src/app.rs:12
 
-    1 thread "main" [sleeping, parked]
+    1 thread "main" [sleeping, block_on]
         park                                              src/park.rs:7:9
         tokio::runtime::park::CachedParkThread::block_on  src/tokio::runtime::park::CachedParkThread::block_on.rs:7:9
         main                                              src/main.rs:7:9
