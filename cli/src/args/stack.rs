@@ -58,7 +58,7 @@ pub struct StackArgs {
     /// Show every task and thread instead of groups
     #[arg(long)]
     pub each: bool,
-    /// Show which task spawned which, and the innermost await of each
+    /// Show which task spawned which, and where each waits
     #[arg(long, conflicts_with_all = ["threads", "each", "json"])]
     pub tree: bool,
     /// Show all frames, those of libraries, executor and standard library, too
@@ -93,7 +93,7 @@ pub struct StackArgs {
     /// Show only what has a matching name, function or file
     #[arg(long, value_name = "REGEX")]
     pub filter: Option<Regex>,
-    /// Show only tasks that have waited or run for at least this long
+    /// Show only tasks that wait or run for this long
     ///
     /// This leaves out untracked tasks, as it is not known for them.
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]

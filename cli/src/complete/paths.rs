@@ -1,5 +1,7 @@
 //! Arguments that are files: rtops lists none, it has the shell do it.
 
+use std::ffi::OsStr;
+
 use clap::{Arg, Command, ValueHint};
 use clap_complete::{ArgValueCompleter, engine::CompletionCandidate};
 
@@ -12,9 +14,15 @@ pub fn left_to_the_shell(command: Command) -> Command {
     command
         .mut_subcommands(left_to_the_shell)
         .mut_args(|argument| match wanted_by(&argument) {
-            Some(wanted) => argument.add(ArgValueCompleter::new(move |_: &_| {
-                vec![CompletionCandidate::new("").id(Some(wanted.to_owned()))]
-            })),
+            Some(wanted) => {
+                let is_positional = argument.is_positional();
+                argument.add(ArgValueCompleter::new(move |typed: &OsStr| {
+                    // An option with its value is asked about as an argument by its place, too.
+                    let is_option = typed.as_encoded_bytes().starts_with(b"-");
+                    let stand_in = CompletionCandidate::new("").id(Some(wanted.to_owned()));
+                    Vec::from_iter((!(is_positional && is_option)).then_some(stand_in))
+                }))
+            }
             None => argument,
         })
 }
