@@ -343,7 +343,7 @@ fn the_body_of_a_future_begins_at_its_first_line() {
         ("app::main::{async_block_env#2}", None),
     ] {
         let body = body(&trace, &frames, future);
-        let body = body.map(|(function, place)| (function, place.unwrap().line));
+        let body = body.and_then(|(function, place)| Some((function, place?.line)));
         assert_eq!(body, found, "{future}");
     }
 }
