@@ -29,7 +29,7 @@ struct Gate {
 
 pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
     let gate = RefCell::new(Gate {
-        runtime: workers(2)?,
+        runtime: workers(1)?,
         permits: Arc::new(Semaphore::new(0)),
         inside: Arc::default(),
         guests: Vec::new(),

@@ -36,13 +36,19 @@ use crate::{
 
 static LOCK: Mutex<()> = Mutex::new(());
 static RW_LOCK: RwLock<()> = RwLock::new(());
-static LAZY: LazyLock<()> = LazyLock::new(never_made);
+static LAZY: LazyLock<()> = LazyLock::new(|| {
+    BEGUN.wait();
+    never_made();
+});
+/// Who makes the value of `LAZY`, and who waits until somebody does.
+static BEGUN: Barrier = Barrier::new(2);
 static SPINS: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
     let (pending, settlement) = settlement();
     let _held = (LOCK.lock(), RW_LOCK.write());
     thread::spawn(|| LazyLock::force(&LAZY));
+    BEGUN.wait();
     for (name, body) in [
         ("parker", parks as fn(Pending)),
         ("reader", reads),

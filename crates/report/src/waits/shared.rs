@@ -69,6 +69,7 @@ fn only_wait(task: &Task, frames: &Frames) -> Option<WaitReason> {
             | WaitReason::RwLockRead
             | WaitReason::RwLockWrite
             | WaitReason::SemaphoreAcquire
+            | WaitReason::ServiceReady
     )
     .then_some(reason)
 }
