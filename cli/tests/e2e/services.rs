@@ -81,13 +81,3 @@ fn clients_wait_for_responses_and_servers_for_requests() {
         });
     }
 }
-
-#[test]
-fn an_async_block_is_told_by_the_line_that_it_begins_at() {
-    let directory = Arc::new(tempdir().unwrap());
-    let target = Target::start_in(directory, Build::services(), &["http"]);
-    let line = Marks::read().of("http-serve")[0].line - 1;
-    let text = target.stack_text(&["--tasks"]);
-    let head = format!("1 task services::http::serve::{{async block}}:{line} [I/O accept]");
-    assert!(text.contains(&head), "{text}");
-}
