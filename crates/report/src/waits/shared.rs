@@ -70,6 +70,7 @@ fn only_wait(task: &Task, frames: &Frames) -> Option<WaitReason> {
             | WaitReason::RwLockWrite
             | WaitReason::SemaphoreAcquire
             | WaitReason::ServiceReady
+            | WaitReason::PoolConnection
     )
     .then_some(reason)
 }
