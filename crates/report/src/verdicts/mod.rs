@@ -130,7 +130,7 @@ impl<'a> Verdicts<'a> {
         verdicts.extend(threads::spinning_on(&mut facts));
         verdicts.extend(threads::blocked_workers(&mut facts));
         verdicts.extend(tasks::exhausted(&mut facts, waits));
-        verdicts.extend(tasks::never(&mut facts));
+        verdicts.extend(tasks::never(&mut facts, waits));
         verdicts.extend(tasks::lost_wake_ups(&mut facts));
         verdicts.extend(tasks::livelock(&mut facts));
         verdicts.extend(tasks::starved(&mut facts));

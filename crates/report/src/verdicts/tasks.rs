@@ -11,10 +11,12 @@ use crate::{
     leaks::deadlock::deadlocks as circles,
     spans::Spans,
     task::{State, Task},
-    waits::Waits,
+    waits::{Waits, WaitsFor},
     words,
 };
 
+/// Of a task that waits for what it holds itself.
+const OWN_FUTURE: &str = "a future of its own has it, which it does not poll meanwhile";
 /// The most places that one verdict names.
 const MAX_PLACES: usize = 5;
 /// So many polls a second are no work.
@@ -29,11 +31,14 @@ pub(super) fn deadlocks<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec
         let mut verdict = Verdict::new(Fault::Deadlock, deadlock.why());
         let steps = deadlock.groups.iter().flat_map(|group| &group.tasks);
         verdict.tasks = steps.copied().collect();
-        verdict.evidence = deadlock
-            .groups
-            .iter()
-            .map(|group| facts.group(group, group.tasks.len()))
-            .collect();
+        let groups = deadlock.groups.iter();
+        let places = groups.map(|group| facts.group(group, group.tasks.len()));
+        verdict.evidence = places.collect();
+        if let [step] = deadlock.example.steps.as_slice()
+            && matches!(step.waits_for, WaitsFor::Shared(..))
+        {
+            verdict.evidence.push(OWN_FUTURE.to_owned());
+        }
         let all: Vec<&Task> = deadlock.tasks().filter_map(|key| waits.task(key)).collect();
         facts.take(&all, &[]);
         let is_cause = |task: &&Task| verdict.tasks.iter().any(|one| one.key == task.key);
@@ -82,7 +87,7 @@ pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec
 }
 
 /// Tasks that nothing can wake.
-pub(super) fn never<'a>(facts: &mut Facts<'_, 'a>) -> Option<Verdict<'a>> {
+pub(super) fn never<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Option<Verdict<'a>> {
     let groups = facts.groups.iter();
     let groups = groups.filter(|group| group.look.state == State::Never);
     let tasks: Vec<&Task> = groups.flat_map(|group| facts.free(group)).collect();
@@ -104,8 +109,28 @@ pub(super) fn never<'a>(facts: &mut Facts<'_, 'a>) -> Option<Verdict<'a>> {
         verdict.evidence = format::first(MAX_PLACES, &places, "place", Clone::clone);
     }
     facts.take(&tasks, &[]);
+    verdict.victims = behind(facts, waits, &tasks);
+    if !verdict.victims.is_empty() {
+        let behind = format::list(facts.tasks(&verdict.victims));
+        verdict.evidence.push(format!("behind: {behind}"));
+    }
+    facts.take(&verdict.victims, &[]);
     verdict.tasks = tasks;
     Some(verdict)
+}
+
+/// The tasks that wait for what only these hold.
+fn behind<'a>(facts: &Facts<'_, 'a>, waits: &Waits<'a>, tasks: &[&Task]) -> Vec<&'a Task> {
+    let is_one = |holder: &&Task| tasks.iter().any(|task| task.key == holder.key);
+    let held = waits.held().into_iter();
+    let held = held.filter(|(shared, reason, _)| {
+        // Of permits there may be more than those of which it is proven who has them.
+        let are_all = *reason == WaitReason::MutexLock || shared.is_complete;
+        let holders = facts.holders(shared).filter(|_| are_all);
+        holders.is_some_and(|holders| holders.iter().all(|holder| is_one(&holder)))
+    });
+    let waiters = held.flat_map(|(_, _, waiters)| waiters);
+    waiters.filter(|task| facts.is_free(task)).collect()
 }
 
 /// Tasks that could go on for long, and that nobody has woken.
