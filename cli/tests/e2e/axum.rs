@@ -44,9 +44,9 @@ fn each_request_shows_where_it_is_served() {
         let stack = look::stack(victim.pid(), &["--tasks"]);
         let at = |name: &str| marks.of(name).iter().map(|mark| at(&stack, mark)).sum();
         let waiting: [usize; 3] = ["user", "report", "working"].map(at);
-        let uploading = count(&stack, |frame| {
-            frame.name == "hyper::body::incoming::Incoming::poll_frame"
-        });
+        let reads_body = |group: &&TaskGroup| group.waits == ["HTTP body"];
+        let uploading = stack.task_groups().iter().filter(reads_body);
+        let uploading: usize = uploading.map(|group| group.tasks.len()).sum();
         (waiting, uploading) == ([USERS, REPORTS - 1, 1], UPLOADS)
     });
     // And it serves on.
