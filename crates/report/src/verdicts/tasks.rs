@@ -121,13 +121,13 @@ pub(super) fn never<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Option<
 
 /// The tasks that wait for what only these hold.
 fn behind<'a>(facts: &Facts<'_, 'a>, waits: &Waits<'a>, tasks: &[&Task]) -> Vec<&'a Task> {
-    let is_one = |holder: &&Task| tasks.iter().any(|task| task.key == holder.key);
+    let is_one = |holder: &&'a Task| tasks.iter().any(|task| task.key == holder.key);
     let held = waits.held().into_iter();
     let held = held.filter(|(shared, reason, _)| {
         // Of permits there may be more than those of which it is proven who has them.
         let are_all = *reason == WaitReason::MutexLock || shared.is_complete;
         let holders = facts.holders(shared).filter(|_| are_all);
-        holders.is_some_and(|holders| holders.iter().all(|holder| is_one(&holder)))
+        holders.is_some_and(|holders| holders.iter().all(is_one))
     });
     let waiters = held.flat_map(|(_, _, waiters)| waiters);
     waiters.filter(|task| facts.is_free(task)).collect()
