@@ -66,7 +66,6 @@ fn wrong_usage_ends_with_2() {
     let directory = tempfile::tempdir().unwrap();
     for arguments in [
         &["profile"][..],
-        &["profile", "tasks"],
         &["profile", "heap", "1"],
         &["profile", "tasks", "1", "--debug", "3"],
         &["profile", "tasks", "1", "--debug", "1", "--json"],
@@ -118,15 +117,24 @@ fn a_failure_leaves_the_file_alone() {
         drop(stream.read(&mut [0]));
     });
     let nobody = tempfile::tempdir().unwrap();
-    for (directory, code) in [(busy, 1), (incapable, 7), (nobody, 4)] {
+    // This process listens as agents do, which is found out wherever the sockets are.
+    let mut without_agent = Command::new("sleep").arg("600").spawn().unwrap();
+    let other_pid = without_agent.id().to_string();
+    for (directory, pid, code) in [
+        (busy, own_pid(), 1),
+        (incapable, own_pid(), 7),
+        (nobody, other_pid, 4),
+    ] {
         let file = directory.path().join("tasks.pb.gz");
         fs::write(&file, "yesterday's").unwrap();
         let name = file.to_str().unwrap();
         let output = rtops(
             directory.path(),
-            &["profile", "tasks", &own_pid(), "--attach=never", "-o", name],
+            &["profile", "tasks", &pid, "--attach=never", "-o", name],
         );
         assert_code(&output, code);
         assert_eq!(fs::read_to_string(file).unwrap(), "yesterday's");
     }
+    without_agent.kill().unwrap();
+    without_agent.wait().unwrap();
 }

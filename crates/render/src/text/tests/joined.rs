@@ -141,7 +141,7 @@ fn what_is_tracked_is_shown_with_what_was_read_of_it() {
     1 task "serve" [running for 0 ms on thread 8 (worker); age 6.0 s]
         (what it does is not known: its poll began after the process stood still)
 
-    1 task "serve" [running on thread 8 (worker), blocked: futex wait]
+    1 task "serve" [running on thread 8 (worker)]
         spin  src/spin.rs:7:9
 
     1 task app::serve [waiting]
