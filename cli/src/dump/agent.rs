@@ -85,7 +85,12 @@ pub fn ask(
         deadline_ms: target.agent_deadline_ms(),
         ask,
     });
-    let mut told = Told::default();
+    // The earliest that it can be: when its answer arrives is later than it was made, by much on a busy machine,
+    // and tasks younger than that would be taken for new ones.
+    let mut told = Told {
+        at: Some(Instant::now()),
+        ..Told::default()
+    };
     let mut next = session.ask(&request).and_then(|()| session.next());
     loop {
         match next {
@@ -99,10 +104,7 @@ pub fn ask(
                 told.gaps.push(format!("the agent tells nothing: {said}"));
                 return Ok(told);
             }
-            Ok(reply) => {
-                told.at.get_or_insert_with(Instant::now);
-                told.replies.push(reply);
-            }
+            Ok(reply) => told.replies.push(reply),
             Err(ProtocolError::Io(error)) => {
                 told.gaps.push(format!(
                     "the agent did not tell all that it knows ({error}): names and ages may be missing; try \
