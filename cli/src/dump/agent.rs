@@ -19,12 +19,11 @@ use crate::{
 };
 
 /// What an agent told, without the end, and what is missing in it.
-#[derive(Default)]
 pub struct Told {
     pub replies: Vec<Reply>,
     pub gaps: Vec<String>,
-    /// When it began to tell: all that it says was found out by then.
-    pub at: Option<Instant>,
+    /// When it was asked: what it says was found out no earlier.
+    pub asked_at: Instant,
     /// Whether it came to its end.
     pub is_whole: bool,
 }
@@ -88,8 +87,10 @@ pub fn ask(
     // The earliest that it can be: when its answer arrives is later than it was made, by much on a busy machine,
     // and tasks younger than that would be taken for new ones.
     let mut told = Told {
-        at: Some(Instant::now()),
-        ..Told::default()
+        asked_at: Instant::now(),
+        replies: Vec::new(),
+        gaps: Vec::new(),
+        is_whole: false,
     };
     let mut next = session.ask(&request).and_then(|()| session.next());
     loop {

@@ -323,8 +323,8 @@ impl Subject<'_> {
     fn join(&mut self, told: &Told, stopped_at: Instant) {
         self.marks = Marks::of(&told.replies);
         if let Origin::Outside(outside) = &mut self.origin {
-            let at = told.at.unwrap_or_else(Instant::now);
-            outside.agent_told_after_ns = Some(nanos(at.duration_since(stopped_at)));
+            let after = told.asked_at.duration_since(stopped_at);
+            outside.agent_told_after_ns = Some(nanos(after));
         }
     }
 }

@@ -13,7 +13,7 @@ use rtops_report::{
     frame::{Frame, FrameKind, Link},
     frames::Frames,
     group::{Look, TaskGroup},
-    task::{State, Task, Tracked},
+    task::{Task, Tracked},
     threads::ThreadGroup,
     tree::Chain,
     view::View,
@@ -341,10 +341,7 @@ fn nanos(time: Duration) -> u64 {
 }
 
 fn task_part<'a>(view: &'a View<'_>, group: &TaskGroup, task: &Task) -> TaskPart<'a> {
-    let tid = match task.state {
-        State::Running { tid } => tid,
-        _ => None,
-    };
+    let tid = task.state.thread();
     let (tracked, memory) = (task.tracked(), task.memory());
     let reason = group.look.unresolved;
     TaskPart {

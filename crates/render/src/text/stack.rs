@@ -194,7 +194,7 @@ pub(super) fn task_group(
     let source = view.source(own_frame(view.frames, &group.chains));
     let source = source.map(|(frame, text)| Source { frame, text });
     let blocked = match look.state {
-        State::Running { .. } => blocked(view, group).first().copied(),
+        State::Running { .. } => blocked(view, group),
         _ => None,
     };
     let mut drawing = Drawing::of_chains(view.frames, &group.chains, blocked, source);
@@ -360,22 +360,19 @@ pub(super) fn innermost<'f>(frames: &'f Frames, chain: &Chain) -> Option<&'f Fra
     frames.innermost_own(&chain.links).or_else(first)
 }
 
-/// What the threads wait for that tasks run on, the commonest first. Where the tasks are not seen on them,
+/// What most of the threads wait for that tasks run on. Where the tasks are not seen on them,
 /// they may wait for something else.
-fn blocked(view: &View, group: &TaskGroup) -> Vec<WaitReason> {
+fn blocked(view: &View, group: &TaskGroup) -> Option<WaitReason> {
     if group.chains.is_empty() {
-        return Vec::new();
+        return None;
     }
-    let tids = group.tasks.iter().filter_map(|task| match task.state {
-        State::Running { tid } => tid,
-        _ => None,
-    });
+    let tids = group.tasks.iter().filter_map(|task| task.state.thread());
     let threads = tids.filter_map(|tid| view.dump.thread(tid));
     let standing = threads.filter(|thread| thread.state != Some('R'));
     let waits = standing.filter_map(|thread| threads::wait_of(thread, view.frames));
     let waits = format::commonest(waits.map(|wait| (wait, 1)));
-    let waits = waits.into_iter().map(|(wait, _)| wait);
-    waits.filter(|wait| *wait != WaitReason::Running).collect()
+    let mut waits = waits.into_iter().map(|(wait, _)| wait);
+    waits.find(|wait| *wait != WaitReason::Running)
 }
 
 /// On which threads the tasks run, for how long, and what keeps those that do not run.

@@ -1,6 +1,6 @@
 //! Ended tasks that their handles or sets keep, more and more.
 
-use super::sample::Watch;
+use super::{rested::LEAST_LOOKS, sample::Watch};
 use crate::{
     dump::Dump,
     escape::escape,
@@ -9,8 +9,6 @@ use crate::{
     verdicts::{Fault, Verdict},
 };
 
-/// With fewer looks, a gain is no sign.
-const LEAST_LOOKS: usize = 3;
 /// A smaller gain is nothing to speak of.
 const LEAST_GAIN: usize = 20;
 

@@ -8,8 +8,8 @@ use std::{
 use super::sample::{Identity, Kin, Place, Sample};
 use crate::task::Task;
 
-/// With fewer looks, staying is no sign.
-const LEAST_LOOKS: usize = 3;
+/// With fewer looks, neither staying nor a gain is a sign.
+pub(super) const LEAST_LOOKS: usize = 3;
 
 /// How tasks fared in the looks of a watch.
 #[derive(Debug, Default)]
