@@ -1,6 +1,7 @@
 //! The parts of `rtops stack --json` that the tests look at.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::source::Mark;
 
@@ -151,6 +152,8 @@ pub struct ThreadGroup {
 pub struct Leaks {
     pub complete: bool,
     pub findings: Vec<Finding>,
+    /// Faults that no finding is about.
+    pub verdicts: Vec<Value>,
     pub ignored: usize,
 }
 

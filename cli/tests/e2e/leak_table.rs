@@ -130,7 +130,7 @@ fn judge_healthy(case: &Case, target: &Target) -> Result<(), String> {
     // Longer than `--min-age`, so that what rests is old enough to be suspicious.
     thread::sleep(HEALTHY_AGE + Duration::from_millis(500));
     let leaks = leaks(target, HEALTHY);
-    if leaks.complete && leaks.findings.is_empty() {
+    if leaks.complete && leaks.findings.is_empty() && leaks.verdicts.is_empty() {
         return Ok(());
     }
     Err(format!("{} is healthy: {leaks:#?}", case.name))

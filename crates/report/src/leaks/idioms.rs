@@ -15,7 +15,7 @@ use crate::{
 
 /// The constructions of one dump.
 #[derive(Debug)]
-pub(super) struct Idioms<'f> {
+pub(crate) struct Idioms<'f> {
     frames: &'f Frames,
     /// Who receives, and in which function.
     receivers: HashSet<(Origin, &'f str)>,
@@ -41,7 +41,7 @@ impl<'f> Idioms<'f> {
         }
     }
 
-    pub(super) fn of_tasks(frames: &'f Frames, groups: &[TaskGroup]) -> Self {
+    pub(crate) fn of_tasks(frames: &'f Frames, groups: &[TaskGroup]) -> Self {
         let mut this = Self::none(frames);
         for group in groups {
             if group.waits().contains(&WaitReason::Accept) {
@@ -75,7 +75,7 @@ impl<'f> Idioms<'f> {
 
     /// Whether a group waits for its turn at a queue that its workers share: the lock of a channel
     /// in which another worker waits, in the same function, for the next message.
-    pub(super) fn is_shared_queue(&self, group: &TaskGroup) -> bool {
+    pub(crate) fn is_shared_queue(&self, group: &TaskGroup) -> bool {
         let mut chains = group.chains.iter();
         group.waits() == [WaitReason::MutexLock]
             && chains.all(|chain| self.receives(tasks_of(group), &chain.links))

@@ -7,7 +7,7 @@
 
 pub mod deadlock;
 pub mod growth;
-mod idioms;
+pub(crate) mod idioms;
 mod kept;
 mod rested;
 mod rules;
@@ -142,12 +142,14 @@ pub fn find<'a>(
     let mut findings = Findings::default();
     let mut groups = group_tasks(dump, frames, &everything, Grouping::Equal);
     groups.retain(|group| {
-        let keep = group.look.kind == TaskKind::Task && !is_ignored(judge, frames, group);
+        let keep = !is_ignored(judge, frames, group);
         if !keep && group.look.kind == TaskKind::Task {
             findings.ignored += group.tasks.len();
         }
         keep
     });
+    let Verdicts { mut verdicts, .. } = Verdicts::of(dump, frames, waits, &groups);
+    groups.retain(|group| group.look.kind == TaskKind::Task);
     let now = Sample::of(dump);
     let mut judging = Judging::new(dump, &now, watch, judge, &groups, frames);
     judging.proven(&mut findings.findings);
@@ -158,7 +160,6 @@ pub fn find<'a>(
     judging.stayed(&mut findings.findings);
     judging.restless(&mut findings.findings);
     judging.orphaned(&mut findings.findings);
-    let Verdicts { mut verdicts, .. } = Verdicts::of(dump, frames, waits, &groups);
     verdicts.retain(|verdict| !judging.covers(verdict));
     verdicts.extend(kept::growing(dump, frames, watch));
     findings.verdicts = verdicts;

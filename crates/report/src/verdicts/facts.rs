@@ -12,6 +12,7 @@ use crate::{
     frame::Link,
     frames::Frames,
     group::TaskGroup,
+    leaks::idioms::Idioms,
     shared::Parties,
     task::{State, Task, TaskKey},
     words,
@@ -29,6 +30,7 @@ pub(super) struct Facts<'f, 'a> {
     pub(super) groups: &'f [TaskGroup<'a>],
     group_of: HashMap<TaskKey, usize>,
     parties: Parties<'a>,
+    pub(super) idioms: Idioms<'f>,
     taken: HashSet<TaskKey>,
     taken_threads: HashSet<i32>,
 }
@@ -44,6 +46,7 @@ impl<'f, 'a> Facts<'f, 'a> {
             groups,
             group_of: group_of.collect(),
             parties: Parties::of(dump),
+            idioms: Idioms::of_tasks(frames, groups),
             taken: HashSet::new(),
             taken_threads: HashSet::new(),
         }
@@ -67,6 +70,12 @@ impl<'f, 'a> Facts<'f, 'a> {
     pub(super) fn free(&self, group: &TaskGroup<'a>) -> Vec<&'a Task> {
         let tasks = group.tasks.iter().copied();
         tasks.filter(|task| self.is_free(task)).collect()
+    }
+
+    /// The same of all groups that are such.
+    pub(super) fn free_of(&self, is_such: impl Fn(&TaskGroup) -> bool) -> Vec<&'a Task> {
+        let groups = self.groups.iter().filter(|group| is_such(group));
+        groups.flat_map(|group| self.free(group)).collect()
     }
 
     /// The group that a task is in.

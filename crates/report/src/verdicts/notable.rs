@@ -33,6 +33,7 @@ fn contended(facts: &Facts, verdicts: &[Verdict]) -> Option<String> {
     let waits_for_others = |group: &TaskGroup| {
         let waits = group.waits();
         group.look.state == State::Waiting
+            && !facts.idioms.is_shared_queue(group)
             && !waits.is_empty()
             && waits.iter().all(|wait| wait.end() == WaitEnd::Contended)
     };

@@ -7,7 +7,6 @@ use rtops_protocol::{TaskKind, Thread};
 use super::{Fault, Verdict, facts::Facts};
 use crate::{
     format,
-    group::TaskGroup,
     task::{State, Task},
 };
 
@@ -19,12 +18,7 @@ const CLOSURE: &str = "tokio::runtime::blocking::task::";
 /// Closures that are queued while all threads of the pool are taken.
 pub(super) fn full<'a>(facts: &mut Facts<'_, 'a>) -> Option<Verdict<'a>> {
     let closures = |is_one: fn(State) -> bool| {
-        let groups = facts.groups.iter();
-        let groups = groups.filter(|group| group.look.kind == TaskKind::Blocking);
-        let groups = groups.filter(|group| is_one(group.look.state));
-        groups
-            .flat_map(|group| facts.free(group))
-            .collect::<Vec<_>>()
+        facts.free_of(|group| group.look.kind == TaskKind::Blocking && is_one(group.look.state))
     };
     let queued = closures(|state| state == State::Queued);
     let running = closures(|state| matches!(state, State::Running { .. }));
@@ -81,11 +75,9 @@ fn has_idle_thread(facts: &Facts) -> bool {
 
 /// The futures that these threads poll inside `block_on`.
 fn futures_inside<'a>(facts: &Facts<'_, 'a>, threads: &[i32]) -> Vec<&'a Task> {
-    let futures = facts.groups.iter();
-    let futures = futures.filter(|group| group.look.kind == TaskKind::BlockOn);
-    let futures = futures.flat_map(|group| facts.free(group));
-    let is_inside = |task: &&Task| task.block_on().is_some_and(|tid| threads.contains(&tid));
-    futures.filter(is_inside).collect()
+    let mut futures = facts.free_of(|group| group.look.kind == TaskKind::BlockOn);
+    futures.retain(|task| task.block_on().is_some_and(|tid| threads.contains(&tid)));
+    futures
 }
 
 /// How many of these await the end of one of those.
@@ -110,8 +102,7 @@ fn awaits_one(task: &Task, cells: &HashSet<u64>) -> bool {
 fn awaiting<'a>(facts: &Facts<'_, 'a>, running: &[&Task], queued: &[&Task]) -> Vec<&'a Task> {
     let mut all = cells(running);
     all.extend(cells(queued));
-    let is_task = |group: &&TaskGroup| group.look.kind == TaskKind::Task;
-    let tasks = facts.groups.iter().filter(is_task);
-    let tasks = tasks.flat_map(|group| facts.free(group));
-    tasks.filter(|task| awaits_one(task, &all)).collect()
+    let mut tasks = facts.free_of(|group| group.look.kind == TaskKind::Task);
+    tasks.retain(|task| awaits_one(task, &all));
+    tasks
 }

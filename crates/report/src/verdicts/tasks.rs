@@ -59,6 +59,14 @@ pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec
         let holders = facts
             .holders(shared)
             .filter(|holders| holders.iter().all(|holder| facts.waits_for_work(holder)));
+        // Workers of one queue take turns: one waits for work, the others for its place.
+        let take_turns = |task: &&Task| {
+            let group = facts.group_of(task.key);
+            group.is_some_and(|group| facts.idioms.is_shared_queue(group))
+        };
+        if waiters.iter().all(take_turns) {
+            continue;
+        }
         let Some(holders) = holders.filter(|_| !waiters.is_empty()) else {
             continue;
         };
@@ -88,9 +96,7 @@ pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec
 
 /// Tasks that nothing can wake.
 pub(super) fn never<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Option<Verdict<'a>> {
-    let groups = facts.groups.iter();
-    let groups = groups.filter(|group| group.look.state == State::Never);
-    let tasks: Vec<&Task> = groups.flat_map(|group| facts.free(group)).collect();
+    let tasks = facts.free_of(|group| group.look.state == State::Never);
     let (verb, them) = match tasks.len() {
         0 => return None,
         1 => ("waits", "it"),
@@ -212,9 +218,7 @@ fn rate(task: &Task) -> Option<f64> {
 
 /// Woken, and no thread polls them.
 pub(super) fn starved<'a>(facts: &mut Facts<'_, 'a>) -> Option<Verdict<'a>> {
-    let groups = facts.groups.iter();
-    let groups = groups.filter(|group| group.look.state == State::Starved);
-    let tasks: Vec<&Task> = groups.flat_map(|group| facts.free(group)).collect();
+    let tasks = facts.free_of(|group| group.look.state == State::Starved);
     if tasks.is_empty() {
         return None;
     }

@@ -37,14 +37,11 @@ const LONG_POLL: Duration = Duration::from_secs(1);
 pub(super) fn shutdown<'a>(facts: &mut Facts<'_, 'a>) -> Option<Verdict<'a>> {
     let waits = |thread: &&Thread| facts.is_in(facts.stack(thread), SHUTDOWN);
     let thread = facts.dump.threads.iter().find(waits)?;
-    let keeps = |group: &&TaskGroup| {
+    let mut tasks = facts.free_of(|group| {
         group.look.kind == TaskKind::BlockOn || matches!(group.look.state, State::Running { .. })
-    };
-    let keeping = facts.groups.iter().filter(keeps);
-    let keeping = keeping.flat_map(|group| facts.free(group));
+    });
     // Its own wait is the future of a channel.
-    let keeping = keeping.filter(|task| task.block_on() != Some(thread.tid));
-    let tasks: Vec<&Task> = keeping.collect();
+    tasks.retain(|task| task.block_on() != Some(thread.tid));
     let threads = tasks
         .iter()
         .filter_map(|task| task.state.thread().or_else(|| task.block_on()));
@@ -83,16 +80,11 @@ pub(super) fn spinning_on<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
             .iter()
             .filter_map(|task| task.block_on())
             .collect();
-        let is_around = |task: &&Task| {
+        let mut tasks = facts.free_of(|group| group.look.kind == TaskKind::Task);
+        tasks.retain(|task| {
             let thread = task.state.thread();
             thread.is_some_and(|tid| threads.contains(&tid))
-        };
-        let tasks = facts
-            .groups
-            .iter()
-            .filter(|group| group.look.kind == TaskKind::Task);
-        let tasks = tasks.flat_map(|group| facts.free(group));
-        let tasks: Vec<&Task> = tasks.filter(is_around).collect();
+        });
         let Some(around) = tasks.first().and_then(|task| facts.group_of(task.key)) else {
             continue;
         };
@@ -271,12 +263,10 @@ fn is_blocked(facts: &Facts, group: &TaskGroup, task: &Task, thread: &Thread) ->
 
 /// Tasks that could go on if a thread polled them.
 fn starving<'a>(facts: &Facts<'_, 'a>) -> Vec<&'a Task> {
-    let waits_for_turn = |group: &&TaskGroup| {
+    facts.free_of(|group| {
         group.look.kind == TaskKind::Task
             && matches!(group.look.state, State::Woken | State::Starved)
-    };
-    let groups = facts.groups.iter().filter(waits_for_turn);
-    groups.flat_map(|group| facts.free(group)).collect()
+    })
 }
 
 /// The threads that poll tasks of tokio's.
