@@ -16,6 +16,7 @@ use procfs::{
     process::{FDTarget, Process, all_processes},
 };
 use rtops_protocol::{SocketFile, directory_name};
+use rtops_types::Pid;
 
 use crate::proc::{
     proc_files,
@@ -35,7 +36,7 @@ pub struct Candidate {
     /// The owner of the socket file.
     pub owner: u32,
     /// The process that the file's name means, if there is such a process.
-    pub hint: Option<i32>,
+    pub hint: Option<Pid>,
     file: SocketFile,
     identity: (u64, u64),
 }
@@ -101,7 +102,7 @@ pub fn of_process(process: &Process) -> Vec<Candidate> {
         candidates = sockets_of(process, inner);
     }
     for candidate in &mut candidates {
-        candidate.hint = Some(process.pid());
+        candidate.hint = Some(Pid::new(process.pid()));
     }
     candidates
 }
@@ -161,7 +162,7 @@ fn agents_in(process: &Process) -> impl Iterator<Item = Listening> {
 ///
 /// # Errors
 /// When `/proc` can't be read.
-pub fn named_by_sockets() -> ProcResult<HashSet<i32>> {
+pub fn named_by_sockets() -> ProcResult<HashSet<Pid>> {
     let own = Process::myself()?;
     Ok(agents_in(&own)
         .filter_map(|listening| process_named_by(listening.file))
@@ -169,9 +170,9 @@ pub fn named_by_sockets() -> ProcResult<HashSet<i32>> {
 }
 
 /// The process that a socket of this mount namespace is named after, if it still runs.
-fn process_named_by(file: SocketFile) -> Option<i32> {
-    let pid = i32::try_from(file.pid).ok()?;
-    let stat = Process::new(pid).ok()?.stat().ok()?;
+fn process_named_by(file: SocketFile) -> Option<Pid> {
+    let pid = Pid::try_from(file.pid).ok()?;
+    let stat = proc_files::process(pid).ok()?.stat().ok()?;
     (stat.starttime == file.start_time).then_some(pid)
 }
 
@@ -184,9 +185,9 @@ fn sockets_inside(processes: &[Process]) -> Vec<Candidate> {
         .find(|sockets| !sockets.is_empty())
         .unwrap_or_default();
     if !found.is_empty() {
-        let pids: HashMap<i32, i32> = processes
+        let pids: HashMap<i32, Pid> = processes
             .iter()
-            .map(|process| (inner_pid(process), process.pid()))
+            .map(|process| (inner_pid(process), Pid::new(process.pid())))
             .collect();
         for candidate in &mut found {
             let inner = i32::try_from(candidate.file.pid).ok();

@@ -37,7 +37,7 @@ pub use crate::{
     poll::{Polls, polls},
     wait::{WaitEnd, WaitReason, is_child, is_container, task_wait, thread_wait},
 };
-pub use rtops_types::{FileOffset, Module, ModuleKind};
+pub use rtops_types::{FileOffset, Module, ModuleKind, Pid};
 
 /// The bytes of a jump to another function.
 const JUMP: usize = 5;
@@ -48,7 +48,7 @@ const MAX_FUNCTION: u64 = 4096;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The process, by its pid as seen from here; none for one that is no more.
-    pub pid: Option<i32>,
+    pub pid: Option<Pid>,
     /// Directories with unstripped binaries or debug files.
     pub symbol_dirs: Vec<PathBuf>,
     /// The files of modules by their paths, of a process that can't be asked for them.

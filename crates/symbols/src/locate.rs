@@ -8,6 +8,7 @@ use std::{
 };
 
 use rtops_files::{NamedBy, Refusal, Regular, bounded::Limited};
+use rtops_types::Pid;
 
 use crate::{LackReason, Module, ModuleKind, Options, elf};
 
@@ -65,7 +66,7 @@ fn given_file(module: &Module, options: &Options) -> Result<File, LackReason> {
     }
 }
 
-fn own_file(module: &Module, pid: i32) -> Result<File, LackReason> {
+fn own_file(module: &Module, pid: Pid) -> Result<File, LackReason> {
     if module.kind == ModuleKind::MainExecutable {
         // Leads to the running file even if another one has its path by now, or none.
         let exe = open_regular(&PathBuf::from(format!("/proc/{pid}/exe")), NamedBy::Target)?;
@@ -83,7 +84,7 @@ fn own_file(module: &Module, pid: i32) -> Result<File, LackReason> {
 }
 
 /// The file behind a mapping, which needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE.
-fn mapped_file(module: &Module, pid: i32) -> Option<File> {
+fn mapped_file(module: &Module, pid: Pid) -> Option<File> {
     let mapping = fs::read_dir(format!("/proc/{pid}/map_files"))
         .ok()?
         .filter_map(Result::ok)
@@ -101,7 +102,7 @@ fn parse_range(text: &str) -> Option<std::ops::Range<u64>> {
 }
 
 /// Whether the file is the one that the kernel shows at the module's addresses.
-fn is_mapped(module: &Module, pid: i32, file: &File) -> io::Result<bool> {
+fn is_mapped(module: &Module, pid: Pid, file: &File) -> io::Result<bool> {
     let inode = file.metadata()?.ino();
     let maps = File::open(format!("/proc/{pid}/maps"))?;
     for line in BufReader::new(Limited::new(maps, MAX_MAPS)).split(b'\n') {
@@ -120,7 +121,7 @@ fn is_mapped(module: &Module, pid: i32, file: &File) -> io::Result<bool> {
 }
 
 /// Opens a path of the target. Symbolic links in it, absolute ones too, stay in its root.
-fn open_in_root(pid: i32, path: &str) -> Result<File, LackReason> {
+fn open_in_root(pid: Pid, path: &str) -> Result<File, LackReason> {
     let relative = plain_relative(path).ok_or(LackReason::PathRefused)?;
     let root = PathBuf::from(format!("/proc/{pid}/root"));
     opened(Regular::in_root(&root, relative, NamedBy::Target))

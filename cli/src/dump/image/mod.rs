@@ -18,6 +18,7 @@ use rtops_cells::{Noted, Survey};
 use rtops_image::{Core, Gap, Image, Tid, Unreadable};
 use rtops_protocol::{Outside, ProtocolError, Reply, Saved};
 use rtops_report::dump::{Dump, Failure};
+use rtops_types::Pid;
 
 use self::marks::Marks;
 use crate::{
@@ -45,7 +46,7 @@ pub struct Wanted<'a> {
 
 /// Whose memory it is.
 struct Subject<'a> {
-    pid: i32,
+    pid: Pid,
     name: String,
     /// The machine on which it runs or ran; empty where that is not known.
     host: String,

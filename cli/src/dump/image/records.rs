@@ -28,7 +28,7 @@ pub fn saved(subject: &Subject<'_>, at: SystemTime) -> Saved {
         taken: dump::seconds(at),
         host: subject.host.clone(),
         pid: subject.pid,
-        inner_pid: subject.pid,
+        inner_pid: subject.pid.as_raw(),
         start_time: subject.start_time,
         agent_version: None,
         rtops_version: env!("CARGO_PKG_VERSION").to_owned(),

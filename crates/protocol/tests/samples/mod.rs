@@ -11,6 +11,7 @@ use rtops_protocol::{
     StackParts, Stacks, Stats, StringId, Strings, Summary, Thread, ThreadCapture, Trace, TraceEnd,
     TraceOrder, Tracking, Unresolved, Visit, Worker,
 };
+use rtops_types::Pid;
 
 use memory::memories;
 use tasks::{leaf, tasks, untracked};
@@ -235,7 +236,7 @@ fn evidence() -> Vec<Reply> {
     let saved = Saved {
         taken: 1_764_000_000,
         host: "web-1".to_owned(),
-        pid: 4711,
+        pid: Pid::new(4711),
         inner_pid: 7,
         start_time: Some(123_456_789),
         agent_version: Some("0.1.0".to_owned()),
