@@ -27,7 +27,7 @@ fn untracked(state: UntrackedState) -> Untracked {
         found_by: FoundBy::Unresolved(Unresolved::Instruction),
         trace: None,
         polled: Vec::new(),
-        wakes_itself: false,
+        wakes_itself: None,
         leaves: Vec::new(),
     }
 }
@@ -41,6 +41,7 @@ fn dump() -> Vec<Reply> {
         syscall: None,
         cpu_ticks: None,
         timeslices: None,
+        afterwards: None,
         capture: ThreadCapture::Absent,
     };
     vec![

@@ -71,6 +71,7 @@ fn dump(name: &str, end: Option<End>) -> Vec<Reply> {
             syscall: None,
             cpu_ticks: Some(0),
             timeslices: Some(7),
+            afterwards: None,
             capture: ThreadCapture::NoAnswer,
         }]),
         Reply::Resources(vec![Resource {

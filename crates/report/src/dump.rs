@@ -324,7 +324,9 @@ impl Dump {
         for place in &mut task.leaves {
             place.leaf = self.moved(place.leaf);
         }
-        self.check_places(task.leaves.iter().map(|place| place.leaf), task.trace)?;
+        task.wakes_itself = task.wakes_itself.map(|place| self.moved(place));
+        let places = task.leaves.iter().map(|place| place.leaf);
+        self.check_places(places.chain(task.wakes_itself), task.trace)?;
         if task.state == UntrackedState::Completed {
             let polls = Polls {
                 poll: task.poll,

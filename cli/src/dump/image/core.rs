@@ -53,6 +53,7 @@ pub fn load(core: &Core, wanted: Wanted<'_>) -> Result<Taken, Error> {
         origin: super::Origin::Core(core),
         thread_names: HashMap::new(),
         inner: HashMap::new(),
+        afterwards: HashMap::new(),
         marks: super::Marks::default(),
         gaps: core.gaps(),
     };

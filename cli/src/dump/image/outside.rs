@@ -18,7 +18,9 @@ use rtops_protocol::{Ask, NotAttached, Outside, Refused, StackParts};
 use rtops_report::escape::escape;
 use rtops_types::Pid;
 
-use super::{Detail, Origin, Subject, Wanted, dump, files, marks::Marks, records};
+use super::{
+    Detail, Origin, Subject, Wanted, afterwards::Watched, dump, files, marks::Marks, records,
+};
 use crate::{
     args::{AttachArgs, AttachChoice},
     dump::{
@@ -131,6 +133,7 @@ struct Stopped {
     pid: Pid,
     process: Process,
     thread_names: HashMap<Tid, String>,
+    watched: Watched,
     frozen: Frozen,
     yielding: Option<Yielding>,
 }
@@ -144,6 +147,7 @@ impl Stopped {
         let frozen = rtops_attach::freeze(pid, options).map_err(|why| refused(pid, &why))?;
         Ok(Self {
             pid,
+            watched: Watched::begin(&process),
             process,
             thread_names,
             frozen,
@@ -179,6 +183,10 @@ impl Stopped {
             origin,
             thread_names: self.thread_names,
             inner,
+            afterwards: match wanted.detail {
+                Detail::Trees => self.watched.end(&self.process, &survey),
+                Detail::Census => HashMap::new(),
+            },
             marks: Marks::default(),
             gaps: image.gaps(),
         };
