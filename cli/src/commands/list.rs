@@ -137,6 +137,7 @@ impl Subject for Watched {
 struct Lister {
     scope: Scope,
     sort: SortKey,
+    limit: usize,
     owner: Option<u32>,
     programs: Programs,
 }
@@ -149,6 +150,7 @@ impl Lister {
                 false => Scope::Agents,
             },
             sort: args.sort,
+            limit: args.limit.unwrap_or(usize::MAX),
             owner: args.user.as_deref().map(user_number).transpose()?,
             programs: Programs::default(),
         })
@@ -172,9 +174,13 @@ impl Lister {
             hidden = self.add_others(&reader, &mut rows)?;
         }
         sort(&mut rows, self.sort);
+        let total = rows.len();
+        rows.truncate(self.limit);
         Ok(List {
             scope: self.scope,
+            sort: self.sort,
             rows,
+            total,
             hidden,
         })
     }

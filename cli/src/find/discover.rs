@@ -1,5 +1,6 @@
 //! Where agents' sockets lie: in the directories of this mount namespace and, below
-//! `/proc/PID/root`, in those of every other one that the user may enter.
+//! `/proc/PID/root`, in those of every other one that the user may enter; and wherever the sockets are on
+//! which the processes listen.
 //!
 //! What is found here is a hint. Only a connection tells who listens: see [`super::client`].
 
@@ -65,10 +66,14 @@ impl View {
 /// # Errors
 /// When `/proc` can't be read.
 pub fn everywhere() -> ProcResult<Vec<Candidate>> {
-    let own = View::of(&Process::myself()?);
+    let myself = Process::myself()?;
+    let own = View::of(&myself);
     let mut candidates = sockets(Path::new("/"));
     for candidate in &mut candidates {
         candidate.hint = process_named_by(candidate.file);
+    }
+    if chosen_directory().is_none() {
+        candidates.extend(elsewhere(&myself));
     }
     let mut others: HashMap<View, Vec<Process>> = HashMap::new();
     for process in all_processes()?.flatten() {
@@ -78,8 +83,9 @@ pub fn everywhere() -> ProcResult<Vec<Candidate>> {
             others.entry(view).or_default().push(process);
         }
     }
+    let network = network_of(&myself);
     for processes in others.values() {
-        candidates.extend(sockets_inside(processes));
+        candidates.extend(sockets_inside(processes, network.as_ref()));
     }
     let mut seen = HashSet::new();
     candidates.retain(|candidate| seen.insert(candidate.identity));
@@ -91,7 +97,7 @@ pub fn everywhere() -> ProcResult<Vec<Candidate>> {
 pub fn of_process(process: &Process) -> Vec<Candidate> {
     let inner = inner_pid(process);
     let owner = proc_files::status(process).ok().map(|status| status.euid);
-    let root = root_of(process);
+    let root = root_of(process.pid());
     let mut candidates = sockets(Path::new("/"));
     candidates.extend(sockets(&root));
     candidates.retain(|candidate| {
@@ -127,7 +133,7 @@ fn sockets_of(process: &Process, inner: i32) -> Vec<Candidate> {
         FDTarget::Socket(inode) => named.get(&inode),
         _ => None,
     });
-    let root = root_of(process);
+    let root = root_of(process.pid());
     let paths: HashSet<PathBuf> = own
         .filter_map(|path| Some(root.join(path.strip_prefix("/").ok()?)))
         .collect();
@@ -169,6 +175,18 @@ pub fn named_by_sockets() -> ProcResult<HashSet<Pid>> {
         .collect())
 }
 
+/// The sockets in whatever directories, of processes that run in this network and PID namespace.
+fn elsewhere(myself: &Process) -> impl Iterator<Item = Candidate> {
+    agents_in(myself).filter_map(|listening| {
+        let pid = process_named_by(listening.file)?;
+        let path = listening.path.strip_prefix("/").ok()?;
+        Some(Candidate {
+            hint: Some(pid),
+            ..candidate(root_of(pid).join(path))?
+        })
+    })
+}
+
 /// The process that a socket of this mount namespace is named after, if it still runs.
 fn process_named_by(file: SocketFile) -> Option<Pid> {
     let pid = Pid::try_from(file.pid).ok()?;
@@ -176,14 +194,28 @@ fn process_named_by(file: SocketFile) -> Option<Pid> {
     (stat.starttime == file.start_time).then_some(pid)
 }
 
-/// The sockets in the one file system that all `processes` see.
-fn sockets_inside(processes: &[Process]) -> Vec<Candidate> {
+/// The network namespace of a process; `None` where the user may not know.
+fn network_of(process: &Process) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{}/ns/net", process.pid())).ok()
+}
+
+/// The sockets in the one file system that all `processes` see; of a network other than this one, in all its
+/// directories.
+fn sockets_inside(processes: &[Process], network: Option<&PathBuf>) -> Vec<Candidate> {
     // Any of them leads there; the first may have ended.
     let mut found = processes
         .iter()
-        .map(|process| sockets(&root_of(process)))
+        .map(|process| sockets(&root_of(process.pid())))
         .find(|sockets| !sockets.is_empty())
         .unwrap_or_default();
+    if let Some(first) = processes.first()
+        && chosen_directory().is_none()
+        && network_of(first).as_ref() != network
+    {
+        let root = root_of(first.pid());
+        let paths = agents_in(first).map(|listening| listening.path);
+        found.extend(paths.filter_map(|path| candidate(root.join(path.strip_prefix("/").ok()?))));
+    }
     if !found.is_empty() {
         let pids: HashMap<i32, Pid> = processes
             .iter()
@@ -197,8 +229,8 @@ fn sockets_inside(processes: &[Process]) -> Vec<Candidate> {
     found
 }
 
-fn root_of(process: &Process) -> PathBuf {
-    PathBuf::from(format!("/proc/{}/root", process.pid()))
+fn root_of(pid: i32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/root"))
 }
 
 /// The id that a process has in its own PID namespace.
@@ -237,9 +269,8 @@ fn candidate(path: PathBuf) -> Option<Candidate> {
 
 /// `$RTOPS_DIR` if it is set, else the default directory of every user.
 fn directories(root: &Path) -> Vec<PathBuf> {
-    if let Some(chosen) = env::var_os("RTOPS_DIR").filter(|chosen| !chosen.is_empty()) {
-        let chosen = Path::new(&chosen);
-        return vec![root.join(chosen.strip_prefix("/").unwrap_or(chosen))];
+    if let Some(chosen) = chosen_directory() {
+        return vec![root.join(chosen.strip_prefix("/").unwrap_or(&chosen))];
     }
     let parent = root.join("tmp");
     // The link of this machine's own administrator is another thing.
@@ -253,6 +284,11 @@ fn directories(root: &Path) -> Vec<PathBuf> {
         .filter(|entry| entry.file_name().to_str().is_some_and(is_default_name))
         .map(|entry| entry.path())
         .collect()
+}
+
+fn chosen_directory() -> Option<PathBuf> {
+    let chosen = env::var_os("RTOPS_DIR").filter(|chosen| !chosen.is_empty())?;
+    Some(PathBuf::from(chosen))
 }
 
 fn is_default_name(name: &str) -> bool {

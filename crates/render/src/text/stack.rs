@@ -69,6 +69,10 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
 /// # Errors
 /// When the writer fails.
 pub fn groups(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    // Whoever wants none of them need not be told that they are not shown: the first line has their numbers.
+    if view.limit == 0 {
+        return remarks(writer, style, view);
+    }
     if let Some(groups) = &view.tasks {
         let mut is_list = false;
         for group in groups.iter().take(view.limit) {
