@@ -97,7 +97,7 @@ pub fn everywhere() -> ProcResult<Vec<Candidate>> {
 pub fn of_process(process: &Process) -> Vec<Candidate> {
     let inner = inner_pid(process);
     let owner = proc_files::status(process).ok().map(|status| status.euid);
-    let root = root_of(process.pid());
+    let root = root_of(Pid::new(process.pid()));
     let mut candidates = sockets(Path::new("/"));
     candidates.extend(sockets(&root));
     candidates.retain(|candidate| {
@@ -133,7 +133,7 @@ fn sockets_of(process: &Process, inner: i32) -> Vec<Candidate> {
         FDTarget::Socket(inode) => named.get(&inode),
         _ => None,
     });
-    let root = root_of(process.pid());
+    let root = root_of(Pid::new(process.pid()));
     let paths: HashSet<PathBuf> = own
         .filter_map(|path| Some(root.join(path.strip_prefix("/").ok()?)))
         .collect();
@@ -205,14 +205,14 @@ fn sockets_inside(processes: &[Process], network: Option<&PathBuf>) -> Vec<Candi
     // Any of them leads there; the first may have ended.
     let mut found = processes
         .iter()
-        .map(|process| sockets(&root_of(process.pid())))
+        .map(|process| sockets(&root_of(Pid::new(process.pid()))))
         .find(|sockets| !sockets.is_empty())
         .unwrap_or_default();
     if let Some(first) = processes.first()
         && chosen_directory().is_none()
         && network_of(first).as_ref() != network
     {
-        let root = root_of(first.pid());
+        let root = root_of(Pid::new(first.pid()));
         let paths = agents_in(first).map(|listening| listening.path);
         found.extend(paths.filter_map(|path| candidate(root.join(path.strip_prefix("/").ok()?))));
     }
@@ -229,7 +229,7 @@ fn sockets_inside(processes: &[Process], network: Option<&PathBuf>) -> Vec<Candi
     found
 }
 
-fn root_of(pid: i32) -> PathBuf {
+fn root_of(pid: Pid) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/root"))
 }
 
