@@ -17,7 +17,6 @@ mod error;
 mod functions;
 mod level;
 mod name;
-mod notes;
 
 pub use crate::{
     budget::{Budget, Limits, Resource},

@@ -15,7 +15,7 @@ use std::{
 use self::{
     lines::Lines,
     sections::Sections,
-    unit::{Names, Origin, Unit},
+    unit::{Inlined, Names, Origin, Unit},
     units::{Root, Units},
 };
 use crate::{Elf, ReadError, Resource};
@@ -173,6 +173,12 @@ impl Dwarf {
         let (inlined, fault) = unit.inlined_at(&self.sections, function, address);
         fault.into_iter().for_each(|fault| self.note(fault));
         let mut place = self.place_at(unit, address);
+        if let (Some(place), Some(last)) = (&mut place, inlined.last())
+            && place.line == 0
+        {
+            let home = self.home(unit, function, last);
+            place.file = home.unwrap_or_else(|| std::mem::take(&mut place.file));
+        }
         let mut frames = Vec::new();
         for one in inlined.iter().rev() {
             let names = self.names(unit, one.entry as usize);
@@ -193,6 +199,20 @@ impl Dwarf {
             place,
         });
         frames
+    }
+
+    /// The file that an inlined function is in. A row without a line may have the file of another one;
+    /// those beside it that have a line, and are of the same function, tell.
+    fn home(&self, unit: &Unit, function: usize, inlined: &Inlined) -> Option<String> {
+        let lines = self.lines(unit)?;
+        let rows = lines.within(&self.sections, &inlined.addresses);
+        let mut rows = self.noted(rows)?.into_iter().filter(|row| row.line > 0);
+        let row = rows.find(|row| {
+            let (chain, _) = unit.inlined_at(&self.sections, function, row.address);
+            chain.last().is_some_and(|last| last.entry == inlined.entry)
+        })?;
+        let file = lines.file(&self.sections, &unit.root, row.file.into());
+        self.noted(file).flatten()
     }
 
     /// The names of an entry, from where it has them.
@@ -254,6 +274,7 @@ impl Dwarf {
 
     fn place(&self, unit: &Unit, file: u64, line: u64, column: u64) -> Option<Place> {
         let file = self.lines(unit)?.file(&self.sections, &unit.root, file);
+        let column = if line == 0 { 0 } else { column };
         Some(Place {
             file: self.noted(file).flatten()?,
             line: u32::try_from(line).unwrap_or(0),

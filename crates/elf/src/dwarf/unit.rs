@@ -19,6 +19,11 @@ use crate::{ReadError, Resource};
 
 /// How many functions that begin before an address are looked at for one that it is in.
 const MAX_OVERLAPS: usize = 16;
+/// How many ranges the functions may have that are inlined into one: all are compared with each
+/// address of it.
+const MAX_INLINED: usize = 100_000;
+/// How many of them are as much work as to read an entry.
+const EASY: u64 = 256;
 
 /// A unit in memory.
 #[derive(Debug)]
@@ -50,7 +55,7 @@ struct Function {
 /// A range of addresses of a function that is inlined into another.
 #[derive(Clone, Debug)]
 pub(super) struct Inlined {
-    addresses: Range<u64>,
+    pub(super) addresses: Range<u64>,
     depth: u16,
     pub(super) entry: u32,
     pub(super) call: Call,
@@ -194,6 +199,12 @@ impl Unit {
                 (inlined, fault)
             }
         };
+        let steps = sections
+            .budget()
+            .pay(Resource::Steps, inlined.len() as u64 / EASY);
+        if let Err(over) = steps {
+            return (Vec::new(), Some(over));
+        }
         let mut chain: Vec<Inlined> = Vec::new();
         // Those that something is inlined into stand before it.
         for one in inlined
@@ -231,6 +242,9 @@ impl Unit {
                 let nesting = u16::try_from(open.len()).map_err(malformed)?;
                 if open.len() < budget.depth() {
                     let call = call_of(&entry);
+                    if inlined.len() >= MAX_INLINED {
+                        return Err(ReadError::Over(Resource::Ranges));
+                    }
                     entry::ranges(sections, &self.root.bases, &entry, |addresses| {
                         inlined.push(Inlined {
                             addresses,
@@ -238,7 +252,10 @@ impl Unit {
                             entry: place,
                             call,
                         });
-                        ControlFlow::Continue(())
+                        match inlined.len() < MAX_INLINED {
+                            true => ControlFlow::Continue(()),
+                            false => ControlFlow::Break(()),
+                        }
                     })?;
                     open.push(depth);
                 } else {
