@@ -14,7 +14,8 @@ pub fn redact(text: &str) -> String {
             "TIME",
         ),
         (r"(\.rs):\d+(:\d+)?", "$1:LINE"),
-        (r"tokio-\d+\.\d+\.\d+", "tokio-VERSION"),
+        (r"\{async block\}:\d+", "{async block}:LINE"),
+        (r"\b([a-z][a-z_-]*)-\d+\.\d+\.\d+", "$1-VERSION"),
         (r" {2,}(\S+LINE)", "  $1"),
     ];
     rules.iter().fold(text.to_owned(), |text, (pattern, with)| {

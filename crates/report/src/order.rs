@@ -99,8 +99,10 @@ const fn is_idle(wait: WaitReason) -> bool {
         WaitReason::Accept
             | WaitReason::BroadcastReceive
             | WaitReason::ChannelReceive
+            | WaitReason::Http2Frame
             | WaitReason::Interval
             | WaitReason::Request
+            | WaitReason::Shutdown
             | WaitReason::Signal
             | WaitReason::Sleep
             | WaitReason::WatchChanged
@@ -124,10 +126,11 @@ impl TaskGroup<'_> {
             && !waits.is_empty()
             && look.remark.is_none()
             && !look.name.is_some_and(is_request)
+            && self.serving().is_none()
             && look.silent.is_empty()
             && look.held_back.is_empty()
             && self
-                .chains
+                .telling()
                 .iter()
                 .all(|chain| is_whole(chain.wait) && chain.incomplete.is_none())
     }

@@ -30,7 +30,7 @@ pub(super) fn task_group(
 ) -> io::Result<()> {
     let (head, bracket, paint) = title(view, group);
     let mut places: Vec<String> = Vec::new();
-    for chain in &group.chains {
+    for chain in group.telling().iter() {
         let frame = view.frames.innermost_own(&chain.links);
         let frame = frame.or_else(|| view.frames.of_links(&chain.links).next());
         let place = frame.and_then(|frame| frame.place.as_ref());
