@@ -37,7 +37,7 @@ pub use crate::{
     lack::{Lack, LackReason},
     names::{display_name, display_type, is_body},
     poll::{Polls, polls},
-    wait::{WaitEnd, WaitReason, is_child, is_container, task_wait, thread_wait},
+    wait::{Serving, WaitEnd, WaitReason, is_child, is_container, serving, task_wait, thread_wait},
 };
 use crate::{future::Named, locate::Finder};
 pub use rtops_elf::Resource;
