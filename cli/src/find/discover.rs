@@ -17,6 +17,7 @@ use procfs::{
     process::{FDTarget, Process, all_processes},
 };
 use rtops_protocol::{SocketFile, directory_name};
+use rtops_types::Pid;
 
 use crate::proc::{
     proc_files,
@@ -36,7 +37,7 @@ pub struct Candidate {
     /// The owner of the socket file.
     pub owner: u32,
     /// The process that the file's name means, if there is such a process.
-    pub hint: Option<i32>,
+    pub hint: Option<Pid>,
     file: SocketFile,
     identity: (u64, u64),
 }
@@ -96,7 +97,7 @@ pub fn everywhere() -> ProcResult<Vec<Candidate>> {
 pub fn of_process(process: &Process) -> Vec<Candidate> {
     let inner = inner_pid(process);
     let owner = proc_files::status(process).ok().map(|status| status.euid);
-    let root = root_of(process.pid());
+    let root = root_of(Pid::new(process.pid()));
     let mut candidates = sockets(Path::new("/"));
     candidates.extend(sockets(&root));
     candidates.retain(|candidate| {
@@ -107,7 +108,7 @@ pub fn of_process(process: &Process) -> Vec<Candidate> {
         candidates = sockets_of(process, inner);
     }
     for candidate in &mut candidates {
-        candidate.hint = Some(process.pid());
+        candidate.hint = Some(Pid::new(process.pid()));
     }
     candidates
 }
@@ -132,7 +133,7 @@ fn sockets_of(process: &Process, inner: i32) -> Vec<Candidate> {
         FDTarget::Socket(inode) => named.get(&inode),
         _ => None,
     });
-    let root = root_of(process.pid());
+    let root = root_of(Pid::new(process.pid()));
     let paths: HashSet<PathBuf> = own
         .filter_map(|path| Some(root.join(path.strip_prefix("/").ok()?)))
         .collect();
@@ -167,7 +168,7 @@ fn agents_in(process: &Process) -> impl Iterator<Item = Listening> {
 ///
 /// # Errors
 /// When `/proc` can't be read.
-pub fn named_by_sockets() -> ProcResult<HashSet<i32>> {
+pub fn named_by_sockets() -> ProcResult<HashSet<Pid>> {
     let own = Process::myself()?;
     Ok(agents_in(&own)
         .filter_map(|listening| process_named_by(listening.file))
@@ -187,9 +188,9 @@ fn elsewhere(myself: &Process) -> impl Iterator<Item = Candidate> {
 }
 
 /// The process that a socket of this mount namespace is named after, if it still runs.
-fn process_named_by(file: SocketFile) -> Option<i32> {
-    let pid = i32::try_from(file.pid).ok()?;
-    let stat = Process::new(pid).ok()?.stat().ok()?;
+fn process_named_by(file: SocketFile) -> Option<Pid> {
+    let pid = Pid::try_from(file.pid).ok()?;
+    let stat = proc_files::process(pid).ok()?.stat().ok()?;
     (stat.starttime == file.start_time).then_some(pid)
 }
 
@@ -204,21 +205,21 @@ fn sockets_inside(processes: &[Process], network: Option<&PathBuf>) -> Vec<Candi
     // Any of them leads there; the first may have ended.
     let mut found = processes
         .iter()
-        .map(|process| sockets(&root_of(process.pid())))
+        .map(|process| sockets(&root_of(Pid::new(process.pid()))))
         .find(|sockets| !sockets.is_empty())
         .unwrap_or_default();
     if let Some(first) = processes.first()
         && chosen_directory().is_none()
         && network_of(first).as_ref() != network
     {
-        let root = root_of(first.pid());
+        let root = root_of(Pid::new(first.pid()));
         let paths = agents_in(first).map(|listening| listening.path);
         found.extend(paths.filter_map(|path| candidate(root.join(path.strip_prefix("/").ok()?))));
     }
     if !found.is_empty() {
-        let pids: HashMap<i32, i32> = processes
+        let pids: HashMap<i32, Pid> = processes
             .iter()
-            .map(|process| (inner_pid(process), process.pid()))
+            .map(|process| (inner_pid(process), Pid::new(process.pid())))
             .collect();
         for candidate in &mut found {
             let inner = i32::try_from(candidate.file.pid).ok();
@@ -228,7 +229,7 @@ fn sockets_inside(processes: &[Process], network: Option<&PathBuf>) -> Vec<Candi
     found
 }
 
-fn root_of(pid: i32) -> PathBuf {
+fn root_of(pid: Pid) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/root"))
 }
 

@@ -213,6 +213,7 @@ mod tests {
     use std::time::Duration;
 
     use rtops_binary::Rustc;
+    use rtops_types::Pid;
 
     use super::*;
 
@@ -220,8 +221,8 @@ mod tests {
         Row {
             name: name.to_owned(),
             figures: Figures {
-                pid,
-                ppid: 1,
+                pid: Pid::new(pid),
+                ppid: Pid::new(1),
                 user: "api".to_owned(),
                 threads: 9,
                 cpu_time: Duration::from_secs(31),

@@ -182,6 +182,7 @@ pub mod tests {
     use std::time::Duration;
 
     use rtops_protocol::{RuntimeFlavor, VERSION};
+    use rtops_types::Pid;
 
     use super::*;
 
@@ -231,8 +232,8 @@ pub mod tests {
         Sample {
             agent: Some(told),
             figures: Figures {
-                pid: 1,
-                ppid: 0,
+                pid: Pid::new(1),
+                ppid: Pid::new(0),
                 user: String::new(),
                 threads: 1,
                 cpu_time: Duration::from_nanos(clock_ns / 4),

@@ -252,6 +252,7 @@ mod tests {
             syscall: None,
             cpu_ticks: None,
             timeslices: None,
+            afterwards: None,
             capture: ThreadCapture::Absent,
         }
     }

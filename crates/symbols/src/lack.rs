@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rtops_elf::Resource;
+
 /// What a module lacks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Lack {
@@ -34,10 +36,8 @@ pub enum LackReason {
     /// The file lies on a file system of this kind, where to read it may wait for ever or have an
     /// effect.
     FileSystem(&'static str),
-    /// More symbols or debug info than is read, in bytes.
-    TooLarge(u64),
-    /// The debug info is compressed.
-    Compressed,
+    /// Its symbols or its debug info have more of something than is read.
+    OverBudget(Resource),
     /// The file can't be understood; the text says which part.
     Malformed(String),
 }
@@ -74,9 +74,9 @@ impl fmt::Display for LackReason {
                 "on {kind}, where reading may wait or have an effect; give a directory with a copy by \
                  --symbols"
             ),
-            Self::TooLarge(bytes) => write!(f, "{bytes} bytes of symbols are too many to read"),
-            Self::Compressed => f.write_str(
-                "its debug info is compressed, and not by zlib, which is the only one supported",
+            Self::OverBudget(resource) => write!(
+                f,
+                "it has more {resource} than are read of one file; some names and lines are missing"
             ),
             Self::Malformed(part) => write!(f, "malformed ELF file ({part})"),
         }

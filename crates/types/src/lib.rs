@@ -8,5 +8,5 @@ mod numbers;
 mod stack;
 
 pub use module::{Module, ModuleKind};
-pub use numbers::{FileOffset, Tid};
+pub use numbers::{FileOffset, Pid, Tid};
 pub use stack::{StackRegisters, StackSlice};

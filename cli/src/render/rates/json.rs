@@ -7,6 +7,7 @@ use rtops_report::{
     census::{Moved, OfType},
     runtimes::SeenRuntime,
 };
+use rtops_types::Pid;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ use crate::watch::look::Looks;
 struct Document<'a> {
     schema: u32,
     time: &'a str,
-    pid: i32,
+    pid: Pid,
     name: &'a str,
     /// Why there is no sample; then the rest is absent.
     missing: Option<&'a str>,

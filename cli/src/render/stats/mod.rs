@@ -19,6 +19,7 @@ use rtops_report::{
     runtimes::{self, CURRENT_THREAD, MULTI_THREAD, SeenRuntime},
     view,
 };
+use rtops_types::Pid;
 use serde::Serialize;
 
 use super::figures_json::FiguresPart;
@@ -92,7 +93,7 @@ struct ProcessPart<'a> {
 #[serde(untagged)]
 enum Figures<'a> {
     Live(FiguresPart<'a>),
-    Ended { pid: i32, threads: usize },
+    Ended { pid: Pid, threads: usize },
 }
 
 #[derive(Debug, Serialize)]
@@ -196,7 +197,7 @@ impl<'a> ProcessPart<'a> {
             },
             agent_version: agent.map(|agent| &*agent.hello.agent_version),
             figures: figures.unwrap_or_else(|| Figures::Ended {
-                pid: stack.map_or(0, |stack| stack.pid),
+                pid: stack.map_or(Pid::new(0), |stack| stack.pid),
                 threads: stack.map_or(0, |stack| stack.dump.threads.len()),
             }),
             cpu_share_now: live.map(|live| live.change().cpu_share()),

@@ -19,6 +19,7 @@ use rtops_report::{
     view::View,
 };
 use rtops_symbols::WaitReason;
+use rtops_types::Pid;
 use serde::Serialize;
 
 use super::{
@@ -91,7 +92,7 @@ struct SignalPart {
 /// Which process it is.
 #[derive(Debug, Serialize)]
 pub struct Process<'a> {
-    pid: i32,
+    pid: Pid,
     name: &'a str,
     agent_version: Option<&'a str>,
 }
@@ -172,7 +173,7 @@ struct FramePart<'a> {
 
 impl<'a> Process<'a> {
     /// One of which no agent was asked.
-    pub const fn without_agent(pid: i32, name: &'a str) -> Self {
+    pub const fn without_agent(pid: Pid, name: &'a str) -> Self {
         Self {
             pid,
             name,
