@@ -41,6 +41,7 @@ fn dump(path: &Path, kind: ModuleKind) -> Vec<Reply> {
             syscall: None,
             cpu_ticks: Some(0),
             timeslices: Some(7),
+            afterwards: None,
             capture: ThreadCapture::Stack(Leaf {
                 stack: StackId(0),
                 end: LeafEnd::Complete,

@@ -19,6 +19,7 @@ use rtops_report::{
     format,
     frames::Frames,
 };
+use rtops_types::Pid;
 
 use crate::{
     proc::Details,
@@ -78,7 +79,7 @@ impl Report {
 /// What the memory of a process tells of it: a core file, or a process that was looked at from outside.
 #[derive(Debug)]
 pub struct ImageReport<'a> {
-    pub pid: i32,
+    pub pid: Pid,
     pub name: &'a str,
     pub dump: &'a Dump,
     pub frames: &'a Frames,

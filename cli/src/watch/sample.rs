@@ -142,6 +142,7 @@ pub mod tests {
     use std::time::Duration;
 
     use rtops_protocol::{RuntimeFlavor, VERSION};
+    use rtops_types::Pid;
 
     use super::*;
 
@@ -188,8 +189,8 @@ pub mod tests {
                 ..Stats::default()
             },
             figures: Figures {
-                pid: 1,
-                ppid: 0,
+                pid: Pid::new(1),
+                ppid: Pid::new(0),
                 user: String::new(),
                 threads: 1,
                 cpu_time: Duration::from_nanos(clock_ns / 4),

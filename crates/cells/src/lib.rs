@@ -96,8 +96,9 @@ pub struct Task {
     pub leaves: Vec<Leaf>,
     /// With what its poll called the function that [`Options::noted`] names.
     pub noted: Vec<u64>,
-    /// Whether it was woken, and its poll wakes it once more instead of waiting.
-    pub wakes_itself: bool,
+    /// Where its poll wakes it once more instead of waiting, by position in [`Survey::leaves`]; only of one that
+    /// was woken, or inside a poll, as it may wait otherwise.
+    pub wakes_itself: Option<u32>,
     /// What ran of its poll, by position in [`Survey::traces`].
     pub trace: Option<u32>,
     /// Why its poll does not tell where it waits, or that it waits no longer.

@@ -163,7 +163,7 @@ fn task(image: &impl Image, cell: &Cell, stacks: &Stacks, boxed: Option<Boxed>) 
         has_join_handle: state.has_join_handle(),
         leaves: Vec::new(),
         noted: Vec::new(),
-        wakes_itself: false,
+        wakes_itself: None,
         trace: None,
         unresolved: match what {
             State::Running { tid: None } | State::Blocking { tid: None } => {

@@ -373,8 +373,25 @@ pub struct Thread {
     pub cpu_ticks: Option<u64>,
     /// How often it was given a processor, where that is told. A dump that takes its stack adds to it.
     pub timeslices: Option<u64>,
+    /// What it did in the time after the look, where that was watched.
+    pub afterwards: Option<Afterwards>,
     /// Its stack, or why there is none.
     pub capture: ThreadCapture,
+}
+
+/// What a thread did in the time after a look at it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct Afterwards {
+    /// How long that time was.
+    pub watched_ns: u64,
+    /// How much of it the thread ran.
+    pub ran_ns: u64,
+    /// For how much of it the thread could have run, and was given no processor.
+    pub queued_ns: u64,
+    /// How often it was given a processor.
+    pub timeslices: u64,
+    /// Its state letter at the end.
+    pub state: char,
 }
 
 /// The stack of a thread, or why there is none.

@@ -37,7 +37,7 @@ pub struct Dump {
     pub tasks: Vec<Task>,
     /// How many untracked tasks have ended and are kept by their join handles, by what polled them.
     pub kept: HashMap<Polls, usize>,
-    /// The threads.
+    /// The threads, by their numbers.
     pub threads: Vec<Thread>,
     /// What has ended, by the place where it was made.
     pub ended_sites: Vec<EndedSite>,
@@ -126,6 +126,7 @@ impl Dump {
             let after = Duration::from_nanos(after);
             self.tasks = join::tasks(std::mem::take(&mut self.tasks), after);
         }
+        self.threads.sort_by_key(|thread| thread.tid);
     }
 
     /// The numbers of the tracked futures that their agent has to be asked where they wait, as memory does not
@@ -153,7 +154,8 @@ impl Dump {
 
     /// The thread with that number.
     pub fn thread(&self, tid: i32) -> Option<&Thread> {
-        self.threads.iter().find(|thread| thread.tid == tid)
+        let index = self.threads.binary_search_by_key(&tid, |thread| thread.tid);
+        self.threads.get(index.ok()?)
     }
 
     /// All tasks.
@@ -322,7 +324,9 @@ impl Dump {
         for place in &mut task.leaves {
             place.leaf = self.moved(place.leaf);
         }
-        self.check_places(task.leaves.iter().map(|place| place.leaf), task.trace)?;
+        task.wakes_itself = task.wakes_itself.map(|place| self.moved(place));
+        let places = task.leaves.iter().map(|place| place.leaf);
+        self.check_places(places.chain(task.wakes_itself), task.trace)?;
         if task.state == UntrackedState::Completed {
             let polls = Polls {
                 poll: task.poll,

@@ -12,13 +12,13 @@ use std::{
 
 use regex::Regex;
 use rtops_protocol::{Leaf, SourceLocation, StackId, StringId, TaskKind};
-use rtops_symbols::WaitReason;
+use rtops_symbols::{Serving, WaitReason};
 use serde::Serialize;
 
 use crate::{
     chains::Chains,
     dump::Dump,
-    frame::{FrameId, Place},
+    frame::{Frame, FrameId, Place},
     frames::Frames,
     remarks::{self, Reason},
     selection::{Grouping, Selection},
@@ -81,7 +81,7 @@ pub struct Look<'a> {
     #[serde(skip)]
     pub unresolved: Option<Reason>,
     #[serde(skip)]
-    chains: Vec<Vec<FrameId>>,
+    chains: Vec<(Vec<FrameId>, Option<WaitReason>)>,
 }
 
 /// What is known to be equal without a look at the frames.
@@ -155,10 +155,54 @@ impl<'a> TaskGroup<'a> {
         Some((times().min()?, times().max()?))
     }
 
+    /// The chains that tell what the tasks are about. Connections wait for more: a hang-up, a shutdown, and
+    /// while they serve a request for the next one.
+    pub fn telling(&self) -> Cow<'_, [Chain]> {
+        let is_aside = |serves: bool| {
+            move |chain: &Chain| chain.wait.is_some_and(|wait| wait.is_aside(serves))
+        };
+        if !self.chains.iter().any(is_aside(true)) {
+            return Cow::Borrowed(&self.chains);
+        }
+        let is_aside = is_aside(self.serving().is_some());
+        // Where a connection asked for nothing is no part of it either.
+        let tells = |chain: &&Chain| chain.wait.is_some() && !is_aside(chain);
+        let telling: Vec<Chain> = self.chains.iter().filter(tells).cloned().collect();
+        match telling.is_empty() {
+            true => Cow::Borrowed(&self.chains),
+            false => Cow::Owned(telling),
+        }
+    }
+
+    /// What is done for a request, if these are tasks of a server that has one.
+    pub fn serving(&self) -> Option<Serving> {
+        let mut chains = self.chains.iter();
+        chains.find_map(|chain| {
+            let is_aside = chain.wait.is_none_or(|wait| wait.is_aside(true));
+            chain.serving.filter(|_| !is_aside)
+        })
+    }
+
+    /// Where tasks are in the service's own code, if their futures are of another crate and have no name.
+    pub fn own_function<'f>(&self, frames: &'f Frames) -> Option<&'f Frame> {
+        let is_task = matches!(self.look.kind, TaskKind::Task | TaskKind::Blocking);
+        if !frames.is_folded() || self.look.name.is_some() || !is_task {
+            return None;
+        }
+        let is_own = |chain: &Chain| chain.links.last().is_some_and(|root| frames.is_own(root));
+        if self.chains.iter().any(is_own) {
+            return None;
+        }
+        let telling = self.telling();
+        telling
+            .iter()
+            .find_map(|chain| frames.innermost_own(&chain.links))
+    }
+
     /// The distinct reasons for which the tasks wait.
     pub fn waits(&self) -> Vec<WaitReason> {
         let mut waits = Vec::new();
-        for wait in self.chains.iter().filter_map(|chain| chain.wait) {
+        for wait in self.telling().iter().filter_map(|chain| chain.wait) {
             if !waits.contains(&wait) {
                 waits.push(wait);
             }
@@ -198,7 +242,9 @@ impl Look<'_> {
 /// The stacks that are needed to show the tasks of a dump.
 pub fn stacks_of_tasks(dump: &Dump) -> HashSet<StackId> {
     let leaves = dump.tasks.iter().flat_map(|task| &task.leaves);
-    leaves.map(|leaf| leaf.stack).collect()
+    let wakes = dump.tasks.iter();
+    let wakes = wakes.filter_map(|task| task.memory()?.wakes_itself.as_ref());
+    leaves.chain(wakes).map(|leaf| leaf.stack).collect()
 }
 
 /// How many tasks a selection leaves out as it is not known for how long they have been in their
@@ -311,7 +357,8 @@ fn spans_inside(task: &Task, spans: &Spans) -> Vec<(StringId, SpanLook)> {
 }
 
 fn look<'a>(dump: &'a Dump, frames: &Frames, task: &Task, key: &Key, chains: &[Chain]) -> Look<'a> {
-    let mut looks: Vec<_> = chains.iter().map(Chain::look).collect();
+    let looks = chains.iter().map(|chain| (chain.look(), chain.wait));
+    let mut looks: Vec<_> = looks.collect();
     looks.sort_unstable();
     let names = |wanted: &[SpanLook]| {
         let spans = key.spans.iter().filter(|(_, look)| wanted.contains(look));

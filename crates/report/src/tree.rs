@@ -1,10 +1,13 @@
 //! The stacks of one task merged into its await tree.
 
-use rtops_symbols::WaitReason;
+use std::cmp::Ordering;
+
+use rtops_symbols::{Serving, WaitReason};
 use serde::Serialize;
 
 use crate::{
     frame::{FrameId, Link},
+    frames::Frames,
     words,
 };
 
@@ -20,6 +23,9 @@ pub struct Chain {
     /// What it waits for at the end.
     #[serde(serialize_with = "words::serialize_wait")]
     pub wait: Option<WaitReason>,
+    /// What is done for a request there, if it is that of a server.
+    #[serde(skip)]
+    pub serving: Option<Serving>,
     /// What to say where the chain does not reach the root.
     pub incomplete: Option<&'static str>,
     /// How many branches look like this: children of a container may be many.
@@ -36,8 +42,40 @@ impl Chain {
         Self {
             links,
             wait,
+            serving: None,
             incomplete,
             count: 1,
+        }
+    }
+
+    /// One branch that waits at the innermost of `all` frames, which it need not show.
+    pub(crate) fn waiting(
+        frames: &Frames,
+        all: &[Link],
+        links: Vec<Link>,
+        incomplete: Option<&'static str>,
+    ) -> Self {
+        Self {
+            serving: frames.serving(all),
+            ..Self::new(links, frames.task_wait(all), incomplete)
+        }
+    }
+
+    /// Adds what another one knows that looks the same: the reason that says more is the one to show.
+    pub(crate) fn join(&mut self, other: &Self) {
+        let rank = |wait: Option<WaitReason>| match wait {
+            None => 0,
+            Some(wait) if wait.is_aside(false) => 1,
+            Some(wait) if wait.is_aside(true) => 2,
+            Some(_) => 3,
+        };
+        match rank(self.wait).cmp(&rank(other.wait)) {
+            Ordering::Less => {
+                self.wait = other.wait;
+                self.serving = other.serving;
+            }
+            Ordering::Equal => self.serving = self.serving.or(other.serving),
+            Ordering::Greater => {}
         }
     }
 
@@ -156,6 +194,7 @@ mod tests {
             .map(|stack| Chain {
                 links: frames.stack(stack).to_vec(),
                 wait: Some(WaitReason::Sleep),
+                serving: None,
                 incomplete: None,
                 count: 1,
             })

@@ -37,11 +37,11 @@ pub use crate::{
     lack::{Lack, LackReason},
     names::{display_name, display_type, is_body},
     poll::{Polls, polls},
-    wait::{WaitEnd, WaitReason, is_child, is_container, task_wait, thread_wait},
+    wait::{Serving, WaitEnd, WaitReason, is_child, is_container, serving, task_wait, thread_wait},
 };
 use crate::{future::Named, locate::Finder};
 pub use rtops_elf::Resource;
-pub use rtops_types::{FileOffset, Module, ModuleKind};
+pub use rtops_types::{FileOffset, Module, ModuleKind, Pid};
 
 /// The bytes of a jump to another function.
 const JUMP: usize = 5;
@@ -55,7 +55,7 @@ const MAX_CRATES: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The process, by its pid as seen from here; none for one that is no more.
-    pub pid: Option<i32>,
+    pub pid: Option<Pid>,
     /// Directories with unstripped binaries or debug files.
     pub symbol_dirs: Vec<PathBuf>,
     /// The files of modules by their paths, of a process that can't be asked for them.

@@ -12,6 +12,7 @@ use std::{
 
 use rtops_elf::{Budget, Elf, SplitFiles};
 use rtops_files::{NamedBy, Refusal, Regular, bounded::Limited};
+use rtops_types::Pid;
 
 use crate::{
     LackReason, Module, ModuleKind, Options,
@@ -183,7 +184,7 @@ impl Finder {
         Ok((open_here(&module.path)?, Origin::Path))
     }
 
-    fn own_file(&self, module: &Module, pid: i32) -> Result<(File, Origin), LackReason> {
+    fn own_file(&self, module: &Module, pid: Pid) -> Result<(File, Origin), LackReason> {
         if module.kind == ModuleKind::MainExecutable {
             // Leads to the running file even if another one has its path by now, or none.
             let exe = PathBuf::from(format!("/proc/{pid}/exe"));
@@ -210,7 +211,7 @@ impl Finder {
     }
 
     /// What the kernel shows at the module's addresses.
-    fn mapping(&self, module: &Module, pid: i32) -> Option<&Mapping> {
+    fn mapping(&self, module: &Module, pid: Pid) -> Option<&Mapping> {
         let mappings = self
             .mappings
             .get_or_init(|| read_mappings(pid).unwrap_or_default());
@@ -227,7 +228,7 @@ fn parse_range(text: &str) -> Option<Range<u64>> {
 }
 
 /// The mapped files, in the order of their addresses, as the kernel lists them.
-fn read_mappings(pid: i32) -> io::Result<Vec<Mapping>> {
+fn read_mappings(pid: Pid) -> io::Result<Vec<Mapping>> {
     let maps = File::open(format!("/proc/{pid}/maps"))?;
     let mut mappings = Vec::new();
     for line in BufReader::new(Limited::new(maps, MAX_MAPS)).split(b'\n') {
@@ -245,7 +246,7 @@ fn read_mappings(pid: i32) -> io::Result<Vec<Mapping>> {
 }
 
 /// Opens a path of the target. Symbolic links in it, absolute ones too, stay in its root.
-fn open_in_root(pid: i32, path: &str) -> Result<File, LackReason> {
+fn open_in_root(pid: Pid, path: &str) -> Result<File, LackReason> {
     let relative = plain_relative(path).ok_or(LackReason::PathRefused)?;
     let root = PathBuf::from(format!("/proc/{pid}/root"));
     opened(Regular::in_root(&root, relative, NamedBy::Target))

@@ -10,5 +10,5 @@ mod stack;
 
 pub use module::{Module, ModuleKind};
 pub use notes::build_id;
-pub use numbers::{FileOffset, Tid};
+pub use numbers::{FileOffset, Pid, Tid};
 pub use stack::{StackRegisters, StackSlice};

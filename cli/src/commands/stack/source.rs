@@ -43,7 +43,7 @@ impl Sources {
     ) -> HashMap<Place, String> {
         let tasks = tasks.unwrap_or_default().iter();
         let threads = threads.unwrap_or_default().iter();
-        let own = tasks.filter_map(|group| own_frame(frames, &group.chains));
+        let own = tasks.filter_map(|group| own_frame(frames, &group.telling()));
         let own = own.chain(threads.filter_map(|group| frames.innermost_own(&group.links)));
         let place = |frame: &'_ Frame| frame.place.clone();
         let places: HashSet<Place> = own.filter_map(place).collect();

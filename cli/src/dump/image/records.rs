@@ -28,7 +28,7 @@ pub fn saved(subject: &Subject<'_>, at: SystemTime) -> Saved {
         taken: dump::seconds(at),
         host: subject.host.clone(),
         pid: subject.pid,
-        inner_pid: subject.pid,
+        inner_pid: subject.pid.as_raw(),
         start_time: subject.start_time,
         agent_version: None,
         rtops_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -81,6 +81,7 @@ pub fn replies(
         syscall: i64::try_from(thread.registers.orig_rax).ok(),
         cpu_ticks: None,
         timeslices: None,
+        afterwards: subject.afterwards.get(&thread.tid).copied(),
         capture: on_threads
             .get(&thread.tid)
             .map_or(ThreadCapture::Absent, |leaf| ThreadCapture::Stack(*leaf)),
@@ -315,7 +316,10 @@ fn untracked(
         },
         trace: task.trace.map(TraceId),
         polled: marks(&task.noted),
-        wakes_itself: task.wakes_itself,
+        wakes_itself: task.wakes_itself.map(|stack| Leaf {
+            stack: StackId(stack),
+            end: LeafEnd::Complete,
+        }),
         leaves: polled.chain(running.map(UntrackedLeaf::from)).collect(),
     }
 }
@@ -401,6 +405,6 @@ const fn completed(poll: u64) -> Untracked {
         trace: None,
         leaves: Vec::new(),
         polled: Vec::new(),
-        wakes_itself: false,
+        wakes_itself: None,
     }
 }

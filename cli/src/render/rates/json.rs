@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use rtops_render::json;
+use rtops_types::Pid;
 use serde::Serialize;
 
 use super::{RuntimeReading, Watched};
@@ -12,7 +13,7 @@ use crate::watch::sample::{Sample, alive_tasks};
 struct Document<'a> {
     schema: u32,
     time: &'a str,
-    pid: i32,
+    pid: Pid,
     name: &'a str,
     /// Why there is no sample; then the rest is absent.
     missing: Option<&'a str>,

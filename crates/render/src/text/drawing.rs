@@ -423,6 +423,7 @@ mod tests {
             .map(|((_, wait), number)| Chain {
                 links: frames.stack(StackId(number)).to_vec(),
                 wait: Some(*wait),
+                serving: None,
                 incomplete: None,
                 count: 1,
             })
@@ -515,6 +516,7 @@ mod tests {
             let chains = ways.iter().map(|links| Chain {
                 links: links.to_vec(),
                 wait: None,
+                serving: None,
                 incomplete: None,
                 count: 2,
             });

@@ -362,6 +362,7 @@ mod tests {
         let chains = stacks.iter().zip(0..).map(|((_, wait), number)| Chain {
             links: frames.stack(StackId(number)).to_vec(),
             wait: Some(*wait),
+            serving: None,
             incomplete: None,
             count: 1,
         });

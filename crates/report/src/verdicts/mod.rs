@@ -2,8 +2,9 @@
 //!
 //! A verdict names one fault: its cause, the evidence, and how many suffer from it. A task is the
 //! cause of one fault at most, that of the strongest evidence; so is a thread. `facts` says what
-//! things are called and where they are; `threads`, `pool` and `tasks` have the rules.
+//! things are called and where they are, `afterwards` what threads did since; `threads`, `pool` and `tasks` have the rules.
 
+mod afterwards;
 mod facts;
 mod notable;
 mod pool;

@@ -1,10 +1,11 @@
 //! What is no fault by itself and deserves a look.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use rtops_protocol::{TaskKind, Thread};
 use rtops_symbols::WaitEnd;
 
-use super::{Verdict, facts::Facts};
+use super::{Verdict, afterwards, facts::Facts};
 use crate::{
     census::kept_by_type,
     escape::escape,
@@ -24,6 +25,7 @@ pub(super) fn of(facts: &Facts, verdicts: &[Verdict]) -> Vec<String> {
         contended(facts, verdicts),
         ready(facts, verdicts),
         kept(facts),
+        busy(facts),
     ];
     sentences.into_iter().flatten().collect()
 }
@@ -82,5 +84,30 @@ fn kept(facts: &Facts) -> Option<String> {
     (!kept.is_empty()).then(|| {
         let kept = format::list(shown);
         format!("ended tasks whose results nobody has taken are kept: {kept}")
+    })
+}
+
+/// Threads that have run nearly all the time since, and were inside polls: what they do there is work, as far as
+/// is known.
+fn busy(facts: &Facts) -> Option<String> {
+    let busy = facts
+        .dump
+        .threads
+        .iter()
+        .filter(|thread| facts.is_free_thread(thread.tid) && afterwards::is_busy(thread));
+    let busy: HashMap<i32, &Thread> = busy.map(|thread| (thread.tid, thread)).collect();
+    let polled = facts.free_of(|group| {
+        let thread = group.look.state.thread();
+        group.look.kind == TaskKind::Task && thread.is_some_and(|tid| busy.contains_key(&tid))
+    });
+    let threads = polled
+        .iter()
+        .filter_map(|task| busy.get(&task.state.thread()?));
+    let used = afterwards::has_used(threads.copied())?;
+    let places = facts.tasks(&polled);
+    let shown = format::list(format::first(MAX_NAMED, &places, "place", Clone::clone));
+    Some(match polled.len() {
+        1 => format!("busy: the thread that polled {shown} {used}"),
+        some => format!("busy: {some} threads polled {shown}; the busiest {used}"),
     })
 }
