@@ -60,7 +60,7 @@ pub struct Found {
 /// number in both.
 #[derive(Clone, Debug)]
 pub struct SplitOff {
-    pid: Option<i32>,
+    pid: Option<Pid>,
     path: String,
     directories: Vec<PathBuf>,
     budget: Arc<Budget>,
