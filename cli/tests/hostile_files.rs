@@ -82,7 +82,7 @@ fn shown(paths: &[PathBuf]) -> String {
     rtops
         .args(["-c", &format!("{LIMITS}; exec \"$0\" \"$@\"")])
         .arg(env!("CARGO_BIN_EXE_rtops"))
-        .args(["stack", &own_pid(), "--all-frames", "--attach=never"])
+        .args(["stack", &own_pid(), "--json", "--attach=never"])
         .env_clear()
         .env("RTOPS_DIR", directory.path());
     let output = rtops.timeout(DEADLINE).output().unwrap();

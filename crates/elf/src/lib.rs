@@ -21,7 +21,7 @@ mod name;
 pub use crate::{
     budget::{Budget, Limits, Resource},
     contents::Contents,
-    dwarf::{Dwarf, Frame, Place, UnitName},
+    dwarf::{Dwarf, Frame, Place, SplitFiles, UnitName},
     elf::{Elf, Extent, Section, Segment},
     error::ReadError,
     functions::{Function, Functions},

@@ -13,7 +13,7 @@ use rtops_elf::{Budget, Dwarf, Elf, Frame, Function, Functions, ReadError, Resou
 use crate::{
     FileOffset, LackReason, Location, Lookup,
     future::Named,
-    locate::Found,
+    locate::{Found, SplitOff},
     names::{self, CrateRoots},
 };
 
@@ -61,12 +61,12 @@ impl ElfFile {
             budget: Arc::clone(budget),
         };
         for file in found.files {
-            budget.spend(|| this.add(Arc::new(file)))?;
+            budget.spend(|| this.add(Arc::new(file), &found.split))?;
         }
         Ok(this)
     }
 
-    fn add(&mut self, elf: Arc<Elf>) -> Result<(), ReadError> {
+    fn add(&mut self, elf: Arc<Elf>, split: &SplitOff) -> Result<(), ReadError> {
         if self.segments.is_empty() {
             self.segments = elf.segments();
             self.code = Some(Arc::clone(&elf));
@@ -78,13 +78,18 @@ impl ElfFile {
         if !functions.is_stripped() || self.functions.is_none() {
             self.functions = Some((Arc::clone(&elf), functions));
         }
-        self.dwarf = Dwarf::of(elf).or(self.dwarf.take());
+        let dwarf = Dwarf::of(elf).map(|dwarf| dwarf.with_split(Box::new(split.clone())));
+        self.dwarf = dwarf.or(self.dwarf.take());
         Ok(())
     }
 
     /// Keeps in mind why something is missing.
     fn note(&self, error: ReadError) {
-        self.lack.borrow_mut().get_or_insert(error.into());
+        let mut lack = self.lack.borrow_mut();
+        // Debug info has names as well: then it tells more that this is not read.
+        if matches!(*lack, None | Some(LackReason::Stripped | LackReason::NotGiven(_))) {
+            *lack = Some(error.into());
+        }
     }
 
     fn symbol_at(&self, address: u64) -> Option<Function> {

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use rtops_elf::{Budget, Elf};
+use rtops_elf::{Budget, Elf, SplitFiles};
 use rtops_files::{NamedBy, Refusal, Regular, bounded::Limited};
 use rtops_types::Pid;
 
@@ -52,6 +52,48 @@ pub struct Found {
     pub files: Vec<Elf>,
     /// The build-id that no file has in the places which the user named.
     pub missed: Option<String>,
+    /// Where there may be what was split off from them.
+    pub split: SplitOff,
+}
+
+/// The files that the debug info of a module was split off into. That one belongs to it is told by a
+/// number in both.
+#[derive(Clone, Debug)]
+pub struct SplitOff {
+    pid: Option<Pid>,
+    path: String,
+    directories: Vec<PathBuf>,
+    budget: Arc<Budget>,
+}
+
+impl SplitOff {
+    fn read(&self, file: Result<File, LackReason>) -> Option<Elf> {
+        Elf::read(Arc::new(file.ok()?), &self.budget).ok()
+    }
+
+    /// The file at a path of the target, or at that of this machine for a process that is no more.
+    fn at(&self, path: &str) -> Option<Elf> {
+        self.read(match self.pid {
+            Some(pid) => open_in_root(pid, path),
+            None => open_here(path),
+        })
+    }
+}
+
+impl SplitFiles for SplitOff {
+    fn package(&self) -> Option<Elf> {
+        let name = format!("{}.dwp", file_name(&self.path));
+        let is_plain = plain_relative(&format!("/{name}")).is_some();
+        let directories = self.directories.iter().filter(|_| is_plain);
+        let mut given = directories.map(|directory| directory.join(&name));
+        given
+            .find_map(|path| self.read(open_regular(&path, NamedBy::User)))
+            .or_else(|| self.at(&format!("{}.dwp", self.path)))
+    }
+
+    fn object(&self, path: &Path) -> Option<Elf> {
+        self.at(path.to_str()?)
+    }
 }
 
 /// A mapped file.
@@ -124,6 +166,12 @@ impl Finder {
             (own, debug_file) => Ok(Found {
                 files: own.into_iter().chain(debug_file).collect(),
                 missed,
+                split: SplitOff {
+                    pid: self.options.pid,
+                    path: module.path.clone(),
+                    directories: self.options.symbol_dirs.clone(),
+                    budget: Arc::clone(budget),
+                },
             }),
         }
     }
@@ -133,10 +181,7 @@ impl Finder {
             // Whoever gave it knows that it is the right one.
             return Ok((file.try_clone().map_err(not_found)?, Origin::Mapped));
         }
-        // It may be the machine on which the process ran.
-        let path = plain_relative(&module.path).ok_or(LackReason::PathRefused)?;
-        let file = open_regular(&Path::new("/").join(path), NamedBy::Target)?;
-        Ok((file, Origin::Path))
+        Ok((open_here(&module.path)?, Origin::Path))
     }
 
     fn own_file(&self, module: &Module, pid: Pid) -> Result<(File, Origin), LackReason> {
@@ -214,6 +259,12 @@ pub fn plain_relative(path: &str) -> Option<&Path> {
         .components()
         .all(|part| matches!(part, Component::Normal(_)));
     (plain && !path.contains('\0') && relative != Path::new("")).then_some(relative)
+}
+
+/// Opens such a path on this machine, which may be the one on which the process ran.
+fn open_here(path: &str) -> Result<File, LackReason> {
+    let path = plain_relative(path).ok_or(LackReason::PathRefused)?;
+    open_regular(&Path::new("/").join(path), NamedBy::Target)
 }
 
 fn open_regular(path: &Path, named_by: NamedBy) -> Result<File, LackReason> {

@@ -192,6 +192,27 @@ fn a_stripped_program_gives_offsets_until_its_symbols_are_found() {
     assert_eq!(module_of(&target).build_id, module.build_id);
 }
 
+/// In one file, or in one for each unit, in the old format and in the new one.
+#[test]
+fn debug_info_that_was_split_off_is_read() {
+    for version in ["4", "5"] {
+        for split in ["packed", "unpacked"] {
+            let version = format!("-Cdwarf-version={version}");
+            let split = format!("-Csplit-debuginfo={split}");
+            let target = start(&["-Cdebuginfo=1", &version, &split]);
+            let module = module_of(&target);
+            for options in [target.options(), Options::default()] {
+                let (frames, lacks) = target.frames(module.clone(), options);
+                let expected = ["shop::shop::inner", "shop::shop::outer"];
+                assert_eq!(names(&frames), expected, "{version} {split}");
+                let lines = frames.iter().map(|frame| line(frame).1);
+                assert_eq!(lines.collect::<Vec<_>>(), [9, 5], "{version} {split}");
+                assert_eq!(lacks, [], "{version} {split}");
+            }
+        }
+    }
+}
+
 #[test]
 fn compressed_sections_are_inflated() {
     for kind in ["zlib", "zstd"] {

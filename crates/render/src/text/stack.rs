@@ -18,6 +18,7 @@ use rtops_report::{
     group::TaskGroup,
     holders::Holders,
     page,
+    remarks::APPROXIMATE,
     selection::Grouping,
     task::{State, Task},
     threads::{self, ThreadGroup},
@@ -204,7 +205,9 @@ pub(super) fn task_group(
     }
     let mut told = Vec::new();
     let incomplete = group.chains.iter().filter_map(|chain| chain.incomplete);
-    for remark in incomplete.chain(look.remark) {
+    let is_approximate = group.chains.iter().any(|chain| chain.approximate);
+    let approximate = is_approximate.then_some(APPROXIMATE);
+    for remark in incomplete.chain(approximate).chain(look.remark) {
         if !told.contains(&remark) {
             told.push(remark);
             let short = look.unresolved.map(|why| why.short);
