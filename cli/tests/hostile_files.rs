@@ -63,6 +63,7 @@ fn dump(paths: &[PathBuf]) -> Vec<Reply> {
         syscall: None,
         cpu_ticks: Some(0),
         timeslices: Some(7),
+        afterwards: None,
         capture: ThreadCapture::Stack(Leaf {
             stack: StackId(index),
             end: LeafEnd::Complete,
