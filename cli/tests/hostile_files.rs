@@ -12,9 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rtops_protocol::{
-    End, Leaf, LeafEnd, Module, ModuleKind, Process, Reply, StackId, Stacks, Thread, ThreadCapture,
-};
+use rtops_protocol::{End, Module, ModuleKind, Process, Reply, Stacks, Thread};
+use rtops_report::dump::fixtures::{on, thread};
 use support::{DEADLINE, assert_code, own_pid, peer_sending, stdout};
 use tempfile::tempdir;
 
@@ -55,22 +54,12 @@ fn dump(paths: &[PathBuf]) -> Vec<Reply> {
         })
     });
     let stacks: Vec<Vec<u64>> = stacks.collect();
-    let thread = |index: u32| Thread {
-        tid: i32::try_from(index).unwrap() + 1,
-        name: Some("thread".to_owned()),
+    let running = |index: u32| Thread {
         state: Some('R'),
-        wchan: None,
-        syscall: None,
-        cpu_ticks: Some(0),
-        timeslices: Some(7),
-        afterwards: None,
-        capture: ThreadCapture::Stack(Leaf {
-            stack: StackId(index),
-            end: LeafEnd::Complete,
-        }),
+        ..thread(i32::try_from(index).unwrap() + 1, Some("thread"), on(index))
     };
     let threads = (0..u32::try_from(stacks.len()).unwrap())
-        .map(thread)
+        .map(running)
         .collect();
     vec![
         Reply::Process(Process {

@@ -12,7 +12,7 @@ use std::{
 
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::Pid,
+    unistd,
 };
 
 use super::{failed, service};
@@ -80,7 +80,7 @@ impl Drop for Sample {
             && !self.has_ended()
         {
             // It may have ended by itself, which is what is wanted.
-            kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
+            kill(unistd::Pid::from_raw(pid), Signal::SIGTERM).ok();
             while !self.has_ended() && Instant::now() < end {
                 thread::sleep(PULSE);
             }

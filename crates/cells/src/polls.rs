@@ -496,10 +496,7 @@ fn threads<'a>(image: &'a impl Image, cells: &[Cell], stacks: &Stacks) -> HashMa
         if candidate.owner == 0 || threads.contains_key(&candidate.owner) {
             continue;
         }
-        let Some(offset) = candidate.vtable.scheduler else {
-            continue;
-        };
-        let Ok(scheduler) = image.read_u64(candidate.header + offset) else {
+        let Some(scheduler) = candidate.scheduler(image) else {
             continue;
         };
         let holders = stacks.holders(scheduler);

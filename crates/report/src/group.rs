@@ -12,7 +12,7 @@ use std::{
 
 use regex::Regex;
 use rtops_protocol::{Leaf, SourceLocation, StackId, StringId, TaskKind};
-use rtops_symbols::{Serving, WaitReason};
+use rtops_symbols::WaitReason;
 use serde::Serialize;
 
 use crate::{
@@ -153,34 +153,6 @@ impl<'a> TaskGroup<'a> {
     fn range(&self, time: impl Fn(&Task) -> Option<Duration>) -> Option<(Duration, Duration)> {
         let times = || self.tasks.iter().filter_map(|task| time(task));
         Some((times().min()?, times().max()?))
-    }
-
-    /// The chains that tell what the tasks are about. Connections wait for more: a hang-up, a shutdown, and
-    /// while they serve a request for the next one.
-    pub fn telling(&self) -> Cow<'_, [Chain]> {
-        let is_aside = |serves: bool| {
-            move |chain: &Chain| chain.wait.is_some_and(|wait| wait.is_aside(serves))
-        };
-        if !self.chains.iter().any(is_aside(true)) {
-            return Cow::Borrowed(&self.chains);
-        }
-        let is_aside = is_aside(self.serving().is_some());
-        // Where a connection asked for nothing is no part of it either.
-        let tells = |chain: &&Chain| chain.wait.is_some() && !is_aside(chain);
-        let telling: Vec<Chain> = self.chains.iter().filter(tells).cloned().collect();
-        match telling.is_empty() {
-            true => Cow::Borrowed(&self.chains),
-            false => Cow::Owned(telling),
-        }
-    }
-
-    /// What is done for a request, if these are tasks of a server that has one.
-    pub fn serving(&self) -> Option<Serving> {
-        let mut chains = self.chains.iter();
-        chains.find_map(|chain| {
-            let is_aside = chain.wait.is_none_or(|wait| wait.is_aside(true));
-            chain.serving.filter(|_| !is_aside)
-        })
     }
 
     /// Where tasks are in the service's own code, if their futures are of another crate and have no name.

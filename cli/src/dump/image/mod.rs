@@ -32,7 +32,9 @@ use crate::{
 pub enum Detail {
     /// Which tasks there are.
     Census,
-    /// Where they wait, too.
+    /// Where they wait, as far as memory tells: no agent has a task polled or a thread interrupted for it.
+    InMemory,
+    /// Where they wait, whatever that takes.
     Trees,
 }
 
@@ -84,7 +86,7 @@ fn survey(
     noted: Option<Noted>,
 ) -> Result<Survey, Unreadable> {
     let options = rtops_cells::Options {
-        trees: wanted.detail == Detail::Trees,
+        trees: wanted.detail != Detail::Census,
         until: Instant::now().checked_add(wanted.timeout),
         workers: 0,
         noted,

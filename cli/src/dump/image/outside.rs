@@ -184,7 +184,7 @@ impl Stopped {
             thread_names: self.thread_names,
             inner,
             afterwards: match wanted.detail {
-                Detail::Trees => self.watched.end(&self.process, &survey),
+                Detail::Trees | Detail::InMemory => self.watched.end(&self.process, &survey),
                 Detail::Census => HashMap::new(),
             },
             marks: Marks::default(),

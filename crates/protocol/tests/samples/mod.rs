@@ -6,8 +6,8 @@ mod tasks;
 use rtops_protocol::{
     Access, Afterwards, Ask, Build, Call, Capabilities, Claim, ClaimMode, ClaimRole, CoreHead,
     DumpRequest, End, EndedSite, Fact, HandleSeen, HeapWalk, Hello, LeafEnd, Module, ModuleKind,
-    NotAttached, Outside, Package, Party, Process, Refusal, Refused, Reply, Request, Resource,
-    ResourceKind, Runtime, RuntimeFlavor, Saved, Sender, Shared, SharedKind, Signal,
+    NotAttached, OnRuntime, Outside, Package, Party, Process, Refusal, Refused, Reply, Request,
+    Resource, ResourceKind, Runtime, RuntimeFlavor, Saved, Sender, Shared, SharedKind, Signal,
     SourceLocation, StackId, StackParts, Stacks, Stats, StringId, Strings, Summary, Thread,
     ThreadCapture, Trace, TraceEnd, TraceOrder, Tracking, Unresolved, Visit, Worker,
 };
@@ -265,6 +265,11 @@ fn evidence() -> Vec<Reply> {
         Reply::Core(core(None)),
         Reply::Untracked(untracked()),
         Reply::Shared(shared()),
+        Reply::OnRuntime(OnRuntime {
+            number: 1,
+            threads: vec![4711, 4712],
+            cells: vec![0x5555_5578_0000],
+        }),
         Reply::Outside(outside(None)),
         Reply::Outside(outside(Some(1_400_000))),
         Reply::NotAttached(not_attached),

@@ -61,9 +61,17 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// # Errors
 /// When the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
-    heading::write(writer, style, view)?;
-    verdicts::write(writer, style, view)?;
+    head(writer, style, view)?;
     groups(writer, style, view)
+}
+
+/// The line for the process, and what is wrong with it.
+///
+/// # Errors
+/// When the writer fails.
+pub fn head(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    heading::write(writer, style, view)?;
+    verdicts::write(writer, style, view)
 }
 
 /// The same without the line for the process; each block has an empty line before it.
