@@ -30,6 +30,25 @@ pub fn with_closure_kind(name: String, bare: &str) -> String {
     }
 }
 
+/// The whole name of a body that is inlined into a function which is made for its future, such as a
+/// `poll`: `a::f::{async_fn#0}` of `{async_fn#0}`, inlined into `poll<&mut a::f::{async_fn_env#0}>`.
+pub fn body_in(caller: &str, bare: &str) -> Option<String> {
+    let kind = bare.split_inclusive('}').next()?;
+    let future = kind.strip_prefix('{')?.replacen('#', "_env#", 1);
+    let future = format!("{{{future}");
+    let mut argument = first_argument(caller)?;
+    for _ in 0..MAX_ARGUMENTS {
+        argument = strip_reference(argument);
+        let last = split(argument, "::").pop()?;
+        let before = argument.get(..argument.len() - last.len())?;
+        if before.ends_with("::") && last.split_inclusive('}').next() == Some(&future) {
+            return Some(format!("{before}{bare}"));
+        }
+        argument = first_argument(argument)?;
+    }
+    None
+}
+
 /// The crate that a function is of; `None` for one without a path.
 pub fn crate_of(name: &str) -> Option<String> {
     let mut segments = segments(name).into_iter();
@@ -512,6 +531,29 @@ mod tests {
             ("<", None),
         ] {
             assert_eq!(first_argument(name), first, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_body_has_the_path_of_the_future_that_is_polled() {
+        for (caller, bare, name) in [
+            (
+                "poll<&mut a::f::{async_fn_env#0}>",
+                "{async_fn#0}",
+                Some("a::f::{async_fn#0}"),
+            ),
+            (
+                "poll<core::pin::Pin<&mut a::f::{async_block_env#1}<u8>>, b::S>",
+                "{async_block#1}<u8>",
+                Some("a::f::{async_block#1}<u8>"),
+            ),
+            ("poll<a::f::{async_fn_env#1}, b::S>", "{async_fn#0}", None),
+            ("poll<a::Map<a::f::{async_fn_env#0}>>", "{async_fn#1}", None),
+            ("poll", "{async_fn#0}", None),
+            ("poll<a::f::{async_fn_env#0}>", "poll", None),
+            ("{async_fn#0}", "{async_fn#0}", None),
+        ] {
+            assert_eq!(body_in(caller, bare).as_deref(), name, "{caller}");
         }
     }
 
