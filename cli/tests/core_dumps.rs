@@ -9,6 +9,7 @@ use rtops_protocol::{
     Access, CoreHead, End, FoundBy, Reply, Saved, Signal, Thread, ThreadCapture, Unresolved,
     Untracked, UntrackedState,
 };
+use rtops_types::Pid;
 use serde_json::{Value, json};
 use support::{assert_code, rtops, stderr, stdout};
 
@@ -26,7 +27,7 @@ fn untracked(state: UntrackedState) -> Untracked {
         found_by: FoundBy::Unresolved(Unresolved::Instruction),
         trace: None,
         polled: Vec::new(),
-        wakes_itself: false,
+        wakes_itself: None,
         leaves: Vec::new(),
     }
 }
@@ -40,13 +41,14 @@ fn dump() -> Vec<Reply> {
         syscall: None,
         cpu_ticks: None,
         timeslices: None,
+        afterwards: None,
         capture: ThreadCapture::Absent,
     };
     vec![
         Reply::Saved(Saved {
             taken: 1_769_864_400,
             host: "desk".to_owned(),
-            pid: 4711,
+            pid: Pid::new(4711),
             inner_pid: 4711,
             start_time: None,
             agent_version: None,

@@ -17,6 +17,7 @@ use rtops_attach::Yielding;
 use rtops_protocol::{End, Hello, ProtocolError, Reply, Saved};
 use rtops_report::dump::{Dump, Failure};
 use rtops_symbols::{Options, Symbols};
+use rtops_types::Pid;
 
 use self::image::{Detail, core};
 use crate::{
@@ -33,7 +34,7 @@ const MAX_FILE: u64 = 4 << 30;
 #[derive(Debug)]
 pub struct Taken {
     pub dump: Dump,
-    pub pid: i32,
+    pub pid: Pid,
     /// The process and its main thread, as the process numbers them.
     pub inner_pid: i32,
     pub name: String,
@@ -103,7 +104,7 @@ pub fn receive(
 }
 
 /// The first frame of a saved dump that an agent gave.
-pub fn saved(hello: &Hello, pid: i32, at: SystemTime) -> Saved {
+pub fn saved(hello: &Hello, pid: Pid, at: SystemTime) -> Saved {
     Saved {
         taken: seconds(at),
         host: host(),

@@ -210,6 +210,7 @@ impl<'a> Collector<'a> {
                 syscall: thread.syscall,
                 cpu_ticks: Some(thread.cpu_ticks),
                 timeslices: thread.timeslices,
+                afterwards: None,
             })
         });
         self.threads = threads.collect();

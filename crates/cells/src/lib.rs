@@ -96,12 +96,24 @@ pub struct Task {
     pub leaves: Vec<Leaf>,
     /// With what its poll called the function that [`Options::noted`] names.
     pub noted: Vec<u64>,
-    /// Whether it was woken, and its poll wakes it once more instead of waiting.
-    pub wakes_itself: bool,
+    /// Where its poll wakes it once more instead of waiting, by position in [`Survey::leaves`]; only of one that
+    /// was woken, or inside a poll, as it may wait otherwise.
+    pub wakes_itself: Option<u32>,
     /// What ran of its poll, by position in [`Survey::traces`].
     pub trace: Option<u32>,
     /// Why its poll does not tell where it waits, or that it waits no longer.
     pub unresolved: Option<Unresolved>,
+}
+
+/// A runtime of tokio's, or a `LocalSet`, that has tasks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Runtime {
+    /// Which copy of tokio in the program it belongs to, as in [`Task::copy`].
+    pub copy: u32,
+    /// The number of the list that owns its tasks, as in [`Task::owner`].
+    pub owner: u64,
+    /// The threads that refer to its scheduler: its workers are among them.
+    pub threads: Vec<Tid>,
 }
 
 /// Where a poll registered a waker.

@@ -1,6 +1,8 @@
 //! A poll of a task on a machine.
 
+mod awaited;
 mod drops;
+pub(crate) mod finish;
 pub(crate) mod wakers;
 
 use std::{
@@ -112,6 +114,8 @@ pub struct Poller<'a, M> {
     committed_map: u64,
     /// Whether a run is over once its thread waits in the kernel.
     ends_in_a_park: bool,
+    /// Where a run is over besides.
+    end: u64,
     /// The task that is polled, and whether it has woken itself.
     polled: u64,
     pub(crate) has_woken_itself: bool,
@@ -180,6 +184,7 @@ impl<'a, M: Machine> Poller<'a, M> {
             next_map: MAPPED,
             committed_map: MAPPED,
             ends_in_a_park: false,
+            end: RETURN,
             polled: 0,
             has_woken_itself: false,
             is_dropping: false,
@@ -320,6 +325,7 @@ impl<'a, M: Machine> Poller<'a, M> {
             budget = budget.saturating_sub(self.recorder.count - before);
             let ended = match stop {
                 Stop::Breakpoint(RETURN) => return Ended::Pending,
+                Stop::Breakpoint(at) if at == self.end => return Ended::Pending,
                 Stop::Breakpoint(at) => self.at_breakpoint(at),
                 Stop::SystemCall if self.ends_in_a_park && self.is_park() => {
                     return Ended::Pending;
@@ -365,7 +371,11 @@ impl<'a, M: Machine> Poller<'a, M> {
                 return Ok(());
             }
         }
-        self.has_woken_itself |= woken == self.polled;
+        if woken == self.polled {
+            self.has_woken_itself = true;
+            let sp = general(self.machine.registers(), Registers::RSP);
+            self.recorder.wakes(at, sp);
+        }
         if self.is_dropping {
             self.woken.push(woken);
         }

@@ -9,14 +9,15 @@ use std::{
 };
 
 use rtops_emulate::{Emulator, Source, Step};
-use rtops_image::{Image, Thread, Unreadable};
+use rtops_image::{Image, Thread, Tid, Unreadable};
 
 use crate::{
-    Leaf, Noted, Options, Registered, Resumed, Survey, Trace, Unresolved, VisitOrder, answers,
+    Leaf, Noted, Options, Registered, Resumed, State, Survey, Trace, Unresolved, VisitOrder,
+    answers,
     discover::{self, Cell, Discovery},
     machine::Machine,
     places::{Places, Ranges},
-    poll::{Ended, Poller, Setup, wakers::Cloned},
+    poll::{Ended, Poller, Setup, finish::Finished, wakers::Cloned},
     scan::{self, InnerWaker, Order, Site},
     siblings,
     source::Pages,
@@ -31,6 +32,9 @@ const MOST_WAKERS: usize = 20_000;
 const MOST_TRIES: u32 = 4;
 /// The most threads that go on.
 const MOST_RESUMED: usize = 256;
+/// The most threads that go on to the ends of their polls, and the most instructions of all of them.
+const MOST_COMPUTING: usize = 64;
+const BUDGET_FINISHED: u64 = 1_000_000;
 /// How many tasks a worker takes at a time, and for how many it is worth to have one more.
 const BATCH: usize = 16;
 const WORTH_A_WORKER: usize = 64;
@@ -69,6 +73,24 @@ pub struct Polls<'a> {
     pub(crate) any_thread: Option<&'a Thread>,
     /// Threads that wait in the kernel for others.
     parked: Vec<&'a Thread>,
+    /// Those that may be inside polls, and compute.
+    computing: Vec<Computing<'a>>,
+}
+
+/// A thread that may be inside the poll of a task.
+struct Computing<'a> {
+    /// The task, by its position.
+    index: usize,
+    thread: &'a Thread,
+    /// Where the poll returns to.
+    end: u64,
+}
+
+/// What came of letting such a thread go on: its task is polled by it, and may wake itself in each poll.
+struct Caught {
+    index: usize,
+    tid: Tid,
+    wakes_itself: Option<u32>,
 }
 
 /// What came of a poll.
@@ -77,7 +99,7 @@ struct Outcome {
     ended: Ended,
     leaves: Vec<Leaf>,
     noted: Vec<u64>,
-    wakes_itself: bool,
+    wakes_itself: Option<u32>,
     trace: u32,
 }
 
@@ -86,6 +108,7 @@ struct Outcome {
 struct Found {
     outcomes: Vec<Outcome>,
     resumed: Vec<Resumed>,
+    caught: Vec<Caught>,
     kept: Kept,
     unknown: HashMap<String, usize>,
 }
@@ -188,6 +211,7 @@ impl<'a> Polls<'a> {
             inner: Vec::new(),
             sites: Vec::new(),
             threads: threads(image, &found.alive, stacks),
+            computing: computing(image, &found.alive, stacks),
             cells: found.alive,
             any_thread: image.threads().first(),
             parked: image.threads().iter().filter(is_parked).collect(),
@@ -282,6 +306,7 @@ impl<'a> Polls<'a> {
             let others: Vec<_> = (1..workers).map(|_| scope.spawn(work_and_end)).collect();
             let mut own = work();
             own.resume(options.until);
+            own.finish(options.until);
             let others = others.into_iter().filter_map(|other| other.join().ok());
             [own.end()].into_iter().chain(others).collect()
         });
@@ -358,6 +383,7 @@ impl<'a> Worker<'a> {
         let is_whole = !matches!(ended, Ended::GivenUp(_));
         let was_woken = cell.candidate.state.is_notified();
         let wakes_itself = was_woken && ended == Ended::Pending && poller.has_woken_itself;
+        let wake = recorder.take_wake().filter(|_| wakes_itself);
         let kept = &mut self.found.kept;
         self.found.outcomes.push(Outcome {
             index,
@@ -366,7 +392,7 @@ impl<'a> Worker<'a> {
             }),
             leaves: kept.leaves(std::mem::take(&mut recorder.leaves)),
             noted: recorder.take_noted(),
-            wakes_itself,
+            wakes_itself: wake.map(|stack| kept.stack(stack)),
             ended,
         });
     }
@@ -399,6 +425,28 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Lets threads go on to the ends of the polls that they are inside of.
+    fn finish(&mut self, until: Option<Instant>) {
+        let begin = self.poller.recorder.count;
+        for Computing { index, thread, end } in &self.polls.computing {
+            let is_late = until.is_some_and(|until| Instant::now() >= until);
+            if is_late || self.poller.recorder.count - begin > BUDGET_FINISHED {
+                return;
+            }
+            let Some(cell) = self.polls.cells.get(*index) else {
+                continue;
+            };
+            if let Finished::Yes { wakes_itself } = self.poller.finish(cell, thread, *end) {
+                let kept = &mut self.found.kept;
+                self.found.caught.push(Caught {
+                    index: *index,
+                    tid: thread.tid,
+                    wakes_itself: wakes_itself.map(|stack| kept.stack(stack)),
+                });
+            }
+        }
+    }
+
     fn end(mut self) -> Found {
         self.found.unknown = std::mem::take(&mut self.poller.unknown);
         self.found
@@ -413,6 +461,24 @@ fn trace(steps: &[Step], is_whole: bool, order: VisitOrder) -> Trace {
         calls,
         visits,
     }
+}
+
+/// The threads that may be inside polls of tasks, and in no system call.
+fn computing<'a>(image: &'a impl Image, cells: &[Cell], stacks: &Stacks) -> Vec<Computing<'a>> {
+    let polled = cells.iter().enumerate().filter(|(_, cell)| {
+        let candidate = &cell.candidate;
+        candidate.owner != 0 && candidate.state.is_running()
+    });
+    let computing = polled.flat_map(|(index, cell)| {
+        let candidate = &cell.candidate;
+        let inside = stacks.inside(image, candidate.vtable.poll, candidate.header);
+        inside.filter_map(move |(at, end)| {
+            let thread = image.threads().get(at)?;
+            let computes = thread.registers.orig_rax == u64::MAX;
+            computes.then_some(Computing { index, thread, end })
+        })
+    });
+    computing.take(MOST_COMPUTING).collect()
 }
 
 /// The thread for each owner: one that refers to the scheduler of its tasks, so that a poll finds what it
@@ -430,10 +496,7 @@ fn threads<'a>(image: &'a impl Image, cells: &[Cell], stacks: &Stacks) -> HashMa
         if candidate.owner == 0 || threads.contains_key(&candidate.owner) {
             continue;
         }
-        let Some(offset) = candidate.vtable.scheduler else {
-            continue;
-        };
-        let Ok(scheduler) = image.read_u64(candidate.header + offset) else {
+        let Some(scheduler) = candidate.scheduler(image) else {
             continue;
         };
         let holders = stacks.holders(scheduler);
@@ -501,6 +564,7 @@ fn add(found: Vec<Found>, survey: &mut Survey) {
     for Found {
         outcomes,
         resumed,
+        caught,
         kept,
         unknown: own,
     } in found
@@ -527,7 +591,7 @@ fn add(found: Vec<Found>, survey: &mut Survey) {
             task.trace = at(&traces, outcome.trace);
             task.leaves = renumbered(outcome.leaves);
             task.noted = outcome.noted;
-            task.wakes_itself = outcome.wakes_itself;
+            task.wakes_itself = outcome.wakes_itself.and_then(|stack| at(&stacks, stack));
             task.unresolved = outcome.ended.unresolved();
         }
         survey.resumed.extend(resumed.into_iter().filter_map(|one| {
@@ -537,6 +601,16 @@ fn add(found: Vec<Found>, survey: &mut Survey) {
                 ..one
             })
         }));
+        for one in caught {
+            let Some(task) = survey.tasks.get_mut(one.index) else {
+                continue;
+            };
+            task.wakes_itself = one.wakes_itself.and_then(|stack| at(&stacks, stack));
+            if task.state == (State::Running { tid: None }) {
+                task.state = State::Running { tid: Some(one.tid) };
+                task.unresolved = None;
+            }
+        }
         for (what, count) in own {
             *unknown.entry(what).or_default() += count;
         }

@@ -43,6 +43,8 @@ pub(crate) struct Recorder {
     pub(crate) noted: Vec<u64>,
     /// What is to be noted of the next instruction, if that clones a waker.
     pub(crate) note: Option<u64>,
+    /// The stack where the task that is polled was last woken by its poll, as of a leaf.
+    wake: Option<Vec<u64>>,
     /// Calls that have not returned.
     open: Vec<Call>,
     /// How many instructions ran, since ever.
@@ -73,6 +75,7 @@ impl Recorder {
         self.noting = None;
         self.noted.clear();
         self.note = None;
+        self.wake = None;
         self.hash = 0;
         self.stack = None;
         self.has_left_its_stack = false;
@@ -98,12 +101,32 @@ impl Recorder {
         }
     }
 
+    /// At a function that wakes the task which is polled.
+    pub(crate) fn wakes(&mut self, ip: u64, sp: u64) {
+        if !self.is_off {
+            while self.open.pop_if(|(_, at)| *at <= sp).is_some() {}
+            self.wake = Some(self.stack_at(ip));
+        }
+    }
+
+    /// Where that was; it is forgotten.
+    pub(crate) fn take_wake(&mut self) -> Option<Vec<u64>> {
+        self.wake.take()
+    }
+
     /// With what functions were called that note for whom, each once.
     pub(crate) fn take_noted(&mut self) -> Vec<u64> {
         let mut noted = std::mem::take(&mut self.noted);
         noted.sort_unstable();
         noted.dedup();
         noted
+    }
+
+    /// An instruction and the calls that led to it.
+    fn stack_at(&self, ip: u64) -> Vec<u64> {
+        // Return addresses are looked up by the calls before them.
+        let calls = self.open.iter().rev().map(|(site, _)| site + 1);
+        [ip].into_iter().chain(calls).collect()
     }
 
     fn innermost(&self) -> Option<Open> {
@@ -118,10 +141,8 @@ impl Recorder {
         if self.noting.as_ref().is_some_and(is_open) {
             return;
         }
-        // Return addresses are looked up by the calls before them.
-        let calls = self.open.iter().rev().map(|(site, _)| site + 1);
         self.leaves.push(Registered {
-            stack: [step.ip].into_iter().chain(calls).collect(),
+            stack: self.stack_at(step.ip),
             awaits: (self.join.filter(|(open, _)| is_open(open))).map(|(_, cell)| cell),
             note,
         });

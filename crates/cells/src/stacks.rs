@@ -112,6 +112,22 @@ impl Stacks {
         }
     }
 
+    /// The threads that may be inside a call of the function that begins at `poll`, with the task at `header`: their
+    /// positions, and where that call returns to.
+    pub(crate) fn inside(
+        &self,
+        image: &impl Image,
+        poll: u64,
+        header: u64,
+    ) -> impl Iterator<Item = (usize, u64)> {
+        let poll = jumps_to(image, poll);
+        self.holders(header).filter_map(move |index| {
+            let addresses = &self.all.get(index)?.addresses;
+            let place = addresses.iter().position(|at| self.start_of(*at) == poll)?;
+            Some((index, *addresses.get(place + 1)?))
+        })
+    }
+
     /// Where the function begins that an address on a stack leads back to.
     fn start_of(&self, address: u64) -> u64 {
         let behind = self.functions.partition_point(|start| *start < address);

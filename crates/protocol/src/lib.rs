@@ -36,13 +36,13 @@ pub use hello::{Capabilities, Hello, cut};
 pub use memory::{Allocator, Counted, Figure, Memory, SizeClass, TrimCall, Trimmed, Unit};
 pub use outside::{NotAttached, Outside};
 pub use reply::{
-    End, Leaf, LeafEnd, Obtained, Process, Refusal, Refused, Reply, Runtime, RuntimeFlavor,
-    SourceLocation, StackId, Stacks, Stats, StringId, Strings, Summary, Task, TaskKind, TaskState,
-    Thread, ThreadCapture, Tracking, WakerState, Worker,
+    Afterwards, End, Leaf, LeafEnd, Obtained, Process, Refusal, Refused, Reply, Runtime,
+    RuntimeFlavor, SourceLocation, StackId, Stacks, Stats, StringId, Strings, Summary, Task,
+    TaskKind, TaskState, Thread, ThreadCapture, Tracking, WakerState, Worker,
 };
 pub use request::{Ask, DumpRequest, HeapWalk, Request, StackParts};
 pub use rtops_types::{Module, ModuleKind};
-pub use shared::{Party, Shared, SharedKind};
+pub use shared::{OnRuntime, Party, Shared, SharedKind};
 pub use socket_path::{SocketFile, directory_name, socket_directory};
 pub use untracked::{FoundBy, Unresolved, Untracked, UntrackedLeaf, UntrackedState};
 

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Build, Claim, CoreHead, EndedSite, Frame, FrameKind, HandleSeen, MAX_REPLY, Memory,
-    NotAttached, Outside, ProtocolError, Resource, Saved, Shared, Trace, Trimmed, Untracked, codec,
-    read_frame, write_frame,
+    NotAttached, OnRuntime, Outside, ProtocolError, Resource, Saved, Shared, Trace, Trimmed,
+    Untracked, codec, read_frame, write_frame,
 };
 
 /// One frame of an answer.
@@ -66,6 +66,9 @@ pub enum Reply {
     /// What tasks and threads wait for, and who else has it; the tasks and threads came earlier. No agent
     /// sends it.
     Shared(Vec<Shared>),
+    /// Which tasks and threads belong to which runtime; the tasks and threads came earlier. No agent sends
+    /// it.
+    OnRuntime(OnRuntime),
 }
 
 /// One line of the list.
@@ -373,8 +376,25 @@ pub struct Thread {
     pub cpu_ticks: Option<u64>,
     /// How often it was given a processor, where that is told. A dump that takes its stack adds to it.
     pub timeslices: Option<u64>,
+    /// What it did in the time after the look, where that was watched.
+    pub afterwards: Option<Afterwards>,
     /// Its stack, or why there is none.
     pub capture: ThreadCapture,
+}
+
+/// What a thread did in the time after a look at it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub struct Afterwards {
+    /// How long that time was.
+    pub watched_ns: u64,
+    /// How much of it the thread ran.
+    pub ran_ns: u64,
+    /// For how much of it the thread could have run, and was given no processor.
+    pub queued_ns: u64,
+    /// How often it was given a processor.
+    pub timeslices: u64,
+    /// Its state letter at the end.
+    pub state: char,
 }
 
 /// The stack of a thread, or why there is none.

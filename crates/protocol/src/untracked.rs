@@ -36,8 +36,8 @@ pub struct Untracked {
     pub leaves: Vec<UntrackedLeaf>,
     /// The marks of the tracked futures that were polled.
     pub polled: Vec<u64>,
-    /// Whether it was woken, and its poll would wake it once more instead of waiting.
-    pub wakes_itself: bool,
+    /// Where each of its polls wakes it instead of waiting, if it was polled or about to be.
+    pub wakes_itself: Option<Leaf>,
 }
 
 /// A place where an untracked task waits.

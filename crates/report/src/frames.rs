@@ -259,6 +259,11 @@ impl Frames {
         rtops_symbols::serving(&self.views(links))
     }
 
+    /// Whether it is known of any of these frames where it is in the source.
+    pub(crate) fn have_places(&self, links: &[Link]) -> bool {
+        self.of_links(links).any(|frame| frame.place.is_some())
+    }
+
     /// Whether the innermost of these frames registered the waker of a container's child.
     pub(crate) fn is_child(&self, links: &[Link]) -> bool {
         rtops_symbols::is_child(&self.views(links))

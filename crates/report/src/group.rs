@@ -214,7 +214,9 @@ impl Look<'_> {
 /// The stacks that are needed to show the tasks of a dump.
 pub fn stacks_of_tasks(dump: &Dump) -> HashSet<StackId> {
     let leaves = dump.tasks.iter().flat_map(|task| &task.leaves);
-    leaves.map(|leaf| leaf.stack).collect()
+    let wakes = dump.tasks.iter();
+    let wakes = wakes.filter_map(|task| task.memory()?.wakes_itself.as_ref());
+    leaves.chain(wakes).map(|leaf| leaf.stack).collect()
 }
 
 /// How many tasks a selection leaves out as it is not known for how long they have been in their

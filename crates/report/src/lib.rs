@@ -26,6 +26,7 @@ pub mod order;
 mod own;
 pub mod page;
 pub mod remarks;
+pub mod runtimes;
 pub mod selection;
 pub mod shared;
 pub mod spans;

@@ -269,6 +269,7 @@ mod tests {
             syscall: None,
             cpu_ticks: None,
             timeslices: None,
+            afterwards: None,
             capture: ThreadCapture::Absent,
         }
     }

@@ -196,6 +196,7 @@ mod tests {
             syscall: None,
             cpu_ticks: None,
             timeslices: None,
+            afterwards: None,
             capture: ThreadCapture::Stack(Leaf {
                 stack: StackId(stack),
                 end: LeafEnd::Complete,

@@ -119,8 +119,8 @@ pub struct Memory {
     pub wakers: u32,
     /// Where it waits.
     pub leaves: Vec<UntrackedLeaf>,
-    /// Whether it was woken, and its poll would wake it once more instead of waiting.
-    pub wakes_itself: bool,
+    /// Where each of its polls wakes it instead of waiting, if it was polled or about to be.
+    pub wakes_itself: Option<Leaf>,
 }
 
 /// What is known of a task that was found in the memory of a process only.

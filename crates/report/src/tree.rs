@@ -23,6 +23,8 @@ pub struct Chain {
     /// What it waits for at the end.
     #[serde(serialize_with = "words::serialize_wait")]
     pub wait: Option<WaitReason>,
+    /// Whether that rests on names of functions alone, as without debug info.
+    pub approximate: bool,
     /// What is done for a request there, if it is that of a server.
     #[serde(skip)]
     pub serving: Option<Serving>,
@@ -42,6 +44,7 @@ impl Chain {
         Self {
             links,
             wait,
+            approximate: false,
             serving: None,
             incomplete,
             count: 1,
@@ -55,9 +58,11 @@ impl Chain {
         links: Vec<Link>,
         incomplete: Option<&'static str>,
     ) -> Self {
+        let wait = frames.task_wait(all);
         Self {
             serving: frames.serving(all),
-            ..Self::new(links, frames.task_wait(all), incomplete)
+            approximate: wait.is_some() && !frames.have_places(all),
+            ..Self::new(links, wait, incomplete)
         }
     }
 
@@ -72,6 +77,7 @@ impl Chain {
         match rank(self.wait).cmp(&rank(other.wait)) {
             Ordering::Less => {
                 self.wait = other.wait;
+                self.approximate = other.approximate;
                 self.serving = other.serving;
             }
             Ordering::Equal => self.serving = self.serving.or(other.serving),
@@ -195,6 +201,7 @@ mod tests {
                 links: frames.stack(stack).to_vec(),
                 wait: Some(WaitReason::Sleep),
                 serving: None,
+                approximate: false,
                 incomplete: None,
                 count: 1,
             })

@@ -10,17 +10,9 @@ const MAX_DEPTH: u32 = 32;
 /// The most generic arguments within generic arguments that are shown.
 const MAX_ARGUMENTS: u32 = 2;
 
-/// The readable form of a linkage name, without the hash.
-pub fn demangle(linkage: &str) -> String {
-    match rustc_demangle::try_demangle(linkage) {
-        Ok(name) => format!("{name:#}"),
-        Err(_) => linkage.to_owned(),
-    }
-}
-
-/// Whether it is a linkage name, not a bare one.
-pub fn is_mangled(name: &str) -> bool {
-    rustc_demangle::try_demangle(name).is_ok()
+/// The readable form of the name of a symbol, without the hash.
+pub fn demangle(symbol: String) -> String {
+    rtops_elf::demangle(&symbol).unwrap_or(symbol)
 }
 
 /// Linkage names call the body of an `async fn`, an `async` block and a closure alike; the bare
@@ -36,6 +28,19 @@ pub fn with_closure_kind(name: String, bare: &str) -> String {
         }
         _ => name,
     }
+}
+
+/// The crate that a function is of; `None` for one without a path.
+pub fn crate_of(name: &str) -> Option<String> {
+    let mut segments = segments(name).into_iter();
+    let first = segments.next()?;
+    segments.next().map(|_| first)
+}
+
+/// Whether it is the body of an `async fn` whose name line tables leave out.
+pub fn is_nameless(name: &str) -> bool {
+    name.split("::")
+        .any(|segment| segment.starts_with("{async_fn}"))
 }
 
 fn is_closure(segment: &str) -> bool {

@@ -12,6 +12,10 @@ pub fn line(args: &StackArgs, view: &View) -> Option<String> {
     let [target] = args.targets.as_slice() else {
         return None;
     };
+    // The same without the limit is next.
+    if args.limit == Some(0) {
+        return None;
+    }
     let target = match is_plain(target) {
         true => target.clone(),
         false => view.pid.to_string(),

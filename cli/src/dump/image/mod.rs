@@ -1,6 +1,7 @@
 //! A dump of what is read out of the memory of a process: of a core file, or of a live process that was frozen
 //! for a moment, together with what its agent tells, if it has one.
 
+mod afterwards;
 pub mod core;
 mod marks;
 pub mod outside;
@@ -16,8 +17,9 @@ use std::{
 
 use rtops_cells::{Noted, Survey};
 use rtops_image::{Core, Gap, Image, Tid, Unreadable};
-use rtops_protocol::{Outside, ProtocolError, Reply, Saved};
+use rtops_protocol::{Afterwards, Outside, ProtocolError, Reply, Saved};
 use rtops_report::dump::{Dump, Failure};
+use rtops_types::Pid;
 
 use self::marks::Marks;
 use crate::{
@@ -30,7 +32,9 @@ use crate::{
 pub enum Detail {
     /// Which tasks there are.
     Census,
-    /// Where they wait, too.
+    /// Where they wait, as far as memory tells: no agent has a task polled or a thread interrupted for it.
+    InMemory,
+    /// Where they wait, whatever that takes.
     Trees,
 }
 
@@ -45,7 +49,7 @@ pub struct Wanted<'a> {
 
 /// Whose memory it is.
 struct Subject<'a> {
-    pid: i32,
+    pid: Pid,
     name: String,
     /// The machine on which it runs or ran; empty where that is not known.
     host: String,
@@ -55,6 +59,8 @@ struct Subject<'a> {
     thread_names: HashMap<Tid, String>,
     /// The numbers of threads in the process's own namespace, where they are others.
     inner: HashMap<Tid, i32>,
+    /// What threads did after the process went on.
+    afterwards: HashMap<Tid, Afterwards>,
     /// By what the tasks are told that an agent tracks.
     marks: Marks,
     gaps: &'a [Gap],
@@ -80,7 +86,7 @@ fn survey(
     noted: Option<Noted>,
 ) -> Result<Survey, Unreadable> {
     let options = rtops_cells::Options {
-        trees: wanted.detail == Detail::Trees,
+        trees: wanted.detail != Detail::Census,
         until: Instant::now().checked_add(wanted.timeout),
         workers: 0,
         noted,

@@ -4,13 +4,14 @@ mod memory;
 mod tasks;
 
 use rtops_protocol::{
-    Access, Ask, Build, Call, Capabilities, Claim, ClaimMode, ClaimRole, CoreHead, DumpRequest,
-    End, EndedSite, Fact, HandleSeen, HeapWalk, Hello, LeafEnd, Module, ModuleKind, NotAttached,
-    Outside, Package, Party, Process, Refusal, Refused, Reply, Request, Resource, ResourceKind,
-    Runtime, RuntimeFlavor, Saved, Sender, Shared, SharedKind, Signal, SourceLocation, StackId,
-    StackParts, Stacks, Stats, StringId, Strings, Summary, Thread, ThreadCapture, Trace, TraceEnd,
-    TraceOrder, Tracking, Unresolved, Visit, Worker,
+    Access, Afterwards, Ask, Build, Call, Capabilities, Claim, ClaimMode, ClaimRole, CoreHead,
+    DumpRequest, End, EndedSite, Fact, HandleSeen, HeapWalk, Hello, LeafEnd, Module, ModuleKind,
+    NotAttached, OnRuntime, Outside, Package, Party, Process, Refusal, Refused, Reply, Request,
+    Resource, ResourceKind, Runtime, RuntimeFlavor, Saved, Sender, Shared, SharedKind, Signal,
+    SourceLocation, StackId, StackParts, Stacks, Stats, StringId, Strings, Summary, Thread,
+    ThreadCapture, Trace, TraceEnd, TraceOrder, Tracking, Unresolved, Visit, Worker,
 };
+use rtops_types::Pid;
 
 use memory::memories;
 use tasks::{leaf, tasks, untracked};
@@ -144,6 +145,13 @@ fn threads() -> Vec<Thread> {
             syscall: (tid % 2 == 1).then_some(202),
             cpu_ticks: (tid != 4711).then_some(42),
             timeslices: (tid != 4711).then_some(123_456),
+            afterwards: (tid == 4711).then_some(Afterwards {
+                watched_ns: 100_000_000,
+                ran_ns: 60_000_000,
+                queued_ns: 39_000_000,
+                timeslices: 3,
+                state: 'R',
+            }),
             capture,
         })
         .collect()
@@ -235,7 +243,7 @@ fn evidence() -> Vec<Reply> {
     let saved = Saved {
         taken: 1_764_000_000,
         host: "web-1".to_owned(),
-        pid: 4711,
+        pid: Pid::new(4711),
         inner_pid: 7,
         start_time: Some(123_456_789),
         agent_version: Some("0.1.0".to_owned()),
@@ -257,6 +265,11 @@ fn evidence() -> Vec<Reply> {
         Reply::Core(core(None)),
         Reply::Untracked(untracked()),
         Reply::Shared(shared()),
+        Reply::OnRuntime(OnRuntime {
+            number: 1,
+            threads: vec![4711, 4712],
+            cells: vec![0x5555_5578_0000],
+        }),
         Reply::Outside(outside(None)),
         Reply::Outside(outside(Some(1_400_000))),
         Reply::NotAttached(not_attached),

@@ -151,7 +151,7 @@ pub fn untracked() -> Vec<Untracked> {
                 inside: number % 2,
             }],
             polled: vec![mark(number)],
-            wakes_itself: number % 2 == 1,
+            wakes_itself: (number % 2 == 1).then_some(leaf(1, LeafEnd::Complete)),
         })
         .collect()
 }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::{Access, FoundBy, Signal, Thread, ThreadCapture, WakerState};
+use rtops_protocol::{Access, Afterwards, FoundBy, Signal, Thread, ThreadCapture, WakerState};
 use rtops_report::{
     census::{Count, Kept, kept_by_type},
     crash,
@@ -19,6 +19,7 @@ use rtops_report::{
     view::View,
 };
 use rtops_symbols::{Serving, WaitReason};
+use rtops_types::Pid;
 use serde::Serialize;
 
 use super::{
@@ -91,7 +92,7 @@ struct SignalPart {
 /// Which process it is.
 #[derive(Debug, Serialize)]
 pub struct Process<'a> {
-    pid: i32,
+    pid: Pid,
     name: &'a str,
     agent_version: Option<&'a str>,
 }
@@ -174,7 +175,7 @@ struct FramePart<'a> {
 
 impl<'a> Process<'a> {
     /// One of which no agent was asked.
-    pub const fn without_agent(pid: i32, name: &'a str) -> Self {
+    pub const fn without_agent(pid: Pid, name: &'a str) -> Self {
         Self {
             pid,
             name,
@@ -219,6 +220,17 @@ struct ThreadPart<'a> {
     syscall: Option<i64>,
     cpu_ticks: Option<u64>,
     captured: bool,
+    afterwards: Option<AfterwardsPart>,
+}
+
+/// What a thread did after the look.
+#[derive(Serialize)]
+struct AfterwardsPart {
+    watched_seconds: f64,
+    ran_seconds: f64,
+    queued_seconds: f64,
+    timeslices: u64,
+    state: char,
 }
 
 /// Prints the view as one document.
@@ -395,6 +407,17 @@ fn obtained(task: &Task, is_stepped: bool) -> &'static str {
     }
 }
 
+fn afterwards(after: Afterwards) -> AfterwardsPart {
+    let seconds = |nanoseconds| Duration::from_nanos(nanoseconds).as_secs_f64();
+    AfterwardsPart {
+        watched_seconds: seconds(after.watched_ns),
+        ran_seconds: seconds(after.ran_ns),
+        queued_seconds: seconds(after.queued_ns),
+        timeslices: after.timeslices,
+        state: after.state,
+    }
+}
+
 pub(super) fn thread_group<'a>(
     view: &'a View<'_>,
     group: &'a ThreadGroup<'_>,
@@ -406,6 +429,7 @@ pub(super) fn thread_group<'a>(
         syscall: thread.syscall,
         cpu_ticks: thread.cpu_ticks,
         captured: matches!(thread.capture, ThreadCapture::Stack(_)),
+        afterwards: thread.afterwards.map(afterwards),
     };
     ThreadGroupPart {
         count: group.threads.len(),

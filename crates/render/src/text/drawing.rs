@@ -424,6 +424,7 @@ mod tests {
                 links: frames.stack(StackId(number)).to_vec(),
                 wait: Some(*wait),
                 serving: None,
+                approximate: false,
                 incomplete: None,
                 count: 1,
             })
@@ -517,6 +518,7 @@ mod tests {
                 links: links.to_vec(),
                 wait: None,
                 serving: None,
+                approximate: false,
                 incomplete: None,
                 count: 2,
             });

@@ -363,6 +363,7 @@ mod tests {
             links: frames.stack(StackId(number)).to_vec(),
             wait: Some(*wait),
             serving: None,
+            approximate: false,
             incomplete: None,
             count: 1,
         });

@@ -18,6 +18,7 @@ use rtops_report::{
     group::TaskGroup,
     holders::Holders,
     page,
+    remarks::APPROXIMATE,
     selection::Grouping,
     task::{State, Task},
     threads::{self, ThreadGroup},
@@ -60,9 +61,17 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// # Errors
 /// When the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
-    heading::write(writer, style, view)?;
-    verdicts::write(writer, style, view)?;
+    head(writer, style, view)?;
     groups(writer, style, view)
+}
+
+/// The line for the process, and what is wrong with it.
+///
+/// # Errors
+/// When the writer fails.
+pub fn head(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    heading::write(writer, style, view)?;
+    verdicts::write(writer, style, view)
 }
 
 /// The same without the line for the process; each block has an empty line before it.
@@ -70,6 +79,10 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
 /// # Errors
 /// When the writer fails.
 pub fn groups(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    // Whoever wants none of them need not be told that they are not shown: the first line has their numbers.
+    if view.limit == 0 {
+        return remarks(writer, style, view);
+    }
     if let Some(groups) = &view.tasks {
         let mut is_list = false;
         for group in groups.iter().take(view.limit) {
@@ -192,7 +205,9 @@ pub(super) fn task_group(
     }
     let mut told = Vec::new();
     let incomplete = group.chains.iter().filter_map(|chain| chain.incomplete);
-    for remark in incomplete.chain(look.remark) {
+    let is_approximate = group.chains.iter().any(|chain| chain.approximate);
+    let approximate = is_approximate.then_some(APPROXIMATE);
+    for remark in incomplete.chain(approximate).chain(look.remark) {
         if !told.contains(&remark) {
             told.push(remark);
             let short = look.unresolved.map(|why| why.short);

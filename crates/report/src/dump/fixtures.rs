@@ -75,6 +75,7 @@ pub fn thread(tid: i32, name: Option<&str>, capture: ThreadCapture) -> Thread {
         syscall: Some(202),
         cpu_ticks: None,
         timeslices: None,
+        afterwards: None,
         capture,
     }
 }

@@ -51,7 +51,7 @@ pub fn untracked(number: u64, poll: u64, stacks: &[u32]) -> Untracked {
         found_by: FoundBy::Steps,
         trace: None,
         polled: Vec::new(),
-        wakes_itself: false,
+        wakes_itself: None,
         leaves: stacks
             .iter()
             .map(|stack| UntrackedLeaf::from(leaf(*stack)))

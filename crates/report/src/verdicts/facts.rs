@@ -182,6 +182,28 @@ impl<'f, 'a> Facts<'f, 'a> {
         locks.find(waits)
     }
 
+    /// The threads that have something in memory and do not wait for it.
+    pub(super) fn threads_with(&self, shared: &'a Shared) -> impl Iterator<Item = &'a Thread> {
+        let others = shared.others.iter();
+        let others = others.filter(|other| !shared.waiters.contains(other));
+        others.filter_map(|party| match party {
+            Party::Thread { tid } => self.dump.thread(*tid),
+            Party::Task { .. } | Party::BlockOn { .. } => None,
+        })
+    }
+
+    /// `thread 17 (flusher) [sleep] at src/main.rs:21`.
+    pub(super) fn thread(&self, thread: &Thread) -> String {
+        let mut text = thread_name(thread);
+        if let Some(wait) = self.wait_of(thread) {
+            text = format!("{text} [{wait}]");
+        }
+        match self.place_in(self.stack(thread)) {
+            Some(place) => format!("{text} at {place}"),
+            None => text,
+        }
+    }
+
     /// The tasks that hold something, as is proven; else those that may, if they are all.
     pub(super) fn holders(&self, shared: &Shared) -> Option<Vec<&'a Task>> {
         let parties = match (shared.holders.is_empty(), shared.is_complete) {

@@ -1,10 +1,11 @@
 //! What is no fault by itself and deserves a look.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use rtops_protocol::{TaskKind, Thread};
 use rtops_symbols::WaitEnd;
 
-use super::{Verdict, facts::Facts};
+use super::{Verdict, afterwards, facts::Facts};
 use crate::{
     census::kept_by_type,
     escape::escape,
@@ -16,14 +17,18 @@ use crate::{
 /// The most places that one sentence names.
 const MAX_NAMED: usize = 3;
 /// Fewer ended tasks that are kept are nothing to speak of.
-const MANY_KEPT: usize = 100;
+const MANY_KEPT: usize = 8;
+/// What a leaf is inside of that copies both ways between two ends.
+const BOTH_WAYS: &str = "tokio::io::util::copy_bidirectional";
 
 /// A sentence for each kind.
 pub(super) fn of(facts: &Facts, verdicts: &[Verdict]) -> Vec<String> {
     let sentences = [
         contended(facts, verdicts),
         ready(facts, verdicts),
+        half_closed(facts),
         kept(facts),
+        busy(facts),
     ];
     sentences.into_iter().flatten().collect()
 }
@@ -71,6 +76,30 @@ fn unexplained(
     (!tasks.is_empty()).then(|| (tasks.len(), format::list(shown)))
 }
 
+/// Tasks that copy between two ends, one of which has closed its half: how long the other one stays open is up to
+/// whoever is there.
+fn half_closed(facts: &Facts) -> Option<String> {
+    let is_such = |task: &&Task| {
+        let leaves = task
+            .leaves
+            .iter()
+            .map(|leaf| facts.frames.stack(leaf.stack));
+        let copying = leaves.filter(|links| facts.is_in(links, BOTH_WAYS));
+        task.state == State::Waiting && copying.count() == 1
+    };
+    let mut tasks = facts.free_of(|group| group.look.state == State::Waiting);
+    tasks.retain(is_such);
+    let verb = if tasks.len() == 1 { "copies" } else { "copy" };
+    let places = facts.tasks(&tasks);
+    let shown = format::list(format::first(MAX_NAMED, &places, "place", Clone::clone));
+    (!tasks.is_empty()).then(|| {
+        let tasks = format::count(tasks.len(), "task");
+        format!(
+            "half-closed: {tasks} {verb} one way only, as the other end of it was closed: {shown}"
+        )
+    })
+}
+
 /// Ended tasks that handles or sets keep, as nobody asks for their results.
 fn kept(facts: &Facts) -> Option<String> {
     let mut kept = kept_by_type(facts.dump, facts.frames);
@@ -82,5 +111,30 @@ fn kept(facts: &Facts) -> Option<String> {
     (!kept.is_empty()).then(|| {
         let kept = format::list(shown);
         format!("ended tasks whose results nobody has taken are kept: {kept}")
+    })
+}
+
+/// Threads that have run nearly all the time since, and were inside polls: what they do there is work, as far as
+/// is known.
+fn busy(facts: &Facts) -> Option<String> {
+    let busy = facts
+        .dump
+        .threads
+        .iter()
+        .filter(|thread| facts.is_free_thread(thread.tid) && afterwards::is_busy(thread));
+    let busy: HashMap<i32, &Thread> = busy.map(|thread| (thread.tid, thread)).collect();
+    let polled = facts.free_of(|group| {
+        let thread = group.look.state.thread();
+        group.look.kind == TaskKind::Task && thread.is_some_and(|tid| busy.contains_key(&tid))
+    });
+    let threads = polled
+        .iter()
+        .filter_map(|task| busy.get(&task.state.thread()?));
+    let used = afterwards::has_used(threads.copied())?;
+    let places = facts.tasks(&polled);
+    let shown = format::list(format::first(MAX_NAMED, &places, "place", Clone::clone));
+    Some(match polled.len() {
+        1 => format!("busy: the thread that polled {shown} {used}"),
+        some => format!("busy: {some} threads polled {shown}; the busiest {used}"),
     })
 }

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use rtops_symbols::{WaitEnd, WaitReason};
 
-use super::{Fault, Verdict, facts::Facts};
+use super::{
+    Fault, Verdict, afterwards,
+    facts::{Facts, thread_name},
+};
 use crate::{
     format,
     group::TaskGroup,
-    leaks::deadlock::deadlocks as circles,
+    leaks::deadlock::Deadlock,
     spans::Spans,
     task::{State, Task},
     waits::{Waits, WaitsFor},
@@ -16,7 +19,8 @@ use crate::{
 };
 
 /// Of a task that waits for what it holds itself.
-const OWN_FUTURE: &str = "a future of its own has it, which it does not poll meanwhile";
+const OWN_FUTURE: &str =
+    "it has that itself, or a future of its own that it does not poll meanwhile has it";
 /// The most places that one verdict names.
 const MAX_PLACES: usize = 5;
 /// So many polls a second are no work.
@@ -25,9 +29,13 @@ const BUSY: f64 = 10_000.0;
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Circles of tasks that wait for each other.
-pub(super) fn deadlocks<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec<Verdict<'a>> {
+pub(super) fn deadlocks<'a>(
+    facts: &mut Facts<'_, 'a>,
+    waits: &Waits<'a>,
+    circles: &[Deadlock<'a>],
+) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();
-    for deadlock in circles(facts.dump, waits, facts.groups) {
+    for deadlock in circles {
         let mut verdict = Verdict::new(Fault::Deadlock, deadlock.why());
         let steps = deadlock.groups.iter().flat_map(|group| &group.tasks);
         verdict.tasks = steps.copied().collect();
@@ -51,7 +59,11 @@ pub(super) fn deadlocks<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec
 /// What tasks wait for and others hold that wait for work themselves: none of it comes free before they get some.
 pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();
-    for (shared, reason, waiters) in waits.held() {
+    // Who waits to be told something waits for work, too, like those who would have to tell it.
+    let held = waits.held().into_iter();
+    for (shared, reason, waiters) in
+        held.filter(|(_, reason, _)| reason.end() == WaitEnd::Contended)
+    {
         let waiters: Vec<&Task> = waiters
             .into_iter()
             .filter(|task| facts.is_free(task))
@@ -171,10 +183,23 @@ pub(super) fn lost_wake_ups<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
 /// Tasks that are polled all the time, or ask for it in every poll.
 pub(super) fn livelock<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();
+    // Whoever asks once more and then waits, as to give others a turn, costs no time.
+    let threads = || facts.dump.threads.iter();
+    let at_rest = threads().next().is_some() && threads().all(afterwards::has_rested);
+    let busy: Vec<String> = threads()
+        .filter(|thread| afterwards::is_busy(thread))
+        .filter_map(|thread| {
+            Some(format!(
+                "{} {}",
+                thread_name(thread),
+                afterwards::has_used([thread])?
+            ))
+        })
+        .collect();
     for group in facts.groups {
         let is_busy = |task: &&Task| rate(task).is_some_and(|rate| rate >= BUSY);
         let mut tasks = facts.free(group);
-        tasks.retain(|task| is_busy(task) || wakes_itself(task, group));
+        tasks.retain(|task| is_busy(task) || (!at_rest && wakes_itself(facts, task, group)));
         let fastest = tasks.iter().filter(|task| is_busy(task));
         let fastest = fastest.filter_map(|task| rate(task)).reduce(f64::max);
         if tasks.is_empty() {
@@ -182,11 +207,15 @@ pub(super) fn livelock<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
         }
         let what = facts.group(group, tasks.len());
         let verb = if tasks.len() == 1 { "is" } else { "are" };
+        let at = woken_at(facts, &tasks);
         let sentence = match fastest {
-            Some(rate) => format!("{what} {verb} polled {rate:.0} times a second"),
-            None => format!("{what} {verb} polled again and again: each poll asks for the next"),
+            Some(rate) => format!("{what} {verb} polled {rate:.0} times a second{at}"),
+            None => {
+                format!("{what} {verb} polled again and again: each poll asks for the next{at}")
+            }
         };
         let mut verdict = Verdict::new(Fault::Livelock, sentence);
+        verdict.evidence = format::first(MAX_PLACES, &busy, "thread", Clone::clone);
         facts.take(&tasks, &[]);
         verdict.tasks = tasks;
         verdicts.push(verdict);
@@ -194,19 +223,26 @@ pub(super) fn livelock<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     verdicts
 }
 
-/// Whether a task was woken and wakes itself again, though it is not one that gives others a turn.
-fn wakes_itself(task: &Task, group: &TaskGroup) -> bool {
+/// Whether each poll of a task wakes it, though it is not one that gives others a turn.
+fn wakes_itself(facts: &Facts, task: &Task, group: &TaskGroup) -> bool {
     let gives_turn = |wait: &WaitReason| {
         matches!(
             wait,
             WaitReason::CoopBudget | WaitReason::FuturesContainer | WaitReason::Yield
         )
     };
-    let waits = group.waits();
-    let memory = task.memory();
-    memory.is_some_and(|memory| memory.wakes_itself)
-        && !waits.is_empty()
-        && !waits.iter().any(gives_turn)
+    let wake = task.memory().and_then(|memory| memory.wakes_itself);
+    wake.is_some_and(|wake| {
+        let wait = facts.frames.task_wait(facts.frames.stack(wake.stack));
+        !wait.iter().chain(&group.waits()).any(gives_turn)
+    })
+}
+
+/// `, at src/main.rs:11`, where one of these tasks wakes itself.
+fn woken_at(facts: &Facts, tasks: &[&Task]) -> String {
+    let mut wakes = tasks.iter().filter_map(|task| task.memory()?.wakes_itself);
+    let place = wakes.find_map(|wake| facts.frames.own_place(facts.frames.stack(wake.stack)));
+    place.map_or_else(String::new, |place| format!(", at {place}"))
 }
 
 /// How often a task was polled in each second of its life.

@@ -6,7 +6,7 @@ use rtops_protocol::{TaskKind, Thread};
 use rtops_symbols::WaitReason;
 
 use super::{
-    Fault, Verdict,
+    Fault, Verdict, afterwards,
     facts::{Facts, is_asleep, thread_name},
 };
 use crate::{
@@ -30,6 +30,9 @@ const IN_PLACE: &str = "tokio::task::blocking::block_in_place";
 /// Without a thread in the driver, nothing wakes what waits for I/O or time.
 const NOBODY_DRIVES: &str =
     "no thread waits for I/O and timers, so nothing else of this runtime goes on";
+/// What a worker that is blocked does to others, if it does nothing.
+const NOBODY_STARVES: &str =
+    "no task waits for its turn meanwhile; while it lasts, the runtime has a worker less";
 /// A poll that lasts longer blocks its worker.
 const LONG_POLL: Duration = Duration::from_secs(1);
 
@@ -108,8 +111,8 @@ pub(super) fn spinning_on<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     verdicts
 }
 
-/// Workers that are blocked inside a poll while others need them: for long, or tasks wait for their turn, or
-/// nobody is left to wait for I/O and timers, or they wait for what their own task holds.
+/// Workers that are blocked inside a poll: for long, or they have not run since the look, or tasks wait for their
+/// turn, or nobody is left to wait for I/O and timers, or they wait for what their own task holds.
 pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     let workers = Workers::of(facts);
     let blocked = blocked(facts);
@@ -122,6 +125,8 @@ pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>>
         why,
         tasks,
         holders,
+        having,
+        still,
     } in blocked
     {
         let since = tasks.iter().filter_map(|task| task.since()).max();
@@ -129,6 +134,7 @@ pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>>
         let own = holders
             .iter()
             .any(|holder| tasks.iter().any(|task| task.key == holder.key));
+        let is_long = is_long || still.is_some();
         if !is_long && starving.is_empty() && !nobody_drives && !own {
             continue;
         }
@@ -137,6 +143,13 @@ pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>>
             Fault::Deadlock
         } else {
             Fault::BlockedWorker
+        };
+        let why = match still.filter(|_| since.is_none()) {
+            Some(still) => format!(
+                "{why}, and has not run for {} since",
+                format::duration(still)
+            ),
+            None => why,
         };
         let sentence = blocked_sentence(facts, &workers, group, &tasks, &why);
         let mut verdict = Verdict::new(fault, sentence);
@@ -149,6 +162,12 @@ pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>>
             verdict
                 .evidence
                 .push(format!("who has what it waits for: {holders}"));
+        } else if !having.is_empty() {
+            let having = having.iter().map(|thread| facts.thread(thread));
+            let having = format::list(having.collect());
+            verdict.evidence.push(format!(
+                "who else has what it waits for in memory: {having}"
+            ));
         }
         if !starving.is_empty() {
             let starving = format::list(facts.tasks(&starving));
@@ -158,6 +177,8 @@ pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>>
         }
         if nobody_drives {
             verdict.evidence.push(NOBODY_DRIVES.to_owned());
+        } else if starving.is_empty() && fault == Fault::BlockedWorker {
+            verdict.evidence.push(NOBODY_STARVES.to_owned());
         }
         verdict.threads = tasks
             .iter()
@@ -181,6 +202,10 @@ struct Blocked<'f, 'a> {
     tasks: Vec<&'a Task>,
     /// Who has what they wait for, as far as that is known.
     holders: Vec<&'a Task>,
+    /// Other threads that have it in memory, one of which may hold it.
+    having: Vec<&'a Thread>,
+    /// For how long their threads have not run since the look, if none of them did.
+    still: Option<Duration>,
 }
 
 fn blocked<'f, 'a>(facts: &Facts<'f, 'a>) -> Vec<Blocked<'f, 'a>> {
@@ -193,15 +218,24 @@ fn blocked<'f, 'a>(facts: &Facts<'f, 'a>) -> Vec<Blocked<'f, 'a>> {
             let Some(why) = is_blocked(facts, group, task, thread) else {
                 continue;
             };
+            let still = afterwards::stood_still(thread);
             let place = (facts.group(group, 1), why.clone());
             let known = by_place.entry(place).or_insert_with(|| Blocked {
                 group,
                 why,
                 tasks: Vec::new(),
                 holders: Vec::new(),
+                having: Vec::new(),
+                still,
             });
             known.tasks.push(task);
+            known.still = known.still.min(still);
             let lock = facts.lock_of(thread.tid);
+            for other in lock.into_iter().flat_map(|lock| facts.threads_with(lock)) {
+                if !known.having.iter().any(|one| one.tid == other.tid) {
+                    known.having.push(other);
+                }
+            }
             let holders = lock
                 .and_then(|lock| facts.holders(lock))
                 .into_iter()
@@ -251,14 +285,21 @@ fn is_blocked(facts: &Facts, group: &TaskGroup, task: &Task, thread: &Thread) ->
     if !facts.is_free_thread(thread.tid) || facts.is_in(&links, IN_PLACE) {
         return None;
     }
+    let is_long = task.since().is_some_and(|since| since >= LONG_POLL);
     if is_asleep(thread) {
+        // It was on its way through the kernel, or waited for a moment.
+        if !is_long && afterwards::has_gone_on(thread) {
+            return None;
+        }
         return Some(match facts.wait_of(thread) {
             Some(wait) => format!("it waits ({wait})"),
             None => "it waits in the kernel".to_owned(),
         });
     }
-    let is_long = task.since().is_some_and(|since| since >= LONG_POLL);
-    is_long.then(|| "it computes".to_owned())
+    is_long.then(|| match afterwards::has_used([thread]) {
+        Some(used) => format!("it computes, and {used}"),
+        None => "it computes".to_owned(),
+    })
 }
 
 /// Tasks that could go on if a thread polled them.

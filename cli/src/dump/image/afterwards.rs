@@ -1,0 +1,87 @@
+//! What the threads of a process do while the rest of a look is under way: one look shows where a thread is,
+//! and not whether it stays there.
+
+use std::{
+    collections::HashMap,
+    thread,
+    time::{Duration, Instant},
+};
+
+use procfs::process::{Process, Schedstat};
+use rtops_cells::{State, Survey};
+use rtops_image::Tid;
+use rtops_protocol::Afterwards;
+
+use crate::proc::proc_files;
+
+/// Of more threads, the others are not watched: each costs some microseconds.
+const MOST_THREADS: usize = 2048;
+/// For how long a thread is watched that neither let go of its poll nor has left it so far. It is rare that there is
+/// one, and then it is what the user looks for.
+const LONG_ENOUGH: Duration = Duration::from_millis(100);
+/// How much of the time a thread has to rest that is not watched for longer.
+const RESTS: u64 = 8;
+
+/// Threads that are watched.
+pub struct Watched {
+    threads: HashMap<Tid, Schedstat>,
+    since: Instant,
+}
+
+impl Watched {
+    /// Begins as soon as the process goes on.
+    pub fn begin(process: &Process) -> Self {
+        let since = Instant::now();
+        let threads = proc_files::threads(process).into_iter().flatten();
+        let threads = threads.take(MOST_THREADS).filter_map(|thread| {
+            let before = thread.schedstat().ok()?;
+            Some((Tid::new(thread.tid), before))
+        });
+        Self {
+            threads: threads.collect(),
+            since,
+        }
+    }
+
+    /// Ends now, or a little later if a thread inside a poll may be stuck there, or a task asks to be polled again
+    /// and again.
+    pub fn end(&self, process: &Process, survey: &Survey) -> HashMap<Tid, Afterwards> {
+        let inside_polls = survey.tasks.iter().filter_map(|task| match task.state {
+            State::Running { tid } => tid,
+            _ => None,
+        });
+        let mut so_far = inside_polls.filter_map(|tid| self.of(process, tid));
+        let mut tasks = survey.tasks.iter();
+        if tasks.any(|task| task.wakes_itself.is_some()) || so_far.any(|so_far| is_open(&so_far)) {
+            thread::sleep(LONG_ENOUGH.saturating_sub(self.since.elapsed()));
+        }
+        let threads = self.threads.keys();
+        threads
+            .filter_map(|tid| Some((*tid, self.of(process, *tid)?)))
+            .collect()
+    }
+
+    /// `None` if the thread has ended.
+    fn of(&self, process: &Process, tid: Tid) -> Option<Afterwards> {
+        let before = self.threads.get(&tid)?;
+        let thread = process.task_from_tid(tid.as_raw()).ok()?;
+        let state = thread.stat().ok()?.state;
+        let now = thread.schedstat().ok()?;
+        let watched = self.since.elapsed();
+        Some(Afterwards {
+            watched_ns: u64::try_from(watched.as_nanos()).unwrap_or(u64::MAX),
+            ran_ns: now.sum_exec_runtime.checked_sub(before.sum_exec_runtime)?,
+            queued_ns: now.run_delay.checked_sub(before.run_delay)?,
+            timeslices: now.pcount.checked_sub(before.pcount)?,
+            state,
+        })
+    }
+}
+
+/// Whether a thread has done nothing so far, or hardly anything else than to run.
+fn is_open(so_far: &Afterwards) -> bool {
+    let rested = so_far
+        .watched_ns
+        .saturating_sub(so_far.ran_ns.saturating_add(so_far.queued_ns));
+    so_far.ran_ns < so_far.watched_ns / 100 || rested < so_far.watched_ns / RESTS
+}

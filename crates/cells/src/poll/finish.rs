@@ -1,0 +1,69 @@
+//! A task that was caught in the middle of a poll: its thread goes on in the interpreter until that poll ends, and then
+//! the task can be polled once more.
+
+use rtops_emulate::Registers;
+use rtops_image::Thread;
+
+use super::{Ended, Poller, STACK, registers, set};
+use crate::{
+    discover::Cell,
+    layout::{STATE, State},
+    machine::Machine,
+};
+
+/// The most instructions of the rest of a poll. One that computes does not end soon.
+const BUDGET: u64 = 200_000;
+
+/// What came of the rest of a poll.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Finished {
+    /// It did not end, or this thread did not poll the task: several may have been about to.
+    No,
+    /// It ended.
+    Yes {
+        /// Where the next poll wakes the task, if this poll asked for it and the next one does so again.
+        wakes_itself: Option<Vec<u64>>,
+    },
+}
+
+impl<M: Machine> Poller<'_, M> {
+    /// Lets a thread go on that may be inside a poll of the task, until the poll returns to `end`.
+    pub(crate) fn finish(&mut self, cell: &Cell, thread: &Thread, end: u64) -> Finished {
+        let header = cell.candidate.header;
+        self.recorder.clear();
+        let mut own = registers(thread);
+        set(&mut own, Registers::RAX, thread.registers.rax);
+        *self.machine.registers_mut() = own;
+        self.polled = header;
+        self.has_woken_itself = false;
+        let usual = self.breakpoints.clone();
+        self.breakpoints.insert(end);
+        let before = std::mem::replace(&mut self.end, end);
+        self.recorder.is_off = true;
+        let ended = self.run(BUDGET, Some(thread));
+        self.recorder.is_off = false;
+        self.end = before;
+        self.breakpoints = usual;
+        let state = self.word(header + STATE).map(State);
+        let finished = match state {
+            Some(state) if ended == Ended::Pending && !state.is_running() => Finished::Yes {
+                wakes_itself: self.wakes_itself(cell, state, thread),
+            },
+            _ => Finished::No,
+        };
+        self.revert();
+        finished
+    }
+
+    /// Where a task wakes itself in its next poll, if the one before has asked for that.
+    fn wakes_itself(&mut self, cell: &Cell, mut state: State, thread: &Thread) -> Option<Vec<u64>> {
+        let asked = self.has_woken_itself || state.is_notified();
+        if !asked || state.is_complete() {
+            return None;
+        }
+        self.recorder.stack = Some(STACK);
+        let ended = self.poll_once(cell, &mut state, Some(thread));
+        let wakes = ended == Ended::Pending && self.has_woken_itself;
+        self.recorder.take_wake().filter(|_| wakes)
+    }
+}
