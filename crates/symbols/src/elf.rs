@@ -87,7 +87,10 @@ impl ElfFile {
     fn note(&self, error: ReadError) {
         let mut lack = self.lack.borrow_mut();
         // Debug info has names as well: then it tells more that this is not read.
-        if matches!(*lack, None | Some(LackReason::Stripped | LackReason::NotGiven(_))) {
+        if matches!(
+            *lack,
+            None | Some(LackReason::Stripped | LackReason::NotGiven(_))
+        ) {
             *lack = Some(error.into());
         }
     }
