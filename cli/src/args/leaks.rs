@@ -26,8 +26,9 @@ Findings, from the strongest evidence to the weakest:
   spinning  it has been in one poll for more than a second
   orphaned  a hint: the task that spawned it was cancelled, and it still waits
 
-rtops also judges untracked tasks, but it can find stuck, spinning and orphaned
-tasks only among the tracked ones.";
+What one look shows is printed at once; then rtops watches, and prints the rest.
+Of untracked tasks no ages are known: they are stuck if they stayed where they
+were in every look while others went on, and spinning if they ran in each.";
 
 /// How to look for leaks.
 #[derive(Args, Debug)]

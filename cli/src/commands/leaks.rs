@@ -1,10 +1,11 @@
 //! `rtops leaks`: which tasks and threads will never end.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs,
+    io::Write as _,
     path::Path,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use regex::Regex;
@@ -19,15 +20,16 @@ use rtops_report::{
     leaks::{
         self, Judge,
         sample::{Sample, Watch},
+        told::Told,
     },
     selection::Grouping,
     symbolize::symbolize,
     threads::stacks_of_threads,
-    view::{Layout, LeaksView, View},
+    view::{Layout, LeaksView, Part, View},
     waits::Waits,
 };
 
-use super::{Format, Output, links};
+use super::{Format, Output, links, stack};
 use crate::{
     args::{LeaksArgs, OutputArgs},
     dump::{
@@ -40,11 +42,12 @@ use crate::{
     error::Error,
     find::target::Target,
     out::progress::Progress,
+    proc::proc_files,
     watch::churn::ThreadChurn,
 };
 
-/// Looks at a process for a while and prints what leaks. Prints before it fails for what is
-/// missing.
+/// Looks at a process for a while and prints what leaks: what one look tells at once. Prints before it fails for
+/// what is missing.
 ///
 /// # Errors
 /// When the process or its agent can't be asked, a file can't be read, the last dump has gaps, the
@@ -54,77 +57,152 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
         min_age: args.min_age,
         ignore: ignored(args)?,
     };
-    let baseline = args.baseline.as_deref().map(dump::load).transpose()?;
-    let (mut last, watch) = watched(args, baseline.as_ref())?;
-    let mut yielding = last.yielding.take();
-
-    let progress = Progress::start("looking up functions and lines".to_owned());
-    let mut symbols = last.symbols(&args.source.symbols);
-    let used = stacks_of_tasks(&last.dump)
-        .into_iter()
-        .chain(stacks_of_threads(&last.dump))
-        .collect();
-    let frames = symbolize(&last.dump, &used, &mut symbols, Shown::Folded);
-    let holders = Holders::of(&last.dump);
-    let waits = Waits::of(&last.dump, &frames, &holders);
-    let findings = leaks::find(&last.dump, &frames, &waits, &watch, &judge);
-    let view = LeaksView {
-        view: View {
-            pid: last.pid,
-            name: &last.name,
-            agent_version: last.agent_version.as_deref(),
-            dump: &last.dump,
-            frames: &frames,
-            waits: waits.into(),
-            holders,
-            verdicts: None,
-            grouping: Grouping::Equal,
-            limit: args.limit.unwrap_or(usize::MAX),
-            tasks: None,
-            threads: None,
-            ageless: 0,
-            lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
-            layout: Layout::default(),
-        },
-        findings: &findings,
-        watched: (watch.time, watch.earlier.len() + 1),
-        is_compared: baseline.is_some(),
+    let command = Leaks {
+        args,
+        output,
+        judge,
     };
-    drop(progress);
-    let links = links(output, &symbols, &frames);
-    let mut output = Output::open_paged(output, &mut yielding)?;
-    match output.format {
-        Format::Json => json::leaks::json(&mut output.writer, &view)?,
-        Format::Text => {
-            let links = links.as_ref().map(|links| links as &dyn Links);
-            let style = output.style.with_links(links);
-            text::leaks::text(&mut output.writer, style, &view)?;
-        }
-    }
-    output.finish()?;
-    if args.fail && findings.serious() > 0 {
-        Err(Error::Leaks(findings.serious()))
-    } else if last.dump.gaps.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Partial(last.dump.gaps))
-    }
-}
-
-/// The dump to judge, and what there is to compare it with.
-fn watched(args: &LeaksArgs, baseline: Option<&Taken>) -> Result<(Taken, Watch), Error> {
+    let baseline = args.baseline.as_deref().map(dump::load).transpose()?;
     if let Some(last) = dump::of_file(&args.source, Detail::Trees, None)? {
-        let watch = compared(baseline, &last)?;
-        return Ok((last, watch));
+        let watch = compared(baseline.as_ref(), &last)?;
+        return command.finish(last, &watch, None);
     }
     let target = Target::named_or_only(args.target.as_ref(), args.source.timeout)?;
-    match baseline {
-        Some(_) => {
-            let last = take(&target, args)?;
-            let watch = compared(baseline, &last)?;
-            Ok((last, watch))
+    let begun = Instant::now();
+    let progress = Progress::start(format!("asking process {}", target.pid));
+    let first = take(&target, args)?;
+    drop(progress);
+    if baseline.is_some() || args.watch.is_zero() {
+        let watch = compared(baseline.as_ref(), &first)?;
+        return command.finish(first, &watch, None);
+    }
+    let begin = match Format::of(output) {
+        Format::Text => Some(command.begin(&first)?),
+        Format::Json => None,
+    };
+    let (last, watch) = watch(&target, args, (first, begun));
+    command.finish(last, &watch, begin)
+}
+
+/// What the user asked for.
+struct Leaks<'a> {
+    args: &'a LeaksArgs,
+    output: &'a OutputArgs,
+    judge: Judge,
+}
+
+/// What was told of the first look.
+struct Begin {
+    told: Told,
+    /// Where, if the rest belongs there.
+    file: Option<Output>,
+}
+
+impl Leaks<'_> {
+    /// Tells what one look shows. That is in no pager, which would have the user wait for the end.
+    fn begin(&self, taken: &Taken) -> Result<Begin, Error> {
+        let watch = self.args.watch;
+        self.judged(taken, &Watch::default(), |view, links| {
+            view.part = Part::First { watch };
+            let mut output = Output::open(self.output)?;
+            let style = output.style.with_links(links);
+            text::leaks::text(&mut output.writer, style, view)?;
+            output.writer.flush()?;
+            let file = match &self.output.output {
+                Some(_) => Some(output),
+                None => output.finish().map(|()| None)?,
+            };
+            let told = Told::of(&view.findings);
+            Ok(Begin { told, file })
+        })
+    }
+
+    /// Tells what was found, but what was told before.
+    fn finish(&self, mut last: Taken, watch: &Watch, begin: Option<Begin>) -> Result<(), Error> {
+        let mut yielding = last.yielding.take();
+        let progress = Progress::start("looking up functions and lines".to_owned());
+        let serious = self.judged(&last, watch, |view, links| {
+            drop(progress);
+            let serious = view.findings.serious();
+            let mut file = None;
+            if let Some(begin) = begin {
+                let over = begin.told.take_from(&mut view.findings);
+                let told = begin.told.count();
+                view.part = Part::Rest { told, over };
+                file = begin.file;
+            }
+            let mut output = match file {
+                Some(file) => file,
+                None => Output::open_paged(self.output, &mut yielding)?,
+            };
+            match output.format {
+                Format::Json => json::leaks::json(&mut output.writer, view)?,
+                Format::Text => {
+                    let style = output.style.with_links(links);
+                    text::leaks::text(&mut output.writer, style, view)?;
+                }
+            }
+            output.finish()?;
+            Ok(serious)
+        })?;
+        if self.args.fail && serious > 0 {
+            Err(Error::Leaks(serious))
+        } else if last.dump.gaps.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Partial(last.dump.gaps))
         }
-        None => watch(&target, args),
+    }
+
+    /// Judges the last dump of a watch, and hands over what was found.
+    fn judged<T>(
+        &self,
+        last: &Taken,
+        watch: &Watch,
+        show: impl FnOnce(&mut LeaksView, Option<&dyn Links>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut symbols = last.symbols(&self.args.source.symbols);
+        let used = stacks_of_tasks(&last.dump)
+            .into_iter()
+            .chain(stacks_of_threads(&last.dump))
+            .collect();
+        let frames = symbolize(&last.dump, &used, &mut symbols, Shown::Folded);
+        let holders = Holders::of(&last.dump);
+        let waits = Waits::of(&last.dump, &frames, &holders);
+        let findings = leaks::find(&last.dump, &frames, &waits, watch, &self.judge);
+        let sources = match Format::of(self.output) {
+            Format::Text => stack::sources(last, symbols.source_directories()).lines(
+                &frames,
+                findings.groups(),
+                findings.thread_groups(),
+            ),
+            Format::Json => HashMap::new(),
+        };
+        let links = links(self.output, &symbols, &frames);
+        let mut view = LeaksView {
+            view: View {
+                pid: last.pid,
+                name: &last.name,
+                agent_version: last.agent_version.as_deref(),
+                dump: &last.dump,
+                frames: &frames,
+                waits: waits.into(),
+                holders,
+                verdicts: None,
+                grouping: Grouping::Equal,
+                limit: self.args.limit.unwrap_or(usize::MAX),
+                tasks: None,
+                threads: None,
+                ageless: 0,
+                lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
+                layout: Layout::new(false, sources),
+            },
+            findings,
+            watched: (watch.time, watch.earlier.len() + 1),
+            is_compared: self.args.baseline.is_some(),
+            part: Part::Whole,
+        };
+        show(&mut view, links.as_ref().map(|links| links as &dyn Links))
     }
 }
 
@@ -147,37 +225,55 @@ fn compared(baseline: Option<&Taken>, last: &Taken) -> Result<Watch, Error> {
     })
 }
 
-/// Takes dumps for as long as the user wants to watch.
-fn watch(target: &Target, args: &LeaksArgs) -> Result<(Taken, Watch), Error> {
-    let begin = Instant::now();
+/// Takes dumps for as long as the user wants to watch, after a first one, which was begun at this time. What was seen of a process that ends
+/// meanwhile is not lost: its last dump is then judged.
+fn watch(target: &Target, args: &LeaksArgs, (first, begun): (Taken, Instant)) -> (Taken, Watch) {
+    // What that showed has been told meanwhile, which may take a moment.
+    let since = Instant::now();
     let time = args.watch;
-    let progress = Progress::start(match time {
-        Duration::ZERO => format!("asking process {}", target.pid),
-        time => format!(
-            "watching process {} for {}",
-            target.pid,
-            format::duration(time)
-        ),
-    });
-    let mut watch = Watch::default();
+    let progress = Progress::start(format!(
+        "watching process {} for {}",
+        target.pid,
+        format::duration(time)
+    ));
     let mut churn = ThreadChurn::of(target.pid);
-    loop {
-        let elapsed = begin.elapsed();
-        let left = time.saturating_sub(elapsed);
-        if left.is_zero() {
-            break;
+    let mut last = first;
+    last.yielding = None;
+    let mut watch = Watch {
+        main_thread: last.inner_pid,
+        ..Watch::default()
+    };
+    while since.elapsed() < time {
+        churn.watch(args.every.min(time.saturating_sub(since.elapsed())));
+        let taken =
+            take(target, args).and_then(|taken| match taken.start_time == last.start_time {
+                true => Ok(taken),
+                false => Err(Error::NoSuchProcess(target.pid)),
+            });
+        match taken {
+            Ok(taken) => {
+                watch.earlier.push(Sample::of(&last.dump));
+                watch.time = begun.elapsed();
+                last = taken;
+            }
+            Err(error) => {
+                let after = format::duration(begun.elapsed());
+                let gone = proc_files::process(target.pid).and_then(|process| process.stat());
+                let is_there = gone.is_ok_and(|stat| {
+                    !matches!(stat.state, 'Z' | 'X')
+                        && last.start_time.is_none_or(|start| start == stat.starttime)
+                });
+                last.dump.gaps.push(match is_there {
+                    true => format!("after {after}, the process could not be looked at any more: {error}"),
+                    false => format!("the process ended {after} after the first look; nothing later is known of it"),
+                });
+                break;
+            }
         }
-        let taken = take(target, args)?;
-        watch.main_thread = taken.inner_pid;
-        watch.earlier.push(Sample::of(&taken.dump));
-        drop(taken);
-        churn.watch(args.every.min(time.saturating_sub(begin.elapsed())));
     }
-    watch.ended_kin = churn.ended();
-    watch.time = begin.elapsed();
-    let last = take(target, args)?;
     drop(progress);
-    Ok((last, watch))
+    watch.ended_kin = churn.ended();
+    (last, watch)
 }
 
 fn take(target: &Target, args: &LeaksArgs) -> Result<Taken, Error> {

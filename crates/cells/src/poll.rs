@@ -1,5 +1,6 @@
 //! A poll of a task on a machine.
 
+mod awaited;
 mod drops;
 pub(crate) mod finish;
 pub(crate) mod wakers;

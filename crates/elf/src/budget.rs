@@ -6,8 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use nix::time::ClockId;
 
 use crate::ReadError;
 
@@ -125,8 +127,8 @@ pub struct Budget {
     limits: Limits,
     used: [AtomicU64; 8],
     since_clock: AtomicU64,
-    begun: Instant,
-    /// When the work began that goes on, and how much time was spent before, in nanoseconds.
+    /// When the work began that goes on, and how much time was spent before, in nanoseconds of the
+    /// thread's time on a processor: on a busy machine a file has as many names as on an idle one.
     since: AtomicU64,
     spent: AtomicU64,
     /// All files together; each is paid for there as well.
@@ -147,8 +149,7 @@ impl Budget {
             limits,
             used: Default::default(),
             since_clock: AtomicU64::new(0),
-            begun: Instant::now(),
-            since: AtomicU64::new(0),
+            since: AtomicU64::new(now()),
             spent: AtomicU64::new(0),
             whole: None,
         }
@@ -199,19 +200,14 @@ impl Budget {
 
     /// Does work, whose time counts.
     pub fn spend<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.since.store(self.now(), Ordering::Relaxed);
+        self.since.store(now(), Ordering::Relaxed);
         let done = work();
         self.spent.fetch_add(self.going_on(), Ordering::Relaxed);
         done
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
     fn going_on(&self) -> u64 {
-        self.now()
-            .saturating_sub(self.since.load(Ordering::Relaxed))
+        now().saturating_sub(self.since.load(Ordering::Relaxed))
     }
 
     fn check_time(&self) -> Result<(), ReadError> {
@@ -248,6 +244,12 @@ impl Budget {
         };
         Some((self.used.get(index)?, limit))
     }
+}
+
+fn now() -> u64 {
+    let spent = ClockId::CLOCK_THREAD_CPUTIME_ID.now();
+    let spent = spent.map(Duration::from).unwrap_or_default();
+    u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use object::{
 };
 use rtops_types::FileOffset;
 
-use crate::{Budget, Contents, ReadError, Resource, contents::Raw, notes};
+use crate::{Budget, Contents, ReadError, Resource, contents::Raw};
 
 /// Programs have some forty.
 const MAX_SECTIONS: u16 = 4096;
@@ -242,7 +242,7 @@ impl Elf {
             let notes = self
                 .bytes_at("the notes", FileOffset(offset), size.min(MAX_NOTES))
                 .ok()?;
-            notes::find_build_id(&notes, align).map(<[u8]>::to_vec)
+            rtops_types::build_id(&notes, align).map(<[u8]>::to_vec)
         })
     }
 

@@ -17,12 +17,11 @@ mod error;
 mod functions;
 mod level;
 mod name;
-mod notes;
 
 pub use crate::{
     budget::{Budget, Limits, Resource},
     contents::Contents,
-    dwarf::{Dwarf, Frame, Place, UnitName},
+    dwarf::{Dwarf, Frame, Place, SplitFiles, UnitName},
     elf::{Elf, Extent, Section, Segment},
     error::ReadError,
     functions::{Function, Functions},

@@ -1,6 +1,9 @@
 //! How the output may look: colour and width, decided once and passed down.
 
-use std::fmt::{self, Display};
+use std::{
+    borrow::Cow,
+    fmt::{self, Display},
+};
 
 /// What the writers need to know about where the output goes.
 #[derive(Clone, Copy, Debug)]
@@ -69,11 +72,25 @@ impl<'a> Style<'a> {
 
     /// A place in the source as it is shown, `file:line:column`: a link where it leads somewhere.
     pub fn place(self, place: &str) -> impl Display {
-        let address = self.links.and_then(|links| links.address(place));
-        let place = self.paint(Paint::Faint, place);
-        match address {
-            Some(address) => format!("\x1b]8;;{address}\x1b\\{place}\x1b]8;;\x1b\\"),
-            None => place.to_string(),
+        self.linked(place, self.paint(Paint::Faint, place))
+    }
+
+    /// Prose in which those words are links that are places.
+    pub fn prose<'t>(self, text: &'t str) -> Cow<'t, str> {
+        if self.links.is_none() {
+            return Cow::Borrowed(text);
+        }
+        let words = text.split(' ').map(|word| {
+            let place = word.trim_matches(['(', ')', '[', ']', ',', ';', ':', '.']);
+            word.replacen(place, &self.linked(place, place), 1)
+        });
+        Cow::Owned(words.collect::<Vec<_>>().join(" "))
+    }
+
+    fn linked(self, place: &str, shown: impl Display) -> String {
+        match self.links.and_then(|links| links.address(place)) {
+            Some(address) => format!("\x1b]8;;{address}\x1b\\{shown}\x1b]8;;\x1b\\"),
+            None => shown.to_string(),
         }
     }
 }
@@ -120,5 +137,9 @@ mod tests {
             "\x1b]8;;file:///srv/src/main.rs#3\x1b\\\x1b[2msrc/main.rs:3\x1b[0m\x1b]8;;\x1b\\"
         );
         assert_eq!(shown(style, "lib.rs:3"), "\x1b[2mlib.rs:3\x1b[0m");
+        assert_eq!(
+            style.prose("held (at src/main.rs:3, since 3 s) : lib.rs:3"),
+            "held (at \x1b]8;;file:///srv/src/main.rs#3\x1b\\src/main.rs:3\x1b]8;;\x1b\\, since 3 s) : lib.rs:3"
+        );
     }
 }

@@ -29,6 +29,7 @@ pub fn write(
         write!(writer, "{indent}")?;
         for (index, (paint, text)) in line.iter().enumerate() {
             let gap = if index == 0 { "" } else { " " };
+            let text = style.prose(text);
             match paint {
                 Some(paint) => write!(writer, "{gap}{}", style.paint(*paint, text))?,
                 None => write!(writer, "{gap}{text}")?,

@@ -8,6 +8,7 @@
 
 pub mod census;
 pub mod chains;
+mod connection;
 pub mod crash;
 pub mod diff;
 pub mod dump;

@@ -54,11 +54,8 @@ pub fn chains(trace: &Trace, frames: &Frames, whose: Whose) -> Vec<Chain> {
         let no_root = lacks_root
             .then(|| remarks::incomplete(LeafEnd::Truncated))
             .flatten();
-        let chain = Chain::new(
-            frames.visible(&links, &[]),
-            frames.task_wait(&links),
-            no_root.or(no_line),
-        );
+        let shown = frames.visible(&links, &[]);
+        let chain = Chain::waiting(frames, &links, shown, no_root.or(no_line));
         let look = chain.look();
         match chains.iter_mut().find(|known| known.look() == look) {
             Some(known) => known.count += 1,

@@ -144,9 +144,30 @@ pub struct LeaksView<'a> {
     /// The dump that was judged last. Its groups are not shown.
     pub view: View<'a>,
     /// What was found.
-    pub findings: &'a Findings<'a>,
+    pub findings: Findings<'a>,
     /// For how long the process was watched, and in how many dumps.
     pub watched: (Duration, usize),
     /// Whether that was done by a dump that had been saved.
     pub is_compared: bool,
+    /// Which part of it this is.
+    pub part: Part,
+}
+
+/// A part of what `rtops leaks` shows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// What one look tells, before the process is watched.
+    First {
+        /// For how long it will be.
+        watch: Duration,
+    },
+    /// What that look did not tell.
+    Rest {
+        /// How much it told,
+        told: usize,
+        /// and how much of that is so no longer.
+        over: usize,
+    },
 }

@@ -13,6 +13,7 @@ use rtops_elf::{Budget, Dwarf, Elf, Frame, Function, Functions, ReadError, Resou
 use crate::{
     FileOffset, LackReason, Location, Lookup,
     future::Named,
+    locate::{Found, SplitOff},
     names::{self, CrateRoots},
 };
 
@@ -44,7 +45,7 @@ impl From<ReadError> for LackReason {
 
 impl ElfFile {
     /// Reads what the files have; where several have the same part, the last one counts.
-    pub fn load(files: Vec<Elf>, budget: &Arc<Budget>) -> Result<Self, LackReason> {
+    pub fn load(found: Found, budget: &Arc<Budget>) -> Result<Self, LackReason> {
         let mut this = Self {
             functions: None,
             dwarf: None,
@@ -53,16 +54,19 @@ impl ElfFile {
             roots: OnceCell::new(),
             names: RefCell::default(),
             asked: RefCell::default(),
-            lack: RefCell::new(Some(LackReason::Stripped)),
+            lack: RefCell::new(Some(match found.missed {
+                Some(build_id) if !build_id.is_empty() => LackReason::NotGiven(build_id),
+                _ => LackReason::Stripped,
+            })),
             budget: Arc::clone(budget),
         };
-        for file in files {
-            budget.spend(|| this.add(Arc::new(file)))?;
+        for file in found.files {
+            budget.spend(|| this.add(Arc::new(file), &found.split))?;
         }
         Ok(this)
     }
 
-    fn add(&mut self, elf: Arc<Elf>) -> Result<(), ReadError> {
+    fn add(&mut self, elf: Arc<Elf>, split: &SplitOff) -> Result<(), ReadError> {
         if self.segments.is_empty() {
             self.segments = elf.segments();
             self.code = Some(Arc::clone(&elf));
@@ -74,13 +78,21 @@ impl ElfFile {
         if !functions.is_stripped() || self.functions.is_none() {
             self.functions = Some((Arc::clone(&elf), functions));
         }
-        self.dwarf = Dwarf::of(elf).or(self.dwarf.take());
+        let dwarf = Dwarf::of(elf).map(|dwarf| dwarf.with_split(Box::new(split.clone())));
+        self.dwarf = dwarf.or(self.dwarf.take());
         Ok(())
     }
 
     /// Keeps in mind why something is missing.
     fn note(&self, error: ReadError) {
-        self.lack.borrow_mut().get_or_insert(error.into());
+        let mut lack = self.lack.borrow_mut();
+        // Debug info has names as well: then it tells more that this is not read.
+        if matches!(
+            *lack,
+            None | Some(LackReason::Stripped | LackReason::NotGiven(_))
+        ) {
+            *lack = Some(error.into());
+        }
     }
 
     fn symbol_at(&self, address: u64) -> Option<Function> {
@@ -114,22 +126,6 @@ impl ElfFile {
 
     /// The functions at an address, innermost first: the whole name, the bare one, and the place.
     fn named_frames(&self, address: u64) -> Vec<(String, Option<String>, Option<Location>)> {
-        let named = self.budget.spend(|| self.read_frames(address));
-        let length = |(name, bare, _): &(String, Option<String>, _)| {
-            name.len() + bare.as_ref().map_or(0, String::len)
-        };
-        let bytes: usize = named.iter().map(length).sum();
-        if self.asked.borrow_mut().insert(address)
-            && let Err(over) = self.budget.pay(Resource::Names, bytes as u64)
-        {
-            self.note(over);
-            self.asked.borrow_mut().remove(&address);
-            return Vec::new();
-        }
-        named
-    }
-
-    fn read_frames(&self, address: u64) -> Vec<(String, Option<String>, Option<Location>)> {
         let symbol = self.symbol(address);
         let frames = self.dwarf.as_ref().map(|dwarf| dwarf.frames(address));
         let fault = self.dwarf.as_ref().and_then(Dwarf::take_fault);
@@ -175,7 +171,17 @@ impl ElfFile {
 
 impl Lookup for ElfFile {
     fn frames(&self, address: u64) -> Vec<(String, Option<Location>)> {
-        let named = self.named_frames(address).into_iter();
+        let named = self.budget.spend(|| self.named_frames(address));
+        let bytes: usize = named.iter().map(|(name, ..)| name.len()).sum();
+        // Whoever asks keeps the names of each address, once.
+        if self.asked.borrow_mut().insert(address)
+            && let Err(over) = self.budget.pay(Resource::Names, bytes as u64)
+        {
+            self.note(over);
+            self.asked.borrow_mut().remove(&address);
+            return Vec::new();
+        }
+        let named = named.into_iter();
         named.map(|(name, _, location)| (name, location)).collect()
     }
 
@@ -185,7 +191,8 @@ impl Lookup for ElfFile {
     }
 
     fn named(&self, address: u64) -> Vec<Named> {
-        let named = self.named_frames(address).into_iter();
+        let named = self.budget.spend(|| self.named_frames(address));
+        let named = named.into_iter();
         named.map(|(name, bare, _)| Named { name, bare }).collect()
     }
 

@@ -10,6 +10,7 @@
 //! and a file that makes the DWARF reader panic costs the names of that module only.
 #![forbid(unsafe_code)]
 
+mod debug_files;
 mod elf;
 mod fold;
 mod future;
@@ -20,7 +21,7 @@ mod poll;
 mod wait;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::File,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -36,7 +37,7 @@ pub use crate::{
     lack::{Lack, LackReason},
     names::{display_name, display_type, is_body},
     poll::{Polls, polls},
-    wait::{WaitEnd, WaitReason, is_child, is_container, task_wait, thread_wait},
+    wait::{Serving, WaitEnd, WaitReason, is_child, is_container, serving, task_wait, thread_wait},
 };
 use crate::{future::Named, locate::Finder};
 pub use rtops_elf::Resource;
@@ -46,6 +47,9 @@ pub use rtops_types::{FileOffset, Module, ModuleKind, Pid};
 const JUMP: usize = 5;
 /// How much of a function that polls is looked at, in bytes, for the name of its future.
 const MAX_FUNCTION: u64 = 4096;
+
+/// How many crates are told of that lack something.
+const MAX_CRATES: usize = 64;
 
 /// Where to look for files.
 #[derive(Clone, Debug, Default)]
@@ -189,9 +193,11 @@ struct Entry {
     name: String,
     loaded: Loaded,
     /// How many functions of Rust code other than std's, which always has them, have a line, and
-    /// how many don't. Glue that the compiler makes never has one.
+    /// of which crates are those that don't. Glue that the compiler makes never has one.
     with_line: usize,
-    without_line: usize,
+    without_line: BTreeSet<String>,
+    /// The crates of `async fn`s without a name.
+    nameless: BTreeSet<String>,
     /// What may still be read of its files.
     budget: Arc<Budget>,
 }
@@ -231,7 +237,8 @@ impl Symbols {
             module,
             loaded: Loaded::NotYet,
             with_line: 0,
-            without_line: 0,
+            without_line: BTreeSet::new(),
+            nameless: BTreeSet::new(),
             budget: finder.budget(),
         });
         Self {
@@ -389,7 +396,10 @@ impl Entry {
             if name.contains("::") && classify(&name) != FrameClass::Std {
                 match location {
                     Some(_) => self.with_line += 1,
-                    None => self.without_line += 1,
+                    None => note(&mut self.without_line, &name),
+                }
+                if names::is_nameless(&name) {
+                    note(&mut self.nameless, &name);
                 }
             }
             Frame {
@@ -432,7 +442,7 @@ impl Entry {
             memory,
             file_offset,
             has_functions: matches!(self.loaded, Loaded::File(_))
-                && !matches!(lack, Some(LackReason::Stripped)),
+                && !matches!(lack, Some(LackReason::Stripped | LackReason::NotGiven(_))),
             has_lines: self.with_line > 0,
         }
     }
@@ -443,10 +453,19 @@ impl Entry {
             Loaded::NotYet => None,
             Loaded::Failed(reason) => Some(reason.clone()),
             Loaded::File(file) => file.lack().or_else(|| {
-                let lineless = self.with_line == 0 && self.without_line > 0;
-                lineless.then_some(LackReason::NoLineTables)
+                let lineless = self.with_line == 0 && !self.without_line.is_empty();
+                let nameless = !self.nameless.is_empty();
+                let lines = lineless.then(|| LackReason::NoLineTables(self.without_line.clone()));
+                lines.or(nameless.then(|| LackReason::NoInlinedNames(self.nameless.clone())))
             }),
         }
+    }
+}
+
+/// Remembers the crate of a function.
+fn note(crates: &mut BTreeSet<String>, function: &str) {
+    if crates.len() < MAX_CRATES {
+        crates.extend(names::crate_of(function));
     }
 }
 

@@ -10,13 +10,15 @@ use std::{
     sync::Arc,
 };
 
-use rtops_elf::{Budget, Elf};
+use rtops_elf::{Budget, Elf, SplitFiles};
 use rtops_files::{NamedBy, Refusal, Regular, bounded::Limited};
 use rtops_types::Pid;
 
-use crate::{LackReason, Module, ModuleKind, Options};
+use crate::{
+    LackReason, Module, ModuleKind, Options,
+    debug_files::{DebugFiles, hex},
+};
 
-const DEBUG_DIR: &str = "/usr/lib/debug";
 /// The most bytes that are read of a list of mappings; a process with as many as the kernel allows by
 /// default has 10 MB of them.
 const MAX_MAPS: u64 = 64 << 20;
@@ -40,7 +42,58 @@ pub struct Finder {
     options: Options,
     /// What the kernel says is mapped, read once.
     mappings: OnceCell<Vec<Mapping>>,
+    debug_files: DebugFiles,
     budget: Arc<Budget>,
+}
+
+/// The files of a module.
+pub struct Found {
+    /// Best last: the module's own file, then its debug files.
+    pub files: Vec<Elf>,
+    /// The build-id that no file has in the places which the user named.
+    pub missed: Option<String>,
+    /// Where there may be what was split off from them.
+    pub split: SplitOff,
+}
+
+/// The files that the debug info of a module was split off into. That one belongs to it is told by a
+/// number in both.
+#[derive(Clone, Debug)]
+pub struct SplitOff {
+    pid: Option<Pid>,
+    path: String,
+    directories: Vec<PathBuf>,
+    budget: Arc<Budget>,
+}
+
+impl SplitOff {
+    fn read(&self, file: Result<File, LackReason>) -> Option<Elf> {
+        Elf::read(Arc::new(file.ok()?), &self.budget).ok()
+    }
+
+    /// The file at a path of the target, or at that of this machine for a process that is no more.
+    fn at(&self, path: &str) -> Option<Elf> {
+        self.read(match self.pid {
+            Some(pid) => open_in_root(pid, path),
+            None => open_here(path),
+        })
+    }
+}
+
+impl SplitFiles for SplitOff {
+    fn package(&self) -> Option<Elf> {
+        let name = format!("{}.dwp", file_name(&self.path));
+        let is_plain = plain_relative(&format!("/{name}")).is_some();
+        let directories = self.directories.iter().filter(|_| is_plain);
+        let mut given = directories.map(|directory| directory.join(&name));
+        given
+            .find_map(|path| self.read(open_regular(&path, NamedBy::User)))
+            .or_else(|| self.at(&format!("{}.dwp", self.path)))
+    }
+
+    fn object(&self, path: &Path) -> Option<Elf> {
+        self.at(path.to_str()?)
+    }
 }
 
 /// A mapped file.
@@ -53,6 +106,7 @@ struct Mapping {
 impl Finder {
     pub fn new(options: Options) -> Self {
         Self {
+            debug_files: DebugFiles::new(&options.symbol_dirs),
             options,
             mappings: OnceCell::new(),
             budget: Arc::default(),
@@ -68,34 +122,57 @@ impl Finder {
         Arc::new(Budget::part(&self.budget))
     }
 
-    /// The files to look into, best last: the module's own file, then its debug files.
-    pub fn open(&self, module: &Module, budget: &Arc<Budget>) -> Result<Vec<Elf>, LackReason> {
+    /// The files to look into.
+    pub fn open(&self, module: &Module, budget: &Arc<Budget>) -> Result<Found, LackReason> {
         if module.kind == ModuleKind::Vdso {
             return Err(LackReason::NotFound("the kernel provides it".to_owned()));
         }
-        let mut files = Vec::new();
         let own = match self.options.pid {
             Some(pid) => self.own_file(module, pid),
             None => self.given_file(module),
         };
         let own = own.and_then(|(file, origin)| verify(module, file, origin, budget));
-        let reason = match own.map(|file| files.push(file)).err() {
-            // It may be another one on this machine.
-            Some(LackReason::NotFound(_) | LackReason::BuildIdDiffers)
-                if self.options.pid.is_none() =>
-            {
-                Some(LackReason::Elsewhere)
+        let is_whole = |elf: &Elf| elf.section(".debug_info").is_some();
+        let debug_file = match &own {
+            Ok(own) if is_whole(own) => None,
+            own => {
+                let mut paths = self.debug_files.paths(module, own.as_ref().ok());
+                paths.find_map(|path| {
+                    let file = open_regular(&path, NamedBy::User).ok()?;
+                    let elf = verify(module, file, Origin::Path, budget).ok()?;
+                    let has_symbols = is_whole(&elf) || elf.section(".symtab").is_some();
+                    has_symbols.then_some(elf)
+                })
             }
-            reason => reason,
         };
-        for path in debug_paths(module, &self.options.symbol_dirs) {
-            let file = open_regular(&path, NamedBy::User);
-            let verified = file.and_then(|file| verify(module, file, Origin::Path, budget));
-            files.extend(verified.ok());
-        }
-        match reason {
-            Some(reason) if files.is_empty() => Err(reason),
-            _ => Ok(files),
+        let is_missed = debug_file.is_none() && self.debug_files.are_given();
+        let is_missed = is_missed && !own.as_ref().is_ok_and(is_whole);
+        let missed = is_missed.then(|| hex(&module.build_id));
+        match (own, debug_file) {
+            (Err(reason), None) => Err(match (reason, missed) {
+                (LackReason::NotFound(_) | LackReason::BuildIdDiffers, Some(build_id))
+                    if !build_id.is_empty() =>
+                {
+                    LackReason::NotGiven(build_id)
+                }
+                // It may be another one on this machine.
+                (LackReason::NotFound(_) | LackReason::BuildIdDiffers, _)
+                    if self.options.pid.is_none() =>
+                {
+                    LackReason::Elsewhere
+                }
+                (reason, _) => reason,
+            }),
+            (own, debug_file) => Ok(Found {
+                files: own.into_iter().chain(debug_file).collect(),
+                missed,
+                split: SplitOff {
+                    pid: self.options.pid,
+                    path: module.path.clone(),
+                    directories: self.options.symbol_dirs.clone(),
+                    budget: Arc::clone(budget),
+                },
+            }),
         }
     }
 
@@ -104,10 +181,7 @@ impl Finder {
             // Whoever gave it knows that it is the right one.
             return Ok((file.try_clone().map_err(not_found)?, Origin::Mapped));
         }
-        // It may be the machine on which the process ran.
-        let path = plain_relative(&module.path).ok_or(LackReason::PathRefused)?;
-        let file = open_regular(&Path::new("/").join(path), NamedBy::Target)?;
-        Ok((file, Origin::Path))
+        Ok((open_here(&module.path)?, Origin::Path))
     }
 
     fn own_file(&self, module: &Module, pid: Pid) -> Result<(File, Origin), LackReason> {
@@ -179,12 +253,18 @@ fn open_in_root(pid: Pid, path: &str) -> Result<File, LackReason> {
 }
 
 /// An absolute path without `..`, relative to the root.
-fn plain_relative(path: &str) -> Option<&Path> {
+pub fn plain_relative(path: &str) -> Option<&Path> {
     let relative = Path::new(path).strip_prefix("/").ok()?;
     let plain = relative
         .components()
         .all(|part| matches!(part, Component::Normal(_)));
     (plain && !path.contains('\0') && relative != Path::new("")).then_some(relative)
+}
+
+/// Opens such a path on this machine, which may be the one on which the process ran.
+fn open_here(path: &str) -> Result<File, LackReason> {
+    let path = plain_relative(path).ok_or(LackReason::PathRefused)?;
+    open_regular(&Path::new("/").join(path), NamedBy::Target)
 }
 
 fn open_regular(path: &Path, named_by: NamedBy) -> Result<File, LackReason> {
@@ -219,25 +299,6 @@ fn verify(
         (expected, _) if elf.build_id().as_deref() == Some(expected) => Ok(elf),
         _ => Err(LackReason::BuildIdDiffers),
     }
-}
-
-fn debug_paths(module: &Module, symbol_dirs: &[PathBuf]) -> Vec<PathBuf> {
-    let mut paths = Vec::new();
-    let dirs = symbol_dirs.iter().map(PathBuf::as_path);
-    if let Some((first, rest)) = module.build_id.split_first() {
-        let hex: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
-        for dir in dirs.clone().chain([Path::new(DEBUG_DIR)]) {
-            paths.push(dir.join(format!(".build-id/{first:02x}/{hex}.debug")));
-        }
-    }
-    let name = file_name(&module.path);
-    if plain_relative(&format!("/{name}")).is_some() {
-        for dir in dirs {
-            paths.push(dir.join(name));
-            paths.push(dir.join(format!("{name}.debug")));
-        }
-    }
-    paths
 }
 
 #[cfg(test)]

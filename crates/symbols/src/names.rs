@@ -30,6 +30,19 @@ pub fn with_closure_kind(name: String, bare: &str) -> String {
     }
 }
 
+/// The crate that a function is of; `None` for one without a path.
+pub fn crate_of(name: &str) -> Option<String> {
+    let mut segments = segments(name).into_iter();
+    let first = segments.next()?;
+    segments.next().map(|_| first)
+}
+
+/// Whether it is the body of an `async fn` whose name line tables leave out.
+pub fn is_nameless(name: &str) -> bool {
+    name.split("::")
+        .any(|segment| segment.starts_with("{async_fn}"))
+}
+
 fn is_closure(segment: &str) -> bool {
     segment == "{{closure}}" || (segment.starts_with("{closure") && segment.ends_with('}'))
 }

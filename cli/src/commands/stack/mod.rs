@@ -179,8 +179,8 @@ fn with_view<T>(
     let sources = match is_text && !args.no_source {
         true => sources(taken, symbols.source_directories()).lines(
             &frames,
-            tasks.as_deref(),
-            threads.as_deref(),
+            tasks.iter().flatten(),
+            threads.iter().flatten(),
         ),
         false => HashMap::new(),
     };
@@ -231,7 +231,7 @@ const fn is_brief(args: &StackArgs) -> bool {
 
 /// Where the sources of a process may be. A file that is newer than its program, or than the dump where that
 /// is not known, is not what it was built from.
-fn sources(taken: &Taken, directories: Vec<PathBuf>) -> Sources {
+pub(super) fn sources(taken: &Taken, directories: Vec<PathBuf>) -> Sources {
     let program = taken.is_live.then(|| format!("/proc/{}/exe", taken.pid));
     let metadata = program.and_then(|program| fs::metadata(program).ok());
     let built = metadata.and_then(|metadata| metadata.modified().ok());

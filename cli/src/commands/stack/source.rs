@@ -35,15 +35,13 @@ pub struct Sources {
 
 impl Sources {
     /// The lines where the service's own code waits.
-    pub fn lines(
+    pub fn lines<'g, 'a: 'g>(
         &self,
         frames: &Frames,
-        tasks: Option<&[TaskGroup]>,
-        threads: Option<&[ThreadGroup]>,
+        tasks: impl Iterator<Item = &'g TaskGroup<'a>>,
+        threads: impl Iterator<Item = &'g ThreadGroup<'a>>,
     ) -> HashMap<Place, String> {
-        let tasks = tasks.unwrap_or_default().iter();
-        let threads = threads.unwrap_or_default().iter();
-        let own = tasks.filter_map(|group| own_frame(frames, &group.chains));
+        let own = tasks.filter_map(|group| own_frame(frames, &group.telling()));
         let own = own.chain(threads.filter_map(|group| frames.innermost_own(&group.links)));
         let place = |frame: &'_ Frame| frame.place.clone();
         let places: HashSet<Place> = own.filter_map(place).collect();

@@ -370,8 +370,13 @@ impl<I: Image> Finder<'_, I> {
         let others: Vec<Party> = thing.having.iter().filter(is_other).copied().collect();
         let is_told = match kind {
             SharedKind::Queue => thing.waiters.len() > 1 || !others.is_empty() || is_complete,
-            // Executors inside of tasks, and the agent, have places for wakers that concern nobody else.
-            SharedKind::Slot => others.iter().any(|other| !thing.waiters.contains(other)),
+            // Executors inside of tasks, and the agent, have places for wakers that concern nobody else; a task
+            // that has both ends of a channel waits at such a place.
+            SharedKind::Slot => {
+                let mut others = others.iter();
+                let has_both_ends = tried.is_awaited && others.len() > 0;
+                others.any(|other| !thing.waiters.contains(other)) || has_both_ends
+            }
             SharedKind::Lock => !others.is_empty(),
         };
         let holders = tried.holders.iter().filter(holds).copied().collect();

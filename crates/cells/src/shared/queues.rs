@@ -9,6 +9,9 @@ use super::{memory::Memory, wakers::Wakers};
 const AROUND: u64 = 128;
 /// How far behind that pointer the list is.
 const BEHIND: u64 = 128;
+/// How far into what that pointer leads to there may be another one, to what has the list: whoever receives refers to
+/// a receiver, which has the channel.
+const FURTHER: u64 = 16;
 /// How far into a node its waker and its links are.
 const NODE: u64 = 64;
 /// The longest list.
@@ -29,11 +32,12 @@ pub(super) struct Queue {
     pub(super) links: Option<u64>,
 }
 
-/// Where around a waker the pointer to its list was, and how far behind that the list is: the same for all that wait
-/// in the same way.
+/// Where around a waker the pointer to its list was, where the one was that this leads to, if it does, and how far
+/// behind that the list is: the same for all that wait in the same way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way {
     place: u64,
+    further: Option<u64>,
     list: u64,
 }
 
@@ -46,6 +50,7 @@ pub(super) fn queue_at(
 ) -> Option<(Queue, Way)> {
     if let Some(way) = known
         && let Some(pointer) = pointer(memory, at.wrapping_add(way.place))
+        && let Some(pointer) = further(memory, pointer, way.further)
         && let Some(queue) = queue(memory, wakers, at, (pointer, pointer + way.list))
     {
         return Some((queue, way));
@@ -56,18 +61,40 @@ pub(super) fn queue_at(
     // The nearest is to the list's own, those before it to what that is a part of.
     pointers.sort_unstable_by(|one, other| other.cmp(one));
     pointers.dedup_by_key(|(pointer, _)| *pointer);
-    for (pointer, place) in pointers {
-        if !memory.allows((BEHIND / 8) as usize) {
-            return None;
-        }
-        for list in (0..BEHIND).step_by(8) {
-            if let Some(queue) = queue(memory, wakers, at, (pointer, pointer + list)) {
-                let place = place.wrapping_sub(at);
-                return Some((queue, Way { place, list }));
+    let hops = (0..FURTHER).step_by(8).map(Some);
+    for hop in [None].into_iter().chain(hops) {
+        for (pointer, place) in &pointers {
+            let place = place.wrapping_sub(at);
+            if !memory.allows((BEHIND / 8) as usize) {
+                return None;
+            }
+            let Some(pointer) = further(memory, *pointer, hop) else {
+                continue;
+            };
+            for list in (0..BEHIND).step_by(8) {
+                if let Some(queue) = queue(memory, wakers, at, (pointer, pointer + list)) {
+                    let further = hop;
+                    return Some((
+                        queue,
+                        Way {
+                            place,
+                            further,
+                            list,
+                        },
+                    ));
+                }
             }
         }
     }
     None
+}
+
+/// What a pointer leads to, or what the one leads to that is so far into that.
+fn further(memory: &mut Memory<'_, impl Image>, from: u64, hop: Option<u64>) -> Option<u64> {
+    match hop {
+        None => Some(from),
+        Some(hop) => pointer(memory, from.checked_add(hop)?),
+    }
 }
 
 /// What may be a pointer to what has a list. A waker's own is to a task, which has all kinds of words.

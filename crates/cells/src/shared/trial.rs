@@ -34,6 +34,8 @@ pub(super) struct Tried {
     pub(super) has_all_references: bool,
     /// Whether a waiter was seen to leave it with its future; `None` if none was tried.
     pub(super) is_left: Option<bool>,
+    /// Of a place for a waker that only one task is known to have: whether that task waits there, and nowhere else.
+    pub(super) is_awaited: bool,
 }
 
 /// Tries those who have something, until the time is up.
@@ -65,6 +67,14 @@ pub(super) fn of(
             .iter()
             .filter_map(|index| Some((*index, things.get(*index)?)))
             .collect();
+        for (index, thing) in &of_it {
+            if let What::Slot(at) = thing.what
+                && thing.having.len() == 1
+                && let Some(tried) = tried.get_mut(*index)
+            {
+                tried.is_awaited = !is_running && poller.waits_at(place, at);
+            }
+        }
         for (index, seen) in drop_one(&mut poller, place, &of_it) {
             if let Some(tried) = tried.get_mut(index) {
                 tried.add(Party::Task { cell: header }, &seen, is_running);

@@ -34,6 +34,8 @@ pub(super) struct Bases {
     pub(super) low: u64,
     pub(super) addresses: u64,
     pub(super) range_lists: u64,
+    /// What its places in the older list of ranges count from.
+    pub(super) ranges: u64,
     pub(super) text_offsets: u64,
 }
 
@@ -128,8 +130,7 @@ pub(super) fn ranges(
         }
     };
     let list = match entry.attr_value(gimli::DW_AT_ranges) {
-        Some(AttributeValue::RangeListsRef(offset)) => Some(offset.0 as u64),
-        Some(AttributeValue::SecOffset(offset)) => Some(offset as u64),
+        Some(AttributeValue::RangeListsRef(offset)) => bases.ranges.checked_add(offset.0 as u64),
         Some(AttributeValue::DebugRngListsIndex(index)) => {
             let size = bases.encoding.format.word_size();
             let base = bases.range_lists;

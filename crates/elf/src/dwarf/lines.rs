@@ -20,6 +20,8 @@ type Bytes = EndianReader<LittleEndian, Arc<[u8]>>;
 const LONGEST: u64 = 256 << 20;
 /// More kinds of what a table says of a file than there are.
 const MAX_FORMATS: u64 = 16;
+/// How many rows are looked at for what one of them tells.
+const MAX_ROWS: usize = 64;
 
 fn malformed<T>(_: T) -> ReadError {
     ReadError::Malformed("a line table")
@@ -45,7 +47,7 @@ struct Sequence {
 /// What the instructions from an address on were made of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
-    address: u64,
+    pub(super) address: u64,
     pub(super) file: u32,
     pub(super) line: u32,
     pub(super) column: u32,
@@ -80,31 +82,45 @@ impl Lines {
 
     /// The row for an address.
     pub(super) fn at(&self, sections: &Sections, address: u64) -> Result<Option<Row>, ReadError> {
-        let behind = self
-            .sequences
-            .partition_point(|sequence| sequence.addresses.start <= address);
-        let Some(index) = behind.checked_sub(1) else {
-            return Ok(None);
-        };
-        let sequence = self.sequences.get(index);
-        let Some(sequence) = sequence.filter(|one| one.addresses.contains(&address)) else {
-            return Ok(None);
-        };
-        let known = self.rows.borrow().get(&index).cloned();
-        let rows = match known {
-            Some(rows) => rows,
-            None => {
-                let rows = self.rows_of(sections, sequence)?;
-                let mut known = self.rows.borrow_mut();
-                Arc::clone(known.entry(index).or_insert(rows))
-            }
-        };
+        let rows = self.around(sections, address)?;
         // Of several rows for one address the last one counts.
         let behind = rows.partition_point(|row| row.address <= address);
         Ok(behind
             .checked_sub(1)
             .and_then(|index| rows.get(index))
             .copied())
+    }
+
+    /// The rows of some addresses, from the first on.
+    pub(super) fn within(
+        &self,
+        sections: &Sections,
+        addresses: &Range<u64>,
+    ) -> Result<Vec<Row>, ReadError> {
+        let rows = self.around(sections, addresses.start)?;
+        let first = rows.partition_point(|row| row.address < addresses.start);
+        let rows = rows.get(first..).unwrap_or_default().iter();
+        let rows = rows.take_while(|row| row.address < addresses.end);
+        Ok(rows.take(MAX_ROWS).copied().collect())
+    }
+
+    /// The rows of the sequence that an address is in.
+    fn around(&self, sections: &Sections, address: u64) -> Result<Arc<[Row]>, ReadError> {
+        let behind = self
+            .sequences
+            .partition_point(|sequence| sequence.addresses.start <= address);
+        let index = behind.checked_sub(1);
+        let sequence = index.and_then(|index| self.sequences.get(index));
+        let sequence = sequence.filter(|one| one.addresses.contains(&address));
+        let Some((index, sequence)) = index.zip(sequence) else {
+            return Ok(Arc::from([]));
+        };
+        if let Some(known) = self.rows.borrow().get(&index) {
+            return Ok(Arc::clone(known));
+        }
+        let rows = self.rows_of(sections, sequence)?;
+        let mut known = self.rows.borrow_mut();
+        Ok(Arc::clone(known.entry(index).or_insert(rows)))
     }
 
     fn rows_of(&self, sections: &Sections, sequence: &Sequence) -> Result<Arc<[Row]>, ReadError> {

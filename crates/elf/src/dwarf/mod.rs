@@ -3,6 +3,7 @@
 mod entry;
 mod lines;
 mod sections;
+mod split;
 mod unit;
 mod units;
 
@@ -12,10 +13,12 @@ use std::{
     sync::Arc,
 };
 
+pub use self::split::SplitFiles;
 use self::{
     lines::Lines,
     sections::Sections,
-    unit::{Names, Origin, Unit},
+    split::Split,
+    unit::{Inlined, Names, Origin, Unit},
     units::{Root, Units},
 };
 use crate::{Elf, ReadError, Resource};
@@ -30,7 +33,8 @@ const MAX_LOOK: u64 = 1 << 20;
 /// The debug info of a file. Of its units only those are read that are asked for.
 #[derive(Debug)]
 pub struct Dwarf {
-    sections: Sections,
+    sections: Arc<Sections>,
+    split: Option<Split>,
     units: OnceCell<Units>,
     /// `None` for one that can't be read, which was reported when it was first asked for.
     read: OnceCell<Vec<OnceCell<Option<Box<Unit>>>>>,
@@ -75,11 +79,21 @@ impl Dwarf {
     pub fn of(elf: Arc<Elf>) -> Option<Self> {
         elf.section(".debug_info")?;
         Some(Self {
-            sections: Sections::of(elf),
+            sections: Arc::new(Sections::of(elf, None)),
+            split: None,
             units: OnceCell::new(),
             read: OnceCell::new(),
             fault: RefCell::default(),
         })
+    }
+
+    /// The same with what was split off, where these files have it.
+    #[must_use]
+    pub fn with_split(self, files: Box<dyn SplitFiles>) -> Self {
+        Self {
+            split: Some(Split::new(files)),
+            ..self
+        }
     }
 
     /// What went wrong first since this was last asked: names or lines are missing for it.
@@ -111,8 +125,11 @@ impl Dwarf {
         let index = usize::try_from(index).ok()?;
         let (root, cell) = units.get(index).zip(read.get(index))?;
         let unit = cell.get_or_init(|| {
-            let unit = Unit::read(&self.sections, root);
-            self.noted(unit).map(Box::new)
+            let split = self.split.as_ref();
+            let split = split.map(|split| split.read(&self.sections, root));
+            let split = split.and_then(|split| self.noted(split).flatten());
+            let own = || self.noted(Unit::read(Arc::clone(&self.sections), root));
+            split.or_else(own).map(Box::new)
         });
         unit.as_deref()
     }
@@ -143,7 +160,7 @@ impl Dwarf {
             size: unit.size.min(MAX_LOOK),
             ..unit.clone()
         };
-        Unit::read(&self.sections, &start)?.tags(&self.sections, look)
+        Unit::read(Arc::clone(&self.sections), &start)?.tags(look)
     }
 
     /// The functions at an address, the innermost inlined one first. A frame without any name has
@@ -154,7 +171,7 @@ impl Dwarf {
             let Some(unit) = self.unit(index) else {
                 continue;
             };
-            let function = unit.function_at(&self.sections, address);
+            let function = unit.function_at(address);
             if let Some(function) = self.noted(function).flatten() {
                 return self.frames_in(unit, function, address);
             }
@@ -170,9 +187,15 @@ impl Dwarf {
     }
 
     fn frames_in(&self, unit: &Unit, function: usize, address: u64) -> Vec<Frame> {
-        let (inlined, fault) = unit.inlined_at(&self.sections, function, address);
+        let (inlined, fault) = unit.inlined_at(function, address);
         fault.into_iter().for_each(|fault| self.note(fault));
         let mut place = self.place_at(unit, address);
+        if let (Some(place), Some(last)) = (&mut place, inlined.last())
+            && place.line == 0
+        {
+            let home = self.home(unit, function, last);
+            place.file = home.unwrap_or_else(|| std::mem::take(&mut place.file));
+        }
         let mut frames = Vec::new();
         for one in inlined.iter().rev() {
             let names = self.names(unit, one.entry as usize);
@@ -195,6 +218,20 @@ impl Dwarf {
         frames
     }
 
+    /// The file that an inlined function is in. A row without a line may have the file of another one;
+    /// those beside it that have a line, and are of the same function, tell.
+    fn home(&self, unit: &Unit, function: usize, inlined: &Inlined) -> Option<String> {
+        let lines = self.lines(unit)?;
+        let rows = lines.within(&self.sections, &inlined.addresses);
+        let mut rows = self.noted(rows)?.into_iter().filter(|row| row.line > 0);
+        let row = rows.find(|row| {
+            let (chain, _) = unit.inlined_at(function, row.address);
+            chain.last().is_some_and(|last| last.entry == inlined.entry)
+        })?;
+        let file = lines.file(&self.sections, &unit.root, row.file.into());
+        self.noted(file).flatten()
+    }
+
     /// The names of an entry, from where it has them.
     fn names(&self, unit: &Unit, entry: usize) -> Names {
         if let Some(known) = unit.names.borrow().get(&entry) {
@@ -209,7 +246,7 @@ impl Dwarf {
         let mut names = Names::default();
         let (mut unit, mut entry) = (unit, entry);
         for _ in 0..MAX_ORIGINS {
-            let (own, origin) = unit.own_names(&self.sections, entry)?;
+            let (own, origin) = unit.own_names(entry)?;
             names.linkage = names.linkage.or(own.linkage);
             names.bare = names.bare.or(own.bare);
             let is_whole = names.linkage.is_some() && names.bare.is_some();
@@ -254,6 +291,7 @@ impl Dwarf {
 
     fn place(&self, unit: &Unit, file: u64, line: u64, column: u64) -> Option<Place> {
         let file = self.lines(unit)?.file(&self.sections, &unit.root, file);
+        let column = if line == 0 { 0 } else { column };
         Some(Place {
             file: self.noted(file).flatten()?,
             line: u32::try_from(line).unwrap_or(0),

@@ -1,6 +1,6 @@
 //! The sections that debug info is in, each opened when it is first asked for.
 
-use std::{cell::OnceCell, sync::Arc};
+use std::sync::{Arc, OnceLock};
 
 use gimli::{AttributeValue, EndianSlice, LittleEndian};
 
@@ -40,8 +40,25 @@ impl Part {
         ".debug_str_offsets",
     ];
 
+    /// The same in a file of its own, which has no parts but these.
+    const SPLIT: [Option<&'static str>; 9] = [
+        Some(".debug_info.dwo"),
+        Some(".debug_abbrev.dwo"),
+        Some(".debug_str.dwo"),
+        None,
+        None,
+        None,
+        Some(".debug_rnglists.dwo"),
+        None,
+        Some(".debug_str_offsets.dwo"),
+    ];
+
     fn name(self) -> &'static str {
         Self::ALL.get(self as usize).unwrap_or(&"")
+    }
+
+    fn split_name(self) -> Option<&'static str> {
+        Self::SPLIT.get(self as usize).copied().flatten()
     }
 }
 
@@ -49,15 +66,18 @@ impl Part {
 #[derive(Debug)]
 pub(super) struct Sections {
     elf: Arc<Elf>,
+    /// Those of the program, of a file that was split off from it.
+    main: Option<Arc<Self>>,
     /// `None` for one that can't be read, which was reported when it was first asked for.
-    opened: [OnceCell<Option<Contents>>; Part::ALL.len()],
-    whole: [OnceCell<Arc<[u8]>>; Part::ALL.len()],
+    opened: [OnceLock<Option<Contents>>; Part::ALL.len()],
+    whole: [OnceLock<Arc<[u8]>>; Part::ALL.len()],
 }
 
 impl Sections {
-    pub(super) fn of(elf: Arc<Elf>) -> Self {
+    pub(super) fn of(elf: Arc<Elf>, main: Option<Arc<Self>>) -> Self {
         Self {
             elf,
+            main,
             opened: Default::default(),
             whole: Default::default(),
         }
@@ -68,11 +88,18 @@ impl Sections {
     }
 
     pub(super) fn get(&self, part: Part) -> Result<&Contents, ReadError> {
+        let name = match &self.main {
+            None => part.name(),
+            Some(main) => match part.split_name() {
+                Some(name) => name,
+                None => return main.get(part),
+            },
+        };
         let malformed = ReadError::Malformed(part.name());
         let cell = self.opened.get(part as usize).ok_or(malformed)?;
         let mut failed = ReadError::Malformed(part.name());
-        let opened = cell.get_or_init(|| match self.elf.section(part.name()) {
-            None => Some(Contents::none(part.name())),
+        let opened = cell.get_or_init(|| match self.elf.section(name) {
+            None => Some(Contents::none(name)),
             Some(section) => match self.elf.contents(section) {
                 Ok(contents) => Some(contents),
                 Err(error) => {

@@ -19,11 +19,18 @@ use crate::{ReadError, Resource};
 
 /// How many functions that begin before an address are looked at for one that it is in.
 const MAX_OVERLAPS: usize = 16;
+/// How many ranges the functions may have that are inlined into one: all are compared with each
+/// address of it.
+const MAX_INLINED: usize = 100_000;
+/// How many of them are as much work as to read an entry.
+const EASY: u64 = 256;
 
 /// A unit in memory.
 #[derive(Debug)]
 pub(super) struct Unit {
     pub(super) root: Root,
+    /// Those that it is in.
+    sections: Arc<Sections>,
     bytes: Arc<[u8]>,
     abbreviations: Abbreviations,
     /// By their first address.
@@ -50,7 +57,7 @@ struct Function {
 /// A range of addresses of a function that is inlined into another.
 #[derive(Clone, Debug)]
 pub(super) struct Inlined {
-    addresses: Range<u64>,
+    pub(super) addresses: Range<u64>,
     depth: u16,
     pub(super) entry: u32,
     pub(super) call: Call,
@@ -73,12 +80,13 @@ pub(super) enum Origin {
 }
 
 impl Unit {
-    pub(super) fn read(sections: &Sections, root: &Root) -> Result<Self, ReadError> {
+    pub(super) fn read(sections: Arc<Sections>, root: &Root) -> Result<Self, ReadError> {
         let info = sections.get(Part::Info)?;
         let bytes = info.get(root.start, root.size, sections.budget())?;
         Ok(Self {
             bytes: Arc::from(&*bytes),
-            abbreviations: entry::abbreviations(sections, root.abbreviations, None)?,
+            abbreviations: entry::abbreviations(&sections, root.abbreviations, None)?,
+            sections,
             root: root.clone(),
             functions: OnceCell::new(),
             inlined: RefCell::default(),
@@ -98,12 +106,11 @@ impl Unit {
     /// Shows the kinds of its entries, as far as they make sense.
     pub(super) fn tags(
         &self,
-        sections: &Sections,
         mut look: impl FnMut(gimli::DwTag) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         let mut entries = self.entries(self.root.entries);
         while let Ok(kind) = entries.read_abbreviation() {
-            sections.budget().pay(Resource::Steps, 1)?;
+            self.sections.budget().pay(Resource::Steps, 1)?;
             let Some(kind) = kind else {
                 continue;
             };
@@ -115,15 +122,11 @@ impl Unit {
     }
 
     /// Where the entry of the function is that an address is in.
-    pub(super) fn function_at(
-        &self,
-        sections: &Sections,
-        address: u64,
-    ) -> Result<Option<usize>, ReadError> {
+    pub(super) fn function_at(&self, address: u64) -> Result<Option<usize>, ReadError> {
         let functions = match self.functions.get() {
             Some(functions) => functions,
             None => {
-                let (functions, fault) = self.read_functions(sections);
+                let (functions, fault) = self.read_functions();
                 let functions = self.functions.get_or_init(|| functions);
                 fault.map_or(Ok(()), Err)?;
                 functions
@@ -137,13 +140,13 @@ impl Unit {
     }
 
     /// All functions, as far as they make sense.
-    fn read_functions(&self, sections: &Sections) -> (Vec<Function>, Option<ReadError>) {
+    fn read_functions(&self) -> (Vec<Function>, Option<ReadError>) {
         let mut functions = Vec::new();
         let mut entries = self.entries(self.root.entries);
         let mut entry = Entry::null();
         let mut read = || {
             while !entries.is_empty() {
-                sections.budget().pay(Resource::Steps, 1)?;
+                self.sections.budget().pay(Resource::Steps, 1)?;
                 let place = entries.next_offset().0;
                 let Some(kind) = entries.read_abbreviation().map_err(malformed)? else {
                     continue;
@@ -160,7 +163,7 @@ impl Unit {
                 entries
                     .skip_attributes(kind.attributes())
                     .map_err(malformed)?;
-                entry::ranges(sections, &self.root.bases, &entry, |addresses| {
+                entry::ranges(&self.sections, &self.root.bases, &entry, |addresses| {
                     functions.push(Function {
                         addresses,
                         entry: place,
@@ -178,7 +181,6 @@ impl Unit {
     /// What is inlined at an address of a function, the outermost first.
     pub(super) fn inlined_at(
         &self,
-        sections: &Sections,
         function: usize,
         address: u64,
     ) -> (Vec<Inlined>, Option<ReadError>) {
@@ -187,13 +189,20 @@ impl Unit {
             Some(inlined) => (inlined, None),
             None => {
                 let mut inlined = Vec::new();
-                let fault = self.read_inlined(sections, function, &mut inlined).err();
+                let fault = self.read_inlined(function, &mut inlined).err();
                 let inlined: Arc<[Inlined]> = inlined.into();
                 let mut known = self.inlined.borrow_mut();
                 known.insert(function, Arc::clone(&inlined));
                 (inlined, fault)
             }
         };
+        let steps = self
+            .sections
+            .budget()
+            .pay(Resource::Steps, inlined.len() as u64 / EASY);
+        if let Err(over) = steps {
+            return (Vec::new(), Some(over));
+        }
         let mut chain: Vec<Inlined> = Vec::new();
         // Those that something is inlined into stand before it.
         for one in inlined
@@ -207,13 +216,8 @@ impl Unit {
         (chain, fault)
     }
 
-    fn read_inlined(
-        &self,
-        sections: &Sections,
-        function: usize,
-        inlined: &mut Vec<Inlined>,
-    ) -> Result<(), ReadError> {
-        let budget = sections.budget();
+    fn read_inlined(&self, function: usize, inlined: &mut Vec<Inlined>) -> Result<(), ReadError> {
+        let budget = self.sections.budget();
         let mut entries = self.entries(function);
         let mut entry = Entry::null();
         // How deep the entries are in whose children we are, each a function that was inlined.
@@ -231,14 +235,20 @@ impl Unit {
                 let nesting = u16::try_from(open.len()).map_err(malformed)?;
                 if open.len() < budget.depth() {
                     let call = call_of(&entry);
-                    entry::ranges(sections, &self.root.bases, &entry, |addresses| {
+                    if inlined.len() >= MAX_INLINED {
+                        return Err(ReadError::Over(Resource::Ranges));
+                    }
+                    entry::ranges(&self.sections, &self.root.bases, &entry, |addresses| {
                         inlined.push(Inlined {
                             addresses,
                             depth: nesting,
                             entry: place,
                             call,
                         });
-                        ControlFlow::Continue(())
+                        match inlined.len() < MAX_INLINED {
+                            true => ControlFlow::Continue(()),
+                            false => ControlFlow::Break(()),
+                        }
                     })?;
                     open.push(depth);
                 } else {
@@ -256,12 +266,8 @@ impl Unit {
     }
 
     /// What an entry itself is called, and where else a name may be.
-    pub(super) fn own_names(
-        &self,
-        sections: &Sections,
-        place: usize,
-    ) -> Result<(Names, Option<Origin>), ReadError> {
-        sections.budget().pay(Resource::Steps, 1)?;
+    pub(super) fn own_names(&self, place: usize) -> Result<(Names, Option<Origin>), ReadError> {
+        self.sections.budget().pay(Resource::Steps, 1)?;
         let mut entry = Entry::null();
         let read = self.entries(place).read_entry(&mut entry);
         if place < self.root.entries || !read.map_err(malformed)? {
@@ -270,7 +276,7 @@ impl Unit {
         let text = |names: &[gimli::DwAt]| {
             let mut values = names.iter().filter_map(|name| entry.attr_value(*name));
             let value = values.next();
-            let text = value.map(|value| sections.text(value, &self.root.bases));
+            let text = value.map(|value| self.sections.text(value, &self.root.bases));
             text.transpose().map(Option::flatten)
         };
         let names = Names {

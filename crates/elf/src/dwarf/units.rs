@@ -1,6 +1,6 @@
 //! The compilation units of a file, and which addresses each is for.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use gimli::{
     AttributeValue, DebugInfo, EndianSlice, EntriesRaw, LittleEndian, UnitOffset, UnitType,
@@ -40,7 +40,10 @@ pub(crate) struct Root {
     pub(super) name: Option<String>,
     pub(super) directory: Option<String>,
     pub(super) is_rust: bool,
-    pub(super) is_split: bool,
+    /// The number of the unit that has its contents, or whose contents these are.
+    pub(super) split: Option<u64>,
+    /// The file that the contents are in.
+    pub(super) split_name: Option<String>,
 }
 
 /// Addresses that a unit says are its own.
@@ -55,7 +58,7 @@ struct Claim {
 impl Root {
     /// Whether its contents are in a file of their own.
     pub(crate) const fn is_split(&self) -> bool {
-        self.is_split
+        self.split_name.is_some()
     }
 
     /// Whether the standard library, or a crate that it is built of, was compiled there.
@@ -104,17 +107,26 @@ impl Units {
         size: u64,
     ) -> Result<Option<Root>, ReadError> {
         sections.budget().pay(Resource::Units, 1)?;
-        let claims = self.claims.len();
+        let unit = u32::try_from(self.units.len()).map_err(malformed)?;
+        let before = self.claims.len();
+        let place = Location {
+            start,
+            size,
+            abbreviations: 0,
+            bases: None,
+        };
         for most in HEAD {
-            self.claims.truncate(claims);
-            match read_root(
-                sections,
-                start,
-                size,
-                most,
-                &mut self.claims,
-                self.units.len(),
-            ) {
+            let claims = &mut self.claims;
+            claims.truncate(before);
+            let root = read_root(sections, place, most, |range| {
+                claims.push(Claim {
+                    start: range.start,
+                    end: range.end,
+                    highest: 0,
+                    unit,
+                });
+            });
+            match root {
                 Ok(root) => return Ok(Some(root)),
                 Err(over @ ReadError::Over(_)) => return Err(over),
                 Err(_) => {}
@@ -168,17 +180,26 @@ pub(super) fn size_at(sections: &Sections, at: u64) -> Result<Option<u64>, ReadE
     size.map(Some).ok_or_else(|| malformed(()))
 }
 
+/// Where a unit is, and where its table of abbreviations counts from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Location {
+    pub(super) start: u64,
+    pub(super) size: u64,
+    pub(super) abbreviations: u64,
+    /// What its entries count from, if it does not say so itself.
+    pub(super) bases: Option<Bases>,
+}
+
+/// Reads the first entry of a unit, and shows which addresses it says are its own.
 fn read_root(
     sections: &Sections,
-    start: u64,
-    size: u64,
+    place: Location,
     most: u64,
-    claims: &mut Vec<Claim>,
-    unit: usize,
+    mut claim: impl FnMut(Range<u64>),
 ) -> Result<Root, ReadError> {
-    let head = sections
-        .get(Part::Info)?
-        .get(start, size.min(most), sections.budget())?;
+    let Location { start, size, .. } = place;
+    let info = sections.get(Part::Info)?;
+    let head = info.get(start, size.min(most), sections.budget())?;
     let mut head = head.into_owned();
     shorten(&mut head);
     let header = DebugInfo::new(&head, LittleEndian).units().next();
@@ -188,7 +209,9 @@ fn read_root(
     let code = entry::Numbers(bytes)
         .number()
         .ok_or_else(|| malformed(()))?;
-    let abbreviations = header.debug_abbrev_offset().0;
+    let table = header.debug_abbrev_offset().0 as u64;
+    let table = place.abbreviations.saturating_add(table);
+    let abbreviations = usize::try_from(table).map_err(malformed)?;
     let only = entry::abbreviations(sections, abbreviations, Some(code))?;
     let encoding = header.encoding();
     let bytes = EndianSlice::new(bytes, LittleEndian);
@@ -200,7 +223,10 @@ fn read_root(
         size,
         entries,
         abbreviations,
-        bases: bases(encoding, &first),
+        bases: match place.bases {
+            Some(known) => Bases { encoding, ..known },
+            None => bases(encoding, &first),
+        },
         lines: match first.attr_value(gimli::DW_AT_stmt_list) {
             Some(AttributeValue::DebugLineRef(offset)) => Some(offset.0 as u64),
             _ => None,
@@ -209,32 +235,80 @@ fn read_root(
         directory: None,
         is_rust: first.attr_value(gimli::DW_AT_language)
             == Some(AttributeValue::Language(gimli::DW_LANG_Rust)),
-        is_split: matches!(header.type_(), UnitType::Skeleton(_))
-            || first.has_attr(gimli::DW_AT_GNU_dwo_name)
-            || first.has_attr(gimli::DW_AT_dwo_name),
+        split: split(header.type_(), &first),
+        split_name: None,
     };
+    name(sections, &mut root, &first)?;
+    if let Some(low) = first.attr_value(gimli::DW_AT_low_pc) {
+        root.bases.low = sections.address(low, &root.bases)?.unwrap_or(0);
+    }
+    entry::ranges(sections, &root.bases, &first, |range| {
+        claim(range);
+        ControlFlow::Continue(())
+    })?;
+    Ok(root)
+}
+
+/// Reads what a unit is called, where the compiler ran, and which file the contents are in.
+fn name(sections: &Sections, root: &mut Root, first: &Entry<'_>) -> Result<(), ReadError> {
     let text = |name| match first.attr_value(name) {
         Some(value) => sections.text(value, &root.bases),
         None => Ok(None),
     };
-    let (name, directory) = (text(gimli::DW_AT_name)?, text(gimli::DW_AT_comp_dir)?);
-    let kept = [&name, &directory].map(|text| text.as_ref().map_or(0, String::len) as u64);
+    let texts = (
+        text(gimli::DW_AT_name)?,
+        text(gimli::DW_AT_comp_dir)?,
+        text(gimli::DW_AT_dwo_name)?.or(text(gimli::DW_AT_GNU_dwo_name)?),
+    );
+    let kept = [&texts.0, &texts.1, &texts.2];
+    let kept = kept.map(|text| text.as_ref().map_or(0, String::len) as u64);
     sections.budget().pay(Resource::Names, kept.iter().sum())?;
-    (root.name, root.directory) = (name, directory);
-    if let Some(low) = first.attr_value(gimli::DW_AT_low_pc) {
-        root.bases.low = sections.address(low, &root.bases)?.unwrap_or(0);
+    (root.name, root.directory, root.split_name) = texts;
+    Ok(())
+}
+
+/// The number of the unit that has the contents of this one, or whose contents these are.
+fn split(kind: UnitType<usize>, first: &Entry<'_>) -> Option<u64> {
+    if let UnitType::Skeleton(id) | UnitType::SplitCompilation(id) = kind {
+        return Some(id.0);
     }
-    let unit = u32::try_from(unit).map_err(malformed)?;
-    entry::ranges(sections, &root.bases, &first, |range| {
-        claims.push(Claim {
-            start: range.start,
-            end: range.end,
-            highest: 0,
-            unit,
-        });
-        ControlFlow::Continue(())
-    })?;
-    Ok(root)
+    match first.attr_value(gimli::DW_AT_GNU_dwo_id)? {
+        AttributeValue::DwoId(id) => Some(id.0),
+        other => other.udata_value(),
+    }
+}
+
+/// A unit in a file of its own, of which the program has no more than a skeleton.
+pub(super) fn read_split(
+    sections: &Sections,
+    place: Location,
+    skeleton: &Root,
+) -> Result<Root, ReadError> {
+    let [_, most] = HEAD;
+    let root = read_root(sections, place, most, |_| {})?;
+    Ok(Root {
+        lines: skeleton.lines,
+        directory: skeleton.directory.clone(),
+        ..root
+    })
+}
+
+impl Root {
+    /// What the contents of this skeleton count from, in sections that may have those of other units
+    /// before.
+    pub(super) fn split_bases(&self, text_offsets: u64, range_lists: u64) -> Bases {
+        // What stands before the first of each, where there is a header.
+        let (offsets, lists) = match self.bases.encoding.version {
+            ..5 => (0, 0),
+            _ => (8, 12),
+        };
+        Bases {
+            text_offsets: text_offsets.saturating_add(offsets),
+            range_lists: range_lists.saturating_add(lists),
+            ranges: self.bases.range_lists,
+            ..self.bases
+        }
+    }
 }
 
 /// Has the start of a unit say that it is all of it.
@@ -264,6 +338,7 @@ fn bases(encoding: gimli::Encoding, first: &Entry<'_>) -> Bases {
         addresses: offset([gimli::DW_AT_addr_base, gimli::DW_AT_GNU_addr_base]).unwrap_or(0),
         range_lists: offset([gimli::DW_AT_rnglists_base, gimli::DW_AT_GNU_ranges_base])
             .unwrap_or(0),
+        ranges: 0,
         text_offsets: offset([gimli::DW_AT_str_offsets_base; 2]).unwrap_or(0),
     }
 }

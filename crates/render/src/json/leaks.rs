@@ -85,7 +85,7 @@ struct StepWaitPart<'a> {
 pub fn json(writer: &mut impl Write, leaks: &LeaksView) -> io::Result<()> {
     let view = &leaks.view;
     let process = view.dump.process.as_ref();
-    let findings = leaks.findings;
+    let findings = &leaks.findings;
     let document = Document {
         schema: super::SCHEMA,
         process: Process::of(view),

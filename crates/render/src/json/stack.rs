@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use rtops_protocol::{Access, FoundBy, Signal, Thread, ThreadCapture, WakerState};
+use rtops_protocol::{Access, Afterwards, FoundBy, Signal, Thread, ThreadCapture, WakerState};
 use rtops_report::{
     census::{Count, Kept, kept_by_type},
     crash,
@@ -18,7 +18,7 @@ use rtops_report::{
     tree::Chain,
     view::View,
 };
-use rtops_symbols::WaitReason;
+use rtops_symbols::{Serving, WaitReason};
 use rtops_types::Pid;
 use serde::Serialize;
 
@@ -114,6 +114,8 @@ pub(super) struct TaskGroupPart<'a> {
     #[serde(flatten)]
     look: &'a Look<'a>,
     waits: Vec<&'static str>,
+    /// What is done for a request.
+    serving: Option<&'static str>,
     /// Times are absent where they are not known.
     youngest_ns: Option<u64>,
     oldest_ns: Option<u64>,
@@ -218,6 +220,17 @@ struct ThreadPart<'a> {
     syscall: Option<i64>,
     cpu_ticks: Option<u64>,
     captured: bool,
+    afterwards: Option<AfterwardsPart>,
+}
+
+/// What a thread did after the look.
+#[derive(Serialize)]
+struct AfterwardsPart {
+    watched_seconds: f64,
+    ran_seconds: f64,
+    queued_seconds: f64,
+    timeslices: u64,
+    state: char,
 }
 
 /// Prints the view as one document.
@@ -324,6 +337,10 @@ pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> Ta
         count: group.tasks.len(),
         look: &group.look,
         waits: group.waits().iter().map(|wait| wait.as_str()).collect(),
+        serving: group.serving().map(|serving| match serving {
+            Serving::Handler => "handler",
+            Serving::Response => "response",
+        }),
         youngest_ns,
         oldest_ns,
         shortest_ns,
@@ -390,6 +407,17 @@ fn obtained(task: &Task, is_stepped: bool) -> &'static str {
     }
 }
 
+fn afterwards(after: Afterwards) -> AfterwardsPart {
+    let seconds = |nanoseconds| Duration::from_nanos(nanoseconds).as_secs_f64();
+    AfterwardsPart {
+        watched_seconds: seconds(after.watched_ns),
+        ran_seconds: seconds(after.ran_ns),
+        queued_seconds: seconds(after.queued_ns),
+        timeslices: after.timeslices,
+        state: after.state,
+    }
+}
+
 pub(super) fn thread_group<'a>(
     view: &'a View<'_>,
     group: &'a ThreadGroup<'_>,
@@ -401,6 +429,7 @@ pub(super) fn thread_group<'a>(
         syscall: thread.syscall,
         cpu_ticks: thread.cpu_ticks,
         captured: matches!(thread.capture, ThreadCapture::Stack(_)),
+        afterwards: thread.afterwards.map(afterwards),
     };
     ThreadGroupPart {
         count: group.threads.len(),

@@ -42,8 +42,11 @@ pub(super) fn counted(
             wrap::write(writer, style, HANGING, &parts)?;
         }
     }
-    if let Some(outside) = &view.dump.outside {
-        let line = looked_at(outside);
+    let mut lines: Vec<String> = view.dump.outside.iter().map(looked_at).collect();
+    let judged = view.verdicts.as_ref();
+    lines.extend(judged.and_then(|judged| judged.not_judged.clone()));
+    let line = lines.join("; ");
+    if !line.is_empty() {
         wrap::write(
             writer,
             style,

@@ -7,22 +7,39 @@ use rtops_report::{
     census::Count,
     format,
     leaks::{Finding, Subject, deadlock::Deadlock},
-    view::{LeaksView, View},
+    view::{LeaksView, Part, View},
     waits::{Step, WaitsFor},
 };
 
-use super::{heading, holders, labels, stack, verdicts};
-use crate::style::{Paint, Style};
+use super::{
+    heading, holders, labels,
+    stack::{self, HANGING},
+    verdicts,
+};
+use crate::{
+    style::{Paint, Style},
+    wrap,
+};
 
 const INDENT: &str = "    ";
 
-/// A line for the process, a block for each finding, and what was left out.
+/// A line for the process, a block for each finding, and what was left out. The first part of two ends with what
+/// comes next, and the second one begins with what it adds.
 ///
 /// # Errors
 /// When the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, leaks: &LeaksView) -> io::Result<()> {
     let view = &leaks.view;
-    heading::counted(writer, style, view, &summary(leaks))?;
+    match leaks.part {
+        Part::Whole | Part::First { .. } => {
+            heading::counted(writer, style, view, &summary(leaks))?;
+        }
+        Part::Rest { told, over } => {
+            let text = rest(leaks, told, over);
+            writeln!(writer)?;
+            wrap::write(writer, style, HANGING, &[(Some(Paint::Heading), &text)])?;
+        }
+    }
     verdicts::each(writer, style, &leaks.findings.verdicts)?;
     for finding in leaks.findings.findings.iter().take(view.limit) {
         writeln!(writer)?;
@@ -33,6 +50,14 @@ pub fn text(writer: &mut impl Write, style: Style, leaks: &LeaksView) -> io::Res
         let findings = format::count(hidden, "more finding");
         let text = format!("({findings} not shown; raise --limit to see them)");
         writeln!(writer, "\n{}", style.paint(Paint::Faint, text))?;
+    }
+    if let Part::First { watch } = leaks.part {
+        let watch = format::duration(watch);
+        let text = format!(
+            "watching for {watch} now, as one look does not tell what grows, stays or spins; Ctrl-C ends it"
+        );
+        writeln!(writer)?;
+        return wrap::write(writer, style, HANGING, &[(Some(Paint::Faint), &text)]);
     }
     let notes = notes(leaks);
     if !notes.is_empty() {
@@ -45,31 +70,62 @@ pub fn text(writer: &mut impl Write, style: Style, leaks: &LeaksView) -> io::Res
 }
 
 fn summary(leaks: &LeaksView) -> String {
-    let findings = leaks.findings;
-    let serious = findings.serious();
-    let hints = findings.hints();
-    let mut text = match (serious, hints) {
-        (0, 0) => "no findings".to_owned(),
-        (0, hints) => format::count(hints, "hint"),
-        (serious, 0) => format::count(serious, "finding"),
-        (serious, hints) => format!(
-            "{} and {}",
-            format::count(serious, "finding"),
-            format::count(hints, "hint")
-        ),
+    let text = found(leaks, "").unwrap_or_else(|| "no findings".to_owned());
+    let judged = judged(leaks);
+    let (time, dumps) = leaks.watched;
+    let time = format::duration(time);
+    match leaks.part {
+        Part::First { .. } => format!("{text} in one look at {judged}"),
+        _ if leaks.is_compared => format!("{text} in {judged}, compared with {time} before"),
+        _ if dumps > 1 => format!("{text} in {judged}, watched for {time}"),
+        _ => format!("{text} in {judged}"),
+    }
+}
+
+/// What a watch adds to what its first look told, some of which is so no longer.
+fn rest(leaks: &LeaksView, told: usize, over: usize) -> String {
+    let (time, dumps) = leaks.watched;
+    let more = if told == 0 { "" } else { "more " };
+    let found = match found(leaks, more) {
+        Some(found) => found,
+        None if told == 0 => "no findings".to_owned(),
+        None => "nothing more".to_owned(),
     };
+    let watched = match dumps {
+        1 => "there was no later look".to_owned(),
+        dumps => format!("watched for {}, in {dumps} looks", format::duration(time)),
+    };
+    let text = format!("{watched}: {found} in {}", judged(leaks));
+    match over {
+        0 => text,
+        over if over == told => format!("{text}; what is said above is so no longer"),
+        over => format!(
+            "{text}; {over} of the {told} above {} so no longer",
+            match over {
+                1 => "is",
+                _ => "are",
+            }
+        ),
+    }
+}
+
+/// `2 more findings and 1 hint`.
+fn found(leaks: &LeaksView, more: &str) -> Option<String> {
+    let serious = leaks.findings.serious();
+    let hints = leaks.findings.hints();
+    let serious = (serious > 0).then(|| format::count(serious, &format!("{more}finding")));
+    let more = if serious.is_some() { "" } else { more };
+    let hints = (hints > 0).then(|| format::count(hints, &format!("{more}hint")));
+    let found: Vec<String> = serious.into_iter().chain(hints).collect();
+    (!found.is_empty()).then(|| format::list(found))
+}
+
+/// What was looked at.
+fn judged(leaks: &LeaksView) -> String {
     let dump = leaks.view.dump;
     let mut judged = Count::of(dump, leaks.view.frames).parts("task");
     judged.push(format::count(dump.threads.len(), "thread"));
-    text = format!("{text} in {}", format::list(judged));
-    let (time, dumps) = leaks.watched;
-    let time = format::duration(time);
-    if leaks.is_compared {
-        text = format!("{text}, compared with {time} before");
-    } else if dumps > 1 {
-        text = format!("{text}, watched for {time}");
-    }
-    text
+    format::list(judged)
 }
 
 fn one(writer: &mut impl Write, style: Style, view: &View, finding: &Finding) -> io::Result<()> {
@@ -169,7 +225,7 @@ fn claimed(view: &View, resource: &Resource, claim: &Claim) -> String {
 }
 
 fn notes(leaks: &LeaksView) -> Vec<String> {
-    let findings = leaks.findings;
+    let findings = &leaks.findings;
     let mut notes = Vec::new();
     let idle: usize = findings.idle.values().sum();
     if idle > 0 {

@@ -16,8 +16,8 @@ use crate::{
 /// Where evidence begins, and where it goes on.
 const EVIDENCE: (&str, &str) = ("    ", "      ");
 
-/// A block for each fault; then what deserves a look, and what was not judged. Where not all tasks are shown, only
-/// what explains one of those that are.
+/// A block for each fault; then what deserves a look. Where not all tasks are shown, only what explains one of
+/// those that are.
 pub(super) fn write(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     let Some(judged) = &view.verdicts else {
         return Ok(());
@@ -33,9 +33,8 @@ pub(super) fn write(writer: &mut impl Write, style: Style, view: &View) -> io::R
         return each(writer, style, judged.verdicts.iter().filter(is_shown));
     }
     each(writer, style, &judged.verdicts)?;
-    let notes = judged.notable.iter().chain(&judged.not_judged);
-    for (number, note) in notes.enumerate() {
-        if number == 0 && !judged.verdicts.is_empty() {
+    for (number, note) in judged.notable.iter().enumerate() {
+        if number == 0 {
             writeln!(writer)?;
         }
         wrap::write(writer, style, HANGING, &[(Some(Paint::Faint), note)])?;

@@ -2,7 +2,7 @@
 //!
 //! [`sample`] is what is kept of each dump of a watch, [`growth`] compares them, `rules` judges the
 //! tasks of the last dump and `threads` its threads, with `idioms` left alone; [`deadlock`] puts
-//! circles of [`waits`](crate::waits) into words. Each task is in one finding at most: the one with
+//! circles of [`waits`](crate::waits) into words; [`told`] knows what an earlier look has shown. Each task is in one finding at most: the one with
 //! the strongest evidence.
 
 pub mod deadlock;
@@ -13,6 +13,7 @@ mod rested;
 mod rules;
 pub mod sample;
 mod threads;
+pub mod told;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -30,7 +31,7 @@ use crate::{
     verdicts::{Verdict, Verdicts},
     waits::Waits,
 };
-use deadlock::Deadlock;
+use deadlock::{Deadlock, deadlocks};
 use rules::Judging;
 use sample::{Sample, Watch};
 
@@ -116,7 +117,27 @@ pub struct Findings<'a> {
     pub verdicts: Vec<Verdict<'a>>,
 }
 
-impl Findings<'_> {
+impl<'a> Findings<'a> {
+    /// The groups of tasks that findings are about.
+    pub fn groups(&self) -> impl Iterator<Item = &TaskGroup<'a>> {
+        self.findings
+            .iter()
+            .flat_map(|finding| match &finding.subject {
+                Subject::Tasks(group) => std::slice::from_ref(&**group),
+                Subject::Deadlock(deadlock) => &deadlock.groups,
+                Subject::Threads(_) => &[],
+            })
+    }
+
+    /// The same for threads.
+    pub fn thread_groups(&self) -> impl Iterator<Item = &ThreadGroup<'a>> {
+        let findings = self.findings.iter();
+        findings.filter_map(|finding| match &finding.subject {
+            Subject::Threads(group) => Some(group),
+            Subject::Tasks(_) | Subject::Deadlock(_) => None,
+        })
+    }
+
     /// How many findings are more than a hint, and faults.
     pub fn serious(&self) -> usize {
         self.findings.len() - self.hints() + self.verdicts.len()
@@ -148,12 +169,13 @@ pub fn find<'a>(
         }
         keep
     });
-    let Verdicts { mut verdicts, .. } = Verdicts::of(dump, frames, waits, &groups);
+    let circles = deadlocks(dump, waits, &groups);
+    let Verdicts { mut verdicts, .. } = Verdicts::beside(&circles, dump, frames, waits, &groups);
     groups.retain(|group| group.look.kind == TaskKind::Task);
     let now = Sample::of(dump);
     let mut judging = Judging::new(dump, &now, watch, judge, &groups, frames);
     judging.proven(&mut findings.findings);
-    judging.deadlocks(waits, &mut findings.findings);
+    judging.deadlocks(circles, &mut findings.findings);
     judging.growing(&mut findings.findings);
     judging.stuck(&mut findings.findings);
     judging.spinning(&mut findings.findings);

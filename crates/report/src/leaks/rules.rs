@@ -10,7 +10,7 @@ use rtops_symbols::WaitEnd;
 
 use super::{
     Evidence, Finding, Judge, Subject,
-    deadlock::deadlocks,
+    deadlock::Deadlock,
     growth::growth,
     idioms::Idioms,
     rested::Rested,
@@ -23,7 +23,6 @@ use crate::{
     group::TaskGroup,
     task::{State, Task, TaskKey},
     verdicts::Verdict,
-    waits::Waits,
 };
 
 /// A poll that lasts longer is a finding.
@@ -146,8 +145,12 @@ impl<'d, 'a> Judging<'d, 'a> {
     }
 
     /// In a circle of waits, or behind one.
-    pub(super) fn deadlocks(&mut self, waits: &Waits<'a>, findings: &mut Vec<Finding<'a>>) {
-        for deadlock in deadlocks(self.dump, waits, self.groups) {
+    pub(super) fn deadlocks(
+        &mut self,
+        circles: Vec<Deadlock<'a>>,
+        findings: &mut Vec<Finding<'a>>,
+    ) {
+        for deadlock in circles {
             self.taken.extend(deadlock.tasks());
             findings.push(Finding {
                 evidence: Evidence::Deadlock,

@@ -91,7 +91,10 @@ impl<'f, 'a> Facts<'f, 'a> {
 
     /// What each task of a group is, and what it does where.
     fn what(&self, group: &TaskGroup) -> (&'static str, String) {
-        let mut text = words::called(group);
+        let mut text = match group.own_function(self.frames) {
+            Some(function) => format!("in {}", escape(&function.name)),
+            None => words::called(group),
+        };
         let waits = group.waits();
         if !waits.is_empty() {
             text = format!("{text} [{}]", WaitReason::words(&waits));
@@ -118,7 +121,8 @@ impl<'f, 'a> Facts<'f, 'a> {
     /// Where in the service a group waits: the innermost places that are its own, and from where these were
     /// called.
     pub(super) fn place(&self, group: &TaskGroup) -> Option<String> {
-        let mut places = group.chains.iter();
+        let telling = group.telling();
+        let mut places = telling.iter();
         places.find_map(|chain| self.place_in(&chain.links))
     }
 
@@ -176,6 +180,28 @@ impl<'f, 'a> Facts<'f, 'a> {
             .iter()
             .filter(|shared| shared.kind == SharedKind::Lock);
         locks.find(waits)
+    }
+
+    /// The threads that have something in memory and do not wait for it.
+    pub(super) fn threads_with(&self, shared: &'a Shared) -> impl Iterator<Item = &'a Thread> {
+        let others = shared.others.iter();
+        let others = others.filter(|other| !shared.waiters.contains(other));
+        others.filter_map(|party| match party {
+            Party::Thread { tid } => self.dump.thread(*tid),
+            Party::Task { .. } | Party::BlockOn { .. } => None,
+        })
+    }
+
+    /// `thread 17 (flusher) [sleep] at src/main.rs:21`.
+    pub(super) fn thread(&self, thread: &Thread) -> String {
+        let mut text = thread_name(thread);
+        if let Some(wait) = self.wait_of(thread) {
+            text = format!("{text} [{wait}]");
+        }
+        match self.place_in(self.stack(thread)) {
+            Some(place) => format!("{text} at {place}"),
+            None => text,
+        }
     }
 
     /// The tasks that hold something, as is proven; else those that may, if they are all.

@@ -13,7 +13,15 @@ mod threads;
 
 use serde::Serialize;
 
-use crate::{dump::Dump, format, frames::Frames, group::TaskGroup, task::Task, waits::Waits};
+use crate::{
+    dump::Dump,
+    format,
+    frames::Frames,
+    group::TaskGroup,
+    leaks::deadlock::{Deadlock, deadlocks},
+    task::Task,
+    waits::Waits,
+};
 use facts::Facts;
 
 /// What kind of fault it is.
@@ -123,10 +131,22 @@ impl<'a> Verdicts<'a> {
         waits: &Waits<'a>,
         groups: &[TaskGroup<'a>],
     ) -> Self {
+        let circles = deadlocks(dump, waits, groups);
+        Self::beside(&circles, dump, frames, waits, groups)
+    }
+
+    /// The same for who has found the circles of these groups already.
+    pub(crate) fn beside(
+        circles: &[Deadlock<'a>],
+        dump: &'a Dump,
+        frames: &Frames,
+        waits: &Waits<'a>,
+        groups: &[TaskGroup<'a>],
+    ) -> Self {
         let mut facts = Facts::new(dump, frames, groups);
         let mut verdicts = Vec::new();
         verdicts.extend(threads::shutdown(&mut facts));
-        verdicts.extend(tasks::deadlocks(&mut facts, waits));
+        verdicts.extend(tasks::deadlocks(&mut facts, waits, circles));
         verdicts.extend(pool::full(&mut facts));
         verdicts.extend(threads::spinning_on(&mut facts));
         verdicts.extend(threads::blocked_workers(&mut facts));
@@ -146,16 +166,21 @@ impl<'a> Verdicts<'a> {
 }
 
 fn not_judged(dump: &Dump, groups: &[TaskGroup]) -> Option<String> {
-    let tasks = groups.iter().flat_map(|group| &group.tasks);
-    let ageless = tasks.filter(|task| task.since().is_none()).count();
+    let tasks = || groups.iter().flat_map(|group| &group.tasks);
+    let ageless = tasks().filter(|task| task.since().is_none()).count();
+    if ageless == 0 {
+        return None;
+    }
+    let ages = match tasks().count() - ageless {
+        0 => "ages are unknown without the agent".to_owned(),
+        _ => format!(
+            "the ages of {} are unknown",
+            format::count(ageless, "untracked task")
+        ),
+    };
     let is_live = dump.core.is_none() && dump.saved.is_none();
-    (ageless > 0).then(|| {
-        let ageless = format::count(ageless, "task");
-        let way_out = if is_live {
-            "; `rtops leaks` watches for a while"
-        } else {
-            ""
-        };
-        format!("it is not known for how long {ageless} waited, so none is called stuck{way_out}")
+    Some(match is_live {
+        true => format!("{ages}, so \"stuck\" needs `rtops leaks`"),
+        false => format!("{ages}, so none is called stuck"),
     })
 }

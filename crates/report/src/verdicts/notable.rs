@@ -17,13 +17,16 @@ use crate::{
 /// The most places that one sentence names.
 const MAX_NAMED: usize = 3;
 /// Fewer ended tasks that are kept are nothing to speak of.
-const MANY_KEPT: usize = 100;
+const MANY_KEPT: usize = 8;
+/// What a leaf is inside of that copies both ways between two ends.
+const BOTH_WAYS: &str = "tokio::io::util::copy_bidirectional";
 
 /// A sentence for each kind.
 pub(super) fn of(facts: &Facts, verdicts: &[Verdict]) -> Vec<String> {
     let sentences = [
         contended(facts, verdicts),
         ready(facts, verdicts),
+        half_closed(facts),
         kept(facts),
         busy(facts),
     ];
@@ -71,6 +74,30 @@ fn unexplained(
     let places = facts.tasks(&tasks);
     let shown = format::first(MAX_NAMED, &places, "place", Clone::clone);
     (!tasks.is_empty()).then(|| (tasks.len(), format::list(shown)))
+}
+
+/// Tasks that copy between two ends, one of which has closed its half: how long the other one stays open is up to
+/// whoever is there.
+fn half_closed(facts: &Facts) -> Option<String> {
+    let is_such = |task: &&Task| {
+        let leaves = task
+            .leaves
+            .iter()
+            .map(|leaf| facts.frames.stack(leaf.stack));
+        let copying = leaves.filter(|links| facts.is_in(links, BOTH_WAYS));
+        task.state == State::Waiting && copying.count() == 1
+    };
+    let mut tasks = facts.free_of(|group| group.look.state == State::Waiting);
+    tasks.retain(is_such);
+    let verb = if tasks.len() == 1 { "copies" } else { "copy" };
+    let places = facts.tasks(&tasks);
+    let shown = format::list(format::first(MAX_NAMED, &places, "place", Clone::clone));
+    (!tasks.is_empty()).then(|| {
+        let tasks = format::count(tasks.len(), "task");
+        format!(
+            "half-closed: {tasks} {verb} one way only, as the other end of it was closed: {shown}"
+        )
+    })
 }
 
 /// Ended tasks that handles or sets keep, as nobody asks for their results.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     format,
     group::TaskGroup,
-    leaks::deadlock::deadlocks as circles,
+    leaks::deadlock::Deadlock,
     spans::Spans,
     task::{State, Task},
     waits::{Waits, WaitsFor},
@@ -19,7 +19,8 @@ use crate::{
 };
 
 /// Of a task that waits for what it holds itself.
-const OWN_FUTURE: &str = "a future of its own has it, which it does not poll meanwhile";
+const OWN_FUTURE: &str =
+    "it has that itself, or a future of its own that it does not poll meanwhile has it";
 /// The most places that one verdict names.
 const MAX_PLACES: usize = 5;
 /// So many polls a second are no work.
@@ -28,9 +29,13 @@ const BUSY: f64 = 10_000.0;
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// Circles of tasks that wait for each other.
-pub(super) fn deadlocks<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec<Verdict<'a>> {
+pub(super) fn deadlocks<'a>(
+    facts: &mut Facts<'_, 'a>,
+    waits: &Waits<'a>,
+    circles: &[Deadlock<'a>],
+) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();
-    for deadlock in circles(facts.dump, waits, facts.groups) {
+    for deadlock in circles {
         let mut verdict = Verdict::new(Fault::Deadlock, deadlock.why());
         let steps = deadlock.groups.iter().flat_map(|group| &group.tasks);
         verdict.tasks = steps.copied().collect();
@@ -54,7 +59,11 @@ pub(super) fn deadlocks<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec
 /// What tasks wait for and others hold that wait for work themselves: none of it comes free before they get some.
 pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();
-    for (shared, reason, waiters) in waits.held() {
+    // Who waits to be told something waits for work, too, like those who would have to tell it.
+    let held = waits.held().into_iter();
+    for (shared, reason, waiters) in
+        held.filter(|(_, reason, _)| reason.end() == WaitEnd::Contended)
+    {
         let waiters: Vec<&Task> = waiters
             .into_iter()
             .filter(|task| facts.is_free(task))

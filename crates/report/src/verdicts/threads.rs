@@ -125,6 +125,7 @@ pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>>
         why,
         tasks,
         holders,
+        having,
         still,
     } in blocked
     {
@@ -161,6 +162,12 @@ pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>>
             verdict
                 .evidence
                 .push(format!("who has what it waits for: {holders}"));
+        } else if !having.is_empty() {
+            let having = having.iter().map(|thread| facts.thread(thread));
+            let having = format::list(having.collect());
+            verdict.evidence.push(format!(
+                "who else has what it waits for in memory: {having}"
+            ));
         }
         if !starving.is_empty() {
             let starving = format::list(facts.tasks(&starving));
@@ -170,7 +177,7 @@ pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>>
         }
         if nobody_drives {
             verdict.evidence.push(NOBODY_DRIVES.to_owned());
-        } else if starving.is_empty() {
+        } else if starving.is_empty() && fault == Fault::BlockedWorker {
             verdict.evidence.push(NOBODY_STARVES.to_owned());
         }
         verdict.threads = tasks
@@ -195,6 +202,8 @@ struct Blocked<'f, 'a> {
     tasks: Vec<&'a Task>,
     /// Who has what they wait for, as far as that is known.
     holders: Vec<&'a Task>,
+    /// Other threads that have it in memory, one of which may hold it.
+    having: Vec<&'a Thread>,
     /// For how long their threads have not run since the look, if none of them did.
     still: Option<Duration>,
 }
@@ -216,11 +225,17 @@ fn blocked<'f, 'a>(facts: &Facts<'f, 'a>) -> Vec<Blocked<'f, 'a>> {
                 why,
                 tasks: Vec::new(),
                 holders: Vec::new(),
+                having: Vec::new(),
                 still,
             });
             known.tasks.push(task);
             known.still = known.still.min(still);
             let lock = facts.lock_of(thread.tid);
+            for other in lock.into_iter().flat_map(|lock| facts.threads_with(lock)) {
+                if !known.having.iter().any(|one| one.tid == other.tid) {
+                    known.having.push(other);
+                }
+            }
             let holders = lock
                 .and_then(|lock| facts.holders(lock))
                 .into_iter()
