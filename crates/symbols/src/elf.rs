@@ -13,8 +13,9 @@ use rtops_elf::{Budget, Dwarf, Elf, Frame, Function, Functions, ReadError, Resou
 use crate::{
     FileOffset, LackReason, Location, Lookup,
     future::Named,
+    line_tables::{self, CrateRoots},
     locate::{Found, SplitOff},
-    names::{self, CrateRoots},
+    names,
 };
 
 /// The symbols of a module.
@@ -169,7 +170,7 @@ impl ElfFile {
         }
         let file = frame.place.as_ref().map(|place| place.file.as_str());
         let bare = linkage.or(frame.bare.as_deref())?;
-        let body = caller.and_then(|caller| names::body_in(caller, bare));
+        let body = caller.and_then(|caller| line_tables::body_in(caller, bare));
         if body.is_some() {
             return body;
         }

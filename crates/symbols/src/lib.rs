@@ -15,6 +15,7 @@ mod elf;
 mod fold;
 mod future;
 mod lack;
+mod line_tables;
 mod locate;
 mod names;
 mod poll;
@@ -398,7 +399,7 @@ impl Entry {
                     Some(_) => self.with_line += 1,
                     None => note(&mut self.without_line, &name),
                 }
-                if names::is_nameless(&name) {
+                if line_tables::is_nameless(&name) {
                     note(&mut self.nameless, &name);
                 }
             }
