@@ -63,7 +63,7 @@ use rtops_protocol::{Ask, Reply, StackParts};
 use rtops_render::pprof::Profile;
 pub use rtops_render::pprof::Text;
 use rtops_report::dump::Dump;
-use rtops_symbols::Options;
+use rtops_symbols::{Options, Pid};
 use rtops_tasks::RuntimeTag;
 
 use crate::{
@@ -153,7 +153,7 @@ fn take(deadline: Instant) -> Result<Profile, ProfileError> {
         .map_err(|failure| ProfileError::Taken(format!("{failure:?}")))?;
     drop(frames);
     let options = Options {
-        pid: i32::try_from(std::process::id()).ok(),
+        pid: Some(Pid::own()),
         ..Options::default()
     };
     Ok(Profile::resolve(dump, options, taken))

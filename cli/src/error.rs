@@ -4,6 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use rtops_protocol::{ProtocolError, Refusal, Refused};
 use rtops_report::{escape::escape, format};
+use rtops_types::Pid;
 
 use crate::find::{named::Several, only::Candidates};
 
@@ -18,7 +19,7 @@ pub enum Error {
     Ambiguous(Several),
     /// There is no process with that id.
     #[error("there is no process {0}; `rtops` lists those that can be inspected")]
-    NoSuchProcess(i32),
+    NoSuchProcess(Pid),
     /// No process has that name.
     #[error("no process is named {}; `rtops` lists those that can be inspected", escape(.0))]
     NoSuchName(String),
@@ -44,7 +45,7 @@ pub enum Error {
     #[error("process {pid} ({}) has ended", escape(.name))]
     Ended {
         /// The process.
-        pid: i32,
+        pid: Pid,
         /// Its name.
         name: String,
     },
@@ -56,7 +57,7 @@ pub enum Error {
     )]
     NoAgent {
         /// The process.
-        pid: i32,
+        pid: Pid,
         /// Its name.
         name: String,
     },
@@ -64,7 +65,7 @@ pub enum Error {
     #[error("process {pid} can't be looked at: {reason}")]
     NotFrozen {
         /// The process.
-        pid: i32,
+        pid: Pid,
         /// Whether the user lacks the right to.
         may_not: bool,
         /// Why, and the way out.
@@ -74,15 +75,26 @@ pub enum Error {
     #[error("process {pid} {}", stands_still(*.pid, *.tracer))]
     Stopped {
         /// The process.
-        pid: i32,
+        pid: Pid,
         /// The process that traces it and keeps it from going on; `None` where it is job control.
-        tracer: Option<i32>,
+        tracer: Option<Pid>,
+    },
+    /// It has ended, and its parent has not waited for it.
+    #[error(
+        "process {pid} ({}) has ended, and nothing is left of it but its number, until its parent waits for it",
+        escape(.name)
+    )]
+    Zombie {
+        /// The process.
+        pid: Pid,
+        /// Its name.
+        name: String,
     },
     /// The memory of a process can't be read.
     #[error("the memory of process {pid} can't be read: {reason}")]
     Unreadable {
         /// The process.
-        pid: i32,
+        pid: Pid,
         /// Why.
         reason: String,
     },
@@ -104,7 +116,7 @@ pub enum Error {
     #[error("process {pid} belongs to {}; run rtops as that user or as root", escape(.owner))]
     Permission {
         /// The process.
-        pid: i32,
+        pid: Pid,
         /// The name of its user.
         owner: String,
     },
@@ -115,7 +127,7 @@ pub enum Error {
     )]
     NoBinary {
         /// The process.
-        pid: i32,
+        pid: Pid,
         /// Why not.
         reason: String,
     },
@@ -126,7 +138,7 @@ pub enum Error {
     )]
     TimedOut {
         /// The process.
-        pid: i32,
+        pid: Pid,
         /// How long rtops waited.
         timeout: Duration,
     },
@@ -157,7 +169,7 @@ pub enum Error {
     #[error("{}", refusal(*.pid, .refused))]
     Refused {
         /// The process.
-        pid: i32,
+        pid: Pid,
         /// What it said.
         refused: Refused,
     },
@@ -169,7 +181,7 @@ pub enum Error {
     )]
     Incapable {
         /// The process.
-        pid: i32,
+        pid: Pid,
         /// The version of its agent.
         version: String,
         /// What it can't do.
@@ -179,7 +191,7 @@ pub enum Error {
     #[error("the agent of process {pid} does not fit: {source}; {}", upgrade(.source))]
     Version {
         /// The process.
-        pid: i32,
+        pid: Pid,
         /// The versions.
         source: ProtocolError,
     },
@@ -187,7 +199,7 @@ pub enum Error {
     #[error("process {pid} answered nonsense: {reason}; is that really its rtops agent?")]
     Nonsense {
         /// The process.
-        pid: i32,
+        pid: Pid,
         /// What is wrong with it.
         reason: String,
     },
@@ -195,7 +207,7 @@ pub enum Error {
     #[error("the connection to process {pid} broke: {source}; it may have ended, so try again")]
     Broken {
         /// The process.
-        pid: i32,
+        pid: Pid,
         /// How.
         source: io::Error,
     },
@@ -291,6 +303,7 @@ impl Error {
             | Self::NoDump(_)
             | Self::NoCore(_)
             | Self::NoSuchCommand { .. }
+            | Self::Zombie { .. }
             | Self::Ended { .. } => 3,
             Self::NoAgent { .. } | Self::NoAgents => 4,
             Self::StoredCores { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => 5,
@@ -329,7 +342,7 @@ impl Error {
     }
 
     /// An error of the conversation with process `pid`.
-    pub fn conversation(pid: i32, timeout: Duration, error: ProtocolError) -> Self {
+    pub fn conversation(pid: Pid, timeout: Duration, error: ProtocolError) -> Self {
         match error {
             ProtocolError::Io(source) => match source.kind() {
                 io::ErrorKind::TimedOut => Self::TimedOut { pid, timeout },
@@ -369,7 +382,7 @@ fn common_code(failures: &[Failure], count: usize) -> u8 {
     }
 }
 
-fn stands_still(pid: i32, tracer: Option<i32>) -> String {
+fn stands_still(pid: Pid, tracer: Option<Pid>) -> String {
     match tracer {
         None => format!("is stopped (SIGSTOP): let it go on first, with `kill -CONT {pid}`"),
         Some(tracer) => format!(
@@ -401,7 +414,7 @@ fn leaks(count: usize) -> String {
     format!("{findings}, shown above; `--ignore REGEX` leaves out what is meant to be so")
 }
 
-fn refusal(pid: i32, refused: &Refused) -> String {
+fn refusal(pid: Pid, refused: &Refused) -> String {
     let message = escape(&refused.message);
     match refused.why {
         Refusal::Busy => format!("the agent of process {pid} is busy ({message}); try again"),

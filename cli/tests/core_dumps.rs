@@ -9,6 +9,7 @@ use rtops_protocol::{
     Access, CoreHead, End, FoundBy, Reply, Saved, Signal, Thread, ThreadCapture, Unresolved,
     Untracked, UntrackedState,
 };
+use rtops_types::Pid;
 use serde_json::{Value, json};
 use support::{assert_code, rtops, stderr, stdout};
 
@@ -47,7 +48,7 @@ fn dump() -> Vec<Reply> {
         Reply::Saved(Saved {
             taken: 1_769_864_400,
             host: "desk".to_owned(),
-            pid: 4711,
+            pid: Pid::new(4711),
             inner_pid: 4711,
             start_time: None,
             agent_version: None,

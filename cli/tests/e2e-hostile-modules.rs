@@ -83,7 +83,7 @@ fn a_device_that_is_named_as_a_module_is_not_opened() {
     // Also where the user has files of that name.
     let text = shown(Path::new("/gone/watchdog"), Some(place.path()));
     assert!(
-        text.contains("watchdog: no file with its symbols"),
+        text.contains("watchdog: no symbols; no file below the directories of --symbols"),
         "{text}"
     );
     assert_eq!(watch.read_events().unwrap_err(), Errno::EAGAIN);

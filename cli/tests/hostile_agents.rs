@@ -17,10 +17,11 @@ use nix::sys::socket::{
 };
 use rtops_protocol::{
     Allocator, Build, Capabilities, Claim, ClaimMode, ClaimRole, Counted, End, Fact, Figure, Hello,
-    Leaf, LeafEnd, Memory, Obtained, Package, Process, Refusal, Refused, Reply, Request, Resource,
-    ResourceKind, SizeClass, SourceLocation, StackId, Stacks, Stats, StringId, Strings, Summary,
-    Task, TaskKind, TaskState, Thread, ThreadCapture, TrimCall, Trimmed, Unit, WakerState,
+    Memory, Package, Process, Refusal, Refused, Reply, Request, Resource, ResourceKind, SizeClass,
+    SourceLocation, Stacks, Stats, StringId, Strings, Summary, Thread, ThreadCapture, TrimCall,
+    Trimmed, Unit,
 };
+use rtops_report::dump::fixtures::task;
 use support::{
     assert_code, attached, hello, own_pid, peer, peer_sending, rtops, say_hello, socket_of, stderr,
     stdout,
@@ -28,31 +29,6 @@ use support::{
 
 /// What a hostile text may contain: escape sequences, line breaks, marks that reorder.
 const NASTY: &str = "\x1b[2J\x1b]0;owned\x07\r\nfake line\u{202e}\u{9b}31m";
-
-fn task(name: u32, stack: u32) -> Task {
-    Task {
-        id: 1,
-        parent: 0,
-        kind: TaskKind::Task,
-        name: StringId(name),
-        future_type: StringId(0),
-        site: SourceLocation::default(),
-        runtime: StringId(0),
-        age_ns: 1_000_000_000,
-        polls: 1,
-        state: TaskState::Suspended { since_ns: 1 },
-        waker: WakerState::Held(1),
-        obtained: Obtained::Probed,
-        mark: 0,
-        cell: None,
-        lost_wakers: false,
-        is_orphan: false,
-        leaves: vec![Leaf {
-            stack: StackId(stack),
-            end: LeafEnd::Complete,
-        }],
-    }
-}
 
 fn place() -> SourceLocation {
     SourceLocation {
@@ -86,7 +62,7 @@ fn dump(name: &str, end: Option<End>) -> Vec<Reply> {
         }),
         Reply::Strings(Strings(vec![name.to_owned()])),
         Reply::Stacks(Stacks(vec![vec![0x1234]])),
-        Reply::Tasks(vec![task(1, 0)]),
+        Reply::Tasks(vec![task(1, 1, &[0])]),
         Reply::Threads(vec![Thread {
             tid: 1,
             name: Some(name.to_owned()),
@@ -300,7 +276,11 @@ fn an_endless_answer_ends() {
 
 #[test]
 fn numbers_that_name_nothing_are_refused() {
-    for task in [task(2, 0), task(1, 1), task(u32::MAX, u32::MAX)] {
+    for task in [
+        task(1, 2, &[0]),
+        task(1, 1, &[1]),
+        task(1, u32::MAX, &[u32::MAX]),
+    ] {
         let mut replies = dump("peer", None);
         replies.push(Reply::Tasks(vec![task]));
         let directory = peer_sending(replies);

@@ -17,10 +17,8 @@ use std::{
 };
 
 use nix::unistd::geteuid;
-use rtops_protocol::{
-    End, Obtained, Reply, Request, SourceLocation, StringId, Strings, Task, TaskKind, TaskState,
-    WakerState,
-};
+use rtops_protocol::{End, Reply, Request, Strings};
+use rtops_report::dump::fixtures::task;
 use support::{
     DEADLINE, assert_code, attached, hello, own_pid, peer, rtops,
     saving::{
@@ -220,29 +218,6 @@ fn what_is_watched_is_in_the_file_while_it_grows() {
     assert!(text.lines().next().is_some_and(is_json), "{text}");
 }
 
-/// A task with that name that no memory has.
-fn waiting(name: u32) -> Task {
-    Task {
-        id: 1,
-        parent: 0,
-        kind: TaskKind::Task,
-        name: StringId(name),
-        future_type: StringId(0),
-        site: SourceLocation::default(),
-        runtime: StringId(0),
-        age_ns: 1_000_000_000,
-        polls: 1,
-        state: TaskState::Suspended { since_ns: 1 },
-        waker: WakerState::Held(1),
-        obtained: Obtained::NotCaptured,
-        mark: 0,
-        cell: None,
-        lost_wakers: false,
-        is_orphan: false,
-        leaves: Vec::new(),
-    }
-}
-
 /// Tells of one task, and then nothing more.
 fn answers_once() -> TempDir {
     let has_told = AtomicBool::new(false);
@@ -257,7 +232,10 @@ fn answers_once() -> TempDir {
             if matches!(request, Request::Dump(_)) {
                 has_told.store(true, Relaxed);
                 let names = Strings(vec!["told-once".to_owned()]);
-                replies.splice(..0, [Reply::Strings(names), Reply::Tasks(vec![waiting(1)])]);
+                replies.splice(
+                    ..0,
+                    [Reply::Strings(names), Reply::Tasks(vec![task(1, 1, &[])])],
+                );
             }
             drop(replies.iter().try_for_each(|reply| reply.send(&mut stream)));
         }

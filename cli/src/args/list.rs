@@ -26,6 +26,9 @@ pub struct ListArgs {
     /// List only the processes of this user (a name or a number)
     #[arg(long, value_name = "USER")]
     pub user: Option<String>,
+    /// List at most this many processes
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
     #[command(flatten)]
     pub watch: WatchArgs,
 }

@@ -99,6 +99,8 @@ pub struct StackArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub min_age: Option<Duration>,
     /// Show at most this many groups of tasks and of threads
+    ///
+    /// 0 shows only what is wrong.
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
     /// Save the dump, for --from and `leaks --baseline`

@@ -15,7 +15,9 @@ Examples:
   rtops stats gateway --watch 5s --count 12 --json
                                   the rates of one minute, one object per line
 
-With --watch, rtops asks only the agent; `alive` includes the untracked tasks.
+With --watch, rtops asks the kernel and the agent each time; `alive` includes
+the untracked tasks. It also stops the process for about a millisecond, at first
+and then every 10s at most, to see which tasks came and went and what is wrong.
 If the agent does not answer in time, rtops reports the sample as missing. If
 the process ends, rtops exits with code 3.";
 

@@ -14,7 +14,7 @@ use crate::{
     error::Error,
     find::target::Target,
     out::progress::Progress,
-    proc::{Reader, inspect::inspect},
+    proc::{Reader, inspect::inspect, proc_files},
     render::{
         self,
         info::{Agent, Report, Which},
@@ -33,7 +33,7 @@ pub fn run(args: &InfoArgs, output: &OutputArgs) -> Result<(), Error> {
     let pid = target.pid;
     let progress = Progress::start(format!("watching process {pid}"));
     // It stays the same one, whatever becomes of its id.
-    let process = Process::new(pid).map_err(|_| Error::NoSuchProcess(pid))?;
+    let process = proc_files::process(pid).map_err(|_| Error::NoSuchProcess(pid))?;
     let mut agent_name = None;
     let agent = match target.open_if_any() {
         Ok(Some(session)) => {
@@ -42,7 +42,7 @@ pub fn run(args: &InfoArgs, output: &OutputArgs) -> Result<(), Error> {
                 version: session.hello.agent_version,
             }
         }
-        Ok(None) => Agent::None,
+        Ok(None) | Err(Error::Zombie { .. }) => Agent::None,
         Err(Error::TimedOut { .. } | Error::Stopped { .. }) => Agent::Silent,
         Err(error) => Agent::Unasked(error.to_string()),
     };

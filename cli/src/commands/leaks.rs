@@ -8,7 +8,6 @@ use std::{
     time::Instant,
 };
 
-use procfs::process::Process;
 use regex::Regex;
 use rtops_protocol::StackParts;
 use rtops_render::{json, style::Links, text};
@@ -43,6 +42,7 @@ use crate::{
     error::Error,
     find::target::Target,
     out::progress::Progress,
+    proc::proc_files,
     watch::churn::ThreadChurn,
 };
 
@@ -258,7 +258,7 @@ fn watch(target: &Target, args: &LeaksArgs, (first, begun): (Taken, Instant)) ->
             }
             Err(error) => {
                 let after = format::duration(begun.elapsed());
-                let gone = Process::new(target.pid).and_then(|process| process.stat());
+                let gone = proc_files::process(target.pid).and_then(|process| process.stat());
                 let is_there = gone.is_ok_and(|stat| {
                     !matches!(stat.state, 'Z' | 'X')
                         && last.start_time.is_none_or(|start| start == stat.starttime)

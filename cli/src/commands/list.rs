@@ -9,10 +9,10 @@ use std::{
 };
 
 use nix::unistd::{User, geteuid};
-use procfs::process::Process;
 use rtops_protocol::{FrameKind, ProtocolError, Refused, Reply, Request, Summary};
 use rtops_render::style::{Paint, Style};
 use rtops_report::{escape::escape, format};
+use rtops_types::Pid;
 
 use super::{
     Format, Output,
@@ -88,7 +88,13 @@ fn owners_of_hidden_agents(lister: &Lister, list: &List) -> BTreeSet<String> {
         .into_iter()
         .filter(|pid| lister.is_wanted(*pid))
         .filter(|pid| !list.rows.iter().any(|row| row.figures.pid == *pid))
-        .filter_map(|pid| Some(proc_files::status(&Process::new(pid).ok()?).ok()?.euid))
+        .filter_map(|pid| {
+            Some(
+                proc_files::status(&proc_files::process(pid).ok()?)
+                    .ok()?
+                    .euid,
+            )
+        })
         .filter(|owner| !user.is_root() && *owner != user.as_raw());
     hidden.map(|owner| reader.user(owner)).collect()
 }
@@ -131,6 +137,7 @@ impl Subject for Watched {
 struct Lister {
     scope: Scope,
     sort: SortKey,
+    limit: usize,
     owner: Option<u32>,
     programs: Programs,
 }
@@ -143,6 +150,7 @@ impl Lister {
                 false => Scope::Agents,
             },
             sort: args.sort,
+            limit: args.limit.unwrap_or(usize::MAX),
             owner: args.user.as_deref().map(user_number).transpose()?,
             programs: Programs::default(),
         })
@@ -166,16 +174,20 @@ impl Lister {
             hidden = self.add_others(&reader, &mut rows)?;
         }
         sort(&mut rows, self.sort);
+        let total = rows.len();
+        rows.truncate(self.limit);
         Ok(List {
             scope: self.scope,
+            sort: self.sort,
             rows,
+            total,
             hidden,
         })
     }
 
     /// Adds Rust processes that are not listed, and returns how many may be of Rust or not.
     fn add_others(&mut self, reader: &Reader, rows: &mut Vec<Row>) -> Result<usize, Error> {
-        let listed: HashSet<i32> = rows.iter().map(|row| row.figures.pid).collect();
+        let listed: HashSet<Pid> = rows.iter().map(|row| row.figures.pid).collect();
         let mut hidden = 0;
         for pid in programs::others()? {
             if listed.contains(&pid) {
@@ -199,8 +211,12 @@ impl Lister {
         Ok(hidden)
     }
 
-    fn is_wanted(&self, pid: i32) -> bool {
-        let owner = || Process::new(pid).and_then(|process| process.uid()).ok();
+    fn is_wanted(&self, pid: Pid) -> bool {
+        let owner = || {
+            proc_files::process(pid)
+                .and_then(|process| process.uid())
+                .ok()
+        };
         self.owner.is_none() || self.owner == owner()
     }
 }

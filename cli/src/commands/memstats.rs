@@ -3,6 +3,7 @@
 use std::{thread, time::Duration};
 
 use rtops_protocol::{HeapWalk, Refusal};
+use rtops_types::Pid;
 
 use super::{Format, Output};
 use crate::{
@@ -87,7 +88,7 @@ fn sample(target: &Target, walk: HeapWalk) -> Result<Asked, Error> {
             };
             (Ok(agent), None)
         }
-        Err(error @ Error::NoSuchProcess(_)) => return Err(error),
+        Err(error @ (Error::NoSuchProcess(_) | Error::Zombie { .. })) => return Err(error),
         Err(error) => {
             let missing = error.to_string();
             (
@@ -105,7 +106,7 @@ fn sample(target: &Target, walk: HeapWalk) -> Result<Asked, Error> {
 }
 
 /// The memory of the process as the kernel knows it.
-pub(super) fn resident(pid: i32) -> Result<Resident, Error> {
+pub(super) fn resident(pid: Pid) -> Result<Resident, Error> {
     memory::resident(pid).ok_or(Error::NoSuchProcess(pid))
 }
 

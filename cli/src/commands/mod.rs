@@ -62,7 +62,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Trim(args) => trim::run(&args, &cli.output),
         Command::Leaks(args) => leaks::run(&args, &cli.output),
         Command::Profile(args) => profile::run(&args, &cli.output),
-        Command::Demo(args) => demo::run(&args),
+        Command::Demo(args) => demo::run(&args, &cli.output),
         Command::Completions { shell } => completions::run(shell, &cli.output),
     }
 }

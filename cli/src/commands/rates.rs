@@ -1,4 +1,7 @@
-//! `rtops stats --watch`: the rates of one process, again and again.
+//! `rtops stats --watch`: the rates of one process, again and again, and now and then its tasks.
+//!
+//! The kernel and the agent are asked each time. To know the tasks, the process has to be frozen for a moment:
+//! that is done at first, and then as seldom as [`Looks`] says.
 
 use std::{
     io::{self, Write},
@@ -8,15 +11,18 @@ use std::{
 
 use rtops_render::style::Style;
 
-use super::watch::{Subject, watch};
+use super::{
+    stats,
+    watch::{Subject, watch},
+};
 use crate::{
-    args::{OutputArgs, Pace, TargetArgs},
+    args::{AttachChoice, OutputArgs, Pace, StatsArgs, TargetArgs},
     error::Error,
     find::target::Target,
     out::progress::Progress,
     proc::Life,
     render::rates::{self, Watched},
-    watch::sample::Sample,
+    watch::{look::Looks, sample::Sample},
 };
 
 /// The time to the second sample, so that the first rates need not be waited for.
@@ -26,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 struct Rates {
     target: Target,
+    has_agent: bool,
     life: Life,
     watched: Watched,
     looks: usize,
@@ -37,18 +44,29 @@ struct Rates {
 /// # Errors
 /// When the process can't be asked at first, some samples were not answered, it has ended, or the
 /// output can't be written.
-pub fn run(mut args: TargetArgs, pace: Pace, output: &OutputArgs) -> Result<(), Error> {
-    args.timeout = args.timeout.min(pace.interval.max(PATIENCE));
-    let target = Target::find(&args)?;
+pub fn run(target: &str, args: StatsArgs, pace: Pace, output: &OutputArgs) -> Result<(), Error> {
+    let find = |timeout| {
+        Target::find_any(&TargetArgs {
+            target: target.to_owned(),
+            timeout,
+        })
+    };
+    let target = find(args.timeout.min(pace.interval.max(PATIENCE)))?;
     let life = Life::of(target.pid).ok_or(Error::NoSuchProcess(target.pid))?;
+    let has_agent = stats::has_agent(&target, &args)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
-    let first = Sample::take(&target)?;
+    let first = Sample::take(&target, has_agent)?;
     drop(progress);
     thread::sleep(pace.interval.min(FIRST));
+    let mut watched = Watched::new(pace.interval, first);
+    if args.attach.attach != AttachChoice::Never {
+        watched.looks = Some(Looks::begin(find(args.timeout)?, args));
+    }
     let mut rates = Rates {
         target,
+        has_agent,
         life,
-        watched: Watched::new(pace.interval, first),
+        watched,
         looks: 0,
         missed: 0,
     };
@@ -58,12 +76,17 @@ pub fn run(mut args: TargetArgs, pace: Pace, output: &OutputArgs) -> Result<(), 
 impl Subject for Rates {
     fn look(&mut self) -> Result<(), Error> {
         self.looks += 1;
-        match Sample::take(&self.target) {
-            Ok(sample) => self.watched.push(sample),
+        match Sample::take(&self.target, self.has_agent) {
+            Ok(sample) => {
+                self.watched.push(sample);
+                if let Some(looks) = &mut self.watched.looks {
+                    looks.look_if_due();
+                }
+            }
             Err(_) if self.life.ends() => {
                 return Err(Error::Ended {
                     pid: self.target.pid,
-                    name: self.watched.last.stats.name.clone(),
+                    name: self.watched.last.name().to_owned(),
                 });
             }
             Err(error) if error.may_pass() => {
@@ -88,12 +111,16 @@ impl Subject for Rates {
     }
 
     fn end(&self) -> Result<(), Error> {
-        match self.missed {
-            0 => Ok(()),
-            missed => Err(Error::Partial(vec![format!(
-                "{missed} of {} samples are missing",
-                self.looks
-            )])),
+        let mut missing = Vec::new();
+        if self.missed > 0 {
+            let (missed, all) = (self.missed, self.looks);
+            missing.push(format!("{missed} of {all} samples are missing"));
+        }
+        let looks = self.watched.looks.as_ref();
+        missing.extend(looks.and_then(Looks::never_possible));
+        match missing.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Partial(missing)),
         }
     }
 }

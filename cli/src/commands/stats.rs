@@ -1,26 +1,15 @@
-//! `rtops stats`: counters and rates of one process.
+//! `rtops stats`: counters and rates of one process, and what is wrong with it.
 
 use std::{thread, time::Duration};
 
 use rtops_image::Core;
-use rtops_protocol::StackParts;
-use rtops_report::{
-    census::{Census, kept_by_type},
-    crash,
-    frames::Shown,
-    group::stacks_of_tasks,
-    symbolize::symbolize,
-};
 
 use super::{Format, Output, rates};
 use crate::{
-    args::{AttachChoice, OutputArgs, StatsArgs, TargetArgs},
+    args::{AttachChoice, OutputArgs, StatsArgs},
     dump::{
         Taken,
-        image::{
-            self, Detail, core,
-            outside::{self, Look},
-        },
+        image::{self, Detail, core},
     },
     error::Error,
     find::{
@@ -29,11 +18,8 @@ use crate::{
     },
     out::progress::Progress,
     proc,
-    render::{
-        self,
-        stats::{ImageReport, Report, Untracked},
-    },
-    watch::sample::Sample,
+    render::stats::{self, Live, View},
+    watch::{look, sample::Sample},
 };
 
 /// How often to look while watching, unless the user says it.
@@ -56,16 +42,12 @@ pub fn run(mut args: StatsArgs, output: &OutputArgs) -> Result<(), Error> {
             let target = Target::named_or_only(named.as_ref(), args.timeout)?;
             once(&target, &args, output)
         }
-        Some(_) if args.attach.attach == AttachChoice::Always => Err(Error::Usage(
-            "only the agent is asked while watching; leave out --attach or --watch".to_owned(),
-        )),
         Some(pace) => {
             let target = match named {
                 Some(named) => named,
                 None => only::process(Candidates::Agents)?.to_string(),
             };
-            let timeout = args.timeout;
-            rates::run(TargetArgs { target, timeout }, pace, output)
+            rates::run(&target, args, pace, output)
         }
     }
 }
@@ -78,108 +60,90 @@ fn of_core(core: &Core, args: &StatsArgs, output: &OutputArgs) -> Result<(), Err
         ));
     }
     let progress = Progress::start("reading the file".to_owned());
-    let taken = core::load(core, wanted(args))?;
-    drop(progress);
-    of_image(&taken, args, output)
-}
-
-/// What to find out of an image.
-const fn wanted(args: &StatsArgs) -> image::Wanted<'static> {
-    image::Wanted {
-        detail: Detail::Census,
+    let wanted = image::Wanted {
+        detail: Detail::InMemory,
         timeout: args.timeout,
         save: None,
-    }
-}
-
-/// Prints what the memory of a process tells: the tasks by type and state.
-fn of_image(taken: &Taken, args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
-    let progress = Progress::start("looking up functions and lines".to_owned());
-    let mut symbols = taken.symbols(&args.symbols);
-    // Stacks tell closures on blocking pools from tokio's own threads.
-    let mut used = stacks_of_tasks(&taken.dump);
-    used.extend(crash::stack(&taken.dump).map(|leaf| leaf.stack));
-    let frames = symbolize(&taken.dump, &used, &mut symbols, Shown::Folded);
-    drop(progress);
-    let report = ImageReport {
-        census: Census::of(&taken.dump, &frames),
-        kept: kept_by_type(&taken.dump, &frames),
-        pid: taken.pid,
-        name: &taken.name,
-        dump: &taken.dump,
-        frames: &frames,
     };
-    let mut output = Output::open(output)?;
-    match output.format {
-        Format::Json => render::stats_json::image(&mut output.writer, &report)?,
-        Format::Text => render::stats::image(&mut output.writer, output.style, &report)?,
-    }
-    output.finish()?;
-    if taken.dump.gaps.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Partial(taken.dump.gaps.clone()))
-    }
+    let taken = core::load(core, wanted)?;
+    drop(progress);
+    show(None, Some(&taken), None, args, output)?;
+    incomplete(&taken)
 }
 
-/// Takes two samples and prints the second with what changed since the first.
+/// Takes two samples and looks, and prints the second with what changed since the first.
 fn once(target: &Target, args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
-    if args.attach.attach != AttachChoice::Never && target.open_if_any()?.is_none() {
-        let progress = Progress::start(format!("looking at process {}", target.pid));
-        let (taken, _) = outside::take(target, look(args))?;
-        drop(progress);
-        return of_image(&taken, args, output);
-    }
+    let has_agent = has_agent(target, args)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
-    let earlier = Sample::take(target)?;
+    let earlier = Sample::take(target, has_agent)?;
     thread::sleep(INTERVAL);
-    let now = Sample::take(target)?;
-    let untracked = untracked(target, args)?;
+    let now = Sample::take(target, has_agent)?;
+    let taken = match args.attach.attach {
+        AttachChoice::Never => None,
+        _ => Some(look::take(target, args)?),
+    };
     drop(progress);
-    let report = Report {
+    let live = Live {
         earlier,
         now,
         details: proc::details(target.pid).ok_or(Error::NoSuchProcess(target.pid))?,
-        untracked,
     };
-    let mut output = Output::open(output)?;
-    match output.format {
-        Format::Json => render::stats_json::json(&mut output.writer, &report)?,
-        Format::Text => render::stats::text(&mut output.writer, output.style, &report)?,
-    }
-    output.finish()?;
-    // Otherwise they are no more than an addition to the counters.
-    let must_count = args.attach.attach == AttachChoice::Always;
-    match report.untracked {
-        Untracked::Missing(why) if must_count => Err(Error::Partial(vec![why])),
-        Untracked::NotCounted if must_count => Err(Error::Partial(Vec::new())),
+    // What an agent tells without a poll is no more than it counts.
+    let seen = taken.as_ref().filter(|taken| taken.dump.is_image());
+    let why = taken.as_ref().filter(|_| seen.is_none());
+    let why = why.and_then(|taken| {
+        let missing = taken.dump.untracked_not_shown();
+        missing.or_else(|| taken.dump.why_not_attached().map(str::to_owned))
+    });
+    show(Some(&live), seen, why.as_deref(), args, output)?;
+    match seen {
+        Some(taken) if !has_agent || args.attach.attach == AttachChoice::Always => {
+            incomplete(taken)
+        }
+        // Otherwise it is no more than an addition to the counters.
         _ => Ok(()),
     }
 }
 
-/// Counts the untracked tasks, by their types.
-fn untracked(target: &Target, args: &StatsArgs) -> Result<Untracked, Error> {
-    if args.attach.attach == AttachChoice::Never {
-        return Ok(Untracked::NotCounted);
+/// Whether an agent counts; one that must be asked has to be there.
+pub(super) fn has_agent(target: &Target, args: &StatsArgs) -> Result<bool, Error> {
+    match args.attach.attach {
+        AttachChoice::Never => target.open().map(|_| true),
+        _ => Ok(target.open_if_any()?.is_some()),
     }
-    let (taken, _) = outside::take(target, look(args))?;
-    let dump = &taken.dump;
-    if !dump.is_image() {
-        let missing = dump.untracked_not_shown();
-        return Ok(missing.map_or(Untracked::NotCounted, Untracked::Missing));
-    }
-    let mut symbols = taken.symbols(&args.symbols);
-    let frames = symbolize(dump, &stacks_of_tasks(dump), &mut symbols, Shown::Folded);
-    Ok(Untracked::Counted(Census::of(dump, &frames)))
 }
 
-/// What to find out of a process.
-const fn look(args: &StatsArgs) -> Look<'static> {
-    Look {
-        parts: StackParts::Tasks,
-        detail: Detail::Census,
-        attach: args.attach,
-        save: None,
-        timeout: args.timeout,
+/// Prints what is known of a process.
+fn show(
+    live: Option<&Live>,
+    taken: Option<&Taken>,
+    look_missing: Option<&str>,
+    args: &StatsArgs,
+    output: &OutputArgs,
+) -> Result<(), Error> {
+    let print = |view: &View<'_, '_>| {
+        let mut output = Output::open(output)?;
+        match output.format {
+            Format::Json => stats::json(&mut output.writer, view)?,
+            Format::Text => stats::text(&mut output.writer, output.style, view)?,
+        }
+        output.finish()
+    };
+    match taken {
+        Some(taken) => {
+            let progress = Progress::start("looking up functions and lines".to_owned());
+            look::with_seen(taken, args, |seen| {
+                drop(progress);
+                print(&View::of(live, Some(seen), look_missing))
+            })
+        }
+        None => print(&View::of(live, None, look_missing)),
+    }
+}
+
+fn incomplete(taken: &Taken) -> Result<(), Error> {
+    match taken.dump.gaps.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Partial(taken.dump.gaps.clone())),
     }
 }

@@ -5,8 +5,9 @@ use std::{
     time::Duration,
 };
 
-use procfs::process::{Process, StatFlags};
+use procfs::process::StatFlags;
 use rtops_binary::Rustc;
+use rtops_types::Pid;
 
 use super::{Format, Output, list::wrong};
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     proc::{
         self,
         forest::{self, Part},
+        proc_files,
     },
     render::{
         self,
@@ -64,7 +66,7 @@ pub fn run(args: &TreeArgs, output: &OutputArgs) -> Result<(), Error> {
 
 /// Reads what may be shown.
 struct Forester {
-    agents: HashMap<i32, (Option<String>, Agent)>,
+    agents: HashMap<Pid, (Option<String>, Agent)>,
     programs: Programs,
 }
 
@@ -83,7 +85,7 @@ impl Forester {
         let mut seen = HashSet::new();
         let mut nodes = Vec::new();
         while let Some(pid) = waiting.pop() {
-            if pid > 0
+            if pid.as_raw() > 0
                 && seen.insert(pid)
                 && let Some(node) = self.node(pid)
             {
@@ -95,8 +97,8 @@ impl Forester {
     }
 
     /// `None` for a process that has ended.
-    fn node(&mut self, pid: i32) -> Option<Node> {
-        let process = Process::new(pid).ok()?;
+    fn node(&mut self, pid: Pid) -> Option<Node> {
+        let process = proc_files::process(pid).ok()?;
         let stat = process.stat().ok()?;
         let rustc = self.rustc(pid);
         let (stated, agent) = self.agents.remove(&pid).unzip();
@@ -109,14 +111,14 @@ impl Forester {
         });
         Some(Node {
             pid,
-            ppid: stat.ppid,
+            ppid: Pid::new(stat.ppid),
             name,
             rustc,
             agent,
         })
     }
 
-    fn rustc(&mut self, pid: i32) -> Option<Rustc> {
+    fn rustc(&mut self, pid: Pid) -> Option<Rustc> {
         match self.programs.of(pid) {
             Program::Rust(built) => Some(built.rustc),
             Program::Other | Program::Hidden => None,
@@ -125,7 +127,7 @@ impl Forester {
 }
 
 /// What agents there are, with the name that each states.
-fn agents() -> Result<HashMap<i32, (Option<String>, Agent)>, Error> {
+fn agents() -> Result<HashMap<Pid, (Option<String>, Agent)>, Error> {
     let agents = ask_every_agent(|_| Ok(()))?
         .into_iter()
         .filter_map(|asked| {

@@ -1,9 +1,9 @@
 //! `rtops version`: how a process was built, by its executable and by its agent.
 
-use procfs::process::Process;
 use rtops_binary::Details;
 use rtops_image::{Core, Image, ModuleKind};
 use rtops_protocol::{Capabilities, Reply, Request};
+use rtops_types::Pid;
 
 use super::{Format, Output};
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     dump::image::core,
     error::Error,
     find::{programs, target::Target},
-    proc,
+    proc::{self, proc_files},
     render::{
         self,
         version::{Agent, Answer, Report},
@@ -51,7 +51,7 @@ fn of_core(core: &Core, args: &VersionArgs) -> Result<Report, Error> {
         None => Err("the core file does not say which it was".to_owned()),
     };
     Ok(Report {
-        pid: core.head().pid.unwrap_or_default(),
+        pid: Pid::new(core.head().pid.unwrap_or_default()),
         name: core.head().program.clone(),
         path: program.map(|program| program.path.to_string_lossy().into_owned()),
         lists_packages: args.dependencies,
@@ -75,7 +75,7 @@ fn of_process(args: &VersionArgs) -> Result<Report, Error> {
     };
     let name = match agent.given() {
         Some(agent) => Some(agent.name.clone()),
-        None => Process::new(pid).ok().as_ref().and_then(proc::name),
+        None => proc_files::process(pid).ok().as_ref().and_then(proc::name),
     };
     Ok(Report {
         pid,
@@ -112,8 +112,8 @@ fn agent(target: &Target) -> Result<Option<Agent>, Error> {
 }
 
 /// Why there is nothing to say.
-fn no_binary(pid: i32, reason: &str) -> Error {
-    if Process::new(pid).is_err() {
+fn no_binary(pid: Pid, reason: &str) -> Error {
+    if proc_files::process(pid).is_err() {
         return Error::NoSuchProcess(pid);
     }
     Error::NoBinary {

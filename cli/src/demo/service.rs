@@ -73,9 +73,9 @@ fn announce(tasks: usize) -> io::Result<()> {
     out.flush()
 }
 
-/// Has the kernel end this process when its parent ends, however that happens.
+/// Has the kernel ask this process to end when its parent ends, however that happens.
 fn end_with(parent: u32) -> Result<(), Error> {
-    set_pdeathsig(Signal::SIGKILL).map_err(|errno| failed("watch its parent")(errno.into()))?;
+    set_pdeathsig(Signal::SIGTERM).map_err(|errno| failed("watch its parent")(errno.into()))?;
     // It may have ended before the call above.
     if u32::try_from(getppid().as_raw()) != Ok(parent) {
         return Err(Error::Failed(

@@ -15,15 +15,67 @@ use std::{
     time::Duration,
 };
 
-use rtops_agent::{JoinSet, Track, spawn, spawn_blocking};
+use rtops_agent::{JoinSet, Track, spawn, spawn_blocking, sync::Mutex};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
-    sync::{Mutex, Semaphore, broadcast, mpsc, oneshot, watch},
+    sync::{broadcast, mpsc, oneshot, watch},
     time::{interval, sleep, timeout},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// Wrong: `restock` holds the lock of the cart and waits for a stock that never comes.
+async fn cart(readers: usize) {
+    let cart = Arc::new(Mutex::new(0));
+    let (locked, is_locked) = oneshot::channel();
+    tokio::spawn(restock(Arc::clone(&cart), locked).tracked("restock"));
+    // Ready once it has the lock.
+    is_locked.await.ok();
+    for _ in 0..readers {
+        tokio::spawn(look_up(Arc::clone(&cart)).tracked("cart reader"));
+    }
+}
+
+async fn restock(cart: Arc<Mutex<u32>>, locked: oneshot::Sender<()>) {
+    let mut items = cart.lock().await;
+    locked.send(()).ok();
+    *items = Stock::default().await;
+}
+
+async fn look_up(cart: Arc<Mutex<u32>>) -> u32 {
+    *cart.lock().await
+}
+
+/// Wrong: it says that it waits, and keeps no waker. Nothing can ever wake who waits for it.
+#[derive(Default)]
+struct Stock(AtomicBool);
+
+impl Future for Stock {
+    type Output = u32;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<u32> {
+        if self.0.load(Relaxed) {
+            Poll::Ready(7)
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+/// Wrong: a loop without an await, which keeps a worker for itself.
+async fn recount() {
+    let (started, is_started) = oneshot::channel();
+    let counting = async {
+        started.send(()).ok();
+        let mut count = 0_u64;
+        loop {
+            count = hint::black_box(count.wrapping_add(1));
+        }
+    };
+    tokio::spawn(counting.tracked("recount"));
+    is_started.await.ok();
+}
 
 /// The far ends of what the tasks wait for.
 #[expect(
@@ -43,6 +95,7 @@ pub(super) struct Held {
 /// Starts all tasks and returns once each has come to its wait.
 pub(super) async fn start() -> io::Result<Held> {
     let (shutdown, _) = broadcast::channel(1);
+    cart(24).await;
     let clients = connections(120).await?;
     let config = config_watchers(12);
     let mails = mailer();
@@ -51,9 +104,6 @@ pub(super) async fn start() -> io::Result<Held> {
     let exports = exporter();
     sessions(40);
     scheduler(shutdown.subscribe());
-    cache(24).await;
-    database_pool(30).await;
-    webhook();
     heartbeat();
     reports(6);
     recount().await;
@@ -102,34 +152,6 @@ async fn serve(client: TcpStream) -> io::Result<()> {
 async fn next_request(client: &mut BufReader<TcpStream>, request: &mut String) -> io::Result<bool> {
     request.clear();
     Ok(client.read_line(request).await? > 0)
-}
-
-/// Wrong: the refresh holds the lock of the cache while it waits for a slow backend.
-async fn cache(readers: usize) {
-    let cache = Arc::new(Mutex::new(0));
-    let (locked, is_locked) = oneshot::channel();
-    let refreshed = Arc::clone(&cache);
-    tokio::spawn(refresh(refreshed, locked).tracked("cache refresh"));
-    // Ready once the refresh has the lock.
-    is_locked.await.ok();
-    for _ in 0..readers {
-        tokio::spawn(look_up(Arc::clone(&cache)).tracked("cache reader"));
-    }
-}
-
-async fn refresh(cache: Arc<Mutex<u32>>, locked: oneshot::Sender<()>) {
-    let mut value = cache.lock().await;
-    locked.send(()).ok();
-    *value = slow_backend().await;
-}
-
-async fn slow_backend() -> u32 {
-    sleep(HOUR).await;
-    7
-}
-
-async fn look_up(cache: Arc<Mutex<u32>>) -> u32 {
-    *cache.lock().await
 }
 
 /// A loop over several sources.
@@ -222,48 +244,6 @@ fn exporter() -> oneshot::Sender<()> {
     start
 }
 
-/// Wrong: four queries that hang hold all four connections of the pool.
-async fn database_pool(waiting: usize) {
-    const SIZE: usize = 4;
-    let pool = Arc::new(Semaphore::new(SIZE));
-    for _ in 0..SIZE + waiting {
-        tokio::spawn(query(Arc::clone(&pool)).tracked("query"));
-    }
-    while pool.available_permits() > 0 {
-        tokio::task::yield_now().await;
-    }
-}
-
-async fn query(pool: Arc<Semaphore>) {
-    let Ok(_connection) = pool.acquire().await else {
-        return;
-    };
-    slow_backend().await;
-}
-
-/// Wrong: it says that it waits, and keeps no waker. Nothing can ever wake it.
-struct Delivered(Arc<AtomicBool>);
-
-impl Future for Delivered {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if self.0.load(Relaxed) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-}
-
-async fn deliver(delivered: Arc<AtomicBool>) {
-    Delivered(delivered).await;
-}
-
-fn webhook() {
-    tokio::spawn(deliver(Arc::default()).tracked("webhook"));
-}
-
 /// Spawned as everybody does, without a name: these are found in a copy of the process.
 fn reports(count: usize) {
     for _ in 0..count {
@@ -286,22 +266,4 @@ fn heartbeat() {
         }
     };
     tokio::spawn(beat.tracked("heartbeat"));
-}
-
-/// Wrong: a loop without an await, which keeps a worker for itself.
-async fn recount() {
-    let (started, is_started) = oneshot::channel();
-    let counting = async {
-        started.send(()).ok();
-        count_for_ever()
-    };
-    tokio::spawn(counting.tracked("recount"));
-    is_started.await.ok();
-}
-
-fn count_for_ever() {
-    let mut count = 0_u64;
-    loop {
-        count = hint::black_box(count.wrapping_add(1));
-    }
 }

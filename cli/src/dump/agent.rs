@@ -134,7 +134,7 @@ pub fn take(
         parts,
         deadline_ms: target.agent_deadline_ms(),
         ask: match look.detail {
-            Detail::Census => Ask::Nobody,
+            Detail::Census | Detail::InMemory => Ask::Nobody,
             Detail::Trees => Ask::TasksAndThreads,
         },
     });

@@ -6,7 +6,7 @@ pub mod image;
 use std::{
     collections::HashMap,
     fs::File,
-    io::{BufReader, IsTerminal, Read, Write, stdin, stdout},
+    io::{BufReader, ErrorKind, IsTerminal, Read, Write, stdin, stdout},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -17,6 +17,7 @@ use rtops_attach::Yielding;
 use rtops_protocol::{End, Hello, ProtocolError, Reply, Saved};
 use rtops_report::dump::{Dump, Failure};
 use rtops_symbols::{Options, Symbols};
+use rtops_types::Pid;
 
 use self::image::{Detail, core};
 use crate::{
@@ -33,7 +34,7 @@ const MAX_FILE: u64 = 4 << 30;
 #[derive(Debug)]
 pub struct Taken {
     pub dump: Dump,
-    pub pid: i32,
+    pub pid: Pid,
     /// The process and its main thread, as the process numbers them.
     pub inner_pid: i32,
     pub name: String,
@@ -103,7 +104,7 @@ pub fn receive(
 }
 
 /// The first frame of a saved dump that an agent gave.
-pub fn saved(hello: &Hello, pid: i32, at: SystemTime) -> Saved {
+pub fn saved(hello: &Hello, pid: Pid, at: SystemTime) -> Saved {
     Saved {
         taken: seconds(at),
         host: host(),
@@ -170,7 +171,13 @@ pub fn load(path: &Path) -> Result<Taken, Error> {
     let mut file = BufReader::new(file.take(MAX_FILE));
     let dump = Dump::receive(|| Reply::receive(&mut file));
     let mut dump = dump.map_err(|failure| match failure {
-        Failure::Lost(ProtocolError::Io(error)) => unusable(error.to_string()),
+        Failure::Lost(ProtocolError::Io(error)) => unusable(match error.kind() {
+            ErrorKind::UnexpectedEof => "it is no dump, or is cut short".to_owned(),
+            _ => error.to_string(),
+        }),
+        Failure::Lost(ProtocolError::NotRtops) => {
+            unusable("it is none: what `--json` prints, for one, can't be read back".to_owned())
+        }
         Failure::Lost(error) => unusable(error.to_string()),
         Failure::Refused(_) => unusable("it holds no dump".to_owned()),
         Failure::Nonsense(reason) => unusable(reason),

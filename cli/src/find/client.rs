@@ -13,8 +13,8 @@ use interprocess::{
     os::unix::uds_local_socket::Stream,
 };
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use procfs::process::Process;
 use rtops_protocol::{Hello, ProtocolError, Reply, Request};
+use rtops_types::Pid;
 
 use crate::{find::discover::Candidate, proc::proc_files};
 
@@ -39,14 +39,14 @@ pub enum Unreachable {
 /// A connection whose other side is known to be process `pid`.
 #[derive(Debug)]
 pub struct Peer {
-    pub pid: i32,
+    pub pid: Pid,
     stream: Deadlined,
 }
 
 /// A connection whose agent has said hello.
 #[derive(Debug)]
 pub struct Session {
-    pub pid: i32,
+    pub pid: Pid,
     pub hello: Hello,
     stream: BufReader<Deadlined>,
 }
@@ -103,7 +103,7 @@ impl Session {
 }
 
 /// Connects without ever blocking: a plain connect waits for as long as the backlog is full.
-fn connect(path: &Path, deadline: Instant) -> Result<(Stream, i32), Unreachable> {
+fn connect(path: &Path, deadline: Instant) -> Result<(Stream, Pid), Unreachable> {
     loop {
         let name = path
             .to_fs_name::<GenericFilePath>()
@@ -122,7 +122,7 @@ fn connect(path: &Path, deadline: Instant) -> Result<(Stream, i32), Unreachable>
         let peer = getsockopt(&stream, PeerCredentials).map_err(|_| Unreachable::Stale)?;
         if peer.uid() != NO_USER {
             return match peer.pid() {
-                pid if pid > 0 => Ok((stream, pid)),
+                pid if pid > 0 => Ok((stream, Pid::new(pid))),
                 _ => Err(Unreachable::Stale),
             };
         }
@@ -136,8 +136,14 @@ fn connect(path: &Path, deadline: Instant) -> Result<(Stream, i32), Unreachable>
 
 /// Whether the socket file belongs to the process's user, or to root, as that of a service does
 /// which gave up its rights after it had started.
-fn owner_fits(owner: u32, pid: i32) -> bool {
-    let euid = || Some(proc_files::status(&Process::new(pid).ok()?).ok()?.euid);
+fn owner_fits(owner: u32, pid: Pid) -> bool {
+    let euid = || {
+        Some(
+            proc_files::status(&proc_files::process(pid).ok()?)
+                .ok()?
+                .euid,
+        )
+    };
     owner == 0 || euid() == Some(owner)
 }
 

@@ -1,5 +1,6 @@
 //! Where agents' sockets lie: in the directories of this mount namespace and, below
-//! `/proc/PID/root`, in those of every other one that the user may enter.
+//! `/proc/PID/root`, in those of every other one that the user may enter; and wherever the sockets are on
+//! which the processes listen.
 //!
 //! What is found here is a hint. Only a connection tells who listens: see [`super::client`].
 
@@ -16,6 +17,7 @@ use procfs::{
     process::{FDTarget, Process, all_processes},
 };
 use rtops_protocol::{SocketFile, directory_name};
+use rtops_types::Pid;
 
 use crate::proc::{
     proc_files,
@@ -35,7 +37,7 @@ pub struct Candidate {
     /// The owner of the socket file.
     pub owner: u32,
     /// The process that the file's name means, if there is such a process.
-    pub hint: Option<i32>,
+    pub hint: Option<Pid>,
     file: SocketFile,
     identity: (u64, u64),
 }
@@ -64,10 +66,14 @@ impl View {
 /// # Errors
 /// When `/proc` can't be read.
 pub fn everywhere() -> ProcResult<Vec<Candidate>> {
-    let own = View::of(&Process::myself()?);
+    let myself = Process::myself()?;
+    let own = View::of(&myself);
     let mut candidates = sockets(Path::new("/"));
     for candidate in &mut candidates {
         candidate.hint = process_named_by(candidate.file);
+    }
+    if chosen_directory().is_none() {
+        candidates.extend(elsewhere(&myself));
     }
     let mut others: HashMap<View, Vec<Process>> = HashMap::new();
     for process in all_processes()?.flatten() {
@@ -77,8 +83,9 @@ pub fn everywhere() -> ProcResult<Vec<Candidate>> {
             others.entry(view).or_default().push(process);
         }
     }
+    let network = network_of(&myself);
     for processes in others.values() {
-        candidates.extend(sockets_inside(processes));
+        candidates.extend(sockets_inside(processes, network.as_ref()));
     }
     let mut seen = HashSet::new();
     candidates.retain(|candidate| seen.insert(candidate.identity));
@@ -90,7 +97,7 @@ pub fn everywhere() -> ProcResult<Vec<Candidate>> {
 pub fn of_process(process: &Process) -> Vec<Candidate> {
     let inner = inner_pid(process);
     let owner = proc_files::status(process).ok().map(|status| status.euid);
-    let root = root_of(process);
+    let root = root_of(Pid::new(process.pid()));
     let mut candidates = sockets(Path::new("/"));
     candidates.extend(sockets(&root));
     candidates.retain(|candidate| {
@@ -101,7 +108,7 @@ pub fn of_process(process: &Process) -> Vec<Candidate> {
         candidates = sockets_of(process, inner);
     }
     for candidate in &mut candidates {
-        candidate.hint = Some(process.pid());
+        candidate.hint = Some(Pid::new(process.pid()));
     }
     candidates
 }
@@ -126,7 +133,7 @@ fn sockets_of(process: &Process, inner: i32) -> Vec<Candidate> {
         FDTarget::Socket(inode) => named.get(&inode),
         _ => None,
     });
-    let root = root_of(process);
+    let root = root_of(Pid::new(process.pid()));
     let paths: HashSet<PathBuf> = own
         .filter_map(|path| Some(root.join(path.strip_prefix("/").ok()?)))
         .collect();
@@ -161,32 +168,58 @@ fn agents_in(process: &Process) -> impl Iterator<Item = Listening> {
 ///
 /// # Errors
 /// When `/proc` can't be read.
-pub fn named_by_sockets() -> ProcResult<HashSet<i32>> {
+pub fn named_by_sockets() -> ProcResult<HashSet<Pid>> {
     let own = Process::myself()?;
     Ok(agents_in(&own)
         .filter_map(|listening| process_named_by(listening.file))
         .collect())
 }
 
+/// The sockets in whatever directories, of processes that run in this network and PID namespace.
+fn elsewhere(myself: &Process) -> impl Iterator<Item = Candidate> {
+    agents_in(myself).filter_map(|listening| {
+        let pid = process_named_by(listening.file)?;
+        let path = listening.path.strip_prefix("/").ok()?;
+        Some(Candidate {
+            hint: Some(pid),
+            ..candidate(root_of(pid).join(path))?
+        })
+    })
+}
+
 /// The process that a socket of this mount namespace is named after, if it still runs.
-fn process_named_by(file: SocketFile) -> Option<i32> {
-    let pid = i32::try_from(file.pid).ok()?;
-    let stat = Process::new(pid).ok()?.stat().ok()?;
+fn process_named_by(file: SocketFile) -> Option<Pid> {
+    let pid = Pid::try_from(file.pid).ok()?;
+    let stat = proc_files::process(pid).ok()?.stat().ok()?;
     (stat.starttime == file.start_time).then_some(pid)
 }
 
-/// The sockets in the one file system that all `processes` see.
-fn sockets_inside(processes: &[Process]) -> Vec<Candidate> {
+/// The network namespace of a process; `None` where the user may not know.
+fn network_of(process: &Process) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{}/ns/net", process.pid())).ok()
+}
+
+/// The sockets in the one file system that all `processes` see; of a network other than this one, in all its
+/// directories.
+fn sockets_inside(processes: &[Process], network: Option<&PathBuf>) -> Vec<Candidate> {
     // Any of them leads there; the first may have ended.
     let mut found = processes
         .iter()
-        .map(|process| sockets(&root_of(process)))
+        .map(|process| sockets(&root_of(Pid::new(process.pid()))))
         .find(|sockets| !sockets.is_empty())
         .unwrap_or_default();
+    if let Some(first) = processes.first()
+        && chosen_directory().is_none()
+        && network_of(first).as_ref() != network
+    {
+        let root = root_of(Pid::new(first.pid()));
+        let paths = agents_in(first).map(|listening| listening.path);
+        found.extend(paths.filter_map(|path| candidate(root.join(path.strip_prefix("/").ok()?))));
+    }
     if !found.is_empty() {
-        let pids: HashMap<i32, i32> = processes
+        let pids: HashMap<i32, Pid> = processes
             .iter()
-            .map(|process| (inner_pid(process), process.pid()))
+            .map(|process| (inner_pid(process), Pid::new(process.pid())))
             .collect();
         for candidate in &mut found {
             let inner = i32::try_from(candidate.file.pid).ok();
@@ -196,8 +229,8 @@ fn sockets_inside(processes: &[Process]) -> Vec<Candidate> {
     found
 }
 
-fn root_of(process: &Process) -> PathBuf {
-    PathBuf::from(format!("/proc/{}/root", process.pid()))
+fn root_of(pid: Pid) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/root"))
 }
 
 /// The id that a process has in its own PID namespace.
@@ -236,9 +269,8 @@ fn candidate(path: PathBuf) -> Option<Candidate> {
 
 /// `$RTOPS_DIR` if it is set, else the default directory of every user.
 fn directories(root: &Path) -> Vec<PathBuf> {
-    if let Some(chosen) = env::var_os("RTOPS_DIR").filter(|chosen| !chosen.is_empty()) {
-        let chosen = Path::new(&chosen);
-        return vec![root.join(chosen.strip_prefix("/").unwrap_or(chosen))];
+    if let Some(chosen) = chosen_directory() {
+        return vec![root.join(chosen.strip_prefix("/").unwrap_or(&chosen))];
     }
     let parent = root.join("tmp");
     // The link of this machine's own administrator is another thing.
@@ -252,6 +284,11 @@ fn directories(root: &Path) -> Vec<PathBuf> {
         .filter(|entry| entry.file_name().to_str().is_some_and(is_default_name))
         .map(|entry| entry.path())
         .collect()
+}
+
+fn chosen_directory() -> Option<PathBuf> {
+    let chosen = env::var_os("RTOPS_DIR").filter(|chosen| !chosen.is_empty())?;
+    Some(PathBuf::from(chosen))
 }
 
 fn is_default_name(name: &str) -> bool {

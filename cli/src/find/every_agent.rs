@@ -7,6 +7,7 @@ use std::{
 
 use procfs::ProcResult;
 use rtops_protocol::{Hello, ProtocolError};
+use rtops_types::Pid;
 
 use crate::find::{
     client::{Peer, Session, Unreachable},
@@ -26,7 +27,7 @@ const WORKERS: Workers = Workers {
 /// A process with an agent.
 #[derive(Debug)]
 pub struct Asked<T> {
-    pub pid: i32,
+    pub pid: Pid,
     pub candidate: Candidate,
     pub answer: Answer<T>,
 }

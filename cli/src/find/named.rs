@@ -5,16 +5,14 @@ use std::{
     fmt::{self, Display},
 };
 
-use procfs::{
-    ProcResult,
-    process::{Process, all_processes},
-};
+use procfs::{ProcResult, process::all_processes};
 use rtops_protocol::ProtocolError;
 use rtops_report::escape::escape;
+use rtops_types::Pid;
 
 use crate::{
     find::every_agent::{Answer, Asked},
-    proc::{self, Reader},
+    proc::{self, Reader, proc_files},
 };
 
 /// The most processes that are listed where a name is ambiguous.
@@ -25,7 +23,7 @@ const MAX_COMMAND: usize = 120;
 /// A process that can be meant.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Named {
-    pub pid: i32,
+    pub pid: Pid,
     pub name: String,
 }
 
@@ -33,7 +31,7 @@ pub struct Named {
 #[derive(Debug, PartialEq)]
 pub enum Meant {
     None,
-    One(i32),
+    One(Pid),
     Several(Several),
 }
 
@@ -81,7 +79,7 @@ impl Named {
         let name = match &asked.answer {
             Answer::Given(hello, _) => hello.name.clone(),
             Answer::Wrong(ProtocolError::NotRtops) => return None,
-            Answer::Silent | Answer::Wrong(_) => proc::name(&Process::new(pid).ok()?)?,
+            Answer::Silent | Answer::Wrong(_) => proc::name(&proc_files::process(pid).ok()?)?,
         };
         Some(Self { pid, name })
     }
@@ -91,14 +89,14 @@ impl Named {
     /// # Errors
     /// When `/proc` can't be read.
     pub fn of_all_but(known: &[Self]) -> ProcResult<Vec<Self>> {
-        let mut known: HashSet<i32> = known.iter().map(|named| named.pid).collect();
-        known.extend(i32::try_from(std::process::id()));
+        let mut known: HashSet<Pid> = known.iter().map(|named| named.pid).collect();
+        known.insert(Pid::own());
         Ok(all_processes()?
             .flatten()
-            .filter(|process| !known.contains(&process.pid()))
+            .filter(|process| !known.contains(&Pid::new(process.pid())))
             .filter_map(|process| {
                 Some(Self {
-                    pid: process.pid(),
+                    pid: Pid::new(process.pid()),
                     name: proc::name(&process)?,
                 })
             })
@@ -178,7 +176,7 @@ mod tests {
 
     fn named(processes: &[(i32, &str)]) -> Vec<Named> {
         let named = processes.iter().map(|(pid, name)| Named {
-            pid: *pid,
+            pid: Pid::new(*pid),
             name: (*name).to_owned(),
         });
         named.collect()
@@ -197,12 +195,12 @@ mod tests {
             ("gate", 4),
             ("ngi", 6),
         ] {
-            assert_eq!(both(text), Meant::One(pid), "{text}");
+            assert_eq!(both(text), Meant::One(Pid::new(pid)), "{text}");
         }
         for text in ["Gateway", "gateway-older", ""] {
             assert_eq!(both(text), Meant::None, "{text}");
         }
-        assert_eq!(meant("work", &[&agents]), Meant::One(3));
+        assert_eq!(meant("work", &[&agents]), Meant::One(Pid::new(3)));
         assert_eq!(meant("nginx", &[&agents]), Meant::None);
     }
 
@@ -225,7 +223,7 @@ mod tests {
     fn a_number_is_no_beginning_of_a_name() {
         let agents = named(&[(1, "47-worker"), (2, "48")]);
         assert_eq!(meant("47", &[&agents]), Meant::None);
-        assert_eq!(meant("48", &[&agents]), Meant::One(2));
+        assert_eq!(meant("48", &[&agents]), Meant::One(Pid::new(2)));
     }
 
     #[test]
@@ -233,7 +231,7 @@ mod tests {
         let processes: Vec<Named> = (0..30)
             .map(|number| Named {
                 // No such process: its command line is not known.
-                pid: i32::MAX - number,
+                pid: Pid::new(i32::MAX - number),
                 name: "evil\u{1b}[2J".to_owned(),
             })
             .collect();

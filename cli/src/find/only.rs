@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use nix::unistd::geteuid;
-use procfs::process::Process;
+use rtops_types::Pid;
 
 use crate::{
     error::Error,
@@ -28,7 +28,7 @@ pub enum Candidates {
 ///
 /// # Errors
 /// When there is none, or more than one.
-pub fn process(among: Candidates) -> Result<i32, Error> {
+pub fn process(among: Candidates) -> Result<Pid, Error> {
     let agents: Vec<Asked<()>> = ask_every_agent(|_| Ok(()))?;
     let agents = agents.iter().filter_map(Named::of_agent);
     let mut found: Vec<Named> = agents.filter(|named| is_ours(named.pid)).collect();
@@ -44,7 +44,7 @@ pub fn process(among: Candidates) -> Result<i32, Error> {
                     Program::Other | Program::Hidden => false,
                 })
                 .filter_map(|pid| {
-                    let name = proc::name(&Process::new(pid).ok()?)?;
+                    let name = proc::name(&proc_files::process(pid).ok()?)?;
                     Some(Named { pid, name })
                 }),
         );
@@ -56,14 +56,20 @@ pub fn process(among: Candidates) -> Result<i32, Error> {
     }
 }
 
-fn is_ours(pid: i32) -> bool {
+fn is_ours(pid: Pid) -> bool {
     let user = geteuid();
-    let owner = || Some(proc_files::status(&Process::new(pid).ok()?).ok()?.euid);
+    let owner = || {
+        Some(
+            proc_files::status(&proc_files::process(pid).ok()?)
+                .ok()?
+                .euid,
+        )
+    };
     user.is_root() || owner() == Some(user.as_raw())
 }
 
 /// Whether it is this program, which has tokio for its demo only.
-fn is_rtops(pid: i32) -> bool {
+fn is_rtops(pid: Pid) -> bool {
     let program = |process: &str| {
         let metadata = fs::metadata(Path::new("/proc").join(process).join("exe")).ok()?;
         Some((metadata.dev(), metadata.ino()))

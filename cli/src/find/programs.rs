@@ -9,11 +9,11 @@ use std::{
     path::Path,
 };
 
-use procfs::process::Process;
 use rtops_binary::{ReadError, Rustc};
 use rtops_files::{NamedBy, Refusal, Regular};
+use rtops_types::Pid;
 
-use crate::proc::proc_files::CommandLine;
+use crate::proc::proc_files::{self, CommandLine};
 
 /// The programs that were looked at.
 #[derive(Debug, Default)]
@@ -60,7 +60,7 @@ pub enum Program {
 
 impl Programs {
     /// What a process runs.
-    pub fn of(&mut self, pid: i32) -> Program {
+    pub fn of(&mut self, pid: Pid) -> Program {
         let program = match find(pid) {
             Ok(program) => program,
             Err(Refusal::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -83,8 +83,8 @@ impl Programs {
 }
 
 /// The kernel's own processes have no arguments, and no program to hide.
-fn hidden(pid: i32) -> Program {
-    let command_line = Process::new(pid).and_then(|process| CommandLine::of(&process));
+fn hidden(pid: Pid) -> Program {
+    let command_line = proc_files::process(pid).and_then(|process| CommandLine::of(&process));
     match command_line {
         Ok(CommandLine { arguments, is_cut }) if is_cut || !arguments.is_empty() => Program::Hidden,
         _ => Program::Other,
@@ -96,7 +96,7 @@ fn hidden(pid: i32) -> Program {
 /// # Errors
 /// When the process has ended, is one of the kernel's, or the user may not; and when its program lies
 /// where to read it may wait for ever.
-pub fn open(pid: i32) -> Result<File, ReadError> {
+pub fn open(pid: Pid) -> Result<File, ReadError> {
     let program = find(pid).map_err(|refusal| match refusal {
         Refusal::Io(error) => error,
         other => io::Error::other(other.to_string()),
@@ -104,17 +104,17 @@ pub fn open(pid: i32) -> Result<File, ReadError> {
     Ok(program?.open()?)
 }
 
-fn find(pid: i32) -> Result<Regular, Refusal> {
+fn find(pid: Pid) -> Result<Regular, Refusal> {
     Regular::at(Path::new(&executable(pid)), NamedBy::Target)
 }
 
 /// Its path, in the process's own file system.
-pub fn path(pid: i32) -> Option<String> {
+pub fn path(pid: Pid) -> Option<String> {
     let path = fs::read_link(executable(pid)).ok()?;
     Some(path.to_string_lossy().into_owned())
 }
 
-fn executable(pid: i32) -> String {
+fn executable(pid: Pid) -> String {
     format!("/proc/{pid}/exe")
 }
 
@@ -122,12 +122,12 @@ fn executable(pid: i32) -> String {
 ///
 /// # Errors
 /// When `/proc` can't be read.
-pub fn others() -> io::Result<Vec<i32>> {
-    let own = i32::try_from(std::process::id()).ok();
+pub fn others() -> io::Result<Vec<Pid>> {
+    let own = Pid::own();
     let entries = fs::read_dir("/proc")?.flatten();
-    let mut pids: Vec<i32> = entries
+    let mut pids: Vec<Pid> = entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| Some(*pid) != own)
+        .filter(|pid| *pid != own)
         .collect();
     pids.sort_unstable();
     Ok(pids)
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_program_is_read_once() {
         let mut programs = Programs::default();
-        let own = i32::try_from(std::process::id()).unwrap();
+        let own = Pid::own();
         let first = programs.of(own);
         assert!(
             matches!(&first, Program::Rust(built) if matches!(built.rustc, Rustc::Version(_))),
@@ -156,7 +156,7 @@ mod tests {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let pid = i32::try_from(sleep.id()).unwrap();
+        let pid = Pid::try_from(sleep.id()).unwrap();
         assert!(others().unwrap().contains(&pid));
         assert_eq!(programs.of(pid), Program::Other);
         assert_eq!(programs.known.len(), 2);
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn this_process_is_none_of_the_others() {
-        let own = i32::try_from(std::process::id()).unwrap();
+        let own = Pid::own();
         let others = others().unwrap();
         assert!(!others.contains(&own) && others.is_sorted());
     }

@@ -8,6 +8,7 @@ use std::{
 use nix::unistd::{Uid, geteuid};
 use procfs::process::Process;
 use rtops_protocol::{ProtocolError, Reply, Request};
+use rtops_types::Pid;
 
 use crate::{
     args::TargetArgs,
@@ -25,7 +26,7 @@ use crate::{
 /// A process that was asked for, and the sockets to try.
 #[derive(Debug)]
 pub struct Target {
-    pub pid: i32,
+    pub pid: Pid,
     timeout: Duration,
     candidates: Vec<Candidate>,
 }
@@ -90,15 +91,15 @@ impl Target {
         if text.is_empty() {
             return Err(Error::Usage("a target is a PID or a name".to_owned()));
         }
-        let Ok(pid) = text.parse::<i32>() else {
+        let Ok(pid) = text.parse::<Pid>() else {
             return Self::by_name(among, text, timeout);
         };
-        if let Ok(process) = Process::new(pid) {
+        if let Ok(process) = proc_files::process(pid) {
             return Ok(Self::of_process(&whole(process), timeout));
         }
         // A number may be a name as well.
         Self::by_name(among, text, timeout).map_err(|error| match error {
-            Error::NoSuchName(_) if pid > 0 => Error::NoSuchProcess(pid),
+            Error::NoSuchName(_) if pid.as_raw() > 0 => Error::NoSuchProcess(pid),
             Error::NoSuchName(_) => Error::Usage(format!("{pid} is no PID")),
             other => other,
         })
@@ -106,7 +107,7 @@ impl Target {
 
     fn of_process(process: &Process, timeout: Duration) -> Self {
         Self {
-            pid: process.pid(),
+            pid: Pid::new(process.pid()),
             timeout,
             candidates: discover::of_process(process),
         }
@@ -136,7 +137,7 @@ impl Target {
                 candidates: vec![found.candidate],
             });
         }
-        let process = Process::new(pid).map_err(|_| Error::NoSuchProcess(pid))?;
+        let process = proc_files::process(pid).map_err(|_| Error::NoSuchProcess(pid))?;
         Ok(Self::of_process(&process, timeout))
     }
 
@@ -146,7 +147,7 @@ impl Target {
     /// When there is no agent, it is stopped, it may not be asked, does not answer, or speaks another
     /// version.
     pub fn open(&self) -> Result<Session, Error> {
-        refuse_stopped(self.pid)?;
+        refuse_silent(self.pid)?;
         let deadline = Instant::now() + self.timeout;
         let mut worst = None;
         for candidate in &self.candidates {
@@ -225,7 +226,7 @@ impl Target {
 
     /// No socket was found: there is none, or the user can't see it.
     fn without_agent(&self) -> Error {
-        let Ok(process) = Process::new(self.pid) else {
+        let Ok(process) = proc_files::process(self.pid) else {
             return Error::NoSuchProcess(self.pid);
         };
         let user = geteuid();
@@ -242,7 +243,7 @@ impl Target {
     }
 
     fn forbidden(&self) -> Error {
-        let owner = Process::new(self.pid)
+        let owner = proc_files::process(self.pid)
             .and_then(|process| proc_files::status(&process))
             .map(|status| status.euid);
         match (owner, Reader::new()) {
@@ -258,16 +259,22 @@ impl Target {
 /// Whoever looks at a process from outside stops it for a moment, which is no reason to give up.
 const MOMENT: Duration = Duration::from_millis(250);
 
-/// Says of a process that is stopped that it is: it would never answer.
-fn refuse_stopped(pid: i32) -> Result<(), Error> {
+/// Says of a process that is stopped, or has ended and is there all the same, that it is so: it would never answer.
+fn refuse_silent(pid: Pid) -> Result<(), Error> {
     let end = Instant::now() + MOMENT;
     loop {
-        let process = Process::new(pid);
-        let state = process
+        let process = proc_files::process(pid);
+        let stat = process
             .as_ref()
             .ok()
             .and_then(|process| process.stat().ok());
-        match state.map(|stat| stat.state) {
+        match stat.as_ref().map(|stat| stat.state) {
+            Some('Z' | 'X') => {
+                return Err(Error::Zombie {
+                    pid,
+                    name: stat.map_or_else(String::new, |stat| stat.comm),
+                });
+            }
             Some('T') => return Err(Error::Stopped { pid, tracer: None }),
             Some('t') if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
             Some('t') => {
@@ -277,7 +284,7 @@ fn refuse_stopped(pid: i32) -> Result<(), Error> {
                 let tracer = status.map_or(0, |status| status.tracerpid);
                 return Err(Error::Stopped {
                     pid,
-                    tracer: Some(tracer),
+                    tracer: Some(Pid::new(tracer)),
                 });
             }
             _ => return Ok(()),
@@ -290,7 +297,7 @@ fn refuse_stopped(pid: i32) -> Result<(), Error> {
 fn whole(process: Process) -> Process {
     let main = proc_files::status(&process).ok().map(|status| status.tgid);
     main.filter(|main| *main != process.pid())
-        .and_then(|main| Process::new(main).ok())
+        .and_then(|main| proc_files::process(Pid::new(main)).ok())
         .unwrap_or(process)
 }
 
@@ -300,7 +307,7 @@ fn elsewhere(name: &str, agents: &[Named], timeout: Duration) -> Result<Target, 
     let others = Named::of_all_but(agents).unwrap_or_default();
     let named = others.iter().filter(|named| named.name == name);
     let (mut with_agent, without): (Vec<Target>, Vec<Target>) = named
-        .filter_map(|named| Process::new(named.pid).ok())
+        .filter_map(|named| proc_files::process(named.pid).ok())
         .map(|process| Target::of_process(&process, timeout))
         .partition(|target| !target.candidates.is_empty());
     let no_agent = || {
@@ -312,7 +319,7 @@ fn elsewhere(name: &str, agents: &[Named], timeout: Duration) -> Result<Target, 
     match with_agent.len() {
         0 | 1 => with_agent.pop().ok_or_else(no_agent),
         _ => {
-            let pids: Vec<i32> = with_agent.iter().map(|target| target.pid).collect();
+            let pids: Vec<Pid> = with_agent.iter().map(|target| target.pid).collect();
             let named = others.iter().filter(|named| pids.contains(&named.pid));
             Err(Error::Ambiguous(Several::named(
                 name,

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use rtops_render::bars::Bars;
+use rtops_types::Pid;
 
 /// How deep a tree is drawn. What is deeper stands below the last level, with a mark.
 const MAX_DRAWN: usize = 40;
@@ -11,9 +12,9 @@ const MAX_DRAWN: usize = 40;
 /// A process in a tree.
 pub trait Branch {
     /// Its number.
-    fn pid(&self) -> i32;
+    fn pid(&self) -> Pid;
     /// The number of the process that started it, or took it over.
-    fn ppid(&self) -> i32;
+    fn ppid(&self) -> Pid;
 }
 
 /// Which part of a tree is wanted.
@@ -21,7 +22,7 @@ pub trait Branch {
 pub enum Part {
     All,
     /// Below this process.
-    Below(i32),
+    Below(Pid),
 }
 
 /// A process, and where it stands.
@@ -70,7 +71,7 @@ struct Place {
 impl Tree {
     fn of<T: Branch>(processes: &[T], part: Part, kept: impl Fn(&T) -> bool) -> Self {
         let index = processes.iter().map(Branch::pid).zip(0..);
-        let index: HashMap<i32, usize> = index.collect();
+        let index: HashMap<Pid, usize> = index.collect();
         let parents: Vec<Option<usize>> = processes
             .iter()
             .map(|process| index.get(&process.ppid()).copied())
@@ -195,12 +196,12 @@ mod tests {
     type Process = (i32, i32, bool);
 
     impl Branch for Process {
-        fn pid(&self) -> i32 {
-            self.0
+        fn pid(&self) -> Pid {
+            Pid::new(self.0)
         }
 
-        fn ppid(&self) -> i32 {
-            self.1
+        fn ppid(&self) -> Pid {
+            Pid::new(self.1)
         }
     }
 
@@ -224,9 +225,12 @@ mod tests {
         ];
         let all = ["1", "├─ 5", "│  └─ 6", "│     └─ 8", "└─ 9", "20"];
         assert_eq!(drawn(&processes, Part::All), all);
-        assert_eq!(drawn(&processes, Part::Below(5)), ["5", "└─ 6", "   └─ 8"]);
-        assert_eq!(drawn(&processes, Part::Below(7)), ["7"]);
-        assert!(drawn(&processes, Part::Below(99)).is_empty());
+        assert_eq!(
+            drawn(&processes, Part::Below(Pid::new(5))),
+            ["5", "└─ 6", "   └─ 8"]
+        );
+        assert_eq!(drawn(&processes, Part::Below(Pid::new(7))), ["7"]);
+        assert!(drawn(&processes, Part::Below(Pid::new(99))).is_empty());
     }
 
     #[test]
@@ -235,7 +239,7 @@ mod tests {
         let all = ["1", "2", "└─ 3", "   └─ 4"];
         assert_eq!(drawn(&processes, Part::All), all);
         let below = ["3", "├─ 2", "└─ 4"];
-        assert_eq!(drawn(&processes, Part::Below(3)), below);
+        assert_eq!(drawn(&processes, Part::Below(Pid::new(3))), below);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use procfs::{
     Current, Meminfo, ProcError, ProcResult,
     process::{Process, Status},
 };
+use rtops_types::Pid;
 use serde::Serialize;
 
 use super::{
@@ -59,7 +60,7 @@ pub struct Inspected {
 /// Another process that has to do with it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Related {
-    pub pid: i32,
+    pub pid: Pid,
     /// `None` if it has ended.
     pub name: Option<String>,
 }
@@ -116,10 +117,12 @@ impl State {
 }
 
 impl Related {
-    fn of(pid: i32) -> Option<Self> {
-        (pid > 0).then(|| Self {
+    fn of(pid: Pid) -> Option<Self> {
+        (pid.as_raw() > 0).then(|| Self {
             pid,
-            name: Process::new(pid).ok().and_then(|process| name(&process)),
+            name: proc_files::process(pid)
+                .ok()
+                .and_then(|process| name(&process)),
         })
     }
 }
@@ -192,7 +195,7 @@ pub fn inspect(process: &Process) -> ProcResult<Option<Inspected>> {
         real_user: (status.ruid != status.euid).then(|| reader.user(status.ruid)),
         state: State {
             letter: stat.state,
-            tracer: Related::of(status.tracerpid),
+            tracer: Related::of(Pid::new(status.tracerpid)),
         },
         started: now.checked_sub(figures.uptime).unwrap_or(now),
         memory,

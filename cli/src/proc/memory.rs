@@ -2,8 +2,9 @@
 
 use procfs::{
     ProcError,
-    process::{Process, SmapsRollup, Status},
+    process::{SmapsRollup, Status},
 };
+use rtops_types::Pid;
 
 use crate::proc::proc_files;
 
@@ -42,8 +43,8 @@ pub struct Rollup {
 }
 
 /// Reads it; `None` once the process has ended.
-pub fn resident(pid: i32) -> Option<Resident> {
-    let process = Process::new(pid).ok()?;
+pub fn resident(pid: Pid) -> Option<Resident> {
+    let process = proc_files::process(pid).ok()?;
     let status = proc_files::status(&process).ok()?;
     Some(match process.smaps_rollup() {
         Ok(sums) => with_rollup(&status, &sums),
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_sums_of_this_process_fit() {
-        let resident = resident(std::process::id().try_into().unwrap()).unwrap();
+        let resident = resident(Pid::own()).unwrap();
         let rollup = resident.rollup.unwrap();
         assert!(resident.rss > 1_000_000);
         assert!(rollup.pss > 0 && rollup.pss <= resident.rss);

@@ -23,6 +23,7 @@ use std::{
 use nix::unistd::{Uid, User};
 use procfs::{Current, ProcResult, process::Process};
 use rtops_image::Tid;
+use rtops_types::Pid;
 use serde::{Serialize, Serializer};
 
 use proc_files::CommandLine;
@@ -35,8 +36,8 @@ const MOMENT: Duration = Duration::from_millis(200);
 /// The figures of one process for the list.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figures {
-    pub pid: i32,
-    pub ppid: i32,
+    pub pid: Pid,
+    pub ppid: Pid,
     pub user: String,
     pub threads: u64,
     /// Processor time since the start.
@@ -119,8 +120,8 @@ impl Reader {
     }
 
     /// The figures of a process; `None` once it has ended.
-    pub fn figures(&self, pid: i32) -> Option<Figures> {
-        self.figures_of(&Process::new(pid).ok()?)
+    pub fn figures(&self, pid: Pid) -> Option<Figures> {
+        self.figures_of(&proc_files::process(pid).ok()?)
     }
 
     /// The figures of the process that was opened, even if its id is another one's by now.
@@ -129,8 +130,8 @@ impl Reader {
         let command_line = CommandLine::of(process).unwrap_or_default();
         let started = self.ticks(stat.starttime);
         Some(Figures {
-            pid: process.pid(),
-            ppid: stat.ppid,
+            pid: Pid::new(process.pid()),
+            ppid: Pid::new(stat.ppid),
             user: self.user(process.uid().ok()?),
             threads: u64::try_from(stat.num_threads).unwrap_or(0),
             cpu_time: self.ticks(stat.utime.saturating_add(stat.stime)),
@@ -165,15 +166,15 @@ impl Reader {
 /// A process that may end, and whose id another one may get.
 #[derive(Clone, Copy, Debug)]
 pub struct Life {
-    pid: i32,
+    pid: Pid,
     /// In ticks since the machine booted.
     started: u64,
 }
 
 impl Life {
     /// That of the process which has the id now.
-    pub fn of(pid: i32) -> Option<Self> {
-        let started = Process::new(pid).ok()?.stat().ok()?.starttime;
+    pub fn of(pid: Pid) -> Option<Self> {
+        let started = proc_files::process(pid).ok()?.stat().ok()?.starttime;
         Some(Self { pid, started })
     }
 
@@ -192,14 +193,14 @@ impl Life {
 
     /// A process that nobody has waited for yet has ended, too.
     fn has_ended(self) -> bool {
-        let stat = Process::new(self.pid).and_then(|process| process.stat());
+        let stat = proc_files::process(self.pid).and_then(|process| process.stat());
         !stat.is_ok_and(|stat| stat.starttime == self.started && !matches!(stat.state, 'Z' | 'X'))
     }
 }
 
 /// What `rtops stats` shows beside the figures; `None` once the process has ended.
-pub fn details(pid: i32) -> Option<Details> {
-    details_of(&Process::new(pid).ok()?)
+pub fn details(pid: Pid) -> Option<Details> {
+    details_of(&proc_files::process(pid).ok()?)
 }
 
 fn details_of(process: &Process) -> Option<Details> {
@@ -291,14 +292,10 @@ fn executable_name(process: &Process) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn own_pid() -> i32 {
-        i32::try_from(std::process::id()).unwrap()
-    }
-
     #[test]
     fn figures_of_this_process() {
-        let figures = Reader::new().unwrap().figures(own_pid()).unwrap();
-        assert_eq!(figures.pid, own_pid());
+        let figures = Reader::new().unwrap().figures(Pid::own()).unwrap();
+        assert_eq!(figures.pid, Pid::own());
         assert!(figures.threads >= 1);
         assert!(figures.rss_bytes > 100_000);
         assert!(figures.command.contains(&figures.name));
@@ -307,7 +304,7 @@ mod tests {
 
     #[test]
     fn details_of_this_process() {
-        let details = details(own_pid()).unwrap();
+        let details = details(Pid::own()).unwrap();
         assert!(details.threads.values().sum::<usize>() >= 1);
         assert!(details.cpus.unwrap() >= 1);
         assert!(details.open_files.unwrap() >= 3);
@@ -316,7 +313,7 @@ mod tests {
     #[test]
     fn a_process_that_ended_has_none() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
-        let pid = i32::try_from(child.id()).unwrap();
+        let pid = Pid::try_from(child.id()).unwrap();
         child.wait().unwrap();
         assert!(Reader::new().unwrap().figures(pid).is_none());
         assert!(details(pid).is_none());

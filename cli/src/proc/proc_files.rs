@@ -8,6 +8,7 @@ use procfs::{
     process::{MountInfo, MountInfos, Process, Status, Task},
 };
 use rtops_files::bounded::{self, Contents, Limited};
+use rtops_types::Pid;
 
 /// The most bytes of a command line. The kernel shows whatever memory the process says that it lies in.
 const MAX_COMMAND_LINE: usize = 64 << 10;
@@ -23,6 +24,14 @@ const MAX_LINE: usize = 8 << 10;
 const MAX_TABLE: u64 = 64 << 20;
 /// The most threads that are looked at.
 pub const MAX_THREADS: usize = 16_384;
+
+/// The process with this number.
+///
+/// # Errors
+/// When there is none.
+pub fn process(pid: Pid) -> ProcResult<Process> {
+    Process::new(pid.as_raw())
+}
 
 /// The arguments that a process was started with, or what it says they are.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

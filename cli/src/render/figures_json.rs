@@ -4,10 +4,10 @@ use serde::Serialize;
 
 use crate::proc::Figures;
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct FiguresPart<'a> {
     #[serde(flatten)]
-    figures: &'a Figures,
+    pub(super) figures: &'a Figures,
     cpu_share: f64,
 }
 

@@ -9,7 +9,7 @@ use rtops_render::{
 };
 use rtops_report::format;
 
-use crate::{find::programs::Built, proc::Figures};
+use crate::{args::SortKey, find::programs::Built, proc::Figures};
 
 const NOBODY: &str = "No process with an rtops agent is running, or none that this user may see; \
     add the crate rtops-agent to a service and start it first thing in `main`.";
@@ -41,7 +41,10 @@ const TOKIO: &str = "TOKIO";
 #[derive(Debug, Default)]
 pub struct List {
     pub scope: Scope,
+    pub sort: SortKey,
     pub rows: Vec<Row>,
+    /// How many there are, with those that are left out as only so many were wanted.
+    pub total: usize,
     /// How many more there are whose programs the user may not read.
     pub hidden: usize,
 }
@@ -121,10 +124,12 @@ impl State {
 pub fn text(writer: &mut (impl Write + ?Sized), style: Style, list: &List) -> io::Result<()> {
     let List {
         scope,
+        sort,
         rows,
+        total,
         hidden,
     } = list;
-    if rows.is_empty() {
+    if *total == 0 {
         let nothing = match scope {
             Scope::Agents => NOBODY,
             Scope::Rust => NO_RUST,
@@ -138,8 +143,16 @@ pub fn text(writer: &mut (impl Write + ?Sized), style: Style, list: &List) -> io
             shown.map(|(_, cell)| cell).collect()
         };
         let columns = COLUMNS.into_iter();
-        let columns: Vec<Column> = columns.filter(|column| is_shown(column.title)).collect();
+        let columns = columns.filter(|column| is_shown(column.title));
+        let columns: Vec<Column> = columns
+            .map(|column| kept_if_sorted(column, *sort))
+            .collect();
         table::write(writer, style, "", &columns, rows.iter().map(of_row))?;
+    }
+    let left_out = total.saturating_sub(rows.len());
+    if left_out > 0 {
+        let text = format!("({left_out} more not shown; raise --limit to see them)");
+        writeln!(writer, "{}", style.paint(Paint::Faint, text))?;
     }
     if *hidden > 0 {
         let text = format!(
@@ -149,6 +162,21 @@ pub fn text(writer: &mut (impl Write + ?Sized), style: Style, list: &List) -> io
         writeln!(writer, "{}", style.paint(Paint::Faint, text))?;
     }
     Ok(())
+}
+
+/// A terminal that is too narrow for all columns keeps the one that the list is sorted by.
+fn kept_if_sorted(column: Column, sort: SortKey) -> Column {
+    let sorted = match sort {
+        SortKey::Pid | SortKey::Name | SortKey::Tasks => return column,
+        SortKey::Cpu => "CPU",
+        SortKey::Rss => "RSS",
+        SortKey::Threads => "THREADS",
+        SortKey::Uptime => "UPTIME",
+    };
+    match column.title == sorted {
+        true => Column::new(column.title, Fit::Number),
+        false => column,
+    }
 }
 
 fn cells(row: &Row) -> [String; COLUMNS.len()] {
@@ -185,6 +213,7 @@ mod tests {
     use std::time::Duration;
 
     use rtops_binary::Rustc;
+    use rtops_types::Pid;
 
     use super::*;
 
@@ -192,8 +221,8 @@ mod tests {
         Row {
             name: name.to_owned(),
             figures: Figures {
-                pid,
-                ppid: 1,
+                pid: Pid::new(pid),
+                ppid: Pid::new(1),
                 user: "api".to_owned(),
                 threads: 9,
                 cpu_time: Duration::from_secs(31),
@@ -219,6 +248,7 @@ mod tests {
                 row(4711, "gateway", State::Answering(summary)),
                 row(12, "evil\u{1b}[2J", State::NotAnswering),
             ],
+            total: 2,
             ..List::default()
         }
     }
@@ -227,6 +257,7 @@ mod tests {
     fn all() -> List {
         let mut list = List {
             scope: Scope::Rust,
+            total: 3,
             hidden: 2,
             ..agents()
         };
@@ -321,6 +352,22 @@ mod tests {
             ..List::default()
         };
         assert_eq!(shown(&none, None).trim_end(), NO_RUST);
+    }
+
+    #[test]
+    fn the_column_that_it_is_sorted_by_stays() {
+        for (sort, title) in [
+            (SortKey::Cpu, "CPU"),
+            (SortKey::Rss, "RSS"),
+            (SortKey::Threads, "THREADS"),
+            (SortKey::Uptime, "UPTIME"),
+        ] {
+            let shown = shown(&List { sort, ..all() }, Some(80));
+            let (titles, rows) = shown.split_once('\n').unwrap_or_default();
+            assert!(titles.contains(title), "{shown}");
+            let is_narrow = |line: &str| line.chars().count() <= 80;
+            assert!(is_narrow(titles) && rows.lines().all(is_narrow), "{shown}");
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<&'a str>,
     processes: Vec<Process<'a>>,
+    /// With those that are left out, as only so many were wanted.
+    total: usize,
     hidden: usize,
 }
 
@@ -67,6 +69,7 @@ fn document<'a>(time: Option<&'a str>, list: &'a List) -> Document<'a> {
         schema: json::SCHEMA,
         time,
         processes: processes.collect(),
+        total: list.total,
         hidden: list.hidden,
     }
 }

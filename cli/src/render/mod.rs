@@ -14,7 +14,6 @@ mod rustc_json;
 pub mod several;
 mod sockets;
 pub mod stats;
-pub mod stats_json;
 pub mod tree;
 pub mod trim;
 pub mod version;

@@ -9,6 +9,7 @@ use rtops_render::{
     table::{self, Column, Fit},
 };
 use rtops_report::escape::escape;
+use rtops_types::Pid;
 use serde::Serialize;
 
 use super::rustc_json::RustcFields;
@@ -32,8 +33,8 @@ const CHOICES: [&[usize]; 3] = [&[0, 1, 2, 3], &[0, 1, 3], &[0, 3]];
 /// A process.
 #[derive(Debug)]
 pub struct Node {
-    pub pid: i32,
-    pub ppid: i32,
+    pub pid: Pid,
+    pub ppid: Pid,
     pub name: String,
     /// `None` if it is not of Rust, or that is not known.
     pub rustc: Option<Rustc>,
@@ -67,11 +68,11 @@ impl Node {
 }
 
 impl Branch for Node {
-    fn pid(&self) -> i32 {
+    fn pid(&self) -> Pid {
         self.pid
     }
 
-    fn ppid(&self) -> i32 {
+    fn ppid(&self) -> Pid {
         self.ppid
     }
 }
@@ -142,8 +143,8 @@ struct Document<'a> {
 
 #[derive(Serialize)]
 struct Process<'a> {
-    pid: i32,
-    ppid: i32,
+    pid: Pid,
+    ppid: Pid,
     depth: usize,
     name: &'a str,
     #[serde(flatten)]
@@ -183,8 +184,8 @@ mod tests {
 
     fn node(pid: i32, ppid: i32, name: &str, rustc: Option<&str>, agent: Option<Agent>) -> Node {
         Node {
-            pid,
-            ppid,
+            pid: Pid::new(pid),
+            ppid: Pid::new(ppid),
             name: name.to_owned(),
             rustc: rustc.map(|version| Rustc::Version(version.to_owned())),
             agent,

@@ -10,6 +10,7 @@ use rtops_render::{
     table::{self, Column, Fit},
 };
 use rtops_report::{escape::escape, format};
+use rtops_types::Pid;
 use serde::Serialize;
 
 use super::{
@@ -28,7 +29,7 @@ const COLUMNS: [Column; 4] = [
 /// A process before and after.
 #[derive(Debug)]
 pub struct Report {
-    pub pid: i32,
+    pub pid: Pid,
     pub name: String,
     pub agent_version: String,
     pub before: Resident,
@@ -147,7 +148,7 @@ struct Document<'a> {
 
 #[derive(Serialize)]
 struct ProcessPart<'a> {
-    pid: i32,
+    pid: Pid,
     name: &'a str,
     agent_version: &'a str,
 }
@@ -243,7 +244,7 @@ mod tests {
             failed,
         };
         Report {
-            pid: 4711,
+            pid: Pid::new(4711),
             name: "gate\u{1b}[2Jway".to_owned(),
             agent_version: "0.1.0".to_owned(),
             before: resident(140_000_000),

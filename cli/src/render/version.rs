@@ -10,13 +10,14 @@ use rtops_render::{
     table::{self, Column, Fit},
 };
 use rtops_report::escape::escape;
+use rtops_types::Pid;
 
 const UNKNOWN: &str = "not known";
 
 /// What is known of a process's build.
 #[derive(Debug)]
 pub struct Report {
-    pub pid: i32,
+    pub pid: Pid,
     pub name: String,
     /// The path of the executable, in the process's own file system.
     pub path: Option<String>,

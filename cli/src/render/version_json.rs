@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use rtops_binary::{DebugLevel, Details, Lto, PanicStrategy};
 use rtops_protocol::{Fact, Package};
 use rtops_render::json;
+use rtops_types::Pid;
 use serde::Serialize;
 
 use super::{
@@ -24,7 +25,7 @@ struct Document<'a> {
 
 #[derive(Serialize)]
 struct Process<'a> {
-    pid: i32,
+    pid: Pid,
     name: &'a str,
 }
 

@@ -9,6 +9,7 @@ use std::{
 
 use procfs::process::Process;
 use rtops_report::leaks::sample::kin;
+use rtops_types::Pid;
 
 use crate::proc::proc_files;
 
@@ -26,9 +27,9 @@ pub struct ThreadChurn {
 
 impl ThreadChurn {
     /// Begins to watch a process.
-    pub fn of(pid: i32) -> Self {
+    pub fn of(pid: Pid) -> Self {
         Self {
-            process: Process::new(pid).ok(),
+            process: proc_files::process(pid).ok(),
             seen: HashMap::new(),
             alive: HashSet::new(),
         }

@@ -12,17 +12,49 @@ use crate::{
 /// What agent and kernel say at one instant.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    pub hello: Hello,
-    pub stats: Stats,
+    /// `None` where there is no agent.
+    pub agent: Option<Told>,
     pub figures: Figures,
 }
 
+/// What an agent says.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub hello: Hello,
+    pub stats: Stats,
+}
+
 impl Sample {
-    /// Asks for it, in a conversation of its own.
+    /// Asks for it; the agent in a conversation of its own.
     ///
     /// # Errors
     /// When the process or its agent can't be asked or does not answer with counters.
-    pub fn take(target: &Target) -> Result<Self, Error> {
+    pub fn take(target: &Target, has_agent: bool) -> Result<Self, Error> {
+        let agent = has_agent.then(|| Told::ask(target)).transpose()?;
+        let figures = Reader::new()?
+            .figures(target.pid)
+            .ok_or(Error::NoSuchProcess(target.pid))?;
+        Ok(Self { agent, figures })
+    }
+
+    /// The agent's counters.
+    pub fn stats(&self) -> Option<&Stats> {
+        Some(&self.agent.as_ref()?.stats)
+    }
+
+    /// The name that the process goes by.
+    pub fn name(&self) -> &str {
+        self.stats().map_or(&self.figures.name, |stats| &stats.name)
+    }
+
+    /// The runtimes that the agent knows.
+    pub fn runtimes(&self) -> &[Runtime] {
+        self.stats().map_or(&[], |stats| &stats.runtimes)
+    }
+}
+
+impl Told {
+    fn ask(target: &Target) -> Result<Self, Error> {
         let mut session = target.open()?;
         if !session.hello.capabilities.has(Capabilities::STATS) {
             return Err(Error::Incapable {
@@ -37,13 +69,9 @@ impl Sample {
         };
         let without = "an answer without counters";
         let stats = target.ask(&mut session, &Request::Stats, counters, without)?;
-        let figures = Reader::new()?
-            .figures(target.pid)
-            .ok_or(Error::NoSuchProcess(target.pid))?;
         Ok(Self {
             hello: session.hello,
             stats,
-            figures,
         })
     }
 }
@@ -65,15 +93,22 @@ pub struct WorkerRates {
 
 impl Change<'_> {
     /// Nanoseconds between the samples by the agent's own clock: when its answers arrive depends
-    /// on how busy this and that side is.
+    /// on how busy this and that side is. Without an agent, by that of the kernel.
     pub fn elapsed_ns(&self) -> u64 {
-        let (earlier, now) = (&self.earlier.stats, &self.now.stats);
-        now.clock_ns.saturating_sub(earlier.clock_ns)
+        match (self.earlier.stats(), self.now.stats()) {
+            (Some(earlier), Some(now)) => now.clock_ns.saturating_sub(earlier.clock_ns),
+            _ => {
+                let (earlier, now) = (&self.earlier.figures, &self.now.figures);
+                let elapsed = now.uptime.saturating_sub(earlier.uptime);
+                u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+            }
+        }
     }
 
-    /// How fast a counter grew, a second.
-    pub fn rate(&self, counter: fn(&Stats) -> u64) -> f64 {
-        self.per_second(counter(&self.earlier.stats), counter(&self.now.stats))
+    /// How fast a counter grew, a second; `None` without an agent.
+    pub fn rate(&self, counter: fn(&Stats) -> u64) -> Option<f64> {
+        let (earlier, now) = (self.earlier.stats()?, self.now.stats()?);
+        Some(self.per_second(counter(earlier), counter(now)))
     }
 
     /// The share of one processor that was used, by the kernel's clock alone.
@@ -84,7 +119,7 @@ impl Change<'_> {
     /// What each worker of a runtime did; `None` for a runtime that the earlier sample does not
     /// have.
     pub fn workers(&self, runtime: usize) -> Option<Vec<WorkerRates>> {
-        let now = self.now.stats.runtimes.get(runtime)?;
+        let now = self.now.runtimes().get(runtime)?;
         let earlier = self.earlier_runtime(runtime, now)?;
         let pairs = earlier.workers.iter().zip(&now.workers);
         Some(
@@ -96,7 +131,7 @@ impl Change<'_> {
 
     /// The same runtime in the earlier sample.
     fn earlier_runtime(&self, index: usize, now: &Runtime) -> Option<&Runtime> {
-        let earlier = self.earlier.stats.runtimes.get(index)?;
+        let earlier = self.earlier.runtimes().get(index)?;
         (earlier.name == now.name && earlier.workers.len() == now.workers.len()).then_some(earlier)
     }
 
@@ -132,9 +167,14 @@ fn ratio(part: u64, whole: u64) -> f64 {
 }
 
 /// Tasks alive on all runtimes together; `None` where no runtime is known.
-pub fn alive_tasks(stats: &Stats) -> Option<u64> {
-    let alive = stats.runtimes.iter().map(|runtime| runtime.alive_tasks);
+pub fn alive_tasks(runtimes: &[Runtime]) -> Option<u64> {
+    let alive = runtimes.iter().map(|runtime| runtime.alive_tasks);
     alive.reduce(u64::saturating_add)
+}
+
+/// For how long the longest poll has lasted; `None` where none is under way.
+pub fn longest_poll_ns(stats: &Stats) -> Option<u64> {
+    (stats.running > 0).then_some(stats.longest_poll_ns)
 }
 
 #[cfg(test)]
@@ -142,6 +182,7 @@ pub mod tests {
     use std::time::Duration;
 
     use rtops_protocol::{RuntimeFlavor, VERSION};
+    use rtops_types::Pid;
 
     use super::*;
 
@@ -159,7 +200,7 @@ pub mod tests {
 
     /// A sample of a process with one runtime.
     pub fn sample(clock_ns: u64, polls: u64, workers: Vec<Worker>) -> Sample {
-        Sample {
+        let told = Told {
             hello: Hello {
                 oldest_version: VERSION,
                 newest_version: VERSION,
@@ -187,9 +228,12 @@ pub mod tests {
                 }],
                 ..Stats::default()
             },
+        };
+        Sample {
+            agent: Some(told),
             figures: Figures {
-                pid: 1,
-                ppid: 0,
+                pid: Pid::new(1),
+                ppid: Pid::new(0),
                 user: String::new(),
                 threads: 1,
                 cpu_time: Duration::from_nanos(clock_ns / 4),
@@ -209,7 +253,7 @@ pub mod tests {
         let now = sample(2_000_000_000, 110, workers);
         let (earlier, now) = (&earlier, &now);
         let change = Change { earlier, now };
-        assert_eq!(change.rate(|stats| stats.polls), 50.0);
+        assert_eq!(change.rate(|stats| stats.polls), Some(50.0));
         assert_eq!(change.cpu_share(), 0.25);
         let workers = change.workers(0).unwrap_or_default();
         let busy: Vec<f64> = workers.iter().map(|worker| worker.busy_share).collect();
@@ -222,7 +266,7 @@ pub mod tests {
         let (earlier, now) = (sample(5, 10, Vec::new()), sample(5, 3, Vec::new()));
         let (earlier, now) = (&earlier, &now);
         let change = Change { earlier, now };
-        assert_eq!(change.rate(|stats| stats.polls), 0.0);
+        assert_eq!(change.rate(|stats| stats.polls), Some(0.0));
         assert_eq!(change.cpu_share(), 0.0);
     }
 }

@@ -14,8 +14,9 @@ pub fn redact(text: &str) -> String {
             "TIME",
         ),
         (r"(\.rs):\d+(:\d+)?", "$1:LINE"),
-        (r"tokio-\d+\.\d+\.\d+", "tokio-VERSION"),
-        (r" {2,}(\S+LINE)", "  $1"),
+        (r"\{async block\}:\d+", "{async block}:LINE"),
+        (r"\b([a-z][a-z_-]*)-\d+\.\d+\.\d+", "$1-VERSION"),
+        (r"(\S) {2,}(\S+LINE)", "$1  $2"),
     ];
     rules.iter().fold(text.to_owned(), |text, (pattern, with)| {
         Regex::new(pattern)

@@ -53,6 +53,8 @@ pub struct TaskGroup {
     pub future_type: Option<String>,
     pub state: String,
     pub waits: Vec<String>,
+    /// What is done for a request.
+    pub serving: Option<String>,
     pub spans: Vec<String>,
     pub site: Option<Site>,
     pub stacks: Vec<Chain>,

@@ -9,7 +9,6 @@
 )]
 
 mod allocators;
-mod axum;
 mod build;
 mod builds;
 mod cgroup;
@@ -34,6 +33,7 @@ mod outside;
 mod package;
 mod pollers;
 mod profile;
+mod servers;
 mod services;
 mod untouched;
 mod users;

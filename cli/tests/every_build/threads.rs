@@ -15,6 +15,7 @@ const THREADS: &[(&str, &str, &str)] = &[
     ("opener", "file open", "threads_only::opens"),
     ("file locker", "file lock", "threads_only::locks_file"),
     ("waiter", "process exit", "threads_only::waits_for_child"),
+    ("feeder", "pipe write", "threads_only::feeds_child"),
     ("rw reader", "rwlock read", "threads_only::reads_locked"),
     ("lazy", "once cell", "threads_only::forces"),
     (

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::{Build, Target};
 
 /// Objects whose keys are data.
-const MAPS: [&str; 1] = ["threads_by_name"];
+const MAPS: [&str; 2] = ["threads_by_name", "worker_threads"];
 
 /// Adds the names of all fields in a document.
 fn collect(value: &Value, fields: &mut BTreeSet<String>) {

@@ -10,6 +10,7 @@ use crate::support::{Build, Target, eventually, rtops};
 #[derive(Debug, Deserialize)]
 pub struct List {
     processes: Vec<Process>,
+    total: usize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,6 +63,35 @@ fn several_targets_are_listed_with_their_tasks() {
     let text = first.rtops(&[]).success().stdout;
     assert!(text.contains(&first.pid.to_string()), "{text}");
     assert!(text.contains(&second.pid.to_string()), "{text}");
+}
+
+#[test]
+fn an_agent_is_found_wherever_its_socket_is() {
+    let target = Target::start(Build::Dev, &["herd", "3"]);
+    eventually("the target answers", || {
+        let list = List::read(None);
+        let process = list.process(target.pid);
+        process.is_some_and(|process| process.tracked_tasks == Some(3))
+    });
+    // Whoever names a directory wants those in it.
+    let other = Target::start(Build::Dev, &["herd", "3"]);
+    let list = List::read(Some(other.directory()));
+    assert!(list.process(target.pid).is_none(), "{list:?}");
+}
+
+#[test]
+fn a_list_may_be_cut() {
+    let first = Target::start(Build::Dev, &["herd", "3"]);
+    let _second = first.start_beside(Build::Dev, &["herd", "30"]);
+    let run = first
+        .rtops(&["list", "--sort=tasks", "--limit=1"])
+        .success();
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "{run}");
+    assert_eq!(lines[2], "(1 more not shown; raise --limit to see them)");
+    let run = first.rtops(&["list", "--limit=0", "--json"]).success();
+    let list: List = run.json();
+    assert_eq!((list.processes.len(), list.total), (0, 2), "{run}");
 }
 
 #[test]

@@ -368,7 +368,6 @@ fn wrong_paces_are_refused() {
         &["stats", "--watch", "99ms"][..],
         &["stats", "targets", "--watch", "99ms"],
         &["stats", "targets", "--watch", "soon"],
-        &["stats", "targets", "--watch", "--attach=always"],
         &["list", "--watch", "2h"],
         &["list", "--count", "0"],
     ] {

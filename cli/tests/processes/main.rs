@@ -14,6 +14,7 @@ mod closed;
 #[path = "../common/mod.rs"]
 #[allow(dead_code, reason = "each tier uses a part")]
 mod common;
+mod demo;
 mod diff;
 #[path = "../every_build/mod.rs"]
 #[allow(dead_code, reason = "the other tier looks at more builds")]

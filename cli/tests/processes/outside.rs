@@ -39,7 +39,7 @@ fn other_commands_look_at_it_too() {
     let victim = Victim::start(Build::Dev.path(), TEN).quiet();
     let stats = look(&["stats"], victim.pid(), &["--json"]).success();
     let stats: Value = stats.json();
-    assert_eq!(stats["untracked"]["tasks"], 10, "{stats:#}");
+    assert_eq!(stats["tasks"]["untracked"], 10, "{stats:#}");
     assert_eq!(stats["process"]["pid"], victim.pid(), "{stats:#}");
     let leaks = look(&["leaks", "--for=1s"], victim.pid(), &[]).success();
     assert!(leaks.stdout.contains("10 tasks"), "{leaks}");

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rtops_image::Pid;
+
 use crate::{NoCopy, estimate::Load, proc};
 
 /// The least memory that a cgroup must have left, in bytes, beside what a copy may come to take.
@@ -48,7 +50,7 @@ const VERSIONS: [Version; 2] = [
 /// There has to be room for all of its memory once more. To end a copy in time is not enough: a process may write to
 /// several MB in each millisecond, and the kernel takes its time to give back the memory of one that ends, which it
 /// does not see as that process's any more. If there is none left just then, it kills the process itself.
-pub(crate) fn check(pid: i32, load: &Load) -> Result<(), NoCopy> {
+pub(crate) fn check(pid: Pid, load: &Load) -> Result<(), NoCopy> {
     let free = free(pid)?;
     if free < LEAST_FREE + load.tables_bytes() + load.own_bytes() {
         return Err(NoCopy::LittleMemory(
@@ -59,7 +61,7 @@ pub(crate) fn check(pid: i32, load: &Load) -> Result<(), NoCopy> {
 }
 
 /// How many bytes a process and its copy may still use: what its cgroups have left, and the machine.
-pub(crate) fn free(pid: i32) -> Result<u64, NoCopy> {
+pub(crate) fn free(pid: Pid) -> Result<u64, NoCopy> {
     let machine = proc::read("/proc/meminfo").ok();
     let machine = machine.and_then(|text| number(&text, "MemAvailable:"));
     // Without cgroups there are no limits.

@@ -1,8 +1,7 @@
 //! The two pieces of a process's own code that are needed to have it make system calls.
 
 use memchr::memmem;
-use nix::unistd::Pid;
-use rtops_image::live::Mapping;
+use rtops_image::{Pid, live::Mapping};
 
 use crate::memory;
 

@@ -1,6 +1,7 @@
 //! Whether a seccomp filter lets the injected calls pass: it is read, and run here on paper.
 
-use nix::{errno::Errno, unistd::Pid};
+use nix::errno::Errno;
+use rtops_image::Tid;
 
 use crate::{
     NoCopy,
@@ -22,7 +23,7 @@ const MOST_STEPS: usize = 4096;
 const MOST_FILTERS: usize = 1 << 13;
 
 /// Whether a stopped thread may make the calls that are to be injected.
-pub(crate) fn check(tid: Pid, code: Code, stack: u64) -> Result<(), NoCopy> {
+pub(crate) fn check(tid: Tid, code: Code, stack: u64) -> Result<(), NoCopy> {
     let status = Status::of(&tid.to_string()).ok();
     match status.as_ref().and_then(|status| status.number("Seccomp")) {
         // A kernel without seccomp has no such line.

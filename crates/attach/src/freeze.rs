@@ -19,7 +19,10 @@ use nix::{
         time::TimeSpec,
     },
 };
-use rtops_image::live::{Memory, Parts};
+use rtops_image::{
+    Pid,
+    live::{Memory, Parts},
+};
 
 use crate::{
     NoCopy, Options, Refusal, Step,
@@ -85,7 +88,7 @@ pub enum EndedEarly {
 /// # Errors
 ///
 /// If it would do harm or can't be done. The target is unharmed in any case.
-pub fn freeze(pid: i32, options: &Options) -> Result<Frozen, Refusal> {
+pub fn freeze(pid: Pid, options: &Options) -> Result<Frozen, Refusal> {
     let begun = Instant::now();
     let mut helper = Helper::start(options)?;
     helper.ask(pid, options)?;
@@ -97,7 +100,7 @@ pub fn freeze(pid: i32, options: &Options) -> Result<Frozen, Refusal> {
     }
 }
 
-fn take(pid: i32, frozen: wire::Frozen, helper: Helper) -> Result<Frozen, Refusal> {
+fn take(pid: Pid, frozen: wire::Frozen, helper: Helper) -> Result<Frozen, Refusal> {
     let account = Account::read(frozen.account).map_err(Step::Exchange.failed_io())?;
     let memory = File::from(frozen.memory);
     let held = frozen.is_held.then_some(Held { helper });
@@ -188,7 +191,7 @@ impl Helper {
         })
     }
 
-    fn ask(&self, pid: i32, options: &Options) -> Result<(), Refusal> {
+    fn ask(&self, pid: Pid, options: &Options) -> Result<(), Refusal> {
         let Some(socket) = &self.socket else {
             return Err(Refusal::HelperKilled);
         };

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{errno::Errno, unistd::Pid};
-use rtops_image::{Tid, live::Mapping};
+use nix::errno::Errno;
+use rtops_image::{Pid, Tid, live::Mapping};
 
 use crate::{
     How, Injection as Choice, NoCopy, Refusal, Step, Threads, account,
@@ -51,13 +51,13 @@ const BETWEEN_REAPS: Duration = Duration::from_millis(4);
 pub(crate) struct Outcome {
     pub(crate) frozen: Frozen,
     pub(crate) copy: Option<Copied>,
-    pub(crate) late: Vec<Pid>,
+    pub(crate) late: Vec<Tid>,
 }
 
 /// What is known when a process has gone on.
 struct Taken {
     threads: Vec<Thread>,
-    late: Vec<Pid>,
+    late: Vec<Tid>,
     pause: Duration,
     went_on: Duration,
 }
@@ -83,7 +83,7 @@ impl<'b> Freezer<'b> {
         })
     }
 
-    const fn pid(&self) -> i32 {
+    const fn pid(&self) -> Pid {
         self.request.pid
     }
 
@@ -92,7 +92,7 @@ impl<'b> Freezer<'b> {
         let result = self.try_to_freeze();
         match result {
             // Its threads have ended, but it goes on: with exec.
-            Err(Refusal::Ended) if !has_ended(Pid::from_raw(self.pid())) => {
+            Err(Refusal::Ended) if !has_ended(self.pid().main_thread()) => {
                 Err(Refusal::OtherProgram)
             }
             other => other,
@@ -103,10 +103,10 @@ impl<'b> Freezer<'b> {
         let preflight = preflight::check(&self.request)?;
         let pid = self.pid();
         let maps = proc::maps(pid)
-            .map_err(|_| preflight::why_not_traced(pid, Tid::new(pid), Errno::EPERM))?;
+            .map_err(|_| preflight::why_not_traced(pid, pid.main_thread(), Errno::EPERM))?;
         let maps = Mapping::parse_all(&maps);
         preflight.check_mappings(&self.request, maps.len())?;
-        self.code = Code::find(Pid::from_raw(pid), &maps);
+        self.code = Code::find(pid, &maps);
         let mut room = preflight.room(&self.request)?;
         point();
         self.watchdog.arm(hard_limit(self.request.max_pause))?;
@@ -157,7 +157,7 @@ impl<'b> Freezer<'b> {
             bell: self.bell,
             code: self.code.ok_or(Failure::NoCopy(NoCopy::NoCode))?,
             frame_size: self.frame_size,
-            pid: Pid::from_raw(self.pid()),
+            pid: self.pid(),
         })
     }
 
@@ -215,7 +215,7 @@ impl<'b> Freezer<'b> {
         taken: Taken,
         preflight: &Preflight,
     ) -> Result<Outcome, Refusal> {
-        let pid = copy.pid.as_raw();
+        let pid = copy.pid;
         let failed = Step::Proc.failed_io();
         let text = proc::maps(pid).map_err(&failed)?;
         let auxv = proc::auxv(pid).map_err(&failed)?;
@@ -279,7 +279,7 @@ impl<'b> Freezer<'b> {
             return Err(Refusal::NotInTime { allowed });
         }
         point();
-        let pid = Pid::from_raw(self.pid());
+        let pid = self.pid();
         match pages.read(pid, &Source::Standing(pid), &maps, until) {
             Ok(()) => {}
             Err(NotRead::NotInTime) => return Err(Refusal::NotInTime { allowed }),
@@ -371,7 +371,7 @@ impl<'b> Freezer<'b> {
 
     /// From now on there is time for what is left to do; but for as long as threads remain traced, this must be
     /// called by now and then.
-    pub(crate) fn must_come_by(&mut self, late: &[Pid]) -> Result<(), Refusal> {
+    pub(crate) fn must_come_by(&mut self, late: &[Tid]) -> Result<(), Refusal> {
         let limit = if late.is_empty() {
             AFTERWARDS
         } else {
@@ -381,7 +381,7 @@ impl<'b> Freezer<'b> {
     }
 
     /// From now on there is no limit, unless threads remain traced.
-    pub(crate) fn wait_for_the_end(&mut self, late: &[Pid]) -> Result<(), Refusal> {
+    pub(crate) fn wait_for_the_end(&mut self, late: &[Tid]) -> Result<(), Refusal> {
         if late.is_empty() {
             self.watchdog.disarm()
         } else {
@@ -405,7 +405,7 @@ fn read_copy(copy: Pid, maps: &[Mapping]) -> Option<(OwnedFd, Pieces, u64)> {
 }
 
 /// The threads to use where one alone is to be stopped, the best first.
-fn candidates(pid: i32) -> Vec<Tid> {
+fn candidates(pid: Pid) -> Vec<Tid> {
     let threads = proc::threads(pid).unwrap_or_default();
     let mut waiting: Vec<(bool, Tid)> = threads
         .into_iter()

@@ -15,8 +15,9 @@ use nix::{
         socket::{getsockopt, sockopt::PeerCredentials},
         time::TimeSpec,
     },
-    unistd::{Pid, getppid},
+    unistd::getppid,
 };
+use rtops_image::{Pid, Tid};
 
 use crate::{
     EndedEarly, NoCopy, Refusal, Step, cgroup,
@@ -102,14 +103,14 @@ struct Hold<'h> {
     freezer: Freezer<'h>,
     copy: Copied,
     /// Threads of the target that have not come out of where no signal reaches them.
-    late: Vec<Pid>,
+    late: Vec<Tid>,
     bell: &'h Bell,
     socket: &'h OwnedFd,
 }
 
 impl Hold<'_> {
     /// Waits for the end of the socket, and ends the copy. Ends it before that if it costs too much memory.
-    fn until_nobody_needs_it(&mut self, target: i32) -> Result<(), Refusal> {
+    fn until_nobody_needs_it(&mut self, target: Pid) -> Result<(), Refusal> {
         let free_at_first = cgroup::free(target);
         let ended_early = loop {
             self.freezer.wait_for_the_end(&self.late)?;

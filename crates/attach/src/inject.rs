@@ -10,9 +10,9 @@ use nix::{
         ptrace::{self, Options},
         signal::{Signal, kill},
     },
-    unistd::Pid,
+    unistd,
 };
-use rtops_image::live::Mapping;
+use rtops_image::{Pid, Tid, live::Mapping};
 
 use crate::{
     NoCopy, Refusal, Step,
@@ -47,7 +47,7 @@ impl From<Refusal> for Failure {
 
 /// The thread to use: one that waits in a system call, on the stack that it was born with. On no other can be
 /// known what lies below the stack pointer.
-pub(crate) fn usable<'t>(pid: i32, threads: &'t [Thread], maps: &[Mapping]) -> Option<&'t Thread> {
+pub(crate) fn usable<'t>(pid: Pid, threads: &'t [Thread], maps: &[Mapping]) -> Option<&'t Thread> {
     let is_usable = |thread: &&Thread| {
         let registers = &thread.registers;
         thread.signal == 0
@@ -70,13 +70,13 @@ pub(crate) fn usable<'t>(pid: i32, threads: &'t [Thread], maps: &[Mapping]) -> O
     })
 }
 
-fn has_room(pid: i32, thread: &Thread, maps: &[Mapping]) -> bool {
+fn has_room(pid: Pid, thread: &Thread, maps: &[Mapping]) -> bool {
     let registers = &thread.registers;
     let stack = maps.iter().find(|map| map.range.contains(&registers.rsp));
     let Some(stack) = stack else { return false };
     // A thread's own data lies at the upper end of its stack; that of the main thread lies elsewhere, but the
     // kernel knows its stack.
-    let is_own = if thread.tid.as_raw() == pid {
+    let is_own = if thread.tid == pid.main_thread() {
         stack.is_named("[stack]")
     } else {
         stack.range.contains(&registers.fs_base) && !stack.is_named("[heap]")
@@ -144,10 +144,10 @@ impl<'b> Injection<'b> {
         let failed = Step::Copy.failed();
         let tid = self.tracee.tid;
         let options = Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_TRACESYSGOOD;
-        ptrace::setoptions(tid, options).map_err(ended_or(&failed))?;
+        ptrace::setoptions(sys::traced(tid), options).map_err(ended_or(&failed))?;
         point();
         self.is_changed = true;
-        ptrace::setregs(tid, registers).map_err(ended_or(&failed))?;
+        ptrace::setregs(sys::traced(tid), registers).map_err(ended_or(&failed))?;
         point();
         // No signal is to come in between. The last frame restores the mask, too.
         sys::set_signal_mask(tid, ALL_SIGNALS).map_err(ended_or(&failed))?;
@@ -196,7 +196,7 @@ impl<'b> Injection<'b> {
         injection.put(frames, registers)?;
         let between = injection.run_clone()?;
         let mut between = GoBetween {
-            tracee: Tracee::new(between, tools.bell),
+            tracee: Tracee::new(between.main_thread(), tools.bell),
             number_at,
         };
         between.tracee.wait()?;
@@ -234,7 +234,8 @@ impl<'b> Injection<'b> {
         point();
         let call = wait_for(number, 0);
         let registers = frames::for_call(&self.original, self.tools.code, self.back, call);
-        ptrace::setregs(self.tracee.tid, registers).map_err(ended_or(&Step::Copy.failed()))?;
+        ptrace::setregs(sys::traced(self.tracee.tid), registers)
+            .map_err(ended_or(&Step::Copy.failed()))?;
         point();
         // Were it not the one, it would be left behind as a process that has ended: no reason to give up.
         self.run_call()?;
@@ -266,7 +267,7 @@ impl<'b> Injection<'b> {
         let tid = self.tracee.tid;
         sys::set_signal_mask(tid, self.mask).map_err(ended_or(&failed))?;
         point();
-        ptrace::setregs(tid, self.original).map_err(ended_or(&failed))?;
+        ptrace::setregs(sys::traced(tid), self.original).map_err(ended_or(&failed))?;
         point();
         Ok(())
     }
@@ -282,7 +283,7 @@ impl Drop for Injection<'_> {
             .and_then(|signal| Signal::try_from(signal).ok());
         if let Some(signal) = held_back {
             // Only SIGSTOP can't be blocked and is not the end: it comes a little later than it was sent.
-            let _is_there = kill(self.tools.pid, signal);
+            let _is_there = kill(unistd::Pid::from_raw(self.tools.pid.as_raw()), signal);
         }
     }
 }
@@ -323,14 +324,14 @@ fn run_clone(tracee: &mut Tracee<'_>) -> Result<Pid, Failure> {
 }
 
 /// The process that a thread has just made.
-fn child_of(tid: Pid) -> Result<Pid, Failure> {
-    let child = ptrace::getevent(tid).map_err(ended_or(&Step::Copy.failed()))?;
+fn child_of(tid: Tid) -> Result<Pid, Failure> {
+    let child = ptrace::getevent(sys::traced(tid)).map_err(ended_or(&Step::Copy.failed()))?;
     let child = i32::try_from(child).map_err(|_| protocol())?;
-    Ok(Pid::from_raw(child))
+    Ok(Pid::new(child))
 }
 
-fn result(tid: Pid) -> Result<i64, Failure> {
-    let registers = ptrace::getregs(tid).map_err(ended_or(&Step::Copy.failed()))?;
+fn result(tid: Tid) -> Result<i64, Failure> {
+    let registers = ptrace::getregs(sys::traced(tid)).map_err(ended_or(&Step::Copy.failed()))?;
     Ok(registers.rax.cast_signed())
 }
 

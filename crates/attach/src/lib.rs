@@ -2,7 +2,8 @@
 //!
 //! ```no_run
 //! rtops_attach::run_helper_if_asked();
-//! let frozen = rtops_attach::freeze(4711, &rtops_attach::Options::default())?;
+//! let pid = rtops_attach::Pid::new(4711);
+//! let frozen = rtops_attach::freeze(pid, &rtops_attach::Options::default())?;
 //! println!("it stood still for {:?}", frozen.pause);
 //! println!("{} threads", frozen.parts.threads.len());
 //! # Ok::<(), rtops_attach::Refusal>(())
@@ -72,6 +73,8 @@ mod tracee;
 mod watchdog;
 mod wire;
 mod yielding;
+
+pub use rtops_image::{Pid, Tid};
 
 pub use crate::{
     freeze::{EndedEarly, Frozen, Held, How, freeze},

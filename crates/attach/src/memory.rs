@@ -5,10 +5,15 @@ use std::io::{IoSlice, IoSliceMut};
 use nix::{
     errno::Errno,
     sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev},
-    unistd::Pid,
+    unistd,
 };
+use rtops_image::Pid;
 
 const PAGE: usize = 4096;
+
+const fn number(pid: Pid) -> unistd::Pid {
+    unistd::Pid::from_raw(pid.as_raw())
+}
 
 /// Reads as much as there is from an address on.
 pub(crate) fn read(pid: Pid, address: u64, into: &mut [u8]) -> nix::Result<usize> {
@@ -16,7 +21,7 @@ pub(crate) fn read(pid: Pid, address: u64, into: &mut [u8]) -> nix::Result<usize
         base: usize::try_from(address).map_err(|_| Errno::EFAULT)?,
         len: into.len(),
     }];
-    process_vm_readv(pid, &mut [IoSliceMut::new(into)], &there)
+    process_vm_readv(number(pid), &mut [IoSliceMut::new(into)], &there)
 }
 
 /// Reads as much as is asked for; `None` if there is not so much.
@@ -40,7 +45,7 @@ pub(crate) fn write_down(pid: Pid, address: u64, bytes: &[u8]) -> nix::Result<()
             base: start + from,
             len: part.len(),
         }];
-        if process_vm_writev(pid, &[IoSlice::new(part)], &there)? != part.len() {
+        if process_vm_writev(number(pid), &[IoSlice::new(part)], &there)? != part.len() {
             return Err(Errno::EFAULT);
         }
         end = from;

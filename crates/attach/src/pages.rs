@@ -8,11 +8,8 @@ use std::{
     time::Instant,
 };
 
-use nix::{
-    sys::memfd::{MFdFlags, memfd_create},
-    unistd::Pid,
-};
-use rtops_image::{FileOffset, live::Mapping};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use rtops_image::{FileOffset, Pid, live::Mapping};
 
 use crate::memory;
 
@@ -296,9 +293,9 @@ mod tests {
 
     #[test]
     fn the_own_pages_of_a_process_are_read_and_untouched_ones_are_zeros() {
-        let pid = nix::unistd::getpid();
+        let pid = Pid::new(nix::unistd::getpid().as_raw());
         let own = vec![7_u8; 3 << 20];
-        let text = crate::proc::maps(pid.as_raw()).unwrap();
+        let text = crate::proc::maps(pid).unwrap();
         let address = own.as_ptr().addr() as u64;
         let maps: Vec<Mapping> = Mapping::parse_all(&text)
             .into_iter()
@@ -324,8 +321,8 @@ mod tests {
 
     #[test]
     fn no_time_is_no_time() {
-        let pid = nix::unistd::getpid();
-        let maps = Mapping::parse_all(&crate::proc::maps(pid.as_raw()).unwrap());
+        let pid = Pid::new(nix::unistd::getpid().as_raw());
+        let maps = Mapping::parse_all(&crate::proc::maps(pid).unwrap());
         let past = Instant::now() - Duration::from_millis(1);
         let mut pages = Pages::of_standing(0).unwrap();
         let read = pages.read(pid, &Source::Standing(pid), &maps, past);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rtops_image::Tid;
+use rtops_image::{Pid, Tid};
 
 use crate::{
     NoCopy, Refusal, Step, Threads, cgroup, estimate::Load, pages::Pages, proc::Status,
@@ -24,7 +24,7 @@ pub(crate) struct Preflight {
 /// Refuses what would do harm or can't be done.
 pub(crate) fn check(request: &Request) -> Result<Preflight, Refusal> {
     let pid = request.pid;
-    if pid <= 0 {
+    if pid.as_raw() <= 0 {
         return Err(Refusal::NoProcess(pid));
     }
     let status = Status::of(&pid.to_string()).map_err(|_| Refusal::NoProcess(pid))?;
@@ -35,7 +35,7 @@ pub(crate) fn check(request: &Request) -> Result<Preflight, Refusal> {
     let preflight = Preflight {
         no_copy,
         load,
-        own_number: status.own_number().unwrap_or(pid),
+        own_number: status.own_number().unwrap_or(pid.as_raw()),
         has_filter: status.number("Seccomp").is_some_and(|mode| mode != 0),
     };
     preflight.check_time(request)?;
@@ -43,20 +43,21 @@ pub(crate) fn check(request: &Request) -> Result<Preflight, Refusal> {
 }
 
 /// What the status of a process says.
-fn judge(status: &Status, pid: i32) -> Result<(Option<NoCopy>, Load), Refusal> {
+fn judge(status: &Status, pid: Pid) -> Result<(Option<NoCopy>, Load), Refusal> {
     let leader = status
         .number("Tgid")
-        .and_then(|pid| i32::try_from(pid).ok());
+        .and_then(|pid| i32::try_from(pid).ok())
+        .map(Pid::new);
     match (leader, status.state()) {
         (Some(leader), _) if leader != pid => {
             return Err(Refusal::IsThread {
-                tid: pid,
+                tid: pid.main_thread(),
                 pid: leader,
             });
         }
         (_, Some('Z' | 'X') | None) => return Err(Refusal::Ended),
         // Under a tracer, 't': that is said first.
-        _ if status.tracer() != 0 => return Err(Refusal::Traced(status.tracer())),
+        _ if let Some(tracer) = status.tracer() => return Err(Refusal::Traced(tracer)),
         (_, Some('T' | 't')) => return Err(Refusal::Stopped),
         _ => {}
     }
@@ -132,12 +133,12 @@ fn check_estimate(estimate: Duration, allowed: Duration) -> Result<(), Refusal> 
 }
 
 /// Why a thread can't be traced.
-pub(crate) fn why_not_traced(pid: i32, tid: Tid, error: nix::Error) -> Refusal {
+pub(crate) fn why_not_traced(pid: Pid, tid: Tid, error: nix::Error) -> Refusal {
     if error != nix::Error::EPERM {
         return Step::Stop.failed()(error);
     }
     match Status::of(&format!("{pid}/task/{tid}")).map(|status| status.tracer()) {
-        Ok(tracer @ 1..) => Refusal::Traced(tracer),
+        Ok(Some(tracer)) => Refusal::Traced(tracer),
         _ => Refusal::NoRights { yama: yama() },
     }
 }
@@ -161,7 +162,7 @@ mod tests {
     fn judged(from: &str, to: &str) -> Result<Option<NoCopy>, Refusal> {
         assert!(STATUS.contains(from));
         let status = Status::from_text(&STATUS.replace(from, to));
-        judge(&status, 7).map(|(no_copy, _)| no_copy)
+        judge(&status, Pid::new(7)).map(|(no_copy, _)| no_copy)
     }
 
     #[test]
@@ -169,9 +170,15 @@ mod tests {
         assert_eq!(judged("7", "7"), Ok(None));
         assert_eq!(judged("State:\tS", "State:\tT"), Err(Refusal::Stopped));
         assert_eq!(judged("State:\tS", "State:\tZ"), Err(Refusal::Ended));
-        assert_eq!(judged("Pid:\t0", "Pid:\t9"), Err(Refusal::Traced(9)));
+        assert_eq!(
+            judged("Pid:\t0", "Pid:\t9"),
+            Err(Refusal::Traced(Pid::new(9)))
+        );
         assert_eq!(judged("RssAnon", "Rss"), Err(Refusal::Kernel));
-        let thread = Refusal::IsThread { tid: 7, pid: 5 };
+        let thread = Refusal::IsThread {
+            tid: Tid::new(7),
+            pid: Pid::new(5),
+        };
         assert_eq!(judged("Tgid:\t7", "Tgid:\t5"), Err(thread));
     }
 

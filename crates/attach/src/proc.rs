@@ -3,7 +3,7 @@
 use std::{fs::File, io};
 
 use rtops_files::bounded;
-use rtops_image::Tid;
+use rtops_image::{Pid, Tid};
 
 /// The text of a process's mappings: as much as 65,530 mappings, the kernel's default limit, with long paths.
 const MOST_MAPS: usize = 64 << 20;
@@ -19,12 +19,12 @@ pub(crate) fn read(path: &str) -> io::Result<String> {
 }
 
 /// Reads the auxiliary vector of a process.
-pub(crate) fn auxv(pid: i32) -> io::Result<Vec<u8>> {
+pub(crate) fn auxv(pid: Pid) -> io::Result<Vec<u8>> {
     Ok(bounded::read(File::open(format!("/proc/{pid}/auxv"))?, MOST)?.bytes)
 }
 
 /// Reads the text of the mappings of a process; an error if there are too many.
-pub(crate) fn maps(pid: i32) -> io::Result<Vec<u8>> {
+pub(crate) fn maps(pid: Pid) -> io::Result<Vec<u8>> {
     let contents = bounded::read(File::open(format!("/proc/{pid}/maps"))?, MOST_MAPS)?;
     if contents.is_cut {
         return Err(io::ErrorKind::FileTooLarge.into());
@@ -33,7 +33,7 @@ pub(crate) fn maps(pid: i32) -> io::Result<Vec<u8>> {
 }
 
 /// The threads of a process that there are now.
-pub(crate) fn threads(pid: i32) -> io::Result<Vec<Tid>> {
+pub(crate) fn threads(pid: Pid) -> io::Result<Vec<Tid>> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/task"))?;
     let numbers = entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -74,10 +74,10 @@ impl Status {
         self.field("State")?.chars().next()
     }
 
-    /// The process that traces it; 0 for none.
-    pub(crate) fn tracer(&self) -> i32 {
-        let tracer = self.field("TracerPid").map(str::parse);
-        tracer.and_then(Result::ok).unwrap_or(0)
+    /// The process that traces it.
+    pub(crate) fn tracer(&self) -> Option<Pid> {
+        let tracer = self.field("TracerPid")?.parse().ok()?;
+        (tracer != Pid::new(0)).then_some(tracer)
     }
 
     /// The number of the process in its own namespace.
@@ -88,7 +88,7 @@ impl Status {
 }
 
 /// Whether a thread is where no signal reaches it.
-pub(crate) fn is_uninterruptible(pid: i32, tid: Tid) -> bool {
+pub(crate) fn is_uninterruptible(pid: Pid, tid: Tid) -> bool {
     let Ok(stat) = read(&format!("/proc/{pid}/task/{tid}/stat")) else {
         return false;
     };
@@ -98,7 +98,7 @@ pub(crate) fn is_uninterruptible(pid: i32, tid: Tid) -> bool {
 }
 
 /// The number of the system call that a thread waits in, as far as can be seen without stopping it.
-pub(crate) fn waits_in(pid: i32, tid: Tid) -> Option<i64> {
+pub(crate) fn waits_in(pid: Pid, tid: Tid) -> Option<i64> {
     let text = read(&format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
     let call = text.split_whitespace().next()?.parse().ok()?;
     (call >= 0).then_some(call)
@@ -116,6 +116,6 @@ mod tests {
         assert_eq!(status.state(), Some('S'));
         assert_eq!(status.number("VmLck"), Some(64));
         assert_eq!(status.field("Vm"), None);
-        assert_eq!(status.tracer(), 0);
+        assert_eq!(status.tracer(), None);
     }
 }

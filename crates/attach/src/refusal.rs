@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rtops_image::{Pid, Tid};
+
 /// Why a process was not frozen. Each is a sentence without a full stop that says what would help. The target
 /// is unharmed in every case.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -9,14 +11,14 @@ use std::time::Duration;
 pub enum Refusal {
     /// There is no such process.
     #[error("there is no process {0}; \"rtops list\" shows those that there are")]
-    NoProcess(i32),
+    NoProcess(Pid),
     /// It is a thread.
     #[error("{tid} is a thread of process {pid}: name the process")]
     IsThread {
         /// The number that was given.
-        tid: i32,
+        tid: Tid,
         /// The process.
-        pid: i32,
+        pid: Pid,
     },
     /// It has ended, or its main thread has.
     #[error("the process has ended, or its main thread has: look at another one")]
@@ -31,7 +33,7 @@ pub enum Refusal {
     Stopped,
     /// Somebody traces it.
     #[error("process {0} traces it already: end that debugger or tracer first")]
-    Traced(i32),
+    Traced(Pid),
     /// The kernel does not allow it to be traced.
     #[error("no permission to trace the process: {}", rights(*yama))]
     NoRights {

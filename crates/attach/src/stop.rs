@@ -9,9 +9,8 @@ use libc::user_regs_struct;
 use nix::{
     errno::Errno,
     sys::ptrace::{self, Options},
-    unistd::Pid,
 };
-use rtops_image::Tid;
+use rtops_image::{Pid, Tid};
 
 use crate::{
     Refusal, Step,
@@ -39,7 +38,7 @@ enum Patience {
 /// A thread that stands still.
 #[derive(Clone, Debug)]
 pub(crate) struct Thread {
-    pub(crate) tid: Pid,
+    pub(crate) tid: Tid,
     pub(crate) registers: user_regs_struct,
     /// What `xsave` would store; empty until [`Stopped::read_vectors`].
     pub(crate) xstate: Vec<u8>,
@@ -50,18 +49,18 @@ pub(crate) struct Thread {
 /// Threads that stand still. They go on when this is dropped, or when this process ends.
 #[derive(Debug)]
 pub(crate) struct Stopped<'b> {
-    pid: i32,
+    pid: Pid,
     bell: &'b Bell,
     pub(crate) threads: Vec<Thread>,
     /// They wait where no signal reaches them, and stop as soon as they come out of there.
-    pub(crate) late: Vec<Pid>,
+    pub(crate) late: Vec<Tid>,
     /// When the first was told to stop.
     pub(crate) since: Instant,
 }
 
 impl<'b> Stopped<'b> {
     /// Stops all threads.
-    pub(crate) fn all(pid: i32, bell: &'b Bell, limit: Duration) -> Result<Self, Refusal> {
+    pub(crate) fn all(pid: Pid, bell: &'b Bell, limit: Duration) -> Result<Self, Refusal> {
         let mut seized = HashSet::new();
         let mut batch = Self::seize_new(pid, &mut seized)?;
         let mut stopped = Self::none(pid, bell);
@@ -85,12 +84,11 @@ impl<'b> Stopped<'b> {
 
     /// Stops one thread only. `None` if it has ended.
     pub(crate) fn one(
-        pid: i32,
+        pid: Pid,
         tid: Tid,
         bell: &'b Bell,
         limit: Duration,
     ) -> Result<Option<Self>, Refusal> {
-        let tid = Pid::from_raw(tid.as_raw());
         let mut stopped = Self::none(pid, bell);
         if seize(pid, tid)? {
             stopped.stop(&[tid], limit)?;
@@ -102,7 +100,7 @@ impl<'b> Stopped<'b> {
         Ok(is_there.then_some(stopped))
     }
 
-    fn none(pid: i32, bell: &'b Bell) -> Self {
+    fn none(pid: Pid, bell: &'b Bell) -> Self {
         Self {
             pid,
             bell,
@@ -114,26 +112,25 @@ impl<'b> Stopped<'b> {
 
     /// From here on, this process traces them: that alone does not stop them. It waits for an exec that is under
     /// way, which in turn may wait for a thread that is traced already: then the watchdog ends both waits.
-    fn seize_new(pid: i32, seized: &mut HashSet<Tid>) -> Result<Vec<Pid>, Refusal> {
+    fn seize_new(pid: Pid, seized: &mut HashSet<Tid>) -> Result<Vec<Tid>, Refusal> {
         let threads = proc::threads(pid).map_err(|_| Refusal::Ended)?;
         if threads.len() > proc::MOST_THREADS {
             return Err(Refusal::TooManyThreads(proc::MOST_THREADS));
         }
         let mut new = Vec::new();
         for tid in threads {
-            let traced = Pid::from_raw(tid.as_raw());
-            if !seized.contains(&tid) && seize(pid, traced)? {
+            if !seized.contains(&tid) && seize(pid, tid)? {
                 seized.insert(tid);
-                new.push(traced);
+                new.push(tid);
             }
         }
         Ok(new)
     }
 
-    fn stop(&mut self, batch: &[Pid], limit: Duration) -> Result<(), Refusal> {
+    fn stop(&mut self, batch: &[Tid], limit: Duration) -> Result<(), Refusal> {
         for tid in batch {
             // One that has ended is found out below.
-            let _is_there = ptrace::interrupt(*tid);
+            let _is_there = ptrace::interrupt(sys::traced(*tid));
         }
         point();
         self.wait_for(batch, limit, Patience::Short)
@@ -141,12 +138,12 @@ impl<'b> Stopped<'b> {
 
     fn wait_for(
         &mut self,
-        batch: &[Pid],
+        batch: &[Tid],
         limit: Duration,
         patience: Patience,
     ) -> Result<(), Refusal> {
         let end = self.since + limit;
-        let mut moving: VecDeque<Pid> = batch.iter().copied().collect();
+        let mut moving: VecDeque<Tid> = batch.iter().copied().collect();
         let mut last_stop = Instant::now();
         let mut missed = 0;
         while let Some(tid) = moving.pop_front() {
@@ -192,14 +189,14 @@ impl<'b> Stopped<'b> {
     }
 
     /// Finds out who does not stop because no signal reaches it.
-    fn go_on_without(&mut self, moving: &mut VecDeque<Pid>) {
-        let is_late = |tid: &Pid| proc::is_uninterruptible(self.pid, Tid::new(tid.as_raw()));
+    fn go_on_without(&mut self, moving: &mut VecDeque<Tid>) {
+        let is_late = |tid: &Tid| proc::is_uninterruptible(self.pid, *tid);
         self.late.extend(moving.iter().copied().filter(is_late));
         moving.retain(|tid| !self.late.contains(tid));
     }
 
     /// Takes the registers of a thread that has stopped.
-    fn take(&mut self, tid: Pid, stop: Stop) -> Result<(), Refusal> {
+    fn take(&mut self, tid: Tid, stop: Stop) -> Result<(), Refusal> {
         let signal = match stop {
             Stop::Asked => 0,
             Stop::Signal(signal) => signal,
@@ -207,7 +204,7 @@ impl<'b> Stopped<'b> {
             Stop::JobControl => return Err(Refusal::Stopped),
             Stop::Call | Stop::Event(_) => return Err(Step::Stop.failed()(Errno::EPROTO)),
         };
-        match ptrace::getregs(tid) {
+        match ptrace::getregs(sys::traced(tid)) {
             Ok(registers) => self.threads.push(Thread {
                 tid,
                 registers,
@@ -231,14 +228,14 @@ impl<'b> Stopped<'b> {
         Ok(())
     }
 
-    fn release(tid: Pid, signal: i32) {
+    fn release(tid: Tid, signal: i32) {
         point();
         // One that was killed meanwhile needs nothing.
         let _is_there = sys::detach(tid, signal);
     }
 
     /// Lets all go on, and returns what is known of them; those that are late remain traced.
-    pub(crate) fn release_all(&mut self) -> (Vec<Thread>, Vec<Pid>) {
+    pub(crate) fn release_all(&mut self) -> (Vec<Thread>, Vec<Tid>) {
         for thread in &self.threads {
             Self::release(thread.tid, thread.signal);
         }
@@ -255,16 +252,16 @@ impl Drop for Stopped<'_> {
 }
 
 /// Whether it could be done: a thread that has ended can't.
-fn seize(pid: i32, tid: Pid) -> Result<bool, Refusal> {
+fn seize(pid: Pid, tid: Tid) -> Result<bool, Refusal> {
     /// Another tracer may let go of it before it can be named, and then it is no reason any more.
     const TRIES: usize = 3;
     let mut refusal = Refusal::Ended;
     for _ in 0..TRIES {
-        match ptrace::seize(tid, Options::empty()) {
+        match ptrace::seize(sys::traced(tid), Options::empty()) {
             Ok(()) => return Ok(true),
             Err(Errno::ESRCH) => return Ok(false),
             Err(_) if has_ended(tid) => return Ok(false),
-            Err(error) => refusal = why_not_traced(pid, Tid::new(tid.as_raw()), error),
+            Err(error) => refusal = why_not_traced(pid, tid, error),
         }
         if matches!(refusal, Refusal::Traced(_)) {
             break;
@@ -274,7 +271,7 @@ fn seize(pid: i32, tid: Pid) -> Result<bool, Refusal> {
 }
 
 /// Lets those go on that come out of where no signal reached them. Returns whether there are more.
-pub(crate) fn release_late(late: &mut Vec<Pid>) -> bool {
+pub(crate) fn release_late(late: &mut Vec<Tid>) -> bool {
     late.retain(|tid| match sys::poll(*tid) {
         Ok(None) => true,
         Ok(Some(Stop::Signal(signal))) => {

@@ -14,8 +14,8 @@ use nix::{
         signalfd::{SfdFlags, SignalFd},
         time::TimeSpec,
     },
-    unistd::Pid,
 };
+use rtops_image::Tid;
 
 use crate::{
     Refusal, Step,
@@ -54,7 +54,7 @@ impl Bell {
     }
 
     /// Waits until a thread stops or ends. `None` if it does neither in time.
-    pub(crate) fn wait_for(&self, tid: Pid, until: Instant) -> nix::Result<Option<Stop>> {
+    pub(crate) fn wait_for(&self, tid: Tid, until: Instant) -> nix::Result<Option<Stop>> {
         loop {
             if let Some(stop) = sys::poll(tid)? {
                 return Ok(Some(stop));
@@ -71,14 +71,14 @@ impl Bell {
 /// A stopped thread that is made to do something.
 #[derive(Debug)]
 pub(crate) struct Tracee<'b> {
-    pub(crate) tid: Pid,
+    pub(crate) tid: Tid,
     bell: &'b Bell,
     /// A signal came that can't be blocked. It is sent again when all is over.
     pub(crate) held_back: Option<i32>,
 }
 
 impl<'b> Tracee<'b> {
-    pub(crate) const fn new(tid: Pid, bell: &'b Bell) -> Self {
+    pub(crate) const fn new(tid: Tid, bell: &'b Bell) -> Self {
         Self {
             tid,
             bell,
@@ -88,7 +88,7 @@ impl<'b> Tracee<'b> {
 
     /// Runs until something other than a signal happens. The kernel ends this process at the hard limit, so
     /// there is no other one here.
-    fn run(&mut self, go_on: impl Fn(Pid) -> nix::Result<()>) -> Result<Stop, Refusal> {
+    fn run(&mut self, go_on: impl Fn(Tid) -> nix::Result<()>) -> Result<Stop, Refusal> {
         let failed = Step::Copy.failed();
         loop {
             go_on(self.tid).map_err(ended_or(&failed))?;
@@ -117,7 +117,7 @@ impl<'b> Tracee<'b> {
     /// Runs until it is about to return from the system call that it is in, where the kernel sees to calls that
     /// are to be repeated.
     pub(crate) fn run_to_return(&mut self) -> Result<Stop, Refusal> {
-        ptrace::interrupt(self.tid).map_err(ended_or(&Step::Copy.failed()))?;
+        ptrace::interrupt(sys::traced(self.tid)).map_err(ended_or(&Step::Copy.failed()))?;
         point();
         self.run(sys::go_on)
     }
@@ -139,7 +139,7 @@ impl<'b> Tracee<'b> {
 }
 
 /// Whether a thread has ended, be it reaped or not.
-pub(crate) fn has_ended(tid: Pid) -> bool {
+pub(crate) fn has_ended(tid: Tid) -> bool {
     let status = Status::of(&tid.to_string());
     status.map_or(true, |status| {
         matches!(status.state(), None | Some('Z' | 'X'))

@@ -10,6 +10,7 @@ use nix::{
     sys::socket::{ControlMessage, MsgFlags, sendmsg},
     time::{ClockId, clock_gettime},
 };
+use rtops_image::{Pid, Tid};
 
 use crate::{EndedEarly, How, Injection, NoCopy, Options, Refusal, Step, Threads, sys};
 
@@ -24,14 +25,14 @@ type Words = [u64; WORDS];
 /// What the helper is to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Request {
-    pub(crate) pid: i32,
+    pub(crate) pid: Pid,
     pub(crate) max_pause: Duration,
     pub(crate) injection: Injection,
     pub(crate) threads: Threads,
 }
 
 impl Request {
-    pub(crate) const fn new(pid: i32, options: &Options) -> Self {
+    pub(crate) const fn new(pid: Pid, options: &Options) -> Self {
         Self {
             pid,
             max_pause: options.max_pause,
@@ -43,7 +44,7 @@ impl Request {
     pub(crate) fn send(&self, socket: impl AsFd) -> nix::Result<()> {
         let mut words = [0; WORDS];
         words[0] = MAGIC;
-        words[1] = from_i32(self.pid);
+        words[1] = from_i32(self.pid.as_raw());
         words[2] = from_duration(self.max_pause);
         words[3] = u64::from(self.injection == Injection::Always);
         words[4] = u64::from(self.threads == Threads::One);
@@ -56,7 +57,7 @@ impl Request {
             return Ok(None);
         };
         Ok(Some(Self {
-            pid: to_i32(words[1]),
+            pid: Pid::new(to_i32(words[1])),
             max_pause: Duration::from_nanos(words[2]),
             injection: if words[3] == 0 {
                 Injection::Auto
@@ -206,12 +207,12 @@ fn from_duration(duration: Duration) -> u64 {
 
 fn encode(refusal: &Refusal) -> [u64; 5] {
     match *refusal {
-        Refusal::NoProcess(pid) => [1, from_i32(pid), 0, 0, 0],
-        Refusal::IsThread { tid, pid } => [2, from_i32(tid), from_i32(pid), 0, 0],
+        Refusal::NoProcess(pid) => [1, from_i32(pid.as_raw()), 0, 0, 0],
+        Refusal::IsThread { tid, pid } => [2, from_i32(tid.as_raw()), from_i32(pid.as_raw()), 0, 0],
         Refusal::Ended => [3, 0, 0, 0, 0],
         Refusal::Kernel => [4, 0, 0, 0, 0],
         Refusal::Stopped => [5, 0, 0, 0, 0],
-        Refusal::Traced(by) => [6, from_i32(by), 0, 0, 0],
+        Refusal::Traced(by) => [6, from_i32(by.as_raw()), 0, 0, 0],
         Refusal::NoRights { yama } => [7, from_i32(yama), 0, 0, 0],
         Refusal::OtherArchitecture => [8, 0, 0, 0, 0],
         Refusal::TooManyThreads(most) => [9, most as u64, 0, 0, 0],
@@ -238,15 +239,15 @@ fn encode(refusal: &Refusal) -> [u64; 5] {
 fn decode([kind, a, b, c, d]: [u64; 5]) -> Option<Refusal> {
     let duration = Duration::from_nanos;
     Some(match kind {
-        1 => Refusal::NoProcess(to_i32(a)),
+        1 => Refusal::NoProcess(Pid::new(to_i32(a))),
         2 => Refusal::IsThread {
-            tid: to_i32(a),
-            pid: to_i32(b),
+            tid: Tid::new(to_i32(a)),
+            pid: Pid::new(to_i32(b)),
         },
         3 => Refusal::Ended,
         4 => Refusal::Kernel,
         5 => Refusal::Stopped,
-        6 => Refusal::Traced(to_i32(a)),
+        6 => Refusal::Traced(Pid::new(to_i32(a))),
         7 => Refusal::NoRights { yama: to_i32(a) },
         8 => Refusal::OtherArchitecture,
         9 => Refusal::TooManyThreads(usize::try_from(a).ok()?),
@@ -347,12 +348,15 @@ mod tests {
         });
         let steps = STEPS.map(|step| Refusal::System { step, errno: 1 });
         let others = [
-            Refusal::NoProcess(-1),
-            Refusal::IsThread { tid: 8, pid: 7 },
+            Refusal::NoProcess(Pid::new(-1)),
+            Refusal::IsThread {
+                tid: Tid::new(8),
+                pid: Pid::new(7),
+            },
             Refusal::Ended,
             Refusal::Kernel,
             Refusal::Stopped,
-            Refusal::Traced(7),
+            Refusal::Traced(Pid::new(7)),
             Refusal::NoRights { yama: 1 },
             Refusal::OtherArchitecture,
             Refusal::TooManyThreads(1 << 16),

@@ -9,36 +9,33 @@
 //! memory is taken for it; and no other file that it names is opened.
 #![forbid(unsafe_code)]
 
-mod debug;
-mod elf;
 mod packages;
 mod panic;
 mod rustc;
 mod symbols;
 
-use std::{collections::BTreeSet, fs::File, ops::ControlFlow, str};
+use std::{collections::BTreeSet, fs::File, ops::ControlFlow, str, sync::Arc};
 
 use memchr::memmem::Finder;
-use object::read::elf::NoteIterator;
+use rtops_elf::Elf;
+pub use rtops_elf::{DebugLevel, ReadError};
 
-use crate::elf::Elf;
 pub use crate::{
-    debug::DebugLevel,
-    elf::ReadError,
     packages::{Package, PackageKind},
     panic::PanicStrategy,
     rustc::Rustc,
     symbols::Lto,
 };
 
-/// The most bytes of notes.
-const MAX_NOTES: u64 = 64 << 10;
 /// The most bytes of constants that are searched for tokio's versions.
 const MAX_CONSTANTS: u64 = 256 << 20;
 /// The longest version that is believed.
 const MAX_VERSION: usize = 64;
 /// How many versions of tokio are listed.
 const MAX_VERSIONS: usize = 16;
+/// The most bytes of a link to a debug file.
+const MAX_LINK: u64 = 4096;
+
 /// How a program was built.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -93,7 +90,7 @@ impl Linking {
 /// # Errors
 /// When the file can't be read or is no ELF file.
 pub fn recognize(file: &File) -> Result<Option<Rustc>, ReadError> {
-    rustc::find(&Elf::read(file)?)
+    rustc::find(&open(file)?)
 }
 
 /// The versions of tokio that are linked into a program, as far as they have panics with a place. All its
@@ -102,7 +99,7 @@ pub fn recognize(file: &File) -> Result<Option<Rustc>, ReadError> {
 /// # Errors
 /// When the file can't be read or is no ELF file.
 pub fn tokio(file: &File) -> Result<Vec<String>, ReadError> {
-    Ok(tokio_versions(&Elf::read(file)?).into_iter().collect())
+    Ok(tokio_versions(&open(file)?).into_iter().collect())
 }
 
 impl Details {
@@ -112,7 +109,7 @@ impl Details {
     /// When the file can't be read or is no ELF file. A part that makes no sense is as good as
     /// none.
     pub fn read(file: &File) -> Result<Self, ReadError> {
-        let elf = Elf::read(file)?;
+        let elf = Arc::new(open(file)?);
         let told = symbols::read(&elf).and_then(Result::ok).unwrap_or_default();
         let rustc = rustc::find(&elf)?;
         let packages = packages::read(&elf);
@@ -125,9 +122,9 @@ impl Details {
             panic: rustc.as_ref().and_then(|_| panic::strategy(&elf)),
             rustc,
             crate_name: told.crate_name,
-            build_id: build_id(&elf),
-            debug: debug::level(&elf).ok(),
-            debug_link: debug::link(&elf),
+            build_id: elf.build_id(),
+            debug: DebugLevel::of(&elf).ok(),
+            debug_link: debug_link(&elf),
             lto: told.lto,
             linking: match elf.section(".interp") {
                 Some(_) => Linking::Dynamic,
@@ -140,23 +137,21 @@ impl Details {
     }
 }
 
-fn build_id(elf: &Elf<'_>) -> Option<Vec<u8>> {
-    let notes = elf.section(".note.gnu.build-id")?;
-    let notes = elf.bytes(notes, MAX_NOTES).ok()?;
-    let endian = elf.endian();
-    let mut notes = NoteIterator::<object::elf::FileHeader64<_>>::new(endian, 4, &notes).ok()?;
-    while let Ok(Some(note)) = notes.next() {
-        if note.name() == object::elf::ELF_NOTE_GNU
-            && note.n_type(endian) == object::elf::NT_GNU_BUILD_ID
-        {
-            return Some(note.desc().to_vec());
-        }
-    }
-    None
+/// One without sections is stripped of all that is looked at here.
+fn open(file: &File) -> Result<Elf, ReadError> {
+    let elf = Elf::read(Arc::new(file.try_clone()?), &Arc::default())?;
+    elf.has_sections().then_some(elf).ok_or(ReadError::NotElf)
+}
+
+/// The file that the debug info was moved to.
+fn debug_link(elf: &Elf) -> Option<String> {
+    let link = elf.bytes(elf.section(".gnu_debuglink")?, MAX_LINK).ok()?;
+    let name = link.split(|byte| *byte == 0).next()?;
+    (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 /// The versions in the paths of tokio's sources, which its panics name.
-fn tokio_versions(elf: &Elf<'_>) -> BTreeSet<String> {
+fn tokio_versions(elf: &Elf) -> BTreeSet<String> {
     let mut versions = BTreeSet::new();
     let Some(section) = elf.section(".rodata") else {
         return versions;

@@ -3,9 +3,8 @@
 use std::io::Read;
 
 use flate2::read::ZlibDecoder;
+use rtops_elf::{Elf, ReadError};
 use serde::Deserialize;
-
-use crate::elf::{Elf, ReadError};
 
 /// The most bytes of the compressed list.
 const MAX_COMPRESSED: u64 = 4 << 20;
@@ -63,7 +62,7 @@ struct List {
 }
 
 /// The packages, by name and version; `None` if the program carries no list.
-pub(crate) fn read(elf: &Elf<'_>) -> Option<Result<Vec<Package>, ReadError>> {
+pub(crate) fn read(elf: &Elf) -> Option<Result<Vec<Package>, ReadError>> {
     let section = elf.section(".dep-v0")?;
     let compressed = elf.bytes(section, MAX_COMPRESSED);
     Some(compressed.and_then(|compressed| unpack(&compressed)))

@@ -7,9 +7,8 @@
 use std::ops::ControlFlow;
 
 use memchr::memmem::Finder;
-use object::{Endianness, elf::Sym64, pod, read::elf::Sym};
-
-use crate::elf::{Elf, Extent, ReadError};
+use object::{LittleEndian, elf::Sym64, pod, read::elf::Sym};
+use rtops_elf::{Elf, Extent, ReadError};
 
 /// The number as code for x86-64 has it, and as it was in older versions of std.
 const MARKS: [&[u8; 8]; 2] = [b"MOZ\0RUST", b"TSUR\0ZOM"];
@@ -41,7 +40,7 @@ impl PanicStrategy {
 }
 
 /// Known where the number is a constant in the code, and std a part of the program.
-pub(crate) fn strategy(elf: &Elf<'_>) -> Option<PanicStrategy> {
+pub(crate) fn strategy(elf: &Elf) -> Option<PanicStrategy> {
     if !elf.is_x86_64() || has_shared_std(elf).ok()? {
         return None;
     }
@@ -66,7 +65,7 @@ pub(crate) fn strategy(elf: &Elf<'_>) -> Option<PanicStrategy> {
     Some(PanicStrategy::Abort)
 }
 
-fn has_shared_std(elf: &Elf<'_>) -> Result<bool, ReadError> {
+fn has_shared_std(elf: &Elf) -> Result<bool, ReadError> {
     let symbols = elf.section(".dynsym");
     let names = symbols.and_then(|symbols| elf.linked("the names of symbols", symbols));
     let Some((symbols, names)) = symbols.zip(names) else {
@@ -74,13 +73,14 @@ fn has_shared_std(elf: &Elf<'_>) -> Result<bool, ReadError> {
     };
     let symbols = elf.bytes(symbols, MAX_SYMBOLS)?;
     let names = elf.bytes(names, MAX_SYMBOLS)?;
-    let symbols = pod::slice_from_all_bytes::<Sym64<Endianness>>(&symbols);
+    let symbols = pod::slice_from_all_bytes::<Sym64<LittleEndian>>(&symbols);
     let symbols = symbols.map_err(|()| ReadError::Malformed("the symbol table"))?;
     let start = Finder::new(START);
-    let endian = elf.endian();
-    let mut missing = symbols.iter().filter(|symbol| symbol.is_undefined(endian));
+    let mut missing = symbols
+        .iter()
+        .filter(|symbol| symbol.is_undefined(LittleEndian));
     Ok(missing.any(|symbol| {
-        let place = usize::try_from(symbol.st_name(endian)).unwrap_or(usize::MAX);
+        let place = usize::try_from(symbol.st_name(LittleEndian)).unwrap_or(usize::MAX);
         let name = names.get(place..).unwrap_or_default();
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
         start.find(name).is_some()

@@ -3,8 +3,7 @@
 use std::{fmt, ops::ControlFlow, str};
 
 use memchr::memmem::Finder;
-
-use crate::elf::{Elf, ReadError};
+use rtops_elf::{Elf, ReadError};
 
 /// The most bytes that are read of the compilers' remarks.
 const MAX_COMMENT: u64 = 64 << 10;
@@ -52,7 +51,7 @@ impl fmt::Display for Rustc {
 }
 
 /// The compiler of the program's own crate; `None` if there is no sign of Rust.
-pub(crate) fn find(elf: &Elf<'_>) -> Result<Option<Rustc>, ReadError> {
+pub(crate) fn find(elf: &Elf) -> Result<Option<Rustc>, ReadError> {
     if let Some(section) = elf.section(".comment") {
         let remarks = elf.bytes(section, MAX_COMMENT).unwrap_or_default();
         // In the order of linking, which begins with the program's own crate.

@@ -16,13 +16,12 @@
 use std::collections::BTreeSet;
 
 use object::{
-    Endianness,
+    LittleEndian,
     elf::{STB_LOCAL, STT_FILE, STT_FUNC, STV_HIDDEN, Sym64},
     pod,
     read::elf::Sym,
 };
-
-use crate::elf::{Elf, ReadError};
+use rtops_elf::{Elf, ReadError};
 
 /// The most bytes of symbols, and of their names.
 const MAX_SYMBOLS: u64 = 128 << 20;
@@ -74,25 +73,25 @@ enum Unit<'a> {
 }
 
 /// Reads the symbols; `None` if the program is stripped.
-pub(crate) fn read(elf: &Elf<'_>) -> Option<Result<Told, ReadError>> {
+pub(crate) fn read(elf: &Elf) -> Option<Result<Told, ReadError>> {
     let section = elf.section(".symtab")?;
     let names = elf.linked("the names of symbols", section)?;
     let read = || {
         let symbols = elf.bytes(section, MAX_SYMBOLS)?;
         let names = elf.bytes(names, MAX_NAMES)?;
-        let symbols = pod::slice_from_all_bytes::<Sym64<Endianness>>(&symbols);
+        let symbols = pod::slice_from_all_bytes::<Sym64<LittleEndian>>(&symbols);
         let symbols = symbols.map_err(|()| ReadError::Malformed("the symbol table"))?;
-        Ok(told(symbols, &names, elf.endian()))
+        Ok(told(symbols, &names))
     };
     Some(read())
 }
 
-fn told(symbols: &[Sym64<Endianness>], names: &[u8], endian: Endianness) -> Told {
+fn told(symbols: &[Sym64<LittleEndian>], names: &[u8]) -> Told {
     let mut units: Vec<Unit<'_>> = Vec::new();
     let mut mains = Mains::default();
     let mut has_std = false;
     for symbol in symbols {
-        let name = || name_at(names, symbol.st_name(endian));
+        let name = || name_at(names, symbol.st_name(LittleEndian));
         match symbol.st_type() {
             STT_FILE => {
                 let unit = name().and_then(unit);
@@ -100,7 +99,7 @@ fn told(symbols: &[Sym64<Endianness>], names: &[u8], endian: Endianness) -> Told
             }
             STT_FUNC => {
                 let name = name().unwrap_or_default();
-                has_std |= name == OF_STD && !symbol.is_undefined(endian);
+                has_std |= name == OF_STD && !symbol.is_undefined(LittleEndian);
                 if may_be_main(name) {
                     mains.extend(crate_of(name), is_private(symbol));
                 }
@@ -164,7 +163,7 @@ impl Mains {
 }
 
 /// Whether it is called from its own crate only.
-fn is_private(symbol: &Sym64<Endianness>) -> bool {
+fn is_private(symbol: &Sym64<LittleEndian>) -> bool {
     symbol.st_bind() == STB_LOCAL || symbol.st_visibility() == STV_HIDDEN
 }
 
@@ -188,7 +187,7 @@ fn may_be_main(name: &str) -> bool {
 
 /// `gateway` of `gateway::main`.
 fn crate_of(name: &str) -> Option<String> {
-    let name = format!("{:#}", rustc_demangle::try_demangle(name).ok()?);
+    let name = rtops_elf::demangle(name)?;
     let of = name.strip_suffix("::main")?;
     (!of.contains("::")).then(|| of.to_owned())
 }

@@ -105,6 +105,17 @@ pub struct Task {
     pub unresolved: Option<Unresolved>,
 }
 
+/// A runtime of tokio's, or a `LocalSet`, that has tasks.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Runtime {
+    /// Which copy of tokio in the program it belongs to, as in [`Task::copy`].
+    pub copy: u32,
+    /// The number of the list that owns its tasks, as in [`Task::owner`].
+    pub owner: u64,
+    /// The threads that refer to its scheduler: its workers are among them.
+    pub threads: Vec<Tid>,
+}
+
 /// Where a poll registered a waker.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Leaf {

@@ -1,28 +1,33 @@
 //! Polls of all tasks that wait, by several workers.
 
+mod found;
+mod worker;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::atomic::AtomicUsize,
     thread,
-    time::Instant,
 };
 
-use rtops_emulate::{Emulator, Source, Step};
-use rtops_image::{Image, Thread, Tid, Unreadable};
+use rtops_emulate::{Emulator, Source};
+use rtops_image::{Image, Thread, Unreadable};
 
+use self::{
+    found::{Found, add},
+    worker::Worker,
+};
 use crate::{
-    Leaf, Noted, Options, Registered, Resumed, State, Survey, Trace, Unresolved, VisitOrder,
-    answers,
+    Noted, Options, Survey, Unresolved, answers,
     discover::{self, Cell, Discovery},
     machine::Machine,
     places::{Places, Ranges},
-    poll::{Ended, Poller, Setup, finish::Finished, wakers::Cloned},
+    poll::{Poller, Setup, wakers::Cloned},
     scan::{self, InnerWaker, Order, Site},
     siblings,
     source::Pages,
     stacks::Stacks,
-    symbols, tree,
+    symbols,
     vtable::{Vtables, WakerVtable},
 };
 
@@ -30,13 +35,9 @@ use crate::{
 const MOST_WAKERS: usize = 20_000;
 /// With how much data of one vtable it is tried whether it is a waker's.
 const MOST_TRIES: u32 = 4;
-/// The most threads that go on.
-const MOST_RESUMED: usize = 256;
-/// The most threads that go on to the ends of their polls, and the most instructions of all of them.
+/// The most threads that go on to the ends of their polls.
 const MOST_COMPUTING: usize = 64;
-const BUDGET_FINISHED: u64 = 1_000_000;
-/// How many tasks a worker takes at a time, and for how many it is worth to have one more.
-const BATCH: usize = 16;
+/// For how many tasks it is worth to have one worker more.
 const WORTH_A_WORKER: usize = 64;
 
 /// All that it takes to poll the tasks of an image, one by one, on any [`Machine`].
@@ -84,33 +85,6 @@ struct Computing<'a> {
     thread: &'a Thread,
     /// Where the poll returns to.
     end: u64,
-}
-
-/// What came of letting such a thread go on: its task is polled by it, and may wake itself in each poll.
-struct Caught {
-    index: usize,
-    tid: Tid,
-    wakes_itself: Option<u32>,
-}
-
-/// What came of a poll.
-struct Outcome {
-    index: usize,
-    ended: Ended,
-    leaves: Vec<Leaf>,
-    noted: Vec<u64>,
-    wakes_itself: Option<u32>,
-    trace: u32,
-}
-
-/// What one worker found.
-#[derive(Default)]
-struct Found {
-    outcomes: Vec<Outcome>,
-    resumed: Vec<Resumed>,
-    caught: Vec<Caught>,
-    kept: Kept,
-    unknown: HashMap<String, usize>,
 }
 
 impl<'a> Polls<'a> {
@@ -322,147 +296,6 @@ impl fmt::Debug for Polls<'_> {
     }
 }
 
-/// Polls one task after the other.
-struct Worker<'a> {
-    polls: &'a Polls<'a>,
-    poller: Poller<'a, Emulator<'a>>,
-    /// One in whose memory nobody was woken, once it is needed.
-    as_it_is: Option<Poller<'a, Emulator<'a>>>,
-    found: Found,
-}
-
-impl<'a> Worker<'a> {
-    fn new(polls: &'a Polls<'a>) -> Self {
-        Self {
-            polls,
-            poller: polls.on(polls.interpreter()),
-            as_it_is: None,
-            found: Found::default(),
-        }
-    }
-
-    /// Takes tasks until there are no more, or the time is up.
-    fn poll(&mut self, waiting: &[usize], next: &AtomicUsize, until: Option<Instant>) {
-        let is_late = || until.is_some_and(|until| Instant::now() >= until);
-        loop {
-            let start = next.fetch_add(BATCH, Relaxed);
-            let batch = waiting.get(start..).unwrap_or_default();
-            if batch.is_empty() || is_late() {
-                return;
-            }
-            for index in batch.iter().take(BATCH) {
-                self.poll_one(*index);
-            }
-        }
-    }
-
-    fn poll_one(&mut self, index: usize) {
-        let polls = self.polls;
-        let Some(cell) = polls.cells.get(index) else {
-            return;
-        };
-        let thread = polls.thread(cell);
-        let mut poller = &mut self.poller;
-        let mut ended = poller.poll_cell(cell, thread);
-        // What was taken for a waker and woken may have been none, however much it looked like one.
-        if matches!(ended, Ended::GivenUp(_)) && !polls.inner.is_empty() {
-            let as_it_is = || Poller::as_it_is(polls.interpreter(), polls);
-            let other = self.as_it_is.get_or_insert_with(as_it_is);
-            let again = other.poll_cell(cell, thread);
-            if again == Ended::Pending {
-                (poller, ended) = (other, again);
-            }
-        }
-        let recorder = &mut poller.recorder;
-        // Whoever waits no longer goes on from where it stands.
-        let order = if ended == Ended::Pending && !cell.candidate.state.is_notified() {
-            VisitOrder::Last
-        } else {
-            VisitOrder::First
-        };
-        let is_whole = !matches!(ended, Ended::GivenUp(_));
-        let was_woken = cell.candidate.state.is_notified();
-        let wakes_itself = was_woken && ended == Ended::Pending && poller.has_woken_itself;
-        let wake = recorder.take_wake().filter(|_| wakes_itself);
-        let kept = &mut self.found.kept;
-        self.found.outcomes.push(Outcome {
-            index,
-            trace: kept.trace(recorder.hash, order, || {
-                trace(&recorder.steps, is_whole, order)
-            }),
-            leaves: kept.leaves(std::mem::take(&mut recorder.leaves)),
-            noted: recorder.take_noted(),
-            wakes_itself: wake.map(|stack| kept.stack(stack)),
-            ended,
-        });
-    }
-
-    /// Lets parked threads go on.
-    fn resume(&mut self, until: Option<Instant>) {
-        for thread in self.polls.parked.iter().take(MOST_RESUMED) {
-            if until.is_some_and(|until| Instant::now() >= until) {
-                return;
-            }
-            let ended = self.poller.resume_thread(thread);
-            let recorder = &mut self.poller.recorder;
-            // Whoever polled a future has registered a waker.
-            if ended != Ended::Pending || recorder.leaves.is_empty() {
-                continue;
-            }
-            // It returned from where it was parked, up to the loop that polls.
-            let outermost = recorder.steps.iter().map(|step| step.sp).max();
-            let steps = recorder.steps.iter();
-            let begin = steps.take_while(|step| Some(step.sp) != outermost).count();
-            let steps = recorder.steps.get(begin..).unwrap_or_default();
-            let order = VisitOrder::Last;
-            let kept = &mut self.found.kept;
-            self.found.resumed.push(Resumed {
-                tid: thread.tid,
-                trace: kept.trace(recorder.hash, order, || trace(steps, true, order)),
-                leaves: kept.leaves(std::mem::take(&mut recorder.leaves)),
-                noted: recorder.take_noted(),
-            });
-        }
-    }
-
-    /// Lets threads go on to the ends of the polls that they are inside of.
-    fn finish(&mut self, until: Option<Instant>) {
-        let begin = self.poller.recorder.count;
-        for Computing { index, thread, end } in &self.polls.computing {
-            let is_late = until.is_some_and(|until| Instant::now() >= until);
-            if is_late || self.poller.recorder.count - begin > BUDGET_FINISHED {
-                return;
-            }
-            let Some(cell) = self.polls.cells.get(*index) else {
-                continue;
-            };
-            if let Finished::Yes { wakes_itself } = self.poller.finish(cell, thread, *end) {
-                let kept = &mut self.found.kept;
-                self.found.caught.push(Caught {
-                    index: *index,
-                    tid: thread.tid,
-                    wakes_itself: wakes_itself.map(|stack| kept.stack(stack)),
-                });
-            }
-        }
-    }
-
-    fn end(mut self) -> Found {
-        self.found.unknown = std::mem::take(&mut self.poller.unknown);
-        self.found
-    }
-}
-
-fn trace(steps: &[Step], is_whole: bool, order: VisitOrder) -> Trace {
-    let (calls, visits) = tree::build(steps, order);
-    Trace {
-        is_whole,
-        order,
-        calls,
-        visits,
-    }
-}
-
 /// The threads that may be inside polls of tasks, and in no system call.
 fn computing<'a>(image: &'a impl Image, cells: &[Cell], stacks: &Stacks) -> Vec<Computing<'a>> {
     let polled = cells.iter().enumerate().filter(|(_, cell)| {
@@ -496,10 +329,7 @@ fn threads<'a>(image: &'a impl Image, cells: &[Cell], stacks: &Stacks) -> HashMa
         if candidate.owner == 0 || threads.contains_key(&candidate.owner) {
             continue;
         }
-        let Some(offset) = candidate.vtable.scheduler else {
-            continue;
-        };
-        let Ok(scheduler) = image.read_u64(candidate.header + offset) else {
+        let Some(scheduler) = candidate.scheduler(image) else {
             continue;
         };
         let holders = stacks.holders(scheduler);
@@ -513,118 +343,4 @@ fn threads<'a>(image: &'a impl Image, cells: &[Cell], stacks: &Stacks) -> HashMa
         }
     }
     threads
-}
-
-/// Traces and leaves, each once.
-#[derive(Default)]
-struct Kept {
-    traces: Vec<((u64, VisitOrder), Trace)>,
-    numbers: HashMap<(u64, VisitOrder), u32>,
-    stacks: Vec<Vec<u64>>,
-    stack_numbers: HashMap<Vec<u64>, u32>,
-}
-
-impl Kept {
-    /// The number of the trace of steps with this hash.
-    fn trace(&mut self, hash: u64, order: VisitOrder, make: impl FnOnce() -> Trace) -> u32 {
-        let key = (hash, order);
-        *self.numbers.entry(key).or_insert_with(|| {
-            self.traces.push((key, make()));
-            number(self.traces.len())
-        })
-    }
-
-    /// The number of a stack.
-    fn stack(&mut self, stack: Vec<u64>) -> u32 {
-        *self.stack_numbers.entry(stack).or_insert_with_key(|stack| {
-            self.stacks.push(stack.clone());
-            number(self.stacks.len())
-        })
-    }
-
-    /// The leaves with the numbers of their stacks, sorted; children of a container may have the same.
-    fn leaves(&mut self, leaves: Vec<Registered>) -> Vec<Leaf> {
-        let leaves = leaves.into_iter().map(|leaf| Leaf {
-            stack: self.stack(leaf.stack),
-            awaits: leaf.awaits,
-            note: leaf.note,
-        });
-        let mut leaves: Vec<Leaf> = leaves.collect();
-        leaves.sort_unstable();
-        leaves
-    }
-}
-
-/// The number of what was added last.
-fn number(count: usize) -> u32 {
-    u32::try_from(count - 1).unwrap_or(u32::MAX)
-}
-
-/// Puts what the workers found together.
-fn add(found: Vec<Found>, survey: &mut Survey) {
-    let mut all = Kept::default();
-    let mut unknown: HashMap<String, usize> = HashMap::new();
-    for Found {
-        outcomes,
-        resumed,
-        caught,
-        kept,
-        unknown: own,
-    } in found
-    {
-        let traces = kept.traces.into_iter();
-        let traces: Vec<u32> = traces
-            .map(|((hash, order), trace)| all.trace(hash, order, || trace))
-            .collect();
-        let stacks = kept.stacks.into_iter();
-        let stacks: Vec<u32> = stacks.map(|stack| all.stack(stack)).collect();
-        let renumbered = |leaves: Vec<Leaf>| -> Vec<Leaf> {
-            let leaves = leaves.into_iter();
-            let leaves = leaves.filter_map(|leaf| {
-                let stack = at(&stacks, leaf.stack)?;
-                Some(Leaf { stack, ..leaf })
-            });
-            leaves.collect()
-        };
-        survey.polls += outcomes.len();
-        for outcome in outcomes {
-            let Some(task) = survey.tasks.get_mut(outcome.index) else {
-                continue;
-            };
-            task.trace = at(&traces, outcome.trace);
-            task.leaves = renumbered(outcome.leaves);
-            task.noted = outcome.noted;
-            task.wakes_itself = outcome.wakes_itself.and_then(|stack| at(&stacks, stack));
-            task.unresolved = outcome.ended.unresolved();
-        }
-        survey.resumed.extend(resumed.into_iter().filter_map(|one| {
-            Some(Resumed {
-                trace: at(&traces, one.trace)?,
-                leaves: renumbered(one.leaves),
-                ..one
-            })
-        }));
-        for one in caught {
-            let Some(task) = survey.tasks.get_mut(one.index) else {
-                continue;
-            };
-            task.wakes_itself = one.wakes_itself.and_then(|stack| at(&stacks, stack));
-            if task.state == (State::Running { tid: None }) {
-                task.state = State::Running { tid: Some(one.tid) };
-                task.unresolved = None;
-            }
-        }
-        for (what, count) in own {
-            *unknown.entry(what).or_default() += count;
-        }
-    }
-    survey.traces = all.traces.into_iter().map(|(_, trace)| trace).collect();
-    survey.leaves = all.stacks;
-    survey.unknown_instructions = unknown.into_iter().collect();
-    survey.unknown_instructions.sort_unstable();
-}
-
-fn at(numbers: &[u32], number: u32) -> Option<u32> {
-    let index = usize::try_from(number).ok()?;
-    numbers.get(index).copied()
 }

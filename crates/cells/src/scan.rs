@@ -34,6 +34,14 @@ pub(crate) struct Candidate {
     pub(crate) vtable: Vtable,
 }
 
+impl Candidate {
+    /// The address of the scheduler that its task runs on, where its version of tokio tells.
+    pub(crate) fn scheduler(&self, image: &impl Image) -> Option<u64> {
+        let at = self.header.checked_add(self.vtable.scheduler?)?;
+        image.read_u64(at).ok()
+    }
+}
+
 /// All that looks like a cell, in the order of the addresses.
 ///
 /// # Errors

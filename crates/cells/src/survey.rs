@@ -1,11 +1,15 @@
 //! All tasks of an image: which there are, and what their polls show.
 
-use std::{collections::HashMap, ops::Range, time::Instant};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    time::Instant,
+};
 
 use rtops_image::{Image, Tid, Unreadable};
 
 use crate::{
-    Leaf, Shared, State, Task, Trace, Unresolved,
+    Leaf, Runtime, Shared, State, Task, Trace, Unresolved,
     discover::{self, Cell},
     places::Places,
     polls::Polls,
@@ -63,6 +67,8 @@ pub struct Survey {
     pub threads: Vec<Stack>,
     /// What parked threads do when they go on: one inside `block_on` polls its future.
     pub resumed: Vec<Resumed>,
+    /// The runtimes that have tasks, in the order of their copies of tokio and numbers.
+    pub runtimes: Vec<Runtime>,
     /// What tasks and threads wait for, and who else has it.
     pub shared: Vec<Shared>,
     /// Tasks that have ended and whose output a join handle keeps: how many by the function that polled
@@ -117,6 +123,7 @@ impl Survey {
                     .collect()
             },
             kept,
+            runtimes: runtimes(image, &found.alive, &stacks),
             copies: found.copies,
             versions: version::versions(image),
             ..Self::default()
@@ -130,6 +137,30 @@ impl Survey {
         survey.threads = stacks.all;
         Ok(survey)
     }
+}
+
+fn runtimes(image: &impl Image, cells: &[Cell], stacks: &Stacks) -> Vec<Runtime> {
+    let mut schedulers: BTreeMap<(u32, u64), Option<u64>> = BTreeMap::new();
+    for Cell {
+        candidate, copy, ..
+    } in cells.iter().filter(|cell| cell.candidate.owner != 0)
+    {
+        let scheduler = schedulers.entry((*copy, candidate.owner)).or_default();
+        *scheduler = scheduler.or_else(|| candidate.scheduler(image));
+    }
+    let runtimes = schedulers.into_iter();
+    let runtimes = runtimes.map(|((copy, owner), scheduler)| {
+        let holders = scheduler.map(|scheduler| stacks.holders(scheduler));
+        let threads = holders.into_iter().flatten();
+        Runtime {
+            copy,
+            owner,
+            threads: threads
+                .filter_map(|index| Some(stacks.all.get(index)?.tid))
+                .collect(),
+        }
+    });
+    runtimes.collect()
 }
 
 fn task(image: &impl Image, cell: &Cell, stacks: &Stacks, boxed: Option<Boxed>) -> Task {

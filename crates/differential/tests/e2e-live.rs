@@ -12,7 +12,7 @@ use std::{
 use common::Running;
 use rtops_cells::{Options, Survey, Task, Trace};
 use rtops_image::{
-    Backing, Contents, Core, FileOffset, Image, Sharing, Tid,
+    Backing, Contents, Core, FileOffset, Image, Pid, Sharing, Tid,
     live::{self, Live, Memory, Parts},
 };
 
@@ -23,7 +23,7 @@ fn live(pid: i32, core: &Core) -> Live {
     let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).expect("it stands still");
     let open = |name: &str| File::open(format!("/proc/{pid}/{name}")).expect("the right to look");
     let parts = Parts {
-        pid,
+        pid: Pid::new(pid),
         maps: read("maps"),
         auxv: read("auxv"),
         memory: Memory::Process(open("mem")),

@@ -1,19 +1,18 @@
 //! The headers of ELF files: of a core itself, of executables and libraries, and of the copies of
 //! their heads in memory.
 
-use std::{io, ops::ControlFlow};
+use std::io;
 
 use object::{
     LittleEndian,
     elf::{
-        ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_X86_64, FileHeader64, FileType, NT_GNU_BUILD_ID, PF_R,
-        PF_W, PF_X, PN_XNUM, PT_LOAD, PT_NOTE, PT_TLS, ProgramHeader64, ProgramType,
-        SectionHeader64,
+        ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_X86_64, FileHeader64, FileType, PF_R, PF_W, PF_X,
+        PN_XNUM, PT_LOAD, PT_NOTE, PT_TLS, ProgramHeader64, ProgramType, SectionHeader64,
     },
     pod::{self, Pod},
 };
 
-use crate::{Access, FileOffset, notes};
+use crate::{Access, FileOffset};
 
 /// Reads at most all of the buffer from a place in a file, and says how much there was.
 pub(crate) type ReadAt<'a> = dyn Fn(FileOffset, &mut [u8]) -> io::Result<usize> + 'a;
@@ -22,10 +21,8 @@ pub(crate) type ReadAt<'a> = dyn Fn(FileOffset, &mut [u8]) -> io::Result<usize> 
 const MAX_MODULE_SEGMENTS: u32 = 64;
 /// How many program headers are read at a time.
 const PIECE: u64 = 1024;
-/// A build-id has 20 bytes as a rule, and may be any number that the linker was given.
-const MAX_BUILD_ID: u64 = 256;
-/// More notes than an executable has.
-const MAX_MODULE_NOTES: usize = 256;
+/// More bytes of notes than an executable has.
+const MAX_NOTES: u64 = 64 << 10;
 
 const LE: LittleEndian = LittleEndian;
 
@@ -215,21 +212,9 @@ impl Head {
 }
 
 fn build_id(read: &ReadAt<'_>, segment: &Segment) -> Option<Vec<u8>> {
-    let mut found = None;
-    let mut left = MAX_MODULE_NOTES;
-    let range = segment.offset..segment.offset.plus(segment.in_file);
+    let mut notes = vec![0; usize::try_from(segment.in_file.min(MAX_NOTES)).ok()?];
+    let have = read(segment.offset, &mut notes).ok()?;
     // Notes of executables may be aligned to 8 bytes; those have segments of their own.
-    notes::walk(read, range, segment.align, &mut |note| {
-        left -= 1;
-        if note.kind == NT_GNU_BUILD_ID.0 && note.is_of(b"GNU") {
-            found = note.read(read, MAX_BUILD_ID).ok();
-            return ControlFlow::Break(());
-        }
-        if left == 0 {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    })
-    .ok()?;
-    found
+    let id = rtops_types::build_id(notes.get(..have)?, segment.align)?;
+    Some(id.to_vec())
 }

@@ -50,7 +50,7 @@ mod space;
 mod thread;
 mod xstate;
 
-pub use rtops_types::{FileOffset, ModuleKind, Tid};
+pub use rtops_types::{FileOffset, ModuleKind, Pid, Tid};
 
 pub use crate::{
     core::{Core, CoreHead, Error, Options, Origin, Signal, Writer},

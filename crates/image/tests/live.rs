@@ -324,7 +324,7 @@ fn a_process_that_has_ended_is_no_image() {
     let pid = victim.pid();
     empty.maps.clear();
     let error = Live::new(empty, &live::Options::default()).expect_err("no image");
-    assert!(matches!(error, Error::NothingMapped(of) if of == pid));
+    assert!(matches!(error, Error::NothingMapped(of) if of.as_raw() == pid));
     drop(victim);
     // All that was to be read is gone: that is no empty memory.
     let live = image(gone);

@@ -17,7 +17,7 @@ use nix::{
 };
 use proptest::prelude::*;
 use rtops_image::{
-    Absence, Contents, FileOffset, Gap, Image, NoFile, Refused, Unreadable,
+    Absence, Contents, FileOffset, Gap, Image, NoFile, Pid, Refused, Unreadable,
     live::{Live, Memory, Options, Parts},
 };
 use tempfile::{TempDir, tempdir, tempfile};
@@ -34,7 +34,7 @@ fn parts(maps: &[u8], pieces: &[(u64, &[u8])]) -> Parts {
     });
     let pieces = pieces.collect();
     Parts {
-        pid: i32::try_from(std::process::id()).expect("a pid"),
+        pid: Pid::own(),
         maps: maps.to_vec(),
         auxv: Vec::new(),
         memory: Memory::Kept { file, pieces },

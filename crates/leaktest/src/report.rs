@@ -24,6 +24,7 @@ use rtops_report::{
     threads::{ThreadGroup, group_threads, stacks_of_threads},
     view::{Layout, View},
 };
+use rtops_symbols::Pid;
 use rtops_tasks::RuntimeTag;
 use rtops_threads::{Capturer, Signal};
 
@@ -230,7 +231,7 @@ impl<'a> Leaked<'a> {
             self.watch.site
         );
         let view = View {
-            pid: 0,
+            pid: Pid::own(),
             name: "",
             agent_version: None,
             dump: self.dump,

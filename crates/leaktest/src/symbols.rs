@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use rtops_symbols::{Module, Options, Symbols};
+use rtops_symbols::{Module, Options, Pid, Symbols};
 
 static LATEST: Mutex<Weak<SharedSymbols>> = Mutex::new(Weak::new());
 
@@ -23,7 +23,7 @@ impl SharedSymbols {
             return shared;
         }
         let options = Options {
-            pid: i32::try_from(std::process::id()).ok(),
+            pid: Some(Pid::own()),
             ..Options::default()
         };
         let shared = Arc::new(Self {

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use rtops_types::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -229,7 +230,7 @@ pub struct Saved {
     /// The name of the host.
     pub host: String,
     /// The process, as the one who saved it numbers it.
-    pub pid: i32,
+    pub pid: Pid,
     /// The same, as the process itself numbers it, and its main thread.
     pub inner_pid: i32,
     /// The start of the process, in clock ticks after boot: with `pid`, which process it was. A core

@@ -42,7 +42,7 @@ pub use reply::{
 };
 pub use request::{Ask, DumpRequest, HeapWalk, Request, StackParts};
 pub use rtops_types::{Module, ModuleKind};
-pub use shared::{Party, Shared, SharedKind};
+pub use shared::{OnRuntime, Party, Shared, SharedKind};
 pub use socket_path::{SocketFile, directory_name, socket_directory};
 pub use untracked::{FoundBy, Unresolved, Untracked, UntrackedLeaf, UntrackedState};
 

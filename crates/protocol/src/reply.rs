@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Build, Claim, CoreHead, EndedSite, Frame, FrameKind, HandleSeen, MAX_REPLY, Memory,
-    NotAttached, Outside, ProtocolError, Resource, Saved, Shared, Trace, Trimmed, Untracked, codec,
-    read_frame, write_frame,
+    NotAttached, OnRuntime, Outside, ProtocolError, Resource, Saved, Shared, Trace, Trimmed,
+    Untracked, codec, read_frame, write_frame,
 };
 
 /// One frame of an answer.
@@ -66,6 +66,9 @@ pub enum Reply {
     /// What tasks and threads wait for, and who else has it; the tasks and threads came earlier. No agent
     /// sends it.
     Shared(Vec<Shared>),
+    /// Which tasks and threads belong to which runtime; the tasks and threads came earlier. No agent sends
+    /// it.
+    OnRuntime(OnRuntime),
 }
 
 /// One line of the list.

@@ -1,4 +1,4 @@
-//! What tasks and threads wait for, and who else has it, as memory tells.
+//! What tasks and threads have in common, as memory tells: what they wait for, and their runtimes.
 
 use serde::{Deserialize, Serialize};
 
@@ -51,4 +51,16 @@ pub enum Party {
         /// As the target numbers it.
         tid: i32,
     },
+}
+
+/// Tasks of one runtime of tokio's, or of one set of local tasks, and the threads that have to do with it. No agent
+/// sends it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct OnRuntime {
+    /// Which one; there may be several messages of one.
+    pub number: u32,
+    /// The threads that refer to its scheduler, its workers among them, as the target numbers them.
+    pub threads: Vec<i32>,
+    /// The cells of its tasks, as in [`Untracked::cell`](crate::Untracked::cell).
+    pub cells: Vec<u64>,
 }

@@ -1,6 +1,9 @@
-//! How many untracked tasks there are of each type.
+//! How many tasks there are of each type.
 
-use std::{cmp::Reverse, collections::HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, HashSet},
+};
 
 use rtops_protocol::TaskKind;
 use serde::Serialize;
@@ -9,64 +12,171 @@ use crate::{
     dump::Dump,
     format,
     frames::Frames,
-    group::is_hidden,
-    task::{State, Task},
+    group::{TaskGroup, is_hidden},
+    task::{Origin, State, Task, Untracked},
     words,
 };
 
-/// The untracked tasks, closures on blocking pools not counted.
-#[derive(Debug, Serialize)]
+/// The tasks of a process by what they are called.
+#[derive(Clone, Debug)]
 pub struct Census {
-    /// All of them.
-    pub tasks: usize,
-    /// Those of each type, the commonest first.
+    /// How many there are of each kind.
+    pub count: Count,
+    /// How many of the tasks, closures on blocking pools not counted, no agent tracks.
+    pub untracked: usize,
+    /// Those that are called the same, the commonest first.
     pub by_type: Vec<OfType>,
 }
 
-/// Tasks of one type.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+/// Tasks that are called the same.
+#[derive(Clone, Debug, Serialize)]
 pub struct OfType {
-    /// The type of their future; where that is not known, where its poll function is.
-    pub future_type: String,
+    /// What they are called, as in the headings of groups.
+    pub title: String,
+    /// What they are.
+    #[serde(serialize_with = "words::serialize_kind")]
+    pub kind: TaskKind,
+    /// The type of their future; where that is not known, where its poll function is. `None` where several
+    /// are called the same.
+    pub future_type: Option<String>,
     /// How many there are. Those that neither run nor idle have been woken, or are new.
     pub count: usize,
     /// Those inside a poll.
     pub running: usize,
     /// Those that wait to be woken.
     pub idle: usize,
+    /// What tells each from all others that the process ever had; `None` where that is not known of one.
+    #[serde(skip)]
+    ids: Option<HashSet<TaskId>>,
+}
+
+/// What tells a task from all others that its process ever had.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+enum TaskId {
+    /// The agent's number of it.
+    Tracked(u64),
+    /// The copy of tokio in the program, and its number of it.
+    Tokio(u32, u64),
+}
+
+impl TaskId {
+    fn of(task: &Task) -> Option<Self> {
+        match &task.origin {
+            Origin::Tracked(tracked) => Some(Self::Tracked(tracked.id)),
+            Origin::Untracked(Untracked { memory, .. }) => {
+                Some(Self::Tokio(memory.tokio, memory.number?))
+            }
+        }
+    }
 }
 
 impl Census {
-    /// Counts the tasks of a dump.
-    pub fn of(dump: &Dump, frames: &Frames) -> Self {
-        let mut by_type: HashMap<&str, OfType> = HashMap::new();
-        for task in dump.tasks.iter().filter(|task| task.kind == TaskKind::Task) {
-            let future = task
-                .untracked()
-                .map(|untracked| frames.future(untracked.polls));
-            let Some(future) = future.flatten() else {
-                continue;
-            };
-            let of_type = by_type.entry(&future.name).or_insert_with(|| OfType {
-                future_type: future.name.clone(),
-                count: 0,
-                running: 0,
-                idle: 0,
-            });
-            of_type.count += 1;
-            match task.state {
-                State::Running { .. } => of_type.running += 1,
-                state if state.is_suspended() || state == State::Ready => of_type.idle += 1,
-                _ => {}
-            }
+    /// Counts the tasks of these groups, which are all of a dump.
+    #[must_use]
+    pub fn of(groups: &[TaskGroup]) -> Self {
+        let mut by_type: HashMap<(String, TaskKind), OfType> = HashMap::new();
+        for group in groups {
+            let key = (words::called(group), group.look.kind);
+            let future_type = group.look.future_type.as_deref();
+            by_type
+                .entry(key.clone())
+                .or_insert_with(|| OfType {
+                    title: key.0,
+                    kind: key.1,
+                    future_type: future_type.map(str::to_owned),
+                    count: 0,
+                    running: 0,
+                    idle: 0,
+                    ids: Some(HashSet::new()),
+                })
+                .add(group);
         }
         let mut by_type: Vec<OfType> = by_type.into_values().collect();
-        by_type.sort_by(|a, b| {
-            (Reverse(a.count), &a.future_type).cmp(&(Reverse(b.count), &b.future_type))
-        });
+        by_type.sort_by(|a, b| (Reverse(a.count), &a.title).cmp(&(Reverse(b.count), &b.title)));
+        let tasks = || groups.iter().flat_map(|group| group.tasks.iter().copied());
+        let is_untracked = |task: &&Task| task.kind == TaskKind::Task && task.tracked().is_none();
         Self {
-            tasks: by_type.iter().map(|of_type| of_type.count).sum(),
+            count: Count::of_tasks(tasks()),
+            untracked: tasks().filter(is_untracked).count(),
             by_type,
+        }
+    }
+
+    /// What came and went since an earlier look, by type, those first of which there are the most now.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Vec<Moved> {
+        let key = |of_type: &OfType| (of_type.title.clone(), of_type.kind);
+        let mut before: HashMap<_, _> = earlier.by_type.iter().map(|it| (key(it), it)).collect();
+        let mut moved: Vec<Moved> = Vec::new();
+        for now in &self.by_type {
+            moved.push(Moved::between(before.remove(&key(now)), Some(now)));
+        }
+        let mut gone: Vec<&OfType> = before.into_values().collect();
+        gone.sort_by(|a, b| (Reverse(a.count), &a.title).cmp(&(Reverse(b.count), &b.title)));
+        moved.extend(gone.into_iter().map(|it| Moved::between(Some(it), None)));
+        moved
+    }
+}
+
+impl OfType {
+    fn add(&mut self, group: &TaskGroup) {
+        let tasks = group.tasks.len();
+        self.count += tasks;
+        match group.look.state {
+            State::Running { .. } => self.running += tasks,
+            state if state.is_suspended() || state == State::Ready => self.idle += tasks,
+            _ => {}
+        }
+        if self.future_type.as_deref() != group.look.future_type.as_deref() {
+            self.future_type = None;
+        }
+        for task in &group.tasks {
+            match (&mut self.ids, TaskId::of(task)) {
+                (Some(ids), Some(id)) => {
+                    ids.insert(id);
+                }
+                (ids, _) => *ids = None,
+            }
+        }
+    }
+}
+
+/// What became of the tasks that are called the same, between two looks.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Moved {
+    /// What they are called.
+    pub title: String,
+    /// What they are.
+    #[serde(serialize_with = "words::serialize_kind")]
+    pub kind: TaskKind,
+    /// How many there are now.
+    pub count: usize,
+    /// How many of these were not there before; `None` where tasks can't be told from each other.
+    pub came: Option<usize>,
+    /// How many of those before are gone; `None` likewise.
+    pub went: Option<usize>,
+}
+
+impl Moved {
+    /// Of one type; it may have no tasks at either time, but not at both.
+    fn between(before: Option<&OfType>, now: Option<&OfType>) -> Self {
+        let none = HashSet::new();
+        let ids = |of_type: Option<&'_ OfType>| match of_type {
+            Some(of_type) => of_type.ids.clone(),
+            None => Some(none.clone()),
+        };
+        let (earlier, later) = (ids(before), ids(now));
+        let moved = earlier.zip(later).map(|(earlier, later)| {
+            let came = later.difference(&earlier).count();
+            (came, earlier.difference(&later).count())
+        });
+        let named = now.or(before);
+        Self {
+            title: named.map_or_else(String::new, |named| named.title.clone()),
+            kind: named.map_or(TaskKind::Task, |named| named.kind),
+            count: now.map_or(0, |now| now.count),
+            came: moved.map(|(came, _)| came),
+            went: moved.map(|(_, went)| went),
         }
     }
 }

@@ -110,9 +110,9 @@ impl<'a> Chains<'a> {
                 joined.insert(*index);
             }
             match chains.get_mut(*index) {
-                // One wait may register twice; the reason that is known is the one to show.
+                // One wait may register twice.
                 Some(first) => {
-                    first.wait = first.wait.or(chain.wait);
+                    first.join(&chain);
                     first.count = first.count.max(*children);
                 }
                 None => chains.push(chain),
@@ -165,11 +165,9 @@ impl<'a> Chains<'a> {
                 frame: frames.span(span)?,
             })
         });
-        Some(Chain::new(
-            frames.visible(own, &marks.collect::<Vec<_>>()),
-            frames.task_wait(links),
-            remarks::incomplete(read.leaf.end),
-        ))
+        let shown = frames.visible(own, &marks.collect::<Vec<_>>());
+        let cut = remarks::incomplete(read.leaf.end);
+        Some(Chain::waiting(frames, links, shown, cut))
     }
 
     /// Leaves out where containers of futures registered, which is what keeps their children polled and no
@@ -248,11 +246,8 @@ impl<'a> Chains<'a> {
         let frames = self.frames;
         let build = || {
             let links = frames.stack(leaf.stack);
-            Chain::new(
-                frames.visible(links, marks),
-                frames.task_wait(links),
-                remarks::incomplete(leaf.end),
-            )
+            let shown = frames.visible(links, marks);
+            Chain::waiting(frames, links, shown, remarks::incomplete(leaf.end))
         };
         if marks.is_empty() {
             self.chains.entry(leaf).or_insert_with(build).clone()

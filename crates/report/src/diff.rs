@@ -7,6 +7,7 @@ use std::{
 };
 
 use rtops_protocol::TaskKind;
+use rtops_types::Pid;
 use serde::Serialize;
 
 use crate::{frames::Frames, group::TaskGroup, leaks::sample::Identity, task::TaskKey, words};
@@ -103,7 +104,7 @@ pub enum Processes {
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
     /// The process.
-    pub pid: i32,
+    pub pid: Pid,
     /// Its name.
     pub name: &'a str,
     /// What is missing in the dump.

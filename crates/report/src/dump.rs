@@ -3,9 +3,9 @@
 use std::{collections::HashMap, time::Duration};
 
 use rtops_protocol::{
-    self as protocol, Claim, CoreHead, End, EndedSite, HandleSeen, Leaf, Module, Outside, Process,
-    ProtocolError, Refused, Reply, Resource, Saved, Shared, SourceLocation, StackId, StringId,
-    TaskKind, Thread, ThreadCapture, Trace, TraceId, Untracked, UntrackedState,
+    self as protocol, Claim, CoreHead, End, EndedSite, HandleSeen, Leaf, Module, OnRuntime,
+    Outside, Process, ProtocolError, Refused, Reply, Resource, Saved, Shared, SourceLocation,
+    StackId, StringId, TaskKind, Thread, ThreadCapture, Trace, TraceId, Untracked, UntrackedState,
 };
 
 use crate::{
@@ -37,7 +37,7 @@ pub struct Dump {
     pub tasks: Vec<Task>,
     /// How many untracked tasks have ended and are kept by their join handles, by what polled them.
     pub kept: HashMap<Polls, usize>,
-    /// The threads.
+    /// The threads, by their numbers.
     pub threads: Vec<Thread>,
     /// What has ended, by the place where it was made.
     pub ended_sites: Vec<EndedSite>,
@@ -49,6 +49,8 @@ pub struct Dump {
     pub handles_seen: Vec<HandleSeen>,
     /// What tasks and threads wait for, and who else has it in memory.
     pub shared: Vec<Shared>,
+    /// Which tasks and threads belong to which runtime, as memory tells.
+    pub runtimes: Vec<OnRuntime>,
     /// Polls that were stepped.
     pub traces: Vec<Trace>,
     /// Where and when it was saved; absent in one that comes from an agent.
@@ -126,6 +128,7 @@ impl Dump {
             let after = Duration::from_nanos(after);
             self.tasks = join::tasks(std::mem::take(&mut self.tasks), after);
         }
+        self.threads.sort_by_key(|thread| thread.tid);
     }
 
     /// The numbers of the tracked futures that their agent has to be asked where they wait, as memory does not
@@ -153,7 +156,8 @@ impl Dump {
 
     /// The thread with that number.
     pub fn thread(&self, tid: i32) -> Option<&Thread> {
-        self.threads.iter().find(|thread| thread.tid == tid)
+        let index = self.threads.binary_search_by_key(&tid, |thread| thread.tid);
+        self.threads.get(index.ok()?)
     }
 
     /// All tasks.
@@ -282,6 +286,13 @@ impl Dump {
                 self.parties += parties.sum::<usize>();
                 self.shared.extend(shared);
             }
+            Reply::OnRuntime(part) => {
+                self.parties += part.threads.len() + part.cells.len();
+                match self.runtimes.last_mut() {
+                    Some(last) if last.number == part.number => last.cells.extend(part.cells),
+                    _ => self.runtimes.push(part),
+                }
+            }
             Reply::NotAttached(not_attached) => self.not_attached = Some(not_attached.why),
             Reply::Saved(saved) => self.saved = Some(saved),
             Reply::Core(core) => self.core = Some(core),
@@ -351,7 +362,12 @@ impl Dump {
             (self.claims.len(), MAX_ITEMS, "holders and waiters"),
             (self.handles_seen.len(), MAX_ITEMS, "handles"),
             (self.shared.len(), MAX_ITEMS, "things that are waited for"),
-            (self.parties, MAX_ITEMS, "tasks that share something"),
+            (self.runtimes.len(), MAX_ITEMS, "runtimes"),
+            (
+                self.parties,
+                MAX_ITEMS,
+                "tasks and threads that share something",
+            ),
             (self.traces.len(), MAX_TRACES, "stepped polls"),
             (self.addresses, MAX_ADDRESSES, "addresses"),
             (self.leaves, MAX_ADDRESSES, "leaves"),

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use regex::Regex;
 use rtops_protocol::{SourceLocation, StackId, StringId, TaskKind};
-use rtops_symbols::{Address, FrameView, Function, Symbols, WaitReason};
+use rtops_symbols::{Address, FrameView, Function, Serving, Symbols, WaitReason};
 
 use crate::{
     dump::Dump,
@@ -252,6 +252,16 @@ impl Frames {
     /// What a task that waits at the innermost of these frames waits for, if that is known.
     pub fn task_wait(&self, links: &[Link]) -> Option<WaitReason> {
         known(rtops_symbols::task_wait(&self.views(links)))
+    }
+
+    /// What a server does for a request at the innermost of these frames, if anything.
+    pub(crate) fn serving(&self, links: &[Link]) -> Option<Serving> {
+        rtops_symbols::serving(&self.views(links))
+    }
+
+    /// Whether it is known of any of these frames where it is in the source.
+    pub(crate) fn have_places(&self, links: &[Link]) -> bool {
+        self.of_links(links).any(|frame| frame.place.is_some())
     }
 
     /// Whether the innermost of these frames registered the waker of a container's child.

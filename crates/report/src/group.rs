@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::{
     chains::Chains,
     dump::Dump,
-    frame::{FrameId, Place},
+    frame::{Frame, FrameId, Place},
     frames::Frames,
     remarks::{self, Reason},
     selection::{Grouping, Selection},
@@ -81,7 +81,7 @@ pub struct Look<'a> {
     #[serde(skip)]
     pub unresolved: Option<Reason>,
     #[serde(skip)]
-    chains: Vec<Vec<FrameId>>,
+    chains: Vec<(Vec<FrameId>, Option<WaitReason>)>,
 }
 
 /// What is known to be equal without a look at the frames.
@@ -155,10 +155,26 @@ impl<'a> TaskGroup<'a> {
         Some((times().min()?, times().max()?))
     }
 
+    /// Where tasks are in the service's own code, if their futures are of another crate and have no name.
+    pub fn own_function<'f>(&self, frames: &'f Frames) -> Option<&'f Frame> {
+        let is_task = matches!(self.look.kind, TaskKind::Task | TaskKind::Blocking);
+        if !frames.is_folded() || self.look.name.is_some() || !is_task {
+            return None;
+        }
+        let is_own = |chain: &Chain| chain.links.last().is_some_and(|root| frames.is_own(root));
+        if self.chains.iter().any(is_own) {
+            return None;
+        }
+        let telling = self.telling();
+        telling
+            .iter()
+            .find_map(|chain| frames.innermost_own(&chain.links))
+    }
+
     /// The distinct reasons for which the tasks wait.
     pub fn waits(&self) -> Vec<WaitReason> {
         let mut waits = Vec::new();
-        for wait in self.chains.iter().filter_map(|chain| chain.wait) {
+        for wait in self.telling().iter().filter_map(|chain| chain.wait) {
             if !waits.contains(&wait) {
                 waits.push(wait);
             }
@@ -313,7 +329,8 @@ fn spans_inside(task: &Task, spans: &Spans) -> Vec<(StringId, SpanLook)> {
 }
 
 fn look<'a>(dump: &'a Dump, frames: &Frames, task: &Task, key: &Key, chains: &[Chain]) -> Look<'a> {
-    let mut looks: Vec<_> = chains.iter().map(Chain::look).collect();
+    let looks = chains.iter().map(|chain| (chain.look(), chain.wait));
+    let mut looks: Vec<_> = looks.collect();
     looks.sort_unstable();
     let names = |wanted: &[SpanLook]| {
         let spans = key.spans.iter().filter(|(_, look)| wanted.contains(look));

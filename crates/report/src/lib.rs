@@ -8,6 +8,7 @@
 
 pub mod census;
 pub mod chains;
+mod connection;
 pub mod crash;
 pub mod diff;
 pub mod dump;
@@ -25,6 +26,7 @@ pub mod order;
 mod own;
 pub mod page;
 pub mod remarks;
+pub mod runtimes;
 pub mod selection;
 pub mod shared;
 pub mod spans;

@@ -10,6 +10,7 @@ use crate::{
     task::{State, Task, TaskKey},
     threads::{self, ThreadGroup},
     waits::Waits,
+    words,
 };
 
 /// From which time on a poll is a long one.
@@ -99,8 +100,10 @@ const fn is_idle(wait: WaitReason) -> bool {
         WaitReason::Accept
             | WaitReason::BroadcastReceive
             | WaitReason::ChannelReceive
+            | WaitReason::Http2Frame
             | WaitReason::Interval
             | WaitReason::Request
+            | WaitReason::Shutdown
             | WaitReason::Signal
             | WaitReason::Sleep
             | WaitReason::WatchChanged
@@ -124,10 +127,11 @@ impl TaskGroup<'_> {
             && !waits.is_empty()
             && look.remark.is_none()
             && !look.name.is_some_and(is_request)
+            && self.serving().is_none()
             && look.silent.is_empty()
             && look.held_back.is_empty()
             && self
-                .chains
+                .telling()
                 .iter()
                 .all(|chain| is_whole(chain.wait) && chain.incomplete.is_none())
     }
@@ -155,7 +159,8 @@ pub fn sort_tasks(groups: &mut [TaskGroup], dump: &Dump, waits: &Waits, order: O
     let steps = circles.iter().flat_map(|circle| &circle.steps);
     let circles: HashSet<TaskKey> = steps.map(|step| step.task.key).collect();
     groups.sort_by_cached_key(|group| {
-        let first = group.tasks.first().map(|task| task.key);
+        let key = group.tasks.first().map(|task| task.key);
+        let first = group.tasks.iter().map(|task| number(task)).min();
         let longest = group.times().map(|(_, longest)| longest);
         let count = group.tasks.len();
         let concern = Concern::of(dump, group, &circles);
@@ -172,9 +177,21 @@ pub fn sort_tasks(groups: &mut [TaskGroup], dump: &Dump, waits: &Waits, order: O
             Reverse(by_count),
             Reverse(count),
             Reverse(longest),
-            first,
+            // The same for each process of a program, wherever its memory is.
+            (first, words::called(group), key),
         )
     });
+}
+
+/// Tells which task came first: tracked ones have the agent's numbers, others tokio's, where these are known.
+fn number(task: &Task) -> (bool, u64) {
+    match task.key {
+        TaskKey::Tracked(id) => (false, id),
+        TaskKey::Untracked(_) => {
+            let number = task.memory().and_then(|memory| memory.number);
+            (true, number.unwrap_or(u64::MAX))
+        }
+    }
 }
 
 /// Sorts groups of threads: the one that crashed is first; the ages of others are not known.

@@ -7,6 +7,9 @@ use crate::{dump::Dump, task::State};
 /// Of a chain: where in its innermost function the task waits.
 pub(crate) const NO_LINE: &str =
     "(await not resolved: the code of the innermost function that ran has no line)";
+/// Of tasks of a program without debug info.
+pub const APPROXIMATE: &str =
+    "(what it waits for is approximate: without lines, names of functions alone tell it)";
 /// Of a task that runs on a thread on which no frame polls one.
 pub(crate) const WHOLE_THREAD: &str =
     "(the whole thread: which part of its stack is the task's can't be told)";

@@ -54,11 +54,8 @@ pub fn chains(trace: &Trace, frames: &Frames, whose: Whose) -> Vec<Chain> {
         let no_root = lacks_root
             .then(|| remarks::incomplete(LeafEnd::Truncated))
             .flatten();
-        let chain = Chain::new(
-            frames.visible(&links, &[]),
-            frames.task_wait(&links),
-            no_root.or(no_line),
-        );
+        let shown = frames.visible(&links, &[]);
+        let chain = Chain::waiting(frames, &links, shown, no_root.or(no_line));
         let look = chain.look();
         match chains.iter_mut().find(|known| known.look() == look) {
             Some(known) => known.count += 1,
@@ -339,7 +336,7 @@ impl<'a> Builder<'a> {
     fn call(&mut self, number: u32, site: Option<Place>, visits: &[(usize, u64)]) {
         let frames = self.tree.frames;
         // A tail call goes on in another function: that is called by the one that jumped there.
-        let mut functions: Vec<(&str, usize)> = Vec::new();
+        let mut functions: HashMap<&str, usize> = HashMap::new();
         let mut before = site;
         for (order, ip) in visits {
             let at = frames.at(*ip);
@@ -358,12 +355,11 @@ impl<'a> Builder<'a> {
                 self.places.insert((number, *ip), place);
                 continue;
             }
-            let known = functions.iter().rfind(|(known, _)| *known == function);
-            let mut node = match known {
-                Some((_, node)) => *node,
+            let mut node = match functions.get(function) {
+                Some(node) => *node,
                 None => {
                     let node = self.add(function, before);
-                    functions.push((function, node));
+                    functions.insert(function, node);
                     node
                 }
             };

@@ -1,10 +1,13 @@
 //! The stacks of one task merged into its await tree.
 
-use rtops_symbols::WaitReason;
+use std::cmp::Ordering;
+
+use rtops_symbols::{Serving, WaitReason};
 use serde::Serialize;
 
 use crate::{
     frame::{FrameId, Link},
+    frames::Frames,
     words,
 };
 
@@ -20,6 +23,11 @@ pub struct Chain {
     /// What it waits for at the end.
     #[serde(serialize_with = "words::serialize_wait")]
     pub wait: Option<WaitReason>,
+    /// Whether that rests on names of functions alone, as without debug info.
+    pub approximate: bool,
+    /// What is done for a request there, if it is that of a server.
+    #[serde(skip)]
+    pub serving: Option<Serving>,
     /// What to say where the chain does not reach the root.
     pub incomplete: Option<&'static str>,
     /// How many branches look like this: children of a container may be many.
@@ -36,8 +44,44 @@ impl Chain {
         Self {
             links,
             wait,
+            approximate: false,
+            serving: None,
             incomplete,
             count: 1,
+        }
+    }
+
+    /// One branch that waits at the innermost of `all` frames, which it need not show.
+    pub(crate) fn waiting(
+        frames: &Frames,
+        all: &[Link],
+        links: Vec<Link>,
+        incomplete: Option<&'static str>,
+    ) -> Self {
+        let wait = frames.task_wait(all);
+        Self {
+            serving: frames.serving(all),
+            approximate: wait.is_some() && !frames.have_places(all),
+            ..Self::new(links, wait, incomplete)
+        }
+    }
+
+    /// Adds what another one knows that looks the same: the reason that says more is the one to show.
+    pub(crate) fn join(&mut self, other: &Self) {
+        let rank = |wait: Option<WaitReason>| match wait {
+            None => 0,
+            Some(wait) if wait.is_aside(false) => 1,
+            Some(wait) if wait.is_aside(true) => 2,
+            Some(_) => 3,
+        };
+        match rank(self.wait).cmp(&rank(other.wait)) {
+            Ordering::Less => {
+                self.wait = other.wait;
+                self.approximate = other.approximate;
+                self.serving = other.serving;
+            }
+            Ordering::Equal => self.serving = self.serving.or(other.serving),
+            Ordering::Greater => {}
         }
     }
 
@@ -156,6 +200,8 @@ mod tests {
             .map(|stack| Chain {
                 links: frames.stack(stack).to_vec(),
                 wait: Some(WaitReason::Sleep),
+                serving: None,
+                approximate: false,
                 incomplete: None,
                 count: 1,
             })

@@ -7,6 +7,7 @@ use std::{
 };
 
 use rtops_symbols::WaitReason;
+use rtops_types::Pid;
 
 use crate::{
     dump::Dump,
@@ -28,7 +29,7 @@ use crate::{
 #[derive(Debug)]
 pub struct View<'a> {
     /// The process, as the reader numbers it.
-    pub pid: i32,
+    pub pid: Pid,
     /// The name that it goes by.
     pub name: &'a str,
     /// The version of its agent; `None` where none was asked.

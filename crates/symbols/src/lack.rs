@@ -1,6 +1,8 @@
 //! Why a module's addresses have no names or no lines, and what would help.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
+
+use rtops_elf::Resource;
 
 /// What a module lacks.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,8 +17,11 @@ pub struct Lack {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LackReason {
-    /// It was built without line tables.
-    NoLineTables,
+    /// These crates were built without line tables.
+    NoLineTables(BTreeSet<String>),
+    /// These crates were built with nothing but line tables, which leave out the names of `async fn`s
+    /// that are inlined.
+    NoInlinedNames(BTreeSet<String>),
     /// It has no symbol table but that of its exported functions, and no debug file was found.
     Stripped,
     /// The file at its path isn't the one that runs.
@@ -25,6 +30,8 @@ pub enum LackReason {
     Unverified,
     /// No file was found; the text is the system's reason.
     NotFound(String),
+    /// No file with this build-id lies where the user said that files are.
+    NotGiven(String),
     /// The process ran elsewhere, or its file is gone or another one by now.
     Elsewhere,
     /// The path that the target named isn't one to open.
@@ -34,10 +41,8 @@ pub enum LackReason {
     /// The file lies on a file system of this kind, where to read it may wait for ever or have an
     /// effect.
     FileSystem(&'static str),
-    /// More symbols or debug info than is read, in bytes.
-    TooLarge(u64),
-    /// The debug info is compressed.
-    Compressed,
+    /// Its symbols or its debug info have more of something than is read.
+    OverBudget(Resource),
     /// The file can't be understood; the text says which part.
     Malformed(String),
 }
@@ -48,18 +53,46 @@ impl fmt::Display for Lack {
     }
 }
 
+/// The first names of crates, and how many more there are.
+fn list(crates: &BTreeSet<String>) -> String {
+    const SHOWN: usize = 3;
+    let mut list: Vec<&str> = crates.iter().take(SHOWN).map(String::as_str).collect();
+    let more = format!("{} more", crates.len().saturating_sub(SHOWN));
+    if crates.len() > SHOWN {
+        list.push(&more);
+    }
+    match list.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => list.concat(),
+    }
+}
+
 impl fmt::Display for LackReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoLineTables => {
-                f.write_str("no line tables; build with debug = \"line-tables-only\" or more")
-            }
+            Self::NoLineTables(crates) => write!(
+                f,
+                "no lines of {}; build with debug = \"limited\", or \"line-tables-only\" for lines without \
+                 the names of inlined async functions",
+                list(crates)
+            ),
+            Self::NoInlinedNames(crates) => write!(
+                f,
+                "no names of inlined async functions of {}; build with debug = \"limited\" instead of \
+                 \"line-tables-only\"",
+                list(crates)
+            ),
             Self::Stripped => {
                 f.write_str("stripped; give a directory with its debug file by --symbols")
             }
             Self::Elsewhere => {
                 f.write_str("its file is not here; give a directory that has it by --symbols")
             }
+            Self::NotGiven(build_id) => write!(
+                f,
+                "no symbols; no file below the directories of --symbols, in /usr/lib/debug or in a cache of \
+                 debuginfod has its build-id {build_id}"
+            ),
             Self::BuildIdDiffers => {
                 f.write_str("build-id differs from the running one (replaced?)")
             }
@@ -74,9 +107,9 @@ impl fmt::Display for LackReason {
                 "on {kind}, where reading may wait or have an effect; give a directory with a copy by \
                  --symbols"
             ),
-            Self::TooLarge(bytes) => write!(f, "{bytes} bytes of symbols are too many to read"),
-            Self::Compressed => f.write_str(
-                "its debug info is compressed, and not by zlib, which is the only one supported",
+            Self::OverBudget(resource) => write!(
+                f,
+                "it has more {resource} than are read of one file; some names and lines are missing"
             ),
             Self::Malformed(part) => write!(f, "malformed ELF file ({part})"),
         }

@@ -10,17 +10,19 @@
 //! and a file that makes the DWARF reader panic costs the names of that module only.
 #![forbid(unsafe_code)]
 
+mod debug_files;
 mod elf;
 mod fold;
 mod future;
 mod lack;
+mod line_tables;
 mod locate;
 mod names;
 mod poll;
 mod wait;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::File,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -28,27 +30,33 @@ use std::{
     sync::Arc,
 };
 
-use crate::future::Named;
+use rtops_elf::Budget;
+
 pub use crate::{
     fold::{FrameClass, classify, visible},
     future::Poller,
     lack::{Lack, LackReason},
     names::{display_name, display_type, is_body},
     poll::{Polls, polls},
-    wait::{WaitEnd, WaitReason, is_child, is_container, task_wait, thread_wait},
+    wait::{Serving, WaitEnd, WaitReason, is_child, is_container, serving, task_wait, thread_wait},
 };
-pub use rtops_types::{FileOffset, Module, ModuleKind};
+use crate::{future::Named, locate::Finder};
+pub use rtops_elf::Resource;
+pub use rtops_types::{FileOffset, Module, ModuleKind, Pid};
 
 /// The bytes of a jump to another function.
 const JUMP: usize = 5;
 /// How much of a function that polls is looked at, in bytes, for the name of its future.
 const MAX_FUNCTION: u64 = 4096;
 
+/// How many crates are told of that lack something.
+const MAX_CRATES: usize = 64;
+
 /// Where to look for files.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The process, by its pid as seen from here; none for one that is no more.
-    pub pid: Option<i32>,
+    pub pid: Option<Pid>,
     /// Directories with unstripped binaries or debug files.
     pub symbol_dirs: Vec<PathBuf>,
     /// The files of modules by their paths, of a process that can't be asked for them.
@@ -186,9 +194,13 @@ struct Entry {
     name: String,
     loaded: Loaded,
     /// How many functions of Rust code other than std's, which always has them, have a line, and
-    /// how many don't. Glue that the compiler makes never has one.
+    /// of which crates are those that don't. Glue that the compiler makes never has one.
     with_line: usize,
-    without_line: usize,
+    without_line: BTreeSet<String>,
+    /// The crates of `async fn`s without a name.
+    nameless: BTreeSet<String>,
+    /// What may still be read of its files.
+    budget: Arc<Budget>,
 }
 
 enum Loaded {
@@ -202,7 +214,7 @@ enum Loaded {
 pub struct Symbols {
     /// Sorted by the start of their code.
     entries: Vec<Entry>,
-    options: Options,
+    finder: Finder,
 }
 
 impl std::fmt::Debug for Symbols {
@@ -210,7 +222,7 @@ impl std::fmt::Debug for Symbols {
         let modules: Vec<&Module> = self.entries.iter().map(|entry| &entry.module).collect();
         f.debug_struct("Symbols")
             .field("modules", &modules)
-            .field("options", &self.options)
+            .field("options", self.finder.options())
             .finish_non_exhaustive()
     }
 }
@@ -220,16 +232,19 @@ impl Symbols {
     #[must_use]
     pub fn new(mut modules: Vec<Module>, options: Options) -> Self {
         modules.sort_by_key(|module| module.code.start);
+        let finder = Finder::new(options);
         let entries = modules.into_iter().map(|module| Entry {
             name: locate::file_name(&module.path).to_owned(),
             module,
             loaded: Loaded::NotYet,
             with_line: 0,
-            without_line: 0,
+            without_line: BTreeSet::new(),
+            nameless: BTreeSet::new(),
+            budget: finder.budget(),
         });
         Self {
             entries: entries.collect(),
-            options,
+            finder,
         }
     }
 
@@ -245,9 +260,9 @@ impl Symbols {
 
     /// What is known of a function by which tokio polls the tasks of one type, from its address.
     pub fn poller(&mut self, poll: u64) -> Poller {
-        let (entry, options) = self.entry(poll);
+        let (entry, finder) = self.entry(poll);
         match entry {
-            Some(entry) => entry.poller(poll, options),
+            Some(entry) => entry.poller(poll, finder),
             None => Poller {
                 future_type: None,
                 entry: poll,
@@ -256,7 +271,7 @@ impl Symbols {
         }
     }
 
-    fn entry(&mut self, address: u64) -> (Option<&mut Entry>, &Options) {
+    fn entry(&mut self, address: u64) -> (Option<&mut Entry>, &Finder) {
         let behind = self
             .entries
             .partition_point(|entry| entry.module.code.start <= address);
@@ -264,13 +279,13 @@ impl Symbols {
             .checked_sub(1)
             .and_then(|index| self.entries.get_mut(index))
             .filter(|entry| entry.module.code.contains(&address));
-        (entry, &self.options)
+        (entry, &self.finder)
     }
 
     fn resolve_one(&mut self, address: Address) -> Resolved {
-        let (entry, options) = self.entry(address.for_lookup());
+        let (entry, finder) = self.entry(address.for_lookup());
         match entry {
-            Some(entry) => entry.resolve(address, options),
+            Some(entry) => entry.resolve(address, finder),
             None => Resolved {
                 frames: vec![Frame {
                     function: Function::Unmapped(address.get()),
@@ -319,9 +334,9 @@ impl Symbols {
 
 impl Entry {
     /// Asks the module's file, which is opened when it is first asked; `None` if it can't be.
-    fn ask<T>(&mut self, options: &Options, what: impl FnOnce(&dyn Lookup) -> T) -> Option<T> {
+    fn ask<T>(&mut self, finder: &Finder, what: impl FnOnce(&dyn Lookup) -> T) -> Option<T> {
         if matches!(self.loaded, Loaded::NotYet) {
-            self.loaded = load(&self.module, options);
+            self.loaded = load(&self.module, finder, &self.budget);
         }
         // The DWARF readers are made for bad input, but a panic here would cost the whole dump.
         let found = match &self.loaded {
@@ -332,10 +347,10 @@ impl Entry {
         found.map_err(|panic| self.loaded = failed(panic)).ok()
     }
 
-    fn poller(&mut self, poll: u64, options: &Options) -> Poller {
+    fn poller(&mut self, poll: u64, finder: &Finder) -> Poller {
         let bias = self.module.load_bias;
         let begin = poll.wrapping_sub(bias);
-        let found = self.ask(options, |file| {
+        let found = self.ask(finder, |file| {
             let mut code = [0; JUMP];
             let target = file.read_code(begin, &mut code);
             let target = target.and_then(|()| future::jump_target(begin, &code));
@@ -357,9 +372,9 @@ impl Entry {
         }
     }
 
-    fn resolve(&mut self, address: Address, options: &Options) -> Resolved {
+    fn resolve(&mut self, address: Address, finder: &Finder) -> Resolved {
         let lookup = address.for_lookup().wrapping_sub(self.module.load_bias);
-        let found = self.ask(options, |file| file.frames(lookup));
+        let found = self.ask(finder, |file| file.frames(lookup));
         let found = found.unwrap_or_default();
         if found.is_empty() {
             return Resolved {
@@ -382,7 +397,10 @@ impl Entry {
             if name.contains("::") && classify(&name) != FrameClass::Std {
                 match location {
                     Some(_) => self.with_line += 1,
-                    None => self.without_line += 1,
+                    None => note(&mut self.without_line, &name),
+                }
+                if line_tables::is_nameless(&name) {
+                    note(&mut self.nameless, &name);
                 }
             }
             Frame {
@@ -425,7 +443,7 @@ impl Entry {
             memory,
             file_offset,
             has_functions: matches!(self.loaded, Loaded::File(_))
-                && !matches!(lack, Some(LackReason::Stripped)),
+                && !matches!(lack, Some(LackReason::Stripped | LackReason::NotGiven(_))),
             has_lines: self.with_line > 0,
         }
     }
@@ -436,10 +454,19 @@ impl Entry {
             Loaded::NotYet => None,
             Loaded::Failed(reason) => Some(reason.clone()),
             Loaded::File(file) => file.lack().or_else(|| {
-                let lineless = self.with_line == 0 && self.without_line > 0;
-                lineless.then_some(LackReason::NoLineTables)
+                let lineless = self.with_line == 0 && !self.without_line.is_empty();
+                let nameless = !self.nameless.is_empty();
+                let lines = lineless.then(|| LackReason::NoLineTables(self.without_line.clone()));
+                lines.or(nameless.then(|| LackReason::NoInlinedNames(self.nameless.clone())))
             }),
         }
+    }
+}
+
+/// Remembers the crate of a function.
+fn note(crates: &mut BTreeSet<String>, function: &str) {
+    if crates.len() < MAX_CRATES {
+        crates.extend(names::crate_of(function));
     }
 }
 
@@ -463,10 +490,10 @@ fn type_by_debug_info(file: &dyn Lookup, begin: u64) -> Option<String> {
     None
 }
 
-fn load(module: &Module, options: &Options) -> Loaded {
+fn load(module: &Module, finder: &Finder, budget: &Arc<Budget>) -> Loaded {
     let load = || {
-        let files = locate::open(module, options)?;
-        elf::ElfFile::load(&files)
+        let files = finder.open(module, budget)?;
+        elf::ElfFile::load(files, budget)
     };
     match catch_unwind(AssertUnwindSafe(load)) {
         Ok(Ok(file)) => Loaded::File(Box::new(file)),

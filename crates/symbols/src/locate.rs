@@ -1,17 +1,24 @@
 //! Which files hold the symbols of a module, opened so that only the right ones are read.
 
 use std::{
-    fs::{self, File},
+    cell::OnceCell,
+    fs::File,
     io::{self, BufRead, BufReader},
+    ops::Range,
     os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
+use rtops_elf::{Budget, Elf, SplitFiles};
 use rtops_files::{NamedBy, Refusal, Regular, bounded::Limited};
+use rtops_types::Pid;
 
-use crate::{LackReason, Module, ModuleKind, Options, elf};
+use crate::{
+    LackReason, Module, ModuleKind, Options,
+    debug_files::{DebugFiles, hex},
+};
 
-const DEBUG_DIR: &str = "/usr/lib/debug";
 /// The most bytes that are read of a list of mappings; a process with as many as the kernel allows by
 /// default has 10 MB of them.
 const MAX_MAPS: u64 = 64 << 20;
@@ -29,110 +36,235 @@ pub fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// The files to look into, best last: the module's own file, then its debug files.
-pub fn open(module: &Module, options: &Options) -> Result<Vec<File>, LackReason> {
-    if module.kind == ModuleKind::Vdso {
-        return Err(LackReason::NotFound("the kernel provides it".to_owned()));
+/// Finds the files of one process.
+#[derive(Debug)]
+pub struct Finder {
+    options: Options,
+    /// What the kernel says is mapped, read once.
+    mappings: OnceCell<Vec<Mapping>>,
+    debug_files: DebugFiles,
+    budget: Arc<Budget>,
+}
+
+/// The files of a module.
+pub struct Found {
+    /// Best last: the module's own file, then its debug files.
+    pub files: Vec<Elf>,
+    /// The build-id that no file has in the places which the user named.
+    pub missed: Option<String>,
+    /// Where there may be what was split off from them.
+    pub split: SplitOff,
+}
+
+/// The files that the debug info of a module was split off into. That one belongs to it is told by a
+/// number in both.
+#[derive(Clone, Debug)]
+pub struct SplitOff {
+    pid: Option<Pid>,
+    path: String,
+    directories: Vec<PathBuf>,
+    budget: Arc<Budget>,
+}
+
+impl SplitOff {
+    fn read(&self, file: Result<File, LackReason>) -> Option<Elf> {
+        Elf::read(Arc::new(file.ok()?), &self.budget).ok()
     }
-    let mut files = Vec::new();
-    let own = match options.pid {
-        Some(pid) => own_file(module, pid),
-        None => given_file(module, options),
-    };
-    let reason = own.map(|file| files.push(file)).err();
-    for path in debug_paths(module, &options.symbol_dirs) {
-        let file = open_regular(&path, NamedBy::User);
-        let verified = file.and_then(|file| verify(module, file, Origin::Path));
-        files.extend(verified.ok());
-    }
-    match reason {
-        Some(reason) if files.is_empty() => Err(reason),
-        _ => Ok(files),
+
+    /// The file at a path of the target, or at that of this machine for a process that is no more.
+    fn at(&self, path: &str) -> Option<Elf> {
+        self.read(match self.pid {
+            Some(pid) => open_in_root(pid, path),
+            None => open_here(path),
+        })
     }
 }
 
-fn given_file(module: &Module, options: &Options) -> Result<File, LackReason> {
-    if let Some(file) = options.files.get(&module.path) {
-        // Whoever gave it knows that it is the right one.
-        return verify(module, file.try_clone().map_err(not_found)?, Origin::Mapped);
+impl SplitFiles for SplitOff {
+    fn package(&self) -> Option<Elf> {
+        let name = format!("{}.dwp", file_name(&self.path));
+        let is_plain = plain_relative(&format!("/{name}")).is_some();
+        let directories = self.directories.iter().filter(|_| is_plain);
+        let mut given = directories.map(|directory| directory.join(&name));
+        given
+            .find_map(|path| self.read(open_regular(&path, NamedBy::User)))
+            .or_else(|| self.at(&format!("{}.dwp", self.path)))
     }
-    // It may be the machine on which the process ran.
-    let path = plain_relative(&module.path).ok_or(LackReason::PathRefused)?;
-    let file = opened(Regular::at(&Path::new("/").join(path), NamedBy::Target));
-    match file.and_then(|file| verify(module, file, Origin::Path)) {
-        Err(LackReason::NotFound(_) | LackReason::BuildIdDiffers) => Err(LackReason::Elsewhere),
-        verified => verified,
+
+    fn object(&self, path: &Path) -> Option<Elf> {
+        self.at(path.to_str()?)
     }
 }
 
-fn own_file(module: &Module, pid: i32) -> Result<File, LackReason> {
-    if module.kind == ModuleKind::MainExecutable {
-        // Leads to the running file even if another one has its path by now, or none.
-        let exe = open_regular(&PathBuf::from(format!("/proc/{pid}/exe")), NamedBy::Target)?;
-        return verify(module, exe, Origin::Mapped);
-    }
-    if let Some(file) = mapped_file(module, pid) {
-        return verify(module, file, Origin::Mapped);
-    }
-    let file = open_in_root(pid, &module.path)?;
-    let origin = match is_mapped(module, pid, &file) {
-        Ok(true) => Origin::Mapped,
-        Ok(false) | Err(_) => Origin::Path,
-    };
-    verify(module, file, origin)
+/// A mapped file.
+#[derive(Debug)]
+struct Mapping {
+    addresses: Range<u64>,
+    inode: u64,
 }
 
-/// The file behind a mapping, which needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE.
-fn mapped_file(module: &Module, pid: i32) -> Option<File> {
-    let mapping = fs::read_dir(format!("/proc/{pid}/map_files"))
-        .ok()?
-        .filter_map(Result::ok)
-        .find(|entry| {
-            let name = entry.file_name();
-            let range = name.to_str().and_then(parse_range);
-            range.is_some_and(|range| range.contains(&module.code.start))
-        })?;
-    open_regular(&mapping.path(), NamedBy::Target).ok()
+impl Finder {
+    pub fn new(options: Options) -> Self {
+        Self {
+            debug_files: DebugFiles::new(&options.symbol_dirs),
+            options,
+            mappings: OnceCell::new(),
+            budget: Arc::default(),
+        }
+    }
+
+    pub const fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// What the files of one module may cost.
+    pub fn budget(&self) -> Arc<Budget> {
+        Arc::new(Budget::part(&self.budget))
+    }
+
+    /// The files to look into.
+    pub fn open(&self, module: &Module, budget: &Arc<Budget>) -> Result<Found, LackReason> {
+        if module.kind == ModuleKind::Vdso {
+            return Err(LackReason::NotFound("the kernel provides it".to_owned()));
+        }
+        let own = match self.options.pid {
+            Some(pid) => self.own_file(module, pid),
+            None => self.given_file(module),
+        };
+        let own = own.and_then(|(file, origin)| verify(module, file, origin, budget));
+        let is_whole = |elf: &Elf| elf.section(".debug_info").is_some();
+        let debug_file = match &own {
+            Ok(own) if is_whole(own) => None,
+            own => {
+                let mut paths = self.debug_files.paths(module, own.as_ref().ok());
+                paths.find_map(|path| {
+                    let file = open_regular(&path, NamedBy::User).ok()?;
+                    let elf = verify(module, file, Origin::Path, budget).ok()?;
+                    let has_symbols = is_whole(&elf) || elf.section(".symtab").is_some();
+                    has_symbols.then_some(elf)
+                })
+            }
+        };
+        let is_missed = debug_file.is_none() && self.debug_files.are_given();
+        let is_missed = is_missed && !own.as_ref().is_ok_and(is_whole);
+        let missed = is_missed.then(|| hex(&module.build_id));
+        match (own, debug_file) {
+            (Err(reason), None) => Err(match (reason, missed) {
+                (LackReason::NotFound(_) | LackReason::BuildIdDiffers, Some(build_id))
+                    if !build_id.is_empty() =>
+                {
+                    LackReason::NotGiven(build_id)
+                }
+                // It may be another one on this machine.
+                (LackReason::NotFound(_) | LackReason::BuildIdDiffers, _)
+                    if self.options.pid.is_none() =>
+                {
+                    LackReason::Elsewhere
+                }
+                (reason, _) => reason,
+            }),
+            (own, debug_file) => Ok(Found {
+                files: own.into_iter().chain(debug_file).collect(),
+                missed,
+                split: SplitOff {
+                    pid: self.options.pid,
+                    path: module.path.clone(),
+                    directories: self.options.symbol_dirs.clone(),
+                    budget: Arc::clone(budget),
+                },
+            }),
+        }
+    }
+
+    fn given_file(&self, module: &Module) -> Result<(File, Origin), LackReason> {
+        if let Some(file) = self.options.files.get(&module.path) {
+            // Whoever gave it knows that it is the right one.
+            return Ok((file.try_clone().map_err(not_found)?, Origin::Mapped));
+        }
+        Ok((open_here(&module.path)?, Origin::Path))
+    }
+
+    fn own_file(&self, module: &Module, pid: Pid) -> Result<(File, Origin), LackReason> {
+        if module.kind == ModuleKind::MainExecutable {
+            // Leads to the running file even if another one has its path by now, or none.
+            let exe = PathBuf::from(format!("/proc/{pid}/exe"));
+            return Ok((open_regular(&exe, NamedBy::Target)?, Origin::Mapped));
+        }
+        let mapping = self.mapping(module, pid);
+        // Which needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE.
+        let mapped = mapping.and_then(|Mapping { addresses, .. }| {
+            let range = format!("{:x}-{:x}", addresses.start, addresses.end);
+            let path = PathBuf::from(format!("/proc/{pid}/map_files/{range}"));
+            open_regular(&path, NamedBy::Target).ok()
+        });
+        if let Some(file) = mapped {
+            return Ok((file, Origin::Mapped));
+        }
+        let file = open_in_root(pid, &module.path)?;
+        // The device isn't compared: overlayfs and btrfs show another one in the mappings than in stat.
+        let inode = file.metadata().map_err(not_found)?.ino();
+        let origin = match mapping {
+            Some(mapping) if mapping.inode == inode => Origin::Mapped,
+            _ => Origin::Path,
+        };
+        Ok((file, origin))
+    }
+
+    /// What the kernel shows at the module's addresses.
+    fn mapping(&self, module: &Module, pid: Pid) -> Option<&Mapping> {
+        let mappings = self
+            .mappings
+            .get_or_init(|| read_mappings(pid).unwrap_or_default());
+        let start = module.code.start;
+        let behind = mappings.partition_point(|mapping| mapping.addresses.start <= start);
+        let mapping = mappings.get(behind.checked_sub(1)?)?;
+        mapping.addresses.contains(&start).then_some(mapping)
+    }
 }
 
-fn parse_range(text: &str) -> Option<std::ops::Range<u64>> {
+fn parse_range(text: &str) -> Option<Range<u64>> {
     let (start, end) = text.split_once('-')?;
     Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
 }
 
-/// Whether the file is the one that the kernel shows at the module's addresses.
-fn is_mapped(module: &Module, pid: i32, file: &File) -> io::Result<bool> {
-    let inode = file.metadata()?.ino();
+/// The mapped files, in the order of their addresses, as the kernel lists them.
+fn read_mappings(pid: Pid) -> io::Result<Vec<Mapping>> {
     let maps = File::open(format!("/proc/{pid}/maps"))?;
+    let mut mappings = Vec::new();
     for line in BufReader::new(Limited::new(maps, MAX_MAPS)).split(b'\n') {
         // Only the path, which comes last, can be other than ASCII.
         let line = line?;
         let line = String::from_utf8_lossy(&line);
         let mut fields = line.split_ascii_whitespace();
-        let range = fields.next().and_then(parse_range);
-        if range.is_some_and(|range| range.contains(&module.code.start)) {
-            // Permissions, offset and device stand between. The device isn't compared: overlayfs and
-            // btrfs show another one here than in stat.
-            return Ok(fields.nth(3).and_then(|field| field.parse().ok()) == Some(inode));
-        }
+        let addresses = fields.next().and_then(parse_range);
+        // Permissions, offset and device stand between.
+        let inode = fields.nth(3).and_then(|field| field.parse().ok());
+        let mapping = addresses.zip(inode.filter(|inode| *inode != 0));
+        mappings.extend(mapping.map(|(addresses, inode)| Mapping { addresses, inode }));
     }
-    Ok(false)
+    Ok(mappings)
 }
 
 /// Opens a path of the target. Symbolic links in it, absolute ones too, stay in its root.
-fn open_in_root(pid: i32, path: &str) -> Result<File, LackReason> {
+fn open_in_root(pid: Pid, path: &str) -> Result<File, LackReason> {
     let relative = plain_relative(path).ok_or(LackReason::PathRefused)?;
     let root = PathBuf::from(format!("/proc/{pid}/root"));
     opened(Regular::in_root(&root, relative, NamedBy::Target))
 }
 
 /// An absolute path without `..`, relative to the root.
-fn plain_relative(path: &str) -> Option<&Path> {
+pub fn plain_relative(path: &str) -> Option<&Path> {
     let relative = Path::new(path).strip_prefix("/").ok()?;
     let plain = relative
         .components()
         .all(|part| matches!(part, Component::Normal(_)));
     (plain && !path.contains('\0') && relative != Path::new("")).then_some(relative)
+}
+
+/// Opens such a path on this machine, which may be the one on which the process ran.
+fn open_here(path: &str) -> Result<File, LackReason> {
+    let path = plain_relative(path).ok_or(LackReason::PathRefused)?;
+    open_regular(&Path::new("/").join(path), NamedBy::Target)
 }
 
 fn open_regular(path: &Path, named_by: NamedBy) -> Result<File, LackReason> {
@@ -154,33 +286,19 @@ fn not_found(error: io::Error) -> LackReason {
 }
 
 /// Compares build-ids. A module without one is believed only if the kernel vouches for the file.
-fn verify(module: &Module, file: File, origin: Origin) -> Result<File, LackReason> {
-    let found = elf::build_id(&file)?;
+fn verify(
+    module: &Module,
+    file: File,
+    origin: Origin,
+    budget: &Arc<Budget>,
+) -> Result<Elf, LackReason> {
+    let elf = Elf::read(Arc::new(file), budget)?;
     match (module.build_id.as_slice(), origin) {
-        ([], Origin::Mapped) => Ok(file),
+        ([], Origin::Mapped) => Ok(elf),
         ([], Origin::Path) => Err(LackReason::Unverified),
-        (expected, _) if found.as_deref() == Some(expected) => Ok(file),
+        (expected, _) if elf.build_id().as_deref() == Some(expected) => Ok(elf),
         _ => Err(LackReason::BuildIdDiffers),
     }
-}
-
-fn debug_paths(module: &Module, symbol_dirs: &[PathBuf]) -> Vec<PathBuf> {
-    let mut paths = Vec::new();
-    let dirs = symbol_dirs.iter().map(PathBuf::as_path);
-    if let Some((first, rest)) = module.build_id.split_first() {
-        let hex: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
-        for dir in dirs.clone().chain([Path::new(DEBUG_DIR)]) {
-            paths.push(dir.join(format!(".build-id/{first:02x}/{hex}.debug")));
-        }
-    }
-    let name = file_name(&module.path);
-    if plain_relative(&format!("/{name}")).is_some() {
-        for dir in dirs {
-            paths.push(dir.join(name));
-            paths.push(dir.join(format!("{name}.debug")));
-        }
-    }
-    paths
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use self::rules::{C_FUNCTIONS, Rule, SYSCALLS, TASK_RULES, THREAD_RULES};
+use self::rules::{AROUND, C_FUNCTIONS, ENDS, Rule, SERVING, SYSCALLS, TASK_RULES, THREAD_RULES};
 use crate::{
     FrameView,
     fold::{FrameClass, classify_path},
@@ -40,6 +40,10 @@ wait_reasons! {
     Barrier => "barrier",
     /// A future that a thread polls by itself, and parks in between.
     BlockOn => "block_on",
+    /// Somebody to ask for more of a body that comes in.
+    BodyReader => "body reader",
+    /// More of a body, from what makes it.
+    BodyToSend => "body to send",
     /// A closure on a thread for blocking work.
     BlockingTask => "blocking task",
     /// The next message of a broadcast channel.
@@ -80,10 +84,14 @@ wait_reasons! {
     FuturesContainer => "futures container",
     /// A message of a gRPC stream.
     GrpcMessage => "gRPC message",
+    /// The other side to give up, while something else is done for it.
+    HangUp => "hang-up",
     /// A part of the body of a request or response.
     HttpBody => "HTTP body",
     /// A response.
     HttpResponse => "HTTP response",
+    /// A frame on a connection that many requests share.
+    Http2Frame => "HTTP/2 frame",
     /// Leave of the other side to send more.
     Http2Window => "HTTP/2 window",
     /// The next tick.
@@ -116,8 +124,10 @@ wait_reasons! {
     PoolConnection => "pool connection",
     /// A process to end.
     ProcessExit => "process exit",
-    /// A server's next request on an open connection.
+    /// The next request on an open connection, or the rest of its head.
     Request => "next request",
+    /// More of the body of a server's response, from what makes it.
+    ResponseBody => "response body",
     /// The addresses of a host.
     Resolve => "DNS lookup",
     /// Nothing: it runs.
@@ -132,6 +142,8 @@ wait_reasons! {
     SemaphoreAcquire => "semaphore acquire",
     /// A service to take one more request.
     ServiceReady => "service ready",
+    /// A server to be shut down.
+    Shutdown => "shutdown",
     /// A signal to the process.
     Signal => "signal",
     /// A lock, by looking at it over and over again.
@@ -193,9 +205,11 @@ impl WaitReason {
             | Self::BlockOn
             | Self::Cancellation
             | Self::EpollWait
+            | Self::Http2Frame
             | Self::Parked
             | Self::ProcessExit
             | Self::Request
+            | Self::Shutdown
             | Self::Signal => WaitEnd::Idle,
             Self::Barrier
             | Self::ChannelSend
@@ -209,6 +223,8 @@ impl WaitReason {
             | Self::ServiceReady
             | Self::SpinLock => WaitEnd::Contended,
             Self::BlockingTask
+            | Self::BodyReader
+            | Self::BodyToSend
             | Self::BroadcastReceive
             | Self::ChannelClosed
             | Self::ChannelReceive
@@ -224,6 +240,7 @@ impl WaitReason {
             | Self::Futex
             | Self::FuturesContainer
             | Self::GrpcMessage
+            | Self::HangUp
             | Self::HttpBody
             | Self::HttpResponse
             | Self::Http2Window
@@ -236,6 +253,7 @@ impl WaitReason {
             | Self::PipeWrite
             | Self::Read
             | Self::Resolve
+            | Self::ResponseBody
             | Self::Unknown
             | Self::WatchChanged
             | Self::WebsocketReceive
@@ -243,6 +261,37 @@ impl WaitReason {
             | Self::Write => WaitEnd::Open,
         }
     }
+}
+
+impl WaitReason {
+    /// Whether a connection waits for this besides what it is about: `serves` a request, or waits for one.
+    #[must_use]
+    pub const fn is_aside(self, serves: bool) -> bool {
+        match self {
+            Self::BodyReader | Self::HangUp | Self::Shutdown => true,
+            Self::Http2Frame | Self::Request => serves,
+            _ => false,
+        }
+    }
+}
+
+/// What a server does for a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Serving {
+    /// Its handler makes the response.
+    Handler,
+    /// The response is sent.
+    Response,
+}
+
+/// What a server does for a request in the part of a task that waits at this leaf, if anything; the frames
+/// innermost first.
+#[must_use]
+pub fn serving(frames: &[FrameView<'_>]) -> Option<Serving> {
+    let mut paths = frames.iter().map(|frame| names::path(frame.function));
+    let serving = paths.find_map(|path| rule_for(&path, SERVING))?;
+    // Clients send in the same way.
+    (!paths.any(|path| path.starts_with("hyper::client::"))).then_some(serving)
 }
 
 /// The wakers that containers of futures make for their children.
@@ -253,7 +302,10 @@ const CHILD_WAKERS: &str = "futures_util::stream::futures_unordered::task::";
 pub fn task_wait(frames: &[FrameView<'_>]) -> WaitReason {
     let clone = clone_of_child(frames);
     let frames = frames.get(clone..).unwrap_or_default();
-    let reason = judge(frames, |path| rule_for(path, TASK_RULES));
+    let reason = judge(frames, |path, known| {
+        let around = || known.and_then(|_| rule_for(path, AROUND));
+        rule_for(path, TASK_RULES).or_else(around)
+    });
     reason.unwrap_or(WaitReason::Unknown)
 }
 
@@ -294,7 +346,7 @@ pub fn thread_wait(
     syscall: Option<i64>,
 ) -> WaitReason {
     let called = syscall.and_then(|syscall| entry(SYSCALLS, syscall));
-    let judged = judge(frames, |path| match path.contains("::") {
+    let judged = judge(frames, |path, _| match path.contains("::") {
         true => rule_for(path, THREAD_RULES),
         false => c_function(path),
     });
@@ -332,12 +384,12 @@ fn c_function(name: &str) -> Option<WaitReason> {
 /// what a primitive is used for.
 fn judge(
     frames: &[FrameView<'_>],
-    rule: impl Fn(&str) -> Option<WaitReason>,
+    rule: impl Fn(&str, Option<WaitReason>) -> Option<WaitReason>,
 ) -> Option<WaitReason> {
     let mut reason = None;
     for frame in frames {
         let path = names::path(frame.function);
-        if let Some(found) = rule(&path) {
+        if let Some(found) = rule(&path, reason) {
             if found == WaitReason::FuturesContainer && reason.is_some() {
                 // Its children do not wait for what it is a part of.
                 break;
@@ -352,11 +404,14 @@ fn judge(
             // What its caller does is of no account. C functions may stand below a library.
             break;
         }
+        if rule_for(&path, ENDS).is_some() {
+            break;
+        }
     }
     reason
 }
 
-fn rule_for(path: &str, rules: &[Rule]) -> Option<WaitReason> {
+fn rule_for<T: Copy>(path: &str, rules: &[Rule<T>]) -> Option<T> {
     let rule = rules.iter().find(|(prefix, word, _)| {
         let rest = path.strip_prefix(prefix);
         rest.is_some_and(|rest| {
@@ -379,9 +434,34 @@ fn refines(outer: WaitReason, inner: WaitReason) -> bool {
     use WaitReason as W;
     match outer {
         // What a protocol waits for are the bytes of its connection, or a channel to that.
+        W::BodyToSend => matches!(
+            inner,
+            W::BroadcastReceive
+                | W::ChannelReceive
+                | W::HttpBody
+                | W::Interval
+                | W::Notify
+                | W::Sleep
+                | W::WatchChanged
+        ),
+        W::HangUp => matches!(
+            inner,
+            W::ChannelClosed | W::ChannelReceive | W::OneshotReceive | W::Read | W::Sleep
+        ),
+        W::Http2Frame => matches!(inner, W::Read),
         W::HttpBody => matches!(inner, W::ChannelReceive | W::OneshotReceive | W::Read),
         W::GrpcMessage => matches!(inner, W::ChannelReceive | W::HttpBody | W::Read),
-        W::HttpResponse => matches!(inner, W::OneshotReceive),
+        W::HttpResponse => matches!(inner, W::OneshotReceive | W::Request | W::ServiceReady),
+        // Some give it no more than a time.
+        W::Request => matches!(
+            inner,
+            W::ChannelReceive | W::Http2Frame | W::IoReadiness | W::Read | W::Sleep
+        ),
+        W::ResponseBody => matches!(inner, W::BodyToSend),
+        W::Shutdown => matches!(
+            inner,
+            W::ChannelClosed | W::Never | W::Notify | W::Sleep | W::WatchChanged
+        ),
         W::WebsocketReceive | W::WebsocketSend => matches!(inner, W::Read | W::Write),
         // The C library asks a name server over a socket of its own, a runtime on another thread.
         W::Resolve => matches!(
@@ -441,10 +521,10 @@ fn refines_primitive(outer: WaitReason, inner: WaitReason) -> bool {
         W::ChannelReceive => matches!(outer, W::Signal),
         W::IoReadiness => matches!(
             outer,
-            W::Accept | W::Connect | W::Read | W::Request | W::Sleep | W::Write
+            W::Accept | W::Connect | W::Read | W::Sleep | W::Write
         ),
         W::Write => matches!(outer, W::Connect),
-        W::Read => matches!(outer, W::Accept | W::Request),
+        W::Read => matches!(outer, W::Accept),
         W::Join | W::BlockingTask
             if matches!(
                 outer,

@@ -1,18 +1,15 @@
 //! Real programs, built by rustc in several ways, and files that are none.
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
+#[path = "common/target.rs"]
+mod target;
+
+use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use rtops_symbols::{
     Address, FileOffset, Frame, Function, LackReason, Module, ModuleKind, Options, Segment, Symbols,
 };
-use tempfile::TempDir;
+use target::Target;
 
 /// Prints an address in itself and waits for the end of its input.
 const PROGRAM: &str = r#"
@@ -39,111 +36,8 @@ fn main() {
 }
 "#;
 
-/// A running program; it ends when this goes.
-struct Target {
-    child: Child,
-    dir: TempDir,
-    /// The return address in `outer`, where `inner` is inlined.
-    address: u64,
-}
-
-impl Target {
-    fn start(flags: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let source = dir.path().join("shop.rs");
-        fs::write(&source, PROGRAM).unwrap();
-        let built = Command::new(std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned()))
-            .args([
-                "--edition=2024",
-                "-Copt-level=2",
-                "-Cforce-frame-pointers=yes",
-            ])
-            .args(["-Clink-arg=-Wl,--build-id", "-o"])
-            .arg(dir.path().join("shop"))
-            .args(flags)
-            .arg("shop.rs")
-            .current_dir(dir.path())
-            .status();
-        assert!(built.unwrap().success());
-        let mut child = Command::new(dir.path().join("shop"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        output.read_line(&mut line).unwrap();
-        Self {
-            child,
-            dir,
-            address: line.trim().parse().unwrap(),
-        }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.dir.path().join("shop")
-    }
-
-    /// The module as the agent would describe it, out of /proc/PID/maps.
-    fn module(&self, kind: ModuleKind) -> Module {
-        let maps = fs::read_to_string(format!("/proc/{}/maps", self.child.id())).unwrap();
-        let lines: Vec<&str> = maps.lines().filter(|line| line.contains("/shop")).collect();
-        let range = |line: &str| {
-            let (start, rest) = line.split_once('-').unwrap();
-            let end = rest.split(' ').next().unwrap();
-            u64::from_str_radix(start, 16).unwrap()..u64::from_str_radix(end, 16).unwrap()
-        };
-        let code = lines.iter().find(|line| line.contains("r-xp")).unwrap();
-        Module {
-            path: self.path().to_str().unwrap().to_owned(),
-            build_id: build_id(&format!("/proc/{}/exe", self.child.id())),
-            load_bias: range(lines.first().unwrap()).start,
-            code: range(code),
-            kind,
-        }
-    }
-
-    fn options(&self) -> Options {
-        Options {
-            pid: Some(self.child.id().try_into().unwrap()),
-            symbol_dirs: Vec::new(),
-            ..Options::default()
-        }
-    }
-
-    fn frames(&self, module: Module, options: Options) -> (Vec<Frame>, Vec<LackReason>) {
-        let mut symbols = Symbols::new(vec![module], options);
-        let address = Address::ReturnAddress(self.address);
-        let frames = symbols.resolve(&[address]).remove(&address).unwrap().frames;
-        let lacks = symbols.lacks().into_iter().map(|lack| lack.reason);
-        (frames, lacks.collect())
-    }
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// Read by the tool of the platform, not by the code under test.
-fn build_id(path: &str) -> Vec<u8> {
-    let output = Command::new("readelf").args(["-n", path]).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let hex = text
-        .split("Build ID: ")
-        .nth(1)
-        .unwrap()
-        .split_whitespace()
-        .next()
-        .unwrap();
-    let digits: Vec<char> = hex.chars().collect();
-    let bytes = digits
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap());
-    bytes.collect()
+fn start(flags: &[&str]) -> Target {
+    Target::start("shop", &[("shop.rs", PROGRAM)], flags)
 }
 
 fn names(frames: &[Frame]) -> Vec<&str> {
@@ -162,7 +56,7 @@ fn line(frame: &Frame) -> (&str, u32) {
 #[test]
 fn inlined_frames_have_names_and_lines() {
     for debug in ["line-tables-only", "limited", "full"] {
-        let target = Target::start(&["-C", &format!("debuginfo={debug}")]);
+        let target = start(&["-C", &format!("debuginfo={debug}")]);
         let module = target.module(ModuleKind::MainExecutable);
         let (frames, lacks) = target.frames(module, target.options());
         let [inner, outer] = frames.as_slice() else {
@@ -182,7 +76,7 @@ fn inlined_frames_have_names_and_lines() {
 
 #[test]
 fn a_function_begins_where_its_symbol_does() {
-    let target = Target::start(&["-Cdebuginfo=1"]);
+    let target = start(&["-Cdebuginfo=1"]);
     let module = target.module(ModuleKind::MainExecutable);
     let mut symbols = Symbols::new(vec![module], target.options());
     let mut at = |address| symbols.resolve(&[address]).remove(&address).unwrap();
@@ -203,7 +97,7 @@ fn segments_are_where_the_kernel_mapped_them() {
         (&["-Cdebuginfo=0"], true, false),
         (&["-Cstrip=symbols"], false, false),
     ] {
-        let target = Target::start(flags);
+        let target = start(flags);
         let module = target.module(ModuleKind::MainExecutable);
         let mut symbols = Symbols::new(vec![module.clone()], target.options());
         assert_eq!(symbols.segments(), []);
@@ -225,17 +119,20 @@ fn segments_are_where_the_kernel_mapped_them() {
 
 #[test]
 fn without_debug_info_the_symbol_is_left() {
-    let target = Target::start(&["-Cdebuginfo=0"]);
+    let target = start(&["-Cdebuginfo=0"]);
     let module = target.module(ModuleKind::MainExecutable);
     let (frames, lacks) = target.frames(module, target.options());
     assert_eq!(names(&frames), ["shop::shop::outer"]);
     assert_eq!(frames[0].location, None);
-    assert_eq!(lacks, [LackReason::NoLineTables]);
+    assert_eq!(
+        lacks,
+        [LackReason::NoLineTables(["shop".to_owned()].into())]
+    );
 }
 
 #[test]
 fn a_stripped_program_gives_offsets_until_its_symbols_are_found() {
-    let target = Target::start(&["-Cdebuginfo=1"]);
+    let target = start(&["-Cdebuginfo=1"]);
     let module = target.module(ModuleKind::MainExecutable);
     let symbols = tempfile::tempdir().unwrap();
     fs::copy(target.path(), symbols.path().join("shop.debug")).unwrap();
@@ -250,20 +147,7 @@ fn a_stripped_program_gives_offsets_until_its_symbols_are_found() {
         .arg(symbols.path().join("shop.debug"))
         .status();
     assert!(strip.unwrap().success());
-    let mut child = Command::new(&file)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut text = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut text)
-        .unwrap();
-    let target = Target {
-        child,
-        dir: stripped,
-        address: text.trim().parse().unwrap(),
-    };
+    let target = Target::run(stripped, "shop");
 
     let (frames, lacks) = target.frames(module_of(&target), target.options());
     let offset = target.address - module_of(&target).load_bias;
@@ -281,12 +165,72 @@ fn a_stripped_program_gives_offsets_until_its_symbols_are_found() {
         symbol_dirs: vec![symbols.path().to_owned()],
         ..Options::default()
     };
-    for options in [with_dir(target.options().pid), with_dir(None)] {
+    let check = |options| {
         let (frames, lacks) = target.frames(module_of(&target), options);
         assert_eq!(names(&frames), ["shop::shop::inner", "shop::shop::outer"]);
         assert_eq!(lacks, []);
-    }
+    };
+    check(with_dir(target.options().pid));
+    check(with_dir(None));
+    // Its name does not matter.
+    let deep = symbols.path().join("release/old");
+    fs::create_dir_all(&deep).unwrap();
+    fs::rename(symbols.path().join("shop.debug"), deep.join("artifact-17")).unwrap();
+    check(with_dir(target.options().pid));
+    check(with_dir(None));
+    // Only its build-id does.
+    fs::copy(
+        std::env::current_exe().unwrap(),
+        symbols.path().join("shop.debug"),
+    )
+    .unwrap();
+    fs::remove_dir_all(symbols.path().join("release")).unwrap();
+    let (frames, lacks) = target.frames(module_of(&target), with_dir(target.options().pid));
+    assert!(matches!(frames[0].function, Function::ModuleOffset { .. }));
+    let build_id = module.build_id.iter().map(|byte| format!("{byte:02x}"));
+    assert_eq!(lacks, [LackReason::NotGiven(build_id.collect())]);
     assert_eq!(module_of(&target).build_id, module.build_id);
+}
+
+/// In one file, or in one for each unit, in the old format and in the new one.
+#[test]
+fn debug_info_that_was_split_off_is_read() {
+    for version in ["4", "5"] {
+        for split in ["packed", "unpacked"] {
+            let version = format!("-Cdwarf-version={version}");
+            let split = format!("-Csplit-debuginfo={split}");
+            let target = start(&["-Cdebuginfo=1", &version, &split]);
+            let module = module_of(&target);
+            for options in [target.options(), Options::default()] {
+                let (frames, lacks) = target.frames(module.clone(), options);
+                let expected = ["shop::shop::inner", "shop::shop::outer"];
+                assert_eq!(names(&frames), expected, "{version} {split}");
+                let lines = frames.iter().map(|frame| line(frame).1);
+                assert_eq!(lines.collect::<Vec<_>>(), [9, 5], "{version} {split}");
+                assert_eq!(lacks, [], "{version} {split}");
+            }
+        }
+    }
+}
+
+#[test]
+fn compressed_sections_are_inflated() {
+    for kind in ["zlib", "zstd"] {
+        let target = start(&["-Cdebuginfo=1"]);
+        let module = module_of(&target);
+        let compressed = target.dir.path().join("compressed");
+        let objcopy = Command::new("objcopy")
+            .arg(format!("--compress-debug-sections={kind}"))
+            .arg(target.path())
+            .arg(&compressed)
+            .status();
+        assert!(objcopy.unwrap().success());
+        // Of the program itself, if it ran elsewhere.
+        fs::rename(compressed, target.path()).unwrap();
+        let (frames, lacks) = target.frames(module, Options::default());
+        assert_eq!(names(&frames), ["shop::shop::inner", "shop::shop::outer"]);
+        assert_eq!(lacks, [], "{kind}");
+    }
 }
 
 fn module_of(target: &Target) -> Module {
@@ -295,7 +239,7 @@ fn module_of(target: &Target) -> Module {
 
 #[test]
 fn a_deleted_program_is_still_read() {
-    let target = Target::start(&["-Cdebuginfo=1"]);
+    let target = start(&["-Cdebuginfo=1"]);
     let module = module_of(&target);
     fs::remove_file(target.path()).unwrap();
     let (frames, _) = target.frames(module, target.options());
@@ -304,7 +248,7 @@ fn a_deleted_program_is_still_read() {
 
 #[test]
 fn another_build_is_not_believed() {
-    let target = Target::start(&["-Cdebuginfo=1"]);
+    let target = start(&["-Cdebuginfo=1"]);
     let mut module = module_of(&target);
     module.build_id.reverse();
     let (frames, lacks) = target.frames(module, target.options());
@@ -363,7 +307,7 @@ fn hostile_paths_are_not_opened() {
 
 #[test]
 fn broken_files_are_reported() {
-    let target = Target::start(&["-Cdebuginfo=1"]);
+    let target = start(&["-Cdebuginfo=1"]);
     let whole = fs::read(target.path()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("broken");

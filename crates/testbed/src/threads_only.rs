@@ -5,7 +5,7 @@ use std::{
     env::temp_dir,
     fs::{File, OpenOptions, remove_file},
     hint::{black_box, spin_loop},
-    io::{Error, Read, pipe},
+    io::{Error, Read, Write, pipe},
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::{fs::OpenOptionsExt, net::UnixStream},
@@ -58,6 +58,7 @@ pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
         ("opener", opens),
         ("file locker", locks_file),
         ("waiter", waits_for_child),
+        ("feeder", feeds_child),
         ("rw reader", reads_locked),
         ("lazy", forces),
         ("condvar", waits_for_condition),
@@ -152,6 +153,19 @@ fn waits_for_child(pending: Pending) {
     if let Ok((reader, _writer)) = input {
         let stdin = Stdio::from(OwnedFd::from(reader));
         black_box(Command::new("cat").stdin(stdin).status().is_ok());
+    }
+}
+
+/// Nobody takes what the child puts out, so it takes no more. It ends with this process, as nobody can then.
+#[inline(never)]
+fn feeds_child(pending: Pending) {
+    let mut child = Command::new("cat");
+    let child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    drop(pending);
+    if let Ok(mut child) = child
+        && let Some(mut stdin) = child.stdin.take()
+    {
+        black_box(stdin.write_all(&[b'x'; 1 << 20]).is_ok());
     }
 }
 

@@ -4,9 +4,11 @@
 //! With the feature `serde`, what is sent between processes can be serialized.
 
 mod module;
+mod notes;
 mod numbers;
 mod stack;
 
 pub use module::{Module, ModuleKind};
-pub use numbers::{FileOffset, Tid};
+pub use notes::build_id;
+pub use numbers::{FileOffset, Pid, Tid};
 pub use stack::{StackRegisters, StackSlice};

@@ -12,6 +12,10 @@ pub fn line(args: &StackArgs, view: &View) -> Option<String> {
     let [target] = args.targets.as_slice() else {
         return None;
     };
+    // The same without the limit is next.
+    if args.limit == Some(0) {
+        return None;
+    }
     let target = match is_plain(target) {
         true => target.clone(),
         false => view.pid.to_string(),
@@ -41,7 +45,7 @@ fn word(view: &View, group: &TaskGroup) -> Option<String> {
     if let Some(name) = group.look.name {
         return of_name(name);
     }
-    let frame = own_frame(view.frames, &group.chains);
+    let frame = own_frame(view.frames, &group.telling());
     let function = frame.map(|frame| frame.name.as_str());
     let path = function.or(group.look.future_type.as_deref())?;
     let mut segments = path.rsplit("::");

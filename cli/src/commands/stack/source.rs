@@ -41,7 +41,7 @@ impl Sources {
         tasks: impl Iterator<Item = &'g TaskGroup<'a>>,
         threads: impl Iterator<Item = &'g ThreadGroup<'a>>,
     ) -> HashMap<Place, String> {
-        let own = tasks.filter_map(|group| own_frame(frames, &group.chains));
+        let own = tasks.filter_map(|group| own_frame(frames, &group.telling()));
         let own = own.chain(threads.filter_map(|group| frames.innermost_own(&group.links)));
         let place = |frame: &'_ Frame| frame.place.clone();
         let places: HashSet<Place> = own.filter_map(place).collect();

@@ -10,6 +10,7 @@ use rtops_cells::Survey;
 use rtops_image::{Core, Image as _, Options, Origin, Writer, find};
 use rtops_protocol::{CoreHead, Sender, Signal};
 use rtops_report::escape::escape;
+use rtops_types::Pid;
 
 use super::{Subject, Wanted};
 use crate::{
@@ -45,7 +46,7 @@ fn unusable(reason: &dyn ToString) -> Error {
 /// When its memory can't be read, or the dump can't be saved.
 pub fn load(core: &Core, wanted: Wanted<'_>) -> Result<Taken, Error> {
     let subject = Subject {
-        pid: core.head().pid.unwrap_or_default(),
+        pid: Pid::new(core.head().pid.unwrap_or_default()),
         name: core.head().program.clone(),
         host: core.head().host.clone().unwrap_or_default(),
         start_time: None,

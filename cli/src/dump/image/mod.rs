@@ -19,6 +19,7 @@ use rtops_cells::{Noted, Survey};
 use rtops_image::{Core, Gap, Image, Tid, Unreadable};
 use rtops_protocol::{Afterwards, Outside, ProtocolError, Reply, Saved};
 use rtops_report::dump::{Dump, Failure};
+use rtops_types::Pid;
 
 use self::marks::Marks;
 use crate::{
@@ -31,7 +32,9 @@ use crate::{
 pub enum Detail {
     /// Which tasks there are.
     Census,
-    /// Where they wait, too.
+    /// Where they wait, as far as memory tells: no agent has a task polled or a thread interrupted for it.
+    InMemory,
+    /// Where they wait, whatever that takes.
     Trees,
 }
 
@@ -46,7 +49,7 @@ pub struct Wanted<'a> {
 
 /// Whose memory it is.
 struct Subject<'a> {
-    pid: i32,
+    pid: Pid,
     name: String,
     /// The machine on which it runs or ran; empty where that is not known.
     host: String,
@@ -83,7 +86,7 @@ fn survey(
     noted: Option<Noted>,
 ) -> Result<Survey, Unreadable> {
     let options = rtops_cells::Options {
-        trees: wanted.detail == Detail::Trees,
+        trees: wanted.detail != Detail::Census,
         until: Instant::now().checked_add(wanted.timeout),
         workers: 0,
         noted,

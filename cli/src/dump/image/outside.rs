@@ -16,6 +16,7 @@ use rtops_image::{
 };
 use rtops_protocol::{Ask, NotAttached, Outside, Refused, StackParts};
 use rtops_report::escape::escape;
+use rtops_types::Pid;
 
 use super::{
     Detail, Origin, Subject, Wanted, afterwards::Watched, dump, files, marks::Marks, records,
@@ -29,7 +30,7 @@ use crate::{
     },
     error::Error,
     find::{client::Session, target::Target},
-    proc,
+    proc::{self, Life, proc_files},
 };
 
 /// What to find out of a live process.
@@ -129,7 +130,7 @@ const YIELDING: Duration = Duration::from_secs(1);
 
 /// A process that stood still, or does so until this is dropped.
 struct Stopped {
-    pid: i32,
+    pid: Pid,
     process: Process,
     thread_names: HashMap<Tid, String>,
     watched: Watched,
@@ -140,7 +141,7 @@ struct Stopped {
 impl Stopped {
     fn freeze(target: &Target, options: &Options) -> Result<Self, Error> {
         let pid = target.pid;
-        let process = Process::new(pid).map_err(|_| Error::NoSuchProcess(pid))?;
+        let process = proc_files::process(pid).map_err(|_| Error::NoSuchProcess(pid))?;
         // Before it stands still: whatever it is called then, it was called so a moment before.
         let thread_names = proc::thread_names(&process);
         let frozen = rtops_attach::freeze(pid, options).map_err(|why| refused(pid, &why))?;
@@ -183,7 +184,7 @@ impl Stopped {
             thread_names: self.thread_names,
             inner,
             afterwards: match wanted.detail {
-                Detail::Trees => self.watched.end(&self.process, &survey),
+                Detail::Trees | Detail::InMemory => self.watched.end(&self.process, &survey),
                 Detail::Census => HashMap::new(),
             },
             marks: Marks::default(),
@@ -199,7 +200,7 @@ impl Stopped {
 
 /// A copy from its birth to its end.
 struct Copied {
-    pid: i32,
+    pid: Pid,
     born: Instant,
     held: Option<Held>,
     /// For how long it was there, where that is over; `None`, too, if there was none.
@@ -207,7 +208,7 @@ struct Copied {
 }
 
 impl Copied {
-    fn of(pid: i32, frozen: &mut Frozen) -> Self {
+    fn of(pid: Pid, frozen: &mut Frozen) -> Self {
         let (born, held) = (frozen.went_on, frozen.held.take());
         let has_ended = frozen.how == How::Copied && held.is_none();
         Self {
@@ -270,7 +271,7 @@ fn joined(
     let stopped_at = stopped.frozen.went_on;
     let told = agent::ask(target, session, look.parts, Ask::Nobody)?;
     let hello = &session.hello;
-    let inner = if inner_pid(hello) == target.pid {
+    let inner = if inner_pid(hello) == target.pid.as_raw() {
         HashMap::new()
     } else {
         proc::inner_tids(&stopped.process)
@@ -337,9 +338,11 @@ impl Subject<'_> {
     }
 }
 
-fn refused(pid: i32, why: &Refusal) -> Error {
+fn refused(pid: Pid, why: &Refusal) -> Error {
     match why {
         Refusal::NoProcess(_) | Refusal::Ended => Error::NoSuchProcess(pid),
+        // It has ended meanwhile, or is about to: its memory goes first.
+        Refusal::System { .. } if Life::of(pid).is_none_or(Life::ends) => Error::NoSuchProcess(pid),
         why => Error::NotFrozen {
             pid,
             may_not: matches!(why, Refusal::NoRights { .. }),
@@ -348,7 +351,7 @@ fn refused(pid: i32, why: &Refusal) -> Error {
     }
 }
 
-fn unusable(pid: i32, reason: &dyn ToString) -> Error {
+fn unusable(pid: Pid, reason: &dyn ToString) -> Error {
     Error::Unreadable {
         pid,
         reason: escape(&reason.to_string()).into_owned(),

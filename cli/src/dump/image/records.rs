@@ -6,9 +6,9 @@ use nix::libc;
 use rtops_cells::{Resumed, Stack, State, Survey, Task, Version};
 use rtops_image::{Gap, Image, ImageModule, Tid};
 use rtops_protocol::{
-    self as protocol, Call, End, FoundBy, Leaf, LeafEnd, Outside, Party, Process, Reply, Saved,
-    Shared, SharedKind, StackId, Stacks, ThreadCapture, Trace, TraceEnd, TraceId, TraceOrder,
-    Unresolved, Untracked, UntrackedLeaf, UntrackedState, Visit,
+    self as protocol, Call, End, FoundBy, Leaf, LeafEnd, OnRuntime, Outside, Party, Process, Reply,
+    Saved, Shared, SharedKind, StackId, Stacks, ThreadCapture, Trace, TraceEnd, TraceId,
+    TraceOrder, Unresolved, Untracked, UntrackedLeaf, UntrackedState, Visit,
 };
 use rtops_report::{escape::escape, format};
 use rtops_unwind::Outcome;
@@ -28,7 +28,7 @@ pub fn saved(subject: &Subject<'_>, at: SystemTime) -> Saved {
         taken: dump::seconds(at),
         host: subject.host.clone(),
         pid: subject.pid,
-        inner_pid: subject.pid,
+        inner_pid: subject.pid.as_raw(),
         start_time: subject.start_time,
         agent_version: None,
         rtops_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -99,6 +99,7 @@ pub fn replies(
     let kept = survey.kept.iter();
     let kept = kept.flat_map(|(poll, count)| std::iter::repeat_n(completed(*poll), *count));
     replies.extend(batches(kept.collect(), RECORDS, Reply::Untracked));
+    replies.extend(on_runtimes(subject, survey));
     replies.extend(all_shared(subject, survey));
     let gaps = late.into_iter().chain(gaps(subject.gaps, survey));
     replies.push(Reply::End(End {
@@ -231,6 +232,29 @@ fn trace(trace: &rtops_cells::Trace, why: Option<Unresolved>) -> Reply {
         calls: calls.collect(),
         visits: visits.collect(),
     })
+}
+
+/// Which tasks and threads belong together, in as many frames as the tasks of each runtime need.
+fn on_runtimes(subject: &Subject<'_>, survey: &Survey) -> Vec<Reply> {
+    let mut cells: HashMap<(u32, u64), Vec<u64>> = HashMap::new();
+    for task in &survey.tasks {
+        let of_runtime = cells.entry((task.copy, task.owner)).or_default();
+        of_runtime.push(task.cell);
+    }
+    let runtimes = survey.runtimes.iter().zip(0..);
+    let replies = runtimes.flat_map(|(runtime, number)| {
+        let cells = cells.remove(&(runtime.copy, runtime.owner));
+        let threads = runtime.threads.iter().take(PARTIES);
+        let threads: Vec<i32> = threads.map(|tid| subject.inner(*tid)).collect();
+        batches(cells.unwrap_or_default(), PARTIES, |cells| {
+            Reply::OnRuntime(OnRuntime {
+                number,
+                threads: threads.clone(),
+                cells,
+            })
+        })
+    });
+    replies.collect()
 }
 
 /// What is waited for, in as many frames as all who have it need.

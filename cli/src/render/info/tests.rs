@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::UNIX_EPOCH};
 
+use rtops_types::Pid;
+
 use super::*;
 use crate::{
     proc::{
@@ -16,8 +18,8 @@ use crate::{
 
 fn figures() -> Figures {
     Figures {
-        pid: 4711,
-        ppid: 1,
+        pid: Pid::new(4711),
+        ppid: Pid::new(1),
         user: "api".to_owned(),
         threads: 5,
         cpu_time: Duration::from_secs(31),
@@ -50,7 +52,7 @@ fn inspected() -> Inspected {
             file_limit: Some(1024),
         },
         parent: Some(Related {
-            pid: 1,
+            pid: Pid::new(1),
             name: Some("systemd".to_owned()),
         }),
         real_user: None,
@@ -150,7 +152,7 @@ fn veiled() -> Report {
     now.state = State {
         letter: 'T',
         tracer: Some(Related {
-            pid: 12,
+            pid: Pid::new(12),
             name: Some("gdb".to_owned()),
         }),
     };

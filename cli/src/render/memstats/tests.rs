@@ -2,6 +2,8 @@
 
 use rtops_protocol::Figure;
 
+use rtops_types::Pid;
+
 use super::*;
 use crate::proc::memory::Rollup;
 
@@ -79,8 +81,8 @@ fn report() -> Report {
     let at = Instant::now();
     Report {
         figures: Figures {
-            pid: 4711,
-            ppid: 1,
+            pid: Pid::new(4711),
+            ppid: Pid::new(1),
             user: "api".to_owned(),
             threads: 9,
             cpu_time: Duration::ZERO,

@@ -11,6 +11,9 @@ const MAX_GRAPHS: usize = 64;
 /// The heights of a bar. The lowest is nothing at all.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
+/// What stands for a level that does not change.
+const CONSTANT: char = '─';
+
 /// Figures that belong together.
 #[derive(Debug)]
 pub struct Section {
@@ -69,8 +72,8 @@ impl Unit {
 #[derive(Debug, Default)]
 pub struct Series {
     levels: VecDeque<Option<f64>>,
-    /// The highest of all, also of those that are not kept.
-    pub peak: f64,
+    /// The highest of all that are known, also of those that are not kept.
+    pub peak: Option<f64>,
 }
 
 impl Series {
@@ -79,10 +82,11 @@ impl Series {
             self.levels.pop_front();
         }
         self.levels.push_back(level);
-        self.peak = self.peak.max(level.unwrap_or(0.0));
+        self.peak = self.peak.into_iter().chain(level).reduce(f64::max);
     }
 
-    /// A bar for each of the last samples, from 0 to the highest of them; a share up to 1 at least.
+    /// A bar for each of the last samples, from 0 to the highest of them; a share up to 1 at least. What is the
+    /// same in all of them is a line in the middle: full bars would say that it is as much as can be.
     pub fn bars(&self, width: usize, unit: Unit) -> String {
         let skipped = self.levels.len().saturating_sub(width);
         let shown = || self.levels.iter().skip(skipped);
@@ -90,8 +94,18 @@ impl Series {
         let top = shown()
             .flatten()
             .fold(least, |top: f64, level| top.max(*level));
+        // As far as the figures beside it show.
+        let mut texts = shown().flatten().map(|level| unit.text(*level));
+        let first = texts.next();
+        let is_constant = unit != Unit::Share
+            && first
+                .is_some_and(|first| first != unit.text(0.0) && texts.all(|text| text == first));
         shown()
-            .map(|level| level.map_or(' ', |level| bar(level, top)))
+            .map(|level| match level {
+                None => ' ',
+                Some(_) if is_constant => CONSTANT,
+                Some(level) => bar(*level, top),
+            })
             .collect()
     }
 }
@@ -160,6 +174,13 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_change_is_a_line() {
+        let levels = [Some(84e6), None, Some(84.1e6)];
+        assert_eq!(series(&levels).bars(80, Unit::Bytes), "─ ─");
+        assert_eq!(series(&[Some(1.0); 2]).bars(80, Unit::Share), "██");
+    }
+
+    #[test]
     fn shares_are_of_one_or_more_processors() {
         assert_eq!(series(&[Some(0.5), Some(1.0)]).bars(80, Unit::Share), "▅█");
         assert_eq!(series(&[Some(1.0), Some(2.0)]).bars(80, Unit::Share), "▅█");
@@ -169,7 +190,7 @@ mod tests {
     fn only_the_last_samples_are_kept_but_the_peak_stays() {
         let mut series = series(&[Some(7.0)]);
         (0..1000).for_each(|_| series.push(Some(1.0)));
-        assert_eq!(series.bars(usize::MAX, Unit::Number), "█".repeat(KEPT));
-        assert_eq!(series.peak, 7.0);
+        assert_eq!(series.bars(usize::MAX, Unit::Number), "─".repeat(KEPT));
+        assert_eq!(series.peak, Some(7.0));
     }
 }

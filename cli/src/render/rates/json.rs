@@ -3,21 +3,43 @@
 use std::io::{self, Write};
 
 use rtops_render::json;
+use rtops_report::{
+    census::{Moved, OfType},
+    runtimes::SeenRuntime,
+};
+use rtops_types::Pid;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{RuntimeReading, Watched};
-use crate::watch::sample::{Sample, alive_tasks};
+use crate::watch::look::Looks;
 
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
     time: &'a str,
-    pid: i32,
+    pid: Pid,
     name: &'a str,
     /// Why there is no sample; then the rest is absent.
     missing: Option<&'a str>,
     #[serde(flatten)]
     sample: Option<SamplePart<'a>>,
+    /// Absent where the process was not looked at this time.
+    look: Option<LookPart<'a>>,
+    /// Why not, where it was time to.
+    look_missing: Option<&'a str>,
+}
+
+/// What memory shows.
+#[derive(Serialize)]
+struct LookPart<'a> {
+    pause_ms: f64,
+    verdicts: &'a Value,
+    types: &'a [OfType],
+    /// Absent at the first look.
+    since_last: Option<&'a [Moved]>,
+    since_first: Option<&'a [Moved]>,
+    runtimes: &'a [SeenRuntime],
 }
 
 #[derive(Serialize)]
@@ -38,13 +60,13 @@ struct ProcessPart {
 
 #[derive(Serialize)]
 struct TasksPart {
-    tracked: u64,
+    tracked: Option<u64>,
     alive: Option<u64>,
-    running: u64,
+    running: Option<u64>,
     longest_poll_ns: Option<u64>,
-    polls_per_second: f64,
-    spawned_per_second: f64,
-    finished_per_second: f64,
+    polls_per_second: Option<f64>,
+    spawned_per_second: Option<f64>,
+    finished_per_second: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -62,15 +84,32 @@ pub fn json(writer: &mut dyn Write, watched: &Watched, time: &str) -> io::Result
         schema: json::SCHEMA,
         time,
         pid: watched.last.figures.pid,
-        name: &watched.last.stats.name,
+        name: watched.last.name(),
         missing: watched.missing.as_deref(),
         sample: watched.missing.is_none().then(|| sample_part(watched)),
+        look: watched.looks.as_ref().and_then(look_part),
+        look_missing: watched
+            .looks
+            .as_ref()
+            .and_then(|looks| looks.missing.as_deref()),
     };
     json::write_line(writer, &document)
 }
 
+fn look_part(looks: &Looks) -> Option<LookPart<'_>> {
+    let looked = looks.last.as_ref().filter(|_| looks.is_new)?;
+    Some(LookPart {
+        pause_ms: looked.pause.as_secs_f64() * 1e3,
+        verdicts: &looked.verdicts,
+        types: &looked.census.by_type,
+        since_last: looked.since_last.as_deref(),
+        since_first: looked.since_first.as_deref(),
+        runtimes: &looked.runtimes,
+    })
+}
+
 fn sample_part(watched: &Watched) -> SamplePart<'_> {
-    let (reading, Sample { stats, figures, .. }) = (&watched.reading, &watched.last);
+    let (reading, figures) = (&watched.reading, &watched.last.figures);
     SamplePart {
         interval_seconds: reading.seconds,
         process: ProcessPart {
@@ -80,10 +119,10 @@ fn sample_part(watched: &Watched) -> SamplePart<'_> {
             threads: figures.threads,
         },
         tasks: TasksPart {
-            tracked: stats.tracked_tasks,
-            alive: alive_tasks(stats),
-            running: stats.running,
-            longest_poll_ns: (stats.running > 0).then_some(stats.longest_poll_ns),
+            tracked: reading.tracked,
+            alive: reading.alive,
+            running: reading.running,
+            longest_poll_ns: reading.longest_poll_ns,
             polls_per_second: reading.polls,
             spawned_per_second: reading.spawned,
             finished_per_second: reading.finished,

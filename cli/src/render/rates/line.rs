@@ -4,8 +4,7 @@ use std::io::{self, Write};
 
 use rtops_report::{escape::escape, format};
 
-use super::{Watched, graph::Unit, picture::longest_poll_ns};
-use crate::watch::sample::{Sample, alive_tasks};
+use super::{Watched, graph::Unit};
 
 /// After so many lines the titles are printed again.
 const PAGE: usize = 20;
@@ -43,21 +42,43 @@ pub fn text(writer: &mut dyn Write, watched: &mut Watched, time: &str) -> io::Re
     for field in fields(watched) {
         write!(writer, "  {:>COLUMN$}", field.replace(' ', ""))?;
     }
-    writeln!(writer, "  {}", workers(watched))
+    writeln!(writer, "  {}", workers(watched))?;
+    faults(writer, watched, time)
+}
+
+/// A line for each fault that was not there at the look before.
+fn faults(writer: &mut dyn Write, watched: &mut Watched, time: &str) -> io::Result<()> {
+    let Some(looked) = watched.looks.as_ref().and_then(|looks| looks.last.as_ref()) else {
+        return Ok(());
+    };
+    // Sentences tell for how long it has been so.
+    let timeless = |text: &str| text.replace(|character: char| character.is_ascii_digit(), "");
+    for (fault, sentence) in &looked.faults {
+        let is_it =
+            |(known, told): &(&str, String)| known == fault && timeless(told) == timeless(sentence);
+        if !watched.told.iter().any(is_it) {
+            writeln!(writer, "{time:TIME$}  {fault}: {sentence}")?;
+        }
+    }
+    watched.told.clone_from(&looked.faults);
+    Ok(())
 }
 
 fn fields(watched: &Watched) -> [String; TITLES.len()] {
-    let (reading, Sample { stats, figures, .. }) = (&watched.reading, &watched.last);
-    let known = |number: Option<u64>| number.map_or_else(none, |number| number.to_string());
+    let (reading, figures) = (&watched.reading, &watched.last.figures);
+    let number = |number: Option<u64>| number.map_or_else(none, |number| number.to_string());
+    let rate = |rate: Option<f64>| rate.map_or_else(none, |rate| Unit::PerSecond.text(rate));
     [
-        Unit::PerSecond.text(reading.polls),
-        Unit::PerSecond.text(reading.spawned),
-        Unit::PerSecond.text(reading.finished),
-        stats.running.to_string(),
-        format::nanoseconds(longest_poll_ns(&watched.last)),
-        stats.tracked_tasks.to_string(),
-        known(alive_tasks(stats)),
-        known(reading.queue()),
+        rate(reading.polls),
+        rate(reading.spawned),
+        rate(reading.finished),
+        number(reading.running),
+        reading
+            .longest_poll_ns
+            .map_or_else(none, format::nanoseconds),
+        number(reading.tracked),
+        number(reading.alive),
+        number(reading.queue()),
         format::percent(reading.cpu_share),
         format::bytes(figures.rss_bytes),
         figures.threads.to_string(),
@@ -72,7 +93,11 @@ fn workers(watched: &Watched) -> String {
         let percents = workers.map(|share| format!("{:.0}", share * 100.0));
         percents.collect::<Vec<_>>().join(",")
     });
-    runtimes.collect::<Vec<_>>().join("/")
+    let workers = runtimes.collect::<Vec<_>>().join("/");
+    match workers.is_empty() {
+        true => none(),
+        false => workers,
+    }
 }
 
 fn none() -> String {

@@ -10,7 +10,10 @@ use std::time::Duration;
 use rtops_protocol::Runtime;
 
 use self::graph::History;
-use crate::watch::sample::{Change, Sample};
+use crate::watch::{
+    look::Looks,
+    sample::{Change, Sample, alive_tasks, longest_poll_ns},
+};
 
 pub use json::json;
 pub use line::text;
@@ -23,21 +26,29 @@ pub struct Watched {
     pub interval: Duration,
     /// The last sample.
     pub last: Sample,
+    /// What its memory shows, where it is looked at.
+    pub looks: Option<Looks>,
     reading: Reading,
     history: History,
     /// Why there is no sample of now.
     missing: Option<String>,
     /// How many lines of text were printed.
     printed: usize,
+    /// The faults that were told.
+    told: Vec<(&'static str, String)>,
 }
 
 /// What one sample and the one before it come to.
 #[derive(Debug)]
 struct Reading {
     seconds: f64,
-    polls: f64,
-    spawned: f64,
-    finished: f64,
+    polls: Option<f64>,
+    spawned: Option<f64>,
+    finished: Option<f64>,
+    running: Option<u64>,
+    longest_poll_ns: Option<u64>,
+    tracked: Option<u64>,
+    alive: Option<u64>,
     cpu_share: f64,
     runtimes: Vec<RuntimeReading>,
 }
@@ -61,10 +72,12 @@ impl Watched {
         Self {
             interval,
             last: first,
+            looks: None,
             reading,
             history: History::default(),
             missing: None,
             printed: 0,
+            told: Vec::new(),
         }
     }
 
@@ -89,12 +102,17 @@ impl Watched {
 
 impl Reading {
     fn of(change: Change<'_>) -> Self {
-        let runtimes = change.now.stats.runtimes.iter().enumerate();
+        let runtimes = change.now.runtimes().iter().enumerate();
+        let stats = change.now.stats();
         Self {
             seconds: Duration::from_nanos(change.elapsed_ns()).as_secs_f64(),
             polls: change.rate(|stats| stats.polls),
             spawned: change.rate(|stats| stats.spawned),
             finished: change.rate(|stats| stats.finished),
+            running: stats.map(|stats| stats.running),
+            longest_poll_ns: stats.and_then(longest_poll_ns),
+            tracked: stats.map(|stats| stats.tracked_tasks),
+            alive: alive_tasks(change.now.runtimes()),
             cpu_share: change.cpu_share(),
             runtimes: runtimes
                 .map(|(index, runtime)| RuntimeReading::of(change, index, runtime))
@@ -177,15 +195,15 @@ mod tests {
         spawned/s         0.0      0.0  ▁ ▁▁
         finished/s        0.0      0.0  ▁ ▁▁
         running             0        0  ▁ ▁▁
-        longest poll     0 ms     0 ms  ▁ ▁▁
+        longest poll        -        -
         tracked             0        0  ▁ ▁▁
-        alive               3        3  █ ██
+        alive               3        3  ─ ──
         CPU             25.0%    25.0%  ▃ ▃▃
-        RSS             84 MB    84 MB  █ ██
-        threads             1        1  █ ██
+        RSS             84 MB    84 MB  ─ ──
+        threads             1        1  ─ ──
 
         runtime "tokio"
-        alive               3        3  █ ██
+        alive               3        3  ─ ──
         queue               0        0  ▁ ▁▁
         busy             100%     100%  ▂ ▂█
         worker 0         100%     100%  ▂ ▂█
@@ -206,15 +224,15 @@ mod tests {
         spawned/s         0.0  ▁ ▁▁
         finished/s        0.0  ▁ ▁▁
         running             0  ▁ ▁▁
-        longest poll     0 ms  ▁ ▁▁
+        longest poll        -
         tracked             0  ▁ ▁▁
-        alive               3  █ ██
+        alive               3  ─ ──
         CPU             25.0%  ▃ ▃▃
-        RSS             84 MB  █ ██
-        threads             1  █ ██
+        RSS             84 MB  ─ ──
+        threads             1  ─ ──
 
         runtime "tokio"
-        alive               3  █ ██
+        alive               3  ─ ──
         queue               0  ▁ ▁▁
         busy             100%  ▂ ▂█
         worker 0         100%  ▂ ▂█
@@ -254,7 +272,7 @@ mod tests {
         }
         insta::assert_snapshot!(String::from_utf8_lossy(&written), @r#"
         TIME                     POLLS/S   SPAWNED/S  FINISHED/S     RUNNING     LONGEST     TRACKED       ALIVE       QUEUE         CPU         RSS     THREADS        BUSY  WORKERS
-        2026-01-31T12:00:04Z         0.0         0.0         0.0           0         0ms           0           3           0       25.0%        84MB           1        100%  100,100
+        2026-01-31T12:00:04Z         0.0         0.0         0.0           0           -           0           3           0       25.0%        84MB           1        100%  100,100
         2026-01-31T12:00:05Z  it did not answer\u{7}
         "#);
     }

@@ -9,7 +9,7 @@ use super::{
     Reading, RuntimeReading, Watched,
     graph::{Row, Section, Series, Unit},
 };
-use crate::watch::sample::{Sample, alive_tasks};
+use crate::{render::stats::called, watch::sample::Sample};
 
 const LABEL: usize = 12;
 const VALUE: usize = 9;
@@ -18,6 +18,11 @@ const GAP: usize = 2;
 const WITH_PEAKS: usize = 60;
 /// The columns of a worker that shares a row with others.
 const CELL: usize = 5;
+/// Fewer types are not worth the rows.
+const FEWEST_TYPES: usize = 3;
+/// The columns of a number of tasks, and of those that came or went.
+const TASKS: usize = 7;
+const MOVED: usize = 8;
 /// As many runtimes are shown; anybody may claim to have thousands.
 const MAX_RUNTIMES: usize = 16;
 
@@ -28,8 +33,8 @@ pub fn picture(
     rows: usize,
     watched: &Watched,
 ) -> io::Result<()> {
-    let Sample { stats, figures, .. } = &watched.last;
-    let title = format!("{} (pid {})", escape(&stats.name), figures.pid);
+    let figures = &watched.last.figures;
+    let title = format!("{} (pid {})", escape(watched.last.name()), figures.pid);
     let (title, uptime) = (
         style.paint(Paint::Heading, title),
         format::duration(figures.uptime),
@@ -40,8 +45,7 @@ pub fn picture(
         write!(writer, ", every {interval}, until Ctrl-C")?;
     }
     writeln!(writer)?;
-    let missing = watched.missing.as_deref().map(escape).unwrap_or_default();
-    writeln!(writer, "{}", style.paint(Paint::Warning, missing))?;
+    writeln!(writer, "{}", style.paint(Paint::Warning, remark(watched)))?;
     let sections = sections(&watched.last, &watched.reading);
     // The title, the line below it, and the row of the cursor.
     let all_rows = 3 + sections.iter().map(Section::height).sum::<usize>();
@@ -59,6 +63,79 @@ pub fn picture(
         if !in_rows {
             cells(writer, style, &section.workers)?;
         }
+    }
+    let drawn = 1 + writer.iter().filter(|byte| **byte == b'\n').count();
+    types(writer, style, watched, rows.saturating_sub(drawn))
+}
+
+/// Why there is no sample, or no look, or what is wrong with the process: what matters most, on one line.
+fn remark(watched: &Watched) -> String {
+    if let Some(missing) = &watched.missing {
+        return escape(missing).into_owned();
+    }
+    let Some(looks) = &watched.looks else {
+        return String::new();
+    };
+    let faults = looks.last.iter().flat_map(|looked| &looked.faults);
+    let faults: Vec<_> = faults.collect();
+    match (&looks.missing, faults.as_slice()) {
+        (Some(missing), _) => format!("not looked at: {}", escape(missing)),
+        (None, []) => String::new(),
+        (None, [(fault, sentence)]) => format!("{fault}: {sentence}"),
+        (None, [(fault, sentence), others @ ..]) => {
+            let others = format::count(others.len(), "more fault");
+            format!("{fault} (and {others}): {sentence}")
+        }
+    }
+}
+
+/// The tasks by type, and how many came and went, where there are rows for some of them.
+fn types(writer: &mut Vec<u8>, style: Style, watched: &Watched, rows: usize) -> io::Result<()> {
+    let looks = watched.looks.as_ref();
+    let Some(looked) = looks.and_then(|looks| looks.last.as_ref()) else {
+        return Ok(());
+    };
+    // An empty one and the titles.
+    let room = rows.saturating_sub(2);
+    if room < FEWEST_TYPES {
+        return Ok(());
+    }
+    writeln!(writer)?;
+    let moved = looked.since_first.as_deref();
+    let number = |count: Option<usize>| count.map_or_else(|| "-".to_owned(), |it| it.to_string());
+    let lines: Vec<[String; 4]> = match moved {
+        Some(moved) => moved
+            .iter()
+            .map(|of_type| {
+                [
+                    of_type.count.to_string(),
+                    number(of_type.came),
+                    number(of_type.went),
+                    called(&of_type.title, of_type.kind),
+                ]
+            })
+            .collect(),
+        None => looked
+            .census
+            .by_type
+            .iter()
+            .map(|of_type| {
+                let title = called(&of_type.title, of_type.kind);
+                [of_type.count.to_string(), number(None), number(None), title]
+            })
+            .collect(),
+    };
+    let read = format::duration(looked.at.elapsed());
+    let heading = format!(
+        "{:>TASKS$}{:>MOVED$}{:>MOVED$}  TYPE, as read {read} ago",
+        "TASKS", "CAME", "WENT"
+    );
+    writeln!(writer, "{}", style.paint(Paint::Heading, heading))?;
+    for [tasks, came, went, title] in lines.into_iter().take(room) {
+        writeln!(
+            writer,
+            "{tasks:>TASKS$}{came:>MOVED$}{went:>MOVED$}  {title}"
+        )?;
     }
     Ok(())
 }
@@ -88,12 +165,16 @@ fn figure(
     };
     let mut left = width(style).saturating_sub(LABEL + VALUE + GAP);
     if with_peaks(style) {
-        let peak = format!("{:>VALUE$}", text(series.peak));
+        let peak = series.peak.map_or_else(|| "-".to_owned(), text);
+        let peak = format!("{peak:>VALUE$}");
         write!(writer, "{}", style.paint(Paint::Faint, peak))?;
         left = left.saturating_sub(VALUE);
     }
     let bars = series.bars(left, row.unit);
-    writeln!(writer, "{:GAP$}{}", "", bars.trim_end())
+    match bars.trim_end() {
+        "" => writeln!(writer),
+        bars => writeln!(writer, "{:GAP$}{bars}", ""),
+    }
 }
 
 fn width(style: Style) -> usize {
@@ -115,35 +196,45 @@ fn cells(writer: &mut Vec<u8>, style: Style, workers: &[Row]) -> io::Result<()> 
             write!(writer, "{:LABEL$}", first.label)?;
         }
         for worker in row {
-            let percent = worker.level.unwrap_or_default() * 100.0;
-            write!(writer, "{:>CELL$}", format!("{percent:.0}%"))?;
+            let percent = worker.level.map(|level| format!("{:.0}%", level * 100.0));
+            write!(
+                writer,
+                "{:>CELL$}",
+                percent.unwrap_or_else(|| "-".to_owned())
+            )?;
         }
         writeln!(writer)?;
     }
     Ok(())
 }
 
-/// What is shown of a sample.
+/// What is shown of a sample: what is not known has no row.
 pub fn sections(sample: &Sample, reading: &Reading) -> Vec<Section> {
-    let Sample { stats, figures, .. } = sample;
-    let mut rows = vec![
-        row("polls/s", Unit::PerSecond, reading.polls),
-        row("spawned/s", Unit::PerSecond, reading.spawned),
-        row("finished/s", Unit::PerSecond, reading.finished),
-        row("running", Unit::Number, float(stats.running)),
-        row(
-            "longest poll",
-            Unit::Nanoseconds,
-            float(longest_poll_ns(sample)),
-        ),
-        row("tracked", Unit::Number, float(stats.tracked_tasks)),
-    ];
-    rows.extend(alive_tasks(stats).map(|alive| row("alive", Unit::Number, float(alive))));
-    rows.extend([
-        row("CPU", Unit::Share, reading.cpu_share),
-        row("RSS", Unit::Bytes, float(figures.rss_bytes)),
-        row("threads", Unit::Number, float(figures.threads)),
-    ]);
+    let figures = &sample.figures;
+    let mut rows = Vec::new();
+    let mut known = |label: &str, unit, level: Option<f64>| {
+        rows.extend(level.map(|level| row(label, unit, level)));
+    };
+    known("polls/s", Unit::PerSecond, reading.polls);
+    known("spawned/s", Unit::PerSecond, reading.spawned);
+    known("finished/s", Unit::PerSecond, reading.finished);
+    known("running", Unit::Number, reading.running.map(float));
+    // Its row stays where no poll is under way, or the picture would jump.
+    if reading.running.is_some() {
+        rows.push(Row {
+            label: "longest poll".to_owned(),
+            unit: Unit::Nanoseconds,
+            level: reading.longest_poll_ns.map(float),
+        });
+    }
+    let mut known = |label: &str, unit, level: Option<f64>| {
+        rows.extend(level.map(|level| row(label, unit, level)));
+    };
+    known("tracked", Unit::Number, reading.tracked.map(float));
+    known("alive", Unit::Number, reading.alive.map(float));
+    known("CPU", Unit::Share, Some(reading.cpu_share));
+    known("RSS", Unit::Bytes, Some(float(figures.rss_bytes)));
+    known("threads", Unit::Number, Some(float(figures.threads)));
     let mut sections = vec![Section {
         title: String::new(),
         rows,
@@ -170,15 +261,6 @@ fn runtime_section(runtime: &RuntimeReading) -> Section {
         workers: workers
             .map(|(number, share)| row(&format!("worker {number}"), Unit::Share, *share))
             .collect(),
-    }
-}
-
-/// How long the longest poll has lasted, if any is under way.
-pub fn longest_poll_ns(sample: &Sample) -> u64 {
-    if sample.stats.running > 0 {
-        sample.stats.longest_poll_ns
-    } else {
-        0
     }
 }
 

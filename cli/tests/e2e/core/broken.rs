@@ -32,7 +32,7 @@ fn one_that_is_cut_still_lists_its_tasks() {
             .unwrap();
         let run = of_core(&["stats"], &core, &["--json"]).exits(6);
         assert_eq!(
-            run.json::<Value>()["untracked"]["tasks"],
+            run.json::<Value>()["tasks"]["untracked"],
             10,
             "{percent} %: {run}"
         );
@@ -67,7 +67,7 @@ fn without_the_executable_tasks_are_counted_by_address() {
     .exits(6);
     assert!(run.stderr.contains("--exe"), "{run}");
     let stats: Value = run.json();
-    assert_eq!(stats["untracked"]["tasks"], 10, "{run}");
+    assert_eq!(stats["tasks"]["untracked"], 10, "{run}");
     let run = of_core(&["stats"], &core, &["--json", "--exe", "/bin/sh"]).exits(6);
     assert!(run.stderr.contains("another build"), "{run}");
 }

@@ -14,11 +14,25 @@ pub const BLOCK_ON: &str = include_str!("services/block_on.rs");
 /// What is easily told wrong.
 pub const FORMS: &str = include_str!("services/forms.rs");
 
-/// Requests that wait in an axum service.
-pub const AXUM: &str = include_str!("services/axum.rs");
-
 const REDIS: &str = include_str!("services/redis.rs");
 const LOADER: &str = include_str!("services/loader.rs");
+/// What the servers and their clients are made of, without what takes long to build, and of those versions whose
+/// lines are on the screens that are looked at.
+const SERVERS: &str = r#"
+actix-http = { version = "=3.20.0", default-features = false }
+actix-server = { version = "=2.10.0", default-features = false }
+actix-web = { version = "=4.18.1", default-features = false }
+axum = { version = "=0.8.9", default-features = false, features = ["http1", "http2", "tokio", "ws"] }
+deadpool = { version = "0.12", default-features = false, features = ["managed", "rt_tokio_1"] }
+futures-util = { version = "0.3", default-features = false }
+http-body-util = "0.1"
+hyper = { version = "=1.12.0", features = ["client", "http1", "http2", "server"] }
+hyper-util = { version = "=0.1.21", features = ["client-legacy", "http1", "http2", "tokio"] }
+tokio-stream = "0.1"
+tonic = { version = "=0.14.9", default-features = false, features = ["channel", "router", "server"] }
+tonic-health = { version = "=0.14.9", default-features = false }
+warp = { version = "0.4", default-features = false, features = ["server"] }
+"#;
 /// What a shared library has in addition to the service.
 const ENTRY: &str = "\n#[no_mangle]\npub extern \"C\" fn run_service() {\n    main()\n}\n";
 
@@ -79,12 +93,30 @@ pub fn redis() -> PathBuf {
     package.build().join("redis")
 }
 
-/// A service on the newest axum.
-pub fn axum() -> PathBuf {
-    let targets = format!("[[bin]]\nname = \"shop\"\npath = \"{MAIN}\"\n");
-    let manifest = manifest(&targets, "1", "axum = \"0.8\"\n");
-    let package = Package::make("axum", &manifest, &[(MAIN, AXUM)]);
-    package.build().join("shop")
+/// Servers on well-known libraries, and clients of them: one program, as they share most of what they are built of.
+pub fn servers() -> &'static Path {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let sources = [
+            (
+                "crates/shop/src/main.rs",
+                include_str!("services/servers/main.rs"),
+            ),
+            (
+                "crates/shop/src/clients.rs",
+                include_str!("services/servers/clients.rs"),
+            ),
+            (
+                "crates/shop/src/servers.rs",
+                include_str!("services/servers/servers.rs"),
+            ),
+        ];
+        let targets = "[[bin]]\nname = \"shop\"\npath = \"crates/shop/src/main.rs\"\n";
+        let manifest = manifest(targets, "1", SERVERS);
+        Package::make("servers", &manifest, &sources)
+            .build()
+            .join("shop")
+    })
 }
 
 fn manifest(targets: &str, tokio: &str, dependencies: &str) -> String {

@@ -21,7 +21,7 @@ pub(crate) use self::{
     process::{Priority, Schedule, default_signals, idle, not_idle, schedule_of},
     ptrace::{
         FilterStep, Stop, XstateBuffer, detach, go_on, go_on_to_call, poll, seccomp_filter,
-        set_signal_mask, signal_mask,
+        set_signal_mask, signal_mask, traced,
     },
     socket::receive,
 };

@@ -3,7 +3,8 @@
 
 use std::ptr;
 
-use nix::{errno::Errno, unistd::Pid};
+use nix::{errno::Errno, unistd};
+use rtops_image::Tid;
 
 /// The register set with the state of all units; not in `libc`.
 const NT_X86_XSTATE: usize = 0x202;
@@ -32,8 +33,13 @@ pub(crate) enum Stop {
     Ended,
 }
 
+/// A thread as `nix` numbers what is traced.
+pub(crate) const fn traced(tid: Tid) -> unistd::Pid {
+    unistd::Pid::from_raw(tid.as_raw())
+}
+
 /// Whether a traced thread has stopped or ended; does not wait. `ECHILD` if there is no such thread.
-pub(crate) fn poll(tid: Pid) -> nix::Result<Option<Stop>> {
+pub(crate) fn poll(tid: Tid) -> nix::Result<Option<Stop>> {
     let mut status = 0;
     let flags = libc::__WALL | libc::WNOHANG;
     // SAFETY: `status` is a local that the kernel may write to.
@@ -53,24 +59,24 @@ pub(crate) fn poll(tid: Pid) -> nix::Result<Option<Stop>> {
     }))
 }
 
-fn request(number: libc::c_uint, tid: Pid, address: usize, data: usize) -> nix::Result<usize> {
+fn request(number: libc::c_uint, tid: Tid, address: usize, data: usize) -> nix::Result<usize> {
     // SAFETY: the callers in this file pass pointers as the request wants them, which stay valid for the call.
     let result = unsafe { libc::ptrace(number, tid.as_raw(), address, data) };
     Errno::result(result).map(|result| usize::try_from(result).unwrap_or(0))
 }
 
 /// Has a thread go on for good, with a signal if it stopped for one.
-pub(crate) fn detach(tid: Pid, signal: i32) -> nix::Result<()> {
+pub(crate) fn detach(tid: Tid, signal: i32) -> nix::Result<()> {
     request(libc::PTRACE_DETACH, tid, 0, number(signal)).map(drop)
 }
 
 /// Has a thread go on until something happens to it.
-pub(crate) fn go_on(tid: Pid) -> nix::Result<()> {
+pub(crate) fn go_on(tid: Tid) -> nix::Result<()> {
     request(libc::PTRACE_CONT, tid, 0, 0).map(drop)
 }
 
 /// Has a thread go on until it enters or leaves a system call.
-pub(crate) fn go_on_to_call(tid: Pid) -> nix::Result<()> {
+pub(crate) fn go_on_to_call(tid: Tid) -> nix::Result<()> {
     request(libc::PTRACE_SYSCALL, tid, 0, 0).map(drop)
 }
 
@@ -79,7 +85,7 @@ fn number(signal: i32) -> usize {
 }
 
 /// The signals that a stopped thread blocks.
-pub(crate) fn signal_mask(tid: Pid) -> nix::Result<u64> {
+pub(crate) fn signal_mask(tid: Tid) -> nix::Result<u64> {
     let mut mask = 0_u64;
     request(
         libc::PTRACE_GETSIGMASK,
@@ -91,7 +97,7 @@ pub(crate) fn signal_mask(tid: Pid) -> nix::Result<u64> {
 }
 
 /// Sets the signals that a stopped thread blocks; the kernel leaves out SIGKILL and SIGSTOP.
-pub(crate) fn set_signal_mask(tid: Pid, mask: u64) -> nix::Result<()> {
+pub(crate) fn set_signal_mask(tid: Tid, mask: u64) -> nix::Result<()> {
     let mask = &raw const mask;
     request(libc::PTRACE_SETSIGMASK, tid, SIGNAL_SET, mask.addr()).map(drop)
 }
@@ -107,7 +113,7 @@ impl XstateBuffer {
     }
 
     /// The state of a stopped thread, as `xsave` lays it out.
-    pub(crate) fn read(&mut self, tid: Pid) -> nix::Result<&[u8]> {
+    pub(crate) fn read(&mut self, tid: Tid) -> nix::Result<&[u8]> {
         let mut place = libc::iovec {
             iov_base: self.0.as_mut_ptr().cast(),
             iov_len: self.0.len(),
@@ -127,7 +133,7 @@ impl XstateBuffer {
 pub(crate) type FilterStep = [u32; 2];
 
 /// A seccomp filter of a stopped thread, the newest first; `None` behind the last.
-pub(crate) fn seccomp_filter(tid: Pid, index: usize) -> nix::Result<Option<Vec<FilterStep>>> {
+pub(crate) fn seccomp_filter(tid: Tid, index: usize) -> nix::Result<Option<Vec<FilterStep>>> {
     let length = match request(
         PTRACE_SECCOMP_GET_FILTER,
         tid,

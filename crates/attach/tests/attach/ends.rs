@@ -7,9 +7,9 @@ use std::{
 
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::Pid,
+    unistd,
 };
-use rtops_attach::{EndedEarly, Frozen, Refusal, Threads, freeze};
+use rtops_attach::{EndedEarly, Frozen, Pid, Refusal, Threads, freeze};
 
 use crate::{
     Test,
@@ -36,12 +36,12 @@ fn target_killed() {
             Threads::All
         };
         std::thread::scope(|scope| {
-            let freezing = scope.spawn(|| freeze(target.pid, &options(threads)));
+            let freezing = scope.spawn(|| freeze(Pid::new(target.pid), &options(threads)));
             wait_until("there is a helper", || {
                 helper(&[target.pid]).is_some() || freezing.is_finished()
             });
             std::thread::sleep(Duration::from_micros(number % 5000));
-            kill(Pid::from_raw(target.pid), Signal::SIGKILL).unwrap();
+            kill(unistd::Pid::from_raw(target.pid), Signal::SIGKILL).unwrap();
             match freezing.join().unwrap() {
                 Ok(_) => frozen += 1,
                 Err(Refusal::BrokenOff { .. } | Refusal::NotInTime { .. }) => {
@@ -59,23 +59,27 @@ fn target_killed() {
 fn helper_killed() {
     let target = Target::start("memory", &["50"]);
     let before = target.facts();
-    let frozen = freeze(target.pid, &options(Threads::All)).unwrap();
+    let frozen = freeze(Pid::new(target.pid), &options(Threads::All)).unwrap();
     let helper = helper(&[target.pid]).unwrap();
-    kill(Pid::from_raw(helper), Signal::SIGKILL).unwrap();
+    kill(unistd::Pid::from_raw(helper), Signal::SIGKILL).unwrap();
     assert_killed(frozen, &target, &before);
 }
 
 fn copy_killed() {
     let target = Target::start("memory", &["50"]);
     let before = target.facts();
-    let frozen = freeze(target.pid, &options(Threads::All)).unwrap();
+    let frozen = freeze(Pid::new(target.pid), &options(Threads::All)).unwrap();
     let own = std::process::id().cast_signed();
     let helper = helper(&[target.pid]).unwrap();
     let known = [target.pid, helper];
     let mut copies = children(own)
         .into_iter()
         .filter(|child| !known.contains(child));
-    kill(Pid::from_raw(copies.next().unwrap()), Signal::SIGKILL).unwrap();
+    kill(
+        unistd::Pid::from_raw(copies.next().unwrap()),
+        Signal::SIGKILL,
+    )
+    .unwrap();
     assert_killed(frozen, &target, &before);
 }
 
@@ -93,7 +97,8 @@ fn two() {
     let mut refused = 0;
     for _ in 0..20 {
         std::thread::scope(|scope| {
-            let both = [(); 2].map(|()| scope.spawn(|| freeze(target.pid, &options(Threads::All))));
+            let both = [(); 2]
+                .map(|()| scope.spawn(|| freeze(Pid::new(target.pid), &options(Threads::All))));
             for one in both {
                 match one.join().unwrap() {
                     Ok(_) => {}

@@ -4,9 +4,9 @@ use std::{fs, process::Command, time::Duration};
 
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::Pid,
+    unistd,
 };
-use rtops_attach::{EndedEarly, Frozen, How, NoCopy, Options, Refusal, Threads, freeze};
+use rtops_attach::{EndedEarly, Frozen, How, NoCopy, Options, Pid, Refusal, Threads, freeze};
 
 use crate::{
     Test,
@@ -55,7 +55,7 @@ pub fn options(threads: Threads) -> Options {
 
 /// Freezes it, and says what went wrong otherwise.
 fn frozen(target: &Target, options: &Options) -> Frozen {
-    freeze(target.pid, options).unwrap_or_else(|refusal| panic!("{refusal}"))
+    freeze(Pid::new(target.pid), options).unwrap_or_else(|refusal| panic!("{refusal}"))
 }
 
 pub fn assert_unharmed(target: &mut Target) {
@@ -201,7 +201,7 @@ fn exec() {
             } else {
                 Threads::All
             };
-            match freeze(target.pid, &options(threads)) {
+            match freeze(Pid::new(target.pid), &options(threads)) {
                 Ok(_) => "frozen".to_owned(),
                 Err(refusal) => refusal.to_string(),
             }
@@ -265,10 +265,10 @@ fn stopped_holder() {
         assert!(tries < 100);
     };
     let helper = helper(&[target.pid]).unwrap();
-    kill(Pid::from_raw(helper), Signal::SIGSTOP).unwrap();
+    kill(unistd::Pid::from_raw(helper), Signal::SIGSTOP).unwrap();
     wait_for_rounds(&mut target, 3);
     // If the thread was free by then, the helper is only stopped.
-    let _is_there = kill(Pid::from_raw(helper), Signal::SIGCONT);
+    let _is_there = kill(unistd::Pid::from_raw(helper), Signal::SIGCONT);
     drop(frozen);
     wait_until_no_copy(&[target.pid]);
 }
@@ -303,11 +303,11 @@ fn many_threads(number: usize) {
 /// SIGSTOP can't be blocked: it arrives in the middle, and must not be lost.
 fn stop_meanwhile() {
     let target = Target::start("plain", &[]);
-    let pid = Pid::from_raw(target.pid);
+    let pid = unistd::Pid::from_raw(target.pid);
     let mut stopped = 0;
     for number in numbers().take(60) {
         std::thread::scope(|scope| {
-            let freezing = scope.spawn(|| freeze(target.pid, &options(Threads::All)));
+            let freezing = scope.spawn(|| freeze(Pid::new(target.pid), &options(Threads::All)));
             wait_until("there is a helper", || {
                 helper(&[target.pid]).is_some() || freezing.is_finished()
             });
@@ -377,7 +377,7 @@ fn memory_is_watched() {
         max_pause: Duration::from_millis(20),
         ..Options::default()
     };
-    let refusal = freeze(target.pid, &options)
+    let refusal = freeze(Pid::new(target.pid), &options)
         .map(|frozen| frozen.how)
         .unwrap_err();
     println!("{refusal}");

@@ -7,9 +7,9 @@ use std::{
 
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::Pid,
+    unistd,
 };
-use rtops_attach::{Frozen, Options, Refusal, Threads, freeze};
+use rtops_attach::{Frozen, Options, Pid, Refusal, Threads, freeze};
 
 use crate::{
     Test,
@@ -41,7 +41,7 @@ fn freeze_at(
 ) -> Result<Frozen, Refusal> {
     // SAFETY: no other thread of this process looks at the environment.
     unsafe { std::env::set_var("RTOPS_ATTACH_POINT", format!("{point} {signal}")) };
-    let result = freeze(target.pid, options);
+    let result = freeze(Pid::new(target.pid), options);
     // SAFETY: as above.
     unsafe { std::env::remove_var("RTOPS_ATTACH_POINT") };
     result
@@ -153,7 +153,7 @@ pub fn kill_once(target: &Target, options: &Options, after: Duration) -> bool {
     let (send, result) = mpsc::channel();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            send.send(freeze(pid, &options).is_err()).unwrap();
+            send.send(freeze(Pid::new(pid), &options).is_err()).unwrap();
         });
         wait_until("there is a helper", || {
             if helper(&[pid]).is_some() {
@@ -164,7 +164,7 @@ pub fn kill_once(target: &Target, options: &Options, after: Duration) -> bool {
         });
         std::thread::sleep(after);
         if let Some(helper) = helper(&[pid]) {
-            let _is_there = kill(Pid::from_raw(helper), Signal::SIGKILL);
+            let _is_there = kill(unistd::Pid::from_raw(helper), Signal::SIGKILL);
         }
     });
     result.try_recv().unwrap_or(false)

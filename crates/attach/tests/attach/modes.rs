@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::FileExt as _, process::Command};
 
-use rtops_attach::{Frozen, How, Threads, freeze};
+use rtops_attach::{Frozen, How, Pid, Threads, freeze};
 use rtops_image::live::Memory;
 
 use crate::{
@@ -48,7 +48,7 @@ pub fn check_heap(frozen: &Frozen, target: &mut Target) {
 fn small() {
     let mut target = Target::start("plain", &[]);
     let before = target.facts();
-    let frozen = freeze(target.pid, &options(Threads::All)).unwrap();
+    let frozen = freeze(Pid::new(target.pid), &options(Threads::All)).unwrap();
     println!("pause {:?}, {} bytes", frozen.pause, frozen.copied_bytes);
     assert_eq!(frozen.how, How::Copied);
     assert!(frozen.held.is_none());
@@ -69,7 +69,7 @@ fn small() {
 fn large() {
     let mut target = Target::start("memory", &["100"]);
     let before = target.facts();
-    let mut frozen = freeze(target.pid, &options(Threads::All)).unwrap();
+    let mut frozen = freeze(Pid::new(target.pid), &options(Threads::All)).unwrap();
     println!("pause {:?}, {} bytes", frozen.pause, frozen.copied_bytes);
     assert_eq!(frozen.how, How::Copied);
     assert!(frozen.copied_bytes >= 100 << 20);
@@ -94,7 +94,7 @@ fn large() {
 fn one_thread() {
     let mut target = Target::start("plain", &[]);
     let before = target.facts();
-    let frozen = freeze(target.pid, &options(Threads::One)).unwrap();
+    let frozen = freeze(Pid::new(target.pid), &options(Threads::One)).unwrap();
     println!("pause {:?}", frozen.pause);
     assert_eq!(frozen.parts.threads.len(), 1);
     check_heap(&frozen, &mut target);
@@ -106,7 +106,7 @@ fn one_thread() {
 fn registers() {
     let target = Target::start("registers", &[]);
     let thread = loop {
-        let frozen = freeze(target.pid, &options(Threads::All)).unwrap();
+        let frozen = freeze(Pid::new(target.pid), &options(Threads::All)).unwrap();
         let is_asleep = |thread: &&rtops_image::Thread| thread.registers.orig_rax == 35;
         // Else it was between two calls.
         if let Some(thread) = frozen.parts.threads.iter().find(is_asleep) {
@@ -128,7 +128,7 @@ fn replaced() {
     std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     let target = Target::start_by(Command::new(&program), "plain", &[]);
     std::fs::remove_file(&program).unwrap();
-    let frozen = freeze(target.pid, &options(Threads::All)).unwrap();
+    let frozen = freeze(Pid::new(target.pid), &options(Threads::All)).unwrap();
     let maps = String::from_utf8(frozen.parts.maps.clone()).unwrap();
     let code = maps
         .lines()

@@ -8,9 +8,9 @@ use nix::{
         signal::{Signal, kill},
         wait::{WaitPidFlag, waitpid},
     },
-    unistd::Pid,
+    unistd,
 };
-use rtops_attach::{How, Injection, NoCopy, Options, Refusal, Threads, freeze};
+use rtops_attach::{How, Injection, NoCopy, Options, Pid, Refusal, Threads, Tid, freeze};
 
 use crate::{
     Test,
@@ -47,7 +47,7 @@ pub const AS_ROOT: &[Test] = &[
 ];
 
 fn refusal(pid: i32, options: &Options) -> Refusal {
-    match freeze(pid, options) {
+    match freeze(Pid::new(pid), options) {
         Ok(frozen) => panic!("{:?}", frozen.how),
         Err(refusal) => {
             println!("{refusal}");
@@ -58,7 +58,10 @@ fn refusal(pid: i32, options: &Options) -> Refusal {
 
 fn no_process() {
     for pid in [0, -7, i32::MAX] {
-        assert_eq!(refusal(pid, &Options::default()), Refusal::NoProcess(pid));
+        assert_eq!(
+            refusal(pid, &Options::default()),
+            Refusal::NoProcess(Pid::new(pid))
+        );
     }
     let mut child = Command::new("true").spawn().unwrap();
     let pid = child.id().cast_signed();
@@ -75,7 +78,7 @@ fn no_process() {
 
 fn stopped() {
     let target = Target::start("plain", &[]);
-    let pid = Pid::from_raw(target.pid);
+    let pid = unistd::Pid::from_raw(target.pid);
     kill(pid, Signal::SIGSTOP).unwrap();
     wait_until("it is stopped", || {
         status(target.pid, "State").unwrap().starts_with('T')
@@ -91,11 +94,11 @@ fn traced() {
     let threads = crate::process::threads(target.pid);
     // The main thread, and only one of the others.
     for tid in [target.pid, *threads.last().unwrap()] {
-        let tid = Pid::from_raw(tid);
+        let tid = unistd::Pid::from_raw(tid);
         ptrace::seize(tid, ptrace::Options::empty()).unwrap();
         assert_eq!(
             refusal(target.pid, &Options::default()),
-            Refusal::Traced(own)
+            Refusal::Traced(Pid::new(own))
         );
         ptrace::interrupt(tid).unwrap();
         waitpid(tid, Some(WaitPidFlag::__WALL)).unwrap();
@@ -109,7 +112,10 @@ fn thread() {
     let pid = target.pid;
     assert_eq!(
         refusal(tid, &Options::default()),
-        Refusal::IsThread { tid, pid }
+        Refusal::IsThread {
+            tid: Tid::new(tid),
+            pid: Pid::new(pid)
+        }
     );
 }
 
@@ -159,7 +165,9 @@ fn own_user() {
     let target = Target::start_by(as_nobody(), "plain", &[]);
     assert_eq!(freeze_as_nobody(target.pid), "Copied");
     assert_eq!(
-        freeze(target.pid, &options(Threads::All)).unwrap().how,
+        freeze(Pid::new(target.pid), &options(Threads::All))
+            .unwrap()
+            .how,
         How::Copied
     );
     wait_until_free(target.pid);
@@ -168,7 +176,7 @@ fn own_user() {
 
 fn check_standing(target: &mut Target, options: &Options, why: NoCopy) {
     let before = target.facts();
-    let frozen = freeze(target.pid, options).unwrap();
+    let frozen = freeze(Pid::new(target.pid), options).unwrap();
     println!("pause {:?}, {} bytes", frozen.pause, frozen.copied_bytes);
     assert_eq!(frozen.how, How::ReadStanding(why));
     assert!(frozen.held.is_none());
@@ -225,7 +233,7 @@ fn filters_that_deny() {
 fn filter_that_allows() {
     let mut target = Target::start("filtered", &["namespaces", "kill"]);
     let before = target.facts();
-    let frozen = freeze(target.pid, &options(Threads::All)).unwrap();
+    let frozen = freeze(Pid::new(target.pid), &options(Threads::All)).unwrap();
     assert_eq!(frozen.how, How::Copied);
     modes::check_heap(&frozen, &mut target);
     wait_until_no_copy(&[target.pid]);
@@ -256,7 +264,7 @@ fn no_fork() {
     let mut standing = 0;
     for limit in 1..12 {
         target.ask(&format!("limit {limit}"));
-        let frozen = freeze(target.pid, &options(Threads::All)).unwrap();
+        let frozen = freeze(Pid::new(target.pid), &options(Threads::All)).unwrap();
         match frozen.how {
             How::Copied => {}
             how => {

@@ -14,6 +14,7 @@ use std::{
 };
 
 use rtops_files::bounded;
+use rtops_types::Pid;
 use rustix::fs::{MemfdFlags, major, memfd_create, minor};
 
 use super::{
@@ -70,7 +71,7 @@ enum Seen {
 }
 
 impl Judge {
-    pub(super) fn new(pid: i32, root: &Path, has_pagemap: bool) -> Self {
+    pub(super) fn new(pid: Pid, root: &Path, has_pagemap: bool) -> Self {
         let mounts = File::open(format!("/proc/{pid}/mountinfo"));
         // A process that has ended has none.
         let mounts = mounts.and_then(|file| bounded::read_lines(file, MAX_MOUNT, MAX_MOUNTS));

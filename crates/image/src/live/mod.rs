@@ -46,6 +46,8 @@ use std::{
     sync::Arc,
 };
 
+use rtops_types::Pid;
+
 pub use self::maps::Mapping;
 use self::{
     judge::Judge,
@@ -69,7 +71,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Parts {
     /// The pid of the target, as this process sees it.
-    pub pid: i32,
+    pub pid: Pid,
     /// The text of `/proc/PID/maps` of what was frozen, taken while it stood still.
     pub maps: Vec<u8>,
     /// The bytes of `/proc/PID/auxv`.
@@ -121,13 +123,13 @@ pub struct Options {
 pub enum Error {
     /// The list of its mappings has none.
     #[error("process {0} has no memory: it has ended, or belongs to the kernel")]
-    NothingMapped(i32),
+    NothingMapped(Pid),
 }
 
 /// The image of a live process, at the instant at which it was stopped.
 #[derive(Debug)]
 pub struct Live {
-    pid: i32,
+    pid: Pid,
     bytes: Bytes,
     space: Space,
     /// The vDSO, of which no page is ever touched: it is the kernel's.
@@ -224,7 +226,7 @@ impl Live {
 
     /// The pid of the process, as this one sees it.
     #[must_use]
-    pub const fn pid(&self) -> i32 {
+    pub const fn pid(&self) -> Pid {
         self.pid
     }
 

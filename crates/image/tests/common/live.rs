@@ -8,7 +8,7 @@ use std::{
 };
 
 use rtops_image::{
-    FileOffset, GeneralRegisters, ImageModule, Thread, Tid,
+    FileOffset, GeneralRegisters, ImageModule, Pid, Thread, Tid,
     live::{Live, Memory, Options, Parts},
 };
 
@@ -29,7 +29,7 @@ pub fn parts(pid: i32, from: From) -> Parts {
     let open = |name: &str| File::open(format!("/proc/{pid}/{name}")).expect("the right to look");
     let maps = read("maps");
     Parts {
-        pid,
+        pid: Pid::new(pid),
         auxv: read("auxv"),
         memory: match from {
             From::Kept => keep(&maps, &open("mem"), &open("pagemap")),

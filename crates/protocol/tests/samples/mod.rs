@@ -6,11 +6,12 @@ mod tasks;
 use rtops_protocol::{
     Access, Afterwards, Ask, Build, Call, Capabilities, Claim, ClaimMode, ClaimRole, CoreHead,
     DumpRequest, End, EndedSite, Fact, HandleSeen, HeapWalk, Hello, LeafEnd, Module, ModuleKind,
-    NotAttached, Outside, Package, Party, Process, Refusal, Refused, Reply, Request, Resource,
-    ResourceKind, Runtime, RuntimeFlavor, Saved, Sender, Shared, SharedKind, Signal,
+    NotAttached, OnRuntime, Outside, Package, Party, Process, Refusal, Refused, Reply, Request,
+    Resource, ResourceKind, Runtime, RuntimeFlavor, Saved, Sender, Shared, SharedKind, Signal,
     SourceLocation, StackId, StackParts, Stacks, Stats, StringId, Strings, Summary, Thread,
     ThreadCapture, Trace, TraceEnd, TraceOrder, Tracking, Unresolved, Visit, Worker,
 };
+use rtops_types::Pid;
 
 use memory::memories;
 use tasks::{leaf, tasks, untracked};
@@ -242,7 +243,7 @@ fn evidence() -> Vec<Reply> {
     let saved = Saved {
         taken: 1_764_000_000,
         host: "web-1".to_owned(),
-        pid: 4711,
+        pid: Pid::new(4711),
         inner_pid: 7,
         start_time: Some(123_456_789),
         agent_version: Some("0.1.0".to_owned()),
@@ -264,6 +265,11 @@ fn evidence() -> Vec<Reply> {
         Reply::Core(core(None)),
         Reply::Untracked(untracked()),
         Reply::Shared(shared()),
+        Reply::OnRuntime(OnRuntime {
+            number: 1,
+            threads: vec![4711, 4712],
+            cells: vec![0x5555_5578_0000],
+        }),
         Reply::Outside(outside(None)),
         Reply::Outside(outside(Some(1_400_000))),
         Reply::NotAttached(not_attached),

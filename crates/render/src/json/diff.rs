@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use rtops_report::diff::{Changed, DiffView, Moved, Processes, Subject};
+use rtops_types::Pid;
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -22,7 +23,7 @@ struct Document<'a> {
 
 #[derive(Serialize)]
 struct Side<'a> {
-    pid: i32,
+    pid: Pid,
     name: &'a str,
     tasks: usize,
     complete: bool,

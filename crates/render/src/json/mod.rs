@@ -5,7 +5,7 @@ pub mod diff;
 pub mod leaks;
 mod shared;
 pub mod stack;
-mod verdicts;
+pub mod verdicts;
 
 use std::io::{self, Write};
 

@@ -18,7 +18,8 @@ use rtops_report::{
     tree::Chain,
     view::View,
 };
-use rtops_symbols::WaitReason;
+use rtops_symbols::{Serving, WaitReason};
+use rtops_types::Pid;
 use serde::Serialize;
 
 use super::{
@@ -91,7 +92,7 @@ struct SignalPart {
 /// Which process it is.
 #[derive(Debug, Serialize)]
 pub struct Process<'a> {
-    pid: i32,
+    pid: Pid,
     name: &'a str,
     agent_version: Option<&'a str>,
 }
@@ -113,6 +114,8 @@ pub(super) struct TaskGroupPart<'a> {
     #[serde(flatten)]
     look: &'a Look<'a>,
     waits: Vec<&'static str>,
+    /// What is done for a request.
+    serving: Option<&'static str>,
     /// Times are absent where they are not known.
     youngest_ns: Option<u64>,
     oldest_ns: Option<u64>,
@@ -172,7 +175,7 @@ struct FramePart<'a> {
 
 impl<'a> Process<'a> {
     /// One of which no agent was asked.
-    pub const fn without_agent(pid: i32, name: &'a str) -> Self {
+    pub const fn without_agent(pid: Pid, name: &'a str) -> Self {
         Self {
             pid,
             name,
@@ -334,6 +337,10 @@ pub(super) fn task_group<'a>(view: &'a View<'_>, group: &'a TaskGroup<'_>) -> Ta
         count: group.tasks.len(),
         look: &group.look,
         waits: group.waits().iter().map(|wait| wait.as_str()).collect(),
+        serving: group.serving().map(|serving| match serving {
+            Serving::Handler => "handler",
+            Serving::Response => "response",
+        }),
         youngest_ns,
         oldest_ns,
         shortest_ns,

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 /// All that one look tells.
 #[derive(Debug, Serialize)]
-pub(super) struct VerdictsPart<'a> {
+pub struct VerdictsPart<'a> {
     verdicts: Vec<VerdictPart<'a>>,
     notable: &'a [String],
     /// Absent where everything was judged.
@@ -31,7 +31,8 @@ pub(super) struct VerdictPart<'a> {
 }
 
 impl<'a> VerdictsPart<'a> {
-    pub(super) fn of(dump: &Dump, judged: &'a Verdicts) -> Self {
+    /// That of a dump.
+    pub fn of(dump: &Dump, judged: &'a Verdicts) -> Self {
         Self {
             verdicts: list(dump, &judged.verdicts),
             notable: &judged.notable,

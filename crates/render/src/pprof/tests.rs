@@ -7,10 +7,10 @@ use std::{
 };
 
 use rtops_protocol::{
-    End, Obtained, Reply, SourceLocation, Stacks, StringId, Strings, Task, TaskKind, TaskState,
-    Thread, WakerState,
+    End, Reply, SourceLocation, Stacks, StringId, Strings, Task, TaskKind, TaskState, Thread,
+    WakerState,
 };
-use rtops_report::dump::fixtures::{leaf, on, receive, thread};
+use rtops_report::dump::fixtures::{self, on, receive, thread};
 use rtops_symbols::Options;
 
 use super::{Profile, Text, message, proto};
@@ -21,10 +21,6 @@ const MINUTE: u64 = 60_000_000_000;
 /// A task that waits, with the names and places of [`profile`].
 fn task(id: u64, name: u32, stacks: &[u32]) -> Task {
     Task {
-        id,
-        parent: 0,
-        kind: TaskKind::Task,
-        name: StringId(name),
         future_type: StringId(4),
         site: SourceLocation {
             file: StringId(3),
@@ -32,18 +28,10 @@ fn task(id: u64, name: u32, stacks: &[u32]) -> Task {
             column: 9,
         },
         runtime: StringId(5),
-        age_ns: 1,
-        polls: 1,
         state: TaskState::Suspended {
             since_ns: id * MINUTE,
         },
-        waker: WakerState::Held(1),
-        obtained: Obtained::Probed,
-        mark: 0,
-        cell: None,
-        lost_wakers: false,
-        is_orphan: false,
-        leaves: stacks.iter().copied().map(leaf).collect(),
+        ..fixtures::task(id, name, stacks)
     }
 }
 

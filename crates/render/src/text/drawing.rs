@@ -423,6 +423,8 @@ mod tests {
             .map(|((_, wait), number)| Chain {
                 links: frames.stack(StackId(number)).to_vec(),
                 wait: Some(*wait),
+                serving: None,
+                approximate: false,
                 incomplete: None,
                 count: 1,
             })
@@ -515,6 +517,8 @@ mod tests {
             let chains = ways.iter().map(|links| Chain {
                 links: links.to_vec(),
                 wait: None,
+                serving: None,
+                approximate: false,
                 incomplete: None,
                 count: 2,
             });

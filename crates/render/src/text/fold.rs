@@ -362,6 +362,8 @@ mod tests {
         let chains = stacks.iter().zip(0..).map(|((_, wait), number)| Chain {
             links: frames.stack(StackId(number)).to_vec(),
             wait: Some(*wait),
+            serving: None,
+            approximate: false,
             incomplete: None,
             count: 1,
         });

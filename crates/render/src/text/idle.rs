@@ -1,9 +1,10 @@
-//! What waits as it does in any service at rest: a line for each group, and one for all threads.
+//! What is told in a line: groups that wait as they do in any service at rest, or at one place of a library, and all
+//! idle threads.
 
 use std::io::{self, Write};
 
-use rtops_protocol::Thread;
-use rtops_report::{escape::escape, format, group::TaskGroup, view::View};
+use rtops_protocol::{TaskKind, Thread};
+use rtops_report::{escape::escape, format, group::TaskGroup, task::State, view::View};
 
 use super::stack::{HANGING, claims, title};
 use crate::{
@@ -16,9 +17,28 @@ const MAX_IN_A_LINE: usize = 3;
 
 /// Whether all that there is to say of a group fits on a line.
 pub(super) fn is_line(view: &View, group: &TaskGroup) -> bool {
-    group.is_idle()
+    (group.is_idle() || is_at_one_place(view, group))
         && group.chains.iter().all(|chain| chain.count == 1)
         && claims(&view.holders, group).is_empty()
+}
+
+/// Whether nothing is shown of a group but a frame of a library, which the type of its future tells as well.
+fn is_at_one_place(view: &View, group: &TaskGroup) -> bool {
+    let telling = group.telling();
+    let [chain] = telling.as_ref() else {
+        return false;
+    };
+    let is_foreign = matches!(chain.links.as_slice(), [only] if !view.frames.is_own(only));
+    let look = &group.look;
+    is_foreign
+        && look.state == State::Waiting
+        && chain.wait.is_some()
+        && chain.incomplete.is_none()
+        && look.remark.is_none()
+        && look.site.is_none()
+        && look.silent.is_empty()
+        && look.held_back.is_empty()
+        && look.kind == TaskKind::Task
 }
 
 /// What a group is called, what it waits for, and where.
@@ -30,7 +50,7 @@ pub(super) fn task_group(
 ) -> io::Result<()> {
     let (head, bracket, paint) = title(view, group);
     let mut places: Vec<String> = Vec::new();
-    for chain in &group.chains {
+    for chain in group.telling().iter() {
         let frame = view.frames.innermost_own(&chain.links);
         let frame = frame.or_else(|| view.frames.of_links(&chain.links).next());
         let place = frame.and_then(|frame| frame.place.as_ref());

@@ -1,6 +1,7 @@
 //! Await trees and thread stacks as text, in the manner of Go's goroutine dumps.
 
 use std::{
+    borrow::Cow,
     io::{self, Write},
     time::Duration,
 };
@@ -17,6 +18,7 @@ use rtops_report::{
     group::TaskGroup,
     holders::Holders,
     page,
+    remarks::APPROXIMATE,
     selection::Grouping,
     task::{State, Task},
     threads::{self, ThreadGroup},
@@ -24,7 +26,7 @@ use rtops_report::{
     view::{View, own_frame},
     words,
 };
-use rtops_symbols::WaitReason;
+use rtops_symbols::{Serving, WaitReason};
 
 use super::{
     drawing::{self, Drawing, Source},
@@ -59,9 +61,17 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// # Errors
 /// When the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
-    heading::write(writer, style, view)?;
-    verdicts::write(writer, style, view)?;
+    head(writer, style, view)?;
     groups(writer, style, view)
+}
+
+/// The line for the process, and what is wrong with it.
+///
+/// # Errors
+/// When the writer fails.
+pub fn head(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    heading::write(writer, style, view)?;
+    verdicts::write(writer, style, view)
 }
 
 /// The same without the line for the process; each block has an empty line before it.
@@ -69,6 +79,10 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
 /// # Errors
 /// When the writer fails.
 pub fn groups(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
+    // Whoever wants none of them need not be told that they are not shown: the first line has their numbers.
+    if view.limit == 0 {
+        return remarks(writer, style, view);
+    }
     if let Some(groups) = &view.tasks {
         let mut is_list = false;
         for group in groups.iter().take(view.limit) {
@@ -149,31 +163,12 @@ pub(super) fn title(view: &View, group: &TaskGroup) -> (String, String, Paint) {
         | State::Submitted
         | State::Queued => Paint::Heading,
     };
-    let name = match own_function(view, group) {
+    let name = match group.own_function(view.frames) {
         Some(function) => format!("in {}", escape(&function.name)),
         None => words::called(group),
     };
     let head = format!("{head} {name}");
     (head, format!("[{}]", bracket(view, group)), paint)
-}
-
-/// Where tasks are in the service's own code, if their futures are of another crate.
-fn own_function<'a>(view: &View<'a>, group: &TaskGroup) -> Option<&'a Frame> {
-    let is_task = matches!(group.look.kind, TaskKind::Task | TaskKind::Blocking);
-    if !view.frames.is_folded() || group.look.name.is_some() || !is_task {
-        return None;
-    }
-    let is_own = |chain: &Chain| {
-        chain
-            .links
-            .last()
-            .is_some_and(|root| view.frames.is_own(root))
-    };
-    let mut chains = group.chains.iter();
-    if chains.clone().any(is_own) {
-        return None;
-    }
-    chains.find_map(|chain| view.frames.innermost_own(&chain.links))
 }
 
 /// A heading, the await tree, where it was spawned, and what else there is to say.
@@ -191,13 +186,14 @@ pub(super) fn task_group(
         (Some(paint), bracket.as_str()),
     ];
     wrap::write(writer, style, HANGING, &parts)?;
-    let source = view.source(own_frame(view.frames, &group.chains));
+    let chains = chains(view, group);
+    let source = view.source(own_frame(view.frames, &chains));
     let source = source.map(|(frame, text)| Source { frame, text });
     let blocked = match look.state {
         State::Running { .. } => blocked(view, group),
         _ => None,
     };
-    let mut drawing = Drawing::of_chains(view.frames, &group.chains, blocked, source);
+    let mut drawing = Drawing::of_chains(view.frames, &chains, blocked, source);
     for (spans, why) in [
         (&look.silent, "which registered no waker".to_owned()),
         (&look.held_back, State::HeldBack.sentence()),
@@ -209,7 +205,9 @@ pub(super) fn task_group(
     }
     let mut told = Vec::new();
     let incomplete = group.chains.iter().filter_map(|chain| chain.incomplete);
-    for remark in incomplete.chain(look.remark) {
+    let is_approximate = group.chains.iter().any(|chain| chain.approximate);
+    let approximate = is_approximate.then_some(APPROXIMATE);
+    for remark in incomplete.chain(approximate).chain(look.remark) {
         if !told.contains(&remark) {
             told.push(remark);
             let short = look.unresolved.map(|why| why.short);
@@ -311,13 +309,26 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
 /// What tasks wait for at the places that are shown.
 fn doing(view: &View, group: &TaskGroup) -> String {
     let mut waits = group.waits();
-    if view.frames.is_folded() && group.chains.len() > 1 {
-        let shown = drawing::waits(view.frames, &group.chains);
+    let chains = chains(view, group);
+    if view.frames.is_folded() && chains.len() > 1 {
+        let shown = drawing::waits(view.frames, &chains);
         waits.retain(|wait| shown.contains(wait));
     }
-    match waits.is_empty() {
+    let doing = match waits.is_empty() {
         true => group.doing(),
         false => WaitReason::words(&waits),
+    };
+    match group.serving() {
+        Some(Serving::Handler) if group.look.name.is_none() => format!("in handler: {doing}"),
+        _ => doing,
+    }
+}
+
+/// The chains of a group that are shown.
+fn chains<'a>(view: &View, group: &'a TaskGroup) -> Cow<'a, [Chain]> {
+    match view.frames.is_folded() {
+        true => group.telling(),
+        false => Cow::Borrowed(&group.chains),
     }
 }
 

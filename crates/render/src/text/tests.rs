@@ -26,6 +26,7 @@ use rtops_report::{
     },
     view::{Layout, View},
 };
+use rtops_types::Pid;
 
 use super::stack;
 use crate::style::Style;
@@ -33,7 +34,7 @@ use crate::style::Style;
 pub fn text(dump: &Dump, frames: &Frames, selection: &Selection) -> String {
     let grouping = Grouping::Equal;
     let view = View {
-        pid: 4711,
+        pid: Pid::new(4711),
         name: "gateway",
         agent_version: Some("0.1.0"),
         dump,

@@ -9,7 +9,7 @@ use rtops_protocol::{
 
 use super::{fixtures::*, *};
 use crate::{
-    census::{Census, Count, OfType},
+    census::{Census, Count},
     dump::{
         Dump, Failure,
         fixtures::{end, poll, receive, trace},
@@ -212,19 +212,50 @@ fn a_census_counts_the_tasks_of_each_type() {
             ..untracked(5, CLOSURE, &[])
         },
     ];
-    let census = Census::of(&dump_of(Vec::new(), &[], tasks), &named(&[]));
-    let of_type = |name: &str, count, running, idle| OfType {
-        future_type: name.to_owned(),
-        count,
-        running,
-        idle,
+    let (earlier, frames) = (dump_of(Vec::new(), &[], tasks), named(&[]));
+    let census = |dump: &Dump| {
+        let groups = group_tasks(dump, &frames, &Selection::default(), Grouping::Equal);
+        Census::of(&groups)
     };
-    assert_eq!(census.tasks, 4);
+    let before = census(&earlier);
+    assert_eq!((before.count.tasks, before.count.blocking), (4, 1));
+    assert_eq!(before.untracked, 4);
+    let types = before.by_type.iter();
+    let types: Vec<_> = types
+        .map(|it| (&*it.title, it.count, it.running, it.idle))
+        .collect();
     assert_eq!(
-        census.by_type,
+        types,
         [
-            of_type(futures()[1].1, 3, 1, 1),
-            of_type(futures()[0].1, 1, 0, 1)
+            ("app::Pump<app::pump::{async block}>", 3, 1, 1),
+            ("app::hash::{closure}", 1, 1, 0),
+            ("app::serve", 1, 0, 1),
+        ]
+    );
+
+    // One pump has ended, two are new; and a closure can't be told from others.
+    let closure = Untracked {
+        number: None,
+        state: UntrackedState::Blocking { tid: Some(1) },
+        ..untracked(5, CLOSURE, &[])
+    };
+    let tasks = [2, 3, 6, 7].map(|number| untracked(number, PUMP, &[]));
+    let later = dump_of(
+        Vec::new(),
+        &[],
+        tasks.into_iter().chain([closure]).collect(),
+    );
+    let moved = census(&later).since(&before);
+    let moved: Vec<_> = moved
+        .iter()
+        .map(|it| (&*it.title, it.count, it.came, it.went))
+        .collect();
+    assert_eq!(
+        moved,
+        [
+            ("app::Pump<app::pump::{async block}>", 4, Some(2), Some(1)),
+            ("app::hash::{closure}", 1, None, None),
+            ("app::serve", 0, Some(0), Some(1)),
         ]
     );
 }

@@ -91,7 +91,10 @@ impl<'f, 'a> Facts<'f, 'a> {
 
     /// What each task of a group is, and what it does where.
     fn what(&self, group: &TaskGroup) -> (&'static str, String) {
-        let mut text = words::called(group);
+        let mut text = match group.own_function(self.frames) {
+            Some(function) => format!("in {}", escape(&function.name)),
+            None => words::called(group),
+        };
         let waits = group.waits();
         if !waits.is_empty() {
             text = format!("{text} [{}]", WaitReason::words(&waits));
@@ -118,7 +121,8 @@ impl<'f, 'a> Facts<'f, 'a> {
     /// Where in the service a group waits: the innermost places that are its own, and from where these were
     /// called.
     pub(super) fn place(&self, group: &TaskGroup) -> Option<String> {
-        let mut places = group.chains.iter();
+        let telling = group.telling();
+        let mut places = telling.iter();
         places.find_map(|chain| self.place_in(&chain.links))
     }
 

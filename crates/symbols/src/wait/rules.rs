@@ -1,10 +1,10 @@
 //! The tables: what tells that a stack waits, and for what.
 
-use super::WaitReason;
+use super::{Serving, WaitReason};
 
 /// The segments that a path starts with, one of its later segments (`recv*` for all that start so,
 /// nothing for any), and what it waits for.
-pub(super) type Rule = (&'static str, &'static str, WaitReason);
+pub(super) type Rule<T = WaitReason> = (&'static str, &'static str, T);
 
 /// For tasks. The first rule that fits a frame counts. Where line tables leave out a method's
 /// name (`tokio::net::tcp::listener::{async fn}`), its module has to do.
@@ -16,6 +16,7 @@ pub(super) const TASK_RULES: &[Rule] = {
         ("tokio::time::sleep", "", W::Sleep),
         ("tokio::runtime::time", "", W::Sleep),
         ("tokio::sync::mpsc", "recv*", W::ChannelReceive),
+        ("tokio::sync::mpsc", "poll_recv*", W::ChannelReceive),
         ("tokio::sync::mpsc", "closed", W::ChannelClosed),
         ("tokio::sync::mpsc", "reserve*", W::ChannelSend),
         ("tokio::sync::mpsc", "send*", W::ChannelSend),
@@ -101,18 +102,30 @@ pub(super) const TASK_RULES: &[Rule] = {
             W::FuturesContainer,
         ),
         ("futures_util::future::join_all", "", W::FuturesContainer),
+        ("actix_http::h1::dispatcher", "poll_head_timer", W::Request),
+        ("actix_http::h1::dispatcher", "poll_ka_timer", W::Request),
+        ("actix_http::h1::dispatcher", "read_available", W::Request),
+        ("actix_http::h1::payload", "", W::HttpBody),
+        ("actix_http::h1::timer", "", W::Request),
+        ("hyper::proto::h1", "mid_message_detect_eof", W::HangUp),
         ("hyper::proto::h1", "poll_read_head", W::Request),
-        ("hyper::proto::h1", "poll_read_keep_alive", W::Request),
         ("hyper::proto::h1", "require_empty_read", W::Request),
         ("hyper::proto::h1", "poll_read_body", W::HttpBody),
-        ("hyper::body", "poll_ready", W::ChannelSend),
+        ("hyper::body", "poll_ready", W::BodyReader),
         ("hyper::body", "", W::HttpBody),
+        ("hyper::client::dispatch", "poll_canceled", W::HangUp),
+        ("hyper::client::dispatch", "poll_recv", W::Request),
         ("hyper::client::conn", "send_request", W::HttpResponse),
         ("hyper::client::conn", "try_send_request", W::HttpResponse),
         ("hyper::client::conn", "poll_ready", W::ServiceReady),
+        ("want", "poll_want", W::Notify),
         ("hyper_util::client::legacy::pool", "", W::PoolConnection),
+        ("hyper_util::server::conn::auto", "ReadVersion", W::Request),
         ("http_body_util", "", W::HttpBody),
         ("h2::server", "poll_accept", W::Request),
+        ("h2::server", "poll_reset", W::HangUp),
+        ("h2::share", "poll_reset", W::HangUp),
+        ("h2::client::Connection", "poll", W::Http2Frame),
         ("h2::client::ResponseFuture", "", W::HttpResponse),
         ("h2::share", "poll_capacity", W::Http2Window),
         ("h2::share", "poll_data", W::HttpBody),
@@ -177,6 +190,64 @@ pub(super) const TASK_RULES: &[Rule] = {
         ("async_task::task", "", W::Join),
         ("blocking", "", W::BlockingTask),
         ("event_listener", "", W::Event),
+    ]
+};
+
+/// For tasks, of what is around something that waits; by itself it waits for nothing.
+pub(super) const AROUND: &[Rule] = {
+    use WaitReason as W;
+    &[
+        ("actix_http::body", "", W::BodyToSend),
+        (
+            "actix_http::h1::dispatcher",
+            "poll_graceful_shutdown",
+            W::Shutdown,
+        ),
+        (
+            "actix_http::h1::dispatcher",
+            "poll_response",
+            W::ResponseBody,
+        ),
+        ("axum::serve", "handle_connection", W::Shutdown),
+        ("hyper::proto::h1::dispatch", "poll_write", W::BodyToSend),
+        ("hyper::proto::h2::ping", "", W::HangUp),
+        ("hyper::proto::h2::server", "", W::ResponseBody),
+        ("hyper::proto::h2::client", "", W::HangUp),
+        ("hyper::proto::h2", "poll", W::BodyToSend),
+        ("hyper::server::conn", "", W::ResponseBody),
+        ("hyper::client::conn::http1", "poll", W::HttpResponse),
+        ("hyper_util::server::graceful", "", W::Shutdown),
+        ("tonic::transport::server", "serve_connection", W::Shutdown),
+        ("tonic::transport::server", "sleep_or_pending", W::Shutdown),
+        // A connection goes back into the pool once its response is there.
+        (
+            "hyper_util::client::legacy::client",
+            "poll_ready",
+            W::HttpResponse,
+        ),
+    ]
+};
+
+/// Where one part of a connection begins: what is further out says nothing of what a handler waits for, and
+/// what is further in says nothing of the message that comes next.
+pub(super) const ENDS: &[Rule<()>] = &[
+    ("hyper::proto::h1", "poll_read_keep_alive", ()),
+    ("hyper::proto::h1::dispatch", "poll_msg", ()),
+    ("hyper::proto::h2::server", "", ()),
+];
+
+/// What a server does for a request. The first frame that one fits, from the innermost on, counts.
+pub(super) const SERVING: &[Rule<Serving>] = {
+    use Serving as S;
+    &[
+        ("actix_http::body", "", S::Response),
+        ("actix_http::h1::dispatcher", "poll_response", S::Handler),
+        ("actix_http::h1::dispatcher", "poll_flush", S::Response),
+        ("hyper::proto::h1::dispatch", "poll_msg", S::Handler),
+        ("hyper::proto::h1::dispatch", "poll_write", S::Response),
+        ("hyper::proto::h1::dispatch", "poll_flush", S::Response),
+        ("hyper::proto::h2::PipeToSendStream", "", S::Response),
+        ("hyper::proto::h2::server::H2Stream", "", S::Handler),
     ]
 };
 

@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod connections;
 mod threads;
 
 fn views<'a>(names: &[&'a str]) -> Vec<FrameView<'a>> {
@@ -257,6 +258,14 @@ fn tasks() {
                 READY,
                 "<tokio::process::ChildStdout as tokio::io::async_read::AsyncRead>::poll_read",
                 "tokio::io::util::read_to_end::{async_fn#0}",
+            ],
+        ),
+        (
+            WaitReason::PipeWrite,
+            &[
+                "tokio::runtime::io::registration::Registration::poll_write_ready",
+                "<tokio::process::ChildStdin as tokio::io::async_write::AsyncWrite>::poll_write",
+                "<tokio::io::util::write_all::WriteAll<W> as core::future::future::Future>::poll",
             ],
         ),
         (

@@ -1,0 +1,115 @@
+//! What the demo shows: questions about the sample service, and the commands that answer them.
+
+use std::{
+    env,
+    io::{self, BufRead, IsTerminal, Write},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use rtops_render::{
+    style::{Paint, Style},
+    wrap,
+};
+
+use super::{failed, sample::Sample};
+use crate::{args::OutputArgs, error::Error};
+
+/// A question, the command line that answers it, and what to see in the answer.
+struct Act {
+    question: &'static str,
+    /// Behind `rtops`; `PID` stands for the service.
+    line: &'static str,
+    seen: &'static str,
+}
+
+const ACTS: [Act; 5] = [
+    Act {
+        question: "What runs?",
+        line: "list --sort cpu --limit 8",
+        seen: "These processes have an agent. `demo` is a sample service with two faults in it. \
+               Its requests hang, and it keeps a CPU busy.",
+    },
+    Act {
+        question: "What hangs?",
+        line: "stack PID --limit 0",
+        seen: "The faults come before all else; `--limit 0` leaves the rest out. Nothing can wake \
+               `restock`, and all who read the cart wait behind it.",
+    },
+    Act {
+        question: "Who holds it?",
+        line: "stack PID --filter reader",
+        seen: "`restock` holds the lock while it waits for something else. Mend it where the \
+               lock was taken.",
+    },
+    Act {
+        question: "What eats CPU?",
+        line: "stack PID --tasks --filter recount",
+        seen: "`recount` computes without an await. Until it ends, its worker polls nothing else.",
+    },
+    Act {
+        question: "And yours?",
+        line: "list --all --sort cpu --limit 8",
+        seen: "These are Rust processes of this machine. Those with tokio need no agent: type \
+               `rtops stack PID`. To play with the sample service, type `rtops demo --serve`.",
+    },
+];
+
+/// Starts the service, plays all acts, and ends it. On a terminal, Enter leads to the next act.
+///
+/// # Errors
+/// When the service can't be started, a command fails, or nothing can be written.
+pub(super) fn run(output: &OutputArgs) -> Result<(), Error> {
+    let program = env::current_exe().map_err(failed("find its own executable"))?;
+    let sample = Sample::start(&program)?;
+    let pid = sample.pid().to_string();
+    let style = output.style();
+    let waits = io::stdin().is_terminal() && io::stdout().is_terminal();
+    for (number, act) in (1..).zip(&ACTS) {
+        if number > 1 {
+            if waits && !next(style)? {
+                break;
+            }
+            writeln!(io::stdout())?;
+        }
+        let question = format!("{number} of {}: {}", ACTS.len(), act.question);
+        writeln!(io::stdout(), "{}", style.paint(Paint::Heading, question))?;
+        answer(&program, &act.line.replace("PID", &pid))?;
+        let parts = [(Some(Paint::Faint), act.seen)];
+        wrap::write(&mut io::stdout(), style, ("", ""), &parts)?;
+    }
+    Ok(())
+}
+
+/// Runs one command under its command line.
+fn answer(program: &Path, line: &str) -> Result<(), Error> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "$ rtops {line}")?;
+    out.flush()?;
+    let status = Command::new(program)
+        .args(line.split(' '))
+        // Each answer is made to fit on a screen.
+        .env("RTOPS_PAGER", "")
+        .stdin(Stdio::null())
+        .status()
+        .map_err(failed("run itself"))?;
+    // What is missing in an answer was said there.
+    if !status.success() && status.code() != Some(Error::Partial(Vec::new()).exit_code().into()) {
+        return Err(Error::Failed(format!("`rtops {line}` ended with {status}")));
+    }
+    writeln!(out)?;
+    Ok(())
+}
+
+/// Waits for Enter; false where there is nothing more to read.
+fn next(style: Style) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
+    let prompt = "Enter: the next question; Ctrl-C: the end ";
+    write!(out, "\n{}", style.paint(Paint::Faint, prompt))?;
+    out.flush()?;
+    let is_next = io::stdin().lock().read_line(&mut String::new())? > 0;
+    if !is_next {
+        writeln!(out)?;
+    }
+    Ok(is_next)
+}

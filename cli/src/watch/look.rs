@@ -1,0 +1,205 @@
+//! A look at the memory of a process, and when to look again while it is watched.
+
+use std::time::{Duration, Instant};
+
+use rtops_protocol::StackParts;
+use rtops_render::json::verdicts::VerdictsPart;
+use rtops_report::{
+    census::{Census, Moved},
+    frames::Shown,
+    group::{group_tasks, stacks_of_tasks},
+    holders::Holders,
+    order::{self, Order},
+    runtimes::SeenRuntime,
+    selection::{Grouping, Selection},
+    symbolize::symbolize,
+    threads::{group_threads, stacks_of_threads},
+    verdicts::Verdicts,
+    view::{Layout, View},
+    waits::Waits,
+};
+use serde_json::Value;
+
+use crate::{
+    args::{AttachChoice, StatsArgs},
+    dump::{
+        Taken,
+        image::{
+            Detail,
+            outside::{self, Look},
+        },
+    },
+    error::Error,
+    find::target::Target,
+    render::stats::Seen,
+};
+
+/// While a process is watched, it is frozen no more often than this.
+const PACE: Duration = Duration::from_secs(10);
+/// It stands still for no more than this part of the time.
+const PAUSE_SHARE: u32 = 1000;
+/// To read and interpret what was frozen takes no more than this part of the time.
+const WORK_SHARE: u32 = 10;
+
+/// Looks at a process from outside; where that can't be done, its agent is asked for what it tracks. No agent has a
+/// task polled for it.
+///
+/// # Errors
+/// When neither can be done.
+pub fn take(target: &Target, args: &StatsArgs) -> Result<Taken, Error> {
+    let look = Look {
+        parts: StackParts::All,
+        detail: Detail::InMemory,
+        attach: args.attach,
+        save: None,
+        timeout: args.timeout,
+    };
+    Ok(outside::take(target, look)?.0)
+}
+
+/// Judges and counts all that was found in memory.
+pub fn with_seen<T>(taken: &Taken, args: &StatsArgs, show: impl FnOnce(&Seen<'_>) -> T) -> T {
+    let dump = &taken.dump;
+    let mut symbols = taken.symbols(&args.symbols);
+    let used = stacks_of_tasks(dump).into_iter();
+    let used = used.chain(stacks_of_threads(dump)).collect();
+    let frames = symbolize(dump, &used, &mut symbols, Shown::Folded);
+    let holders = Holders::of(dump);
+    let waits = Waits::of(dump, &frames, &holders);
+    let everything = Selection::default();
+    let mut groups = group_tasks(dump, &frames, &everything, Grouping::Equal);
+    // What an agent tells without a poll is too little to judge.
+    let verdicts = dump
+        .is_image()
+        .then(|| Verdicts::of(dump, &frames, &waits, &groups));
+    order::sort_tasks(&mut groups, dump, &waits, Order::Concern);
+    show(&Seen::of(View {
+        pid: taken.pid,
+        name: &taken.name,
+        agent_version: taken.agent_version.as_deref(),
+        dump,
+        frames: &frames,
+        holders,
+        waits: waits.into(),
+        verdicts,
+        grouping: Grouping::Equal,
+        limit: 0,
+        threads: Some(group_threads(dump, &frames, &everything, Grouping::Equal)),
+        tasks: Some(groups),
+        ageless: 0,
+        lacks: Vec::new(),
+        layout: Layout::default(),
+    }))
+}
+
+/// What one look came to.
+#[derive(Debug)]
+pub struct Looked {
+    /// When it was done.
+    pub at: Instant,
+    /// For how long the process stood still.
+    pub pause: Duration,
+    /// The words for each fault, and what is said of it.
+    pub faults: Vec<(&'static str, String)>,
+    /// The same for programs.
+    pub verdicts: Value,
+    pub census: Census,
+    pub runtimes: Vec<SeenRuntime>,
+    /// What came and went since the look before; `None` at the first one.
+    pub since_last: Option<Vec<Moved>>,
+    /// And since the first one.
+    pub since_first: Option<Vec<Moved>>,
+}
+
+/// The looks at a process that is watched.
+#[derive(Debug)]
+pub struct Looks {
+    target: Target,
+    args: StatsArgs,
+    next: Instant,
+    first: Option<Census>,
+    /// The last look.
+    pub last: Option<Looked>,
+    /// Whether that was just now.
+    pub is_new: bool,
+    /// Why there was none, when one was due.
+    pub missing: Option<String>,
+}
+
+impl Looks {
+    /// The first one is due now.
+    pub fn begin(target: Target, args: StatsArgs) -> Self {
+        Self {
+            target,
+            args,
+            next: Instant::now(),
+            first: None,
+            last: None,
+            is_new: false,
+            missing: None,
+        }
+    }
+
+    /// Looks if it is time.
+    pub fn look_if_due(&mut self) {
+        let begin = Instant::now();
+        self.is_new = false;
+        if begin < self.next {
+            return;
+        }
+        let looked = take(&self.target, &self.args).and_then(|taken| {
+            let outside = taken.dump.outside.as_ref();
+            let Some(pause) = outside.map(|outside| Duration::from_nanos(outside.pause_ns)) else {
+                let why = taken.dump.why_not_attached().unwrap_or_default().to_owned();
+                return Err(Error::Failed(why));
+            };
+            Ok(with_seen(&taken, &self.args, |seen| {
+                self.looked(begin, pause, seen)
+            }))
+        });
+        let mut pause = Duration::ZERO;
+        match looked {
+            Ok(looked) => {
+                pause = looked.pause;
+                self.missing = None;
+                self.is_new = true;
+                self.first.get_or_insert_with(|| looked.census.clone());
+                self.last = Some(looked);
+            }
+            Err(error) => {
+                self.missing = Some(error.to_string());
+            }
+        }
+        let now = Instant::now();
+        let work = now.duration_since(begin).saturating_mul(WORK_SHARE);
+        self.next = now + PACE.max(work).max(pause.saturating_mul(PAUSE_SHARE));
+    }
+
+    /// Why the user who wants looks in any case got none.
+    pub fn never_possible(&self) -> Option<String> {
+        let is_wanted = self.args.attach.attach == AttachChoice::Always;
+        let missing = self
+            .missing
+            .as_ref()
+            .filter(|_| is_wanted && self.last.is_none());
+        missing.cloned()
+    }
+
+    fn looked(&self, at: Instant, pause: Duration, seen: &Seen<'_>) -> Looked {
+        let census = Census::of(seen.stack.tasks.as_deref().unwrap_or_default());
+        let judged = seen.stack.verdicts.as_ref();
+        let faults = judged.iter().flat_map(|judged| &judged.verdicts);
+        let faults = faults.map(|verdict| (verdict.fault.as_str(), verdict.sentence.clone()));
+        let verdicts = judged.map(|judged| VerdictsPart::of(seen.stack.dump, judged));
+        Looked {
+            at,
+            pause,
+            faults: faults.collect(),
+            verdicts: serde_json::to_value(verdicts).unwrap_or_default(),
+            since_last: self.last.as_ref().map(|last| census.since(&last.census)),
+            since_first: self.first.as_ref().map(|first| census.since(first)),
+            census,
+            runtimes: seen.runtimes.clone(),
+        }
+    }
+}

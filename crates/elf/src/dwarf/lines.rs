@@ -1,0 +1,389 @@
+//! The line table of a unit.
+
+use std::{cell::RefCell, collections::HashMap, ops::Range, sync::Arc};
+
+use gimli::{
+    AttributeValue, ColumnType, DebugLine, DebugLineOffset, EndianReader, IncompleteLineProgram,
+    LineInstruction, LineInstructions, LineRow, LittleEndian,
+};
+
+use super::{
+    entry::Numbers,
+    sections::{Part, Sections, Value},
+    units::Root,
+};
+use crate::{ReadError, Resource};
+
+type Bytes = EndianReader<LittleEndian, Arc<[u8]>>;
+
+/// The longest line table of one unit, in bytes.
+const LONGEST: u64 = 256 << 20;
+/// More kinds of what a table says of a file than there are.
+const MAX_FORMATS: u64 = 16;
+/// How many rows are looked at for what one of them tells.
+const MAX_ROWS: usize = 64;
+
+fn malformed<T>(_: T) -> ReadError {
+    ReadError::Malformed("a line table")
+}
+
+/// A line table. Its rows are made when they are first asked for.
+#[derive(Debug)]
+pub(super) struct Lines {
+    program: RefCell<IncompleteLineProgram<Bytes>>,
+    /// By their first address.
+    sequences: Vec<Sequence>,
+    rows: RefCell<HashMap<usize, Arc<[Row]>>>,
+    files: RefCell<HashMap<u64, Option<String>>>,
+}
+
+/// Rows whose addresses ascend.
+#[derive(Debug)]
+struct Sequence {
+    addresses: Range<u64>,
+    instructions: LineInstructions<Bytes>,
+}
+
+/// What the instructions from an address on were made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub(super) address: u64,
+    pub(super) file: u32,
+    pub(super) line: u32,
+    pub(super) column: u32,
+}
+
+impl Lines {
+    /// Reads the table of a unit; `None` if it has none. What makes no sense ends it.
+    pub(super) fn read(
+        sections: &Sections,
+        root: &Root,
+    ) -> Result<Option<(Self, Option<ReadError>)>, ReadError> {
+        let Some(start) = root.lines else {
+            return Ok(None);
+        };
+        let bytes = table_at(sections, start)?;
+        check(sections, &bytes)?;
+        let bytes = EndianReader::new(bytes, LittleEndian);
+        let size = root.bases.encoding.address_size;
+        let program = DebugLine::from(bytes).program(DebugLineOffset(0), size, None, None);
+        let mut program = program.map_err(malformed)?;
+        let mut sequences = Vec::new();
+        let fault = read_sequences(sections, &mut program, &mut sequences).err();
+        sequences.sort_unstable_by_key(|one: &Sequence| (one.addresses.start, one.addresses.end));
+        let lines = Self {
+            program: RefCell::new(program),
+            sequences,
+            rows: RefCell::default(),
+            files: RefCell::default(),
+        };
+        Ok(Some((lines, fault)))
+    }
+
+    /// The row for an address.
+    pub(super) fn at(&self, sections: &Sections, address: u64) -> Result<Option<Row>, ReadError> {
+        let rows = self.around(sections, address)?;
+        // Of several rows for one address the last one counts.
+        let behind = rows.partition_point(|row| row.address <= address);
+        Ok(behind
+            .checked_sub(1)
+            .and_then(|index| rows.get(index))
+            .copied())
+    }
+
+    /// The rows of some addresses, from the first on.
+    pub(super) fn within(
+        &self,
+        sections: &Sections,
+        addresses: &Range<u64>,
+    ) -> Result<Vec<Row>, ReadError> {
+        let rows = self.around(sections, addresses.start)?;
+        let first = rows.partition_point(|row| row.address < addresses.start);
+        let rows = rows.get(first..).unwrap_or_default().iter();
+        let rows = rows.take_while(|row| row.address < addresses.end);
+        Ok(rows.take(MAX_ROWS).copied().collect())
+    }
+
+    /// The rows of the sequence that an address is in.
+    fn around(&self, sections: &Sections, address: u64) -> Result<Arc<[Row]>, ReadError> {
+        let behind = self
+            .sequences
+            .partition_point(|sequence| sequence.addresses.start <= address);
+        let index = behind.checked_sub(1);
+        let sequence = index.and_then(|index| self.sequences.get(index));
+        let sequence = sequence.filter(|one| one.addresses.contains(&address));
+        let Some((index, sequence)) = index.zip(sequence) else {
+            return Ok(Arc::from([]));
+        };
+        if let Some(known) = self.rows.borrow().get(&index) {
+            return Ok(Arc::clone(known));
+        }
+        let rows = self.rows_of(sections, sequence)?;
+        let mut known = self.rows.borrow_mut();
+        Ok(Arc::clone(known.entry(index).or_insert(rows)))
+    }
+
+    fn rows_of(&self, sections: &Sections, sequence: &Sequence) -> Result<Arc<[Row]>, ReadError> {
+        let mut rows = Vec::new();
+        let mut program = self.program.borrow_mut();
+        let mut instructions = sequence.instructions.clone();
+        run(sections, &mut program, &mut instructions, |row| {
+            sections.budget().pay(Resource::Rows, 1)?;
+            let column = match row.column() {
+                ColumnType::LeftEdge => 0,
+                ColumnType::Column(column) => column.get(),
+            };
+            rows.push(Row {
+                address: row.address(),
+                file: u32::try_from(row.file_index()).unwrap_or(u32::MAX),
+                line: row
+                    .line()
+                    .map_or(0, |line| u32::try_from(line.get()).unwrap_or(0)),
+                column: u32::try_from(column).unwrap_or(0),
+            });
+            Ok(())
+        })?;
+        Ok(rows.into())
+    }
+
+    /// The path of a source file.
+    pub(super) fn file(
+        &self,
+        sections: &Sections,
+        root: &Root,
+        index: u64,
+    ) -> Result<Option<String>, ReadError> {
+        if let Some(known) = self.files.borrow().get(&index) {
+            return Ok(known.clone());
+        }
+        let path = self.read_file(sections, root, index)?;
+        self.files.borrow_mut().insert(index, path.clone());
+        Ok(path)
+    }
+
+    fn read_file(
+        &self,
+        sections: &Sections,
+        root: &Root,
+        index: u64,
+    ) -> Result<Option<String>, ReadError> {
+        let text = |value: AttributeValue<Bytes>| match &value {
+            AttributeValue::String(text) => {
+                let bytes: &[u8] = text;
+                Ok(Some(String::from_utf8_lossy(bytes).into_owned()))
+            }
+            AttributeValue::DebugStrRef(offset) => {
+                sections.text(Value::DebugStrRef(*offset), &root.bases)
+            }
+            AttributeValue::DebugLineStrRef(offset) => {
+                sections.text(Value::DebugLineStrRef(*offset), &root.bases)
+            }
+            AttributeValue::DebugStrOffsetsIndex(index) => {
+                sections.text(Value::DebugStrOffsetsIndex(*index), &root.bases)
+            }
+            _ => Ok(None),
+        };
+        let program = self.program.borrow();
+        let header = program.header();
+        let Some(file) = header.file(index) else {
+            return Ok(None);
+        };
+        let Some(name) = text(file.path_name())? else {
+            return Ok(None);
+        };
+        let directory = match file.directory(header) {
+            Some(directory) => text(directory)?,
+            None => None,
+        };
+        let mut path = root.directory.clone().unwrap_or_default();
+        for part in directory.into_iter().chain([name]) {
+            if part.starts_with('/') {
+                path = part;
+            } else {
+                if !path.is_empty() && !path.ends_with('/') {
+                    path.push('/');
+                }
+                path.push_str(&part);
+            }
+        }
+        sections.budget().pay(Resource::Names, path.len() as u64)?;
+        Ok(Some(path))
+    }
+}
+
+/// The bytes of the table that begins here.
+fn table_at(sections: &Sections, start: u64) -> Result<Arc<[u8]>, ReadError> {
+    let contents = sections.get(Part::Lines)?;
+    let head = contents.get(start, 12, sections.budget())?;
+    let (first, rest) = head.split_first_chunk::<4>().ok_or_else(|| malformed(()))?;
+    let size = match u32::from_le_bytes(*first) {
+        u32::MAX => {
+            let (length, _) = rest.split_first_chunk::<8>().ok_or_else(|| malformed(()))?;
+            u64::from_le_bytes(*length).saturating_add(12)
+        }
+        length => u64::from(length) + 4,
+    };
+    if size > LONGEST {
+        return Err(ReadError::TooLarge("a line table"));
+    }
+    let bytes = contents.get(start, size, sections.budget())?;
+    Ok(Arc::from(&*bytes))
+}
+
+fn read_sequences(
+    sections: &Sections,
+    program: &mut IncompleteLineProgram<Bytes>,
+    sequences: &mut Vec<Sequence>,
+) -> Result<(), ReadError> {
+    let mut instructions = program.header().instructions();
+    loop {
+        let from = instructions.clone();
+        let mut start = None;
+        let mut end = 0;
+        let is_more = run(sections, program, &mut instructions, |row| {
+            start.get_or_insert(row.address());
+            end = row.address();
+            Ok(())
+        })?;
+        // Code that the linker left out stands at zero.
+        if let Some(start) = start.filter(|start| *start != 0 && *start < end) {
+            // It takes as much memory.
+            sections.budget().pay(Resource::Rows, 3)?;
+            sequences.push(Sequence {
+                addresses: start..end,
+                instructions: from,
+            });
+        }
+        if !is_more {
+            return Ok(());
+        }
+    }
+}
+
+/// Runs a sequence to its end, and shows each row; whether there was an end of a sequence.
+fn run(
+    sections: &Sections,
+    program: &mut IncompleteLineProgram<Bytes>,
+    instructions: &mut LineInstructions<Bytes>,
+    mut show: impl FnMut(&LineRow) -> Result<(), ReadError>,
+) -> Result<bool, ReadError> {
+    let mut row = LineRow::new(program.header());
+    let mut steps = sections.budget().steps();
+    while let Some(instruction) = instructions
+        .next_instruction(program.header())
+        .map_err(malformed)?
+    {
+        steps.take()?;
+        match instruction {
+            // Out of use, and kept by the program for ever.
+            LineInstruction::DefineFile(_) => continue,
+            // Its negative is none of these numbers.
+            LineInstruction::AdvanceLine(i64::MIN) => return Err(malformed(())),
+            _ => {}
+        }
+        if row.execute(instruction, program).map_err(malformed)? {
+            show(&row)?;
+            if row.end_sequence() {
+                return Ok(true);
+            }
+            row.reset(program.header());
+        }
+    }
+    Ok(false)
+}
+
+/// Counts the directories and files of a table before room is made for them. Each must have bytes of
+/// its own: there are forms for values without any, and then a number stands for that many files.
+fn check(sections: &Sections, table: &[u8]) -> Result<(), ReadError> {
+    let count = count_files(table).ok_or_else(|| malformed(()))?;
+    sections.budget().pay(Resource::Files, count)
+}
+
+fn count_files(table: &[u8]) -> Option<u64> {
+    let is_long = table.starts_with(&[0xff; 4]);
+    let word = if is_long { 8 } else { 4 };
+    let rest = table.get(if is_long { 12 } else { 4 }..)?;
+    let (version, mut rest) = rest.split_first_chunk::<2>()?;
+    let version = u16::from_le_bytes(*version);
+    if version >= 5 {
+        // The sizes of addresses and of segments.
+        rest = rest.get(2..)?;
+    }
+    // The length of the header, and what the instructions go by.
+    let fixed = if version >= 4 { 6 } else { 5 };
+    rest = rest.get(word + fixed - 1..)?;
+    let (opcodes, rest) = rest.split_first()?;
+    let mut rest = Numbers(rest.get(usize::from(opcodes.checked_sub(1)?)..)?);
+    if version >= 5 {
+        let directories = rest.skip_list(word)?;
+        return Some(directories + rest.skip_list(word)?);
+    }
+    let mut count = 0;
+    // Directories, and files with three numbers each.
+    for numbers in [0, 3] {
+        while rest.skip_text()? > 0 {
+            count += 1;
+            for _ in 0..numbers {
+                rest.number()?;
+            }
+        }
+    }
+    Some(count)
+}
+
+impl Numbers<'_> {
+    fn skip(&mut self, bytes: u64) -> Option<()> {
+        self.0 = self.0.get(usize::try_from(bytes).ok()?..)?;
+        Some(())
+    }
+
+    /// How long the text is that ends with a zero byte.
+    fn skip_text(&mut self) -> Option<usize> {
+        let length = self.0.iter().position(|byte| *byte == 0)?;
+        self.skip(length as u64 + 1)?;
+        Some(length)
+    }
+
+    /// How many entries a list has of which each has values in the forms that are named first.
+    fn skip_list(&mut self, word: usize) -> Option<u64> {
+        let formats = u64::from(self.byte()?);
+        let mut forms = Vec::new();
+        for _ in 0..Some(formats).filter(|formats| *formats <= MAX_FORMATS)? {
+            self.number()?;
+            forms.push(gimli::DwForm(u16::try_from(self.number()?).ok()?));
+        }
+        let count = self.number()?;
+        if forms.is_empty() && count > 0 {
+            return None;
+        }
+        for _ in 0..count {
+            for form in &forms {
+                self.skip_value(*form, word)?;
+            }
+        }
+        Some(count)
+    }
+
+    /// Skips a value, in one of the forms that lists of files have.
+    fn skip_value(&mut self, form: gimli::DwForm, word: usize) -> Option<()> {
+        let length = match form {
+            gimli::DW_FORM_string => return self.skip_text().map(drop),
+            gimli::DW_FORM_udata | gimli::DW_FORM_sdata | gimli::DW_FORM_strx => {
+                return self.number().map(drop);
+            }
+            gimli::DW_FORM_block => self.number()?,
+            gimli::DW_FORM_block1 => u64::from(self.byte()?),
+            gimli::DW_FORM_data1 | gimli::DW_FORM_strx1 => 1,
+            gimli::DW_FORM_data2 | gimli::DW_FORM_strx2 => 2,
+            gimli::DW_FORM_strx3 => 3,
+            gimli::DW_FORM_data4 | gimli::DW_FORM_strx4 => 4,
+            gimli::DW_FORM_data8 => 8,
+            gimli::DW_FORM_data16 => 16,
+            gimli::DW_FORM_line_strp | gimli::DW_FORM_strp | gimli::DW_FORM_sec_offset => {
+                word as u64
+            }
+            _ => return None,
+        };
+        self.skip(length)
+    }
+}

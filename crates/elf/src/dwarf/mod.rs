@@ -1,0 +1,301 @@
+//! What debug info tells of an address: functions, and where they are in the source.
+
+mod entry;
+mod lines;
+mod sections;
+mod split;
+mod unit;
+mod units;
+
+use std::{
+    cell::{OnceCell, RefCell},
+    ops::ControlFlow,
+    sync::Arc,
+};
+
+pub use self::split::SplitFiles;
+use self::{
+    lines::Lines,
+    sections::Sections,
+    split::Split,
+    unit::{Inlined, Names, Origin, Unit},
+    units::{Root, Units},
+};
+use crate::{Elf, ReadError, Resource};
+
+/// How many times an entry may refer to another for its name.
+const MAX_ORIGINS: usize = 8;
+/// How many units are read that say they know an address, until one does.
+const MAX_CANDIDATES: usize = 4;
+/// How much of a unit is read to tell what kinds of entries it has.
+const MAX_LOOK: u64 = 1 << 20;
+
+/// The debug info of a file. Of its units only those are read that are asked for.
+#[derive(Debug)]
+pub struct Dwarf {
+    sections: Arc<Sections>,
+    split: Option<Split>,
+    units: OnceCell<Units>,
+    /// `None` for one that can't be read, which was reported when it was first asked for.
+    read: OnceCell<Vec<OnceCell<Option<Box<Unit>>>>>,
+    /// The first thing that went wrong and was not reported yet.
+    fault: RefCell<Option<ReadError>>,
+}
+
+/// A function that was called or inlined.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Frame {
+    /// Its linkage name.
+    pub linkage: Option<String>,
+    /// Its name without a path.
+    pub bare: Option<String>,
+    /// Where in the source.
+    pub place: Option<Place>,
+}
+
+/// A place in the source.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// The path as the compiler saw it.
+    pub file: String,
+    /// From 1; 0 for code that no line is to be blamed for.
+    pub line: u32,
+    /// From 1; 0 if it is not known.
+    pub column: u32,
+}
+
+/// How a compiler calls a unit, and where it ran.
+#[derive(Clone, Copy, Debug)]
+pub struct UnitName<'a> {
+    /// The name of the unit.
+    pub name: &'a str,
+    /// The directory that the compiler ran in.
+    pub directory: Option<&'a str>,
+}
+
+impl Dwarf {
+    /// The debug info of a file; `None` if it has none.
+    #[must_use]
+    pub fn of(elf: Arc<Elf>) -> Option<Self> {
+        elf.section(".debug_info")?;
+        Some(Self {
+            sections: Arc::new(Sections::of(elf, None)),
+            split: None,
+            units: OnceCell::new(),
+            read: OnceCell::new(),
+            fault: RefCell::default(),
+        })
+    }
+
+    /// The same with what was split off, where these files have it.
+    #[must_use]
+    pub fn with_split(self, files: Box<dyn SplitFiles>) -> Self {
+        Self {
+            split: Some(Split::new(files)),
+            ..self
+        }
+    }
+
+    /// What went wrong first since this was last asked: names or lines are missing for it.
+    pub fn take_fault(&self) -> Option<ReadError> {
+        self.fault.take()
+    }
+
+    fn note(&self, fault: ReadError) {
+        self.fault.borrow_mut().get_or_insert(fault);
+    }
+
+    fn noted<T>(&self, found: Result<T, ReadError>) -> Option<T> {
+        found.map_err(|fault| self.note(fault)).ok()
+    }
+
+    fn units(&self) -> &Units {
+        self.units.get_or_init(|| {
+            let (units, fault) = Units::read(&self.sections);
+            fault.into_iter().for_each(|fault| self.note(fault));
+            units
+        })
+    }
+
+    fn unit(&self, index: u32) -> Option<&Unit> {
+        let units = &self.units().units;
+        let read = self
+            .read
+            .get_or_init(|| units.iter().map(|_| OnceCell::new()).collect());
+        let index = usize::try_from(index).ok()?;
+        let (root, cell) = units.get(index).zip(read.get(index))?;
+        let unit = cell.get_or_init(|| {
+            let split = self.split.as_ref();
+            let split = split.map(|split| split.read(&self.sections, root));
+            let split = split.and_then(|split| self.noted(split).flatten());
+            let own = || self.noted(Unit::read(Arc::clone(&self.sections), root));
+            split.or_else(own).map(Box::new)
+        });
+        unit.as_deref()
+    }
+
+    /// What the units are called.
+    pub fn unit_names(&self) -> impl Iterator<Item = UnitName<'_>> {
+        self.units().units.iter().filter_map(|unit| {
+            Some(UnitName {
+                name: unit.name.as_deref()?,
+                directory: unit.directory.as_deref(),
+            })
+        })
+    }
+
+    /// The units of Rust that are not of the standard library.
+    pub(crate) fn own_units(&self) -> impl Iterator<Item = &Root> {
+        let is_own = |unit: &&Root| unit.is_split() || (unit.is_rust && !unit.is_of_std());
+        self.units().units.iter().filter(is_own)
+    }
+
+    /// Shows the kinds of the entries of a unit, as far as they are in its first megabyte.
+    pub(crate) fn tags(
+        &self,
+        unit: &Root,
+        look: impl FnMut(gimli::DwTag) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let start = Root {
+            size: unit.size.min(MAX_LOOK),
+            ..unit.clone()
+        };
+        Unit::read(Arc::clone(&self.sections), &start)?.tags(look)
+    }
+
+    /// The functions at an address, the innermost inlined one first. A frame without any name has
+    /// nothing but its place. [`Dwarf::take_fault`] says why there is less than there could be.
+    pub fn frames(&self, address: u64) -> Vec<Frame> {
+        let mut place_only = Vec::new();
+        for index in self.units().at(address).into_iter().take(MAX_CANDIDATES) {
+            let Some(unit) = self.unit(index) else {
+                continue;
+            };
+            let function = unit.function_at(address);
+            if let Some(function) = self.noted(function).flatten() {
+                return self.frames_in(unit, function, address);
+            }
+            if place_only.is_empty() {
+                let place = self.place_at(unit, address);
+                place_only.extend(place.map(|place| Frame {
+                    place: Some(place),
+                    ..Frame::default()
+                }));
+            }
+        }
+        place_only
+    }
+
+    fn frames_in(&self, unit: &Unit, function: usize, address: u64) -> Vec<Frame> {
+        let (inlined, fault) = unit.inlined_at(function, address);
+        fault.into_iter().for_each(|fault| self.note(fault));
+        let mut place = self.place_at(unit, address);
+        if let (Some(place), Some(last)) = (&mut place, inlined.last())
+            && place.line == 0
+        {
+            let home = self.home(unit, function, last);
+            place.file = home.unwrap_or_else(|| std::mem::take(&mut place.file));
+        }
+        let mut frames = Vec::new();
+        for one in inlined.iter().rev() {
+            let names = self.names(unit, one.entry as usize);
+            let call = &one.call;
+            let outer = call.file.and_then(|file| {
+                self.place(unit, file.into(), call.line.into(), call.column.into())
+            });
+            frames.push(Frame {
+                linkage: names.linkage,
+                bare: names.bare,
+                place: std::mem::replace(&mut place, outer),
+            });
+        }
+        let Names { linkage, bare } = self.names(unit, function);
+        frames.push(Frame {
+            linkage,
+            bare,
+            place,
+        });
+        frames
+    }
+
+    /// The file that an inlined function is in. A row without a line may have the file of another one;
+    /// those beside it that have a line, and are of the same function, tell.
+    fn home(&self, unit: &Unit, function: usize, inlined: &Inlined) -> Option<String> {
+        let lines = self.lines(unit)?;
+        let rows = lines.within(&self.sections, &inlined.addresses);
+        let mut rows = self.noted(rows)?.into_iter().filter(|row| row.line > 0);
+        let row = rows.find(|row| {
+            let (chain, _) = unit.inlined_at(function, row.address);
+            chain.last().is_some_and(|last| last.entry == inlined.entry)
+        })?;
+        let file = lines.file(&self.sections, &unit.root, row.file.into());
+        self.noted(file).flatten()
+    }
+
+    /// The names of an entry, from where it has them.
+    fn names(&self, unit: &Unit, entry: usize) -> Names {
+        if let Some(known) = unit.names.borrow().get(&entry) {
+            return known.clone();
+        }
+        let names = self.noted(self.read_names(unit, entry)).unwrap_or_default();
+        unit.names.borrow_mut().insert(entry, names.clone());
+        names
+    }
+
+    fn read_names<'a>(&'a self, unit: &'a Unit, entry: usize) -> Result<Names, ReadError> {
+        let mut names = Names::default();
+        let (mut unit, mut entry) = (unit, entry);
+        for _ in 0..MAX_ORIGINS {
+            let (own, origin) = unit.own_names(entry)?;
+            names.linkage = names.linkage.or(own.linkage);
+            names.bare = names.bare.or(own.bare);
+            let is_whole = names.linkage.is_some() && names.bare.is_some();
+            match origin {
+                Some(Origin::Here(place)) if !is_whole => entry = place,
+                Some(Origin::Elsewhere(offset)) if !is_whole => {
+                    let units = self.units();
+                    let index = units.holding(offset);
+                    let Some(found) = index.and_then(|index| self.unit(index)) else {
+                        break;
+                    };
+                    let place = offset.checked_sub(found.root.start);
+                    entry = place
+                        .and_then(|place| usize::try_from(place).ok())
+                        .unwrap_or(0);
+                    unit = found;
+                }
+                _ => break,
+            }
+        }
+        let length = |name: &Option<String>| name.as_ref().map_or(0, String::len) as u64;
+        let bytes = length(&names.linkage) + length(&names.bare);
+        self.sections.budget().pay(Resource::Names, bytes)?;
+        Ok(names)
+    }
+
+    fn lines<'a>(&self, unit: &'a Unit) -> Option<&'a Lines> {
+        let lines = unit.lines.get_or_init(|| {
+            let read = Lines::read(&self.sections, &unit.root);
+            let (lines, fault) = self.noted(read).flatten()?;
+            fault.into_iter().for_each(|fault| self.note(fault));
+            Some(lines)
+        });
+        lines.as_ref()
+    }
+
+    fn place_at(&self, unit: &Unit, address: u64) -> Option<Place> {
+        let row = self.lines(unit)?.at(&self.sections, address);
+        let row = self.noted(row).flatten()?;
+        self.place(unit, row.file.into(), row.line.into(), row.column.into())
+    }
+
+    fn place(&self, unit: &Unit, file: u64, line: u64, column: u64) -> Option<Place> {
+        let file = self.lines(unit)?.file(&self.sections, &unit.root, file);
+        let column = if line == 0 { 0 } else { column };
+        Some(Place {
+            file: self.noted(file).flatten()?,
+            line: u32::try_from(line).unwrap_or(0),
+            column: u32::try_from(column).unwrap_or(0),
+        })
+    }
+}

@@ -1,0 +1,344 @@
+//! The compilation units of a file, and which addresses each is for.
+
+use std::ops::{ControlFlow, Range};
+
+use gimli::{
+    AttributeValue, DebugInfo, EndianSlice, EntriesRaw, LittleEndian, UnitOffset, UnitType,
+};
+
+use super::{
+    entry::{self, Bases, Entry, malformed},
+    sections::{Part, Sections, Slice},
+};
+use crate::{ReadError, Resource};
+
+/// How much of a unit is read for its first entry, and if that is not enough.
+const HEAD: [u64; 2] = [256, 64 << 10];
+/// How many claims to an address are looked at, from the nearest one on.
+const MAX_CLAIMS: usize = 64;
+
+/// The units of a file.
+#[derive(Debug)]
+pub(super) struct Units {
+    /// By where they begin.
+    pub(super) units: Vec<Root>,
+    /// By where they begin, each with the highest end so far.
+    claims: Vec<Claim>,
+}
+
+/// A unit, by its first entry.
+#[derive(Clone, Debug)]
+pub(crate) struct Root {
+    /// Where in the section it begins.
+    pub(super) start: u64,
+    pub(super) size: u64,
+    /// Where in the unit its first entry is.
+    pub(super) entries: usize,
+    pub(super) abbreviations: usize,
+    pub(super) bases: Bases,
+    pub(super) lines: Option<u64>,
+    pub(super) name: Option<String>,
+    pub(super) directory: Option<String>,
+    pub(super) is_rust: bool,
+    /// The number of the unit that has its contents, or whose contents these are.
+    pub(super) split: Option<u64>,
+    /// The file that the contents are in.
+    pub(super) split_name: Option<String>,
+}
+
+/// Addresses that a unit says are its own.
+#[derive(Debug)]
+struct Claim {
+    start: u64,
+    end: u64,
+    highest: u64,
+    unit: u32,
+}
+
+impl Root {
+    /// Whether its contents are in a file of their own.
+    pub(crate) const fn is_split(&self) -> bool {
+        self.split_name.is_some()
+    }
+
+    /// Whether the standard library, or a crate that it is built of, was compiled there.
+    pub(super) fn is_of_std(&self) -> bool {
+        let directory = self.directory.as_deref().unwrap_or_default();
+        ["/rustc/", "/rust/deps/", "/usr/src/rustc-"]
+            .iter()
+            .any(|start| directory.starts_with(start))
+    }
+}
+
+impl Units {
+    /// Reads the first entry of each, as far as they make sense.
+    pub(super) fn read(sections: &Sections) -> (Self, Option<ReadError>) {
+        let mut this = Self {
+            units: Vec::new(),
+            claims: Vec::new(),
+        };
+        let fault = this.read_all(sections).err();
+        this.claims
+            .sort_unstable_by_key(|claim| (claim.start, claim.end));
+        let mut highest = 0;
+        for claim in &mut this.claims {
+            highest = claim.end.max(highest);
+            claim.highest = highest;
+        }
+        (this, fault)
+    }
+
+    fn read_all(&mut self, sections: &Sections) -> Result<(), ReadError> {
+        let mut at = 0;
+        while let Some(size) = size_at(sections, at)? {
+            // One that makes no sense has a length all the same.
+            if let Some(root) = self.root(sections, at, size)? {
+                self.units.push(root);
+            }
+            at += size;
+        }
+        Ok(())
+    }
+
+    fn root(
+        &mut self,
+        sections: &Sections,
+        start: u64,
+        size: u64,
+    ) -> Result<Option<Root>, ReadError> {
+        sections.budget().pay(Resource::Units, 1)?;
+        let unit = u32::try_from(self.units.len()).map_err(malformed)?;
+        let before = self.claims.len();
+        let place = Location {
+            start,
+            size,
+            abbreviations: 0,
+            bases: None,
+        };
+        for most in HEAD {
+            let claims = &mut self.claims;
+            claims.truncate(before);
+            let root = read_root(sections, place, most, |range| {
+                claims.push(Claim {
+                    start: range.start,
+                    end: range.end,
+                    highest: 0,
+                    unit,
+                });
+            });
+            match root {
+                Ok(root) => return Ok(Some(root)),
+                Err(over @ ReadError::Over(_)) => return Err(over),
+                Err(_) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// The units that may know an address, the nearest first, as their numbers.
+    pub(super) fn at(&self, address: u64) -> Vec<u32> {
+        let mut found = Vec::new();
+        let behind = self.claims.partition_point(|claim| claim.start <= address);
+        let before = self.claims.get(..behind).unwrap_or_default().iter().rev();
+        for claim in before.take(MAX_CLAIMS) {
+            if claim.highest <= address {
+                break;
+            }
+            if address < claim.end && !found.contains(&claim.unit) {
+                found.push(claim.unit);
+            }
+        }
+        found
+    }
+
+    /// The unit that an offset in the section is in.
+    pub(super) fn holding(&self, offset: u64) -> Option<u32> {
+        let behind = self.units.partition_point(|unit| unit.start <= offset);
+        let index = behind.checked_sub(1)?;
+        let unit = self.units.get(index)?;
+        let is_inside = offset - unit.start < unit.size;
+        is_inside.then(|| u32::try_from(index).ok()).flatten()
+    }
+}
+
+/// How long the unit is that begins here, its length included; `None` at the end.
+pub(super) fn size_at(sections: &Sections, at: u64) -> Result<Option<u64>, ReadError> {
+    let info = sections.get(Part::Info)?;
+    let head = info.get(at, 12, sections.budget())?;
+    let Some((first, rest)) = head.split_first_chunk::<4>() else {
+        return Ok(None);
+    };
+    let size = match u32::from_le_bytes(*first) {
+        u32::MAX => {
+            let (length, _) = rest.split_first_chunk::<8>().ok_or_else(|| malformed(()))?;
+            u64::from_le_bytes(*length).checked_add(12)
+        }
+        length => u64::from(length).checked_add(4),
+    };
+    let left = info.size().saturating_sub(at);
+    let size = size.filter(|size| *size <= left);
+    size.map(Some).ok_or_else(|| malformed(()))
+}
+
+/// Where a unit is, and where its table of abbreviations counts from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Location {
+    pub(super) start: u64,
+    pub(super) size: u64,
+    pub(super) abbreviations: u64,
+    /// What its entries count from, if it does not say so itself.
+    pub(super) bases: Option<Bases>,
+}
+
+/// Reads the first entry of a unit, and shows which addresses it says are its own.
+fn read_root(
+    sections: &Sections,
+    place: Location,
+    most: u64,
+    mut claim: impl FnMut(Range<u64>),
+) -> Result<Root, ReadError> {
+    let Location { start, size, .. } = place;
+    let info = sections.get(Part::Info)?;
+    let head = info.get(start, size.min(most), sections.budget())?;
+    let mut head = head.into_owned();
+    shorten(&mut head);
+    let header = DebugInfo::new(&head, LittleEndian).units().next();
+    let header = header.map_err(malformed)?.ok_or_else(|| malformed(()))?;
+    let entries = header.size_of_header();
+    let bytes = head.get(entries..).unwrap_or_default();
+    let code = entry::Numbers(bytes)
+        .number()
+        .ok_or_else(|| malformed(()))?;
+    let table = header.debug_abbrev_offset().0 as u64;
+    let table = place.abbreviations.saturating_add(table);
+    let abbreviations = usize::try_from(table).map_err(malformed)?;
+    let only = entry::abbreviations(sections, abbreviations, Some(code))?;
+    let encoding = header.encoding();
+    let bytes = EndianSlice::new(bytes, LittleEndian);
+    let mut raw = EntriesRaw::new(bytes, encoding, &only, UnitOffset(entries));
+    let mut first = Entry::null();
+    raw.read_entry(&mut first).map_err(malformed)?;
+    let mut root = Root {
+        start,
+        size,
+        entries,
+        abbreviations,
+        bases: match place.bases {
+            Some(known) => Bases { encoding, ..known },
+            None => bases(encoding, &first),
+        },
+        lines: match first.attr_value(gimli::DW_AT_stmt_list) {
+            Some(AttributeValue::DebugLineRef(offset)) => Some(offset.0 as u64),
+            _ => None,
+        },
+        name: None,
+        directory: None,
+        is_rust: first.attr_value(gimli::DW_AT_language)
+            == Some(AttributeValue::Language(gimli::DW_LANG_Rust)),
+        split: split(header.type_(), &first),
+        split_name: None,
+    };
+    name(sections, &mut root, &first)?;
+    if let Some(low) = first.attr_value(gimli::DW_AT_low_pc) {
+        root.bases.low = sections.address(low, &root.bases)?.unwrap_or(0);
+    }
+    entry::ranges(sections, &root.bases, &first, |range| {
+        claim(range);
+        ControlFlow::Continue(())
+    })?;
+    Ok(root)
+}
+
+/// Reads what a unit is called, where the compiler ran, and which file the contents are in.
+fn name(sections: &Sections, root: &mut Root, first: &Entry<'_>) -> Result<(), ReadError> {
+    let text = |name| match first.attr_value(name) {
+        Some(value) => sections.text(value, &root.bases),
+        None => Ok(None),
+    };
+    let texts = (
+        text(gimli::DW_AT_name)?,
+        text(gimli::DW_AT_comp_dir)?,
+        text(gimli::DW_AT_dwo_name)?.or(text(gimli::DW_AT_GNU_dwo_name)?),
+    );
+    let kept = [&texts.0, &texts.1, &texts.2];
+    let kept = kept.map(|text| text.as_ref().map_or(0, String::len) as u64);
+    sections.budget().pay(Resource::Names, kept.iter().sum())?;
+    (root.name, root.directory, root.split_name) = texts;
+    Ok(())
+}
+
+/// The number of the unit that has the contents of this one, or whose contents these are.
+fn split(kind: UnitType<usize>, first: &Entry<'_>) -> Option<u64> {
+    if let UnitType::Skeleton(id) | UnitType::SplitCompilation(id) = kind {
+        return Some(id.0);
+    }
+    match first.attr_value(gimli::DW_AT_GNU_dwo_id)? {
+        AttributeValue::DwoId(id) => Some(id.0),
+        other => other.udata_value(),
+    }
+}
+
+/// A unit in a file of its own, of which the program has no more than a skeleton.
+pub(super) fn read_split(
+    sections: &Sections,
+    place: Location,
+    skeleton: &Root,
+) -> Result<Root, ReadError> {
+    let [_, most] = HEAD;
+    let root = read_root(sections, place, most, |_| {})?;
+    Ok(Root {
+        lines: skeleton.lines,
+        directory: skeleton.directory.clone(),
+        ..root
+    })
+}
+
+impl Root {
+    /// What the contents of this skeleton count from, in sections that may have those of other units
+    /// before.
+    pub(super) fn split_bases(&self, text_offsets: u64, range_lists: u64) -> Bases {
+        // What stands before the first of each, where there is a header.
+        let (offsets, lists) = match self.bases.encoding.version {
+            ..5 => (0, 0),
+            _ => (8, 12),
+        };
+        Bases {
+            text_offsets: text_offsets.saturating_add(offsets),
+            range_lists: range_lists.saturating_add(lists),
+            ranges: self.bases.range_lists,
+            ..self.bases
+        }
+    }
+}
+
+/// Has the start of a unit say that it is all of it.
+fn shorten(head: &mut [u8]) {
+    let length = head.len();
+    let is_long = head.starts_with(&[0xff; 4]);
+    let (place, size, own) = if is_long { (4, 8, 12) } else { (0, 4, 4) };
+    let length = (length.saturating_sub(own) as u64).to_le_bytes();
+    if let Some(place) = head.get_mut(place..place + size) {
+        place.copy_from_slice(length.get(..size).unwrap_or(&[0; 8]));
+    }
+}
+
+fn bases(encoding: gimli::Encoding, first: &Entry<'_>) -> Bases {
+    let offset = |names: [gimli::DwAt; 2]| {
+        let mut values = names.into_iter().filter_map(|name| first.attr_value(name));
+        values.find_map(|value: AttributeValue<Slice<'_>>| match value {
+            AttributeValue::DebugAddrBase(base) => Some(base.0 as u64),
+            AttributeValue::DebugRngListsBase(base) => Some(base.0 as u64),
+            AttributeValue::DebugStrOffsetsBase(base) => Some(base.0 as u64),
+            other => other.offset_value().map(|offset| offset as u64),
+        })
+    };
+    Bases {
+        encoding,
+        low: 0,
+        addresses: offset([gimli::DW_AT_addr_base, gimli::DW_AT_GNU_addr_base]).unwrap_or(0),
+        range_lists: offset([gimli::DW_AT_rnglists_base, gimli::DW_AT_GNU_ranges_base])
+            .unwrap_or(0),
+        ranges: 0,
+        text_offsets: offset([gimli::DW_AT_str_offsets_base; 2]).unwrap_or(0),
+    }
+}

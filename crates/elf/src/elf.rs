@@ -1,0 +1,355 @@
+//! The headers of an ELF file, and its sections.
+
+use std::{
+    fs::File,
+    io::Read,
+    ops::{ControlFlow, Range},
+    os::unix::fs::FileExt,
+    sync::Arc,
+};
+
+use object::{
+    LittleEndian,
+    elf::{
+        ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_X86_64, ET_EXEC, FileHeader64, PT_LOAD, PT_NOTE,
+        ProgramHeader64, SHF_COMPRESSED, SHF_EXECINSTR, SHT_NOBITS, SHT_NOTE, SectionHeader64,
+    },
+    pod::{self, Pod},
+    read::elf::FileHeader,
+};
+use rtops_types::FileOffset;
+
+use crate::{Budget, Contents, ReadError, Resource, contents::Raw};
+
+/// Programs have some forty.
+const MAX_SECTIONS: u16 = 4096;
+/// Executables and libraries have some twelve.
+const MAX_SEGMENTS: u16 = 256;
+/// The longest table of names of sections, in bytes.
+const MAX_NAMES: u64 = 256 << 10;
+/// How much is looked at for a build-id, and of how many sections and segments.
+const MAX_NOTES: u64 = 64 << 10;
+const MOST_NOTES: usize = 16;
+/// How much of a long section is in memory at a time.
+const PIECE: u64 = 256 << 10;
+/// The end of a piece is seen again at the start of the next: longer than all that is searched.
+const OVERLAP: u64 = 512;
+/// The size of a page in bytes.
+const PAGE: u64 = 4096;
+
+const LE: LittleEndian = LittleEndian;
+
+type Header = SectionHeader64<LittleEndian>;
+type ProgramHeader = ProgramHeader64<LittleEndian>;
+
+/// A file and its headers.
+#[derive(Debug)]
+pub struct Elf {
+    file: Arc<File>,
+    size: u64,
+    is_fixed: bool,
+    is_x86_64: bool,
+    segments: Vec<ProgramHeader>,
+    sections: Vec<Header>,
+    names: Vec<u8>,
+    budget: Arc<Budget>,
+}
+
+/// A part of the file.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    pub(crate) what: &'static str,
+    pub(crate) offset: FileOffset,
+    pub(crate) size: u64,
+    pub(crate) is_compressed: bool,
+    link: u32,
+}
+
+/// A part of the file that is loaded into memory, in whole pages, as the kernel maps it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Segment {
+    /// The addresses in the file.
+    pub addresses: Range<u64>,
+    /// Where in the file it begins.
+    pub file_offset: FileOffset,
+}
+
+/// Whether all of a section was looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Extent {
+    /// It was.
+    Whole,
+    /// The file or the limit ended before.
+    Part,
+}
+
+impl Elf {
+    /// Reads the headers.
+    ///
+    /// # Errors
+    /// When the file can't be read or is no ELF file.
+    pub fn read(file: Arc<File>, budget: &Arc<Budget>) -> Result<Self, ReadError> {
+        let mut elf = Self {
+            size: file.metadata()?.len(),
+            file,
+            is_fixed: false,
+            is_x86_64: false,
+            segments: Vec::new(),
+            sections: Vec::new(),
+            names: Vec::new(),
+            budget: Arc::clone(budget),
+        };
+        let head = elf.bytes_at(
+            "the header",
+            FileOffset(0),
+            size_of::<FileHeader64<LittleEndian>>() as u64,
+        );
+        let head = head.map_err(|error| match error {
+            ReadError::Malformed(_) => ReadError::NotElf,
+            other => other,
+        })?;
+        let (header, _) =
+            pod::from_bytes::<FileHeader64<LittleEndian>>(&head).map_err(|()| ReadError::NotElf)?;
+        let ident = header.e_ident();
+        if ident.magic != ELFMAG || ident.class != ELFCLASS64 || ident.data != ELFDATA2LSB {
+            return Err(ReadError::NotElf);
+        }
+        elf.is_fixed = header.e_type(LE) == ET_EXEC;
+        elf.is_x86_64 = header.e_machine(LE) == EM_X86_64;
+        let count = header.e_phnum(LE).min(MAX_SEGMENTS);
+        let start = FileOffset(header.e_phoff(LE));
+        elf.segments = elf
+            .table("the program headers", start, count)
+            .unwrap_or_default();
+        let count = header.e_shnum(LE);
+        if count > MAX_SECTIONS {
+            return Err(ReadError::TooLarge("the section table"));
+        }
+        if count > 0 {
+            let start = FileOffset(header.e_shoff(LE));
+            elf.sections = elf.table("the section table", start, count)?;
+            let names = header.e_shstrndx(LE).index();
+            let names = names.and_then(|index| elf.sections.get(usize::from(index)));
+            let names = names.ok_or(ReadError::Malformed("the section table"))?;
+            elf.names = elf.bytes(elf.place("the names of sections", names), MAX_NAMES)?;
+        }
+        Ok(elf)
+    }
+
+    fn table<T: Pod + Copy>(
+        &self,
+        what: &'static str,
+        start: FileOffset,
+        count: u16,
+    ) -> Result<Vec<T>, ReadError> {
+        let bytes = self.bytes_at(what, start, u64::from(count) * size_of::<T>() as u64)?;
+        let table = pod::slice_from_all_bytes(&bytes).map_err(|()| ReadError::Malformed(what))?;
+        Ok(table.to_vec())
+    }
+
+    /// What is paid out of for all that is read.
+    #[must_use]
+    pub const fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// Whether there are sections.
+    #[must_use]
+    pub const fn has_sections(&self) -> bool {
+        !self.sections.is_empty()
+    }
+
+    /// Whether it runs at the addresses that it was linked for, not where the kernel likes.
+    #[must_use]
+    pub const fn is_fixed(&self) -> bool {
+        self.is_fixed
+    }
+
+    /// Whether it is for the processor that code is understood of.
+    #[must_use]
+    pub const fn is_x86_64(&self) -> bool {
+        self.is_x86_64
+    }
+
+    /// The first section with this name that has contents.
+    #[must_use]
+    pub fn section(&self, name: &'static str) -> Option<Section> {
+        let mut sections = self.sections.iter();
+        let header = sections.find(|header| self.name(header) == Some(name.as_bytes()))?;
+        let has_contents = header.sh_type.get(LE) != SHT_NOBITS;
+        has_contents.then(|| self.place(name, header))
+    }
+
+    /// The section that another one refers to, as symbols to their names.
+    #[must_use]
+    pub fn linked(&self, what: &'static str, section: Section) -> Option<Section> {
+        let header = self.sections.get(usize::try_from(section.link).ok()?)?;
+        Some(self.place(what, header))
+    }
+
+    /// The sections with code.
+    pub fn code(&self) -> impl Iterator<Item = Section> {
+        let code = self
+            .sections
+            .iter()
+            .filter(|header| header.sh_flags.get(LE).contains(SHF_EXECINSTR));
+        code.map(|header| self.place("the code", header))
+    }
+
+    fn name(&self, header: &Header) -> Option<&[u8]> {
+        let start = usize::try_from(header.sh_name.get(LE)).ok()?;
+        let name = self.names.get(start..)?;
+        name.split(|byte| *byte == 0).next()
+    }
+
+    fn place(&self, what: &'static str, header: &Header) -> Section {
+        Section {
+            what,
+            offset: FileOffset(header.sh_offset.get(LE)),
+            size: header.sh_size.get(LE),
+            is_compressed: header.sh_flags.get(LE).contains(SHF_COMPRESSED),
+            link: header.sh_link.get(LE),
+        }
+    }
+
+    /// The GNU build-id.
+    #[must_use]
+    pub fn build_id(&self) -> Option<Vec<u8>> {
+        let sections = self
+            .sections
+            .iter()
+            .filter(|header| header.sh_type.get(LE) == SHT_NOTE);
+        let sections = sections.map(|header| {
+            (
+                header.sh_offset.get(LE),
+                header.sh_size.get(LE),
+                header.sh_addralign.get(LE),
+            )
+        });
+        let segments = self
+            .segments
+            .iter()
+            .filter(|header| header.p_type.get(LE) == PT_NOTE);
+        let segments = segments.map(|header| {
+            (
+                header.p_offset.get(LE),
+                header.p_filesz.get(LE),
+                header.p_align.get(LE),
+            )
+        });
+        let mut places = sections.take(MOST_NOTES).chain(segments.take(MOST_NOTES));
+        places.find_map(|(offset, size, align)| {
+            let notes = self
+                .bytes_at("the notes", FileOffset(offset), size.min(MAX_NOTES))
+                .ok()?;
+            rtops_types::build_id(&notes, align).map(<[u8]>::to_vec)
+        })
+    }
+
+    /// What is loaded of the file. A debug file has no contents for what it was taken from.
+    #[must_use]
+    pub fn segments(&self) -> Vec<Segment> {
+        let loaded = self
+            .segments
+            .iter()
+            .filter(|header| header.p_type.get(LE) == PT_LOAD);
+        let segments = loaded.filter_map(|header| {
+            let (start, size) = (header.p_vaddr.get(LE), header.p_filesz.get(LE));
+            let end = start.checked_add(size)?.checked_next_multiple_of(PAGE)?;
+            let skipped = start % PAGE;
+            (size > 0).then_some(Segment {
+                addresses: start - skipped..end,
+                file_offset: FileOffset(header.p_offset.get(LE).checked_sub(skipped)?),
+            })
+        });
+        segments.collect()
+    }
+
+    /// Some bytes of the file, as many as there is room for.
+    ///
+    /// # Errors
+    /// When the file has less.
+    pub fn read_at(&self, offset: FileOffset, bytes: &mut [u8]) -> Result<(), ReadError> {
+        Ok(self.file.read_exact_at(bytes, offset.0)?)
+    }
+
+    /// The bytes of a section, to be read as they are asked for.
+    ///
+    /// # Errors
+    /// When it is said to be where the file is not, or is compressed and can't be inflated.
+    pub fn contents(&self, section: Section) -> Result<Contents, ReadError> {
+        self.check("a section", section.offset, section.size)?;
+        Contents::open(&self.file, section, &self.budget)
+    }
+
+    /// All of a section that is not compressed, if it is not longer than `most`.
+    ///
+    /// # Errors
+    /// When it is longer, or not in the file.
+    pub fn bytes(&self, section: Section, most: u64) -> Result<Vec<u8>, ReadError> {
+        if section.size > most {
+            return Err(ReadError::TooLarge(section.what));
+        }
+        self.bytes_at(section.what, section.offset, section.size)
+    }
+
+    fn check(&self, what: &'static str, offset: FileOffset, size: u64) -> Result<(), ReadError> {
+        match offset.0.checked_add(size) {
+            Some(end) if end <= self.size => Ok(()),
+            _ => Err(ReadError::Malformed(what)),
+        }
+    }
+
+    fn bytes_at(
+        &self,
+        what: &'static str,
+        offset: FileOffset,
+        size: u64,
+    ) -> Result<Vec<u8>, ReadError> {
+        self.check(what, offset, size)?;
+        self.budget.pay(Resource::Bytes, size)?;
+        let size = usize::try_from(size).map_err(|_| ReadError::TooLarge(what))?;
+        let mut bytes = vec![0; size];
+        self.file.read_exact_at(&mut bytes, offset.0)?;
+        Ok(bytes)
+    }
+
+    /// Shows at most so many bytes of a section to `look`, in pieces, until it has seen enough. What
+    /// is shorter than 512 bytes is whole in one of them.
+    ///
+    /// # Errors
+    /// When the file can't be read.
+    pub fn search(
+        &self,
+        section: Section,
+        most: u64,
+        mut look: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<Extent, ReadError> {
+        let whole = section.offset.plus(section.size);
+        let stop = whole
+            .min(FileOffset(self.size))
+            .min(section.offset.plus(most));
+        let mut offset = section.offset;
+        while offset < stop {
+            let piece = (stop.0 - offset.0).min(PIECE);
+            let bytes = self.bytes_at(section.what, offset, piece)?;
+            if look(&bytes).is_break() {
+                return Ok(Extent::Part);
+            }
+            if offset.plus(piece) == stop {
+                break;
+            }
+            offset = offset.plus(piece - OVERLAP);
+        }
+        Ok(if stop == whole {
+            Extent::Whole
+        } else {
+            Extent::Part
+        })
+    }
+
+    /// The bytes of a section as they are in the file.
+    pub fn raw(&self, section: Section) -> impl Read {
+        Raw::of(&self.file, section)
+    }
+}
