@@ -45,8 +45,7 @@ pub(super) fn counted(
     let mut lines: Vec<String> = view.dump.outside.iter().map(looked_at).collect();
     let judged = view.verdicts.as_ref();
     lines.extend(judged.and_then(|judged| judged.not_judged.clone()));
-    let line = lines.join("; ");
-    if !line.is_empty() {
+    for line in lines {
         wrap::write(
             writer,
             style,
