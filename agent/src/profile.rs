@@ -63,7 +63,7 @@ use rtops_protocol::{Ask, Reply, StackParts};
 use rtops_render::pprof::Profile;
 pub use rtops_render::pprof::Text;
 use rtops_report::dump::Dump;
-use rtops_symbols::{Options, Pid};
+use rtops_symbols::{Options, Pid, Symbols};
 use rtops_tasks::RuntimeTag;
 
 use crate::{
@@ -156,7 +156,8 @@ fn take(deadline: Instant) -> Result<Profile, ProfileError> {
         pid: Some(Pid::own()),
         ..Options::default()
     };
-    Ok(Profile::resolve(dump, options, taken))
+    let symbols = Symbols::new(dump.modules.clone(), options);
+    Ok(Profile::resolve(dump, symbols, taken))
 }
 
 /// What a dump asks the process that it is taken of, by itself: whom the agent would answer, and

@@ -21,6 +21,7 @@ use std::{
 
 use clap::{CommandFactory, Parser};
 use rtops_render::wrap;
+use rtops_symbols::child;
 
 use crate::out::terminal::style_for_stderr;
 pub use complete::Shell;
@@ -34,8 +35,9 @@ pub fn command() -> clap::Command {
 /// Does what the command line says; the exit code tells how it went.
 #[must_use]
 pub fn main() -> ExitCode {
-    // The process that freezes another one is this program, started anew.
+    // The process that freezes another one is this program, started anew, and so is the one that reads symbols.
     rtops_attach::run_helper_if_asked();
+    child::run_if_asked();
     match complete::answer(command) {
         Ok(false) => {}
         Ok(true) => return ExitCode::SUCCESS,

@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{ArgGroup, Args, ValueHint};
 use clap_complete::ArgValueCandidates;
 
-use super::{AttachArgs, target::parse_timeout};
+use super::{AttachArgs, SymbolArgs, target::parse_timeout};
 use crate::complete;
 
 const DIFF_HELP: &str = "\
@@ -38,9 +38,8 @@ pub struct DiffArgs {
     pub timeout: Duration,
     #[command(flatten)]
     pub attach: AttachArgs,
-    /// Look for debug files here, too (may be repeated)
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
-    pub symbols: Vec<PathBuf>,
+    #[command(flatten)]
+    pub symbols: SymbolArgs,
     /// At most this many groups, and ways that tasks moved
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,

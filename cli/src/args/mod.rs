@@ -2,6 +2,7 @@
 //! that bears its name.
 
 mod attach;
+mod cache;
 mod core;
 mod diff;
 mod info;
@@ -36,6 +37,7 @@ use crate::{
 
 pub use self::core::CoreArgs;
 pub use attach::{AttachArgs, AttachChoice};
+pub use cache::CacheArgs;
 pub use diff::DiffArgs;
 pub use info::{InfoArgs, parse_as_info, similar_command, target};
 pub use leaks::LeaksArgs;
@@ -44,7 +46,7 @@ pub use memstats::MemstatsArgs;
 pub use profile::{ProfileArgs, Profiled, TaskProfileArgs};
 pub use stack::StackArgs;
 pub use stats::StatsArgs;
-pub use target::{SourceArgs, TargetArgs};
+pub use target::{SourceArgs, SymbolArgs, TargetArgs};
 pub use tree::TreeArgs;
 pub use trim::TrimArgs;
 pub use version::VersionArgs;
@@ -194,6 +196,9 @@ pub enum Command {
     Profile(ProfileArgs),
     /// Start a sample service and look at it
     Demo(DemoArgs),
+    /// Show how much of what was looked up is kept on disk, or remove it
+    #[command(hide = true)]
+    Cache(CacheArgs),
     /// Print a script that completes commands and targets in a shell
     // Hidden, so that the short help fits on a screen: it is asked for once.
     #[command(hide = true, after_long_help = COMPLETIONS)]
@@ -259,6 +264,7 @@ mod tests {
             "profile",
             "profile tasks",
             "demo",
+            "cache",
             "completions",
         ] {
             let command = part

@@ -1,11 +1,11 @@
 //! The arguments of `rtops stats`.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use clap::{Args, ValueHint};
+use clap::Args;
 use clap_complete::ArgValueCandidates;
 
-use super::{AttachArgs, CoreArgs, WatchArgs, target::parse_timeout};
+use super::{AttachArgs, CoreArgs, SymbolArgs, WatchArgs, target::parse_timeout};
 use crate::complete;
 
 const STATS_HELP: &str = "\
@@ -44,9 +44,8 @@ pub struct StatsArgs {
     pub watch: WatchArgs,
     #[command(flatten)]
     pub attach: AttachArgs,
-    /// Also look for debug files in DIR (can be repeated)
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
-    pub symbols: Vec<PathBuf>,
+    #[command(flatten)]
+    pub symbols: SymbolArgs,
 }
 
 impl StatsArgs {

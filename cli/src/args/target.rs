@@ -5,6 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueHint};
 use clap_complete::ArgValueCandidates;
 use rtops_report::format::parse_duration;
+use rtops_symbols::{
+    cache::user_directory,
+    child::{ChildOptions, ReaderProcess},
+};
 
 use super::CoreArgs;
 use crate::{complete, error::Error};
@@ -47,9 +51,37 @@ pub struct SourceArgs {
     pub from: Option<PathBuf>,
     #[command(flatten)]
     pub core: CoreArgs,
+    #[command(flatten)]
+    pub symbols: SymbolArgs,
+}
+
+impl SourceArgs {
+    /// Starts the process that reads symbols.
+    pub fn start_reader(&self) -> ReaderProcess {
+        self.symbols.start_reader(self.timeout)
+    }
+}
+
+/// Where names of functions come from.
+#[derive(Args, Debug)]
+pub struct SymbolArgs {
     /// Also look for debug files in DIR (can be repeated)
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
-    pub symbols: Vec<PathBuf>,
+    #[arg(long = "symbols", value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
+    pub directories: Vec<PathBuf>,
+    /// Look all functions and lines up anew, and keep none on disk
+    #[arg(long, hide_short_help = true)]
+    pub no_cache: bool,
+}
+
+impl SymbolArgs {
+    /// Starts the process that reads symbols, which may take so long for all that it is asked.
+    pub fn start_reader(&self, timeout: Duration) -> ReaderProcess {
+        ReaderProcess::start(ChildOptions {
+            timeout,
+            cache: user_directory().filter(|_| !self.no_cache),
+            ..ChildOptions::default()
+        })
+    }
 }
 
 /// A duration that a conversation can keep: neither none nor for ever.

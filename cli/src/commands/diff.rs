@@ -105,7 +105,8 @@ fn after(args: &DiffArgs) -> Result<Taken, Error> {
 }
 
 fn named(taken: &Taken, args: &DiffArgs) -> (Symbols, Frames) {
-    let mut symbols = taken.symbols(&args.symbols);
+    let reader = args.symbols.start_reader(args.timeout);
+    let mut symbols = taken.symbols(&args.symbols, reader);
     let used = stacks_of_tasks(&taken.dump);
     let frames = symbolize(&taken.dump, &used, &mut symbols, Shown::Folded);
     (symbols, frames)

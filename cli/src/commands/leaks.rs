@@ -161,7 +161,8 @@ impl Leaks<'_> {
         watch: &Watch,
         show: impl FnOnce(&mut LeaksView, Option<&dyn Links>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut symbols = last.symbols(&self.args.source.symbols);
+        let reader = self.args.source.start_reader();
+        let mut symbols = last.symbols(&self.args.source.symbols, reader);
         let used = stacks_of_tasks(&last.dump)
             .into_iter()
             .chain(stacks_of_threads(&last.dump))

@@ -1,5 +1,6 @@
 //! The commands: each asks, builds a model, and hands it to a renderer.
 
+mod cache;
 mod completions;
 mod diff;
 mod info;
@@ -63,6 +64,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Leaks(args) => leaks::run(&args, &cli.output),
         Command::Profile(args) => profile::run(&args, &cli.output),
         Command::Demo(args) => demo::run(&args, &cli.output),
+        Command::Cache(args) => cache::run(&args, &cli.output),
         Command::Completions { shell } => completions::run(shell, &cli.output),
     }
 }

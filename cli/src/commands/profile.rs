@@ -76,8 +76,8 @@ fn take(args: &TaskProfileArgs) -> Result<Profile, Error> {
         None => ask(args)?,
     };
     let _progress = Progress::start("looking up functions and lines".to_owned());
-    let options = taken.symbol_options(&args.source.symbols);
-    Ok(Profile::resolve(taken.dump, options, taken.at))
+    let symbols = taken.symbols(&args.source.symbols, args.source.start_reader());
+    Ok(Profile::resolve(taken.dump, symbols, taken.at))
 }
 
 fn ask(args: &TaskProfileArgs) -> Result<Taken, Error> {

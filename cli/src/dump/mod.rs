@@ -16,12 +16,12 @@ use nix::unistd::gethostname;
 use rtops_attach::Yielding;
 use rtops_protocol::{End, Hello, ProtocolError, Reply, Saved};
 use rtops_report::dump::{Dump, Failure};
-use rtops_symbols::{Options, Symbols};
+use rtops_symbols::{Options, Symbols, child::ReaderProcess};
 use rtops_types::Pid;
 
 use self::image::{Detail, core};
 use crate::{
-    args::SourceArgs,
+    args::{SourceArgs, SymbolArgs},
     error::Error,
     find::target::Target,
     out::file::{OutputFile, is_dash},
@@ -70,18 +70,14 @@ impl Taken {
         }
     }
 
-    /// The symbols of its process, or those that are found for a saved dump.
-    pub fn symbols(&self, directories: &[PathBuf]) -> Symbols {
-        Symbols::new(self.dump.modules.clone(), self.symbol_options(directories))
-    }
-
-    /// Where to look for symbols.
-    pub fn symbol_options(&self, directories: &[PathBuf]) -> Options {
-        Options {
+    /// The symbols of its process, or those that are found for a saved dump, by the process that reads them.
+    pub fn symbols(&self, args: &SymbolArgs, reader: ReaderProcess) -> Symbols {
+        let options = Options {
             pid: self.is_live.then_some(self.pid),
-            symbol_dirs: directories.to_vec(),
+            symbol_dirs: args.directories.clone(),
             files: self.files.clone(),
-        }
+        };
+        Symbols::in_child(self.dump.modules.clone(), options, reader)
     }
 }
 

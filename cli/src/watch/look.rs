@@ -60,7 +60,8 @@ pub fn take(target: &Target, args: &StatsArgs) -> Result<Taken, Error> {
 /// Judges and counts all that was found in memory.
 pub fn with_seen<T>(taken: &Taken, args: &StatsArgs, show: impl FnOnce(&Seen<'_>) -> T) -> T {
     let dump = &taken.dump;
-    let mut symbols = taken.symbols(&args.symbols);
+    let reader = args.symbols.start_reader(args.timeout);
+    let mut symbols = taken.symbols(&args.symbols, reader);
     let used = stacks_of_tasks(dump).into_iter();
     let used = used.chain(stacks_of_threads(dump)).collect();
     let frames = symbolize(dump, &used, &mut symbols, Shown::Folded);

@@ -8,6 +8,7 @@ pub mod redact;
 pub mod reply;
 pub mod source;
 pub mod support;
+pub mod symbols;
 pub mod terminal;
 pub mod verdict;
 pub mod victim;

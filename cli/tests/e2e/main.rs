@@ -35,6 +35,7 @@ mod pollers;
 mod profile;
 mod servers;
 mod services;
+mod symbols;
 mod untouched;
 mod users;
 mod versions;

@@ -31,9 +31,8 @@ fn pollers(program: &Path) -> Vec<Poller> {
     let polls = elf
         .symbols()
         .filter(|symbol| symbol.name().is_ok_and(|name| name.contains(POLL)));
-    polls
-        .map(|symbol| symbols.poller(symbol.address()))
-        .collect()
+    let polls = polls.map(|symbol| symbol.address());
+    symbols.look_up([], polls).pollers.into_values().collect()
 }
 
 #[test]

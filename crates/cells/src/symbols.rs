@@ -1,12 +1,21 @@
 //! The few functions that are known by name: those of the vDSO, and where panics begin.
 
-use std::{collections::HashMap, fs::File};
-
-use object::{
-    Endianness, Object as _, ObjectSymbol as _, ReadCache, ReadRef, read::elf::ElfFile64,
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
 };
+
+use memchr::memmem::Finder;
+use object::{Endianness, Object as _, ObjectSymbol as _, read::elf::ElfFile64};
+use rtops_elf::{Elf, ReadError};
 use rtops_image::{Image, ImageModule, ModuleKind};
 
+/// What a panic calls to unwind the stack.
+const RAISE: &[u8] = b"_Unwind_RaiseException\0";
+/// How much of a table of symbols, or of their names, is read at a time: of symbols, whole ones.
+const PIECE: u64 = 96 << 10;
+/// The size of a symbol.
+const SYMBOL: usize = 24;
 /// The largest vDSO that is believed.
 const LARGEST_VDSO: u64 = 1 << 20;
 
@@ -45,7 +54,7 @@ pub(crate) fn vdso(image: &impl Image) -> HashMap<u64, Vdso> {
         "getrandom" => Some(Vdso::GetRandom),
         _ => None,
     };
-    each_symbol(bytes.as_slice(), Tables::Dynamic, |name, address| {
+    each_symbol(&bytes, |name, address| {
         if let Some(function) = known(name) {
             functions.insert(address.wrapping_add(vdso.load_bias), function);
         }
@@ -70,16 +79,52 @@ pub(crate) fn panics(image: &impl Image) -> Vec<u64> {
 }
 
 fn raises(module: &ImageModule, tables: Tables) -> Vec<u64> {
-    let mut found = Vec::new();
-    if let Ok(file) = &module.file {
-        let cache: ReadCache<&File> = ReadCache::new(&file.file);
-        each_symbol(&cache, tables, |name, address| {
-            if name == "_Unwind_RaiseException" {
-                found.push(address.wrapping_add(module.load_bias));
-            }
-        });
-    }
+    let tables: &[&'static str] = match tables {
+        Tables::Dynamic => &[".dynsym"],
+        Tables::All => &[".dynsym", ".symtab"],
+    };
+    let elf = module.file.as_ref().ok();
+    let elf = elf.and_then(|file| Elf::read(Arc::clone(&file.file), &Arc::default()).ok());
+    let found = elf.iter().flat_map(|elf| {
+        let named = |table: &&'static str| named(elf, table, RAISE).ok();
+        tables.iter().filter_map(named).flatten()
+    });
     found
+        .map(|address| address.wrapping_add(module.load_bias))
+        .collect()
+}
+
+/// The addresses of the symbols with this name, which ends with a zero, in a table of a file. The names are
+/// searched in large pieces, as reading each of them would take thousands of system calls.
+fn named(elf: &Elf, table: &'static str, name: &[u8]) -> Result<Vec<u64>, ReadError> {
+    let section = elf.section(table);
+    let names = section.and_then(|section| elf.linked("the names of symbols", section));
+    let Some((section, names)) = section.zip(names) else {
+        return Ok(Vec::new());
+    };
+    let names = elf.contents(names)?;
+    let finder = Finder::new(name);
+    let mut places = HashSet::new();
+    let mut start = 0;
+    while start < names.size() {
+        // One that begins at the end of a piece is whole in it.
+        let piece = names.get(start, PIECE + name.len() as u64, elf.budget())?;
+        places.extend(finder.find_iter(&piece).map(|at| start + at as u64));
+        start += PIECE;
+    }
+    let symbols = elf.contents(section)?;
+    let mut addresses = Vec::new();
+    let mut start = 0;
+    while !places.is_empty() && start < symbols.size() {
+        let piece = symbols.get(start, PIECE, elf.budget())?;
+        addresses.extend(piece.chunks_exact(SYMBOL).filter_map(|symbol| {
+            let place = u32::from_le_bytes(*symbol.first_chunk()?);
+            let value = u64::from_le_bytes(*symbol.get(8..)?.first_chunk()?);
+            (value != 0 && places.contains(&place.into())).then_some(value)
+        }));
+        start += PIECE;
+    }
+    Ok(addresses)
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -88,13 +133,11 @@ enum Tables {
     All,
 }
 
-fn each_symbol<'a>(file: impl ReadRef<'a>, tables: Tables, mut look: impl FnMut(&str, u64)) {
+fn each_symbol(file: &[u8], mut look: impl FnMut(&str, u64)) {
     let Ok(elf) = ElfFile64::<Endianness, _>::parse(file) else {
         return;
     };
-    let all = (tables == Tables::All).then(|| elf.symbols());
-    let symbols = elf.dynamic_symbols().chain(all.into_iter().flatten());
-    for symbol in symbols.filter(|symbol| symbol.address() != 0) {
+    for symbol in elf.dynamic_symbols().filter(|symbol| symbol.address() != 0) {
         if let Ok(name) = symbol.name() {
             look(name, symbol.address());
         }

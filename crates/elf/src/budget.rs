@@ -15,6 +15,7 @@ use crate::ReadError;
 
 /// What reading a file costs, and is counted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub enum Resource {
     /// Bytes that are read or inflated.

@@ -147,6 +147,12 @@ impl Elf {
         Ok(table.to_vec())
     }
 
+    /// The file itself.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// What is paid out of for all that is read.
     #[must_use]
     pub const fn budget(&self) -> &Arc<Budget> {

@@ -28,6 +28,9 @@ impl FrameKind {
     pub const REPLY: Self = Self(3);
     /// A part of a [`Trace`](crate::Trace), of which more follows, in files only.
     pub const TRACE_PART: Self = Self(4);
+    /// What the command asks the process that reads symbols, and its answer; never between command and
+    /// agent.
+    pub const SYMBOLS: Self = Self(5);
 }
 
 /// One frame, its body not yet decoded.

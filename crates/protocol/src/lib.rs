@@ -17,6 +17,7 @@ mod evidence;
 mod frame;
 mod hello;
 mod memory;
+mod message;
 mod outside;
 mod reply;
 mod request;
@@ -34,6 +35,7 @@ pub use evidence::{
 pub use frame::{Frame, FrameKind, MAX_REPLY, MAX_REQUEST, read_frame, write_frame};
 pub use hello::{Capabilities, Hello, cut};
 pub use memory::{Allocator, Counted, Figure, Memory, SizeClass, TrimCall, Trimmed, Unit};
+pub use message::{receive_message, send_message};
 pub use outside::{NotAttached, Outside};
 pub use reply::{
     Afterwards, End, Leaf, LeafEnd, Obtained, Process, Refusal, Refused, Reply, Runtime,

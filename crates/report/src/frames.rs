@@ -59,11 +59,22 @@ impl Frames {
         let visits = dump.traces.iter().flat_map(|trace| &trace.visits);
         let visited: HashSet<u64> = visits.map(|visit| visit.ip).collect();
         addresses.extend(visited.iter().map(|ip| Address::InstructionPointer(*ip)));
-        let addresses: Vec<Address> = addresses.into_iter().collect();
-        let resolved = symbols.resolve(&addresses);
+        let untracked = dump.tasks.iter().filter_map(Task::untracked);
+        let polls = untracked.map(|untracked| untracked.polls);
+        let polls: HashSet<Polls> = polls.chain(dump.kept.keys().copied()).collect();
+        let boxed = polls.iter().filter_map(|polls| polls.boxed);
+        let boxed = boxed.map(Address::InstructionPointer);
+        // All at once: it may be another process that looks them up.
+        let looked_up = symbols.look_up(
+            addresses.iter().copied().chain(boxed),
+            polls.iter().map(|polls| polls.poll),
+        );
+        let resolved = || {
+            let resolved = |address| Some((address, looked_up.resolved.get(address)?));
+            addresses.iter().filter_map(resolved)
+        };
         let mut interner = Interner::default();
-        let known: HashMap<Address, Vec<FrameId>> = resolved
-            .iter()
+        let known: HashMap<Address, Vec<FrameId>> = resolved()
             .map(|(address, resolved)| {
                 let frames = resolved.frames.iter().map(|frame| interner.frame(frame));
                 (*address, frames.collect())
@@ -87,16 +98,12 @@ impl Frames {
         let innermost = code.values().filter_map(|frames| frames.first());
         let placeless = innermost.map(|frame| (*frame, interner.without_place(*frame)));
         let placeless = placeless.collect();
-        let untracked = dump.tasks.iter().filter_map(Task::untracked);
-        let polls = untracked.map(|untracked| untracked.polls);
-        let mut futures: HashMap<Polls, Future> = HashMap::new();
-        for polls in polls.chain(dump.kept.keys().copied()) {
-            let known = futures.entry(polls);
-            known.or_insert_with(|| Future::of(polls, symbols));
-        }
-        let starts = resolved
-            .iter()
-            .filter_map(|(address, resolved)| Some((address.get(), resolved.start?)));
+        let futures = polls.into_iter();
+        let futures = futures
+            .map(|polls| (polls, Future::of(polls, &looked_up)))
+            .collect();
+        let starts =
+            resolved().filter_map(|(address, resolved)| Some((address.get(), resolved.start?)));
         let starts = starts.collect();
         let spans = interner.spans(dump);
         Self {

@@ -1,6 +1,6 @@
 //! The future of an untracked task.
 
-use rtops_symbols::{Address, Symbols};
+use rtops_symbols::{Address, LookedUp};
 
 use crate::{
     frame::{Place, function_text},
@@ -21,23 +21,20 @@ pub struct Future {
 }
 
 impl Future {
-    pub(crate) fn of(polls: Polls, symbols: &mut Symbols) -> Self {
-        let poller = symbols.poller(polls.poll);
+    pub(crate) fn of(polls: Polls, found: &LookedUp) -> Self {
+        let Some(poller) = found.pollers.get(&polls.poll).cloned() else {
+            return Self::unknown(polls.poll);
+        };
         let known = Self {
             has_type: poller.future_type.is_some(),
             name: poller.future_type.unwrap_or(poller.module_offset),
             place: None,
             entry: poller.entry,
         };
-        let Some(boxed) = polls.boxed.filter(|_| known.is_box()) else {
-            return known;
-        };
-        let address = Address::InstructionPointer(boxed);
-        let resolved = symbols.resolve(&[address]);
-        let function = resolved
-            .get(&address)
-            .and_then(|resolved| resolved.frames.last());
-        let Some(function) = function else {
+        let boxed = polls.boxed.filter(|_| known.is_box());
+        let resolved =
+            boxed.and_then(|boxed| found.resolved.get(&Address::InstructionPointer(boxed)));
+        let Some(function) = resolved.and_then(|resolved| resolved.frames.last()) else {
             return known;
         };
         Self {
@@ -45,6 +42,16 @@ impl Future {
             has_type: true,
             place: function.location.as_ref().map(Place::of_location),
             ..known
+        }
+    }
+
+    /// One that was not looked up.
+    fn unknown(poll: u64) -> Self {
+        Self {
+            name: format!("{poll:#x}"),
+            has_type: false,
+            place: None,
+            entry: poll,
         }
     }
 

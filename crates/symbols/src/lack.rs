@@ -1,6 +1,6 @@
 //! Why a module's addresses have no names or no lines, and what would help.
 
-use std::{collections::BTreeSet, fmt};
+use std::{borrow::Cow, collections::BTreeSet, fmt};
 
 use rtops_elf::Resource;
 
@@ -15,6 +15,7 @@ pub struct Lack {
 
 /// Why a module tells less than it could.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "child", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub enum LackReason {
     /// These crates were built without line tables.
@@ -40,11 +41,13 @@ pub enum LackReason {
     NotRegular,
     /// The file lies on a file system of this kind, where to read it may wait for ever or have an
     /// effect.
-    FileSystem(&'static str),
+    FileSystem(Cow<'static, str>),
     /// Its symbols or its debug info have more of something than is read.
     OverBudget(Resource),
     /// The file can't be understood; the text says which part.
     Malformed(String),
+    /// The process that was to read it did not tell all; the text says what became of it.
+    Unread(String),
 }
 
 impl fmt::Display for Lack {
@@ -110,6 +113,10 @@ impl fmt::Display for LackReason {
             Self::OverBudget(resource) => write!(
                 f,
                 "it has more {resource} than are read of one file; some names and lines are missing"
+            ),
+            Self::Unread(why) => write!(
+                f,
+                "the process that reads debug info {why}; what it had not told has no names"
             ),
             Self::Malformed(part) => write!(f, "malformed ELF file ({part})"),
         }

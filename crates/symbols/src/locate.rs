@@ -7,7 +7,10 @@ use std::{
     ops::Range,
     os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rtops_elf::{Budget, Elf, SplitFiles};
@@ -64,11 +67,19 @@ pub struct SplitOff {
     path: String,
     directories: Vec<PathBuf>,
     budget: Arc<Budget>,
+    is_used: Arc<AtomicBool>,
 }
 
 impl SplitOff {
     fn read(&self, file: Result<File, LackReason>) -> Option<Elf> {
+        self.is_used.store(true, Ordering::Relaxed);
         Elf::read(Arc::new(file.ok()?), &self.budget).ok()
+    }
+
+    /// Whether it was looked for.
+    #[cfg(feature = "child")]
+    pub fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Relaxed)
     }
 
     /// The file at a path of the target, or at that of this machine for a process that is no more.
@@ -113,8 +124,10 @@ impl Finder {
         }
     }
 
-    pub const fn options(&self) -> &Options {
-        &self.options
+    /// Gives the file of a module by its path.
+    #[cfg(feature = "child")]
+    pub fn add_file(&mut self, path: &str, file: Arc<File>) {
+        self.options.files.insert(path.to_owned(), file);
     }
 
     /// What the files of one module may cost.
@@ -171,6 +184,7 @@ impl Finder {
                     path: module.path.clone(),
                     directories: self.options.symbol_dirs.clone(),
                     budget: Arc::clone(budget),
+                    is_used: Arc::default(),
                 },
             }),
         }
@@ -275,7 +289,7 @@ fn opened(found: Result<Regular, Refusal>) -> Result<File, LackReason> {
     match found {
         Ok(file) => file.open().map_err(not_found),
         Err(Refusal::NotRegular) => Err(LackReason::NotRegular),
-        Err(Refusal::FileSystem(name)) => Err(LackReason::FileSystem(name)),
+        Err(Refusal::FileSystem(name)) => Err(LackReason::FileSystem(name.into())),
         Err(Refusal::Io(error)) => Err(not_found(error)),
         Err(other) => Err(LackReason::NotFound(other.to_string())),
     }

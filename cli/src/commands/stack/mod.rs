@@ -46,6 +46,7 @@ use rtops_report::{
     view::{Layout, View},
     waits::Waits,
 };
+use rtops_symbols::child::ReaderProcess;
 
 /// Takes dumps and prints them. Prints what there is before it fails for what is missing.
 ///
@@ -56,29 +57,36 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     let of_file = dump::of_file(&args.source, Detail::Trees, args.save.as_deref())?;
     drop(progress);
     if let Some(taken) = of_file {
-        return show(args, output, taken, parts(args));
+        return show(
+            args,
+            output,
+            (taken, parts(args)),
+            args.source.start_reader(),
+        );
     }
     if args.all_agents || args.targets.len() > 1 {
         return several::run(args, output);
     }
     let target = Target::named_or_only(args.targets.first(), args.source.timeout)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
-    let (taken, parts) = take(args, &target)?;
+    // It is ready by the time that there is something to look up.
+    let reader = args.source.start_reader();
+    let taken = take(args, &target)?;
     drop(progress);
-    show(args, output, taken, parts)
+    show(args, output, taken, reader)
 }
 
 fn show(
     args: &StackArgs,
     output: &OutputArgs,
-    mut taken: Taken,
-    parts: StackParts,
+    (mut taken, parts): (Taken, StackParts),
+    reader: ReaderProcess,
 ) -> Result<(), Error> {
     let mut yielding = taken.yielding.take();
     // With the dump itself on standard output there is no room for what it says.
     if !args.save.as_deref().is_some_and(is_dash) || output.output.is_some() {
         let progress = Progress::start("looking up functions and lines".to_owned());
-        with_view(args, output, (&taken, parts), |view, style| {
+        with_view(args, output, (&taken, parts), reader, |view, style| {
             drop(progress);
             let mut output = if args.save.is_some() {
                 Output::open(output)?
@@ -121,10 +129,11 @@ fn with_view<T>(
     args: &StackArgs,
     output: &OutputArgs,
     (taken, parts): (&Taken, StackParts),
+    reader: ReaderProcess,
     show: impl FnOnce(&View, Style) -> T,
 ) -> T {
     let dump = &taken.dump;
-    let mut symbols = taken.symbols(&args.source.symbols);
+    let mut symbols = taken.symbols(&args.source.symbols, reader);
     let shown = if args.all_frames {
         Shown::All
     } else {

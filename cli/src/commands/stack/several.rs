@@ -105,10 +105,11 @@ fn section(
     output: &OutputArgs,
     target: &Target,
 ) -> Result<(Vec<u8>, Vec<String>), Error> {
+    let reader = args.source.start_reader();
     let (taken, parts) = take(args, target)?;
     let mut text = Vec::new();
     let format = Format::of(output);
-    with_view(args, output, (&taken, parts), |view, style| {
+    with_view(args, output, (&taken, parts), reader, |view, style| {
         print(&mut text, style, format, args, view)
     })?;
     Ok((text, taken.dump.gaps))

@@ -30,7 +30,7 @@ use rtops_report::{
     symbolize::symbolize,
     threads::stacks_of_threads,
 };
-use rtops_symbols::{Options, Segment, Symbols};
+use rtops_symbols::{Segment, Symbols};
 
 /// The tasks of a process at one moment, with names for their addresses.
 #[derive(Debug)]
@@ -54,11 +54,10 @@ pub enum Text {
 }
 
 impl Profile {
-    /// Looks up the addresses of a dump that was taken at that time. Blocks to read the debug info
+    /// Looks up the addresses of a dump that was taken at that time, by symbols for its modules. Blocks to read the debug info
     /// of the modules that they lie in.
     #[must_use]
-    pub fn resolve(dump: Dump, options: Options, taken: SystemTime) -> Self {
-        let mut symbols = Symbols::new(dump.modules.clone(), options);
+    pub fn resolve(dump: Dump, mut symbols: Symbols, taken: SystemTime) -> Self {
         let used: HashSet<StackId> = stacks_of_tasks(&dump)
             .into_iter()
             .chain(stacks_of_threads(&dump))

@@ -11,7 +11,7 @@ use rtops_protocol::{
     WakerState,
 };
 use rtops_report::dump::fixtures::{self, on, receive, thread};
-use rtops_symbols::Options;
+use rtops_symbols::{Options, Symbols};
 
 use super::{Profile, Text, message, proto};
 
@@ -72,7 +72,9 @@ fn profile(tasks: Vec<Task>, names: [&str; 2], gaps: &[&str]) -> Profile {
         }),
     ]);
     let taken = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-    Profile::resolve(dump.unwrap(), Options::default(), taken)
+    let dump = dump.unwrap();
+    let symbols = Symbols::new(dump.modules.clone(), Options::default());
+    Profile::resolve(dump, symbols, taken)
 }
 
 /// Two that wait alike, one that waits in two places, and one of each other kind.

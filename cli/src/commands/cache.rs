@@ -1,0 +1,73 @@
+//! `rtops cache`: where the functions and lines are kept that were looked up, and how much there is.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use rtops_render::json;
+use rtops_report::{escape::escape, format};
+use rtops_symbols::cache::{self, MAX_CACHE, Store, Usage};
+use serde::Serialize;
+
+use super::{Format, Output};
+use crate::{
+    args::{CacheArgs, OutputArgs},
+    error::Error,
+};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: u32,
+    directory: &'a str,
+    files: usize,
+    bytes: u64,
+    max_bytes: u64,
+}
+
+/// Prints it, after it was cleared if that is asked for.
+///
+/// # Errors
+/// When there can be no cache, it can't be read or cleared, or the output can't be written.
+pub fn run(args: &CacheArgs, output: &OutputArgs) -> Result<(), Error> {
+    let Some(caches) = cache::user_directory() else {
+        let why = "there is no cache: neither XDG_CACHE_HOME nor HOME is set";
+        return Err(Error::Failed(why.to_owned()));
+    };
+    let failed = |error: io::Error| Error::Failed(format!("there is no cache: {error}"));
+    let store = Store::open(&caches).map_err(failed)?;
+    if args.clear {
+        store.clear().map_err(failed)?;
+    }
+    let usage = store.usage().map_err(failed)?;
+    let mut output = Output::open(output)?;
+    match output.format {
+        Format::Json => write_json(&mut output.writer, store.directory(), usage)?,
+        Format::Text => write_text(&mut output.writer, store.directory(), usage)?,
+    }
+    output.finish()
+}
+
+fn write_json(writer: &mut impl Write, directory: &Path, usage: Usage) -> io::Result<()> {
+    json::write(
+        writer,
+        &Report {
+            schema: json::SCHEMA,
+            directory: &directory.to_string_lossy(),
+            files: usage.files,
+            bytes: usage.bytes,
+            max_bytes: MAX_CACHE,
+        },
+    )
+}
+
+fn write_text(writer: &mut impl Write, directory: &Path, usage: Usage) -> io::Result<()> {
+    writeln!(
+        writer,
+        "{}: {} of {}, {}",
+        escape(&directory.to_string_lossy()),
+        format::bytes(usage.bytes),
+        format::bytes(MAX_CACHE),
+        format::count(usage.files, "file"),
+    )
+}

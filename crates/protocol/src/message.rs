@@ -1,0 +1,34 @@
+//! Messages that processes of the command send each other, in the same frames and by the same codec.
+
+use std::io::{Read, Write};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{FrameKind, MAX_REPLY, ProtocolError, codec, read_frame, write_frame};
+
+/// Sends a message as one frame of this kind.
+///
+/// # Errors
+/// When the stream fails, or the message is too long for a frame.
+pub fn send_message(
+    stream: &mut impl Write,
+    kind: FrameKind,
+    message: &impl Serialize,
+) -> Result<(), ProtocolError> {
+    write_frame(stream, kind, &codec::encode(kind, message)?)
+}
+
+/// Receives a message, of which there is to be nothing but frames of this kind.
+///
+/// # Errors
+/// When the stream fails or ends, or what arrives is no such message.
+pub fn receive_message<T: DeserializeOwned>(
+    stream: &mut impl Read,
+    kind: FrameKind,
+) -> Result<T, ProtocolError> {
+    let frame = read_frame(stream, MAX_REPLY)?;
+    if frame.kind != kind {
+        return Err(ProtocolError::Unexpected(frame.kind.0));
+    }
+    codec::decode(kind, &frame.body)
+}

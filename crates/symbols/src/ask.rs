@@ -1,0 +1,62 @@
+//! What is asked of the files of a module, and what they answer; whoever reads them.
+
+use std::{ops::Range, path::PathBuf};
+
+use rtops_types::{FileOffset, Module};
+
+use crate::{LackReason, Location};
+
+/// Questions about one module. Addresses are those in its ELF file.
+pub(crate) struct Ask {
+    /// The number of the module among those of its process.
+    pub number: usize,
+    pub module: Module,
+    /// What to find the functions of.
+    pub addresses: Vec<u64>,
+    /// Functions by which tokio polls tasks.
+    pub polls: Vec<u64>,
+}
+
+/// What the files of a module tell. Where the lists are shorter than those asked for, the rest is not known.
+#[derive(Default)]
+pub(crate) struct Answer {
+    pub found: Vec<Found>,
+    pub pollers: Vec<PolledBy>,
+    /// None if nothing is known.
+    pub facts: Option<Facts>,
+}
+
+/// What stands at an address.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Found {
+    /// The functions, the innermost first; empty if no symbol covers the address.
+    pub frames: Vec<(String, Option<Location>)>,
+    /// Where the function that was called begins, if a symbol covers the address.
+    pub start: Option<u64>,
+}
+
+/// What a function polls.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PolledBy {
+    pub future_type: Option<String>,
+    /// Where its code begins.
+    pub entry: u64,
+}
+
+/// What is known of a module as a whole.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Facts {
+    /// Whether a file was read.
+    pub is_read: bool,
+    pub lack: Option<LackReason>,
+    pub source_directories: Vec<PathBuf>,
+    /// Where the code is in memory without its bias, and in the file.
+    pub segment: Option<(Range<u64>, FileOffset)>,
+}
+
+/// Who reads the files.
+pub(crate) trait Reader: Send {
+    /// The answers, in the order of the questions. Blocks to read the files of modules that were not asked for
+    /// before.
+    fn answer(&mut self, asks: &[Ask]) -> Vec<Answer>;
+}

@@ -1,0 +1,294 @@
+//! What was looked up before, kept on disk: so that the second look at a program reads none of its debug info.
+//!
+//! Each file of the cache is of one build of one module ([`Key`]), and holds what was asked of it and what was
+//! answered, as the messages that go to and fro. It is for one build of rtops, so that no name is older than the
+//! code that makes names; and for the very files that it came from, so that a file that only claims to be the same
+//! build has its own.
+//!
+//! The process that reads symbols reads and writes it: it is the one that may fail over bytes that somebody else
+//! wrote, and who started it has one kind of bytes to mistrust instead of two. A checksum tells what is damaged. It
+//! does not tell what is forged: nobody but the user may write there, and [`Store::open`] sees to that.
+
+mod entry;
+mod store;
+
+use std::{
+    collections::HashMap,
+    env,
+    ffi::OsString,
+    fs::File,
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use rtops_elf::Elf;
+use rtops_protocol::Module;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    LackReason,
+    ask::{Facts, Found, PolledBy},
+    here::Here,
+    locate::SplitOff,
+};
+pub use store::{MAX_CACHE, Store, Usage};
+
+/// How many addresses of one module are kept.
+const MAX_ADDRESSES: usize = 1 << 16;
+/// The longest build-id that is believed; most have 20 bytes.
+const MAX_BUILD_ID: usize = 64;
+
+/// Where the caches of the user are: `$XDG_CACHE_HOME`, else `~/.cache`.
+#[must_use]
+pub fn user_directory() -> Option<PathBuf> {
+    let variable = |name: &str| env::var_os(name).filter(|value: &OsString| !value.is_empty());
+    let xdg = variable("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || variable("HOME").map(|home| Path::new(&home).join(".cache"));
+    // A relative one is to be ignored, says the specification.
+    let absolute = |path: &PathBuf| path.is_absolute();
+    xdg.filter(absolute).or_else(home).filter(absolute)
+}
+
+/// What is kept in one file.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Key {
+    /// This program.
+    program: Identity,
+    build_id: Vec<u8>,
+    /// The module's own file and its debug files.
+    files: Vec<Identity>,
+    /// Whether another one was looked for in vain where the user said that files are.
+    is_missed: bool,
+}
+
+/// A file as it is: none of it can be changed without a change in here by anybody but root.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Identity {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+impl Key {
+    /// `None` for what is not kept: without a build-id nothing tells that it is the same module.
+    fn of<'a>(
+        program: &Identity,
+        module: &Module,
+        files: impl IntoIterator<Item = &'a File>,
+        is_missed: bool,
+    ) -> Option<Self> {
+        let build_id = module.build_id.clone();
+        let files: io::Result<Vec<Identity>> = files.into_iter().map(Identity::of).collect();
+        let files = files.ok()?;
+        if build_id.is_empty() || build_id.len() > MAX_BUILD_ID || files.is_empty() {
+            return None;
+        }
+        Some(Self {
+            program: program.clone(),
+            build_id,
+            files,
+            is_missed,
+        })
+    }
+}
+
+/// What is known of a module, by address in its file.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Known {
+    pub found: HashMap<u64, Found>,
+    pub pollers: HashMap<u64, PolledBy>,
+    pub facts: Facts,
+}
+
+impl Known {
+    fn len(&self) -> usize {
+        self.found.len() + self.pollers.len()
+    }
+}
+
+/// Reads files, and remembers what they told.
+pub(crate) struct Remembering {
+    here: Here,
+    /// Where it is kept, and for which program.
+    store: Option<(Store, Identity)>,
+    modules: HashMap<usize, Remembered>,
+}
+
+/// What is remembered of one module.
+struct Remembered {
+    /// None if nothing is to be kept.
+    key: Option<Key>,
+    /// What was known before this look.
+    known: Known,
+    /// What is new.
+    new: Known,
+    /// What the key does not tell of.
+    split: Option<SplitOff>,
+}
+
+impl Remembering {
+    /// Remembers in this directory of caches, if there is one that is safe.
+    pub(crate) fn new(here: Here, directory: Option<&Path>) -> Self {
+        let store = directory.and_then(|directory| {
+            let program = Identity::of(&File::open("/proc/self/exe").ok()?).ok()?;
+            Some((Store::open(directory).ok()?, program))
+        });
+        Self {
+            here,
+            store,
+            modules: HashMap::new(),
+        }
+    }
+
+    pub(crate) const fn here(&mut self) -> &mut Here {
+        &mut self.here
+    }
+
+    /// What stands at these addresses.
+    pub(crate) fn found(
+        &mut self,
+        number: usize,
+        module: &Module,
+        addresses: &[u64],
+    ) -> Vec<Found> {
+        let remembered = self.of(number, module);
+        if remembered.key.is_none() {
+            return self.here.found(number, module, addresses);
+        }
+        let unknown = addresses.iter().copied();
+        let unknown = unknown.filter(|address| !remembered.known.found.contains_key(address));
+        let unknown: Vec<u64> = unknown.collect();
+        if !unknown.is_empty() {
+            let found = self.here.found(number, module, &unknown);
+            let remembered = self.of(number, module);
+            remembered.new.found.extend(unknown.into_iter().zip(found));
+        }
+        let Remembered { known, new, .. } = self.of(number, module);
+        let found = addresses.iter().map(|address| {
+            let found = known.found.get(address).or_else(|| new.found.get(address));
+            found.cloned().unwrap_or_default()
+        });
+        found.collect()
+    }
+
+    /// What these functions poll.
+    pub(crate) fn pollers(
+        &mut self,
+        number: usize,
+        module: &Module,
+        polls: &[u64],
+    ) -> Vec<PolledBy> {
+        let remembered = self.of(number, module);
+        if remembered.key.is_none() {
+            return self.here.pollers(number, module, polls);
+        }
+        let unknown = polls.iter().copied();
+        let unknown = unknown.filter(|poll| !remembered.known.pollers.contains_key(poll));
+        let unknown: Vec<u64> = unknown.collect();
+        if !unknown.is_empty() {
+            let pollers = self.here.pollers(number, module, &unknown);
+            let remembered = self.of(number, module);
+            remembered
+                .new
+                .pollers
+                .extend(unknown.into_iter().zip(pollers));
+        }
+        let Remembered { known, new, .. } = self.of(number, module);
+        let pollers = polls.iter().map(|poll| {
+            let polled = known.pollers.get(poll).or_else(|| new.pollers.get(poll));
+            polled.cloned().unwrap_or(PolledBy {
+                future_type: None,
+                entry: *poll,
+            })
+        });
+        pollers.collect()
+    }
+
+    /// What is known of the module by now.
+    pub(crate) fn facts(&mut self, number: usize, module: &Module) -> Facts {
+        let Remembered { known, new, .. } = self.of(number, module);
+        if new.len() == 0 && known.facts.is_read {
+            return known.facts.clone();
+        }
+        let facts = self.here.facts(number, module);
+        let remembered = self.of(number, module);
+        remembered.new.facts = facts.clone();
+        let is_whole = !remembered.split.as_ref().is_some_and(SplitOff::is_used);
+        if !is_whole || !is_lasting(&facts) {
+            remembered.key = None;
+        }
+        facts
+    }
+
+    /// Writes what is new. What can't be written is looked up again the next time.
+    pub(crate) fn keep(&mut self) {
+        let Some((store, _)) = &self.store else {
+            return;
+        };
+        for remembered in self.modules.values_mut() {
+            let Remembered {
+                key, known, new, ..
+            } = remembered;
+            let Some(key) = key.as_ref().filter(|_| new.facts.is_read && new.len() > 0) else {
+                continue;
+            };
+            if known.len() + new.len() > MAX_ADDRESSES {
+                *known = Known::default();
+            }
+            known.found.extend(new.found.drain());
+            known.pollers.extend(new.pollers.drain());
+            known.facts = std::mem::take(&mut new.facts);
+            let _is_kept = store.write(key, known);
+        }
+    }
+
+    fn of(&mut self, number: usize, module: &Module) -> &mut Remembered {
+        let Self {
+            here,
+            store,
+            modules,
+        } = self;
+        modules.entry(number).or_insert_with(|| {
+            let found = store.as_ref().zip(here.files(number, module));
+            let split = found.map(|(_, found)| found.split.clone());
+            let kept = found.and_then(|((store, program), found)| {
+                let files = found.files.iter().map(Elf::file);
+                let key = Key::of(program, module, files, found.missed.is_some())?;
+                let known = store.read(&key).unwrap_or_default();
+                Some((key, known))
+            });
+            let (key, known) = kept.unzip();
+            Remembered {
+                key,
+                known: known.unwrap_or_default(),
+                new: Known::default(),
+                split,
+            }
+        })
+    }
+}
+
+/// Whether the same would be found again.
+fn is_lasting(facts: &Facts) -> bool {
+    facts.is_read && matches!(facts.lack, None | Some(LackReason::Stripped))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

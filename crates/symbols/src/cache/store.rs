@@ -1,0 +1,195 @@
+//! The directory of the cache.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, DirBuilder, DirEntry, Metadata},
+    io::{self, ErrorKind, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use nix::unistd::geteuid;
+use rtops_files::{NamedBy, Refusal, Regular};
+
+use super::{
+    Key, Known,
+    entry::{self, MAX_ENTRY},
+};
+
+/// Its name among the caches of the user.
+const NAME: &str = "rtops";
+/// How a file begins that is not complete yet.
+const UNFINISHED: &str = ".new-";
+/// How much the cache may take, in bytes.
+pub const MAX_CACHE: u64 = 200_000_000;
+/// How old an incomplete file is of which the writer was killed.
+const ABANDONED: Duration = Duration::from_secs(3600);
+/// How often it is noted that a file was used.
+const USED: Duration = Duration::from_secs(60);
+
+/// The cache of this user.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+}
+
+/// How much there is in the cache.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Usage {
+    /// How many builds of modules something is known of.
+    pub files: usize,
+    /// How much they take, in bytes.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// The cache below the user's directory of caches, which is made if there is none.
+    ///
+    /// # Errors
+    /// When it can't be made, or somebody else may write there: what they put there would be believed.
+    pub fn open(caches: &Path) -> io::Result<Self> {
+        make(caches)?;
+        // This one may be a link, to where the user has more room.
+        let metadata = fs::metadata(caches)?;
+        if metadata.uid() != geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+            return Err(not_private(caches));
+        }
+        let directory = caches.join(NAME);
+        make(&directory)?;
+        let metadata = fs::symlink_metadata(&directory)?;
+        let is_private = metadata.is_dir()
+            && metadata.uid() == geteuid().as_raw()
+            && metadata.mode() & 0o077 == 0;
+        match is_private {
+            true => Ok(Self { directory }),
+            false => Err(not_private(&directory)),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// How much there is in it.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn usage(&self) -> io::Result<Usage> {
+        let mut usage = Usage::default();
+        for (_, metadata) in self.files()? {
+            usage.files += 1;
+            usage.bytes += metadata.len();
+        }
+        Ok(usage)
+    }
+
+    /// Removes all that is in it.
+    ///
+    /// # Errors
+    /// When something can't be removed.
+    pub fn clear(&self) -> io::Result<()> {
+        for (entry, _) in self.files()? {
+            match fs::remove_file(entry.path()) {
+                // Another one may do the same.
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn read(&self, key: &Key) -> Option<Known> {
+        let file = Regular::at(&self.path(key)?, NamedBy::User).ok()?;
+        let mut file = file.open().ok()?;
+        let known = entry::decode(key, &mut file)?;
+        let used = file.metadata().and_then(|metadata| metadata.modified());
+        let used = used.ok().and_then(|used| used.elapsed().ok());
+        if used.is_some_and(|used| used > USED) {
+            // Else it goes as if it had not been used.
+            let _is_noted = file.set_modified(SystemTime::now());
+        }
+        Some(known)
+    }
+
+    /// Writes a file as a whole, or not at all, whoever else does the same.
+    pub(super) fn write(&self, key: &Key, known: &Known) -> Result<(), Refusal> {
+        let entry = entry::encode(key, known).map_err(io::Error::other)?;
+        let length = entry.len() as u64;
+        let path = self.path(key).ok_or(ErrorKind::InvalidInput);
+        let path = path.map_err(io::Error::from)?;
+        if length > MAX_ENTRY {
+            return Err(io::Error::from(ErrorKind::FileTooLarge).into());
+        }
+        self.make_room(length)?;
+        let mut builder = tempfile::Builder::new();
+        let mut file = builder.prefix(UNFINISHED).tempfile_in(&self.directory)?;
+        file.write_all(&entry)?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    }
+
+    /// Removes what was not used for longest, until there is room for so many bytes.
+    fn make_room(&self, bytes: u64) -> io::Result<()> {
+        let mut files = self.files()?;
+        files.retain(|(entry, metadata)| {
+            let name = entry.file_name();
+            let is_abandoned = name.to_string_lossy().starts_with(UNFINISHED)
+                && age(metadata).is_some_and(|age| age > ABANDONED);
+            !(is_abandoned && fs::remove_file(entry.path()).is_ok())
+        });
+        let mut total: u64 = files.iter().map(|(_, metadata)| metadata.len()).sum();
+        files.sort_by_key(|(_, metadata)| (metadata.mtime(), metadata.mtime_nsec()));
+        for (entry, metadata) in files {
+            if total + bytes <= MAX_CACHE {
+                break;
+            }
+            if fs::remove_file(entry.path()).is_ok() {
+                total -= metadata.len();
+            }
+        }
+        Ok(())
+    }
+
+    fn files(&self) -> io::Result<Vec<(DirEntry, Metadata)>> {
+        let entries = fs::read_dir(&self.directory)?.flatten();
+        let files = entries.filter_map(|entry| {
+            let metadata = entry.metadata().ok()?;
+            metadata.is_file().then_some((entry, metadata))
+        });
+        Ok(files.collect())
+    }
+
+    /// The build-id, and a number that tells apart files which say that they are that build.
+    fn path(&self, key: &Key) -> Option<PathBuf> {
+        let mut name = String::new();
+        for byte in &key.build_id {
+            write!(name, "{byte:02x}").ok()?;
+        }
+        let mut encoded = Vec::new();
+        rtops_protocol::send_message(&mut encoded, rtops_protocol::FrameKind::SYMBOLS, key).ok()?;
+        write!(name, "-{:08x}", crc32fast::hash(&encoded)).ok()?;
+        Some(self.directory.join(name))
+    }
+}
+
+fn age(metadata: &Metadata) -> Option<Duration> {
+    metadata.modified().ok()?.elapsed().ok()
+}
+
+/// Makes a directory for nobody else, if there is none.
+fn make(directory: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+fn not_private(directory: &Path) -> io::Error {
+    io::Error::other(format!(
+        "{} is not a directory of this user alone",
+        directory.display()
+    ))
+}

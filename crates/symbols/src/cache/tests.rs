@@ -1,0 +1,257 @@
+use std::{
+    fs::{self, File, Permissions},
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::PathBuf,
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use rtops_protocol::ModuleKind;
+use rtops_types::FileOffset;
+
+use super::{entry, store::MAX_CACHE, *};
+use crate::Location;
+
+fn program() -> Identity {
+    Identity::of(&File::open("/proc/self/exe").unwrap()).unwrap()
+}
+
+/// A key of a module whose file is this one.
+fn key(build_id: u8, file: &Path) -> Key {
+    let module = Module {
+        path: "/srv/app".to_owned(),
+        build_id: vec![build_id; 20],
+        load_bias: 0,
+        code: 0..1,
+        kind: ModuleKind::MainExecutable,
+    };
+    Key::of(&program(), &module, &[File::open(file).unwrap()], false).unwrap()
+}
+
+fn known(count: u64) -> Known {
+    let frame = |number: u64| {
+        let location = Location {
+            file: format!("src/{}.rs", number % 7),
+            line: 12,
+            column: (number.is_multiple_of(2)).then_some(3),
+        };
+        (format!("app::f{number}"), Some(location))
+    };
+    let found = (0..count).map(|address| {
+        let found = Found {
+            frames: vec![frame(address), ("app::main".to_owned(), None)],
+            start: Some(address / 2),
+        };
+        (address, found)
+    });
+    let polled = |entry: u64| PolledBy {
+        future_type: (entry > 3).then(|| "app::serve::{async_fn_env#0}".to_owned()),
+        entry,
+    };
+    Known {
+        found: found.collect(),
+        pollers: (0..count / 10).map(|poll| (poll, polled(poll))).collect(),
+        facts: Facts {
+            is_read: true,
+            lack: Some(LackReason::Stripped),
+            source_directories: vec![PathBuf::from("/src/app")],
+            segment: Some((0x1000..0x9000, FileOffset(0x400))),
+        },
+    }
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let caches = tempfile::tempdir().unwrap();
+    let store = Store::open(caches.path()).unwrap();
+    let key = key(1, Path::new("/proc/self/exe"));
+    assert_eq!(store.read(&key), None);
+    // Several messages of each kind.
+    for count in [0, 1, 40_000] {
+        store.write(&key, &known(count)).unwrap();
+        assert!(store.read(&key) == Some(known(count)), "{count}");
+    }
+    assert_eq!(store.usage().unwrap().files, 1);
+    store.clear().unwrap();
+    assert_eq!(store.usage().unwrap(), Usage::default());
+    assert_eq!(store.read(&key), None);
+}
+
+#[test]
+fn another_file_or_build_has_entries_of_its_own() {
+    let caches = tempfile::tempdir().unwrap();
+    let file = caches.path().join("app");
+    fs::write(&file, "one").unwrap();
+    let first = key(1, &file);
+    // It has the same name, and the same length.
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "two").unwrap();
+    let others = [
+        key(1, &file),
+        key(2, &file),
+        key(1, Path::new("/proc/self/exe")),
+    ];
+    let store = Store::open(caches.path()).unwrap();
+    store.write(&first, &known(10)).unwrap();
+    for other in others {
+        assert_ne!(first, other);
+        assert_eq!(store.read(&other), None);
+        // Nor is it believed under the other name.
+        let written = entry::encode(&first, &known(10)).unwrap();
+        assert_eq!(entry::decode(&other, &mut written.as_slice()), None);
+    }
+}
+
+#[test]
+fn a_module_without_a_build_id_is_not_kept() {
+    let module = |build_id| Module {
+        path: "/srv/app".to_owned(),
+        build_id,
+        load_bias: 0,
+        code: 0..1,
+        kind: ModuleKind::MainExecutable,
+    };
+    let file = || [File::open("/proc/self/exe").unwrap()];
+    assert!(Key::of(&program(), &module(vec![1; 20]), &file(), false).is_some());
+    assert!(Key::of(&program(), &module(Vec::new()), &file(), false).is_none());
+    assert!(Key::of(&program(), &module(vec![1; 1 << 20]), &file(), false).is_none());
+    assert!(Key::of(&program(), &module(vec![1; 20]), &[], false).is_none());
+}
+
+#[test]
+fn what_is_damaged_anywhere_is_not_believed() {
+    let key = key(1, Path::new("/proc/self/exe"));
+    let whole = entry::encode(&key, &known(20)).unwrap();
+    assert!(entry::decode(&key, &mut whole.as_slice()).is_some());
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        assert_eq!(entry::decode(&key, &mut damaged.as_slice()), None, "{at}");
+        assert_eq!(entry::decode(&key, &mut &whole[..at]), None, "{at}");
+    }
+    let longer = [whole, vec![0]].concat();
+    assert_eq!(entry::decode(&key, &mut longer.as_slice()), None);
+}
+
+#[test]
+fn what_is_forged_with_the_right_checksum_is_bounded() {
+    let key = key(1, Path::new("/proc/self/exe"));
+    let whole = entry::encode(&key, &known(20)).unwrap();
+    for at in 16..whole.len() {
+        for byte in [0, 0x7f, 0xfb, 0xfd, 0xff] {
+            let mut forged = whole.clone();
+            forged[at] = byte;
+            let sum = crc32fast::hash(&forged[16..]);
+            forged[8..12].copy_from_slice(&sum.to_le_bytes());
+            // Names may be others; there is no panic and no great allocation.
+            drop(entry::decode(&key, &mut forged.as_slice()));
+        }
+    }
+}
+
+#[test]
+fn what_was_not_used_for_longest_goes_first() {
+    let caches = tempfile::tempdir().unwrap();
+    let store = Store::open(caches.path()).unwrap();
+    let exe = Path::new("/proc/self/exe");
+    for (build_id, age) in [(1, 300), (2, 100), (3, 200)] {
+        store.write(&key(build_id, exe), &known(10)).unwrap();
+        let path = fs::read_dir(store.directory()).unwrap().flatten();
+        let name = format!("{build_id:02x}");
+        let mut path = path.filter(|entry| entry.file_name().to_string_lossy().starts_with(&name));
+        let file = File::options()
+            .write(true)
+            .open(path.next().unwrap().path())
+            .unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(age))
+            .unwrap();
+    }
+    // The oldest is used now. Without its content another one takes nearly all of the room.
+    assert!(store.read(&key(1, exe)).is_some());
+    let large = File::create(store.directory().join("large")).unwrap();
+    large
+        .set_modified(SystemTime::now() - Duration::from_secs(150))
+        .unwrap();
+    let small = entry::encode(&key(4, exe), &known(10)).unwrap().len() as u64;
+    large.set_len(MAX_CACHE - 2 * small - small / 2).unwrap();
+    large
+        .set_modified(SystemTime::now() - Duration::from_secs(150))
+        .unwrap();
+    store.write(&key(4, exe), &known(10)).unwrap();
+    let is_there = |build_id| store.read(&key(build_id, exe)).is_some();
+    assert!(!is_there(3));
+    assert!(!store.directory().join("large").exists());
+    assert!(is_there(1) && is_there(2) && is_there(4));
+}
+
+#[test]
+fn a_file_that_was_never_finished_goes_after_a_while() {
+    let caches = tempfile::tempdir().unwrap();
+    let store = Store::open(caches.path()).unwrap();
+    let (old, new) = (
+        store.directory().join(".new-1"),
+        store.directory().join(".new-2"),
+    );
+    File::create(&new).unwrap();
+    let long_ago = SystemTime::now() - Duration::from_secs(4000);
+    File::create(&old).unwrap().set_modified(long_ago).unwrap();
+    store
+        .write(&key(1, Path::new("/proc/self/exe")), &known(1))
+        .unwrap();
+    assert!(!old.exists() && new.exists());
+}
+
+#[test]
+fn two_that_write_at_once_leave_one_whole_file() {
+    let caches = tempfile::tempdir().unwrap();
+    let store = &Store::open(caches.path()).unwrap();
+    let key = &key(1, Path::new("/proc/self/exe"));
+    let (few, many) = (&known(10), &known(500));
+    store.write(key, few).unwrap();
+    thread::scope(|scope| {
+        for known in [few, many] {
+            scope.spawn(move || (0..100).for_each(|_| store.write(key, known).unwrap()));
+        }
+        for _ in 0..200 {
+            let read = store.read(key).unwrap();
+            assert!(read == *few || read == *many);
+        }
+    });
+    assert_eq!(store.usage().unwrap().files, 1);
+}
+
+#[test]
+fn only_a_directory_of_the_user_alone_is_used() {
+    let caches = tempfile::tempdir().unwrap();
+    let directory = caches.path().join("rtops");
+    fs::create_dir(&directory).unwrap();
+    for mode in [0o755, 0o770, 0o707] {
+        fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+        assert!(Store::open(caches.path()).is_err());
+    }
+    fs::set_permissions(&directory, Permissions::from_mode(0o700)).unwrap();
+    assert!(Store::open(caches.path()).is_ok());
+    // Who may write above it may put another one there.
+    fs::set_permissions(caches.path(), Permissions::from_mode(0o777)).unwrap();
+    assert!(Store::open(caches.path()).is_err());
+    fs::set_permissions(caches.path(), Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&directory, caches.path().join("elsewhere")).unwrap();
+    symlink("elsewhere", &directory).unwrap();
+    assert!(Store::open(caches.path()).is_err());
+    // One that is not there is made, and nobody else may look into it.
+    let new = caches.path().join("new");
+    let store = Store::open(&new).unwrap();
+    for made in [&*new, store.directory()] {
+        assert_eq!(
+            fs::metadata(made).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+    }
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(store.directory(), Some(1), None).unwrap();
+        assert!(Store::open(&new).is_err());
+        std::os::unix::fs::chown(store.directory(), Some(0), None).unwrap();
+        std::os::unix::fs::chown(&new, Some(1), None).unwrap();
+        assert!(Store::open(&new).is_err());
+    }
+}

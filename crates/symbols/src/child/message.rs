@@ -1,0 +1,193 @@
+//! What is asked of the process that reads symbols, and what it tells. The cache holds the same.
+//!
+//! One question is a [`Question::Setup`], once, then for each module a [`Question::Module`] and what is asked of
+//! it, and [`Question::Go`]. Then for each module come [`Told::Reading`], what is found in the order in which it
+//! was asked for, and [`Told::Facts`]; and at the end [`Told::End`]. Names and frames are numbered in the order in which
+//! they are first told, and told once.
+
+use std::{
+    ffi::OsString,
+    io::{Read, Write},
+    ops::Range,
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    path::{Path, PathBuf},
+};
+
+use rtops_protocol::{FrameKind, Module, ProtocolError, receive_message, send_message};
+use rtops_types::FileOffset;
+use serde::{Deserialize, Serialize};
+
+use crate::{LackReason, ask::Facts};
+
+/// How many numbers one message has at most.
+pub(super) const MAX_ITEMS: usize = 1 << 14;
+/// How many bytes of names one message has at most, unless it has one name only.
+pub(super) const MAX_BYTES: usize = 256 << 10;
+/// How long a name is at most, in bytes.
+pub(super) const MAX_NAME: usize = 64 << 10;
+/// How many functions may be inlined into each other.
+pub(super) const MAX_DEPTH: usize = 1 << 10;
+
+#[derive(Deserialize, Serialize)]
+pub(crate) enum Question {
+    Setup(Setup),
+    /// What follows is of this module.
+    Module {
+        number: u32,
+        module: Module,
+        /// Where its file is open.
+        file: Option<Bytes>,
+    },
+    Addresses(Vec<u64>),
+    Polls(Vec<u64>),
+    /// That was all.
+    Go,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Setup {
+    pub pid: Option<i32>,
+    pub symbol_dirs: Vec<Bytes>,
+    /// The user's directory of caches, if they want one.
+    pub cache: Option<Bytes>,
+    pub memory: u64,
+    /// How much processor time it may use, in seconds.
+    pub processor: u64,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(super) enum Told {
+    /// What follows is of the module that was asked for with this position.
+    Reading(u32),
+    Names(Vec<String>),
+    Frames(Vec<ToldFrame>),
+    Found(Vec<ToldFound>),
+    Pollers(Vec<ToldPoller>),
+    Facts(ToldFacts),
+    End,
+}
+
+#[derive(Clone, Copy, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub(super) struct ToldFrame {
+    pub function: u32,
+    pub place: Option<Place>,
+}
+
+#[derive(Clone, Copy, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub(super) struct Place {
+    pub file: u32,
+    pub line: u32,
+    pub column: Option<u32>,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(super) struct ToldFound {
+    pub frames: Vec<u32>,
+    pub start: Option<u64>,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(super) struct ToldPoller {
+    pub future_type: Option<u32>,
+    pub entry: u64,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(super) struct ToldFacts {
+    is_read: bool,
+    lack: Option<LackReason>,
+    source_directories: Vec<Bytes>,
+    segment: Option<(Range<u64>, u64)>,
+}
+
+/// A path.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Bytes(Vec<u8>);
+
+impl From<&Path> for Bytes {
+    fn from(path: &Path) -> Self {
+        Self(path.as_os_str().as_bytes().to_vec())
+    }
+}
+
+impl From<Bytes> for PathBuf {
+    fn from(Bytes(bytes): Bytes) -> Self {
+        OsString::from_vec(bytes).into()
+    }
+}
+
+impl From<Facts> for ToldFacts {
+    fn from(facts: Facts) -> Self {
+        let directories = facts.source_directories.iter();
+        Self {
+            is_read: facts.is_read,
+            lack: facts.lack,
+            source_directories: directories.map(|path| path.as_path().into()).collect(),
+            segment: facts.segment.map(|(memory, file)| (memory, file.0)),
+        }
+    }
+}
+
+impl From<ToldFacts> for Facts {
+    fn from(facts: ToldFacts) -> Self {
+        let directories = facts.source_directories.into_iter();
+        Self {
+            is_read: facts.is_read,
+            lack: facts.lack,
+            source_directories: directories.map(PathBuf::from).collect(),
+            segment: facts
+                .segment
+                .map(|(memory, file)| (memory, FileOffset(file))),
+        }
+    }
+}
+
+impl Question {
+    pub(crate) fn send(&self, stream: &mut impl Write) -> Result<(), ProtocolError> {
+        send_message(stream, FrameKind::SYMBOLS, self)
+    }
+
+    pub(crate) fn receive(stream: &mut impl Read) -> Result<Self, ProtocolError> {
+        receive_message(stream, FrameKind::SYMBOLS)
+    }
+
+    /// The addresses and the functions that poll, up to [`Question::Go`].
+    pub(crate) fn receive_addresses(
+        stream: &mut impl Read,
+    ) -> Result<(Vec<u64>, Vec<u64>), ProtocolError> {
+        let (mut addresses, mut polls) = (Vec::new(), Vec::new());
+        loop {
+            match Self::receive(stream)? {
+                Self::Addresses(more) => addresses.extend(more),
+                Self::Polls(more) => polls.extend(more),
+                Self::Go => return Ok((addresses, polls)),
+                _ => return Err(ProtocolError::Unexpected(FrameKind::SYMBOLS.0)),
+            }
+        }
+    }
+
+    /// Asks for addresses and for functions that poll.
+    pub(crate) fn send_addresses(
+        addresses: &[u64],
+        polls: &[u64],
+        stream: &mut impl Write,
+    ) -> Result<(), ProtocolError> {
+        for addresses in addresses.chunks(MAX_ITEMS) {
+            Self::Addresses(addresses.to_vec()).send(stream)?;
+        }
+        for polls in polls.chunks(MAX_ITEMS) {
+            Self::Polls(polls.to_vec()).send(stream)?;
+        }
+        Ok(())
+    }
+}
+
+impl Told {
+    pub(super) fn send(&self, stream: &mut impl Write) -> Result<(), ProtocolError> {
+        send_message(stream, FrameKind::SYMBOLS, self)
+    }
+
+    pub(super) fn receive(stream: &mut impl Read) -> Result<Self, ProtocolError> {
+        receive_message(stream, FrameKind::SYMBOLS)
+    }
+}

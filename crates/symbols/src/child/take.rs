@@ -1,0 +1,176 @@
+//! Takes what is told, within bounds: who tells it is not trusted.
+
+use std::io::Read;
+
+use rtops_protocol::{FrameKind, ProtocolError};
+
+use super::message::{MAX_DEPTH, MAX_NAME, Told, ToldFound, ToldFrame, ToldPoller};
+use crate::{
+    LackReason, Location,
+    ask::{Answer, Facts, Found, PolledBy},
+};
+
+/// How many bytes of names are taken in all, each time that they are used.
+const MAX_TEXT: usize = 512 << 20;
+
+/// What was told so far.
+pub(crate) struct Answers {
+    /// How many addresses and functions that poll were asked for, of each module.
+    asked: Vec<(usize, usize)>,
+    given: Vec<Answer>,
+    /// Which one it is about.
+    reading: usize,
+    names: Vec<String>,
+    frames: Vec<ToldFrame>,
+    /// How many bytes of names were told and used.
+    bytes: usize,
+}
+
+/// What nobody tells who means well.
+fn nonsense(what: &str) -> ProtocolError {
+    ProtocolError::Malformed {
+        kind: FrameKind::SYMBOLS.0,
+        reason: what.to_owned(),
+    }
+}
+
+impl Answers {
+    /// Nothing was told yet of so many addresses and functions that poll, of each module.
+    pub(crate) fn of(asked: impl IntoIterator<Item = (usize, usize)>) -> Self {
+        let asked: Vec<(usize, usize)> = asked.into_iter().collect();
+        Self {
+            given: asked.iter().map(|_| Answer::default()).collect(),
+            asked,
+            reading: 0,
+            names: Vec::new(),
+            frames: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Takes what is told until the end.
+    pub(crate) fn receive(&mut self, stream: &mut impl Read) -> Result<(), ProtocolError> {
+        loop {
+            match Told::receive(stream)? {
+                // Those before it are done with.
+                Told::Reading(position) if position as usize >= self.reading => {
+                    self.reading = position as usize;
+                }
+                Told::Reading(_) => return Err(nonsense("a module twice")),
+                Told::Names(names) => self.take_names(names)?,
+                Told::Frames(frames) => self.take_frames(frames)?,
+                Told::Found(found) => {
+                    for found in found {
+                        self.take_found(&found)?;
+                    }
+                }
+                Told::Pollers(pollers) => {
+                    for poller in pollers {
+                        self.take_poller(&poller)?;
+                    }
+                }
+                Told::Facts(facts) => self.current()?.1.facts = Some(facts.into()),
+                Told::End => return Ok(()),
+            }
+        }
+    }
+
+    /// One for each module, as far as it was told.
+    pub(crate) fn into_given(self) -> Vec<Answer> {
+        self.given
+    }
+
+    /// What is lacking is said once, of the module that was read when it failed.
+    pub(super) fn fail(&mut self, why: &str) {
+        let last = self.given.len().saturating_sub(1);
+        if let Some(answer) = self.given.get_mut(self.reading.min(last)) {
+            answer.facts = Some(Facts {
+                lack: Some(LackReason::Unread(why.to_owned())),
+                ..answer.facts.take().unwrap_or_default()
+            });
+        }
+    }
+
+    /// What was told of the module that is read, and how much was asked for.
+    fn current(&mut self) -> Result<((usize, usize), &mut Answer), ProtocolError> {
+        let asked = self.asked.get(self.reading).copied();
+        let found = asked.zip(self.given.get_mut(self.reading));
+        found.ok_or_else(|| nonsense("a module that was not asked for"))
+    }
+
+    fn take_names(&mut self, names: Vec<String>) -> Result<(), ProtocolError> {
+        for name in &names {
+            if name.len() > MAX_NAME {
+                return Err(nonsense("a long name"));
+            }
+            self.count(name.len() + size_of::<String>())?;
+        }
+        self.names.extend(names);
+        Ok(())
+    }
+
+    fn take_frames(&mut self, frames: Vec<ToldFrame>) -> Result<(), ProtocolError> {
+        self.count(frames.len().saturating_mul(size_of::<ToldFrame>()))?;
+        self.frames.extend(frames);
+        Ok(())
+    }
+
+    fn take_found(&mut self, told: &ToldFound) -> Result<(), ProtocolError> {
+        if told.frames.len() > MAX_DEPTH {
+            return Err(nonsense("a deep stack"));
+        }
+        let mut frames = Vec::with_capacity(told.frames.len());
+        for number in &told.frames {
+            let frame = self.frames.get(*number as usize).copied();
+            let frame = frame.ok_or_else(|| nonsense("a frame that was not told"))?;
+            let location = match frame.place {
+                Some(place) => Some(Location {
+                    file: self.name(place.file)?,
+                    line: place.line,
+                    column: place.column,
+                }),
+                None => None,
+            };
+            frames.push((self.name(frame.function)?, location));
+        }
+        let ((addresses, _), answer) = self.current()?;
+        if answer.found.len() >= addresses {
+            return Err(nonsense("too many addresses"));
+        }
+        answer.found.push(Found {
+            frames,
+            start: told.start,
+        });
+        Ok(())
+    }
+
+    fn take_poller(&mut self, told: &ToldPoller) -> Result<(), ProtocolError> {
+        let future_type = told.future_type.map(|number| self.name(number));
+        let future_type = future_type.transpose()?;
+        let ((_, polls), answer) = self.current()?;
+        if answer.pollers.len() >= polls {
+            return Err(nonsense("too many functions that poll"));
+        }
+        answer.pollers.push(PolledBy {
+            future_type,
+            entry: told.entry,
+        });
+        Ok(())
+    }
+
+    fn name(&mut self, number: u32) -> Result<String, ProtocolError> {
+        let name = self.names.get(number as usize).cloned();
+        let name = name.ok_or_else(|| nonsense("a name that was not told"))?;
+        self.count(name.len() + size_of::<String>())?;
+        Ok(name)
+    }
+
+    /// So much more is kept.
+    fn count(&mut self, bytes: usize) -> Result<(), ProtocolError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        match self.bytes > MAX_TEXT {
+            true => Err(nonsense("too much")),
+            false => Ok(()),
+        }
+    }
+}

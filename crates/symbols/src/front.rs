@@ -1,0 +1,347 @@
+//! The symbols of a process: which module an address is of, and what its files tell, whoever reads them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    fmt,
+    path::PathBuf,
+};
+
+use rtops_types::{FileOffset, Module, ModuleKind};
+
+use crate::{
+    Address, Frame, FrameClass, Function, Lack, LackReason, Options, Poller, Resolved, Segment,
+    ask::{Answer, Ask, Facts, Found, PolledBy, Reader},
+    classify,
+    here::Here,
+    line_tables, locate, names,
+};
+
+/// How many crates are told of that lack something.
+const MAX_CRATES: usize = 64;
+
+/// The symbols of one process. Only modules that are asked for are opened, each once. May be sent to
+/// another thread.
+pub struct Symbols {
+    /// Sorted by the start of their code.
+    entries: Vec<Entry>,
+    reader: Box<dyn Reader>,
+}
+
+/// What was asked for, each once.
+#[derive(Clone, Debug, Default)]
+pub struct LookedUp {
+    /// What stands at the addresses.
+    pub resolved: HashMap<Address, Resolved>,
+    /// What is known of the functions by which tokio polls tasks.
+    pub pollers: HashMap<u64, Poller>,
+}
+
+/// A module, and what is known of it once an address in it was asked for.
+struct Entry {
+    module: Module,
+    name: String,
+    facts: Option<Facts>,
+    /// How many functions of Rust code other than std's, which always has them, have a line, and
+    /// of which crates are those that don't. Glue that the compiler makes never has one.
+    with_line: usize,
+    without_line: BTreeSet<String>,
+    /// The crates of `async fn`s without a name.
+    nameless: BTreeSet<String>,
+}
+
+/// What is to be asked of one module.
+#[derive(Default)]
+struct Wanted {
+    addresses: Vec<Address>,
+    polls: Vec<u64>,
+}
+
+impl fmt::Debug for Symbols {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let modules: Vec<&Module> = self.entries.iter().map(|entry| &entry.module).collect();
+        f.debug_struct("Symbols")
+            .field("modules", &modules)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Symbols {
+    /// Prepares to look up addresses in these modules, whose files this process reads; opens nothing yet.
+    #[must_use]
+    pub fn new(modules: Vec<Module>, options: Options) -> Self {
+        Self::read_by(modules, Box::new(Here::new(options)))
+    }
+
+    pub(crate) fn read_by(mut modules: Vec<Module>, reader: Box<dyn Reader>) -> Self {
+        modules.sort_by_key(|module| module.code.start);
+        let entries = modules.into_iter().map(|module| Entry {
+            name: locate::file_name(&module.path).to_owned(),
+            module,
+            facts: None,
+            with_line: 0,
+            without_line: BTreeSet::new(),
+            nameless: BTreeSet::new(),
+        });
+        Self {
+            entries: entries.collect(),
+            reader,
+        }
+    }
+
+    /// Looks up addresses, and functions by which tokio polls the tasks of one type. What isn't found stands as
+    /// module and offset or as the bare address; [`Symbols::lacks`] says why. Blocks to read the files of the
+    /// modules that are hit for the first time. It is best asked once for all.
+    pub fn look_up(
+        &mut self,
+        addresses: impl IntoIterator<Item = Address>,
+        polls: impl IntoIterator<Item = u64>,
+    ) -> LookedUp {
+        let mut looked_up = LookedUp::default();
+        let mut wanted: BTreeMap<usize, Wanted> = BTreeMap::new();
+        let addresses: HashSet<Address> = addresses.into_iter().collect();
+        for address in addresses {
+            match self.module_of(address.for_lookup()) {
+                Some(number) => wanted.entry(number).or_default().addresses.push(address),
+                None => drop(looked_up.resolved.insert(address, unmapped(address))),
+            }
+        }
+        let polls: HashSet<u64> = polls.into_iter().collect();
+        for poll in polls {
+            match self.module_of(poll) {
+                Some(number) => wanted.entry(number).or_default().polls.push(poll),
+                None => drop(looked_up.pollers.insert(poll, unknown_poller(poll))),
+            }
+        }
+        let asks = self.asks(&mut wanted);
+        for (ask, answer) in asks.iter().zip(self.reader.answer(&asks)) {
+            let wanted = wanted.remove(&ask.number).unwrap_or_default();
+            if let Some(entry) = self.entries.get_mut(ask.number) {
+                entry.take(wanted, answer, &mut looked_up);
+            }
+        }
+        looked_up
+    }
+
+    /// Looks up each address, as [`Symbols::look_up`] does.
+    pub fn resolve(&mut self, addresses: &[Address]) -> HashMap<Address, Resolved> {
+        self.look_up(addresses.iter().copied(), []).resolved
+    }
+
+    fn module_of(&self, address: u64) -> Option<usize> {
+        let behind = self
+            .entries
+            .partition_point(|entry| entry.module.code.start <= address);
+        let number = behind.checked_sub(1)?;
+        let code = &self.entries.get(number)?.module.code;
+        code.contains(&address).then_some(number)
+    }
+
+    /// The program itself first: should the reader fail at a library, its names are there.
+    fn asks(&self, wanted: &mut BTreeMap<usize, Wanted>) -> Vec<Ask> {
+        let mut asks = Vec::new();
+        for (number, wanted) in wanted {
+            let Some(Entry { module, .. }) = self.entries.get(*number) else {
+                continue;
+            };
+            let in_file = |address: u64| address.wrapping_sub(module.load_bias);
+            // Neighbours are of one function, and of one unit of debug info.
+            wanted
+                .addresses
+                .sort_unstable_by_key(|address| address.for_lookup());
+            wanted.polls.sort_unstable();
+            let addresses = wanted.addresses.iter();
+            asks.push(Ask {
+                number: *number,
+                module: module.clone(),
+                addresses: addresses
+                    .map(|address| in_file(address.for_lookup()))
+                    .collect(),
+                polls: wanted.polls.iter().map(|poll| in_file(*poll)).collect(),
+            });
+        }
+        asks.sort_by_key(|ask| ask.module.kind != ModuleKind::MainExecutable);
+        asks
+    }
+
+    /// What kept the lookups so far from telling more, at most one thing a module.
+    #[must_use]
+    pub fn lacks(&self) -> Vec<Lack> {
+        let lacks = self.entries.iter().filter_map(|entry| {
+            Some(Lack {
+                module: entry.name.clone(),
+                reason: entry.lack()?,
+            })
+        });
+        let mut lacks: Vec<Lack> = lacks.collect();
+        // Where not all are shown, this one is: it is of more than its module.
+        lacks.sort_by_key(|lack| !matches!(lack.reason, LackReason::Unread(_)));
+        lacks
+    }
+
+    /// The directories that the relative paths of sources are below, of the modules that addresses
+    /// were looked up in so far.
+    #[must_use]
+    pub fn source_directories(&self) -> Vec<PathBuf> {
+        let facts = self.entries.iter().filter_map(|entry| entry.facts.as_ref());
+        facts
+            .flat_map(|facts| facts.source_directories.iter().cloned())
+            .collect()
+    }
+
+    /// The code of the modules that addresses were looked up in so far.
+    #[must_use]
+    pub fn segments(&self) -> Vec<Segment> {
+        self.entries.iter().filter_map(Entry::segment).collect()
+    }
+}
+
+fn unmapped(address: Address) -> Resolved {
+    Resolved {
+        frames: vec![Frame {
+            function: Function::Unmapped(address.get()),
+            location: None,
+            module: String::new(),
+        }],
+        start: None,
+    }
+}
+
+fn unknown_poller(poll: u64) -> Poller {
+    Poller {
+        future_type: None,
+        entry: poll,
+        module_offset: format!("{poll:#x}"),
+    }
+}
+
+impl Entry {
+    /// Takes what its files answered, which may be less than was asked for.
+    fn take(&mut self, wanted: Wanted, answer: Answer, looked_up: &mut LookedUp) {
+        let Answer {
+            found,
+            pollers,
+            facts,
+        } = answer;
+        let mut found = found.into_iter();
+        for address in wanted.addresses {
+            let resolved = self.resolved(address, found.next().unwrap_or_default());
+            looked_up.resolved.insert(address, resolved);
+        }
+        let mut pollers = pollers.into_iter();
+        for poll in wanted.polls {
+            let poller = self.poller(poll, pollers.next());
+            looked_up.pollers.insert(poll, poller);
+        }
+        match facts {
+            Some(facts) => self.facts = Some(facts),
+            None => drop(self.facts.get_or_insert_default()),
+        }
+    }
+
+    fn resolved(&mut self, address: Address, found: Found) -> Resolved {
+        if found.frames.is_empty() {
+            return Resolved {
+                frames: vec![Frame {
+                    function: Function::ModuleOffset {
+                        module: self.name.clone(),
+                        offset: address.get().wrapping_sub(self.module.load_bias),
+                    },
+                    location: None,
+                    module: self.name.clone(),
+                }],
+                start: None,
+            };
+        }
+        let frames = found.frames.into_iter().map(|(name, location)| {
+            if name.contains("::") && classify(&name) != FrameClass::Std {
+                match location {
+                    Some(_) => self.with_line += 1,
+                    None => note(&mut self.without_line, &name),
+                }
+                if line_tables::is_nameless(&name) {
+                    note(&mut self.nameless, &name);
+                }
+            }
+            Frame {
+                function: Function::Named(name),
+                location,
+                module: self.name.clone(),
+            }
+        });
+        Resolved {
+            frames: frames.collect(),
+            start: found
+                .start
+                .map(|start| start.wrapping_add(self.module.load_bias)),
+        }
+    }
+
+    fn poller(&self, poll: u64, polled: Option<PolledBy>) -> Poller {
+        let bias = self.module.load_bias;
+        let begin = poll.wrapping_sub(bias);
+        let polled = polled.unwrap_or(PolledBy {
+            future_type: None,
+            entry: begin,
+        });
+        Poller {
+            future_type: polled.future_type,
+            entry: polled.entry.wrapping_add(bias),
+            module_offset: format!("{}+{begin:#x}", self.name),
+        }
+    }
+
+    fn segment(&self) -> Option<Segment> {
+        let facts = self.facts.as_ref()?;
+        let Module {
+            path,
+            build_id,
+            load_bias,
+            code,
+            ..
+        } = &self.module;
+        let (memory, file_offset) = match &facts.segment {
+            Some((addresses, offset)) => (
+                addresses.start.wrapping_add(*load_bias)..addresses.end.wrapping_add(*load_bias),
+                *offset,
+            ),
+            // Without the file this is as good a guess as any: most segments begin there.
+            None => (
+                code.clone(),
+                FileOffset(code.start.wrapping_sub(*load_bias)),
+            ),
+        };
+        Some(Segment {
+            path: path.clone(),
+            build_id: build_id.clone(),
+            memory,
+            file_offset,
+            has_functions: facts.is_read
+                && !matches!(
+                    self.lack(),
+                    Some(LackReason::Stripped | LackReason::NotGiven(_))
+                ),
+            has_lines: self.with_line > 0,
+        })
+    }
+
+    fn lack(&self) -> Option<LackReason> {
+        let facts = self.facts.as_ref()?;
+        if self.module.kind == ModuleKind::Vdso {
+            return None;
+        }
+        if facts.lack.is_some() || !facts.is_read {
+            return facts.lack.clone();
+        }
+        let lineless = self.with_line == 0 && !self.without_line.is_empty();
+        let nameless = !self.nameless.is_empty();
+        let lines = lineless.then(|| LackReason::NoLineTables(self.without_line.clone()));
+        lines.or(nameless.then(|| LackReason::NoInlinedNames(self.nameless.clone())))
+    }
+}
+
+/// Remembers the crate of a function.
+fn note(crates: &mut BTreeSet<String>, function: &str) {
+    if crates.len() < MAX_CRATES {
+        crates.extend(names::crate_of(function));
+    }
+}

@@ -1,0 +1,233 @@
+//! Reads files in this process.
+
+use std::{
+    collections::HashMap,
+    mem,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use rtops_elf::Budget;
+use rtops_types::Module;
+
+use crate::{
+    LackReason, Lookup, Options,
+    ask::{Answer, Ask, Facts, Found, PolledBy, Reader},
+    elf,
+    future::{self, Named},
+    locate::{self, Finder},
+};
+
+/// The bytes of a jump to another function.
+const JUMP: usize = 5;
+/// How much of a function that polls is looked at, in bytes, for the name of its future.
+const MAX_FUNCTION: u64 = 4096;
+
+/// The files of a process's modules, each opened once.
+pub(crate) struct Here {
+    finder: Finder,
+    modules: HashMap<usize, Files>,
+}
+
+/// The files of one module, and what may still be read of them.
+struct Files {
+    loaded: Loaded,
+    budget: Arc<Budget>,
+}
+
+enum Loaded {
+    /// They are read when something is asked.
+    Opened(Box<locate::Found>),
+    File(Box<dyn Lookup>),
+    Failed(LackReason),
+}
+
+impl Here {
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            finder: Finder::new(options),
+            modules: HashMap::new(),
+        }
+    }
+
+    /// Gives the file of a module by its path.
+    #[cfg(feature = "child")]
+    pub(crate) fn add_file(&mut self, path: &str, file: Arc<std::fs::File>) {
+        self.finder.add_file(path, file);
+    }
+
+    /// What stands at these addresses.
+    pub(crate) fn found(
+        &mut self,
+        number: usize,
+        module: &Module,
+        addresses: &[u64],
+    ) -> Vec<Found> {
+        let files = self.module(number, module);
+        let found = addresses.iter().map(|address| {
+            let found = files.ask(|file| found(file, *address));
+            found.unwrap_or_default()
+        });
+        found.collect()
+    }
+
+    /// What these functions poll.
+    pub(crate) fn pollers(
+        &mut self,
+        number: usize,
+        module: &Module,
+        polls: &[u64],
+    ) -> Vec<PolledBy> {
+        let files = self.module(number, module);
+        let pollers = polls.iter().map(|poll| {
+            let polled = files.ask(|file| polled_by(file, *poll));
+            polled.unwrap_or(PolledBy {
+                future_type: None,
+                entry: *poll,
+            })
+        });
+        pollers.collect()
+    }
+
+    /// What is known of the module by now.
+    pub(crate) fn facts(&mut self, number: usize, module: &Module) -> Facts {
+        self.module(number, module).facts(module)
+    }
+
+    /// The files of a module, as long as they were not read; `None` if they can't be opened.
+    #[cfg(feature = "child")]
+    pub(crate) fn files(&mut self, number: usize, module: &Module) -> Option<&locate::Found> {
+        match &self.module(number, module).loaded {
+            Loaded::Opened(found) => Some(found),
+            Loaded::File(_) | Loaded::Failed(_) => None,
+        }
+    }
+
+    fn module(&mut self, number: usize, module: &Module) -> &mut Files {
+        let Self { finder, modules } = self;
+        modules.entry(number).or_insert_with(|| {
+            let budget = finder.budget();
+            let loaded = Loaded::guard("its headers", || {
+                Ok(Loaded::Opened(Box::new(finder.open(module, &budget)?)))
+            });
+            Files { loaded, budget }
+        })
+    }
+}
+
+impl Reader for Here {
+    fn answer(&mut self, asks: &[Ask]) -> Vec<Answer> {
+        let answers = asks.iter().map(|ask| {
+            let Ask {
+                number,
+                module,
+                addresses,
+                polls,
+            } = ask;
+            Answer {
+                found: self.found(*number, module, addresses),
+                pollers: self.pollers(*number, module, polls),
+                facts: Some(self.facts(*number, module)),
+            }
+        });
+        answers.collect()
+    }
+}
+
+impl Loaded {
+    /// The DWARF readers are made for bad input, but a panic in one would cost the whole dump.
+    fn guard(what: &str, load: impl FnOnce() -> Result<Self, LackReason>) -> Self {
+        match catch_unwind(AssertUnwindSafe(load)) {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(reason)) => Self::Failed(reason),
+            Err(_) => Self::Failed(LackReason::Malformed(what.to_owned())),
+        }
+    }
+}
+
+impl Files {
+    /// Asks the file; `None` if it can't be read.
+    fn ask<T>(&mut self, what: impl FnOnce(&dyn Lookup) -> T) -> Option<T> {
+        if let Loaded::Opened(_) = self.loaded {
+            // It is neither, while it is read.
+            let reading = Loaded::Failed(LackReason::Malformed("its headers".to_owned()));
+            if let Loaded::Opened(found) = mem::replace(&mut self.loaded, reading) {
+                self.loaded = Loaded::guard("its headers", || {
+                    let file = elf::ElfFile::load(*found, &self.budget)?;
+                    Ok(Loaded::File(Box::new(file)))
+                });
+            }
+        }
+        let found = match &self.loaded {
+            Loaded::File(file) => catch_unwind(AssertUnwindSafe(|| what(&**file))),
+            Loaded::Opened(_) | Loaded::Failed(_) => return None,
+        };
+        let failed = |_| Loaded::Failed(LackReason::Malformed("its debug info".to_owned()));
+        found.map_err(|panic| self.loaded = failed(panic)).ok()
+    }
+
+    fn facts(&mut self, module: &Module) -> Facts {
+        let in_file = module.code.start.wrapping_sub(module.load_bias);
+        let facts = self.ask(|file| Facts {
+            is_read: true,
+            lack: file.lack(),
+            source_directories: file.source_directories(),
+            segment: file.segment(in_file),
+        });
+        match (facts, &self.loaded) {
+            (Some(facts), _) => facts,
+            (None, Loaded::Failed(reason)) => Facts {
+                lack: Some(reason.clone()),
+                ..Facts::default()
+            },
+            (None, Loaded::Opened(_) | Loaded::File(_)) => Facts::default(),
+        }
+    }
+}
+
+fn found(file: &dyn Lookup, address: u64) -> Found {
+    let frames = file.frames(address);
+    let start = match frames.is_empty() {
+        true => None,
+        false => file.covering(address).map(|symbol| symbol.start),
+    };
+    Found { frames, start }
+}
+
+fn polled_by(file: &dyn Lookup, begin: u64) -> PolledBy {
+    let mut code = [0; JUMP];
+    let target = file.read_code(begin, &mut code);
+    let target = target.and_then(|()| future::jump_target(begin, &code));
+    let begins = [Some(begin), target].into_iter().flatten();
+    let by_debug_info = begins
+        .clone()
+        .find_map(|begin| type_by_debug_info(file, begin));
+    let by_name = || {
+        let mut named = begins.flat_map(|begin| file.named(begin));
+        named.find_map(|function| function.type_by_name())
+    };
+    PolledBy {
+        future_type: by_debug_info.or_else(by_name),
+        entry: target.unwrap_or(begin),
+    }
+}
+
+/// The type that one of tokio's functions is made for, by what it is called or has inlined.
+fn type_by_debug_info(file: &dyn Lookup, begin: u64) -> Option<String> {
+    // Without a symbol there is no telling where it ends and another one begins.
+    let end = file.covering(begin).map_or(begin, |symbol| symbol.end);
+    let addresses = begin
+        ..end
+            .min(begin.saturating_add(MAX_FUNCTION))
+            .max(begin.saturating_add(1));
+    for address in addresses {
+        let named = file.named(address);
+        if let Some(found) = named.iter().find_map(Named::type_by_debug_info) {
+            return Some(found);
+        }
+        if named.iter().all(|function| function.bare.is_none()) {
+            return None;
+        }
+    }
+    None
+}
