@@ -129,7 +129,8 @@ fn what_is_wrong_comes_first_in_the_words_of_stack() {
     assert_eq!(first(&run.stdout), first(&stack), "{run}");
     let run = target.rtops(&["stats", &pid, "--max-pause=10s", "--json"]);
     let stats: Value = run.json();
-    assert_eq!(stats["verdicts"]["verdicts"][0]["fault"], "never", "{run}");
+    let mut verdicts = stats["verdicts"]["verdicts"].as_array().unwrap().iter();
+    assert!(verdicts.any(|verdict| verdict["fault"] == "never"), "{run}");
 }
 
 #[test]
