@@ -79,6 +79,17 @@ pub enum Error {
         /// The process that traces it and keeps it from going on; `None` where it is job control.
         tracer: Option<Pid>,
     },
+    /// It has ended, and its parent has not waited for it.
+    #[error(
+        "process {pid} ({}) has ended, and nothing is left of it but its number, until its parent waits for it",
+        escape(.name)
+    )]
+    Zombie {
+        /// The process.
+        pid: Pid,
+        /// Its name.
+        name: String,
+    },
     /// The memory of a process can't be read.
     #[error("the memory of process {pid} can't be read: {reason}")]
     Unreadable {
@@ -292,6 +303,7 @@ impl Error {
             | Self::NoDump(_)
             | Self::NoCore(_)
             | Self::NoSuchCommand { .. }
+            | Self::Zombie { .. }
             | Self::Ended { .. } => 3,
             Self::NoAgent { .. } | Self::NoAgents => 4,
             Self::StoredCores { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => 5,

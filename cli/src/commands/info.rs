@@ -42,7 +42,7 @@ pub fn run(args: &InfoArgs, output: &OutputArgs) -> Result<(), Error> {
                 version: session.hello.agent_version,
             }
         }
-        Ok(None) => Agent::None,
+        Ok(None) | Err(Error::Zombie { .. }) => Agent::None,
         Err(Error::TimedOut { .. } | Error::Stopped { .. }) => Agent::Silent,
         Err(error) => Agent::Unasked(error.to_string()),
     };

@@ -88,7 +88,7 @@ fn sample(target: &Target, walk: HeapWalk) -> Result<Asked, Error> {
             };
             (Ok(agent), None)
         }
-        Err(error @ Error::NoSuchProcess(_)) => return Err(error),
+        Err(error @ (Error::NoSuchProcess(_) | Error::Zombie { .. })) => return Err(error),
         Err(error) => {
             let missing = error.to_string();
             (

@@ -44,7 +44,7 @@ const ACTS: [Act; 5] = [
     },
     Act {
         question: "What eats CPU?",
-        line: "stack PID --tasks --filter recount",
+        line: "stack PID --filter recount --limit 0",
         seen: "`recount` computes without an await. Until it ends, its worker polls nothing else.",
     },
     Act {

@@ -1,9 +1,9 @@
 //! `rtops demo`: a sample service, and what `rtops` shows of it.
 
 mod acts;
+mod app;
 mod sample;
 mod service;
-mod tasks;
 
 use std::io;
 

@@ -15,7 +15,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{failed, tasks};
+use super::{app, failed};
 use crate::error::Error;
 
 /// What the service's first line begins with, once all its tasks are in place.
@@ -51,7 +51,7 @@ async fn serve() -> Result<(), Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed("catch Ctrl-C"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed("catch SIGTERM"))?;
     // Held to the end: what the tasks wait for would come if the other ends were dropped.
-    let _held = Arc::new(tasks::start().await.map_err(failed("set up its tasks"))?);
+    let _held = Arc::new(app::start().await.map_err(failed("set up its tasks"))?);
     announce(Handle::current().metrics().num_alive_tasks())?;
     tokio::select! {
         _ = interrupt.recv() => {}

@@ -6,7 +6,7 @@ pub mod image;
 use std::{
     collections::HashMap,
     fs::File,
-    io::{BufReader, IsTerminal, Read, Write, stdin, stdout},
+    io::{BufReader, ErrorKind, IsTerminal, Read, Write, stdin, stdout},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -167,7 +167,13 @@ pub fn load(path: &Path) -> Result<Taken, Error> {
     let mut file = BufReader::new(file.take(MAX_FILE));
     let dump = Dump::receive(|| Reply::receive(&mut file));
     let mut dump = dump.map_err(|failure| match failure {
-        Failure::Lost(ProtocolError::Io(error)) => unusable(error.to_string()),
+        Failure::Lost(ProtocolError::Io(error)) => unusable(match error.kind() {
+            ErrorKind::UnexpectedEof => "it is no dump, or is cut short".to_owned(),
+            _ => error.to_string(),
+        }),
+        Failure::Lost(ProtocolError::NotRtops) => {
+            unusable("it is none: what `--json` prints, for one, can't be read back".to_owned())
+        }
         Failure::Lost(error) => unusable(error.to_string()),
         Failure::Refused(_) => unusable("it holds no dump".to_owned()),
         Failure::Nonsense(reason) => unusable(reason),

@@ -147,7 +147,7 @@ impl Target {
     /// When there is no agent, it is stopped, it may not be asked, does not answer, or speaks another
     /// version.
     pub fn open(&self) -> Result<Session, Error> {
-        refuse_stopped(self.pid)?;
+        refuse_silent(self.pid)?;
         let deadline = Instant::now() + self.timeout;
         let mut worst = None;
         for candidate in &self.candidates {
@@ -259,16 +259,22 @@ impl Target {
 /// Whoever looks at a process from outside stops it for a moment, which is no reason to give up.
 const MOMENT: Duration = Duration::from_millis(250);
 
-/// Says of a process that is stopped that it is: it would never answer.
-fn refuse_stopped(pid: Pid) -> Result<(), Error> {
+/// Says of a process that is stopped, or has ended and is there all the same, that it is so: it would never answer.
+fn refuse_silent(pid: Pid) -> Result<(), Error> {
     let end = Instant::now() + MOMENT;
     loop {
         let process = proc_files::process(pid);
-        let state = process
+        let stat = process
             .as_ref()
             .ok()
             .and_then(|process| process.stat().ok());
-        match state.map(|stat| stat.state) {
+        match stat.as_ref().map(|stat| stat.state) {
+            Some('Z' | 'X') => {
+                return Err(Error::Zombie {
+                    pid,
+                    name: stat.map_or_else(String::new, |stat| stat.comm),
+                });
+            }
             Some('T') => return Err(Error::Stopped { pid, tracer: None }),
             Some('t') if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
             Some('t') => {

@@ -1,7 +1,8 @@
 //! Text that a terminal has no room for is shown in a pager, such as `less`.
 //!
 //! While a pager runs, the terminal is its own: Ctrl-C is for it to handle, and rtops waits for its
-//! end. A signal that is to end rtops ends the pager first, so that neither is left behind.
+//! end. A signal that is to end rtops ends the pager first, so that neither is left behind. Of SIGKILL
+//! nobody can tell it but the end of its pipe, after which `less` waits for its user, as it should.
 
 use std::{
     env,

@@ -355,6 +355,22 @@ mod tests {
     }
 
     #[test]
+    fn the_column_that_it_is_sorted_by_stays() {
+        for (sort, title) in [
+            (SortKey::Cpu, "CPU"),
+            (SortKey::Rss, "RSS"),
+            (SortKey::Threads, "THREADS"),
+            (SortKey::Uptime, "UPTIME"),
+        ] {
+            let shown = shown(&List { sort, ..all() }, Some(80));
+            let (titles, rows) = shown.split_once('\n').unwrap_or_default();
+            assert!(titles.contains(title), "{shown}");
+            let is_narrow = |line: &str| line.chars().count() <= 80;
+            assert!(is_narrow(titles) && rows.lines().all(is_narrow), "{shown}");
+        }
+    }
+
+    #[test]
     fn json_keeps_texts_as_they_are() {
         let mut written = Vec::new();
         assert!(super::super::list_json::json(&mut written, &all()).is_ok());

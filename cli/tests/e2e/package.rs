@@ -55,11 +55,12 @@ impl Package {
 
     pub fn cargo(&self, arguments: &[&str]) {
         let mut cargo = cargo();
-        // Other tests, which look at processes that must get their turns, run meanwhile.
+        // What several packages need, such as the parsers of macros, is built once for all. One builds at a
+        // time then.
         cargo
             .args(arguments)
             .current_dir(&self.root)
-            .env("CARGO_BUILD_JOBS", "1")
+            .env("CARGO_BUILD_BUILD_DIR", self.root.with_file_name("build"))
             .envs(self.settings.iter().map(|(name, value)| (name, value)));
         let output = cargo.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);

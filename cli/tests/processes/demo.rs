@@ -34,11 +34,11 @@ const NAMED: [(&str, &[&str]); ACTS] = [
     ),
     (
         "$ rtops stack PID --filter reader",
-        &["held by task", "\"restock\"", "src/demo/tasks.rs:"],
+        &["held by task", "\"restock\"", "src/demo/app.rs:"],
     ),
     (
-        "$ rtops stack PID --tasks --filter recount",
-        &["blocked worker: ", "it computes", "src/demo/tasks.rs:"],
+        "$ rtops stack PID --filter recount --limit 0",
+        &["blocked worker: ", "it computes", "src/demo/app.rs:"],
     ),
     ("$ rtops list --all", &["demo", "TOKIO"]),
 ];

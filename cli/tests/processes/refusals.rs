@@ -1,6 +1,8 @@
 //! Where a process with an agent can't be looked at from outside, or not copied, the user is told why, and
 //! sees the rest.
 
+use std::process::Command;
+
 use nix::{
     sys::{
         ptrace,
@@ -8,8 +10,9 @@ use nix::{
     },
     unistd::Pid,
 };
+use procfs::process::Process;
 
-use crate::support::{Build, Target};
+use crate::support::{Build, Target, eventually, rtops};
 
 fn start(kind: &str) -> Target {
     Target::start(Build::Dev, &["uncopied", kind])
@@ -35,6 +38,24 @@ fn expect_task(target: &Target) {
     let outside = stack.outside.unwrap();
     assert_eq!(outside.read_standing, None);
     assert!(outside.copy_ms.is_some());
+}
+
+#[test]
+fn of_a_zombie_it_is_said_that_it_is_one() {
+    let mut child = Command::new("true").spawn().unwrap();
+    let pid = child.id().to_string();
+    eventually("it has ended", || {
+        let stat = Process::new(pid.parse().unwrap()).unwrap().stat();
+        stat.unwrap().state == 'Z'
+    });
+    for command in ["stack", "stats", "leaks", "memstats", "version", "trim"] {
+        let run = rtops(None, &[command, &pid]).exits(3);
+        let said = format!("process {pid} (true) has ended");
+        assert!(run.stderr.contains(&said), "{run}");
+    }
+    let run = rtops(None, &["info", &pid]).success();
+    assert!(run.stdout.contains("state      ended"), "{run}");
+    child.wait().unwrap();
 }
 
 #[test]

@@ -110,8 +110,13 @@ fn what_is_no_saved_dump_is_refused_with_the_way_out() {
                 run.stderr.contains("rtops stack TARGET --save FILE"),
                 "{run}"
             );
+            assert!(!run.stderr.contains("peer"), "{run}");
         }
     }
+    let json = target.rtops(&["stack", "targets", "--json", "-o", file.to_str().unwrap()]);
+    json.success();
+    let run = rtops(None, &["stack", "--from", file.to_str().unwrap()]).exits(1);
+    assert!(run.stderr.contains("what `--json` prints"), "{run}");
     // One that was cut short is shown as such.
     fs::write(&file, &whole[..whole.len() - 1]).unwrap();
     let run = rtops(None, &["stack", "--from", file.to_str().unwrap()]).exits(6);

@@ -1,6 +1,10 @@
 //! `rtops stats`.
 
-use std::{collections::BTreeMap, io::BufRead, io::BufReader, process::Stdio};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -97,7 +97,10 @@ fn idle_threads_are_one_line_and_those_of_a_running_task_are_shown_with_it() {
     let target = Target::start(Build::Dev, &["blocked"]);
     let text = target.stack_text(&[]);
     // Which of the two began first is not certain.
-    let mut running: Vec<&str> = text.split("\n\n").skip(1).take(2).collect();
+    let blocks = text.split("\n\n");
+    let mut running: Vec<&str> = blocks
+        .filter(|block| block.contains(" [running for "))
+        .collect();
     running.sort_unstable();
     let [sleeper, spinner] = running[..] else {
         panic!("{text}");

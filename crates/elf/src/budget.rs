@@ -199,6 +199,15 @@ impl Budget {
         }
     }
 
+    fn give_back(&self, resource: Resource, amount: u64) {
+        if let Some((used, _)) = self.account(resource) {
+            used.fetch_sub(amount, Ordering::Relaxed);
+        }
+        if let Some(whole) = &self.whole {
+            whole.give_back(resource, amount);
+        }
+    }
+
     /// Does work, whose time counts.
     pub fn spend<T>(&self, work: impl FnOnce() -> T) -> T {
         self.since.store(now(), Ordering::Relaxed);
@@ -209,6 +218,14 @@ impl Budget {
 
     fn going_on(&self) -> u64 {
         now().saturating_sub(self.since.load(Ordering::Relaxed))
+    }
+
+    /// Steps, of which many are paid for at once: each is little work itself.
+    pub(crate) const fn steps(&self) -> Steps<'_> {
+        Steps {
+            budget: self,
+            paid: 0,
+        }
     }
 
     fn check_time(&self) -> Result<(), ReadError> {
@@ -244,6 +261,35 @@ impl Budget {
             Resource::Depth | Resource::Time => return None,
         };
         Some((self.used.get(index)?, limit))
+    }
+}
+
+/// How many steps are paid for at once.
+const STEPS: u64 = 256;
+
+/// Steps that are taken one by one.
+#[derive(Debug)]
+pub(crate) struct Steps<'a> {
+    budget: &'a Budget,
+    paid: u64,
+}
+
+impl Steps<'_> {
+    /// Takes one.
+    pub(crate) fn take(&mut self) -> Result<(), ReadError> {
+        if self.paid == 0 {
+            self.budget.pay(Resource::Steps, STEPS)?;
+            self.paid = STEPS;
+        }
+        self.paid -= 1;
+        Ok(())
+    }
+}
+
+impl Drop for Steps<'_> {
+    /// Gives back what was not taken.
+    fn drop(&mut self) {
+        self.budget.give_back(Resource::Steps, self.paid);
     }
 }
 

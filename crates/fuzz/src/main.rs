@@ -29,10 +29,10 @@ use rtops_elf::{Budget, Limits};
 const LONGEST: usize = 16 << 10;
 /// What a file may cost: little, so that many can be read.
 const LIMITS: Limits = Limits {
-    bytes: 16 << 20,
+    bytes: 6 << 20,
     symbols: 1 << 16,
     units: 1 << 12,
-    steps: 1 << 18,
+    steps: 1 << 16,
     ranges: 1 << 16,
     rows: 1 << 16,
     files: 1 << 12,
@@ -44,7 +44,7 @@ const LIMITS: Limits = Limits {
 fn main() {
     let runs = env::args()
         .nth(1)
-        .map_or(10_000, |runs| runs.parse().unwrap());
+        .map_or(5_000, |runs| runs.parse().unwrap());
     let mut corpus = seeds();
     let mut coverage = Coverage::default();
     for seed in &corpus {

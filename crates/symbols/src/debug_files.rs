@@ -13,7 +13,10 @@ use std::{
 use rtops_elf::{Budget, Elf};
 use rtops_files::{NamedBy, Regular};
 
-use crate::Module;
+use crate::{
+    Module,
+    locate::{file_name, plain_relative},
+};
 
 /// Where distributions put debug files.
 const DEBUG_DIR: &str = "/usr/lib/debug";
@@ -55,9 +58,8 @@ impl DebugFiles {
     ) -> impl Iterator<Item = PathBuf> + 'a {
         let link = own.and_then(debug_link);
         let linked = link.and_then(|link| {
-            let directory = Path::new(&module.path).parent()?;
-            let inner = directory.strip_prefix("/").ok()?;
-            Some(Path::new(DEBUG_DIR).join(inner).join(link))
+            let directory = plain_relative(&module.path)?.parent()?;
+            Some(Path::new(DEBUG_DIR).join(directory).join(link))
         });
         let cached = self.cached(&module.build_id);
         let known = self.named(module).into_iter().chain(linked).chain(cached);
@@ -76,8 +78,8 @@ impl DebugFiles {
                 paths.push(dir.join(format!(".build-id/{first:02x}/{hex}.debug")));
             }
         }
-        let name = super::locate::file_name(&module.path);
-        if super::locate::plain_relative(&format!("/{name}")).is_some() {
+        let name = file_name(&module.path);
+        if plain_relative(&format!("/{name}")).is_some() {
             for dir in dirs {
                 paths.push(dir.join(name));
                 paths.push(dir.join(format!("{name}.debug")));

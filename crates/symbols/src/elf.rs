@@ -13,8 +13,9 @@ use rtops_elf::{Budget, Dwarf, Elf, Frame, Function, Functions, ReadError, Resou
 use crate::{
     FileOffset, LackReason, Location, Lookup,
     future::Named,
+    line_tables::{self, CrateRoots},
     locate::{Found, SplitOff},
-    names::{self, CrateRoots},
+    names,
 };
 
 /// The symbols of a module.
@@ -135,9 +136,13 @@ impl ElfFile {
         if frames.is_empty() {
             return symbol.map(|name| (name, None, None)).into_iter().collect();
         }
-        let named = frames.into_iter().enumerate().filter_map(|(index, frame)| {
+        // Who inlined each of them.
+        let callers = frames.iter().skip(1).map(|frame| frame.bare.clone());
+        let callers: Vec<_> = callers.chain([None]).collect();
+        let frames = frames.into_iter().zip(callers).enumerate();
+        let named = frames.filter_map(|(index, (frame, caller))| {
             let symbol = symbol.as_ref().filter(|_| index == last);
-            let name = self.name(&frame, symbol)?;
+            let name = self.name(&frame, caller.as_deref(), symbol)?;
             let name = match &frame.bare {
                 Some(bare) => names::with_closure_kind(name, bare),
                 None => name,
@@ -154,7 +159,7 @@ impl ElfFile {
     }
 
     /// The whole name of a function; of one that was called there is a symbol.
-    fn name(&self, frame: &Frame, symbol: Option<&String>) -> Option<String> {
+    fn name(&self, frame: &Frame, caller: Option<&str>, symbol: Option<&String>) -> Option<String> {
         let linkage = frame.linkage.as_deref();
         if let Some(name) = linkage.and_then(rtops_elf::demangle) {
             return Some(name);
@@ -165,6 +170,10 @@ impl ElfFile {
         }
         let file = frame.place.as_ref().map(|place| place.file.as_str());
         let bare = linkage.or(frame.bare.as_deref())?;
+        let body = caller.and_then(|caller| line_tables::body_in(caller, bare));
+        if body.is_some() {
+            return body;
+        }
         Some(self.roots().qualify(bare, file))
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     ask::{Answer, Ask, Facts, Found, PolledBy, Reader},
     classify,
     here::Here,
-    locate, names,
+    line_tables, locate, names,
 };
 
 /// How many crates are told of that lack something.
@@ -258,7 +258,7 @@ impl Entry {
                     Some(_) => self.with_line += 1,
                     None => note(&mut self.without_line, &name),
                 }
-                if names::is_nameless(&name) {
+                if line_tables::is_nameless(&name) {
                     note(&mut self.nameless, &name);
                 }
             }

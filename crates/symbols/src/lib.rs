@@ -22,6 +22,7 @@ mod front;
 mod future;
 mod here;
 mod lack;
+mod line_tables;
 mod locate;
 mod names;
 mod poll;

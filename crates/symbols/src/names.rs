@@ -1,14 +1,9 @@
-//! Names of functions: demangled, completed from what line tables have, and shortened.
-
-use std::{
-    borrow::Cow,
-    collections::{BTreeSet, HashMap},
-};
+//! Names of functions: demangled, taken apart and shortened.
 
 /// Deeper nested types than any that is written; what lies deeper is left as it is.
 const MAX_DEPTH: u32 = 32;
 /// The most generic arguments within generic arguments that are shown.
-const MAX_ARGUMENTS: u32 = 2;
+pub const MAX_ARGUMENTS: u32 = 2;
 
 /// The readable form of the name of a symbol, without the hash.
 pub fn demangle(symbol: String) -> String {
@@ -37,118 +32,8 @@ pub fn crate_of(name: &str) -> Option<String> {
     segments.next().map(|_| first)
 }
 
-/// Whether it is the body of an `async fn` whose name line tables leave out.
-pub fn is_nameless(name: &str) -> bool {
-    name.split("::")
-        .any(|segment| segment.starts_with("{async_fn}"))
-}
-
 fn is_closure(segment: &str) -> bool {
     segment == "{{closure}}" || (segment.starts_with("{closure") && segment.ends_with('}'))
-}
-
-/// Where the sources of each crate lie.
-#[derive(Default)]
-pub struct CrateRoots {
-    /// Names by the directory of a crate, and by the file that is its root module.
-    crates: HashMap<String, String>,
-    /// Where the compiler ran for the crates whose files it was given by relative paths.
-    workspaces: BTreeSet<String>,
-}
-
-impl CrateRoots {
-    /// Learns from the name of a compilation unit, `src/main.rs/@/gateway.0123-cgu.0`.
-    pub fn add(&mut self, unit: &str, comp_dir: Option<&str>) {
-        let Some((path, codegen)) = unit.split_once("/@/") else {
-            return;
-        };
-        let path = match comp_dir {
-            Some(dir) if !path.starts_with('/') => {
-                if !dir.starts_with("/rustc/") {
-                    self.workspaces.insert(format!("{dir}/"));
-                }
-                format!("{dir}/{path}")
-            }
-            _ => path.to_owned(),
-        };
-        // An incremental build puts a hash there instead of the crate's name.
-        let Some((name, _)) = codegen.split_once('.') else {
-            return;
-        };
-        if let Some((dir, _)) = path.rsplit_once('/') {
-            let known = self.crates.entry(dir.to_owned());
-            known.or_insert_with(|| name.to_owned());
-            self.crates.insert(path, name.to_owned());
-        }
-    }
-
-    /// Where the compiler ran for the crates whose files it was given by relative paths.
-    pub fn workspaces(&self) -> impl Iterator<Item = &str> {
-        self.workspaces.iter().map(String::as_str)
-    }
-
-    /// A source path relative to where the compiler ran, if it lies below.
-    pub fn relative(&self, file: String) -> String {
-        let relative = self
-            .workspaces
-            .iter()
-            .find_map(|dir| file.strip_prefix(dir.as_str()));
-        relative.map(str::to_owned).unwrap_or(file)
-    }
-
-    /// Puts the path of the source file's module before a name that has none.
-    pub fn qualify(&self, bare: &str, file: Option<&str>) -> String {
-        // Here `{async_fn#0}` has lost the name of its function: without a number it stands for
-        // itself, see `display_name`.
-        let bare = match bare.strip_prefix("{async_fn#") {
-            Some(rest) => {
-                let arguments = rest.split_once('}').map_or("", |(_, rest)| rest);
-                Cow::Owned(format!("{{async_fn}}{arguments}"))
-            }
-            None => Cow::Borrowed(bare),
-        };
-        match file.and_then(|file| self.module_of(file)) {
-            Some(module) => format!("{module}::{bare}"),
-            None => bare.into_owned(),
-        }
-    }
-
-    fn module_of(&self, file: &str) -> Option<String> {
-        if let Some(name) = self.crates.get(file) {
-            return Some(name.clone());
-        }
-        let (root, name) = self.crate_of(file)?;
-        let inner = file.get(root..)?.strip_prefix('/')?.strip_suffix(".rs")?;
-        let inner = match inner {
-            "lib" | "main" | "mod" => "",
-            _ => inner.strip_suffix("/mod").unwrap_or(inner),
-        };
-        let mut module = name;
-        for part in inner.split('/').filter(|part| !part.is_empty()) {
-            module.push_str("::");
-            module.push_str(part);
-        }
-        Some(module)
-    }
-
-    /// The length of the path to the crate's sources, and the crate's name.
-    fn crate_of(&self, file: &str) -> Option<(usize, String)> {
-        let mut dir = file;
-        while let Some((parent, _)) = dir.rsplit_once('/') {
-            if let Some(name) = self.crates.get(parent) {
-                return Some((parent.len(), name.clone()));
-            }
-            dir = parent;
-        }
-        // A crate of which only inlined code is left: `…/tokio-1.54.1/src/task/mod.rs`.
-        let root = file.rfind("/src/")?;
-        let package = file.get(..root)?.rsplit('/').next()?;
-        let name = match package.rsplit_once('-') {
-            Some((name, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => name,
-            _ => package,
-        };
-        (!name.is_empty()).then(|| (root + "/src".len(), name.replace('-', "_")))
-    }
 }
 
 /// The name as people say it: without generic arguments, `<T as Trait>::method` as `T::method`
@@ -320,7 +205,7 @@ fn qualified(raw: &str, depth: u32) -> Vec<String> {
     }
 }
 
-fn strip_reference(name: &str) -> &str {
+pub fn strip_reference(name: &str) -> &str {
     let mut rest = name.trim();
     // `for<'a> core::ops::function::FnMut<(&'a str,)>`
     if let Some(bound) = rest.strip_prefix("for<") {
@@ -338,7 +223,7 @@ fn strip_reference(name: &str) -> &str {
 }
 
 /// Splits at a separator that stands outside of all brackets. The `>` of `->` closes none.
-fn split<'a>(text: &'a str, separator: &str) -> Vec<&'a str> {
+pub fn split<'a>(text: &'a str, separator: &str) -> Vec<&'a str> {
     let mut parts = Vec::new();
     let (mut depth, mut start, mut skip) = (0_usize, 0, 0);
     let mut before = '\0';
@@ -534,45 +419,5 @@ mod tests {
         );
         assert_eq!(kind("a::f", "f<u8>"), "a::f");
         assert_eq!(kind("a::f::{{closure}}", "f"), "a::f::{{closure}}");
-    }
-
-    #[test]
-    fn a_bare_name_gets_the_path_of_its_file() {
-        let mut roots = CrateRoots::default();
-        roots.add("src/main.rs/@/gateway.7f16c182-cgu.00", Some("/srv/g"));
-        roots.add(
-            "/home/u/registry/tokio-1.54.1/src/lib.rs/@/tokio.1-cgu.0",
-            None,
-        );
-        for (bare, file, name) in [
-            (
-                "recv<u8>",
-                "/home/u/registry/tokio-1.54.1/src/sync/mpsc/chan.rs",
-                "tokio::sync::mpsc::chan::recv<u8>",
-            ),
-            ("f", "/srv/g/src/main.rs", "gateway::f"),
-            (
-                "{async_fn#0}",
-                "/srv/g/src/conn/mod.rs",
-                "gateway::conn::{async_fn}",
-            ),
-            (
-                "g",
-                "/x/async-io-2.6.0/src/reactor.rs",
-                "async_io::reactor::g",
-            ),
-            (
-                "poll",
-                "/rustc/0/library/core/src/future/poll_fn.rs",
-                "core::future::poll_fn::poll",
-            ),
-            ("f", "f.c", "f"),
-        ] {
-            assert_eq!(roots.qualify(bare, Some(file)), name);
-        }
-        assert_eq!(
-            roots.relative("/srv/g/src/main.rs".to_owned()),
-            "src/main.rs"
-        );
     }
 }

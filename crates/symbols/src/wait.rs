@@ -436,7 +436,13 @@ fn refines(outer: WaitReason, inner: WaitReason) -> bool {
         // What a protocol waits for are the bytes of its connection, or a channel to that.
         W::BodyToSend => matches!(
             inner,
-            W::BroadcastReceive | W::ChannelReceive | W::HttpBody | W::WatchChanged
+            W::BroadcastReceive
+                | W::ChannelReceive
+                | W::HttpBody
+                | W::Interval
+                | W::Notify
+                | W::Sleep
+                | W::WatchChanged
         ),
         W::HangUp => matches!(
             inner,

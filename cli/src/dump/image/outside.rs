@@ -30,7 +30,7 @@ use crate::{
     },
     error::Error,
     find::{client::Session, target::Target},
-    proc::{self, proc_files},
+    proc::{self, Life, proc_files},
 };
 
 /// What to find out of a live process.
@@ -341,6 +341,8 @@ impl Subject<'_> {
 fn refused(pid: Pid, why: &Refusal) -> Error {
     match why {
         Refusal::NoProcess(_) | Refusal::Ended => Error::NoSuchProcess(pid),
+        // It has ended meanwhile, or is about to: its memory goes first.
+        Refusal::System { .. } if Life::of(pid).is_none_or(Life::ends) => Error::NoSuchProcess(pid),
         why => Error::NotFrozen {
             pid,
             may_not: matches!(why, Refusal::NoRights { .. }),

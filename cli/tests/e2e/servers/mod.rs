@@ -103,7 +103,7 @@ fn connections_of_http_1_say_what_they_are_about() {
         let (server, mut clients) = serve(kind, &Visit::ALL);
         settled(server.pid(), of_connections, &ways(SERVED));
         // And it serves on.
-        let upload = clients.iter_mut().nth(Visit::UPLOAD).unwrap();
+        let upload = clients.get_mut(Visit::UPLOAD).unwrap();
         upload.write_all(b"last").unwrap();
         let mut got = [0; 15];
         upload.read_exact(&mut got).unwrap();

@@ -5,7 +5,8 @@ use crate::machine::Machine;
 
 impl<M: Machine> Poller<'_, M> {
     /// Whether the poll of the task at this position registers one waker only, and leaves it at this place. A waker
-    /// that lies there may be left from an earlier wait, and a container of futures has one besides.
+    /// that lies there may be left from an earlier wait, and a container of futures has one besides, as has an agent
+    /// for what it tracks.
     pub(crate) fn waits_at(&mut self, index: usize, place: u64) -> bool {
         let Some(cell) = self.polls.cells.get(index) else {
             return false;
@@ -17,7 +18,7 @@ impl<M: Machine> Poller<'_, M> {
         self.recorder.stack = Some(STACK);
         let ended = self.poll_once(cell, &mut state, self.polls.thread(cell));
         let is_left_there = words(self) != before;
-        let is_only_one = self.recorder.leaves.len() == 1;
+        let is_only_one = self.recorder.leaves.len() == 1 && self.recorder.noted.is_empty();
         self.revert();
         ended == Ended::Pending && is_only_one && is_left_there
     }

@@ -155,7 +155,9 @@ fn follow(
     let mut fitting = offsets.filter(is_free).filter_map(|links| {
         let nodes = nodes(memory, wakers, (newest, oldest), (waker, links))?;
         // A list is not in a node of its own.
-        let is_inside = nodes.iter().any(|node| node + links == list);
+        let length = waker.max(links) + 16;
+        let is_in = |node: &u64| (*node..node.saturating_add(length)).contains(&list);
+        let is_inside = nodes.iter().any(is_in);
         (!is_inside).then_some((nodes, links))
     });
     let (nodes, links) = fitting.next()?;

@@ -268,11 +268,12 @@ fn run(
     mut show: impl FnMut(&LineRow) -> Result<(), ReadError>,
 ) -> Result<bool, ReadError> {
     let mut row = LineRow::new(program.header());
+    let mut steps = sections.budget().steps();
     while let Some(instruction) = instructions
         .next_instruction(program.header())
         .map_err(malformed)?
     {
-        sections.budget().pay(Resource::Steps, 1)?;
+        steps.take()?;
         match instruction {
             // Out of use, and kept by the program for ever.
             LineInstruction::DefineFile(_) => continue,

@@ -109,8 +109,9 @@ impl Unit {
         mut look: impl FnMut(gimli::DwTag) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         let mut entries = self.entries(self.root.entries);
+        let mut steps = self.sections.budget().steps();
         while let Ok(kind) = entries.read_abbreviation() {
-            self.sections.budget().pay(Resource::Steps, 1)?;
+            steps.take()?;
             let Some(kind) = kind else {
                 continue;
             };
@@ -144,9 +145,10 @@ impl Unit {
         let mut functions = Vec::new();
         let mut entries = self.entries(self.root.entries);
         let mut entry = Entry::null();
+        let mut steps = self.sections.budget().steps();
         let mut read = || {
             while !entries.is_empty() {
-                self.sections.budget().pay(Resource::Steps, 1)?;
+                steps.take()?;
                 let place = entries.next_offset().0;
                 let Some(kind) = entries.read_abbreviation().map_err(malformed)? else {
                     continue;
@@ -223,8 +225,9 @@ impl Unit {
         // How deep the entries are in whose children we are, each a function that was inlined.
         let mut open: Vec<isize> = Vec::new();
         let mut is_too_deep = false;
+        let mut steps = budget.steps();
         loop {
-            budget.pay(Resource::Steps, 1)?;
+            steps.take()?;
             let depth = entries.next_depth();
             let is_entry = entries.read_entry(&mut entry).map_err(malformed)?;
             if is_entry && entry.tag() == gimli::DW_TAG_inlined_subroutine {

@@ -11,7 +11,7 @@ use rtops_report::{
     selection::Grouping, view::View,
 };
 
-use super::stack::HANGING;
+use super::{stack::HANGING, verdicts};
 use crate::{
     style::{Paint, Style},
     wrap,
@@ -42,11 +42,10 @@ pub(super) fn counted(
             wrap::write(writer, style, HANGING, &parts)?;
         }
     }
-    let mut lines: Vec<String> = view.dump.outside.iter().map(looked_at).collect();
-    let judged = view.verdicts.as_ref();
-    lines.extend(judged.and_then(|judged| judged.not_judged.clone()));
-    let line = lines.join("; ");
-    if !line.is_empty() {
+    let outside = view.dump.outside.iter().map(looked_at);
+    let judged = view.verdicts.iter().filter(|_| verdicts::shows_all(view));
+    let not_judged = judged.filter_map(|judged| judged.not_judged.clone());
+    for line in outside.chain(not_judged) {
         wrap::write(
             writer,
             style,

@@ -22,12 +22,8 @@ pub(super) fn write(writer: &mut impl Write, style: Style, view: &View) -> io::R
     let Some(judged) = &view.verdicts else {
         return Ok(());
     };
-    let groups = view.tasks.iter().flatten();
-    let shown: HashSet<TaskKey> = groups
-        .flat_map(|group| &group.tasks)
-        .map(|task| task.key)
-        .collect();
-    if shown.len() < Count::of(view.dump, view.frames).total() {
+    if !shows_all(view) {
+        let shown = shown(view);
         let is_shown =
             |verdict: &&Verdict| verdict.explained().any(|task| shown.contains(&task.key));
         return each(writer, style, judged.verdicts.iter().filter(is_shown));
@@ -40,6 +36,17 @@ pub(super) fn write(writer: &mut impl Write, style: Style, view: &View) -> io::R
         wrap::write(writer, style, HANGING, &[(Some(Paint::Faint), note)])?;
     }
     Ok(())
+}
+
+/// Whether all tasks are shown.
+pub(super) fn shows_all(view: &View) -> bool {
+    shown(view).len() >= Count::of(view.dump, view.frames).total()
+}
+
+fn shown(view: &View) -> HashSet<TaskKey> {
+    let groups = view.tasks.iter().flatten();
+    let tasks = groups.flat_map(|group| &group.tasks);
+    tasks.map(|task| task.key).collect()
 }
 
 /// A block for each fault, with an empty line before it.

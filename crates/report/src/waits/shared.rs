@@ -104,14 +104,8 @@ fn fitting<'a>(reason: WaitReason, shared: &[&'a Shared]) -> Option<&'a Shared> 
 fn who_lets_go(shared: &Shared, reason: WaitReason, parties: &Parties) -> Option<Vec<TaskKey>> {
     // A mutex has one holder. Of all else there may be more than those of which it is proven.
     let is_only_one = reason == WaitReason::MutexLock && shared.holders.len() == 1;
-    // If nobody has it but those who wait to be told, it is them who would have to tell.
-    let is_told = matches!(
-        reason,
-        WaitReason::BroadcastReceive | WaitReason::Notify | WaitReason::WatchChanged
-    );
     let by = match (is_only_one, shared.is_complete) {
         (true, _) => parties.tasks(&shared.holders)?,
-        (false, true) if is_told && shared.others.is_empty() => parties.tasks(&shared.waiters)?,
         (false, true) => parties.tasks(&shared.others)?,
         (false, false) => return None,
     };

@@ -216,7 +216,9 @@ pub(super) const AROUND: &[Rule] = {
         ("hyper::proto::h2", "poll", W::BodyToSend),
         ("hyper::server::conn", "", W::ResponseBody),
         ("hyper::client::conn::http1", "poll", W::HttpResponse),
-        ("tonic::transport::server", "", W::Shutdown),
+        ("hyper_util::server::graceful", "", W::Shutdown),
+        ("tonic::transport::server", "serve_connection", W::Shutdown),
+        ("tonic::transport::server", "sleep_or_pending", W::Shutdown),
         // A connection goes back into the pool once its response is there.
         (
             "hyper_util::client::legacy::client",
@@ -231,6 +233,7 @@ pub(super) const AROUND: &[Rule] = {
 pub(super) const ENDS: &[Rule<()>] = &[
     ("hyper::proto::h1", "poll_read_keep_alive", ()),
     ("hyper::proto::h1::dispatch", "poll_msg", ()),
+    ("hyper::proto::h2::server", "", ()),
 ];
 
 /// What a server does for a request. The first frame that one fits, from the innermost on, counts.

@@ -10,6 +10,7 @@
 //! standard input is closed. `// STUCK name: why` marks a line that an operator needs to be told.
 
 mod actor_cycle;
+mod blocked_alone;
 mod blocking_nested;
 mod buffered_pool;
 mod busy_wake;
@@ -17,9 +18,11 @@ mod coop_block_on;
 mod dashmap_guard;
 mod futurelock;
 mod half_close;
+mod healthy_channels;
 mod healthy_kept;
 mod joinset_unreaped;
 mod lifo_slot;
+mod own_channel;
 mod poll_recreates;
 mod shutdown_in_place;
 mod std_mutex_select;
@@ -41,8 +44,9 @@ use crate::variant::Variant;
 /// Blocks for as long as it can.
 type Case = fn(Variant);
 
-const CASES: [(&str, Case); 16] = [
+const CASES: [(&str, Case); 19] = [
     ("actor_cycle", actor_cycle::run),
+    ("blocked_alone", blocked_alone::run),
     ("blocking_nested", blocking_nested::run),
     ("buffered_pool", buffered_pool::run),
     ("busy_wake", busy_wake::run),
@@ -50,9 +54,11 @@ const CASES: [(&str, Case); 16] = [
     ("dashmap_guard", dashmap_guard::run),
     ("futurelock", futurelock::run),
     ("half_close", half_close::run),
+    ("healthy_channels", healthy_channels::run),
     ("healthy_kept", healthy_kept::run),
     ("joinset_unreaped", joinset_unreaped::run),
     ("lifo_slot", lifo_slot::run),
+    ("own_channel", own_channel::run),
     ("poll_recreates", poll_recreates::run),
     ("shutdown_in_place", shutdown_in_place::run),
     ("std_mutex_select", std_mutex_select::run),

@@ -55,6 +55,8 @@ fn of_servers_of_http_1() {
     ];
     let demand = ["hyper::body::chan::Sender::poll_ready"];
     let timer = ["<tokio::time::sleep::Sleep as core::future::future::Future>::poll"];
+    let stream =
+        ["<axum::response::sse::KeepAliveStream<S> as futures_core::stream::Stream>::poll_next"];
     let shutdown = [
         "<tokio::sync::notify::Notified as core::future::future::Future>::poll",
         "tokio::sync::watch::Sender<T>::closed::{async_fn#0}",
@@ -90,6 +92,11 @@ fn of_servers_of_http_1() {
             Some(Serving::Response),
         ),
         (&[&flush], WaitReason::Write, Some(Serving::Response)),
+        (
+            &[&timer, &stream, &[DISPATCH_WRITE]],
+            WaitReason::ResponseBody,
+            Some(Serving::Response),
+        ),
         // What a library's handler waits for is neither the body of the response nor a shutdown.
         (
             &[&RECV, &[HANDLER, DISPATCH_WRITE]],
@@ -186,6 +193,12 @@ fn of_streams_of_http_2() {
         );
     }
     assert_eq!(judged(&[&ping]), (WaitReason::HangUp, None));
+    let age = [
+        "<tokio::time::sleep::Sleep as core::future::future::Future>::poll",
+        "tonic::transport::server::sleep_or_pending::{async_fn#0}",
+        "tonic::transport::server::serve_connection::{async_block#0}",
+    ];
+    assert_eq!(judged(&[&age]), (WaitReason::Shutdown, None));
 }
 
 #[test]
