@@ -171,7 +171,11 @@ fn a_task_that_has_both_ends_of_a_channel() {
         "deadlock",
         &["collect", "confirm"],
     );
-    shows("own_channel", &VARIANTS, "deadlock", &["answer"]);
+}
+
+#[test]
+fn tasks_that_wait_for_each_others_messages() {
+    shows("broadcast_ring", &VARIANTS, "deadlock", &["answer"]);
 }
 
 #[test]

@@ -7,11 +7,11 @@
 //! ```no_run
 //! use std::fs::{self, File};
 //!
-//! use rtops_image::{Image, live::{Live, Memory, Options, Parts}};
+//! use rtops_image::{Image, Pid, live::{Live, Memory, Options, Parts}};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // A child that stands still.
-//! let pid = 4242;
+//! let pid = Pid::new(4242);
 //! let live = Live::new(
 //!     Parts {
 //!         pid,

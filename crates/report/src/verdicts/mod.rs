@@ -172,6 +172,7 @@ fn not_judged(dump: &Dump, groups: &[TaskGroup]) -> Option<String> {
         return None;
     }
     let ages = match tasks().count() - ageless {
+        0 if dump.core.is_some() => "ages are unknown".to_owned(),
         0 => "ages are unknown without the agent".to_owned(),
         _ => format!(
             "the ages of {} are unknown",

@@ -12,6 +12,7 @@
 mod actor_cycle;
 mod blocked_alone;
 mod blocking_nested;
+mod broadcast_ring;
 mod buffered_pool;
 mod busy_wake;
 mod coop_block_on;
@@ -44,10 +45,11 @@ use crate::variant::Variant;
 /// Blocks for as long as it can.
 type Case = fn(Variant);
 
-const CASES: [(&str, Case); 19] = [
+const CASES: [(&str, Case); 20] = [
     ("actor_cycle", actor_cycle::run),
     ("blocked_alone", blocked_alone::run),
     ("blocking_nested", blocking_nested::run),
+    ("broadcast_ring", broadcast_ring::run),
     ("buffered_pool", buffered_pool::run),
     ("busy_wake", busy_wake::run),
     ("coop_block_on", coop_block_on::run),

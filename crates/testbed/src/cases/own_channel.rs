@@ -1,7 +1,7 @@
 //! A task has both ends of a channel, and waits for a message or for the end of it: neither comes, as it keeps the
 //! sender itself.
 
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::variant::{Variant, keep, runtime};
 
@@ -9,10 +9,6 @@ pub(crate) fn run(variant: Variant) {
     runtime(2).block_on(async {
         variant.spawn(collect());
         variant.spawn(confirm());
-        let (to_left, left) = broadcast::channel(4);
-        let (to_right, right) = broadcast::channel(4);
-        variant.spawn(answer(left, to_right));
-        variant.spawn(answer(right, to_left));
         keep().await;
     });
 }
@@ -33,12 +29,4 @@ async fn confirm() {
     let (sender, receiver) = oneshot::channel::<()>();
     let _confirmed = receiver.await; // STUCK confirm: it would have to send that itself
     drop(sender);
-}
-
-/// Two of these wait for each other.
-async fn answer(mut from: broadcast::Receiver<u64>, to: broadcast::Sender<u64>) {
-    loop {
-        let number = from.recv().await; // STUCK answer: the other one waits for this one
-        let _sent = to.send(number.unwrap_or_default());
-    }
 }
