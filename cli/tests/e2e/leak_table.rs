@@ -110,7 +110,9 @@ fn judge(case: &Case, marks: &Marks) -> Result<(), String> {
     loop {
         let leaks = leaks(&target, arguments(case));
         let found = leaks.findings.iter().any(|finding| {
-            finding.evidence == case.evidence
+            // Where it is proven in one look that something is stuck for ever, that is said of it.
+            let is_proven = case.evidence == "stuck" && finding.evidence == "deadlock";
+            (finding.evidence == case.evidence || is_proven)
                 && finding.hint == (case.evidence == "orphaned")
                 && finding.has_any_line(marks)
         });
