@@ -1,6 +1,6 @@
 //! What was looked up before, kept on disk: so that the second look at a program reads none of its debug info.
 //!
-//! Each file of the cache is of one build of one module ([`Key`]), and holds what was asked of it and what was
+//! Each file of the cache is of one build of one module (`Key`), and holds what was asked of it and what was
 //! answered, as the messages that go to and fro. It is for one build of rtops, so that no name is older than the
 //! code that makes names; and for the very files that it came from, so that a file that only claims to be the same
 //! build has its own.
