@@ -60,6 +60,21 @@ fn any_names(path: &Path, name: &str) -> io::Result<bool> {
         return Ok(false);
     }
     let text = fs::read_to_string(path)?;
+    // A file of another package is a module of this one, too.
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let elsewhere = text.lines().filter_map(|line| {
+        let file = line.strip_prefix("#[path = \"")?.strip_suffix("\"]")?;
+        Some(folder.join(file))
+    });
+    for file in elsewhere {
+        if has_word(&fs::read_to_string(file)?, name) {
+            return Ok(true);
+        }
+    }
+    Ok(has_word(&text, name))
+}
+
+fn has_word(text: &str, name: &str) -> bool {
     let mut words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
-    Ok(words.any(|word| word == name))
+    words.any(|word| word == name)
 }
