@@ -5,6 +5,8 @@ use std::{
     io::{self, BufRead, IsTerminal, Write},
     path::Path,
     process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rtops_render::{
@@ -55,6 +57,10 @@ const ACTS: [Act; 5] = [
     },
 ];
 
+/// A poll that takes no longer than a second is nothing to speak of. Who reads in between takes longer than this,
+/// a pipe does not.
+const LONG_ENOUGH: Duration = Duration::from_millis(1500);
+
 /// Starts the service, plays all acts, and ends it. On a terminal, Enter leads to the next act.
 ///
 /// # Errors
@@ -63,6 +69,7 @@ pub(super) fn run(output: &OutputArgs) -> Result<(), Error> {
     let program = env::current_exe().map_err(failed("find its own executable"))?;
     let sample = Sample::start(&program)?;
     let pid = sample.pid().to_string();
+    let old_enough = Instant::now() + LONG_ENOUGH;
     let style = output.style();
     let waits = io::stdin().is_terminal() && io::stdout().is_terminal();
     for (number, act) in (1..).zip(&ACTS) {
@@ -71,6 +78,9 @@ pub(super) fn run(output: &OutputArgs) -> Result<(), Error> {
                 break;
             }
             writeln!(io::stdout())?;
+        }
+        if number == ACTS.len() - 1 {
+            thread::sleep(old_enough.saturating_duration_since(Instant::now()));
         }
         let question = format!("{number} of {}: {}", ACTS.len(), act.question);
         writeln!(io::stdout(), "{}", style.paint(Paint::Heading, question))?;
