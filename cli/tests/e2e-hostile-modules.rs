@@ -10,9 +10,8 @@ use nix::{
     sys::inotify::{AddWatchFlags, InitFlags, Inotify},
     unistd::geteuid,
 };
-use rtops_protocol::{
-    End, Leaf, LeafEnd, Module, ModuleKind, Process, Reply, StackId, Stacks, Thread, ThreadCapture,
-};
+use rtops_protocol::{End, Module, ModuleKind, Process, Reply, Stacks, Thread};
+use rtops_report::dump::fixtures::{on, thread};
 use support::{assert_code, own_pid, peer_sending, rtops, stdout};
 use tempfile::tempdir;
 
@@ -34,18 +33,9 @@ fn dump(path: &Path, kind: ModuleKind) -> Vec<Reply> {
         }]),
         Reply::Stacks(Stacks(vec![vec![0x1800]])),
         Reply::Threads(vec![Thread {
-            tid: 1,
-            name: Some("thread".to_owned()),
             state: Some('S'),
-            wchan: None,
             syscall: None,
-            cpu_ticks: Some(0),
-            timeslices: Some(7),
-            afterwards: None,
-            capture: ThreadCapture::Stack(Leaf {
-                stack: StackId(0),
-                end: LeafEnd::Complete,
-            }),
+            ..thread(1, Some("thread"), on(0))
         }]),
         Reply::End(End { gaps: Vec::new() }),
     ]

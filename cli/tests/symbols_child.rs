@@ -17,7 +17,8 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::{Pid, dup},
 };
-use rtops_protocol::{End, Leaf, LeafEnd, Reply, Saved, StackId, Stacks, Thread, ThreadCapture};
+use rtops_protocol::{End, Reply, Saved, Stacks, Thread};
+use rtops_report::dump::fixtures::{self, on};
 use rtops_symbols::{Address, Function, LackReason, Symbols, child::ChildOptions};
 use symbols::{Program, Reader, SOON, wait_for};
 
@@ -300,18 +301,9 @@ fn save(program: &Program, path: &Path) {
         Reply::Modules(vec![program.module.clone()]),
         Reply::Stacks(Stacks(vec![addresses.collect()])),
         Reply::Threads(vec![Thread {
-            tid: 1,
-            name: Some("thread".to_owned()),
             state: Some('S'),
-            wchan: None,
             syscall: None,
-            cpu_ticks: Some(0),
-            timeslices: Some(7),
-            afterwards: None,
-            capture: ThreadCapture::Stack(Leaf {
-                stack: StackId(0),
-                end: LeafEnd::Complete,
-            }),
+            ..fixtures::thread(1, Some("thread"), on(0))
         }]),
         Reply::End(End { gaps: Vec::new() }),
     ];

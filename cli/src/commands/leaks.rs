@@ -15,18 +15,13 @@ use rtops_report::{
     escape::escape,
     format,
     frames::Shown,
-    group::stacks_of_tasks,
-    holders::Holders,
     leaks::{
         self, Judge,
         sample::{Sample, Watch},
         told::Told,
     },
-    selection::Grouping,
-    symbolize::symbolize,
-    threads::stacks_of_threads,
+    symbolize::symbolize_all,
     view::{Layout, LeaksView, Part, View},
-    waits::Waits,
 };
 
 use super::{Format, Output, links, stack};
@@ -163,14 +158,9 @@ impl Leaks<'_> {
     ) -> Result<T, Error> {
         let reader = self.args.source.start_reader();
         let mut symbols = last.symbols(&self.args.source.symbols, reader);
-        let used = stacks_of_tasks(&last.dump)
-            .into_iter()
-            .chain(stacks_of_threads(&last.dump))
-            .collect();
-        let frames = symbolize(&last.dump, &used, &mut symbols, Shown::Folded);
-        let holders = Holders::of(&last.dump);
-        let waits = Waits::of(&last.dump, &frames, &holders);
-        let findings = leaks::find(&last.dump, &frames, &waits, watch, &self.judge);
+        let frames = symbolize_all(&last.dump, &mut symbols, Shown::Folded);
+        let view = last.view(&frames);
+        let findings = leaks::find(&last.dump, &frames, view.waits(), watch, &self.judge);
         let sources = match Format::of(self.output) {
             Format::Text => stack::sources(last, symbols.source_directories()).lines(
                 &frames,
@@ -182,21 +172,10 @@ impl Leaks<'_> {
         let links = links(self.output, &symbols, &frames);
         let mut view = LeaksView {
             view: View {
-                pid: last.pid,
-                name: &last.name,
-                agent_version: last.agent_version.as_deref(),
-                dump: &last.dump,
-                frames: &frames,
-                waits: waits.into(),
-                holders,
-                verdicts: None,
-                grouping: Grouping::Equal,
                 limit: self.args.limit.unwrap_or(usize::MAX),
-                tasks: None,
-                threads: None,
-                ageless: 0,
                 lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
                 layout: Layout::new(false, sources),
+                ..view
             },
             findings,
             watched: (watch.time, watch.earlier.len() + 1),

@@ -23,7 +23,13 @@ struct Act {
     /// Behind `rtops`; `PID` stands for the service.
     line: &'static str,
     seen: &'static str,
+    /// How old the service is before it is asked.
+    age: Duration,
 }
+
+/// A poll that takes no longer than a second is nothing to speak of. Who reads takes longer than this anyhow, a
+/// pipe does not.
+const LONG_ENOUGH: Duration = Duration::from_millis(1500);
 
 const ACTS: [Act; 5] = [
     Act {
@@ -31,35 +37,36 @@ const ACTS: [Act; 5] = [
         line: "list --sort cpu --limit 8",
         seen: "These processes have an agent. `demo` is a sample service with two faults in it. \
                Its requests hang, and it keeps a CPU busy.",
+        age: Duration::ZERO,
     },
     Act {
         question: "What hangs?",
         line: "stack PID --limit 0",
         seen: "The faults come before all else; `--limit 0` leaves the rest out. Nothing can wake \
                `restock`, and all who read the cart wait behind it.",
+        age: Duration::ZERO,
     },
     Act {
         question: "Who holds it?",
         line: "stack PID --filter reader",
         seen: "`restock` holds the lock while it waits for something else. Mend it where the \
                lock was taken.",
+        age: Duration::ZERO,
     },
     Act {
         question: "What eats CPU?",
         line: "stack PID --filter recount --limit 0",
         seen: "`recount` computes without an await. Until it ends, its worker polls nothing else.",
+        age: LONG_ENOUGH,
     },
     Act {
         question: "And yours?",
         line: "list --all --sort cpu --limit 8",
         seen: "These are Rust processes of this machine. Those with tokio need no agent: type \
                `rtops stack PID`. To play with the sample service, type `rtops demo --serve`.",
+        age: Duration::ZERO,
     },
 ];
-
-/// A poll that takes no longer than a second is nothing to speak of. Who reads in between takes longer than this,
-/// a pipe does not.
-const LONG_ENOUGH: Duration = Duration::from_millis(1500);
 
 /// Starts the service, plays all acts, and ends it. On a terminal, Enter leads to the next act.
 ///
@@ -69,7 +76,7 @@ pub(super) fn run(output: &OutputArgs) -> Result<(), Error> {
     let program = env::current_exe().map_err(failed("find its own executable"))?;
     let sample = Sample::start(&program)?;
     let pid = sample.pid().to_string();
-    let old_enough = Instant::now() + LONG_ENOUGH;
+    let begun = Instant::now();
     let style = output.style();
     let waits = io::stdin().is_terminal() && io::stdout().is_terminal();
     for (number, act) in (1..).zip(&ACTS) {
@@ -79,9 +86,7 @@ pub(super) fn run(output: &OutputArgs) -> Result<(), Error> {
             }
             writeln!(io::stdout())?;
         }
-        if number == ACTS.len() - 1 {
-            thread::sleep(old_enough.saturating_duration_since(Instant::now()));
-        }
+        thread::sleep(act.age.saturating_sub(begun.elapsed()));
         let question = format!("{number} of {}: {}", ACTS.len(), act.question);
         writeln!(io::stdout(), "{}", style.paint(Paint::Heading, question))?;
         answer(&program, &act.line.replace("PID", &pid))?;

@@ -15,7 +15,11 @@ use std::{
 use nix::unistd::gethostname;
 use rtops_attach::Yielding;
 use rtops_protocol::{End, Hello, ProtocolError, Reply, Saved};
-use rtops_report::dump::{Dump, Failure};
+use rtops_report::{
+    dump::{Dump, Failure},
+    frames::Frames,
+    view::View,
+};
 use rtops_symbols::{Options, Symbols, child::ReaderProcess};
 use rtops_types::Pid;
 
@@ -78,6 +82,16 @@ impl Taken {
             files: self.files.clone(),
         };
         Symbols::in_child(self.dump.modules.clone(), options, reader)
+    }
+
+    /// What is shown of it: nothing yet.
+    pub fn view<'a>(&'a self, frames: &'a Frames) -> View<'a> {
+        View {
+            pid: self.pid,
+            name: &self.name,
+            agent_version: self.agent_version.as_deref(),
+            ..View::of(&self.dump, frames)
+        }
     }
 }
 

@@ -7,16 +7,14 @@ use rtops_render::json::verdicts::VerdictsPart;
 use rtops_report::{
     census::{Census, Moved},
     frames::Shown,
-    group::{group_tasks, stacks_of_tasks},
-    holders::Holders,
+    group::group_tasks,
     order::{self, Order},
     runtimes::SeenRuntime,
     selection::{Grouping, Selection},
-    symbolize::symbolize,
-    threads::{group_threads, stacks_of_threads},
+    symbolize::symbolize_all,
+    threads::group_threads,
     verdicts::Verdicts,
-    view::{Layout, View},
-    waits::Waits,
+    view::View,
 };
 use serde_json::Value;
 
@@ -62,34 +60,22 @@ pub fn with_seen<T>(taken: &Taken, args: &StatsArgs, show: impl FnOnce(&Seen<'_>
     let dump = &taken.dump;
     let reader = args.symbols.start_reader(args.timeout);
     let mut symbols = taken.symbols(&args.symbols, reader);
-    let used = stacks_of_tasks(dump).into_iter();
-    let used = used.chain(stacks_of_threads(dump)).collect();
-    let frames = symbolize(dump, &used, &mut symbols, Shown::Folded);
-    let holders = Holders::of(dump);
-    let waits = Waits::of(dump, &frames, &holders);
+    let frames = symbolize_all(dump, &mut symbols, Shown::Folded);
+    let view = taken.view(&frames);
+    let waits = view.waits();
     let everything = Selection::default();
     let mut groups = group_tasks(dump, &frames, &everything, Grouping::Equal);
     // What an agent tells without a poll is too little to judge.
     let verdicts = dump
         .is_image()
-        .then(|| Verdicts::of(dump, &frames, &waits, &groups));
-    order::sort_tasks(&mut groups, dump, &waits, Order::Concern);
+        .then(|| Verdicts::of(dump, &frames, waits, &groups));
+    order::sort_tasks(&mut groups, dump, waits, Order::Concern);
     show(&Seen::of(View {
-        pid: taken.pid,
-        name: &taken.name,
-        agent_version: taken.agent_version.as_deref(),
-        dump,
-        frames: &frames,
-        holders,
-        waits: waits.into(),
         verdicts,
-        grouping: Grouping::Equal,
         limit: 0,
         threads: Some(group_threads(dump, &frames, &everything, Grouping::Equal)),
         tasks: Some(groups),
-        ageless: 0,
-        lacks: Vec::new(),
-        layout: Layout::default(),
+        ..view
     }))
 }
 

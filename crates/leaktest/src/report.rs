@@ -1,7 +1,6 @@
 //! What a failed check says: the await trees of what leaked, in the form of `rtops stack`.
 
 use std::{
-    cell::OnceCell,
     collections::HashSet,
     fmt::{self, Display},
     sync::Arc,
@@ -9,22 +8,20 @@ use std::{
 };
 
 use rtops_capture::{Evidence, Host, Only, OwnThread, Wanted};
-use rtops_protocol::{Ask, Reply, StackId, StackParts, ThreadCapture};
+use rtops_protocol::{Ask, Reply, StackParts, ThreadCapture};
 use rtops_render::{style::Style, text::stack::groups};
 use rtops_report::{
     dump::Dump,
     format::{self, count},
     frame::Link,
     frames::{Frames, Shown},
-    group::{TaskGroup, group_tasks, stacks_of_tasks},
-    holders::Holders,
+    group::{TaskGroup, group_tasks},
     selection::{Grouping, Selection},
-    symbolize::symbolize,
+    symbolize::symbolize_all,
     task::{State, Task, TaskKey},
-    threads::{ThreadGroup, group_threads, stacks_of_threads},
-    view::{Layout, View},
+    threads::{ThreadGroup, group_threads},
+    view::View,
 };
-use rtops_symbols::Pid;
 use rtops_tasks::RuntimeTag;
 use rtops_threads::{Capturer, Signal};
 
@@ -70,13 +67,9 @@ impl Report {
             Ok(dump) => dump,
             Err(why) => return Some(Self(format!("tasks leaked, but can't be shown: {why}"))),
         };
-        let used: HashSet<StackId> = stacks_of_tasks(&dump)
-            .into_iter()
-            .chain(stacks_of_threads(&dump))
-            .collect();
         let shared = symbols.insert(SharedSymbols::of(dump.modules.clone()));
         let mut symbols = shared.lock();
-        let frames = symbolize(&dump, &used, &mut symbols, Shown::Folded);
+        let frames = symbolize_all(&dump, &mut symbols, Shown::Folded);
         let lacks = symbols.lacks().iter().map(ToString::to_string).collect();
         drop(symbols);
         let leaked = Leaked {
@@ -231,21 +224,10 @@ impl<'a> Leaked<'a> {
             self.watch.site
         );
         let view = View {
-            pid: Pid::own(),
-            name: "",
-            agent_version: None,
-            dump: self.dump,
-            frames: self.frames,
-            holders: Holders::of(self.dump),
-            waits: OnceCell::new(),
-            verdicts: None,
-            grouping: Grouping::Equal,
-            limit: usize::MAX,
             tasks: Some(tasks),
             threads: Some(threads),
-            ageless: 0,
             lacks,
-            layout: Layout::default(),
+            ..View::of(self.dump, self.frames)
         };
         let mut text = head.into_bytes();
         // A vector takes all that is written.

@@ -10,9 +10,18 @@ use crate::{
     frame::Place,
     frames::{Frames, Shown},
     future::polled_by,
+    group::stacks_of_tasks,
     task::Task,
+    threads::stacks_of_threads,
     trace, untracked,
 };
+
+/// Looks up the stacks of all tasks and threads of a dump, and all else in it that has an address.
+pub fn symbolize_all(dump: &Dump, symbols: &mut Symbols, shown: Shown) -> Frames {
+    let mut used = stacks_of_tasks(dump);
+    used.extend(stacks_of_threads(dump));
+    symbolize(dump, &used, symbols, shown)
+}
 
 /// Looks up the given stacks of a dump, and all else in it that has an address.
 pub fn symbolize(

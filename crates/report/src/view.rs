@@ -99,6 +99,28 @@ pub fn own_frame<'f>(frames: &'f Frames, chains: &[Chain]) -> Option<&'f Frame> 
 }
 
 impl<'a> View<'a> {
+    /// Nothing but the dump: what is wanted of it is to be added.
+    #[must_use]
+    pub fn of(dump: &'a Dump, frames: &'a Frames) -> Self {
+        Self {
+            pid: Pid::own(),
+            name: "",
+            agent_version: None,
+            dump,
+            frames,
+            holders: Holders::of(dump),
+            waits: OnceCell::new(),
+            verdicts: None,
+            grouping: Grouping::Equal,
+            limit: usize::MAX,
+            tasks: None,
+            threads: None,
+            ageless: 0,
+            lacks: Vec::new(),
+            layout: Layout::default(),
+        }
+    }
+
     /// The line of the source at the place of a frame, if it is known.
     pub fn source(&self, frame: Option<&'a Frame>) -> Option<(&'a Frame, &str)> {
         let frame = frame?;

@@ -43,6 +43,16 @@ pub(crate) struct PolledBy {
     pub entry: u64,
 }
 
+impl PolledBy {
+    /// Of a function that nothing is known of.
+    pub(crate) const fn unknown(entry: u64) -> Self {
+        Self {
+            future_type: None,
+            entry,
+        }
+    }
+}
+
 /// What is known of a module as a whole.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Facts {

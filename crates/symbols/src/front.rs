@@ -279,10 +279,7 @@ impl Entry {
     fn poller(&self, poll: u64, polled: Option<PolledBy>) -> Poller {
         let bias = self.module.load_bias;
         let begin = poll.wrapping_sub(bias);
-        let polled = polled.unwrap_or(PolledBy {
-            future_type: None,
-            entry: begin,
-        });
+        let polled = polled.unwrap_or_else(|| PolledBy::unknown(begin));
         Poller {
             future_type: polled.future_type,
             entry: polled.entry.wrapping_add(bias),

@@ -81,10 +81,7 @@ impl Here {
         let files = self.module(number, module);
         let pollers = polls.iter().map(|poll| {
             let polled = files.ask(|file| polled_by(file, *poll));
-            polled.unwrap_or(PolledBy {
-                future_type: None,
-                entry: *poll,
-            })
+            polled.unwrap_or_else(|| PolledBy::unknown(*poll))
         });
         pollers.collect()
     }

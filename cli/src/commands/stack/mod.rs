@@ -5,7 +5,7 @@ mod several;
 mod source;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs,
     io::{self, Write},
     path::PathBuf,
@@ -27,24 +27,21 @@ use crate::{
     find::target::Target,
     out::{file::is_dash, progress::Progress},
 };
-use rtops_protocol::{StackId, StackParts};
+use rtops_protocol::StackParts;
 use rtops_render::{
     json,
     style::{Links, Paint, Style},
     text,
 };
 use rtops_report::{
-    dump::Dump,
-    frames::{Frames, Shown},
-    group::{TaskGroup, ageless, group_tasks, stacks_of_tasks},
-    holders::Holders,
+    frames::Shown,
+    group::{TaskGroup, ageless, group_tasks},
     order, page,
     selection::{Grouping, Selection},
-    symbolize::symbolize,
-    threads::{group_threads, stacks_of_threads},
+    symbolize::symbolize_all,
+    threads::group_threads,
     verdicts::Verdicts,
     view::{Layout, View},
-    waits::Waits,
 };
 use rtops_symbols::child::ReaderProcess;
 
@@ -139,11 +136,7 @@ fn with_view<T>(
     } else {
         Shown::Folded
     };
-    let used: HashSet<StackId> = stacks_of_tasks(dump)
-        .into_iter()
-        .chain(stacks_of_threads(dump))
-        .collect();
-    let mut frames = symbolize(dump, &used, &mut symbols, shown);
+    let mut frames = symbolize_all(dump, &mut symbols, shown);
     if let Some(own) = &args.own {
         frames.set_own(own);
     }
@@ -162,58 +155,38 @@ fn with_view<T>(
     let style = output
         .style()
         .with_links(links.as_ref().map(|links| links as &dyn Links));
-    let holders = Holders::of(dump);
-    let waits = Waits::of(dump, &frames, &holders);
+    let mut view = taken.view(&frames);
     let order = args.sort.into();
     let is_text = Format::of(output) == Format::Text;
-    let mut tasks = None;
-    // Without the tasks, it is not known what the threads do.
-    let mut verdicts = None;
     if parts != StackParts::Threads {
         let mut groups = group_tasks(dump, &frames, &selection, grouping);
-        verdicts = Some(judged(&groups, &selection, grouping, &waits, &frames, dump));
+        // Without the tasks, it is not known what the threads do.
+        view.verdicts = Some(judged(&groups, &selection, grouping, &view));
         // Who spawned whom is told of each name.
         if is_text && grouping == Grouping::Equal && !args.tree {
             groups = page::together(groups);
         }
-        order::sort_tasks(&mut groups, dump, &waits, order);
-        tasks = Some(groups);
+        order::sort_tasks(&mut groups, dump, view.waits(), order);
+        view.ageless = ageless(dump, &frames, &selection);
+        view.tasks = Some(groups);
     }
-    let mut threads = None;
     if parts != StackParts::Tasks {
         let mut groups = group_threads(dump, &frames, &selection, grouping);
         order::sort_threads(&mut groups, dump, order);
-        threads = Some(groups);
+        view.threads = Some(groups);
     }
     let sources = match is_text && !args.no_source {
         true => sources(taken, symbols.source_directories()).lines(
             &frames,
-            tasks.iter().flatten(),
-            threads.iter().flatten(),
+            view.tasks.iter().flatten(),
+            view.threads.iter().flatten(),
         ),
         false => HashMap::new(),
     };
-    let layout = Layout::new(is_brief(args), sources);
-    let view = View {
-        pid: taken.pid,
-        name: &taken.name,
-        agent_version: taken.agent_version.as_deref(),
-        dump,
-        frames: &frames,
-        holders,
-        waits: waits.into(),
-        verdicts,
-        grouping,
-        limit: args.limit.unwrap_or(usize::MAX),
-        tasks,
-        threads,
-        ageless: match parts {
-            StackParts::Threads => 0,
-            StackParts::Tasks | StackParts::All => ageless(dump, &frames, &selection),
-        },
-        lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
-        layout,
-    };
+    view.grouping = grouping;
+    view.limit = args.limit.unwrap_or(usize::MAX);
+    view.lacks = symbols.lacks().iter().map(ToString::to_string).collect();
+    view.layout = Layout::new(is_brief(args), sources);
     show(&view, style)
 }
 
@@ -222,10 +195,9 @@ fn judged<'a>(
     groups: &[TaskGroup<'a>],
     selection: &Selection,
     grouping: Grouping,
-    waits: &Waits<'a>,
-    frames: &Frames,
-    dump: &'a Dump,
+    view: &View<'a>,
 ) -> Verdicts<'a> {
+    let (dump, frames, waits) = (view.dump, view.frames, view.waits());
     if selection.is_everything() && grouping == Grouping::Equal {
         return Verdicts::of(dump, frames, waits, groups);
     }

@@ -16,19 +16,15 @@ mod tests;
 mod text;
 
 use std::{
-    collections::HashSet,
     io::{self, Write},
     time::SystemTime,
 };
 
-use rtops_protocol::StackId;
 use rtops_report::{
     dump::Dump,
     escape::escape,
     frames::{Frames, Shown},
-    group::stacks_of_tasks,
-    symbolize::symbolize,
-    threads::stacks_of_threads,
+    symbolize::symbolize_all,
 };
 use rtops_symbols::{Segment, Symbols};
 
@@ -58,12 +54,8 @@ impl Profile {
     /// of the modules that they lie in.
     #[must_use]
     pub fn resolve(dump: Dump, mut symbols: Symbols, taken: SystemTime) -> Self {
-        let used: HashSet<StackId> = stacks_of_tasks(&dump)
-            .into_iter()
-            .chain(stacks_of_threads(&dump))
-            .collect();
         Self {
-            frames: symbolize(&dump, &used, &mut symbols, Shown::Folded),
+            frames: symbolize_all(&dump, &mut symbols, Shown::Folded),
             segments: symbols.segments(),
             lacks: symbols.lacks().iter().map(ToString::to_string).collect(),
             dump,

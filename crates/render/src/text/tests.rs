@@ -4,8 +4,6 @@
 mod core_file;
 mod joined;
 
-use std::cell::OnceCell;
-
 use rtops_protocol::{
     FoundBy, Leaf, LeafEnd, Process, Reply, Stacks, Thread, ThreadCapture, Unresolved, Untracked,
     UntrackedState,
@@ -17,14 +15,13 @@ use rtops_report::{
     },
     frames::Frames,
     group::{ageless, group_tasks},
-    holders::Holders,
     selection::{Grouping, Selection},
     threads::group_threads,
     untracked::fixtures::{
         CLOSURE, POLL, PUMP, SERVE, WORKER_POLL, dump_of, named, not_attached, outside, process,
         unresolved, untracked,
     },
-    view::{Layout, View},
+    view::View,
 };
 use rtops_types::Pid;
 
@@ -37,18 +34,10 @@ pub fn text(dump: &Dump, frames: &Frames, selection: &Selection) -> String {
         pid: Pid::new(4711),
         name: "gateway",
         agent_version: Some("0.1.0"),
-        dump,
-        frames,
-        holders: Holders::of(dump),
-        waits: OnceCell::new(),
-        verdicts: None,
-        grouping,
-        limit: usize::MAX,
         tasks: Some(group_tasks(dump, frames, selection, grouping)),
         threads: Some(group_threads(dump, frames, selection, grouping)),
         ageless: ageless(dump, frames, selection),
-        lacks: Vec::new(),
-        layout: Layout::default(),
+        ..View::of(dump, frames)
     };
     let mut written = Vec::new();
     stack::text(&mut written, Style::PLAIN, &view).unwrap();

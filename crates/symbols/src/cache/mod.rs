@@ -142,6 +142,15 @@ struct Remembered {
     split: Option<SplitOff>,
 }
 
+/// One of the things that are known of an address.
+struct Part<T> {
+    of: fn(&mut Known) -> &mut HashMap<u64, T>,
+    /// Looks addresses up in the files of a module.
+    read: fn(&mut Here, usize, &Module, &[u64]) -> Vec<T>,
+    /// What is said of an address that nothing is known of.
+    unknown: fn(u64) -> T,
+}
+
 impl Remembering {
     /// Remembers in this directory of caches, if there is one that is safe.
     pub(crate) fn new(here: Here, directory: Option<&Path>) -> Self {
@@ -167,24 +176,12 @@ impl Remembering {
         module: &Module,
         addresses: &[u64],
     ) -> Vec<Found> {
-        let remembered = self.of(number, module);
-        if remembered.key.is_none() {
-            return self.here.found(number, module, addresses);
-        }
-        let unknown = addresses.iter().copied();
-        let unknown = unknown.filter(|address| !remembered.known.found.contains_key(address));
-        let unknown: Vec<u64> = unknown.collect();
-        if !unknown.is_empty() {
-            let found = self.here.found(number, module, &unknown);
-            let remembered = self.of(number, module);
-            remembered.new.found.extend(unknown.into_iter().zip(found));
-        }
-        let Remembered { known, new, .. } = self.of(number, module);
-        let found = addresses.iter().map(|address| {
-            let found = known.found.get(address).or_else(|| new.found.get(address));
-            found.cloned().unwrap_or_default()
-        });
-        found.collect()
+        let part = Part {
+            of: |known| &mut known.found,
+            read: Here::found,
+            unknown: |_| Found::default(),
+        };
+        self.remembered(number, module, addresses, &part)
     }
 
     /// What these functions poll.
@@ -194,30 +191,41 @@ impl Remembering {
         module: &Module,
         polls: &[u64],
     ) -> Vec<PolledBy> {
+        let part = Part {
+            of: |known| &mut known.pollers,
+            read: Here::pollers,
+            unknown: PolledBy::unknown,
+        };
+        self.remembered(number, module, polls, &part)
+    }
+
+    fn remembered<T: Clone>(
+        &mut self,
+        number: usize,
+        module: &Module,
+        addresses: &[u64],
+        part: &Part<T>,
+    ) -> Vec<T> {
         let remembered = self.of(number, module);
         if remembered.key.is_none() {
-            return self.here.pollers(number, module, polls);
+            return (part.read)(&mut self.here, number, module, addresses);
         }
-        let unknown = polls.iter().copied();
-        let unknown = unknown.filter(|poll| !remembered.known.pollers.contains_key(poll));
+        let known = (part.of)(&mut remembered.known);
+        let unknown = addresses.iter().copied();
+        let unknown = unknown.filter(|address| !known.contains_key(address));
         let unknown: Vec<u64> = unknown.collect();
         if !unknown.is_empty() {
-            let pollers = self.here.pollers(number, module, &unknown);
-            let remembered = self.of(number, module);
-            remembered
-                .new
-                .pollers
-                .extend(unknown.into_iter().zip(pollers));
+            let read = (part.read)(&mut self.here, number, module, &unknown);
+            let new = (part.of)(&mut self.of(number, module).new);
+            new.extend(unknown.into_iter().zip(read));
         }
         let Remembered { known, new, .. } = self.of(number, module);
-        let pollers = polls.iter().map(|poll| {
-            let polled = known.pollers.get(poll).or_else(|| new.pollers.get(poll));
-            polled.cloned().unwrap_or(PolledBy {
-                future_type: None,
-                entry: *poll,
-            })
+        let (known, new) = ((part.of)(known), (part.of)(new));
+        let answers = addresses.iter().map(|address| {
+            let known = known.get(address).or_else(|| new.get(address));
+            known.cloned().unwrap_or_else(|| (part.unknown)(*address))
         });
-        pollers.collect()
+        answers.collect()
     }
 
     /// What is known of the module by now.
