@@ -296,6 +296,17 @@ impl<'a, M: Machine> Poller<'a, M> {
 
     /// Calls a function with one argument.
     fn call(&mut self, function: u64, argument: u64, thread: Option<&Thread>) -> Ended {
+        self.call_within(BUDGET, function, argument, thread)
+    }
+
+    /// The same with at most so many instructions.
+    fn call_within(
+        &mut self,
+        budget: u64,
+        function: u64,
+        argument: u64,
+        thread: Option<&Thread>,
+    ) -> Ended {
         let mut registers = Registers {
             rip: function,
             ..Registers::default()
@@ -312,7 +323,7 @@ impl<'a, M: Machine> Poller<'a, M> {
         if self.machine.write(sp, &RETURN.to_le_bytes()).is_err() {
             return Ended::GivenUp(Unresolved::Fault);
         }
-        self.run(BUDGET, thread)
+        self.run(budget, thread)
     }
 
     fn run(&mut self, mut budget: u64, thread: Option<&Thread>) -> Ended {

@@ -22,7 +22,10 @@ use crate::{
     discover::{self, Cell, Discovery},
     machine::Machine,
     places::{Places, Ranges},
-    poll::{Poller, Setup, wakers::Cloned},
+    poll::{
+        Poller, Setup,
+        wakers::{Cloned, Tried},
+    },
     scan::{self, InnerWaker, Order, Site},
     siblings,
     source::Pages,
@@ -204,7 +207,7 @@ impl<'a> Polls<'a> {
         let left = MOST_WAKERS.saturating_sub(this.inner.len());
         let mut siblings = siblings::siblings(image, places, &this.inner, left);
         let mut poller = this.on(this.interpreter());
-        siblings.retain(|waker| poller.is_waker(waker));
+        siblings.retain(|waker| poller.try_waker(waker) == Tried::Waker);
         drop(poller);
         this.inner.extend(siblings);
         this
@@ -241,13 +244,16 @@ impl<'a> Polls<'a> {
         inner.retain(|waker| {
             let is_known = known.contains_key(&waker.address);
             let refused = refused.entry(waker.address).or_default();
-            let is_waker = (is_known || *refused < MOST_TRIES) && poller.is_waker(waker);
-            if is_waker {
-                known.insert(waker.address, waker.vtable);
-            } else {
-                *refused += 1;
+            if !is_known && *refused >= MOST_TRIES {
+                return false;
             }
-            is_waker
+            let tried = poller.try_waker(waker);
+            match tried {
+                Tried::Waker => drop(known.insert(waker.address, waker.vtable)),
+                Tried::NoWaker => *refused += 1,
+                Tried::NoClone => *refused = MOST_TRIES,
+            }
+            tried == Tried::Waker
         });
         drop(poller);
         inner.truncate(MOST_WAKERS);

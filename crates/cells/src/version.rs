@@ -1,6 +1,11 @@
 //! Which versions of tokio a program has, by what its panics would print.
 
-use std::{collections::BTreeSet, fmt, ops::ControlFlow, ops::Range};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt,
+    ops::{ControlFlow, Range},
+    path::Path,
+};
 
 use memchr::memmem;
 use rtops_image::{Backing, Contents, Image, Region};
@@ -60,7 +65,15 @@ impl fmt::Display for Version {
 pub(crate) fn versions(image: &impl Image) -> Vec<Version> {
     let mut found = BTreeSet::new();
     let mut left = MOST;
-    for region in image.regions().iter().filter(is_constant) {
+    let mixed: HashSet<&Path> = image
+        .regions()
+        .iter()
+        .filter_map(begins_with_code)
+        .collect();
+    for region in image.regions() {
+        if !has_constants(region, &mixed) {
+            continue;
+        }
         let looked = for_each_piece(image, &region.range, &mut left, |bytes| {
             for at in memmem::find_iter(bytes, BEFORE) {
                 let behind = bytes.get(at + BEFORE.len()..).unwrap_or_default();
@@ -75,10 +88,24 @@ pub(crate) fn versions(image: &impl Image) -> Vec<Version> {
     found.into_iter().collect()
 }
 
-fn is_constant(region: &&Region) -> bool {
+/// The file of a region that has its headers, and code. Linkers that give code a segment of its own put these
+/// elsewhere; others put constants beside the two.
+fn begins_with_code(region: &Region) -> Option<&Path> {
+    match &region.backing {
+        Backing::File { path, offset } if region.access.execute && offset.0 == 0 => Some(path),
+        _ => None,
+    }
+}
+
+fn has_constants(region: &Region, mixed: &HashSet<&Path>) -> bool {
     let access = region.access;
-    let is_file = matches!(region.backing, Backing::File { .. });
-    is_file && access.read && !access.write && region.contents == Contents::Present
+    let Backing::File { path, .. } = &region.backing else {
+        return false;
+    };
+    access.read
+        && !access.write
+        && (!access.execute || mixed.contains(&**path))
+        && region.contents == Contents::Present
 }
 
 fn for_each_piece(

@@ -5,6 +5,7 @@ use rtops_image::Thread;
 
 use super::{Ended, Poller, general};
 use crate::{
+    Unresolved,
     discover::Cell,
     layout::STATE,
     machine::Machine,
@@ -17,8 +18,19 @@ use crate::{
 const BEFORE: u64 = 256;
 const BEHIND: u64 = 1024;
 const PIECE: usize = 64;
+/// The most instructions of a clone: it counts up, or allocates. What is no waker may go in circles.
+const CLONE_BUDGET: u64 = 4_000;
 /// More references than anything has.
 const MOST_REFERENCES: u32 = 1 << 24;
+
+/// What came of a try whether something is a waker.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Tried {
+    Waker,
+    NoWaker,
+    /// Its function does more than any clone, whatever it is called with.
+    NoClone,
+}
 
 /// What the clone function of a vtable makes of a task.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +59,8 @@ impl<M: Machine> Poller<'_, M> {
 
     fn call_clone(&mut self, waker: &WakerVtable, data: u64) -> Ended {
         self.recorder.is_off = true;
-        let ended = self.call(waker.clone, data, self.polls.any_thread);
+        let thread = self.polls.any_thread;
+        let ended = self.call_within(CLONE_BUDGET, waker.clone, data, thread);
         self.recorder.is_off = false;
         ended
     }
@@ -73,7 +86,7 @@ impl<M: Machine> Poller<'_, M> {
 
     /// Whether what looks like a waker is one: its clone has the same functions, and is one reference more to
     /// something that had one.
-    pub(crate) fn is_waker(&mut self, waker: &InnerWaker) -> bool {
+    pub(crate) fn try_waker(&mut self, waker: &InnerWaker) -> Tried {
         let before = self.object(waker.data);
         let ended = self.call_clone(&waker.vtable, waker.data);
         let after = self.object(waker.data);
@@ -81,7 +94,11 @@ impl<M: Machine> Poller<'_, M> {
             && self.returned_waker(&waker.vtable).is_some()
             && is_one_more(&before, &after);
         self.revert();
-        is_waker
+        match ended {
+            _ if is_waker => Tried::Waker,
+            Ended::GivenUp(Unresolved::Endless) => Tried::NoClone,
+            _ => Tried::NoWaker,
+        }
     }
 
     /// What lies where a waker's data leads to, in halves of words.
