@@ -1,6 +1,6 @@
 //! The line table of a unit.
 
-use std::{cell::RefCell, collections::HashMap, ops::Range, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, mem, ops::Range, sync::Arc};
 
 use gimli::{
     AttributeValue, ColumnType, DebugLine, DebugLineOffset, EndianReader, IncompleteLineProgram,
@@ -40,7 +40,8 @@ pub(super) struct Lines {
 /// Rows whose addresses ascend.
 #[derive(Debug)]
 struct Sequence {
-    addresses: Range<u64>,
+    /// Where the first of them is.
+    start: u64,
     instructions: LineInstructions<Bytes>,
 }
 
@@ -67,10 +68,11 @@ impl Lines {
         let bytes = EndianReader::new(bytes, LittleEndian);
         let size = root.bases.encoding.address_size;
         let program = DebugLine::from(bytes).program(DebugLineOffset(0), size, None, None);
-        let mut program = program.map_err(malformed)?;
+        let program = program.map_err(malformed)?;
         let mut sequences = Vec::new();
-        let fault = read_sequences(sections, &mut program, &mut sequences).err();
-        sequences.sort_unstable_by_key(|one: &Sequence| (one.addresses.start, one.addresses.end));
+        let fault = read_sequences(sections, &program, &mut sequences).err();
+        // Of those that begin at one address, the last one counts.
+        sequences.sort_by_key(|one: &Sequence| one.start);
         let lines = Self {
             program: RefCell::new(program),
             sequences,
@@ -108,19 +110,20 @@ impl Lines {
     fn around(&self, sections: &Sections, address: u64) -> Result<Arc<[Row]>, ReadError> {
         let behind = self
             .sequences
-            .partition_point(|sequence| sequence.addresses.start <= address);
+            .partition_point(|sequence| sequence.start <= address);
         let index = behind.checked_sub(1);
-        let sequence = index.and_then(|index| self.sequences.get(index));
-        let sequence = sequence.filter(|one| one.addresses.contains(&address));
-        let Some((index, sequence)) = index.zip(sequence) else {
+        let Some((index, sequence)) = index.zip(self.sequences.get(behind.wrapping_sub(1))) else {
             return Ok(Arc::from([]));
         };
-        if let Some(known) = self.rows.borrow().get(&index) {
-            return Ok(Arc::clone(known));
-        }
-        let rows = self.rows_of(sections, sequence)?;
-        let mut known = self.rows.borrow_mut();
-        Ok(Arc::clone(known.entry(index).or_insert(rows)))
+        let known = self.rows.borrow().get(&index).cloned();
+        let rows = match known {
+            Some(known) => known,
+            None => self.rows_of(sections, sequence)?,
+        };
+        self.rows.borrow_mut().insert(index, Arc::clone(&rows));
+        // The last one is where the sequence ends.
+        let is_inside = rows.last().is_some_and(|end| address < end.address);
+        Ok(if is_inside { rows } else { Arc::from([]) })
     }
 
     fn rows_of(&self, sections: &Sections, sequence: &Sequence) -> Result<Arc<[Row]>, ReadError> {
@@ -232,41 +235,43 @@ fn table_at(sections: &Sections, start: u64) -> Result<Arc<[u8]>, ReadError> {
 
 fn read_sequences(
     sections: &Sections,
-    program: &mut IncompleteLineProgram<Bytes>,
+    program: &IncompleteLineProgram<Bytes>,
     sequences: &mut Vec<Sequence>,
 ) -> Result<(), ReadError> {
-    let mut instructions = program.header().instructions();
-    loop {
-        let from = instructions.clone();
-        let mut start = None;
-        let mut end = 0;
-        let is_more = run(sections, program, &mut instructions, |row| {
-            start.get_or_insert(row.address());
-            end = row.address();
-            Ok(())
-        })?;
-        // Code that the linker left out stands at zero.
-        if let Some(start) = start.filter(|start| *start != 0 && *start < end) {
-            // It takes as much memory.
-            sections.budget().pay(Resource::Rows, 3)?;
-            sequences.push(Sequence {
-                addresses: start..end,
-                instructions: from,
-            });
-        }
-        if !is_more {
-            return Ok(());
+    let header = program.header();
+    let mut instructions = header.instructions();
+    let mut steps = sections.budget().steps();
+    let (mut from, mut start) = (instructions.clone(), None);
+    // Only what is asked for is run.
+    while let Some(instruction) = instructions.next_instruction(header).map_err(malformed)? {
+        steps.take()?;
+        match instruction {
+            LineInstruction::SetAddress(address) => start = start.or(Some(address)),
+            LineInstruction::EndSequence => {
+                let from = mem::replace(&mut from, instructions.clone());
+                // Code that the linker left out stands at zero.
+                if let Some(start) = start.take().filter(|start| *start != 0) {
+                    // It takes as much memory.
+                    sections.budget().pay(Resource::Rows, 3)?;
+                    sequences.push(Sequence {
+                        start,
+                        instructions: from,
+                    });
+                }
+            }
+            _ => {}
         }
     }
+    Ok(())
 }
 
-/// Runs a sequence to its end, and shows each row; whether there was an end of a sequence.
+/// Runs a sequence to its end, and shows each row.
 fn run(
     sections: &Sections,
     program: &mut IncompleteLineProgram<Bytes>,
     instructions: &mut LineInstructions<Bytes>,
     mut show: impl FnMut(&LineRow) -> Result<(), ReadError>,
-) -> Result<bool, ReadError> {
+) -> Result<(), ReadError> {
     let mut row = LineRow::new(program.header());
     let mut steps = sections.budget().steps();
     while let Some(instruction) = instructions
@@ -284,12 +289,12 @@ fn run(
         if row.execute(instruction, program).map_err(malformed)? {
             show(&row)?;
             if row.end_sequence() {
-                return Ok(true);
+                return Ok(());
             }
             row.reset(program.header());
         }
     }
-    Ok(false)
+    Ok(())
 }
 
 /// Counts the directories and files of a table before room is made for them. Each must have bytes of
