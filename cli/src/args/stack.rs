@@ -64,7 +64,7 @@ pub struct StackArgs {
     /// Show all frames, those of libraries, executor and standard library, too
     ///
     /// Without this, text has the frames of the target's own crates, and says in a line what lies
-    /// between them.
+    /// between them; and lines in the C library are not looked up.
     #[arg(long, hide_short_help = true)]
     pub all_frames: bool,
     /// Which frames are the target's own: those whose function or file matches

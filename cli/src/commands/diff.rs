@@ -106,7 +106,7 @@ fn after(args: &DiffArgs) -> Result<Taken, Error> {
 
 fn named(taken: &Taken, args: &DiffArgs) -> (Symbols, Frames) {
     let reader = args.symbols.start_reader(args.timeout);
-    let mut symbols = taken.symbols(&args.symbols, reader);
+    let mut symbols = taken.symbols(&args.symbols, Shown::Folded, reader);
     let used = stacks_of_tasks(&taken.dump);
     let frames = symbolize(&taken.dump, &used, &mut symbols, Shown::Folded);
     (symbols, frames)

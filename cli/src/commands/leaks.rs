@@ -157,7 +157,7 @@ impl Leaks<'_> {
         show: impl FnOnce(&mut LeaksView, Option<&dyn Links>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let reader = self.args.source.start_reader();
-        let mut symbols = last.symbols(&self.args.source.symbols, reader);
+        let mut symbols = last.symbols(&self.args.source.symbols, Shown::Folded, reader);
         let frames = symbolize_all(&last.dump, &mut symbols, Shown::Folded);
         let view = last.view(&frames);
         let findings = leaks::find(&last.dump, &frames, view.waits(), watch, &self.judge);

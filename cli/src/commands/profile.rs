@@ -4,6 +4,7 @@ use std::io::{IsTerminal, stdout};
 
 use rtops_protocol::StackParts;
 use rtops_render::pprof::{Profile, Text};
+use rtops_report::frames::Shown;
 
 use super::Output;
 use crate::{
@@ -76,7 +77,11 @@ fn take(args: &TaskProfileArgs) -> Result<Profile, Error> {
         None => ask(args)?,
     };
     let _progress = Progress::start("looking up functions and lines".to_owned());
-    let symbols = taken.symbols(&args.source.symbols, args.source.start_reader());
+    let symbols = taken.symbols(
+        &args.source.symbols,
+        Shown::Folded,
+        args.source.start_reader(),
+    );
     Ok(Profile::resolve(taken.dump, symbols, taken.at))
 }
 

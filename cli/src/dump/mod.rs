@@ -17,7 +17,7 @@ use rtops_attach::Yielding;
 use rtops_protocol::{End, Hello, ProtocolError, Reply, Saved};
 use rtops_report::{
     dump::{Dump, Failure},
-    frames::Frames,
+    frames::{Frames, Shown},
     view::View,
 };
 use rtops_symbols::{Options, Symbols, child::ReaderProcess};
@@ -75,11 +75,12 @@ impl Taken {
     }
 
     /// The symbols of its process, or those that are found for a saved dump, by the process that reads them.
-    pub fn symbols(&self, args: &SymbolArgs, reader: ReaderProcess) -> Symbols {
+    pub fn symbols(&self, args: &SymbolArgs, shown: Shown, reader: ReaderProcess) -> Symbols {
         let options = Options {
             pid: self.is_live.then_some(self.pid),
             symbol_dirs: args.directories.clone(),
             files: self.files.clone(),
+            c_library_lines: shown == Shown::All,
         };
         Symbols::in_child(self.dump.modules.clone(), options, reader)
     }

@@ -59,7 +59,7 @@ pub fn take(target: &Target, args: &StatsArgs) -> Result<Taken, Error> {
 pub fn with_seen<T>(taken: &Taken, args: &StatsArgs, show: impl FnOnce(&Seen<'_>) -> T) -> T {
     let dump = &taken.dump;
     let reader = args.symbols.start_reader(args.timeout);
-    let mut symbols = taken.symbols(&args.symbols, reader);
+    let mut symbols = taken.symbols(&args.symbols, Shown::Folded, reader);
     let frames = symbolize_all(dump, &mut symbols, Shown::Folded);
     let view = taken.view(&frames);
     let waits = view.waits();

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use rtops_protocol::{Leaf, TaskKind, Thread, UntrackedLeaf};
-use rtops_symbols::{FrameClass, WaitReason, classify};
+use rtops_symbols::{FrameClass, WaitReason};
 
 use crate::{
     dump::{Dump, leaf_of},
@@ -185,11 +185,11 @@ impl<'a> Chains<'a> {
     /// Whether what registered at one leaf is the container around another. It polls its children at other
     /// lines than the one where it registers.
     fn is_around(&self, container: &Chain, child: &Chain) -> bool {
-        let function = |link: &Link| self.frames.get(link.frame).map(|frame| &frame.function);
+        let frame = |link: &Link| self.frames.get(link.frame);
+        let function = |link: &Link| frame(link).map(|frame| &frame.function);
         // Behind the frames of the container itself, if they are shown.
         let split = |chain: &'_ Chain| {
-            let is_its =
-                |link| function(link).is_some_and(|name| rtops_symbols::is_container(name));
+            let is_its = |link| frame(link).is_some_and(|frame| frame.known.is_container());
             chain.links.iter().position(is_its)
         };
         let outside = |chain: &Chain| chain.links.len() - split(chain).map_or(0, |at| at + 1);
@@ -208,7 +208,7 @@ impl<'a> Chains<'a> {
     fn is_executors(&self, chain: &Chain) -> bool {
         let mut functions = chain.links.iter().filter_map(|link| {
             let frame = self.frames.get(link.frame)?;
-            Some(classify(&frame.function))
+            Some(frame.known.class())
         });
         functions.all(|class| matches!(class, FrameClass::Executor | FrameClass::Std))
     }

@@ -1,9 +1,13 @@
 //! A frame of a stack, and its place in the source.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    sync::Arc,
+};
 
 use rtops_protocol::SourceLocation;
-use rtops_symbols::{Function, Location};
+use rtops_symbols::{Location, Name};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use crate::{dump::Dump, own};
@@ -13,7 +17,7 @@ use crate::{dump::Dump, own};
 pub struct FrameId(pub(crate) usize);
 
 /// A function, and the place in it; or a span, and the place where it was tracked.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Frame {
     /// What it stands for.
     pub kind: FrameKind,
@@ -21,6 +25,9 @@ pub struct Frame {
     pub function: String,
     /// The name without generic arguments and compiler-made parts.
     pub name: String,
+    /// What the name tells the rules.
+    #[serde(skip)]
+    pub known: Arc<Name>,
     /// Where it is in the source, if that is known.
     #[serde(flatten, serialize_with = "serialize_place")]
     pub place: Option<Place>,
@@ -28,6 +35,15 @@ pub struct Frame {
     pub module: String,
     /// Whether it is of the target's own crates.
     pub own: bool,
+}
+
+impl Hash for Frame {
+    /// Of what differs between most frames. Names are long, and the others follow from the whole one.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.function.hash(state);
+        let line = self.place.as_ref().map(|place| (place.line, place.column));
+        line.hash(state);
+    }
 }
 
 impl Frame {
@@ -84,15 +100,6 @@ pub struct Mark {
     pub length: usize,
     /// What it looks like.
     pub frame: FrameId,
-}
-
-/// The whole name of a function, or what is known instead.
-pub(crate) fn function_text(function: &Function) -> String {
-    match function {
-        Function::Named(name) => name.clone(),
-        Function::ModuleOffset { module, offset } => format!("{module}+{offset:#x}"),
-        Function::Unmapped(address) => format!("{address:#x}"),
-    }
 }
 
 impl Frame {

@@ -1,14 +1,17 @@
 //! The stacks of a dump as frames with names, each distinct frame once.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use regex::Regex;
 use rtops_protocol::{SourceLocation, StackId, StringId, TaskKind};
-use rtops_symbols::{Address, FrameView, Function, Serving, Symbols, WaitReason};
+use rtops_symbols::{Address, Name, Serving, Symbols, WaitReason};
 
 use crate::{
     dump::Dump,
-    frame::{self, Frame, FrameId, FrameKind, Link, Mark, Place},
+    frame::{Frame, FrameId, FrameKind, Link, Mark, Place},
     future::Future,
     own,
     task::{Polls, Task, Tracked},
@@ -183,7 +186,7 @@ impl Frames {
                 && frame
                     .crate_name()
                     .is_some_and(|name| self.own_crates.contains(name));
-            is_of_macro || own::is_c_library(&frame.module)
+            is_of_macro || rtops_symbols::is_c_library(&frame.module)
         })
     }
 
@@ -227,7 +230,7 @@ impl Frames {
     pub fn visible(&self, links: &[Link], marks: &[Mark]) -> Vec<Link> {
         let shown = match self.shown {
             Shown::All => (0..links.len()).collect(),
-            Shown::Folded => rtops_symbols::visible(&self.views(links)),
+            Shown::Folded => rtops_symbols::visible(&self.names(links)),
         };
         let mut marks = marks.to_vec();
         marks.sort_unstable_by_key(|mark| mark.length);
@@ -258,12 +261,12 @@ impl Frames {
 
     /// What a task that waits at the innermost of these frames waits for, if that is known.
     pub fn task_wait(&self, links: &[Link]) -> Option<WaitReason> {
-        known(rtops_symbols::task_wait(&self.views(links)))
+        known(rtops_symbols::task_wait(&self.names(links)))
     }
 
     /// What a server does for a request at the innermost of these frames, if anything.
     pub(crate) fn serving(&self, links: &[Link]) -> Option<Serving> {
-        rtops_symbols::serving(&self.views(links))
+        rtops_symbols::serving(&self.names(links))
     }
 
     /// Whether it is known of any of these frames where it is in the source.
@@ -273,7 +276,7 @@ impl Frames {
 
     /// Whether the innermost of these frames registered the waker of a container's child.
     pub(crate) fn is_child(&self, links: &[Link]) -> bool {
-        rtops_symbols::is_child(&self.views(links))
+        rtops_symbols::is_child(&self.names(links))
     }
 
     /// What a thread does, if that is known.
@@ -284,7 +287,7 @@ impl Frames {
         syscall: Option<i64>,
     ) -> Option<WaitReason> {
         known(rtops_symbols::thread_wait(
-            &self.views(links),
+            &self.names(links),
             state,
             syscall,
         ))
@@ -308,10 +311,9 @@ impl Frames {
         polls
     }
 
-    /// The same frames as the rules of the symbols crate want them.
-    fn views(&self, links: &[Link]) -> Vec<FrameView<'_>> {
-        let functions = self.of_links(links).map(|frame| &frame.function);
-        functions.map(|function| FrameView { function }).collect()
+    /// What the names of these frames tell the rules.
+    fn names(&self, links: &[Link]) -> Vec<&Name> {
+        self.of_links(links).map(|frame| &*frame.known).collect()
     }
 }
 
@@ -336,17 +338,15 @@ struct Interner {
 
 impl Interner {
     fn frame(&mut self, frame: &rtops_symbols::Frame) -> FrameId {
-        let function = frame::function_text(&frame.function);
-        let name = match &frame.function {
-            Function::Named(function) => rtops_symbols::display_name(function),
-            Function::ModuleOffset { .. } | Function::Unmapped(_) => function.clone(),
-        };
+        let function = frame.function.to_string();
+        let known = Arc::clone(&frame.known);
         let place = frame.location.as_ref().map(Place::of_location);
         self.intern(Frame {
-            own: own::is_own(&function, place.as_ref(), &frame.module),
+            own: own::is_own(&function, &known, place.as_ref(), &frame.module),
             kind: FrameKind::Code,
             function,
-            name,
+            name: known.display().to_owned(),
+            known,
             place,
             module: frame.module.clone(),
         })
@@ -364,6 +364,7 @@ impl Interner {
         let name = dump.string(span.name).unwrap_or_default().to_owned();
         self.intern(Frame {
             kind: FrameKind::Span,
+            known: Arc::new(Name::of(&name)),
             function: name.clone(),
             name,
             place: Place::of_site(dump, span.site),

@@ -2,10 +2,7 @@
 
 use rtops_symbols::{Address, LookedUp};
 
-use crate::{
-    frame::{Place, function_text},
-    task::Polls,
-};
+use crate::{frame::Place, task::Polls};
 
 /// The future of untracked tasks.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -38,7 +35,7 @@ impl Future {
             return known;
         };
         Self {
-            name: format!("boxed {}", polled_by(&function_text(&function.function))),
+            name: format!("boxed {}", polled_by(&function.function.to_string())),
             has_type: true,
             place: function.location.as_ref().map(Place::of_location),
             ..known

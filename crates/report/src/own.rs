@@ -2,20 +2,18 @@
 
 use std::collections::HashSet;
 
-use rtops_symbols::{FrameClass, classify};
+use rtops_symbols::{FrameClass, Name};
 
 use crate::frame::{Frame, FrameKind, Place};
 
-/// How the names of the C library's modules begin.
-const C_LIBRARY: [&str; 4] = ["libc.", "libc-", "libpthread", "ld-"];
 /// What holds the sources of dependencies that are kept with those of the target.
 const VENDOR: &str = "vendor/";
 
 /// Whether a function is of the target's own crates, as far as that is known.
-pub(crate) fn is_own(function: &str, place: Option<&Place>, module: &str) -> bool {
+pub(crate) fn is_own(function: &str, name: &Name, place: Option<&Place>, module: &str) -> bool {
     let is_of_library = library(module).is_some() && !function.contains("::");
     let is_known = place.is_some() || function.contains("::");
-    classify(function) == FrameClass::User
+    name.class() == FrameClass::User
         && !place.is_some_and(Place::is_foreign)
         && is_known
         && !is_of_library
@@ -37,11 +35,6 @@ pub(crate) fn library(module: &str) -> Option<&str> {
     }
     let (name, _) = module.split_once(".so")?;
     Some(name)
-}
-
-/// Whether a module is the C library, through which all others go.
-pub(crate) fn is_c_library(module: &str) -> bool {
-    module == "[vdso]" || C_LIBRARY.iter().any(|name| module.starts_with(name))
 }
 
 /// The dependency that a file is of, or `std`; `short` is its path behind where such files are kept.
@@ -145,7 +138,11 @@ mod tests {
             ("SSL_read", "libssl.so.3", false),
             ("plugin::run", "libplugin.so", true),
         ] {
-            assert_eq!(is_own(function, None, module), own, "{function}");
+            assert_eq!(
+                is_own(function, &Name::of(function), None, module),
+                own,
+                "{function}"
+            );
         }
     }
 }

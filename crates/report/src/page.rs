@@ -81,7 +81,7 @@ fn is_idle(frames: &Frames, group: &ThreadGroup, thread: &Thread, awaited: &Hash
     let links = frames.stack(leaf.stack);
     let is_block_on = |link: &Link| {
         let frame = frames.get(link.frame);
-        frame.is_some_and(|frame| blocks_on(&frame.function))
+        frame.is_some_and(blocks_on)
     };
     let inside = match links.iter().position(is_block_on) {
         Some(at) if awaited.contains(&thread.tid) => links.get(..at).unwrap_or_default(),

@@ -16,11 +16,14 @@ use crate::{
     trace, untracked,
 };
 
-/// Looks up the stacks of all tasks and threads of a dump, and all else in it that has an address.
+/// Looks up the stacks of all tasks and threads of a dump, and all else in it that has an address: all that is ever
+/// asked about it.
 pub fn symbolize_all(dump: &Dump, symbols: &mut Symbols, shown: Shown) -> Frames {
     let mut used = stacks_of_tasks(dump);
     used.extend(stacks_of_threads(dump));
-    symbolize(dump, &used, symbols, shown)
+    let frames = symbolize(dump, &used, symbols, shown);
+    symbols.end();
+    frames
 }
 
 /// Looks up the given stacks of a dump, and all else in it that has an address.

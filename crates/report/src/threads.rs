@@ -7,12 +7,12 @@ use std::{
 
 use regex::Regex;
 use rtops_protocol::{Signal, StackId, TaskKind, Thread};
-use rtops_symbols::{FrameClass, WaitReason, classify, polls};
+use rtops_symbols::{FrameClass, Name, WaitReason};
 
 use crate::{
     dump::{Dump, leaf_of},
     format,
-    frame::{FrameId, Link},
+    frame::{Frame, FrameId, Link},
     frames::Frames,
     remarks,
     selection::{Grouping, Selection},
@@ -185,15 +185,14 @@ impl Polling {
         if !self.is_image || self.shown.contains(&thread.tid) {
             return None;
         }
-        let frames = frames.of_links(frames.stack(leaf.stack));
-        let mut functions = frames.map(|frame| frame.function.as_str());
-        let is_users = |name: &str| polls(name).is_some() && classify(name) == FrameClass::User;
-        let first = functions.find(|name| blocks_on(name) || is_users(name))?;
+        let mut frames = frames.of_links(frames.stack(leaf.stack));
+        let is_users = |name: &Name| name.polls().is_some() && name.class() == FrameClass::User;
+        let first = frames.find(|frame| blocks_on(frame) || is_users(&frame.known))?;
         if blocks_on(first) {
             return Some(remarks::NO_STORED_WAKER);
         }
         // It may be the future itself that runs, or a task of the same thread.
-        (self.inside.contains(&thread.tid) && functions.any(blocks_on))
+        (self.inside.contains(&thread.tid) && frames.any(blocks_on))
             .then_some(remarks::BLOCK_ON_AND_TASK)
     }
 }
@@ -203,21 +202,18 @@ pub(crate) fn is_just_worker(dump: &Dump, tid: i32, frames: &Frames) -> bool {
     let Some(leaf) = dump.thread(tid).and_then(leaf_of) else {
         return false;
     };
-    let frames = frames.of_links(frames.stack(leaf.stack));
-    let mut functions = frames.map(|frame| frame.function.as_str());
-    let is_worker = |name: &str| {
-        let path = rtops_symbols::display_name(name);
-        path.starts_with("tokio::runtime::") && path.contains("::worker::")
+    let is_worker = |frame: &Frame| {
+        frame.name.starts_with("tokio::runtime::") && frame.name.contains("::worker::")
     };
     // From inside: the one that is further in polls what the thread is parked for.
-    let polls = functions.find(|name| blocks_on(name) || is_worker(name));
+    let mut frames = frames.of_links(frames.stack(leaf.stack));
+    let polls = frames.find(|frame| blocks_on(frame) || is_worker(frame));
     polls.is_some_and(is_worker)
 }
 
 /// Whether a function polls one future until it is ready, and parks its thread in between.
-pub(crate) fn blocks_on(function: &str) -> bool {
-    let path = rtops_symbols::display_name(function);
-    path.ends_with("::block_on") || path.contains("::run_executor")
+pub(crate) fn blocks_on(frame: &Frame) -> bool {
+    frame.name.ends_with("::block_on") || frame.name.contains("::run_executor")
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use rtops_protocol::{LeafEnd, Trace, TraceOrder};
-use rtops_symbols::{FrameClass, Polls, classify, polls};
+use rtops_symbols::{FrameClass, Polls};
 
 use crate::{
     frame::{self, Frame, FrameId, Link},
@@ -287,7 +287,7 @@ impl<'a> Tree<'a> {
         // What polled the task.
         let is_agent = |link: &Link| {
             let frame = self.frames.get(link.frame);
-            frame.is_some_and(|frame| classify(&frame.function) == FrameClass::Agent)
+            frame.is_some_and(|frame| frame.known.class() == FrameClass::Agent)
         };
         while way.links.pop_if(|link| is_agent(link)).is_some() {}
         way
@@ -347,38 +347,38 @@ impl<'a> Builder<'a> {
             let Some((outermost, inner)) = at.split_last() else {
                 continue;
             };
-            let Some(function) = self.function(*outermost) else {
+            let Some(frame) = self.frame(*outermost) else {
                 continue;
             };
             // What a stub or a stripped library calls is called by the one who called that.
-            if let Some(place) = before.filter(|_| self.is_nameless(*outermost)) {
+            if let Some(place) = before.filter(|_| frame.is_nameless()) {
                 self.places.insert((number, *ip), place);
                 continue;
             }
-            let mut node = match functions.get(function) {
+            let mut node = match functions.get(frame.function.as_str()) {
                 Some(node) => *node,
                 None => {
-                    let node = self.add(function, before);
-                    functions.insert(function, node);
+                    let node = self.add(frame, before);
+                    functions.insert(&frame.function, node);
                     node
                 }
             };
             let mut outer = *outermost;
-            for frame in inner.iter().rev() {
-                let Some(function) = self.function(*frame).filter(|_| !self.is_bare(*frame)) else {
+            for id in inner.iter().rev() {
+                let Some(frame) = self.frame(*id).filter(|frame| !self.is_bare(frame)) else {
                     break;
                 };
-                let key = (node, outer, function);
+                let key = (node, outer, frame.function.as_str());
                 node = match self.inlined.get(&key) {
                     Some(known) => *known,
                     None => {
                         let link = link(outer);
-                        let new = self.add(function, Some(Place { node, link }));
+                        let new = self.add(frame, Some(Place { node, link }));
                         self.inlined.insert(key, new);
                         new
                     }
                 };
-                outer = *frame;
+                outer = *id;
             }
             let place = Place {
                 node,
@@ -399,33 +399,27 @@ impl<'a> Builder<'a> {
 
     /// Whether this is an inlined function of which neither the path nor a line is known: with line tables
     /// alone, that is so at instructions of line 0, and others of the same function tell both.
-    fn is_bare(&self, frame: FrameId) -> bool {
-        let frame = self.tree.frames.get(frame);
+    fn is_bare(&self, frame: &Frame) -> bool {
         let has_path = |function: &str| {
             let path = function.split_once('<').map_or(function, |(path, _)| path);
             path.is_empty() || path.contains("::")
         };
-        self.has_lines
-            && frame.is_some_and(|frame| frame.place.is_none() && !has_path(&frame.function))
+        self.has_lines && frame.place.is_none() && !has_path(&frame.function)
     }
 
-    fn is_nameless(&self, frame: FrameId) -> bool {
-        let frame = self.tree.frames.get(frame);
-        frame.is_some_and(Frame::is_nameless)
-    }
-
-    fn function(&self, frame: FrameId) -> Option<&'a str> {
+    fn frame(&self, id: FrameId) -> Option<&'a Frame> {
         let frames: &'a Frames = self.tree.frames;
-        frames.get(frame).map(|frame| frame.function.as_str())
+        frames.get(id)
     }
 
-    fn add(&mut self, function: &'a str, caller: Option<Place>) -> usize {
+    fn add(&mut self, frame: &'a Frame, caller: Option<Place>) -> usize {
         let above = caller.and_then(|place| self.tree.nodes.get(place.node));
         let depth = above.map_or(0, |caller| caller.depth + 1);
+        let polls = frame.known.polls();
         self.tree.nodes.push(Node {
-            function,
-            polls: polls(function).filter(|polls| *polls != Polls::Unclear || !self.has_lines),
-            class: classify(function),
+            function: &frame.function,
+            polls: polls.filter(|polls| *polls != Polls::Unclear || !self.has_lines),
+            class: frame.known.class(),
             caller: caller
                 .filter(|_| depth < MAX_DEPTH)
                 .map(|place| (place.node, place.link)),

@@ -1,7 +1,7 @@
 //! Which part of a thread's stack is an untracked task's.
 
 use rtops_protocol::{Leaf, LeafEnd};
-use rtops_symbols::{FrameClass, classify};
+use rtops_symbols::FrameClass;
 
 use crate::{frame::Link, frames::Frames, task::Task};
 
@@ -38,15 +38,13 @@ pub(crate) enum Own {
 /// reach its root, the poll that shows may be another's.
 pub(crate) fn own_part(frames: &Frames, leaf: Leaf, entry: u64) -> Own {
     let links = frames.stack(leaf.stack);
-    let name = |index: usize| {
-        let frame = links.get(index).and_then(|link| frames.get(link.frame));
-        frame.map_or("", |frame| frame.name.as_str())
-    };
+    let frame = |index: usize| links.get(index).and_then(|link| frames.get(link.frame));
+    let name = |index: usize| frame(index).map_or("", |frame| frame.name.as_str());
     let is_poll = |index: &usize| POLLS.iter().any(|poll| name(*index).starts_with(poll));
     let is_between = |index: &usize| {
         is_poll(index)
             || BETWEEN.iter().any(|path| name(*index).starts_with(path))
-            || classify(name(*index)) == FrameClass::Std
+            || frame(*index).is_some_and(|frame| frame.known.class() == FrameClass::Std)
     };
     // From one frame of a poll inwards to its innermost.
     let innermost = |from: usize| {
@@ -81,7 +79,7 @@ pub(crate) fn root(frames: &Frames, leaf: Leaf, entry: u64) -> Option<&str> {
     let own = frames.stack(leaf.stack).get(..length)?;
     let mut own = frames.of_links(own).rev();
     // What polls whatever a pin or box leads to.
-    let root = own.find(|frame| classify(&frame.function) != FrameClass::Std)?;
+    let root = own.find(|frame| frame.known.class() != FrameClass::Std)?;
     Some(&root.function)
         .filter(|name| name.contains("::"))
         .map(String::as_str)

@@ -69,4 +69,7 @@ pub(crate) trait Reader: Send {
     /// The answers, in the order of the questions. Blocks to read the files of modules that were not asked for
     /// before.
     fn answer(&mut self, asks: &[Ask]) -> Vec<Answer>;
+
+    /// Nobody will ask any more.
+    fn end(&mut self) {}
 }

@@ -62,12 +62,14 @@ impl ElfFile {
             budget: Arc::clone(budget),
         };
         for file in found.files {
-            budget.spend(|| this.add(Arc::new(file), &found.split))?;
+            let split = (!found.names_only).then_some(&found.split);
+            budget.spend(|| this.add(Arc::new(file), split))?;
         }
         Ok(this)
     }
 
-    fn add(&mut self, elf: Arc<Elf>, split: &SplitOff) -> Result<(), ReadError> {
+    /// Adds a file, with its debug info if there may be something split off from that.
+    fn add(&mut self, elf: Arc<Elf>, split: Option<&SplitOff>) -> Result<(), ReadError> {
         if self.segments.is_empty() {
             self.segments = elf.segments();
             self.code = Some(Arc::clone(&elf));
@@ -79,8 +81,9 @@ impl ElfFile {
         if !functions.is_stripped() || self.functions.is_none() {
             self.functions = Some((Arc::clone(&elf), functions));
         }
-        let dwarf = Dwarf::of(elf).map(|dwarf| dwarf.with_split(Box::new(split.clone())));
-        self.dwarf = dwarf.or(self.dwarf.take());
+        if let Some((split, dwarf)) = split.zip(Dwarf::of(elf)) {
+            self.dwarf = Some(dwarf.with_split(Box::new(split.clone())));
+        }
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Which frames of a stack tell something to somebody who knows the service.
 
-use crate::{FrameView, names};
+use crate::Name;
 
 /// What a frame is to a reader.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -181,13 +181,7 @@ const STARTS: &[&str] = &[
     "thread_start",
 ];
 
-/// What a function is to a reader, by its full name.
-#[must_use]
-pub fn classify(function: &str) -> FrameClass {
-    classify_path(&names::path(function))
-}
-
-/// The same for the path of a name.
+/// What a function is to a reader, by the path of its name.
 pub fn classify_path(path: &str) -> FrameClass {
     // The C library's own name for a function of its, and the version behind one.
     let bare = path.strip_prefix("__GI_").unwrap_or(path);
@@ -206,11 +200,11 @@ pub fn classify_path(path: &str) -> FrameClass {
 /// frames only the outermost stays, which is what the code awaited. A stack without leaf and
 /// user frames shows its innermost frame.
 #[must_use]
-pub fn visible(frames: &[FrameView<'_>]) -> Vec<usize> {
+pub fn visible(frames: &[&Name]) -> Vec<usize> {
     let mut shown = Vec::new();
     let mut run = None;
     for (index, frame) in frames.iter().enumerate() {
-        match classify(frame.function) {
+        match frame.class() {
             FrameClass::Leaf => run = Some(index),
             FrameClass::User => {
                 shown.extend(run.take());
@@ -232,11 +226,8 @@ mod tests {
     use super::*;
 
     fn shown(names: &[&'static str]) -> Vec<&'static str> {
-        let views: Vec<_> = names
-            .iter()
-            .map(|name| FrameView { function: name })
-            .collect();
-        let positions = visible(&views);
+        let known: Vec<Name> = names.iter().map(|name| Name::of(name)).collect();
+        let positions = visible(&known.iter().collect::<Vec<_>>());
         positions
             .iter()
             .filter_map(|index| names.get(*index).copied())
@@ -322,7 +313,7 @@ mod tests {
             "__libc_start_main@@GLIBC_2.34",
             "start_thread",
         ] {
-            assert_eq!(classify(start), FrameClass::Executor, "{start}");
+            assert_eq!(Name::of(start).class(), FrameClass::Executor, "{start}");
         }
     }
 

@@ -4,14 +4,15 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     path::PathBuf,
+    sync::Arc,
 };
 
 use rtops_types::{FileOffset, Module, ModuleKind};
 
 use crate::{
-    Address, Frame, FrameClass, Function, Lack, LackReason, Options, Poller, Resolved, Segment,
+    Address, Frame, FrameClass, Function, Lack, LackReason, Name, Options, Poller, Resolved,
+    Segment,
     ask::{Answer, Ask, Facts, Found, PolledBy, Reader},
-    classify,
     here::Here,
     line_tables, locate, names,
 };
@@ -47,6 +48,8 @@ struct Entry {
     without_line: BTreeSet<String>,
     /// The crates of `async fn`s without a name.
     nameless: BTreeSet<String>,
+    /// What each name tells that was found so far.
+    names: HashMap<String, Arc<Name>>,
 }
 
 /// What is to be asked of one module.
@@ -81,6 +84,7 @@ impl Symbols {
             with_line: 0,
             without_line: BTreeSet::new(),
             nameless: BTreeSet::new(),
+            names: HashMap::new(),
         });
         Self {
             entries: entries.collect(),
@@ -125,6 +129,11 @@ impl Symbols {
     /// Looks up each address, as [`Symbols::look_up`] does.
     pub fn resolve(&mut self, addresses: &[Address]) -> HashMap<Address, Resolved> {
         self.look_up(addresses.iter().copied(), []).resolved
+    }
+
+    /// Says that nothing else is to be looked up: a process that reads symbols ends meanwhile.
+    pub fn end(&mut self) {
+        self.reader.end();
     }
 
     fn module_of(&self, address: u64) -> Option<usize> {
@@ -196,11 +205,18 @@ impl Symbols {
 }
 
 fn unmapped(address: Address) -> Resolved {
+    unnamed(Function::Unmapped(address.get()), "")
+}
+
+/// Of a function that has no name.
+fn unnamed(function: Function, module: &str) -> Resolved {
+    let known = Arc::new(Name::of(&function.to_string()));
     Resolved {
         frames: vec![Frame {
-            function: Function::Unmapped(address.get()),
+            function,
+            known,
             location: None,
-            module: String::new(),
+            module: module.to_owned(),
         }],
         start: None,
     }
@@ -240,20 +256,22 @@ impl Entry {
 
     fn resolved(&mut self, address: Address, found: Found) -> Resolved {
         if found.frames.is_empty() {
-            return Resolved {
-                frames: vec![Frame {
-                    function: Function::ModuleOffset {
-                        module: self.name.clone(),
-                        offset: address.get().wrapping_sub(self.module.load_bias),
-                    },
-                    location: None,
-                    module: self.name.clone(),
-                }],
-                start: None,
+            let function = Function::ModuleOffset {
+                module: self.name.clone(),
+                offset: address.get().wrapping_sub(self.module.load_bias),
             };
+            return unnamed(function, &self.name);
         }
         let frames = found.frames.into_iter().map(|(name, location)| {
-            if name.contains("::") && classify(&name) != FrameClass::Std {
+            let known = match self.names.get(&name) {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let known = Arc::new(Name::of(&name));
+                    self.names.insert(name.clone(), Arc::clone(&known));
+                    known
+                }
+            };
+            if name.contains("::") && known.class() != FrameClass::Std {
                 match location {
                     Some(_) => self.with_line += 1,
                     None => note(&mut self.without_line, &name),
@@ -264,6 +282,7 @@ impl Entry {
             }
             Frame {
                 function: Function::Named(name),
+                known,
                 location,
                 module: self.name.clone(),
             }

@@ -2,8 +2,8 @@
 //!
 //! [`Symbols::look_up`] is given addresses of the target, and tells by the modules that the agent named which of
 //! them each is of (`front`). A reader (`here`) finds the ELF files itself (`locate`), reads their symbols and line
-//! tables (`elf`) and puts the names together (`names`). [`visible`] and [`task_wait`], [`thread_wait`] judge
-//! whole stacks, each by one table of rules (`fold`, `wait`); [`polls`] tells polls by their names.
+//! tables (`elf`) and puts the names together (`names`). A [`Name`] is one of them taken apart; [`visible`] and
+//! [`task_wait`], [`thread_wait`] judge whole stacks of them, each by one table of rules (`fold`, `wait`).
 //!
 //! Nothing here trusts the target: its files are read, never mapped, so that one that is cut
 //! short meanwhile is an error and not a SIGBUS; no other file that an ELF file names is opened;
@@ -24,21 +24,24 @@ mod here;
 mod lack;
 mod line_tables;
 mod locate;
+mod name;
 mod names;
 mod poll;
 mod wait;
 
-use std::{collections::HashMap, fs::File, ops::Range, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, fmt, fs::File, ops::Range, path::PathBuf, sync::Arc};
 
 use crate::future::Named;
 pub use crate::{
-    fold::{FrameClass, classify, visible},
+    fold::{FrameClass, visible},
     front::{LookedUp, Symbols},
     future::Poller,
     lack::{Lack, LackReason},
+    locate::is_c_library,
+    name::Name,
     names::{display_name, display_type, is_body},
-    poll::{Polls, polls},
-    wait::{Serving, WaitEnd, WaitReason, is_child, is_container, serving, task_wait, thread_wait},
+    poll::Polls,
+    wait::{Serving, WaitEnd, WaitReason, is_child, serving, task_wait, thread_wait},
 };
 pub use rtops_elf::Resource;
 pub use rtops_types::{FileOffset, Module, ModuleKind, Pid};
@@ -52,6 +55,9 @@ pub struct Options {
     pub symbol_dirs: Vec<PathBuf>,
     /// The files of modules by their paths, of a process that can't be asked for them.
     pub files: HashMap<String, Arc<File>>,
+    /// Whether lines of the C library are wanted, and what is inlined there. Its debug info is large, and
+    /// compressed; for its names its symbols do.
+    pub c_library_lines: bool,
 }
 
 /// An absolute address of the target.
@@ -95,6 +101,8 @@ pub struct Resolved {
 pub struct Frame {
     /// Its name, or what is known instead.
     pub function: Function,
+    /// What that tells.
+    pub known: Arc<Name>,
     /// Where in the source, if the module has line tables.
     pub location: Option<Location>,
     /// The file name of the module; empty for an address outside of all modules.
@@ -102,7 +110,7 @@ pub struct Frame {
 }
 
 /// A function, or what is known instead of its name.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Function {
     /// Demangled, with generic arguments, without the hash. Line tables name an inlined function
     /// without its path: then the path is that of its source file (`tokio::net::tcp::listener`).
@@ -118,6 +126,16 @@ pub enum Function {
     Unmapped(u64),
 }
 
+impl fmt::Display for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => f.write_str(name),
+            Self::ModuleOffset { module, offset } => write!(f, "{module}+{offset:#x}"),
+            Self::Unmapped(address) => write!(f, "{address:#x}"),
+        }
+    }
+}
+
 /// A place in the source.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Location {
@@ -127,13 +145,6 @@ pub struct Location {
     pub line: u32,
     /// From 1, if known.
     pub column: Option<u32>,
-}
-
-/// A frame of a stack, for the rules that judge whole stacks.
-#[derive(Clone, Copy, Debug)]
-pub struct FrameView<'a> {
-    /// The full name, as in [`Function::Named`].
-    pub function: &'a str,
 }
 
 /// A part of a module in memory: the one with the code, of a module that an address was looked up

@@ -34,6 +34,15 @@ enum Origin {
     Path,
 }
 
+/// How the names of the C library's modules begin.
+const C_LIBRARY: [&str; 4] = ["libc.", "libc-", "libpthread", "ld-"];
+
+/// Whether a module with this file name is the C library, through which all others go.
+#[must_use]
+pub fn is_c_library(module: &str) -> bool {
+    module == "[vdso]" || C_LIBRARY.iter().any(|name| module.starts_with(name))
+}
+
 /// The last component of a path, for display.
 pub fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
@@ -57,6 +66,8 @@ pub struct Found {
     pub missed: Option<String>,
     /// Where there may be what was split off from them.
     pub split: SplitOff,
+    /// Whether no more is wanted than their symbols.
+    pub names_only: bool,
 }
 
 /// The files that the debug info of a module was split off into. That one belongs to it is told by a
@@ -186,6 +197,7 @@ impl Finder {
                     budget: Arc::clone(budget),
                     is_used: Arc::default(),
                 },
+                names_only: !self.options.c_library_lines && is_c_library(file_name(&module.path)),
             }),
         }
     }

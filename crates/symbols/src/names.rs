@@ -49,15 +49,14 @@ pub fn display_name(name: &str) -> String {
     if !name.contains("::") && !name.contains('<') && !name.contains('{') {
         return name.to_owned();
     }
-    let mut shown = String::with_capacity(name.len());
-    for segment in segments(name) {
-        if let Some(segment) = display_segment(&segment) {
-            if !shown.is_empty() {
-                shown.push_str("::");
-            }
-            shown.push_str(segment);
-        }
-    }
+    display(name, &segments(name))
+}
+
+/// The same of a name that has these segments.
+pub fn display(name: &str, segments: &[String]) -> String {
+    let shown = segments.iter();
+    let shown = shown.filter_map(|segment| display_segment(segment));
+    let shown = shown.collect::<Vec<_>>().join("::");
     if shown.is_empty() {
         name.to_owned()
     } else {
@@ -123,10 +122,10 @@ fn type_at(name: &str, depth: u32) -> String {
 }
 
 /// The path to the function for the rules: also without closures and what else the compiler made.
-pub fn path(name: &str) -> String {
-    let mut segments = segments(name);
-    segments.retain(|segment| !segment.starts_with('{'));
-    segments.join("::")
+pub fn path(segments: &[String]) -> String {
+    let written = segments.iter().filter(|segment| !segment.starts_with('{'));
+    let written: Vec<&str> = written.map(String::as_str).collect();
+    written.join("::")
 }
 
 /// A segment in braces is made by the compiler; none if it says nothing to a reader.
@@ -225,25 +224,25 @@ pub fn strip_reference(name: &str) -> &str {
 /// Splits at a separator that stands outside of all brackets. The `>` of `->` closes none.
 pub fn split<'a>(text: &'a str, separator: &str) -> Vec<&'a str> {
     let mut parts = Vec::new();
-    let (mut depth, mut start, mut skip) = (0_usize, 0, 0);
-    let mut before = '\0';
-    for (at, char) in text.char_indices() {
-        match char {
-            '<' | '(' | '[' | '{' => depth += 1,
-            '>' if before == '-' || before == '=' => {}
-            '>' | ')' | ']' | '}' => depth = depth.saturating_sub(1),
+    let (mut depth, mut start) = (0_usize, 0);
+    let mut before = b'\0';
+    let first = separator.bytes().next();
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'<' | b'(' | b'[' | b'{' => depth += 1,
+            b'>' if before == b'-' || before == b'=' => {}
+            b'>' | b')' | b']' | b'}' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        before = char;
-        if depth == 0
-            && at >= skip
-            && text
-                .get(at..)
-                .is_some_and(|rest| rest.starts_with(separator))
-        {
+        before = byte;
+        let is_separator = || {
+            text.as_bytes()
+                .get(at..)?
+                .strip_prefix(separator.as_bytes())
+        };
+        if depth == 0 && Some(byte) == first && at >= start && is_separator().is_some() {
             parts.extend(text.get(start..at));
             start = at + separator.len();
-            skip = start;
         }
     }
     parts.extend(text.get(start..));

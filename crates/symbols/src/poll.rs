@@ -1,7 +1,5 @@
 //! Which functions poll a future.
 
-use crate::names;
-
 /// How a function polls.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Polls {
@@ -13,10 +11,8 @@ pub enum Polls {
     Unclear,
 }
 
-/// How the function with this full name polls; `None` for one that is no poll.
-#[must_use]
-pub fn polls(function: &str) -> Option<Polls> {
-    let segments = names::segments(function);
+/// How the function whose name has these segments polls; `None` for one that is no poll.
+pub fn polls(segments: &[String]) -> Option<Polls> {
     let last = segments.last()?.as_str();
     // They ask the kernel, and poll no future.
     let asks_kernel = ["mio", "polling"].map(Some);
@@ -36,7 +32,8 @@ pub fn polls(function: &str) -> Option<Polls> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Polls, polls};
+    use super::Polls;
+    use crate::Name;
 
     #[test]
     fn polls_are_told_by_their_names() {
@@ -60,7 +57,7 @@ mod tests {
             ("mio::poll::Poll::poll", None),
             ("", None),
         ] {
-            assert_eq!(polls(name), expected, "{name}");
+            assert_eq!(Name::of(name).polls(), expected, "{name}");
         }
     }
 }

@@ -3,12 +3,7 @@
 use std::fmt;
 
 use self::rules::{AROUND, C_FUNCTIONS, ENDS, Rule, SERVING, SYSCALLS, TASK_RULES, THREAD_RULES};
-use crate::{
-    FrameView,
-    fold::{FrameClass, classify_path},
-    names,
-    poll::polls,
-};
+use crate::{Name, fold::FrameClass};
 
 mod rules;
 
@@ -287,9 +282,9 @@ pub enum Serving {
 /// What a server does for a request in the part of a task that waits at this leaf, if anything; the frames
 /// innermost first.
 #[must_use]
-pub fn serving(frames: &[FrameView<'_>]) -> Option<Serving> {
-    let mut paths = frames.iter().map(|frame| names::path(frame.function));
-    let serving = paths.find_map(|path| rule_for(&path, SERVING))?;
+pub fn serving(frames: &[&Name]) -> Option<Serving> {
+    let mut paths = frames.iter().map(|frame| frame.path.as_str());
+    let serving = paths.find_map(|path| rule_for(path, SERVING))?;
     // Clients send in the same way.
     (!paths.any(|path| path.starts_with("hyper::client::"))).then_some(serving)
 }
@@ -299,7 +294,7 @@ const CHILD_WAKERS: &str = "futures_util::stream::futures_unordered::task::";
 
 /// What a suspended task waits for at this leaf; the frames innermost first.
 #[must_use]
-pub fn task_wait(frames: &[FrameView<'_>]) -> WaitReason {
+pub fn task_wait(frames: &[&Name]) -> WaitReason {
     let clone = clone_of_child(frames);
     let frames = frames.get(clone..).unwrap_or_default();
     let reason = judge(frames, |path, known| {
@@ -312,39 +307,31 @@ pub fn task_wait(frames: &[FrameView<'_>]) -> WaitReason {
 /// Whether the waker that was registered at this leaf is one that a container of futures made for one of
 /// its children; the frames innermost first.
 #[must_use]
-pub fn is_child(frames: &[FrameView<'_>]) -> bool {
+pub fn is_child(frames: &[&Name]) -> bool {
     clone_of_child(frames) > 0
 }
 
 /// How many of the innermost frames clone the waker of a container's child: all that is further in than
 /// the code of that waker is a part of it.
-fn clone_of_child(frames: &[FrameView<'_>]) -> usize {
-    let inside = frames.iter().take_while(|frame| {
-        let class = classify_path(&names::path(frame.function));
-        polls(frame.function).is_none() && class != FrameClass::User
-    });
+fn clone_of_child(frames: &[&Name]) -> usize {
+    let is_inside = |frame: &&&Name| frame.polls().is_none() && frame.class() != FrameClass::User;
+    let inside = frames.iter().take_while(is_inside);
     let clones = inside
         .zip(1..)
-        .filter(|(frame, _)| names::path(frame.function).starts_with(CHILD_WAKERS));
+        .filter(|(frame, _)| frame.path.starts_with(CHILD_WAKERS));
     clones.last().map_or(0, |(_, length)| length)
 }
 
-/// Whether this function is a part of a container of futures, other than the wakers of its children.
-#[must_use]
-pub fn is_container(function: &str) -> bool {
-    let path = names::path(function);
-    rule_for(&path, TASK_RULES) == Some(WaitReason::FuturesContainer)
+/// Whether the function with this path is a part of a container of futures, other than the wakers of its children.
+pub fn is_container(path: &str) -> bool {
+    rule_for(path, TASK_RULES) == Some(WaitReason::FuturesContainer)
         && !path.starts_with(CHILD_WAKERS)
 }
 
 /// What a thread does; the frames innermost first, the state as in `/proc/PID/stat` and the
 /// number of the system call that it is in, where these are known.
 #[must_use]
-pub fn thread_wait(
-    frames: &[FrameView<'_>],
-    state: Option<char>,
-    syscall: Option<i64>,
-) -> WaitReason {
+pub fn thread_wait(frames: &[&Name], state: Option<char>, syscall: Option<i64>) -> WaitReason {
     let called = syscall.and_then(|syscall| entry(SYSCALLS, syscall));
     let judged = judge(frames, |path, _| match path.contains("::") {
         true => rule_for(path, THREAD_RULES),
@@ -383,13 +370,13 @@ fn c_function(name: &str) -> Option<WaitReason> {
 /// Goes outwards from the leaf up to the user's code; a frame further out may say more exactly
 /// what a primitive is used for.
 fn judge(
-    frames: &[FrameView<'_>],
+    frames: &[&Name],
     rule: impl Fn(&str, Option<WaitReason>) -> Option<WaitReason>,
 ) -> Option<WaitReason> {
     let mut reason = None;
     for frame in frames {
-        let path = names::path(frame.function);
-        if let Some(found) = rule(&path, reason) {
+        let path = frame.path.as_str();
+        if let Some(found) = rule(path, reason) {
             if found == WaitReason::FuturesContainer && reason.is_some() {
                 // Its children do not wait for what it is a part of.
                 break;
@@ -400,11 +387,11 @@ fn judge(
                 Some(known) if !refines(found, known) => Some(known),
                 _ => Some(found),
             };
-        } else if path.contains("::") && classify_path(&path) == FrameClass::User {
+        } else if path.contains("::") && frame.class() == FrameClass::User {
             // What its caller does is of no account. C functions may stand below a library.
             break;
         }
-        if rule_for(&path, ENDS).is_some() {
+        if rule_for(path, ENDS).is_some() {
             break;
         }
     }

@@ -130,12 +130,12 @@ fn with_view<T>(
     show: impl FnOnce(&View, Style) -> T,
 ) -> T {
     let dump = &taken.dump;
-    let mut symbols = taken.symbols(&args.source.symbols, reader);
     let shown = if args.all_frames {
         Shown::All
     } else {
         Shown::Folded
     };
+    let mut symbols = taken.symbols(&args.source.symbols, shown, reader);
     let mut frames = symbolize_all(dump, &mut symbols, shown);
     if let Some(own) = &args.own {
         frames.set_own(own);

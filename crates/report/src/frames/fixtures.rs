@@ -1,9 +1,12 @@
 //! Frames out of text, for tests.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use rtops_protocol::StackId;
-use rtops_symbols::Function;
+use rtops_symbols::{Function, Name};
 
 use super::{Frames, Interner, Shown};
 use crate::{
@@ -19,8 +22,8 @@ use crate::{
 pub fn frames_with_spans(stacks: &[&str], dump: &Dump) -> Frames {
     let mut frames = frames(stacks);
     let mut interner = Interner {
-        numbers: HashMap::new(),
         frames: std::mem::take(&mut frames.frames),
+        ..Interner::default()
     };
     frames.spans = interner.spans(dump);
     frames.frames = interner.frames;
@@ -36,11 +39,13 @@ pub fn frames(stacks: &[&str]) -> Frames {
             line: 7,
             column: Some(9),
         };
+        let known = Arc::new(Name::of(name));
         interner.intern(Frame {
             kind: FrameKind::Code,
             function: name.to_owned(),
             name: name.to_owned(),
-            own: own::is_own(name, Some(&place), "app"),
+            own: own::is_own(name, &known, Some(&place), "app"),
+            known,
             place: Some(place),
             module: "app".to_owned(),
         })
@@ -126,13 +131,14 @@ pub fn traced(code: &[(u64, &str)]) -> Frames {
 /// The same, beside those of stacks.
 pub fn with_code(mut frames: Frames, code: &[(u64, &str)]) -> Frames {
     let mut interner = Interner {
-        numbers: HashMap::new(),
         frames: std::mem::take(&mut frames.frames),
+        ..Interner::default()
     };
     let mut intern = |text: &str| {
         let (function, line) = text.rsplit_once(':').unwrap_or((text, ""));
         interner.frame(&rtops_symbols::Frame {
             function: Function::Named(function.to_owned()),
+            known: Arc::new(Name::of(function)),
             location: line.parse().ok().map(|line| rtops_symbols::Location {
                 file: "src/app.rs".to_owned(),
                 line,

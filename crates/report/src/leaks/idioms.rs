@@ -113,7 +113,7 @@ fn tasks_of(group: &TaskGroup) -> Origin {
 
 /// The innermost function that is the service's own.
 pub(super) fn own_function<'f>(frames: &'f Frames, links: &[Link]) -> Option<&'f str> {
-    let is_own = |frame: &&Frame| rtops_symbols::classify(&frame.function) == FrameClass::User;
+    let is_own = |frame: &&Frame| frame.known.class() == FrameClass::User;
     let own = frames.of_links(links).find(is_own);
     own.map(|frame| frame.name.as_str())
 }

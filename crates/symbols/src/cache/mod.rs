@@ -60,6 +60,8 @@ pub(crate) struct Key {
     files: Vec<Identity>,
     /// Whether another one was looked for in vain where the user said that files are.
     is_missed: bool,
+    /// Whether no more was wanted than their symbols.
+    names_only: bool,
 }
 
 /// A file as it is: none of it can be changed without a change in here by anybody but root.
@@ -91,7 +93,6 @@ impl Key {
         program: &Identity,
         module: &Module,
         files: impl IntoIterator<Item = &'a File>,
-        is_missed: bool,
     ) -> Option<Self> {
         let build_id = module.build_id.clone();
         let files: io::Result<Vec<Identity>> = files.into_iter().map(Identity::of).collect();
@@ -103,7 +104,8 @@ impl Key {
             program: program.clone(),
             build_id,
             files,
-            is_missed,
+            is_missed: false,
+            names_only: false,
         })
     }
 }
@@ -277,7 +279,11 @@ impl Remembering {
             let split = found.map(|(_, found)| found.split.clone());
             let kept = found.and_then(|((store, program), found)| {
                 let files = found.files.iter().map(Elf::file);
-                let key = Key::of(program, module, files, found.missed.is_some())?;
+                let key = Key {
+                    is_missed: found.missed.is_some(),
+                    names_only: found.names_only,
+                    ..Key::of(program, module, files)?
+                };
                 let known = store.read(&key).unwrap_or_default();
                 Some((key, known))
             });

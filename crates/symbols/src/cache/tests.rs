@@ -25,7 +25,7 @@ fn key(build_id: u8, file: &Path) -> Key {
         code: 0..1,
         kind: ModuleKind::MainExecutable,
     };
-    Key::of(&program(), &module, &[File::open(file).unwrap()], false).unwrap()
+    Key::of(&program(), &module, &[File::open(file).unwrap()]).unwrap()
 }
 
 fn known(count: u64) -> Known {
@@ -112,10 +112,10 @@ fn a_module_without_a_build_id_is_not_kept() {
         kind: ModuleKind::MainExecutable,
     };
     let file = || [File::open("/proc/self/exe").unwrap()];
-    assert!(Key::of(&program(), &module(vec![1; 20]), &file(), false).is_some());
-    assert!(Key::of(&program(), &module(Vec::new()), &file(), false).is_none());
-    assert!(Key::of(&program(), &module(vec![1; 1 << 20]), &file(), false).is_none());
-    assert!(Key::of(&program(), &module(vec![1; 20]), &[], false).is_none());
+    assert!(Key::of(&program(), &module(vec![1; 20]), &file()).is_some());
+    assert!(Key::of(&program(), &module(Vec::new()), &file()).is_none());
+    assert!(Key::of(&program(), &module(vec![1; 1 << 20]), &file()).is_none());
+    assert!(Key::of(&program(), &module(vec![1; 20]), &[]).is_none());
 }
 
 #[test]

@@ -116,6 +116,12 @@ impl Reader for Client {
         }
         answers.into_given()
     }
+
+    fn end(&mut self) {
+        if let State::Running(child) = &self.process.state {
+            child.end();
+        }
+    }
 }
 
 /// Why there is no more to come.
@@ -195,6 +201,7 @@ impl Child {
         let setup = Setup {
             pid: options.pid.map(Pid::as_raw),
             symbol_dirs: dirs.map(|dir| dir.as_path().into()).collect(),
+            c_library_lines: options.c_library_lines,
             cache: child.cache.as_deref().map(Into::into),
             memory: child.memory,
             processor: child.timeout.as_secs().saturating_add(1),
@@ -228,6 +235,11 @@ impl Child {
         }
     }
 
+    /// Lets it end: it may have something left to write, and then finds that nobody asks any more.
+    fn end(&self) {
+        let _is_there = self.stream.shutdown(Shutdown::Write);
+    }
+
     /// Ends it, and says how it had ended if it had.
     fn kill(mut self) -> Option<ExitStatus> {
         // One that has ended keeps its status.
@@ -238,8 +250,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // It may have something left to write, and then finds that nobody asks any more.
-        let _is_there = self.stream.shutdown(Shutdown::Write);
+        self.end();
         let _has_ended = self.until(Instant::now() + self.ending).read(&mut [0]);
         let _is_there = self.process.kill();
         let _status = self.process.wait();

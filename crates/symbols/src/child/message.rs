@@ -48,6 +48,7 @@ pub(crate) enum Question {
 pub(crate) struct Setup {
     pub pid: Option<i32>,
     pub symbol_dirs: Vec<Bytes>,
+    pub c_library_lines: bool,
     /// The user's directory of caches, if they want one.
     pub cache: Option<Bytes>,
     pub memory: u64,

@@ -46,6 +46,7 @@ fn reader(setup: Setup) -> Remembering {
         pid: setup.pid.map(Pid::new),
         symbol_dirs: dirs.map(PathBuf::from).collect(),
         files: HashMap::new(),
+        c_library_lines: setup.c_library_lines,
     });
     let cache = setup.cache.map(PathBuf::from);
     Remembering::new(here, cache.as_deref())

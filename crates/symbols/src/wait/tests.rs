@@ -5,11 +5,15 @@ use super::*;
 mod connections;
 mod threads;
 
-fn views<'a>(names: &[&'a str]) -> Vec<FrameView<'a>> {
-    names
+fn names(functions: &[&str]) -> Vec<Name> {
+    functions
         .iter()
-        .map(|function| FrameView { function })
+        .map(|function| Name::of(function))
         .collect()
+}
+
+fn waits_for(functions: &[&str]) -> WaitReason {
+    task_wait(&names(functions).iter().collect::<Vec<_>>())
 }
 
 /// The telling frames of real stacks, tokio 1.54, rustc 1.95: with whole names (debug = 1) and
@@ -452,6 +456,6 @@ fn tasks() {
             "gateway::serve::{async_fn#0}",
             "tokio::sync::mutex::Mutex<T>::lock",
         ]);
-        assert_eq!(task_wait(&views(&names)), *reason, "{frames:?}");
+        assert_eq!(waits_for(&names), *reason, "{frames:?}");
     }
 }

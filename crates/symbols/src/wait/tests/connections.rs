@@ -32,7 +32,8 @@ const ACTIX: [&str; 2] = [
 /// What is waited for and done in a stack of these parts, the innermost first.
 fn judged(parts: &[&[&str]]) -> (WaitReason, Option<Serving>) {
     let frames = parts.concat();
-    let frames = views(&frames);
+    let frames = names(&frames);
+    let frames: Vec<&Name> = frames.iter().collect();
     (task_wait(&frames), serving(&frames))
 }
 

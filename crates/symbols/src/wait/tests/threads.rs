@@ -404,7 +404,11 @@ fn threads_by_their_stacks_and_calls() {
     ];
     for (reason, state, syscall, frames) in cases {
         assert_eq!(
-            thread_wait(&views(frames), Some(*state), *syscall),
+            thread_wait(
+                &names(frames).iter().collect::<Vec<_>>(),
+                Some(*state),
+                *syscall
+            ),
             *reason,
             "{frames:?}"
         );
