@@ -260,10 +260,15 @@ impl fmt::Display for Run {
     }
 }
 
-/// Runs `rtops` with nothing in its environment but this socket directory.
+/// Runs `rtops` with nothing in its environment but this socket directory, and a cache of symbols that all tests
+/// share, as all commands of a user do.
 pub fn rtops(directory: Option<&Path>, arguments: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtops"));
     command.args(arguments).env_clear();
+    command.env(
+        "XDG_CACHE_HOME",
+        concat!(env!("CARGO_TARGET_TMPDIR"), "/caches"),
+    );
     if stops_a_process(arguments) {
         command.arg("--max-pause=10s");
     }
