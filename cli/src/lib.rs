@@ -35,9 +35,11 @@ pub fn command() -> clap::Command {
 /// Does what the command line says; the exit code tells how it went.
 #[must_use]
 pub fn main() -> ExitCode {
-    // The process that freezes another one is this program, started anew, and so is the one that reads symbols.
+    // The process that freezes another one is this program, started anew, and so are those that read
+    // symbols and programs.
     rtops_attach::run_helper_if_asked();
     child::run_if_asked();
+    rtops_binary::child::run_if_asked();
     match complete::answer(command) {
         Ok(false) => {}
         Ok(true) => return ExitCode::SUCCESS,

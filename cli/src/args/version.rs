@@ -36,6 +36,12 @@ pub struct VersionArgs {
 }
 
 impl VersionArgs {
+    /// How long an answer may take.
+    #[must_use]
+    pub const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The process to look at.
     ///
     /// # Errors

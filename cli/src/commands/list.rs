@@ -75,7 +75,7 @@ pub fn run(args: &ListArgs, output: &OutputArgs) -> Result<(), Error> {
             hidden.join(", ")
         ));
     }
-    Ok(())
+    lister.programs.checked()
 }
 
 /// The users of whom agents run that are not in the list, as only root and they may ask them.
@@ -159,6 +159,7 @@ impl Lister {
     /// Asks all agents at once, and looks at the other processes if they are wanted.
     fn list(&mut self) -> Result<List, Error> {
         let reader = Reader::new()?;
+        self.programs.begin();
         let agents = ask_every_agent(ask)?.into_iter();
         let mut rows: Vec<Row> = agents
             .filter(|asked| self.is_wanted(asked.pid))

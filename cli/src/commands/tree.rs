@@ -61,7 +61,8 @@ pub fn run(args: &TreeArgs, output: &OutputArgs) -> Result<(), Error> {
         Format::Json => render::tree::json(&mut output.writer, &tree)?,
         Format::Text => render::tree::text(&mut output.writer, output.style, &tree)?,
     }
-    output.finish()
+    output.finish()?;
+    forester.programs.checked()
 }
 
 /// Reads what may be shown.

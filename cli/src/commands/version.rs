@@ -1,6 +1,8 @@
 //! `rtops version`: how a process was built, by its executable and by its agent.
 
-use rtops_binary::Details;
+use std::fs::File;
+
+use rtops_binary::{Details, child::Reader};
 use rtops_image::{Core, Image, ModuleKind};
 use rtops_protocol::{Capabilities, Reply, Request};
 use rtops_types::Pid;
@@ -46,7 +48,7 @@ fn of_core(core: &Core, args: &VersionArgs) -> Result<Report, Error> {
     let mut programs = modules.filter(|module| module.kind == ModuleKind::MainExecutable);
     let program = programs.next();
     let binary = match program.map(|program| &program.file) {
-        Some(Ok(found)) => Details::read(&found.file).map_err(|error| error.to_string()),
+        Some(Ok(found)) => details(&found.file, args),
         Some(Err(why)) => Err(format!("{why}; name it with --exe FILE")),
         None => Err("the core file does not say which it was".to_owned()),
     };
@@ -63,12 +65,13 @@ fn of_core(core: &Core, args: &VersionArgs) -> Result<Report, Error> {
 fn of_process(args: &VersionArgs) -> Result<Report, Error> {
     let target = Target::find_any(&args.target()?)?;
     let pid = target.pid;
-    let binary = programs::open(pid).and_then(|file| Details::read(&file));
+    let file = programs::open(pid).map_err(|error| error.to_string());
+    let binary = file.and_then(|file| details(&file, args));
     let agent = agent(&target);
     let (binary, agent) = match (binary, agent) {
         // There is nothing to print; what is wrong with the agent is the better reason.
         (Err(_), Err(error)) => return Err(error),
-        (Err(error), Ok(None)) => return Err(no_binary(pid, &error.to_string())),
+        (Err(error), Ok(None)) => return Err(no_binary(pid, error)),
         (binary, Ok(Some(agent))) => (binary, Answer::Given(agent)),
         (binary, Ok(None)) => (binary, Answer::None),
         (binary, Err(error)) => (binary, Answer::Missing(error.to_string())),
@@ -82,9 +85,13 @@ fn of_process(args: &VersionArgs) -> Result<Report, Error> {
         name: name.ok_or(Error::NoSuchProcess(pid))?,
         path: programs::path(pid),
         lists_packages: args.dependencies,
-        binary: binary.map_err(|error| error.to_string()),
+        binary,
         agent,
     })
+}
+
+fn details(program: &File, args: &VersionArgs) -> Result<Details, String> {
+    Reader::new(None, args.timeout()).details(program)
 }
 
 fn agent(target: &Target) -> Result<Option<Agent>, Error> {
@@ -112,14 +119,11 @@ fn agent(target: &Target) -> Result<Option<Agent>, Error> {
 }
 
 /// Why there is nothing to say.
-fn no_binary(pid: Pid, reason: &str) -> Error {
+fn no_binary(pid: Pid, reason: String) -> Error {
     if proc_files::process(pid).is_err() {
         return Error::NoSuchProcess(pid);
     }
-    Error::NoBinary {
-        pid,
-        reason: reason.to_owned(),
-    }
+    Error::NoBinary { pid, reason }
 }
 
 /// What was asked for and is not there.

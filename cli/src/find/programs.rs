@@ -1,5 +1,5 @@
 //! Which processes run a Rust program. Each program is looked at once, however many processes run
-//! it, and so is cheap to ask for every process of the machine.
+//! it, and so is cheap to ask for every process of the machine. A process of its own reads them.
 
 use std::{
     collections::HashMap,
@@ -7,18 +7,35 @@ use std::{
     io,
     os::unix::fs::MetadataExt,
     path::Path,
+    time::Duration,
 };
 
-use rtops_binary::{ReadError, Rustc};
+use rtops_binary::{Built, ReadError, child::Reader};
 use rtops_files::{NamedBy, Refusal, Regular};
 use rtops_types::Pid;
 
-use crate::proc::proc_files::{self, CommandLine};
+use crate::{
+    error::Error,
+    proc::proc_files::{self, CommandLine},
+};
+
+/// How long it may take to read the programs of a machine.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The programs that were looked at.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Programs {
     known: HashMap<Identity, Option<Built>>,
+    reader: Reader,
+}
+
+impl Default for Programs {
+    fn default() -> Self {
+        Self {
+            known: HashMap::new(),
+            reader: Reader::new(None, PATIENCE),
+        }
+    }
 }
 
 /// A file as it is: its number is given to another one once it is deleted.
@@ -27,24 +44,6 @@ struct Identity {
     device: u64,
     inode: u64,
     changed: (i64, i64),
-}
-
-/// How a Rust program was built.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Built {
-    pub rustc: Rustc,
-    /// The versions of tokio in it.
-    pub tokio: Vec<String>,
-}
-
-impl Built {
-    /// `None` for a program that is not of Rust, or can't be read.
-    fn look(program: &File) -> Option<Self> {
-        Some(Self {
-            rustc: rtops_binary::recognize(program).ok()??,
-            tokio: rtops_binary::tokio(program).unwrap_or_default(),
-        })
-    }
 }
 
 /// What a process runs.
@@ -59,6 +58,22 @@ pub enum Program {
 }
 
 impl Programs {
+    /// Begins a look at all of them.
+    pub fn begin(&mut self) {
+        self.reader.renew();
+    }
+
+    /// Whether all were looked at that may be.
+    ///
+    /// # Errors
+    /// When the process that reads them failed over one, or had no time left.
+    pub fn checked(&self) -> Result<(), Error> {
+        match self.reader.failure() {
+            Some(failure) => Err(Error::Partial(vec![failure.to_owned()])),
+            None => Ok(()),
+        }
+    }
+
     /// What a process runs.
     pub fn of(&mut self, pid: Pid) -> Program {
         let program = match find(pid) {
@@ -74,8 +89,9 @@ impl Programs {
             inode: metadata.ino(),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         };
-        let look = || Built::look(&program.open().ok()?);
-        match self.known.entry(identity).or_insert_with(look) {
+        let Self { known, reader } = self;
+        let look = || reader.built(&program.open().ok()?);
+        match known.entry(identity).or_insert_with(look) {
             Some(built) => Program::Rust(built.clone()),
             None => Program::Other,
         }
@@ -136,34 +152,7 @@ pub fn others() -> io::Result<Vec<Pid>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::process::{Command, Stdio};
-
     use super::*;
-
-    #[test]
-    fn a_program_is_read_once() {
-        let mut programs = Programs::default();
-        let own = Pid::own();
-        let first = programs.of(own);
-        assert!(
-            matches!(&first, Program::Rust(built) if matches!(built.rustc, Rustc::Version(_))),
-            "{first:?}"
-        );
-        assert_eq!(programs.of(own), first);
-        assert_eq!(programs.known.len(), 1);
-        let mut sleep = Command::new("sleep")
-            .arg("100")
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let pid = Pid::try_from(sleep.id()).unwrap();
-        assert!(others().unwrap().contains(&pid));
-        assert_eq!(programs.of(pid), Program::Other);
-        assert_eq!(programs.known.len(), 2);
-        sleep.kill().unwrap();
-        sleep.wait().unwrap();
-        assert_eq!(programs.of(pid), Program::Other);
-    }
 
     #[test]
     fn this_process_is_none_of_the_others() {

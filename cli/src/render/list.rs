@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use rtops_binary::Built;
 use rtops_protocol::{Refusal, Summary};
 use rtops_render::{
     style::{Paint, Style},
@@ -9,7 +10,7 @@ use rtops_render::{
 };
 use rtops_report::format;
 
-use crate::{args::SortKey, find::programs::Built, proc::Figures};
+use crate::{args::SortKey, proc::Figures};
 
 const NOBODY: &str = "No process with an rtops agent is running, or none that this user may see; \
     add the crate rtops-agent to a service and start it first thing in `main`.";

@@ -75,7 +75,7 @@ impl Reader {
             let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline"));
             // The command that started it is the same program.
             exe.is_ok_and(|exe| exe == path)
-                && arguments.is_ok_and(|arguments| arguments.contains("symbols-reader"))
+                && arguments.is_ok_and(|arguments| arguments.contains("-reader"))
         };
         pids.find(is_it)
     }

@@ -2,13 +2,14 @@
 //!
 //! [`recognize`] reads its headers and a few kilobytes, and says whether it is a Rust program and
 //! which rustc built it: cheap enough for every program that runs. [`tokio`] says on which tokio it is,
-//! and [`Details::read`] tells the rest. What can't be known is `None`, never a guess.
+//! and [`Details::read`] tells the rest. [`child::Reader`] has a process of its own do it. What can't be known is `None`, never a guess.
 //!
 //! Nothing here trusts the file: it is read, never mapped, so that one that is cut short meanwhile
 //! is an error and not a SIGBUS; what it claims is compared with its size and with a limit before
 //! memory is taken for it; and no other file that it names is opened.
 #![forbid(unsafe_code)]
 
+pub mod child;
 mod packages;
 mod panic;
 mod rustc;
@@ -19,6 +20,7 @@ use std::{collections::BTreeSet, fs::File, ops::ControlFlow, str, sync::Arc};
 use memchr::memmem::Finder;
 use rtops_elf::Elf;
 pub use rtops_elf::{DebugLevel, ReadError};
+use serde::{Deserialize, Serialize};
 
 pub use crate::{
     packages::{Package, PackageKind},
@@ -36,8 +38,33 @@ const MAX_VERSIONS: usize = 16;
 /// The most bytes of a link to a debug file.
 const MAX_LINK: u64 = 4096;
 
+/// How a Rust program was built.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Built {
+    /// The compiler of its own crate.
+    pub rustc: Rustc,
+    /// The versions of tokio in it.
+    pub tokio: Vec<String>,
+}
+
+impl Built {
+    /// Reads a program; `None` for one that is not of Rust.
+    ///
+    /// # Errors
+    /// When the file can't be read or is no ELF file.
+    pub fn read(program: &File) -> Result<Option<Self>, ReadError> {
+        let Some(rustc) = recognize(program)? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            rustc,
+            tokio: tokio(program).unwrap_or_default(),
+        }))
+    }
+}
+
 /// How a program was built.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 #[non_exhaustive]
 pub struct Details {
     /// The compiler of its own crate; `None` if there is no sign of Rust.
@@ -61,11 +88,11 @@ pub struct Details {
     /// The versions of tokio that are linked, as far as they have panics with a place.
     pub tokio: Vec<String>,
     /// The packages that went into it, if it carries the list of cargo-auditable.
-    pub packages: Option<Result<Vec<Package>, ReadError>>,
+    pub packages: Option<Result<Vec<Package>, String>>,
 }
 
 /// How a program gets its libraries.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Linking {
     /// From the dynamic linker.
     Dynamic,
@@ -113,6 +140,7 @@ impl Details {
         let told = symbols::read(&elf).and_then(Result::ok).unwrap_or_default();
         let rustc = rustc::find(&elf)?;
         let packages = packages::read(&elf);
+        let packages = packages.map(|list| list.map_err(|error| error.to_string()));
         let mut tokio = tokio_versions(&elf);
         if let Some(Ok(packages)) = &packages {
             let listed = packages.iter().filter(|package| package.name == "tokio");

@@ -4,16 +4,18 @@ use std::io::Read;
 
 use flate2::read::ZlibDecoder;
 use rtops_elf::{Elf, ReadError};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The most bytes of the compressed list.
 const MAX_COMPRESSED: u64 = 4 << 20;
 /// The most bytes of the list; that of a thousand packages has a hundred thousand.
 const MAX_LIST: u64 = 16 << 20;
+/// The longest of the texts of one package, in bytes.
+const MAX_TEXT: usize = 4 << 10;
 const WHAT: &str = "the list of packages";
 
 /// A package that went into a program.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Package {
     /// Its name.
     pub name: String,
@@ -31,7 +33,7 @@ pub struct Package {
 }
 
 /// What a package is for.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PackageKind {
     /// It is linked into the program.
@@ -80,6 +82,15 @@ fn unpack(compressed: &[u8]) -> Result<Vec<Package>, ReadError> {
     }
     let list: List = serde_json::from_slice(&list).map_err(|_| ReadError::Malformed(WHAT))?;
     let mut packages = list.packages;
+    let is_long = |text: &String| text.len() > MAX_TEXT;
+    let has_long = |package: &Package| {
+        [&package.name, &package.version, &package.source]
+            .into_iter()
+            .any(is_long)
+    };
+    if packages.iter().any(has_long) {
+        return Err(ReadError::TooLarge("the name of a package"));
+    }
     packages.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
     Ok(packages)
 }

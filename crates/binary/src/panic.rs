@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use memchr::memmem::Finder;
 use object::{LittleEndian, elf::Sym64, pod, read::elf::Sym};
 use rtops_elf::{Elf, Extent, ReadError};
+use serde::{Deserialize, Serialize};
 
 /// The number as code for x86-64 has it, and as it was in older versions of std.
 const MARKS: [&[u8; 8]; 2] = [b"MOZ\0RUST", b"TSUR\0ZOM"];
@@ -20,7 +21,7 @@ const MAX_SYMBOLS: u64 = 16 << 20;
 const START: &[u8] = b"lang_start_internal";
 
 /// What a panic does.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum PanicStrategy {
     /// It unwinds the stack, and may be caught.
     Unwind,

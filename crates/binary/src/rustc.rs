@@ -4,6 +4,7 @@ use std::{fmt, ops::ControlFlow, str};
 
 use memchr::memmem::Finder;
 use rtops_elf::{Elf, ReadError};
+use serde::{Deserialize, Serialize};
 
 /// The most bytes that are read of the compilers' remarks.
 const MAX_COMMENT: u64 = 64 << 10;
@@ -22,7 +23,7 @@ const COMMIT: &[u8] = b"/rustc/";
 const COMMIT_LENGTH: usize = 40;
 
 /// A compiler.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Rustc {
     /// As `rustc --version` says it: `1.95.0 (59807616e 2026-04-14)`, or only the number.
     Version(String),

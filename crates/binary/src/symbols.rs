@@ -22,6 +22,7 @@ use object::{
     read::elf::Sym,
 };
 use rtops_elf::{Elf, ReadError};
+use serde::{Deserialize, Serialize};
 
 /// The most bytes of symbols, and of their names.
 const MAX_SYMBOLS: u64 = 128 << 20;
@@ -34,7 +35,7 @@ const APART: &str = "compiler_builtins";
 const OF_STD: &str = "rust_eh_personality";
 
 /// What was optimized when the program was linked.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Lto {
     /// Nothing, or only the units of one crate.
     Off,

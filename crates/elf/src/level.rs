@@ -14,6 +14,7 @@ const MAX_ENTRIES: usize = 20_000;
 
 /// How much debug info there is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub enum DebugLevel {
     /// No symbols either.
     Stripped,

@@ -31,6 +31,8 @@ impl FrameKind {
     /// What the command asks the process that reads symbols, and its answer; never between command and
     /// agent.
     pub const SYMBOLS: Self = Self(5);
+    /// The same with the process that reads programs.
+    pub const PROGRAMS: Self = Self(6);
 }
 
 /// One frame, its body not yet decoded.

@@ -1,23 +1,15 @@
 //! Starts the process that reads symbols, and asks it.
 
 use std::{
-    env,
-    io::{self, BufReader, BufWriter, ErrorKind, Read, Write},
+    io::{self, BufReader, BufWriter, Write as _},
     mem,
-    net::Shutdown,
-    os::{
-        fd::{AsRawFd as _, OwnedFd},
-        unix::{
-            net::UnixStream,
-            process::{CommandExt as _, ExitStatusExt as _},
-        },
-    },
+    os::fd::AsRawFd as _,
     path::Path,
-    process::{self, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    process,
+    time::Instant,
 };
 
-use nix::sys::signal::Signal;
+use rtops_confined::{Failure, Process};
 use rtops_protocol::ProtocolError;
 
 use super::{
@@ -33,9 +25,6 @@ use crate::{
 /// Which part of the time that it has the process may take to end by itself.
 const ENDING: u32 = 10;
 
-/// The variables that tell where caches are.
-const CACHES: [&str; 3] = ["DEBUGINFOD_CACHE_PATH", "HOME", "XDG_CACHE_HOME"];
-
 /// A process that reads symbols. It ends when this is dropped.
 #[derive(Debug)]
 pub struct ReaderProcess {
@@ -46,7 +35,7 @@ pub struct ReaderProcess {
 #[derive(Debug)]
 enum State {
     NotStarted(io::Error),
-    Running(Child),
+    Running(Process),
     /// It is not started again: it would fail again.
     Ended,
 }
@@ -57,7 +46,7 @@ impl ReaderProcess {
     #[must_use]
     pub fn start(options: ChildOptions) -> Self {
         let ending = options.timeout / ENDING;
-        let state = match Child::start(&options.program, ending) {
+        let state = match Process::start(&options.program, ARGUMENT, ending) {
             Ok(child) => State::Running(child),
             Err(error) => State::NotStarted(error),
         };
@@ -92,10 +81,10 @@ impl Client {
             State::Ended => return Ok(()),
         };
         if !self.is_set_up {
-            child.begin(&self.options, options, end)?;
+            begin(child, &self.options, options, end)?;
             self.is_set_up = true;
         }
-        child.ask(asks, &self.options, end)?;
+        ask(child, asks, &self.options, end)?;
         Ok(answers.receive(&mut BufReader::new(child.until(end)))?)
     }
 }
@@ -124,169 +113,38 @@ impl Reader for Client {
     }
 }
 
-/// Why there is no more to come.
-enum Failure {
-    NotStarted(String),
-    TimedOut,
-    Ended,
-    Nonsense(String),
-}
-
-impl From<ProtocolError> for Failure {
-    fn from(error: ProtocolError) -> Self {
-        match error {
-            ProtocolError::Io(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => Self::TimedOut,
-                _ => Self::Ended,
-            },
-            other => Self::Nonsense(other.to_string()),
-        }
-    }
-}
-
-impl Failure {
-    /// What became of the process, as the end of a sentence.
-    fn sentence(&self, status: Option<ExitStatus>, timeout: Duration) -> String {
-        match self {
-            Self::NotStarted(error) => format!("could not be started ({error})"),
-            Self::TimedOut => format!("was not done within {timeout:?}; try a longer --timeout"),
-            Self::Nonsense(what) => format!("told what makes no sense ({what})"),
-            Self::Ended => {
-                let signal = status.and_then(|status| status.signal());
-                match signal.map(Signal::try_from) {
-                    Some(Ok(Signal::SIGABRT)) => "ran out of memory or stack".to_owned(),
-                    Some(Ok(Signal::SIGXCPU)) => "used all of its processor time".to_owned(),
-                    Some(Ok(signal @ Signal::SIGKILL)) => format!("was killed ({signal})"),
-                    Some(Ok(signal)) => format!("crashed ({signal})"),
-                    _ => "ended early".to_owned(),
-                }
-            }
-        }
-    }
-}
-
-/// The process. It ends when this is dropped.
-#[derive(Debug)]
-struct Child {
-    process: process::Child,
-    stream: UnixStream,
-    /// How long it may take to end by itself.
-    ending: Duration,
-}
-
-impl Child {
-    fn start(program: &Path, ending: Duration) -> io::Result<Self> {
-        let (here, there) = UnixStream::pair()?;
-        let mut command = Command::new(program);
-        command
-            .arg0("rtops")
-            .arg(ARGUMENT)
-            .env_clear()
-            // Where caches are, among them those of debug files.
-            .envs(CACHES.iter().filter_map(|name| Some((name, env::var_os(name)?))))
-            .stdin(Stdio::from(OwnedFd::from(there)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // What is typed at a terminal is not for it.
-            .process_group(0);
-        Ok(Self {
-            process: command.spawn()?,
-            stream: here,
-            ending,
-        })
-    }
-
-    fn begin(&self, options: &Options, child: &ChildOptions, end: Instant) -> Result<(), Failure> {
-        let dirs = options.symbol_dirs.iter();
-        let setup = Setup {
-            pid: options.pid.map(Pid::as_raw),
-            symbol_dirs: dirs.map(|dir| dir.as_path().into()).collect(),
-            c_library_lines: options.c_library_lines,
-            cache: child.cache.as_deref().map(Into::into),
-            memory: child.memory,
-            processor: child.timeout.as_secs().saturating_add(1),
-        };
-        Ok(Question::Setup(setup).send(&mut self.until(end))?)
-    }
-
-    fn ask(&self, asks: &[Ask], options: &Options, end: Instant) -> Result<(), Failure> {
-        let mut stream = BufWriter::new(self.until(end));
-        for ask in asks {
-            let file = options.files.get(&ask.module.path);
-            let file = file.map(|file| format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd()));
-            let question = Question::Module {
-                number: u32::try_from(ask.number).unwrap_or(u32::MAX),
-                module: ask.module.clone(),
-                file: file.map(|path| Path::new(&path).into()),
-            };
-            question.send(&mut stream)?;
-            Question::send_addresses(&ask.addresses, &ask.polls, &mut stream)?;
-        }
-        Question::Go.send(&mut stream)?;
-        stream.flush().map_err(ProtocolError::from)?;
-        Ok(())
-    }
-
-    /// The stream, as long as there is time.
-    const fn until(&self, end: Instant) -> Timed<'_> {
-        Timed {
-            stream: &self.stream,
-            end,
-        }
-    }
-
-    /// Lets it end: it may have something left to write, and then finds that nobody asks any more.
-    fn end(&self) {
-        let _is_there = self.stream.shutdown(Shutdown::Write);
-    }
-
-    /// Ends it, and says how it had ended if it had.
-    fn kill(mut self) -> Option<ExitStatus> {
-        // One that has ended keeps its status.
-        let _is_there = self.process.kill();
-        self.process.wait().ok()
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        self.end();
-        let _has_ended = self.until(Instant::now() + self.ending).read(&mut [0]);
-        let _is_there = self.process.kill();
-        let _status = self.process.wait();
-    }
-}
-
-/// A stream with a deadline for all that is read and written.
-struct Timed<'a> {
-    stream: &'a UnixStream,
+fn begin(
+    process: &Process,
+    options: &Options,
+    child: &ChildOptions,
     end: Instant,
+) -> Result<(), Failure> {
+    let dirs = options.symbol_dirs.iter();
+    let setup = Setup {
+        pid: options.pid.map(Pid::as_raw),
+        symbol_dirs: dirs.map(|dir| dir.as_path().into()).collect(),
+        c_library_lines: options.c_library_lines,
+        cache: child.cache.as_deref().map(Into::into),
+        memory: child.memory,
+        processor: child.timeout.as_secs().saturating_add(1),
+    };
+    Ok(Question::Setup(setup).send(&mut process.until(end))?)
 }
 
-impl Timed<'_> {
-    fn left(&self) -> io::Result<Option<Duration>> {
-        let left = self.end.saturating_duration_since(Instant::now());
-        match left.is_zero() {
-            true => Err(ErrorKind::TimedOut.into()),
-            false => Ok(Some(left)),
-        }
+fn ask(process: &Process, asks: &[Ask], options: &Options, end: Instant) -> Result<(), Failure> {
+    let mut stream = BufWriter::new(process.until(end));
+    for ask in asks {
+        let file = options.files.get(&ask.module.path);
+        let file = file.map(|file| format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd()));
+        let question = Question::Module {
+            number: u32::try_from(ask.number).unwrap_or(u32::MAX),
+            module: ask.module.clone(),
+            file: file.map(|path| Path::new(&path).into()),
+        };
+        question.send(&mut stream)?;
+        Question::send_addresses(&ask.addresses, &ask.polls, &mut stream)?;
     }
-}
-
-impl Read for Timed<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(self.left()?)?;
-        self.stream.read(buffer)
-    }
-}
-
-impl Write for Timed<'_> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(self.left()?)?;
-        self.stream.write(buffer)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    Question::Go.send(&mut stream)?;
+    stream.flush().map_err(ProtocolError::from)?;
+    Ok(())
 }

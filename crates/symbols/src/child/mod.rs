@@ -1,17 +1,12 @@
 //! Symbols that are read in a process of their own.
 //!
-//! Whose files they are may be hostile, and who looks may be root. A reader of debug info can be made to use up
-//! its stack, its memory or its time. So this program starts itself once more, and that process reads: it has
-//! limits for memory and processor time, is the first to go when memory is short, gets no more rights by
-//! anything that it starts, has no descriptors but its own, and ends with who started it. What becomes of it
-//! costs names only.
+//! It is confined (`rtops_confined`): what becomes of it costs names only.
 //!
 //! All that is to be looked up is asked in one go (`message`). The answers are not trusted either: they are
 //! bounded in number and length, and text that comes from there is escaped where it is shown, as all is.
 
 mod client;
 mod message;
-mod restrict;
 mod serve;
 mod take;
 mod tell;
@@ -66,8 +61,7 @@ impl Symbols {
 /// program that [`ChildOptions::program`] names calls this before anything else, while it has one thread and no open
 /// files.
 pub fn run_if_asked() {
-    let first = std::env::args_os().nth(1);
-    if first.is_some_and(|first| first == ARGUMENT) {
+    if rtops_confined::is_asked(ARGUMENT) {
         // Who asked sees that it has ended; there is nobody else to tell.
         let code = i32::from(serve::run().is_err());
         std::process::exit(code);

@@ -3,8 +3,7 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{self, BufReader, BufWriter, Read, Write},
-    os::{fd::AsFd as _, unix::net::UnixStream},
+    io::{BufReader, BufWriter, Read, Write},
     path::PathBuf,
     sync::Arc,
 };
@@ -13,7 +12,6 @@ use rtops_protocol::{FrameKind, ProtocolError};
 
 use super::{
     message::{Question, Setup},
-    restrict,
     tell::Teller,
 };
 use crate::{Options, Pid, ask::Ask, cache::Remembering, here::Here};
@@ -23,14 +21,12 @@ const AT_A_TIME: usize = 256;
 
 /// Answers what is asked on its standard input until nobody asks any more.
 pub(super) fn run() -> Result<(), ProtocolError> {
-    restrict::at_start()?;
-    restrict::end_with_the_asker()?;
-    let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let stream = rtops_confined::serve()?;
     let mut questions = BufReader::new(&stream);
     let Question::Setup(setup) = Question::receive(&mut questions)? else {
         return Err(ProtocolError::Unexpected(FrameKind::SYMBOLS.0));
     };
-    restrict::to(setup.memory, setup.processor)?;
+    rtops_confined::limit(setup.memory, setup.processor)?;
     let mut reader = reader(setup);
     loop {
         let asks = asks(&mut questions, reader.here())?;

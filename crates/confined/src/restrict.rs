@@ -1,4 +1,4 @@
-//! What the process that reads symbols gives up.
+//! What the process gives up.
 
 use std::{
     fs, io,
@@ -23,17 +23,20 @@ pub(super) fn at_start() -> io::Result<()> {
     // Where /proc can't be written, another one may have to go first.
     let _is_first_to_go = fs::write("/proc/self/oom_score_adj", "1000");
     // Nobody wants the memory of what a hostile file did to it.
-    limit(Resource::RLIMIT_CORE, 0)?;
+    set(Resource::RLIMIT_CORE, 0)?;
     Ok(())
 }
 
-/// Limits its memory, in bytes, and its processor time, in seconds.
-pub(super) fn to(memory: u64, processor: u64) -> io::Result<()> {
-    limit(Resource::RLIMIT_AS, memory)?;
-    limit(Resource::RLIMIT_CPU, processor)
+/// Limits the memory of this process, in bytes, and its processor time, in seconds.
+///
+/// # Errors
+/// When the system refuses.
+pub fn limit(memory: u64, processor: u64) -> io::Result<()> {
+    set(Resource::RLIMIT_AS, memory)?;
+    set(Resource::RLIMIT_CPU, processor)
 }
 
-fn limit(resource: Resource, most: u64) -> io::Result<()> {
+fn set(resource: Resource, most: u64) -> io::Result<()> {
     let (_, hard) = getrlimit(resource)?;
     let most = most.min(hard);
     Ok(setrlimit(resource, most, most)?)

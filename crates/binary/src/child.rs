@@ -1,0 +1,249 @@
+//! Programs that are read in a process of their own.
+//!
+//! The programs of all users are looked at by `rtops list`, and root may be who looks. A budget bounds what each may
+//! cost; the process is confined besides (`rtops_confined`), and all of its work has an end.
+
+use std::{
+    fs::File,
+    io::{BufReader, BufWriter, Read, Write},
+    mem,
+    os::fd::AsRawFd as _,
+    path::PathBuf,
+    process,
+    time::{Duration, Instant},
+};
+
+use rtops_confined::{Failure, Process, Timed};
+use rtops_protocol::{FrameKind, ProtocolError, receive_message, send_message};
+use serde::{Deserialize, Serialize};
+
+use crate::{Built, Details, Package};
+
+/// What the program is asked with to read others.
+const ARGUMENT: &str = "--rtops-program-reader";
+/// How much address space it may have, in bytes.
+const MEMORY: u64 = 2 << 30;
+/// Which part of the time that is left one of many programs may take, so that a hostile one leaves some for others.
+const SHARE: u32 = 4;
+/// How often the process is started: one program may end it.
+const MAX_STARTS: usize = 16;
+/// How many packages one message has.
+const PACKAGES: usize = 64;
+/// More packages than any program has.
+const MAX_PACKAGES: usize = 1 << 16;
+
+#[derive(Deserialize, Serialize)]
+enum Question {
+    /// How much memory in bytes and processor time in seconds it may use.
+    Limits(u64, u64),
+    /// How the program was built whose file is open there.
+    Built(String),
+    /// The same with all that it tells.
+    Details(String),
+}
+
+#[derive(Deserialize, Serialize)]
+enum Told {
+    Built(Result<Option<Built>, String>),
+    /// Without its packages, which follow, and then [`Told::End`].
+    Details(Result<Box<Details>, String>),
+    Packages(Vec<Package>),
+    End,
+}
+
+impl Question {
+    fn send(&self, stream: &mut impl Write) -> Result<(), ProtocolError> {
+        send_message(stream, FrameKind::PROGRAMS, self)
+    }
+}
+
+impl Told {
+    fn send(&self, stream: &mut impl Write) -> Result<(), ProtocolError> {
+        send_message(stream, FrameKind::PROGRAMS, self)
+    }
+
+    fn receive(stream: &mut impl Read) -> Result<Self, ProtocolError> {
+        receive_message(stream, FrameKind::PROGRAMS)
+    }
+}
+
+/// Has programs read by a process of its own, which is started when there is something to read.
+#[derive(Debug)]
+pub struct Reader {
+    program: PathBuf,
+    timeout: Duration,
+    end: Instant,
+    process: Option<Process>,
+    starts: usize,
+    failure: Option<String>,
+}
+
+impl Reader {
+    /// A reader that may take so long for all programs together. The program to start begins with [`run_if_asked`];
+    /// it is this one if none is named.
+    #[must_use]
+    pub fn new(program: Option<PathBuf>, timeout: Duration) -> Self {
+        Self {
+            program: program.unwrap_or_else(|| "/proc/self/exe".into()),
+            timeout,
+            end: Instant::now() + timeout,
+            process: None,
+            starts: 0,
+            failure: None,
+        }
+    }
+
+    /// Gives it its whole time again, and forgets what went wrong.
+    pub fn renew(&mut self) {
+        self.end = Instant::now() + self.timeout;
+        self.starts = 0;
+        self.failure = None;
+    }
+
+    /// What kept it from reading a program first, as a sentence.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// How a program was built; `None` for one that is not of Rust, or can't be read.
+    pub fn built(&mut self, program: &File) -> Option<Built> {
+        let told = self.ask(
+            &Question::Built(path(program)),
+            SHARE,
+            |stream| match Told::receive(stream)? {
+                Told::Built(built) => Ok(built),
+                _ => Err(unexpected()),
+            },
+        );
+        told.ok()?.ok()?
+    }
+
+    /// All that a program tells.
+    ///
+    /// # Errors
+    /// When it can't be read, or the process failed over it; why, as the end of a sentence.
+    pub fn details(&mut self, program: &File) -> Result<Details, String> {
+        self.ask(&Question::Details(path(program)), 1, |stream| {
+            let mut details = match Told::receive(stream)? {
+                Told::Details(Ok(details)) => *details,
+                Told::Details(Err(why)) => return Ok(Err(why)),
+                _ => return Err(unexpected()),
+            };
+            loop {
+                match (Told::receive(stream)?, &mut details.packages) {
+                    (Told::End, _) => return Ok(Ok(details)),
+                    (Told::Packages(more), Some(Ok(packages)))
+                        if packages.len() + more.len() <= MAX_PACKAGES =>
+                    {
+                        packages.extend(more);
+                    }
+                    _ => return Err(unexpected()),
+                }
+            }
+        })?
+    }
+
+    fn ask<T>(
+        &mut self,
+        question: &Question,
+        share: u32,
+        receive: impl FnOnce(&mut BufReader<Timed<'_>>) -> Result<T, ProtocolError>,
+    ) -> Result<T, String> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        let end = Instant::now() + left / share;
+        let failure = match self.process() {
+            Ok(process) => {
+                let told = question
+                    .send(&mut process.until(end))
+                    .and_then(|()| receive(&mut BufReader::new(process.until(end))));
+                match told {
+                    Ok(told) => return Ok(told),
+                    Err(error) => error.into(),
+                }
+            }
+            Err(failure) => failure,
+        };
+        let status = self.process.take().and_then(Process::kill);
+        let sentence = failure.sentence(status, self.timeout);
+        let sentence = format!("the process that reads programs {sentence}");
+        self.failure.get_or_insert(sentence.clone());
+        Err(sentence)
+    }
+
+    /// The process, which is started if it is not there.
+    fn process(&mut self) -> Result<&Process, Failure> {
+        let process = match self.process.take() {
+            Some(process) => process,
+            None if self.starts == MAX_STARTS => return Err(Failure::Ended),
+            None => {
+                self.starts += 1;
+                let ending = self.timeout / 10;
+                let process = Process::start(&self.program, ARGUMENT, ending)
+                    .map_err(|error| Failure::NotStarted(error.to_string()))?;
+                let limits = Question::Limits(MEMORY, self.timeout.as_secs().saturating_add(1));
+                limits.send(&mut process.until(self.end))?;
+                process
+            }
+        };
+        Ok(self.process.insert(process))
+    }
+}
+
+/// Where the process finds a file that is open here: whatever has its name by now.
+fn path(file: &File) -> String {
+    format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd())
+}
+
+fn unexpected() -> ProtocolError {
+    ProtocolError::Unexpected(FrameKind::PROGRAMS.0)
+}
+
+/// Becomes the process that reads programs, if this one was started as such: then it does not return. The program
+/// calls this before anything else, while it has one thread and no open files.
+pub fn run_if_asked() {
+    if rtops_confined::is_asked(ARGUMENT) {
+        // Who asked sees that it has ended; there is nobody else to tell.
+        process::exit(i32::from(run().is_err()));
+    }
+}
+
+/// Answers until nobody asks any more.
+fn run() -> Result<(), ProtocolError> {
+    let stream = rtops_confined::serve()?;
+    let mut questions = BufReader::new(&stream);
+    loop {
+        let question = receive_message(&mut questions, FrameKind::PROGRAMS)?;
+        let mut answers = BufWriter::new(&stream);
+        match question {
+            Question::Limits(memory, processor) => rtops_confined::limit(memory, processor)?,
+            Question::Built(path) => {
+                let built = File::open(path).map_err(Into::into);
+                let built = built.and_then(|file| Built::read(&file));
+                Told::Built(built.map_err(|error| error.to_string())).send(&mut answers)?;
+            }
+            Question::Details(path) => {
+                let details = File::open(path).map_err(Into::into);
+                let details = details.and_then(|file| Details::read(&file));
+                tell(details.map_err(|error| error.to_string()), &mut answers)?;
+            }
+        }
+        answers.flush()?;
+    }
+}
+
+fn tell(details: Result<Details, String>, answers: &mut impl Write) -> Result<(), ProtocolError> {
+    let mut details = match details {
+        Ok(details) => details,
+        Err(why) => return Told::Details(Err(why)).send(answers),
+    };
+    let packages = match &mut details.packages {
+        Some(Ok(packages)) => mem::take(packages),
+        Some(Err(_)) | None => Vec::new(),
+    };
+    Told::Details(Ok(Box::new(details))).send(answers)?;
+    for packages in packages.chunks(PACKAGES) {
+        Told::Packages(packages.to_vec()).send(answers)?;
+    }
+    Told::End.send(answers)
+}
