@@ -19,6 +19,7 @@ mod common;
 mod completions;
 mod core;
 mod crowd;
+mod debug_files;
 mod endless;
 #[path = "../every_build/mod.rs"]
 mod every_build;
