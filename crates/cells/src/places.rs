@@ -11,8 +11,23 @@ const LARGEST_STACK: u64 = 256 << 20;
 const RED_ZONE: u64 = 128;
 
 /// Ranges of addresses, sorted, that neither overlap nor touch.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Ranges(Vec<Range<u64>>);
+#[derive(Clone, Debug)]
+pub(crate) struct Ranges {
+    all: Vec<Range<u64>>,
+    /// A bit for each piece of the address space that may have one of them. Most words of memory that are
+    /// looked up are none of these addresses.
+    pieces: [u64; PIECES / 64],
+}
+
+/// As long a piece is, and so many have bits of their own; then they begin anew.
+const PIECE: u64 = 1 << 20;
+const PIECES: usize = 4096;
+
+/// Which word has the bit for the piece that an address is in, and which it is.
+const fn bit(address: u64) -> (usize, u64) {
+    let piece = (address / PIECE) as usize % PIECES;
+    (piece / 64, 1 << (piece % 64))
+}
 
 impl Ranges {
     /// Of regions in the order of their addresses.
@@ -25,9 +40,16 @@ impl Ranges {
     }
 
     /// Whether all of so many bytes are in one of them.
+    #[inline]
     pub(crate) fn has_all(&self, address: u64, length: u64) -> bool {
-        let behind = self.0.partition_point(|range| range.start <= address);
-        let range = behind.checked_sub(1).and_then(|index| self.0.get(index));
+        let (word, bit) = bit(address);
+        let may_have = self.pieces.get(word).is_some_and(|word| word & bit != 0);
+        may_have && self.find(address, length)
+    }
+
+    fn find(&self, address: u64, length: u64) -> bool {
+        let behind = self.all.partition_point(|range| range.start <= address);
+        let range = behind.checked_sub(1).and_then(|index| self.all.get(index));
         range.is_some_and(|range| address < range.end && length <= range.end - address)
     }
 }
@@ -42,7 +64,22 @@ impl FromIterator<Range<u64>> for Ranges {
                 _ => ranges.push(range),
             }
         }
-        Self(ranges)
+        let mut pieces = [0; PIECES / 64];
+        for range in ranges.iter().filter(|range| !range.is_empty()) {
+            // Of one that has all bits, each is set once.
+            let last = range.end - 1;
+            let first = range.start.max(last.saturating_sub(PIECE * PIECES as u64));
+            for address in (first..last).step_by(PIECE as usize).chain([last]) {
+                let (word, bit) = bit(address);
+                if let Some(word) = pieces.get_mut(word) {
+                    *word |= bit;
+                }
+            }
+        }
+        Self {
+            all: ranges,
+            pieces,
+        }
     }
 }
 
@@ -114,6 +151,7 @@ impl Places {
     }
 
     /// Whether so many words are constants, rightly aligned.
+    #[inline]
     pub(crate) fn has_constants(&self, address: u64, words: u64) -> bool {
         address.is_multiple_of(8) && self.constants.has_all(address, 8 * words)
     }

@@ -1,6 +1,6 @@
 //! What ran of a poll, noted while it runs.
 
-use std::ops::Range;
+use std::{mem, ops::Range};
 
 use rtops_emulate::{Flow, Observer, Step};
 
@@ -26,7 +26,7 @@ struct Open {
 }
 
 /// What ran of a poll.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Recorder {
     /// The functions that clone wakers, sorted.
     clones: Vec<u64>,
@@ -49,6 +49,8 @@ pub(crate) struct Recorder {
     open: Vec<Call>,
     /// How many instructions ran, since ever.
     pub(crate) count: u64,
+    /// What the last one did: no function begins behind one that leads to the next.
+    before: Flow,
     /// Whether what runs is not of interest.
     pub(crate) is_off: bool,
     /// The stack that a poll begins on; none for a thread, which has its own.
@@ -63,7 +65,20 @@ impl Recorder {
         clones.sort_unstable();
         Self {
             clones,
-            ..Self::default()
+            steps: Vec::new(),
+            hash: 0,
+            leaves: Vec::new(),
+            join: None,
+            noting: None,
+            noted: Vec::new(),
+            note: None,
+            wake: None,
+            open: Vec::new(),
+            count: 0,
+            before: Flow::Call,
+            is_off: false,
+            stack: None,
+            has_left_its_stack: false,
         }
     }
 
@@ -116,7 +131,7 @@ impl Recorder {
 
     /// With what functions were called that note for whom, each once.
     pub(crate) fn take_noted(&mut self) -> Vec<u64> {
-        let mut noted = std::mem::take(&mut self.noted);
+        let mut noted = mem::take(&mut self.noted);
         noted.sort_unstable();
         noted.dedup();
         noted
@@ -152,6 +167,7 @@ impl Recorder {
 impl Observer for Recorder {
     fn step(&mut self, step: Step) {
         self.count += 1;
+        let before = mem::replace(&mut self.before, step.flow);
         if self.is_off {
             return;
         }
@@ -166,7 +182,7 @@ impl Observer for Recorder {
         if step.flow == Flow::Call {
             while self.open.pop_if(|(_, sp)| *sp <= step.sp).is_some() {}
             self.open.push((step.ip, step.sp));
-        } else if self.clones(step.ip) {
+        } else if before != Flow::Next && self.clones(step.ip) {
             while self.open.pop_if(|(_, sp)| *sp <= step.sp).is_some() {}
             self.leaf(step);
         }

@@ -90,10 +90,16 @@ impl<'a, I: Image> Vtables<'a, I> {
     }
 
     /// The vtable of a task that is at this address, if one is.
+    #[inline]
     pub(crate) fn task(&mut self, address: u64) -> Option<Vtable> {
+        // As of most words of memory.
         if !self.places.has_constants(address, 1) {
             return None;
         }
+        self.known_task(address)
+    }
+
+    fn known_task(&mut self, address: u64) -> Option<Vtable> {
         if let Some(known) = self.tasks.get(&address) {
             return *known;
         }
@@ -104,10 +110,15 @@ impl<'a, I: Image> Vtables<'a, I> {
     }
 
     /// The vtable of a waker that is at this address, if one is.
+    #[inline]
     pub(crate) fn waker(&mut self, address: u64) -> Option<WakerVtable> {
         if !self.places.has_constants(address, WAKER_WORDS) {
             return None;
         }
+        self.known_waker(address)
+    }
+
+    fn known_waker(&mut self, address: u64) -> Option<WakerVtable> {
         if let Some(known) = self.wakers.get(&address) {
             return *known;
         }

@@ -2,29 +2,39 @@
 
 use rtops_image::Image;
 
-const PAGE: u64 = 4096;
-const WORDS: usize = 512;
+const PAGE: usize = 4096;
+/// How many pages are read at once: each read is several system calls.
+const AT_ONCE: usize = 4;
+const BLOCK: usize = PAGE * AT_ONCE;
 /// A power of two.
-const PAGES: usize = 256;
+const BLOCKS: usize = 64;
 
 /// Reads words, and keeps the pages that they are in.
 #[derive(Debug)]
 pub(crate) struct Words<'a, I> {
     image: &'a I,
-    pages: Vec<Option<Box<Page>>>,
+    blocks: Vec<Block>,
 }
 
+/// Some pages.
 #[derive(Debug)]
-struct Page {
-    address: u64,
-    /// `None` where the page is not known as a whole.
-    words: Option<[u64; WORDS]>,
+struct Block {
+    /// The address of the first one; none of a block that was not read yet.
+    address: Option<u64>,
+    bytes: Box<[u8]>,
+    /// Those that are known as a whole.
+    is_known: [bool; AT_ONCE],
 }
 
 impl<'a, I: Image> Words<'a, I> {
     pub(crate) fn of(image: &'a I) -> Self {
-        let pages = std::iter::repeat_with(|| None).take(PAGES).collect();
-        Self { image, pages }
+        let none = || Block {
+            address: None,
+            bytes: Box::default(),
+            is_known: [false; AT_ONCE],
+        };
+        let blocks = std::iter::repeat_with(none).take(BLOCKS).collect();
+        Self { image, blocks }
     }
 
     /// The word at a multiple of 8; `None` where it is not known, and everywhere else.
@@ -32,18 +42,34 @@ impl<'a, I: Image> Words<'a, I> {
         if !address.is_multiple_of(8) {
             return None;
         }
-        let page = address / PAGE * PAGE;
-        let place = usize::try_from(page / PAGE).ok()? % PAGES;
-        let place = self.pages.get_mut(place)?;
-        let kept = match place {
-            Some(kept) if kept.address == page => kept,
-            _ => place.insert(Box::new(Page {
-                address: page,
-                words: read(self.image, page),
-            })),
-        };
-        let index = usize::try_from((address - page) / 8).ok()?;
-        kept.words.as_ref()?.get(index).copied()
+        let number = address / BLOCK as u64;
+        let start = number * BLOCK as u64;
+        let block = self.blocks.get_mut(number as usize % BLOCKS)?;
+        if block.address != Some(start) {
+            block.read(self.image, start);
+        }
+        let place = usize::try_from(address - start).ok()?;
+        let word = block.bytes.get(place..)?.first_chunk()?;
+        let is_known = *block.is_known.get(place / PAGE)?;
+        is_known.then(|| u64::from_le_bytes(*word))
+    }
+}
+
+impl Block {
+    fn read(&mut self, image: &impl Image, address: u64) {
+        self.address = Some(address);
+        if self.bytes.is_empty() {
+            self.bytes = vec![0; BLOCK].into();
+        }
+        self.is_known = [image.read(address, &mut self.bytes).is_ok(); AT_ONCE];
+        if self.is_known == [true; AT_ONCE] {
+            return;
+        }
+        // Not all of them is mapped.
+        let pages = self.bytes.chunks_exact_mut(PAGE).zip(&mut self.is_known);
+        for ((page, is_known), address) in pages.zip((address..).step_by(PAGE)) {
+            *is_known = image.read(address, page).is_ok();
+        }
     }
 }
 
@@ -51,14 +77,4 @@ impl<'a, I: Image> Words<'a, I> {
 pub(crate) fn byte(word: u64, address: u64) -> Option<u8> {
     let index = usize::try_from(address % 8).ok()?;
     word.to_le_bytes().get(index).copied()
-}
-
-fn read(image: &impl Image, page: u64) -> Option<[u64; WORDS]> {
-    let mut bytes = [0; WORDS * 8];
-    image.read(page, &mut bytes).ok()?;
-    let mut words = [0; WORDS];
-    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
-        *word = u64::from_le_bytes(*bytes);
-    }
-    Some(words)
 }
