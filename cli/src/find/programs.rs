@@ -76,6 +76,11 @@ impl Programs {
 
     /// What a process runs.
     pub fn of(&mut self, pid: Pid) -> Program {
+        // What reads them is a part of this command.
+        let reader = self.reader.process_id();
+        if reader.is_some_and(|reader| Pid::try_from(reader) == Ok(pid)) {
+            return Program::Other;
+        }
         let program = match find(pid) {
             Ok(program) => program,
             Err(Refusal::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -47,6 +47,22 @@ fn rustc() -> String {
 }
 
 #[test]
+fn what_reads_programs_is_not_listed_itself() {
+    for arguments in [["list", "--all"], ["tree", "--all"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rtops"));
+        command.args(arguments).env_clear().stdout(Stdio::piped());
+        let rtops = command.spawn().unwrap();
+        let pid = rtops.id().to_string();
+        let output = rtops.wait_with_output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut words = text.lines().flat_map(str::split_whitespace);
+        // Neither as a process nor as the parent of one.
+        assert!(words.all(|word| word != pid), "{pid}: {text}");
+        assert!(text.lines().count() > 1, "{text}");
+    }
+}
+
+#[test]
 fn rust_processes_without_an_agent_are_listed_if_wanted() {
     let agent = Target::start(Build::Dev, &["herd", "3"]);
     let plain = Target::disabled(Command::new(Build::Dev.path()));

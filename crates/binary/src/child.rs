@@ -100,6 +100,12 @@ impl Reader {
         self.failure = None;
     }
 
+    /// The process, if there is one.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
     /// What kept it from reading a program first, as a sentence.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {

@@ -66,6 +66,12 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Lets it end: it may have something left to write, and then finds that nobody asks any more.
     pub fn end(&self) {
         let _is_there = self.stream.shutdown(Shutdown::Write);
