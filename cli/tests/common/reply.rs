@@ -144,6 +144,7 @@ struct Threads {
 #[derive(Debug, Deserialize)]
 pub struct ThreadGroup {
     pub wait: Option<String>,
+    pub approximate: bool,
     pub remark: Option<String>,
     pub frames: Vec<Frame>,
     pub threads: Vec<Thread>,

@@ -54,6 +54,18 @@ fn without_debug_info_functions_remain_and_the_way_out_is_told() {
         let mut own = frames.filter(|frame| frame.name.starts_with("rtops_testbed::awaits::"));
         assert!(own.next().is_some(), "{group:#?}");
     }
+    // What a worker waits for, the names of tokio's functions tell.
+    assert!(has_approximate_threads(&target));
+    assert!(!has_approximate_threads(&Target::start(
+        Build::Release,
+        &["awaits", "multi"]
+    )));
+}
+
+fn has_approximate_threads(target: &Target) -> bool {
+    let stack = target.stack(&["--threads"]);
+    let mut groups = stack.thread_groups().iter();
+    groups.any(|group| group.approximate)
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use regex::Regex;
 use rtops_protocol::{SourceLocation, StackId, StringId, TaskKind};
-use rtops_symbols::{Address, Name, Serving, Symbols, WaitReason};
+use rtops_symbols::{Address, FrameClass, Name, Serving, Symbols, WaitReason};
 
 use crate::{
     dump::Dump,
@@ -291,6 +291,25 @@ impl Frames {
             state,
             syscall,
         ))
+    }
+
+    /// Whether what a thread does is told by names of functions alone: of those that are built with the program,
+    /// none has a line. The standard library brings its lines along, and C's has none that are read.
+    pub(crate) fn is_approximate(
+        &self,
+        links: &[Link],
+        state: Option<char>,
+        syscall: Option<i64>,
+    ) -> bool {
+        let by_names = self.thread_wait(links, state, syscall);
+        let is_built = |frame: &&Frame| {
+            frame.function.contains("::") && frame.known.class() != FrameClass::Std
+        };
+        let mut built = self.of_links(links).filter(is_built).peekable();
+        by_names.is_some()
+            && by_names != self.thread_wait(&[], state, syscall)
+            && built.peek().is_some()
+            && built.all(|frame| frame.place.is_none())
     }
 
     /// Where the polls of tracked futures are in a thread's stack, the outermost first: the

@@ -27,6 +27,8 @@ pub struct ThreadGroup<'a> {
     pub threads: Vec<&'a Thread>,
     /// What they wait for, where that is known.
     pub wait: Option<WaitReason>,
+    /// Whether that rests on names of functions alone.
+    pub approximate: bool,
     /// Innermost first.
     pub links: Vec<Link>,
     /// What to say where the stack is missing or not whole.
@@ -49,6 +51,7 @@ impl<'a> ThreadGroup<'a> {
         Self {
             threads,
             wait: self.wait,
+            approximate: self.approximate,
             links: self.links.clone(),
             remark: self.remark.clone(),
         }
@@ -125,6 +128,7 @@ pub fn group_threads<'a>(
             .or_insert_with(|| ThreadGroup {
                 threads: Vec::new(),
                 wait,
+                approximate: is_approximate(thread, frames),
                 links,
                 remark,
             })
@@ -144,6 +148,11 @@ pub fn group_threads<'a>(
 pub fn wait_of(thread: &Thread, frames: &Frames) -> Option<WaitReason> {
     let links = leaf_of(thread).map_or(&[][..], |leaf| frames.stack(leaf.stack));
     frames.thread_wait(links, thread.state, thread.syscall)
+}
+
+fn is_approximate(thread: &Thread, frames: &Frames) -> bool {
+    let links = leaf_of(thread).map_or(&[][..], |leaf| frames.stack(leaf.stack));
+    frames.is_approximate(links, thread.state, thread.syscall)
 }
 
 fn stack(thread: &Thread, frames: &Frames) -> (Vec<Link>, Option<WaitReason>, Option<String>) {

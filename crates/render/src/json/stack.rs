@@ -206,6 +206,8 @@ pub(super) struct ThreadGroupPart<'a> {
     crashed: bool,
     state: Option<&'static str>,
     wait: Option<&'static str>,
+    /// Whether that rests on names of functions alone.
+    approximate: bool,
     /// Why the stack is missing or not whole.
     remark: Option<&'a str>,
     frames: Vec<FramePart<'a>>,
@@ -436,6 +438,7 @@ pub(super) fn thread_group<'a>(
         crashed: group.killed_by(view.dump).is_some(),
         state: group.state(),
         wait: group.wait.map(WaitReason::as_str),
+        approximate: group.approximate,
         remark: group.remark.as_deref(),
         frames: frames(view.frames, &group.links),
         threads: group.threads.iter().map(thread).collect(),

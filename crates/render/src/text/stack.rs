@@ -467,6 +467,9 @@ pub(super) fn thread_group(
     if let Some(remark) = &group.remark {
         drawing.remark(escape(&said(view, remark, None)).into_owned());
     }
+    if group.approximate {
+        drawing.remark(APPROXIMATE.to_owned());
+    }
     for remark in remarks {
         drawing.remark(remark.clone());
     }
