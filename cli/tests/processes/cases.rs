@@ -10,7 +10,7 @@ use tempfile::tempdir;
 use crate::{
     common::built,
     source::Marks,
-    support::{DEADLINE, Target},
+    support::{DEADLINE, Target, eventually},
 };
 
 /// The lines of a terminal that are read first.
@@ -181,6 +181,29 @@ fn tasks_that_wait_for_each_others_messages() {
 #[test]
 fn a_worker_that_is_blocked_while_nobody_waits_for_it() {
     shows("blocked_alone", &VARIANTS, "blocked worker", &["handler"]);
+}
+
+#[test]
+fn tasks_whose_threads_wait_for_each_others_locks() {
+    shows("std_circle", &VARIANTS, "deadlock", &["debit", "credit"]);
+    let target = start("std_circle", "bare");
+    let is_told = || faults(&target) == ["deadlock"];
+    eventually("it is one fault", is_told);
+}
+
+#[test]
+fn a_lock_whose_holder_runs_elsewhere_is_no_deadlock() {
+    for variant in VARIANTS {
+        let target = start("std_contended", variant);
+        // That is one worker of four which waits, for as long as that is so.
+        for _ in 0..5 {
+            let faults = faults(&target);
+            assert!(
+                faults.iter().all(|fault| fault == "blocked worker"),
+                "{variant}: {faults:?}"
+            );
+        }
+    }
 }
 
 #[test]

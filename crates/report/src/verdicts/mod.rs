@@ -6,6 +6,7 @@
 
 mod afterwards;
 mod facts;
+mod locks;
 mod notable;
 mod pool;
 mod tasks;

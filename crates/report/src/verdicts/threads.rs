@@ -8,6 +8,7 @@ use rtops_symbols::WaitReason;
 use super::{
     Fault, Verdict, afterwards,
     facts::{Facts, is_asleep, thread_name},
+    locks::Locks,
 };
 use crate::{
     format,
@@ -125,20 +126,26 @@ pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>>
         why,
         tasks,
         holders,
+        is_stuck,
         having,
         still,
     } in blocked
     {
-        let since = tasks.iter().filter_map(|task| task.since()).max();
-        let is_long = since.is_some_and(|since| since >= LONG_POLL);
-        let own = holders
-            .iter()
-            .any(|holder| tasks.iter().any(|task| task.key == holder.key));
-        let is_long = is_long || still.is_some();
-        if !is_long && starving.is_empty() && !nobody_drives && !own {
+        // One that waits in a circle was told with the first one of it.
+        if !tasks.iter().any(|task| facts.is_free(task)) {
             continue;
         }
-        let is_deadlock = own || (nobody_drives && !holders.is_empty());
+        let since = tasks.iter().filter_map(|task| task.since()).max();
+        let is_long = since.is_some_and(|since| since >= LONG_POLL);
+        let is_its_own = |holder: &&Task| tasks.iter().any(|task| task.key == holder.key);
+        let own = is_stuck && holders.iter().all(is_its_own);
+        let is_long = is_long || still.is_some();
+        if !is_long && starving.is_empty() && !nobody_drives && !is_stuck {
+            continue;
+        }
+        // One that runs goes on without a driver.
+        let are_suspended = holders.iter().all(|holder| holder.state.thread().is_none());
+        let is_deadlock = is_stuck || (nobody_drives && !holders.is_empty() && are_suspended);
         let fault = if is_deadlock {
             Fault::Deadlock
         } else {
@@ -188,8 +195,9 @@ pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>>
         facts.take(&holders, &[]);
         facts.take(&starving, &[]);
         verdict.victims.clone_from(&starving);
+        let others: Vec<&Task> = holders.into_iter().filter(|one| !is_its_own(one)).collect();
         verdict.tasks = tasks;
-        verdict.tasks.extend(holders.iter().filter(|_| !own));
+        verdict.tasks.extend(others);
         verdicts.push(verdict);
     }
     verdicts
@@ -202,6 +210,8 @@ struct Blocked<'f, 'a> {
     tasks: Vec<&'a Task>,
     /// Who has what they wait for, as far as that is known.
     holders: Vec<&'a Task>,
+    /// Whether none of those can let go of it.
+    is_stuck: bool,
     /// Other threads that have it in memory, one of which may hold it.
     having: Vec<&'a Thread>,
     /// For how long their threads have not run since the look, if none of them did.
@@ -210,6 +220,7 @@ struct Blocked<'f, 'a> {
 
 fn blocked<'f, 'a>(facts: &Facts<'f, 'a>) -> Vec<Blocked<'f, 'a>> {
     let mut by_place: BTreeMap<(String, String), Blocked> = BTreeMap::new();
+    let locks = Locks::of(facts);
     let groups = facts.groups.iter();
     for group in groups.filter(|group| group.look.kind == TaskKind::Task) {
         for task in facts.free(group) {
@@ -225,6 +236,7 @@ fn blocked<'f, 'a>(facts: &Facts<'f, 'a>) -> Vec<Blocked<'f, 'a>> {
                 why,
                 tasks: Vec::new(),
                 holders: Vec::new(),
+                is_stuck: false,
                 having: Vec::new(),
                 still,
             });
@@ -236,11 +248,8 @@ fn blocked<'f, 'a>(facts: &Facts<'f, 'a>) -> Vec<Blocked<'f, 'a>> {
                     known.having.push(other);
                 }
             }
-            let holders = lock
-                .and_then(|lock| facts.holders(lock))
-                .into_iter()
-                .flatten();
-            for holder in holders {
+            known.is_stuck |= locks.are_stuck(task);
+            for holder in locks.holders(task) {
                 if !known.holders.iter().any(|one| one.key == holder.key) {
                     known.holders.push(holder);
                 }

@@ -26,6 +26,8 @@ mod lifo_slot;
 mod own_channel;
 mod poll_recreates;
 mod shutdown_in_place;
+mod std_circle;
+mod std_contended;
 mod std_mutex_select;
 mod tower_ready;
 mod unpolled_span;
@@ -45,7 +47,7 @@ use crate::variant::Variant;
 /// Blocks for as long as it can.
 type Case = fn(Variant);
 
-const CASES: [(&str, Case); 20] = [
+const CASES: [(&str, Case); 22] = [
     ("actor_cycle", actor_cycle::run),
     ("blocked_alone", blocked_alone::run),
     ("blocking_nested", blocking_nested::run),
@@ -63,6 +65,8 @@ const CASES: [(&str, Case); 20] = [
     ("own_channel", own_channel::run),
     ("poll_recreates", poll_recreates::run),
     ("shutdown_in_place", shutdown_in_place::run),
+    ("std_circle", std_circle::run),
+    ("std_contended", std_contended::run),
     ("std_mutex_select", std_mutex_select::run),
     ("tower_ready", tower_ready::run),
     ("unpolled_span", unpolled_span::run),
