@@ -94,9 +94,8 @@ impl Stacks {
         self.words.get(index).into_iter().flatten().copied()
     }
 
-    /// The one thread that is inside a call of the function that begins at `poll`, with the task at
-    /// `header`; `None` where there is none, or more than one.
-    pub(crate) fn runner(&self, image: &impl Image, poll: u64, header: u64) -> Option<Tid> {
+    /// The threads that may be inside a call of the function that begins at `poll`, with the task at `header`.
+    pub(crate) fn runners(&self, image: &impl Image, poll: u64, header: u64) -> Vec<Tid> {
         let poll = jumps_to(image, poll);
         let runs = |index: &usize| {
             let stack = self.all.get(*index);
@@ -106,10 +105,10 @@ impl Stacks {
         let inside: Vec<usize> = holders.iter().copied().filter(runs).collect();
         // Without unwind tables of the program, no function is known.
         let candidates = if inside.is_empty() { holders } else { inside };
-        match *candidates {
-            [index] => self.all.get(index).map(|stack| stack.tid),
-            _ => None,
-        }
+        let candidates = candidates.into_iter();
+        candidates
+            .filter_map(|index| Some(self.all.get(index)?.tid))
+            .collect()
     }
 
     /// The threads that may be inside a call of the function that begins at `poll`, with the task at `header`: their

@@ -1,7 +1,7 @@
 //! All tasks of an image: which there are, and what their polls show.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     time::Instant,
 };
@@ -118,8 +118,10 @@ impl Survey {
                 let mut words = Words::of(image);
                 let cells = found.alive.iter();
                 let mut boxed = |cell| boxed(&mut words, &places, cell);
+                let runners = runners(image, &found.alive, &stacks);
+                let cells = cells.zip(runners);
                 cells
-                    .map(|cell| task(image, cell, &stacks, boxed(cell)))
+                    .map(|(cell, runner)| task(cell, runner, boxed(cell)))
                     .collect()
             },
             kept,
@@ -163,18 +165,57 @@ fn runtimes(image: &impl Image, cells: &[Cell], stacks: &Stacks) -> Vec<Runtime>
     runtimes.collect()
 }
 
-fn task(image: &impl Image, cell: &Cell, stacks: &Stacks, boxed: Option<Boxed>) -> Task {
+/// The thread that runs each of these, where one does and it is known which. What was left on a stack by earlier
+/// calls may name a task that another thread runs: a thread is inside the poll of one task of a type.
+fn runners(image: &impl Image, cells: &[Cell], stacks: &Stacks) -> Vec<Option<Tid>> {
+    let mut candidates: Vec<Vec<Tid>> = cells
+        .iter()
+        .map(
+            |Cell { candidate, .. }| match candidate.state.is_running() {
+                true => stacks.runners(image, candidate.vtable.poll, candidate.header),
+                false => Vec::new(),
+            },
+        )
+        .collect();
+    loop {
+        let polls = || cells.iter().map(|cell| cell.candidate.vtable.poll);
+        let known = polls()
+            .zip(&candidates)
+            .filter_map(|(poll, tids)| match tids[..] {
+                [only] => Some((poll, only)),
+                _ => None,
+            });
+        let known: HashSet<(u64, Tid)> = known.collect();
+        let mut has_changed = false;
+        for (poll, tids) in polls().zip(&mut candidates) {
+            if tids.len() > 1 {
+                let before = tids.len();
+                tids.retain(|tid| !known.contains(&(poll, *tid)));
+                has_changed |= tids.len() < before;
+            }
+        }
+        if !has_changed {
+            break;
+        }
+    }
+    let only = candidates.iter().map(|tids| match tids[..] {
+        [only] => Some(only),
+        _ => None,
+    });
+    only.collect()
+}
+
+fn task(cell: &Cell, runner: Option<Tid>, boxed: Option<Boxed>) -> Task {
     let Cell {
         candidate,
         copy,
         number,
     } = *cell;
     let state = candidate.state;
-    let runner = || stacks.runner(image, candidate.vtable.poll, candidate.header);
     let what = match (candidate.owner, state.is_running()) {
-        (0, true) => State::Blocking { tid: runner() },
+        (0, true) => State::Blocking { tid: runner },
         (0, false) => State::Queued,
-        (_, true) => State::Running { tid: runner() },
+        (_, true) => State::Running { tid: runner },
         _ if state.is_notified() => State::Woken,
         _ => State::Idle,
     };

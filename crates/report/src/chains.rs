@@ -214,18 +214,26 @@ impl<'a> Chains<'a> {
     }
 
     /// Whether a chain that was copied is the same wait as one that was stepped. Of the innermost
-    /// frame the two show different lines: where it asked for a waker, and where it ended.
+    /// frame the two show different lines: where it asked for a waker, and where it ended. What polls the task may
+    /// have jumped to the next function, and then is in one of them only.
     fn covers(&self, copied: &Chain, stepped: &Chain) -> bool {
         let function = |link: &Link| self.frames.get(link.frame).map(|frame| &frame.function);
         let is_code = |link: &&Link| {
             let frame = self.frames.get(link.frame);
             frame.is_some_and(|frame| frame.kind == FrameKind::Code)
         };
-        let mut copied = copied.links.iter().filter(is_code).rev();
+        let polls_task = |link: &&Link| {
+            let frame = self.frames.get(link.frame);
+            frame.is_some_and(|frame| {
+                matches!(frame.known.class(), FrameClass::Executor | FrameClass::Std)
+            })
+        };
+        let copied = copied.links.iter().filter(is_code).rev();
+        let mut copied = copied.skip_while(polls_task);
         let Some((innermost, outer)) = stepped.links.split_first() else {
             return true;
         };
-        let mut outer = outer.iter().rev();
+        let mut outer = outer.iter().rev().skip_while(polls_task);
         outer.all(|link| copied.next().is_some_and(|other| other.frame == link.frame))
             && copied.next().and_then(function) == function(innermost)
     }
