@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
+use nix::unistd::geteuid;
 use rtops_protocol::{ProtocolError, Refusal, Refused};
 use rtops_report::{escape::escape, format};
 use rtops_types::Pid;
@@ -18,10 +19,10 @@ pub enum Error {
     #[error("{0}")]
     Ambiguous(Several),
     /// There is no process with that id.
-    #[error("there is no process {0}; `rtops` lists those that can be inspected")]
+    #[error("there is no process {0}; `rtops list --all` lists those that can be inspected")]
     NoSuchProcess(Pid),
     /// No process has that name.
-    #[error("no process is named {}; `rtops` lists those that can be inspected", escape(.0))]
+    #[error("no process is named {}; `rtops list --all` lists those that can be inspected", escape(.0))]
     NoSuchName(String),
     /// None was named, and there is none that could be meant.
     #[error("no process of yours {}", can_be_meant(*.0))]
@@ -122,8 +123,7 @@ pub enum Error {
     },
     /// There is no executable to read.
     #[error(
-        "the executable of process {pid} tells nothing: {reason}; run rtops as root, unless the \
-         process is one of the kernel's"
+        "the executable of process {pid} tells nothing: {reason}; {}", without_binary(*.pid)
     )]
     NoBinary {
         /// The process.
@@ -360,6 +360,14 @@ impl Error {
 fn joined(gaps: &[String]) -> String {
     let gaps: Vec<_> = gaps.iter().map(|gap| escape(gap)).collect();
     gaps.join("; ")
+}
+
+/// What to do where an executable tells nothing.
+fn without_binary(pid: Pid) -> String {
+    match geteuid().is_root() {
+        true => format!("`rtops info {pid}` shows what the kernel knows of the process"),
+        false => "run rtops as root, unless the process is one of the kernel's".to_owned(),
+    }
 }
 
 fn several(failures: &[Failure], count: usize) -> String {

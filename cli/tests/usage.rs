@@ -64,8 +64,18 @@ fn a_process_that_is_not_there_ends_with_3() {
             let output = rtops(directory.path(), arguments);
             assert_code(&output, 3);
             assert!(stderr(&output).contains(target));
-            assert!(stderr(&output).contains("`rtops`"));
+            assert!(stderr(&output).contains("`rtops"));
         }
+    }
+}
+
+#[test]
+fn symbols_in_no_directory_are_a_mistake() {
+    let directory = tempfile::tempdir().unwrap();
+    for none in ["/no/such/directory", env!("CARGO_BIN_EXE_rtops")] {
+        let output = rtops(directory.path(), &["stack", &own_pid(), "--symbols", none]);
+        assert_code(&output, 2);
+        assert!(stderr(&output).contains("there is no such directory"));
     }
 }
 

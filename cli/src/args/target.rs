@@ -66,7 +66,7 @@ impl SourceArgs {
 #[derive(Args, Debug)]
 pub struct SymbolArgs {
     /// Also look for debug files in DIR (can be repeated)
-    #[arg(long = "symbols", value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true)]
+    #[arg(long = "symbols", value_name = "DIR", value_hint = ValueHint::DirPath, hide_short_help = true, value_parser = parse_directory)]
     pub directories: Vec<PathBuf>,
     /// Look all functions and lines up anew, and keep none on disk
     #[arg(long, hide_short_help = true)]
@@ -81,6 +81,15 @@ impl SymbolArgs {
             cache: user_directory().filter(|_| !self.no_cache),
             ..ChildOptions::default()
         })
+    }
+}
+
+/// A directory that is there: that nothing is found in another one would be put down to the build-id.
+fn parse_directory(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.is_dir() {
+        true => Ok(path),
+        false => Err("there is no such directory".to_owned()),
     }
 }
 
