@@ -179,20 +179,20 @@ impl Reader {
 
     /// The process, which is started if it is not there.
     fn process(&mut self) -> Result<&Process, Failure> {
-        let process = match self.process.take() {
-            Some(process) => process,
-            None if self.starts == MAX_STARTS => return Err(Failure::Ended),
-            None => {
-                self.starts += 1;
-                let ending = self.timeout / 10;
-                let process = Process::start(&self.program, ARGUMENT, ending)
-                    .map_err(|error| Failure::NotStarted(error.to_string()))?;
-                let limits = Question::Limits(MEMORY, self.timeout.as_secs().saturating_add(1));
-                limits.send(&mut process.until(self.end))?;
-                process
-            }
-        };
-        Ok(self.process.insert(process))
+        if let Some(process) = self.process.take() {
+            return Ok(self.process.insert(process));
+        }
+        if self.starts == MAX_STARTS {
+            return Err(Failure::Ended);
+        }
+        self.starts += 1;
+        let process = Process::start(&self.program, ARGUMENT, self.timeout / 10)
+            .map_err(|error| Failure::NotStarted(error.to_string()))?;
+        // It may have ended by now: how it did is told where it is kept.
+        let process = self.process.insert(process);
+        let limits = Question::Limits(MEMORY, self.timeout.as_secs().saturating_add(1));
+        limits.send(&mut process.until(self.end))?;
+        Ok(process)
     }
 }
 
