@@ -7,59 +7,70 @@ use rtops_protocol::{Party, Shared};
 use super::facts::Facts;
 use crate::task::{Task, TaskKey};
 
-/// The tasks whose threads wait for locks, each with those that may hold what it waits for, where these are all.
+/// The locks that tasks' threads wait for, each with the tasks that may hold it, where these are all.
 pub(super) struct Locks<'a> {
-    holders: HashMap<TaskKey, Vec<&'a Task>>,
-    stuck: HashSet<TaskKey>,
+    /// By the address of the lock.
+    holders: HashMap<u64, Vec<&'a Task>>,
+    /// Which lock a task's thread waits for.
+    waits: HashMap<TaskKey, u64>,
+    stuck: HashSet<u64>,
 }
 
 impl<'a> Locks<'a> {
     pub(super) fn of(facts: &Facts<'_, 'a>) -> Self {
-        let tasks = facts.dump.tasks.iter();
-        let holders = tasks.filter_map(|task| {
-            let lock = facts.lock_of(task.state.thread()?)?;
-            Some((task.key, holders(facts, lock)))
-        });
-        let holders: HashMap<TaskKey, Vec<&Task>> = holders.collect();
+        let (mut holders, mut waits) = (HashMap::new(), HashMap::new());
+        for task in &facts.dump.tasks {
+            if let Some(lock) = task.state.thread().and_then(|tid| facts.lock_of(tid)) {
+                waits.insert(task.key, lock.address);
+                let known = holders.entry(lock.address);
+                known.or_insert_with(|| holders_of(facts, lock));
+            }
+        }
         let known = holders.iter().filter(|(_, holders)| !holders.is_empty());
-        let mut stuck: HashSet<TaskKey> = known.map(|(key, _)| *key).collect();
-        // Who may get the lock from somebody outside of the circle is not in it.
+        let mut stuck: HashSet<u64> = known.map(|(lock, _)| *lock).collect();
+        // What somebody outside of the circle may let go of is not in it.
         loop {
-            let before = stuck.len();
             let rest = stuck.clone();
-            stuck.retain(|key| {
-                let mut holders = holders.get(key).into_iter().flatten();
-                holders.all(|holder| rest.contains(&holder.key))
+            stuck.retain(|lock| {
+                let mut holders = holders.get(lock).into_iter().flatten();
+                holders.all(|holder| {
+                    waits
+                        .get(&holder.key)
+                        .is_some_and(|lock| rest.contains(lock))
+                })
             });
-            if stuck.len() == before {
+            if stuck.len() == rest.len() {
                 break;
             }
         }
-        Self { holders, stuck }
+        Self {
+            holders,
+            waits,
+            stuck,
+        }
     }
 
     /// The tasks one of which holds the lock that a task's thread waits for; none where there may be others.
     pub(super) fn holders(&self, task: &Task) -> &[&'a Task] {
-        self.holders.get(&task.key).map_or(&[], Vec::as_slice)
+        let lock = self.waits.get(&task.key);
+        lock.and_then(|lock| self.holders.get(lock))
+            .map_or(&[], Vec::as_slice)
     }
 
     /// Whether each task that may hold it waits for a lock that such a task holds, as in a circle.
-    pub(super) fn are_stuck(&self, task: &Task) -> bool {
-        self.stuck.contains(&task.key)
+    pub(super) fn is_stuck(&self, task: &Task) -> bool {
+        let lock = self.waits.get(&task.key);
+        lock.is_some_and(|lock| self.stuck.contains(lock))
     }
 }
 
 /// Whoever waits for a lock has it in memory, too: it is one of the holders only if nobody else is.
-fn holders<'a>(facts: &Facts<'_, 'a>, lock: &'a Shared) -> Vec<&'a Task> {
+fn holders_of<'a>(facts: &Facts<'_, 'a>, lock: &'a Shared) -> Vec<&'a Task> {
+    let waiters: HashSet<Party> = lock.waiters.iter().copied().collect();
     let holders = facts.holders(lock).unwrap_or_default();
-    let waits = |task: &&Task| {
+    let (waiting, others): (Vec<&Task>, Vec<&Task>) = holders.into_iter().partition(|task| {
         let thread = task.state.thread();
-        thread.is_some_and(|tid| lock.waiters.contains(&Party::Thread { tid }))
-    };
-    let others: Vec<&Task> = holders
-        .iter()
-        .copied()
-        .filter(|task| !waits(task))
-        .collect();
-    if others.is_empty() { holders } else { others }
+        thread.is_some_and(|tid| waiters.contains(&Party::Thread { tid }))
+    });
+    if others.is_empty() { waiting } else { others }
 }

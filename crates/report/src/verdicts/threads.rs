@@ -248,7 +248,7 @@ fn blocked<'f, 'a>(facts: &Facts<'f, 'a>) -> Vec<Blocked<'f, 'a>> {
                     known.having.push(other);
                 }
             }
-            known.is_stuck |= locks.are_stuck(task);
+            known.is_stuck |= locks.is_stuck(task);
             for holder in locks.holders(task) {
                 if !known.holders.iter().any(|one| one.key == holder.key) {
                     known.holders.push(holder);
