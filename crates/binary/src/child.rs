@@ -7,13 +7,12 @@ use std::{
     fs::File,
     io::{BufReader, BufWriter, Read, Write},
     mem,
-    os::fd::AsRawFd as _,
     path::PathBuf,
     process,
     time::{Duration, Instant},
 };
 
-use rtops_confined::{Failure, Process, Timed};
+use rtops_confined::{Failure, Process, Timed, path_of};
 use rtops_protocol::{FrameKind, ProtocolError, receive_message, send_message};
 use serde::{Deserialize, Serialize};
 
@@ -115,7 +114,7 @@ impl Reader {
     /// How a program was built; `None` for one that is not of Rust, or can't be read.
     pub fn built(&mut self, program: &File) -> Option<Built> {
         let told = self.ask(
-            &Question::Built(path(program)),
+            &Question::Built(path_of(program)),
             SHARE,
             |stream| match Told::receive(stream)? {
                 Told::Built(built) => Ok(built),
@@ -130,7 +129,7 @@ impl Reader {
     /// # Errors
     /// When it can't be read, or the process failed over it; why, as the end of a sentence.
     pub fn details(&mut self, program: &File) -> Result<Details, String> {
-        self.ask(&Question::Details(path(program)), 1, |stream| {
+        self.ask(&Question::Details(path_of(program)), 1, |stream| {
             let mut details = match Told::receive(stream)? {
                 Told::Details(Ok(details)) => *details,
                 Told::Details(Err(why)) => return Ok(Err(why)),
@@ -194,11 +193,6 @@ impl Reader {
         limits.send(&mut process.until(self.end))?;
         Ok(process)
     }
-}
-
-/// Where the process finds a file that is open here: whatever has its name by now.
-fn path(file: &File) -> String {
-    format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd())
 }
 
 fn unexpected() -> ProtocolError {

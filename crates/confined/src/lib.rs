@@ -19,7 +19,7 @@ use std::{
 };
 
 pub use crate::{
-    process::{Failure, Process, Timed},
+    process::{Failure, Process, Timed, path_of},
     restrict::limit,
 };
 

@@ -2,17 +2,18 @@
 
 use std::{
     env,
+    fs::File,
     io::{self, ErrorKind, Read, Write},
     net::Shutdown,
     os::{
-        fd::OwnedFd,
+        fd::{AsRawFd as _, OwnedFd},
         unix::{
             net::UnixStream,
             process::{CommandExt as _, ExitStatusExt as _},
         },
     },
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{self, Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -93,6 +94,12 @@ impl Drop for Process {
         let _is_there = self.child.kill();
         let _status = self.child.wait();
     }
+}
+
+/// Where the process finds a file that is open here: that one, whatever has its name by now.
+#[must_use]
+pub fn path_of(file: &File) -> String {
+    format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd())
 }
 
 /// Why there is no more to come from a process.

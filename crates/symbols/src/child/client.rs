@@ -3,13 +3,11 @@
 use std::{
     io::{self, BufReader, BufWriter, Write as _},
     mem,
-    os::fd::AsRawFd as _,
     path::Path,
-    process,
     time::Instant,
 };
 
-use rtops_confined::{Failure, Process};
+use rtops_confined::{Failure, Process, path_of};
 use rtops_protocol::ProtocolError;
 
 use super::{
@@ -135,7 +133,7 @@ fn ask(process: &Process, asks: &[Ask], options: &Options, end: Instant) -> Resu
     let mut stream = BufWriter::new(process.until(end));
     for ask in asks {
         let file = options.files.get(&ask.module.path);
-        let file = file.map(|file| format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd()));
+        let file = file.map(|file| path_of(file));
         let question = Question::Module {
             number: u32::try_from(ask.number).unwrap_or(u32::MAX),
             module: ask.module.clone(),
