@@ -4,14 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueHint};
 use clap_complete::ArgValueCandidates;
-use rtops_report::format::parse_duration;
-use rtops_symbols::{
-    cache::user_directory,
-    child::{ChildOptions, ReaderProcess},
-};
+use rtops_report::{format::parse_duration, frames::Shown};
 
 use super::CoreArgs;
-use crate::{complete, error::Error};
+use crate::{complete, dump::reader::SymbolReader, error::Error};
 
 /// Which process, and how long to wait for it.
 #[derive(Args, Debug)]
@@ -57,8 +53,8 @@ pub struct SourceArgs {
 
 impl SourceArgs {
     /// Starts the process that reads symbols.
-    pub fn start_reader(&self) -> ReaderProcess {
-        self.symbols.start_reader(self.timeout)
+    pub fn start_reader(&self, shown: Shown) -> SymbolReader<'_> {
+        SymbolReader::start(&self.symbols, self.timeout, shown)
     }
 }
 
@@ -71,17 +67,6 @@ pub struct SymbolArgs {
     /// Look all functions and lines up anew, and keep none on disk
     #[arg(long, hide_short_help = true)]
     pub no_cache: bool,
-}
-
-impl SymbolArgs {
-    /// Starts the process that reads symbols, which may take so long for all that it is asked.
-    pub fn start_reader(&self, timeout: Duration) -> ReaderProcess {
-        ReaderProcess::start(ChildOptions {
-            timeout,
-            cache: user_directory().filter(|_| !self.no_cache),
-            ..ChildOptions::default()
-        })
-    }
 }
 
 /// A directory that is there: that nothing is found in another one would be put down to the build-id.

@@ -22,6 +22,7 @@ use crate::{
             Detail,
             outside::{self, Look},
         },
+        reader::SymbolReader,
     },
     error::Error,
     find::target::Target,
@@ -100,13 +101,14 @@ fn after(args: &DiffArgs) -> Result<Taken, Error> {
         attach: args.attach,
         save: None,
         timeout: args.timeout,
+        reader: None,
     };
     Ok(outside::take(&target, look)?.0)
 }
 
 fn named(taken: &Taken, args: &DiffArgs) -> (Symbols, Frames) {
-    let reader = args.symbols.start_reader(args.timeout);
-    let mut symbols = taken.symbols(&args.symbols, Shown::Folded, reader);
+    let reader = SymbolReader::start(&args.symbols, args.timeout, Shown::Folded);
+    let mut symbols = reader.symbols(taken);
     let used = stacks_of_tasks(&taken.dump);
     let frames = symbolize(&taken.dump, &used, &mut symbols, Shown::Folded);
     (symbols, frames)

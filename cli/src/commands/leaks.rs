@@ -58,7 +58,7 @@ pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
         judge,
     };
     let baseline = args.baseline.as_deref().map(dump::load).transpose()?;
-    if let Some(last) = dump::of_file(&args.source, Detail::Trees, None)? {
+    if let Some(last) = dump::of_file(&args.source, Detail::Trees, None, None)? {
         let watch = compared(baseline.as_ref(), &last)?;
         return command.finish(last, &watch, None);
     }
@@ -156,8 +156,8 @@ impl Leaks<'_> {
         watch: &Watch,
         show: impl FnOnce(&mut LeaksView, Option<&dyn Links>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let reader = self.args.source.start_reader();
-        let mut symbols = last.symbols(&self.args.source.symbols, Shown::Folded, reader);
+        let reader = self.args.source.start_reader(Shown::Folded);
+        let mut symbols = reader.symbols(last);
         let frames = symbolize_all(&last.dump, &mut symbols, Shown::Folded);
         let view = last.view(&frames);
         let findings = leaks::find(&last.dump, &frames, view.waits(), watch, &self.judge);
@@ -263,6 +263,7 @@ fn take(target: &Target, args: &LeaksArgs) -> Result<Taken, Error> {
         attach: args.attach,
         save: None,
         timeout: args.source.timeout,
+        reader: None,
     };
     Ok(outside::take(target, look)?.0)
 }

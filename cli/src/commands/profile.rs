@@ -15,6 +15,7 @@ use crate::{
             Detail,
             outside::{self, Look},
         },
+        reader::SymbolReader,
     },
     error::Error,
     find::target::Target,
@@ -72,20 +73,17 @@ fn format(args: &TaskProfileArgs, output: &OutputArgs) -> Result<Format, Error> 
 }
 
 fn take(args: &TaskProfileArgs) -> Result<Profile, Error> {
-    let taken = match dump::of_file(&args.source, Detail::Trees, None)? {
+    let reader = args.source.start_reader(Shown::Folded);
+    let taken = match dump::of_file(&args.source, Detail::Trees, None, Some(&reader))? {
         Some(taken) => taken,
-        None => ask(args)?,
+        None => ask(args, &reader)?,
     };
     let _progress = Progress::start("looking up functions and lines".to_owned());
-    let symbols = taken.symbols(
-        &args.source.symbols,
-        Shown::Folded,
-        args.source.start_reader(),
-    );
+    let symbols = reader.symbols(&taken);
     Ok(Profile::resolve(taken.dump, symbols, taken.at))
 }
 
-fn ask(args: &TaskProfileArgs) -> Result<Taken, Error> {
+fn ask(args: &TaskProfileArgs, reader: &SymbolReader<'_>) -> Result<Taken, Error> {
     let target = Target::named_or_only(args.target.as_ref(), args.source.timeout)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
     let look = Look {
@@ -94,6 +92,7 @@ fn ask(args: &TaskProfileArgs) -> Result<Taken, Error> {
         attach: args.attach,
         save: None,
         timeout: args.source.timeout,
+        reader: Some(reader),
     };
     let (taken, _) = outside::take(&target, look)?;
     drop(progress);

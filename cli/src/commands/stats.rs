@@ -64,6 +64,7 @@ fn of_core(core: &Core, args: &StatsArgs, output: &OutputArgs) -> Result<(), Err
         detail: Detail::InMemory,
         timeout: args.timeout,
         save: None,
+        reader: None,
     };
     let taken = core::load(core, wanted)?;
     drop(progress);

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod image;
+pub mod reader;
 
 use std::{
     collections::HashMap,
@@ -17,15 +18,17 @@ use rtops_attach::Yielding;
 use rtops_protocol::{End, Hello, ProtocolError, Reply, Saved};
 use rtops_report::{
     dump::{Dump, Failure},
-    frames::{Frames, Shown},
+    frames::Frames,
     view::View,
 };
-use rtops_symbols::{Options, Symbols, child::ReaderProcess};
 use rtops_types::Pid;
 
-use self::image::{Detail, core};
+use self::{
+    image::{Detail, core},
+    reader::SymbolReader,
+};
 use crate::{
-    args::{SourceArgs, SymbolArgs},
+    args::SourceArgs,
     error::Error,
     find::target::Target,
     out::file::{OutputFile, is_dash},
@@ -72,17 +75,6 @@ impl Taken {
             files: HashMap::new(),
             yielding: None,
         }
-    }
-
-    /// The symbols of its process, or those that are found for a saved dump, by the process that reads them.
-    pub fn symbols(&self, args: &SymbolArgs, shown: Shown, reader: ReaderProcess) -> Symbols {
-        let options = Options {
-            pid: self.is_live.then_some(self.pid),
-            symbol_dirs: args.directories.clone(),
-            files: self.files.clone(),
-            c_library_lines: shown == Shown::All,
-        };
-        Symbols::in_child(self.dump.modules.clone(), options, reader)
     }
 
     /// What is shown of it: nothing yet.
@@ -152,6 +144,7 @@ pub fn of_file(
     source: &SourceArgs,
     detail: Detail,
     save: Option<&Path>,
+    reader: Option<&SymbolReader<'_>>,
 ) -> Result<Option<Taken>, Error> {
     if let Some(path) = &source.from {
         return load(path).map(Some);
@@ -161,6 +154,7 @@ pub fn of_file(
         detail,
         timeout: source.timeout,
         save,
+        reader,
     };
     core.map(|core| core::load(&core, wanted)).transpose()
 }

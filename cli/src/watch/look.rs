@@ -26,6 +26,7 @@ use crate::{
             Detail,
             outside::{self, Look},
         },
+        reader::SymbolReader,
     },
     error::Error,
     find::target::Target,
@@ -51,6 +52,7 @@ pub fn take(target: &Target, args: &StatsArgs) -> Result<Taken, Error> {
         attach: args.attach,
         save: None,
         timeout: args.timeout,
+        reader: None,
     };
     Ok(outside::take(target, look)?.0)
 }
@@ -58,8 +60,8 @@ pub fn take(target: &Target, args: &StatsArgs) -> Result<Taken, Error> {
 /// Judges and counts all that was found in memory.
 pub fn with_seen<T>(taken: &Taken, args: &StatsArgs, show: impl FnOnce(&Seen<'_>) -> T) -> T {
     let dump = &taken.dump;
-    let reader = args.symbols.start_reader(args.timeout);
-    let mut symbols = taken.symbols(&args.symbols, Shown::Folded, reader);
+    let reader = SymbolReader::start(&args.symbols, args.timeout, Shown::Folded);
+    let mut symbols = reader.symbols(taken);
     let frames = symbolize_all(dump, &mut symbols, Shown::Folded);
     let view = taken.view(&frames);
     let waits = view.waits();

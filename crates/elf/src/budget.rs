@@ -1,6 +1,7 @@
 //! What reading may cost.
 
 use std::{
+    cell::Cell,
     fmt,
     sync::{
         Arc,
@@ -128,9 +129,9 @@ pub struct Budget {
     limits: Limits,
     used: [AtomicU64; 8],
     since_clock: AtomicU64,
-    /// When the work began that goes on, and how much time was spent before, in nanoseconds of the
-    /// thread's time on a processor: on a busy machine a file has as many names as on an idle one.
-    since: AtomicU64,
+    /// When it was made and how much time was spent by work that is done, in nanoseconds of a thread's time on a
+    /// processor: on a busy machine a file has as many names as on an idle one.
+    made: u64,
     spent: AtomicU64,
     /// All files together; each is paid for there as well.
     whole: Option<Arc<Self>>,
@@ -150,7 +151,7 @@ impl Budget {
             limits,
             used: Default::default(),
             since_clock: AtomicU64::new(0),
-            since: AtomicU64::new(now()),
+            made: now(),
             spent: AtomicU64::new(0),
             whole: None,
         }
@@ -208,16 +209,20 @@ impl Budget {
         }
     }
 
-    /// Does work, whose time counts.
+    /// Does work, whose time counts. Several threads may do so at once.
     pub fn spend<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.since.store(now(), Ordering::Relaxed);
-        let done = work();
-        self.spent.fetch_add(self.going_on(), Ordering::Relaxed);
-        done
+        // A part of work that counts already.
+        if BEGAN.get().is_some() {
+            return work();
+        }
+        BEGAN.set(Some(now()));
+        let _counted = Work(self);
+        work()
     }
 
+    /// For how long this thread has been at work, on a processor.
     fn going_on(&self) -> u64 {
-        now().saturating_sub(self.since.load(Ordering::Relaxed))
+        now().saturating_sub(BEGAN.get().unwrap_or(self.made))
     }
 
     /// Steps, of which many are paid for at once: each is little work itself.
@@ -293,6 +298,27 @@ impl Drop for Steps<'_> {
     }
 }
 
+/// Work that counts until this is dropped, which it is if it panics, too.
+struct Work<'a>(&'a Budget);
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        let time = self.0.going_on();
+        BEGAN.set(None);
+        let mut budget = Some(self.0);
+        while let Some(one) = budget {
+            one.spent.fetch_add(time, Ordering::Relaxed);
+            budget = one.whole.as_deref();
+        }
+    }
+}
+
+thread_local! {
+    /// When the work began that goes on in this thread.
+    static BEGAN: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// The thread's time on a processor, in nanoseconds.
 fn now() -> u64 {
     let spent = ClockId::CLOCK_THREAD_CPUTIME_ID.now();
     let spent = spent.map(Duration::from).unwrap_or_default();

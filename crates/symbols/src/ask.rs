@@ -8,8 +8,6 @@ use crate::{LackReason, Location};
 
 /// Questions about one module. Addresses are those in its ELF file.
 pub(crate) struct Ask {
-    /// The number of the module among those of its process.
-    pub number: usize,
     pub module: Module,
     /// What to find the functions of.
     pub addresses: Vec<u64>,

@@ -11,7 +11,7 @@ use std::{
 use rtops_elf::{Budget, Dwarf, Elf, Frame, Function, Functions, ReadError, Resource, Segment};
 
 use crate::{
-    FileOffset, LackReason, Location, Lookup,
+    FileOffset, LackReason, Location,
     future::Named,
     line_tables::{self, CrateRoots},
     locate::{Found, SplitOff},
@@ -179,10 +179,23 @@ impl ElfFile {
         }
         Some(self.roots().qualify(bare, file))
     }
-}
 
-impl Lookup for ElfFile {
-    fn frames(&self, address: u64) -> Vec<(String, Option<Location>)> {
+    /// Reads which units there are.
+    #[cfg(feature = "child")]
+    pub fn read_units(&self) {
+        self.budget.spend(|| self.roots());
+    }
+
+    /// Reads what is needed for these addresses, in several threads.
+    #[cfg(feature = "child")]
+    pub fn read_ahead(&self, addresses: &[u64]) {
+        if let Some(dwarf) = &self.dwarf {
+            self.budget.spend(|| dwarf.read_ahead(addresses));
+        }
+    }
+
+    /// The functions at an address, innermost first; empty if no symbol covers it.
+    pub fn frames(&self, address: u64) -> Vec<(String, Option<Location>)> {
         let named = self.budget.spend(|| self.named_frames(address));
         let bytes: usize = named.iter().map(|(name, ..)| name.len()).sum();
         // Whoever asks keeps the names of each address, once.
@@ -197,34 +210,40 @@ impl Lookup for ElfFile {
         named.map(|(name, _, location)| (name, location)).collect()
     }
 
-    fn covering(&self, address: u64) -> Option<Range<u64>> {
+    /// The symbol that covers an address, from where it begins to where it ends.
+    pub fn covering(&self, address: u64) -> Option<Range<u64>> {
         let symbol = self.symbol_at(address)?;
         Some(symbol.start..symbol.end)
     }
 
-    fn named(&self, address: u64) -> Vec<Named> {
+    /// The same functions as debug info names them, with their generic arguments.
+    pub fn named(&self, address: u64) -> Vec<Named> {
         let named = self.budget.spend(|| self.named_frames(address));
         let named = named.into_iter();
         named.map(|(name, bare, _)| Named { name, bare }).collect()
     }
 
-    fn read_code(&self, address: u64, code: &mut [u8]) -> Option<()> {
+    /// The code at an address, as much of it as `code` has room for; fails where the file has less.
+    pub fn read_code(&self, address: u64, code: &mut [u8]) -> Option<()> {
         let (addresses, file_offset) = self.segment(address)?;
         let offset = file_offset.plus(address.checked_sub(addresses.start)?);
         self.code.as_ref()?.read_at(offset, code).ok()
     }
 
-    fn segment(&self, address: u64) -> Option<(Range<u64>, FileOffset)> {
+    /// The part of the file that is loaded at an address: the addresses of it, and where in the file it is.
+    pub fn segment(&self, address: u64) -> Option<(Range<u64>, FileOffset)> {
         let mut segments = self.segments.iter();
         let segment = segments.find(|segment| segment.addresses.contains(&address))?;
         Some((segment.addresses.clone(), segment.file_offset))
     }
 
-    fn source_directories(&self) -> Vec<PathBuf> {
+    /// Where the compiler ran that was given relative paths of sources.
+    pub fn source_directories(&self) -> Vec<PathBuf> {
         self.roots().workspaces().map(PathBuf::from).collect()
     }
 
-    fn lack(&self) -> Option<LackReason> {
+    /// What kept it from knowing more.
+    pub fn lack(&self) -> Option<LackReason> {
         self.lack.borrow().clone()
     }
 }

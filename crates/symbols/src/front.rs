@@ -116,10 +116,10 @@ impl Symbols {
                 None => drop(looked_up.pollers.insert(poll, unknown_poller(poll))),
             }
         }
-        let asks = self.asks(&mut wanted);
-        for (ask, answer) in asks.iter().zip(self.reader.answer(&asks)) {
-            let wanted = wanted.remove(&ask.number).unwrap_or_default();
-            if let Some(entry) = self.entries.get_mut(ask.number) {
+        let (numbers, asks): (Vec<usize>, Vec<Ask>) = self.asks(&mut wanted).into_iter().unzip();
+        for (number, answer) in numbers.into_iter().zip(self.reader.answer(&asks)) {
+            let wanted = wanted.remove(&number).unwrap_or_default();
+            if let Some(entry) = self.entries.get_mut(number) {
                 entry.take(wanted, answer, &mut looked_up);
             }
         }
@@ -145,8 +145,9 @@ impl Symbols {
         code.contains(&address).then_some(number)
     }
 
-    /// The program itself first: should the reader fail at a library, its names are there.
-    fn asks(&self, wanted: &mut BTreeMap<usize, Wanted>) -> Vec<Ask> {
+    /// What is asked of each module, and the number of that. The program itself is first: should the reader fail at a
+    /// library, its names are there.
+    fn asks(&self, wanted: &mut BTreeMap<usize, Wanted>) -> Vec<(usize, Ask)> {
         let mut asks = Vec::new();
         for (number, wanted) in wanted {
             let Some(Entry { module, .. }) = self.entries.get(*number) else {
@@ -159,16 +160,16 @@ impl Symbols {
                 .sort_unstable_by_key(|address| address.for_lookup());
             wanted.polls.sort_unstable();
             let addresses = wanted.addresses.iter();
-            asks.push(Ask {
-                number: *number,
+            let ask = Ask {
                 module: module.clone(),
                 addresses: addresses
                     .map(|address| in_file(address.for_lookup()))
                     .collect(),
                 polls: wanted.polls.iter().map(|poll| in_file(*poll)).collect(),
-            });
+            };
+            asks.push((*number, ask));
         }
-        asks.sort_by_key(|ask| ask.module.kind != ModuleKind::MainExecutable);
+        asks.sort_by_key(|(_, ask)| ask.module.kind != ModuleKind::MainExecutable);
         asks
     }
 

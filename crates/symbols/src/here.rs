@@ -11,9 +11,9 @@ use rtops_elf::Budget;
 use rtops_types::Module;
 
 use crate::{
-    LackReason, Lookup, Options,
+    LackReason, Options,
     ask::{Answer, Ask, Facts, Found, PolledBy, Reader},
-    elf,
+    elf::ElfFile,
     future::{self, Named},
     locate::{self, Finder},
 };
@@ -26,7 +26,7 @@ const MAX_FUNCTION: u64 = 4096;
 /// The files of a process's modules, each opened once.
 pub(crate) struct Here {
     finder: Finder,
-    modules: HashMap<usize, Files>,
+    modules: HashMap<Module, Files>,
 }
 
 /// The files of one module, and what may still be read of them.
@@ -38,7 +38,7 @@ struct Files {
 enum Loaded {
     /// They are read when something is asked.
     Opened(Box<locate::Found>),
-    File(Box<dyn Lookup>),
+    File(Box<ElfFile>),
     Failed(LackReason),
 }
 
@@ -56,14 +56,23 @@ impl Here {
         self.finder.add_file(path, file);
     }
 
+    /// Reads what is needed for any address.
+    #[cfg(feature = "child")]
+    pub(crate) fn prepare(&mut self, module: &Module) {
+        // What can't be read is told when it is asked for.
+        let _is_read = self.module(module).ask(ElfFile::read_units);
+    }
+
+    /// Reads what is needed for these addresses, in several threads: for a process that does nothing else.
+    #[cfg(feature = "child")]
+    pub(crate) fn read_ahead(&mut self, module: &Module, addresses: &[u64]) {
+        let files = self.module(module);
+        let _is_read = files.ask(|file| file.read_ahead(addresses));
+    }
+
     /// What stands at these addresses.
-    pub(crate) fn found(
-        &mut self,
-        number: usize,
-        module: &Module,
-        addresses: &[u64],
-    ) -> Vec<Found> {
-        let files = self.module(number, module);
+    pub(crate) fn found(&mut self, module: &Module, addresses: &[u64]) -> Vec<Found> {
+        let files = self.module(module);
         let found = addresses.iter().map(|address| {
             let found = files.ask(|file| found(file, *address));
             found.unwrap_or_default()
@@ -72,13 +81,8 @@ impl Here {
     }
 
     /// What these functions poll.
-    pub(crate) fn pollers(
-        &mut self,
-        number: usize,
-        module: &Module,
-        polls: &[u64],
-    ) -> Vec<PolledBy> {
-        let files = self.module(number, module);
+    pub(crate) fn pollers(&mut self, module: &Module, polls: &[u64]) -> Vec<PolledBy> {
+        let files = self.module(module);
         let pollers = polls.iter().map(|poll| {
             let polled = files.ask(|file| polled_by(file, *poll));
             polled.unwrap_or_else(|| PolledBy::unknown(*poll))
@@ -87,22 +91,22 @@ impl Here {
     }
 
     /// What is known of the module by now.
-    pub(crate) fn facts(&mut self, number: usize, module: &Module) -> Facts {
-        self.module(number, module).facts(module)
+    pub(crate) fn facts(&mut self, module: &Module) -> Facts {
+        self.module(module).facts(module)
     }
 
     /// The files of a module, as long as they were not read; `None` if they can't be opened.
     #[cfg(feature = "child")]
-    pub(crate) fn files(&mut self, number: usize, module: &Module) -> Option<&locate::Found> {
-        match &self.module(number, module).loaded {
+    pub(crate) fn files(&mut self, module: &Module) -> Option<&locate::Found> {
+        match &self.module(module).loaded {
             Loaded::Opened(found) => Some(found),
             Loaded::File(_) | Loaded::Failed(_) => None,
         }
     }
 
-    fn module(&mut self, number: usize, module: &Module) -> &mut Files {
+    fn module(&mut self, module: &Module) -> &mut Files {
         let Self { finder, modules } = self;
-        modules.entry(number).or_insert_with(|| {
+        modules.entry(module.clone()).or_insert_with(|| {
             let budget = finder.budget();
             let loaded = Loaded::guard("its headers", || {
                 Ok(Loaded::Opened(Box::new(finder.open(module, &budget)?)))
@@ -116,15 +120,14 @@ impl Reader for Here {
     fn answer(&mut self, asks: &[Ask]) -> Vec<Answer> {
         let answers = asks.iter().map(|ask| {
             let Ask {
-                number,
                 module,
                 addresses,
                 polls,
             } = ask;
             Answer {
-                found: self.found(*number, module, addresses),
-                pollers: self.pollers(*number, module, polls),
-                facts: Some(self.facts(*number, module)),
+                found: self.found(module, addresses),
+                pollers: self.pollers(module, polls),
+                facts: Some(self.facts(module)),
             }
         });
         answers.collect()
@@ -144,19 +147,19 @@ impl Loaded {
 
 impl Files {
     /// Asks the file; `None` if it can't be read.
-    fn ask<T>(&mut self, what: impl FnOnce(&dyn Lookup) -> T) -> Option<T> {
+    fn ask<T>(&mut self, what: impl FnOnce(&ElfFile) -> T) -> Option<T> {
         if let Loaded::Opened(_) = self.loaded {
             // It is neither, while it is read.
             let reading = Loaded::Failed(LackReason::Malformed("its headers".to_owned()));
             if let Loaded::Opened(found) = mem::replace(&mut self.loaded, reading) {
                 self.loaded = Loaded::guard("its headers", || {
-                    let file = elf::ElfFile::load(*found, &self.budget)?;
+                    let file = ElfFile::load(*found, &self.budget)?;
                     Ok(Loaded::File(Box::new(file)))
                 });
             }
         }
         let found = match &self.loaded {
-            Loaded::File(file) => catch_unwind(AssertUnwindSafe(|| what(&**file))),
+            Loaded::File(file) => catch_unwind(AssertUnwindSafe(|| what(file))),
             Loaded::Opened(_) | Loaded::Failed(_) => return None,
         };
         let failed = |_| Loaded::Failed(LackReason::Malformed("its debug info".to_owned()));
@@ -182,7 +185,7 @@ impl Files {
     }
 }
 
-fn found(file: &dyn Lookup, address: u64) -> Found {
+fn found(file: &ElfFile, address: u64) -> Found {
     let frames = file.frames(address);
     let start = match frames.is_empty() {
         true => None,
@@ -191,7 +194,7 @@ fn found(file: &dyn Lookup, address: u64) -> Found {
     Found { frames, start }
 }
 
-fn polled_by(file: &dyn Lookup, begin: u64) -> PolledBy {
+fn polled_by(file: &ElfFile, begin: u64) -> PolledBy {
     let mut code = [0; JUMP];
     let target = file.read_code(begin, &mut code);
     let target = target.and_then(|()| future::jump_target(begin, &code));
@@ -210,7 +213,7 @@ fn polled_by(file: &dyn Lookup, begin: u64) -> PolledBy {
 }
 
 /// The type that one of tokio's functions is made for, by what it is called or has inlined.
-fn type_by_debug_info(file: &dyn Lookup, begin: u64) -> Option<String> {
+fn type_by_debug_info(file: &ElfFile, begin: u64) -> Option<String> {
     // Without a symbol there is no telling where it ends and another one begins.
     let end = file.covering(begin).map_or(begin, |symbol| symbol.end);
     let addresses = begin

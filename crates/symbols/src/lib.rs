@@ -31,7 +31,6 @@ mod wait;
 
 use std::{collections::HashMap, fmt, fs::File, ops::Range, path::PathBuf, sync::Arc};
 
-use crate::future::Named;
 pub use crate::{
     fold::{FrameClass, visible},
     front::{LookedUp, Symbols},
@@ -163,29 +162,4 @@ pub struct Segment {
     pub has_functions: bool,
     /// Whether its lines were found.
     pub has_lines: bool,
-}
-
-/// What looks up addresses in one module; addresses are those in its ELF file.
-trait Lookup: Send {
-    /// The functions at an address, innermost first; empty if no symbol covers it.
-    fn frames(&self, address: u64) -> Vec<(String, Option<Location>)>;
-
-    /// The symbol that covers an address, from where it begins to where it ends.
-    fn covering(&self, address: u64) -> Option<Range<u64>>;
-
-    /// The same functions as debug info names them, with their generic arguments.
-    fn named(&self, address: u64) -> Vec<Named>;
-
-    /// The code at an address, as much of it as `code` has room for; fails where the file has less.
-    fn read_code(&self, address: u64, code: &mut [u8]) -> Option<()>;
-
-    /// The part of the file that is loaded at an address: the addresses of it, and where in the
-    /// file it is.
-    fn segment(&self, address: u64) -> Option<(Range<u64>, FileOffset)>;
-
-    /// Where the compiler ran that was given relative paths of sources.
-    fn source_directories(&self) -> Vec<PathBuf>;
-
-    /// What kept it from knowing more.
-    fn lack(&self) -> Option<LackReason>;
 }

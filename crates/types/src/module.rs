@@ -5,7 +5,7 @@ use std::ops::Range;
 /// A loaded ELF file. Addresses are those of the process that loaded it.
 ///
 /// One that another process tells of is not to be trusted.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct Module {
     /// Where it was loaded from, in the mount namespace of the process, lossily converted: with
@@ -22,7 +22,7 @@ pub struct Module {
 }
 
 /// What kind of module it is, which decides where its file is found.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub enum ModuleKind {
     /// The program itself.

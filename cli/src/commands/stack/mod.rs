@@ -22,6 +22,7 @@ use crate::{
             Detail,
             outside::{self, Look},
         },
+        reader::SymbolReader,
     },
     error::Error,
     find::target::Target,
@@ -43,32 +44,27 @@ use rtops_report::{
     verdicts::Verdicts,
     view::{Layout, View},
 };
-use rtops_symbols::child::ReaderProcess;
 
 /// Takes dumps and prints them. Prints what there is before it fails for what is missing.
 ///
 /// # Errors
 /// When a process or its agent can't be asked, a dump has gaps, or the output can't be written.
 pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
-    let progress = Progress::start("reading the file".to_owned());
-    let of_file = dump::of_file(&args.source, Detail::Trees, args.save.as_deref())?;
-    drop(progress);
-    if let Some(taken) = of_file {
-        return show(
-            args,
-            output,
-            (taken, parts(args)),
-            args.source.start_reader(),
-        );
-    }
     if args.all_agents || args.targets.len() > 1 {
         return several::run(args, output);
     }
+    // It is ready by the time that there is something to look up.
+    let reader = args.source.start_reader(shown(args));
+    let progress = Progress::start("reading the file".to_owned());
+    let save = args.save.as_deref();
+    let of_file = dump::of_file(&args.source, Detail::Trees, save, Some(&reader))?;
+    drop(progress);
+    if let Some(taken) = of_file {
+        return show(args, output, (taken, parts(args)), reader);
+    }
     let target = Target::named_or_only(args.targets.first(), args.source.timeout)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
-    // It is ready by the time that there is something to look up.
-    let reader = args.source.start_reader();
-    let taken = take(args, &target)?;
+    let taken = take(args, &target, &reader)?;
     drop(progress);
     show(args, output, taken, reader)
 }
@@ -77,7 +73,7 @@ fn show(
     args: &StackArgs,
     output: &OutputArgs,
     (mut taken, parts): (Taken, StackParts),
-    reader: ReaderProcess,
+    reader: SymbolReader<'_>,
 ) -> Result<(), Error> {
     let mut yielding = taken.yielding.take();
     // With the dump itself on standard output there is no room for what it says.
@@ -126,17 +122,12 @@ fn with_view<T>(
     args: &StackArgs,
     output: &OutputArgs,
     (taken, parts): (&Taken, StackParts),
-    reader: ReaderProcess,
+    reader: SymbolReader<'_>,
     show: impl FnOnce(&View, Style) -> T,
 ) -> T {
     let dump = &taken.dump;
-    let shown = if args.all_frames {
-        Shown::All
-    } else {
-        Shown::Folded
-    };
-    let mut symbols = taken.symbols(&args.source.symbols, shown, reader);
-    let mut frames = symbolize_all(dump, &mut symbols, shown);
+    let mut symbols = reader.symbols(taken);
+    let mut frames = symbolize_all(dump, &mut symbols, shown(args));
     if let Some(own) = &args.own {
         frames.set_own(own);
     }
@@ -222,6 +213,14 @@ pub(super) fn sources(taken: &Taken, directories: Vec<PathBuf>) -> Sources {
     }
 }
 
+/// Which functions are looked up.
+const fn shown(args: &StackArgs) -> Shown {
+    match args.all_frames {
+        true => Shown::All,
+        false => Shown::Folded,
+    }
+}
+
 /// Which parts to show.
 const fn parts(args: &StackArgs) -> StackParts {
     match (args.tasks || args.tree, args.threads) {
@@ -232,13 +231,18 @@ const fn parts(args: &StackArgs) -> StackParts {
 }
 
 /// Looks at a process; says as well which parts of it to show.
-fn take(args: &StackArgs, target: &Target) -> Result<(Taken, StackParts), Error> {
+fn take(
+    args: &StackArgs,
+    target: &Target,
+    reader: &SymbolReader<'_>,
+) -> Result<(Taken, StackParts), Error> {
     let look = Look {
         parts: parts(args),
         detail: Detail::Trees,
         attach: args.attach,
         save: args.save.as_deref(),
         timeout: args.source.timeout,
+        reader: Some(reader),
     };
     outside::take(target, look)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Format, Output, print, take, with_view};
+use super::{Format, Output, print, shown, take, with_view};
 use crate::{
     args::{OutputArgs, StackArgs},
     error::{Error, Failure},
@@ -105,8 +105,8 @@ fn section(
     output: &OutputArgs,
     target: &Target,
 ) -> Result<(Vec<u8>, Vec<String>), Error> {
-    let reader = args.source.start_reader();
-    let (taken, parts) = take(args, target)?;
+    let reader = args.source.start_reader(shown(args));
+    let (taken, parts) = take(args, target, &reader)?;
     let mut text = Vec::new();
     let format = Format::of(output);
     with_view(args, output, (&taken, parts), reader, |view, style| {

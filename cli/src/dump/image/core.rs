@@ -57,7 +57,7 @@ pub fn load(core: &Core, wanted: Wanted<'_>) -> Result<Taken, Error> {
         marks: super::Marks::default(),
         gaps: core.gaps(),
     };
-    let survey = super::survey(core, wanted, None).map_err(|error| unusable(&error))?;
+    let survey = super::survey(core, None, wanted, None).map_err(|error| unusable(&error))?;
     super::alone(core, &subject, wanted, survey, Vec::new(), unusable)
 }
 

@@ -23,7 +23,7 @@ use rtops_types::Pid;
 
 use self::marks::Marks;
 use crate::{
-    dump::{Saving, Taken},
+    dump::{Saving, Taken, reader::SymbolReader},
     error::Error,
 };
 
@@ -45,6 +45,8 @@ pub struct Wanted<'a> {
     /// After which polls are given up.
     pub timeout: Duration,
     pub save: Option<&'a Path>,
+    /// Who gets ready to read symbols meanwhile.
+    pub reader: Option<&'a SymbolReader<'a>>,
 }
 
 /// Whose memory it is.
@@ -79,12 +81,16 @@ enum Origin<'a> {
     Outside(Outside),
 }
 
-/// Finds the tasks and threads in an image, with what the code in it says of whom it polls.
+/// Finds the tasks and threads in an image, which is of this process if that is there now, with what the code in it says of whom it polls.
 fn survey(
     image: &impl Image,
+    pid: Option<Pid>,
     wanted: Wanted<'_>,
     noted: Option<Noted>,
 ) -> Result<Survey, Unreadable> {
+    if let Some(reader) = wanted.reader {
+        reader.prepare(pid, image);
+    }
     let options = rtops_cells::Options {
         trees: wanted.detail != Detail::Census,
         until: Instant::now().checked_add(wanted.timeout),
@@ -145,7 +151,7 @@ fn alone(
 }
 
 /// The files of the modules by their paths.
-fn files(image: &impl Image) -> HashMap<String, Arc<File>> {
+pub(super) fn files(image: &impl Image) -> HashMap<String, Arc<File>> {
     let files = image.modules().iter().filter_map(|module| {
         let file = module.file.as_ref().ok()?;
         let path = module.path.to_string_lossy().into_owned();

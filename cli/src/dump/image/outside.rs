@@ -26,7 +26,9 @@ use crate::{
     dump::{
         Saving, Taken,
         agent::{self, Told},
-        host, inner_pid, saved,
+        host, inner_pid,
+        reader::SymbolReader,
+        saved,
     },
     error::Error,
     find::{client::Session, target::Target},
@@ -43,6 +45,8 @@ pub struct Look<'a> {
     pub save: Option<&'a Path>,
     /// After which polls are given up.
     pub timeout: Duration,
+    /// Who gets ready to read symbols meanwhile.
+    pub reader: Option<&'a SymbolReader<'a>>,
 }
 
 impl Look<'_> {
@@ -63,6 +67,7 @@ impl Look<'_> {
             },
             timeout: self.timeout,
             save: self.save,
+            reader: self.reader,
         }
     }
 }
@@ -168,7 +173,7 @@ impl Stopped {
         let mut copied = Copied::of(self.pid, &mut self.frozen);
         let image = Live::new(self.frozen.parts, &live::Options::default());
         let image = image.map_err(|error| copied.unusable(&error))?;
-        let survey = super::survey(&image, wanted, noted);
+        let survey = super::survey(&image, Some(self.pid), wanted, noted);
         let survey = survey.map_err(|error| copied.unusable(&error))?;
         let late = copied.end();
         let origin = Origin::Outside(Outside {

@@ -1,5 +1,6 @@
 //! What debug info tells of an address: functions, and where they are in the source.
 
+mod ahead;
 mod entry;
 mod lines;
 mod sections;
@@ -9,6 +10,8 @@ mod units;
 
 use std::{
     cell::{OnceCell, RefCell},
+    cmp::Reverse,
+    collections::BTreeSet,
     ops::ControlFlow,
     sync::Arc,
 };
@@ -117,13 +120,40 @@ impl Dwarf {
         })
     }
 
-    fn unit(&self, index: u32) -> Option<&Unit> {
+    /// A unit by its number, and where it is kept once it is read.
+    fn place_of(&self, index: u32) -> Option<(&Root, &OnceCell<Option<Box<Unit>>>)> {
         let units = &self.units().units;
         let read = self
             .read
             .get_or_init(|| units.iter().map(|_| OnceCell::new()).collect());
         let index = usize::try_from(index).ok()?;
-        let (root, cell) = units.get(index).zip(read.get(index))?;
+        units.get(index).zip(read.get(index))
+    }
+
+    /// Reads the units that some addresses are in, several at a time: what is asked of them later then does not have
+    /// to wait for one after the other.
+    pub fn read_ahead(&self, addresses: &[u64]) {
+        let near = addresses.iter().filter_map(|address| {
+            let index = self.units().at(*address).into_iter().next()?;
+            let (root, cell) = self.place_of(index)?;
+            (cell.get().is_none() && !root.is_split()).then_some(index)
+        });
+        let wanted: BTreeSet<u32> = near.collect();
+        let wanted = wanted.into_iter().filter_map(|index| self.place_of(index));
+        let mut wanted: Vec<_> = wanted.collect();
+        // So that none has to be waited for that was begun last.
+        wanted.sort_by_key(|(root, _)| Reverse(root.size));
+        let (roots, cells): (Vec<&Root>, Vec<_>) = wanted.into_iter().unzip();
+        for (number, unit, fault) in ahead::read(&self.sections, &roots) {
+            if let Some(cell) = cells.get(number) {
+                let _was_empty = cell.set(unit.map(Box::new));
+            }
+            fault.into_iter().for_each(|fault| self.note(fault));
+        }
+    }
+
+    fn unit(&self, index: u32) -> Option<&Unit> {
+        let (root, cell) = self.place_of(index)?;
         let unit = cell.get_or_init(|| {
             let split = self.split.as_ref();
             let split = split.map(|split| split.read(&self.sections, root));
@@ -274,13 +304,9 @@ impl Dwarf {
     }
 
     fn lines<'a>(&self, unit: &'a Unit) -> Option<&'a Lines> {
-        let lines = unit.lines.get_or_init(|| {
-            let read = Lines::read(&self.sections, &unit.root);
-            let (lines, fault) = self.noted(read).flatten()?;
-            fault.into_iter().for_each(|fault| self.note(fault));
-            Some(lines)
-        });
-        lines.as_ref()
+        let (lines, fault) = unit.lines();
+        fault.into_iter().for_each(|fault| self.note(fault));
+        lines
     }
 
     fn place_at(&self, unit: &Unit, address: u64) -> Option<Place> {

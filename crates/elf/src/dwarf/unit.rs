@@ -36,7 +36,7 @@ pub(super) struct Unit {
     /// By their first address.
     functions: OnceCell<Vec<Function>>,
     inlined: RefCell<HashMap<usize, Arc<[Inlined]>>>,
-    pub(super) lines: OnceCell<Option<Lines>>,
+    lines: OnceCell<Option<Lines>>,
     pub(super) names: RefCell<HashMap<usize, Names>>,
 }
 
@@ -103,6 +103,26 @@ impl Unit {
         EntriesRaw::new(bytes, encoding, &self.abbreviations, UnitOffset(start))
     }
 
+    /// Reads all that does not depend on an address, and tells what is wrong with it.
+    pub(super) fn read_whole(&self) -> Option<ReadError> {
+        let functions = self.functions().err();
+        let (_, lines) = self.lines();
+        functions.or(lines)
+    }
+
+    /// Its line table, and when it is read what is wrong with it.
+    pub(super) fn lines(&self) -> (Option<&Lines>, Option<ReadError>) {
+        let mut fault = None;
+        let lines = self.lines.get_or_init(|| {
+            let read = Lines::read(&self.sections, &self.root);
+            let read = read.map_err(|error| fault = Some(error)).ok().flatten();
+            let (lines, wrong) = read?;
+            fault = wrong;
+            Some(lines)
+        });
+        (lines.as_ref(), fault)
+    }
+
     /// Shows the kinds of its entries, as far as they make sense.
     pub(super) fn tags(
         &self,
@@ -122,17 +142,18 @@ impl Unit {
         Ok(())
     }
 
+    fn functions(&self) -> Result<&[Function], ReadError> {
+        if let Some(functions) = self.functions.get() {
+            return Ok(functions);
+        }
+        let (functions, fault) = self.read_functions();
+        let functions = self.functions.get_or_init(|| functions);
+        fault.map_or(Ok(functions), Err)
+    }
+
     /// Where the entry of the function is that an address is in.
     pub(super) fn function_at(&self, address: u64) -> Result<Option<usize>, ReadError> {
-        let functions = match self.functions.get() {
-            Some(functions) => functions,
-            None => {
-                let (functions, fault) = self.read_functions();
-                let functions = self.functions.get_or_init(|| functions);
-                fault.map_or(Ok(()), Err)?;
-                functions
-            }
-        };
+        let functions = self.functions()?;
         let behind = functions.partition_point(|function| function.addresses.start <= address);
         let before = functions.get(..behind).unwrap_or_default();
         let mut near = before.iter().rev().take(MAX_OVERLAPS);

@@ -29,7 +29,12 @@ fn read(
     let functions = Functions::read(&elf)?;
     let dwarf = Dwarf::of(Arc::clone(&elf));
     let step = (CODE.end - CODE.start) / addresses;
-    for address in CODE.step_by(usize::try_from(step).unwrap()) {
+    let addresses: Vec<u64> = CODE.step_by(usize::try_from(step).unwrap()).collect();
+    if let Some(dwarf) = &dwarf {
+        dwarf.read_ahead(&addresses);
+        faults.extend(dwarf.take_fault());
+    }
+    for address in addresses {
         if let Some(function) = functions.at(address) {
             let name = functions.name(&elf, function)?;
             found += usize::from(name.is_some_and(|name| rtops_elf::demangle(&name).is_some()));

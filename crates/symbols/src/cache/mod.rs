@@ -129,7 +129,7 @@ pub(crate) struct Remembering {
     here: Here,
     /// Where it is kept, and for which program.
     store: Option<(Store, Identity)>,
-    modules: HashMap<usize, Remembered>,
+    modules: HashMap<Module, Remembered>,
 }
 
 /// What is remembered of one module.
@@ -148,7 +148,7 @@ struct Remembered {
 struct Part<T> {
     of: fn(&mut Known) -> &mut HashMap<u64, T>,
     /// Looks addresses up in the files of a module.
-    read: fn(&mut Here, usize, &Module, &[u64]) -> Vec<T>,
+    read: fn(&mut Here, &Module, &[u64]) -> Vec<T>,
     /// What is said of an address that nothing is known of.
     unknown: fn(u64) -> T,
 }
@@ -171,57 +171,55 @@ impl Remembering {
         &mut self.here
     }
 
+    /// Gets ready to be asked of a module: with what is known of it, or if that is nothing with its files.
+    pub(crate) fn prepare(&mut self, module: &Module) {
+        if self.of(module).known.len() == 0 {
+            self.here.prepare(module);
+        }
+    }
+
     /// What stands at these addresses.
-    pub(crate) fn found(
-        &mut self,
-        number: usize,
-        module: &Module,
-        addresses: &[u64],
-    ) -> Vec<Found> {
+    pub(crate) fn found(&mut self, module: &Module, addresses: &[u64]) -> Vec<Found> {
         let part = Part {
             of: |known| &mut known.found,
             read: Here::found,
             unknown: |_| Found::default(),
         };
-        self.remembered(number, module, addresses, &part)
+        self.remembered(module, addresses, &part)
     }
 
     /// What these functions poll.
-    pub(crate) fn pollers(
-        &mut self,
-        number: usize,
-        module: &Module,
-        polls: &[u64],
-    ) -> Vec<PolledBy> {
+    pub(crate) fn pollers(&mut self, module: &Module, polls: &[u64]) -> Vec<PolledBy> {
         let part = Part {
             of: |known| &mut known.pollers,
             read: Here::pollers,
             unknown: PolledBy::unknown,
         };
-        self.remembered(number, module, polls, &part)
+        self.remembered(module, polls, &part)
     }
 
     fn remembered<T: Clone>(
         &mut self,
-        number: usize,
         module: &Module,
         addresses: &[u64],
         part: &Part<T>,
     ) -> Vec<T> {
-        let remembered = self.of(number, module);
+        let remembered = self.of(module);
         if remembered.key.is_none() {
-            return (part.read)(&mut self.here, number, module, addresses);
+            self.here.read_ahead(module, addresses);
+            return (part.read)(&mut self.here, module, addresses);
         }
         let known = (part.of)(&mut remembered.known);
         let unknown = addresses.iter().copied();
         let unknown = unknown.filter(|address| !known.contains_key(address));
         let unknown: Vec<u64> = unknown.collect();
         if !unknown.is_empty() {
-            let read = (part.read)(&mut self.here, number, module, &unknown);
-            let new = (part.of)(&mut self.of(number, module).new);
+            self.here.read_ahead(module, &unknown);
+            let read = (part.read)(&mut self.here, module, &unknown);
+            let new = (part.of)(&mut self.of(module).new);
             new.extend(unknown.into_iter().zip(read));
         }
-        let Remembered { known, new, .. } = self.of(number, module);
+        let Remembered { known, new, .. } = self.of(module);
         let (known, new) = ((part.of)(known), (part.of)(new));
         let answers = addresses.iter().map(|address| {
             let known = known.get(address).or_else(|| new.get(address));
@@ -231,13 +229,13 @@ impl Remembering {
     }
 
     /// What is known of the module by now.
-    pub(crate) fn facts(&mut self, number: usize, module: &Module) -> Facts {
-        let Remembered { known, new, .. } = self.of(number, module);
+    pub(crate) fn facts(&mut self, module: &Module) -> Facts {
+        let Remembered { known, new, .. } = self.of(module);
         if new.len() == 0 && known.facts.is_read {
             return known.facts.clone();
         }
-        let facts = self.here.facts(number, module);
-        let remembered = self.of(number, module);
+        let facts = self.here.facts(module);
+        let remembered = self.of(module);
         remembered.new.facts = facts.clone();
         let is_whole = !remembered.split.as_ref().is_some_and(SplitOff::is_used);
         if !is_whole || !is_lasting(&facts) {
@@ -268,14 +266,14 @@ impl Remembering {
         }
     }
 
-    fn of(&mut self, number: usize, module: &Module) -> &mut Remembered {
+    fn of(&mut self, module: &Module) -> &mut Remembered {
         let Self {
             here,
             store,
             modules,
         } = self;
-        modules.entry(number).or_insert_with(|| {
-            let found = store.as_ref().zip(here.files(number, module));
+        modules.entry(module.clone()).or_insert_with(|| {
+            let found = store.as_ref().zip(here.files(module));
             let split = found.map(|(_, found)| found.split.clone());
             let kept = found.and_then(|((store, program), found)| {
                 let files = found.files.iter().map(Elf::file);

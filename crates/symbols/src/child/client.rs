@@ -1,6 +1,7 @@
 //! Starts the process that reads symbols, and asks it.
 
 use std::{
+    cell::Cell,
     io::{self, BufReader, BufWriter, Write as _},
     mem,
     path::Path,
@@ -8,11 +9,11 @@ use std::{
 };
 
 use rtops_confined::{Failure, Process, path_of};
-use rtops_protocol::ProtocolError;
+use rtops_protocol::{Module, ProtocolError};
 
 use super::{
     ARGUMENT, ChildOptions,
-    message::{Question, Setup},
+    message::{OfModule, Question, Setup},
     take::Answers,
 };
 use crate::{
@@ -28,6 +29,8 @@ const ENDING: u32 = 10;
 pub struct ReaderProcess {
     options: ChildOptions,
     state: State,
+    /// Whether it was told what it has to know before it is asked.
+    is_set_up: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -48,7 +51,40 @@ impl ReaderProcess {
             Ok(child) => State::Running(child),
             Err(error) => State::NotStarted(error),
         };
-        Self { options, state }
+        Self {
+            options,
+            state,
+            is_set_up: Cell::new(false),
+        }
+    }
+
+    /// Has it get ready to be asked of a module, while there is something else to be done. To be asked with the same
+    /// options as later.
+    pub fn prepare(&self, options: &Options, module: &Module) {
+        let of = of_module(module, options);
+        // If it can't be told, it can't be asked either; that is said then.
+        let _is_told = self.tell(options, |child, end| {
+            Ok(Question::Prepare(of).send(&mut child.until(end))?)
+        });
+    }
+
+    /// Tells it something, after what it has to know; nothing if it has failed before.
+    fn tell(
+        &self,
+        options: &Options,
+        what: impl FnOnce(&Process, Instant) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let end = Instant::now() + self.options.timeout;
+        let child = match &self.state {
+            State::Running(child) => child,
+            State::NotStarted(error) => return Err(Failure::NotStarted(error.to_string())),
+            State::Ended => return Ok(()),
+        };
+        if !self.is_set_up.get() {
+            set_up(child, options, &self.options, end)?;
+            self.is_set_up.set(true);
+        }
+        what(child, end)
     }
 }
 
@@ -56,34 +92,20 @@ impl ReaderProcess {
 pub(super) struct Client {
     options: Options,
     process: ReaderProcess,
-    /// Whether it was told what it has to know before.
-    is_set_up: bool,
 }
 
 impl Client {
     pub(super) const fn new(options: Options, process: ReaderProcess) -> Self {
-        Self {
-            options,
-            process,
-            is_set_up: false,
-        }
+        Self { options, process }
     }
 
     /// Asks, and takes what is told until the end or until something goes wrong.
     fn ask(&mut self, asks: &[Ask], answers: &mut Answers) -> Result<(), Failure> {
-        let ReaderProcess { options, state } = &self.process;
-        let end = Instant::now() + options.timeout;
-        let child = match state {
-            State::Running(child) => child,
-            State::NotStarted(error) => return Err(Failure::NotStarted(error.to_string())),
-            State::Ended => return Ok(()),
-        };
-        if !self.is_set_up {
-            begin(child, &self.options, options, end)?;
-            self.is_set_up = true;
-        }
-        ask(child, asks, &self.options, end)?;
-        Ok(answers.receive(&mut BufReader::new(child.until(end)))?)
+        let Self { options, process } = self;
+        process.tell(options, |child, end| {
+            ask(child, asks, options, end)?;
+            Ok(answers.receive(&mut BufReader::new(child.until(end)))?)
+        })
     }
 }
 
@@ -111,7 +133,7 @@ impl Reader for Client {
     }
 }
 
-fn begin(
+fn set_up(
     process: &Process,
     options: &Options,
     child: &ChildOptions,
@@ -132,17 +154,18 @@ fn begin(
 fn ask(process: &Process, asks: &[Ask], options: &Options, end: Instant) -> Result<(), Failure> {
     let mut stream = BufWriter::new(process.until(end));
     for ask in asks {
-        let file = options.files.get(&ask.module.path);
-        let file = file.map(|file| path_of(file));
-        let question = Question::Module {
-            number: u32::try_from(ask.number).unwrap_or(u32::MAX),
-            module: ask.module.clone(),
-            file: file.map(|path| Path::new(&path).into()),
-        };
-        question.send(&mut stream)?;
+        Question::Module(of_module(&ask.module, options)).send(&mut stream)?;
         Question::send_addresses(&ask.addresses, &ask.polls, &mut stream)?;
     }
     Question::Go.send(&mut stream)?;
     stream.flush().map_err(ProtocolError::from)?;
     Ok(())
+}
+
+fn of_module(module: &Module, options: &Options) -> OfModule {
+    let file = options.files.get(&module.path).map(|file| path_of(file));
+    OfModule {
+        module: module.clone(),
+        file: file.map(|path| Path::new(&path).into()),
+    }
 }

@@ -1,7 +1,7 @@
 //! What is asked of the process that reads symbols, and what it tells. The cache holds the same.
 //!
-//! One question is a [`Question::Setup`], once, then for each module a [`Question::Module`] and what is asked of
-//! it, and [`Question::Go`]. Then for each module come [`Told::Reading`], what is found in the order in which it
+//! One question is a [`Question::Setup`], once, perhaps a [`Question::Prepare`], then for each module a
+//! [`Question::Module`] and what is asked of it, and [`Question::Go`]. Then for each module come [`Told::Reading`], what is found in the order in which it
 //! was asked for, and [`Told::Facts`]; and at the end [`Told::End`]. Names and frames are numbered in the order in which
 //! they are first told, and told once.
 
@@ -31,17 +31,21 @@ pub(super) const MAX_DEPTH: usize = 1 << 10;
 #[derive(Deserialize, Serialize)]
 pub(crate) enum Question {
     Setup(Setup),
+    /// Something will be asked of this module. Nothing is told for that.
+    Prepare(OfModule),
     /// What follows is of this module.
-    Module {
-        number: u32,
-        module: Module,
-        /// Where its file is open.
-        file: Option<Bytes>,
-    },
+    Module(OfModule),
     Addresses(Vec<u64>),
     Polls(Vec<u64>),
     /// That was all.
     Go,
+}
+
+#[derive(Deserialize, Serialize)]
+pub(crate) struct OfModule {
+    pub module: Module,
+    /// Where its file is open.
+    pub file: Option<Bytes>,
 }
 
 #[derive(Deserialize, Serialize)]

@@ -8,16 +8,17 @@ use std::{
     sync::Arc,
 };
 
-use rtops_protocol::{FrameKind, ProtocolError};
+use rtops_protocol::{FrameKind, Module, ProtocolError};
 
 use super::{
-    message::{Question, Setup},
+    message::{OfModule, Question, Setup},
     tell::Teller,
 };
 use crate::{Options, Pid, ask::Ask, cache::Remembering, here::Here};
 
-/// How many addresses are looked up before they are told.
-const AT_A_TIME: usize = 256;
+/// How many addresses are looked up before they are told. Those of fewer are of too few units to read several at
+/// once.
+const AT_A_TIME: usize = 4096;
 
 /// Answers what is asked on its standard input until nobody asks any more.
 pub(super) fn run() -> Result<(), ProtocolError> {
@@ -29,7 +30,7 @@ pub(super) fn run() -> Result<(), ProtocolError> {
     rtops_confined::limit(setup.memory, setup.processor)?;
     let mut reader = reader(setup);
     loop {
-        let asks = asks(&mut questions, reader.here())?;
+        let asks = asks(&mut questions, &mut reader)?;
         answer(&mut reader, &asks, Teller::new(BufWriter::new(&stream)))?;
         // Nobody has to wait for it.
         reader.keep();
@@ -55,53 +56,52 @@ fn answer(
 ) -> Result<(), ProtocolError> {
     for (position, ask) in (0..).zip(asks) {
         let Ask {
-            number,
             ref module,
             ref addresses,
             ref polls,
         } = *ask;
         teller.begin(position)?;
         for addresses in addresses.chunks(AT_A_TIME) {
-            teller.tell_found(reader.found(number, module, addresses))?;
+            teller.tell_found(reader.found(module, addresses))?;
         }
         for polls in polls.chunks(AT_A_TIME) {
-            teller.tell_pollers(reader.pollers(number, module, polls))?;
+            teller.tell_pollers(reader.pollers(module, polls))?;
         }
-        teller.tell_facts(reader.facts(number, module))?;
+        teller.tell_facts(reader.facts(module))?;
     }
     teller.end()
 }
 
 /// All that is asked in one go.
-fn asks(questions: &mut impl Read, here: &mut Here) -> Result<Vec<Ask>, ProtocolError> {
+fn asks(questions: &mut impl Read, reader: &mut Remembering) -> Result<Vec<Ask>, ProtocolError> {
     let mut asks: Vec<Ask> = Vec::new();
     loop {
-        let question = Question::receive(questions)?;
-        match (question, asks.last_mut()) {
-            (
-                Question::Module {
-                    number,
-                    module,
-                    file,
-                },
-                _,
-            ) => {
-                // It is opened anew, by where it is open elsewhere: whatever has its name by now.
-                let file = file.and_then(|path| File::open(PathBuf::from(path)).ok());
-                if let Some(file) = file {
-                    here.add_file(&module.path, Arc::new(file));
-                }
-                asks.push(Ask {
-                    number: number as usize,
-                    module,
-                    addresses: Vec::new(),
-                    polls: Vec::new(),
-                });
+        match (Question::receive(questions)?, asks.last_mut()) {
+            (Question::Prepare(of), _) => {
+                let module = opened(of, reader);
+                reader.prepare(&module);
             }
+            (Question::Module(of), _) => asks.push(Ask {
+                module: opened(of, reader),
+                addresses: Vec::new(),
+                polls: Vec::new(),
+            }),
             (Question::Addresses(more), Some(ask)) => ask.addresses.extend(more),
             (Question::Polls(more), Some(ask)) => ask.polls.extend(more),
             (Question::Go, _) => return Ok(asks),
             _ => return Err(ProtocolError::Unexpected(FrameKind::SYMBOLS.0)),
         }
     }
+}
+
+/// The module, whose file was opened if it was given.
+fn opened(of: OfModule, reader: &mut Remembering) -> Module {
+    // It is opened anew, by where it is open elsewhere: whatever has its name by now.
+    let file = of
+        .file
+        .and_then(|path| File::open(PathBuf::from(path)).ok());
+    if let Some(file) = file {
+        reader.here().add_file(&of.module.path, Arc::new(file));
+    }
+    of.module
 }
