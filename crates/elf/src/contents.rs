@@ -85,6 +85,14 @@ impl Contents {
         self.size
     }
 
+    /// All of them, if they are in memory anyway.
+    pub(crate) fn in_memory(&self) -> Option<&[u8]> {
+        match &self.bytes {
+            Bytes::Here(bytes) => Some(bytes),
+            Bytes::File(..) => None,
+        }
+    }
+
     /// At most `length` bytes from a place on: fewer where the section ends.
     ///
     /// # Errors
@@ -113,17 +121,6 @@ impl Contents {
                 file.read_exact_at(&mut bytes, offset.plus(start).0)?;
                 Ok(Cow::Owned(bytes))
             }
-        }
-    }
-
-    /// All of them.
-    ///
-    /// # Errors
-    /// As those of [`Contents::get`].
-    pub fn whole(&self, budget: &Budget) -> Result<Arc<[u8]>, ReadError> {
-        match &self.bytes {
-            Bytes::Here(bytes) => Ok(Arc::clone(bytes)),
-            Bytes::File(..) => Ok(self.get(0, self.size, budget)?.into_owned().into()),
         }
     }
 

@@ -21,7 +21,9 @@ mod name;
 pub use crate::{
     budget::{Budget, Limits, Resource},
     contents::Contents,
-    dwarf::{Dwarf, Frame, Place, SplitFiles, UnitName},
+    dwarf::{
+        Claim as UnitClaim, Dwarf, Frame, Place, Root as UnitRoot, SplitFiles, UnitName, Units,
+    },
     elf::{Elf, Extent, Section, Segment},
     error::ReadError,
     functions::{Function, Functions},

@@ -8,6 +8,8 @@ use std::{
     sync::Arc,
 };
 
+#[cfg(feature = "child")]
+use rtops_elf::Units;
 use rtops_elf::{Budget, Dwarf, Elf, Frame, Function, Functions, ReadError, Resource, Segment};
 
 use crate::{
@@ -64,6 +66,9 @@ impl ElfFile {
         for file in found.files {
             let split = (!found.names_only).then_some(&found.split);
             budget.spend(|| this.add(Arc::new(file), split))?;
+        }
+        if let Some(units) = found.units {
+            this.dwarf = this.dwarf.map(|dwarf| dwarf.with_units(units));
         }
         Ok(this)
     }
@@ -178,6 +183,12 @@ impl ElfFile {
             return body;
         }
         Some(self.roots().qualify(bare, file))
+    }
+
+    /// The units of its debug info, if they were read.
+    #[cfg(feature = "child")]
+    pub fn units(&self) -> Option<&Units> {
+        self.dwarf.as_ref()?.units_read()
     }
 
     /// Reads which units there are.

@@ -8,6 +8,8 @@ use std::{
 };
 
 use rtops_elf::Budget;
+#[cfg(feature = "child")]
+use rtops_elf::Units;
 use rtops_types::Module;
 
 use crate::{
@@ -97,10 +99,19 @@ impl Here {
 
     /// The files of a module, as long as they were not read; `None` if they can't be opened.
     #[cfg(feature = "child")]
-    pub(crate) fn files(&mut self, module: &Module) -> Option<&locate::Found> {
-        match &self.module(module).loaded {
+    pub(crate) fn files(&mut self, module: &Module) -> Option<&mut locate::Found> {
+        match &mut self.module(module).loaded {
             Loaded::Opened(found) => Some(found),
             Loaded::File(_) | Loaded::Failed(_) => None,
+        }
+    }
+
+    /// The units of a module, if they were read.
+    #[cfg(feature = "child")]
+    pub(crate) fn units(&self, module: &Module) -> Option<&Units> {
+        match &self.modules.get(module)?.loaded {
+            Loaded::File(file) => file.units(),
+            Loaded::Opened(_) | Loaded::Failed(_) => None,
         }
     }
 

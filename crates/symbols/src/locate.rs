@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use rtops_elf::{Budget, Elf, SplitFiles};
+use rtops_elf::{Budget, Elf, SplitFiles, Units};
 use rtops_files::{NamedBy, Refusal, Regular, bounded::Limited};
 use rtops_types::Pid;
 
@@ -68,6 +68,8 @@ pub struct Found {
     pub split: SplitOff,
     /// Whether no more is wanted than their symbols.
     pub names_only: bool,
+    /// The units of the last one with debug info, if they are known already.
+    pub units: Option<Units>,
 }
 
 /// The files that the debug info of a module was split off into. That one belongs to it is told by a
@@ -198,6 +200,7 @@ impl Finder {
                     is_used: Arc::default(),
                 },
                 names_only: !self.options.c_library_lines && is_c_library(file_name(&module.path)),
+                units: None,
             }),
         }
     }

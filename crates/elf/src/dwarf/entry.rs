@@ -29,7 +29,9 @@ pub(super) fn malformed<T>(_: T) -> ReadError {
 
 /// What the attributes of a unit's entries count from.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub(super) struct Bases {
+    #[cfg_attr(feature = "serde", serde(with = "encoding"))]
     pub(super) encoding: Encoding,
     pub(super) low: u64,
     pub(super) addresses: u64,
@@ -37,6 +39,36 @@ pub(super) struct Bases {
     /// What its places in the older list of ranges count from.
     pub(super) ranges: u64,
     pub(super) text_offsets: u64,
+}
+
+/// How the numbers of a unit are written, for a store that `gimli` knows nothing of.
+#[cfg(feature = "serde")]
+mod encoding {
+    use gimli::{Encoding, Format};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        encoding: &Encoding,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let is_64 = encoding.format == Format::Dwarf64;
+        (is_64, encoding.version, encoding.address_size).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Encoding, D::Error> {
+        let (is_64, version, address_size) = Deserialize::deserialize(deserializer)?;
+        Ok(Encoding {
+            format: if is_64 {
+                Format::Dwarf64
+            } else {
+                Format::Dwarf32
+            },
+            version,
+            address_size,
+        })
+    }
 }
 
 /// The abbreviations of a unit: all of them, or only that with one code.

@@ -16,13 +16,15 @@ use std::{
     sync::Arc,
 };
 
-pub use self::split::SplitFiles;
 use self::{
     lines::Lines,
     sections::Sections,
     split::Split,
     unit::{Inlined, Names, Origin, Unit},
-    units::{Root, Units},
+};
+pub use self::{
+    split::SplitFiles,
+    units::{Claim, Root, Units},
 };
 use crate::{Elf, ReadError, Resource};
 
@@ -88,6 +90,21 @@ impl Dwarf {
             read: OnceCell::new(),
             fault: RefCell::default(),
         })
+    }
+
+    /// The same with the units of this very file, as [`Dwarf::units_read`] gave them.
+    #[must_use]
+    pub fn with_units(self, units: Units) -> Self {
+        Self {
+            units: OnceCell::from(units),
+            ..self
+        }
+    }
+
+    /// The units, if they were read.
+    #[must_use]
+    pub fn units_read(&self) -> Option<&Units> {
+        self.units.get()
     }
 
     /// The same with what was split off, where these files have it.

@@ -70,7 +70,8 @@ pub(super) struct Sections {
     main: Option<Arc<Self>>,
     /// `None` for one that can't be read, which was reported when it was first asked for.
     opened: [OnceLock<Option<Contents>>; Part::ALL.len()],
-    whole: [OnceLock<Arc<[u8]>>; Part::ALL.len()],
+    /// Those that are read as a whole, unless they are in memory anyway.
+    whole: [OnceLock<Vec<u8>>; Part::ALL.len()],
 }
 
 impl Sections {
@@ -113,17 +114,21 @@ impl Sections {
 
     /// All of a section.
     pub(super) fn whole(&self, part: Part) -> Result<Slice<'_>, ReadError> {
+        let slice = |bytes| Ok(EndianSlice::new(bytes, LittleEndian));
         let malformed = ReadError::Malformed(part.name());
         let cell = self.whole.get(part as usize).ok_or(malformed)?;
         if let Some(bytes) = cell.get() {
-            return Ok(EndianSlice::new(bytes, LittleEndian));
+            return slice(bytes);
         }
         let contents = self.get(part)?;
         if contents.size() > MAX_WHOLE {
             return Err(ReadError::TooLarge(part.name()));
         }
-        let bytes = contents.whole(self.budget())?;
-        Ok(EndianSlice::new(cell.get_or_init(|| bytes), LittleEndian))
+        if let Some(bytes) = contents.in_memory() {
+            return slice(bytes);
+        }
+        let bytes = contents.get(0, contents.size(), self.budget())?;
+        slice(cell.get_or_init(|| bytes.into_owned()))
     }
 
     /// A number in a section of them, of 4 or 8 bytes.

@@ -31,7 +31,7 @@ pub(super) struct Unit {
     pub(super) root: Root,
     /// Those that it is in.
     sections: Arc<Sections>,
-    bytes: Arc<[u8]>,
+    bytes: Vec<u8>,
     abbreviations: Abbreviations,
     /// By their first address.
     functions: OnceCell<Vec<Function>>,
@@ -84,7 +84,7 @@ impl Unit {
         let info = sections.get(Part::Info)?;
         let bytes = info.get(root.start, root.size, sections.budget())?;
         Ok(Self {
-            bytes: Arc::from(&*bytes),
+            bytes: bytes.into_owned(),
             abbreviations: entry::abbreviations(&sections, root.abbreviations, None)?,
             sections,
             root: root.clone(),

@@ -17,9 +17,9 @@ const HEAD: [u64; 2] = [256, 64 << 10];
 /// How many claims to an address are looked at, from the nearest one on.
 const MAX_CLAIMS: usize = 64;
 
-/// The units of a file.
-#[derive(Debug)]
-pub(super) struct Units {
+/// The units of a file: what is read first of its debug info, and may be kept for another time.
+#[derive(Clone, Debug, Default)]
+pub struct Units {
     /// By where they begin.
     pub(super) units: Vec<Root>,
     /// By where they begin, each with the highest end so far.
@@ -28,7 +28,8 @@ pub(super) struct Units {
 
 /// A unit, by its first entry.
 #[derive(Clone, Debug)]
-pub(crate) struct Root {
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+pub struct Root {
     /// Where in the section it begins.
     pub(super) start: u64,
     pub(super) size: u64,
@@ -47,10 +48,12 @@ pub(crate) struct Root {
 }
 
 /// Addresses that a unit says are its own.
-#[derive(Debug)]
-struct Claim {
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+pub struct Claim {
     start: u64,
     end: u64,
+    #[cfg_attr(feature = "serde", serde(skip))]
     highest: u64,
     unit: u32,
 }
@@ -71,21 +74,29 @@ impl Root {
 }
 
 impl Units {
-    /// Reads the first entry of each, as far as they make sense.
-    pub(super) fn read(sections: &Sections) -> (Self, Option<ReadError>) {
-        let mut this = Self {
-            units: Vec::new(),
-            claims: Vec::new(),
-        };
-        let fault = this.read_all(sections).err();
-        this.claims
-            .sort_unstable_by_key(|claim| (claim.start, claim.end));
+    /// Those that [`Units::parts`] gave.
+    #[must_use]
+    pub fn of(units: Vec<Root>, mut claims: Vec<Claim>) -> Self {
+        claims.sort_unstable_by_key(|claim| (claim.start, claim.end));
         let mut highest = 0;
-        for claim in &mut this.claims {
+        for claim in &mut claims {
             highest = claim.end.max(highest);
             claim.highest = highest;
         }
-        (this, fault)
+        Self { units, claims }
+    }
+
+    /// The units, and which addresses they say are their own.
+    #[must_use]
+    pub fn parts(&self) -> (&[Root], &[Claim]) {
+        (&self.units, &self.claims)
+    }
+
+    /// Reads the first entry of each, as far as they make sense.
+    pub(super) fn read(sections: &Sections) -> (Self, Option<ReadError>) {
+        let mut read = Self::default();
+        let fault = read.read_all(sections).err();
+        (Self::of(read.units, read.claims), fault)
     }
 
     fn read_all(&mut self, sections: &Sections) -> Result<(), ReadError> {

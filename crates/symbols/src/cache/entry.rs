@@ -1,8 +1,10 @@
-//! A file of the cache: a head with a checksum, and behind it what was asked and what was told.
+//! A file of the cache: a head with a checksum, and behind it what it is of and what is kept.
 
 use std::io::{self, Read};
 
+use rtops_elf::{UnitClaim, UnitRoot, Units};
 use rtops_protocol::{FrameKind, ProtocolError, receive_message, send_message};
+use serde::{Deserialize, Serialize};
 
 use super::{Key, Known};
 use crate::{
@@ -11,33 +13,30 @@ use crate::{
 };
 
 /// To be changed with what follows it.
-const MAGIC: [u8; 8] = *b"rtopsS01";
+const MAGIC: [u8; 8] = *b"rtopsS02";
 /// The magic, the checksum of the rest, and its length.
 const HEAD: usize = 8 + 4 + 4;
 /// The longest file of the cache.
 pub(super) const MAX_ENTRY: u64 = 16 << 20;
+/// How many units, and how many ranges of addresses, one message has at most.
+const MAX_UNITS: usize = 1 << 9;
+const MAX_CLAIMS: usize = 1 << 14;
+
+/// What is kept of a module in a file of its own.
+pub(super) trait Kept: Sized {
+    /// How the name of the file ends.
+    const SUFFIX: &'static str;
+
+    fn send(&self, body: &mut Vec<u8>) -> Result<(), ProtocolError>;
+
+    fn receive(body: &mut &[u8]) -> Option<Self>;
+}
 
 /// What is written to the file.
-pub(super) fn encode(key: &Key, known: &Known) -> Result<Vec<u8>, ProtocolError> {
+pub(super) fn encode(key: &Key, kept: &impl Kept) -> Result<Vec<u8>, ProtocolError> {
     let mut body = Vec::new();
     send_message(&mut body, FrameKind::SYMBOLS, key)?;
-    let mut addresses: Vec<u64> = known.found.keys().copied().collect();
-    addresses.sort_unstable();
-    let mut polls: Vec<u64> = known.pollers.keys().copied().collect();
-    polls.sort_unstable();
-    Question::send_addresses(&addresses, &polls, &mut body)?;
-    Question::Go.send(&mut body)?;
-    let mut teller = Teller::new(&mut body);
-    let found = addresses
-        .iter()
-        .filter_map(|address| known.found.get(address).cloned());
-    teller.tell_found(found)?;
-    let pollers = polls
-        .iter()
-        .filter_map(|poll| known.pollers.get(poll).cloned());
-    teller.tell_pollers(pollers)?;
-    teller.tell_facts(known.facts.clone())?;
-    teller.end()?;
+    kept.send(&mut body)?;
     let length = u32::try_from(body.len()).map_err(io::Error::other)?;
     let mut entry = Vec::with_capacity(HEAD + body.len());
     entry.extend(MAGIC);
@@ -47,8 +46,8 @@ pub(super) fn encode(key: &Key, known: &Known) -> Result<Vec<u8>, ProtocolError>
     Ok(entry)
 }
 
-/// What is known by the file, if it is of this key and undamaged.
-pub(super) fn decode(key: &Key, entry: &mut impl Read) -> Option<Known> {
+/// What is kept in the file, if it is of this key and undamaged.
+pub(super) fn decode<T: Kept>(key: &Key, entry: &mut impl Read) -> Option<T> {
     let (mut magic, mut sum, mut length) = ([0; 8], [0; 4], [0; 4]);
     entry.read_exact(&mut magic).ok()?;
     entry.read_exact(&mut sum).ok()?;
@@ -67,18 +66,82 @@ pub(super) fn decode(key: &Key, entry: &mut impl Read) -> Option<Known> {
     if of != *key {
         return None;
     }
-    let (addresses, polls) = Question::receive_addresses(&mut body).ok()?;
-    let mut answers = Answers::of([(addresses.len(), polls.len())]);
-    answers.receive(&mut body).ok()?;
-    let Answer {
-        found,
-        pollers,
-        facts,
-    } = answers.into_given().pop()?;
-    let is_whole = found.len() == addresses.len() && pollers.len() == polls.len();
-    is_whole.then_some(Known {
-        found: addresses.into_iter().zip(found).collect(),
-        pollers: polls.into_iter().zip(pollers).collect(),
-        facts: facts?,
-    })
+    T::receive(&mut body)
+}
+
+/// What was asked and what was answered, as the messages that go to and fro.
+impl Kept for Known {
+    const SUFFIX: &'static str = "";
+
+    fn send(&self, body: &mut Vec<u8>) -> Result<(), ProtocolError> {
+        let mut addresses: Vec<u64> = self.found.keys().copied().collect();
+        addresses.sort_unstable();
+        let mut polls: Vec<u64> = self.pollers.keys().copied().collect();
+        polls.sort_unstable();
+        Question::send_addresses(&addresses, &polls, body)?;
+        Question::Go.send(body)?;
+        let mut teller = Teller::new(body);
+        let found = addresses
+            .iter()
+            .filter_map(|address| self.found.get(address).cloned());
+        teller.tell_found(found)?;
+        let pollers = polls
+            .iter()
+            .filter_map(|poll| self.pollers.get(poll).cloned());
+        teller.tell_pollers(pollers)?;
+        teller.tell_facts(self.facts.clone())?;
+        teller.end()
+    }
+
+    fn receive(body: &mut &[u8]) -> Option<Self> {
+        let (addresses, polls) = Question::receive_addresses(body).ok()?;
+        let mut answers = Answers::of([(addresses.len(), polls.len())]);
+        answers.receive(body).ok()?;
+        let Answer {
+            found,
+            pollers,
+            facts,
+        } = answers.into_given().pop()?;
+        let is_whole = found.len() == addresses.len() && pollers.len() == polls.len();
+        is_whole.then_some(Self {
+            found: addresses.into_iter().zip(found).collect(),
+            pollers: polls.into_iter().zip(pollers).collect(),
+            facts: facts?,
+        })
+    }
+}
+
+/// A part of the units of a file.
+#[derive(Deserialize, Serialize)]
+enum Part {
+    Units(Vec<UnitRoot>),
+    Claims(Vec<UnitClaim>),
+    End,
+}
+
+impl Kept for Units {
+    const SUFFIX: &'static str = "-units";
+
+    fn send(&self, body: &mut Vec<u8>) -> Result<(), ProtocolError> {
+        let (units, claims) = self.parts();
+        let units = units.chunks(MAX_UNITS);
+        let units = units.map(|units| Part::Units(units.to_vec()));
+        let claims = claims.chunks(MAX_CLAIMS);
+        let claims = claims.map(|claims| Part::Claims(claims.to_vec()));
+        for part in units.chain(claims).chain([Part::End]) {
+            send_message(body, FrameKind::SYMBOLS, &part)?;
+        }
+        Ok(())
+    }
+
+    fn receive(body: &mut &[u8]) -> Option<Self> {
+        let (mut units, mut claims) = (Vec::new(), Vec::new());
+        loop {
+            match receive_message(body, FrameKind::SYMBOLS).ok()? {
+                Part::Units(more) => units.extend(more),
+                Part::Claims(more) => claims.extend(more),
+                Part::End => return Some(Self::of(units, claims)),
+            }
+        }
+    }
 }

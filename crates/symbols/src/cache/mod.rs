@@ -1,7 +1,9 @@
 //! What was looked up before, kept on disk: so that the second look at a program reads none of its debug info.
 //!
-//! Each file of the cache is of one build of one module (`Key`), and holds what was asked of it and what was
-//! answered, as the messages that go to and fro. It is for one build of rtops, so that no name is older than the
+//! Each file of the cache is of one build of one module (`Key`). One holds what was asked of it and what was
+//! answered, as the messages that go to and fro; a second one which units its debug info has, so that a look with
+//! new addresses reads those units only. Functions are not kept: to read the symbol table takes no longer than to read
+//! a copy of it. It is for one build of rtops, so that no name is older than the
 //! code that makes names; and for the very files that it came from, so that a file that only claims to be the same
 //! build has its own.
 //!
@@ -17,7 +19,7 @@ use std::{
     env,
     ffi::OsString,
     fs::File,
-    io,
+    io, mem,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
@@ -136,6 +138,10 @@ pub(crate) struct Remembering {
 struct Remembered {
     /// None if nothing is to be kept.
     key: Option<Key>,
+    /// Whether it was not asked yet which units there are.
+    is_unread: bool,
+    /// Whether the cache knows them.
+    has_units: bool,
     /// What was known before this look.
     known: Known,
     /// What is new.
@@ -174,7 +180,22 @@ impl Remembering {
     /// Gets ready to be asked of a module: with what is known of it, or if that is nothing with its files.
     pub(crate) fn prepare(&mut self, module: &Module) {
         if self.of(module).known.len() == 0 {
+            self.recall_units(module);
             self.here.prepare(module);
+        }
+    }
+
+    /// Gives the files of a module that are about to be read the units that the cache knows.
+    fn recall_units(&mut self, module: &Module) {
+        let remembered = self.of(module);
+        if !mem::take(&mut remembered.is_unread) {
+            return;
+        }
+        let key = remembered.key.clone();
+        let units = key.and_then(|key| self.store.as_ref()?.0.read(&key));
+        self.of(module).has_units = units.is_some();
+        if let Some(found) = self.here.files(module) {
+            found.units = units;
         }
     }
 
@@ -214,6 +235,7 @@ impl Remembering {
         let unknown = unknown.filter(|address| !known.contains_key(address));
         let unknown: Vec<u64> = unknown.collect();
         if !unknown.is_empty() {
+            self.recall_units(module);
             self.here.read_ahead(module, &unknown);
             let read = (part.read)(&mut self.here, module, &unknown);
             let new = (part.of)(&mut self.of(module).new);
@@ -249,9 +271,13 @@ impl Remembering {
         let Some((store, _)) = &self.store else {
             return;
         };
-        for remembered in self.modules.values_mut() {
+        for (module, remembered) in &mut self.modules {
             let Remembered {
-                key, known, new, ..
+                key,
+                has_units,
+                known,
+                new,
+                ..
             } = remembered;
             let Some(key) = key.as_ref().filter(|_| new.facts.is_read && new.len() > 0) else {
                 continue;
@@ -261,8 +287,13 @@ impl Remembering {
             }
             known.found.extend(new.found.drain());
             known.pollers.extend(new.pollers.drain());
-            known.facts = std::mem::take(&mut new.facts);
+            known.facts = mem::take(&mut new.facts);
             let _is_kept = store.write(key, known);
+            if !mem::replace(has_units, true)
+                && let Some(units) = self.here.units(module)
+            {
+                let _is_kept = store.write(key, units);
+            }
         }
     }
 
@@ -274,7 +305,7 @@ impl Remembering {
         } = self;
         modules.entry(module.clone()).or_insert_with(|| {
             let found = store.as_ref().zip(here.files(module));
-            let split = found.map(|(_, found)| found.split.clone());
+            let split = found.as_ref().map(|(_, found)| found.split.clone());
             let kept = found.and_then(|((store, program), found)| {
                 let files = found.files.iter().map(Elf::file);
                 let key = Key {
@@ -288,6 +319,8 @@ impl Remembering {
             let (key, known) = kept.unzip();
             Remembered {
                 key,
+                is_unread: true,
+                has_units: false,
                 known: known.unwrap_or_default(),
                 new: Known::default(),
                 split,

@@ -13,8 +13,8 @@ use nix::unistd::geteuid;
 use rtops_files::{NamedBy, Refusal, Regular};
 
 use super::{
-    Key, Known,
-    entry::{self, MAX_ENTRY},
+    Key,
+    entry::{self, Kept, MAX_ENTRY},
 };
 
 /// Its name among the caches of the user.
@@ -37,7 +37,7 @@ pub struct Store {
 /// How much there is in the cache.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Usage {
-    /// How many builds of modules something is known of.
+    /// How many there are: up to two of each build of a module.
     pub files: usize,
     /// How much they take, in bytes.
     pub bytes: u64,
@@ -101,24 +101,24 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn read(&self, key: &Key) -> Option<Known> {
-        let file = Regular::at(&self.path(key)?, NamedBy::User).ok()?;
+    pub(super) fn read<T: Kept>(&self, key: &Key) -> Option<T> {
+        let file = Regular::at(&self.path::<T>(key)?, NamedBy::User).ok()?;
         let mut file = file.open().ok()?;
-        let known = entry::decode(key, &mut file)?;
+        let kept = entry::decode(key, &mut file)?;
         let used = file.metadata().and_then(|metadata| metadata.modified());
         let used = used.ok().and_then(|used| used.elapsed().ok());
         if used.is_some_and(|used| used > USED) {
             // Else it goes as if it had not been used.
             let _is_noted = file.set_modified(SystemTime::now());
         }
-        Some(known)
+        Some(kept)
     }
 
     /// Writes a file as a whole, or not at all, whoever else does the same.
-    pub(super) fn write(&self, key: &Key, known: &Known) -> Result<(), Refusal> {
-        let entry = entry::encode(key, known).map_err(io::Error::other)?;
+    pub(super) fn write<T: Kept>(&self, key: &Key, kept: &T) -> Result<(), Refusal> {
+        let entry = entry::encode(key, kept).map_err(io::Error::other)?;
         let length = entry.len() as u64;
-        let path = self.path(key).ok_or(ErrorKind::InvalidInput);
+        let path = self.path::<T>(key).ok_or(ErrorKind::InvalidInput);
         let path = path.map_err(io::Error::from)?;
         if length > MAX_ENTRY {
             return Err(io::Error::from(ErrorKind::FileTooLarge).into());
@@ -162,15 +162,15 @@ impl Store {
         Ok(files.collect())
     }
 
-    /// The build-id, and a number that tells apart files which say that they are that build.
-    fn path(&self, key: &Key) -> Option<PathBuf> {
+    /// The build-id, a number that tells apart files which say that they are that build, and what is kept.
+    fn path<T: Kept>(&self, key: &Key) -> Option<PathBuf> {
         let mut name = String::new();
         for byte in &key.build_id {
             write!(name, "{byte:02x}").ok()?;
         }
         let mut encoded = Vec::new();
         rtops_protocol::send_message(&mut encoded, rtops_protocol::FrameKind::SYMBOLS, key).ok()?;
-        write!(name, "-{:08x}", crc32fast::hash(&encoded)).ok()?;
+        write!(name, "-{:08x}{}", crc32fast::hash(&encoded), T::SUFFIX).ok()?;
         Some(self.directory.join(name))
     }
 }

@@ -2,10 +2,12 @@ use std::{
     fs::{self, File, Permissions},
     os::unix::fs::{PermissionsExt as _, symlink},
     path::PathBuf,
+    sync::Arc,
     thread,
     time::{Duration, SystemTime},
 };
 
+use rtops_elf::{Budget, Dwarf, Functions, Units};
 use rtops_protocol::ModuleKind;
 use rtops_types::FileOffset;
 
@@ -60,21 +62,81 @@ fn known(count: u64) -> Known {
     }
 }
 
+fn read(store: &Store, key: &Key) -> Option<Known> {
+    store.read(key)
+}
+
+fn decode(key: &Key, entry: &[u8]) -> Option<Known> {
+    entry::decode(key, &mut &*entry)
+}
+
 #[test]
 fn what_was_written_is_read() {
     let caches = tempfile::tempdir().unwrap();
     let store = Store::open(caches.path()).unwrap();
     let key = key(1, Path::new("/proc/self/exe"));
-    assert_eq!(store.read(&key), None);
+    assert_eq!(read(&store, &key), None);
     // Several messages of each kind.
     for count in [0, 1, 40_000] {
         store.write(&key, &known(count)).unwrap();
-        assert!(store.read(&key) == Some(known(count)), "{count}");
+        assert!(read(&store, &key) == Some(known(count)), "{count}");
     }
     assert_eq!(store.usage().unwrap().files, 1);
     store.clear().unwrap();
     assert_eq!(store.usage().unwrap(), Usage::default());
-    assert_eq!(store.read(&key), None);
+    assert_eq!(read(&store, &key), None);
+}
+
+#[test]
+fn units_that_were_kept_are_those_of_the_file() {
+    let exe = Path::new("/proc/self/exe");
+    let budget = Arc::new(Budget::default());
+    let elf = Elf::read(Arc::new(File::open(exe).unwrap()), &budget).unwrap();
+    let elf = Arc::new(elf);
+    let read = Dwarf::of(Arc::clone(&elf)).unwrap();
+    assert!(read.units_read().is_none());
+    let names = |dwarf: &Dwarf| -> Vec<String> {
+        dwarf.unit_names().map(|unit| format!("{unit:?}")).collect()
+    };
+    let expected = names(&read);
+
+    let caches = tempfile::tempdir().unwrap();
+    let store = Store::open(caches.path()).unwrap();
+    let key = key(1, exe);
+    store.write(&key, &known(10)).unwrap();
+    store.write(&key, read.units_read().unwrap()).unwrap();
+    assert!(store.read(&key) == Some(known(10)));
+    let kept = Dwarf::of(Arc::clone(&elf)).unwrap();
+    let kept = kept.with_units(store.read(&key).unwrap());
+    assert_eq!(names(&kept), expected);
+    let functions = Functions::read(&elf).unwrap();
+    let mut named = 0;
+    for segment in elf.segments() {
+        for address in segment.addresses.step_by(4099) {
+            if let Some(function) = functions.at(address) {
+                let frames = kept.frames(function.start);
+                assert_eq!(frames, read.frames(function.start), "{address:#x}");
+                named += frames.len();
+            }
+        }
+    }
+    assert!(named > 100, "{named}");
+
+    // What makes no sense leads nowhere, and to no panic.
+    let (_, claims) = read.units_read().unwrap().parts();
+    let nowhere = Dwarf::of(elf).unwrap();
+    let nowhere = nowhere.with_units(Units::of(Vec::new(), claims.to_vec()));
+    let begin = functions.at(known_address()).unwrap().start;
+    assert!(!kept.frames(begin).is_empty());
+    nowhere.read_ahead(&[begin]);
+    assert_eq!(nowhere.frames(begin), []);
+}
+
+/// Of a function in this program, in its file.
+fn known_address() -> u64 {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let start = maps.split('-').next().unwrap();
+    known as *const () as u64 - u64::from_str_radix(start, 16).unwrap()
 }
 
 #[test]
@@ -95,10 +157,10 @@ fn another_file_or_build_has_entries_of_its_own() {
     store.write(&first, &known(10)).unwrap();
     for other in others {
         assert_ne!(first, other);
-        assert_eq!(store.read(&other), None);
+        assert_eq!(read(&store, &other), None);
         // Nor is it believed under the other name.
         let written = entry::encode(&first, &known(10)).unwrap();
-        assert_eq!(entry::decode(&other, &mut written.as_slice()), None);
+        assert_eq!(decode(&other, &written), None);
     }
 }
 
@@ -122,15 +184,15 @@ fn a_module_without_a_build_id_is_not_kept() {
 fn what_is_damaged_anywhere_is_not_believed() {
     let key = key(1, Path::new("/proc/self/exe"));
     let whole = entry::encode(&key, &known(20)).unwrap();
-    assert!(entry::decode(&key, &mut whole.as_slice()).is_some());
+    assert!(decode(&key, &whole).is_some());
     for at in 0..whole.len() {
         let mut damaged = whole.clone();
         damaged[at] ^= 0x10;
-        assert_eq!(entry::decode(&key, &mut damaged.as_slice()), None, "{at}");
-        assert_eq!(entry::decode(&key, &mut &whole[..at]), None, "{at}");
+        assert_eq!(decode(&key, &damaged), None, "{at}");
+        assert_eq!(decode(&key, &whole[..at]), None, "{at}");
     }
     let longer = [whole, vec![0]].concat();
-    assert_eq!(entry::decode(&key, &mut longer.as_slice()), None);
+    assert_eq!(decode(&key, &longer), None);
 }
 
 #[test]
@@ -144,7 +206,7 @@ fn what_is_forged_with_the_right_checksum_is_bounded() {
             let sum = crc32fast::hash(&forged[16..]);
             forged[8..12].copy_from_slice(&sum.to_le_bytes());
             // Names may be others; there is no panic and no great allocation.
-            drop(entry::decode(&key, &mut forged.as_slice()));
+            drop(decode(&key, &forged));
         }
     }
 }
@@ -167,7 +229,7 @@ fn what_was_not_used_for_longest_goes_first() {
             .unwrap();
     }
     // The oldest is used now. Without its content another one takes nearly all of the room.
-    assert!(store.read(&key(1, exe)).is_some());
+    assert!(read(&store, &key(1, exe)).is_some());
     let large = File::create(store.directory().join("large")).unwrap();
     large
         .set_modified(SystemTime::now() - Duration::from_secs(150))
@@ -178,7 +240,7 @@ fn what_was_not_used_for_longest_goes_first() {
         .set_modified(SystemTime::now() - Duration::from_secs(150))
         .unwrap();
     store.write(&key(4, exe), &known(10)).unwrap();
-    let is_there = |build_id| store.read(&key(build_id, exe)).is_some();
+    let is_there = |build_id| read(&store, &key(build_id, exe)).is_some();
     assert!(!is_there(3));
     assert!(!store.directory().join("large").exists());
     assert!(is_there(1) && is_there(2) && is_there(4));
@@ -213,7 +275,7 @@ fn two_that_write_at_once_leave_one_whole_file() {
             scope.spawn(move || (0..100).for_each(|_| store.write(key, known).unwrap()));
         }
         for _ in 0..200 {
-            let read = store.read(key).unwrap();
+            let read = read(store, key).unwrap();
             assert!(read == *few || read == *many);
         }
     });
