@@ -56,10 +56,6 @@ impl Source for Pages<'_> {
                 }
             }
         }
-        Ok(Access {
-            read: region.access.read,
-            write: region.access.write,
-            execute: region.access.execute,
-        })
+        Ok(region.access)
     }
 }

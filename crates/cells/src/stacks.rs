@@ -371,11 +371,7 @@ mod tests {
         let image = Guarded {
             regions: [Region {
                 range: 0x10000..0x20000,
-                access: Access {
-                    read: true,
-                    write: true,
-                    execute: false,
-                },
+                access: Access::READ_WRITE,
                 backing: Backing::Anonymous,
                 sharing: Sharing::Private,
                 contents: Contents::Present,

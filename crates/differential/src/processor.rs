@@ -65,11 +65,7 @@ impl Processor {
             if range.end > END {
                 continue;
             }
-            let access = Access {
-                read: region.access.read,
-                write: region.access.write,
-                execute: region.access.execute,
-            };
+            let access = region.access;
             base.map(range.clone(), Access::READ_WRITE)?;
             let mut page = [0; PAGE_SIZE];
             for address in range.clone().step_by(PAGE_SIZE) {

@@ -11,20 +11,21 @@ use std::{
 use object::{
     LittleEndian,
     elf::{
-        ELFCLASS64, ELFDATA2LSB, ELFMAG, EM_X86_64, ET_EXEC, FileHeader64, PT_LOAD, PT_NOTE,
-        ProgramHeader64, SHF_COMPRESSED, SHF_EXECINSTR, SHT_NOBITS, SHT_NOTE, SectionHeader64,
+        ET_EXEC, FileHeader64, PT_LOAD, PT_NOTE, ProgramHeader64, SHF_COMPRESSED, SHF_EXECINSTR,
+        SHT_NOBITS, SHT_NOTE, SectionHeader64,
     },
-    pod::{self, Pod},
-    read::elf::FileHeader,
+    pod,
 };
-use rtops_types::FileOffset;
+use rtops_types::{FileOffset, PAGE, page_of};
 
-use crate::{Budget, Contents, ReadError, Resource, contents::Raw};
+use crate::{
+    Budget, Contents, Header, NoHeader, ProgramHeader, ReadAt, ReadError, Resource, contents::Raw,
+};
 
 /// Programs have some forty.
 const MAX_SECTIONS: u16 = 4096;
 /// Executables and libraries have some twelve.
-const MAX_SEGMENTS: u16 = 256;
+const MAX_SEGMENTS: u32 = 256;
 /// The longest table of names of sections, in bytes.
 const MAX_NAMES: u64 = 256 << 10;
 /// How much is looked at for a build-id, and of how many sections and segments.
@@ -34,13 +35,9 @@ const MOST_NOTES: usize = 16;
 const PIECE: u64 = 256 << 10;
 /// The end of a piece is seen again at the start of the next: longer than all that is searched.
 const OVERLAP: u64 = 512;
-/// The size of a page in bytes.
-const PAGE: u64 = 4096;
-
 const LE: LittleEndian = LittleEndian;
 
-type Header = SectionHeader64<LittleEndian>;
-type ProgramHeader = ProgramHeader64<LittleEndian>;
+type SectionHeader = SectionHeader64<LittleEndian>;
 
 /// A file and its headers.
 #[derive(Debug)]
@@ -50,7 +47,7 @@ pub struct Elf {
     is_fixed: bool,
     is_x86_64: bool,
     segments: Vec<ProgramHeader>,
-    sections: Vec<Header>,
+    sections: Vec<SectionHeader>,
     names: Vec<u8>,
     budget: Arc<Budget>,
 }
@@ -99,36 +96,30 @@ impl Elf {
             names: Vec::new(),
             budget: Arc::clone(budget),
         };
-        let head = elf.bytes_at(
-            "the header",
-            FileOffset(0),
+        // All that is read of it before there is a table.
+        budget.pay(
+            Resource::Bytes,
             size_of::<FileHeader64<LittleEndian>>() as u64,
-        );
-        let head = head.map_err(|error| match error {
-            ReadError::Malformed(_) => ReadError::NotElf,
-            other => other,
+        )?;
+        let of_file = Arc::clone(&elf.file);
+        let read: &ReadAt<'_> = &|at, into| rtops_files::read_at_most(&of_file, at.0, into);
+        let header = Header::read(read).map_err(|missing| match missing {
+            NoHeader::Io(error) => error.into(),
+            NoHeader::Short(_) | NoHeader::NotElf | NoHeader::OtherMachine => ReadError::NotElf,
         })?;
-        let (header, _) =
-            pod::from_bytes::<FileHeader64<LittleEndian>>(&head).map_err(|()| ReadError::NotElf)?;
-        let ident = header.e_ident();
-        if ident.magic != ELFMAG || ident.class != ELFCLASS64 || ident.data != ELFDATA2LSB {
-            return Err(ReadError::NotElf);
-        }
-        elf.is_fixed = header.e_type(LE) == ET_EXEC;
-        elf.is_x86_64 = header.e_machine(LE) == EM_X86_64;
-        let count = header.e_phnum(LE).min(MAX_SEGMENTS);
-        let start = FileOffset(header.e_phoff(LE));
-        elf.segments = elf
-            .table("the program headers", start, count)
-            .unwrap_or_default();
-        let count = header.e_shnum(LE);
+        elf.is_fixed = header.kind == ET_EXEC;
+        elf.is_x86_64 = header.is_x86_64;
+        let most = header.count.min(MAX_SEGMENTS);
+        let table = size_of::<ProgramHeader64<LittleEndian>>() as u64;
+        budget.pay(Resource::Bytes, u64::from(most) * table)?;
+        elf.segments = header.segments(read, most)?;
+        let count = header.sections;
         if count > MAX_SECTIONS {
             return Err(ReadError::TooLarge("the section table"));
         }
         if count > 0 {
-            let start = FileOffset(header.e_shoff(LE));
-            elf.sections = elf.table("the section table", start, count)?;
-            let names = header.e_shstrndx(LE).index();
+            elf.sections = elf.section_table(header.section_table, count)?;
+            let names = header.names;
             let names = names.and_then(|index| elf.sections.get(usize::from(index)));
             let names = names.ok_or(ReadError::Malformed("the section table"))?;
             elf.names = elf.bytes(elf.place("the names of sections", names), MAX_NAMES)?;
@@ -136,13 +127,14 @@ impl Elf {
         Ok(elf)
     }
 
-    fn table<T: Pod + Copy>(
+    fn section_table(
         &self,
-        what: &'static str,
         start: FileOffset,
         count: u16,
-    ) -> Result<Vec<T>, ReadError> {
-        let bytes = self.bytes_at(what, start, u64::from(count) * size_of::<T>() as u64)?;
+    ) -> Result<Vec<SectionHeader>, ReadError> {
+        let what = "the section table";
+        let size = u64::from(count) * size_of::<SectionHeader>() as u64;
+        let bytes = self.bytes_at(what, start, size)?;
         let table = pod::slice_from_all_bytes(&bytes).map_err(|()| ReadError::Malformed(what))?;
         Ok(table.to_vec())
     }
@@ -202,13 +194,13 @@ impl Elf {
         code.map(|header| self.place("the code", header))
     }
 
-    fn name(&self, header: &Header) -> Option<&[u8]> {
+    fn name(&self, header: &SectionHeader) -> Option<&[u8]> {
         let start = usize::try_from(header.sh_name.get(LE)).ok()?;
         let name = self.names.get(start..)?;
         name.split(|byte| *byte == 0).next()
     }
 
-    fn place(&self, what: &'static str, header: &Header) -> Section {
+    fn place(&self, what: &'static str, header: &SectionHeader) -> Section {
         Section {
             what,
             offset: FileOffset(header.sh_offset.get(LE)),
@@ -232,17 +224,10 @@ impl Elf {
                 header.sh_addralign.get(LE),
             )
         });
-        let segments = self
-            .segments
-            .iter()
-            .filter(|header| header.p_type.get(LE) == PT_NOTE);
-        let segments = segments.map(|header| {
-            (
-                header.p_offset.get(LE),
-                header.p_filesz.get(LE),
-                header.p_align.get(LE),
-            )
-        });
+        let segments = self.segments.iter();
+        let segments = segments
+            .filter(|segment| segment.kind == PT_NOTE)
+            .map(|segment| (segment.offset.0, segment.in_file, segment.align));
         let mut places = sections.take(MOST_NOTES).chain(segments.take(MOST_NOTES));
         places.find_map(|(offset, size, align)| {
             let notes = self
@@ -255,17 +240,15 @@ impl Elf {
     /// What is loaded of the file. A debug file has no contents for what it was taken from.
     #[must_use]
     pub fn segments(&self) -> Vec<Segment> {
-        let loaded = self
-            .segments
-            .iter()
-            .filter(|header| header.p_type.get(LE) == PT_LOAD);
-        let segments = loaded.filter_map(|header| {
-            let (start, size) = (header.p_vaddr.get(LE), header.p_filesz.get(LE));
+        let loaded = self.segments.iter();
+        let loaded = loaded.filter(|segment| segment.kind == PT_LOAD);
+        let segments = loaded.filter_map(|segment| {
+            let (start, size) = (segment.address, segment.in_file);
             let end = start.checked_add(size)?.checked_next_multiple_of(PAGE)?;
-            let skipped = start % PAGE;
+            let skipped = start - page_of(start);
             (size > 0).then_some(Segment {
                 addresses: start - skipped..end,
-                file_offset: FileOffset(header.p_offset.get(LE).checked_sub(skipped)?),
+                file_offset: FileOffset(segment.offset.0.checked_sub(skipped)?),
             })
         });
         segments.collect()

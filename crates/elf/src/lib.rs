@@ -1,6 +1,7 @@
 //! One reader of ELF files and of the DWARF in them, for files that nobody vouches for.
 //!
-//! [`Elf`] has the headers, [`Contents`] are the bytes of a section, inflated where it is compressed,
+//! [`Header`] and [`Head`] are what a file begins with, a core file and the copy in memory of a program included;
+//! [`Elf`] has the sections as well, [`Contents`] are the bytes of a section, inflated where it is compressed,
 //! [`Functions`] the symbols and [`Dwarf`] the debug info of functions. What is read is paid for out of
 //! a [`Budget`]: a file may claim anything, and be sparse, compressed or nested as it likes, and
 //! costs what the budget has at the most. What is over it is not read, and the error says so.
@@ -15,6 +16,7 @@ mod dwarf;
 mod elf;
 mod error;
 mod functions;
+mod headers;
 mod level;
 mod name;
 
@@ -27,6 +29,7 @@ pub use crate::{
     elf::{Elf, Extent, Section, Segment},
     error::ReadError,
     functions::{Function, Functions},
+    headers::{Head, Header, NoHeader, ProgramHeader, ReadAt},
     level::DebugLevel,
     name::demangle,
 };

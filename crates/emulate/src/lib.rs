@@ -76,6 +76,7 @@ mod x87;
 pub use memory::{Limits, Memory};
 pub use op::Flow;
 pub use registers::{Registers, Vector};
+pub use rtops_types::Access;
 pub use run::{BYTES_AS_CHEAP, Breakpoints, Emulator, Observer, Step, Stop, Trap};
-pub use source::{Absent, Access, Fault, PAGE_SIZE, Page, Source, Wanted, Why};
+pub use source::{Absent, Fault, PAGE_SIZE, Page, Source, Wanted, Why};
 pub use x87::{Extended, X87};

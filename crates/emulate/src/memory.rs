@@ -11,7 +11,9 @@ use std::{
     ops::Range,
 };
 
-use crate::source::{Access, Fault, PAGE_SIZE, Page, Source, Wanted, Why};
+use rtops_types::Access;
+
+use crate::source::{Fault, PAGE_SIZE, Page, Source, Wanted, Why};
 
 const OFFSET_BITS: u32 = PAGE_SIZE.trailing_zeros();
 const OFFSET_MASK: u64 = PAGE_SIZE as u64 - 1;
@@ -346,7 +348,7 @@ impl<'s> Memory<'s> {
             None if !is_canonical(address) => return Err(fault(Why::NonCanonical)),
             None => self.bring_in(page).map_err(fault)?,
         };
-        if !self.access[slot as usize].allows(wanted) {
+        if !wanted.is_allowed(self.access[slot as usize]) {
             return Err(fault(Why::NotAllowed));
         }
         if wanted == Wanted::Read {

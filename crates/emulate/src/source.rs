@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use rtops_types::Access;
 use thiserror::Error;
 
 /// The size of a page, in bytes.
@@ -35,46 +36,6 @@ impl<T: Source + ?Sized> Source for Arc<T> {
     }
 }
 
-/// What may be done with a page.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Access {
-    /// Its bytes may be read.
-    pub read: bool,
-    /// Its bytes may be changed.
-    pub write: bool,
-    /// Its bytes may be run as code.
-    pub execute: bool,
-}
-
-impl Access {
-    /// Constants, as a linker lays them out.
-    pub const READ: Self = Self {
-        read: true,
-        write: false,
-        execute: false,
-    };
-    /// A heap or a stack.
-    pub const READ_WRITE: Self = Self {
-        read: true,
-        write: true,
-        execute: false,
-    };
-    /// Code.
-    pub const READ_EXECUTE: Self = Self {
-        read: true,
-        write: false,
-        execute: true,
-    };
-
-    pub(crate) fn allows(self, wanted: Wanted) -> bool {
-        match wanted {
-            Wanted::Read => self.read,
-            Wanted::Write => self.write,
-            Wanted::Execute => self.execute,
-        }
-    }
-}
-
 /// Why a [`Source`] does not have a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Absent {
@@ -95,6 +56,16 @@ pub enum Wanted {
     Write,
     /// Fetch an instruction.
     Execute,
+}
+
+impl Wanted {
+    pub(crate) const fn is_allowed(self, access: Access) -> bool {
+        match self {
+            Self::Read => access.read,
+            Self::Write => access.write,
+            Self::Execute => access.execute,
+        }
+    }
 }
 
 impl fmt::Display for Wanted {

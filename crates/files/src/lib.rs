@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod bounded;
+mod place;
 mod regular;
 
+pub use place::{fill, read_at_most};
 pub use regular::{NamedBy, Refusal, Regular};

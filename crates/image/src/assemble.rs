@@ -2,9 +2,10 @@
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
+use rtops_types::PAGE;
+
 use crate::{
     Absence, Access, Backing, Contents, FileOffset, Gap, Region, Sharing,
-    elf::PAGE,
     gap::Gaps,
     loaded::{Candidate, Loaded},
     mapped::MappedFile,

@@ -1,18 +1,12 @@
 //! Files that somebody else names: opened only where that can do no harm, and read in pieces.
 
-use std::{
-    fs::File,
-    io,
-    os::{fd::AsRawFd as _, unix::fs::FileExt as _},
-    path::Path,
-};
+use std::{fs::File, io, os::fd::AsRawFd as _, path::Path};
 
 use nix::{
     fcntl::{OFlag, open},
     sys::stat::Mode,
 };
 use rtops_files::{NamedBy, Refusal, Regular};
-use rtops_types::FileOffset;
 
 /// Why a file was not opened although it is there.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
@@ -58,37 +52,6 @@ pub(crate) fn look_named(root: Option<&File>, path: &Path) -> Result<Regular, No
             Regular::in_root(root.as_ref(), path, NamedBy::Target)?
         }
     })
-}
-
-/// Fills all of `into`. If that can't be, it says how much was filled, and why not more.
-pub(crate) fn fill(
-    file: &File,
-    offset: FileOffset,
-    into: &mut [u8],
-) -> Result<(), (usize, io::Error)> {
-    let mut filled = 0;
-    while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, offset.plus(filled as u64).0) {
-            Ok(0) => return Err((filled, io::ErrorKind::UnexpectedEof.into())),
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // An offset that the kernel can't even express lies behind the end.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                return Err((filled, io::ErrorKind::UnexpectedEof.into()));
-            }
-            Err(error) => return Err((filled, error)),
-        }
-    }
-    Ok(())
-}
-
-/// Reads what there is, at most all of `into`, and says how much that was.
-pub(crate) fn read_at_most(file: &File, offset: FileOffset, into: &mut [u8]) -> io::Result<usize> {
-    match fill(file, offset, into) {
-        Ok(()) => Ok(into.len()),
-        Err((filled, error)) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(filled),
-        Err((_, error)) => Err(error),
-    }
 }
 
 /// Opens a directory that the user names, to look files up in it.

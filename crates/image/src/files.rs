@@ -11,9 +11,11 @@ use std::{
     sync::Arc,
 };
 
+use rtops_elf::Head;
+use rtops_files::read_at_most;
+
 use crate::{
     Gap, ModuleFile, NoFile,
-    elf::Head,
     file::{self, NotOpened},
     gap::Gaps,
     mapped::MappedFile,
@@ -217,7 +219,7 @@ fn found(path: PathBuf, opened: Result<File, NotOpened>) -> Result<Found, NoFile
         Ok(metadata) => (metadata.len(), metadata.ino()),
         Err(error) => return Err(failed(path, &error)),
     };
-    let Some(head) = Head::read(&|at, into| file::read_at_most(&file, at, into)) else {
+    let Some(head) = Head::read(&|at, into| read_at_most(&file, at.0, into)) else {
         return Err(NoFile::NotElf(path));
     };
     Ok(Found {

@@ -34,7 +34,6 @@
 mod assemble;
 mod auxv;
 mod core;
-mod elf;
 mod file;
 mod files;
 pub mod find;
@@ -50,13 +49,13 @@ mod space;
 mod thread;
 mod xstate;
 
-pub use rtops_types::{FileOffset, ModuleKind, Pid, Tid};
+pub use rtops_types::{Access, FileOffset, ModuleKind, Pid, Tid};
 
 pub use crate::{
     core::{Core, CoreHead, Error, Options, Origin, Signal, Writer},
     file::Refused,
     gap::Gap,
-    memory::{Absence, Access, Backing, Contents, Image, MAX_CHUNK, Region, Sharing, Unreadable},
+    memory::{Absence, Backing, Contents, Image, MAX_CHUNK, Region, Sharing, Unreadable},
     module::{ImageModule, ModuleFile, NoFile, TlsSegment},
     thread::{Avx512, GeneralRegisters, Thread, Vectors, X87},
     xstate::{XstateComponent, XstateLayout},

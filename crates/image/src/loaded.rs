@@ -2,11 +2,13 @@
 
 use std::{collections::HashMap, fs::File, io, ops::Range, path::Path, sync::Arc};
 
+use rtops_elf::{Head, ProgramHeader};
+use rtops_files::read_at_most;
+use rtops_types::{PAGE, page_of};
+
 use crate::{
     Absence, FileOffset, Gap, ImageModule, ModuleKind, NoFile, Refused, Region, Sharing,
     TlsSegment,
-    elf::{Head, PAGE, Segment, page_of},
-    file::read_at_most,
     files::{Files, Found},
     gap::Gaps,
     mapped::MappedFile,
@@ -120,7 +122,11 @@ impl Heads<'_> {
                 return Ok(0);
             };
             let most = into.len().min(usize::try_from(known).unwrap_or(usize::MAX));
-            read_at_most(self.file, offset, into.get_mut(..most).unwrap_or_default())
+            read_at_most(
+                self.file,
+                offset.0,
+                into.get_mut(..most).unwrap_or_default(),
+            )
         })
     }
 
@@ -227,7 +233,7 @@ fn module(path: &Arc<Path>, bias: u64, head: &Head) -> Option<ImageModule> {
 }
 
 /// From the lowest to the highest address.
-fn span<'a>(segments: impl Iterator<Item = &'a Segment>) -> Option<Range<u64>> {
+fn span<'a>(segments: impl Iterator<Item = &'a ProgramHeader>) -> Option<Range<u64>> {
     segments
         .map(|segment| segment.address..segment.address.saturating_add(segment.in_memory))
         .reduce(|all, one| all.start.min(one.start)..all.end.max(one.end))
@@ -241,9 +247,9 @@ impl Candidate {
     }
 
     /// Which part of the ELF file a page is of.
-    pub(crate) fn segment_at(&self, address: u64, offset: FileOffset) -> Option<&Segment> {
+    pub(crate) fn segment_at(&self, address: u64, offset: FileOffset) -> Option<&ProgramHeader> {
         let there = address.wrapping_sub(self.bias);
-        let is_at = |segment: &&Segment| {
+        let is_at = |segment: &&ProgramHeader| {
             let pages = segment.pages();
             let begin = page_of(segment.offset.0);
             pages.contains(&there)
@@ -251,7 +257,7 @@ impl Candidate {
         };
         // Segments share pages of the file: the address tells them apart; where it does not, the last
         // one that has the page was mapped over the others.
-        let holds = |segment: &&Segment| {
+        let holds = |segment: &&ProgramHeader| {
             let end = segment.offset.plus(segment.in_file).0;
             page_of(segment.offset.0) <= offset.0
                 && offset.0 < end.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX)

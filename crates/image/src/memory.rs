@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use rtops_types::Access;
+
 use crate::{FileOffset, ImageModule, Thread};
 
 /// The most bytes that [`Image::for_each_chunk`] shows at a time.
@@ -152,17 +154,6 @@ impl Region {
     pub fn is_own(&self) -> bool {
         self.access.write && self.sharing == Sharing::Private && self.contents == Contents::Present
     }
-}
-
-/// What a process may do with a region.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Access {
-    /// It may be read.
-    pub read: bool,
-    /// It may be written.
-    pub write: bool,
-    /// It may be run.
-    pub execute: bool,
 }
 
 /// Where the bytes of a region came from when it was mapped.

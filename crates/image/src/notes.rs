@@ -5,7 +5,9 @@ use std::{
     ops::{ControlFlow, Range},
 };
 
-use crate::{FileOffset, elf::ReadAt};
+use rtops_elf::ReadAt;
+
+use crate::FileOffset;
 
 /// A note. Its bytes are not read yet.
 #[derive(Clone, Copy, Debug)]

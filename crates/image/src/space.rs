@@ -8,9 +8,9 @@ use nix::{
     unistd::{Whence, lseek64},
 };
 
-use crate::{
-    Contents, FileOffset, MAX_CHUNK, ModuleFile, Region, Unreadable, elf::page_of, file, memory,
-};
+use rtops_types::page_of;
+
+use crate::{Contents, FileOffset, MAX_CHUNK, ModuleFile, Region, Unreadable, memory};
 
 /// Where the bytes of a region are.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -101,7 +101,7 @@ impl Space {
         image: &File,
         look: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), Unreadable> {
-        let fill: &Fill<'_> = &|_, offset, into| file::fill(image, offset, into);
+        let fill: &Fill<'_> = &|_, offset, into| rtops_files::fill(image, offset.0, into);
         let mut buffer = Vec::new();
         for (index, region) in self.regions.iter().enumerate() {
             if !region.is_own() {
@@ -149,7 +149,7 @@ impl Source {
     fn fill(&self, offset: FileOffset, into: &mut [u8]) -> Result<(), (usize, io::Error)> {
         let known = usize::try_from(self.size.saturating_sub(offset.0)).unwrap_or(usize::MAX);
         let (bytes, behind) = into.split_at_mut(known.min(into.len()));
-        file::fill(&self.file.file, offset, bytes)?;
+        rtops_files::fill(&self.file.file, offset.0, bytes)?;
         behind.fill(0);
         Ok(())
     }

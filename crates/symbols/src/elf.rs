@@ -8,8 +8,6 @@ use std::{
     sync::Arc,
 };
 
-#[cfg(feature = "child")]
-use rtops_elf::Units;
 use rtops_elf::{Budget, Dwarf, Elf, Frame, Function, Functions, ReadError, Resource, Segment};
 
 use crate::{
@@ -187,7 +185,7 @@ impl ElfFile {
 
     /// The units of its debug info, if they were read.
     #[cfg(feature = "child")]
-    pub fn units(&self) -> Option<&Units> {
+    pub fn units(&self) -> Option<&rtops_elf::Units> {
         self.dwarf.as_ref()?.units_read()
     }
 

@@ -8,8 +8,6 @@ use std::{
 };
 
 use rtops_elf::Budget;
-#[cfg(feature = "child")]
-use rtops_elf::Units;
 use rtops_types::Module;
 
 use crate::{
@@ -108,7 +106,7 @@ impl Here {
 
     /// The units of a module, if they were read.
     #[cfg(feature = "child")]
-    pub(crate) fn units(&self, module: &Module) -> Option<&Units> {
+    pub(crate) fn units(&self, module: &Module) -> Option<&rtops_elf::Units> {
         match &self.modules.get(module)?.loaded {
             Loaded::File(file) => file.units(),
             Loaded::Opened(_) | Loaded::Failed(_) => None,

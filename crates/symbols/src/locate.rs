@@ -15,7 +15,7 @@ use std::{
 
 use rtops_elf::{Budget, Elf, SplitFiles, Units};
 use rtops_files::{NamedBy, Refusal, Regular, bounded::Limited};
-use rtops_types::Pid;
+use rtops_types::{MapsLine, Pid};
 
 use crate::{
     LackReason, Module, ModuleKind, Options,
@@ -251,25 +251,17 @@ impl Finder {
     }
 }
 
-fn parse_range(text: &str) -> Option<Range<u64>> {
-    let (start, end) = text.split_once('-')?;
-    Some(u64::from_str_radix(start, 16).ok()?..u64::from_str_radix(end, 16).ok()?)
-}
-
 /// The mapped files, in the order of their addresses, as the kernel lists them.
 fn read_mappings(pid: Pid) -> io::Result<Vec<Mapping>> {
     let maps = File::open(format!("/proc/{pid}/maps"))?;
     let mut mappings = Vec::new();
     for line in BufReader::new(Limited::new(maps, MAX_MAPS)).split(b'\n') {
-        // Only the path, which comes last, can be other than ASCII.
         let line = line?;
-        let line = String::from_utf8_lossy(&line);
-        let mut fields = line.split_ascii_whitespace();
-        let addresses = fields.next().and_then(parse_range);
-        // Permissions, offset and device stand between.
-        let inode = fields.nth(3).and_then(|field| field.parse().ok());
-        let mapping = addresses.zip(inode.filter(|inode| *inode != 0));
-        mappings.extend(mapping.map(|(addresses, inode)| Mapping { addresses, inode }));
+        let line = MapsLine::parse(&line).filter(|line| line.inode != 0);
+        mappings.extend(line.map(|line| Mapping {
+            addresses: line.addresses,
+            inode: line.inode,
+        }));
     }
     Ok(mappings)
 }

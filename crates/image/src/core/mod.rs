@@ -17,12 +17,14 @@ use std::{
 use nix::libc::{SIGINT, SIGSTOP, SIGTRAP};
 use object::elf::{ET_CORE, PT_NOTE};
 
+use rtops_elf::{Header, NoHeader, ProgramHeader, ReadAt};
+use rtops_files::read_at_most;
+
 pub use self::head::{CoreHead, Origin, Signal, Writer};
 use self::{packed::Packing, records::Records};
 use crate::{
     Absence, FileOffset, Gap, Image, ImageModule, Region, Thread, Unreadable,
     assemble::{Stated, assemble},
-    elf::{Header, NoHeader, ReadAt, Segment},
     file::{self, NotOpened},
     files::{Files, Lookup},
     gap::Gaps,
@@ -140,8 +142,11 @@ impl Core {
     /// Reads the headers of what was unpacked up to where something cut it off, if that is a gap already.
     fn parse(file: File, options: &Options, cut: Option<Gap>) -> Result<Self, NoHeader> {
         let size = file.metadata()?.len();
-        let read: &ReadAt<'_> = &|at, into| file::read_at_most(&file, at, into);
+        let read: &ReadAt<'_> = &|at, into| read_at_most(&file, at.0, into);
         let header = Header::read(read)?;
+        if !header.is_x86_64 {
+            return Err(NoHeader::OtherMachine);
+        }
         if header.kind != ET_CORE {
             return Err(NoHeader::NotElf);
         }
@@ -238,7 +243,7 @@ impl Image for Core {
     }
 
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Unreadable> {
-        let fill: &Fill<'_> = &|_, offset, into| file::fill(&self.file, offset, into);
+        let fill: &Fill<'_> = &|_, offset, into| rtops_files::fill(&self.file, offset.0, into);
         self.space.read(fill, address, into)
     }
 
@@ -250,7 +255,7 @@ impl Image for Core {
     }
 }
 
-fn notes_of(segments: &[Segment]) -> impl Iterator<Item = Range<FileOffset>> {
+fn notes_of(segments: &[ProgramHeader]) -> impl Iterator<Item = Range<FileOffset>> {
     let notes = segments.iter().filter(|segment| segment.kind == PT_NOTE);
     notes.map(|segment| segment.offset..segment.offset.plus(segment.in_file))
 }
@@ -267,7 +272,7 @@ fn say_what_is_missing(records: &Records, gaps: &mut Gaps) {
 fn core_head(records: &Records, header: &Header) -> CoreHead {
     let writer = match records.page_size {
         Some(1) => Some(Writer::Gdb),
-        _ if header.has_sections => Some(Writer::Gdb),
+        _ if header.sections > 1 => Some(Writer::Gdb),
         Some(_) => Some(Writer::Kernel),
         None => None,
     };

@@ -17,7 +17,7 @@ use ruzstd::decoding::{
 };
 
 use super::Options;
-use crate::{FileOffset, Gap, file};
+use crate::Gap;
 
 /// `zstd` asks for 8 MiB at most, unless it is told to take more; a decoder has to keep as much.
 const MAX_WINDOW: u64 = 32 << 20;
@@ -43,7 +43,7 @@ impl Packing {
     /// `None` for what is not compressed.
     pub(super) fn of(file: &File) -> io::Result<Option<Self>> {
         let mut magic = [0; 6];
-        let have = file::read_at_most(file, FileOffset(0), &mut magic)?;
+        let have = rtops_files::read_at_most(file, 0, &mut magic)?;
         Ok(match magic.get(..have).unwrap_or_default() {
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
             [0x04, 0x22, 0x4d, 0x18, ..] => Some(Self::Lz4),

@@ -15,12 +15,13 @@ use object::elf::{
     NT_AUXV, NT_FILE, NT_PRFPREG, NT_PRPSINFO, NT_PRSTATUS, NT_SIGINFO, NT_X86_XSTATE,
 };
 
+use rtops_elf::ReadAt;
+use rtops_files::read_at_most;
+
 use super::head::{self, Ids, Signal};
 use crate::{
     FileOffset, Gap, GeneralRegisters, Thread, Tid, Vectors,
     auxv::{Auxv, MAX_AUXV},
-    elf::ReadAt,
-    file,
     gap::Gaps,
     mapped::{MAX_MAPPINGS, MappedFile},
     notes::{self, End, Note, u32_at, u64_at},
@@ -63,7 +64,7 @@ impl Records {
         parts: impl Iterator<Item = Range<FileOffset>>,
         gaps: &mut Gaps,
     ) -> io::Result<Self> {
-        let read: &ReadAt<'_> = &|at, into| file::read_at_most(file, at, into);
+        let read: &ReadAt<'_> = &|at, into| read_at_most(file, at.0, into);
         let mut this = Self::default();
         for part in parts {
             let mut failed = None;

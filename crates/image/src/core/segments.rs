@@ -2,10 +2,12 @@
 
 use object::elf::PT_LOAD;
 
-use crate::{Absence, Gap, elf::Segment, gap::Gaps, parts::Part};
+use rtops_elf::ProgramHeader;
+
+use crate::{Absence, Gap, gap::Gaps, parts::Part};
 
 /// Sorts the segments. Where two overlap, the one that begins lower has the bytes.
-pub(super) fn arrange(segments: &[Segment], file_size: u64, gaps: &mut Gaps) -> Vec<Part> {
+pub(super) fn arrange(segments: &[ProgramHeader], file_size: u64, gaps: &mut Gaps) -> Vec<Part> {
     let loaded = segments.iter().filter(|segment| segment.kind == PT_LOAD);
     let mut all: Vec<_> = loaded
         .filter(|segment| segment.in_memory > 0)
@@ -42,7 +44,7 @@ pub(super) fn arrange(segments: &[Segment], file_size: u64, gaps: &mut Gaps) -> 
     all
 }
 
-fn dumped(segment: &Segment, file_size: u64) -> Option<Part> {
+fn dumped(segment: &ProgramHeader, file_size: u64) -> Option<Part> {
     let end = segment.address.checked_add(segment.in_memory)?;
     segment.offset.0.checked_add(segment.in_file)?;
     if segment.in_file > segment.in_memory {
@@ -62,7 +64,7 @@ fn dumped(segment: &Segment, file_size: u64) -> Option<Part> {
 }
 
 /// Says how much of the file is missing.
-pub(super) fn missing(segments: &[Segment], file_size: u64, gaps: &mut Gaps) {
+pub(super) fn missing(segments: &[ProgramHeader], file_size: u64, gaps: &mut Gaps) {
     let ends = segments
         .iter()
         .map(|segment| segment.offset.0.checked_add(segment.in_file));

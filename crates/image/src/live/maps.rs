@@ -9,7 +9,9 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Access, FileOffset, Gap, Sharing, elf::PAGE, gap::Gaps, mapped::MAX_MAPPINGS};
+use rtops_types::{MapsLine, PAGE};
+
+use crate::{Access, FileOffset, Gap, Sharing, gap::Gaps, mapped::MAX_MAPPINGS};
 
 /// Major and minor number of the file system that a file is of.
 pub(super) type Device = (u32, u32);
@@ -117,39 +119,20 @@ pub(super) fn parse(text: &[u8], gaps: &mut Gaps) -> Vec<Mapping> {
 }
 
 fn parse_line<'a>(line: &'a [u8], paths: &mut HashMap<&'a [u8], Arc<Path>>) -> Option<Mapping> {
-    let mut words = line.splitn(6, |byte| *byte == b' ');
-    let mut word = || std::str::from_utf8(words.next()?).ok();
-    let (start, end) = word()?.split_once('-')?;
-    let range = hex(start)?..hex(end)?;
+    let line = MapsLine::parse(line)?;
+    let range = line.addresses;
     let is_page = range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE);
-    if range.is_empty() || !is_page {
-        return None;
-    }
-    let &[read, write, execute, sharing] = word()?.as_bytes() else {
-        return None;
-    };
-    let offset = FileOffset(hex(word()?)?);
-    let (major, minor) = word()?.split_once(':')?;
-    let device = (hex(major)?.try_into().ok()?, hex(minor)?.try_into().ok()?);
-    let inode = word()?.parse().ok()?;
-    let name = words.next().unwrap_or_default();
-    let padding = name.iter().take_while(|byte| **byte == b' ').count();
-    Some(Mapping {
+    is_page.then(|| Mapping {
         range,
-        access: Access {
-            read: read == b'r',
-            write: write == b'w',
-            execute: execute == b'x',
+        access: line.access,
+        sharing: match line.is_shared {
+            true => Sharing::Shared,
+            false => Sharing::Private,
         },
-        sharing: if sharing == b's' {
-            Sharing::Shared
-        } else {
-            Sharing::Private
-        },
-        offset,
-        device,
-        inode,
-        name: parse_name(name.get(padding..).unwrap_or_default(), paths),
+        offset: line.offset,
+        device: line.device,
+        inode: line.inode,
+        name: parse_name(line.name, paths),
     })
 }
 
@@ -183,10 +166,6 @@ fn unescaped(path: &[u8]) -> OsString {
         }
     }
     OsString::from_vec(bytes)
-}
-
-fn hex(text: &str) -> Option<u64> {
-    u64::from_str_radix(text, 16).ok()
 }
 
 #[cfg(test)]

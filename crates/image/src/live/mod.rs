@@ -59,7 +59,6 @@ use crate::{
     Thread, Unreadable,
     assemble::{Stated, assemble},
     auxv::Auxv,
-    file,
     files::{Files, Lookup},
     gap::Gaps,
     loaded::{self, Heads, Loaded},
@@ -261,7 +260,7 @@ impl Live {
                 memory,
                 pagemap: Some(pagemap),
             } if self.is_zeros_at_first(region) => pagemap.fill(memory, offset.0, into),
-            bytes => file::fill(bytes.file(), offset, into),
+            bytes => rtops_files::fill(bytes.file(), offset.0, into),
         }
     }
 }

@@ -5,11 +5,9 @@
 
 use std::{fs::File, io, ops::Range};
 
-use crate::{
-    FileOffset,
-    elf::{PAGE, page_of},
-    file,
-};
+use rtops_types::{PAGE, page_of};
+
+use crate::FileOffset;
 
 /// How many pages are asked for at a time.
 const ENTRIES: u64 = 8 << 10;
@@ -72,7 +70,7 @@ impl Pagemap {
             let length = usize::try_from(run.end - run.start).unwrap_or(usize::MAX);
             let (piece, behind) = rest.split_at_mut(length.min(rest.len()));
             if is_touched {
-                file::fill(memory, FileOffset(run.start), piece)
+                rtops_files::fill(memory, run.start, piece)
                     .map_err(|(some, error)| (filled + some, error))?;
             } else {
                 piece.fill(0);
@@ -108,7 +106,7 @@ impl Runs<'_> {
         let count = usize::try_from(pages.clamp(1, ENTRIES)).unwrap_or(1);
         let mut bytes = vec![0; count * ENTRY];
         let offset = FileOffset(page.saturating_mul(ENTRY as u64));
-        let have = file::read_at_most(self.pagemap, offset, &mut bytes).unwrap_or(0);
+        let have = rtops_files::read_at_most(self.pagemap, offset.0, &mut bytes).unwrap_or(0);
         let entries = bytes.get(..have).unwrap_or_default().as_chunks().0;
         self.answers.clear();
         let ask = self.ask;

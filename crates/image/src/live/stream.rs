@@ -3,13 +3,10 @@
 use std::{fs::File, io, ops::ControlFlow, ops::Range};
 
 use nix::errno::Errno;
+use rtops_types::{PAGE, page_of};
 
 use super::pagemap::{Ask, Pagemap};
-use crate::{
-    Backing, FileOffset, MAX_CHUNK, Region, Unreadable,
-    elf::{PAGE, page_of},
-    file,
-};
+use crate::{Backing, MAX_CHUNK, Region, Unreadable};
 
 /// As [`Image::for_each_chunk`](crate::Image::for_each_chunk) has it.
 pub(super) fn for_each_chunk(
@@ -61,7 +58,7 @@ impl Stream<'_> {
         while at < range.end {
             let left = usize::try_from(range.end - at).unwrap_or(usize::MAX);
             self.buffer.resize(left.min(MAX_CHUNK), 0);
-            let (shown, skipped) = match file::fill(self.memory, FileOffset(at), &mut self.buffer) {
+            let (shown, skipped) = match rtops_files::fill(self.memory, at, &mut self.buffer) {
                 Ok(()) => (self.buffer.len() as u64, 0),
                 Err((filled, error)) if is_of_page(&error) => (page_of(filled as u64), PAGE),
                 Err((filled, error)) => {

@@ -80,13 +80,8 @@ fn own_stack(_: &Local) -> Option<(u64, u64)> {
 /// it, so that the limit of its size does not tell.
 #[cfg(target_os = "linux")]
 fn main_stack(maps: &[u8]) -> Option<(u64, u64)> {
-    let line = maps
-        .split(|byte| *byte == b'\n')
-        .find(|line| line.ends_with(b" [stack]"))?;
-    let range = line.split(|byte| *byte == b' ').next()?;
-    let (low, high) = std::str::from_utf8(range).ok()?.split_once('-')?;
-    let address = |text| u64::from_str_radix(text, 16).ok();
-    Some((address(low)?, address(high)?))
+    let stack = rtops_types::MapsLine::all(maps).find(|line| line.name == b"[stack]")?;
+    Some((stack.addresses.start, stack.addresses.end))
 }
 
 /// The stack that pthread_create made, or was given. All of it is mapped.

@@ -1,6 +1,8 @@
 //! The mappings of this process: how far a stack can be read.
 
-use std::{fs, io};
+use std::{fs, io, ops::Range};
+
+use rtops_types::MapsLine;
 
 /// The readable mappings at one instant, sorted. Made before signals are sent; the handler looks up
 /// its stack pointer in it.
@@ -32,16 +34,22 @@ impl MapTable {
     fn parse(maps: &[u8]) -> Self {
         let mut mappings = Vec::with_capacity(maps.len() / 64);
         let mut previous_end = 0;
-        for line in maps.split(|&byte| byte == b'\n') {
-            let Some((mut mapping, readable)) = parse_line(line) else {
-                continue;
-            };
-            let end = mapping.end;
-            if mapping.kind == MappingKind::MainStack {
+        for line in MapsLine::all(maps) {
+            let Range { start, end } = line.addresses;
+            let mapping = match line.name {
                 // It grows downwards after this was read; nothing else can be mapped in between.
-                mapping.start = previous_end;
-            }
-            if readable {
+                b"[stack]" => Mapping {
+                    start: previous_end,
+                    end,
+                    kind: MappingKind::MainStack,
+                },
+                _ => Mapping {
+                    start,
+                    end,
+                    kind: MappingKind::Other,
+                },
+            };
+            if line.access.read {
                 mappings.push(mapping);
             }
             previous_end = end;
@@ -57,23 +65,6 @@ impl MapTable {
         let mapping = *self.mappings.get(after.checked_sub(1)?)?;
         (address < mapping.end).then_some(mapping)
     }
-}
-
-/// `START-END PERMISSIONS OFFSET DEVICE INODE PATH`; also whether it is readable.
-fn parse_line(line: &[u8]) -> Option<(Mapping, bool)> {
-    let mut fields = line
-        .split(|&byte| byte == b' ')
-        .filter(|field| !field.is_empty());
-    let range = std::str::from_utf8(fields.next()?).ok()?;
-    let (start, end) = range.split_once('-')?;
-    let start = u64::from_str_radix(start, 16).ok()?;
-    let end = u64::from_str_radix(end, 16).ok()?;
-    let readable = fields.next()?.first() == Some(&b'r');
-    let kind = match fields.nth(3) {
-        Some(b"[stack]") => MappingKind::MainStack,
-        _ => MappingKind::Other,
-    };
-    Some((Mapping { start, end, kind }, readable))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The headers of ELF files: of a core itself, of executables and libraries, and of the copies of
-//! their heads in memory.
+//! The headers of ELF files: of executables and libraries, of the copies of their heads in memory, and of core
+//! files.
 
 use std::io;
 
@@ -10,12 +10,13 @@ use object::{
         PN_XNUM, PT_LOAD, PT_NOTE, PT_TLS, ProgramHeader64, ProgramType, SectionHeader64,
     },
     pod::{self, Pod},
+    read::elf::FileHeader,
 };
 
-use crate::{Access, FileOffset};
+use rtops_types::{Access, FileOffset, PAGE, page_of};
 
 /// Reads at most all of the buffer from a place in a file, and says how much there was.
-pub(crate) type ReadAt<'a> = dyn Fn(FileOffset, &mut [u8]) -> io::Result<usize> + 'a;
+pub type ReadAt<'a> = dyn Fn(FileOffset, &mut [u8]) -> io::Result<usize> + 'a;
 
 /// Executables and libraries have some twelve.
 const MAX_MODULE_SEGMENTS: u32 = 64;
@@ -28,24 +29,32 @@ const LE: LittleEndian = LittleEndian;
 
 /// The ELF header.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Header {
-    pub(crate) kind: FileType,
+pub struct Header {
+    /// What kind of file it is.
+    pub kind: FileType,
+    /// Whether it is for the processor that code is understood of.
+    pub is_x86_64: bool,
     /// How many program headers it says there are.
-    pub(crate) count: u32,
-    /// Whether it has sections for contents, as cores by gdb do.
-    pub(crate) has_sections: bool,
+    pub count: u32,
+    /// How many sections it says there are.
+    pub sections: u16,
+    pub(crate) section_table: FileOffset,
+    /// Which of them has the names of all.
+    pub(crate) names: Option<u16>,
     table: FileOffset,
     stride: u16,
 }
 
 /// Why there is no header.
 #[derive(Debug)]
-pub(crate) enum NoHeader {
+pub enum NoHeader {
+    /// The file can't be read.
     Io(io::Error),
     /// The file has no more than so many bytes.
     Short(u64),
+    /// It is something else.
     NotElf,
-    /// 32 bits, or another processor.
+    /// It is for processors of another width or order of bytes.
     OtherMachine,
 }
 
@@ -55,16 +64,23 @@ impl From<io::Error> for NoHeader {
     }
 }
 
-/// A program header.
+/// A program header: a part of the file, and where it is in memory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Segment {
-    pub(crate) kind: ProgramType,
-    pub(crate) access: Access,
-    pub(crate) offset: FileOffset,
-    pub(crate) address: u64,
-    pub(crate) in_file: u64,
-    pub(crate) in_memory: u64,
-    pub(crate) align: u64,
+pub struct ProgramHeader {
+    /// What it is for.
+    pub kind: ProgramType,
+    /// What the process may do with it.
+    pub access: Access,
+    /// Where in the file it begins.
+    pub offset: FileOffset,
+    /// Where in memory it begins, without what is added to all addresses.
+    pub address: u64,
+    /// How many bytes it has in the file.
+    pub in_file: u64,
+    /// And in memory, where zeros follow.
+    pub in_memory: u64,
+    /// What its places are multiples of.
+    pub align: u64,
 }
 
 fn read_pod<T: Pod + Copy>(read: &ReadAt<'_>, at: FileOffset) -> Result<T, NoHeader> {
@@ -77,7 +93,11 @@ fn read_pod<T: Pod + Copy>(read: &ReadAt<'_>, at: FileOffset) -> Result<T, NoHea
 }
 
 impl Header {
-    pub(crate) fn read(read: &ReadAt<'_>) -> Result<Self, NoHeader> {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// When the file can't be read, or is no ELF file for 64 bits.
+    pub fn read(read: &ReadAt<'_>) -> Result<Self, NoHeader> {
         let mut magic = [0; 4];
         let have = read(FileOffset(0), &mut magic)?;
         let known = magic.get(..have).unwrap_or_default();
@@ -86,29 +106,32 @@ impl Header {
         }
         let header: FileHeader64<LittleEndian> = read_pod(read, FileOffset(0))?;
         let ident = &header.e_ident;
-        if ident.class != ELFCLASS64
-            || ident.data != ELFDATA2LSB
-            || header.e_machine.get(LE) != EM_X86_64
-        {
+        if ident.class != ELFCLASS64 || ident.data != ELFDATA2LSB {
             return Err(NoHeader::OtherMachine);
         }
         let mut count = u32::from(header.e_phnum.get(LE));
-        let sections = header.e_shoff.get(LE);
-        if count == u32::from(PN_XNUM) && sections != 0 {
-            let first: SectionHeader64<LittleEndian> = read_pod(read, FileOffset(sections))?;
+        let section_table = FileOffset(header.e_shoff.get(LE));
+        if count == u32::from(PN_XNUM) && section_table != FileOffset(0) {
+            let first: SectionHeader64<LittleEndian> = read_pod(read, section_table)?;
             count = first.sh_info.get(LE);
         }
         Ok(Self {
             kind: header.e_type.get(LE),
+            is_x86_64: header.e_machine.get(LE) == EM_X86_64,
             count,
-            has_sections: header.e_shnum.get(LE) > 1,
+            sections: header.e_shnum.get(LE),
+            section_table,
+            names: header.e_shstrndx(LE).index(),
             table: FileOffset(header.e_phoff.get(LE)),
             stride: header.e_phentsize.get(LE),
         })
     }
 
     /// The first `most` program headers, as far as the file has them.
-    pub(crate) fn segments(&self, read: &ReadAt<'_>, most: u32) -> io::Result<Vec<Segment>> {
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn segments(&self, read: &ReadAt<'_>, most: u32) -> io::Result<Vec<ProgramHeader>> {
         let stride = u64::from(self.stride);
         let size = size_of::<ProgramHeader64<LittleEndian>>();
         let count = u64::from(self.count.min(most));
@@ -125,7 +148,7 @@ impl Header {
             let have = read(self.table.plus(index * stride), &mut buffer)?;
             let entries = buffer.get(..have).unwrap_or_default();
             let entries = entries.chunks_exact(size);
-            segments.extend(entries.filter_map(Segment::parse));
+            segments.extend(entries.filter_map(ProgramHeader::parse));
             if have < buffer.len() {
                 break;
             }
@@ -135,7 +158,7 @@ impl Header {
     }
 }
 
-impl Segment {
+impl ProgramHeader {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let (header, _) = pod::from_bytes::<ProgramHeader64<LittleEndian>>(bytes).ok()?;
         let flags = header.p_flags.get(LE);
@@ -155,31 +178,26 @@ impl Segment {
     }
 
     /// The addresses of its pages.
-    pub(crate) fn pages(&self) -> std::ops::Range<u64> {
+    #[must_use]
+    pub fn pages(&self) -> std::ops::Range<u64> {
         let end = self.address.saturating_add(self.in_memory);
         page_of(self.address)..end.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX)
     }
 }
 
-/// The size of a page in bytes.
-pub(crate) const PAGE: u64 = 4096;
-
-/// The start of the page.
-pub(crate) const fn page_of(place: u64) -> u64 {
-    place & !(PAGE - 1)
-}
-
 /// The head of an executable or a library: all that tells one build from another.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Head {
-    pub(crate) segments: Vec<Segment>,
-    pub(crate) build_id: Vec<u8>,
+pub struct Head {
+    /// Its program headers.
+    pub segments: Vec<ProgramHeader>,
+    /// The GNU build-id; empty where there is none.
+    pub build_id: Vec<u8>,
 }
 
 impl Head {
-    /// `None` for what is no ELF file for this processor that can be loaded.
-    pub(crate) fn read(read: &ReadAt<'_>) -> Option<Self> {
-        let header = Header::read(read).ok()?;
+    /// Reads it; `None` for what is no ELF file for this processor that can be loaded.
+    pub fn read(read: &ReadAt<'_>) -> Option<Self> {
+        let header = Header::read(read).ok().filter(|header| header.is_x86_64)?;
         let segments = header.segments(read, MAX_MODULE_SEGMENTS).ok()?;
         if !segments.iter().any(|segment| segment.kind == PT_LOAD) {
             return None;
@@ -192,18 +210,22 @@ impl Head {
         })
     }
 
-    pub(crate) fn loaded(&self) -> impl DoubleEndedIterator<Item = &Segment> {
+    /// What is loaded of it.
+    pub fn loaded(&self) -> impl DoubleEndedIterator<Item = &ProgramHeader> {
         let segments = self.segments.iter();
         segments.filter(|segment| segment.kind == PT_LOAD && segment.in_memory > 0)
     }
 
-    pub(crate) fn tls(&self) -> Option<&Segment> {
+    /// What its thread-local variables begin with.
+    #[must_use]
+    pub fn tls(&self) -> Option<&ProgramHeader> {
         let mut segments = self.segments.iter();
         segments.find(|segment| segment.kind == PT_TLS)
     }
 
     /// What was added to its addresses when its first page was mapped at `start`.
-    pub(crate) fn bias(&self, start: u64) -> Option<u64> {
+    #[must_use]
+    pub fn bias(&self, start: u64) -> Option<u64> {
         let first = self
             .loaded()
             .find(|segment| page_of(segment.offset.0) == 0)?;
@@ -211,7 +233,7 @@ impl Head {
     }
 }
 
-fn build_id(read: &ReadAt<'_>, segment: &Segment) -> Option<Vec<u8>> {
+fn build_id(read: &ReadAt<'_>, segment: &ProgramHeader) -> Option<Vec<u8>> {
     let mut notes = vec![0; usize::try_from(segment.in_file.min(MAX_NOTES)).ok()?];
     let have = read(segment.offset, &mut notes).ok()?;
     // Notes of executables may be aligned to 8 bytes; those have segments of their own.
