@@ -54,27 +54,13 @@ pub(super) fn of(
         if is_late || poller.recorder.count - begin > budget {
             break;
         }
-        let cells = &polls.cells;
-        let Ok(place) = cells.binary_search_by_key(&header, |cell| cell.candidate.header) else {
+        let Some((place, is_running)) = place_of(polls, survey, header) else {
             continue;
-        };
-        let is_running = match survey.tasks.get(place).map(|task| task.state) {
-            Some(State::Idle | State::Woken) => false,
-            Some(State::Running { .. }) => true,
-            _ => continue,
         };
         let of_it: Vec<(usize, &Thing)> = indices
             .iter()
             .filter_map(|index| Some((*index, things.get(*index)?)))
             .collect();
-        for (index, thing) in &of_it {
-            if let What::Slot(at) = thing.what
-                && thing.having.len() == 1
-                && let Some(tried) = tried.get_mut(*index)
-            {
-                tried.is_awaited = !is_running && poller.waits_at(place, at);
-            }
-        }
         for (index, seen) in drop_one(&mut poller, place, &of_it) {
             if let Some(tried) = tried.get_mut(index) {
                 tried.add(Party::Task { cell: header }, &seen, is_running);
@@ -89,8 +75,51 @@ pub(super) fn of(
         });
         let found: u64 = tried.references.values().sum();
         tried.has_all_references = counts.is_some_and(|all| all == found);
+        let is_late = until.is_some_and(|until| Instant::now() >= until);
+        if !is_late && poller.recorder.count - begin <= BUDGET {
+            tried.is_awaited = is_awaited(&mut poller, polls, survey, thing, tried);
+        }
     }
     tried
+}
+
+/// The position of a task, and whether it runs; `None` for one that has no future.
+fn place_of(polls: &Polls<'_>, survey: &Survey, header: u64) -> Option<(usize, bool)> {
+    let cells = &polls.cells;
+    let place = cells.binary_search_by_key(&header, |cell| cell.candidate.header);
+    let place = place.ok()?;
+    match survey.tasks.get(place)?.state {
+        State::Idle | State::Woken => Some((place, false)),
+        State::Running { .. } => Some((place, true)),
+        _ => None,
+    }
+}
+
+/// Whether a task waits at a place for a waker of which nobody else has a reference. Words that lead to the place
+/// are in the memory of others, too, where it was something else before.
+fn is_awaited<M: Machine>(
+    poller: &mut Poller<'_, M>,
+    polls: &Polls<'_>,
+    survey: &Survey,
+    thing: &Thing,
+    tried: &Tried,
+) -> bool {
+    let (What::Slot(at), [waiter]) = (&thing.what, thing.waiters.as_slice()) else {
+        return false;
+    };
+    let has_none = |party: &Party| match tried.references.get(party) {
+        Some(count) => *count == 0,
+        None => tried.has_all_references,
+    };
+    let is_alone = thing
+        .having
+        .iter()
+        .all(|party| party == waiter || has_none(party));
+    let Party::Task { cell } = waiter else {
+        return false;
+    };
+    let place = place_of(polls, survey, *cell).filter(|_| is_alone);
+    place.is_some_and(|(place, is_running)| !is_running && poller.waits_at(place, *at))
 }
 
 impl Tried {

@@ -6,9 +6,9 @@ use tokio::sync::{mpsc, oneshot};
 use crate::variant::{Variant, keep, runtime};
 
 pub(crate) fn run(variant: Variant) {
-    runtime(2).block_on(async {
+    runtime(2).block_on(async move {
         variant.spawn(collect());
-        variant.spawn(confirm());
+        variant.spawn(hand_over(variant));
         keep().await;
     });
 }
@@ -25,8 +25,16 @@ async fn collect() -> u64 {
     sum
 }
 
-async fn confirm() {
-    let (sender, receiver) = oneshot::channel::<()>();
+/// Where the channel was before it was moved, its address stays in memory.
+async fn hand_over(variant: Variant) {
+    let mut place = Box::new(Some(oneshot::channel()));
+    let (sender, receiver) = place.take().expect("it was put there");
+    variant.spawn(confirm(sender, receiver));
+    keep().await;
+    drop(place);
+}
+
+async fn confirm(sender: oneshot::Sender<()>, receiver: oneshot::Receiver<()>) {
     let _confirmed = receiver.await; // STUCK confirm: it would have to send that itself
     drop(sender);
 }
