@@ -21,8 +21,8 @@ use crate::{
 /// Where distributions put debug files.
 const DEBUG_DIR: &str = "/usr/lib/debug";
 /// How many entries of the directories that the user gives are looked at, and how deep they may be.
-const MAX_ENTRIES: usize = 20_000;
-const MAX_DEPTH: usize = 8;
+pub const MAX_ENTRIES: usize = 20_000;
+pub const MAX_DEPTH: usize = 8;
 /// The most bytes of a link to a debug file.
 const MAX_LINK: u64 = 4096;
 
@@ -33,7 +33,15 @@ pub struct DebugFiles {
     /// The caches of debuginfod's clients.
     caches: Vec<PathBuf>,
     /// What lies in the directories, by build-id; looked for when all else failed.
-    found: OnceCell<HashMap<Vec<u8>, Vec<PathBuf>>>,
+    found: OnceCell<Scanned>,
+}
+
+/// What lies below some directories.
+#[derive(Debug, Default)]
+struct Scanned {
+    files: HashMap<Vec<u8>, Vec<PathBuf>>,
+    /// Whether there is more.
+    is_cut: bool,
 }
 
 impl DebugFiles {
@@ -48,6 +56,11 @@ impl DebugFiles {
     /// Whether the user named places to look at.
     pub const fn are_given(&self) -> bool {
         !self.directories.is_empty()
+    }
+
+    /// Whether there is more in them than was looked at.
+    pub fn are_cut(&self) -> bool {
+        self.found.get().is_some_and(|found| found.is_cut)
     }
 
     /// The paths where a file of the module may be, the likeliest first.
@@ -102,7 +115,7 @@ impl DebugFiles {
     /// Whatever its name is.
     fn scanned(&self, build_id: &[u8]) -> Vec<PathBuf> {
         let found = self.found.get_or_init(|| scan(&self.directories));
-        found.get(build_id).cloned().unwrap_or_default()
+        found.files.get(build_id).cloned().unwrap_or_default()
     }
 }
 
@@ -142,24 +155,26 @@ fn is_ours(path: &Path) -> bool {
 }
 
 /// The files below these directories by their build-id.
-fn scan(directories: &[PathBuf]) -> HashMap<Vec<u8>, Vec<PathBuf>> {
-    let mut found: HashMap<Vec<u8>, Vec<PathBuf>> = HashMap::new();
+fn scan(directories: &[PathBuf]) -> Scanned {
+    let mut found = Scanned::default();
     let mut left = MAX_ENTRIES;
     let mut open: Vec<(PathBuf, usize)> = directories.iter().map(|one| (one.clone(), 0)).collect();
     while let Some((directory, depth)) = open.pop() {
         let entries = fs::read_dir(&directory).into_iter().flatten();
         for entry in entries.filter_map(Result::ok) {
             let Some(less) = left.checked_sub(1) else {
+                found.is_cut = true;
                 return found;
             };
             left = less;
             let path = entry.path();
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() && depth < MAX_DEPTH => open.push((path, depth + 1)),
+                Ok(kind) if kind.is_dir() => found.is_cut = true,
                 // Links lead to what is seen elsewhere, or to what the user did not name.
                 Ok(kind) if kind.is_file() => {
                     if let Some(build_id) = build_id(&path) {
-                        found.entry(build_id).or_default().push(path);
+                        found.files.entry(build_id).or_default().push(path);
                     }
                 }
                 _ => {}

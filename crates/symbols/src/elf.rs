@@ -56,7 +56,7 @@ impl ElfFile {
             names: RefCell::default(),
             asked: RefCell::default(),
             lack: RefCell::new(Some(match found.missed {
-                Some(build_id) if !build_id.is_empty() => LackReason::NotGiven(build_id),
+                Some(missed) if !missed.build_id.is_empty() => LackReason::NotGiven(missed),
                 _ => LackReason::Stripped,
             })),
             budget: Arc::clone(budget),

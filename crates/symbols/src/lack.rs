@@ -4,6 +4,8 @@ use std::{borrow::Cow, collections::BTreeSet, fmt};
 
 use rtops_elf::Resource;
 
+use crate::debug_files::{MAX_DEPTH, MAX_ENTRIES};
+
 /// What a module lacks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Lack {
@@ -32,7 +34,7 @@ pub enum LackReason {
     /// No file was found; the text is the system's reason.
     NotFound(String),
     /// No file with this build-id lies where the user said that files are.
-    NotGiven(String),
+    NotGiven(Missed),
     /// The process ran elsewhere, or its file is gone or another one by now.
     Elsewhere,
     /// The path that the target named isn't one to open.
@@ -48,6 +50,16 @@ pub enum LackReason {
     Malformed(String),
     /// The process that was to read it did not tell all; the text says what became of it.
     Unread(String),
+}
+
+/// A file that was looked for in vain.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "child", derive(serde::Deserialize, serde::Serialize))]
+pub struct Missed {
+    /// Its build-id, in hexadecimal digits.
+    pub build_id: String,
+    /// Whether there is more in the directories than was looked at.
+    pub is_cut: bool,
 }
 
 impl fmt::Display for Lack {
@@ -91,10 +103,22 @@ impl fmt::Display for LackReason {
             Self::Elsewhere => {
                 f.write_str("its file is not here; give a directory that has it by --symbols")
             }
-            Self::NotGiven(build_id) => write!(
+            Self::NotGiven(Missed {
+                build_id,
+                is_cut: false,
+            }) => write!(
                 f,
                 "no symbols; no file below the directories of --symbols, in /usr/lib/debug or in a cache of \
                  debuginfod has its build-id {build_id}"
+            ),
+            Self::NotGiven(Missed {
+                build_id,
+                is_cut: true,
+            }) => write!(
+                f,
+                "no symbols; no file that was looked at below the directories of --symbols has its build-id \
+                 {build_id}, and there are more than {MAX_ENTRIES} or deeper than {MAX_DEPTH} directories: name \
+                 a directory that is nearer to it"
             ),
             Self::BuildIdDiffers => {
                 f.write_str("build-id differs from the running one (replaced?)")

@@ -35,7 +35,7 @@ pub use crate::{
     fold::{FrameClass, visible},
     front::{LookedUp, Symbols},
     future::Poller,
-    lack::{Lack, LackReason},
+    lack::{Lack, LackReason, Missed},
     locate::is_c_library,
     name::Name,
     names::{display_name, display_type, is_body},

@@ -18,7 +18,7 @@ use rtops_files::{NamedBy, Refusal, Regular, bounded::Limited};
 use rtops_types::{MapsLine, Pid};
 
 use crate::{
-    LackReason, Module, ModuleKind, Options,
+    LackReason, Missed, Module, ModuleKind, Options,
     debug_files::{DebugFiles, hex},
 };
 
@@ -62,8 +62,8 @@ pub struct Finder {
 pub struct Found {
     /// Best last: the module's own file, then its debug files.
     pub files: Vec<Elf>,
-    /// The build-id that no file has in the places which the user named.
-    pub missed: Option<String>,
+    /// What no file is in the places which the user named.
+    pub missed: Option<Missed>,
     /// Where there may be what was split off from them.
     pub split: SplitOff,
     /// Whether no more is wanted than their symbols.
@@ -173,13 +173,16 @@ impl Finder {
         };
         let is_missed = debug_file.is_none() && self.debug_files.are_given();
         let is_missed = is_missed && !own.as_ref().is_ok_and(is_whole);
-        let missed = is_missed.then(|| hex(&module.build_id));
+        let missed = is_missed.then(|| Missed {
+            build_id: hex(&module.build_id),
+            is_cut: self.debug_files.are_cut(),
+        });
         match (own, debug_file) {
             (Err(reason), None) => Err(match (reason, missed) {
-                (LackReason::NotFound(_) | LackReason::BuildIdDiffers, Some(build_id))
-                    if !build_id.is_empty() =>
+                (LackReason::NotFound(_) | LackReason::BuildIdDiffers, Some(missed))
+                    if !missed.build_id.is_empty() =>
                 {
-                    LackReason::NotGiven(build_id)
+                    LackReason::NotGiven(missed)
                 }
                 // It may be another one on this machine.
                 (LackReason::NotFound(_) | LackReason::BuildIdDiffers, _)

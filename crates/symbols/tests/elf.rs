@@ -7,7 +7,8 @@ mod target;
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use rtops_symbols::{
-    Address, FileOffset, Frame, Function, LackReason, Module, ModuleKind, Options, Segment, Symbols,
+    Address, FileOffset, Frame, Function, LackReason, Missed, Module, ModuleKind, Options, Segment,
+    Symbols,
 };
 use target::Target;
 
@@ -185,11 +186,26 @@ fn a_stripped_program_gives_offsets_until_its_symbols_are_found() {
     )
     .unwrap();
     fs::remove_dir_all(symbols.path().join("release")).unwrap();
-    let (frames, lacks) = target.frames(module_of(&target), with_dir(target.options().pid));
-    assert!(matches!(frames[0].function, Function::ModuleOffset { .. }));
     let build_id = module.build_id.iter().map(|byte| format!("{byte:02x}"));
-    assert_eq!(lacks, [LackReason::NotGiven(build_id.collect())]);
+    let build_id: String = build_id.collect();
+    let is_missed = |is_cut| {
+        let (frames, lacks) = target.frames(module_of(&target), with_dir(target.options().pid));
+        assert!(matches!(frames[0].function, Function::ModuleOffset { .. }));
+        let build_id = build_id.clone();
+        assert_eq!(lacks, [LackReason::NotGiven(Missed { build_id, is_cut })]);
+    };
+    is_missed(false);
     assert_eq!(module_of(&target).build_id, module.build_id);
+    // Where there is more than is looked at, that is said.
+    let deep = symbols.path().join("1/2/3/4/5/6/7/8/9");
+    fs::create_dir_all(&deep).unwrap();
+    is_missed(true);
+    fs::remove_dir_all(symbols.path().join("1")).unwrap();
+    is_missed(false);
+    for number in 0..20_000 {
+        fs::write(symbols.path().join(format!("{number}.txt")), "").unwrap();
+    }
+    is_missed(true);
 }
 
 /// In one file, or in one for each unit, in the old format and in the new one.
