@@ -25,7 +25,7 @@ pub enum Error {
     #[error("no process is named {}; `rtops list --all` lists those that can be inspected", escape(.0))]
     NoSuchName(String),
     /// None was named, and there is none that could be meant.
-    #[error("no process of yours {}", can_be_meant(*.0))]
+    #[error("{}", no_candidate(*.0))]
     NoCandidate(Candidates),
     /// What comes first on the command line is no command, and no process has that name.
     #[error("no command or process is called {}; {}", escape(.name), meant(.similar.as_deref()))]
@@ -100,10 +100,7 @@ pub enum Error {
         reason: String,
     },
     /// No process has an agent, or the user sees none of them.
-    #[error(
-        "no process with an rtops agent is to be seen; add the crate rtops-agent to a service, or \
-         run rtops as root"
-    )]
+    #[error("{}", no_agents())]
     NoAgents,
     /// Some of several processes could not be shown, or not whole.
     #[error("{}", several(.failures, *.count))]
@@ -399,14 +396,29 @@ fn stands_still(pid: Pid, tracer: Option<Pid>) -> String {
     }
 }
 
-fn can_be_meant(among: Candidates) -> &'static str {
-    match among {
-        Candidates::Agents => {
-            "has an rtops agent; name one that has, or run rtops as the user of the service or as root"
-        }
-        Candidates::All => {
-            "runs tokio or has an rtops agent; name one, or run rtops as the user of the service or as root"
-        }
+fn no_candidate(among: Candidates) -> String {
+    let what = match among {
+        Candidates::Agents => "has an rtops agent",
+        Candidates::All => "runs tokio or has an rtops agent",
+    };
+    let one = match among {
+        Candidates::Agents => "name one that has",
+        Candidates::All => "name one",
+    };
+    match geteuid().is_root() {
+        true => format!("no process {what}; {one}"),
+        false => format!(
+            "no process of yours {what}; {one}, or run rtops as the user of the service or as root"
+        ),
+    }
+}
+
+fn no_agents() -> String {
+    let what =
+        "no process with an rtops agent is to be seen; add the crate rtops-agent to a service";
+    match geteuid().is_root() {
+        true => what.to_owned(),
+        false => format!("{what}, or run rtops as root"),
     }
 }
 

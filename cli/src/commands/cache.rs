@@ -34,15 +34,21 @@ pub fn run(args: &CacheArgs, output: &OutputArgs) -> Result<(), Error> {
         let why = "there is no cache: neither XDG_CACHE_HOME nor HOME is set";
         return Err(Error::Failed(why.to_owned()));
     };
-    let failed = |error: io::Error| Error::Failed(format!("there is no cache: {error}"));
+    let name = caches.to_string_lossy();
+    let failed =
+        |error: io::Error| Error::Failed(format!("no cache in {}: {error}", escape(&name)));
     let store = Store::open(&caches).map_err(failed)?;
-    if args.clear {
+    let before = store.usage().map_err(failed)?;
+    let usage = if args.clear {
         store.clear().map_err(failed)?;
-    }
-    let usage = store.usage().map_err(failed)?;
+        store.usage().map_err(failed)?
+    } else {
+        before
+    };
     let mut output = Output::open(output)?;
     match output.format {
         Format::Json => write_json(&mut output.writer, store.directory(), usage)?,
+        Format::Text if args.clear => write_cleared(&mut output.writer, store.directory(), before)?,
         Format::Text => write_text(&mut output.writer, store.directory(), usage)?,
     }
     output.finish()
@@ -69,5 +75,15 @@ fn write_text(writer: &mut impl Write, directory: &Path, usage: Usage) -> io::Re
         format::bytes(usage.bytes),
         format::bytes(MAX_CACHE),
         format::count(usage.files, "file"),
+    )
+}
+
+fn write_cleared(writer: &mut impl Write, directory: &Path, before: Usage) -> io::Result<()> {
+    writeln!(
+        writer,
+        "removed {}, {}, from {}",
+        format::count(before.files, "file"),
+        format::bytes(before.bytes),
+        escape(&directory.to_string_lossy()),
     )
 }

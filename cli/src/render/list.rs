@@ -20,16 +20,16 @@ const NO_RUST: &str = "No Rust process is running, or none that this user may se
 const COLUMNS: [Column; 13] = [
     Column::new("PID", Fit::Number),
     Column::new("PPID", Fit::OptionalNumber(0)),
-    Column::new("USER", Fit::OptionalText(2)),
+    Column::new("USER", Fit::OptionalText(3)),
     Column::new("NAME", Fit::Text),
     Column::new(AGENT, Fit::OptionalText(7)),
-    Column::new(RUSTC, Fit::OptionalText(6)),
+    Column::new(RUSTC, Fit::OptionalText(2)),
     Column::new(TOKIO, Fit::OptionalText(8)),
     Column::new("TASKS", Fit::Number),
     Column::new("THREADS", Fit::OptionalNumber(1)),
-    Column::new("CPU", Fit::OptionalNumber(5)),
-    Column::new("RSS", Fit::OptionalNumber(4)),
-    Column::new("UPTIME", Fit::OptionalNumber(3)),
+    Column::new("CPU", Fit::OptionalNumber(6)),
+    Column::new("RSS", Fit::OptionalNumber(5)),
+    Column::new("UPTIME", Fit::OptionalNumber(4)),
     Column::new("COMMAND", Fit::Cut),
 ];
 

@@ -243,10 +243,24 @@ fn what_is_no_fault_by_itself_deserves_a_look() {
 }
 
 #[test]
+fn a_task_that_gives_others_a_turn_has_no_children() {
+    let target = start("busy_yield", "bare");
+    let waits = |text: &str| text.contains("wait_until [yield]");
+    // In others of its moments it is woken, or runs.
+    let mut text = String::new();
+    eventually("it is seen while it waits for its turn", || {
+        text = target.stack_text(&[]);
+        waits(&text)
+    });
+    assert!(!text.contains("children"), "{text}");
+}
+
+#[test]
 fn a_watch_tells_what_one_look_does_not() {
     for (case, variant, told) in [
         ("joinset_unreaped", "bare", "results not taken: "),
         ("half_close", "plain", "cases/half_close.rs:51"),
+        ("busy_yield", "bare", "spinning: "),
     ] {
         let target = start(case, variant);
         let pid = target.pid.to_string();

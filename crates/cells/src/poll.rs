@@ -230,14 +230,15 @@ impl<'a, M: Machine> Poller<'a, M> {
         let begin = self.recorder.count;
         let mut state = cell.candidate.state;
         let mut ended = self.poll_once(cell, &mut state, thread);
+        let mut seen = 0;
         for _ in 0..MOST_ROUNDS {
             let ran = self.recorder.count - begin;
-            let has_containers = !self.polls.inner.is_empty();
             let waits = !cell.candidate.state.is_notified();
-            let goes_on = self.has_woken_itself && has_containers && waits;
+            let goes_on = self.has_woken_itself && waits && self.is_in_container(seen);
             if ended != Ended::Pending || !goes_on || ran > BUDGET {
                 break;
             }
+            seen = self.recorder.leaves.len();
             ended = self.poll_once(cell, &mut state, thread);
         }
         self.revert();
@@ -245,6 +246,16 @@ impl<'a, M: Machine> Poller<'a, M> {
             return Ended::GivenUp(Unresolved::OtherStack);
         }
         ended
+    }
+
+    /// Whether something that was polled from this leaf on waits in a container, which has wakers of its own: a
+    /// future that only gives others a turn wakes itself, too, and does the same the next time.
+    fn is_in_container(&self, first: usize) -> bool {
+        let leaves = self.recorder.leaves.get(first..).unwrap_or_default();
+        leaves.iter().any(|leaf| {
+            let mut inner = self.setup.inner.iter();
+            inner.any(|(_, waker)| Some(&waker.clone) == leaf.stack.first())
+        })
     }
 
     /// Polls a task that is in this state, which becomes the one that it is in afterwards.

@@ -122,7 +122,7 @@ impl Elf {
             let names = header.names;
             let names = names.and_then(|index| elf.sections.get(usize::from(index)));
             let names = names.ok_or(ReadError::Malformed("the section table"))?;
-            elf.names = elf.bytes(elf.place("the names of sections", names), MAX_NAMES)?;
+            elf.names = elf.bytes(elf.place("the table of section names", names), MAX_NAMES)?;
         }
         Ok(elf)
     }
@@ -231,7 +231,7 @@ impl Elf {
         let mut places = sections.take(MOST_NOTES).chain(segments.take(MOST_NOTES));
         places.find_map(|(offset, size, align)| {
             let notes = self
-                .bytes_at("the notes", FileOffset(offset), size.min(MAX_NOTES))
+                .bytes_at("a list of notes", FileOffset(offset), size.min(MAX_NOTES))
                 .ok()?;
             rtops_types::build_id(&notes, align).map(<[u8]>::to_vec)
         })

@@ -48,7 +48,8 @@ impl Functions {
         };
         for table in [".symtab", ".dynsym"] {
             let section = elf.section(table);
-            let names = section.and_then(|section| elf.linked("the names of symbols", section));
+            let names =
+                section.and_then(|section| elf.linked("the table of symbol names", section));
             let Some((section, names)) = section.zip(names) else {
                 continue;
             };

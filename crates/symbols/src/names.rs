@@ -5,9 +5,15 @@ const MAX_DEPTH: u32 = 32;
 /// The most generic arguments within generic arguments that are shown.
 pub const MAX_ARGUMENTS: u32 = 2;
 
-/// The readable form of the name of a symbol, without the hash.
-pub fn demangle(symbol: String) -> String {
-    rtops_elf::demangle(&symbol).unwrap_or(symbol)
+/// The readable form of the name of a symbol, without the hash and without the version of a function of the C
+/// library (`read@@GLIBC_2.2.5`).
+pub fn demangle(mut symbol: String) -> String {
+    rtops_elf::demangle(&symbol).unwrap_or_else(|| {
+        if let Some(version) = symbol.find('@') {
+            symbol.truncate(version);
+        }
+        symbol
+    })
 }
 
 /// Linkage names call the body of an `async fn`, an `async` block and a closure alike; the bare

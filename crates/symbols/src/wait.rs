@@ -358,8 +358,7 @@ fn entry<K: Copy + PartialEq>(table: &[(&[K], WaitReason)], key: K) -> Option<Wa
 
 /// What a function of the C library waits for.
 fn c_function(name: &str) -> Option<WaitReason> {
-    // `read@@GLIBC_2.2.5`, `__GI___libc_read`, `__open64_nocancel`, `___pthread_join`.
-    let name = name.split('@').next().unwrap_or(name);
+    // `__GI___libc_read`, `__open64_nocancel`, `___pthread_join`.
     let name = name.strip_prefix("__GI_").unwrap_or(name);
     let name = name.trim_start_matches('_');
     let name = name.strip_prefix("libc_").unwrap_or(name);

@@ -180,6 +180,7 @@ pub fn find<'a>(
     judging.stuck(&mut findings.findings);
     judging.spinning(&mut findings.findings);
     judging.stayed(&mut findings.findings);
+    judging.yielding(&mut findings.findings);
     judging.restless(&mut findings.findings);
     judging.orphaned(&mut findings.findings);
     verdicts.retain(|verdict| !judging.covers(verdict));

@@ -18,8 +18,8 @@ pub(super) struct Rested {
     pub(super) looks: usize,
     /// Those that were at one place in all looks.
     stayed: HashMap<Identity, Place>,
-    /// Those that waited in no look.
-    restless: HashSet<Identity>,
+    /// Those that waited in no look, or in some, and then at this place only.
+    restless: HashMap<Identity, Option<Place>>,
     /// Places that somebody left.
     left: HashSet<Place>,
     /// Kinds of which one has ended.
@@ -31,7 +31,7 @@ impl Rested {
     /// concluded.
     pub(super) fn of(samples: &[&Sample]) -> Self {
         let all_have = samples.iter().all(|sample| sample.has_untracked);
-        let Some((first, later)) = samples.split_first() else {
+        let Some(first) = samples.first() else {
             return Self::default();
         };
         if samples.len() < LEAST_LOOKS || !all_have {
@@ -40,21 +40,22 @@ impl Rested {
         let is_known =
             |(task, _): &(&Identity, &Option<Place>)| !matches!(task, Identity::Tracked(_));
         let tasks = || first.tasks.iter().filter(is_known);
-        let in_all = |task: &Identity, place: Option<Place>| {
-            let mut later = later.iter();
-            later.all(|sample| sample.tasks.get(task).is_some_and(|now| *now == place))
-        };
         let mut this = Self {
             looks: samples.len(),
             ..Self::default()
         };
-        for (task, place) in tasks() {
-            match place {
-                Some(there) if in_all(task, *place) => {
-                    this.stayed.insert(*task, *there);
+        for (task, _) in tasks() {
+            let places = samples.iter().map(|sample| sample.tasks.get(task).copied());
+            let Some(places) = places.collect::<Option<HashSet<Option<Place>>>>() else {
+                continue;
+            };
+            let mut rests = places.iter().copied().flatten();
+            match (rests.next(), rests.next()) {
+                (_, Some(_)) => {}
+                (Some(there), None) if !places.contains(&None) => {
+                    this.stayed.insert(*task, there);
                 }
-                None if in_all(task, None) => drop(this.restless.insert(*task)),
-                _ => {}
+                (rest, None) => drop(this.restless.insert(*task, rest)),
             }
         }
         for pair in samples.windows(2) {
@@ -84,7 +85,17 @@ impl Rested {
 
     /// Whether a task ran, or was about to, in every look.
     pub(super) fn is_restless(&self, task: &Task) -> bool {
-        Identity::of(task).is_some_and(|task| self.restless.contains(&task))
+        self.rest_of(task) == Some(None)
+    }
+
+    /// Whether a task that is at this place now was nowhere else in any look, unless it ran or was about to.
+    pub(super) fn is_always_at(&self, task: &Task, place: Place) -> bool {
+        let rest = self.rest_of(task).map(|rest| rest.unwrap_or(place));
+        rest.or_else(|| self.stays_at(task)) == Some(place)
+    }
+
+    fn rest_of(&self, task: &Task) -> Option<Option<Place>> {
+        self.restless.get(&Identity::of(task)?).copied()
     }
 
     fn stays_at(&self, task: &Task) -> Option<Place> {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use rtops_symbols::WaitEnd;
+use rtops_symbols::{WaitEnd, WaitReason};
 
 use super::{
     Evidence, Finding, Judge, Subject,
@@ -14,7 +14,7 @@ use super::{
     growth::growth,
     idioms::Idioms,
     rested::Rested,
-    sample::{Identity, Sample, Site, Watch, comparable, site},
+    sample::{Identity, Sample, Site, Watch, comparable, place_of, site},
 };
 use crate::{
     dump::Dump,
@@ -253,6 +253,25 @@ impl<'d, 'a> Judging<'d, 'a> {
                     _ => "others of its type ended",
                 };
                 format!("was there in all {looks} looks of {watched}, and {meanwhile}")
+            },
+        );
+    }
+
+    /// Gave others a turn, and had the next one, in every look.
+    pub(super) fn yielding(&mut self, findings: &mut Vec<Finding<'a>>) {
+        let (looks, watched) = (self.rested.looks, format::duration(self.watch.time));
+        self.take(
+            Evidence::Spinning,
+            findings,
+            |this, group| match group.waits().as_slice() {
+                [WaitReason::Yield] => those(group, |task| {
+                    let place = place_of(this.dump, task);
+                    place.is_some_and(|place| this.rested.is_always_at(task, place))
+                }),
+                _ => Vec::new(),
+            },
+            |_, _, _| {
+                format!("gave others a turn and asked for the next one, in all {looks} looks of {watched}")
             },
         );
     }

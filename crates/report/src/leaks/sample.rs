@@ -149,9 +149,12 @@ pub fn kin(name: &str) -> String {
 /// Where a task rests; `None` for one that runs or was not captured. A task in a wait without a
 /// waker has no stack, and rests where it was spawned, or as what it is.
 fn task_place(dump: &Dump, task: &Task) -> Option<Place> {
-    if !task.state.is_suspended() || task.kind == TaskKind::Span {
-        return None;
-    }
+    let rests = task.state.is_suspended() && task.kind != TaskKind::Span;
+    rests.then(|| place_of(dump, task)).flatten()
+}
+
+/// Where a task is, or goes on.
+pub(super) fn place_of(dump: &Dump, task: &Task) -> Option<Place> {
     let made = match &task.origin {
         Origin::Tracked(tracked) => Ok((site(dump, tracked.site), dump.string(tracked.name))),
         Origin::Untracked(untracked) => match untracked.memory.found_by {

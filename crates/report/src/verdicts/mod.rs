@@ -38,7 +38,7 @@ pub enum Fault {
     BlockedWorker,
     /// Polled again and again, and gets nowhere.
     Livelock,
-    /// All of something is held by those who wait for work themselves.
+    /// All of something is held by tasks that wait for work.
     Exhausted,
     /// Nothing can wake it.
     Never,

@@ -56,7 +56,7 @@ pub(super) fn deadlocks<'a>(
     verdicts
 }
 
-/// What tasks wait for and others hold that wait for work themselves: none of it comes free before they get some.
+/// What tasks wait for and others hold while they wait for work: none of it comes free before they get some.
 pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();
     // Who waits to be told something waits for work, too, like those who would have to tell it.
@@ -86,13 +86,12 @@ pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec
         let mut verdict = Verdict::new(
             Fault::Exhausted,
             format!(
-                "{} {verb} ({reason}) for what {} that {} for work themselves",
+                "{} {verb} ({reason}) for what {}",
                 format::count(waiters.len(), "task"),
                 match holders.len() {
-                    1 => "1 task holds".to_owned(),
-                    some => format!("{some} tasks hold"),
+                    1 => "1 task holds while it waits for work".to_owned(),
+                    some => format!("{some} tasks hold while they wait for work"),
                 },
-                if holders.len() == 1 { "waits" } else { "wait" }
             ),
         );
         let held = format::list(facts.tasks(&holders));

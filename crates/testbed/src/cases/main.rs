@@ -15,6 +15,7 @@ mod blocking_nested;
 mod broadcast_ring;
 mod buffered_pool;
 mod busy_wake;
+mod busy_yield;
 mod coop_block_on;
 mod dashmap_guard;
 mod futurelock;
@@ -47,13 +48,14 @@ use crate::variant::Variant;
 /// Blocks for as long as it can.
 type Case = fn(Variant);
 
-const CASES: [(&str, Case); 22] = [
+const CASES: [(&str, Case); 23] = [
     ("actor_cycle", actor_cycle::run),
     ("blocked_alone", blocked_alone::run),
     ("blocking_nested", blocking_nested::run),
     ("broadcast_ring", broadcast_ring::run),
     ("buffered_pool", buffered_pool::run),
     ("busy_wake", busy_wake::run),
+    ("busy_yield", busy_yield::run),
     ("coop_block_on", coop_block_on::run),
     ("dashmap_guard", dashmap_guard::run),
     ("futurelock", futurelock::run),

@@ -362,7 +362,7 @@ fn threads_by_their_stacks_and_calls() {
             'S',
             None,
             &[
-                "write@@GLIBC_2.2.5",
+                "write",
                 "std::sys::fd::unix::FileDesc::write",
                 "<std::process::ChildStdin as std::io::Write>::write",
                 "gateway::f",
