@@ -20,7 +20,9 @@ use crate::{
     frames::Frames,
     group::TaskGroup,
     leaks::deadlock::{Deadlock, deadlocks},
-    task::Task,
+    remarks,
+    task::{State, Task},
+    tree::Chain,
     waits::Waits,
 };
 use facts::Facts;
@@ -166,7 +168,30 @@ impl<'a> Verdicts<'a> {
     }
 }
 
+/// What was not judged, in one line.
 fn not_judged(dump: &Dump, groups: &[TaskGroup]) -> Option<String> {
+    let parts = [unplaced(groups), unaged(dump, groups)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// How many tasks wait at a place that is not known, as in a program without debug info.
+fn unplaced(groups: &[TaskGroup]) -> Option<String> {
+    let is_unplaced = |group: &&TaskGroup| {
+        let lacks_line = |chain: &Chain| chain.incomplete == Some(remarks::NO_LINE);
+        let is_cut = group.look.unresolved.is_some() || group.chains.iter().any(lacks_line);
+        group.look.state == State::Waiting && group.waits().is_empty() && is_cut
+    };
+    let groups = groups.iter().filter(is_unplaced);
+    match groups.map(|group| group.tasks.len()).sum() {
+        0 => None,
+        1 => Some("what 1 task waits for is not known".to_owned()),
+        some => Some(format!("what {some} tasks wait for is not known")),
+    }
+}
+
+/// Of whom the age is not known.
+fn unaged(dump: &Dump, groups: &[TaskGroup]) -> Option<String> {
     let tasks = || groups.iter().flat_map(|group| &group.tasks);
     let ageless = tasks().filter(|task| task.since().is_none()).count();
     if ageless == 0 {
