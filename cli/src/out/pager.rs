@@ -26,6 +26,7 @@ use nix::{
 };
 
 use super::terminal;
+use crate::proc::proc_files;
 
 /// What `less` is told where the user has not chosen: end at once if all fits, keep colours, leave
 /// what was shown on the terminal.
@@ -54,6 +55,23 @@ fn has_terminal() -> bool {
     tcgetpgrp(io::stdout()).is_ok_and(|foreground| foreground == getpgrp())
 }
 
+/// The signals that are blocked while a pager runs. One that is ignored would be told of if it were blocked, but is to
+/// stay without effect, as a SIGHUP below `nohup`.
+fn held() -> SigSet {
+    let status = proc_files::process(rtops_types::Pid::own());
+    let status = status.and_then(|process| proc_files::status(&process));
+    let ignored = status.map_or(0, |status| status.sigign);
+    let is_ignored = |signal: &Signal| ignored >> (*signal as i32 - 1) & 1 == 1;
+    let ending = [
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGTERM,
+    ];
+    let ending = ending.into_iter().filter(|signal| !is_ignored(signal));
+    ending.chain([Signal::SIGCHLD]).collect()
+}
+
 /// A pager that runs. It is waited for when this is dropped.
 #[derive(Debug)]
 pub struct Pager {
@@ -73,15 +91,7 @@ impl Pager {
     /// # Errors
     /// When there is no such program, or it can't be run.
     pub fn start(words: &[String]) -> io::Result<Self> {
-        let held: SigSet = [
-            Signal::SIGHUP,
-            Signal::SIGINT,
-            Signal::SIGQUIT,
-            Signal::SIGTERM,
-            Signal::SIGCHLD,
-        ]
-        .into_iter()
-        .collect();
+        let held = held();
         let signals = SignalFd::with_flags(&held, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         let before = held.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;

@@ -45,8 +45,9 @@ impl Terminal {
         let keyboard = File::from(pty.master);
         set_size(&keyboard, size);
         let mut session = Command::new("setsid");
-        // Whoever runs the tests may ignore Ctrl-C, as a script does for what it runs beside itself.
-        session.args(["--ctty", "env", "--default-signal=INT"]);
+        // Whoever runs the tests may ignore Ctrl-C, as a script does for what it runs beside itself, or SIGHUP, as
+        // what runs below `nohup` does.
+        session.args(["--ctty", "env", "--default-signal=INT,HUP"]);
         session.arg(command.get_program());
         session.args(command.get_args()).env_clear();
         for (name, value) in command.get_envs() {

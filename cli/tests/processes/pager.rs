@@ -66,12 +66,16 @@ impl Script {
 
 impl Target {
     fn paged(&self, size: Size, pager: &str, arguments: &[&str]) -> Terminal {
+        Terminal::run(size, &self.command_with(pager, arguments))
+    }
+
+    fn command_with(&self, pager: &str, arguments: &[&str]) -> Command {
         let mut command = self.command_line(arguments);
         command
             .env("PATH", "/usr/bin:/bin")
             .env("PAGER", "no-such-program")
             .env("RTOPS_PAGER", pager);
-        Terminal::run(size, &command)
+        command
     }
 }
 
@@ -180,6 +184,25 @@ fn what_ends_rtops_ends_the_pager() {
             eventually("the pager is gone", || script.is_gone());
         }
     }
+}
+
+#[test]
+fn a_signal_that_is_ignored_ends_neither() {
+    let target = Target::start(Build::Dev, &["herd", "6"]);
+    let script = Script::new(&format!("cat > /dev/null; echo all is there; {WAITS}"));
+    let rtops = target.command_with(&script.command(), &SHORT);
+    let mut command = Command::new("env");
+    command.arg("--ignore-signal=HUP").arg(rtops.get_program());
+    command.args(rtops.get_args());
+    for (name, value) in rtops.get_envs() {
+        command.env(name, value.unwrap());
+    }
+    let mut terminal = Terminal::run(SMALL, &command);
+    terminal.expect("all is there");
+    terminal.signal(Signal::SIGHUP);
+    terminal.keys("\n");
+    assert!(terminal.wait().success());
+    assert_eq!(terminal.lines().last().unwrap(), "left");
 }
 
 #[test]
