@@ -49,10 +49,9 @@ pub struct LeaksArgs {
     #[arg(long = "for", value_name = "TIME", default_value = "30s",
           value_parser = parse_duration, conflicts_with_all = ["core", "from", "baseline"])]
     pub watch: Duration,
-    /// How often to look while watching
-    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_pause,
-          conflicts_with = "core")]
-    pub every: Duration,
+    /// How often to look while watching [default: 5s, or a quarter of a shorter watch]
+    #[arg(long, value_name = "TIME", value_parser = parse_pause, conflicts_with = "core")]
+    pub every: Option<Duration>,
     /// Suspect every wait this long
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = parse_duration,
           conflicts_with = "core")]

@@ -5,7 +5,7 @@ use std::{
     fs,
     io::Write as _,
     path::Path,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use regex::Regex;
@@ -40,6 +40,11 @@ use crate::{
     proc::proc_files,
     watch::churn::ThreadChurn,
 };
+
+/// How long to wait between two looks,
+const EVERY: Duration = Duration::from_secs(5);
+/// and how many there are at least in a watch.
+const LOOKS: u32 = 4;
 
 /// Looks at a process for a while and prints what leaks: what one look tells at once. Prints before it fails for
 /// what is missing.
@@ -224,7 +229,7 @@ fn watch(target: &Target, args: &LeaksArgs, (first, begun): (Taken, Instant)) ->
         ..Watch::default()
     };
     while since.elapsed() < time {
-        churn.watch(args.every.min(time.saturating_sub(since.elapsed())));
+        churn.watch(every(args).min(time.saturating_sub(since.elapsed())));
         let taken =
             take(target, args).and_then(|taken| match taken.start_time == last.start_time {
                 true => Ok(taken),
@@ -245,7 +250,7 @@ fn watch(target: &Target, args: &LeaksArgs, (first, begun): (Taken, Instant)) ->
                 });
                 last.dump.gaps.push(match is_there {
                     true => format!("after {after}, the process could not be looked at any more: {error}"),
-                    false => format!("the process ended {after} after the first look; nothing later is known of it"),
+                    false => format!("the process ended within {after} of the first look; nothing later is known of it"),
                 });
                 break;
             }
@@ -254,6 +259,11 @@ fn watch(target: &Target, args: &LeaksArgs, (first, begun): (Taken, Instant)) ->
     drop(progress);
     watch.ended_kin = churn.ended();
     (last, watch)
+}
+
+/// How long to wait for the next look: in a short watch no longer than gives enough looks to compare.
+fn every(args: &LeaksArgs) -> Duration {
+    args.every.unwrap_or_else(|| EVERY.min(args.watch / LOOKS))
 }
 
 fn take(target: &Target, args: &LeaksArgs) -> Result<Taken, Error> {

@@ -261,6 +261,7 @@ fn a_watch_tells_what_one_look_does_not() {
         ("joinset_unreaped", "bare", "results not taken: "),
         ("half_close", "plain", "cases/half_close.rs:51"),
         ("busy_yield", "bare", "spinning: "),
+        ("undriven_local", "bare", "nobody drives its executor"),
     ] {
         let target = start(case, variant);
         let pid = target.pid.to_string();
@@ -274,5 +275,20 @@ fn a_watch_tells_what_one_look_does_not() {
             }
         };
         assert!(text.contains(told), "{case} {variant}: {text}");
+    }
+}
+
+#[test]
+fn what_one_look_told_stands_after_a_watch() {
+    let target = start("blocked_alone", "bare");
+    let told = "blocked worker: ";
+    eventually("one look tells it", || {
+        target.stack_text(&[]).contains(told)
+    });
+    let pid = target.pid.to_string();
+    let watch = target.rtops(&["leaks", &pid, "--for", "2s"]).stdout;
+    assert!(watch.contains(told), "{watch}");
+    for wrong in ["no longer", "spinning"] {
+        assert!(!watch.contains(wrong), "{watch}");
     }
 }

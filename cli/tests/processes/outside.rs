@@ -1,6 +1,6 @@
 //! Processes that are looked at from outside while they live, without an agent or with one.
 
-use std::{collections::BTreeSet, fs, process};
+use std::{collections::BTreeSet, fs, process, thread};
 
 use nix::{
     sys::{
@@ -55,6 +55,17 @@ fn other_commands_look_at_it_too() {
     look(&["stack"], victim.pid(), &["--save", saved]).success();
     let again = rtops(None, &["stack", "--tasks", "--from", saved]).success();
     assert!(again.stdout.contains("herd::waits"), "{again}");
+}
+
+#[test]
+fn looks_at_one_process_take_turns() {
+    let victim = Victim::start(Build::Dev.path(), TEN).quiet();
+    let pid = victim.pid();
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| look(&["stack"], pid, &["--max-pause=10s"]).success());
+        }
+    });
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The process that does it.
 
 use std::{
+    fs::File,
     io,
     os::fd::{AsFd, OwnedFd},
     time::Duration,
@@ -17,6 +18,7 @@ use nix::{
     },
     unistd::getppid,
 };
+use rtops_files::bounded;
 use rtops_image::{Pid, Tid};
 
 use crate::{
@@ -35,6 +37,9 @@ const TICK: Duration = Duration::from_millis(20);
 /// What the program is asked with to be a helper.
 pub(crate) const ARGUMENT: &str = "--rtops-attach-helper";
 
+/// How much is read of the arguments of a process.
+const MAX_START: usize = 4096;
+
 /// Becomes the helper that [`freeze`](crate::freeze()) starts, if this process was started as one: then it does
 /// not return. A program that freezes processes calls this before anything else, while it has one thread and no
 /// open files, unless it names another program in [`Options::helper`](crate::Options::helper).
@@ -50,6 +55,17 @@ pub fn run_helper_if_asked() {
         };
         std::process::exit(code);
     }
+}
+
+/// Whether a process is such a helper, of whomever, or has ended by now: it lets go soon.
+#[must_use]
+pub fn is_helper(pid: Pid) -> bool {
+    let Ok(arguments) = File::open(format!("/proc/{pid}/cmdline")) else {
+        return true;
+    };
+    let start = bounded::read(arguments, MAX_START).unwrap_or_default();
+    let mut arguments = start.bytes.split(|byte| *byte == 0);
+    arguments.nth(1) == Some(ARGUMENT.as_bytes())
 }
 
 fn run() -> Result<(), Refusal> {

@@ -78,7 +78,7 @@ pub use rtops_image::{Pid, Tid};
 
 pub use crate::{
     freeze::{EndedEarly, Frozen, Held, How, freeze},
-    helper::run_helper_if_asked,
+    helper::{is_helper, run_helper_if_asked},
     options::{Injection, Options, Threads},
     refusal::{NoCopy, Refusal, Step},
     yielding::Yielding,

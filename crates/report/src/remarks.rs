@@ -169,7 +169,10 @@ impl Reason {
             Unresolved::Exit => {
                 reason!("about to exit", "its poll would have ended the process")
             }
-            Unresolved::Panic => reason!("panicked", "its poll panicked"),
+            Unresolved::Panic => reason!(
+                "panicked",
+                "the poll of it that rtops tried in memory of its own panicked"
+            ),
             Unresolved::SystemCall => reason!(
                 "in system calls",
                 "its poll makes a system call that has no answer here"

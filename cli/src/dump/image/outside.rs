@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     path::Path,
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -130,6 +131,23 @@ fn without_permission(
     }
 }
 
+/// For how long it is waited for another one that looks at the process, and how often it is tried.
+const TURN: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// Freezes a process, once another rtops that does so at the moment has let it go.
+fn freeze(pid: Pid, options: &Options) -> Result<Frozen, Refusal> {
+    let end = Instant::now() + TURN;
+    loop {
+        match rtops_attach::freeze(pid, options) {
+            Err(Refusal::Traced(by)) if rtops_attach::is_helper(by) && Instant::now() < end => {
+                thread::sleep(AGAIN);
+            }
+            frozen => return frozen,
+        }
+    }
+}
+
 /// For how long all others go first while the image is read, interpreted and shown.
 const YIELDING: Duration = Duration::from_secs(1);
 
@@ -149,7 +167,7 @@ impl Stopped {
         let process = proc_files::process(pid).map_err(|_| Error::NoSuchProcess(pid))?;
         // Before it stands still: whatever it is called then, it was called so a moment before.
         let thread_names = proc::thread_names(&process);
-        let frozen = rtops_attach::freeze(pid, options).map_err(|why| refused(pid, &why))?;
+        let frozen = freeze(pid, options).map_err(|why| refused(pid, &why))?;
         Ok(Self {
             pid,
             watched: Watched::begin(&process),

@@ -13,7 +13,11 @@ pub(super) fn named_task(dump: &Dump, task: &Task) -> String {
         let future = dump.string(task.tracked()?.future_type)?;
         Some(escape(&rtops_symbols::display_name(future)).into_owned())
     });
-    format!("{} {}", numbered("task", task), name.unwrap_or_default())
+    let number = numbered("task", task);
+    match name {
+        Some(name) => format!("{number} {name}"),
+        None => number,
+    }
 }
 
 /// `task 17`; tokio has its own numbers, as many of each as there are tokios in the program, and those

@@ -195,11 +195,19 @@ fn lines(view: &View, step: &Step, before: &Step) -> Vec<String> {
                 holders::place(view.dump, claim.site)
             )
         }
-        WaitsFor::Task(task) => format!(
-            "waits for the end of {}, for {}",
-            labels::named_task(view.dump, task),
-            format::duration(step.task.since().unwrap_or_default())
-        ),
+        WaitsFor::Task(task) => {
+            let task = labels::named_task(view.dump, task);
+            match step.task.since() {
+                Some(since) => format!(
+                    "waits for the end of {task}, for {}",
+                    format::duration(since)
+                ),
+                None => format!("waits for the end of {task}"),
+            }
+        }
+        WaitsFor::Shared(_, reason) if step.task.key == before.task.key => {
+            format!("waits ({reason}) for what it has itself, as memory tells")
+        }
         WaitsFor::Shared(shared, reason) => {
             let who = match shared.holders.is_empty() {
                 true => "shared with",

@@ -182,6 +182,7 @@ pub fn find<'a>(
     judging.stayed(&mut findings.findings);
     judging.yielding(&mut findings.findings);
     judging.restless(&mut findings.findings);
+    judging.not_driven(&mut findings.findings);
     judging.orphaned(&mut findings.findings);
     verdicts.retain(|verdict| !judging.covers(verdict));
     verdicts.extend(kept::growing(dump, frames, watch));

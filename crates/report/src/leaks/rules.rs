@@ -22,7 +22,7 @@ use crate::{
     frames::Frames,
     group::TaskGroup,
     task::{State, Task, TaskKey},
-    verdicts::Verdict,
+    verdicts::{Verdict, afterwards},
 };
 
 /// A poll that lasts longer is a finding.
@@ -276,20 +276,52 @@ impl<'d, 'a> Judging<'d, 'a> {
         );
     }
 
-    /// Ran, or was about to, in every look.
+    /// Ran, or was about to, in every look, and not on a thread that is blocked: that is another fault.
     pub(super) fn restless(&mut self, findings: &mut Vec<Finding<'a>>) {
         let (looks, watched) = (self.rested.looks, format::duration(self.watch.time));
+        let nobody_runs = afterwards::all_rested(self.dump);
         self.take(
             Evidence::Spinning,
             findings,
-            |this, group| match group.look.state {
-                State::Running { .. } | State::Woken => {
-                    those(group, |task| this.rested.is_restless(task))
-                }
-                _ => Vec::new(),
+            |this, group| {
+                let runs = match group.look.state {
+                    State::Running { tid } => !this.is_blocked(tid),
+                    State::Woken => !nobody_runs,
+                    _ => false,
+                };
+                those(group, |task| runs && this.rested.is_restless(task))
             },
             |_, _, _| format!("ran or was about to in all {looks} looks of {watched}"),
         );
+    }
+
+    /// Was about to run in every look, while no thread did anything, as where nobody drives a `LocalSet`.
+    pub(super) fn not_driven(&mut self, findings: &mut Vec<Finding<'a>>) {
+        let (looks, watched) = (self.rested.looks, format::duration(self.watch.time));
+        let nobody_runs = afterwards::all_rested(self.dump);
+        self.take(
+            Evidence::Stuck,
+            findings,
+            |this, group| match group.look.state {
+                State::Woken if nobody_runs => those(group, |task| this.rested.is_restless(task)),
+                _ => Vec::new(),
+            },
+            |_, _, _| {
+                format!(
+                    "was to be polled in all {looks} looks of {watched}, and no thread did so: nobody drives \
+                     its executor"
+                )
+            },
+        );
+    }
+
+    /// Whether a thread waits, and has hardly run since the look.
+    fn is_blocked(&self, tid: Option<i32>) -> bool {
+        let thread = tid.and_then(|tid| self.dump.thread(tid));
+        thread.is_some_and(|thread| match thread.afterwards {
+            Some(_) => afterwards::has_rested(thread),
+            None => matches!(thread.state, Some('S' | 'D')),
+        })
     }
 
     /// The time since a task made at a place last ended.

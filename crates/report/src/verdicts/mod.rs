@@ -4,7 +4,7 @@
 //! cause of one fault at most, that of the strongest evidence; so is a thread. `facts` says what
 //! things are called and where they are, `afterwards` what threads did since; `threads`, `pool` and `tasks` have the rules.
 
-mod afterwards;
+pub(crate) mod afterwards;
 mod facts;
 mod locks;
 mod notable;

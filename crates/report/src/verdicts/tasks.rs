@@ -184,7 +184,7 @@ pub(super) fn livelock<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();
     // Whoever asks once more and then waits, as to give others a turn, costs no time.
     let threads = || facts.dump.threads.iter();
-    let at_rest = threads().next().is_some() && threads().all(afterwards::has_rested);
+    let at_rest = afterwards::all_rested(facts.dump);
     let busy: Vec<String> = threads()
         .filter(|thread| afterwards::is_busy(thread))
         .filter_map(|thread| {

@@ -139,6 +139,7 @@ pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>>
         let is_long = since.is_some_and(|since| since >= LONG_POLL);
         let is_its_own = |holder: &&Task| tasks.iter().any(|task| task.key == holder.key);
         let own = is_stuck && holders.iter().all(is_its_own);
+        let still = still.filter(|_| workers.are_known());
         let is_long = is_long || still.is_some();
         if !is_long && starving.is_empty() && !nobody_drives && !is_stuck {
             continue;
@@ -344,8 +345,17 @@ impl Workers {
         }
     }
 
+    /// Without names, none is told from a thread that polls a task outside of any worker, as in `block_in_place`.
+    const fn are_known(&self) -> bool {
+        self.count > 0
+    }
+
     /// Whether so many blocked ones are all, and nobody else waits for I/O and timers.
     const fn is_stopped_by(&self, blocked: usize) -> bool {
-        blocked > 0 && blocked >= self.count && !self.has_driver && !self.has_running
+        self.are_known()
+            && blocked > 0
+            && blocked >= self.count
+            && !self.has_driver
+            && !self.has_running
     }
 }

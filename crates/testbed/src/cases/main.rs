@@ -31,6 +31,7 @@ mod std_circle;
 mod std_contended;
 mod std_mutex_select;
 mod tower_ready;
+mod undriven_local;
 mod unpolled_span;
 mod variant;
 
@@ -48,7 +49,7 @@ use crate::variant::Variant;
 /// Blocks for as long as it can.
 type Case = fn(Variant);
 
-const CASES: [(&str, Case); 23] = [
+const CASES: [(&str, Case); 24] = [
     ("actor_cycle", actor_cycle::run),
     ("blocked_alone", blocked_alone::run),
     ("blocking_nested", blocking_nested::run),
@@ -71,6 +72,7 @@ const CASES: [(&str, Case); 23] = [
     ("std_contended", std_contended::run),
     ("std_mutex_select", std_mutex_select::run),
     ("tower_ready", tower_ready::run),
+    ("undriven_local", undriven_local::run),
     ("unpolled_span", unpolled_span::run),
 ];
 

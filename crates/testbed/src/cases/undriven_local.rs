@@ -1,0 +1,19 @@
+//! A task waits for one of a `LocalSet` that nobody drives: it was woken when it was made, and is never polled.
+
+use tokio::task::LocalSet;
+
+use crate::variant::{Variant, keep, runtime};
+
+pub(crate) fn run(_: Variant) {
+    runtime(2).block_on(async {
+        let local = LocalSet::new();
+        let report = local.spawn_local(report());
+        let _reported = report.await;
+        drop(local);
+        keep().await;
+    });
+}
+
+async fn report() {
+    keep().await; // STUCK report: it never comes here
+}
