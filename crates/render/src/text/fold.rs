@@ -6,7 +6,7 @@ use rtops_report::{
     frames::Frames,
     tree::Segment,
 };
-use rtops_symbols::WaitReason;
+use rtops_symbols::{WaitEnd, WaitReason};
 
 /// How many frames are shown of a way without one of its own.
 const FEW: usize = 3;
@@ -47,6 +47,8 @@ pub(super) struct Piece<'f> {
 pub(super) struct LeftOut<'f> {
     count: usize,
     frames: Run<'f>,
+    /// What they wait for that others have to let go.
+    waits: Vec<WaitReason>,
 }
 
 impl<'f> Run<'f> {
@@ -83,10 +85,14 @@ impl LeftOut<'_> {
             count => format!("{count} branches"),
         };
         let crates = self.frames.crates();
-        Some(match crates.is_empty() {
+        let mut text = match crates.is_empty() {
             true => format!("… and {branches}"),
             false => format!("… and {branches} in {}", crates.join(", ")),
-        })
+        };
+        if !self.waits.is_empty() {
+            text = format!("{text} [{}]", WaitReason::words(&self.waits));
+        }
+        Some(text)
     }
 }
 
@@ -338,6 +344,11 @@ fn leave_out<'f>(frames: &'f Frames, segment: &Segment, left_out: &mut LeftOut<'
     if segment.branches.is_empty() {
         left_out.count += 1;
     }
+    for wait in &segment.waits {
+        if wait.end() == WaitEnd::Contended && !left_out.waits.contains(wait) {
+            left_out.waits.push(*wait);
+        }
+    }
     for branch in &segment.branches {
         leave_out(frames, branch, left_out);
     }
@@ -422,12 +433,13 @@ mod tests {
             ("tokio::lock app::cart app::both", WaitReason::MutexLock),
             ("tokio::read app::stock app::both", WaitReason::Read),
             ("tokio::sleep mio::x app::both", WaitReason::Sleep),
+            ("tokio::acquire mio::x app::both", WaitReason::RwLockRead),
         ];
         assert_snapshot!(drawn(&both), @r"
         app::both                  src/app::both.rs:7:9
         ├─ app::cart [mutex lock]  src/app::cart.rs:7:9
         └─ app::stock [I/O read]   src/app::stock.rs:7:9
-        … and 1 branch in tokio, mio
+        … and 2 branches in tokio, mio [rwlock read]
         ");
     }
 
