@@ -43,6 +43,7 @@ struct Document<'a> {
     idle: BTreeMap<&'static str, usize>,
     ignored: usize,
     starved: usize,
+    unplaced: usize,
 }
 
 #[derive(Serialize)]
@@ -113,6 +114,7 @@ pub fn json(writer: &mut impl Write, leaks: &LeaksView) -> io::Result<()> {
             .collect(),
         ignored: findings.ignored,
         starved: findings.starved,
+        unplaced: findings.unplaced,
     };
     super::write(writer, &document)
 }

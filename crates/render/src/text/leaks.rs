@@ -7,6 +7,7 @@ use rtops_report::{
     census::Count,
     format,
     leaks::{Finding, Subject, deadlock::Deadlock},
+    verdicts::unplaced_sentence,
     view::{LeaksView, Part, View},
     waits::{Step, WaitsFor},
 };
@@ -252,6 +253,10 @@ fn notes(leaks: &LeaksView) -> Vec<String> {
     }
     if findings.ignored > 0 {
         notes.push(format!("{} ignored, as you wished", findings.ignored));
+    }
+    if findings.unplaced > 0 {
+        let unplaced = unplaced_sentence(findings.unplaced);
+        notes.push(format!("{unplaced}, and so not judged"));
     }
     if findings.starved > 0 {
         let tasks = format::count(findings.starved, "task");

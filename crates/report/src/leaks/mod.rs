@@ -28,7 +28,7 @@ use crate::{
     selection::{Grouping, Selection},
     task::State,
     threads::{ThreadGroup, group_threads},
-    verdicts::{Verdict, Verdicts},
+    verdicts::{Verdict, Verdicts, unplaced},
     waits::Waits,
 };
 use deadlock::{Deadlock, deadlocks};
@@ -113,6 +113,8 @@ pub struct Findings<'a> {
     pub ignored: usize,
     /// Tasks that their executor has no thread for: nothing can be said of them.
     pub starved: usize,
+    /// Tasks of which it is not known what they wait for, as the program has no debug info.
+    pub unplaced: usize,
     /// Faults that the last dump shows and no finding is about.
     pub verdicts: Vec<Verdict<'a>>,
 }
@@ -187,6 +189,7 @@ pub fn find<'a>(
     verdicts.retain(|verdict| !judging.covers(verdict));
     verdicts.extend(kept::growing(dump, frames, watch));
     findings.verdicts = verdicts;
+    findings.unplaced = unplaced(&groups);
     for group in &groups {
         let left = judging.left(group);
         match group.look.state {

@@ -170,24 +170,33 @@ impl<'a> Verdicts<'a> {
 
 /// What was not judged, in one line.
 fn not_judged(dump: &Dump, groups: &[TaskGroup]) -> Option<String> {
-    let parts = [unplaced(groups), unaged(dump, groups)];
+    let unplaced = match unplaced(groups) {
+        0 => None,
+        some => Some(unplaced_sentence(some)),
+    };
+    let parts = [unplaced, unaged(dump, groups)];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
+/// What is said of so many tasks that wait at a place that is not known.
+#[must_use]
+pub fn unplaced_sentence(tasks: usize) -> String {
+    match tasks {
+        1 => "what 1 task waits for is not known".to_owned(),
+        some => format!("what {some} tasks wait for is not known"),
+    }
+}
+
 /// How many tasks wait at a place that is not known, as in a program without debug info.
-fn unplaced(groups: &[TaskGroup]) -> Option<String> {
+pub(crate) fn unplaced(groups: &[TaskGroup]) -> usize {
     let is_unplaced = |group: &&TaskGroup| {
         let lacks_line = |chain: &Chain| chain.incomplete == Some(remarks::NO_LINE);
         let is_cut = group.look.unresolved.is_some() || group.chains.iter().any(lacks_line);
         group.look.state == State::Waiting && group.waits().is_empty() && is_cut
     };
     let groups = groups.iter().filter(is_unplaced);
-    match groups.map(|group| group.tasks.len()).sum() {
-        0 => None,
-        1 => Some("what 1 task waits for is not known".to_owned()),
-        some => Some(format!("what {some} tasks wait for is not known")),
-    }
+    groups.map(|group| group.tasks.len()).sum()
 }
 
 /// Of whom the age is not known.
