@@ -3,14 +3,13 @@
 //! Only glibc says anything of it. Its functions are looked for at run time: a program that is
 //! linked to `mallinfo2` does not start where glibc is older than 2.33, and musl has none of them.
 //!
-//! `mallinfo2` takes the lock of one arena after the other and walks its lists of free pieces
-//! meanwhile, a cache miss or two for each; `malloc_trim` does so and gives back the whole pages in
-//! each. A thread that allocates in that arena and finds nothing in its own cache waits as long: a
-//! GiB of which half is free in small pieces takes seconds, in pieces of some kilobytes a tenth of a
-//! second. So the figures of a large heap are left out unless somebody wants them at that price.
-//! Neither takes a second lock of that kind or calls back, and who holds such a lock is inside
-//! `malloc` and waits for nobody, so there is no circle. A thread that rtops stops for a copy of the process while it is inside
-//! `malloc` delays both by that pause, as it goes on by itself.
+//! `mallinfo2` takes the lock of one arena after the other and walks its lists of free pieces meanwhile, a cache miss
+//! or two for each; `malloc_trim` does so and gives back the whole pages in each. A thread that allocates in that
+//! arena and finds nothing in its own cache waits as long: a GiB of which half is free in small pieces takes seconds,
+//! in pieces of some kilobytes a tenth of a second. So the figures of a large heap are left out unless somebody wants
+//! them at that price. Neither takes a second lock of that kind or calls back, and who holds such a lock is inside
+//! `malloc` and waits for nobody, so there is no circle. A thread that rtops stops for a copy of the process while it
+//! is inside `malloc` delays both by that pause, as it goes on by itself.
 #![expect(unsafe_code, reason = "functions of libc that are found at run time")]
 
 #[cfg(target_env = "gnu")]

@@ -210,8 +210,8 @@ fn compared(baseline: Option<&Taken>, last: &Taken) -> Result<Watch, Error> {
     })
 }
 
-/// Takes dumps for as long as the user wants to watch, after a first one, which was begun at this time. What was seen of a process that ends
-/// meanwhile is not lost: its last dump is then judged.
+/// Takes dumps for as long as the user wants to watch, after a first one, which was begun at this time. What was seen
+/// of a process that ends meanwhile is not lost: its last dump is then judged.
 fn watch(target: &Target, args: &LeaksArgs, (first, begun): (Taken, Instant)) -> (Taken, Watch) {
     // What that showed has been told meanwhile, which may take a moment.
     let since = Instant::now();

@@ -46,8 +46,8 @@
 //! - A SIGSTOP that comes in the middle takes effect afterwards.
 //! - An exec that begins in the middle may wait for the helper, and the helper for it: until the hard limit.
 //! - Until the copy ends, the first write to each page copies it.
-//! - If the helper is killed, a sleep may last longer, or return `EINTR` if it was interrupted before; a process that is the first of its namespace may be left a
-//!   child that has ended.
+//! - If the helper is killed, a sleep may last longer, or return `EINTR` if it was interrupted before; a process that
+//!   is the first of its namespace may be left a child that has ended.
 
 mod account;
 mod cgroup;

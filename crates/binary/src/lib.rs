@@ -1,8 +1,8 @@
 //! What an executable tells about how it was built.
 //!
-//! [`recognize`] reads its headers and a few kilobytes, and says whether it is a Rust program and
-//! which rustc built it: cheap enough for every program that runs. [`tokio`] says on which tokio it is,
-//! and [`Details::read`] tells the rest. [`child::Reader`] has a process of its own do it. What can't be known is `None`, never a guess.
+//! [`recognize`] reads its headers and a few kilobytes, and says whether it is a Rust program and which rustc built
+//! it: cheap enough for every program that runs. [`tokio`] says on which tokio it is, and [`Details::read`] tells the
+//! rest. [`child::Reader`] has a process of its own do it. What can't be known is `None`, never a guess.
 //!
 //! Nothing here trusts the file: it is read, never mapped, so that one that is cut short meanwhile
 //! is an error and not a SIGBUS; what it claims is compared with its size and with a limit before

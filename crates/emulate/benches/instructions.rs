@@ -57,7 +57,8 @@ fn run(bencher: Bencher<'_, '_>, code: &'static [u8]) {
     });
 }
 
-/// `add rax, rbx; xor rcx, rax; lea rdx, [rcx + rax * 4]; cmp rdx, rbx; cmovb rbx, rdx; shr rdx, 3; test rdx, rdx; jmp`.
+/// `add rax, rbx; xor rcx, rax; lea rdx, [rcx + rax * 4]; cmp rdx, rbx; cmovb rbx, rdx; shr rdx, 3; test rdx, rdx;
+/// jmp`.
 #[divan::bench]
 fn registers(bencher: Bencher<'_, '_>) {
     run(
@@ -92,7 +93,8 @@ fn calls(bencher: Bencher<'_, '_>) {
     );
 }
 
-/// `movups xmm0, [rsi]; pcmpeqb xmm1, xmm0; pmovmskb eax, xmm1; paddd xmm0, xmm2; movaps [rsi + 16], xmm0; pxor xmm3, xmm0; jmp`.
+/// `movups xmm0, [rsi]; pcmpeqb xmm1, xmm0; pmovmskb eax, xmm1; paddd xmm0, xmm2; movaps [rsi + 16], xmm0; pxor xmm3,
+/// xmm0; jmp`.
 #[divan::bench]
 fn sse(bencher: Bencher<'_, '_>) {
     run(

@@ -7,8 +7,8 @@ use crate::{
     wait,
 };
 
-/// What is to be known of a function: by readers, and by the rules that judge stacks. To find that out takes its name apart, and many
-/// stacks have the same function.
+/// What is to be known of a function: by readers, and by the rules that judge stacks. To find that out takes its name
+/// apart, and many stacks have the same function.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Name {
     /// Without generic arguments and what the compiler made.

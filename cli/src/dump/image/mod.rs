@@ -81,7 +81,8 @@ enum Origin<'a> {
     Outside(Outside),
 }
 
-/// Finds the tasks and threads in an image, which is of this process if that is there now, with what the code in it says of whom it polls.
+/// Finds the tasks and threads in an image, which is of this process if that is there now, with what the code in it
+/// says of whom it polls.
 fn survey(
     image: &impl Image,
     pid: Option<Pid>,

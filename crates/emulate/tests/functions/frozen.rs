@@ -22,8 +22,8 @@ pub struct Frozen {
 impl Frozen {
     pub fn new() -> Self {
         let (ready, child_is_ready) = nix::unistd::pipe().expect("pipe");
-        // SAFETY: the child does nothing but say that it is there and wait for its end, by calls that are safe in a signal handler
-        // and thus after a fork of a process with threads.
+        // SAFETY: the child does nothing but say that it is there and wait for its end, by calls that are safe in a
+        // signal handler and thus after a fork of a process with threads.
         let child = match unsafe { fork() }.expect("fork") {
             ForkResult::Parent { child } => child,
             ForkResult::Child => {

@@ -50,8 +50,8 @@ pub enum Text {
 }
 
 impl Profile {
-    /// Looks up the addresses of a dump that was taken at that time, by symbols for its modules. Blocks to read the debug info
-    /// of the modules that they lie in.
+    /// Looks up the addresses of a dump that was taken at that time, by symbols for its modules. Blocks to read the
+    /// debug info of the modules that they lie in.
     #[must_use]
     pub fn resolve(dump: Dump, mut symbols: Symbols, taken: SystemTime) -> Self {
         Self {

@@ -10,8 +10,8 @@ use super::sample::Place;
 /// A place that gains fewer than this is left alone: any service starts a task or two.
 const LEAST_GAIN: usize = 3;
 
-/// Which of some groups of places grew, and by how many that were not there in the first dump. `groups` has the number of each place's group,
-/// `samples` who rests where in each dump, the last one included.
+/// Which of some groups of places grew, and by how many that were not there in the first dump. `groups` has the
+/// number of each place's group, `samples` who rests where in each dump, the last one included.
 pub fn growth<K: Copy + Eq + Hash>(
     groups: &HashMap<Place, usize>,
     samples: &[&HashMap<K, Option<Place>>],

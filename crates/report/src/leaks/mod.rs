@@ -1,9 +1,9 @@
 //! Which tasks and threads will never end, and why one may think so.
 //!
-//! [`sample`] is what is kept of each dump of a watch, [`growth`] compares them, `rules` judges the
-//! tasks of the last dump and `threads` its threads, with `idioms` left alone; [`deadlock`] puts
-//! circles of [`waits`](crate::waits) into words; [`told`] knows what an earlier look has shown. Each task is in one finding at most: the one with
-//! the strongest evidence.
+//! [`sample`] is what is kept of each dump of a watch, [`growth`] compares them, `rules` judges the tasks of the last
+//! dump and `threads` its threads, with `idioms` left alone; [`deadlock`] puts circles of [`waits`](crate::waits)
+//! into words; [`told`] knows what an earlier look has shown. Each task is in one finding at most: the one with the
+//! strongest evidence.
 
 pub mod deadlock;
 pub mod growth;

@@ -1,8 +1,8 @@
 //! What is wrong with a process, as far as one look tells: the answer before the dump.
 //!
-//! A verdict names one fault: its cause, the evidence, and how many suffer from it. A task is the
-//! cause of one fault at most, that of the strongest evidence; so is a thread. `facts` says what
-//! things are called and where they are, `afterwards` what threads did since; `threads`, `pool` and `tasks` have the rules.
+//! A verdict names one fault: its cause, the evidence, and how many suffer from it. A task is the cause of one fault
+//! at most, that of the strongest evidence; so is a thread. `facts` says what things are called and where they are,
+//! `afterwards` what threads did since; `threads`, `pool` and `tasks` have the rules.
 
 pub(crate) mod afterwards;
 mod facts;

@@ -1,9 +1,9 @@
 //! What is asked of the process that reads symbols, and what it tells. The cache holds the same.
 //!
 //! One question is a [`Question::Setup`], once, perhaps a [`Question::Prepare`], then for each module a
-//! [`Question::Module`] and what is asked of it, and [`Question::Go`]. Then for each module come [`Told::Reading`], what is found in the order in which it
-//! was asked for, and [`Told::Facts`]; and at the end [`Told::End`]. Names and frames are numbered in the order in which
-//! they are first told, and told once.
+//! [`Question::Module`] and what is asked of it, and [`Question::Go`]. Then for each module come [`Told::Reading`],
+//! what is found in the order in which it was asked for, and [`Told::Facts`]; and at the end [`Told::End`]. Names and
+//! frames are numbered in the order in which they are first told, and told once.
 
 use std::{
     ffi::OsString,

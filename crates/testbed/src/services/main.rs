@@ -1,6 +1,6 @@
-//! Services on the libraries that most are built with: `services SERVICE`. None but `web` and
-//! `grpc` knows of rtops, apart from `main`, which starts the agent. They obey the same commands as `targets`, and their
-//! awaits are marked in the same way.
+//! Services on the libraries that most are built with: `services SERVICE`. None but `web` and `grpc` knows of rtops,
+//! apart from `main`, which starts the agent. They obey the same commands as `targets`, and their awaits are marked
+//! in the same way.
 
 mod grpc;
 mod http;
