@@ -49,7 +49,9 @@ pub struct LeaksArgs {
     #[arg(long = "for", value_name = "TIME", default_value = "30s",
           value_parser = parse_duration, conflicts_with_all = ["core", "from", "baseline"])]
     pub watch: Duration,
-    /// How often to look while watching [default: 5s, or a quarter of a shorter watch]
+    /// How often to look while watching [default: 5s]
+    ///
+    /// Without it, a watch of less than 20s looks four times.
     #[arg(long, value_name = "TIME", value_parser = parse_pause, conflicts_with = "core")]
     pub every: Option<Duration>,
     /// Suspect every wait this long
