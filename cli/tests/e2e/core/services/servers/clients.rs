@@ -1,6 +1,10 @@
 //! The clients: each has one request answered, and others that wait for a response and for more of a body.
 
-use std::io;
+use std::{
+    future::{Future, poll_fn},
+    io,
+    task::Poll,
+};
 
 use http_body_util::{BodyExt, Empty};
 use hyper::{
@@ -104,10 +108,14 @@ pub async fn tonic(port: String) -> io::Result<()> {
     let client = HealthClient::new(endpoint.connect().await.unwrap());
     let mut waiting = JoinSet::new();
     let mut asks = client.clone();
-    waiting.spawn(async move {
+    let mut check = Box::pin(async move {
         let service = "orders".to_owned();
         let _ = asks.check(HealthCheckRequest { service }).await;
     });
+    // The server gets this one first, and its tasks are always in the same order.
+    let begun = poll_fn(|context| Poll::Ready(check.as_mut().poll(context)));
+    assert!(begun.await.is_pending());
+    waiting.spawn(check);
     let mut watches = client.clone();
     waiting.spawn(async move {
         let service = "orders".to_owned();
