@@ -51,7 +51,7 @@ pub struct LeaksArgs {
     pub watch: Duration,
     /// How often to look while watching [default: 5s]
     ///
-    /// Without it, a watch of less than 20s looks four times.
+    /// Without it, in a watch of less than 20s a quarter of that lies between two looks.
     #[arg(long, value_name = "TIME", value_parser = parse_pause, conflicts_with = "core")]
     pub every: Option<Duration>,
     /// Suspect every wait this long

@@ -35,6 +35,7 @@ const MOST_NOTES: usize = 16;
 const PIECE: u64 = 256 << 10;
 /// The end of a piece is seen again at the start of the next: longer than all that is searched.
 const OVERLAP: u64 = 512;
+
 const LE: LittleEndian = LittleEndian;
 
 type SectionHeader = SectionHeader64<LittleEndian>;

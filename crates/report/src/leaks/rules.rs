@@ -233,7 +233,7 @@ impl<'d, 'a> Judging<'d, 'a> {
     /// The same of untracked tasks, whose times are not known: they stayed in every look, where nobody went on,
     /// or while others of their kind ended.
     pub(super) fn stayed(&mut self, findings: &mut Vec<Finding<'a>>) {
-        let (looks, watched) = (self.rested.looks, format::duration(self.watch.time));
+        let looks = self.looks();
         self.take(
             Evidence::Stuck,
             findings,
@@ -252,14 +252,14 @@ impl<'d, 'a> Judging<'d, 'a> {
                     Some(WaitEnd::Contended) => "nobody who waits there went on",
                     _ => "others of its type ended",
                 };
-                format!("was there in all {looks} looks of {watched}, and {meanwhile}")
+                format!("was there in all {looks}, and {meanwhile}")
             },
         );
     }
 
     /// Gave others a turn, and had the next one, in every look.
     pub(super) fn yielding(&mut self, findings: &mut Vec<Finding<'a>>) {
-        let (looks, watched) = (self.rested.looks, format::duration(self.watch.time));
+        let looks = self.looks();
         self.take(
             Evidence::Spinning,
             findings,
@@ -270,15 +270,13 @@ impl<'d, 'a> Judging<'d, 'a> {
                 }),
                 _ => Vec::new(),
             },
-            |_, _, _| {
-                format!("gave others a turn and asked for the next one, in all {looks} looks of {watched}")
-            },
+            |_, _, _| format!("gave others a turn and asked for the next one, in all {looks}"),
         );
     }
 
     /// Ran, or was about to, in every look, and not on a thread that is blocked: that is another fault.
     pub(super) fn restless(&mut self, findings: &mut Vec<Finding<'a>>) {
-        let (looks, watched) = (self.rested.looks, format::duration(self.watch.time));
+        let looks = self.looks();
         let nobody_runs = afterwards::all_rested(self.dump);
         self.take(
             Evidence::Spinning,
@@ -291,13 +289,13 @@ impl<'d, 'a> Judging<'d, 'a> {
                 };
                 those(group, |task| runs && this.rested.is_restless(task))
             },
-            |_, _, _| format!("ran or was about to in all {looks} looks of {watched}"),
+            |_, _, _| format!("ran or was about to in all {looks}"),
         );
     }
 
     /// Was about to run in every look, while no thread did anything, as where nobody drives a `LocalSet`.
     pub(super) fn not_driven(&mut self, findings: &mut Vec<Finding<'a>>) {
-        let (looks, watched) = (self.rested.looks, format::duration(self.watch.time));
+        let looks = self.looks();
         let nobody_runs = afterwards::all_rested(self.dump);
         self.take(
             Evidence::Stuck,
@@ -308,11 +306,17 @@ impl<'d, 'a> Judging<'d, 'a> {
             },
             |_, _, _| {
                 format!(
-                    "was to be polled in all {looks} looks of {watched}, and no thread did so: nobody drives \
+                    "was to be polled in all {looks}, and no thread did so: nobody drives \
                      its executor"
                 )
             },
         );
+    }
+
+    /// `5 looks of 4.4 s`.
+    fn looks(&self) -> String {
+        let watched = format::duration(self.watch.time);
+        format!("{} looks of {watched}", self.rested.looks)
     }
 
     /// Whether a thread waits, and has hardly run since the look.

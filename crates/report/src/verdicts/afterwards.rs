@@ -19,7 +19,7 @@ const GOES_ON: f64 = 0.1;
 const BUSY: f64 = 0.9;
 
 /// For how long a thread has hardly run, where that is known.
-pub(crate) fn stood_still(thread: &Thread) -> Option<Duration> {
+pub(super) fn stood_still(thread: &Thread) -> Option<Duration> {
     let after = thread.afterwards?;
     let waits = matches!(after.state, 'S' | 'D');
     let is_still = after.timeslices <= MOST_TIMESLICES && share(after.ran_ns, after) < STILL;
@@ -29,13 +29,13 @@ pub(crate) fn stood_still(thread: &Thread) -> Option<Duration> {
 }
 
 /// Whether a thread that waited has done something else since.
-pub(crate) fn has_gone_on(thread: &Thread) -> bool {
+pub(super) fn has_gone_on(thread: &Thread) -> bool {
     let after = thread.afterwards;
     after.is_some_and(|after| share(after.ran_ns, after) > GOES_ON)
 }
 
 /// Whether a thread could run nearly all the time, and did so if it was given a processor.
-pub(crate) fn is_busy(thread: &Thread) -> bool {
+pub(super) fn is_busy(thread: &Thread) -> bool {
     let after = thread.afterwards;
     after.is_some_and(|after| {
         let wanted = after.ran_ns.saturating_add(after.queued_ns);
@@ -59,7 +59,7 @@ pub(crate) fn all_rested(dump: &Dump) -> bool {
 
 /// `has used 98 % of a core for 130 ms since`; of several threads, the busiest. On a busy machine it may have had to
 /// wait for it.
-pub(crate) fn has_used<'t>(threads: impl IntoIterator<Item = &'t Thread>) -> Option<String> {
+pub(super) fn has_used<'t>(threads: impl IntoIterator<Item = &'t Thread>) -> Option<String> {
     let all = threads.into_iter().filter_map(|thread| thread.afterwards);
     let busiest = all.max_by_key(|after| after.ran_ns)?;
     let time = format::duration(watched(busiest));

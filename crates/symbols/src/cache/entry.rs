@@ -111,9 +111,9 @@ impl Kept for Known {
     }
 }
 
-/// A part of the units of a file.
+/// A piece of the units of a file.
 #[derive(Deserialize, Serialize)]
-enum Part {
+enum Piece {
     Units(Vec<UnitRoot>),
     Claims(Vec<UnitClaim>),
     End,
@@ -125,11 +125,11 @@ impl Kept for Units {
     fn send(&self, body: &mut Vec<u8>) -> Result<(), ProtocolError> {
         let (units, claims) = self.parts();
         let units = units.chunks(MAX_UNITS);
-        let units = units.map(|units| Part::Units(units.to_vec()));
+        let units = units.map(|units| Piece::Units(units.to_vec()));
         let claims = claims.chunks(MAX_CLAIMS);
-        let claims = claims.map(|claims| Part::Claims(claims.to_vec()));
-        for part in units.chain(claims).chain([Part::End]) {
-            send_message(body, FrameKind::SYMBOLS, &part)?;
+        let claims = claims.map(|claims| Piece::Claims(claims.to_vec()));
+        for piece in units.chain(claims).chain([Piece::End]) {
+            send_message(body, FrameKind::SYMBOLS, &piece)?;
         }
         Ok(())
     }
@@ -138,9 +138,9 @@ impl Kept for Units {
         let (mut units, mut claims) = (Vec::new(), Vec::new());
         loop {
             match receive_message(body, FrameKind::SYMBOLS).ok()? {
-                Part::Units(more) => units.extend(more),
-                Part::Claims(more) => claims.extend(more),
-                Part::End => return Some(Self::of(units, claims)),
+                Piece::Units(more) => units.extend(more),
+                Piece::Claims(more) => claims.extend(more),
+                Piece::End => return Some(Self::of(units, claims)),
             }
         }
     }

@@ -138,8 +138,6 @@ pub(crate) struct Remembering {
 struct Remembered {
     /// None if nothing is to be kept.
     key: Option<Key>,
-    /// Whether it was not asked yet which units there are.
-    is_unread: bool,
     /// Whether the cache knows them.
     has_units: bool,
     /// What was known before this look.
@@ -187,16 +185,14 @@ impl Remembering {
 
     /// Gives the files of a module that are about to be read the units that the cache knows.
     fn recall_units(&mut self, module: &Module) {
-        let remembered = self.of(module);
-        if !mem::take(&mut remembered.is_unread) {
+        let key = self.of(module).key.clone();
+        // They were read before.
+        let Some(found) = self.here.files(module) else {
             return;
-        }
-        let key = remembered.key.clone();
-        let units = key.and_then(|key| self.store.as_ref()?.0.read(&key));
-        self.of(module).has_units = units.is_some();
-        if let Some(found) = self.here.files(module) {
-            found.units = units;
-        }
+        };
+        found.units = key.and_then(|key| self.store.as_ref()?.0.read(&key));
+        let has_units = found.units.is_some();
+        self.of(module).has_units = has_units;
     }
 
     /// What stands at these addresses.
@@ -319,7 +315,6 @@ impl Remembering {
             let (key, known) = kept.unzip();
             Remembered {
                 key,
-                is_unread: true,
                 has_units: false,
                 known: known.unwrap_or_default(),
                 new: Known::default(),

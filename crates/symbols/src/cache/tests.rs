@@ -9,7 +9,7 @@ use std::{
 
 use rtops_elf::{Budget, Dwarf, Functions, Units};
 use rtops_protocol::ModuleKind;
-use rtops_types::FileOffset;
+use rtops_types::{FileOffset, MapsLine};
 
 use super::{entry, store::MAX_CACHE, *};
 use crate::Location;
@@ -134,9 +134,9 @@ fn units_that_were_kept_are_those_of_the_file() {
 
 /// Of a function in this program, in its file.
 fn known_address() -> u64 {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    let start = maps.split('-').next().unwrap();
-    known as *const () as u64 - u64::from_str_radix(start, 16).unwrap()
+    let maps = fs::read("/proc/self/maps").unwrap();
+    let first = MapsLine::all(&maps).next().unwrap();
+    known as *const () as u64 - first.addresses.start
 }
 
 #[test]
