@@ -78,6 +78,7 @@ pub fn run(args: WatchCommandArgs, output: &OutputArgs) -> Result<(), Error> {
 pub fn watch(subject: &mut impl Subject, pace: Pace, args: &OutputArgs) -> Result<(), Error> {
     let mut ticks = Ticks::start(pace.interval).map_err(io::Error::from)?;
     subject.look()?;
+    ticks.looked();
     let mut output = Output::open(args)?;
     // It is to be read while it grows.
     output.writer.get_mut().publish()?;
@@ -108,7 +109,9 @@ fn next(
     loop {
         let event = ticks.wait().map_err(io::Error::from)?;
         if event == Event::Tick {
-            return subject.look();
+            subject.look()?;
+            ticks.looked();
+            return Ok(());
         }
         let Some(screen) = screen.as_deref_mut() else {
             continue;

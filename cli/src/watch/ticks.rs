@@ -50,7 +50,14 @@ impl Ticks {
         })
     }
 
-    /// Waits. Ticks that nobody waited for are left out.
+    /// Says that a look is over: the next is at least half an interval away. Two that lay closer
+    /// together, as the first was late, would give the rates of an instant, or of no time at all by
+    /// the agent's clock, which moves on every few milliseconds.
+    pub fn looked(&mut self) {
+        self.next = self.next.max(Instant::now() + self.interval / 2);
+    }
+
+    /// Waits for the next tick, or for a signal.
     ///
     /// # Errors
     /// When the kernel does not let it wait.
@@ -66,12 +73,7 @@ impl Ticks {
             }
             let now = Instant::now();
             if now >= self.next {
-                let next = self.next + self.interval;
-                self.next = if next > now {
-                    next
-                } else {
-                    now + self.interval
-                };
+                self.next += self.interval;
                 return Ok(Event::Tick);
             }
             let left = self.next.duration_since(now) + Duration::from_millis(1);
@@ -81,6 +83,27 @@ impl Ticks {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_look_that_is_late_is_not_followed_at_once_by_the_next() {
+        let interval = Duration::from_millis(100);
+        let mut ticks = Ticks::start(interval).expect("a descriptor is free");
+        thread::sleep(interval * 3 - interval / 10);
+        for _ in 0..3 {
+            assert_eq!(ticks.wait(), Ok(Event::Tick));
+            let over = Instant::now();
+            ticks.looked();
+            assert_eq!(ticks.wait(), Ok(Event::Tick));
+            assert!(over.elapsed() >= interval / 2);
         }
     }
 }
