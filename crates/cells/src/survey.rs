@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
+    panic, thread,
     time::Instant,
 };
 
@@ -103,6 +104,18 @@ impl Survey {
     /// # Errors
     /// When memory that is there can't be read.
     pub fn take<I: Image>(image: &I, options: Options) -> Result<Self, Unreadable> {
+        thread::scope(|scope| {
+            // It reads all constants, and nothing else waits for what they say.
+            let versions = scope.spawn(|| version::versions(image));
+            let mut survey = Self::without_versions(image, options)?;
+            survey.versions = versions
+                .join()
+                .unwrap_or_else(|panic| panic::resume_unwind(panic));
+            Ok(survey)
+        })
+    }
+
+    fn without_versions<I: Image>(image: &I, options: Options) -> Result<Self, Unreadable> {
         let places = Places::of(image);
         let stacks = Stacks::of(image);
         let mut vtables = Vtables::of(image, &places);
@@ -127,7 +140,6 @@ impl Survey {
             kept,
             runtimes: runtimes(image, &found.alive, &stacks),
             copies: found.copies,
-            versions: version::versions(image),
             ..Self::default()
         };
         if options.trees {

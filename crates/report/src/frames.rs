@@ -77,10 +77,15 @@ impl Frames {
             addresses.iter().filter_map(resolved)
         };
         let mut interner = Interner::default();
+        let mut shared: HashMap<*const _, FrameId> = HashMap::new();
         let known: HashMap<Address, Vec<FrameId>> = resolved()
             .map(|(address, resolved)| {
-                let frames = resolved.frames.iter().map(|frame| interner.frame(frame));
-                (*address, frames.collect())
+                let frames = resolved.frames.iter();
+                let ids = frames.map(|frame| {
+                    let intern = || interner.frame(frame);
+                    *shared.entry(Arc::as_ptr(frame)).or_insert_with(intern)
+                });
+                (*address, ids.collect())
             })
             .collect();
         let stacks = used.iter().map(|stack| {

@@ -1,6 +1,11 @@
 //! What is asked of the files of a module, and what they answer; whoever reads them.
 
-use std::{ops::Range, path::PathBuf};
+use std::{
+    hash::{Hash, Hasher},
+    ops::Range,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use rtops_types::{FileOffset, Module};
 
@@ -28,10 +33,36 @@ pub(crate) struct Answer {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Found {
     /// The functions, the innermost first; empty if no symbol covers the address.
-    pub frames: Vec<(String, Option<Location>)>,
+    pub frames: Vec<Arc<Line>>,
     /// Where the function that was called begins, if a symbol covers the address.
     pub start: Option<u64>,
 }
+
+/// A function, and the line in it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Line {
+    pub function: String,
+    pub location: Option<Location>,
+}
+
+/// A line that any number of addresses may have. By this it is told apart by where it is kept: what is made of it
+/// is made once, without a look at names, which are long.
+#[derive(Clone, Debug)]
+pub(crate) struct ByPlace(pub Arc<Line>);
+
+impl Hash for ByPlace {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
+
+impl PartialEq for ByPlace {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for ByPlace {}
 
 /// What a function polls.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -12,7 +12,7 @@ use rtops_types::{FileOffset, Module, ModuleKind};
 use crate::{
     Address, Frame, FrameClass, Function, Lack, LackReason, Name, Options, Poller, Resolved,
     Segment,
-    ask::{Answer, Ask, Facts, Found, PolledBy, Reader},
+    ask::{Answer, Ask, ByPlace, Facts, Found, Line, PolledBy, Reader},
     here::Here,
     line_tables, locate, names,
 };
@@ -50,6 +50,8 @@ struct Entry {
     nameless: BTreeSet<String>,
     /// What each name tells that was found so far.
     names: HashMap<String, Arc<Name>>,
+    /// The frame of each line that was found so far.
+    frames: HashMap<ByPlace, Arc<Frame>>,
 }
 
 /// What is to be asked of one module.
@@ -85,6 +87,7 @@ impl Symbols {
             without_line: BTreeSet::new(),
             nameless: BTreeSet::new(),
             names: HashMap::new(),
+            frames: HashMap::new(),
         });
         Self {
             entries: entries.collect(),
@@ -213,12 +216,12 @@ fn unmapped(address: Address) -> Resolved {
 fn unnamed(function: Function, module: &str) -> Resolved {
     let known = Arc::new(Name::of(&function.to_string()));
     Resolved {
-        frames: vec![Frame {
+        frames: vec![Arc::new(Frame {
             function,
             known,
             location: None,
             module: module.to_owned(),
-        }],
+        })],
         start: None,
     }
 }
@@ -263,37 +266,46 @@ impl Entry {
             };
             return unnamed(function, &self.name);
         }
-        let frames = found.frames.into_iter().map(|(name, location)| {
-            let known = match self.names.get(&name) {
-                Some(known) => Arc::clone(known),
-                None => {
-                    let known = Arc::new(Name::of(&name));
-                    self.names.insert(name.clone(), Arc::clone(&known));
-                    known
-                }
-            };
-            if name.contains("::") && known.class() != FrameClass::Std {
-                match location {
-                    Some(_) => self.with_line += 1,
-                    None => note(&mut self.without_line, &name),
-                }
-                if line_tables::is_nameless(&name) {
-                    note(&mut self.nameless, &name);
-                }
-            }
-            Frame {
-                function: Function::Named(name),
-                known,
-                location,
-                module: self.name.clone(),
-            }
-        });
+        let frames = found.frames.into_iter();
+        let frames = frames.map(|line| self.frame(ByPlace(line))).collect();
         Resolved {
-            frames: frames.collect(),
+            frames,
             start: found
                 .start
                 .map(|start| start.wrapping_add(self.module.load_bias)),
         }
+    }
+
+    fn frame(&mut self, line: ByPlace) -> Arc<Frame> {
+        if let Some(frame) = self.frames.get(&line) {
+            return Arc::clone(frame);
+        }
+        let Line { function, location } = &*line.0;
+        let known = match self.names.get(function) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let known = Arc::new(Name::of(function));
+                self.names.insert(function.clone(), Arc::clone(&known));
+                known
+            }
+        };
+        if function.contains("::") && known.class() != FrameClass::Std {
+            match location {
+                Some(_) => self.with_line += 1,
+                None => note(&mut self.without_line, function),
+            }
+            if line_tables::is_nameless(function) {
+                note(&mut self.nameless, function);
+            }
+        }
+        let frame = Arc::new(Frame {
+            function: Function::Named(function.clone()),
+            known,
+            location: location.clone(),
+            module: self.name.clone(),
+        });
+        self.frames.insert(line, Arc::clone(&frame));
+        frame
     }
 
     fn poller(&self, poll: u64, polled: Option<PolledBy>) -> Poller {

@@ -12,7 +12,7 @@ use rtops_types::Module;
 
 use crate::{
     LackReason, Options,
-    ask::{Answer, Ask, Facts, Found, PolledBy, Reader},
+    ask::{Answer, Ask, Facts, Found, Line, PolledBy, Reader},
     elf::ElfFile,
     future::{self, Named},
     locate::{self, Finder},
@@ -200,7 +200,13 @@ fn found(file: &ElfFile, address: u64) -> Found {
         true => None,
         false => file.covering(address).map(|symbol| symbol.start),
     };
-    Found { frames, start }
+    let frames = frames
+        .into_iter()
+        .map(|(function, location)| Arc::new(Line { function, location }));
+    Found {
+        frames: frames.collect(),
+        start,
+    }
 }
 
 fn polled_by(file: &ElfFile, begin: u64) -> PolledBy {

@@ -89,8 +89,9 @@ impl Address {
 /// What stands at an address.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Resolved {
-    /// The innermost inlined function first, the function that was called last; never empty.
-    pub frames: Vec<Frame>,
+    /// The innermost inlined function first, the function that was called last; never empty. Addresses share
+    /// them.
+    pub frames: Vec<Arc<Frame>>,
     /// Where in memory the function that was called begins, if a symbol covers the address.
     pub start: Option<u64>,
 }

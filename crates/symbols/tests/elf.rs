@@ -4,7 +4,7 @@
 #[path = "common/target.rs"]
 mod target;
 
-use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Command, sync::Arc};
 
 use rtops_symbols::{
     Address, FileOffset, Frame, Function, LackReason, Missed, Module, ModuleKind, Options, Segment,
@@ -41,7 +41,7 @@ fn start(flags: &[&str]) -> Target {
     Target::start("shop", &[("shop.rs", PROGRAM)], flags)
 }
 
-fn names(frames: &[Frame]) -> Vec<&str> {
+fn names(frames: &[Arc<Frame>]) -> Vec<&str> {
     let names = frames.iter().map(|frame| match &frame.function {
         Function::Named(name) => name.as_str(),
         other => panic!("no name: {other:?}"),

@@ -12,7 +12,7 @@ use rtops_protocol::ModuleKind;
 use rtops_types::{FileOffset, MapsLine};
 
 use super::{entry, store::MAX_CACHE, *};
-use crate::Location;
+use crate::{Location, ask::Line};
 
 fn program() -> Identity {
     Identity::of(&File::open("/proc/self/exe").unwrap()).unwrap()
@@ -37,11 +37,18 @@ fn known(count: u64) -> Known {
             line: 12,
             column: (number.is_multiple_of(2)).then_some(3),
         };
-        (format!("app::f{number}"), Some(location))
+        Arc::new(Line {
+            function: format!("app::f{number}"),
+            location: Some(location),
+        })
     };
+    let main = Arc::new(Line {
+        function: "app::main".to_owned(),
+        location: None,
+    });
     let found = (0..count).map(|address| {
         let found = Found {
-            frames: vec![frame(address), ("app::main".to_owned(), None)],
+            frames: vec![frame(address), Arc::clone(&main)],
             start: Some(address / 2),
         };
         (address, found)

@@ -1,16 +1,16 @@
 //! Takes what is told, within bounds: who tells it is not trusted.
 
-use std::io::Read;
+use std::{io::Read, sync::Arc};
 
 use rtops_protocol::{FrameKind, ProtocolError};
 
 use super::message::{MAX_DEPTH, MAX_NAME, Told, ToldFound, ToldFrame, ToldPoller};
 use crate::{
     LackReason, Location,
-    ask::{Answer, Facts, Found, PolledBy},
+    ask::{Answer, Facts, Found, Line, PolledBy},
 };
 
-/// How many bytes of names are taken in all, each time that they are used.
+/// How many bytes are taken in all.
 const MAX_TEXT: usize = 512 << 20;
 
 /// What was told so far.
@@ -21,8 +21,8 @@ pub(crate) struct Answers {
     /// Which one it is about.
     reading: usize,
     names: Vec<String>,
-    frames: Vec<ToldFrame>,
-    /// How many bytes of names were told and used.
+    frames: Vec<Arc<Line>>,
+    /// How many bytes were told, and made of that.
     bytes: usize,
 }
 
@@ -110,20 +110,8 @@ impl Answers {
     }
 
     fn take_frames(&mut self, frames: Vec<ToldFrame>) -> Result<(), ProtocolError> {
-        self.count(frames.len().saturating_mul(size_of::<ToldFrame>()))?;
-        self.frames.extend(frames);
-        Ok(())
-    }
-
-    fn take_found(&mut self, told: &ToldFound) -> Result<(), ProtocolError> {
-        if told.frames.len() > MAX_DEPTH {
-            return Err(nonsense("a deep stack"));
-        }
-        let mut frames = Vec::with_capacity(told.frames.len());
-        for number in &told.frames {
-            let frame = self.frames.get(*number as usize).copied();
-            let frame = frame.ok_or_else(|| nonsense("a frame that was not told"))?;
-            let location = match frame.place {
+        for ToldFrame { function, place } in frames {
+            let location = match place {
                 Some(place) => Some(Location {
                     file: self.name(place.file)?,
                     line: place.line,
@@ -131,8 +119,22 @@ impl Answers {
                 }),
                 None => None,
             };
-            frames.push((self.name(frame.function)?, location));
+            let function = self.name(function)?;
+            self.count(size_of::<Line>())?;
+            self.frames.push(Arc::new(Line { function, location }));
         }
+        Ok(())
+    }
+
+    fn take_found(&mut self, told: &ToldFound) -> Result<(), ProtocolError> {
+        if told.frames.len() > MAX_DEPTH {
+            return Err(nonsense("a deep stack"));
+        }
+        self.count(size_of_val(&*told.frames))?;
+        let frames = told.frames.iter();
+        let frames = frames.map(|number| self.frames.get(*number as usize).cloned());
+        let frames: Option<Vec<Arc<Line>>> = frames.collect();
+        let frames = frames.ok_or_else(|| nonsense("a frame that was not told"))?;
         let ((addresses, _), answer) = self.current()?;
         if answer.found.len() >= addresses {
             return Err(nonsense("too many addresses"));

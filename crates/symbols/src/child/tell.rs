@@ -1,22 +1,21 @@
 //! Tells answers: each name and each frame once.
 
-use std::{collections::HashMap, hash::Hash, io::Write, mem};
+use std::{collections::HashMap, hash::Hash, io::Write, mem, sync::Arc};
 
 use rtops_protocol::{ProtocolError, cut};
 
 use super::message::{
     MAX_BYTES, MAX_DEPTH, MAX_ITEMS, MAX_NAME, Place, Told, ToldFound, ToldFrame, ToldPoller,
 };
-use crate::{
-    Location,
-    ask::{Facts, Found, PolledBy},
-};
+use crate::ask::{ByPlace, Facts, Found, Line, PolledBy};
 
 /// Tells answers, each name and each frame once.
 pub(crate) struct Teller<W> {
     stream: W,
     names: Numbered<String>,
     frames: Numbered<ToldFrame>,
+    /// The numbers of lines that were told.
+    lines: HashMap<ByPlace, u32>,
     /// How long the names are that were not told yet.
     bytes: usize,
 }
@@ -27,6 +26,7 @@ impl<W: Write> Teller<W> {
             stream,
             names: Numbered::default(),
             frames: Numbered::default(),
+            lines: HashMap::new(),
             bytes: 0,
         }
     }
@@ -102,20 +102,23 @@ impl<W: Write> Teller<W> {
         Ok(self.stream.flush()?)
     }
 
-    fn frame(
-        &mut self,
-        (function, location): (String, Option<Location>),
-    ) -> Result<u32, ProtocolError> {
-        let function = self.name(function)?;
+    fn frame(&mut self, line: Arc<Line>) -> Result<u32, ProtocolError> {
+        let line = ByPlace(line);
+        if let Some(number) = self.lines.get(&line) {
+            return Ok(*number);
+        }
+        let Line { function, location } = &*line.0;
+        let function = self.name(function.clone())?;
         let place = match location {
-            Some(Location { file, line, column }) => Some(Place {
-                file: self.name(file)?,
-                line,
-                column,
+            Some(location) => Some(Place {
+                file: self.name(location.file.clone())?,
+                line: location.line,
+                column: location.column,
             }),
             None => None,
         };
         let number = self.frames.number(ToldFrame { function, place });
+        self.lines.insert(line, number);
         if self.frames.new.len() >= MAX_ITEMS {
             self.tell_new()?;
         }

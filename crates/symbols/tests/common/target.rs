@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
 };
 
 use rtops_symbols::{Address, Frame, LackReason, Module, ModuleKind, Options, Symbols};
@@ -98,7 +99,7 @@ impl Target {
         }
     }
 
-    pub fn frames(&self, module: Module, options: Options) -> (Vec<Frame>, Vec<LackReason>) {
+    pub fn frames(&self, module: Module, options: Options) -> (Vec<Arc<Frame>>, Vec<LackReason>) {
         let mut symbols = Symbols::new(vec![module], options);
         let address = Address::ReturnAddress(self.address);
         let frames = symbols.resolve(&[address]).remove(&address).unwrap().frames;
