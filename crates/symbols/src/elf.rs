@@ -2,13 +2,15 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     ops::Range,
     path::PathBuf,
     sync::Arc,
 };
 
-use rtops_elf::{Budget, Dwarf, Elf, Frame, Function, Functions, ReadError, Resource, Segment};
+use rtops_elf::{
+    Budget, Dwarf, Elf, Frame, Function, Functions, Place, ReadError, Resource, Segment,
+};
 
 use crate::{
     FileOffset, LackReason, Location,
@@ -28,11 +30,16 @@ pub struct ElfFile {
     roots: OnceCell<CrateRoots>,
     /// Names of the symbol table that were asked for.
     names: RefCell<HashMap<Function, Option<String>>>,
+    /// Whose body a line is of, where that was looked for.
+    bodies: RefCell<HashMap<InlinedLine, Option<String>>>,
     /// The addresses that were asked for, and paid for.
     asked: RefCell<HashSet<u64>>,
     lack: RefCell<Option<LackReason>>,
     budget: Arc<Budget>,
 }
+
+/// A line of what is inlined, and the crate that it is inlined in.
+type InlinedLine = (Place, Option<String>);
 
 impl From<ReadError> for LackReason {
     fn from(error: ReadError) -> Self {
@@ -54,6 +61,7 @@ impl ElfFile {
             code: None,
             roots: OnceCell::new(),
             names: RefCell::default(),
+            bodies: RefCell::default(),
             asked: RefCell::default(),
             lack: RefCell::new(Some(match found.missed {
                 Some(missed) if !missed.build_id.is_empty() => LackReason::NotGiven(missed),
@@ -148,7 +156,7 @@ impl ElfFile {
         let frames = frames.into_iter().zip(callers).enumerate();
         let named = frames.filter_map(|(index, (frame, caller))| {
             let symbol = symbol.as_ref().filter(|_| index == last);
-            let name = self.name(&frame, caller.as_deref(), symbol)?;
+            let name = self.name(address, &frame, caller.as_deref(), symbol)?;
             let name = match &frame.bare {
                 Some(bare) => names::with_closure_kind(name, bare),
                 None => name,
@@ -165,7 +173,13 @@ impl ElfFile {
     }
 
     /// The whole name of a function; of one that was called there is a symbol.
-    fn name(&self, frame: &Frame, caller: Option<&str>, symbol: Option<&String>) -> Option<String> {
+    fn name(
+        &self,
+        address: u64,
+        frame: &Frame,
+        caller: Option<&str>,
+        symbol: Option<&String>,
+    ) -> Option<String> {
         let linkage = frame.linkage.as_deref();
         if let Some(name) = linkage.and_then(rtops_elf::demangle) {
             return Some(name);
@@ -177,10 +191,39 @@ impl ElfFile {
         let file = frame.place.as_ref().map(|place| place.file.as_str());
         let bare = linkage.or(frame.bare.as_deref())?;
         let body = caller.and_then(|caller| line_tables::body_in(caller, bare));
-        if body.is_some() {
-            return body;
+        let body = body.or_else(|| self.body_elsewhere(address, bare, frame.place.as_ref()?));
+        Some(body.unwrap_or_else(|| self.roots().qualify(bare, file)))
+    }
+
+    /// The whole name of the body of an `async fn` that is inlined at an address, if it is called somewhere else: if
+    /// the symbols there agree on whose this line is. Looked at is code of the crate of the line, and of that which
+    /// the address is in, where the function may be compiled once more. Of functions that the compiler has merged, as
+    /// their code is the same, there is one symbol here as elsewhere.
+    fn body_elsewhere(&self, address: u64, bare: &str, place: &Place) -> Option<String> {
+        if !bare.starts_with(line_tables::BODY) || place.line == 0 {
+            return None;
         }
-        Some(self.roots().qualify(bare, file))
+        let dwarf = self.dwarf.as_ref()?;
+        let here = dwarf.unit_name_at(address);
+        let here = here.and_then(|unit| line_tables::crate_of_unit(unit.name));
+        let asked = (place.clone(), here.map(str::to_owned));
+        if let Some(known) = self.bodies.borrow().get(&asked) {
+            return known.clone();
+        }
+        let home = self.roots().crate_name(&place.file);
+        let code = dwarf.own_code_of(place, |unit| {
+            let name = line_tables::crate_of_unit(unit.name);
+            name.is_some() && (name == here || name == home.as_deref())
+        });
+        let kind = bare.split_inclusive('}').next()?;
+        let names = code.into_iter().filter_map(|address| {
+            let name = names::with_closure_kind(self.symbol(address)?, bare);
+            name.ends_with(kind).then_some(name)
+        });
+        let mut names: BTreeSet<String> = names.collect();
+        let name = names.pop_first().filter(|_| names.is_empty());
+        self.bodies.borrow_mut().insert(asked, name.clone());
+        name
     }
 
     /// The units of its debug info, if they were read.

@@ -10,10 +10,20 @@ use crate::names::{MAX_ARGUMENTS, first_argument, split, strip_reference};
 /// How many directories are known that the compiler ran in: each path is compared with all.
 const MAX_WORKSPACES: usize = 1024;
 
+/// How the bare name of the body of an `async fn` begins.
+pub const BODY: &str = "{async_fn#";
+
 /// Whether it is the body of an `async fn` whose name line tables leave out.
 pub fn is_nameless(name: &str) -> bool {
     name.split("::")
         .any(|segment| segment.starts_with("{async_fn}"))
+}
+
+/// The crate that a compilation unit is of, `gateway` of `src/main.rs/@/gateway.0123-cgu.0`. An incremental build puts
+/// a hash there.
+pub fn crate_of_unit(unit: &str) -> Option<&str> {
+    let (_, codegen) = unit.split_once("/@/")?;
+    Some(codegen.split_once('.')?.0)
 }
 
 /// The whole name of a body that is inlined into a function which is made for its future, such as a
@@ -47,7 +57,7 @@ pub struct CrateRoots {
 impl CrateRoots {
     /// Learns from the name of a compilation unit, `src/main.rs/@/gateway.0123-cgu.0`.
     pub fn add(&mut self, unit: &str, comp_dir: Option<&str>) {
-        let Some((path, codegen)) = unit.split_once("/@/") else {
+        let Some((path, _)) = unit.split_once("/@/") else {
             return;
         };
         let path = match comp_dir {
@@ -60,8 +70,7 @@ impl CrateRoots {
             }
             _ => path.to_owned(),
         };
-        // An incremental build puts a hash there instead of the crate's name.
-        let Some((name, _)) = codegen.split_once('.') else {
+        let Some(name) = crate_of_unit(unit) else {
             return;
         };
         if let Some((dir, _)) = path.rsplit_once('/') {
@@ -89,7 +98,7 @@ impl CrateRoots {
     pub fn qualify(&self, bare: &str, file: Option<&str>) -> String {
         // Here `{async_fn#0}` has lost the name of its function: without a number it stands for
         // itself, see `display_name`.
-        let bare = match bare.strip_prefix("{async_fn#") {
+        let bare = match bare.strip_prefix(BODY) {
             Some(rest) => {
                 let arguments = rest.split_once('}').map_or("", |(_, rest)| rest);
                 Cow::Owned(format!("{{async_fn}}{arguments}"))
@@ -100,6 +109,12 @@ impl CrateRoots {
             Some(module) => format!("{module}::{bare}"),
             None => bare.into_owned(),
         }
+    }
+
+    /// The name of the crate that a file is of.
+    pub fn crate_name(&self, file: &str) -> Option<String> {
+        let known = self.crates.get(file).cloned();
+        known.or_else(|| Some(self.crate_of(file)?.1))
     }
 
     fn module_of(&self, file: &str) -> Option<String> {

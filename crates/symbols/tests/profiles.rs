@@ -50,12 +50,22 @@ fn main() {
     std::io::stdin().read_line(&mut String::new()).unwrap();
 }
 "#;
+/// What keeps a copy of that `async fn` that is called.
+const SPARE: &str = r#"
+pub fn spare() -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(serve())
+}
+"#;
 /// What stands for any offset in the table.
 const OFFSET: &str = "0x7a3c10";
 
 /// The innermost frame of a program of this profile, as it is shown, and what is said of it.
 fn shown(flags: &[&str]) -> (String, Vec<LackReason>) {
-    let sources = [("src/conn.rs", CONN), ("src/main.rs", MAIN)];
+    shown_of(CONN, MAIN, flags)
+}
+
+fn shown_of(conn: &str, main: &str, flags: &[&str]) -> (String, Vec<LackReason>) {
+    let sources = [("src/conn.rs", conn), ("src/main.rs", main)];
     let target = Target::start("gateway", &sources, flags);
     let module = target.module(ModuleKind::MainExecutable);
     let (frames, lacks) = target.frames(module, target.options());
@@ -86,7 +96,7 @@ fn the_table_of_profiles_is_true() {
         (
             "`debug = \"line-tables-only\"`",
             "-Cdebuginfo=line-tables-only",
-            ", where an `async fn` is inlined",
+            ", where an `async fn` is inlined and no copy of it is called",
             Some(LackReason::NoInlinedNames(own())),
         ),
         (
@@ -110,4 +120,35 @@ fn the_table_of_profiles_is_true() {
     let page = std::fs::read_to_string(page).unwrap();
     let table = table.concat();
     assert!(page.contains(&table), "{table}");
+}
+
+#[test]
+fn what_is_inlined_has_the_name_of_the_copy_that_is_called() {
+    let flags = ["-Cdebuginfo=line-tables-only"];
+    let conn = format!("{CONN}{SPARE}");
+    let main = MAIN.replace(
+        "let mut future",
+        "drop(std::hint::black_box(conn::spare()));\n    let mut future",
+    );
+    let named = "`gateway::conn::serve  src/conn.rs:12:13`".to_owned();
+    assert_eq!(shown_of(&conn, &main, &flags), (named, Vec::new()));
+
+    // A macro makes two of one line: there is no telling which of them it is.
+    let twins = conn.replace(
+        "async fn serve() {\n    Request.await;\n}",
+        "macro_rules! request { ($($name:ident $number:literal)*) => {
+            $(async fn $name() { std::hint::black_box($number); Request.await; })*
+        } }
+        request! { serve 1 twin 2 }",
+    );
+    let twins = twins.replace(
+        "Box::pin(serve())",
+        "let twin: Pin<Box<dyn Future<Output = ()>>> = Box::pin(twin());
+        drop(std::hint::black_box(twin));
+        Box::pin(serve())",
+    );
+    let (shown, lacks) = shown_of(&twins, &main, &flags);
+    let nameless = "`gateway::conn::{async fn}  src/conn.rs:12:";
+    assert!(shown.starts_with(nameless), "{shown}");
+    assert_eq!(lacks.len(), 1);
 }

@@ -8,6 +8,7 @@ use gimli::{
 };
 
 use super::{
+    EASY,
     entry::Numbers,
     sections::{Part, Sections, Value},
     units::Root,
@@ -106,27 +107,54 @@ impl Lines {
         Ok(rows.take(MAX_ROWS).copied().collect())
     }
 
+    /// The rows of all code that are wanted, at most so many.
+    pub(super) fn all(
+        &self,
+        sections: &Sections,
+        is_wanted: impl Fn(&Row) -> bool,
+        most: usize,
+    ) -> Result<Vec<Row>, ReadError> {
+        let mut found = Vec::new();
+        for index in 0..self.sequences.len() {
+            let rows = self.rows(sections, index)?;
+            // The last one is where the sequence ends.
+            let work = rows.len() as u64 / EASY;
+            sections.budget().pay(Resource::Steps, work)?;
+            let rows = rows.get(..rows.len().saturating_sub(1)).unwrap_or_default();
+            let wanted = rows.iter().filter(|row| is_wanted(row));
+            found.extend(wanted.take(most - found.len()).copied());
+        }
+        Ok(found)
+    }
+
     /// The rows of the sequence that an address is in.
     fn around(&self, sections: &Sections, address: u64) -> Result<Arc<[Row]>, ReadError> {
         let behind = self
             .sequences
             .partition_point(|sequence| sequence.start <= address);
-        let index = behind.checked_sub(1);
-        let Some((index, sequence)) = index.zip(self.sequences.get(behind.wrapping_sub(1))) else {
+        let Some(index) = behind.checked_sub(1) else {
             return Ok(Arc::from([]));
         };
-        let known = self.rows.borrow().get(&index).cloned();
-        let rows = match known {
-            Some(known) => known,
-            None => self.rows_of(sections, sequence)?,
-        };
-        self.rows.borrow_mut().insert(index, Arc::clone(&rows));
+        let rows = self.rows(sections, index)?;
         // The last one is where the sequence ends.
         let is_inside = rows.last().is_some_and(|end| address < end.address);
         Ok(if is_inside { rows } else { Arc::from([]) })
     }
 
-    fn rows_of(&self, sections: &Sections, sequence: &Sequence) -> Result<Arc<[Row]>, ReadError> {
+    /// The rows of a sequence.
+    fn rows(&self, sections: &Sections, index: usize) -> Result<Arc<[Row]>, ReadError> {
+        if let Some(known) = self.rows.borrow().get(&index) {
+            return Ok(Arc::clone(known));
+        }
+        let rows = match self.sequences.get(index) {
+            Some(sequence) => self.read_rows(sections, sequence)?,
+            None => Arc::from([]),
+        };
+        self.rows.borrow_mut().insert(index, Arc::clone(&rows));
+        Ok(rows)
+    }
+
+    fn read_rows(&self, sections: &Sections, sequence: &Sequence) -> Result<Arc<[Row]>, ReadError> {
         let mut rows = Vec::new();
         let mut program = self.program.borrow_mut();
         let mut instructions = sequence.instructions.clone();

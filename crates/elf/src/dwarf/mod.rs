@@ -3,6 +3,7 @@
 mod ahead;
 mod entry;
 mod lines;
+mod same_line;
 mod sections;
 mod split;
 mod unit;
@@ -32,6 +33,8 @@ use crate::{Elf, ReadError, Resource};
 const MAX_ORIGINS: usize = 8;
 /// How many units are read that say they know an address, until one does.
 const MAX_CANDIDATES: usize = 4;
+/// How many ranges or rows to compare is as much work as to read an entry.
+const EASY: u64 = 256;
 /// How much of a unit is read to tell what kinds of entries it has.
 const MAX_LOOK: u64 = 1 << 20;
 
@@ -59,7 +62,7 @@ pub struct Frame {
 }
 
 /// A place in the source.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Place {
     /// The path as the compiler saw it.
     pub file: String,
@@ -183,12 +186,7 @@ impl Dwarf {
 
     /// What the units are called.
     pub fn unit_names(&self) -> impl Iterator<Item = UnitName<'_>> {
-        self.units().units.iter().filter_map(|unit| {
-            Some(UnitName {
-                name: unit.name.as_deref()?,
-                directory: unit.directory.as_deref(),
-            })
-        })
+        self.units().units.iter().filter_map(Root::unit_name)
     }
 
     /// The units of Rust that are not of the standard library.

@@ -10,6 +10,7 @@ use std::{
 use gimli::{Abbreviations, AttributeValue, EndianSlice, EntriesRaw, LittleEndian, UnitOffset};
 
 use super::{
+    EASY,
     entry::{self, Entry, malformed},
     lines::Lines,
     sections::{Part, Sections, Slice},
@@ -22,8 +23,6 @@ const MAX_OVERLAPS: usize = 16;
 /// How many ranges the functions may have that are inlined into one: all are compared with each
 /// address of it.
 const MAX_INLINED: usize = 100_000;
-/// How many of them are as much work as to read an entry.
-const EASY: u64 = 256;
 
 /// A unit in memory.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use gimli::{
 };
 
 use super::{
+    UnitName,
     entry::{self, Bases, Entry, malformed},
     sections::{Part, Sections, Slice},
 };
@@ -62,6 +63,14 @@ impl Root {
     /// Whether its contents are in a file of their own.
     pub(crate) const fn is_split(&self) -> bool {
         self.split_name.is_some()
+    }
+
+    /// How the compiler calls it.
+    pub(super) fn unit_name(&self) -> Option<UnitName<'_>> {
+        Some(UnitName {
+            name: self.name.as_deref()?,
+            directory: self.directory.as_deref(),
+        })
     }
 
     /// Whether the standard library, or a crate that it is built of, was compiled there.

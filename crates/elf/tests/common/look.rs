@@ -44,6 +44,9 @@ fn read(
         };
         let frames = dwarf.frames(address);
         found += frames.iter().filter(|frame| frame.bare.is_some()).count();
+        if let Some(place) = frames.first().and_then(|frame| frame.place.as_ref()) {
+            found += dwarf.own_code_of(place, |_| true).len();
+        }
         faults.extend(dwarf.take_fault());
     }
     if let Some(dwarf) = &dwarf {

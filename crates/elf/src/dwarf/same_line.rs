@@ -1,0 +1,51 @@
+//! Other code of the same line: a function that is inlined in one place, where line tables leave out its path, may be
+//! called from another, and have a symbol there.
+
+use super::{Dwarf, Place, UnitName, lines::Row, unit::Unit};
+
+/// How many places of one line are looked at.
+const MAX_PLACES: usize = 256;
+
+impl Dwarf {
+    /// What the unit is called that an address is in.
+    #[must_use]
+    pub fn unit_name_at(&self, address: u64) -> Option<UnitName<'_>> {
+        let mut units = self.units().at(address).into_iter();
+        units.find_map(|index| self.place_of(index)?.0.unit_name())
+    }
+
+    /// Addresses of code of this line and column, in the units that are wanted: of functions' own, not of what is
+    /// inlined into them.
+    pub fn own_code_of(&self, place: &Place, is_wanted: impl Fn(UnitName<'_>) -> bool) -> Vec<u64> {
+        let mut addresses = Vec::new();
+        for (index, root) in (0..).zip(&self.units().units) {
+            if !root.unit_name().is_some_and(&is_wanted) {
+                continue;
+            }
+            let Some((unit, lines)) = self
+                .unit(index)
+                .and_then(|unit| Some((unit, self.lines(unit)?)))
+            else {
+                continue;
+            };
+            let is_here = |row: &Row| {
+                (row.line, row.column) == (place.line, place.column)
+                    && self
+                        .place(unit, row.file.into(), 0, 0)
+                        .is_some_and(|found| found.file == place.file)
+            };
+            let rows = lines.all(&self.sections, is_here, MAX_PLACES - addresses.len());
+            let rows = self.noted(rows).unwrap_or_default();
+            let own = rows.iter().filter(|row| self.is_own(unit, row.address));
+            addresses.extend(own.map(|row| row.address));
+        }
+        addresses
+    }
+
+    /// Whether the code at an address is of the function that was called. Of one into which nothing is inlined, line
+    /// tables need not tell anything.
+    fn is_own(&self, unit: &Unit, address: u64) -> bool {
+        let function = self.noted(unit.function_at(address)).flatten();
+        function.is_none_or(|function| unit.inlined_at(function, address).0.is_empty())
+    }
+}
