@@ -20,8 +20,8 @@ Examples:
   rtops stack api worker                 two processes, a section each
 
 rtops shows first what deserves a look, and last what is idle. It lists the
-frames of the process's own crates, from the innermost out. If a task waits in
-several places at once (join, select), it draws a tree from the root down.
+frames of the process's own crates, the outermost first: the last line is where
+it waits. If a task waits in several places (join, select), that is a tree.
 
 rtops stops the process for about a millisecond, copies it, and reads the copy;
 it changes nothing in the process. The process needs no agent for that. Names,

@@ -1,4 +1,4 @@
-//! Frames under the line of their task or thread: a list, or a tree where it branches.
+//! Frames under the line of their task or thread, the outermost first: a list, or a tree where it branches.
 
 use std::io::{self, Write};
 
@@ -72,8 +72,12 @@ fn children(frames: &Frames, chains: &[Chain]) -> Option<Line> {
     }
     places.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     let all: usize = places.iter().map(|(count, _)| count).sum();
+    let all = match chains.iter().any(|chain| chain.incomplete.is_some()) {
+        true => format!("at least {all} children"),
+        false => format!("{all} children"),
+    };
     if places.iter().all(|(_, place)| place.is_empty()) {
-        return Some(Line::of_text(format!("{all} children")));
+        return Some(Line::of_text(all));
     }
     let mut parts: Vec<String> = places
         .iter()
@@ -86,7 +90,7 @@ fn children(frames: &Frames, chains: &[Chain]) -> Option<Line> {
     if places.len() > MAX_PLACES {
         parts.push("…".to_owned());
     }
-    let text = format!("{all} children: {}", parts.join(", "));
+    let text = format!("{all}: {}", parts.join(", "));
     Some(Line::of_text(text))
 }
 
@@ -159,8 +163,7 @@ fn length(text: &str) -> usize {
 }
 
 impl Drawing {
-    /// One chain as a list, the innermost frame first; several as a tree from the root down. Of a task that
-    /// runs, its thread may wait for something.
+    /// One chain as a list, several as a tree. Of a task that runs, its thread may wait for something.
     pub fn of_chains(
         frames: &Frames,
         chains: &[Chain],
@@ -182,7 +185,7 @@ impl Drawing {
         drawing
     }
 
-    /// The stack of a thread that waits for something, the innermost frame first.
+    /// The stack of a thread that waits for something.
     pub fn of_links(
         frames: &Frames,
         links: &[Link],
@@ -208,14 +211,14 @@ impl Drawing {
         left_out: &mut LeftOut<'f>,
     ) {
         let mut source = source;
-        let mut pieces: Vec<Piece> = match frames.is_folded() {
+        let pieces: Vec<Piece> = match frames.is_folded() {
             true => fold::folded(frames, roots, left_out),
             false => roots.iter().map(|root| fold::whole(frames, root)).collect(),
         };
-        if let [only] = pieces.as_mut_slice()
+        // The heading tells what all of it waits for.
+        if let [only] = pieces.as_slice()
             && only.branches.is_empty()
         {
-            only.items.reverse();
             self.items(&only.items, &Bars::default(), &[], &mut source);
             return;
         }
@@ -436,11 +439,11 @@ mod tests {
     }
 
     #[test]
-    fn one_chain_is_a_list_from_the_inside() {
+    fn one_chain_is_a_list_from_the_root() {
         insta::assert_snapshot!(drawn(&[("recv next_request serve", WaitReason::ChannelReceive)]), @r"
-        recv          src/recv.rs:7:9
-        next_request  src/next_request.rs:7:9
         serve         src/serve.rs:7:9
+        next_request  src/next_request.rs:7:9
+        recv          src/recv.rs:7:9
         ");
     }
 
@@ -486,14 +489,14 @@ mod tests {
         let through = ["visit child"; 5].join(" ");
         let stack = format!("read {deep} enter {through} main");
         insta::assert_snapshot!(drawn(&[(stack.as_str(), WaitReason::Read)]), @r"
-        read   src/read.rs:7:9
+        main   src/main.rs:7:9
+        child  src/child.rs:7:9
+        visit  src/visit.rs:7:9
+        … these 2 frames 4 times more
+        enter  src/enter.rs:7:9
         walk   src/walk.rs:7:9
         … this frame 11 times more
-        enter  src/enter.rs:7:9
-        visit  src/visit.rs:7:9
-        child  src/child.rs:7:9
-        … these 2 frames 4 times more
-        main   src/main.rs:7:9
+        read   src/read.rs:7:9
         ");
         let few = ["walk"; 3].join(" ");
         assert!(!drawn(&[(few.as_str(), WaitReason::Read)]).contains('…'));
@@ -506,8 +509,8 @@ mod tests {
             ("run", WaitReason::Timeout),
         ]);
         insta::assert_snapshot!(drawn, @r"
-        recv  src/recv.rs:7:9
         run   src/run.rs:7:9
+        recv  src/recv.rs:7:9
         ");
     }
 

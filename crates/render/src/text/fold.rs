@@ -61,10 +61,10 @@ impl<'f> Run<'f> {
         }
     }
 
-    /// The crates, the innermost first, which is the order of what calls for what.
+    /// The crates, the outermost first.
     fn crates(&self) -> Vec<String> {
         let mut crates: Vec<&str> = Vec::new();
-        for frame in self.frames.iter().rev() {
+        for frame in &self.frames {
             let package = frame.package();
             if !package.is_empty() && !crates.contains(&package) {
                 crates.push(package);
@@ -259,8 +259,6 @@ fn foreign<'f>(frames: &'f Frames, segment: &Segment) -> Piece<'f> {
             Item::Leaf(frame, _) => Some(*frame),
             Item::Frame(_) | Item::Run(_) => None,
         }));
-        // The first of them is the first to be read.
-        leaves.reverse();
     }
     Piece {
         items: run(all).into_iter().chain(leaves).collect(),
@@ -390,10 +388,10 @@ mod tests {
         let stack = "tokio::sync::mutex::Mutex::lock app::cart core::pin::poll mio::poll \
                      tokio::a app::serve tokio::b";
         assert_snapshot!(drawn(&[(stack, WaitReason::MutexLock)]), @r"
-        app::cart   src/app::cart.rs:7:9
-        … 3 frames of std, mio, tokio
-        app::serve  src/app::serve.rs:7:9
         tokio::b    src/tokio::b.rs:7:9
+        app::serve  src/app::serve.rs:7:9
+        … 3 frames of tokio, mio, std
+        app::cart   src/app::cart.rs:7:9
         ");
     }
 
@@ -409,8 +407,8 @@ mod tests {
             ("tokio::sleep app::run", WaitReason::Sleep),
         ];
         assert_snapshot!(drawn(&deep), @r"
-        … 3 frames of tokio, mio
         app::run  src/app::run.rs:7:9
+        … 3 frames of mio, tokio
         ");
     }
 
@@ -425,9 +423,9 @@ mod tests {
             ("tokio::write mio::serve", WaitReason::Write),
         ];
         assert_snapshot!(drawn(&connection), @r"
-        app::cart  src/app::cart.rs:7:9
         … 2 frames of mio
-        … and 2 branches in tokio, mio
+        app::cart  src/app::cart.rs:7:9
+        … and 2 branches in mio, tokio
         ");
         let both = [
             ("tokio::lock app::cart app::both", WaitReason::MutexLock),
@@ -439,7 +437,7 @@ mod tests {
         app::both                  src/app::both.rs:7:9
         ├─ app::cart [mutex lock]  src/app::cart.rs:7:9
         └─ app::stock [I/O read]   src/app::stock.rs:7:9
-        … and 2 branches in tokio, mio [rwlock read]
+        … and 2 branches in mio, tokio [rwlock read]
         ");
     }
 
@@ -447,19 +445,19 @@ mod tests {
     fn without_own_frames_the_innermost_few_are_shown() {
         let deep = "tokio::read mio::a mio::b mio::c mio::d";
         assert_snapshot!(drawn(&[(deep, WaitReason::Read)]), @r"
-        tokio::read  src/tokio::read.rs:7:9
-        mio::a       src/mio::a.rs:7:9
-        mio::b       src/mio::b.rs:7:9
         … 2 frames of mio
+        mio::b       src/mio::b.rs:7:9
+        mio::a       src/mio::a.rs:7:9
+        tokio::read  src/tokio::read.rs:7:9
         ");
         let several = [
             ("tokio::read mio::a mio::run", WaitReason::Read),
             ("tokio::write mio::b mio::run", WaitReason::Write),
         ];
         assert_snapshot!(drawn(&several), @r"
+        … 3 frames of mio
         tokio::read [I/O read]    src/tokio::read.rs:7:9
         tokio::write [I/O write]  src/tokio::write.rs:7:9
-        … 3 frames of mio
         ");
     }
 }

@@ -92,8 +92,8 @@ fn each_kind_of_task_says_what_is_known_of_it() {
     looked at from outside; it stood still for 1.5 ms
 
     2 tasks app::serve [waiting]
-        recv   src/recv.rs:7:9
         serve  src/serve.rs:7:9
+        recv   src/recv.rs:7:9
 
     2 tasks app::Pump<app::pump::{async block}> [waiting]
         (await not resolved: its poll waited for a lock that another thread held)
@@ -105,14 +105,14 @@ fn each_kind_of_task_says_what_is_known_of_it() {
         (await not resolved: no time was left; raise --timeout)
 
     1 task app::serve [never: no waker is registered, so nothing can wake it]
-        recv   src/recv.rs:7:9
         serve  src/serve.rs:7:9
+        recv   src/recv.rs:7:9
 
     1 task app::serve [woken or new, and about to be polled]
 
     1 task app::Pump<app::pump::{async block}> [running on thread 12]
-        spin  src/spin.rs:7:9
         step  src/step.rs:7:9
+        spin  src/spin.rs:7:9
 
     1 blocking task app::hash::{closure} [running on thread 13]
         hash  src/hash.rs:7:9

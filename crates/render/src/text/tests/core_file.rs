@@ -73,8 +73,8 @@ fn tasks_that_are_not_idle_say_what_an_image_tells() {
         app::serve  src/app.rs:12
 
     1 task app::serve [woken, resumes at src/app.rs:30]
-        app::Timer::poll  src/app.rs:30
         app::serve        src/app.rs:15
+        app::Timer::poll  src/app.rs:30
 
     1 task app::serve [woken or new, and about to be polled]
 
@@ -82,8 +82,8 @@ fn tasks_that_are_not_idle_say_what_an_image_tells() {
         (await not resolved: its poll needs memory that the core file lacks)
 
     1 task app::serve [ready: nobody has woken it]
-        app::Timer::poll  src/app.rs:30
         app::serve        src/app.rs:15
+        app::Timer::poll  src/app.rs:30
 
     3 ended tasks are kept by their join handles: 2 x app::Pump<app::pump::{async block}>, 1 x app::serve
     ");
@@ -218,14 +218,14 @@ fn the_thread_that_crashed_comes_first_and_nothing_speaks_of_an_agent() {
         app::serve  src/app.rs:12
 
     thread 4713 [killed by SIGSEGV]
-        write_null  src/write_null.rs:7:9
         run         src/run.rs:7:9
+        write_null  src/write_null.rs:7:9
         (the callers are cut off: their part of the stack could not be read)
 
     2 threads [block_on]
-        park                                              src/park.rs:7:9
-        tokio::runtime::park::CachedParkThread::block_on  src/tokio::runtime::park::CachedParkThread::block_on.rs:7:9
         main                                              src/main.rs:7:9
+        tokio::runtime::park::CachedParkThread::block_on  src/tokio::runtime::park::CachedParkThread::block_on.rs:7:9
+        park                                              src/park.rs:7:9
         in block_on: no stored waker shows where its future waits
 
     thread 4714

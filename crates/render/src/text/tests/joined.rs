@@ -145,18 +145,18 @@ fn what_is_tracked_is_shown_with_what_was_read_of_it() {
         spin  src/spin.rs:7:9
 
     1 task app::serve [waiting]
-        app::serve                  src/app.rs:22
-        rtops_tasks::Tracked::poll  src/app.rs:1
         app::around                 src/app.rs:12
+        rtops_tasks::Tracked::poll  src/app.rs:1
+        app::serve                  src/app.rs:22
 
     1 thread "main" [sleeping, block_on]
-        park                                              src/park.rs:7:9
-        tokio::runtime::park::CachedParkThread::block_on  src/tokio::runtime::park::CachedParkThread::block_on.rs:7:9
         main                                              src/main.rs:7:9
+        tokio::runtime::park::CachedParkThread::block_on  src/tokio::runtime::park::CachedParkThread::block_on.rs:7:9
+        park                                              src/park.rs:7:9
 
     1 thread "worker" [sleeping, futex wait]
-        spin                        src/spin.rs:7:9
-        rtops_tasks::Tracked::poll  src/rtops_tasks::Tracked::poll.rs:7:9
         run                         src/run.rs:7:9
+        rtops_tasks::Tracked::poll  src/rtops_tasks::Tracked::poll.rs:7:9
+        spin                        src/spin.rs:7:9
     "#);
 }
