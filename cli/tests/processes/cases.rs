@@ -256,6 +256,30 @@ fn a_task_that_gives_others_a_turn_has_no_children() {
 }
 
 #[test]
+fn of_many_children_all_are_counted_or_it_is_said_that_there_are_more() {
+    let target = start("healthy_sets", "bare");
+    let joined = |children: &str| {
+        let mut words = children.split_whitespace().rev();
+        words.find_map(|word| word.parse::<usize>().ok())
+    };
+    assert_eq!(faults(&target), Vec::<String>::new());
+    let mut text = String::new();
+    eventually("both sets are joined", || {
+        text = target.stack_text(&[]);
+        text.matches(" children: ").count() == 2
+    });
+    for children in text.split(" children: ").take(2) {
+        let count = joined(children);
+        let is_partial = children.ends_with(&format!("at least {}", count.unwrap_or(0)));
+        assert!(count == Some(300) || is_partial, "{text}");
+    }
+    assert!(
+        text.contains("block_on future cases::healthy_sets::run"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_watch_tells_what_one_look_does_not() {
     for (case, variant, told) in [
         ("joinset_unreaped", "bare", "results not taken: "),

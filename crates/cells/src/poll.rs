@@ -39,11 +39,14 @@ const MAPPED: u64 = 0x1100_0000_0000;
 const GAP: u64 = 1 << 20;
 /// The most memory that a poll may ask for.
 const MOST_MAPPED: u64 = 1 << 30;
-/// How often a task is polled that wakes itself. A container of futures does so that has polled many, or
-/// all, and leaves the rest for the next time.
-const MOST_ROUNDS: u32 = 64;
 /// The most instructions of one poll.
 const BUDGET: u64 = 400_000;
+/// How often any task is polled that wakes itself, if that does not take more than one poll may. A container of
+/// futures does so that has polled one, or many, and leaves the rest for the next time.
+const FEW_ROUNDS: u32 = 64;
+/// The most instructions of further polls: of one task, all of which are kept in memory, and of all.
+const BUDGET_ROUNDS: u64 = 2_000_000;
+const BUDGET_ALL_ROUNDS: u64 = 20_000_000;
 /// The most instructions of a thread that goes on: its loop may do more than one poll.
 const BUDGET_RESUMED: u64 = 1_000_000;
 
@@ -119,6 +122,10 @@ pub struct Poller<'a, M> {
     /// The task that is polled, and whether it has woken itself.
     polled: u64,
     pub(crate) has_woken_itself: bool,
+    /// Whether it would have gone on for longer than is looked at.
+    pub(crate) is_cut: bool,
+    /// How many instructions there may be of further polls.
+    left_for_rounds: u64,
     /// Whether a future is dropped, and the tasks that this has woken.
     is_dropping: bool,
     woken: Vec<u64>,
@@ -187,6 +194,8 @@ impl<'a, M: Machine> Poller<'a, M> {
             end: RETURN,
             polled: 0,
             has_woken_itself: false,
+            is_cut: false,
+            left_for_rounds: BUDGET_ALL_ROUNDS,
             is_dropping: false,
             woken: Vec::new(),
             recorder: Recorder::new(clones),
@@ -231,15 +240,27 @@ impl<'a, M: Machine> Poller<'a, M> {
         let mut state = cell.candidate.state;
         let mut ended = self.poll_once(cell, &mut state, thread);
         let mut seen = 0;
-        for _ in 0..MOST_ROUNDS {
-            let ran = self.recorder.count - begin;
-            let waits = !cell.candidate.state.is_notified();
-            let goes_on = self.has_woken_itself && waits && self.is_in_container(seen);
-            if ended != Ended::Pending || !goes_on || ran > BUDGET {
+        let mut rounds = 0;
+        let waits = !cell.candidate.state.is_notified();
+        self.is_cut = false;
+        while ended == Ended::Pending
+            && waits
+            && self.has_woken_itself
+            && self.is_in_container(seen)
+        {
+            let before = self.recorder.count;
+            let is_further = rounds >= FEW_ROUNDS || before - begin > BUDGET;
+            if is_further && (before - begin > BUDGET_ROUNDS || self.left_for_rounds == 0) {
+                self.is_cut = true;
                 break;
             }
             seen = self.recorder.leaves.len();
             ended = self.poll_once(cell, &mut state, thread);
+            rounds += 1;
+            if is_further {
+                let ran = self.recorder.count - before;
+                self.left_for_rounds = self.left_for_rounds.saturating_sub(ran);
+            }
         }
         self.revert();
         if ended == Ended::Pending && self.recorder.has_left_its_stack {

@@ -12,7 +12,7 @@ use super::{
     found::{Caught, Found, Outcome},
 };
 use crate::{
-    Resumed, Trace, VisitOrder,
+    Resumed, Trace, Unresolved, VisitOrder,
     poll::{Ended, Poller, finish::Finished},
     tree,
 };
@@ -82,7 +82,7 @@ impl<'a> Worker<'a> {
         } else {
             VisitOrder::First
         };
-        let is_whole = !matches!(ended, Ended::GivenUp(_));
+        let is_whole = !matches!(ended, Ended::GivenUp(_)) && !poller.is_cut;
         let was_woken = cell.candidate.state.is_notified();
         let wakes_itself = was_woken && ended == Ended::Pending && poller.has_woken_itself;
         let wake = recorder.take_wake().filter(|_| wakes_itself);
@@ -107,8 +107,13 @@ impl<'a> Worker<'a> {
             }
             let ended = self.poller.resume_thread(thread);
             let recorder = &mut self.poller.recorder;
-            // Whoever polled a future has registered a waker.
-            if ended != Ended::Pending || recorder.leaves.is_empty() {
+            // Whoever polled a future has registered a waker. One with many children may not come to an end.
+            let is_whole = match ended {
+                Ended::Pending => true,
+                Ended::GivenUp(Unresolved::Endless) => false,
+                Ended::Ready | Ended::GivenUp(_) => continue,
+            };
+            if recorder.leaves.is_empty() {
                 continue;
             }
             // It returned from where it was parked, up to the loop that polls.
@@ -120,7 +125,7 @@ impl<'a> Worker<'a> {
             let kept = &mut self.found.kept;
             self.found.resumed.push(Resumed {
                 tid: thread.tid,
-                trace: kept.trace(recorder.hash, order, || trace(steps, true, order)),
+                trace: kept.trace(recorder.hash, order, || trace(steps, is_whole, order)),
                 leaves: kept.leaves(std::mem::take(&mut recorder.leaves)),
                 noted: recorder.take_noted(),
             });

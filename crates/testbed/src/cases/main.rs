@@ -22,6 +22,7 @@ mod futurelock;
 mod half_close;
 mod healthy_channels;
 mod healthy_kept;
+mod healthy_sets;
 mod joinset_unreaped;
 mod lifo_slot;
 mod own_channel;
@@ -49,7 +50,7 @@ use crate::variant::Variant;
 /// Blocks for as long as it can.
 type Case = fn(Variant);
 
-const CASES: [(&str, Case); 24] = [
+const CASES: [(&str, Case); 25] = [
     ("actor_cycle", actor_cycle::run),
     ("blocked_alone", blocked_alone::run),
     ("blocking_nested", blocking_nested::run),
@@ -63,6 +64,7 @@ const CASES: [(&str, Case); 24] = [
     ("half_close", half_close::run),
     ("healthy_channels", healthy_channels::run),
     ("healthy_kept", healthy_kept::run),
+    ("healthy_sets", healthy_sets::run),
     ("joinset_unreaped", joinset_unreaped::run),
     ("lifo_slot", lifo_slot::run),
     ("own_channel", own_channel::run),
