@@ -71,7 +71,7 @@ pub fn with_seen<T>(taken: &Taken, args: &StatsArgs, show: impl FnOnce(&Seen<'_>
     let verdicts = dump
         .is_image()
         .then(|| Verdicts::of(dump, &frames, waits, &groups));
-    order::sort_tasks(&mut groups, dump, waits, Order::Concern);
+    order::sort_tasks(&mut groups, dump, &frames, waits, Order::Concern);
     show(&Seen::of(View {
         verdicts,
         limit: 0,

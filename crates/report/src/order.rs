@@ -6,6 +6,7 @@ use rtops_symbols::{WaitEnd, WaitReason};
 
 use crate::{
     dump::Dump,
+    frames::Frames,
     group::TaskGroup,
     task::{State, Task, TaskKey},
     threads::{self, ThreadGroup},
@@ -118,6 +119,12 @@ fn is_request(name: &str) -> bool {
 }
 
 impl TaskGroup<'_> {
+    /// Whether no name and no frame tells that they are the target's own.
+    fn is_foreign(&self, frames: &Frames) -> bool {
+        let mut links = self.chains.iter().flat_map(|chain| &chain.links);
+        self.look.name.is_none() && !links.any(|link| frames.is_own(link))
+    }
+
     /// Whether they wait as those of a service at rest do, and nothing is to be said of them but where.
     pub fn is_idle(&self) -> bool {
         let waits = self.waits();
@@ -153,8 +160,14 @@ fn runs_long(dump: &Dump, task: &Task) -> bool {
     stands_still || task.since().is_some_and(|since| since >= LONG_POLL)
 }
 
-/// Sorts groups of tasks.
-pub fn sort_tasks(groups: &mut [TaskGroup], dump: &Dump, waits: &Waits, order: Order) {
+/// Sorts groups of tasks. Of those that deserve a look alike, tasks of libraries come last.
+pub fn sort_tasks(
+    groups: &mut [TaskGroup],
+    dump: &Dump,
+    frames: &Frames,
+    waits: &Waits,
+    order: Order,
+) {
     let circles = waits.circles();
     let steps = circles.iter().flat_map(|circle| &circle.steps);
     let circles: HashSet<TaskKey> = steps.map(|step| step.task.key).collect();
@@ -166,9 +179,9 @@ pub fn sort_tasks(groups: &mut [TaskGroup], dump: &Dump, waits: &Waits, order: O
         let concern = Concern::of(dump, group, &circles);
         // What the user wants first, then as always.
         let wanted = match order {
-            Order::Concern => (concern, None, 0),
-            Order::Count => (Concern::Never, None, count),
-            Order::Age => (Concern::Never, longest, 0),
+            Order::Concern => ((concern, group.is_foreign(frames)), None, 0),
+            Order::Count => ((Concern::Never, false), None, count),
+            Order::Age => ((Concern::Never, false), longest, 0),
         };
         let (by_concern, by_age, by_count) = wanted;
         (
@@ -304,7 +317,7 @@ mod tests {
         let waits = Waits::of(&dump, &frames, &holders);
         let everything = Selection::default();
         let mut groups = group_tasks(&dump, &frames, &everything, Grouping::Equal);
-        sort_tasks(&mut groups, &dump, &waits, order);
+        sort_tasks(&mut groups, &dump, &frames, &waits, order);
         let names = groups.iter().map(|group| group.look.name.unwrap());
         let known = names.map(|name| NAMES.iter().find(|known| **known == name).unwrap());
         known.copied().collect()
@@ -323,6 +336,28 @@ mod tests {
             "tick",
         ];
         assert_eq!(sorted(Order::Concern), by_concern);
+    }
+
+    #[test]
+    fn tasks_of_libraries_come_behind_own_ones_that_wait_alike() {
+        use crate::untracked::fixtures::{PUMP, SERVE, dump_of, named, outside, untracked};
+        let stacks = [
+            "tokio::net::tcp::stream::TcpStream::read hyper::server::serve",
+            "tokio::net::tcp::stream::TcpStream::read app::serve",
+        ];
+        let foreign = (1..4).map(|number| untracked(number, PUMP, &[0]));
+        let tasks = foreign.chain([untracked(4, SERVE, &[1])]);
+        let dump = dump_of(vec![outside()], &stacks, tasks.collect());
+        let frames = named(&stacks);
+        let waits = Waits::of(&dump, &frames, &Holders::of(&dump));
+        let everything = Selection::default();
+        let mut groups = group_tasks(&dump, &frames, &everything, Grouping::Equal);
+        let mut counts = |order| -> Vec<usize> {
+            sort_tasks(&mut groups, &dump, &frames, &waits, order);
+            groups.iter().map(|group| group.tasks.len()).collect()
+        };
+        assert_eq!(counts(Order::Concern), [1, 3]);
+        assert_eq!(counts(Order::Count), [3, 1]);
     }
 
     #[test]

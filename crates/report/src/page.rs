@@ -327,7 +327,7 @@ mod tests {
         let everything = Selection::default();
         let mut tasks = group_tasks(&dump, &frames, &everything, Grouping::Equal);
         let waits = Waits::of(&dump, &frames, &Holders::of(&dump));
-        order::sort_tasks(&mut tasks, &dump, &waits, Order::Concern);
+        order::sort_tasks(&mut tasks, &dump, &frames, &waits, Order::Concern);
         assert_eq!(tasks.first().unwrap().look.name, Some("hash"));
         let threads = group_threads(&dump, &frames, &everything, Grouping::Equal);
         let arranged = arrange(&dump, &frames, &tasks, &threads);

@@ -157,7 +157,7 @@ fn with_view<T>(
         if is_text && grouping == Grouping::Equal && !args.tree {
             groups = page::together(groups);
         }
-        order::sort_tasks(&mut groups, dump, view.waits(), order);
+        order::sort_tasks(&mut groups, dump, &frames, view.waits(), order);
         view.ageless = ageless(dump, &frames, &selection);
         view.tasks = Some(groups);
     }
