@@ -43,8 +43,8 @@ use crate::{
 
 /// How long to wait between two looks,
 const EVERY: Duration = Duration::from_secs(5);
-/// and how many there are at least in a watch.
-const LOOKS: u32 = 4;
+/// and how many follow the first one at least, unless the user wants fewer.
+const LOOKS: usize = 4;
 
 /// Looks at a process for a while and prints what leaks: what one look tells at once. Prints before it fails for
 /// what is missing.
@@ -228,8 +228,17 @@ fn watch(target: &Target, args: &LeaksArgs, (first, begun): (Taken, Instant)) ->
         main_thread: last.inner_pid,
         ..Watch::default()
     };
-    while since.elapsed() < time {
-        churn.watch(every(args).min(time.saturating_sub(since.elapsed())));
+    let every = every(args);
+    // Where a look takes long, few would compare what need not be of one course.
+    let planned = usize::try_from(time.as_nanos() / every.as_nanos().max(1));
+    let fewest = planned.unwrap_or(usize::MAX).min(LOOKS);
+    while since.elapsed() < time || watch.earlier.len() < fewest {
+        let left = time.saturating_sub(since.elapsed());
+        churn.watch(if left.is_zero() {
+            every
+        } else {
+            every.min(left)
+        });
         let taken =
             take(target, args).and_then(|taken| match taken.start_time == last.start_time {
                 true => Ok(taken),
@@ -263,7 +272,8 @@ fn watch(target: &Target, args: &LeaksArgs, (first, begun): (Taken, Instant)) ->
 
 /// How long to wait for the next look: in a short watch no longer than gives enough looks to compare.
 fn every(args: &LeaksArgs) -> Duration {
-    args.every.unwrap_or_else(|| EVERY.min(args.watch / LOOKS))
+    args.every
+        .unwrap_or_else(|| EVERY.min(args.watch / LOOKS as u32))
 }
 
 fn take(target: &Target, args: &LeaksArgs) -> Result<Taken, Error> {
