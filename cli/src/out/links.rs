@@ -10,7 +10,7 @@ use std::{
 
 use rtops_files::{NamedBy, Regular};
 use rtops_render::style;
-use rtops_report::frame::Place;
+use rtops_symbols::Place;
 
 use crate::dump::host;
 

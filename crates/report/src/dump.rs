@@ -7,6 +7,7 @@ use rtops_protocol::{
     Outside, Process, ProtocolError, Refused, Reply, Resource, Saved, Shared, SourceLocation,
     StackId, StringId, TaskKind, Thread, ThreadCapture, Trace, TraceId, Untracked, UntrackedState,
 };
+use rtops_symbols::Place;
 
 use crate::{
     format, join,
@@ -141,6 +142,15 @@ impl Dump {
     pub fn string(&self, id: StringId) -> Option<&str> {
         let index = usize::try_from(id.0).ok()?.checked_sub(1)?;
         self.strings.get(index).map(String::as_str)
+    }
+
+    /// A place that the agent tells of, such as the one that a task or span was made at, where it is known.
+    pub fn place(&self, site: SourceLocation) -> Option<Place> {
+        Some(Place {
+            file: self.string(site.file)?.to_owned(),
+            line: site.line,
+            column: Some(site.column).filter(|column| *column > 0),
+        })
     }
 
     /// A number for a reader who wants one for each task: that of the agent, and others for untracked

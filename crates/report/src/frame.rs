@@ -1,16 +1,15 @@
 //! A frame of a stack, and its place in the source.
 
 use std::{
-    fmt,
     hash::{Hash, Hasher},
     sync::Arc,
 };
 
-use rtops_protocol::SourceLocation;
-use rtops_symbols::{Location, Name};
+use rtops_symbols::Name;
+pub use rtops_symbols::Place;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-use crate::{dump::Dump, own};
+use crate::own;
 
 /// The number of a distinct frame: two frames that look the same have the same number.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -64,17 +63,6 @@ pub enum FrameKind {
     Span,
 }
 
-/// A place in the source.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
-pub struct Place {
-    /// The path, as the compiler saw it.
-    pub file: String,
-    /// The line, from 1.
-    pub line: u32,
-    /// The column, from 1, if it is known.
-    pub column: Option<u32>,
-}
-
 /// The fields of a place, which are there and empty where it is not known.
 fn serialize_place<S: Serializer>(place: &Option<Place>, to: S) -> Result<S::Ok, S::Error> {
     let mut fields = to.serialize_struct("Place", 3)?;
@@ -122,70 +110,4 @@ impl Frame {
     pub(crate) fn crate_name(&self) -> Option<&str> {
         Some(self.name.split_once("::")?.0)
     }
-}
-
-impl Place {
-    /// The place that a task or span was made at, where it is known.
-    pub fn of_site(dump: &Dump, site: SourceLocation) -> Option<Self> {
-        Some(Self {
-            file: dump.string(site.file)?.to_owned(),
-            line: site.line,
-            column: Some(site.column).filter(|column| *column > 0),
-        })
-    }
-
-    pub(crate) fn of_location(location: &Location) -> Self {
-        Self {
-            file: location.file.clone(),
-            line: location.line,
-            column: location.column,
-        }
-    }
-
-    /// `file:line`, shortened as for people.
-    #[must_use]
-    pub fn line_of_file(&self) -> String {
-        format!("{}:{}", shortened(&self.file), self.line)
-    }
-
-    /// The dependency that it is in, or `std`; `None` of a place in the target's own crates.
-    fn package(&self) -> Option<&str> {
-        own::package(&self.file, shortened(&self.file))
-    }
-
-    /// Whether it is in a dependency, in the standard library, or in that of C, whose own build names
-    /// its files from where it was.
-    pub fn is_foreign(&self) -> bool {
-        self.package().is_some() || self.file.starts_with("./")
-    }
-}
-
-impl fmt::Display for Place {
-    /// `file:line:column`, which terminals and editors can open, with the way to a dependency or
-    /// to the standard library left out.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", shortened(&self.file), self.line)?;
-        match self.column {
-            Some(column) => write!(f, ":{column}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The part of a path behind where cargo and rustup keep sources; other paths stay whole.
-pub(crate) fn shortened(file: &str) -> &str {
-    let behind = |marker: &str, parts: usize| {
-        let (_, mut rest) = file.split_once(marker)?;
-        for _ in 0..parts {
-            (_, rest) = rest.split_once('/')?;
-        }
-        Some(rest)
-    };
-    if file.starts_with("/rustc/") {
-        return behind("/library/", 0).unwrap_or(file);
-    }
-    behind("/registry/src/", 1)
-        .or_else(|| behind("/git/checkouts/", 0))
-        .or_else(|| behind("/lib/rustlib/src/rust/library/", 0))
-        .unwrap_or(file)
 }

@@ -11,7 +11,7 @@ use rtops_symbols::{Address, FrameClass, Name, Serving, Symbols, WaitReason};
 
 use crate::{
     dump::Dump,
-    frame::{Frame, FrameId, FrameKind, Link, Mark, Place},
+    frame::{Frame, FrameId, FrameKind, Link, Mark},
     future::Future,
     own,
     task::{Polls, Task, Tracked},
@@ -364,7 +364,7 @@ impl Interner {
     fn frame(&mut self, frame: &rtops_symbols::Frame) -> FrameId {
         let function = frame.function.to_string();
         let known = Arc::clone(&frame.known);
-        let place = frame.location.as_ref().map(Place::of_location);
+        let place = frame.place.clone();
         self.intern(Frame {
             own: own::is_own(&function, &known, place.as_ref(), &frame.module),
             kind: FrameKind::Code,
@@ -391,7 +391,7 @@ impl Interner {
             known: Arc::new(Name::of(&name)),
             function: name.clone(),
             name,
-            place: Place::of_site(dump, span.site),
+            place: dump.place(span.site),
             module: String::new(),
             own: true,
         })

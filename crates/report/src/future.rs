@@ -1,8 +1,8 @@
 //! The future of an untracked task.
 
-use rtops_symbols::{Address, LookedUp};
+use rtops_symbols::{Address, LookedUp, Place};
 
-use crate::{frame::Place, task::Polls};
+use crate::task::Polls;
 
 /// The future of untracked tasks.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,7 +37,7 @@ impl Future {
         Self {
             name: format!("boxed {}", polled_by(&function.function.to_string())),
             has_type: true,
-            place: function.location.as_ref().map(Place::of_location),
+            place: function.place.clone(),
             ..known
         }
     }

@@ -12,13 +12,13 @@ use std::{
 
 use regex::Regex;
 use rtops_protocol::{Leaf, SourceLocation, StackId, StringId, TaskKind};
-use rtops_symbols::WaitReason;
+use rtops_symbols::{Place, WaitReason};
 use serde::Serialize;
 
 use crate::{
     chains::Chains,
     dump::Dump,
-    frame::{Frame, FrameId, Place},
+    frame::{Frame, FrameId},
     frames::Frames,
     remarks::{self, Reason},
     selection::{Grouping, Selection},
@@ -352,7 +352,7 @@ fn look<'a>(dump: &'a Dump, frames: &Frames, task: &Task, key: &Key, chains: &[C
         future_type,
         is_tracked: task.tracked().is_some(),
         state: key.state,
-        site: task.site().and_then(|site| Place::of_site(dump, site)),
+        site: task.site().and_then(|site| dump.place(site)),
         code,
         spans: names(&[SpanLook::InChains, SpanLook::Silent, SpanLook::HeldBack]),
         silent: names(&[SpanLook::Silent]),

@@ -3,11 +3,10 @@
 use std::collections::{HashMap, HashSet};
 
 use rtops_protocol::{StackId, TraceId};
-use rtops_symbols::{FrameClass, Symbols};
+use rtops_symbols::{FrameClass, Place, Symbols};
 
 use crate::{
     dump::Dump,
-    frame::Place,
     frames::{Frames, Shown},
     future::polled_by,
     group::stacks_of_tasks,

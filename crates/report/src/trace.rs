@@ -12,7 +12,7 @@ use rtops_protocol::{LeafEnd, Trace, TraceOrder};
 use rtops_symbols::{FrameClass, Polls};
 
 use crate::{
-    frame::{self, Frame, FrameId, Link},
+    frame::{Frame, FrameId, Link},
     frames::Frames,
     remarks,
     tree::Chain,
@@ -82,7 +82,7 @@ pub fn body<'a>(
     trace: &Trace,
     frames: &'a Frames,
     future: &str,
-) -> Option<(&'a str, Option<&'a frame::Place>)> {
+) -> Option<(&'a str, Option<&'a rtops_symbols::Place>)> {
     let tree = Tree::build(trace, frames);
     let mut nodes = tree.nodes.iter();
     let body = nodes.find(|node| rtops_symbols::is_body(future, node.function))?;

@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use rtops_symbols::WaitReason;
+use rtops_symbols::{Place, WaitReason};
 use rtops_types::Pid;
 
 use crate::{
     dump::Dump,
-    frame::{Frame, Place},
+    frame::Frame,
     frames::Frames,
     group::TaskGroup,
     holders::Holders,

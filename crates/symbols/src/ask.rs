@@ -9,7 +9,7 @@ use std::{
 
 use rtops_types::{FileOffset, Module};
 
-use crate::{LackReason, Location};
+use crate::{LackReason, Place};
 
 /// Questions about one module. Addresses are those in its ELF file.
 pub(crate) struct Ask {
@@ -38,11 +38,11 @@ pub(crate) struct Found {
     pub start: Option<u64>,
 }
 
-/// A function, and the line in it.
+/// A function, and the place in it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Line {
     pub function: String,
-    pub location: Option<Location>,
+    pub place: Option<Place>,
 }
 
 /// A line that any number of addresses may have. By this it is told apart by where it is kept: what is made of it

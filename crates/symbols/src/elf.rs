@@ -8,12 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use rtops_elf::{
-    Budget, Dwarf, Elf, Frame, Function, Functions, Place, ReadError, Resource, Segment,
-};
+use rtops_elf::{Budget, Dwarf, Elf, Frame, Function, Functions, ReadError, Resource, Segment};
 
 use crate::{
-    FileOffset, LackReason, Location,
+    FileOffset, LackReason, Place,
     future::Named,
     line_tables::{self, CrateRoots},
     locate::{Found, SplitOff},
@@ -39,7 +37,7 @@ pub struct ElfFile {
 }
 
 /// A line of what is inlined, and the crate that it is inlined in.
-type InlinedLine = (Place, Option<String>);
+type InlinedLine = (rtops_elf::Place, Option<String>);
 
 impl From<ReadError> for LackReason {
     fn from(error: ReadError) -> Self {
@@ -140,7 +138,7 @@ impl ElfFile {
     }
 
     /// The functions at an address, innermost first: the whole name, the bare one, and the place.
-    fn named_frames(&self, address: u64) -> Vec<(String, Option<String>, Option<Location>)> {
+    fn named_frames(&self, address: u64) -> Vec<(String, Option<String>, Option<Place>)> {
         let symbol = self.symbol(address);
         let frames = self.dwarf.as_ref().map(|dwarf| dwarf.frames(address));
         let fault = self.dwarf.as_ref().and_then(Dwarf::take_fault);
@@ -162,12 +160,12 @@ impl ElfFile {
                 None => name,
             };
             let place = frame.place.filter(|place| place.line > 0);
-            let location = place.map(|place| Location {
+            let place = place.map(|place| Place {
                 file: self.roots().relative(place.file),
                 line: place.line,
                 column: Some(place.column).filter(|column| *column != 0),
             });
-            Some((name, frame.bare, location))
+            Some((name, frame.bare, place))
         });
         named.collect()
     }
@@ -199,7 +197,7 @@ impl ElfFile {
     /// the symbols there agree on whose this line is. Looked at is code of the crate of the line, and of that which
     /// the address is in, where the function may be compiled once more. Of functions that the compiler has merged, as
     /// their code is the same, there is one symbol here as elsewhere.
-    fn body_elsewhere(&self, address: u64, bare: &str, place: &Place) -> Option<String> {
+    fn body_elsewhere(&self, address: u64, bare: &str, place: &rtops_elf::Place) -> Option<String> {
         if !bare.starts_with(line_tables::BODY) || place.line == 0 {
             return None;
         }
@@ -247,7 +245,7 @@ impl ElfFile {
     }
 
     /// The functions at an address, innermost first; empty if no symbol covers it.
-    pub fn frames(&self, address: u64) -> Vec<(String, Option<Location>)> {
+    pub fn frames(&self, address: u64) -> Vec<(String, Option<Place>)> {
         let named = self.budget.spend(|| self.named_frames(address));
         let bytes: usize = named.iter().map(|(name, ..)| name.len()).sum();
         // Whoever asks keeps the names of each address, once.
@@ -259,7 +257,7 @@ impl ElfFile {
             return Vec::new();
         }
         let named = named.into_iter();
-        named.map(|(name, _, location)| (name, location)).collect()
+        named.map(|(name, _, place)| (name, place)).collect()
     }
 
     /// The symbol that covers an address, from where it begins to where it ends.

@@ -219,7 +219,7 @@ fn unnamed(function: Function, module: &str) -> Resolved {
         frames: vec![Arc::new(Frame {
             function,
             known,
-            location: None,
+            place: None,
             module: module.to_owned(),
         })],
         start: None,
@@ -280,7 +280,7 @@ impl Entry {
         if let Some(frame) = self.frames.get(&line) {
             return Arc::clone(frame);
         }
-        let Line { function, location } = &*line.0;
+        let Line { function, place } = &*line.0;
         let known = match self.names.get(function) {
             Some(known) => Arc::clone(known),
             None => {
@@ -290,7 +290,7 @@ impl Entry {
             }
         };
         if function.contains("::") && known.class() != FrameClass::Std {
-            match location {
+            match place {
                 Some(_) => self.with_line += 1,
                 None => note(&mut self.without_line, function),
             }
@@ -301,7 +301,7 @@ impl Entry {
         let frame = Arc::new(Frame {
             function: Function::Named(function.clone()),
             known,
-            location: location.clone(),
+            place: place.clone(),
             module: self.name.clone(),
         });
         self.frames.insert(line, Arc::clone(&frame));

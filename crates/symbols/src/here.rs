@@ -202,7 +202,7 @@ fn found(file: &ElfFile, address: u64) -> Found {
     };
     let frames = frames
         .into_iter()
-        .map(|(function, location)| Arc::new(Line { function, location }));
+        .map(|(function, place)| Arc::new(Line { function, place }));
     Found {
         frames: frames.collect(),
         start,

@@ -26,6 +26,7 @@ mod line_tables;
 mod locate;
 mod name;
 mod names;
+mod place;
 mod poll;
 mod wait;
 
@@ -39,6 +40,7 @@ pub use crate::{
     locate::is_c_library,
     name::Name,
     names::{display_name, display_type, is_body},
+    place::Place,
     poll::Polls,
     wait::{Serving, WaitEnd, WaitReason, is_child, serving, task_wait, thread_wait},
 };
@@ -104,7 +106,7 @@ pub struct Frame {
     /// What that tells.
     pub known: Arc<Name>,
     /// Where in the source, if the module has line tables.
-    pub location: Option<Location>,
+    pub place: Option<Place>,
     /// The file name of the module; empty for an address outside of all modules.
     pub module: String,
 }
@@ -134,17 +136,6 @@ impl fmt::Display for Function {
             Self::Unmapped(address) => write!(f, "{address:#x}"),
         }
     }
-}
-
-/// A place in the source.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Location {
-    /// The path as the compiler saw it, relative to where it ran if it lies below.
-    pub file: String,
-    /// From 1.
-    pub line: u32,
-    /// From 1, if known.
-    pub column: Option<u32>,
 }
 
 /// A part of a module in memory: the one with the code, of a module that an address was looked up

@@ -50,8 +50,8 @@ fn names(frames: &[Arc<Frame>]) -> Vec<&str> {
 }
 
 fn line(frame: &Frame) -> (&str, u32) {
-    let location = frame.location.as_ref().unwrap();
-    (&location.file, location.line)
+    let place = frame.place.as_ref().unwrap();
+    (&place.file, place.line)
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn without_debug_info_the_symbol_is_left() {
     let module = target.module(ModuleKind::MainExecutable);
     let (frames, lacks) = target.frames(module, target.options());
     assert_eq!(names(&frames), ["shop::shop::outer"]);
-    assert_eq!(frames[0].location, None);
+    assert_eq!(frames[0].place, None);
     assert_eq!(
         lacks,
         [LackReason::NoLineTables(["shop".to_owned()].into())]

@@ -78,7 +78,7 @@ fn text(frame: &Frame) -> String {
         Function::ModuleOffset { module, .. } => format!("{module}+{OFFSET}"),
         Function::Unmapped(address) => panic!("{address:#x}"),
     };
-    match &frame.location {
+    match &frame.place {
         Some(place) => {
             let column = place.column.unwrap();
             format!("`{name}  {}:{}:{column}`", place.file, place.line)

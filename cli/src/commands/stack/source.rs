@@ -10,12 +10,9 @@ use std::{
 use nix::unistd::geteuid;
 use rtops_files::{NamedBy, Regular, bounded};
 use rtops_report::{
-    frame::{Frame, Place},
-    frames::Frames,
-    group::TaskGroup,
-    threads::ThreadGroup,
-    view::own_frame,
+    frame::Frame, frames::Frames, group::TaskGroup, threads::ThreadGroup, view::own_frame,
 };
+use rtops_symbols::Place;
 
 /// The most bytes of a file.
 const MAX_FILE: usize = 1 << 20;

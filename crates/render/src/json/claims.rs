@@ -1,7 +1,8 @@
 //! Who holds what and who waits for it, as JSON.
 
 use rtops_protocol::{Claim, ClaimMode, Resource};
-use rtops_report::{dump::Dump, frame::Place, holders::Holders, task::Task, words};
+use rtops_report::{dump::Dump, holders::Holders, task::Task, words};
+use rtops_symbols::Place;
 use serde::Serialize;
 
 /// How many holders are told of each wait: the same ones stand at all who wait.
@@ -85,7 +86,7 @@ pub(super) fn resource_part<'a>(dump: &'a Dump, resource: &Resource) -> Resource
         resource: *id,
         kind: words::resource(*kind),
         value_type: dump.string(*value_type),
-        made_at: Place::of_site(dump, *site),
+        made_at: dump.place(*site),
     }
 }
 
@@ -94,7 +95,7 @@ pub(super) fn claim_part(dump: &Dump, claim: &Claim) -> ClaimPart {
         task: Some(claim.task).filter(|task| *task != 0),
         tid: claim.tid,
         since_ns: claim.since_ns,
-        site: Place::of_site(dump, claim.site),
+        site: dump.place(claim.site),
         mode: match claim.mode {
             ClaimMode::Exclusive => "exclusive",
             ClaimMode::Shared => "shared",

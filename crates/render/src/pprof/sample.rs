@@ -9,7 +9,7 @@ use std::{
 use rtops_protocol::TaskKind;
 use rtops_report::{
     escape::escape,
-    frame::{Frame, FrameId, FrameKind, Place},
+    frame::{Frame, FrameId, FrameKind},
     frames::Frames,
     group::{TaskGroup, group_tasks},
     selection::{Grouping, Selection},
@@ -18,7 +18,7 @@ use rtops_report::{
     tree::Chain,
     words,
 };
-use rtops_symbols::{WaitReason, display_type};
+use rtops_symbols::{Place, WaitReason, display_type};
 
 use super::Profile;
 

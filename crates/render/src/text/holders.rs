@@ -9,7 +9,6 @@ use rtops_report::{
     dump::Dump,
     escape::escape,
     format,
-    frame::Place,
     holders::{Holders, Lock},
     task::TaskKey,
     words,
@@ -229,7 +228,7 @@ fn label(dump: &Dump, name: StringId) -> String {
 }
 
 pub(super) fn place(dump: &Dump, site: SourceLocation) -> String {
-    match Place::of_site(dump, site) {
+    match dump.place(site) {
         Some(place) => escape(&place.to_string()).into_owned(),
         None => "a place that is not known".to_owned(),
     }

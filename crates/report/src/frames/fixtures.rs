@@ -6,12 +6,12 @@ use std::{
 };
 
 use rtops_protocol::StackId;
-use rtops_symbols::{Function, Name};
+use rtops_symbols::{Function, Name, Place};
 
 use super::{Frames, Interner, Shown};
 use crate::{
     dump::Dump,
-    frame::{Frame, FrameKind, Link, Place},
+    frame::{Frame, FrameKind, Link},
     future::Future,
     own,
     symbolize::name_by_polls,
@@ -139,7 +139,7 @@ pub fn with_code(mut frames: Frames, code: &[(u64, &str)]) -> Frames {
         interner.frame(&rtops_symbols::Frame {
             function: Function::Named(function.to_owned()),
             known: Arc::new(Name::of(function)),
-            location: line.parse().ok().map(|line| rtops_symbols::Location {
+            place: line.parse().ok().map(|line| rtops_symbols::Place {
                 file: "src/app.rs".to_owned(),
                 line,
                 column: None,

@@ -1,5 +1,4 @@
 use super::{fixtures::frames, *};
-use crate::frame::shortened;
 
 #[test]
 fn each_poll_of_a_tracked_future_is_found_by_its_innermost_frame() {
@@ -19,31 +18,4 @@ fn each_poll_of_a_tracked_future_is_found_by_its_innermost_frame() {
     let part = "rtops_tasks::tracked::poll_ordinary rtops_tasks::tracked::Tracker::poll_part";
     let stack = format!("recv {part} rtops_agent::tower::poll {ONE}");
     assert_eq!(own(&stack), [4, 1]);
-}
-
-#[test]
-fn paths_are_shortened_to_what_tells() {
-    for (file, shown) in [
-        ("src/main.rs", "src/main.rs"),
-        ("/srv/gateway/src/main.rs", "/srv/gateway/src/main.rs"),
-        (
-            "/home/u/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/tokio-1.54.1/src/time/sleep.rs",
-            "tokio-1.54.1/src/time/sleep.rs",
-        ),
-        (
-            "/home/u/.cargo/git/checkouts/hyper-1a2b3c/9f8e7d/src/lib.rs",
-            "hyper-1a2b3c/9f8e7d/src/lib.rs",
-        ),
-        (
-            "/rustc/0123abcd/library/core/src/future/mod.rs",
-            "core/src/future/mod.rs",
-        ),
-        (
-            "/home/u/.rustup/toolchains/x/lib/rustlib/src/rust/library/std/src/thread/mod.rs",
-            "std/src/thread/mod.rs",
-        ),
-        ("/rustc/", "/rustc/"),
-    ] {
-        assert_eq!(shortened(file), shown);
-    }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use rtops_symbols::{FrameClass, WaitReason};
+use rtops_symbols::{FrameClass, Place, WaitReason};
 
 use super::sample::kin;
 use crate::{
-    frame::{Frame, Link, Place},
+    frame::{Frame, Link},
     frames::Frames,
     group::TaskGroup,
     task::TaskKey,

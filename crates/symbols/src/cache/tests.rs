@@ -12,7 +12,7 @@ use rtops_protocol::ModuleKind;
 use rtops_types::{FileOffset, MapsLine};
 
 use super::{entry, store::MAX_CACHE, *};
-use crate::{Location, ask::Line};
+use crate::{Place, ask::Line};
 
 fn program() -> Identity {
     Identity::of(&File::open("/proc/self/exe").unwrap()).unwrap()
@@ -32,19 +32,19 @@ fn key(build_id: u8, file: &Path) -> Key {
 
 fn known(count: u64) -> Known {
     let frame = |number: u64| {
-        let location = Location {
+        let place = Place {
             file: format!("src/{}.rs", number % 7),
             line: 12,
             column: (number.is_multiple_of(2)).then_some(3),
         };
         Arc::new(Line {
             function: format!("app::f{number}"),
-            location: Some(location),
+            place: Some(place),
         })
     };
     let main = Arc::new(Line {
         function: "app::main".to_owned(),
-        location: None,
+        place: None,
     });
     let found = (0..count).map(|address| {
         let found = Found {

@@ -75,11 +75,11 @@ pub(super) enum Told {
 #[derive(Clone, Copy, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub(super) struct ToldFrame {
     pub function: u32,
-    pub place: Option<Place>,
+    pub place: Option<ToldPlace>,
 }
 
 #[derive(Clone, Copy, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub(super) struct Place {
+pub(super) struct ToldPlace {
     pub file: u32,
     pub line: u32,
     pub column: Option<u32>,

@@ -6,7 +6,7 @@ use rtops_protocol::{FrameKind, ProtocolError};
 
 use super::message::{MAX_DEPTH, MAX_NAME, Told, ToldFound, ToldFrame, ToldPoller};
 use crate::{
-    LackReason, Location,
+    LackReason, Place,
     ask::{Answer, Facts, Found, Line, PolledBy},
 };
 
@@ -111,8 +111,8 @@ impl Answers {
 
     fn take_frames(&mut self, frames: Vec<ToldFrame>) -> Result<(), ProtocolError> {
         for ToldFrame { function, place } in frames {
-            let location = match place {
-                Some(place) => Some(Location {
+            let place = match place {
+                Some(place) => Some(Place {
                     file: self.name(place.file)?,
                     line: place.line,
                     column: place.column,
@@ -121,7 +121,7 @@ impl Answers {
             };
             let function = self.name(function)?;
             self.count(size_of::<Line>())?;
-            self.frames.push(Arc::new(Line { function, location }));
+            self.frames.push(Arc::new(Line { function, place }));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, hash::Hash, io::Write, mem, sync::Arc};
 use rtops_protocol::{ProtocolError, cut};
 
 use super::message::{
-    MAX_BYTES, MAX_DEPTH, MAX_ITEMS, MAX_NAME, Place, Told, ToldFound, ToldFrame, ToldPoller,
+    MAX_BYTES, MAX_DEPTH, MAX_ITEMS, MAX_NAME, Told, ToldFound, ToldFrame, ToldPlace, ToldPoller,
 };
 use crate::ask::{ByPlace, Facts, Found, Line, PolledBy};
 
@@ -107,13 +107,13 @@ impl<W: Write> Teller<W> {
         if let Some(number) = self.lines.get(&line) {
             return Ok(*number);
         }
-        let Line { function, location } = &*line.0;
+        let Line { function, place } = &*line.0;
         let function = self.name(function.clone())?;
-        let place = match location {
-            Some(location) => Some(Place {
-                file: self.name(location.file.clone())?,
-                line: location.line,
-                column: location.column,
+        let place = match place {
+            Some(place) => Some(ToldPlace {
+                file: self.name(place.file.clone())?,
+                line: place.line,
+                column: place.column,
             }),
             None => None,
         };
