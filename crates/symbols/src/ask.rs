@@ -45,24 +45,24 @@ pub(crate) struct Line {
     pub place: Option<Place>,
 }
 
-/// A line that any number of addresses may have. By this it is told apart by where it is kept: what is made of it
+/// A line that any number of addresses may have, told apart by where in memory it is: what is made of it
 /// is made once, without a look at names, which are long.
 #[derive(Clone, Debug)]
-pub(crate) struct ByPlace(pub Arc<Line>);
+pub(crate) struct ByIdentity(pub Arc<Line>);
 
-impl Hash for ByPlace {
+impl Hash for ByIdentity {
     fn hash<H: Hasher>(&self, state: &mut H) {
         Arc::as_ptr(&self.0).hash(state);
     }
 }
 
-impl PartialEq for ByPlace {
+impl PartialEq for ByIdentity {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-impl Eq for ByPlace {}
+impl Eq for ByIdentity {}
 
 /// What a function polls.
 #[derive(Clone, Debug, Eq, PartialEq)]

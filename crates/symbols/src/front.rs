@@ -12,7 +12,7 @@ use rtops_types::{FileOffset, Module, ModuleKind};
 use crate::{
     Address, Frame, FrameClass, Function, Lack, LackReason, Name, Options, Poller, Resolved,
     Segment,
-    ask::{Answer, Ask, ByPlace, Facts, Found, Line, PolledBy, Reader},
+    ask::{Answer, Ask, ByIdentity, Facts, Found, Line, PolledBy, Reader},
     here::Here,
     line_tables, locate, names,
 };
@@ -51,7 +51,7 @@ struct Entry {
     /// What each name tells that was found so far.
     names: HashMap<String, Arc<Name>>,
     /// The frame of each line that was found so far.
-    frames: HashMap<ByPlace, Arc<Frame>>,
+    frames: HashMap<ByIdentity, Arc<Frame>>,
 }
 
 /// What is to be asked of one module.
@@ -267,7 +267,7 @@ impl Entry {
             return unnamed(function, &self.name);
         }
         let frames = found.frames.into_iter();
-        let frames = frames.map(|line| self.frame(ByPlace(line))).collect();
+        let frames = frames.map(|line| self.frame(ByIdentity(line))).collect();
         Resolved {
             frames,
             start: found
@@ -276,7 +276,7 @@ impl Entry {
         }
     }
 
-    fn frame(&mut self, line: ByPlace) -> Arc<Frame> {
+    fn frame(&mut self, line: ByIdentity) -> Arc<Frame> {
         if let Some(frame) = self.frames.get(&line) {
             return Arc::clone(frame);
         }

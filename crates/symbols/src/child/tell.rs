@@ -7,7 +7,7 @@ use rtops_protocol::{ProtocolError, cut};
 use super::message::{
     MAX_BYTES, MAX_DEPTH, MAX_ITEMS, MAX_NAME, Told, ToldFound, ToldFrame, ToldPlace, ToldPoller,
 };
-use crate::ask::{ByPlace, Facts, Found, Line, PolledBy};
+use crate::ask::{ByIdentity, Facts, Found, Line, PolledBy};
 
 /// Tells answers, each name and each frame once.
 pub(crate) struct Teller<W> {
@@ -15,7 +15,7 @@ pub(crate) struct Teller<W> {
     names: Numbered<String>,
     frames: Numbered<ToldFrame>,
     /// The numbers of lines that were told.
-    lines: HashMap<ByPlace, u32>,
+    lines: HashMap<ByIdentity, u32>,
     /// How long the names are that were not told yet.
     bytes: usize,
 }
@@ -103,7 +103,7 @@ impl<W: Write> Teller<W> {
     }
 
     fn frame(&mut self, line: Arc<Line>) -> Result<u32, ProtocolError> {
-        let line = ByPlace(line);
+        let line = ByIdentity(line);
         if let Some(number) = self.lines.get(&line) {
             return Ok(*number);
         }
