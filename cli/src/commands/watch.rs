@@ -77,8 +77,7 @@ pub fn run(args: WatchCommandArgs, output: &OutputArgs) -> Result<(), Error> {
 /// When a look fails, or the output can't be written.
 pub fn watch(subject: &mut impl Subject, pace: Pace, args: &OutputArgs) -> Result<(), Error> {
     let mut ticks = Ticks::start(pace.interval).map_err(io::Error::from)?;
-    subject.look()?;
-    ticks.looked();
+    look(subject, &mut ticks)?;
     let mut output = Output::open(args)?;
     // It is to be read while it grows.
     output.writer.get_mut().publish()?;
@@ -99,6 +98,12 @@ pub fn watch(subject: &mut impl Subject, pace: Pace, args: &OutputArgs) -> Resul
     }
 }
 
+fn look(subject: &mut impl Subject, ticks: &mut Ticks) -> Result<(), Error> {
+    subject.look()?;
+    ticks.looked();
+    Ok(())
+}
+
 /// Waits for the next look and takes it. A terminal that changes meanwhile is drawn anew.
 fn next(
     subject: &mut impl Subject,
@@ -109,9 +114,7 @@ fn next(
     loop {
         let event = ticks.wait().map_err(io::Error::from)?;
         if event == Event::Tick {
-            subject.look()?;
-            ticks.looked();
-            return Ok(());
+            return look(subject, ticks);
         }
         let Some(screen) = screen.as_deref_mut() else {
             continue;

@@ -12,6 +12,7 @@ use rtops_elf::{Budget, Dwarf, Elf, Frame, Function, Functions, ReadError, Resou
 
 use crate::{
     FileOffset, LackReason, Place,
+    ask::Line,
     future::Named,
     line_tables::{self, CrateRoots},
     locate::{Found, SplitOff},
@@ -245,7 +246,7 @@ impl ElfFile {
     }
 
     /// The functions at an address, innermost first; empty if no symbol covers it.
-    pub fn frames(&self, address: u64) -> Vec<(String, Option<Place>)> {
+    pub fn frames(&self, address: u64) -> Vec<Arc<Line>> {
         let named = self.budget.spend(|| self.named_frames(address));
         let bytes: usize = named.iter().map(|(name, ..)| name.len()).sum();
         // Whoever asks keeps the names of each address, once.
@@ -257,7 +258,9 @@ impl ElfFile {
             return Vec::new();
         }
         let named = named.into_iter();
-        named.map(|(name, _, place)| (name, place)).collect()
+        named
+            .map(|(function, _, place)| Arc::new(Line { function, place }))
+            .collect()
     }
 
     /// The symbol that covers an address, from where it begins to where it ends.

@@ -12,7 +12,7 @@ use rtops_types::Module;
 
 use crate::{
     LackReason, Options,
-    ask::{Answer, Ask, Facts, Found, Line, PolledBy, Reader},
+    ask::{Answer, Ask, Facts, Found, PolledBy, Reader},
     elf::ElfFile,
     future::{self, Named},
     locate::{self, Finder},
@@ -200,13 +200,7 @@ fn found(file: &ElfFile, address: u64) -> Found {
         true => None,
         false => file.covering(address).map(|symbol| symbol.start),
     };
-    let frames = frames
-        .into_iter()
-        .map(|(function, place)| Arc::new(Line { function, place }));
-    Found {
-        frames: frames.collect(),
-        start,
-    }
+    Found { frames, start }
 }
 
 fn polled_by(file: &ElfFile, begin: u64) -> PolledBy {
