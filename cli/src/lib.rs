@@ -11,7 +11,6 @@ mod error;
 mod find;
 mod out;
 mod proc;
-mod render;
 mod watch;
 
 use std::{

@@ -1,4 +1,4 @@
-//! The commands: each asks, builds a model, and hands it to a renderer.
+//! The commands. Each finds its process, asks, and prints what it learned as text or JSON.
 
 mod cache;
 mod completions;
@@ -7,6 +7,7 @@ mod info;
 mod leaks;
 mod list;
 mod memstats;
+mod parts;
 mod profile;
 mod rates;
 mod stack;

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use rtops_protocol::StackParts;
 use rtops_render::json::verdicts::VerdictsPart;
 use rtops_report::{
-    census::{Census, Moved},
+    census::{Census, Kept, Moved, kept_by_type},
     frames::Shown,
     group::group_tasks,
     order::{self, Order},
-    runtimes::SeenRuntime,
+    runtimes::{self, SeenRuntime},
     selection::{Grouping, Selection},
     symbolize::symbolize_all,
     threads::group_threads,
@@ -30,7 +30,6 @@ use crate::{
     },
     error::Error,
     find::target::Target,
-    render::stats::Seen,
 };
 
 /// While a process is watched, it is frozen no more often than this.
@@ -55,6 +54,28 @@ pub fn take(target: &Target, args: &StatsArgs) -> Result<Taken, Error> {
         reader: None,
     };
     Ok(outside::take(target, look)?.0)
+}
+
+/// What memory tells of a process, in the words of `rtops stack`.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    pub stack: View<'a>,
+    pub census: Census,
+    pub runtimes: Vec<SeenRuntime>,
+    /// Ended tasks that their join handles keep, by type.
+    pub kept: Vec<Kept>,
+}
+
+impl<'a> Seen<'a> {
+    /// Counts what a view of all of a process shows.
+    pub fn of(stack: View<'a>) -> Self {
+        Self {
+            census: Census::of(stack.tasks.as_deref().unwrap_or_default()),
+            runtimes: runtimes::of(stack.dump, stack.frames),
+            kept: kept_by_type(stack.dump, stack.frames),
+            stack,
+        }
+    }
 }
 
 /// Judges and counts all that was found in memory.

@@ -1,6 +1,7 @@
 //! `rtops stack`: where the tasks and threads of a process, or of several, wait.
 
 mod next;
+mod sections;
 mod several;
 mod source;
 

@@ -2,7 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::{Format, Output, print, shown, take, with_view};
+use super::{
+    Format, Output, print,
+    sections::{self, Section},
+    shown, take, with_view,
+};
 use crate::{
     args::{OutputArgs, StackArgs},
     error::{Error, Failure},
@@ -11,7 +15,6 @@ use crate::{
         target::Target,
     },
     out::progress::Progress,
-    render::several::{self, Section},
 };
 
 /// How many processes are asked at a time; each of their dumps is in memory meanwhile.
@@ -54,8 +57,8 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     }
     let mut output = Output::open_paged(output, &mut None)?;
     match output.format {
-        Format::Json => several::json(&mut output.writer, &sections)?,
-        Format::Text => several::text(&mut output.writer, &sections)?,
+        Format::Json => sections::json(&mut output.writer, &sections)?,
+        Format::Text => sections::text(&mut output.writer, &sections)?,
     }
     output.finish()?;
     match (failures.len(), count) {
