@@ -4,6 +4,7 @@ mod awaited;
 mod drops;
 pub(crate) mod finish;
 mod rounds;
+pub(crate) mod unwind;
 pub(crate) mod wakers;
 
 use std::{
@@ -111,7 +112,7 @@ pub struct Poller<'a, M> {
     /// Whether a run is over once its thread waits in the kernel.
     ends_in_a_park: bool,
     /// Where a run is over besides.
-    end: u64,
+    ends: Vec<u64>,
     /// The task that is polled, and whether it has woken itself.
     polled: u64,
     pub(crate) has_woken_itself: bool,
@@ -184,7 +185,7 @@ impl<'a, M: Machine> Poller<'a, M> {
             next_map: MAPPED,
             committed_map: MAPPED,
             ends_in_a_park: false,
-            end: RETURN,
+            ends: Vec::new(),
             polled: 0,
             has_woken_itself: false,
             is_cut: false,
@@ -228,16 +229,35 @@ impl<'a, M: Machine> Poller<'a, M> {
     /// it polls itself. The recorder has what ran.
     pub(crate) fn resume_thread(&mut self, thread: &Thread) -> Ended {
         self.recorder.clear();
+        let ended = self.go_on(thread, BUDGET_RESUMED, &[]);
+        self.revert();
+        ended
+    }
+
+    /// Lets a thread go on until it waits in the kernel, or comes to one of these addresses.
+    fn go_on(&mut self, thread: &Thread, budget: u64, ends: &[u64]) -> Ended {
         *self.machine.registers_mut() = registers(thread);
         let usual = self.breakpoints.clone();
         for poll in &self.setup.tasks {
             self.breakpoints.insert(*poll);
         }
         self.ends_in_a_park = true;
-        let ended = self.run(BUDGET_RESUMED, Some(thread));
+        let ended = self.run_to(ends, budget, Some(thread));
         self.ends_in_a_park = false;
         self.breakpoints = usual;
-        self.revert();
+        ended
+    }
+
+    /// Runs on, at most to one of these addresses.
+    fn run_to(&mut self, ends: &[u64], budget: u64, thread: Option<&Thread>) -> Ended {
+        let usual = self.breakpoints.clone();
+        for end in ends {
+            self.breakpoints.insert(*end);
+        }
+        self.ends = ends.to_vec();
+        let ended = self.run(budget, thread);
+        self.ends.clear();
+        self.breakpoints = usual;
         ended
     }
 
@@ -293,7 +313,7 @@ impl<'a, M: Machine> Poller<'a, M> {
             budget = budget.saturating_sub(self.recorder.count - before);
             let ended = match stop {
                 Stop::Breakpoint(RETURN) => return Ended::Pending,
-                Stop::Breakpoint(at) if at == self.end => return Ended::Pending,
+                Stop::Breakpoint(at) if self.ends.contains(&at) => return Ended::Pending,
                 Stop::Breakpoint(at) => self.at_breakpoint(at),
                 Stop::SystemCall if self.ends_in_a_park && self.is_park() => {
                     return Ended::Pending;

@@ -96,6 +96,11 @@ impl Recorder {
         self.has_left_its_stack = false;
     }
 
+    /// The functions that clone wakers, sorted.
+    pub(crate) fn cloning(&self) -> &[u64] {
+        &self.clones
+    }
+
     /// Whether a waker is cloned there.
     pub(crate) fn clones(&self, at: u64) -> bool {
         self.clones.binary_search(&at).is_ok()
@@ -142,6 +147,11 @@ impl Recorder {
         // Return addresses are looked up by the calls before them.
         let calls = self.open.iter().rev().map(|(site, _)| site + 1);
         [ip].into_iter().chain(calls).collect()
+    }
+
+    /// The first of the calls that have not returned: its instruction, and the stack pointer there.
+    pub(crate) fn outermost(&self) -> Option<(u64, u64)> {
+        self.open.first().copied()
     }
 
     fn innermost(&self) -> Option<Open> {

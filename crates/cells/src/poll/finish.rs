@@ -36,14 +36,9 @@ impl<M: Machine> Poller<'_, M> {
         *self.machine.registers_mut() = own;
         self.polled = header;
         self.has_woken_itself = false;
-        let usual = self.breakpoints.clone();
-        self.breakpoints.insert(end);
-        let before = std::mem::replace(&mut self.end, end);
         self.recorder.is_off = true;
-        let ended = self.run(BUDGET, Some(thread));
+        let ended = self.run_to(&[end], BUDGET, Some(thread));
         self.recorder.is_off = false;
-        self.end = before;
-        self.breakpoints = usual;
         let state = self.word(header + STATE).map(State);
         let finished = match state {
             Some(state) if ended == Ended::Pending && !state.is_running() => Finished::Yes {

@@ -9,6 +9,7 @@
 mod locks;
 mod memory;
 mod queues;
+mod together;
 mod trial;
 mod wakers;
 
@@ -99,6 +100,14 @@ struct Thing {
     having: BTreeSet<Party>,
 }
 
+impl Thing {
+    /// Whether what becomes of it with the future of someone is of use to who waits. Whoever waits at a place for a
+    /// waker can't wake itself.
+    fn lets_go(&self, party: &Party) -> bool {
+        !matches!(self.what, What::Slot(_)) || !self.waiters.contains(party)
+    }
+}
+
 enum What {
     Queue(Queue),
     /// A place for a waker.
@@ -187,13 +196,9 @@ impl<I: Image> Finder<'_, I> {
     }
 
     fn queue(&mut self, queue: Queue, wakers: &Wakers) -> Option<Thing> {
-        let nodes = queue.nodes.iter();
-        let waiters = nodes.filter_map(|node| wakers.sites.get(&(node + queue.waker)));
         let mut seen = HashSet::new();
-        let waiters: Vec<Party> = waiters
-            .copied()
-            .filter(|party| seen.insert(*party))
-            .collect();
+        let waiters = queue.whose.iter().copied();
+        let waiters: Vec<Party> = waiters.filter(|party| seen.insert(*party)).collect();
         // What lies on a stack no task can wait for, and calls that have returned leave all kinds of words there.
         let is_inside = |party: &Party| matches!(party, Party::BlockOn { .. });
         if self.memory.places.stacks.contains(queue.list) && !waiters.iter().all(is_inside) {
@@ -352,11 +357,7 @@ impl<I: Image> Finder<'_, I> {
             cell: cell.candidate.header,
         });
         let is_complete = inside.is_some() || tried.has_all_references;
-        // Whoever waits can't wake itself.
-        let holds = |party: &&Party| {
-            let is_its_own = kind == SharedKind::Slot && thing.waiters.contains(party);
-            tried.holders.contains(party) && !is_its_own
-        };
+        let holds = |party: &&Party| tried.holders.contains(party) && thing.lets_go(party);
         let is_other = |party: &&Party| {
             let references = tried.references.get(party).copied();
             match references {
@@ -369,7 +370,10 @@ impl<I: Image> Finder<'_, I> {
         };
         let others: Vec<Party> = thing.having.iter().filter(is_other).copied().collect();
         let is_told = match kind {
-            SharedKind::Queue => thing.waiters.len() > 1 || !others.is_empty() || is_complete,
+            // What a task has in its future and waits for alone concerns nobody else.
+            SharedKind::Queue => {
+                thing.waiters.len() > 1 || !others.is_empty() || tried.has_all_references
+            }
             // Executors inside of tasks, and the agent, have places for wakers that concern nobody else; a task
             // that has both ends of a channel waits at such a place.
             SharedKind::Slot => {

@@ -3,7 +3,7 @@
 
 use rtops_image::Image;
 
-use super::{memory::Memory, wakers::Wakers};
+use super::{Party, memory::Memory, wakers::Wakers};
 
 /// How far around a waker the pointer to what has the list is looked for, in bytes.
 const AROUND: u64 = 128;
@@ -26,6 +26,8 @@ pub(super) struct Queue {
     pub(super) pointer: u64,
     /// Its nodes, the oldest first.
     pub(super) nodes: Vec<u64>,
+    /// Who waits in each of them.
+    pub(super) whose: Vec<Party>,
     /// How far into a node the waker is.
     pub(super) waker: u64,
     /// How far into a node the links are; `None` where that can't be told.
@@ -130,10 +132,13 @@ fn queue(
         }
         let (nodes, waker, links) = follow(memory, wakers, list, (newest, oldest), waker)?;
         let waits = nodes.contains(&at.checked_sub(waker)?);
+        let whose = nodes.iter().map(|node| wakers.sites.get(&(node + waker)));
+        let whose = whose.map(Option::<&Party>::copied).collect::<Option<_>>()?;
         waits.then_some(Queue {
             list,
             pointer,
             nodes,
+            whose,
             waker,
             links,
         })

@@ -5,23 +5,27 @@ use std::{
     time::Instant,
 };
 
-use super::{Party, Thing, What, queues::Queue};
+use rtops_image::Thread;
+
+use super::{Party, Thing, What, queues::Queue, together};
 use crate::{
     State, Survey,
     machine::Machine,
-    poll::{Ended, Poller},
+    poll::{Ended, Poller, unwind::PollCall},
     polls::Polls,
     words,
 };
 
 /// The most instructions of all trials together, and of those of tasks that share nothing.
-const BUDGET: u64 = 4_000_000;
+pub(super) const BUDGET: u64 = 4_000_000;
 const BUDGET_ALONE: u64 = 1_000_000;
 /// How many of those who have a thing are tried.
 const MOST_EACH: usize = 64;
 /// How much is copied of a node, and how far before it that begins.
-const NODE_WORDS: usize = 24;
+pub(super) const NODE_WORDS: usize = 24;
 const NODE_BEFORE: u64 = 64;
+/// More permits than a lock or semaphore that anybody waits for has.
+const MOST_PERMITS: u64 = u32::MAX as u64;
 
 /// What is known of a thing after the trials.
 #[derive(Clone, Debug, Default)]
@@ -61,12 +65,13 @@ pub(super) fn of(
             .iter()
             .filter_map(|index| Some((*index, things.get(*index)?)))
             .collect();
-        for (index, seen) in drop_one(&mut poller, place, &of_it) {
+        for (index, seen) in try_one(&mut poller, Dropped::Task(place), &of_it) {
             if let Some(tried) = tried.get_mut(index) {
                 tried.add(Party::Task { cell: header }, &seen, is_running);
             }
         }
     }
+    try_threads(polls, things, until, &mut tried);
     for (tried, thing) in tried.iter_mut().zip(things) {
         let counts = thing.arc.and_then(|arc| {
             // Whoever has a weak reference may make a strong one of it. All strong ones count as one weak one.
@@ -80,11 +85,46 @@ pub(super) fn of(
             tried.is_awaited = is_awaited(&mut poller, polls, survey, thing, tried);
         }
     }
+    together::complete(polls, survey, things, until, &mut tried);
     tried
 }
 
+/// Tries the futures that threads poll themselves, where no task is known to hold what they have.
+fn try_threads(polls: &Polls<'_>, things: &[Thing], until: Option<Instant>, tried: &mut [Tried]) {
+    // A thread that nobody woke would wait again at once.
+    let mut woken = None;
+    for thread in polls.parked() {
+        let party = Party::BlockOn { tid: thread.tid };
+        let is_open = |(index, thing): &(usize, &Thing)| {
+            let tried = tried.get(*index).into_iter();
+            let is_known = tried
+                .flat_map(|tried| &tried.holders)
+                .any(|holder| thing.lets_go(holder));
+            thing.having.contains(&party) && (!is_known || thing.waiters.contains(&party))
+        };
+        let of_it = things.iter().enumerate().filter(is_open);
+        let of_it: Vec<(usize, &Thing)> = of_it.take(MOST_EACH).collect();
+        let is_late = until.is_some_and(|until| Instant::now() >= until);
+        if of_it.is_empty() {
+            continue;
+        }
+        let poller = woken.get_or_insert_with(|| polls.on(polls.interpreter()));
+        if is_late || poller.recorder.count > BUDGET {
+            return;
+        }
+        let Some(poll) = poller.poll_call(thread) else {
+            continue;
+        };
+        for (index, seen) in try_one(poller, Dropped::BlockOn(thread, poll), &of_it) {
+            if let Some(tried) = tried.get_mut(index) {
+                tried.add(party, &seen, false);
+            }
+        }
+    }
+}
+
 /// The position of a task, and whether it runs; `None` for one that has no future.
-fn place_of(polls: &Polls<'_>, survey: &Survey, header: u64) -> Option<(usize, bool)> {
+pub(super) fn place_of(polls: &Polls<'_>, survey: &Survey, header: u64) -> Option<(usize, bool)> {
     let cells = &polls.cells;
     let place = cells.binary_search_by_key(&header, |cell| cell.candidate.header);
     let place = place.ok()?;
@@ -160,14 +200,56 @@ fn who(things: &[Thing]) -> Vec<(bool, u64, Vec<usize>)> {
     all
 }
 
+/// What is dropped.
+#[derive(Clone, Copy)]
+pub(super) enum Dropped<'a> {
+    /// The future of the task at this position.
+    Task(usize),
+    /// That of a thread inside `block_on`.
+    BlockOn(&'a Thread, PollCall),
+}
+
+impl Dropped<'_> {
+    /// Drops it, with the piece of scratch memory of this number. Returns how that ended and which tasks it woke.
+    pub(super) fn drop<M: Machine>(
+        self,
+        poller: &mut Poller<'_, M>,
+        scratch: usize,
+    ) -> (Ended, Vec<u64>) {
+        match self {
+            Self::Task(place) => poller.drop_future(place),
+            Self::BlockOn(thread, poll) => match poller.scratch(scratch, NODE_WORDS) {
+                Some(exception) => poller.unwind_future(thread, poll, exception),
+                None => (Ended::Ready, Vec::new()),
+            },
+        }
+    }
+
+    fn party<M: Machine>(self, poller: &Poller<'_, M>) -> Party {
+        match self {
+            Self::Task(place) => Party::Task {
+                cell: poller.header(place),
+            },
+            Self::BlockOn(thread, _) => Party::BlockOn { tid: thread.tid },
+        }
+    }
+}
+
+/// A permit that a waiter still lacks: where in a node their number is, from its start on.
+type Lacking = u64;
+
 /// What became of a thing.
 struct Seen {
     /// Of a list in which the task waited: whether it does no longer.
     leaves: Option<bool>,
     /// Whether the first waiter goes on.
     goes_on: bool,
+    /// Where in its node it is counted down what it lacks, if it lacks less now.
+    lacking: Option<Lacking>,
     /// How many references were dropped, if the future was dropped to the end.
     references: Option<u64>,
+    /// Whether it was.
+    is_whole: bool,
 }
 
 /// A thing before a future is dropped.
@@ -180,18 +262,74 @@ struct Before<'a> {
     references: Option<u64>,
 }
 
-/// Drops the future of the task at this place, and tells what became of the things.
+/// Drops a future, and tells what became of the things, and whether that is for what it had.
+fn try_one<M: Machine>(
+    poller: &mut Poller<'_, M>,
+    what: Dropped<'_>,
+    things: &[(usize, &Thing)],
+) -> Vec<(usize, Seen)> {
+    let mut all = drop_one(poller, what, things, None);
+    for ((index, seen), (_, thing)) in all.iter_mut().zip(things) {
+        seen.goes_on = seen.goes_on && has_more(poller, what, (*index, thing), seen);
+    }
+    all
+}
+
+/// Whether a waiter with whose future permits came free had any besides those that were set aside for it in
+/// the queue, as for a writer that waits for the last readers.
+fn has_more<M: Machine>(
+    poller: &mut Poller<'_, M>,
+    what: Dropped<'_>,
+    thing: (usize, &Thing),
+    seen: &Seen,
+) -> bool {
+    let What::Queue(queue) = &thing.1.what else {
+        return true;
+    };
+    let waits = what.party(poller);
+    let own = queue.nodes.iter().zip(&queue.whose);
+    let own = own.filter(|(_, whose)| **whose == waits);
+    let own = own.filter_map(|(node, _)| Some(node + seen.lacking?));
+    for lacks in own.collect::<Vec<u64>>() {
+        let Some(left) = poller.word(lacks) else {
+            continue;
+        };
+        // It keeps how many it asked for nearby. With more than that it would panic.
+        let around = (lacks.saturating_sub(NODE_BEFORE)..lacks + NODE_BEFORE * 2).step_by(8);
+        let asked = around.filter_map(|at| poller.word(at));
+        let mut asked: Vec<u64> = asked
+            .filter(|word| *word > left && *word <= MOST_PERMITS)
+            .collect();
+        asked.sort_unstable();
+        asked.dedup();
+        for asked in asked.into_iter().rev() {
+            let nothing_aside = Some((lacks, asked));
+            let again = drop_one(poller, what, &[thing], nothing_aside);
+            if let Some((_, again)) = again.first().filter(|(_, again)| again.is_whole) {
+                return again.goes_on;
+            }
+        }
+    }
+    true
+}
+
+/// Drops a future, and tells what became of the things. A word may be changed before.
 fn drop_one<M: Machine>(
     poller: &mut Poller<'_, M>,
-    place: usize,
+    what: Dropped<'_>,
     things: &[(usize, &Thing)],
+    changed: Option<(u64, u64)>,
 ) -> Vec<(usize, Seen)> {
     let mut before = Vec::new();
     for (number, (index, thing)) in things.iter().enumerate() {
         before.push((*index, prepare(poller, thing, number)));
     }
-    let header = poller.header(place);
-    let (ended, woken) = poller.drop_future(place);
+    if let Some((at, word)) = changed {
+        // Where it can't be written, the drop shows the same as without it.
+        let _same = poller.set_word(at, word);
+    }
+    let (ended, woken) = what.drop(poller, things.len());
+    let party = what.party(poller);
     let is_whole = ended == Ended::Pending;
     let seen = before.into_iter().map(|(index, before)| {
         let after = before.thing.arc.and_then(|arc| poller.word(arc));
@@ -199,11 +337,13 @@ fn drop_one<M: Machine>(
         let references = references.and_then(|(before, after)| before.checked_sub(after));
         let goes_on = goes_on(poller, &before, &woken, references);
         let references = references.filter(|_| is_whole);
-        let leaves = leaves(poller, before.thing, header).filter(|_| is_whole);
+        let leaves = leaves(poller, before.thing, party).filter(|_| is_whole);
         let seen = Seen {
             leaves,
             goes_on,
+            lacking: lacking(poller, &before),
             references,
+            is_whole,
         };
         (index, seen)
     });
@@ -213,11 +353,11 @@ fn drop_one<M: Machine>(
 }
 
 /// Whether a task is gone from the ends of the list that it waited in.
-fn leaves<M: Machine>(poller: &mut Poller<'_, M>, thing: &Thing, header: u64) -> Option<bool> {
+fn leaves<M: Machine>(poller: &mut Poller<'_, M>, thing: &Thing, party: Party) -> Option<bool> {
     let What::Queue(queue) = &thing.what else {
         return None;
     };
-    let is_waiter = thing.waiters.contains(&Party::Task { cell: header });
+    let is_waiter = thing.waiters.contains(&party);
     let ends = [poller.word(queue.list)?, poller.word(queue.list + 8)?];
     // In a list of several nodes, those of others stay.
     let is_gone = queue.nodes.len() > 1 || !queue.nodes.iter().any(|node| ends.contains(node));
@@ -271,6 +411,19 @@ fn goes_on<M: Machine>(
     }
 }
 
+/// Where in the decoy a number is less than before.
+fn lacking<M: Machine>(poller: &mut Poller<'_, M>, before: &Before<'_>) -> Option<Lacking> {
+    let (What::Queue(queue), Some((decoy, words))) = (&before.thing.what, &before.decoy) else {
+        return None;
+    };
+    let places = decoy_places(queue, *decoy)?;
+    let mut numbers = places.zip(words);
+    numbers.find_map(|(at, before)| {
+        let is_less = *before <= MOST_PERMITS && poller.word(at)? < *before;
+        is_less.then(|| at.wrapping_sub(*decoy))
+    })
+}
+
 /// Puts one more node into a list, behind which there is nobody: a copy of the one that was first.
 fn add_decoy<M: Machine>(
     poller: &mut Poller<'_, M>,
@@ -295,17 +448,21 @@ fn add_decoy<M: Machine>(
     Some((decoy, words))
 }
 
-/// The words of a node, and of what is around it, without its links.
+/// Where the words of a node are, and those around it, without its links.
+fn decoy_places(queue: &Queue, decoy: u64) -> Option<impl Iterator<Item = u64>> {
+    let links = queue.links?;
+    let begin = decoy - NODE_BEFORE;
+    let places = (begin..begin + NODE_WORDS as u64 * 8).step_by(8);
+    Some(places.filter(move |at| !(decoy + links..decoy + links + 16).contains(at)))
+}
+
+/// What these words are.
 fn decoy_words<M: Machine>(
     poller: &mut Poller<'_, M>,
     queue: &Queue,
     decoy: u64,
 ) -> Option<Vec<u64>> {
-    let links = queue.links?;
-    let begin = decoy - NODE_BEFORE;
-    let places = (begin..begin + NODE_WORDS as u64 * 8).step_by(8);
-    let mut places = places.filter(|at| !(decoy + links..decoy + links + 16).contains(at));
-    places.try_fold(Vec::new(), |mut words, at| {
+    decoy_places(queue, decoy)?.try_fold(Vec::new(), |mut words, at| {
         words.push(poller.word(at)?);
         Some(words)
     })

@@ -1,0 +1,106 @@
+//! Whether those who are known to have something are all who do: with all of them gone, it is gone.
+//!
+//! Counting what each of them has is not enough for what lies inside of something that they share, as the waiters of a
+//! barrier lie in a channel that the barrier has.
+
+use std::time::Instant;
+
+use super::{
+    Party, Thing, What,
+    trial::{BUDGET, Dropped, Tried, place_of},
+};
+use crate::{
+    Survey,
+    machine::Machine,
+    poll::{Ended, Poller},
+    polls::Polls,
+};
+
+/// More are not dropped together.
+const MOST: usize = 16;
+
+/// Completes what is known of those things that nobody is known to hold.
+pub(super) fn complete(
+    polls: &Polls<'_>,
+    survey: &Survey,
+    things: &[Thing],
+    until: Option<Instant>,
+    tried: &mut [Tried],
+) {
+    let mut poller = None;
+    for (thing, tried) in things.iter().zip(tried) {
+        let is_held = tried.holders.iter().any(|holder| thing.lets_go(holder));
+        let is_one = matches!(thing.what, What::Queue(_)) && thing.having.len() <= MOST;
+        if is_held || tried.has_all_references || !is_one {
+            continue;
+        }
+        let poller = poller.get_or_insert_with(|| polls.on(polls.interpreter()));
+        let is_late = until.is_some_and(|until| Instant::now() >= until);
+        if is_late || poller.recorder.count > BUDGET {
+            return;
+        }
+        let Some(arc) = thing.arc else { continue };
+        let futures = thing.having.iter();
+        let (threads, tasks): (Vec<&Party>, Vec<&Party>) =
+            futures.partition(|party| matches!(party, Party::BlockOn { .. }));
+        if are_gone(poller, polls, survey, arc, &tasks) {
+            tried.has_all_references = true;
+        } else if let [_] = threads.as_slice()
+            && are_gone(
+                poller,
+                polls,
+                survey,
+                arc,
+                &[tasks, threads.clone()].concat(),
+            )
+        {
+            tried.has_all_references = true;
+            tried.references.extend(threads.iter().map(|it| (**it, 1)));
+        }
+    }
+}
+
+/// Whether nobody has a reference to what is in an `Arc` once these are dropped.
+fn are_gone<M: Machine>(
+    poller: &mut Poller<'_, M>,
+    polls: &Polls<'_>,
+    survey: &Survey,
+    arc: u64,
+    parties: &[&Party],
+) -> bool {
+    let dropped = parties
+        .iter()
+        .map(|party| dropped(poller, polls, survey, **party));
+    let Some(dropped) = dropped.collect::<Option<Vec<_>>>() else {
+        return false;
+    };
+    // One more, so that it is not freed.
+    let counted = poller.word(arc).and_then(|count| count.checked_add(1));
+    let mut is_gone = counted.is_some_and(|count| poller.set_word(arc, count).is_some());
+    for one in dropped {
+        is_gone = is_gone && one.drop(poller, 0).0 == Ended::Pending;
+    }
+    is_gone = is_gone && [arc, arc + 8].map(|at| poller.word(at)) == [Some(1); 2];
+    poller.revert();
+    is_gone
+}
+
+/// How someone is dropped who waits.
+fn dropped<'a, M: Machine>(
+    poller: &mut Poller<'_, M>,
+    polls: &Polls<'a>,
+    survey: &Survey,
+    party: Party,
+) -> Option<Dropped<'a>> {
+    match party {
+        Party::Task { cell } => {
+            let place = place_of(polls, survey, cell);
+            place.and_then(|(place, is_running)| (!is_running).then_some(Dropped::Task(place)))
+        }
+        Party::BlockOn { tid } => {
+            let thread = polls.parked().iter().find(|thread| thread.tid == tid)?;
+            Some(Dropped::BlockOn(thread, poller.poll_call(thread)?))
+        }
+        Party::Thread { .. } => None,
+    }
+}
