@@ -207,8 +207,69 @@ fn a_lock_whose_holder_runs_elsewhere_is_no_deadlock() {
 }
 
 #[test]
+fn a_guard_that_main_holds_while_it_waits_for_a_task() {
+    shows("block_on_guard", &VARIANTS, "deadlock", &["serve", "flush"]);
+}
+
+#[test]
+fn a_sender_that_main_keeps_while_it_waits_for_the_receiver() {
+    shows(
+        "block_on_sender",
+        &VARIANTS,
+        "deadlock",
+        &["serve", "print"],
+    );
+}
+
+#[test]
+fn a_thread_inside_block_on_and_a_task_with_each_others_locks() {
+    shows(
+        "block_on_circle",
+        &VARIANTS,
+        "deadlock",
+        &["transfer", "settle"],
+    );
+}
+
+#[test]
+fn guards_of_its_own_that_a_task_waits_behind() {
+    shows("rwlock_upgrade", &VARIANTS, "deadlock", &["update"]);
+    shows(
+        "rwlock_twice",
+        &VARIANTS,
+        "deadlock",
+        &["report", "refresh"],
+    );
+}
+
+#[test]
+fn a_guard_that_is_kept_while_a_set_of_tasks_is_joined() {
+    shows(
+        "join_under_lock",
+        &VARIANTS,
+        "deadlock",
+        &["import", "part"],
+    );
+}
+
+#[test]
+fn a_cell_that_is_needed_to_fill_it() {
+    shows("once_cycle", &VARIANTS, "deadlock", &["config", "read"]);
+}
+
+#[test]
+fn a_pool_that_is_exhausted_by_those_who_want_more_of_it() {
+    shows("pool_twice", &VARIANTS, "exhausted", &["copy"]);
+}
+
+#[test]
+fn tasks_that_wait_for_what_nobody_else_has() {
+    shows("forsaken", &VARIANTS, "never", &["shard", "watch"]);
+}
+
+#[test]
 fn what_goes_on_well_is_no_fault() {
-    for case in ["healthy_kept", "healthy_channels"] {
+    for case in ["healthy_kept", "healthy_channels", "healthy_locks"] {
         for variant in VARIANTS {
             let target = start(case, variant);
             for _ in 0..3 {

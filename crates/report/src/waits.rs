@@ -13,7 +13,7 @@ use rtops_protocol::{
     Claim, ClaimMode, ClaimRole, FoundBy, HandleSeen, Leaf, Resource, ResourceKind, Shared,
     TaskKind, UntrackedLeaf,
 };
-use rtops_symbols::WaitReason;
+use rtops_symbols::{FrameClass, WaitReason};
 
 use crate::{
     dump::Dump,
@@ -27,6 +27,14 @@ use crate::{
 const MAX_HOLDERS: usize = 256;
 /// Functions that wait for a resource of [`Dump::resources`].
 const LOCKS: &[&str] = &["rtops_sync::", "rtops_agent::join_set::"];
+/// Functions that keep a waker for whoever polls.
+const WAKERS: &[&str] = &[
+    "__rust_try",
+    "tokio::sync::task::atomic_waker::",
+    "tokio::util::wake::",
+];
+/// Functions that poll the tasks of a `LocalSet`.
+const LOCAL_SET: &str = "tokio::task::local::";
 /// Functions that wait for the handle of a task.
 const JOINS: &[&str] = &["tokio::runtime::task::join::", "async_task::task::"];
 
@@ -121,6 +129,7 @@ impl<'a> Waits<'a> {
             let is_explained = |leaf: &Leaf| {
                 joins.contains(&(task.key, leaf.stack.0))
                     || (locked.contains(&task.key) && waits_in(frames, *leaf, LOCKS).is_some())
+                    || (!this.of_task(task.key).is_empty() && drives_tasks(frames, *leaf))
             };
             let is_shared = shared.contains(&task.key);
             if is_shared || (!task.leaves.is_empty() && task.leaves.iter().all(is_explained)) {
@@ -439,6 +448,17 @@ fn in_the_way<'a>(lock: &Lock<'a>, claim: &Claim) -> (Vec<&'a Claim>, Need) {
 
 fn is_waiting(task: &Task) -> bool {
     task.kind != TaskKind::Span && task.state.is_suspended()
+}
+
+/// Whether a `LocalSet` waits there for its tasks to be woken, beside the future that it polls.
+fn drives_tasks(frames: &Frames, leaf: Leaf) -> bool {
+    let mut names = frames
+        .of_links(frames.stack(leaf.stack))
+        .map(|frame| (frame.known.class(), frame.name.as_str()))
+        .filter(|(class, _)| *class != FrameClass::Std)
+        .map(|(_, name)| name)
+        .skip_while(|name| WAKERS.iter().any(|start| name.starts_with(start)));
+    names.next().is_some_and(|name| name.starts_with(LOCAL_SET))
 }
 
 /// The address of the outermost frame of those of a leaf that begin so.

@@ -171,6 +171,19 @@ impl<'f, 'a> Facts<'f, 'a> {
         task.state == State::Waiting && !waits.is_empty() && waits.iter().all(is_work)
     }
 
+    /// All of these; `None` where one of them is no task that the dump has.
+    pub(super) fn parties(&self, parties: &[Party]) -> Option<Vec<&'a Task>> {
+        self.parties.tasks(parties)
+    }
+
+    /// Whether one of these is inside a poll, or a thread that is not inside `block_on`.
+    pub(super) fn runs(&self, parties: &[Party]) -> bool {
+        parties.iter().any(|party| match self.parties.task(*party) {
+            Some(task) => matches!(task.state, State::Running { .. }),
+            None => true,
+        })
+    }
+
     /// What a thread waits for that others have in memory.
     pub(super) fn lock_of(&self, tid: i32) -> Option<&'a Shared> {
         let waits = |shared: &&Shared| shared.waiters.contains(&Party::Thread { tid });

@@ -6,6 +6,7 @@
 
 pub(crate) mod afterwards;
 mod facts;
+mod forsaken;
 mod locks;
 mod notable;
 mod pool;
@@ -155,6 +156,7 @@ impl<'a> Verdicts<'a> {
         verdicts.extend(threads::blocked_workers(&mut facts));
         verdicts.extend(tasks::exhausted(&mut facts, waits));
         verdicts.extend(tasks::never(&mut facts, waits));
+        verdicts.extend(forsaken::forsaken(&mut facts, waits));
         verdicts.extend(tasks::lost_wake_ups(&mut facts));
         verdicts.extend(tasks::livelock(&mut facts));
         verdicts.extend(tasks::starved(&mut facts));

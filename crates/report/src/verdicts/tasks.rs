@@ -22,7 +22,7 @@ use crate::{
 const OWN_FUTURE: &str =
     "it has that itself, or a future of its own that it does not poll meanwhile has it";
 /// The most places that one verdict names.
-const MAX_PLACES: usize = 5;
+pub(super) const MAX_PLACES: usize = 5;
 /// So many polls a second are no work.
 const BUSY: f64 = 10_000.0;
 /// What has lasted for less may be about to end.
@@ -56,7 +56,8 @@ pub(super) fn deadlocks<'a>(
     verdicts
 }
 
-/// What tasks wait for and others hold while they wait for work: none of it comes free before they get some.
+/// What tasks wait for and others hold while they wait for work, or for more of the same: none of it comes free
+/// before they get some.
 pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();
     // Who waits to be told something waits for work, too, like those who would have to tell it.
@@ -68,9 +69,20 @@ pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec
             .into_iter()
             .filter(|task| facts.is_free(task))
             .collect();
-        let holders = facts
-            .holders(shared)
-            .filter(|holders| holders.iter().all(|holder| facts.waits_for_work(holder)));
+        let waits_for_it = |holder: &Task| waiters.iter().any(|waiter| waiter.key == holder.key);
+        let holders = facts.holders(shared).filter(|holders| {
+            holders
+                .iter()
+                .all(|holder| facts.waits_for_work(holder) || waits_for_it(holder))
+        });
+        let (more, less): (Vec<&Task>, Vec<&Task>) = holders
+            .unwrap_or_default()
+            .into_iter()
+            .partition(|holder| waits_for_it(holder));
+        // Whoever runs may be about to let go.
+        if !more.is_empty() && facts.runs(&shared.others) {
+            continue;
+        }
         // Workers of one queue take turns: one waits for work, the others for its place.
         let take_turns = |task: &&Task| {
             let group = facts.group_of(task.key);
@@ -79,21 +91,19 @@ pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec
         if waiters.iter().all(take_turns) {
             continue;
         }
-        let Some(holders) = holders.filter(|_| !waiters.is_empty()) else {
+        if waiters.is_empty() || (more.is_empty() && less.is_empty()) {
             continue;
-        };
+        }
         let verb = if waiters.len() == 1 { "waits" } else { "wait" };
         let mut verdict = Verdict::new(
             Fault::Exhausted,
             format!(
                 "{} {verb} ({reason}) for what {}",
                 format::count(waiters.len(), "task"),
-                match holders.len() {
-                    1 => "1 task holds while it waits for work".to_owned(),
-                    some => format!("{some} tasks hold while they wait for work"),
-                },
+                holders_of(&more, &less),
             ),
         );
+        let holders = [more, less].concat();
         let held = format::list(facts.tasks(&holders));
         let wait = format::list(facts.tasks(&waiters));
         verdict.evidence = vec![format!("wait: {wait}"), format!("hold: {held}")];
@@ -103,6 +113,22 @@ pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec
         verdicts.push(verdict);
     }
     verdicts
+}
+
+/// Who holds what others wait for: those who wait for more of it, and those who wait for work.
+fn holders_of(more: &[&Task], less: &[&Task]) -> String {
+    let more = match more.len() {
+        0 => None,
+        1 => Some("1 of them holds".to_owned()),
+        some => Some(format!("{some} of them hold")),
+    };
+    let less = match less.len() {
+        0 => None,
+        1 => Some("1 task holds while it waits for work".to_owned()),
+        some => Some(format!("{some} tasks hold while they wait for work")),
+    };
+    let both: Vec<String> = more.into_iter().chain(less).collect();
+    both.join(", and ")
 }
 
 /// Tasks that nothing can wake.

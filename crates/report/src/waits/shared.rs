@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rtops_protocol::{Shared, SharedKind};
+use rtops_protocol::{Leaf, Party, Shared, SharedKind};
 use rtops_symbols::WaitReason;
 
 use super::{Edge, Need, Waits, WaitsFor};
@@ -39,12 +39,12 @@ impl<'a> Waits<'a> {
                 continue;
             };
             self.shared.push((shared, reason, task));
-            if let Some(by) = who_lets_go(shared, reason, parties) {
+            if let Some((by, need)) = who_lets_go(shared, reason, task, parties) {
                 self.edges.entry(key).or_default().push(Edge {
                     what: WaitsFor::Shared(shared, reason),
                     others: Vec::new(),
                     by,
-                    need: Need::Any,
+                    need,
                 });
                 explained.insert(key);
             }
@@ -53,19 +53,26 @@ impl<'a> Waits<'a> {
     }
 }
 
-/// What a task waits for that waits in one place only, if others can end that.
+/// What a task waits for that waits in one place only, if others can end that. Who awaits a set of tasks waits for
+/// the set and, in the same place, for each of them.
 fn only_wait(task: &Task, frames: &Frames) -> Option<WaitReason> {
-    let [leaf] = task.leaves.as_slice() else {
+    let (first, others) = task.leaves.split_first()?;
+    let wait = |leaf: &Leaf| frames.task_wait(frames.stack(leaf.stack));
+    let reason = wait(first)?;
+    let is_set = reason == WaitReason::Join && others.iter().all(|leaf| wait(leaf) == Some(reason));
+    if !others.is_empty() && !is_set {
         return None;
-    };
-    let reason = frames.task_wait(frames.stack(leaf.stack))?;
+    }
     matches!(
         reason,
-        WaitReason::BroadcastReceive
+        WaitReason::Barrier
+            | WaitReason::BroadcastReceive
             | WaitReason::ChannelReceive
             | WaitReason::ChannelSend
+            | WaitReason::Join
             | WaitReason::MutexLock
             | WaitReason::Notify
+            | WaitReason::OnceCell
             | WaitReason::OneshotReceive
             | WaitReason::RwLock
             | WaitReason::RwLockRead
@@ -83,7 +90,7 @@ fn only_wait(task: &Task, frames: &Frames) -> Option<WaitReason> {
 fn fitting<'a>(reason: WaitReason, shared: &[&'a Shared]) -> Option<&'a Shared> {
     let is_slot = matches!(
         reason,
-        WaitReason::ChannelReceive | WaitReason::OneshotReceive
+        WaitReason::ChannelReceive | WaitReason::Join | WaitReason::OneshotReceive
     );
     let kind = if is_slot {
         SharedKind::Slot
@@ -100,14 +107,47 @@ fn fitting<'a>(reason: WaitReason, shared: &[&'a Shared]) -> Option<&'a Shared> 
     }
 }
 
-/// The tasks one of which has to go on before a wait can end; `None` where somebody else may end it.
-fn who_lets_go(shared: &Shared, reason: WaitReason, parties: &Parties) -> Option<Vec<TaskKey>> {
-    // A mutex has one holder. Of all else there may be more than those of which it is proven.
-    let is_only_one = reason == WaitReason::MutexLock && shared.holders.len() == 1;
-    let by = match (is_only_one, shared.is_complete) {
-        (true, _) => parties.tasks(&shared.holders)?,
-        (false, true) => parties.tasks(&shared.others)?,
-        (false, false) => return None,
+/// The tasks that have to go on before a wait of `task` can end, and whether one of them is enough; `None` where
+/// somebody else may end it.
+fn who_lets_go(
+    shared: &Shared,
+    reason: WaitReason,
+    task: &Task,
+    parties: &Parties,
+) -> Option<(Vec<TaskKey>, Need)> {
+    let keys = |parties: Option<Vec<&Task>>| -> Option<Vec<TaskKey>> {
+        let keys = parties?.into_iter().map(|task| task.key);
+        Some(keys.collect())
     };
-    (!by.is_empty()).then(|| by.iter().map(|task| task.key).collect())
+    let all = |list: &[Party]| keys(parties.tasks(list));
+    let is_it = |party: &Party| parties.task(*party).is_some_and(|it| it.key == task.key);
+    let place = shared.waiters.iter().position(is_it)?;
+    let before = place.checked_sub(1).and_then(|at| shared.waiters.get(at));
+    let is_rwlock = matches!(reason, WaitReason::RwLockRead | WaitReason::RwLockWrite);
+    let by = match (shared.holders.as_slice(), reason) {
+        // Nobody overtakes another one in the queue.
+        _ if is_rwlock && let Some(before) = before => (all(&[*before])?, Need::Any),
+        // A writer waits until all others are gone, whoever else there is.
+        (holders @ [_, ..], WaitReason::RwLockWrite) => {
+            let known = holders.iter().filter_map(|holder| parties.task(*holder));
+            (known.map(|task| task.key).collect(), Need::All)
+        }
+        // Of these there is one holder. Of all else there may be more than those of which it is proven.
+        (holder @ [_], WaitReason::MutexLock | WaitReason::OnceCell | WaitReason::RwLockRead) => {
+            (all(holder)?, Need::Any)
+        }
+        // A set has a place for the waker of who awaits it, and whoever awaits does not end.
+        (_, WaitReason::Join) if shared.is_complete => {
+            let others: Vec<Party> = shared
+                .others
+                .iter()
+                .filter(|it| !is_it(it))
+                .copied()
+                .collect();
+            (all(&others)?, Need::Any)
+        }
+        _ if shared.is_complete => (all(&shared.others)?, Need::Any),
+        _ => return None,
+    };
+    (!by.0.is_empty()).then_some(by)
 }

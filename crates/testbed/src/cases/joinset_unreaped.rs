@@ -25,8 +25,8 @@ listen!(listen_wrapped, rtops_agent::JoinSet<Vec<u8>>);
 pub(crate) fn run(variant: Variant) {
     runtime(2).block_on(async {
         match variant {
-            Variant::Bare | Variant::Plain => variant.spawn(listen()),
-            Variant::Wrapped => variant.spawn(listen_wrapped()),
+            Variant::Bare | Variant::Plain => drop(variant.spawn(listen())),
+            Variant::Wrapped => drop(variant.spawn(listen_wrapped())),
         }
         keep().await;
     });

@@ -10,6 +10,9 @@
 //! standard input is closed. `// STUCK name: why` marks a line that an operator needs to be told.
 
 mod actor_cycle;
+mod block_on_circle;
+mod block_on_guard;
+mod block_on_sender;
 mod blocked_alone;
 mod blocking_nested;
 mod broadcast_ring;
@@ -18,15 +21,22 @@ mod busy_wake;
 mod busy_yield;
 mod coop_block_on;
 mod dashmap_guard;
+mod forsaken;
 mod futurelock;
 mod half_close;
 mod healthy_channels;
 mod healthy_kept;
+mod healthy_locks;
 mod healthy_sets;
+mod join_under_lock;
 mod joinset_unreaped;
 mod lifo_slot;
+mod once_cycle;
 mod own_channel;
 mod poll_recreates;
+mod pool_twice;
+mod rwlock_twice;
+mod rwlock_upgrade;
 mod shutdown_in_place;
 mod std_circle;
 mod std_contended;
@@ -50,8 +60,11 @@ use crate::variant::Variant;
 /// Blocks for as long as it can.
 type Case = fn(Variant);
 
-const CASES: [(&str, Case); 25] = [
+const CASES: [(&str, Case); 35] = [
     ("actor_cycle", actor_cycle::run),
+    ("block_on_circle", block_on_circle::run),
+    ("block_on_guard", block_on_guard::run),
+    ("block_on_sender", block_on_sender::run),
     ("blocked_alone", blocked_alone::run),
     ("blocking_nested", blocking_nested::run),
     ("broadcast_ring", broadcast_ring::run),
@@ -60,15 +73,22 @@ const CASES: [(&str, Case); 25] = [
     ("busy_yield", busy_yield::run),
     ("coop_block_on", coop_block_on::run),
     ("dashmap_guard", dashmap_guard::run),
+    ("forsaken", forsaken::run),
     ("futurelock", futurelock::run),
     ("half_close", half_close::run),
     ("healthy_channels", healthy_channels::run),
     ("healthy_kept", healthy_kept::run),
+    ("healthy_locks", healthy_locks::run),
     ("healthy_sets", healthy_sets::run),
+    ("join_under_lock", join_under_lock::run),
     ("joinset_unreaped", joinset_unreaped::run),
     ("lifo_slot", lifo_slot::run),
+    ("once_cycle", once_cycle::run),
     ("own_channel", own_channel::run),
     ("poll_recreates", poll_recreates::run),
+    ("pool_twice", pool_twice::run),
+    ("rwlock_twice", rwlock_twice::run),
+    ("rwlock_upgrade", rwlock_upgrade::run),
     ("shutdown_in_place", shutdown_in_place::run),
     ("std_circle", std_circle::run),
     ("std_contended", std_contended::run),

@@ -3,7 +3,10 @@
 use std::future::Future;
 
 use rtops_testbed::FOREVER;
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinHandle,
+};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Variant {
@@ -25,14 +28,14 @@ impl Variant {
     }
 
     #[track_caller]
-    pub(crate) fn spawn<F>(self, future: F)
+    pub(crate) fn spawn<F>(self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
         match self {
-            Self::Bare | Self::Plain => drop(tokio::spawn(future)),
-            Self::Wrapped => drop(rtops_agent::spawn(future)),
+            Self::Bare | Self::Plain => tokio::spawn(future),
+            Self::Wrapped => rtops_agent::spawn(future),
         }
     }
 }
