@@ -263,6 +263,11 @@ fn a_pool_that_is_exhausted_by_those_who_want_more_of_it() {
 }
 
 #[test]
+fn a_permit_that_a_future_of_the_same_task_has() {
+    shows("buffered_alone", &VARIANTS, "exhausted", &["pack"]);
+}
+
+#[test]
 fn tasks_that_wait_for_what_nobody_else_has() {
     shows("forsaken", &VARIANTS, "never", &["shard", "watch"]);
 }

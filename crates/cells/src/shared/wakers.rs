@@ -17,6 +17,8 @@ use crate::{scan::Site, stacks::Stacks};
 const REACH: u64 = 2048;
 /// How far into that the waker of the container's task is.
 const SHARED: Range<u64> = 16..160;
+/// Of how many containers it is looked for who has them.
+const MOST_OWNERS: usize = 64;
 /// How many containers are inside of each other.
 const DEPTH: u32 = 3;
 
@@ -47,6 +49,7 @@ impl Wakers {
             resumed,
             known: HashMap::new(),
             nodes: HashMap::new(),
+            owners: HashMap::new(),
         };
         let sites = by_place.iter().filter_map(|(at, data)| {
             let whose = search.whose(*data, 0)?;
@@ -67,6 +70,8 @@ struct Search<'a, 'm, I: Image> {
     resumed: &'a Resumed,
     known: HashMap<u64, Option<Party>>,
     nodes: HashMap<Party, Vec<Range<u64>>>,
+    /// Who has the container whose nodes refer to what is there.
+    owners: HashMap<u64, Option<Party>>,
 }
 
 impl<I: Image> Search<'_, '_, I> {
@@ -96,11 +101,13 @@ impl<I: Image> Search<'_, '_, I> {
         let is_bounded = end.is_some();
         let end = end.unwrap_or(u64::MAX).min(node + REACH);
         let mut found = None;
+        let mut without = Vec::new();
         for at in (node..end).step_by(8) {
             let shared = self.memory.words.at(at)?;
             if shared == begin || self.memory.counted(shared).is_none() {
                 continue;
             }
+            without.push(shared);
             let place = shared + SHARED.start..shared + SHARED.end;
             let wakers: Vec<u64> = self.by_place.range(place).map(|(_, data)| *data).collect();
             let others = wakers.into_iter().filter(|data| *data != node);
@@ -112,10 +119,63 @@ impl<I: Image> Search<'_, '_, I> {
                 break;
             }
         }
+        // A container that was woken has used that waker, and who polls it may wait for something else since.
+        let mut without = without.into_iter();
+        let found = found.or_else(|| without.find_map(|shared| self.owner(shared)));
         if let Some(party) = found {
             self.nodes.entry(party).or_default().push(begin..end);
         }
         found
+    }
+
+    /// The task whose future has a container: beside what all of its nodes have, it has the address of one of them.
+    fn owner(&mut self, shared: u64) -> Option<Party> {
+        if let Some(known) = self.owners.get(&shared) {
+            return *known;
+        }
+        let mut found = None;
+        if self.owners.len() < MOST_OWNERS {
+            for cell in self.memory.cells {
+                let future = Memory::<I>::future(cell);
+                if self.has_container(future, shared) {
+                    found = Some(Party::Task {
+                        cell: cell.candidate.header,
+                    });
+                    break;
+                }
+            }
+        }
+        self.owners.insert(shared, found);
+        found
+    }
+
+    fn has_container(&mut self, future: Range<u64>, shared: u64) -> bool {
+        let words = usize::try_from((future.end - future.start) / 8).unwrap_or(usize::MAX);
+        if !self.memory.allows(words) {
+            return false;
+        }
+        let mut before = 0;
+        for at in future.step_by(8) {
+            let word = self.memory.words.at(at).unwrap_or(0);
+            let node = match (before == shared, word == shared) {
+                (true, _) => word,
+                (_, true) => before,
+                _ => 0,
+            };
+            if self.memory.is_own(node) && self.refers_to(node, shared) {
+                return true;
+            }
+            before = word;
+        }
+        false
+    }
+
+    /// Whether the address of what its container has is in a node.
+    fn refers_to(&mut self, node: u64, shared: u64) -> bool {
+        let end = self.memory.end_of(node - COUNTS);
+        let end = end.unwrap_or(u64::MAX).min(node + REACH);
+        let mut words = (node..end).step_by(8);
+        words.any(|at| self.memory.words.at(at) == Some(shared))
     }
 
     fn inside_block_on(&self, data: u64) -> Option<Party> {

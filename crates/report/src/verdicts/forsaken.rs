@@ -65,7 +65,7 @@ pub(super) fn forsaken<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec<
     verdicts.collect()
 }
 
-/// Whether a task is free, and has no children, of which one could let it go on.
+/// Whether a task is free and waits in one place, without children, of which one could let it go on.
 fn is_alone(facts: &Facts<'_, '_>, task: &Task) -> bool {
     let group = facts.group_of(task.key);
     let has_children = group.is_none_or(|group| {
@@ -73,5 +73,5 @@ fn is_alone(facts: &Facts<'_, '_>, task: &Task) -> bool {
         let mut frames = links.filter_map(|link| facts.frames.get(link.frame));
         frames.any(|frame| frame.known.is_container())
     });
-    facts.is_free(task) && !has_children
+    facts.is_free(task) && task.leaves.len() == 1 && !has_children
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rtops_protocol::Shared;
 use rtops_symbols::{WaitEnd, WaitReason};
 
 use super::{
@@ -21,6 +22,8 @@ use crate::{
 /// Of a task that waits for what it holds itself.
 const OWN_FUTURE: &str =
     "it has that itself, or a future of its own that it does not poll meanwhile has it";
+/// Where nobody else is known to hold what a task waits for.
+const ONLY_ITSELF: &str = "only it is known to hold";
 /// The most places that one verdict names.
 pub(super) const MAX_PLACES: usize = 5;
 /// So many polls a second are no work.
@@ -62,27 +65,13 @@ pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec
     let mut verdicts = Vec::new();
     // Who waits to be told something waits for work, too, like those who would have to tell it.
     let held = waits.held().into_iter();
-    for (shared, reason, waiters) in
+    for (shared, reason, mut waiters) in
         held.filter(|(_, reason, _)| reason.end() == WaitEnd::Contended)
     {
-        let waiters: Vec<&Task> = waiters
-            .into_iter()
-            .filter(|task| facts.is_free(task))
-            .collect();
-        let waits_for_it = |holder: &Task| waiters.iter().any(|waiter| waiter.key == holder.key);
-        let holders = facts.holders(shared).filter(|holders| {
-            holders
-                .iter()
-                .all(|holder| facts.waits_for_work(holder) || waits_for_it(holder))
-        });
-        let (more, less): (Vec<&Task>, Vec<&Task>) = holders
-            .unwrap_or_default()
-            .into_iter()
-            .partition(|holder| waits_for_it(holder));
-        // Whoever runs may be about to let go.
-        if !more.is_empty() && facts.runs(&shared.others) {
+        waiters.retain(|task| facts.is_free(task));
+        let Some(holders) = Holders::of(facts, shared, &waiters) else {
             continue;
-        }
+        };
         // Workers of one queue take turns: one waits for work, the others for its place.
         let take_turns = |task: &&Task| {
             let group = facts.group_of(task.key);
@@ -91,44 +80,63 @@ pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec
         if waiters.iter().all(take_turns) {
             continue;
         }
-        if waiters.is_empty() || (more.is_empty() && less.is_empty()) {
-            continue;
-        }
         let verb = if waiters.len() == 1 { "waits" } else { "wait" };
+        let waiting = format::count(waiters.len(), "task");
+        let held = holders.of_what(waiters.len());
         let mut verdict = Verdict::new(
             Fault::Exhausted,
-            format!(
-                "{} {verb} ({reason}) for what {}",
-                format::count(waiters.len(), "task"),
-                holders_of(&more, &less),
-            ),
+            format!("{waiting} {verb} ({reason}) for what {held}"),
         );
-        let holders = [more, less].concat();
-        let held = format::list(facts.tasks(&holders));
         let wait = format::list(facts.tasks(&waiters));
-        verdict.evidence = vec![format!("wait: {wait}"), format!("hold: {held}")];
+        verdict.evidence = vec![format!("wait: {wait}")];
+        verdict.tasks = [holders.more, holders.work].concat();
+        verdict.evidence.push(match held.as_str() {
+            ONLY_ITSELF => OWN_FUTURE.to_owned(),
+            _ => format!("hold: {}", format::list(facts.tasks(&verdict.tasks))),
+        });
         facts.take(&waiters, &[]);
-        verdict.tasks = holders;
         verdict.victims = waiters;
         verdicts.push(verdict);
     }
     verdicts
 }
 
-/// Who holds what others wait for: those who wait for more of it, and those who wait for work.
-fn holders_of(more: &[&Task], less: &[&Task]) -> String {
-    let more = match more.len() {
-        0 => None,
-        1 => Some("1 of them holds".to_owned()),
-        some => Some(format!("{some} of them hold")),
-    };
-    let less = match less.len() {
-        0 => None,
-        1 => Some("1 task holds while it waits for work".to_owned()),
-        some => Some(format!("{some} tasks hold while they wait for work")),
-    };
-    let both: Vec<String> = more.into_iter().chain(less).collect();
-    both.join(", and ")
+/// Who holds what others wait for, and does not let go before somebody else does.
+struct Holders<'a> {
+    /// Those who wait for more of it.
+    more: Vec<&'a Task>,
+    /// Those who wait for work.
+    work: Vec<&'a Task>,
+}
+
+impl<'a> Holders<'a> {
+    /// `None` where one of them may let go, or nobody is known to hold it.
+    fn of(facts: &Facts<'_, 'a>, shared: &Shared, waiters: &[&Task]) -> Option<Self> {
+        let waits_for_it = |holder: &&Task| waiters.iter().any(|waiter| waiter.key == holder.key);
+        let holders = facts.holders(shared)?.into_iter();
+        let (more, work): (Vec<_>, Vec<_>) = holders.partition(|holder| waits_for_it(holder));
+        // Whoever runs may be about to let go.
+        let may_end = !more.is_empty() && facts.runs(&shared.others);
+        let is_stuck = !may_end && work.iter().all(|holder| facts.waits_for_work(holder));
+        (is_stuck && !waiters.is_empty()).then_some(Self { more, work })
+    }
+
+    /// `2 of them hold`, where so many wait.
+    fn of_what(&self, waiters: usize) -> String {
+        let more = match self.more.len() {
+            0 => None,
+            1 if waiters == 1 && self.work.is_empty() => Some(ONLY_ITSELF.to_owned()),
+            1 => Some("1 of them holds".to_owned()),
+            some => Some(format!("{some} of them hold")),
+        };
+        let work = match self.work.len() {
+            0 => None,
+            1 => Some("1 task holds while it waits for work".to_owned()),
+            some => Some(format!("{some} tasks hold while they wait for work")),
+        };
+        let both: Vec<String> = more.into_iter().chain(work).collect();
+        both.join(", and ")
+    }
 }
 
 /// Tasks that nothing can wake.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rtops_protocol::{Leaf, Party, Shared, SharedKind};
+use rtops_protocol::{Party, Shared, SharedKind};
 use rtops_symbols::WaitReason;
 
 use super::{Edge, Need, Waits, WaitsFor};
@@ -32,14 +32,15 @@ impl<'a> Waits<'a> {
         let mut explained = HashSet::new();
         for (key, shared) in waits {
             let Some(task) = self.task(key) else { continue };
-            let Some(reason) = only_wait(task, frames) else {
+            let Some((reason, is_timed)) = only_wait(task, frames) else {
                 continue;
             };
             let Some(shared) = fitting(reason, &shared) else {
                 continue;
             };
             self.shared.push((shared, reason, task));
-            if let Some((by, need)) = who_lets_go(shared, reason, task, parties) {
+            let by = who_lets_go(shared, reason, task, parties);
+            if let Some((by, need)) = by.filter(|_| !is_timed) {
                 self.edges.entry(key).or_default().push(Edge {
                     what: WaitsFor::Shared(shared, reason),
                     others: Vec::new(),
@@ -53,13 +54,16 @@ impl<'a> Waits<'a> {
     }
 }
 
-/// What a task waits for that waits in one place only, if others can end that. Who awaits a set of tasks waits for
-/// the set and, in the same place, for each of them.
-fn only_wait(task: &Task, frames: &Frames) -> Option<WaitReason> {
-    let (first, others) = task.leaves.split_first()?;
-    let wait = |leaf: &Leaf| frames.task_wait(frames.stack(leaf.stack));
-    let reason = wait(first)?;
-    let is_set = reason == WaitReason::Join && others.iter().all(|leaf| wait(leaf) == Some(reason));
+/// What a task waits for that waits in one place only, if others can end that, and whether it does so for a time only.
+/// Who awaits a set of tasks waits for the set and, in the same place, for each of them.
+fn only_wait(task: &Task, frames: &Frames) -> Option<(WaitReason, bool)> {
+    let waits = task.leaves.iter();
+    let waits = waits.map(|leaf| frames.task_wait(frames.stack(leaf.stack)));
+    let mut waits: Vec<WaitReason> = waits.collect::<Option<_>>()?;
+    let is_timed = waits.contains(&WaitReason::Timeout);
+    waits.retain(|wait| *wait != WaitReason::Timeout);
+    let (reason, others) = waits.split_first()?;
+    let is_set = *reason == WaitReason::Join && others.iter().all(|wait| wait == reason);
     if !others.is_empty() && !is_set {
         return None;
     }
@@ -82,7 +86,7 @@ fn only_wait(task: &Task, frames: &Frames) -> Option<WaitReason> {
             | WaitReason::PoolConnection
             | WaitReason::WatchChanged
     )
-    .then_some(reason)
+    .then_some((*reason, is_timed))
 }
 
 /// The one of these that a task with this reason waits for. What keeps the waker of a tracked task is a place for

@@ -16,6 +16,7 @@ mod block_on_sender;
 mod blocked_alone;
 mod blocking_nested;
 mod broadcast_ring;
+mod buffered_alone;
 mod buffered_pool;
 mod busy_wake;
 mod busy_yield;
@@ -60,7 +61,7 @@ use crate::variant::Variant;
 /// Blocks for as long as it can.
 type Case = fn(Variant);
 
-const CASES: [(&str, Case); 35] = [
+const CASES: [(&str, Case); 36] = [
     ("actor_cycle", actor_cycle::run),
     ("block_on_circle", block_on_circle::run),
     ("block_on_guard", block_on_guard::run),
@@ -68,6 +69,7 @@ const CASES: [(&str, Case); 35] = [
     ("blocked_alone", blocked_alone::run),
     ("blocking_nested", blocking_nested::run),
     ("broadcast_ring", broadcast_ring::run),
+    ("buffered_alone", buffered_alone::run),
     ("buffered_pool", buffered_pool::run),
     ("busy_wake", busy_wake::run),
     ("busy_yield", busy_yield::run),

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Barrier, Semaphore};
+use rtops_testbed::FOREVER;
+use tokio::{
+    sync::{Barrier, Semaphore},
+    time::timeout,
+};
 
 use crate::variant::{Variant, keep, runtime};
 
@@ -24,6 +28,6 @@ pub(crate) fn run(variant: Variant) {
 async fn copy(pool: Arc<Semaphore>, all: Arc<Barrier>) {
     let source = pool.acquire().await;
     all.wait().await;
-    let target = pool.acquire().await; // STUCK copy: the others want a second one, too
+    let target = timeout(FOREVER, pool.acquire()).await; // STUCK copy: so does the other one
     drop((source, target));
 }
