@@ -1,4 +1,4 @@
-//! The instructions that ran, decoded once each.
+//! The instructions that ran, each decoded once.
 
 use std::{collections::HashMap, rc::Rc};
 
@@ -8,17 +8,17 @@ use iced_x86::{
 };
 use rtops_emulate::{BYTES_AS_CHEAP, Flow, PAGE_SIZE, Registers};
 
-/// The longest instruction.
+/// The length of the longest instruction, in bytes.
 const LONGEST: usize = 15;
 
-/// An instruction, and what is wanted of it.
+/// An instruction, and the facts about it that are needed.
 #[derive(Clone, Debug)]
 pub(crate) struct Decoded {
     pub(crate) instruction: Instruction,
     pub(crate) bytes: Vec<u8>,
     /// The memory that it writes.
     writes: Vec<UsedMemory>,
-    /// Whether it may change other registers than the general ones.
+    /// Whether it may change registers other than the general ones.
     pub(crate) has_vectors: bool,
 }
 
@@ -36,7 +36,7 @@ impl Code {
         }
     }
 
-    /// The instruction at an address; `read` fills in bytes and says how many there are.
+    /// Returns the instruction at an address; `read` fills in bytes and returns their number.
     pub(crate) fn at<E>(
         &mut self,
         address: u64,
@@ -70,14 +70,15 @@ impl Code {
         Ok(decoded)
     }
 
-    /// One that was asked for before.
+    /// Returns an instruction that was asked for before.
     pub(crate) fn known(&self, address: u64) -> Option<&Decoded> {
         self.known.get(&address).map(Rc::as_ref)
     }
 }
 
 impl Decoded {
-    /// Whether it changes no flags with these registers: a shift, or a comparison, of nothing.
+    /// Returns whether it changes no flags with these registers, such as a shift by zero, or a
+    /// comparison of no elements.
     pub(crate) fn spares_flags(&self, general: &[u64; 16]) -> bool {
         use Mnemonic as M;
         let count = general[Registers::RCX];
@@ -106,7 +107,7 @@ impl Decoded {
         self.repeats().is_some() && count == 0
     }
 
-    /// Whether it stores MXCSR.
+    /// Returns whether it stores MXCSR.
     pub(crate) fn stores_mxcsr(&self) -> bool {
         use Mnemonic as M;
         matches!(
@@ -122,7 +123,7 @@ impl Decoded {
         )
     }
 
-    /// Where it stores the state of SSE with all that belongs to it.
+    /// Returns the address at which it stores the whole state of SSE.
     pub(crate) fn saves_to(&self, registers: &Registers) -> Option<u64> {
         let is_store = matches!(
             self.instruction.mnemonic(),
@@ -135,7 +136,7 @@ impl Decoded {
         area.virtual_address(0, |register, _, _| Some(value(register, registers)))
     }
 
-    /// Whether it loads MXCSR.
+    /// Returns whether it loads MXCSR.
     pub(crate) fn loads_mxcsr(&self) -> bool {
         use Mnemonic as M;
         matches!(
@@ -144,7 +145,7 @@ impl Decoded {
         )
     }
 
-    /// Whether it may end before all elements were handled.
+    /// Returns whether it may end before all elements were handled.
     pub(crate) fn compares(&self) -> bool {
         use Mnemonic as M;
         matches!(
@@ -153,7 +154,7 @@ impl Decoded {
         )
     }
 
-    /// The size of an element, if it is a string instruction that is repeated.
+    /// Returns the size of an element, if it is a repeated string instruction.
     pub(crate) fn repeats(&self) -> Option<u64> {
         let instruction = &self.instruction;
         let is_string = (0..instruction.op_count()).any(|operand| {
@@ -166,7 +167,8 @@ impl Decoded {
         (is_string && is_repeated).then(|| instruction.memory_size().size() as u64)
     }
 
-    /// How many instructions as many elements of it count as, beside itself.
+    /// Returns how many instructions this many elements count as, in addition
+    /// to the instruction itself.
     pub(crate) fn price(&self, elements: u64) -> u64 {
         let bytes = elements.saturating_mul(self.repeats().unwrap_or(0));
         match self.compares() {
@@ -190,7 +192,8 @@ impl Decoded {
         }
     }
 
-    /// The pages that it writes to, with these registers before it; maybe some more.
+    /// Returns the pages that it writes to if these are the registers before
+    /// it, and maybe some more.
     pub(crate) fn pages(&self, registers: &Registers) -> Vec<u64> {
         let count = registers.general[Registers::RCX];
         let mut pages = Vec::new();
@@ -199,7 +202,7 @@ impl Decoded {
             let Some(start) = used.virtual_address(0, value) else {
                 continue;
             };
-            // The sizes of a few are not known: states of the processor.
+            // A few operands have no known size: saved states of the processor.
             let size = match used.memory_size().size() as u64 {
                 0 => PAGE_SIZE as u64,
                 size => size,
@@ -216,14 +219,14 @@ impl Decoded {
             };
             let page = PAGE_SIZE as u64;
             let (first, last) = (start / page, start.saturating_add(size) / page);
-            // What is larger than all memory faults.
+            // Anything larger than all memory faults.
             pages.extend((first..=last.min(first + (1 << 18))).map(|number| number * page));
         }
         pages
     }
 }
 
-/// Whether what comes with a feature works on general registers only.
+/// Returns whether the instructions of a feature use only general registers.
 fn is_plain(feature: &CpuidFeature) -> bool {
     use CpuidFeature as F;
     matches!(
@@ -249,7 +252,7 @@ fn is_plain(feature: &CpuidFeature) -> bool {
     )
 }
 
-/// The value of a register as a part of an address.
+/// Returns the value of a register as a part of an address.
 fn value(register: Register, registers: &Registers) -> u64 {
     let full = register.full_register();
     match full {

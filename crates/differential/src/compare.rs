@@ -1,4 +1,5 @@
-//! Each poll three times: on the processor, in the interpreter, and in the interpreter step by step.
+//! Runs each poll three times: on the processor, in the interpreter, and in the
+//! interpreter step by step.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,24 +20,24 @@ use crate::{
     record::{Brief, Record},
 };
 
-/// `rflags` that instructions compute: CF, PF, AF, ZF, SF and OF; and DF.
+/// The bits of `rflags` that instructions compute: CF, PF, AF, ZF, SF and OF; and DF.
 const FLAGS: u64 = 0xcd5;
-/// More differences tell nothing new.
+/// The maximum number of differences; more would say nothing new.
 const MOST_DIFFERENCES: usize = 10;
 const MOST_WORDS: usize = 4;
 
-/// What was compared.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub struct Comparison {
     /// How many tasks were polled.
     pub polls: usize,
-    /// How many parked threads went on.
+    /// How many parked threads were resumed.
     pub resumed: usize,
     /// How many instructions ran, on each side.
     pub steps: usize,
-    /// How many polls did not come to where their tasks wait, by the reason.
+    /// How many polls did not reach the place where their tasks wait, by reason.
     pub unresolved: BTreeMap<String, usize>,
-    /// What was not the same, the first of each poll; no more polls follow ten of them.
+    /// The first difference of each poll; after ten, no more polls are compared.
     pub differences: Vec<Difference>,
 }
 
@@ -67,11 +68,11 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// Compares the polls of all tasks that wait, at most so many, and those of parked threads.
+/// Compares the polls of at most `most` waiting tasks, and those of parked threads.
 ///
 /// # Errors
 ///
-/// If the image can't be read, or no process can be made of it: ptrace may be forbidden.
+/// If the image can't be read, or no process can be created from it: ptrace may be forbidden.
 ///
 /// # Panics
 ///
@@ -81,7 +82,8 @@ pub fn compare(image: &impl Image, most: usize) -> io::Result<Comparison> {
     compare_with(image, &polls, &polls.memory(), most)
 }
 
-/// The same where the processor has other memory than the interpreter: both must not be the same then.
+/// Like [`compare`], but the processor has other memory than the
+/// interpreter: they must differ then.
 ///
 /// # Errors
 ///
@@ -103,7 +105,7 @@ pub fn compare_with(
         stepped: polls.on(Interpreter::new(polls.interpreter(), Pace::Stepped)),
     };
     let mut comparison = Comparison::default();
-    // Executors inside of tasks were woken.
+    // Executors inside tasks were woken.
     let woken = [
         machines.processor.machine().record().take(),
         machines.stepped.machine().record().take(),
@@ -154,7 +156,7 @@ struct Machines<'a> {
     stepped: Poller<'a, Interpreter<'a>>,
 }
 
-/// What came of one run.
+/// The outcome of one run.
 struct Outcome {
     unresolved: Option<Unresolved>,
     steps: Vec<Step>,
@@ -177,8 +179,8 @@ impl Outcome {
         })
     }
 
-    /// The registers that have to be equal: a repeated instruction that is too much is not begun on the
-    /// processor.
+    /// Returns the registers that must be equal. If a repeated instruction exceeds the budget, the
+    /// processor does not begin it, and the last registers are left out.
     fn compared(&self) -> &[Brief] {
         let all = &self.record.registers[..];
         match (self.unresolved, all.split_last()) {
@@ -192,7 +194,7 @@ impl Outcome {
     }
 }
 
-/// The outcomes of all three.
+/// The outcomes of all three runs.
 struct Outcomes {
     processor: Outcome,
     free: Outcome,
@@ -231,7 +233,7 @@ impl Machines<'_> {
         }
     }
 
-    /// Runs on all, the processor first: it knows best which pages are written.
+    /// Runs on all machines, the processor first: it knows best which pages are written.
     fn run(&mut self, what: What<'_>, keep: Range<usize>) -> Option<Outcomes> {
         let begun = |watched: BTreeSet<u64>| Record {
             keep: keep.clone(),
@@ -247,7 +249,7 @@ impl Machines<'_> {
         })
     }
 
-    /// The first instruction after which the registers differ.
+    /// Describes the first instruction after which the registers differ.
     fn in_registers(
         &mut self,
         what: What<'_>,
@@ -258,7 +260,7 @@ impl Machines<'_> {
         let [processor, stepped] = [&outcomes.processor, &outcomes.stepped];
         let [a, b] = [processor.compared(), stepped.compared()];
         let (at, flags) = first_difference(a, b, code)?;
-        // Once more, with all registers around it.
+        // Run once more, and keep all registers around it.
         let again = self.run(what, at.saturating_sub(1)..at + 1)?;
         let unknown = self.stepped.machine().unknown.take();
         let decoded = again.processor.record.whole.first();
@@ -271,8 +273,8 @@ impl Machines<'_> {
     }
 }
 
-/// Where two runs part, and which flags are defined there: those that the manual leaves undefined may differ
-/// until they are set.
+/// Returns where two runs diverge, and which flags are defined there: those that the manual leaves
+/// undefined may differ until they are set.
 fn first_difference(a: &[Brief], b: &[Brief], code: &Code) -> Option<(usize, u64)> {
     let mut defined = FLAGS;
     for (index, (a, b)) in a.iter().zip(b).enumerate() {
@@ -290,7 +292,7 @@ fn first_difference(a: &[Brief], b: &[Brief], code: &Code) -> Option<(usize, u64
     (a.len() != b.len()).then(|| (a.len().min(b.len()), defined))
 }
 
-/// The flags of a processor for those of iced.
+/// Converts flags of iced to those of a processor.
 fn flags(bits: u32) -> u64 {
     let pairs = [
         (RflagsBits::CF, 0),
@@ -333,7 +335,7 @@ fn in_outcomes(outcomes: &Outcomes) -> Option<String> {
     None
 }
 
-/// What differs in the pages that were written.
+/// Describes what differs in the pages that were written.
 fn in_memory(processor: &Outcome, interpreter: &Outcome) -> Option<String> {
     if processor.unresolved == Some(Unresolved::Endless) {
         return None;

@@ -1,4 +1,4 @@
-//! What is said of a difference.
+//! Descriptions of differences.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ const GENERAL: [&str; 16] = [
     "r14", "r15",
 ];
 
-/// What was not the same in the interpreter and on the processor.
+/// A difference between the interpreter and the processor.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Difference(String);
 
@@ -29,14 +29,14 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Names the places of an image.
+/// Describes instructions and addresses of an image.
 pub(crate) struct Describe<'i, I> {
     pub(crate) image: &'i I,
 }
 
 impl<I: Image> Describe<'_, I> {
-    /// An instruction, what it had, and what came of it: the registers before and behind it on the processor
-    /// and in the interpreter, of `rflags` those that are defined.
+    /// Describes an instruction, its inputs and its results: the registers before and after it, on
+    /// the processor and in the interpreter, with only the defined bits of `rflags`.
     pub(crate) fn instruction(
         &self,
         decoded: Option<&Decoded>,
@@ -65,7 +65,7 @@ impl<I: Image> Describe<'_, I> {
         [vec![first], results].concat().join("\n")
     }
 
-    /// An address, as an offset in its module.
+    /// Describes an address, as an offset in its module.
     fn place(&self, address: u64) -> String {
         let Some(module) = self.image.module_of(address) else {
             return format!("{address:#x}");
@@ -76,7 +76,7 @@ impl<I: Image> Describe<'_, I> {
     }
 }
 
-/// The registers that differ.
+/// Describes the registers that differ.
 fn results(processor: &Registers, interpreter: &Registers, flags: u64) -> Vec<String> {
     let values = |registers| values(registers, flags).into_iter();
     let pairs = values(processor).zip(values(interpreter));
@@ -86,7 +86,7 @@ fn results(processor: &Registers, interpreter: &Registers, flags: u64) -> Vec<St
         .collect()
 }
 
-/// The registers that an instruction names.
+/// Returns the registers that an instruction names.
 fn inputs(decoded: &Decoded, before: &Registers) -> Vec<(String, String)> {
     let mut info = InstructionInfoFactory::new();
     let info = info.info(&decoded.instruction);
@@ -111,7 +111,7 @@ fn inputs(decoded: &Decoded, before: &Registers) -> Vec<(String, String)> {
     values.filter(|(name, _)| names.contains(name)).collect()
 }
 
-/// All registers with their names.
+/// Returns all registers with their names.
 fn values(registers: &Registers, flags: u64) -> Vec<(String, String)> {
     let hex = |value: &u64| format!("{value:#x}");
     let general = GENERAL.iter().zip(&registers.general);

@@ -7,10 +7,10 @@ use rtops_emulate::{Access, Breakpoints, Emulator, Fault, Observer, Registers, S
 
 use crate::{code::Code, compare::Recorded, record::Record};
 
-/// How it runs.
+/// How the interpreter runs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Pace {
-    /// As it always does.
+    /// As usual.
     Free,
     /// One instruction at a time, with the registers before each in the record.
     Stepped,
@@ -22,7 +22,7 @@ pub(crate) struct Interpreter<'s> {
     pace: Pace,
     code: Code,
     record: Record,
-    /// What it came to, where it did not know an instruction.
+    /// The instruction that it reached and did not know.
     pub(crate) unknown: Option<String>,
 }
 
@@ -73,7 +73,7 @@ impl<'s> Interpreter<'s> {
         }
     }
 
-    /// Runs one instruction, all iterations of it.
+    /// Runs one instruction with all its iterations.
     fn step(&mut self, ip: u64, budget: &mut u64, observer: &mut impl Observer) -> Stop {
         let Self {
             emulator,
@@ -98,7 +98,7 @@ impl<'s> Interpreter<'s> {
         let none = Breakpoints::default();
         loop {
             let left = emulator.registers().general[Registers::RCX];
-            // One that compares pays for each element. With no more than for one, nothing follows it.
+            // A comparison pays for each element. If it can pay for only one, nothing follows it.
             let price = repeated.as_ref().map_or(0, |decoded| {
                 let elements = if decoded.compares() {
                     left.min(1)
@@ -107,7 +107,7 @@ impl<'s> Interpreter<'s> {
                 };
                 decoded.price(elements)
             });
-            // What it can't pay for is seen, and not begun.
+            // An instruction that it can't pay for is observed but does not begin.
             let paid = if price > *budget { 0 } else { price };
             *budget = budget.saturating_sub(price);
             let stop = emulator.run(1 + paid, &none, &mut observer);
@@ -122,7 +122,7 @@ impl<'s> Interpreter<'s> {
     }
 }
 
-/// Sees the first step only.
+/// Passes on only the first step.
 struct First<'o, O> {
     inner: Option<&'o mut O>,
     record: &'o mut Record,

@@ -11,7 +11,7 @@ use std::{
 use rtops_differential::{Comparison, compare};
 use rtops_image::{Core, Options};
 
-/// Most of what is beyond that runs the same code again.
+/// The maximum number of tasks; most of the others run the same code again.
 const MOST: usize = 2000;
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! A traced process that has nothing but what it is given.
+//! A traced process that has only what it is given.
 
 use std::{fs::File, io, marker::PhantomData, ops::Range, os::unix::fs::FileExt as _};
 
@@ -14,26 +14,30 @@ use rtops_emulate::{Access, PAGE_SIZE, Registers};
 
 use crate::{sys, xstate::Layout};
 
-/// Where the process has its own page. As with the places of polls, no kernel maps anything there.
+/// The address of the process's own page. As with the places of polls, no
+/// kernel maps anything there.
 const HOME: u64 = 0x1000_3000_0000;
 /// `syscall`, `int3`.
 const CALL: [u8; 3] = [0x0f, 0x05, 0xcc];
-/// Behind the last address that a process can map.
+/// The end of the addresses that a process can map.
 pub(crate) const END: u64 = 0x7fff_ffff_f000;
 
-/// More than any processor has in use: the matrices of AMX are only there where a process asks for them.
+/// The maximum size of the state, in bytes; more than any processor uses, because the matrices of
+/// AMX exist only if a process asks for them.
 const LARGEST_XSTATE: usize = 1 << 14;
 
 /// What happened when a process ran.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Event {
-    /// It came to where it was to stop.
+    /// It reached the place where it should stop.
     Stopped,
-    /// It was about to get a signal, for an access to this address if it is SIGSEGV or SIGBUS.
+    /// It was about to get a signal, for an access to this address if the
+    /// signal is SIGSEGV or SIGBUS.
     Signal(Signal, u64),
 }
 
-/// A process that stands still unless it is told to run. It ends when this is dropped, and with this thread.
+/// A process that is stopped unless it is told to run. It ends when this is
+/// dropped, and with this thread.
 #[derive(Debug)]
 pub(crate) struct Process {
     pid: Pid,
@@ -44,7 +48,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// A process without any memory of its own.
+    /// Starts a process without any memory of its own.
     pub(crate) fn start() -> io::Result<Self> {
         let pid = sys::spawn_traced()?;
         let ended = Ending(pid);
@@ -78,9 +82,9 @@ impl Process {
         })
     }
 
-    /// Another process with the same memory.
+    /// Creates another process with the same memory.
     pub(crate) fn fork(&self) -> io::Result<Self> {
-        // It is a child of ours and not of the process, which could not reap it.
+        // Makes it our child, not that of the process, which could not reap it.
         let flags = libc::CLONE_PARENT | libc::SIGCHLD;
         self.prepare(HOME, libc::SYS_clone, [flags as u64, 0, 0, 0, 0, 0])?;
         ptrace::cont(self.pid, None)?;
@@ -98,22 +102,22 @@ impl Process {
         Ok(child)
     }
 
-    /// Reads all of `into`, whatever may be done with the memory.
+    /// Fills `into`, whatever access the memory allows.
     pub(crate) fn read(&self, address: u64, into: &mut [u8]) -> io::Result<()> {
         self.memory.read_exact_at(into, address)
     }
 
-    /// Reads as much as there is.
+    /// Reads as much as there is, and returns its size.
     pub(crate) fn read_some(&self, address: u64, into: &mut [u8]) -> io::Result<usize> {
         self.memory.read_at(into, address)
     }
 
-    /// Writes, whatever may be done with the memory.
+    /// Writes `bytes`, whatever access the memory allows.
     pub(crate) fn write(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
         self.memory.write_all_at(bytes, address)
     }
 
-    /// Maps zeros.
+    /// Maps memory that reads as zeros.
     pub(crate) fn map(&self, range: Range<u64>, access: Access) -> io::Result<()> {
         self.map_from(HOME, range, access)
     }
@@ -143,7 +147,7 @@ impl Process {
         self.call(HOME, libc::SYS_munmap, [range.start, length, 0, 0, 0, 0])
     }
 
-    /// Has it make a system call, by means of the code that is at `code`.
+    /// Makes it execute a system call, with the code at `code`.
     fn call(&self, code: u64, number: i64, arguments: [u64; 6]) -> io::Result<()> {
         self.prepare(code, number, arguments)?;
         self.finish(code)
@@ -153,7 +157,7 @@ impl Process {
         let mut registers = ptrace::getregs(self.pid)?;
         registers.rip = code;
         registers.rax = number.cast_unsigned();
-        // It is in no system call that could be repeated.
+        // It is not in a system call that could be restarted.
         registers.orig_rax = u64::MAX;
         [
             registers.rdi,
@@ -184,7 +188,7 @@ impl Process {
         }
     }
 
-    /// Updates registers; those of x87 and vectors only if asked for.
+    /// Updates `registers`; those of x87 and vectors only if `vectors` is set.
     pub(crate) fn update(&self, registers: &mut Registers, vectors: bool) -> io::Result<()> {
         let from = ptrace::getregs(self.pid)?;
         registers.general = [
@@ -223,13 +227,13 @@ impl Process {
         sys::set_xstate(self.pid, state)
     }
 
-    /// Runs one instruction; one iteration of a repeated one.
+    /// Runs one instruction, or one iteration of a repeated one.
     pub(crate) fn step(&self) -> io::Result<Event> {
         ptrace::step(self.pid, None)?;
         self.stopped()
     }
 
-    /// Runs until it comes to `address`, where nothing else must pass.
+    /// Runs until it reaches `address`; no other code may pass there.
     pub(crate) fn run_to(&self, address: u64) -> io::Result<Event> {
         let mut kept = [0];
         self.read(address, &mut kept)?;
@@ -267,7 +271,7 @@ struct Ending(Pid);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        // It may have ended. A process that is traced may stop once more before that.
+        // It may have ended already. A traced process may stop once more before it ends.
         let _has_ended = kill(self.0, Signal::SIGKILL);
         while let Ok(status) = wait(self.0) {
             if matches!(status, WaitStatus::Signaled(..) | WaitStatus::Exited(..)) {

@@ -21,31 +21,32 @@ use crate::{
 const PAGE: u64 = PAGE_SIZE as u64;
 /// The flag that a debugger sets to step.
 const TRAP_FLAG: u64 = 1 << 8;
-/// The bits of MXCSR that note exceptions. The interpreter leaves them as they are.
+/// The bits of MXCSR that record exceptions. The interpreter never changes them.
 const EXCEPTIONS: u32 = 0x3f;
-/// Which bits of MXCSR a processor has, and where in a saved state it says so. Some have one more.
+/// The bits of MXCSR that a processor has, and the offset in a saved state at which it reports
+/// them. Some processors have one more.
 const MXCSR_MASK: u32 = 0xffff;
 const MXCSR_MASK_PLACE: u64 = 28;
 
 /// A processor whose memory is that of an image.
 ///
-/// It makes no system call for the code that it runs. What a processor says about itself, and its clock, it
-/// has from the interpreter.
+/// It makes no system calls for the code that it runs. The interpreter provides what a processor
+/// says about itself, and its clock.
 ///
 /// # Panics
 ///
-/// [`Machine`] has no place for what goes wrong with the process itself, when it is killed for example.
+/// [`Machine`] can't report a failure of the process itself, for example that it was killed.
 pub(crate) struct Processor {
-    /// As after the last commit. It never runs code of the image.
+    /// The state after the last commit. It never runs code of the image.
     base: Process,
-    /// What runs: a fork of it.
+    /// The process that runs, a fork of `base`.
     current: Process,
     registers: Registers,
-    /// Whether they differ from those of the process.
+    /// Whether `registers` differ from those of the process.
     are_changed: bool,
-    /// What the image has, sorted.
+    /// The regions of the image, sorted.
     regions: Vec<(Range<u64>, Access)>,
-    /// What was mapped since; what comes later hides what came before.
+    /// What was mapped since; later mappings hide earlier ones.
     mapped: Vec<(Range<u64>, Access)>,
     committed: usize,
     /// Pages that may differ from those of `base`.
@@ -55,7 +56,7 @@ pub(crate) struct Processor {
 }
 
 impl Processor {
-    /// Fills a process with memory.
+    /// Starts a process and fills it with memory.
     pub(crate) fn of(image: &impl Image, memory: &impl Source) -> io::Result<Self> {
         let base = Process::start()?;
         let mut regions = Vec::new();
@@ -107,7 +108,7 @@ impl Processor {
         mapped.or_else(region)
     }
 
-    /// Whether code may do that with all of these bytes.
+    /// Checks whether code may access all of these bytes in this way.
     fn check(&self, address: u64, length: usize, wanted: Wanted) -> Result<(), Fault> {
         let end = address.saturating_add(length as u64);
         let mut at = address;
@@ -129,7 +130,7 @@ impl Processor {
         Ok(())
     }
 
-    /// What comes next is run from here.
+    /// Decodes the instruction at `ip`, which runs next.
     fn decode(&mut self, ip: u64) -> Result<Rc<Decoded>, Fault> {
         self.check(ip, 1, Wanted::Execute)?;
         let read = |bytes: &mut [u8]| {
@@ -185,7 +186,7 @@ impl Processor {
         }
     }
 
-    /// Runs an instruction; the reason if it did not end as usual.
+    /// Runs an instruction; returns the reason if it did not end normally.
     fn step(&mut self, decoded: &Decoded) -> io::Result<Option<Stop>> {
         let instruction = &decoded.instruction;
         let at = instruction.ip();
@@ -214,7 +215,7 @@ impl Processor {
             _ => {}
         }
         let exceptions = self.registers.mxcsr & EXCEPTIONS;
-        // Who looks at them has to find what the interpreter has.
+        // Code that looks at them must find what the interpreter has.
         self.are_changed |= decoded.stores_mxcsr();
         if mem::take(&mut self.are_changed) {
             self.current.set_registers(&self.registers)?;
@@ -244,7 +245,8 @@ impl Processor {
         Ok(None)
     }
 
-    /// Runs an instruction whose result depends on where and when it runs as the interpreter would.
+    /// Runs an instruction whose result depends on where and when it runs,
+    /// as the interpreter would.
     fn ask_the_interpreter(&mut self, decoded: &Decoded) {
         let mut emulator = Emulator::new(Single(decoded));
         *emulator.registers_mut() = self.registers.clone();
@@ -252,7 +254,7 @@ impl Processor {
         *self.registers_mut() = emulator.registers().clone();
     }
 
-    /// Takes the flag that makes it step out of flags that it has pushed.
+    /// Removes the flag that makes it step from flags that it has pushed.
     fn hide_trap_flag(&mut self) -> io::Result<()> {
         let at = self.registers.general[Registers::RSP];
         let mut flags = [0; 2];
@@ -270,7 +272,7 @@ impl Processor {
     }
 }
 
-/// The end of a run that a signal stopped.
+/// Returns the end of a run that a signal stopped.
 fn stop(signal: Signal, address: u64, at: u64) -> Stop {
     let trap = |trap| Stop::Trap { at, trap };
     match signal {

@@ -1,4 +1,4 @@
-//! What is kept of a run, to be compared.
+//! What is kept of a run for the comparison.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,17 +7,17 @@ use std::{
 
 use rtops_emulate::{Extended, PAGE_SIZE, Page, Registers};
 
-/// The bits of MXCSR that are set by whoever wants them; the others note what happened.
+/// The control bits of MXCSR; the others record what happened.
 const MXCSR_CONTROL: u32 = 0xffc0;
 
-/// The registers before an instruction, short enough to keep those before each.
+/// The registers before an instruction, short enough to keep them for each instruction.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Brief {
     pub(crate) general: [u64; 16],
     pub(crate) rip: u64,
     pub(crate) rflags: u64,
     bases: [u64; 2],
-    /// Equal if all others are.
+    /// A hash of all other registers.
     hash: u64,
 }
 
@@ -45,7 +45,7 @@ impl Brief {
         }
     }
 
-    /// Whether they differ, in flags only if they are among these.
+    /// Returns whether they differ; only these flags count.
     pub(crate) fn differs(&self, other: &Self, flags: u64) -> bool {
         let with_flags = |one: &Self| Self {
             rflags: one.rflags & flags,
@@ -55,32 +55,32 @@ impl Brief {
     }
 }
 
-/// What is in the registers of the x87 unit that are in use, by their numbers.
+/// Returns the x87 registers that are in use, with their numbers.
 pub(crate) fn used_x87(registers: &Registers) -> impl Iterator<Item = (usize, Extended)> {
     let x87 = registers.x87;
     let all = x87.registers.into_iter().enumerate();
     all.filter(move |(number, _)| x87.used >> number & 1 == 1)
 }
 
-/// What is kept of a run. It is begun anew by [`take`](Self::take).
+/// What is kept of a run. [`take`](Self::take) starts a new one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Record {
     /// The registers before each instruction, and at the end.
     pub(crate) registers: Vec<Brief>,
-    /// All registers, before the instructions that [`keep`](Self::keep) says.
+    /// All registers, before the instructions in [`keep`](Self::keep).
     pub(crate) whole: Vec<Registers>,
-    /// Which instructions, by position in `registers`.
+    /// The instructions for which `whole` is filled, by position in `registers`.
     pub(crate) keep: Range<usize>,
-    /// What was in pages that were written; `None` for one that can't be read.
+    /// The contents of pages that were written; `None` for a page that can't be read.
     pub(crate) pages: BTreeMap<u64, Option<Box<Page>>>,
-    /// Which pages those are, besides the ones that the machine itself knows of.
+    /// The pages to keep, besides those that the machine itself knows of.
     pub(crate) watched: BTreeSet<u64>,
     /// How many pages were written.
     pub(crate) written: usize,
 }
 
 impl Record {
-    /// Before an instruction, and at the end.
+    /// Records the registers, before an instruction and at the end.
     pub(crate) fn note(&mut self, registers: &Registers) {
         if self.keep.contains(&self.registers.len()) {
             self.whole.push(registers.clone());
@@ -88,7 +88,7 @@ impl Record {
         self.registers.push(Brief::of(registers));
     }
 
-    /// At the end, with what reads memory.
+    /// Ends the record; `read` reads pages of memory.
     pub(crate) fn end(
         &mut self,
         registers: &Registers,

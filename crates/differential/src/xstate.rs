@@ -6,27 +6,27 @@ use rtops_image::{XstateComponent as Component, XstateLayout};
 const LEGACY: usize = 512;
 const ST: usize = 32;
 const XMM: usize = 160;
-/// Which components the processor has, as the kernel states it.
+/// The offset of the bits for the components that the processor has, as the kernel reports them.
 const FEATURES: usize = 464;
-/// Which are not as at the start.
+/// The offset of the bits for the components that are not in their initial state.
 const IN_USE: usize = 512;
 
 /// The component of x87, which is in the legacy part.
 const X87: u32 = 0;
-/// The components that there are registers of: x87, SSE, AVX, and the three of AVX-512.
+/// The components that [`Registers`] has: x87, SSE, AVX, and the three of AVX-512.
 const KNOWN: u64 = 0b1110_0111;
 
-/// Where the components are that follow the legacy part.
+/// The places of the components that follow the legacy part.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout(XstateLayout);
 
 impl Layout {
-    /// That of this processor.
+    /// Returns the layout of this processor.
     pub(crate) fn native() -> Self {
         Self(XstateLayout::native())
     }
 
-    /// The bytes of a component, if the processor has it and this state is long enough.
+    /// Returns the bytes of a component, if the processor has it and this state is long enough.
     fn part<'s>(&self, component: Component, state: &'s [u8]) -> Option<&'s [u8]> {
         state.get(self.0.range(component, state.len())?)
     }
@@ -36,7 +36,7 @@ impl Layout {
         state.get_mut(range)
     }
 
-    /// Takes the registers out of a state.
+    /// Reads the registers from a state.
     pub(crate) fn get(&self, state: &[u8], registers: &mut Registers) {
         let in_use = word(state, IN_USE);
         let part = |component: Component| {
@@ -80,7 +80,7 @@ impl Layout {
         }
     }
 
-    /// Puts the registers into a state.
+    /// Writes the registers to a state.
     pub(crate) fn set(&self, registers: &Registers, state: &mut [u8]) {
         let features = word(state, FEATURES);
         put(state, IN_USE, &(features & KNOWN).to_le_bytes());
@@ -117,7 +117,7 @@ impl Layout {
     }
 }
 
-/// Eight bytes as a number; zeros follow the end.
+/// Returns eight bytes as a number, with zeros after the end.
 fn word(bytes: &[u8], at: usize) -> u64 {
     let mut word = [0; 8];
     for (to, from) in word.iter_mut().zip(bytes.iter().skip(at)) {
@@ -126,7 +126,7 @@ fn word(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// Sixteen bytes as a number.
+/// Returns sixteen bytes as a number.
 fn lane(bytes: &[u8], index: usize) -> u128 {
     let at = 16 * index;
     u128::from(word(bytes, at)) | u128::from(word(bytes, at + 8)) << 64

@@ -1,4 +1,4 @@
-//! Memory that was damaged: links that lead in a circle, words that are anything. Whatever it holds, the survey
+//! Damaged memory: links that lead in a circle, and arbitrary words. Whatever it holds, the survey
 //! ends, and takes no more than it is given.
 
 mod common;
@@ -18,10 +18,10 @@ const TARGETS: &str = env!("CARGO_BIN_EXE_rtops-differential-targets");
 
 /// How often a core is damaged in each way.
 const ROUNDS: u64 = 12;
-/// After which no further poll is begun.
+/// The time after which no further poll begins.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Numbers that are the same in each run.
+/// Random numbers that are the same in each run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -52,7 +52,7 @@ impl Words {
     }
 }
 
-/// Surveys a core whose words were changed from the end of its notes on.
+/// Surveys a core whose words after the notes were changed.
 fn survey(words: &Words) -> Survey {
     let directory = tempdir().expect("a directory");
     let path = directory.path().join("core");
@@ -65,7 +65,7 @@ fn survey(words: &Words) -> Survey {
     Survey::take(&core, options).expect("its memory can be read")
 }
 
-/// Where memory begins in a core file, in words: behind the notes, which come first.
+/// Returns where memory begins in a core file, in words: after the notes, which come first.
 fn memory(file: &[u8]) -> usize {
     let word = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().expect("8 bytes"));
     let headers = usize::try_from(word(32)).expect("a place");
@@ -84,7 +84,7 @@ fn links_that_lead_anywhere_end() {
     let mut numbers = Numbers(1);
     for round in 0..ROUNDS {
         let mut words = Words::of(&file);
-        // One in so many words that lead to a task leads to another one, maybe to the same.
+        // One in this many words that lead to a task leads to another one, maybe to the same.
         let one_in = 1 + usize::try_from(round).expect("few") * 3;
         for word in words.0.iter_mut().skip(first) {
             if cells.contains(word) && numbers.below(one_in) == 0 {
@@ -118,7 +118,7 @@ fn words_that_are_anything_end() {
                 _ => words.0[first + numbers.below(length - first)],
             };
         }
-        // That it comes back is what is shown.
+        // It is enough that this returns.
         survey(&words);
     }
 }

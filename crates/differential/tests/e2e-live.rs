@@ -1,4 +1,4 @@
-//! The tasks of a process that stands still are those of a core of it.
+//! The tasks of a stopped process are those of a core of it.
 
 mod common;
 
@@ -18,7 +18,7 @@ use rtops_image::{
 
 const TARGETS: &str = env!("CARGO_BIN_EXE_rtops-differential-targets");
 
-/// The image of a process that stands still, with the registers that gdb saw.
+/// Returns the image of a stopped process, with the registers that gdb saw.
 fn live(pid: i32, core: &Core) -> Live {
     let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).expect("it stands still");
     let open = |name: &str| File::open(format!("/proc/{pid}/{name}")).expect("the right to look");
@@ -34,7 +34,7 @@ fn live(pid: i32, core: &Core) -> Live {
     Live::new(parts, &live::Options::default()).expect("an image")
 }
 
-/// The same image with its own memory, and the heads of files, in a file.
+/// Returns the same image with its own memory, and the heads of files, in a file.
 fn kept(live: &Live) -> Live {
     let file = tempfile::tempfile().expect("a file");
     let mut pieces: Vec<(Range<u64>, FileOffset)> = Vec::new();
@@ -46,7 +46,7 @@ fn kept(live: &Live) -> Live {
         }
         let mut range = region.range.clone();
         if region.access.execute && matches!(region.backing, Backing::File { .. }) {
-            // As in its file.
+            // The rest is as in its file.
             range.end = range.start + 4096;
         }
         if !region.is_own() {
@@ -84,7 +84,7 @@ fn kept(live: &Live) -> Live {
     Live::new(parts, &live::Options::default()).expect("an image")
 }
 
-/// A task, with what it refers to in place of numbers.
+/// A task, with what it refers to instead of numbers.
 type Told = (Task, Vec<Vec<u64>>, Option<Trace>);
 
 fn told(survey: &Survey) -> Vec<Told> {

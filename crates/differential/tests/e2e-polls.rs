@@ -12,7 +12,7 @@ use rtops_emulate::{Absent, Access, PAGE_SIZE, Page, Source};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rtops-differential-program");
 const TARGETS: &str = env!("CARGO_BIN_EXE_rtops-differential-targets");
 
-/// All of them.
+/// All tasks.
 const ALL: usize = usize::MAX;
 
 fn check_program(runtime: &str) {
@@ -21,7 +21,7 @@ fn check_program(runtime: &str) {
     assert!(comparison.differences.is_empty(), "{comparison}");
     assert_eq!(comparison.polls.to_string(), dump.ready, "{comparison}");
     assert!(comparison.resumed > 0, "{comparison}");
-    // And each ends as it should.
+    // Each ends as it should.
     let expected = ["endless", "exit", "locked", "panic", "ready"];
     let expected = expected.map(|why| (why.to_owned(), 1));
     let expected = BTreeMap::from(expected);
@@ -42,7 +42,7 @@ fn check_targets(arguments: &[&str]) -> Comparison {
     let dump = dump(TARGETS, arguments);
     let comparison = compare(&dump.core, ALL).expect("an image");
     assert!(comparison.differences.is_empty(), "{comparison}");
-    // Every task waits; a thread that goes on may come to its end, as the agent's does.
+    // Every task waits. A resumed thread may end, as the agent's does.
     for why in comparison.unresolved.keys() {
         assert_eq!(why, "exit of a thread", "{comparison}");
     }
@@ -73,7 +73,7 @@ fn a_herd() {
     assert_eq!(comparison.polls, 60, "{comparison}");
 }
 
-/// Memory of which a few bytes are others.
+/// Memory with a few bytes changed.
 struct Changed<S> {
     memory: S,
     at: u64,
@@ -121,7 +121,7 @@ fn what_differs_is_found_where_it_does() {
     for part in parts {
         assert!(text.contains(&part), "no {part:?} in {text}");
     }
-    // The next task in a queue, which a poll does not look at: all that differs is memory.
+    // The next task in a queue, which a poll does not look at: only memory differs.
     let word = Changed {
         at: survey.tasks[first].cell + 8,
         bytes: &[0xaa],

@@ -1,4 +1,4 @@
-//! No process remains of a comparison, however it ends.
+//! No process remains after a comparison, however it ends.
 
 mod common;
 
@@ -18,7 +18,7 @@ use rtops_emulate::{Absent, Access, Page, Source};
 const COMMAND: &str = env!("CARGO_BIN_EXE_rtops-differential");
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rtops-differential-program");
 
-/// Memory that somebody reads who fails.
+/// Memory that fails when it is read.
 struct Failing;
 
 impl Source for Failing {
@@ -27,7 +27,7 @@ impl Source for Failing {
     }
 }
 
-/// The processes, not yet reaped ones as well, whose parent this is.
+/// Returns the children of a process, including those not yet reaped.
 fn children(parent: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("proc");
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -35,7 +35,7 @@ fn children(parent: u32) -> Vec<u32> {
         .collect()
 }
 
-/// The state and the parent of a process.
+/// Returns the state and the parent of a process.
 fn stat(pid: u32) -> Option<(char, u32)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = text.rsplit_once(") ")?;
@@ -71,7 +71,7 @@ fn no_process_remains() {
         .spawn()
         .expect("the command runs");
     let mut traced = Vec::new();
-    // One has the memory, and a second one runs.
+    // One process has the memory, and another one runs.
     wait_until("two processes", || {
         traced = children(command.id());
         traced.len() == 2

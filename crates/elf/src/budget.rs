@@ -14,7 +14,7 @@ use nix::time::ClockId;
 
 use crate::ReadError;
 
-/// What reading a file costs, and is counted.
+/// A cost of reading a file that is counted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
@@ -25,7 +25,7 @@ pub enum Resource {
     Symbols,
     /// Compilation units.
     Units,
-    /// Entries of debug info and instructions of line tables, each time that one is looked at.
+    /// Entries of debug info and instructions of line tables, each time one is looked at.
     Steps,
     /// Ranges of addresses.
     Ranges,
@@ -37,7 +37,7 @@ pub enum Resource {
     Names,
     /// Functions that are inlined into one another.
     Depth,
-    /// The time that it takes.
+    /// Time.
     Time,
 }
 
@@ -58,7 +58,7 @@ impl fmt::Display for Resource {
     }
 }
 
-/// How much of each may be read. There is no exception to any of them.
+/// How much of each resource may be read. There are no exceptions.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes that are read or inflated.
@@ -67,9 +67,9 @@ pub struct Limits {
     pub symbols: u64,
     /// Compilation units.
     pub units: u64,
-    /// Entries of debug info and instructions of line tables, each time that one is looked at.
+    /// Entries of debug info and instructions of line tables, each time one is looked at.
     pub steps: u64,
-    /// Ranges of addresses, each time that one is looked at.
+    /// Ranges of addresses, each time one is looked at.
     pub ranges: u64,
     /// Rows of line tables that are kept.
     pub rows: u64,
@@ -84,7 +84,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Of one process: several times what the largest programs of the field have.
+    /// Returns the limits of one process: several times what the largest
+    /// programs in the field have.
     fn default() -> Self {
         Self {
             bytes: 2 << 30,
@@ -102,7 +103,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Of one file among others, so that a hostile one leaves something for them.
+    /// Returns the limits of one file among others, so that a hostile one
+    /// leaves something for the rest.
     #[must_use]
     pub const fn halved(self) -> Self {
         Self {
@@ -120,20 +122,20 @@ impl Limits {
     }
 }
 
-/// How often the clock is read, in things that were counted.
+/// The clock is read once per this many counted things.
 const CLOCK: u64 = 1 << 14;
 
-/// What may still be read.
+/// How much may still be read.
 #[derive(Debug)]
 pub struct Budget {
     limits: Limits,
     used: [AtomicU64; 8],
     since_clock: AtomicU64,
-    /// When it was made and how much time was spent by work that is done, in nanoseconds of a thread's time on a
-    /// processor: on a busy machine a file has as many names as on an idle one.
+    /// When the budget was made, and the time spent by finished work, in nanoseconds of a thread's
+    /// processor time: on a busy machine a file has as many names as on an idle one.
     made: u64,
     spent: AtomicU64,
-    /// All files together; each is paid for there as well.
+    /// The budget of all files together; everything is paid for there as well.
     whole: Option<Arc<Self>>,
 }
 
@@ -144,7 +146,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// A budget of which nothing is used.
+    /// Creates an unused budget.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -157,7 +159,7 @@ impl Budget {
         }
     }
 
-    /// That of one file, out of that of all: at most half of what there was.
+    /// Creates the budget of one file as a part of `whole`: at most half of its limits.
     #[must_use]
     pub fn part(whole: &Arc<Self>) -> Self {
         Self {
@@ -173,7 +175,7 @@ impl Budget {
     /// Pays for something that is about to be read.
     ///
     /// # Errors
-    /// When there is not enough left.
+    /// If there is not enough left.
     pub fn pay(&self, resource: Resource, amount: u64) -> Result<(), ReadError> {
         let Some((used, limit)) = self.account(resource) else {
             return Ok(());
@@ -181,7 +183,7 @@ impl Budget {
         let over = ReadError::Over(resource);
         let before = used.fetch_add(amount, Ordering::Relaxed);
         if before.checked_add(amount).is_none_or(|after| after > limit) {
-            // So that it does not wrap, however often it is tried.
+            // Keeps it from wrapping, however often it is tried.
             used.store(limit.saturating_add(1), Ordering::Relaxed);
             return Err(over);
         }
@@ -209,9 +211,9 @@ impl Budget {
         }
     }
 
-    /// Does work, whose time counts. Several threads may do so at once.
+    /// Does work, and counts its time. Several threads may do so at once.
     pub fn spend<T>(&self, work: impl FnOnce() -> T) -> T {
-        // A part of work that counts already.
+        // This is a part of work that is already counted.
         if BEGAN.get().is_some() {
             return work();
         }
@@ -220,12 +222,12 @@ impl Budget {
         work()
     }
 
-    /// For how long this thread has been at work, on a processor.
+    /// Returns how long this thread has been at work, in processor time.
     fn going_on(&self) -> u64 {
         now().saturating_sub(BEGAN.get().unwrap_or(self.made))
     }
 
-    /// Steps, of which many are paid for at once: each is little work itself.
+    /// Returns steps that are paid for in batches, because each is little work.
     pub(crate) const fn steps(&self) -> Steps<'_> {
         Steps {
             budget: self,
@@ -269,7 +271,7 @@ impl Budget {
     }
 }
 
-/// How many steps are paid for at once.
+/// The number of steps that are paid for at once.
 const STEPS: u64 = 256;
 
 /// Steps that are taken one by one.
@@ -280,7 +282,7 @@ pub(crate) struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// Takes one.
+    /// Takes one step.
     pub(crate) fn take(&mut self) -> Result<(), ReadError> {
         if self.paid == 0 {
             self.budget.pay(Resource::Steps, STEPS)?;
@@ -292,13 +294,13 @@ impl Steps<'_> {
 }
 
 impl Drop for Steps<'_> {
-    /// Gives back what was not taken.
+    /// Gives back the steps that were not taken.
     fn drop(&mut self) {
         self.budget.give_back(Resource::Steps, self.paid);
     }
 }
 
-/// Work that counts until this is dropped, which it is if it panics, too.
+/// Work that is counted until this is dropped, even by a panic.
 struct Work<'a>(&'a Budget);
 
 impl Drop for Work<'_> {
@@ -314,11 +316,11 @@ impl Drop for Work<'_> {
 }
 
 thread_local! {
-    /// When the work began that goes on in this thread.
+    /// When the current work of this thread began.
     static BEGAN: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// The thread's time on a processor, in nanoseconds.
+/// Returns the thread's processor time, in nanoseconds.
 fn now() -> u64 {
     let spent = ClockId::CLOCK_THREAD_CPUTIME_ID.now();
     let spent = spent.map(Duration::from).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The bytes of a section, as they are asked for.
+//! The bytes of a section, read on demand.
 
 use std::{
     borrow::Cow,
@@ -19,15 +19,15 @@ use ruzstd::decoding::StreamingDecoder;
 
 use crate::{Budget, ReadError, Resource, Section};
 
-/// A shorter section is read at once.
+/// A section shorter than this, in bytes, is read at once.
 const SMALL: u64 = 1 << 20;
-/// The most that zlib makes of a byte, and a little for its header.
+/// The most bytes that zlib makes of one, plus a little for its header.
 const ZLIB_GROWTH: u64 = 1100;
-/// How much is made room for before there is anything to put there.
+/// How many bytes to allocate before there is anything to put there.
 const FIRST_ROOM: u64 = 1 << 20;
 const LE: LittleEndian = LittleEndian;
 
-/// The bytes of a section: in memory where they are few or were compressed, in the file otherwise.
+/// The bytes of a section: in memory if they are few or were compressed, otherwise in the file.
 #[derive(Clone, Debug)]
 pub struct Contents {
     what: &'static str,
@@ -42,7 +42,7 @@ enum Bytes {
 }
 
 impl Contents {
-    /// Those of a section that is not there.
+    /// Returns the contents of a section that does not exist.
     pub(crate) fn none(what: &'static str) -> Self {
         Self {
             what,
@@ -79,13 +79,13 @@ impl Contents {
         Ok(contents)
     }
 
-    /// How many bytes there are.
+    /// Returns the number of bytes.
     #[must_use]
     pub const fn size(&self) -> u64 {
         self.size
     }
 
-    /// All of them, if they are in memory anyway.
+    /// Returns all bytes, if they are in memory anyway.
     pub(crate) fn in_memory(&self) -> Option<&[u8]> {
         match &self.bytes {
             Bytes::Here(bytes) => Some(bytes),
@@ -93,10 +93,10 @@ impl Contents {
         }
     }
 
-    /// At most `length` bytes from a place on: fewer where the section ends.
+    /// Returns at most `length` bytes from `start` on: fewer if the section ends.
     ///
     /// # Errors
-    /// When the place is behind its end, or the file can't be read, or the budget is used up.
+    /// If `start` is after its end, the file can't be read, or the budget is used up.
     pub fn get(
         &self,
         start: u64,
@@ -124,10 +124,11 @@ impl Contents {
         }
     }
 
-    /// What stands from a place up to the next zero byte; `None` if that is more than `most` bytes.
+    /// Returns the text from `start` up to the next zero byte; `None` if it is
+    /// longer than `most` bytes.
     ///
     /// # Errors
-    /// As those of [`Contents::get`].
+    /// The same as [`Contents::get`].
     pub fn text(
         &self,
         start: u64,
@@ -149,7 +150,8 @@ impl Contents {
     }
 }
 
-/// A compressed section, of which never more is made than it says, nor room for what does not come.
+/// Inflates a compressed section. The result is never longer than the section says, and nothing is
+/// allocated for bytes that do not come.
 fn inflate(file: &Arc<File>, section: Section, budget: &Budget) -> Result<Vec<u8>, ReadError> {
     const HEADER: u64 = size_of::<CompressionHeader64<LittleEndian>>() as u64;
     let what = section.what;

@@ -22,18 +22,19 @@ use crate::{
     Budget, Contents, Header, NoHeader, ProgramHeader, ReadAt, ReadError, Resource, contents::Raw,
 };
 
-/// Programs have some forty.
+/// The maximum number of sections; programs have about forty.
 const MAX_SECTIONS: u16 = 4096;
-/// Executables and libraries have some twelve.
+/// The maximum number of program headers; executables and libraries have about twelve.
 const MAX_SEGMENTS: u32 = 256;
-/// The longest table of names of sections, in bytes.
+/// The maximum size of the table of section names, in bytes.
 const MAX_NAMES: u64 = 256 << 10;
-/// How much is looked at for a build-id, and of how many sections and segments.
+/// How many bytes are searched for a build-id, and how many sections and segments.
 const MAX_NOTES: u64 = 64 << 10;
 const MOST_NOTES: usize = 16;
-/// How much of a long section is in memory at a time.
+/// How many bytes of a long section are in memory at a time.
 const PIECE: u64 = 256 << 10;
-/// The end of a piece is seen again at the start of the next: longer than all that is searched.
+/// How many bytes at the end of a piece are repeated at the start of the next: more than anything
+/// that is searched for.
 const OVERLAP: u64 = 512;
 
 const LE: LittleEndian = LittleEndian;
@@ -66,18 +67,18 @@ pub struct Section {
 /// A part of the file that is loaded into memory, in whole pages, as the kernel maps it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Segment {
-    /// The addresses in the file.
+    /// Its addresses, as in the file.
     pub addresses: Range<u64>,
-    /// Where in the file it begins.
+    /// Where it begins in the file.
     pub file_offset: FileOffset,
 }
 
 /// Whether all of a section was looked at.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Extent {
-    /// It was.
+    /// All of it was.
     Whole,
-    /// The file or the limit ended before.
+    /// The file or the limit ended earlier, or the search stopped.
     Part,
 }
 
@@ -85,7 +86,7 @@ impl Elf {
     /// Reads the headers.
     ///
     /// # Errors
-    /// When the file can't be read or is no ELF file.
+    /// If the file can't be read or is not an ELF file.
     pub fn read(file: Arc<File>, budget: &Arc<Budget>) -> Result<Self, ReadError> {
         let mut elf = Self {
             size: file.metadata()?.len(),
@@ -97,7 +98,7 @@ impl Elf {
             names: Vec::new(),
             budget: Arc::clone(budget),
         };
-        // All that is read of it before there is a table.
+        // The only part that is read before the tables.
         budget.pay(
             Resource::Bytes,
             size_of::<FileHeader64<LittleEndian>>() as u64,
@@ -140,37 +141,38 @@ impl Elf {
         Ok(table.to_vec())
     }
 
-    /// The file itself.
+    /// Returns the file itself.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// What is paid out of for all that is read.
+    /// Returns the budget that pays for everything read.
     #[must_use]
     pub const fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 
-    /// Whether there are sections.
+    /// Returns whether there are sections.
     #[must_use]
     pub const fn has_sections(&self) -> bool {
         !self.sections.is_empty()
     }
 
-    /// Whether it runs at the addresses that it was linked for, not where the kernel likes.
+    /// Returns whether it runs at the addresses that it was linked for, and not
+    /// where the kernel places it.
     #[must_use]
     pub const fn is_fixed(&self) -> bool {
         self.is_fixed
     }
 
-    /// Whether it is for the processor that code is understood of.
+    /// Returns whether it is for x86_64, the only processor whose code is understood.
     #[must_use]
     pub const fn is_x86_64(&self) -> bool {
         self.is_x86_64
     }
 
-    /// The first section with this name that has contents.
+    /// Returns the first section with this name, if it has contents.
     #[must_use]
     pub fn section(&self, name: &'static str) -> Option<Section> {
         let mut sections = self.sections.iter();
@@ -179,14 +181,14 @@ impl Elf {
         has_contents.then(|| self.place(name, header))
     }
 
-    /// The section that another one refers to, as symbols to their names.
+    /// Returns the section that another one refers to, as a symbol table refers to its names.
     #[must_use]
     pub fn linked(&self, what: &'static str, section: Section) -> Option<Section> {
         let header = self.sections.get(usize::try_from(section.link).ok()?)?;
         Some(self.place(what, header))
     }
 
-    /// The sections with code.
+    /// Returns the sections with code.
     pub fn code(&self) -> impl Iterator<Item = Section> {
         let code = self
             .sections
@@ -211,7 +213,7 @@ impl Elf {
         }
     }
 
-    /// The GNU build-id.
+    /// Returns the GNU build-id.
     #[must_use]
     pub fn build_id(&self) -> Option<Vec<u8>> {
         let sections = self
@@ -238,7 +240,8 @@ impl Elf {
         })
     }
 
-    /// What is loaded of the file. A debug file has no contents for what it was taken from.
+    /// Returns the parts of the file that are loaded. A debug file has no contents for the parts of
+    /// the program that it was taken from.
     #[must_use]
     pub fn segments(&self) -> Vec<Segment> {
         let loaded = self.segments.iter();
@@ -255,27 +258,27 @@ impl Elf {
         segments.collect()
     }
 
-    /// Some bytes of the file, as many as there is room for.
+    /// Fills `bytes` from a place in the file.
     ///
     /// # Errors
-    /// When the file has less.
+    /// If the file has fewer bytes.
     pub fn read_at(&self, offset: FileOffset, bytes: &mut [u8]) -> Result<(), ReadError> {
         Ok(self.file.read_exact_at(bytes, offset.0)?)
     }
 
-    /// The bytes of a section, to be read as they are asked for.
+    /// Returns the bytes of a section, which are read on demand.
     ///
     /// # Errors
-    /// When it is said to be where the file is not, or is compressed and can't be inflated.
+    /// If the section is outside the file, or is compressed and can't be inflated.
     pub fn contents(&self, section: Section) -> Result<Contents, ReadError> {
         self.check("a section", section.offset, section.size)?;
         Contents::open(&self.file, section, &self.budget)
     }
 
-    /// All of a section that is not compressed, if it is not longer than `most`.
+    /// Reads all of a section that is not compressed, if it is not longer than `most`.
     ///
     /// # Errors
-    /// When it is longer, or not in the file.
+    /// If it is longer, or not in the file.
     pub fn bytes(&self, section: Section, most: u64) -> Result<Vec<u8>, ReadError> {
         if section.size > most {
             return Err(ReadError::TooLarge(section.what));
@@ -304,11 +307,11 @@ impl Elf {
         Ok(bytes)
     }
 
-    /// Shows at most so many bytes of a section to `look`, in pieces, until it has seen enough. What
-    /// is shorter than 512 bytes is whole in one of them.
+    /// Passes at most `most` bytes of a section to `look`, in pieces, until it has seen enough.
+    /// Anything shorter than 512 bytes is whole in one of them.
     ///
     /// # Errors
-    /// When the file can't be read.
+    /// If the file can't be read.
     pub fn search(
         &self,
         section: Section,
@@ -338,7 +341,7 @@ impl Elf {
         })
     }
 
-    /// The bytes of a section as they are in the file.
+    /// Returns the bytes of a section as they are in the file.
     pub fn raw(&self, section: Section) -> impl Read {
         Raw::of(&self.file, section)
     }

@@ -1,4 +1,4 @@
-//! Why a file tells nothing, or less than it could.
+//! Why a file was not read, or only in part.
 
 use std::io;
 
@@ -11,16 +11,16 @@ pub enum ReadError {
     /// The file can't be read, or is cut short.
     #[error("it can't be read: {0}")]
     Io(#[from] io::Error),
-    /// It is none that this crate understands.
+    /// It is not a file that this crate understands.
     #[error("it is no 64-bit ELF file")]
     NotElf,
-    /// A part of it is larger than what is read.
+    /// A part of it is too large to be read.
     #[error("{0} is too large to be read")]
     TooLarge(&'static str),
     /// A part of it makes no sense.
     #[error("{0} is malformed")]
     Malformed(&'static str),
-    /// All together has more of something than is read.
+    /// It has more of a resource than is read.
     #[error("it has more {0} than are read")]
     Over(Resource),
 }

@@ -9,12 +9,12 @@ use object::{
 
 use crate::{Contents, Elf, ReadError, Resource, name::MAX_NAME};
 
-/// How many symbols are read at a time.
+/// The number of symbols that are read at a time.
 const PIECE: u64 = 1 << 14;
 const SIZE: u64 = size_of::<Sym64<LittleEndian>>() as u64;
 const LE: LittleEndian = LittleEndian;
 
-/// The functions of the symbol table and of that for the dynamic linker, by address.
+/// The functions of the symbol table and of the dynamic symbol table, by address.
 #[derive(Debug)]
 pub struct Functions {
     /// Sorted.
@@ -29,7 +29,7 @@ pub struct Functions {
 pub struct Function {
     /// Its first address.
     pub start: u64,
-    /// The one behind its last.
+    /// The address after its last.
     pub end: u64,
     name: u32,
     table: u8,
@@ -39,7 +39,7 @@ impl Functions {
     /// Reads the tables.
     ///
     /// # Errors
-    /// When one of them makes no sense or has too many symbols.
+    /// If one of them makes no sense or has too many symbols.
     pub fn read(elf: &Elf) -> Result<Self, ReadError> {
         let mut this = Self {
             functions: Vec::new(),
@@ -87,19 +87,20 @@ impl Functions {
         Ok(())
     }
 
-    /// Whether there is no symbol table but that for the dynamic linker.
+    /// Returns whether there is no symbol table but the dynamic one.
     #[must_use]
     pub const fn is_stripped(&self) -> bool {
         self.is_stripped
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no functions.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.functions.is_empty()
     }
 
-    /// The function that covers an address: a near one says nothing in a stripped file.
+    /// Returns the function that covers an address. A function that is only close means
+    /// nothing in a stripped file.
     #[must_use]
     pub fn at(&self, address: u64) -> Option<Function> {
         let behind = self
@@ -109,10 +110,10 @@ impl Functions {
         (address < function.end).then_some(*function)
     }
 
-    /// The name of a function, as the table has it; `None` if it is too long for one.
+    /// Returns the name of a function, as in the table; `None` if it is too long.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// If it can't be read.
     pub fn name(&self, elf: &Elf, function: Function) -> Result<Option<String>, ReadError> {
         let names = self.names.get(usize::from(function.table));
         let names = names.ok_or(ReadError::Malformed("the symbol table"))?;

@@ -1,5 +1,5 @@
-//! The headers of ELF files: of executables and libraries, of the copies of their heads in memory, and of core
-//! files.
+//! The headers of ELF files: of executables and libraries, of copies of their heads in
+//! memory, and of core files.
 
 use std::io;
 
@@ -15,14 +15,14 @@ use object::{
 
 use rtops_types::{Access, FileOffset, PAGE, page_of};
 
-/// Reads at most all of the buffer from a place in a file, and says how much there was.
+/// Fills as much of the buffer as possible from a place in a file, and returns the number of bytes.
 pub type ReadAt<'a> = dyn Fn(FileOffset, &mut [u8]) -> io::Result<usize> + 'a;
 
-/// Executables and libraries have some twelve.
+/// The maximum number of program headers of a module; executables and libraries have about twelve.
 const MAX_MODULE_SEGMENTS: u32 = 64;
-/// How many program headers are read at a time.
+/// The number of program headers that are read at a time.
 const PIECE: u64 = 1024;
-/// More bytes of notes than an executable has.
+/// The maximum size of notes, in bytes; executables have less.
 const MAX_NOTES: u64 = 64 << 10;
 
 const LE: LittleEndian = LittleEndian;
@@ -30,16 +30,16 @@ const LE: LittleEndian = LittleEndian;
 /// The ELF header.
 #[derive(Clone, Copy, Debug)]
 pub struct Header {
-    /// What kind of file it is.
+    /// The kind of file.
     pub kind: FileType,
-    /// Whether it is for the processor that code is understood of.
+    /// Whether it is for x86_64, the only processor whose code is understood.
     pub is_x86_64: bool,
-    /// How many program headers it says there are.
+    /// The number of program headers that it claims.
     pub count: u32,
-    /// How many sections it says there are.
+    /// The number of sections that it claims.
     pub sections: u16,
     pub(crate) section_table: FileOffset,
-    /// Which of them has the names of all.
+    /// The index of the section with the names of all sections.
     pub(crate) names: Option<u16>,
     table: FileOffset,
     stride: u16,
@@ -50,11 +50,11 @@ pub struct Header {
 pub enum NoHeader {
     /// The file can't be read.
     Io(io::Error),
-    /// The file has no more than so many bytes.
+    /// The file has only this many bytes.
     Short(u64),
-    /// It is something else.
+    /// It is not an ELF file.
     NotElf,
-    /// It is for processors of another width or order of bytes.
+    /// It is for processors of another word size or byte order.
     OtherMachine,
 }
 
@@ -71,15 +71,15 @@ pub struct ProgramHeader {
     pub kind: ProgramType,
     /// What the process may do with it.
     pub access: Access,
-    /// Where in the file it begins.
+    /// Where it begins in the file.
     pub offset: FileOffset,
-    /// Where in memory it begins, without what is added to all addresses.
+    /// Where it begins in memory, without the bias.
     pub address: u64,
-    /// How many bytes it has in the file.
+    /// Its size in the file, in bytes.
     pub in_file: u64,
-    /// And in memory, where zeros follow.
+    /// Its size in memory, in bytes; zeros follow what is in the file.
     pub in_memory: u64,
-    /// What its places are multiples of.
+    /// The alignment of both places.
     pub align: u64,
 }
 
@@ -93,10 +93,10 @@ fn read_pod<T: Pod + Copy>(read: &ReadAt<'_>, at: FileOffset) -> Result<T, NoHea
 }
 
 impl Header {
-    /// Reads it.
+    /// Reads the header.
     ///
     /// # Errors
-    /// When the file can't be read, or is no ELF file for 64 bits.
+    /// If the file can't be read, or is not a 64-bit ELF file.
     pub fn read(read: &ReadAt<'_>) -> Result<Self, NoHeader> {
         let mut magic = [0; 4];
         let have = read(FileOffset(0), &mut magic)?;
@@ -127,16 +127,16 @@ impl Header {
         })
     }
 
-    /// The first `most` program headers, as far as the file has them.
+    /// Reads the first `most` program headers, as far as the file has them.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// If the file can't be read.
     pub fn segments(&self, read: &ReadAt<'_>, most: u32) -> io::Result<Vec<ProgramHeader>> {
         let stride = u64::from(self.stride);
         let size = size_of::<ProgramHeader64<LittleEndian>>();
         let count = u64::from(self.count.min(most));
         let mut segments = Vec::new();
-        // Nobody writes larger ones, and their size times their number is how much is read.
+        // Nobody writes larger ones, and their size times their number is what is read.
         if usize::from(self.stride) != size {
             return Ok(segments);
         }
@@ -177,7 +177,7 @@ impl ProgramHeader {
         })
     }
 
-    /// The addresses of its pages.
+    /// Returns the addresses of its pages.
     #[must_use]
     pub fn pages(&self) -> std::ops::Range<u64> {
         let end = self.address.saturating_add(self.in_memory);
@@ -185,17 +185,17 @@ impl ProgramHeader {
     }
 }
 
-/// The head of an executable or a library: all that tells one build from another.
+/// The head of an executable or a library: everything that tells one build from another.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Head {
     /// Its program headers.
     pub segments: Vec<ProgramHeader>,
-    /// The GNU build-id; empty where there is none.
+    /// The GNU build-id; empty if there is none.
     pub build_id: Vec<u8>,
 }
 
 impl Head {
-    /// Reads it; `None` for what is no ELF file for this processor that can be loaded.
+    /// Reads the head; `None` unless it is a loadable ELF file for this processor.
     pub fn read(read: &ReadAt<'_>) -> Option<Self> {
         let header = Header::read(read).ok().filter(|header| header.is_x86_64)?;
         let segments = header.segments(read, MAX_MODULE_SEGMENTS).ok()?;
@@ -210,20 +210,20 @@ impl Head {
         })
     }
 
-    /// What is loaded of it.
+    /// Returns the segments that are loaded.
     pub fn loaded(&self) -> impl DoubleEndedIterator<Item = &ProgramHeader> {
         let segments = self.segments.iter();
         segments.filter(|segment| segment.kind == PT_LOAD && segment.in_memory > 0)
     }
 
-    /// What its thread-local variables begin with.
+    /// Returns the segment with the initial values of its thread-local variables.
     #[must_use]
     pub fn tls(&self) -> Option<&ProgramHeader> {
         let mut segments = self.segments.iter();
         segments.find(|segment| segment.kind == PT_TLS)
     }
 
-    /// What was added to its addresses when its first page was mapped at `start`.
+    /// Returns its bias if its first page was mapped at `start`.
     #[must_use]
     pub fn bias(&self, start: u64) -> Option<u64> {
         let first = self
@@ -236,7 +236,7 @@ impl Head {
 fn build_id(read: &ReadAt<'_>, segment: &ProgramHeader) -> Option<Vec<u8>> {
     let mut notes = vec![0; usize::try_from(segment.in_file.min(MAX_NOTES)).ok()?];
     let have = read(segment.offset, &mut notes).ok()?;
-    // Notes of executables may be aligned to 8 bytes; those have segments of their own.
+    // Notes of executables may be aligned to 8 bytes; such notes have separate segments.
     let id = rtops_types::build_id(notes.get(..have)?, segment.align)?;
     Some(id.to_vec())
 }

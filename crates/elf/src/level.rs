@@ -1,22 +1,21 @@
 //! How much debug info the program's own crates have.
 //!
-//! That of the standard library says nothing: it comes as it was built elsewhere. Of the other
-//! units the first one with contents is looked at: with full debug info it has types or
-//! variables, with limited one it has the modules that functions are in, and with line tables
-//! only it has neither.
+//! The debug info of the standard library says nothing, because it was built elsewhere. The first
+//! other unit with contents decides: with full debug info it has types or variables, with limited
+//! debug info it has the modules that functions are in, and with only line tables it has neither.
 
 use std::{ops::ControlFlow, sync::Arc};
 
 use crate::{Dwarf, Elf, ReadError};
 
-/// How many entries of units are looked at: the first ones tell it.
+/// How many entries of units are looked at: the first ones decide.
 const MAX_ENTRIES: usize = 20_000;
 
 /// How much debug info there is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub enum DebugLevel {
-    /// No symbols either.
+    /// No debug info and no symbols.
     Stripped,
     /// Symbols only.
     None,
@@ -26,12 +25,12 @@ pub enum DebugLevel {
     Limited,
     /// Types and variables as well.
     Full,
-    /// It lies in files of its own (`.dwo` or `.dwp`).
+    /// It is in separate files (`.dwo` or `.dwp`).
     Split,
 }
 
 impl DebugLevel {
-    /// The word for it, as in text and JSON.
+    /// Returns the word for it in text and JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -44,10 +43,10 @@ impl DebugLevel {
         }
     }
 
-    /// That of a program, as far as it can be told.
+    /// Determines the level of a program, as far as possible.
     ///
     /// # Errors
-    /// When the debug info makes no sense.
+    /// If the debug info makes no sense.
     pub fn of(elf: &Arc<Elf>) -> Result<Self, ReadError> {
         let without = match elf.section(".symtab") {
             Some(_) => Self::None,
@@ -80,7 +79,7 @@ impl DebugLevel {
     }
 }
 
-/// What is known once a unit is seen to have an entry of this kind as well.
+/// Returns the level that is known once a unit has an entry of this kind, too.
 fn next(known: Option<DebugLevel>, tag: gimli::DwTag) -> Option<DebugLevel> {
     const FULL: [gimli::DwTag; 4] = [
         gimli::DW_TAG_base_type,

@@ -1,13 +1,14 @@
-//! One reader of ELF files and of the DWARF in them, for files that nobody vouches for.
+//! A reader of ELF files and the DWARF in them, for untrusted files.
 //!
-//! [`Header`] and [`Head`] are what a file begins with, a core file and the copy in memory of a program included;
-//! [`Elf`] has the sections as well, [`Contents`] are the bytes of a section, inflated where it is compressed,
-//! [`Functions`] the symbols and [`Dwarf`] the debug info of functions. What is read is paid for out of
-//! a [`Budget`]: a file may claim anything, and be sparse, compressed or nested as it likes, and
-//! costs what the budget has at the most. What is over it is not read, and the error says so.
+//! [`Header`] and [`Head`] are the start of a file, which may be a core file or the copy of a
+//! program in memory. [`Elf`] has the sections as well. [`Contents`] are the bytes of a section,
+//! inflated if it is compressed, [`Functions`] are the symbols, and [`Dwarf`] is the debug info of
+//! functions. Everything that is read is paid for from a [`Budget`]: a file may claim anything, and
+//! may be sparse, compressed or nested, but costs at most the budget. Anything over it is not read,
+//! and the error says so.
 //!
-//! Files are read, never mapped, so that one that is cut short meanwhile is an error and not a SIGBUS;
-//! and no other file that one names is opened.
+//! Files are read, never mapped, so that a file that is truncated meanwhile causes an error and not
+//! a SIGBUS. Other files that a file names are not opened.
 #![forbid(unsafe_code)]
 
 mod budget;

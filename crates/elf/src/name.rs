@@ -2,11 +2,12 @@
 
 use std::fmt::{self, Write};
 
-/// A longer name is of no use to a reader, and one of a few bytes may stand for gigabytes.
+/// The maximum length of a name, in bytes. A longer one is useless to a reader, and a few bytes may
+/// expand to gigabytes.
 pub(crate) const MAX_NAME: u64 = 64 << 10;
 
-/// The readable form of a linkage name of Rust, without the hash; `None` for any other name, and for
-/// one that is too long.
+/// Returns the readable form of a Rust linkage name, without the hash; `None` for any other name,
+/// and for one that is too long.
 ///
 /// ```
 /// use rtops_elf::demangle;
@@ -24,7 +25,7 @@ pub fn demangle(linkage: &str) -> Option<String> {
     Some(bounded.0)
 }
 
-/// A text that refuses to grow any further.
+/// A text that refuses to grow beyond [`MAX_NAME`].
 struct Bounded(String);
 
 impl Write for Bounded {
@@ -50,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_name_that_unfolds_without_end_is_none() {
-        // Each type has the one before twice.
+        // Each type contains the previous one twice.
         let backwards = [
             "7", "j", "r", "z", "H", "P", "X", "15", "1d", "1n", "1x", "1H", "1R", "21", "2b", "2l",
         ];

@@ -1,4 +1,4 @@
-//! Real programs: what is read of them is what the `addr2line` crate reads.
+//! Compares what is read from real programs with what the `addr2line` crate reads.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -58,7 +58,7 @@ fn expected(context: &Context, address: u64) -> Vec<Frame> {
     frames
 }
 
-/// The names as that crate has them: the linkage name, if there is one.
+/// Returns the names as in that crate: the linkage name, if there is one.
 fn read(dwarf: &Dwarf, address: u64) -> Vec<Frame> {
     let frames = dwarf.frames(address).into_iter();
     let frames = frames.map(|frame| Frame {
@@ -69,7 +69,7 @@ fn read(dwarf: &Dwarf, address: u64) -> Vec<Frame> {
     frames.collect()
 }
 
-/// Code without a line has any file there.
+/// Clears the file of code without a line, which may be any file.
 fn without_odd_file(mut frame: Frame) -> Frame {
     if let Some(place) = frame.place.as_mut().filter(|place| place.line == 0) {
         place.file.clear();
@@ -84,13 +84,14 @@ fn this_program_is_read_as_others_read_it() {
     assert!(named > ADDRESSES / 4, "{named}");
 }
 
-/// Compares all frames at addresses all over the code, and says at how many there were some.
+/// Compares all frames at addresses all over the code, and returns the number of
+/// addresses that had some.
 fn compare(path: &Path) -> u64 {
     let file = Arc::new(File::open(path).unwrap());
     let budget = Arc::new(Budget::default());
     let elf = Arc::new(Elf::read(file, &budget).unwrap());
     let context = context(path);
-    // Elsewhere are functions that the linker left out, at addresses that are none of theirs.
+    // Elsewhere are functions that the linker left out, at addresses that do not belong to them.
     let (start, end) = code(path);
     let dwarf = Dwarf::of(elf).unwrap();
     let step = usize::try_from((end - start) / ADDRESSES).unwrap();

@@ -1,5 +1,5 @@
-//! Files that are made to harm whoever reads them: each is read by a process of its own, which may
-//! have little memory, stack and time, and has to say what it left out.
+//! Files that are made to harm whoever reads them. Each is read by a separate process with little
+//! memory, stack and time, which has to report what it left out.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "common/forge.rs"]
@@ -20,16 +20,16 @@ use tempfile::tempdir;
 
 /// How many addresses are looked up in each.
 const ADDRESSES: u64 = 2000;
-/// How large a file with a hole is, in bytes.
+/// The size of a file with a hole, in bytes.
 const SPARSE: u64 = 9 << 30;
-/// What the process may have, in KiB and seconds.
+/// The limits of the process, in KiB and seconds.
 const LIMITS: &str = "ulimit -v 2000000; ulimit -s 1024; ulimit -t 120";
 
-/// What the reader is to say of a file.
+/// What the reader should report about a file.
 enum Expected {
     /// It left something out, for this reason.
     LeftOut(&'static str),
-    /// It read all that makes sense.
+    /// It read everything that makes sense.
     Nothing,
 }
 
@@ -48,7 +48,7 @@ fn main() {
     sparse();
 }
 
-/// Has a process look at a file, and compares what it says.
+/// Runs a process that looks at a file, and checks its report.
 fn check(name: &str, path: &Path, expected: &Expected) {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("{LIMITS}; exec \"$0\" --look \"$1\"")]);

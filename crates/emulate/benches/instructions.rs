@@ -1,5 +1,5 @@
-//! What an instruction costs: loops of integer and SSE code, with an observer that keeps a hash of the
-//! addresses. Divan prints the rate; its inverse is the time an instruction takes.
+//! Measures the cost of an instruction: loops of integer and SSE code, with an observer that hashes
+//! the addresses. Divan prints the rate; its inverse is the time per instruction.
 
 use std::hint::black_box;
 
@@ -14,7 +14,7 @@ fn main() {
 
 const CODE: u64 = 0x1000;
 const STACK: u64 = 0x8000;
-/// Instructions of a run.
+/// The number of instructions in a run.
 const BUDGET: u64 = 100_000;
 
 struct Code(&'static [u8]);
@@ -29,7 +29,7 @@ impl Source for Code {
     }
 }
 
-/// Keeps a hash of what it saw, as one does who looks for equal runs.
+/// Hashes the steps, as an observer that looks for equal runs does.
 #[derive(Default)]
 struct Hash(u64);
 
@@ -57,8 +57,8 @@ fn run(bencher: Bencher<'_, '_>, code: &'static [u8]) {
     });
 }
 
-/// `add rax, rbx; xor rcx, rax; lea rdx, [rcx + rax * 4]; cmp rdx, rbx; cmovb rbx, rdx; shr rdx, 3; test rdx, rdx;
-/// jmp`.
+/// `add rax, rbx; xor rcx, rax; lea rdx, [rcx + rax * 4]; cmp rdx, rbx; cmovb rbx, rdx; shr rdx, 3;
+/// test rdx, rdx; jmp`.
 #[divan::bench]
 fn registers(bencher: Bencher<'_, '_>) {
     run(
@@ -70,7 +70,8 @@ fn registers(bencher: Bencher<'_, '_>) {
     );
 }
 
-/// `mov rax, [rsi]; add rax, 1; mov [rsi], rax; movzx ecx, byte [rsi + 8]; add [rsi + 16], rcx; cmp rax, 0; jne`.
+/// `mov rax, [rsi]; add rax, 1; mov [rsi], rax; movzx ecx, byte [rsi + 8]; add [rsi +
+/// 16], rcx; cmp rax, 0; jne`.
 #[divan::bench]
 fn memory(bencher: Bencher<'_, '_>) {
     run(
@@ -93,8 +94,8 @@ fn calls(bencher: Bencher<'_, '_>) {
     );
 }
 
-/// `movups xmm0, [rsi]; pcmpeqb xmm1, xmm0; pmovmskb eax, xmm1; paddd xmm0, xmm2; movaps [rsi + 16], xmm0; pxor xmm3,
-/// xmm0; jmp`.
+/// `movups xmm0, [rsi]; pcmpeqb xmm1, xmm0; pmovmskb eax, xmm1; paddd xmm0, xmm2; movaps [rsi +
+/// 16], xmm0; pxor xmm3, xmm0; jmp`.
 #[divan::bench]
 fn sse(bencher: Bencher<'_, '_>) {
     run(
@@ -106,7 +107,7 @@ fn sse(bencher: Bencher<'_, '_>) {
     );
 }
 
-/// A new emulator, up to its first instruction.
+/// The cost of a new emulator, up to its first instruction.
 #[divan::bench]
 fn start(bencher: Bencher<'_, '_>) {
     let breakpoints = Breakpoints::default();

@@ -14,11 +14,11 @@ use crate::{
 
 /// The longest instruction, in bytes.
 const LONGEST: usize = 15;
-/// The most instructions of a block.
+/// The maximum number of instructions in a block.
 const BLOCK_SIZE: usize = 64;
 const TABLE_SIZE: usize = 2048;
 
-/// Where a block is in [`Blocks::ops`].
+/// The position of a block in [`Blocks::ops`].
 #[derive(Clone, Copy, Default)]
 struct Place {
     first: u32,
@@ -26,10 +26,10 @@ struct Place {
     breakpoint: bool,
 }
 
-/// Instructions that follow each other.
+/// A run of consecutive instructions.
 pub(crate) struct Block<'a> {
     pub(crate) ops: &'a [Op],
-    /// Whether the first one has a breakpoint; no other has.
+    /// Whether there is a breakpoint at the first instruction; the others have none.
     pub(crate) breakpoint: bool,
 }
 
@@ -37,15 +37,15 @@ pub(crate) struct Block<'a> {
 pub(crate) struct Blocks {
     ops: Vec<Op>,
     places: HashMap<u64, Place>,
-    /// In front of `places`, direct-mapped.
+    /// A direct-mapped cache in front of `places`.
     table: Box<[(u64, Place)]>,
-    /// The addresses of the blocks that have a byte in the page of this address.
+    /// For each page address, the addresses of the blocks that have bytes in that page.
     pages: HashMap<u64, Vec<u64>>,
     breakpoints: Breakpoints,
     limit: usize,
 }
 
-/// What no block begins at: not canonical.
+/// An address that is not canonical, so no block begins there.
 const NOWHERE: u64 = 1 << 63;
 
 impl Blocks {
@@ -60,7 +60,7 @@ impl Blocks {
         }
     }
 
-    /// Blocks end before breakpoints from now on.
+    /// Makes blocks end before these breakpoints.
     pub(crate) fn set_breakpoints(&mut self, breakpoints: &Breakpoints) {
         if self.breakpoints != *breakpoints {
             let changed: Vec<u64> = self
@@ -74,7 +74,7 @@ impl Blocks {
         }
     }
 
-    /// The block at this address.
+    /// Returns the block at `address`, and decodes it if necessary.
     #[inline]
     pub(crate) fn at(&mut self, address: u64, memory: &mut Memory<'_>) -> Result<Block<'_>, Fault> {
         let (known, mut place) = self.table[table_index(address)];
@@ -119,7 +119,7 @@ impl Blocks {
         let mut at = start;
         while self.ops.len() - first < BLOCK_SIZE {
             let is_first = at == start;
-            // Block by page: what follows may be absent, and be never reached.
+            // A block ends with its page: the next page may be absent, and never be reached.
             if !is_first && (page_of(at) != page_of(start) || self.breakpoints.contains(at)) {
                 break;
             }
@@ -172,7 +172,7 @@ fn decode_one(address: u64, memory: &mut Memory<'_>) -> Result<Op, Fault> {
     let mut decoder = Decoder::with_ip(64, &bytes[..present], address, DecoderOptions::NONE);
     let instruction = decoder.decode();
     if instruction.is_invalid() && present < LONGEST {
-        // It may go on in the next page: the fault is there.
+        // It may continue in the next page: report the fault there.
         memory.fetch(address.wrapping_add(present as u64), &mut [0])?;
     }
     Ok(decode(&instruction))

@@ -1,10 +1,12 @@
-//! From iced's view of an instruction to an [`Op`]: each group of instructions is asked for a handler.
+//! Turns iced's form of an instruction into an [`Op`], by asking each group of
+//! instructions for a handler.
 
 use iced_x86::Instruction;
 
 use crate::{op::Op, ops};
 
-/// An operation for this instruction; the handler of one that no group knows stops the run.
+/// Returns the operation for an instruction. If no group knows the instruction,
+/// its handler stops the run.
 pub(crate) fn decode(instruction: &Instruction) -> Op {
     let mut op = Op::new(instruction);
     if instruction.op_count() > 4 {

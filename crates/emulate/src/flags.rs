@@ -1,6 +1,6 @@
-//! The arithmetic flags, kept in the form in which instructions leave them.
+//! The arithmetic flags, in the form in which instructions leave them.
 //!
-//! ZF, SF, PF and AF are derived from a result when somebody asks; most results are never asked.
+//! ZF, SF, PF and AF are derived from a result on demand, because most results are never tested.
 
 pub(crate) const CF: u64 = 1;
 pub(crate) const PF: u64 = 1 << 2;
@@ -13,7 +13,7 @@ pub(crate) const OF: u64 = 1 << 11;
 const ARITHMETIC: u64 = CF | PF | AF | ZF | SF | OF;
 /// Always set.
 const RESERVED: u64 = 1 << 1;
-/// What `popf` may change in user mode: the above, TF, DF, NT, AC and ID.
+/// The flags that `popf` may change in user mode: the above, TF, DF, NT, AC and ID.
 const WRITABLE: u64 = ARITHMETIC | 1 << 8 | DF | 1 << 14 | 1 << 18 | 1 << 21;
 
 /// The flags of a [`Machine`](crate::machine::Machine).
@@ -33,13 +33,13 @@ pub(crate) struct Flags {
     other: u64,
 }
 
-/// The lower `bits` bits of `value`.
+/// Returns the lower `bits` bits of `value`.
 #[inline]
 pub(crate) fn truncate(value: u64, bits: u32) -> u64 {
     value & (u64::MAX >> (64 - bits))
 }
 
-/// `value` as a signed number of `bits` bits.
+/// Returns `value` as a signed number of `bits` bits.
 #[inline]
 pub(crate) fn signed(value: u64, bits: u32) -> i64 {
     let unused = 64 - bits;
@@ -70,7 +70,7 @@ impl Flags {
             | flag(OF, self.overflow)
     }
 
-    /// Sets what user code may set.
+    /// Sets the flags that user code may set.
     pub(crate) fn pop(&mut self, value: u64, bits: u32) {
         let writable = truncate(WRITABLE, bits);
         *self = Self::new(self.rflags() & !writable | value & writable);
@@ -99,7 +99,7 @@ impl Flags {
         self.other = self.other & !DF | if on { DF } else { 0 };
     }
 
-    /// ZF alone.
+    /// Sets only ZF.
     pub(crate) fn set_zero_only(&mut self, on: bool) {
         self.zero = u64::from(!on);
     }
@@ -110,13 +110,13 @@ impl Flags {
         *self = Self::new(self.other | flag(ZF, zero) | flag(PF, parity) | flag(CF, carry));
     }
 
-    /// SF and OF alone.
+    /// Sets only SF and OF.
     pub(crate) fn set_sign_and_overflow(&mut self, sign: bool, overflow: bool) {
         self.sign = if sign { -1 } else { 0 };
         self.overflow = overflow;
     }
 
-    /// ZF, SF and PF after an instruction with this result.
+    /// Sets ZF, SF and PF for this result.
     #[inline]
     pub(crate) fn set_result<const BITS: u32>(&mut self, result: u64) {
         self.zero = result;
@@ -124,7 +124,7 @@ impl Flags {
         self.parity = result as u8;
     }
 
-    /// The same, for a size that is known later.
+    /// Like [`set_result`](Self::set_result), for a size that is not a constant.
     pub(crate) fn set_result_of(&mut self, result: u64, bits: u32) {
         self.zero = truncate(result, bits);
         self.sign = signed(result, bits);
@@ -163,7 +163,7 @@ impl Flags {
         result
     }
 
-    /// `carries` has the carry out of each bit.
+    /// Sets the flags of a sum; `carries` has the carry out of each bit.
     #[inline]
     fn set_sum<const BITS: u32>(&mut self, a: u64, b: u64, result: u64, carries: u64) {
         self.set_result::<BITS>(result);
@@ -172,7 +172,8 @@ impl Flags {
         self.adjust = (a ^ b ^ result) as u8;
     }
 
-    /// Whether a condition holds; numbered as in the encodings of `jcc`, `setcc` and `cmovcc`.
+    /// Returns whether a condition holds. Conditions are numbered as in the encodings of `jcc`,
+    /// `setcc` and `cmovcc`.
     #[inline]
     pub(crate) fn holds<const CONDITION: u8>(&self) -> bool {
         let holds = match CONDITION >> 1 {

@@ -1,10 +1,10 @@
-//! Vector registers as numbers: a 128-bit lane as an array of elements, and back.
+//! Vector registers as numbers: conversions between 128-bit lanes and arrays of elements.
 
 use std::array;
 
 use crate::registers::Vector;
 
-/// What a lane may be made of.
+/// A type of element that a lane may consist of.
 pub(crate) trait Element: Copy {
     /// All elements of a lane, the lowest first.
     type Elements: AsRef<[Self]> + AsMut<[Self]>;
@@ -51,7 +51,7 @@ elements! {
     f64, u64, 2, f64::to_bits, f64::from_bits;
 }
 
-/// `f` of each element.
+/// Applies `f` to each element.
 #[inline]
 pub(crate) fn map<T: Element>(a: u128, f: impl Fn(T) -> T) -> u128 {
     let mut elements = T::split(a);
@@ -61,7 +61,7 @@ pub(crate) fn map<T: Element>(a: u128, f: impl Fn(T) -> T) -> u128 {
     T::join(elements)
 }
 
-/// `f` of each pair of elements.
+/// Applies `f` to each pair of elements.
 #[inline]
 pub(crate) fn zip<T: Element>(a: u128, b: u128, f: impl Fn(T, T) -> T) -> u128 {
     let (mut elements, b) = (T::split(a), T::split(b));
@@ -71,7 +71,7 @@ pub(crate) fn zip<T: Element>(a: u128, b: u128, f: impl Fn(T, T) -> T) -> u128 {
     T::join(elements)
 }
 
-/// `f` of the elements with the same number in three lanes.
+/// Applies `f` to the elements with the same number in three lanes.
 #[inline]
 pub(crate) fn zip3<T: Element>(a: u128, b: u128, c: u128, f: impl Fn(T, T, T) -> T) -> u128 {
     let (mut elements, b, c) = (T::split(a), T::split(b), T::split(c));
@@ -81,7 +81,7 @@ pub(crate) fn zip3<T: Element>(a: u128, b: u128, c: u128, f: impl Fn(T, T, T) ->
     T::join(elements)
 }
 
-/// A lane from its elements: `f` of the number of each.
+/// Builds a lane by applying `f` to the number of each element.
 #[inline]
 pub(crate) fn build<T: Element>(f: impl Fn(usize) -> T) -> u128 {
     let mut elements = T::split(0);
@@ -91,7 +91,7 @@ pub(crate) fn build<T: Element>(f: impl Fn(usize) -> T) -> u128 {
     T::join(elements)
 }
 
-/// An element of `size` bytes.
+/// Returns an element of `size` bytes.
 #[inline]
 pub(crate) fn element(vector: &Vector, size: usize, number: usize) -> u64 {
     let byte = number * size;
@@ -109,7 +109,7 @@ pub(crate) fn set_element(vector: &mut Vector, size: usize, number: usize, value
     *lane = *lane & !mask | u128::from(value) << shift & mask;
 }
 
-/// The bytes of a vector.
+/// Returns the bytes of a vector.
 #[inline]
 pub(crate) fn to_bytes(vector: &Vector) -> [u8; 64] {
     let mut bytes = [0; 64];
@@ -119,7 +119,7 @@ pub(crate) fn to_bytes(vector: &Vector) -> [u8; 64] {
     bytes
 }
 
-/// A vector from its bytes.
+/// Builds a vector from its bytes.
 #[inline]
 pub(crate) fn from_bytes(bytes: &[u8; 64]) -> Vector {
     let (lanes, _) = bytes.as_chunks::<16>();

@@ -1,28 +1,31 @@
-//! An interpreter for x86_64 user code, over memory that somebody else provides.
+//! An interpreter for x86_64 user code, over memory that the caller provides.
 //!
-//! Nothing is executed: instructions are decoded and computed one by one, over the pages of a [`Source`],
-//! and what they write is kept aside. So the code of a process that is stopped or dead can be asked what
-//! it would do next, on any kind of processor and without any risk. System calls, faults, breakpoints and
-//! instructions that it does not know end a run; the caller says how to go on.
+//! Nothing is executed: instructions are decoded and computed one by one over the pages of a
+//! [`Source`], and what they write is kept separately. So a caller can find out what the code
+//! of a stopped or dead process would do next, on any kind of processor and without any risk.
+//! A run ends at system calls, faults, breakpoints and unknown instructions; the caller
+//! decides how to continue.
 //!
-//! # What it knows
+//! # Supported instructions
 //!
-//! All integer instructions of user mode, SSE to SSE4.2, AVX, AVX2, FMA, F16C, AES, SHA, most of AVX-512 as
-//! far as it has no approximations, x87 without transcendental functions, and the simpler part of MMX. A
-//! snapshot of the tests lists them by name (`tests/processor/snapshots`). Whatever else there is stops the
-//! run as [`Stop::UnknownInstruction`]; so does what is known in general but not in this state:
+//! All integer instructions of user mode, SSE to SSE4.2, AVX, AVX2, FMA, F16C, AES, SHA, most of
+//! AVX-512 except approximations, x87 without transcendental functions, and the simpler part of
+//! MMX. A snapshot of the tests lists them by name (`tests/processor/snapshots`). Any other
+//! instruction stops the run with [`Stop::UnknownInstruction`]; so do these cases of supported
+//! instructions:
 //!
-//! - floating-point arithmetic (not conversions) with a rounding mode other than to nearest, with denormals
-//!   taken as zero, or with exceptions that are not masked;
+//! - floating-point arithmetic (not conversions) with a rounding mode other than to nearest, with
+//!   denormals taken as zero, or with unmasked exceptions;
 //! - x87 with less than 64 bits of precision, empty registers, or a full stack;
-//! - results that the manuals leave open and processors differ in, such as `shld` of 16 bits by more.
+//! - results that the manuals leave undefined and in which processors differ, such as `shld` of 16
+//!   bits by more than 16.
 //!
-//! Where it differs from a processor:
+//! The interpreter differs from a processor in these ways:
 //!
-//! - Flags that an instruction leaves undefined have some value.
-//! - The sticky exception bits of MXCSR and of the x87 status word stay as they are.
-//! - `cpuid` describes the plainest x86_64 processor, `rdtsc` stands still, and fences and prefetches do
-//!   nothing.
+//! - Flags that an instruction leaves undefined have an arbitrary value.
+//! - The sticky exception bits of MXCSR and of the x87 status word never change.
+//! - `cpuid` describes the plainest x86_64 processor, `rdtsc` stands still, and fences and
+//!   prefetches do nothing.
 //!
 //! # Example
 //!

@@ -1,4 +1,4 @@
-//! What instructions work on.
+//! The state that instructions work on.
 
 use crate::{
     flags::{Flags, truncate},
@@ -9,25 +9,26 @@ use crate::{
     source::{Fault, Wanted, Why},
 };
 
-/// Why an instruction did not end as usual. The details are elsewhere, so that it is small.
+/// Why an instruction did not complete normally. Details are kept
+/// elsewhere, which keeps this small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// See [`Memory::take_fault`].
     Fault,
-    /// Not known, or not in this state.
+    /// The instruction is not supported, or not in this state.
     Unknown(Unsupported),
     Trap(Trap),
     SystemCall,
-    /// A repeated instruction used up the budget, and is not done.
+    /// A repeated instruction used up the budget before it was done.
     Budget,
 }
 
-/// What about an instruction is not supported.
+/// The part of an instruction that is not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unsupported {
-    /// All of it.
+    /// The whole instruction.
     Instruction,
-    /// What the control register of the unit asks for.
+    /// The mode that the control register of the unit asks for.
     Control,
     /// These operands.
     Operands,
@@ -41,22 +42,23 @@ impl From<Faulted> for Exit {
 
 pub(crate) type Result<T = ()> = std::result::Result<T, Exit>;
 
-/// The state of a processor, in the form in which instructions want it.
+/// The state of a processor, in the form that instructions use.
 pub(crate) struct Machine<'s> {
-    /// The general registers, then 0, then the bases of `fs` and `gs`; the rest is 0. An address is
-    /// a sum of words, whichever of its parts it has.
+    /// The general registers, then 0, then the bases of `fs` and `gs`; the rest is 0. Every address
+    /// is a sum of words: a part that it lacks is word 16, which is 0.
     pub(crate) words: [u64; 32],
-    /// The next instruction.
+    /// The address of the next instruction.
     pub(crate) ip: u64,
     pub(crate) flags: Flags,
-    /// While instructions run, the general registers, `rip`, the flags and the bases are above.
+    /// The other registers. While instructions run, the fields above hold the general registers,
+    /// `rip`, the flags and the segment bases.
     pub(crate) registers: Registers,
     pub(crate) memory: Memory<'s>,
     /// How many more instructions may run.
     pub(crate) budget: u64,
 }
 
-/// The handler of what has no other.
+/// The handler of instructions that have no other.
 pub(crate) fn unknown(_: &mut Machine<'_>, _: &Op) -> Result {
     Err(Exit::Unknown(Unsupported::Instruction))
 }
@@ -73,7 +75,7 @@ impl<'s> Machine<'s> {
         }
     }
 
-    /// Takes over the registers.
+    /// Copies the registers to the fields that instructions use.
     pub(crate) fn enter(&mut self) {
         let registers = &self.registers;
         self.words[..16].copy_from_slice(&registers.general);
@@ -83,7 +85,7 @@ impl<'s> Machine<'s> {
         self.flags = Flags::new(registers.rflags);
     }
 
-    /// Gives them back.
+    /// Copies those fields back to the registers.
     pub(crate) fn leave(&mut self) {
         let registers = &mut self.registers;
         registers.general.copy_from_slice(&self.words[..16]);
@@ -93,7 +95,7 @@ impl<'s> Machine<'s> {
         registers.rflags = self.flags.rflags();
     }
 
-    /// A word by its number. The mask spares a check of the bounds.
+    /// Returns a word by its number. The mask avoids a bounds check.
     #[inline]
     pub(crate) fn word(&self, number: u8) -> u64 {
         self.words[usize::from(number & 31)]
@@ -104,7 +106,7 @@ impl<'s> Machine<'s> {
         &mut self.words[usize::from(number & 15)]
     }
 
-    /// A general register of this size, zero-extended.
+    /// Returns a general register of `bits` bits, zero-extended.
     #[inline]
     pub(crate) fn get(&self, bits: u32, number: u8) -> u64 {
         match bits {
@@ -114,7 +116,8 @@ impl<'s> Machine<'s> {
         }
     }
 
-    /// Sets a general register of this size. 32 bits clear the upper half; fewer leave the rest.
+    /// Sets a general register of `bits` bits. 32 bits clear the upper half; fewer
+    /// leave the rest unchanged.
     #[inline]
     pub(crate) fn set(&mut self, bits: u32, number: u8, value: u64) {
         let word = self.word_mut(number);
@@ -127,7 +130,7 @@ impl<'s> Machine<'s> {
         }
     }
 
-    /// The address of the memory operand, without the base of its segment.
+    /// Returns the address of the memory operand, without the base of its segment.
     #[inline]
     pub(crate) fn offset(&self, op: &Op) -> u64 {
         let index = self.word(op.index) << (op.scale & 63);
@@ -142,13 +145,13 @@ impl<'s> Machine<'s> {
         }
     }
 
-    /// The address of the memory operand.
+    /// Returns the address of the memory operand.
     #[inline]
     pub(crate) fn address(&self, op: &Op) -> u64 {
         self.offset(op).wrapping_add(self.word(op.segment))
     }
 
-    /// Reads a number of this size, zero-extended.
+    /// Reads a number of `bits` bits, zero-extended.
     #[inline]
     pub(crate) fn load(&mut self, bits: u32, address: u64) -> Result<u64> {
         Ok(match bits {
@@ -170,13 +173,13 @@ impl<'s> Machine<'s> {
         Ok(())
     }
 
-    /// The value of an operand, with the size of the operation.
+    /// Returns the value of an operand, in the size of the operation.
     #[inline]
     pub(crate) fn operand(&mut self, op: &Op, operand: usize) -> Result<u64> {
         self.sized_operand(op, operand, u32::from(op.bits))
     }
 
-    /// The value of an operand of this size.
+    /// Returns the value of an operand of `bits` bits.
     #[inline]
     pub(crate) fn sized_operand(&mut self, op: &Op, operand: usize, bits: u32) -> Result<u64> {
         match op.kind[operand & 3] {
@@ -187,7 +190,7 @@ impl<'s> Machine<'s> {
         }
     }
 
-    /// Sets an operand, with the size of the operation.
+    /// Sets an operand, in the size of the operation.
     #[inline]
     pub(crate) fn set_operand(&mut self, op: &Op, operand: usize, value: u64) -> Result {
         let bits = u32::from(op.bits);
@@ -233,8 +236,8 @@ impl<'s> Machine<'s> {
             .into())
     }
 
-    /// Fails unless MXCSR asks for what the processor does by default: round to nearest, all
-    /// exceptions masked, denormals as they are.
+    /// Fails unless MXCSR has the default modes: round to nearest, all
+    /// exceptions masked, denormals kept.
     #[inline]
     pub(crate) fn check_default_floats(&self) -> Result {
         if self.registers.mxcsr & 0xffc0 == 0x1f80 {
@@ -244,7 +247,8 @@ impl<'s> Machine<'s> {
         }
     }
 
-    /// The rounding mode of conversions, if denormals and exceptions are as by default.
+    /// Returns the rounding mode of conversions; fails unless MXCSR has the default modes for
+    /// denormals and exceptions.
     pub(crate) fn rounding(&self, op: &Op) -> Result<Rounding> {
         if self.registers.mxcsr & 0x9fc0 != 0x1f80 {
             return Err(Exit::Unknown(Unsupported::Control));

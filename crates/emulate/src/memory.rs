@@ -1,8 +1,8 @@
-//! The memory that code sees: the pages of the source, and above them what was written.
+//! The memory that code sees: the pages of the source, overlaid with the pages that were written.
 //!
-//! Pages live in one slab and are named by their slot in it. Two maps lead from page numbers to
-//! slots: `base`, which has the unchanged pages of the source and what was committed, and `written`,
-//! which has what was written since. Two small direct-mapped tables in front of the maps answer nearly
+//! Pages live in one slab and are identified by their slot in it. Two maps lead from page numbers
+//! to slots: `base` holds the unchanged pages of the source and the committed pages, and `written`
+//! holds the pages written since. Two small direct-mapped tables in front of the maps answer nearly
 //! all accesses.
 
 use std::{
@@ -22,16 +22,18 @@ const TABLE_SIZE: usize = 256;
 /// How much an emulator may keep in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Unchanged pages of the source that are kept, at least 64: one instruction may touch dozens.
+    /// The number of unchanged pages of the source to keep, at least 64: one
+    /// instruction may touch dozens.
     pub cached_pages: usize,
-    /// Written pages. An instruction that would write one more stops with [`Why::TooManyWritten`].
+    /// The maximum number of written pages. An instruction that would write one more stops with
+    /// [`Why::TooManyWritten`].
     pub written_pages: usize,
-    /// Decoded instructions; when there are more, decoding starts anew.
+    /// The maximum number of decoded instructions; beyond it, all of them are dropped.
     pub decoded_instructions: usize,
 }
 
 impl Default for Limits {
-    /// At most 8 MiB of unchanged pages, 64 MiB of written ones, 8 MiB of decoded instructions.
+    /// Allows 8 MiB of unchanged pages, 64 MiB of written ones, 8 MiB of decoded instructions.
     fn default() -> Self {
         Self {
             cached_pages: 2048,
@@ -49,14 +51,14 @@ struct Entry {
 }
 
 impl Entry {
-    /// No address has this page number.
+    /// An empty entry; no address has this page number.
     const EMPTY: Self = Self {
         page: u64::MAX,
         slot: 0,
     };
 }
 
-/// Memory that was not in the source.
+/// Memory that is not in the source.
 #[derive(Clone, Copy, Debug)]
 struct Fresh {
     first: u64,
@@ -66,8 +68,8 @@ struct Fresh {
 
 /// The memory that the interpreted code sees.
 ///
-/// What it writes is kept in a layer of its own, until [`commit`](Self::commit) makes it the state to
-/// return to or [`revert`](Self::revert) drops it. The [`Source`] is never changed.
+/// What the code writes is kept in a separate layer, until [`commit`](Self::commit) makes it the
+/// state to return to or [`revert`](Self::revert) drops it. The [`Source`] is never changed.
 pub struct Memory<'s> {
     source: Box<dyn Source + 's>,
     limits: Limits,
@@ -76,7 +78,7 @@ pub struct Memory<'s> {
     free: Vec<u32>,
     base: HashMap<u64, u32>,
     written: HashMap<u64, u32>,
-    /// The pages of `base` that could be had from the source again, oldest first.
+    /// The pages of `base` that can be read from the source again, oldest first.
     unchanged: VecDeque<u64>,
     fresh: Vec<Fresh>,
     committed_fresh: usize,
@@ -89,7 +91,7 @@ pub struct Memory<'s> {
     fault: Option<Fault>,
 }
 
-/// An access failed; [`Memory::take_fault`] says why. Small, so that it is returned in a register.
+/// A failed access; [`Memory::take_fault`] says why. Small, so that it is returned in a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Faulted;
 
@@ -128,7 +130,7 @@ impl<'s> Memory<'s> {
         Ok(bytes)
     }
 
-    /// Fills `into`. What comes before the byte that cannot be read is filled in any case.
+    /// Fills `into`. The bytes before the first one that cannot be read are filled in any case.
     ///
     /// # Errors
     ///
@@ -143,7 +145,7 @@ impl<'s> Memory<'s> {
     ///
     /// [`Fault`] with the first byte that cannot be written.
     pub fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
-        // The first round finds out whether all of it can be written.
+        // The first round checks that all bytes can be written.
         for last in [false, true] {
             let (mut address, mut rest) = (address, bytes);
             while !rest.is_empty() {
@@ -160,8 +162,8 @@ impl<'s> Memory<'s> {
         Ok(())
     }
 
-    /// Adds memory that reads as zeros, in place of what the source may have there. The bounds are
-    /// widened to whole pages.
+    /// Adds memory that reads as zeros and hides what the source has there. The bounds
+    /// are widened to whole pages.
     pub fn map(&mut self, range: Range<u64>, access: Access) {
         let first = range.start >> OFFSET_BITS;
         let end = (range.end >> OFFSET_BITS) + u64::from(range.end & OFFSET_MASK != 0);
@@ -184,14 +186,14 @@ impl<'s> Memory<'s> {
         self.drop_unchanged(inside);
         for page in hidden {
             if self.base.contains_key(&page) && !self.written.contains_key(&page) {
-                // It was committed, and must be there again after a revert.
+                // The page was committed, and must be there again after a revert.
                 let slot = self.allocate(access);
                 self.written.insert(page, slot);
             }
         }
     }
 
-    /// Makes the present state the one that [`revert`](Self::revert) returns to.
+    /// Makes the current state the one that [`revert`](Self::revert) returns to.
     pub fn commit(&mut self) {
         self.committed_fresh = self.fresh.len();
         if !self.written.is_empty() {
@@ -206,7 +208,7 @@ impl<'s> Memory<'s> {
         }
     }
 
-    /// Drops what was written and mapped since the last [`commit`](Self::commit).
+    /// Drops everything written and mapped since the last [`commit`](Self::commit).
     pub fn revert(&mut self) {
         let mut written = std::mem::take(&mut self.written);
         for (page, slot) in written.drain() {
@@ -216,7 +218,7 @@ impl<'s> Memory<'s> {
                 self.stale.push(page);
             }
         }
-        // The table is kept: most callers revert again and again.
+        // Keeps the allocation: most callers revert again and again.
         self.written = written;
         if self.fresh.len() > self.committed_fresh {
             let dropped = self.fresh.split_off(self.committed_fresh);
@@ -230,13 +232,13 @@ impl<'s> Memory<'s> {
         }
     }
 
-    /// How many pages were written since the last [`commit`](Self::commit).
+    /// Returns the number of pages written since the last [`commit`](Self::commit).
     pub fn written_pages(&self) -> usize {
         self.written.len()
     }
 
-    /// Copies the bytes of an instruction, and remembers that they are code. Returns how many there
-    /// were: fewer than asked for where the next page cannot be executed.
+    /// Copies the bytes of an instruction. Returns how many there were: fewer than asked for if the
+    /// next page cannot be executed.
     pub(crate) fn fetch(&mut self, address: u64, into: &mut [u8]) -> Result<usize, Fault> {
         match self.copy_out(address, into, Wanted::Execute) {
             Ok(()) => Ok(into.len()),
@@ -249,7 +251,7 @@ impl<'s> Memory<'s> {
     pub(crate) fn mark_code(&mut self, address: u64) {
         let page = address >> OFFSET_BITS;
         if self.code.insert(page) {
-            // The next write must come to know.
+            // The next write must not be served from the table, so that it marks the code as stale.
             let entry = &mut self.writable[page as usize % TABLE_SIZE];
             if entry.page == page {
                 *entry = Entry::EMPTY;
@@ -257,13 +259,13 @@ impl<'s> Memory<'s> {
         }
     }
 
-    /// Whether instructions were changed after they were decoded.
+    /// Returns whether instructions were changed after they were decoded.
     #[inline]
     pub(crate) fn has_stale_code(&self) -> bool {
         !self.stale.is_empty()
     }
 
-    /// The addresses of the pages whose instructions must be decoded anew.
+    /// Takes the addresses of the pages whose instructions must be decoded again.
     pub(crate) fn take_stale_code(&mut self) -> Vec<u64> {
         self.stale
             .drain(..)
@@ -335,7 +337,7 @@ impl<'s> Memory<'s> {
         Ok(())
     }
 
-    /// Where the page of `address` is, if it may be used so.
+    /// Returns the slot of the page of `address`, if the page allows the access.
     fn slot(&mut self, address: u64, wanted: Wanted) -> Result<u32, Fault> {
         let fault = |why| Fault {
             address,
@@ -357,14 +359,15 @@ impl<'s> Memory<'s> {
         Ok(slot)
     }
 
-    /// Where the page of `address` is, with a copy of its own.
+    /// Returns the slot of the page of `address`, and copies the page first
+    /// if it was not yet written.
     fn slot_to_write(&mut self, address: u64) -> Result<u32, Fault> {
         let page = address >> OFFSET_BITS;
         let from = self.slot(address, Wanted::Write)?;
         let slot = match self.written.get(&page) {
             Some(slot) => *slot,
             None => {
-                // Whatever is in use and not an unchanged page of the source was written.
+                // Every slot in use that does not hold an unchanged page of the source was written.
                 let in_use = self.slab.len() - self.free.len() - self.unchanged.len();
                 if in_use >= self.limits.written_pages {
                     return Err(Fault {
@@ -390,7 +393,7 @@ impl<'s> Memory<'s> {
         Ok(slot)
     }
 
-    /// Gets a page from the source, in place of the oldest one if there are enough.
+    /// Reads a page from the source, and evicts the oldest one if the limit is reached.
     fn bring_in(&mut self, page: u64) -> Result<u32, Why> {
         if self.unchanged.len() >= self.limits.cached_pages
             && let Some(oldest) = self.unchanged.pop_front()
@@ -426,7 +429,7 @@ impl<'s> Memory<'s> {
         }
     }
 
-    /// A page of zeros.
+    /// Allocates a page of zeros.
     fn allocate(&mut self, access: Access) -> u32 {
         if let Some(slot) = self.free.pop() {
             self.slab[slot as usize] = [0; PAGE_SIZE];
@@ -447,14 +450,15 @@ impl<'s> Memory<'s> {
         }
     }
 
-    /// The page leaves `base`: entries that name the page above it in `written` stay right.
+    /// Forgets the entries of a page that leaves `base`. Entries that name the
+    /// same page in `written` stay.
     fn forget_entries_of_base(&mut self, page: u64) {
         if !self.written.contains_key(&page) {
             self.forget_entries(page);
         }
     }
 
-    /// Forgets unchanged pages: what they hold is no longer what is there.
+    /// Drops unchanged pages whose content is out of date.
     fn drop_unchanged(&mut self, inside: impl Fn(&u64) -> bool) {
         let (gone, kept): (Vec<u64>, Vec<u64>) =
             self.unchanged.iter().partition(|page| inside(page));
@@ -485,7 +489,7 @@ impl fmt::Debug for Memory<'_> {
     }
 }
 
-/// Whether the processor would accept the address: bits 47 to 63 are equal.
+/// Returns whether the processor accepts the address: bits 47 to 63 are equal.
 fn is_canonical(address: u64) -> bool {
     ((address << 16) as i64 >> 16) as u64 == address
 }

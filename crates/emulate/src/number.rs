@@ -1,16 +1,16 @@
 //! Floating-point numbers as processors treat them: NaNs, and conversions in all rounding modes.
 //!
-//! Numbers are passed as their bits, in the lower part of a `u64`.
+//! Numbers are passed as bits, in the lower part of a `u64`.
 
 use crate::op::Rounding;
 
-/// What arithmetic needs to know of a kind of number.
+/// The properties of a number type that arithmetic needs.
 pub(crate) trait Float: Copy + PartialOrd {
-    /// The NaN that invalid operations give.
+    /// The NaN that invalid operations return.
     const DEFAULT_NAN: Self;
 
     fn is_nan(self) -> bool;
-    /// The NaN with the same payload that signals nothing.
+    /// Returns the quiet NaN with the same payload.
     fn quiet(self) -> Self;
     fn multiply_add(self, b: Self, c: Self) -> Self;
     fn negate(self) -> Self;
@@ -41,7 +41,7 @@ macro_rules! float {
 float!(f32, 0xffc0_0000, 0x40_0000);
 float!(f64, 0xfff8_0000_0000_0000, 0x8_0000_0000_0000);
 
-/// The result of an operation of two numbers, where one of them may be a NaN.
+/// Returns the result of an operation on two numbers, either of which may be a NaN.
 #[inline]
 pub(crate) fn arithmetic<F: Float>(a: F, b: F, result: F) -> F {
     if !result.is_nan() {
@@ -55,7 +55,7 @@ pub(crate) fn arithmetic<F: Float>(a: F, b: F, result: F) -> F {
     }
 }
 
-/// `f32` to `f64`.
+/// Converts `f32` to `f64`.
 pub(crate) fn widen(x: u64) -> u64 {
     let x = f32::from_bits(x as u32);
     if x.is_nan() {
@@ -65,7 +65,7 @@ pub(crate) fn widen(x: u64) -> u64 {
     f64::from(x).to_bits()
 }
 
-/// `f64` to `f32`.
+/// Converts `f64` to `f32`.
 pub(crate) fn narrow(x: u64, mode: Rounding) -> u64 {
     let x = f64::from_bits(x);
     if x.is_nan() {
@@ -84,7 +84,7 @@ pub(crate) fn narrow(x: u64, mode: Rounding) -> u64 {
     u64::from(rounded.to_bits())
 }
 
-/// A number rounded to an integer.
+/// Rounds a number to an integer.
 pub(crate) fn round(x: f64, mode: Rounding) -> f64 {
     match mode {
         Rounding::Nearest => x.round_ties_even(),
@@ -94,7 +94,7 @@ pub(crate) fn round(x: f64, mode: Rounding) -> f64 {
     }
 }
 
-/// `f64` to a signed integer of `bits` bits; what does not fit becomes the least one.
+/// Converts `f64` to a signed integer of `bits` bits; values that do not fit become the minimum.
 pub(crate) fn to_signed(x: u64, bits: u32, mode: Rounding) -> u64 {
     let x = round(f64::from_bits(x), mode);
     let limit = 2_f64.powi(bits as i32 - 1);
@@ -105,7 +105,7 @@ pub(crate) fn to_signed(x: u64, bits: u32, mode: Rounding) -> u64 {
     }
 }
 
-/// `f64` to an unsigned integer of `bits` bits; what does not fit becomes the greatest one.
+/// Converts `f64` to an unsigned integer of `bits` bits; values that do not fit become the maximum.
 pub(crate) fn to_unsigned(x: u64, bits: u32, mode: Rounding) -> u64 {
     let x = round(f64::from_bits(x), mode);
     if x >= 0.0 && x < 2_f64.powi(bits as i32) {
@@ -115,18 +115,18 @@ pub(crate) fn to_unsigned(x: u64, bits: u32, mode: Rounding) -> u64 {
     }
 }
 
-/// A signed integer to `f32` or `f64`, by the number of bits.
+/// Converts a signed integer to `f32` or `f64`, depending on `BITS`.
 pub(crate) fn from_signed<const BITS: u32>(x: i64, mode: Rounding) -> u64 {
     from_integer::<BITS>(x.into(), mode)
 }
 
-/// An unsigned integer to `f32` or `f64`.
+/// Converts an unsigned integer to `f32` or `f64`, depending on `BITS`.
 pub(crate) fn from_unsigned<const BITS: u32>(x: u64, mode: Rounding) -> u64 {
     from_integer::<BITS>(x.into(), mode)
 }
 
 fn from_integer<const BITS: u32>(x: i128, mode: Rounding) -> u64 {
-    // Both are far from overflow, so going back is exact.
+    // Both types are far from overflow, so the conversion back is exact.
     let correct = |back: i128| match mode {
         Rounding::Nearest => 0,
         Rounding::Down => -i32::from(back > x),
@@ -153,7 +153,7 @@ fn from_integer<const BITS: u32>(x: i128, mode: Rounding) -> u64 {
     }
 }
 
-/// A 16-bit number to `f32`.
+/// Converts a 16-bit float to `f32`.
 pub(crate) fn from_half(x: u64) -> u64 {
     let (sign, exponent, fraction) = ((x & 0x8000) << 16, x >> 10 & 31, x & 0x3ff);
     sign | match (exponent, fraction) {
@@ -164,7 +164,7 @@ pub(crate) fn from_half(x: u64) -> u64 {
     }
 }
 
-/// `f32` to a 16-bit number.
+/// Converts `f32` to a 16-bit float.
 pub(crate) fn to_half(x: u64, mode: Rounding) -> u64 {
     let (sign, exponent, fraction) = ((x >> 16) & 0x8000, (x >> 23 & 0xff) as i32, x & 0x7f_ffff);
     if exponent == 255 {
@@ -181,7 +181,7 @@ pub(crate) fn to_half(x: u64, mode: Rounding) -> u64 {
     } else {
         fraction | 0x80_0000
     };
-    // The last bit of a half stands for 2^-24 at least; that of a float for 2^(exponent - 150).
+    // The last bit of a half is worth at least 2^-24; that of a float is worth 2^(exponent - 150).
     let half_exponent = (exponent - 112).max(1);
     let shift = (13 + half_exponent - (exponent.max(1) - 112)).clamp(0, 40) as u32;
     let (quotient, rest, middle) = (
@@ -195,7 +195,7 @@ pub(crate) fn to_half(x: u64, mode: Rounding) -> u64 {
         Rounding::Up => rest != 0 && sign == 0,
         Rounding::Zero => false,
     };
-    // A carry out of the fraction goes to the exponent, as it should.
+    // A carry out of the fraction correctly goes into the exponent.
     let exponent_part = ((half_exponent - 1) as u64) << 10;
     let result = exponent_part + quotient + u64::from(up);
     if result < 0x7c00 {

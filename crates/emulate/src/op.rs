@@ -1,4 +1,4 @@
-//! A decoded instruction, ready to be run.
+//! A decoded instruction, ready to run.
 
 use iced_x86::{Code, Instruction, OpKind, Register};
 
@@ -7,25 +7,25 @@ use crate::machine::{Machine, Result};
 /// Runs one instruction.
 pub(crate) type Handler = for<'s> fn(&mut Machine<'s>, &Op) -> Result;
 
-/// What a vector instruction does with its lanes or elements.
+/// What a vector instruction computes from its lanes or elements.
 #[derive(Clone, Copy)]
 pub(crate) enum Kernel {
     None,
-    /// Of a lane.
+    /// From one lane.
     One(fn(u128) -> u128),
-    /// Of a lane and the immediate.
+    /// From one lane and the immediate.
     OneImmediate(fn(u128, u8) -> u128),
-    /// Of two lanes.
+    /// From two lanes.
     Two(fn(u128, u128) -> u128),
-    /// Of two lanes and the immediate.
+    /// From two lanes and the immediate.
     TwoImmediate(fn(u128, u128, u8) -> u128),
-    /// Of three lanes: the first is the destination's.
+    /// From three lanes, the first from the destination.
     Three(fn(u128, u128, u128) -> u128),
-    /// The same, with the immediate.
+    /// From three lanes as above, and the immediate.
     ThreeImmediate(fn(u128, u128, u128, u8) -> u128),
-    /// Of an element, to an element of another size.
+    /// From an element to an element of another size.
     Element(fn(u64) -> u64),
-    /// The same, where the rounding mode matters.
+    /// From an element to another, if the rounding mode matters.
     Rounded(fn(u64, Rounding) -> u64),
 }
 
@@ -49,7 +49,7 @@ impl Rounding {
     }
 }
 
-/// What an explicit operand is.
+/// The kind of an explicit operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     None,
@@ -58,7 +58,7 @@ pub(crate) enum Kind {
     Immediate,
 }
 
-/// What an instruction does to the flow of control.
+/// The effect of an instruction on the flow of control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// The next instruction follows.
@@ -76,11 +76,12 @@ pub enum Flow {
 pub(crate) struct Traits(u16);
 
 impl Traits {
-    /// The bits of the destination register above the result stay, as in all but VEX and EVEX.
+    /// The bits of the destination register above the result stay unchanged, as in all
+    /// encodings but VEX and EVEX.
     pub(crate) const LEGACY: Self = Self(1);
     /// Masked elements become zero.
     pub(crate) const ZEROING: Self = Self(1 << 1);
-    /// The memory operand is one element, for all.
+    /// The memory operand is one element, used for all.
     pub(crate) const BROADCAST: Self = Self(1 << 2);
     /// Only the lowest element is computed.
     pub(crate) const SCALAR: Self = Self(1 << 3);
@@ -90,11 +91,11 @@ impl Traits {
     pub(crate) const ALIGNED: Self = Self(1 << 5);
     /// Addresses have 32 bits.
     pub(crate) const ADDRESS32: Self = Self(1 << 6);
-    /// Repeated, while equal if it compares.
+    /// Repeated; comparisons are repeated while equal.
     pub(crate) const REPEATED: Self = Self(1 << 7);
     /// Repeated while not equal.
     pub(crate) const REPEATED_UNEQUAL: Self = Self(1 << 8);
-    /// The memory operand is read whole, whatever the mask: results depend on other elements.
+    /// The whole memory operand is read, whatever the mask: results depend on other elements.
     pub(crate) const WHOLE: Self = Self(1 << 10);
     /// All lanes use the lowest lane of the second source.
     pub(crate) const UNIFORM: Self = Self(1 << 9);
@@ -113,20 +114,20 @@ impl Traits {
     }
 }
 
-/// A decoded instruction: who runs it, and its operands with everything resolved that does not depend
-/// on registers.
+/// A decoded instruction: its handler and its operands, resolved as far as they do
+/// not depend on registers.
 #[derive(Clone, Copy)]
 pub(crate) struct Op {
     pub(crate) run: Handler,
     pub(crate) kernel: Kernel,
-    /// What is added to the registers of an address; relative to `rip` it is the address.
+    /// Added to the registers of an address; if relative to `rip`, it is the address.
     pub(crate) displacement: u64,
     pub(crate) immediate: u64,
     /// Numbers of registers in [`Machine::words`].
     pub(crate) base: u8,
     pub(crate) index: u8,
     pub(crate) segment: u8,
-    /// The index is shifted left by this.
+    /// The index is shifted left by this number of bits.
     pub(crate) scale: u8,
     /// The register of each operand: its number, plus 16 for `ah`, `ch`, `dh` and `bh`.
     pub(crate) register: [u8; 4],
@@ -135,17 +136,17 @@ pub(crate) struct Op {
     pub(crate) bits: u8,
     /// The size of the memory operand, in bytes, or 0.
     pub(crate) memory_size: u16,
-    /// How many 128-bit lanes there are.
+    /// The number of 128-bit lanes.
     pub(crate) lanes: u8,
     /// The size of an element of the destination, in bytes.
     pub(crate) element: u8,
     /// The size of an element of the source, in bytes.
     pub(crate) from: u8,
-    /// How many bits of the immediate each lane uses up.
+    /// The number of bits of the immediate that each lane uses up.
     pub(crate) immediate_bits: u8,
     /// The number of the mask register, or 0 for none.
     pub(crate) mask: u8,
-    /// The rounding that the instruction itself asks for: 1 to 4, or 0 for none.
+    /// The rounding mode that the instruction itself asks for: 1 to 4, or 0 for none.
     pub(crate) rounding: u8,
     pub(crate) traits: Traits,
     pub(crate) flow: Flow,
@@ -155,13 +156,13 @@ pub(crate) struct Op {
 
 /// The number in [`Machine::words`] of a word that is always 0.
 pub(crate) const NO_REGISTER: u8 = 16;
-/// The number there of the base of `fs`.
+/// The number in [`Machine::words`] of the base of `fs`.
 pub(crate) const FS_BASE: u8 = 17;
-/// The number there of the base of `gs`.
+/// The number in [`Machine::words`] of the base of `gs`.
 pub(crate) const GS_BASE: u8 = 18;
 
 impl Op {
-    /// Resolves the operands. Nobody runs the instruction yet, so it is unknown.
+    /// Resolves the operands. The instruction has no handler yet, so it counts as unknown.
     pub(crate) fn new(instruction: &Instruction) -> Self {
         let mut op = Self {
             run: crate::machine::unknown,
@@ -235,7 +236,8 @@ impl Op {
             _ => NO_REGISTER,
         };
         let narrow = |register: Register| register.is_gpr32() || register == Register::EIP;
-        // Without a register the displacement says it all: iced extends it as the prefix wants.
+        // Without a register, the displacement is the whole address: iced
+        // extends it as the prefix asks.
         if narrow(base) || narrow(index) {
             self.traits.add(Traits::ADDRESS32);
         }
@@ -255,7 +257,7 @@ impl Op {
         }
     }
 
-    /// Whether the first operand is a register.
+    /// Returns whether the first operand is a register.
     pub(crate) fn writes_register(&self) -> bool {
         self.kind[0] == Kind::Register
     }
@@ -264,7 +266,7 @@ impl Op {
 fn register_number(register: Register) -> u8 {
     if register.is_gpr8() {
         let number = register as u8 - Register::AL as u8;
-        // In the order of iced: al … bl, ah … bh, spl, bpl, sil, dil, r8b …
+        // iced's order: al … bl, ah … bh, spl, bpl, sil, dil, r8b …
         return match number {
             0..4 => number,
             4..8 => number - 4 + 16,

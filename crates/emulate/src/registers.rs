@@ -1,15 +1,16 @@
-//! The registers that user code has.
+//! The registers of user code.
 
 use crate::x87::X87;
 
-/// A vector register, as four 128-bit lanes, the lowest first: `xmm` is lane 0, `ymm` lanes 0 and 1.
+/// A vector register, as four 128-bit lanes, the lowest first: `xmm` is
+/// lane 0, `ymm` lanes 0 and 1.
 pub type Vector = [u128; 4];
 
 /// All registers of a thread.
 #[derive(Clone, Debug)]
 pub struct Registers {
-    /// `rax`, `rcx`, `rdx`, `rbx`, `rsp`, `rbp`, `rsi`, `rdi`, `r8` to `r15`: in the order of their
-    /// numbers, see [`RAX`](Self::RAX) and the others.
+    /// `rax`, `rcx`, `rdx`, `rbx`, `rsp`, `rbp`, `rsi`, `rdi`, `r8` to `r15`, in the order of their
+    /// numbers: see [`RAX`](Self::RAX) and the others.
     pub general: [u64; 16],
     /// The address of the next instruction.
     pub rip: u64,
@@ -23,12 +24,12 @@ pub struct Registers {
     pub vectors: [Vector; 32],
     /// `k0` to `k7`.
     pub masks: [u64; 8],
-    /// Control and status of SSE. The six sticky exception bits are kept as they were: no
+    /// The control and status register of SSE. The six sticky exception bits never change: no
     /// instruction sets them.
     pub mxcsr: u32,
-    /// The x87 unit, and `mm0` to `mm7` with it.
+    /// The x87 unit, which includes `mm0` to `mm7`.
     pub x87: X87,
-    /// What `xgetbv` and the `xsave` family take as enabled.
+    /// The state components that `xgetbv` and the `xsave` family treat as enabled.
     pub xcr0: u64,
 }
 
@@ -60,8 +61,8 @@ impl Registers {
 }
 
 impl Default for Registers {
-    /// As the kernel starts a program: all zero, exceptions masked; the state of x87, SSE, AVX and
-    /// AVX-512 is enabled.
+    /// Returns the registers with which the kernel starts a program: all zero, exceptions masked;
+    /// the state of x87, SSE, AVX and AVX-512 is enabled.
     fn default() -> Self {
         Self {
             general: [0; 16],

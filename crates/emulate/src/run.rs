@@ -20,21 +20,21 @@ use crate::{
 pub enum Stop {
     /// At a breakpoint: the instruction at this address would be next.
     Breakpoint(u64),
-    /// At `syscall`. The registers are as the kernel finds them: the number in `rax`, `rip` behind the
-    /// instruction, `rcx` and `r11` set. Put the answer into `rax` and run on.
+    /// At `syscall`. The registers are as the kernel finds them: the number in `rax`, `rip` after
+    /// the instruction, `rcx` and `r11` set. To continue, put the answer into `rax` and run again.
     SystemCall,
-    /// At an access to memory that is not possible.
+    /// At a memory access that failed.
     Fault {
         /// The access.
         fault: Fault,
         /// The address of the instruction.
         at: u64,
     },
-    /// At an instruction that the interpreter does not know, or not in this state.
+    /// At an instruction that the interpreter does not support, or not in this state.
     UnknownInstruction {
         /// Its address.
         at: u64,
-        /// Its name, with what about it is not supported.
+        /// Its name, and which part of it is not supported.
         mnemonic: String,
     },
     /// At an instruction that a processor would not have finished either.
@@ -44,11 +44,11 @@ pub enum Stop {
         /// What the processor would have raised.
         trap: Trap,
     },
-    /// The budget is used up. Run on to continue.
+    /// The budget is used up. Run again to continue.
     Budget,
 }
 
-/// An exception of the processor that has nothing to do with memory.
+/// An exception of the processor that does not concern memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Trap {
@@ -56,13 +56,13 @@ pub enum Trap {
     Divide,
     /// `int3`.
     Breakpoint,
-    /// `ud2` and its kind: compilers put it where the program must not come.
+    /// `ud2` and its variants: compilers put them where the program must never arrive.
     Undefined,
     /// `hlt`, `in`, `cli` and others that only the kernel may run.
     Privileged,
     /// `int` with this number.
     Interrupt(u8),
-    /// `syscall`'s 32-bit relatives.
+    /// The 32-bit counterparts of `syscall`.
     OldSystemCall,
 }
 
@@ -101,23 +101,23 @@ pub struct Step {
     pub ip: u64,
     /// The stack pointer before it.
     pub sp: u64,
-    /// What it does to the flow of control.
+    /// Its effect on the flow of control.
     pub flow: Flow,
 }
 
 /// Sees every instruction before it runs.
 ///
 /// The steps are those of a debugger that steps through the code, with one difference: a repeated
-/// string instruction is one step, and one more for each run that it takes because a budget ended.
+/// string instruction is one step, plus one for each run that continues it after the budget ended.
 pub trait Observer {
-    /// The instruction is about to run. It may turn out that it cannot.
+    /// Called before an instruction runs. The instruction may still fail.
     #[inline]
     fn step(&mut self, step: Step) {
         let _ = step;
     }
 }
 
-/// Looks at nothing.
+/// Ignores all steps.
 impl Observer for () {}
 
 /// Addresses to stop at.
@@ -125,19 +125,19 @@ impl Observer for () {}
 pub struct Breakpoints(Vec<u64>);
 
 impl Breakpoints {
-    /// Adds one.
+    /// Adds an address.
     pub fn insert(&mut self, address: u64) {
         if let Err(place) = self.0.binary_search(&address) {
             self.0.insert(place, address);
         }
     }
 
-    /// Whether this is one.
+    /// Returns whether there is a breakpoint at this address.
     pub fn contains(&self, address: u64) -> bool {
         self.0.binary_search(&address).is_ok()
     }
 
-    /// The addresses that are in one of both only.
+    /// Returns the addresses that are in only one of the two.
     pub(crate) fn difference(&self, other: &Self) -> Vec<u64> {
         let only = |a: &Self, b: &Self| {
             a.0.iter()
@@ -158,24 +158,24 @@ impl FromIterator<u64> for Breakpoints {
     }
 }
 
-/// How many bytes a repeated string instruction moves for the price of another instruction.
+/// The number of bytes that a repeated string instruction moves for the price of one instruction.
 pub const BYTES_AS_CHEAP: u64 = 64;
 
-/// Interprets code.
+/// An interpreter of code, with its registers and memory.
 ///
-/// Making one costs some microseconds and 100 KiB; it is `Send`, and many may share a source.
+/// Creating one costs a few microseconds and 100 KiB. It is `Send`, and many may share a source.
 pub struct Emulator<'s> {
     machine: Machine<'s>,
     blocks: Blocks,
 }
 
 impl<'s> Emulator<'s> {
-    /// An emulator over this memory, with the default [`Limits`].
+    /// Creates an emulator over this memory, with the default [`Limits`].
     pub fn new(source: impl Source + 's) -> Self {
         Self::with_limits(source, Limits::default())
     }
 
-    /// An emulator over this memory.
+    /// Creates an emulator over this memory, with these limits.
     pub fn with_limits(source: impl Source + 's, limits: Limits) -> Self {
         Self {
             machine: Machine::new(Memory::new(source, limits)),
@@ -183,26 +183,26 @@ impl<'s> Emulator<'s> {
         }
     }
 
-    /// The registers.
+    /// Returns the registers.
     pub fn registers(&self) -> &Registers {
         &self.machine.registers
     }
 
-    /// The registers, to be changed.
+    /// Returns a mutable reference to the registers.
     pub fn registers_mut(&mut self) -> &mut Registers {
         &mut self.machine.registers
     }
 
-    /// The memory. Reading changes which pages are kept at hand, so there is no shared form of it.
+    /// Returns the memory. Reading changes which pages are cached, so this takes `&mut self`.
     pub fn memory(&mut self) -> &mut Memory<'s> {
         &mut self.machine.memory
     }
 
-    /// Runs from `rip` on, at most `budget` instructions. For a repeated one, each [`BYTES_AS_CHEAP`] bytes
-    /// that it is to move count as one more, and each byte that it compares.
+    /// Runs at most `budget` instructions, starting at `rip`. For a repeated instruction,
+    /// every [`BYTES_AS_CHEAP`] bytes that it would move count as one more, and so does
+    /// each byte that it compares.
     ///
-    /// It never stops at a breakpoint before the first instruction, so that a run may be resumed from
-    /// one.
+    /// A breakpoint at the first instruction is ignored, so that a run can be resumed from one.
     pub fn run(
         &mut self,
         budget: u64,
@@ -233,7 +233,7 @@ impl<'s> Emulator<'s> {
                     };
                 }
             };
-            // A breakpoint may be where nothing is.
+            // A breakpoint may be at an address that is not mapped.
             if block.breakpoint && (!resumed || block.ops.is_empty()) {
                 return Stop::Breakpoint(machine.ip);
             }

@@ -1,4 +1,4 @@
-//! Where memory comes from: what the caller has to provide, and what may go wrong with an address.
+//! The source of memory: what the caller provides, and how an access can fail.
 
 use std::{fmt, sync::Arc};
 
@@ -11,16 +11,16 @@ pub const PAGE_SIZE: usize = 4096;
 /// The bytes of one page.
 pub type Page = [u8; PAGE_SIZE];
 
-/// Memory that does not change while it is looked at.
+/// Memory that does not change while it is being read.
 ///
 /// One source may serve many emulators on many threads at once.
 pub trait Source: Send + Sync {
-    /// Fills `into` with the page that begins at `address`, a multiple of [`PAGE_SIZE`], and says
-    /// what may be done with it.
+    /// Fills `into` with the page that begins at `address`, a multiple of [`PAGE_SIZE`], and
+    /// returns the accesses that the page allows.
     ///
     /// # Errors
     ///
-    /// [`Absent`] where there is no such page, or its bytes are not known.
+    /// [`Absent`] if there is no such page, or its bytes are not known.
     fn page(&self, address: u64, into: &mut Page) -> Result<Access, Absent>;
 }
 
@@ -78,15 +78,15 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// An access to memory that was not possible.
+/// A memory access that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("cannot {wanted} {address:#x}: {why}")]
 pub struct Fault {
     /// The first byte that could not be accessed.
     pub address: u64,
-    /// What was to be done with it.
+    /// The access that was attempted.
     pub wanted: Wanted,
-    /// What stood in the way.
+    /// Why it failed.
     pub why: Why,
 }
 
@@ -100,13 +100,13 @@ pub enum Why {
     /// There was memory, but the source does not know its bytes.
     #[error("its bytes are not known")]
     NotPresent,
-    /// The page is there, but not for this.
+    /// The page does not allow this access.
     #[error("the page does not allow it")]
     NotAllowed,
-    /// The upper 17 bits of the address differ from each other.
+    /// The upper 17 bits of the address are not all equal.
     #[error("the address is not canonical")]
     NonCanonical,
-    /// The instruction wants an aligned operand.
+    /// The instruction requires an aligned operand.
     #[error("the address is not aligned")]
     Misaligned,
     /// More pages would be written than [`Limits::written_pages`](crate::Limits) allows.

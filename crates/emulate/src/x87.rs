@@ -1,14 +1,14 @@
 //! The x87 unit: its registers, and the arithmetic of its 80-bit numbers.
 //!
-//! All results are exact or rounded once, in each of the four modes. The significand of an intermediate
-//! result is a `u128` with bit 127 set: the upper half becomes the significand, the lower decides about
-//! rounding.
+//! All results are exact or rounded once, in each of the four modes. The significand of an
+//! intermediate result is a `u128` with bit 127 set: the upper half becomes the significand, the
+//! lower half decides the rounding.
 
 use std::cmp::Ordering;
 
 use crate::op::Rounding;
 
-/// A number of 80 bits.
+/// An 80-bit floating-point number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extended {
     /// The significand, with its integer bit.
@@ -20,22 +20,20 @@ pub struct Extended {
 /// The registers of the x87 unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct X87 {
-    /// `r0` to `r7`: `st(i)` is the one with number `top + i`, modulo 8. The significands are `mm0` to
-    /// `mm7`.
+    /// `r0` to `r7`: `st(i)` is register `top + i`, modulo 8. The significands are `mm0` to `mm7`.
     pub registers: [Extended; 8],
-    /// Which of them are in use, a bit for each.
+    /// Which registers are in use, one bit each.
     pub used: u8,
     /// The number of the register that is `st(0)`, 0 to 7.
     pub top: u8,
     /// The control word.
     pub control: u16,
-    /// The status word, without `top`. The exception bits are kept as they were: no instruction sets
-    /// them.
+    /// The status word, without `top`. The exception bits never change: no instruction sets them.
     pub status: u16,
 }
 
 impl Default for X87 {
-    /// As `fninit` leaves it.
+    /// Returns the state after `fninit`.
     fn default() -> Self {
         Self {
             registers: [Extended::default(); 8],
@@ -62,7 +60,7 @@ struct Finite {
 }
 
 impl Extended {
-    /// What invalid operations give.
+    /// The NaN that invalid operations return.
     pub(crate) const DEFAULT_NAN: Self = Self {
         significand: INTEGER_BIT | QUIET_BIT,
         exponent: 0xffff,
@@ -120,7 +118,8 @@ impl Extended {
         self.exponent & EXPONENT == 0 && self.significand != 0
     }
 
-    /// Whether processors since the 387 know this encoding: others lack the integer bit.
+    /// Returns whether processors since the 387 support this encoding; the unsupported
+    /// ones lack the integer bit.
     pub(crate) fn is_supported(self) -> bool {
         self.exponent & EXPONENT == 0 || self.significand & INTEGER_BIT != 0
     }
@@ -132,9 +131,9 @@ impl Extended {
         }
     }
 
-    /// The number, if it is neither 0 nor special.
+    /// Splits a number that is neither 0 nor special into its parts.
     fn finite(self) -> Finite {
-        // Denormals have the exponent of the least normal number.
+        // Denormals have the exponent of the smallest normal number.
         let exponent = i32::from((self.exponent & EXPONENT).max(1)) - BIAS;
         let shift = self.significand.leading_zeros().min(63);
         Finite {
@@ -144,7 +143,7 @@ impl Extended {
         }
     }
 
-    /// Rounds `significand / 2^127 * 2^exponent`; bit 127 of the significand is set.
+    /// Rounds `significand / 2^127 * 2^exponent`; bit 127 of the significand must be set.
     fn round(negative: bool, exponent: i32, significand: u128, mode: Rounding) -> Self {
         let mut biased = exponent + BIAS;
         let mut wide = significand;
@@ -181,7 +180,7 @@ impl Extended {
         }
     }
 
-    /// The same for any significand but 0.
+    /// Like [`round`](Self::round), for any significand but 0.
     fn normalize(negative: bool, exponent: i32, significand: u128, mode: Rounding) -> Self {
         let shift = significand.leading_zeros();
         Self::round(
@@ -213,7 +212,7 @@ impl Extended {
         if (a.exponent, a.significand) < (b.exponent, b.significand) {
             (a, b) = (b, a);
         }
-        // One bit of room for the carry.
+        // Leaves one bit of room for the carry.
         let larger = u128::from(a.significand) << 63;
         let smaller = shift_right(
             u128::from(b.significand) << 63,
@@ -268,7 +267,7 @@ impl Extended {
         let (a, b) = (self.finite(), other.finite());
         let divisor = u128::from(b.significand);
         let dividend = u128::from(a.significand) << 64;
-        // Two more bits than that, and one that says whether there is a rest.
+        // Two more bits of the quotient, and one that says whether there is a remainder.
         let (first, rest) = (dividend / divisor, dividend % divisor);
         let (second, rest) = ((rest << 2) / divisor, (rest << 2) % divisor);
         let quotient = (first << 2 | second) << 1 | u128::from(rest != 0);
@@ -293,7 +292,7 @@ impl Extended {
         let square = u128::from(a.significand) << (63 + odd);
         let root = square.isqrt();
         let rest = square - root * root;
-        // Between the halves there is nothing: (root + 1/2)^2 is no integer.
+        // There are no ties: (root + 1/2)^2 is not an integer.
         let below = if rest > root {
             3 << 62
         } else {
@@ -302,7 +301,7 @@ impl Extended {
         Self::normalize(false, a.exponent.div_euclid(2), root << 64 | below, mode)
     }
 
-    /// Rounded to an integer.
+    /// Rounds to an integer.
     pub(crate) fn round_to_integer(self, mode: Rounding) -> Self {
         if self.is_nan() {
             return self.quiet();
@@ -317,7 +316,7 @@ impl Extended {
         Self::normalize(negative, 127, u128::from(magnitude), Rounding::Nearest)
     }
 
-    /// The absolute value, rounded to an integer; it must be below 2^63.
+    /// Returns the absolute value, rounded to an integer; it must be below 2^63.
     fn magnitude(self, mode: Rounding) -> u64 {
         let a = self.finite();
         let wide = shift_right(u128::from(a.significand) << 64, (63 - a.exponent) as u32);
@@ -331,7 +330,7 @@ impl Extended {
         ))
     }
 
-    /// A signed integer of `bits` bits; what does not fit becomes the least one.
+    /// Converts to a signed integer of `bits` bits; values that do not fit become the minimum.
     pub(crate) fn to_integer(self, bits: u32, mode: Rounding) -> i64 {
         let least = i64::MIN >> (64 - bits);
         if self.is_zero() {
@@ -429,12 +428,12 @@ impl Extended {
             let to_infinity = rounds_up(a.negative, true, INTEGER_BIT, INTEGER_BIT, mode);
             return sign | if to_infinity { infinity } else { infinity - 1 };
         }
-        // Denormals lose as many bits as their exponent is too small.
+        // A denormal loses one bit for each step by which its exponent is too small.
         let lost = 63 - fraction_bits + if biased < 1 { (1 - biased) as u32 } else { 0 };
         let wide = shift_right(u128::from(a.significand) << 64, lost);
         let (kept, rest) = ((wide >> 64) as u64, wide as u64);
         let up = rounds_up(a.negative, kept & 1 != 0, rest, INTEGER_BIT, mode);
-        // The integer bit, and a carry, go into the exponent.
+        // The integer bit and a carry both go into the exponent.
         let exponent_part = ((biased.max(1) - 1) as u64) << fraction_bits;
         let result = exponent_part + kept + u64::from(up);
         if result < infinity {
@@ -444,12 +443,12 @@ impl Extended {
         sign | if to_infinity { infinity } else { infinity - 1 }
     }
 
-    /// The order, or `None` if one is a NaN.
+    /// Returns the order, or `None` if either number is a NaN.
     pub(crate) fn compare(self, other: Self) -> Option<Ordering> {
         if self.is_nan() || other.is_nan() {
             return None;
         }
-        // Denormals and the least normal numbers have one exponent.
+        // Denormals and the smallest normal numbers share an exponent.
         let key = |x: Self| {
             let exponent = if x.significand == 0 {
                 0
@@ -467,8 +466,8 @@ impl Extended {
     }
 }
 
-/// The NaN that an operation gives because an operand is one: the one with the larger significand, a
-/// quiet one rather than a signalling one.
+/// Returns the NaN that results if an operand is one: a quiet one rather than a signalling one,
+/// then the one with the larger significand.
 fn nan_of(a: Extended, b: Extended) -> Option<Extended> {
     let nan = match (a.is_nan(), b.is_nan()) {
         (false, false) => return None,
@@ -489,7 +488,7 @@ fn nan_of(a: Extended, b: Extended) -> Option<Extended> {
     Some(nan.quiet())
 }
 
-/// Shifts, and keeps in the lowest bit whether a bit was lost.
+/// Shifts right, and sets the lowest bit if a bit was lost.
 fn shift_right(value: u128, count: u32) -> u128 {
     match count {
         0 => value,
@@ -498,7 +497,8 @@ fn shift_right(value: u128, count: u32) -> u128 {
     }
 }
 
-/// Whether to round away from 0: `rest` is what was cut off, `half` half of the last place.
+/// Returns whether to round away from 0; `rest` is the part cut off, `half`
+/// is half of the last place.
 fn rounds_up(negative: bool, odd: bool, rest: u64, half: u64, mode: Rounding) -> bool {
     match mode {
         Rounding::Nearest => rest > half || rest == half && odd,

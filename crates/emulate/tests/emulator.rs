@@ -1,5 +1,5 @@
-//! Runs as a caller sees them: stops, steps, layers of memory, and instructions that cannot be compared
-//! with the processor one by one.
+//! Runs as the caller sees them: stops, steps, layers of memory, and instructions that cannot be
+//! compared with the processor one by one.
 
 use rtops_emulate::{
     Absent, Access, Breakpoints, Emulator, Flow, Limits, Observer, Page, Registers, Source, Step,
@@ -101,7 +101,7 @@ fn a_run_goes_on_after_a_breakpoint_and_after_the_budget() {
         emulator.run(100, &breakpoints, &mut ()),
         Stop::Breakpoint(CODE + 1)
     );
-    // A budget that ends just there does not hide it.
+    // A budget that ends at the breakpoint does not hide it.
     assert_eq!(
         emulator.run(4, &breakpoints, &mut ()),
         Stop::Breakpoint(CODE + 1)
@@ -253,7 +253,7 @@ fn popf_sets_what_user_code_may_set() {
         let stop = emulator.run(4, &at(&[]), &mut ());
         (stop, emulator.registers().general[Registers::RAX])
     };
-    // All but TF, which asks for a trap after every instruction.
+    // All flags but TF, which asks for a trap after every instruction.
     assert_eq!(run(0x7fff_feff), (Stop::Budget, 0x24_4ed7 | 0x200));
     assert_eq!(run(0), (Stop::Budget, 0x202));
     assert!(matches!(run(0x100).0, Stop::UnknownInstruction { .. }));
@@ -296,7 +296,7 @@ fn xsavec_and_xrstor_keep_all_vectors() {
         (before.vectors, before.masks, before.mxcsr)
     );
     assert_eq!(after.x87, before.x87);
-    // The header says what is there, and that it is without gaps.
+    // The header lists the components, and says that there are no gaps.
     let header = emulator.memory().read::<16>(DATA + 512).expect("data");
     assert_eq!(
         header,
@@ -338,7 +338,7 @@ fn mapped_memory_is_dropped_with_what_is_in_it() {
     memory.map(0x7000..0x9000, Access::READ_WRITE);
     memory.write(0x7ffe, &[1, 2, 3, 4]).expect("mapped");
     memory.commit();
-    // Over the source, and over what was committed.
+    // Maps over the source, and over committed memory.
     memory.write(DATA, &[7]).expect("data");
     memory.map(DATA..DATA + 1, Access::READ);
     memory.map(0x8000..0x8001, Access::READ_WRITE);

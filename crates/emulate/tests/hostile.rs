@@ -1,4 +1,4 @@
-//! Code and registers at random: nothing may panic, hang or grow.
+//! Random code and registers: nothing may panic, hang or grow without bound.
 
 use proptest::prelude::*;
 use rtops_emulate::{
@@ -9,7 +9,7 @@ const CODE: u64 = 0x1000;
 const DATA: u64 = 0x10_0000;
 const BUDGET: u64 = 20_000;
 
-/// Two pages of code that may be written, and a lot of data.
+/// Two writable pages of code, and a lot of data.
 struct Bytes(Vec<u8>);
 
 impl Source for Bytes {
@@ -106,7 +106,7 @@ fn a_huge_count_ends_with_the_budget() {
     ];
     let (stop, emulator) = run(&code);
     assert_eq!(stop, Stop::Budget);
-    // It was not begun.
+    // It did not begin.
     let registers = emulator.registers();
     assert_eq!(registers.general[7], DATA);
     assert_eq!(registers.general[1], u64::MAX);
@@ -152,7 +152,7 @@ fn code_that_changes_itself_runs_as_changed() {
 fn an_instruction_that_goes_on_in_an_absent_page_faults_there() {
     let mut code = vec![0x90; 0x2000];
     let last = code.len() - 3;
-    // mov rax, imm64, of which three bytes are there
+    // mov rax, imm64; only three bytes of it are there
     code[last..].copy_from_slice(&[0x48, 0xb8, 0x11]);
     let mut emulator = Emulator::new(Bytes(code));
     emulator.registers_mut().rip = CODE + last as u64;

@@ -1,4 +1,4 @@
-//! What code was run since it was last asked. Only code that was compiled with
+//! Reports which code ran since the last query. Only code that was compiled with
 //! `-C passes=sancov-module` counts; see `.ci/fuzz`.
 #![expect(
     unsafe_code,
@@ -11,7 +11,7 @@ use std::{
     sync::atomic::{AtomicPtr, AtomicUsize, Ordering},
 };
 
-/// More parts than the program is compiled in.
+/// The maximum number of parts; the program is compiled in fewer.
 const MAX_PARTS: usize = 4096;
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -19,7 +19,8 @@ static STARTS: [AtomicPtr<u8>; MAX_PARTS] = [const { AtomicPtr::new(ptr::null_mu
 static LENGTHS: [AtomicUsize; MAX_PARTS] = [const { AtomicUsize::new(0) }; MAX_PARTS];
 
 /// Called before `main` for each part of the program.
-// SAFETY: the name is reserved for whoever collects what the compiler counts, and nobody else does here.
+// SAFETY: the name is reserved for whoever collects the compiler's counters, and
+// nobody else does so here.
 #[unsafe(no_mangle)]
 extern "C" fn __sanitizer_cov_8bit_counters_init(start: *mut u8, stop: *mut u8) {
     let index = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -29,12 +30,12 @@ extern "C" fn __sanitizer_cov_8bit_counters_init(start: *mut u8, stop: *mut u8) 
     }
 }
 
-/// Called as well; what it tells is of no use here.
+/// Called as well; its arguments are not needed here.
 // SAFETY: as above.
 #[unsafe(no_mangle)]
 const extern "C" fn __sanitizer_cov_pcs_init(_start: *const usize, _stop: *const usize) {}
 
-/// The counters of a part, taken and set to zero.
+/// Takes the counters of a part, and sets them to zero.
 fn take(index: usize) -> Vec<u8> {
     let start = STARTS.get(index).map(|place| place.load(Ordering::Relaxed));
     let length = LENGTHS
@@ -43,24 +44,23 @@ fn take(index: usize) -> Vec<u8> {
     let Some(start) = start.filter(|start| !start.is_null()) else {
         return Vec::new();
     };
-    // SAFETY: the compiler told of these bytes, which are there as long as the program runs. They are
-    // counted up by this thread only, which is here.
+    // SAFETY: the compiler passed these bytes, which exist as long as the program runs. Only this
+    // thread counts them up, and it is here.
     let counters = unsafe { slice::from_raw_parts_mut(start, length) };
     let taken = counters.to_vec();
     counters.fill(0);
     taken
 }
 
-/// What was reached by any of the runs so far.
+/// The code that was reached by any run so far.
 #[derive(Debug, Default)]
 pub struct Coverage {
-    /// Where, and how often, by powers of two.
+    /// The places, and how often they were reached, in powers of two.
     seen: HashSet<(usize, usize, u32)>,
 }
 
 impl Coverage {
-    /// Whether the code that was run since the last call includes some that was never run before, or
-    /// not that often.
+    /// Returns whether code ran since the last call that never ran before, or not that often.
     pub fn grows(&mut self) -> bool {
         let before = self.seen.len();
         for part in 0..COUNT.load(Ordering::Relaxed).min(MAX_PARTS) {
@@ -72,7 +72,7 @@ impl Coverage {
         self.seen.len() > before
     }
 
-    /// How much was reached.
+    /// Returns how much was reached.
     pub fn size(&self) -> usize {
         self.seen.len()
     }

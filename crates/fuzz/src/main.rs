@@ -1,5 +1,5 @@
-//! Changes files at random, and has each read, until one harms the reader. A change that reaches code
-//! which none reached before is kept, and changed further.
+//! Changes files at random and reads each, until one harms the reader. A change that reaches code
+//! that none reached before is kept, and changed further.
 //!
 //! `rtops-fuzz RUNS`: the last file that was read is `target/fuzz-last`.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
@@ -25,7 +25,7 @@ use coverage::Coverage;
 use mutate::Random;
 use rtops_elf::{Budget, Limits};
 
-/// Longer files take longer, and are no worse.
+/// The maximum length of a file, in bytes; longer files take longer, and are no worse.
 const LONGEST: usize = 16 << 10;
 /// What a file may cost: little, so that many can be read.
 const LIMITS: Limits = Limits {
@@ -70,7 +70,7 @@ fn main() {
     );
 }
 
-/// The files that are checked in, and the small ones that are made.
+/// Returns the files that are checked in, and small generated ones.
 fn seeds() -> Vec<Vec<u8>> {
     let attacks = Path::new(env!("CARGO_MANIFEST_DIR")).join("../elf/tests/attacks");
     let mut paths: Vec<_> = fs::read_dir(attacks)
@@ -91,7 +91,7 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Has a file read, which is kept for whoever wants to know what it was that did harm.
+/// Reads a file, which is kept so that a harmful one can be examined.
 fn run(bytes: &[u8]) {
     let last = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/fuzz-last");
     let mut file = File::options()

@@ -1,6 +1,6 @@
-//! Changes at random, the same ones each time.
+//! Random changes, the same in each run.
 
-/// Numbers that files are not prepared for.
+/// Numbers that a reader may not be prepared for.
 const ODD: [u64; 10] = [
     0,
     1,
@@ -19,7 +19,7 @@ const ODD: [u64; 10] = [
 pub struct Random(u64);
 
 impl Random {
-    /// Those that belong to this number.
+    /// Starts the sequence of this seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed | 1)
     }
@@ -31,13 +31,13 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// One below this.
+    /// Returns a number below `limit`.
     pub fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.next() % (limit.max(1) as u64)).unwrap_or(0)
     }
 }
 
-/// Changes a few places of a file; some of what another one has may be among it.
+/// Changes a few places of a file; some of the changes may come from another file.
 pub fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut Random) {
     for _ in 0..=random.below(6) {
         let place = random.below(bytes.len());

@@ -1,4 +1,5 @@
-//! What a service says of its build. What can be read from its executable is not repeated here.
+//! What a service states about its build. What can be read from its
+//! executable is not repeated here.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,13 +8,13 @@ use serde::{Deserialize, Serialize};
 pub struct Build {
     /// The package of the service, if it states it.
     pub package: Option<Package>,
-    /// What else it states, in its order.
+    /// Other facts that it states, in its order.
     pub facts: Vec<Fact>,
     /// The features of the `rtops-agent` package that are switched on.
     pub agent_features: Vec<String>,
 }
 
-/// A package of cargo.
+/// A cargo package.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Package {
     /// Its name.
@@ -22,11 +23,11 @@ pub struct Package {
     pub version: String,
 }
 
-/// Something that only the service knows, such as the commit that it was built from.
+/// A fact that only the service knows, such as the commit that it was built from.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Fact {
-    /// What it is.
+    /// The name of the fact.
     pub key: String,
-    /// The fact.
+    /// Its value.
     pub value: String,
 }

@@ -1,8 +1,8 @@
 //! The only file that names bincode, so that another codec can take its place.
 //!
-//! Two rules keep decoding bounded: the limit below, which bincode applies to what a length
-//! claims before it allocates, and no list of zero-sized items in any message, as such a list
-//! claims nothing and could state any length.
+//! Two rules keep decoding bounded. bincode checks a claimed length against the limit below before
+//! it allocates. And no message has a list of zero-sized items: such a list takes no bytes and
+//! could state any length.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -20,7 +20,7 @@ pub(crate) fn encode(kind: FrameKind, message: &impl Serialize) -> Result<Vec<u8
     })
 }
 
-/// Decodes a body, all of it.
+/// Decodes a body; bytes left over are an error.
 pub(crate) fn decode<T: DeserializeOwned>(
     kind: FrameKind,
     body: &[u8],

@@ -1,8 +1,8 @@
-//! What can go wrong on the wire.
+//! Errors of the protocol.
 
 use std::io;
 
-/// A conversation that could not go on.
+/// Why a conversation could not continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
@@ -12,7 +12,7 @@ pub enum ProtocolError {
     /// The first bytes of a frame are not those of this protocol.
     #[error("the peer does not speak the rtops protocol")]
     NotRtops,
-    /// A frame says that it is longer than its receiver accepts.
+    /// A frame claims to be longer than its receiver accepts.
     #[error("a frame of {length} bytes is longer than the {limit} bytes allowed")]
     TooLong {
         /// The length that the frame's header states, in bytes.
@@ -20,7 +20,7 @@ pub enum ProtocolError {
         /// The receiver's limit, in bytes.
         limit: u32,
     },
-    /// A body does not decode as what its kind says it is.
+    /// A body does not decode as what its kind says.
     #[error("a frame of kind {kind} is malformed: {reason}")]
     Malformed {
         /// The kind byte of the frame.
@@ -28,7 +28,7 @@ pub enum ProtocolError {
         /// What the decoder found.
         reason: String,
     },
-    /// A frame arrived where another kind was due.
+    /// A frame arrived when another kind was due.
     #[error("a frame of kind {0} is out of place")]
     Unexpected(u8),
     /// The two sides share no protocol version.

@@ -1,4 +1,5 @@
-//! What a dump says beyond stacks: who holds what, who awaits whom, what has ended, and what ran of polls.
+//! What a dump contains besides stacks: who holds what, who awaits whom, what has
+//! ended, and what ran of polls.
 
 use std::io::{Read, Write};
 
@@ -10,58 +11,58 @@ use crate::{
     Unresolved, codec, read_frame, write_frame,
 };
 
-/// What has ended of the tasks and spans that were made at one place in the source.
+/// How many of the tasks and spans made at one place in the source have ended.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct EndedSite {
     /// The place. It may occur several times; the counts add up.
     pub site: SourceLocation,
     /// How many ended or were dropped since the process started.
     pub ended: u64,
-    /// The time since the last of them did, in nanoseconds.
+    /// The time since the last of them ended, in nanoseconds.
     pub last_ns: u64,
 }
 
-/// A lock that somebody waits for.
+/// A lock that a task or thread waits for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Resource {
     /// Its number, unique in the process and never reused.
     pub id: u64,
-    /// What it is.
+    /// Its kind.
     pub kind: ResourceKind,
-    /// The type of the value that it guards; no text where there is none.
+    /// The type of the value that it guards; no text if there is none.
     pub value_type: StringId,
     /// Where it was made.
     pub site: SourceLocation,
 }
 
-/// What tasks can hold and wait for.
+/// Something that tasks can hold and wait for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum ResourceKind {
     /// One holder at a time.
     Mutex,
     /// One writer or several readers.
     RwLock,
-    /// Permits. A waiter goes on when enough of them come back, from whomever.
+    /// Permits. A waiter continues when enough of them are returned, by anyone.
     Semaphore,
-    /// A set of tasks, its holders. A waiter goes on when any of them ends.
+    /// A set of tasks, its holders. A waiter continues when any of them ends.
     JoinSet,
 }
 
-/// Somebody holds a [`Resource`], or waits for it.
+/// A holder of a [`Resource`], or a waiter for it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Claim {
     /// The resource.
     pub resource: u64,
     /// Whether it is held or waited for.
     pub role: ClaimRole,
-    /// The task or span that took it or waits; 0 outside of all tracked futures. A guard that was
-    /// handed on is still the claim of the task that took it.
+    /// The task or span that took the resource or waits for it; 0 outside all tracked futures. A
+    /// guard that was passed on still belongs to the claim of the task that took it.
     pub task: u64,
-    /// The thread that did, at that time.
+    /// The thread that took it or began to wait, at that time.
     pub tid: i32,
-    /// Since when, in nanoseconds before now.
+    /// How long ago that was, in nanoseconds.
     pub since_ns: u64,
-    /// Where in the source.
+    /// Where that was in the source.
     pub site: SourceLocation,
     /// Whether others can hold it at the same time.
     pub mode: ClaimMode,
@@ -69,37 +70,37 @@ pub struct Claim {
     pub permits: u32,
 }
 
-/// On which side of a [`Resource`] a [`Claim`] is.
+/// Whether a [`Claim`] holds its [`Resource`] or waits for it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum ClaimRole {
-    /// It is held.
+    /// It holds the resource.
     Holder,
-    /// It is waited for.
+    /// It waits for the resource.
     Waiter,
 }
 
 /// Whether others can hold a [`Resource`] at the same time.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum ClaimMode {
-    /// No.
+    /// Others can't.
     Exclusive,
-    /// Yes, in the same mode.
+    /// Others can, in the same mode.
     Shared,
 }
 
-/// The handle of one tracked task was found on the stack where another waits.
+/// The handle of one tracked task, found on the stack where another waits.
 ///
-/// It is a join where the frame it was found in is one that awaits a handle, which only somebody
-/// with symbols can tell.
+/// It is a join if the frame that it was found in awaits a handle, which can be
+/// decided only with symbols.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct HandleSeen {
     /// The task that waits.
     pub task: u64,
     /// The stack of one of its leaves.
     pub stack: StackId,
-    /// Which entry of that stack the handle was found in, from 0, the innermost.
+    /// The entry of that stack that the handle was found in, from 0, the innermost.
     pub entry: u32,
-    /// The task that the handle is of.
+    /// The task that the handle belongs to.
     pub of: u64,
 }
 
@@ -107,30 +108,29 @@ pub struct HandleSeen {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct TraceId(pub u32);
 
-/// One poll of a task, instruction by instruction. Any number of tasks may be polled alike, and name
-/// the same.
+/// One poll of a task, instruction by instruction. Tasks whose polls are alike share a trace.
 ///
-/// One that is too long for a frame is sent in several, which are one [`Reply`] to who
-/// sends and who receives it.
+/// A trace that is too long for one frame is sent in several, which sender and
+/// receiver treat as one [`Reply`].
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Trace {
     /// Whether the whole poll ran.
     pub end: TraceEnd,
-    /// In which order the visits are.
+    /// The order of the visits.
     pub order: TraceOrder,
-    /// The calls that were made, in the order in which they were. The first is the poll itself.
+    /// The calls, in the order in which they were made. The first is the poll itself.
     pub calls: Vec<Call>,
-    /// The instructions that ran, each once a call.
+    /// The instructions that ran, each once per call.
     pub visits: Vec<Visit>,
 }
 
 impl Trace {
-    /// The most calls, and the most visits, of one.
+    /// The maximum number of calls, and of visits, in a trace.
     pub const MAX: usize = 1 << 20;
-    /// How many calls or visits go into one frame, at up to 14 bytes each.
+    /// The number of calls and visits in one frame, at up to 14 bytes each.
     const A_FRAME: usize = 64 << 10;
 
-    /// Sends it, in as many frames as it takes.
+    /// Sends the trace in as many frames as it needs.
     pub(crate) fn send(&self, stream: &mut impl Write) -> Result<(), ProtocolError> {
         let parts = (self.calls.len() + self.visits.len()).div_ceil(Self::A_FRAME);
         let (mut calls, mut visits) = (self.calls.as_slice(), self.visits.as_slice());
@@ -154,7 +154,7 @@ impl Trace {
         Ok(())
     }
 
-    /// Receives what follows the first part.
+    /// Receives the parts after the first one.
     pub(crate) fn receive_rest(mut self, stream: &mut impl Read) -> Result<Self, ProtocolError> {
         loop {
             let Frame { kind, body, .. } = read_frame(stream, MAX_REPLY)?;
@@ -183,22 +183,22 @@ impl Trace {
     }
 }
 
-/// In which order the instructions of a [`Trace`] are.
+/// The order of the instructions in a [`Trace`].
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum TraceOrder {
-    /// That in which they last ran: the last ones show where the task waits.
+    /// By when they last ran: the last ones show where the task waits.
     LastRun,
-    /// That in which they first ran: the first ones show where the task resumes. So it is for tasks
-    /// that were woken, or that the poll would have completed.
+    /// By when they first ran: the first ones show where the task resumes. Used for tasks that were
+    /// woken, or that the poll would have completed.
     FirstRun,
 }
 
 /// A call in a [`Trace`].
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct Call {
-    /// The call that made it, which comes earlier; the first call has itself here.
+    /// The call that made it, which comes earlier; the first call refers to itself.
     pub caller: u32,
-    /// Where the calling instruction is; 0 for the first call.
+    /// The address of the calling instruction; 0 for the first call.
     pub site: u64,
 }
 
@@ -207,36 +207,36 @@ pub struct Call {
 pub struct Visit {
     /// The call that it ran in.
     pub call: u32,
-    /// Where it is.
+    /// Its address.
     pub ip: u64,
 }
 
 /// Whether a whole poll ran.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum TraceEnd {
-    /// Yes.
+    /// The whole poll ran.
     Whole,
     /// The poll took too many steps.
     TooLong,
-    /// The poll was given up, for this reason.
+    /// The poll was abandoned, for this reason.
     GivenUp(Unresolved),
 }
 
-/// What a saved dump was taken of, and when.
+/// The target of a saved dump, and when the dump was taken.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Saved {
     /// When it was taken, in seconds since 1970.
     pub taken: u64,
     /// The name of the host.
     pub host: String,
-    /// The process, as the one who saved it numbers it.
+    /// The process id as seen by whoever saved the dump.
     pub pid: Pid,
-    /// The same, as the process itself numbers it, and its main thread.
+    /// The process id as the process itself sees it, and the id of its main thread.
     pub inner_pid: i32,
-    /// The start of the process, in clock ticks after boot: with `pid`, which process it was. A core
-    /// file does not tell.
+    /// The start of the process, in clock ticks after boot, which together with `pid` identifies
+    /// it. `None` for a core file.
     pub start_time: Option<u64>,
-    /// The version of its agent; `None` where none was asked.
+    /// The version of its agent; `None` if no agent was asked.
     pub agent_version: Option<String>,
     /// The version of `rtops` that saved it.
     pub rtops_version: String,

@@ -26,12 +26,12 @@ impl FrameKind {
     pub const REQUEST: Self = Self(2);
     /// [`Reply`](crate::Reply), what an agent sends, and what files hold.
     pub const REPLY: Self = Self(3);
-    /// A part of a [`Trace`](crate::Trace), of which more follows, in files only.
+    /// A part of a [`Trace`](crate::Trace) that is followed by more; only in files.
     pub const TRACE_PART: Self = Self(4);
-    /// What the command asks the process that reads symbols, and its answer; never between command and
-    /// agent.
+    /// Exchanged between the command and the process that reads symbols; never
+    /// between command and agent.
     pub const SYMBOLS: Self = Self(5);
-    /// The same with the process that reads programs.
+    /// Exchanged between the command and the process that reads programs.
     pub const PROGRAMS: Self = Self(6);
 }
 
@@ -49,7 +49,7 @@ pub struct Frame {
 /// Writes one frame.
 ///
 /// # Errors
-/// When the stream fails, or the body is longer than [`MAX_REPLY`].
+/// If the stream fails, or the body is longer than [`MAX_REPLY`].
 pub fn write_frame(
     stream: &mut impl Write,
     kind: FrameKind,
@@ -74,8 +74,8 @@ pub fn write_frame(
 /// Reads one frame whose body is at most `limit` bytes long.
 ///
 /// # Errors
-/// When the stream fails or ends, the bytes are not a frame, or the body would be too long; in
-/// the last case nothing has been allocated for it.
+/// If the stream fails or ends, the bytes are not a frame, or the body would be too long; in the
+/// last case nothing has been allocated for it.
 pub fn read_frame(stream: &mut impl Read, limit: u32) -> Result<Frame, ProtocolError> {
     let mut header = [0; HEADER];
     stream.read_exact(&mut header)?;

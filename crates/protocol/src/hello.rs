@@ -1,8 +1,8 @@
-//! The agent's first frame. Its layout is frozen for ever.
+//! The agent's first frame. Its layout never changes.
 //!
-//! It is written by hand, not by the codec, so that any client of any age can read it and tell
-//! the user which side to upgrade. New fields may only be added at the end; readers ignore what
-//! follows the fields that they know.
+//! It is encoded by hand, not by the codec, so that any client of any age can read it and tell the
+//! user which side to upgrade. New fields may only be added at the end; readers ignore what follows
+//! the fields that they know.
 
 use std::io::Read;
 
@@ -35,7 +35,7 @@ impl Capabilities {
         (Self::BUILD, "build"),
     ];
 
-    /// The names of those that this build knows, as the documentation has them.
+    /// Returns the names of the capabilities that this build knows, as in the documentation.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         let set = Self::NAMED
             .into_iter()
@@ -43,7 +43,7 @@ impl Capabilities {
         set.map(|(_, name)| name)
     }
 
-    /// How many it does not know.
+    /// Returns the number of capabilities that this build does not know.
     #[must_use]
     pub fn unnamed(self) -> u32 {
         let named = Self::NAMED.into_iter();
@@ -51,20 +51,20 @@ impl Capabilities {
         (self.0 & !named.0).count_ones()
     }
 
-    /// Whether all bits of `other` are set.
+    /// Returns whether all bits of `other` are set.
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Both sets together.
+    /// Returns the union of both sets.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 }
 
-/// Who answers on this socket.
+/// Who answers on a socket.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hello {
     /// The oldest protocol version that the agent speaks.
@@ -84,7 +84,7 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// The body of the frame. The two texts are cut to 255 bytes.
+    /// Encodes the body of the frame. The two texts are cut to 255 bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(64);
@@ -104,7 +104,7 @@ impl Hello {
     /// Reads the body of the frame; bytes after the known fields are ignored.
     ///
     /// # Errors
-    /// When the body ends too early.
+    /// If the body ends too early.
     pub fn decode(body: &[u8]) -> Result<Self, ProtocolError> {
         let mut rest = body;
         Self::fields(&mut rest).ok_or_else(|| ProtocolError::Malformed {
@@ -128,7 +128,7 @@ impl Hello {
     /// Receives the agent's hello and checks that the two sides share a version.
     ///
     /// # Errors
-    /// When the stream fails, the peer is not an agent, or no version is shared.
+    /// If the stream fails, the peer is not an agent, or no version is shared.
     pub fn receive(stream: &mut impl Read) -> Result<Self, ProtocolError> {
         let frame = read_frame(stream, MAX_REPLY)?;
         if frame.kind != FrameKind::HELLO {
@@ -158,7 +158,7 @@ fn text(rest: &mut &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(head).into_owned())
 }
 
-/// The start of a text: whole characters in at most so many bytes.
+/// Returns the start of a text: as many whole characters as fit in `limit` bytes.
 #[must_use]
 pub fn cut(text: &str, limit: usize) -> &str {
     let mut ends = (0..=limit.min(text.len())).rev();

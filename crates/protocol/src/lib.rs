@@ -1,9 +1,10 @@
-//! What the rtops agent and the `rtops` command say to each other, and where they meet.
+//! The protocol between the rtops agent and the `rtops` command, and the
+//! path of the agent's socket.
 //!
 //! A conversation is short: the client connects to the agent's Unix socket, the agent sends a
 //! [`Hello`], the client sends a [`Request`], and the agent answers with a stream of [`Reply`]
-//! frames that ends with [`Reply::End`] or [`Reply::Refused`]. `docs/develop/protocol.md` describes the
-//! bytes.
+//! frames that ends with [`Reply::End`] or [`Reply::Refused`]. `docs/develop/protocol.md` describes
+//! the bytes.
 //!
 //! Each side treats what the other sends as hostile: lengths are checked before anything is
 //! allocated, and every error is a [`ProtocolError`], never a panic.
@@ -48,8 +49,8 @@ pub use shared::{OnRuntime, Party, Shared, SharedKind};
 pub use socket_path::{SocketFile, directory_name, socket_directory};
 pub use untracked::{FoundBy, Unresolved, Untracked, UntrackedLeaf, UntrackedState};
 
-/// The name of a thread of an agent that serves a client, as the kernel has it. It is there for the time
-/// of a dump only, and no part of what the dump shows.
+/// The kernel's name for an agent's thread that serves a client. The thread exists only during a
+/// dump, and is not part of what the dump shows.
 pub const CLIENT_THREAD: &str = "rtops-client";
 /// The newest protocol version that this build speaks.
 pub const VERSION: u16 = 1;

@@ -1,50 +1,50 @@
-//! What the allocators of a process say, and what counting its blocks says.
+//! What the allocators of a process report, and what counting its blocks shows.
 
 use serde::{Deserialize, Serialize};
 
 /// The answer to [`Request::Memory`](crate::Request::Memory).
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Memory {
-    /// The agent's clock, in nanoseconds: rates between two replies are taken over its advance.
+    /// The agent's clock, in nanoseconds: rates between two replies are computed over its advance.
     pub clock_ns: u64,
-    /// The allocators that the agent found in the process, that of the service's own code first as
-    /// far as can be told. Each has memory of its own.
+    /// The allocators that the agent found in the process. That of the service's own code comes
+    /// first, if it can be determined. Each has separate memory.
     pub allocators: Vec<Allocator>,
-    /// What was counted, where the service installed an allocator that counts.
+    /// The counts, if the service installed an allocator that counts.
     pub counted: Option<Counted>,
 }
 
 /// An allocator and its heap.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Allocator {
-    /// What it is called, such as `glibc malloc`.
+    /// Its name, such as `glibc malloc`.
     pub name: String,
-    /// Bytes that it got from the system and may be in memory.
+    /// Bytes that it got from the system and that may be in memory.
     pub held: Option<u64>,
-    /// Bytes of these in blocks that are in use, as the allocator rounds them.
+    /// Bytes of `held` in blocks that are in use, as the allocator rounds them.
     pub in_use: Option<u64>,
-    /// Bytes that are free, and kept for later.
+    /// Bytes that are free and kept for later.
     pub kept: Option<u64>,
-    /// What else it says.
+    /// Other figures that it reports.
     pub figures: Vec<Figure>,
-    /// What it does not say and why: sentences for the user.
+    /// What it does not report and why: sentences for the user.
     pub notes: Vec<String>,
-    /// The time that it took to ask, in nanoseconds.
+    /// How long it took to ask, in nanoseconds.
     pub took_ns: u64,
 }
 
-/// Something that an allocator says of itself.
+/// A figure that an allocator reports about itself.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Figure {
-    /// What it is, in the allocator's own words.
+    /// What it measures, in the allocator's own words.
     pub name: String,
-    /// What it is in.
+    /// Its unit.
     pub unit: Unit,
-    /// How much.
+    /// Its value.
     pub value: u64,
 }
 
-/// What a figure is in.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Unit {
     /// Bytes.
@@ -53,72 +53,72 @@ pub enum Unit {
     Count,
 }
 
-/// Blocks, counted since the process started.
+/// Counts of blocks since the process started.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Counted {
-    /// Blocks asked for.
+    /// Blocks allocated.
     pub allocations: u64,
-    /// Blocks given back.
+    /// Blocks freed.
     pub frees: u64,
-    /// Blocks that were made larger or smaller.
+    /// Blocks resized.
     pub reallocations: u64,
     /// Blocks in use, by size, the smallest first.
     pub classes: Vec<SizeClass>,
 }
 
-/// Blocks of similar size. One that is made larger or smaller leaves its class for another one.
+/// Blocks of similar size. A block that is resized moves to the class of its new size.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SizeClass {
     /// The largest size of these blocks, in bytes; [`u64::MAX`] for all that are larger.
     pub up_to: u64,
     /// Blocks in use.
     pub live_blocks: u64,
-    /// Bytes in these, as they were asked for.
+    /// Bytes in the blocks in use, as requested.
     pub live_bytes: u64,
-    /// Blocks that came into the class.
+    /// Blocks that ever entered the class.
     pub blocks: u64,
-    /// Bytes in these.
+    /// Bytes in the blocks that ever entered the class.
     pub bytes: u64,
 }
 
 /// The answer to [`Request::Trim`](crate::Request::Trim).
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Trimmed {
-    /// What the allocators said before.
+    /// What the allocators reported before.
     pub before: Memory,
-    /// What was done, one after the other.
+    /// The calls that were made, in order.
     pub calls: Vec<TrimCall>,
-    /// What they said after it.
+    /// What the allocators reported afterwards.
     pub after: Memory,
 }
 
-/// A call that had an allocator give memory back.
+/// A call that made an allocator return memory to the system.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TrimCall {
     /// The name of the allocator.
     pub allocator: String,
-    /// What was called.
+    /// The call, as code.
     pub call: String,
     /// How long it took, in nanoseconds.
     pub took_ns: u64,
-    /// What went wrong: an errno.
+    /// The errno, if it failed.
     pub failed: Option<i32>,
 }
 
 impl Counted {
-    /// Blocks in use.
+    /// Returns the number of blocks in use.
     #[must_use]
     pub fn live_blocks(&self) -> u64 {
         self.sum(|class| class.live_blocks)
     }
 
-    /// Bytes in use, as they were asked for.
+    /// Returns the number of bytes in use, as requested.
     #[must_use]
     pub fn live_bytes(&self) -> u64 {
         self.sum(|class| class.live_bytes)
     }
 
-    /// Bytes that were ever asked for.
+    /// Returns the number of bytes ever requested.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.sum(|class| class.bytes)

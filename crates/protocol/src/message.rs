@@ -1,4 +1,4 @@
-//! Messages that processes of the command send each other, in the same frames and by the same codec.
+//! Messages between processes of the command, in the same frames and with the same codec.
 
 use std::io::{Read, Write};
 
@@ -9,7 +9,7 @@ use crate::{FrameKind, MAX_REPLY, ProtocolError, codec, read_frame, write_frame}
 /// Sends a message as one frame of this kind.
 ///
 /// # Errors
-/// When the stream fails, or the message is too long for a frame.
+/// If the stream fails, or the message is too long for a frame.
 pub fn send_message(
     stream: &mut impl Write,
     kind: FrameKind,
@@ -18,10 +18,10 @@ pub fn send_message(
     write_frame(stream, kind, &codec::encode(kind, message)?)
 }
 
-/// Receives a message, of which there is to be nothing but frames of this kind.
+/// Receives a message from a stream that may have only frames of this kind.
 ///
 /// # Errors
-/// When the stream fails or ends, or what arrives is no such message.
+/// If the stream fails or ends, or anything but such a message arrives.
 pub fn receive_message<T: DeserializeOwned>(
     stream: &mut impl Read,
     kind: FrameKind,

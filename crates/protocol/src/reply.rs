@@ -1,4 +1,4 @@
-//! What an agent answers, and what a saved dump holds.
+//! The answers of an agent, and the contents of a saved dump.
 
 use std::io::{Read, Write};
 
@@ -26,48 +26,48 @@ pub enum Reply {
     Build(Build),
     /// The head of a dump.
     Process(Process),
-    /// The modules that the addresses of a dump lie in.
+    /// The modules that contain the addresses of a dump.
     Modules(Vec<Module>),
-    /// Texts, numbered on from those of earlier frames of the same reply, from 1.
+    /// Texts, numbered from 1 across all frames of the same reply.
     Strings(Strings),
-    /// Stacks, numbered on from those of earlier frames of the same reply, from 0.
+    /// Stacks, numbered from 0 across all frames of the same reply.
     Stacks(Stacks),
-    /// Tasks; the texts, stacks and traces that they name came earlier.
+    /// Tasks; the texts, stacks and traces that they refer to came earlier.
     Tasks(Vec<Task>),
-    /// Threads; the stacks that they name came earlier.
+    /// Threads; the stacks that they refer to came earlier.
     Threads(Vec<Thread>),
     /// What has ended; the texts came earlier.
     EndedSites(Vec<EndedSite>),
-    /// Locks that somebody waits for; the texts came earlier.
+    /// Locks that a task or thread waits for; the texts came earlier.
     Resources(Vec<Resource>),
-    /// Who holds and who waits for resources that came earlier.
+    /// Holders of resources that came earlier, and waiters for them.
     Claims(Vec<Claim>),
     /// Handles of tasks, found where tasks that came earlier wait.
     HandlesSeen(Vec<HandleSeen>),
-    /// What ran of a poll, numbered on from those of earlier frames of the same reply, from 0; no agent
-    /// sends it.
+    /// What ran of a poll, numbered from 0 across all frames of the same reply; no agent sends it.
     Trace(Trace),
-    /// Tasks that were found in memory; the stacks and traces that they name came earlier. No agent sends
-    /// them.
+    /// Tasks that were found in memory; the stacks and traces that they refer to came
+    /// earlier. No agent sends them.
     Untracked(Vec<Untracked>),
     /// The first frame of a saved dump; no agent sends it.
     Saved(Saved),
-    /// The head of a dump that was taken of a core file; no agent sends it.
+    /// The head of a dump that was taken from a core file; no agent sends it.
     Core(CoreHead),
-    /// The head of what was read of a live process from outside; no agent sends it. In a dump that has what
-    /// an agent tells, too, it comes behind that, and stacks are numbered anew.
+    /// The head of what was read from a live process from outside; no agent sends it.
+    /// In a dump that also has an agent's answer, it comes after that, and the
+    /// numbering of stacks starts again.
     Outside(Outside),
-    /// That nothing was read from outside; no agent sends it.
+    /// Says that nothing was read from outside; no agent sends it.
     NotAttached(NotAttached),
-    /// The answer is given.
+    /// The end of an answer.
     End(End),
-    /// The answer is not given.
+    /// A refusal to answer.
     Refused(Refused),
-    /// What tasks and threads wait for, and who else has it; the tasks and threads came earlier. No agent
-    /// sends it.
+    /// What tasks and threads wait for, and who else has it; the tasks and threads came
+    /// earlier. No agent sends it.
     Shared(Vec<Shared>),
-    /// Which tasks and threads belong to which runtime; the tasks and threads came earlier. No agent sends
-    /// it.
+    /// Which tasks and threads belong to which runtime; the tasks and threads came
+    /// earlier. No agent sends it.
     OnRuntime(OnRuntime),
 }
 
@@ -93,7 +93,7 @@ pub struct Stats {
     pub tracked_spans: u64,
     /// Tracked tasks and spans that are inside a poll now.
     pub running: u64,
-    /// For how long the longest of these polls has lasted, in nanoseconds.
+    /// How long the longest of these polls has lasted, in nanoseconds.
     pub longest_poll_ns: u64,
     /// Tracked tasks and spans made since the process started.
     pub spawned: u64,
@@ -101,7 +101,7 @@ pub struct Stats {
     pub finished: u64,
     /// Polls of tracked tasks and spans.
     pub polls: u64,
-    /// The agent's clock, in nanoseconds: rates between two replies are taken over its advance.
+    /// The agent's clock, in nanoseconds: rates between two replies are computed over its advance.
     pub clock_ns: u64,
     /// The runtimes that the agent knows.
     pub runtimes: Vec<Runtime>,
@@ -165,26 +165,26 @@ pub struct Worker {
 pub struct Process {
     /// The name that the process goes by.
     pub name: String,
-    /// Tracked tasks that run on a tokio runtime which the agent knows; `None` without an agent.
+    /// Tracked tasks on the tokio runtimes that the agent knows; `None` without an agent.
     pub tracked_on_tokio: Option<u64>,
-    /// Tasks alive on those runtimes, tracked or not; `None` where no runtime is known.
+    /// Tasks alive on those runtimes, tracked or not; `None` if no runtime is known.
     pub alive_on_tokio: Option<u64>,
-    /// How memory tells which tracked futures a poll is of; `None` where it does not.
+    /// How to find in memory which tracked futures a poll belongs to; `None` if that is not known.
     pub tracking: Option<Tracking>,
 }
 
-/// Where code that tracks futures says which one it polls.
+/// Where code that tracks futures records which one it polls.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Tracking {
-    /// Where each thread has the number of the innermost tracked future that it polls, in bytes from its thread
-    /// pointer on; 0 is none.
+    /// Where each thread keeps the number of the innermost tracked future that it polls, as an
+    /// offset in bytes from its thread pointer; the number 0 means none.
     pub current: i64,
-    /// The function that notes the waker of a poll that brings another one than the last. Its first argument
-    /// is two words behind the future's [`mark`](Task::mark).
+    /// The function that records the waker of a poll if it differs from the last one. Its first
+    /// argument is two words after the future's [`mark`](Task::mark).
     pub keeps_waker: u64,
 }
 
-/// Texts that tasks and threads name by number.
+/// Texts that tasks and threads refer to by number.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Strings(pub Vec<String>);
 
@@ -192,7 +192,7 @@ pub struct Strings(pub Vec<String>);
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct StringId(pub u32);
 
-/// Stacks that tasks and threads name by number.
+/// Stacks that tasks and threads refer to by number.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Stacks(pub Vec<Vec<u64>>);
 
@@ -209,7 +209,7 @@ pub struct Task {
     pub id: u64,
     /// The task or span that it was made in or is polled by; 0 if there is none.
     pub parent: u64,
-    /// What it is.
+    /// Its kind.
     pub kind: TaskKind,
     /// The name it was given.
     pub name: StringId,
@@ -225,17 +225,17 @@ pub struct Task {
     pub polls: u64,
     /// What it is doing.
     pub state: TaskState,
-    /// Whether anything can wake it, where that was found out.
+    /// Whether anything can wake it, if that was found out.
     pub waker: WakerState,
-    /// How `leaves` came about.
+    /// How `leaves` was obtained.
     pub obtained: Obtained,
-    /// What whoever owns its future has in memory: the address of what the agent knows of it.
+    /// The address of the agent's record of it, which the owner of its future has in memory.
     pub mark: u64,
-    /// Where the waker of its latest poll leads to, which is the task's cell on tokio; `None` before the
-    /// first poll.
+    /// What the waker of its latest poll points to, which on tokio is the task's cell; `None`
+    /// before the first poll.
     pub cell: Option<u64>,
-    /// Whether an earlier dump saw wakers registered, and when this one began all of them had been dropped
-    /// unused: until this dump polled it, nothing could wake it.
+    /// Whether an earlier dump saw registered wakers, all of which had been dropped unused when
+    /// this dump began: until this dump polled it, nothing could wake it.
     pub lost_wakers: bool,
     /// Whether the task or span that spawned it was dropped before its end.
     pub is_orphan: bool,
@@ -256,7 +256,7 @@ pub enum TaskKind {
     BlockOn,
 }
 
-/// A place in the source; `file` is 0 where it is not known.
+/// A place in the source; `file` is 0 if unknown.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct SourceLocation {
     /// The file as the compiler saw it.
@@ -292,8 +292,8 @@ pub enum TaskState {
         /// The time since its last poll ended, in nanoseconds.
         since_ns: u64,
     },
-    /// Polled in parts, one of which has ended while nobody asks for the next: to wake it has nothing polled,
-    /// so it was not probed.
+    /// Polled in parts, one of which has ended, and nobody asks for the next: waking it would poll
+    /// nothing, so it was not probed.
     HeldBack {
         /// The time since its last poll ended, in nanoseconds.
         since_ns: u64,
@@ -301,7 +301,7 @@ pub enum TaskState {
 }
 
 impl TaskState {
-    /// How long it has been in this state, in nanoseconds.
+    /// Returns how long it has been in this state, in nanoseconds.
     #[must_use]
     pub const fn since_ns(self) -> u64 {
         match self {
@@ -326,7 +326,7 @@ pub enum WakerState {
     None,
 }
 
-/// How the stacks of a task came about.
+/// How the stacks of a task were obtained.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Obtained {
     /// There are none.
@@ -338,7 +338,7 @@ pub enum Obtained {
 /// One place where a task waits.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct Leaf {
-    /// The way from the await point to the task's root.
+    /// The stack from the await point to the task's root.
     pub stack: StackId,
     /// Whether the stack reaches the root.
     pub end: LeafEnd,
@@ -355,7 +355,7 @@ pub enum LeafEnd {
     Lost,
     /// At memory that is not in the core file.
     Absent,
-    /// At the root; but frames in the middle are left out, for there were too many.
+    /// At the root, but frames in the middle are left out, because there were too many.
     Abridged,
 }
 
@@ -368,15 +368,15 @@ pub struct Thread {
     pub name: Option<String>,
     /// The state letter of `/proc/PID/task/TID/stat`; a core file has none.
     pub state: Option<char>,
-    /// The kernel function that it sleeps in, where the kernel tells.
+    /// The kernel function that it sleeps in, if the kernel reports it.
     pub wchan: Option<String>,
-    /// The number of the system call that it is in, where the kernel tells.
+    /// The number of the system call that it is in, if the kernel reports it.
     pub syscall: Option<i64>,
-    /// Processor time used, in clock ticks; a core file does not tell.
+    /// Processor time used, in clock ticks; a core file has none.
     pub cpu_ticks: Option<u64>,
-    /// How often it was given a processor, where that is told. A dump that takes its stack adds to it.
+    /// How often it was given a processor, if known. A dump that takes its stack increases it.
     pub timeslices: Option<u64>,
-    /// What it did in the time after the look, where that was watched.
+    /// What it did in the time after the look, if it was watched.
     pub afterwards: Option<Afterwards>,
     /// Its stack, or why there is none.
     pub capture: ThreadCapture,
@@ -385,13 +385,13 @@ pub struct Thread {
 /// What a thread did in the time after a look at it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct Afterwards {
-    /// How long that time was.
+    /// How long it was watched, in nanoseconds.
     pub watched_ns: u64,
-    /// How much of it the thread ran.
+    /// How long it ran in that time, in nanoseconds.
     pub ran_ns: u64,
-    /// For how much of it the thread could have run, and was given no processor.
+    /// How long it could have run in that time but had no processor, in nanoseconds.
     pub queued_ns: u64,
-    /// How often it was given a processor.
+    /// How often it was given a processor in that time.
     pub timeslices: u64,
     /// Its state letter at the end.
     pub state: char,
@@ -400,7 +400,7 @@ pub struct Afterwards {
 /// The stack of a thread, or why there is none.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum ThreadCapture {
-    /// It was taken.
+    /// The stack.
     Stack(Leaf),
     /// It is a thread of the agent itself.
     Agent,
@@ -410,24 +410,24 @@ pub enum ThreadCapture {
     NoAnswer,
     /// The dump's time was up before its turn.
     NoTime,
-    /// Another part of the process took the signal over.
+    /// Another part of the process took over the signal.
     HandlerReplaced,
-    /// The system refused something that the capture needs; an errno.
+    /// The system refused something that the capture needs; this is the errno.
     Failed(i32),
     /// Thread stacks are switched off, or not supported here.
     Off,
-    /// The core file does not have it.
+    /// The core file does not contain it.
     Absent,
 }
 
 /// The end of an answer.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct End {
-    /// Sentences that say what is missing and why; empty where the answer is whole.
+    /// Sentences that say what is missing and why; empty if the answer is complete.
     pub gaps: Vec<String>,
 }
 
-/// An answer that is not given.
+/// A refusal to answer.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Refused {
     /// Why.
@@ -436,7 +436,7 @@ pub struct Refused {
     pub message: String,
 }
 
-/// Why an answer is not given.
+/// Why an agent refuses to answer.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Refusal {
     /// The agent serves as many clients as it may; ask again.
@@ -447,7 +447,7 @@ pub enum Refusal {
     Unsupported,
     /// The service's author switched it off.
     Disabled,
-    /// It went wrong.
+    /// Something went wrong.
     Failed,
 }
 
@@ -455,7 +455,7 @@ impl Reply {
     /// Sends the frame; a long [`Trace`] takes several.
     ///
     /// # Errors
-    /// When the stream fails or the body is longer than [`MAX_REPLY`].
+    /// If the stream fails or the body is longer than [`MAX_REPLY`].
     pub fn send(&self, stream: &mut impl Write) -> Result<(), ProtocolError> {
         match self {
             Self::Trace(trace) => trace.send(stream),
@@ -468,10 +468,10 @@ impl Reply {
         write_frame(stream, kind, &codec::encode(kind, self)?)
     }
 
-    /// Receives one frame of an answer, or the several of a long [`Trace`].
+    /// Receives one frame of an answer, or all frames of a long [`Trace`].
     ///
     /// # Errors
-    /// When the stream fails or what arrives is no frame of an answer.
+    /// If the stream fails or what arrives is not a frame of an answer.
     pub fn receive(stream: &mut impl Read) -> Result<Self, ProtocolError> {
         let Frame { kind, body, .. } = read_frame(stream, MAX_REPLY)?;
         match kind {

@@ -1,4 +1,5 @@
-//! What tasks and threads have in common, as memory tells: what they wait for, and their runtimes.
+//! What tasks and threads have in common, according to memory: what they wait
+//! for, and their runtimes.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,23 +10,23 @@ pub struct Shared {
     pub address: u64,
     /// What it is.
     pub kind: SharedKind,
-    /// Who waits for it, the oldest first where that is known.
+    /// Who waits for it, the oldest first if that is known.
     pub waiters: Vec<Party>,
-    /// Who else has its address, or that of what it lies in, in memory. Who waits for it and has it once
-    /// more, besides the place where it waits, is one of them. What a future has moved or dropped leaves
-    /// its address behind, so that not everyone here still has it.
+    /// Who else has its address, or the address of what contains it, in memory. This includes
+    /// waiters that have it once more, apart from the place where they wait. A future leaves the
+    /// address behind in what it moved or dropped, so not everyone listed still has it.
     pub others: Vec<Party>,
-    /// Those of them all who hold it: with their future dropped in the interpreter, the first waiter gets
-    /// what it waits for. Whoever is not here may hold it nevertheless.
+    /// The waiters and others that hold it: if their future is dropped in the interpreter, the
+    /// first waiter gets what it waits for. Parties that are not listed may hold it, too.
     pub holders: Vec<Party>,
-    /// Whether nobody else has it: they have all references to it that are counted.
+    /// Whether nobody else has it: the parties listed have all references to it that are counted.
     pub is_complete: bool,
 }
 
-/// What it is that tasks or threads wait for.
+/// What tasks or threads wait for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum SharedKind {
-    /// A list of those who wait, as in tokio's locks, semaphores and channels.
+    /// A list of waiters, as in tokio's locks, semaphores and channels.
     Queue,
     /// A place for one waker, as at the receiving end of a channel.
     Slot,
@@ -48,18 +49,18 @@ pub enum Party {
     },
     /// A thread.
     Thread {
-        /// As the target numbers it.
+        /// The thread, as the target numbers it.
         tid: i32,
     },
 }
 
-/// Tasks of one runtime of tokio's, or of one set of local tasks, and the threads that have to do with it. No agent
-/// sends it.
+/// The tasks of one tokio runtime, or of one set of local tasks, and the threads connected with it.
+/// No agent sends it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct OnRuntime {
-    /// Which one; there may be several messages of one.
+    /// The number of the runtime or set; several messages may have the same.
     pub number: u32,
-    /// The threads that refer to its scheduler, its workers among them, as the target numbers them.
+    /// The threads that refer to its scheduler, including its workers, as the target numbers them.
     pub threads: Vec<i32>,
     /// The cells of its tasks, as in [`Untracked::cell`](crate::Untracked::cell).
     pub cells: Vec<u64>,

@@ -1,7 +1,7 @@
-//! Where an agent's socket lies.
+//! The path of an agent's socket.
 //!
-//! `$RTOPS_DIR`, else `/tmp/rtops-<euid>`, holds one `<pid>-<starttime>.sock` a process. `TMPDIR`
-//! and `XDG_RUNTIME_DIR` are not looked at: a service and an ops shell seldom agree on them.
+//! `$RTOPS_DIR`, else `/tmp/rtops-<euid>`, holds one `<pid>-<starttime>.sock` per process. `TMPDIR`
+//! and `XDG_RUNTIME_DIR` are ignored: a service and an ops shell seldom agree on them.
 
 use std::{
     env,
@@ -10,16 +10,16 @@ use std::{
 
 use nix::unistd::Uid;
 
-/// What the default directories of all users begin with.
+/// The prefix of the default directories of all users.
 const PREFIX: &str = "rtops-";
 
-/// The name of the default directory of a user, below `/tmp`.
+/// Returns the name of the default directory of a user, below `/tmp`.
 #[must_use]
 pub fn directory_name(user: Uid) -> String {
     format!("{PREFIX}{user}")
 }
 
-/// The directory for the sockets of a user: `$RTOPS_DIR` if it is set and not empty, else
+/// Returns the directory for the sockets of a user: `$RTOPS_DIR` if it is set and not empty, else
 /// `/tmp/rtops-<euid>`.
 #[must_use]
 pub fn socket_directory(user: Uid) -> PathBuf {
@@ -31,7 +31,7 @@ pub fn socket_directory(user: Uid) -> PathBuf {
         )
 }
 
-/// The name of a socket file: whose it is.
+/// The name of a socket file, which says whose it is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct SocketFile {
     /// The process id in the process's own PID namespace.
@@ -41,13 +41,13 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// `<pid>-<starttime>.sock`.
+    /// Returns `<pid>-<starttime>.sock`.
     #[must_use]
     pub fn name(self) -> String {
         format!("{}-{}.sock", self.pid, self.start_time)
     }
 
-    /// Reads a file name back; `None` for a file that is no agent's.
+    /// Parses a file name; returns `None` if the file is not an agent's socket.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let (pid, start_time) = name.strip_suffix(".sock")?.split_once('-')?;

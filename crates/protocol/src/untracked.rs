@@ -1,42 +1,45 @@
-//! Tasks that were found in the memory of the process, and polled there in an interpreter.
+//! Tasks that were found in the memory of the process and polled in an interpreter.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Leaf, TraceId};
 
-/// A task of tokio's. What names it is its place in a reply, counted from 0 over all frames. In a dump that
-/// has what an agent tells, too, it may be one of those that are tracked.
+/// A tokio task. It is identified by its position in a reply, counted from 0 across all frames. In
+/// a dump that also has an agent's answer, it may be one of the tracked tasks.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Untracked {
-    /// tokio's number of it; `None` where that can't be read, as in old versions.
+    /// Its number in tokio; `None` if that can't be read, as in old versions.
     pub number: Option<u64>,
-    /// Which tokio of the program it belongs to, from 0: there may be several, each of which counts
-    /// its tasks on its own.
+    /// The tokio that it belongs to, from 0: a program may contain several, each of which numbers
+    /// its tasks separately.
     pub tokio: u32,
-    /// The address of its cell, where that is the same as in the process.
+    /// The address of its cell, if that is the same as in the process.
     pub cell: Option<u64>,
-    /// What its future has in memory of a tracked one: see [`Task::mark`](crate::Task::mark).
+    /// The mark that its future has in memory if it is tracked: see
+    /// [`Task::mark`](crate::Task::mark).
     pub mark: Option<u64>,
-    /// The function that polls it. It is made for the type of its future, which debug info names.
+    /// The function that polls it. It is generated for the type of its
+    /// future, which debug info names.
     pub poll: u64,
-    /// Where its future is a box: the function that polls what is inside.
+    /// If its future is a box, the function that polls what is inside.
     pub boxed_poll: Option<u64>,
     /// What it was doing.
     pub state: UntrackedState,
-    /// How many wakers can exist at most, abort handles included, by its count of references. An
-    /// idle task with none can never be woken.
+    /// The maximum number of wakers that can exist, abort handles included, by its reference count.
+    /// An idle task with none can never be woken.
     pub wakers: u32,
     /// Whether a handle can still join or abort it.
     pub has_join_handle: bool,
-    /// How it was found out where it waits.
+    /// How it was determined where it waits.
     pub found_by: FoundBy,
-    /// What ran of its poll. Any number of tasks may have the same.
+    /// What ran of its poll. Several tasks may share a trace.
     pub trace: Option<TraceId>,
-    /// Each place where it waits.
+    /// The places where it waits.
     pub leaves: Vec<UntrackedLeaf>,
-    /// The marks of the tracked futures that were polled.
+    /// The marks of the tracked futures that the poll polled.
     pub polled: Vec<u64>,
-    /// Where each of its polls wakes it instead of waiting, if it was polled or about to be.
+    /// The place where each of its polls wakes it instead of waiting, if it
+    /// was polled or about to be.
     pub wakes_itself: Option<Leaf>,
 }
 
@@ -70,17 +73,17 @@ pub enum UntrackedState {
     Woken,
     /// It is inside a poll.
     Running {
-        /// The thread, as the target numbers it, where that is known.
+        /// The thread, as the target numbers it, if known.
         tid: Option<i32>,
     },
     /// A closure on a blocking pool, which runs or waits for a thread.
     Blocking {
-        /// The thread that runs it, as the target numbers it, where that is known.
+        /// The thread that runs it, as the target numbers it, if known.
         tid: Option<i32>,
     },
     /// It has ended, and its join handle keeps what is left of it.
     Completed,
-    /// It is no task, but the future that a thread polls itself, inside `block_on`, and waits.
+    /// It is not a task but the future that a thread polls itself, inside `block_on`, and it waits.
     BlockOn {
         /// The thread, as the target numbers it.
         tid: i32,
@@ -89,18 +92,18 @@ pub enum UntrackedState {
     Queued,
 }
 
-/// How it was found out where a task waits.
+/// How it was determined where a task waits.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum FoundBy {
-    /// A poll in the interpreter: its [`Trace`](crate::Trace) shows all branches; of a task that was
-    /// woken, where it resumes.
+    /// By a poll in the interpreter: its [`Trace`](crate::Trace) shows all branches, or where the
+    /// task resumes if it was woken.
     Steps,
-    /// The stack of the thread that polls it.
+    /// From the stack of the thread that polls it.
     Thread,
     /// It is not known where it waits.
     Unresolved(Unresolved),
-    /// A poll in the interpreter that would have completed an idle task, at the very instant of the
-    /// dump: its [`Trace`](crate::Trace) shows what is ready, and nobody has woken the task.
+    /// By a poll in the interpreter that would have completed an idle task, at the very instant of
+    /// the dump: its [`Trace`](crate::Trace) shows what is ready, and nobody has woken the task.
     Ready,
 }
 
@@ -127,8 +130,8 @@ pub enum Unresolved {
     NoTime,
     /// No thread is known to run it.
     NoThread,
-    /// Its poll came to an instruction that can't be interpreted.
+    /// Its poll reached an instruction that can't be interpreted.
     Instruction,
-    /// A part of its poll runs on another stack, as on a coroutine.
+    /// Part of its poll runs on another stack, as in a coroutine.
     OtherStack,
 }

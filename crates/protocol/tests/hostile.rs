@@ -1,4 +1,4 @@
-//! Bytes of an enemy: every answer is an error or a message, never a panic.
+//! Hostile bytes: the result is always an error or a message, never a panic.
 #![allow(clippy::unwrap_used)]
 
 mod samples;
@@ -90,7 +90,7 @@ proptest! {
         frame.body.extend(extra);
         let bytes = framed(frame.kind, &frame.body);
         if frame.kind == FrameKind::HELLO {
-            // The hello alone may grow.
+            // Only the hello may grow.
             prop_assert!(Hello::receive(&mut bytes.as_slice()).is_ok());
         } else {
             prop_assert!(Request::receive(&mut bytes.as_slice()).is_err());

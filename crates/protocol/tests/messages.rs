@@ -1,5 +1,5 @@
-//! Messages go over the wire and come out as they were. The hello is frozen byte for byte; the rest is when a version
-//! is released.
+//! Messages that go over the wire come out unchanged. The hello is frozen byte for byte; the rest
+//! is frozen when a version is released.
 #![allow(clippy::unwrap_used)]
 
 mod samples;
@@ -10,7 +10,8 @@ use rtops_protocol::{
 };
 use samples::{frame, hello, replies, requests, trace};
 
-/// Never changes: a build that can't read it, or writes other bytes, no longer fits the agents that are out there.
+/// Never changes: a build that can't read it, or writes other bytes, is not compatible with the
+/// agents that are in use.
 const HELLO: &[u8] = include_bytes!("samples/hello");
 
 const END: Reply = Reply::End(End { gaps: Vec::new() });
@@ -100,7 +101,8 @@ fn a_trace_that_no_frame_holds_is_sent_in_several() {
 
 #[test]
 fn a_trace_in_parts_ends_or_is_refused() {
-    // As a whole reply, and without what says that it is a trace: as a part of one.
+    // Returns the body as a whole reply, and without the byte that says that
+    // it is a trace, as a part.
     let framed = |trace: Trace| {
         let mut stream = Vec::new();
         Reply::Trace(trace).send(&mut stream).unwrap();

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// When a signal ends it.
+/// Makes the process leave a core when a signal ends it.
 fn leave_a_core() -> nix::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_CORE)?;
     setrlimit(Resource::RLIMIT_CORE, most, most)

@@ -19,17 +19,17 @@ use nix::{
 use rtops_image::Core;
 use tempfile::{TempDir, tempdir};
 
-/// For what should take a moment, on a machine that does other things, too.
+/// The deadline for what should take a moment, on a machine that does other things, too.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// In how many looks in a row all threads must sleep, before they are taken to wait.
+/// How many checks in a row must find all threads asleep, before they are taken to wait.
 const QUIET_LOOKS: u32 = 10;
 
 /// A core of a program, in a directory that is removed with it.
 pub struct Dump {
     pub core: Core,
     pub path: PathBuf,
-    /// What the program said behind `ready`.
+    /// What the program printed after `ready`.
     pub ready: String,
     _directory: TempDir,
 }
@@ -51,7 +51,7 @@ pub fn dump(program: &str, arguments: &[&str]) -> Dump {
 pub struct Running(Child);
 
 impl Running {
-    /// Starts a program in a directory, and waits until it is ready. Returns what it said, too.
+    /// Starts a program in a directory, waits until it is ready, and returns what it printed, too.
     pub fn start(program: &str, arguments: &[&str], directory: &Path) -> (Self, String) {
         let child = Command::new(program)
             .args(arguments)
@@ -70,7 +70,7 @@ impl Running {
         self.0.id().cast_signed()
     }
 
-    /// Has it stand still until it ends.
+    /// Stops it until it ends.
     pub fn freeze(&self) {
         kill(Pid::from_raw(self.pid()), Signal::SIGSTOP).expect("it runs");
         let end = Instant::now() + DEADLINE;
@@ -80,7 +80,7 @@ impl Running {
         }
     }
 
-    /// Has gdb write a core of it, and leave it as it is.
+    /// Makes gdb write a core of it, and leave it as it is.
     pub fn gcore(&self, directory: &Path) -> PathBuf {
         let prefix = directory.join("core");
         let output = Command::new("gcore")
@@ -108,8 +108,9 @@ impl Running {
             .expect("it says that it is ready")
     }
 
-    /// Waits until all threads do: what said that it is ready may not be back from its poll. One look at them
-    /// is no instant: a thread that slept may be woken by one that is looked at later, and sleeps then.
+    /// Waits until all threads wait: the one that printed `ready` may still be in its poll.
+    /// One check is not atomic: a thread that slept may be woken by one that is checked
+    /// later, and asleep by then.
     fn settle(&self) {
         let end = Instant::now() + DEADLINE;
         let mut quiet_looks = 0;
@@ -124,7 +125,7 @@ impl Running {
         }
     }
 
-    /// Whether this is the state of all threads.
+    /// Returns whether this is the state of all threads.
     pub fn all_are(&self, state: char) -> bool {
         let threads = fs::read_dir(format!("/proc/{}/task", self.0.id())).expect("it runs");
         threads.map_while(Result::ok).all(|entry| {
@@ -134,8 +135,8 @@ impl Running {
         })
     }
 
-    /// Ends it by a signal, for which the kernel writes a core; where that goes elsewhere, gdb writes one
-    /// before.
+    /// Ends it by a signal for which the kernel writes a core. If that would go
+    /// elsewhere, gdb writes one first.
     fn die(mut self, directory: &Path) -> PathBuf {
         let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").expect("Linux");
         if pattern.starts_with(['|', '/', '@']) {
@@ -153,7 +154,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have ended already.
         self.0.kill().ok();
         self.0.wait().ok();
     }

@@ -13,14 +13,14 @@ use std::{
 use super::{sections::Sections, unit::Unit, units::Root};
 use crate::ReadError;
 
-/// More would wait for the disk or for memory.
+/// The maximum number of threads; more would wait for the disk or for memory.
 const MAX_THREADS: usize = 8;
 
 /// The number of a unit in the list, the unit itself if it can be read, and what is wrong with it.
 type Read = (usize, Option<Unit>, Option<ReadError>);
 
-/// Reads all that does not depend on an address of these units, in as many threads as there are processors, and
-/// in this one alone where that is one.
+/// Reads everything in these units that does not depend on an address, with as many threads as
+/// there are processors. With one processor, this thread does it alone.
 pub(super) fn read(sections: &Arc<Sections>, roots: &[&Root]) -> Vec<Read> {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let threads = processors.min(MAX_THREADS).min(roots.len());
@@ -40,12 +40,12 @@ pub(super) fn read(sections: &Arc<Sections>, roots: &[&Root]) -> Vec<Read> {
     };
     thread::scope(|scope| {
         let others: Vec<_> = (1..threads)
-            // Where there can't be another thread, this one does it.
+            // If another thread can't be created, this one does its work.
             .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
             .collect();
         let mut read = work();
         for other in others {
-            // It is for the caller to say what a panic costs.
+            // The caller decides what a panic costs.
             read.extend(
                 other
                     .join()

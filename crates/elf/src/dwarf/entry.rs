@@ -13,21 +13,22 @@ use crate::{ReadError, Resource};
 
 pub(super) type Entry<'a> = DebuggingInformationEntry<Slice<'a>>;
 
-/// The longest table of abbreviations of one unit: that of a large program in one piece has some kB.
+/// The maximum size of a unit's table of abbreviations, in bytes; a large program
+/// in one unit has a few kB.
 const LONGEST_TABLE: usize = 1 << 20;
-/// More kinds of entries than a compiler makes.
+/// The maximum number of kinds of entries; compilers make fewer.
 const MAX_ABBREVIATIONS: usize = 1 << 14;
-/// More attributes than a kind of entries has.
+/// The maximum number of attributes of a kind of entries; real ones have fewer.
 const MAX_ATTRIBUTES: usize = 256;
 const IMPLICIT_CONST: u64 = 0x21;
-/// At least what an abbreviation or one of its attributes takes in memory, in bytes.
+/// The least memory that an abbreviation or one of its attributes takes, in bytes.
 const SIZE: u64 = 64;
 
 pub(super) fn malformed<T>(_: T) -> ReadError {
     ReadError::Malformed("its debug info")
 }
 
-/// What the attributes of a unit's entries count from.
+/// The bases that the attributes of a unit's entries count from.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub(super) struct Bases {
@@ -36,12 +37,12 @@ pub(super) struct Bases {
     pub(super) low: u64,
     pub(super) addresses: u64,
     pub(super) range_lists: u64,
-    /// What its places in the older list of ranges count from.
+    /// The base of its places in the older list of ranges.
     pub(super) ranges: u64,
     pub(super) text_offsets: u64,
 }
 
-/// How the numbers of a unit are written, for a store that `gimli` knows nothing of.
+/// How the encoding of a unit is stored, because `gimli` does not support that.
 #[cfg(feature = "serde")]
 mod encoding {
     use gimli::{Encoding, Format};
@@ -71,7 +72,7 @@ mod encoding {
     }
 }
 
-/// The abbreviations of a unit: all of them, or only that with one code.
+/// Reads the abbreviations of a unit: all of them, or only the one with a given code.
 pub(super) fn abbreviations(
     sections: &Sections,
     start: usize,
@@ -81,7 +82,7 @@ pub(super) fn abbreviations(
     let table = table.get(start..).ok_or_else(|| malformed(()))?;
     let table = table.get(..LONGEST_TABLE).unwrap_or(table);
     let (found, kinds) = table_range(table, only).ok_or_else(|| malformed(()))?;
-    // That is what they take in memory.
+    // This is what they take in memory.
     sections.budget().pay(Resource::Bytes, kinds * SIZE)?;
     let mut table = table.get(found).unwrap_or_default().to_vec();
     table.push(0);
@@ -89,8 +90,8 @@ pub(super) fn abbreviations(
     table.abbreviations(DebugAbbrevOffset(0)).map_err(malformed)
 }
 
-/// Where the table that begins here has its abbreviations, or the one with a code; and how many
-/// there are up to there, with each attribute counted for one more.
+/// Returns where the table that begins here has its abbreviations, or the one with a given code,
+/// and the number of abbreviations and attributes up to there.
 fn table_range(table: &[u8], only: Option<u64>) -> Option<(Range<usize>, u64)> {
     let mut rest = Numbers(table);
     let place = |rest: &Numbers<'_>| table.len() - rest.0.len();
@@ -146,7 +147,7 @@ impl Numbers<'_> {
     }
 }
 
-/// Shows the ranges of addresses that an entry is for, until `look` has seen enough.
+/// Passes the ranges of addresses of an entry to `look`, until it has seen enough.
 pub(super) fn ranges(
     sections: &Sections,
     bases: &Bases,
@@ -155,7 +156,7 @@ pub(super) fn ranges(
 ) -> Result<(), ReadError> {
     let mut show = |range: Range<u64>| {
         sections.budget().pay(Resource::Ranges, 1)?;
-        // Code that the linker left out stands at zero.
+        // Code that the linker left out is at address zero.
         match range.start != 0 && range.start < range.end {
             true => Ok(look(range)),
             false => Ok(ControlFlow::Continue(())),

@@ -17,36 +17,36 @@ use crate::{ReadError, Resource};
 
 type Bytes = EndianReader<LittleEndian, Arc<[u8]>>;
 
-/// The longest line table of one unit, in bytes.
+/// The maximum size of a unit's line table, in bytes.
 const LONGEST: u64 = 256 << 20;
-/// More kinds of what a table says of a file than there are.
+/// The maximum number of fields that a table has for each file; fewer are defined.
 const MAX_FORMATS: u64 = 16;
-/// How many rows are looked at for what one of them tells.
+/// How many rows are looked at to find one that has the answer.
 const MAX_ROWS: usize = 64;
 
 fn malformed<T>(_: T) -> ReadError {
     ReadError::Malformed("a line table")
 }
 
-/// A line table. Its rows are made when they are first asked for.
+/// A line table. Its rows are computed when they are first asked for.
 #[derive(Debug)]
 pub(super) struct Lines {
     program: RefCell<IncompleteLineProgram<Bytes>>,
-    /// By their first address.
+    /// Sorted by their first address.
     sequences: Vec<Sequence>,
     rows: RefCell<HashMap<usize, Arc<[Row]>>>,
     files: RefCell<HashMap<u64, Option<String>>>,
 }
 
-/// Rows whose addresses ascend.
+/// Rows with ascending addresses.
 #[derive(Debug)]
 struct Sequence {
-    /// Where the first of them is.
+    /// The address of the first row.
     start: u64,
     instructions: LineInstructions<Bytes>,
 }
 
-/// What the instructions from an address on were made of.
+/// The place in the source of the instructions from an address on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     pub(super) address: u64,
@@ -56,7 +56,8 @@ pub(super) struct Row {
 }
 
 impl Lines {
-    /// Reads the table of a unit; `None` if it has none. What makes no sense ends it.
+    /// Reads the table of a unit; `None` if it has none. The table ends at
+    /// anything that makes no sense.
     pub(super) fn read(
         sections: &Sections,
         root: &Root,
@@ -72,7 +73,7 @@ impl Lines {
         let program = program.map_err(malformed)?;
         let mut sequences = Vec::new();
         let fault = read_sequences(sections, &program, &mut sequences).err();
-        // Of those that begin at one address, the last one counts.
+        // If several begin at one address, the last one counts.
         sequences.sort_by_key(|one: &Sequence| one.start);
         let lines = Self {
             program: RefCell::new(program),
@@ -83,10 +84,10 @@ impl Lines {
         Ok(Some((lines, fault)))
     }
 
-    /// The row for an address.
+    /// Returns the row for an address.
     pub(super) fn at(&self, sections: &Sections, address: u64) -> Result<Option<Row>, ReadError> {
         let rows = self.around(sections, address)?;
-        // Of several rows for one address the last one counts.
+        // If several rows are for one address, the last one counts.
         let behind = rows.partition_point(|row| row.address <= address);
         Ok(behind
             .checked_sub(1)
@@ -94,7 +95,7 @@ impl Lines {
             .copied())
     }
 
-    /// The rows of some addresses, from the first on.
+    /// Returns the rows of a range of addresses, at most [`MAX_ROWS`] from its start on.
     pub(super) fn within(
         &self,
         sections: &Sections,
@@ -107,7 +108,7 @@ impl Lines {
         Ok(rows.take(MAX_ROWS).copied().collect())
     }
 
-    /// The rows of all code that are wanted, at most so many.
+    /// Returns the wanted rows of all code, at most `most`.
     pub(super) fn all(
         &self,
         sections: &Sections,
@@ -117,7 +118,7 @@ impl Lines {
         let mut found = Vec::new();
         for index in 0..self.sequences.len() {
             let rows = self.rows(sections, index)?;
-            // The last one is where the sequence ends.
+            // The last row is the end of the sequence.
             let work = rows.len() as u64 / EASY;
             sections.budget().pay(Resource::Steps, work)?;
             let rows = rows.get(..rows.len().saturating_sub(1)).unwrap_or_default();
@@ -127,7 +128,7 @@ impl Lines {
         Ok(found)
     }
 
-    /// The rows of the sequence that an address is in.
+    /// Returns the rows of the sequence that an address is in.
     fn around(&self, sections: &Sections, address: u64) -> Result<Arc<[Row]>, ReadError> {
         let behind = self
             .sequences
@@ -136,12 +137,12 @@ impl Lines {
             return Ok(Arc::from([]));
         };
         let rows = self.rows(sections, index)?;
-        // The last one is where the sequence ends.
+        // The last row is the end of the sequence.
         let is_inside = rows.last().is_some_and(|end| address < end.address);
         Ok(if is_inside { rows } else { Arc::from([]) })
     }
 
-    /// The rows of a sequence.
+    /// Returns the rows of a sequence.
     fn rows(&self, sections: &Sections, index: usize) -> Result<Arc<[Row]>, ReadError> {
         if let Some(known) = self.rows.borrow().get(&index) {
             return Ok(Arc::clone(known));
@@ -177,7 +178,7 @@ impl Lines {
         Ok(rows.into())
     }
 
-    /// The path of a source file.
+    /// Returns the path of a source file.
     pub(super) fn file(
         &self,
         sections: &Sections,
@@ -242,7 +243,7 @@ impl Lines {
     }
 }
 
-/// The bytes of the table that begins here.
+/// Returns the bytes of the table that begins here.
 fn table_at(sections: &Sections, start: u64) -> Result<Arc<[u8]>, ReadError> {
     let contents = sections.get(Part::Lines)?;
     let head = contents.get(start, 12, sections.budget())?;
@@ -270,16 +271,16 @@ fn read_sequences(
     let mut instructions = header.instructions();
     let mut steps = sections.budget().steps();
     let (mut from, mut start) = (instructions.clone(), None);
-    // Only what is asked for is run.
+    // Sequences are run only when they are asked for.
     while let Some(instruction) = instructions.next_instruction(header).map_err(malformed)? {
         steps.take()?;
         match instruction {
             LineInstruction::SetAddress(address) => start = start.or(Some(address)),
             LineInstruction::EndSequence => {
                 let from = mem::replace(&mut from, instructions.clone());
-                // Code that the linker left out stands at zero.
+                // Code that the linker left out is at address zero.
                 if let Some(start) = start.take().filter(|start| *start != 0) {
-                    // It takes as much memory.
+                    // A sequence takes as much memory as this many rows.
                     sections.budget().pay(Resource::Rows, 3)?;
                     sequences.push(Sequence {
                         start,
@@ -293,7 +294,7 @@ fn read_sequences(
     Ok(())
 }
 
-/// Runs a sequence to its end, and shows each row.
+/// Runs a sequence to its end, and passes each row to `show`.
 fn run(
     sections: &Sections,
     program: &mut IncompleteLineProgram<Bytes>,
@@ -308,9 +309,9 @@ fn run(
     {
         steps.take()?;
         match instruction {
-            // Out of use, and kept by the program for ever.
+            // Obsolete, and the program would keep the file forever.
             LineInstruction::DefineFile(_) => continue,
-            // Its negative is none of these numbers.
+            // This number can't be negated.
             LineInstruction::AdvanceLine(i64::MIN) => return Err(malformed(())),
             _ => {}
         }
@@ -325,8 +326,8 @@ fn run(
     Ok(())
 }
 
-/// Counts the directories and files of a table before room is made for them. Each must have bytes of
-/// its own: there are forms for values without any, and then a number stands for that many files.
+/// Counts the directories and files of a table before memory is allocated for them. Each must have
+/// bytes: some forms have values without any, and then a mere number stands for that many files.
 fn check(sections: &Sections, table: &[u8]) -> Result<(), ReadError> {
     let count = count_files(table).ok_or_else(|| malformed(()))?;
     sections.budget().pay(Resource::Files, count)
@@ -342,7 +343,7 @@ fn count_files(table: &[u8]) -> Option<u64> {
         // The sizes of addresses and of segments.
         rest = rest.get(2..)?;
     }
-    // The length of the header, and what the instructions go by.
+    // The length of the header, and the parameters of the instructions.
     let fixed = if version >= 4 { 6 } else { 5 };
     rest = rest.get(word + fixed - 1..)?;
     let (opcodes, rest) = rest.split_first()?;
@@ -370,14 +371,15 @@ impl Numbers<'_> {
         Some(())
     }
 
-    /// How long the text is that ends with a zero byte.
+    /// Skips a text that ends with a zero byte, and returns its length.
     fn skip_text(&mut self) -> Option<usize> {
         let length = self.0.iter().position(|byte| *byte == 0)?;
         self.skip(length as u64 + 1)?;
         Some(length)
     }
 
-    /// How many entries a list has of which each has values in the forms that are named first.
+    /// Skips a list that starts with the forms of its entries' values, and
+    /// returns the number of entries.
     fn skip_list(&mut self, word: usize) -> Option<u64> {
         let formats = u64::from(self.byte()?);
         let mut forms = Vec::new();
@@ -397,7 +399,7 @@ impl Numbers<'_> {
         Some(count)
     }
 
-    /// Skips a value, in one of the forms that lists of files have.
+    /// Skips a value in one of the forms that occur in lists of files.
     fn skip_value(&mut self, form: gimli::DwForm, word: usize) -> Option<()> {
         let length = match form {
             gimli::DW_FORM_string => return self.skip_text().map(drop),

@@ -1,4 +1,4 @@
-//! What debug info tells of an address: functions, and where they are in the source.
+//! What debug info says about an address: the functions there, and where they are in the source.
 
 mod ahead;
 mod entry;
@@ -31,22 +31,22 @@ use crate::{Elf, ReadError, Resource};
 
 /// How many times an entry may refer to another for its name.
 const MAX_ORIGINS: usize = 8;
-/// How many units are read that say they know an address, until one does.
+/// How many units that claim an address are read until one knows it.
 const MAX_CANDIDATES: usize = 4;
-/// How many ranges or rows to compare is as much work as to read an entry.
+/// Comparing this many ranges or rows is as much work as reading an entry.
 const EASY: u64 = 256;
-/// How much of a unit is read to tell what kinds of entries it has.
+/// How many bytes of a unit are read to find out which kinds of entries it has.
 const MAX_LOOK: u64 = 1 << 20;
 
-/// The debug info of a file. Of its units only those are read that are asked for.
+/// The debug info of a file. Only the units that are asked for are read.
 #[derive(Debug)]
 pub struct Dwarf {
     sections: Arc<Sections>,
     split: Option<Split>,
     units: OnceCell<Units>,
-    /// `None` for one that can't be read, which was reported when it was first asked for.
+    /// `None` for a unit that can't be read, which was reported when it was first asked for.
     read: OnceCell<Vec<OnceCell<Option<Box<Unit>>>>>,
-    /// The first thing that went wrong and was not reported yet.
+    /// The first fault that was not reported yet.
     fault: RefCell<Option<ReadError>>,
 }
 
@@ -57,7 +57,7 @@ pub struct Frame {
     pub linkage: Option<String>,
     /// Its name without a path.
     pub bare: Option<String>,
-    /// Where in the source.
+    /// Its place in the source.
     pub place: Option<Place>,
 }
 
@@ -66,13 +66,13 @@ pub struct Frame {
 pub struct Place {
     /// The path as the compiler saw it.
     pub file: String,
-    /// From 1; 0 for code that no line is to be blamed for.
+    /// From 1; 0 for code that belongs to no line.
     pub line: u32,
-    /// From 1; 0 if it is not known.
+    /// From 1; 0 if unknown.
     pub column: u32,
 }
 
-/// How a compiler calls a unit, and where it ran.
+/// The name that a compiler gave a unit, and where the compiler ran.
 #[derive(Clone, Copy, Debug)]
 pub struct UnitName<'a> {
     /// The name of the unit.
@@ -82,7 +82,7 @@ pub struct UnitName<'a> {
 }
 
 impl Dwarf {
-    /// The debug info of a file; `None` if it has none.
+    /// Returns the debug info of a file; `None` if it has none.
     #[must_use]
     pub fn of(elf: Arc<Elf>) -> Option<Self> {
         elf.section(".debug_info")?;
@@ -95,7 +95,7 @@ impl Dwarf {
         })
     }
 
-    /// The same with the units of this very file, as [`Dwarf::units_read`] gave them.
+    /// Sets the units, as [`Dwarf::units_read`] returned them for the same file.
     #[must_use]
     pub fn with_units(self, units: Units) -> Self {
         Self {
@@ -104,13 +104,13 @@ impl Dwarf {
         }
     }
 
-    /// The units, if they were read.
+    /// Returns the units, if they were read.
     #[must_use]
     pub fn units_read(&self) -> Option<&Units> {
         self.units.get()
     }
 
-    /// The same with what was split off, where these files have it.
+    /// Adds the debug info that was split off, as far as these files have it.
     #[must_use]
     pub fn with_split(self, files: Box<dyn SplitFiles>) -> Self {
         Self {
@@ -119,7 +119,7 @@ impl Dwarf {
         }
     }
 
-    /// What went wrong first since this was last asked: names or lines are missing for it.
+    /// Returns the first fault since the last call: names or lines are missing because of it.
     pub fn take_fault(&self) -> Option<ReadError> {
         self.fault.take()
     }
@@ -140,7 +140,7 @@ impl Dwarf {
         })
     }
 
-    /// A unit by its number, and where it is kept once it is read.
+    /// Returns a unit by its number, and the cell that keeps it once it is read.
     fn place_of(&self, index: u32) -> Option<(&Root, &OnceCell<Option<Box<Unit>>>)> {
         let units = &self.units().units;
         let read = self
@@ -150,8 +150,8 @@ impl Dwarf {
         units.get(index).zip(read.get(index))
     }
 
-    /// Reads the units that some addresses are in, several at a time: what is asked of them later then does not have
-    /// to wait for one after the other.
+    /// Reads the units of some addresses, several at a time, so that later queries do not have to
+    /// wait for one after the other.
     pub fn read_ahead(&self, addresses: &[u64]) {
         let near = addresses.iter().filter_map(|address| {
             let index = self.units().at(*address).into_iter().next()?;
@@ -161,7 +161,7 @@ impl Dwarf {
         let wanted: BTreeSet<u32> = near.collect();
         let wanted = wanted.into_iter().filter_map(|index| self.place_of(index));
         let mut wanted: Vec<_> = wanted.collect();
-        // So that none has to be waited for that was begun last.
+        // The largest come first, so that none of them begins last and has to be waited for.
         wanted.sort_by_key(|(root, _)| Reverse(root.size));
         let (roots, cells): (Vec<&Root>, Vec<_>) = wanted.into_iter().unzip();
         for (number, unit, fault) in ahead::read(&self.sections, &roots) {
@@ -184,18 +184,18 @@ impl Dwarf {
         unit.as_deref()
     }
 
-    /// What the units are called.
+    /// Returns the names of the units.
     pub fn unit_names(&self) -> impl Iterator<Item = UnitName<'_>> {
         self.units().units.iter().filter_map(Root::unit_name)
     }
 
-    /// The units of Rust that are not of the standard library.
+    /// Returns the Rust units that are not part of the standard library.
     pub(crate) fn own_units(&self) -> impl Iterator<Item = &Root> {
         let is_own = |unit: &&Root| unit.is_split() || (unit.is_rust && !unit.is_of_std());
         self.units().units.iter().filter(is_own)
     }
 
-    /// Shows the kinds of the entries of a unit, as far as they are in its first megabyte.
+    /// Passes the kinds of a unit's entries to `look`, as far as they are in its first megabyte.
     pub(crate) fn tags(
         &self,
         unit: &Root,
@@ -208,8 +208,8 @@ impl Dwarf {
         Unit::read(Arc::clone(&self.sections), &start)?.tags(look)
     }
 
-    /// The functions at an address, the innermost inlined one first. A frame without any name has
-    /// nothing but its place. [`Dwarf::take_fault`] says why there is less than there could be.
+    /// Returns the functions at an address, the innermost inlined one first. A frame without any
+    /// name has only its place. [`Dwarf::take_fault`] says why anything is missing.
     pub fn frames(&self, address: u64) -> Vec<Frame> {
         let mut place_only = Vec::new();
         for index in self.units().at(address).into_iter().take(MAX_CANDIDATES) {
@@ -263,8 +263,8 @@ impl Dwarf {
         frames
     }
 
-    /// The file that an inlined function is in. A row without a line may have the file of another one;
-    /// those beside it that have a line, and are of the same function, tell.
+    /// Returns the file of an inlined function. A row without a line may have the file of another
+    /// function, so the rows of the same function that have a line decide.
     fn home(&self, unit: &Unit, function: usize, inlined: &Inlined) -> Option<String> {
         let lines = self.lines(unit)?;
         let rows = lines.within(&self.sections, &inlined.addresses);
@@ -277,7 +277,7 @@ impl Dwarf {
         self.noted(file).flatten()
     }
 
-    /// The names of an entry, from where it has them.
+    /// Returns the names of an entry, wherever it has them.
     fn names(&self, unit: &Unit, entry: usize) -> Names {
         if let Some(known) = unit.names.borrow().get(&entry) {
             return known.clone();

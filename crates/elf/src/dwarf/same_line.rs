@@ -1,5 +1,5 @@
-//! Other code of the same line: a function that is inlined in one place, where line tables leave out its path, may be
-//! called from another, and have a symbol there.
+//! Other code of the same line. A function that is inlined in one place, where line tables leave
+//! out its path, may be called from another, and have a symbol there.
 
 use super::{Dwarf, Place, UnitName, lines::Row, unit::Unit};
 
@@ -7,15 +7,15 @@ use super::{Dwarf, Place, UnitName, lines::Row, unit::Unit};
 const MAX_PLACES: usize = 256;
 
 impl Dwarf {
-    /// What the unit is called that an address is in.
+    /// Returns the name of the unit that an address is in.
     #[must_use]
     pub fn unit_name_at(&self, address: u64) -> Option<UnitName<'_>> {
         let mut units = self.units().at(address).into_iter();
         units.find_map(|index| self.place_of(index)?.0.unit_name())
     }
 
-    /// Addresses of code of this line and column, in the units that are wanted: of functions' own, not of what is
-    /// inlined into them.
+    /// Returns addresses of code of this line and column in the wanted units: code of functions
+    /// themselves, not of what is inlined into them.
     pub fn own_code_of(&self, place: &Place, is_wanted: impl Fn(UnitName<'_>) -> bool) -> Vec<u64> {
         let mut addresses = Vec::new();
         for (index, root) in (0..).zip(&self.units().units) {
@@ -42,8 +42,8 @@ impl Dwarf {
         addresses
     }
 
-    /// Whether the code at an address is of the function that was called. Of one into which nothing is inlined, line
-    /// tables need not tell anything.
+    /// Returns whether the code at an address belongs to the function that was called. Line tables
+    /// alone need not list a function into which nothing is inlined.
     fn is_own(&self, unit: &Unit, address: u64) -> bool {
         let function = self.noted(unit.function_at(address)).flatten();
         function.is_none_or(|function| unit.inlined_at(function, address).0.is_empty())

@@ -1,4 +1,4 @@
-//! The sections that debug info is in, each opened when it is first asked for.
+//! The sections of debug info, each opened when it is first asked for.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,7 +10,8 @@ use crate::{Budget, Contents, Elf, ReadError, name::MAX_NAME};
 pub(super) type Slice<'a> = EndianSlice<'a, LittleEndian>;
 pub(super) type Value<'a> = AttributeValue<Slice<'a>>;
 
-/// Sections whose parts are all over the place are in memory as a whole; none is larger.
+/// Sections that are read in no particular order are in memory as a whole; this is
+/// their maximum size, in bytes.
 const MAX_WHOLE: u64 = 512 << 20;
 
 /// A section.
@@ -40,7 +41,7 @@ impl Part {
         ".debug_str_offsets",
     ];
 
-    /// The same in a file of its own, which has no parts but these.
+    /// The names in a file of split debug info, which has no other sections.
     const SPLIT: [Option<&'static str>; 9] = [
         Some(".debug_info.dwo"),
         Some(".debug_abbrev.dwo"),
@@ -66,11 +67,11 @@ impl Part {
 #[derive(Debug)]
 pub(super) struct Sections {
     elf: Arc<Elf>,
-    /// Those of the program, of a file that was split off from it.
+    /// The sections of the program, if this file was split off from it.
     main: Option<Arc<Self>>,
-    /// `None` for one that can't be read, which was reported when it was first asked for.
+    /// `None` for a section that can't be read, which was reported when it was first asked for.
     opened: [OnceLock<Option<Contents>>; Part::ALL.len()],
-    /// Those that are read as a whole, unless they are in memory anyway.
+    /// The sections that are read as a whole, unless they are in memory anyway.
     whole: [OnceLock<Vec<u8>>; Part::ALL.len()],
 }
 
@@ -112,7 +113,7 @@ impl Sections {
         opened.as_ref().ok_or(failed)
     }
 
-    /// All of a section.
+    /// Returns all of a section.
     pub(super) fn whole(&self, part: Part) -> Result<Slice<'_>, ReadError> {
         let slice = |bytes| Ok(EndianSlice::new(bytes, LittleEndian));
         let malformed = ReadError::Malformed(part.name());
@@ -131,7 +132,7 @@ impl Sections {
         slice(cell.get_or_init(|| bytes.into_owned()))
     }
 
-    /// A number in a section of them, of 4 or 8 bytes.
+    /// Returns a number of 4 or 8 bytes in a section of numbers.
     pub(super) fn number(
         &self,
         part: Part,
@@ -151,7 +152,7 @@ impl Sections {
         }
     }
 
-    /// The text that an attribute has; `None` if it has none, or one that is too long.
+    /// Returns the text of an attribute; `None` if it has none, or one that is too long.
     pub(super) fn text(
         &self,
         value: Value<'_>,
@@ -175,7 +176,7 @@ impl Sections {
         self.get(part)?.text(offset, MAX_NAME, self.budget())
     }
 
-    /// The address that an attribute has.
+    /// Returns the address of an attribute.
     pub(super) fn address(
         &self,
         value: Value<'_>,
@@ -188,7 +189,7 @@ impl Sections {
         }
     }
 
-    /// An address in the table of addresses.
+    /// Returns an address from the table of addresses.
     pub(super) fn indexed(&self, index: u64, bases: &Bases) -> Result<u64, ReadError> {
         let size = bases.encoding.address_size;
         self.number(Part::Addresses, bases.addresses, index, size)

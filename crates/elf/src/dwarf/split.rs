@@ -1,5 +1,5 @@
-//! Debug info that was split off from the program: in one file for all of it (`.dwp`), or in one for
-//! each unit (`.dwo`). Both tell by a number of each unit that they belong to it.
+//! Debug info that was split off from the program: into one file for all of it (`.dwp`), or one for
+//! each unit (`.dwo`). In both, the number of each unit shows that they belong to the program.
 
 use std::{cell::OnceCell, fmt, path::Path, sync::Arc};
 
@@ -14,19 +14,19 @@ use super::{
 use crate::{Elf, ReadError, Resource};
 
 const WHAT: &str = "its package of debug info";
-/// The longest index of a package, in bytes.
+/// The maximum size of the index of a package, in bytes.
 const MAX_INDEX: u64 = 64 << 20;
 
 /// Opens the files that debug info was split off into.
 pub trait SplitFiles: fmt::Debug + Send {
-    /// The one with all of it.
+    /// Opens the file with all of it.
     fn package(&self) -> Option<Elf>;
 
-    /// The one at this path, which the compiler chose.
+    /// Opens the file at this path, which the compiler chose.
     fn object(&self, path: &Path) -> Option<Elf>;
 }
 
-/// What was split off.
+/// Debug info that was split off.
 #[derive(Debug)]
 pub(super) struct Split {
     files: Box<dyn SplitFiles>,
@@ -42,7 +42,7 @@ impl Split {
         }
     }
 
-    /// The contents of a unit; `None` if no file has them.
+    /// Reads the contents of a unit; `None` if no file has them.
     pub(super) fn read(
         &self,
         main: &Arc<Sections>,
@@ -116,7 +116,7 @@ fn in_object(
 ) -> Result<Option<Unit>, ReadError> {
     let sections = Arc::new(Sections::of(Arc::new(elf), Some(Arc::clone(main))));
     let mut start = 0;
-    // There are those of types beside it.
+    // There are type units, too.
     while let Some(size) = units::size_at(&sections, start)? {
         sections.budget().pay(Resource::Units, 1)?;
         let place = Location {

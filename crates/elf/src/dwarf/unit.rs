@@ -18,28 +18,28 @@ use super::{
 };
 use crate::{ReadError, Resource};
 
-/// How many functions that begin before an address are looked at for one that it is in.
+/// How many functions that begin before an address are looked at for one that contains it.
 const MAX_OVERLAPS: usize = 16;
-/// How many ranges the functions may have that are inlined into one: all are compared with each
-/// address of it.
+/// How many ranges the functions inlined into one may have: each address in it is
+/// compared with all of them.
 const MAX_INLINED: usize = 100_000;
 
 /// A unit in memory.
 #[derive(Debug)]
 pub(super) struct Unit {
     pub(super) root: Root,
-    /// Those that it is in.
+    /// The sections that it is in.
     sections: Arc<Sections>,
     bytes: Vec<u8>,
     abbreviations: Abbreviations,
-    /// By their first address.
+    /// Sorted by their first address.
     functions: OnceCell<Vec<Function>>,
     inlined: RefCell<HashMap<usize, Arc<[Inlined]>>>,
     lines: OnceCell<Option<Lines>>,
     pub(super) names: RefCell<HashMap<usize, Names>>,
 }
 
-/// What an entry is called.
+/// The names of an entry.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     pub(super) linkage: Option<String>,
@@ -70,7 +70,7 @@ pub(super) struct Call {
     pub(super) column: u16,
 }
 
-/// Another entry, that a name may be found at.
+/// Another entry that may have the name.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Origin {
     Here(usize),
@@ -94,7 +94,7 @@ impl Unit {
         })
     }
 
-    /// The entries from a place in the unit on.
+    /// Returns the entries from a place in the unit on.
     fn entries(&self, start: usize) -> EntriesRaw<'_, Slice<'_>> {
         let bytes = self.bytes.get(start..).unwrap_or_default();
         let bytes = EndianSlice::new(bytes, LittleEndian);
@@ -102,14 +102,14 @@ impl Unit {
         EntriesRaw::new(bytes, encoding, &self.abbreviations, UnitOffset(start))
     }
 
-    /// Reads all that does not depend on an address, and tells what is wrong with it.
+    /// Reads everything that does not depend on an address, and returns what is wrong with it.
     pub(super) fn read_whole(&self) -> Option<ReadError> {
         let functions = self.functions().err();
         let (_, lines) = self.lines();
         functions.or(lines)
     }
 
-    /// Its line table, and when it is read what is wrong with it.
+    /// Returns its line table, and if this reads it, what is wrong with it.
     pub(super) fn lines(&self) -> (Option<&Lines>, Option<ReadError>) {
         let mut fault = None;
         let lines = self.lines.get_or_init(|| {
@@ -122,7 +122,7 @@ impl Unit {
         (lines.as_ref(), fault)
     }
 
-    /// Shows the kinds of its entries, as far as they make sense.
+    /// Passes the kinds of its entries to `look`, as far as they make sense.
     pub(super) fn tags(
         &self,
         mut look: impl FnMut(gimli::DwTag) -> ControlFlow<()>,
@@ -150,7 +150,7 @@ impl Unit {
         fault.map_or(Ok(functions), Err)
     }
 
-    /// Where the entry of the function is that an address is in.
+    /// Returns the place of the entry of the function that an address is in.
     pub(super) fn function_at(&self, address: u64) -> Result<Option<usize>, ReadError> {
         let functions = self.functions()?;
         let behind = functions.partition_point(|function| function.addresses.start <= address);
@@ -160,7 +160,7 @@ impl Unit {
         Ok(found.map(|function| function.entry))
     }
 
-    /// All functions, as far as they make sense.
+    /// Reads all functions, as far as they make sense.
     fn read_functions(&self) -> (Vec<Function>, Option<ReadError>) {
         let mut functions = Vec::new();
         let mut entries = self.entries(self.root.entries);
@@ -200,7 +200,7 @@ impl Unit {
         (functions, fault)
     }
 
-    /// What is inlined at an address of a function, the outermost first.
+    /// Returns what is inlined at an address of a function, the outermost first.
     pub(super) fn inlined_at(
         &self,
         function: usize,
@@ -226,7 +226,7 @@ impl Unit {
             return (Vec::new(), Some(over));
         }
         let mut chain: Vec<Inlined> = Vec::new();
-        // Those that something is inlined into stand before it.
+        // A function comes before those that are inlined into it.
         for one in inlined
             .iter()
             .filter(|one| one.addresses.contains(&address))
@@ -242,7 +242,7 @@ impl Unit {
         let budget = self.sections.budget();
         let mut entries = self.entries(function);
         let mut entry = Entry::null();
-        // How deep the entries are in whose children we are, each a function that was inlined.
+        // The depths of the entries that enclose this one, each an inlined function.
         let mut open: Vec<isize> = Vec::new();
         let mut is_too_deep = false;
         let mut steps = budget.steps();
@@ -288,7 +288,7 @@ impl Unit {
         }
     }
 
-    /// What an entry itself is called, and where else a name may be.
+    /// Returns an entry's own names, and where else a name may be.
     pub(super) fn own_names(&self, place: usize) -> Result<(Names, Option<Origin>), ReadError> {
         self.sections.budget().pay(Resource::Steps, 1)?;
         let mut entry = Entry::null();

@@ -1,4 +1,4 @@
-//! The compilation units of a file, and which addresses each is for.
+//! The compilation units of a file, and the addresses that each is for.
 
 use std::ops::{ControlFlow, Range};
 
@@ -13,28 +13,28 @@ use super::{
 };
 use crate::{ReadError, Resource};
 
-/// How much of a unit is read for its first entry, and if that is not enough.
+/// How many bytes of a unit are read for its first entry: first, and if that is not enough.
 const HEAD: [u64; 2] = [256, 64 << 10];
 /// How many claims to an address are looked at, from the nearest one on.
 const MAX_CLAIMS: usize = 64;
 
-/// The units of a file: what is read first of its debug info, and may be kept for another time.
+/// The units of a file: the part of its debug info that is read first, and may be kept for later.
 #[derive(Clone, Debug, Default)]
 pub struct Units {
-    /// By where they begin.
+    /// Sorted by start.
     pub(super) units: Vec<Root>,
-    /// By where they begin, each with the highest end so far.
+    /// Sorted by start, each with the highest end so far.
     claims: Vec<Claim>,
 }
 
-/// A unit, by its first entry.
+/// A unit, as its first entry describes it.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct Root {
-    /// Where in the section it begins.
+    /// Where it begins in the section.
     pub(super) start: u64,
     pub(super) size: u64,
-    /// Where in the unit its first entry is.
+    /// Where its first entry is in the unit.
     pub(super) entries: usize,
     pub(super) abbreviations: usize,
     pub(super) bases: Bases,
@@ -48,7 +48,7 @@ pub struct Root {
     pub(super) split_name: Option<String>,
 }
 
-/// Addresses that a unit says are its own.
+/// Addresses that a unit claims.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct Claim {
@@ -60,12 +60,12 @@ pub struct Claim {
 }
 
 impl Root {
-    /// Whether its contents are in a file of their own.
+    /// Returns whether its contents are in a separate file.
     pub(crate) const fn is_split(&self) -> bool {
         self.split_name.is_some()
     }
 
-    /// How the compiler calls it.
+    /// Returns the compiler's name for it.
     pub(super) fn unit_name(&self) -> Option<UnitName<'_>> {
         Some(UnitName {
             name: self.name.as_deref()?,
@@ -73,7 +73,8 @@ impl Root {
         })
     }
 
-    /// Whether the standard library, or a crate that it is built of, was compiled there.
+    /// Returns whether it belongs to the standard library, or to a crate that
+    /// the library is built from.
     pub(super) fn is_of_std(&self) -> bool {
         let directory = self.directory.as_deref().unwrap_or_default();
         ["/rustc/", "/rust/deps/", "/usr/src/rustc-"]
@@ -83,7 +84,7 @@ impl Root {
 }
 
 impl Units {
-    /// Those that [`Units::parts`] gave.
+    /// Creates the units from what [`Units::parts`] returned.
     #[must_use]
     pub fn of(units: Vec<Root>, mut claims: Vec<Claim>) -> Self {
         claims.sort_unstable_by_key(|claim| (claim.start, claim.end));
@@ -95,13 +96,13 @@ impl Units {
         Self { units, claims }
     }
 
-    /// The units, and which addresses they say are their own.
+    /// Returns the units, and the addresses that they claim.
     #[must_use]
     pub fn parts(&self) -> (&[Root], &[Claim]) {
         (&self.units, &self.claims)
     }
 
-    /// Reads the first entry of each, as far as they make sense.
+    /// Reads the first entry of each unit, as far as they make sense.
     pub(super) fn read(sections: &Sections) -> (Self, Option<ReadError>) {
         let mut read = Self::default();
         let fault = read.read_all(sections).err();
@@ -111,7 +112,7 @@ impl Units {
     fn read_all(&mut self, sections: &Sections) -> Result<(), ReadError> {
         let mut at = 0;
         while let Some(size) = size_at(sections, at)? {
-            // One that makes no sense has a length all the same.
+            // Even a unit that makes no sense has a length.
             if let Some(root) = self.root(sections, at, size)? {
                 self.units.push(root);
             }
@@ -155,7 +156,7 @@ impl Units {
         Ok(None)
     }
 
-    /// The units that may know an address, the nearest first, as their numbers.
+    /// Returns the numbers of the units that may know an address, the nearest first.
     pub(super) fn at(&self, address: u64) -> Vec<u32> {
         let mut found = Vec::new();
         let behind = self.claims.partition_point(|claim| claim.start <= address);
@@ -171,7 +172,7 @@ impl Units {
         found
     }
 
-    /// The unit that an offset in the section is in.
+    /// Returns the unit that contains an offset in the section.
     pub(super) fn holding(&self, offset: u64) -> Option<u32> {
         let behind = self.units.partition_point(|unit| unit.start <= offset);
         let index = behind.checked_sub(1)?;
@@ -181,7 +182,7 @@ impl Units {
     }
 }
 
-/// How long the unit is that begins here, its length included; `None` at the end.
+/// Returns the size of the unit that begins here, with its length field; `None` at the end.
 pub(super) fn size_at(sections: &Sections, at: u64) -> Result<Option<u64>, ReadError> {
     let info = sections.get(Part::Info)?;
     let head = info.get(at, 12, sections.budget())?;
@@ -200,17 +201,17 @@ pub(super) fn size_at(sections: &Sections, at: u64) -> Result<Option<u64>, ReadE
     size.map(Some).ok_or_else(|| malformed(()))
 }
 
-/// Where a unit is, and where its table of abbreviations counts from.
+/// The place of a unit, and the base of its table of abbreviations.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Location {
     pub(super) start: u64,
     pub(super) size: u64,
     pub(super) abbreviations: u64,
-    /// What its entries count from, if it does not say so itself.
+    /// The bases of its entries, if it does not state them itself.
     pub(super) bases: Option<Bases>,
 }
 
-/// Reads the first entry of a unit, and shows which addresses it says are its own.
+/// Reads the first entry of a unit, and passes the addresses that the unit claims to `claim`.
 fn read_root(
     sections: &Sections,
     place: Location,
@@ -269,7 +270,8 @@ fn read_root(
     Ok(root)
 }
 
-/// Reads what a unit is called, where the compiler ran, and which file the contents are in.
+/// Reads the name of a unit, the directory that the compiler ran in, and
+/// the file with the contents.
 fn name(sections: &Sections, root: &mut Root, first: &Entry<'_>) -> Result<(), ReadError> {
     let text = |name| match first.attr_value(name) {
         Some(value) => sections.text(value, &root.bases),
@@ -287,7 +289,7 @@ fn name(sections: &Sections, root: &mut Root, first: &Entry<'_>) -> Result<(), R
     Ok(())
 }
 
-/// The number of the unit that has the contents of this one, or whose contents these are.
+/// Returns the number of the unit that has the contents of this one, or whose contents these are.
 fn split(kind: UnitType<usize>, first: &Entry<'_>) -> Option<u64> {
     if let UnitType::Skeleton(id) | UnitType::SplitCompilation(id) = kind {
         return Some(id.0);
@@ -298,7 +300,7 @@ fn split(kind: UnitType<usize>, first: &Entry<'_>) -> Option<u64> {
     }
 }
 
-/// A unit in a file of its own, of which the program has no more than a skeleton.
+/// Reads a unit in a separate file; the program has only a skeleton of it.
 pub(super) fn read_split(
     sections: &Sections,
     place: Location,
@@ -314,10 +316,10 @@ pub(super) fn read_split(
 }
 
 impl Root {
-    /// What the contents of this skeleton count from, in sections that may have those of other units
-    /// before.
+    /// Returns the bases of the contents of this skeleton, in sections that may begin with the
+    /// contents of other units.
     pub(super) fn split_bases(&self, text_offsets: u64, range_lists: u64) -> Bases {
-        // What stands before the first of each, where there is a header.
+        // The sizes of the headers of the sections, if they have headers.
         let (offsets, lists) = match self.bases.encoding.version {
             ..5 => (0, 0),
             _ => (8, 12),
@@ -331,7 +333,7 @@ impl Root {
     }
 }
 
-/// Has the start of a unit say that it is all of it.
+/// Changes the start of a unit so that it claims to be all of it.
 fn shorten(head: &mut [u8]) {
     let length = head.len();
     let is_long = head.starts_with(&[0xff; 4]);

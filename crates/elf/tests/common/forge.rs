@@ -4,12 +4,12 @@ use std::io::Write;
 
 use flate2::{Compression, write::ZlibEncoder};
 
-/// The build-id of all of them.
+/// The build-id of all these files.
 pub const BUILD_ID: [u8; 20] = [
     0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99, 0xaa, 0xbb, 0xcc, 0xdd, 0xee, 0xff,
     0x00, 0x11, 0x22, 0x33,
 ];
-/// Where their code is said to be.
+/// The addresses that they claim for their code.
 pub const CODE: std::ops::Range<u64> = 0x1000..0x10_1000;
 
 const PROGBITS: u32 = 1;
@@ -25,11 +25,11 @@ pub struct Section {
     flags: u64,
     link: u32,
     bytes: Vec<u8>,
-    /// What is said of its size, if that is another one.
+    /// The size that it claims, if that is not its size.
     claimed: Option<u64>,
 }
 
-/// A section with these bytes.
+/// Returns a section with these bytes.
 pub fn section(name: &'static str, bytes: Vec<u8>) -> Section {
     Section {
         name,
@@ -41,7 +41,7 @@ pub fn section(name: &'static str, bytes: Vec<u8>) -> Section {
     }
 }
 
-/// A section that unfolds to these bytes, or so it says.
+/// Returns a compressed section of these bytes that claims to inflate to this size.
 pub fn packed(name: &'static str, bytes: &[u8], claimed: u64) -> Section {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).unwrap();
@@ -62,7 +62,7 @@ fn whole(name: &'static str, bytes: &[u8]) -> Section {
     packed(name, bytes, bytes.len() as u64)
 }
 
-/// A file with these sections, and a note with the build-id.
+/// Returns a file with these sections, and a note with the build-id.
 pub fn elf(sections: &[Section]) -> Vec<u8> {
     let mut note = Vec::new();
     for word in [4_u32, 20, 3] {
@@ -145,7 +145,7 @@ fn head(file: &mut [u8], table: u64, sections: u16, note: u64) {
     file[..head.len()].copy_from_slice(&head);
 }
 
-/// A number in LEB128.
+/// Encodes a number in LEB128.
 fn number(mut number: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
@@ -158,7 +158,7 @@ fn number(mut number: u64) -> Vec<u8> {
     }
 }
 
-/// A unit of DWARF 4 with these entries.
+/// Returns a unit of DWARF 4 with these entries.
 fn unit(entries: &[u8]) -> Vec<u8> {
     let mut unit = u32::try_from(entries.len() + 7)
         .unwrap()
@@ -171,7 +171,7 @@ fn unit(entries: &[u8]) -> Vec<u8> {
     unit
 }
 
-/// From the first address to the last.
+/// Returns the first address and the size of all the code.
 fn all_code() -> Vec<u8> {
     let mut bytes = CODE.start.to_le_bytes().to_vec();
     bytes.extend((CODE.end - CODE.start).to_le_bytes());
@@ -205,7 +205,7 @@ const LINES: (u8, u8) = (0x10, 0x17);
 const RANGES: (u8, u8) = (0x55, 0x17);
 const ORIGIN: (u8, u8) = (0x31, 0x13);
 
-/// A unit with a function that has all the code and these entries.
+/// Returns a unit with a function that covers all the code and has these entries.
 fn plain_unit(entries: &[u8]) -> Vec<u8> {
     let mut bytes = vec![1];
     bytes.extend(all_code());
@@ -217,8 +217,8 @@ fn plain_unit(entries: &[u8]) -> Vec<u8> {
     unit(&bytes)
 }
 
-/// A unit with a function that has all the code, and in it these entries, which begin with the
-/// third abbreviation.
+/// Returns a unit with a function that covers all the code and has these entries, whose
+/// abbreviations begin with the third.
 fn function(kinds: &[Kind<'_>], entries: &[u8]) -> Vec<Section> {
     let mut all: Vec<Kind<'_>> = vec![
         (UNIT, true, &[LOW, HIGH]),
@@ -231,7 +231,7 @@ fn function(kinds: &[Kind<'_>], entries: &[u8]) -> Vec<Section> {
     ]
 }
 
-/// A file with all that is read of one, small and without harm.
+/// Returns a small, harmless file with everything that is read from one.
 pub fn plain() -> Vec<u8> {
     let kinds: [Kind<'_>; 3] = [
         (
@@ -277,12 +277,13 @@ pub fn plain() -> Vec<u8> {
     elf(&sections)
 }
 
-/// Blocks within blocks.
+/// Returns a file with blocks within blocks.
 pub fn deep_blocks() -> Vec<u8> {
     elf(&function(&[(BLOCK, true, &[])], &[3; 1_000_000]))
 }
 
-/// Functions that are inlined into one another, each with a long list of ranges.
+/// Returns a file with functions that are inlined into one another, each
+/// with a long list of ranges.
 pub fn shared_ranges() -> Vec<u8> {
     let mut entries = Vec::new();
     for _ in 0..4000 {
@@ -298,9 +299,9 @@ pub fn shared_ranges() -> Vec<u8> {
     elf(&sections)
 }
 
-/// Entries that have their names from each other, or from themselves.
+/// Returns a file with entries that take their names from each other, or from themselves.
 pub fn circular_names() -> Vec<u8> {
-    // Behind the head of the unit, its entry, and the function with a name of five letters.
+    // After the head of the unit, its entry, and the function with a name of five letters.
     let first: u32 = 11 + 17 + 23;
     let mut entries = Vec::new();
     for origin in [first, first + 42, first + 21] {
@@ -314,7 +315,7 @@ pub fn circular_names() -> Vec<u8> {
     ))
 }
 
-/// More kinds of entries than there are entries.
+/// Returns a file with more kinds of entries than entries.
 pub fn many_abbreviations() -> Vec<u8> {
     let mut table = abbreviations(&[(UNIT, true, &[LOW, HIGH])]);
     table.pop();
@@ -332,7 +333,7 @@ pub fn many_abbreviations() -> Vec<u8> {
     ])
 }
 
-/// A line table of DWARF 4 with these files and instructions.
+/// Returns a line table of DWARF 4 with these files and instructions.
 fn line_table(files: &[u8], instructions: &[u8]) -> Vec<u8> {
     let mut header = vec![1, 1, 1, 0xfb, 14, 13, 0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1];
     header.push(0);
@@ -347,14 +348,14 @@ fn line_table(files: &[u8], instructions: &[u8]) -> Vec<u8> {
     all
 }
 
-/// Sets the address to the start of the code.
+/// Returns an instruction that sets the address to the start of the code.
 fn set_address() -> Vec<u8> {
     let mut bytes = vec![0, 9, 2];
     bytes.extend(CODE.start.to_le_bytes());
     bytes
 }
 
-/// Many units, each with all of the code, that share one line table.
+/// Returns a file with many units, each with all the code, that share one line table.
 fn units_with_lines(count: usize, table: &[u8]) -> Vec<u8> {
     let mut entries = vec![1];
     entries.extend(all_code());
@@ -370,15 +371,15 @@ fn units_with_lines(count: usize, table: &[u8]) -> Vec<u8> {
     ])
 }
 
-/// Units without number.
+/// Returns a file with a huge number of units.
 pub fn many_units() -> Vec<u8> {
     units_with_lines(200_000, &line_table(b"a\0\0\0\0", &set_address()))
 }
 
-/// A line table with more rows than anybody has lines.
+/// Returns a file with a line table of more rows than anybody has lines.
 pub fn many_rows() -> Vec<u8> {
     let mut instructions = set_address();
-    // Each makes a row, and the last one goes to the end of the code.
+    // Each makes a row, and the last one ends at the end of the code.
     instructions.resize(instructions.len() + 20_000_000, 13 + 5);
     instructions.extend([2]);
     instructions.extend(number(CODE.end - CODE.start));
@@ -386,17 +387,17 @@ pub fn many_rows() -> Vec<u8> {
     units_with_lines(1, &line_table(b"a\0\0\0\0", &instructions))
 }
 
-/// A line table of sequences that have one row each.
+/// Returns a file with a line table of sequences that have one row each.
 pub fn many_sequences() -> Vec<u8> {
     let mut one = set_address();
     one.extend([1, 2, 9, 0, 1, 1]);
     units_with_lines(1, &line_table(b"a\0\0\0\0", &one.repeat(500_000)))
 }
 
-/// A line table of DWARF 5 with files that take no bytes.
+/// Returns a file with a line table of DWARF 5 whose files take no bytes.
 pub fn empty_files() -> Vec<u8> {
     let mut header = vec![1, 1, 1, 0xfb, 14, 13, 0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1];
-    // No directories, and files of which a constant without bytes is told.
+    // No directories, and files described by a constant that takes no bytes.
     header.extend([0, 0, 2, 1, 0x08, 2, 0x19]);
     header.extend(number(1 << 60));
     header.extend(b"a\0");
@@ -409,14 +410,15 @@ pub fn empty_files() -> Vec<u8> {
     units_with_lines(1, &all)
 }
 
-/// A section that claims to unfold to much more, or less, than it does.
+/// Returns a file with a section that claims to inflate to far more, or less, than it does.
 pub fn lying_sections(claimed: u64) -> Vec<u8> {
     let mut sections = function(&[], &[]);
     sections[0] = packed(".debug_info", &vec![0; 1 << 20], claimed);
     elf(&sections)
 }
 
-/// A section in zstd that unfolds to gigabytes: one block that repeats a byte, many times.
+/// Returns a file with a section in zstd that inflates to gigabytes: one block that
+/// repeats a byte, many times.
 pub fn zstd_bomb() -> Vec<u8> {
     let mut bytes = Vec::new();
     for word in [2, 0] {
@@ -439,7 +441,7 @@ pub fn zstd_bomb() -> Vec<u8> {
     elf(&sections)
 }
 
-/// Symbols that cover all of the code and have a long name in common.
+/// Returns a file with symbols that cover all the code and share a long name.
 pub fn long_names() -> Vec<u8> {
     let mut names = vec![0];
     names.extend([b'a'; 60 << 10]);
@@ -459,7 +461,7 @@ pub fn long_names() -> Vec<u8> {
     elf(&[symbols, section(".strtab", names)])
 }
 
-/// Sections that are one and the same piece of the file, up to its end.
+/// Returns a file whose sections are the same piece of it, up to its end.
 pub fn overlapping() -> Vec<u8> {
     let names = [
         ".debug_info",
@@ -479,10 +481,11 @@ pub fn overlapping() -> Vec<u8> {
     elf(&sections)
 }
 
-/// A note that is said to be almost as long as a file that is mostly a hole, and what to make of it.
+/// Returns the start of a file that is mostly a hole, with a note that claims to be
+/// almost as long as the file.
 pub fn sparse_note(size: u64) -> Vec<u8> {
     let mut file = elf(&function(&[], &[]));
-    // Of the program header and of the section, and the length of what is in the note.
+    // The sizes in the program header and the section header, and the length in the note.
     let table = u64::from_le_bytes(file[0x28..0x30].try_into().unwrap()) as usize;
     let note = u64::from_le_bytes(file[64 + 8..64 + 16].try_into().unwrap()) as usize;
     let long = (size - 4096).to_le_bytes();
@@ -492,7 +495,7 @@ pub fn sparse_note(size: u64) -> Vec<u8> {
     file
 }
 
-/// A symbol table as long as a file that is mostly a hole.
+/// Returns the start of a file that is mostly a hole, with a symbol table as long as the file.
 pub fn sparse_symbols(size: u64) -> Vec<u8> {
     let symbols = Section {
         kind: SYMTAB,

@@ -1,4 +1,4 @@
-//! Reads all of a file that the command would read of one.
+//! Reads everything that the command would read from a file.
 
 use std::{fs::File, sync::Arc};
 
@@ -6,8 +6,8 @@ use rtops_elf::{Budget, DebugLevel, Dwarf, Elf, Functions, ReadError};
 
 use crate::forge::CODE;
 
-/// Looks a file up and down, this many addresses too, and says how many names were found and what was
-/// left out first.
+/// Reads everything from a file, and looks up this many addresses. Returns how many names were
+/// found, and what was left out first.
 pub fn look(file: File, budget: &Arc<Budget>, addresses: u64) -> String {
     let mut faults = Vec::new();
     let found = budget.spend(|| read(file, budget, addresses, &mut faults));

@@ -1,4 +1,4 @@
-//! Single bits: tests, scans, counts, BMI1 and BMI2, CRC32.
+//! Bit instructions: tests, scans, counts, BMI1 and BMI2, CRC32.
 
 use iced_x86::{Instruction, Mnemonic as M, OpKind};
 
@@ -48,7 +48,7 @@ fn bit<const OP: u8>(m: &mut Machine<'_>, op: &Op) -> Result {
     let number = m.operand(op, 1)?;
     let bit = number & u64::from(bits - 1);
     let in_memory = op.kind[0] == Kind::Memory;
-    // A register may name a bit far away from the operand.
+    // A bit number in a register may be far outside the operand.
     let far = if in_memory && op.kind[1] == Kind::Register {
         (signed(number, bits) >> bits.trailing_zeros()) * i64::from(bits / 8)
     } else {
@@ -83,7 +83,8 @@ fn bit<const OP: u8>(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// `bsf` and `bsr`. Of 0 they leave the destination as it is, as AMD documents and Intel does.
+/// `bsf` and `bsr`. If the source is 0, they leave the destination unchanged, as AMD
+/// documents and Intel does.
 fn scan<const REVERSE: bool>(m: &mut Machine<'_>, op: &Op) -> Result {
     let a = m.operand(op, 1)?;
     if a != 0 {

@@ -1,4 +1,4 @@
-//! Jumps, calls and returns, and what hands over to the kernel.
+//! Jumps, calls, returns, and instructions that enter the kernel.
 
 use iced_x86::{Code, FlowControl, Instruction, Mnemonic as M};
 
@@ -96,7 +96,7 @@ fn jump_if_rcx_is_0(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// Only where all of `rcx` counts: with an address-size prefix it would be `ecx`.
+/// Handles loops that count in all of `rcx`: with an address-size prefix they would use `ecx`.
 fn loops(instruction: &Instruction) -> Option<Handler> {
     Some(match instruction.code() {
         Code::Loop_rel8_64_RCX => run_loop::<LOOP>,

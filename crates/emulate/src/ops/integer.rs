@@ -10,14 +10,14 @@ use crate::{
     registers::Registers,
 };
 
-// Where the operands of a binary operation are, the destination first.
+// The operands of a binary operation, the destination first.
 const REGISTER_REGISTER: u8 = 0;
 const REGISTER_MEMORY: u8 = 1;
 const REGISTER_IMMEDIATE: u8 = 2;
 const MEMORY_REGISTER: u8 = 3;
 const MEMORY_IMMEDIATE: u8 = 4;
 
-// Binary operations, numbered as in their encodings; `TEST` and `MOV` have none.
+// Binary operations, numbered as in their encodings; `TEST` and `MOV` have no such number.
 const ADD: u8 = 0;
 const OR: u8 = 1;
 const ADC: u8 = 2;
@@ -144,9 +144,9 @@ pub(crate) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
     })
 }
 
-/// The number of a condition in encodings.
+/// Returns the number of a condition in instruction encodings.
 pub(crate) fn number(condition: ConditionCode) -> u8 {
-    // iced numbers them from 1, in the same order.
+    // iced numbers conditions from 1, in the same order.
     (condition as u8).wrapping_sub(1)
 }
 
@@ -285,7 +285,7 @@ fn push(m: &mut Machine<'_>, op: &Op) -> Result {
 fn pop(m: &mut Machine<'_>, op: &Op) -> Result {
     let before = m.words[Registers::RSP];
     let value = m.pop(u32::from(op.bits))?;
-    // An address that is relative to `rsp` means `rsp` as it is now.
+    // An address relative to `rsp` uses the value after the pop.
     m.set_operand(op, 0, value)
         .inspect_err(|_| m.words[Registers::RSP] = before)
 }
@@ -317,7 +317,7 @@ fn cmpxchg<const BITS: u32>(m: &mut Machine<'_>, op: &Op) -> Result {
     let (old, new) = (m.operand(op, 0)?, m.operand(op, 1)?);
     let expected = truncate(m.words[Registers::RAX], BITS);
     let same = old == expected;
-    // The destination is written in any case.
+    // A memory destination is written in either case.
     if same || !op.writes_register() {
         m.set_operand(op, 0, if same { new } else { old })?;
     }
@@ -365,7 +365,7 @@ fn cmpxchg_pair(m: &mut Machine<'_>, op: &Op) -> Result {
 
 fn bswap(m: &mut Machine<'_>, op: &Op) -> Result {
     let bits = u32::from(op.bits);
-    // Of 16 bits the manuals say that the result is undefined; processors clear it.
+    // The manuals leave the result for 16 bits undefined; processors clear the register.
     let value = if bits == 16 {
         0
     } else {
@@ -405,7 +405,7 @@ fn setcc<const CONDITION: u8>(m: &mut Machine<'_>, op: &Op) -> Result {
 }
 
 fn cmovcc<const CONDITION: u8>(m: &mut Machine<'_>, op: &Op) -> Result {
-    // The source is read, and 32 bits are extended, also where nothing is moved.
+    // Even if nothing is moved, the source is read and 32-bit destinations are zero-extended.
     let value = m.operand(op, 1)?;
     let value = if m.flags.holds::<CONDITION>() {
         value

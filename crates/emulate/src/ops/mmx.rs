@@ -1,4 +1,4 @@
-//! MMX: moves, and arithmetic of single elements. The registers are the significands of x87.
+//! MMX: moves and element-wise arithmetic. The registers are the significands of the x87 registers.
 
 use iced_x86::{Instruction, Mnemonic as M, Register};
 
@@ -40,7 +40,7 @@ fn get(m: &Machine<'_>, number: u8) -> u64 {
     m.registers.x87.registers[usize::from(number & 7)].significand
 }
 
-/// Sets a register. The x87 unit then has eight NaNs.
+/// Sets a register, and its x87 sign and exponent to all ones.
 fn set(m: &mut Machine<'_>, number: u8, value: u64) {
     m.registers.x87.registers[usize::from(number & 7)] = Extended {
         significand: value,
@@ -49,7 +49,7 @@ fn set(m: &mut Machine<'_>, number: u8, value: u64) {
     use_as_mmx(m);
 }
 
-/// Each MMX instruction marks all registers as used, and the first as the top of the stack.
+/// Marks all registers as used and the first as the top of the stack, as each MMX instruction does.
 fn use_as_mmx(m: &mut Machine<'_>) {
     m.registers.x87.used = 0xff;
     m.registers.x87.top = 0;

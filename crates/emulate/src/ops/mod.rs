@@ -1,8 +1,8 @@
-//! What each instruction does, by group. A group has a function `handler`, which chooses who runs an
-//! instruction, or says that it does not belong to the group.
+//! The instructions, by group. The function `handler` of each group returns the function that runs
+//! an instruction, or `None` if the instruction does not belong to the group.
 //!
-//! Handlers change nothing before the last access to memory that can fail, so that the registers are
-//! right after a fault.
+//! Handlers change nothing before the last memory access that can fail, so the registers are
+//! correct after a fault.
 
 pub(crate) mod bits;
 pub(crate) mod control;
@@ -16,7 +16,8 @@ pub(crate) mod vector;
 pub(crate) mod x87;
 pub(crate) mod xsave;
 
-/// `function` with the size of the operation as its first const parameter.
+/// Selects the instance of `function` that has the size of the operation as
+/// its first const parameter.
 macro_rules! by_size {
     ($bits:expr, $function:ident $(, $more:tt)*) => {
         match $bits {
@@ -28,7 +29,8 @@ macro_rules! by_size {
     };
 }
 
-/// `function` with the number of a condition as its first const parameter.
+/// Selects the instance of `function` that has the number of a condition as
+/// its first const parameter.
 macro_rules! by_condition {
     ($condition:expr, $function:ident $(, $more:tt)*) => {
         match $condition & 15 {

@@ -25,7 +25,7 @@ pub(crate) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
     })
 }
 
-/// The product of `rax` and the operand, in twice the size.
+/// Multiplies `rax` by the operand; the product has twice their size.
 fn mul<const SIGNED: bool>(m: &mut Machine<'_>, op: &Op) -> Result {
     let bits = u32::from(op.bits);
     let (a, b) = (m.get(bits, RAX), m.operand(op, 0)?);
@@ -45,7 +45,7 @@ fn mul<const SIGNED: bool>(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// Sets `rdx:rax`, or `ah:al`.
+/// Sets `rdx:rax`, or `ah:al` for 8 bits.
 fn set_pair(m: &mut Machine<'_>, bits: u32, low: u64, high: u64) {
     if bits == 8 {
         m.set(16, RAX, low & 0xff | (high & 0xff) << 8);
@@ -55,7 +55,7 @@ fn set_pair(m: &mut Machine<'_>, bits: u32, low: u64, high: u64) {
     }
 }
 
-/// With two or three operands.
+/// `imul` with two or three operands.
 fn imul(m: &mut Machine<'_>, op: &Op) -> Result {
     let bits = u32::from(op.bits);
     let factors = if op.kind[2] == Kind::None {
@@ -80,7 +80,7 @@ fn mulx(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// `rdx:rax`, or `ax`.
+/// Returns `rdx:rax`, or `ax` for 8 bits.
 fn dividend(m: &Machine<'_>, bits: u32) -> u128 {
     if bits == 8 {
         return u128::from(m.get(16, RAX));
@@ -94,7 +94,7 @@ fn div(m: &mut Machine<'_>, op: &Op) -> Result {
     let dividend = dividend(m, bits);
     let (quotient, remainder) = match (u64::try_from(dividend), divisor) {
         (_, 0) => return Err(Exit::Trap(Trap::Divide)),
-        // A division of 128 bits costs ten times as much.
+        // A 128-bit division costs ten times as much.
         (Ok(dividend), _) => (
             u128::from(dividend / divisor as u64),
             dividend % divisor as u64,

@@ -36,7 +36,7 @@ pub(crate) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
     })
 }
 
-/// How far to shift: processors look at 5 bits, or 6 if the operand has 64.
+/// Returns the shift count: processors use its low 5 bits, or 6 for 64-bit operands.
 fn count(m: &Machine<'_>, op: &Op, operand: usize, bits: u32) -> u32 {
     let count = match op.kind[operand] {
         Kind::Register => m.word(op.register[operand]),
@@ -49,7 +49,8 @@ fn shift<const BITS: u32, const OP: u8>(m: &mut Machine<'_>, op: &Op) -> Result 
     let a = m.operand(op, 0)?;
     let count = count(m, op, 1, BITS);
     if count == 0 {
-        // Nothing happens, but 32 bits are extended, and memory must be writable.
+        // The value does not change, but 32-bit registers are zero-extended, and
+        // memory must be writable.
         return m.set_operand(op, 0, a);
     }
     let mut flags = m.flags;
@@ -91,7 +92,7 @@ fn shift<const BITS: u32, const OP: u8>(m: &mut Machine<'_>, op: &Op) -> Result 
             result
         }
         _ => {
-            // One rotation of a number that has the carry as its highest bit.
+            // Rotates a number that has the carry as its highest bit.
             let size = BITS + 1;
             let wide = u128::from(a) | u128::from(flags.carry) << BITS;
             let left = if OP == RCL {
@@ -133,7 +134,7 @@ fn double<const LEFT: bool>(m: &mut Machine<'_>, op: &Op) -> Result {
         return m.set_operand(op, 0, a);
     }
     if count > bits {
-        // Only of 16 bits; processors differ.
+        // Possible only with 16-bit operands; processors differ.
         return Err(Exit::Unknown(Unsupported::Operands));
     }
     let (result, carry) = if LEFT {

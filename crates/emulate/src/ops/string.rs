@@ -47,7 +47,7 @@ fn is_repeated(op: &Op) -> bool {
     op.traits.has(Traits::REPEATED) || op.traits.has(Traits::REPEATED_UNEQUAL)
 }
 
-/// What to add to `rsi` and `rdi` after an element.
+/// Returns what to add to `rsi` and `rdi` after each element.
 fn stride<const BITS: u32>(m: &Machine<'_>) -> u64 {
     let size = u64::from(BITS / 8);
     if m.flags.backwards() {
@@ -57,7 +57,7 @@ fn stride<const BITS: u32>(m: &Machine<'_>) -> u64 {
     }
 }
 
-/// Does `element` once, or `rcx` times.
+/// Runs `element` once, or `rcx` times if the instruction is repeated.
 fn repeat(
     m: &mut Machine<'_>,
     op: &Op,
@@ -73,7 +73,8 @@ fn repeat(
     Ok(())
 }
 
-/// Does `element` once, or `rcx` times, or until it says that it is enough. It pays as it goes.
+/// Runs `element` once, or if the instruction is repeated, up to `rcx` times while it returns
+/// `true`. Each repetition is charged before it runs.
 fn compare<const BITS: u32>(
     m: &mut Machine<'_>,
     op: &Op,
@@ -94,7 +95,8 @@ fn compare<const BITS: u32>(
     Ok(())
 }
 
-/// Pays for all that a repeated instruction is going to move: it is not begun if that is too much.
+/// Charges for everything that a repeated instruction will move. If the budget is too small, the
+/// instruction does not begin.
 fn pay<const BITS: u32>(m: &mut Machine<'_>, op: &Op) -> Result {
     if !is_repeated(op) {
         return Ok(());
@@ -108,8 +110,8 @@ fn charge(m: &mut Machine<'_>, instructions: u64) -> Result {
     Ok(())
 }
 
-/// How many elements can be handled at once, without leaving the page that begins or ends at
-/// `address`: 0 where it must go one by one.
+/// Returns how many elements can be handled at once without leaving the pages of `addresses`, or 0
+/// if they must be handled one by one.
 fn at_once<const BITS: u32>(m: &Machine<'_>, op: &Op, addresses: &[u64]) -> usize {
     if !is_repeated(op) || m.flags.backwards() {
         return 0;
@@ -130,7 +132,7 @@ fn movs<const BITS: u32>(m: &mut Machine<'_>, op: &Op) -> Result {
         );
         let elements = at_once::<BITS>(m, op, &[from, to]);
         let size = elements * BITS as usize / 8;
-        // What is written must not be what is read afterwards.
+        // The bytes written must not be among those read later.
         if elements < 2 || to.wrapping_sub(from) < size as u64 {
             break;
         }

@@ -1,4 +1,5 @@
-//! What a processor says about itself, flags as a whole, and instructions without a visible effect.
+//! Instructions that describe the processor, that access the flags as a whole, or
+//! that have no visible effect.
 
 use iced_x86::{Code, Instruction, Mnemonic as M, OpKind, Register};
 
@@ -16,7 +17,7 @@ const RDX: usize = Registers::RDX;
 
 pub(crate) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     Some(match instruction.mnemonic() {
-        // Without a memory operand it is not a prefetch.
+        // Without a memory operand, it is not a prefetch.
         M::Reservednop if is_reserved_prefetch(instruction.code()) => return None,
         M::Nop | M::Reservednop | M::Endbr64 | M::Endbr32 | M::Pause | M::Fnop => nothing,
         M::Mfence | M::Lfence | M::Sfence | M::Serialize => nothing,
@@ -25,7 +26,7 @@ pub(crate) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
         M::Prefetchit0 | M::Prefetchit1 => nothing,
         M::Cldemote => nothing,
         M::Clflush | M::Clflushopt | M::Clwb => touch,
-        // Without a shadow stack these do nothing.
+        // Without a shadow stack, these do nothing.
         M::Rdsspd | M::Rdsspq | M::Incsspd | M::Incsspq => nothing,
         M::Clc => set_carry::<0>,
         M::Stc => set_carry::<1>,
@@ -78,7 +79,7 @@ fn nothing(_: &mut Machine<'_>, _: &Op) -> Result {
     Ok(())
 }
 
-/// Cache lines can be written back only where there is memory.
+/// Reads a byte, because a cache line can be written back only if its memory exists.
 fn touch(m: &mut Machine<'_>, op: &Op) -> Result {
     m.load(8, m.address(op))?;
     Ok(())
@@ -89,7 +90,7 @@ fn xlatb(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     if instruction.op_kind(0) != OpKind::Memory || instruction.memory_base() != Register::RBX {
         return None;
     }
-    // The index is a part of `rax` only.
+    // Only a part of `rax` is the index.
     op.index = NO_REGISTER;
     Some(|m, op| {
         let address = m.address(op).wrapping_add(m.words[RAX] & 0xff);
@@ -133,7 +134,7 @@ fn pushf(m: &mut Machine<'_>, op: &Op) -> Result {
 
 fn popf(m: &mut Machine<'_>, op: &Op) -> Result {
     let value = m.pop(u32::from(op.bits))?;
-    // A trap after every instruction is for debuggers.
+    // TF, a trap after every instruction, is for debuggers.
     if value & 1 << 8 != 0 {
         m.words[Registers::RSP] = m.words[Registers::RSP].wrapping_sub(u64::from(op.bits / 8));
         return Err(Exit::Unknown(Unsupported::Operands));
@@ -142,8 +143,8 @@ fn popf(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// Describes a processor with nothing but what all x86_64 processors have: code that asks chooses its
-/// plainest form.
+/// Describes a processor with only the features that all x86_64 processors have, so code that
+/// checks them picks its plainest version.
 fn cpuid(m: &mut Machine<'_>, _: &Op) -> Result {
     let [a, b, c, d]: [u32; 4] = match m.words[RAX] as u32 {
         // The highest leaf, and "GenuineIntel".
@@ -161,7 +162,7 @@ fn cpuid(m: &mut Machine<'_>, _: &Op) -> Result {
     Ok(())
 }
 
-/// Time stands still.
+/// Always returns the same time.
 fn rdtsc(m: &mut Machine<'_>, _: &Op) -> Result {
     m.words[RAX] = 0;
     m.words[RDX] = 1;
@@ -173,7 +174,7 @@ fn rdtscp(m: &mut Machine<'_>, op: &Op) -> Result {
     rdtsc(m, op)
 }
 
-/// All runs on the first processor.
+/// Everything runs on the first processor.
 fn rdpid(m: &mut Machine<'_>, op: &Op) -> Result {
     m.set(64, op.register[0], 0);
     Ok(())
@@ -182,7 +183,7 @@ fn rdpid(m: &mut Machine<'_>, op: &Op) -> Result {
 fn xgetbv(m: &mut Machine<'_>, _: &Op) -> Result {
     let value = match m.words[RCX] as u32 {
         0 => m.registers.xcr0,
-        // What of it is in use may always be all.
+        // The components in use: reporting all of them is always allowed.
         1 => m.registers.xcr0,
         _ => return Err(Exit::Unknown(Unsupported::Operands)),
     };

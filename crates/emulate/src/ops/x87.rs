@@ -1,7 +1,7 @@
-//! Instructions of the x87 unit, as compilers use it for `long double`, and for returning numbers.
+//! x87 instructions, as compilers use them for `long double` and for returning numbers.
 //!
-//! What would raise an exception that is not masked, rounds to less than 64 bits, reads an empty register
-//! or overflows the stack is not supported.
+//! Instructions that would raise an unmasked exception, round to less than 64 bits, read an empty
+//! register or overflow the stack are not supported.
 
 use std::cmp::Ordering;
 
@@ -14,7 +14,7 @@ use crate::{
     x87::{Extended, X87},
 };
 
-// Operations of two numbers: the destination, then the source.
+// Binary operations on the destination and the source, in this order.
 const ADD: u8 = 0;
 const SUB: u8 = 1;
 const REVERSED_SUB: u8 = 2;
@@ -132,7 +132,7 @@ fn comparisons(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
         M::Fcomip | M::Fucomip => (compare_flags, 1),
         _ => return None,
     };
-    // Undocumented twins, which other processors need not have.
+    // Undocumented duplicates, which other processors need not support.
     if matches!(
         instruction.code(),
         Code::Fcom_st0_sti_DCD0 | Code::Fcomp_st0_sti_DCD8 | Code::Fcomp_st0_sti_DED0
@@ -140,7 +140,7 @@ fn comparisons(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
         return None;
     }
     if op.kind[0] == Kind::None {
-        // `fcompp` compares with the next one.
+        // `fcompp` compares with `st(1)`.
         op.register[1] = 1;
         op.kind[1] = Kind::Register;
     } else if op.kind[0] == Kind::Register && instruction.op1_register() == Register::None {
@@ -158,7 +158,7 @@ impl X87 {
         usize::from(self.top.wrapping_add(index) & 7)
     }
 
-    /// `st(index)`.
+    /// Returns `st(index)`; fails if it is empty or has an unsupported encoding.
     fn get(&self, index: u8) -> Result<Extended> {
         let number = self.number(index);
         let value = self.registers[number];
@@ -204,7 +204,7 @@ impl X87 {
         }
     }
 
-    /// The same, and results must have 64 bits.
+    /// Fails unless all exceptions are masked and results have 64 bits of precision.
     fn check_control(&self) -> Result {
         self.check_masked()?;
         if self.control >> 8 & 3 == 3 {
@@ -215,7 +215,7 @@ impl X87 {
     }
 }
 
-/// The memory operand as a number.
+/// Reads the memory operand as a number.
 fn memory(m: &mut Machine<'_>, op: &Op) -> Result<Extended> {
     let address = m.address(op);
     Ok(match op.from {
@@ -330,7 +330,7 @@ fn exchange(m: &mut Machine<'_>, op: &Op) -> Result {
 
 fn constant<const WHICH: usize>(m: &mut Machine<'_>, _: &Op) -> Result {
     let x87 = &mut m.registers.x87;
-    // The others are rounded as the control word says: these are the nearest.
+    // All constants but 0 and 1 depend on the rounding mode; these are rounded to nearest.
     if WHICH > 1 && x87.rounding() != Rounding::Nearest {
         return Err(Exit::Unknown(Unsupported::Control));
     }
@@ -442,7 +442,7 @@ fn test(m: &mut Machine<'_>, _: &Op) -> Result {
     Ok(())
 }
 
-/// The kind of number in `st(0)`.
+/// Classifies the number in `st(0)`.
 fn examine(m: &mut Machine<'_>, _: &Op) -> Result {
     let x87 = &mut m.registers.x87;
     let number = x87.number(0);

@@ -1,8 +1,9 @@
-//! The state of x87 and vectors as a whole: `fxsave`, `xsave` and their kind.
+//! Instructions that save and restore the x87 and vector state as a whole: `fxsave`,
+//! `xsave` and their variants.
 //!
 //! The dynamic linker saves vectors around the first call of a function with `xsavec` and `xrstor`.
-//! Processors choose themselves where the standard form has the state of AVX-512, so only the compacted
-//! form is supported for it.
+//! In the standard form, the offset of the AVX-512 state differs between processors, so only the
+//! compacted form is supported for it.
 
 use iced_x86::{Instruction, Mnemonic as M};
 
@@ -14,7 +15,7 @@ use crate::{
     x87::{Extended, X87},
 };
 
-// Components of the state.
+// State components.
 const FPU: u64 = 1;
 const SSE: u64 = 1 << 1;
 const AVX: u64 = 1 << 2;
@@ -25,9 +26,9 @@ const UPPER_HALVES: u64 = 1 << 6;
 const UPPER_REGISTERS: u64 = 1 << 7;
 const KNOWN: u64 = FPU | SSE | AVX | MASKS | UPPER_HALVES | UPPER_REGISTERS;
 
-/// The header is behind the area of `fxsave`.
+/// The offset of the header, which follows the `fxsave` area.
 const HEADER: u64 = 512;
-/// The components of the header and behind it.
+/// The offset of the extended components, which follow the header.
 const EXTENDED_AREA: u64 = HEADER + 64;
 const COMPACTED: u64 = 1 << 63;
 const DEFAULT_MXCSR: u32 = 0x1f80;
@@ -43,7 +44,7 @@ pub(crate) fn handler(instruction: &Instruction, _: &mut Op) -> Option<Handler> 
     })
 }
 
-/// The components that `edx:eax` asks for, of those that are enabled.
+/// Returns the enabled components among those that `edx:eax` asks for.
 fn requested(m: &Machine<'_>) -> Result<u64> {
     let wanted = m.words[Registers::RDX] << 32 | m.words[Registers::RAX] & 0xffff_ffff;
     let enabled = wanted & m.registers.xcr0;
@@ -54,7 +55,7 @@ fn requested(m: &Machine<'_>) -> Result<u64> {
     }
 }
 
-/// The components that are not as after a reset.
+/// Returns the components that differ from their reset state.
 fn in_use(registers: &Registers) -> u64 {
     let mut used = 0;
     let lanes = |range: std::ops::Range<usize>, first: usize, last: usize| {
@@ -76,7 +77,7 @@ fn in_use(registers: &Registers) -> u64 {
     used
 }
 
-/// Where the components are, and their sizes, in the order of their bits.
+/// Yields the components with their offsets, in the order of their bits.
 fn layout(present: u64) -> impl Iterator<Item = (u64, u64)> {
     let mut offset = EXTENDED_AREA;
     [
@@ -133,7 +134,7 @@ fn x87_from_bytes(bytes: &[u8; 160]) -> X87 {
     x87
 }
 
-/// The area of `fxsave`, without the parts that are not asked for.
+/// Writes the parts of the `fxsave` area that belong to these components.
 fn save_legacy(m: &mut Machine<'_>, address: u64, components: u64) -> Result {
     if components & FPU != 0 {
         let bytes = x87_bytes(&m.registers.x87);
@@ -211,7 +212,7 @@ fn xsave<const COMPACT: bool>(m: &mut Machine<'_>, op: &Op) -> Result {
         m.store(64, header, written)?;
         m.store(64, header.wrapping_add(8), requested | COMPACTED)?;
     } else {
-        // What is not asked for stays as it is there.
+        // The bits of the other components keep their value in memory.
         let old = m.load(64, header)?;
         m.store(64, header, old & !requested | requested & used)?;
     }
@@ -271,7 +272,7 @@ fn xrstor(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// As after a reset.
+/// Puts these components into their reset state.
 fn reset(registers: &mut Registers, components: u64) {
     if components & FPU != 0 {
         registers.x87 = X87::default();

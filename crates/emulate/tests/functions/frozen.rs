@@ -1,4 +1,4 @@
-//! The memory of this process as it was at one moment: that of a child that never runs.
+//! The memory of this process at one moment: that of a child that never runs.
 #![expect(
     unsafe_code,
     reason = "a copy of the process is made, and the thread's control block read"
@@ -12,7 +12,7 @@ use nix::{
 };
 use rtops_emulate::{Absent, Access, PAGE_SIZE, Page, Source};
 
-/// A copy of this process, which ends when this is dropped.
+/// A copy of this process; the copy ends when this is dropped.
 pub struct Frozen {
     child: Pid,
     memory: File,
@@ -22,13 +22,13 @@ pub struct Frozen {
 impl Frozen {
     pub fn new() -> Self {
         let (ready, child_is_ready) = nix::unistd::pipe().expect("pipe");
-        // SAFETY: the child does nothing but say that it is there and wait for its end, by calls that are safe in a
-        // signal handler and thus after a fork of a process with threads.
+        // SAFETY: the child only reports that it exists and waits for its end, by calls that are
+        // safe in a signal handler and thus after a fork of a process with threads.
         let child = match unsafe { fork() }.expect("fork") {
             ForkResult::Parent { child } => child,
             ForkResult::Child => {
-                // Only now: `fork` itself holds the locks of the allocator.
-                // The parent's read fails if this does.
+                // Only now, because `fork` itself holds the locks of the allocator. If this fails,
+                // so does the parent's read.
                 nix::unistd::write(&child_is_ready, &[1]).ok();
                 loop {
                     pause();
@@ -53,7 +53,7 @@ impl Drop for Frozen {
     }
 }
 
-/// A line of `/proc/PID/maps`.
+/// Parses a line of `/proc/PID/maps`.
 fn region(line: &str) -> Option<(u64, u64, Access)> {
     let (range, rest) = line.split_once(' ')?;
     let (start, end) = range.split_once('-')?;
@@ -81,11 +81,11 @@ impl Source for Frozen {
     }
 }
 
-/// The base of `fs` of this thread.
+/// Returns the base of `fs` of this thread.
 pub fn fs_base() -> u64 {
     let base: u64;
-    // SAFETY: the first word of the thread control block is its own address, as the ABI of thread-local
-    // storage has it. Only memory of the current thread is read.
+    // SAFETY: the first word of the thread control block is its own address, by the ABI of
+    // thread-local storage. Only memory of the current thread is read.
     unsafe {
         std::arch::asm!("mov {}, fs:[0]", out(reg) base, options(nostack, readonly, preserves_flags))
     };

@@ -1,6 +1,7 @@
-//! Whole functions of this program, called and interpreted: the results must be equal.
+//! Calls and interprets whole functions of this program; the results must be equal.
 //!
-//! The interpreter works over a frozen copy of this process, which has everything at the same addresses.
+//! The interpreter works on a frozen copy of this process, which has
+//! everything at the same addresses.
 
 mod frozen;
 
@@ -13,18 +14,18 @@ use std::{
 use frozen::{Frozen, fs_base};
 use rtops_emulate::{Access, Breakpoints, Emulator, Observer, Registers, Step, Stop};
 
-/// Where a function returns to: an address that no process has.
+/// The return address of a function: an address that no process uses.
 const END: u64 = 0x1000;
 const STACK: u64 = 0x7000_0000_0000;
 const STACK_SIZE: u64 = 1 << 20;
 
-/// Where memory is that the functions ask for.
+/// The address of the memory that the functions ask for.
 const MAPPED: u64 = 0x7100_0000_0000;
 
 /// A function that writes its result to the buffer.
 type Function = extern "C" fn(&mut [u8; 256], u64);
 
-/// Which instructions ran, and how deep the calls were.
+/// Counts the instructions that run.
 #[derive(Default)]
 struct Counter {
     steps: u64,
@@ -78,7 +79,7 @@ fn interpret(function: Function, argument: u64) -> [u8; 256] {
     result
 }
 
-/// Answers the system calls of an allocator: new memory is granted, and what is given back is ignored.
+/// Answers the system calls of an allocator: new memory is granted, and returned memory is ignored.
 fn answer(emulator: &mut Emulator<'_>, mapped: &mut u64) {
     const MMAP: u64 = 9;
     const MUNMAP: u64 = 11;
@@ -100,7 +101,7 @@ fn answer(emulator: &mut Emulator<'_>, mapped: &mut u64) {
     };
 }
 
-/// The function gives the same in both ways, for several arguments.
+/// Checks that the function gives the same result both ways, for several arguments.
 fn check(function: Function) {
     for argument in [0, 1, 7, 100, 1000] {
         let interpreted = interpret(function, argument);
@@ -120,7 +121,7 @@ fn put(buffer: &mut [u8; 256], text: &str) {
     buffer[..length].copy_from_slice(&text.as_bytes()[..length]);
 }
 
-/// Numbers that look random.
+/// Returns numbers that look random.
 fn numbers(count: u64) -> Vec<u64> {
     (0..count)
         .map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(n as u32))
@@ -219,7 +220,7 @@ extern "C" fn sorts(buffer: &mut [u8; 256], n: u64) {
     );
 }
 
-/// The rounds of SHA-256, without its constants.
+/// Runs the rounds of SHA-256, without its constants.
 extern "C" fn digests(buffer: &mut [u8; 256], n: u64) {
     let mut state = [
         0x6a09_e667_u32,
@@ -245,7 +246,7 @@ extern "C" fn digests(buffer: &mut [u8; 256], n: u64) {
     put(buffer, &format!("{state:x?}"));
 }
 
-/// Wide arithmetic: `div`, `mul`, `adc`, and the routines of 128 bits.
+/// Does wide arithmetic: `div`, `mul`, `adc`, and the 128-bit routines.
 extern "C" fn divides(buffer: &mut [u8; 256], n: u64) {
     let x = u128::from(n) << 70 | 0x1234_5678_9abc_def0_u128;
     let y = u128::from(n | 1) * 1_000_003;

@@ -1,11 +1,11 @@
-//! Two states side by side, and the registers of one in the form of the other.
+//! Comparison of two states, and conversion of registers from one form to the other.
 
 use iced_x86::RflagsBits;
 use rtops_emulate::{Extended, Registers};
 
 use crate::native::{SCRATCH_SIZE, State};
 
-/// Iced numbers the flags in its own way.
+/// Converts flags from iced's numbering.
 pub fn iced_flags(bits: u32) -> u32 {
     use RflagsBits as R;
     [
@@ -65,14 +65,14 @@ pub fn from_registers(registers: &Registers, state: &mut State) {
     }
 }
 
-/// A state of registers and memory.
+/// The state of registers and memory.
 pub struct Side<'a> {
     pub state: &'a State,
     pub memory: &'a [u8; SCRATCH_SIZE],
 }
 
-/// What differs between what the interpreter and the processor left, in words, or `None`. Undefined flags
-/// do not count.
+/// Describes the differences between the results of the interpreter and the processor, or returns
+/// `None` if there are none. Undefined flags do not count.
 pub fn difference(
     before: &State,
     ours: &Side<'_>,
@@ -138,8 +138,8 @@ pub fn difference(
     ))
 }
 
-/// The control word, the tags and the numbers; of the status, TOP and C0, C2 and C3: the interpreter keeps no
-/// exception bits, and C1 says only how was rounded.
+/// Returns the control word, the tags and the numbers, and of the status only TOP, C0, C2 and C3:
+/// the interpreter keeps no exception bits, and C1 only says which way the result was rounded.
 fn x87(state: &State) -> impl PartialEq + std::fmt::Debug {
     let numbers: Vec<[u8; 10]> = (0..8)
         .map(|n| {

@@ -1,4 +1,4 @@
-//! Instructions to try: one of each form, with operands at random.
+//! Instructions to try: one of each form, with random operands.
 
 use iced_x86::{
     Code, CodeSize, CpuidFeature, Decoder, DecoderOptions, Encoder, EncodingKind, Instruction,
@@ -7,7 +7,7 @@ use iced_x86::{
 
 use crate::random::Random;
 
-/// A way in which an instruction can be encoded.
+/// Returns all the ways in which an instruction can be encoded.
 pub fn all() -> impl Iterator<Item = Code> {
     Code::values().filter(|code| {
         let info = code.op_code();
@@ -19,7 +19,8 @@ pub fn all() -> impl Iterator<Item = Code> {
     })
 }
 
-/// Whether the processor that runs this test has it. What is not in the list is not compared.
+/// Returns whether the processor that runs this test has the instruction. Features that are not
+/// listed are not compared.
 pub fn is_available(code: Code) -> bool {
     code.cpuid_features().iter().all(|feature| match feature {
         CpuidFeature::INTEL8086
@@ -69,8 +70,9 @@ pub fn is_available(code: Code) -> bool {
     })
 }
 
-/// What can't be compared by running it in the harness: it jumps, or touches what the harness lives on, or
-/// is answered by the emulator in its own way. Other tests run them in whole functions, or by hand.
+/// Returns whether an instruction can be compared by running it in the harness. Excluded are those
+/// that jump, touch what the harness depends on, or are answered by the emulator in its own way.
+/// Other tests run them in whole functions, or by hand.
 pub fn is_comparable(instruction: &Instruction) -> bool {
     use Mnemonic as M;
     let jumps = instruction.flow_control() != iced_x86::FlowControl::Next;
@@ -121,7 +123,7 @@ pub fn is_comparable(instruction: &Instruction) -> bool {
     !(jumps || own || control || xsave || shadow_stack)
 }
 
-/// General registers that operands may use; `rsp` stays what it is.
+/// Picks a general register for an operand; `rsp` must not change.
 fn general(random: &mut Random) -> usize {
     [0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15][random.below(15)]
 }
@@ -132,7 +134,7 @@ fn nth(first: Register, number: usize) -> Register {
         .expect("a register")
 }
 
-/// An instruction of this form with operands at random, or `None` where there is no sense in one.
+/// Returns an instruction of this form with random operands, or `None` if it makes no sense.
 pub fn instruction(code: Code, random: &mut Random) -> Option<Instruction> {
     let info = code.op_code();
     let mut instruction = Instruction::default();
@@ -168,7 +170,7 @@ pub fn instruction(code: Code, random: &mut Random) -> Option<Instruction> {
                 continue;
             }
             K::r8_or_mem | K::r8_reg | K::r8_opcode => {
-                // `ah` and its kind can't be used together with a REX prefix: leave them to chance.
+                // `ah` and its relatives can't be used with a REX prefix: leave that to chance.
                 [
                     Register::AL,
                     Register::CL,
@@ -275,7 +277,7 @@ fn set_memory(instruction: &mut Instruction, operand: u32, random: &mut Random) 
     }
 }
 
-/// An address with a vector of indices.
+/// Sets an address with a vector of indices.
 fn set_gather(
     instruction: &mut Instruction,
     operand: u32,
@@ -317,7 +319,7 @@ fn set_immediate(instruction: &mut Instruction, operand: u32, kind: K, random: &
     }
 }
 
-/// Prefixes, masks, broadcasts and rounding.
+/// Adds prefixes, masks, broadcasts and rounding.
 fn decorate(instruction: &mut Instruction, has_memory: bool, random: &mut Random) {
     let info = instruction.code().op_code();
     if info.can_use_lock_prefix() && has_memory && random.below(4) == 0 {
@@ -359,7 +361,8 @@ fn decorate(instruction: &mut Instruction, has_memory: bool, random: &mut Random
     }
 }
 
-/// Its bytes, if there is an encoding with these operands that means the same to today's processors.
+/// Returns the bytes of the instruction, if it has an encoding with these operands that means the
+/// same to current processors.
 pub fn encode(instruction: &Instruction, at: u64) -> Option<Vec<u8>> {
     let mut encoder = Encoder::new(64);
     encoder.encode(instruction, at).ok()?;

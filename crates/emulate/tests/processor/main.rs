@@ -1,8 +1,8 @@
-//! Every form of every instruction, against the processor that runs this test.
+//! Compares every form of every instruction with the processor that runs this test.
 //!
-//! `forms.rs` makes instructions of each form with operands at random; the interpreter runs them, and
-//! those that it finishes are run by the processor, too. flags and memory must be equal.
-//! The snapshot beside this file says which mnemonics are covered.
+//! `forms.rs` makes instructions of each form with random operands. The interpreter runs them, and
+//! the processor then runs those that it finishes. Registers, flags and memory must be equal. The
+//! snapshot next to this file lists the mnemonics that are covered.
 
 mod compare;
 mod forms;
@@ -17,7 +17,7 @@ use native::{Native, SCRATCH, SCRATCH_SIZE, State};
 use random::Random;
 use rtops_emulate::{Absent, Access, Breakpoints, Emulator, PAGE_SIZE, Page, Source, Stop};
 
-/// The code page and the scratch pages, all empty: each case fills them.
+/// The code page and the scratch pages, all empty; each case fills them.
 struct Empty {
     code: u64,
 }
@@ -36,7 +36,7 @@ impl Source for Empty {
     }
 }
 
-/// How many successful comparisons each form must pass.
+/// The number of comparisons that each form must pass.
 const CASES: usize = 150;
 
 struct Bench {
@@ -45,14 +45,14 @@ struct Bench {
     random: Random,
 }
 
-/// What came of one case.
+/// The outcome of one case.
 enum Outcome {
     Equal,
-    /// The interpreter does not know it.
+    /// The interpreter does not know the instruction.
     Unknown,
-    /// It can't be run: it faults or traps.
+    /// The instruction can't be run: it faults or traps.
     Skipped,
-    /// It ran, but not here, or not in the harness.
+    /// The instruction ran, but this processor or the harness cannot run it.
     NotComparable,
     Differs(String),
 }
@@ -93,7 +93,7 @@ impl Bench {
             state.general[index.number()] = random.below(60) as u64;
         }
         if instruction.is_vsib() {
-            // Near indices, of 32 or of 64 bits.
+            // Near indices of 32 or 64 bits.
             let mask = if instruction.is_vsib32() {
                 0x3f_0000_003f_0000_003f_0000_003f
             } else {
@@ -108,7 +108,7 @@ impl Bench {
             state.general[base.number()] = place(random);
         }
         self.fill_x87(&mut state);
-        // Another rounding mode in some cases.
+        // Use another rounding mode in some cases.
         if self.random.below(4) == 0 {
             let mode = self.random.below(4) as u16;
             state.fxsave[..2].copy_from_slice(&(0x37f | mode << 10).to_le_bytes());
@@ -119,7 +119,7 @@ impl Bench {
 
     fn fill_x87(&mut self, state: &mut State) {
         let random = &mut self.random;
-        // Full in half of the cases, else two numbers.
+        // Full in half of the cases, two numbers in the others.
         let (top, used) = if random.below(2) == 0 {
             (0_u16, 0xff_u8)
         } else {
@@ -206,11 +206,11 @@ impl Bench {
     }
 }
 
-/// What is known of the forms of a mnemonic.
+/// How many forms of a mnemonic there are.
 #[derive(Default)]
 struct Coverage {
     forms: usize,
-    /// The interpreter runs them.
+    /// The forms that the interpreter runs.
     known: usize,
 }
 
@@ -267,7 +267,7 @@ fn report(not_compared: &[String]) {
     );
 }
 
-/// A line for each mnemonic that is known, then the others.
+/// Returns a line for each known mnemonic, then the others.
 fn describe(coverage: &BTreeMap<String, Coverage>) -> String {
     let known = coverage.iter().filter(|(_, coverage)| coverage.known > 0);
     let lines: Vec<String> = known

@@ -1,20 +1,20 @@
-//! Runs one instruction on the processor: all `unsafe` of these tests.
+//! Runs one instruction on the processor. All `unsafe` code of these tests is here.
 //!
-//! A piece of assembly loads every register from a [`State`], runs the instruction in its slot, stores
-//! every register and returns. It is copied, with the page of the state behind it, to memory that may be
-//! written and executed.
+//! A piece of assembly loads every register from a [`State`], runs the instruction in its slot,
+//! stores every register and returns. It is copied, followed by the page of the state, to memory
+//! that is writable and executable.
 #![expect(unsafe_code, reason = "the processor is asked what it does")]
 
 use std::{arch::global_asm, ffi::c_void, num::NonZeroUsize, ptr::NonNull};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-/// Where the operands in memory are. The same address in every run, so that failures repeat.
+/// The address of the operands in memory, the same in every run so that failures repeat.
 pub const SCRATCH: u64 = 0x2000_0000;
-/// How many bytes are there.
+/// The size of the memory at [`SCRATCH`], in bytes.
 pub const SCRATCH_SIZE: usize = 8192;
 
-/// The registers, before and after.
+/// The registers, before or after an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub struct State {
@@ -49,7 +49,8 @@ impl State {
         state
     }
 
-    /// How many lanes of a vector register the processor has, and how many registers.
+    /// Returns the number of lanes of a vector register on this processor, and
+    /// the number of registers.
     pub fn vector_shape(&self) -> (usize, usize) {
         match self.level {
             2 => (4, 32),
@@ -59,7 +60,7 @@ impl State {
     }
 }
 
-// The offsets below are those of `State`.
+// The assembly below uses these offsets of `State`.
 const _: () = {
     assert!(std::mem::offset_of!(State, fxsave) == 2048);
     assert!(std::mem::offset_of!(State, general) == 2560);
@@ -187,13 +188,13 @@ impl Native {
         let code_size = offset(&raw const rtops_emulate_harness_end);
         let size = |size: usize| NonZeroUsize::new(size).expect("not empty");
         let all = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE | ProtFlags::PROT_EXEC;
-        // SAFETY: a new mapping where the kernel finds room.
+        // SAFETY: this is a new mapping at an address that the kernel chooses.
         let code = unsafe { mmap_anonymous(None, size(code_size), all, MapFlags::MAP_PRIVATE) }
             .expect("mmap");
         let at = NonZeroUsize::new(SCRATCH as usize);
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED_NOREPLACE;
         let read_write = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping, which replaces no other.
+        // SAFETY: this is a new mapping, which replaces no other.
         let scratch =
             unsafe { mmap_anonymous(at, size(SCRATCH_SIZE), read_write, flags) }.expect("mmap");
         // SAFETY: the symbols delimit one object of this size, and the mapping has the same size.
@@ -207,15 +208,15 @@ impl Native {
         }
     }
 
-    /// The address of the instruction.
+    /// Returns the address of the instruction.
     pub fn slot(&self) -> u64 {
         (self.code.as_ptr().addr() + self.slot) as u64
     }
 
-    /// Runs an instruction over this memory, and puts the registers that it leaves into `state`.
+    /// Runs an instruction on this memory, and stores the resulting registers in `state`.
     ///
-    /// It must not fault, nor jump, nor change what the harness lives on: segments, or control words in
-    /// such a way that exceptions are raised.
+    /// The instruction must not fault or jump, nor change what the harness depends on: segments, or
+    /// control words such that exceptions are raised.
     pub fn run(&mut self, instruction: &[u8], state: &mut State, memory: &mut [u8; SCRATCH_SIZE]) {
         assert!(instruction.len() <= 15);
         let mut bytes = [0x90; 16];
@@ -224,10 +225,10 @@ impl Native {
             self.code.as_ptr().cast::<u8>(),
             self.scratch.as_ptr().cast::<u8>(),
         );
-        // SAFETY: the slot has 16 bytes, the page of the state is larger than it and aligned, the scratch
-        // memory has the size of `memory`; all are ours alone (`&mut self`). The code follows the C calling
-        // convention: it restores what must be restored, and the caller promises that the instruction
-        // does not prevent that.
+        // SAFETY: the slot has 16 bytes, the page of the state is larger than a state and aligned,
+        // and the scratch memory has the size of `memory`; all are ours alone (`&mut self`). The
+        // code follows the C calling convention: it restores what must be restored, and the caller
+        // promises that the instruction does not prevent that.
         unsafe {
             code.add(self.slot)
                 .copy_from_nonoverlapping(bytes.as_ptr(), 16);
@@ -244,7 +245,7 @@ impl Native {
 impl Drop for Native {
     fn drop(&mut self) {
         for (start, size) in [(self.code, self.code_size), (self.scratch, SCRATCH_SIZE)] {
-            // SAFETY: it was mapped in `new`, with this size, and nothing refers to it any more.
+            // SAFETY: it was mapped in `new` with this size, and nothing refers to it any more.
             unsafe { munmap(start, size) }.expect("munmap");
         }
     }

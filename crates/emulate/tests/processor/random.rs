@@ -1,9 +1,10 @@
-//! Numbers at random, with a liking for edges.
+//! Random numbers, with a preference for edge cases.
 
-/// The same numbers in every run: splitmix64, as the tests are built without optimization and want many.
+/// A generator that gives the same numbers in every run: splitmix64, because the tests are built
+/// without optimization and need many numbers.
 pub struct Random {
     state: u64,
-    /// Lanes made before, to choose from.
+    /// Precomputed lanes to choose from.
     lanes: Vec<u128>,
 }
 
@@ -28,12 +29,12 @@ impl Random {
         (self.next_u64() >> 32) as u32
     }
 
-    /// A number below `limit`.
+    /// Returns a number below `limit`.
     pub fn below(&mut self, limit: usize) -> usize {
         self.next_u64() as usize % limit
     }
 
-    /// A word: often one at an edge, or a small one.
+    /// Returns a word, often an edge case or a small number.
     pub fn word(&mut self) -> u64 {
         const EDGES: [u64; 12] = [
             0,
@@ -57,13 +58,13 @@ impl Random {
         }
     }
 
-    /// 128 bits: integers, or floating-point numbers of both sizes.
+    /// Returns 128 bits: integers, or floating-point numbers of both sizes.
     pub fn lane(&mut self) -> u128 {
         let number = self.below(self.lanes.len());
         self.lanes[number]
     }
 
-    /// Many bytes of the same kind.
+    /// Fills `bytes` with consecutive lanes.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         let mut number = self.below(self.lanes.len());
         for lane in bytes.as_chunks_mut::<16>().0 {
@@ -134,7 +135,7 @@ impl Random {
         }
     }
 
-    /// A number of 80 bits.
+    /// Returns an 80-bit number.
     pub fn extended(&mut self) -> (u64, u16) {
         let exponent = match self.below(4) {
             0 => 16_383 + self.below(64) as u16,

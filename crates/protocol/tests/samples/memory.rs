@@ -1,4 +1,4 @@
-//! What is said of memory, and what becomes of it.
+//! Replies about memory, and about trimming it.
 
 use rtops_protocol::{
     Allocator, Counted, Figure, Memory, Reply, SizeClass, TrimCall, Trimmed, Unit,
@@ -42,7 +42,7 @@ fn memory(in_use: Option<u64>) -> Memory {
     }
 }
 
-/// One message of each form.
+/// Returns one message of each form.
 pub fn memories() -> Vec<Reply> {
     let call = |failed| TrimCall {
         allocator: "glibc malloc".to_owned(),

@@ -227,7 +227,7 @@ pub fn trace(end: TraceEnd) -> Trace {
     }
 }
 
-/// What a dump says beyond stacks, and what only files hold.
+/// Returns what a dump contains besides stacks, and what only files contain.
 fn evidence() -> Vec<Reply> {
     let ended = EndedSite {
         site: site(),
@@ -340,12 +340,12 @@ fn build() -> Build {
     }
 }
 
-/// What an agent answers, and what files hold.
+/// Returns the answers of an agent, and the contents of files.
 pub fn replies() -> Vec<Reply> {
     [answers(), evidence(), memories()].concat()
 }
 
-/// The bytes of a reply.
+/// Returns the bytes of a reply.
 pub fn frame(reply: &Reply) -> Vec<u8> {
     let mut frame = Vec::new();
     reply.send(&mut frame).unwrap();

@@ -1,4 +1,4 @@
-//! Tasks: those that an agent tracks, and those that were found in memory.
+//! Tasks: tracked by an agent, and found in memory.
 
 use rtops_protocol::{
     FoundBy, Leaf, LeafEnd, Obtained, SourceLocation, StackId, StringId, Task, TaskKind, TaskState,
@@ -47,7 +47,7 @@ fn mark(id: u64) -> u64 {
     0x7f00_0010_0010 + 0x100 * id
 }
 
-/// One of each kind, state and end of a leaf.
+/// Returns a task of each kind, state and end of a leaf.
 pub fn tasks() -> Vec<Task> {
     let since_ns = 130_000_000_000;
     let suspended = TaskState::Suspended { since_ns };
@@ -104,7 +104,7 @@ pub fn tasks() -> Vec<Task> {
     ]
 }
 
-/// One of each state, and each way to find out where a task waits.
+/// Returns a task for each state, and for each way to determine where it waits.
 pub fn untracked() -> Vec<Untracked> {
     let states = [
         UntrackedState::Idle,

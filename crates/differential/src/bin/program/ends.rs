@@ -1,4 +1,4 @@
-//! Polls that do not come to where their task waits.
+//! Polls that do not reach the place where their task waits.
 
 use std::{
     hint::black_box,
@@ -27,7 +27,7 @@ pub(crate) fn spawn(tasks: &Spawner) {
     });
 }
 
-/// Holds a lock for ever.
+/// Holds a lock forever.
 fn hold(lock: Arc<Mutex<u64>>) {
     let (locked, is_locked) = channel::<()>();
     thread::spawn(move || {

@@ -1,7 +1,8 @@
 //! A program with many kinds of tasks, built as services are: `rtops-differential-program RUNTIME`.
 //!
-//! The runtime is `multi` or `current`. Once all tasks wait, or have come to what they do when they are polled
-//! again, it prints `ready` and how many there are, and goes on until a signal ends it, which leaves a core.
+//! The runtime is `multi` or `current`. Once all tasks wait, or have reached what they do when they
+//! are polled again, it prints `ready` and how many there are, and continues until a signal ends
+//! it, which leaves a core.
 
 mod ends;
 mod values;
@@ -45,7 +46,7 @@ impl Spawner {
         tokio::spawn(counted(settled(future, self.0.clone())));
     }
 
-    /// A task that works each time that it is polled, and then waits.
+    /// Spawns a task that works each time it is polled, and then waits.
     fn work(&self, mut work: impl FnMut() + Send + 'static) {
         self.spawn(async move {
             let mut rest = Box::pin(sleep(FOREVER));
@@ -57,7 +58,7 @@ impl Spawner {
         });
     }
 
-    /// A task that waits for nothing, and does something when it is polled again.
+    /// Spawns a task that waits for nothing, and does something when it is polled again.
     fn then(&self, mut then: impl FnMut() -> Poll<()> + Send + 'static) {
         let mut is_first = true;
         self.spawn(poll_fn(move |_| {

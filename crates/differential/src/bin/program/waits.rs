@@ -1,4 +1,4 @@
-//! Ways to wait, alone and in one another.
+//! Ways to wait, alone and nested.
 
 use std::{
     future::{Future, pending},
@@ -42,7 +42,7 @@ pub(crate) fn spawn(tasks: &Spawner) {
     tasks.spawn(failing(files()));
 }
 
-/// What ends is missed by the test.
+/// Aborts if the task fails. The test notices if a task has ended.
 async fn failing(task: impl Future<Output = io::Result<()>>) {
     if task.await.is_err() {
         std::process::abort();
@@ -129,7 +129,7 @@ async fn many() {
     }
 }
 
-/// A future that has itself inside, boxed each time.
+/// A future that contains itself, boxed each time.
 fn boxed(depth: u32) -> BoxFuture<'static, ()> {
     async move {
         let name = format!("depth {depth}");
@@ -212,7 +212,7 @@ async fn pipes() -> io::Result<()> {
     Ok(())
 }
 
-/// A closure on the blocking pool, which reads from a pipe that nobody writes to.
+/// Waits for a closure on the blocking pool, which reads from a pipe that nobody writes to.
 async fn files() -> io::Result<()> {
     let (mut reader, _writer) = io::pipe()?;
     let read: Pin<Box<dyn Future<Output = _> + Send>> =

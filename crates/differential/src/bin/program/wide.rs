@@ -7,7 +7,7 @@ use crate::Spawner;
 pub(crate) fn spawn(tasks: &Spawner) {
     tasks.work(baseline);
     if is_x86_feature_detected!("sse4.2") && is_x86_feature_detected!("popcnt") {
-        // SAFETY: the processor has these.
+        // SAFETY: the processor has these features.
         #[expect(unsafe_code, reason = "code for processors of one kind")]
         tasks.work(|| unsafe { sse4() });
     }
@@ -18,7 +18,7 @@ pub(crate) fn spawn(tasks: &Spawner) {
         && is_x86_feature_detected!("lzcnt")
         && is_x86_feature_detected!("popcnt")
     {
-        // SAFETY: the processor has these.
+        // SAFETY: the processor has these features.
         #[expect(unsafe_code, reason = "code for processors of one kind")]
         tasks.work(|| unsafe { avx2() });
     }
@@ -28,7 +28,7 @@ pub(crate) fn spawn(tasks: &Spawner) {
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512cd")
     {
-        // SAFETY: the processor has these.
+        // SAFETY: the processor has these features.
         #[expect(unsafe_code, reason = "code for processors of one kind")]
         tasks.work(|| unsafe { avx512() });
     }
@@ -55,7 +55,7 @@ fn avx512() {
     loops();
 }
 
-/// Not a multiple of any vector's length, so that the rest is handled, too.
+/// Not a multiple of any vector length, so that a remainder is handled, too.
 const LENGTH: usize = 77;
 
 #[inline(always)]

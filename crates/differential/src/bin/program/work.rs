@@ -32,7 +32,7 @@ pub(crate) fn spawn(tasks: &Spawner) {
     tasks.work(kernel);
 }
 
-/// All lengths that a `memcpy` handles in a way of its own, and alignments.
+/// Copies in all lengths that a `memcpy` handles specially, and with different alignments.
 fn copies() {
     let from: Vec<u8> = (0..9000_u32).map(|n| (n * 7) as u8).collect();
     let mut to = vec![0_u8; 9000];
@@ -108,7 +108,7 @@ fn strings() {
     );
 }
 
-/// Maps that last from poll to poll.
+/// Uses maps that last from poll to poll.
 fn maps() -> impl FnMut() {
     let mut hashed: HashMap<String, u64> = HashMap::new();
     let mut ordered: BTreeMap<u64, String> = BTreeMap::new();
@@ -184,7 +184,7 @@ fn allocations() {
     black_box(kept);
 }
 
-/// Calls through pointers, and counted references.
+/// Calls through pointers, and counts references.
 fn pointers() -> impl FnMut() {
     type Step = Box<dyn Fn(u64) -> u64 + Send>;
     let steps: Vec<Step> = vec![
@@ -247,7 +247,7 @@ fn clocks() {
     );
 }
 
-/// None of these calls is made, and each gets an answer.
+/// Makes system calls; none of them is executed, and each gets an answer.
 fn kernel() {
     thread::yield_now();
     black_box(thread::current().id());

@@ -15,16 +15,16 @@ pub(super) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
     packed(instruction, op).or_else(|| scalar(instruction, op))
 }
 
-/// Conversions of all elements: the kernel, and the sizes of an element before and after.
+/// Looks up a conversion of all elements: the kernel, and the sizes of an element before and after.
 fn packed(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     let mnemonic = instruction.mnemonic();
     let (kernel, from, to) = integers(mnemonic).or_else(|| floats(mnemonic))?;
     (op.kernel, op.from, op.element) = (kernel, from, to);
     if op.traits.has(Traits::BROADCAST) && from > to {
-        // How many elements there are is not said by the operands.
+        // The operands do not say how many elements there are.
         return None;
     }
-    // What is narrower than a lane need not be aligned.
+    // Operands narrower than a lane need not be aligned.
     if op.memory_size < 16 {
         op.traits.remove(Traits::ALIGNED);
     }
@@ -150,10 +150,10 @@ fn run(m: &mut Machine<'_>, op: &Op) -> Result {
     store(m, op, &result, count * to)
 }
 
-/// How to round: as the instruction itself says, or as MXCSR says.
+/// Returns the rounding mode of the instruction itself or of MXCSR.
 fn rounding(m: &Machine<'_>, op: &Op) -> Result<Rounding> {
     let mode = m.rounding(op)?;
-    // `vcvtps2ph`, alone of all, has it in an immediate.
+    // Only `vcvtps2ph` has the mode in an immediate.
     let immediate = op.kind[2] == Kind::Immediate && op.immediate & 4 == 0;
     Ok(if immediate {
         Rounding::from_bits(op.immediate as u32)
@@ -162,7 +162,7 @@ fn rounding(m: &Machine<'_>, op: &Op) -> Result<Rounding> {
     })
 }
 
-/// Conversions of one number.
+/// Looks up a conversion of one number.
 fn scalar(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     let size = |operand: u32| match instruction.op_kind(operand) {
         OpKind::Register => instruction.op_register(operand).size() as u8,
@@ -270,7 +270,7 @@ fn vector_to_vector(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// The elements above come from the first source.
+/// Sets the lowest element to `value`; the elements above come from the first source.
 fn merge(m: &mut Machine<'_>, op: &Op, value: u64) {
     let mut result = [register(m, op.register[1])[0], 0, 0, 0];
     set_element(&mut result, op.element.into(), 0, value);

@@ -49,13 +49,13 @@ fn multiply_carryless(a: u64, b: u64) -> u128 {
         .fold(0, |product, bit| product ^ u128::from(a) << bit)
 }
 
-/// The byte at `n` comes from `n * step`: 5 shifts the rows to the left, 13 to the right.
+/// Moves the byte at `n * step` to `n`: 5 shifts the rows to the left, 13 to the right.
 fn shift_rows(state: u128, step: usize) -> u128 {
     let bytes = u8::split(state);
     build(|n| bytes[n * step % 16])
 }
 
-/// A product in the field of AES.
+/// Multiplies in the field of AES.
 fn multiply(mut a: u8, mut b: u8) -> u8 {
     let mut product = 0;
     while b != 0 {
@@ -68,7 +68,7 @@ fn multiply(mut a: u8, mut b: u8) -> u8 {
     product
 }
 
-/// Each column times a polynomial with these coefficients.
+/// Multiplies each column by a polynomial with these coefficients.
 fn multiply_columns(state: u128, factors: [u8; 4]) -> u128 {
     let bytes = u8::split(state);
     build(|n| {
@@ -86,10 +86,11 @@ fn unmix_columns(state: u128) -> u128 {
     multiply_columns(state, [14, 11, 13, 9])
 }
 
-/// The S-box, made of its definition: the inverse in the field, then an affine map.
+/// The S-box, computed from its definition: the inverse in the field, then an affine map.
 const S_BOX: [u8; 256] = {
     let mut table = [0; 256];
-    // `power` runs through all elements but 0, as powers of 3, and `inverse` through their inverses.
+    // `power` runs through all elements but 0, as powers of 3, and
+    // `inverse` through their inverses.
     let (mut power, mut inverse): (u8, u8) = (1, 1);
     loop {
         power = power ^ power << 1 ^ if power & 0x80 != 0 { 0x1b } else { 0 };
@@ -184,7 +185,7 @@ fn sha1_rounds(state: u128, words: u128, which: u8) -> u128 {
             2 => (b & c ^ b & d ^ c & d, 0x8f1b_bcdc),
             _ => (b ^ c ^ d, 0xca62_c1d6_u32),
         };
-        // The first word has `e` in it already.
+        // The first word already includes `e`.
         let next = f
             .wrapping_add(a.rotate_left(5))
             .wrapping_add(word)
@@ -195,7 +196,8 @@ fn sha1_rounds(state: u128, words: u128, which: u8) -> u128 {
     u32::join([d, c, b, a])
 }
 
-/// Two rounds: `keys` has the words with the constants, `upper` a, b, e and f, `lower` c, d, g and h.
+/// Runs two rounds: `keys` has the words with the constants added, `upper` has a, b, e and f,
+/// `lower` has c, d, g and h.
 fn sha256_rounds(keys: u128, lower: u128, upper: u128) -> u128 {
     let keys = u32::split(keys);
     let [mut f, mut e, mut b, mut a] = u32::split(upper);

@@ -1,4 +1,4 @@
-//! Arithmetic and comparisons of floating-point numbers.
+//! Floating-point arithmetic and comparisons.
 
 use iced_x86::{Instruction, Mnemonic as M};
 
@@ -35,7 +35,7 @@ fn mul<F: Float + std::ops::Mul<Output = F>>(a: F, b: F) -> F {
 fn div<F: Float + std::ops::Div<Output = F>>(a: F, b: F) -> F {
     arithmetic(a, b, a / b)
 }
-/// The second one if they are equal or not ordered.
+/// Returns the second number if they are equal or unordered.
 #[inline]
 fn min<F: Float>(a: F, b: F) -> F {
     if a < b { a } else { b }
@@ -89,7 +89,7 @@ fn scalar(mnemonic: M) -> Option<Entry> {
     }
 }
 
-/// `f` of the lowest elements.
+/// Applies `f` to the lowest elements.
 #[inline]
 fn first<T: Element>(a: u128, b: u128, f: impl Fn(T, T) -> T) -> u128 {
     let (a, b) = (T::split(a), T::split(b));
@@ -98,7 +98,7 @@ fn first<T: Element>(a: u128, b: u128, f: impl Fn(T, T) -> T) -> u128 {
     T::join(result)
 }
 
-/// `f` of neighbours: the results of `a` in the lower half, those of `b` in the upper.
+/// Applies `f` to neighbours: the results of `a` are in the lower half, those of `b` in the upper.
 fn pairs<T: Element>(a: u128, b: u128, f: impl Fn(T, T) -> T) -> u128 {
     let (a, b) = (T::split(a), T::split(b));
     let (a, b) = (a.as_ref(), b.as_ref());
@@ -109,7 +109,7 @@ fn pairs<T: Element>(a: u128, b: u128, f: impl Fn(T, T) -> T) -> u128 {
     })
 }
 
-/// Subtracts the elements with even numbers, and adds the others.
+/// Applies `even` to the elements with even numbers, and `odd` to the others.
 fn alternate<T: Element>(
     a: u128,
     b: u128,
@@ -146,7 +146,7 @@ fn horizontal(mnemonic: M) -> Option<Entry> {
     }
 }
 
-/// The products that the upper half of `select` wants, and zeros.
+/// Returns the products that the upper half of `select` asks for, and zeros for the others.
 fn products<T: Element>(a: u128, b: u128, select: u8, mul: impl Fn(T, T) -> T, zero: T) -> u128 {
     let (a, b) = (T::split(a), T::split(b));
     build(|n| {
@@ -164,7 +164,7 @@ fn dot(a: u128, b: u128, select: u8) -> u128 {
     build(|n| if select >> n & 1 != 0 { sum } else { 0.0 })
 }
 
-/// Whether one of the 32 predicates of AVX holds; SSE has the first 8.
+/// Returns whether one of the 32 predicates of AVX holds; SSE has the first 8.
 fn holds<F: Float>(a: F, b: F, predicate: u8) -> bool {
     let unordered = a.is_nan() || b.is_nan();
     // Bit 4 changes only whether a quiet NaN raises an exception.
@@ -216,7 +216,7 @@ fn compare(mnemonic: M) -> Option<Entry> {
     }
 }
 
-/// What does not fit the table: comparisons into flags, and rounding to integers.
+/// Handles what does not fit the table: comparisons into flags, and rounding to integers.
 pub(super) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     let mnemonic = instruction.mnemonic();
     match mnemonic {
@@ -236,7 +236,7 @@ pub(super) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
         }
         _ => return None,
     }
-    // `vrndscale` with a fraction is not used by compilers.
+    // Compilers do not use `vrndscale` with a fraction.
     if matches!(
         mnemonic,
         M::Vrndscaleps | M::Vrndscalepd | M::Vrndscaless | M::Vrndscalesd
@@ -279,7 +279,7 @@ fn compare_flags(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// What the immediate of a rounding instruction says.
+/// Returns the mode that the immediate of a rounding instruction asks for.
 fn mode(m: &Machine<'_>, op: &Op) -> Result<Rounding> {
     let from_mxcsr = m.rounding(op)?;
     Ok(if op.immediate & 4 != 0 {

@@ -1,4 +1,4 @@
-//! Multiplication and addition with one rounding.
+//! Fused multiplication and addition, rounded once.
 
 use iced_x86::Mnemonic as M;
 
@@ -13,7 +13,8 @@ const F132: u8 = 0;
 const F213: u8 = 1;
 const F231: u8 = 2;
 
-// Which signs are changed: of the product, and of the addend in elements with even and odd numbers.
+// The signs that change: of the product, and of the addend in even-numbered
+// and odd-numbered elements.
 const ADD: u8 = 0;
 const NEGATE_PRODUCT: u8 = 1;
 const SUB_EVEN: u8 = 2;

@@ -1,4 +1,4 @@
-//! Gathers and scatters: elements at addresses that a vector of indices gives.
+//! Gathers and scatters: elements at addresses given by a vector of indices.
 
 use iced_x86::{EncodingKind, Instruction, Mnemonic as M};
 
@@ -26,7 +26,7 @@ pub(super) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
     }
     (op.from, op.element) = (from, element);
     op.register[3] = index.number() as u8;
-    // As many elements as both registers have.
+    // As many elements as fit both registers.
     let data = instruction.op_register(if scatters { 1 } else { 0 });
     let count = (index.size() / usize::from(from)).min(data.size() / usize::from(element));
     op.immediate = count as u64;
@@ -37,14 +37,14 @@ pub(super) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
     })
 }
 
-/// The address of an element.
+/// Returns the address of an element.
 fn address(m: &Machine<'_>, op: &Op, indices: &Vector, n: usize) -> u64 {
     let size = usize::from(op.from);
     let index = signed(element(indices, size, n), 8 * size as u32) as u64;
     m.address(op).wrapping_add(index << (op.scale & 3))
 }
 
-/// With a mask register, whose bits are cleared one by one.
+/// Gathers by a mask register, whose bits are cleared one by one.
 fn gather_masked(m: &mut Machine<'_>, op: &Op) -> Result {
     let indices = *register(m, op.register[3]);
     let mask = usize::from(op.mask & 7);
@@ -61,7 +61,7 @@ fn gather_masked(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// With the signs of a vector, which is cleared.
+/// Gathers by the signs of a vector, which is cleared.
 fn gather_signed(m: &mut Machine<'_>, op: &Op) -> Result {
     let indices = *register(m, op.register[3]);
     let (size, count) = (usize::from(op.element), op.immediate as usize);
@@ -77,7 +77,7 @@ fn gather_signed(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// Later elements win where addresses are equal.
+/// Scatters in order: if addresses are equal, the later element wins.
 fn scatter(m: &mut Machine<'_>, op: &Op) -> Result {
     let indices = *register(m, op.register[3]);
     let mask = usize::from(op.mask & 7);
@@ -96,7 +96,7 @@ fn scatter(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// Clears what is above the first `bytes` bytes of a register.
+/// Clears a register above its first `bytes` bytes.
 fn clear_above(m: &mut Machine<'_>, number: u8, bytes: usize) {
     let vector = register_mut(m, number);
     for n in bytes / 4..16 {

@@ -1,4 +1,4 @@
-//! Arithmetic, logic and comparisons of integers, lane by lane.
+//! Integer arithmetic, logic and comparisons, lane by lane.
 
 use iced_x86::Mnemonic as M;
 
@@ -32,7 +32,7 @@ fn logic(mnemonic: M) -> Option<Entry> {
     }
 }
 
-/// Any function of three bits: the immediate is its table.
+/// Applies any function of three bits: the immediate is its truth table.
 fn ternary(a: u128, b: u128, c: u128, table: u8) -> u128 {
     (0..8)
         .filter(|row| table >> row & 1 != 0)
@@ -119,7 +119,7 @@ fn products(mnemonic: M) -> Option<Entry> {
     }
 }
 
-/// Adds 52 bits of the products of 52-bit numbers.
+/// Multiplies 52-bit numbers, and adds 52 bits of the products.
 fn multiply_52(c: u128, a: u128, b: u128, shift: u32) -> u128 {
     const MASK: u64 = (1 << 52) - 1;
     crate::lane::zip3(c, a, b, |c: u64, a, b| {
@@ -128,7 +128,7 @@ fn multiply_52(c: u128, a: u128, b: u128, shift: u32) -> u128 {
     })
 }
 
-/// All ones where a comparison holds.
+/// Returns all ones if a comparison holds.
 fn all_ones(holds: bool) -> u64 {
     if holds { u64::MAX } else { 0 }
 }
@@ -184,7 +184,7 @@ fn comparisons(mnemonic: M) -> Option<Entry> {
     }
 }
 
-/// The predicates of `vpcmp`.
+/// Returns whether a predicate of `vpcmp` holds.
 fn compare<T: Ord>(a: T, b: T, which: u8) -> bool {
     match which & 7 {
         0 => a == b,
@@ -300,7 +300,7 @@ fn pairs32(a: u128, b: u128, f: impl Fn(i32, i32) -> i32) -> u128 {
     })
 }
 
-/// Sums of products of small integers, added to the destination.
+/// Looks up sums of products of small integers, added to the destination.
 fn dot_products(mnemonic: M) -> Option<Entry> {
     match mnemonic {
         M::Vpdpwssd => three(4, |c, a, b| accumulate_words(c, a, b, i32::wrapping_add)),
@@ -314,7 +314,8 @@ fn dot_products(mnemonic: M) -> Option<Entry> {
 fn accumulate_words(c: u128, a: u128, b: u128, add: impl Fn(i32, i32) -> i32) -> u128 {
     let (c, a, b) = (i32::split(c), i16::split(a), i16::split(b));
     let product = |n: usize| i64::from(a[n]) * i64::from(b[n]);
-    // Only the sum of two squares of the least number does not fit, and it saturates the same way.
+    // Only the sum of two squares of the smallest number does not fit, and
+    // it saturates the same way.
     build(|n| {
         let sum = product(2 * n) + product(2 * n + 1);
         match i32::try_from(sum) {
@@ -324,7 +325,7 @@ fn accumulate_words(c: u128, a: u128, b: u128, add: impl Fn(i32, i32) -> i32) ->
     })
 }
 
-/// The sum, by way of 64 bits: saturated if `add` saturates.
+/// Adds in 64 bits, and saturates if `add` does.
 fn wide_add(c: i32, sum: i64, add: impl Fn(i32, i32) -> i32) -> i32 {
     let total = i64::from(c) + sum;
     if add(i32::MAX, 1) == i32::MAX {

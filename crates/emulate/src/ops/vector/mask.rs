@@ -1,4 +1,4 @@
-//! Mask registers: `k0` to `k7`, between themselves and other registers.
+//! Mask registers `k0` to `k7`: operations on them, and moves to and from other registers.
 
 use iced_x86::{Instruction, Mnemonic as M, Register};
 
@@ -135,7 +135,7 @@ fn from_general(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// Between masks, and from and to memory.
+/// Moves between masks, and from and to memory.
 fn mov(m: &mut Machine<'_>, op: &Op) -> Result {
     let value = match op.kind[1] {
         Kind::Register => mask(m, op, 1),
@@ -191,7 +191,7 @@ fn test<const OP: u8>(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// `vpmovm2b` and its kind: all ones where the mask has a bit.
+/// `vpmovm2b` and its variants: all ones where the mask has a bit.
 fn to_vector(m: &mut Machine<'_>, op: &Op) -> Result {
     let bits = m.registers.masks[usize::from(op.register[1] & 7)];
     let size = usize::from(op.element);
@@ -203,7 +203,7 @@ fn to_vector(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// `vpblendmb` and its kind: the second source where the mask has a bit, else the first, or 0.
+/// `vpblendmb` and its variants: the second source where the mask has a bit, else the first, or 0.
 fn blend(m: &mut Machine<'_>, op: &Op) -> Result {
     let bits = mask_bits(m, op);
     let size = usize::from(op.element);

@@ -1,7 +1,7 @@
 //! SSE, AVX and AVX-512: what all vector instructions have in common.
 //!
-//! Most of them do the same with each 128-bit lane, so tables lead from the mnemonic to a function of
-//! lanes, and the code here reads operands, applies masks and writes results.
+//! Most of them do the same to each 128-bit lane. Tables map the mnemonic to a function of lanes,
+//! and the code here reads operands, applies masks and writes results.
 
 mod convert;
 mod crypto;
@@ -29,9 +29,9 @@ use crate::{
 /// How a vector instruction is computed.
 struct Entry {
     kernel: Kernel,
-    /// The size of an element, in bytes: what masks, broadcasts and scalar forms go by.
+    /// The size of an element, in bytes, which masks, broadcasts and scalar forms use.
     element: u8,
-    /// How many bits of the immediate each lane uses up.
+    /// The number of bits of the immediate that each lane uses up.
     immediate_bits: u8,
     traits: Traits,
 }
@@ -46,25 +46,25 @@ impl Entry {
         }
     }
 
-    /// It rounds, or raises exceptions.
+    /// Marks an instruction that rounds or raises exceptions.
     fn float(mut self) -> Self {
         self.traits.add(Traits::FLOAT);
         self
     }
 
-    /// Only the lowest element is computed.
+    /// Marks an instruction that computes only the lowest element.
     fn scalar(mut self) -> Self {
         self.traits.add(Traits::SCALAR);
         self
     }
 
-    /// All lanes use the lowest lane of the second operand.
+    /// Marks an instruction whose lanes all use the lowest lane of the second operand.
     fn uniform(mut self) -> Self {
         self.traits.add(Traits::UNIFORM);
         self.whole()
     }
 
-    /// Each element of the result depends on several of a source.
+    /// Marks an instruction whose result elements each depend on several elements of a source.
     fn whole(mut self) -> Self {
         self.traits.add(Traits::WHOLE);
         self
@@ -129,13 +129,14 @@ pub(crate) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
     })
 }
 
-/// The function of two lanes, if each element of the result depends on one of each source alone.
+/// Returns the function of two lanes, if each element of the result depends on only
+/// one element of each source.
 pub(crate) fn two_lanes(mnemonic: M) -> Option<Kernel> {
     let entry = integer::entry(mnemonic)?;
     (!entry.traits.has(Traits::WHOLE)).then_some(entry.kernel)
 }
 
-/// Fills in what EVEX says, and how wide the operands are.
+/// Fills in the EVEX fields and the width of the operands.
 fn prepare(instruction: &Instruction, op: &mut Op) -> Option<()> {
     let vector_size = (0..instruction.op_count())
         .map(|n| instruction.op_register(n))
@@ -168,7 +169,7 @@ fn prepare(instruction: &Instruction, op: &mut Op) -> Option<()> {
     match instruction.encoding() {
         EncodingKind::Legacy => {
             op.traits.add(Traits::LEGACY);
-            // Whole lanes must be aligned, except where the name says "unaligned".
+            // Whole lanes must be aligned, unless the name says "unaligned".
             if op.memory_size == 16 && !is_unaligned(instruction.mnemonic()) {
                 op.traits.add(Traits::ALIGNED);
             }
@@ -193,8 +194,8 @@ fn is_unaligned(mnemonic: M) -> bool {
     )
 }
 
-/// Puts the operands where [`run_lanes`] looks for them: the destination, the first and the second source,
-/// and the third.
+/// Puts the operands where [`run_lanes`] looks for them: the destination, then the first,
+/// second and third source.
 fn arrange(instruction: &Instruction, op: &mut Op, entry: &Entry) -> Option<()> {
     op.kernel = entry.kernel;
     op.element = entry.element;
@@ -235,7 +236,7 @@ fn arrange(instruction: &Instruction, op: &mut Op, entry: &Entry) -> Option<()> 
     (op.kind[0] == Kind::Register).then_some(())
 }
 
-/// Makes three operands of two, as VEX has them.
+/// Turns two operands into three, as with VEX.
 fn destination_is_first_source(op: &mut Op) {
     op.kind[2] = op.kind[1];
     op.register[2] = op.register[1];
@@ -253,7 +254,7 @@ fn implicit_xmm0(code: Code) -> bool {
     )
 }
 
-/// Whether there is nothing to look at but the lanes.
+/// Returns whether the instruction works on one lane of registers, without a mask or other traits.
 fn is_plain(op: &Op) -> bool {
     op.mask == 0
         && op.lanes == 1
@@ -263,7 +264,7 @@ fn is_plain(op: &Op) -> bool {
         && !op.traits.has(Traits::UNIFORM)
 }
 
-/// Two registers of one lane, without a mask.
+/// Computes a lane from two registers, without a mask.
 fn run_two(m: &mut Machine<'_>, op: &Op) -> Result {
     let Kernel::Two(f) = op.kernel else {
         return Err(Exit::Unknown(Unsupported::Instruction));
@@ -276,7 +277,7 @@ fn run_two(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// Sets the lowest lane of the destination, and clears the others unless they stay.
+/// Sets the lowest lane of the destination, and clears the others unless the encoding keeps them.
 #[inline]
 fn set_lane(m: &mut Machine<'_>, op: &Op, lane: u128) {
     let legacy = op.traits.has(Traits::LEGACY);
@@ -293,7 +294,7 @@ fn run_lanes(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// Comparisons whose result is a mask: a bit for each element, instead of all bits of it.
+/// Compares into a mask: a bit for each element, instead of all the bits of the element.
 fn run_to_mask(m: &mut Machine<'_>, op: &Op) -> Result {
     let result = compute_lanes(m, op)?;
     let size = usize::from(op.element);
@@ -353,7 +354,7 @@ fn compute_lanes(m: &mut Machine<'_>, op: &Op) -> Result<Vector> {
         _ => return Err(Exit::Unknown(Unsupported::Instruction)),
     }
     if op.traits.has(Traits::SCALAR) {
-        // The elements above come from the first source, or from the destination if that is a source.
+        // The elements above come from the first source, or from the destination if it is a source.
         let above = match op.kernel {
             Kernel::Three(_) => op.register[3],
             _ => op.register[1],
@@ -375,7 +376,7 @@ fn register_mut<'a>(m: &'a mut Machine<'_>, number: u8) -> &'a mut Vector {
     &mut m.registers.vectors[usize::from(number & 31)]
 }
 
-/// A vector operand.
+/// Returns a vector operand.
 #[inline]
 fn source(m: &mut Machine<'_>, op: &Op, operand: usize) -> Result<Vector> {
     match op.kind[operand & 3] {
@@ -394,7 +395,7 @@ fn second_source(m: &mut Machine<'_>, op: &Op) -> Result<Vector> {
     })
 }
 
-/// The memory operand; what it does not fill is 0.
+/// Reads the memory operand; bytes that it does not fill are 0.
 fn load(m: &mut Machine<'_>, op: &Op) -> Result<Vector> {
     let address = m.address(op);
     let size = usize::from(op.memory_size).min(64);
@@ -425,7 +426,7 @@ fn load(m: &mut Machine<'_>, op: &Op) -> Result<Vector> {
     })
 }
 
-/// Elements that the mask leaves out are not read, so they cannot fault.
+/// Reads the elements that the mask selects; the others cannot fault.
 fn load_masked(m: &mut Machine<'_>, op: &Op, address: u64, size: usize) -> Result<Vector> {
     let element = usize::from(if op.from != 0 { op.from } else { op.element });
     if element == 0 || !matches!(element, 1 | 2 | 4 | 8) {
@@ -445,7 +446,7 @@ fn load_masked(m: &mut Machine<'_>, op: &Op, address: u64, size: usize) -> Resul
     Ok(vector)
 }
 
-/// A bit for each element that is to be computed.
+/// Returns a bit for each element to be computed.
 #[inline]
 fn mask_bits(m: &Machine<'_>, op: &Op) -> u64 {
     if op.mask == 0 {
@@ -455,13 +456,14 @@ fn mask_bits(m: &Machine<'_>, op: &Op) -> u64 {
     }
 }
 
-/// Sets the destination register: elements that the mask leaves out stay or become 0.
+/// Sets the destination register. Elements that the mask leaves out stay unchanged or become 0.
 fn write_register(m: &mut Machine<'_>, op: &Op, result: &Vector) {
     let elements = if op.traits.has(Traits::SCALAR) { 1 } else { 64 };
     write_elements(m, op, result, usize::from(op.lanes), elements);
 }
 
-/// The same for a destination of this many lanes. The mask is about the first `elements` of them.
+/// Sets the destination register, which has this many lanes. The mask applies to the first
+/// `elements` elements.
 fn write_elements(m: &mut Machine<'_>, op: &Op, result: &Vector, lanes: usize, elements: usize) {
     let mut bits = mask_bits(m, op);
     if elements < 64 {
@@ -489,7 +491,7 @@ fn write_elements(m: &mut Machine<'_>, op: &Op, result: &Vector, lanes: usize, e
     }
 }
 
-/// Writes the lowest `size` bytes to memory, without the elements that the mask leaves out.
+/// Writes the lowest `size` bytes to memory, except elements that the mask leaves out.
 fn store(m: &mut Machine<'_>, op: &Op, vector: &Vector, size: usize) -> Result {
     let address = m.address(op);
     if op.traits.has(Traits::ALIGNED) {

@@ -19,7 +19,7 @@ pub(super) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
         .or_else(|| others(instruction, op))
 }
 
-/// Moves of all lanes.
+/// Looks up moves of all lanes.
 fn whole(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     op.element = match instruction.mnemonic() {
         M::Movaps | M::Movups | M::Movapd | M::Movupd | M::Movdqa | M::Movdqu | M::Lddqu => 4,
@@ -101,7 +101,7 @@ fn move_to_memory(m: &mut Machine<'_>, op: &Op) -> Result {
     store(m, op, &value, usize::from(op.memory_size))
 }
 
-/// Moves of the lowest element.
+/// Looks up moves of the lowest element.
 fn low(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     let mnemonic = instruction.mnemonic();
     match mnemonic {
@@ -122,7 +122,7 @@ fn low(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
         });
     }
     if !instruction.op0_register().is_vector_register() {
-        // To a general register: of the size of the element.
+        // A move to a general register of the size of the element.
         op.bits = op.element * 8;
         return Some(extract_low);
     }
@@ -157,7 +157,7 @@ fn load_low(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// The elements above become 0, the lanes above stay as they should.
+/// Writes the lowest element. The elements above become 0; the lanes above follow the encoding.
 fn write_low(m: &mut Machine<'_>, op: &Op, value: u128) {
     write_register(m, op, &[value, 0, 0, 0]);
 }
@@ -194,10 +194,10 @@ fn extract_low(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// Moves of the lower or the upper 64 bits of a lane.
+/// Looks up moves of the lower or the upper 64 bits of a lane.
 fn halves(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     let mnemonic = instruction.mnemonic();
-    // From which half of the source, to which half of the destination.
+    // The half of the source, and the half of the destination.
     let (from, to) = match mnemonic {
         M::Movlps | M::Movlpd | M::Vmovlps | M::Vmovlpd => (0, 0),
         M::Movhps | M::Movhpd | M::Vmovhps | M::Vmovhpd => (0, 1),
@@ -236,7 +236,7 @@ fn set_half<const FROM: usize, const TO: usize>(m: &mut Machine<'_>, op: &Op) ->
     Ok(())
 }
 
-/// An element by its number.
+/// Looks up moves of an element by its number.
 fn insert_extract(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     let mnemonic = instruction.mnemonic();
     op.element = match mnemonic {
@@ -353,7 +353,7 @@ fn others(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     })
 }
 
-/// The sign bits of all elements, to a general register.
+/// Copies the sign bits of all elements to a general register.
 fn signs(m: &mut Machine<'_>, op: &Op) -> Result {
     let size = usize::from(op.element);
     let from = register(m, op.register[1]);
@@ -365,7 +365,7 @@ fn signs(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// `ptest`, and `vtestps` and `vtestpd`, which look at signs only.
+/// `ptest`, and `vtestps` and `vtestpd`, which test only signs.
 fn test(m: &mut Machine<'_>, op: &Op) -> Result {
     let (a, b) = (source(m, op, 0)?, source(m, op, 1)?);
     let look_at = match op.element {
@@ -381,7 +381,7 @@ fn test(m: &mut Machine<'_>, op: &Op) -> Result {
 }
 
 fn masked_move(op: &mut Op) -> Handler {
-    // The mask is the second operand, an element is moved if its sign is set.
+    // The mask is the second operand: an element is moved if its sign is set there.
     op.traits.remove(Traits::ALIGNED);
     if op.kind[0] == Kind::Memory {
         store_signed

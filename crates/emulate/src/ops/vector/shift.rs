@@ -16,7 +16,7 @@ pub(super) fn entry(instruction: &Instruction) -> Option<Entry> {
     }
 }
 
-// The size of the element bounds the count; what is shifted further is gone.
+// Shifting by the size of the element or more gives 0.
 fn shl16(a: u16, n: u64) -> u16 {
     if n < 16 { a << n } else { 0 }
 }
@@ -76,7 +76,7 @@ fn by_immediate(mnemonic: M) -> Option<Entry> {
     }
 }
 
-/// By the lowest 64 bits of the second source, all elements alike.
+/// Looks up shifts of all elements by the lowest 64 bits of the second source.
 fn by_lowest(mnemonic: M) -> Option<Entry> {
     match mnemonic {
         M::Psllw | M::Vpsllw => two(2, |a, n| map(a, |a| shl16(a, n as u64))),
@@ -131,8 +131,8 @@ fn by_element(mnemonic: M) -> Option<Entry> {
     }
 }
 
-// Shifts of two elements as one number: the upper half of `a:b` to the left, the lower of `b:a` to the
-// right.
+// Shifts of two elements as one number: the upper half of `a:b` to the left, the lower half of
+// `b:a` to the right.
 fn left16(a: u16, b: u16, n: u32) -> u16 {
     (((u32::from(a) << 16 | u32::from(b)) << (n & 15)) >> 16) as u16
 }

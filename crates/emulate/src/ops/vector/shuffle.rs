@@ -1,4 +1,4 @@
-//! Elements in another order, lane by lane.
+//! Reordering of elements, lane by lane.
 
 use iced_x86::{Instruction, Mnemonic as M, OpKind};
 
@@ -15,7 +15,7 @@ pub(super) fn entry(instruction: &Instruction) -> Option<Entry> {
         .map(Entry::whole)
 }
 
-/// Elements of both in turn, from the lower or the upper half.
+/// Interleaves the elements of the lower or the upper halves.
 fn unpack<T: Element>(a: u128, b: u128, upper: bool) -> u128 {
     let (a, b) = (T::split(a), T::split(b));
     let (a, b) = (a.as_ref(), b.as_ref());
@@ -60,7 +60,7 @@ fn interleave(mnemonic: M) -> Option<Entry> {
     }
 }
 
-/// Halves the elements of both, and saturates.
+/// Looks up the packing of both sources into elements of half the size, with saturation.
 fn pack(mnemonic: M) -> Option<Entry> {
     match mnemonic {
         M::Packsswb | M::Vpacksswb => two(1, |a, b| {
@@ -103,7 +103,7 @@ fn two_of(a: u128, b: u128, select: u8) -> u128 {
     })
 }
 
-/// Four words of one half, the other as it is.
+/// Reorders the four words of one half; the other half stays unchanged.
 fn words(a: u128, select: u8, first: usize) -> u128 {
     let a = u16::split(a);
     build(|n| {
@@ -144,8 +144,8 @@ fn by_immediate(instruction: &Instruction) -> Option<Entry> {
         }),
         M::Vdbpsadbw => two_immediate(2, |a, b, select| {
             let (a, b) = (u8::split(a), u8::split(four(b, select)));
-            // Words 0, 1 and 4, 5 of eight start with the first byte of a quadword of `a`, the others with
-            // the fifth.
+            // Of eight words, 0, 1, 4 and 5 start with the first byte of a quadword of `a`, the
+            // others with the fifth.
             build(|n| {
                 let from = n / 4 * 8 + n / 2 % 2 * 4;
                 let with = n / 4 * 8 + n % 4;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(super) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
-    // The lengths have 64 bits only where the instruction says so.
+    // The lengths have 64 bits only if the instruction says so.
     let wide = matches!(
         instruction.mnemonic(),
         M::Pcmpestri64 | M::Pcmpestrm64 | M::Vpcmpestri64 | M::Vpcmpestrm64
@@ -29,7 +29,7 @@ pub(super) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
 struct Strings {
     a: Vec<i32>,
     b: Vec<i32>,
-    /// How many elements of each count.
+    /// How many elements of each are valid.
     lengths: (usize, usize),
 }
 
@@ -71,16 +71,16 @@ fn implicit<const MASK: bool>(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// The comparison that the control byte names: a bit for each element of `b`.
+/// Makes the comparison that the control byte names; returns a bit for each element of `b`.
 fn compare(strings: &Strings, control: u8) -> u32 {
     let Strings { a, b, lengths } = strings;
     let count = a.len();
     let valid_a = |n: usize| n < lengths.0;
     let valid_b = |n: usize| n < lengths.1;
     let holds = |j: usize| match control >> 2 & 3 {
-        // Any of the characters of `a`.
+        // Equal to any of the characters of `a`.
         0 => valid_b(j) && (0..lengths.0).any(|i| a[i] == b[j]),
-        // In one of the ranges that `a` is made of.
+        // In one of the ranges of `a`.
         1 => valid_b(j) && (0..lengths.0 / 2).any(|i| a[2 * i] <= b[j] && b[j] <= a[2 * i + 1]),
         // Equal, or both beyond the end.
         2 => match (valid_a(j), valid_b(j)) {

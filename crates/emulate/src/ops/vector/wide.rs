@@ -18,12 +18,12 @@ pub(super) fn handler(instruction: &Instruction, op: &mut Op) -> Option<Handler>
         .inspect(|_| op.traits.add(Traits::WHOLE))
 }
 
-/// How many elements there are.
+/// Returns the number of elements.
 fn count(op: &Op) -> usize {
     usize::from(op.lanes) * 16 / usize::from(op.element).max(1)
 }
 
-/// A result from its elements.
+/// Builds a result from its elements.
 fn from_elements(op: &Op, f: impl Fn(usize) -> u64) -> Vector {
     let mut result = [0; 4];
     for n in 0..count(op) {
@@ -32,9 +32,9 @@ fn from_elements(op: &Op, f: impl Fn(usize) -> u64) -> Vector {
     result
 }
 
-/// One element, or several, again and again.
+/// Looks up broadcasts of one element, or of several.
 fn broadcast(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
-    // The size of an element, and of what is repeated.
+    // The size of an element, and of the part that is repeated.
     let (element, period) = match instruction.mnemonic() {
         M::Vpbroadcastb => (1, 1),
         M::Vpbroadcastw => (2, 2),
@@ -69,9 +69,9 @@ fn broadcast_elements(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// Parts of a vector by their number.
+/// Looks up moves of parts of a vector by their number.
 fn part(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
-    // The size of an element, and of the part in lanes.
+    // The size of an element in bytes, and of the part in lanes.
     let (element, lanes) = match instruction.mnemonic() {
         M::Vinserti128 | M::Vinsertf128 | M::Vinserti32x4 | M::Vinsertf32x4 => (4, 1),
         M::Vextracti128 | M::Vextractf128 | M::Vextracti32x4 | M::Vextractf32x4 => (4, 1),
@@ -142,7 +142,7 @@ fn permute(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     Some(handler)
 }
 
-/// Four quadwords of each half, as the immediate says.
+/// Selects four quadwords of each half, by the immediate.
 fn permute_immediate(m: &mut Machine<'_>, op: &Op) -> Result {
     let value = source(m, op, 1)?;
     let result = from_elements(op, |n| {
@@ -167,7 +167,7 @@ fn permute_vector(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// Elements of two vectors. The destination is the selection, or the first of the two.
+/// Selects elements of two vectors. The destination holds the selection, or the first vector.
 fn permute_two<const SELECT_IS_DESTINATION: bool>(m: &mut Machine<'_>, op: &Op) -> Result {
     let size = usize::from(op.element);
     let (old, middle) = (*register(m, op.register[0]), *register(m, op.register[1]));
@@ -199,7 +199,7 @@ fn permute_lanes(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// The lower half of the lanes from the first source, the upper half from the second.
+/// Takes the lower half of the lanes from the first source, the upper half from the second.
 fn shuffle_lanes(m: &mut Machine<'_>, op: &Op) -> Result {
     let (a, b) = (source(m, op, 1)?, source(m, op, 2)?);
     let lanes = usize::from(op.lanes);
@@ -213,7 +213,7 @@ fn shuffle_lanes(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// Both vectors as one, shifted by elements.
+/// Shifts both vectors as one, by elements.
 fn align(m: &mut Machine<'_>, op: &Op) -> Result {
     let size = usize::from(op.element);
     let (upper, lower) = (source(m, op, 1)?, source(m, op, 2)?);
@@ -230,7 +230,7 @@ fn align(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// For each element, which of those before it are equal.
+/// Finds, for each element, which of the elements before it are equal.
 fn conflicts(m: &mut Machine<'_>, op: &Op) -> Result {
     let size = usize::from(op.element);
     let value = source(m, op, 1)?;
@@ -244,7 +244,7 @@ fn conflicts(m: &mut Machine<'_>, op: &Op) -> Result {
     Ok(())
 }
 
-/// Elements that the mask selects, without gaps.
+/// Looks up moves between masked elements and elements without gaps.
 fn dense(instruction: &Instruction, op: &mut Op) -> Option<Handler> {
     let (element, compress): (u8, bool) = match instruction.mnemonic() {
         M::Vpcompressb => (1, true),
@@ -285,7 +285,7 @@ fn run_compress(m: &mut Machine<'_>, op: &Op) -> Result {
 
 fn run_expand(m: &mut Machine<'_>, op: &Op) -> Result {
     if op.kind[1] != Kind::Register {
-        // How much is read depends on the mask; nobody is known to use it.
+        // How much is read depends on the mask; no user of this form is known.
         return Err(Exit::Unknown(Unsupported::Operands));
     }
     let (size, bits) = (usize::from(op.element), mask_bits(m, op));
