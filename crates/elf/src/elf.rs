@@ -16,7 +16,7 @@ use object::{
     },
     pod,
 };
-use rtops_types::{FileOffset, PAGE, page_of};
+use rtops_types::{FileOffset, PAGE, Svma, page_of};
 
 use crate::{
     Budget, Contents, Header, NoHeader, ProgramHeader, ReadAt, ReadError, Resource, contents::Raw,
@@ -68,7 +68,7 @@ pub struct Section {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Segment {
     /// Its addresses, as in the file.
-    pub addresses: Range<u64>,
+    pub addresses: Range<Svma>,
     /// Where it begins in the file.
     pub file_offset: FileOffset,
 }
@@ -251,7 +251,7 @@ impl Elf {
             let end = start.checked_add(size)?.checked_next_multiple_of(PAGE)?;
             let skipped = start - page_of(start);
             (size > 0).then_some(Segment {
-                addresses: start - skipped..end,
+                addresses: Svma(start - skipped)..Svma(end),
                 file_offset: FileOffset(segment.offset.0.checked_sub(skipped)?),
             })
         });

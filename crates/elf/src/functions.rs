@@ -7,6 +7,8 @@ use object::{
     read::elf::Sym,
 };
 
+use rtops_types::Svma;
+
 use crate::{Contents, Elf, ReadError, Resource, name::MAX_NAME};
 
 /// The number of symbols that are read at a time.
@@ -28,9 +30,9 @@ pub struct Functions {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Function {
     /// Its first address.
-    pub start: u64,
+    pub start: Svma,
     /// The address after its last.
-    pub end: u64,
+    pub end: Svma,
     name: u32,
     table: u8,
 }
@@ -76,8 +78,8 @@ impl Functions {
             let functions = symbols.iter().filter(|symbol| is_function(symbol));
             let before = self.functions.len();
             self.functions.extend(functions.map(|symbol| Function {
-                start: symbol.st_value(LE),
-                end: symbol.st_value(LE).saturating_add(symbol.st_size(LE)),
+                start: Svma(symbol.st_value(LE)),
+                end: Svma(symbol.st_value(LE).saturating_add(symbol.st_size(LE))),
                 name: symbol.st_name(LE),
                 table,
             }));
@@ -102,7 +104,7 @@ impl Functions {
     /// Returns the function that covers an address. A function that is only close means
     /// nothing in a stripped file.
     #[must_use]
-    pub fn at(&self, address: u64) -> Option<Function> {
+    pub fn at(&self, address: Svma) -> Option<Function> {
         let behind = self
             .functions
             .partition_point(|function| function.start <= address);

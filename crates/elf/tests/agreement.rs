@@ -11,6 +11,7 @@ use std::{
 use gimli::{Dwarf as Sections, EndianArcSlice, LittleEndian, SectionId};
 use object::{Object, ObjectSection, read::elf::ElfFile64};
 use rtops_elf::{Budget, Dwarf, Elf, Frame, Place};
+use rtops_types::Svma;
 
 /// How many addresses of a program are compared.
 const ADDRESSES: u64 = 20_000;
@@ -60,7 +61,7 @@ fn expected(context: &Context, address: u64) -> Vec<Frame> {
 
 /// Returns the names as in that crate: the linkage name, if there is one.
 fn read(dwarf: &Dwarf, address: u64) -> Vec<Frame> {
-    let frames = dwarf.frames(address).into_iter();
+    let frames = dwarf.frames(Svma(address)).into_iter();
     let frames = frames.map(|frame| Frame {
         linkage: frame.linkage.or(frame.bare),
         bare: None,

@@ -7,17 +7,17 @@ use std::{
     sync::Arc,
 };
 
-use rtops_types::{FileOffset, Module};
+use rtops_types::{FileOffset, Module, Svma};
 
 use crate::{LackReason, Place};
 
-/// Questions about one module. Addresses are those in its ELF file.
+/// Questions about one module.
 pub(crate) struct Ask {
     pub module: Module,
     /// What to find the functions of.
-    pub addresses: Vec<u64>,
+    pub addresses: Vec<Svma>,
     /// Functions by which tokio polls tasks.
-    pub polls: Vec<u64>,
+    pub polls: Vec<Svma>,
 }
 
 /// What the files of a module tell. Where the lists are shorter than those asked for, the rest is not known.
@@ -35,7 +35,7 @@ pub(crate) struct Found {
     /// The functions, the innermost first; empty if no symbol covers the address.
     pub frames: Vec<Arc<Line>>,
     /// Where the function that was called begins, if a symbol covers the address.
-    pub start: Option<u64>,
+    pub start: Option<Svma>,
 }
 
 /// A function, and the place in it.
@@ -69,12 +69,12 @@ impl Eq for ByIdentity {}
 pub(crate) struct PolledBy {
     pub future_type: Option<String>,
     /// Where its code begins.
-    pub entry: u64,
+    pub entry: Svma,
 }
 
 impl PolledBy {
     /// Of a function that nothing is known of.
-    pub(crate) const fn unknown(entry: u64) -> Self {
+    pub(crate) const fn unknown(entry: Svma) -> Self {
         Self {
             future_type: None,
             entry,
@@ -90,7 +90,7 @@ pub(crate) struct Facts {
     pub lack: Option<LackReason>,
     pub source_directories: Vec<PathBuf>,
     /// Where the code is in memory without its bias, and in the file.
-    pub segment: Option<(Range<u64>, FileOffset)>,
+    pub segment: Option<(Range<Svma>, FileOffset)>,
 }
 
 /// Who reads the files.

@@ -10,6 +10,8 @@ use std::{
 
 use rtops_elf::{Budget, Dwarf, Elf, Frame, Function, Functions, ReadError, Resource, Segment};
 
+use rtops_types::Svma;
+
 use crate::{
     FileOffset, LackReason, Place,
     ask::Line,
@@ -32,7 +34,7 @@ pub struct ElfFile {
     /// Whose body a line is of, where that was looked for.
     bodies: RefCell<HashMap<InlinedLine, Option<String>>>,
     /// The addresses that were asked for, and paid for.
-    asked: RefCell<HashSet<u64>>,
+    asked: RefCell<HashSet<Svma>>,
     lack: RefCell<Option<LackReason>>,
     budget: Arc<Budget>,
 }
@@ -109,13 +111,13 @@ impl ElfFile {
         }
     }
 
-    fn symbol_at(&self, address: u64) -> Option<Function> {
+    fn symbol_at(&self, address: Svma) -> Option<Function> {
         let (_, functions) = self.functions.as_ref()?;
         functions.at(address)
     }
 
     /// The readable name of the symbol that covers an address.
-    fn symbol(&self, address: u64) -> Option<String> {
+    fn symbol(&self, address: Svma) -> Option<String> {
         let symbol = self.symbol_at(address)?;
         if let Some(known) = self.names.borrow().get(&symbol) {
             return known.clone();
@@ -139,7 +141,7 @@ impl ElfFile {
     }
 
     /// The functions at an address, innermost first: the whole name, the bare one, and the place.
-    fn named_frames(&self, address: u64) -> Vec<(String, Option<String>, Option<Place>)> {
+    fn named_frames(&self, address: Svma) -> Vec<(String, Option<String>, Option<Place>)> {
         let symbol = self.symbol(address);
         let frames = self.dwarf.as_ref().map(|dwarf| dwarf.frames(address));
         let fault = self.dwarf.as_ref().and_then(Dwarf::take_fault);
@@ -174,7 +176,7 @@ impl ElfFile {
     /// The whole name of a function; of one that was called there is a symbol.
     fn name(
         &self,
-        address: u64,
+        address: Svma,
         frame: &Frame,
         caller: Option<&str>,
         symbol: Option<&String>,
@@ -198,7 +200,12 @@ impl ElfFile {
     /// the symbols there agree on whose this line is. Looked at is code of the crate of the line, and of that which
     /// the address is in, where the function may be compiled once more. Of functions that the compiler has merged, as
     /// their code is the same, there is one symbol here as elsewhere.
-    fn body_elsewhere(&self, address: u64, bare: &str, place: &rtops_elf::Place) -> Option<String> {
+    fn body_elsewhere(
+        &self,
+        address: Svma,
+        bare: &str,
+        place: &rtops_elf::Place,
+    ) -> Option<String> {
         if !bare.starts_with(line_tables::BODY) || place.line == 0 {
             return None;
         }
@@ -239,14 +246,14 @@ impl ElfFile {
 
     /// Reads what is needed for these addresses, in several threads.
     #[cfg(feature = "child")]
-    pub fn read_ahead(&self, addresses: &[u64]) {
+    pub fn read_ahead(&self, addresses: &[Svma]) {
         if let Some(dwarf) = &self.dwarf {
             self.budget.spend(|| dwarf.read_ahead(addresses));
         }
     }
 
     /// The functions at an address, innermost first; empty if no symbol covers it.
-    pub fn frames(&self, address: u64) -> Vec<Arc<Line>> {
+    pub fn frames(&self, address: Svma) -> Vec<Arc<Line>> {
         let named = self.budget.spend(|| self.named_frames(address));
         let bytes: usize = named.iter().map(|(name, ..)| name.len()).sum();
         // Whoever asks keeps the names of each address, once.
@@ -264,27 +271,27 @@ impl ElfFile {
     }
 
     /// The symbol that covers an address, from where it begins to where it ends.
-    pub fn covering(&self, address: u64) -> Option<Range<u64>> {
+    pub fn covering(&self, address: Svma) -> Option<Range<Svma>> {
         let symbol = self.symbol_at(address)?;
         Some(symbol.start..symbol.end)
     }
 
     /// The same functions as debug info names them, with their generic arguments.
-    pub fn named(&self, address: u64) -> Vec<Named> {
+    pub fn named(&self, address: Svma) -> Vec<Named> {
         let named = self.budget.spend(|| self.named_frames(address));
         let named = named.into_iter();
         named.map(|(name, bare, _)| Named { name, bare }).collect()
     }
 
     /// The code at an address, as much of it as `code` has room for; fails where the file has less.
-    pub fn read_code(&self, address: u64, code: &mut [u8]) -> Option<()> {
+    pub fn read_code(&self, address: Svma, code: &mut [u8]) -> Option<()> {
         let (addresses, file_offset) = self.segment(address)?;
-        let offset = file_offset.plus(address.checked_sub(addresses.start)?);
+        let offset = file_offset.plus(address.0.checked_sub(addresses.start.0)?);
         self.code.as_ref()?.read_at(offset, code).ok()
     }
 
     /// The part of the file that is loaded at an address: the addresses of it, and where in the file it is.
-    pub fn segment(&self, address: u64) -> Option<(Range<u64>, FileOffset)> {
+    pub fn segment(&self, address: Svma) -> Option<(Range<Svma>, FileOffset)> {
         let mut segments = self.segments.iter();
         let segment = segments.find(|segment| segment.addresses.contains(&address))?;
         Some((segment.addresses.clone(), segment.file_offset))

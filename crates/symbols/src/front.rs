@@ -156,7 +156,6 @@ impl Symbols {
             let Some(Entry { module, .. }) = self.entries.get(*number) else {
                 continue;
             };
-            let in_file = |address: u64| address.wrapping_sub(module.load_bias);
             // Neighbours are of one function, and of one unit of debug info.
             wanted
                 .addresses
@@ -166,9 +165,9 @@ impl Symbols {
             let ask = Ask {
                 module: module.clone(),
                 addresses: addresses
-                    .map(|address| in_file(address.for_lookup()))
+                    .map(|address| module.svma(address.for_lookup()))
                     .collect(),
-                polls: wanted.polls.iter().map(|poll| in_file(*poll)).collect(),
+                polls: wanted.polls.iter().map(|poll| module.svma(*poll)).collect(),
             };
             asks.push((*number, ask));
         }
@@ -262,7 +261,7 @@ impl Entry {
         if found.frames.is_empty() {
             let function = Function::ModuleOffset {
                 module: self.name.clone(),
-                offset: address.get().wrapping_sub(self.module.load_bias),
+                offset: self.module.svma(address.get()).0,
             };
             return unnamed(function, &self.name);
         }
@@ -270,9 +269,7 @@ impl Entry {
         let frames = frames.map(|line| self.frame(ByIdentity(line))).collect();
         Resolved {
             frames,
-            start: found
-                .start
-                .map(|start| start.wrapping_add(self.module.load_bias)),
+            start: found.start.map(|start| self.module.address(start)),
         }
     }
 
@@ -309,39 +306,32 @@ impl Entry {
     }
 
     fn poller(&self, poll: u64, polled: Option<PolledBy>) -> Poller {
-        let bias = self.module.load_bias;
-        let begin = poll.wrapping_sub(bias);
+        let begin = self.module.svma(poll);
         let polled = polled.unwrap_or_else(|| PolledBy::unknown(begin));
         Poller {
             future_type: polled.future_type,
-            entry: polled.entry.wrapping_add(bias),
+            entry: self.module.address(polled.entry),
             module_offset: format!("{}+{begin:#x}", self.name),
         }
     }
 
     fn segment(&self) -> Option<Segment> {
         let facts = self.facts.as_ref()?;
-        let Module {
-            path,
-            build_id,
-            load_bias,
-            code,
-            ..
-        } = &self.module;
+        let module = &self.module;
         let (memory, file_offset) = match &facts.segment {
             Some((addresses, offset)) => (
-                addresses.start.wrapping_add(*load_bias)..addresses.end.wrapping_add(*load_bias),
+                module.address(addresses.start)..module.address(addresses.end),
                 *offset,
             ),
             // Without the file this is as good a guess as any: most segments begin there.
             None => (
-                code.clone(),
-                FileOffset(code.start.wrapping_sub(*load_bias)),
+                module.code.clone(),
+                FileOffset(module.svma(module.code.start).0),
             ),
         };
         Some(Segment {
-            path: path.clone(),
-            build_id: build_id.clone(),
+            path: module.path.clone(),
+            build_id: module.build_id.clone(),
             memory,
             file_offset,
             has_functions: facts.is_read

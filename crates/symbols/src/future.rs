@@ -4,6 +4,8 @@
 //! tells it from others. A linkage name of the older kind leaves that out, and the function is often
 //! no more than a jump; but debug info has it in what is inlined where the jump leads.
 
+use rtops_types::Svma;
+
 use crate::names;
 
 /// Where those of tokio's functions are that are made for the type of a future, and have it as
@@ -75,12 +77,12 @@ fn future_type(function: &str) -> Option<String> {
 }
 
 /// Where a function leads that begins with a jump, if it does.
-pub(crate) fn jump_target(address: u64, code: &[u8]) -> Option<u64> {
+pub(crate) fn jump_target(address: Svma, code: &[u8]) -> Option<Svma> {
     match code {
         [0xe9, a, b, c, d, ..] => {
             let distance = i32::from_le_bytes([*a, *b, *c, *d]);
-            let next = address.wrapping_add(5);
-            Some(next.wrapping_add_signed(i64::from(distance)))
+            let next = address.0.wrapping_add(5);
+            Some(Svma(next.wrapping_add_signed(i64::from(distance))))
         }
         _ => None,
     }
@@ -156,12 +158,12 @@ mod tests {
     #[test]
     fn a_jump_leads_forwards_or_backwards() {
         assert_eq!(
-            jump_target(0x1000, &[0xe9, 0x10, 0, 0, 0, 0xcc]),
-            Some(0x1015)
+            jump_target(Svma(0x1000), &[0xe9, 0x10, 0, 0, 0, 0xcc]),
+            Some(Svma(0x1015))
         );
         let back = [0xe9, 0xfb, 0xff, 0xff, 0xff];
-        assert_eq!(jump_target(0x1000, &back), Some(0x1000));
-        assert_eq!(jump_target(0x1000, &[0x55, 0x48]), None);
-        assert_eq!(jump_target(0x1000, &[0xe9, 0x10]), None);
+        assert_eq!(jump_target(Svma(0x1000), &back), Some(Svma(0x1000)));
+        assert_eq!(jump_target(Svma(0x1000), &[0x55, 0x48]), None);
+        assert_eq!(jump_target(Svma(0x1000), &[0xe9, 0x10]), None);
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use rtops_elf::Budget;
-use rtops_types::Module;
+use rtops_types::{Module, Svma};
 
 use crate::{
     LackReason, Options,
@@ -65,13 +65,13 @@ impl Here {
 
     /// Reads what is needed for these addresses, in several threads: for a process that does nothing else.
     #[cfg(feature = "child")]
-    pub(crate) fn read_ahead(&mut self, module: &Module, addresses: &[u64]) {
+    pub(crate) fn read_ahead(&mut self, module: &Module, addresses: &[Svma]) {
         let files = self.module(module);
         let _is_read = files.ask(|file| file.read_ahead(addresses));
     }
 
     /// What stands at these addresses.
-    pub(crate) fn found(&mut self, module: &Module, addresses: &[u64]) -> Vec<Found> {
+    pub(crate) fn found(&mut self, module: &Module, addresses: &[Svma]) -> Vec<Found> {
         let files = self.module(module);
         let found = addresses.iter().map(|address| {
             let found = files.ask(|file| found(file, *address));
@@ -81,7 +81,7 @@ impl Here {
     }
 
     /// What these functions poll.
-    pub(crate) fn pollers(&mut self, module: &Module, polls: &[u64]) -> Vec<PolledBy> {
+    pub(crate) fn pollers(&mut self, module: &Module, polls: &[Svma]) -> Vec<PolledBy> {
         let files = self.module(module);
         let pollers = polls.iter().map(|poll| {
             let polled = files.ask(|file| polled_by(file, *poll));
@@ -176,7 +176,7 @@ impl Files {
     }
 
     fn facts(&mut self, module: &Module) -> Facts {
-        let in_file = module.code.start.wrapping_sub(module.load_bias);
+        let in_file = module.svma(module.code.start);
         let facts = self.ask(|file| Facts {
             is_read: true,
             lack: file.lack(),
@@ -194,7 +194,7 @@ impl Files {
     }
 }
 
-fn found(file: &ElfFile, address: u64) -> Found {
+fn found(file: &ElfFile, address: Svma) -> Found {
     let frames = file.frames(address);
     let start = match frames.is_empty() {
         true => None,
@@ -203,7 +203,7 @@ fn found(file: &ElfFile, address: u64) -> Found {
     Found { frames, start }
 }
 
-fn polled_by(file: &ElfFile, begin: u64) -> PolledBy {
+fn polled_by(file: &ElfFile, begin: Svma) -> PolledBy {
     let mut code = [0; JUMP];
     let target = file.read_code(begin, &mut code);
     let target = target.and_then(|()| future::jump_target(begin, &code));
@@ -222,15 +222,12 @@ fn polled_by(file: &ElfFile, begin: u64) -> PolledBy {
 }
 
 /// The type that one of tokio's functions is made for, by what it is called or has inlined.
-fn type_by_debug_info(file: &ElfFile, begin: u64) -> Option<String> {
+fn type_by_debug_info(file: &ElfFile, begin: Svma) -> Option<String> {
     // Without a symbol there is no telling where it ends and another one begins.
     let end = file.covering(begin).map_or(begin, |symbol| symbol.end);
-    let addresses = begin
-        ..end
-            .min(begin.saturating_add(MAX_FUNCTION))
-            .max(begin.saturating_add(1));
-    for address in addresses {
-        let named = file.named(address);
+    let length = end.0.saturating_sub(begin.0).clamp(1, MAX_FUNCTION);
+    for address in begin.0..begin.0.saturating_add(length) {
+        let named = file.named(Svma(address));
         if let Some(found) = named.iter().find_map(Named::type_by_debug_info) {
             return Some(found);
         }

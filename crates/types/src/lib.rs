@@ -12,5 +12,5 @@ mod stack;
 pub use memory::{Access, MapsLine, PAGE, page_of};
 pub use module::{Module, ModuleKind};
 pub use notes::build_id;
-pub use numbers::{FileOffset, Pid, Tid};
+pub use numbers::{FileOffset, Pid, Svma, Tid};
 pub use stack::{StackRegisters, StackSlice};

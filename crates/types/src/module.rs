@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::Svma;
+
 /// A loaded ELF file. Addresses are those of the process that loaded it.
 ///
 /// One that another process tells of is not to be trusted.
@@ -19,6 +21,20 @@ pub struct Module {
     pub code: Range<u64>,
     /// What kind of module it is.
     pub kind: ModuleKind,
+}
+
+impl Module {
+    /// The address in its file of an address in memory.
+    #[must_use]
+    pub const fn svma(&self, address: u64) -> Svma {
+        Svma(address.wrapping_sub(self.load_bias))
+    }
+
+    /// The address in memory of an address in its file.
+    #[must_use]
+    pub const fn address(&self, svma: Svma) -> u64 {
+        svma.0.wrapping_add(self.load_bias)
+    }
 }
 
 /// What kind of module it is, which decides where its file is found.

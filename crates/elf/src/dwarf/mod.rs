@@ -17,6 +17,8 @@ use std::{
     sync::Arc,
 };
 
+use rtops_types::Svma;
+
 use self::{
     lines::Lines,
     sections::Sections,
@@ -152,9 +154,9 @@ impl Dwarf {
 
     /// Reads the units of some addresses, several at a time, so that later queries do not have to
     /// wait for one after the other.
-    pub fn read_ahead(&self, addresses: &[u64]) {
+    pub fn read_ahead(&self, addresses: &[Svma]) {
         let near = addresses.iter().filter_map(|address| {
-            let index = self.units().at(*address).into_iter().next()?;
+            let index = self.units().at(address.0).into_iter().next()?;
             let (root, cell) = self.place_of(index)?;
             (cell.get().is_none() && !root.is_split()).then_some(index)
         });
@@ -210,7 +212,7 @@ impl Dwarf {
 
     /// Returns the functions at an address, the innermost inlined one first. A frame without any
     /// name has only its place. [`Dwarf::take_fault`] says why anything is missing.
-    pub fn frames(&self, address: u64) -> Vec<Frame> {
+    pub fn frames(&self, Svma(address): Svma) -> Vec<Frame> {
         let mut place_only = Vec::new();
         for index in self.units().at(address).into_iter().take(MAX_CANDIDATES) {
             let Some(unit) = self.unit(index) else {

@@ -3,6 +3,7 @@
 use std::{fs::File, sync::Arc};
 
 use rtops_elf::{Budget, DebugLevel, Dwarf, Elf, Functions, ReadError};
+use rtops_types::Svma;
 
 use crate::forge::CODE;
 
@@ -29,7 +30,8 @@ fn read(
     let functions = Functions::read(&elf)?;
     let dwarf = Dwarf::of(Arc::clone(&elf));
     let step = (CODE.end - CODE.start) / addresses;
-    let addresses: Vec<u64> = CODE.step_by(usize::try_from(step).unwrap()).collect();
+    let addresses = CODE.step_by(usize::try_from(step).unwrap());
+    let addresses: Vec<Svma> = addresses.map(Svma).collect();
     if let Some(dwarf) = &dwarf {
         dwarf.read_ahead(&addresses);
         faults.extend(dwarf.take_fault());

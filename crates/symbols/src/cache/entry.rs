@@ -6,6 +6,8 @@ use rtops_elf::{UnitClaim, UnitRoot, Units};
 use rtops_protocol::{FrameKind, ProtocolError, receive_message, send_message};
 use serde::{Deserialize, Serialize};
 
+use rtops_types::Svma;
+
 use super::{Key, Known};
 use crate::{
     ask::Answer,
@@ -74,9 +76,9 @@ impl Kept for Known {
     const SUFFIX: &'static str = "";
 
     fn send(&self, body: &mut Vec<u8>) -> Result<(), ProtocolError> {
-        let mut addresses: Vec<u64> = self.found.keys().copied().collect();
+        let mut addresses: Vec<Svma> = self.found.keys().copied().collect();
         addresses.sort_unstable();
-        let mut polls: Vec<u64> = self.pollers.keys().copied().collect();
+        let mut polls: Vec<Svma> = self.pollers.keys().copied().collect();
         polls.sort_unstable();
         Question::send_addresses(&addresses, &polls, body)?;
         Question::Go.send(body)?;

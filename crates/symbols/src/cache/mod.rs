@@ -28,6 +28,8 @@ use rtops_elf::Elf;
 use rtops_protocol::Module;
 use serde::{Deserialize, Serialize};
 
+use rtops_types::Svma;
+
 use crate::{
     LackReason,
     ask::{Facts, Found, PolledBy},
@@ -115,8 +117,8 @@ impl Key {
 /// What is known of a module, by address in its file.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Known {
-    pub found: HashMap<u64, Found>,
-    pub pollers: HashMap<u64, PolledBy>,
+    pub found: HashMap<Svma, Found>,
+    pub pollers: HashMap<Svma, PolledBy>,
     pub facts: Facts,
 }
 
@@ -150,11 +152,11 @@ struct Remembered {
 
 /// One of the things that are known of an address.
 struct Part<T> {
-    of: fn(&mut Known) -> &mut HashMap<u64, T>,
+    of: fn(&mut Known) -> &mut HashMap<Svma, T>,
     /// Looks addresses up in the files of a module.
-    read: fn(&mut Here, &Module, &[u64]) -> Vec<T>,
+    read: fn(&mut Here, &Module, &[Svma]) -> Vec<T>,
     /// What is said of an address that nothing is known of.
-    unknown: fn(u64) -> T,
+    unknown: fn(Svma) -> T,
 }
 
 impl Remembering {
@@ -196,7 +198,7 @@ impl Remembering {
     }
 
     /// What stands at these addresses.
-    pub(crate) fn found(&mut self, module: &Module, addresses: &[u64]) -> Vec<Found> {
+    pub(crate) fn found(&mut self, module: &Module, addresses: &[Svma]) -> Vec<Found> {
         let part = Part {
             of: |known| &mut known.found,
             read: Here::found,
@@ -206,7 +208,7 @@ impl Remembering {
     }
 
     /// What these functions poll.
-    pub(crate) fn pollers(&mut self, module: &Module, polls: &[u64]) -> Vec<PolledBy> {
+    pub(crate) fn pollers(&mut self, module: &Module, polls: &[Svma]) -> Vec<PolledBy> {
         let part = Part {
             of: |known| &mut known.pollers,
             read: Here::pollers,
@@ -218,7 +220,7 @@ impl Remembering {
     fn remembered<T: Clone>(
         &mut self,
         module: &Module,
-        addresses: &[u64],
+        addresses: &[Svma],
         part: &Part<T>,
     ) -> Vec<T> {
         let remembered = self.of(module);
@@ -229,7 +231,7 @@ impl Remembering {
         let known = (part.of)(&mut remembered.known);
         let unknown = addresses.iter().copied();
         let unknown = unknown.filter(|address| !known.contains_key(address));
-        let unknown: Vec<u64> = unknown.collect();
+        let unknown: Vec<Svma> = unknown.collect();
         if !unknown.is_empty() {
             self.recall_units(module);
             self.here.read_ahead(module, &unknown);

@@ -1,5 +1,6 @@
 use std::{
     fs::{self, File, Permissions},
+    ops::Range,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::PathBuf,
     sync::Arc,
@@ -9,7 +10,7 @@ use std::{
 
 use rtops_elf::{Budget, Dwarf, Functions, Units};
 use rtops_protocol::ModuleKind;
-use rtops_types::{FileOffset, MapsLine};
+use rtops_types::{FileOffset, MapsLine, Svma};
 
 use super::{entry, store::MAX_CACHE, *};
 use crate::{Place, ask::Line};
@@ -49,22 +50,24 @@ fn known(count: u64) -> Known {
     let found = (0..count).map(|address| {
         let found = Found {
             frames: vec![frame(address), Arc::clone(&main)],
-            start: Some(address / 2),
+            start: Some(Svma(address / 2)),
         };
-        (address, found)
+        (Svma(address), found)
     });
-    let polled = |entry: u64| PolledBy {
-        future_type: (entry > 3).then(|| "app::serve::{async_fn_env#0}".to_owned()),
+    let polled = |entry: Svma| PolledBy {
+        future_type: (entry > Svma(3)).then(|| "app::serve::{async_fn_env#0}".to_owned()),
         entry,
     };
     Known {
         found: found.collect(),
-        pollers: (0..count / 10).map(|poll| (poll, polled(poll))).collect(),
+        pollers: (0..count / 10)
+            .map(|poll| (Svma(poll), polled(Svma(poll))))
+            .collect(),
         facts: Facts {
             is_read: true,
             lack: Some(LackReason::Stripped),
             source_directories: vec![PathBuf::from("/src/app")],
-            segment: Some((0x1000..0x9000, FileOffset(0x400))),
+            segment: Some((Svma(0x1000)..Svma(0x9000), FileOffset(0x400))),
         },
     }
 }
@@ -119,8 +122,9 @@ fn units_that_were_kept_are_those_of_the_file() {
     let functions = Functions::read(&elf).unwrap();
     let mut named = 0;
     for segment in elf.segments() {
-        for address in segment.addresses.step_by(4099) {
-            if let Some(function) = functions.at(address) {
+        let Range { start, end } = segment.addresses;
+        for address in (start.0..end.0).step_by(4099) {
+            if let Some(function) = functions.at(Svma(address)) {
                 let frames = kept.frames(function.start);
                 assert_eq!(frames, read.frames(function.start), "{address:#x}");
                 named += frames.len();
@@ -140,10 +144,10 @@ fn units_that_were_kept_are_those_of_the_file() {
 }
 
 /// Of a function in this program, in its file.
-fn known_address() -> u64 {
+fn known_address() -> Svma {
     let maps = fs::read("/proc/self/maps").unwrap();
     let first = MapsLine::all(&maps).next().unwrap();
-    known as *const () as u64 - first.addresses.start
+    Svma(known as *const () as u64 - first.addresses.start)
 }
 
 #[test]

@@ -14,7 +14,7 @@ use std::{
 };
 
 use rtops_protocol::{FrameKind, Module, ProtocolError, receive_message, send_message};
-use rtops_types::FileOffset;
+use rtops_types::{FileOffset, Svma};
 use serde::{Deserialize, Serialize};
 
 use crate::{LackReason, ask::Facts};
@@ -35,8 +35,8 @@ pub(crate) enum Question {
     Prepare(OfModule),
     /// What follows is of this module.
     Module(OfModule),
-    Addresses(Vec<u64>),
-    Polls(Vec<u64>),
+    Addresses(Vec<Svma>),
+    Polls(Vec<Svma>),
     /// That was all.
     Go,
 }
@@ -88,13 +88,13 @@ pub(super) struct ToldPlace {
 #[derive(Deserialize, Serialize)]
 pub(super) struct ToldFound {
     pub frames: Vec<u32>,
-    pub start: Option<u64>,
+    pub start: Option<Svma>,
 }
 
 #[derive(Deserialize, Serialize)]
 pub(super) struct ToldPoller {
     pub future_type: Option<u32>,
-    pub entry: u64,
+    pub entry: Svma,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -102,7 +102,7 @@ pub(super) struct ToldFacts {
     is_read: bool,
     lack: Option<LackReason>,
     source_directories: Vec<Bytes>,
-    segment: Option<(Range<u64>, u64)>,
+    segment: Option<(Range<Svma>, u64)>,
 }
 
 /// A path.
@@ -159,7 +159,7 @@ impl Question {
     /// The addresses and the functions that poll, up to [`Question::Go`].
     pub(crate) fn receive_addresses(
         stream: &mut impl Read,
-    ) -> Result<(Vec<u64>, Vec<u64>), ProtocolError> {
+    ) -> Result<(Vec<Svma>, Vec<Svma>), ProtocolError> {
         let (mut addresses, mut polls) = (Vec::new(), Vec::new());
         loop {
             match Self::receive(stream)? {
@@ -173,8 +173,8 @@ impl Question {
 
     /// Asks for addresses and for functions that poll.
     pub(crate) fn send_addresses(
-        addresses: &[u64],
-        polls: &[u64],
+        addresses: &[Svma],
+        polls: &[Svma],
         stream: &mut impl Write,
     ) -> Result<(), ProtocolError> {
         for addresses in addresses.chunks(MAX_ITEMS) {
