@@ -5,12 +5,12 @@
 //! is dropped afterwards. The calls that a poll makes on its way to where it waits are its await tree.
 //!
 //! ```no_run
-//! use rtops_cells::{Options, Survey};
+//! use rtops_cells::{Options, Inventory};
 //! use rtops_image::Core;
 //!
 //! let core = Core::open("core".as_ref(), &rtops_image::Options::default())?;
-//! let survey = Survey::take(&core, Options::default())?;
-//! for task in &survey.tasks {
+//! let inventory = Inventory::take(&core, Options::default())?;
+//! for task in &inventory.tasks {
 //!     println!("task {:?}: {:?}, polled by {:#x}", task.number, task.state, task.poll);
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -33,6 +33,7 @@ use rtops_image::Tid;
 mod answers;
 mod discover;
 mod elf;
+mod inventory;
 mod layout;
 mod machine;
 mod marks;
@@ -45,7 +46,6 @@ mod shared;
 mod siblings;
 mod source;
 mod stacks;
-mod survey;
 mod symbols;
 mod tree;
 mod version;
@@ -53,6 +53,7 @@ mod vtable;
 mod words;
 
 pub use crate::{
+    inventory::{Inventory, Noted, Options, Resumed},
     machine::Machine,
     marks::first_word,
     poll::{Polled, Poller},
@@ -60,7 +61,6 @@ pub use crate::{
     recorder::Registered,
     shared::{Party, Shared, SharedKind},
     stacks::Stack,
-    survey::{Noted, Options, Resumed, Survey},
     tree::{Call, Visit, VisitOrder},
     version::Version,
 };
@@ -96,10 +96,10 @@ pub struct Task {
     pub leaves: Vec<Leaf>,
     /// With what its poll called the function that [`Options::noted`] names.
     pub noted: Vec<u64>,
-    /// Where its poll wakes it once more instead of waiting, by position in [`Survey::leaves`]; only of one that
+    /// Where its poll wakes it once more instead of waiting, by position in [`Inventory::leaves`]; only of one that
     /// was woken, or inside a poll, as it may wait otherwise.
     pub wakes_itself: Option<u32>,
-    /// What ran of its poll, by position in [`Survey::traces`].
+    /// What ran of its poll, by position in [`Inventory::traces`].
     pub trace: Option<u32>,
     /// Why its poll does not tell where it waits, or that it waits no longer.
     pub unresolved: Option<Unresolved>,
@@ -119,7 +119,7 @@ pub struct Runtime {
 /// Where a poll registered a waker.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Leaf {
-    /// The stack, by position in [`Survey::leaves`].
+    /// The stack, by position in [`Inventory::leaves`].
     pub stack: u32,
     /// The cell of the task whose handle is awaited there.
     pub awaits: Option<u64>,

@@ -202,7 +202,7 @@ impl<'a, M: Machine> Poller<'a, M> {
         &mut self.machine
     }
 
-    /// Polls the task at this position of [`Survey::tasks`](crate::Survey::tasks) as a worker would that takes
+    /// Polls the task at this position of [`Inventory::tasks`](crate::Inventory::tasks) as a worker would that takes
     /// it out of its queue, and forgets what that wrote. `None` if there is no such task.
     pub fn poll(&mut self, index: usize) -> Option<Polled<'_>> {
         let cell = self.polls.cells.get(index)?;

@@ -18,7 +18,7 @@ use self::{
     worker::Worker,
 };
 use crate::{
-    Noted, Options, Survey, Unresolved, answers,
+    Inventory, Noted, Options, Unresolved, answers,
     discover::{self, Cell, Discovery},
     machine::Machine,
     places::{Places, Ranges},
@@ -45,7 +45,7 @@ const WORTH_A_WORKER: usize = 64;
 
 /// All that it takes to poll the tasks of an image, one by one, on any [`Machine`].
 ///
-/// [`Survey::take`] does all of it in the interpreter. This is for those who want to follow a poll: each
+/// [`Inventory::take`] does all of it in the interpreter. This is for those who want to follow a poll: each
 /// instruction of it, or on something else than the interpreter.
 ///
 /// ```no_run
@@ -110,7 +110,7 @@ impl<'a> Polls<'a> {
         ))
     }
 
-    /// The positions of the tasks that wait, in [`Survey::tasks`].
+    /// The positions of the tasks that wait, in [`Inventory::tasks`].
     pub fn waiting(&self) -> Vec<usize> {
         let waits = |(_, cell): &(usize, &Cell)| {
             cell.candidate.owner != 0 && !cell.candidate.state.is_running()
@@ -261,11 +261,11 @@ impl<'a> Polls<'a> {
         self.inner = inner;
     }
 
-    /// Polls what waits, and adds to the survey what that shows.
-    pub(crate) fn run(&self, options: Options, survey: &mut Survey) {
+    /// Polls what waits, and adds to the inventory what that shows.
+    pub(crate) fn run(&self, options: Options, inventory: &mut Inventory) {
         let waiting = self.waiting();
         for index in &waiting {
-            if let Some(task) = survey.tasks.get_mut(*index) {
+            if let Some(task) = inventory.tasks.get_mut(*index) {
                 // Unless an outcome says something else.
                 task.unresolved = Some(Unresolved::NoTime);
             }
@@ -290,7 +290,7 @@ impl<'a> Polls<'a> {
             let others = others.into_iter().filter_map(|other| other.join().ok());
             [own.end()].into_iter().chain(others).collect()
         });
-        add(found, survey);
+        add(found, inventory);
     }
 }
 

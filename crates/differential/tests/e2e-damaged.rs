@@ -1,4 +1,4 @@
-//! Damaged memory: links that lead in a circle, and arbitrary words. Whatever it holds, the survey
+//! Damaged memory: links that lead in a circle, and arbitrary words. Whatever it holds, the inventory
 //! ends, and takes no more than it is given.
 
 mod common;
@@ -9,7 +9,7 @@ use std::{
 };
 
 use common::dump;
-use rtops_cells::{Options, Survey};
+use rtops_cells::{Inventory, Options};
 use rtops_image::Core;
 use tempfile::tempdir;
 
@@ -53,7 +53,7 @@ impl Words {
 }
 
 /// Surveys a core whose words after the notes were changed.
-fn survey(words: &Words) -> Survey {
+fn inventory(words: &Words) -> Inventory {
     let directory = tempdir().expect("a directory");
     let path = directory.path().join("core");
     fs::write(&path, words.bytes()).expect("space");
@@ -62,7 +62,7 @@ fn survey(words: &Words) -> Survey {
         until: Instant::now().checked_add(PATIENCE),
         ..Options::default()
     };
-    Survey::take(&core, options).expect("its memory can be read")
+    Inventory::take(&core, options).expect("its memory can be read")
 }
 
 /// Returns where memory begins in a core file, in words: after the notes, which come first.
@@ -77,7 +77,7 @@ fn memory(file: &[u8]) -> usize {
 fn links_that_lead_anywhere_end() {
     let dump = dump(TARGETS, &["plain-herd", "300"]);
     let file = fs::read(&dump.path).expect("the core");
-    let whole = Survey::take(&dump.core, Options::default()).expect("tasks");
+    let whole = Inventory::take(&dump.core, Options::default()).expect("tasks");
     let cells: Vec<u64> = whole.tasks.iter().map(|task| task.cell).collect();
     assert!(cells.len() >= 300);
     let first = memory(&file);
@@ -91,11 +91,11 @@ fn links_that_lead_anywhere_end() {
                 *word = cells[numbers.below(cells.len())];
             }
         }
-        let survey = survey(&words);
+        let inventory = inventory(&words);
         assert!(
-            survey.tasks.len() <= cells.len(),
+            inventory.tasks.len() <= cells.len(),
             "{} tasks",
-            survey.tasks.len()
+            inventory.tasks.len()
         );
     }
 }
@@ -119,6 +119,6 @@ fn words_that_are_anything_end() {
             };
         }
         // It is enough that this returns.
-        survey(&words);
+        inventory(&words);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use common::Running;
-use rtops_cells::{Options, Survey, Task, Trace};
+use rtops_cells::{Inventory, Options, Task, Trace};
 use rtops_image::{
     Backing, Contents, Core, FileOffset, Image, Pid, Sharing, Tid,
     live::{self, Live, Memory, Parts},
@@ -87,15 +87,15 @@ fn kept(live: &Live) -> Live {
 /// A task, with what it refers to instead of numbers.
 type Told = (Task, Vec<Vec<u64>>, Option<Trace>);
 
-fn told(survey: &Survey) -> Vec<Told> {
+fn told(inventory: &Inventory) -> Vec<Told> {
     let tell = |task: &Task| {
         let leaves = task.leaves.iter();
-        let leaves = leaves.map(|leaf| survey.leaves[leaf.stack as usize].clone());
+        let leaves = leaves.map(|leaf| inventory.leaves[leaf.stack as usize].clone());
         let mut leaves: Vec<_> = leaves.collect();
         leaves.sort();
         let trace = task
             .trace
-            .map(|trace| survey.traces[trace as usize].clone());
+            .map(|trace| inventory.traces[trace as usize].clone());
         let bare = Task {
             leaves: Vec::new(),
             trace: None,
@@ -103,7 +103,7 @@ fn told(survey: &Survey) -> Vec<Told> {
         };
         (bare, leaves, trace)
     };
-    survey.tasks.iter().map(tell).collect()
+    inventory.tasks.iter().map(tell).collect()
 }
 
 fn check(arguments: &[&str], least: usize) {
@@ -113,7 +113,7 @@ fn check(arguments: &[&str], least: usize) {
     let path = running.gcore(directory.path());
     assert!(running.all_are('T'), "gdb has let it go");
     let core = Core::open(&path, &rtops_image::Options::default()).expect("a core");
-    let of_core = Survey::take(&core, Options::default()).expect("tasks");
+    let of_core = Inventory::take(&core, Options::default()).expect("tasks");
     let resolved = |task: &&Task| task.unresolved.is_none() && !task.leaves.is_empty();
     let count = of_core.tasks.iter().filter(resolved).count();
     assert!(count >= least, "only {count} tasks with leaves");
@@ -123,18 +123,22 @@ fn check(arguments: &[&str], least: usize) {
     for image in [&process, &kept] {
         let gaps = image.gaps();
         assert!(gaps.is_empty(), "{gaps:?}");
-        let survey = Survey::take(image, Options::default()).expect("tasks");
-        assert_eq!(survey.tasks.len(), of_core.tasks.len());
-        for (here, there) in told(&survey).iter().zip(told(&of_core)) {
+        let inventory = Inventory::take(image, Options::default()).expect("tasks");
+        assert_eq!(inventory.tasks.len(), of_core.tasks.len());
+        for (here, there) in told(&inventory).iter().zip(told(&of_core)) {
             assert_eq!(*here, there);
         }
-        assert_eq!(survey.threads, of_core.threads);
-        assert_eq!(survey.kept, of_core.kept);
-        assert_eq!(survey.copies, of_core.copies);
-        let resumed = |survey: &Survey| -> Vec<Tid> {
-            survey.resumed.iter().map(|resumed| resumed.tid).collect()
+        assert_eq!(inventory.threads, of_core.threads);
+        assert_eq!(inventory.kept, of_core.kept);
+        assert_eq!(inventory.copies, of_core.copies);
+        let resumed = |inventory: &Inventory| -> Vec<Tid> {
+            inventory
+                .resumed
+                .iter()
+                .map(|resumed| resumed.tid)
+                .collect()
         };
-        assert_eq!(resumed(&survey), resumed(&of_core));
+        assert_eq!(resumed(&inventory), resumed(&of_core));
     }
 }
 

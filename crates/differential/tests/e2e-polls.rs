@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::dump;
-use rtops_cells::{Options, Polls, Survey};
+use rtops_cells::{Inventory, Options, Polls};
 use rtops_differential::{Comparison, compare, compare_with};
 use rtops_emulate::{Absent, Access, PAGE_SIZE, Page, Source};
 
@@ -99,13 +99,13 @@ fn what_differs_is_found_where_it_does() {
         trees: false,
         ..Options::default()
     };
-    let survey = Survey::take(&dump.core, options).expect("tasks");
+    let inventory = Inventory::take(&dump.core, options).expect("tasks");
     let polls = Polls::of(&dump.core).expect("tasks");
     let first = polls.waiting()[0];
     // Only the processor has other code there: mov eax, 1; ret.
     let changed = |bytes| Changed {
         memory: polls.memory(),
-        at: survey.tasks[first].poll,
+        at: inventory.tasks[first].poll,
         bytes,
     };
     let code = changed(&[0xb8, 1, 0, 0, 0, 0xc3]);
@@ -123,7 +123,7 @@ fn what_differs_is_found_where_it_does() {
     }
     // The next task in a queue, which a poll does not look at: only memory differs.
     let word = Changed {
-        at: survey.tasks[first].cell + 8,
+        at: inventory.tasks[first].cell + 8,
         bytes: &[0xaa],
         ..changed(&[])
     };

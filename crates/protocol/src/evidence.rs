@@ -7,8 +7,8 @@ use rtops_types::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Frame, FrameKind, MAX_REPLY, ProtocolError, Reply, SourceLocation, StackId, StringId,
-    Unresolved, codec, read_frame, write_frame,
+    FrameKind, MAX_REPLY, ProtocolError, Reply, SourceLocation, StackId, StringId, Unresolved,
+    WireFrame, codec, read_frame, write_frame,
 };
 
 /// How many of the tasks and spans made at one place in the source have ended.
@@ -157,7 +157,7 @@ impl Trace {
     /// Receives the parts after the first one.
     pub(crate) fn receive_rest(mut self, stream: &mut impl Read) -> Result<Self, ProtocolError> {
         loop {
-            let Frame { kind, body, .. } = read_frame(stream, MAX_REPLY)?;
+            let WireFrame { kind, body, .. } = read_frame(stream, MAX_REPLY)?;
             let is_last = kind == FrameKind::REPLY;
             let part: Self = match kind {
                 FrameKind::TRACE_PART => codec::decode(kind, &body)?,

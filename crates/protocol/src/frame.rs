@@ -37,7 +37,7 @@ impl FrameKind {
 
 /// One frame, its body not yet decoded.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Frame {
+pub struct WireFrame {
     /// The protocol version that the sender wrote.
     pub version: u16,
     /// What the body is.
@@ -76,7 +76,7 @@ pub fn write_frame(
 /// # Errors
 /// If the stream fails or ends, the bytes are not a frame, or the body would be too long; in the
 /// last case nothing has been allocated for it.
-pub fn read_frame(stream: &mut impl Read, limit: u32) -> Result<Frame, ProtocolError> {
+pub fn read_frame(stream: &mut impl Read, limit: u32) -> Result<WireFrame, ProtocolError> {
     let mut header = [0; HEADER];
     stream.read_exact(&mut header)?;
     let [m0, m1, m2, m3, v0, v1, kind, _, l0, l1, l2, l3] = header;
@@ -89,7 +89,7 @@ pub fn read_frame(stream: &mut impl Read, limit: u32) -> Result<Frame, ProtocolE
     }
     let mut body = vec![0; length as usize];
     stream.read_exact(&mut body)?;
-    Ok(Frame {
+    Ok(WireFrame {
         version: u16::from_le_bytes([v0, v1]),
         kind: FrameKind(kind),
         body,

@@ -33,7 +33,7 @@ pub use evidence::{
     Call, Claim, ClaimMode, ClaimRole, EndedSite, HandleSeen, Resource, ResourceKind, Saved, Trace,
     TraceEnd, TraceId, TraceOrder, Visit,
 };
-pub use frame::{Frame, FrameKind, MAX_REPLY, MAX_REQUEST, read_frame, write_frame};
+pub use frame::{FrameKind, MAX_REPLY, MAX_REQUEST, WireFrame, read_frame, write_frame};
 pub use hello::{Capabilities, Hello, cut};
 pub use memory::{Allocator, Counted, Figure, Memory, SizeClass, TrimCall, Trimmed, Unit};
 pub use message::{receive_message, send_message};

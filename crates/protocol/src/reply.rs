@@ -6,9 +6,9 @@ use rtops_types::Module;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Build, Claim, CoreHead, EndedSite, Frame, FrameKind, HandleSeen, MAX_REPLY, Memory,
-    NotAttached, OnRuntime, Outside, ProtocolError, Resource, Saved, Shared, Trace, Trimmed,
-    Untracked, codec, read_frame, write_frame,
+    Build, Claim, CoreHead, EndedSite, FrameKind, HandleSeen, MAX_REPLY, Memory, NotAttached,
+    OnRuntime, Outside, ProtocolError, Resource, Saved, Shared, Trace, Trimmed, Untracked,
+    WireFrame, codec, read_frame, write_frame,
 };
 
 /// One frame of an answer.
@@ -473,7 +473,7 @@ impl Reply {
     /// # Errors
     /// If the stream fails or what arrives is not a frame of an answer.
     pub fn receive(stream: &mut impl Read) -> Result<Self, ProtocolError> {
-        let Frame { kind, body, .. } = read_frame(stream, MAX_REPLY)?;
+        let WireFrame { kind, body, .. } = read_frame(stream, MAX_REPLY)?;
         match kind {
             FrameKind::REPLY => codec::decode(kind, &body),
             FrameKind::TRACE_PART => {

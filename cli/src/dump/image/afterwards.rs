@@ -8,7 +8,7 @@ use std::{
 };
 
 use procfs::process::{Process, Schedstat};
-use rtops_cells::{State, Survey};
+use rtops_cells::{Inventory, State};
 use rtops_image::Tid;
 use rtops_protocol::Afterwards;
 
@@ -45,13 +45,13 @@ impl Watched {
 
     /// Ends now, or a little later if a thread inside a poll may be stuck there, or a task asks to be polled again
     /// and again.
-    pub fn end(&self, process: &Process, survey: &Survey) -> HashMap<Tid, Afterwards> {
-        let inside_polls = survey.tasks.iter().filter_map(|task| match task.state {
+    pub fn end(&self, process: &Process, inventory: &Inventory) -> HashMap<Tid, Afterwards> {
+        let inside_polls = inventory.tasks.iter().filter_map(|task| match task.state {
             State::Running { tid } => tid,
             _ => None,
         });
         let mut so_far = inside_polls.filter_map(|tid| self.of(process, tid));
-        let mut tasks = survey.tasks.iter();
+        let mut tasks = inventory.tasks.iter();
         if tasks.any(|task| task.wakes_itself.is_some()) || so_far.any(|so_far| is_open(&so_far)) {
             thread::sleep(LONG_ENOUGH.saturating_sub(self.since.elapsed()));
         }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rtops_cells::Survey;
+use rtops_cells::Inventory;
 use rtops_image::{Core, Image as _, Options, Origin, Writer, find};
 use rtops_protocol::{CoreHead, Sender, Signal};
 use rtops_report::escape::escape;
@@ -57,8 +57,8 @@ pub fn load(core: &Core, wanted: Wanted<'_>) -> Result<Taken, Error> {
         marks: super::Marks::default(),
         gaps: core.gaps(),
     };
-    let survey = super::survey(core, None, wanted, None).map_err(|error| unusable(&error))?;
-    super::alone(core, &subject, wanted, survey, Vec::new(), unusable)
+    let inventory = super::inventory(core, None, wanted, None).map_err(|error| unusable(&error))?;
+    super::alone(core, &subject, wanted, inventory, Vec::new(), unusable)
 }
 
 /// The file that is meant: the named one, or the newest core file of that process or program.
@@ -82,13 +82,13 @@ fn find(named: &Path) -> Result<PathBuf, Error> {
 }
 
 /// What it says of the process.
-pub(super) fn head(core: &Core, survey: &Survey) -> CoreHead {
+pub(super) fn head(core: &Core, inventory: &Inventory) -> CoreHead {
     let head = core.head();
     CoreHead {
         program: head.program.clone(),
         arguments: head.arguments.clone(),
         pid: head.pid,
-        has_tokio: super::records::has_tokio(survey),
+        has_tokio: super::records::has_tokio(inventory),
         was_alive: head.signal.is_none() && head.writer == Some(Writer::Gdb),
         signal: head.signal.map(|signal| Signal {
             number: signal.number,

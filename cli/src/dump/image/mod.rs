@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use rtops_cells::{Noted, Survey};
+use rtops_cells::{Inventory, Noted};
 use rtops_image::{Core, Gap, Image, Tid, Unreadable};
 use rtops_protocol::{Afterwards, Outside, ProtocolError, Reply, Saved};
 use rtops_report::dump::{Dump, Failure};
@@ -83,12 +83,12 @@ enum Origin<'a> {
 
 /// Finds the tasks and threads in an image, which is of this process if that is there now, with what the code in it
 /// says of whom it polls.
-fn survey(
+fn inventory(
     image: &impl Image,
     pid: Option<Pid>,
     wanted: Wanted<'_>,
     noted: Option<Noted>,
-) -> Result<Survey, Unreadable> {
+) -> Result<Inventory, Unreadable> {
     if let Some(reader) = wanted.reader {
         reader.prepare(pid, image);
     }
@@ -98,7 +98,7 @@ fn survey(
         workers: 0,
         noted,
     };
-    Survey::take(image, options)
+    Inventory::take(image, options)
 }
 
 /// Takes in the frames of a dump, which is to be saved where there is a file for it.
@@ -128,18 +128,18 @@ impl Wanted<'_> {
     }
 }
 
-/// The dump of an image without an agent; `late` is missing beside what the image and the survey lack.
+/// The dump of an image without an agent; `late` is missing beside what the image and the inventory lack.
 fn alone(
     image: &impl Image,
     subject: &Subject<'_>,
     wanted: Wanted<'_>,
-    survey: Survey,
+    inventory: Inventory,
     late: Vec<String>,
     unusable: impl Fn(&dyn ToString) -> Error,
 ) -> Result<Taken, Error> {
     let mut replies = vec![records::process(subject)];
-    replies.extend(records::replies(image, subject, &survey, late));
-    drop(survey);
+    replies.extend(records::replies(image, subject, &inventory, late));
+    drop(inventory);
     let at = SystemTime::now();
     let head = records::saved(subject, at);
     let mut file = wanted.saving(&head)?;

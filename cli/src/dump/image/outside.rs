@@ -10,7 +10,7 @@ use std::{
 
 use procfs::process::Process;
 use rtops_attach::{EndedEarly, Frozen, Held, How, Injection, Options, Refusal, Yielding};
-use rtops_cells::{Noted, Survey};
+use rtops_cells::{Inventory, Noted};
 use rtops_image::{
     Tid,
     live::{self, Live},
@@ -185,14 +185,14 @@ impl Stopped {
         inner: HashMap<Tid, i32>,
         wanted: Wanted<'_>,
         noted: Option<Noted>,
-        then: impl FnOnce(&Live, Subject<'_>, Survey, Vec<String>) -> Result<Taken, Error>,
+        then: impl FnOnce(&Live, Subject<'_>, Inventory, Vec<String>) -> Result<Taken, Error>,
     ) -> Result<Taken, Error> {
         let head = head(&self.frozen);
         let mut copied = Copied::of(self.pid, &mut self.frozen);
         let image = Live::new(self.frozen.parts, &live::Options::default());
         let image = image.map_err(|error| copied.unusable(&error))?;
-        let survey = super::survey(&image, Some(self.pid), wanted, noted);
-        let survey = survey.map_err(|error| copied.unusable(&error))?;
+        let inventory = super::inventory(&image, Some(self.pid), wanted, noted);
+        let inventory = inventory.map_err(|error| copied.unusable(&error))?;
         let late = copied.end();
         let origin = Origin::Outside(Outside {
             copy_ns: copied.lived.map(nanos),
@@ -207,13 +207,13 @@ impl Stopped {
             thread_names: self.thread_names,
             inner,
             afterwards: match wanted.detail {
-                Detail::Trees | Detail::InMemory => self.watched.end(&self.process, &survey),
+                Detail::Trees | Detail::InMemory => self.watched.end(&self.process, &inventory),
                 Detail::Census => HashMap::new(),
             },
             marks: Marks::default(),
             gaps: image.gaps(),
         };
-        let taken = then(&image, subject, survey, late)?;
+        let taken = then(&image, subject, inventory, late)?;
         Ok(Taken {
             yielding: self.yielding,
             ..taken
@@ -274,10 +274,10 @@ fn alone(target: &Target, look: Look<'_>, missing: Option<String>) -> Result<Tak
         HashMap::new(),
         wanted,
         None,
-        |image, subject, survey, mut late| {
+        |image, subject, inventory, mut late| {
             late.extend(missing);
             let unusable = |reason: &dyn ToString| unusable(target.pid, reason);
-            super::alone(image, &subject, wanted, survey, late, unusable)
+            super::alone(image, &subject, wanted, inventory, late, unusable)
         },
     )
 }
@@ -300,39 +300,49 @@ fn joined(
         proc::inner_tids(&stopped.process)
     };
     let (wanted, noted) = (look.wanted(), told.noted());
-    stopped.read(inner, wanted, noted, |image, mut subject, survey, late| {
-        let mut join = |told: Told, file: Option<&mut Saving>| {
-            subject.join(&told, stopped_at);
-            let late = told.gaps.into_iter().chain(late.iter().cloned());
-            let mut replies = told.replies;
-            if replies.is_empty() {
-                replies.push(records::process(&subject));
-            }
-            replies.extend(records::replies(image, &subject, &survey, late.collect()));
-            dump(replies, file, |reason| unusable(target.pid, reason))
-        };
-        let head = saved(hello, target.pid, at);
-        let mut file = wanted.saving(&head)?;
-        let mut dump = join(told, file.as_mut())?;
-        let unread = dump.unread();
-        if wanted.detail == Detail::Trees && !unread.is_empty() {
-            // What it told at first is better than a part of more.
-            match ask_again(target, look.parts, unread) {
-                Ok(again) => dump = join(again, file.as_mut())?,
-                Err(gaps) => {
-                    if let Some(file) = &mut file {
-                        file.lacks(&gaps);
+    stopped.read(
+        inner,
+        wanted,
+        noted,
+        |image, mut subject, inventory, late| {
+            let mut join = |told: Told, file: Option<&mut Saving>| {
+                subject.join(&told, stopped_at);
+                let late = told.gaps.into_iter().chain(late.iter().cloned());
+                let mut replies = told.replies;
+                if replies.is_empty() {
+                    replies.push(records::process(&subject));
+                }
+                replies.extend(records::replies(
+                    image,
+                    &subject,
+                    &inventory,
+                    late.collect(),
+                ));
+                dump(replies, file, |reason| unusable(target.pid, reason))
+            };
+            let head = saved(hello, target.pid, at);
+            let mut file = wanted.saving(&head)?;
+            let mut dump = join(told, file.as_mut())?;
+            let unread = dump.unread();
+            if wanted.detail == Detail::Trees && !unread.is_empty() {
+                // What it told at first is better than a part of more.
+                match ask_again(target, look.parts, unread) {
+                    Ok(again) => dump = join(again, file.as_mut())?,
+                    Err(gaps) => {
+                        if let Some(file) = &mut file {
+                            file.lacks(&gaps);
+                        }
+                        dump.gaps.extend(gaps);
                     }
-                    dump.gaps.extend(gaps);
                 }
             }
-        }
-        file.map(Saving::finish).transpose()?;
-        Ok(Taken {
-            files: files(image),
-            ..Taken::new(&head, hello.name.clone(), at, dump)
-        })
-    })
+            file.map(Saving::finish).transpose()?;
+            Ok(Taken {
+                files: files(image),
+                ..Taken::new(&head, hello.name.clone(), at, dump)
+            })
+        },
+    )
 }
 
 /// Has the agent poll the tasks of which memory does not tell where they wait, and tell all once more. Where it
@@ -393,7 +403,7 @@ fn head(frozen: &Frozen) -> Outside {
             How::ReadStanding(why) => Some(why.to_string()),
         },
         copy_ns: None,
-        // The survey will tell.
+        // The inventory will tell.
         has_tokio: false,
         threads_not_stopped: frozen.threads_not_stopped,
         agent_told_after_ns: None,

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::SystemTime};
 
 use nix::libc;
-use rtops_cells::{Resumed, Stack, State, Survey, Task, Version};
+use rtops_cells::{Inventory, Resumed, Stack, State, Task, Version};
 use rtops_image::{Gap, Image, ImageModule, Tid};
 use rtops_protocol::{
     self as protocol, Call, End, FoundBy, Leaf, LeafEnd, OnRuntime, Outside, Party, Process, Reply,
@@ -45,32 +45,37 @@ pub fn process(subject: &Subject<'_>) -> Reply {
     })
 }
 
-/// All that was found; `late` is missing beside what the image and the survey lack.
+/// All that was found; `late` is missing beside what the image and the inventory lack.
 pub fn replies(
     image: &impl Image,
     subject: &Subject<'_>,
-    survey: &Survey,
+    inventory: &Inventory,
     late: Vec<String>,
 ) -> Vec<Reply> {
     let mut replies = vec![match &subject.origin {
-        Origin::Core(core) => Reply::Core(core::head(core, survey)),
+        Origin::Core(core) => Reply::Core(core::head(core, inventory)),
         Origin::Outside(outside) => Reply::Outside(Outside {
-            has_tokio: has_tokio(survey),
+            has_tokio: has_tokio(inventory),
             ..outside.clone()
         }),
     }];
     let modules: Vec<_> = image.modules().iter().map(ImageModule::module).collect();
     replies.extend(batches(modules, RECORDS, Reply::Modules));
     // The stacks of threads come behind those of leaves.
-    let mut stacks = survey.leaves.clone();
-    stacks.extend(survey.threads.iter().map(|stack| stack.addresses.clone()));
+    let mut stacks = inventory.leaves.clone();
+    stacks.extend(
+        inventory
+            .threads
+            .iter()
+            .map(|stack| stack.addresses.clone()),
+    );
     replies.extend(batches(stacks, STACKS, |stacks| {
         Reply::Stacks(Stacks(stacks))
     }));
-    let on_threads: HashMap<Tid, Leaf> = survey
+    let on_threads: HashMap<Tid, Leaf> = inventory
         .threads
         .iter()
-        .zip(survey.leaves.len()..)
+        .zip(inventory.leaves.len()..)
         .map(|(stack, number)| (stack.tid, leaf(number, end(stack))))
         .collect();
     let threads = image.threads().iter().map(|thread| protocol::Thread {
@@ -87,21 +92,21 @@ pub fn replies(
             .map_or(ThreadCapture::Absent, |leaf| ThreadCapture::Stack(*leaf)),
     });
     replies.extend(batches(threads.collect(), RECORDS, Reply::Threads));
-    let why = given_up(survey);
-    let traces = survey.traces.iter().zip(0..);
+    let why = given_up(inventory);
+    let traces = inventory.traces.iter().zip(0..);
     replies.extend(traces.map(|(one, number)| trace(one, why.get(&number).copied())));
-    let tasks = survey.tasks.iter();
+    let tasks = inventory.tasks.iter();
     let tasks = tasks.map(|task| untracked(image, subject, task, &on_threads));
     replies.extend(batches(tasks.collect(), RECORDS, Reply::Untracked));
-    let resumed = survey.resumed.iter();
-    let resumed = resumed.map(|resumed| block_on(image, subject, survey, resumed));
+    let resumed = inventory.resumed.iter();
+    let resumed = resumed.map(|resumed| block_on(image, subject, inventory, resumed));
     replies.extend(batches(resumed.collect(), RECORDS, Reply::Untracked));
-    let kept = survey.kept.iter();
+    let kept = inventory.kept.iter();
     let kept = kept.flat_map(|(poll, count)| std::iter::repeat_n(completed(*poll), *count));
     replies.extend(batches(kept.collect(), RECORDS, Reply::Untracked));
-    replies.extend(on_runtimes(subject, survey));
-    replies.extend(all_shared(subject, survey));
-    let gaps = late.into_iter().chain(gaps(subject.gaps, survey));
+    replies.extend(on_runtimes(subject, inventory));
+    replies.extend(all_shared(subject, inventory));
+    let gaps = late.into_iter().chain(gaps(subject.gaps, inventory));
     replies.push(Reply::End(End {
         gaps: gaps.collect(),
     }));
@@ -109,8 +114,8 @@ pub fn replies(
 }
 
 /// Whether there is any sign of tokio.
-pub fn has_tokio(survey: &Survey) -> bool {
-    !(survey.versions.is_empty() && survey.tasks.is_empty() && survey.kept.is_empty())
+pub fn has_tokio(inventory: &Inventory) -> bool {
+    !(inventory.versions.is_empty() && inventory.tasks.is_empty() && inventory.kept.is_empty())
 }
 
 /// Whether a thread is in a system call that all futexes share, and not to wait there.
@@ -128,19 +133,19 @@ fn runs(thread: &rtops_image::Thread) -> bool {
 
 /// What is missing, that first on which most hangs. Every core lacks memory that was never touched: that is
 /// worth a word only if a poll needed some of it, and none is missing for another reason.
-fn gaps(of_image: &[Gap], survey: &Survey) -> Vec<String> {
+fn gaps(of_image: &[Gap], inventory: &Inventory) -> Vec<String> {
     let faulted = |task: &Task| task.unresolved == Some(rtops_cells::Unresolved::Fault);
-    let is_missed = survey.tasks.iter().any(faulted);
+    let is_missed = inventory.tasks.iter().any(faulted);
     let left_out = |gap: &&Gap| matches!(gap, Gap::LeftOut { .. });
     let text = |gap: &Gap| escape(&gap.to_string()).into_owned();
     let others = of_image.iter().filter(|gap| !left_out(gap));
     let mut gaps: Vec<String> = others.map(text).collect();
     let lacks_nothing_else = gaps.is_empty();
-    gaps.extend(late(survey));
-    let has_none = survey.tasks.is_empty();
-    let versions = survey.versions.iter();
+    gaps.extend(late(inventory));
+    let has_none = inventory.tasks.is_empty();
+    let versions = inventory.versions.iter();
     gaps.extend(versions.filter_map(|version| untried(*version, has_none)));
-    for (instruction, polls) in &survey.unknown_instructions {
+    for (instruction, polls) in &inventory.unknown_instructions {
         gaps.push(format!(
             "{polls} polls came to the instruction {instruction}, which rtops does not know"
         ));
@@ -152,11 +157,11 @@ fn gaps(of_image: &[Gap], survey: &Survey) -> Vec<String> {
 }
 
 /// How many tasks were not polled for want of time.
-fn late(survey: &Survey) -> Option<String> {
+fn late(inventory: &Inventory) -> Option<String> {
     let waits = |task: &&Task| matches!(task.state, State::Idle | State::Woken);
-    let all = survey.tasks.iter().filter(waits).count();
+    let all = inventory.tasks.iter().filter(waits).count();
     let is_late = |task: &&Task| task.unresolved == Some(rtops_cells::Unresolved::NoTime);
-    let late = survey.tasks.iter().filter(is_late).count();
+    let late = inventory.tasks.iter().filter(is_late).count();
     (late > 0).then(|| {
         let all = format::count(all, "task");
         format!("the time was up before {late} of {all} could be polled; raise --timeout")
@@ -203,8 +208,8 @@ const fn end(stack: &Stack) -> LeafEnd {
 }
 
 /// Why polls were given up, by their traces: all of one trace came to the same instruction.
-fn given_up(survey: &Survey) -> HashMap<u32, Unresolved> {
-    let tasks = survey.tasks.iter();
+fn given_up(inventory: &Inventory) -> HashMap<u32, Unresolved> {
+    let tasks = inventory.tasks.iter();
     let tasks = tasks.filter_map(|task| Some((task.trace?, unresolved(task.unresolved?))));
     tasks.collect()
 }
@@ -235,13 +240,13 @@ fn trace(trace: &rtops_cells::Trace, why: Option<Unresolved>) -> Reply {
 }
 
 /// Which tasks and threads belong together, in as many frames as the tasks of each runtime need.
-fn on_runtimes(subject: &Subject<'_>, survey: &Survey) -> Vec<Reply> {
+fn on_runtimes(subject: &Subject<'_>, inventory: &Inventory) -> Vec<Reply> {
     let mut cells: HashMap<(u32, u64), Vec<u64>> = HashMap::new();
-    for task in &survey.tasks {
+    for task in &inventory.tasks {
         let of_runtime = cells.entry((task.copy, task.owner)).or_default();
         of_runtime.push(task.cell);
     }
-    let runtimes = survey.runtimes.iter().zip(0..);
+    let runtimes = inventory.runtimes.iter().zip(0..);
     let replies = runtimes.flat_map(|(runtime, number)| {
         let cells = cells.remove(&(runtime.copy, runtime.owner));
         let threads = runtime.threads.iter().take(PARTIES);
@@ -258,10 +263,10 @@ fn on_runtimes(subject: &Subject<'_>, survey: &Survey) -> Vec<Reply> {
 }
 
 /// What is waited for, in as many frames as all who have it need.
-fn all_shared(subject: &Subject<'_>, survey: &Survey) -> Vec<Reply> {
+fn all_shared(subject: &Subject<'_>, inventory: &Inventory) -> Vec<Reply> {
     let mut frames: Vec<Vec<Shared>> = Vec::new();
     let mut room = 0;
-    for one in survey.shared.iter().map(|one| shared(subject, one)) {
+    for one in inventory.shared.iter().map(|one| shared(subject, one)) {
         let parties = 1 + one.waiters.len() + one.others.len() + one.holders.len();
         match frames.last_mut().filter(|_| parties <= room) {
             Some(frame) => frame.push(one),
@@ -395,10 +400,10 @@ const fn unresolved(why: rtops_cells::Unresolved) -> Unresolved {
 fn block_on(
     image: &impl Image,
     subject: &Subject<'_>,
-    survey: &Survey,
+    inventory: &Inventory,
     resumed: &Resumed,
 ) -> Untracked {
-    let trace = survey.traces.get(resumed.trace as usize);
+    let trace = inventory.traces.get(resumed.trace as usize);
     let first = trace.and_then(|trace| trace.visits.first());
     Untracked {
         mark: subject.marks.of_thread(image, resumed.tid),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rtops_image::Tid;
 
-use crate::{Leaf, Registered, Resumed, State, Survey, Trace, VisitOrder, poll::Ended};
+use crate::{Inventory, Leaf, Registered, Resumed, State, Trace, VisitOrder, poll::Ended};
 
 /// What came of letting such a thread go on: its task is polled by it, and may wake itself in each poll.
 pub(super) struct Caught {
@@ -84,7 +84,7 @@ fn number(count: usize) -> u32 {
 }
 
 /// Puts what the workers found together.
-pub(super) fn add(found: Vec<Found>, survey: &mut Survey) {
+pub(super) fn add(found: Vec<Found>, inventory: &mut Inventory) {
     let mut all = Kept::default();
     let mut unknown: HashMap<String, usize> = HashMap::new();
     for Found {
@@ -109,9 +109,9 @@ pub(super) fn add(found: Vec<Found>, survey: &mut Survey) {
             });
             leaves.collect()
         };
-        survey.polls += outcomes.len();
+        inventory.polls += outcomes.len();
         for outcome in outcomes {
-            let Some(task) = survey.tasks.get_mut(outcome.index) else {
+            let Some(task) = inventory.tasks.get_mut(outcome.index) else {
                 continue;
             };
             task.trace = at(&traces, outcome.trace);
@@ -120,15 +120,17 @@ pub(super) fn add(found: Vec<Found>, survey: &mut Survey) {
             task.wakes_itself = outcome.wakes_itself.and_then(|stack| at(&stacks, stack));
             task.unresolved = outcome.ended.unresolved();
         }
-        survey.resumed.extend(resumed.into_iter().filter_map(|one| {
-            Some(Resumed {
-                trace: at(&traces, one.trace)?,
-                leaves: renumbered(one.leaves),
-                ..one
-            })
-        }));
+        inventory
+            .resumed
+            .extend(resumed.into_iter().filter_map(|one| {
+                Some(Resumed {
+                    trace: at(&traces, one.trace)?,
+                    leaves: renumbered(one.leaves),
+                    ..one
+                })
+            }));
         for one in caught {
-            let Some(task) = survey.tasks.get_mut(one.index) else {
+            let Some(task) = inventory.tasks.get_mut(one.index) else {
                 continue;
             };
             task.wakes_itself = one.wakes_itself.and_then(|stack| at(&stacks, stack));
@@ -141,10 +143,10 @@ pub(super) fn add(found: Vec<Found>, survey: &mut Survey) {
             *unknown.entry(what).or_default() += count;
         }
     }
-    survey.traces = all.traces.into_iter().map(|(_, trace)| trace).collect();
-    survey.leaves = all.stacks;
-    survey.unknown_instructions = unknown.into_iter().collect();
-    survey.unknown_instructions.sort_unstable();
+    inventory.traces = all.traces.into_iter().map(|(_, trace)| trace).collect();
+    inventory.leaves = all.stacks;
+    inventory.unknown_instructions = unknown.into_iter().collect();
+    inventory.unknown_instructions.sort_unstable();
 }
 
 fn at(numbers: &[u32], number: u32) -> Option<u32> {

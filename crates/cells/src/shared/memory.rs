@@ -6,8 +6,9 @@ use rtops_image::Image;
 
 use crate::{
     discover::Cell,
+    inventory,
     places::Places,
-    survey, vtable,
+    vtable,
     words::{Words, byte},
 };
 
@@ -138,7 +139,7 @@ impl<'a, I: Image> Memory<'a, I> {
 
     /// The parts of memory that a task has for its future.
     pub(super) fn future(cell: &Cell) -> Range<u64> {
-        survey::future(cell)
+        inventory::future(cell)
     }
 
     /// Calls `visit` with the words in these parts of memory and, if it is to be thorough, in the boxes that they

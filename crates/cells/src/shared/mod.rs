@@ -22,7 +22,7 @@ use std::{
 use rtops_image::{Image, Tid};
 
 use self::{memory::Memory, queues::Queue, wakers::Wakers};
-use crate::{State, Survey, places::Places, polls::Polls, stacks::Stacks};
+use crate::{Inventory, State, places::Places, polls::Polls, stacks::Stacks};
 
 /// The most things that are looked for in the memory of tasks.
 const MOST_FOUND: usize = 20_000;
@@ -122,12 +122,12 @@ pub(crate) fn find<I: Image>(
     polls: &Polls<'_>,
     places: &Places,
     stacks: &Stacks,
-    survey: &Survey,
+    inventory: &Inventory,
     until: Option<Instant>,
 ) -> Vec<Shared> {
     let memory = Memory::of(image, places, &polls.cells);
     let threads = || image.threads().iter().enumerate();
-    let resumed: HashSet<Tid> = survey.resumed.iter().map(|one| one.tid).collect();
+    let resumed: HashSet<Tid> = inventory.resumed.iter().map(|one| one.tid).collect();
     let resumed = threads().filter(|(_, thread)| resumed.contains(&thread.tid));
     let mut finder = Finder {
         memory,
@@ -136,14 +136,14 @@ pub(crate) fn find<I: Image>(
         is_thorough: polls.cells.len() <= MOST_THOROUGH,
     };
     let wakers = Wakers::of(&mut finder.memory, &polls.sites, stacks, &finder.resumed);
-    let mut things = finder.locks(image, survey);
+    let mut things = finder.locks(image, inventory);
     things.extend(finder.things(&wakers));
     things.truncate(MOST_FOUND);
     if things.is_empty() {
         return Vec::new();
     }
-    finder.who_has(&mut things, &wakers, image, survey);
-    let tried = trial::of(polls, survey, &things, until);
+    finder.who_has(&mut things, &wakers, image, inventory);
+    let tried = trial::of(polls, inventory, &things, until);
     let things = things.into_iter().zip(tried);
     let shared = things.filter_map(|(thing, tried)| finder.shared(thing, &tried));
     shared.collect()
@@ -258,8 +258,8 @@ impl<I: Image> Finder<'_, I> {
     }
 
     /// Locks that threads wait for.
-    fn locks(&mut self, image: &I, survey: &Survey) -> Vec<Thing> {
-        let resumed: HashSet<Tid> = survey.resumed.iter().map(|one| one.tid).collect();
+    fn locks(&mut self, image: &I, inventory: &Inventory) -> Vec<Thing> {
+        let resumed: HashSet<Tid> = inventory.resumed.iter().map(|one| one.tid).collect();
         let mut found: BTreeMap<u64, Vec<Party>> = BTreeMap::new();
         for thread in image.threads() {
             if resumed.contains(&thread.tid) {
@@ -288,7 +288,7 @@ impl<I: Image> Finder<'_, I> {
     }
 
     /// Looks for the addresses of all things in the memory of all tasks and threads.
-    fn who_has(&mut self, things: &mut [Thing], wakers: &Wakers, image: &I, survey: &Survey) {
+    fn who_has(&mut self, things: &mut [Thing], wakers: &Wakers, image: &I, inventory: &Inventory) {
         let lines = Lines::of(things);
         for cell in self.memory.cells {
             let party = Party::Task {
@@ -300,15 +300,21 @@ impl<I: Image> Finder<'_, I> {
                 lines.note(things, word, party);
             });
         }
-        self.which_threads_have(things, &lines, image, survey);
+        self.which_threads_have(things, &lines, image, inventory);
     }
 
-    fn which_threads_have(&self, things: &mut [Thing], lines: &Lines, image: &I, survey: &Survey) {
+    fn which_threads_have(
+        &self,
+        things: &mut [Thing],
+        lines: &Lines,
+        image: &I,
+        inventory: &Inventory,
+    ) {
         let is_lock = |thing: &&Thing| matches!(thing.what, What::Lock(_));
         let locks = things.iter().filter(is_lock);
         let blocked: HashSet<Party> = locks.flat_map(|lock| lock.waiters.clone()).collect();
         let locks = things.iter().take_while(is_lock).count();
-        let runs: HashSet<Tid> = survey
+        let runs: HashSet<Tid> = inventory
             .tasks
             .iter()
             .filter_map(|task| match task.state {

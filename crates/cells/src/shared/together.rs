@@ -10,7 +10,7 @@ use super::{
     trial::{BUDGET, Dropped, Tried, place_of},
 };
 use crate::{
-    Survey,
+    Inventory,
     machine::Machine,
     poll::{Ended, Poller},
     polls::Polls,
@@ -22,7 +22,7 @@ const MOST: usize = 16;
 /// Completes what is known of those things that nobody is known to hold.
 pub(super) fn complete(
     polls: &Polls<'_>,
-    survey: &Survey,
+    inventory: &Inventory,
     things: &[Thing],
     until: Option<Instant>,
     tried: &mut [Tried],
@@ -43,13 +43,13 @@ pub(super) fn complete(
         let futures = thing.having.iter();
         let (threads, tasks): (Vec<&Party>, Vec<&Party>) =
             futures.partition(|party| matches!(party, Party::BlockOn { .. }));
-        if are_gone(poller, polls, survey, arc, &tasks) {
+        if are_gone(poller, polls, inventory, arc, &tasks) {
             tried.has_all_references = true;
         } else if let [_] = threads.as_slice()
             && are_gone(
                 poller,
                 polls,
-                survey,
+                inventory,
                 arc,
                 &[tasks, threads.clone()].concat(),
             )
@@ -64,13 +64,13 @@ pub(super) fn complete(
 fn are_gone<M: Machine>(
     poller: &mut Poller<'_, M>,
     polls: &Polls<'_>,
-    survey: &Survey,
+    inventory: &Inventory,
     arc: u64,
     parties: &[&Party],
 ) -> bool {
     let dropped = parties
         .iter()
-        .map(|party| dropped(poller, polls, survey, **party));
+        .map(|party| dropped(poller, polls, inventory, **party));
     let Some(dropped) = dropped.collect::<Option<Vec<_>>>() else {
         return false;
     };
@@ -89,12 +89,12 @@ fn are_gone<M: Machine>(
 fn dropped<'a, M: Machine>(
     poller: &mut Poller<'_, M>,
     polls: &Polls<'a>,
-    survey: &Survey,
+    inventory: &Inventory,
     party: Party,
 ) -> Option<Dropped<'a>> {
     match party {
         Party::Task { cell } => {
-            let place = place_of(polls, survey, cell);
+            let place = place_of(polls, inventory, cell);
             place.and_then(|(place, is_running)| (!is_running).then_some(Dropped::Task(place)))
         }
         Party::BlockOn { tid } => {

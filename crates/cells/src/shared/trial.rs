@@ -9,7 +9,7 @@ use rtops_image::Thread;
 
 use super::{Party, Thing, What, queues::Queue, together};
 use crate::{
-    State, Survey,
+    Inventory, State,
     machine::Machine,
     poll::{Ended, Poller, unwind::PollCall},
     polls::Polls,
@@ -45,7 +45,7 @@ pub(super) struct Tried {
 /// Tries those who have something, until the time is up.
 pub(super) fn of(
     polls: &Polls<'_>,
-    survey: &Survey,
+    inventory: &Inventory,
     things: &[Thing],
     until: Option<Instant>,
 ) -> Vec<Tried> {
@@ -58,7 +58,7 @@ pub(super) fn of(
         if is_late || poller.recorder.count - begin > budget {
             break;
         }
-        let Some((place, is_running)) = place_of(polls, survey, header) else {
+        let Some((place, is_running)) = place_of(polls, inventory, header) else {
             continue;
         };
         let of_it: Vec<(usize, &Thing)> = indices
@@ -82,10 +82,10 @@ pub(super) fn of(
         tried.has_all_references = counts.is_some_and(|all| all == found);
         let is_late = until.is_some_and(|until| Instant::now() >= until);
         if !is_late && poller.recorder.count - begin <= BUDGET {
-            tried.is_awaited = is_awaited(&mut poller, polls, survey, thing, tried);
+            tried.is_awaited = is_awaited(&mut poller, polls, inventory, thing, tried);
         }
     }
-    together::complete(polls, survey, things, until, &mut tried);
+    together::complete(polls, inventory, things, until, &mut tried);
     tried
 }
 
@@ -124,11 +124,15 @@ fn try_threads(polls: &Polls<'_>, things: &[Thing], until: Option<Instant>, trie
 }
 
 /// The position of a task, and whether it runs; `None` for one that has no future.
-pub(super) fn place_of(polls: &Polls<'_>, survey: &Survey, header: u64) -> Option<(usize, bool)> {
+pub(super) fn place_of(
+    polls: &Polls<'_>,
+    inventory: &Inventory,
+    header: u64,
+) -> Option<(usize, bool)> {
     let cells = &polls.cells;
     let place = cells.binary_search_by_key(&header, |cell| cell.candidate.header);
     let place = place.ok()?;
-    match survey.tasks.get(place)?.state {
+    match inventory.tasks.get(place)?.state {
         State::Idle | State::Woken => Some((place, false)),
         State::Running { .. } => Some((place, true)),
         _ => None,
@@ -140,7 +144,7 @@ pub(super) fn place_of(polls: &Polls<'_>, survey: &Survey, header: u64) -> Optio
 fn is_awaited<M: Machine>(
     poller: &mut Poller<'_, M>,
     polls: &Polls<'_>,
-    survey: &Survey,
+    inventory: &Inventory,
     thing: &Thing,
     tried: &Tried,
 ) -> bool {
@@ -158,7 +162,7 @@ fn is_awaited<M: Machine>(
     let Party::Task { cell } = waiter else {
         return false;
     };
-    let place = place_of(polls, survey, *cell).filter(|_| is_alone);
+    let place = place_of(polls, inventory, *cell).filter(|_| is_alone);
     place.is_some_and(|(place, is_running)| !is_running && poller.waits_at(place, *at))
 }
 

@@ -56,7 +56,7 @@ impl Default for Options {
 
 /// The tasks and threads of an image.
 #[derive(Debug, Default)]
-pub struct Survey {
+pub struct Inventory {
     /// Tasks, and closures on blocking pools, that have not ended.
     pub tasks: Vec<Task>,
     /// Stacks where leaves register their wakers, each once: the function that clones wakers, then return
@@ -90,7 +90,7 @@ pub struct Survey {
 pub struct Resumed {
     /// As the image numbers it.
     pub tid: Tid,
-    /// What ran, from the outermost function that it came to, by position in [`Survey::traces`].
+    /// What ran, from the outermost function that it came to, by position in [`Inventory::traces`].
     pub trace: u32,
     /// Where wakers were registered, as in [`Task::leaves`].
     pub leaves: Vec<Leaf>,
@@ -98,7 +98,7 @@ pub struct Resumed {
     pub noted: Vec<u64>,
 }
 
-impl Survey {
+impl Inventory {
     /// Finds all tasks, and polls those that wait.
     ///
     /// # Errors
@@ -107,11 +107,11 @@ impl Survey {
         thread::scope(|scope| {
             // It reads all constants, and nothing else waits for what they say.
             let versions = scope.spawn(|| version::versions(image));
-            let mut survey = Self::without_versions(image, options)?;
-            survey.versions = versions
+            let mut inventory = Self::without_versions(image, options)?;
+            inventory.versions = versions
                 .join()
                 .unwrap_or_else(|panic| panic::resume_unwind(panic));
-            Ok(survey)
+            Ok(inventory)
         })
     }
 
@@ -126,7 +126,7 @@ impl Survey {
         }
         let mut kept: Vec<(u64, usize)> = kept.into_iter().collect();
         kept.sort_unstable();
-        let mut survey = Self {
+        let mut inventory = Self {
             tasks: {
                 let mut words = Words::of(image);
                 let cells = found.alive.iter();
@@ -145,11 +145,12 @@ impl Survey {
         if options.trees {
             let noted = options.noted;
             let polls = Polls::new(image, found, &places, &stacks, &mut vtables, noted);
-            polls.run(options, &mut survey);
-            survey.shared = shared::find(image, &polls, &places, &stacks, &survey, options.until);
+            polls.run(options, &mut inventory);
+            inventory.shared =
+                shared::find(image, &polls, &places, &stacks, &inventory, options.until);
         }
-        survey.threads = stacks.all;
-        Ok(survey)
+        inventory.threads = stacks.all;
+        Ok(inventory)
     }
 }
 
