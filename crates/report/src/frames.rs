@@ -361,7 +361,7 @@ struct Interner {
 }
 
 impl Interner {
-    fn frame(&mut self, frame: &rtops_symbols::Frame) -> FrameId {
+    fn frame(&mut self, frame: &rtops_symbols::Symbol) -> FrameId {
         let function = frame.function.to_string();
         let known = Arc::clone(&frame.known);
         let place = frame.place.clone();

@@ -10,8 +10,8 @@ use std::{
 use rtops_types::{FileOffset, Module, ModuleKind};
 
 use crate::{
-    Address, Frame, FrameClass, Function, Lack, LackReason, Name, Options, Poller, Resolved,
-    Segment,
+    Address, FrameClass, Function, Lack, LackReason, Name, Options, Poller, Resolved, Segment,
+    Symbol,
     ask::{Answer, Ask, ByIdentity, Facts, Found, Line, PolledBy, Reader},
     here::Here,
     line_tables, locate, names,
@@ -51,7 +51,7 @@ struct Entry {
     /// What each name tells that was found so far.
     names: HashMap<String, Arc<Name>>,
     /// The frame of each line that was found so far.
-    frames: HashMap<ByIdentity, Arc<Frame>>,
+    frames: HashMap<ByIdentity, Arc<Symbol>>,
 }
 
 /// What is to be asked of one module.
@@ -215,7 +215,7 @@ fn unmapped(address: Address) -> Resolved {
 fn unnamed(function: Function, module: &str) -> Resolved {
     let known = Arc::new(Name::of(&function.to_string()));
     Resolved {
-        frames: vec![Arc::new(Frame {
+        frames: vec![Arc::new(Symbol {
             function,
             known,
             place: None,
@@ -273,7 +273,7 @@ impl Entry {
         }
     }
 
-    fn frame(&mut self, line: ByIdentity) -> Arc<Frame> {
+    fn frame(&mut self, line: ByIdentity) -> Arc<Symbol> {
         if let Some(frame) = self.frames.get(&line) {
             return Arc::clone(frame);
         }
@@ -295,7 +295,7 @@ impl Entry {
                 note(&mut self.nameless, function);
             }
         }
-        let frame = Arc::new(Frame {
+        let frame = Arc::new(Symbol {
             function: Function::Named(function.clone()),
             known,
             place: place.clone(),

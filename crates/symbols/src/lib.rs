@@ -93,14 +93,14 @@ impl Address {
 pub struct Resolved {
     /// The innermost inlined function first, the function that was called last; never empty. Addresses share
     /// them.
-    pub frames: Vec<Arc<Frame>>,
+    pub frames: Vec<Arc<Symbol>>,
     /// Where in memory the function that was called begins, if a symbol covers the address.
     pub start: Option<u64>,
 }
 
 /// A function that was called or inlined.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Frame {
+pub struct Symbol {
     /// Its name, or what is known instead.
     pub function: Function,
     /// What that tells.

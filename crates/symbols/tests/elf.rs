@@ -7,8 +7,8 @@ mod target;
 use std::{fs, os::unix::fs::symlink, path::Path, process::Command, sync::Arc};
 
 use rtops_symbols::{
-    Address, FileOffset, Frame, Function, LackReason, Missed, Module, ModuleKind, Options, Segment,
-    Symbols,
+    Address, FileOffset, Function, LackReason, Missed, Module, ModuleKind, Options, Segment,
+    Symbol, Symbols,
 };
 use target::Target;
 
@@ -41,7 +41,7 @@ fn start(flags: &[&str]) -> Target {
     Target::start("shop", &[("shop.rs", PROGRAM)], flags)
 }
 
-fn names(frames: &[Arc<Frame>]) -> Vec<&str> {
+fn names(frames: &[Arc<Symbol>]) -> Vec<&str> {
     let names = frames.iter().map(|frame| match &frame.function {
         Function::Named(name) => name.as_str(),
         other => panic!("no name: {other:?}"),
@@ -49,7 +49,7 @@ fn names(frames: &[Arc<Frame>]) -> Vec<&str> {
     names.collect()
 }
 
-fn line(frame: &Frame) -> (&str, u32) {
+fn line(frame: &Symbol) -> (&str, u32) {
     let place = frame.place.as_ref().unwrap();
     (&place.file, place.line)
 }

@@ -6,7 +6,7 @@ mod target;
 
 use std::path::Path;
 
-use rtops_symbols::{Frame, Function, LackReason, ModuleKind, display_name};
+use rtops_symbols::{Function, LackReason, ModuleKind, Symbol, display_name};
 use target::Target;
 
 /// An async fn that is inlined into another, and a future that prints where it is polled from.
@@ -72,7 +72,7 @@ fn shown_of(conn: &str, main: &str, flags: &[&str]) -> (String, Vec<LackReason>)
     (text(&frames[0]), lacks)
 }
 
-fn text(frame: &Frame) -> String {
+fn text(frame: &Symbol) -> String {
     let name = match &frame.function {
         Function::Named(name) => display_name(name),
         Function::ModuleOffset { module, .. } => format!("{module}+{OFFSET}"),

@@ -136,7 +136,7 @@ pub fn with_code(mut frames: Frames, code: &[(u64, &str)]) -> Frames {
     };
     let mut intern = |text: &str| {
         let (function, line) = text.rsplit_once(':').unwrap_or((text, ""));
-        interner.frame(&rtops_symbols::Frame {
+        interner.frame(&rtops_symbols::Symbol {
             function: Function::Named(function.to_owned()),
             known: Arc::new(Name::of(function)),
             place: line.parse().ok().map(|line| rtops_symbols::Place {

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use rtops_symbols::{Address, Frame, LackReason, Module, ModuleKind, Options, Symbols};
+use rtops_symbols::{Address, LackReason, Module, ModuleKind, Options, Symbol, Symbols};
 use tempfile::TempDir;
 
 /// A running program; it ends when this goes.
@@ -99,7 +99,7 @@ impl Target {
         }
     }
 
-    pub fn frames(&self, module: Module, options: Options) -> (Vec<Arc<Frame>>, Vec<LackReason>) {
+    pub fn frames(&self, module: Module, options: Options) -> (Vec<Arc<Symbol>>, Vec<LackReason>) {
         let mut symbols = Symbols::new(vec![module], options);
         let address = Address::ReturnAddress(self.address);
         let frames = symbols.resolve(&[address]).remove(&address).unwrap().frames;
