@@ -285,6 +285,17 @@ fn what_goes_on_well_is_no_fault() {
 }
 
 #[test]
+fn whose_age_is_not_known_is_said() {
+    for (variant, said) in [
+        ("bare", "\nages are unknown without the agent, so "),
+        ("plain", "\nages of untracked tasks are unknown, so "),
+    ] {
+        let text = start("healthy_kept", variant).stack_text(&[]);
+        assert!(text.contains(said), "{variant}: {text}");
+    }
+}
+
+#[test]
 fn what_is_no_fault_by_itself_deserves_a_look() {
     for (case, variant, told) in [
         ("half_close", "bare", "half-closed: "),

@@ -208,8 +208,11 @@ fn unaged(dump: &Dump, groups: &[TaskGroup]) -> Option<String> {
     if ageless == 0 {
         return None;
     }
+    let outside = dump.outside.as_ref();
+    let has_agent = outside.is_some_and(|outside| outside.agent_told_after_ns.is_some());
     let ages = match tasks().count() - ageless {
         0 if dump.core.is_some() => "ages are unknown".to_owned(),
+        0 if has_agent => "ages of untracked tasks are unknown".to_owned(),
         0 => "ages are unknown without the agent".to_owned(),
         _ => format!(
             "the ages of {} are unknown",
