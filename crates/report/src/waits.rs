@@ -57,8 +57,8 @@ pub enum WaitsFor<'a> {
     Resource(&'a Resource, &'a Claim),
     /// The end of a task whose handle it awaits.
     Task(&'a Task),
-    /// What it shares with others in memory.
-    Shared(&'a Shared, WaitReason),
+    /// What it shares with others in memory, and why, where that is known.
+    Shared(&'a Shared, Option<WaitReason>),
 }
 
 /// Of how many tasks an edge needs that they go on.

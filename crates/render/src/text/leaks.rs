@@ -206,15 +206,14 @@ fn lines(view: &View, step: &Step, before: &Step) -> Vec<String> {
                 None => format!("waits for the end of {task}"),
             }
         }
-        WaitsFor::Shared(_, reason) if step.task.key == before.task.key => {
-            format!("waits ({reason}) for what it has itself, as memory tells")
-        }
         WaitsFor::Shared(shared, reason) => {
-            let who = match shared.holders.is_empty() {
-                true => "shared with",
-                false => "held by",
+            let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+            let whose = match shared.holders.is_empty() {
+                _ if step.task.key == before.task.key => "it has itself",
+                true => "is shared with the next one",
+                false => "is held by the next one",
             };
-            format!("waits ({reason}) for what is {who} the next one, as memory tells")
+            format!("waits{reason} for what {whose}, as memory tells")
         }
     });
     lines

@@ -32,15 +32,19 @@ impl<'a> Waits<'a> {
         let mut explained = HashSet::new();
         for (key, shared) in waits {
             let Some(task) = self.task(key) else { continue };
-            let Some((reason, is_timed)) = only_wait(task, frames) else {
-                continue;
+            let edge = match only_wait(task, frames) {
+                Some((reason, is_timed)) => {
+                    let Some(shared) = fitting(reason, &shared) else {
+                        continue;
+                    };
+                    self.shared.push((shared, reason, task));
+                    let by = who_lets_go(shared, reason, task, parties);
+                    by.filter(|_| !is_timed)
+                        .map(|by| (shared, Some(reason), by))
+                }
+                None => unknown_wait(task, frames, &shared, parties),
             };
-            let Some(shared) = fitting(reason, &shared) else {
-                continue;
-            };
-            self.shared.push((shared, reason, task));
-            let by = who_lets_go(shared, reason, task, parties);
-            if let Some((by, need)) = by.filter(|_| !is_timed) {
+            if let Some((shared, reason, (by, need))) = edge {
                 self.edges.entry(key).or_default().push(Edge {
                     what: WaitsFor::Shared(shared, reason),
                     others: Vec::new(),
@@ -52,6 +56,29 @@ impl<'a> Waits<'a> {
         }
         explained
     }
+}
+
+/// Who can let a task go on that waits in one place only, for nobody knows what, as in a program without names: if
+/// these are all who have it, that does not matter.
+#[expect(clippy::type_complexity, reason = "it has one caller")]
+fn unknown_wait<'a>(
+    task: &Task,
+    frames: &Frames,
+    shared: &[&'a Shared],
+    parties: &Parties,
+) -> Option<(&'a Shared, Option<WaitReason>, (Vec<TaskKey>, Need))> {
+    let ([leaf], [shared]) = (task.leaves.as_slice(), shared) else {
+        return None;
+    };
+    let is_unknown = frames.task_wait(frames.stack(leaf.stack)).is_none();
+    let by = parties.tasks(&shared.others)?;
+    let mut by: Vec<TaskKey> = by.into_iter().map(|task| task.key).collect();
+    // Of the two ends of a channel or set, who waits has one.
+    if shared.kind == SharedKind::Slot && by.iter().any(|other| *other != task.key) {
+        by.retain(|other| *other != task.key);
+    }
+    let are_all = is_unknown && shared.is_complete && !by.is_empty();
+    are_all.then_some((*shared, None, (by, Need::Any)))
 }
 
 /// What a task waits for that waits in one place only, if others can end that, and whether it does so for a time only.
