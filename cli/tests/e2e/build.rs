@@ -47,6 +47,12 @@ impl Build {
         PATH.get_or_init(|| built("gallery"))
     }
 
+    /// The services with faults, in a dev build without any names.
+    pub fn stripped_cases() -> &'static Path {
+        static PATH: OnceLock<PathBuf> = OnceLock::new();
+        PATH.get_or_init(|| stripped(&built("cases")))
+    }
+
     /// The services on well-known libraries, in a release build.
     pub fn services() -> &'static Path {
         static PATH: OnceLock<PathBuf> = OnceLock::new();

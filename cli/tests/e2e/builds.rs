@@ -1,14 +1,15 @@
 //! The ways in which services are built.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use serde_json::Value;
+use tempfile::tempdir;
 
 use crate::{
     every_build::{unwrapped, wakerless},
     reply::{Frame, Stack},
     source::Marks,
-    support::{Build, Target},
+    support::{Build, Target, eventually},
 };
 
 /// Some of the awaits, deep and shallow ones.
@@ -80,6 +81,28 @@ fn of_a_stripped_program_addresses_remain_and_the_way_out_is_told() {
         frames.any(|frame| frame.name.starts_with("targets+0x")),
         "{group:#?}"
     );
+}
+
+/// Who waits for whom does not hang on names, where all who have something are known.
+#[test]
+fn of_a_stripped_program_circles_are_told() {
+    for (case, faults) in [
+        ("block_on_circle", 1),
+        ("block_on_guard", 1),
+        ("block_on_sender", 1),
+        ("join_under_lock", 1),
+        ("healthy_channels", 0),
+        ("healthy_locks", 0),
+    ] {
+        let directory = Arc::new(tempdir().unwrap());
+        let target = Target::start_in(directory, Build::stripped_cases(), &[case, "bare"]);
+        let mut text = String::new();
+        eventually(case, || {
+            text = target.stack_text(&[]);
+            text.matches("\ndeadlock: ").count() == faults
+        });
+        assert!(!text.contains("\nnever: "), "{text}");
+    }
 }
 
 fn expect_no_lines(stack: &Stack) {

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use rtops_protocol::{Party, Shared, SharedKind};
+use rtops_protocol::{Party, Shared, SharedKind, UntrackedLeaf};
 use rtops_symbols::WaitReason;
 
 use super::{Edge, Need, Waits, WaitsFor};
@@ -58,8 +58,8 @@ impl<'a> Waits<'a> {
     }
 }
 
-/// Who can let a task go on that waits in one place only, for nobody knows what, as in a program without names: if
-/// these are all who have it, that does not matter.
+/// Who can let a task go on that waits in one place only, besides for tasks whose handles it awaits, and for nobody
+/// knows what, as in a program without names: if these are all who have it, that does not matter.
 #[expect(clippy::type_complexity, reason = "it has one caller")]
 fn unknown_wait<'a>(
     task: &Task,
@@ -67,7 +67,10 @@ fn unknown_wait<'a>(
     shared: &[&'a Shared],
     parties: &Parties,
 ) -> Option<(&'a Shared, Option<WaitReason>, (Vec<TaskKey>, Need))> {
-    let ([leaf], [shared]) = (task.leaves.as_slice(), shared) else {
+    let leaves = task.memory().map_or(&[][..], |memory| &memory.leaves);
+    let mut leaves = leaves.iter().filter(|leaf| leaf.awaits.is_none());
+    let (Some(UntrackedLeaf { leaf, .. }), None, [shared]) = (leaves.next(), leaves.next(), shared)
+    else {
         return None;
     };
     let is_unknown = frames.task_wait(frames.stack(leaf.stack)).is_none();
