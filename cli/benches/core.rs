@@ -1,8 +1,9 @@
-//! What it takes to show a core file: time and memory, beside what gdb takes for the threads alone.
+//! The time and memory it takes to show a core file, beside gdb's time for the threads alone.
 //!
-//! `cargo bench -p rtops --bench core [-- TASKS…]` prints, for each number of waiting tasks and for a thousand
-//! beside a heap of a GiB, the size of the core file, the median time of `rtops stack --core` without
-//! and with names and lines, the most memory that it had, and gdb's time for `thread apply all backtrace`.
+//! `cargo bench -p rtops --bench core [-- TASKS…]` prints, for each number of waiting
+//! tasks and for a thousand beside a heap of 1 GiB: the size of the core file, the median
+//! time of `rtops stack --core` without and with names and lines, its peak memory, and
+//! gdb's time for `thread apply all backtrace`.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
 #[path = "../tests/e2e/build.rs"]
@@ -30,7 +31,7 @@ fn main() {
 }
 
 fn measure(name: &str, scenario: &[&str]) {
-    // The same program, so that names are looked up where that is wanted.
+    // The same program with symbols, so that names can be looked up if wanted.
     let program = Build::Stripped.path();
     let symbols = Build::Release.path();
     let directory = symbols.parent().unwrap().to_str().unwrap();
@@ -39,7 +40,7 @@ fn measure(name: &str, scenario: &[&str]) {
     let size = fs::metadata(&core).unwrap().len() >> 20;
     let (mut alone, mut whole, mut gdb) = (Vec::new(), Vec::new(), Vec::new());
     let mut peak = 0;
-    // In turn, so that what else the machine does falls on all sides.
+    // In turn, so that other work on the machine affects all sides.
     for _ in 0..RUNS {
         let (time, most) = run(&rtops(&core, &[]));
         alone.push(time);

@@ -1,8 +1,8 @@
-//! What a dump takes, from the command to the last line, and what the target's other tasks notice.
+//! How long a dump takes, from the command to the last line, and how it affects the target's tasks.
 //!
 //! `cargo bench -p rtops --bench dump [-- TASKS…]` prints, for each number of suspended tasks, the
-//! median time of `rtops stack` and how late a task on the same runtime is woken by a timer of one
-//! millisecond, with dumps going on and without any.
+//! median time of `rtops stack`, and how late a timer of one millisecond wakes a task on the same
+//! runtime, with and without dumps going on.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
 #[path = "../tests/e2e/build.rs"]
@@ -33,7 +33,7 @@ fn measure(size: usize) {
     dump(&target);
     let mut times: Vec<Duration> = Vec::new();
     let (mut quiet, mut dumped) = (Vec::new(), Vec::new());
-    // In turn, so that what else the machine does falls on both sides.
+    // In turn, so that other work on the machine affects both sides.
     for _ in 0..RUNS {
         lateness(&target);
         let took = dump(&target);
@@ -50,7 +50,7 @@ fn measure(size: usize) {
     );
 }
 
-/// How late the ticker was since the last time this was asked.
+/// Returns how late the ticker was since this was last asked.
 fn lateness(target: &Target) -> Duration {
     Duration::from_micros(target.command("check").parse().unwrap())
 }

@@ -1,10 +1,11 @@
-//! What the clients of a service notice while it is looked at from outside.
+//! What the clients of a service notice while it is inspected from outside.
 //!
-//! `cargo bench -p rtops --bench load` asks an echo server without an agent over four connections, as fast as it
-//! answers. It prints the median and the 99th percentile of how long an answer took: without dumps, with one dump
-//! after the other of an idle server beside it, which takes the same processor time of the machine, and with one dump
-//! after the other of the server itself, in turn in the same run; with the ratios to the first. Then how many dumps of
-//! it there were, and the median time for which it stood still.
+//! `cargo bench -p rtops --bench load` queries an echo server without an agent over four
+//! connections, as fast as it answers. It prints the median and the 99th percentile of the answer
+//! times in three cases, with ratios to the first: without dumps; with one dump after another of an
+//! idle server beside it, which takes the same processor time of the machine; and with one dump
+//! after another of the server itself. The cases take turns in the same run. Then it prints how
+//! many dumps of the server there were, and the median time for which it stood still.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
 #[path = "../tests/e2e/build.rs"]
@@ -33,7 +34,7 @@ use common::{
 use load::{CLIENTS, ask, connect};
 use measure::median;
 
-/// How often there is each of the two.
+/// The number of rounds for each case.
 const ROUNDS: usize = 10;
 const ROUND: Duration = Duration::from_secs(2);
 
@@ -41,7 +42,7 @@ fn main() {
     let (target, beside) = (start(), start());
     let [mut alone, mut busy, mut dumped] = [const { Vec::new() }; 3];
     let mut pauses = Vec::new();
-    // In turn, so that what else the machine does falls on all sides.
+    // In turn, so that other work on the machine affects all sides.
     for _ in 0..ROUNDS {
         alone.extend(answers(&target, || thread::sleep(ROUND)));
         busy.extend(answers(&target, || drop(dumps(&beside))));
@@ -69,7 +70,7 @@ fn start() -> Target {
     target
 }
 
-/// How long each answer took while this was done.
+/// Returns how long each answer took while `meanwhile` ran.
 fn answers(target: &Target, meanwhile: impl FnOnce()) -> Vec<Duration> {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -95,7 +96,7 @@ fn answers(target: &Target, meanwhile: impl FnOnce()) -> Vec<Duration> {
     })
 }
 
-/// One after the other: for how long the process stood still, in milliseconds.
+/// Takes one dump after another; returns how long the process stood still, in milliseconds.
 fn dumps(target: &Target) -> Vec<f64> {
     let end = Instant::now() + ROUND;
     let mut pauses = Vec::new();

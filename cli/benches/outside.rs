@@ -1,13 +1,13 @@
-//! What it takes to look at a process from outside, without an agent and with one.
+//! The time and memory it takes to inspect a process from outside, without and with an agent.
 //!
-//! `cargo bench -p rtops --bench outside [-- TASKS…]` prints, for each number of waiting tasks and for a thousand
-//! beside heaps of 10 MiB, 200 MiB and 1 GiB: for how long the process stood still, how long the copy of it lived,
-//! the median time of `rtops stack` and the most memory that rtops had; then the same where the process has an agent,
-//! which is asked, too, and the ratio of the times.
+//! `cargo bench -p rtops --bench outside [-- TASKS…]` prints, for each number of waiting tasks and
+//! for a thousand beside heaps of 10 MiB, 200 MiB and 1 GiB: how long the process stood still, how
+//! long its copy lived, and the median time of `rtops stack` and its peak memory; then the same for
+//! a process with an agent, which is asked too, and the ratio of the times.
 //!
-//! `RTOPS_BEFORE` names a directory with an `rtops` and an `rtops-targets` of an earlier state. Then it also prints
-//! the median time of that `rtops stack` of that program with its agent, the most memory that it had, and the ratio of
-//! this state's time with an agent to it; all in turn, in the same run.
+//! `RTOPS_BEFORE` names a directory with an earlier `rtops` and `rtops-targets`. Then it also
+//! prints the median time of that `rtops stack` for that program with its agent, its peak memory,
+//! and the ratio of the current time with an agent to it; all in turn, in the same run.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
 #[path = "../tests/e2e/build.rs"]
@@ -78,7 +78,7 @@ fn measure(name: &str, scenario: &[&str], before: Option<&Path>) {
         (directory.join("rtops"), target)
     });
     let [mut of_alone, mut of_agent, mut of_earlier] = [const { Side::new() }; 3];
-    // In turn, so that what else the machine does falls on all sides.
+    // In turn, so that other work on the machine affects all sides.
     for _ in 0..RUNS {
         of_alone.take(Path::new(RTOPS), alone.pid(), alone.directory());
         of_alone.look(alone.pid(), alone.directory());
@@ -106,7 +106,7 @@ fn measure(name: &str, scenario: &[&str], before: Option<&Path>) {
     println!();
 }
 
-/// What was measured of one side.
+/// The measurements of one side.
 struct Side {
     times: Vec<Duration>,
     /// In KiB.
@@ -125,7 +125,7 @@ impl Side {
         }
     }
 
-    /// One look, from the command to its last line.
+    /// Takes one look, from the command to its last line.
     fn take(&mut self, rtops: &Path, pid: i32, directory: &Path) {
         let directory = format!("RTOPS_DIR={}", directory.display());
         let (rtops, pid) = (rtops.to_str().unwrap(), pid.to_string());
@@ -143,7 +143,7 @@ impl Side {
         self.peak = self.peak.max(memory);
     }
 
-    /// Another one, which tells how the process was looked at.
+    /// Takes another look, which reports how the process was inspected.
     fn look(&mut self, pid: i32, directory: &Path) {
         let pid = pid.to_string();
         let asked = ["stack", &pid, "--tasks", "--json", "--timeout=60s"];

@@ -1,11 +1,13 @@
-//! What it takes to name functions and lines: of a small service, and of a program with over 200 MB of debug info.
+//! The time and memory it takes to name functions and lines: of a small service, and of a
+//! program with over 200 MB of debug info.
 //!
-//! `cargo bench -p rtops --bench symbols` prints, for each of the two, the median time of `rtops stack` without a
-//! cache, with an empty one and with one that an earlier look has filled; the most memory that it had in each case,
-//! together with the process that reads symbols; how long `addr2line` takes for the same addresses; and ratios.
+//! `cargo bench -p rtops --bench symbols` prints, for each of the two: the median time of
+//! `rtops stack` without a cache, with an empty one and with one that an earlier look has filled;
+//! the peak memory in each case, including the process that reads symbols; the time of
+//! `addr2line` for the same addresses; and ratios.
 //!
-//! `RTOPS_BEFORE` names a directory with an `rtops` of an earlier state. Then it also prints the same of that, and the
-//! ratio of this state's second look to it; all in turn, in the same run.
+//! `RTOPS_BEFORE` names a directory with an `rtops` of an earlier revision. Then the same is
+//! printed for that, with the ratio of the current second look to its; all in turn, in one run.
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::print_stdout)]
 
 #[path = "../tests/e2e/build.rs"]
@@ -37,9 +39,9 @@ use tempfile::TempDir;
 
 const RTOPS: &str = env!("CARGO_BIN_EXE_rtops");
 const RUNS: usize = 9;
-/// So many modules have more than 200 MB of debug info.
+/// This many modules have more than 200 MB of debug info.
 const MODULES: usize = 430;
-/// In so many of them a thread waits.
+/// A thread waits in this many of them.
 const THREADS: usize = 64;
 
 fn main() {
@@ -48,7 +50,7 @@ fn main() {
     println!(
         "                  no cache        first look      second look     second/first  addr2line  first/addr2line"
     );
-    // Without an agent: that of this state may not speak with an earlier command.
+    // Without an agent: the current one may not speak with an earlier command.
     let mut small = Command::new(Build::Release.path());
     small.arg("joins");
     let small = Target::without_agent(small);
@@ -92,8 +94,8 @@ impl Look<'_> {
         time
     }
 
-    /// The most memory that the command and the processes that it started had, in MiB, each at its time. It is
-    /// not looked at while time is taken.
+    /// Returns the sum of the peak memory of the command and of the processes that it started, each
+    /// at its own time, in MiB. Not measured while time is taken.
     fn memory(&self) -> u64 {
         let mut command = self.command().spawn().unwrap();
         let pid = command.id();
@@ -134,7 +136,7 @@ fn measure(name: &str, pid: i32, before: Option<&Path>) {
     let (mut none, mut first, mut second) = (Vec::new(), Vec::new(), Vec::new());
     let (mut others, mut befores) = (Vec::new(), Vec::new());
     without.time();
-    // In turn, so that what else the machine does falls on all sides.
+    // In turn, so that other work on the machine affects all sides.
     for _ in 0..RUNS {
         none.push(without.time());
         clear();
@@ -167,7 +169,7 @@ fn measure(name: &str, pid: i32, before: Option<&Path>) {
     }
 }
 
-/// What `addr2line` is asked: the addresses in the program itself, once each.
+/// What `addr2line` is asked: the addresses in the program itself, each once.
 struct Addresses {
     program: PathBuf,
     list: Vec<u8>,
@@ -222,7 +224,7 @@ impl Addresses {
     }
 }
 
-/// A program with much debug info, whose threads wait.
+/// A program with a lot of debug info, whose threads wait.
 struct Large(Child);
 
 impl Large {
@@ -231,7 +233,7 @@ impl Large {
         let program = directory.join("large");
         let source = source();
         let written = directory.join("large.rs");
-        // It takes a minute to build.
+        // Building it takes a minute.
         if !program.exists() || fs::read_to_string(&written).ok().as_deref() != Some(&source) {
             fs::create_dir_all(&directory).unwrap();
             fs::write(&written, source).unwrap();
@@ -270,7 +272,7 @@ impl Drop for Large {
     }
 }
 
-/// Modules that use std's collections with types of their own, which makes code and debug info for each.
+/// Returns modules that use std's collections with their own types: code and debug info for each.
 fn source() -> String {
     let mut source = String::new();
     for number in 0..MODULES {

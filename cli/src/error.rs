@@ -9,40 +9,40 @@ use rtops_types::Pid;
 
 use crate::find::{named::Several, only::Candidates};
 
-/// Why a command did not do all that it was asked for. The texts say what to do next.
+/// Why a command did not do everything it was asked to. Each message says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An argument that clap could not judge.
+    /// An argument that clap could not check.
     #[error("{0}")]
     Usage(String),
-    /// Several processes can be meant by the name that was given, or none was given.
+    /// Several processes match the given name, or no name was given and several could be meant.
     #[error("{0}")]
     Ambiguous(Several),
-    /// There is no process with that id.
+    /// There is no process with this id.
     #[error("there is no process {0}; `rtops list --all` lists those that can be inspected")]
     NoSuchProcess(Pid),
-    /// No process has that name.
+    /// No process has this name.
     #[error("no process is named {}; `rtops list --all` lists those that can be inspected", escape(.0))]
     NoSuchName(String),
-    /// None was named, and there is none that could be meant.
+    /// No process was named, and there is none to choose.
     #[error("{}", no_candidate(*.0))]
     NoCandidate(Candidates),
-    /// What comes first on the command line is no command, and no process has that name.
+    /// The first word on the command line is neither a command nor the name of a process.
     #[error("no command or process is called {}; {}", escape(.name), meant(.similar.as_deref()))]
     NoSuchCommand {
         /// What was typed.
         name: String,
-        /// The command that is most like it.
+        /// The most similar command.
         similar: Option<String>,
     },
-    /// No process that answers has that name, and some did not say theirs.
+    /// No process that answers has this name, but some did not answer.
     #[error(
         "no process that answers is named {}; `rtops` lists those that do not answer, which can \
          be asked by PID",
         escape(.0)
     )]
     NoAnswerByName(String),
-    /// The process ended while it was watched.
+    /// The process ended while it was being watched.
     #[error("process {pid} ({}) has ended", escape(.name))]
     Ended {
         /// The process.
@@ -62,25 +62,25 @@ pub enum Error {
         /// Its name.
         name: String,
     },
-    /// The process has no agent, and can't be looked at from outside without harm.
+    /// The process has no agent and can't be inspected from outside without harm.
     #[error("process {pid} can't be looked at: {reason}")]
     NotFrozen {
         /// The process.
         pid: Pid,
-        /// Whether the user lacks the right to.
+        /// Whether the user lacks the permission.
         may_not: bool,
-        /// Why, and the way out.
+        /// Why, and what to do about it.
         reason: String,
     },
-    /// The process stands still, and its agent with it.
+    /// The process is stopped, and its agent with it.
     #[error("process {pid} {}", stands_still(*.pid, *.tracer))]
     Stopped {
         /// The process.
         pid: Pid,
-        /// The process that traces it and keeps it from going on; `None` where it is job control.
+        /// The process that traces it and keeps it stopped; `None` if job control stopped it.
         tracer: Option<Pid>,
     },
-    /// It has ended, and its parent has not waited for it.
+    /// The process has ended, and its parent has not waited for it.
     #[error(
         "process {pid} ({}) has ended, and nothing is left of it but its number, until its parent waits for it",
         escape(.name)
@@ -99,18 +99,18 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// No process has an agent, or the user sees none of them.
+    /// No process has an agent, or none that the user can see.
     #[error("{}", no_agents())]
     NoAgents,
-    /// Some of several processes could not be shown, or not whole.
+    /// Some of several processes could not be shown, or only in part.
     #[error("{}", several(.failures, *.count))]
     Several {
         /// Which ones, and why.
         failures: Vec<Failure>,
-        /// How many were asked.
+        /// The number of processes that were asked.
         count: usize,
     },
-    /// The user may not ask that process.
+    /// The user may not ask this process.
     #[error("process {pid} belongs to {}; run rtops as that user or as root", escape(.owner))]
     Permission {
         /// The process.
@@ -128,7 +128,7 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
-    /// The agent did not say anything in time.
+    /// The agent did not answer in time.
     #[error(
         "process {pid} did not answer within {}; it may be stopped, or try a longer --timeout",
         format::duration(*.timeout)
@@ -139,19 +139,19 @@ pub enum Error {
         /// How long rtops waited.
         timeout: Duration,
     },
-    /// The output was written, but something is missing in it; the output says what.
+    /// The output was written but is incomplete; it says what is missing.
     #[error("what is shown is not complete: {}", joined(.0))]
     Partial(Vec<String>),
-    /// There is nothing to be read from the core file.
+    /// Nothing can be read from the core file.
     #[error("{0}")]
     Core(String),
-    /// systemd-coredump keeps no core file of that process or program.
+    /// systemd-coredump keeps no core file of this process or program.
     #[error(
         "no core file is called {0}, and systemd-coredump keeps none of a process or program of \
          that name; `coredumpctl list` shows those that it keeps"
     )]
     NoCore(String),
-    /// The directory in which systemd-coredump keeps core files can't be read.
+    /// The directory where systemd-coredump keeps core files can't be read.
     #[error(
         "the core files in {} can't be looked through ({error}); run rtops as root, or name a file",
         .directory.display()
@@ -162,15 +162,15 @@ pub enum Error {
         /// Why.
         error: io::Error,
     },
-    /// The agent would not answer.
+    /// The agent refused to answer.
     #[error("{}", refusal(*.pid, .refused))]
     Refused {
         /// The process.
         pid: Pid,
-        /// What it said.
+        /// The agent's refusal.
         refused: Refused,
     },
-    /// The agent was built without what the command needs.
+    /// The agent was built without something that the command needs.
     #[error(
         "the agent of process {pid} (version {}) can't {what}; build the service with a newer \
          rtops-agent or with more of its features",
@@ -184,7 +184,7 @@ pub enum Error {
         /// What it can't do.
         what: &'static str,
     },
-    /// Client and agent share no protocol version.
+    /// The client and the agent share no protocol version.
     #[error("the agent of process {pid} does not fit: {source}; {}", upgrade(.source))]
     Version {
         /// The process.
@@ -192,26 +192,26 @@ pub enum Error {
         /// The versions.
         source: ProtocolError,
     },
-    /// What the agent said makes no sense.
+    /// The agent's answer makes no sense.
     #[error("process {pid} answered nonsense: {reason}; is that really its rtops agent?")]
     Nonsense {
         /// The process.
         pid: Pid,
-        /// What is wrong with it.
+        /// What is wrong with the answer.
         reason: String,
     },
-    /// The connection broke before anything of use arrived.
+    /// The connection broke before anything useful arrived.
     #[error("the connection to process {pid} broke: {source}; it may have ended, so try again")]
     Broken {
         /// The process.
         pid: Pid,
-        /// How.
+        /// How it broke.
         source: io::Error,
     },
     /// The result could not be written.
     #[error("can't write the output: {0}")]
     Output(#[from] io::Error),
-    /// The file for the result could not be made.
+    /// The output file could not be created.
     #[error(
         "can't create {}: {source}; choose another file, in a directory that you may write to",
         escape(&.path.to_string_lossy())
@@ -241,21 +241,21 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// What a dump is to be compared with is neither a file nor a process.
+    /// The thing to compare a dump with is neither a file nor a process.
     #[error(
         "there is no file and no process {}; `rtops stack TARGET --save FILE` makes a file",
         escape(&.0.to_string_lossy())
     )]
     NoDump(PathBuf),
-    /// Two dumps are to be compared and are not of one process.
+    /// Two dumps to be compared are not of the same process.
     #[error("the baseline is of {saved} as it ran then, not of {asked}; save a new one")]
     OtherProcess {
         /// The process of the baseline.
         saved: String,
-        /// The other.
+        /// The process of the other dump.
         asked: String,
     },
-    /// There are leaks, and the user wants that to be an error.
+    /// There are leaks, and the user asked for that to be an error.
     #[error("{}", leaks(*.0))]
     Leaks(usize),
     /// `/proc` can't be read.
@@ -266,17 +266,17 @@ pub enum Error {
     Failed(String),
 }
 
-/// One of several processes, and why it could not be shown whole.
+/// One of several processes, and why it could not be shown in full.
 #[derive(Debug)]
 pub struct Failure {
-    /// What the user called it.
+    /// The name that the user gave.
     pub target: String,
     /// Why.
     pub error: Error,
 }
 
 impl Error {
-    /// What the process ends with. The codes are documented in `--help` and never change.
+    /// Returns the exit code of rtops. The codes are documented in `--help` and never change.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NoBinary { .. }
@@ -318,7 +318,7 @@ impl Error {
         }
     }
 
-    /// Whether an agent that was asked in vain may answer the next time.
+    /// Whether an agent that could not answer this time may answer next time.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::TimedOut { .. }
@@ -333,12 +333,12 @@ impl Error {
         }
     }
 
-    /// Whether the reader of the output went away, which is no failure of ours.
+    /// Whether the reader of the output went away, which is not a failure of rtops.
     pub fn is_broken_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// An error of the conversation with process `pid`.
+    /// Turns a protocol error in an exchange with process `pid` into an error of the command.
     pub fn conversation(pid: Pid, timeout: Duration, error: ProtocolError) -> Self {
         match error {
             ProtocolError::Io(source) => match source.kind() {
@@ -359,7 +359,7 @@ fn joined(gaps: &[String]) -> String {
     gaps.join("; ")
 }
 
-/// What to do where an executable tells nothing.
+/// Says what to do if an executable can't be read.
 fn without_binary(pid: Pid) -> String {
     match geteuid().is_root() {
         true => format!("`rtops info {pid}` shows what the kernel knows of the process"),
@@ -378,7 +378,7 @@ fn several(failures: &[Failure], count: usize) -> String {
     )
 }
 
-/// That of all of them where they failed alike; else what is shown is incomplete.
+/// Returns the code that all processes failed with; if they differ, that of incomplete output.
 fn common_code(failures: &[Failure], count: usize) -> u8 {
     let mut codes = failures.iter().map(|failure| failure.error.exit_code());
     match codes.next() {

@@ -1,5 +1,5 @@
-//! The program `rtops`, as a library so that completions and man pages can be made of its
-//! arguments: see what running Rust services are doing.
+//! The program `rtops`, which shows what running Rust services are doing. It is a library so that
+//! completions and man pages can be generated from its arguments.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -25,17 +25,17 @@ use rtops_symbols::child;
 use crate::out::terminal::style_for_stderr;
 pub use complete::Shell;
 
-/// The commands and arguments that `rtops` knows.
+/// Returns the commands and arguments of `rtops`.
 #[must_use]
 pub fn command() -> clap::Command {
     args::Cli::command()
 }
 
-/// Does what the command line says; the exit code tells how it went.
+/// Runs the command line and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    // The process that freezes another one is this program, started anew, and so are those that read
-    // symbols and programs.
+    // This program starts itself again for three helpers: one freezes another
+    // process, the others read symbols and programs.
     rtops_attach::run_helper_if_asked();
     child::run_if_asked();
     rtops_binary::child::run_if_asked();
@@ -50,12 +50,12 @@ pub fn main() -> ExitCode {
     if error.is_broken_pipe() {
         return ExitCode::SUCCESS;
     }
-    // With standard error closed as well there is nobody left to tell.
+    // If standard error is closed too, nobody is left to tell.
     drop(tell(&format!("rtops: {error}")));
     ExitCode::from(error.exit_code())
 }
 
-/// Says something on standard error, in lines that break between words. Lines of a list stay as they are.
+/// Prints a message to standard error, wrapped between words; indented lines are kept.
 fn tell(text: &str) -> io::Result<()> {
     let style = style_for_stderr();
     let mut told = Vec::new();

@@ -1,4 +1,4 @@
-//! What the benchmarks share: dumps, and the numbers of tasks that are asked for.
+//! What the benchmarks share: dumps, and the numbers of tasks given as arguments.
 
 use std::{
     env, fs,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::common::support::Target;
 
-/// The numbers among the arguments, else these.
+/// Returns the numbers among the arguments, or else these.
 pub fn sizes(default: &[usize]) -> Vec<usize> {
     let sizes: Vec<usize> = env::args().filter_map(|size| size.parse().ok()).collect();
     if sizes.is_empty() {
@@ -19,7 +19,7 @@ pub fn sizes(default: &[usize]) -> Vec<usize> {
     }
 }
 
-/// How long it takes to show all tasks.
+/// Returns how long it takes to show all tasks.
 pub fn dump(target: &Target) -> Duration {
     let start = Instant::now();
     target.stack_text(&["--tasks"]);
@@ -31,7 +31,7 @@ pub fn median<T: PartialOrd + Copy>(mut values: Vec<T>) -> T {
     values[values.len() / 2]
 }
 
-/// How long a command takes, and the most memory that it was seen to have, in KiB.
+/// Returns how long a command takes, and the most memory that it was seen to have, in KiB.
 pub fn run(words: &[&str]) -> (Duration, u64) {
     let begin = Instant::now();
     let mut child = Command::new(words[0])

@@ -1,4 +1,4 @@
-//! `rtops cache`: where the functions and lines are kept that were looked up, and how much there is.
+//! `rtops cache`: where looked-up functions and lines are kept, and how many there are.
 
 use std::{
     io::{self, Write},
@@ -25,10 +25,10 @@ struct Report<'a> {
     max_bytes: u64,
 }
 
-/// Prints it, after it was cleared if that is asked for.
+/// Prints the state of the cache, after clearing it if asked to.
 ///
 /// # Errors
-/// When there can be no cache, it can't be read or cleared, or the output can't be written.
+/// If there is no place for a cache, it can't be read or cleared, or the output can't be written.
 pub fn run(args: &CacheArgs, output: &OutputArgs) -> Result<(), Error> {
     let Some(caches) = cache::user_directory() else {
         let why = "there is no cache: neither XDG_CACHE_HOME nor HOME is set";

@@ -1,4 +1,4 @@
-//! `rtops diff`: what is different between two dumps of a service.
+//! `rtops diff`: what changed between two dumps of a service.
 
 use std::path::{Path, PathBuf};
 
@@ -29,10 +29,10 @@ use crate::{
     out::{file::is_dash, progress::Progress},
 };
 
-/// Compares and prints. Prints before it fails for what is missing in a dump.
+/// Compares two dumps and prints the difference. If a dump has gaps, prints first and then fails.
 ///
 /// # Errors
-/// When a file or the process can't be read, a dump has gaps, or the output can't be written.
+/// If a file or the process can't be read, a dump has gaps, or the output can't be written.
 pub fn run(args: &DiffArgs, output: &OutputArgs) -> Result<(), Error> {
     let before = dump::load(&args.before)?;
     let mut after = after(args)?;
@@ -83,7 +83,7 @@ pub fn run(args: &DiffArgs, output: &OutputArgs) -> Result<(), Error> {
     }
 }
 
-/// The newer dump: of a file if there is one, else of a process.
+/// Returns the newer dump: from a file if there is one of this name, else from a process.
 fn after(args: &DiffArgs) -> Result<Taken, Error> {
     let path = Path::new(&args.after);
     if is_dash(path) || path.is_file() {
@@ -114,7 +114,7 @@ fn named(taken: &Taken, args: &DiffArgs) -> (Symbols, Frames) {
     (symbols, frames)
 }
 
-/// Whether it is the process that it was: its start tells it from others of the same number.
+/// Whether both dumps are of one process: its start time tells it from others with the same PID.
 fn is_same_process(before: &Taken, after: &Taken) -> bool {
     let identity = |taken: &Taken| (taken.start_time, taken.inner_pid);
     before.start_time.is_some() && identity(before) == identity(after)

@@ -41,17 +41,17 @@ use crate::{
     watch::churn::ThreadChurn,
 };
 
-/// How long to wait between two looks,
+/// How long to wait between two looks.
 const EVERY: Duration = Duration::from_secs(5);
-/// and how many follow the first one at least, unless the user wants fewer.
+/// How many looks follow the first one at least, unless the user wants fewer.
 const LOOKS: usize = 4;
 
-/// Looks at a process for a while and prints what leaks: what one look tells at once. Prints before it fails for
-/// what is missing.
+/// Watches a process for a while and prints what leaks, beginning with what the first look shows.
+/// If something is missing, prints the rest before it fails.
 ///
 /// # Errors
-/// When the process or its agent can't be asked, a file can't be read, the last dump has gaps, the
-/// output can't be written, or there are findings and the user wants that to be an error.
+/// If the process or its agent can't be asked, a file can't be read, the last dump has gaps, the
+/// output can't be written, or there are findings and the user asked for that to be an error.
 pub fn run(args: &LeaksArgs, output: &OutputArgs) -> Result<(), Error> {
     let judge = Judge {
         min_age: args.min_age,
@@ -91,15 +91,15 @@ struct Leaks<'a> {
     judge: Judge,
 }
 
-/// What was told of the first look.
+/// What was reported after the first look.
 struct Begin {
     told: Told,
-    /// Where, if the rest belongs there.
+    /// The output file, if the rest is written to it as well.
     file: Option<Output>,
 }
 
 impl Leaks<'_> {
-    /// Tells what one look shows. That is in no pager, which would have the user wait for the end.
+    /// Prints what the first look shows, without a pager, which would hold up the watch.
     fn begin(&self, taken: &Taken) -> Result<Begin, Error> {
         let watch = self.args.watch;
         self.judged(taken, &Watch::default(), |view, links| {
@@ -117,7 +117,7 @@ impl Leaks<'_> {
         })
     }
 
-    /// Tells what was found, but what was told before.
+    /// Prints what was found, except what was already reported.
     fn finish(&self, mut last: Taken, watch: &Watch, begin: Option<Begin>) -> Result<(), Error> {
         let mut yielding = last.yielding.take();
         let progress = Progress::start("looking up functions and lines".to_owned());
@@ -154,7 +154,7 @@ impl Leaks<'_> {
         }
     }
 
-    /// Judges the last dump of a watch, and hands over what was found.
+    /// Judges the last dump of a watch and passes what was found to `show`.
     fn judged<T>(
         &self,
         last: &Taken,
@@ -191,7 +191,7 @@ impl Leaks<'_> {
     }
 }
 
-/// Compares with one older dump, if there is one.
+/// Compares with an older dump, if there is one.
 fn compared(baseline: Option<&Taken>, last: &Taken) -> Result<Watch, Error> {
     let Some(older) = baseline else {
         return Ok(Watch::default());
@@ -210,10 +210,10 @@ fn compared(baseline: Option<&Taken>, last: &Taken) -> Result<Watch, Error> {
     })
 }
 
-/// Takes dumps for as long as the user wants to watch, after a first one, which was begun at this time. What was seen
-/// of a process that ends meanwhile is not lost: its last dump is then judged.
+/// Takes dumps after the first one, which was begun at `begun`, for as long as the user wants to
+/// watch. If the process ends meanwhile, nothing seen is lost: its last dump is judged.
 fn watch(target: &Target, args: &LeaksArgs, (first, begun): (Taken, Instant)) -> (Taken, Watch) {
-    // What that showed has been told meanwhile, which may take a moment.
+    // Counted from here, not from `begun`: reporting the first look may have taken a moment.
     let since = Instant::now();
     let time = args.watch;
     let progress = Progress::start(format!(
@@ -229,7 +229,7 @@ fn watch(target: &Target, args: &LeaksArgs, (first, begun): (Taken, Instant)) ->
         ..Watch::default()
     };
     let every = every(args);
-    // Where a look takes long, few would compare what need not be of one course.
+    // If looks are slow, the time may allow too few of them to show a trend.
     let planned = usize::try_from(time.as_nanos() / every.as_nanos().max(1));
     let fewest = planned.unwrap_or(usize::MAX).min(LOOKS);
     while since.elapsed() < time || watch.earlier.len() < fewest {
@@ -270,7 +270,7 @@ fn watch(target: &Target, args: &LeaksArgs, (first, begun): (Taken, Instant)) ->
     (last, watch)
 }
 
-/// How long to wait for the next look: in a short watch no longer than gives enough looks to compare.
+/// Returns how long to wait for the next look; a short watch still gets enough looks to compare.
 fn every(args: &LeaksArgs) -> Duration {
     args.every
         .unwrap_or_else(|| EVERY.min(args.watch / LOOKS as u32))
@@ -288,7 +288,7 @@ fn take(target: &Target, args: &LeaksArgs) -> Result<Taken, Error> {
     Ok(outside::take(target, look)?.0)
 }
 
-/// What the user wants to be left out, from the command line and from a file.
+/// Returns what the user wants left out, from the command line and from a file.
 fn ignored(args: &LeaksArgs) -> Result<Vec<Regex>, Error> {
     let mut ignored = args.ignore.clone();
     if let Some(path) = &args.ignore_file {
@@ -297,7 +297,7 @@ fn ignored(args: &LeaksArgs) -> Result<Vec<Regex>, Error> {
     Ok(ignored)
 }
 
-/// A regular expression a line; empty lines, and those that begin with `#`, don't count.
+/// Reads one regular expression per line; skips empty lines and lines that begin with `#`.
 fn ignore_file(path: &Path) -> Result<Vec<Regex>, Error> {
     let name = path.to_string_lossy();
     let text = fs::read_to_string(path)

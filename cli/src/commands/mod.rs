@@ -31,24 +31,24 @@ use crate::{
     out::{file::OutputFile, links::Links},
 };
 
-/// Where a command prints, and how.
+/// Where and how a command prints.
 struct Output {
     writer: BufWriter<OutputFile>,
     style: Style<'static>,
     format: Format,
 }
 
-/// For people or for programs.
+/// The output format: for people or for programs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Format {
     Text,
     Json,
 }
 
-/// Does what was asked for.
+/// Runs the command that the user asked for.
 ///
 /// # Errors
-/// Whatever kept it from being done whole.
+/// Whatever kept the command from finishing completely.
 pub fn run(cli: Cli) -> Result<(), Error> {
     match cli.command.unwrap_or_default() {
         Command::List(args) => list::run(&args, &cli.output),
@@ -71,7 +71,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
 }
 
 impl Output {
-    /// Called once the answer is there: no file is replaced for a command that fails.
+    /// Opens the output once the answer is there: a command that fails replaces no file.
     fn open(args: &OutputArgs) -> Result<Self, Error> {
         let file = match &args.output {
             None => OutputFile::stdout(),
@@ -80,8 +80,8 @@ impl Output {
         Ok(Self::to(file, args))
     }
 
-    /// The same for what may be longer than the terminal. Where there may be a pager, the yielding is
-    /// taken, so that it ends before a pager begins.
+    /// As `open`, for output that may be longer than the terminal. If there may be a pager, takes
+    /// the yielding, so that it ends before the pager starts.
     fn open_paged(args: &OutputArgs, yielding: &mut Option<Yielding>) -> Result<Self, Error> {
         if args.output.is_some() || args.json || args.no_pager {
             return Self::open(args);
@@ -99,7 +99,7 @@ impl Output {
 }
 
 impl Output {
-    /// Called when all is written: a file gets its name now.
+    /// Finishes the output, once everything is written: a file gets its name only now.
     fn finish(self) -> Result<(), Error> {
         let file = self
             .writer
@@ -109,7 +109,7 @@ impl Output {
     }
 }
 
-/// The links of places in a dump, where the user wants some and a terminal shows them.
+/// Returns links to the places in a dump, if the user wants them and a terminal shows them.
 fn links<'a>(args: &'a OutputArgs, symbols: &Symbols, frames: &Frames) -> Option<Links<'a>> {
     let style = args.style();
     let places = frames.all().filter_map(|frame| frame.place.as_ref());

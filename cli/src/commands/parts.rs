@@ -62,7 +62,7 @@ pub struct ResidentPart {
     swap_bytes: Option<u64>,
     huge_page_bytes: Option<u64>,
     locked_bytes: Option<u64>,
-    /// Why some are not known.
+    /// Why some are unknown.
     missing: Option<&'static str>,
 }
 

@@ -22,17 +22,17 @@ use crate::{
     out::progress::Progress,
 };
 
-/// How a profile is written.
+/// The format of a profile.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Format {
     Pprof,
     Text(Text),
 }
 
-/// Takes a profile and writes it. Writes what there is before it fails for what is missing.
+/// Takes a profile and writes it. If something is missing, writes the rest before it fails.
 ///
 /// # Errors
-/// When the process or its agent can't be asked, the profile has gaps, or the output can't be
+/// If the process or its agent can't be asked, the profile has gaps, or the output can't be
 /// written.
 pub fn run(args: &ProfileArgs, output: &OutputArgs) -> Result<(), Error> {
     let Profiled::Tasks(args) = &args.of;

@@ -1,4 +1,4 @@
-//! Looking again and again: `rtops watch`, `rtops stats --watch` and `rtops list --watch`.
+//! Looking repeatedly: `rtops watch`, `rtops stats --watch` and `rtops list --watch`.
 
 use std::{
     io::{self, Write},
@@ -19,36 +19,36 @@ use crate::{
     },
 };
 
-/// What can be looked at again and again.
+/// Something that can be looked at repeatedly.
 pub trait Subject {
-    /// Looks.
+    /// Takes a look.
     ///
     /// # Errors
-    /// When there is nothing more to see.
+    /// If there is nothing more to see.
     fn look(&mut self) -> Result<(), Error>;
 
-    /// Prints what a terminal with so many rows shows until the next look.
+    /// Prints what a terminal with this many rows shows until the next look.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// If it can't be written.
     fn picture(&self, writer: &mut Vec<u8>, style: Style, rows: usize) -> io::Result<()>;
 
-    /// Prints what is added to a file or pipe.
+    /// Prints what a look adds to a file or pipe.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// If it can't be written.
     fn text(&mut self, writer: &mut dyn Write, time: &str) -> io::Result<()>;
 
-    /// Prints what is added as one line of JSON.
+    /// Prints what a look adds as one line of JSON.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// If it can't be written.
     fn json(&self, writer: &mut dyn Write, time: &str) -> io::Result<()>;
 
-    /// What is said at the end, if it is an error that something was not seen.
+    /// Reports at the end that something was not seen, if that is an error.
     ///
     /// # Errors
-    /// When looks were in vain.
+    /// If looks failed.
     fn end(&self) -> Result<(), Error> {
         Ok(())
     }
@@ -57,7 +57,7 @@ pub trait Subject {
 /// `rtops watch`.
 ///
 /// # Errors
-/// Those of the command that is told to watch.
+/// Those of the command that watches.
 pub fn run(args: WatchCommandArgs, output: &OutputArgs) -> Result<(), Error> {
     match args.what {
         Watched::Stats(mut args) => {
@@ -71,15 +71,15 @@ pub fn run(args: WatchCommandArgs, output: &OutputArgs) -> Result<(), Error> {
     }
 }
 
-/// Shows the subject at this pace, until it or the count ends.
+/// Shows the subject at this pace, until the subject or the count ends.
 ///
 /// # Errors
-/// When a look fails, or the output can't be written.
+/// If a look fails, or the output can't be written.
 pub fn watch(subject: &mut impl Subject, pace: Pace, args: &OutputArgs) -> Result<(), Error> {
     let mut ticks = Ticks::start(pace.interval).map_err(io::Error::from)?;
     look(subject, &mut ticks)?;
     let mut output = Output::open(args)?;
-    // It is to be read while it grows.
+    // The output is read while it grows.
     output.writer.get_mut().publish()?;
     let mut screen = (output.format == Format::Text && output.style.width.is_some())
         .then(Screen::default)
@@ -104,7 +104,7 @@ fn look(subject: &mut impl Subject, ticks: &mut Ticks) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits for the next look and takes it. A terminal that changes meanwhile is drawn anew.
+/// Waits for the next look and takes it. Redraws the screen if the terminal changes meanwhile.
 fn next(
     subject: &mut impl Subject,
     ticks: &mut Ticks,

@@ -1,5 +1,5 @@
-//! What a shell offers when TAB is pressed: commands, options, and the processes that can be asked
-//! at that moment.
+//! What a shell offers when TAB is pressed: commands, options, and the
+//! processes that can be asked at that moment.
 
 mod paths;
 mod shells;
@@ -17,17 +17,17 @@ use crate::{
 
 pub use shells::Shell;
 
-/// Set by the shell's completion script. clap's own default could be set for another reason.
+/// Set by the shell's completion script. clap's default variable could be set for another reason.
 const VARIABLE: &str = "RTOPS_COMPLETE";
-/// A longer command line is cut: a shell shows a list.
+/// Longer command lines are cut: a shell shows a list.
 const MAX_HELP: usize = 60;
 /// Nobody types a longer name.
 const MAX_NAME: usize = 100;
 
-/// Answers the shell, if it was a shell that started rtops.
+/// Answers the shell if a shell started rtops, and returns whether one did.
 ///
 /// # Errors
-/// When the shell is not known or the answer can't be written.
+/// If the shell is unknown or the answer can't be written.
 pub fn answer(command: fn() -> Command) -> Result<bool, clap::Error> {
     CompleteEnv::with_factory(|| offered(command()))
         .var(VARIABLE)
@@ -36,8 +36,8 @@ pub fn answer(command: fn() -> Command) -> Result<bool, clap::Error> {
         .try_complete(env::args_os(), env::current_dir().ok().as_deref())
 }
 
-/// The command with its options behind everything else: they are offered after a dash, or where
-/// there is nothing else.
+/// Hides the options of a command, unless the last word begins with a
+/// dash or there is nothing else to offer.
 fn offered(command: Command) -> Command {
     let command = paths::left_to_the_shell(command);
     let wants_option = env::args_os()
@@ -62,7 +62,7 @@ fn without_options(command: Command) -> Command {
         })
 }
 
-/// The processes that have an agent: names that only one of them has, then process ids.
+/// Lists the processes that have an agent: names that only one of them has, then process ids.
 pub fn targets() -> Vec<CompletionCandidate> {
     let (Ok(found), Ok(reader)) = (ask_every_agent(|_| Ok(())), Reader::new()) else {
         return Vec::new();
@@ -96,7 +96,7 @@ pub fn targets() -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// Whether a name, typed as it is, means the process that has it: neither an option nor a process id.
+/// Whether a name can be typed as it is: it is neither an option nor a process id.
 fn is_target(name: &str) -> bool {
     !name.starts_with('-') && name.len() <= MAX_NAME && name.parse::<i64>().is_err()
 }

@@ -1,15 +1,15 @@
-//! Arguments that are files: rtops lists none, it has the shell do it.
+//! Arguments that are files: rtops does not list files but leaves that to the shell.
 
 use std::ffi::OsStr;
 
 use clap::{Arg, Command, ValueHint};
 use clap_complete::{ArgValueCompleter, engine::CompletionCandidate};
 
-/// Stand in for all that the shell will offer.
+/// Ids of candidates that stand for everything the shell will offer.
 const FILES: &str = "files";
 const DIRECTORIES: &str = "directories";
 
-/// Has the shell complete every argument that is a path.
+/// Leaves every argument that is a path to the shell.
 pub fn left_to_the_shell(command: Command) -> Command {
     command
         .mut_subcommands(left_to_the_shell)
@@ -17,7 +17,7 @@ pub fn left_to_the_shell(command: Command) -> Command {
             Some(wanted) => {
                 let is_positional = argument.is_positional();
                 argument.add(ArgValueCompleter::new(move |typed: &OsStr| {
-                    // An option with its value is asked about as an argument by its place, too.
+                    // clap also asks a positional argument about an option with its value.
                     let is_option = typed.as_encoded_bytes().starts_with(b"-");
                     let stand_in = CompletionCandidate::new("").id(Some(wanted.to_owned()));
                     Vec::from_iter((!(is_positional && is_option)).then_some(stand_in))
@@ -35,7 +35,7 @@ fn wanted_by(argument: &Arg) -> Option<&'static str> {
     }
 }
 
-/// What the shell has to complete, where it has to.
+/// Returns what the shell has to complete itself, if anything.
 pub fn wanted(offered: &[CompletionCandidate]) -> Option<&'static str> {
     let mut ids = offered.iter().filter_map(CompletionCandidate::get_id);
     ids.find_map(|id| [FILES, DIRECTORIES].into_iter().find(|wanted| id == wanted))
@@ -50,13 +50,13 @@ mod tests {
     use super::*;
     use crate::args::Cli;
 
-    /// The names of all options of a path, each behind those of its command and those above.
+    /// Collects all options that take a path, each with the commands that lead to it.
     fn options_of(command: &Command, above: &[String], found: &mut Vec<(Vec<String>, String)>) {
         let path = command
             .get_arguments()
             .filter(|arg| wanted_by(arg).is_some());
         for argument in path {
-            // What has no name is completed by its place.
+            // An argument without a name is completed by its position.
             if let Some(long) = argument.get_long() {
                 found.push((above.to_vec(), format!("--{long}")));
             }

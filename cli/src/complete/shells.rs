@@ -1,9 +1,9 @@
-//! How bash, zsh and fish ask, and how they are answered.
+//! How bash, zsh and fish ask for completions, and how they are answered.
 //!
-//! The first line of an answer says what is wanted: `files` and `directories`, which the shell
-//! completes itself, or `words`, which follow, one a line. clap's own scripts have rtops list the
-//! files and, in bash, insert their names without quotes: one that somebody chose with care would run
-//! a command as soon as Enter is pressed.
+//! The first line of an answer says what is wanted: `files` or `directories`, which the shell
+//! completes itself, or `words`, which follow, one per line. clap's own scripts have rtops
+//! list the files and, in bash, insert their names unquoted: a file with a crafted name would
+//! run a command as soon as Enter is pressed.
 
 use std::{
     env,
@@ -20,8 +20,8 @@ use clap_complete::{
 
 use super::paths;
 
-/// Set by the scripts of clap, which rtops had before: bash would insert all lines of an answer as one
-/// word. It gets none.
+/// Set by clap's scripts, which rtops used before: bash would insert all lines of
+/// an answer as one word, so it gets none.
 const FORMER: &str = "_CLAP_IFS";
 
 /// A shell that knows how to ask.
@@ -36,7 +36,7 @@ pub enum Shell {
 }
 
 impl Shell {
-    /// All of them.
+    /// All shells.
     pub const ALL: [Self; 3] = [Self::Bash, Self::Zsh, Self::Fish];
 
     /// The name of the script in a package; docs/operate/install.md says where it goes.
@@ -49,7 +49,7 @@ impl Shell {
         }
     }
 
-    /// The script that has the shell ask this program.
+    /// Returns the script that makes the shell ask this program.
     #[must_use]
     pub fn script(self, program: &str) -> String {
         let script = match self {
@@ -67,7 +67,7 @@ impl Shell {
         }
     }
 
-    /// A word with what the shell shows beside it, if it shows anything.
+    /// Formats a word with the help that the shell shows beside it, if it shows any.
     fn line(self, word: &str, help: Option<&str>) -> String {
         match (self, help) {
             (Self::Zsh, Some(help)) => format!("{word}:{help}"),
@@ -111,7 +111,7 @@ impl EnvCompleter for Shell {
         if env::var_os(FORMER).is_some() {
             return Ok(());
         }
-        // The last one is that at the cursor.
+        // The last word is the one at the cursor.
         let index = words.len().saturating_sub(1);
         let offered = complete(command, words, index, directory)?;
         if let Some(wanted) = paths::wanted(&offered) {
@@ -129,8 +129,8 @@ impl EnvCompleter for Shell {
     }
 }
 
-/// A word that no shell takes for more than a word, whatever it is a part of: bash inserts it as it
-/// is.
+/// Returns a word that no shell takes for more than a word,
+/// wherever it appears: bash inserts it as it is.
 fn harmless(candidate: &CompletionCandidate) -> Option<&str> {
     let word = candidate.get_value().to_str()?;
     let plain = |c: char| c.is_alphanumeric() || "-_.+@=".contains(c);

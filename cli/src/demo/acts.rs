@@ -20,15 +20,15 @@ use crate::{args::OutputArgs, error::Error};
 /// A question, the command line that answers it, and what to see in the answer.
 struct Act {
     question: &'static str,
-    /// Behind `rtops`; `PID` stands for the service.
+    /// The arguments of `rtops`; `PID` stands for the service.
     line: &'static str,
     seen: &'static str,
-    /// How old the service is before it is asked.
+    /// How old the service has to be before it is asked.
     age: Duration,
 }
 
-/// A poll that takes no longer than a second is nothing to speak of. Who reads takes longer than this anyhow, a
-/// pipe does not.
+/// A poll of up to a second is not reported. A person who reads takes
+/// longer than this anyway, but a pipe does not.
 const LONG_ENOUGH: Duration = Duration::from_millis(1500);
 
 const ACTS: [Act; 5] = [
@@ -71,7 +71,7 @@ const ACTS: [Act; 5] = [
 /// Starts the service, plays all acts, and ends it. On a terminal, Enter leads to the next act.
 ///
 /// # Errors
-/// When the service can't be started, a command fails, or nothing can be written.
+/// If the service can't be started, a command fails, or nothing can be written.
 pub(super) fn run(output: &OutputArgs) -> Result<(), Error> {
     let program = env::current_exe().map_err(failed("find its own executable"))?;
     let sample = Sample::start(&program)?;
@@ -96,19 +96,19 @@ pub(super) fn run(output: &OutputArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs one command under its command line.
+/// Prints a command line and runs it.
 fn answer(program: &Path, line: &str) -> Result<(), Error> {
     let mut out = io::stdout().lock();
     writeln!(out, "$ rtops {line}")?;
     out.flush()?;
     let status = Command::new(program)
         .args(line.split(' '))
-        // Each answer is made to fit on a screen.
+        // Each answer is short enough for a screen.
         .env("RTOPS_PAGER", "")
         .stdin(Stdio::null())
         .status()
         .map_err(failed("run itself"))?;
-    // What is missing in an answer was said there.
+    // The answer itself says what is missing.
     if !status.success() && status.code() != Some(Error::Partial(Vec::new()).exit_code().into()) {
         return Err(Error::Failed(format!("`rtops {line}` ended with {status}")));
     }
@@ -116,7 +116,7 @@ fn answer(program: &Path, line: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits for Enter; false where there is nothing more to read.
+/// Waits for Enter; returns false at the end of the input.
 fn next(style: Style) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     let prompt = "Enter: the next question; Ctrl-C: the end ";

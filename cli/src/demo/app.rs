@@ -1,6 +1,6 @@
 //! What the sample service does, and what is wrong with it.
 //!
-//! Each kind of task is started by one function below, and is found again in `rtops stack`.
+//! Each kind of task is started by one function below, and shows up in `rtops stack`.
 
 use std::{
     future::Future,
@@ -25,12 +25,12 @@ use tokio::{
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Wrong: `restock` holds the lock of the cart and waits for a stock that never comes.
+/// Wrong: `restock` holds the lock of the cart while it waits for stock that never comes.
 async fn cart(readers: usize) {
     let cart = Arc::new(Mutex::new(0));
     let (locked, is_locked) = oneshot::channel();
     tokio::spawn(restock(Arc::clone(&cart), locked).tracked("restock"));
-    // Ready once it has the lock.
+    // Ready once `restock` holds the lock.
     is_locked.await.ok();
     for _ in 0..readers {
         tokio::spawn(look_up(Arc::clone(&cart)).tracked("cart reader"));
@@ -47,7 +47,7 @@ async fn look_up(cart: Arc<Mutex<u32>>) -> u32 {
     *cart.lock().await
 }
 
-/// Wrong: it says that it waits, and keeps no waker. Nothing can ever wake who waits for it.
+/// Wrong: it is pending but keeps no waker, so nothing can ever wake the task that waits for it.
 #[derive(Default)]
 struct Stock(AtomicBool);
 
@@ -63,12 +63,12 @@ impl Future for Stock {
     }
 }
 
-/// Wrong: a loop without an await, which keeps a worker for itself.
+/// Wrong: a loop without an await, which keeps a worker to itself.
 async fn recount() {
     let (started, is_started) = oneshot::channel();
     let counting = async {
         started.send(()).ok();
-        // Each instruction of this has a line, so that it shows wherever it is caught. Of most loops, some have none.
+        // Every instruction has a line, so this shows wherever it is caught: not so in most loops.
         loop {
             hint::spin_loop();
         }
@@ -77,7 +77,7 @@ async fn recount() {
     is_started.await.ok();
 }
 
-/// The far ends of what the tasks wait for.
+/// The other ends of what the tasks wait for.
 #[expect(
     dead_code,
     reason = "held, so that nothing that the tasks wait for comes"
@@ -92,7 +92,7 @@ pub(super) struct Held {
     exports: oneshot::Sender<()>,
 }
 
-/// Starts all tasks and returns once each has come to its wait.
+/// Starts all tasks and returns once each has reached its wait.
 pub(super) async fn start() -> io::Result<Held> {
     let (shutdown, _) = broadcast::channel(1);
     cart(24).await;
@@ -118,7 +118,7 @@ pub(super) async fn start() -> io::Result<Held> {
     })
 }
 
-/// Connections whose clients have nothing to ask, and the task that accepts them.
+/// Opens connections whose clients ask nothing, and spawns the task that accepts them.
 async fn connections(count: usize) -> io::Result<Vec<TcpStream>> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let address = listener.local_addr()?;
@@ -154,7 +154,7 @@ async fn next_request(client: &mut BufReader<TcpStream>, request: &mut String) -
     Ok(client.read_line(request).await? > 0)
 }
 
-/// A loop over several sources.
+/// Spawns a loop over several sources.
 fn scheduler(mut shutdown: broadcast::Receiver<()>) {
     spawn(async move {
         let mut tick = interval(Duration::from_millis(500));
@@ -167,7 +167,7 @@ fn scheduler(mut shutdown: broadcast::Receiver<()>) {
     });
 }
 
-/// A request that waits for three others.
+/// Spawns a request that waits for three others.
 fn checkout() -> Vec<oneshot::Sender<u32>> {
     let (price, price_reply) = oneshot::channel();
     let (stock, stock_reply) = oneshot::channel();
@@ -187,7 +187,7 @@ async fn call(reply: oneshot::Receiver<u32>) -> Option<u32> {
     timeout(HOUR, reply).await.ok()?.ok()
 }
 
-/// Timers.
+/// Spawns tasks that wait for timers.
 fn sessions(count: u64) {
     for number in 0..count {
         let expiry = async move { sleep(HOUR + Duration::from_secs(number)).await };
@@ -195,14 +195,14 @@ fn sessions(count: u64) {
     }
 }
 
-/// A worker that waits for work.
+/// Spawns a worker that waits for work.
 fn mailer() -> mpsc::Sender<String> {
     let (mails, mut inbox) = mpsc::channel::<String>(16);
     spawn(async move { while inbox.recv().await.is_some() {} });
     mails
 }
 
-/// Tasks that wait for a change.
+/// Spawns tasks that wait for a change.
 fn config_watchers(count: usize) -> watch::Sender<u32> {
     let (config, _) = watch::channel(0);
     for _ in 0..count {
@@ -213,7 +213,7 @@ fn config_watchers(count: usize) -> watch::Sender<u32> {
     config
 }
 
-/// A call on the blocking pool that takes its time.
+/// Starts a call on the blocking pool that takes its time.
 fn thumbnail() -> io::Result<PipeWriter> {
     let (camera, picture) = io::pipe()?;
     spawn_blocking(move || read_picture(camera));
@@ -226,7 +226,7 @@ fn read_picture(mut camera: PipeReader) -> io::Result<Vec<u8>> {
     Ok(picture)
 }
 
-/// A supervisor and the parts of its job.
+/// Spawns a supervisor and the parts of its job.
 fn exporter() -> oneshot::Sender<()> {
     let (start, started) = oneshot::channel::<()>();
     let export = async move {
@@ -244,7 +244,7 @@ fn exporter() -> oneshot::Sender<()> {
     start
 }
 
-/// Spawned as everybody does, without a name: these are found in a copy of the process.
+/// Spawns tasks the usual way, without a name: these are found in a copy of the process.
 fn reports(count: usize) {
     for _ in 0..count {
         tokio::spawn(nightly_report());
@@ -257,7 +257,7 @@ async fn nightly_report() {
     }
 }
 
-/// A task that does a little now and then.
+/// Spawns a task that does a little work now and then.
 fn heartbeat() {
     let beat = async {
         let mut tick = interval(Duration::from_millis(100));

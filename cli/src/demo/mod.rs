@@ -15,7 +15,7 @@ use crate::{
 /// Runs the sample service and asks about it, or only serves.
 ///
 /// # Errors
-/// When the service can't be started or one of the commands fails.
+/// If the service can't be started or one of the commands fails.
 pub fn run(args: &DemoArgs, output: &OutputArgs) -> Result<(), Error> {
     if args.serve {
         service::run(args.parent)

@@ -20,12 +20,12 @@ use crate::error::Error;
 
 /// How long the sample service may take to get all its tasks into place.
 const START_TIME: Duration = Duration::from_secs(30);
-/// How long it may take to remove its socket and end.
+/// How long the service may take to remove its socket and exit.
 const END_TIME: Duration = Duration::from_secs(2);
-/// How often to see whether it has ended.
+/// How often to check whether the service has ended.
 const PULSE: Duration = Duration::from_millis(5);
 
-/// The sample service, which ends when this is dropped, and when this process ends.
+/// The sample service, which ends when this is dropped or when this process ends.
 pub(super) struct Sample(Child);
 
 impl Sample {
@@ -36,7 +36,7 @@ impl Sample {
             .arg(std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            // It hears of Ctrl-C by the end of this process, and then has the time to remove its socket.
+            // It learns of Ctrl-C by the end of this process, and then can remove its socket.
             .process_group(0)
             .spawn()
             .map_err(failed("start its service"))?;
@@ -54,11 +54,11 @@ impl Sample {
             return Ok(());
         };
         let (sender, receiver) = mpsc::channel();
-        // A thread, as reading a pipe has no time-out. It ends with the service.
+        // A thread, because reading a pipe has no timeout. It ends with the service.
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines() {
                 if line.is_ok_and(|line| line.starts_with(service::READY)) {
-                    // The receiver is gone if this took too long.
+                    // The receiver is gone if the start took too long.
                     sender.send(()).ok();
                 }
             }
@@ -79,7 +79,7 @@ impl Drop for Sample {
         if let Ok(pid) = i32::try_from(self.pid())
             && !self.has_ended()
         {
-            // It may have ended by itself, which is what is wanted.
+            // It may have ended already, which is fine.
             kill(unistd::Pid::from_raw(pid), Signal::SIGTERM).ok();
             while !self.has_ended() && Instant::now() < end {
                 thread::sleep(PULSE);

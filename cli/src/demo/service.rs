@@ -18,10 +18,10 @@ use tokio::{
 use super::{app, failed};
 use crate::error::Error;
 
-/// What the service's first line begins with, once all its tasks are in place.
+/// The beginning of the service's first line, printed once all its tasks are in place.
 pub(super) const READY: &str = "sample service";
 
-/// One worker gets stuck in a loop: three are left for the others.
+/// One worker gets stuck in a loop, which leaves three for the others.
 const WORKERS: usize = 4;
 
 /// Serves until Ctrl-C, or until process `parent` ends.
@@ -41,7 +41,7 @@ pub(super) fn run(parent: Option<u32>) -> Result<(), Error> {
         .start()
         .map_err(|error| Error::Failed(error.to_string()))?;
     let done = runtime.block_on(serve());
-    // Its own tasks are stuck by design: there is no waiting for them.
+    // Its tasks are stuck by design, so there is no point in waiting for them.
     runtime.shutdown_background();
     rtops_agent::stop();
     done
@@ -50,7 +50,7 @@ pub(super) fn run(parent: Option<u32>) -> Result<(), Error> {
 async fn serve() -> Result<(), Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed("catch Ctrl-C"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed("catch SIGTERM"))?;
-    // Held to the end: what the tasks wait for would come if the other ends were dropped.
+    // Held to the end: if the other ends were dropped, the tasks would stop waiting.
     let _held = Arc::new(app::start().await.map_err(failed("set up its tasks"))?);
     announce(Handle::current().metrics().num_alive_tasks())?;
     tokio::select! {
@@ -73,10 +73,10 @@ fn announce(tasks: usize) -> io::Result<()> {
     out.flush()
 }
 
-/// Has the kernel ask this process to end when its parent ends, however that happens.
+/// Asks the kernel to terminate this process when its parent ends, however that happens.
 fn end_with(parent: u32) -> Result<(), Error> {
     set_pdeathsig(Signal::SIGTERM).map_err(|errno| failed("watch its parent")(errno.into()))?;
-    // It may have ended before the call above.
+    // The parent may have ended before the call above.
     if u32::try_from(getppid().as_raw()) != Ok(parent) {
         return Err(Error::Failed(
             "the demo that wanted this service ended".to_owned(),

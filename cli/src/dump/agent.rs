@@ -1,4 +1,4 @@
-//! What an agent tells of its process in a dump.
+//! What an agent reports about its process in a dump.
 
 use std::time::{Instant, SystemTime};
 
@@ -18,18 +18,18 @@ use crate::{
     find::{client::Session, target::Target},
 };
 
-/// What an agent told, without the end, and what is missing in it.
+/// An agent's replies, without the end, and what is missing from them.
 pub struct Told {
     pub replies: Vec<Reply>,
     pub gaps: Vec<String>,
-    /// When it was asked: what it says was found out no earlier.
+    /// When the agent was asked: what it says is no older than this.
     pub asked_at: Instant,
-    /// Whether it came to its end.
+    /// Whether the replies were received to the end.
     pub is_whole: bool,
 }
 
 impl Told {
-    /// Where memory says which tracked futures a poll is of.
+    /// Returns where memory says which tracked futures are being polled.
     pub fn noted(&self) -> Option<Noted> {
         self.replies.iter().find_map(|reply| match reply {
             Reply::Process(process) => process.tracking.map(|tracking| Noted {
@@ -41,10 +41,10 @@ impl Told {
     }
 }
 
-/// Has the agent let this process trace the other one.
+/// Asks the agent to let this process trace the target.
 ///
 /// # Errors
-/// When the conversation fails.
+/// If the exchange fails or the agent refuses.
 pub fn attach(target: &Target, session: &mut Session) -> Result<(), Error> {
     let failed = |error| target.conversation(error);
     session.ask(&Request::Attach).map_err(failed)?;
@@ -58,7 +58,7 @@ pub fn attach(target: &Target, session: &mut Session) -> Result<(), Error> {
     }
 }
 
-/// The tasks of which memory does not tell where they wait, as what their agent is to poll.
+/// Returns what the agent is to poll: the tasks whose wait can't be found in memory.
 pub fn unread(tasks: Vec<u64>) -> Ask {
     /// More do not fit into a request.
     const MOST: usize = 4096;
@@ -69,10 +69,10 @@ pub fn unread(tasks: Vec<u64>) -> Ask {
     }
 }
 
-/// What the agent of a process tells that is looked at from outside as well.
+/// Asks the agent of a process that is also inspected from outside.
 ///
 /// # Errors
-/// When the agent talks nonsense. That it does not answer is a gap.
+/// If the agent's answer makes no sense. A missing answer is a gap, not an error.
 pub fn ask(
     target: &Target,
     session: &mut Session,
@@ -84,8 +84,8 @@ pub fn ask(
         deadline_ms: target.agent_deadline_ms(),
         ask,
     });
-    // The earliest that it can be: when its answer arrives is later than it was made, by much on a busy machine,
-    // and tasks younger than that would be taken for new ones.
+    // The earliest possible time. The answer arrives after it was made, much later on a busy
+    // machine, and tasks younger than the delay would be taken for new ones.
     let mut told = Told {
         asked_at: Instant::now(),
         replies: Vec::new(),
@@ -119,10 +119,10 @@ pub fn ask(
     }
 }
 
-/// The dump of an agent alone. What came before a connection broke is a dump with gaps.
+/// Takes a dump from the agent alone. What came before a broken connection is a dump with gaps.
 ///
 /// # Errors
-/// When the agent gives no dump, or none of what is wanted, or the file can't be written.
+/// If the agent gives no dump, or nothing of what is wanted, or the file can't be written.
 pub fn take(
     target: &Target,
     session: &mut Session,
@@ -167,7 +167,7 @@ pub fn take(
     Ok((taken, parts))
 }
 
-/// What to ask for, and what has to be left out as the agent can't tell.
+/// Returns what to ask for, and what has to be left out because the agent can't report it.
 fn parts(
     wanted: StackParts,
     session: &Session,

@@ -1,4 +1,4 @@
-//! A dump with what belongs to it: of a process, or from a file that an earlier one was saved to.
+//! A dump and what belongs to it: of a process, or from a file that an earlier dump was saved to.
 
 pub mod agent;
 pub mod image;
@@ -34,34 +34,34 @@ use crate::{
     out::file::{OutputFile, is_dash},
 };
 
-/// The most bytes that are read of a file.
+/// The most bytes to read of a file.
 const MAX_FILE: u64 = 4 << 30;
 
-/// A dump, and whose it is.
+/// A dump, and the process it is of.
 #[derive(Debug)]
 pub struct Taken {
     pub dump: Dump,
     pub pid: Pid,
-    /// The process and its main thread, as the process numbers them.
+    /// The id of the process and its main thread in its own PID namespace.
     pub inner_pid: i32,
     pub name: String,
-    /// `None` where no agent was asked.
+    /// `None` if no agent was asked.
     pub agent_version: Option<String>,
-    /// The start of the process, in clock ticks after boot, where that is known.
+    /// The start time of the process in clock ticks after boot, if known.
     pub start_time: Option<u64>,
-    /// When it was taken.
+    /// When the dump was taken.
     pub at: SystemTime,
-    /// Whether the process can be looked at now.
+    /// Whether the process can be inspected now.
     pub is_live: bool,
-    /// The files of its modules by their paths, where it can't.
+    /// The files of its modules by path, if the process is not live.
     pub files: HashMap<String, Arc<File>>,
-    /// While this is there, showing it yields to all other processes.
+    /// While this exists, showing the dump yields to all other processes.
     pub yielding: Option<Yielding>,
 }
 
 impl Taken {
-    /// What was taken of the process that this head is of. Its memory is gone, and so are the files of its
-    /// modules.
+    /// Makes a dump of the process that `head` describes. Its memory
+    /// and the files of its modules are gone.
     fn new(head: &Saved, name: String, at: SystemTime, dump: Dump) -> Self {
         Self {
             dump,
@@ -77,7 +77,7 @@ impl Taken {
         }
     }
 
-    /// What is shown of it: nothing yet.
+    /// Returns a view of the dump that shows nothing yet.
     pub fn view<'a>(&'a self, frames: &'a Frames) -> View<'a> {
         View {
             pid: self.pid,
@@ -91,7 +91,7 @@ impl Taken {
 /// Receives a dump of a process from its agent, frame by frame.
 ///
 /// # Errors
-/// When the agent gives no dump.
+/// If the agent gives no dump.
 pub fn receive(
     target: &Target,
     next: impl FnMut() -> Result<Reply, ProtocolError>,
@@ -106,7 +106,7 @@ pub fn receive(
     })
 }
 
-/// The first frame of a saved dump that an agent gave.
+/// Returns the first frame of a saved dump that an agent gave.
 pub fn saved(hello: &Hello, pid: Pid, at: SystemTime) -> Saved {
     Saved {
         taken: seconds(at),
@@ -119,27 +119,27 @@ pub fn saved(hello: &Hello, pid: Pid, at: SystemTime) -> Saved {
     }
 }
 
-/// The name of this machine; empty where that is not known.
+/// Returns the name of this machine; empty if unknown.
 pub fn host() -> String {
     let host = gethostname().unwrap_or_default();
     host.to_string_lossy().into_owned()
 }
 
-/// Seconds since 1970.
+/// Returns the seconds since 1970.
 pub fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_secs())
 }
 
-/// The process, as it numbers itself.
+/// Returns the id of the process in its own PID namespace.
 pub fn inner_pid(hello: &Hello) -> i32 {
     i32::try_from(hello.pid).unwrap_or_default()
 }
 
-/// The dump that the arguments name instead of a process, if they do: a saved one, or that of a core file.
+/// Loads the dump that the arguments name instead of a process: a saved one or a core file's.
 ///
 /// # Errors
-/// When the file can't be read or holds nothing of the kind.
+/// If the file can't be read or holds nothing of the kind.
 pub fn of_file(
     source: &SourceArgs,
     detail: Detail,
@@ -159,10 +159,10 @@ pub fn of_file(
     core.map(|core| core::load(&core, wanted)).transpose()
 }
 
-/// Reads a dump that was saved, from standard input if its name is `-`.
+/// Reads a saved dump, from standard input if its name is `-`.
 ///
 /// # Errors
-/// When the file can't be read or holds no dump.
+/// If the file can't be read or holds no dump.
 pub fn load(path: &Path) -> Result<Taken, Error> {
     let unusable = |reason: String| Error::SavedDump {
         path: path.to_owned(),
@@ -200,12 +200,12 @@ fn name(dump: &Dump) -> String {
     name.cloned().unwrap_or_default()
 }
 
-/// A file that a dump is saved to.
+/// A file that a dump is being saved to.
 pub struct Saving {
     path: PathBuf,
     file: OutputFile,
     head: Reply,
-    /// What is not written yet.
+    /// What has not been written yet.
     held: Vec<u8>,
     end: Option<End>,
     failed: Option<String>,
@@ -213,7 +213,7 @@ pub struct Saving {
 
 impl Saving {
     /// # Errors
-    /// When the file can't be made.
+    /// If the file can't be created.
     pub fn begin(path: &Path, head: Saved) -> Result<Self, Error> {
         if is_dash(path) && stdout().is_terminal() {
             return Err(Error::Usage(
@@ -233,14 +233,14 @@ impl Saving {
         Ok(this)
     }
 
-    /// Forgets what is held, as another dump takes the place of the one so far.
+    /// Discards what is held, as another dump takes the place of the one so far.
     pub fn restart(&mut self) {
         self.held.clear();
         self.end = None;
         self.hold(&self.head.clone());
     }
 
-    /// Adds a frame, which is held until another dump can't take the place of this one.
+    /// Adds a frame, and holds it until no other dump can take the place of this one.
     pub fn add(&mut self, reply: &Reply) {
         match reply {
             Reply::End(end) => self.end = Some(end.clone()),
@@ -248,7 +248,7 @@ impl Saving {
         }
     }
 
-    /// Writes a frame as it arrives. Standard output takes nothing back, so that it has to wait.
+    /// Writes a frame as it arrives. Standard output takes nothing back, so frames for it are held.
     pub fn stream(&mut self, reply: &Reply) {
         self.add(reply);
         if !is_dash(&self.path) {
@@ -256,7 +256,7 @@ impl Saving {
         }
     }
 
-    /// Adds to what the dump lacks, if it came to its end.
+    /// Adds gaps to the dump, if its end has arrived.
     pub fn lacks(&mut self, gaps: &[String]) {
         if let Some(end) = &mut self.end {
             end.gaps.extend_from_slice(gaps);
@@ -264,7 +264,7 @@ impl Saving {
     }
 
     /// # Errors
-    /// When it could not be written.
+    /// If the dump could not be written.
     pub fn finish(mut self) -> Result<(), Error> {
         if let Some(end) = self.end.take() {
             self.hold(&Reply::End(end));

@@ -13,7 +13,7 @@ use rtops_symbols::{
 use super::{Taken, image::files};
 use crate::args::SymbolArgs;
 
-/// A process that reads symbols, and where it is to look for them.
+/// A process that reads symbols, and where it looks for them.
 #[derive(Debug)]
 pub struct SymbolReader<'a> {
     args: &'a SymbolArgs,
@@ -22,7 +22,7 @@ pub struct SymbolReader<'a> {
 }
 
 impl<'a> SymbolReader<'a> {
-    /// Starts it; it may take so long for all that it is asked.
+    /// Starts the process; `timeout` covers everything that it is asked.
     pub fn start(args: &'a SymbolArgs, timeout: Duration, shown: Shown) -> Self {
         let process = ReaderProcess::start(ChildOptions {
             timeout,
@@ -36,7 +36,7 @@ impl<'a> SymbolReader<'a> {
         }
     }
 
-    /// Has it read what it needs of the program that an image is of, while something else is found out.
+    /// Makes it read what it needs of the program of an image, while other work goes on.
     pub fn prepare(&self, pid: Option<Pid>, image: &impl Image) {
         let mut modules = image.modules().iter();
         let program = modules.find(|module| module.kind == ModuleKind::MainExecutable);
@@ -46,7 +46,7 @@ impl<'a> SymbolReader<'a> {
         }
     }
 
-    /// The symbols of a process, or those that are found for a saved dump.
+    /// Returns the symbols of a process, or those found for a saved dump.
     pub fn symbols(self, taken: &Taken) -> Symbols {
         let pid = taken.is_live.then_some(taken.pid);
         let options = self.options(pid, taken.files.clone());

@@ -1,4 +1,4 @@
-//! One conversation with an agent, kept to a deadline.
+//! One conversation with an agent, with a deadline.
 
 use std::{
     io::{self, BufReader, Read, Write},
@@ -18,7 +18,7 @@ use rtops_types::Pid;
 
 use crate::{find::discover::Candidate, proc::proc_files};
 
-/// The most bytes that are read of one answer.
+/// The most bytes to read of one answer.
 const MAX_ANSWER: u64 = 1 << 30;
 /// How long to wait before the next try when the agent's backlog is full.
 const RETRY: Duration = Duration::from_millis(5);
@@ -28,7 +28,7 @@ const NO_USER: u32 = u32::MAX;
 /// Why there is no connection.
 #[derive(Debug)]
 pub enum Unreachable {
-    /// Nobody listens, or somebody whose process can't be told: no agent of ours to see.
+    /// Nobody listens, or a process that can't be identified: no agent that we can see.
     Stale,
     /// The user may not connect.
     Forbidden,
@@ -36,7 +36,7 @@ pub enum Unreachable {
     Silent,
 }
 
-/// A connection whose other side is known to be process `pid`.
+/// A connection whose other end is known to be process `pid`.
 #[derive(Debug)]
 pub struct Peer {
     pub pid: Pid,
@@ -52,7 +52,7 @@ pub struct Session {
 }
 
 impl Peer {
-    /// Connects and asks the kernel who listens. The deadline holds for the whole conversation.
+    /// Connects and asks the kernel who listens. The deadline applies to the whole conversation.
     pub fn connect(candidate: &Candidate, deadline: Instant) -> Result<Self, Unreachable> {
         let (stream, pid) = connect(&candidate.path, deadline)?;
         if !owner_fits(candidate.owner, pid) {
@@ -82,8 +82,8 @@ impl Session {
     /// Sends the request.
     pub fn ask(&mut self, request: &Request) -> Result<(), ProtocolError> {
         match request.send(self.stream.get_mut()) {
-            // An agent that turns a client away says why and hangs up, before this is sent or in the middle of
-            // it; what it said can still be read.
+            // An agent that turns a client away says why and hangs up, before or while this is
+            // sent; what it said can still be read.
             Err(ProtocolError::Io(error))
                 if matches!(
                     error.kind(),
@@ -117,8 +117,8 @@ fn connect(path: &Path, deadline: Instant) -> Result<(Stream, Pid), Unreachable>
                 _ => Unreachable::Stale,
             })?;
         // A full backlog leaves the socket unconnected, without an error. `peer_creds` of
-        // interprocess does not tell that from a peer in a PID namespace that is not visible from
-        // here, whose id is 0 as well.
+        // interprocess does not tell that from a peer in a PID namespace that is
+        // invisible from here, whose id is 0 as well.
         let peer = getsockopt(&stream, PeerCredentials).map_err(|_| Unreachable::Stale)?;
         if peer.uid() != NO_USER {
             return match peer.pid() {
@@ -126,7 +126,7 @@ fn connect(path: &Path, deadline: Instant) -> Result<(Stream, Pid), Unreachable>
                 _ => Err(Unreachable::Stale),
             };
         }
-        // No event tells when the backlog of a Unix socket has room again.
+        // No event says when the backlog of a Unix socket has room again.
         if Instant::now() + RETRY > deadline {
             return Err(Unreachable::Silent);
         }
@@ -134,8 +134,8 @@ fn connect(path: &Path, deadline: Instant) -> Result<(Stream, Pid), Unreachable>
     }
 }
 
-/// Whether the socket file belongs to the process's user, or to root, as that of a service does
-/// which gave up its rights after it had started.
+/// Whether the socket file belongs to the process's user, or to root, as that of a service that
+/// drops its privileges after it has started.
 fn owner_fits(owner: u32, pid: Pid) -> bool {
     let euid = || {
         Some(
@@ -147,7 +147,7 @@ fn owner_fits(owner: u32, pid: Pid) -> bool {
     owner == 0 || euid() == Some(owner)
 }
 
-/// A stream whose reads and writes all end at one instant, and which ends after so many bytes.
+/// A stream whose reads and writes share a deadline, and which ends after a number of bytes.
 #[derive(Debug)]
 struct Deadlined {
     stream: Stream,
@@ -158,7 +158,7 @@ struct Deadlined {
 impl Deadlined {
     fn remaining(&self) -> io::Result<Duration> {
         let remaining = self.deadline.saturating_duration_since(Instant::now());
-        // A time-out of zero would mean none.
+        // A timeout of zero would mean none.
         if remaining.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
@@ -189,7 +189,7 @@ impl Write for Deadlined {
     }
 }
 
-/// A socket's time-out shows as `WouldBlock`.
+/// Turns `WouldBlock`, by which a socket reports a timeout, into `TimedOut`.
 fn timed_out(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),

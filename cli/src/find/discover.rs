@@ -1,8 +1,8 @@
-//! Where agents' sockets lie: in the directories of this mount namespace and, below
-//! `/proc/PID/root`, in those of every other one that the user may enter; and wherever the sockets are on
-//! which the processes listen.
+//! Where agents' sockets are: in the directories of this mount namespace and,
+//! under `/proc/PID/root`, of every other one that the user may enter; and
+//! wherever else a process listens on one.
 //!
-//! What is found here is a hint. Only a connection tells who listens: see [`super::client`].
+//! What is found here is a hint. Only a connection shows who listens: see [`super::client`].
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,9 +25,9 @@ use crate::proc::{
     unix_sockets,
 };
 
-/// The most files that are looked at in one directory: anybody can fill a directory of theirs.
+/// The most files to look at in one directory: anybody can fill their own.
 const MAX_FILES: usize = 4096;
-/// The most descriptors of one process that are looked at.
+/// The most descriptors of one process to look at.
 const MAX_DESCRIPTORS: usize = 1 << 20;
 
 /// A socket that may be an agent's.
@@ -36,13 +36,13 @@ pub struct Candidate {
     pub path: PathBuf,
     /// The owner of the socket file.
     pub owner: u32,
-    /// The process that the file's name means, if there is such a process.
+    /// The process that the file's name refers to, if it exists.
     pub hint: Option<Pid>,
     file: SocketFile,
     identity: (u64, u64),
 }
 
-/// What a process sees as its file system; two processes with equal views see the same sockets.
+/// What a process sees as its file system; processes with equal views see the same sockets.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 struct View {
     mount_namespace: PathBuf,
@@ -50,9 +50,9 @@ struct View {
 }
 
 impl View {
-    /// `None` where the user may not know.
+    /// Returns `None` if the user may not know.
     fn of(process: &Process) -> Option<Self> {
-        // `Process::namespaces` would look at ten more links, for each process of the machine.
+        // `Process::namespaces` would read ten more links, for each process of the machine.
         let link = format!("/proc/{}/ns/mnt", process.pid());
         Some(Self {
             mount_namespace: fs::read_link(link).ok()?,
@@ -61,10 +61,10 @@ impl View {
     }
 }
 
-/// The sockets of all processes whose file system the user may see.
+/// Finds the sockets of all processes whose file system the user may see.
 ///
 /// # Errors
-/// When `/proc` can't be read.
+/// If `/proc` can't be read.
 pub fn everywhere() -> ProcResult<Vec<Candidate>> {
     let myself = Process::myself()?;
     let own = View::of(&myself);
@@ -92,8 +92,8 @@ pub fn everywhere() -> ProcResult<Vec<Candidate>> {
     Ok(candidates)
 }
 
-/// The sockets that may be those of one process. Those of other users are left out: one that
-/// never accepts could use up the time.
+/// Finds the sockets that may be those of one process. Those of other users are left out: one
+/// that never accepts could use up the time.
 pub fn of_process(process: &Process) -> Vec<Candidate> {
     let inner = inner_pid(process);
     let owner = proc_files::status(process).ok().map(|status| status.euid);
@@ -113,8 +113,8 @@ pub fn of_process(process: &Process) -> Vec<Candidate> {
     candidates
 }
 
-/// The sockets on which the process itself listens and that are named as its agent's, wherever they lie:
-/// where it was told to put them is for its own environment to say.
+/// Finds the sockets that the process itself listens on and that are named as its agent's, wherever
+/// they are: only its own environment says where it puts them.
 fn sockets_of(process: &Process, inner: i32) -> Vec<Candidate> {
     let named: HashMap<u64, PathBuf> = agents_in(process)
         .filter(|listening| i32::try_from(listening.file.pid).ok() == Some(inner))
@@ -140,7 +140,7 @@ fn sockets_of(process: &Process, inner: i32) -> Vec<Candidate> {
     paths.into_iter().filter_map(candidate).collect()
 }
 
-/// A socket that a process listens on, by its name one of an agent.
+/// A socket that a process listens on, with the name of an agent's.
 #[derive(Debug)]
 pub struct Listening {
     file: SocketFile,
@@ -148,7 +148,7 @@ pub struct Listening {
     path: PathBuf,
 }
 
-/// Those of the network namespace that a process is in.
+/// Returns the agents' sockets in the network namespace of a process.
 fn agents_in(process: &Process) -> impl Iterator<Item = Listening> {
     let sockets = unix_sockets::of(process).unwrap_or_default().into_iter();
     sockets
@@ -163,11 +163,11 @@ fn agents_in(process: &Process) -> impl Iterator<Item = Listening> {
         })
 }
 
-/// The processes that run and by the names of sockets have an agent, as far as this network and PID
-/// namespace go. Everybody may see these names, and everybody may give a socket such a name.
+/// Returns the running processes that have an agent, by the names of sockets in this network and
+/// PID namespace. Everybody may see these names, and everybody may give a socket such a name.
 ///
 /// # Errors
-/// When `/proc` can't be read.
+/// If `/proc` can't be read.
 pub fn named_by_sockets() -> ProcResult<HashSet<Pid>> {
     let own = Process::myself()?;
     Ok(agents_in(&own)
@@ -175,7 +175,7 @@ pub fn named_by_sockets() -> ProcResult<HashSet<Pid>> {
         .collect())
 }
 
-/// The sockets in whatever directories, of processes that run in this network and PID namespace.
+/// Finds the sockets in any directory of processes in this network and PID namespace.
 fn elsewhere(myself: &Process) -> impl Iterator<Item = Candidate> {
     agents_in(myself).filter_map(|listening| {
         let pid = process_named_by(listening.file)?;
@@ -187,22 +187,22 @@ fn elsewhere(myself: &Process) -> impl Iterator<Item = Candidate> {
     })
 }
 
-/// The process that a socket of this mount namespace is named after, if it still runs.
+/// Returns the process that a socket of this mount namespace is named after, if it still runs.
 fn process_named_by(file: SocketFile) -> Option<Pid> {
     let pid = Pid::try_from(file.pid).ok()?;
     let stat = proc_files::process(pid).ok()?.stat().ok()?;
     (stat.starttime == file.start_time).then_some(pid)
 }
 
-/// The network namespace of a process; `None` where the user may not know.
+/// Returns the network namespace of a process; `None` if the user may not know.
 fn network_of(process: &Process) -> Option<PathBuf> {
     fs::read_link(format!("/proc/{}/ns/net", process.pid())).ok()
 }
 
-/// The sockets in the one file system that all `processes` see; of a network other than this one, in all its
-/// directories.
+/// Finds the sockets in the one file system that all `processes` see; if they are in another
+/// network than `network`, in all its directories.
 fn sockets_inside(processes: &[Process], network: Option<&PathBuf>) -> Vec<Candidate> {
-    // Any of them leads there; the first may have ended.
+    // Any of the processes leads there; the first may have ended.
     let mut found = processes
         .iter()
         .map(|process| sockets(&root_of(Pid::new(process.pid()))))
@@ -233,7 +233,7 @@ fn root_of(pid: Pid) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/root"))
 }
 
-/// The id that a process has in its own PID namespace.
+/// Returns the id of a process in its own PID namespace.
 fn inner_pid(process: &Process) -> i32 {
     let inner = proc_files::status(process)
         .ok()
@@ -243,7 +243,7 @@ fn inner_pid(process: &Process) -> i32 {
         .unwrap_or(process.pid())
 }
 
-/// All sockets below `root` that are named as an agent's.
+/// Finds all sockets below `root` that are named as an agent's.
 fn sockets(root: &Path) -> Vec<Candidate> {
     directories(root)
         .iter()
@@ -254,7 +254,7 @@ fn sockets(root: &Path) -> Vec<Candidate> {
         .collect()
 }
 
-/// The socket of this path, if it is named as an agent's.
+/// Returns the socket at this path, if it is named as an agent's.
 fn candidate(path: PathBuf) -> Option<Candidate> {
     let file = SocketFile::parse(path.file_name()?.to_str()?)?;
     let metadata = path.symlink_metadata().ok()?;
@@ -267,13 +267,13 @@ fn candidate(path: PathBuf) -> Option<Candidate> {
     })
 }
 
-/// `$RTOPS_DIR` if it is set, else the default directory of every user.
+/// Returns `$RTOPS_DIR` if it is set, else the default directory of every user.
 fn directories(root: &Path) -> Vec<PathBuf> {
     if let Some(chosen) = chosen_directory() {
         return vec![root.join(chosen.strip_prefix("/").unwrap_or(&chosen))];
     }
     let parent = root.join("tmp");
-    // The link of this machine's own administrator is another thing.
+    // A link made by this machine's own administrator is fine.
     if root != Path::new("/") && !is_real_directory(&parent) {
         return Vec::new();
     }
@@ -298,7 +298,7 @@ fn is_default_name(name: &str) -> bool {
     user.is_some_and(|user| directory_name(Uid::from_raw(user)) == name)
 }
 
-/// A link made by somebody inside a container would lead to a place outside of it.
+/// Whether a path is a directory and no link: one made inside a container would lead out of it.
 fn is_real_directory(path: &Path) -> bool {
     path.symlink_metadata()
         .is_ok_and(|metadata| metadata.is_dir())

@@ -1,4 +1,4 @@
-//! The same question to every agent at once; one that hangs delays nobody.
+//! Asks every agent the same question at once; one that hangs delays nobody.
 
 use std::{
     collections::HashSet,
@@ -15,10 +15,10 @@ use crate::find::{
     parallel::{self, Workers},
 };
 
-/// How long all agents together have.
+/// How long all agents together may take.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How many conversations there are at a time; only so many silent agents can delay one that
-/// answers.
+/// How many conversations there are at once; only this many
+/// silent agents can delay one that answers.
 const WORKERS: Workers = Workers {
     most: 512,
     stack: 256 << 10,
@@ -32,21 +32,21 @@ pub struct Asked<T> {
     pub answer: Answer<T>,
 }
 
-/// What an agent made of the question.
+/// How an agent responded to the question.
 #[derive(Debug)]
 pub enum Answer<T> {
     /// It answered.
     Given(Hello, T),
-    /// It did not, in time.
+    /// It did not answer in time.
     Silent,
     /// The conversation went wrong.
     Wrong(ProtocolError),
 }
 
-/// Holds one conversation with each agent that the user may talk to, ordered by process id.
+/// Holds one conversation with each agent that the user may talk to; returns them ordered by PID.
 ///
 /// # Errors
-/// When `/proc` can't be read.
+/// If `/proc` can't be read.
 pub fn ask_every_agent<T: Send>(
     question: impl Fn(&mut Session) -> Result<T, ProtocolError> + Sync,
 ) -> ProcResult<Vec<Asked<T>>> {
@@ -56,7 +56,7 @@ pub fn ask_every_agent<T: Send>(
         ask(candidate, deadline, &question)
     });
     let mut found: Vec<_> = answers.into_iter().flatten().collect();
-    // Of two sockets of one process, the one that works is its agent's.
+    // If a process has two sockets, the one that works is its agent's.
     found.sort_by_key(|asked| {
         let given = matches!(asked.answer, Answer::Given(..));
         (asked.pid, !given)

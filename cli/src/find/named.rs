@@ -15,19 +15,19 @@ use crate::{
     proc::{self, Reader, proc_files},
 };
 
-/// The most processes that are listed where a name is ambiguous.
+/// The most processes to list if a name is ambiguous.
 const MAX_LISTED: usize = 20;
-/// The most characters that are shown of a command line there.
+/// The most characters of a command line to show there.
 const MAX_COMMAND: usize = 120;
 
-/// A process that can be meant.
+/// A process that could be meant.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Named {
     pub pid: Pid,
     pub name: String,
 }
 
-/// What a name comes to.
+/// What a name means.
 #[derive(Debug, PartialEq)]
 pub enum Meant {
     None,
@@ -35,24 +35,24 @@ pub enum Meant {
     Several(Several),
 }
 
-/// The processes that can be meant.
+/// The processes that could be meant.
 #[derive(Debug, PartialEq)]
 pub struct Several {
     common: Common,
     processes: Vec<Named>,
 }
 
-/// What they have in common.
+/// What the processes have in common.
 #[derive(Debug, PartialEq)]
 enum Common {
     Name(String),
     Beginning(String),
-    /// No name was given, and they can be inspected.
+    /// No name was given, and all of them can be inspected.
     Kind,
 }
 
 impl Several {
-    /// The processes that have this name.
+    /// Collects the processes that have this name.
     pub fn named(name: &str, mut processes: Vec<Named>) -> Self {
         processes.sort_by_key(|named| named.pid);
         Self {
@@ -61,7 +61,7 @@ impl Several {
         }
     }
 
-    /// The processes that can be meant where no name is given.
+    /// Collects the processes that could be meant if no name is given.
     pub fn candidates(mut processes: Vec<Named>) -> Self {
         processes.sort_by_key(|named| named.pid);
         Self {
@@ -72,8 +72,8 @@ impl Several {
 }
 
 impl Named {
-    /// Its name is what the agent states, else that of the executable; `None` where something else
-    /// listens.
+    /// Names a process as its agent states, else by its executable;
+    /// returns `None` if something else listens.
     pub fn of_agent<T>(asked: &Asked<T>) -> Option<Self> {
         let pid = asked.pid;
         let name = match &asked.answer {
@@ -84,10 +84,10 @@ impl Named {
         Some(Self { pid, name })
     }
 
-    /// All processes that the user may see but these and rtops itself.
+    /// Returns all processes that the user may see except `known` and rtops itself.
     ///
     /// # Errors
-    /// When `/proc` can't be read.
+    /// If `/proc` can't be read.
     pub fn of_all_but(known: &[Self]) -> ProcResult<Vec<Self>> {
         let mut known: HashSet<Pid> = known.iter().map(|named| named.pid).collect();
         known.insert(Pid::own());
@@ -104,8 +104,8 @@ impl Named {
     }
 }
 
-/// Finds what `text` means: a whole name before the beginning of one, and either in an earlier
-/// group before a later one. A number is no beginning: it is a PID that was mistyped.
+/// Finds what `text` means: a whole name goes before the beginning of one, and within each, an
+/// earlier group before a later one. A number is no beginning: it is a mistyped PID.
 pub fn meant(text: &str, groups: &[&[Named]]) -> Meant {
     let may_begin = !text.is_empty() && text.parse::<i64>().is_err();
     let fits = |named: &&Named, is_whole: bool| match is_whole {
@@ -230,7 +230,7 @@ mod tests {
     fn a_long_list_is_cut_and_hostile_names_are_harmless() {
         let processes: Vec<Named> = (0..30)
             .map(|number| Named {
-                // No such process: its command line is not known.
+                // There is no such process, so its command line is unknown.
                 pid: Pid::new(i32::MAX - number),
                 name: "evil\u{1b}[2J".to_owned(),
             })

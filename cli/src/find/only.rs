@@ -1,4 +1,4 @@
-//! The process that is meant where none is named: the only one that can be.
+//! The process that is meant if none is named: the only one that can be.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
@@ -24,10 +24,10 @@ pub enum Candidates {
     All,
 }
 
-/// The only process of this user that has an agent or runs tokio; root may mean those of all users.
+/// Returns the only process of this user, or of any user for root, that has an agent or runs tokio.
 ///
 /// # Errors
-/// When there is none, or more than one.
+/// If there is none, or more than one.
 pub fn process(among: Candidates) -> Result<Pid, Error> {
     let agents: Vec<Asked<()>> = ask_every_agent(|_| Ok(()))?;
     let agents = agents.iter().filter_map(Named::of_agent);
@@ -68,7 +68,7 @@ fn is_ours(pid: Pid) -> bool {
     user.is_root() || owner() == Some(user.as_raw())
 }
 
-/// Whether it is this program, which has tokio for its demo only.
+/// Whether a process runs rtops itself, which contains tokio only for its demo.
 fn is_rtops(pid: Pid) -> bool {
     let program = |process: &str| {
         let metadata = fs::metadata(Path::new("/proc").join(process).join("exe")).ok()?;

@@ -1,21 +1,21 @@
-//! The same work for many items, some of them at a time.
+//! The same work for many items, several at once.
 
 use std::{
     sync::{Mutex, PoisonError},
     thread,
 };
 
-/// What does the work.
+/// The threads that do the work.
 #[derive(Clone, Copy, Debug)]
 pub struct Workers {
     /// The most threads.
     pub most: usize,
-    /// The stack of each, in bytes.
+    /// The stack size of each, in bytes.
     pub stack: usize,
 }
 
-/// Does the work for all items; the results are in their order. This thread works, too, and alone
-/// where the system gives it no other.
+/// Does the work for all items and returns the results in their order. This thread works too,
+/// alone if the system gives it no others.
 pub fn map<T: Send, R: Send>(
     items: Vec<T>,
     workers: Workers,

@@ -1,5 +1,5 @@
-//! Which processes run a Rust program. Each program is looked at once, however many processes run
-//! it, and so is cheap to ask for every process of the machine. A process of its own reads them.
+//! Which processes run a Rust program. Each program is read once, however many processes run it, so
+//! asking for every process of the machine is cheap. A separate process reads the programs.
 
 use std::{
     collections::HashMap,
@@ -19,10 +19,10 @@ use crate::{
     proc::proc_files::{self, CommandLine},
 };
 
-/// How long it may take to read the programs of a machine.
+/// How long reading the programs of a machine may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The programs that were looked at.
+/// The programs that were read.
 #[derive(Debug)]
 pub struct Programs {
     known: HashMap<Identity, Option<Built>>,
@@ -38,7 +38,7 @@ impl Default for Programs {
     }
 }
 
-/// A file as it is: its number is given to another one once it is deleted.
+/// A file in its current state: once it is deleted, another file gets its number.
 #[derive(Debug, Eq, Hash, PartialEq)]
 struct Identity {
     device: u64,
@@ -49,24 +49,24 @@ struct Identity {
 /// What a process runs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Program {
-    /// A program of Rust.
+    /// A Rust program.
     Rust(Built),
-    /// Another one, or none at all, as the kernel's own processes.
+    /// Another program, or none at all, as with the kernel's own processes.
     Other,
-    /// The user may not know.
+    /// The user may not see it.
     Hidden,
 }
 
 impl Programs {
-    /// Begins a look at all of them.
+    /// Begins a look at all programs.
     pub fn begin(&mut self) {
         self.reader.renew();
     }
 
-    /// Whether all were looked at that may be.
+    /// Checks that every readable program was read.
     ///
     /// # Errors
-    /// When the process that reads them failed over one, or had no time left.
+    /// If the process that reads them failed on one, or ran out of time.
     pub fn checked(&self) -> Result<(), Error> {
         match self.reader.failure() {
             Some(failure) => Err(Error::Partial(vec![failure.to_owned()])),
@@ -74,9 +74,9 @@ impl Programs {
         }
     }
 
-    /// What a process runs.
+    /// Returns what a process runs.
     pub fn of(&mut self, pid: Pid) -> Program {
-        // What reads them is a part of this command.
+        // The process that reads programs is part of this command.
         let reader = self.reader.process_id();
         if reader.is_some_and(|reader| Pid::try_from(reader) == Ok(pid)) {
             return Program::Other;
@@ -112,11 +112,11 @@ fn hidden(pid: Pid) -> Program {
     }
 }
 
-/// Opens the program that a process runs, even if another one has its path by now, or none.
+/// Opens the program that a process runs, even if its path is another file's by now, or no one's.
 ///
 /// # Errors
-/// When the process has ended, is one of the kernel's, or the user may not; and when its program lies
-/// where to read it may wait for ever.
+/// If the process has ended, is one of the kernel's, or the user may not open it; also if reading
+/// from where the program is could block forever.
 pub fn open(pid: Pid) -> Result<File, ReadError> {
     let program = find(pid).map_err(|refusal| match refusal {
         Refusal::Io(error) => error,
@@ -129,7 +129,7 @@ fn find(pid: Pid) -> Result<Regular, Refusal> {
     Regular::at(Path::new(&executable(pid)), NamedBy::Target)
 }
 
-/// Its path, in the process's own file system.
+/// Returns the path of the program, in the process's own file system.
 pub fn path(pid: Pid) -> Option<String> {
     let path = fs::read_link(executable(pid)).ok()?;
     Some(path.to_string_lossy().into_owned())
@@ -139,10 +139,10 @@ fn executable(pid: Pid) -> String {
     format!("/proc/{pid}/exe")
 }
 
-/// The numbers of all processes but this one, in their order.
+/// Returns the PIDs of all processes but this one, in ascending order.
 ///
 /// # Errors
-/// When `/proc` can't be read.
+/// If `/proc` can't be read.
 pub fn others() -> io::Result<Vec<Pid>> {
     let own = Pid::own();
     let entries = fs::read_dir("/proc")?.flatten();

@@ -39,19 +39,19 @@ enum Among {
 }
 
 impl Target {
-    /// Finds a process whose agent is to be asked: by its id if the text is the number of one, else
-    /// by its name among those that have an agent.
+    /// Finds a process whose agent is to be asked: by its id if the text is the id of a process,
+    /// else by its name among those that have an agent.
     ///
     /// # Errors
-    /// When there is no such process, several are meant, or it can't be seen.
+    /// If there is no such process, several are meant, or the user can't see it.
     pub fn find(args: &TargetArgs) -> Result<Self, Error> {
         Self::find_among(Among::Agents, args)
     }
 
-    /// All processes with an agent that the user may talk to, also those that do not answer.
+    /// Returns all processes with an agent that the user may talk to, even if it does not answer.
     ///
     /// # Errors
-    /// When `/proc` can't be read.
+    /// If `/proc` can't be read.
     pub fn all(timeout: Duration) -> Result<Vec<Self>, Error> {
         let found = ask_every_agent(|_| Ok(()))?;
         let agents = found
@@ -65,8 +65,8 @@ impl Target {
         Ok(targets.collect())
     }
 
-    /// Finds a process that may have an agent or not: by its name among those that have one, then
-    /// among all that the user may see.
+    /// Finds a process with or without an agent: by its name among those that have one,
+    /// then among all that the user may see.
     ///
     /// # Errors
     /// As [`Self::find`].
@@ -97,7 +97,7 @@ impl Target {
         if let Ok(process) = proc_files::process(pid) {
             return Ok(Self::of_process(&whole(process), timeout));
         }
-        // A number may be a name as well.
+        // A number may also be a name.
         Self::by_name(among, text, timeout).map_err(|error| match error {
             Error::NoSuchName(_) if pid.as_raw() > 0 => Error::NoSuchProcess(pid),
             Error::NoSuchName(_) => Error::Usage(format!("{pid} is no PID")),
@@ -141,11 +141,11 @@ impl Target {
         Ok(Self::of_process(&process, timeout))
     }
 
-    /// Connects and exchanges greetings. What follows is under the same deadline.
+    /// Connects and exchanges greetings. The deadline also covers what follows.
     ///
     /// # Errors
-    /// When there is no agent, it is stopped, it may not be asked, does not answer, or speaks another
-    /// version.
+    /// If there is no agent, the process is stopped, or the agent may not be asked, does
+    /// not answer, or speaks another version.
     pub fn open(&self) -> Result<Session, Error> {
         refuse_silent(self.pid)?;
         let deadline = Instant::now() + self.timeout;
@@ -171,10 +171,10 @@ impl Target {
         Err(worst.unwrap_or_else(|| self.without_agent()))
     }
 
-    /// As [`Self::open`]; `None` for a process that has no agent.
+    /// As [`Self::open`]; returns `None` if the process has no agent.
     ///
     /// # Errors
-    /// When it has one, or may have one, that can't be asked.
+    /// If the process has an agent, or may have one, that can't be asked.
     pub fn open_if_any(&self) -> Result<Option<Session>, Error> {
         match self.open() {
             Ok(session) => Ok(Some(session)),
@@ -183,11 +183,11 @@ impl Target {
         }
     }
 
-    /// Asks for what is answered with one frame, which `wanted` takes out of the reply.
+    /// Asks for an answer of one frame, which `wanted` extracts from the reply.
     ///
     /// # Errors
-    /// When the conversation fails, the agent refuses, or the answer ends without that frame:
-    /// `without` says what kind of an answer that is.
+    /// If the conversation fails, the agent refuses, or the answer ends without that
+    /// frame; `without` names such an answer.
     pub fn ask<T>(
         &self,
         session: &mut Session,
@@ -206,7 +206,7 @@ impl Target {
         }
     }
 
-    /// The error that an answer makes no sense, for this reason.
+    /// Returns the error for an answer that makes no sense.
     pub fn nonsense(&self, reason: &str) -> Error {
         Error::Nonsense {
             pid: self.pid,
@@ -214,17 +214,17 @@ impl Target {
         }
     }
 
-    /// Turns what went wrong in the conversation into what the user is told.
+    /// Turns an error of the conversation into what the user is told.
     pub fn conversation(&self, error: ProtocolError) -> Error {
         Error::conversation(self.pid, self.timeout, error)
     }
 
-    /// The time that the agent may take for a dump: half, the rest is for sending it.
+    /// Returns the milliseconds the agent may take for a dump: half; the rest is for sending.
     pub fn agent_deadline_ms(&self) -> u32 {
         u32::try_from(self.timeout.as_millis() / 2).unwrap_or(u32::MAX)
     }
 
-    /// No socket was found: there is none, or the user can't see it.
+    /// Says why no socket was found: there is none, or the user can't see it.
     fn without_agent(&self) -> Error {
         let Ok(process) = proc_files::process(self.pid) else {
             return Error::NoSuchProcess(self.pid);
@@ -232,7 +232,7 @@ impl Target {
         let user = geteuid();
         let foreign =
             proc_files::status(&process).is_ok_and(|status| Uid::from_raw(status.euid) != user);
-        // A process of the same user in a container with more rights is closed as well.
+        // A process of the same user in a container with more privileges is closed to us as well.
         if !user.is_root() && (foreign || process.root().is_err()) {
             return self.forbidden();
         }
@@ -256,10 +256,10 @@ impl Target {
     }
 }
 
-/// Whoever looks at a process from outside stops it for a moment, which is no reason to give up.
+/// Anyone who looks at a process from outside stops it for a moment, which is no reason to give up.
 const MOMENT: Duration = Duration::from_millis(250);
 
-/// Says of a process that is stopped, or has ended and is there all the same, that it is so: it would never answer.
+/// Returns an error if a process is stopped or a zombie: it would never answer.
 fn refuse_silent(pid: Pid) -> Result<(), Error> {
     let end = Instant::now() + MOMENT;
     loop {
@@ -292,8 +292,8 @@ fn refuse_silent(pid: Pid) -> Result<(), Error> {
     }
 }
 
-/// The process that a thread is one of: `rtops stack` shows the ids of threads, and /proc has a
-/// directory for each.
+/// Returns the process that a thread belongs to: `rtops stack` shows the ids of
+/// threads, and /proc has a directory for each.
 fn whole(process: Process) -> Process {
     let main = proc_files::status(&process).ok().map(|status| status.tgid);
     main.filter(|main| *main != process.pid())
@@ -301,8 +301,8 @@ fn whole(process: Process) -> Process {
         .unwrap_or(process)
 }
 
-/// No agent has that name where agents are looked for. A process that has it may have an agent
-/// elsewhere, or deserves the better answer.
+/// Looks for a name that no known agent has. A process of this name may have an agent
+/// elsewhere, or deserves a better error message.
 fn elsewhere(name: &str, agents: &[Named], timeout: Duration) -> Result<Target, Error> {
     let others = Named::of_all_but(agents).unwrap_or_default();
     let named = others.iter().filter(|named| named.name == name);

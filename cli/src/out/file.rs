@@ -1,10 +1,10 @@
-//! Files that the user names for a result: never half a file under that name, and never somebody
-//! else's.
+//! Files that the user names for a result: there is never half a file
+//! under that name, and never somebody else's.
 //!
-//! A new file is written without a name where the file system knows such, so that nothing is left of
-//! it however rtops ends; else under a random one. It gets the name that was asked for when it is
-//! whole, in place of whatever has it then: a link of that name is replaced, not followed. Only what
-//! is no file at all, such as a pipe, is written to as it is.
+//! A new file has no name while it is written, if the file system supports that, so that nothing is
+//! left of it however rtops ends; else it has a random one. Once complete, it gets the name that
+//! was asked for, in place of whatever has it then: a link of that name is replaced, not followed.
+//! Only what is not a regular file, such as a pipe, is written to directly.
 
 use std::{
     fs::{File, OpenOptions},
@@ -27,12 +27,12 @@ use tempfile::{Builder, TempPath};
 use super::paged::Paged;
 use crate::error::Error;
 
-/// How the name of a file begins that is not whole yet.
+/// The prefix of the name of an incomplete file.
 const PREFIX: &str = ".rtops-";
-/// A dump tells more about a service than others should know.
+/// A dump reveals more about a service than others should know.
 const MODE: u32 = 0o600;
 
-/// Where a result is written to.
+/// Where a result is written.
 #[derive(Debug)]
 pub struct OutputFile {
     writer: Writer,
@@ -47,34 +47,34 @@ enum Writer {
     File(File),
 }
 
-/// A file that does not have its name yet.
+/// A file that does not have its final name yet.
 #[derive(Debug)]
 struct New {
     path: PathBuf,
-    /// The random one, where there has to be one. The file is removed if this is dropped.
+    /// The random name, if it needs one. The file is removed if this is dropped.
     interim: Option<TempPath>,
 }
 
-/// Whether the name is that of standard input or output.
+/// Whether the name stands for standard input or output.
 pub fn is_dash(path: &Path) -> bool {
     path == Path::new("-")
 }
 
 impl OutputFile {
-    /// Standard output.
+    /// Writes to standard output.
     pub fn stdout() -> Self {
         Self::existing(Writer::Stdout(io::stdout()))
     }
 
-    /// Standard output, in a pager if it is a terminal that has no room for all.
+    /// Writes to standard output, in a pager if it is a terminal without room for everything.
     pub fn paged(yielding: Option<Yielding>) -> Self {
         Self::existing(Writer::Paged(Paged::begin(yielding)))
     }
 
-    /// Begins a file of this name, or opens what is there if that is no file; `-` is standard output.
+    /// Begins a file of this name, or opens what is there if it is no file; `-` is standard output.
     ///
     /// # Errors
-    /// When no file can be made in its directory, or what is there can't be written to.
+    /// If no file can be created in its directory, or what is there can't be written to.
     pub fn create(path: &Path) -> Result<Self, Error> {
         Self::begin(path).map_err(|source| Error::CreateOutput {
             path: path.to_owned(),
@@ -103,7 +103,7 @@ impl OutputFile {
         let path = path.to_owned();
         let (file, interim) = match nameless(directory_of(&path)) {
             Ok(file) => (file, None),
-            // The file system knows no such files, or, by the latter, the kernel.
+            // The file system does not support such files, or, for the latter error, the kernel.
             Err(error) if is(&error, Errno::EOPNOTSUPP) || is(&error, Errno::EISDIR) => {
                 let (file, interim) = with_interim_name(directory_of(&path), |interim| {
                     let flags = OFlag::O_NOFOLLOW;
@@ -124,10 +124,10 @@ impl OutputFile {
         })
     }
 
-    /// Gives the file its name, whatever is in it by now.
+    /// Gives the file its name, whatever it contains by now.
     ///
     /// # Errors
-    /// When its directory can't be written to.
+    /// If its directory can't be written to.
     pub fn publish(&mut self) -> io::Result<()> {
         let (Writer::File(file), Some(new)) = (&self.writer, self.new.take()) else {
             return Ok(());
@@ -139,18 +139,18 @@ impl OutputFile {
         Ok(interim.persist(&new.path)?)
     }
 
-    /// Gives the file its name now that all is in it. Where there is a pager, waits until the user
-    /// has left it.
+    /// Gives the file its name, now that it is complete. If there is a
+    /// pager, waits until the user has left it.
     ///
     /// # Errors
-    /// When not all of it could be written, or its directory can't be written to.
+    /// If not all of it could be written, or its directory can't be written to.
     pub fn finish(mut self) -> io::Result<()> {
         self.flush()?;
         if let Writer::Paged(paged) = self.writer {
             return paged.finish();
         }
         if let (Writer::File(file), Some(_)) = (&self.writer, &self.new) {
-            // Or a crash of the machine could leave the name and not what is in it.
+            // Otherwise a crash of the machine could leave the name without the contents.
             file.sync_all()?;
         }
         self.publish()
@@ -177,8 +177,8 @@ impl Write for OutputFile {
     }
 }
 
-/// A descriptor that rtops was started with, by the names that shells and users have for such. What
-/// it leads to is for whoever started rtops to say; what is there already stays.
+/// Opens a descriptor that rtops was started with, by the names that shells and users have for it.
+/// Whoever started rtops decides where it leads; what is there already stays.
 fn own_descriptor(path: &Path) -> Option<io::Result<Writer>> {
     let is_one_of = |names: [&str; 3]| names.iter().any(|name| path == Path::new(name));
     if is_one_of(["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]) {
@@ -194,8 +194,8 @@ fn own_descriptor(path: &Path) -> Option<io::Result<Writer>> {
     is_descriptor.then(|| Ok(Writer::File(OpenOptions::new().append(true).open(path)?)))
 }
 
-/// Opens what has this name, if that is a device or a pipe. Another user's is refused: its owner
-/// reads what is written there.
+/// Opens what has this name, if it is a device or a pipe. Another user's is
+/// refused: its owner would read what is written.
 fn other_than_file(path: &Path) -> io::Result<Option<File>> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
     let mut looking = OpenOptions::new();
@@ -217,14 +217,14 @@ fn other_than_file(path: &Path) -> io::Result<Option<File>> {
         let what = "what is there is a socket, or a pipe or device of another user";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
     }
-    // This one, even if another has its name by now.
+    // The one that was checked, even if another has its name by now.
     OpenOptions::new()
         .write(true)
         .open(handle(&there))
         .map(Some)
 }
 
-/// A file without a name, which is gone if it gets none.
+/// Creates a file without a name, which disappears unless it gets one.
 fn nameless(directory: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
@@ -275,7 +275,7 @@ mod tests {
         names.collect()
     }
 
-    /// A file as it is made where there are none without a name.
+    /// A file as it is created if the file system has none without a name.
     fn with_interim(path: &Path) -> OutputFile {
         let (file, interim) =
             with_interim_name(directory_of(path), |interim| File::create_new(interim)).unwrap();

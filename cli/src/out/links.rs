@@ -1,4 +1,4 @@
-//! Places in the source as links that a terminal follows, in the format that the user's editor knows.
+//! Source places as links that a terminal follows, in the format that the user's editor knows.
 
 use std::{
     cell::RefCell,
@@ -14,7 +14,7 @@ use rtops_symbols::Place;
 
 use crate::dump::host;
 
-/// Names for formats, those that ripgrep has.
+/// Names for formats, the same as ripgrep's.
 const ALIASES: [(&str, &str); 11] = [
     ("cursor", "cursor://file{path}:{line}:{column}"),
     ("default", "file://{host}{path}"),
@@ -38,7 +38,7 @@ const ALIASES: [(&str, &str); 11] = [
     ("vscodium", "vscodium://file{path}:{line}:{column}"),
 ];
 
-/// What the address of a link is made of; nothing if there are to be no links.
+/// The parts of a link's URL; empty if there are to be no links.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct LinkFormat(Vec<Part>);
 
@@ -108,7 +108,7 @@ impl LinkFormat {
     }
 }
 
-/// Whether it begins as an address does: `file:`.
+/// Whether a text begins with a URL scheme, such as `file:`.
 fn begins_with_scheme(text: &str) -> bool {
     let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
     scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -117,7 +117,7 @@ fn begins_with_scheme(text: &str) -> bool {
             .all(|character| character.is_ascii_alphanumeric() || "+-.".contains(character))
 }
 
-/// Adds bytes so that they mean nothing else in an address.
+/// Appends bytes, escaped so that they have no special meaning in a URL.
 fn encode(address: &mut String, bytes: &[u8]) {
     for byte in bytes {
         if byte.is_ascii_alphanumeric() || b"-._~/:".contains(byte) {
@@ -129,20 +129,20 @@ fn encode(address: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Links to files of this machine.
+/// Links to files on this machine.
 #[derive(Debug)]
 pub struct Links<'a> {
     format: &'a LinkFormat,
     host: String,
-    /// Where the files lie that are shown without their directory.
+    /// The directories of the files that are shown without them.
     directories: BTreeSet<PathBuf>,
-    /// The files by what is shown of them: each is shown many times.
+    /// Files by the text that is shown for them: each is shown many times.
     known: RefCell<HashMap<String, Option<PathBuf>>>,
 }
 
 impl<'a> Links<'a> {
-    /// Links for these places, of which some are shown without their directories, and for what is
-    /// below the others. `None` where there are to be none.
+    /// Makes links for these places, some of which are shown without their directories, and for
+    /// files below `directories`. Returns `None` if there are to be no links.
     pub fn new<'p>(
         format: &'a LinkFormat,
         mut directories: Vec<PathBuf>,
@@ -164,9 +164,9 @@ impl<'a> Links<'a> {
         })
     }
 
-    /// The file that is meant, if it is there.
+    /// Returns the file that is meant, if it exists.
     fn find(&self, shown: &str) -> Option<PathBuf> {
-        // The path is as the target says, which may lie.
+        // The path comes from the target, which may lie.
         let is_there = |path: &PathBuf| Regular::at(path, NamedBy::Target).is_ok();
         if Path::new(shown).is_absolute() {
             return Some(PathBuf::from(shown)).filter(is_there);
@@ -193,7 +193,7 @@ impl style::Links for Links<'_> {
     }
 }
 
-/// `file:line:column` or `file:line`; a column that is not known is the first.
+/// Splits `file:line:column` or `file:line`; an unknown column is taken as the first.
 fn parts(place: &str) -> Option<(&str, &str, &str)> {
     let is_number = |text: &str| text.parse::<u32>().is_ok();
     let (rest, last) = place.rsplit_once(':')?;

@@ -10,17 +10,17 @@ use super::{
     terminal::{self, Size},
 };
 
-/// Text that is held back until it is known where it is to be shown.
+/// Text that is held back until it is known where it will be shown.
 #[derive(Debug)]
 pub struct Paged {
     shown: Shown,
-    /// It ends before a pager is started, which would yield for ever.
+    /// Ends before a pager starts, which would otherwise yield forever.
     yielding: Option<Yielding>,
 }
 
 #[derive(Debug)]
 enum Shown {
-    /// Nowhere yet: so far the terminal has room for it.
+    /// Nowhere yet: so far it fits on the terminal.
     Held {
         text: Vec<u8>,
         size: Size,
@@ -31,7 +31,7 @@ enum Shown {
 }
 
 impl Paged {
-    /// Begins a text. Where there is no terminal, it is written as it comes.
+    /// Begins a text. Without a terminal, it is written as it comes.
     pub fn begin(yielding: Option<Yielding>) -> Self {
         let shown = match (terminal::size(), pager::command()) {
             (Some(size), Some(command)) => Shown::Held {
@@ -47,7 +47,7 @@ impl Paged {
     /// Shows what is still held back, and waits until the user has left the pager.
     ///
     /// # Errors
-    /// When the terminal can't be written to.
+    /// If the terminal can't be written to.
     pub fn finish(self) -> io::Result<()> {
         match self.shown {
             Shown::Held { text, .. } => io::stdout().write_all(&text)?,
@@ -79,7 +79,7 @@ impl Write for Paged {
         let shown = Pager::start(command).map_or_else(
             |error| {
                 let name = escape(command.first().map_or("", String::as_str));
-                // With standard error closed as well there is nobody left to tell.
+                // If standard error is closed too, nobody is left to tell.
                 drop(writeln!(
                     io::stderr(),
                     "rtops: can't start the pager {name}: {error}; set RTOPS_PAGER to another, or use --no-pager"

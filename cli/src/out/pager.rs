@@ -1,8 +1,8 @@
-//! Text that a terminal has no room for is shown in a pager, such as `less`.
+//! Shows text that does not fit on a terminal in a pager, such as `less`.
 //!
-//! While a pager runs, the terminal is its own: Ctrl-C is for it to handle, and rtops waits for its
-//! end. A signal that is to end rtops ends the pager first, so that neither is left behind. Of SIGKILL
-//! nobody can tell it but the end of its pipe, after which `less` waits for its user, as it should.
+//! While a pager runs, it owns the terminal: it handles Ctrl-C, and rtops waits for its end. A
+//! signal that would end rtops ends the pager first, so that neither is left behind. After a
+//! SIGKILL, the pager sees only the end of its pipe; `less` then waits for its user, as it should.
 
 use std::{
     env,
@@ -28,21 +28,21 @@ use nix::{
 use super::terminal;
 use crate::proc::proc_files;
 
-/// What `less` is told where the user has not chosen: end at once if all fits, keep colours, leave
-/// what was shown on the terminal.
+/// What `less` is told unless the user chose options: quit at once if everything fits, keep
+/// colours, leave the text on the terminal.
 const LESS: &str = "FRX";
-/// A pipe that has room at all has room for so many bytes.
+/// A pipe that has room at all has room for this many bytes.
 const PIECE: usize = 4096;
 
-/// The words of the command that shows text to the user: that of `$RTOPS_PAGER`, else of `$PAGER`,
-/// else `less`. `None` where the user wants none, or has no terminal to use it on.
+/// Returns the words of the pager command: that of `$RTOPS_PAGER`, else of `$PAGER`, else `less`.
+/// `None` if the user wants no pager, or has no terminal to use it on.
 pub fn command() -> Option<Vec<String>> {
     let variable = |name| env::var(name).ok();
     let words = chosen(variable("RTOPS_PAGER").or_else(|| variable("PAGER")))?;
     (terminal::moves_cursor() && has_terminal()).then_some(words)
 }
 
-/// An empty variable asks for no pager, and so does `cat`.
+/// Splits the command. An empty variable asks for no pager, and so does `cat`.
 fn chosen(variable: Option<String>) -> Option<Vec<String>> {
     let command = variable.unwrap_or_else(|| format!("less -{LESS}"));
     let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
@@ -50,13 +50,13 @@ fn chosen(variable: Option<String>) -> Option<Vec<String>> {
     (first != "cat").then_some(words)
 }
 
-/// Whether the terminal is that of this command, not of one that it runs in the background of.
+/// Whether this command is in the foreground of its terminal.
 fn has_terminal() -> bool {
     tcgetpgrp(io::stdout()).is_ok_and(|foreground| foreground == getpgrp())
 }
 
-/// The signals that are blocked while a pager runs. One that is ignored would be told of if it were blocked, but is to
-/// stay without effect, as a SIGHUP below `nohup`.
+/// Returns the signals to block while a pager runs, except ignored ones: blocked, they would be
+/// reported, but they are to stay without effect, like SIGHUP under `nohup`.
 fn held() -> SigSet {
     let status = proc_files::process(rtops_types::Pid::own());
     let status = status.and_then(|process| proc_files::status(&process));
@@ -72,24 +72,24 @@ fn held() -> SigSet {
     ending.chain([Signal::SIGCHLD]).collect()
 }
 
-/// A pager that runs. It is waited for when this is dropped.
+/// A running pager. Dropping it waits for its end.
 #[derive(Debug)]
 pub struct Pager {
     pid: Pid,
     has_ended: bool,
-    /// `None` once the pager has got all, or the user has left it.
+    /// `None` once the pager has everything, or the user has left it.
     pipe: Option<File>,
-    /// Tells of the signals that are blocked meanwhile.
+    /// Reports the signals that are blocked meanwhile.
     signals: SignalFd,
     /// The signals that were blocked before.
     before: SigSet,
 }
 
 impl Pager {
-    /// Starts it. No other thread may run, or it would get the signals that are meant for this one.
+    /// Starts a pager. No other thread may run, or it would get the signals meant for this one.
     ///
     /// # Errors
-    /// When there is no such program, or it can't be run.
+    /// If there is no such program, or it can't be run.
     pub fn start(words: &[String]) -> io::Result<Self> {
         let held = held();
         let signals = SignalFd::with_flags(&held, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
@@ -108,7 +108,7 @@ impl Pager {
         })
     }
 
-    /// Writes what there is room for. What comes once the user has left goes nowhere.
+    /// Writes what there is room for. Anything that comes after the user has left is discarded.
     fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             let Some(pipe) = &mut self.pipe else {
@@ -134,7 +134,7 @@ impl Pager {
     /// Waits until the user has left the pager.
     fn wait(&mut self) -> io::Result<()> {
         self.pipe = None;
-        // This is asked before each wait for a signal that says so.
+        // Checked before each wait for the signal that would report it.
         while !self.has_ended(WaitPidFlag::WNOHANG)? {
             wait(&mut [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)])?;
             self.obey()?;
@@ -146,7 +146,7 @@ impl Pager {
         if !self.has_ended {
             self.has_ended = match waitpid(self.pid, Some(how)) {
                 Ok(status) => status != WaitStatus::StillAlive,
-                // Whoever started rtops has the kernel forget its children.
+                // If SIGCHLD was ignored when rtops was started, the kernel forgets its children.
                 Err(Errno::ECHILD) => true,
                 Err(error) => return Err(error.into()),
             };
@@ -154,18 +154,18 @@ impl Pager {
         Ok(self.has_ended)
     }
 
-    /// Does what the signals say that have come: the pager has got those of the keyboard, too.
+    /// Acts on the signals that have come; the pager has received those of the keyboard as well.
     fn obey(&mut self) -> io::Result<()> {
         while let Some(signal) = self.signals.read_signal()? {
             let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
             let Ok(signal @ (Signal::SIGHUP | Signal::SIGTERM)) = Signal::try_from(number) else {
                 continue;
             };
-            // It puts the terminal back as it was.
+            // The pager restores the terminal when it ends.
             self.pipe = None;
             if !self.has_ended(WaitPidFlag::WNOHANG)? {
                 kill(self.pid, Signal::SIGTERM)?;
-                // One that was stopped does not hear of it before it goes on.
+                // A stopped pager gets the signal only once it continues.
                 kill(self.pid, Signal::SIGCONT)?;
                 self.has_ended(WaitPidFlag::empty())?;
             }
@@ -188,7 +188,7 @@ impl Write for Pager {
 
 impl Drop for Pager {
     fn drop(&mut self) {
-        // There is nobody to tell, and nothing else to be done.
+        // Nobody is left to tell, and there is nothing else to do.
         drop(self.wait());
         drop(self.obey());
         self.before.thread_set_mask().ok();
@@ -203,7 +203,7 @@ fn spawn(words: &[String], stdin: &OwnedFd, mask: &SigSet) -> io::Result<Pid> {
     let program = words.first().ok_or(io::ErrorKind::NotFound)?;
     let mut variables: Vec<(OsString, OsString)> = env::vars_os().collect();
     if env::var_os("LESS").is_none() {
-        // As the user may have set PAGER to `less` and no more.
+        // The user may have set PAGER to plain `less`.
         variables.push(("LESS".into(), LESS.into()));
     }
     let variables = variables.into_iter().map(|(name, value)| {
@@ -215,7 +215,7 @@ fn spawn(words: &[String], stdin: &OwnedFd, mask: &SigSet) -> io::Result<Pid> {
     actions.add_dup2(stdin.as_raw_fd(), 0)?;
     let mut attributes = PosixSpawnAttr::init()?;
     attributes.set_sigmask(mask)?;
-    // Rust programs ignore it.
+    // Rust programs ignore SIGPIPE.
     attributes.set_sigdefault(&Signal::SIGPIPE.into())?;
     attributes.set_flags(
         PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF,

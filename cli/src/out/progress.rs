@@ -1,4 +1,4 @@
-//! A line on standard error that says that rtops is still at work.
+//! A line on standard error that shows that rtops is still at work.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -13,14 +13,14 @@ use rtops_report::format;
 const PATIENCE: Duration = Duration::from_secs(1);
 const REFRESH: Duration = Duration::from_millis(500);
 
-/// Shows its text while it lives, if that is long and standard error is a terminal.
+/// Shows its text while it exists, if that is long and standard error is a terminal.
 #[derive(Debug)]
 pub struct Progress {
     shown_by: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Progress {
-    /// Begins to wait.
+    /// Starts waiting.
     pub fn start(text: String) -> Self {
         let (stop, stopped) = mpsc::channel();
         let show = move || {
@@ -51,7 +51,7 @@ impl Drop for Progress {
     fn drop(&mut self) {
         if let Some((stop, thread)) = self.shown_by.take() {
             drop(stop);
-            // It can only have panicked if standard error broke, and then shows nothing anyway.
+            // The thread panics only if standard error broke, and then nothing is shown anyway.
             drop(thread.join());
         }
     }

@@ -1,4 +1,4 @@
-//! How the output may look, from the terminal, the environment and the arguments.
+//! How the output may look, depending on the terminal, the environment and the arguments.
 
 use std::{env, io::IsTerminal};
 
@@ -18,14 +18,14 @@ pub enum ColorChoice {
     Never,
 }
 
-/// How many characters a terminal shows.
+/// The size of a terminal in characters.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Size {
     pub columns: u16,
     pub rows: u16,
 }
 
-/// The size of the terminal that standard output is, now: it may change.
+/// Returns the current size of the terminal on standard output; it may change.
 pub fn size() -> Option<Size> {
     let (columns, rows) = terminal_size::terminal_size_of(std::io::stdout())?;
     Some(Size {
@@ -34,18 +34,18 @@ pub fn size() -> Option<Size> {
     })
 }
 
-/// The style of messages on standard error.
+/// Returns the style of messages on standard error.
 pub fn style_for_stderr() -> Style<'static> {
     let size = terminal_size::terminal_size_of(std::io::stderr());
     Style::new(false, size.map(|(columns, _)| usize::from(columns.0)))
 }
 
-/// Whether a terminal obeys escape sequences.
+/// Whether the terminal understands escape sequences.
 pub fn moves_cursor() -> bool {
     env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// The rows that the text takes on a terminal of this size.
+/// Returns how many rows the text takes on a terminal of this size.
 pub fn rows(text: &str, size: Size) -> usize {
     let columns = usize::from(size.columns).max(1);
     let rows = text.lines().map(|line| {
@@ -55,12 +55,12 @@ pub fn rows(text: &str, size: Size) -> usize {
     rows.sum()
 }
 
-/// Where in a line the characters are that a terminal shows, and how many columns each takes: what
-/// is left out are escape sequences, for colour and for links.
+/// Returns the position of each visible character in a line and how many columns it takes;
+/// skips escape sequences for colour and links.
 pub fn visible(line: &str) -> impl Iterator<Item = (usize, usize)> {
     enum Within {
         Text,
-        /// Behind the character that begins a sequence, or ends one that is a command.
+        /// After ESC, which begins a sequence or ends a command.
         Escape,
         Control,
         Command,
@@ -83,7 +83,7 @@ pub fn visible(line: &str) -> impl Iterator<Item = (usize, usize)> {
 }
 
 impl ColorChoice {
-    /// The style for standard output.
+    /// Returns the style for standard output.
     pub fn for_stdout(self) -> Style<'static> {
         let terminal = std::io::stdout().is_terminal();
         let width = size()
@@ -97,7 +97,7 @@ impl ColorChoice {
         Style::new(color, width)
     }
 
-    /// The style for a file that the user named.
+    /// Returns the style for a file that the user named.
     pub const fn for_file(self) -> Style<'static> {
         Style::new(matches!(self, Self::Always), None)
     }

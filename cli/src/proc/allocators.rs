@@ -1,4 +1,4 @@
-//! What an agent says about the heap of its process.
+//! What an agent reports about the heap of its process.
 
 use rtops_protocol::{Allocator, Counted, HeapWalk, Hello, Memory, Reply, Request, Trimmed};
 
@@ -7,14 +7,14 @@ use crate::{error::Error, find::target::Target};
 /// More allocators, figures, notes or sizes than any agent has.
 const MOST: usize = 256;
 
-/// What an answer is that does not make sense.
+/// Names an answer that makes no sense.
 const NONSENSE: &str = "an answer without figures, or with too many";
 
-/// Asks for what is known now, by a request for that. Agents that are too old say so when they are
-/// asked, and those that have it switched off as well: their greeting does not tell the two apart.
+/// Asks for what is known now. The greeting does not tell agents that are too old from those that
+/// have this switched off, but both say so when asked.
 ///
 /// # Errors
-/// When there is no agent, or none that answers this.
+/// If there is no agent, or it does not answer this.
 pub fn memory(target: &Target, walk: HeapWalk) -> Result<(Hello, Memory), Error> {
     let mut session = target.open()?;
     let figures = |reply| match reply {
@@ -29,10 +29,10 @@ pub fn memory(target: &Target, walk: HeapWalk) -> Result<(Hello, Memory), Error>
     }
 }
 
-/// Has the process give memory back.
+/// Makes the process return memory.
 ///
 /// # Errors
-/// When there is no agent, or none that does this.
+/// If there is no agent, or it does not do this.
 pub fn trim(target: &Target) -> Result<(Hello, Trimmed), Error> {
     let mut session = target.open()?;
     let figures = |reply| match reply {
@@ -61,20 +61,20 @@ fn is_bounded(memory: &Memory) -> bool {
         && counted.is_none_or(|counted| counted.classes.len() <= MOST)
 }
 
-/// The heaps of a process together.
+/// The sums over all heaps of a process.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Sums {
-    /// Bytes got from the system.
+    /// Bytes obtained from the system.
     pub held: Option<u64>,
     /// Bytes in blocks in use.
     pub in_use: Option<u64>,
-    /// Bytes that are free and kept.
+    /// Bytes that are free but kept.
     pub kept: Option<u64>,
 }
 
 impl Sums {
-    /// Adds up what those say that say anything. An agent names the allocator of the service's own
-    /// code first, so that what was counted stands in for what that one does not say.
+    /// Adds up what the allocators report. An agent names the allocator of the service's own code
+    /// first, so what was counted stands in for what that one does not report.
     pub fn of(memory: &Memory) -> Self {
         let counted = memory.counted.as_ref().map(Counted::live_bytes);
         let heaps = memory

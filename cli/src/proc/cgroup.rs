@@ -13,31 +13,31 @@ use serde::Serialize;
 
 use super::proc_files;
 
-/// The most groups one inside the other that are looked at.
+/// The most nested groups to look at.
 const MAX_DEPTH: usize = 32;
-/// Version 1 has no word for "no limit" but a number near the largest.
+/// Version 1 has no word for "no limit", only a number near the largest.
 const UNLIMITED: u64 = 1 << 62;
 
 /// A control group of the process, in one hierarchy.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Group {
-    /// Empty for version 2, which has one hierarchy for all.
+    /// Empty for version 2, which has a single hierarchy.
     pub controllers: Vec<String>,
-    /// As seen from the control groups of rtops.
+    /// The path as seen from the control groups of rtops.
     pub path: String,
 }
 
-/// How much of a limit is used up.
+/// How much of a limit is used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Usage {
     pub used: u64,
     pub limit: u64,
 }
 
-/// The control groups of the process.
+/// Returns the control groups of the process.
 ///
 /// # Errors
-/// When the kernel does not tell.
+/// If the kernel does not report them.
 pub fn groups(process: &Process) -> ProcResult<Vec<Group>> {
     let groups = proc_files::groups(process)?.0.into_iter();
     let group = |group: ProcessCGroup| Group {
@@ -47,7 +47,7 @@ pub fn groups(process: &Process) -> ProcResult<Vec<Group>> {
     Ok(groups.map(group).collect())
 }
 
-/// The path that tells most: that of version 2, which systemd uses, or else the deepest.
+/// Returns the path that says most: that of version 2, which systemd uses, or else the deepest.
 pub fn most_telling(groups: &[Group]) -> Option<&str> {
     let unified = groups
         .iter()
@@ -64,14 +64,14 @@ pub fn most_telling(groups: &[Group]) -> Option<&str> {
     unified.or_else(deepest).map(|group| group.path.as_str())
 }
 
-/// Numbers of processes and threads against the nearest limit of a group.
+/// Returns the number of processes and threads with the nearest limit of a group.
 pub fn tasks(groups: &[Group], mounts: &[MountInfo]) -> Option<Usage> {
     nearest(groups, mounts, "pids", |directory, _| {
         usage(directory, "pids.current", "pids.max")
     })
 }
 
-/// Memory that can't be had back for the asking against the nearest limit of a group.
+/// Returns the memory that can't be reclaimed at once, with the nearest limit of a group.
 pub fn memory(groups: &[Group], mounts: &[MountInfo]) -> Option<Usage> {
     nearest(groups, mounts, "memory", |directory, version| {
         let (mut usage, inactive) = match version {
@@ -84,7 +84,7 @@ pub fn memory(groups: &[Group], mounts: &[MountInfo]) -> Option<Usage> {
                 "inactive_file ",
             ),
         };
-        // The kernel drops such pages before it calls a group full.
+        // The kernel drops such pages before it considers a group full.
         let statistics = fs::read_to_string(directory.join("memory.stat")).ok()?;
         let inactive = statistics
             .lines()
@@ -95,7 +95,7 @@ pub fn memory(groups: &[Group], mounts: &[MountInfo]) -> Option<Usage> {
     })
 }
 
-/// The fullest of the groups that the process is in, with all that they are in.
+/// Returns the usage of the fullest of the process's groups and their ancestors.
 fn nearest(
     groups: &[Group],
     mounts: &[MountInfo],
@@ -116,7 +116,7 @@ fn nearest(
 }
 
 impl Usage {
-    /// The part of the limit that is used.
+    /// Returns the share of the limit that is used.
     #[expect(clippy::cast_precision_loss, reason = "shown as a percentage")]
     pub fn share(self) -> f64 {
         if self.limit == 0 {
@@ -126,7 +126,7 @@ impl Usage {
     }
 }
 
-/// The directory of a group and those around it, innermost first, as far as they are mounted here.
+/// Returns the directories of a group and its ancestors that are mounted here, innermost first.
 fn directories(group: &Group, mounts: &[MountInfo], controller: &str) -> Vec<PathBuf> {
     let is_of = |mount: &&MountInfo| match (&*mount.fs_type, group.controllers.is_empty()) {
         ("cgroup2", true) => true,
@@ -148,7 +148,7 @@ fn directories(group: &Group, mounts: &[MountInfo], controller: &str) -> Vec<Pat
     around.map(|relative| top.join(relative)).collect()
 }
 
-/// What two files say; `None` where there is no limit.
+/// Reads usage and limit from two files; `None` if there is no limit.
 fn usage(directory: &Path, used: &str, limit: &str) -> Option<Usage> {
     let read = |file: &str| {
         let text = fs::read_to_string(directory.join(file)).ok()?;
@@ -164,7 +164,7 @@ fn usage(directory: &Path, used: &str, limit: &str) -> Option<Usage> {
 pub mod tests {
     use super::*;
 
-    /// One of version 2.
+    /// A group of version 2.
     pub fn group(path: &str) -> Group {
         Group {
             controllers: Vec::new(),

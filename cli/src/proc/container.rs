@@ -1,22 +1,22 @@
-//! The container or unit that a process runs in, as far as the names of its control groups and of
-//! what is mounted tell.
+//! The container or unit that a process runs in, as far as the
+//! names of its control groups and mounts show.
 
 use procfs::process::MountInfo;
 use serde::Serialize;
 
 use super::cgroup::Group;
 
-/// What a process runs in, as far as names tell.
+/// What a process runs in, as far as names show.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Container {
-    /// What runs the container, where its way to name things is known.
+    /// What runs the container, if its naming scheme is known.
     pub runtime: Option<&'static str>,
-    /// What the id is of: a container, or the pod that it is in.
+    /// What the id identifies: a container, or the pod that it is in.
     pub kind: &'static str,
     pub id: String,
 }
 
-/// How the parts of a group's path that stand for a container begin and end; the id is between.
+/// Prefix and suffix of a part of a group's path that stands for a container, and its runtime.
 const NAMES: [(&str, &str, &str); 7] = [
     ("docker-", ".scope", "docker"),
     ("cri-containerd-", ".scope", "containerd"),
@@ -27,7 +27,7 @@ const NAMES: [(&str, &str, &str); 7] = [
     ("libpod-", "", "podman"),
 ];
 
-/// The directories whose child with an id for its name is a container's.
+/// Directories whose child with an id for its name is a container's, and the runtime.
 const PARENTS: [(&str, &str); 2] = [("docker", "docker"), ("libpod_parent", "podman")];
 
 /// Where runtimes keep the files that they mount into each container, up to the id.
@@ -37,8 +37,8 @@ const MOUNTED: [(&str, &str, &str); 3] = [
     ("/io.containerd.grpc.v1.cri/sandboxes/", "containerd", "pod"),
 ];
 
-/// The container of a process: by its groups, or else, where rtops runs in the same one and sees
-/// no more than `/`, by what is mounted.
+/// Returns the container of a process: by its groups, or else, if rtops runs in the
+/// same one and sees only `/`, by its mounts.
 pub fn of(groups: &[Group], mounts: &[MountInfo]) -> Option<Container> {
     let by_group = groups.iter().find_map(|group| of_path(&group.path));
     by_group.or_else(|| mounts.iter().find_map(|mount| of_mount(&mount.root)))
@@ -46,7 +46,7 @@ pub fn of(groups: &[Group], mounts: &[MountInfo]) -> Option<Container> {
 
 fn of_path(path: &str) -> Option<Container> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    // The innermost: a container may be in another one.
+    // The innermost first: a container may be in another one.
     (0..parts.len()).rev().find_map(|index| {
         let part = parts.get(index)?;
         let parent = index.checked_sub(1).and_then(|index| parts.get(index));
@@ -93,12 +93,12 @@ fn of_mount(root: &str) -> Option<Container> {
     })
 }
 
-/// The 64 hexadecimal digits that container runtimes agree on.
+/// Whether a text is an id: the 64 hexadecimal digits that container runtimes agree on.
 fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The innermost unit of systemd in a group's path.
+/// Returns the innermost systemd unit in a group's path.
 pub fn unit(groups: &[Group]) -> Option<&str> {
     let parts = groups.iter().flat_map(|group| group.path.rsplit('/'));
     let mut units = parts.filter(|part| part.ends_with(".service") || part.ends_with(".scope"));

@@ -1,19 +1,19 @@
-//! Processes as a tree: which started which. What /proc says is not of one moment, so that parents
-//! may be missing or even be children of their children; each process has one place all the same.
+//! Processes as a tree: which started which. /proc is not read at a single moment, so parents may
+//! be missing or even be children of their children; each process still has one place.
 
 use std::collections::HashMap;
 
 use rtops_render::bars::Bars;
 use rtops_types::Pid;
 
-/// How deep a tree is drawn. What is deeper stands below the last level, with a mark.
+/// How deep a tree is drawn. Deeper processes are printed below the last level, with a mark.
 const MAX_DRAWN: usize = 40;
 
 /// A process in a tree.
 pub trait Branch {
-    /// Its number.
+    /// Returns its PID.
     fn pid(&self) -> Pid;
-    /// The number of the process that started it, or took it over.
+    /// Returns the PID of the process that started it, or adopted it.
     fn ppid(&self) -> Pid;
 }
 
@@ -21,22 +21,22 @@ pub trait Branch {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Part {
     All,
-    /// Below this process.
+    /// This process and what is below it.
     Below(Pid),
 }
 
-/// A process, and where it stands.
+/// A process and its place in the tree.
 #[derive(Debug)]
 pub struct Placed<T> {
     pub process: T,
     /// How many processes are above it.
     pub depth: usize,
-    /// The lines in front of it.
+    /// The lines drawn in front of it.
     pub bars: String,
 }
 
-/// The processes in the order of the tree, siblings by their numbers. Of branches without a process
-/// that is `kept` nothing is left; the one at the root of a part is.
+/// Returns the processes in tree order, siblings by PID. Branches without a process that is `kept`
+/// are left out; the root of a part stays.
 pub fn grow<T: Branch>(processes: Vec<T>, part: Part, kept: impl Fn(&T) -> bool) -> Vec<Placed<T>> {
     let mut processes = processes;
     processes.sort_by_key(Branch::pid);
@@ -58,7 +58,7 @@ struct Tree {
     roots: Vec<usize>,
     children: Vec<Vec<usize>>,
     is_kept: Vec<bool>,
-    /// Whether those that no root leads to have a place.
+    /// Whether processes that no root leads to have a place.
     has_loops: bool,
 }
 
@@ -115,7 +115,7 @@ impl Tree {
         }
     }
 
-    /// All that are kept, each once.
+    /// Returns all processes that are kept, each once.
     fn order(&self) -> Vec<Place> {
         let mut seen = vec![false; self.children.len()];
         let mut order = Vec::new();
@@ -176,7 +176,7 @@ impl Place {
     }
 }
 
-/// Keeps a process and what is above it.
+/// Keeps a process and its ancestors.
 fn keep(own: usize, parents: &[Option<usize>], is_kept: &mut [bool]) {
     let mut next = Some(own);
     while let Some(own) = next {
@@ -192,7 +192,7 @@ fn keep(own: usize, parents: &[Option<usize>], is_kept: &mut [bool]) {
 mod tests {
     use super::*;
 
-    /// Number, parent, and whether it is kept.
+    /// PID, parent, and whether it is kept.
     type Process = (i32, i32, bool);
 
     impl Branch for Process {

@@ -1,4 +1,4 @@
-//! All that the kernel tells about one process, to a user who may not see all of it.
+//! Everything the kernel reports about one process, to a user who may not see all of it.
 
 use std::{
     collections::BTreeMap,
@@ -26,14 +26,14 @@ use super::{
     sockets::{self, Sockets},
 };
 
-/// A process as it is now. What is `None` is not known; `hidden` and `unread` say why, unless there
-/// is no such thing.
+/// A process as it is now. What is `None` is unknown; `hidden` and `unread`
+/// say why, unless there is no such thing.
 #[derive(Debug)]
 pub struct Inspected {
     pub figures: Figures,
     pub details: Details,
     pub parent: Option<Related>,
-    /// The user who started it, where it has the rights of another one.
+    /// The user who started it, if it runs with another user's rights.
     pub real_user: Option<String>,
     pub state: State,
     pub started: SystemTime,
@@ -42,9 +42,9 @@ pub struct Inspected {
     pub directory: Option<PathBuf>,
     pub groups: Vec<Group>,
     pub container: Option<Container>,
-    /// The kinds of namespaces of which it has others than rtops.
+    /// The kinds of namespaces in which it differs from rtops.
     pub namespaces: Option<Vec<String>>,
-    /// The id that it has in its own PID namespace, where that is another one.
+    /// Its id in its own PID namespace, if that is another one.
     pub inner_pid: Option<i32>,
     pub limits: Vec<Used>,
     pub oom_score: Option<u16>,
@@ -53,11 +53,11 @@ pub struct Inspected {
     /// What this user may not see.
     pub hidden: Vec<&'static str>,
     pub viewer_is_root: bool,
-    /// What could not be read for another reason, with that.
+    /// What could not be read for another reason, with the reason.
     pub unread: Vec<String>,
 }
 
-/// Another process that has to do with it.
+/// Another process that is related to it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Related {
     pub pid: Pid,
@@ -65,7 +65,7 @@ pub struct Related {
     pub name: Option<String>,
 }
 
-/// What the process does, or what keeps it from that.
+/// What the process does, or what keeps it from running.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct State {
     /// The letter that `ps` shows.
@@ -76,32 +76,32 @@ pub struct State {
 /// Bytes of memory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 pub struct Memory {
-    /// What is shared counts in part.
+    /// Shared memory counts in part.
     #[serde(rename = "pss_bytes")]
     pub proportional: Option<u64>,
     #[serde(rename = "swapped_bytes")]
     pub swapped: Option<u64>,
-    /// The most that was resident at a time.
+    /// The most that was ever resident.
     #[serde(rename = "peak_rss_bytes")]
     pub peak: Option<u64>,
-    /// What the machine has.
+    /// The memory of the machine.
     #[serde(rename = "memory_of_machine_bytes")]
     pub of_machine: Option<u64>,
 }
 
-/// The program that runs.
+/// The program that a process runs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Executable {
     pub path: PathBuf,
     pub file: File,
 }
 
-/// What has become of the file that a program was started from.
+/// What became of the file that a program was started from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum File {
     Same,
-    /// Another file has its name.
+    /// Another file has its name now.
     Replaced,
     Deleted,
     /// It never had a name.
@@ -127,7 +127,7 @@ impl Related {
     }
 }
 
-/// Sorts what can't be read by the reason.
+/// What can't be read, sorted by the reason.
 #[derive(Default)]
 struct Unseen {
     hidden: Vec<&'static str>,
@@ -139,7 +139,7 @@ impl Unseen {
         match read {
             Ok(value) => return Some(value),
             Err(ProcError::PermissionDenied(_)) => self.hidden.push(what),
-            // The kernel has no such file, or not for a process of this kind.
+            // The kernel has no such file, or none for this kind of process.
             Err(ProcError::NotFound(_)) => {}
             Err(ProcError::Io(error, _)) if error.raw_os_error() == Some(Errno::ESRCH as i32) => {}
             Err(error) => self.unread.push(format!("{what}: {error}")),
@@ -148,10 +148,10 @@ impl Unseen {
     }
 }
 
-/// Looks at all of it; `None` once the process has ended.
+/// Reads everything about a process; returns `None` once it has ended.
 ///
 /// # Errors
-/// When `/proc` can't be read.
+/// If `/proc` can't be read.
 pub fn inspect(process: &Process) -> ProcResult<Option<Inspected>> {
     let reader = Reader::new()?;
     let now = SystemTime::now();
@@ -212,7 +212,7 @@ pub fn inspect(process: &Process) -> ProcResult<Option<Inspected>> {
         hidden: unseen.hidden,
         viewer_is_root: geteuid().is_root(),
         unread: unseen.unread,
-        // The directory in /proc of a process that can't be dumped is root's.
+        // root owns the directory in /proc of a process that can't be dumped.
         figures: Figures {
             user: reader.user(status.euid),
             ..figures
@@ -235,7 +235,7 @@ fn memory(status: &Status, proportional: Option<u64>) -> Memory {
     }
 }
 
-/// `None` for a process without memory of its own.
+/// Returns `None` for a process without memory of its own.
 fn proportional(process: &Process) -> ProcResult<Option<u64>> {
     let rollup = process.smaps_rollup()?;
     let mappings = rollup.memory_map_rollup.0;
@@ -260,12 +260,12 @@ fn executable(process: &Process) -> ProcResult<Executable> {
             file: File::InMemory,
         });
     }
-    // As the process sees its files.
+    // The files as the process sees them.
     let root = PathBuf::from(format!("/proc/{}/root", process.pid()));
     let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
     let identity = |path: PathBuf| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
     let running = identity(format!("/proc/{}/exe", process.pid()).into());
-    // A file may have that for a name.
+    // `link` may be the real name of a file.
     if running.is_some() && identity(inside(&link)) == running {
         return Ok(same(link));
     }
@@ -282,15 +282,15 @@ fn executable(process: &Process) -> ProcResult<Executable> {
 
 type Namespaces = BTreeMap<String, PathBuf>;
 
-/// The links to the process's namespaces by kind. `Process::namespaces` does not tell a link that
-/// the user may not follow from other failures.
+/// Returns the links to the process's namespaces by kind. `Process::namespaces` does not tell a
+/// link that the user may not follow from other failures.
 fn namespaces_of(process: &Process) -> ProcResult<Namespaces> {
     let directory = format!("/proc/{}/ns", process.pid());
     let mut namespaces = Namespaces::new();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let kind = entry.file_name().to_string_lossy().into_owned();
-        // Those of children to come are not those of the process.
+        // Namespaces of future children are not those of the process.
         if !kind.ends_with("_for_children") {
             namespaces.insert(kind, fs::read_link(entry.path())?);
         }

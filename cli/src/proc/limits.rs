@@ -11,17 +11,17 @@ use super::{
     proc_files,
 };
 
-/// What is used of a limit from this share on is worth a warning.
+/// From this used share on, a limit is worth a warning.
 const NEAR: f64 = 0.8;
 
-/// A limit that is known, and what is used of it.
+/// A known limit, and how much of it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Used {
     pub what: &'static str,
     pub unit: Unit,
     #[serde(flatten)]
     pub usage: Usage,
-    /// What sets it.
+    /// What sets the limit.
     pub set_by: &'static str,
 }
 
@@ -34,13 +34,13 @@ pub enum Unit {
     Seconds,
 }
 
-/// What the rules look at.
+/// The facts that the rules look at.
 #[derive(Debug)]
 pub struct Facts<'a> {
     pub status: &'a Status,
     pub stat: &'a Stat,
     pub limits: &'a Limits,
-    /// Open file descriptors, where the user may see them.
+    /// Open file descriptors, if the user may see them.
     pub open_files: Option<usize>,
     pub groups: &'a [Group],
     /// The mounts of rtops, not of the process.
@@ -103,7 +103,7 @@ const RULES: [Rule; 10] = [
         unit: Unit::Bytes,
         set_by: "RLIMIT_MEMLOCK",
         usage: |facts| {
-            // Who may ignore the limit is above it at no harm.
+            // A process that may ignore the limit exceeds it without harm.
             let bound = facts.status.capeff & CAP_IPC_LOCK == 0;
             let limit = facts.limits.max_locked_memory;
             bound.then(|| of(kilobytes(facts.status.vmlck)?, limit))?
@@ -134,13 +134,13 @@ const CAP_SYS_ADMIN: u64 = 1 << 21;
 const CAP_SYS_RESOURCE: u64 = 1 << 24;
 
 impl Used {
-    /// Whether little is left.
+    /// Whether little of the limit is left.
     pub fn is_near(&self) -> bool {
         self.usage.share() >= NEAR
     }
 }
 
-/// All limits that are set and whose use is known.
+/// Returns all limits that are set and whose use is known.
 pub fn used(facts: &Facts) -> Vec<Used> {
     let used = |rule: &Rule| {
         Some(Used {
@@ -164,14 +164,14 @@ fn kilobytes(kilobytes: Option<u64>) -> Option<u64> {
     kilobytes.map(|kilobytes| kilobytes.saturating_mul(1024))
 }
 
-/// The limit is one of the user's processes together, and holds for who may not exceed it.
+/// Returns the use of the limit on all of the user's threads, unless the process may exceed it.
 fn threads_of_user(facts: &Facts) -> Option<Usage> {
     let may_exceed = facts.status.capeff & (CAP_SYS_ADMIN | CAP_SYS_RESOURCE) != 0;
     let limit = facts.limits.max_processes;
     if facts.status.ruid == 0 || may_exceed {
         return None;
     }
-    // Without a limit, nothing is worth the look at all processes.
+    // Without a limit, it is not worth reading all processes.
     of(0, limit)?;
     of(threads_with(facts.status.ruid).ok()?, limit)
 }

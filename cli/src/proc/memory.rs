@@ -1,4 +1,4 @@
-//! What the kernel says about the memory of a process.
+//! What the kernel reports about the memory of a process.
 
 use procfs::{
     ProcError,
@@ -8,41 +8,41 @@ use rtops_types::Pid;
 
 use crate::proc::proc_files;
 
-/// Bytes in memory, by what they are. `None` where the kernel does not say.
+/// Bytes in memory by kind; `None` if the kernel does not say.
 #[derive(Clone, Debug)]
 pub struct Resident {
-    /// All of them (RSS).
+    /// All of it (RSS).
     pub rss: u64,
     /// The most since the start.
     pub peak: Option<u64>,
-    /// What is in no file.
+    /// Memory backed by no file.
     pub anonymous: Option<u64>,
-    /// What is in files, such as the program's code.
+    /// Memory backed by files, such as the program's code.
     pub file: Option<u64>,
-    /// What is in shared memory.
+    /// Shared memory.
     pub shmem: Option<u64>,
-    /// What was moved out to swap.
+    /// Memory moved out to swap.
     pub swap: Option<u64>,
-    /// What only some users may see; else why not.
+    /// What only some users may see, or why it is not visible.
     pub rollup: Result<Rollup, &'static str>,
 }
 
 /// The sums over all mappings.
 #[derive(Clone, Copy, Debug)]
 pub struct Rollup {
-    /// Each byte divided by the number of processes that have it (PSS).
+    /// Each byte divided by the number of processes that share it (PSS).
     pub pss: u64,
-    /// What no other process has.
+    /// Memory that no other process has.
     pub private: u64,
-    /// What others have too.
+    /// Memory that others have too.
     pub shared: u64,
-    /// What is in huge pages.
+    /// Memory in huge pages.
     pub huge: u64,
-    /// What is locked in memory.
+    /// Memory that is locked.
     pub locked: u64,
 }
 
-/// Reads it; `None` once the process has ended.
+/// Reads the memory of a process; returns `None` once it has ended.
 pub fn resident(pid: Pid) -> Option<Resident> {
     let process = proc_files::process(pid).ok()?;
     let status = proc_files::status(&process).ok()?;
@@ -56,7 +56,7 @@ pub fn resident(pid: Pid) -> Option<Resident> {
 fn without_rollup(status: &Status, reason: &'static str) -> Resident {
     let bytes = |kibibytes: Option<u64>| Some(kibibytes?.saturating_mul(1024));
     Resident {
-        // A process of the kernel has none.
+        // A kernel process has none.
         rss: bytes(status.vmrss).unwrap_or(0),
         peak: bytes(status.vmhwm),
         anonymous: bytes(status.rssanon),

@@ -1,5 +1,5 @@
-//! What the kernel says about a process: owner, processor time, memory, files, threads; and, in
-//! [`inspect`], all the rest.
+//! What the kernel reports about a process: owner, processor time, memory, files,
+//! threads; and, in [`inspect`], everything else.
 
 pub mod allocators;
 pub mod cgroup;
@@ -46,25 +46,25 @@ pub struct Figures {
     pub rss_bytes: u64,
     #[serde(rename = "uptime_seconds", serialize_with = "serialize_seconds")]
     pub uptime: Duration,
-    /// The arguments joined by spaces, or the name in brackets where there are none; `…` stands for
-    /// what is beyond 64 KiB.
+    /// The arguments joined by spaces, or the name in brackets if there are none;
+    /// `…` stands for anything beyond 64 KiB.
     pub command: String,
-    /// The name of the executable, for a process that does not say its name itself.
+    /// The name of the executable, for a process that does not state its own.
     #[serde(skip)]
     pub name: String,
 }
 
-/// What `rtops stats` adds to that.
+/// What `rtops stats` shows besides the figures.
 #[derive(Clone, Debug, Serialize)]
 pub struct Details {
-    /// Threads by name, with how many have it.
+    /// The number of threads by name.
     #[serde(rename = "threads_by_name")]
     pub threads: BTreeMap<String, usize>,
     /// Processors that the process may use.
     pub cpus: Option<usize>,
-    /// Open file descriptors; `None` where the user may not see them.
+    /// Open file descriptors; `None` if the user may not see them.
     pub open_files: Option<usize>,
-    /// The soft limit on them; `None` where it is unlimited or not visible.
+    /// The soft limit on open files; `None` if it is unlimited or not visible.
     pub file_limit: Option<u64>,
 }
 
@@ -73,7 +73,7 @@ fn serialize_seconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::
 }
 
 impl Figures {
-    /// The share of one processor that the process used since its start.
+    /// Returns the share of one processor that the process used since its start.
     pub fn cpu_share(&self) -> f64 {
         let uptime = self.uptime.as_secs_f64();
         if uptime > 0.0 {
@@ -83,7 +83,7 @@ impl Figures {
         }
     }
 
-    /// The share of one processor that the process used since an earlier look at it.
+    /// Returns the share of one processor that the process used since an earlier look at it.
     pub fn cpu_share_since(&self, earlier: &Self) -> f64 {
         let elapsed = self.uptime.saturating_sub(earlier.uptime).as_secs_f64();
         if elapsed > 0.0 {
@@ -94,7 +94,7 @@ impl Figures {
     }
 }
 
-/// Reads figures; remembers what is the same for all processes.
+/// Reads figures, and remembers what is the same for all processes.
 #[derive(Debug)]
 pub struct Reader {
     /// Time since the machine booted.
@@ -105,10 +105,10 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Takes the time; uptimes are relative to it.
+    /// Reads the uptime of the machine, which the uptimes of processes are relative to.
     ///
     /// # Errors
-    /// When `/proc/uptime` can't be read.
+    /// If `/proc/uptime` can't be read.
     pub fn new() -> ProcResult<Self> {
         let up = procfs::Uptime::current()?.uptime;
         Ok(Self {
@@ -119,12 +119,12 @@ impl Reader {
         })
     }
 
-    /// The figures of a process; `None` once it has ended.
+    /// Returns the figures of a process; `None` once it has ended.
     pub fn figures(&self, pid: Pid) -> Option<Figures> {
         self.figures_of(&proc_files::process(pid).ok()?)
     }
 
-    /// The figures of the process that was opened, even if its id is another one's by now.
+    /// Returns the figures of an opened process, even if its id belongs to another one by now.
     pub fn figures_of(&self, process: &Process) -> Option<Figures> {
         let stat = process.stat().ok()?;
         let command_line = CommandLine::of(process).unwrap_or_default();
@@ -142,7 +142,7 @@ impl Reader {
         })
     }
 
-    /// The name of a user, or the number of one without a name.
+    /// Returns the name of a user, or the number of one without a name.
     pub fn user(&self, uid: u32) -> String {
         let lookup = || {
             User::from_uid(Uid::from_raw(uid))
@@ -163,23 +163,23 @@ impl Reader {
     }
 }
 
-/// A process that may end, and whose id another one may get.
+/// A process that may end, and whose id may be reused.
 #[derive(Clone, Copy, Debug)]
 pub struct Life {
     pid: Pid,
-    /// In ticks since the machine booted.
+    /// The start time in ticks since the machine booted.
     started: u64,
 }
 
 impl Life {
-    /// That of the process which has the id now.
+    /// Identifies the process that has this id now.
     pub fn of(pid: Pid) -> Option<Self> {
         let started = proc_files::process(pid).ok()?.stat().ok()?.starttime;
         Some(Self { pid, started })
     }
 
-    /// Whether it has ended, or does so in a moment: a process that ends has neither agent nor files
-    /// for a while before it is gone.
+    /// Whether it has ended, or does so in a moment: a process that ends has neither agent
+    /// nor files for a while before it is gone.
     pub fn ends(self) -> bool {
         let moment = Instant::now() + MOMENT;
         while !self.has_ended() {
@@ -191,14 +191,14 @@ impl Life {
         true
     }
 
-    /// A process that nobody has waited for yet has ended, too.
+    /// Whether it has ended, which includes zombies.
     fn has_ended(self) -> bool {
         let stat = proc_files::process(self.pid).and_then(|process| process.stat());
         !stat.is_ok_and(|stat| stat.starttime == self.started && !matches!(stat.state, 'Z' | 'X'))
     }
 }
 
-/// What `rtops stats` shows beside the figures; `None` once the process has ended.
+/// Returns what `rtops stats` shows besides the figures; `None` once the process has ended.
 pub fn details(pid: Pid) -> Option<Details> {
     details_of(&proc_files::process(pid).ok()?)
 }
@@ -213,7 +213,7 @@ fn details_of(process: &Process) -> Option<Details> {
         }
     }
     let status = proc_files::status(process).ok()?;
-    // Those that were not looked at. Some may have ended or begun meanwhile.
+    // The threads that were not looked at. Some may have ended or begun meanwhile.
     if seen >= proc_files::MAX_THREADS {
         let all = usize::try_from(status.threads).unwrap_or(usize::MAX);
         threads.insert("…".to_owned(), all.saturating_sub(seen));
@@ -234,8 +234,8 @@ fn details_of(process: &Process) -> Option<Details> {
     })
 }
 
-/// The number of open files. `Process::fd_count` counts two more where the kernel does not tell it
-/// as the size of the directory, which it does since 6.2 unless there are none.
+/// Returns the number of open files. `Process::fd_count` counts two too many if the kernel does not
+/// report it as the size of the directory, which it does since 6.2 unless there are none.
 fn open_files(process: &Process) -> ProcResult<usize> {
     let directory = format!("/proc/{}/fd", process.pid());
     let told = fs::metadata(&directory)?.len();
@@ -245,14 +245,14 @@ fn open_files(process: &Process) -> ProcResult<usize> {
     Ok(fs::read_dir(directory)?.count())
 }
 
-/// The names of its threads by their ids.
+/// Returns the names of the threads by id.
 pub fn thread_names(process: &Process) -> HashMap<Tid, String> {
     let threads = proc_files::threads(process).into_iter().flatten();
     let names = threads.filter_map(|thread| Some((Tid::new(thread.tid), thread.stat().ok()?.comm)));
     names.collect()
 }
 
-/// How the process itself numbers its threads, of those that it numbers otherwise.
+/// Returns the ids of threads in the process's own namespace, for those where it differs.
 pub fn inner_tids(process: &Process) -> HashMap<Tid, i32> {
     let threads = proc_files::threads(process).into_iter().flatten();
     let numbers = threads.filter_map(|thread| {
@@ -265,13 +265,13 @@ pub fn inner_tids(process: &Process) -> HashMap<Tid, i32> {
     numbers.collect()
 }
 
-/// The name of a process that does not say it itself; `None` once it has ended.
+/// Returns the name of a process that does not state its own; `None` once it has ended.
 pub fn name(process: &Process) -> Option<String> {
     executable_name(process).or_else(|| {
         let stat = process.stat().ok()?;
         // It has ended, and nobody has waited for it yet.
         let comm = (!matches!(stat.state, 'Z' | 'X')).then_some(stat.comm)?;
-        // The kernel keeps 15 bytes of a name, and shows the whole command line to everybody.
+        // The kernel keeps 15 bytes of a name, but shows the whole command line to everybody.
         let program = CommandLine::of(process).unwrap_or_default();
         let program = program.arguments.into_iter().next();
         let program = program.as_deref().and_then(|path| path.rsplit('/').next());
@@ -280,7 +280,7 @@ pub fn name(process: &Process) -> Option<String> {
     })
 }
 
-/// The file name of the program, without the mark of a replaced one.
+/// Returns the file name of the program, without the mark of a deleted one.
 fn executable_name(process: &Process) -> Option<String> {
     let path = process.exe().ok()?;
     let name = path.file_name()?.to_string_lossy();

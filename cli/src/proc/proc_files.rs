@@ -1,5 +1,5 @@
-//! Files of `/proc/PID` that a process can make as long as it likes, read up to a limit. `procfs` reads
-//! them whole: clippy.toml refuses its functions for these.
+//! Files of `/proc/PID` that a process can make as long as it likes, read up to a limit. `procfs`
+//! reads them whole: clippy.toml forbids its functions for these.
 
 use std::io::BufReader;
 
@@ -10,43 +10,43 @@ use procfs::{
 use rtops_files::bounded::{self, Contents, Limited};
 use rtops_types::Pid;
 
-/// The most bytes of a command line. The kernel shows whatever memory the process says that it lies in.
+/// The most bytes of a command line. The kernel shows whatever memory the process claims it is in.
 const MAX_COMMAND_LINE: usize = 64 << 10;
-/// The most bytes of a status, which has the groups of the user, of whom there may be 65,536.
+/// The most bytes of a status, which lists the groups of the user: there may be 65,536.
 const MAX_STATUS: usize = 1 << 20;
-/// The most bytes of the process's groups, each of which has a path of at most 4096.
+/// The most bytes of the process's groups, each of which has a path of at most 4096 bytes.
 const MAX_GROUPS: usize = 64 << 10;
-/// The most bytes of a list of mounts. Whoever has a mount namespace may make 100,000.
+/// The most bytes of a list of mounts. The owner of a mount namespace may make 100,000.
 const MAX_MOUNTS: usize = 1 << 20;
-/// The longest line of these.
+/// The longest line of these, in bytes.
 const MAX_LINE: usize = 8 << 10;
-/// The most bytes of a table of sockets: some 400,000 lines.
+/// The most bytes of a table of sockets: about 400,000 lines.
 const MAX_TABLE: u64 = 64 << 20;
-/// The most threads that are looked at.
+/// The most threads to look at.
 pub const MAX_THREADS: usize = 16_384;
 
-/// The process with this number.
+/// Opens the process with this PID.
 ///
 /// # Errors
-/// When there is none.
+/// If there is none.
 pub fn process(pid: Pid) -> ProcResult<Process> {
     Process::new(pid.as_raw())
 }
 
-/// The arguments that a process was started with, or what it says they are.
+/// The arguments that a process was started with, or what it claims they are.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CommandLine {
-    /// As many as were read, without empty ones; of the last one, perhaps the beginning only.
+    /// The arguments that were read, without empty ones; the last one may be cut.
     pub arguments: Vec<String>,
     /// Whether there are more.
     pub is_cut: bool,
 }
 
 impl CommandLine {
-    /// Reads it.
+    /// Reads the command line.
     ///
     /// # Errors
-    /// When the process has ended, or hides it.
+    /// If the process has ended, or hides it.
     pub fn of(process: &Process) -> ProcResult<Self> {
         let read = bounded::read(process.open_relative("cmdline")?, MAX_COMMAND_LINE)?;
         Ok(Self::parse(&read))
@@ -63,8 +63,8 @@ impl CommandLine {
         }
     }
 
-    /// The arguments joined by spaces, or the process's name in brackets where there are none. What is
-    /// cut ends in `…`.
+    /// Returns the arguments joined by spaces, or the process's name in brackets if
+    /// there are none. A cut text ends in `…`.
     pub fn text(&self, name: &str) -> String {
         let mut text = match &self.arguments[..] {
             [] => format!("[{name}]"),
@@ -77,65 +77,65 @@ impl CommandLine {
     }
 }
 
-/// The status of a process, whose groups may be cut.
+/// Reads the status of a process; its groups may be cut.
 ///
 /// # Errors
-/// When the process has ended.
+/// If the process has ended.
 pub fn status(process: &Process) -> ProcResult<Status> {
     lines(process, "status", MAX_STATUS)
 }
 
-/// The status of a thread.
+/// Reads the status of a thread.
 ///
 /// # Errors
-/// When it has ended.
+/// If the thread has ended.
 pub fn thread_status(process: &Process, tid: i32) -> ProcResult<Status> {
     lines(process, &format!("task/{tid}/status"), MAX_STATUS)
 }
 
-/// The control groups of a process.
+/// Reads the control groups of a process.
 ///
 /// # Errors
-/// When the kernel does not tell.
+/// If the kernel does not report them.
 pub fn groups(process: &Process) -> ProcResult<ProcessCGroups> {
     lines(process, "cgroup", MAX_GROUPS)
 }
 
-/// What is mounted where the process sees it; of very many, the first.
+/// Reads the mounts that the process sees; of very many, only the first.
 ///
 /// # Errors
-/// When the user may not know.
+/// If the user may not know.
 pub fn mounts(process: &Process) -> ProcResult<Vec<MountInfo>> {
     Ok(lines::<MountInfos>(process, "mountinfo", MAX_MOUNTS)?.0)
 }
 
 fn lines<T: FromBufRead>(process: &Process, file: &str, limit: usize) -> ProcResult<T> {
     let read = bounded::read_lines(process.open_relative(file)?, MAX_LINE, limit)?;
-    // A name need not be UTF-8, and procfs takes nothing else.
+    // A name need not be UTF-8, but procfs accepts nothing else.
     T::from_buf_read(String::from_utf8_lossy(&read.bytes).as_bytes())
 }
 
-/// A table of the process's network namespace.
+/// Reads a table of the process's network namespace.
 ///
 /// # Errors
-/// When there is none, or it is too long to be read: a part would look like all.
+/// If there is none, or it is too long to read: a part would look like the whole.
 pub fn table<T: FromBufReadSI>(process: &Process, name: &str) -> ProcResult<T> {
     T::from_buf_read(open_table(process, name)?, current_system_info())
 }
 
-/// The same, to be read.
+/// Opens such a table for reading.
 ///
 /// # Errors
-/// When there is none.
+/// If there is none.
 pub fn open_table(process: &Process, name: &str) -> ProcResult<BufReader<Limited<std::fs::File>>> {
     let table = process.open_relative(format!("net/{name}"))?;
     Ok(BufReader::new(Limited::new(table, MAX_TABLE)))
 }
 
-/// The threads of a process; of very many, some.
+/// Returns the threads of a process; of very many, only some.
 ///
 /// # Errors
-/// When the process has ended.
+/// If the process has ended.
 pub fn threads(process: &Process) -> Result<impl Iterator<Item = Task>, ProcError> {
     #[expect(clippy::disallowed_methods, reason = "this is where it is bounded")]
     Ok(process.tasks()?.take(MAX_THREADS).flatten())

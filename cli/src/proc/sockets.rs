@@ -24,16 +24,16 @@ pub struct Sockets {
 pub struct Socket {
     pub fds: Vec<i32>,
     pub protocol: Protocol,
-    /// In the words of `ss` and `netstat`, in small letters.
+    /// As `ss` and `netstat` call it, in lower case.
     pub state: &'static str,
     pub local: Option<Address>,
     pub remote: Option<Address>,
-    /// Bytes that wait to be read and to be sent; of a TCP listener, connections that wait to be
-    /// accepted. Not known of Unix sockets.
+    /// Bytes waiting to be read and to be sent; for a TCP listener, connections waiting to
+    /// be accepted. Unknown for Unix sockets.
     pub queues: Option<Queues>,
 }
 
-/// What a socket speaks.
+/// The protocol of a socket.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Protocol {
     Tcp,
@@ -49,7 +49,7 @@ pub enum Protocol {
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Address {
     Internet(SocketAddr),
-    /// The path of a Unix socket; `@` stands for each byte of zero in an abstract name.
+    /// The path of a Unix socket; `@` stands for each zero byte in an abstract name.
     Path(String),
 }
 
@@ -64,7 +64,7 @@ pub struct Queues {
 pub const LISTEN: &str = "listen";
 
 impl Protocol {
-    /// Its name, which is that of its table in `/proc` for the Internet protocols.
+    /// Returns its name, which for the Internet protocols is that of the table in `/proc`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
@@ -78,10 +78,10 @@ impl Protocol {
     }
 }
 
-/// The sockets of a process, by protocol, state and address.
+/// Returns the sockets of a process, ordered by protocol, state and address.
 ///
 /// # Errors
-/// When its descriptors or the tables can't be read: then none would be all.
+/// If its descriptors or the tables can't be read: the list would not be complete.
 pub fn of(process: &Process) -> ProcResult<Sockets> {
     let mut fds: HashMap<u64, Vec<i32>> = HashMap::new();
     for fd in process.fd()? {
@@ -140,8 +140,8 @@ fn key(socket: &Socket) -> impl Ord + '_ {
     )
 }
 
-/// Whether these descriptors are that socket now. One that was closed before the tables were read
-/// is in none of them.
+/// Whether these descriptors still belong to that socket. A socket that was closed before
+/// the tables were read is in none of them.
 fn are_still(process: &Process, inode: u64, descriptors: &[i32]) -> bool {
     descriptors.iter().any(|fd| {
         process
@@ -150,7 +150,7 @@ fn are_still(process: &Process, inode: u64, descriptors: &[i32]) -> bool {
     })
 }
 
-/// A kernel without IPv6 has no tables of it.
+/// Treats missing tables as empty: a kernel without IPv6 has none for it.
 fn where_supported<T>(table: ProcResult<Vec<T>>) -> ProcResult<Vec<T>> {
     match table {
         Err(ProcError::NotFound(_)) => Ok(Vec::new()),

@@ -1,5 +1,5 @@
-//! The table of Unix sockets, read with the suspicion that it deserves: a name may hold spaces,
-//! line breaks and whatever else its owner put there, and the kernel prints it as it is.
+//! The table of Unix sockets, read with suspicion: a name may contain spaces, line breaks and
+//! whatever else its owner put there, and the kernel prints it as it is.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,13 +13,13 @@ use super::{
     sockets::{Address, LISTEN, Protocol, Socket},
 };
 
-/// The flag of a socket that listens, `__SO_ACCEPTCON` of the kernel.
+/// The flag of a listening socket, `__SO_ACCEPTCON` in the kernel.
 const ACCEPTS: u32 = 0x1_0000;
 
-/// The sockets in the process's network namespace, with their inodes.
+/// Returns the sockets in the process's network namespace, with their inodes.
 ///
 /// # Errors
-/// When the table can't be read.
+/// If the table can't be read.
 pub fn of(process: &Process) -> ProcResult<Vec<(u64, Socket)>> {
     read(open_table(process, "unix")?).map_err(procfs::ProcError::from)
 }
@@ -28,14 +28,14 @@ fn read(table: impl BufRead) -> std::io::Result<Vec<(u64, Socket)>> {
     let mut sockets: HashMap<u64, Socket> = HashMap::new();
     let mut forged = HashSet::new();
     for line in table.split(b'\n') {
-        // A line that can't be one of the table is the rest of a name.
+        // A line that can't belong to the table is the rest of a name.
         if let Some((inode, socket)) = parse(&String::from_utf8_lossy(&line?))
             && sockets.insert(inode, socket).is_some()
         {
             forged.insert(inode);
         }
     }
-    // Of two lines for one inode, a name forged one, and nobody knows which.
+    // If an inode has two lines, a name forged one of them, and it is unknown which.
     for inode in forged {
         if let Some(socket) = sockets.get_mut(&inode) {
             socket.local = None;
@@ -45,7 +45,7 @@ fn read(table: impl BufRead) -> std::io::Result<Vec<(u64, Socket)>> {
     Ok(sockets.into_iter().collect())
 }
 
-/// `address: users protocol flags type state inode [name]`, all but the inode hexadecimal.
+/// Parses `address: users protocol flags type state inode [name]`, all hexadecimal but the inode.
 fn parse(line: &str) -> Option<(u64, Socket)> {
     let (address, rest) = line.split_once(": ")?;
     if !address.bytes().all(|byte| byte.is_ascii_hexdigit()) {

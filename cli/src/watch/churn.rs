@@ -1,5 +1,5 @@
-//! Which threads of a process come and go while it is watched: their names are all there is to
-//! tell kin by, and one that lives for a moment is in no dump.
+//! Which threads of a process come and go while it is watched: related threads are recognized by
+//! their names alone, and a short-lived one is in no dump.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,7 +19,7 @@ const PACE: Duration = Duration::from_millis(100);
 /// The threads seen so far.
 #[derive(Debug)]
 pub struct ThreadChurn {
-    /// `None` where the process can't be seen, which the next question to its agent will tell.
+    /// `None` if the process can't be seen, which the next question to its agent will show.
     process: Option<Process>,
     seen: HashMap<i32, String>,
     alive: HashSet<i32>,
@@ -35,7 +35,7 @@ impl ThreadChurn {
         }
     }
 
-    /// Watches for this long.
+    /// Watches for the given time.
     pub fn watch(&mut self, time: Duration) {
         let end = Instant::now() + time;
         loop {
@@ -63,7 +63,7 @@ impl ThreadChurn {
         }
     }
 
-    /// The names, without digits, of threads that have ended.
+    /// Returns the names, without digits, of threads that have ended.
     pub fn ended(&self) -> HashSet<String> {
         let ended = self
             .seen

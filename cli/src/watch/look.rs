@@ -32,18 +32,18 @@ use crate::{
     find::target::Target,
 };
 
-/// While a process is watched, it is frozen no more often than this.
+/// A watched process is frozen no more often than this.
 const PACE: Duration = Duration::from_secs(10);
-/// It stands still for no more than this part of the time.
+/// It is stopped for at most 1/`PAUSE_SHARE` of the time.
 const PAUSE_SHARE: u32 = 1000;
-/// To read and interpret what was frozen takes no more than this part of the time.
+/// Reading and interpreting the image takes at most 1/`WORK_SHARE` of the time.
 const WORK_SHARE: u32 = 10;
 
-/// Looks at a process from outside; where that can't be done, its agent is asked for what it tracks. No agent has a
-/// task polled for it.
+/// Looks at a process from outside; if that is impossible, asks its agent for what it
+/// tracks. No agent polls a task for this.
 ///
 /// # Errors
-/// When neither can be done.
+/// If neither is possible.
 pub fn take(target: &Target, args: &StatsArgs) -> Result<Taken, Error> {
     let look = Look {
         parts: StackParts::All,
@@ -56,18 +56,18 @@ pub fn take(target: &Target, args: &StatsArgs) -> Result<Taken, Error> {
     Ok(outside::take(target, look)?.0)
 }
 
-/// What memory tells of a process, in the words of `rtops stack`.
+/// What the memory of a process shows, in the words of `rtops stack`.
 #[derive(Debug)]
 pub struct Seen<'a> {
     pub stack: View<'a>,
     pub census: Census,
     pub runtimes: Vec<SeenRuntime>,
-    /// Ended tasks that their join handles keep, by type.
+    /// Ended tasks that are kept by their join handles, by type.
     pub kept: Vec<Kept>,
 }
 
 impl<'a> Seen<'a> {
-    /// Counts what a view of all of a process shows.
+    /// Counts what a view of the whole process shows.
     pub fn of(stack: View<'a>) -> Self {
         Self {
             census: Census::of(stack.tasks.as_deref().unwrap_or_default()),
@@ -78,7 +78,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Judges and counts all that was found in memory.
+/// Judges and counts everything that was found in memory.
 pub fn with_seen<T>(taken: &Taken, args: &StatsArgs, show: impl FnOnce(&Seen<'_>) -> T) -> T {
     let dump = &taken.dump;
     let reader = SymbolReader::start(&args.symbols, args.timeout, Shown::Folded);
@@ -88,7 +88,7 @@ pub fn with_seen<T>(taken: &Taken, args: &StatsArgs, show: impl FnOnce(&Seen<'_>
     let waits = view.waits();
     let everything = Selection::default();
     let mut groups = group_tasks(dump, &frames, &everything, Grouping::Equal);
-    // What an agent tells without a poll is too little to judge.
+    // What an agent reports without a poll is too little to judge.
     let verdicts = dump
         .is_image()
         .then(|| Verdicts::of(dump, &frames, waits, &groups));
@@ -102,26 +102,26 @@ pub fn with_seen<T>(taken: &Taken, args: &StatsArgs, show: impl FnOnce(&Seen<'_>
     }))
 }
 
-/// What one look came to.
+/// The result of one look.
 #[derive(Debug)]
 pub struct Looked {
-    /// When it was done.
+    /// When it was taken.
     pub at: Instant,
-    /// For how long the process stood still.
+    /// How long the process stood still.
     pub pause: Duration,
-    /// The words for each fault, and what is said of it.
+    /// The name of each fault, and the sentence about it.
     pub faults: Vec<(&'static str, String)>,
-    /// The same for programs.
+    /// The verdicts as JSON.
     pub verdicts: Value,
     pub census: Census,
     pub runtimes: Vec<SeenRuntime>,
-    /// What came and went since the look before; `None` at the first one.
+    /// What came and went since the previous look; `None` at the first one.
     pub since_last: Option<Vec<Moved>>,
-    /// And since the first one.
+    /// What came and went since the first look; `None` at that one.
     pub since_first: Option<Vec<Moved>>,
 }
 
-/// The looks at a process that is watched.
+/// The looks at a process that is being watched.
 #[derive(Debug)]
 pub struct Looks {
     target: Target,
@@ -130,14 +130,14 @@ pub struct Looks {
     first: Option<Census>,
     /// The last look.
     pub last: Option<Looked>,
-    /// Whether that was just now.
+    /// Whether the last look was taken just now.
     pub is_new: bool,
-    /// Why there was none, when one was due.
+    /// Why there was no look when one was due.
     pub missing: Option<String>,
 }
 
 impl Looks {
-    /// The first one is due now.
+    /// Begins; the first look is due now.
     pub fn begin(target: Target, args: StatsArgs) -> Self {
         Self {
             target,
@@ -150,7 +150,7 @@ impl Looks {
         }
     }
 
-    /// Looks if it is time.
+    /// Looks at the process if a look is due.
     pub fn look_if_due(&mut self) {
         let begin = Instant::now();
         self.is_new = false;
@@ -185,7 +185,7 @@ impl Looks {
         self.next = now + PACE.max(work).max(pause.saturating_mul(PAUSE_SHARE));
     }
 
-    /// Why the user who wants looks in any case got none.
+    /// Returns why there was no look so far, if the user demands one.
     pub fn never_possible(&self) -> Option<String> {
         let is_wanted = self.args.attach.attach == AttachChoice::Always;
         let missing = self

@@ -1,4 +1,4 @@
-//! Looking again: what changed between two looks, when the next one is, and a picture that is drawn anew.
+//! Looking repeatedly: what changed between two looks, when the next is due, and how it is redrawn.
 
 pub mod churn;
 pub mod look;

@@ -1,4 +1,4 @@
-//! The counters of one process at an instant, and what changed between two.
+//! The counters of one process at one moment, and what changed between two.
 
 use rtops_protocol::{Capabilities, Hello, Reply, Request, Runtime, Stats, Worker};
 use serde::Serialize;
@@ -9,15 +9,15 @@ use crate::{
     proc::{Figures, Reader},
 };
 
-/// What agent and kernel say at one instant.
+/// What the agent and the kernel report at one moment.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// `None` where there is no agent.
+    /// `None` if there is no agent.
     pub agent: Option<Told>,
     pub figures: Figures,
 }
 
-/// What an agent says.
+/// What an agent reports.
 #[derive(Clone, Debug)]
 pub struct Told {
     pub hello: Hello,
@@ -25,10 +25,10 @@ pub struct Told {
 }
 
 impl Sample {
-    /// Asks for it; the agent in a conversation of its own.
+    /// Takes a sample; the agent is asked in a separate conversation.
     ///
     /// # Errors
-    /// When the process or its agent can't be asked or does not answer with counters.
+    /// If the process or its agent can't be asked or does not answer with counters.
     pub fn take(target: &Target, has_agent: bool) -> Result<Self, Error> {
         let agent = has_agent.then(|| Told::ask(target)).transpose()?;
         let figures = Reader::new()?
@@ -37,17 +37,17 @@ impl Sample {
         Ok(Self { agent, figures })
     }
 
-    /// The agent's counters.
+    /// Returns the agent's counters.
     pub fn stats(&self) -> Option<&Stats> {
         Some(&self.agent.as_ref()?.stats)
     }
 
-    /// The name that the process goes by.
+    /// Returns the name that the agent states, else that of the executable.
     pub fn name(&self) -> &str {
         self.stats().map_or(&self.figures.name, |stats| &stats.name)
     }
 
-    /// The runtimes that the agent knows.
+    /// Returns the runtimes that the agent knows.
     pub fn runtimes(&self) -> &[Runtime] {
         self.stats().map_or(&[], |stats| &stats.runtimes)
     }
@@ -92,8 +92,8 @@ pub struct WorkerRates {
 }
 
 impl Change<'_> {
-    /// Nanoseconds between the samples by the agent's own clock: when its answers arrive depends
-    /// on how busy this and that side is. Without an agent, by that of the kernel.
+    /// Returns the nanoseconds between the samples by the agent's own clock: when its answers
+    /// arrive depends on how busy both sides are. Without an agent, uses the kernel's clock.
     pub fn elapsed_ns(&self) -> u64 {
         match (self.earlier.stats(), self.now.stats()) {
             (Some(earlier), Some(now)) => now.clock_ns.saturating_sub(earlier.clock_ns),
@@ -105,19 +105,19 @@ impl Change<'_> {
         }
     }
 
-    /// How fast a counter grew, a second; `None` without an agent.
+    /// Returns how fast a counter grew, per second; `None` without an agent.
     pub fn rate(&self, counter: fn(&Stats) -> u64) -> Option<f64> {
         let (earlier, now) = (self.earlier.stats()?, self.now.stats()?);
         Some(self.per_second(counter(earlier), counter(now)))
     }
 
-    /// The share of one processor that was used, by the kernel's clock alone.
+    /// Returns the share of one processor that was used, by the kernel's clock alone.
     pub fn cpu_share(&self) -> f64 {
         self.now.figures.cpu_share_since(&self.earlier.figures)
     }
 
-    /// What each worker of a runtime did; `None` for a runtime that the earlier sample does not
-    /// have.
+    /// Returns what each worker of a runtime did; `None` if the
+    /// earlier sample does not have that runtime.
     pub fn workers(&self, runtime: usize) -> Option<Vec<WorkerRates>> {
         let now = self.now.runtimes().get(runtime)?;
         let earlier = self.earlier_runtime(runtime, now)?;
@@ -129,15 +129,15 @@ impl Change<'_> {
         )
     }
 
-    /// The same runtime in the earlier sample.
+    /// Returns the same runtime in the earlier sample.
     fn earlier_runtime(&self, index: usize, now: &Runtime) -> Option<&Runtime> {
         let earlier = self.earlier.runtimes().get(index)?;
         (earlier.name == now.name && earlier.workers.len() == now.workers.len()).then_some(earlier)
     }
 
     fn worker(&self, earlier: &Worker, now: &Worker) -> WorkerRates {
-        // A worker's busy time grows only when it goes to sleep, so that one which is stuck in a
-        // poll would look idle. An even count of its sleeps and wake-ups says that it is awake.
+        // A worker's busy time grows only when it goes to sleep, so one that is stuck in a poll
+        // would look idle. An even number of sleeps and wake-ups means that it is awake.
         let never_slept =
             earlier.park_unparks == now.park_unparks && now.park_unparks.is_multiple_of(2);
         let busy_ns = now.busy_ns.saturating_sub(earlier.busy_ns);
@@ -166,13 +166,13 @@ fn ratio(part: u64, whole: u64) -> f64 {
     }
 }
 
-/// Tasks alive on all runtimes together; `None` where no runtime is known.
+/// Returns the number of tasks alive on all runtimes; `None` if no runtime is known.
 pub fn alive_tasks(runtimes: &[Runtime]) -> Option<u64> {
     let alive = runtimes.iter().map(|runtime| runtime.alive_tasks);
     alive.reduce(u64::saturating_add)
 }
 
-/// For how long the longest poll has lasted; `None` where none is under way.
+/// Returns how long the longest current poll has lasted; `None` if none is under way.
 pub fn longest_poll_ns(stats: &Stats) -> Option<u64> {
     (stats.running > 0).then_some(stats.longest_poll_ns)
 }
@@ -186,7 +186,7 @@ pub mod tests {
 
     use super::*;
 
-    /// A worker that was busy for so long and fell asleep or woke up so often.
+    /// A worker that was busy for this long, and fell asleep or woke up this often.
     pub fn worker(busy_ns: u64, park_unparks: u64) -> Worker {
         Worker {
             busy_ns,

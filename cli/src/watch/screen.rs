@@ -1,7 +1,7 @@
-//! A picture on a terminal that is drawn anew in its place. What was on the terminal before stays,
-//! and so does the last picture.
+//! A picture on a terminal that is redrawn in place. What was on the terminal
+//! before stays, and so does the last picture.
 //!
-//! Nothing about the terminal is changed that would have to be put back: the cursor stays visible
+//! Nothing about the terminal is changed that would have to be restored: the cursor stays visible
 //! and rests below the picture, so that Ctrl-C may end rtops at any time.
 
 use std::io::{self, Write};
@@ -19,18 +19,18 @@ const ENDING: [Signal; 5] = [
     Signal::SIGTSTP,
 ];
 
-/// The place of the picture.
+/// The place where the picture is drawn.
 #[derive(Debug, Default)]
 pub struct Screen {
-    /// The columns that each line of the last picture takes.
+    /// How many columns each line of the last picture takes.
     drawn: Vec<usize>,
 }
 
 impl Screen {
-    /// Draws the picture in place of the last one, cut to what fits.
+    /// Draws the picture in place of the last one, cut to fit.
     ///
     /// # Errors
-    /// When the terminal can't be written to.
+    /// If the terminal can't be written to.
     pub fn draw(&mut self, writer: &mut impl Write, size: Size, picture: &str) -> io::Result<()> {
         let frame = self.frame(size, picture)?;
         let _whole = Uninterrupted::begin();
@@ -38,12 +38,12 @@ impl Screen {
         writer.flush()
     }
 
-    /// Has the next picture drawn below, as something else was written since the last one.
+    /// Makes the next picture start below, as something else was written since the last one.
     pub fn leave(&mut self) {
         self.drawn.clear();
     }
 
-    /// The picture and what moves the cursor, in one piece, so that nobody sees half of it.
+    /// Returns the picture and the cursor movements in one piece, so that nobody sees half of it.
     fn frame(&mut self, size: Size, picture: &str) -> io::Result<Vec<u8>> {
         let mut frame = vec![b'\r'];
         match self.rows_above(size) {
@@ -75,13 +75,13 @@ impl Screen {
         } else {
             ""
         };
-        // In the last column, the cursor still stands on what was written there.
+        // In the last column, the cursor is still on what was written there.
         let erase = if width < columns { "\x1b[K" } else { "" };
         writeln!(frame, "{cut}{colour_ends}{erase}")
     }
 
-    /// The rows between the first line of the last picture and the cursor. On a terminal that was
-    /// made narrower, lines take several.
+    /// Returns the number of rows from the first line of the last picture to the cursor. On a
+    /// terminal that was made narrower, a line takes several.
     fn rows_above(&self, size: Size) -> usize {
         let columns = usize::from(size.columns).max(1);
         let rows = self
@@ -93,7 +93,7 @@ impl Screen {
     }
 }
 
-/// The start of a line that takes at most so many columns, and how many it takes.
+/// Returns the start of a line that fits into this many columns, and how many it takes.
 fn cut(line: &str, columns: usize) -> (&str, usize) {
     let mut width = 0;
     for (at, of_character) in visible(line) {
@@ -106,7 +106,7 @@ fn cut(line: &str, columns: usize) -> (&str, usize) {
     (line, width)
 }
 
-/// Signals that end rtops wait for as long as this lives.
+/// Delays signals that end rtops for as long as it exists.
 struct Uninterrupted {
     before: Option<SigSet>,
 }
@@ -123,7 +123,7 @@ impl Uninterrupted {
 impl Drop for Uninterrupted {
     fn drop(&mut self) {
         if let Some(before) = self.before {
-            // It can only fail for a wrong `how`.
+            // This fails only for a wrong `how`.
             before.thread_set_mask().ok();
         }
     }

@@ -1,4 +1,4 @@
-//! Waiting for the time of the next look, or for the terminal to change.
+//! Waits for the time of the next look, or for the terminal to change.
 
 use std::{
     os::fd::AsFd,
@@ -14,7 +14,7 @@ use nix::{
     },
 };
 
-/// A clock that strikes once an interval.
+/// A clock that ticks once per interval.
 #[derive(Debug)]
 pub struct Ticks {
     interval: Duration,
@@ -25,20 +25,20 @@ pub struct Ticks {
 /// Why a wait ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Event {
-    /// It is time.
+    /// It is time for the next look.
     Tick,
-    /// The terminal has another size.
+    /// The terminal has a new size.
     Resized,
-    /// rtops was stopped, the shell had the terminal, and now rtops goes on.
+    /// rtops was stopped, the shell had the terminal, and now rtops continues.
     Continued,
 }
 
 impl Ticks {
-    /// The first tick is due after an interval. The two signals that the wait is told of do nothing
-    /// by themselves; from now on they reach nobody else.
+    /// Starts the clock; the first tick is due after one interval. The two signals that also end a
+    /// wait do nothing by themselves; from now on, nobody else receives them.
     ///
     /// # Errors
-    /// When the kernel has no descriptor left.
+    /// If the kernel has no descriptor left.
     pub fn start(interval: Duration) -> nix::Result<Self> {
         let signals: SigSet = [Signal::SIGWINCH, Signal::SIGCONT].into_iter().collect();
         signals.thread_block()?;
@@ -50,17 +50,17 @@ impl Ticks {
         })
     }
 
-    /// Says that a look is over: the next is at least half an interval away. Two that lay closer
-    /// together, as the first was late, would give the rates of an instant, or of no time at all by
-    /// the agent's clock, which moves on every few milliseconds.
+    /// Records that a look is over: the next is at least half an interval away. If a late look were
+    /// followed at once by the next, the rates would be those of an instant, or of no time at all
+    /// by the agent's clock, which advances every few milliseconds.
     pub fn looked(&mut self) {
         self.next = self.next.max(Instant::now() + self.interval / 2);
     }
 
-    /// Waits for the next tick, or for a signal.
+    /// Waits for the next tick or a signal.
     ///
     /// # Errors
-    /// When the kernel does not let it wait.
+    /// If the kernel does not let it wait.
     pub fn wait(&mut self) -> nix::Result<Event> {
         loop {
             if let Some(signal) = self.signals.read_signal()? {

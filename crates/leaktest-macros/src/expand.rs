@@ -1,4 +1,4 @@
-//! From a function with the attribute to a test of tokio's or the compiler's around it.
+//! Turns a function with the attribute into a test of tokio's or the compiler's.
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
@@ -7,10 +7,10 @@ use syn::{
     ReturnType, Token, Type, parse::Parser, punctuated::Punctuated,
 };
 
-/// The test that a function becomes.
+/// Returns the test that a function becomes.
 ///
 /// # Errors
-/// When an argument is not understood, or the function can't be a test.
+/// If an argument is not understood, or the function can't be a test.
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let mut function: ItemFn = syn::parse2(item)?;
     let arguments = Arguments::parse(arguments)?;
@@ -54,7 +54,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     })
 }
 
-/// Whether a test can fail by what it returns. An alias that is not called so is not known.
+/// Whether a test can fail by what it returns. An alias with another name is not recognized.
 fn returns_result(output: &ReturnType) -> bool {
     let ReturnType::Type(_, output) = output else {
         return false;
@@ -66,13 +66,13 @@ fn returns_result(output: &ReturnType) -> bool {
     last.is_some_and(|segment| segment.ident == "Result")
 }
 
-/// What stands in the brackets of the attribute.
+/// The arguments of the attribute.
 #[derive(Default)]
 struct Arguments {
     /// Calls on the builder.
     options: Vec<TokenStream>,
     tokio_alive: Option<LitBool>,
-    /// For `#[tokio::test]`.
+    /// Arguments of `#[tokio::test]`.
     passed_on: Vec<Meta>,
 }
 
@@ -121,7 +121,7 @@ impl Arguments {
         Ok(())
     }
 
-    /// The check, not begun.
+    /// Returns the check, not yet begun.
     fn check(&self, is_async: bool) -> TokenStream {
         let options = &self.options;
         let alive = self
@@ -163,7 +163,7 @@ fn truth(meta: &Meta) -> Result<LitBool> {
     }
 }
 
-/// `500ms`, `2s` or `1m`.
+/// Parses `500ms`, `2s` or `1m`.
 fn milliseconds(text: &LitStr) -> Result<LitInt> {
     let value = text.value();
     let unit = value.trim_start_matches(|c: char| c.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! The attribute `#[rtops_leaktest::test]`, which that crate describes.
+//! The attribute `#[rtops_leaktest::test]`, which is documented in that crate.
 
 mod expand;
 
@@ -15,7 +15,7 @@ pub fn test(
     match expand::expand(arguments.into(), item.clone()) {
         Ok(test) => test.into(),
         Err(error) => {
-            // The function stays, so that the compiler does not complain of its lack as well.
+            // The function is kept, so that the compiler does not also complain that it is missing.
             let error = error.into_compile_error();
             quote!(#error #item).into()
         }

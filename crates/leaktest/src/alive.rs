@@ -9,7 +9,7 @@ pub(crate) use without::Alive;
 mod with {
     use tokio::runtime::Handle;
 
-    /// A runtime, and how many tasks it had at the start of a check.
+    /// A runtime, and how many tasks it had when a check began.
     #[derive(Debug)]
     pub(crate) struct Alive {
         runtime: Handle,
@@ -32,7 +32,7 @@ mod with {
             }
         }
 
-        /// How many more there are now.
+        /// Returns how many more tasks there are now.
         pub(crate) fn more(&self) -> usize {
             let alive = self.runtime.metrics().num_alive_tasks();
             alive.saturating_sub(self.before)
@@ -40,7 +40,7 @@ mod with {
     }
 }
 
-/// Nothing can ask for the count where tokio is compiled out.
+/// Nothing can ask for the count if tokio is compiled out.
 #[cfg(not(feature = "tokio"))]
 mod without {
     #[derive(Debug)]

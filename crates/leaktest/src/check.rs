@@ -8,7 +8,7 @@ use crate::{
     watch::{Extent, Watch},
 };
 
-/// What a leak check does; [`guard`](Self::guard), [`scope`](Self::scope) or
+/// A leak check and its options; [`guard`](Self::guard), [`scope`](Self::scope) or
 /// [`verify_all`](Self::verify_all) begins it.
 ///
 /// ```
@@ -22,8 +22,8 @@ use crate::{
 ///     .guard();
 /// ```
 ///
-/// There is no way to ignore all that exists at the start, and no need: a check sees only what is
-/// made after its begin, in its scope.
+/// Tasks that exist at the start can't all be ignored, and need not be: a check sees only what
+/// is created in its scope after it began.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is checked before guard(), scope() or verify_all()"]
 pub struct Check {
@@ -41,7 +41,7 @@ impl Default for Check {
 }
 
 impl Check {
-    /// A time-out of 5 seconds, nothing ignored, tracked futures only.
+    /// Creates a check with a timeout of 5 seconds, nothing ignored, and tracked futures only.
     pub fn new() -> Self {
         Self {
             timeout: Duration::from_secs(5),
@@ -52,63 +52,63 @@ impl Check {
         }
     }
 
-    /// How long tasks have to come to their end before they count as leaked.
+    /// Sets how long tasks may take to end before they count as leaked.
     ///
     /// They are looked at after 1 ms, 2 ms and so on up to every 100 ms, and the check ends as soon
-    /// as nothing is left, so a long time-out costs time only where a test fails.
+    /// as nothing is left, so a long timeout costs time only if a test fails.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Lets tasks of this name live on, and threads if they are [checked](Self::threads) as well.
-    /// The whole name, or its beginning if it ends in `*`: `"connection *"`.
+    /// Ignores tasks of this name, and threads if they are [checked](Self::threads) as well. Takes
+    /// the whole name, or its beginning followed by `*`: `"connection *"`.
     pub fn ignore_name(mut self, name: impl Into<String>) -> Self {
         self.ignored.names.push(name.into());
         self
     }
 
-    /// Lets tasks live on that are anywhere inside this function, as their await tree shows it, and
-    /// threads if they are [checked](Self::threads) as well. Whole parts of a path: `"pool::reap"`
-    /// is in `app::pool::reap`, also in its closures, and not in `app::pool::reap_all`.
+    /// Ignores tasks that are anywhere inside this function, as their await tree shows, and threads
+    /// if they are [checked](Self::threads) as well. Takes whole parts of a path: `"pool::reap"`
+    /// matches `app::pool::reap` and its closures, but not `app::pool::reap_all`.
     ///
-    /// It takes a dump to see that, so that a check with such tasks lasts a tenth of a second or
-    /// more. Prefer [`ignore_name`](Self::ignore_name) and [`ignore_site`](Self::ignore_site).
+    /// This takes a dump, so a check with such tasks lasts a tenth of a second or more. Prefer
+    /// [`ignore_name`](Self::ignore_name) and [`ignore_site`](Self::ignore_site).
     pub fn ignore_function(mut self, function: impl Into<String>) -> Self {
         self.ignored.functions.push(function.into());
         self
     }
 
-    /// Lets tasks live on that were spawned or tracked there: the end of the path of a source file,
-    /// as `"src/pool.rs"`, with or without a line, as `"src/pool.rs:41"`.
+    /// Ignores tasks that were spawned or tracked at this place. Takes the end of a source path,
+    /// such as `"src/pool.rs"`, with or without a line, such as `"src/pool.rs:41"`.
     pub fn ignore_site(mut self, site: impl Into<String>) -> Self {
         self.ignored.sites.push(site.into());
         self
     }
 
-    /// Whether OS threads count as well that started after the begin of the check and are alive
-    /// at its end. Their stacks are reported. [`verify_all`](Self::verify_all) counts every thread
-    /// but the one that it is called on.
+    /// Sets whether OS threads count as well if they started after the check began and are alive
+    /// at its end. Their stacks are reported. [`verify_all`](Self::verify_all) counts every
+    /// thread except the one that it is called on.
     ///
-    /// The system does not tell who started a thread: this sees *all* of the process. Where tests
-    /// run in parallel, threads of another one can fail this one, and the report says so; use it in
-    /// a test binary of its own, under `cargo nextest`, or with `--test-threads=1`. What is known
-    /// not to be leaked never counts: the threads in which the test harness runs tests, idle
-    /// threads of tokio's blocking pool, and those of rtops.
+    /// The system does not say who started a thread, so this sees *all* threads of the process. If
+    /// tests run in parallel, threads of another test can fail this one, and the report says so;
+    /// use it in a separate test binary, under `cargo nextest`, or with `--test-threads=1`. Threads
+    /// that are known not to be leaked never count: those in which the test harness runs tests,
+    /// idle threads of tokio's blocking pool, and those of rtops.
     ///
-    /// To take its stack a thread is sent the signal SIGURG, at the end of a check that has found
-    /// one; that may cause `EINTR` in it. A thread that is alive because it is still ending is
-    /// waited for as tasks are.
+    /// At the end of a check that has found threads, each is sent the signal
+    /// SIGURG to take its stack; this may cause `EINTR` in it. A thread that is
+    /// still ending is waited for, as tasks are.
     pub fn threads(mut self, check: bool) -> Self {
         self.threads = check;
         self
     }
 
-    /// Whether tasks that are not tracked count as well, as far as tokio knows their number: a
-    /// check fails if the runtime in which it began has more tasks in the end than it had then,
-    /// beside tracked ones. Where such a task waits isn't known.
+    /// Sets whether untracked tasks count as well, as far as tokio knows their number: a check
+    /// fails if the runtime in which it began has more tasks at the end than it had then, besides
+    /// tracked ones. Where such a task waits is unknown.
     ///
-    /// It needs a runtime that no other test uses at the same time. On by default in
+    /// This needs a runtime that no other test uses at the same time. It is on by default in
     /// [`#[rtops_leaktest::test]`](macro@crate::test), which makes one for each test.
     #[cfg(feature = "tokio")]
     pub fn tokio_alive(mut self, check: bool) -> Self {
@@ -126,17 +126,17 @@ impl Check {
         Guard::new(self)
     }
 
-    /// Runs a future and checks what is made in it: see [`scope`](crate::scope).
+    /// Runs a future and checks what is created in it: see [`scope`](crate::scope).
     #[track_caller]
     pub fn scope<F: Future>(self, future: F) -> Scoped<F> {
         Scoped::new(self, future, |_| true, Location::caller())
     }
 
-    /// Checks all of the process: see [`verify_all`](crate::verify_all).
+    /// Checks the whole process: see [`verify_all`](crate::verify_all).
     ///
     /// # Panics
-    /// When something is left after the time-out; with [`tokio_alive`](Self::tokio_alive) outside
-    /// of a tokio runtime.
+    /// If something is left after the timeout; with
+    /// [`tokio_alive`](Self::tokio_alive) outside of a tokio runtime.
     #[track_caller]
     pub fn verify_all(self) {
         if std::thread::panicking() {
@@ -147,8 +147,8 @@ impl Check {
         }
     }
 
-    /// What the attribute makes of an `async fn`: where `is_passed` says no, the test has failed
-    /// by its result.
+    /// What the attribute expands an `async fn` to: if `is_passed` returns
+    /// false, the test has failed by its result.
     #[doc(hidden)]
     #[track_caller]
     pub fn attribute_scope<F: Future>(
@@ -159,7 +159,7 @@ impl Check {
         Scoped::new(self, future, is_passed, Location::caller())
     }
 
-    /// What the attribute makes of a plain function.
+    /// What the attribute expands a plain function to.
     #[doc(hidden)]
     #[track_caller]
     pub fn attribute_run<T>(self, test: fn() -> T, is_passed: fn(&T) -> bool) -> T {

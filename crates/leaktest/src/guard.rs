@@ -1,4 +1,4 @@
-//! A check that ends where a block does.
+//! A check that ends at the end of a block.
 
 use std::{panic::Location, thread::panicking};
 
@@ -10,14 +10,14 @@ use crate::{
     watch::{Extent, Watch},
 };
 
-/// A check under way on this thread, which ends when it is dropped: see [`check`](crate::check()).
+/// A running check on this thread, which ends when this is dropped: see [`check`](crate::check()).
 #[derive(Debug)]
 #[must_use = "the check ends when the guard is dropped: bind it to a name, as in `let _leaks = …`"]
 pub struct Guard {
     /// Taken when the check ends.
     watch: Option<Watch>,
     scope: ScopeId,
-    /// Not sent to another thread, and neither is the guard.
+    /// Can't be sent to another thread, so neither can the guard.
     entered: Option<Entered>,
 }
 
@@ -33,8 +33,8 @@ impl Guard {
         }
     }
 
-    /// Ends the check without blocking the thread: the runtime goes on while tasks are waited for.
-    /// The right end of an async test on a current-thread runtime.
+    /// Ends the check without blocking the thread: the runtime keeps running while tasks are waited
+    /// for. Use this to end an async test on a current-thread runtime.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -47,7 +47,7 @@ impl Guard {
     /// ```
     ///
     /// # Panics
-    /// When tracked futures are left.
+    /// If tracked futures are left.
     pub async fn verify(mut self) {
         if let Some(watch) = self.end() {
             drop(self);
@@ -57,13 +57,13 @@ impl Guard {
         }
     }
 
-    /// Ends the check without looking.
+    /// Ends the check without looking for leaks.
     pub(crate) fn disarm(mut self) {
         self.watch = None;
     }
 
-    /// Leaves the scope, the first time that it is called; what is to be checked, unless the test
-    /// has failed already.
+    /// Leaves the scope when first called. Returns what is to be
+    /// checked, unless the test has failed already.
     fn end(&mut self) -> Option<Watch> {
         let watch = self.watch.take()?;
         let is_in_force = ScopeId::current() == self.scope;

@@ -1,8 +1,8 @@
-//! What may live on after a test.
+//! What may still be alive after a test.
 
 use std::panic::Location;
 
-/// Names, functions and sites; each matches as a whole and never by a part of a word, so that a
+/// Ignored names, functions and sites; each matches as a whole and never part of a word, so that a
 /// rule for one task does not hide another.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ignored {
@@ -12,7 +12,7 @@ pub(crate) struct Ignored {
 }
 
 impl Ignored {
-    /// Whether a task or thread of that name may live on.
+    /// Whether a task or thread of this name is ignored.
     pub(crate) fn has_name(&self, name: &str) -> bool {
         self.names.iter().any(|rule| match rule.strip_suffix('*') {
             Some(start) => name.starts_with(start),
@@ -20,7 +20,7 @@ impl Ignored {
         })
     }
 
-    /// Whether what was made there may live on.
+    /// Whether what was created at this site is ignored.
     pub(crate) fn has_site(&self, site: &Location<'_>) -> bool {
         self.sites.iter().any(|rule| match line(rule) {
             Some((file, line)) => line == site.line() && is_end(file, site.file()),
@@ -28,7 +28,7 @@ impl Ignored {
         })
     }
 
-    /// Whether what is inside that function may live on.
+    /// Whether what is inside this function is ignored.
     pub(crate) fn has_function(&self, function: &str) -> bool {
         let path: Vec<&str> = function.split("::").collect();
         self.functions.iter().any(|rule| {
@@ -38,7 +38,7 @@ impl Ignored {
     }
 }
 
-/// `src/pool.rs:41` taken apart.
+/// Splits `src/pool.rs:41`.
 fn line(rule: &str) -> Option<(&str, u32)> {
     let (file, line) = rule.rsplit_once(':')?;
     Some((file, line.parse().ok()?))

@@ -1,4 +1,4 @@
-//! A test that leaks tasks fails, and shows where each of them waits.
+//! Makes a test fail if it leaks tasks, and shows where each of them waits.
 //!
 //! ```
 //! #[rtops_leaktest::test]
@@ -11,8 +11,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! What is seen are *tracked* tasks: those of `rtops_agent::spawn` and its relatives, and futures
-//! that are [`tracked`](Track::tracked). The agent itself need not run.
+//! A check sees *tracked* tasks: those of `rtops_agent::spawn` and its relatives, and futures that
+//! are [`tracked`](Track::tracked). The agent itself need not run.
 //!
 //! # Which check
 //!
@@ -20,21 +20,21 @@
 //! |---|---|
 //! | a test on tokio | [`#[rtops_leaktest::test]`](macro@test) in place of `#[tokio::test]` |
 //! | a part of a test, a task, another executor | [`scope(future).await`](scope) |
-//! | a test that is no future | `let _leaks = rtops_leaktest::check();` as its first line: [`check()`] |
-//! | a test binary with a `main` of its own | [`verify_all`] at the end of it |
+//! | a synchronous test | `let _leaks = rtops_leaktest::check();` as its first line: [`check()`] |
+//! | a test binary with its own `main` | [`verify_all`] at the end of it |
 //!
-//! [`Check`] has the same with options.
+//! [`Check`] does the same with options.
 //!
 //! # Parallel tests
 //!
-//! Each check opens a *scope*, and sees what is made in it: a tracked future belongs to the scope
-//! in which it is made, and all that is made while it is polled does too, on whatever thread.
-//! Tests that run at once do not see each other, and what existed before a check is none of its
-//! business.
+//! Each check opens a *scope* and sees what is created in it: a tracked future belongs
+//! to the scope in which it is created, and so does everything that is created while
+//! it is polled, on whatever thread. Tests that run at once do not see each other, and
+//! a check ignores what existed before it.
 //!
-//! The chain breaks at a task that is not tracked: what such a task makes is seen only where its
-//! thread itself is in the scope, as that of a current-thread runtime is. And it breaks at a new
-//! thread, which can be taken into the scope:
+//! The chain breaks at an untracked task: what such a task creates is seen only if
+//! its thread itself is in the scope, as on a current-thread runtime. It also breaks
+//! at a new thread, which can enter the scope:
 //!
 //! ```
 //! use rtops_leaktest::ScopeId;
@@ -50,9 +50,9 @@
 //!
 //! # When a task counts as leaked
 //!
-//! When it is still there at the end of the check and does not end within a
-//! [time-out](Check::timeout) of 5 seconds. A check that finds nothing costs no time. Nothing is
-//! checked, and nothing printed, when the test panics by itself.
+//! If it is still alive at the end of the check and does not end within a
+//! [timeout](Check::timeout) of 5 seconds. A check that finds nothing costs no time. If the test
+//! itself panics, nothing is checked or printed.
 #![forbid(unsafe_code)]
 
 mod alive;
@@ -70,7 +70,7 @@ pub use guard::Guard;
 pub use rtops_tasks::{ScopeId, Track};
 pub use scoped::Scoped;
 
-/// Has a test fail when it leaks tasks: `#[tokio::test]` and [`scope`] in one.
+/// Makes a test fail if it leaks tasks: `#[tokio::test]` and [`scope`] in one.
 ///
 /// ```
 /// #[rtops_leaktest::test(flavor = "multi_thread", worker_threads = 2, timeout = "2s")]
@@ -86,25 +86,25 @@ pub use scoped::Scoped;
 /// # fn main() {}
 /// ```
 ///
-/// On an `async fn` it stands for `#[tokio::test]`, which gets all arguments that are not listed
-/// below. On a plain function it stands for `#[test]` and [`check()`]. Other attributes, such as
-/// `#[should_panic]`, may follow.
+/// On an `async fn`, it replaces `#[tokio::test]`, which gets all arguments that are not
+/// listed below. On a plain function, it replaces `#[test]` and [`check()`]. Other
+/// attributes, such as `#[should_panic]`, may follow.
 ///
 /// | argument | |
 /// |---|---|
 /// | `timeout = "500ms"` | [`Check::timeout`]; in `ms`, `s` or `m` |
 /// | `ignore_name = "…"`, `ignore_function = "…"`, `ignore_site = "…"` | [`Check::ignore_name`] and so on, each as often as needed |
-/// | `tokio_alive = false` | not [`Check::tokio_alive`], which is on here, as the runtime is the test's own |
+/// | `tokio_alive = false` | no [`Check::tokio_alive`]; it is on here as a test owns its runtime |
 /// | `threads = true` | [`Check::threads`] |
 ///
-/// A test that returns an `Err` fails by that alone and is not checked.
+/// A test that returns an `Err` fails anyway and is not checked.
 #[cfg(feature = "tokio")]
 pub use rtops_leaktest_macros::test;
 
-/// Checks what is made from here to the end of the block: bind it to a name, `let _leaks = …`.
+/// Checks what is created from here to the end of the block: bind it to a name, `let _leaks = …`.
 ///
-/// When the guard is dropped, the test panics if tracked futures that were made since, on this
-/// thread or below a future made on it, are still alive after the time-out.
+/// When the guard is dropped, the test panics if tracked futures created since, on this thread or
+/// below a future created on it, are still alive after the timeout.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -114,16 +114,16 @@ pub use rtops_leaktest_macros::test;
 /// assert_eq!(runtime.block_on(task).unwrap(), 7);
 /// ```
 ///
-/// `let _ = rtops_leaktest::check();` drops the guard, and so ends the check, at once: nothing
-/// would be checked. Rust's lint `let_underscore_drop` finds that.
+/// `let _ = rtops_leaktest::check();` drops the guard at once and so ends the check: nothing would
+/// be checked. Rust's lint `let_underscore_drop` finds that.
 ///
 /// # In async code
 ///
-/// The guard waits by blocking its thread. On a current-thread runtime nothing else can run
-/// meanwhile, so that even a task that is about to end counts as leaked; there, and in all async
-/// code for choice, use [`scope`] or the [attribute](macro@test), or end the test with
-/// [`leaks.verify().await`](Guard::verify). A guard can't be sent to another thread, so a task of
-/// a multi-thread runtime can't hold one across an await:
+/// The guard waits by blocking its thread. On a current-thread runtime, nothing else can run
+/// meanwhile, so even a task that is about to end counts as leaked. There, and preferably in all
+/// async code, use [`scope`] or the [attribute](macro@test), or end the test with
+/// [`leaks.verify().await`](Guard::verify). A guard can't be sent to another thread, so a task of a
+/// multi-thread runtime can't hold one across an await:
 ///
 /// ```compile_fail
 /// tokio::spawn(async {
@@ -132,16 +132,16 @@ pub use rtops_leaktest_macros::test;
 /// });
 /// ```
 ///
-/// One that is held across an await in a local task loses its scope there, and says so.
+/// A guard that is held across an await in a local task loses its scope there, and reports that.
 #[track_caller]
 #[must_use = "the check ends when the guard is dropped: bind it to a name, as in `let _leaks = …`"]
 pub fn check() -> Guard {
     Check::new().guard()
 }
 
-/// Runs a future and checks what is made in it; panics if tracked futures are left.
+/// Runs a future and checks what is created in it; panics if tracked futures are left.
 ///
-/// Right on any executor and in any task. While it waits for tasks to end, the executor goes on.
+/// Works in any task on any executor, which keeps running while this waits for tasks to end.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -156,13 +156,13 @@ pub fn check() -> Guard {
 /// ```
 ///
 /// A scope that is dropped before its future has ended is not checked. A scope inside another is
-/// apart from it: what is made in the inner one, the inner one checks.
+/// separate from it and alone checks what is created in it.
 #[track_caller]
 pub fn scope<F: Future>(future: F) -> Scoped<F> {
     Check::new().scope(future)
 }
 
-/// Checks all of the process: for the end of `main` in a test binary with `harness = false`.
+/// Checks the whole process, at the end of `main` in a test binary with `harness = false`.
 ///
 /// ```no_run
 /// // fn main() {
@@ -171,10 +171,10 @@ pub fn scope<F: Future>(future: F) -> Scoped<F> {
 /// // }
 /// ```
 ///
-/// A binary with the usual harness has no `main` to put this into: there each test has its check.
+/// A binary with the usual harness has no `main` to put this into: each test needs its own check.
 ///
 /// # Panics
-/// When a tracked future of any scope is still alive after the time-out.
+/// If a tracked future of any scope is still alive after the timeout.
 #[track_caller]
 pub fn verify_all() {
     Check::new().verify_all();

@@ -1,4 +1,4 @@
-//! What a failed check says: the await trees of what leaked, in the form of `rtops stack`.
+//! The report of a failed check: the await trees of what leaked, in the format of `rtops stack`.
 
 use std::{
     collections::HashSet,
@@ -30,13 +30,13 @@ use crate::{
     watch::{Found, Watch},
 };
 
-/// The longest time that the dump takes.
+/// The most time that the dump may take.
 const DUMP_TIME: Duration = Duration::from_secs(10);
 
-/// In what the test harness runs a test.
+/// The function in which the test harness runs a test.
 const HARNESS: &str = "test::run_test";
-/// In what a thread of tokio's blocking pool is from its start on, and in what while it has
-/// something to do.
+/// The functions that a thread of tokio's blocking pool is in: from its
+/// start on, and while it has something to do.
 const POOL: &str = "tokio::runtime::blocking::pool::Inner::run";
 const POOL_TASK: &str = "tokio::runtime::blocking::pool::Task::run";
 
@@ -56,8 +56,8 @@ const THREADS: &str = "Threads belong to the process: where tests run in paralle
 pub(crate) struct Report(String);
 
 impl Report {
-    /// What was found that is there still and not ignored; `None` if that is nothing. The symbols
-    /// are left with the caller for the next time.
+    /// Reports what was found, is still there and is not ignored; `None` if that is nothing. The
+    /// symbols are left with the caller for the next time.
     pub(crate) fn of(
         watch: &Watch,
         found: &Found,
@@ -88,7 +88,7 @@ impl Report {
         leaked.report(tasks, threads, lacks)
     }
 
-    /// For a check that can't wait.
+    /// Makes the report of a check that can't wait.
     pub(crate) fn of_failure(error: &std::io::Error) -> Self {
         Self(format!(
             "tasks are left, and no thread can be started to wait for them: {error}"
@@ -111,7 +111,7 @@ struct Leaked<'a> {
 }
 
 impl<'a> Leaked<'a> {
-    /// The tasks, and spans inside them, whose await trees hold no function that is ignored.
+    /// Returns the tasks, and spans inside them, whose await trees contain no ignored function.
     fn tasks(&self) -> HashSet<TaskKey> {
         let roots = &self.found.roots;
         let mut tasks: HashSet<TaskKey> = roots.keys().copied().map(TaskKey::Tracked).collect();
@@ -141,7 +141,7 @@ impl<'a> Leaked<'a> {
         tasks
     }
 
-    /// The task that is judged with this one.
+    /// Returns the task that is judged together with this one.
     fn root(&self, task: TaskKey) -> Option<u64> {
         match task {
             TaskKey::Tracked(id) => self.found.roots.get(&id).copied(),
@@ -149,7 +149,7 @@ impl<'a> Leaked<'a> {
         }
     }
 
-    /// The threads that do what somebody started them for.
+    /// Returns the threads that still do what somebody started them for.
     fn threads(&self) -> HashSet<i32> {
         let is_leaked = |links: &[Link]| {
             !self.is_ignored(links) && !self.is_in(links, HARNESS) && !self.is_idle(links)
@@ -164,7 +164,7 @@ impl<'a> Leaked<'a> {
         threads.map(|thread| thread.tid).collect()
     }
 
-    /// Whether it is a thread of tokio's blocking pool that has nothing to do.
+    /// Whether it is an idle thread of tokio's blocking pool.
     fn is_idle(&self, links: &[Link]) -> bool {
         self.is_in(links, POOL) && !self.is_in(links, POOL_TASK)
     }
@@ -230,7 +230,7 @@ impl<'a> Leaked<'a> {
             ..View::of(self.dump, self.frames)
         };
         let mut text = head.into_bytes();
-        // A vector takes all that is written.
+        // Writing to a vector does not fail.
         drop(groups(&mut text, Style::PLAIN, &view));
         let text = String::from_utf8_lossy(&text);
         Some(Report(format!("{text}\n{}", remarks.join("\n"))))
@@ -240,7 +240,7 @@ impl<'a> Leaked<'a> {
 /// Takes a dump of what was found.
 ///
 /// # Errors
-/// When it can't be read: why.
+/// If it can't be read: the reason.
 fn dump(found: &Found) -> Result<Dump, String> {
     let is_running = found
         .entries
@@ -268,7 +268,7 @@ fn dump(found: &Found) -> Result<Dump, String> {
     Dump::receive(|| Reply::receive(&mut bytes)).map_err(|failure| format!("{failure:?}"))
 }
 
-/// An agent in this process may have chosen another signal, and then there is only that. Where
+/// An agent in this process may have chosen another signal, and then only that one is available. If
 /// there is none, threads are shown without their stacks.
 fn capturer() -> Option<Capturer> {
     [Signal::URGENT, Signal::USER_1, Signal::USER_2]
@@ -276,7 +276,7 @@ fn capturer() -> Option<Capturer> {
         .find_map(|signal| rtops_threads::install(signal).ok())
 }
 
-/// This process, to the dump.
+/// This process, as the dump sees it.
 struct Process {
     capturer: Option<Capturer>,
 }

@@ -1,4 +1,4 @@
-//! A future in a scope of its own, which is checked when the future has ended.
+//! A future in its own scope, which is checked when the future has ended.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 pin_project! {
-    /// A future that is checked for leaks at its end: see [`scope`](crate::scope).
+    /// A future that is checked for leaks when it has ended: see [`scope`](crate::scope).
     #[must_use = "futures do nothing unless polled"]
     pub struct Scoped<F: Future> {
         #[pin]
@@ -66,7 +66,7 @@ impl<F: Future> Future for Scoped<F> {
         if let Some(future) = this.future.as_mut().as_pin_mut() {
             let entered = this.scope.enter();
             let output = ready!(future.poll(context));
-            // What it owns may be what its tasks wait for.
+            // What the future owns may be what its tasks wait for.
             this.future.set(None);
             drop(entered);
             let watch = this.watch.take();
@@ -82,7 +82,7 @@ impl<F: Future> Future for Scoped<F> {
                 panic!("{report}");
             }
         }
-        // Polled after its end it never is ready again.
+        // Polled after its end, it is never ready again.
         this.output.take().map_or(Poll::Pending, Poll::Ready)
     }
 }

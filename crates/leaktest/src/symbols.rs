@@ -1,5 +1,5 @@
-//! The symbols of this process, which checks that fail at the same time share: to read them takes
-//! longest of all, and the debug info of a test binary is large. The last one frees them.
+//! The symbols of this process, shared by checks that fail at the same time: reading them takes the
+//! longest, and the debug info of a test binary is large. The last check frees them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -7,14 +7,14 @@ use rtops_symbols::{Module, Options, Pid, Symbols};
 
 static LATEST: Mutex<Weak<SharedSymbols>> = Mutex::new(Weak::new());
 
-/// Symbols, and what they are for.
+/// Symbols, and the modules that they are of.
 pub(crate) struct SharedSymbols {
     modules: Vec<Module>,
     symbols: Mutex<Symbols>,
 }
 
 impl SharedSymbols {
-    /// The symbols of these modules of this process.
+    /// Returns the symbols of these modules of this process.
     pub(crate) fn of(modules: Vec<Module>) -> Arc<Self> {
         let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(shared) = latest.upgrade()
@@ -34,7 +34,7 @@ impl SharedSymbols {
         shared
     }
 
-    /// One check looks up at a time, and leaves the other processors to what is tested.
+    /// Only one check looks up at a time, and leaves the other processors to what is tested.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Symbols> {
         self.symbols.lock().unwrap_or_else(PoisonError::into_inner)
     }

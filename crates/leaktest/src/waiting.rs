@@ -1,5 +1,5 @@
-//! The end of a check in async code, on any executor: a thread of its own waits and takes the
-//! dump, and the executor polls the tasks that are waited for.
+//! The end of a check in async code, on any executor: a separate thread waits and takes the dump,
+//! while the executor polls the tasks that are waited for.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -14,7 +14,7 @@ use crate::{report::Report, watch::Watch};
 /// The name of the thread, of at most 15 bytes.
 const THREAD: &str = "rtops-leaktest";
 
-/// Becomes ready with the result of a check.
+/// A future that becomes ready with the result of a check.
 #[derive(Debug)]
 pub(crate) struct Waiting(Arc<Shared>);
 
@@ -24,12 +24,12 @@ struct Shared(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     waker: Option<Waker>,
-    /// `Err` for a panic of the check itself.
+    /// `Err` if the check itself panicked.
     result: Option<thread::Result<Result<(), Report>>>,
 }
 
 impl Waiting {
-    /// Begins to wait. Where nothing is left already, no thread is started.
+    /// Begins to wait. If nothing is left already, no thread is started.
     pub(crate) fn begin(watch: Watch) -> Self {
         let shared = Arc::new(Shared::default());
         if watch.is_clean() {

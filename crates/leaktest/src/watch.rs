@@ -1,4 +1,4 @@
-//! A check under way: what it looks at, and the wait for it to become nothing.
+//! A running check: what it looks at, and the wait until nothing is left.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,11 +13,11 @@ use rtops_tasks::{Entry, Kind, ScopeId, TaskId, entries, entries_of};
 
 use crate::{Check, alive::Alive, report::Report};
 
-/// Between the first two looks; then twice as long each time.
+/// The pause between the first two looks; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// What part of the process a check is about.
+/// The part of the process that a check covers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Extent {
     Scope(ScopeId),
@@ -32,18 +32,18 @@ pub(crate) struct Watch {
     /// Where it was begun.
     pub(crate) site: &'static Location<'static>,
     alive: Option<Alive>,
-    /// The threads that are none of its business, if it looks at threads.
+    /// The threads that do not concern it, if it looks at threads.
     old_threads: Option<HashSet<i32>>,
 }
 
-/// What is there and should not be.
+/// What exists but should not.
 #[derive(Debug, Default)]
 pub(crate) struct Found {
     /// Tasks, and the spans inside them.
     pub(crate) entries: Vec<Arc<Entry>>,
-    /// By the number of each of them: that of the task it is, or is inside of.
+    /// Maps the number of each entry to that of the task that it is, or is inside of.
     pub(crate) roots: HashMap<u64, u64>,
-    /// How many tasks nobody tracked.
+    /// How many tasks are untracked.
     pub(crate) untracked: usize,
     pub(crate) threads: HashSet<i32>,
 }
@@ -60,7 +60,7 @@ impl Watch {
         let old_threads = check.threads.then(|| match extent {
             Extent::Scope(_) => {
                 let old: HashSet<i32> = threads().map(|(tid, _)| tid).collect();
-                // This one is there.
+                // At least this thread exists.
                 assert!(
                     !old.is_empty(),
                     "Check::threads can't list the threads of this process: is /proc mounted?"
@@ -86,18 +86,18 @@ impl Watch {
         }
     }
 
-    /// Blocks until nothing is left, or the time is up.
+    /// Blocks until nothing is left or the time is up.
     ///
     /// # Errors
-    /// When something is left: what.
+    /// If something is left: what it is.
     pub(crate) fn wait(&self) -> Result<(), Report> {
         self.wait_while(|| true)
     }
 
-    /// The same, and ends when the result is not wanted any more.
+    /// The same, but ends when the result is no longer wanted.
     ///
     /// # Errors
-    /// When something is left: what.
+    /// If something is left: what it is.
     pub(crate) fn wait_while(&self, is_wanted: impl Fn() -> bool) -> Result<(), Report> {
         let deadline = Instant::now() + self.check.timeout;
         let mut pause = FIRST_PAUSE;
@@ -108,8 +108,8 @@ impl Watch {
             if found.is_empty() {
                 return Ok(());
             }
-            // Where only stacks tell what is ignored, there may be nothing to wait for. They take a
-            // while, so the first looks are without.
+            // If only stacks show what is ignored, there may be nothing to wait for. Taking them is
+            // slow, so the first looks do without.
             let may_be_ignored = self.is_about_stacks() && pause == LONGEST_PAUSE;
             if left.is_zero() || may_be_ignored {
                 match Report::of(self, &found, &mut symbols) {
@@ -133,7 +133,7 @@ impl Watch {
         self.check.threads || !self.check.ignored.functions.is_empty()
     }
 
-    /// What is left, but for what is ignored by name or site.
+    /// Returns what is left, except what is ignored by name or site.
     fn look(&self) -> Found {
         let all = match self.extent {
             Extent::Scope(scope) => entries_of(scope),
@@ -174,7 +174,7 @@ impl Watch {
             return HashSet::new();
         };
         let new = threads().filter(|(tid, name)| {
-            // Those of an agent, and those that wait as this one may.
+            // The threads of an agent, and those that wait like this one.
             let is_own = name.starts_with("rtops-");
             !is_own && !old.contains(tid) && !self.check.ignored.has_name(name)
         });
@@ -182,7 +182,7 @@ impl Watch {
     }
 }
 
-/// The task that a span is inside of, as far as it is among these; else the entry itself.
+/// Returns the task that a span is inside of, if it is among these; else the entry itself.
 fn root<'a>(entry: &'a Entry, all: &HashMap<TaskId, &'a Entry>) -> &'a Entry {
     let mut root = entry;
     while root.kind() == Kind::Span
@@ -193,7 +193,7 @@ fn root<'a>(entry: &'a Entry, all: &HashMap<TaskId, &'a Entry>) -> &'a Entry {
     root
 }
 
-/// The threads of the process that have not ended, with their names.
+/// Returns the threads of the process that have not ended, with their names.
 fn threads() -> impl Iterator<Item = (i32, String)> {
     let all = rtops_threads::list().unwrap_or_default().into_iter();
     all.filter(|thread| !matches!(thread.state, 'Z' | 'X'))

@@ -1,7 +1,7 @@
 //! `#[rtops_leaktest::test]`, and what a failing test prints.
 //!
-//! Those in `fixture` are ordinary tests that pass. The others have one of them run again, in a
-//! process in which it fails.
+//! The tests in `fixture` are ordinary ones that pass. The others run one of
+//! them again, in a process in which it fails.
 #![allow(clippy::unwrap_used)]
 
 use std::{process::Command, sync::Barrier, thread, time::Duration};
@@ -104,7 +104,7 @@ mod fixture {
 
     #[tokio::test]
     async fn leaks_a_thread() {
-        // Where it passes, tests beside it have threads for a while.
+        // If it passes, other tests have threads for a while.
         let timeout = Duration::from_millis(if is_failing() { 20 } else { 60_000 });
         let _leaks = Check::new().threads(true).timeout(timeout).guard();
         if is_failing() {
@@ -117,7 +117,7 @@ mod fixture {
 
     #[rtops_leaktest::test(threads = true, ignore_name = "may stay", timeout = "1m")]
     async fn leaks_no_thread() {
-        // Stays for a while in the pool.
+        // Stays in the pool for a while.
         tokio::task::spawn_blocking(|| {}).await.unwrap();
         thread::spawn(|| thread::sleep(Duration::from_millis(20)));
         thread::Builder::new()
@@ -135,7 +135,7 @@ mod fixture {
     fn runs_beside_leaks_no_thread() {
         if is_failing() {
             BOTH_RUN.wait();
-            // The harness names its threads for their tests, and the system cuts names.
+            // The harness names its threads after their tests, and the system cuts names.
             let is_other = |thread: &rtops_threads::ThreadInfo| {
                 "fixture::leaks_no_thread".starts_with(&thread.name)
             };
@@ -163,7 +163,7 @@ async fn in_paused_time_a_long_timer_is_no_leak() {
     tokio::spawn(tokio::time::sleep(Duration::from_secs(3600)).tracked("an hour"));
 }
 
-/// What the named tests print where they fail, and whether they do.
+/// Returns what the named tests print if they fail, and whether they do.
 fn run(tests: &[&str]) -> (String, bool) {
     let output = Command::new(std::env::current_exe().unwrap())
         .arg("--exact")

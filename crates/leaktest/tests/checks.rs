@@ -18,7 +18,7 @@ use tokio::{
     time::sleep,
 };
 
-/// What the test says that fails.
+/// Returns what a failing test says.
 fn failure(test: impl FnOnce() + Send + 'static) -> String {
     let panic = thread::spawn(test).join().unwrap_err();
     match panic.downcast::<String>() {
@@ -46,12 +46,12 @@ fn multi_thread() -> Runtime {
         .unwrap()
 }
 
-/// For leaks that stay for ever.
+/// For leaks that stay forever.
 fn soon() -> Check {
     Check::new().timeout(Duration::from_millis(20))
 }
 
-/// For what ends.
+/// For tasks that end.
 fn patient() -> Check {
     Check::new().timeout(Duration::from_secs(60))
 }
@@ -62,7 +62,7 @@ async fn lasting() {
     drop(ended.await);
 }
 
-/// Spawns a task that has come to its await when this has.
+/// Spawns a task, and returns once it has reached its await.
 async fn leak(name: &'static str) {
     let (begin, begun) = oneshot::channel();
     let task = async {
@@ -153,7 +153,7 @@ fn the_tasks_of_a_join_set_end_with_it() {
 fn closures_and_local_tasks_are_found() {
     let (end, ended) = std::sync::mpsc::channel::<()>();
     let report = failure(|| {
-        // A runtime that is dropped waits for its closures.
+        // Dropping a runtime waits for its closures.
         let runtime = ManuallyDrop::new(current_thread());
         let in_scope = async {
             tokio::task::spawn_local(lasting().tracked("local"));
@@ -188,7 +188,7 @@ fn a_task_that_never_leaves_its_poll_shows_its_thread() {
         }
     }
     let report = failure(|| {
-        // A runtime that is dropped waits for polls to end.
+        // Dropping a runtime waits for polls to end.
         let runtime = ManuallyDrop::new(multi_thread());
         let (begin, begun) = oneshot::channel();
         runtime.block_on(soon().scope(async {
@@ -315,10 +315,10 @@ fn what_is_ignored_by_name_function_or_site_may_live_on() {
     let spawn_all = || async {
         leak("metrics 1").await;
         tokio::spawn(reap().tracked("reaper"));
-        // Whatever stands further in, the task is inside the function.
+        // Whatever is further in, the task is inside the function.
         tokio::spawn(async { join!(reap().tracked("part"), lasting()) }.tracked("joined"));
         leak("metrics 2").await;
-        // Those between have come to their awaits where there is one thread.
+        // With one thread, the tasks in between have reached their awaits.
         yield_now().await;
     };
     let ignoring = |check: Check| {
@@ -411,7 +411,7 @@ fn the_number_of_a_runtimes_tasks_tells_of_untracked_ones() {
                 "spawn it with rtops_agent::spawn",
             ],
         );
-        // Those of before, tracked ones, and those that end do not count.
+        // Tasks from before, tracked ones, and those that end do not count.
         runtime().block_on(async {
             untracked().await;
             let ending = async {

@@ -1,7 +1,7 @@
 //! 64 tests that run at once and do not see each other's tasks.
 //!
-//! Those in `fixture` are ordinary tests that pass. The last test of this file has them run again,
-//! all at the same time, and every second one leak a task.
+//! The tests in `fixture` are ordinary ones that pass. The last test of this file runs them again,
+//! all at the same time, and every second one leaks a task.
 #![allow(clippy::unwrap_used)]
 
 use std::{collections::BTreeMap, process::Command, sync::Barrier};
@@ -19,7 +19,7 @@ async fn wait_for_the_end(end: oneshot::Receiver<()>) {
     drop(end.await);
 }
 
-/// Makes a task, below another one, that ends when the test does or never.
+/// Creates a task, below another one, that ends when the test does or never.
 async fn play(number: usize) {
     let (end, ended) = oneshot::channel();
     let task = wait_for_the_end(ended).tracked(format!("task {number:02}"));
@@ -28,7 +28,7 @@ async fn play(number: usize) {
     if std::env::var_os(LEAKING).is_none() {
         return;
     }
-    // Nobody goes on before all 64 have their task.
+    // Nobody continues before all 64 have their task.
     static ALL: Barrier = Barrier::new(TESTS);
     ALL.wait();
     if is_leaking(number) {
@@ -137,7 +137,7 @@ fn of_64_tests_at_once_those_fail_that_leak_each_with_its_own_task() {
     }
 }
 
-/// What each test that failed printed.
+/// Returns what each failed test printed.
 fn failures(text: &str) -> BTreeMap<usize, &str> {
     let sections = text.split("---- fixture::t").skip(1);
     let sections = sections.map(|section| section.split("\nfailures:\n").next().unwrap());

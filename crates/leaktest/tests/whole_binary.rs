@@ -1,4 +1,4 @@
-//! `verify_all` at the end of a `main`, as a test binary without a harness has it.
+//! `verify_all` at the end of a `main`, as in a test binary without a harness.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 use rtops_leaktest::{Check, Track};
 
-/// Set in the processes that this one starts: what they do.
+/// Set in the processes that this one starts; says what they do.
 const CASE: &str = "LEAKTEST_WHOLE_BINARY";
 
 fn main() {
@@ -30,7 +30,7 @@ fn play(case: &str) {
                 tokio::spawn(pending::<()>().tracked("left behind"));
             }
             "leak in a scope" => {
-                // What an ended check let live on is seen here.
+                // What an ended check has ignored is seen here.
                 let check = Check::new().ignore_name("left*");
                 check
                     .scope(async { drop(tokio::spawn(pending::<()>().tracked("left behind"))) })

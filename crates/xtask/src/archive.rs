@@ -1,4 +1,4 @@
-//! A directory as a `.tar.gz` that depends on nothing but names and contents.
+//! Packs a directory as a `.tar.gz` that depends on nothing but names and contents.
 
 use std::{
     env,
@@ -10,16 +10,16 @@ use std::{
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
-/// The time that all files bear, unless `SOURCE_DATE_EPOCH` says another: the year 2000.
+/// The time of all files, unless `SOURCE_DATE_EPOCH` sets another: the year 2000.
 const TIME: u64 = 946_684_800;
 
-/// Packs what lies in `directory`, below its name.
+/// Packs the contents of `directory` under its name.
 ///
 /// # Errors
-/// When something can't be read or the archive not be written.
+/// If something can't be read, or the archive can't be written.
 pub fn pack(directory: &Path, archive: &Path) -> io::Result<()> {
     let name = directory.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    // The header of the compression bears no time and no name.
+    // The gzip header has no time and no name.
     let file = GzBuilder::new().write(File::create(archive)?, Compression::default());
     let mut builder = Builder::new(file);
     append(&mut builder, directory, Path::new(name), time())?;
@@ -56,7 +56,7 @@ fn append(
     Ok(())
 }
 
-/// Whether it is a program, and nothing of the umask of who packs.
+/// Returns a mode that says whether it is a program, independent of the packer's umask.
 fn mode(metadata: &fs::Metadata) -> u32 {
     use std::os::unix::fs::PermissionsExt;
     if metadata.permissions().mode() & 0o100 == 0 {
@@ -71,7 +71,7 @@ fn time() -> u64 {
     chosen.and_then(|time| time.parse().ok()).unwrap_or(TIME)
 }
 
-/// The archive that belongs to a directory.
+/// Returns the path of the archive of a directory.
 pub fn beside(directory: &Path) -> PathBuf {
     let mut name = directory.as_os_str().to_owned();
     name.push(".tar.gz");

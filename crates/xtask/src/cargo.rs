@@ -1,4 +1,4 @@
-//! cargo, run in the workspace, and what it says about the packages in it.
+//! Runs cargo in the workspace, and reads what it says about the packages in it.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What `cargo metadata` prints, as far as it is needed.
+/// The parts of `cargo metadata` that are needed.
 #[derive(Deserialize)]
 pub struct Metadata {
     pub packages: Vec<Package>,
@@ -35,7 +35,7 @@ pub struct Package {
     pub features: BTreeMap<String, Vec<String>>,
     pub targets: Vec<Target>,
     pub manifest_path: PathBuf,
-    /// The registries that it may be published to; all of them if there is no such list.
+    /// The registries that it may be published to; all of them if there is no list.
     pub publish: Option<Vec<String>>,
     /// `[package.metadata]`.
     pub metadata: Value,
@@ -46,7 +46,7 @@ impl Package {
         self.publish.as_ref().is_none_or(|to| !to.is_empty())
     }
 
-    /// The oldest Rust that it declares, major and minor version.
+    /// Returns the oldest Rust that it declares, as major and minor version.
     pub fn rust(&self) -> Option<(u32, u32)> {
         let mut numbers = self.rust_version.as_deref()?.split('.').map(str::parse);
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
@@ -56,14 +56,15 @@ impl Package {
 #[derive(Deserialize)]
 pub struct Dependency {
     pub name: String,
-    /// The name that the code has for it, if that is another one.
+    /// The name that the code uses for it, if it differs.
     pub rename: Option<String>,
-    /// `None` for one of the library or program itself.
+    /// Whether a feature has to enable it.
     pub optional: bool,
+    /// `None` for a dependency of the library or program itself.
     pub kind: Option<String>,
-    /// The versions that will do: `*` where none is named.
+    /// The versions that fit: `*` if none is named.
     pub req: String,
-    /// Where it is, if it is in the workspace.
+    /// Its path, if it is in the workspace.
     pub path: Option<PathBuf>,
 }
 
@@ -72,7 +73,7 @@ pub struct Target {
     pub kind: Vec<String>,
 }
 
-/// Which versions were chosen.
+/// The versions that cargo chose.
 #[derive(Deserialize)]
 pub struct Resolve {
     pub nodes: Vec<Node>,
@@ -96,10 +97,10 @@ pub struct EdgeKind {
     pub kind: Option<String>,
 }
 
-/// Asks cargo about the workspace, with these arguments beside.
+/// Asks cargo about the workspace, with additional arguments.
 ///
 /// # Errors
-/// When cargo fails or says something else.
+/// If cargo fails or says something else.
 pub fn metadata(workspace: &Path, arguments: &[&str]) -> io::Result<Metadata> {
     let mut cargo = cargo(workspace);
     cargo.args(["metadata", "--format-version=1"]);
@@ -107,10 +108,10 @@ pub fn metadata(workspace: &Path, arguments: &[&str]) -> io::Result<Metadata> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// The platform that the compiler runs on.
+/// Returns the platform that the compiler runs on.
 ///
 /// # Errors
-/// When the compiler can't be run or does not say.
+/// If the compiler can't be run or does not say.
 pub fn host() -> io::Result<String> {
     let version = output(rustc().arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
@@ -118,32 +119,32 @@ pub fn host() -> io::Result<String> {
         .ok_or_else(|| io::Error::other("rustc does not say what it runs on"))
 }
 
-/// Where the workspace was when this program was built.
+/// Returns where the workspace was when this program was built.
 ///
 /// # Errors
-/// When this program's package was moved out of it.
+/// If this program's package was moved out of it.
 pub fn workspace() -> io::Result<PathBuf> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     let workspace = own.ancestors().nth(2).map(Path::to_owned);
     workspace.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// The compiler that cargo uses.
+/// Returns a command for the compiler that cargo uses.
 pub fn rustc() -> Command {
     Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
 }
 
-/// The cargo that runs this program.
+/// Returns a command for the cargo that runs this program.
 pub fn cargo(workspace: &Path) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(workspace);
     cargo
 }
 
-/// What a command prints, if all goes well.
+/// Returns what a command prints, if it succeeds.
 ///
 /// # Errors
-/// When it can't be run or fails.
+/// If it can't be run or fails.
 pub fn output(command: &mut Command) -> io::Result<String> {
     let output = command.stderr(Stdio::inherit()).output()?;
     if !output.status.success() {

@@ -1,5 +1,5 @@
-//! Packages: the program, completions, man pages, documents and licences, and beside each what it is
-//! made of.
+//! Packages: the program, completions, man pages, documents and licences, and beside
+//! each package a list of what it is made of.
 
 use std::{
     fs,
@@ -17,13 +17,13 @@ use crate::{
     completions, man, sbom,
 };
 
-/// What of the workspace belongs into the package.
+/// The files of the workspace that belong in the package.
 const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
 
-/// The most that a program that is packed may have, in bytes.
+/// The largest size of a packed program, in bytes.
 const MAX_SIZE: u64 = 10_000_000;
 
-/// A program for it runs on every Linux, whatever C library that has.
+/// A program for this target runs on every Linux, whatever its C library.
 const STATIC: &str = "x86_64-unknown-linux-musl";
 
 /// How to build.
@@ -40,13 +40,13 @@ pub struct DistArgs {
     out: Option<PathBuf>,
 }
 
-/// The profile of a package.
+/// The profile that packages are built with.
 const DIST: &str = "release-dist";
 
-/// Makes the archives, what they are made of and their checksums, and says where they are.
+/// Makes the archives, the lists of their parts and their checksums, and says where they are.
 ///
 /// # Errors
-/// When rtops does not build, or something can't be written.
+/// If rtops does not build, or something can't be written.
 pub fn run(args: &DistArgs) -> io::Result<()> {
     let workspace = cargo::workspace()?;
     let host = cargo::host()?;
@@ -62,7 +62,7 @@ pub fn run(args: &DistArgs) -> io::Result<()> {
     };
     let mut files = Vec::new();
     for triple in &targets {
-        // Without `--target`, what was built for this platform before is used again.
+        // Without `--target`, earlier builds for this platform are reused.
         let other = (*triple != host).then_some(triple.as_str());
         let program = build(&workspace, &args.profile, other)?;
         if args.profile == DIST {
@@ -81,7 +81,7 @@ pub fn run(args: &DistArgs) -> io::Result<()> {
     fs::write(out.join("SHA256SUMS"), sums)
 }
 
-/// This platform, and the static one if the compiler has it.
+/// Returns this platform, and the static one if the compiler has it.
 fn targets(host: &str) -> io::Result<Vec<String>> {
     let mut rustc = cargo::rustc();
     let library = output(rustc.args(["--print", "target-libdir", "--target", STATIC]))?;
@@ -108,7 +108,7 @@ fn check_size(program: &Path) -> io::Result<()> {
     )))
 }
 
-/// Makes the directory that is packed.
+/// Creates the directory that is packed.
 fn fill(package: &Path, workspace: &Path, program: &Path) -> io::Result<()> {
     if package.exists() {
         fs::remove_dir_all(package)?;
@@ -142,7 +142,7 @@ fn copy_pages(from: &Path, to: &Path) -> io::Result<()> {
 /// Builds rtops and returns where it is.
 ///
 /// # Errors
-/// When it does not build.
+/// If it does not build.
 pub fn build(workspace: &Path, profile: &str, triple: Option<&str>) -> io::Result<PathBuf> {
     let mut cargo = cargo(workspace);
     cargo

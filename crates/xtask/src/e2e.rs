@@ -1,4 +1,5 @@
-//! `cargo xtask e2e`: the tests that need more than a toolchain, and a table of those that this machine can't run.
+//! `cargo xtask e2e`: runs tests that need more than a
+//! toolchain, and lists those that can't run here.
 
 use std::{
     collections::BTreeMap,
@@ -19,18 +20,18 @@ pub(crate) struct E2eArgs {
     may_skip: Vec<String>,
 }
 
-/// What a test prints that can't run here, before why.
+/// What a test that can't run here prints before the reason.
 const SKIPPED: &str = "skipped: ";
 
-/// Why tests did not run here, and which.
+/// The tests that did not run here, by reason.
 type Skipped = BTreeMap<String, Vec<String>>;
 
-/// Runs the tests, one binary after the other.
+/// Runs the tests, one binary after another.
 ///
 /// # Errors
-/// When a test fails, or is skipped that may not be.
+/// If a test fails, or one is skipped that may not be.
 pub(crate) fn run(args: &E2eArgs, workspace: &Path) -> io::Result<()> {
-    // The programs that they start are built with the tests of the package that has them.
+    // The programs that the tests start are built with the tests of their package.
     let mut build = cargo(workspace, &["--test", "gallery", "--no-run"]);
     if !build.status()?.success() {
         return Err(io::Error::other("what the tests start can't be built"));
@@ -54,7 +55,7 @@ pub(crate) fn run(args: &E2eArgs, workspace: &Path) -> io::Result<()> {
 
 fn cargo(workspace: &Path, arguments: &[&str]) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // With the features that `cargo test --workspace` has, so that nothing is built twice.
+    // With the features of `cargo test --workspace`, so that nothing is built twice.
     cargo
         .args(["test", "--workspace", "--test", "e2e*"])
         .args(arguments)
@@ -62,7 +63,7 @@ fn cargo(workspace: &Path, arguments: &[&str]) -> Command {
     cargo
 }
 
-/// Passes on what the tests print, but for the output of those that passed, of which it takes what was skipped.
+/// Passes on the output of the tests. From that of passed tests, it takes only what was skipped.
 fn watch(tests: &mut Child) -> io::Result<Skipped> {
     let mut skipped = Skipped::new();
     let Some(output) = tests.stdout.take() else {

@@ -1,13 +1,13 @@
-//! `cargo xtask features`: everything that is published, with each combination of its features.
+//! `cargo xtask features`: checks what is published with each combination of its features.
 
 use std::io::{self, Write};
 
 use crate::cargo::{self, Package};
 
-/// Has clippy look at all combinations.
+/// Runs clippy on all combinations.
 ///
 /// # Errors
-/// When one has warnings or does not build.
+/// If one has warnings or does not build.
 pub fn run() -> io::Result<()> {
     let workspace = cargo::workspace()?;
     let packages = cargo::metadata(&workspace, &["--no-deps"])?.packages;
@@ -23,7 +23,7 @@ pub fn run() -> io::Result<()> {
     Ok(())
 }
 
-/// All of them, with commas between the features; none for a package that has no features.
+/// Returns all combinations, with commas between features; none for a package without features.
 fn combinations(package: &Package) -> Vec<String> {
     let features = package.features.keys();
     let features: Vec<&str> = features

@@ -1,5 +1,5 @@
-//! What is made of rtops beside the program: `cargo xtask completions`, `man`, `dist`,
-//! `release` and `transcripts`; the tests that `cargo xtask e2e` runs; and checks of what is published.
+//! Makes what belongs to rtops besides the program: `cargo xtask completions`, `man`, `dist`,
+//! `release` and `transcripts`; runs the tests of `cargo xtask e2e`; and checks what is published.
 #![forbid(unsafe_code)]
 
 mod archive;
@@ -85,17 +85,17 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // With standard error closed there is nobody left to tell.
+            // If standard error is closed, nobody is left to tell.
             drop(writeln!(io::stderr(), "xtask: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Writes the scripts under the names by which each shell finds them.
+/// Writes the scripts under the names that each shell looks for.
 ///
 /// # Errors
-/// When a file can't be written.
+/// If a file can't be written.
 fn completions(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     for shell in Shell::ALL {

@@ -1,4 +1,4 @@
-//! Man pages, from the definitions of the commands.
+//! Man pages, generated from the definitions of the commands.
 
 use std::{
     fs::{self, File},
@@ -15,10 +15,10 @@ use clap_mangen::{
 /// Writes `rtops.1`, and `rtops-stack.1` and so on for the other commands.
 ///
 /// # Errors
-/// When a file can't be written.
+/// If a file can't be written.
 pub fn pages(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    // `rtops help` says what the pages say.
+    // `rtops help` would repeat what the pages say.
     let mut command = rtops::command().disable_help_subcommand(true);
     command.build();
     page_and_those_below(&command, directory)
@@ -54,7 +54,7 @@ fn page_and_those_below(command: &Command, directory: &Path) -> io::Result<()> {
     roff.to_writer(&mut file)
 }
 
-/// clap_mangen takes an option that `-h` leaves out for one without help, unless it has a long one.
+/// Adds a long help: without one, clap_mangen skips the help of an option that `-h` leaves out.
 fn with_help(argument: Arg) -> Arg {
     match argument.get_help().cloned() {
         Some(help) if argument.get_long_help().is_none() => argument.long_help(help),
@@ -62,15 +62,15 @@ fn with_help(argument: Arg) -> Arg {
     }
 }
 
-/// What stands below the options in `--help`. Examples and lists keep their lines, which clap_mangen
-/// itself would fill up.
+/// Writes what `--help` prints below the options. Examples and lists keep their
+/// lines, which clap_mangen itself would fill.
 fn sections(roff: &mut Roff, text: &str) {
     let mut notes = false;
     for block in text.split("\n\n") {
         match block.split_once(":\n") {
             Some((title, lines)) if lines.starts_with("  ") => {
                 roff.control("SH", [title.to_uppercase().as_str()]);
-                // As `--help` has it, it is up to 80 columns wide.
+                // As in `--help`, which is up to 80 columns wide.
                 roff.control("in", ["3n"]);
                 roff.control("nf", []);
                 for line in lines.lines() {

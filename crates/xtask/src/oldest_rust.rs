@@ -1,5 +1,5 @@
-//! `cargo xtask oldest-rust`: what a service links, checked with the oldest Rust that each package
-//! declares, and the dependencies that cargo chooses for that.
+//! `cargo xtask oldest-rust`: checks what a service links with the oldest Rust that each package
+//! declares, and with the dependencies that cargo chooses for that.
 
 use std::{
     collections::BTreeSet,
@@ -11,11 +11,11 @@ use std::{
 
 use crate::cargo::{self, Package, output};
 
-/// Checks everything published that declares an older Rust than the command does. A toolchain that
-/// is not installed is left out, with a word.
+/// Checks every published package that declares an older Rust than the command does. Says so if a
+/// toolchain is not installed, and skips it.
 ///
 /// # Errors
-/// When something does not build.
+/// If something does not build.
 pub fn run() -> io::Result<()> {
     let workspace = cargo::workspace()?;
     let metadata = cargo::metadata(&workspace, &["--no-deps"])?;
@@ -38,7 +38,7 @@ pub fn run() -> io::Result<()> {
             .map(|package| dependency(package, package.rust() < Some((major, minor))))
             .collect();
         make_package(&folder, &version, &packages)?;
-        // This cargo knows to choose dependencies that do with that Rust.
+        // This cargo can choose dependencies that work with that Rust.
         output(cargo::cargo(&folder).args(["update", "--quiet"]))?;
         let mut check = toolchain(&version);
         check.args(["cargo", "check", "--quiet", "--locked"]);
@@ -50,8 +50,8 @@ pub fn run() -> io::Result<()> {
     Ok(())
 }
 
-/// A program of a toolchain, without the variables by which cargo has the programs that it starts
-/// use its own.
+/// Returns a command for a program of a toolchain, without the variables by which cargo
+/// makes programs that it starts use its own.
 fn toolchain(version: &str) -> Command {
     let mut rustup = Command::new("rustup");
     rustup.args(["run", version]);
@@ -61,14 +61,14 @@ fn toolchain(version: &str) -> Command {
     rustup
 }
 
-/// Whether the machine has it: none is installed for this.
+/// Whether the toolchain is installed: none is installed for this.
 fn is_installed(version: &str) -> io::Result<bool> {
     let rustc = toolchain(version).args(["rustc", "--version"]).output()?;
     Ok(rustc.status.success())
 }
 
-/// A line of a manifest. What a package declares holds for its default features; a newer Rust has to
-/// build all of them.
+/// Formats a line of a manifest. What a package declares holds for its default
+/// features; a newer Rust has to build all of them.
 fn dependency(package: &Package, all_features: bool) -> String {
     let path = package.manifest_path.parent().unwrap_or(Path::new(""));
     let features = package.features.keys().filter(|_| all_features);
@@ -77,7 +77,7 @@ fn dependency(package: &Package, all_features: bool) -> String {
     format!("{name} = {{ path = {path:?}, features = {features:?} }}\n")
 }
 
-/// A package that depends on these.
+/// Creates a package that depends on these.
 fn make_package(folder: &Path, version: &str, dependencies: &[String]) -> io::Result<()> {
     let manifest = format!(
         "[package]\nname = \"service\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\

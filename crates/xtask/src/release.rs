@@ -1,5 +1,5 @@
-//! `cargo xtask release`: checks what the registry and docs.rs want to know about each package, then
-//! has cargo publish all of them, dependencies first.
+//! `cargo xtask release`: checks what the registry and docs.rs need to know about each package,
+//! then has cargo publish all of them, dependencies first.
 
 use std::{
     io::{self, Write},
@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::cargo::{self, Dependency, Package};
 
-/// The licence that is in [`FILES`], and nothing else.
+/// The licence in [`FILES`], and the only one.
 const LICENSE: &str = "MIT OR Apache-2.0";
 const FILES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
 
@@ -24,10 +24,10 @@ pub struct ReleaseArgs {
     no_verify: bool,
 }
 
-/// Publishes the workspace, or does all but that.
+/// Publishes the workspace, or does everything but that.
 ///
 /// # Errors
-/// When something is missing in a manifest, or cargo can't package, build or upload.
+/// If a manifest lacks something, or cargo can't package, build or upload.
 pub fn run(args: &ReleaseArgs) -> io::Result<()> {
     let workspace = cargo::workspace()?;
     let packages = cargo::metadata(&workspace, &["--no-deps"])?.packages;
@@ -40,7 +40,7 @@ pub fn run(args: &ReleaseArgs) -> io::Result<()> {
         let faulty = dependencies.filter_map(|used| fault_of_dependency(package, used, &published));
         faults.extend(faulty.map(|what| format!("{}: {what}", package.name)));
     }
-    // Nobody can say where the sources are before they are there, so this alone may wait.
+    // The repository may not exist before the release, so only this may be missing in a dry run.
     let homeless = published.iter().any(|package| package.repository.is_none());
     let homeless = homeless.then(|| "no repository in [workspace.package]".to_owned());
     if args.dry_run {
@@ -61,7 +61,7 @@ pub fn run(args: &ReleaseArgs) -> io::Result<()> {
 
 fn publish(workspace: &Path, args: &ReleaseArgs) -> io::Result<()> {
     let mut cargo = cargo::cargo(workspace);
-    // Quietly, as cargo warns about each test that is not in a package.
+    // Quiet, because cargo warns about each test that is not in a package.
     cargo.args(["publish", "--workspace", "--quiet"]);
     if args.dry_run {
         cargo.args(["--dry-run", "--allow-dirty"]);
@@ -72,7 +72,7 @@ fn publish(workspace: &Path, args: &ReleaseArgs) -> io::Result<()> {
     cargo::output(&mut cargo).map(drop)
 }
 
-/// What cargo lets pass, and people or other tools miss.
+/// Lists what cargo does not demand, but people or other tools need.
 fn missing(package: &Package) -> Vec<&'static str> {
     let folder = package.manifest_path.parent().unwrap_or(Path::new(""));
     let has_files = FILES.iter().all(|file| folder.join(file).is_file());
@@ -100,7 +100,7 @@ fn missing(package: &Package) -> Vec<&'static str> {
     missing.map(|(_, what)| what).collect()
 }
 
-/// What is wrong with a dependency on another package of the workspace.
+/// Says what is wrong with a dependency on another package of the workspace.
 fn fault_of_dependency(
     package: &Package,
     used: &Dependency,
@@ -109,14 +109,14 @@ fn fault_of_dependency(
     used.path.as_ref()?;
     let name = &used.name;
     let Some(found) = published.iter().find(|package| package.name == *name) else {
-        // cargo leaves a dependency of tests away that has no version.
+        // cargo drops a dev-dependency that has no version.
         let is_left_away = used.kind.as_deref() == Some("dev") && used.req == "*";
         return (!is_left_away).then(|| format!("{name} is not published"));
     };
     if used.req == "*" {
         return Some(format!("no version of {name}"));
     }
-    // Who asks for a feature gets what that takes.
+    // Whoever enables a feature accepts what it needs.
     let is_newer = used.kind.is_none() && !used.optional && found.rust() > package.rust();
     is_newer.then(|| format!("{name} needs a newer Rust"))
 }

@@ -1,5 +1,5 @@
-//! What is in the program, as a CycloneDX document: packages, versions, licences, and which of them
-//! needs which.
+//! The contents of the program as a CycloneDX document: packages, versions,
+//! licences, and which package needs which.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::cargo::{self, Node, Package};
 
-/// The document for rtops as it is built for a platform.
+/// Returns the document for rtops as it is built for a platform.
 ///
 /// # Errors
-/// When cargo does not say what that is.
+/// If cargo does not say what is in it.
 pub fn document(workspace: &Path, triple: &str) -> io::Result<Value> {
     let metadata = cargo::metadata(workspace, &["--locked", "--filter-platform", triple])?;
     let packages: HashMap<&str, &Package> = metadata.packages.iter().map(|p| (&*p.id, p)).collect();
@@ -49,7 +49,7 @@ pub fn document(workspace: &Path, triple: &str) -> io::Result<Value> {
     }))
 }
 
-/// A package and all that it needs, by ids.
+/// Returns a package and everything that it needs, by ids.
 fn linked<'a>(program: &'a str, nodes: &HashMap<&str, &'a Node>) -> HashSet<&'a str> {
     let mut found = HashSet::new();
     let mut open = vec![program];
@@ -61,7 +61,7 @@ fn linked<'a>(program: &'a str, nodes: &HashMap<&str, &'a Node>) -> HashSet<&'a 
     found
 }
 
-/// What gets into the program or, as a macro or build script does, makes a part of it.
+/// Returns what gets into the program, or makes part of it, as a macro or build script does.
 fn needed(node: &Node) -> impl Iterator<Item = &str> {
     let edges = node.deps.iter().filter(|edge| {
         let mut kinds = edge.dep_kinds.iter().map(|kind| kind.kind.as_deref());
@@ -86,7 +86,7 @@ fn component(package: &Package, kind: &str) -> Value {
     component
 }
 
-/// The name of a package among those of all ecosystems.
+/// Returns the URL of a package, which is unique among those of all ecosystems.
 fn url(package: &Package) -> String {
     format!("pkg:cargo/{}@{}", package.name, package.version)
 }

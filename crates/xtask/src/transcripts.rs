@@ -1,7 +1,7 @@
 //! `docs/operate/commands.md`: what each command prints about the sample service of `rtops demo`.
 //!
-//! All of it runs in a PID namespace of its own, so that nothing else of the machine gets into the
-//! page. That takes `unshare`, and root or a system where everybody may make user namespaces.
+//! Everything runs in a separate PID namespace, so that nothing else on the machine gets into the
+//! page. This takes `unshare`, and root or a system where everybody may create user namespaces.
 
 use std::{
     env,
@@ -13,13 +13,13 @@ use std::{
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
 };
 
-/// What stands above the transcripts.
+/// What is printed above the transcripts.
 const INTRODUCTION: &str = include_str!("commands.md");
 
-/// Where the page says that the programs lie.
+/// Where the programs are, according to the page.
 const SHOWN_DIRECTORY: &str = "/srv";
 
-/// The command line of a section, behind `rtops`, and how many lines of output it has room for.
+/// The arguments of `rtops` in a section, and how many lines of output it has room for.
 struct Section(&'static str, usize);
 
 const SECTIONS: &[Section] = &[
@@ -44,7 +44,7 @@ const SECTIONS: &[Section] = &[
 /// Runs all commands of this `rtops` and writes the page.
 ///
 /// # Errors
-/// When there is no namespace to be had, a command fails, or the page can't be written.
+/// If no namespace can be created, a command fails, or the page can't be written.
 pub fn write(rtops: &Path, page: &Path) -> io::Result<()> {
     let place = tempfile::tempdir()?;
     let programs = place.path().join("bin");
@@ -64,16 +64,16 @@ pub fn write(rtops: &Path, page: &Path) -> io::Result<()> {
     let place = place.path().to_string_lossy();
     let mut transcripts = transcripts.replace(&*place, SHOWN_DIRECTORY);
     if let Some(home) = env::home_dir() {
-        // The sources of other crates, which lie below.
+        // The sources of other crates are in there.
         transcripts = transcripts.replace(&*home.to_string_lossy(), "~");
     }
     fs::write(page, format!("{INTRODUCTION}{transcripts}"))
 }
 
-/// Runs all commands, in the namespace, and prints what they say.
+/// Runs all commands, in the namespace, and prints their output.
 ///
 /// # Errors
-/// When one of them fails.
+/// If one of them fails.
 pub fn print() -> io::Result<()> {
     let _service = Service::start()?;
     let mut page = String::new();
@@ -118,12 +118,12 @@ fn expect_success(what: &str, status: ExitStatus, said: &[u8]) -> io::Result<()>
 /// The sample service, which ends when this is dropped.
 struct Service {
     child: Child,
-    /// Kept, as it writes more than its first line.
+    /// Kept open, because the service writes more than its first line.
     stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Service {
-    /// Starts it, and waits until all its tasks are in place, which its first line says.
+    /// Starts the service, and waits until its first line says that all its tasks are in place.
     fn start() -> io::Result<Self> {
         let mut child = Command::new("rtops")
             .args(["demo", "--serve"])
@@ -143,7 +143,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The service may have ended already.
         self.child.kill().ok();
         self.child.wait().ok();
     }

@@ -1,17 +1,17 @@
-//! `cargo xtask unused`: dependencies whose name no source file of the package has in it.
+//! `cargo xtask unused`: finds dependencies that no source file of the package names.
 
 use std::{fs, io, path::Path};
 
 use crate::cargo::{self, Dependency, Package};
 
-/// Where the code of a library or program is, and where that which may use dependencies of tests is.
+/// Where the code of a library or program is, and where code may use dev-dependencies.
 const PRODUCT: [&str; 2] = ["src", "build.rs"];
 const TESTS: [&str; 4] = ["src", "tests", "benches", "examples"];
 
-/// Looks through all packages of the workspace.
+/// Checks all packages of the workspace.
 ///
 /// # Errors
-/// When a dependency is not used, or a file can't be read.
+/// If a dependency is unused, or a file can't be read.
 pub fn run() -> io::Result<()> {
     let workspace = cargo::workspace()?;
     let packages = cargo::metadata(&workspace, &["--no-deps"])?.packages;
@@ -45,8 +45,8 @@ fn is_used(package: &Package, dependency: &Dependency) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Whether a file, or one of those in a folder, has this name in it. Examples in comments count, as
-/// they are tests.
+/// Whether a file, or one of those in a folder, contains this name.
+/// Examples in comments count, as they are tests.
 fn any_names(path: &Path, name: &str) -> io::Result<bool> {
     if path.is_dir() {
         for entry in fs::read_dir(path)? {
@@ -60,7 +60,7 @@ fn any_names(path: &Path, name: &str) -> io::Result<bool> {
         return Ok(false);
     }
     let text = fs::read_to_string(path)?;
-    // A file of another package is a module of this one, too.
+    // A file of another package can be a module of this one, too.
     let folder = path.parent().unwrap_or(Path::new(""));
     let elsewhere = text.lines().filter_map(|line| {
         let file = line.strip_prefix("#[path = \"")?.strip_suffix("\"]")?;

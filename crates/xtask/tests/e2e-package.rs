@@ -1,4 +1,4 @@
-//! What `cargo xtask` makes, unpacked and run.
+//! What `cargo xtask` produces, unpacked and run.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -21,7 +21,7 @@ fn xtask(arguments: &[&str]) -> Output {
     output
 }
 
-/// Every command below this one, with the words it is called by.
+/// Collects this command and every one below it, with the words it is called by.
 fn commands(command: &clap::Command, words: &str, found: &mut Vec<(String, clap::Command)>) {
     found.push((words.to_owned(), command.clone()));
     for below in command.get_subcommands().filter(|c| c.get_name() != "help") {
@@ -149,7 +149,7 @@ fn the_parts_are_in(list: &Path) {
     assert!(part("rtops-protocol").is_some());
     let clap = part("clap").unwrap();
     assert_eq!(clap["licenses"][0]["expression"], "MIT OR Apache-2.0");
-    // Tests have this one, the program has not.
+    // A dependency of the tests, but not of the program.
     assert!(part("insta").is_none());
     // Nothing refers to what is not in the list.
     let known = |reference: &Value| {
@@ -167,7 +167,7 @@ fn open(archive: &Path) -> Archive<GzDecoder<File>> {
     Archive::new(GzDecoder::new(File::open(archive).unwrap()))
 }
 
-/// Only names, contents and whether it is a program, in a fixed order.
+/// Checks for names, contents and whether each is a program, in a fixed order, and nothing else.
 fn nothing_of_this_machine_is_in(archive: &Path) {
     let mut names = Vec::new();
     for entry in open(archive).entries().unwrap() {
@@ -183,6 +183,6 @@ fn nothing_of_this_machine_is_in(archive: &Path) {
     }
     assert!(names.is_sorted(), "{names:#?}");
     let gzip = fs::read(archive).unwrap();
-    // No name in the header of the compression, and no time.
+    // The gzip header has no name and no time.
     assert_eq!(gzip[3..8], [0; 5]);
 }

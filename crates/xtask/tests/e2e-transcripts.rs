@@ -1,4 +1,4 @@
-//! The page of transcripts is what the commands print, and has all of them.
+//! The page of transcripts matches what the commands print, and contains all of them.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::tempdir;
 
-/// `rtops`, as the tests of the workspace have built it.
+/// Returns `rtops` as the tests of the workspace build it.
 fn rtops() -> PathBuf {
     let xtask = Path::new(env!("CARGO_BIN_EXE_xtask"));
     let built = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))

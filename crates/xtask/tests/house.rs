@@ -1,4 +1,4 @@
-//! What a reader of the tree relies on: the pages name what is there, and imports look alike.
+//! What a reader of the tree relies on: the pages name what exists, and imports look alike.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 
 use regex::Regex;
 
-/// The files of the workspace that somebody wrote, by their paths in it.
+/// The hand-written files of the workspace, by their paths in it.
 static FILES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
     let mut files = BTreeSet::new();
     collect(&workspace(), &mut files);
@@ -38,26 +38,26 @@ fn collect(directory: &Path, files: &mut BTreeSet<String>) {
     }
 }
 
-/// The text of all files that end so, by their paths.
+/// Returns the text of all files with this ending, with their paths.
 fn texts(extension: &str) -> impl Iterator<Item = (&'static String, String)> {
     let files = FILES.iter().filter(move |file| file.ends_with(extension));
     files.map(|file| (file, fs::read_to_string(workspace().join(file)).unwrap()))
 }
 
-/// The pages, without what programs printed or a service has.
+/// Returns the pages, without blocks of program output or of a service's code.
 fn pages() -> impl Iterator<Item = (&'static String, String)> {
     let fenced = Regex::new(r"(?ms)^ *```.*?^ *```").unwrap();
     texts(".md").map(move |(page, text)| (page, fenced.replace_all(&text, "").into_owned()))
 }
 
-/// The pieces of a page between single backticks.
+/// Returns the pieces of a page between single backticks.
 fn quoted(text: &str) -> Vec<&str> {
     let quoted = Regex::new(r"`([^`\n]+)`").unwrap();
     let found = quoted.captures_iter(text);
     found.map(|found| found.get(1).unwrap().as_str()).collect()
 }
 
-/// `a/{b,c}.rs` is two files.
+/// Expands `a/{b,c}.rs` into two files.
 fn expanded(path: &str) -> Vec<String> {
     let parts = path
         .split_once('{')
@@ -71,7 +71,7 @@ fn expanded(path: &str) -> Vec<String> {
     }
 }
 
-/// Whether a file or directory ends so; most pages leave out `crates/`. A `*` is anything.
+/// Whether a path ends like this; most pages leave out `crates/`. A `*` stands for anything.
 fn is_there(path: &str) -> bool {
     let pattern = regex::escape(path.trim_end_matches('/')).replace(r"\*", "[^/]*");
     let pattern = Regex::new(&format!("(^|/){pattern}(/|$)")).unwrap();
@@ -87,7 +87,7 @@ fn files_that_the_pages_name_are_there() {
     let mut named = 0;
     for (page, text) in pages() {
         let words = quoted(&text).into_iter().flat_map(str::split_whitespace);
-        // A file of `src` without more is one of a service, of tokio, or of the crate that is spoken of.
+        // A plain file of `src` belongs to a service, to tokio, or to the crate at hand.
         let paths = words.filter(|word| {
             let is_ours = file.is_match(word) && !word.starts_with("src/");
             path.is_match(word) && (is_ours || directory.is_match(word))
@@ -108,7 +108,7 @@ fn links_between_the_pages_lead_somewhere() {
     let link = Regex::new(r"\]\(([^)#\s:]+)(#[^)]*)?\)").unwrap();
     let mut missing = Vec::new();
     for (page, text) in pages() {
-        // It is written into another directory.
+        // This page is written into another directory.
         let home = match page.as_str() {
             "crates/xtask/src/commands.md" => "docs/operate/commands.md",
             page => page,
@@ -125,7 +125,7 @@ fn links_between_the_pages_lead_somewhere() {
 
 #[test]
 fn tests_and_packages_that_the_pages_name_are_there() {
-    // So many words have nothing but tests.
+    // Only tests have names of this many words.
     let test = Regex::new(r"^[a-z0-9]+(_[a-z0-9]+){3,}$").unwrap();
     let target = Regex::new(r"(?:--test|--bin|-p|--package) ([a-z][\w-]*)").unwrap();
     let code: String = texts(".rs").chain(texts(".toml")).map(|it| it.1).collect();
@@ -164,7 +164,7 @@ fn tasks_that_the_pages_name_are_there() {
     }
 }
 
-/// rustfmt keeps a tree of imports in shape, but does not make one of two.
+/// rustfmt formats a tree of imports, but does not merge two of them.
 #[test]
 fn imports_of_one_root_are_one_tree() {
     let import = Regex::new(r"(?m)^( *)((?:pub(?:\([^)]*\))? )?)use (\w+)[^;]*;\n").unwrap();
@@ -178,7 +178,7 @@ fn imports_of_one_root_are_one_tree() {
             let between = &text[end..whole.start()];
             end = whole.end();
             if !comment.replace_all(between, "").trim().is_empty() {
-                // Another module, or what an attribute is for.
+                // Another module, or the item that an attribute is for.
                 seen.clear();
             }
             let key = [1, 2, 3].map(|part| found[part].to_owned());

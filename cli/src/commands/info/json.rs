@@ -1,4 +1,4 @@
-//! What the kernel knows of one process as JSON; `docs/operate/json.md` describes every field.
+//! What the kernel knows about one process as JSON; `docs/operate/json.md` describes every field.
 
 use std::{
     io::{self, Write},
@@ -107,7 +107,7 @@ struct SocketPart<'a> {
     send_queue: Option<u32>,
 }
 
-/// Prints all of it as one document.
+/// Prints everything as one document.
 pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
     let now = &report.now;
     let agent = match &report.agent {

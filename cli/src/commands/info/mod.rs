@@ -1,4 +1,4 @@
-//! `rtops info` and `rtops TARGET`: what the kernel knows of any process.
+//! `rtops info` and `rtops TARGET`: what the kernel knows about any process.
 
 use std::{
     ffi::OsString,
@@ -25,18 +25,18 @@ use crate::{
     proc::{Reader, inspect::inspect, proc_files},
 };
 
-/// How often to see whether the process still runs.
+/// How often to check that the process still runs.
 const PULSE: Duration = Duration::from_millis(250);
 
-/// Looks at the process twice, and prints what it is and what it did meanwhile.
+/// Looks at the process twice, and prints what it is and what it did in between.
 ///
 /// # Errors
-/// When there is no such process, it ends, or the output can't be written.
+/// If there is no such process, it ends, or the output can't be written.
 pub fn run(args: &InfoArgs, output: &OutputArgs) -> Result<(), Error> {
     let target = Target::find_any(&args.target())?;
     let pid = target.pid;
     let progress = Progress::start(format!("watching process {pid}"));
-    // It stays the same one, whatever becomes of its id.
+    // This handle stays with the process, even if its PID is reused.
     let process = proc_files::process(pid).map_err(|_| Error::NoSuchProcess(pid))?;
     let mut agent_name = None;
     let agent = match target.open_if_any() {
@@ -81,8 +81,8 @@ pub fn run(args: &InfoArgs, output: &OutputArgs) -> Result<(), Error> {
     output.finish()
 }
 
-/// Waits that long, and tells whether the process ended meanwhile; one that had ended before is
-/// not waited for.
+/// Waits for `duration` and returns whether the process ended meanwhile. Does not
+/// wait for a process that had already ended.
 fn watch(process: &Process, duration: Duration) -> bool {
     if !process.is_alive() {
         return false;
@@ -100,16 +100,16 @@ fn watch(process: &Process, duration: Duration) -> bool {
     }
 }
 
-/// Takes words that begin with no command for a target and what is asked of it.
+/// Runs words that don't begin with a command as a target followed by options of `rtops info`.
 ///
 /// # Errors
-/// As [`run`]; and when the first word means no process, which may be a mistyped command.
+/// As [`run`]; also if the first word names no process, as it may be a mistyped command.
 pub fn run_words(words: &[OsString]) -> Result<(), Error> {
     let word = words.first().cloned().unwrap_or_default();
     let word = word.to_string_lossy();
     let similar = args::similar_command(&word);
     let no_command = |error| match error {
-        // It may be the name of one that does not answer, unless it looks like a command.
+        // It may name a process that does not answer, unless it looks like a command.
         Error::NoAnswerByName(_) if similar.is_none() => error,
         Error::NoSuchName(name) | Error::NoAnswerByName(name) => Error::NoSuchCommand {
             name,
@@ -120,7 +120,7 @@ pub fn run_words(words: &[OsString]) -> Result<(), Error> {
     match args::parse_as_info(words) {
         Ok(cli) => super::run(cli).map_err(no_command),
         Err(error) => {
-            // Arguments of a mistyped command are wrong for that reason.
+            // If the command is mistyped, that is why its arguments look wrong.
             if error.use_stderr() || similar.is_some() {
                 Target::find_any(&args::target(&word)).map_err(no_command)?;
             }

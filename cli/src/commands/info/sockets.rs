@@ -17,7 +17,7 @@ use rtops_report::{escape::escape, format};
 use crate::proc::sockets::{Address, LISTEN, Protocol, Socket, Sockets};
 
 const INDENT: &str = "  ";
-/// How many groups are shown.
+/// How many groups to show.
 const MAX_GROUPS: usize = 20;
 /// A terminal with fewer columns has no room for both ends.
 const ROOM_FOR_BOTH: usize = 60;
@@ -25,12 +25,12 @@ const ROOM_FOR_BOTH: usize = 60;
 /// Which sockets to list.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Which {
-    /// Equal ones together, the commonest first and only so many.
+    /// Equal ones together, the most common first, and only some of them.
     Grouped,
     Each,
 }
 
-/// A summary by state, then a table.
+/// Prints a summary by state, then a table.
 pub fn text(
     writer: &mut impl Write,
     style: Style,
@@ -53,7 +53,7 @@ pub fn text(
     }
 }
 
-/// The number of sockets in each state of each protocol.
+/// Counts the sockets in each state of each protocol.
 pub fn by_state(list: &[Socket]) -> BTreeMap<(Protocol, &'static str), usize> {
     let mut states = BTreeMap::new();
     for socket in list {
@@ -168,7 +168,7 @@ fn grouped(writer: &mut impl Write, style: Style, list: &[Socket]) -> io::Result
     }
 }
 
-/// Both ends where there is room for them, else the one that says more, in the last column.
+/// Prints both ends if there is room for them, else the one that says more, in the last column.
 fn fitted(
     writer: &mut impl Write,
     style: Style,
@@ -196,7 +196,7 @@ fn fitted(
 
 const NOTHING: &str = "-";
 
-/// Sockets that are told apart by nothing but a port that means nothing.
+/// Sockets that differ at most in a meaningless port.
 struct Group {
     count: usize,
     protocol: Protocol,
@@ -204,7 +204,7 @@ struct Group {
     ends: Ends,
 }
 
-/// The two ends of a socket, as they are shown.
+/// The two ends of a socket as they are shown.
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 struct Ends {
     local: Option<String>,
@@ -228,7 +228,7 @@ impl Ends {
         ends
     }
 
-    /// The ends without the port that the system chose for the one that made the connection.
+    /// Returns the ends without the port that the system chose for the connecting side.
     fn of_many(socket: &Socket, listening: &HashSet<u16>) -> Self {
         let (Some(Address::Internet(local)), Some(Address::Internet(remote))) =
             (&socket.local, &socket.remote)
@@ -262,7 +262,7 @@ impl Ends {
     }
 }
 
-/// Groups of sockets: those that listen first, then the largest.
+/// Groups sockets: those that listen come first, then the largest groups.
 fn groups(list: &[Socket]) -> Vec<Group> {
     let listening: HashSet<u16> = list
         .iter()
@@ -282,7 +282,7 @@ fn groups(list: &[Socket]) -> Vec<Group> {
         count,
         protocol,
         state,
-        // A single one can be named whole.
+        // A single socket can be shown in full.
         ends: if count == 1 { Ends::of(socket) } else { ends },
     };
     let mut groups: Vec<Group> = groups.into_iter().map(group).collect();
@@ -290,7 +290,7 @@ fn groups(list: &[Socket]) -> Vec<Group> {
     groups
 }
 
-/// An IPv4 address that an IPv6 socket talks to looks as it does elsewhere.
+/// Shows an IPv4 address that an IPv6 socket talks to as it looks elsewhere.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

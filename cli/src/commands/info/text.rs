@@ -1,4 +1,4 @@
-//! What the kernel knows of one process.
+//! What the kernel knows about one process.
 
 use std::{
     io::{self, Write},
@@ -24,13 +24,13 @@ use crate::{
 
 /// The most characters of a command line on a terminal.
 const MAX_COMMAND: usize = 600;
-/// The digits of a container's id that people use.
+/// How many digits of a container's id people use.
 const SHORT_ID: usize = 12;
 
 /// A process, and what it did while it was watched.
 #[derive(Debug)]
 pub struct Report {
-    /// What the agent says, or the name of the executable.
+    /// The name that the agent states, or that of the executable.
     pub name: String,
     pub agent: Agent,
     /// The share of one processor that it used while it was watched.
@@ -39,20 +39,20 @@ pub struct Report {
     pub now: Inspected,
 }
 
-/// Its agent.
+/// The agent of a process.
 #[derive(Debug)]
 pub enum Agent {
     Answers {
         version: String,
     },
     None,
-    /// It does not answer, as that of a stopped process.
+    /// It does not answer, like that of a stopped process.
     Silent,
     /// There may be one; this is why it could not be asked.
     Unasked(String),
 }
 
-/// Sections of aligned lines, and a table of sockets.
+/// Prints sections of aligned lines, and a table of sockets.
 pub fn text(
     writer: &mut impl Write,
     style: Style,
@@ -123,14 +123,14 @@ fn process_lines(report: &Report, on_terminal: bool) -> Vec<Line<'static>> {
     lines
 }
 
-/// Where it runs, and how likely it is to be killed for its memory.
+/// Says where the process runs, and how likely it is to be killed for its memory.
 fn where_lines(now: &Inspected) -> Vec<Line<'static>> {
     let mut lines: Vec<Line> = Vec::new();
     if let Some(path) = cgroup::most_telling(&now.groups) {
         lines.push(("cgroup", escape(path).into_owned()).into());
     }
     match (&now.container, container::unit(&now.groups)) {
-        // Its unit is made for it, and named by its id.
+        // The unit of a container is made for it, and named by its id.
         (Some(container), _) => lines.push(container_line(container)),
         (None, Some(unit)) => lines.push(("unit", escape(unit).into_owned()).into()),
         (None, None) => {}

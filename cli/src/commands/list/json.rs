@@ -11,11 +11,11 @@ use crate::commands::parts::{FiguresPart, RustcFields};
 #[derive(Serialize)]
 struct Document<'a> {
     schema: u32,
-    /// Only where it is one of many.
+    /// Only if the document is one of many.
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<&'a str>,
     processes: Vec<Process<'a>>,
-    /// With those that are left out, as only so many were wanted.
+    /// Includes those left out by the limit.
     total: usize,
     hidden: usize,
 }
@@ -29,18 +29,18 @@ struct Process<'a> {
     agent_version: Option<&'a str>,
     #[serde(flatten)]
     rustc: RustcFields<'a>,
-    /// The versions in the program; absent where it was not looked at.
+    /// The versions in the program; absent if it was not read.
     tokio: Option<&'a [String]>,
     tracked_tasks: Option<u64>,
     alive_tasks: Option<u64>,
 }
 
-/// The same as JSON; see `docs/operate/json.md`.
+/// Prints the list as JSON; see `docs/operate/json.md`.
 pub fn json(writer: &mut impl Write, list: &List) -> io::Result<()> {
     json::write(writer, &document(None, list))
 }
 
-/// The same on one line, with the time.
+/// Prints the list on one line, with the time.
 pub fn json_line(writer: &mut dyn Write, time: &str, list: &List) -> io::Result<()> {
     json::write_line(writer, &document(Some(time), list))
 }

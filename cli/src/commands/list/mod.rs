@@ -1,4 +1,4 @@
-//! `rtops list`: every process that has an agent, or that runs a Rust program.
+//! `rtops list`: every process that has an agent or runs a Rust program.
 
 use std::{
     cmp::Reverse,
@@ -35,19 +35,19 @@ use crate::{
     proc::{Reader, proc_files},
 };
 
-/// How often to look while watching, unless the user says it.
+/// How often to look while watching, unless the user sets it.
 const PACE: Duration = Duration::from_secs(2);
 
-/// What an agent says when it is asked for its line of the list.
+/// An agent's answer when it is asked for its line of the list.
 enum Said {
     Summary(Summary),
     Refused(Refused),
 }
 
-/// Prints a line for each process, once or again and again.
+/// Prints a line for each process, once or repeatedly.
 ///
 /// # Errors
-/// When `/proc` can't be read or the output can't be written.
+/// If `/proc` can't be read or the output can't be written.
 pub fn run(args: &ListArgs, output: &OutputArgs) -> Result<(), Error> {
     let mut lister = Lister::of(args)?;
     if let Some(pace) = args.watch.pace(PACE)? {
@@ -69,7 +69,7 @@ pub fn run(args: &ListArgs, output: &OutputArgs) -> Result<(), Error> {
     output.finish()?;
     if !hidden.is_empty() {
         let hidden: Vec<_> = hidden.iter().map(|owner| escape(owner)).collect();
-        // With standard error closed there is nobody to tell.
+        // If standard error is closed, nobody is left to tell.
         drop(writeln!(
             io::stderr(),
             "rtops: agents of {} run here: sudo rtops",
@@ -79,7 +79,7 @@ pub fn run(args: &ListArgs, output: &OutputArgs) -> Result<(), Error> {
     lister.programs.checked()
 }
 
-/// The users of whom agents run that are not in the list, as only root and they may ask them.
+/// Returns the owners of agents that are not listed because only root and the owner may ask them.
 fn owners_of_hidden_agents(lister: &Lister, list: &List) -> BTreeSet<String> {
     let user = geteuid();
     let (Ok(pids), Ok(reader)) = (discover::named_by_sockets(), Reader::new()) else {
@@ -100,7 +100,7 @@ fn owners_of_hidden_agents(lister: &Lister, list: &List) -> BTreeSet<String> {
     hidden.map(|owner| reader.user(owner)).collect()
 }
 
-/// The list as it is now.
+/// A list that is refreshed while it is watched.
 struct Watched {
     pace: Pace,
     list: List,
@@ -187,7 +187,7 @@ impl Lister {
         })
     }
 
-    /// Adds Rust processes that are not listed, and returns how many may be of Rust or not.
+    /// Adds Rust processes that are not listed, and returns how many have programs hidden from us.
     fn add_others(&mut self, reader: &Reader, rows: &mut Vec<Row>) -> Result<usize, Error> {
         let listed: HashSet<Pid> = rows.iter().map(|row| row.figures.pid).collect();
         let mut hidden = 0;
@@ -223,7 +223,7 @@ impl Lister {
     }
 }
 
-/// The number of a user who is known by it or by name.
+/// Returns the number of a user given by number or name.
 fn user_number(user: &str) -> Result<u32, Error> {
     if let Ok(number) = user.parse() {
         return Ok(number);
@@ -239,7 +239,7 @@ fn user_number(user: &str) -> Result<u32, Error> {
 
 fn sort(rows: &mut [Row], key: SortKey) {
     rows.sort_by_key(|row| row.figures.pid);
-    // What is equal stays in this order.
+    // The sorts are stable: equal rows stay in this order.
     match key {
         SortKey::Pid => {}
         SortKey::Name => rows.sort_by(|a, b| a.name.cmp(&b.name)),
@@ -254,7 +254,7 @@ fn sort(rows: &mut [Row], key: SortKey) {
     }
 }
 
-/// The line of a process that was asked; `None` if it has ended, or something else listens.
+/// Returns the line of a process that was asked; `None` if it has ended or something else listens.
 fn row(reader: &Reader, asked: Asked<Said>) -> Option<Row> {
     let figures = reader.figures(asked.pid)?;
     let mut row = Row {
@@ -288,7 +288,7 @@ fn ask(session: &mut Session) -> Result<Said, ProtocolError> {
     }
 }
 
-/// `None` where the other side is no agent at all, so that it does not belong into the list.
+/// Returns `None` if the other side is no agent at all and does not belong in the list.
 pub(super) fn wrong(error: &ProtocolError) -> Option<State> {
     match error {
         ProtocolError::Version { newest, .. } => Some(State::OtherVersion(*newest)),

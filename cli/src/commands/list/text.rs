@@ -33,7 +33,7 @@ const COLUMNS: [Column; 13] = [
     Column::new("COMMAND", Fit::Cut),
 ];
 
-/// The columns that tell processes with an agent from those without, and what these can be asked.
+/// Columns that show which processes have an agent, and what the others can be asked.
 const AGENT: &str = "AGENT";
 const RUSTC: &str = "RUSTC";
 const TOKIO: &str = "TOKIO";
@@ -44,13 +44,13 @@ pub struct List {
     pub scope: Scope,
     pub sort: SortKey,
     pub rows: Vec<Row>,
-    /// How many there are, with those that are left out as only so many were wanted.
+    /// The number of processes, including those left out by the limit.
     pub total: usize,
-    /// How many more there are whose programs the user may not read.
+    /// The number of further processes whose programs the user may not read.
     pub hidden: usize,
 }
 
-/// Which processes a list has.
+/// Which processes a list contains.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Scope {
     /// Those that have an agent.
@@ -60,41 +60,41 @@ pub enum Scope {
     Rust,
 }
 
-/// A process.
+/// A process in the list.
 #[derive(Debug)]
 pub struct Row {
     pub name: String,
     pub figures: Figures,
     /// Known once the agent has said hello.
     pub agent_version: Option<String>,
-    /// Known if programs were looked at.
+    /// Known if programs were read.
     pub built: Option<Built>,
     pub state: State,
 }
 
-/// How its agent answered.
+/// How the agent of a process answered.
 #[derive(Debug)]
 pub enum State {
     Answering(Summary),
     NotAnswering,
     Refused(Refusal),
-    /// It speaks no protocol that this build does; this is its newest.
+    /// It speaks no protocol version that this build does; this is its newest.
     OtherVersion(u16),
     Broken,
     NoAgent,
 }
 
 impl State {
-    /// The tasks, tracked or not, as far as they are known.
+    /// Returns the number of tasks, tracked or not, if known.
     pub fn known_tasks(&self) -> Option<u64> {
         match self {
-            // Tracked ones may be on other executors than tokio.
+            // Tracked tasks may be on other executors than tokio.
             Self::Answering(summary) => Some(summary.tracked_tasks.max(summary.alive_tasks)),
             _ => None,
         }
     }
 
-    /// What stands in for the number of tasks.
+    /// Returns what is shown as the number of tasks.
     fn tasks(&self) -> String {
         match self {
             Self::Answering(_) => self.known_tasks().unwrap_or(0).to_string(),
@@ -107,7 +107,7 @@ impl State {
         }
     }
 
-    /// The same in a word.
+    /// Returns the state in a word.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Answering(_) => "answering",
@@ -121,7 +121,7 @@ impl State {
     }
 }
 
-/// The table.
+/// Prints the table.
 pub fn text(writer: &mut (impl Write + ?Sized), style: Style, list: &List) -> io::Result<()> {
     let List {
         scope,
@@ -165,7 +165,7 @@ pub fn text(writer: &mut (impl Write + ?Sized), style: Style, list: &List) -> io
     Ok(())
 }
 
-/// A terminal that is too narrow for all columns keeps the one that the list is sorted by.
+/// Keeps the column that the list is sorted by on a terminal that is too narrow for all.
 fn kept_if_sorted(column: Column, sort: SortKey) -> Column {
     let sorted = match sort {
         SortKey::Pid | SortKey::Name | SortKey::Tasks => return column,
@@ -254,7 +254,7 @@ mod tests {
         }
     }
 
-    /// The same with a process that has no agent, and some that the user may not know.
+    /// The same with a process without an agent, and some that the user may not see.
     fn all() -> List {
         let mut list = List {
             scope: Scope::Rust,

@@ -1,4 +1,4 @@
-//! What the memory of a process is used for, as JSON; `docs/operate/json.md` describes every field.
+//! What a process uses its memory for, as JSON; `docs/operate/json.md` describes every field.
 
 use std::io::{self, Write};
 
@@ -14,11 +14,11 @@ struct Document<'a> {
     schema: u32,
     process: ProcessPart<'a>,
     memory: ResidentPart,
-    /// Absent without an agent that tells.
+    /// Absent without an agent that reports it.
     heap: Option<HeapPart<'a>>,
     heap_missing: Option<&'a str>,
     counted: Option<CountedPart>,
-    /// Absent where only one sample was taken.
+    /// Absent if only one sample was taken.
     watched_seconds: Option<f64>,
     rss_change_bytes: Option<i64>,
 }
@@ -48,7 +48,7 @@ struct CountedPart {
 
 #[derive(Serialize)]
 struct ClassPart {
-    /// Absent for all that are larger.
+    /// Absent for the class of all larger ones.
     up_to_bytes: Option<u64>,
     live_blocks: u64,
     live_bytes: u64,

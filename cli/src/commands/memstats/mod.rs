@@ -1,4 +1,4 @@
-//! `rtops memstats`: what the memory of a process is used for.
+//! `rtops memstats`: what a process uses its memory for.
 
 use std::{thread, time::Duration};
 
@@ -21,14 +21,14 @@ use crate::{
     },
 };
 
-/// Over what time rates are taken where nobody says it.
+/// The time over which rates are taken, unless the user sets it.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Prints what the kernel says and, if there is an agent, what the allocators do.
+/// Prints what the kernel reports and, if there is an agent, what the allocators report.
 ///
 /// # Errors
-/// When the process can't be looked at, an agent that may be there did not say what it could, or the
-/// output can't be written.
+/// If the process can't be inspected, an agent that may be there did not report what
+/// it could, or the output can't be written.
 pub fn run(args: &MemstatsArgs, output: &OutputArgs) -> Result<(), Error> {
     let target = Target::find_any(&args.target)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
@@ -71,7 +71,7 @@ pub fn run(args: &MemstatsArgs, output: &OutputArgs) -> Result<(), Error> {
 
 struct Asked {
     sample: Sample,
-    /// What kept an agent from saying what it could.
+    /// What kept an agent from reporting what it could.
     failed: Option<Error>,
 }
 
@@ -105,12 +105,12 @@ fn sample(target: &Target, walk: HeapWalk) -> Result<Asked, Error> {
     Ok(Asked { sample, failed })
 }
 
-/// The memory of the process as the kernel knows it.
+/// Reads the memory of the process as the kernel counts it.
 pub(super) fn resident(pid: Pid) -> Result<Resident, Error> {
     memory::resident(pid).ok_or(Error::NoSuchProcess(pid))
 }
 
-/// Whether what the kernel says is all that can be known of this process.
+/// Whether nothing more can be known of this process than the kernel reports.
 fn is_all_there_is(error: &Error) -> bool {
     match error {
         Error::NoAgent { .. } => true,

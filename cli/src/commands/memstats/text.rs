@@ -1,4 +1,4 @@
-//! What the memory of a process is used for.
+//! What a process uses its memory for.
 
 use std::{
     borrow::Cow,
@@ -21,20 +21,20 @@ use crate::proc::{Figures, allocators::Sums, memory::Resident};
 pub struct Report {
     pub figures: Figures,
     pub now: Sample,
-    /// What changes are taken from.
+    /// The sample that changes are relative to.
     pub earlier: Option<Sample>,
 }
 
-/// What was known at some time.
+/// What was known at one time.
 #[derive(Debug)]
 pub struct Sample {
     pub at: Instant,
     pub resident: Resident,
-    /// What the agent said, else why it said nothing.
+    /// What the agent reported, else why it reported nothing.
     pub agent: Result<Agent, String>,
 }
 
-/// What an agent said.
+/// What an agent reported.
 #[derive(Debug)]
 pub struct Agent {
     pub name: String,
@@ -42,7 +42,7 @@ pub struct Agent {
     pub memory: Memory,
 }
 
-/// What came and went a second, and over what time.
+/// What the rates per second are computed from: an earlier sample, and the time since then.
 #[derive(Debug)]
 pub struct Rates<'a> {
     pub earlier: &'a Counted,
@@ -55,7 +55,7 @@ impl Report {
         agent.map_or(self.figures.name.as_str(), |agent| &agent.name)
     }
 
-    /// What was counted, and before that.
+    /// Returns what was counted, with the rates if there is an earlier sample.
     pub fn counted(&self) -> Option<(&Counted, Option<Rates<'_>>)> {
         let now = &self.now.agent.as_ref().ok()?.memory;
         let rates = self.earlier.as_ref().and_then(|earlier| {
@@ -70,14 +70,14 @@ impl Report {
 }
 
 impl Rates<'_> {
-    /// How fast a number grew, a second.
+    /// Returns how fast a number grew, per second.
     #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]
     pub fn of(&self, now: u64, earlier: impl Fn(&Counted) -> u64) -> f64 {
         let grown = now.saturating_sub(earlier(self.earlier));
         grown as f64 * 1e9 / self.elapsed_ns.max(1) as f64
     }
 
-    /// The same, of a class that may be new.
+    /// Returns how fast a number of a size class grew; the class may be new.
     pub fn of_class(&self, now: &SizeClass, of: impl Fn(&SizeClass) -> u64) -> f64 {
         self.of(of(now), |earlier| {
             let mut classes = earlier.classes.iter();
@@ -87,7 +87,7 @@ impl Rates<'_> {
     }
 }
 
-/// One line that says it all, and sections with the rest.
+/// Prints a summary line, and sections with the rest.
 pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Result<()> {
     let Sample {
         resident, agent, ..
@@ -133,7 +133,7 @@ pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Resul
     Ok(())
 }
 
-/// How the heap relates to what is in memory.
+/// Says how the heap relates to what is in memory.
 pub fn glance(sums: Sums, rss: u64) -> String {
     let rss_text = format::bytes(rss);
     let (Some(in_use), Some(kept)) = (sums.in_use, sums.kept) else {
@@ -143,7 +143,7 @@ pub fn glance(sums: Sums, rss: u64) -> String {
             (None, None) => format!("RSS {rss_text}"),
         };
     };
-    // What was given back, and what was never touched, is in no memory.
+    // Memory that was returned, or never touched, is not resident.
     let remark = if in_use.saturating_add(kept) > rss {
         " (not all of it in memory)"
     } else {
@@ -167,7 +167,7 @@ fn process_lines(report: &Report) -> Vec<(&'static str, String)> {
     });
     let rss = format::bytes(resident.rss);
     let mut lines = vec![("RSS", format!("{rss}{change}"))];
-    // The kernel notes the most only now and then.
+    // The kernel updates the peak only now and then.
     let peak = resident.peak.map(|peak| peak.max(resident.rss));
     lines.extend(peak.map(|peak| ("peak RSS", format::bytes(peak))));
     match &resident.rollup {
@@ -211,7 +211,7 @@ fn heap(writer: &mut impl Write, style: Style, allocator: &Allocator) -> io::Res
         };
         (escape(&figure.name), value)
     });
-    // Short ones are of no interest.
+    // Short times are of no interest.
     let took = Duration::from_nanos(allocator.took_ns);
     let took =
         (took > Duration::from_millis(1)).then(|| ("answered in".into(), format::duration(took)));
@@ -304,7 +304,7 @@ fn classes(
     table::write(writer, style, INDENT, &columns, rows)
 }
 
-/// Sizes of blocks are powers of two.
+/// Formats a block size, which is a power of two.
 fn up_to(size: u64) -> String {
     const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
     if size == u64::MAX {

@@ -1,17 +1,17 @@
-//! What the figures were at the last samples, as small graphs.
+//! Small graphs of the figures at the last samples.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use rtops_report::format;
 
-/// How many samples are kept; no graph is wider.
+/// How many samples to keep; no graph is wider.
 const KEPT: usize = 240;
-/// Workers of a runtime beyond this have no graph; anybody may claim to have thousands.
+/// Workers of a runtime beyond this have no graph: any process may claim to have thousands.
 const MAX_GRAPHS: usize = 64;
-/// The heights of a bar. The lowest is nothing at all.
+/// The heights of a bar. The lowest means zero.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
-/// What stands for a level that does not change.
+/// Shown for a level that does not change.
 const CONSTANT: char = '─';
 
 /// Figures that belong together.
@@ -19,23 +19,23 @@ const CONSTANT: char = '─';
 pub struct Section {
     pub title: String,
     pub rows: Vec<Row>,
-    /// Rows that share one where there is no room for each.
+    /// Rows that share one line if there is no room for each.
     pub workers: Vec<Row>,
 }
 
 impl Section {
-    /// How many rows a terminal must have to show each, below an empty one and the title.
+    /// Returns how many terminal rows it takes to show each row, below an empty one and the title.
     pub fn height(&self) -> usize {
         2 + self.rows.len() + self.workers.len()
     }
 }
 
-/// A figure now.
+/// The current value of a figure.
 #[derive(Debug)]
 pub struct Row {
     pub label: String,
     pub unit: Unit,
-    /// `None` while it is not known.
+    /// `None` while it is unknown.
     pub level: Option<f64>,
 }
 
@@ -44,14 +44,14 @@ pub struct Row {
 pub enum Unit {
     Number,
     PerSecond,
-    /// 1 is one processor, or one worker all the time.
+    /// 1 is one processor, or one worker, all the time.
     Share,
     Bytes,
     Nanoseconds,
 }
 
 impl Unit {
-    /// The figure as people write it.
+    /// Formats the figure as people write it.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -72,7 +72,7 @@ impl Unit {
 #[derive(Debug, Default)]
 pub struct Series {
     levels: VecDeque<Option<f64>>,
-    /// The highest of all that are known, also of those that are not kept.
+    /// The highest known level, even if it is not kept.
     pub peak: Option<f64>,
 }
 
@@ -85,8 +85,8 @@ impl Series {
         self.peak = self.peak.into_iter().chain(level).reduce(f64::max);
     }
 
-    /// A bar for each of the last samples, from 0 to the highest of them; a share up to 1 at least. What is the
-    /// same in all of them is a line in the middle: full bars would say that it is as much as can be.
+    /// Draws a bar for each of the last samples, from 0 to their highest (for a share, at least 1).
+    /// A level that never changes is a line in the middle: full bars would suggest a maximum.
     pub fn bars(&self, width: usize, unit: Unit) -> String {
         let skipped = self.levels.len().saturating_sub(width);
         let shown = || self.levels.iter().skip(skipped);
@@ -94,7 +94,7 @@ impl Series {
         let top = shown()
             .flatten()
             .fold(least, |top: f64, level| top.max(*level));
-        // As far as the figures beside it show.
+        // Compared as precisely as the figures beside it are shown.
         let mut texts = shown().flatten().map(|level| unit.text(*level));
         let first = texts.next();
         let is_constant = unit != Unit::Share
@@ -110,7 +110,7 @@ impl Series {
     }
 }
 
-/// Whatever is more than nothing is seen to be.
+/// Chooses a bar for a level; anything above zero is visible.
 fn bar(level: f64, top: f64) -> char {
     let steps = [1, 2, 3, 4, 5, 6, 7];
     let reached = |step: &&i32| level > top * f64::from(**step - 1) / 7.0;
@@ -126,7 +126,7 @@ pub struct History {
 }
 
 impl History {
-    /// Adds what the figures are now. Those that are no more are forgotten.
+    /// Adds the current figures. Those that no longer exist are dropped.
     pub fn push(&mut self, sections: &[Section]) {
         let mut before = std::mem::take(&mut self.series);
         for (number, section) in sections.iter().enumerate() {
@@ -140,14 +140,14 @@ impl History {
         }
     }
 
-    /// Leaves a gap.
+    /// Adds a gap.
     pub fn skip(&mut self) {
         self.series
             .values_mut()
             .for_each(|series| series.push(None));
     }
 
-    /// Those of one figure.
+    /// Returns the series of one figure.
     pub fn of(&self, section: usize, label: &str) -> Option<&Series> {
         self.series.get(&(section, label.to_owned()))
     }

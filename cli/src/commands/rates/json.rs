@@ -1,4 +1,4 @@
-//! Rates as JSON, one object a line; `docs/operate/json.md` describes every field.
+//! Rates as JSON, one object per line; `docs/operate/json.md` describes every field.
 
 use std::io::{self, Write};
 
@@ -24,9 +24,9 @@ struct Document<'a> {
     missing: Option<&'a str>,
     #[serde(flatten)]
     sample: Option<SamplePart<'a>>,
-    /// Absent where the process was not looked at this time.
+    /// Absent if the process was not looked at this time.
     look: Option<LookPart<'a>>,
-    /// Why not, where it was time to.
+    /// Why not, if a look was due.
     look_missing: Option<&'a str>,
 }
 
@@ -78,7 +78,7 @@ struct RuntimePart<'a> {
     worker_busy_shares: &'a [f64],
 }
 
-/// Prints the rates of now.
+/// Prints the current rates.
 pub fn json(writer: &mut dyn Write, watched: &Watched, time: &str) -> io::Result<()> {
     let document = Document {
         schema: json::SCHEMA,

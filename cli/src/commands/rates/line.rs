@@ -1,4 +1,4 @@
-//! Rates as a file or pipe gets them: a line a sample.
+//! Rates for a file or pipe: one line per sample.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use rtops_report::{escape::escape, format};
 
 use super::{graph::Unit, watched::Watched};
 
-/// After so many lines the titles are printed again.
+/// After this many lines, the titles are printed again.
 const PAGE: usize = 20;
 const TIME: usize = 20;
 const COLUMN: usize = 10;
@@ -25,7 +25,7 @@ const TITLES: [&str; 12] = [
     "BUSY",
 ];
 
-/// The line of this sample. No field has a space in it.
+/// Prints the line of this sample. No field contains a space.
 pub fn text(writer: &mut dyn Write, watched: &mut Watched, time: &str) -> io::Result<()> {
     if watched.printed.is_multiple_of(PAGE) {
         write!(writer, "{:TIME$}", "TIME")?;
@@ -46,12 +46,12 @@ pub fn text(writer: &mut dyn Write, watched: &mut Watched, time: &str) -> io::Re
     faults(writer, watched, time)
 }
 
-/// A line for each fault that was not there at the look before.
+/// Prints a line for each fault that was not there at the look before.
 fn faults(writer: &mut dyn Write, watched: &mut Watched, time: &str) -> io::Result<()> {
     let Some(looked) = watched.looks.as_ref().and_then(|looks| looks.last.as_ref()) else {
         return Ok(());
     };
-    // Sentences tell for how long it has been so.
+    // Sentences say how long it has been so, which must not make them differ.
     let timeless = |text: &str| text.replace(|character: char| character.is_ascii_digit(), "");
     for (fault, sentence) in &looked.faults {
         let is_it =
@@ -86,7 +86,7 @@ fn fields(watched: &Watched) -> [String; TITLES.len()] {
     ]
 }
 
-/// The busy percents of all workers, those of several runtimes parted by a slash.
+/// Formats the busy percentages of all workers, with a slash between runtimes.
 fn workers(watched: &Watched) -> String {
     let runtimes = watched.reading.runtimes.iter().map(|runtime| {
         let workers = runtime.workers.iter();

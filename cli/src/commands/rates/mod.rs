@@ -1,7 +1,7 @@
-//! `rtops stats --watch`: the rates of one process, again and again, and now and then its tasks.
+//! `rtops stats --watch`: the rates of one process, repeatedly, and from time to time its tasks.
 //!
-//! The kernel and the agent are asked each time. To know the tasks, the process has to be frozen for a moment:
-//! that is done at first, and then as seldom as [`Looks`] says.
+//! The kernel and the agent are asked each time. To find the tasks, the process has to be frozen
+//! for a moment: this is done at the start, and then as rarely as [`Looks`] says.
 
 use std::{
     io::{self, Write},
@@ -31,9 +31,9 @@ use crate::{
     watch::{look::Looks, sample::Sample},
 };
 
-/// The time to the second sample, so that the first rates need not be waited for.
+/// The delay before the second sample, kept short so that the first rates appear soon.
 const FIRST: Duration = Duration::from_millis(250);
-/// Every sample may take so long, however short the interval is.
+/// Every sample may take at least this long, however short the interval is.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 struct Rates {
@@ -45,11 +45,11 @@ struct Rates {
     missed: usize,
 }
 
-/// Watches until the count or the process ends.
+/// Watches until the count is reached or the process ends.
 ///
 /// # Errors
-/// When the process can't be asked at first, some samples were not answered, it has ended, or the
-/// output can't be written.
+/// If the process can't be asked at the start, some samples were not answered, the process
+/// has ended, or the output can't be written.
 pub fn run(target: &str, args: StatsArgs, pace: Pace, output: &OutputArgs) -> Result<(), Error> {
     let find = |timeout| {
         Target::find_any(&TargetArgs {

@@ -1,4 +1,4 @@
-//! Rates as a terminal shows them: what they are now, and graphs of what they were.
+//! Rates as a terminal shows them: current values, and graphs of earlier ones.
 
 use std::io::{self, Write};
 
@@ -20,13 +20,13 @@ const WITH_PEAKS: usize = 60;
 const CELL: usize = 5;
 /// Fewer types are not worth the rows.
 const FEWEST_TYPES: usize = 3;
-/// The columns of a number of tasks, and of those that came or went.
+/// The columns of a number of tasks, and of how many came or went.
 const TASKS: usize = 7;
 const MOVED: usize = 8;
-/// As many runtimes are shown; anybody may claim to have thousands.
+/// The most runtimes to show: any process may claim to have thousands.
 const MAX_RUNTIMES: usize = 16;
 
-/// All figures below their titles, for a terminal with so many rows.
+/// Prints all figures below their titles, for a terminal with this many rows.
 pub fn picture(
     writer: &mut Vec<u8>,
     style: Style,
@@ -68,7 +68,7 @@ pub fn picture(
     types(writer, style, watched, rows.saturating_sub(drawn))
 }
 
-/// Why there is no sample, or no look, or what is wrong with the process: what matters most, on one line.
+/// Says what matters most: why there is no sample, or no look, or what is wrong with the process.
 fn remark(watched: &Watched) -> String {
     if let Some(missing) = &watched.missing {
         return escape(missing).into_owned();
@@ -89,13 +89,13 @@ fn remark(watched: &Watched) -> String {
     }
 }
 
-/// The tasks by type, and how many came and went, where there are rows for some of them.
+/// Prints the tasks by type, with how many came and went, if there are rows for some of them.
 fn types(writer: &mut Vec<u8>, style: Style, watched: &Watched, rows: usize) -> io::Result<()> {
     let looks = watched.looks.as_ref();
     let Some(looked) = looks.and_then(|looks| looks.last.as_ref()) else {
         return Ok(());
     };
-    // An empty one and the titles.
+    // An empty row and the titles.
     let room = rows.saturating_sub(2);
     if room < FEWEST_TYPES {
         return Ok(());
@@ -185,10 +185,10 @@ fn with_peaks(style: Style) -> bool {
     width(style) >= WITH_PEAKS
 }
 
-/// The shares of workers that share rows, each of which begins with the number of its first.
+/// Prints the shares of workers that share rows; a row begins with the number of its first worker.
 fn cells(writer: &mut Vec<u8>, style: Style, workers: &[Row]) -> io::Result<()> {
     let fitting = width(style).saturating_sub(LABEL) / CELL;
-    // A round number is found again more easily.
+    // Workers are easier to find by round numbers.
     let round = [40, 20, 10, 5];
     let in_a_row = round.into_iter().find(|number| *number <= fitting);
     for row in workers.chunks(in_a_row.unwrap_or(1)) {
@@ -208,7 +208,7 @@ fn cells(writer: &mut Vec<u8>, style: Style, workers: &[Row]) -> io::Result<()> 
     Ok(())
 }
 
-/// What is shown of a sample: what is not known has no row.
+/// Returns what is shown of a sample; unknown figures have no row.
 pub fn sections(sample: &Sample, reading: &Reading) -> Vec<Section> {
     let figures = &sample.figures;
     let mut rows = Vec::new();
@@ -219,7 +219,7 @@ pub fn sections(sample: &Sample, reading: &Reading) -> Vec<Section> {
     known("spawned/s", Unit::PerSecond, reading.spawned);
     known("finished/s", Unit::PerSecond, reading.finished);
     known("running", Unit::Number, reading.running.map(float));
-    // Its row stays where no poll is under way, or the picture would jump.
+    // Its row stays even if no poll is under way, or the picture would jump.
     if reading.running.is_some() {
         rows.push(Row {
             label: "longest poll".to_owned(),

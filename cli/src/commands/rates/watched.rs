@@ -13,23 +13,23 @@ use crate::watch::{
 /// Samples of one process.
 #[derive(Debug)]
 pub struct Watched {
-    /// The interval at which it is sampled.
+    /// The sampling interval.
     pub interval: Duration,
     /// The last sample.
     pub last: Sample,
-    /// What its memory shows, where it is looked at.
+    /// What its memory shows, if it is looked at.
     pub looks: Option<Looks>,
     pub reading: Reading,
     pub history: History,
-    /// Why there is no sample of now.
+    /// Why there is no current sample.
     pub missing: Option<String>,
-    /// How many lines of text were printed.
+    /// The number of lines of text that were printed.
     pub printed: usize,
-    /// The faults that were told.
+    /// The faults that were already reported.
     pub told: Vec<(&'static str, String)>,
 }
 
-/// What one sample and the one before it come to.
+/// The figures that one sample and the one before it give.
 #[derive(Debug)]
 pub struct Reading {
     pub seconds: f64,
@@ -49,12 +49,12 @@ pub struct RuntimeReading {
     pub name: String,
     pub alive_tasks: u64,
     pub queue: u64,
-    /// The share of the time in which each worker was busy; nothing for a runtime that is new.
+    /// The share of the time that each worker was busy; empty for a new runtime.
     pub workers: Vec<f64>,
 }
 
 impl Watched {
-    /// Begins with a sample whose rates are not known yet.
+    /// Begins with a first sample, which has no rates yet.
     pub fn new(interval: Duration, first: Sample) -> Self {
         let reading = Reading::of(Change {
             earlier: &first,
@@ -72,7 +72,7 @@ impl Watched {
         }
     }
 
-    /// Takes a sample. Where some before it are missing, the rates are those since the last one.
+    /// Adds a sample. If some before it are missing, the rates are those since the last one.
     pub fn push(&mut self, now: Sample) {
         self.reading = Reading::of(Change {
             earlier: &self.last,
@@ -84,7 +84,7 @@ impl Watched {
         self.history.push(&sections);
     }
 
-    /// Takes the reason why there is no sample.
+    /// Records why there is no sample.
     pub fn miss(&mut self, reason: String) {
         self.missing = Some(reason);
         self.history.skip();
@@ -111,13 +111,13 @@ impl Reading {
         }
     }
 
-    /// Tasks that wait in the global queues; `None` where no runtime is known.
+    /// Returns the number of tasks in the global queues; `None` if no runtime is known.
     pub fn queue(&self) -> Option<u64> {
         let queues = self.runtimes.iter().map(|runtime| runtime.queue);
         queues.reduce(u64::saturating_add)
     }
 
-    /// The mean of all workers of all runtimes.
+    /// Returns the mean of all workers of all runtimes.
     pub fn busy(&self) -> Option<f64> {
         let workers = self.runtimes.iter().flat_map(|runtime| &runtime.workers);
         mean(workers)
@@ -135,7 +135,7 @@ impl RuntimeReading {
         }
     }
 
-    /// The mean of its workers.
+    /// Returns the mean of its workers.
     pub fn busy(&self) -> Option<f64> {
         mean(self.workers.iter())
     }

@@ -46,15 +46,15 @@ use rtops_report::{
     view::{Layout, View},
 };
 
-/// Takes dumps and prints them. Prints what there is before it fails for what is missing.
+/// Takes dumps and prints them. If something is missing, prints the rest before it fails.
 ///
 /// # Errors
-/// When a process or its agent can't be asked, a dump has gaps, or the output can't be written.
+/// If a process or its agent can't be asked, a dump has gaps, or the output can't be written.
 pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     if args.all_agents || args.targets.len() > 1 {
         return several::run(args, output);
     }
-    // It is ready by the time that there is something to look up.
+    // Started early, so that it is ready once there is something to look up.
     let reader = args.source.start_reader(shown(args));
     let progress = Progress::start("reading the file".to_owned());
     let save = args.save.as_deref();
@@ -77,7 +77,7 @@ fn show(
     reader: SymbolReader<'_>,
 ) -> Result<(), Error> {
     let mut yielding = taken.yielding.take();
-    // With the dump itself on standard output there is no room for what it says.
+    // If the dump itself goes to standard output, there is no room for the text.
     if !args.save.as_deref().is_some_and(is_dash) || output.output.is_some() {
         let progress = Progress::start("looking up functions and lines".to_owned());
         with_view(args, output, (&taken, parts), reader, |view, style| {
@@ -118,7 +118,7 @@ fn print(
     }
 }
 
-/// Looks up the names in a dump, and selects and groups what is to be shown of it.
+/// Looks up the names in a dump, and selects and groups what is to be shown.
 fn with_view<T>(
     args: &StackArgs,
     output: &OutputArgs,
@@ -152,9 +152,9 @@ fn with_view<T>(
     let is_text = Format::of(output) == Format::Text;
     if parts != StackParts::Threads {
         let mut groups = group_tasks(dump, &frames, &selection, grouping);
-        // Without the tasks, it is not known what the threads do.
+        // Without the tasks, it is unknown what the threads do.
         view.verdicts = Some(judged(&groups, &selection, grouping, &view));
-        // Who spawned whom is told of each name.
+        // Not with `--tree`, which shows for each name who spawned whom.
         if is_text && grouping == Grouping::Equal && !args.tree {
             groups = page::together(groups);
         }
@@ -182,7 +182,7 @@ fn with_view<T>(
     show(&view, style)
 }
 
-/// What is wrong with a process, whatever is selected of it.
+/// Judges the whole process, whatever part of it is selected.
 fn judged<'a>(
     groups: &[TaskGroup<'a>],
     selection: &Selection,
@@ -197,13 +197,13 @@ fn judged<'a>(
     Verdicts::of(dump, frames, waits, &all)
 }
 
-/// Whether what is idle is said in few words: not to those who ask for something of it.
+/// Whether idle tasks and threads are summarized: not if the user asks for something specific.
 const fn is_brief(args: &StackArgs) -> bool {
     !(args.all_frames || args.each || args.filter.is_some() || args.min_age.is_some())
 }
 
-/// Where the sources of a process may be. A file that is newer than its program, or than the dump where that
-/// is not known, is not what it was built from.
+/// Returns where the sources of a process may be. A file newer than the program, or than the dump
+/// if the age of the program is unknown, is not what the program was built from.
 pub(super) fn sources(taken: &Taken, directories: Vec<PathBuf>) -> Sources {
     let program = taken.is_live.then(|| format!("/proc/{}/exe", taken.pid));
     let metadata = program.and_then(|program| fs::metadata(program).ok());
@@ -214,7 +214,7 @@ pub(super) fn sources(taken: &Taken, directories: Vec<PathBuf>) -> Sources {
     }
 }
 
-/// Which functions are looked up.
+/// Returns which functions to look up.
 const fn shown(args: &StackArgs) -> Shown {
     match args.all_frames {
         true => Shown::All,
@@ -222,7 +222,7 @@ const fn shown(args: &StackArgs) -> Shown {
     }
 }
 
-/// Which parts to show.
+/// Returns which parts to show.
 const fn parts(args: &StackArgs) -> StackParts {
     match (args.tasks || args.tree, args.threads) {
         (true, _) => StackParts::Tasks,
@@ -231,7 +231,7 @@ const fn parts(args: &StackArgs) -> StackParts {
     }
 }
 
-/// Looks at a process; says as well which parts of it to show.
+/// Looks at a process; also returns which of its parts to show.
 fn take(
     args: &StackArgs,
     target: &Target,

@@ -1,4 +1,4 @@
-//! What to type after a look at all of a process.
+//! What to type after looking at all of a process.
 
 use rtops_report::{
     group::TaskGroup,
@@ -7,12 +7,12 @@ use rtops_report::{
 
 use crate::args::StackArgs;
 
-/// The commands that tell more of the process that was named; `None` where there are none.
+/// Returns the commands that show more of the process that was named; `None` if there are none.
 pub fn line(args: &StackArgs, view: &View) -> Option<String> {
     let [target] = args.targets.as_slice() else {
         return None;
     };
-    // The same without the limit is next.
+    // The next step is the same command without the limit.
     if args.limit == Some(0) {
         return None;
     }
@@ -21,7 +21,7 @@ pub fn line(args: &StackArgs, view: &View) -> Option<String> {
         false => view.pid.to_string(),
     };
     let stack = match &args.filter {
-        // What was asked for was found; all frames of it are left.
+        // The search found something; what is left to show is all of its frames.
         Some(filter) if !args.all_frames && is_plain(filter.as_str()) => {
             format!("rtops stack {target} --filter {filter} --all-frames")
         }
@@ -36,7 +36,7 @@ pub fn line(args: &StackArgs, view: &View) -> Option<String> {
     Some(format!("next: {stack}"))
 }
 
-/// A word that the first group is found by: the longest of its name, or the function that it is in.
+/// Returns a word to find the first group by: the longest in its name, or the function it is in.
 fn word(view: &View, group: &TaskGroup) -> Option<String> {
     let of_name = |name: &str| {
         let words = name.split_whitespace().filter(|word| is_plain(word));
@@ -54,7 +54,7 @@ fn word(view: &View, group: &TaskGroup) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Whether a text needs no quotes, in a shell or in a regular expression.
+/// Whether a text needs no quoting in a shell or in a regular expression.
 fn is_plain(text: &str) -> bool {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
     !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain)

@@ -9,16 +9,16 @@ use serde_json::value::RawValue;
 
 use crate::error::Error;
 
-/// What is to be printed of one process.
+/// What to print for one process.
 #[derive(Debug)]
 pub enum Section {
-    /// Text, or a JSON document, as it would be printed of this process alone.
+    /// Text or a JSON document, as it would be printed for this process alone.
     Dump(Vec<u8>),
-    /// There is none.
+    /// The process could not be shown.
     Failed(Failed),
 }
 
-/// Why there is none.
+/// Why a process could not be shown.
 #[derive(Debug, Serialize)]
 pub struct Failed {
     target: String,
@@ -40,7 +40,7 @@ enum Part<'a> {
 }
 
 impl Section {
-    /// That of a process that could not be asked.
+    /// Makes the section of a process that could not be asked.
     pub fn failed(target: &str, error: &Error) -> Self {
         Self::Failed(Failed {
             target: target.to_owned(),
@@ -50,7 +50,7 @@ impl Section {
     }
 }
 
-/// One after the other, with an empty line between them; errors go to standard error later.
+/// Prints the sections, with an empty line between them; errors go to standard error later.
 pub fn text(writer: &mut impl Write, sections: &[Section]) -> io::Result<()> {
     for (place, section) in sections.iter().enumerate() {
         if place > 0 {
@@ -67,7 +67,7 @@ pub fn text(writer: &mut impl Write, sections: &[Section]) -> io::Result<()> {
     Ok(())
 }
 
-/// All of them in one document.
+/// Prints all sections in one document.
 pub fn json(writer: &mut impl Write, sections: &[Section]) -> io::Result<()> {
     let parts: Result<Vec<Part>, serde_json::Error> = sections
         .iter()

@@ -17,15 +17,15 @@ use crate::{
     out::progress::Progress,
 };
 
-/// How many processes are asked at a time; each of their dumps is in memory meanwhile.
+/// How many processes are asked at once; each of their dumps is in memory meanwhile.
 const WORKERS: Workers = Workers {
     most: 8,
     stack: 2 << 20,
 };
 
-/// A process that is to be shown.
+/// A process to show.
 struct Asked {
-    /// What the user called it.
+    /// The name that the user gave.
     name: String,
     found: Result<Target, Error>,
 }
@@ -33,8 +33,8 @@ struct Asked {
 /// Asks all of them at once, and prints those that answered before it fails for the others.
 ///
 /// # Errors
-/// When one of them can't be found or asked or its dump has gaps, there is none, or the output
-/// can't be written.
+/// If one of them can't be found or asked or its dump has gaps, there
+/// is none, or the output can't be written.
 pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     let targets = targets(args)?;
     let count = targets.len();
@@ -70,7 +70,7 @@ pub fn run(args: &StackArgs, output: &OutputArgs) -> Result<(), Error> {
     }
 }
 
-/// The processes, each once only.
+/// Finds the processes, each only once.
 fn targets(args: &StackArgs) -> Result<Vec<Asked>, Error> {
     if args.save.is_some() {
         let error = "--save takes one process, as a file holds one dump";
@@ -102,7 +102,7 @@ fn targets(args: &StackArgs) -> Result<Vec<Asked>, Error> {
     Ok(targets)
 }
 
-/// What is printed of one process, and what is missing in it.
+/// Returns what is printed of one process, and what is missing from it.
 fn section(
     args: &StackArgs,
     output: &OutputArgs,

@@ -1,4 +1,4 @@
-//! Lines of the sources that a target was built from, where they are on this machine.
+//! Lines of the sources that a target was built from, if they exist on this machine.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,24 +14,24 @@ use rtops_report::{
 };
 use rtops_symbols::Place;
 
-/// The most bytes of a file.
+/// The largest source file that is used, in bytes.
 const MAX_FILE: usize = 1 << 20;
-/// The most files that are read.
+/// The most files to read.
 const MAX_FILES: usize = 256;
-/// The most bytes of a line.
+/// The longest line to show, in bytes.
 const MAX_LINE: usize = 400;
 
-/// Where to look for sources, and which are those of the target.
+/// Where to look for sources, and which ones the target was built from.
 #[derive(Debug)]
 pub struct Sources {
-    /// What relative paths may start from.
+    /// The directories that relative paths may start from.
     pub directories: Vec<PathBuf>,
-    /// Files that changed after this are others.
+    /// A file modified after this is not what the target was built from.
     pub built: SystemTime,
 }
 
 impl Sources {
-    /// The lines where the service's own code waits.
+    /// Returns the lines where the service's own code waits.
     pub fn lines<'g, 'a: 'g>(
         &self,
         frames: &Frames,
@@ -57,7 +57,7 @@ impl Sources {
                 let line = index
                     .and_then(|index| all.get(index))
                     .map(|line| line.trim());
-                // A brace tells nothing.
+                // A brace says nothing.
                 let tells = |line: &&str| line.contains(char::is_alphanumeric);
                 let line = line.filter(|line| tells(line) && line.len() <= MAX_LINE);
                 lines.extend(line.map(|line| (place.clone(), line.to_owned())));
@@ -66,10 +66,10 @@ impl Sources {
         lines
     }
 
-    /// The source at a path that debug info names.
+    /// Reads the source file at a path from debug info.
     fn read(&self, file: &str) -> Option<String> {
         let path = Path::new(file);
-        // The target chose the path: nothing but a source may be shown.
+        // The target chose the path: show nothing but Rust sources.
         if path.extension().is_none_or(|extension| extension != "rs") {
             return None;
         }

@@ -25,16 +25,16 @@ use crate::{
     watch::{look, sample::Sample},
 };
 
-/// How often to look while watching, unless the user says it.
+/// How often to look while watching, unless the user sets it.
 const PACE: Duration = Duration::from_secs(1);
-/// The time between the two samples that rates are taken from.
+/// The time between the two samples that give the rates.
 const INTERVAL: Duration = Duration::from_millis(250);
 
 /// Prints counters and rates once, or watches the rates.
 ///
 /// # Errors
-/// When the process or its agent can't be asked, no copy of it was made and the user wants one, or
-/// the output can't be written; see also [`rates::run`].
+/// If the process or its agent can't be asked, no copy was made although the user wants one, or the
+/// output can't be written; see also [`rates::run`].
 pub fn run(mut args: StatsArgs, output: &OutputArgs) -> Result<(), Error> {
     if let Some(core) = core::open(&args.core)? {
         return of_core(&core, &args, output);
@@ -75,7 +75,7 @@ fn of_core(core: &Core, args: &StatsArgs, output: &OutputArgs) -> Result<(), Err
     incomplete(&taken)
 }
 
-/// Takes two samples and looks, and prints the second with what changed since the first.
+/// Takes two samples and a look, and prints the second sample with what changed since the first.
 fn once(target: &Target, args: &StatsArgs, output: &OutputArgs) -> Result<(), Error> {
     let has_agent = has_agent(target, args)?;
     let progress = Progress::start(format!("asking process {}", target.pid));
@@ -92,7 +92,7 @@ fn once(target: &Target, args: &StatsArgs, output: &OutputArgs) -> Result<(), Er
         now,
         details: proc::details(target.pid).ok_or(Error::NoSuchProcess(target.pid))?,
     };
-    // What an agent tells without a poll is no more than it counts.
+    // Without a poll, an agent reports no more than its counters.
     let seen = taken.as_ref().filter(|taken| taken.dump.is_image());
     let why = taken.as_ref().filter(|_| seen.is_none());
     let why = why.and_then(|taken| {
@@ -104,12 +104,12 @@ fn once(target: &Target, args: &StatsArgs, output: &OutputArgs) -> Result<(), Er
         Some(taken) if !has_agent || args.attach.attach == AttachChoice::Always => {
             incomplete(taken)
         }
-        // Otherwise it is no more than an addition to the counters.
+        // Otherwise the look only adds to the counters.
         _ => Ok(()),
     }
 }
 
-/// Whether an agent counts; one that must be asked has to be there.
+/// Whether an agent reports counters. If only the agent may be asked, there has to be one.
 pub(super) fn has_agent(target: &Target, args: &StatsArgs) -> Result<bool, Error> {
     match args.attach.attach {
         AttachChoice::Never => target.open().map(|_| true),
@@ -117,7 +117,7 @@ pub(super) fn has_agent(target: &Target, args: &StatsArgs) -> Result<bool, Error
     }
 }
 
-/// Prints what is known of a process.
+/// Prints what is known about a process.
 fn show(
     live: Option<&Live>,
     taken: Option<&Taken>,

@@ -19,9 +19,9 @@ use rtops_report::{
 use super::view::{Figures, RuntimePart, TasksPart, View, WorkerPart};
 use crate::{commands::parts::FiguresPart, proc::Details, watch::sample::WorkerRates};
 
-/// How many names of threads the text shows.
+/// How many thread names the text shows.
 const MAX_NAMES: usize = 8;
-/// How many types of futures.
+/// How many types of futures the text shows.
 const MAX_TYPES: usize = 30;
 
 type Lines = Vec<(&'static str, String)>;
@@ -100,7 +100,7 @@ fn process_lines(view: &View<'_, '_>) -> Lines {
     lines
 }
 
-/// Open files against their limit.
+/// Formats the number of open files, with their limit.
 pub fn files(details: &Details) -> String {
     let limit = details
         .file_limit
@@ -111,7 +111,7 @@ pub fn files(details: &Details) -> String {
     )
 }
 
-/// The number of threads, and the commonest names.
+/// Formats the number of threads, with the most common names.
 pub fn threads(details: &Details) -> String {
     let mut names: Vec<(&String, &usize)> = details.threads.iter().collect();
     names.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
@@ -126,7 +126,7 @@ pub fn threads(details: &Details) -> String {
     format!("{total}: {}", parts.join(", "))
 }
 
-/// What an agent counts, and what a look shows beside the tasks themselves.
+/// Returns what an agent counts, and what a look shows besides the tasks themselves.
 fn task_lines(view: &View<'_, '_>) -> Lines {
     let TasksPart {
         untracked,
@@ -159,7 +159,7 @@ fn task_lines(view: &View<'_, '_>) -> Lines {
     });
     let known = [
         ("tracked", number(tracked)),
-        // By what an agent counts, it goes without saying where there is none.
+        // Only beside what an agent counts: without one, all tasks are untracked.
         ("untracked", size(untracked.filter(|_| tracked.is_some()))),
         ("alive on tokio", number(alive)),
         ("ended, kept", size(ended_kept.filter(|kept| *kept > 0))),
@@ -179,7 +179,7 @@ fn task_lines(view: &View<'_, '_>) -> Lines {
         .collect()
 }
 
-/// What the tasks are, the commonest first.
+/// Prints the types of the tasks, the most common first.
 fn types(writer: &mut impl Write, style: Style, types: &[OfType]) -> io::Result<()> {
     if types.is_empty() {
         return Ok(());
@@ -203,7 +203,7 @@ fn types(writer: &mut impl Write, style: Style, types: &[OfType]) -> io::Result<
     more(writer, style, types.len())
 }
 
-/// What tasks are called in a table of all kinds.
+/// Names tasks in a table of all kinds.
 pub fn called(title: &str, kind: TaskKind) -> String {
     match kind {
         TaskKind::Task | TaskKind::Span => title.to_owned(),
@@ -229,7 +229,7 @@ fn kept(writer: &mut impl Write, style: Style, kept: &[Kept]) -> io::Result<()> 
     more(writer, style, kept.len())
 }
 
-/// That there are more types than are shown.
+/// Says that there are more types than are shown.
 fn more(writer: &mut impl Write, style: Style, types: usize) -> io::Result<()> {
     match types.saturating_sub(MAX_TYPES) {
         0 => Ok(()),
@@ -241,7 +241,7 @@ fn more(writer: &mut impl Write, style: Style, types: usize) -> io::Result<()> {
     }
 }
 
-/// A runtime by its name, or by its threads where the agent does not know it.
+/// Names a runtime, or lists its threads if the agent does not know it.
 fn title(runtime: &RuntimePart<'_>) -> String {
     if let Some(name) = runtime.name {
         return format!("runtime \"{}\"", escape(name));
@@ -275,7 +275,7 @@ fn runtime_lines(runtime: &RuntimePart<'_>) -> Lines {
         ("tasks", tasks),
     ];
     let counted = [
-        // The same was seen, at the same time.
+        // The look found the same number at the same time.
         (
             "alive tasks",
             runtime.alive_tasks.filter(|_| runtime.tasks.is_none()),

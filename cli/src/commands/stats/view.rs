@@ -1,5 +1,5 @@
-//! What `rtops stats` shows of a process: what its agent counts, what the kernel knows, and what a look at its
-//! memory tells. JSON is this view; `text` prints it. `docs/operate/json.md` describes every field.
+//! What `rtops stats` shows: what the agent counts, what the kernel knows, and what a look at
+//! memory shows. JSON is this view; `text` prints it. `docs/operate/json.md` describes every field.
 
 use std::{
     collections::BTreeMap,
@@ -36,15 +36,15 @@ pub struct Live {
     pub details: Details,
 }
 
-/// All of it.
+/// Everything that is shown.
 #[derive(Debug, Serialize)]
 pub struct View<'a, 'd> {
     pub schema: u32,
     pub process: ProcessPart<'a>,
-    /// Absent where the process was not looked at.
+    /// Absent if the process was not looked at.
     #[serde(flatten)]
     pub look: Option<LookPart<'a>>,
-    /// Why it was not, if there is more to it than that nobody asked.
+    /// Why it was not, unless nobody asked.
     pub look_missing: Option<&'a str>,
     pub tasks: TasksPart,
     pub runtimes: Vec<RuntimePart<'a>>,
@@ -64,7 +64,7 @@ pub struct ProcessPart<'a> {
     pub details: Option<&'a Details>,
 }
 
-/// What is known of a process that runs, or of one that ended.
+/// The figures of a live process, or of one that has ended.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Figures<'a> {
@@ -78,13 +78,13 @@ pub struct LookPart<'a> {
     pub gaps: &'a [String],
     pub core: Option<CorePart<'a>>,
     pub outside: Option<OutsidePart<'a>>,
-    /// Absent where nobody judged.
+    /// Absent if nothing was judged.
     pub verdicts: Option<VerdictsPart<'a>>,
     pub types: &'a [OfType],
     pub kept: &'a [Kept],
 }
 
-/// How many tasks there are. The first ones are known by a look, the others by an agent.
+/// How many tasks there are. The first fields come from a look, the others from an agent.
 #[derive(Debug, Default, Serialize)]
 pub struct TasksPart {
     pub total: Option<usize>,
@@ -105,7 +105,7 @@ pub struct TasksPart {
     pub polls_per_second: Option<f64>,
 }
 
-/// A runtime. The first figures are known by a look, the others by an agent.
+/// A runtime. The first fields come from a look, the others from an agent.
 #[derive(Debug, Default, Serialize)]
 pub struct RuntimePart<'a> {
     pub name: Option<&'a str>,
@@ -113,7 +113,7 @@ pub struct RuntimePart<'a> {
     pub tasks: Option<usize>,
     pub running: Option<usize>,
     pub woken: Option<usize>,
-    /// Its workers by their names.
+    /// Its workers by name.
     pub worker_threads: Option<&'a BTreeMap<String, usize>>,
     pub alive_tasks: Option<u64>,
     pub global_queue_depth: Option<u64>,
@@ -137,7 +137,7 @@ pub struct WorkerPart {
 }
 
 impl<'a, 'd> View<'a, 'd> {
-    /// All that is known of a process: `live` of one that runs, `seen` of one that was looked at.
+    /// Combines what is known about a process: `live` if it runs, `seen` if it was looked at.
     pub fn of(
         live: Option<&'a Live>,
         seen: Option<&'a Seen<'d>>,
@@ -183,7 +183,7 @@ impl<'a> ProcessPart<'a> {
 }
 
 impl Live {
-    /// What changed between the samples.
+    /// Returns what changed between the samples.
     const fn change(&self) -> Change<'_> {
         Change {
             earlier: &self.earlier,
@@ -240,7 +240,7 @@ impl TasksPart {
     }
 }
 
-/// The runtimes that the agent knows, with what a look shows of them, then the others.
+/// Returns the runtimes that the agent knows, with what a look shows of them, then the others.
 fn all_runtimes<'a>(live: Option<&'a Live>, seen: Option<&'a Seen<'_>>) -> Vec<RuntimePart<'a>> {
     let mut others: Vec<&SeenRuntime> = seen.iter().flat_map(|seen| &seen.runtimes).collect();
     let mut all = Vec::new();
@@ -258,8 +258,8 @@ fn all_runtimes<'a>(live: Option<&'a Live>, seen: Option<&'a Seen<'_>>) -> Vec<R
     all
 }
 
-/// Which of the runtimes that were seen one is that the agent knows: the one whose tasks say so, else the only
-/// one that is like it.
+/// Finds the runtime that the agent knows as `told` among those that a look has seen: the one whose
+/// tasks name it, else the only one that is like it.
 fn place_of(told: &Runtime, known: &[Runtime], seen: &[&SeenRuntime]) -> Option<usize> {
     let is_named = |seen: &&SeenRuntime| seen.name.as_ref() == Some(&told.name);
     if let Some(place) = seen.iter().position(is_named) {
@@ -323,7 +323,7 @@ impl<'a> RuntimePart<'a> {
     }
 }
 
-/// The scheduler in words.
+/// Names the scheduler.
 const fn flavor(flavor: RuntimeFlavor) -> &'static str {
     match flavor {
         RuntimeFlavor::CurrentThread => CURRENT_THREAD,

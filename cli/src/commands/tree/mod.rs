@@ -28,13 +28,13 @@ use crate::{
     },
 };
 
-/// For an agent to say its name.
+/// How long an agent may take to state its name.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Prints a line for each process of the part that is wanted.
 ///
 /// # Errors
-/// When there is no such process, `/proc` can't be read or the output can't be written.
+/// If there is no such process, `/proc` can't be read or the output can't be written.
 pub fn run(args: &TreeArgs, output: &OutputArgs) -> Result<(), Error> {
     let part = match &args.target {
         None => Part::All,
@@ -64,15 +64,15 @@ pub fn run(args: &TreeArgs, output: &OutputArgs) -> Result<(), Error> {
     forester.programs.checked()
 }
 
-/// Reads what may be shown.
+/// Reads the processes that may be shown.
 struct Forester {
     agents: HashMap<Pid, (Option<String>, Agent)>,
     programs: Programs,
 }
 
 impl Forester {
-    /// All processes but this one; or only those that are of interest, the one at the root, and
-    /// what is above them: most others are not even looked at twice.
+    /// Returns all processes except rtops itself. Without `all`, returns only those of interest,
+    /// the root, and their ancestors: most others are not even read.
     fn nodes(&mut self, part: Part, all: bool) -> Result<Vec<Node>, Error> {
         let mut waiting = programs::others()?;
         if !all {
@@ -96,7 +96,7 @@ impl Forester {
         Ok(nodes)
     }
 
-    /// `None` for a process that has ended.
+    /// Returns `None` if the process has ended.
     fn node(&mut self, pid: Pid) -> Option<Node> {
         let process = proc_files::process(pid).ok()?;
         let stat = process.stat().ok()?;
@@ -126,7 +126,7 @@ impl Forester {
     }
 }
 
-/// What agents there are, with the name that each states.
+/// Finds all agents, with the name that each states.
 fn agents() -> Result<HashMap<Pid, (Option<String>, Agent)>, Error> {
     let agents = ask_every_agent(|_| Ok(()))?
         .into_iter()

@@ -19,7 +19,7 @@ use crate::{
 
 const NOTHING: &str = "No Rust process is running, or none that this user may see; \
     `rtops tree --all` shows the others.";
-/// What stands in front of the name of a process with an agent, and of another one of Rust.
+/// Marks before the name of a process with an agent, and of any other Rust process.
 const WITH_AGENT: &str = "* ";
 const WITHOUT: &str = "+ ";
 
@@ -29,21 +29,21 @@ const COLUMNS: [Column; 4] = [
     Column::new("RUSTC", Fit::Text),
     Column::new("PROCESS", Fit::Cut),
 ];
-/// Those that are shown: the first choice in which the tree is not cut, else the last.
+/// The columns to show: the first choice in which the tree is not cut, else the last.
 const CHOICES: [&[usize]; 3] = [&[0, 1, 2, 3], &[0, 1, 3], &[0, 3]];
 
-/// A process.
+/// A process in the tree.
 #[derive(Debug)]
 pub struct Node {
     pub pid: Pid,
     pub ppid: Pid,
     pub name: String,
-    /// `None` if it is not of Rust, or that is not known.
+    /// `None` if it is not a Rust program, or that is unknown.
     pub rustc: Option<Rustc>,
     pub agent: Option<Agent>,
 }
 
-/// Its agent.
+/// The agent of a process.
 #[derive(Debug)]
 pub struct Agent {
     /// Known if it answers.
@@ -53,7 +53,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent that does not say its version.
+    /// Makes an agent that does not say its version.
     pub const fn without_version(state: &'static str) -> Self {
         Self {
             version: None,
@@ -63,7 +63,7 @@ impl Agent {
 }
 
 impl Node {
-    /// Whether it is of Rust.
+    /// Whether it runs a Rust program or has an agent.
     pub const fn is_of_interest(&self) -> bool {
         self.rustc.is_some() || self.agent.is_some()
     }
@@ -79,7 +79,7 @@ impl Branch for Node {
     }
 }
 
-/// A table whose last column is the tree.
+/// Prints a table whose last column is the tree.
 pub fn text(writer: &mut impl Write, style: Style, tree: &[Placed<Node>]) -> io::Result<()> {
     if tree.is_empty() {
         return writeln!(writer, "{}", style.paint(Paint::Faint, NOTHING));
@@ -90,14 +90,14 @@ pub fn text(writer: &mut impl Write, style: Style, tree: &[Placed<Node>]) -> io:
     table::write(writer, style, "", &pick(COLUMNS, shown), rows)
 }
 
-/// What a row has in the columns that are shown.
+/// Returns the cells of a row in the columns that are shown.
 fn pick<T>(row: [T; COLUMNS.len()], shown: &[usize]) -> Vec<T> {
     let cells = row.into_iter().zip(0..);
     let picked = cells.filter(|(_, column)| shown.contains(column));
     picked.map(|(cell, _)| cell).collect()
 }
 
-/// The columns for a terminal of this width.
+/// Chooses the columns for a terminal of this width.
 fn shown(rows: &[[String; COLUMNS.len()]], width: Option<usize>) -> &'static [usize] {
     let mut widths = COLUMNS.map(|column| column.title.len());
     for row in rows {
@@ -155,7 +155,7 @@ struct Process<'a> {
     agent_version: Option<&'a str>,
 }
 
-/// The same as JSON, as a list in the order of the tree; see `docs/operate/json.md`.
+/// Prints the processes as a JSON list in the order of the tree; see `docs/operate/json.md`.
 pub fn json(writer: &mut impl Write, tree: &[Placed<Node>]) -> io::Result<()> {
     let processes = tree.iter().map(|placed| {
         let node = &placed.process;

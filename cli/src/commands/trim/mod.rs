@@ -1,4 +1,4 @@
-//! `rtops trim`: has a process give memory back to the system.
+//! `rtops trim`: makes a process return memory to the system.
 
 mod report;
 
@@ -12,10 +12,10 @@ use crate::{
     proc::allocators,
 };
 
-/// Has it done, and prints what is different.
+/// Trims the process and prints what changed.
 ///
 /// # Errors
-/// When the process can't be asked, does not do it or failed to, or the output can't be written.
+/// If the process can't be asked, does not trim or fails to, or the output can't be written.
 pub fn run(args: &TrimArgs, output: &OutputArgs) -> Result<(), Error> {
     let target = Target::find(&args.target)?;
     let progress = Progress::start(format!("trimming process {}", target.pid));

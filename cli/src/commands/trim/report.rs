@@ -1,4 +1,4 @@
-//! What became of the memory that a process was to give back.
+//! What became of the memory that a process was to return.
 
 use std::io::{self, Write};
 
@@ -28,7 +28,7 @@ const COLUMNS: [Column; 4] = [
     Column::new("AFTER", Fit::Number),
 ];
 
-/// A process before and after.
+/// A process before and after it was trimmed.
 #[derive(Debug)]
 pub struct Report {
     pub pid: Pid,
@@ -40,7 +40,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Sentences about what did not work.
+    /// Returns sentences about what did not work.
     pub fn failures(&self) -> Vec<String> {
         let calls = self.trimmed.calls.iter();
         let failed = calls.filter_map(|call| {
@@ -58,7 +58,7 @@ impl Report {
     }
 }
 
-/// What is different, in a line and in a table.
+/// Prints what changed, in a line and in a table.
 pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Result<()> {
     let (before, after) = (report.before.rss, report.after.rss);
     let title = format!("{} (pid {})", escape(&report.name), report.pid);
@@ -132,7 +132,7 @@ fn rows(report: &Report) -> Vec<Vec<String>> {
     rows
 }
 
-/// What [`sums`] are called.
+/// The names of [`sums`].
 const SUMS: [&str; 3] = ["in use", "free", "held"];
 
 fn sums(allocator: &Allocator) -> [Option<u64>; 3] {
@@ -169,7 +169,7 @@ struct SidePart<'a> {
     heap: HeapPart<'a>,
 }
 
-/// The same as JSON; see `docs/operate/json.md`.
+/// Prints the report as JSON; see `docs/operate/json.md`.
 pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
     let trimmed = &report.trimmed;
     let calls = trimmed.calls.iter().map(|call| CallPart {

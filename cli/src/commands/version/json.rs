@@ -65,7 +65,7 @@ struct AgentFields<'a> {
     facts: Option<&'a [Fact]>,
 }
 
-/// See `docs/operate/json.md`.
+/// Prints the report as JSON; see `docs/operate/json.md`.
 pub fn json(writer: &mut impl Write, report: &Report) -> io::Result<()> {
     let binary = report.binary.as_ref();
     json::write(

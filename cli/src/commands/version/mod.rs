@@ -1,4 +1,4 @@
-//! `rtops version`: how a process was built, by its executable and by its agent.
+//! `rtops version`: how a process was built, according to its executable and its agent.
 
 use std::fs::File;
 
@@ -20,11 +20,11 @@ use crate::{
     proc::{self, proc_files},
 };
 
-/// Prints what the executable tells, and what the agent adds if there is one.
+/// Prints what the executable says, and what the agent adds if there is one.
 ///
 /// # Errors
-/// When there is no such process, or the executable or the agent is there and can't be asked; what
-/// the other one told is printed all the same.
+/// If there is no such process, or the executable or the agent is there and can't be read;
+/// what the other one said is printed anyway.
 pub fn run(args: &VersionArgs, output: &OutputArgs) -> Result<(), Error> {
     let report = match core::open(&args.core)? {
         Some(core) => of_core(&core, args)?,
@@ -42,7 +42,7 @@ pub fn run(args: &VersionArgs, output: &OutputArgs) -> Result<(), Error> {
     }
 }
 
-/// What the executable tells that a core file is of.
+/// Reads what the executable of a core file says.
 fn of_core(core: &Core, args: &VersionArgs) -> Result<Report, Error> {
     let modules = core.modules().iter();
     let mut programs = modules.filter(|module| module.kind == ModuleKind::MainExecutable);
@@ -69,7 +69,7 @@ fn of_process(args: &VersionArgs) -> Result<Report, Error> {
     let binary = file.and_then(|file| details(&file, args));
     let agent = agent(&target);
     let (binary, agent) = match (binary, agent) {
-        // There is nothing to print; what is wrong with the agent is the better reason.
+        // There is nothing to print, and the agent's error is the more useful reason.
         (Err(_), Err(error)) => return Err(error),
         (Err(error), Ok(None)) => return Err(no_binary(pid, error)),
         (binary, Ok(Some(agent))) => (binary, Answer::Given(agent)),
@@ -105,7 +105,7 @@ fn agent(target: &Target) -> Result<Option<Agent>, Error> {
     let without = "an answer that says nothing of its build";
     let build = match session.hello.capabilities.has(Capabilities::BUILD) {
         true => Some(target.ask(&mut session, &Request::Build, stated, without)?),
-        // An older one, of which the greeting tells the rest.
+        // An older agent: its greeting says the rest.
         false => None,
     };
     let hello = session.hello;
@@ -118,7 +118,7 @@ fn agent(target: &Target) -> Result<Option<Agent>, Error> {
     }))
 }
 
-/// Why there is nothing to say.
+/// Says why there is nothing to print.
 fn no_binary(pid: Pid, reason: String) -> Error {
     if proc_files::process(pid).is_err() {
         return Error::NoSuchProcess(pid);
@@ -126,7 +126,7 @@ fn no_binary(pid: Pid, reason: String) -> Error {
     Error::NoBinary { pid, reason }
 }
 
-/// What was asked for and is not there.
+/// Lists what was asked for and is missing.
 fn gaps(report: &Report) -> Vec<String> {
     let mut gaps = Vec::new();
     let packages = match &report.binary {

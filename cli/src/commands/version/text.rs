@@ -14,18 +14,18 @@ use rtops_types::Pid;
 
 const UNKNOWN: &str = "not known";
 
-/// What is known of a process's build.
+/// What is known about a process's build.
 #[derive(Debug)]
 pub struct Report {
     pub pid: Pid,
     pub name: String,
     /// The path of the executable, in the process's own file system.
     pub path: Option<String>,
-    /// Whether all packages are to be named.
+    /// Whether to name all packages.
     pub lists_packages: bool,
-    /// What the executable tells; or why it does not.
+    /// What the executable says, or why it says nothing.
     pub binary: Result<Details, String>,
-    /// What the agent tells, if there is one; or why it does not.
+    /// What the agent says, if there is one, or why it says nothing.
     pub agent: Answer,
 }
 
@@ -33,16 +33,16 @@ pub struct Report {
 #[derive(Debug)]
 pub enum Answer {
     Given(Agent),
-    /// There is none.
+    /// There is no agent.
     None,
-    /// It did not answer, and why.
+    /// It did not answer, for this reason.
     Missing(String),
-    /// Nobody asked, as the process has ended.
+    /// Nobody asked, because the process has ended.
     NotAsked,
 }
 
 impl Answer {
-    /// What the agent told, if it did.
+    /// Returns what the agent said, if it did.
     pub const fn given(&self) -> Option<&Agent> {
         match self {
             Self::Given(agent) => Some(agent),
@@ -50,7 +50,7 @@ impl Answer {
         }
     }
 
-    /// Why it told nothing, if it should have.
+    /// Returns why the agent said nothing, if it should have.
     pub fn missing(&self) -> Option<&str> {
         match self {
             Self::Missing(reason) => Some(reason),
@@ -59,19 +59,19 @@ impl Answer {
     }
 }
 
-/// What an agent says of itself and its service.
+/// What an agent says about itself and its service.
 #[derive(Debug)]
 pub struct Agent {
     pub name: String,
     pub version: String,
-    /// The oldest and the newest protocol that it speaks.
+    /// The oldest and the newest protocol version that it speaks.
     pub protocol: (u16, u16),
     pub capabilities: Capabilities,
-    /// Older agents do not say it.
+    /// `None` from older agents, which do not report it.
     pub build: Option<Build>,
 }
 
-/// Sections of aligned lines, and a table of the packages.
+/// Prints sections of aligned lines, and a table of the packages.
 pub fn text(writer: &mut impl Write, style: Style, report: &Report) -> io::Result<()> {
     let title = format!("{} (pid {})", escape(&report.name), report.pid);
     let package = package(report).map_or_else(String::new, |package| format!(": {package}"));
@@ -103,7 +103,7 @@ fn unknown(reason: &str) -> String {
     format!("{UNKNOWN}: {}", escape(reason))
 }
 
-/// The service's package with its version, by what it states itself or what it carries.
+/// Returns the service's package with its version, as its agent or its executable states it.
 fn package(report: &Report) -> Option<String> {
     let agent = report.agent.given();
     let build = agent.and_then(|agent| agent.build.as_ref());
@@ -118,7 +118,7 @@ fn package(report: &Report) -> Option<String> {
     Some(format!("{} {}", escape(name), escape(version)))
 }
 
-/// The package that the program is of.
+/// Returns the package that the program belongs to.
 fn root(details: &Details) -> Option<&Package> {
     let packages = details.packages.as_ref()?.as_ref().ok()?;
     packages.iter().find(|package| package.is_root)
@@ -172,7 +172,7 @@ fn linked(details: &Details) -> String {
     format!("{}, {place}", details.linking.as_str())
 }
 
-/// The build-id in hexadecimal digits.
+/// Formats the build-id as hexadecimal digits.
 pub(super) fn build_id(details: &Details) -> Option<String> {
     let id = details.build_id.as_ref()?;
     Some(id.iter().map(|byte| format!("{byte:02x}")).collect())
@@ -243,7 +243,7 @@ fn list(writer: &mut impl Write, style: Style, packages: &[Package]) -> io::Resu
     table::write(writer, style, "", &columns, rows)
 }
 
-/// What a package is to the program, in a word.
+/// Says in a word what a package is to the program.
 pub(super) fn kind(package: &Package) -> &'static str {
     if package.is_root {
         "root"

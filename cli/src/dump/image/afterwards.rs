@@ -1,5 +1,5 @@
-//! What the threads of a process do while the rest of a look is under way: one look shows where a thread is,
-//! and not whether it stays there.
+//! What the threads of a process do during the rest of a look: one look shows where a
+//! thread is, but not whether it stays there.
 
 use std::{
     collections::HashMap,
@@ -14,15 +14,15 @@ use rtops_protocol::Afterwards;
 
 use crate::proc::proc_files;
 
-/// Of more threads, the others are not watched: each costs some microseconds.
+/// The most threads to watch: each costs a few microseconds.
 const MOST_THREADS: usize = 2048;
-/// For how long a thread is watched that neither let go of its poll nor has left it so far. It is rare that there is
-/// one, and then it is what the user looks for.
+/// How long to watch a thread that may be stuck in its poll. There rarely is one,
+/// and then it is what the user looks for.
 const LONG_ENOUGH: Duration = Duration::from_millis(100);
-/// How much of the time a thread has to rest that is not watched for longer.
+/// A thread that rests for 1/`RESTS` of the time or more is not watched longer.
 const RESTS: u64 = 8;
 
-/// Threads that are watched.
+/// Threads that are being watched.
 pub struct Watched {
     threads: HashMap<Tid, Schedstat>,
     since: Instant,
@@ -43,8 +43,8 @@ impl Watched {
         }
     }
 
-    /// Ends now, or a little later if a thread inside a poll may be stuck there, or a task asks to be polled again
-    /// and again.
+    /// Ends now, or a little later if a thread may be stuck inside a poll, or a
+    /// task keeps asking to be polled again.
     pub fn end(&self, process: &Process, inventory: &Inventory) -> HashMap<Tid, Afterwards> {
         let inside_polls = inventory.tasks.iter().filter_map(|task| match task.state {
             State::Running { tid } => tid,
@@ -61,7 +61,7 @@ impl Watched {
             .collect()
     }
 
-    /// `None` if the thread has ended.
+    /// Returns `None` if the thread has ended.
     fn of(&self, process: &Process, tid: Tid) -> Option<Afterwards> {
         let before = self.threads.get(&tid)?;
         let thread = process.task_from_tid(tid.as_raw()).ok()?;
@@ -78,7 +78,7 @@ impl Watched {
     }
 }
 
-/// Whether a thread has done nothing so far, or hardly anything else than to run.
+/// Whether a thread has done nothing so far, or hardly anything but run.
 fn is_open(so_far: &Afterwards) -> bool {
     let rested = so_far
         .watched_ns

@@ -19,10 +19,10 @@ use crate::{
     error::Error,
 };
 
-/// Opens the core file that was named, if one was.
+/// Opens the core file that was named, if any.
 ///
 /// # Errors
-/// When there is no such core file, or it can't be read.
+/// If there is no such core file, or it can't be read.
 pub fn open(args: &CoreArgs) -> Result<Option<Core>, Error> {
     let Some(named) = &args.core else {
         return Ok(None);
@@ -40,10 +40,10 @@ fn unusable(reason: &dyn ToString) -> Error {
     Error::Core(escape(&reason.to_string()).into_owned())
 }
 
-/// Finds the tasks and threads in a core file, and saves them where that is wanted.
+/// Finds the tasks and threads in a core file, and saves them if wanted.
 ///
 /// # Errors
-/// When its memory can't be read, or the dump can't be saved.
+/// If its memory can't be read, or the dump can't be saved.
 pub fn load(core: &Core, wanted: Wanted<'_>) -> Result<Taken, Error> {
     let subject = Subject {
         pid: Pid::new(core.head().pid.unwrap_or_default()),
@@ -61,7 +61,7 @@ pub fn load(core: &Core, wanted: Wanted<'_>) -> Result<Taken, Error> {
     super::alone(core, &subject, wanted, inventory, Vec::new(), unusable)
 }
 
-/// The file that is meant: the named one, or the newest core file of that process or program.
+/// Returns the named file, or the newest core file of the process or program of that name.
 fn find(named: &Path) -> Result<PathBuf, Error> {
     if named.exists() || named.components().count() != 1 {
         return Ok(named.to_owned());
@@ -69,7 +69,7 @@ fn find(named: &Path) -> Result<PathBuf, Error> {
     let directory = Path::new(find::SYSTEMD_DIRECTORY);
     match find::newest(directory, named.as_os_str()) {
         Ok(Some(stored)) => Ok(stored.path),
-        // It is not there where systemd-coredump never ran.
+        // The directory does not exist if systemd-coredump never ran.
         Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::StoredCores {
             directory: directory.to_owned(),
             error,
@@ -81,7 +81,7 @@ fn find(named: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// What it says of the process.
+/// Returns what the core file says about the process.
 pub(super) fn head(core: &Core, inventory: &Inventory) -> CoreHead {
     let head = core.head();
     CoreHead {

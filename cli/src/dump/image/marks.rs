@@ -1,4 +1,4 @@
-//! Which tasks in memory are those that an agent tracks: where the agent's own record of one is.
+//! Finds which tasks in memory an agent tracks, by where the agent's own record of each one is.
 
 use std::collections::HashSet;
 
@@ -6,19 +6,19 @@ use rtops_cells::{Task, first_word};
 use rtops_image::{Image, Tid};
 use rtops_protocol::{Reply, TaskKind};
 
-/// How much of a stack is looked at, from where it is on.
+/// How much of a stack to search, in bytes from the stack pointer on.
 const STACK: u64 = 256 << 10;
 
-/// What an agent's records have in memory.
+/// The marks of an agent's records in memory.
 #[derive(Default)]
 pub struct Marks {
     all: HashSet<u64>,
-    /// The cells to which wakers of tracked tasks lead: these need no other mark.
+    /// The cells that wakers of tracked tasks lead to: these tasks need no other mark.
     cells: HashSet<u64>,
 }
 
 impl Marks {
-    /// Those of the tasks that an agent tells of. A span is a part of its task.
+    /// Collects the marks of the tasks that an agent reports. A span is part of its task.
     pub fn of(replies: &[Reply]) -> Self {
         let mut this = Self::default();
         for reply in replies {
@@ -33,7 +33,7 @@ impl Marks {
         this
     }
 
-    /// That in the future of a task.
+    /// Returns the mark in the future of a task.
     pub fn of_task(&self, image: &impl Image, task: &Task) -> Option<u64> {
         if self.all.is_empty() || self.cells.contains(&task.cell) {
             return None;
@@ -41,7 +41,7 @@ impl Marks {
         first_word(image, task.future.clone(), &self.all)
     }
 
-    /// That of the future which a thread polls on its stack.
+    /// Returns the mark of the future that a thread polls on its stack.
     pub fn of_thread(&self, image: &impl Image, tid: Tid) -> Option<u64> {
         if self.all.is_empty() {
             return None;

@@ -1,5 +1,5 @@
-//! A dump of what is read out of the memory of a process: of a core file, or of a live process that was frozen
-//! for a moment, together with what its agent tells, if it has one.
+//! A dump of what is in the memory of a process: of a core file, or of a live process that was
+//! frozen for a moment, together with what its agent reports, if it has one.
 
 mod afterwards;
 pub mod core;
@@ -32,9 +32,9 @@ use crate::{
 pub enum Detail {
     /// Which tasks there are.
     Census,
-    /// Where they wait, as far as memory tells: no agent has a task polled or a thread interrupted for it.
+    /// Where they wait, as far as memory shows: no agent polls tasks or interrupts threads for it.
     InMemory,
-    /// Where they wait, whatever that takes.
+    /// Where they wait, whatever it takes.
     Trees,
 }
 
@@ -42,34 +42,34 @@ pub enum Detail {
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
     pub detail: Detail,
-    /// After which polls are given up.
+    /// The time after which polls are given up.
     pub timeout: Duration,
     pub save: Option<&'a Path>,
-    /// Who gets ready to read symbols meanwhile.
+    /// The reader that prepares to read symbols meanwhile.
     pub reader: Option<&'a SymbolReader<'a>>,
 }
 
-/// Whose memory it is.
+/// The process whose memory it is.
 struct Subject<'a> {
     pid: Pid,
     name: String,
-    /// The machine on which it runs or ran; empty where that is not known.
+    /// The machine on which it runs or ran; empty if unknown.
     host: String,
-    /// In clock ticks after boot, where that is known.
+    /// The start time in clock ticks after boot, if known.
     start_time: Option<u64>,
     origin: Origin<'a>,
     thread_names: HashMap<Tid, String>,
-    /// The numbers of threads in the process's own namespace, where they are others.
+    /// The ids of threads in the process's own namespace, if they differ.
     inner: HashMap<Tid, i32>,
     /// What threads did after the process went on.
     afterwards: HashMap<Tid, Afterwards>,
-    /// By what the tasks are told that an agent tracks.
+    /// What identifies the tasks that an agent tracks.
     marks: Marks,
     gaps: &'a [Gap],
 }
 
 impl Subject<'_> {
-    /// How the process itself numbers a thread.
+    /// Returns the id of a thread in the process's own namespace.
     fn inner(&self, tid: Tid) -> i32 {
         self.inner.get(&tid).copied().unwrap_or(tid.as_raw())
     }
@@ -81,8 +81,8 @@ enum Origin<'a> {
     Outside(Outside),
 }
 
-/// Finds the tasks and threads in an image, which is of this process if that is there now, with what the code in it
-/// says of whom it polls.
+/// Finds the tasks and threads in an image. `pid` is its process, if that exists now, and `noted`
+/// is where memory says which tracked futures are being polled.
 fn inventory(
     image: &impl Image,
     pid: Option<Pid>,
@@ -101,7 +101,7 @@ fn inventory(
     Inventory::take(image, options)
 }
 
-/// Takes in the frames of a dump, which is to be saved where there is a file for it.
+/// Builds a dump from its frames, and saves them if there is a file for it.
 fn dump(
     replies: Vec<Reply>,
     file: Option<&mut Saving>,
@@ -121,14 +121,14 @@ fn dump(
 }
 
 impl Wanted<'_> {
-    /// Begins the file that the dump with this head is to be saved to, if one is wanted.
+    /// Begins the file for the dump with this head, if it is to be saved.
     fn saving(&self, head: &Saved) -> Result<Option<Saving>, Error> {
         let saving = self.save.map(|path| Saving::begin(path, head.clone()));
         saving.transpose()
     }
 }
 
-/// The dump of an image without an agent; `late` is missing beside what the image and the inventory lack.
+/// Makes the dump of an image without an agent; `late` adds to the gaps of image and inventory.
 fn alone(
     image: &impl Image,
     subject: &Subject<'_>,
@@ -151,7 +151,7 @@ fn alone(
     })
 }
 
-/// The files of the modules by their paths.
+/// Returns the files of the modules by path.
 pub(super) fn files(image: &impl Image) -> HashMap<String, Arc<File>> {
     let files = image.modules().iter().filter_map(|module| {
         let file = module.file.as_ref().ok()?;

@@ -1,5 +1,5 @@
-//! A dump of a live process: it is frozen for a moment, what it had in memory then is read, and its agent is
-//! asked for the rest, if it has one.
+//! A dump of a live process: it is frozen for a moment, what it had in memory then is read, and its
+//! agent, if it has one, is asked for the rest.
 
 use std::{
     collections::HashMap,
@@ -36,17 +36,17 @@ use crate::{
     proc::{self, Life, proc_files},
 };
 
-/// What to find out of a live process.
+/// What to find out about a live process.
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {
     pub parts: StackParts,
     pub detail: Detail,
     pub attach: AttachArgs,
-    /// Where to save it.
+    /// Where to save the dump.
     pub save: Option<&'a Path>,
-    /// After which polls are given up.
+    /// The time after which polls are given up.
     pub timeout: Duration,
-    /// Who gets ready to read symbols meanwhile.
+    /// The reader that prepares to read symbols meanwhile.
     pub reader: Option<&'a SymbolReader<'a>>,
 }
 
@@ -73,11 +73,11 @@ impl Look<'_> {
     }
 }
 
-/// Looks at a process from outside and asks its agent; one of the two is enough, unless the user wants it
-/// otherwise. Says as well of which parts there is something to show.
+/// Looks at a process from outside and asks its agent; one of the two is enough, unless the user
+/// says otherwise. Also returns the parts of which there is something to show.
 ///
 /// # Errors
-/// When neither can be done, the agent talks nonsense, or the dump can't be saved.
+/// If neither can be done, the agent's answer makes no sense, or the dump can't be saved.
 pub fn take(target: &Target, look: Look<'_>) -> Result<(Taken, StackParts), Error> {
     let choice = look.attach.attach;
     let session = match target.open() {
@@ -102,7 +102,7 @@ pub fn take(target: &Target, look: Look<'_>) -> Result<(Taken, StackParts), Erro
         .and_then(|stopped| joined(target, &mut session, stopped, look));
     match joined {
         Ok(taken) => Ok((taken, look.parts)),
-        // What its agent tells is worth something without the memory, too.
+        // What the agent reports is useful without the memory, too.
         Err(Error::NotFrozen { reason, .. } | Error::Unreadable { reason, .. })
             if choice == AttachChoice::Auto =>
         {
@@ -114,8 +114,8 @@ pub fn take(target: &Target, look: Look<'_>) -> Result<(Taken, StackParts), Erro
     }
 }
 
-/// Looks at a process whose agent does not answer this user. Who may trace it all the same is told the rest: root
-/// has no number in the namespace of a rootless container, and is a stranger to an agent there.
+/// Looks at a process whose agent refuses this user, who may still trace it: root has no number in
+/// the namespace of a rootless container, and is a stranger to an agent there.
 fn without_permission(
     target: &Target,
     look: Look<'_>,
@@ -131,11 +131,11 @@ fn without_permission(
     }
 }
 
-/// For how long it is waited for another one that looks at the process, and how often it is tried.
+/// How long to wait for another rtops that looks at the process, and how often to try again.
 const TURN: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// Freezes a process, once another rtops that does so at the moment has let it go.
+/// Freezes a process, once any other rtops that has it frozen is done.
 fn freeze(pid: Pid, options: &Options) -> Result<Frozen, Refusal> {
     let end = Instant::now() + TURN;
     loop {
@@ -148,10 +148,10 @@ fn freeze(pid: Pid, options: &Options) -> Result<Frozen, Refusal> {
     }
 }
 
-/// For how long all others go first while the image is read, interpreted and shown.
+/// How long all other processes go first while the image is read, interpreted and shown.
 const YIELDING: Duration = Duration::from_secs(1);
 
-/// A process that stood still, or does so until this is dropped.
+/// A process that was stopped, or is stopped until this is dropped.
 struct Stopped {
     pid: Pid,
     process: Process,
@@ -165,7 +165,7 @@ impl Stopped {
     fn freeze(target: &Target, options: &Options) -> Result<Self, Error> {
         let pid = target.pid;
         let process = proc_files::process(pid).map_err(|_| Error::NoSuchProcess(pid))?;
-        // Before it stands still: whatever it is called then, it was called so a moment before.
+        // Read before the freeze: a thread keeps its name for that moment.
         let thread_names = proc::thread_names(&process);
         let frozen = freeze(pid, options).map_err(|why| refused(pid, &why))?;
         Ok(Self {
@@ -178,8 +178,8 @@ impl Stopped {
         })
     }
 
-    /// Finds what was in its memory, with what the code in it says of whom it polls, and ends the copy, if there
-    /// is one: all of it has been read then.
+    /// Finds what was in its memory and ends the copy, if any: by then all of it has been read.
+    /// `noted` is where memory says which tracked futures were being polled.
     fn read(
         mut self,
         inner: HashMap<Tid, i32>,
@@ -221,12 +221,12 @@ impl Stopped {
     }
 }
 
-/// A copy from its birth to its end.
+/// A copy, from its creation to its end.
 struct Copied {
     pid: Pid,
     born: Instant,
     held: Option<Held>,
-    /// For how long it was there, where that is over; `None`, too, if there was none.
+    /// How long it existed, once it has ended; also `None` if there was none.
     lived: Option<Duration>,
 }
 
@@ -242,7 +242,7 @@ impl Copied {
         }
     }
 
-    /// Ends it, and notes how long it was there. Says what is missing if it has not lasted.
+    /// Ends the copy and records how long it existed. Returns what is missing if it ended early.
     fn end(&mut self) -> Vec<String> {
         let Some(held) = self.held.take() else {
             return Vec::new();
@@ -258,7 +258,7 @@ impl Copied {
         why.map(str::to_owned).into_iter().collect()
     }
 
-    /// If the copy has not lasted, that is why it can't be read.
+    /// Says why the copy can't be read: because it ended early, if it did.
     fn unusable(&mut self, reason: &dyn ToString) -> Error {
         let why = self.end().pop();
         let reason = why.unwrap_or_else(|| reason.to_string());
@@ -266,7 +266,7 @@ impl Copied {
     }
 }
 
-/// What is read of a process without asking an agent, for what is missing besides.
+/// Reads a process without asking an agent; `missing` is one more gap.
 fn alone(target: &Target, look: Look<'_>, missing: Option<String>) -> Result<Taken, Error> {
     let stopped = Stopped::freeze(target, &look.options())?;
     let wanted = look.wanted();
@@ -282,8 +282,8 @@ fn alone(target: &Target, look: Look<'_>, missing: Option<String>) -> Result<Tak
     )
 }
 
-/// What is read of a process, and what its agent tells. It polls no task for that but those of which memory
-/// does not tell where they wait, as it is with other executors than tokio.
+/// Reads a process and adds what its agent reports. The agent polls only tasks whose wait can't be
+/// found in memory, as with other executors than tokio.
 fn joined(
     target: &Target,
     session: &mut Session,
@@ -325,7 +325,7 @@ fn joined(
             let mut dump = join(told, file.as_mut())?;
             let unread = dump.unread();
             if wanted.detail == Detail::Trees && !unread.is_empty() {
-                // What it told at first is better than a part of more.
+                // A complete first answer is better than part of a fuller one.
                 match ask_again(target, look.parts, unread) {
                     Ok(again) => dump = join(again, file.as_mut())?,
                     Err(gaps) => {
@@ -345,8 +345,8 @@ fn joined(
     )
 }
 
-/// Has the agent poll the tasks of which memory does not tell where they wait, and tell all once more. Where it
-/// does not get to the end, that is what is missing.
+/// Has the agent poll the tasks whose wait can't be found in memory, and report everything again.
+/// If the answer breaks off, returns what is missing.
 fn ask_again(target: &Target, parts: StackParts, unread: Vec<u64>) -> Result<Told, Vec<String>> {
     let again = target
         .open()
@@ -361,7 +361,7 @@ fn ask_again(target: &Target, parts: StackParts, unread: Vec<u64>) -> Result<Tol
 }
 
 impl Subject<'_> {
-    /// Takes in by what tracked tasks are known, and how much later their agent told of them.
+    /// Takes over what identifies tracked tasks, and how much later their agent reported them.
     fn join(&mut self, told: &Told, stopped_at: Instant) {
         self.marks = Marks::of(&told.replies);
         if let Origin::Outside(outside) = &mut self.origin {
@@ -403,7 +403,7 @@ fn head(frozen: &Frozen) -> Outside {
             How::ReadStanding(why) => Some(why.to_string()),
         },
         copy_ns: None,
-        // The inventory will tell.
+        // Set once the inventory is done.
         has_tokio: false,
         threads_not_stopped: frozen.threads_not_stopped,
         agent_told_after_ns: None,

@@ -1,4 +1,4 @@
-//! What was found in an image, as the records of a dump.
+//! Turns what was found in an image into the records of a dump.
 
 use std::{collections::HashMap, time::SystemTime};
 
@@ -19,10 +19,10 @@ use crate::dump;
 /// How many stacks, and how many other records, go into one frame.
 const STACKS: usize = 128;
 const RECORDS: usize = 1024;
-/// How many of those who wait for something, or have it, are told, and how many go into one frame.
+/// How many parties (those who wait for something or hold it) are reported, and how many per frame.
 const PARTIES: usize = 20_000;
 
-/// The first frame of a saved dump.
+/// Returns the first frame of a saved dump.
 pub fn saved(subject: &Subject<'_>, at: SystemTime) -> Saved {
     Saved {
         taken: dump::seconds(at),
@@ -35,7 +35,7 @@ pub fn saved(subject: &Subject<'_>, at: SystemTime) -> Saved {
     }
 }
 
-/// The head of a dump without an agent.
+/// Returns the head of a dump without an agent.
 pub fn process(subject: &Subject<'_>) -> Reply {
     Reply::Process(Process {
         name: subject.name.clone(),
@@ -45,7 +45,7 @@ pub fn process(subject: &Subject<'_>) -> Reply {
     })
 }
 
-/// All that was found; `late` is missing beside what the image and the inventory lack.
+/// Returns all that was found; `late` is missing besides what image and inventory lack.
 pub fn replies(
     image: &impl Image,
     subject: &Subject<'_>,
@@ -61,7 +61,7 @@ pub fn replies(
     }];
     let modules: Vec<_> = image.modules().iter().map(ImageModule::module).collect();
     replies.extend(batches(modules, RECORDS, Reply::Modules));
-    // The stacks of threads come behind those of leaves.
+    // The stacks of threads come after those of leaves.
     let mut stacks = inventory.leaves.clone();
     stacks.extend(
         inventory
@@ -118,7 +118,7 @@ pub fn has_tokio(inventory: &Inventory) -> bool {
     !(inventory.versions.is_empty() && inventory.tasks.is_empty() && inventory.kept.is_empty())
 }
 
-/// Whether a thread is in a system call that all futexes share, and not to wait there.
+/// Whether a thread is in the system call of all futex operations, but not to wait there.
 fn runs(thread: &rtops_image::Thread) -> bool {
     let operation = i32::try_from(thread.registers.rsi & 0x7f).unwrap_or(libc::FUTEX_WAIT);
     let waits = [
@@ -131,8 +131,8 @@ fn runs(thread: &rtops_image::Thread) -> bool {
     i64::try_from(thread.registers.orig_rax) == Ok(libc::SYS_futex) && !waits.contains(&operation)
 }
 
-/// What is missing, that first on which most hangs. Every core lacks memory that was never touched: that is
-/// worth a word only if a poll needed some of it, and none is missing for another reason.
+/// Lists what is missing, most important first. Every core lacks memory that was never touched: it
+/// is worth a word only if a poll needed some of it, and the image lacks nothing else.
 fn gaps(of_image: &[Gap], inventory: &Inventory) -> Vec<String> {
     let faulted = |task: &Task| task.unresolved == Some(rtops_cells::Unresolved::Fault);
     let is_missed = inventory.tasks.iter().any(faulted);
@@ -156,7 +156,7 @@ fn gaps(of_image: &[Gap], inventory: &Inventory) -> Vec<String> {
     gaps
 }
 
-/// How many tasks were not polled for want of time.
+/// Says how many tasks were not polled for lack of time.
 fn late(inventory: &Inventory) -> Option<String> {
     let waits = |task: &&Task| matches!(task.state, State::Idle | State::Woken);
     let all = inventory.tasks.iter().filter(waits).count();
@@ -168,7 +168,7 @@ fn late(inventory: &Inventory) -> Option<String> {
     })
 }
 
-/// What to say of a version of tokio that rtops was not tried with. A newer one may be as those before.
+/// Says that rtops was not tried with a version of tokio. A newer one may work all the same.
 fn untried(version: Version, has_no_tasks: bool) -> Option<String> {
     let (relation, limit, which) = if version < Version::OLDEST {
         ("older", Version::OLDEST, "oldest")
@@ -207,14 +207,14 @@ const fn end(stack: &Stack) -> LeafEnd {
     }
 }
 
-/// Why polls were given up, by their traces: all of one trace came to the same instruction.
+/// Maps each trace to why its polls were given up: they all stopped at the same instruction.
 fn given_up(inventory: &Inventory) -> HashMap<u32, Unresolved> {
     let tasks = inventory.tasks.iter();
     let tasks = tasks.filter_map(|task| Some((task.trace?, unresolved(task.unresolved?))));
     tasks.collect()
 }
 
-/// A trace, and why its poll was given up, where that is known.
+/// Makes the record of a trace, with why its poll was given up, if known.
 fn trace(trace: &rtops_cells::Trace, why: Option<Unresolved>) -> Reply {
     let calls = trace.calls.iter().map(|call| Call {
         caller: call.caller,
@@ -239,7 +239,7 @@ fn trace(trace: &rtops_cells::Trace, why: Option<Unresolved>) -> Reply {
     })
 }
 
-/// Which tasks and threads belong together, in as many frames as the tasks of each runtime need.
+/// Says which tasks and threads belong together, in as many frames as each runtime's tasks need.
 fn on_runtimes(subject: &Subject<'_>, inventory: &Inventory) -> Vec<Reply> {
     let mut cells: HashMap<(u32, u64), Vec<u64>> = HashMap::new();
     for task in &inventory.tasks {
@@ -262,7 +262,7 @@ fn on_runtimes(subject: &Subject<'_>, inventory: &Inventory) -> Vec<Reply> {
     replies.collect()
 }
 
-/// What is waited for, in as many frames as all who have it need.
+/// Returns everything that is waited for, in as many frames as all its parties need.
 fn all_shared(subject: &Subject<'_>, inventory: &Inventory) -> Vec<Reply> {
     let mut frames: Vec<Vec<Shared>> = Vec::new();
     let mut room = 0;
@@ -335,7 +335,7 @@ fn untracked(
         wakers: u32::try_from(task.wakers).unwrap_or(u32::MAX),
         has_join_handle: task.has_join_handle,
         found_by: match (task.unresolved, running) {
-            // Where it goes on shows at the beginning of its poll, however that ends.
+            // The beginning of its poll shows where it continues, however the poll ends.
             (why, None) if task.state == State::Woken && !lacks_beginning(why) => FoundBy::Steps,
             (Some(rtops_cells::Unresolved::Ready), _) => FoundBy::Ready,
             (Some(why), _) => FoundBy::Unresolved(unresolved(why)),
@@ -353,7 +353,7 @@ fn untracked(
     }
 }
 
-/// The marks of tracked futures of which the agent's code noted a waker.
+/// Returns the marks of the tracked futures for which the agent's code noted a waker.
 fn marks(noted: &[u64]) -> Vec<u64> {
     /// Two words, as [`Tracking::keeps_waker`](protocol::Tracking::keeps_waker) says.
     const BEHIND_THE_MARK: u64 = 16;
@@ -361,7 +361,7 @@ fn marks(noted: &[u64]) -> Vec<u64> {
     marks.collect()
 }
 
-/// Where a poll registered a waker.
+/// Makes the record of where a poll registered a waker.
 fn polled(at: &rtops_cells::Leaf) -> UntrackedLeaf {
     UntrackedLeaf {
         leaf: leaf(at.stack as usize, LeafEnd::Complete),
@@ -370,7 +370,7 @@ fn polled(at: &rtops_cells::Leaf) -> UntrackedLeaf {
     }
 }
 
-/// Whether a poll may not have come to where its task stands.
+/// Whether a poll may have stopped before it reached the place where its task is.
 const fn lacks_beginning(why: Option<rtops_cells::Unresolved>) -> bool {
     use rtops_cells::Unresolved as Why;
     matches!(
@@ -396,7 +396,7 @@ const fn unresolved(why: rtops_cells::Unresolved) -> Unresolved {
     }
 }
 
-/// The future that a thread polls itself. What tells its type is the code that polls it.
+/// Makes the record of a future that a thread polls itself. The code that polls it shows its type.
 fn block_on(
     image: &impl Image,
     subject: &Subject<'_>,
@@ -418,7 +418,7 @@ fn block_on(
     }
 }
 
-/// What is left of a task that has ended.
+/// Makes the record of what is left of a task that has ended.
 const fn completed(poll: u64) -> Untracked {
     Untracked {
         number: None,

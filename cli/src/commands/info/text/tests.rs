@@ -1,4 +1,4 @@
-//! What people and programs get to see of a process.
+//! What people and programs see of a process.
 #![allow(clippy::unwrap_used)]
 
 use std::{collections::BTreeMap, path::PathBuf, time::UNIX_EPOCH};
