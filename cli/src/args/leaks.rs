@@ -46,6 +46,9 @@ pub struct LeaksArgs {
     #[command(flatten)]
     pub attach: AttachArgs,
     /// How long to watch; 0 looks only once
+    ///
+    /// On a busy machine, a watch may last longer: it takes the looks that it planned,
+    /// or four of them.
     #[arg(long = "for", value_name = "TIME", default_value = "30s",
           value_parser = parse_duration, conflicts_with_all = ["core", "from", "baseline"])]
     pub watch: Duration,
