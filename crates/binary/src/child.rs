@@ -1,7 +1,8 @@
-//! Programs that are read in a process of their own.
+//! Reads programs in a separate process.
 //!
-//! The programs of all users are looked at by `rtops list`, and root may be who looks. A budget bounds what each may
-//! cost; the process is confined besides (`rtops_confined`), and all of its work has an end.
+//! `rtops list` looks at the programs of all users, possibly as root. A budget bounds the
+//! cost of each program. In addition, the process is confined (`rtops_confined`) and has a
+//! deadline for all of its work.
 
 use std::{
     fs::File,
@@ -18,33 +19,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Built, Details, Package};
 
-/// What the program is asked with to read others.
+/// The argument that makes the program read others.
 const ARGUMENT: &str = "--rtops-program-reader";
-/// How much address space it may have, in bytes.
+/// How much address space the process may use, in bytes.
 const MEMORY: u64 = 2 << 30;
-/// Which part of the time that is left one of many programs may take, so that a hostile one leaves some for others.
+/// One of many programs may take the remaining time divided by
+/// this, so that a hostile one leaves some for others.
 const SHARE: u32 = 4;
-/// How often the process is started: one program may end it.
+/// How often the process is started at most: a program may make it end.
 const MAX_STARTS: usize = 16;
-/// How many packages one message has.
+/// The number of packages in one message.
 const PACKAGES: usize = 64;
 /// More packages than any program has.
 const MAX_PACKAGES: usize = 1 << 16;
 
 #[derive(Deserialize, Serialize)]
 enum Question {
-    /// How much memory in bytes and processor time in seconds it may use.
+    /// How much memory, in bytes, and processor time, in seconds, it may use.
     Limits(u64, u64),
-    /// How the program was built whose file is open there.
+    /// Asks how the program was built whose file is open at this path.
     Built(String),
-    /// The same with all that it tells.
+    /// Asks for everything that this program reveals.
     Details(String),
 }
 
 #[derive(Deserialize, Serialize)]
 enum Told {
     Built(Result<Option<Built>, String>),
-    /// Without its packages, which follow, and then [`Told::End`].
+    /// The details without the packages, which follow, and then [`Told::End`].
     Details(Result<Box<Details>, String>),
     Packages(Vec<Package>),
     End,
@@ -66,7 +68,7 @@ impl Told {
     }
 }
 
-/// Has programs read by a process of its own, which is started when there is something to read.
+/// Reads programs in a separate process, which is started when there is something to read.
 #[derive(Debug)]
 pub struct Reader {
     program: PathBuf,
@@ -78,8 +80,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader that may take so long for all programs together. The program to start begins with [`run_if_asked`];
-    /// it is this one if none is named.
+    /// Makes a reader that may take this long for all programs together. The program to start
+    /// must begin with [`run_if_asked`]; it is the running program if `None`.
     #[must_use]
     pub fn new(program: Option<PathBuf>, timeout: Duration) -> Self {
         Self {
@@ -92,26 +94,26 @@ impl Reader {
         }
     }
 
-    /// Gives it its whole time again, and forgets what went wrong.
+    /// Restores the reader's full time, and forgets what went wrong.
     pub fn renew(&mut self) {
         self.end = Instant::now() + self.timeout;
         self.starts = 0;
         self.failure = None;
     }
 
-    /// The process, if there is one.
+    /// Returns the id of the process, if there is one.
     #[must_use]
     pub fn process_id(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)
     }
 
-    /// What kept it from reading a program first, as a sentence.
+    /// Returns the first thing that kept it from reading a program, as a sentence.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
 
-    /// How a program was built; `None` for one that is not of Rust, or can't be read.
+    /// Returns how a program was built; `None` if it is not written in Rust or can't be read.
     pub fn built(&mut self, program: &File) -> Option<Built> {
         let told = self.ask(
             &Question::Built(path_of(program)),
@@ -124,10 +126,11 @@ impl Reader {
         told.ok()?.ok()?
     }
 
-    /// All that a program tells.
+    /// Returns everything that a program reveals.
     ///
     /// # Errors
-    /// When it can't be read, or the process failed over it; why, as the end of a sentence.
+    /// If the program can't be read, or the process failed over it;
+    /// the text is the end of a sentence.
     pub fn details(&mut self, program: &File) -> Result<Details, String> {
         self.ask(&Question::Details(path_of(program)), 1, |stream| {
             let mut details = match Told::receive(stream)? {
@@ -176,7 +179,7 @@ impl Reader {
         Err(sentence)
     }
 
-    /// The process, which is started if it is not there.
+    /// Returns the process, and starts it if there is none.
     fn process(&mut self) -> Result<&Process, Failure> {
         if let Some(process) = self.process.take() {
             return Ok(self.process.insert(process));
@@ -187,7 +190,8 @@ impl Reader {
         self.starts += 1;
         let process = Process::start(&self.program, ARGUMENT, self.timeout / 10)
             .map_err(|error| Failure::NotStarted(error.to_string()))?;
-        // It may have ended by now: how it did is told where it is kept.
+        // The process may have ended already. It is kept first, so
+        // that the caller can report how it ended.
         let process = self.process.insert(process);
         let limits = Question::Limits(MEMORY, self.timeout.as_secs().saturating_add(1));
         limits.send(&mut process.until(self.end))?;
@@ -199,16 +203,16 @@ fn unexpected() -> ProtocolError {
     ProtocolError::Unexpected(FrameKind::PROGRAMS.0)
 }
 
-/// Becomes the process that reads programs, if this one was started as such: then it does not return. The program
-/// calls this before anything else, while it has one thread and no open files.
+/// Becomes the process that reads programs, if this process was started as one; then it does not
+/// return. The program calls this before anything else, while it has one thread and no open files.
 pub fn run_if_asked() {
     if rtops_confined::is_asked(ARGUMENT) {
-        // Who asked sees that it has ended; there is nobody else to tell.
+        // The asking process sees that this one has ended; there is nobody else to tell.
         process::exit(i32::from(run().is_err()));
     }
 }
 
-/// Answers until nobody asks any more.
+/// Answers questions until there are no more.
 fn run() -> Result<(), ProtocolError> {
     let stream = rtops_confined::serve()?;
     let mut questions = BufReader::new(&stream);

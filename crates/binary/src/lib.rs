@@ -1,12 +1,13 @@
-//! What an executable tells about how it was built.
+//! Finds out how an executable was built.
 //!
-//! [`recognize`] reads its headers and a few kilobytes, and says whether it is a Rust program and which rustc built
-//! it: cheap enough for every program that runs. [`tokio`] says on which tokio it is, and [`Details::read`] tells the
-//! rest. [`child::Reader`] has a process of its own do it. What can't be known is `None`, never a guess.
+//! [`recognize`] reads its headers and a few kilobytes, and says whether it is a Rust
+//! program and which rustc built it: cheap enough for every running program. [`tokio`]
+//! returns the versions of tokio in it, and [`Details::read`] the rest. [`child::Reader`]
+//! does this in a separate process. What can't be known is `None`, never a guess.
 //!
-//! Nothing here trusts the file: it is read, never mapped, so that one that is cut short meanwhile
-//! is an error and not a SIGBUS; what it claims is compared with its size and with a limit before
-//! memory is taken for it; and no other file that it names is opened.
+//! Nothing here trusts the file. It is read, never mapped, so that a file that is cut short
+//! meanwhile is an error and not a SIGBUS. Sizes that it claims are checked against its own
+//! size and a limit before memory is allocated. No other file that it names is opened.
 #![forbid(unsafe_code)]
 
 pub mod child;
@@ -31,9 +32,9 @@ pub use crate::{
 
 /// The most bytes of constants that are searched for tokio's versions.
 const MAX_CONSTANTS: u64 = 256 << 20;
-/// The longest version that is believed.
+/// The longest version that is accepted, in bytes.
 const MAX_VERSION: usize = 64;
-/// How many versions of tokio are listed.
+/// The most versions of tokio that are listed.
 const MAX_VERSIONS: usize = 16;
 /// The most bytes of a link to a debug file.
 const MAX_LINK: u64 = 4096;
@@ -48,10 +49,10 @@ pub struct Built {
 }
 
 impl Built {
-    /// Reads a program; `None` for one that is not of Rust.
+    /// Reads a program; `None` if it is not written in Rust.
     ///
     /// # Errors
-    /// When the file can't be read or is no ELF file.
+    /// If the file can't be read or is no ELF file.
     pub fn read(program: &File) -> Result<Option<Self>, ReadError> {
         let Some(rustc) = recognize(program)? else {
             return Ok(None);
@@ -85,7 +86,7 @@ pub struct Details {
     pub linking: Linking,
     /// Whether it can be loaded at any address.
     pub is_pie: bool,
-    /// The versions of tokio that are linked, as far as they have panics with a place.
+    /// The versions of tokio that are linked, as far as they have panics with a source location.
     pub tokio: Vec<String>,
     /// The packages that went into it, if it carries the list of cargo-auditable.
     pub packages: Option<Result<Vec<Package>, String>>,
@@ -96,12 +97,12 @@ pub struct Details {
 pub enum Linking {
     /// From the dynamic linker.
     Dynamic,
-    /// They are a part of it.
+    /// They are part of the program.
     Static,
 }
 
 impl Linking {
-    /// The word for it, as in text and JSON.
+    /// Returns its name, as in text and JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -111,30 +112,29 @@ impl Linking {
     }
 }
 
-/// Which rustc built the program; `None` if there is no sign of Rust. At most some kilobytes are
-/// read of a Rust program, and a megabyte of another one.
+/// Returns the rustc that built the program; `None` if there is no sign of Rust. Reads at
+/// most some kilobytes of a Rust program, and a megabyte of any other.
 ///
 /// # Errors
-/// When the file can't be read or is no ELF file.
+/// If the file can't be read or is no ELF file.
 pub fn recognize(file: &File) -> Result<Option<Rustc>, ReadError> {
     rustc::find(&open(file)?)
 }
 
-/// The versions of tokio that are linked into a program, as far as they have panics with a place. All its
-/// constants are read, 256 MiB at the most.
+/// Returns the versions of tokio that are linked into a program, as far as they have panics
+/// with a source location. Reads all its constants, but at most 256 MiB.
 ///
 /// # Errors
-/// When the file can't be read or is no ELF file.
+/// If the file can't be read or is no ELF file.
 pub fn tokio(file: &File) -> Result<Vec<String>, ReadError> {
     Ok(tokio_versions(&open(file)?).into_iter().collect())
 }
 
 impl Details {
-    /// Reads all that the file tells.
+    /// Reads everything that the file reveals.
     ///
     /// # Errors
-    /// When the file can't be read or is no ELF file. A part that makes no sense is as good as
-    /// none.
+    /// If the file can't be read or is no ELF file. A part that makes no sense counts as missing.
     pub fn read(file: &File) -> Result<Self, ReadError> {
         let elf = Arc::new(open(file)?);
         let told = symbols::read(&elf).and_then(Result::ok).unwrap_or_default();
@@ -165,31 +165,31 @@ impl Details {
     }
 }
 
-/// One without sections is stripped of all that is looked at here.
+/// Opens a file with sections; one without is stripped of everything that is looked at here.
 fn open(file: &File) -> Result<Elf, ReadError> {
     let elf = Elf::read(Arc::new(file.try_clone()?), &Arc::default())?;
     elf.has_sections().then_some(elf).ok_or(ReadError::NotElf)
 }
 
-/// The file that the debug info was moved to.
+/// Returns the name of the file that the debug info was moved to.
 fn debug_link(elf: &Elf) -> Option<String> {
     let link = elf.bytes(elf.section(".gnu_debuglink")?, MAX_LINK).ok()?;
     let name = link.split(|byte| *byte == 0).next()?;
     (!name.is_empty()).then(|| String::from_utf8_lossy(name).into_owned())
 }
 
-/// The versions in the paths of tokio's sources, which its panics name.
+/// Returns the versions in the paths of tokio's sources, which its panics name.
 fn tokio_versions(elf: &Elf) -> BTreeSet<String> {
     let mut versions = BTreeSet::new();
     let Some(section) = elf.section(".rodata") else {
         return versions;
     };
     let path = Finder::new("tokio-");
-    // What was found before an error is there.
+    // Versions found before an error count.
     drop(elf.search(section, MAX_CONSTANTS, |piece| {
         for place in path.find_iter(piece) {
             let before = place.checked_sub(1).and_then(|before| piece.get(before));
-            // Another crate's name may end so.
+            // Another crate's name may end like this.
             let is_start = !matches!(before, Some(b'-' | b'_'));
             let rest = piece.get(place + path.needle().len()..).unwrap_or_default();
             versions.extend(tokio_version(rest).filter(|_| is_start));

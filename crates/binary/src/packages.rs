@@ -1,4 +1,4 @@
-//! The list of packages that cargo-auditable leaves in a program: JSON, compressed.
+//! Reads the list of packages that cargo-auditable leaves in a program: JSON, compressed.
 
 use std::io::Read;
 
@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 /// The most bytes of the compressed list.
 const MAX_COMPRESSED: u64 = 4 << 20;
-/// The most bytes of the list; that of a thousand packages has a hundred thousand.
+/// The most bytes of the list; one of a thousand packages has about a hundred thousand.
 const MAX_LIST: u64 = 16 << 20;
-/// The longest of the texts of one package, in bytes.
+/// The longest text about one package, in bytes.
 const MAX_TEXT: usize = 4 << 10;
 const WHAT: &str = "the list of packages";
 
@@ -24,10 +24,10 @@ pub struct Package {
     /// Where it came from: `crates.io`, `git`, `local`, `registry` or another word.
     #[serde(default)]
     pub source: String,
-    /// Whether it is a part of the program or only of its build.
+    /// Whether it is part of the program or only of its build.
     #[serde(default)]
     pub kind: PackageKind,
-    /// Whether the program is of this package.
+    /// Whether this is the program's own package.
     #[serde(default, rename = "root")]
     pub is_root: bool,
 }
@@ -41,13 +41,13 @@ pub enum PackageKind {
     Runtime,
     /// It ran while the program was built.
     Build,
-    /// A kind that came later.
+    /// A kind that this version does not know.
     #[serde(other)]
     Other,
 }
 
 impl PackageKind {
-    /// The word for it, as in text and JSON.
+    /// Returns its name, as in text and JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -63,7 +63,7 @@ struct List {
     packages: Vec<Package>,
 }
 
-/// The packages, by name and version; `None` if the program carries no list.
+/// Reads the packages, sorted by name and version; `None` if the program carries no list.
 pub(crate) fn read(elf: &Elf) -> Option<Result<Vec<Package>, ReadError>> {
     let section = elf.section(".dep-v0")?;
     let compressed = elf.bytes(section, MAX_COMPRESSED);

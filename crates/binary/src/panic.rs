@@ -1,8 +1,8 @@
-//! What a panic does, told from the code and not from symbols, which a stripped program lacks.
+//! Finds out what a panic does, from the code and not from symbols, which a stripped program lacks.
 //!
-//! std marks its exceptions by a number, which the code that throws and catches them has in it. Where
-//! a panic aborts, that part of std is not linked. Functions of the unwinder tell nothing: std
-//! needs some for backtraces, and libraries in C++ need them all.
+//! std marks its exceptions with a number, which is in the code that throws and catches
+//! them. If a panic aborts, that part of std is not linked. Functions of the unwinder show
+//! nothing: std needs some for backtraces, and C++ libraries need all of them.
 
 use std::ops::ControlFlow;
 
@@ -11,13 +11,13 @@ use object::{LittleEndian, elf::Sym64, pod, read::elf::Sym};
 use rtops_elf::{Elf, Extent, ReadError};
 use serde::{Deserialize, Serialize};
 
-/// The number as code for x86-64 has it, and as it was in older versions of std.
+/// The number as it is in code for x86-64, now and in older versions of std.
 const MARKS: [&[u8; 8]; 2] = [b"MOZ\0RUST", b"TSUR\0ZOM"];
 /// The most bytes of code that are searched, in all sections together.
 const MAX_CODE: u64 = 512 << 20;
 /// The most bytes of the symbols for the dynamic linker, and of their names.
 const MAX_SYMBOLS: u64 = 16 << 20;
-/// What each program calls that has std as a shared library.
+/// The function that every program calls that uses std as a shared library.
 const START: &[u8] = b"lang_start_internal";
 
 /// What a panic does.
@@ -30,7 +30,7 @@ pub enum PanicStrategy {
 }
 
 impl PanicStrategy {
-    /// The word for it, as in text and JSON.
+    /// Returns its name, as in text and JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -40,7 +40,8 @@ impl PanicStrategy {
     }
 }
 
-/// Known where the number is a constant in the code, and std a part of the program.
+/// Returns what a panic does; `None` unless the number is a
+/// constant in the code and std is part of the program.
 pub(crate) fn strategy(elf: &Elf) -> Option<PanicStrategy> {
     if !elf.is_x86_64() || has_shared_std(elf).ok()? {
         return None;

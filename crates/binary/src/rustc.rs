@@ -1,4 +1,4 @@
-//! Which compiler built a program, told from little of it.
+//! Finds out which compiler built a program, from a small part of it.
 
 use std::{fmt, ops::ControlFlow, str};
 
@@ -6,33 +6,35 @@ use memchr::memmem::Finder;
 use rtops_elf::{Elf, ReadError};
 use serde::{Deserialize, Serialize};
 
-/// The most bytes that are read of the compilers' remarks.
+/// The most bytes of the compilers' remarks that are read.
 const MAX_COMMENT: u64 = 64 << 10;
-/// The most bytes of constants that are searched for the sources of the standard library: each
-/// program without a remark of rustc costs that much, and one of Rust has them all over the place.
+/// The most bytes of constants that are searched for the sources of the standard library.
+/// Every program without a remark of rustc costs this much; a Rust program has such paths
+/// throughout its constants.
 const MAX_CONSTANTS: u64 = 1 << 20;
-/// The longest version that is believed.
+/// The longest version that is accepted, in bytes.
 const MAX_VERSION: usize = 100;
-/// What stands in front of the version in a remark.
+/// Precedes the version in a remark.
 const REMARK: &str = "rustc version ";
-/// What stands in front of it in the paths of the standard library, as distributions build it.
+/// Precedes the version in the paths of the standard library, as distributions build it.
 const RELEASE: &[u8] = b"/rustc-";
-/// The same, as the Rust project builds it.
+/// Precedes the commit in these paths, as the Rust project builds it.
 const COMMIT: &[u8] = b"/rustc/";
-/// The letters of a commit.
+/// The number of digits of a commit.
 const COMMIT_LENGTH: usize = 40;
 
 /// A compiler.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Rustc {
-    /// As `rustc --version` says it: `1.95.0 (59807616e 2026-04-14)`, or only the number.
+    /// The version as `rustc --version` prints it, or only the number:
+    /// `1.95.0 (59807616e 2026-04-14)`, or `1.95.0`.
     Version(String),
-    /// The commit that it was built from; its version is not in the program.
+    /// The commit that it was built from; the program does not have its version.
     Commit(String),
 }
 
 impl Rustc {
-    /// The version without what is in brackets behind it, or the start of the commit.
+    /// Returns the version without what follows in parentheses, or the start of the commit.
     #[must_use]
     pub fn short(&self) -> &str {
         match self {
@@ -51,11 +53,11 @@ impl fmt::Display for Rustc {
     }
 }
 
-/// The compiler of the program's own crate; `None` if there is no sign of Rust.
+/// Finds the compiler of the program's own crate; `None` if there is no sign of Rust.
 pub(crate) fn find(elf: &Elf) -> Result<Option<Rustc>, ReadError> {
     if let Some(section) = elf.section(".comment") {
         let remarks = elf.bytes(section, MAX_COMMENT).unwrap_or_default();
-        // In the order of linking, which begins with the program's own crate.
+        // Remarks are in linking order, which begins with the program's own crate.
         let version = remarks.split(|byte| *byte == 0).find_map(version);
         if version.is_some() {
             return Ok(version);
@@ -81,14 +83,14 @@ pub(crate) fn find(elf: &Elf) -> Result<Option<Rustc>, ReadError> {
     Ok(found)
 }
 
-/// `rustc version 1.95.0 (59807616e 2026-04-14)`
+/// Parses `rustc version 1.95.0 (59807616e 2026-04-14)`.
 fn version(remark: &[u8]) -> Option<Rustc> {
     let version = str::from_utf8(remark).ok()?.strip_prefix(REMARK)?;
     let is_one = version.starts_with(|first: char| first.is_ascii_digit());
     (is_one && version.len() <= MAX_VERSION).then(|| Rustc::Version(version.to_owned()))
 }
 
-/// `59807616e1fa2540724bfbac14d7976d7e4a3860/library/…`
+/// Parses `59807616e1fa2540724bfbac14d7976d7e4a3860/library/…`.
 fn from_commit(path: &[u8]) -> Option<Rustc> {
     let (commit, rest) = path.split_at_checked(COMMIT_LENGTH)?;
     let is_commit = commit.iter().all(u8::is_ascii_hexdigit) && rest.starts_with(b"/");
@@ -96,7 +98,7 @@ fn from_commit(path: &[u8]) -> Option<Rustc> {
     Some(Rustc::Commit(commit.to_owned()))
 }
 
-/// `1.63.0/library/…`, perhaps with a suffix
+/// Parses `1.63.0/library/…`, perhaps with a suffix.
 fn from_release(path: &[u8]) -> Option<Rustc> {
     let path = path.get(..MAX_VERSION).unwrap_or(path);
     let end = memchr::memchr(b'/', path)?;

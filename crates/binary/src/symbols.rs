@@ -1,17 +1,17 @@
-//! What the symbol table tells: the name of the program's crate, and whether it was optimized as
-//! a whole when it was linked.
+//! Reads from the symbol table the name of the program's crate, and whether the whole
+//! program was optimized when it was linked.
 //!
-//! Each object file that was linked has a symbol with the name of its unit, and rustc names these
-//! `gateway.40cb43722bd9cdaa-cgu.0`, or without the crate's name where it compiles step by step.
-//! The linker keeps the order in which it was given them:
+//! Each linked object file has a symbol with the name of its unit. rustc names these
+//! `gateway.40cb43722bd9cdaa-cgu.0`, or without the crate's name in an incremental build.
+//! The linker keeps the order in which it got them:
 //!
-//! - without link-time optimization that is from a crate to what it depends on, so that `std` comes
-//!   before `core`;
-//! - with *thin* optimization all crates are compiled once more, in the order of their names;
-//! - with *fat* optimization all of them are one unit, with the name of the program's crate.
+//! - without link-time optimization, each crate comes before its dependencies, so that
+//!   `std` comes before `core`;
+//! - with *thin* optimization, all crates are compiled once more, in the order of their names;
+//! - with *fat* optimization, all of them are one unit, with the name of the program's crate.
 //!
-//! The function `main` of the program is one at the root of a crate that no other crate may call,
-//! unlike one that a library offers.
+//! The program's function `main` is one at the root of a crate that no other crate may
+//! call, unlike one that a library exports.
 
 use std::collections::BTreeSet;
 
@@ -27,11 +27,11 @@ use serde::{Deserialize, Serialize};
 /// The most bytes of symbols, and of their names.
 const MAX_SYMBOLS: u64 = 128 << 20;
 const MAX_NAMES: u64 = 256 << 20;
-/// More than one unit has, and all that can be of use.
+/// The longest name of a symbol that is read, in bytes. No unit has a longer one.
 const LONGEST_NAME: usize = 512;
-/// The part of the compiler's library that is never optimized with the rest.
+/// The part of the compiler's library that is never optimized together with the rest.
 const APART: &str = "compiler_builtins";
-/// A function that each program has from the standard library.
+/// A function that every program has from the standard library.
 const OF_STD: &str = "rust_eh_personality";
 
 /// What was optimized when the program was linked.
@@ -39,14 +39,14 @@ const OF_STD: &str = "rust_eh_personality";
 pub enum Lto {
     /// Nothing, or only the units of one crate.
     Off,
-    /// All crates, side by side.
+    /// All crates, as separate units.
     Thin,
-    /// All crates, as one.
+    /// All crates, as one unit.
     Fat,
 }
 
 impl Lto {
-    /// The word for it, as in text and JSON.
+    /// Returns its name, as in text and JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -57,7 +57,7 @@ impl Lto {
     }
 }
 
-/// What the symbols tell.
+/// What the symbols reveal.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     pub crate_name: Option<String>,
@@ -67,9 +67,9 @@ pub(crate) struct Told {
 /// The unit of an object file.
 #[derive(Debug, Eq, PartialEq)]
 enum Unit<'a> {
-    /// Of this crate.
+    /// It belongs to this crate.
     Of(&'a str),
-    /// Of a crate that its name does not tell.
+    /// Its name does not include its crate.
     Unnamed,
 }
 
@@ -122,7 +122,7 @@ fn name_at(names: &[u8], start: u32) -> Option<&str> {
     std::str::from_utf8(name.get(..end)?).ok()
 }
 
-/// `gateway.40cb43722bd9cdaa-cgu.0`, or letters and digits of a hash.
+/// Parses `gateway.40cb43722bd9cdaa-cgu.0`, or the letters and digits of a hash.
 fn unit(name: &str) -> Option<Unit<'_>> {
     let Some((of, rest)) = name.split_once('.') else {
         let is_hash = name.len() >= 20 && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -140,7 +140,7 @@ fn lto(units: &[Unit<'_>], has_std: bool) -> Option<Lto> {
     }
     let mut others = units.iter().filter(|unit| **unit != Unit::Of(APART));
     match (others.next(), others.next()) {
-        // Without a standard library in the program there may be a shared one.
+        // If the program has no standard library, it may use a shared one.
         (Some(Unit::Of(_)), None) if has_std => Some(Lto::Fat),
         _ => None,
     }
@@ -163,7 +163,7 @@ impl Mains {
     }
 }
 
-/// Whether it is called from its own crate only.
+/// Whether only its own crate can call it.
 fn is_private(symbol: &Sym64<LittleEndian>) -> bool {
     symbol.st_bind() == STB_LOCAL || symbol.st_visibility() == STV_HIDDEN
 }
@@ -180,13 +180,13 @@ fn crate_name(units: &[Unit<'_>], lto: Option<Lto>, mains: Mains) -> Option<Stri
     }
 }
 
-/// Whether it is worth to be taken apart.
+/// Whether the name is worth demangling.
 fn may_be_main(name: &str) -> bool {
     (name.starts_with("_RNvC") && name.ends_with("4main"))
         || (name.starts_with("_ZN") && name.contains("4main17h"))
 }
 
-/// `gateway` of `gateway::main`.
+/// Returns `gateway` for `gateway::main`.
 fn crate_of(name: &str) -> Option<String> {
     let name = rtops_elf::demangle(name)?;
     let of = name.strip_suffix("::main")?;

@@ -1,13 +1,13 @@
-//! What system calls answer that a poll makes: nothing happens, and nothing is ready.
+//! Answers the system calls that a poll makes: nothing happens, and nothing is ready.
 
 use libc::{EAGAIN, ENOMEM, ENOSYS};
 
 use crate::Unresolved;
 
-/// How often the same call may be answered in a row; whoever asks again for ever would not end.
+/// How often the same call may be answered in a row; code that keeps asking would never end.
 pub(crate) const MOST_REPEATS: u32 = 64;
 
-/// What memory is made usable with.
+/// The protection of memory that is made usable.
 const READ_WRITE: u64 = (libc::PROT_READ | libc::PROT_WRITE) as u64;
 
 /// The answer to a system call.
@@ -17,17 +17,17 @@ pub(crate) enum Answer {
     Value(i64),
     /// New memory of this length.
     Memory(u64),
-    /// What was reserved here may be used from now on.
+    /// Memory that was reserved here is usable from now on.
     Usable { at: u64, length: u64 },
     /// The time of this clock, written here.
     Time { clock: u64, at: u64 },
-    /// So many bytes, the same each time, written here.
+    /// This many bytes, the same each time, written here.
     Random { at: u64, length: u64 },
-    /// None: the poll ends here.
+    /// None: the poll ends here, for this reason.
     None(Unresolved),
 }
 
-/// Whether a thread waits for others in this system call: `operation` is its second argument.
+/// Whether a thread waits for others in this system call, whose second argument is `operation`.
 pub(crate) fn is_park(number: u64, operation: u64) -> bool {
     match i64::try_from(number).unwrap_or(-1) {
         libc::SYS_futex => matches!(
@@ -43,7 +43,7 @@ pub(crate) fn is_park(number: u64, operation: u64) -> bool {
     }
 }
 
-/// The answer to a call with this number and these arguments.
+/// Returns the answer to the call with this number and these arguments.
 pub(crate) fn answer(number: u64, arguments: [u64; 6]) -> Answer {
     let [a, b, c, d, ..] = arguments;
     let is_anonymous = d & libc::MAP_ANONYMOUS as u64 != 0;
@@ -67,7 +67,8 @@ pub(crate) fn answer(number: u64, arguments: [u64; 6]) -> Answer {
         | libc::SYS_tkill
         | libc::SYS_tgkill
         | libc::SYS_execve => return Answer::None(Unresolved::Exit),
-        // To an eventfd, which wakes somebody; or to standard output or error, which nobody waits for.
+        // A write to an eventfd, which wakes somebody, or to standard
+        // output or error, which nobody waits for.
         libc::SYS_write if c == 8 || a == 1 || a == 2 => c.cast_signed(),
         libc::SYS_read
         | libc::SYS_write
@@ -95,16 +96,16 @@ pub(crate) fn answer(number: u64, arguments: [u64; 6]) -> Answer {
         | libc::SYS_mprotect
         | libc::SYS_munmap => 0,
         libc::SYS_mmap | libc::SYS_mremap => -i64::from(ENOMEM),
-        // The end of the heap is not where it was asked for: there is no more of it. Any error is a high
-        // address to the C library, which has got what it wanted then.
+        // The heap does not end where it was asked to, so it can't grow. The C library would take
+        // an error code for a high address, and so for success.
         libc::SYS_brk => 0,
         _ => -i64::from(ENOSYS),
     };
     Answer::Value(value)
 }
 
-/// What a clock shows, as `struct timespec`: it stands still, early, so that nothing is due that waits
-/// for a time.
+/// Returns the time of a clock, as `struct timespec`: it stands still, early, so that
+/// nothing that waits for a time is due.
 pub(crate) fn time(clock: u64) -> [u8; 16] {
     let seconds: u64 = if clock == libc::CLOCK_REALTIME as u64 {
         1_500_000_000

@@ -1,9 +1,10 @@
-//! Telling cells from what only looks like one, and what belongs together.
+//! Tells cells from look-alikes, and finds out which belong together.
 //!
-//! A candidate has the words of a header, but so has what is left of a cell that was freed or moved. A
-//! task that lives is in the list of its owner: its neighbours lead back to it, and something leads to
-//! the list's ends. A closure on a blocking pool is queued there, or on the stack of a thread that
-//! runs it. A task that has ended and is kept has left its list, and is counted, not listed.
+//! A candidate has the words of a header, but so have the leftovers of a cell that was
+//! freed or moved. A live task is in the list of its owner: its neighbours lead back to it,
+//! and something refers to the ends of the list. A closure on a blocking pool is in the
+//! pool's queue, or on the stack of the thread that runs it. A task that has ended but is
+//! kept has left its list; it is counted, not listed.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,30 +19,30 @@ use crate::{
     words::Words,
 };
 
-/// Of how many candidates it is tried where they have their links.
+/// How many candidates are tried to find where their links are.
 const LINKS_TRIED: usize = 1000;
 
-/// A cell of tokio's that is there.
+/// A cell of tokio's, confirmed to be one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cell {
     pub(crate) candidate: Candidate,
-    /// Which copy of tokio in the program it belongs to, from 0.
+    /// The copy of tokio in the program that it belongs to, from 0.
     pub(crate) copy: u32,
-    /// tokio's number of it, where its version is known to keep one in a known place.
+    /// tokio's number of it; `None` if its version keeps none in a known place.
     pub(crate) number: Option<u64>,
 }
 
 /// All cells of an image.
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
-    /// Those of tasks and closures that have not ended.
+    /// The cells of tasks and closures that have not ended.
     pub(crate) alive: Vec<Cell>,
-    /// Those of tasks that have ended, and whose output a join handle keeps.
+    /// The cells of tasks that have ended, but whose output a join handle keeps.
     pub(crate) kept: Vec<Cell>,
-    /// The vtables of tokio's wakers: one for each copy of tokio, or one for each type of task in versions
-    /// before 1.23.
+    /// The vtables of tokio's wakers: one for each copy of tokio,
+    /// or one for each type of task in versions before 1.23.
     pub(crate) waker_vtables: Vec<u64>,
-    /// How many copies of tokio there are.
+    /// The number of copies of tokio.
     pub(crate) copies: usize,
     pub(crate) references: References,
 }
@@ -49,7 +50,7 @@ pub(crate) struct Discovery {
 /// Finds all cells.
 ///
 /// # Errors
-/// When memory that is there can't be read.
+/// If mapped memory can't be read.
 pub(crate) fn discover<I: Image>(
     image: &I,
     places: &Places,
@@ -98,7 +99,7 @@ pub(crate) fn discover<I: Image>(
     Ok(found)
 }
 
-/// tokio's number of a task; 0 is none.
+/// Reads tokio's number of a task; `None` if it is 0 or implausibly large.
 fn number(words: &mut Words<'_, impl Image>, candidate: &Candidate) -> Option<u64> {
     let offset = candidate.vtable.number?;
     let number = words.at(candidate.header + offset)?;
@@ -115,10 +116,11 @@ fn is_closure(references: &References, stacks: &Stacks, candidate: &Candidate) -
     }
 }
 
-/// The neighbours of each candidate in the list of its owner, the previous one and the next one, and that owner.
+/// The neighbours of each candidate in the list of its owner, previous and next, and that owner.
 struct Links(HashMap<u64, ([u64; 2], u64)>);
 
-/// The neighbours of a cell whose trailer, or header in old versions, has the links in this place.
+/// Reads the neighbours of a cell whose links are at `place` in
+/// its trailer, or in its header in old versions.
 fn neighbours(
     words: &mut Words<'_, impl Image>,
     found: &Candidate,
@@ -128,8 +130,8 @@ fn neighbours(
     Some([words.at(at)?, words.at(at + 8)?])
 }
 
-/// Where in a trailer the links are: where most of them lead back, of several places that are as good in the
-/// first. The candidates are in the order of their addresses; of many, some are looked at.
+/// Finds where in a trailer the links are: at the place where most of them lead back, or the first
+/// of several equally good ones. The candidates are in address order; of many, only some are tried.
 fn place_of_links(words: &mut Words<'_, impl Image>, own: &[&Candidate]) -> u64 {
     let step = own.len() / LINKS_TRIED + 1;
     let mut best = (0, 0);
@@ -144,7 +146,7 @@ fn place_of_links(words: &mut Words<'_, impl Image>, own: &[&Candidate]) -> u64 
     best.1
 }
 
-/// Whether a candidate has a neighbour, and all that it has lead back.
+/// Whether a candidate has a neighbour, and each neighbour leads back.
 fn is_mutual(
     words: &mut Words<'_, impl Image>,
     own: &[&Candidate],
@@ -165,7 +167,7 @@ fn is_mutual(
 }
 
 impl Links {
-    /// Of candidates in the order of their addresses.
+    /// Takes candidates in the order of their addresses.
     fn of(words: &mut Words<'_, impl Image>, candidates: &[Candidate]) -> Self {
         let mut all = HashMap::new();
         for layout in &LAYOUTS {
@@ -194,7 +196,7 @@ impl Links {
             && (next == 0 || before(next) == Some(header))
     }
 
-    /// The cells that are in a list, with the first one of it.
+    /// Returns the cells that are in a list, each with the first cell of its list.
     fn lists(&self, candidates: &[Candidate], references: &References) -> HashMap<u64, u64> {
         let mut lists = HashMap::new();
         let first = |found: &&Candidate| {
@@ -234,9 +236,10 @@ impl Links {
     }
 }
 
-/// Which cells belong to the same copy of tokio: those of one list, and those with the same wakers.
+/// Assigns cells to copies of tokio: the cells of a list belong to one copy, and so do
+/// cells with the same wakers.
 struct Copies {
-    /// The vtable of the wakers that lead to cells of a kind most often.
+    /// The vtable of the wakers that most often lead to cells of a kind.
     waker_of: HashMap<Kind, u64>,
     kinds: HashMap<u64, Kind>,
 }
@@ -244,11 +247,11 @@ struct Copies {
 /// Cells that are known to have the same wakers.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum Kind {
-    /// Those of a list: all tasks of a copy of tokio have the same.
+    /// The cells of a list, by its first one: all tasks of a copy of tokio have the same wakers.
     List(u64),
-    /// Those of a type that are in no list.
+    /// The cells of a type that are in no list.
     Type(u64),
-    /// Those of a type, in a version that has wakers for each type.
+    /// The cells of a type, in a version with separate wakers for each type.
     Old(u64),
 }
 
@@ -279,8 +282,8 @@ impl Copies {
             *all.entry(*vtable).or_default() += count;
         }
         let most = |votes: HashMap<u64, u32>| {
-            // What lies beside a pointer to a task may look like a vtable: the most frequent one is, and of
-            // several that are as frequent here the most frequent one of all.
+            // A word next to a pointer to a task may look like a vtable. The most frequent one is
+            // real; a tie goes to the one that is most frequent overall.
             let votes = votes.into_iter();
             let votes = votes.map(|(vtable, count)| (count, all.get(&vtable), vtable));
             votes.max().map(|(.., vtable)| vtable)
@@ -289,7 +292,7 @@ impl Copies {
             .into_iter()
             .filter_map(|(kind, votes)| Some((kind, most(votes)?)))
             .collect();
-        // Few refer to what is in no list, and other things lie beside that.
+        // Few words refer to a cell that is in no list, and what is next to them may be no vtable.
         let of_lists = waker_of.iter();
         let of_lists = of_lists.filter(|(kind, _)| matches!(kind, Kind::List(_)));
         let of_lists: HashSet<u64> = of_lists.map(|(_, vtable)| *vtable).collect();
@@ -299,8 +302,9 @@ impl Copies {
         Self { waker_of, kinds }
     }
 
-    /// Numbers the copies by their wakers. What has none belongs to the first copy if that is the only one,
-    /// and so does all of an old version: one more copy of it can't be told from the first.
+    /// Numbers the copies by their wakers. A cell without wakers belongs
+    /// to the first copy if that is the only one. All cells of old
+    /// versions are taken for one copy: several can't be told apart.
     fn tell(self, found: &mut Discovery) {
         let of_copies = self.waker_of.iter();
         let of_copies = of_copies.filter(|(kind, _)| !matches!(kind, Kind::Old(_)));

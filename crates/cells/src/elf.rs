@@ -1,29 +1,29 @@
-//! What is needed of a module's ELF headers, read from the image's memory: the unwind tables.
+//! Reads the unwind tables of a module, which its ELF headers locate, from the image's memory.
 
 use std::ops::Range;
 
 use rtops_image::{Image, ImageModule};
 use rtops_unwind::{Foreign, Table};
 
-/// The unwind tables of all libraries together are some MiB; a header that claims more is not believed.
+/// The largest table that is believed: the unwind tables of all libraries together are some MiB.
 const LARGEST_TABLE: u64 = 256 << 20;
-/// More program headers are not believed.
+/// The most program headers that are read.
 const MOST_HEADERS: u16 = 256;
 const PT_LOAD: u32 = 1;
 const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
-/// `pcrel | sdata4`, the only encoding of the pointer to `.eh_frame` that linkers produce, and
-/// `datarel | sdata4`, that of the table behind it.
+/// `pcrel | sdata4`, the only encoding of the pointer to `.eh_frame` that linkers produce,
+/// and `datarel | sdata4`, the encoding of the table after it.
 const PC_RELATIVE_I32: u8 = 0x1b;
 const DATA_RELATIVE_I32: u8 = 0x3b;
 
-/// A segment, as the file states it.
+/// A segment, as stated in the file.
 struct Segment {
     kind: u32,
     addresses: Range<u64>,
     from_file: u64,
 }
 
-/// What a module has to unwind through it, and where its functions begin.
+/// Returns what is needed to unwind through a module, and where its functions begin.
 pub(crate) fn foreign(image: &impl Image, module: &ImageModule) -> (Foreign, Vec<u64>) {
     let segments = segments(image, module).unwrap_or_default();
     let loads = || segments.iter().filter(|segment| segment.kind == PT_LOAD);
@@ -65,8 +65,8 @@ fn segments(image: &impl Image, module: &ImageModule) -> Option<Vec<Segment>> {
     Some(segments.collect())
 }
 
-/// `.eh_frame_hdr` and `.eh_frame`. No program header gives the size of the latter: its end is taken to be
-/// that of its segment, and the terminating entry ends it before that.
+/// Reads `.eh_frame_hdr` and `.eh_frame`. No program header gives the size of `.eh_frame`: it
+/// is taken to extend to the end of its segment, and its terminating entry ends it earlier.
 fn tables(image: &impl Image, module: &ImageModule, segments: &[Segment]) -> Option<[Table; 2]> {
     let header = segments
         .iter()
@@ -88,7 +88,7 @@ fn tables(image: &impl Image, module: &ImageModule, segments: &[Segment]) -> Opt
 fn table(image: &impl Image, module: &ImageModule, svma: Range<u64>) -> Option<Table> {
     let length = svma.end.checked_sub(svma.start)?;
     let address = module.load_bias.wrapping_add(svma.start);
-    // Never more than there is: a header may lie.
+    // A header may lie, so never more than is mapped.
     if length > LARGEST_TABLE || address.checked_add(length)? > module.mapped.end {
         return None;
     }
@@ -97,7 +97,7 @@ fn table(image: &impl Image, module: &ImageModule, svma: Range<u64>) -> Option<T
     Some(Table { svma, bytes })
 }
 
-/// Where functions begin, sorted, out of the table of `.eh_frame_hdr`.
+/// Returns where functions begin, sorted, from the table of `.eh_frame_hdr`.
 fn functions(header: &Table, bias: u64) -> Vec<u64> {
     if header.bytes.get(3) != Some(&DATA_RELATIVE_I32) {
         return Vec::new();

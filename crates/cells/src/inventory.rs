@@ -1,4 +1,4 @@
-//! All tasks of an image: which there are, and what their polls show.
+//! Surveys the tasks of an image: which there are, and what their polls show.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -24,22 +24,22 @@ use crate::{
 /// What to find out.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Where tasks wait, and not only which there are.
+    /// Whether to find out where tasks wait, and not only which there are.
     pub trees: bool,
     /// When to stop polling.
     pub until: Option<Instant>,
-    /// How many polls run at a time; as many as there are processors for 0.
+    /// How many polls run at the same time; 0 for as many as there are processors.
     pub workers: usize,
-    /// What the code that is polled says of whom it polls.
+    /// How code that polls others inside its own poll says whom it polls.
     pub noted: Option<Noted>,
 }
 
-/// Where code that polls others inside of its own poll says whom.
+/// How code that polls others inside its own poll says whom it polls.
 #[derive(Clone, Copy, Debug)]
 pub struct Noted {
-    /// Where each thread has the word that is noted at each leaf, in bytes from its `fs_base` on.
+    /// Where each thread keeps the word that is noted at each leaf, in bytes from its `fs_base`.
     pub word: i64,
-    /// The function whose first argument is noted, and in which no wakers of leaves are cloned.
+    /// The function whose first argument is noted. Wakers that it clones belong to no leaf.
     pub function: u64,
 }
 
@@ -59,38 +59,39 @@ impl Default for Options {
 pub struct Inventory {
     /// Tasks, and closures on blocking pools, that have not ended.
     pub tasks: Vec<Task>,
-    /// Stacks where leaves register their wakers, each once: the function that clones wakers, then return
-    /// addresses.
+    /// The distinct stacks where leaves register their wakers: the
+    /// function that clones wakers, then return addresses.
     pub leaves: Vec<Vec<u64>>,
     /// The distinct traces of polls.
     pub traces: Vec<Trace>,
     /// The stacks of all threads, in the order of the image.
     pub threads: Vec<Stack>,
-    /// What parked threads do when they go on: one inside `block_on` polls its future.
+    /// What parked threads do when they are resumed: one inside `block_on` polls its future.
     pub resumed: Vec<Resumed>,
-    /// The runtimes that have tasks, in the order of their copies of tokio and numbers.
+    /// The runtimes that have tasks, sorted by copy of tokio, then by number.
     pub runtimes: Vec<Runtime>,
     /// What tasks and threads wait for, and who else has it.
     pub shared: Vec<Shared>,
-    /// Tasks that have ended and whose output a join handle keeps: how many by the function that polled
-    /// them.
+    /// Tasks that have ended, but whose output a join handle keeps: their number, by the
+    /// function that polled them.
     pub kept: Vec<(u64, usize)>,
-    /// How many copies of tokio have tasks.
+    /// The number of copies of tokio that have tasks.
     pub copies: usize,
-    /// The versions of tokio that the program names, the oldest first.
+    /// The versions of tokio that the program names, oldest first.
     pub versions: Vec<Version>,
-    /// How many polls ran.
+    /// The number of polls that ran.
     pub polls: usize,
-    /// Instructions that the interpreter does not know, and how many polls came to each.
+    /// Instructions that the interpreter does not know, and how many polls reached each.
     pub unknown_instructions: Vec<(String, usize)>,
 }
 
-/// A parked thread that went on in the interpreter, as if something had woken it, until it parked again.
+/// A parked thread that was resumed in the interpreter, as if
+/// something had woken it, until it parked again.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Resumed {
-    /// As the image numbers it.
+    /// The thread's id in the image.
     pub tid: Tid,
-    /// What ran, from the outermost function that it came to, by position in [`Inventory::traces`].
+    /// What ran, from the outermost function that it reached, by position in [`Inventory::traces`].
     pub trace: u32,
     /// Where wakers were registered, as in [`Task::leaves`].
     pub leaves: Vec<Leaf>,
@@ -102,10 +103,10 @@ impl Inventory {
     /// Finds all tasks, and polls those that wait.
     ///
     /// # Errors
-    /// When memory that is there can't be read.
+    /// If mapped memory can't be read.
     pub fn take<I: Image>(image: &I, options: Options) -> Result<Self, Unreadable> {
         thread::scope(|scope| {
-            // It reads all constants, and nothing else waits for what they say.
+            // This reads all constants, and nothing else needs the result.
             let versions = scope.spawn(|| version::versions(image));
             let mut inventory = Self::without_versions(image, options)?;
             inventory.versions = versions
@@ -178,8 +179,9 @@ fn runtimes(image: &impl Image, cells: &[Cell], stacks: &Stacks) -> Vec<Runtime>
     runtimes.collect()
 }
 
-/// The thread that runs each of these, where one does and it is known which. What was left on a stack by earlier
-/// calls may name a task that another thread runs: a thread is inside the poll of one task of a type.
+/// Returns the thread that runs each of these, if one does and it is known which. Leftovers
+/// of earlier calls on a stack may name a task that another thread runs: a thread is inside
+/// the poll of only one task of a type.
 fn runners(image: &impl Image, cells: &[Cell], stacks: &Stacks) -> Vec<Option<Tid>> {
     let mut candidates: Vec<Vec<Tid>> = cells
         .iter()
@@ -259,11 +261,11 @@ fn task(cell: &Cell, runner: Option<Tid>, boxed: Option<Boxed>) -> Task {
     }
 }
 
-/// What a future consists of that looks like a box of a trait object.
+/// The parts of a future that looks like a box of a trait object.
 struct Boxed {
-    /// The function that polls what is inside.
+    /// The function that polls the content.
     poll: u64,
-    /// What is inside.
+    /// Where the content is.
     future: Range<u64>,
 }
 
@@ -272,7 +274,7 @@ fn boxed(words: &mut Words<'_, impl Image>, places: &Places, cell: &Cell) -> Opt
     if stage == 0 {
         return None;
     }
-    // The first word of the stage may tell what it holds.
+    // The first word of the stage may say what the stage holds.
     [stage + 8, stage].into_iter().find_map(|at| {
         let [data, vtable] = [words.at(at)?, words.at(at + 8)?];
         if !places.own.contains(data) {
@@ -286,7 +288,7 @@ fn boxed(words: &mut Words<'_, impl Image>, places: &Places, cell: &Cell) -> Opt
     })
 }
 
-/// The part of a cell between its number and its trailer; empty where these are not known.
+/// Returns the part of a cell between its number and its trailer; empty if these are not known.
 pub(crate) fn future(cell: &Cell) -> Range<u64> {
     let Cell { candidate, .. } = cell;
     let (header, vtable) = (candidate.header, candidate.vtable);

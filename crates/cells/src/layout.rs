@@ -1,39 +1,42 @@
-//! All that is relied on of tokio's private memory layout, by version.
+//! Everything that is relied on in tokio's private memory layout, by version.
 //!
-//! From `runtime/task/{core,raw,state,list}.rs` of tokio 1.20 to 1.54, as `version.rs` has them. The header has a
-//! C layout, and the vtable has its functions first and then its offsets, in the order in which they are declared.
-//! What else varies with features and compilers, the place of the links in a trailer, is learned from
-//! the cells themselves.
+//! Taken from `runtime/task/{core,raw,state,list}.rs` of tokio 1.20 to 1.54, the range in
+//! `version.rs`. The header has a C layout. The vtable has its functions first and then its
+//! offsets, in declaration order. The place of the links in a trailer varies with features
+//! and compilers, and is learned from the cells themselves.
 
-/// A form that cells had in some versions of tokio.
+/// The form of cells in some versions of tokio.
 #[derive(Debug)]
 pub(crate) struct Layout {
-    /// Offsets in the header: the next task in a queue,
+    /// The offset in the header of the next task in a queue.
     pub(crate) queue_next: u64,
-    /// the vtable for the type of future and scheduler,
+    /// The offset in the header of the vtable for the type of future and scheduler.
     pub(crate) vtable: u64,
-    /// the number of the list that owns the task; 0 for a closure on a blocking pool.
+    /// The offset in the header of the number of the list that owns the task; the number is 0
+    /// for a closure on a blocking pool.
     pub(crate) owner: u64,
-    /// How many functions a vtable has, the last of which shuts a task down,
+    /// The number of functions in a vtable; the last one shuts a task down.
     pub(crate) functions: usize,
-    /// and which of them takes a task's output, or registers the waker of who awaits it.
+    /// The index of the function that takes a task's output, or
+    /// registers the waker of whoever awaits it.
     pub(crate) join: usize,
-    /// Which offsets follow them.
+    /// The offsets that follow the functions.
     pub(crate) offsets: Offsets,
 }
 
-/// The offsets that a vtable has behind its functions.
+/// The offsets that a vtable has after its functions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Offsets {
-    /// None: the links to the neighbours in the owner's list are in the header, right behind the state.
+    /// None: the links to the neighbours in the owner's list are in
+    /// the header, right after the state.
     None,
-    /// That of the trailer, which has the links.
+    /// The offset of the trailer, which has the links.
     Trailer,
-    /// Those of the trailer, the scheduler and the number, which the future follows.
+    /// The offsets of the trailer, the scheduler and the number; the future follows the number.
     All,
 }
 
-/// The newest first.
+/// All layouts, newest first.
 pub(crate) static LAYOUTS: [Layout; 3] = [
     // 1.23 and later.
     Layout {
@@ -64,25 +67,26 @@ pub(crate) static LAYOUTS: [Layout; 3] = [
     },
 ];
 
-/// The state is the first word of the header.
+/// The offset of the state, the first word of the header.
 pub(crate) const STATE: u64 = 0;
-/// Where the links are in a header that has them: to the previous cell; that to the next one follows.
+/// The offset of the links in a header that has them: to the previous cell, then to the next.
 pub(crate) const HEADER_LINKS: u64 = 8;
-/// What a trailer is searched for the links in, in bytes.
+/// How much of a trailer is searched for the links, in bytes.
 pub(crate) const TRAILER: u64 = 64;
-/// The least that a header takes.
+/// The smallest size of a header.
 pub(crate) const SMALLEST_HEADER: u64 = 32;
-/// The most between the scheduler and the number: a blocking pool's scheduler has hooks.
+/// The most bytes between the scheduler and the number: a blocking pool's scheduler has hooks.
 pub(crate) const LARGEST_SCHEDULER: u64 = 256;
-/// No offset in a cell is larger.
+/// Offsets in a cell are smaller than this.
 pub(crate) const LARGEST_CELL: u64 = 1 << 24;
-/// The numbers of owners and tasks are counted up from 1.
+/// Numbers of owners and tasks, which count up from 1, are smaller than this.
 pub(crate) const LARGEST_NUMBER: u64 = 1 << 48;
 
-/// The words of a waker's vtable, which is of the standard library: clone, wake, wake by reference, drop.
+/// The number of words in a waker's vtable, which is the
+/// standard library's: clone, wake, wake by reference, drop.
 pub(crate) const WAKER_WORDS: u64 = 4;
 
-/// The first word of a cell.
+/// The first word of a cell: its state.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct State(pub(crate) u64);
 
@@ -93,11 +97,11 @@ impl State {
     const JOIN_INTEREST: u64 = 1 << 3;
     const CANCELLED: u64 = 1 << 5;
     const REFERENCE: u64 = 1 << 6;
-    /// More than anybody has. What allocators leave in freed memory, pointers and scrambled pointers,
-    /// counts more.
+    /// More references than any cell has. What allocators leave in freed memory, pointers and
+    /// scrambled pointers, reads as a larger count.
     const MOST_REFERENCES: u64 = 1 << 24;
 
-    /// Whether a cell that is there can be in this state.
+    /// Whether a real cell can be in this state.
     pub(crate) const fn is_possible(self) -> bool {
         let ends = self.is_running() && self.is_complete();
         !ends && self.references() > 0 && self.references() < Self::MOST_REFERENCES
@@ -125,25 +129,26 @@ impl State {
         self.0 & Self::JOIN_INTEREST != 0
     }
 
-    /// How many wakers and abort handles there can be at most: a task that idles has one reference of the
-    /// list that owns it, one of whoever joins it, and theirs.
+    /// Returns the most wakers and abort handles that there can be: the other references to an
+    /// idle task are those of the list that owns it and of its `JoinHandle`.
     pub(crate) const fn wakers(self) -> u64 {
         let joined = if self.has_join_handle() { 1 } else { 0 };
         self.references().saturating_sub(1 + joined)
     }
 
-    /// The same with one more reference.
+    /// Returns the state with one more reference.
     pub(crate) const fn with_one_more(self) -> Self {
         Self(self.0.wrapping_add(Self::REFERENCE))
     }
 
-    /// What a runtime finds that shuts down, even of a task that is polled; who drops references of it does not
-    /// free it.
+    /// Returns the state that a runtime finds on shutdown, even of a task that is being polled.
+    /// The added references keep the cell from being freed.
     pub(crate) const fn kept(self) -> Self {
         Self((self.0 & !Self::RUNNING) + 4 * Self::REFERENCE)
     }
 
-    /// What a worker finds that takes the task out of its queue. The reference more outlives the poll.
+    /// Returns the state that a worker finds when it takes the task out of its queue. One of
+    /// the two added references outlives the poll.
     pub(crate) const fn queued(self) -> Self {
         Self((self.0 & !Self::CANCELLED | Self::NOTIFIED) + 2 * Self::REFERENCE)
     }
@@ -164,7 +169,8 @@ mod tests {
 
     #[test]
     fn what_allocators_leave_is_no_state() {
-        // Freed; a pointer into a heap; one that glibc has scrambled; both ends of a poll at once.
+        // A freed cell; a pointer into a heap; one that glibc has
+        // scrambled; both running and complete.
         for word in [0x3f, 0x5555_5577_2310, 0x7fff_f7e2_3ce0 >> 12, 3 << 6 | 3] {
             assert!(!State(word).is_possible(), "{word:#x}");
         }

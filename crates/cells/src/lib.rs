@@ -1,8 +1,8 @@
-//! tokio's tasks in the memory of a process: a core file, or a process that stands still.
+//! Finds tokio's tasks in the memory of a process: a core file, or a stopped process.
 //!
-//! Nothing of the process is run. Its tasks are found by the structure of what tokio keeps of each, a
-//! *cell*, and each task that waits is polled in an interpreter, over memory in which what a poll writes
-//! is dropped afterwards. The calls that a poll makes on its way to where it waits are its await tree.
+//! The process itself runs nothing. Tasks are found by the structure of their *cells*, tokio's
+//! allocations for them, and each waiting task is polled in an interpreter, which drops whatever a
+//! poll writes. The calls that a poll makes on the way to where it waits are the task's await tree.
 //!
 //! ```no_run
 //! use rtops_cells::{Options, Inventory};
@@ -16,14 +16,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What it rests on
+//! # What it relies on
 //!
-//! `layout.rs` has all that is relied on of tokio's private memory layout, in one table for the
-//! versions from 1.20 on. Several copies of tokio in one program are told apart by their wakers. What
-//! is left of a task that has ended is not taken for one: `discover.rs` says by what.
+//! `layout.rs` lists everything that this crate relies on in tokio's private memory layout, in
+//! one table for versions 1.20 and later. Several copies of tokio in one program are told apart
+//! by their wakers. Leftovers of ended tasks are not mistaken for tasks; `discover.rs` says how.
 //!
-//! An instruction that is interpreted wrongly would show a wrong line. `rtops-differential` runs the same
-//! polls on the processor, and compares all registers before each instruction.
+//! A wrongly interpreted instruction would show a wrong line. `rtops-differential` runs the
+//! same polls on the processor and compares all registers before each instruction.
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
@@ -70,49 +70,52 @@ pub use crate::{
 pub struct Task {
     /// The address of its cell.
     pub cell: u64,
-    /// Which copy of tokio in the program it belongs to, from 0.
+    /// The copy of tokio in the program that it belongs to, from 0.
     pub copy: u32,
-    /// tokio's number of it; versions before 1.23 keep it where it can't be found.
+    /// tokio's number of it; `None` for versions before 1.23, which
+    /// keep it where it can't be found.
     pub number: Option<u64>,
-    /// The number of the list that owns it: one for each runtime and each `LocalSet`; 0 for a closure
-    /// on a blocking pool.
+    /// The number of the list that owns it: one for each runtime and each `LocalSet`; 0 for a
+    /// closure on a blocking pool.
     pub owner: u64,
-    /// The address of the function that polls it, which is made for the type of its future.
+    /// The address of the function that polls it, which is specific to the type of its future.
     pub poll: u64,
-    /// Where its future looks like a box: the address of the function that polls what is inside. It is
-    /// one only if its type says so.
+    /// The address of the function that polls the content, if its future looks like a box. Only
+    /// the type of the future can say whether it is one.
     pub boxed_poll: Option<u64>,
-    /// Where its future lies; of one that looks like a box, what is inside. Empty where that is not known.
+    /// Where its future is, or the content of a future that looks like a box. Empty if unknown.
     pub future: Range<u64>,
     /// What it was doing.
     pub state: State,
-    /// How many references there are to its cell.
+    /// The number of references to its cell.
     pub references: u64,
-    /// How many wakers and abort handles there can be at most. An idle task without any can never be woken.
+    /// The most wakers and abort handles that there can be. An idle
+    /// task without any can never be woken.
     pub wakers: u64,
     /// Whether there is a `JoinHandle`.
     pub has_join_handle: bool,
-    /// Where its poll registered wakers, sorted: the same as often as one was registered there.
+    /// Where its poll registered wakers, sorted; a place is
+    /// repeated for each waker registered there.
     pub leaves: Vec<Leaf>,
-    /// With what its poll called the function that [`Options::noted`] names.
+    /// The arguments with which its poll called the function that [`Options::noted`] names.
     pub noted: Vec<u64>,
-    /// Where its poll wakes it once more instead of waiting, by position in [`Inventory::leaves`]; only of one that
-    /// was woken, or inside a poll, as it may wait otherwise.
+    /// Where its poll wakes it again instead of waiting, by position in [`Inventory::leaves`].
+    /// Only for a task that was woken or inside a poll: any other may be waiting.
     pub wakes_itself: Option<u32>,
-    /// What ran of its poll, by position in [`Inventory::traces`].
+    /// What its poll ran, by position in [`Inventory::traces`].
     pub trace: Option<u32>,
-    /// Why its poll does not tell where it waits, or that it waits no longer.
+    /// Why its poll does not show where it waits, or that it no longer waits.
     pub unresolved: Option<Unresolved>,
 }
 
 /// A runtime of tokio's, or a `LocalSet`, that has tasks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Runtime {
-    /// Which copy of tokio in the program it belongs to, as in [`Task::copy`].
+    /// The copy of tokio in the program that it belongs to, as in [`Task::copy`].
     pub copy: u32,
     /// The number of the list that owns its tasks, as in [`Task::owner`].
     pub owner: u64,
-    /// The threads that refer to its scheduler: its workers are among them.
+    /// The threads that refer to its scheduler, its workers among them.
     pub threads: Vec<Tid>,
 }
 
@@ -127,17 +130,17 @@ pub struct Leaf {
     pub note: Option<u64>,
 }
 
-/// What ran of a poll.
+/// What a poll ran.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Trace {
     /// Whether all of the poll ran.
     pub is_whole: bool,
-    /// In which order the instructions are: of a poll that came to where its task waits, in which they last
-    /// ran; else in which they first did.
+    /// The order of the instructions: by their last run for a poll that reached the point where
+    /// its task waits, else by their first run.
     pub order: VisitOrder,
     /// The calls that were made, in order. The first is the poll itself.
     pub calls: Vec<Call>,
-    /// The instructions that ran, each once a call.
+    /// The instructions that ran, each once per call.
     pub visits: Vec<Visit>,
 }
 
@@ -146,23 +149,23 @@ pub struct Trace {
 pub enum State {
     /// It waited to be woken.
     Idle,
-    /// It was woken, or is new, and waited for its turn.
+    /// It had been woken, or was new, and waited for its turn.
     Woken,
     /// It was inside a poll, on this thread if that is known.
     Running {
-        /// As the image numbers it.
+        /// The thread's id in the image.
         tid: Option<Tid>,
     },
     /// It is a closure that waits for a thread of its blocking pool.
     Queued,
     /// It is a closure that runs on a blocking pool, on this thread if that is known.
     Blocking {
-        /// As the image numbers it.
+        /// The thread's id in the image.
         tid: Option<Tid>,
     },
 }
 
-/// Why the poll of a task does not tell where it waits.
+/// Why the poll of a task does not show where the task waits.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Unresolved {
     /// It waits for a lock that a thread held.
@@ -175,16 +178,16 @@ pub enum Unresolved {
     Exit,
     /// It panicked.
     Panic,
-    /// It repeated a system call that nothing answers.
+    /// It kept repeating a system call that gets no answer.
     SystemCall,
-    /// It came to an instruction that the interpreter does not know.
+    /// It reached an instruction that the interpreter does not know.
     UnknownInstruction,
-    /// It completed the future: the task waits no longer.
+    /// It completed the future: the task no longer waits.
     Ready,
     /// The time was up before its turn.
     NoTime,
     /// It is not known which thread runs it.
     NoThread,
-    /// A part of it runs on another stack, as on a coroutine.
+    /// Part of it runs on another stack, such as a coroutine's.
     OtherStack,
 }

@@ -1,15 +1,15 @@
-//! A word in memory by which somebody knows whose that memory is.
+//! Finds the word in memory that marks whose memory it is.
 
 use std::{collections::HashSet, ops::Range};
 
 use rtops_image::Image;
 
-/// How much is read at a time, and how much is looked at in all.
+/// How much is read at a time, and how much is searched in all.
 const CHUNK: u64 = 4 << 10;
 const MOST: u64 = 1 << 20;
 
-/// The first of these words that lies in a part of memory, which ends where it can't be read, and after a
-/// megabyte.
+/// Returns the first of these words in a part of memory. The search ends where memory can't
+/// be read, and after a megabyte.
 #[must_use]
 pub fn first_word(image: &impl Image, part: Range<u64>, words: &HashSet<u64>) -> Option<u64> {
     let end = part.end.min(part.start.saturating_add(MOST));

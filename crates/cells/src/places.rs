@@ -1,36 +1,37 @@
-//! Which addresses are code, constants, memory that the process writes, or stacks.
+//! Classifies addresses as code, constants, memory that the process writes, or stacks.
 
 use std::ops::Range;
 
 use rtops_image::{Access, Backing, Contents, Image, Region};
 
-/// A thread's stack is taken for one up to this size; a stack pointer into something larger is into a
-/// heap, where other things lie, too.
+/// The largest region that is taken for a thread's stack. A stack pointer into a larger one
+/// points into a heap, which holds other things too.
 const LARGEST_STACK: u64 = 256 << 20;
-/// How far below its stack pointer a function may have what it still uses.
+/// How far below its stack pointer a function may still use memory, in bytes.
 const RED_ZONE: u64 = 128;
 
-/// Ranges of addresses, sorted, that neither overlap nor touch.
+/// Sorted ranges of addresses that neither overlap nor touch.
 #[derive(Clone, Debug)]
 pub(crate) struct Ranges {
     all: Vec<Range<u64>>,
-    /// A bit for each piece of the address space that may have one of them. Most words of memory that are
-    /// looked up are none of these addresses.
+    /// One bit for each piece of the address space that may hold part of a range. Most words of
+    /// memory that are looked up are in none.
     pieces: [u64; PIECES / 64],
 }
 
-/// As long a piece is, and so many have bits of their own; then they begin anew.
+/// The size of a piece, and the number of pieces with a bit of
+/// their own; further pieces reuse the bits.
 const PIECE: u64 = 1 << 20;
 const PIECES: usize = 4096;
 
-/// Which word has the bit for the piece that an address is in, and which it is.
+/// Returns the index of the word with the bit for the piece that contains an address, and that bit.
 const fn bit(address: u64) -> (usize, u64) {
     let piece = (address / PIECE) as usize % PIECES;
     (piece / 64, 1 << (piece % 64))
 }
 
 impl Ranges {
-    /// Of regions in the order of their addresses.
+    /// Takes regions in the order of their addresses.
     fn of<'a>(regions: impl Iterator<Item = &'a Region>) -> Self {
         regions.map(|region| region.range.clone()).collect()
     }
@@ -39,7 +40,7 @@ impl Ranges {
         self.has_all(address, 1)
     }
 
-    /// Whether all of so many bytes are in one of them.
+    /// Whether all `length` bytes from `address` on are in one range.
     #[inline]
     pub(crate) fn has_all(&self, address: u64, length: u64) -> bool {
         let (word, bit) = bit(address);
@@ -55,7 +56,7 @@ impl Ranges {
 }
 
 impl FromIterator<Range<u64>> for Ranges {
-    /// Of ranges in the order of their addresses.
+    /// Takes ranges in the order of their addresses.
     fn from_iter<I: IntoIterator<Item = Range<u64>>>(all: I) -> Self {
         let mut ranges: Vec<Range<u64>> = Vec::new();
         for range in all {
@@ -66,7 +67,7 @@ impl FromIterator<Range<u64>> for Ranges {
         }
         let mut pieces = [0; PIECES / 64];
         for range in ranges.iter().filter(|range| !range.is_empty()) {
-            // Of one that has all bits, each is set once.
+            // A range that covers all bits sets each of them once.
             let last = range.end - 1;
             let first = range.start.max(last.saturating_sub(PIECE * PIECES as u64));
             for address in (first..last).step_by(PIECE as usize).chain([last]) {
@@ -83,24 +84,25 @@ impl FromIterator<Range<u64>> for Ranges {
     }
 }
 
-/// Whether nothing may be done with a region, and nobody has put anything there: the C library reserves
-/// memory for its heaps like that.
+/// Whether a region allows no access and nobody has put anything there: the C library
+/// reserves memory for its heaps like that.
 pub(crate) fn is_reserved(region: &Region) -> bool {
     region.access == Access::default() && region.backing == Backing::Anonymous
 }
 
-/// What lies where, as far as it matters to find tasks.
+/// What is where in memory, as far as finding tasks needs it.
 #[derive(Debug)]
 pub(crate) struct Places {
-    /// Of files, and executable.
+    /// Executable, and backed by a file.
     pub(crate) code: Ranges,
-    /// Of files, and readable: vtables are there, in programs at a fixed address among the code.
+    /// Readable, and backed by a file. Vtables are there, among the
+    /// code in programs at a fixed address.
     pub(crate) constants: Ranges,
-    /// Private, writable and known: tasks are there.
+    /// Private, writable and known. Tasks are there.
     pub(crate) own: Ranges,
     /// The stacks of threads.
     pub(crate) stacks: Ranges,
-    /// What is left on them of calls that have returned.
+    /// The parts of stacks that only hold leftovers of calls that have returned.
     pub(crate) dead: Ranges,
 }
 
@@ -115,7 +117,7 @@ impl Places {
             .map(|thread| thread.registers.rsp)
             .collect();
         pointers.sort_unstable();
-        // The lowest stack pointer into a region of its own.
+        // The lowest stack pointer into a region that may be a stack.
         let stack_pointer = |region: &Region| {
             let from = pointers.partition_point(|pointer| *pointer < region.range.start);
             let lowest = pointers.get(from).copied();
@@ -150,7 +152,7 @@ impl Places {
         }
     }
 
-    /// Whether so many words are constants, rightly aligned.
+    /// Whether an address is aligned and `words` words from there on are constants.
     #[inline]
     pub(crate) fn has_constants(&self, address: u64, words: u64) -> bool {
         address.is_multiple_of(8) && self.constants.has_all(address, 8 * words)

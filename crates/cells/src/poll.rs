@@ -1,4 +1,4 @@
-//! A poll of a task on a machine.
+//! Polls tasks on a machine.
 
 mod awaited;
 mod drops;
@@ -27,48 +27,49 @@ use crate::{
     vtable::WakerVtable,
 };
 
-/// Where polls have their stack. No kernel places a mapping of its own accord there: it is far from both
-/// ends of the half of the address space that programs have.
+/// Where the stack of polls is. No kernel places a mapping there on its own: it is far from
+/// both ends of the half of the address space that programs have.
 const STACK: std::ops::Range<u64> = 0x1000_0000_0000..0x1000_0020_0000;
 /// Where the doubles of wakers' vtables are.
 const DOUBLES: u64 = 0x1000_1000_0000;
 /// Where a poll returns to.
 const RETURN: u64 = 0x1000_2000_0000;
-/// Where memory is that polls ask for, and what lies between two pieces of it.
+/// Where the memory that polls ask for is, and the gap between two pieces of it.
 const MAPPED: u64 = 0x1100_0000_0000;
 const GAP: u64 = 1 << 20;
 /// The most memory that a poll may ask for.
 const MOST_MAPPED: u64 = 1 << 30;
-/// The most instructions of one poll.
+/// The most instructions that one poll may run.
 const BUDGET: u64 = 400_000;
-/// The most instructions of a thread that goes on: its loop may do more than one poll.
+/// The most instructions that a resumed thread may run: its loop may do more than one poll.
 const BUDGET_RESUMED: u64 = 1_000_000;
 
-/// What polls have in common.
+/// What all polls share.
 #[derive(Debug)]
 pub(crate) struct Setup {
-    /// The vtables of the wakers of each copy of tokio, with their addresses.
+    /// The vtables of tokio's wakers, for each copy of tokio, with their addresses.
     pub(crate) wakers: Vec<(u64, WakerVtable)>,
-    /// Those of other executors' wakers.
+    /// The vtables of other executors' wakers, with their addresses.
     pub(crate) inner: Vec<(u64, WakerVtable)>,
     pub(crate) vdso: HashMap<u64, Vdso>,
     /// Where panics begin.
     pub(crate) panics: Vec<u64>,
-    /// Where polls of tasks begin.
+    /// The functions that poll tasks.
     pub(crate) tasks: HashSet<u64>,
-    /// Where the functions begin that are called for a task's output.
+    /// The functions that are called for a task's output.
     pub(crate) joins: HashSet<u64>,
-    /// What the code that is polled says of whom it polls.
+    /// How code that polls others inside its own poll says whom it polls.
     pub(crate) noted: Option<Noted>,
 }
 
 impl Setup {
-    /// All vtables of wakers, with their addresses.
+    /// Returns all vtables of wakers, with their addresses.
     fn all_wakers(&self) -> impl Iterator<Item = &(u64, WakerVtable)> {
         self.wakers.iter().chain(&self.inner)
     }
 
-    /// The addresses of all vtables of wakers, sorted, and where the first of their doubles is.
+    /// Returns the addresses of all vtables of wakers, sorted, each
+    /// with the address of its first double.
     pub(crate) fn doubles(&self) -> Vec<(u64, u64)> {
         let addresses = self.all_wakers().map(|(address, _)| *address);
         let doubles = addresses.zip((DOUBLES..).step_by((DOUBLES_EACH * VTABLE_BYTES) as usize));
@@ -105,50 +106,50 @@ pub struct Poller<'a, M> {
     polls: &'a Polls<'a>,
     setup: &'a Setup,
     breakpoints: Breakpoints,
-    /// Where the next piece of memory goes,
+    /// Where the next piece of memory goes.
     next_map: u64,
-    /// and where it goes after a revert.
+    /// Where the next piece of memory goes after a revert.
     committed_map: u64,
-    /// Whether a run is over once its thread waits in the kernel.
+    /// Whether a run ends when its thread is about to wait in the kernel.
     ends_in_a_park: bool,
     /// Where a run is over besides.
     ends: Vec<u64>,
     /// The task that is polled, and whether it has woken itself.
     polled: u64,
     pub(crate) has_woken_itself: bool,
-    /// Whether it would have gone on for longer than is looked at.
+    /// Whether it would have gone on beyond the limits.
     pub(crate) is_cut: bool,
-    /// How many instructions there may be of further polls.
+    /// How many instructions are left for further polls.
     left_for_rounds: u64,
-    /// Whether a future is dropped, and the tasks that this has woken.
+    /// Whether a future is being dropped, and the tasks that this has woken.
     is_dropping: bool,
     woken: Vec<u64>,
     pub(crate) recorder: Recorder,
-    /// What made a poll be given up for want of an instruction.
+    /// How many polls were given up for each unknown instruction, by mnemonic.
     pub(crate) unknown: HashMap<String, usize>,
 }
 
-/// What came of a poll.
+/// The result of a poll.
 #[derive(Clone, Copy, Debug)]
 pub struct Polled<'a> {
-    /// Why it does not tell where the task waits; `None` if the future waits.
+    /// Why it does not show where the task waits; `None` if the future waits.
     pub unresolved: Option<Unresolved>,
-    /// The instructions that ran, with the stack pointers before them.
+    /// The instructions that ran, each with the stack pointer before it.
     pub steps: &'a [Step],
     /// Where wakers were registered.
     pub leaves: &'a [Registered],
 }
 
 impl<'a, M: Machine> Poller<'a, M> {
-    /// Prepares a machine that has the memory of the image, in which executors inside of tasks poll all that they
-    /// have.
+    /// Prepares a machine that has the memory of the image, and wakes the executors inside
+    /// tasks, so that they poll all their children.
     pub(crate) fn new(machine: M, polls: &'a Polls<'a>) -> Self {
         let mut poller = Self::as_it_is(machine, polls);
         poller.wake(&polls.inner, polls.any_thread);
         poller
     }
 
-    /// The same in memory in which nobody was woken.
+    /// Prepares a machine in whose memory nothing is woken.
     pub(crate) fn as_it_is(mut machine: M, polls: &'a Polls<'a>) -> Self {
         let setup = &polls.setup;
         let doubles: HashMap<u64, u64> = setup.doubles().into_iter().collect();
@@ -163,7 +164,7 @@ impl<'a, M: Machine> Poller<'a, M> {
             let words = waker.words();
             let words = words.iter().cycle().zip((first..).step_by(8));
             for (word, at) in words.take(words_each) {
-                // It was mapped just now; if it is not there, no leaf shows itself.
+                // This was mapped above; if it is missing, no leaf shows itself.
                 let _missing = machine.write(at, &word.to_le_bytes());
             }
         }
@@ -197,21 +198,21 @@ impl<'a, M: Machine> Poller<'a, M> {
         }
     }
 
-    /// The machine, as it is between two polls.
+    /// Returns the machine, as it is between two polls.
     pub fn machine(&mut self) -> &mut M {
         &mut self.machine
     }
 
-    /// Polls the task at this position of [`Inventory::tasks`](crate::Inventory::tasks) as a worker would that takes
-    /// it out of its queue, and forgets what that wrote. `None` if there is no such task.
+    /// Polls the task at this position of [`Inventory::tasks`](crate::Inventory::tasks) like a worker
+    /// that takes it out of its queue, and drops what that wrote. `None` if there is no such task.
     pub fn poll(&mut self, index: usize) -> Option<Polled<'_>> {
         let cell = self.polls.cells.get(index)?;
         let ended = self.poll_cell(cell, self.polls.thread(cell));
         Some(self.polled(&ended))
     }
 
-    /// Lets a thread that waits in the kernel go on until it waits again, as if something had woken it, and
-    /// forgets what that wrote.
+    /// Resumes a thread that waits in the kernel, as if something had woken it, until it waits
+    /// again, and drops what that wrote.
     pub fn resume(&mut self, thread: &Thread) -> Polled<'_> {
         let ended = self.resume_thread(thread);
         self.polled(&ended)
@@ -225,8 +226,8 @@ impl<'a, M: Machine> Poller<'a, M> {
         }
     }
 
-    /// Lets a parked thread go on. Tasks that it would run are left out: what is wanted is the future that
-    /// it polls itself. The recorder has what ran.
+    /// Resumes a parked thread. Tasks that it would run are skipped: only the future that it
+    /// polls itself is of interest. The recorder has what ran.
     pub(crate) fn resume_thread(&mut self, thread: &Thread) -> Ended {
         self.recorder.clear();
         let ended = self.go_on(thread, BUDGET_RESUMED, &[]);
@@ -276,7 +277,7 @@ impl<'a, M: Machine> Poller<'a, M> {
         self.call_within(BUDGET, function, argument, thread)
     }
 
-    /// The same with at most so many instructions.
+    /// Calls a function with one argument, for at most `budget` instructions.
     fn call_within(
         &mut self,
         budget: u64,
@@ -337,8 +338,8 @@ impl<'a, M: Machine> Poller<'a, M> {
         }
     }
 
-    /// At a function of which is noted for whom it was called, or one that is not run. Those that wake tasks
-    /// are among the latter: whom a poll wakes makes no difference, but for the task itself.
+    /// Handles a breakpoint: records for whom a function was called, or skips it. Functions that
+    /// wake tasks are skipped: whom a poll wakes makes no difference, except for the task itself.
     fn at_breakpoint(&mut self, at: u64) -> Result<(), Unresolved> {
         let woken = general(self.machine.registers(), Registers::RDI);
         if self.setup.joins.contains(&at) {
@@ -448,7 +449,7 @@ impl<'a, M: Machine> Poller<'a, M> {
         Ok(())
     }
 
-    /// New memory, which lasts until the next revert.
+    /// Maps new memory, which lasts until the next revert.
     fn map(&mut self, length: u64) -> i64 {
         let length = length.checked_next_multiple_of(PAGE_SIZE as u64);
         let end = length.and_then(|length| self.next_map.checked_add(length));
@@ -461,7 +462,7 @@ impl<'a, M: Machine> Poller<'a, M> {
         i64::try_from(start).unwrap_or(0)
     }
 
-    /// Memory for what an allocator has reserved and never used.
+    /// Maps memory that an allocator has reserved and never used.
     fn use_reserved(&mut self, at: u64, length: u64) {
         let page = PAGE_SIZE as u64;
         let Some(end) = at.checked_add(length) else {
@@ -475,14 +476,14 @@ impl<'a, M: Machine> Poller<'a, M> {
         while next < end {
             match image.region_of(next) {
                 Some(region) if is_reserved(region) => next = region.range.end,
-                // Its bytes are what they are.
+                // Any other memory keeps its bytes.
                 _ => return,
             }
         }
         self.machine.map(at..end, Access::READ_WRITE);
     }
 
-    /// Writes where a caller wants it, if it does.
+    /// Writes to the address that a caller passed, unless it is 0.
     fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), Unresolved> {
         if at == 0 {
             return Ok(());
@@ -504,7 +505,7 @@ impl<M> fmt::Debug for Poller<'_, M> {
     }
 }
 
-/// The registers of a thread behind the system call that it is in, which has returned 0.
+/// Returns the registers of a thread after its system call, which has returned 0.
 fn registers(thread: &Thread) -> Registers {
     let from = &thread.registers;
     let general = [
@@ -540,7 +541,7 @@ fn set(registers: &mut Registers, number: usize, value: u64) {
     }
 }
 
-/// A system call that is made again and again from the same place.
+/// A system call that is repeated from the same place.
 #[derive(Default)]
 struct Repeats {
     call: (u64, u64),

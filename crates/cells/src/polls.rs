@@ -1,4 +1,4 @@
-//! Polls of all tasks that wait, by several workers.
+//! Polls all tasks that wait, with several workers.
 
 mod found;
 mod worker;
@@ -34,19 +34,19 @@ use crate::{
     vtable::{Vtables, WakerVtable},
 };
 
-/// The most wakers of executors inside of tasks that are called.
+/// The most wakers of executors inside tasks that are called.
 const MOST_WAKERS: usize = 20_000;
-/// With how much data of one vtable it is tried whether it is a waker's.
+/// How many data pointers are tried with a vtable to find out whether it is a waker's.
 const MOST_TRIES: u32 = 4;
-/// The most threads that go on to the ends of their polls.
+/// The most threads that are resumed to finish their polls.
 const MOST_COMPUTING: usize = 64;
-/// For how many tasks it is worth to have one worker more.
+/// For how many tasks one more worker is worthwhile.
 const WORTH_A_WORKER: usize = 64;
 
-/// All that it takes to poll the tasks of an image, one by one, on any [`Machine`].
+/// Everything needed to poll the tasks of an image, one by one, on any [`Machine`].
 ///
-/// [`Inventory::take`] does all of it in the interpreter. This is for those who want to follow a poll: each
-/// instruction of it, or on something else than the interpreter.
+/// [`Inventory::take`] does all of that in the interpreter. Use this to follow each
+/// instruction of a poll, or to poll on something other than the interpreter.
 ///
 /// ```no_run
 /// use rtops_cells::Polls;
@@ -67,23 +67,23 @@ pub struct Polls<'a> {
     pub(crate) cells: Vec<Cell>,
     pub(crate) setup: Setup,
     stacks: Ranges,
-    /// Wakers of executors inside of tasks, and of threads inside `block_on`.
+    /// Wakers of executors inside tasks, and of threads inside `block_on`.
     pub(crate) inner: Vec<InnerWaker>,
-    /// Where wakers lie.
+    /// Where wakers are.
     pub(crate) sites: Vec<Site>,
-    /// The thread that a task is polled as, by the list that owns it.
+    /// The thread that a task is polled as, by the list that owns the task.
     threads: HashMap<u64, &'a Thread>,
-    /// The same for others.
+    /// The thread that all other tasks are polled as.
     pub(crate) any_thread: Option<&'a Thread>,
     /// Threads that wait in the kernel for others.
     parked: Vec<&'a Thread>,
-    /// Those that may be inside polls, and compute.
+    /// Threads that may be inside polls, and are in no system call.
     computing: Vec<Computing<'a>>,
 }
 
 /// A thread that may be inside the poll of a task.
 struct Computing<'a> {
-    /// The task, by its position.
+    /// The position of the task.
     index: usize,
     thread: &'a Thread,
     /// Where the poll returns to.
@@ -94,7 +94,7 @@ impl<'a> Polls<'a> {
     /// Finds the tasks of an image.
     ///
     /// # Errors
-    /// When memory that is there can't be read.
+    /// If mapped memory can't be read.
     pub fn of(image: &'a impl Image) -> Result<Self, Unreadable> {
         let places = Places::of(image);
         let stacks = Stacks::of(image);
@@ -110,7 +110,7 @@ impl<'a> Polls<'a> {
         ))
     }
 
-    /// The positions of the tasks that wait, in [`Inventory::tasks`].
+    /// Returns the positions of the tasks that wait, in [`Inventory::tasks`].
     pub fn waiting(&self) -> Vec<usize> {
         let waits = |(_, cell): &(usize, &Cell)| {
             cell.candidate.owner != 0 && !cell.candidate.state.is_running()
@@ -119,12 +119,12 @@ impl<'a> Polls<'a> {
         waiting.map(|(index, _)| index).collect()
     }
 
-    /// The threads that wait in the kernel for others.
+    /// Returns the threads that wait in the kernel for others.
     pub fn parked(&self) -> &[&'a Thread] {
         &self.parked
     }
 
-    /// The memory of the image, as a poll has to find it: where wakers are stored, they are others than the
+    /// Returns the memory of the image as a poll must find it: stored wakers differ from the
     /// one that a poll brings, so that it is registered anew.
     pub fn memory(&self) -> impl Source + use<'a> {
         Pages {
@@ -134,7 +134,7 @@ impl<'a> Polls<'a> {
         }
     }
 
-    /// An interpreter over this memory.
+    /// Returns an interpreter over this memory.
     pub fn interpreter(&self) -> Emulator<'a> {
         Emulator::new(self.memory())
     }
@@ -144,7 +144,7 @@ impl<'a> Polls<'a> {
         Poller::new(machine, self)
     }
 
-    /// The thread that a task is polled as.
+    /// Returns the thread that a task is polled as.
     pub(crate) fn thread(&self, cell: &Cell) -> Option<&'a Thread> {
         let own = self.threads.get(&cell.candidate.owner);
         own.copied().or(self.any_thread)
@@ -213,8 +213,8 @@ impl<'a> Polls<'a> {
         this
     }
 
-    /// Keeps what is a waker of tokio's of those that lie beside pointers to tasks: its clone is one more
-    /// reference to the task. Returns in which order that has its two words.
+    /// Of the vtables next to pointers to tasks, keeps those of tokio's wakers, whose clone is
+    /// one more reference to the task. Returns the order of a waker's two words, if that shows.
     fn retain_tokios(&mut self) -> Option<Order> {
         let mut poller = self.on(self.interpreter());
         let mut known = HashSet::new();
@@ -235,8 +235,8 @@ impl<'a> Polls<'a> {
         order
     }
 
-    /// Keeps what is a waker of those that look like one. Functions that several times were none are not
-    /// called again.
+    /// Of what looks like a waker, keeps what is one. Functions
+    /// that failed several times are not called again.
     fn add_inner(&mut self, mut inner: Vec<InnerWaker>) {
         let mut poller = self.on(self.interpreter());
         let mut refused: HashMap<u64, u32> = HashMap::new();
@@ -261,12 +261,12 @@ impl<'a> Polls<'a> {
         self.inner = inner;
     }
 
-    /// Polls what waits, and adds to the inventory what that shows.
+    /// Polls the tasks that wait, and adds the results to the inventory.
     pub(crate) fn run(&self, options: Options, inventory: &mut Inventory) {
         let waiting = self.waiting();
         for index in &waiting {
             if let Some(task) = inventory.tasks.get_mut(*index) {
-                // Unless an outcome says something else.
+                // Holds unless an outcome replaces it.
                 task.unresolved = Some(Unresolved::NoTime);
             }
         }
@@ -302,7 +302,7 @@ impl fmt::Debug for Polls<'_> {
     }
 }
 
-/// The threads that may be inside polls of tasks, and in no system call.
+/// Returns the threads that may be inside polls of tasks, and are in no system call.
 fn computing<'a>(image: &'a impl Image, cells: &[Cell], stacks: &Stacks) -> Vec<Computing<'a>> {
     let polled = cells.iter().enumerate().filter(|(_, cell)| {
         let candidate = &cell.candidate;
@@ -320,8 +320,9 @@ fn computing<'a>(image: &'a impl Image, cells: &[Cell], stacks: &Stacks) -> Vec<
     computing.take(MOST_COMPUTING).collect()
 }
 
-/// The thread for each owner: one that refers to the scheduler of its tasks, so that a poll finds what it
-/// finds on a worker. Best one that is inside no task, whose budget may be used up, and in a system call.
+/// Returns a thread for each owner: one that refers to the scheduler of its tasks, so that
+/// a poll finds what it would find on a worker. Preferred is one that is in a system call
+/// and inside no task, as a task's budget may be used up.
 fn threads<'a>(image: &'a impl Image, cells: &[Cell], stacks: &Stacks) -> HashMap<u64, &'a Thread> {
     let running = cells
         .iter()

@@ -1,4 +1,4 @@
-//! What ran of a poll, noted while it runs.
+//! Records what a poll runs, while it runs.
 
 use std::{mem, ops::Range};
 
@@ -15,48 +15,48 @@ pub struct Registered {
     pub note: Option<u64>,
 }
 
-/// A call: its instruction, and the stack pointer there.
+/// A call: the address of its instruction, and the stack pointer there.
 type Call = (u64, u64);
 
-/// A call by its place among those that are open.
+/// An open call, and its place among the open calls.
 #[derive(Clone, Copy, Debug)]
 struct Open {
     place: usize,
     call: Call,
 }
 
-/// What ran of a poll.
+/// The record of a poll.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     /// The functions that clone wakers, sorted.
     clones: Vec<u64>,
-    /// All instructions, with the stack pointers before them.
+    /// All instructions, each with the stack pointer before it.
     pub(crate) steps: Vec<Step>,
-    /// Equal for equal steps.
+    /// A hash of the steps.
     pub(crate) hash: u64,
     pub(crate) leaves: Vec<Registered>,
-    /// The call that last asked for the output of a task, and the task's cell.
+    /// The last call that asked for the output of a task, and the task's cell.
     join: Option<(Open, u64)>,
-    /// The last call that notes for whom it was made, and clones wakers for itself.
+    /// The last call that notes for whom it was made; the wakers that it clones are its own.
     noting: Option<Open>,
-    /// With what such calls were made.
+    /// The arguments of such calls.
     pub(crate) noted: Vec<u64>,
-    /// What is to be noted of the next instruction, if that clones a waker.
+    /// The note for the next instruction, if that clones a waker.
     pub(crate) note: Option<u64>,
-    /// The stack where the task that is polled was last woken by its poll, as of a leaf.
+    /// The stack where the poll last woke its own task, in the form of a leaf's.
     wake: Option<Vec<u64>>,
     /// Calls that have not returned.
     open: Vec<Call>,
-    /// How many instructions ran, since ever.
+    /// The number of instructions that ran since this recorder was made.
     pub(crate) count: u64,
-    /// What the last one did: no function begins behind one that leads to the next.
+    /// What the last instruction did: no function begins after one that leads to the next.
     before: Flow,
-    /// Whether what runs is not of interest.
+    /// Whether recording is off.
     pub(crate) is_off: bool,
-    /// The stack that a poll begins on; none for a thread, which has its own.
+    /// The stack that a poll begins on; `None` for a thread, which has its own.
     pub(crate) stack: Option<Range<u64>>,
-    /// Whether it went on on another one, as what is polled on a coroutine does. Which calls led to there, its
-    /// stack pointer does not tell, so that nothing is noted of it.
+    /// Whether the poll moved to another stack, as one on a coroutine does. The stack pointer
+    /// there does not show which calls led to it, so nothing is recorded of it.
     pub(crate) has_left_its_stack: bool,
 }
 
@@ -106,14 +106,14 @@ impl Recorder {
         self.clones.binary_search(&at).is_ok()
     }
 
-    /// At a function that was called for the output of a task.
+    /// Records a call for the output of a task.
     pub(crate) fn joins(&mut self, cell: u64) {
         if !self.is_off {
             self.join = self.innermost().map(|open| (open, cell));
         }
     }
 
-    /// At a function that notes for whom it was called.
+    /// Records a call that notes for whom it was made.
     pub(crate) fn notes(&mut self, whom: u64) {
         if !self.is_off {
             self.noting = self.innermost();
@@ -121,7 +121,7 @@ impl Recorder {
         }
     }
 
-    /// At a function that wakes the task which is polled.
+    /// Records a call that wakes the polled task.
     pub(crate) fn wakes(&mut self, ip: u64, sp: u64) {
         if !self.is_off {
             while self.open.pop_if(|(_, at)| *at <= sp).is_some() {}
@@ -129,12 +129,12 @@ impl Recorder {
         }
     }
 
-    /// Where that was; it is forgotten.
+    /// Takes the stack of the last such call.
     pub(crate) fn take_wake(&mut self) -> Option<Vec<u64>> {
         self.wake.take()
     }
 
-    /// With what functions were called that note for whom, each once.
+    /// Takes the arguments of calls that note for whom they were made, sorted, each once.
     pub(crate) fn take_noted(&mut self) -> Vec<u64> {
         let mut noted = mem::take(&mut self.noted);
         noted.sort_unstable();
@@ -142,9 +142,9 @@ impl Recorder {
         noted
     }
 
-    /// An instruction and the calls that led to it.
+    /// Returns an instruction, and the calls that led to it.
     fn stack_at(&self, ip: u64) -> Vec<u64> {
-        // Return addresses are looked up by the calls before them.
+        // A return address is looked up one byte lower, in its call.
         let calls = self.open.iter().rev().map(|(site, _)| site + 1);
         [ip].into_iter().chain(calls).collect()
     }

@@ -1,4 +1,5 @@
-//! Two passes over all memory that the process writes: what looks like a cell, and what refers to one.
+//! Makes two passes over all memory that the process writes,
+//! for what looks like a cell and for what refers to one.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,36 +17,37 @@ use crate::{
 
 /// More tasks than any process has.
 const MOST_CANDIDATES: usize = 8 << 20;
-/// Nothing is mapped below; most words are smaller.
+/// Nothing is mapped below this; most words of memory are smaller.
 const LOWEST: u64 = 1 << 16;
-/// The most wakers of executors inside of tasks that are kept.
+/// The most wakers of executors inside tasks that are kept.
 const MOST_INNER_WAKERS: usize = 1 << 17;
 /// The most places of wakers that are kept.
 const MOST_SITES: usize = 1 << 20;
 
-/// What looks like a cell by its own words.
+/// Memory that looks like a cell by its own words.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate {
     pub(crate) header: u64,
     pub(crate) state: State,
-    /// The number of the list that owns it, 0 for none.
+    /// The number of the list that owns it; 0 for none.
     pub(crate) owner: u64,
     pub(crate) vtable_address: u64,
     pub(crate) vtable: Vtable,
 }
 
 impl Candidate {
-    /// The address of the scheduler that its task runs on, where its version of tokio tells.
+    /// Reads the address of the scheduler that its task runs on; `None` if its version of tokio
+    /// does not say where that is.
     pub(crate) fn scheduler(&self, image: &impl Image) -> Option<u64> {
         let at = self.header.checked_add(self.vtable.scheduler?)?;
         image.read_u64(at).ok()
     }
 }
 
-/// All that looks like a cell, in the order of the addresses.
+/// Finds everything that looks like a cell, in address order.
 ///
 /// # Errors
-/// When memory that is there can't be read.
+/// If mapped memory can't be read.
 pub(crate) fn candidates<I: Image>(
     image: &I,
     places: &Places,
@@ -82,7 +84,7 @@ fn candidate(
 ) -> Option<Candidate> {
     let state = State(words.at(header + STATE)?);
     let owner = words.at(header + vtable.layout.owner)?;
-    // What allocators leave in freed memory is no header.
+    // This rejects what allocators leave in freed memory.
     let next = words.at(header + vtable.layout.queue_next)?;
     let is_one = state.is_possible() && owner < LARGEST_NUMBER && next.is_multiple_of(8);
     is_one.then_some(Candidate {
@@ -97,20 +99,20 @@ fn candidate(
 /// What refers to cells.
 #[derive(Debug, Default)]
 pub(crate) struct References {
-    /// Cells that stand side by side: what a list begins and what it ends with.
+    /// Pairs of cells with adjacent pointers to them, like the first and the last cell of a list.
     pub(crate) pairs: HashSet<(u64, u64)>,
-    /// Cells that something refers to which is neither a cell nor a stack.
+    /// Cells that something outside the stacks refers to.
     pub(crate) referred: HashSet<u64>,
-    /// How often a cell stands beside the vtable of a waker, by both addresses.
+    /// How often a pointer to a cell is next to the vtable of a waker, by both addresses.
     pub(crate) wakers: HashMap<(u64, u64), u32>,
-    /// All that looks like wakers, in each order: the address of the vtable and the data. What is taken for a
-    /// cell may be something else, which an executor inside of a task leads to.
+    /// Everything that looks like a waker, for each order of its words: the address of the vtable,
+    /// and the data. The data may be taken for a cell, and yet belong to an executor inside a task.
     all_wakers: [HashSet<(u64, u64)>; 2],
-    /// Where what looks like a waker lies.
+    /// Where something looks like a waker.
     pub(crate) sites: Vec<Site>,
 }
 
-/// A place with what looks like a waker.
+/// A place that holds what looks like a waker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Site {
     /// The address of its first word.
@@ -121,10 +123,10 @@ pub(crate) struct Site {
     pub(crate) data: u64,
 }
 
-/// Looks for what refers to the cells at these addresses.
+/// Finds what refers to the cells at these addresses.
 ///
 /// # Errors
-/// When memory that is there can't be read.
+/// If mapped memory can't be read.
 pub(crate) fn references<I: Image>(
     image: &I,
     places: &Places,
@@ -172,7 +174,8 @@ pub(crate) fn references<I: Image>(
     Ok(found)
 }
 
-/// In which order the two words of a waker are: each compiler has its own, and one for all wakers.
+/// The order of the two words of a waker. It depends on the
+/// compiler, and is the same for all wakers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Order {
     VtableFirst,
@@ -199,8 +202,9 @@ impl References {
         }
     }
 
-    /// Those with other vtables, in the order that all wakers have; in either where that is not known. In the
-    /// wrong one, what stands beside a waker would be taken for its data, and called.
+    /// Returns those with other vtables, in the order that all wakers have, or in either if
+    /// that is unknown. In the wrong order, the word next to a waker would be taken for its
+    /// data, and passed to its functions.
     fn others(&self, own: &HashSet<u64>, order: Option<Order>) -> Vec<(u64, u64)> {
         let [first, second] = &self.all_wakers;
         let is_other = |(vtable, _): &&(u64, u64)| !own.contains(vtable);
@@ -225,7 +229,7 @@ struct Word {
     is_waker: bool,
 }
 
-/// Whether this may be what a waker leads to.
+/// Whether a word may be the data of a waker.
 fn is_data(places: &Places, word: u64) -> bool {
     word != 0 && word.is_multiple_of(8) && places.own.contains(word)
 }
@@ -238,7 +242,7 @@ pub(crate) struct InnerWaker {
     pub(crate) data: u64,
 }
 
-/// All that look like wakers, but for those with these vtables.
+/// Returns everything that looks like a waker, except those with the vtables in `own`.
 pub(crate) fn inner_wakers<I: Image>(
     references: &References,
     vtables: &mut Vtables<'_, I>,

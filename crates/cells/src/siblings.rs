@@ -1,8 +1,8 @@
-//! Children of containers that have no waker: they hang together with those that have one.
+//! Finds children of containers that have no waker, by their links to children that have one.
 //!
-//! `FuturesUnordered`, and what is built of it, polls the children that were woken, and no others. A child
-//! that waits without a waker can't be woken by one; but it is a node in the container's list, between
-//! others whose wakers lead to them.
+//! `FuturesUnordered`, and what is built on it, polls only the children that were woken. A
+//! child that waits without a waker can't be woken by one. But it is a node in the
+//! container's list, between others whose wakers lead to them.
 
 use std::{
     cmp::Reverse,
@@ -13,27 +13,27 @@ use rtops_image::Image;
 
 use crate::{places::Places, scan::InnerWaker, words::Words};
 
-/// How far into a node its links are looked for, in bytes.
+/// How far into a node its links are searched for, in bytes.
 const REACH: u64 = 2048;
-/// The counts of references are before a node, and are no more than this.
+/// How far before a node its reference counts are, and the limit of a count.
 const STRONG: u64 = 16;
 const WEAK: u64 = 8;
 const MOST_REFERENCES: u64 = 1 << 20;
 /// How many nodes of a kind the links are learned from.
 const MOST_TEACHERS: usize = 8;
 
-/// Where nodes of a kind have what tells them.
+/// The offsets in nodes of a kind by which these are recognized.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 struct Shape {
-    /// The link to one neighbour,
+    /// The link to one neighbour.
     next: u64,
-    /// and to the other.
+    /// The link to the other.
     previous: u64,
-    /// What all nodes of a container refer to.
+    /// The reference to what all nodes of a container share.
     shared: u64,
 }
 
-/// Wakers for all nodes that the nodes of these wakers lead to, at most so many.
+/// Returns wakers for all nodes that the nodes of these wakers lead to, up to `most`.
 pub(crate) fn siblings(
     image: &impl Image,
     places: &Places,
@@ -70,7 +70,7 @@ struct Nodes<'a, I: Image> {
 }
 
 impl<I: Image> Nodes<'_, I> {
-    /// The shape that most nodes of a kind agree on.
+    /// Returns the shape that most nodes of a kind agree on.
     fn learn(&mut self, wakers: &[&InnerWaker]) -> Option<Shape> {
         let mut votes: HashMap<Shape, usize> = HashMap::new();
         for waker in wakers.iter().take(MOST_TEACHERS) {
@@ -78,7 +78,7 @@ impl<I: Image> Nodes<'_, I> {
                 *votes.entry(shape).or_default() += 1;
             }
         }
-        // Nodes may lie at equal distances: then what is further on is the next one's.
+        // If nodes are at equal distances, a word further on belongs to the next node.
         let best = votes.into_iter().max_by_key(|(shape, votes)| {
             let Shape {
                 next,
@@ -91,7 +91,7 @@ impl<I: Image> Nodes<'_, I> {
         best.map(|(shape, _)| shape)
     }
 
-    /// All shapes in which a node hangs together with a neighbour.
+    /// Returns all shapes in which a node is linked to a neighbour.
     fn shapes(&mut self, node: u64) -> Vec<Shape> {
         let offsets = || (0..REACH).step_by(8);
         let mut shapes = Vec::new();
@@ -123,7 +123,7 @@ impl<I: Image> Nodes<'_, I> {
         shapes
     }
 
-    /// Whether this is a counted object that is there.
+    /// Whether this is a live object with reference counts.
     fn is_counted(&mut self, node: u64) -> bool {
         if !node.is_multiple_of(8) || !self.places.own.contains(node) {
             return false;
@@ -134,15 +134,15 @@ impl<I: Image> Nodes<'_, I> {
         counts.into_iter().all(is_count)
     }
 
-    /// Whether two nodes refer to the same counted object in the same place.
+    /// Whether two nodes refer to the same counted object at the same offset.
     fn share(&mut self, shape: Shape, node: u64, other: u64) -> bool {
         let own = self.words.at(node + shape.shared);
         let is_same = own.is_some() && own == self.words.at(other + shape.shared);
-        // The pointer is to the counts.
+        // The pointer leads to the counts.
         is_same && own.is_some_and(|shared| self.is_counted(shared.wrapping_add(STRONG)))
     }
 
-    /// What the links lead to from these nodes on, without them.
+    /// Follows the links from these nodes, and returns the other nodes.
     fn follow(&mut self, shape: Shape, known: &HashSet<u64>, most: usize) -> Vec<u64> {
         let mut seen = known.clone();
         let mut open: Vec<u64> = known.iter().copied().collect();

@@ -5,25 +5,27 @@ use rtops_image::{Contents, Image};
 
 use crate::{layout::WAKER_WORDS, places::Ranges};
 
-/// How many doubles there are of each vtable: one for wakers in the heap, the others for those on stacks.
+/// The number of doubles of each vtable: one for wakers in the
+/// heap, the others for wakers on stacks.
 pub(crate) const DOUBLES_EACH: u64 = 64;
-/// How long a vtable of wakers is.
+/// The size of a waker's vtable, in bytes.
 pub(crate) const VTABLE_BYTES: u64 = 8 * WAKER_WORDS;
 
-/// The pages of an image. Where wakers are stored, their vtable is another one with the same functions: a
-/// leaf that finds another waker than it has stored clones the new one, and shows itself.
+/// The pages of an image, in which the vtable of each stored waker is replaced with a
+/// double that has the same functions. A leaf that is polled with another waker than it has
+/// stored clones the new one, and thus shows itself.
 ///
-/// A thread inside `block_on` has the waker that it polls with on its stack, where those may be, too, that
-/// its future has stored: there, the double depends on the place, so that they differ.
+/// A thread inside `block_on` keeps the waker that it polls with on its stack, where its future
+/// may have stored wakers, too. There, the double depends on the place, so that they differ.
 pub(crate) struct Pages<'a> {
     pub(crate) image: &'a dyn Image,
-    /// The vtables of wakers, and where the first of their doubles is.
+    /// The addresses of the vtables of wakers, and of the first double of each.
     pub(crate) doubles: Vec<(u64, u64)>,
     pub(crate) stacks: Ranges,
 }
 
 impl Pages<'_> {
-    /// What stands at this address in the place of the vtable whose doubles begin at `first`.
+    /// Returns what replaces, at this address, the vtable whose doubles begin at `first`.
     fn double(&self, first: u64, at: u64) -> u64 {
         let number = match self.stacks.contains(at) {
             true => 1 + at / 8 % (DOUBLES_EACH - 1),

@@ -1,4 +1,4 @@
-//! The stacks of all threads: unwound, and searched for what they hold.
+//! Unwinds the stacks of all threads, and collects what they hold.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -10,16 +10,17 @@ use crate::elf;
 /// How much of a stack is read at first, and at most.
 const FIRST: u64 = 64 << 10;
 const LARGEST: u64 = 8 << 20;
-/// `mov $15, %rax; syscall`, which is all that the code is that signal handlers return to.
+/// `mov $15, %rax; syscall`, the whole code that signal handlers return to.
 const RT_SIGRETURN: [u8; 9] = [0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05];
-/// How much memory that nobody may touch is below a stack.
+/// The most memory below a stack that nobody may touch.
 const LARGEST_GUARD: u64 = 1 << 20;
-/// How many parts of a stack are unwound: a handler's own stack, or as many frames as fit into one part.
+/// The most parts of a stack that are unwound. A part is a handler's own stack, or as many
+/// frames as are unwound at once.
 const MOST_PARTS: usize = 128;
-/// How many frames of a deep stack are kept, from both ends.
+/// How many frames of a deep stack are kept at either end.
 const INNERMOST: usize = 448;
 const OUTERMOST: usize = 64;
-/// How many jumps are followed in a row.
+/// The most jumps that are followed in a row.
 const MOST_JUMPS: usize = 4;
 /// How much code is searched at a time.
 const CODE_PIECE: usize = 1 << 20;
@@ -27,13 +28,13 @@ const CODE_PIECE: usize = 1 << 20;
 /// The stack of a thread.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Stack {
-    /// As the image numbers it.
+    /// The thread's id in the image.
     pub tid: Tid,
     /// The instruction pointer, then return addresses, innermost first.
     pub addresses: Vec<u64>,
-    /// Why it ends.
+    /// Why unwinding ended.
     pub outcome: Outcome,
-    /// Whether frames in its middle are left out: there were too many.
+    /// Whether frames in the middle are left out, because there were too many.
     pub is_abridged: bool,
 }
 
@@ -42,7 +43,7 @@ pub struct Stack {
 pub(crate) struct Stacks {
     /// In the order of the image.
     pub(crate) all: Vec<Stack>,
-    /// The words on the live part of each stack and in the registers.
+    /// The words on the live part of each stack, and in the registers.
     words: Vec<HashSet<u64>>,
     /// Where functions begin.
     functions: Vec<u64>,
@@ -76,12 +77,12 @@ impl Stacks {
         }
     }
 
-    /// Whether any thread has this word where it counts.
+    /// Whether any thread holds this word on the live part of its stack or in a register.
     pub(crate) fn hold(&self, word: u64) -> bool {
         self.words.iter().any(|words| words.contains(&word))
     }
 
-    /// How many threads' stacks hold which words; to choose a thread by.
+    /// Returns the positions of the threads that hold this word, to choose a thread from.
     pub(crate) fn holders(&self, word: u64) -> impl Iterator<Item = usize> {
         let words = self.words.iter().enumerate();
         words
@@ -89,12 +90,13 @@ impl Stacks {
             .map(|(index, _)| index)
     }
 
-    /// The words that the thread at this position has where they count.
+    /// Returns the words that the thread at this position holds.
     pub(crate) fn held_by(&self, index: usize) -> impl Iterator<Item = u64> {
         self.words.get(index).into_iter().flatten().copied()
     }
 
-    /// The threads that may be inside a call of the function that begins at `poll`, with the task at `header`.
+    /// Returns the threads that may be inside a call of the
+    /// function at `poll` with the task at `header`.
     pub(crate) fn runners(&self, image: &impl Image, poll: u64, header: u64) -> Vec<Tid> {
         let poll = jumps_to(image, poll);
         let runs = |index: &usize| {
@@ -103,7 +105,7 @@ impl Stacks {
         };
         let holders: Vec<usize> = self.holders(header).collect();
         let inside: Vec<usize> = holders.iter().copied().filter(runs).collect();
-        // Without unwind tables of the program, no function is known.
+        // Without the program's unwind tables, no function is known.
         let candidates = if inside.is_empty() { holders } else { inside };
         let candidates = candidates.into_iter();
         candidates
@@ -111,8 +113,8 @@ impl Stacks {
             .collect()
     }
 
-    /// The threads that may be inside a call of the function that begins at `poll`, with the task at `header`: their
-    /// positions, and where that call returns to.
+    /// Returns the positions of the threads that may be inside a call of the function at `poll`
+    /// with the task at `header`, and where that call returns to.
     pub(crate) fn inside(
         &self,
         image: &impl Image,
@@ -127,7 +129,7 @@ impl Stacks {
         })
     }
 
-    /// Where the function begins that an address on a stack leads back to.
+    /// Returns the start of the function that an address on a stack leads back to.
     fn start_of(&self, address: u64) -> u64 {
         let behind = self.functions.partition_point(|start| *start < address);
         let start = behind.checked_sub(1).and_then(|at| self.functions.get(at));
@@ -148,15 +150,16 @@ fn unwind(image: &impl Image, unwinder: &mut Unwinder, thread: &Thread) -> (Stac
         is_abridged: false,
     };
     let mut held = Vec::new();
-    // A handler may have a stack of its own, and what it interrupted has another one.
+    // A handler may run on its own stack, and what it interrupted on another one.
     for part in 0..MOST_PARTS {
         let (addresses, outcome, bytes) = unwind_part(image, unwinder, registers);
-        // As a return address is looked up; it may have been the last one of the part before.
+        // Stored like a return address, which is looked up one byte
+        // lower. It may have ended the part before.
         let first = addresses.first().map(|ip| ip + u64::from(part > 0));
         let is_new = first.as_ref() != stack.addresses.last();
         stack.addresses.extend(first.filter(|_| is_new));
         stack.addresses.extend(addresses.iter().skip(1));
-        // The way to the root tells which task it is, and comes last in a stack that overflows.
+        // The frames near the root show which task it is, and come last in a stack that overflows.
         if stack.addresses.len() > INNERMOST + OUTERMOST {
             let end = stack.addresses.len() - OUTERMOST;
             stack.addresses.drain(INNERMOST..end);
@@ -198,8 +201,8 @@ fn unwind_part(
     }
 }
 
-/// The memory from an address on, as far as it can be read and is in one region. A stack that overflows begins
-/// below its memory, with what was never written.
+/// Reads the memory from an address on, as far as it can be read and is in one region. A
+/// stack that overflows begins below its memory; the part that was never written is zeros.
 fn bytes_from(image: &impl Image, address: u64, most: u64) -> Vec<u8> {
     let Some(region) = image.region_of(address) else {
         return Vec::new();
@@ -220,7 +223,7 @@ fn bytes_from(image: &impl Image, address: u64, most: u64) -> Vec<u8> {
     let length = (end - address).min(most);
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
     let known = bytes.get_mut(usize::try_from(guard).unwrap_or(0)..);
-    // Stacks may lie side by side in one region, with pages in between that nobody can read.
+    // Stacks may be side by side in one region, with pages in between that nobody can read.
     if let Err(Unreadable::NotMapped(at) | Unreadable::Absent(at, _) | Unreadable::Io(at, _)) =
         image.read(start, known.unwrap_or_default())
     {
@@ -261,7 +264,7 @@ fn held(thread: &Thread, stack: &[u8]) -> HashSet<u64> {
     words.chain(general).filter(|word| *word >= 4096).collect()
 }
 
-/// Where a function leads that is no more than a jump to another one.
+/// Returns where a function leads if it is only a jump to another one, else the function itself.
 fn jumps_to(image: &impl Image, function: u64) -> u64 {
     const JUMP: u8 = 0xe9;
     let mut at = function;
@@ -278,7 +281,7 @@ fn jumps_to(image: &impl Image, function: u64) -> u64 {
     at
 }
 
-/// Where signal handlers return to: in libc, or in a program that has it linked in.
+/// Finds where signal handlers return to: in libc, or in a program that libc is linked into.
 fn trampolines(image: &impl Image) -> Vec<u64> {
     let is_libc = |module: &&ImageModule| {
         let name = module.path.file_name().unwrap_or_default();
@@ -293,8 +296,8 @@ fn trampolines(image: &impl Image) -> Vec<u64> {
         .unwrap_or_default()
 }
 
-/// Where these bytes are in the code of a module, as far as that is known. What a module says of its
-/// addresses may be anything.
+/// Finds these bytes in the code of a module, as far as the code is known. The addresses
+/// that a module reports are untrusted.
 fn find_in_code(image: &impl Image, module: &ImageModule, bytes: &[u8]) -> Vec<u64> {
     let regions = image.regions().iter();
     let code = regions.filter(|region| {
@@ -322,7 +325,7 @@ fn find_in(image: &impl Image, range: Range<u64>, bytes: &[u8]) -> Vec<u64> {
         }
         let places = memchr::memmem::find_iter(piece, bytes);
         found.extend(places.map(|place| at + place as u64));
-        // One that lies across the end of a piece begins in the next one as well.
+        // A match that crosses the end of a piece is whole in the next one.
         at += piece.len().saturating_sub(bytes.len()).max(1) as u64;
     }
     found
@@ -336,7 +339,7 @@ mod tests {
 
     use super::*;
 
-    /// Stacks side by side in one mapping, and a page in between that nobody can read.
+    /// Stacks side by side in one mapping, with a page in between that nobody can read.
     struct Guarded {
         regions: [Region; 1],
         guard: Range<u64>,

@@ -1,4 +1,4 @@
-//! The few functions that are known by name: those of the vDSO, and where panics begin.
+//! Finds the few functions that are known by name: those of the vDSO, and where panics begin.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,16 +10,17 @@ use object::{Endianness, Object as _, ObjectSymbol as _, read::elf::ElfFile64};
 use rtops_elf::{Elf, ReadError};
 use rtops_image::{Image, ImageModule, ModuleKind};
 
-/// What a panic calls to unwind the stack.
+/// The function that a panic calls to unwind the stack.
 const RAISE: &[u8] = b"_Unwind_RaiseException\0";
-/// How much of a table of symbols, or of their names, is read at a time: of symbols, whole ones.
+/// How much of a symbol table, or of its names, is read at a
+/// time; a multiple of the size of a symbol.
 const PIECE: u64 = 96 << 10;
-/// The size of a symbol.
+/// The size of a symbol, in bytes.
 const SYMBOL: usize = 24;
 /// The largest vDSO that is believed.
 const LARGEST_VDSO: u64 = 1 << 20;
 
-/// A function of the vDSO, which reads memory of the kernel's that no image has.
+/// A function of the vDSO. It reads kernel memory that no image has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Vdso {
     ClockGettime,
@@ -30,7 +31,7 @@ pub(crate) enum Vdso {
     GetRandom,
 }
 
-/// The functions of the vDSO by their addresses.
+/// Returns the functions of the vDSO by address.
 pub(crate) fn vdso(image: &impl Image) -> HashMap<u64, Vdso> {
     let modules = image.modules().iter();
     let Some(vdso) = modules
@@ -62,7 +63,7 @@ pub(crate) fn vdso(image: &impl Image) -> HashMap<u64, Vdso> {
     functions
 }
 
-/// Where a panic begins to unwind the stack; nowhere in a program that ends instead.
+/// Returns where panics begin to unwind the stack; empty for a program that aborts instead.
 pub(crate) fn panics(image: &impl Image) -> Vec<u64> {
     let is_program = |module: &&ImageModule| module.kind == ModuleKind::MainExecutable;
     let (programs, libraries): (Vec<_>, Vec<_>) = image.modules().iter().partition(is_program);
@@ -72,7 +73,7 @@ pub(crate) fn panics(image: &impl Image) -> Vec<u64> {
     };
     let found = named(libraries, Tables::Dynamic);
     if found.is_empty() {
-        // Then the program has the unwinder linked in.
+        // Then the unwinder is linked into the program.
         return named(programs, Tables::All);
     }
     found
@@ -94,8 +95,9 @@ fn raises(module: &ImageModule, tables: Tables) -> Vec<u64> {
         .collect()
 }
 
-/// The addresses of the symbols with this name, which ends with a zero, in a table of a file. The names are
-/// searched in large pieces, as reading each of them would take thousands of system calls.
+/// Returns the addresses of the symbols with this name, which ends with a zero byte, in a
+/// table of a file. Names are searched in large pieces: reading each one would take
+/// thousands of system calls.
 fn named(elf: &Elf, table: &'static str, name: &[u8]) -> Result<Vec<u64>, ReadError> {
     let section = elf.section(table);
     let names = section.and_then(|section| elf.linked("the names of symbols", section));
@@ -107,7 +109,7 @@ fn named(elf: &Elf, table: &'static str, name: &[u8]) -> Result<Vec<u64>, ReadEr
     let mut places = HashSet::new();
     let mut start = 0;
     while start < names.size() {
-        // One that begins at the end of a piece is whole in it.
+        // A name that begins at the end of a piece is whole in it.
         let piece = names.get(start, PIECE + name.len() as u64, elf.budget())?;
         places.extend(finder.find_iter(&piece).map(|at| start + at as u64));
         start += PIECE;

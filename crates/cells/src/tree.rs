@@ -1,8 +1,8 @@
-//! The steps of a poll put together into calls.
+//! Puts the steps of a poll together into calls.
 //!
-//! A call is an instruction that says so, followed by a lower stack pointer; it is over when the
-//! stack pointer is back at where it was before, be it by a return or by unwinding. What a tail call
-//! jumps to is a part of the call that jumps.
+//! A call is a call instruction followed by a lower stack pointer. It is over when the
+//! stack pointer is back where it was before, be it by a return or by unwinding. Code that
+//! a tail call jumps to is part of the call that jumps.
 
 use std::collections::HashMap;
 
@@ -11,9 +11,9 @@ use rtops_emulate::{Flow, Step};
 /// A call that a poll made.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Call {
-    /// The call that it was made in, which comes earlier; the first one has itself here.
+    /// The call that made it, which comes earlier; the first call is its own caller.
     pub caller: u32,
-    /// The address of the calling instruction; 0 for the first one.
+    /// The address of the calling instruction; 0 for the first call.
     pub site: u64,
 }
 
@@ -26,12 +26,12 @@ pub struct Visit {
     pub ip: u64,
 }
 
-/// In which order the instructions of a trace come, each of which may have run several times.
+/// The order of the instructions of a trace, each of which may have run several times.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum VisitOrder {
-    /// In which they first ran.
+    /// By when they first ran.
     First,
-    /// In which they last did.
+    /// By when they last ran.
     Last,
 }
 
@@ -42,7 +42,7 @@ struct Open {
     sp: u64,
 }
 
-/// The calls, and the visits in this order.
+/// Returns the calls, and the visits in this order.
 pub(crate) fn build(steps: &[Step], order: VisitOrder) -> (Vec<Call>, Vec<Visit>) {
     let mut calls = vec![Call { caller: 0, site: 0 }];
     let mut open: Vec<Open> = Vec::new();
@@ -81,7 +81,7 @@ pub(crate) fn build(steps: &[Step], order: VisitOrder) -> (Vec<Call>, Vec<Visit>
 mod tests {
     use super::*;
 
-    /// A number of a call, and an address.
+    /// The number of a call, and an address.
     type Pairs = Vec<(u32, u64)>;
 
     fn built(steps: &[(u64, u64, bool)]) -> (Pairs, Pairs) {

@@ -1,4 +1,4 @@
-//! Which versions of tokio a program has, by what its panics would print.
+//! Finds the versions of tokio in a program, by the source paths that its panics would print.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -10,31 +10,32 @@ use std::{
 use memchr::memmem;
 use rtops_image::{Backing, Contents, Image, Region};
 
-/// What stands before the version in the path of a source file.
+/// Precedes the version in the path of a source file.
 const BEFORE: &[u8] = b"tokio-";
-/// What stands behind it.
+/// Follows the version.
 const BEHIND: &[u8] = b"/src/";
-/// The most bytes of constants that are looked at: more than the largest programs have.
+/// The most bytes of constants that are searched: more than the largest programs have.
 const MOST: u64 = 1 << 30;
-/// How much is looked at in one piece, and how much of the next one follows, so that no path is cut.
+/// How much is searched at a time, and how much of the next
+/// piece is searched with it, so that no path is cut.
 const PIECE: u64 = 1 << 20;
 const OVERLAP: u64 = 64;
 
 /// A version of tokio.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Version {
-    /// As in 1.54.1: 1,
+    /// The major version: the 1 of 1.54.2.
     pub major: u32,
-    /// 54,
+    /// The minor version: the 54.
     pub minor: u32,
-    /// and 1.
+    /// The patch version: the 2.
     pub patch: u32,
 }
 
 impl Version {
-    /// Of the oldest whose tasks are found.
+    /// The oldest version whose tasks are found.
     pub const OLDEST: Self = Self::new(1, 20, 0);
-    /// Of the newest that was tried. Later ones may have the same layouts.
+    /// The newest version that was tested. Later ones may have the same layouts.
     pub const NEWEST: Self = Self::new(1, 54, u32::MAX);
 
     const fn new(major: u32, minor: u32, patch: u32) -> Self {
@@ -45,7 +46,7 @@ impl Version {
         }
     }
 
-    /// The one that stands at the beginning.
+    /// Parses the version that `text` begins with.
     fn parse(text: &[u8]) -> Option<Self> {
         let end = memmem::find(text, BEHIND)?;
         let text = std::str::from_utf8(text.get(..end)?).ok()?;
@@ -61,7 +62,8 @@ impl fmt::Display for Version {
     }
 }
 
-/// All that the constants of an image name, the oldest first; none of a program whose paths were changed.
+/// Returns all versions that the constants of an image name, oldest first; none if the
+/// program's paths were remapped.
 pub(crate) fn versions(image: &impl Image) -> Vec<Version> {
     let mut found = BTreeSet::new();
     let mut left = MOST;
@@ -88,8 +90,8 @@ pub(crate) fn versions(image: &impl Image) -> Vec<Version> {
     found.into_iter().collect()
 }
 
-/// The file of a region that has its headers, and code. Linkers that give code a segment of its own put these
-/// elsewhere; others put constants beside the two.
+/// Returns the file of a region that holds both its headers and code. Linkers that give
+/// code its own segment put the headers elsewhere; others put constants next to the two.
 fn begins_with_code(region: &Region) -> Option<&Path> {
     match &region.backing {
         Backing::File { path, offset } if region.access.execute && offset.0 == 0 => Some(path),
@@ -123,7 +125,7 @@ fn for_each_piece(
             None => return ControlFlow::Break(()),
         };
         buffer.resize(usize::try_from(length).unwrap_or(0), 0);
-        // What can't be read names nothing.
+        // Unreadable constants name nothing.
         if image.read(at, &mut buffer).is_ok() {
             look(&buffer);
         }
@@ -144,7 +146,7 @@ mod tests {
         };
         is(b"1.8.1/src/runtime/mod.rs", Some([1, 8, 1]));
         is(b"1.54.1/src/", Some([1, 54, 1]));
-        // Of tokio-util, and of what is no version.
+        // tokio-util, and what is no version.
         is(b"util-0.7.1/src/", None);
         is(b"1.54/src/", None);
         is(b"1.0.0-alpha.2/src/", None);

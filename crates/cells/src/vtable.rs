@@ -1,4 +1,4 @@
-//! The vtables of tasks and of wakers, told by their form.
+//! The vtables of tasks and of wakers, recognized by their form.
 
 use std::collections::HashMap;
 
@@ -18,11 +18,11 @@ pub(crate) struct Vtable {
     pub(crate) layout: &'static Layout,
     /// The function that polls the task.
     pub(crate) poll: u64,
-    /// The function that whoever awaits the task calls.
+    /// The function that is called by whoever awaits the task.
     pub(crate) join: u64,
     /// The function that drops the future of a task that is not polled.
     pub(crate) shutdown: u64,
-    /// Offsets in the cell, where the vtable has them.
+    /// Offsets in the cell, if the vtable has them.
     pub(crate) trailer: Option<u64>,
     pub(crate) scheduler: Option<u64>,
     pub(crate) number: Option<u64>,
@@ -38,7 +38,7 @@ pub(crate) struct WakerVtable {
 }
 
 impl WakerVtable {
-    /// Its words, in their order.
+    /// Returns its words, in order.
     pub(crate) const fn words(&self) -> [u64; WAKER_WORDS as usize] {
         [self.clone, self.wake, self.wake_by_ref, self.drop]
     }
@@ -52,7 +52,7 @@ pub(crate) struct Object {
     pub(crate) method: u64,
 }
 
-/// The vtable of a trait object that is at this address, if one is.
+/// Returns the vtable of a trait object at this address, if there is one.
 pub(crate) fn object(
     words: &mut Words<'_, impl Image>,
     places: &Places,
@@ -70,7 +70,7 @@ pub(crate) fn object(
     is_one.then_some(Object { size, method })
 }
 
-/// What constants were looked at, and what they are.
+/// The constants that were looked at, and what they are.
 #[derive(Debug)]
 pub(crate) struct Vtables<'a, I> {
     places: &'a Places,
@@ -89,10 +89,10 @@ impl<'a, I: Image> Vtables<'a, I> {
         }
     }
 
-    /// The vtable of a task that is at this address, if one is.
+    /// Returns the vtable of a task at this address, if there is one.
     #[inline]
     pub(crate) fn task(&mut self, address: u64) -> Option<Vtable> {
-        // As of most words of memory.
+        // True of most words of memory.
         if !self.places.has_constants(address, 1) {
             return None;
         }
@@ -109,7 +109,7 @@ impl<'a, I: Image> Vtables<'a, I> {
         found
     }
 
-    /// The vtable of a waker that is at this address, if one is.
+    /// Returns the vtable of a waker at this address, if there is one.
     #[inline]
     pub(crate) fn waker(&mut self, address: u64) -> Option<WakerVtable> {
         if !self.places.has_constants(address, WAKER_WORDS) {
@@ -137,7 +137,7 @@ impl<'a, I: Image> Vtables<'a, I> {
         let shutdown = self.function(address + 8 * (functions - 1))?;
         let mut offset = |index: u64| {
             let offset = self.words.at(address + 8 * (functions + index))?;
-            // In a program at a fixed address, functions are at small numbers, too.
+            // In a program at a fixed address, functions have small addresses, too.
             let is_function = self.places.code.contains(offset);
             let is_one = offset.is_multiple_of(8) && offset < LARGEST_CELL && !is_function;
             is_one.then_some(offset)
@@ -174,8 +174,8 @@ impl<'a, I: Image> Vtables<'a, I> {
             *function = self.function(at)?;
         }
         let [clone, wake, wake_by_ref, drop] = functions;
-        // A task's vtable begins with functions, too. One that has nothing else, or one number, can't be told
-        // from two of wakers and what happens to follow them.
+        // A task's vtable begins with functions, too. One with no offset or only one can't be told
+        // from two vtables of wakers and whatever follows them.
         let task = self.task(address);
         let is_tasks = task.is_some_and(|task| task.layout.offsets == Offsets::All);
         (!is_tasks).then_some(WakerVtable {

@@ -1,28 +1,28 @@
-//! Single words of an image: what is near each other is read once.
+//! Reads single words of an image; words near each other are read at once.
 
 use rtops_image::Image;
 
 const PAGE: usize = 4096;
-/// How many pages are read at once: each read is several system calls.
+/// The number of pages read at once: each read takes several system calls.
 const AT_ONCE: usize = 4;
 const BLOCK: usize = PAGE * AT_ONCE;
-/// A power of two.
+/// The number of blocks that are kept, a power of two.
 const BLOCKS: usize = 64;
 
-/// Reads words, and keeps the pages that they are in.
+/// Reads words, and keeps the pages that contain them.
 #[derive(Debug)]
 pub(crate) struct Words<'a, I> {
     image: &'a I,
     blocks: Vec<Block>,
 }
 
-/// Some pages.
+/// Consecutive pages.
 #[derive(Debug)]
 struct Block {
-    /// The address of the first one; none of a block that was not read yet.
+    /// The address of the first page; `None` for a block that was not read yet.
     address: Option<u64>,
     bytes: Box<[u8]>,
-    /// Those that are known as a whole.
+    /// Which pages could be read whole.
     is_known: [bool; AT_ONCE],
 }
 
@@ -37,7 +37,7 @@ impl<'a, I: Image> Words<'a, I> {
         Self { image, blocks }
     }
 
-    /// The word at a multiple of 8; `None` where it is not known, and everywhere else.
+    /// Returns the word at a multiple of 8; `None` if it is unknown, or at any other address.
     pub(crate) fn at(&mut self, address: u64) -> Option<u64> {
         if !address.is_multiple_of(8) {
             return None;
@@ -65,7 +65,7 @@ impl Block {
         if self.is_known == [true; AT_ONCE] {
             return;
         }
-        // Not all of them is mapped.
+        // Some of the pages are not mapped.
         let pages = self.bytes.chunks_exact_mut(PAGE).zip(&mut self.is_known);
         for ((page, is_known), address) in pages.zip((address..).step_by(PAGE)) {
             *is_known = image.read(address, page).is_ok();
@@ -73,7 +73,7 @@ impl Block {
     }
 }
 
-/// The byte at an address of the word that it is in.
+/// Returns the byte at an address, out of the word that contains it.
 pub(crate) fn byte(word: u64, address: u64) -> Option<u8> {
     let index = usize::try_from(address % 8).ok()?;
     word.to_le_bytes().get(index).copied()

@@ -1,4 +1,4 @@
-//! What is asked of the files of a module, and what they answer; whoever reads them.
+//! Questions about the files of a module, and their answers, whoever reads the files.
 
 use std::{
     hash::{Hash, Hasher},
@@ -14,27 +14,28 @@ use crate::{LackReason, Place};
 /// Questions about one module.
 pub(crate) struct Ask {
     pub module: Module,
-    /// What to find the functions of.
+    /// The addresses whose functions are wanted.
     pub addresses: Vec<Svma>,
-    /// Functions by which tokio polls tasks.
+    /// Functions with which tokio polls tasks.
     pub polls: Vec<Svma>,
 }
 
-/// What the files of a module tell. Where the lists are shorter than those asked for, the rest is not known.
+/// What the files of a module say. If a list is shorter than
+/// the one that was asked for, the rest is unknown.
 #[derive(Default)]
 pub(crate) struct Answer {
     pub found: Vec<Found>,
     pub pollers: Vec<PolledBy>,
-    /// None if nothing is known.
+    /// `None` if nothing is known.
     pub facts: Option<Facts>,
 }
 
-/// What stands at an address.
+/// What is at an address.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Found {
-    /// The functions, the innermost first; empty if no symbol covers the address.
+    /// The functions, innermost first; empty if no symbol covers the address.
     pub frames: Vec<Arc<Line>>,
-    /// Where the function that was called begins, if a symbol covers the address.
+    /// The start of the function that was called, if a symbol covers the address.
     pub start: Option<Svma>,
 }
 
@@ -45,8 +46,8 @@ pub(crate) struct Line {
     pub place: Option<Place>,
 }
 
-/// A line that any number of addresses may have, told apart by where in memory it is: what is made of it
-/// is made once, without a look at names, which are long.
+/// A line that any number of addresses may share, compared by its place in memory: what is
+/// derived from it is made once, without comparing names, which are long.
 #[derive(Clone, Debug)]
 pub(crate) struct ByIdentity(pub Arc<Line>);
 
@@ -73,7 +74,7 @@ pub(crate) struct PolledBy {
 }
 
 impl PolledBy {
-    /// Of a function that nothing is known of.
+    /// Describes a function of which nothing is known.
     pub(crate) const fn unknown(entry: Svma) -> Self {
         Self {
             future_type: None,
@@ -89,16 +90,17 @@ pub(crate) struct Facts {
     pub is_read: bool,
     pub lack: Option<LackReason>,
     pub source_directories: Vec<PathBuf>,
-    /// Where the code is in memory without its bias, and in the file.
+    /// The address range of the code in the ELF file, before the
+    /// load bias is added, and its place in the file.
     pub segment: Option<(Range<Svma>, FileOffset)>,
 }
 
-/// Who reads the files.
+/// Reads the files.
 pub(crate) trait Reader: Send {
-    /// The answers, in the order of the questions. Blocks to read the files of modules that were not asked for
-    /// before.
+    /// Returns the answers, in the order of the questions. Blocks to read the files of modules
+    /// that were not asked about before.
     fn answer(&mut self, asks: &[Ask]) -> Vec<Answer>;
 
-    /// Nobody will ask any more.
+    /// Says that there are no more questions.
     fn end(&mut self) {}
 }

@@ -1,5 +1,5 @@
-//! Where a file with the symbols of a module may be, beside the module itself. A name is no proof:
-//! whatever is found must have the build-id of the module.
+//! Where a file with the symbols of a module may be, other than the module itself. A name
+//! is no proof: whatever is found must have the module's build-id.
 
 use std::{
     cell::OnceCell,
@@ -20,27 +20,27 @@ use crate::{
 
 /// Where distributions put debug files.
 const DEBUG_DIR: &str = "/usr/lib/debug";
-/// How many entries of the directories that the user gives are looked at, and how deep they may be.
+/// The most entries of the user's directories that are looked at, and how deep they may be.
 pub const MAX_ENTRIES: usize = 20_000;
 pub const MAX_DEPTH: usize = 8;
 /// The most bytes of a link to a debug file.
 const MAX_LINK: u64 = 4096;
 
-/// Who may have files that are believed to be what their build-id says.
+/// The places with files that are believed if their build-id is right.
 #[derive(Debug)]
 pub struct DebugFiles {
     directories: Vec<PathBuf>,
-    /// The caches of debuginfod's clients.
+    /// The caches of debuginfod clients.
     caches: Vec<PathBuf>,
-    /// What lies in the directories, by build-id; looked for when all else failed.
+    /// The files in the directories, by build-id; searched when everything else failed.
     found: OnceCell<Scanned>,
 }
 
-/// What lies below some directories.
+/// The files below some directories.
 #[derive(Debug, Default)]
 struct Scanned {
     files: HashMap<Vec<u8>, Vec<PathBuf>>,
-    /// Whether there is more.
+    /// Whether there are more files than were looked at.
     is_cut: bool,
 }
 
@@ -53,17 +53,17 @@ impl DebugFiles {
         }
     }
 
-    /// Whether the user named places to look at.
+    /// Whether the user named directories to search.
     pub const fn are_given(&self) -> bool {
         !self.directories.is_empty()
     }
 
-    /// Whether there is more in them than was looked at.
+    /// Whether the directories have more files than were looked at.
     pub fn are_cut(&self) -> bool {
         self.found.get().is_some_and(|found| found.is_cut)
     }
 
-    /// The paths where a file of the module may be, the likeliest first.
+    /// Returns the paths where a file of the module may be, likeliest first.
     pub fn paths<'a>(
         &'a self,
         module: &'a Module,
@@ -76,12 +76,12 @@ impl DebugFiles {
         });
         let cached = self.cached(&module.build_id);
         let known = self.named(module).into_iter().chain(linked).chain(cached);
-        // Only asked for when nothing before it was right.
+        // This runs only if no path before it was right.
         let scanned = std::iter::once_with(|| self.scanned(&module.build_id));
         known.chain(scanned.flatten())
     }
 
-    /// By build-id, and in the directories of the user by the name of the module.
+    /// Returns paths by build-id, and paths by the module's name in the user's directories.
     fn named(&self, module: &Module) -> Vec<PathBuf> {
         let mut paths = Vec::new();
         let dirs = self.directories.iter().map(PathBuf::as_path);
@@ -108,23 +108,23 @@ impl DebugFiles {
         let id = hex(build_id);
         let directories = self.caches.iter().map(|cache| cache.join(&id));
         let files = directories.flat_map(|one| [one.join("debuginfo"), one.join("executable")]);
-        // A cache of another user is theirs to fill.
+        // Another user may put anything into their own cache.
         files.filter(|file| is_ours(file)).collect()
     }
 
-    /// Whatever its name is.
+    /// Returns files with this build-id, whatever their names are.
     fn scanned(&self, build_id: &[u8]) -> Vec<PathBuf> {
         let found = self.found.get_or_init(|| scan(&self.directories));
         found.files.get(build_id).cloned().unwrap_or_default()
     }
 }
 
-/// Bytes as they are written in names of files and in messages.
+/// Formats bytes as in file names and messages.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The name of the file that the debug info was moved to, if it is a mere name.
+/// Returns the name of the file that the debug info was moved to, if it is a plain file name.
 fn debug_link(elf: &Elf) -> Option<String> {
     let link = elf.bytes(elf.section(".gnu_debuglink")?, MAX_LINK).ok()?;
     let name = link.split(|byte| *byte == 0).next()?;
@@ -133,7 +133,7 @@ fn debug_link(elf: &Elf) -> Option<String> {
     is_plain.then(|| name.to_owned())
 }
 
-/// Where debuginfod's clients keep what they got.
+/// Returns the directories where debuginfod clients keep their files.
 fn caches() -> Vec<PathBuf> {
     let at = |variable, inner: &str| {
         let directory = env::var_os(variable).filter(|value| !value.is_empty())?;
@@ -142,19 +142,19 @@ fn caches() -> Vec<PathBuf> {
     let own = at("DEBUGINFOD_CACHE_PATH", "");
     let default = at("XDG_CACHE_HOME", "debuginfod_client");
     let home = at("HOME", ".cache/debuginfod_client");
-    // The client looks at one of them; they may be from different sessions.
+    // A client uses one of these, but they may come from different sessions.
     let all = [own, default, home].into_iter().flatten();
     all.filter(|directory| directory.is_absolute()).collect()
 }
 
-/// Whether a file is of the user who asks, or of root.
+/// Whether a file belongs to this user or to root.
 fn is_ours(path: &Path) -> bool {
     let own = fs::metadata("/proc/self").map(|metadata| metadata.uid());
     let file = fs::symlink_metadata(path).map(|metadata| metadata.uid());
     matches!((own, file), (Ok(own), Ok(file)) if file == own || file == 0)
 }
 
-/// The files below these directories by their build-id.
+/// Finds the files below these directories, by build-id.
 fn scan(directories: &[PathBuf]) -> Scanned {
     let mut found = Scanned::default();
     let mut left = MAX_ENTRIES;
@@ -171,7 +171,7 @@ fn scan(directories: &[PathBuf]) -> Scanned {
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() && depth < MAX_DEPTH => open.push((path, depth + 1)),
                 Ok(kind) if kind.is_dir() => found.is_cut = true,
-                // Links lead to what is seen elsewhere, or to what the user did not name.
+                // Links lead to files seen elsewhere, or to ones that the user did not name.
                 Ok(kind) if kind.is_file() => {
                     if let Some(build_id) = build_id(&path) {
                         found.files.entry(build_id).or_default().push(path);

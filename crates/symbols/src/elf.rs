@@ -1,4 +1,4 @@
-//! The functions at the addresses of one module, out of its own file and its debug files.
+//! Finds the functions at the addresses of one module, in its own file and its debug files.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -26,20 +26,20 @@ pub struct ElfFile {
     functions: Option<(Arc<Elf>, Functions)>,
     dwarf: Option<Dwarf>,
     segments: Vec<Segment>,
-    /// The file that the segments are of.
+    /// The file that the segments come from.
     code: Option<Arc<Elf>>,
     roots: OnceCell<CrateRoots>,
-    /// Names of the symbol table that were asked for.
+    /// Names from the symbol table that were looked up.
     names: RefCell<HashMap<Function, Option<String>>>,
-    /// Whose body a line is of, where that was looked for.
+    /// The function whose body a line belongs to, for lines that were looked up.
     bodies: RefCell<HashMap<InlinedLine, Option<String>>>,
-    /// The addresses that were asked for, and paid for.
+    /// The addresses that were looked up, and paid for.
     asked: RefCell<HashSet<Svma>>,
     lack: RefCell<Option<LackReason>>,
     budget: Arc<Budget>,
 }
 
-/// A line of what is inlined, and the crate that it is inlined in.
+/// A line of inlined code, and the crate that the code is inlined in.
 type InlinedLine = (rtops_elf::Place, Option<String>);
 
 impl From<ReadError> for LackReason {
@@ -53,7 +53,7 @@ impl From<ReadError> for LackReason {
 }
 
 impl ElfFile {
-    /// Reads what the files have; where several have the same part, the last one counts.
+    /// Reads the files; if several have the same part, the last one counts.
     pub fn load(found: Found, budget: &Arc<Budget>) -> Result<Self, LackReason> {
         let mut this = Self {
             functions: None,
@@ -80,7 +80,7 @@ impl ElfFile {
         Ok(this)
     }
 
-    /// Adds a file, with its debug info if there may be something split off from that.
+    /// Adds a file, and its debug info if that may be split off into other files.
     fn add(&mut self, elf: Arc<Elf>, split: Option<&SplitOff>) -> Result<(), ReadError> {
         if self.segments.is_empty() {
             self.segments = elf.segments();
@@ -99,10 +99,10 @@ impl ElfFile {
         Ok(())
     }
 
-    /// Keeps in mind why something is missing.
+    /// Records why something is missing.
     fn note(&self, error: ReadError) {
         let mut lack = self.lack.borrow_mut();
-        // Debug info has names as well: then it tells more that this is not read.
+        // Debug info has names as well, so its failure is more telling than a missing symbol table.
         if matches!(
             *lack,
             None | Some(LackReason::Stripped | LackReason::NotGiven(_))
@@ -116,7 +116,7 @@ impl ElfFile {
         functions.at(address)
     }
 
-    /// The readable name of the symbol that covers an address.
+    /// Returns the readable name of the symbol that covers an address.
     fn symbol(&self, address: Svma) -> Option<String> {
         let symbol = self.symbol_at(address)?;
         if let Some(known) = self.names.borrow().get(&symbol) {
@@ -140,7 +140,8 @@ impl ElfFile {
         })
     }
 
-    /// The functions at an address, innermost first: the whole name, the bare one, and the place.
+    /// Returns the functions at an address, innermost first: the
+    /// full name, the bare one, and the place.
     fn named_frames(&self, address: Svma) -> Vec<(String, Option<String>, Option<Place>)> {
         let symbol = self.symbol(address);
         let frames = self.dwarf.as_ref().map(|dwarf| dwarf.frames(address));
@@ -151,7 +152,7 @@ impl ElfFile {
         if frames.is_empty() {
             return symbol.map(|name| (name, None, None)).into_iter().collect();
         }
-        // Who inlined each of them.
+        // The function that each frame is inlined into.
         let callers = frames.iter().skip(1).map(|frame| frame.bare.clone());
         let callers: Vec<_> = callers.chain([None]).collect();
         let frames = frames.into_iter().zip(callers).enumerate();
@@ -173,7 +174,7 @@ impl ElfFile {
         named.collect()
     }
 
-    /// The whole name of a function; of one that was called there is a symbol.
+    /// Returns the full name of a function; one that was called has a symbol.
     fn name(
         &self,
         address: Svma,
@@ -196,10 +197,11 @@ impl ElfFile {
         Some(body.unwrap_or_else(|| self.roots().qualify(bare, file)))
     }
 
-    /// The whole name of the body of an `async fn` that is inlined at an address, if it is called somewhere else: if
-    /// the symbols there agree on whose this line is. Looked at is code of the crate of the line, and of that which
-    /// the address is in, where the function may be compiled once more. Of functions that the compiler has merged, as
-    /// their code is the same, there is one symbol here as elsewhere.
+    /// Returns the full name of the body of an `async fn` that is inlined at an address, if it
+    /// is called somewhere else and the symbols there agree on whose line this is. The search
+    /// covers code of the line's crate and of the crate at the address, where the function may
+    /// be compiled once more. If the compiler merged functions because their code is the same,
+    /// there is one symbol, here as elsewhere.
     fn body_elsewhere(
         &self,
         address: Svma,
@@ -232,7 +234,7 @@ impl ElfFile {
         name
     }
 
-    /// The units of its debug info, if they were read.
+    /// Returns the units of the debug info, if they were read.
     #[cfg(feature = "child")]
     pub fn units(&self) -> Option<&rtops_elf::Units> {
         self.dwarf.as_ref()?.units_read()
@@ -252,11 +254,11 @@ impl ElfFile {
         }
     }
 
-    /// The functions at an address, innermost first; empty if no symbol covers it.
+    /// Returns the functions at an address, innermost first; empty if no symbol covers it.
     pub fn frames(&self, address: Svma) -> Vec<Arc<Line>> {
         let named = self.budget.spend(|| self.named_frames(address));
         let bytes: usize = named.iter().map(|(name, ..)| name.len()).sum();
-        // Whoever asks keeps the names of each address, once.
+        // The caller keeps the names of each address, once.
         if self.asked.borrow_mut().insert(address)
             && let Err(over) = self.budget.pay(Resource::Names, bytes as u64)
         {
@@ -270,39 +272,40 @@ impl ElfFile {
             .collect()
     }
 
-    /// The symbol that covers an address, from where it begins to where it ends.
+    /// Returns the range of the symbol that covers an address.
     pub fn covering(&self, address: Svma) -> Option<Range<Svma>> {
         let symbol = self.symbol_at(address)?;
         Some(symbol.start..symbol.end)
     }
 
-    /// The same functions as debug info names them, with their generic arguments.
+    /// Returns the same functions as debug info names them, with their generic arguments.
     pub fn named(&self, address: Svma) -> Vec<Named> {
         let named = self.budget.spend(|| self.named_frames(address));
         let named = named.into_iter();
         named.map(|(name, bare, _)| Named { name, bare }).collect()
     }
 
-    /// The code at an address, as much of it as `code` has room for; fails where the file has less.
+    /// Fills `code` with the code at an address; `None` if the file has less.
     pub fn read_code(&self, address: Svma, code: &mut [u8]) -> Option<()> {
         let (addresses, file_offset) = self.segment(address)?;
         let offset = file_offset.plus(address.0.checked_sub(addresses.start.0)?);
         self.code.as_ref()?.read_at(offset, code).ok()
     }
 
-    /// The part of the file that is loaded at an address: the addresses of it, and where in the file it is.
+    /// Returns the part of the file that is loaded at an address:
+    /// its addresses, and where it is in the file.
     pub fn segment(&self, address: Svma) -> Option<(Range<Svma>, FileOffset)> {
         let mut segments = self.segments.iter();
         let segment = segments.find(|segment| segment.addresses.contains(&address))?;
         Some((segment.addresses.clone(), segment.file_offset))
     }
 
-    /// Where the compiler ran that was given relative paths of sources.
+    /// Returns the directories in which the compiler ran with relative source paths.
     pub fn source_directories(&self) -> Vec<PathBuf> {
         self.roots().workspaces().map(PathBuf::from).collect()
     }
 
-    /// What kept it from knowing more.
+    /// Returns what kept it from knowing more.
     pub fn lack(&self) -> Option<LackReason> {
         self.lack.borrow().clone()
     }

@@ -1,23 +1,23 @@
-//! Which frames of a stack tell something to somebody who knows the service.
+//! Decides which frames of a stack are of use to somebody who knows the service.
 
 use crate::Name;
 
-/// What a frame is to a reader.
+/// What a frame means to a reader.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum FrameClass {
-    /// What polls tasks and starts threads.
+    /// Code that polls tasks and starts threads.
     Executor,
     /// The standard library and the C library.
     Std,
     /// rtops itself.
     Agent,
-    /// A library's way to wait: of a run of these the outermost is what was awaited.
+    /// A library's way to wait: the outermost frame of a run of these is what was awaited.
     Leaf,
     /// Everything else.
     User,
 }
 
-/// A class, and the start of the paths that have it, longer ones first where they overlap. A rule
+/// Prefixes of paths and their classes, longer prefixes first where they overlap. A rule
 /// that ends in `::` is for a whole module.
 const RULES: &[(&str, FrameClass)] = &[
     ("rtops_agent::", FrameClass::Agent),
@@ -27,7 +27,7 @@ const RULES: &[(&str, FrameClass)] = &[
     ("rtops_sync::", FrameClass::Agent),
     ("rtops_tasks::", FrameClass::Agent),
     ("rtops_threads::", FrameClass::Agent),
-    // What registers wakers, and adaptors that only pass a poll on.
+    // Code that registers wakers, and adaptors that only pass a poll on.
     ("tokio::future::", FrameClass::Executor),
     ("tokio::loom::", FrameClass::Executor),
     ("tokio::macros::", FrameClass::Executor),
@@ -153,7 +153,7 @@ const RULES: &[(&str, FrameClass)] = &[
     ("once_cell::", FrameClass::Leaf),
     ("pollster::", FrameClass::Executor),
     ("spin::", FrameClass::Leaf),
-    // What ends a process, or a task: the outermost of these says how.
+    // Code that ends a process or a task: the outermost of these says how.
     ("alloc::alloc::handle_alloc_error", FrameClass::Leaf),
     ("core::panicking::assert_failed", FrameClass::Leaf),
     ("core::panicking::panic", FrameClass::Leaf),
@@ -165,7 +165,7 @@ const RULES: &[(&str, FrameClass)] = &[
     ("std::", FrameClass::Std),
 ];
 
-/// Functions of the C library and the compiler around `main` and a thread's start.
+/// Functions of the C library and the compiler around `main` and the start of a thread.
 const STARTS: &[&str] = &[
     "_start",
     "__libc_start_call_main",
@@ -181,9 +181,9 @@ const STARTS: &[&str] = &[
     "thread_start",
 ];
 
-/// What a function is to a reader, by the path of its name.
+/// Returns what a function means to a reader, by the path of its name.
 pub fn classify_path(path: &str) -> FrameClass {
-    // The C library's own name for a function of its.
+    // The C library prefixes its functions with this internally.
     let bare = path.strip_prefix("__GI_").unwrap_or(path);
     if STARTS.contains(&bare) || path.contains("__rust_begin_short_backtrace") {
         return FrameClass::Executor;
@@ -195,9 +195,9 @@ pub fn classify_path(path: &str) -> FrameClass {
     rule.map_or(FrameClass::User, |(_, class)| *class)
 }
 
-/// The positions of the frames to show of a stack, innermost first as given. Of a run of leaf
-/// frames only the outermost stays, which is what the code awaited. A stack without leaf and
-/// user frames shows its innermost frame.
+/// Returns the positions of the frames of a stack to show, innermost first as given. Of a
+/// run of leaf frames only the outermost stays, which is what the code awaited. A stack
+/// without leaf and user frames shows its innermost frame.
 #[must_use]
 pub fn visible(frames: &[&Name]) -> Vec<usize> {
     let mut shown = Vec::new();
@@ -209,7 +209,7 @@ pub fn visible(frames: &[&Name]) -> Vec<usize> {
                 shown.extend(run.take());
                 shown.push(index);
             }
-            // They part no run: a library goes through std and its executor.
+            // These do not end a run: a library goes through std and its executor.
             FrameClass::Executor | FrameClass::Std | FrameClass::Agent => {}
         }
     }

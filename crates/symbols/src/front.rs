@@ -1,4 +1,5 @@
-//! The symbols of a process: which module an address is of, and what its files tell, whoever reads them.
+//! The symbols of a process: which module an address is in, and
+//! what that module's files say, whoever reads them.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -17,44 +18,44 @@ use crate::{
     line_tables, locate, names,
 };
 
-/// How many crates are told of that lack something.
+/// The most crates that are remembered as lacking something.
 const MAX_CRATES: usize = 64;
 
-/// The symbols of one process. Only modules that are asked for are opened, each once. May be sent to
-/// another thread.
+/// The symbols of one process. Opens only modules that are
+/// asked about, each once. May be sent to another thread.
 pub struct Symbols {
     /// Sorted by the start of their code.
     entries: Vec<Entry>,
     reader: Box<dyn Reader>,
 }
 
-/// What was asked for, each once.
+/// The results of a lookup, each once.
 #[derive(Clone, Debug, Default)]
 pub struct LookedUp {
-    /// What stands at the addresses.
+    /// What is at the addresses.
     pub resolved: HashMap<Address, Resolved>,
-    /// What is known of the functions by which tokio polls tasks.
+    /// What is known of the functions with which tokio polls tasks.
     pub pollers: HashMap<u64, Poller>,
 }
 
-/// A module, and what is known of it once an address in it was asked for.
+/// A module, and what is known of it once an address in it was looked up.
 struct Entry {
     module: Module,
     name: String,
     facts: Option<Facts>,
-    /// How many functions of Rust code other than std's, which always has them, have a line, and
-    /// of which crates are those that don't. Glue that the compiler makes never has one.
+    /// How many functions of Rust code have a line, not counting std's, which always have one, and
+    /// the crates of the functions that have none. Glue that the compiler makes never has one.
     with_line: usize,
     without_line: BTreeSet<String>,
     /// The crates of `async fn`s without a name.
     nameless: BTreeSet<String>,
-    /// What each name tells that was found so far.
+    /// What is derived from each name found so far.
     names: HashMap<String, Arc<Name>>,
-    /// The frame of each line that was found so far.
+    /// The frame of each line found so far.
     frames: HashMap<ByIdentity, Arc<Symbol>>,
 }
 
-/// What is to be asked of one module.
+/// What is to be asked about one module.
 #[derive(Default)]
 struct Wanted {
     addresses: Vec<Address>,
@@ -71,7 +72,8 @@ impl fmt::Debug for Symbols {
 }
 
 impl Symbols {
-    /// Prepares to look up addresses in these modules, whose files this process reads; opens nothing yet.
+    /// Prepares to look up addresses in these modules, whose files
+    /// this process reads; opens nothing yet.
     #[must_use]
     pub fn new(modules: Vec<Module>, options: Options) -> Self {
         Self::read_by(modules, Box::new(Here::new(options)))
@@ -95,9 +97,10 @@ impl Symbols {
         }
     }
 
-    /// Looks up addresses, and functions by which tokio polls the tasks of one type. What isn't found stands as
-    /// module and offset or as the bare address; [`Symbols::lacks`] says why. Blocks to read the files of the
-    /// modules that are hit for the first time. It is best asked once for all.
+    /// Looks up addresses, and functions with which tokio polls the tasks of one type. What
+    /// isn't found is given as module and offset or as the bare address; [`Symbols::lacks`]
+    /// says why. Blocks to read the files of modules that are hit for the first time, so it is
+    /// best called once for everything.
     pub fn look_up(
         &mut self,
         addresses: impl IntoIterator<Item = Address>,
@@ -129,12 +132,12 @@ impl Symbols {
         looked_up
     }
 
-    /// Looks up each address, as [`Symbols::look_up`] does.
+    /// Looks up each address, like [`Symbols::look_up`].
     pub fn resolve(&mut self, addresses: &[Address]) -> HashMap<Address, Resolved> {
         self.look_up(addresses.iter().copied(), []).resolved
     }
 
-    /// Says that nothing else is to be looked up: a process that reads symbols ends meanwhile.
+    /// Says that there are no more lookups: a process that reads symbols ends meanwhile.
     pub fn end(&mut self) {
         self.reader.end();
     }
@@ -148,8 +151,8 @@ impl Symbols {
         code.contains(&address).then_some(number)
     }
 
-    /// What is asked of each module, and the number of that. The program itself is first: should the reader fail at a
-    /// library, its names are there.
+    /// Returns the questions about each module, with its number. The program itself comes
+    /// first: if the reader fails at a library, the program has its names.
     fn asks(&self, wanted: &mut BTreeMap<usize, Wanted>) -> Vec<(usize, Ask)> {
         let mut asks = Vec::new();
         for (number, wanted) in wanted {
@@ -175,7 +178,7 @@ impl Symbols {
         asks
     }
 
-    /// What kept the lookups so far from telling more, at most one thing a module.
+    /// Returns what kept the lookups so far from finding more, at most one thing per module.
     #[must_use]
     pub fn lacks(&self) -> Vec<Lack> {
         let lacks = self.entries.iter().filter_map(|entry| {
@@ -185,13 +188,13 @@ impl Symbols {
             })
         });
         let mut lacks: Vec<Lack> = lacks.collect();
-        // Where not all are shown, this one is: it is of more than its module.
+        // If not all are shown, this one must be: it affects more than its module.
         lacks.sort_by_key(|lack| !matches!(lack.reason, LackReason::Unread(_)));
         lacks
     }
 
-    /// The directories that the relative paths of sources are below, of the modules that addresses
-    /// were looked up in so far.
+    /// Returns the directories that relative source paths are based on, of the modules that
+    /// addresses were looked up in so far.
     #[must_use]
     pub fn source_directories(&self) -> Vec<PathBuf> {
         let facts = self.entries.iter().filter_map(|entry| entry.facts.as_ref());
@@ -200,7 +203,7 @@ impl Symbols {
             .collect()
     }
 
-    /// The code of the modules that addresses were looked up in so far.
+    /// Returns the code segments of the modules that addresses were looked up in so far.
     #[must_use]
     pub fn segments(&self) -> Vec<Segment> {
         self.entries.iter().filter_map(Entry::segment).collect()
@@ -211,7 +214,7 @@ fn unmapped(address: Address) -> Resolved {
     unnamed(Function::Unmapped(address.get()), "")
 }
 
-/// Of a function that has no name.
+/// Describes a function that has no name.
 fn unnamed(function: Function, module: &str) -> Resolved {
     let known = Arc::new(Name::of(&function.to_string()));
     Resolved {
@@ -234,7 +237,7 @@ fn unknown_poller(poll: u64) -> Poller {
 }
 
 impl Entry {
-    /// Takes what its files answered, which may be less than was asked for.
+    /// Takes the answer of its files, which may be less than was asked for.
     fn take(&mut self, wanted: Wanted, answer: Answer, looked_up: &mut LookedUp) {
         let Answer {
             found,
@@ -323,7 +326,7 @@ impl Entry {
                 module.address(addresses.start)..module.address(addresses.end),
                 *offset,
             ),
-            // Without the file this is as good a guess as any: most segments begin there.
+            // The best guess without the file: most segments begin there.
             None => (
                 module.code.clone(),
                 FileOffset(module.svma(module.code.start).0),

@@ -1,31 +1,31 @@
-//! The type of a future, out of the names in the function that polls it.
+//! Finds the type of a future from the names in the function that polls it.
 //!
-//! tokio polls a task by a function made for the type of its future, of which only the type's name
-//! tells it from others. A linkage name of the older kind leaves that out, and the function is often
-//! no more than a jump; but debug info has it in what is inlined where the jump leads.
+//! tokio polls a task with a function specific to the type of its future, and only the type's name
+//! tells it from others. Linkage names of the older kind leave the type out, and the function is
+//! often only a jump. But debug info has the type in what is inlined at the target of the jump.
 
 use rtops_types::Svma;
 
 use crate::names;
 
-/// Where those of tokio's functions are that are made for the type of a future, and have it as
+/// The modules of tokio's functions that are specific to the type of a future, which is
 /// their first generic argument.
 const MODULES: [&str; 3] = [
     "tokio::runtime::task::raw",
     "tokio::runtime::task::harness",
     "tokio::runtime::task::core",
 ];
-/// How they are called.
+/// The names of these functions.
 const FUNCTIONS: [&str; 3] = ["poll", "poll_inner", "poll_future"];
-/// What tokio wraps a closure in that runs on its blocking pool.
+/// The type in which tokio wraps a closure that runs on its blocking pool.
 const BLOCKING: &str = "tokio::runtime::blocking::task::BlockingTask";
 
 /// A function that polls futures of one type.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Poller {
-    /// The type, as debug info has it; of a closure on a blocking pool, that of the closure.
+    /// The type, as debug info names it; for a closure on a blocking pool, that of the closure.
     pub future_type: Option<String>,
-    /// Where in memory the code begins: where a jump leads, if the function is no more than one.
+    /// Where in memory the code begins: the target of the jump, if the function is only a jump.
     pub entry: u64,
     /// The module, and where the function is in its ELF file.
     pub module_offset: String,
@@ -33,22 +33,22 @@ pub struct Poller {
 
 /// A function, as a module names it.
 pub(crate) struct Named {
-    /// The whole name, as in [`Function::Named`](crate::Function::Named).
+    /// The full name, as in [`Function::Named`](crate::Function::Named).
     pub name: String,
-    /// What debug info has instead: without a path, with generic arguments.
+    /// The name in debug info: without a path, with generic arguments.
     pub bare: Option<String>,
 }
 
 impl Named {
-    /// The type of the future that this function of tokio's polls, by debug info; `None` if it is
-    /// none of those.
+    /// Returns the type of the future that this function of tokio's polls, by debug info;
+    /// `None` if it is no such function.
     pub(crate) fn type_by_debug_info(&self) -> Option<String> {
         let bare = self.bare.as_deref()?;
         self.is_tokios().then(|| future_type(bare)).flatten()
     }
 
-    /// The same by its linkage name, which calls all that is async a closure. One of the older kind
-    /// has nothing but the names of type parameters.
+    /// Returns the same type by the linkage name, which calls everything async a closure. A
+    /// name of the older kind has only the names of type parameters.
     pub(crate) fn type_by_name(&self) -> Option<String> {
         self.is_tokios().then(|| future_type(&self.name)).flatten()
     }
@@ -58,7 +58,7 @@ impl Named {
         let Some((last, module)) = path.split_last() else {
             return false;
         };
-        // The method's type stands between, if the name has it: `harness::Harness::poll_inner`.
+        // The method's type may be in between, as in `harness::Harness::poll_inner`.
         let module = module.join("::");
         let is_in = |known: &str| {
             let rest = module.strip_prefix(known);
@@ -76,7 +76,7 @@ fn future_type(function: &str) -> Option<String> {
     found.contains("::").then(|| found.to_owned())
 }
 
-/// Where a function leads that begins with a jump, if it does.
+/// Returns the target of the jump that a function begins with, if it does.
 pub(crate) fn jump_target(address: Svma, code: &[u8]) -> Option<Svma> {
     match code {
         [0xe9, a, b, c, d, ..] => {

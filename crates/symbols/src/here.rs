@@ -18,9 +18,9 @@ use crate::{
     locate::{self, Finder},
 };
 
-/// The bytes of a jump to another function.
+/// The size of a jump to another function, in bytes.
 const JUMP: usize = 5;
-/// How much of a function that polls is looked at, in bytes, for the name of its future.
+/// How much of a polling function is searched for the name of its future, in bytes.
 const MAX_FUNCTION: u64 = 4096;
 
 /// The files of a process's modules, each opened once.
@@ -36,7 +36,7 @@ struct Files {
 }
 
 enum Loaded {
-    /// They are read when something is asked.
+    /// The files are read when something is asked.
     Opened(Box<locate::Found>),
     File(Box<ElfFile>),
     Failed(LackReason),
@@ -50,7 +50,7 @@ impl Here {
         }
     }
 
-    /// Gives the file of a module by its path.
+    /// Gives the file of a module by the module's path.
     #[cfg(feature = "child")]
     pub(crate) fn add_file(&mut self, path: &str, file: Arc<std::fs::File>) {
         self.finder.add_file(path, file);
@@ -59,18 +59,19 @@ impl Here {
     /// Reads what is needed for any address.
     #[cfg(feature = "child")]
     pub(crate) fn prepare(&mut self, module: &Module) {
-        // What can't be read is told when it is asked for.
+        // What can't be read is reported when it is asked for.
         let _is_read = self.module(module).ask(ElfFile::read_units);
     }
 
-    /// Reads what is needed for these addresses, in several threads: for a process that does nothing else.
+    /// Reads what is needed for these addresses, in several
+    /// threads. For a process that does nothing else.
     #[cfg(feature = "child")]
     pub(crate) fn read_ahead(&mut self, module: &Module, addresses: &[Svma]) {
         let files = self.module(module);
         let _is_read = files.ask(|file| file.read_ahead(addresses));
     }
 
-    /// What stands at these addresses.
+    /// Returns what is at these addresses.
     pub(crate) fn found(&mut self, module: &Module, addresses: &[Svma]) -> Vec<Found> {
         let files = self.module(module);
         let found = addresses.iter().map(|address| {
@@ -80,7 +81,7 @@ impl Here {
         found.collect()
     }
 
-    /// What these functions poll.
+    /// Returns what these functions poll.
     pub(crate) fn pollers(&mut self, module: &Module, polls: &[Svma]) -> Vec<PolledBy> {
         let files = self.module(module);
         let pollers = polls.iter().map(|poll| {
@@ -90,12 +91,12 @@ impl Here {
         pollers.collect()
     }
 
-    /// What is known of the module by now.
+    /// Returns what is known of the module so far.
     pub(crate) fn facts(&mut self, module: &Module) -> Facts {
         self.module(module).facts(module)
     }
 
-    /// The files of a module, as long as they were not read; `None` if they can't be opened.
+    /// Returns the files of a module until they are read; `None` also if they can't be opened.
     #[cfg(feature = "child")]
     pub(crate) fn files(&mut self, module: &Module) -> Option<&mut locate::Found> {
         match &mut self.module(module).loaded {
@@ -104,7 +105,7 @@ impl Here {
         }
     }
 
-    /// The units of a module, if they were read.
+    /// Returns the units of a module, if they were read.
     #[cfg(feature = "child")]
     pub(crate) fn units(&self, module: &Module) -> Option<&rtops_elf::Units> {
         match &self.modules.get(module)?.loaded {
@@ -158,7 +159,7 @@ impl Files {
     /// Asks the file; `None` if it can't be read.
     fn ask<T>(&mut self, what: impl FnOnce(&ElfFile) -> T) -> Option<T> {
         if let Loaded::Opened(_) = self.loaded {
-            // It is neither, while it is read.
+            // While it is read, it is neither.
             let reading = Loaded::Failed(LackReason::Malformed("its headers".to_owned()));
             if let Loaded::Opened(found) = mem::replace(&mut self.loaded, reading) {
                 self.loaded = Loaded::guard("its headers", || {
@@ -221,7 +222,8 @@ fn polled_by(file: &ElfFile, begin: Svma) -> PolledBy {
     }
 }
 
-/// The type that one of tokio's functions is made for, by what it is called or has inlined.
+/// Returns the type that one of tokio's functions is specific
+/// to, by its name or by what is inlined into it.
 fn type_by_debug_info(file: &ElfFile, begin: Svma) -> Option<String> {
     // Without a symbol there is no telling where it ends and another one begins.
     let end = file.covering(begin).map_or(begin, |symbol| symbol.end);

@@ -15,50 +15,49 @@ pub struct Lack {
     pub reason: LackReason,
 }
 
-/// Why a module tells less than it could.
+/// Why a module offers less than it could.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "child", derive(serde::Deserialize, serde::Serialize))]
 #[non_exhaustive]
 pub enum LackReason {
     /// These crates were built without line tables.
     NoLineTables(BTreeSet<String>),
-    /// These crates were built with nothing but line tables, which leave out the names of `async fn`s
-    /// that are inlined.
+    /// These crates were built with line tables only, which leave
+    /// out the names of inlined `async fn`s.
     NoInlinedNames(BTreeSet<String>),
     /// It has no symbol table but that of its exported functions, and no debug file was found.
     Stripped,
     /// The file at its path isn't the one that runs.
     BuildIdDiffers,
-    /// A file is there, but neither it nor the running module has a build-id to compare.
+    /// A file was found by its path, but the running module has no build-id to compare.
     Unverified,
     /// No file was found; the text is the system's reason.
     NotFound(String),
-    /// No file with this build-id lies where the user said that files are.
+    /// No file in the directories that the user named has this build-id.
     NotGiven(Missed),
-    /// The process ran elsewhere, or its file is gone or another one by now.
+    /// The process ran elsewhere, or its file is gone or was replaced.
     Elsewhere,
     /// The path that the target named isn't one to open.
     PathRefused,
     /// The file isn't a regular one.
     NotRegular,
-    /// The file lies on a file system of this kind, where to read it may wait for ever or have an
-    /// effect.
+    /// The file is on a file system of this kind, where reading may wait forever or have an effect.
     FileSystem(Cow<'static, str>),
     /// Its symbols or its debug info have more of something than is read.
     OverBudget(Resource),
     /// The file can't be understood; the text says which part.
     Malformed(String),
-    /// The process that was to read it did not tell all; the text says what became of it.
+    /// The process that was to read it did not send everything; the text says what became of it.
     Unread(String),
 }
 
-/// A file that was looked for in vain.
+/// A file that was not found.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "child", derive(serde::Deserialize, serde::Serialize))]
 pub struct Missed {
     /// Its build-id, in hexadecimal digits.
     pub build_id: String,
-    /// Whether there is more in the directories than was looked at.
+    /// Whether the directories have more files than were looked at.
     pub is_cut: bool,
 }
 
@@ -68,7 +67,7 @@ impl fmt::Display for Lack {
     }
 }
 
-/// The first names of crates, and how many more there are.
+/// Formats the first names of crates, and how many more there are.
 fn list(crates: &BTreeSet<String>) -> String {
     const SHOWN: usize = 3;
     let mut list: Vec<&str> = crates.iter().take(SHOWN).map(String::as_str).collect();

@@ -1,13 +1,14 @@
-//! Addresses of another process turned into functions, files and lines.
+//! Turns addresses of another process into functions, files and lines.
 //!
-//! [`Symbols::look_up`] is given addresses of the target, and tells by the modules that the agent named which of
-//! them each is of (`front`). A reader (`here`) finds the ELF files itself (`locate`), reads their symbols and line
-//! tables (`elf`) and puts the names together (`names`). A [`Name`] is one of them taken apart; [`visible`] and
-//! [`task_wait`], [`thread_wait`] judge whole stacks of them, each by one table of rules (`fold`, `wait`).
+//! [`Symbols::look_up`] takes addresses of the target and finds the module of each, among
+//! those that the agent named (`front`). A reader (`here`) finds the ELF files itself
+//! (`locate`), reads their symbols and line tables (`elf`) and puts the names together
+//! (`names`). A [`Name`] is a name taken apart. [`visible`], [`task_wait`] and
+//! [`thread_wait`] judge whole stacks, each by one table of rules (`fold`, `wait`).
 //!
-//! Nothing here trusts the target: its files are read, never mapped, so that one that is cut
-//! short meanwhile is an error and not a SIGBUS; no other file that an ELF file names is opened;
-//! and a file that makes the DWARF reader panic costs the names of that module only.
+//! Nothing here trusts the target. Its files are read, never mapped, so that a file that is
+//! cut short meanwhile is an error and not a SIGBUS. No other file that an ELF file names
+//! is opened. A file that makes the DWARF reader panic costs only the names of that module.
 #![forbid(unsafe_code)]
 
 mod ask;
@@ -50,24 +51,24 @@ pub use rtops_types::{FileOffset, Module, ModuleKind, Pid};
 /// Where to look for files.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The process, by its pid as seen from here; none for one that is no more.
+    /// The pid of the process as seen from here; `None` if it no longer exists.
     pub pid: Option<Pid>,
     /// Directories with unstripped binaries or debug files.
     pub symbol_dirs: Vec<PathBuf>,
-    /// The files of modules by their paths, of a process that can't be asked for them.
+    /// The files of modules by their paths, for a process that can't be asked for them.
     pub files: HashMap<String, Arc<File>>,
-    /// Whether lines of the C library are wanted, and what is inlined there. Its debug info is large, and
-    /// compressed; for its names its symbols do.
+    /// Whether to look up lines in the C library, and what is inlined there. Its debug info is
+    /// large and compressed; its symbols suffice for names.
     pub c_library_lines: bool,
 }
 
 /// An absolute address of the target.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Address {
-    /// Of the instruction that runs next: it is looked up itself.
+    /// The address of the instruction that runs next; it is looked up itself.
     InstructionPointer(u64),
-    /// Of the instruction behind a call. The call may be the last instruction of its function or
-    /// line, so the byte before is looked up.
+    /// The address of the instruction after a call. The call may be the last instruction of its
+    /// function or line, so the byte before is looked up.
     ReturnAddress(u64),
 }
 
@@ -79,7 +80,7 @@ impl Address {
         }
     }
 
-    /// The address as it stands on the stack.
+    /// Returns the address as it is on the stack.
     #[must_use]
     pub const fn get(self) -> u64 {
         match self {
@@ -88,11 +89,11 @@ impl Address {
     }
 }
 
-/// What stands at an address.
+/// What is at an address.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Resolved {
-    /// The innermost inlined function first, the function that was called last; never empty. Addresses share
-    /// them.
+    /// The innermost inlined function first, the function that was
+    /// called last; never empty. Addresses share frames.
     pub frames: Vec<Arc<Symbol>>,
     /// Where in memory the function that was called begins, if a symbol covers the address.
     pub start: Option<u64>,
@@ -103,9 +104,9 @@ pub struct Resolved {
 pub struct Symbol {
     /// Its name, or what is known instead.
     pub function: Function,
-    /// What that tells.
+    /// What is derived from that name.
     pub known: Arc<Name>,
-    /// Where in the source, if the module has line tables.
+    /// Its place in the source, if the module has line tables.
     pub place: Option<Place>,
     /// The file name of the module; empty for an address outside of all modules.
     pub module: String,
@@ -114,8 +115,9 @@ pub struct Symbol {
 /// A function, or what is known instead of its name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Function {
-    /// Demangled, with generic arguments, without the hash. Line tables name an inlined function
-    /// without its path: then the path is that of its source file (`tokio::net::tcp::listener`).
+    /// The name, demangled, with generic arguments, without the hash. Line tables name an
+    /// inlined function without its path: then the path is that of its source file
+    /// (`tokio::net::tcp::listener`).
     Named(String),
     /// No symbol covers the address.
     ModuleOffset {
@@ -138,8 +140,8 @@ impl fmt::Display for Function {
     }
 }
 
-/// A part of a module in memory: the one with the code, of a module that an address was looked up
-/// in.
+/// The part of a module in memory that has the code. Only for
+/// modules that an address was looked up in.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Segment {
     /// The path of the module.

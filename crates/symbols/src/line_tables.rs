@@ -1,4 +1,4 @@
-//! Names of functions completed from what line tables have: they leave out the path of what is inlined.
+//! Completes the names of functions from line tables, which leave out the path of what is inlined.
 
 use std::{
     borrow::Cow,
@@ -7,27 +7,29 @@ use std::{
 
 use crate::names::{MAX_ARGUMENTS, first_argument, split, strip_reference};
 
-/// How many directories are known that the compiler ran in: each path is compared with all.
+/// The most directories in which the compiler ran that are remembered: each path is
+/// compared with all of them.
 const MAX_WORKSPACES: usize = 1024;
 
-/// How the bare name of the body of an `async fn` begins.
+/// The start of the bare name of the body of an `async fn`.
 pub const BODY: &str = "{async_fn#";
 
-/// Whether it is the body of an `async fn` whose name line tables leave out.
+/// Whether this is the body of an `async fn` whose name line tables leave out.
 pub fn is_nameless(name: &str) -> bool {
     name.split("::")
         .any(|segment| segment.starts_with("{async_fn}"))
 }
 
-/// The crate that a compilation unit is of, `gateway` of `src/main.rs/@/gateway.0123-cgu.0`. An incremental build puts
-/// a hash there.
+/// Returns the crate that a compilation unit belongs to, `gateway` for
+/// `src/main.rs/@/gateway.0123-cgu.0`. An incremental build has a hash there instead.
 pub fn crate_of_unit(unit: &str) -> Option<&str> {
     let (_, codegen) = unit.split_once("/@/")?;
     Some(codegen.split_once('.')?.0)
 }
 
-/// The whole name of a body that is inlined into a function which is made for its future, such as a
-/// `poll`: `a::f::{async_fn#0}` of `{async_fn#0}`, inlined into `poll<&mut a::f::{async_fn_env#0}>`.
+/// Returns the full name of a body that is inlined into a function specific to its future,
+/// such as a `poll`: `a::f::{async_fn#0}` for `{async_fn#0}`, inlined into
+/// `poll<&mut a::f::{async_fn_env#0}>`.
 pub fn body_in(caller: &str, bare: &str) -> Option<String> {
     let kind = bare.split_inclusive('}').next()?;
     let future = kind.strip_prefix('{')?.replacen('#', "_env#", 1);
@@ -45,12 +47,12 @@ pub fn body_in(caller: &str, bare: &str) -> Option<String> {
     None
 }
 
-/// Where the sources of each crate lie.
+/// Where the sources of each crate are.
 #[derive(Default)]
 pub struct CrateRoots {
-    /// Names by the directory of a crate, and by the file that is its root module.
+    /// The names of crates, by the directory of a crate and by the file of its root module.
     crates: HashMap<String, String>,
-    /// Where the compiler ran for the crates whose files it was given by relative paths.
+    /// The directories in which the compiler ran with relative source paths.
     workspaces: BTreeSet<String>,
 }
 
@@ -80,12 +82,13 @@ impl CrateRoots {
         }
     }
 
-    /// Where the compiler ran for the crates whose files it was given by relative paths.
+    /// Returns the directories in which the compiler ran with relative source paths.
     pub fn workspaces(&self) -> impl Iterator<Item = &str> {
         self.workspaces.iter().map(String::as_str)
     }
 
-    /// A source path relative to where the compiler ran, if it lies below.
+    /// Makes a source path relative to the directory in which the
+    /// compiler ran, if it is below that.
     pub fn relative(&self, file: String) -> String {
         let relative = self
             .workspaces
@@ -96,7 +99,7 @@ impl CrateRoots {
 
     /// Puts the path of the source file's module before a name that has none.
     pub fn qualify(&self, bare: &str, file: Option<&str>) -> String {
-        // Here `{async_fn#0}` has lost the name of its function: without a number it stands for
+        // `{async_fn#0}` has lost the name of its function here. Without a number it stands for
         // itself, see `display_name`.
         let bare = match bare.strip_prefix(BODY) {
             Some(rest) => {
@@ -111,7 +114,7 @@ impl CrateRoots {
         }
     }
 
-    /// The name of the crate that a file is of.
+    /// Returns the name of the crate that a file belongs to.
     pub fn crate_name(&self, file: &str) -> Option<String> {
         let known = self.crates.get(file).cloned();
         known.or_else(|| Some(self.crate_of(file)?.1))
@@ -135,7 +138,7 @@ impl CrateRoots {
         Some(module)
     }
 
-    /// The length of the path to the crate's sources, and the crate's name.
+    /// Returns the length of the path to the crate's sources, and the crate's name.
     fn crate_of(&self, file: &str) -> Option<(usize, String)> {
         let mut dir = file;
         while let Some((parent, _)) = dir.rsplit_once('/') {

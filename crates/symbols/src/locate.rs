@@ -1,4 +1,4 @@
-//! Which files hold the symbols of a module, opened so that only the right ones are read.
+//! Finds the files with the symbols of a module, and opens only the right ones.
 
 use std::{
     cell::OnceCell,
@@ -22,11 +22,11 @@ use crate::{
     debug_files::{DebugFiles, hex},
 };
 
-/// The most bytes that are read of a list of mappings; a process with as many as the kernel allows by
-/// default has 10 MB of them.
+/// The most bytes that are read of a list of mappings. A process with as many as the kernel
+/// allows by default has a list of 10 MB.
 const MAX_MAPS: u64 = 64 << 20;
 
-/// How sure one may be of a file before its build-id was compared.
+/// How certain a file is before its build-id was compared.
 enum Origin {
     /// The kernel says that this file is the mapped one.
     Mapped,
@@ -34,7 +34,7 @@ enum Origin {
     Path,
 }
 
-/// How the names of the C library's modules begin.
+/// The start of the names of the C library's modules.
 const C_LIBRARY: [&str; 4] = ["libc.", "libc-", "libpthread", "ld-"];
 
 /// Whether a module with this file name is the C library, through which all others go.
@@ -43,7 +43,7 @@ pub fn is_c_library(module: &str) -> bool {
     module == "[vdso]" || C_LIBRARY.iter().any(|name| module.starts_with(name))
 }
 
-/// The last component of a path, for display.
+/// Returns the last component of a path, for display.
 pub fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
@@ -52,7 +52,7 @@ pub fn file_name(path: &str) -> &str {
 #[derive(Debug)]
 pub struct Finder {
     options: Options,
-    /// What the kernel says is mapped, read once.
+    /// The mapped files, as the kernel lists them, read once.
     mappings: OnceCell<Vec<Mapping>>,
     debug_files: DebugFiles,
     budget: Arc<Budget>,
@@ -60,20 +60,20 @@ pub struct Finder {
 
 /// The files of a module.
 pub struct Found {
-    /// Best last: the module's own file, then its debug files.
+    /// The module's own file, then its debug files; the best comes last.
     pub files: Vec<Elf>,
-    /// What no file is in the places which the user named.
+    /// The file that is missing in the places that the user named.
     pub missed: Option<Missed>,
-    /// Where there may be what was split off from them.
+    /// Where files may be that were split off from these.
     pub split: SplitOff,
-    /// Whether no more is wanted than their symbols.
+    /// Whether only their symbols are wanted.
     pub names_only: bool,
-    /// The units of the last one with debug info, if they are known already.
+    /// The units of the last file with debug info, if they are known already.
     pub units: Option<Units>,
 }
 
-/// The files that the debug info of a module was split off into. That one belongs to it is told by a
-/// number in both.
+/// The files that the debug info of a module was split off into. A number in both files
+/// shows that they belong together.
 #[derive(Clone, Debug)]
 pub struct SplitOff {
     pid: Option<Pid>,
@@ -89,13 +89,13 @@ impl SplitOff {
         Elf::read(Arc::new(file.ok()?), &self.budget).ok()
     }
 
-    /// Whether it was looked for.
+    /// Whether any was looked for.
     #[cfg(feature = "child")]
     pub fn is_used(&self) -> bool {
         self.is_used.load(Ordering::Relaxed)
     }
 
-    /// The file at a path of the target, or at that of this machine for a process that is no more.
+    /// Opens a path of the target, or that path on this machine if the process no longer exists.
     fn at(&self, path: &str) -> Option<Elf> {
         self.read(match self.pid {
             Some(pid) => open_in_root(pid, path),
@@ -137,18 +137,18 @@ impl Finder {
         }
     }
 
-    /// Gives the file of a module by its path.
+    /// Gives the file of a module by the module's path.
     #[cfg(feature = "child")]
     pub fn add_file(&mut self, path: &str, file: Arc<File>) {
         self.options.files.insert(path.to_owned(), file);
     }
 
-    /// What the files of one module may cost.
+    /// Returns the budget for the files of one module.
     pub fn budget(&self) -> Arc<Budget> {
         Arc::new(Budget::part(&self.budget))
     }
 
-    /// The files to look into.
+    /// Returns the files to look into.
     pub fn open(&self, module: &Module, budget: &Arc<Budget>) -> Result<Found, LackReason> {
         if module.kind == ModuleKind::Vdso {
             return Err(LackReason::NotFound("the kernel provides it".to_owned()));
@@ -184,7 +184,7 @@ impl Finder {
                 {
                     LackReason::NotGiven(missed)
                 }
-                // It may be another one on this machine.
+                // This machine may have another file at that path.
                 (LackReason::NotFound(_) | LackReason::BuildIdDiffers, _)
                     if self.options.pid.is_none() =>
                 {
@@ -210,7 +210,7 @@ impl Finder {
 
     fn given_file(&self, module: &Module) -> Result<(File, Origin), LackReason> {
         if let Some(file) = self.options.files.get(&module.path) {
-            // Whoever gave it knows that it is the right one.
+            // Whoever gave the file knows that it is the right one.
             return Ok((file.try_clone().map_err(not_found)?, Origin::Mapped));
         }
         Ok((open_here(&module.path)?, Origin::Path))
@@ -218,12 +218,12 @@ impl Finder {
 
     fn own_file(&self, module: &Module, pid: Pid) -> Result<(File, Origin), LackReason> {
         if module.kind == ModuleKind::MainExecutable {
-            // Leads to the running file even if another one has its path by now, or none.
+            // This leads to the running file even if another file, or none, has its path by now.
             let exe = PathBuf::from(format!("/proc/{pid}/exe"));
             return Ok((open_regular(&exe, NamedBy::Target)?, Origin::Mapped));
         }
         let mapping = self.mapping(module, pid);
-        // Which needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE.
+        // Opening this needs CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE.
         let mapped = mapping.and_then(|Mapping { addresses, .. }| {
             let range = format!("{:x}-{:x}", addresses.start, addresses.end);
             let path = PathBuf::from(format!("/proc/{pid}/map_files/{range}"));
@@ -233,7 +233,7 @@ impl Finder {
             return Ok((file, Origin::Mapped));
         }
         let file = open_in_root(pid, &module.path)?;
-        // The device isn't compared: overlayfs and btrfs show another one in the mappings than in stat.
+        // The device isn't compared: on overlayfs and btrfs, mappings show another one than stat.
         let inode = file.metadata().map_err(not_found)?.ino();
         let origin = match mapping {
             Some(mapping) if mapping.inode == inode => Origin::Mapped,
@@ -242,7 +242,7 @@ impl Finder {
         Ok((file, origin))
     }
 
-    /// What the kernel shows at the module's addresses.
+    /// Returns the mapping that the kernel lists at the module's addresses.
     fn mapping(&self, module: &Module, pid: Pid) -> Option<&Mapping> {
         let mappings = self
             .mappings
@@ -254,7 +254,7 @@ impl Finder {
     }
 }
 
-/// The mapped files, in the order of their addresses, as the kernel lists them.
+/// Reads the list of mapped files, in the order of their addresses.
 fn read_mappings(pid: Pid) -> io::Result<Vec<Mapping>> {
     let maps = File::open(format!("/proc/{pid}/maps"))?;
     let mut mappings = Vec::new();
@@ -269,14 +269,14 @@ fn read_mappings(pid: Pid) -> io::Result<Vec<Mapping>> {
     Ok(mappings)
 }
 
-/// Opens a path of the target. Symbolic links in it, absolute ones too, stay in its root.
+/// Opens a path of the target. Symbolic links in it, even absolute ones, stay in its root.
 fn open_in_root(pid: Pid, path: &str) -> Result<File, LackReason> {
     let relative = plain_relative(path).ok_or(LackReason::PathRefused)?;
     let root = PathBuf::from(format!("/proc/{pid}/root"));
     opened(Regular::in_root(&root, relative, NamedBy::Target))
 }
 
-/// An absolute path without `..`, relative to the root.
+/// Makes a plain absolute path relative to the root; `None` for any other, as one with `..`.
 pub fn plain_relative(path: &str) -> Option<&Path> {
     let relative = Path::new(path).strip_prefix("/").ok()?;
     let plain = relative
@@ -285,7 +285,7 @@ pub fn plain_relative(path: &str) -> Option<&Path> {
     (plain && !path.contains('\0') && relative != Path::new("")).then_some(relative)
 }
 
-/// Opens such a path on this machine, which may be the one on which the process ran.
+/// Opens such a path on this machine, where the process may have run.
 fn open_here(path: &str) -> Result<File, LackReason> {
     let path = plain_relative(path).ok_or(LackReason::PathRefused)?;
     open_regular(&Path::new("/").join(path), NamedBy::Target)

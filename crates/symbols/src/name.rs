@@ -1,4 +1,4 @@
-//! The name of a function, and what it tells.
+//! The name of a function, and what is derived from it.
 
 use crate::{
     fold::{FrameClass, classify_path},
@@ -7,11 +7,11 @@ use crate::{
     wait,
 };
 
-/// What is to be known of a function: by readers, and by the rules that judge stacks. To find that out takes its name
-/// apart, and many stacks have the same function.
+/// What readers, and the rules that judge stacks, need to know of a function. Deriving this
+/// takes the name apart, and many stacks have the same function.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Name {
-    /// Without generic arguments and what the compiler made.
+    /// The name without generic arguments and what the compiler made.
     pub(crate) path: String,
     display: String,
     class: FrameClass,
@@ -19,7 +19,7 @@ pub struct Name {
 }
 
 impl Name {
-    /// What this full name tells, which is one as in [`Function::Named`](crate::Function::Named).
+    /// Takes a full name apart, in the form of [`Function::Named`](crate::Function::Named).
     #[must_use]
     pub fn of(function: &str) -> Self {
         let segments = names::segments(function);
@@ -32,25 +32,26 @@ impl Name {
         }
     }
 
-    /// The name as people say it, as [`display_name`](crate::display_name) has it.
+    /// Returns the name as people say it, like [`display_name`](crate::display_name).
     #[must_use]
     pub fn display(&self) -> &str {
         &self.display
     }
 
-    /// What the function is to a reader.
+    /// Returns what the function means to a reader.
     #[must_use]
     pub const fn class(&self) -> FrameClass {
         self.class
     }
 
-    /// How the function polls; `None` for one that is no poll.
+    /// Returns how the function polls; `None` if it does not.
     #[must_use]
     pub const fn polls(&self) -> Option<Polls> {
         self.polls
     }
 
-    /// Whether the function is a part of a container of futures, other than the wakers of its children.
+    /// Whether the function is part of a container of futures,
+    /// other than the wakers of its children.
     #[must_use]
     pub fn is_container(&self) -> bool {
         wait::is_container(&self.path)

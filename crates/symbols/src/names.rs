@@ -1,12 +1,13 @@
-//! Names of functions: demangled, taken apart and shortened.
+//! Demangles the names of functions, takes them apart and shortens them.
 
-/// Deeper nested types than any that is written; what lies deeper is left as it is.
+/// The deepest nesting of types that is taken apart, deeper
+/// than anyone writes; deeper types stay as they are.
 const MAX_DEPTH: u32 = 32;
-/// The most generic arguments within generic arguments that are shown.
+/// The most levels of generic arguments that are shown.
 pub const MAX_ARGUMENTS: u32 = 2;
 
-/// The readable form of the name of a symbol, without the hash and without the version of a function of the C
-/// library (`read@@GLIBC_2.2.5`).
+/// Returns the readable form of a symbol's name, without the hash, and without the version
+/// of a C library function (`read@@GLIBC_2.2.5`).
 pub fn demangle(mut symbol: String) -> String {
     rtops_elf::demangle(&symbol).unwrap_or_else(|| {
         if let Some(version) = symbol.find('@') {
@@ -16,8 +17,9 @@ pub fn demangle(mut symbol: String) -> String {
     })
 }
 
-/// Linkage names call the body of an `async fn`, an `async` block and a closure alike; the bare
-/// name (`{async_fn#0}<T>`) tells them apart, so its kind replaces the last segment.
+/// Replaces the last segment of a closure's linkage name with the kind from its bare name.
+/// Linkage names call the body of an `async fn`, an `async` block and a closure alike; the
+/// bare name (`{async_fn#0}<T>`) tells them apart.
 pub fn with_closure_kind(name: String, bare: &str) -> String {
     let last = name.rfind("::").map(|at| at + 2);
     let kind = bare.find('}').and_then(|end| bare.get(..=end));
@@ -31,7 +33,7 @@ pub fn with_closure_kind(name: String, bare: &str) -> String {
     }
 }
 
-/// The crate that a function is of; `None` for one without a path.
+/// Returns the crate of a function; `None` for a name without a path.
 pub fn crate_of(name: &str) -> Option<String> {
     let mut segments = segments(name).into_iter();
     let first = segments.next()?;
@@ -42,8 +44,9 @@ fn is_closure(segment: &str) -> bool {
     segment == "{{closure}}" || (segment.starts_with("{closure") && segment.ends_with('}'))
 }
 
-/// The name as people say it: without generic arguments, `<T as Trait>::method` as `T::method`
-/// (or by the trait, if the type tells nothing), the body of an `async fn` as the function.
+/// Returns a name as people say it: without generic arguments,
+/// `<T as Trait>::method` as `T::method` (or by the trait, if the
+/// type says nothing), the body of an `async fn` as the function.
 ///
 /// ```
 /// use rtops_symbols::display_name;
@@ -58,7 +61,7 @@ pub fn display_name(name: &str) -> String {
     display(name, &segments(name))
 }
 
-/// The same of a name that has these segments.
+/// Returns the same for a name that has these segments.
 pub fn display(name: &str, segments: &[String]) -> String {
     let shown = segments.iter();
     let shown = shown.filter_map(|segment| display_segment(segment));
@@ -70,8 +73,8 @@ pub fn display(name: &str, segments: &[String]) -> String {
     }
 }
 
-/// A type as people say it: as [`display_name`], but of one that has generic arguments with the
-/// first of them, as an adaptor tells less than the future that it is of.
+/// Returns a type as people say it: like [`display_name`], but with the first generic
+/// argument if there is one, as an adaptor says less than the future in it.
 ///
 /// ```
 /// use rtops_symbols::display_type;
@@ -83,8 +86,9 @@ pub fn display_type(name: &str) -> String {
     type_at(name, MAX_ARGUMENTS)
 }
 
-/// Whether a function is the body of the `async fn`, block or closure that has this type. A type has a
-/// number for the `impl` that it is of, where a function has the name of what is implemented.
+/// Whether a function is the body of the `async fn`, block or
+/// closure that has this type. A future's type has the number of its
+/// `impl`, where a function has the name of the implementing type.
 ///
 /// ```
 /// use rtops_symbols::is_body;
@@ -116,7 +120,8 @@ pub fn is_body(future: &str, function: &str) -> bool {
 
 fn type_at(name: &str, depth: u32) -> String {
     let shown = display_name(name);
-    // What is async or a closure is told by its function, whatever that is generic over.
+    // The type of an async body or a closure is shown as its
+    // function, whatever that is generic over.
     let is_function = segments(name)
         .last()
         .is_none_or(|last| last.starts_with('{'));
@@ -127,14 +132,16 @@ fn type_at(name: &str, depth: u32) -> String {
     }
 }
 
-/// The path to the function for the rules: also without closures and what else the compiler made.
+/// Returns the path of a function for the rules: without
+/// closures and anything else that the compiler made.
 pub fn path(segments: &[String]) -> String {
     let written = segments.iter().filter(|segment| !segment.starts_with('{'));
     let written: Vec<&str> = written.map(String::as_str).collect();
     written.join("::")
 }
 
-/// A segment in braces is made by the compiler; none if it says nothing to a reader.
+/// Returns how a segment is displayed; `None` if it means nothing to a reader. Segments in
+/// braces are made by the compiler.
 fn display_segment(segment: &str) -> Option<&str> {
     if !segment.starts_with('{') {
         return Some(segment);
@@ -143,14 +150,14 @@ fn display_segment(segment: &str) -> Option<&str> {
         "async_fn" if segment == "{async_fn}" => Some("{async fn}"),
         "async_block" | "async_block_env" => Some("{async block}"),
         "async_closure" | "async_closure_env" => Some("{async closure}"),
-        // Without debug info `{{closure}}` is the body of an async fn as well, and then there is
-        // no telling them apart: the function itself is right in both cases.
+        // Without debug info, `{{closure}}` may also be the body of an async fn, and nothing tells
+        // the two apart. The function itself is right in both cases.
         "closure" | "closure_env" if segment != "{{closure}}" => Some("{closure}"),
         _ => None,
     }
 }
 
-/// The segments of a path at its outermost level, without generic arguments.
+/// Returns the segments of a path at its outermost level, without generic arguments.
 pub fn segments(name: &str) -> Vec<String> {
     segments_at(name, MAX_DEPTH)
 }
@@ -160,7 +167,7 @@ fn segments_at(name: &str, depth: u32) -> Vec<String> {
     let Some(depth) = depth.checked_sub(1) else {
         return vec![name.to_owned()];
     };
-    // `dyn Trait + Send`: the first one tells.
+    // `dyn Trait + Send`: the first trait counts.
     let name = split(name, " + ").into_iter().next().unwrap_or(name);
     let mut segments = Vec::new();
     for raw in split(name, "::") {
@@ -183,8 +190,8 @@ fn segments_at(name: &str, depth: u32) -> Vec<String> {
     segments
 }
 
-/// The first generic argument of a function or type that has some, or of the type whose method it
-/// is: `A` of `f<A, B>`, `m::f::<A>` and `<m::T<A, B>>::f`.
+/// Returns the first generic argument of a function or type, or of the type whose method it
+/// is: `A` for `f<A, B>`, `m::f::<A>` and `<m::T<A, B>>::f`.
 pub fn first_argument(name: &str) -> Option<&str> {
     let whole = split(name, "::");
     let method_of = whole.first().and_then(|first| first.strip_prefix('<'));
@@ -197,14 +204,14 @@ pub fn first_argument(name: &str) -> Option<&str> {
     split(arguments, ", ").into_iter().next()
 }
 
-/// The path that stands for `<Type as Trait>` or `<Type>`.
+/// Returns the path that represents `<Type as Trait>` or `<Type>`.
 fn qualified(raw: &str, depth: u32) -> Vec<String> {
     let inner = raw.strip_prefix('<').unwrap_or(raw);
     let inner = inner.strip_suffix('>').unwrap_or(inner);
     let mut parts = split(inner, " as ").into_iter();
     let own = segments_at(parts.next().unwrap_or(inner), depth);
     match parts.next() {
-        // A type parameter, a tuple, a primitive: the trait says more.
+        // For a type parameter, a tuple or a primitive, the trait says more.
         Some(of) if own.len() < 2 => segments_at(of, depth),
         _ => own,
     }
@@ -227,7 +234,7 @@ pub fn strip_reference(name: &str) -> &str {
     }
 }
 
-/// Splits at a separator that stands outside of all brackets. The `>` of `->` closes none.
+/// Splits at a separator outside of all brackets. The `>` of `->` closes none.
 pub fn split<'a>(text: &'a str, separator: &str) -> Vec<&'a str> {
     let mut parts = Vec::new();
     let (mut depth, mut start) = (0_usize, 0);

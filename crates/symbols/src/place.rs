@@ -1,37 +1,38 @@
-//! A place in the source, and whose source that is.
+//! A place in the source, and whose source it is.
 
 use std::fmt;
 
-/// What holds the sources of dependencies that are kept with those of the target.
+/// The directory with sources of dependencies that are kept next to those of the target.
 const VENDOR: &str = "vendor/";
 
 /// A place in the source.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Place {
-    /// The path as the compiler saw it, relative to where it ran if it lies below.
+    /// The path as the compiler saw it; relative to where the compiler ran, if it is below that.
     pub file: String,
-    /// From 1.
+    /// The line, from 1.
     pub line: u32,
-    /// From 1, if known.
+    /// The column, from 1, if known.
     pub column: Option<u32>,
 }
 
 impl Place {
-    /// `file:line`, shortened as for people.
+    /// Returns `file:line`, with the path shortened for people.
     #[must_use]
     pub fn line_of_file(&self) -> String {
         format!("{}:{}", shortened(&self.file), self.line)
     }
 
-    /// The dependency that it is in, or `std`; `None` of a place in the target's own crates.
+    /// Returns the dependency that contains it, or `std`; `None`
+    /// for a place in the target's own crates.
     #[must_use]
     pub fn package(&self) -> Option<&str> {
         package(&self.file, shortened(&self.file))
     }
 
-    /// Whether it is in a dependency, in the standard library, or in that of C, whose own build names
-    /// its files from where it was.
+    /// Whether it is in a dependency, in the standard library, or in the C library, whose build
+    /// names its files relative to where it ran.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         self.package().is_some() || self.file.starts_with("./")
@@ -39,8 +40,8 @@ impl Place {
 }
 
 impl fmt::Display for Place {
-    /// `file:line:column`, which terminals and editors can open, with the way to a dependency or
-    /// to the standard library left out.
+    /// Writes `file:line:column`, which terminals and editors can open, without the path to a
+    /// dependency or to the standard library.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", shortened(&self.file), self.line)?;
         match self.column {
@@ -50,7 +51,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// The part of a path behind where cargo and rustup keep sources; other paths stay whole.
+/// Returns the part of a path after the directory in which
+/// cargo or rustup keeps sources; other paths stay whole.
 fn shortened(file: &str) -> &str {
     let behind = |marker: &str, parts: usize| {
         let (_, mut rest) = file.split_once(marker)?;
@@ -68,7 +70,7 @@ fn shortened(file: &str) -> &str {
         .unwrap_or(file)
 }
 
-/// The dependency that a file is of, or `std`; `short` is its path behind where such files are kept.
+/// Returns the dependency that a file belongs to, or `std`; `short` is the shortened path.
 fn package<'f>(file: &'f str, short: &'f str) -> Option<&'f str> {
     if short.len() < file.len() {
         let is_std = file.starts_with("/rustc/") || file.contains("/lib/rustlib/");
@@ -83,14 +85,15 @@ fn package<'f>(file: &'f str, short: &'f str) -> Option<&'f str> {
         Some(rest) => Some(rest),
         None => file.split_once("/vendor/").map(|(_, rest)| rest),
     };
-    // A build without absolute paths leaves `hyper-1.0.0/src` of one from a registry.
+    // Without absolute paths, a build leaves `hyper-1.0.0/src` for a dependency from a registry.
     let first = vendored.unwrap_or(file).split_once('/');
     let (package, _) = first.filter(|(_, rest)| rest.contains('/') || rest.ends_with(".rs"))?;
     let name = without_version(package);
     (vendored.is_some() || name.len() < package.len()).then_some(name)
 }
 
-/// `hyper` of `hyper-1.4.0`, and of what cargo calls the checkout of a repository, `hyper-0123456789abcdef`.
+/// Returns `hyper` for `hyper-1.4.0`, and for cargo's name of a repository's checkout,
+/// `hyper-0123456789abcdef`.
 fn without_version(package: &str) -> &str {
     match package.rsplit_once('-') {
         Some((name, version))

@@ -1,26 +1,28 @@
-//! Which functions poll a future.
+//! Tells which functions poll a future.
 
 /// How a function polls.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Polls {
-    /// It is the body of an `async fn` or block: it waits at one await, the last one that it came to.
+    /// It is the body of an `async fn` or block: it waits at one
+    /// await, the last one that it reached.
     AsyncBody,
-    /// It is a `poll` or `poll_…` that somebody wrote: it may wait for all that it polls.
+    /// It is a handwritten `poll` or `poll_…`: it may wait for everything that it polls.
     Method,
-    /// It is the body of an `async fn`, or a closure: without debug info the two have one name.
+    /// It is the body of an `async fn`, or a closure: without debug
+    /// info the two have the same name.
     Unclear,
 }
 
-/// How the function whose name has these segments polls; `None` for one that is no poll.
+/// Returns how the function with these segments in its name polls; `None` if it does not.
 pub fn polls(segments: &[String]) -> Option<Polls> {
     let last = segments.last()?.as_str();
-    // They ask the kernel, and poll no future.
+    // These ask the kernel, and poll no future.
     let asks_kernel = ["mio", "polling"].map(Some);
     if asks_kernel.contains(&segments.first().map(|first| first.as_str())) {
         return None;
     }
     match last {
-        // Makes a future of a function.
+        // This makes a future from a function.
         "poll_fn" => None,
         "poll" => Some(Polls::Method),
         "{{closure}}" => Some(Polls::Unclear),

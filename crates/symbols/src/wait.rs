@@ -1,4 +1,4 @@
-//! What a stack waits for: one table for tasks, one for threads.
+//! Decides what a stack waits for, by one table for tasks and one for threads.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ macro_rules! wait_reasons {
         }
 
         impl WaitReason {
-            /// The words for it, as in text and JSON.
+            /// Returns its name, as in text and JSON.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -29,73 +29,73 @@ macro_rules! wait_reasons {
 }
 
 wait_reasons! {
-    /// A connection to come in.
+    /// An incoming connection.
     Accept => "I/O accept",
-    /// The others of a barrier.
+    /// The other parties of a barrier.
     Barrier => "barrier",
-    /// A future that a thread polls by itself, and parks in between.
+    /// A future that a thread polls itself, parking in between.
     BlockOn => "block_on",
-    /// Somebody to ask for more of a body that comes in.
+    /// The reader of an incoming body to ask for more.
     BodyReader => "body reader",
-    /// More of a body, from what makes it.
+    /// More of an outgoing body, from its producer.
     BodyToSend => "body to send",
     /// A closure on a thread for blocking work.
     BlockingTask => "blocking task",
     /// The next message of a broadcast channel.
     BroadcastReceive => "broadcast receive",
-    /// Somebody to cancel.
+    /// A cancellation.
     Cancellation => "cancellation",
     /// A message.
     ChannelReceive => "channel receive",
     /// Room in a channel.
     ChannelSend => "channel send",
-    /// The other side of a channel to go.
+    /// The other side of a channel to be dropped.
     ChannelClosed => "channel closed",
     /// A condition variable.
     Condvar => "condvar wait",
-    /// A connection to be made.
+    /// A connection to be established.
     Connect => "I/O connect",
-    /// The budget of one poll is used up; it goes on in the next.
+    /// The next poll, as the budget of this one is used up.
     CoopBudget => "yield (budget)",
     /// I/O events, in the thread that drives them.
     EpollWait => "epoll wait",
     /// An event that another task sends.
     Event => "event",
-    /// A futex, for what is not known.
+    /// A futex, for an unknown purpose.
     Futex => "futex wait",
-    /// An answer of the file system, such as that for the state of a file.
+    /// An answer from the file system, for example to a query of a file's state.
     FileCall => "file call",
-    /// The lock of a file, which another process may have.
+    /// The lock of a file, which another process may hold.
     FileLock => "file lock",
     /// A file to be opened, or the other end of a named pipe.
     FileOpen => "file open",
-    /// A part of a file.
+    /// Data from a file.
     FileRead => "file read",
-    /// What was written to a file to be on the disk.
+    /// Data written to a file to reach the disk.
     FileSync => "file sync",
-    /// A part of a file to be taken.
+    /// Data to be written to a file.
     FileWrite => "file write",
-    /// Futures in a container, none of which shows itself.
+    /// Futures in a container, none of which is visible.
     FuturesContainer => "futures container",
     /// A message of a gRPC stream.
     GrpcMessage => "gRPC message",
     /// The other side to give up, while something else is done for it.
     HangUp => "hang-up",
-    /// A part of the body of a request or response.
+    /// Part of the body of a request or response.
     HttpBody => "HTTP body",
     /// A response.
     HttpResponse => "HTTP response",
     /// A frame on a connection that many requests share.
     Http2Frame => "HTTP/2 frame",
-    /// Leave of the other side to send more.
+    /// Permission from the other side to send more.
     Http2Window => "HTTP/2 window",
     /// The next tick.
     Interval => "interval",
-    /// Readiness, the direction is not known.
+    /// Readiness, in an unknown direction.
     IoReadiness => "I/O readiness",
     /// Bytes or a datagram.
     Read => "I/O read",
-    /// Bytes to be taken.
+    /// Bytes to be written.
     Write => "I/O write",
     /// A task or thread to end.
     Join => "join",
@@ -111,23 +111,23 @@ wait_reasons! {
     OneshotReceive => "oneshot receive",
     /// A thread with nothing to do.
     Parked => "parked",
-    /// Bytes out of a pipe, such as the output of a child.
+    /// Bytes from a pipe, such as the output of a child process.
     PipeRead => "pipe read",
-    /// Bytes to be taken out of a pipe, such as by a child.
+    /// Bytes to be written to a pipe, such as the input of a child process.
     PipeWrite => "pipe write",
-    /// A connection of a pool.
+    /// A connection from a pool.
     PoolConnection => "pool connection",
     /// A process to end.
     ProcessExit => "process exit",
     /// The next request on an open connection, or the rest of its head.
     Request => "next request",
-    /// More of the body of a server's response, from what makes it.
+    /// More of the body of a server's response, from its producer.
     ResponseBody => "response body",
     /// The addresses of a host.
     Resolve => "DNS lookup",
     /// Nothing: it runs.
     Running => "running",
-    /// A read-write lock, the direction is not known.
+    /// A read-write lock, in an unknown direction.
     RwLock => "rwlock",
     /// A read-write lock for reading.
     RwLockRead => "rwlock read",
@@ -135,27 +135,27 @@ wait_reasons! {
     RwLockWrite => "rwlock write",
     /// A permit.
     SemaphoreAcquire => "semaphore acquire",
-    /// A service to take one more request.
+    /// A service to accept one more request.
     ServiceReady => "service ready",
-    /// A server to be shut down.
+    /// The shutdown of a server.
     Shutdown => "shutdown",
     /// A signal to the process.
     Signal => "signal",
-    /// A lock, by looking at it over and over again.
+    /// A lock that is checked over and over again.
     SpinLock => "spin lock",
     /// Time to pass.
     Sleep => "sleep",
-    /// The end of a time-out around something else.
+    /// The end of a timeout around something else.
     Timeout => "timeout",
     /// A change of a watched value.
     WatchChanged => "watch changed",
-    /// A message of a websocket.
+    /// A message from a websocket.
     WebsocketReceive => "websocket receive",
-    /// A message of a websocket to be taken.
+    /// A message to be sent to a websocket.
     WebsocketSend => "websocket send",
     /// Its next turn.
     Yield => "yield",
-    /// No rule knows.
+    /// Something that no rule knows.
     Unknown => "unknown",
 }
 
@@ -165,28 +165,29 @@ impl fmt::Display for WaitReason {
     }
 }
 
-/// How waiting for something comes to its end.
+/// How a wait ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum WaitEnd {
-    /// By itself: time passes, or it is about to run.
+    /// Without anybody acting: time passes, or it is about to run.
     Timed,
-    /// With the next of what an idle service waits for, whenever that comes.
+    /// With the next event for an idle service, whenever that comes.
     Idle,
-    /// When somebody in the process lets go, catches up or arrives, which normally is soon.
+    /// When somebody in the process releases something, catches up
+    /// or arrives, which is normally soon.
     Contended,
-    /// When somebody acts, soon or late.
+    /// When somebody acts, sooner or later.
     Open,
 }
 
 impl WaitReason {
-    /// The words for several of them at once.
+    /// Returns the names of several reasons, joined.
     #[must_use]
     pub fn words(waits: &[Self]) -> String {
         let words: Vec<&str> = waits.iter().map(|wait| wait.as_str()).collect();
         words.join(" + ")
     }
 
-    /// How waiting for it ends.
+    /// Returns how waiting for it ends.
     #[must_use]
     pub const fn end(self) -> WaitEnd {
         match self {
@@ -259,7 +260,8 @@ impl WaitReason {
 }
 
 impl WaitReason {
-    /// Whether a connection waits for this besides what it is about: `serves` a request, or waits for one.
+    /// Whether a connection waits for this in addition to its main purpose. `serves` says
+    /// whether it serves a request; otherwise it waits for one.
     #[must_use]
     pub const fn is_aside(self, serves: bool) -> bool {
         match self {
@@ -279,8 +281,8 @@ pub enum Serving {
     Response,
 }
 
-/// What a server does for a request in the part of a task that waits at this leaf, if anything; the frames
-/// innermost first.
+/// Returns what a server does for a request in the part of a task that waits at this leaf,
+/// if anything. Frames are innermost first.
 #[must_use]
 pub fn serving(frames: &[&Name]) -> Option<Serving> {
     let mut paths = frames.iter().map(|frame| frame.path.as_str());
@@ -292,7 +294,7 @@ pub fn serving(frames: &[&Name]) -> Option<Serving> {
 /// The wakers that containers of futures make for their children.
 const CHILD_WAKERS: &str = "futures_util::stream::futures_unordered::task::";
 
-/// What a suspended task waits for at this leaf; the frames innermost first.
+/// Returns what a suspended task waits for at this leaf. Frames are innermost first.
 #[must_use]
 pub fn task_wait(frames: &[&Name]) -> WaitReason {
     let clone = clone_of_child(frames);
@@ -304,15 +306,15 @@ pub fn task_wait(frames: &[&Name]) -> WaitReason {
     reason.unwrap_or(WaitReason::Unknown)
 }
 
-/// Whether the waker that was registered at this leaf is one that a container of futures made for one of
-/// its children; the frames innermost first.
+/// Whether the waker registered at this leaf is one that a container of futures made for
+/// one of its children. Frames are innermost first.
 #[must_use]
 pub fn is_child(frames: &[&Name]) -> bool {
     clone_of_child(frames) > 0
 }
 
-/// How many of the innermost frames clone the waker of a container's child: all that is further in than
-/// the code of that waker is a part of it.
+/// Returns how many of the innermost frames clone the waker of a container's child:
+/// everything further in than that waker's code is part of the clone.
 fn clone_of_child(frames: &[&Name]) -> usize {
     let is_inside = |frame: &&&Name| frame.polls().is_none() && frame.class() != FrameClass::User;
     let inside = frames.iter().take_while(is_inside);
@@ -322,14 +324,15 @@ fn clone_of_child(frames: &[&Name]) -> usize {
     clones.last().map_or(0, |(_, length)| length)
 }
 
-/// Whether the function with this path is a part of a container of futures, other than the wakers of its children.
+/// Whether the function with this path is part of a container
+/// of futures, other than the wakers of its children.
 pub fn is_container(path: &str) -> bool {
     rule_for(path, TASK_RULES) == Some(WaitReason::FuturesContainer)
         && !path.starts_with(CHILD_WAKERS)
 }
 
-/// What a thread does; the frames innermost first, the state as in `/proc/PID/stat` and the
-/// number of the system call that it is in, where these are known.
+/// Returns what a thread does. Frames are innermost first; the state is that in `/proc/PID/stat`,
+/// and `syscall` is the number of the system call that it is in, if these are known.
 #[must_use]
 pub fn thread_wait(frames: &[&Name], state: Option<char>, syscall: Option<i64>) -> WaitReason {
     let called = syscall.and_then(|syscall| entry(SYSCALLS, syscall));
@@ -342,7 +345,7 @@ pub fn thread_wait(frames: &[&Name], state: Option<char>, syscall: Option<i64>) 
         return spins.unwrap_or(WaitReason::Running);
     }
     match (called, judged) {
-        // A futex is how all of them wait; other calls are what they say, or a library says more.
+        // All of them wait by futex. Other calls mean what they say, unless a library says more.
         (Some(WaitReason::Futex) | None, Some(judged)) => judged,
         (Some(called), Some(judged)) if refines(judged, called) => judged,
         (Some(called), _) => called,
@@ -350,13 +353,13 @@ pub fn thread_wait(frames: &[&Name], state: Option<char>, syscall: Option<i64>) 
     }
 }
 
-/// The reason that a table has for one of these keys.
+/// Returns the reason that a table has for this key.
 fn entry<K: Copy + PartialEq>(table: &[(&[K], WaitReason)], key: K) -> Option<WaitReason> {
     let entry = table.iter().find(|(keys, _)| keys.contains(&key));
     entry.map(|(_, reason)| *reason)
 }
 
-/// What a function of the C library waits for.
+/// Returns what a function of the C library waits for.
 fn c_function(name: &str) -> Option<WaitReason> {
     // `__GI___libc_read`, `__open64_nocancel`, `___pthread_join`.
     let name = name.strip_prefix("__GI_").unwrap_or(name);
@@ -366,7 +369,7 @@ fn c_function(name: &str) -> Option<WaitReason> {
     entry(C_FUNCTIONS, name.strip_suffix("64").unwrap_or(name))
 }
 
-/// Goes outwards from the leaf up to the user's code; a frame further out may say more exactly
+/// Goes outwards from the leaf to the user's code. A frame further out may say more exactly
 /// what a primitive is used for.
 fn judge(
     frames: &[&Name],
@@ -377,17 +380,18 @@ fn judge(
         let path = frame.path.as_str();
         if let Some(found) = rule(path, reason) {
             if found == WaitReason::FuturesContainer && reason.is_some() {
-                // Its children do not wait for what it is a part of.
+                // The container's children do not wait for what it is part of.
                 break;
             }
             reason = match reason {
-                // Most services are ready as soon as they are asked: what is polled in there tells.
+                // Most services are ready as soon as they are asked, so what
+                // is polled inside counts.
                 None if found == WaitReason::ServiceReady => None,
                 Some(known) if !refines(found, known) => Some(known),
                 _ => Some(found),
             };
         } else if path.contains("::") && frame.class() == FrameClass::User {
-            // What its caller does is of no account. C functions may stand below a library.
+            // What the caller does does not matter. C functions may be called by a library.
             break;
         }
         if rule_for(path, ENDS).is_some() {
@@ -419,7 +423,7 @@ fn fits(segment: &str, word: &str) -> bool {
 fn refines(outer: WaitReason, inner: WaitReason) -> bool {
     use WaitReason as W;
     match outer {
-        // What a protocol waits for are the bytes of its connection, or a channel to that.
+        // A protocol waits for the bytes of its connection, or for a channel to it.
         W::BodyToSend => matches!(
             inner,
             W::BroadcastReceive
@@ -438,7 +442,7 @@ fn refines(outer: WaitReason, inner: WaitReason) -> bool {
         W::HttpBody => matches!(inner, W::ChannelReceive | W::OneshotReceive | W::Read),
         W::GrpcMessage => matches!(inner, W::ChannelReceive | W::HttpBody | W::Read),
         W::HttpResponse => matches!(inner, W::OneshotReceive | W::Request | W::ServiceReady),
-        // Some give it no more than a time.
+        // Some only give it a time limit.
         W::Request => matches!(
             inner,
             W::ChannelReceive | W::Http2Frame | W::IoReadiness | W::Read | W::Sleep
@@ -449,7 +453,7 @@ fn refines(outer: WaitReason, inner: WaitReason) -> bool {
             W::ChannelClosed | W::Never | W::Notify | W::Sleep | W::WatchChanged
         ),
         W::WebsocketReceive | W::WebsocketSend => matches!(inner, W::Read | W::Write),
-        // The C library asks a name server over a socket of its own, a runtime on another thread.
+        // The C library asks a name server over its own socket, a runtime asks on another thread.
         W::Resolve => matches!(
             inner,
             W::BlockingTask | W::IoReadiness | W::Join | W::Read | W::Write
@@ -466,7 +470,7 @@ fn refines(outer: WaitReason, inner: WaitReason) -> bool {
     }
 }
 
-/// The same for what is no part of a protocol.
+/// Whether a finding that is no part of a protocol says more than the one inside it.
 fn refines_primitive(outer: WaitReason, inner: WaitReason) -> bool {
     use WaitReason as W;
     match inner {
@@ -476,7 +480,7 @@ fn refines_primitive(outer: WaitReason, inner: WaitReason) -> bool {
             outer,
             W::FileLock | W::FileOpen | W::FileRead | W::FileSync | W::FileWrite
         ),
-        // The reaction to a pidfd, a signal pipe or a timer's registration.
+        // This is how a pidfd, a signal pipe or a timer's registration is awaited.
         W::IoReadiness | W::Read if matches!(outer, W::ProcessExit | W::Signal) => true,
         W::Sleep => matches!(outer, W::Timeout | W::Interval),
         W::SemaphoreAcquire => matches!(
@@ -491,7 +495,7 @@ fn refines_primitive(outer: WaitReason, inner: WaitReason) -> bool {
         W::RwLock => matches!(outer, W::RwLockRead | W::RwLockWrite),
         W::MutexLock => matches!(outer, W::RwLockRead | W::RwLockWrite),
         W::Notify => !matches!(outer, W::Timeout | W::ChannelSend),
-        // A method that blocks makes a future of its own, and blocks on that.
+        // A blocking method makes its own future, and blocks on that.
         W::BlockOn => matches!(
             outer,
             W::BroadcastReceive

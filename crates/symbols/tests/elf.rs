@@ -1,4 +1,4 @@
-//! Real programs, built by rustc in several ways, and files that are none.
+//! Real programs, built by rustc in several ways, and files that are no programs.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/target.rs"]
@@ -12,7 +12,7 @@ use rtops_symbols::{
 };
 use target::Target;
 
-/// Prints an address in itself and waits for the end of its input.
+/// Prints an address in itself, and waits for the end of its input.
 const PROGRAM: &str = r#"
 mod shop {
     #[inline(never)]
@@ -63,7 +63,7 @@ fn inlined_frames_have_names_and_lines() {
         let [inner, outer] = frames.as_slice() else {
             panic!("{debug}: {frames:?}");
         };
-        // Line tables leave out the path of what is inlined: `inner` stands in the crate's file.
+        // Line tables leave out the path of what is inlined: `inner` is in the crate's file.
         let expected = if debug == "line-tables-only" {
             "shop::inner"
         } else {
@@ -84,7 +84,7 @@ fn a_function_begins_where_its_symbol_does() {
     let call = at(Address::ReturnAddress(target.address));
     let start = call.start.unwrap();
     assert!(start < target.address);
-    // What makes room before it is no part of the function, and of no other.
+    // Padding before the function belongs neither to it nor to another one.
     let first = at(Address::InstructionPointer(start));
     assert_eq!(names(&first.frames).last(), Some(&"shop::shop::outer"));
     let before = at(Address::InstructionPointer(start - 1));
@@ -139,7 +139,7 @@ fn a_stripped_program_gives_offsets_until_its_symbols_are_found() {
     fs::copy(target.path(), symbols.path().join("shop.debug")).unwrap();
     drop(target);
 
-    // The same build, stripped: linked from the same objects, so with the same build-id.
+    // The same build, stripped: linked from the same objects, so it has the same build-id.
     let stripped = tempfile::tempdir().unwrap();
     let file = stripped.path().join("shop");
     let strip = Command::new("strip")
@@ -173,7 +173,7 @@ fn a_stripped_program_gives_offsets_until_its_symbols_are_found() {
     };
     check(with_dir(target.options().pid));
     check(with_dir(None));
-    // Its name does not matter.
+    // The file's name does not matter.
     let deep = symbols.path().join("release/old");
     fs::create_dir_all(&deep).unwrap();
     fs::rename(symbols.path().join("shop.debug"), deep.join("artifact-17")).unwrap();
@@ -196,7 +196,7 @@ fn a_stripped_program_gives_offsets_until_its_symbols_are_found() {
     };
     is_missed(false);
     assert_eq!(module_of(&target).build_id, module.build_id);
-    // Where there is more than is looked at, that is said.
+    // If there is more than is looked at, that is reported.
     let deep = symbols.path().join("1/2/3/4/5/6/7/8/9");
     fs::create_dir_all(&deep).unwrap();
     is_missed(true);
@@ -208,7 +208,7 @@ fn a_stripped_program_gives_offsets_until_its_symbols_are_found() {
     is_missed(true);
 }
 
-/// In one file, or in one for each unit, in the old format and in the new one.
+/// Split into one file, or into one per unit, in the old format and in the new one.
 #[test]
 fn debug_info_that_was_split_off_is_read() {
     for version in ["4", "5"] {
@@ -241,7 +241,7 @@ fn compressed_sections_are_inflated() {
             .arg(&compressed)
             .status();
         assert!(objcopy.unwrap().success());
-        // Of the program itself, if it ran elsewhere.
+        // Now the program's own file is compressed, as if it ran elsewhere.
         fs::rename(compressed, target.path()).unwrap();
         let (frames, lacks) = target.frames(module, Options::default());
         assert_eq!(names(&frames), ["shop::shop::inner", "shop::shop::outer"]);
@@ -280,13 +280,13 @@ fn an_address_outside_of_all_modules_stays_itself() {
     assert_eq!(resolved.frames[0].function, Function::Unmapped(0x10));
 }
 
-/// What a hostile agent may name: its own process, with a library at some path.
+/// What a hostile agent may report: its own process, with a library at some path.
 fn lack_of(path: &Path) -> LackReason {
     let module = Module {
         path: path.to_str().unwrap().to_owned(),
         build_id: vec![1; 20],
         load_bias: 0x1000,
-        // Where nothing is mapped, so that the path is all there is.
+        // Nothing is mapped here, so only the path counts.
         code: 0x1000..0x2000,
         kind: ModuleKind::Library,
     };
@@ -329,7 +329,7 @@ fn broken_files_are_reported() {
     let file = dir.path().join("broken");
     fs::write(&file, b"no ELF file at all").unwrap();
     assert!(matches!(lack_of(&file), LackReason::Malformed(_)));
-    // Cut anywhere, or with a part overwritten: some result, no panic.
+    // Cut anywhere, or with a part overwritten: there is some result, and no panic.
     for part in 0..40 {
         let at = whole.len() * part / 40;
         fs::write(&file, &whole[..at]).unwrap();
@@ -337,7 +337,8 @@ fn broken_files_are_reported() {
         let mut damaged = whole.clone();
         let end = (at + 4096).min(whole.len());
         damaged[at..end].fill(0xff);
-        // As the program's own debug file, so that its contents are read and not the headers only.
+        // Placed as the program's own debug file, so that its contents
+        // are read and not only its headers.
         let symbols = dir.path().join("shop");
         fs::write(&symbols, &damaged).unwrap();
         let options = Options {

@@ -1,4 +1,4 @@
-//! What a dump can say of a program by its profile: the table in `docs/operate/outside.md`.
+//! What a dump can say about a program, by its profile: the table in `docs/operate/outside.md`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/target.rs"]
@@ -50,16 +50,16 @@ fn main() {
     std::io::stdin().read_line(&mut String::new()).unwrap();
 }
 "#;
-/// What keeps a copy of that `async fn` that is called.
+/// Keeps a copy of that `async fn` that is called.
 const SPARE: &str = r#"
 pub fn spare() -> Pin<Box<dyn Future<Output = ()>>> {
     Box::pin(serve())
 }
 "#;
-/// What stands for any offset in the table.
+/// Replaces any offset in the table.
 const OFFSET: &str = "0x7a3c10";
 
-/// The innermost frame of a program of this profile, as it is shown, and what is said of it.
+/// Returns the innermost frame of a program with this profile, as it is shown, and what is lacking.
 fn shown(flags: &[&str]) -> (String, Vec<LackReason>) {
     shown_of(CONN, MAIN, flags)
 }
@@ -133,7 +133,7 @@ fn what_is_inlined_has_the_name_of_the_copy_that_is_called() {
     let named = "`gateway::conn::serve  src/conn.rs:12:13`".to_owned();
     assert_eq!(shown_of(&conn, &main, &flags), (named, Vec::new()));
 
-    // A macro makes two of one line: there is no telling which of them it is.
+    // A macro makes two of them on one line, and nothing tells which of the two it is.
     let twins = conn.replace(
         "async fn serve() {\n    Request.await;\n}",
         "macro_rules! request { ($($name:ident $number:literal)*) => {

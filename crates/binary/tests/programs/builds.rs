@@ -1,4 +1,4 @@
-//! What programs tell that were built in the ways that matter.
+//! What programs reveal that were built in the ways that matter.
 
 use std::{env, fs::File, io::Write, process::Command};
 
@@ -7,7 +7,7 @@ use rtops_binary::{DebugLevel, Details, Linking, Lto, PanicStrategy, Rustc, reco
 
 use crate::support::Program;
 
-/// The version of the rustc at hand, as it says it.
+/// Returns the version of the installed rustc, as it prints it.
 fn version() -> Rustc {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let said = Command::new(rustc).arg("--version").output().unwrap();

@@ -13,15 +13,15 @@ use tempfile::tempfile;
 
 use crate::support::Program;
 
-/// Where the header of an ELF file has the place of the section table, and the number of sections.
+/// Where an ELF header has the offset of the section table, and the number of sections.
 const SECTION_TABLE: u64 = 0x28;
 const SECTION_COUNT: u64 = 0x3c;
 
-/// A program with all that is looked at.
+/// Returns a program with everything that is looked at.
 fn program() -> &'static [u8] {
     static PROGRAM: OnceLock<Vec<u8>> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        // With a standard library of its own, all of it would be too much to copy so often.
+        // A copy of the standard library in the program would be too much to copy this often.
         let arguments = ["-Cdebuginfo=limited", "-Cprefer-dynamic"];
         Program::build(&arguments).bytes()
     })
@@ -34,7 +34,7 @@ fn file(bytes: &[u8]) -> File {
     file
 }
 
-/// Reads it in both ways; whatever comes of it is fine.
+/// Reads a file in both ways; any result is fine.
 fn look(file: &File) {
     drop(recognize(file));
     drop(Details::read(file));

@@ -1,4 +1,4 @@
-//! Programs that rustc builds for the tests, as they are and spoiled.
+//! Programs that rustc builds for the tests, intact and damaged.
 #![allow(clippy::unwrap_used)]
 
 mod builds;

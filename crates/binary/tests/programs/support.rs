@@ -1,4 +1,4 @@
-//! Programs that are built by the rustc at hand.
+//! Programs that are built by the installed rustc.
 
 use std::{
     env,
@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::{TempDir, tempdir};
 
-/// A program, and the directory that it is in.
+/// A program, and the directory that contains it.
 pub struct Program {
     directory: TempDir,
 }
@@ -45,7 +45,7 @@ impl Program {
         fs::read(self.directory.path().join("small")).unwrap()
     }
 
-    /// Has objcopy change it.
+    /// Changes the program with objcopy.
     pub fn objcopy(&self, arguments: &[&str]) {
         run(Command::new("objcopy")
             .args(arguments)
@@ -53,7 +53,7 @@ impl Program {
             .current_dir(self.directory.path()));
     }
 
-    /// Puts a file beside it.
+    /// Writes a file next to the program.
     pub fn write(&self, name: &str, bytes: &[u8]) {
         fs::write(self.directory.path().join(name), bytes).unwrap();
     }

@@ -1,12 +1,12 @@
-//! Whether a place for a waker is what a task waits at.
+//! Finds out whether a task waits at a place for a waker.
 
 use super::{Ended, Poller, STACK};
 use crate::machine::Machine;
 
 impl<M: Machine> Poller<'_, M> {
-    /// Whether the poll of the task at this position registers one waker only, and leaves it at this place. A waker
-    /// that lies there may be left from an earlier wait, and a container of futures has one besides, as has an agent
-    /// for what it tracks.
+    /// Whether the poll of the task at this position registers exactly one waker, and leaves it
+    /// at this place. A waker there may be left over from an earlier wait, and a container of
+    /// futures has another one, as has an agent for what it tracks.
     pub(crate) fn waits_at(&mut self, index: usize, place: u64) -> bool {
         let Some(cell) = self.polls.cells.get(index) else {
             return false;

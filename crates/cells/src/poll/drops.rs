@@ -1,4 +1,4 @@
-//! Futures that are dropped, to find out what becomes of what they have.
+//! Drops futures, to find out what becomes of what they have.
 
 use super::{Ended, Poller, STACK};
 use crate::{layout::STATE, machine::Machine};
@@ -7,8 +7,8 @@ use crate::{layout::STATE, machine::Machine};
 const MOST_SCRATCH: u64 = 1 << 13;
 
 impl<M: Machine> Poller<'_, M> {
-    /// Drops the future of the task at this position as its runtime does when it shuts down, and tells which
-    /// tasks that woke. What was written stays until the next revert.
+    /// Drops the future of the task at this position, as its runtime does on shutdown, and
+    /// returns the tasks that this woke. What was written stays until the next revert.
     pub(crate) fn drop_future(&mut self, index: usize) -> (Ended, Vec<u64>) {
         let Some(cell) = self.polls.cells.get(index) else {
             return (Ended::Ready, Vec::new());
@@ -30,7 +30,7 @@ impl<M: Machine> Poller<'_, M> {
         (ended, std::mem::take(&mut self.woken))
     }
 
-    /// The header of the task at this position; 0 if there is none.
+    /// Returns the header of the task at this position; 0 if there is none.
     pub(crate) fn header(&self, index: usize) -> u64 {
         let cell = self.polls.cells.get(index);
         cell.map_or(0, |cell| cell.candidate.header)
@@ -41,8 +41,8 @@ impl<M: Machine> Poller<'_, M> {
         self.machine.write(at, &word.to_le_bytes()).ok()
     }
 
-    /// Memory of so many words, one of several pieces of this length: the end of the stack that no poll
-    /// comes to.
+    /// Returns the address of a piece of scratch memory of this many words, by its number. It
+    /// is at the end of the stack that no poll reaches.
     pub(crate) fn scratch(&self, number: usize, words: usize) -> Option<u64> {
         let begin = u64::try_from(number.checked_mul(words)?).ok()?;
         (begin + words as u64 <= MOST_SCRATCH).then_some(STACK.start + 8 * begin)

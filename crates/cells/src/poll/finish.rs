@@ -1,5 +1,5 @@
-//! A task that was caught in the middle of a poll: its thread goes on in the interpreter until that poll ends, and then
-//! the task can be polled once more.
+//! Finishes polls that threads were inside of: the thread goes on in the interpreter until
+//! the poll ends, and then the task can be polled once more.
 
 use rtops_emulate::Registers;
 use rtops_image::Thread;
@@ -11,23 +11,24 @@ use crate::{
     machine::Machine,
 };
 
-/// The most instructions of the rest of a poll. One that computes does not end soon.
+/// The most instructions that the rest of a poll may run. A poll that computes does not end soon.
 const BUDGET: u64 = 200_000;
 
-/// What came of the rest of a poll.
+/// The result of finishing a poll.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Finished {
-    /// It did not end, or this thread did not poll the task: several may have been about to.
+    /// It did not end, or this thread did not poll the task: it may
+    /// have been one of several candidates.
     No,
     /// It ended.
     Yes {
-        /// Where the next poll wakes the task, if this poll asked for it and the next one does so again.
+        /// Where the next poll wakes the task, if this poll and the next one both ask for that.
         wakes_itself: Option<Vec<u64>>,
     },
 }
 
 impl<M: Machine> Poller<'_, M> {
-    /// Lets a thread go on that may be inside a poll of the task, until the poll returns to `end`.
+    /// Resumes a thread that may be inside a poll of the task, until the poll returns to `end`.
     pub(crate) fn finish(&mut self, cell: &Cell, thread: &Thread, end: u64) -> Finished {
         let header = cell.candidate.header;
         self.recorder.clear();
@@ -50,7 +51,7 @@ impl<M: Machine> Poller<'_, M> {
         finished
     }
 
-    /// Where a task wakes itself in its next poll, if the one before has asked for that.
+    /// Returns where a task wakes itself in its next poll, if the one before asked for that.
     fn wakes_itself(&mut self, cell: &Cell, mut state: State, thread: &Thread) -> Option<Vec<u64>> {
         let asked = self.has_woken_itself || state.is_notified();
         if !asked || state.is_complete() {

@@ -1,4 +1,4 @@
-//! A poll of a task, and further ones for as long as it wakes itself.
+//! Polls a task, and polls it again for as long as it wakes itself.
 
 use rtops_image::Thread;
 
@@ -10,16 +10,18 @@ use crate::{
     machine::Machine,
 };
 
-/// How often any task is polled that wakes itself, if that does not take more than one poll may. A container of
-/// futures does so that has polled one, or many, and leaves the rest for the next time.
+/// How often a task that wakes itself is polled again in any case, if that takes no more
+/// than one poll may. A container of futures wakes itself after it has polled one or many
+/// of its futures, and leaves the rest for the next time.
 const FEW_ROUNDS: u32 = 64;
-/// The most instructions of further polls: of one task, all of which are kept in memory, and of all.
+/// The most instructions of further polls: of one task, all of
+/// which are kept in memory, and of all tasks.
 const BUDGET_ONE: u64 = 2_000_000;
 pub(super) const BUDGET_ALL: u64 = 20_000_000;
 
 impl<M: Machine> Poller<'_, M> {
-    /// Polls a task, and again as long as it wakes itself for the sake of a container. The recorder has what
-    /// ran.
+    /// Polls a task, and polls it again for as long as it wakes itself on behalf of a
+    /// container. The recorder has what ran.
     pub(crate) fn poll_cell(&mut self, cell: &Cell, thread: Option<&Thread>) -> Ended {
         self.recorder.clear();
         self.recorder.stack = Some(STACK);
@@ -47,7 +49,7 @@ impl<M: Machine> Poller<'_, M> {
             if is_further {
                 let ran = self.recorder.count - before;
                 self.left_for_rounds = self.left_for_rounds.saturating_sub(ran);
-                // What was seen so far is true all the same.
+                // What was seen so far is still true.
                 if matches!(again, Ended::GivenUp(_)) {
                     self.is_cut = true;
                     break;
@@ -62,8 +64,9 @@ impl<M: Machine> Poller<'_, M> {
         ended
     }
 
-    /// Whether something that was polled from this leaf on waits in a container, which has wakers of its own: a
-    /// future that only gives others a turn wakes itself, too, and does the same the next time.
+    /// Whether something that was polled from this leaf on waits in a
+    /// container, which has its own wakers. A future that only yields
+    /// to others wakes itself, too, but does the same the next time.
     fn is_in_container(&self, first: usize) -> bool {
         let leaves = self.recorder.leaves.get(first..).unwrap_or_default();
         leaves.iter().any(|leaf| {
@@ -72,7 +75,7 @@ impl<M: Machine> Poller<'_, M> {
         })
     }
 
-    /// Polls a task that is in this state, which becomes the one that it is in afterwards.
+    /// Polls a task that is in this state, and updates the state.
     pub(super) fn poll_once(
         &mut self,
         cell: &Cell,

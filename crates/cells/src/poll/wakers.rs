@@ -1,4 +1,5 @@
-//! The functions of wakers, called to find out whether they are ones, and to have all children polled.
+//! Calls the functions of wakers, to find out whether they are
+//! wakers, and to have all children polled.
 
 use rtops_emulate::Registers;
 use rtops_image::Thread;
@@ -13,29 +14,29 @@ use crate::{
     vtable::WakerVtable,
 };
 
-/// How far around a waker's data the references to it are counted, in bytes. The counts of an `Arc` are as far
-/// before what is aligned to a cache line, or to two.
+/// How far around a waker's data its reference counts are searched for, in bytes. The counts
+/// of an `Arc` are that far before content that is aligned to one or two cache lines.
 const BEFORE: u64 = 256;
 const BEHIND: u64 = 1024;
 const PIECE: usize = 64;
-/// The most instructions of a clone: it counts up, or allocates. What is no waker may go in circles.
+/// The most instructions of a clone, which counts up or allocates. What is no waker may loop.
 const CLONE_BUDGET: u64 = 4_000;
 /// More references than anything has.
 const MOST_REFERENCES: u32 = 1 << 24;
 
-/// What came of a try whether something is a waker.
+/// The result of trying whether something is a waker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Tried {
     Waker,
     NoWaker,
-    /// Its function does more than any clone, whatever it is called with.
+    /// Its function does more than any clone does, whatever it is called with.
     NoClone,
 }
 
-/// What the clone function of a vtable makes of a task.
+/// What the clone function of a vtable returns for a task.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Cloned {
-    /// A waker of it, and the order of its two words, where that shows.
+    /// A waker of the task, and the order of its two words if that shows.
     Waker { order: Option<Order> },
     /// Nothing that counts as a reference to the task.
     NoWaker,
@@ -65,8 +66,9 @@ impl<M: Machine> Poller<'_, M> {
         ended
     }
 
-    /// The order of the two words of a waker with these functions, if one was returned: its first word is in
-    /// the first register. The compiler may have made several vtables of the same functions.
+    /// Returns the order of the two words of a waker with these functions, if one was returned:
+    /// its first word is in the first register. The functions are compared because the compiler
+    /// may have made several vtables of them.
     fn returned_waker(&mut self, waker: &WakerVtable) -> Option<Order> {
         let registers = self.machine.registers();
         let returned = [
@@ -84,8 +86,8 @@ impl<M: Machine> Poller<'_, M> {
         found.map(|(_, order)| order)
     }
 
-    /// Whether what looks like a waker is one: its clone has the same functions, and is one reference more to
-    /// something that had one.
+    /// Tries whether what looks like a waker is one: its clone must have the same functions,
+    /// and be one more reference to something that had one.
     pub(crate) fn try_waker(&mut self, waker: &InnerWaker) -> Tried {
         let before = self.object(waker.data);
         let ended = self.call_clone(&waker.vtable, waker.data);
@@ -101,20 +103,20 @@ impl<M: Machine> Poller<'_, M> {
         }
     }
 
-    /// What lies where a waker's data leads to, in halves of words.
+    /// Reads what is around a waker's data, in half words.
     fn object(&mut self, data: u64) -> Vec<u32> {
         let from = data.saturating_sub(BEFORE);
         let mut bytes = [0; (BEFORE + BEHIND) as usize];
         for (piece, at) in bytes.chunks_mut(PIECE).zip((from..).step_by(PIECE)) {
-            // What can't be read can't be counted in, either.
+            // What can't be read can't hold a count, either.
             let _missing = self.machine.read(at, piece);
         }
         let halves = bytes.as_chunks().0.iter();
         halves.map(|half| u32::from_le_bytes(*half)).collect()
     }
 
-    /// Calls the wakers of executors inside of tasks, so that they poll all their children. Each call is
-    /// kept if it returns, and undone if not.
+    /// Calls the wakers of executors inside tasks, so that they poll all their children. The
+    /// effects of a call are kept if it returns, and undone if not.
     pub(super) fn wake(&mut self, wakers: &[InnerWaker], thread: Option<&Thread>) {
         let usual = self.breakpoints.clone();
         for (_, waker) in &self.setup.wakers {
@@ -132,9 +134,9 @@ impl<M: Machine> Poller<'_, M> {
     }
 }
 
-/// Whether the counts of an object, of which there may be none, were some before it was cloned. In memory
-/// that was freed, or that a word beside the functions of a waker only seems to lead to, what is counted up
-/// is a zero or a pointer.
+/// Whether every word that the clone counted up was a reference count before; there may be
+/// none. In freed memory, or at data that only seems to belong to the functions of a waker
+/// next to it, what is counted up is a zero or a pointer.
 fn is_one_more(before: &[u32], after: &[u32]) -> bool {
     let mut halves = before.iter().zip(after);
     halves.all(|(before, after)| {

@@ -1,4 +1,4 @@
-//! What came of the polls, put together from what each worker found.
+//! Puts together the results of polls that the workers found.
 
 use std::collections::HashMap;
 
@@ -6,14 +6,15 @@ use rtops_image::Tid;
 
 use crate::{Inventory, Leaf, Registered, Resumed, State, Trace, VisitOrder, poll::Ended};
 
-/// What came of letting such a thread go on: its task is polled by it, and may wake itself in each poll.
+/// The result of resuming a thread inside a poll: the thread polls this task, which may
+/// wake itself in each poll.
 pub(super) struct Caught {
     pub(super) index: usize,
     pub(super) tid: Tid,
     pub(super) wakes_itself: Option<u32>,
 }
 
-/// What came of a poll.
+/// The result of a poll.
 pub(super) struct Outcome {
     pub(super) index: usize,
     pub(super) ended: Ended,
@@ -33,7 +34,7 @@ pub(super) struct Found {
     pub(super) unknown: HashMap<String, usize>,
 }
 
-/// Traces and leaves, each once.
+/// Distinct traces and stacks of leaves.
 #[derive(Default)]
 pub(super) struct Kept {
     traces: Vec<((u64, VisitOrder), Trace)>,
@@ -43,7 +44,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// The number of the trace of steps with this hash.
+    /// Returns the number of the trace of the steps with this hash.
     pub(super) fn trace(
         &mut self,
         hash: u64,
@@ -57,7 +58,7 @@ impl Kept {
         })
     }
 
-    /// The number of a stack.
+    /// Returns the number of a stack.
     pub(super) fn stack(&mut self, stack: Vec<u64>) -> u32 {
         *self.stack_numbers.entry(stack).or_insert_with_key(|stack| {
             self.stacks.push(stack.clone());
@@ -65,7 +66,8 @@ impl Kept {
         })
     }
 
-    /// The leaves with the numbers of their stacks, sorted; children of a container may have the same.
+    /// Returns the leaves with the numbers of their stacks, sorted;
+    /// children of a container may have equal ones.
     pub(super) fn leaves(&mut self, leaves: Vec<Registered>) -> Vec<Leaf> {
         let leaves = leaves.into_iter().map(|leaf| Leaf {
             stack: self.stack(leaf.stack),
@@ -78,12 +80,12 @@ impl Kept {
     }
 }
 
-/// The number of what was added last.
+/// Returns the number of the last entry.
 fn number(count: usize) -> u32 {
     u32::try_from(count - 1).unwrap_or(u32::MAX)
 }
 
-/// Puts what the workers found together.
+/// Adds what the workers found to the inventory.
 pub(super) fn add(found: Vec<Found>, inventory: &mut Inventory) {
     let mut all = Kept::default();
     let mut unknown: HashMap<String, usize> = HashMap::new();

@@ -1,4 +1,4 @@
-//! A worker, which polls one task after the other.
+//! A worker, which polls one task after another.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
@@ -17,18 +17,18 @@ use crate::{
     tree,
 };
 
-/// The most threads that go on.
+/// The most threads that are resumed.
 const MOST_RESUMED: usize = 256;
-/// The most instructions of all threads that go on to the ends of their polls.
+/// The most instructions of all threads that are resumed to finish their polls.
 const BUDGET_FINISHED: u64 = 1_000_000;
 /// How many tasks a worker takes at a time.
 const BATCH: usize = 16;
 
-/// Polls one task after the other.
+/// Polls one task after another.
 pub(super) struct Worker<'a> {
     polls: &'a Polls<'a>,
     poller: Poller<'a, Emulator<'a>>,
-    /// One in whose memory nobody was woken, once it is needed.
+    /// A poller in whose memory nothing was woken, made when it is needed.
     as_it_is: Option<Poller<'a, Emulator<'a>>>,
     found: Found,
 }
@@ -66,7 +66,7 @@ impl<'a> Worker<'a> {
         let thread = polls.thread(cell);
         let mut poller = &mut self.poller;
         let mut ended = poller.poll_cell(cell, thread);
-        // What was taken for a waker and woken may have been none, however much it looked like one.
+        // What was woken as a waker may have been none, however much it looked like one.
         if matches!(ended, Ended::GivenUp(_)) && !polls.inner.is_empty() {
             let as_it_is = || Poller::as_it_is(polls.interpreter(), polls);
             let other = self.as_it_is.get_or_insert_with(as_it_is);
@@ -76,7 +76,7 @@ impl<'a> Worker<'a> {
             }
         }
         let recorder = &mut poller.recorder;
-        // Whoever waits no longer goes on from where it stands.
+        // A task that no longer waits goes on from where it was.
         let order = if ended == Ended::Pending && !cell.candidate.state.is_notified() {
             VisitOrder::Last
         } else {
@@ -99,7 +99,7 @@ impl<'a> Worker<'a> {
         });
     }
 
-    /// Lets parked threads go on.
+    /// Resumes parked threads.
     pub(super) fn resume(&mut self, until: Option<Instant>) {
         for thread in self.polls.parked.iter().take(MOST_RESUMED) {
             if until.is_some_and(|until| Instant::now() >= until) {
@@ -107,7 +107,8 @@ impl<'a> Worker<'a> {
             }
             let ended = self.poller.resume_thread(thread);
             let recorder = &mut self.poller.recorder;
-            // Whoever polled a future has registered a waker. One with many children may not come to an end.
+            // A thread that polled a future has registered a waker. A
+            // future with many children may not come to an end.
             let is_whole = match ended {
                 Ended::Pending => true,
                 Ended::GivenUp(Unresolved::Endless) => false,
@@ -116,7 +117,7 @@ impl<'a> Worker<'a> {
             if recorder.leaves.is_empty() {
                 continue;
             }
-            // It returned from where it was parked, up to the loop that polls.
+            // The first steps return from where the thread was parked, up to the loop that polls.
             let outermost = recorder.steps.iter().map(|step| step.sp).max();
             let steps = recorder.steps.iter();
             let begin = steps.take_while(|step| Some(step.sp) != outermost).count();
@@ -132,7 +133,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Lets threads go on to the ends of the polls that they are inside of.
+    /// Resumes threads until the polls that they are inside of end.
     pub(super) fn finish(&mut self, until: Option<Instant>) {
         let begin = self.poller.recorder.count;
         for Computing { index, thread, end } in &self.polls.computing {

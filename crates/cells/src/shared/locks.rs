@@ -1,17 +1,19 @@
-//! Locks that threads wait for in the kernel.
+//! Finds locks that threads wait for in the kernel.
 
 use rtops_image::{Image, Thread};
 
 use super::memory::Memory;
 use crate::answers;
 
-/// How far around what a thread sleeps on `parking_lot` has the address of the lock, in bytes.
+/// How far from the word that a thread sleeps on `parking_lot`
+/// keeps the address of the lock, in bytes.
 const AROUND: u64 = 64;
-/// How much a thread has of its own below its `fs_base`.
+/// The most memory of its own that a thread has below its `fs_base`, in bytes.
 const LARGEST_TLS: u64 = 1 << 20;
 
-/// What may be the lock that a thread waits for. With the standard library, it sleeps on the lock itself, and
-/// with `parking_lot` on something of its own, beside which is the address of the lock.
+/// Returns the addresses of what may be the lock that a thread waits for. With the standard
+/// library, the thread sleeps on the lock itself; with `parking_lot`, on a word of its own
+/// that is near the address of the lock.
 pub(super) fn candidates(memory: &mut Memory<'_, impl Image>, thread: &Thread) -> Vec<u64> {
     let registers = &thread.registers;
     let is_futex = i64::try_from(registers.orig_rax) == Ok(libc::SYS_futex);
@@ -25,7 +27,7 @@ pub(super) fn candidates(memory: &mut Memory<'_, impl Image>, thread: &Thread) -
         let aligned = sleeps_on & !7;
         let around = (aligned.saturating_sub(AROUND)..=aligned.saturating_add(AROUND)).step_by(8);
         let keys = around.filter_map(|at| memory.words.at(at));
-        // Of a lock with two queues, the second one's key is by one larger.
+        // If a lock has two queues, the second one's key is larger by one.
         keys.map(|key| if key % 8 == 1 { key - 1 } else { key })
             .collect()
     } else {

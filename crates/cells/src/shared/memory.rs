@@ -1,4 +1,5 @@
-//! What memory tells of who has what: allocations, counts of references, and the way from a future to its boxes.
+//! Reads from memory who has what: allocations, reference
+//! counts, and the way from a future to its boxes.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -12,30 +13,30 @@ use crate::{
     words::{Words, byte},
 };
 
-/// Nothing is mapped below; most words are smaller.
+/// Nothing is mapped below this; most words of memory are smaller.
 const LOWEST: u64 = 1 << 16;
-/// No program has memory above, so that what is near an address has one, too.
+/// No program has memory above this, so that offsets from an address can't overflow.
 pub(super) const HIGHEST: u64 = 1 << 56;
 /// More references than anything has.
 const MOST_REFERENCES: u64 = 1 << 20;
-/// What an allocation is taken to have at least and at most, in bytes.
+/// The smallest and largest size that an allocation is taken to have, in bytes.
 const SMALLEST: u64 = 32;
 const LARGEST: u64 = 1 << 20;
-/// How much is read of a box of an unknown size, and at most of a known one.
+/// How much is read of a box of unknown size, and at most of one of known size, in bytes.
 const UNKNOWN: u64 = 128;
 const MOST_OF_A_BOX: u64 = 1 << 14;
-/// How many words of a future and its boxes are looked at, and how many boxes.
+/// The most words of a future and its boxes that are looked at, and the most boxes.
 const MOST_WORDS: usize = 1 << 14;
 const MOST_BOXES: usize = 256;
-/// How many words are looked at for all tasks together.
+/// The most words that are looked at for all tasks together.
 const MOST_STEPS: usize = 1 << 26;
-/// How many boxes lie one in the other.
+/// How many levels of nested boxes are followed.
 const DEPTH: u32 = 3;
-/// How far behind its trailer's begin a cell goes on.
+/// How far past the start of its trailer a cell extends, in bytes.
 const TRAILER: u64 = 64;
-/// The largest `Arc` that something is looked for in.
+/// The largest `Arc` that is searched for a place, in bytes.
 const LARGEST_ARC: u64 = 4096;
-/// Where the content of an `Arc` begins, at the earliest.
+/// The smallest offset of the content of an `Arc`, after its counts.
 pub(super) const COUNTS: u64 = 16;
 
 pub(super) struct Memory<'a, I: Image> {
@@ -43,7 +44,7 @@ pub(super) struct Memory<'a, I: Image> {
     pub(super) places: &'a Places,
     /// In the order of their addresses.
     pub(super) cells: &'a [Cell],
-    /// How many words may be looked at yet.
+    /// How many more words may be looked at.
     left: usize,
 }
 
@@ -57,14 +58,15 @@ impl<'a, I: Image> Memory<'a, I> {
         }
     }
 
-    /// Whether so many words may be looked at yet; what is damaged or hostile may lead to any number.
+    /// Whether this many more words may be looked at; damaged or
+    /// hostile memory may lead to any number.
     pub(super) fn allows(&mut self, words: usize) -> bool {
         let left = self.left.checked_sub(words);
         self.left = left.unwrap_or(0);
         left.is_some()
     }
 
-    /// Whether something of the process's own may begin there.
+    /// Whether something in the process's own memory may begin there.
     pub(super) fn is_own(&self, address: u64) -> bool {
         let is_one = (LOWEST..HIGHEST).contains(&address) && address.is_multiple_of(8);
         is_one && self.places.own.contains(address)
@@ -74,13 +76,13 @@ impl<'a, I: Image> Memory<'a, I> {
         byte(self.words.at(address & !7)?, address)
     }
 
-    /// Whether a task begins there.
+    /// Whether the cell of a task begins there.
     pub(super) fn is_task(&self, address: u64) -> bool {
         let header = |cell: &Cell| cell.candidate.header;
         self.cells.binary_search_by_key(&address, header).is_ok()
     }
 
-    /// The task that lies there.
+    /// Returns the task whose cell contains an address.
     pub(super) fn task_at(&self, address: u64) -> Option<&Cell> {
         let behind = self
             .cells
@@ -90,7 +92,8 @@ impl<'a, I: Image> Memory<'a, I> {
         (address - cell.candidate.header < trailer + TRAILER).then_some(cell)
     }
 
-    /// How many references there are to what lies behind the counts at this address, if these are some.
+    /// Returns the number of references to what follows the counts
+    /// at this address, if these are counts.
     pub(super) fn counted(&mut self, address: u64) -> Option<u64> {
         if !self.is_own(address) {
             return None;
@@ -101,7 +104,8 @@ impl<'a, I: Image> Memory<'a, I> {
         (is_count(strong) && is_count(weak)).then_some(strong)
     }
 
-    /// Where the allocation ends that begins here, as far as the C library's allocator tells.
+    /// Returns the end of the allocation that begins here, as far
+    /// as the C library's allocator shows it.
     pub(super) fn end_of(&mut self, address: u64) -> Option<u64> {
         const IN_USE: u64 = 1;
         const FLAGS: u64 = 7;
@@ -118,8 +122,8 @@ impl<'a, I: Image> Memory<'a, I> {
         is_next.then_some(end)
     }
 
-    /// The counts of the `Arc` that one of these words leads to, and that something up to `end` lies in: the
-    /// nearest ones before it.
+    /// Returns the counts of the `Arc` that one of these words leads to and that contains a
+    /// place: the nearest ones before it.
     pub(super) fn arc_around(
         &mut self,
         place: Range<u64>,
@@ -137,13 +141,13 @@ impl<'a, I: Image> Memory<'a, I> {
         })
     }
 
-    /// The parts of memory that a task has for its future.
+    /// Returns the part of memory that holds a task's future.
     pub(super) fn future(cell: &Cell) -> Range<u64> {
         inventory::future(cell)
     }
 
-    /// Calls `visit` with the words in these parts of memory and, if it is to be thorough, in the boxes that they
-    /// lead to and nobody else does.
+    /// Calls `visit` with the words in these parts of memory and, if it is to be thorough, in
+    /// the boxes that nothing else leads to.
     pub(super) fn walk(
         &mut self,
         roots: impl IntoIterator<Item = Range<u64>>,
@@ -175,7 +179,7 @@ impl<'a, I: Image> Memory<'a, I> {
         self.left -= MOST_WORDS.min(self.left) - left;
     }
 
-    /// What a word at some place leads to, if it is a box.
+    /// Returns what a word at some place leads to, if that is a box.
     fn boxed(&mut self, word: u64, at: u64) -> Option<Range<u64>> {
         let is_elsewhere = self.is_own(word)
             && word.is_multiple_of(16)

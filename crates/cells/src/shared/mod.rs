@@ -1,10 +1,11 @@
-//! What tasks and threads wait for, and who else has it.
+//! Finds what tasks and threads wait for, and who else has it.
 //!
-//! A task that waits for something of tokio's has left a waker with it: in a node of a list that the lock, semaphore
-//! or channel has, or in a place that is part of a channel. So the wakers in memory lead to all that is waited
-//! for. Who else has it shows in memory, too: in futures and in boxes that only these lead to. Memory also
-//! keeps what was dropped or moved away, so that each of them is tried: its future is dropped in the
-//! interpreter, and whoever holds the thing counts one reference less, or the first waiter goes on.
+//! A task that waits for something of tokio's has left a waker with it: in a node of the
+//! list of a lock, semaphore or channel, or in a place that is part of a channel. So the
+//! wakers in memory lead to everything that is waited for. Memory also shows who else has
+//! it: futures, and the boxes that only these lead to. But memory keeps what was dropped or
+//! moved away, too. So each candidate is tried: its future is dropped in the interpreter,
+//! and if it holds the thing, a count of references goes down, or the first waiter goes on.
 
 mod locks;
 mod memory;
@@ -24,19 +25,19 @@ use rtops_image::{Image, Tid};
 use self::{memory::Memory, queues::Queue, wakers::Wakers};
 use crate::{Inventory, State, places::Places, polls::Polls, stacks::Stacks};
 
-/// The most things that are looked for in the memory of tasks.
+/// The most things that are searched for in the memory of tasks.
 const MOST_FOUND: usize = 20_000;
-/// Up to how many tasks are looked at with all their boxes.
+/// With more tasks than this, boxes are not searched.
 const MOST_THOROUGH: usize = 10_000;
-/// Of how many wakers in the same place of the same type of task it is tried whether they are in a list.
+/// How many wakers in the same place of the same type of task are tried for being in a list.
 const MOST_TRIES: u32 = 16;
-/// The most that has the same thing.
+/// The most parties recorded for one thing.
 const MOST_PARTIES: usize = 4096;
-/// How the memory is divided in which things are looked up, in bytes.
+/// The size of the lines of memory by which things are looked up, in bytes.
 const LINE: u64 = 64;
-/// How far behind the begin of a thing a pointer may lead into it.
+/// How far past the start of a thing a pointer may lead into it, in bytes.
 const EXTENT: u64 = 64;
-/// How far before the word that tells its state a lock may begin.
+/// How far before the word with its state a lock may begin, in bytes.
 const LOCK: u64 = 16;
 
 /// Something that tasks or threads wait for, and who else has it.
@@ -46,25 +47,25 @@ pub struct Shared {
     pub address: u64,
     /// What it is.
     pub kind: SharedKind,
-    /// Who waits for it, the oldest first where that is known.
+    /// Who waits for it, oldest first if that is known.
     pub waiters: Vec<Party>,
-    /// Who else has it in memory. Who waits for it and has it once more, besides the place where it waits, is
-    /// one of them. Not everyone here still has it.
+    /// Who else has it in memory. A waiter that has it once more, besides the place where it
+    /// waits, is one of them. Not everyone here still has it.
     pub others: Vec<Party>,
-    /// Those of them all who hold it: with their future dropped, the first waiter goes on.
+    /// Which of all these hold it: with a holder's future dropped, the first waiter goes on.
     pub holders: Vec<Party>,
-    /// Whether nobody else has it: they have all references to it that are counted.
+    /// Whether nobody else has it: these parties have all references to it that are counted.
     pub is_complete: bool,
 }
 
-/// What it is that tasks or threads wait for.
+/// The kind of a thing that tasks or threads wait for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SharedKind {
-    /// A list of those who wait, as in tokio's locks, semaphores and channels.
+    /// A list of waiters, as in tokio's locks, semaphores and channels.
     Queue,
     /// A place for one waker, as at the receiving end of a channel.
     Slot,
-    /// A lock for which threads wait.
+    /// A lock that threads wait for.
     Lock,
 }
 
@@ -76,14 +77,14 @@ pub enum Party {
         /// The address of its cell.
         cell: u64,
     },
-    /// The future that a thread polls itself, inside `block_on`.
+    /// The future that a thread inside `block_on` polls itself.
     BlockOn {
-        /// As the image numbers it.
+        /// The thread's id in the image.
         tid: Tid,
     },
     /// A thread.
     Thread {
-        /// As the image numbers it.
+        /// The thread's id in the image.
         tid: Tid,
     },
 }
@@ -93,10 +94,10 @@ struct Thing {
     what: What,
     /// The addresses that lead to it.
     extent: Range<u64>,
-    /// The counts of the `Arc` that it lies in.
+    /// The address of the counts of the `Arc` that contains it.
     arc: Option<u64>,
     waiters: Vec<Party>,
-    /// Who has its address in memory, those who wait among them.
+    /// Who has its address in memory, including the waiters.
     having: BTreeSet<Party>,
 }
 
@@ -110,9 +111,9 @@ impl Thing {
 
 enum What {
     Queue(Queue),
-    /// A place for a waker.
+    /// The address of a place for a waker.
     Slot(u64),
-    /// The state of a lock.
+    /// The address of the state of a lock.
     Lock(u64),
 }
 
@@ -152,14 +153,14 @@ pub(crate) fn find<I: Image>(
 struct Finder<'a, I: Image> {
     memory: Memory<'a, I>,
     stacks: &'a Stacks,
-    /// The threads whose `block_on` polled its future, with their positions in the image.
+    /// The threads inside `block_on` that polled their future, with their positions in the image.
     resumed: Vec<(usize, Tid)>,
-    /// Whether boxes are looked into.
+    /// Whether boxes are searched, too.
     is_thorough: bool,
 }
 
 impl<I: Image> Finder<'_, I> {
-    /// All that wakers were left with.
+    /// Finds everything that wakers were left with.
     fn things(&mut self, wakers: &Wakers) -> Vec<Thing> {
         let mut found = Vec::new();
         let mut listed: HashSet<u64> = HashSet::new();
@@ -184,7 +185,7 @@ impl<I: Image> Finder<'_, I> {
         found
     }
 
-    /// What the places of wakers have in common that are alike.
+    /// Returns a key that is the same for alike places of wakers.
     fn form(&self, at: u64, whose: Party) -> (u64, u64) {
         let Party::Task { cell } = whose else {
             return (0, at);
@@ -219,7 +220,7 @@ impl<I: Image> Finder<'_, I> {
         })
     }
 
-    /// A waker that is part of an `Arc` which the waiting task has.
+    /// Returns the place of a waker, if it is part of an `Arc` that the waiting task has.
     fn slot(&mut self, at: u64, whose: Party, wakers: &Wakers) -> Option<Thing> {
         if self.memory.places.stacks.contains(at) || self.memory.task_at(at).is_some() {
             return None;
@@ -234,7 +235,7 @@ impl<I: Image> Finder<'_, I> {
         })
     }
 
-    /// The `Arc` that something lies in, as one has it who waits for it.
+    /// Finds the `Arc` that contains a place, among the pointers of the party that waits for it.
     fn arc(&mut self, place: Range<u64>, whose: Party, wakers: &Wakers) -> Option<u64> {
         let mut near = Vec::new();
         let mut keep = |word: u64| {
@@ -257,7 +258,7 @@ impl<I: Image> Finder<'_, I> {
         self.memory.arc_around(place, near.into_iter())
     }
 
-    /// Locks that threads wait for.
+    /// Finds the locks that threads wait for.
     fn locks(&mut self, image: &I, inventory: &Inventory) -> Vec<Thing> {
         let resumed: HashSet<Tid> = inventory.resumed.iter().map(|one| one.tid).collect();
         let mut found: BTreeMap<u64, Vec<Party>> = BTreeMap::new();
@@ -287,7 +288,7 @@ impl<I: Image> Finder<'_, I> {
         locks.collect()
     }
 
-    /// Looks for the addresses of all things in the memory of all tasks and threads.
+    /// Searches the memory of all tasks and threads for the addresses of all things.
     fn who_has(&mut self, things: &mut [Thing], wakers: &Wakers, image: &I, inventory: &Inventory) {
         let lines = Lines::of(things);
         for cell in self.memory.cells {
@@ -329,11 +330,11 @@ impl<I: Image> Finder<'_, I> {
             let thread = Party::Thread { tid };
             let (party, things) = match self.resumed.iter().any(|(at, _)| *at == index) {
                 true => (Party::BlockOn { tid }, &mut *things),
-                // One that waits for a lock may hold another one.
+                // A thread that waits for a lock may hold another one.
                 false if blocked.contains(&thread) => {
                     (thread, things.get_mut(..locks).unwrap_or_default())
                 }
-                // A worker that has nothing to do has leftovers on its stack.
+                // An idle worker has leftovers on its stack.
                 false if is_parked || runs.contains(&tid) => continue,
                 false => (thread, &mut *things),
             };
@@ -343,14 +344,14 @@ impl<I: Image> Finder<'_, I> {
         }
     }
 
-    /// What is told of a thing; nothing of one that only a single task is known to have.
+    /// Returns what is reported of a thing; `None` if only a single task is known to have it.
     fn shared(&self, thing: Thing, tried: &trial::Tried) -> Option<Shared> {
         let (kind, address) = match &thing.what {
             What::Queue(queue) => (SharedKind::Queue, queue.list),
             What::Slot(at) => (SharedKind::Slot, *at),
             What::Lock(lock) => (SharedKind::Lock, *lock),
         };
-        // A list of one node may be something else that looks like one.
+        // A list of one node may be something else that looks like a list.
         let is_doubtful = match &thing.what {
             What::Queue(queue) => queue.nodes.len() == 1 && tried.is_left != Some(true),
             _ => false,
@@ -401,7 +402,7 @@ impl<I: Image> Finder<'_, I> {
     }
 }
 
-/// Which things a word may lead to, by its line of memory.
+/// The things that a word may lead to, by its line of memory.
 struct Lines(HashMap<u64, Vec<usize>>);
 
 impl Lines {

@@ -1,41 +1,42 @@
-//! Lists of waiters of tokio's, known by their structure: of nodes that each have a waker and two links, and of which
-//! what lies around leads to the list.
+//! tokio's lists of waiters, recognized by their structure: each node has a waker and two
+//! links, and something around it leads to the list.
 
 use rtops_image::Image;
 
 use super::{Party, memory::Memory, wakers::Wakers};
 
-/// How far around a waker the pointer to what has the list is looked for, in bytes.
+/// How far from a waker the pointer to what has the list is searched for, in bytes.
 const AROUND: u64 = 128;
-/// How far behind that pointer the list is.
+/// How far past the address in that pointer the list is, in bytes.
 const BEHIND: u64 = 128;
-/// How far into what that pointer leads to there may be another one, to what has the list: whoever receives refers to
-/// a receiver, which has the channel.
+/// How far past that address there may be another pointer to what has the list, in bytes: a
+/// future that receives refers to the receiver, which has the channel.
 const FURTHER: u64 = 16;
-/// How far into a node its waker and its links are.
+/// The largest offset of the waker and of the links in a node.
 const NODE: u64 = 64;
-/// The longest list.
+/// The most nodes of a list.
 const LONGEST: usize = 100_000;
 
 /// A list of waiters.
 #[derive(Debug)]
 pub(super) struct Queue {
-    /// The address of its two ends, the newest node and the oldest.
+    /// The address of its two ends: the newest node, then the oldest.
     pub(super) list: u64,
-    /// Where what it is a part of begins, as its waiters know it.
+    /// Where the object that contains it begins, as its waiters know it.
     pub(super) pointer: u64,
-    /// Its nodes, the oldest first.
+    /// Its nodes, oldest first.
     pub(super) nodes: Vec<u64>,
     /// Who waits in each of them.
     pub(super) whose: Vec<Party>,
     /// How far into a node the waker is.
     pub(super) waker: u64,
-    /// How far into a node the links are; `None` where that can't be told.
+    /// The offset of the links in a node; `None` if that can't be told.
     pub(super) links: Option<u64>,
 }
 
-/// Where around a waker the pointer to its list was, where the one was that this leads to, if it does, and how far
-/// behind that the list is: the same for all that wait in the same way.
+/// The way from a waker to its list: the place of the pointer, relative to the waker; the
+/// offset of a further pointer, if there is one; the offset of the list. It is the same for
+/// all that wait in the same way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way {
     place: u64,
@@ -43,7 +44,7 @@ pub(super) struct Way {
     list: u64,
 }
 
-/// The list that the waker at this place waits in, and the way to it; `known` is tried first.
+/// Finds the list that the waker at this place waits in, and the way to it; `known` is tried first.
 pub(super) fn queue_at(
     memory: &mut Memory<'_, impl Image>,
     wakers: &Wakers,
@@ -60,7 +61,8 @@ pub(super) fn queue_at(
     let around = (at.saturating_sub(AROUND)..at + AROUND + 16).step_by(8);
     let pointers = around.filter_map(|place| Some((pointer(memory, place)?, place)));
     let mut pointers: Vec<(u64, u64)> = pointers.collect();
-    // The nearest is to the list's own, those before it to what that is a part of.
+    // The nearest pointer before a list is to the list's own
+    // object, earlier ones to what contains that.
     pointers.sort_unstable_by(|one, other| other.cmp(one));
     pointers.dedup_by_key(|(pointer, _)| *pointer);
     let hops = (0..FURTHER).step_by(8).map(Some);
@@ -91,7 +93,7 @@ pub(super) fn queue_at(
     None
 }
 
-/// What a pointer leads to, or what the one leads to that is so far into that.
+/// Returns the address itself, or the pointer that is `hop` bytes past it.
 fn further(memory: &mut Memory<'_, impl Image>, from: u64, hop: Option<u64>) -> Option<u64> {
     match hop {
         None => Some(from),
@@ -99,13 +101,14 @@ fn further(memory: &mut Memory<'_, impl Image>, from: u64, hop: Option<u64>) -> 
     }
 }
 
-/// What may be a pointer to what has a list. A waker's own is to a task, which has all kinds of words.
+/// Reads what may be a pointer to what has a list. A waker's
+/// own leads to a task, which has all kinds of words.
 fn pointer(memory: &mut Memory<'_, impl Image>, place: u64) -> Option<u64> {
     let pointer = memory.words.at(place)?;
     (memory.is_own(pointer) && !memory.is_task(pointer)).then_some(pointer)
 }
 
-/// The list whose ends are there, if the waker waits in it.
+/// Returns the list with its ends at `list`, if the waker waits in it.
 fn queue(
     memory: &mut Memory<'_, impl Image>,
     wakers: &Wakers,
@@ -117,7 +120,8 @@ fn queue(
         .words
         .at(list + 8)
         .filter(|end| memory.is_own(*end))?;
-    // Most pairs of words are no ends of a list: the only node has this waker, or the two have others.
+    // This rules out most pairs of words: a single node must have this waker, and two nodes
+    // have wakers of their own.
     let of_newest = match newest == oldest {
         true => at..at + 1,
         false => newest..newest + NODE + 8,
@@ -147,7 +151,7 @@ fn queue(
 
 type Nodes = (Vec<u64>, u64, Option<u64>);
 
-/// The nodes from the oldest to the newest, if the links of all of them fit.
+/// Returns the nodes from the oldest to the newest, if all their links fit.
 fn follow(
     memory: &mut Memory<'_, impl Image>,
     wakers: &Wakers,
@@ -159,14 +163,14 @@ fn follow(
     let is_free = |links: &u64| links + 16 <= waker || *links >= waker + 16;
     let mut fitting = offsets.filter(is_free).filter_map(|links| {
         let nodes = nodes(memory, wakers, (newest, oldest), (waker, links))?;
-        // A list is not in a node of its own.
+        // A list is not inside one of its own nodes.
         let length = waker.max(links) + 16;
         let is_in = |node: &u64| (*node..node.saturating_add(length)).contains(&list);
         let is_inside = nodes.iter().any(is_in);
         (!is_inside).then_some((nodes, links))
     });
     let (nodes, links) = fitting.next()?;
-    // Of a single node, several words may be none.
+    // In a single node, several words may be links to nothing.
     let is_sure = nodes.len() > 1 || fitting.next().is_none();
     Some((nodes, waker, is_sure.then_some(links)))
 }

@@ -1,4 +1,5 @@
-//! What becomes of a thing when the future of someone who has it is dropped, in the interpreter.
+//! Tries what becomes of a thing when the future of a party
+//! that has it is dropped, in the interpreter.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,12 +17,13 @@ use crate::{
     words,
 };
 
-/// The most instructions of all trials together, and of those of tasks that share nothing.
+/// The most instructions of all trials together, and the total beyond which tasks that
+/// share nothing are not tried.
 pub(super) const BUDGET: u64 = 4_000_000;
 const BUDGET_ALONE: u64 = 1_000_000;
-/// How many of those who have a thing are tried.
+/// How many parties that have a thing are tried.
 const MOST_EACH: usize = 64;
-/// How much is copied of a node, and how far before it that begins.
+/// How many words of a node are copied, and how many bytes before it the copy begins.
 pub(super) const NODE_WORDS: usize = 24;
 const NODE_BEFORE: u64 = 64;
 /// More permits than a lock or semaphore that anybody waits for has.
@@ -30,19 +32,20 @@ const MOST_PERMITS: u64 = u32::MAX as u64;
 /// What is known of a thing after the trials.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tried {
-    /// With whom gone the first waiter goes on.
+    /// The parties without which the first waiter goes on.
     pub(super) holders: BTreeSet<Party>,
-    /// How many references those have who were tried to the end.
+    /// The number of references of each party that was tried to the end.
     pub(super) references: BTreeMap<Party, u64>,
-    /// Whether these are all that are counted.
+    /// Whether these are all references that are counted.
     pub(super) has_all_references: bool,
-    /// Whether a waiter was seen to leave it with its future; `None` if none was tried.
+    /// Whether all waiters that were tried left it with their futures; `None` if none was tried.
     pub(super) is_left: Option<bool>,
-    /// Of a place for a waker that only one task is known to have: whether that task waits there, and nowhere else.
+    /// Of a place for a waker that only one task is known to have:
+    /// whether the task waits there and nowhere else.
     pub(super) is_awaited: bool,
 }
 
-/// Tries those who have something, until the time is up.
+/// Tries the parties that have something, until the time is up.
 pub(super) fn of(
     polls: &Polls<'_>,
     inventory: &Inventory,
@@ -74,7 +77,8 @@ pub(super) fn of(
     try_threads(polls, things, until, &mut tried);
     for (tried, thing) in tried.iter_mut().zip(things) {
         let counts = thing.arc.and_then(|arc| {
-            // Whoever has a weak reference may make a strong one of it. All strong ones count as one weak one.
+            // A weak reference may become a strong one. All strong ones
+            // together count as one weak one.
             let weak = poller.word(arc + 8)?;
             Some(poller.word(arc)?).filter(|_| weak == 1)
         });
@@ -123,7 +127,7 @@ fn try_threads(polls: &Polls<'_>, things: &[Thing], until: Option<Instant>, trie
     }
 }
 
-/// The position of a task, and whether it runs; `None` for one that has no future.
+/// Returns the position of a task, and whether it runs; `None` for one that has no future.
 pub(super) fn place_of(
     polls: &Polls<'_>,
     inventory: &Inventory,
@@ -139,8 +143,8 @@ pub(super) fn place_of(
     }
 }
 
-/// Whether a task waits at a place for a waker of which nobody else has a reference. Words that lead to the place
-/// are in the memory of others, too, where it was something else before.
+/// Whether a task waits at a place for a waker to which nobody else has a reference. The memory
+/// of others may still have words that lead to the place, from when it was something else.
 fn is_awaited<M: Machine>(
     poller: &mut Poller<'_, M>,
     polls: &Polls<'_>,
@@ -167,7 +171,8 @@ fn is_awaited<M: Machine>(
 }
 
 impl Tried {
-    /// Adds what was seen of someone. What a task has that runs is where its future was when it was polled last.
+    /// Adds what was seen of a party. The memory of a running task
+    /// shows its future as of the last poll.
     fn add(&mut self, party: Party, seen: &Seen, is_running: bool) {
         if let Some(leaves) = seen.leaves.filter(|_| !is_running) {
             self.is_left = Some(self.is_left.unwrap_or(true) && leaves);
@@ -181,7 +186,8 @@ impl Tried {
     }
 }
 
-/// The tasks to be tried with what they have: first those that share it with another one.
+/// Returns the tasks to be tried, each with the things that it
+/// has; those that share one with another come first.
 fn who(things: &[Thing]) -> Vec<(bool, u64, Vec<usize>)> {
     let mut all: BTreeMap<u64, (bool, Vec<usize>)> = BTreeMap::new();
     for (index, thing) in things.iter().enumerate() {
@@ -244,7 +250,7 @@ type Lacking = u64;
 
 /// What became of a thing.
 struct Seen {
-    /// Of a list in which the task waited: whether it does no longer.
+    /// Whether the task no longer waits in the list; `None` if it did not wait in one.
     leaves: Option<bool>,
     /// Whether the first waiter goes on.
     goes_on: bool,
@@ -259,7 +265,7 @@ struct Seen {
 /// A thing before a future is dropped.
 struct Before<'a> {
     thing: &'a Thing,
-    /// One more waiter in its list, and the words of it that change when it goes on.
+    /// A node added to its list, and the words of it that change when its waiter goes on.
     decoy: Option<(u64, Vec<u64>)>,
     slot: Option<[u64; 2]>,
     lock: Option<u8>,
@@ -363,7 +369,7 @@ fn leaves<M: Machine>(poller: &mut Poller<'_, M>, thing: &Thing, party: Party) -
     };
     let is_waiter = thing.waiters.contains(&party);
     let ends = [poller.word(queue.list)?, poller.word(queue.list + 8)?];
-    // In a list of several nodes, those of others stay.
+    // In a list of several nodes, other waiters' nodes stay.
     let is_gone = queue.nodes.len() > 1 || !queue.nodes.iter().any(|node| ends.contains(node));
     is_waiter.then_some(is_gone)
 }
@@ -373,7 +379,7 @@ fn prepare<'a, M: Machine>(
     thing: &'a Thing,
     number: usize,
 ) -> Before<'a> {
-    // Whoever drops the last reference would free it.
+    // Dropping the last reference would free it.
     let references = thing.arc.and_then(|arc| {
         let counted = poller.word(arc)?.checked_add(1)?;
         poller.set_word(arc, counted)?;
@@ -439,7 +445,7 @@ fn add_decoy<M: Machine>(
     let from = first.checked_sub(NODE_BEFORE)?;
     let to = poller.scratch(number, NODE_WORDS)?;
     for offset in (0..NODE_WORDS as u64 * 8).step_by(8) {
-        // What can't be read is behind the node.
+        // Words that can't be read are past the node.
         let word = poller.word(from + offset).unwrap_or(0);
         poller.set_word(to + offset, word)?;
     }

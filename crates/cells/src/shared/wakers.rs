@@ -1,4 +1,4 @@
-//! Whom the wakers in memory lead to.
+//! Finds out whom the wakers in memory lead to.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,24 +13,25 @@ use super::{
 };
 use crate::{scan::Site, stacks::Stacks};
 
-/// How far into a node of a container is looked for what it has in common with the others, in bytes.
+/// How far into a node of a container the reference to what all
+/// its nodes share is searched for, in bytes.
 const REACH: u64 = 2048;
-/// How far into that the waker of the container's task is.
+/// Where in the shared part the waker of the container's task is, in bytes.
 const SHARED: Range<u64> = 16..160;
 /// Of how many containers it is looked for who has them.
 const MOST_OWNERS: usize = 64;
 /// How many containers are inside of each other.
 const DEPTH: u32 = 3;
 
-/// Whom wakers lead to.
+/// The parties that wakers lead to.
 pub(super) struct Wakers {
-    /// By where they lie.
+    /// By the addresses of the wakers.
     pub(super) sites: BTreeMap<u64, Party>,
     /// The nodes of containers in the futures of tasks.
     pub(super) nodes: HashMap<Party, Vec<Range<u64>>>,
 }
 
-/// The threads inside `block_on` that went on, with their positions in the image.
+/// The threads inside `block_on` that were resumed, with their positions in the image.
 pub(super) type Resumed = [(usize, Tid)];
 
 impl Wakers {
@@ -82,7 +83,7 @@ impl<I: Image> Search<'_, '_, I> {
         if let Some(known) = self.known.get(&data) {
             return *known;
         }
-        // One that leads back to itself is nobody's.
+        // A waker that leads back to itself is nobody's.
         self.known.insert(data, None);
         let found = self
             .of_a_container(data, depth)
@@ -91,7 +92,8 @@ impl<I: Image> Search<'_, '_, I> {
         found
     }
 
-    /// A node of a container has a reference to what all of its nodes have, with the waker of who polls it.
+    /// Finds the party that polls a container, from one of its nodes: all nodes refer to a
+    /// shared part that has that party's waker.
     fn of_a_container(&mut self, node: u64, depth: u32) -> Option<Party> {
         if depth == DEPTH || !self.memory.is_own(node) {
             return None;
@@ -114,7 +116,7 @@ impl<I: Image> Search<'_, '_, I> {
             for data in others {
                 found = self.whose(data, depth + 1).or(found);
             }
-            // Where a node ends is not known: what comes behind it is another's.
+            // If the end of a node is unknown, what follows may belong to another one.
             if found.is_some() && !is_bounded {
                 break;
             }

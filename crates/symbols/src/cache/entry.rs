@@ -1,4 +1,4 @@
-//! A file of the cache: a head with a checksum, and behind it what it is of and what is kept.
+//! A file of the cache: a header with a checksum, then the key and what is kept for it.
 
 use std::io::{self, Read};
 
@@ -14,19 +14,19 @@ use crate::{
     child::{Answers, Question, Teller},
 };
 
-/// To be changed with what follows it.
+/// Change this whenever the format after it changes.
 const MAGIC: [u8; 8] = *b"rtopsS02";
-/// The magic, the checksum of the rest, and its length.
+/// The size of the magic, the checksum of the rest, and its length.
 const HEAD: usize = 8 + 4 + 4;
-/// The longest file of the cache.
+/// The longest file of the cache, in bytes.
 pub(super) const MAX_ENTRY: u64 = 16 << 20;
-/// How many units, and how many ranges of addresses, one message has at most.
+/// The most units, and the most address ranges, in one message.
 const MAX_UNITS: usize = 1 << 9;
 const MAX_CLAIMS: usize = 1 << 14;
 
-/// What is kept of a module in a file of its own.
+/// What is kept about a module in a file of its own.
 pub(super) trait Kept: Sized {
-    /// How the name of the file ends.
+    /// The end of the file's name.
     const SUFFIX: &'static str;
 
     fn send(&self, body: &mut Vec<u8>) -> Result<(), ProtocolError>;
@@ -34,7 +34,7 @@ pub(super) trait Kept: Sized {
     fn receive(body: &mut &[u8]) -> Option<Self>;
 }
 
-/// What is written to the file.
+/// Returns the content of the file.
 pub(super) fn encode(key: &Key, kept: &impl Kept) -> Result<Vec<u8>, ProtocolError> {
     let mut body = Vec::new();
     send_message(&mut body, FrameKind::SYMBOLS, key)?;
@@ -48,7 +48,7 @@ pub(super) fn encode(key: &Key, kept: &impl Kept) -> Result<Vec<u8>, ProtocolErr
     Ok(entry)
 }
 
-/// What is kept in the file, if it is of this key and undamaged.
+/// Returns what the file keeps, if it is for this key and undamaged.
 pub(super) fn decode<T: Kept>(key: &Key, entry: &mut impl Read) -> Option<T> {
     let (mut magic, mut sum, mut length) = ([0; 8], [0; 4], [0; 4]);
     entry.read_exact(&mut magic).ok()?;
@@ -71,7 +71,7 @@ pub(super) fn decode<T: Kept>(key: &Key, entry: &mut impl Read) -> Option<T> {
     T::receive(&mut body)
 }
 
-/// What was asked and what was answered, as the messages that go to and fro.
+/// Questions and answers, in the form of the messages that are exchanged.
 impl Kept for Known {
     const SUFFIX: &'static str = "";
 
@@ -113,7 +113,7 @@ impl Kept for Known {
     }
 }
 
-/// A piece of the units of a file.
+/// Part of the units of a file.
 #[derive(Deserialize, Serialize)]
 enum Piece {
     Units(Vec<UnitRoot>),

@@ -1,15 +1,18 @@
-//! What was looked up before, kept on disk: so that the second look at a program reads none of its debug info.
+//! A cache on disk of what was looked up, so that the second
+//! look at a program reads none of its debug info.
 //!
-//! Each file of the cache is of one build of one module (`Key`). One holds what was asked of it and what was
-//! answered, as the messages that go to and fro; a second one which units its debug info has, so that a look with
-//! new addresses reads those units only. Functions are not kept: to read the symbol table takes no longer than to read
-//! a copy of it. It is for one build of rtops, so that no name is older than the
-//! code that makes names; and for the very files that it came from, so that a file that only claims to be the same
-//! build has its own.
+//! Each file of the cache is for one build of one module (`Key`). One file holds what was
+//! asked about it and what was answered, in the form of the messages that are exchanged. A
+//! second one says which units its debug info has, so that a look with new addresses reads
+//! those units only. Functions are not kept: reading a copy of the symbol table would take
+//! as long as reading the table. A file is for one build of rtops, so that no name is older
+//! than the code that makes names, and for exactly the files that it came from, so that a
+//! file that only claims to be the same build gets its own.
 //!
-//! The process that reads symbols reads and writes it: it is the one that may fail over bytes that somebody else
-//! wrote, and who started it has one kind of bytes to mistrust instead of two. A checksum tells what is damaged. It
-//! does not tell what is forged: nobody but the user may write there, and [`Store::open`] sees to that.
+//! The process that reads symbols reads and writes the cache: it may fail over bytes that
+//! somebody else wrote, and the process that started it has one kind of untrusted bytes
+//! instead of two. A checksum detects damage. It does not detect forgery: only the user may
+//! write there, and [`Store::open`] makes sure of that.
 
 mod entry;
 mod store;
@@ -38,37 +41,37 @@ use crate::{
 };
 pub use store::{MAX_CACHE, Store, Usage};
 
-/// How many addresses of one module are kept.
+/// The most addresses of one module that are kept.
 const MAX_ADDRESSES: usize = 1 << 16;
-/// The longest build-id that is believed; most have 20 bytes.
+/// The longest build-id that is accepted, in bytes; most have 20.
 const MAX_BUILD_ID: usize = 64;
 
-/// Where the caches of the user are: `$XDG_CACHE_HOME`, else `~/.cache`.
+/// Returns the user's cache directory: `$XDG_CACHE_HOME`, else `~/.cache`.
 #[must_use]
 pub fn user_directory() -> Option<PathBuf> {
     let variable = |name: &str| env::var_os(name).filter(|value: &OsString| !value.is_empty());
     let xdg = variable("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || variable("HOME").map(|home| Path::new(&home).join(".cache"));
-    // A relative one is to be ignored, says the specification.
+    // The specification says to ignore a relative path.
     let absolute = |path: &PathBuf| path.is_absolute();
     xdg.filter(absolute).or_else(home).filter(absolute)
 }
 
-/// What is kept in one file.
+/// What one file is for.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Key {
-    /// This program.
+    /// This program, rtops.
     program: Identity,
     build_id: Vec<u8>,
     /// The module's own file and its debug files.
     files: Vec<Identity>,
-    /// Whether another one was looked for in vain where the user said that files are.
+    /// Whether another file was not found in the places that the user named.
     is_missed: bool,
-    /// Whether no more was wanted than their symbols.
+    /// Whether only symbols were wanted.
     names_only: bool,
 }
 
-/// A file as it is: none of it can be changed without a change in here by anybody but root.
+/// The state of a file: only root can change the file without changing this.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 struct Identity {
     device: u64,
@@ -92,7 +95,8 @@ impl Identity {
 }
 
 impl Key {
-    /// `None` for what is not kept: without a build-id nothing tells that it is the same module.
+    /// Returns the key; `None` if nothing is kept, as without a
+    /// build-id nothing shows that a module is the same.
     fn of<'a>(
         program: &Identity,
         module: &Module,
@@ -128,39 +132,39 @@ impl Known {
     }
 }
 
-/// Reads files, and remembers what they told.
+/// Reads files, and remembers what they said.
 pub(crate) struct Remembering {
     here: Here,
-    /// Where it is kept, and for which program.
+    /// The cache, and the program that it is used for.
     store: Option<(Store, Identity)>,
     modules: HashMap<Module, Remembered>,
 }
 
 /// What is remembered of one module.
 struct Remembered {
-    /// None if nothing is to be kept.
+    /// `None` if nothing is to be kept.
     key: Option<Key>,
-    /// Whether the cache knows them.
+    /// Whether the cache has the module's units.
     has_units: bool,
     /// What was known before this look.
     known: Known,
     /// What is new.
     new: Known,
-    /// What the key does not tell of.
+    /// Files that were split off, which the key does not cover.
     split: Option<SplitOff>,
 }
 
-/// One of the things that are known of an address.
+/// One kind of knowledge about an address.
 struct Part<T> {
     of: fn(&mut Known) -> &mut HashMap<Svma, T>,
     /// Looks addresses up in the files of a module.
     read: fn(&mut Here, &Module, &[Svma]) -> Vec<T>,
-    /// What is said of an address that nothing is known of.
+    /// The answer for an address of which nothing is known.
     unknown: fn(Svma) -> T,
 }
 
 impl Remembering {
-    /// Remembers in this directory of caches, if there is one that is safe.
+    /// Remembers in this directory of caches, if it exists and is safe.
     pub(crate) fn new(here: Here, directory: Option<&Path>) -> Self {
         let store = directory.and_then(|directory| {
             let program = Identity::of(&File::open("/proc/self/exe").ok()?).ok()?;
@@ -177,7 +181,8 @@ impl Remembering {
         &mut self.here
     }
 
-    /// Gets ready to be asked of a module: with what is known of it, or if that is nothing with its files.
+    /// Prepares for questions about a module: with what is known of
+    /// it, or with its files if nothing is.
     pub(crate) fn prepare(&mut self, module: &Module) {
         if self.of(module).known.len() == 0 {
             self.recall_units(module);
@@ -185,10 +190,10 @@ impl Remembering {
         }
     }
 
-    /// Gives the files of a module that are about to be read the units that the cache knows.
+    /// Gives the units that the cache knows to a module's files that are about to be read.
     fn recall_units(&mut self, module: &Module) {
         let key = self.of(module).key.clone();
-        // They were read before.
+        // The files were read before.
         let Some(found) = self.here.files(module) else {
             return;
         };
@@ -197,7 +202,7 @@ impl Remembering {
         self.of(module).has_units = has_units;
     }
 
-    /// What stands at these addresses.
+    /// Returns what is at these addresses.
     pub(crate) fn found(&mut self, module: &Module, addresses: &[Svma]) -> Vec<Found> {
         let part = Part {
             of: |known| &mut known.found,
@@ -207,7 +212,7 @@ impl Remembering {
         self.remembered(module, addresses, &part)
     }
 
-    /// What these functions poll.
+    /// Returns what these functions poll.
     pub(crate) fn pollers(&mut self, module: &Module, polls: &[Svma]) -> Vec<PolledBy> {
         let part = Part {
             of: |known| &mut known.pollers,
@@ -248,7 +253,7 @@ impl Remembering {
         answers.collect()
     }
 
-    /// What is known of the module by now.
+    /// Returns what is known of the module so far.
     pub(crate) fn facts(&mut self, module: &Module) -> Facts {
         let Remembered { known, new, .. } = self.of(module);
         if new.len() == 0 && known.facts.is_read {
@@ -264,7 +269,7 @@ impl Remembering {
         facts
     }
 
-    /// Writes what is new. What can't be written is looked up again the next time.
+    /// Writes what is new to the cache. What can't be written is looked up again the next time.
     pub(crate) fn keep(&mut self) {
         let Some((store, _)) = &self.store else {
             return;

@@ -17,15 +17,15 @@ use super::{
     entry::{self, Kept, MAX_ENTRY},
 };
 
-/// Its name among the caches of the user.
+/// The name of the cache in the user's cache directory.
 const NAME: &str = "rtops";
-/// How a file begins that is not complete yet.
+/// The start of the name of a file that is not complete yet.
 const UNFINISHED: &str = ".new-";
 /// How much the cache may take, in bytes.
 pub const MAX_CACHE: u64 = 200_000_000;
-/// How old an incomplete file is of which the writer was killed.
+/// The age at which an incomplete file counts as abandoned, its writer having been killed.
 const ABANDONED: Duration = Duration::from_secs(3600);
-/// How often it is noted that a file was used.
+/// How often the use of a file is recorded.
 const USED: Duration = Duration::from_secs(60);
 
 /// The cache of this user.
@@ -34,23 +34,24 @@ pub struct Store {
     directory: PathBuf,
 }
 
-/// How much there is in the cache.
+/// The size of the cache.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Usage {
-    /// How many there are: up to two of each build of a module.
+    /// The number of files: up to two for each build of a module.
     pub files: usize,
-    /// How much they take, in bytes.
+    /// The size of all files, in bytes.
     pub bytes: u64,
 }
 
 impl Store {
-    /// The cache below the user's directory of caches, which is made if there is none.
+    /// Opens the cache in the user's cache directory, and makes the directories if there are none.
     ///
     /// # Errors
-    /// When it can't be made, or somebody else may write there: what they put there would be believed.
+    /// If the directory can't be made, or somebody else may write
+    /// to it: what they wrote would be believed.
     pub fn open(caches: &Path) -> io::Result<Self> {
         make(caches)?;
-        // This one may be a link, to where the user has more room.
+        // This directory may be a link to where the user has more room.
         let metadata = fs::metadata(caches)?;
         if metadata.uid() != geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
             return Err(not_private(caches));
@@ -67,16 +68,16 @@ impl Store {
         }
     }
 
-    /// Where it is.
+    /// Returns the directory of the cache.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// How much there is in it.
+    /// Returns the size of the cache.
     ///
     /// # Errors
-    /// When it can't be read.
+    /// If the directory can't be read.
     pub fn usage(&self) -> io::Result<Usage> {
         let mut usage = Usage::default();
         for (_, metadata) in self.files()? {
@@ -86,14 +87,14 @@ impl Store {
         Ok(usage)
     }
 
-    /// Removes all that is in it.
+    /// Removes everything in the cache.
     ///
     /// # Errors
-    /// When something can't be removed.
+    /// If something can't be removed.
     pub fn clear(&self) -> io::Result<()> {
         for (entry, _) in self.files()? {
             match fs::remove_file(entry.path()) {
-                // Another one may do the same.
+                // Another process may do the same.
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
@@ -108,13 +109,13 @@ impl Store {
         let used = file.metadata().and_then(|metadata| metadata.modified());
         let used = used.ok().and_then(|used| used.elapsed().ok());
         if used.is_some_and(|used| used > USED) {
-            // Else it goes as if it had not been used.
+            // If this fails, the file is removed as if it had not been used.
             let _is_noted = file.set_modified(SystemTime::now());
         }
         Some(kept)
     }
 
-    /// Writes a file as a whole, or not at all, whoever else does the same.
+    /// Writes a file completely or not at all, even if others write the same file.
     pub(super) fn write<T: Kept>(&self, key: &Key, kept: &T) -> Result<(), Refusal> {
         let entry = entry::encode(key, kept).map_err(io::Error::other)?;
         let length = entry.len() as u64;
@@ -131,7 +132,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes what was not used for longest, until there is room for so many bytes.
+    /// Removes the least recently used files until there is room for `bytes` more.
     fn make_room(&self, bytes: u64) -> io::Result<()> {
         let mut files = self.files()?;
         files.retain(|(entry, metadata)| {
@@ -162,7 +163,8 @@ impl Store {
         Ok(files.collect())
     }
 
-    /// The build-id, a number that tells apart files which say that they are that build, and what is kept.
+    /// Returns the path of a file: its name is the build-id, a hash that separates files
+    /// claiming to be that build, and a suffix for what is kept.
     fn path<T: Kept>(&self, key: &Key) -> Option<PathBuf> {
         let mut name = String::new();
         for byte in &key.build_id {
@@ -179,7 +181,7 @@ fn age(metadata: &Metadata) -> Option<Duration> {
     metadata.modified().ok()?.elapsed().ok()
 }
 
-/// Makes a directory for nobody else, if there is none.
+/// Makes a directory that only this user may access, if there is none.
 fn make(directory: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),

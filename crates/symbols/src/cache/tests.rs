@@ -19,7 +19,7 @@ fn program() -> Identity {
     Identity::of(&File::open("/proc/self/exe").unwrap()).unwrap()
 }
 
-/// A key of a module whose file is this one.
+/// Makes a key for a module whose file is this one.
 fn key(build_id: u8, file: &Path) -> Key {
     let module = Module {
         path: "/srv/app".to_owned(),
@@ -86,7 +86,7 @@ fn what_was_written_is_read() {
     let store = Store::open(caches.path()).unwrap();
     let key = key(1, Path::new("/proc/self/exe"));
     assert_eq!(read(&store, &key), None);
-    // Several messages of each kind.
+    // Up to several messages of each kind.
     for count in [0, 1, 40_000] {
         store.write(&key, &known(count)).unwrap();
         assert!(read(&store, &key) == Some(known(count)), "{count}");
@@ -133,7 +133,7 @@ fn units_that_were_kept_are_those_of_the_file() {
     }
     assert!(named > 100, "{named}");
 
-    // What makes no sense leads nowhere, and to no panic.
+    // Units that make no sense lead nowhere, and to no panic.
     let (_, claims) = read.units_read().unwrap().parts();
     let nowhere = Dwarf::of(elf).unwrap();
     let nowhere = nowhere.with_units(Units::of(Vec::new(), claims.to_vec()));
@@ -143,7 +143,7 @@ fn units_that_were_kept_are_those_of_the_file() {
     assert_eq!(nowhere.frames(begin), []);
 }
 
-/// Of a function in this program, in its file.
+/// The address in its file of a function in this program.
 fn known_address() -> Svma {
     let maps = fs::read("/proc/self/maps").unwrap();
     let first = MapsLine::all(&maps).next().unwrap();
@@ -156,7 +156,7 @@ fn another_file_or_build_has_entries_of_its_own() {
     let file = caches.path().join("app");
     fs::write(&file, "one").unwrap();
     let first = key(1, &file);
-    // It has the same name, and the same length.
+    // The new file has the same name and the same length.
     fs::remove_file(&file).unwrap();
     fs::write(&file, "two").unwrap();
     let others = [
@@ -169,7 +169,7 @@ fn another_file_or_build_has_entries_of_its_own() {
     for other in others {
         assert_ne!(first, other);
         assert_eq!(read(&store, &other), None);
-        // Nor is it believed under the other name.
+        // Nor is it accepted under the other name.
         let written = entry::encode(&first, &known(10)).unwrap();
         assert_eq!(decode(&other, &written), None);
     }
@@ -216,7 +216,7 @@ fn what_is_forged_with_the_right_checksum_is_bounded() {
             forged[at] = byte;
             let sum = crc32fast::hash(&forged[16..]);
             forged[8..12].copy_from_slice(&sum.to_le_bytes());
-            // Names may be others; there is no panic and no great allocation.
+            // Names may differ; there is no panic and no great allocation.
             drop(decode(&key, &forged));
         }
     }
@@ -239,7 +239,7 @@ fn what_was_not_used_for_longest_goes_first() {
         file.set_modified(SystemTime::now() - Duration::from_secs(age))
             .unwrap();
     }
-    // The oldest is used now. Without its content another one takes nearly all of the room.
+    // The oldest is used now. An empty file takes up nearly all of the room.
     assert!(read(&store, &key(1, exe)).is_some());
     let large = File::create(store.directory().join("large")).unwrap();
     large
@@ -304,14 +304,14 @@ fn only_a_directory_of_the_user_alone_is_used() {
     }
     fs::set_permissions(&directory, Permissions::from_mode(0o700)).unwrap();
     assert!(Store::open(caches.path()).is_ok());
-    // Who may write above it may put another one there.
+    // Whoever may write to the parent may replace the directory.
     fs::set_permissions(caches.path(), Permissions::from_mode(0o777)).unwrap();
     assert!(Store::open(caches.path()).is_err());
     fs::set_permissions(caches.path(), Permissions::from_mode(0o755)).unwrap();
     fs::rename(&directory, caches.path().join("elsewhere")).unwrap();
     symlink("elsewhere", &directory).unwrap();
     assert!(Store::open(caches.path()).is_err());
-    // One that is not there is made, and nobody else may look into it.
+    // A missing directory is made, and nobody else may look into it.
     let new = caches.path().join("new");
     let store = Store::open(&new).unwrap();
     for made in [&*new, store.directory()] {

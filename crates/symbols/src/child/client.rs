@@ -21,7 +21,7 @@ use crate::{
     ask::{Answer, Ask, Reader},
 };
 
-/// Which part of the time that it has the process may take to end by itself.
+/// The process may take its timeout divided by this to end on its own.
 const ENDING: u32 = 10;
 
 /// A process that reads symbols. It ends when this is dropped.
@@ -29,7 +29,7 @@ const ENDING: u32 = 10;
 pub struct ReaderProcess {
     options: ChildOptions,
     state: State,
-    /// Whether it was told what it has to know before it is asked.
+    /// Whether it got the setup that must come before questions.
     is_set_up: Cell<bool>,
 }
 
@@ -37,12 +37,12 @@ pub struct ReaderProcess {
 enum State {
     NotStarted(io::Error),
     Running(Process),
-    /// It is not started again: it would fail again.
+    /// It is not started again, as it would fail again.
     Ended,
 }
 
 impl ReaderProcess {
-    /// Starts it, so that it is ready when there is something to ask. Where that fails,
+    /// Starts the process, so that it is ready when there is something to ask. If that fails,
     /// [`Symbols::lacks`](crate::Symbols::lacks) says so.
     #[must_use]
     pub fn start(options: ChildOptions) -> Self {
@@ -58,17 +58,17 @@ impl ReaderProcess {
         }
     }
 
-    /// Has it get ready to be asked of a module, while there is something else to be done. To be asked with the same
-    /// options as later.
+    /// Makes the process prepare for questions about a module while there is something else to
+    /// do. Must be called with the same options as later.
     pub fn prepare(&self, options: &Options, module: &Module) {
         let of = of_module(module, options);
-        // If it can't be told, it can't be asked either; that is said then.
+        // If it can't be told, it can't be asked either, and that is reported then.
         let _is_told = self.tell(options, |child, end| {
             Ok(Question::Prepare(of).send(&mut child.until(end))?)
         });
     }
 
-    /// Tells it something, after what it has to know; nothing if it has failed before.
+    /// Sends something to the process, after the setup; nothing if the process has failed before.
     fn tell(
         &self,
         options: &Options,
@@ -99,7 +99,7 @@ impl Client {
         Self { options, process }
     }
 
-    /// Asks, and takes what is told until the end or until something goes wrong.
+    /// Asks, and reads answers until the end or until something goes wrong.
     fn ask(&mut self, asks: &[Ask], answers: &mut Answers) -> Result<(), Failure> {
         let Self { options, process } = self;
         process.tell(options, |child, end| {

@@ -1,9 +1,10 @@
-//! What is asked of the process that reads symbols, and what it tells. The cache holds the same.
+//! The questions to the process that reads symbols, and its answers. The cache holds the same.
 //!
-//! One question is a [`Question::Setup`], once, perhaps a [`Question::Prepare`], then for each module a
-//! [`Question::Module`] and what is asked of it, and [`Question::Go`]. Then for each module come [`Told::Reading`],
-//! what is found in the order in which it was asked for, and [`Told::Facts`]; and at the end [`Told::End`]. Names and
-//! frames are numbered in the order in which they are first told, and told once.
+//! Questions begin with one [`Question::Setup`] and perhaps a [`Question::Prepare`]. Then
+//! comes a [`Question::Module`] for each module with what is asked about it, and
+//! [`Question::Go`]. The answer has for each module [`Told::Reading`], what was found in
+//! the order of the questions, and [`Told::Facts`]; it ends with [`Told::End`]. Names and
+//! frames are numbered in the order in which they are first sent, and sent once.
 
 use std::{
     ffi::OsString,
@@ -19,21 +20,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::{LackReason, ask::Facts};
 
-/// How many numbers one message has at most.
+/// The most numbers in one message.
 pub(super) const MAX_ITEMS: usize = 1 << 14;
-/// How many bytes of names one message has at most, unless it has one name only.
+/// The most bytes of names in one message, unless it has only one name.
 pub(super) const MAX_BYTES: usize = 256 << 10;
-/// How long a name is at most, in bytes.
+/// The longest name, in bytes.
 pub(super) const MAX_NAME: usize = 64 << 10;
-/// How many functions may be inlined into each other.
+/// The most functions that are inlined into each other.
 pub(super) const MAX_DEPTH: usize = 1 << 10;
 
 #[derive(Deserialize, Serialize)]
 pub(crate) enum Question {
     Setup(Setup),
-    /// Something will be asked of this module. Nothing is told for that.
+    /// Announces questions about this module. There is no answer.
     Prepare(OfModule),
-    /// What follows is of this module.
+    /// What follows is about this module.
     Module(OfModule),
     Addresses(Vec<Svma>),
     Polls(Vec<Svma>),
@@ -44,7 +45,7 @@ pub(crate) enum Question {
 #[derive(Deserialize, Serialize)]
 pub(crate) struct OfModule {
     pub module: Module,
-    /// Where its file is open.
+    /// A path under which its file is open.
     pub file: Option<Bytes>,
 }
 
@@ -53,7 +54,7 @@ pub(crate) struct Setup {
     pub pid: Option<i32>,
     pub symbol_dirs: Vec<Bytes>,
     pub c_library_lines: bool,
-    /// The user's directory of caches, if they want one.
+    /// The user's cache directory, if they want a cache.
     pub cache: Option<Bytes>,
     pub memory: u64,
     /// How much processor time it may use, in seconds.
@@ -62,7 +63,7 @@ pub(crate) struct Setup {
 
 #[derive(Deserialize, Serialize)]
 pub(super) enum Told {
-    /// What follows is of the module that was asked for with this position.
+    /// What follows is about the module at this position of the questions.
     Reading(u32),
     Names(Vec<String>),
     Frames(Vec<ToldFrame>),
@@ -156,7 +157,7 @@ impl Question {
         receive_message(stream, FrameKind::SYMBOLS)
     }
 
-    /// The addresses and the functions that poll, up to [`Question::Go`].
+    /// Receives the addresses and the functions that poll, up to [`Question::Go`].
     pub(crate) fn receive_addresses(
         stream: &mut impl Read,
     ) -> Result<(Vec<Svma>, Vec<Svma>), ProtocolError> {
@@ -171,7 +172,7 @@ impl Question {
         }
     }
 
-    /// Asks for addresses and for functions that poll.
+    /// Asks about addresses and about functions that poll.
     pub(crate) fn send_addresses(
         addresses: &[Svma],
         polls: &[Svma],

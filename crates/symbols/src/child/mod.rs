@@ -1,9 +1,9 @@
-//! Symbols that are read in a process of their own.
+//! Reads symbols in a separate process.
 //!
-//! It is confined (`rtops_confined`): what becomes of it costs names only.
+//! The process is confined (`rtops_confined`): whatever happens to it costs only names.
 //!
-//! All that is to be looked up is asked in one go (`message`). The answers are not trusted either: they are
-//! bounded in number and length, and text that comes from there is escaped where it is shown, as all is.
+//! All questions are sent at once (`message`). The answers are not trusted either: their
+//! number and length are bounded, and their text is escaped where it is shown, like all text.
 
 mod client;
 mod message;
@@ -21,19 +21,19 @@ pub(crate) use message::Question;
 pub(crate) use take::Answers;
 pub(crate) use tell::Teller;
 
-/// What the program is asked with to read symbols.
+/// The argument that makes the program read symbols.
 const ARGUMENT: &str = "--rtops-symbols-reader";
 
 /// The process that reads symbols, and what it may use.
 #[derive(Clone, Debug)]
 pub struct ChildOptions {
-    /// The program to start, which begins with [`run_if_asked`].
+    /// The program to start; it must begin with [`run_if_asked`].
     pub program: PathBuf,
-    /// How long all of one question may take.
+    /// How long all questions together may take.
     pub timeout: Duration,
-    /// How much address space it may have, in bytes.
+    /// How much address space it may use, in bytes.
     pub memory: u64,
-    /// Where the caches of the user are; none if nothing is to be kept.
+    /// The user's cache directory; `None` if nothing is to be kept.
     pub cache: Option<PathBuf>,
 }
 
@@ -49,20 +49,20 @@ impl Default for ChildOptions {
 }
 
 impl Symbols {
-    /// Prepares to look up addresses in these modules, whose files another process reads. Where that fails,
-    /// [`Symbols::lacks`] has one sentence about it.
+    /// Prepares to look up addresses in these modules, whose files another process reads. If
+    /// that fails, [`Symbols::lacks`] has one sentence about it.
     #[must_use]
     pub fn in_child(modules: Vec<Module>, options: Options, process: ReaderProcess) -> Self {
         Self::read_by(modules, Box::new(client::Client::new(options, process)))
     }
 }
 
-/// Becomes the process that reads symbols, if this one was started as such: then it does not return. The
-/// program that [`ChildOptions::program`] names calls this before anything else, while it has one thread and no open
-/// files.
+/// Becomes the process that reads symbols, if this process was started as one; then it does
+/// not return. The program that [`ChildOptions::program`] names calls this before anything
+/// else, while it has one thread and no open files.
 pub fn run_if_asked() {
     if rtops_confined::is_asked(ARGUMENT) {
-        // Who asked sees that it has ended; there is nobody else to tell.
+        // The asking process sees that this one has ended; there is nobody else to tell.
         let code = i32::from(serve::run().is_err());
         std::process::exit(code);
     }

@@ -16,11 +16,11 @@ use super::{
 };
 use crate::{Options, Pid, ask::Ask, cache::Remembering, here::Here};
 
-/// How many addresses are looked up before they are told. Those of fewer are of too few units to read several at
-/// once.
+/// How many addresses are looked up before the results are sent. With fewer at a time,
+/// there would be too few units to read several at once.
 const AT_A_TIME: usize = 4096;
 
-/// Answers what is asked on its standard input until nobody asks any more.
+/// Answers the questions on standard input until there are no more.
 pub(super) fn run() -> Result<(), ProtocolError> {
     let stream = rtops_confined::serve()?;
     let mut questions = BufReader::new(&stream);
@@ -32,7 +32,7 @@ pub(super) fn run() -> Result<(), ProtocolError> {
     loop {
         let asks = asks(&mut questions, &mut reader)?;
         answer(&mut reader, &asks, Teller::new(BufWriter::new(&stream)))?;
-        // Nobody has to wait for it.
+        // The answers are sent, so nobody waits for this.
         reader.keep();
     }
 }
@@ -72,7 +72,7 @@ fn answer(
     teller.end()
 }
 
-/// All that is asked in one go.
+/// Receives all questions up to [`Question::Go`].
 fn asks(questions: &mut impl Read, reader: &mut Remembering) -> Result<Vec<Ask>, ProtocolError> {
     let mut asks: Vec<Ask> = Vec::new();
     loop {
@@ -94,9 +94,10 @@ fn asks(questions: &mut impl Read, reader: &mut Remembering) -> Result<Vec<Ask>,
     }
 }
 
-/// The module, whose file was opened if it was given.
+/// Returns the module, after opening its file if one was given.
 fn opened(of: OfModule, reader: &mut Remembering) -> Module {
-    // It is opened anew, by where it is open elsewhere: whatever has its name by now.
+    // The path leads to a file that is open elsewhere, so it is
+    // opened anew, whatever has its name by now.
     let file = of
         .file
         .and_then(|path| File::open(PathBuf::from(path)).ok());

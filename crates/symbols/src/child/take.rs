@@ -1,4 +1,4 @@
-//! Takes what is told, within bounds: who tells it is not trusted.
+//! Receives answers, within bounds: their sender is not trusted.
 
 use std::{io::Read, sync::Arc};
 
@@ -10,23 +10,23 @@ use crate::{
     ask::{Answer, Facts, Found, Line, PolledBy},
 };
 
-/// How many bytes are taken in all.
+/// The most bytes that are accepted in all.
 const MAX_TEXT: usize = 512 << 20;
 
-/// What was told so far.
+/// The answers so far.
 pub(crate) struct Answers {
-    /// How many addresses and functions that poll were asked for, of each module.
+    /// For each module, how many addresses and how many polling functions were asked about.
     asked: Vec<(usize, usize)>,
     given: Vec<Answer>,
-    /// Which one it is about.
+    /// The position of the module that the messages are about.
     reading: usize,
     names: Vec<String>,
     frames: Vec<Arc<Line>>,
-    /// How many bytes were told, and made of that.
+    /// How many bytes were received, or made from what was received.
     bytes: usize,
 }
 
-/// What nobody tells who means well.
+/// An error for what no honest sender sends.
 fn nonsense(what: &str) -> ProtocolError {
     ProtocolError::Malformed {
         kind: FrameKind::SYMBOLS.0,
@@ -35,7 +35,7 @@ fn nonsense(what: &str) -> ProtocolError {
 }
 
 impl Answers {
-    /// Nothing was told yet of so many addresses and functions that poll, of each module.
+    /// Expects answers for this many addresses and polling functions of each module.
     pub(crate) fn of(asked: impl IntoIterator<Item = (usize, usize)>) -> Self {
         let asked: Vec<(usize, usize)> = asked.into_iter().collect();
         Self {
@@ -48,11 +48,11 @@ impl Answers {
         }
     }
 
-    /// Takes what is told until the end.
+    /// Receives answers until the end.
     pub(crate) fn receive(&mut self, stream: &mut impl Read) -> Result<(), ProtocolError> {
         loop {
             match Told::receive(stream)? {
-                // Those before it are done with.
+                // Earlier modules are finished.
                 Told::Reading(position) if position as usize >= self.reading => {
                     self.reading = position as usize;
                 }
@@ -75,12 +75,12 @@ impl Answers {
         }
     }
 
-    /// One for each module, as far as it was told.
+    /// Returns one answer for each module, as far as it was received.
     pub(crate) fn into_given(self) -> Vec<Answer> {
         self.given
     }
 
-    /// What is lacking is said once, of the module that was read when it failed.
+    /// Reports a failure once, for the module that was being read at the time.
     pub(super) fn fail(&mut self, why: &str) {
         let last = self.given.len().saturating_sub(1);
         if let Some(answer) = self.given.get_mut(self.reading.min(last)) {
@@ -91,7 +91,7 @@ impl Answers {
         }
     }
 
-    /// What was told of the module that is read, and how much was asked for.
+    /// Returns the answer for the current module, and how much was asked about it.
     fn current(&mut self) -> Result<((usize, usize), &mut Answer), ProtocolError> {
         let asked = self.asked.get(self.reading).copied();
         let found = asked.zip(self.given.get_mut(self.reading));
@@ -167,7 +167,7 @@ impl Answers {
         Ok(name)
     }
 
-    /// So much more is kept.
+    /// Counts bytes that are kept.
     fn count(&mut self, bytes: usize) -> Result<(), ProtocolError> {
         self.bytes = self.bytes.saturating_add(bytes);
         match self.bytes > MAX_TEXT {

@@ -1,4 +1,4 @@
-//! Tells answers: each name and each frame once.
+//! Sends answers, with each name and each frame once.
 
 use std::{collections::HashMap, hash::Hash, io::Write, mem, sync::Arc};
 
@@ -9,14 +9,14 @@ use super::message::{
 };
 use crate::ask::{ByIdentity, Facts, Found, Line, PolledBy};
 
-/// Tells answers, each name and each frame once.
+/// Sends answers, with each name and each frame once.
 pub(crate) struct Teller<W> {
     stream: W,
     names: Numbered<String>,
     frames: Numbered<ToldFrame>,
-    /// The numbers of lines that were told.
+    /// The numbers of lines that have one.
     lines: HashMap<ByIdentity, u32>,
-    /// How long the names are that were not told yet.
+    /// The total length of the names that were not sent yet.
     bytes: usize,
 }
 
@@ -31,14 +31,14 @@ impl<W: Write> Teller<W> {
         }
     }
 
-    /// What follows is of the module that was asked for with this position.
+    /// Begins the answer for the module at this position of the questions.
     pub(super) fn begin(&mut self, position: u32) -> Result<(), ProtocolError> {
         self.tell(&Told::Reading(position))?;
-        // So that who asked knows which one it is, if it is the last.
+        // The receiver must know which module it is, in case it is the last.
         Ok(self.stream.flush()?)
     }
 
-    /// Tells what stands at the next addresses.
+    /// Sends what is at the next addresses.
     pub(crate) fn tell_found(
         &mut self,
         found: impl IntoIterator<Item = Found>,
@@ -46,7 +46,7 @@ impl<W: Write> Teller<W> {
         let mut told = Vec::new();
         let mut items = 0;
         for Found { mut frames, start } in found {
-            // The innermost ones say where it is; the outermost one has a symbol.
+            // The innermost frames say where it is; the outermost one has a symbol.
             if frames.len() > MAX_DEPTH {
                 frames.drain(MAX_DEPTH / 2..frames.len() - MAX_DEPTH / 2);
             }
@@ -70,7 +70,7 @@ impl<W: Write> Teller<W> {
         Ok(self.stream.flush()?)
     }
 
-    /// Tells what the next functions poll.
+    /// Sends what the next functions poll.
     pub(crate) fn tell_pollers(
         &mut self,
         pollers: impl IntoIterator<Item = PolledBy>,
@@ -91,12 +91,12 @@ impl<W: Write> Teller<W> {
         Ok(self.stream.flush()?)
     }
 
-    /// Tells what is known of the module as a whole.
+    /// Sends what is known of the module as a whole.
     pub(crate) fn tell_facts(&mut self, facts: Facts) -> Result<(), ProtocolError> {
         self.tell(&Told::Facts(facts.into()))
     }
 
-    /// That was all.
+    /// Ends the answers.
     pub(crate) fn end(mut self) -> Result<(), ProtocolError> {
         self.tell(&Told::End)?;
         Ok(self.stream.flush()?)
@@ -136,7 +136,7 @@ impl<W: Write> Teller<W> {
         Ok(self.names.number(name))
     }
 
-    /// Tells what has a number and was not told yet.
+    /// Sends the names and frames that have a number but were not sent yet.
     fn tell_new(&mut self) -> Result<(), ProtocolError> {
         self.bytes = 0;
         let names = mem::take(&mut self.names.new);
@@ -155,7 +155,7 @@ impl<W: Write> Teller<W> {
     }
 }
 
-/// Numbers for values, in the order in which they come.
+/// Numbers values in the order in which they come.
 struct Numbered<T> {
     numbers: HashMap<T, u32>,
     new: Vec<T>,

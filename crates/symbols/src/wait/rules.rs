@@ -1,13 +1,13 @@
-//! The tables: what tells that a stack waits, and for what.
+//! The tables that say by which frames a stack waits, and for what.
 
 use super::{Serving, WaitReason};
 
-/// The segments that a path starts with, one of its later segments (`recv*` for all that start so,
-/// nothing for any), and what it waits for.
+/// The segments that a path starts with, one of its later segments (`recv*` for all that
+/// start like that, empty for any), and what it waits for.
 pub(super) type Rule<T = WaitReason> = (&'static str, &'static str, T);
 
-/// For tasks. The first rule that fits a frame counts. Where line tables leave out a method's
-/// name (`tokio::net::tcp::listener::{async fn}`), its module has to do.
+/// The rules for tasks. The first rule that matches a frame counts. If line tables leave
+/// out a method's name (`tokio::net::tcp::listener::{async fn}`), its module must do.
 pub(super) const TASK_RULES: &[Rule] = {
     use WaitReason as W;
     &[
@@ -51,7 +51,7 @@ pub(super) const TASK_RULES: &[Rule] = {
         ("tokio::fs::file", "poll_write*", W::FileWrite),
         ("tokio::fs::file", "poll_flush", W::FileWrite),
         ("tokio::fs", "", W::FileCall),
-        // Standard input and output, which a thread of the blocking pool reads and writes.
+        // Standard input and output: a thread of the blocking pool reads and writes them.
         ("tokio::io::blocking", "poll_read*", W::Read),
         ("tokio::io::blocking", "poll_write*", W::Write),
         ("tokio::io::blocking", "", W::BlockingTask),
@@ -193,7 +193,7 @@ pub(super) const TASK_RULES: &[Rule] = {
     ]
 };
 
-/// For tasks, of what is around something that waits; by itself it waits for nothing.
+/// The rules for tasks that apply to code around a wait; such code alone waits for nothing.
 pub(super) const AROUND: &[Rule] = {
     use WaitReason as W;
     &[
@@ -219,7 +219,7 @@ pub(super) const AROUND: &[Rule] = {
         ("hyper_util::server::graceful", "", W::Shutdown),
         ("tonic::transport::server", "serve_connection", W::Shutdown),
         ("tonic::transport::server", "sleep_or_pending", W::Shutdown),
-        // A connection goes back into the pool once its response is there.
+        // A connection goes back into the pool once its response has arrived.
         (
             "hyper_util::client::legacy::client",
             "poll_ready",
@@ -228,15 +228,16 @@ pub(super) const AROUND: &[Rule] = {
     ]
 };
 
-/// Where one part of a connection begins: what is further out says nothing of what a handler waits for, and
-/// what is further in says nothing of the message that comes next.
+/// Where one part of a connection begins: frames further out say nothing about what a
+/// handler waits for, and frames further in say nothing about the next message.
 pub(super) const ENDS: &[Rule<()>] = &[
     ("hyper::proto::h1", "poll_read_keep_alive", ()),
     ("hyper::proto::h1::dispatch", "poll_msg", ()),
     ("hyper::proto::h2::server", "", ()),
 ];
 
-/// What a server does for a request. The first frame that one fits, from the innermost on, counts.
+/// What a server does for a request. The first frame that
+/// matches a rule, from the innermost on, counts.
 pub(super) const SERVING: &[Rule<Serving>] = {
     use Serving as S;
     &[
@@ -251,11 +252,11 @@ pub(super) const SERVING: &[Rule<Serving>] = {
     ]
 };
 
-/// For threads, evaluated as for tasks.
+/// The rules for threads, applied like those for tasks.
 pub(super) const THREAD_RULES: &[Rule] = {
     use WaitReason as W;
     &[
-        // What wakes others, in the modules of those who wait.
+        // Functions that wake others, in the modules of those that wait.
         ("std::sync", "notify*", W::Running),
         ("std::sys::sync", "notify*", W::Running),
         ("std::sys::sync", "unlock*", W::Running),
@@ -270,7 +271,7 @@ pub(super) const THREAD_RULES: &[Rule] = {
         ("mio", "poll", W::EpollWait),
         ("polling", "wait*", W::EpollWait),
         ("tokio::runtime::io::driver", "", W::EpollWait),
-        // What blocks on a future parks, too.
+        // Code that blocks on a future parks, too.
         ("tokio::runtime", "block_on*", W::BlockOn),
         ("tokio::future::block_on", "", W::BlockOn),
         ("tokio::task::local", "block_on", W::BlockOn),
@@ -325,7 +326,7 @@ pub(super) const THREAD_RULES: &[Rule] = {
         ("std::sync", "condvar", W::Condvar),
         ("std::sync", "Condvar", W::Condvar),
         ("std::sys::sync::condvar", "", W::Condvar),
-        // The first half of what `LazyLock` and `OnceLock` do is the user's function.
+        // `LazyLock` and `OnceLock` first run the user's function.
         ("std::sync", "once", W::OnceCell),
         ("std::sync::once_lock", "", W::OnceCell),
         ("std::sync::lazy_lock", "", W::OnceCell),
@@ -384,7 +385,7 @@ pub(super) const THREAD_RULES: &[Rule] = {
         ("std::sys::fs", "lock*", W::FileLock),
         ("std::sys::fs", "fsync", W::FileSync),
         ("std::sys::fs", "datasync", W::FileSync),
-        // A linker may put the same code in the place of what reads a pipe.
+        // A linker may merge this code with the same code that reads a pipe.
         ("std::sys::fs", "read*", W::Read),
         ("std::sys::fs", "write*", W::Write),
         ("std::sys::fs", "", W::FileCall),
@@ -393,7 +394,7 @@ pub(super) const THREAD_RULES: &[Rule] = {
     ]
 };
 
-/// What system calls wait for, where no frame says more; numbers of x86_64.
+/// What system calls wait for, if no frame says more; numbers of x86_64.
 pub(super) const SYSCALLS: &[(&[i64], WaitReason)] = {
     use WaitReason as W;
     &[
@@ -401,7 +402,7 @@ pub(super) const SYSCALLS: &[(&[i64], WaitReason)] = {
         (&[1, 18, 20, 40, 44, 46, 296, 307, 328], W::Write),
         // open, creat, openat, openat2.
         (&[2, 85, 257, 437], W::FileOpen),
-        // fcntl, which waits for nothing but the lock of a file, and flock.
+        // fcntl, which only waits for the lock of a file, and flock.
         (&[72, 73], W::FileLock),
         // msync, fsync, fdatasync, sync, sync_file_range, syncfs.
         (&[26, 74, 75, 162, 277, 306], W::FileSync),

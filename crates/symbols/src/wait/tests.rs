@@ -1,4 +1,4 @@
-//! Stacks as they are found in real programs, and what they wait for.
+//! Stacks found in real programs, and what they wait for.
 
 use super::*;
 
@@ -16,8 +16,8 @@ fn waits_for(functions: &[&str]) -> WaitReason {
     task_wait(&names(functions).iter().collect::<Vec<_>>())
 }
 
-/// The telling frames of real stacks, tokio 1.54, rustc 1.95: with whole names (debug = 1) and
-/// with those that line tables leave.
+/// The decisive frames of real stacks, tokio 1.54, rustc 1.95: with full names (debug = 1)
+/// and with those that line tables leave.
 #[test]
 fn tasks() {
     const CLONE: &str = "<core::task::wake::Waker as core::clone::Clone>::clone";
@@ -384,7 +384,7 @@ fn tasks() {
             WaitReason::Unknown,
             &["<tower::util::ready::Ready<T,R> as core::future::future::Future>::poll"],
         ),
-        // Where it puts the waker away that its proxies wake.
+        // Where it stores the waker that its proxies wake.
         (
             WaitReason::WebsocketSend,
             &[
@@ -451,7 +451,7 @@ fn tasks() {
     for (reason, frames) in cases {
         let mut names = vec!["rtops_tasks::probe::clone", CLONE];
         names.extend_from_slice(frames);
-        // What the caller waits for in other places is of no account.
+        // What the caller waits for elsewhere does not matter.
         names.extend([
             "gateway::serve::{async_fn#0}",
             "tokio::sync::mutex::Mutex<T>::lock",

@@ -1,4 +1,4 @@
-//! Small programs, built by rustc, and where they say that they are.
+//! Small programs, built by rustc, that print where they are.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use std::{
 use rtops_symbols::{Address, LackReason, Module, ModuleKind, Options, Symbol, Symbols};
 use tempfile::TempDir;
 
-/// A running program; it ends when this goes.
+/// A running program, which ends when this is dropped.
 pub struct Target {
     pub child: Child,
     pub dir: TempDir,
@@ -21,7 +21,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Builds a program of these sources, of which the last one is its root, and starts it.
+    /// Builds a program from these sources, the last of which is its root, and starts it.
     pub fn start(name: &'static str, sources: &[(&str, &str)], flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for (path, text) in sources {
@@ -49,7 +49,7 @@ impl Target {
         Self::run(dir, name)
     }
 
-    /// Starts the program of this name in a directory.
+    /// Starts the program with this name in a directory.
     pub fn run(dir: TempDir, name: &'static str) -> Self {
         let mut child = Command::new(dir.path().join(name))
             .stdin(Stdio::piped())
@@ -71,7 +71,7 @@ impl Target {
         self.dir.path().join(self.name)
     }
 
-    /// The module as the agent would describe it, out of /proc/PID/maps.
+    /// Returns the module as the agent would describe it, from /proc/PID/maps.
     pub fn module(&self, kind: ModuleKind) -> Module {
         let maps = fs::read_to_string(format!("/proc/{}/maps", self.child.id())).unwrap();
         let name = format!("/{}", self.name);
@@ -110,13 +110,13 @@ impl Target {
 
 impl Drop for Target {
     fn drop(&mut self) {
-        // It may have ended by itself, which is as good.
+        // It may have ended on its own, which is fine.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// Read by the tool of the platform, not by the code under test.
+/// Reads a build-id with the platform's tool, not with the code under test.
 fn build_id(path: &str) -> Vec<u8> {
     let output = Command::new("readelf").args(["-n", path]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

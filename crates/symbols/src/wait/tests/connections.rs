@@ -1,5 +1,5 @@
-//! Stacks of connections, hyper 1.12, h2 0.4, axum 0.8, actix-http 3.20, tonic 0.14, and what is done there for a
-//! request.
+//! Stacks of connections (hyper 1.12, h2 0.4, axum 0.8, actix-http 3.20, tonic 0.14), and
+//! what they do for a request.
 
 use super::*;
 
@@ -29,7 +29,7 @@ const ACTIX: [&str; 2] = [
     "<actix_server::service::StreamService<S,I> as actix_service::Service<C>>::call::{async_block#0}",
 ];
 
-/// What is waited for and done in a stack of these parts, the innermost first.
+/// Returns what a stack of these parts waits for and does, innermost first.
 fn judged(parts: &[&[&str]]) -> (WaitReason, Option<Serving>) {
     let frames = parts.concat();
     let frames = names(&frames);
@@ -109,7 +109,7 @@ fn of_servers_of_http_1() {
             WaitReason::ChannelClosed,
             Some(Serving::Handler),
         ),
-        // Where it asked for nothing.
+        // If it asked for nothing.
         (
             &[&[DISPATCH_WRITE]],
             WaitReason::Unknown,

@@ -196,7 +196,7 @@ fn threads_by_their_stacks_and_calls() {
                 "gateway::f",
             ],
         ),
-        // The one who makes the value is in the user's function.
+        // The thread that makes the value is in the user's function.
         (
             WaitReason::Sleep,
             'S',
@@ -397,7 +397,7 @@ fn threads_by_their_stacks_and_calls() {
                 "std::sys::net::connection::socket::lookup_host",
             ],
         ),
-        // What the user's own function does after it has called C is not known.
+        // What the user's own function does after it has called C is unknown.
         (WaitReason::Unknown, 'S', None, &["gateway::f", "read"]),
         (WaitReason::Futex, 'S', FUTEX, &[]),
         (WaitReason::Unknown, 'S', None, &["gateway::f"]),
