@@ -112,7 +112,7 @@ pub struct Poller<'a, M> {
     committed_map: u64,
     /// Whether a run ends when its thread is about to wait in the kernel.
     ends_in_a_park: bool,
-    /// Where a run is over besides.
+    /// Further addresses at which a run ends.
     ends: Vec<u64>,
     /// The task that is polled, and whether it has woken itself.
     polled: u64,
@@ -235,7 +235,7 @@ impl<'a, M: Machine> Poller<'a, M> {
         ended
     }
 
-    /// Lets a thread go on until it waits in the kernel, or comes to one of these addresses.
+    /// Continues a thread until it waits in the kernel or reaches one of these addresses.
     fn go_on(&mut self, thread: &Thread, budget: u64, ends: &[u64]) -> Ended {
         *self.machine.registers_mut() = registers(thread);
         let usual = self.breakpoints.clone();
@@ -249,7 +249,7 @@ impl<'a, M: Machine> Poller<'a, M> {
         ended
     }
 
-    /// Runs on, at most to one of these addresses.
+    /// Runs on, at most up to one of these addresses.
     fn run_to(&mut self, ends: &[u64], budget: u64, thread: Option<&Thread>) -> Ended {
         let usual = self.breakpoints.clone();
         for end in ends {

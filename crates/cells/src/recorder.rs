@@ -96,7 +96,7 @@ impl Recorder {
         self.has_left_its_stack = false;
     }
 
-    /// The functions that clone wakers, sorted.
+    /// Returns the functions that clone wakers, sorted.
     pub(crate) fn cloning(&self) -> &[u64] {
         &self.clones
     }
@@ -149,7 +149,7 @@ impl Recorder {
         [ip].into_iter().chain(calls).collect()
     }
 
-    /// The first of the calls that have not returned: its instruction, and the stack pointer there.
+    /// Returns the outermost call that has not returned: its instruction, and the stack pointer there.
     pub(crate) fn outermost(&self) -> Option<(u64, u64)> {
         self.open.first().copied()
     }

@@ -27,7 +27,7 @@ use crate::{
 const MAX_HOLDERS: usize = 256;
 /// Functions that wait for a resource of [`Dump::resources`].
 const LOCKS: &[&str] = &["rtops_sync::", "rtops_agent::join_set::"];
-/// Functions that keep a waker for whoever polls.
+/// Functions that store a waker for their caller.
 const WAKERS: &[&str] = &[
     "__rust_try",
     "tokio::sync::task::atomic_waker::",
@@ -57,7 +57,7 @@ pub enum WaitsFor<'a> {
     Resource(&'a Resource, &'a Claim),
     /// The end of a task whose handle it awaits.
     Task(&'a Task),
-    /// What it shares with others in memory, and why, where that is known.
+    /// Something that it shares with others in memory, and the wait reason if it is known.
     Shared(&'a Shared, Option<WaitReason>),
 }
 
@@ -450,7 +450,8 @@ fn is_waiting(task: &Task) -> bool {
     task.kind != TaskKind::Span && task.state.is_suspended()
 }
 
-/// Whether a `LocalSet` waits there for its tasks to be woken, beside the future that it polls.
+/// Returns whether a `LocalSet` registered its own waker there, for its tasks, next to the future that it
+/// polls.
 fn drives_tasks(frames: &Frames, leaf: Leaf) -> bool {
     let mut names = frames
         .of_links(frames.stack(leaf.stack))

@@ -24,13 +24,13 @@ pub struct Module {
 }
 
 impl Module {
-    /// The address in its file of an address in memory.
+    /// Returns the address in the file of an address in memory.
     #[must_use]
     pub const fn svma(&self, address: u64) -> Svma {
         Svma(address.wrapping_sub(self.load_bias))
     }
 
-    /// The address in memory of an address in its file.
+    /// Returns the address in memory of an address in the file.
     #[must_use]
     pub const fn address(&self, svma: Svma) -> u64 {
         svma.0.wrapping_add(self.load_bias)

@@ -85,7 +85,7 @@ impl fmt::Display for Tid {
     }
 }
 
-/// An address as an ELF file states it: that in memory without the bias with which the file was loaded.
+/// An address as an ELF file states it: the address in memory minus the file's load bias.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]

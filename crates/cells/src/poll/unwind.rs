@@ -1,9 +1,9 @@
-//! Futures inside `block_on` that panic where they wait, to find out what becomes of what they have.
+//! Drops the future inside `block_on` by a panic, to find out what becomes of what it holds.
 //!
-//! No function is known that drops such a future: it is a part of the stack of its thread. But a program that unwinds
-//! when it panics drops it then. So the thread goes on, as if something had woken it, until it polls the future. As if
-//! that poll panicked, the unwinder of the program is called, with an exception that nobody knows, and runs the landing
-//! pads, which drop the future.
+//! Such a future is part of its thread's stack, and no known function drops it. But a program that
+//! unwinds on a panic has landing pads that do. So the thread continues, as if something had woken
+//! it, up to the call that polls the future. There the program's own unwinder is called with a
+//! foreign exception, as if the poll had panicked, and runs the landing pads.
 
 use std::mem;
 
@@ -13,14 +13,14 @@ use rtops_image::Thread;
 use super::{Ended, Poller, general, set};
 use crate::{Unresolved, machine::Machine};
 
-/// The most instructions up to a waker, and those of the unwinder and of all that is dropped.
+/// The most instructions until a waker is registered, and then for unwinding and dropping.
 const BUDGET_TO_A_WAKER: u64 = 200_000;
 const BUDGET: u64 = 1_500_000;
-/// The words of an exception: its class, which must not be that of Rust, a function that nobody calls, and what the
-/// unwinder keeps.
+/// The words of an exception: its class, which must not be Rust's, a cleanup function that is never
+/// called, and two words for the unwinder.
 const EXCEPTION: [u64; 4] = [u64::from_be_bytes(*b"RTOPS\0\0\0"), 0, 0, 0];
 
-/// The call with which a thread polls its future: its address, and the stack pointer there.
+/// The call that polls a thread's future: its address, and the stack pointer there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PollCall {
     ip: u64,
@@ -28,8 +28,8 @@ pub(crate) struct PollCall {
 }
 
 impl<M: Machine> Poller<'_, M> {
-    /// The call with which a parked thread polls its future once it goes on: the first of those that lead to where
-    /// that registers a waker.
+    /// Returns the call with which a parked thread polls its future when it continues: the outermost
+    /// of the calls that are open when the future registers a waker.
     pub(crate) fn poll_call(&mut self, thread: &Thread) -> Option<PollCall> {
         let clones = self.recorder.cloning().to_vec();
         self.recorder.clear();
@@ -40,8 +40,9 @@ impl<M: Machine> Poller<'_, M> {
         Some(PollCall { ip, sp })
     }
 
-    /// Has the future that a parked thread polls panic as it is polled, with memory for an exception at `exception`.
-    /// Returns how that ended and which tasks it woke. What was written stays until the next revert.
+    /// Makes the future that a parked thread polls panic, with memory for an exception at
+    /// `exception`. Returns how that ended and which tasks it woke. What it wrote stays until the
+    /// next revert.
     pub(crate) fn unwind_future(
         &mut self,
         thread: &Thread,
@@ -73,7 +74,7 @@ impl<M: Machine> Poller<'_, M> {
         self.raise(thread, exception)
     }
 
-    /// Calls the unwinder as if the function did that at which the thread stands.
+    /// Calls the unwinder as if the function that the thread has just entered had panicked.
     fn raise(&mut self, thread: &Thread, exception: u64) -> Result<Ended, Unresolved> {
         let unwinder = self.setup.panics.first();
         let unwinder = *unwinder.ok_or(Unresolved::Panic)?;
@@ -85,8 +86,8 @@ impl<M: Machine> Poller<'_, M> {
         let registers = self.machine.registers_mut();
         registers.rip = unwinder;
         set(registers, Registers::RDI, exception);
-        // Behind the future, main may drop its runtime with all tasks. The unwinder returns if nobody would catch the
-        // panic.
+        // After the future, main may drop its runtime with all tasks. The unwinder returns if nothing
+        // catches the panic.
         let cells = self.polls.cells.iter();
         let shutdowns = cells.map(|cell| cell.candidate.vtable.shutdown);
         let mut ends: Vec<u64> = shutdowns.chain([returns]).collect();
@@ -101,14 +102,14 @@ impl<M: Machine> Poller<'_, M> {
             let is_back = registers.rip == returns;
             match general(registers, Registers::RSP) == sp + 8 {
                 true if is_back => break Ended::GivenUp(Unresolved::Panic),
-                // Others call from there, too.
+                // This call is made from elsewhere, too.
                 false if is_back && ended == Ended::Pending => {}
                 _ => break ended,
             }
         };
         self.ends_in_a_park = false;
         match ended {
-            // Who catches what is no panic of Rust ends the process.
+            // Rust code that catches a foreign exception aborts the process.
             Ended::GivenUp(Unresolved::Exit) => Ok(Ended::Pending),
             ended => Ok(ended),
         }

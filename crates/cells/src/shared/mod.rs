@@ -102,8 +102,8 @@ struct Thing {
 }
 
 impl Thing {
-    /// Whether what becomes of it with the future of someone is of use to who waits. Whoever waits at a place for a
-    /// waker can't wake itself.
+    /// Returns whether a waiter could go on because of this party. A task that waits in a slot can't
+    /// wake itself.
     fn lets_go(&self, party: &Party) -> bool {
         !matches!(self.what, What::Slot(_)) || !self.waiters.contains(party)
     }
@@ -377,7 +377,7 @@ impl<I: Image> Finder<'_, I> {
         };
         let others: Vec<Party> = thing.having.iter().filter(is_other).copied().collect();
         let is_told = match kind {
-            // What a task has in its future and waits for alone concerns nobody else.
+            // Something inside a task's own future that only this task waits for concerns nobody else.
             SharedKind::Queue => {
                 thing.waiters.len() > 1 || !others.is_empty() || tried.has_all_references
             }

@@ -26,7 +26,7 @@ pub(super) struct Queue {
     pub(super) pointer: u64,
     /// Its nodes, oldest first.
     pub(super) nodes: Vec<u64>,
-    /// Who waits in each of them.
+    /// The waiter of each node.
     pub(super) whose: Vec<Party>,
     /// How far into a node the waker is.
     pub(super) waker: u64,

@@ -1,7 +1,8 @@
-//! Whether those who are known to have something are all who do: with all of them gone, it is gone.
+//! Finds out whether the known owners of something are all of them: it is gone once they are all
+//! dropped.
 //!
-//! Counting what each of them has is not enough for what lies inside of something that they share, as the waiters of a
-//! barrier lie in a channel that the barrier has.
+//! Counting each owner's references is not enough for something inside another shared thing. The
+//! waiters of a barrier, for example, are in a channel that belongs to the barrier.
 
 use std::time::Instant;
 
@@ -16,10 +17,10 @@ use crate::{
     polls::Polls,
 };
 
-/// More are not dropped together.
+/// The most futures that are dropped together.
 const MOST: usize = 16;
 
-/// Completes what is known of those things that nobody is known to hold.
+/// Completes what is known about the things that have no known holder.
 pub(super) fn complete(
     polls: &Polls<'_>,
     inventory: &Inventory,
@@ -60,7 +61,7 @@ pub(super) fn complete(
     }
 }
 
-/// Whether nobody has a reference to what is in an `Arc` once these are dropped.
+/// Returns whether no reference to an `Arc` is left once these are dropped.
 fn are_gone<M: Machine>(
     poller: &mut Poller<'_, M>,
     polls: &Polls<'_>,
@@ -74,7 +75,7 @@ fn are_gone<M: Machine>(
     let Some(dropped) = dropped.collect::<Option<Vec<_>>>() else {
         return false;
     };
-    // One more, so that it is not freed.
+    // An extra reference, so that it is not freed.
     let counted = poller.word(arc).and_then(|count| count.checked_add(1));
     let mut is_gone = counted.is_some_and(|count| poller.set_word(arc, count).is_some());
     for one in dropped {
@@ -85,7 +86,7 @@ fn are_gone<M: Machine>(
     is_gone
 }
 
-/// How someone is dropped who waits.
+/// Returns how a waiting party is dropped; `None` if it can't be.
 fn dropped<'a, M: Machine>(
     poller: &mut Poller<'_, M>,
     polls: &Polls<'a>,

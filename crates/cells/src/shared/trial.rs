@@ -93,9 +93,9 @@ pub(super) fn of(
     tried
 }
 
-/// Tries the futures that threads poll themselves, where no task is known to hold what they have.
+/// Tries the futures inside `block_on`, for things that no task is known to hold.
 fn try_threads(polls: &Polls<'_>, things: &[Thing], until: Option<Instant>, tried: &mut [Tried]) {
-    // A thread that nobody woke would wait again at once.
+    // A thread that was not woken would go back to waiting at once.
     let mut woken = None;
     for thread in polls.parked() {
         let party = Party::BlockOn { tid: thread.tid };
@@ -215,12 +215,12 @@ fn who(things: &[Thing]) -> Vec<(bool, u64, Vec<usize>)> {
 pub(super) enum Dropped<'a> {
     /// The future of the task at this position.
     Task(usize),
-    /// That of a thread inside `block_on`.
+    /// The future inside a thread's `block_on`, and the call that polls it.
     BlockOn(&'a Thread, PollCall),
 }
 
 impl Dropped<'_> {
-    /// Drops it, with the piece of scratch memory of this number. Returns how that ended and which tasks it woke.
+    /// Drops it, with scratch memory of this number. Returns how that ended and which tasks it woke.
     pub(super) fn drop<M: Machine>(
         self,
         poller: &mut Poller<'_, M>,
@@ -245,7 +245,7 @@ impl Dropped<'_> {
     }
 }
 
-/// A permit that a waiter still lacks: where in a node their number is, from its start on.
+/// The offset in a node of the number of permits that its waiter still lacks.
 type Lacking = u64;
 
 /// What became of a thing.
@@ -254,7 +254,7 @@ struct Seen {
     leaves: Option<bool>,
     /// Whether the first waiter goes on.
     goes_on: bool,
-    /// Where in its node it is counted down what it lacks, if it lacks less now.
+    /// Where its node counts the permits that it still lacks, if it lacks fewer now.
     lacking: Option<Lacking>,
     /// How many references were dropped, if the future was dropped to the end.
     references: Option<u64>,
@@ -272,7 +272,8 @@ struct Before<'a> {
     references: Option<u64>,
 }
 
-/// Drops a future, and tells what became of the things, and whether that is for what it had.
+/// Drops a future and returns what became of the things, without permits that were only set aside
+/// for it.
 fn try_one<M: Machine>(
     poller: &mut Poller<'_, M>,
     what: Dropped<'_>,
@@ -285,8 +286,8 @@ fn try_one<M: Machine>(
     all
 }
 
-/// Whether a waiter with whose future permits came free had any besides those that were set aside for it in
-/// the queue, as for a writer that waits for the last readers.
+/// Returns whether a waiter whose future released permits held more than those that were set aside
+/// for it in the queue, as they are for a writer that waits for the last readers.
 fn has_more<M: Machine>(
     poller: &mut Poller<'_, M>,
     what: Dropped<'_>,
@@ -304,7 +305,7 @@ fn has_more<M: Machine>(
         let Some(left) = poller.word(lacks) else {
             continue;
         };
-        // It keeps how many it asked for nearby. With more than that it would panic.
+        // The number that it asked for is nearby. With a larger one, the drop would panic.
         let around = (lacks.saturating_sub(NODE_BEFORE)..lacks + NODE_BEFORE * 2).step_by(8);
         let asked = around.filter_map(|at| poller.word(at));
         let mut asked: Vec<u64> = asked
@@ -323,7 +324,7 @@ fn has_more<M: Machine>(
     true
 }
 
-/// Drops a future, and tells what became of the things. A word may be changed before.
+/// Drops a future and returns what became of the things. A word may be changed before that.
 fn drop_one<M: Machine>(
     poller: &mut Poller<'_, M>,
     what: Dropped<'_>,
@@ -335,7 +336,7 @@ fn drop_one<M: Machine>(
         before.push((*index, prepare(poller, thing, number)));
     }
     if let Some((at, word)) = changed {
-        // Where it can't be written, the drop shows the same as without it.
+        // If it can't be written, the drop shows the same as without it.
         let _same = poller.set_word(at, word);
     }
     let (ended, woken) = what.drop(poller, things.len());
@@ -421,7 +422,7 @@ fn goes_on<M: Machine>(
     }
 }
 
-/// Where in the decoy a number is less than before.
+/// Returns the offset of a number in the decoy that is smaller than before.
 fn lacking<M: Machine>(poller: &mut Poller<'_, M>, before: &Before<'_>) -> Option<Lacking> {
     let (What::Queue(queue), Some((decoy, words))) = (&before.thing.what, &before.decoy) else {
         return None;
@@ -458,7 +459,7 @@ fn add_decoy<M: Machine>(
     Some((decoy, words))
 }
 
-/// Where the words of a node are, and those around it, without its links.
+/// Returns the addresses of the words in and around a node, without its links.
 fn decoy_places(queue: &Queue, decoy: u64) -> Option<impl Iterator<Item = u64>> {
     let links = queue.links?;
     let begin = decoy - NODE_BEFORE;
@@ -466,7 +467,7 @@ fn decoy_places(queue: &Queue, decoy: u64) -> Option<impl Iterator<Item = u64>> 
     Some(places.filter(move |at| !(decoy + links..decoy + links + 16).contains(at)))
 }
 
-/// What these words are.
+/// Returns these words.
 fn decoy_words<M: Machine>(
     poller: &mut Poller<'_, M>,
     queue: &Queue,

@@ -18,7 +18,7 @@ use crate::{scan::Site, stacks::Stacks};
 const REACH: u64 = 2048;
 /// Where in the shared part the waker of the container's task is, in bytes.
 const SHARED: Range<u64> = 16..160;
-/// Of how many containers it is looked for who has them.
+/// The most containers whose task is searched for.
 const MOST_OWNERS: usize = 64;
 /// How many containers are inside of each other.
 const DEPTH: u32 = 3;
@@ -71,7 +71,7 @@ struct Search<'a, 'm, I: Image> {
     resumed: &'a Resumed,
     known: HashMap<u64, Option<Party>>,
     nodes: HashMap<Party, Vec<Range<u64>>>,
-    /// Who has the container whose nodes refer to what is there.
+    /// Which task has the container whose nodes refer to this address.
     owners: HashMap<u64, Option<Party>>,
 }
 
@@ -121,7 +121,7 @@ impl<I: Image> Search<'_, '_, I> {
                 break;
             }
         }
-        // A container that was woken has used that waker, and who polls it may wait for something else since.
+        // A container that was woken has used up that waker, and its task may wait for something else.
         let mut without = without.into_iter();
         let found = found.or_else(|| without.find_map(|shared| self.owner(shared)));
         if let Some(party) = found {
@@ -130,7 +130,8 @@ impl<I: Image> Search<'_, '_, I> {
         found
     }
 
-    /// The task whose future has a container: beside what all of its nodes have, it has the address of one of them.
+    /// Returns the task whose future has a container: next to the address that all nodes share, it has
+    /// the address of one of the nodes.
     fn owner(&mut self, shared: u64) -> Option<Party> {
         if let Some(known) = self.owners.get(&shared) {
             return *known;
@@ -172,7 +173,7 @@ impl<I: Image> Search<'_, '_, I> {
         false
     }
 
-    /// Whether the address of what its container has is in a node.
+    /// Returns whether a node contains the address that its container's nodes share.
     fn refers_to(&mut self, node: u64, shared: u64) -> bool {
         let end = self.memory.end_of(node - COUNTS);
         let end = end.unwrap_or(u64::MAX).min(node + REACH);

@@ -171,12 +171,12 @@ impl<'f, 'a> Facts<'f, 'a> {
         task.state == State::Waiting && !waits.is_empty() && waits.iter().all(is_work)
     }
 
-    /// All of these; `None` where one of them is no task that the dump has.
+    /// Returns these tasks; `None` if one of them is not in the dump.
     pub(super) fn parties(&self, parties: &[Party]) -> Option<Vec<&'a Task>> {
         self.parties.tasks(parties)
     }
 
-    /// Whether one of these is inside a poll, or a thread that is not inside `block_on`.
+    /// Returns whether one of these is inside a poll, or is a thread outside of `block_on`.
     pub(super) fn runs(&self, parties: &[Party]) -> bool {
         parties.iter().any(|party| match self.parties.task(*party) {
             Some(task) => matches!(task.state, State::Running { .. }),

@@ -1,4 +1,4 @@
-//! Tasks that wait for what nobody else has.
+//! Tasks that wait for something that nobody else has.
 
 use std::collections::HashSet;
 
@@ -11,8 +11,8 @@ use crate::{
     waits::Waits,
 };
 
-/// Tasks that wait for what only they have, or others that wait in the same way, so that nobody is left who could let
-/// them go on.
+/// Finds tasks that wait for something that only they have, or others that wait in the same way: nobody
+/// is left who could let them go on.
 pub(super) fn forsaken<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec<Verdict<'a>> {
     let mut held = waits.held();
     held.retain(|(shared, _, waiters)| {
@@ -22,7 +22,7 @@ pub(super) fn forsaken<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec<
             && waiters.len() == shared.waiters.len()
             && waiters.iter().all(|task| is_alone(facts, task))
     });
-    // Whoever has it and waits for something else may let go.
+    // Anybody who has it and waits for something else may release it.
     loop {
         let waiting = held.iter().flat_map(|(_, _, waiters)| waiters);
         let waiting: HashSet<TaskKey> = waiting.map(|task| task.key).collect();
@@ -65,7 +65,8 @@ pub(super) fn forsaken<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec<
     verdicts.collect()
 }
 
-/// Whether a task is free and waits in one place, without children, of which one could let it go on.
+/// Returns whether a task is not explained yet and waits in one place, without children that could let it
+/// go on.
 fn is_alone(facts: &Facts<'_, '_>, task: &Task) -> bool {
     let group = facts.group_of(task.key);
     let has_children = group.is_none_or(|group| {

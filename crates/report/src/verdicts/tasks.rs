@@ -22,7 +22,7 @@ use crate::{
 /// Of a task that waits for what it holds itself.
 const OWN_FUTURE: &str =
     "it has that itself, or a future of its own that it does not poll meanwhile has it";
-/// Where nobody else is known to hold what a task waits for.
+/// Said if no other holder of what a task waits for is known.
 const ONLY_ITSELF: &str = "only it is known to hold";
 /// The most places that one verdict names.
 pub(super) const MAX_PLACES: usize = 5;
@@ -59,8 +59,8 @@ pub(super) fn deadlocks<'a>(
     verdicts
 }
 
-/// What tasks wait for and others hold while they wait for work, or for more of the same: none of it comes free
-/// before they get some.
+/// Finds what tasks wait for while all holders wait for work, or for more of the same: nothing of it is
+/// released before they get that.
 pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();
     // Who waits to be told something waits for work, too, like those who would have to tell it.
@@ -101,21 +101,21 @@ pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec
     verdicts
 }
 
-/// Who holds what others wait for, and does not let go before somebody else does.
+/// The tasks that hold what others wait for, and release it only after somebody else has acted.
 struct Holders<'a> {
-    /// Those who wait for more of it.
+    /// Holders that wait for more of it.
     more: Vec<&'a Task>,
-    /// Those who wait for work.
+    /// Holders that wait for work.
     work: Vec<&'a Task>,
 }
 
 impl<'a> Holders<'a> {
-    /// `None` where one of them may let go, or nobody is known to hold it.
+    /// Returns `None` if one of them may release it, or if no holder is known.
     fn of(facts: &Facts<'_, 'a>, shared: &Shared, waiters: &[&Task]) -> Option<Self> {
         let waits_for_it = |holder: &&Task| waiters.iter().any(|waiter| waiter.key == holder.key);
         let holders = facts.holders(shared)?.into_iter();
         let (more, work): (Vec<_>, Vec<_>) = holders.partition(|holder| waits_for_it(holder));
-        // Whoever runs may be about to let go.
+        // A task that runs may be about to release it.
         let may_end = !more.is_empty() && facts.runs(&shared.others);
         let is_stuck = !may_end && work.iter().all(|holder| facts.waits_for_work(holder));
         (is_stuck && !waiters.is_empty()).then_some(Self { more, work })

@@ -58,8 +58,9 @@ impl<'a> Waits<'a> {
     }
 }
 
-/// Who can let a task go on that waits in one place only, besides for tasks whose handles it awaits, and for nobody
-/// knows what, as in a program without names: if these are all who have it, that does not matter.
+/// Returns who can let a task go on whose wait reason is unknown, as in a program without names: if these
+/// are all who have what it waits for, the reason does not matter. The task must wait in one place only,
+/// apart from handles that it awaits.
 #[expect(clippy::type_complexity, reason = "it has one caller")]
 fn unknown_wait<'a>(
     task: &Task,
@@ -76,7 +77,7 @@ fn unknown_wait<'a>(
     let is_unknown = frames.task_wait(frames.stack(leaf.stack)).is_none();
     let by = parties.tasks(&shared.others)?;
     let mut by: Vec<TaskKey> = by.into_iter().map(|task| task.key).collect();
-    // Of the two ends of a channel or set, who waits has one.
+    // The waiter has one of the two ends of a channel or set.
     if shared.kind == SharedKind::Slot && by.iter().any(|other| *other != task.key) {
         by.retain(|other| *other != task.key);
     }
@@ -84,8 +85,9 @@ fn unknown_wait<'a>(
     are_all.then_some((*shared, None, (by, Need::Any)))
 }
 
-/// What a task waits for that waits in one place only, if others can end that, and whether it does so for a time only.
-/// Who awaits a set of tasks waits for the set and, in the same place, for each of them.
+/// Returns what a task waits for that waits in one place only, if others can end the wait, and whether
+/// the wait has a timeout. A task that joins a set waits for the set and, in the same place, for each of
+/// its tasks.
 fn only_wait(task: &Task, frames: &Frames) -> Option<(WaitReason, bool)> {
     let waits = task.leaves.iter();
     let waits = waits.map(|leaf| frames.task_wait(frames.stack(leaf.stack)));
@@ -141,8 +143,8 @@ fn fitting<'a>(reason: WaitReason, shared: &[&'a Shared]) -> Option<&'a Shared> 
     }
 }
 
-/// The tasks that have to go on before a wait of `task` can end, and whether one of them is enough; `None` where
-/// somebody else may end it.
+/// Returns the tasks that have to go on before `task` can, and whether one of them is enough; `None` if
+/// somebody else may let it go on.
 fn who_lets_go(
     shared: &Shared,
     reason: WaitReason,
@@ -159,18 +161,18 @@ fn who_lets_go(
     let before = place.checked_sub(1).and_then(|at| shared.waiters.get(at));
     let is_rwlock = matches!(reason, WaitReason::RwLockRead | WaitReason::RwLockWrite);
     let by = match (shared.holders.as_slice(), reason) {
-        // Nobody overtakes another one in the queue.
+        // Nobody overtakes another waiter in the queue.
         _ if is_rwlock && let Some(before) = before => (all(&[*before])?, Need::Any),
-        // A writer waits until all others are gone, whoever else there is.
+        // A writer waits for every other holder, known or not.
         (holders @ [_, ..], WaitReason::RwLockWrite) => {
             let known = holders.iter().filter_map(|holder| parties.task(*holder));
             (known.map(|task| task.key).collect(), Need::All)
         }
-        // Of these there is one holder. Of all else there may be more than those of which it is proven.
+        // These have one holder. Anything else may have more holders than are proven.
         (holder @ [_], WaitReason::MutexLock | WaitReason::OnceCell | WaitReason::RwLockRead) => {
             (all(holder)?, Need::Any)
         }
-        // A set has a place for the waker of who awaits it, and whoever awaits does not end.
+        // The task that joins a set is among those who have the set, but none of its members.
         (_, WaitReason::Join) if shared.is_complete => {
             let others: Vec<Party> = shared
                 .others
