@@ -1,4 +1,4 @@
-//! What counting costs, each figure beside the same work without it, and the ratio.
+//! The cost of counting: each figure beside that of the same work without counting, and the ratio.
 //!
 //! `cargo bench -p rtops-agent --bench counting`
 #![expect(unsafe_code, reason = "allocators are called by hand")]
@@ -13,9 +13,10 @@ use std::{
 use divan::Bencher;
 use rtops_agent::alloc::Counting;
 
-/// Blocks held at a time, so that the allocator has more to do than to hand out the last one again.
+/// The number of blocks held at once. With more than one, the allocator can't hand out the same
+/// block again and again.
 const HELD: usize = 256;
-/// A slice of some milliseconds, most of which nothing else comes into.
+/// A slice of a few milliseconds: short enough that most are not interrupted.
 const ROUNDS: u32 = 400;
 const TRIES: usize = 100;
 
@@ -24,7 +25,7 @@ fn main() {
     divan::main();
 }
 
-/// Blocks of mixed sizes come, and go in another order.
+/// Allocates blocks of mixed sizes, and frees them in another order.
 fn churn(allocator: &impl GlobalAlloc) {
     let layout = |number: usize| Layout::from_size_align(16 + number * 37 % 2000, 8);
     let mut held = [std::ptr::null_mut(); HELD];
@@ -37,13 +38,14 @@ fn churn(allocator: &impl GlobalAlloc) {
     for step in 0..HELD {
         let number = step * 101 % HELD;
         let layout = layout(number).expect("sizes are small");
-        // SAFETY: it came from this allocator with this layout, and `number` takes each value once,
-        // as 101 and 256 have no common factor.
+        // SAFETY: the block came from this allocator with this layout, and `number` takes each
+        // value once, as 101 and 256 have no common factor.
         unsafe { allocator.dealloc(held[number], layout) };
     }
 }
 
-/// Both sides take turns, so that what else the machine does meets both; the fastest of each counts.
+/// Both sides take turns, so that other load on the machine hits both. The fastest run
+/// of each counts.
 fn ratios() {
     let bare = System;
     let counting = Counting::new(System);
@@ -63,7 +65,7 @@ fn ratios() {
     }
 }
 
-/// The time of one block, from its allocation to its end.
+/// The time that one block takes, from allocation to free.
 fn nanoseconds(threads: usize, allocator: &(impl GlobalAlloc + Sync)) -> f64 {
     let started = Instant::now();
     std::thread::scope(|scope| {

@@ -32,8 +32,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Who reaches these pages sees the names of the service's functions, and has its tasks polled:
-/// serve them where only operators do.
+/// Anyone who can reach these pages sees the names of the service's functions and can have its
+/// tasks polled, so serve them only to operators.
 fn debug_pprof() -> Router {
     Router::new()
         .route("/debug/pprof/", get(index))
@@ -76,7 +76,7 @@ async fn goroutine(Query(query): Query<HashMap<String, String>>) -> Response {
     }
 }
 
-/// Something to look at: clients of a backend that takes one question and never answers.
+/// Spawns something to look at: clients of a backend that takes one question and never answers.
 fn work() {
     let (questions, mut taken) = mpsc::channel(1);
     let backend = async move {

@@ -6,33 +6,35 @@ use nix::unistd::Uid;
 use rtops_protocol::{Fact, Package};
 use rtops_threads::Signal;
 
-/// How many facts a service can state, and the most bytes of one of their texts.
+/// The maximum number of facts that a service can state, and the maximum length of their texts in
+/// bytes.
 const MAX_FACTS: usize = 64;
 const MAX_TEXT: usize = 1000;
 
-/// Something that an agent can be asked for, and its author can switch off.
+/// Something that the agent can be asked for, and that the service's author can switch off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Capability {
     /// Counts of tasks, polls and runtimes.
     Stats,
-    /// Tracked tasks and where each waits.
+    /// Tracked tasks and where each one waits.
     Tasks,
-    /// The stacks of the OS threads, which take a signal handler.
+    /// The stacks of the OS threads, for which a signal handler is installed.
     Threads,
-    /// Letting those who may ask the agent trace the process from outside, where the kernel would else
-    /// let only its ancestors do so: that is how untracked tasks are found. See the section on security
-    /// in the documentation for what it means.
+    /// Letting clients that may ask the agent trace the process from outside, which is how
+    /// untracked tasks are found. Without this, the kernel may allow tracing only to the process's
+    /// ancestors. The section on security in the documentation explains the consequences.
     Attach,
-    /// What the allocator says of its heap, which takes its locks, and what
+    /// What the allocator reports about its heap, which takes its locks, and what
     /// [`Counting`](crate::alloc::Counting) counts.
     Memory,
-    /// Giving memory that the allocator keeps for later back to the system: the one thing that
-    /// changes the process. Threads that allocate meanwhile may wait for some time.
+    /// Returning memory that the allocator keeps for later to the system. This is the
+    /// only capability that changes the process. Threads that allocate meanwhile may have
+    /// to wait for some time.
     Trim,
 }
 
-/// How the agent is to run; [`Options::start`] starts it.
+/// How the agent runs. [`Options::start`] starts it.
 ///
 /// ```no_run
 /// use rtops_agent::{Capability, Options};
@@ -62,7 +64,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The defaults: everything on, for the process's own user and root.
+    /// Returns the defaults: everything on, for the process's own user and root.
     pub const fn new() -> Self {
         Self {
             directory: None,
@@ -75,21 +77,22 @@ impl Options {
         }
     }
 
-    /// The directory for the socket, instead of `$RTOPS_DIR` or `/tmp/rtops-<euid>`. It must
-    /// belong to the process's user and be writable by nobody else; it is made if it is missing.
+    /// Sets the directory for the socket, instead of `$RTOPS_DIR` or `/tmp/rtops-<euid>`. It must
+    /// belong to the process's user and be writable by nobody else. It is created if it is missing.
     /// `rtops` looks there only if its own `RTOPS_DIR` says so.
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
         self
     }
 
-    /// The name that the process goes by, instead of that of its executable.
+    /// Sets the name of the process, instead of that of its executable.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// The service's package, for `rtops version`; its executable does not have the version in it:
+    /// Sets the service's package, for `rtops version`. The executable does not contain
+    /// the version:
     ///
     /// ```no_run
     /// # fn main() -> Result<(), rtops_agent::StartError> {
@@ -107,9 +110,9 @@ impl Options {
         self
     }
 
-    /// Something else for `rtops version` that only the service knows, such as the commit that it
-    /// was built from or the features that are on. Of each text 1,000 bytes are kept, and 64 facts
-    /// in all.
+    /// Adds another fact for `rtops version` that only the service knows, such as the commit
+    /// that it was built from or the features that are on. At most 64 facts are kept, and
+    /// 1,000 bytes of each text.
     pub fn fact(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         if self.facts.len() < MAX_FACTS {
             self.facts.push(Fact {
@@ -120,21 +123,21 @@ impl Options {
         self
     }
 
-    /// The signal that has a thread copy its stack, instead of SIGURG. Pick one that the process
-    /// does not use.
+    /// Sets the signal that makes a thread copy its stack, instead of SIGURG. Pick one that the
+    /// process does not use.
     pub const fn signal(mut self, signal: Signal) -> Self {
         self.signal = signal;
         self
     }
 
-    /// Lets another user ask, besides the process's own and root. The directory is then made
-    /// readable and the socket connectable for all users, and the agent turns the others away.
+    /// Lets another user ask, besides the process's own and root. This makes the directory readable
+    /// and the socket connectable for all users; the agent turns away those that are not allowed.
     pub fn allow_uid(mut self, uid: u32) -> Self {
         self.allowed.push(Uid::from_raw(uid));
         self
     }
 
-    /// Switches one capability off; a client that asks for it is told so.
+    /// Switches a capability off. A client that asks for it is told so.
     pub fn disable(mut self, capability: Capability) -> Self {
         self.disabled.push(capability);
         self
@@ -144,7 +147,7 @@ impl Options {
         !self.disabled.contains(&capability)
     }
 
-    /// The given name, else that of the executable.
+    /// Returns the given name, or else that of the executable.
     pub(crate) fn process_name(&self) -> String {
         self.name.clone().unwrap_or_else(|| {
             env::current_exe()
@@ -152,7 +155,7 @@ impl Options {
                 .and_then(|path| path.file_name().map(OsString::from))
                 .map_or_else(
                     || "unnamed".to_owned(),
-                    // The kernel appends this to the path of an executable that was replaced.
+                    // The kernel appends this to the path of an executable that has been replaced.
                     |name| {
                         let name = name.to_string_lossy();
                         name.trim_end_matches(" (deleted)").to_owned()
@@ -162,12 +165,12 @@ impl Options {
     }
 }
 
-/// The start of a text, so that all facts together fit one frame.
+/// Cuts a text, so that all facts together fit in one frame.
 fn cut(text: impl Into<String>) -> String {
     rtops_protocol::cut(&text.into(), MAX_TEXT).to_owned()
 }
 
-/// Whether `RTOPS_DISABLE` asks for no agent.
+/// Whether `RTOPS_DISABLE` switches the agent off.
 pub(crate) fn is_disabled() -> bool {
     env::var_os("RTOPS_DISABLE").is_some_and(|value| !value.is_empty() && value != "0")
 }
@@ -176,16 +179,16 @@ pub(crate) fn is_disabled() -> bool {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The agent is not made for this platform.
+    /// There is no agent for this platform.
     #[error("the rtops agent runs on Linux only: on this platform nobody can ask for the tasks")]
     Unsupported,
-    /// This process has an agent.
+    /// This process already has an agent.
     #[error("the rtops agent runs in this process already: start it once, or stop() it before")]
     AlreadyStarted,
     /// This process is the child of a fork whose parent had an agent.
     #[error("no rtops agent can start in a forked child of a process that had one: exec first")]
     ForkedChild,
-    /// The directory is not one that the agent can trust.
+    /// The agent can't trust the directory.
     #[error("{path} can't hold the rtops socket: {reason}; remove it, or set RTOPS_DIR")]
     Directory {
         /// The directory.
@@ -193,12 +196,12 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The socket could not be made.
+    /// The socket could not be created.
     #[error("the rtops socket {path} can't be made: {source}; set RTOPS_DIR to another directory")]
     Socket {
         /// The socket.
         path: PathBuf,
-        /// What the system said.
+        /// The error from the system.
         source: io::Error,
     },
     /// The handler for thread stacks can't be installed.
@@ -207,15 +210,15 @@ pub enum StartError {
     /// The system refused something that the agent needs.
     #[error("the rtops agent could not {what}: {source}")]
     System {
-        /// What was tried.
+        /// What the agent tried to do.
         what: &'static str,
-        /// What the system said.
+        /// The error from the system.
         source: io::Error,
     },
 }
 
 impl StartError {
-    /// For `map_err`.
+    /// Makes a closure for `map_err`.
     pub(crate) fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::System {
             what,

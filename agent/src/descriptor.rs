@@ -1,13 +1,13 @@
 //! Descriptors that the agent keeps, in a process that may close them.
 //!
 //! A service that closes all descriptors that it does not know, as daemons do (`close_range`,
-//! `closefrom`), closes the agent's, and its next files get their numbers. What each number stood for
-//! is noted when the agent gets it, and compared before each use, before it is closed, and in the child
-//! of a fork, which closes what it inherited. A number that stands for something else is forgotten.
+//! `closefrom`), also closes the agent's, and the next files that it opens get their numbers. The
+//! agent notes what a number stands for when it gets it. It compares that before each use, before
+//! it closes the number, and in the child of a fork, which closes what it inherited. A number that
+//! stands for something else is forgotten.
 //!
-//! Between the look and the use, another thread may still close the number and open something else:
-//! no process can close this gap from inside. It is a few instructions wide. Nothing is
-//! looked for in the descriptors that are open for a moment only, within one request.
+//! Between the check and the use, another thread may still close the number and open something
+//! else. No process can close this gap from inside, but it is only a few instructions wide.
 #![expect(
     unsafe_code,
     reason = "system calls that allocate nothing, in the child of a fork as well"
@@ -23,9 +23,9 @@ use std::{
     },
 };
 
-/// A descriptor of the agent, with what owns it.
+/// A descriptor of the agent, with its owner.
 pub(crate) struct Kept<T: AsFd> {
-    // Before what is closed.
+    // Dropped before the descriptor is closed.
     _noted: Noted,
     number: RawFd,
     object: Object,
@@ -33,14 +33,14 @@ pub(crate) struct Kept<T: AsFd> {
     inner: Option<T>,
 }
 
-/// The number of a descriptor stands for something of the service's.
+/// The descriptor's number now stands for something of the service's.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the service has closed a descriptor of the rtops agent")]
 pub(crate) struct Lost;
 
 impl<T: AsFd> Kept<T> {
     /// # Errors
-    /// When nothing can be found out about the descriptor.
+    /// If nothing can be found out about the descriptor.
     pub(crate) fn new(inner: T) -> io::Result<Self> {
         let number = inner.as_fd().as_raw_fd();
         let object = Object::of(number).ok_or_else(io::Error::last_os_error)?;
@@ -52,13 +52,13 @@ impl<T: AsFd> Kept<T> {
         })
     }
 
-    /// What owns the descriptor, for one use.
+    /// Returns the owner of the descriptor, for one use.
     ///
     /// # Errors
-    /// When the number stands for something else by now.
+    /// If the number stands for something else by now.
     pub(crate) fn get(&self) -> Result<&T, Lost> {
         match self.object.compare(self.number) {
-            // Where it can't be told, this is most likely still so.
+            // If the two can't be told apart, this is most likely still ours.
             Found::Same | Found::SameKind => self.inner.as_ref().ok_or(Lost),
             Found::Other => Err(Lost),
         }
@@ -67,7 +67,7 @@ impl<T: AsFd> Kept<T> {
 
 impl<T: AsFd> Drop for Kept<T> {
     fn drop(&mut self) {
-        // Rather a descriptor stays open than that one of the service's is closed.
+        // Better to leave a descriptor open than to close one of the service's.
         if self.object.compare(self.number) != Found::Same {
             mem::forget(self.inner.take());
         }
@@ -93,21 +93,21 @@ impl From<Lost> for io::Error {
 struct Object {
     device: u64,
     inode: u64,
-    /// For one without an inode of its own; 0 where that can't be found out.
+    /// Tells apart objects without an inode of their own; 0 if it can't be found out.
     mark: u64,
 }
 
-/// What a number stands for by now.
+/// What a number stands for now.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Found {
     Same,
-    /// Something without an inode of its own, of which no more can be found out now.
+    /// Something without an inode of its own, about which no more can be found out now.
     SameKind,
     Other,
 }
 
 impl Object {
-    /// `None` for a closed descriptor. Allocates nothing.
+    /// Returns `None` for a closed descriptor. Allocates nothing.
     fn of(number: RawFd) -> Option<Self> {
         let mut stat = MaybeUninit::<libc::stat>::uninit();
         // SAFETY: a successful call fills the structure in.
@@ -138,17 +138,17 @@ impl Object {
     }
 }
 
-/// The mark of what has an inode of its own.
+/// The mark of an object with an inode of its own.
 const OWN_INODE: u64 = 1;
 
-/// What tells an inotify descriptor from others, and from all else that has no inode of its own: its
-/// first watch, which the agent has for this alone. `None` where it can't be read: the process has no
-/// descriptors left, or no /proc. Allocates nothing.
+/// Returns what tells an inotify descriptor from others and from everything else that has no inode
+/// of its own: its first watch, which the agent adds only for this. `None` if it can't be read,
+/// because the process has no descriptors left or no /proc. Allocates nothing.
 fn mark(number: RawFd) -> Option<u64> {
     let mut text = [0_u8; 1024];
     let path = fdinfo_path(number)?;
     // SAFETY: the path ends with a zero byte, and the kernel writes no more than the length of the
-    // buffer. The descriptor was opened here.
+    // buffer. The closed descriptor was opened here.
     let length = unsafe {
         let info = libc::open(path.as_ptr().cast(), libc::O_RDONLY | libc::O_CLOEXEC);
         if info < 0 {
@@ -162,7 +162,7 @@ fn mark(number: RawFd) -> Option<u64> {
     let first = text
         .split(|byte| *byte == b'\n')
         .find(|line| line.starts_with(b"inotify wd:1 "));
-    // FNV-1a; of no watch at all as well, so that it is another than that of one.
+    // FNV-1a. Having no watch at all also gets a hash, which differs from that of any watch.
     let hash = first
         .unwrap_or_default()
         .iter()
@@ -172,26 +172,26 @@ fn mark(number: RawFd) -> Option<u64> {
     Some(hash.max(OWN_INODE + 1))
 }
 
-/// `/proc/self/fdinfo/NUMBER`, and a zero byte.
+/// Returns `/proc/self/fdinfo/NUMBER` and a zero byte.
 fn fdinfo_path(number: RawFd) -> Option<[u8; 40]> {
     use std::io::Write;
 
     let mut path = [0; 40];
-    // Leaves the last byte, and writes integers without allocating.
+    // Leaves the last byte zero. Writing an integer allocates nothing.
     let mut room = path.get_mut(..39)?;
     write!(room, "/proc/self/fdinfo/{number}").ok()?;
     Some(path)
 }
 
-/// Listener, inotify, stop, directory, and the clients, with room to spare.
+/// Listener, inotify, stop, directory and the clients, with room to spare.
 const MAX_DESCRIPTORS: usize = 32;
-/// In place of a number.
+/// In place of a descriptor number.
 const FREE: i32 = -1;
 const CLAIMED: i32 = -2;
 
 static PLACES: [Place; MAX_DESCRIPTORS] = [const { Place::free() }; MAX_DESCRIPTORS];
 
-/// A descriptor that a forked child closes.
+/// A descriptor that a forked child has to close.
 struct Place {
     number: AtomicI32,
     device: AtomicU64,
@@ -210,7 +210,7 @@ impl Place {
     }
 }
 
-/// A descriptor is noted for as long as this lives.
+/// Keeps a descriptor noted while it lives.
 struct Noted(Option<&'static Place>);
 
 impl Noted {
@@ -240,7 +240,8 @@ impl Drop for Noted {
     }
 }
 
-/// Closes what the agent of the parent had, in the child of a fork. Atomics and system calls only.
+/// Closes the descriptors of the parent's agent, in the child of a fork. Uses only
+/// atomics and system calls.
 pub(crate) fn close_in_child() {
     for place in &PLACES {
         let number = place.number.swap(FREE, Acquire);
@@ -250,9 +251,9 @@ pub(crate) fn close_in_child() {
             mark: place.mark.load(Relaxed),
         };
         if number >= 0 && object.compare(number) == Found::Same {
-            // SAFETY: the agent of the parent opened it, and nothing in this child owns it: the
-            // owners live on the stacks of threads that were not copied, or in a state that
-            // `start` and `stop` refuse to touch in a forked child.
+            // SAFETY: the parent's agent opened it, and nothing in this child owns it: the owners
+            // live on the stacks of threads that were not copied, or in a state that `start` and
+            // `stop` refuse to touch in a forked child.
             unsafe { libc::close(number) };
         }
     }

@@ -1,4 +1,4 @@
-//! One conversation with one client, kept to a deadline.
+//! A conversation with one client, within a deadline.
 
 use std::{
     io::{self, Read, Write},
@@ -25,18 +25,18 @@ use crate::{
 const REQUEST_TIME: Duration = Duration::from_secs(5);
 /// How long a client may take to read an answer that is ready.
 const REPLY_TIME: Duration = Duration::from_secs(20);
-/// How long a client that may trace the process may take for that.
+/// How long a client that may trace the process may take to do so.
 const ATTACH_TIME: Duration = Duration::from_secs(30);
-/// The longest time that a client can ask a dump to take.
+/// The longest time that a client can request for a dump.
 pub(crate) const MAX_DUMP_TIME: Duration = Duration::from_secs(300);
 
-/// What an agent is: fixed from its start on.
+/// What an agent is. Does not change after its start.
 pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) pid: u32,
     pub(crate) start_time: u64,
     pub(crate) options: Options,
-    /// Absent where thread stacks are switched off or not supported.
+    /// `None` if thread stacks are switched off or not supported.
     pub(crate) capturer: Option<rtops_threads::Capturer>,
 }
 
@@ -116,10 +116,10 @@ impl Host for Identity {
     }
 }
 
-/// Greets, reads a request, and answers it.
+/// Greets the client, reads a request and answers it.
 ///
 /// # Errors
-/// When the client breaks off, is too slow, or does not speak the protocol.
+/// If the client hangs up, is too slow, or does not speak the protocol.
 pub(crate) fn serve(stream: &Kept<Stream>, identity: &Identity) -> Result<(), ProtocolError> {
     let mut client = Deadlined::new(stream, REQUEST_TIME);
     write_frame(&mut client, FrameKind::HELLO, &identity.hello().encode())?;
@@ -231,8 +231,8 @@ fn dump(
     dump.send(client)
 }
 
-/// Turns a client away without a conversation. This does not block, as what it says fits an empty
-/// buffer. The time is for a machine so busy that this thread has to wait between two writes.
+/// Turns a client away without a conversation. This does not block, as the message fits an empty
+/// buffer. The timeout is for a machine so busy that this thread has to wait between two writes.
 pub(crate) fn turn_away(stream: &Kept<Stream>, identity: &Identity, why: Refusal, message: &str) {
     let mut client = Deadlined::new(stream, Duration::from_secs(1));
     let hello = write_frame(&mut client, FrameKind::HELLO, &identity.hello().encode());
@@ -251,7 +251,8 @@ fn refuse(client: &mut impl Write, why: Refusal, message: &str) -> Result<(), Pr
     Reply::Refused(Refused { why, message }).send(client)
 }
 
-/// A stream whose reads and writes all end by one moment, however slowly the peer drips.
+/// A stream on which all reads and writes end by one deadline, however slowly the peer
+/// sends or reads.
 struct Deadlined<'a> {
     stream: &'a Kept<Stream>,
     deadline: Instant,
@@ -271,7 +272,7 @@ impl<'a> Deadlined<'a> {
         self.deadline = Instant::now() + time;
     }
 
-    /// Waits until the client hangs up, or the time is up.
+    /// Waits until the client hangs up or the deadline is reached.
     fn wait_for_end(&mut self) {
         while self.read(&mut [0]).is_ok_and(|read| read > 0) {}
     }
@@ -281,7 +282,7 @@ impl<'a> Deadlined<'a> {
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        // A time-out of less than a microsecond would be rounded to none at all.
+        // A timeout of less than a microsecond would be rounded to no timeout at all.
         Ok(Some(left.max(Duration::from_micros(1))))
     }
 }

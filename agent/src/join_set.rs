@@ -15,12 +15,13 @@ use tokio::{
 
 use crate::{runtimes, spawn::task};
 
-/// As [`tokio::task::JoinSet`], and the tasks spawned on it are tracked.
+/// Like [`tokio::task::JoinSet`], but the tasks spawned on it are tracked.
 ///
-/// Who waits in one of its methods is known to wait for those of its tasks that have not ended.
+/// While a task waits in one of its methods, `rtops` knows which tasks of the set it waits for:
+/// those that have not ended.
 ///
-/// All other methods are those of tokio's, through `Deref`. With tokio's own type,
-/// `set.spawn(future.tracked("name"))` does the same with a name.
+/// All other methods are tokio's, through `Deref`. With tokio's own type,
+/// `set.spawn(future.tracked("name"))` does the same and gives the task a name.
 #[derive(Debug)]
 pub struct JoinSet<T> {
     tasks: task::JoinSet<T>,
@@ -28,7 +29,7 @@ pub struct JoinSet<T> {
 }
 
 impl<T> JoinSet<T> {
-    /// An empty set.
+    /// Creates an empty set.
     #[track_caller]
     #[must_use]
     pub fn new() -> Self {
@@ -38,7 +39,7 @@ impl<T> JoinSet<T> {
         }
     }
 
-    /// The set as tokio's own type.
+    /// Returns the set as tokio's own type.
     #[must_use]
     pub fn into_inner(self) -> task::JoinSet<T> {
         self.tasks
@@ -46,14 +47,14 @@ impl<T> JoinSet<T> {
 }
 
 impl<T: 'static> JoinSet<T> {
-    /// As [`tokio::task::JoinSet::join_next`], with the same cancel safety.
+    /// Like [`tokio::task::JoinSet::join_next`], with the same cancel safety.
     #[track_caller]
     pub fn join_next(&mut self) -> impl Future<Output = Option<Result<T, JoinError>>> {
         let site = Location::caller();
         self.members.waiting(self.tasks.join_next(), site)
     }
 
-    /// As [`tokio::task::JoinSet::join_next_with_id`], with the same cancel safety.
+    /// Like [`tokio::task::JoinSet::join_next_with_id`], with the same cancel safety.
     #[track_caller]
     pub fn join_next_with_id(
         &mut self,
@@ -62,10 +63,10 @@ impl<T: 'static> JoinSet<T> {
         self.members.waiting(self.tasks.join_next_with_id(), site)
     }
 
-    /// As [`tokio::task::JoinSet::join_all`].
+    /// Like [`tokio::task::JoinSet::join_all`].
     ///
     /// # Panics
-    /// When one of the tasks did, with what it panicked with, or was aborted.
+    /// If one of the tasks panicked, with the same payload, or was aborted.
     #[track_caller]
     pub fn join_all(mut self) -> impl Future<Output = Vec<T>> {
         let site = Location::caller();
@@ -86,14 +87,14 @@ impl<T: 'static> JoinSet<T> {
         }
     }
 
-    /// As [`tokio::task::JoinSet::shutdown`].
+    /// Like [`tokio::task::JoinSet::shutdown`].
     #[track_caller]
     pub fn shutdown(&mut self) -> impl Future<Output = ()> {
         let site = Location::caller();
         self.members.waiting(self.tasks.shutdown(), site)
     }
 
-    /// As [`tokio::task::JoinSet::detach_all`].
+    /// Like [`tokio::task::JoinSet::detach_all`].
     pub fn detach_all(&mut self) {
         self.tasks.detach_all();
         self.members.clear();
@@ -115,10 +116,10 @@ impl<T: 'static> JoinSet<T> {
         closure
     }
 
-    /// As [`tokio::task::JoinSet::spawn`].
+    /// Like [`tokio::task::JoinSet::spawn`], but tracks the task.
     ///
     /// # Panics
-    /// Outside of a runtime.
+    /// If called outside of a runtime.
     #[track_caller]
     pub fn spawn<F>(&mut self, future: F) -> AbortHandle
     where
@@ -129,7 +130,7 @@ impl<T: 'static> JoinSet<T> {
         self.tasks.spawn(future)
     }
 
-    /// As [`tokio::task::JoinSet::spawn_on`].
+    /// Like [`tokio::task::JoinSet::spawn_on`], but tracks the task.
     #[track_caller]
     pub fn spawn_on<F>(&mut self, future: F, handle: &Handle) -> AbortHandle
     where
@@ -141,10 +142,10 @@ impl<T: 'static> JoinSet<T> {
         self.tasks.spawn_on(future, handle)
     }
 
-    /// As [`tokio::task::JoinSet::spawn_local`].
+    /// Like [`tokio::task::JoinSet::spawn_local`], but tracks the task.
     ///
     /// # Panics
-    /// Outside of a `LocalSet` or local runtime.
+    /// If called outside of a `LocalSet` or local runtime.
     #[track_caller]
     pub fn spawn_local<F>(&mut self, future: F) -> AbortHandle
     where
@@ -154,7 +155,7 @@ impl<T: 'static> JoinSet<T> {
         self.tasks.spawn_local(future)
     }
 
-    /// As [`tokio::task::JoinSet::spawn_local_on`].
+    /// Like [`tokio::task::JoinSet::spawn_local_on`], but tracks the task.
     #[track_caller]
     pub fn spawn_local_on<F>(&mut self, future: F, local_set: &LocalSet) -> AbortHandle
     where
@@ -164,10 +165,10 @@ impl<T: 'static> JoinSet<T> {
         self.tasks.spawn_local_on(future, local_set)
     }
 
-    /// As [`tokio::task::JoinSet::spawn_blocking`].
+    /// Like [`tokio::task::JoinSet::spawn_blocking`], but tracks the closure.
     ///
     /// # Panics
-    /// Outside of a runtime.
+    /// If called outside of a runtime.
     #[track_caller]
     pub fn spawn_blocking<F>(&mut self, closure: F) -> AbortHandle
     where
@@ -178,7 +179,7 @@ impl<T: 'static> JoinSet<T> {
         self.tasks.spawn_blocking(closure)
     }
 
-    /// As [`tokio::task::JoinSet::spawn_blocking_on`].
+    /// Like [`tokio::task::JoinSet::spawn_blocking_on`], but tracks the closure.
     #[track_caller]
     pub fn spawn_blocking_on<F>(&mut self, closure: F, handle: &Handle) -> AbortHandle
     where

@@ -4,10 +4,10 @@
 //! rtops_agent::start().expect("the agent starts once");
 //! ```
 //!
-//! From then on a thread of the service sleeps on a Unix socket. `rtops` lists the process,
-//! `rtops stats` asks for its counters and `rtops stack` for the stacks of its threads and the
-//! await trees of its tasks on tokio, however they were spawned. Of *tracked* tasks it also knows name,
-//! spawn site, age and who spawned them, and those may run on any executor:
+//! From then on, a thread of the service sleeps on a Unix socket. `rtops` lists the process,
+//! `rtops stats` shows its counters, and `rtops stack` shows the stacks of its threads and the
+//! await trees of its tokio tasks, however they were spawned. For *tracked* tasks, which may run on
+//! any executor, it also shows the name, the spawn site, the age and the task that spawned them:
 //!
 //! ```no_run
 //! # async fn serve(_: u32) {}
@@ -30,34 +30,35 @@
 #![cfg_attr(feature = "tokio", doc = "that under each task that waits for one.\n")]
 //! # What it does to the service
 //!
-//! - While nobody asks: nothing. No thread wakes, no timer runs; a tracked future costs some ten
-//!   nanoseconds a poll.
-//! - `rtops` looks at the process from outside where it may, as a debugger does: the process stands still
-//!   for about a millisecond, while a copy of it is made, which is only read. The agent has no part in that
-//!   but to allow it to a client that may ask, by `prctl(PR_SET_PTRACER)`, for as long as the conversation
-//!   lasts: by default, Yama allows it to nobody but root. A tracer that the service had allowed itself is
-//!   to be allowed anew then. [`Capability::Attach`] switches it off.
-//! - Where `rtops` may not do so, a dump has every tracked task polled once more, and sends each thread one signal
-//!   for its stack, SIGURG by default. Tasks on other executors than tokio's are polled in any case.
-//!   [`rtops_threads`] tells which system calls can return `EINTR` then.
-//! - `rtops memstats` asks allocators, which lock their heaps meanwhile: for some milliseconds, as a
-//!   large heap of glibc is not walked through unless somebody says so. `rtops trim` has them give back
-//!   free memory, which can hold up threads that allocate for a second or more where the heap is large.
-//!   [`Capability::Memory`] and [`Capability::Trim`] switch them off. [`alloc::Counting`] counts
-//!   blocks, at some nanoseconds each.
-//! - The agent answers its own user and root. It never panics on what a client sends, and serves
-//!   a bounded number of clients.
-//! - After `fork` the child has no agent.
-//! - A service that closes descriptors which it does not know ends the agent, which leaves alone what has
-//!   their numbers then. [`start()`] starts it anew.
-//! - It runs on Linux. On x86_64 it shows all of this; on other processors neither the stacks of threads
-//!   nor where a task waits. On other systems the crate builds, without the feature `profile`, and [`start()`] returns
-//!   [`StartError::Unsupported`].
+//! - While nobody asks, it does nothing: no thread wakes and no timer runs. A tracked future costs
+//!   about ten nanoseconds per poll.
+//! - Where the system allows it, `rtops` looks at the process from outside, as a debugger does. The
+//!   process is stopped for about a millisecond while a copy is made; after that only the copy is
+//!   read. The agent's only part is to allow this to a client that may ask, with
+//!   `prctl(PR_SET_PTRACER)`, for as long as the conversation lasts, because by default Yama allows
+//!   it only to root. If the service itself had allowed another tracer, it has to do so again
+//!   afterwards. [`Capability::Attach`] switches this off.
+//! - Otherwise, a dump polls every tracked task once more and sends each thread one signal for its
+//!   stack, SIGURG by default. Tasks on executors other than tokio's are polled in any case.
+//!   [`rtops_threads`] lists the system calls that can then return `EINTR`.
+//! - `rtops memstats` asks the allocators, which lock their heaps meanwhile. This takes a few
+//!   milliseconds, as a large glibc heap is walked only on request. `rtops trim` makes them give
+//!   back free memory. If the heap is large, this can hold up threads that allocate for a second or
+//!   more. [`Capability::Memory`] and [`Capability::Trim`] switch these off. [`alloc::Counting`]
+//!   counts blocks, at a few nanoseconds each.
+//! - By default, the agent answers only its own user and root. It never panics on what a client
+//!   sends, and serves a bounded number of clients.
+//! - After `fork`, the child has no agent.
+//! - A service that closes descriptors that it does not know ends the agent. The agent does not
+//!   touch what later gets their numbers. [`start()`] starts it again.
+//! - It runs on Linux. On x86_64 it shows all of this; on other processors, neither the stacks of
+//!   threads nor where a task waits. On other systems the crate builds, without the feature
+//!   `profile`, and [`start()`] returns [`StartError::Unsupported`].
 #![cfg_attr(
     feature = "profile",
     doc = "\n[`profile`] gives a service the profile of its tasks itself, for Go's tools."
 )]
-// Nobody asks an agent for what is noted where there is none.
+// Without an agent, nobody asks for what is tracked.
 #![cfg_attr(not(target_os = "linux"), allow(dead_code))]
 
 pub mod alloc;

@@ -1,4 +1,4 @@
-//! The socket in the file system: made safely, watched, and removed only if it is ours.
+//! The socket in the file system: created safely, watched, and removed only if it is ours.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -32,7 +32,7 @@ use crate::{
 
 pub(crate) use uds_local_socket::Stream;
 
-/// How many files of the directory are looked at for the sockets of dead processes.
+/// The maximum number of files in the directory that are checked for sockets of dead processes.
 const MAX_STALE: usize = 1024;
 
 /// Who may connect.
@@ -40,7 +40,7 @@ const MAX_STALE: usize = 1024;
 pub(crate) enum Audience {
     /// The process's own user, and root.
     Own,
-    /// More users, whom the agent checks one by one.
+    /// More users, whom the agent checks individually.
     Others,
 }
 
@@ -92,7 +92,7 @@ impl Listener {
         })
     }
 
-    /// Binds the socket again where it was.
+    /// Binds the socket again in the same place.
     pub(crate) fn rebind(&self, file: SocketFile) -> Result<Self, StartError> {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         Self::bind(directory, file, self.audience)
@@ -102,18 +102,19 @@ impl Listener {
         Kept::new(self.socket.get()?.accept()?)
     }
 
-    /// What is readable when somebody connects, and what is when something happened to the directory.
+    /// Returns two descriptors: the first is readable when a client connects, the second when
+    /// something has happened to the directory.
     ///
     /// # Errors
-    /// When the service has closed any descriptor of the listener.
+    /// If the service has closed any descriptor of the listener.
     pub(crate) fn sources(&self) -> Result<[BorrowedFd<'_>; 2], Lost> {
         self.directory.get()?;
         Ok([self.socket.get()?.as_fd(), self.watch.get()?.as_fd()])
     }
 
-    /// Takes in what happened to the directory. Returns whether the socket is still there.
+    /// Consumes the events of the directory. Returns whether the socket is still there.
     pub(crate) fn is_in_place(&self) -> bool {
-        // What exactly happened does not matter, the look at the path below tells.
+        // The exact events do not matter: the check of the path below decides.
         if let Ok(watch) = self.watch.get() {
             drop(watch.read_events());
         }
@@ -124,7 +125,7 @@ impl Listener {
         fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode)
     }
 
-    /// Closes the socket and removes it, unless somebody else's is in its place by now.
+    /// Closes the socket and removes it, unless another one has taken its place.
     pub(crate) fn remove(self) {
         if !self.is_ours() {
             return;
@@ -136,8 +137,8 @@ impl Listener {
 }
 
 fn bind(path: &Path, audience: Audience) -> io::Result<uds_local_socket::Listener> {
-    // A name is neither taken from somebody nor removed on drop (which a forked child would do
-    // as well): a stale one is removed before, our own in `remove`.
+    // The name is neither taken from another process nor removed on drop, which would also happen
+    // in a forked child: a stale one is removed before, our own in `remove`.
     let socket = ListenerOptions::new()
         .name(path.to_fs_name::<GenericFilePath>()?)
         .nonblocking(interprocess::local_socket::ListenerNonblockingMode::Accept)
@@ -146,15 +147,15 @@ fn bind(path: &Path, audience: Audience) -> io::Result<uds_local_socket::Listene
         .mode(0o600)
         .create_sync_as::<uds_local_socket::Listener>()?;
     if audience == Audience::Others {
-        // Afterwards, as the mode that it is born with is cut down by the umask. Nobody else can
-        // put another file in its place: the directory is not theirs to write to.
+        // Only now, as the umask applies to the mode at creation. Nobody else can put another file
+        // in its place, as they can't write to the directory.
         fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
     }
     Ok(socket)
 }
 
-/// Opens the directory, made if need be, if it is one that nobody else can play tricks in. The
-/// shared lock tells systemd-tmpfiles to leave it alone.
+/// Opens the directory, creating it if needed, if nobody else can tamper with it. The shared lock
+/// tells systemd-tmpfiles to leave it alone.
 fn open_directory(path: &Path, audience: Audience) -> Result<Kept<Directory>, StartError> {
     let refuse = |reason: String| StartError::Directory {
         path: path.to_owned(),
@@ -170,7 +171,7 @@ fn open_directory(path: &Path, audience: Audience) -> Result<Kept<Directory>, St
         }
         _ => {}
     }
-    // O_NOFOLLOW and fstat, not lstat and open: what is checked is what is used.
+    // O_NOFOLLOW and fstat, not lstat and open: what is checked must be what is used.
     let directory = OpenOptions::new()
         .read(true)
         .custom_flags((OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).bits())
@@ -197,8 +198,8 @@ fn open_directory(path: &Path, audience: Audience) -> Result<Kept<Directory>, St
 
 fn watch(directory: &Path) -> io::Result<Inotify> {
     let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-    // For nothing but that `Kept` knows this inotify again, also when the directory is gone: the root
-    // is never deleted or moved, so that no other has this watch first.
+    // Only lets `Kept` recognize this inotify, even when the directory is gone. The root is never
+    // deleted or moved, so no other inotify has this as its first watch.
     let never = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
     if let Err(error) = watch.add_watch("/", never) {
         tracing::debug!(%error, "the rtops agent knows its inotify by the watch of its directory");
@@ -214,10 +215,10 @@ fn watch(directory: &Path) -> io::Result<Inotify> {
     Ok(watch)
 }
 
-/// Removes the sockets that dead processes left: those that nobody listens on.
+/// Removes the sockets that dead processes left, which nobody listens on.
 ///
-/// Whether a process is alive is asked of the socket, not of /proc: the directory may be shared
-/// with containers whose processes have other numbers here.
+/// Asks the socket, not /proc, whether a process is alive: the directory may be shared with
+/// containers whose processes have other PIDs here.
 fn remove_stale(directory: &Path) {
     let Ok(files) = fs::read_dir(directory) else {
         return;
@@ -229,14 +230,14 @@ fn remove_stale(directory: &Path) {
             .to_str()
             .is_some_and(|name| SocketFile::parse(name).is_some());
         if is_socket && is_agents && is_refused(&file.path()) {
-            // Somebody else may have been faster.
+            // Another process may have been faster.
             drop(fs::remove_file(file.path()));
         }
     }
 }
 
 fn is_refused(path: &Path) -> bool {
-    // Not blocking: a hung process's full backlog would hang this one's start.
+    // Nonblocking: the full backlog of a hung process would hang this one's start.
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let Ok(probe) = socket(AddressFamily::Unix, SockType::Stream, flags, None) else {
         return false;

@@ -1,5 +1,5 @@
-//! The profile of a service's tasks from inside the service, in the formats of Go's goroutine
-//! profile: what Go programs serve under `/debug/pprof/goroutine`.
+//! Profiles of a service's tasks, taken inside the service, in the formats of Go's goroutine
+//! profile, which Go programs serve under `/debug/pprof/goroutine`.
 //!
 //! ```no_run
 //! use rtops_agent::profile::{self, Text};
@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Everything here blocks: the tasks are polled once more, then the debug info of the program is
-//! read. From async code call it in `spawn_blocking`:
+//! read. In async code, use `spawn_blocking`:
 //!
 //! ```no_run
 //! # #[cfg(feature = "tokio")]
@@ -32,24 +32,23 @@
 //! # }
 //! ```
 //!
-//! Called from inside a task all the same, it is no deadlock: where that leaves a runtime without a
-//! thread, its tasks are in the profile as `starved`, without their stacks, and the call returns
-//! when its time is up.
+//! Calling it from inside a task does not deadlock. If that leaves a runtime without a
+//! thread, its tasks are `starved` in the profile, without their stacks, and the call
+//! returns when its time is up.
 //!
-//! The example `debug_pprof` of this crate serves `/debug/pprof/` with axum. `docs/operate/profile.md` says
-//! what stands in a profile and what differs from Go's.
+//! The example `debug_pprof` of this crate serves `/debug/pprof/` with axum.
+//! `docs/operate/profile.md` says what a profile contains and how it differs from Go's.
 //!
 //! # What it costs
 //!
-//! The tasks are probed as by `rtops stack`. Unlike there, names and lines are looked up in the
-//! service: its debug info is read into memory for each profile and freed after it. A service whose
-//! debug info is large is better asked from outside, where `rtops profile tasks` gives the same.
-//! Bad debug info costs names; but where `panic = "abort"` is set, a panic of the DWARF reader
-//! would end the service.
+//! The tasks are probed as for `rtops stack`. But names and lines are looked up inside the service:
+//! its debug info is read into memory for each profile and freed afterwards. If the debug info is
+//! large, ask from outside: `rtops profile tasks` gives the same result. Bad debug info costs only
+//! names, but with `panic = "abort"` a panic in the DWARF reader would end the service.
 //!
-//! It works without [`start()`] too. The stack of a task that is inside a poll is in the profile only
-//! while an agent runs that may take the stacks of threads, and the name of a runtime only once an
-//! agent has been started.
+//! It also works without [`start()`]. But the stack of a task that is inside a poll is in the
+//! profile only while an agent runs that may take the stacks of threads, and the name of a runtime
+//! only once an agent has been started.
 
 use std::{
     io::{self, Write},
@@ -73,16 +72,16 @@ use crate::{
     start,
 };
 
-/// How long the tasks may take to be polled, unless told otherwise.
+/// The default time limit for polling the tasks.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A profile of the tracked tasks of this process, taken when it is written.
+/// Returns a profile of this process's tracked tasks, which is taken when it is written.
 #[must_use = "nothing is taken before it is written"]
 pub const fn tasks() -> Tasks {
     Tasks { timeout: TIMEOUT }
 }
 
-/// How to take a profile of the tasks; see [`tasks`].
+/// A profile of the tasks, still to be taken; see [`tasks`].
 #[derive(Clone, Debug)]
 #[must_use = "nothing is taken before it is written"]
 pub struct Tasks {
@@ -90,9 +89,9 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// How long the tasks may take to be polled, instead of 2 seconds; five minutes at the most. A
-    /// part of it is kept for the stacks of threads that are inside a poll. The lookup of names
-    /// comes after it, and so does the wait for a dump that `rtops` has asked for.
+    /// Limits the time for polling the tasks, instead of 2 seconds; at most five minutes. Part of
+    /// it is reserved for the stacks of threads that are inside a poll. It does not include the
+    /// lookup of names or the wait for a dump that `rtops` has asked for.
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -100,20 +99,20 @@ impl Tasks {
 
     /// Takes the profile and writes it as text.
     ///
-    /// What is missing is told in lines that begin with `# incomplete:`.
+    /// Lines that begin with `# incomplete:` say what is missing.
     ///
     /// # Errors
-    /// When there can be no profile, or the writer fails.
+    /// If no profile can be taken, or the writer fails.
     pub fn write_text(&self, text: Text, writer: &mut impl Write) -> Result<(), ProfileError> {
         Ok(self.take()?.write_text(text, writer)?)
     }
 
     /// Takes the profile and writes it as a gzipped pprof protobuf.
     ///
-    /// What is missing is told in its comments, which `go tool pprof -comments` prints.
+    /// Its comments say what is missing; `go tool pprof -comments` prints them.
     ///
     /// # Errors
-    /// When there can be no profile, or the writer fails.
+    /// If no profile can be taken, or the writer fails.
     pub fn write_pprof(&self, writer: &mut impl Write) -> Result<(), ProfileError> {
         Ok(self.take()?.write_pprof(writer)?)
     }
@@ -123,8 +122,8 @@ impl Tasks {
             return Err(ProfileError::ForkedChild);
         }
         let deadline = Instant::now() + self.timeout.min(MAX_DUMP_TIME);
-        // On a thread of its own: the caller may be inside the poll of a task, which is then seen
-        // like any other, and may rely on its thread's wake-ups and stack for something else.
+        // On a new thread: the caller may be inside the poll of a task, which is then seen like any
+        // other, and may rely on its thread's wake-ups and stack for something else.
         let taker = thread::Builder::new()
             .name("rtops-profile".to_owned())
             .spawn(move || take(deadline))
@@ -160,8 +159,8 @@ fn take(deadline: Instant) -> Result<Profile, ProfileError> {
     Ok(Profile::resolve(dump, symbols, taken))
 }
 
-/// What a dump asks the process that it is taken of, by itself: whom the agent would answer, and
-/// whether there is one, makes no difference to the service.
+/// Answers a dump that the process takes of itself. Whom the agent would answer, and whether there
+/// is one, makes no difference here.
 struct Inside(Option<Arc<Identity>>);
 
 impl Host for Inside {
@@ -190,20 +189,20 @@ impl Host for Inside {
     }
 }
 
-/// Why there is no profile. The service can go on without it.
+/// Why a profile could not be taken or written. The service can go on without it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProfileError {
-    /// What was to take the profile could not be written.
+    /// The writer failed.
     #[error("can't write the profile: {0}; try another writer")]
     Write(#[from] io::Error),
     /// This process is the child of a fork whose parent had an agent.
     #[error("no profile of the forked child of a process that had an rtops agent: exec first")]
     ForkedChild,
-    /// The system refused a thread.
+    /// The system refused to start a thread.
     #[error("no thread to take a profile on: {0}; raise the limit of threads")]
     Thread(#[source] io::Error),
-    /// The tasks can't be looked at.
+    /// The tasks can't be inspected.
     #[error("can't take a profile of the tasks: {0}; please report it")]
     Taken(String),
     /// The thread that took the profile panicked, which the panic hook has reported.

@@ -8,7 +8,7 @@ pub use with::register_runtime;
 #[cfg(feature = "tokio")]
 pub(crate) use with::*;
 
-/// What the rest of the agent finds where tokio is compiled out.
+/// Stands in for the module below if tokio is compiled out.
 #[cfg(all(not(feature = "tokio"), target_os = "linux"))]
 mod without {
     use rtops_protocol::Runtime;
@@ -56,27 +56,27 @@ mod with {
     struct Known {
         tag: RuntimeTag,
         name: String,
-        /// By somebody, not by its number.
+        /// Whether the name was given, rather than made from its number.
         is_named: bool,
-        /// Keeps the runtime's bookkeeping in memory, so it is let go of once the runtime is seen
-        /// to be shut down: at the next registration or question, whichever comes first.
+        /// Keeps the runtime's bookkeeping in memory, so it is dropped once the runtime is seen to
+        /// be shut down: at the next registration or request, whichever comes first.
         handle: Handle,
     }
 
     thread_local! {
-        /// The runtime that this thread registered last, so that a spawn takes no lock.
+        /// The runtime that this thread registered last, so that spawning takes no lock.
         static LAST: Cell<(Option<u64>, RuntimeTag)> = const { Cell::new((None, RuntimeTag(0))) };
     }
 
-    /// What tells a runtime from others: from tokio 1.49 on its id. Before, nothing does; a runtime is
-    /// then known only by its handle, if somebody gives that, and none of its tasks is known to be on it.
+    /// Returns a runtime's id, which tokio has since 1.49. Before, nothing tells runtimes apart: a
+    /// runtime is then known only if its handle is registered, and no task is known to be on it.
     fn id(handle: &Handle) -> Option<u64> {
         let mut number = Number(0);
         handle.id().hash(&mut number);
         (number.0 != 0).then_some(number.0)
     }
 
-    /// The number that an id consists of, which tokio gives to hashers only; 0 for none.
+    /// The number inside an id, which tokio gives only to hashers; 0 for none.
     struct Number(u64);
 
     impl Hasher for Number {
@@ -91,7 +91,7 @@ mod with {
         }
     }
 
-    /// Its method stands in for that of `Handle` itself, where that has none.
+    /// Provides the method if `Handle` itself has none.
     #[allow(dead_code, reason = "for tokio before 1.49")]
     trait WithoutId {
         fn id(&self) {}
@@ -102,13 +102,14 @@ mod with {
     /// Gives a runtime a name, and registers it if it is not known yet.
     ///
     /// A runtime is registered without a name by the first task that is spawned on it, or by
-    /// [`start`](crate::start()) inside it. tokio before 1.49 does not tell runtimes apart: with it, only
-    /// the latter registers one, and the first call of this function takes its place.
+    /// [`start`](crate::start()) inside it. Before tokio 1.49, runtimes can't be told apart: only
+    /// `start` then registers one, and the first call of this function replaces it.
     pub fn register_runtime(name: impl Into<String>, handle: &Handle) {
         register(handle, Some(name.into()));
     }
 
-    /// Registers the runtime that this thread is in, and has first polls do so from now on.
+    /// Registers the runtime that this thread is in, and makes first polls register
+    /// theirs from now on.
     pub(crate) fn notice_start() {
         set_runtime_probe(polling);
         if let Ok(handle) = Handle::try_current() {
@@ -116,18 +117,18 @@ mod with {
         }
     }
 
-    /// The runtime that polls a task on this thread. A future in `block_on` is none of its tasks.
+    /// Returns the runtime that polls a task on this thread. A future in `block_on` is not a task.
     fn polling() -> RuntimeTag {
         let current = current();
         task::try_id().map_or(RuntimeTag(0), |_| current)
     }
 
-    /// The runtime that this thread is in.
+    /// Returns the runtime that this thread is in.
     fn current() -> RuntimeTag {
         Handle::try_current().map_or(RuntimeTag(0), |handle| notice(&handle))
     }
 
-    /// The tag of a runtime, which is registered if it is not known yet.
+    /// Returns the tag of a runtime, registering it if it is not known yet.
     pub(crate) fn notice(handle: &Handle) -> RuntimeTag {
         let id = id(handle);
         match LAST.get() {
@@ -143,12 +144,12 @@ mod with {
 
     fn register(handle: &Handle, name: Option<String>) -> RuntimeTag {
         let mut runtimes = runtimes();
-        // First the dead ones go: an id may be used again for a new runtime.
+        // Dead runtimes first: a new runtime may reuse an id.
         runtimes.retain(|known| is_alive(&known.handle));
         let id = id(handle);
         let is_it = |known: &&mut Known| match id {
             Some(_) => self::id(&known.handle) == id,
-            // Rather a runtime is missing than listed twice.
+            // Better to miss a runtime than to list one twice.
             None => name.is_none() || !known.is_named || name.as_ref() == Some(&known.name),
         };
         if let Some(known) = runtimes.iter_mut().find(is_it) {
@@ -173,8 +174,8 @@ mod with {
         tag
     }
 
-    /// Whether a runtime still takes tasks: one that was shut down has none, and cancels a new one
-    /// at once. A runtime that is stuck with tasks in it is not given another one.
+    /// Whether a runtime still takes tasks. One that was shut down has none, and cancels a new one
+    /// at once. A runtime that is stuck with tasks in it gets no new one.
     fn is_alive(handle: &Handle) -> bool {
         if handle.metrics().num_alive_tasks() > 0 {
             return true;
@@ -184,7 +185,7 @@ mod with {
         !matches!(task.poll(&mut context), Poll::Ready(Err(error)) if error.is_cancelled())
     }
 
-    /// The figures of all runtimes; those that were shut down are forgotten.
+    /// Returns the figures of all runtimes, and forgets those that were shut down.
     pub(crate) fn figures() -> Vec<Runtime> {
         let mut figures = Vec::new();
         runtimes().retain(|known| {
@@ -198,14 +199,14 @@ mod with {
         figures
     }
 
-    /// The tasks alive on all runtimes, tracked or not; `None` where no runtime is known.
+    /// Counts the tasks alive on all runtimes, tracked or not; `None` if no runtime is known.
     pub(crate) fn alive_tasks() -> Option<u64> {
         let runtimes = runtimes();
         let alive = |known: &Known| count(known.handle.metrics().num_alive_tasks());
         (!runtimes.is_empty()).then(|| runtimes.iter().map(alive).sum())
     }
 
-    /// The name of a runtime.
+    /// Returns the name of a runtime.
     pub(crate) fn name(tag: RuntimeTag) -> Option<String> {
         runtimes()
             .iter()

@@ -1,5 +1,5 @@
-//! The agent's thread: waits for clients, gives each a thread of its own, and keeps the socket
-//! in its place.
+//! The agent's thread: waits for clients, gives each a thread of its own, and keeps the
+//! socket in place.
 
 use std::{
     io,
@@ -33,22 +33,23 @@ use crate::{
     listener::{Listener, Stream},
 };
 
-/// How many clients are served at a time; one more is told to come back.
+/// The maximum number of clients at once. Another one is told to come back.
 const MAX_CLIENTS: usize = 8;
-/// How long to wait after a failure that would else repeat at once.
+/// How long to wait after a failure that would otherwise repeat at once.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Stack of a client's thread: unwinding and encoding need little, and it is freed afterwards.
+/// The stack size of a client's thread: unwinding and encoding need little, and it is
+/// freed afterwards.
 const CLIENT_STACK: usize = 512 << 10;
 
 /// The threads of the agent.
 static OWN_THREADS: Mutex<Vec<(i32, OwnThread)>> = Mutex::new(Vec::new());
 
-/// What the agent's thread works on.
+/// The state of the agent's thread.
 pub(crate) struct Server {
     pub(crate) identity: Arc<Identity>,
     pub(crate) listener: Listener,
     pub(crate) file: SocketFile,
-    /// Readable when the agent is to stop, and when the service has closed the other end.
+    /// Readable when the agent has to stop, and when the service has closed the other end.
     pub(crate) stop: Kept<UnixStream>,
 }
 
@@ -64,8 +65,8 @@ impl Server {
                 Err(WaitError::Lost(Lost)) => {
                     tracing::warn!("the rtops agent ends: the service has closed its descriptors");
                     self.turn_all_away();
-                    // Whoever closes one is about to close the others: not the moment to look
-                    // at a number and then close it.
+                    // Whoever closes one descriptor is about to close the others, so this is not
+                    // the moment to check a number and then close it.
                     thread::sleep(PAUSE);
                     break;
                 }
@@ -78,7 +79,7 @@ impl Server {
         self.listener.remove();
     }
 
-    /// Sleeps, for ever if nobody comes.
+    /// Sleeps until there is something to do.
     fn wait(&self) -> Result<Event, WaitError> {
         let [connections, changes] = self.listener.sources()?;
         let mut sources = [self.stop.get()?.as_fd(), changes, connections]
@@ -91,7 +92,7 @@ impl Server {
             }
         }
         let [stop, changes, _] = sources.map(|source| source.any().unwrap_or(true));
-        // A wait goes on with what the numbers stood for when it began.
+        // `poll` goes on with the files that the numbers stood for when it began.
         self.listener.sources()?;
         let stopped = self.stop.get()?;
         Ok(match (stop, changes) {
@@ -112,7 +113,7 @@ impl Server {
             Ok(stream) => self.admit(stream),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => {
-                // Out of descriptors, most likely: the connection stays in the queue.
+                // Most likely out of descriptors: the connection stays in the queue.
                 tracing::debug!(%error, "the rtops agent can't accept a client");
                 thread::sleep(PAUSE);
             }
@@ -147,7 +148,7 @@ impl Server {
         }
     }
 
-    /// Tells those who wait that the agent ends, if they can still be reached.
+    /// Tells waiting clients that the agent ends, if they can still be reached.
     fn turn_all_away(&self) {
         let message = "it ends, as the service has closed its descriptors";
         let waiting = std::iter::from_fn(|| self.listener.accept().ok());
@@ -157,8 +158,8 @@ impl Server {
     }
 
     fn check(&self, stream: &Kept<Stream>) -> Result<(), Option<Uid>> {
-        // Not interprocess's `peer_creds`: it takes the pid 0 of a client outside of this
-        // process's PID namespace, as the host's is to a container, for an error.
+        // Not interprocess's `peer_creds`: it takes the pid 0 of a client outside this process's
+        // PID namespace, such as one on the host of a container, for an error.
         let stream = stream.get().map_err(|Lost| None)?;
         let peer = getsockopt(stream, PeerCredentials).map_err(|_| None)?;
         let user = Uid::from_raw(peer.uid());
@@ -170,12 +171,12 @@ impl Server {
         }
     }
 
-    /// Makes the socket anew if somebody removed it, say a cleaner of old files in /tmp.
+    /// Creates the socket again if somebody removed it, such as a cleaner of old files in /tmp.
     fn keep_in_place(&mut self) {
         if self.listener.is_in_place() {
             return;
         }
-        // Whoever removes files in a loop is not to make a loop of this thread too.
+        // Whoever removes files in a loop must not make this thread loop too.
         thread::sleep(PAUSE);
         match self.listener.rebind(self.file) {
             Ok(listener) => std::mem::replace(&mut self.listener, listener).remove(),
@@ -184,7 +185,7 @@ impl Server {
     }
 }
 
-/// Why there is nothing to wait for.
+/// Why the wait failed.
 #[derive(Debug, thiserror::Error)]
 enum WaitError {
     #[error(transparent)]
@@ -210,7 +211,7 @@ fn log_refusal(user: Option<Uid>) {
     }
 }
 
-/// One of the places for clients, free again when dropped.
+/// One of the places for clients, which is free again when dropped.
 struct Place;
 
 static CLIENTS: AtomicUsize = AtomicUsize::new(0);
@@ -231,7 +232,7 @@ impl Drop for Place {
     }
 }
 
-/// What a thread is for, if it is one of the agent's.
+/// Returns what a thread is for, if it is one of the agent's.
 pub(crate) fn own_thread(tid: i32) -> Option<OwnThread> {
     let threads = own_threads();
     let own = threads.iter().find(|(own, _)| *own == tid);
@@ -242,12 +243,12 @@ fn own_threads() -> MutexGuard<'static, Vec<(i32, OwnThread)>> {
     OWN_THREADS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// This thread is one of the agent's, until this is dropped.
+/// Marks this thread as one of the agent's until it is dropped.
 pub(crate) struct Entered(i32);
 
 impl Entered {
-    /// Blocks all signals as well. The service's handlers do not expect to run here, and a client
-    /// that closes its socket too early must not end the service by SIGPIPE.
+    /// Also blocks all signals. The service's handlers do not expect to run here, and a client that
+    /// closes its socket too early must not end the service with SIGPIPE.
     pub(crate) fn enter(role: OwnThread) -> Self {
         if let Err(error) = SigSet::all().thread_block() {
             tracing::debug!(%error, "signals stay unblocked in a thread of the rtops agent");

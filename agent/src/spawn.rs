@@ -1,4 +1,4 @@
-//! Drop-in replacements for tokio's ways to spawn, whose tasks are tracked.
+//! Drop-in replacements for tokio's spawn functions that track the task.
 
 use std::{future::Future, panic::Location};
 
@@ -10,13 +10,13 @@ use tokio::{
 
 use crate::runtimes;
 
-/// As [`tokio::spawn`], and the task is tracked.
+/// Spawns a tracked task, like [`tokio::spawn`].
 ///
-/// The caller's file and line are kept as its spawn site. For a name, spawn a
+/// The caller's file and line are its spawn site. To give it a name, spawn a
 /// [`tracked`](crate::Track::tracked) future with tokio's own function.
 ///
 /// # Panics
-/// Outside of a runtime, as `tokio::spawn` does.
+/// If called outside of a runtime, like `tokio::spawn`.
 #[track_caller]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
@@ -26,22 +26,22 @@ where
     tokio::spawn(task(future, Location::caller()))
 }
 
-/// As [`Handle::spawn`], and the task is tracked.
+/// Spawns a tracked task on a runtime, like [`Handle::spawn`].
 #[track_caller]
 pub fn spawn_on<F>(future: F, handle: &Handle) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    // A runtime that is stuck from its start on never polls, and is to be known all the same.
+    // A runtime that is stuck from the start never polls, but must be known all the same.
     runtimes::notice(handle);
     handle.spawn(task(future, Location::caller()))
 }
 
-/// As [`tokio::task::spawn_local`], and the task is tracked.
+/// Spawns a tracked task, like [`tokio::task::spawn_local`].
 ///
 /// # Panics
-/// Outside of a `LocalSet` or local runtime, as `spawn_local` does.
+/// If called outside of a `LocalSet` or local runtime, like `spawn_local`.
 #[track_caller]
 pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where
@@ -51,10 +51,11 @@ where
     task::spawn_local(task(future, Location::caller()))
 }
 
-/// As [`tokio::task::spawn_blocking`], and the closure is listed from now until it has run.
+/// Runs a closure on the blocking pool, like [`tokio::task::spawn_blocking`], and lists it from
+/// now until it has run.
 ///
 /// # Panics
-/// Outside of a runtime, as `spawn_blocking` does.
+/// If called outside of a runtime, like `spawn_blocking`.
 #[track_caller]
 pub fn spawn_blocking<F, R>(closure: F) -> JoinHandle<R>
 where
@@ -64,7 +65,8 @@ where
     task::spawn_blocking(track_blocking(closure, None, Location::caller()))
 }
 
-/// As [`Handle::spawn_blocking`], and the closure is listed from now until it has run.
+/// Runs a closure on a runtime's blocking pool, like [`Handle::spawn_blocking`], and lists it from
+/// now until it has run.
 #[track_caller]
 pub fn spawn_blocking_on<F, R>(closure: F, handle: &Handle) -> JoinHandle<R>
 where
@@ -75,14 +77,14 @@ where
     handle.spawn_blocking(track_blocking(closure, None, Location::caller()))
 }
 
-/// As [`Runtime::block_on`], and the future is tracked, as a task with the name "main": tokio has no
-/// task for it, so that nothing else shows where it waits.
+/// Runs a future, like [`Runtime::block_on`], and tracks it as a task named "main". tokio has no
+/// task for it, so nothing else shows where it waits.
 ///
-/// Under `#[tokio::main]`, which has a `block_on` of its own, await a future that is
-/// [`tracked`](crate::Track::tracked) instead.
+/// `#[tokio::main]` has a `block_on` of its own: in there, await a
+/// [`tracked`](crate::Track::tracked) future instead.
 ///
 /// # Panics
-/// Inside of a runtime, as `Runtime::block_on` does, and when the future does.
+/// If called inside a runtime, like `Runtime::block_on`, or if the future panics.
 #[track_caller]
 pub fn block_on<F: Future>(runtime: &Runtime, future: F) -> F::Output {
     runtimes::notice(runtime.handle());
@@ -90,7 +92,7 @@ pub fn block_on<F: Future>(runtime: &Runtime, future: F) -> F::Output {
     runtime.block_on(Tracked::new(future, Some("main".into()), Kind::Task, site))
 }
 
-/// A nameless task.
+/// Tracks a future as a task without a name.
 pub(crate) fn task<F: Future>(future: F, site: &'static Location<'static>) -> Tracked<F> {
     Tracked::new(future, None, Kind::Task, site)
 }

@@ -1,4 +1,4 @@
-//! Starting and stopping.
+//! Starting and stopping the agent.
 
 use std::{
     fs, io,
@@ -28,7 +28,7 @@ static AGENT: Mutex<Option<Agent>> = Mutex::new(None);
 
 /// The agent of this process, as seen from outside its thread.
 struct Agent {
-    /// The agent's thread has the other end.
+    /// The agent's thread holds the other end.
     stop: Kept<UnixStream>,
     #[cfg(feature = "profile")]
     identity: Arc<Identity>,
@@ -37,46 +37,46 @@ struct Agent {
 
 /// Starts the agent with [`Options::new`]: one line in `main`, inside or outside of a runtime.
 ///
-/// With `RTOPS_DISABLE=1` in the environment it does nothing, successfully.
+/// Does nothing and returns `Ok` if `RTOPS_DISABLE=1` is in the environment.
 ///
 /// # Errors
-/// When there is an agent already, or its socket can't be made. The service can go on without. An agent
-/// that has ended because the service closed its descriptors is none.
+/// If there already is an agent, or its socket can't be created. The service can go on without it.
+/// An agent that has ended because the service closed its descriptors does not count.
 pub fn start() -> Result<(), StartError> {
     Options::new().start()
 }
 
-/// Stops the agent and removes its socket. Does nothing where there is no agent.
+/// Stops the agent and removes its socket. Does nothing if there is no agent.
 ///
-/// Conversations under way are not broken off. [`start`] may be called again.
+/// Conversations under way are not interrupted. [`start`] may be called again.
 pub fn stop() {
-    // A forked child has the state of its parent, and none of the threads.
+    // A forked child has its parent's state, but none of its threads.
     if fork::is_forked_child() {
         return;
     }
     let Some(agent) = agent().take() else {
         return;
     };
-    // Where the service has closed this end, the thread ends by itself.
+    // If the service has closed this end, the thread ends without being told.
     let Ok(stop) = agent.stop.get() else {
         return;
     };
-    // Not a write, for which the service could get SIGPIPE.
+    // Not a write, which could raise SIGPIPE in the service.
     if let Err(error) = send(stop.as_raw_fd(), &[0], MsgFlags::MSG_NOSIGNAL) {
         tracing::debug!(%error, "the rtops agent has ended before");
     }
-    // A panic of the agent's thread has been reported by the panic hook.
+    // The panic hook has already reported a panic of the agent's thread.
     drop(agent.thread.join());
 }
 
 impl Options {
     /// Starts the agent.
     ///
-    /// With `RTOPS_DISABLE=1` in the environment it does nothing, successfully.
+    /// Does nothing and returns `Ok` if `RTOPS_DISABLE=1` is in the environment.
     ///
     /// # Errors
-    /// When there is an agent already, its socket can't be made, or the signal can't be used. The
-    /// service can go on without.
+    /// If there already is an agent, its socket can't be created, or the signal can't be used. The
+    /// service can go on without it.
     pub fn start(self) -> Result<(), StartError> {
         if is_disabled() {
             return Ok(());
@@ -85,7 +85,7 @@ impl Options {
             return Err(StartError::ForkedChild);
         }
         let mut agent = agent();
-        // One that lost its descriptors has ended by itself.
+        // An agent that lost its descriptors has already ended.
         if agent
             .as_ref()
             .is_some_and(|agent| !agent.thread.is_finished())
@@ -113,7 +113,7 @@ impl Options {
             Audience::Others
         };
         let capturer = self.capturer()?;
-        // Not an event counter: that has no inode by which it can be told from one of the service's.
+        // Not an event counter: it has no inode that tells it from one of the service's.
         let pair =
             UnixStream::pair().and_then(|(ours, its)| Ok((Kept::new(ours)?, Kept::new(its)?)));
         let (stop, stopped) = pair.map_err(StartError::system("make a pair of sockets"))?;
@@ -132,7 +132,7 @@ impl Options {
             stop: stopped,
         };
         fork::watch();
-        // One of two threads that have to agree; the other is that of a client.
+        // The offset counts only if two threads agree on it. The second one is a client's.
         let _alone = rtops_tasks::polled_at();
         let thread = thread::Builder::new()
             .name("rtops-agent".to_owned())
@@ -158,7 +158,7 @@ impl Options {
     }
 }
 
-/// What the agent of this process is, while there is one.
+/// Returns what the agent of this process is, while there is one.
 #[cfg(feature = "profile")]
 pub(crate) fn identity() -> Option<Arc<Identity>> {
     let agent = agent();
@@ -169,11 +169,11 @@ fn agent() -> MutexGuard<'static, Option<Agent>> {
     AGENT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The start of this process, in clock ticks after boot.
+/// Returns the start time of this process, in clock ticks after boot.
 fn start_time() -> io::Result<u64> {
     const FIELD: usize = 22;
     let stat = fs::read_to_string("/proc/self/stat")?;
-    // The second field is the name in brackets, which may hold anything, brackets too.
+    // The second field is the name in parentheses, which may itself contain parentheses.
     let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
     fields
         .split_ascii_whitespace()

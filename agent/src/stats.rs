@@ -1,16 +1,16 @@
-//! The counters that an agent answers with.
+//! The counters in an agent's answers.
 
 use rtops_protocol::{Stats, Summary};
 use rtops_tasks::Monotonic;
 
 use crate::{exchange::Identity, fork, runtimes};
 
-/// How many tracked tasks are alive, as `runtime.NumGoroutine()` of Go counts goroutines: for a
-/// gauge, or to turn load away.
+/// Returns the number of tracked tasks that are alive, as Go's `runtime.NumGoroutine()` does for
+/// goroutines. Useful for a gauge, or for shedding load.
 ///
 /// It takes sixteen short locks, however many tasks there are, and works without
 /// [`start`](crate::start()). Closures on a blocking pool count; spans inside a task do not. In a
-/// forked child of a process with an agent, where nothing is tracked, it is 0.
+/// forked child of a process with an agent, nothing is tracked, and it returns 0.
 ///
 /// ```
 /// # #[cfg(feature = "tokio")]
@@ -26,14 +26,14 @@ use crate::{exchange::Identity, fork, runtimes};
 /// ```
 #[must_use]
 pub fn task_count() -> u64 {
-    // A thread of the parent may have held a lock for ever.
+    // A thread of the parent may hold a lock forever.
     if fork::is_forked_child() {
         return 0;
     }
     rtops_tasks::task_count()
 }
 
-/// One line of the list.
+/// Returns the figures for one line of the list.
 pub(crate) fn summary(identity: &Identity) -> Summary {
     Summary {
         name: identity.name.clone(),
@@ -42,7 +42,7 @@ pub(crate) fn summary(identity: &Identity) -> Summary {
     }
 }
 
-/// All counters.
+/// Returns all counters.
 pub(crate) fn stats(identity: &Identity) -> Stats {
     let census = rtops_tasks::census();
     Stats {

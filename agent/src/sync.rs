@@ -1,4 +1,4 @@
-//! Locks in place of tokio's, which know who holds them and who waits.
+//! Drop-in replacements for tokio's locks that know who holds them and who waits.
 //!
 //! ```
 //! use rtops_agent::sync::Mutex; // in place of tokio::sync::Mutex
@@ -10,12 +10,12 @@
 //! # }
 //! ```
 //!
-//! Under a task that waits, `rtops stack` then prints
+//! For a task that waits, `rtops stack` then prints
 //! `held by task 17 "flush" for 2m 10s, taken at src/cache.rs:41:20`.
 //!
-//! Methods and guards are those of tokio's types. Taking a lock that is free costs some 10 to 25
-//! nanoseconds more. A claim is that of the task that took the lock, wherever its guard is now.
-//! Tokio's own locks, and those of the standard library, tell nothing.
+//! Methods and guards are those of tokio's types. Taking a free lock costs about 10 to 25
+//! nanoseconds more. A claim belongs to the task that took the lock, wherever its guard is now. The
+//! locks of tokio and the standard library report nothing.
 
 pub use rtops_sync::{
     MappedMutexGuard, Mutex, MutexGuard, OwnedMappedMutexGuard, OwnedMutexGuard,

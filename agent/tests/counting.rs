@@ -1,6 +1,6 @@
-//! An allocator that counts, in the odd places that an allocator is called from.
+//! The counting allocator, in the odd places that an allocator is called from.
 //!
-//! One test only, as the numbers are those of the whole process.
+//! There is only one test, as the counts are for the whole process.
 #![allow(clippy::unwrap_used)]
 #![expect(
     unsafe_code,
@@ -27,7 +27,7 @@ use tempfile::tempdir;
 #[global_allocator]
 static ALLOCATOR: Counting<System> = Counting::new(System);
 
-/// Sizes that nothing else in this process has, in classes of their own.
+/// Sizes that nothing else in this process uses, each in a class of its own.
 const BEFORE_MAIN: usize = 3 << 20;
 const HELD: usize = 6 << 20;
 const IN_HANDLER: usize = 12 << 20;
@@ -38,7 +38,7 @@ const STRESS: usize = 700 << 10;
 const THREADS: usize = 150;
 const BLOCKS: usize = 40;
 
-/// The loader calls this before anything of Rust's runtime has run.
+/// The loader calls this before any of Rust's runtime has run.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static EARLY: extern "C" fn() = {
@@ -48,7 +48,7 @@ static EARLY: extern "C" fn() = {
     early
 };
 
-/// What the agent says of this process.
+/// Returns what the agent reports about this process.
 fn counted() -> Counted {
     let directory = tempdir().unwrap();
     Options::new().directory(directory.path()).start().unwrap();
@@ -82,8 +82,8 @@ static HANDLED: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 
 extern "C" fn on_signal(_: i32) {
     let layout = Layout::new::<[u8; IN_HANDLER]>();
-    // SAFETY: the size is not zero. Nothing of the allocator's was interrupted: the signal is
-    // raised by this thread.
+    // SAFETY: the size is not zero. The signal is raised by this thread, so it interrupts
+    // nothing in the allocator.
     HANDLED.store(unsafe { alloc(layout) }, SeqCst);
 }
 
@@ -103,8 +103,8 @@ thread_local! {
     static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
 }
 
-/// Threads take blocks, make them grow and shrink from one class to another and within one, and end;
-/// others free the blocks.
+/// Has threads allocate blocks, grow and shrink them within a class and across classes, and end;
+/// other threads free the blocks.
 fn stress() -> usize {
     let barrier = Arc::new(Barrier::new(THREADS));
     let threads: Vec<_> = (0..THREADS)
@@ -135,7 +135,7 @@ fn stress() -> usize {
     bytes
 }
 
-/// Starts in another class, and comes to this size in three steps.
+/// Starts in another class and reaches `size` in three steps.
 fn resized(size: usize) -> Vec<u8> {
     let mut block = Vec::with_capacity(size / 3);
     for size in [size * 2, size - 100, size] {
@@ -151,12 +151,12 @@ fn what_is_counted_is_exact() {
     let early = counted();
     expect_live(&early, BEFORE_MAIN, 1);
 
-    // Every way to get a block, and both to give it back.
+    // Every way to get a block, and both ways to give it back.
     let layout = Layout::from_size_align(HELD, 4096).unwrap();
-    // SAFETY: the size is not zero; what is freed and resized came with this layout, or with that
-    // of its last size.
+    // SAFETY: the sizes are not zero; what is freed or resized has this layout, or
+    // that of its last size.
     unsafe {
-        // None that the compiler could leave out.
+        // Keeps the compiler from leaving the allocation out.
         let zeroed = black_box(alloc_zeroed(layout));
         assert_eq!((zeroed.addr() % 4096, *zeroed.add(HELD - 1)), (0, 0));
         let plain = black_box(alloc(layout));
@@ -170,7 +170,7 @@ fn what_is_counted_is_exact() {
         expect_live(&counted(), HELD, 2);
         dealloc(large, layout);
         dealloc(zeroed, layout);
-        // One that there is no memory for counts as none.
+        // A failed allocation is not counted.
         let impossible = Layout::from_size_align(isize::MAX as usize - 4096, 8).unwrap();
         assert!(black_box(alloc(impossible)).is_null());
     }
@@ -187,7 +187,7 @@ fn what_is_counted_is_exact() {
     );
     // SAFETY: see the handler.
     unsafe { sigaction(Signal::SIGUSR1, &action) }.unwrap();
-    // A thread that has not allocated yet, as far as that can be.
+    // A thread that has not allocated yet, as far as possible.
     thread::spawn(|| raise(Signal::SIGUSR1).unwrap())
         .join()
         .unwrap();

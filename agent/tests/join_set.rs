@@ -1,4 +1,5 @@
-//! Who waits in a join set is known to wait for those of its tasks that have not ended.
+//! A task that waits in a join set is known to wait for those of the set's tasks that
+//! have not ended.
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used)]
 
@@ -12,13 +13,13 @@ use std::{
 use rtops_agent::JoinSet;
 use rtops_sync::{Contended, contended};
 
-/// The set that was made at this line, if anybody waits for it.
+/// Returns the set made at this line, if anybody waits for it.
 fn at(line: u32) -> Option<Contended> {
     let mut sets = contended().into_iter();
     sets.find(|set| (set.site.file(), set.site.line()) == (file!(), line))
 }
 
-/// Polls once; whether it waits.
+/// Polls once, and returns whether it waits.
 fn waits<F: Future>(future: Pin<&mut F>) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     future.poll(&mut context).is_pending()

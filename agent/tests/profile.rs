@@ -1,6 +1,6 @@
 //! Profiles of the tasks of this process.
 //!
-//! A profile is of the whole process, so the tests take turns.
+//! A profile covers the whole process, so the tests take turns.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -53,7 +53,7 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A block of the text for each of the tasks with this name.
+/// Returns a block of the text for each task with this name.
 fn blocks<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
     let name = format!("\"{name}\"");
     let blocks = text.split("\n\n").filter(|block| block.contains(&name));
@@ -162,7 +162,7 @@ fn a_task_that_asks_is_seen_where_it_asks() {
     let directory = tempfile::tempdir().unwrap();
     Options::new().directory(directory.path()).start().unwrap();
     let runtime = workers();
-    // A thread that is not run for long enough is left out.
+    // A thread that does not get to run in time is left out.
     eventually("its stack is there", || {
         let asking = async { text(Text::Grouped) };
         let asked = runtime.spawn(asking.tracked("asks"));
@@ -193,7 +193,7 @@ fn a_short_timeout_gives_what_there_is() {
     for _ in 0..2000 {
         runtime.spawn(async { drop(NONE.acquire().await) }.tracked("waits"));
     }
-    // One that was never polled can't be asked.
+    // A task that was never polled can't be asked.
     eventually("all wait", || text(Text::Grouped).contains("\n2000 @ 0x"));
     let mut bytes = Vec::new();
     let tasks = profile::tasks().timeout(Duration::ZERO);

@@ -1,5 +1,5 @@
-//! A forked child of a process with an agent gets no profile, and no count: a lock of the registry
-//! may be held for ever there.
+//! A forked child of a process with an agent gets no profile and no count: a lock of the registry
+//! may be held there forever.
 #![allow(clippy::unwrap_used)]
 #![expect(unsafe_code, reason = "fork and _exit")]
 
@@ -19,7 +19,7 @@ fn a_forked_child_is_told_that_there_is_none() {
     Options::new().directory(directory.path()).start().unwrap();
     let _task = std::future::pending::<()>().tracked("of the parent");
     assert_eq!(task_count(), 1);
-    // SAFETY: the child only reads a flag in the two calls, and ends by _exit.
+    // SAFETY: the child only reads a flag in the two calls, and ends with _exit.
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
             let refused = profile::tasks().write_text(Text::Grouped, &mut Vec::new());

@@ -1,4 +1,4 @@
-//! An allocator that counts, around the one that the service has.
+//! An allocator that counts, wrapped around the service's own.
 //!
 //! ```
 //! use std::alloc::System;
@@ -9,9 +9,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! `rtops memstats` then shows how many blocks and bytes are in use, how many come and go in a
-//! second, and of which sizes. Any allocator can be inside, such as jemalloc or mimalloc. Without
-//! this, `rtops memstats` knows what the kernel and the allocator say.
+//! `rtops memstats` then shows how many blocks and bytes are in use, how many are allocated and
+//! freed per second, and of which sizes. Any allocator can be inside, such as jemalloc or mimalloc.
+//! Without this, `rtops memstats` shows only what the kernel and the allocator report.
 
 mod counting;
 mod tally;

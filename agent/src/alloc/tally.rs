@@ -1,7 +1,8 @@
-//! What [`Counting`](super::Counting) counts into.
+//! The counters of [`Counting`](super::Counting).
 //!
-//! There are a fixed number of shards, and each thread adds to one of them. All numbers only grow;
-//! a block may come in one shard and go in another, so that only sums over all shards mean something.
+//! There is a fixed number of shards, and each thread adds to one of them. Counters only
+//! grow. A block may be allocated in one shard and freed in another, so only sums over all
+//! shards are meaningful.
 
 use std::{
     cell::Cell,
@@ -13,10 +14,10 @@ use std::{
 
 use rtops_protocol::{Counted, SizeClass};
 
-/// A power of two. More threads than this share.
+/// A power of two. If there are more threads, they share shards.
 const SHARDS: usize = 64;
-/// Blocks of up to 8 bytes are in the first class, those of up to 16 in the second, and so on; the
-/// last has all above 8 GiB.
+/// Blocks of up to 8 bytes are in the first class, those of up to 16 in the second, and so on. All
+/// blocks above 8 GiB are in the last.
 const CLASSES: usize = 32;
 /// The largest size of the first class, as a power of two.
 const FIRST_CLASS: u32 = 3;
@@ -25,21 +26,21 @@ static TALLY: [Shard; SHARDS] = [const { Shard::new() }; SHARDS];
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// Where this thread counts. It is constant at first and has no destructor: the thread's first
-    /// allocation finds it, and so does the last, after all destructors.
+    /// The shard of this thread. It starts as a constant and has no destructor, so it works for the
+    /// thread's first allocation, and for the last, after all destructors.
     static MINE: Cell<Option<&'static Shard>> = const { Cell::new(None) };
 }
 
-/// Numbers that few threads share. Two cache lines, as processors fetch them in pairs.
+/// Counters that few threads share. Aligned to two cache lines, as processors fetch them in pairs.
 #[repr(align(128))]
 pub(super) struct Shard {
     classes: [Class; CLASSES],
     reallocations: AtomicU64,
-    /// Of these, those that made a block go from one class into another.
+    /// The reallocations that moved a block from one class to another.
     crossings: AtomicU64,
 }
 
-/// What came into a class and went out of it, since the start.
+/// What was added to a class and removed from it since the start.
 struct Class {
     blocks: AtomicU64,
     bytes: AtomicU64,
@@ -56,7 +57,7 @@ impl Shard {
         }
     }
 
-    /// That of this thread.
+    /// Returns the shard of this thread.
     #[inline]
     pub(super) fn mine() -> &'static Self {
         // Never an error, as there is no destructor.
@@ -64,8 +65,8 @@ impl Shard {
         mine.unwrap_or_else(Self::assign)
     }
 
-    /// Should a signal come in between whose handler allocates, the thread gets two shards in turn,
-    /// which is as good.
+    /// If a signal comes in between whose handler allocates, the thread gets two shards, one after
+    /// the other. That does no harm.
     #[cold]
     fn assign() -> &'static Self {
         let number = NEXT.fetch_add(1, Relaxed) % SHARDS;
@@ -82,8 +83,8 @@ impl Shard {
         class.bytes.fetch_add(size as u64, Relaxed);
     }
 
-    /// With this a thread publishes what it counted before: a block that has gone is never seen
-    /// without having come.
+    /// Also publishes what this thread counted before, so that a freed block is never seen
+    /// without its allocation.
     #[inline]
     pub(super) fn goes(&self, size: usize) {
         let class = self.class(size);
@@ -147,13 +148,13 @@ const fn up_to(class: usize) -> u64 {
     }
 }
 
-/// What was counted so far; `None` where no allocator counts.
+/// Returns the counts so far; `None` if no allocator counts.
 pub(crate) fn counted() -> Option<Counted> {
     let crossings = sum(|shard| &shard.crossings);
     let mut frees = 0_u64;
     let class = |number| {
-        // What has gone is read before what came: in between, more may come and go, but nothing
-        // that is seen to be gone is missing from what came.
+        // Frees are read before allocations: others may happen in between, but every block seen as
+        // freed is also seen as allocated.
         let gone_blocks = sum(|shard| &shard.numbered(number).gone_blocks);
         let gone_bytes = sum(|shard| &shard.numbered(number).gone_bytes);
         let blocks = sum(|shard| &shard.numbered(number).blocks);
@@ -178,7 +179,7 @@ pub(crate) fn counted() -> Option<Counted> {
     })
 }
 
-/// Over all shards.
+/// Sums a counter over all shards.
 fn sum(of: impl Fn(&Shard) -> &AtomicU64) -> u64 {
     TALLY.iter().map(|shard| of(shard).load(Acquire)).sum()
 }

@@ -1,7 +1,7 @@
-//! jemalloc, as `tikv-jemallocator` links it or a library brings it.
+//! jemalloc, linked by `tikv-jemallocator` or brought in by a library.
 //!
-//! All goes through its one function `mallctl`. To bring the figures up to date takes the locks of
-//! each arena for a moment, and purging those of one arena's free pages; a thread that allocates
+//! All calls go through its one function `mallctl`. Refreshing the figures takes the locks of each
+//! arena for a moment, and purging takes those of one arena's free pages. A thread that allocates
 //! small blocks has a cache of its own and seldom waits.
 #![expect(unsafe_code, reason = "a function in C that is found at run time")]
 
@@ -29,16 +29,16 @@ type Mallctl = unsafe extern "C" fn(
     new_length: usize,
 ) -> c_int;
 
-/// What it says of its heap, if it is there.
+/// Returns what jemalloc reports about its heap, if it is there.
 pub(super) fn figures() -> Option<Allocator> {
     let jemalloc = Jemalloc::find()?;
     Some(ask(NAME, |allocator| jemalloc.fill(allocator)))
 }
 
-/// Gives back the free pages of all arenas, if it is there.
+/// Gives back the free pages of all arenas, if jemalloc is there.
 pub(super) fn trim() -> Option<TrimCall> {
     let jemalloc = Jemalloc::find()?;
-    // The number stands for all arenas (`MALLCTL_ARENAS_ALL`).
+    // 4096 stands for all arenas (`MALLCTL_ARENAS_ALL`).
     Some(give_back(NAME, "arena.4096.purge", || {
         jemalloc.call(c"arena.4096.purge")
     }))
@@ -53,14 +53,14 @@ impl Jemalloc {
             weak!("mallctl"),
             exported(c"mallctl"),
         ])?;
-        // SAFETY: both names are jemalloc's own, for this function.
+        // SAFETY: both names are jemalloc's own names for this function.
         Some(Self(unsafe {
             transmute::<*const c_void, Mallctl>(address)
         }))
     }
 
     fn fill(&self, allocator: &mut Allocator) {
-        // Else the figures are those of the last time that somebody asked. Version 5 and later.
+        // Without this, the figures are those of the last request. Version 5 and later.
         self.refresh();
         let page = self.size(c"arenas.page").unwrap_or(0);
         let pages = |name| Some(self.size(name)?.saturating_mul(page));
@@ -102,7 +102,8 @@ impl Jemalloc {
 
     fn refresh(&self) {
         let mut epoch = 1_u64;
-        // SAFETY: the name ends with a zero byte; `epoch` is read as what this name takes, a u64.
+        // SAFETY: the name ends with a zero byte, and its value is a u64, which is read
+        // from `epoch`.
         unsafe {
             (self.0)(
                 c"epoch".as_ptr(),
@@ -114,9 +115,9 @@ impl Jemalloc {
         }
     }
 
-    /// Has something done that takes and gives nothing.
+    /// Calls a command that takes and returns nothing.
     fn call(&self, name: &CStr) -> Result<(), i32> {
-        // SAFETY: the name ends with a zero byte, and null says that nothing is taken or given.
+        // SAFETY: the name ends with a zero byte, and null means that nothing is taken or returned.
         let status = unsafe {
             (self.0)(
                 name.as_ptr(),
@@ -129,22 +130,22 @@ impl Jemalloc {
         if status == 0 { Ok(()) } else { Err(status) }
     }
 
-    /// Reads what is a `size_t`.
+    /// Reads a `size_t`.
     fn size(&self, name: &CStr) -> Option<u64> {
         self.read::<usize>(name)?.try_into().ok()
     }
 
-    /// Reads what is an `unsigned`.
+    /// Reads an `unsigned`.
     fn number(&self, name: &CStr) -> Option<u64> {
         self.read::<u32>(name).map(u64::from)
     }
 
-    /// `None` where it has no such figure, or one of another size.
+    /// Reads a figure. Returns `None` if there is none of this name, or it has another size.
     fn read<T: Copy + Default>(&self, name: &CStr) -> Option<T> {
         let mut value = T::default();
         let mut length = size_of::<T>();
         // SAFETY: the name ends with a zero byte, and no more than `length` bytes are written, to
-        // an integer that any bytes make.
+        // an integer, for which any bytes are valid.
         let status = unsafe {
             (self.0)(
                 name.as_ptr(),

@@ -1,15 +1,18 @@
-//! `malloc` of the C library, which is what `std::alloc::System` uses.
+//! `malloc` of the C library, which `std::alloc::System` uses.
 //!
-//! Only glibc says anything of it. Its functions are looked for at run time: a program that is
-//! linked to `mallinfo2` does not start where glibc is older than 2.33, and musl has none of them.
+//! Only glibc reports anything about it. Its functions are looked up at run time: a program that is
+//! linked to `mallinfo2` does not start with glibc before 2.33, and musl has none of them.
 //!
-//! `mallinfo2` takes the lock of one arena after the other and walks its lists of free pieces meanwhile, a cache miss
-//! or two for each; `malloc_trim` does so and gives back the whole pages in each. A thread that allocates in that
-//! arena and finds nothing in its own cache waits as long: a GiB of which half is free in small pieces takes seconds,
-//! in pieces of some kilobytes a tenth of a second. So the figures of a large heap are left out unless somebody wants
-//! them at that price. Neither takes a second lock of that kind or calls back, and who holds such a lock is inside
-//! `malloc` and waits for nobody, so there is no circle. A thread that rtops stops for a copy of the process while it
-//! is inside `malloc` delays both by that pause, as it goes on by itself.
+//! `mallinfo2` locks one arena after the other and walks its lists of free chunks meanwhile, which
+//! costs a cache miss or two per chunk. `malloc_trim` does the same and gives back the whole pages
+//! in each chunk. A thread that allocates in that arena and finds nothing in its own cache has to
+//! wait. A GiB of which half is free takes seconds if the chunks are small, and a tenth of a second
+//! if they are a few kilobytes. So the figures of a large heap are left out unless somebody asks
+//! for them at that price.
+//!
+//! Neither function takes a second arena lock or calls back, and a thread that holds an arena lock
+//! is inside `malloc` and waits for nobody, so there is no deadlock. If rtops stops a thread inside
+//! `malloc` to copy the process, both are delayed by that pause; the thread then goes on.
 #![expect(unsafe_code, reason = "functions of libc that are found at run time")]
 
 #[cfg(target_env = "gnu")]
@@ -31,11 +34,11 @@ mod gnu {
     };
 
     const NAME: &str = "glibc malloc";
-    /// Anonymous memory, in KiB, that a heap is small with: a walk takes some ten milliseconds, or
-    /// a few hundred if all of it is free in the smallest pieces.
+    /// The anonymous memory up to which a heap is small, in KiB. A walk of it takes tens of
+    /// milliseconds, or a few hundred if all of it is free in the smallest chunks.
     const SMALL: u64 = 256 << 10;
 
-    /// What it says of its heap.
+    /// Returns what glibc reports about its heap.
     pub(in crate::memory) fn figures(walk: HeapWalk) -> Allocator {
         ask(NAME, |allocator| {
             let address = exported(c"mallinfo2");
@@ -50,8 +53,8 @@ mod gnu {
                 allocator.notes.push(note.to_owned());
                 return;
             }
-            // SAFETY: a function of this name in any library is glibc's or stands in for it: no
-            // argument, and this struct as its result.
+            // SAFETY: a function of this name is glibc's, or replaces it: it takes no argument
+            // and returns this struct.
             let mallinfo2: extern "C" fn() -> libc::mallinfo2 =
                 unsafe { transmute::<*const c_void, _>(address) };
             fill(allocator, &mallinfo2());
@@ -62,7 +65,7 @@ mod gnu {
         })
     }
 
-    /// Anonymous memory of this process, in KiB: no heap has more of it in memory.
+    /// Returns the anonymous memory of this process, in KiB, which no heap in memory exceeds.
     fn anonymous() -> Option<u64> {
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let mut lines = status.lines();
@@ -83,14 +86,14 @@ mod gnu {
         ];
     }
 
-    /// Gives back whole pages inside of free pieces, and the top of the heap.
+    /// Gives back the whole pages inside free chunks, and the top of the heap.
     pub(in crate::memory) fn trim() -> Option<TrimCall> {
         let address = exported(c"malloc_trim");
         if address.is_null() {
             return None;
         }
-        // SAFETY: a function of this name in any library is glibc's or stands in for it: the bytes
-        // to leave at the top, and whether there was something to give back.
+        // SAFETY: a function of this name is glibc's, or replaces it: it takes the number of bytes
+        // to leave at the top, and returns whether there was something to give back.
         let malloc_trim: extern "C" fn(usize) -> c_int =
             unsafe { transmute::<*const c_void, _>(address) };
         Some(give_back(NAME, "malloc_trim(0)", || {

@@ -1,8 +1,8 @@
-//! mimalloc, as the crate of that name links it or a library brings it.
+//! mimalloc, linked by the crate of that name or brought in by a library.
 //!
-//! A release build does not count what is in use. Each thread has a heap of its own, which another
-//! thread can't touch; so what is given back is what all share, what ended threads left, and the heap
-//! of the thread that asks. Neither call takes a lock that threads wait for.
+//! A release build does not count what is in use. Each thread has a heap of its own, which no other
+//! thread can touch. So only shared memory, what ended threads left, and the heap of the calling
+//! thread are given back. Neither call takes a lock that threads wait for.
 #![expect(unsafe_code, reason = "functions in C that are found at run time")]
 
 use std::{ffi::c_void, mem::transmute, ptr::null_mut};
@@ -17,8 +17,8 @@ use super::{
 
 const NAME: &str = "mimalloc";
 
-/// Milliseconds passed, in user and in system mode; bytes resident, now and at most; bytes
-/// committed, now and at most; page faults.
+/// Arguments: elapsed, user and system time in milliseconds; resident bytes, now and peak;
+/// committed bytes, now and peak; page faults.
 type ProcessInfo = unsafe extern "C" fn(
     *mut usize,
     *mut usize,
@@ -30,17 +30,17 @@ type ProcessInfo = unsafe extern "C" fn(
     *mut usize,
 );
 
-/// What it says of its heap, if it is there.
+/// Returns what mimalloc reports about its heap, if it is there.
 pub(super) fn figures() -> Option<Allocator> {
     let address = first([weak!("mi_process_info"), exported(c"mi_process_info")])?;
-    // SAFETY: the name is mimalloc's own, and the type has been this since version 1.
+    // SAFETY: the name is mimalloc's own, and the function has had this type since version 1.
     let process_info = unsafe { transmute::<*const c_void, ProcessInfo>(address) };
     Some(ask(NAME, |allocator| {
         let mut committed = 0;
         let mut most_committed = 0;
         let unwanted = null_mut();
-        // SAFETY: two of the pointers are to a `size_t` to write to; null says that a figure is not
-        // wanted.
+        // SAFETY: two of the pointers are to a `size_t` to write to; null means that a
+        // figure is not wanted.
         unsafe {
             process_info(
                 unwanted,
@@ -60,10 +60,10 @@ pub(super) fn figures() -> Option<Allocator> {
     }))
 }
 
-/// Gives back what it can, if it is there.
+/// Gives back what it can, if mimalloc is there.
 pub(super) fn trim() -> Option<TrimCall> {
     let address = first([weak!("mi_collect"), exported(c"mi_collect")])?;
-    // SAFETY: the name is mimalloc's own, and the type has been this since version 1.
+    // SAFETY: the name is mimalloc's own, and the function has had this type since version 1.
     let collect = unsafe { transmute::<*const c_void, extern "C" fn(bool)>(address) };
     Some(give_back(NAME, "mi_collect(true)", || {
         collect(true);

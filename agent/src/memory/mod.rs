@@ -1,9 +1,8 @@
-//! What the allocators of this process say, and having them give memory back.
+//! Asks the allocators of this process for figures, and to give memory back.
 //!
-//! Each is found without a dependency on it: by its symbols, if the service links them. More than
-//! one may be there; code in C uses that of libc when the service's own code uses another one. All
-//! of this runs in a client's thread, which is in no one's way but for the locks that an allocator
-//! takes in it.
+//! Each is found by its symbols, without a dependency on it, if the service links it. There may be
+//! more than one: C code uses libc's even if the service's own code uses another one. All of this
+//! runs in a client's thread, and holds up others only through the locks that an allocator takes.
 
 #[cfg(feature = "jemalloc")]
 mod jemalloc;
@@ -27,9 +26,9 @@ use rtops_tasks::Monotonic;
 
 use crate::alloc;
 
-/// What is known now.
+/// Returns what is known now.
 pub(crate) fn memory(walk: HeapWalk) -> Memory {
-    // That of the service's own code is the first one, as libc's is always there.
+    // The allocator of the service's own code comes first. libc's is always there.
     let found = [
         #[cfg(feature = "jemalloc")]
         jemalloc::figures(),
@@ -44,8 +43,8 @@ pub(crate) fn memory(walk: HeapWalk) -> Memory {
     }
 }
 
-/// Has each allocator give back what it can; `None` while that is under way for somebody else, who
-/// would only be delayed.
+/// Makes each allocator give back what it can. Returns `None` while another client does so, as a
+/// second trim would only take time.
 pub(crate) fn trim() -> Option<Trimmed> {
     let _turn = Turn::take()?;
     let before = memory(HeapWalk::IfSmall);
@@ -63,7 +62,7 @@ pub(crate) fn trim() -> Option<Trimmed> {
     })
 }
 
-/// The right to trim, given back when dropped.
+/// The right to trim, released when dropped.
 struct Turn;
 
 static TRIMMING: AtomicBool = AtomicBool::new(false);
@@ -80,7 +79,7 @@ impl Drop for Turn {
     }
 }
 
-/// Asks an allocator, and takes the time of that.
+/// Asks an allocator, and measures how long that takes.
 fn ask(name: &str, fill: impl FnOnce(&mut Allocator)) -> Allocator {
     let mut allocator = Allocator {
         name: name.to_owned(),
@@ -97,7 +96,7 @@ fn ask(name: &str, fill: impl FnOnce(&mut Allocator)) -> Allocator {
     allocator
 }
 
-/// Has an allocator give memory back, and takes the time of that.
+/// Makes an allocator give memory back, and measures how long that takes.
 fn give_back(allocator: &str, call: &str, run: impl FnOnce() -> Result<(), i32>) -> TrimCall {
     let started = Instant::now();
     let failed = run().err();

@@ -1,11 +1,12 @@
-//! Functions of libraries that may or may not be in this process.
+//! Functions of libraries that may be in this process.
 #![expect(unsafe_code, reason = "dlsym and dladdr")]
 
 use std::ffi::{CStr, c_void};
 
-/// The address of a function that the program or one of its libraries exports; else null.
+/// Returns the address of a function that the program or one of its libraries exports;
+/// null if there is none.
 ///
-/// It takes the lock of the dynamic linker, as unwinding does.
+/// Takes the lock of the dynamic linker, as unwinding does.
 pub(super) fn exported(name: &CStr) -> *const c_void {
     // SAFETY: `name` ends with a zero byte and is only read.
     unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }.cast_const()
@@ -15,8 +16,8 @@ pub(super) fn exported(name: &CStr) -> *const c_void {
 pub(super) fn in_one_object(one: *const c_void, other: *const c_void) -> bool {
     let base = |address| {
         let mut found = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
-        // SAFETY: `found` is written to if there is such an object, and all of its fields may be
-        // null else.
+        // SAFETY: `found` is written to if there is such an object; otherwise all of its fields are
+        // null, which is valid.
         unsafe {
             libc::dladdr(address, found.as_mut_ptr());
             found.assume_init().dli_fbase

@@ -1,18 +1,19 @@
-//! Functions that may be linked into this program or not.
+//! Functions that may be linked into this program.
 //!
-//! A program exports hardly any of its own functions, so that `dlsym` finds none of an allocator
-//! that is linked into it. A *weak* reference does: the linker fills in the address if something
-//! else has the function linked, and zero if not. It links nothing by itself.
+//! A program exports hardly any of its own functions, so `dlsym` does not find those of an
+//! allocator that is linked into it. A *weak* reference does: the linker fills in the address if
+//! the function is linked for another reason, and zero if not. The reference alone links nothing.
 
 use std::ffi::c_void;
 
-/// The address of a function that is linked into this program or library; else null.
+/// Returns the address of a function that is linked into this program or library; null
+/// if it is not.
 #[cfg(target_arch = "x86_64")]
 macro_rules! weak {
     ($name:literal) => {{
         let address: *const std::ffi::c_void;
-        // SAFETY: it reads the entry of the symbol in the global offset table, which the linker
-        // makes for this very instruction.
+        // SAFETY: it reads the symbol's entry in the global offset table, which the linker makes
+        // for this very instruction.
         unsafe {
             std::arch::asm!(
                 concat!(".weak ", $name),
@@ -25,13 +26,14 @@ macro_rules! weak {
     }};
 }
 
-/// The same.
+/// Returns the address of a function that is linked into this program or library; null
+/// if it is not.
 #[cfg(target_arch = "aarch64")]
 macro_rules! weak {
     ($name:literal) => {{
         let address: *const std::ffi::c_void;
-        // SAFETY: it reads the entry of the symbol in the global offset table, which the linker
-        // makes for these two instructions.
+        // SAFETY: it reads the symbol's entry in the global offset table, which the linker makes
+        // for these two instructions.
         unsafe {
             std::arch::asm!(
                 concat!(".weak ", $name),
@@ -45,7 +47,7 @@ macro_rules! weak {
     }};
 }
 
-/// Elsewhere only what is exported is found.
+/// Returns null: on other processors, only exported functions are found.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 macro_rules! weak {
     ($name:literal) => {
@@ -55,7 +57,7 @@ macro_rules! weak {
 
 pub(super) use weak;
 
-/// The first address that is one.
+/// Returns the first address that is not null.
 pub(super) fn first<const N: usize>(addresses: [*const c_void; N]) -> Option<*const c_void> {
     addresses.into_iter().find(|address| !address.is_null())
 }

@@ -1,4 +1,4 @@
-//! Who holds the locks that somebody waits for, as records of the protocol.
+//! The holders of the locks that somebody waits for, as records of the protocol.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -8,10 +8,10 @@ use rtops_tasks::{Entry, Monotonic, Probed, ProbedState, Wakers, entries_with};
 
 use crate::send::{Texts, location};
 
-/// How many holders and waiters a dump tells of in all: 12 MiB.
+/// The maximum number of holders and waiters in a dump: 12 MiB.
 const MAX_CLAIMS: usize = 200_000;
 
-/// Cuts what goes beyond the limit. Returns how many holders and waiters are left out.
+/// Drops locks beyond the limit. Returns the number of holders and waiters that are left out.
 pub(super) fn cap(contended: &mut Vec<Contended>) -> usize {
     let mut left_out = 0;
     let mut kept = 0;
@@ -28,8 +28,8 @@ pub(super) fn cap(contended: &mut Vec<Contended>) -> usize {
     left_out
 }
 
-/// The holders that came after the dump had begun, so that those that are in no record can be
-/// told to have ended.
+/// Returns the holders that came after the dump had begun. Holders without a record can then
+/// be taken to have ended.
 pub(super) fn new_holders(contended: &[Contended], probed: &[Probed]) -> Vec<Probed> {
     let holders = contended.iter().flat_map(|lock| &lock.holders);
     let mut ids: HashSet<u64> = holders.map(|claim| claim.task).collect();
@@ -65,7 +65,7 @@ fn state(entry: &Entry) -> ProbedState {
     }
 }
 
-/// The records for all of them.
+/// Returns the records for all of these locks.
 pub(super) fn records(contended: &[Contended], texts: &mut Texts) -> (Vec<Resource>, Vec<Claim>) {
     let now = Monotonic::now();
     let resources = contended.iter().map(|lock| Resource {

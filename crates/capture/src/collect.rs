@@ -23,15 +23,15 @@ use crate::{
     stack_table::StackTable,
 };
 
-/// How many addresses a dump keeps in all: 32 MiB.
+/// The maximum number of addresses in a dump: 32 MiB.
 const MAX_ADDRESSES: usize = 4 << 20;
-/// The part of a dump's time that is kept for the threads.
+/// The part of a dump's time that is reserved for the threads.
 const THREADS_TIME: Duration = Duration::from_secs(2);
 
-/// Which threads a dump is about.
+/// The threads that a dump is about.
 pub(super) enum Which {
     All,
-    /// Those with these numbers, such as those that are inside the poll of a task.
+    /// Those with these numbers, such as threads that are inside the poll of a task.
     These(Vec<i32>),
 }
 
@@ -48,7 +48,7 @@ impl Which {
 pub(super) struct Collector<'a> {
     host: &'a dyn Host,
     evidence: Evidence,
-    /// Known once the tasks are probed, where evidence is wanted.
+    /// Set when the probing of the tasks begins, if evidence is wanted.
     handles: Option<Handles>,
     /// With the number of the task in the dump.
     handles_seen: Vec<(usize, HandleSeen)>,
@@ -56,7 +56,7 @@ pub(super) struct Collector<'a> {
     unwinder: Unwinder,
     stacks: StackTable,
     leaves: Leaves,
-    /// The same, once the tasks are probed.
+    /// The sorted leaves, once the tasks are probed.
     sorted: SortedLeaves,
     threads: Vec<Thread>,
     gaps: Vec<String>,
@@ -70,7 +70,7 @@ impl Sink for Collector<'_> {
             let leaf = self.unwind(copy.stack, owner.base);
             let Some(leaf) = leaf else { continue };
             self.leaves.add(owner.index, leaf);
-            // Other stacks may hold what other tasks left there.
+            // Other stacks may contain what other tasks left there.
             if let Some(handles) = self.handles.as_ref().filter(|_| copy.is_own_stack) {
                 let seen = handles.seen(owner.id.get(), leaf.stack, &self.addresses, copy);
                 let seen = seen.into_iter().map(|handle| (owner.index, handle));
@@ -127,7 +127,7 @@ impl<'a> Collector<'a> {
         })
     }
 
-    /// Probes the tasks, or only some, and leaves some of the time for the threads.
+    /// Probes the tasks, or only some, and leaves part of the time for the threads.
     pub(super) fn tasks(
         &mut self,
         only: Option<Vec<Arc<Entry>>>,
@@ -181,7 +181,7 @@ impl<'a> Collector<'a> {
         findings.tasks
     }
 
-    /// Lists the threads, and takes their stacks where that is wanted.
+    /// Lists the threads, and captures their stacks if `interrupts` is set.
     pub(super) fn threads(&mut self, which: &Which, interrupts: bool, deadline: Instant) {
         let Ok(mut list) = rtops_threads::list() else {
             return self.gap("the threads can't be listed: /proc is not readable in the target");
@@ -216,7 +216,7 @@ impl<'a> Collector<'a> {
         self.threads = threads.collect();
     }
 
-    /// The stacks of all but the agent's own threads; `None` for one that has ended.
+    /// Captures the stacks of all but the agent's own threads; `None` for a thread that has ended.
     fn capture(
         &mut self,
         capturer: &Capturer,
@@ -228,7 +228,7 @@ impl<'a> Collector<'a> {
             .map(|thread| thread.tid)
             .filter(|tid| self.host.own_thread(tid.as_raw()).is_none())
             .collect();
-        // A library that a thread is in may have been loaded since the tasks were probed.
+        // A thread may be in a library that was loaded after the tasks were probed.
         self.unwinder.refresh();
         let mut captures = HashMap::with_capacity(wanted.len());
         capturer.capture(&wanted, deadline, |tid, result| {
@@ -237,7 +237,7 @@ impl<'a> Collector<'a> {
         captures
     }
 
-    /// `None` for a thread that has ended.
+    /// Returns `None` for a thread that has ended.
     fn thread_capture(&mut self, result: Result<Slice<'_>, Missing>) -> Option<ThreadCapture> {
         Some(match result {
             Ok(slice) => {
@@ -254,7 +254,7 @@ impl<'a> Collector<'a> {
         })
     }
 
-    /// Everything that was found out, ready to be sent.
+    /// Returns everything that was found out, ready to be sent.
     pub(super) fn finish(mut self, probed: Vec<Probed>, alive_on_tokio: Option<u64>) -> Dump<'a> {
         if self.is_full {
             self.gap("the target has more distinct stacks than a dump holds: some are missing");
@@ -284,7 +284,8 @@ impl<'a> Collector<'a> {
     }
 }
 
-/// Tracked tasks on tokio runtimes. What is held back is none: the task around it waits elsewhere.
+/// Counts the tracked tasks on tokio runtimes. Tasks that are held back do not count: the task
+/// around them waits elsewhere.
 fn on_tokio(probed: &[Probed]) -> usize {
     let is_one = |task: &&Probed| {
         !matches!(task.state, ProbedState::Ended | ProbedState::HeldBack)
@@ -294,7 +295,7 @@ fn on_tokio(probed: &[Probed]) -> usize {
     probed.iter().filter(is_one).count()
 }
 
-/// When to begin with the threads, at the latest.
+/// Returns when to begin with the threads at the latest.
 fn without_threads(deadline: Instant) -> Instant {
     let now = Instant::now();
     let left = deadline.saturating_duration_since(now);

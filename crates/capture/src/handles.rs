@@ -1,18 +1,18 @@
-//! Whose handles lie on the stack where a task waits.
+//! Finds task handles on the stack where a task waits.
 //!
-//! A handle that joins a task leads to the same memory as the task's wakers: true of tokio and of
-//! async-task, and where it is not, nothing is found. The waker of each tracked task is known, so
-//! its address is recognized in the copied stack of another. Whether the frame it lies in awaits a
-//! handle is for the reader to tell, who has symbols.
+//! A handle that joins a task points to the same memory as the task's wakers. This holds for tokio
+//! and async-task; where it does not, nothing is found. The waker of each tracked task is known, so
+//! its address can be recognized in the copied stack of another task. Whether the frame that
+//! contains it awaits a handle is for the reader to decide, who has symbols.
 
 use std::collections::HashMap;
 
 use rtops_protocol::{HandleSeen, StackId};
 use rtops_tasks::{StackCopy, waker_addresses};
 
-/// How far up the stack is looked, in words: what awaits a handle is a few frames from the leaf.
+/// How far up the stack to search, in words: the frame that awaits a handle is close to the leaf.
 const WORDS: usize = 512;
-/// More than this many in one leaf can't be told apart.
+/// More handles than this in one leaf can't be told apart.
 const MAX_IN_A_LEAF: usize = 8;
 
 /// The addresses of all tracked tasks' wakers.
@@ -23,7 +23,7 @@ pub(super) struct Handles {
 }
 
 impl Handles {
-    /// Looks at the tasks there are now.
+    /// Collects the addresses of the tasks that exist now.
     pub(super) fn now() -> Self {
         let tasks: HashMap<u64, u64> = waker_addresses()
             .into_iter()
@@ -36,8 +36,8 @@ impl Handles {
         }
     }
 
-    /// The handles in the registers and copied words of a leaf of `task`, whose copy was unwound
-    /// to `addresses`, stack `stack` of the dump.
+    /// Returns the handles in the registers and copied words of a leaf of `task`, whose copy was
+    /// unwound to `addresses`, stack `stack` of the dump.
     pub(super) fn seen(
         &self,
         task: u64,
@@ -46,7 +46,7 @@ impl Handles {
         copy: &StackCopy<'_>,
     ) -> Vec<HandleSeen> {
         let mut seen: Vec<HandleSeen> = Vec::new();
-        // The return address of entry `n` lies where the words of entry `n - 1` end.
+        // The return address of entry `n` is where the words of entry `n - 1` end.
         let mut returns = addresses.iter().skip(1).peekable();
         let mut entry = 0;
         let words = copy.stack.bytes.chunks_exact(8).take(WORDS);

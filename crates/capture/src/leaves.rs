@@ -1,4 +1,4 @@
-//! Which stacks belong to which task, in twelve bytes a leaf.
+//! Which stacks belong to which task, in twelve bytes per leaf.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use rtops_protocol::Leaf;
 #[derive(Default)]
 pub(super) struct Leaves {
     all: Vec<(u32, Leaf)>,
-    /// For a task that was probed again: its leaves before this position are void.
+    /// For each task that was probed again, the position before which its leaves are void.
     void_before: HashMap<u32, usize>,
 }
 
@@ -20,14 +20,14 @@ impl Leaves {
         }
     }
 
-    /// Forgets all leaves of a task so far.
+    /// Discards all leaves of a task so far.
     pub(super) fn discard(&mut self, index: usize) {
         if let Ok(index) = u32::try_from(index) {
             self.void_before.insert(index, self.all.len());
         }
     }
 
-    /// The leaves by task, those of one in the order in which they came.
+    /// Returns the leaves sorted by task. Those of one task stay in the order in which they came.
     pub(super) fn sorted(self) -> SortedLeaves {
         let mut position = 0;
         let mut all = self.all;
@@ -42,12 +42,12 @@ impl Leaves {
     }
 }
 
-/// The leaves of a dump's tasks, once all are there.
+/// The leaves of a dump's tasks, once all have come in.
 #[derive(Default)]
 pub(super) struct SortedLeaves(Vec<(u32, Leaf)>);
 
 impl SortedLeaves {
-    /// Those of the task with this number in the dump.
+    /// Returns the leaves of the task with this number in the dump.
     pub(super) fn of(&self, index: usize) -> Vec<Leaf> {
         let Ok(index) = u32::try_from(index) else {
             return Vec::new();

@@ -1,10 +1,10 @@
 //! Takes a dump of this process: the await trees of its tracked tasks and the stacks of its
 //! threads, as frames of the protocol.
 //!
-//! `collect` takes it, unwinding copies as they come in; `leaves` keeps which stacks belong to
-//! which task; `send` turns it into frames, piece by piece, so that a dump of a million tasks never
-//! stands in memory as records. The agent sends them to a client; a leak check in a test
-//! reads them in the same process.
+//! `collect` takes the dump and unwinds copies as they come in. `leaves` keeps which stacks belong
+//! to which task. `send` turns the dump into frames, piece by piece, so that a dump of a million
+//! tasks is never in memory as records. The agent sends the frames to a client; a leak check in a
+//! test reads them in the same process.
 #![forbid(unsafe_code)]
 
 mod claims;
@@ -23,38 +23,40 @@ use rtops_threads::Capturer;
 use collect::{Collector, Which};
 pub use send::Dump;
 
-/// What a dump asks the process that it is taken of.
+/// What a dump needs from the process that it is taken of.
 pub trait Host {
-    /// The name that the process goes by.
+    /// Returns the name of the process.
     fn name(&self) -> &str;
-    /// Whether the tasks may be looked at.
+    /// Whether the tasks may be inspected.
     fn has_tasks(&self) -> bool;
-    /// What takes the stacks of threads; `None` where that is switched off or not supported.
+    /// Returns what captures the stacks of threads; `None` if that is switched off or
+    /// not supported.
     fn capturer(&self) -> Option<&Capturer>;
-    /// Whether the thread is one of those that serve the dump.
+    /// Returns the role of a thread that serves dumps; `None` for any other thread.
     fn own_thread(&self, tid: i32) -> Option<OwnThread>;
-    /// The name of a runtime.
+    /// Returns the name of a runtime.
     fn runtime_name(&self, tag: RuntimeTag) -> Option<String>;
-    /// Tasks alive on the runtimes that are known, tracked or not; `None` where none is known.
+    /// Returns the number of tasks alive on the known runtimes, tracked or not; `None`
+    /// if no runtime is known.
     fn alive_tasks(&self) -> Option<u64>;
 }
 
-/// A thread that is there for the sake of dumps.
+/// A thread that exists only for dumps.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum OwnThread {
     /// It waits for clients, and is listed.
     Listener,
-    /// It serves a client, and is not listed: it is there only for the time of the dump.
+    /// It serves a client, and is not listed, as it exists only during the dump.
     Client,
 }
 
-/// What a dump is to hold beside stacks.
+/// What a dump contains besides stacks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Evidence {
     /// Nothing.
     No,
-    /// What has ended, lost wakers, who awaits whom, who holds what others wait for, and how often
-    /// threads ran.
+    /// What has ended, lost wakers, who awaits whom, who holds what others wait for, and
+    /// how often threads ran.
     Full,
 }
 
@@ -63,16 +65,16 @@ pub enum Evidence {
 pub struct Wanted {
     /// Tasks, threads or both.
     pub parts: StackParts,
-    /// What to find out beside stacks.
+    /// What to find out besides stacks.
     pub evidence: Evidence,
-    /// Whom to ask where it waits.
+    /// Which tasks and threads to ask where they wait.
     pub ask: Ask,
-    /// A part of the process; `None` for all of it.
+    /// The part of the process that the dump is about; `None` for all of it.
     pub only: Option<Only>,
 }
 
-/// The tasks and threads of this process that a dump is about. No other task is probed for it, and
-/// no other thread is sent a signal but those that poll one of the tasks.
+/// The tasks and threads of this process that a dump is about. No other task is probed, and no
+/// other thread is sent a signal except those that poll one of the tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Only {
     /// The tracked futures.
@@ -81,10 +83,10 @@ pub struct Only {
     pub threads: Vec<i32>,
 }
 
-/// Takes a dump, by the deadline.
+/// Takes a dump by the deadline.
 ///
 /// # Errors
-/// When everything that is wanted is switched off: the name of what that is.
+/// If everything that is wanted is switched off. The error names it.
 pub fn take<'a>(
     host: &'a dyn Host,
     wanted: Wanted,
@@ -128,7 +130,7 @@ pub fn take<'a>(
     Ok(collector.finish(probed, alive_on_tokio))
 }
 
-/// The service's author switched off what was asked for.
+/// The service's author has switched off what was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Disabled(pub &'static str);
 

@@ -1,4 +1,4 @@
-//! A dump turned into frames.
+//! Turns a dump into frames.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,15 +18,17 @@ use rtops_unwind::Unwinder;
 
 use crate::{Evidence, Host, claims, leaves::SortedLeaves, stack_table::StackTable};
 
-/// How many records go into one frame; each is well under 1 KiB.
+/// The number of records in a frame. Each is well under 1 KiB.
 const RECORDS_A_FRAME: usize = 1024;
-/// How many addresses go into one frame, at up to nine bytes each.
+/// The number of addresses in a frame, of up to nine bytes each.
 const ADDRESSES_A_FRAME: usize = 64 << 10;
-/// How many bytes of text go into one frame.
+/// The number of bytes of text in a frame.
 const TEXT_A_FRAME: usize = 256 << 10;
-/// Longer texts are cut: the type of a deeply nested future can take a megabyte.
+/// The maximum length of a text. Longer ones are cut: the type of a deeply nested
+/// future can take a megabyte.
 const MAX_TEXT: usize = 4 << 10;
-/// How many texts are remembered, to send each once. Names may be as many as tasks.
+/// The number of texts that are remembered, to send each only once. There may be as
+/// many names as tasks.
 const MAX_REMEMBERED: usize = 64 << 10;
 
 /// Everything that a dump found out.
@@ -45,12 +47,12 @@ pub struct Dump<'a> {
 }
 
 impl Dump<'_> {
-    /// Sends it, in frames that the client takes.
+    /// Sends the dump, in frames that the client accepts.
     ///
     /// # Errors
-    /// When the client is gone or too slow.
+    /// If the client is gone or too slow.
     pub fn send(self, client: &mut impl Write) -> Result<(), ProtocolError> {
-        // Small frames are gathered, so that a small dump is one write.
+        // Small frames are buffered, so that a small dump is one write.
         let mut client = BufWriter::with_capacity(64 << 10, client);
         Reply::Process(self.process).send(&mut client)?;
         Reply::Modules(self.unwinder.modules().to_vec()).send(&mut client)?;
@@ -114,7 +116,7 @@ fn send_claims(
     in_frames(claims, Reply::Claims, client)
 }
 
-/// Sends records in frames of a bounded size, and no frame where there are none.
+/// Sends records in frames of a bounded size. Sends no frame if there are none.
 fn in_frames<T: Clone>(
     records: Vec<T>,
     frame: fn(Vec<T>) -> Reply,
@@ -203,12 +205,12 @@ fn send_stacks(stacks: &StackTable, client: &mut impl Write) -> Result<(), Proto
 pub(super) struct Texts {
     numbers: HashMap<String, u32>,
     last: u32,
-    /// Numbered, and not sent yet.
+    /// Numbered, but not sent yet.
     new: Vec<String>,
 }
 
 impl Texts {
-    /// The number of a text, and 0 for an empty one.
+    /// Returns the number of a text; 0 for an empty one.
     pub(super) fn id_or_none(&mut self, text: &str) -> StringId {
         if text.is_empty() {
             StringId(0)

@@ -1,4 +1,4 @@
-//! Each distinct stack stored once: a dump of 100,000 tasks has few distinct stacks.
+//! Stores each distinct stack once: a dump of 100,000 tasks has few distinct stacks.
 
 use std::{
     collections::HashMap,
@@ -9,8 +9,8 @@ use rtops_protocol::StackId;
 
 /// Distinct stacks in one flat vector.
 ///
-/// Holds at most as many addresses as [`StackTable::new`] was told, so that a target with a million different
-/// stacks costs a bounded amount of memory.
+/// Contains at most as many addresses as [`StackTable::new`] was told, so that a target with a
+/// million different stacks costs a bounded amount of memory.
 #[derive(Debug)]
 pub(crate) struct StackTable {
     addresses: Vec<u64>,
@@ -29,7 +29,8 @@ struct Entry {
 }
 
 impl StackTable {
-    /// An empty table that takes up to `max_addresses` addresses and as many stacks; it allocates nothing yet.
+    /// Creates an empty table for up to `max_addresses` addresses and as many stacks.
+    /// Allocates nothing yet.
     pub(crate) fn new(max_addresses: usize) -> Self {
         Self {
             addresses: Vec::new(),
@@ -40,7 +41,8 @@ impl StackTable {
         }
     }
 
-    /// The id of `stack`, which is stored if it is new; `None` when it is new and the table is full.
+    /// Returns the id of `stack`, which is stored if it is new; `None` if it is new
+    /// and the table is full.
     pub(crate) fn intern(&mut self, stack: &[u64]) -> Option<StackId> {
         self.intern_hashed(self.hasher.hash_one(stack), stack)
     }
@@ -71,13 +73,13 @@ impl StackTable {
         Some(id)
     }
 
-    /// The addresses of a stack; `None` for an id of another table.
+    /// Returns the addresses of a stack; `None` for an id of another table.
     pub(crate) fn get(&self, id: StackId) -> Option<&[u64]> {
         self.entry(id)
             .and_then(|entry| self.addresses.get(entry.start..entry.end))
     }
 
-    /// The stacks in the order of their numbers.
+    /// Returns the stacks in the order of their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[u64]> {
         let entries = self.stacks.iter();
         entries.filter_map(|entry| self.addresses.get(entry.start..entry.end))

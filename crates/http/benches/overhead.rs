@@ -1,4 +1,4 @@
-//! What the layer costs a request, each figure beside the same work without it.
+//! The cost of the layer per request: each figure beside that of the same work without it.
 //!
 //! `cargo bench -p rtops-http --features axum`
 
@@ -40,7 +40,7 @@ fn tracked() -> Router {
     bare().layer(RequestLayer::new())
 }
 
-/// A request from its arrival to the last of its answer, without a connection.
+/// Handles a request, from its arrival to the end of its answer, without a connection.
 fn answer(router: &mut Router) -> usize {
     let request = Request::get("/users/4711").body(Body::empty());
     let request = request.expect("the parts are valid");
@@ -75,7 +75,7 @@ fn router_tracked(bencher: Bencher) {
     bencher.bench_local(|| black_box(answer(&mut router)));
 }
 
-/// Requests one after the other on a connection that is kept alive.
+/// A server that answers requests one after the other on a kept-alive connection.
 struct Served {
     _runtime: Runtime,
     client: TcpStream,

@@ -1,4 +1,4 @@
-//! The body of an answer, which is a part of its request.
+//! The body of an answer, which is part of its request.
 
 use std::{
     future::Future,
@@ -11,10 +11,11 @@ use pin_project_lite::pin_project;
 use rtops_tasks::{Part, Tracker};
 
 pin_project! {
-    /// A body whose request is in flight until it ends or is dropped.
+    /// A body that keeps its request in flight until it ends or is dropped.
     #[derive(Debug)]
     pub struct TrackedBody<B> {
-        // Dropped before the tracker, so that a request is listed while its body is being dropped.
+        // Dropped before the tracker, so that the request is listed while its body is
+        // being dropped.
         #[pin]
         body: B,
         tracker: Option<Tracker>,
@@ -41,7 +42,7 @@ impl<B: Body> Body for TrackedBody<B> {
         };
         let mut next = NextFrame(this.body.as_mut());
         let frame = ready!(tracker.poll_part(Pin::new(&mut next), context, part));
-        // Whoever is told that it ends here does not ask again.
+        // A caller that learns here that the body has ended does not poll it again.
         let is_over = part(&frame) == Part::Last || this.body.is_end_stream();
         if let Some(tracker) = this.tracker.take_if(|_| is_over) {
             tracker.finish();
@@ -58,7 +59,7 @@ impl<B: Body> Body for TrackedBody<B> {
     }
 }
 
-/// Whether a body may have more after this.
+/// Whether more of the body may follow.
 const fn part<T, E>(frame: &Option<Result<T, E>>) -> Part {
     match frame {
         Some(Ok(_)) => Part::More,

@@ -6,14 +6,15 @@ use hyper::rt::Executor;
 use rtops_tasks::{Kind, Tracked};
 use tokio::runtime::Handle;
 
-/// Spawns tasks on tokio that are tracked under a name. Clones spawn under the same.
+/// Spawns tracked tasks with a name on tokio. Clones use the same name.
 ///
-/// hyper and hyper-util spawn tasks of their own: for each stream of a connection over HTTP/2, and for
-/// each connection of a client. With this executor these are tracked: they have a name, an age and
-/// a place, need no copy of the process to be looked at, and count for `rtops leaks`.
+/// hyper and hyper-util spawn tasks of their own: for each stream of an HTTP/2 connection,
+/// and for each connection of a client. With this executor these tasks are tracked. They
+/// have a name, an age and a spawn site, can be inspected without a copy of the process, and
+/// count for `rtops leaks`.
 ///
-/// The place where the executor was made is shown as the place where its tasks were spawned: hyper does
-/// not tell which of its own lines did.
+/// The spawn site is the place where the executor was made, as hyper does not say which of its own
+/// lines spawned a task.
 ///
 /// ```no_run
 /// use std::convert::Infallible;
@@ -48,7 +49,8 @@ pub struct TrackedExecutor {
 }
 
 impl TrackedExecutor {
-    /// Spawns on the runtime that is current when hyper spawns, as [`tokio::spawn`] does.
+    /// Creates an executor that spawns on the runtime that is current when hyper spawns,
+    /// like [`tokio::spawn`].
     #[track_caller]
     #[must_use]
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
@@ -59,7 +61,7 @@ impl TrackedExecutor {
         }
     }
 
-    /// Spawns on this runtime instead, wherever hyper is called.
+    /// Makes it spawn on this runtime instead, wherever hyper is called.
     #[must_use]
     pub fn on(self, runtime: &Handle) -> Self {
         Self {
@@ -75,10 +77,10 @@ where
     F::Output: Send + 'static,
 {
     /// # Panics
-    /// Outside of a runtime, if the executor has none, as [`tokio::spawn`] does.
+    /// If called outside of a runtime and the executor has none, like [`tokio::spawn`].
     fn execute(&self, future: F) {
         let tracked = Tracked::new(future, Some(self.name.clone()), Kind::Task, self.site);
-        // Dropping the handle lets the task go on.
+        // The task goes on when its handle is dropped.
         drop(match &self.runtime {
             Some(runtime) => runtime.spawn(tracked),
             None => tokio::spawn(tracked),

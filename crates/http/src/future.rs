@@ -14,14 +14,15 @@ use rtops_tasks::{Part, Tracker};
 use crate::TrackedBody;
 
 pin_project! {
-    /// What a [`RequestService`](crate::RequestService) answers with.
+    /// The future of a [`RequestService`](crate::RequestService)'s response.
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F> {
-        // Dropped before the tracker, so that a request is listed while its handler is being dropped.
+        // Dropped before the tracker, so that the request is listed while its
+        // handler is being dropped.
         #[pin]
         future: F,
-        // Goes on to the body.
+        // Passed on to the body.
         tracker: Option<Tracker>,
     }
 }
@@ -46,7 +47,7 @@ where
         let this = self.project();
         let result = match this.tracker {
             Some(tracker) => ready!(tracker.poll_part(this.future, context, part)),
-            // Polled after its end: what that does is up to the future.
+            // Polled after its end: the future decides what that does.
             None => ready!(this.future.poll(context)),
         };
         let tracker = this.tracker.take();

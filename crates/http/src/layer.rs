@@ -17,8 +17,8 @@ use crate::{
     name::{ByRoute, bounded},
 };
 
-/// Has each request that goes through tracked under a name, from its arrival until the last of its
-/// answer's body is handed over. `rtops stack` shows it with its age and where it waits:
+/// Tracks each request under a name, from its arrival until the last piece of its answer's body is
+/// handed over. `rtops stack` shows its age and where it waits:
 ///
 /// ```text
 /// 3 tasks "GET /users/{id}" [mutex lock, 2.1 s … 4.0 s]
@@ -28,13 +28,13 @@ use crate::{
 ///     …
 /// ```
 ///
-/// Inside a tracked task, such as a connection that `rtops_agent::spawn` spawned, a request is a span of
-/// that task; elsewhere, as with `axum::serve`, it is listed as a task of its own.
+/// Inside a tracked task, such as a connection spawned with `rtops_agent::spawn`, a request is a
+/// span of that task. Otherwise, as with `axum::serve`, it is listed as a task of its own.
 ///
 /// # axum
 ///
-/// With the feature `axum` a request is named by the route that it matched, which `Router::layer` and
-/// `Router::route_layer` know, as they run inside of routing:
+/// With the feature `axum`, a request is named after the route that it matched. `Router::layer` and
+/// `Router::route_layer` know the route, as they run inside routing:
 ///
 /// ```
 /// use axum::{Router, extract::Path, routing::get};
@@ -49,17 +49,17 @@ use crate::{
 ///     .layer(RequestLayer::new());
 /// ```
 ///
-/// One layer is enough, also for routers that are nested: it belongs around them all, and last of all
-/// layers, so that what these wait for is seen as well.
+/// One layer is enough, even with nested routers. Add it around all of them and as the last layer,
+/// so that what the other layers wait for is visible too.
 ///
 /// # tonic
 ///
-/// The path of a gRPC request is its route, `/package.Service/Method`. tonic's server takes the layer
-/// as it is: `Server::builder().layer(RequestLayer::new())`.
+/// The path of a gRPC request is its route, `/package.Service/Method`. tonic's server takes the
+/// layer as it is: `Server::builder().layer(RequestLayer::new())`.
 ///
 /// # hyper
 ///
-/// A service that hyper-util's `TowerToHyperService` wraps may be one of these:
+/// hyper-util's `TowerToHyperService` can wrap a tracked service:
 ///
 /// ```
 /// use std::{borrow::Cow, convert::Infallible};
@@ -104,19 +104,21 @@ use crate::{
 ///
 /// # Names
 ///
-/// What a client makes up names nothing: without a route, a request is named by its method alone. Names
-/// are kept once for all requests of a route. There is room for some thousand; beyond that, which only
-/// made-up gRPC paths and methods should come to, a name lives as long as its request.
+/// A request without a route is named by its method only, so clients can hardly make up names. The
+/// name of a route is stored once for all of its requests. There is room for about a thousand
+/// names. Beyond that, which only made-up gRPC paths and methods should cause, a name lives as long
+/// as its request.
 ///
 /// # What it does to the service
 ///
-/// A request costs some 400 nanoseconds, of which axum's layers take a part, and each poll of its
-/// handler or body some ten. Nothing is changed of what goes by, a panic in a handler goes on as without, and a
-/// request is gone from the list when its client is, as far as the server drops it then.
+/// A request costs about 400 nanoseconds, part of which are axum's layers, and each poll of its
+/// handler or body about ten. Requests and answers are not changed. A panic in a handler propagates
+/// as usual. A request disappears from the list when its client disconnects, provided that the
+/// server then drops it.
 ///
-/// The body's last piece counts as sent when the server has taken it. Where a client is slow to
-/// read, the server stops asking for pieces: `rtops stack` says that the request is held back, and shows its
-/// connection beside it. What goes on after an upgrade is no longer a request.
+/// The last piece of the body counts as sent when the server has taken it. If a client reads
+/// slowly, the server stops asking for pieces: `rtops stack` then says that the request is held
+/// back, and shows its connection next to it. What happens after an upgrade is no longer a request.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestLayer<N = ByRoute> {
     name: N,
@@ -124,8 +126,8 @@ pub struct RequestLayer<N = ByRoute> {
 }
 
 impl RequestLayer {
-    /// Requests are named as [`ByRoute`] tells, and the caller's file and line are shown as the place
-    /// where they come from.
+    /// Creates a layer that names requests as [`ByRoute`] does. The caller's file and line are
+    /// shown as their spawn site.
     #[track_caller]
     #[must_use]
     pub const fn new() -> Self {
@@ -144,9 +146,10 @@ impl Default for RequestLayer {
 }
 
 impl<N> RequestLayer<N> {
-    /// Requests are named by this function instead. It should come to few names: equal ones are shown
-    /// together, and no name is made of what a client sends at will. [`route_name`](crate::route_name)
-    /// makes one of a method and a route without an allocation. Names are cut at 128 bytes.
+    /// Names requests with this function instead. It should return few different names: equal ones
+    /// are shown together, and no name should contain what a client can choose freely.
+    /// [`route_name`](crate::route_name) makes a name from a method and a route without an
+    /// allocation. Names are cut at 128 bytes.
     ///
     /// ```
     /// use axum::extract::Request;

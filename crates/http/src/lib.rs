@@ -1,15 +1,15 @@
-//! Requests and connections that `rtops` sees by name, for services on axum, tonic, hyper and all that is
-//! built on tower.
+//! Makes requests and connections visible to `rtops` by name, for services based on axum, tonic,
+//! hyper and everything built on tower.
 //!
-//! | feature | has | for |
+//! | feature | provides | for |
 //! |---|---|---|
 //! | `tower` | `RequestLayer` | each request in flight, by method and route |
-//! | `axum` | the same | the routes of axum's routers in the names |
+//! | `axum` | `RequestLayer` | the same, with the routes of axum's routers in the names |
 //! | `hyper` | `TrackedExecutor` | the tasks that hyper spawns: streams, connections |
 //!
-//! None is on by default, and each brings in only what it is for.
+//! No feature is on by default, and each adds only the dependencies that it needs.
 
-/// The page for users has examples, too.
+/// Runs the examples of the user documentation as doctests.
 #[cfg(all(doctest, feature = "tower", feature = "hyper"))]
 #[doc = include_str!("../../../docs/operate/integrations.md")]
 struct Integrations;

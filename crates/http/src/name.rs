@@ -1,4 +1,4 @@
-//! The names of requests: few, short, and made once for each route.
+//! The names of requests: few, short, and made once per route.
 
 use std::{
     borrow::Cow,
@@ -8,22 +8,22 @@ use std::{
 
 use http::{Method, Request, header::CONTENT_TYPE};
 
-/// Longer names are cut here, in bytes.
+/// The maximum length of a name in bytes. Longer names are cut.
 const MAX_NAME: usize = 128;
-/// How many names are kept: more than a service has routes.
+/// The number of names that are kept: more than a service has routes.
 const PLACES: usize = 1024;
-/// How many places a name may be in.
+/// The number of places that a name may be in.
 const TRIES: usize = 8;
 
-/// The names of all routes met so far. None is ever dropped, so that requests share them; there are never
-/// more than [`PLACES`], whatever clients ask for.
+/// The names of all routes seen so far. None is ever dropped, so that requests can share them.
+/// There are never more than [`PLACES`], whatever clients ask for.
 static NAMES: [OnceLock<Box<str>>; PLACES] = [const { OnceLock::new() }; PLACES];
 
-/// Gives a request its name.
+/// Names a request.
 ///
-/// Functions from a request to a name do, and [`ByRoute`].
+/// Implemented by [`ByRoute`] and by functions from a request to a name.
 pub trait NameRequest<B> {
-    /// The name, see [`RequestLayer::name_by`](crate::RequestLayer::name_by).
+    /// Returns the name; see [`RequestLayer::name_by`](crate::RequestLayer::name_by).
     fn name(&self, request: &Request<B>) -> Cow<'static, str>;
 }
 
@@ -36,11 +36,11 @@ where
     }
 }
 
-/// Names a request by method and route, as far as a route is known:
+/// Names a request by its method and, if known, its route:
 ///
 /// | request | name |
 /// |---|---|
-/// | one that a route of axum's matched, with the feature `axum` | `GET /users/{id}` |
+/// | matched by an axum route, with the feature `axum` | `GET /users/{id}` |
 /// | gRPC | `/package.Service/Method` |
 /// | any other | `GET` |
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,8 +59,8 @@ impl<B> NameRequest<B> for ByRoute {
     }
 }
 
-/// Method and route as a name: `GET /users/{id}`. It is allocated for the first request alone, and may be
-/// asked for with each.
+/// Makes a name from a method and a route: `GET /users/{id}`. The name is allocated only for the
+/// first request, so this may be called for every request.
 #[must_use]
 pub fn route_name(method: &Method, route: &str) -> Cow<'static, str> {
     kept(method.as_str(), route)
@@ -78,19 +78,20 @@ pub(crate) fn bounded(name: Cow<'static, str>) -> Cow<'static, str> {
     }
 }
 
-/// `application/grpc`, `application/grpc+proto`, `application/grpc-web` …
+/// Whether the content type is `application/grpc`, `application/grpc+proto`,
+/// `application/grpc-web` …
 fn is_grpc<B>(request: &Request<B>) -> bool {
     let content = request.headers().get(CONTENT_TYPE);
     content.is_some_and(|content| content.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// The two words as one name that was kept, if there is room for it.
+/// Returns the two words as one stored name, if there is room for it.
 fn kept(method: &str, route: &str) -> Cow<'static, str> {
     let method = cut(method, MAX_NAME / 2);
     let route = cut(route, MAX_NAME - method.len() - 1);
     let mut hasher = DefaultHasher::new();
     (method, route).hash(&mut hasher);
-    // Cut to what counts places.
+    // Truncation is fine, as it only has to select a place.
     let first = hasher.finish() as usize;
     for place in NAMES.iter().cycle().skip(first % PLACES).take(TRIES) {
         let name = place.get_or_init(|| joined(method, route).into_boxed_str());

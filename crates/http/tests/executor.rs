@@ -1,4 +1,5 @@
-//! What hyper spawns is tracked under the name of the executor, on the runtime that it was given.
+//! The tasks that hyper spawns are tracked under the executor's name, on the runtime
+//! that it was given.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -81,7 +82,7 @@ fn it_spawns_on_its_runtime_from_anywhere() {
     let runtime = runtime();
     let (sender, receiver) = std::sync::mpsc::channel();
     let executor = TrackedExecutor::new("from anywhere").on(runtime.handle());
-    // Outside of any runtime.
+    // Called outside of any runtime.
     executor.execute(async move {
         sender.send(Handle::current().id()).unwrap();
         pending::<()>().await;

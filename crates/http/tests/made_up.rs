@@ -1,5 +1,5 @@
-//! Whatever clients make up, the names that are kept stay few. The table of them is of the whole process,
-//! so this test is alone in its own.
+//! Whatever clients make up, few names are kept. Their table is for the whole process, so this
+//! test is alone in its own.
 #![allow(clippy::unwrap_used)]
 
 use std::{borrow::Cow, collections::HashSet};
@@ -21,7 +21,7 @@ fn made_up_paths_fill_a_bounded_table_and_are_told_all_the_same() {
         }
     }
     assert!(kept.len() > 500 && kept.len() <= 1024, "{}", kept.len());
-    // Who was there before is not driven out, and who comes later is named as well.
+    // Earlier names are not evicted, and later requests are named as well.
     let (Cow::Borrowed(before), Cow::Borrowed(after)) =
         (before, route_name(&Method::GET, "/users/{id}"))
     else {

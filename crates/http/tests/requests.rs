@@ -1,5 +1,5 @@
-//! Requests are listed from their arrival until they are answered, cancelled or have failed, and nothing
-//! of what goes by is changed.
+//! Requests are listed from their arrival until they are answered, cancelled or have failed, and
+//! nothing that passes through is changed.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -87,7 +87,7 @@ fn inside_a_tracked_task_it_is_a_span() {
     assert_eq!(request.parent(), connection.entry().id());
 }
 
-/// Gives pieces of a body as they are pushed, and trailers when all have been.
+/// Yields the pieces of a body as they are pushed.
 #[derive(Clone, Default)]
 struct Pieces(Arc<Mutex<Vec<Frame<Bytes>>>>);
 
@@ -151,7 +151,7 @@ fn a_body_that_is_known_to_be_over_ends_the_request() {
     assert_eq!(named("GET /whole").len(), 1);
     let frame = poll(pin!(body.frame()));
     assert!(matches!(frame, Poll::Ready(Some(Ok(frame))) if frame.is_data()));
-    // hyper asks no more of a body that says so.
+    // hyper does not poll a body again that says this.
     assert!(body.is_end_stream());
     assert!(named("GET /whole").is_empty());
 }
@@ -166,7 +166,7 @@ fn a_panic_in_a_handler_goes_on_and_the_request_is_gone() {
     assert!(poll.is_err());
     drop(response);
     assert!(named("GET /panics").is_empty());
-    // The thread polls no request any more.
+    // The thread no longer polls a request.
     assert_eq!(rtops_tasks::current_task(), rtops_tasks::TaskId::NONE);
 }
 

@@ -1,9 +1,9 @@
-//! What a book costs: each figure beside that of tokio's own lock.
+//! The cost of the ledger: each figure beside that of tokio's own lock.
 //!
 //! `cargo bench -p rtops-sync`
 //!
-//! An iteration is [`TIMES`] rounds of taking and letting go, so a millisecond more an iteration
-//! is a microsecond more a round.
+//! An iteration takes and releases a lock [`TIMES`] times, so a millisecond more per iteration is a
+//! microsecond more per round.
 
 use std::{future::Future, hint::black_box, sync::Arc};
 
@@ -14,9 +14,9 @@ fn main() {
     divan::main();
 }
 
-/// Rounds in an iteration.
+/// The rounds in an iteration.
 const TIMES: usize = 1000;
-/// Tasks that want the same lock, on two workers.
+/// The number of tasks that want the same lock, on two workers.
 const TASKS: usize = 8;
 
 fn alone() -> Runtime {
@@ -32,20 +32,21 @@ fn workers() -> Runtime {
         .expect("threads can be started")
 }
 
-/// Many rounds in one task.
+/// Runs the rounds in one task.
 fn rounds<F: Future>(bencher: Bencher, round: impl Fn() -> F) {
     let runtime = alone();
     bencher.counter(ItemsCount::new(TIMES)).bench_local(|| {
         runtime.block_on(async {
             for _ in 0..TIMES {
-                // Within a task's budget, which no poll of its own restores here.
+                // Without a budget: the task would use up its budget here, as no new
+                // poll restores it.
                 tokio::task::unconstrained(async { black_box(round().await) }).await;
             }
         });
     });
 }
 
-/// Many rounds, shared by tasks that meet.
+/// Spreads the rounds over tasks that contend for the lock.
 fn meetings<F>(bencher: Bencher, round: impl Fn() -> F + Clone + Send + 'static)
 where
     F: Future<Output = ()> + Send,

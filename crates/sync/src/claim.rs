@@ -1,4 +1,4 @@
-//! What is noted of those who hold a resource or wait for it.
+//! What is recorded about those who hold a resource or wait for it.
 
 use std::panic::Location;
 
@@ -7,43 +7,43 @@ use rtops_tasks::{Monotonic, current_task, current_thread};
 /// What can be held and waited for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
-    /// One holder at a time.
+    /// One holder.
     Mutex,
     /// One writer or several readers.
     RwLock,
-    /// Permits.
+    /// As many holders as there are permits.
     Semaphore,
-    /// A set of tasks, its holders.
+    /// A set of tasks, which are its holders.
     JoinSet,
 }
 
-/// Whether others can hold the same at the same time.
+/// Whether others can hold the same resource at the same time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Mode {
-    /// No.
+    /// Others can't.
     Exclusive,
-    /// Yes, in the same mode.
+    /// Others can, in the same mode.
     Shared,
 }
 
-/// Somebody holds something, or waits for it.
+/// A record that somebody holds a resource or waits for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim {
-    /// The tracked future that took it or waits; 0 outside of all.
+    /// The tracked future that took it or waits; 0 outside of any.
     pub task: u64,
-    /// The thread that did, at that time.
+    /// The thread that took it or began to wait.
     pub tid: i32,
-    /// Since when.
+    /// When it was taken, or the wait began.
     pub since: Monotonic,
-    /// Where in the source.
+    /// The place in the source where it was taken or waited for.
     pub site: &'static Location<'static>,
     /// Whether others can hold it at the same time.
     pub mode: Mode,
-    /// How many permits; 1 for locks.
+    /// The number of permits; 1 for locks.
     pub permits: u32,
 }
 
-/// What a claim is for, before it is known when it begins.
+/// What a claim is for, before its beginning is known.
 #[derive(Clone, Copy)]
 pub(crate) struct Wish {
     pub(crate) site: &'static Location<'static>,
@@ -68,7 +68,7 @@ impl Wish {
         }
     }
 
-    /// The claim of whoever runs now.
+    /// Makes a claim for the current task and thread.
     #[inline]
     pub(crate) fn claim(self) -> Claim {
         Claim {

@@ -1,4 +1,4 @@
-//! The book that a lock keeps: who holds it, and once somebody waits, what others can see of it.
+//! The ledger of a lock: who holds it and, once somebody waits, what others can see of it.
 
 use std::{
     panic::Location,
@@ -14,13 +14,13 @@ use crate::{
     slot::Slot,
 };
 
-/// The book of one lock, which is part of the lock. `N` holders find room in it; more of them,
-/// and all who wait, are written down in the [`Resource`] that is made for them.
+/// The ledger of one lock, which is part of the lock. It has room for `N` holders; any more, and
+/// all waiters, are recorded in the [`Resource`] that is made for them.
 ///
-/// Others see the resource only, never the lock: a lock may be moved or dropped though a leaked
+/// Others see only the resource, never the lock: a lock may be moved or dropped while a leaked
 /// future still waits for it. While somebody waits, holders copy their slots to the resource. None
-/// is missed: a holder writes its slot and then reads `waiting`, who waits adds to `waiting` and
-/// then reads the slots, all of it `SeqCst`, so one of the two sees what the other did.
+/// is missed: a holder writes its slot and then reads `waiting`; a waiter adds to `waiting` and
+/// then reads the slots. All of this is `SeqCst`, so one of the two sees what the other did.
 pub(crate) struct Ledger<const N: usize> {
     slots: [Slot; N],
     waiting: AtomicU32,
@@ -46,7 +46,7 @@ impl<const N: usize> Ledger<N> {
         }
     }
 
-    /// Whoever runs now has taken what it wished for.
+    /// Records that the current task has taken what it wished for.
     #[inline]
     pub(crate) fn take(&self, wish: Wish) -> Held<'_, N> {
         self.put(wish.claim())
@@ -82,7 +82,7 @@ impl<const N: usize> Ledger<N> {
         self.tell();
         Held {
             ledger: self,
-            // There can't be four thousand million guards.
+            // There can't be four billion guards.
             place: u32::try_from(place).unwrap_or(u32::MAX),
             version,
         }
@@ -106,7 +106,7 @@ impl<const N: usize> Ledger<N> {
         state.slots.extend(self.slots.iter().filter_map(Slot::read));
     }
 
-    /// Whoever runs now waits, until the result is dropped.
+    /// Records that the current task waits, until the result is dropped.
     #[cold]
     pub(crate) fn wait(&self, wish: Wish) -> Waiter<'_> {
         let resource = self.resource();
@@ -135,12 +135,12 @@ impl<const N: usize> Drop for Ledger<N> {
     }
 }
 
-/// Something is held, until this is dropped.
+/// Records that something is held, until it is dropped.
 pub(crate) struct Held<'a, const N: usize> {
     ledger: &'a Ledger<N>,
-    /// A slot, or `N` more than the place in the overflow.
+    /// The index of a slot, or `N` plus the place in the overflow.
     place: u32,
-    /// That of the slot.
+    /// The version of the slot.
     version: u32,
 }
 
@@ -166,7 +166,7 @@ impl<'a, const N: usize> Held<'a, N> {
         }
     }
 
-    /// A second claim of the same task, for some of the permits.
+    /// Makes a second claim of the same task, for some of the permits.
     pub(crate) fn split(&self, permits: u32) -> Self {
         let own = match self.slot() {
             Some(slot) => slot.read(),
@@ -176,7 +176,7 @@ impl<'a, const N: usize> Held<'a, N> {
                 own.copied()
             }
         };
-        // Its own slot is written by nobody else, so it is always there.
+        // Nobody else writes its own slot, so it is always there.
         let wish = Wish::shared(self.ledger.about.site, permits);
         let own = own.unwrap_or_else(|| wish.claim());
         self.ledger.put(Claim { permits, ..own })
@@ -195,7 +195,7 @@ impl<const N: usize> Drop for Held<'_, N> {
     }
 }
 
-/// Somebody waits, until this is dropped.
+/// Records that somebody waits, until it is dropped.
 pub(crate) struct Waiter<'a> {
     waiting: &'a AtomicU32,
     resource: &'a Resource,

@@ -1,23 +1,23 @@
 //! Locks that know who holds them and who waits.
 //!
-//! A stack says where a task waits, not for whom. The types here are used in place of tokio's
-//! (feature `tokio`) and keep a book: each lock notes who took it, when and where in the source,
-//! and who waits for it. [`contended`] reads the books of all locks that somebody waits for.
+//! A stack says where a task waits, not for whom. The types here replace tokio's (feature `tokio`)
+//! and keep a ledger: each lock records who took it, when and where in the source, and who waits
+//! for it. [`contended`] reads the ledgers of all locks that somebody waits for.
 //!
 //! # What it costs
 //!
-//! A lock that nobody waits for keeps its book in itself: taking it writes a handful of atomics
-//! and reads the coarse clock; there is no allocation, no other lock and nothing global. The first
-//! wait for a lock allocates what others can look at; it goes when the lock does.
+//! A lock keeps its ledger in itself while nobody waits. Taking it writes a handful of atomics and
+//! reads the coarse clock, without an allocation, another lock or anything global. The first wait
+//! for a lock allocates what others can read, which is freed with the lock.
 //!
 //! # What can't be known
 //!
-//! - Who holds a guard *now*: a claim stays that of the task and thread that took the lock, though
-//!   its guard may have been sent elsewhere.
-//! - Whether a guard still exists: one that was leaked, with `mem::forget` or in a cycle of `Arc`s,
-//!   holds its lock for ever, and is shown to. Where the task that took it has ended, that is
-//!   likely what happened.
-//! - Anything of tokio's own types, and of the locks of the standard library and of other crates.
+//! - Who holds a guard *now*: the claim stays with the task and thread that took the lock, even if
+//!   its guard has been sent elsewhere.
+//! - Whether a guard still exists: a guard that was leaked, with `mem::forget` or in a cycle of
+//!   `Arc`s, holds its lock forever, and is shown as its holder. If the task that took the lock has
+//!   ended, this is the likely cause.
+//! - Anything about tokio's own types, and the locks of the standard library and other crates.
 #![cfg_attr(
     not(feature = "tokio"),
     expect(dead_code, reason = "only locks note single holders")

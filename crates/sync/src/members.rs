@@ -1,4 +1,4 @@
-//! A set of tasks that somebody may wait for.
+//! A set of tasks that can be waited for.
 
 use std::{fmt, future::Future, mem, panic::Location, sync::Arc};
 
@@ -10,17 +10,17 @@ use crate::{
     waiting::Waiting,
 };
 
-/// The book of a set of tasks. Those of its tasks that have not ended count as its holders: who
-/// waits for the set goes on when one of them ends.
+/// The ledger of a set of tasks. Tasks that have not ended count as its holders: whoever waits for
+/// the set continues when one of them ends.
 pub struct Members {
     ledger: Ledger<0>,
 }
 
 impl Members {
-    /// Those who have ended are forgotten when there are at least so many.
+    /// Tasks that have ended are removed once there are at least this many.
     const MANY: usize = 32;
 
-    /// No tasks yet, in a set of tasks that end with a value of type `T`.
+    /// Makes an empty set of tasks that end with a value of type `T`.
     #[track_caller]
     #[must_use]
     pub fn new<T>() -> Self {
@@ -30,12 +30,13 @@ impl Members {
         }
     }
 
-    /// Takes a task into the set.
+    /// Adds a task to the set.
     pub fn add(&self, entry: &Arc<Entry>) {
         let mut state = self.ledger.resource().state();
         let members = &mut state.members;
         let mut ended: Vec<Arc<Entry>> = Vec::new();
-        // Each time that as many came as there were: a constant time each.
+        // Only when as many have come as were there before, so that each addition takes
+        // constant time.
         if members.len() >= Self::MANY && members.len() == members.capacity() {
             let all = mem::take(members);
             (ended, *members) = all.into_iter().partition(|entry| entry.is_finished());
@@ -44,17 +45,18 @@ impl Members {
         }
         members.push(Arc::clone(entry));
         drop(state);
-        // An entry may have the last waker of its task, and code of others runs when that goes.
+        // An entry may hold its task's last waker, and dropping that runs foreign code.
         drop(ended);
     }
 
-    /// The tasks go on, but are no longer waited for.
+    /// Empties the set. The tasks go on, but are no longer waited for.
     pub fn clear(&self) {
         let members = mem::take(&mut self.ledger.resource().state().members);
         drop(members);
     }
 
-    /// The future, known to wait for one of the tasks from its first `Pending` on.
+    /// Wraps a future, which from its first `Pending` on is recorded as waiting for one
+    /// of the tasks.
     pub fn waiting<F: Future>(
         &self,
         future: F,

@@ -1,4 +1,4 @@
-//! What others can see of a lock: who waits for it and who holds it, from its first wait on.
+//! What others can see of a lock from its first wait on: who waits for it and who holds it.
 
 use std::{
     collections::BTreeMap,
@@ -21,9 +21,10 @@ use crate::claim::{Claim, Kind, Mode};
 /// All resources that were ever waited for and still exist, by number.
 static RESOURCES: Mutex<BTreeMap<u64, Arc<Resource>>> = Mutex::new(BTreeMap::new());
 
-/// How many resources are looked at before the lock of all is let go of for a moment.
+/// The number of resources that are read before the global lock is briefly released.
 const BATCH: usize = 1024;
-/// How many claims of one resource are told: what is copied while its lock is held.
+/// The maximum number of claims of one resource that are reported, as they are copied
+/// while its lock is held.
 const MAX_CLAIMS: usize = 4096;
 
 /// What a resource is.
@@ -34,11 +35,11 @@ pub(crate) struct About {
     pub(crate) site: &'static Location<'static>,
 }
 
-/// A resource as others see it.
+/// A resource as seen by others.
 pub(crate) struct Resource {
     id: u64,
     about: About,
-    /// Whether it was put among all others: when somebody first waited for it.
+    /// Whether it is in the global list, where the first wait puts it.
     known: AtomicBool,
     state: Mutex<State>,
 }
@@ -48,10 +49,10 @@ pub(crate) struct Resource {
 pub(crate) struct State {
     /// A copy of the resource's slots, kept up to date while somebody waits.
     pub(crate) slots: Vec<Claim>,
-    /// Holders beyond those that have a slot.
+    /// Holders without a slot.
     pub(crate) overflow: Places,
     pub(crate) waiters: Places,
-    /// For a set of tasks: those in it, some of which may have ended.
+    /// For a set of tasks: its tasks, some of which may have ended.
     pub(crate) members: Vec<Arc<Entry>>,
 }
 
@@ -62,21 +63,21 @@ pub struct Contended {
     pub id: u64,
     /// What it is.
     pub kind: Kind,
-    /// The type of the value inside; empty where there is none.
+    /// The type of the value inside; empty if there is none.
     pub value_type: &'static str,
-    /// Where it was made.
+    /// Where it was created.
     pub site: &'static Location<'static>,
     /// Who holds it.
     pub holders: Vec<Claim>,
     /// Who waits for it.
     pub waiters: Vec<Claim>,
-    /// How many holders and waiters there are beyond these.
+    /// The number of holders and waiters that are left out of the lists above.
     pub left_out: usize,
 }
 
-/// All resources of the process that somebody waits for.
+/// Returns all resources of the process that somebody waits for.
 ///
-/// Each is consistent in itself; they are looked at one after the other.
+/// Each one is consistent, but they are read one after the other.
 #[must_use]
 pub fn contended() -> Vec<Contended> {
     let mut all = Vec::new();
@@ -107,15 +108,16 @@ impl Resource {
         })
     }
 
-    /// Puts it among all others, once.
+    /// Puts it into the global list, once.
     pub(crate) fn make_known(self: &Arc<Self>) {
-        // In the child of a `fork` the lock of all may be held for ever, by nobody.
+        // In the child of a `fork`, the global lock may be held forever by a thread
+        // that is not there.
         if !self.known.swap(true, AcqRel) && !is_abandoned() {
             resources().insert(self.id, Arc::clone(self));
         }
     }
 
-    /// The lock is gone. Of its claims only those are left that were leaked.
+    /// Notes that the lock is gone. Only leaked claims on it are left.
     pub(crate) fn forget(&self) {
         if self.known.load(Relaxed) && !is_abandoned() {
             let removed = resources().remove(&self.id);
@@ -156,7 +158,7 @@ impl Resource {
     }
 }
 
-/// A task has its place in a set from its birth on.
+/// Makes the claim of a task that is in a set, from its creation on.
 fn claim_of(entry: &Entry) -> Claim {
     let now = Monotonic::now().as_nanos();
     let age = u64::try_from(entry.age().as_nanos()).unwrap_or(u64::MAX);
@@ -174,7 +176,7 @@ fn resources() -> MutexGuard<'static, BTreeMap<u64, Arc<Resource>>> {
     RESOURCES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Claims, each in a place that it keeps.
+/// Claims that keep their places.
 #[derive(Default)]
 pub(crate) struct Places {
     places: Vec<Option<Claim>>,
@@ -183,7 +185,7 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// More places than these are given back once all are free.
+    /// If there are more places than this, they are freed once all are empty.
     const KEPT: usize = 64;
 
     pub(crate) fn insert(&mut self, claim: Claim) -> usize {

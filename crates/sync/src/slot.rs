@@ -19,22 +19,22 @@ use rtops_tasks::Monotonic;
 
 use crate::claim::{Claim, Mode};
 
-/// Set in a slot's share for [`Mode::Exclusive`].
+/// The bit in a slot's share for [`Mode::Exclusive`].
 const EXCLUSIVE: u32 = 1 << 31;
 
-/// The lowest two bits of a slot's version.
+/// The two lowest bits of a slot's version.
 const STATE: u32 = 3;
 const FREE: u32 = 0;
 const WRITING: u32 = 1;
 const HELD: u32 = 2;
-/// From one holder's version to that of the next.
+/// The difference between the versions of two successive holders.
 const STEP: u32 = 4;
 
-/// One holder, or none. Its holder alone writes to it; whoever reads meanwhile notices by the
-/// version, which is another one for each holder.
+/// One holder, or none. Only the holder writes to it. A reader notices a change by the version,
+/// which differs for each holder.
 ///
-/// The last store of a change is `SeqCst`, and so is whatever the holder reads next to find out
-/// whether somebody waits: see [`Ledger`](crate::ledger::Ledger).
+/// The last store of a change is `SeqCst`, and so is what the holder reads next to find out whether
+/// somebody waits: see [`Ledger`](crate::ledger::Ledger).
 pub(crate) struct Slot {
     version: AtomicU32,
     tid: AtomicI32,
@@ -56,8 +56,8 @@ impl Slot {
         }
     }
 
-    /// Writes down the holder, where the lock has one at a time. Returns the version to give it
-    /// up with.
+    /// Records the holder of a lock that has one holder at a time. Returns the version
+    /// to clear the slot with.
     #[inline]
     pub(crate) fn put(&self, claim: &Claim) -> u32 {
         let last = self.version.load(Relaxed) & !STATE;
@@ -66,7 +66,7 @@ impl Slot {
         self.fill(claim, version)
     }
 
-    /// Writes down a holder, unless there is one.
+    /// Records a holder, unless there is one. Returns the version to clear the slot with.
     #[inline]
     pub(crate) fn try_put(&self, claim: &Claim) -> Option<u32> {
         let last = self.version.load(Relaxed);
@@ -82,7 +82,7 @@ impl Slot {
 
     #[inline]
     fn fill(&self, claim: &Claim, version: u32) -> u32 {
-        // Whoever reads one of the following stores finds the version changed.
+        // A reader that sees one of the following stores also sees that the version has changed.
         fence(Release);
         self.tid.store(claim.tid, Relaxed);
         self.share.store(share(claim.mode, claim.permits), Relaxed);
@@ -99,8 +99,8 @@ impl Slot {
         self.share.store(share(mode, permits), SeqCst);
     }
 
-    /// Gives the slot up, unless another holder came first: the guard of one whose closure
-    /// panicked in `map` may go before its claim.
+    /// Clears the slot, unless another holder came first: if the closure of a `map` panics, the
+    /// guard may be dropped before its claim.
     #[inline]
     pub(crate) fn clear(&self, version: u32) {
         let free = version & !STATE | FREE;
@@ -110,7 +110,7 @@ impl Slot {
             .ok();
     }
 
-    /// The holder. None as well while it is being written, by somebody who will look afterwards
+    /// Returns the holder. Also `None` while it is being written: the writer will then check
     /// whether anybody waits.
     pub(crate) fn read(&self) -> Option<Claim> {
         let version = self.version.load(SeqCst);
@@ -129,8 +129,8 @@ impl Slot {
             task,
             tid,
             since,
-            // SAFETY: the version says that a holder was written, and `fill` writes no address
-            // but that of a `&'static Location`; the first one came before this version.
+            // SAFETY: the version says that a holder was written, and `fill` writes only addresses
+            // of a `&'static Location`; the first one was written before this version.
             site: unsafe { site.as_ref() }?,
             mode: if share & EXCLUSIVE == 0 {
                 Mode::Shared

@@ -1,4 +1,4 @@
-//! A future that is known to wait from its first `Pending` on.
+//! A future that is recorded as waiting from its first `Pending` on.
 
 use std::{
     future::Future,
@@ -11,8 +11,8 @@ use pin_project_lite::pin_project;
 use crate::ledger::Waiter;
 
 pin_project! {
-    /// Waits with the inner future. It is the same waiter, with the same beginning, however often
-    /// it is polled, and none any more once it is ready or dropped.
+    /// Waits with the inner future. However often it is polled, it is the same waiter, with the
+    /// same start. When it is ready or dropped, it is no longer a waiter.
     #[must_use = "futures do nothing unless polled"]
     pub(crate) struct Waiting<'a, F, W, D> {
         #[pin]
@@ -24,7 +24,8 @@ pin_project! {
 }
 
 impl<'a, F, W, D> Waiting<'a, F, W, D> {
-    /// The inner future, what makes whoever runs a waiter, and what is made of the outcome.
+    /// Takes the inner future, a function that makes a waiter for the current task, and one
+    /// that converts the output.
     pub(crate) const fn new(inner: F, wait: W, done: D) -> Self {
         Self {
             inner,

@@ -1,4 +1,4 @@
-//! Locks that nobody waits for allocate nothing.
+//! Locks allocate nothing while nobody waits for them.
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used)]
 #![allow(unsafe_code)]
@@ -20,16 +20,16 @@ struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: all is done by the system's allocator.
+// SAFETY: every call goes to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Relaxed);
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller's promise is passed on.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -45,7 +45,7 @@ fn now<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// The one test of this binary: others would allocate meanwhile.
+/// The only test of this binary, as others would allocate meanwhile.
 #[test]
 fn a_lock_that_nobody_waits_for_allocates_nothing() {
     let mutex = Arc::new(Mutex::new((1, 2)));
@@ -78,7 +78,7 @@ fn a_lock_that_nobody_waits_for_allocates_nothing() {
         }
         ALLOCATIONS.load(Relaxed) - before
     };
-    // The first round may set up what a thread has once.
+    // The first round may set up things that a thread allocates only once.
     count();
     assert_eq!(count(), 0);
 }

@@ -1,4 +1,4 @@
-//! Who holds and who waits is known, with real tasks and threads of tokio's.
+//! Holders and waiters are known, with real tasks and threads of tokio's.
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used)]
 
@@ -23,14 +23,14 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What is known of the lock that was made at this line.
+/// Returns what is known about the lock made at this line.
 fn at(line: u32) -> Option<Contended> {
     contended()
         .into_iter()
         .find(|lock| (lock.site.file(), lock.site.line()) == (file!(), line))
 }
 
-/// The same once it has as many holders and waiters.
+/// Waits until the lock has this many holders and waiters, and returns what is known about it.
 #[track_caller]
 fn settled(line: u32, holders: usize, waiters: usize) -> Contended {
     let end = Instant::now() + DEADLINE;
@@ -56,7 +56,7 @@ fn quiet(line: u32) {
     }
 }
 
-/// Spawns a tracked task; its number and its handle.
+/// Spawns a tracked task. Returns its number and its handle.
 fn spawn<F>(future: F) -> (u64, JoinHandle<F::Output>)
 where
     F: Future<Output: Send + 'static> + Send + 'static,
@@ -168,7 +168,7 @@ async fn a_wait_begins_with_the_first_pending_poll_and_ends_when_cancelled() {
     assert!(mutex.try_lock().is_ok());
 }
 
-/// Polls once; whether it is pending.
+/// Polls once, and returns whether it is pending.
 fn waits<F: Future>(future: std::pin::Pin<&mut F>) -> bool {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     future.poll(&mut context).is_pending()
@@ -212,7 +212,7 @@ fn a_leaked_wait_outlives_its_lock_harmlessly() {
     drop(guard);
     let moved = Box::new(mutex);
     assert_eq!(settled(line, 0, 1).waiters.len(), 1);
-    // Tokio has handed the lock to the leaked wait, which nobody polls.
+    // tokio has handed the lock to the leaked wait, which nobody polls.
     assert!(moved.try_lock().is_err());
     assert_eq!(moved.into_inner(), 5);
     assert!(at(line).is_none());
@@ -239,7 +239,7 @@ fn a_blocked_thread_is_a_waiter() {
     assert!(at(line).is_none());
 }
 
-/// Takes and waits, both in the line that this is used in.
+/// Takes the lock and waits for it, both in the line that invokes this.
 macro_rules! expect_taken_here {
     ($line:expr, $lock:ident.$wait:ident($($n:expr)?), $($guard:tt)*) => {
         let guard = $($guard)*;
@@ -256,7 +256,7 @@ macro_rules! expect_taken_here {
     };
 }
 
-/// What the future gives, which waits for nothing.
+/// Returns the output of a future that does not have to wait.
 fn now<F: Future>(future: F) -> F::Output {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match std::pin::pin!(future).poll(&mut context) {
@@ -511,7 +511,7 @@ fn after_a_storm_no_claim_is_left() {
     let lines = [mutex_line, lock_line, semaphore_line];
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        // Somebody looks all the time, and never sees more than there can be.
+        // One thread reads all the time, and never sees more than there can be.
         scope.spawn(|| {
             while !done.load(Relaxed) {
                 for known in contended() {
@@ -521,7 +521,7 @@ fn after_a_storm_no_claim_is_left() {
                     let exclusive = |claim: &Claim| claim.mode == Mode::Exclusive;
                     match known.kind {
                         Kind::Mutex => assert!(known.holders.len() <= 1, "{known:?}"),
-                        // One that was downgraded may be followed by its successor.
+                        // A writer that was downgraded may be listed together with the next one.
                         Kind::RwLock => {
                             let writers = known.holders.iter().filter(|claim| exclusive(claim));
                             assert!(writers.count() <= 1, "{known:?}");
@@ -552,7 +552,7 @@ fn after_a_storm_no_claim_is_left() {
         done.store(true, Relaxed);
     });
     lines.into_iter().for_each(quiet);
-    // A new wait is told of no holder that is gone.
+    // A new wait sees no holder that is gone.
     let mut waiting = Box::pin(semaphore.acquire_many(4));
     assert!(waits(waiting.as_mut()));
     assert_eq!(at(semaphore_line).unwrap().holders.len(), 0);

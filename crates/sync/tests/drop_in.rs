@@ -1,5 +1,5 @@
-//! The locks take the place of tokio's: one body, which uses every method, is compiled and run
-//! with both, and what the compiler derives of tokio's types it derives of these.
+//! The locks replace tokio's: one body, which uses every method, is compiled and run with both, and
+//! the types have the auto traits that tokio's have.
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +7,7 @@ use std::{fmt::Debug, sync::Arc, thread, time::Duration};
 
 use tokio::{sync as tokios, time::timeout};
 
-/// Long enough for what does not happen.
+/// Long enough to show that something does not happen.
 const MOMENT: Duration = Duration::from_millis(1);
 
 macro_rules! with_both {
@@ -310,8 +310,8 @@ async fn permits_of_two_semaphores_are_not_merged() {
     permit.merge(other.acquire().await.unwrap());
 }
 
-/// Whether a type, or that of a value, has an auto trait: a method of the type itself is found
-/// before that of the trait that all have.
+/// Returns whether a type has an auto trait. An inherent method takes precedence over one of a
+/// trait that all types implement.
 macro_rules! has {
     ($auto:path, $type:ty) => {{
         #[allow(dead_code)]
@@ -355,7 +355,7 @@ macro_rules! has_auto_traits {
     };
 }
 
-/// Neither `Send` nor `Sync`, only `Send`, only `Sync`.
+/// Respectively neither `Send` nor `Sync`, only `Send`, only `Sync`.
 type Neither = *const u8;
 type Send_ = std::cell::Cell<u8>;
 type Sync_ = std::sync::MutexGuard<'static, u8>;

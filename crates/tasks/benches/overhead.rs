@@ -1,4 +1,4 @@
-//! What tracking costs, each figure beside the same work without it.
+//! The cost of tracking: each figure beside that of the same work without tracking.
 //!
 //! `cargo bench -p rtops-tasks`
 
@@ -17,7 +17,7 @@ fn main() {
     divan::main();
 }
 
-/// Never ready, and does as little as a poll can.
+/// Never ready, and does as little in a poll as possible.
 struct Idle(u64);
 
 impl Future for Idle {
@@ -41,7 +41,7 @@ fn poll_bare(bencher: Bencher) {
 fn poll_tracked(bencher: Bencher) {
     let mut future = Box::pin(Idle(0).tracked("idle"));
     let mut context = Context::from_waker(Waker::noop());
-    // The first poll does more, and would have divan take each of the others for a sample.
+    // The first poll does more, and would make divan take a sample for each of the others.
     assert!(future.as_mut().poll(&mut context).is_pending());
     bencher.bench_local(|| black_box(future.as_mut()).poll(&mut context));
 }
@@ -54,7 +54,7 @@ fn runtime() -> tokio::runtime::Runtime {
 
 const TASKS: usize = 1000;
 
-/// A thousand tasks spawned, run and joined.
+/// Spawns, runs and joins a thousand tasks.
 #[divan::bench]
 fn spawn_1000_bare(bencher: Bencher) {
     let runtime = runtime();
@@ -68,7 +68,7 @@ fn spawn_1000_bare(bencher: Bencher) {
     });
 }
 
-/// The same, each tracked.
+/// Spawns, runs and joins a thousand tracked tasks.
 #[divan::bench]
 fn spawn_1000_tracked(bencher: Bencher) {
     let runtime = runtime();

@@ -1,4 +1,4 @@
-//! Closures on a blocking pool, which are never polled: they are queued, run, and end.
+//! Closures on a blocking pool, which are never polled: they are queued, run and end.
 
 use std::{panic::Location, sync::Arc};
 
@@ -22,7 +22,7 @@ where
     track_blocking_entry(closure, name, site).1
 }
 
-/// The same, with what is known of the closure.
+/// Wraps a closure like [`track_blocking`], and also returns its entry.
 pub fn track_blocking_entry<F, R>(
     closure: F,
     name: Name,

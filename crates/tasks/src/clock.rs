@@ -1,4 +1,4 @@
-//! The clock for ages: cheap to read, a few milliseconds coarse.
+//! The clock for ages: cheap to read, with a resolution of a few milliseconds.
 
 #![expect(
     unsafe_code,
@@ -9,12 +9,12 @@ use std::time::Duration;
 
 /// A reading of the kernel's coarse monotonic clock, in nanoseconds.
 ///
-/// Ages of tasks are seconds and hours; the coarse clock costs a third of the exact one.
+/// Ages of tasks are seconds or hours, and the coarse clock costs a third of the exact one.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Monotonic(u64);
 
 impl Monotonic {
-    /// The time now.
+    /// Returns the time now.
     #[inline]
     #[must_use]
     pub fn now() -> Self {
@@ -26,26 +26,27 @@ impl Monotonic {
             tv_sec: 0,
             tv_nsec: 0,
         };
-        // SAFETY: it writes one timespec to a place that is one. For a clock that every kernel
-        // has it can't fail; if it did, an age of zero would be the harmless outcome.
+        // SAFETY: it writes one timespec to a place of that type. It can't fail for a clock that
+        // every kernel has; if it did, the result would be a harmless age of zero.
         unsafe { libc::clock_gettime(CLOCK, &raw mut time) };
         let seconds = (time.tv_sec as u64).wrapping_mul(1_000_000_000);
         Self(seconds.wrapping_add(time.tv_nsec as u64))
     }
 
-    /// The time from `earlier` to this reading; zero if `earlier` is later.
+    /// Returns the time from `earlier` to this reading; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// The reading in nanoseconds since a point in the past that is fixed while the system runs.
+    /// Returns the reading in nanoseconds since a point in the past that is fixed
+    /// while the system runs.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// The reading that [`as_nanos`](Self::as_nanos) was taken of.
+    /// Returns the reading that gives this value from [`as_nanos`](Self::as_nanos).
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)

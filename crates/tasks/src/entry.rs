@@ -1,4 +1,4 @@
-//! What is known of one tracked future.
+//! What is known about a tracked future.
 
 use std::{
     borrow::Cow,
@@ -32,7 +32,7 @@ impl TaskId {
         Self(number)
     }
 
-    /// The number; 0 for no task.
+    /// Returns the number; 0 for no task.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
@@ -48,7 +48,7 @@ pub enum Kind {
     Span,
     /// A closure on a blocking pool.
     Blocking,
-    /// Not decided: the first poll shows whether it is a task or a span.
+    /// Not decided yet: the first poll shows whether it is a task or a span.
     Undecided,
 }
 
@@ -72,23 +72,23 @@ impl Kind {
     }
 }
 
-/// The name that a tracked future was given.
+/// The name given to a tracked future, if any.
 pub type Name = Option<Cow<'static, str>>;
 
-/// Which runtime polls a task, in the words of whoever set
-/// [`set_runtime_probe`](crate::set_runtime_probe); 0 for unknown.
+/// The runtime that polls a task, as returned by the function passed to
+/// [`set_runtime_probe`](crate::set_runtime_probe); 0 if unknown.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct RuntimeTag(pub u32);
 
-/// A part of the process whose tasks are told from all others, such as one test of many that run
-/// at once. A future belongs to the scope in which it is made, and so does all that it spawns.
+/// A part of the process whose tasks are kept apart from all others, such as one of many tests that
+/// run at once. A future belongs to the scope in which it is made, and so does all that it spawns.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ScopeId(pub(crate) u32);
 
-/// What is known of one tracked future. Shared by the future, the registry and its wakers.
+/// What is known about a tracked future. Shared by the future, the registry and its wakers.
 ///
-/// Fields that change are written by the polling thread alone, with plain stores: a poll has no
-/// read-modify-write on them. Whoever looks on sees values that may be one poll apart.
+/// Fields that change are written only by the polling thread, with plain stores: a poll does no
+/// read-modify-write on them. A reader may see values that are one poll apart.
 pub struct Entry {
     id: TaskId,
     name: Name,
@@ -96,38 +96,38 @@ pub struct Entry {
     site: &'static Location<'static>,
     created: Monotonic,
     parent: AtomicU64,
-    /// While polled: when that poll began. Else: when the last poll ended.
+    /// While polled, when that poll began; otherwise, when the last poll ended.
     since: AtomicU64,
     polls: AtomicU64,
-    /// The thread that polls it; 0 while suspended.
+    /// The thread that polls it; 0 while it is suspended.
     tid: AtomicI32,
     runtime: AtomicU32,
     scope: ScopeId,
-    /// The count of polls, cut to 32 bits, when a probe last found it registered; or [`NEVER`].
+    /// The poll count, cut to 32 bits, when a probe last found wakers registered; or [`NEVER`].
     registered_at: AtomicU32,
-    /// The executor's waker of the latest poll.
+    /// The executor's waker from the latest poll.
     waker: Mutex<Option<Waker>>,
     pub(crate) ticket: Ticket,
-    /// Probing wakers in existence.
+    /// The number of probing wakers that exist.
     pub(crate) live_wakers: AtomicU32,
-    /// A probing waker was used since the last probe began.
+    /// Whether a probing waker was used since the last probe began.
     pub(crate) woken: AtomicBool,
-    /// Counts probes, so that two in a row hand out wakers that differ.
+    /// Counts probes, so that two in a row hand out different wakers.
     pub(crate) generation: AtomicU8,
     kind: AtomicU8,
     finished: AtomicBool,
-    /// A part of it has ended, and nobody has asked for the next.
+    /// Whether a part of it has ended, and nobody has asked for the next one.
     held_back: AtomicBool,
-    /// Another future was made inside it.
+    /// Whether another tracked future was made inside it.
     has_made: AtomicBool,
     pub(crate) shard: u8,
     pub(crate) slot: u32,
 }
 
-/// In place of a count of polls: no probe found it registered.
+/// In place of a poll count: no probe found wakers registered.
 const NEVER: u32 = u32::MAX;
 
-/// What a future is when it is entered into the registry.
+/// What is known about a future when it enters the registry.
 pub(crate) struct Birth {
     pub(crate) name: Name,
     pub(crate) kind: Kind,
@@ -169,73 +169,74 @@ impl Entry {
         }
     }
 
-    /// Its number.
+    /// Returns its number.
     #[must_use]
     pub const fn id(&self) -> TaskId {
         self.id
     }
 
-    /// The name it was given.
+    /// Returns the name it was given.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The type of the future or closure.
+    /// Returns the type of the future or closure.
     #[must_use]
     pub fn future_type(&self) -> &'static str {
         (self.future_type)()
     }
 
-    /// Where it was spawned or tracked.
+    /// Returns where it was spawned or tracked.
     #[must_use]
     pub const fn site(&self) -> &'static Location<'static> {
         self.site
     }
 
-    /// What it is; [`Kind::Undecided`] before the first poll of one that may be either.
+    /// Returns what it is; [`Kind::Undecided`] before the first poll of a future that
+    /// may be a task or a span.
     #[must_use]
     pub fn kind(&self) -> Kind {
         Kind::from_raw(self.kind.load(Relaxed))
     }
 
-    /// For a span the future that polls it, else the one that it was made in.
+    /// Returns the future that polls it, for a span; otherwise, the one that it was made in.
     #[must_use]
     pub fn parent(&self) -> TaskId {
         TaskId(self.parent.load(Relaxed))
     }
 
-    /// The scope that it was made in.
+    /// Returns the scope that it was made in.
     #[must_use]
     pub const fn scope(&self) -> ScopeId {
         self.scope
     }
 
-    /// The runtime that polls it.
+    /// Returns the runtime that polls it.
     #[must_use]
     pub fn runtime(&self) -> RuntimeTag {
         RuntimeTag(self.runtime.load(Relaxed))
     }
 
-    /// How often it was polled; probes do not count.
+    /// Returns how often it was polled. Probes do not count.
     #[must_use]
     pub fn polls(&self) -> u64 {
         self.polls.load(Relaxed)
     }
 
-    /// The time since it was made.
+    /// Returns the time since it was made.
     #[must_use]
     pub fn age(&self) -> Duration {
         Monotonic::now().since(self.created)
     }
 
-    /// The time since its poll began, or since its last poll ended.
+    /// Returns the time since its current poll began, or else since its last poll ended.
     #[must_use]
     pub fn in_state_for(&self) -> Duration {
         Monotonic::now().since(Monotonic::from_nanos(self.since.load(Relaxed)))
     }
 
-    /// The thread that polls it now.
+    /// Returns the thread that polls it now.
     #[must_use]
     pub fn polled_by(&self) -> Option<i32> {
         Some(self.tid.load(Relaxed)).filter(|tid| *tid != 0)
@@ -247,20 +248,20 @@ impl Entry {
         self.finished.load(SeqCst)
     }
 
-    /// Whether a part of it has ended, and nobody has asked for the next: to wake it has nothing
-    /// polled.
+    /// Whether a part of it has ended, and nobody has asked for the next one. Waking
+    /// it then polls nothing.
     #[must_use]
     pub fn is_held_back(&self) -> bool {
         self.held_back.load(Relaxed)
     }
 
     pub(crate) fn hold_back(&self) {
-        // Also where the part ended in a poll that only a dump asked for.
+        // Also if the part ended in a poll that only a dump asked for.
         self.since.store(Monotonic::now().as_nanos(), Relaxed);
         self.held_back.store(true, Relaxed);
     }
 
-    /// The next part is asked for.
+    /// Notes that the next part is asked for.
     #[inline]
     pub(crate) fn go_on(&self) {
         if self.is_held_back() {
@@ -273,24 +274,24 @@ impl Entry {
         self.has_made.load(Relaxed)
     }
 
-    /// When its last poll ended; of one that was never polled, when it was made.
+    /// Returns when its last poll ended; if it was never polled, when it was made.
     pub(crate) fn last_moved(&self) -> Monotonic {
         Monotonic::from_nanos(self.since.load(Relaxed))
     }
 
-    /// Notes that the probe made now found wakers registered, to be told when they are dropped.
+    /// Notes that this probe found wakers registered, to notice later if they are dropped.
     pub(crate) fn note_registered(&self) {
         self.registered_at.store(self.polls_cut(), Relaxed);
     }
 
-    /// Whether a probe found wakers registered, and all of them were dropped unused since, with no
-    /// poll in between that could have registered others.
+    /// Whether a probe found wakers registered and all of them have been dropped unused since,
+    /// without a poll in between that could have registered others.
     pub(crate) fn lost_its_wakers(&self) -> bool {
         self.registered_at.load(Relaxed) == self.polls_cut()
             && can_be_woken(self).is_none()
             && !self.ticket.is_due()
             && self.polled_by().is_none()
-            // A poll that began and ended while the others were read.
+            // In case a poll began and ended while the others were read.
             && self.registered_at.load(Relaxed) == self.polls_cut()
             && !self.is_finished()
     }
@@ -309,15 +310,15 @@ impl Entry {
         self.runtime.store(runtime.0, Relaxed);
     }
 
-    /// Keeps the waker of this poll, unless it is the one that is kept already. `last` is the
-    /// caller's note of which that is. Returns whether the waker of this poll is kept now.
+    /// Keeps the waker of this poll, unless it is the one that is already kept, which the caller
+    /// notes in `last`. Returns whether the waker of this poll is kept now.
     #[inline]
     pub(crate) fn keep_waker(&self, last: &mut WakerId, waker: &Waker) -> bool {
         *last == WakerId::of(waker) || self.replace_waker(last, waker)
     }
 
-    /// Where the code is that notes a new waker. A poll comes there first, in memory where the last one looks
-    /// like another.
+    /// Returns the address of the function that notes a new waker. An emulated poll has a waker
+    /// that differs from the last one, so it calls this function first.
     #[must_use]
     pub fn keeps_waker() -> u64 {
         let function: fn(&Self, &mut WakerId, &Waker) -> bool = Self::replace_waker;
@@ -327,17 +328,17 @@ impl Entry {
     #[cold]
     #[inline(never)]
     fn replace_waker(&self, last: &mut WakerId, waker: &Waker) -> bool {
-        // A probed parent hands its probing waker down: not one to keep, it leads back to the
-        // parent's executor waker, which the last ordinary poll left here.
+        // A probed parent hands down its probing waker. That is not one to keep: it leads back to
+        // the parent's executor waker, which the last ordinary poll left here.
         if is_probing(waker) {
             return false;
         }
         let id = WakerId::of(waker);
-        // Cloning may run the executor's code, so it is done outside the lock; so is dropping.
+        // Cloning and dropping may run the executor's code, so both happen outside the lock.
         let mut other = Some(waker.clone());
-        // Somebody who holds the lock is looking at the older waker. The poll does not wait for
-        // that: `last` stays as it is, and the next poll tries again. That may be far off, and no
-        // dump could bring it about without this waker, so it is asked for here.
+        // Another thread holds the lock, to read the older waker. The poll does not wait: `last`
+        // stays as it is, and the next poll tries again. That may be far off, and no dump could
+        // cause it without this waker, so ask for it here.
         let Some(mut kept) = self.try_lock_waker() else {
             waker.wake_by_ref();
             return false;
@@ -348,37 +349,37 @@ impl Entry {
         true
     }
 
-    /// The executor's waker of the latest poll.
+    /// Returns the executor's waker from the latest poll.
     ///
-    /// The lock is held for the time of one clone and never while foreign code is woken.
+    /// The lock is held only for one clone, and never while foreign code is woken.
     pub(crate) fn executor_waker(&self) -> Option<Waker> {
         let waker = self.lock_waker().clone();
         if self.is_finished() {
-            // `finish` found the lock taken and left this to us.
+            // `finish` found the lock taken and left this to this thread.
             let last = self.lock_waker().take();
             drop(last);
         }
         waker
     }
 
-    /// Where its executor's waker leads to, an address that is only to be compared; `None` before the first
-    /// poll, and while that is being replaced.
+    /// Returns the address that its executor's waker points to, for comparison only; `None` before
+    /// the first poll, and while the waker is being replaced.
     #[must_use]
     pub fn waker_address(&self) -> Option<u64> {
         let waker = self.try_lock_waker()?;
         waker.as_ref().map(|waker| waker.data().addr() as u64)
     }
 
-    /// The address that whoever holds a shared pointer to this entry has in memory, as the tracked future or
-    /// closure does: only to be compared.
+    /// Returns the address that every shared pointer to this entry holds, such as that of the
+    /// tracked future or closure. For comparison only.
     #[must_use]
     pub fn mark(self: &Arc<Self>) -> u64 {
-        /// The two counts that stand before what is shared.
+        /// The two counts in front of the shared value.
         const COUNTS: usize = 2 * size_of::<usize>();
         (Arc::as_ptr(self).addr() - COUNTS) as u64
     }
 
-    /// Marks it as ended and lets go of its waker, which may keep the task's memory alive.
+    /// Marks it as ended and drops its waker, which may keep the task's memory alive.
     pub(crate) fn finish(&self) {
         self.finished.store(true, SeqCst);
         let waker = self.try_lock_waker().and_then(|mut kept| kept.take());
@@ -408,8 +409,8 @@ impl std::fmt::Debug for Entry {
     }
 }
 
-/// Which waker a future was polled with last. Only compared, never followed: the clone that the
-/// entry keeps sees to it that no other waker can have the same two pointers.
+/// The waker that a future was last polled with. Only compared, never followed: the clone in the
+/// entry ensures that no other waker can have the same two pointers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct WakerId {
     data: usize,
@@ -426,7 +427,7 @@ impl WakerId {
     }
 }
 
-/// A poll under way: notes its start, and its end when dropped, be it by a panic.
+/// A poll under way. Notes its start, and its end when dropped, even by a panic.
 pub(crate) struct Polling<'a> {
     entry: &'a Entry,
     outer: TaskId,
@@ -435,17 +436,17 @@ pub(crate) struct Polling<'a> {
     at_end: AtEnd,
 }
 
-/// What the end of a poll does to the time that the entry shows.
+/// What the end of a poll does to the entry's time.
 #[derive(Clone, Copy)]
 pub(crate) enum AtEnd {
-    /// The task has come to a new wait, or may have.
+    /// The task waits somewhere new, or may do so.
     Restart,
-    /// Only a dump wanted this poll: the task waits as long as it did before.
+    /// Only a dump wanted this poll: the task has still been waiting since before.
     Restore { since: u64, outer: Asked },
 }
 
 impl<'a> Polling<'a> {
-    /// An ordinary poll.
+    /// Begins an ordinary poll.
     #[inline]
     pub(crate) fn begin(entry: &'a Entry) -> Self {
         entry
@@ -454,7 +455,7 @@ impl<'a> Polling<'a> {
         Self::enter(entry, AtEnd::Restart)
     }
 
-    /// A poll that only a dump asked for.
+    /// Begins a poll that only a dump asked for.
     pub(crate) fn begin_asked(entry: &'a Entry, hops: u32) -> Self {
         let asked = Asked {
             task: entry.id,
@@ -506,8 +507,8 @@ impl Drop for Polling<'_> {
 }
 
 impl Polling<'_> {
-    /// Has what this thread knew before the poll put back, if it is the thread that knew it: one on a
-    /// coroutine's stack may have been suspended, and have gone on on another thread.
+    /// Puts back what this thread knew before the poll, if it is the same thread: a poll on a
+    /// coroutine's stack may have been suspended and resumed on another thread.
     #[inline]
     fn restore(&self, put_back: impl FnOnce(&Local)) {
         LOCAL.with(|local| {
@@ -549,7 +550,7 @@ mod tests {
         let mut context = Context::from_waker(&waker);
         let mut future = pin!(pending::<()>().tracked("waits"));
         let entry = Arc::clone(future.entry());
-        // As a dump that asks the task at the time of its first poll.
+        // Like a dump that asks the task during its first poll.
         let looking = entry.lock_waker();
         assert!(future.as_mut().poll(&mut context).is_pending());
         drop(looking);

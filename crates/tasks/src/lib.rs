@@ -1,18 +1,18 @@
 //! Track futures and learn where each one waits, on any executor.
 //!
-//! [`Tracked`] wraps a future. While nobody asks it costs two clock reads and a few stores a
-//! poll. [`probe()`] has every tracked future polled once more with a waker of its own: a
-//! future that waits must clone its waker, and it does so at the await point, with the whole
-//! chain of callers on the stack. A bounded copy of that stack is all that is taken there; who
-//! called [`probe()`] gets the copies and unwinds them elsewhere.
+//! [`Tracked`] wraps a future. While nobody asks, it costs two clock reads and a few stores per
+//! poll. [`probe()`] polls every tracked future once more, with a waker of its own. A future that
+//! waits must clone its waker, and it does so at the await point, with the whole chain of callers
+//! on the stack. Only a bounded copy of that stack is taken there. The caller of [`probe()`] gets
+//! the copies and unwinds them elsewhere.
 //!
-//! The same idea was used inside one process by the `tasktrace` crate, by the test scheduler of
-//! the Zed editor and by Mysten's `timeout_trace`.
+//! The `tasktrace` crate, the test scheduler of the Zed editor and Mysten's `timeout_trace` use the
+//! same idea inside one process.
 //!
 //! # What runs where
 //!
-//! Inside `Waker::clone` and `Waker::wake_by_ref` of a probing waker, with a lock of the leaf
-//! possibly held: [`probe::waker`](self), [`probe::capture`](self), [`probe::stacks`](self),
+//! These run inside `Waker::clone` and `Waker::wake_by_ref` of a probing waker, possibly while the
+//! leaf holds a lock: [`probe::waker`](self), [`probe::capture`](self), [`probe::stacks`](self),
 //! [`probe::slots`](self) and [`probe::arch`](self). They allocate nothing, take no lock, format
 //! nothing and have no path that panics.
 

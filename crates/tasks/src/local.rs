@@ -1,4 +1,4 @@
-//! What a thread knows of the tracked future that it polls.
+//! What a thread knows about the tracked future that it polls.
 
 use std::{
     cell::Cell,
@@ -15,31 +15,31 @@ use crate::{
 };
 
 /// The state of one thread. It needs no destructor, so reading it never allocates, fails or
-/// registers anything, wherever in a thread's life that happens.
+/// registers anything, at any time in a thread's life.
 pub(crate) struct Local {
     /// The innermost tracked future that this thread is polling; 0 for none.
     pub(crate) current: Cell<TaskId>,
     /// The scope that futures made on this thread belong to.
     pub(crate) scope: Cell<ScopeId>,
-    /// The innermost tracked future being polled has made another one in this poll.
+    /// Whether the innermost tracked future being polled has made another one in this poll.
     pub(crate) has_made: Cell<bool>,
     /// The innermost probed poll under way on this thread.
     pub(crate) probes: Cell<*mut Place>,
-    /// Where the thread's own stack lies, as far as it is known.
+    /// Where the thread's own stack is, as far as it is known.
     pub(crate) own_stack: Cell<OwnStack>,
-    /// This thread is waking a task for a dump.
+    /// Whether this thread is waking a task for a dump.
     pub(crate) asking: Cell<bool>,
-    /// The innermost future that this thread polls for a dump alone.
+    /// The innermost future that this thread polls only for a dump.
     pub(crate) asked: Cell<Asked>,
     tid: Cell<i32>,
     shard: Cell<u32>,
 }
 
-/// A poll that would not be but for a dump.
+/// A poll that happens only because of a dump.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked {
     pub(crate) task: TaskId,
-    /// How many more polls in a row may count as caused by it, if each wakes its task again.
+    /// How many more polls in a row may count as caused by it, if each one wakes its task again.
     pub(crate) hops: u32,
 }
 
@@ -66,9 +66,10 @@ thread_local! {
     };
 }
 
-/// Where each thread has the number of the innermost tracked future that it polls, in bytes from its thread
-/// pointer on. The first thread that asks does not learn it: where another one has it in another place, as in a
-/// library that was loaded at run time, nobody can be told.
+/// Returns where each thread keeps the number of the innermost tracked future that it polls, as an
+/// offset in bytes from its thread pointer. The first call only notes the offset and returns
+/// `None`. Later calls return it if theirs is the same: it can differ between threads in a library
+/// that was loaded at run time.
 #[must_use]
 pub fn polled_at() -> Option<i64> {
     static FIRST: AtomicI64 = AtomicI64::new(0);
@@ -85,7 +86,7 @@ fn number_of_thread() -> i32 {
     nix::unistd::gettid().as_raw()
 }
 
-/// Tells threads apart, where nobody compares it with what the kernel says.
+/// Tells threads apart where nobody compares the number with the kernel's.
 #[cfg(not(target_os = "linux"))]
 fn number_of_thread() -> i32 {
     static LAST: std::sync::atomic::AtomicI32 = std::sync::atomic::AtomicI32::new(0);
@@ -93,7 +94,7 @@ fn number_of_thread() -> i32 {
 }
 
 impl Local {
-    /// The kernel's number of this thread.
+    /// Returns the kernel's number of this thread.
     #[inline]
     pub(crate) fn tid(&self) -> i32 {
         match self.tid.get() {
@@ -109,7 +110,7 @@ impl Local {
         tid
     }
 
-    /// The shard of the registry that this thread puts its entries into.
+    /// Returns the registry shard that this thread puts its entries into.
     #[inline]
     pub(crate) fn shard(&self) -> u32 {
         static NEXT: AtomicU32 = AtomicU32::new(0);

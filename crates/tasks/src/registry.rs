@@ -1,4 +1,4 @@
-//! All tracked futures of the process, in shards so that threads seldom meet.
+//! All tracked futures of the process, in shards so that threads rarely contend.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -19,29 +19,29 @@ use crate::{
     local::{LOCAL, Local},
 };
 
-/// How many shards there are.
+/// The number of shards.
 pub(crate) const SHARDS: u32 = 16;
 
-/// How many entries [`visit`] looks at before it lets go of a shard's lock for a moment.
+/// The number of entries that [`visit`] reads before it briefly releases a shard's lock.
 const BATCH: usize = 1024;
 
-/// Ids are handed to shards in blocks, so that they are small numbers without a shared counter
-/// on the way of every spawn.
+/// Shards get ids in blocks of this size, so that ids are small numbers but a spawn
+/// needs no shared counter.
 const ID_BLOCK: u64 = 64;
 
-/// How many cancelled futures a shard remembers: enough for those of the last seconds, or of years
-/// where cancelling one that has made others is rare.
+/// The number of cancelled futures that a shard remembers: enough for those of the last few
+/// seconds, or of years if few of them had made others.
 const CANCELLED: usize = 1024;
 
 static REGISTRY: [Mutex<Shard>; SHARDS as usize] =
     [const { Mutex::new(Shard::new()) }; SHARDS as usize];
-/// How many of the entries of each shard are known to be spans.
+/// The number of entries in each shard that are known to be spans.
 static SPANS: [Counter; SHARDS as usize] = [const { Counter(AtomicU64::new(0)) }; SHARDS as usize];
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 static ABANDONED: AtomicBool = AtomicBool::new(false);
 static RUNTIME_PROBE: OnceLock<fn() -> RuntimeTag> = OnceLock::new();
 
-/// Alone on its cache line, so that threads that count do not meet there.
+/// Alone on its cache line, so that threads that count do not contend.
 #[repr(align(64))]
 struct Counter(AtomicU64);
 
@@ -53,13 +53,13 @@ struct Shard {
     spawned: u64,
     finished: u64,
     polls_of_finished: u64,
-    /// By the address of the site, of which the compiler may make several for one place.
+    /// By the address of the site. The compiler may make several addresses for one place.
     sites: BTreeMap<usize, EndedSite>,
-    /// The last futures that were dropped before their end and had made others.
+    /// The latest futures that were dropped before their end and had made others.
     cancelled: VecDeque<TaskId>,
 }
 
-/// How a future came to its end.
+/// How a future ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum End {
     /// It was polled to its end.
@@ -68,14 +68,14 @@ pub(crate) enum End {
     Dropped,
 }
 
-/// What has ended of the futures that were made at one place in the source.
+/// The futures made at one place in the source that have ended.
 #[derive(Clone, Copy, Debug)]
 pub struct EndedSite {
     /// The place.
     pub site: &'static Location<'static>,
-    /// How many tasks, spans and blocking closures made there have ended or were dropped.
+    /// The number of tasks, spans and blocking closures made there that have ended or were dropped.
     pub ended: u64,
-    /// When the last one did.
+    /// When the last of them ended.
     pub last: Monotonic,
 }
 
@@ -131,23 +131,23 @@ impl Shard {
 /// Counters over all tracked futures.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Census {
-    /// Tasks, and closures on blocking pools, that have not ended.
+    /// The number of tasks, and closures on blocking pools, that have not ended.
     pub tasks: u64,
-    /// Spans that have not ended.
+    /// The number of spans that have not ended.
     pub spans: u64,
-    /// Those of both that are inside a poll now.
+    /// How many of both are inside a poll now.
     pub running: u64,
-    /// For how long the longest of these polls has lasted.
+    /// How long the longest of these polls has lasted so far.
     pub longest_poll: Duration,
-    /// All that were tracked since the process started.
+    /// The number of futures tracked since the process started.
     pub spawned: u64,
-    /// All that ended or were dropped.
+    /// The number of tracked futures that have ended or were dropped.
     pub finished: u64,
-    /// All polls; those that a dump asked for do not count.
+    /// The number of polls, without those that a dump asked for.
     pub polls: u64,
 }
 
-/// Enters a future that begins its life.
+/// Enters a new future.
 pub(crate) fn insert(birth: Birth) -> Arc<Entry> {
     let number = LOCAL.with(Local::shard);
     let shard_number = u8::try_from(number).unwrap_or_default();
@@ -178,7 +178,7 @@ pub(crate) fn insert(birth: Birth) -> Arc<Entry> {
     entry
 }
 
-/// Takes out a future that ended or was dropped.
+/// Removes a future that ended or was dropped.
 pub(crate) fn remove(entry: &Entry, end: End) {
     entry.finish();
     if entry.id() == TaskId::NONE || ABANDONED.load(Relaxed) {
@@ -205,7 +205,7 @@ pub(crate) fn remove(entry: &Entry, end: End) {
     drop(kept);
 }
 
-/// A future that was entered has turned out to be a span.
+/// Notes that a future in the registry has turned out to be a span.
 pub(crate) fn count_span(entry: &Entry) {
     if entry.id() == TaskId::NONE {
         return;
@@ -215,8 +215,8 @@ pub(crate) fn count_span(entry: &Entry) {
     }
 }
 
-/// How many tasks, and closures on blocking pools, have not ended. Takes each of sixteen locks for
-/// a moment, however many tasks there are.
+/// Returns the number of tasks, and closures on blocking pools, that have not ended. Takes each of
+/// sixteen locks for a moment, however many tasks there are.
 #[must_use]
 pub fn task_count() -> u64 {
     let shards = REGISTRY.iter().map(lock_shard);
@@ -226,7 +226,8 @@ pub fn task_count() -> u64 {
     alive.saturating_sub(spans)
 }
 
-/// All entries that exist during the whole call, and some of those that come or go meanwhile.
+/// Returns all entries that exist during the whole call, and some of those that come or
+/// go meanwhile.
 #[must_use]
 pub fn entries() -> Vec<Arc<Entry>> {
     let mut entries = Vec::new();
@@ -234,11 +235,12 @@ pub fn entries() -> Vec<Arc<Entry>> {
     entries
 }
 
-/// Calls `look` with the same entries, with the lock of their shard held.
+/// Calls `look` with the same entries as [`entries`], with the lock of their shard held.
 fn visit(mut look: impl FnMut(&Arc<Entry>)) {
     for shard in &REGISTRY {
         let mut from = 0;
-        // The lock is let go of between batches: a spawn waits for one batch, not for 100,000.
+        // The lock is released between batches: a spawn waits for one batch, not for
+        // 100,000 entries.
         loop {
             let shard = lock_shard(shard);
             let Some(rest) = shard.slots.get(from..).filter(|rest| !rest.is_empty()) else {
@@ -250,7 +252,7 @@ fn visit(mut look: impl FnMut(&Arc<Entry>)) {
     }
 }
 
-/// Counts all tracked futures. Looks at each one: a few milliseconds for 100,000.
+/// Counts all tracked futures. It looks at each one: a few milliseconds for 100,000.
 #[must_use]
 pub fn census() -> Census {
     let mut census = Census::default();
@@ -273,7 +275,7 @@ pub fn census() -> Census {
     census
 }
 
-/// What has ended so far, by the place where it was made. One place may occur several times.
+/// Returns what has ended so far, by the place where it was made. A place may occur several times.
 #[must_use]
 pub fn ended_sites() -> Vec<EndedSite> {
     let mut sites = Vec::new();
@@ -283,16 +285,16 @@ pub fn ended_sites() -> Vec<EndedSite> {
     sites
 }
 
-/// Tasks and spans that were dropped before their end and had spawned or wrapped others: the last
-/// thousands of them.
+/// Returns tasks and spans that were dropped before their end and had spawned or wrapped others:
+/// the latest thousands of them.
 #[must_use]
 pub fn cancelled() -> HashSet<TaskId> {
     let shards = REGISTRY.iter().map(lock_shard);
     shards.flat_map(|shard| shard.cancelled.clone()).collect()
 }
 
-/// Where the wakers of the tracked tasks lead to: addresses that are only to be compared. What is
-/// held back is left out: nothing of it is polled when its executor polls there.
+/// Returns the addresses that the wakers of the tracked tasks point to, for comparison only. Tasks
+/// that are held back are left out, as nothing of them is polled when their executor polls there.
 #[must_use]
 pub fn waker_addresses() -> Vec<(u64, TaskId)> {
     let tasks = entries();
@@ -303,7 +305,7 @@ pub fn waker_addresses() -> Vec<(u64, TaskId)> {
         .collect()
 }
 
-/// The entries of one scope.
+/// Returns the entries of one scope.
 #[must_use]
 pub fn entries_of(scope: ScopeId) -> Vec<Arc<Entry>> {
     let mut entries = Vec::new();
@@ -315,7 +317,7 @@ pub fn entries_of(scope: ScopeId) -> Vec<Arc<Entry>> {
     entries
 }
 
-/// The entries with these numbers that exist.
+/// Returns the existing entries with these numbers.
 #[must_use]
 pub fn entries_with(ids: &HashSet<u64>) -> Vec<Arc<Entry>> {
     let mut entries = Vec::new();
@@ -327,10 +329,10 @@ pub fn entries_with(ids: &HashSet<u64>) -> Vec<Arc<Entry>> {
     entries
 }
 
-/// Has all later futures of this process go untracked. For the child of a `fork`, where another
-/// thread of the parent may have held a lock of the registry for ever.
+/// Leaves all later futures of this process untracked. For the child of a `fork`, where another
+/// thread of the parent may have held a lock of the registry, which nobody releases.
 ///
-/// Async-signal-safe: one store.
+/// Async-signal-safe: it does one store.
 pub fn abandon() {
     ABANDONED.store(true, SeqCst);
 }
@@ -342,13 +344,13 @@ pub fn is_abandoned() -> bool {
     ABANDONED.load(Relaxed)
 }
 
-/// Sets what tells, from inside a first poll, which runtime is polling. Only the first call has
-/// an effect. The function must not block or panic.
+/// Sets the function that says, from inside a first poll, which runtime is polling. Only the first
+/// call has an effect. The function must not block or panic.
 pub fn set_runtime_probe(probe: fn() -> RuntimeTag) {
     RUNTIME_PROBE.get_or_init(|| probe);
 }
 
-/// The runtime that polls on this thread now.
+/// Returns the runtime that polls on this thread now.
 pub(crate) fn runtime_here() -> RuntimeTag {
     RUNTIME_PROBE.get().map_or(RuntimeTag(0), |probe| probe())
 }

@@ -1,4 +1,4 @@
-//! Scopes: which part of the process a tracked future belongs to.
+//! Scopes: the part of the process that a tracked future belongs to.
 
 use std::{
     marker::PhantomData,
@@ -11,23 +11,23 @@ use crate::{
 };
 
 impl ScopeId {
-    /// The scope of all that was made in no other.
+    /// The scope of everything that was made in no other.
     pub const NONE: Self = Self(0);
 
-    /// A scope that nothing belongs to yet.
+    /// Makes a scope that nothing belongs to yet.
     #[must_use]
     pub fn fresh() -> Self {
         static LAST: AtomicU32 = AtomicU32::new(0);
         Self(LAST.fetch_add(1, Relaxed).wrapping_add(1))
     }
 
-    /// The scope that futures made on this thread now belong to.
+    /// Returns the scope that futures made on this thread now belong to.
     #[must_use]
     pub fn current() -> Self {
         LOCAL.with(|local| local.scope.get())
     }
 
-    /// Has futures that are made on this thread belong to the scope, until the guard is dropped.
+    /// Makes futures that are made on this thread belong to the scope, until the guard is dropped.
     #[must_use]
     pub fn enter(self) -> Entered {
         Entered {
@@ -37,7 +37,7 @@ impl ScopeId {
     }
 }
 
-/// A thread is inside a scope.
+/// Keeps a thread inside a scope until it is dropped.
 #[derive(Debug)]
 pub struct Entered {
     outer: ScopeId,
@@ -50,14 +50,15 @@ impl Drop for Entered {
     }
 }
 
-/// The innermost tracked future that this thread is polling; [`TaskId::NONE`] outside of all.
+/// Returns the innermost tracked future that this thread is polling;
+/// [`TaskId::NONE`] if there is none.
 #[inline]
 #[must_use]
 pub fn current_task() -> TaskId {
     LOCAL.with(|local| local.current.get())
 }
 
-/// The kernel's number of this thread.
+/// Returns the kernel's number of this thread.
 #[inline]
 #[must_use]
 pub fn current_thread() -> i32 {

@@ -21,7 +21,7 @@ use crate::{
 pin_project! {
     /// A future that `rtops` can see.
     ///
-    /// It behaves as the future that it wraps: the executor's waker is passed through, except
+    /// It behaves like the future that it wraps: it passes the executor's waker through, except
     /// during the one poll that a dump asks for.
     #[must_use = "futures do nothing unless polled"]
     pub struct Tracked<F> {
@@ -46,7 +46,7 @@ impl<F: Future> Tracked<F> {
 }
 
 impl<F> Tracked<F> {
-    /// What is known of the future.
+    /// Returns what is known about the future.
     pub fn entry(&self) -> &Arc<Entry> {
         self.tracker.entry()
     }
@@ -62,26 +62,27 @@ impl<F: Future> Future for Tracked<F> {
     }
 }
 
-/// What stands behind a [`Tracked`], apart from the future: for what is polled in several parts, one
-/// after the other, and is to be seen as one. Such is a request whose answer has a body.
+/// A [`Tracked`] without its future, for something that is polled in several parts, one after the
+/// other, and should be seen as one. An example is a request whose answer has a body.
 ///
-/// When it is dropped, it counts as cancelled, unless its last part was polled to its end.
+/// When dropped, it counts as cancelled, unless its last part was polled to its end.
 pub struct Tracker {
     registration: Registration,
     last_waker: WakerId,
 }
 
-/// Whether anything comes after a part that was polled to its end.
+/// Whether anything follows a part that was polled to its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Part {
-    /// More will be polled, as soon as somebody asks for it.
+    /// More will be polled when somebody asks for it.
     More,
-    /// This was all.
+    /// This was the last part.
     Last,
 }
 
 impl Tracker {
-    /// Tracks what was made at `site`, as [`Tracked::new`] does. `F` is the type that is shown.
+    /// Tracks something that was made at `site`, as [`Tracked::new`] does. `F` is
+    /// the type that is shown.
     pub fn new<F>(name: Name, kind: Kind, site: &'static Location<'static>) -> Self {
         Self {
             registration: Registration::new(Birth {
@@ -94,12 +95,12 @@ impl Tracker {
         }
     }
 
-    /// What is known of it.
+    /// Returns what is known about it.
     pub const fn entry(&self) -> &Arc<Entry> {
         &self.registration.0
     }
 
-    /// Polls a part. `part` tells from its output whether it was the last.
+    /// Polls a part. `part` says, from its output, whether it was the last one.
     #[inline]
     pub fn poll_part<F: Future>(
         &mut self,
@@ -123,7 +124,7 @@ impl Tracker {
         poll
     }
 
-    /// Says that the part before was the last, after all.
+    /// Declares that the previous part was the last one after all.
     pub fn finish(self) {
         registry_end(&self.registration.0, End::Ready);
     }
@@ -153,7 +154,7 @@ pub(crate) fn poll_ordinary<F: Future>(
     future.poll(context)
 }
 
-/// Finds out what only a poll can show.
+/// Records what only a poll can show.
 #[cold]
 #[inline(never)]
 pub(crate) fn first_poll(entry: &Entry) {
@@ -201,11 +202,12 @@ impl Drop for Registration {
 
 /// Tracks any future, on any executor.
 pub trait Track: Future + Sized {
-    /// Lets `rtops` see this future under a name.
+    /// Makes this future visible to `rtops` under a name.
     ///
-    /// Handed to an executor it is a task. Polled inside another tracked future it is a span: it
-    /// has an entry of its own, and knows its parent. The name may be a literal or built at run
-    /// time; the caller's file and line are kept as the place where the future was made.
+    /// If it is handed to an executor, it is a task. If it is polled inside another tracked
+    /// future, it is a span, with an entry of its own that names its parent. The name may be
+    /// a literal or built at run time. The caller's file and line are kept as the place
+    /// where the future was made.
     ///
     /// ```
     /// use rtops_tasks::Track;

@@ -1,5 +1,5 @@
-//! The count of tasks without a look at each. It is of the whole process, so this test is alone in
-//! its own.
+//! Counting tasks without looking at each one. The count is for the whole process, so this
+//! test is alone in its own.
 #![allow(clippy::unwrap_used)]
 
 use std::{future::pending, panic::Location};
@@ -10,7 +10,7 @@ use tokio::{
     task::yield_now,
 };
 
-/// The count that looks at each task is the measure of the one that does not.
+/// Checks the count that looks at no task against the one that looks at each.
 #[track_caller]
 fn expect(tasks: u64, spans: u64) {
     let census = census();
@@ -18,7 +18,7 @@ fn expect(tasks: u64, spans: u64) {
     assert_eq!(task_count(), tasks);
 }
 
-/// Has every task polled: a turn of the runtime polls some dozens.
+/// Polls every task: one turn of the runtime polls a few dozen.
 fn turn(runtime: &Runtime) {
     runtime.block_on(async {
         for _ in 0..100 {
@@ -34,7 +34,7 @@ fn tasks_count_and_spans_do_not() {
     let tasks: Vec<_> = (0..100)
         .map(|_| runtime.spawn(pending::<()>().tracked("inside").tracked("task")))
         .collect();
-    // Before its first poll, a span is not known to be one.
+    // A span is not known to be one before its first poll.
     expect(200, 0);
     turn(&runtime);
     expect(100, 100);

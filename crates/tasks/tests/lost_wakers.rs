@@ -1,5 +1,6 @@
-//! Wakers that an earlier dump saw registered. A dump polls every task of the process, and what is
-//! dropped before another test's dump is not lost any more at the next: so this test is alone.
+//! Wakers that an earlier dump saw registered. A dump polls every task of the process, and if
+//! another test's dump came between, these wakers would no longer be lost at the next one. So this
+//! test is alone in its process.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -32,7 +33,7 @@ fn wakers_that_are_dropped_unused_between_two_dumps_are_noticed() {
     }));
     let _task = runtime.spawn(future.tracked("loses"));
     wait_until("the task waits", || ready.load(SeqCst));
-    // What was dropped before the first dump, and what is still held, proves nothing.
+    // What was dropped before the first dump, or is still held, proves nothing.
     drop(slot.lock().unwrap().take());
     assert!(!the_one("loses").lost_wakers);
     assert!(!the_one("loses").lost_wakers);

@@ -1,4 +1,4 @@
-//! What is polled in parts, one after the other, is seen as one.
+//! Something that is polled in parts, one after the other, is seen as one.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 
 use common::{polled, runtime, soon, wait_until};
 
-/// How many places each future waits in.
+/// The number of places that each future waits in.
 #[derive(Default)]
 struct Counted(HashMap<usize, usize>);
 
@@ -39,7 +39,8 @@ impl Sink for Counted {
     }
 }
 
-/// What a dump says of the one of this name, and in how many places it waits.
+/// Dumps, and returns what it says about the future with this name and the number of
+/// places it waits in.
 fn dump(name: &str) -> Option<(Probed, usize)> {
     let mut counted = Counted::default();
     let mut found = probe(Plan::all(soon()), &mut counted).tasks.into_iter();
@@ -55,7 +56,7 @@ fn tracker(name: &'static str) -> Tracker {
     Tracker::new::<()>(Some(name.into()), Kind::Undecided, Location::caller())
 }
 
-/// Polls two futures as the parts of one, and waits for `between` after the first.
+/// Polls two futures as the parts of one, and awaits `between` after the first.
 async fn in_parts(
     mut tracker: Tracker,
     first: impl Future<Output = ()>,
@@ -92,8 +93,8 @@ fn between_its_parts_it_is_held_back_and_at_the_end_of_the_last_gone() {
     assert!(dump("in parts").is_none());
 }
 
-/// Waits once, and is ready when it is polled again, which a dump does. Before that it registers its
-/// waker as often as it is told.
+/// Waits once, and is ready when polled again, as by a dump. Registers its waker
+/// `registrations` times in each poll.
 async fn until_polled_again(is_waiting: Arc<AtomicBool>, registrations: usize) {
     poll_fn(|context| {
         let is_second = is_waiting.swap(true, SeqCst);
@@ -168,7 +169,7 @@ fn a_part_inside_a_tracked_task_is_a_span_that_is_seen_with_it() {
     assert_eq!(task.entry.kind(), Kind::Span);
 }
 
-/// Polls a future twice whenever it is polled, as a connection does with what it serves.
+/// Polls a future twice in each poll, as a connection does with what it serves.
 async fn twice_each_time<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| match future.as_mut().poll(context) {
@@ -200,7 +201,7 @@ fn a_dump_does_not_make_younger_what_is_polled_twice_in_a_row() {
     }
     assert!(task.entry.in_state_for() > least);
     assert_eq!(task.entry.polls(), polls, "nothing but dumps polled it");
-    // It moves, to another wait.
+    // It moves on, to another wait.
     let before = Monotonic::now();
     go_on.notify_one();
     wait_until("it was polled", || {

@@ -1,6 +1,6 @@
 //! Probes of real futures on real executors, in this process.
 //!
-//! `probe` sees every tracked future of the process, so each test tells its own by name.
+//! `probe` sees every tracked future of the process, so each test finds its own by name.
 #![allow(clippy::unwrap_used)]
 #![expect(unsafe_code, reason = "a global allocator that counts")]
 
@@ -31,7 +31,7 @@ use tokio::sync::{Notify, oneshot};
 use common::{polled, runtime, soon, wait_until};
 
 thread_local! {
-    /// Counts the allocations of this thread while it is some.
+    /// Counts the allocations of this thread while it is `Some`.
     static ALLOCATIONS: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
@@ -54,7 +54,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Unwinds what it is given.
+/// Unwinds the copies.
 #[derive(Default)]
 struct Collected {
     unwinder: Unwinder,
@@ -79,18 +79,18 @@ impl Sink for Collected {
     }
 }
 
-/// What a dump says of one future.
+/// What a dump says about a future.
 #[derive(Debug)]
 struct Found {
     entry: Arc<Entry>,
     state: ProbedState,
-    /// As of the dump. The entry itself tells of a probe that another test has under way, too.
+    /// As of the dump. The entry also shows the probe of another test.
     in_state_for: Duration,
     wakers: Wakers,
     stacks: Vec<Vec<u64>>,
 }
 
-/// All futures of this name.
+/// Dumps, and returns all futures with this name.
 fn dump(name: &str) -> Vec<Found> {
     let mut collected = Collected::default();
     let probed: Vec<Probed> = probe(Plan::all(soon()), &mut collected).tasks;
@@ -129,7 +129,7 @@ fn dump_in_a_row(runtime: &tokio::runtime::Runtime, name: &'static str) {
     assert_eq!(first.state, ProbedState::Probed);
     assert_eq!(first.wakers, Wakers::Held(1));
     assert_eq!(first.stacks.len(), 1);
-    // More than there are vtables, as a leaf that sees an equal waker does not clone it.
+    // More dumps than there are vtables, as a leaf that sees an equal waker does not clone it.
     for _ in 0..20 {
         assert_eq!(the_one(name).stacks, first.stacks);
     }
@@ -245,7 +245,7 @@ fn children_of_a_container_are_probed_through_their_own_wakers() {
     let least = Duration::from_millis(50);
     wait_until("it is old", || parent.in_state_for() > least);
     let children = dump("child");
-    // To wake a child is to wake its parent as well.
+    // Waking a child wakes its parent as well.
     assert_eq!(parent.polls(), polls);
     assert!(the_one("container").in_state_for > least);
     assert_eq!(children.len(), 5);
@@ -316,7 +316,7 @@ fn a_panic_in_a_probed_poll_ends_the_task_alone() {
     });
     let task = runtime.spawn(future.tracked("panics"));
     wait_until("the task waits", || polls.load(SeqCst) >= 1);
-    // Another test's dump may have made the probe; either way the task is gone in the end.
+    // Another test's dump may have made the probe. Either way, the task is gone in the end.
     drop(dump("panics"));
     assert!(runtime.block_on(task).unwrap_err().is_panic());
     assert!(dump("panics").is_empty());
@@ -343,7 +343,7 @@ fn a_blocking_closure_is_queued_and_then_runs() {
     assert!(dump("closure").is_empty());
 }
 
-/// Clones its waker and counts what that allocates.
+/// Clones its waker and counts the allocations in that.
 struct CountsAllocations(Arc<AtomicUsize>, Option<Waker>);
 
 impl Future for CountsAllocations {
@@ -370,7 +370,7 @@ fn a_clone_under_a_probe_allocates_nothing() {
     assert_eq!(allocations.load(SeqCst), 0);
 }
 
-/// A future whose frame is large: its stack does not fit an ordinary place.
+/// Has a large frame, so that its stack does not fit in an ordinary place.
 #[inline(never)]
 fn poll_deep(context: &mut Context<'_>) -> Poll<()> {
     let large = std::hint::black_box([1_u8; 200 << 10]);
@@ -399,7 +399,7 @@ fn a_stack_that_is_too_large_at_first_is_copied_whole_in_the_end() {
     assert!(!large[0].0 && large[0].1 > 200 << 10, "{large:?}");
 }
 
-/// Copies' truncation and size, before and after the last discard.
+/// The truncation and size of copies, before and after the last discard.
 #[derive(Default)]
 struct Sizes(
     HashMap<usize, Vec<(bool, usize)>>,
@@ -464,7 +464,7 @@ fn a_future_that_waits_in_too_many_places_is_said_to() {
     assert_eq!(the_one("many places").wakers, Wakers::Held(100));
 }
 
-/// Polled by hand with one waker and then another.
+/// Polls by hand with one waker and then another.
 #[test]
 fn the_waker_of_the_latest_poll_is_the_one_that_is_woken() {
     struct Flag(AtomicBool);
@@ -484,7 +484,7 @@ fn the_waker_of_the_latest_poll_is_the_one_that_is_woken() {
                 .is_pending()
         );
     }
-    // Nobody polls: the dump gives up on it, having woken the second waker alone.
+    // Nobody polls: the dump gives up on it, having woken only the second waker.
     assert_eq!(the_one("moves").state, ProbedState::Starved);
     assert!(!flags[0].0.load(SeqCst));
     assert!(flags[1].0.load(SeqCst));

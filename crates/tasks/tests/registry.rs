@@ -1,4 +1,4 @@
-//! What the registry tells of futures without a probe: their scopes, and what has ended.
+//! What the registry says about futures without a probe: their scopes, and what has ended.
 #![allow(clippy::unwrap_used)]
 
 mod common;

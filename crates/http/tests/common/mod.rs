@@ -1,4 +1,4 @@
-//! What is tracked in this process, and waiting for it.
+//! Finding what is tracked in this process, and waiting for it.
 
 use std::{
     sync::Arc,
@@ -7,7 +7,7 @@ use std::{
 
 use rtops_tasks::{Entry, entries};
 
-/// What is tracked under this name.
+/// Returns what is tracked under this name.
 pub fn named(name: &str) -> Vec<Arc<Entry>> {
     let entries = entries().into_iter();
     entries.filter(|entry| entry.name() == Some(name)).collect()

@@ -1,4 +1,4 @@
-//! Waiting on a thread that has nothing else to do.
+//! Waiting on a thread that may block.
 
 use std::{
     future::Future,
@@ -11,10 +11,10 @@ use std::{
 /// Blocks this thread until the future is ready.
 ///
 /// # Panics
-/// Where tokio's own blocking methods do: on a thread that polls tasks.
+/// If called on a thread that polls tasks, like the blocking methods of tokio.
 #[track_caller]
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
-    // Only tokio knows where it would panic. A lock that nobody else has does not block.
+    // Only tokio knows where it would panic. Taking a lock that nobody else has does not block.
     drop(tokio::sync::Mutex::const_new(()).blocking_lock());
     let mut future = pin!(future);
     let first = future

@@ -1,4 +1,4 @@
-//! The guard that all locks share.
+//! The guard of all locks.
 
 use std::{
     fmt,
@@ -13,16 +13,15 @@ use crate::{
     waiting::Waiting,
 };
 
-/// A guard of tokio's, and the claim of whoever took it.
+/// A guard of tokio's, with the claim of whoever took it.
 ///
-/// Each lock has names for its own: [`MutexGuard`](crate::MutexGuard) and so on. `G` is tokio's
-/// guard. `L` is what is known of the lock: a reference to it, the `Arc` that keeps it alive, or
-/// nothing.
+/// Each lock has its own names for it: [`MutexGuard`](crate::MutexGuard) and so on. `G` is tokio's
+/// guard. `L` refers to the lock: by reference, by the `Arc` that keeps it alive, or not at all.
 #[must_use = "if unused the lock will immediately unlock"]
 #[clippy::has_significant_drop]
 pub struct Guard<'a, const N: usize, G, L = ()> {
-    // The order counts: the claim ends before the lock is free for the next holder, and both
-    // before the lock goes with its last `Arc`.
+    // The order matters: the claim ends before the lock is free for the next holder, and both
+    // before the lock is dropped with its last `Arc`.
     pub(super) held: Held<'a, N>,
     pub(super) inner: G,
     pub(super) lock: L,
@@ -38,7 +37,7 @@ impl<'a, const N: usize, G, L> Guard<'a, N, G, L> {
         }
     }
 
-    /// The guard, when it is its turn; who waits for it is known until then.
+    /// Returns the guard when it is its turn. Until then, the current task is recorded as waiting.
     pub(super) fn wait(
         ledger: &'a Ledger<N>,
         taken: impl Future<Output = G>,
@@ -53,9 +52,9 @@ impl<'a, const N: usize, G, L> Guard<'a, N, G, L> {
         Waiting::new(taken, wait, done)
     }
 
-    /// The same claim with another guard of tokio's.
+    /// Keeps the claim and replaces tokio's guard.
     pub(super) fn map_inner<H>(self, map: impl FnOnce(G) -> H) -> Guard<'a, N, H, L> {
-        // Where it panics, what is left of `self` goes in the order of the fields.
+        // If it panics, the rest of `self` is dropped in the order of the fields.
         let inner = map(self.inner);
         Guard {
             held: self.held,
@@ -64,7 +63,7 @@ impl<'a, const N: usize, G, L> Guard<'a, N, G, L> {
         }
     }
 
-    /// The same claim with another guard of tokio's, or all as it was.
+    /// Keeps the claim and replaces tokio's guard, or leaves everything as it was.
     pub(super) fn try_map_inner<H>(
         self,
         map: impl FnOnce(G) -> Result<H, G>,
@@ -79,7 +78,7 @@ impl<'a, const N: usize, G, L> Guard<'a, N, G, L> {
         }
     }
 
-    /// The same guard with something else that is known of its lock.
+    /// Keeps the guard and replaces its reference to the lock.
     pub(super) fn with_lock<M>(self, lock: M) -> Guard<'a, N, G, M> {
         Guard {
             held: self.held,
@@ -90,7 +89,7 @@ impl<'a, const N: usize, G, L> Guard<'a, N, G, L> {
 }
 
 impl<const N: usize, G, L: ?Sized> Guard<'static, N, G, Arc<L>> {
-    /// A guard of a lock that lives as long as the `Arc` does.
+    /// Makes the guard keep the lock alive with an `Arc`.
     pub(super) fn owning<M>(lock: Arc<L>, guard: Guard<'static, N, G, M>) -> Self {
         guard.with_lock(lock)
     }

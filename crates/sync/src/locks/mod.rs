@@ -1,7 +1,7 @@
-//! Tokio's locks, each with a book.
+//! tokio's locks, each with a ledger.
 //!
-//! Every lock is tokio's own and a [`Ledger`](crate::ledger::Ledger) beside it, every guard is
-//! tokio's own and a claim in that book.
+//! Every lock is tokio's own with a [`Ledger`](crate::ledger::Ledger), and every guard is tokio's
+//! own with a claim in that ledger.
 
 mod blocking;
 mod guard;

@@ -15,20 +15,20 @@ use crate::{
     ledger::Ledger,
 };
 
-/// As [`tokio::sync::Mutex`], and it is known who holds it and who waits.
+/// Like [`tokio::sync::Mutex`], but it knows who holds it and who waits.
 ///
-/// The claim is that of the task and thread that took the lock, and of the line that did.
+/// A claim names the task and thread that took the lock, and the line in the source.
 ///
-/// What differs from tokio's: the type is larger, by 88 bytes; the guards that own an `Arc`
-/// want a `T: 'static`; `lock` and `lock_owned` are functions that return a future instead of
-/// `async fn`, as only so the caller's line is known.
+/// Differences from tokio's: the type is 88 bytes larger; the guards that own an `Arc` require
+/// `T: 'static`; `lock` and `lock_owned` are functions that return a future, not `async fn`, as
+/// only such functions know the caller's line.
 pub struct Mutex<T: ?Sized> {
     ledger: Ledger<1>,
     inner: tokio::sync::Mutex<T>,
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// As [`tokio::sync::Mutex::new`].
+    /// Like [`tokio::sync::Mutex::new`].
     #[track_caller]
     pub fn new(value: T) -> Self
     where
@@ -40,7 +40,7 @@ impl<T: ?Sized> Mutex<T> {
         }
     }
 
-    /// As [`tokio::sync::Mutex::const_new`].
+    /// Like [`tokio::sync::Mutex::const_new`].
     #[track_caller]
     pub const fn const_new(value: T) -> Self
     where
@@ -52,7 +52,7 @@ impl<T: ?Sized> Mutex<T> {
         }
     }
 
-    /// As [`tokio::sync::Mutex::lock`], with the same cancel safety.
+    /// Like [`tokio::sync::Mutex::lock`], with the same cancel safety.
     #[track_caller]
     pub fn lock(&self) -> impl Future<Output = MutexGuard<'_, T>> {
         self.lock_at(Location::caller())
@@ -62,19 +62,19 @@ impl<T: ?Sized> Mutex<T> {
         Guard::wait(&self.ledger, self.inner.lock(), self, Wish::exclusive(site))
     }
 
-    /// As [`tokio::sync::Mutex::blocking_lock`].
+    /// Like [`tokio::sync::Mutex::blocking_lock`].
     ///
     /// # Panics
-    /// On a thread that polls tasks.
+    /// If called on a thread that polls tasks.
     #[track_caller]
     pub fn blocking_lock(&self) -> MutexGuard<'_, T> {
         block_on(self.lock())
     }
 
-    /// As [`tokio::sync::Mutex::try_lock`].
+    /// Like [`tokio::sync::Mutex::try_lock`].
     ///
     /// # Errors
-    /// When the lock is held.
+    /// If the lock is held.
     #[track_caller]
     pub fn try_lock(&self) -> Result<MutexGuard<'_, T>, TryLockError> {
         self.try_lock_at(Location::caller())
@@ -88,21 +88,21 @@ impl<T: ?Sized> Mutex<T> {
         Ok(Guard::new(&self.ledger, inner, self, Wish::exclusive(site)))
     }
 
-    /// As [`tokio::sync::Mutex::lock_owned`], with the same cancel safety.
+    /// Like [`tokio::sync::Mutex::lock_owned`], with the same cancel safety.
     #[track_caller]
     pub fn lock_owned(self: Arc<Self>) -> impl Future<Output = OwnedMutexGuard<T>>
     where
         T: 'static,
     {
         let site = Location::caller();
-        // SAFETY: the future gives the guard and nothing else.
+        // SAFETY: the future returns the guard and nothing else.
         unsafe { owned::take(self, move |lock| lock.lock_at(site), Guard::owning) }
     }
 
-    /// As [`tokio::sync::Mutex::blocking_lock_owned`].
+    /// Like [`tokio::sync::Mutex::blocking_lock_owned`].
     ///
     /// # Panics
-    /// On a thread that polls tasks.
+    /// If called on a thread that polls tasks.
     #[track_caller]
     pub fn blocking_lock_owned(self: Arc<Self>) -> OwnedMutexGuard<T>
     where
@@ -111,26 +111,26 @@ impl<T: ?Sized> Mutex<T> {
         block_on(self.lock_owned())
     }
 
-    /// As [`tokio::sync::Mutex::try_lock_owned`].
+    /// Like [`tokio::sync::Mutex::try_lock_owned`].
     ///
     /// # Errors
-    /// When the lock is held.
+    /// If the lock is held.
     #[track_caller]
     pub fn try_lock_owned(self: Arc<Self>) -> Result<OwnedMutexGuard<T>, TryLockError>
     where
         T: 'static,
     {
         let site = Location::caller();
-        // SAFETY: it gives the guard, or an error that borrows nothing.
+        // SAFETY: it returns the guard, or an error that borrows nothing.
         unsafe { owned::try_take(self, |lock| lock.try_lock_at(site)) }
     }
 
-    /// As [`tokio::sync::Mutex::get_mut`].
+    /// Like [`tokio::sync::Mutex::get_mut`].
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()
     }
 
-    /// As [`tokio::sync::Mutex::into_inner`].
+    /// Like [`tokio::sync::Mutex::into_inner`].
     pub fn into_inner(self) -> T
     where
         T: Sized,

@@ -4,21 +4,21 @@ use std::sync::Arc;
 
 use super::{Guard, Mutex};
 
-/// As [`tokio::sync::MutexGuard`].
+/// Like [`tokio::sync::MutexGuard`].
 pub type MutexGuard<'a, T> = Guard<'a, 1, tokio::sync::MutexGuard<'a, T>, &'a Mutex<T>>;
 
-/// As [`tokio::sync::MappedMutexGuard`].
+/// Like [`tokio::sync::MappedMutexGuard`].
 pub type MappedMutexGuard<'a, T> = Guard<'a, 1, tokio::sync::MappedMutexGuard<'a, T>>;
 
-/// As [`tokio::sync::OwnedMutexGuard`].
+/// Like [`tokio::sync::OwnedMutexGuard`].
 pub type OwnedMutexGuard<T> = Guard<'static, 1, tokio::sync::MutexGuard<'static, T>, Arc<Mutex<T>>>;
 
-/// As [`tokio::sync::OwnedMappedMutexGuard`].
+/// Like [`tokio::sync::OwnedMappedMutexGuard`].
 pub type OwnedMappedMutexGuard<T, U = T> =
     Guard<'static, 1, tokio::sync::MappedMutexGuard<'static, U>, Arc<Mutex<T>>>;
 
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
-    /// As [`tokio::sync::MutexGuard::map`].
+    /// Like [`tokio::sync::MutexGuard::map`].
     pub fn map<U: ?Sized, F>(this: Self, f: F) -> MappedMutexGuard<'a, U>
     where
         F: FnOnce(&mut T) -> &mut U,
@@ -27,10 +27,10 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
             .with_lock(())
     }
 
-    /// As [`tokio::sync::MutexGuard::try_map`].
+    /// Like [`tokio::sync::MutexGuard::try_map`].
     ///
     /// # Errors
-    /// The guard itself, when `f` returns `None`.
+    /// Returns the guard if `f` returns `None`.
     pub fn try_map<U: ?Sized, F>(this: Self, f: F) -> Result<MappedMutexGuard<'a, U>, Self>
     where
         F: FnOnce(&mut T) -> Option<&mut U>,
@@ -39,14 +39,14 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
         Ok(mapped.with_lock(()))
     }
 
-    /// As [`tokio::sync::MutexGuard::mutex`].
+    /// Like [`tokio::sync::MutexGuard::mutex`].
     pub fn mutex(this: &Self) -> &'a Mutex<T> {
         this.lock
     }
 }
 
 impl<T: ?Sized> OwnedMutexGuard<T> {
-    /// As [`tokio::sync::OwnedMutexGuard::map`].
+    /// Like [`tokio::sync::OwnedMutexGuard::map`].
     pub fn map<U: ?Sized, F>(this: Self, f: F) -> OwnedMappedMutexGuard<T, U>
     where
         F: FnOnce(&mut T) -> &mut U,
@@ -54,10 +54,10 @@ impl<T: ?Sized> OwnedMutexGuard<T> {
         this.map_inner(|inner| tokio::sync::MutexGuard::map(inner, f))
     }
 
-    /// As [`tokio::sync::OwnedMutexGuard::try_map`].
+    /// Like [`tokio::sync::OwnedMutexGuard::try_map`].
     ///
     /// # Errors
-    /// The guard itself, when `f` returns `None`.
+    /// Returns the guard if `f` returns `None`.
     pub fn try_map<U: ?Sized, F>(this: Self, f: F) -> Result<OwnedMappedMutexGuard<T, U>, Self>
     where
         F: FnOnce(&mut T) -> Option<&mut U>,
@@ -65,15 +65,15 @@ impl<T: ?Sized> OwnedMutexGuard<T> {
         this.try_map_inner(|inner| tokio::sync::MutexGuard::try_map(inner, f))
     }
 
-    /// As [`tokio::sync::OwnedMutexGuard::mutex`].
+    /// Like [`tokio::sync::OwnedMutexGuard::mutex`].
     pub fn mutex(this: &Self) -> &Arc<Mutex<T>> {
         &this.lock
     }
 }
 
-/// Of a guard that borrows and of one that owns.
+/// Methods of guards that borrow and of guards that own.
 impl<'a, T: ?Sized, L> Guard<'a, 1, tokio::sync::MappedMutexGuard<'a, T>, L> {
-    /// As [`tokio::sync::MappedMutexGuard::map`].
+    /// Like [`tokio::sync::MappedMutexGuard::map`].
     pub fn map<U, F>(this: Self, f: F) -> Guard<'a, 1, tokio::sync::MappedMutexGuard<'a, U>, L>
     where
         F: FnOnce(&mut T) -> &mut U,
@@ -81,10 +81,10 @@ impl<'a, T: ?Sized, L> Guard<'a, 1, tokio::sync::MappedMutexGuard<'a, T>, L> {
         this.map_inner(|inner| tokio::sync::MappedMutexGuard::map(inner, f))
     }
 
-    /// As [`tokio::sync::MappedMutexGuard::try_map`].
+    /// Like [`tokio::sync::MappedMutexGuard::try_map`].
     ///
     /// # Errors
-    /// The guard itself, when `f` returns `None`.
+    /// Returns the guard if `f` returns `None`.
     pub fn try_map<U, F>(
         this: Self,
         f: F,

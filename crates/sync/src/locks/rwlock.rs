@@ -18,23 +18,23 @@ use crate::{
     ledger::Ledger,
 };
 
-/// How many holders find room in the lock; more of them allocate.
+/// The number of holders that have room in the lock. More of them allocate.
 pub(super) const SLOTS: usize = 4;
 
-/// As [`tokio::sync::RwLock`], and it is known who holds it and who waits.
+/// Like [`tokio::sync::RwLock`], but it knows who holds it and who waits.
 ///
-/// The claim is that of the task and thread that took the lock, and of the line that did.
+/// A claim names the task and thread that took the lock, and the line in the source.
 ///
-/// What differs from tokio's: the type is larger, by 208 bytes; the guards that own an `Arc`
-/// want a `T: 'static`; what is awaited are functions that return a future instead of `async fn`,
-/// as only so the caller's line is known.
+/// Differences from tokio's: the type is 208 bytes larger; the guards that own an `Arc` require
+/// `T: 'static`; methods to await are functions that return a future, not `async fn`, as only such
+/// functions know the caller's line.
 pub struct RwLock<T: ?Sized> {
     ledger: Ledger<SLOTS>,
     inner: tokio::sync::RwLock<T>,
 }
 
 impl<T: ?Sized> RwLock<T> {
-    /// As [`tokio::sync::RwLock::new`].
+    /// Like [`tokio::sync::RwLock::new`].
     #[track_caller]
     pub fn new(value: T) -> Self
     where
@@ -46,10 +46,10 @@ impl<T: ?Sized> RwLock<T> {
         }
     }
 
-    /// As [`tokio::sync::RwLock::with_max_readers`].
+    /// Like [`tokio::sync::RwLock::with_max_readers`].
     ///
     /// # Panics
-    /// When there may be more readers than tokio allows.
+    /// If `max_reads` is larger than tokio allows.
     #[track_caller]
     pub fn with_max_readers(value: T, max_reads: u32) -> Self
     where
@@ -61,7 +61,7 @@ impl<T: ?Sized> RwLock<T> {
         }
     }
 
-    /// As [`tokio::sync::RwLock::const_new`].
+    /// Like [`tokio::sync::RwLock::const_new`].
     #[track_caller]
     pub const fn const_new(value: T) -> Self
     where
@@ -73,10 +73,10 @@ impl<T: ?Sized> RwLock<T> {
         }
     }
 
-    /// As [`tokio::sync::RwLock::const_with_max_readers`].
+    /// Like [`tokio::sync::RwLock::const_with_max_readers`].
     ///
     /// # Panics
-    /// When there may be more readers than tokio allows.
+    /// If `max_reads` is larger than tokio allows.
     #[track_caller]
     pub const fn const_with_max_readers(value: T, max_reads: u32) -> Self
     where
@@ -88,7 +88,7 @@ impl<T: ?Sized> RwLock<T> {
         }
     }
 
-    /// As [`tokio::sync::RwLock::read`], with the same cancel safety.
+    /// Like [`tokio::sync::RwLock::read`], with the same cancel safety.
     #[track_caller]
     pub fn read(&self) -> impl Future<Output = RwLockReadGuard<'_, T>> {
         self.read_at(Location::caller())
@@ -101,30 +101,30 @@ impl<T: ?Sized> RwLock<T> {
         Guard::wait(&self.ledger, self.inner.read(), (), Wish::shared(site, 1))
     }
 
-    /// As [`tokio::sync::RwLock::blocking_read`].
+    /// Like [`tokio::sync::RwLock::blocking_read`].
     ///
     /// # Panics
-    /// On a thread that polls tasks.
+    /// If called on a thread that polls tasks.
     #[track_caller]
     pub fn blocking_read(&self) -> RwLockReadGuard<'_, T> {
         block_on(self.read())
     }
 
-    /// As [`tokio::sync::RwLock::read_owned`], with the same cancel safety.
+    /// Like [`tokio::sync::RwLock::read_owned`], with the same cancel safety.
     #[track_caller]
     pub fn read_owned(self: Arc<Self>) -> impl Future<Output = OwnedRwLockReadGuard<T>>
     where
         T: 'static,
     {
         let site = Location::caller();
-        // SAFETY: the future gives the guard and nothing else.
+        // SAFETY: the future returns the guard and nothing else.
         unsafe { owned::take(self, move |lock| lock.read_at(site), Guard::owning) }
     }
 
-    /// As [`tokio::sync::RwLock::try_read`].
+    /// Like [`tokio::sync::RwLock::try_read`].
     ///
     /// # Errors
-    /// When somebody holds it for writing or waits to.
+    /// If somebody holds it for writing or waits to.
     #[track_caller]
     pub fn try_read(&self) -> Result<RwLockReadGuard<'_, T>, TryLockError> {
         self.try_read_at(Location::caller())
@@ -138,21 +138,21 @@ impl<T: ?Sized> RwLock<T> {
         Ok(Guard::new(&self.ledger, inner, (), Wish::shared(site, 1)))
     }
 
-    /// As [`tokio::sync::RwLock::try_read_owned`].
+    /// Like [`tokio::sync::RwLock::try_read_owned`].
     ///
     /// # Errors
-    /// When somebody holds it for writing or waits to.
+    /// If somebody holds it for writing or waits to.
     #[track_caller]
     pub fn try_read_owned(self: Arc<Self>) -> Result<OwnedRwLockReadGuard<T>, TryLockError>
     where
         T: 'static,
     {
         let site = Location::caller();
-        // SAFETY: it gives the guard, or an error that borrows nothing.
+        // SAFETY: it returns the guard, or an error that borrows nothing.
         unsafe { owned::try_take(self, |lock| lock.try_read_at(site)) }
     }
 
-    /// As [`tokio::sync::RwLock::write`], with the same cancel safety.
+    /// Like [`tokio::sync::RwLock::write`], with the same cancel safety.
     #[track_caller]
     pub fn write(&self) -> impl Future<Output = RwLockWriteGuard<'_, T>> {
         self.write_at(Location::caller())
@@ -165,30 +165,30 @@ impl<T: ?Sized> RwLock<T> {
         Guard::wait(&self.ledger, self.inner.write(), (), Wish::exclusive(site))
     }
 
-    /// As [`tokio::sync::RwLock::blocking_write`].
+    /// Like [`tokio::sync::RwLock::blocking_write`].
     ///
     /// # Panics
-    /// On a thread that polls tasks.
+    /// If called on a thread that polls tasks.
     #[track_caller]
     pub fn blocking_write(&self) -> RwLockWriteGuard<'_, T> {
         block_on(self.write())
     }
 
-    /// As [`tokio::sync::RwLock::write_owned`], with the same cancel safety.
+    /// Like [`tokio::sync::RwLock::write_owned`], with the same cancel safety.
     #[track_caller]
     pub fn write_owned(self: Arc<Self>) -> impl Future<Output = OwnedRwLockWriteGuard<T>>
     where
         T: 'static,
     {
         let site = Location::caller();
-        // SAFETY: the future gives the guard and nothing else.
+        // SAFETY: the future returns the guard and nothing else.
         unsafe { owned::take(self, move |lock| lock.write_at(site), Guard::owning) }
     }
 
-    /// As [`tokio::sync::RwLock::try_write`].
+    /// Like [`tokio::sync::RwLock::try_write`].
     ///
     /// # Errors
-    /// When somebody holds it.
+    /// If somebody holds it.
     #[track_caller]
     pub fn try_write(&self) -> Result<RwLockWriteGuard<'_, T>, TryLockError> {
         self.try_write_at(Location::caller())
@@ -202,26 +202,26 @@ impl<T: ?Sized> RwLock<T> {
         Ok(Guard::new(&self.ledger, inner, (), Wish::exclusive(site)))
     }
 
-    /// As [`tokio::sync::RwLock::try_write_owned`].
+    /// Like [`tokio::sync::RwLock::try_write_owned`].
     ///
     /// # Errors
-    /// When somebody holds it.
+    /// If somebody holds it.
     #[track_caller]
     pub fn try_write_owned(self: Arc<Self>) -> Result<OwnedRwLockWriteGuard<T>, TryLockError>
     where
         T: 'static,
     {
         let site = Location::caller();
-        // SAFETY: it gives the guard, or an error that borrows nothing.
+        // SAFETY: it returns the guard, or an error that borrows nothing.
         unsafe { owned::try_take(self, |lock| lock.try_write_at(site)) }
     }
 
-    /// As [`tokio::sync::RwLock::get_mut`].
+    /// Like [`tokio::sync::RwLock::get_mut`].
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()
     }
 
-    /// As [`tokio::sync::RwLock::into_inner`].
+    /// Like [`tokio::sync::RwLock::into_inner`].
     pub fn into_inner(self) -> T
     where
         T: Sized,

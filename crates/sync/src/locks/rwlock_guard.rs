@@ -1,29 +1,28 @@
 //! The guards of a [`RwLock`].
 //!
-//! What the guards can do is written once for those that borrow the lock and those that own an
-//! `Arc` of it.
+//! The methods are written once for guards that borrow the lock and guards that own an `Arc` of it.
 
 use std::sync::Arc;
 
 use super::{Guard, RwLock, rwlock::SLOTS};
 use crate::claim::Mode;
 
-/// As [`tokio::sync::RwLockReadGuard`].
+/// Like [`tokio::sync::RwLockReadGuard`].
 pub type RwLockReadGuard<'a, T> = Reader<'a, T, ()>;
 
-/// As [`tokio::sync::RwLockWriteGuard`].
+/// Like [`tokio::sync::RwLockWriteGuard`].
 pub type RwLockWriteGuard<'a, T> = Writer<'a, T, ()>;
 
-/// As [`tokio::sync::RwLockMappedWriteGuard`].
+/// Like [`tokio::sync::RwLockMappedWriteGuard`].
 pub type RwLockMappedWriteGuard<'a, T> = MappedWriter<'a, T, ()>;
 
-/// As [`tokio::sync::OwnedRwLockReadGuard`].
+/// Like [`tokio::sync::OwnedRwLockReadGuard`].
 pub type OwnedRwLockReadGuard<T, U = T> = Reader<'static, U, Arc<RwLock<T>>>;
 
-/// As [`tokio::sync::OwnedRwLockWriteGuard`].
+/// Like [`tokio::sync::OwnedRwLockWriteGuard`].
 pub type OwnedRwLockWriteGuard<T> = Writer<'static, T, Arc<RwLock<T>>>;
 
-/// As [`tokio::sync::OwnedRwLockMappedWriteGuard`].
+/// Like [`tokio::sync::OwnedRwLockMappedWriteGuard`].
 pub type OwnedRwLockMappedWriteGuard<T, U = T> = MappedWriter<'static, U, Arc<RwLock<T>>>;
 
 type Reader<'a, T, L> = Guard<'a, SLOTS, tokio::sync::RwLockReadGuard<'a, T>, L>;
@@ -31,7 +30,7 @@ type Writer<'a, T, L> = Guard<'a, SLOTS, tokio::sync::RwLockWriteGuard<'a, T>, L
 type MappedWriter<'a, T, L> = Guard<'a, SLOTS, tokio::sync::RwLockMappedWriteGuard<'a, T>, L>;
 
 impl<'a, T: ?Sized, L> Reader<'a, T, L> {
-    /// As [`tokio::sync::RwLockReadGuard::map`].
+    /// Like [`tokio::sync::RwLockReadGuard::map`].
     pub fn map<F, U: ?Sized>(this: Self, f: F) -> Reader<'a, U, L>
     where
         F: FnOnce(&T) -> &U,
@@ -39,10 +38,10 @@ impl<'a, T: ?Sized, L> Reader<'a, T, L> {
         this.map_inner(|inner| tokio::sync::RwLockReadGuard::map(inner, f))
     }
 
-    /// As [`tokio::sync::RwLockReadGuard::try_map`].
+    /// Like [`tokio::sync::RwLockReadGuard::try_map`].
     ///
     /// # Errors
-    /// The guard itself, when `f` returns `None`.
+    /// Returns the guard if `f` returns `None`.
     pub fn try_map<F, U: ?Sized>(this: Self, f: F) -> Result<Reader<'a, U, L>, Self>
     where
         F: FnOnce(&T) -> Option<&U>,
@@ -52,7 +51,7 @@ impl<'a, T: ?Sized, L> Reader<'a, T, L> {
 }
 
 impl<'a, T: ?Sized, L> Writer<'a, T, L> {
-    /// As [`tokio::sync::RwLockWriteGuard::map`].
+    /// Like [`tokio::sync::RwLockWriteGuard::map`].
     pub fn map<F, U: ?Sized>(this: Self, f: F) -> MappedWriter<'a, U, L>
     where
         F: FnOnce(&mut T) -> &mut U,
@@ -60,10 +59,10 @@ impl<'a, T: ?Sized, L> Writer<'a, T, L> {
         this.map_inner(|inner| tokio::sync::RwLockWriteGuard::map(inner, f))
     }
 
-    /// As [`tokio::sync::RwLockWriteGuard::try_map`].
+    /// Like [`tokio::sync::RwLockWriteGuard::try_map`].
     ///
     /// # Errors
-    /// The guard itself, when `f` returns `None`.
+    /// Returns the guard if `f` returns `None`.
     pub fn try_map<F, U: ?Sized>(this: Self, f: F) -> Result<MappedWriter<'a, U, L>, Self>
     where
         F: FnOnce(&mut T) -> Option<&mut U>,
@@ -71,18 +70,18 @@ impl<'a, T: ?Sized, L> Writer<'a, T, L> {
         this.try_map_inner(|inner| tokio::sync::RwLockWriteGuard::try_map(inner, f))
     }
 
-    /// As [`tokio::sync::RwLockWriteGuard::into_mapped`].
+    /// Like [`tokio::sync::RwLockWriteGuard::into_mapped`].
     pub fn into_mapped(this: Self) -> MappedWriter<'a, T, L> {
         this.map_inner(tokio::sync::RwLockWriteGuard::into_mapped)
     }
 
-    /// As [`tokio::sync::RwLockWriteGuard::downgrade`]. It stays the same claim.
+    /// Like [`tokio::sync::RwLockWriteGuard::downgrade`]. It remains the same claim.
     pub fn downgrade(self) -> Reader<'a, T, L> {
         self.held.set_share(Mode::Shared, 1);
         self.map_inner(tokio::sync::RwLockWriteGuard::downgrade)
     }
 
-    /// As [`tokio::sync::RwLockWriteGuard::downgrade_map`].
+    /// Like [`tokio::sync::RwLockWriteGuard::downgrade_map`].
     pub fn downgrade_map<F, U: ?Sized>(this: Self, f: F) -> Reader<'a, U, L>
     where
         F: FnOnce(&T) -> &U,
@@ -92,10 +91,10 @@ impl<'a, T: ?Sized, L> Writer<'a, T, L> {
         reader
     }
 
-    /// As [`tokio::sync::RwLockWriteGuard::try_downgrade_map`].
+    /// Like [`tokio::sync::RwLockWriteGuard::try_downgrade_map`].
     ///
     /// # Errors
-    /// The guard itself, when `f` returns `None`.
+    /// Returns the guard if `f` returns `None`.
     pub fn try_downgrade_map<F, U: ?Sized>(this: Self, f: F) -> Result<Reader<'a, U, L>, Self>
     where
         F: FnOnce(&T) -> Option<&U>,
@@ -108,7 +107,7 @@ impl<'a, T: ?Sized, L> Writer<'a, T, L> {
 }
 
 impl<'a, T: ?Sized, L> MappedWriter<'a, T, L> {
-    /// As [`tokio::sync::RwLockMappedWriteGuard::map`].
+    /// Like [`tokio::sync::RwLockMappedWriteGuard::map`].
     pub fn map<F, U: ?Sized>(this: Self, f: F) -> MappedWriter<'a, U, L>
     where
         F: FnOnce(&mut T) -> &mut U,
@@ -116,10 +115,10 @@ impl<'a, T: ?Sized, L> MappedWriter<'a, T, L> {
         this.map_inner(|inner| tokio::sync::RwLockMappedWriteGuard::map(inner, f))
     }
 
-    /// As [`tokio::sync::RwLockMappedWriteGuard::try_map`].
+    /// Like [`tokio::sync::RwLockMappedWriteGuard::try_map`].
     ///
     /// # Errors
-    /// The guard itself, when `f` returns `None`.
+    /// Returns the guard if `f` returns `None`.
     pub fn try_map<F, U: ?Sized>(this: Self, f: F) -> Result<MappedWriter<'a, U, L>, Self>
     where
         F: FnOnce(&mut T) -> Option<&mut U>,
@@ -129,7 +128,7 @@ impl<'a, T: ?Sized, L> MappedWriter<'a, T, L> {
 }
 
 impl<G, T: ?Sized> Guard<'static, SLOTS, G, Arc<RwLock<T>>> {
-    /// As [`tokio::sync::OwnedRwLockReadGuard::rwlock`], and the same of the guards for writing.
+    /// Like [`tokio::sync::OwnedRwLockReadGuard::rwlock`], also for the guards for writing.
     pub fn rwlock(this: &Self) -> &Arc<RwLock<T>> {
         &this.lock
     }

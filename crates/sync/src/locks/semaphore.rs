@@ -1,4 +1,4 @@
-//! A semaphore that knows who has its permits.
+//! A semaphore that knows who holds its permits.
 
 #![expect(
     unsafe_code,
@@ -16,41 +16,40 @@ use crate::{
     waiting::Waiting,
 };
 
-/// As [`tokio::sync::Semaphore`], and it is known who has its permits and who waits for some.
+/// Like [`tokio::sync::Semaphore`], but it knows who holds its permits and who waits for some.
 ///
-/// The claim is that of the task and thread that took the permits, and of the line that did.
-/// Permits that were forgotten with `forget` are nobody's any more: they are gone, or somebody
-/// gives them back with `add_permits`. Those of a permit that was leaked with `mem::forget` stay
-/// held for ever.
+/// A claim names the task and thread that took the permits, and the line in the source. Permits
+/// forgotten with `forget` no longer belong to anybody: they are gone, unless somebody gives them
+/// back with `add_permits`. A permit leaked with `mem::forget` stays held forever.
 ///
-/// What differs from tokio's: the type is larger, by 208 bytes, and what is awaited are
-/// functions that return a future instead of `async fn`, as only so the caller's line is known.
+/// Differences from tokio's: the type is 208 bytes larger, and methods to await are functions that
+/// return a future, not `async fn`, as only such functions know the caller's line.
 pub struct Semaphore {
     ledger: Ledger<SLOTS>,
     inner: tokio::sync::Semaphore,
 }
 
-/// As [`tokio::sync::SemaphorePermit`].
+/// Like [`tokio::sync::SemaphorePermit`].
 pub type SemaphorePermit<'a> = Permit<'a, &'a Semaphore>;
 
-/// As [`tokio::sync::OwnedSemaphorePermit`].
+/// Like [`tokio::sync::OwnedSemaphorePermit`].
 pub type OwnedSemaphorePermit = Permit<'static, Arc<Semaphore>>;
 
 type Permit<'a, L> = Guard<'a, SLOTS, tokio::sync::SemaphorePermit<'a>, L>;
 
-/// A semaphore guards no value.
+/// Names the type of no value, as a semaphore guards none.
 const fn no_value() -> &'static str {
     ""
 }
 
 impl Semaphore {
-    /// As [`tokio::sync::Semaphore::MAX_PERMITS`].
+    /// Like [`tokio::sync::Semaphore::MAX_PERMITS`].
     pub const MAX_PERMITS: usize = tokio::sync::Semaphore::MAX_PERMITS;
 
-    /// As [`tokio::sync::Semaphore::new`].
+    /// Like [`tokio::sync::Semaphore::new`].
     ///
     /// # Panics
-    /// When there are more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+    /// If there are more than [`MAX_PERMITS`](Self::MAX_PERMITS).
     #[track_caller]
     #[must_use]
     pub fn new(permits: usize) -> Self {
@@ -60,10 +59,10 @@ impl Semaphore {
         }
     }
 
-    /// As [`tokio::sync::Semaphore::const_new`].
+    /// Like [`tokio::sync::Semaphore::const_new`].
     ///
     /// # Panics
-    /// When there are more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+    /// If there are more than [`MAX_PERMITS`](Self::MAX_PERMITS).
     #[track_caller]
     #[must_use]
     pub const fn const_new(permits: usize) -> Self {
@@ -73,38 +72,38 @@ impl Semaphore {
         }
     }
 
-    /// As [`tokio::sync::Semaphore::available_permits`].
+    /// Like [`tokio::sync::Semaphore::available_permits`].
     pub fn available_permits(&self) -> usize {
         self.inner.available_permits()
     }
 
-    /// As [`tokio::sync::Semaphore::add_permits`].
+    /// Like [`tokio::sync::Semaphore::add_permits`].
     ///
     /// # Panics
-    /// When there would be more than [`MAX_PERMITS`](Self::MAX_PERMITS).
+    /// If there would be more than [`MAX_PERMITS`](Self::MAX_PERMITS).
     pub fn add_permits(&self, n: usize) {
         self.inner.add_permits(n);
     }
 
-    /// As [`tokio::sync::Semaphore::forget_permits`].
+    /// Like [`tokio::sync::Semaphore::forget_permits`].
     pub fn forget_permits(&self, n: usize) -> usize {
         self.inner.forget_permits(n)
     }
 
-    /// As [`tokio::sync::Semaphore::acquire`], with the same cancel safety.
+    /// Like [`tokio::sync::Semaphore::acquire`], with the same cancel safety.
     ///
     /// # Errors
-    /// When the semaphore is closed.
+    /// If the semaphore is closed.
     #[track_caller]
     pub fn acquire(&self) -> impl Future<Output = Result<SemaphorePermit<'_>, AcquireError>> {
         let wish = Wish::shared(Location::caller(), 1);
         self.waiting(self.inner.acquire(), wish)
     }
 
-    /// As [`tokio::sync::Semaphore::acquire_many`], with the same cancel safety.
+    /// Like [`tokio::sync::Semaphore::acquire_many`], with the same cancel safety.
     ///
     /// # Errors
-    /// When the semaphore is closed.
+    /// If the semaphore is closed.
     #[track_caller]
     pub fn acquire_many(
         &self,
@@ -140,53 +139,53 @@ impl Semaphore {
         Guard::new(&self.ledger, inner, self, wish)
     }
 
-    /// As [`tokio::sync::Semaphore::try_acquire`].
+    /// Like [`tokio::sync::Semaphore::try_acquire`].
     ///
     /// # Errors
-    /// When the semaphore is closed or has no permit left.
+    /// If the semaphore is closed or has no permit left.
     #[track_caller]
     pub fn try_acquire(&self) -> Result<SemaphorePermit<'_>, TryAcquireError> {
         self.try_acquire_many(1)
     }
 
-    /// As [`tokio::sync::Semaphore::try_acquire_many`].
+    /// Like [`tokio::sync::Semaphore::try_acquire_many`].
     ///
     /// # Errors
-    /// When the semaphore is closed or has too few permits left.
+    /// If the semaphore is closed or has too few permits left.
     #[track_caller]
     pub fn try_acquire_many(&self, n: u32) -> Result<SemaphorePermit<'_>, TryAcquireError> {
         let inner = self.inner.try_acquire_many(n)?;
         Ok(self.permit(inner, Wish::shared(Location::caller(), n)))
     }
 
-    /// As [`tokio::sync::Semaphore`]'s method of this name.
+    /// Blocks like [`tokio::sync::Semaphore`]'s method of this name.
     ///
     /// # Errors
-    /// When the semaphore is closed.
+    /// If the semaphore is closed.
     ///
     /// # Panics
-    /// On a thread that polls tasks.
+    /// If called on a thread that polls tasks.
     #[track_caller]
     pub fn blocking_acquire(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
         block_on(self.acquire())
     }
 
-    /// As [`tokio::sync::Semaphore`]'s method of this name.
+    /// Blocks like [`tokio::sync::Semaphore`]'s method of this name.
     ///
     /// # Errors
-    /// When the semaphore is closed.
+    /// If the semaphore is closed.
     ///
     /// # Panics
-    /// On a thread that polls tasks.
+    /// If called on a thread that polls tasks.
     #[track_caller]
     pub fn blocking_acquire_many(&self, n: u32) -> Result<SemaphorePermit<'_>, AcquireError> {
         block_on(self.acquire_many(n))
     }
 
-    /// As [`tokio::sync::Semaphore::acquire_owned`], with the same cancel safety.
+    /// Like [`tokio::sync::Semaphore::acquire_owned`], with the same cancel safety.
     ///
     /// # Errors
-    /// When the semaphore is closed.
+    /// If the semaphore is closed.
     #[track_caller]
     pub fn acquire_owned(
         self: Arc<Self>,
@@ -194,37 +193,37 @@ impl Semaphore {
         let wish = Wish::shared(Location::caller(), 1);
         let take =
             move |semaphore: &'static Self| semaphore.waiting(semaphore.inner.acquire(), wish);
-        // SAFETY: the future gives the permit, or an error that borrows nothing.
+        // SAFETY: the future returns the permit, or an error that borrows nothing.
         unsafe { owned::take(self, take, own) }
     }
 
-    /// As [`tokio::sync::Semaphore::acquire_many_owned`], with the same cancel safety.
+    /// Like [`tokio::sync::Semaphore::acquire_many_owned`], with the same cancel safety.
     ///
     /// # Errors
-    /// When the semaphore is closed.
+    /// If the semaphore is closed.
     #[track_caller]
     pub fn acquire_many_owned(
         self: Arc<Self>,
         n: u32,
     ) -> impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>> {
         let site = Location::caller();
-        // SAFETY: the future gives the permit, or an error that borrows nothing.
+        // SAFETY: the future returns the permit, or an error that borrows nothing.
         unsafe { owned::take(self, move |lock| lock.acquire_many_at(n, site), own) }
     }
 
-    /// As [`tokio::sync::Semaphore::try_acquire_owned`].
+    /// Like [`tokio::sync::Semaphore::try_acquire_owned`].
     ///
     /// # Errors
-    /// When the semaphore is closed or has no permit left.
+    /// If the semaphore is closed or has no permit left.
     #[track_caller]
     pub fn try_acquire_owned(self: Arc<Self>) -> Result<OwnedSemaphorePermit, TryAcquireError> {
         self.try_acquire_many_owned(1)
     }
 
-    /// As [`tokio::sync::Semaphore::try_acquire_many_owned`].
+    /// Like [`tokio::sync::Semaphore::try_acquire_many_owned`].
     ///
     /// # Errors
-    /// When the semaphore is closed or has too few permits left.
+    /// If the semaphore is closed or has too few permits left.
     #[track_caller]
     pub fn try_acquire_many_owned(
         self: Arc<Self>,
@@ -235,29 +234,29 @@ impl Semaphore {
             let inner = semaphore.inner.try_acquire_many(n)?;
             Ok(semaphore.permit(inner, Wish::shared(site, n)))
         };
-        // SAFETY: it gives the permit, or an error that borrows nothing.
+        // SAFETY: it returns the permit, or an error that borrows nothing.
         unsafe { owned::try_take(self, take) }
     }
 
-    /// As [`tokio::sync::Semaphore`]'s method of this name.
+    /// Blocks like [`tokio::sync::Semaphore`]'s method of this name.
     ///
     /// # Errors
-    /// When the semaphore is closed.
+    /// If the semaphore is closed.
     ///
     /// # Panics
-    /// On a thread that polls tasks.
+    /// If called on a thread that polls tasks.
     #[track_caller]
     pub fn blocking_acquire_owned(self: Arc<Self>) -> Result<OwnedSemaphorePermit, AcquireError> {
         block_on(self.acquire_owned())
     }
 
-    /// As [`tokio::sync::Semaphore`]'s method of this name.
+    /// Blocks like [`tokio::sync::Semaphore`]'s method of this name.
     ///
     /// # Errors
-    /// When the semaphore is closed.
+    /// If the semaphore is closed.
     ///
     /// # Panics
-    /// On a thread that polls tasks.
+    /// If called on a thread that polls tasks.
     #[track_caller]
     pub fn blocking_acquire_many_owned(
         self: Arc<Self>,
@@ -266,12 +265,12 @@ impl Semaphore {
         block_on(self.acquire_many_owned(n))
     }
 
-    /// As [`tokio::sync::Semaphore::close`].
+    /// Like [`tokio::sync::Semaphore::close`].
     pub fn close(&self) {
         self.inner.close();
     }
 
-    /// As [`tokio::sync::Semaphore::is_closed`].
+    /// Like [`tokio::sync::Semaphore::is_closed`].
     pub fn is_closed(&self) -> bool {
         self.inner.is_closed()
     }
@@ -283,17 +282,17 @@ impl fmt::Debug for Semaphore {
     }
 }
 
-/// Of permits that borrow the semaphore and of those that own an `Arc` of it.
+/// Methods of permits that borrow the semaphore and of permits that own an `Arc` of it.
 impl<L> Permit<'_, L> {
-    /// As [`tokio::sync::SemaphorePermit::forget`]. The claim ends.
+    /// Like [`tokio::sync::SemaphorePermit::forget`]. Ends the claim.
     pub fn forget(self) {
         self.inner.forget();
     }
 
-    /// As [`tokio::sync::SemaphorePermit::merge`]. The claim is that of `self`.
+    /// Like [`tokio::sync::SemaphorePermit::merge`]. The claim of `self` remains.
     ///
     /// # Panics
-    /// When `other` is of another semaphore.
+    /// If `other` belongs to another semaphore.
     #[track_caller]
     pub fn merge(&mut self, other: Self) {
         self.inner.merge(other.inner);
@@ -301,7 +300,7 @@ impl<L> Permit<'_, L> {
         self.tell_permits();
     }
 
-    /// As [`tokio::sync::SemaphorePermit::split`]. Both are claims of who took `self`.
+    /// Like [`tokio::sync::SemaphorePermit::split`]. Both claims belong to whoever took `self`.
     pub fn split(&mut self, n: usize) -> Option<Self>
     where
         L: Clone,
@@ -319,21 +318,21 @@ impl<L> Permit<'_, L> {
         self.held.set_share(Mode::Shared, permits(&self.inner));
     }
 
-    /// As [`tokio::sync::SemaphorePermit::num_permits`].
+    /// Like [`tokio::sync::SemaphorePermit::num_permits`].
     pub fn num_permits(&self) -> usize {
         self.inner.num_permits()
     }
 }
 
 impl SemaphorePermit<'_> {
-    /// As [`tokio::sync::SemaphorePermit::semaphore`].
+    /// Like [`tokio::sync::SemaphorePermit::semaphore`].
     pub fn semaphore(&self) -> &Semaphore {
         self.lock
     }
 }
 
 impl OwnedSemaphorePermit {
-    /// As [`tokio::sync::OwnedSemaphorePermit::semaphore`].
+    /// Like [`tokio::sync::OwnedSemaphorePermit::semaphore`].
     pub fn semaphore(&self) -> &Arc<Semaphore> {
         &self.lock
     }

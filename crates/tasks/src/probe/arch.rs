@@ -1,4 +1,4 @@
-//! What depends on the processor: reading the registers, and copying stack words.
+//! What depends on the processor: reading registers and copying stack words.
 #![expect(
     unsafe_code,
     reason = "copies stack memory that no Rust reference covers"
@@ -6,27 +6,28 @@
 
 use rtops_types::StackRegisters;
 
-/// The registers of a function that it has to leave as it found them.
+/// The registers that a function has to preserve.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct KeptRegisters {
     pub(super) stack: StackRegisters,
-    /// The others that a function leaves as it found them. What its callers keep in one is either
-    /// here or, where it was needed for something else, in the stack.
+    /// The other preserved registers. What a caller keeps in one is either here or, if the register
+    /// was needed for something else, on the stack.
     pub(super) saved: [u64; 5],
 }
 
-/// The registers of the function that this is written in: `Option<KeptRegisters>`, `None` on a
+/// Reads the registers of the function that invokes it, as `Option<KeptRegisters>`; `None` on a
 /// processor that there is no code for.
 ///
-/// A macro, as a function would have to be inlined always, and then stands in the copied stack as
-/// a frame without a path in builds without full debug info.
+/// This is a macro because a function would always have to be inlined. In builds without full debug
+/// info, it would then be in the copied stack as a frame without a path.
 macro_rules! registers_here {
     () => {{
         #[cfg(target_arch = "x86_64")]
         {
             let (ip, sp, bp): (u64, u64, u64);
             let mut saved = [0_u64; 5];
-            // SAFETY: it reads registers into others, and into the array whose address it is given.
+            // SAFETY: it copies registers to other registers and to the array whose
+            // address it is given.
             unsafe {
                 std::arch::asm!(
                     "lea {ip}, [rip]",
@@ -57,11 +58,11 @@ pub(super) use registers_here;
 
 /// Copies `count` words from address `from`.
 ///
-/// The copy is made by the processor's string instruction: the compiler knows nothing of the
-/// frames that are read, so there is no Rust object that this could read the wrong way.
+/// The processor's string instruction makes the copy: the compiler knows nothing of the frames that
+/// are read, so there is no Rust object that this could read in a wrong way.
 ///
 /// # Safety
-/// `count` words are readable at `from` and writable at `to`, and the two do not overlap.
+/// The words are readable at `from` and writable at `to`, and the two ranges do not overlap.
 #[inline(always)]
 pub(super) unsafe fn copy_words(from: u64, to: *mut u64, count: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -77,7 +78,7 @@ pub(super) unsafe fn copy_words(from: u64, to: *mut u64, count: usize) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
-        // Never reached: `registers_here` gives nothing to copy from.
+        // Never reached: `registers_here` returns nothing to copy from.
         let _unused = (from, to, count);
     }
 }

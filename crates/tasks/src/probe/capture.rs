@@ -18,10 +18,11 @@ use crate::{
     local::{LOCAL, Local},
 };
 
-/// How many stacks of one poll are copied; a `join_all` of more shows its first ones.
+/// The number of stacks that are copied in one poll. Of a larger `join_all`, the
+/// first ones are shown.
 pub(super) const MAX_CAPTURES: u32 = 64;
 
-/// Copies the stack of this thread, if it is polling `entry` for a dump.
+/// Copies the stack of this thread if it is polling `entry` for a dump.
 pub(super) fn capture(entry: &Entry, registers: Option<KeptRegisters>) {
     let Some(registers) = registers else {
         return;
@@ -45,7 +46,7 @@ pub(super) fn capture(entry: &Entry, registers: Option<KeptRegisters>) {
     });
 }
 
-/// The spans between an await point and the root of the probed future, the innermost first.
+/// The spans between an await point and the root of the probed future, innermost first.
 #[derive(Default)]
 struct Frames<'a> {
     spans: [Option<&'a Frame>; MAX_OWNERS - 1],
@@ -82,8 +83,8 @@ impl<'a> Frames<'a> {
                 extent.owner_count += 1;
             }
         }
-        // SAFETY: the registers were read in `Waker::clone` on this thread, which has not returned, and
-        // what is known of the thread's stack is its own.
+        // SAFETY: the registers were read in `Waker::clone` on this thread, which has not returned,
+        // and `own_stack` is about this thread.
         let is_copied = unsafe { session.slots.copy(registers, extent, local.own_stack.get()) };
         for frame in own {
             if is_copied {

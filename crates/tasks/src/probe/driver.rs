@@ -1,4 +1,4 @@
-//! A dump, from the side of the thread that asks for it.
+//! A dump, as seen by the thread that asks for it.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -19,77 +19,78 @@ use crate::{
     registry,
 };
 
-/// How many woken tasks may be on their way at once: 100,000 of them would hold every worker for a tenth
-/// of a second, this many hold it for under a millisecond.
+/// The number of woken tasks that may be pending at once: 100,000 would hold every worker for a
+/// tenth of a second, this many take less than a millisecond.
 const WINDOW: usize = 256;
-/// A task that was woken this long ago and not polled gives up its place in the window.
+/// A task that was woken this long ago and has not been polled loses its place in the window.
 const PATIENCE: Duration = Duration::from_millis(10);
 /// For ordinary stacks.
 const SMALL: Geometry = Geometry {
     places: 256,
     bytes: 64 << 10,
 };
-/// For those that were cut at the size above.
+/// For stacks that were cut at the size above.
 const LARGE: Geometry = Geometry {
     places: 8,
     bytes: LARGEST_COPY as usize,
 };
-/// The shortest such time, after whole windows passed without a poll.
+/// The lower limit of the patience, which shrinks when whole windows pass without a poll.
 const LEAST_PATIENCE: Duration = Duration::from_micros(100);
 /// A poll that has lasted this long is not worth waiting for.
 const LONG_POLL: Duration = Duration::from_millis(50);
-/// A dump ends when nothing was polled for this long: the rest is starved.
+/// A dump ends when nothing was polled for this long: the remaining tasks are starved.
 const GRACE: Duration = Duration::from_secs(1);
-/// The same, where only spans are left whose tasks were polled: a task need not poll all it holds.
+/// The same, if only spans are left whose tasks were polled: a task need not poll all its spans.
 const SPAN_GRACE: Duration = Duration::from_millis(300);
-/// The longest sleep of the driver; it is woken earlier when half a window is done.
+/// The longest sleep of the driver. It is woken earlier when half a window is done.
 const NAP: Duration = Duration::from_millis(1);
-/// How often a task is asked again whose copies found no room.
+/// How often a task is asked again if there was no room for its copies.
 const RETRIES: u8 = 10;
 
-/// Takes what a dump copies, on the thread that called [`probe`].
+/// Receives what a dump copies, on the thread that called [`probe`].
 pub trait Sink {
-    /// A place where a future waits.
+    /// Takes the copy of a place where a future waits.
     fn copied(&mut self, copy: &StackCopy<'_>);
-    /// All copies so far of the future with this number are void: it is probed again.
+    /// Discards all copies so far of the future with this number, as it is probed again.
     fn discard(&mut self, index: usize);
 }
 
 /// A tracked future, as the dump found it.
 #[derive(Debug)]
 pub struct Probed {
-    /// What is known of it.
+    /// What is known about it.
     pub entry: Arc<Entry>,
     /// What it was doing.
     pub state: ProbedState,
-    /// For how long.
+    /// How long it had been doing that.
     pub in_state_for: Duration,
     /// The time since it was made, at the same moment.
     pub age: Duration,
     /// Whether anything can wake it.
     pub wakers: Wakers,
-    /// An earlier dump found wakers registered, and all of them had been dropped unused when this
-    /// one began. What this one's own poll registered says nothing against that.
+    /// Whether an earlier dump found wakers registered, and all of them had been dropped unused
+    /// when this dump began. Wakers that this dump's own poll registered do not change this.
     pub lost_wakers: bool,
-    /// It is a span that was polled with the waker of the future around it, as a part of whose poll.
+    /// Whether it is a span that was polled with the waker of the future around it,
+    /// as part of that poll.
     pub is_inside: bool,
 }
 
-/// What a tracked future was doing when a dump looked.
+/// What a tracked future was doing during a dump.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ProbedState {
-    /// It has ended, or was dropped, during the dump.
+    /// It ended, or was dropped, during the dump.
     Ended,
     /// It was never polled.
     New,
     /// It waits, and was probed.
     Probed,
-    /// It waits, and was not polled: no waker of it is known, or it is a span that its task does
-    /// not poll at present.
+    /// It waits, and was not polled: no waker of it is known, or it is a span that its task
+    /// does not poll at present.
     NotPolled,
-    /// A part of it has ended, and nobody has asked for the next.
+    /// A part of it has ended, and nobody has asked for the next one.
     HeldBack,
-    /// It was woken and not polled.
+    /// It was woken but not polled.
     Starved,
     /// This thread is inside its poll.
     Running(i32),
@@ -107,18 +108,18 @@ pub struct Findings {
 /// What a dump could not do.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Shortfall {
-    /// Futures that the deadline left no time to ask.
+    /// The number of futures that there was no time to ask before the deadline.
     pub not_asked: usize,
-    /// Futures that wait in more places than were copied.
+    /// The number of futures that wait in more places than were copied.
     pub cut_short: usize,
-    /// There was no memory for copies.
+    /// Whether there was no memory for copies.
     pub no_memory: bool,
 }
 
 /// Whether anything can wake a future.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wakers {
-    /// It was not probed, or was polled again since.
+    /// Unknown: it was not probed, or has been polled again since.
     NotKnown,
     /// This many wakers of the probe are held.
     Held(u32),
@@ -126,21 +127,21 @@ pub enum Wakers {
     None,
 }
 
-/// Which futures a dump is about, and how it is made.
+/// The futures that a dump is about, and how it is made.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// When to end with what there is.
+    /// When to end the dump with what there is.
     pub deadline: Instant,
-    /// Only these futures; `None` for all.
+    /// The futures to include; `None` for all.
     pub only: Option<Vec<Arc<Entry>>>,
-    /// Those of them that are polled; `None` for all.
+    /// The numbers of the included futures to poll; `None` for all.
     pub asked: Option<HashSet<u64>>,
-    /// Whether copies may hold what other tasks left on the stack.
+    /// Whether copies may contain what other tasks left on the stack.
     pub stale: Stale,
 }
 
 impl Plan {
-    /// All tracked futures.
+    /// Makes a plan for all tracked futures.
     #[must_use]
     pub const fn all(deadline: Instant) -> Self {
         Self {
@@ -153,7 +154,7 @@ impl Plan {
 }
 
 impl Findings {
-    /// All tracked futures as they are: none is polled.
+    /// Lists the futures of a plan as they are, without polling them.
     #[must_use]
     pub fn listed(plan: Plan) -> Self {
         let futures = plan.only.unwrap_or_else(registry::entries);
@@ -161,11 +162,11 @@ impl Findings {
     }
 }
 
-/// Has tracked futures polled once more, hands the copies of their stacks to `sink`, and
-/// returns all of them; their places in the list are the numbers that `sink` is given.
+/// Polls tracked futures once more, hands the copies of their stacks to `sink`, and returns all of
+/// them. Their positions in the list are the numbers that `sink` is given.
 ///
-/// Blocks until every future was polled or is known to be stuck, and not longer than the deadline.
-/// Dumps are made one after the other; the wait for an earlier one counts.
+/// Blocks until every future was polled or is known to be stuck, but not longer than the deadline.
+/// Dumps are made one after the other, and waiting for an earlier one counts towards the deadline.
 pub fn probe(plan: Plan, sink: &mut dyn Sink) -> Findings {
     let mut dump = last_dump();
     let futures = plan.only.unwrap_or_else(registry::entries);
@@ -189,13 +190,13 @@ pub fn probe(plan: Plan, sink: &mut dyn Sink) -> Findings {
         }
         driver.copy(&mut dump, LARGE, &truncated, sink);
     }
-    // While no other dump can begin: the wakers of its probes would be counted as registered.
+    // Before another dump can begin, whose probes' wakers would be counted as registered.
     let findings = driver.findings();
     drop(dump);
     findings
 }
 
-/// The number of the last dump. Who holds it makes the next one.
+/// Returns the number of the last dump. Whoever holds the lock makes the next one.
 fn last_dump() -> MutexGuard<'static, DumpNumber> {
     static DUMPS: Mutex<DumpNumber> = Mutex::new(DumpNumber::first());
     DUMPS.lock().unwrap_or_else(PoisonError::into_inner)
@@ -203,7 +204,7 @@ fn last_dump() -> MutexGuard<'static, DumpNumber> {
 
 struct Driver {
     targets: Vec<Target>,
-    /// Those of the present round with a copy that was cut.
+    /// Targets of the present round with a copy that was cut.
     truncated: Vec<usize>,
     deadline: Instant,
     stale: Stale,
@@ -237,7 +238,7 @@ impl Driver {
         }
     }
 
-    /// Probes the targets with these numbers for copies of their stacks.
+    /// Probes the targets with these numbers, to copy their stacks.
     fn copy(
         &mut self,
         dump: &mut DumpNumber,
@@ -273,14 +274,14 @@ impl Driver {
             }
         }
         session.close();
-        // A poll that ended after the last look is as good as the others.
+        // A poll that ended after the last look still counts.
         self.drain(&session, sink);
         for index in indices {
             self.settle(&session, *index);
         }
     }
 
-    /// Tasks before spans, as most spans are seen in the probe of their task.
+    /// Puts tasks before spans, as most spans are seen in the probe of their task.
     fn in_order(&self, indices: &[usize]) -> VecDeque<usize> {
         let is_span = |index: &usize| {
             self.targets
@@ -297,7 +298,7 @@ impl Driver {
         }
     }
 
-    /// Wakes a target. Returns whether it is worth waiting for.
+    /// Wakes a target. Returns whether to wait for it.
     fn ask(&mut self, dump: DumpNumber, index: usize) -> bool {
         let Some(target) = self.targets.get_mut(index) else {
             return false;
@@ -352,7 +353,7 @@ impl Driver {
     }
 }
 
-/// What a dump leaves on a target before it asks.
+/// Makes what a dump leaves on a target before it asks.
 fn wish(dump: DumpNumber, index: usize) -> Option<Wish> {
     Some(Wish {
         dump,
@@ -361,11 +362,11 @@ fn wish(dump: DumpNumber, index: usize) -> Option<Wish> {
     })
 }
 
-/// The waiting of one round.
+/// The state of one round.
 struct Round<'a> {
     queue: VecDeque<usize>,
     window: VecDeque<Woken>,
-    /// Woken, not polled within the patience; still looked at, but nobody waits behind them.
+    /// Woken and not polled within the patience. Still checked, but nothing waits for them.
     late: Vec<usize>,
     patience: Duration,
     last_progress: Instant,
@@ -375,7 +376,7 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// Returns how many targets there was no time to ask.
+    /// Runs the round. Returns the number of targets that there was no time to ask.
     fn run(&mut self, driver: &mut Driver, sink: &mut dyn Sink) -> usize {
         loop {
             self.fill_window(driver);
@@ -402,7 +403,7 @@ impl Round<'_> {
         }
     }
 
-    /// Sleeps until half of the window was polled, but not long.
+    /// Sleeps until half of the window has been polled, but not long.
     fn nap(&self) {
         let waiting = match self.window.len() {
             0 if self.late.is_empty() => return,
@@ -416,7 +417,7 @@ impl Round<'_> {
         }
     }
 
-    /// Takes in what has been polled since the last look.
+    /// Processes what has been polled since the last look.
     fn look(&mut self, driver: &mut Driver, sink: &mut dyn Sink) {
         let now = Instant::now();
         let done = self.session.done();
@@ -425,8 +426,8 @@ impl Round<'_> {
             self.last_progress = now;
             self.patience = PATIENCE;
         }
-        // The verdicts are read before the places are drained: a verdict comes after its copies,
-        // so none of a task that is found to be done can be left behind in a place.
+        // Verdicts are read before the slots are drained. A verdict comes after its copies, so no
+        // copy of a task that is found to be done can be left behind in a slot.
         let mut again = Vec::new();
         let session = self.session;
         let mut is_open = |index: usize| match session.verdict(index) {
@@ -465,7 +466,7 @@ impl Round<'_> {
         self.queue.push_back(index);
     }
 
-    /// Moves those that were woken too long ago out of the window.
+    /// Moves targets that were woken too long ago out of the window.
     fn give_up_window(&mut self, now: Instant) {
         let was_full = self.window.len() == WINDOW;
         while let Some(woken) = self.window.front() {
@@ -475,7 +476,7 @@ impl Round<'_> {
             self.late.push(woken.index);
             self.window.pop_front();
         }
-        // Nothing in a whole window was polled: the next one will hardly fare better.
+        // Nothing in a whole window was polled: the next one will hardly do better.
         if was_full && self.window.is_empty() {
             self.patience = (self.patience / 2).max(LEAST_PATIENCE);
         }
@@ -549,21 +550,21 @@ impl Target {
                 Some(tid) => ProbedState::Running(tid),
                 None if self.entry.polls() == 0 => ProbedState::New,
                 None if self.entry.is_held_back() => ProbedState::HeldBack,
-                // A span may be one that its task does not poll at present.
+                // It may be a span that its task does not poll at present.
                 None if self.asked && self.entry.kind() != Kind::Span => ProbedState::Starved,
                 None => ProbedState::NotPolled,
             },
         }
     }
 
-    /// A span that was probed with its task's waker has no wakers of its own to count: what
-    /// counts there is whether it cloned that waker at all.
+    /// Counts the wakers of a target. A span that was probed with its task's waker has none of its
+    /// own, so what counts for it is whether it cloned that waker at all.
     fn wakers(&self) -> Wakers {
         let held = can_be_woken(&self.entry);
         let polled_since =
             self.entry.polls() != self.polls_at_probe || self.entry.polled_by().is_some();
         match self.verdict {
-            // What is left of earlier probes.
+            // What is left from earlier probes.
             Verdict::Open => held.map_or(Wakers::NotKnown, Wakers::Held),
             _ if polled_since => Wakers::NotKnown,
             Verdict::WaitsUnregistered => held.map_or(Wakers::None, Wakers::Held),

@@ -1,4 +1,4 @@
-//! A probed poll, on the thread that polls.
+//! A probed poll, as seen by the thread that polls.
 
 use std::{
     future::Future,
@@ -29,22 +29,22 @@ use crate::{
     tracked::{Part, first_poll, poll_ordinary},
 };
 
-/// One probed poll under way.
+/// A probed poll under way.
 ///
-/// It lies on the heap, and all that changes is atomic: a poll on a coroutine's stack may be
-/// suspended, and go on on another thread or never, while threads still have it in their lists.
+/// It is on the heap, and everything that changes is atomic: a poll on a coroutine's stack may be
+/// suspended and resumed on another thread or never, while threads still have it in their lists.
 pub(crate) struct Frame {
-    /// Where the entry is that is polled. Only compared.
+    /// The address of the entry that is polled. Only compared.
     entry: usize,
-    /// Where the entry is whose probing waker it is polled with: its own, or for a span that of the
+    /// The address of the entry whose probing waker is used: its own, or for a span that of the
     /// future around it. Only compared.
     probe: usize,
     id: TaskId,
     index: Option<u32>,
     cause: Cause,
-    /// The driver alone keeps a session: one in a poll that never ends would stay for ever.
+    /// Only the driver keeps a session alive: a poll that never ends would keep it forever.
     session: Weak<Session>,
-    /// An address in the stack frame of the function that polls: the future's own frames end there.
+    /// An address in the stack frame of the function that polls, where the future's own frames end.
     base: AtomicU64,
     captures: AtomicU32,
     no_room: AtomicBool,
@@ -52,7 +52,7 @@ pub(crate) struct Frame {
     has_moved: AtomicBool,
 }
 
-/// Whether the next poll of `entry` is to go through [`poll_probed`].
+/// Whether the next poll of `entry` must go through [`poll_probed`].
 #[inline]
 pub(crate) fn is_wanted(entry: &Entry, waker: &Waker) -> bool {
     entry.ticket.is_some() || is_probing(waker)
@@ -93,17 +93,17 @@ pub(crate) fn poll_probed<F: Future>(
         return poll_ordinary(future, entry, last_waker, context);
     };
     if entry.polls() == 0 || entry.runtime() == RuntimeTag::default() {
-        // Also for one whose first poll came before anybody could tell the runtime.
+        // Also if the first poll came before anybody could say which runtime it is.
         first_poll(entry);
     }
     if !entry.keep_waker(last_waker, context.waker()) {
-        // The probing waker would lead to an older executor waker. The next poll will do.
+        // The probing waker would lead to an older executor waker. Wait for the next poll.
         entry.ticket.put_back(wish);
         return poll_ordinary(future, entry, last_waker, context);
     }
     let waker = probing_waker(entry);
     let is_own_stack = LOCAL.with(stacks::look);
-    // Nobody knows how much room there is on another one.
+    // On another stack, nobody knows how much room there is.
     if session.stale == Stale::Cleared && is_own_stack {
         clear_stack_below();
     }
@@ -114,7 +114,7 @@ pub(crate) fn poll_probed<F: Future>(
         wish.cause,
         Arc::downgrade(&session),
     );
-    // Where the poll is suspended for ever, the room for copies must not stay as long.
+    // If the poll is suspended forever, the memory for copies must not stay as long.
     drop(session);
     let poll = frame.poll(entry, || future.poll(&mut Context::from_waker(&waker)));
     drop(waker);
@@ -123,7 +123,7 @@ pub(crate) fn poll_probed<F: Future>(
 }
 
 /// Polls a task that a dump has woken through something inside it. The waker stays that of its
-/// probe, so that the next such wake is noticed, too.
+/// probe, so that the next such wake is noticed too.
 fn poll_nudged<F: Future>(
     future: Pin<&mut F>,
     entry: &Arc<Entry>,
@@ -139,7 +139,7 @@ fn poll_nudged<F: Future>(
     future.poll(&mut Context::from_waker(&waker))
 }
 
-/// Polls a span whose parent has handed a probing waker down.
+/// Polls a span whose parent has handed down a probing waker.
 fn poll_span<F: Future>(
     future: Pin<&mut F>,
     entry: &Arc<Entry>,
@@ -168,8 +168,8 @@ fn poll_span<F: Future>(
     poll
 }
 
-/// Why the future that `waker` belongs to is being probed on this thread, if it is, and for which
-/// dump.
+/// Returns why, and for which dump, the future that `waker` belongs to is being probed on
+/// this thread, if it is.
 fn probed_for(waker: &Waker) -> Option<(Cause, Weak<Session>)> {
     let probe = waker.data().addr();
     LOCAL.with(|local| {
@@ -181,7 +181,7 @@ fn probed_for(waker: &Waker) -> Option<(Cause, Weak<Session>)> {
 }
 
 /// Overwrites what earlier calls left just below the caller's frame, so that a copy of the stack
-/// holds there what this poll put there. Small enough for any thread that can take a poll.
+/// contains what this poll put there. Small enough for any thread that can do a poll.
 #[inline(never)]
 fn clear_stack_below() {
     const WORDS: usize = 1024;
@@ -212,7 +212,7 @@ impl Frame {
     }
 
     fn poll<R>(self: &Arc<Self>, entry: &Entry, poll: impl FnOnce() -> R) -> R {
-        // Where the caller keeps its count, which is in the caller's own stack frame.
+        // The address of the caller's pointer, which is in the caller's own stack frame.
         self.base.store(ptr::from_ref(self).addr() as u64, Relaxed);
         let _polling = match self.cause {
             Cause::Natural => Polling::begin(entry),
@@ -222,7 +222,7 @@ impl Frame {
         poll()
     }
 
-    /// Whether its future is polled with a probing waker of its own.
+    /// Whether its future is polled with its own probing waker.
     pub(super) const fn is_probe(&self) -> bool {
         self.entry == self.probe
     }
@@ -232,18 +232,18 @@ impl Frame {
         self.probe == probe
     }
 
-    /// Whether nobody will ask for it any more.
+    /// Whether nobody will ask for it anymore.
     pub(super) fn is_over(&self) -> bool {
         self.has_ended.load(Acquire) || self.session.strong_count() == 0
     }
 
-    /// Its poll has ended, on a thread whose list it was in or not.
+    /// Notes that its poll has ended, and whether that was on a thread that had it in its list.
     pub(super) fn end(&self, was_listed: bool) {
         self.has_moved.store(!was_listed, Relaxed);
         self.has_ended.store(true, Release);
     }
 
-    /// The dump that it is for, if that is still under way.
+    /// Returns the dump that it is for, if that is still under way.
     pub(super) fn session(&self) -> Option<Arc<Session>> {
         self.session.upgrade()
     }
@@ -252,7 +252,7 @@ impl Frame {
         self.base.load(Relaxed)
     }
 
-    /// Whether another place where it waits is to be copied.
+    /// Whether another place where it waits may be copied.
     pub(super) fn has_room(&self) -> bool {
         self.captures.load(Relaxed) < MAX_CAPTURES
     }
@@ -299,11 +299,12 @@ impl Frame {
         let is_incomplete = self.no_room.load(Relaxed) || self.has_moved.load(Relaxed);
         let verdict = match poll {
             Poll::Ready(output) if part(output) == Part::More => {
-                // Where it waits, the poll of the next part will show, which often follows at once.
+                // The poll of the next part will show where it waits, and often follows at once.
                 if captures == 0 && !is_incomplete {
                     return entry.ticket.put_back(wish);
                 }
-                // Places where the part before waited must not be taken for its.
+                // Places where the previous part waited must not be taken for those of
+                // the next one.
                 Verdict::NoRoom
             }
             Poll::Ready(_) => Verdict::Ended,

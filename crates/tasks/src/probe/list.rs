@@ -1,4 +1,4 @@
-//! The probed polls under way on each thread, the innermost first.
+//! The probed polls under way on each thread, innermost first.
 #![expect(
     unsafe_code,
     reason = "a list that a waker's clone may read at any time, in a thread-local without destructor"
@@ -9,21 +9,21 @@ use std::{ptr, sync::Arc};
 use super::frame::Frame;
 use crate::local::{LOCAL, Local};
 
-/// How far up its list a thread looks.
+/// How far out a thread searches its list.
 const MAX_DEPTH: usize = 64;
 
 /// A place in a thread's list. The list owns it, and only its thread touches it.
 ///
-/// Polls on coroutines end in any order, on any thread or never. So a place keeps its frame alive, and
-/// is given up when its poll ends on the same thread, or else when the thread next makes a place after
-/// the poll has ended or its dump is over. What is in the list when the thread ends is leaked: a frame,
-/// and none but where a coroutine was left in the middle of a probed poll.
+/// Polls on coroutines end in any order, on any thread or never. So a place keeps its frame alive.
+/// It is removed when its poll ends on the same thread, or else when the thread next makes a place
+/// after the poll has ended or its dump is over. What is in the list when the thread ends is
+/// leaked: at most a frame, and only if a coroutine was left in the middle of a probed poll.
 pub(crate) struct Place {
     frame: Arc<Frame>,
     outer: *mut Self,
 }
 
-/// A frame is in this thread's list, until this is dropped, which may be on another thread.
+/// Keeps a frame in this thread's list until it is dropped, which may be on another thread.
 pub(super) struct Listed<'a>(&'a Arc<Frame>);
 
 impl<'a> Listed<'a> {
@@ -47,14 +47,14 @@ impl Drop for Listed<'_> {
     }
 }
 
-/// Takes those places off the list. Returns whether there were any.
+/// Removes the places of matching frames from the list. Returns whether there were any.
 fn remove(local: &Local, is_one: impl Fn(&Frame) -> bool) -> bool {
     let mut found = false;
     let mut inner: *mut Place = ptr::null_mut();
     let mut at = local.probes.get();
     while !at.is_null() {
         // SAFETY: all places in the list are boxes that it owns. Only this thread reaches them, no
-        // reference to one outlives `frames`, and nothing called here looks at the list.
+        // reference from `find` is held here, and nothing called here looks at the list.
         unsafe {
             let outer = (*at).outer;
             if is_one(&(*at).frame) {
@@ -73,7 +73,7 @@ fn remove(local: &Local, is_one: impl Fn(&Frame) -> bool) -> bool {
     found
 }
 
-/// Hands the frames of this thread to `look`, the innermost first, until it returns something.
+/// Calls `look` with the frames of this thread, innermost first, until it returns something.
 ///
 /// Runs inside `Waker::clone`: no allocation, no lock, no path that panics.
 pub(super) fn find<'a, R>(

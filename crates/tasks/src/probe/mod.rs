@@ -1,10 +1,11 @@
 //! Probes: one extra poll of each tracked future, to learn where it waits.
 //!
-//! - `driver` runs a dump: hands out tickets, wakes, waits, collects;
+//! - `driver` runs a dump: it hands out tickets, wakes, waits and collects;
 //! - `session` is what the driver and the polling threads share during one dump;
-//! - `frame` is a probed poll, on the polling thread, and `list` those under way on each thread;
-//! - `waker` is the waker handed to it, and `capture`, `stacks`, `slots` and `arch` copy the stack
-//!   from inside it.
+//! - `frame` is a probed poll, on the polling thread, and `list` has those under way on
+//!   each thread;
+//! - `waker` is the waker handed to it, and `capture`, `stacks`, `slots` and `arch` copy the
+//!   stack from inside it.
 
 mod arch;
 mod capture;

@@ -1,4 +1,4 @@
-//! What the driver of a dump and the threads that poll for it share.
+//! What the driver of a dump shares with the threads that poll for it.
 
 use std::{
     ops::Deref,
@@ -17,13 +17,13 @@ use super::{
     ticket::{DumpNumber, Wish},
 };
 
-/// The dump under way. A polling thread takes its share before it polls, in ordinary context.
+/// The dump under way. A polling thread clones it before it polls, in ordinary context.
 static CURRENT: Mutex<Option<Arc<Session>>> = Mutex::new(None);
 
 pub(crate) struct Session {
     dump: DumpNumber,
     pub(super) stale: Stale,
-    /// Where the stack is copied at each place where a future waits.
+    /// Places for the copies of stacks, one for each place where a future waits.
     pub(super) slots: Slots,
     outcomes: Box<[Outcome]>,
     done: AtomicUsize,
@@ -32,20 +32,20 @@ pub(crate) struct Session {
     driver: Thread,
 }
 
-/// What becomes of the words that earlier calls left on a stack below the frames of a probed poll.
+/// What happens to the words that earlier calls left on a stack below the frames of a probed poll.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Stale {
     /// They stay, and a copy of the stack may hold what another task left there.
     Kept,
-    /// Those nearest are overwritten first.
+    /// The nearest ones are overwritten first.
     Cleared,
 }
 
-/// A session that is closed when this is dropped, also if a waker panics in the driver's hands.
+/// Closes a session when dropped, even if a waker called by the driver panics.
 pub(super) struct Opened(Arc<Session>);
 
 impl Opened {
-    /// From now on no poll joins it; those under way end as before.
+    /// Lets no more polls join the session. Those under way end as before.
     pub(super) fn close(&self) {
         let last = CURRENT
             .lock()
@@ -71,9 +71,9 @@ impl Drop for Opened {
 
 struct Outcome {
     verdict: AtomicU8,
-    /// The count of ordinary polls when the probe was made.
+    /// The number of ordinary polls when the probe was made.
     polls: AtomicU64,
-    /// A span was polled with the probing waker of the future around it.
+    /// Whether a span was polled with the probing waker of the future around it.
     inside: AtomicBool,
 }
 
@@ -84,14 +84,14 @@ pub(super) enum Verdict {
     Open,
     /// The future waits, and each place where it registered was copied.
     Waits,
-    /// The future waits in more places than are copied of one poll.
+    /// The future waits in more places than are copied in one poll.
     WaitsInMore,
     /// The future waits, and no waker was cloned or used in this poll.
     WaitsUnregistered,
     /// The future has ended.
     Ended,
-    /// There was no room for all copies, or what was copied is of a part that has ended: the probe must
-    /// be made again.
+    /// There was no room for all copies, or they are of a part that has ended: the future
+    /// must be probed again.
     NoRoom,
 }
 
@@ -140,7 +140,7 @@ impl Session {
         Opened(session)
     }
 
-    /// The session that a wish belongs to, while it is under way.
+    /// Returns the session that a wish belongs to, if it is under way.
     pub(super) fn of(wish: Wish) -> Option<Arc<Self>> {
         CURRENT
             .lock()
@@ -150,7 +150,7 @@ impl Session {
             .cloned()
     }
 
-    /// Notes how the poll of a target ended; the copies that it made are in their slots.
+    /// Notes how the poll of a target ended. The copies that it made are in their slots.
     pub(super) fn finish(&self, index: u32, verdict: Verdict, polls: u64) {
         if let Some(outcome) = self.outcomes.get(index as usize) {
             outcome.polls.store(polls, Relaxed);
@@ -161,7 +161,7 @@ impl Session {
         }
     }
 
-    /// Notes that the poll of a target is a part of another's, before it is noted how it ended.
+    /// Notes, before its end is noted, that the poll of a target is part of another's.
     pub(super) fn note_inside(&self, index: u32) {
         if let Some(outcome) = self.outcomes.get(index as usize) {
             outcome.inside.store(true, Relaxed);
@@ -195,7 +195,7 @@ impl Session {
         self.done.load(Acquire)
     }
 
-    /// Has the driver's thread unparked once `count` polls have ended in all.
+    /// Unparks the driver's thread once `count` polls have ended in total.
     pub(super) fn wake_driver_at(&self, count: usize) {
         self.wake_at.store(count, Release);
     }

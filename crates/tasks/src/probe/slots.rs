@@ -1,7 +1,7 @@
 //! A fixed number of places for copies of stack memory.
 //!
-//! A place is claimed and filled inside `Waker::clone`, on the thread of the leaf: claiming is a
-//! few compare-and-swaps, filling one copy. The driver reads it and gives it back.
+//! A place is claimed and filled inside `Waker::clone`, on the leaf's thread: claiming is a few
+//! compare-and-swaps, filling is one copy. The driver reads it and frees it.
 #![expect(
     unsafe_code,
     reason = "copies raw stack memory into cells that a state machine hands from thread to thread"
@@ -26,10 +26,11 @@ use super::{
 };
 use crate::entry::TaskId;
 
-/// The most futures whose frames are told apart in one stack: a task and the spans around its leaf.
+/// The maximum number of futures that are told apart in one stack: a task and the
+/// spans around its leaf.
 pub(super) const MAX_OWNERS: usize = 16;
 
-/// The bytes of the largest copy that is made.
+/// The size of the largest copy, in bytes.
 pub(super) const LARGEST_COPY: u64 = 1 << 20;
 const WORD: u64 = size_of::<u64>() as u64;
 
@@ -44,8 +45,9 @@ pub struct Owner {
     pub index: usize,
     /// Its number in the process.
     pub id: TaskId,
-    /// An address in the frame of the function that polls it: its own frames end there. `None` where
-    /// that frame is not in the copy: it lies on another stack, or further up than the copy goes.
+    /// An address in the frame of the function that polls it, where its own frames end.
+    /// `None` if that frame is not in the copy, because it is on another stack or further
+    /// up than the copy goes.
     pub base: Option<u64>,
 }
 
@@ -57,19 +59,19 @@ impl Owner {
     };
 }
 
-/// A copy of the stack from the await point to the root of the probed future, or as far as the stack
-/// goes on which the await point is.
+/// A copy of the stack from the await point to the root of the probed future, or to the end of the
+/// stack that the await point is on.
 pub struct StackCopy<'a> {
     /// The registers and the memory.
     pub stack: StackSlice<'a>,
-    /// The other registers that functions leave as they found them.
+    /// The other registers that functions preserve.
     pub saved: [u64; 5],
-    /// The stack was larger than a place.
+    /// Whether the stack was larger than a place.
     pub truncated: bool,
-    /// It is of the thread's own stack, of which [`Stale`](super::Stale) holds; else of another one,
-    /// such as a coroutine has.
+    /// Whether it is of the thread's own stack, to which [`Stale`](super::Stale) applies, rather
+    /// than another one, such as a coroutine's.
     pub is_own_stack: bool,
-    /// The probed future, then the spans of its own around the await point.
+    /// The probed future, then its spans around the await point.
     pub owners: &'a [Owner],
 }
 
@@ -84,24 +86,24 @@ impl fmt::Debug for StackCopy<'_> {
     }
 }
 
-/// How many places there are, and how large each is.
+/// The number of places, and the size of each.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Geometry {
     pub(super) places: usize,
     pub(super) bytes: usize,
 }
 
-/// The future whose stack is copied, the spans around the leaf, and where it all ends.
+/// The future whose stack is copied, the spans around the leaf, and where the copy ends.
 #[derive(Clone, Copy)]
 pub(super) struct Extent {
     pub(super) owners: [Owner; MAX_OWNERS],
     pub(super) owner_count: usize,
-    /// The copy goes up to here, if this is on the same stack and there is room.
+    /// The copy goes up to here, if this is on the same stack and fits.
     pub(super) end: u64,
 }
 
 impl Extent {
-    /// Forgets the bases that are elsewhere.
+    /// Forgets the bases outside of the copy.
     fn keep_bases_in(&mut self, copied: RangeInclusive<u64>) {
         for owner in &mut self.owners {
             owner.base = owner.base.filter(|base| copied.contains(base));
@@ -131,18 +133,18 @@ struct Head {
 }
 
 // SAFETY: a place's head and its part of `memory` are touched only by the thread that moved its
-// state from FREE to FILLING, until it stores FULL, and after that only by the driver (there is
-// one a session), until it stores FREE. The acquire loads and release stores order the accesses.
+// state from FREE to FILLING, until it stores FULL, and after that only by the driver (there is one
+// per session), until it stores FREE. The acquire loads and release stores order the accesses.
 unsafe impl Sync for Slots {}
-// SAFETY: it owns its memory and holds nothing that is tied to a thread.
+// SAFETY: it owns its memory and holds nothing tied to a thread.
 unsafe impl Send for Slots {}
 
 impl Slots {
-    /// `None` if the process has no memory for it.
+    /// Returns `None` if the process has no memory for it.
     pub(super) fn new(geometry: Geometry) -> Option<Self> {
         let words = geometry.bytes / size_of::<u64>();
-        // Large, and never written but for what is used: the allocator maps it and the kernel
-        // backs only the pages that are touched.
+        // Large, but only the used part is written: the allocator maps it, and the kernel backs
+        // only the pages that are touched.
         let mut memory = Vec::new();
         memory
             .try_reserve_exact(words.checked_mul(geometry.places)?)
@@ -170,13 +172,15 @@ impl Slots {
         })
     }
 
-    /// Copies the stack from the stack pointer up to `extent.end` into a free place, or as far as can be
-    /// read where the two are not known to be on one stack. Returns whether there was a place.
+    /// Copies the stack from the stack pointer up to `extent.end` into a free place. If
+    /// the two are not known to be on one stack, copies as far as can be read. Returns
+    /// whether there was a place.
     ///
     /// Runs inside `Waker::clone`: no allocation, no lock, no path that panics.
     ///
     /// # Safety
-    /// `registers` and `own_stack` are those of the calling thread, the registers in a function that
+    /// `registers` and `own_stack` belong to the calling thread, and the registers to a function
+    /// that has not returned.
     /// has not returned.
     pub(super) unsafe fn copy(
         &self,
@@ -193,7 +197,7 @@ impl Slots {
         let sp = registers.stack.sp;
         let is_own_stack = own_stack.holds(sp, extent.end);
         let wanted = extent.end.saturating_sub(sp) / WORD;
-        // On another stack an end that is far away, or below, is that of yet another one.
+        // On another stack, an end that is far away or below is that of a third one.
         let is_near = is_own_stack || (1..=LARGEST_COPY / WORD).contains(&wanted);
         let most = if is_near {
             self.words
@@ -201,10 +205,11 @@ impl Slots {
         } else {
             self.words
         };
-        // SAFETY: the place is FILLING by our claim, so nobody else touches head or memory; `number`
-        // is in range, so the part of memory from `number * words` on, `self.words` long, is inside
-        // the reserved capacity. The thread runs on its own stack at `sp` if that is what holds `sp`
-        // and the end, and then all between them is mapped; else at least there is a frame at `sp`.
+        // SAFETY: the place is FILLING by this thread's claim, so nobody else touches head or
+        // memory. `number` is in range, so the `self.words` words of memory from `number * words`
+        // on are inside the reserved capacity. If `own_stack` holds `sp` and the end, the thread
+        // runs on its own stack at `sp` and everything between them is mapped; otherwise, there is
+        // at least a frame at `sp`.
         unsafe {
             let target = self.memory.as_ptr().add(number * self.words);
             let target = target.cast::<u64>().cast_mut();
@@ -242,14 +247,15 @@ impl Slots {
             })
     }
 
-    /// Hands every full place to `read` and gives it back. For the driver only.
+    /// Hands every full place to `read` and frees it. Only for the driver.
     pub(super) fn drain(&self, mut read: impl FnMut(&StackCopy<'_>)) {
         for (number, place) in self.places.iter().enumerate() {
             if place.state.load(Acquire) != FULL {
                 continue;
             }
-            // SAFETY: the place is FULL, so it is ours until FREE is stored below: the one who
-            // filled it is done with it. `copy` initialized `head.words` words of its part.
+            // SAFETY: the place is FULL, so it is the driver's until FREE is stored
+            // below: the thread that filled it is done with it. `copy` initialized
+            // `head.words` words of its part.
             let (head, bytes) = unsafe {
                 let head = &*place.head.get();
                 let start = self.memory.as_ptr().add(number * self.words);

@@ -1,8 +1,8 @@
-//! Where a thread's own stack lies, and how another one can be read.
+//! Where a thread's own stack is, and how to read another one.
 //!
 //! A future may be polled on a stack that is not its thread's: coroutines, such as the fibers of
-//! wasmtime, have stacks of their own, and nobody says where these end. What lies beside one may be
-//! unmapped at any time, so that only the kernel can read it.
+//! wasmtime, have stacks of their own, and nobody says where these end. The memory next to one may
+//! be unmapped at any time, so only the kernel can read it.
 #![expect(
     unsafe_code,
     reason = "pthread's attributes of a thread, and system calls that read memory"
@@ -13,11 +13,10 @@ use std::{fs, mem::MaybeUninit, ptr};
 
 use crate::local::Local;
 
-/// How often a thread looks where its stack is; that of the main thread grows.
+/// How often a thread looks for its stack. The main thread's grows.
 const MAX_LOOKS: u8 = 8;
 
-/// A part of a thread's own stack that is mapped for as long as the thread runs. Empty where it is not
-/// known.
+/// A part of a thread's own stack that is mapped while the thread runs. Empty if not known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OwnStack {
     low: u64,
@@ -32,15 +31,15 @@ impl OwnStack {
         looks: 0,
     };
 
-    /// Whether all from `sp` to `end` is in it.
+    /// Whether everything from `sp` to `end` is in it.
     pub(super) const fn holds(self, sp: u64, end: u64) -> bool {
         self.low <= sp && sp <= end && end < self.high
     }
 }
 
-/// Finds out where this thread's own stack lies, if need be, and returns whether the caller is on it.
+/// Finds this thread's own stack if needed, and returns whether the caller is on it.
 ///
-/// Not for `Waker::clone`: it may allocate, and on the main thread it reads /proc/self/maps.
+/// Not for use in `Waker::clone`: it may allocate, and on the main thread it reads /proc/self/maps.
 #[inline(never)]
 pub(super) fn look(local: &Local) -> bool {
     let here = 0_u8;
@@ -76,21 +75,21 @@ fn own_stack(_: &Local) -> Option<(u64, u64)> {
     None
 }
 
-/// The stack that the kernel made, as far as it has grown. What is mapped in its way later is none of
-/// it, so that the limit of its size does not tell.
+/// Finds the stack that the kernel made, as far as it has grown. Its size limit would not do, as
+/// other memory may be mapped in its way later.
 #[cfg(target_os = "linux")]
 fn main_stack(maps: &[u8]) -> Option<(u64, u64)> {
     let stack = rtops_types::MapsLine::all(maps).find(|line| line.name == b"[stack]")?;
     Some((stack.addresses.start, stack.addresses.end))
 }
 
-/// The stack that pthread_create made, or was given. All of it is mapped.
+/// Finds the stack that pthread_create made or was given. All of it is mapped.
 #[cfg(target_os = "linux")]
 fn thread_stack() -> Option<(u64, u64)> {
     let mut attributes = MaybeUninit::uninit();
     let (mut low, mut size) = (ptr::null_mut(), 0);
-    // SAFETY: the attributes are read and destroyed only where they were filled in, and all pointers
-    // are those of locals.
+    // SAFETY: the attributes are read and destroyed only if they were filled in, and all
+    // pointers are to locals.
     unsafe {
         if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
             return None;
@@ -106,14 +105,14 @@ fn thread_stack() -> Option<(u64, u64)> {
     Some((low, low.checked_add(size as u64)?))
 }
 
-/// Copies up to `words` words from `sp` on, on a stack of which nothing is known but that this thread
-/// runs on it there. Returns how many could be read.
+/// Copies up to `words` words from `sp` on, on a stack about which nothing is known but that this
+/// thread runs on it. Returns how many could be read.
 ///
-/// Where the kernel is not to be asked, those are the ones in the page that `sp` is in.
+/// If the kernel can't be asked, copies only words in the page of `sp`.
 ///
 /// # Safety
-/// The page of `sp` is mapped and stays so, as that of a stack pointer does, and `words` words are
-/// writable at `to`.
+/// The page of `sp` is mapped and stays so, as for a stack pointer, and `words` words
+/// are writable at `to`.
 pub(super) unsafe fn copy_other(sp: u64, to: *mut u64, words: usize) -> usize {
     // SAFETY: the caller's promise is passed on.
     let by_kernel = unsafe { copy_by_kernel(sp, to, words) };
@@ -121,19 +120,20 @@ pub(super) unsafe fn copy_other(sp: u64, to: *mut u64, words: usize) -> usize {
         return by_kernel;
     }
     let words = words.min(words_in_page(sp));
-    // SAFETY: these are in the page of `sp`, and the caller vouches for that and for `to`.
+    // SAFETY: these words are in the page of `sp`, and the caller vouches for that and for `to`.
     unsafe { super::arch::copy_words(sp, to, words) };
     words
 }
 
-/// How many whole words there are from `sp` to the end of its page. No page is smaller than this.
+/// Returns the number of whole words from `sp` to the end of its page. No page is
+/// smaller than 4096.
 fn words_in_page(sp: u64) -> usize {
     const PAGE: u64 = 4096;
     usize::try_from((PAGE - sp % PAGE) / size_of::<u64>() as u64).unwrap_or(0)
 }
 
-/// Has the kernel copy, which stops where nothing is mapped. It copies nothing if a filter of system
-/// calls is there: that might end the process for the call.
+/// Asks the kernel to copy, which stops at unmapped memory. Copies nothing if system calls are
+/// filtered, as the filter might end the process for this call.
 ///
 /// # Safety
 /// `words` words are writable at `to`.
@@ -151,8 +151,8 @@ unsafe fn copy_by_kernel(sp: u64, to: *mut u64, words: usize) -> usize {
         iov_base: ptr::without_provenance_mut(from),
         iov_len: length,
     };
-    // SAFETY: errno's location is valid in every thread. The first call takes no pointer; the second
-    // writes where the caller says, and memory that can't be read is an error, not a fault.
+    // SAFETY: errno's location is valid in every thread. The first call takes no pointer. The
+    // second writes where the caller says, and memory that can't be read is an error, not a fault.
     let copied = unsafe {
         let errno = *libc::__errno_location();
         let copied = if libc::prctl(libc::PR_GET_SECCOMP) == 0 {
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_copy_of_another_stack_ends_where_nothing_is_mapped() {
-        // SAFETY: a new mapping, of which a part is unmapped again; the rest is written here only.
+        // SAFETY: a new mapping, of which a part is unmapped again; the rest is written only here.
         let start = unsafe {
             let (access, flags) = (
                 libc::PROT_READ | libc::PROT_WRITE,

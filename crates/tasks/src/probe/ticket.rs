@@ -1,14 +1,14 @@
-//! The mark on an entry that a dump wants its next poll.
+//! The mark on an entry that says that a dump wants its next poll.
 
 use std::sync::atomic::{
     AtomicU64,
     Ordering::{AcqRel, Acquire, Release},
 };
 
-/// Where a dump leaves its wish, and a poll takes it.
+/// The place where a dump leaves its wish, and a poll takes it.
 pub(crate) struct Ticket(AtomicU64);
 
-/// A wish: which dump, which number the entry has in it, and why the poll comes.
+/// A wish: the dump, the entry's number in it, and why the poll happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Wish {
     pub(crate) dump: DumpNumber,
@@ -19,22 +19,23 @@ pub(crate) struct Wish {
 /// Why a probed poll happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Cause {
-    /// The task was due anyway.
+    /// The task was due to be polled anyway.
     Natural,
     /// The dump woke the task.
     Asked,
 }
 
-/// Tells dumps apart, so that a ticket of an earlier one is never taken for the present's.
+/// Tells dumps apart, so that a ticket of an earlier one is never taken for one of the
+/// present dump.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct DumpNumber(u32);
 
 impl DumpNumber {
     const BITS: u32 = 31;
-    /// Of no dump: see [`Ticket::nudge`].
+    /// The number of no dump: see [`Ticket::nudge`].
     pub(crate) const NONE: Self = Self(0);
 
-    /// The number after this one; never 0, so that no wish is encoded as 0.
+    /// Returns the number after this one. Never 0, so that no wish is encoded as 0.
     pub(crate) const fn next(self) -> Self {
         let next = (self.0 + 1) & ((1 << Self::BITS) - 1);
         Self(if next == 0 { 1 } else { next })
@@ -67,18 +68,18 @@ impl Ticket {
         self.0.store(wish.raw(), Release);
     }
 
-    /// Whether a wish or a nudge is there: the task was woken, or will be, for a dump.
+    /// Whether a wish or a nudge is there: the task was woken for a dump, or will be.
     pub(crate) fn is_due(&self) -> bool {
         !matches!(self.0.load(Acquire), 0 | ECHO)
     }
 
-    /// A poll that only a dump asked for has ended. The next one is no step ahead either, if nothing
-    /// has woken the task: whoever polls it may do so twice in a row.
+    /// Notes that a poll that only a dump asked for has ended. If nothing has woken the task, its
+    /// next poll is no progress either: whoever polls it may do so twice in a row.
     pub(crate) fn leave_echo(&self) {
         let _wish = self.0.compare_exchange(0, ECHO, AcqRel, Acquire);
     }
 
-    /// Puts back a wish that a poll has taken and could not fulfil, unless there is a newer one.
+    /// Puts back a wish that a poll has taken and could not fulfill, unless there is a newer one.
     pub(crate) fn put_back(&self, wish: Wish) {
         let _newer = self.0.compare_exchange(0, wish.raw(), AcqRel, Acquire);
     }
@@ -101,39 +102,39 @@ impl Ticket {
     pub(crate) fn mark_asked(&self, wish: Wish) {
         let natural = (u64::from(wish.dump.0) << 33) | u64::from(wish.index);
         let asked = natural | (1 << 32);
-        // Failure means that a poll took the wish: nothing is left to mark.
+        // On failure, a poll has taken the wish, and there is nothing to mark.
         let _taken = self.0.compare_exchange(natural, asked, AcqRel, Acquire);
     }
 }
 
 impl Ticket {
-    /// Takes a dump's wish back. If the task was asked and has yet to be polled, that poll is still
-    /// the dump's doing.
+    /// Withdraws a dump's wish. If the task was asked and has not been polled yet, that poll is
+    /// still caused by the dump.
     pub(crate) fn withdraw(&self, dump: DumpNumber) {
         let raw = self.0.load(Acquire);
         if raw >> 33 == u64::from(dump.0) {
-            // Failure means that a poll took the wish, or a nudge marked it: try no further, a
-            // wish of a closed dump is as good as a nudge.
+            // On failure, a poll has taken the wish or a nudge has marked it. There is no need to
+            // retry, as a wish of a closed dump has the effect of a nudge.
             let _taken = self.0.compare_exchange(raw, raw & NUDGE, AcqRel, Acquire);
         }
     }
 
-    /// The task is about to be polled because a dump woke something inside it. If no wish is
-    /// there, one of no dump is left, for a poll that leaves the age of the task's wait alone. Its
-    /// index says how many polls in a row may follow from it.
+    /// Notes that the task is about to be polled because a dump woke something inside it. If no
+    /// wish is there, leaves one of no dump, so that the poll does not change the age of the task's
+    /// wait. Its index is the number of polls in a row that may follow from it.
     pub(crate) fn nudge(&self, hops: u32) {
         let nudge = NUDGE | u64::from(hops);
         let left = self.0.compare_exchange(0, nudge, AcqRel, Acquire);
         if let Err(wish) = left {
             let marked = if wish == ECHO { nudge } else { wish | NUDGE };
-            // Failure means that a poll took the wish: nothing is left to mark.
+            // On failure, a poll has taken the wish, and there is nothing to mark.
             let _taken = self.0.compare_exchange(wish, marked, AcqRel, Acquire);
         }
     }
 }
 
-/// How many polls in a row count as caused by one wake of a dump. Containers yield after a poll or
-/// two; a task that wakes itself for ever is polled for its own sake.
+/// How many polls in a row count as caused by one wake from a dump. Containers yield after a poll
+/// or two. A task that wakes itself forever is polled for its own sake.
 pub(crate) const MAX_HOPS: u32 = 4;
 /// The bit for [`Cause::Asked`], and nothing else.
 const NUDGE: u64 = 1 << 32;

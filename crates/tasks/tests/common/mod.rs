@@ -1,4 +1,4 @@
-//! What tests of real futures on a real executor need.
+//! Helpers for tests of real futures on a real executor.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -36,7 +36,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-/// Becomes true when the future was polled once.
+/// Returns a future, and a flag that becomes true once it has been polled.
 pub fn polled<F: Future>(future: F) -> (Arc<AtomicBool>, impl Future<Output = F::Output>) {
     let flag = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&flag);
@@ -52,7 +52,7 @@ pub fn polled<F: Future>(future: F) -> (Arc<AtomicBool>, impl Future<Output = F:
     (flag, future)
 }
 
-/// For dumps whose copies are of no interest.
+/// A sink for dumps whose copies do not matter.
 pub struct NoCopies;
 
 impl Sink for NoCopies {
