@@ -1,16 +1,16 @@
-//! The lines that lead to the items of a tree.
+//! The lines that connect the items of a tree.
 
-/// What stands in front of an item, and of the lines below it.
+/// The prefixes of an item and of the lines below it.
 #[derive(Clone, Debug, Default)]
 pub struct Bars {
-    /// In front of its first line.
+    /// The prefix of its first line.
     pub before: String,
-    /// In front of all that is below.
+    /// The prefix of everything below.
     pub below: String,
 }
 
 impl Bars {
-    /// Those of an item below this one.
+    /// Returns the prefixes of a child of this item.
     #[must_use]
     pub fn child(&self, is_last: bool) -> Self {
         let (corner, bar) = match is_last {

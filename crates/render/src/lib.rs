@@ -1,7 +1,7 @@
-//! What `rtops-report` says of a dump, as text, as JSON, and as the profiles that Go's tools read.
+//! Renders what `rtops-report` finds in a dump as text, as JSON, and as profiles for Go's tools.
 //!
-//! With [`style`], [`bars`], [`wrap`] and `table` the command prints what it knows itself. Nothing here asks anybody
-//! anything.
+//! The command also uses [`style`], [`bars`], [`wrap`] and `table` for its own output.
+//! Nothing here talks to a process.
 #![forbid(unsafe_code)]
 
 pub mod bars;

@@ -1,4 +1,4 @@
-//! Sections of aligned lines, each with a word on its left for what it says.
+//! Sections of aligned lines, each with a key on the left.
 
 use std::{
     borrow::Cow,
@@ -10,19 +10,19 @@ use crate::{
     table::wrapped,
 };
 
-/// What comes before each line of a section.
+/// The indentation of each line of a section.
 pub const INDENT: &str = "  ";
-/// The least room for what stands right of the words.
+/// The minimum width of the values.
 const LEAST: usize = 16;
 
-/// A line; its text is escaped.
+/// A line of a section; its text is already escaped.
 #[derive(Clone, Debug)]
 pub struct Line<'a> {
-    /// What it says something of.
+    /// What the line is about.
     pub key: Cow<'a, str>,
-    /// What it says.
+    /// What it says about that.
     pub value: String,
-    /// How it looks.
+    /// The colour of the value.
     pub paint: Option<Paint>,
 }
 
@@ -37,7 +37,7 @@ impl<'a, K: Into<Cow<'a, str>>> From<(K, String)> for Line<'a> {
 }
 
 impl Line<'_> {
-    /// The same, marked if it deserves a look.
+    /// Returns the line, marked if it deserves a look.
     #[must_use]
     pub fn warn_if(mut self, notable: bool) -> Self {
         self.paint = notable.then_some(Paint::Warning);
@@ -45,18 +45,19 @@ impl Line<'_> {
     }
 }
 
-/// Prints the title of what is not a section of lines.
+/// Prints a title for something other than a section of lines.
 ///
 /// # Errors
-/// When the writer fails.
+/// If the writer fails.
 pub fn heading(writer: &mut impl Write, style: Style, title: &str) -> io::Result<()> {
     writeln!(writer, "\n{}", style.paint(Paint::Heading, title))
 }
 
-/// Prints a title and the lines below it; on a terminal, long ones go on where they began.
+/// Prints a title and the lines below it; on a terminal, long values continue
+/// below where they began.
 ///
 /// # Errors
-/// When the writer fails.
+/// If the writer fails.
 pub fn section<'a, L: Into<Line<'a>>>(
     writer: &mut impl Write,
     style: Style,

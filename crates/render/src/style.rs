@@ -1,44 +1,44 @@
-//! How the output may look: colour and width, decided once and passed down.
+//! The appearance of output, colour and width, decided once and passed down.
 
 use std::{
     borrow::Cow,
     fmt::{self, Display},
 };
 
-/// What the writers need to know about where the output goes.
+/// What the writers need to know about the destination of the output.
 #[derive(Clone, Copy, Debug)]
 pub struct Style<'a> {
-    /// Whether escape sequences for colour are written.
+    /// Whether colour escape sequences are written.
     color: bool,
-    /// The columns of the terminal; `None` where nothing may be cut.
+    /// The columns of the terminal; `None` if nothing may be cut.
     pub width: Option<usize>,
-    /// Where places in the source lead to, on a terminal that shows links.
+    /// The link targets of places in the source, on a terminal that shows links.
     links: Option<&'a dyn Links>,
 }
 
-/// Where places in the source lead to.
+/// Finds link targets for places in the source.
 pub trait Links: fmt::Debug {
-    /// The address for a place as it is shown, `file:line:column`; `None` if it leads nowhere. It is
-    /// written as it is, so it must have no control characters.
+    /// Returns the address for a place as shown, `file:line:column`; `None` if there is none. It is
+    /// written unchanged, so it must not contain control characters.
     fn address(&self, place: &str) -> Option<String>;
 }
 
-/// What a piece of text is, for its colour.
+/// The role of a piece of text, which determines its colour.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Paint {
-    /// A line that begins a section.
+    /// The first line of a section.
     Heading,
-    /// A place in the source, and other side remarks.
+    /// A place in the source or another side remark.
     Faint,
-    /// What deserves a look.
+    /// Something that deserves a look.
     Warning,
 }
 
 impl Style<'static> {
-    /// No colour, no width: what files and pipes get.
+    /// No colour and no width, as for files and pipes.
     pub const PLAIN: Self = Self::new(false, None);
 
-    /// A style with or without colour, for so many columns, without links.
+    /// Creates a style with or without colour, for this width, without links.
     #[must_use]
     pub const fn new(color: bool, width: Option<usize>) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Style<'static> {
 }
 
 impl<'a> Style<'a> {
-    /// The same with these links, if there are any.
+    /// Returns the same style with these links, if any.
     #[must_use]
     pub const fn with_links(self, links: Option<&'a dyn Links>) -> Self {
         Self { links, ..self }
@@ -62,7 +62,7 @@ impl<'a> Style<'a> {
         self.color
     }
 
-    /// The text in its colour.
+    /// Returns the text in its colour.
     pub fn paint<T: Display>(self, paint: Paint, text: T) -> impl Display {
         Painted {
             paint: self.color.then_some(paint),
@@ -70,12 +70,12 @@ impl<'a> Style<'a> {
         }
     }
 
-    /// A place in the source as it is shown, `file:line:column`: a link where it leads somewhere.
+    /// Returns a place in the source as shown, `file:line:column`, as a link if it has an address.
     pub fn place(self, place: &str) -> impl Display {
         self.linked(place, self.paint(Paint::Faint, place))
     }
 
-    /// Prose in which those words are links that are places.
+    /// Returns prose in which words that are places are links.
     pub fn prose<'t>(self, text: &'t str) -> Cow<'t, str> {
         if self.links.is_none() {
             return Cow::Borrowed(text);

@@ -1,4 +1,4 @@
-//! Tables: as wide as they need to be in a file, fitted to the terminal on one.
+//! Tables: as wide as needed in a file, fitted to the width on a terminal.
 
 use std::io::{self, Write};
 
@@ -10,39 +10,39 @@ use rtops_report::escape::escape;
 
 use crate::style::{Paint, Style};
 
-/// The least room for a column that may be cut.
+/// The minimum width of a column that may be cut.
 const LEAST_FLEXIBLE: usize = 12;
-/// Columns between columns.
+/// The number of blanks between columns.
 pub const GAP: u16 = 2;
 
 /// A column.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
-    /// What stands above it.
+    /// The heading of the column.
     pub title: &'static str,
-    /// How it gets on with too little room.
+    /// What happens to it if the terminal is too narrow.
     pub fit: Fit,
 }
 
 impl Column {
-    /// One with this title.
+    /// Creates a column.
     pub const fn new(title: &'static str, fit: Fit) -> Self {
         Self { title, fit }
     }
 }
 
-/// What becomes of a column where the terminal is too narrow.
+/// What happens to a column if the terminal is too narrow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Fit {
     /// A number, always shown.
     Number,
     /// A text, always shown.
     Text,
-    /// A number, left out if need be: the lowest first.
+    /// A number, left out if there is no room, lowest rank first.
     OptionalNumber(u8),
-    /// A text, left out if need be: the lowest first.
+    /// A text, left out if there is no room, lowest rank first.
     OptionalText(u8),
-    /// Cut to what is left, or left out after all others; only the last column.
+    /// Cut to the remaining width, or left out after all others; only the last column.
     Cut,
 }
 
@@ -63,10 +63,10 @@ impl Fit {
     }
 }
 
-/// Prints the rows below the titles of the columns, each line after `indent`.
+/// Prints the titles of the columns and the rows below them, with `indent` before each line.
 ///
 /// # Errors
-/// When the writer fails.
+/// If the writer fails.
 pub fn write(
     writer: &mut (impl Write + ?Sized),
     style: Style,
@@ -78,7 +78,8 @@ pub fn write(
     table
         .load_style(NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
-        // Texts are cut anywhere, not between words; escaped text has no such character.
+        // Texts are cut anywhere, not only between words; escaped text never
+        // contains this character.
         .set_delimiter('\0')
         .set_header(columns.iter().map(|column| column.title));
     for row in rows {
@@ -106,14 +107,14 @@ pub fn write(
     Ok(())
 }
 
-/// Leaves columns out until the rest fits, and cuts the last one to what is left.
+/// Leaves columns out until the rest fits, and cuts the last one to the remaining width.
 fn fit(table: &mut Table, columns: &[Column], width: usize) {
     let mut widths: Vec<usize> = table
         .column_max_content_widths()
         .into_iter()
         .map(usize::from)
         .collect();
-    // No single text may take the place of all others.
+    // No single text may crowd out all others.
     let most = (width / 3).max(LEAST_FLEXIBLE);
     let mut natural = None;
     for (index, (slot, column)) in widths.iter_mut().zip(columns).enumerate() {
@@ -156,7 +157,7 @@ fn fit(table: &mut Table, columns: &[Column], width: usize) {
     }
 }
 
-/// The width of all columns that are shown and the gaps between them.
+/// Returns the width of all columns that are shown, with the gaps between them.
 fn total(widths: &[usize]) -> usize {
     let shown = widths.iter().filter(|width| **width > 0);
     let gaps = shown.clone().count().saturating_sub(1) * usize::from(GAP);
@@ -170,7 +171,7 @@ fn constrain(table: &mut Table, index: usize, width: usize) {
     }
 }
 
-/// The text in lines of so many columns.
+/// Breaks a text into lines of this width.
 pub(crate) fn wrapped(text: String, room: Option<usize>) -> Vec<String> {
     let Some(room) = room else {
         return vec![text];

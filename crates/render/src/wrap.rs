@@ -1,10 +1,10 @@
-//! Prose that goes on in a line below where the terminal ends.
+//! Wraps prose at the width of the terminal.
 
 use std::io::{self, Write};
 
 use crate::style::{Paint, Style};
 
-/// The least room for a line.
+/// The minimum width of a line.
 const LEAST: usize = 16;
 
 /// The units of times.
@@ -13,11 +13,11 @@ const UNITS: [&str; 4] = ["s", "ms", "µs", "ns"];
 /// A piece of prose in one colour.
 pub type Part<'a> = (Option<Paint>, &'a str);
 
-/// Writes prose between words broken into lines: the first behind `first`, all others behind `others`. Where no
-/// width is known, it is one line.
+/// Writes prose wrapped between words, with `first` before the first line and `others` before the
+/// rest. If the width is unknown, it is a single line.
 ///
 /// # Errors
-/// When the writer fails.
+/// If the writer fails.
 pub fn write(
     writer: &mut impl Write,
     style: Style,
@@ -41,7 +41,7 @@ pub fn write(
     Ok(())
 }
 
-/// The lines, each in pieces of one colour. A word that is too long stands alone.
+/// Returns the lines, each as pieces of one colour. A word that is too long gets its own line.
 fn lines(
     width: Option<usize>,
     first: &str,
@@ -59,7 +59,7 @@ fn lines(
             match lines.last_mut() {
                 Some(line) if fits => {
                     match line.last_mut() {
-                        // Words of one part, also where they have no letter.
+                        // Words of one part share a piece.
                         Some((_, text)) if index > 0 => {
                             text.push(' ');
                             text.push_str(&word);
@@ -78,7 +78,7 @@ fn lines(
     lines
 }
 
-/// The words of a text; a number and its unit are one, and so are a place and the `at` before it.
+/// Splits a text into words; a number stays with its unit, and a place with the `at` before it.
 fn words(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     for word in text.split(' ') {

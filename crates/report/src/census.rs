@@ -1,4 +1,4 @@
-//! How many tasks there are of each type.
+//! Counts the tasks of each type.
 
 use std::{
     cmp::Reverse,
@@ -17,45 +17,45 @@ use crate::{
     words,
 };
 
-/// The tasks of a process by what they are called.
+/// The tasks of a process, by what they are called.
 #[derive(Clone, Debug)]
 pub struct Census {
     /// How many there are of each kind.
     pub count: Count,
-    /// How many of the tasks, closures on blocking pools not counted, no agent tracks.
+    /// How many of the tasks, not counting closures on blocking pools, are untracked.
     pub untracked: usize,
-    /// Those that are called the same, the commonest first.
+    /// Tasks with the same title, most common first.
     pub by_type: Vec<OfType>,
 }
 
-/// Tasks that are called the same.
+/// Tasks with the same title.
 #[derive(Clone, Debug, Serialize)]
 pub struct OfType {
-    /// What they are called, as in the headings of groups.
+    /// The title of the tasks, as in the headings of groups.
     pub title: String,
-    /// What they are.
+    /// The kind of task.
     #[serde(serialize_with = "words::serialize_kind")]
     pub kind: TaskKind,
-    /// The type of their future; where that is not known, where its poll function is. `None` where several
-    /// are called the same.
+    /// The type of their future, or else the address of its poll function. `None` if
+    /// several types share the title.
     pub future_type: Option<String>,
-    /// How many there are. Those that neither run nor idle have been woken, or are new.
+    /// The number of tasks. Those that are neither running nor idle have been woken or are new.
     pub count: usize,
-    /// Those inside a poll.
+    /// How many are inside a poll.
     pub running: usize,
-    /// Those that wait to be woken.
+    /// How many wait to be woken.
     pub idle: usize,
-    /// What tells each from all others that the process ever had; `None` where that is not known of one.
+    /// The identities of the tasks; `None` if one of them is unknown.
     #[serde(skip)]
     ids: Option<HashSet<TaskId>>,
 }
 
-/// What tells a task from all others that its process ever had.
+/// Identifies a task among all that its process ever had.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum TaskId {
-    /// The agent's number of it.
+    /// The agent's number for it.
     Tracked(u64),
-    /// The copy of tokio in the program, and its number of it.
+    /// The copy of tokio in the program, and its number for the task.
     Tokio(u32, u64),
 }
 
@@ -71,7 +71,7 @@ impl TaskId {
 }
 
 impl Census {
-    /// Counts the tasks of these groups, which are all of a dump.
+    /// Counts the tasks of these groups, which have to be all groups of a dump.
     #[must_use]
     pub fn of(groups: &[TaskGroup]) -> Self {
         let mut by_type: HashMap<(String, TaskKind), OfType> = HashMap::new();
@@ -102,7 +102,8 @@ impl Census {
         }
     }
 
-    /// What came and went since an earlier look, by type, those first of which there are the most now.
+    /// Returns what came and went since an earlier look, by type, the types with
+    /// the most tasks now first.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Vec<Moved> {
         let key = |of_type: &OfType| (of_type.title.clone(), of_type.kind);
@@ -141,24 +142,24 @@ impl OfType {
     }
 }
 
-/// What became of the tasks that are called the same, between two looks.
+/// How the tasks with one title changed between two looks.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Moved {
-    /// What they are called.
+    /// The title of the tasks.
     pub title: String,
-    /// What they are.
+    /// The kind of task.
     #[serde(serialize_with = "words::serialize_kind")]
     pub kind: TaskKind,
-    /// How many there are now.
+    /// The number of tasks now.
     pub count: usize,
-    /// How many of these were not there before; `None` where tasks can't be told from each other.
+    /// How many of these are new; `None` if tasks can't be told apart.
     pub came: Option<usize>,
-    /// How many of those before are gone; `None` likewise.
+    /// How many of the earlier ones are gone; `None` likewise.
     pub went: Option<usize>,
 }
 
 impl Moved {
-    /// Of one type; it may have no tasks at either time, but not at both.
+    /// Compares one type; it may have no tasks at one of the two times.
     fn between(before: Option<&OfType>, now: Option<&OfType>) -> Self {
         let none = HashSet::new();
         let ids = |of_type: Option<&'_ OfType>| match of_type {
@@ -181,15 +182,15 @@ impl Moved {
     }
 }
 
-/// How many there are of each kind of task. Spans belong to their tasks, and tokio's own threads, which are
-/// closures on its blocking pool, too, are nobody's work.
+/// The number of tasks of each kind. Spans count with their tasks. tokio's own threads, which are
+/// also closures on its blocking pool, do no work of the service and are not counted.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Count {
     /// Futures that an executor polls.
     pub tasks: usize,
     /// Closures on blocking pools.
     pub blocking: usize,
-    /// Futures that threads poll themselves, inside `block_on`.
+    /// Futures that threads poll inside `block_on`.
     pub block_on: usize,
 }
 
@@ -200,7 +201,7 @@ impl Count {
         Self::of_tasks(tasks.filter(|task| !is_hidden(dump, frames, task)))
     }
 
-    /// Counts these.
+    /// Counts these tasks.
     pub fn of_tasks<'a>(tasks: impl Iterator<Item = &'a Task>) -> Self {
         let mut count = Self::default();
         for task in tasks {
@@ -214,12 +215,12 @@ impl Count {
         count
     }
 
-    /// All of them.
+    /// Returns the total.
     pub const fn total(self) -> usize {
         self.tasks + self.blocking + self.block_on
     }
 
-    /// `44 tasks` and `1 block_on future`, where `task` is what tasks are called.
+    /// Returns `44 tasks` and `1 block_on future`, with `task` as the noun for tasks.
     pub fn parts(self, task: &str) -> Vec<String> {
         if self.total() == 0 {
             return vec![format::count(0, task)];
@@ -231,12 +232,12 @@ impl Count {
             .collect()
     }
 
-    /// The same as one text.
+    /// Returns the same as one text.
     pub fn words(self, task: &str) -> String {
         format::list(self.parts(task))
     }
 
-    /// `1 of 44 tasks`: how many these are of all.
+    /// Returns `1 of 44 tasks`: how many these are of `all`.
     pub fn of_all(self, all: Self, task: &str) -> String {
         if self == all {
             return all.words(task);
@@ -262,16 +263,16 @@ impl Count {
     }
 }
 
-/// Ended tasks of one type that their join handles keep.
+/// Ended tasks of one type that are kept by their join handles.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Kept {
-    /// The type of their future; where that is not known, where its poll function is.
+    /// The type of their future, or else the address of its poll function.
     pub future_type: String,
-    /// How many there are.
+    /// The number of tasks.
     pub count: usize,
 }
 
-/// The ended tasks that their join handles keep, the commonest type first.
+/// Returns the ended tasks that their join handles keep, most common type first.
 pub fn kept_by_type(dump: &Dump, frames: &Frames) -> Vec<Kept> {
     let types = dump.kept.iter().map(|(polls, count)| {
         let future = frames.future(*polls);

@@ -1,4 +1,4 @@
-//! The chains of a task: from each place where it waits, or is, to its root.
+//! The chains of a task: from each place where it waits or runs to its root.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,14 +22,14 @@ use crate::{
 pub struct Chains<'a> {
     dump: &'a Dump,
     frames: &'a Frames,
-    /// The stacks of the threads that tasks run on.
+    /// The stacks of threads, for the tasks that run on them.
     threads: HashMap<i32, Leaf>,
     chains: HashMap<Leaf, Chain>,
     stepped: Stepped,
 }
 
 impl<'a> Chains<'a> {
-    /// Knows the threads of the dump, for the tasks that run.
+    /// Creates chains for a dump and indexes its threads.
     pub fn new(dump: &'a Dump, frames: &'a Frames) -> Self {
         let leaf = |thread: &Thread| Some((thread.tid, leaf_of(thread)?));
         Self {
@@ -41,18 +41,18 @@ impl<'a> Chains<'a> {
         }
     }
 
-    /// What the stepped polls show.
+    /// Returns what the stepped polls show.
     pub fn stepped(&self) -> &Stepped {
         &self.stepped
     }
 
-    /// The distinct chains of a task, in the order of the source: where it registered wakers, and
-    /// where a stepped poll shows that it waits without.
+    /// Returns the distinct chains of a task in source order: where it registered wakers, and where
+    /// a stepped poll shows that it waits without registering.
     pub fn of_task(&mut self, task: &Task, spans: &Spans) -> Vec<Chain> {
         self.found(task, spans).0
     }
 
-    /// The same, and whether a stepped poll shows more than the copies of the task's stack.
+    /// Returns the same, and whether a stepped poll shows more than the copied stacks of the task.
     pub fn found(&mut self, task: &Task, spans: &Spans) -> (Vec<Chain>, bool) {
         match (task.untracked(), task.state) {
             (Some(untracked), State::Running { .. } | State::Submitted) => {
@@ -60,7 +60,7 @@ impl<'a> Chains<'a> {
                 let chains = leaves.map(|leaf| self.part_of_polled(*leaf, untracked));
                 return (chains.collect(), false);
             }
-            // The stacks of threads are older than its poll.
+            // The stacks of threads are older than the task's poll.
             (None, State::Running { .. }) if task.has_moved() => return (Vec::new(), false),
             (None, State::Running { tid: Some(tid) }) => {
                 let depth = spans.polls_around(task, tid);
@@ -71,12 +71,12 @@ impl<'a> Chains<'a> {
             }
             _ => {}
         }
-        // Where those register that a poll resumes is not where they are.
+        // A task that is about to resume is not at the places where its poll registers.
         let leaves = match task.state {
             State::Woken | State::Ready => &[],
             _ => task.leaves.as_slice(),
         };
-        // Where they are, and how many children of a container were seen there.
+        // The index of each place's chain, and how many children of a container were seen there.
         let mut seen: HashMap<Vec<FrameId>, (usize, usize)> = HashMap::new();
         let mut joined: HashSet<usize> = HashSet::new();
         let mut chains: Vec<Chain> = Vec::new();
@@ -101,7 +101,7 @@ impl<'a> Chains<'a> {
             if task.kind == TaskKind::BlockOn && self.is_executors(&chain) {
                 continue;
             }
-            // Each child of a container has a waker of its own, and so has each task of a set.
+            // Each child of a container has its own waker, and so has each task of a set.
             let awaits = read.is_some_and(|read| read.awaits.is_some());
             let is_child = awaits || self.frames.is_child(self.frames.stack(leaf.stack));
             let (index, children) = seen.entry(chain.look()).or_insert((chains.len(), 0));
@@ -124,29 +124,29 @@ impl<'a> Chains<'a> {
                 let known = chains.iter_mut().take(copied).enumerate();
                 let mut known = known.filter(|(_, known)| self.covers(known, chain));
                 match (known.next(), known.next()) {
-                    // A set polls one task at a time, and once more when it has polled all.
+                    // A set polls one task at a time, and once more after all of them.
                     (Some((index, _)), None) if joined.contains(&index) => {}
-                    // Children that wait alike have one stack, and were polled one by one.
+                    // Children that wait alike share a stack, but were polled one by one.
                     (Some((_, known)), None) => known.count = known.count.max(chain.count),
-                    // Spans tell them apart, which the poll does not.
+                    // They differ in spans, which a poll does not show.
                     (Some(_), Some(_)) => {}
                     (None, _) => chains.push(chain.clone()),
                 }
             }
-            // What the poll registered before it was given up.
+            // These were registered before the poll was given up.
             for chain in chains.iter_mut().take(copied) {
                 chain.incomplete = chain.incomplete.or(self.stepped.cut(tree));
             }
         }
         let has_more = chains.len() > copied;
         self.leave_out_containers(&mut chains);
-        // A select polls its branches in random order: the source has a better one.
+        // A select polls its branches in random order, so the source order is used.
         chains.sort_by_cached_key(|chain| self.places(chain));
         (chains, has_more)
     }
 
-    /// What of a leaf in memory is inside the outermost tracked future, as [`Stepped`] shows it of polls, with
-    /// the spans around it; `None` if nothing is.
+    /// Returns the part of a leaf in memory that is inside the outermost tracked future, as
+    /// [`Stepped`] does for polls, with the spans around it; `None` if there is none.
     fn part_of_tracked(&self, task: &Task, read: &UntrackedLeaf, spans: &Spans) -> Option<Chain> {
         let frames = self.frames;
         let links = frames.stack(read.leaf.stack);
@@ -154,7 +154,7 @@ impl<'a> Chains<'a> {
         let own = match polls.first() {
             Some(outermost) => links.get(..*outermost)?,
             None if read.inside == 0 => return None,
-            // Without names, the agent's word must do.
+            // Without names, only the agent's word is left.
             None => links,
         };
         let spans = spans.around(read.inside, task.key);
@@ -170,8 +170,8 @@ impl<'a> Chains<'a> {
         Some(Chain::waiting(frames, links, shown, cut))
     }
 
-    /// Leaves out where containers of futures registered, which is what keeps their children polled and no
-    /// wait beside theirs.
+    /// Leaves out the registrations of containers of futures: they keep the children polled, and
+    /// are no waits besides those of the children.
     fn leave_out_containers(&self, chains: &mut Vec<Chain>) {
         let around = |outer: &Chain| chains.iter().any(|inner| self.is_around(outer, inner));
         let keep: Vec<bool> = chains
@@ -182,12 +182,12 @@ impl<'a> Chains<'a> {
         chains.retain(|_| keep.next().unwrap_or(true));
     }
 
-    /// Whether what registered at one leaf is the container around another. It polls its children at other
-    /// lines than the one where it registers.
+    /// Whether `container` is the registration of the container around `child`. A container polls
+    /// its children at other lines than the one where it registers.
     fn is_around(&self, container: &Chain, child: &Chain) -> bool {
         let frame = |link: &Link| self.frames.get(link.frame);
         let function = |link: &Link| frame(link).map(|frame| &frame.function);
-        // Behind the frames of the container itself, if they are shown.
+        // Splits off the container's own frames, if they are shown.
         let split = |chain: &'_ Chain| {
             let is_its = |link| frame(link).is_some_and(|frame| frame.known.is_container());
             chain.links.iter().position(is_its)
@@ -204,7 +204,8 @@ impl<'a> Chains<'a> {
             && inner.next().is_some()
     }
 
-    /// Whether an executor waits there itself, as a `LocalSet` does for its own tasks inside `block_on`.
+    /// Whether an executor itself waits there, as a `LocalSet` does for its own
+    /// tasks inside `block_on`.
     fn is_executors(&self, chain: &Chain) -> bool {
         let mut functions = chain.links.iter().filter_map(|link| {
             let frame = self.frames.get(link.frame)?;
@@ -213,9 +214,9 @@ impl<'a> Chains<'a> {
         functions.all(|class| matches!(class, FrameClass::Executor | FrameClass::Std))
     }
 
-    /// Whether a chain that was copied is the same wait as one that was stepped. Of the innermost
-    /// frame the two show different lines: where it asked for a waker, and where it ended. What polls the task may
-    /// have jumped to the next function, and then is in one of them only.
+    /// Whether a copied chain is the same wait as a stepped one. Their innermost frames have
+    /// different lines: where the task registered its waker, and where its poll ended. Frames that
+    /// poll the task may be missing from one of them if they made a tail call.
     fn covers(&self, copied: &Chain, stepped: &Chain) -> bool {
         let function = |link: &Link| self.frames.get(link.frame).map(|frame| &frame.function);
         let is_code = |link: &&Link| {
@@ -238,7 +239,7 @@ impl<'a> Chains<'a> {
             && copied.next().and_then(function) == function(innermost)
     }
 
-    /// Where the frames of a chain are in the source, the outermost first.
+    /// Returns the places in the source of a chain's frames, outermost first.
     fn places(&self, chain: &Chain) -> Vec<Option<(&str, u32, Option<u32>)>> {
         let frames = chain.links.iter().rev();
         frames
@@ -249,7 +250,7 @@ impl<'a> Chains<'a> {
             .collect()
     }
 
-    /// All of a leaf, with these spans in it.
+    /// Returns the chain of a whole leaf, with these spans in it.
     fn whole(&mut self, leaf: Leaf, marks: &[Mark]) -> Chain {
         let frames = self.frames;
         let build = || {
@@ -264,7 +265,7 @@ impl<'a> Chains<'a> {
         }
     }
 
-    /// The part of a thread's stack that belongs to the poll of a task which itself is polled
+    /// Returns the part of a thread's stack that belongs to the poll of a task, which is itself
     /// inside `depth` other tracked polls.
     fn part_of_running(&self, tid: i32, depth: usize) -> Option<Chain> {
         let leaf = self.threads.get(&tid)?;
@@ -280,7 +281,7 @@ impl<'a> Chains<'a> {
         ))
     }
 
-    /// The part of a thread's stack that belongs to the poll of an untracked task.
+    /// Returns the part of a thread's stack that belongs to the poll of an untracked task.
     fn part_of_polled(&self, leaf: Leaf, untracked: &Untracked) -> Chain {
         let links = self.frames.stack(leaf.stack);
         let future = self.frames.future(untracked.polls);
@@ -297,15 +298,16 @@ impl<'a> Chains<'a> {
     }
 }
 
-/// Whether a chain is where a container of futures itself registered.
+/// Whether a chain is the registration of a container of futures itself.
 fn is_container(chain: &Chain) -> bool {
     chain.wait == Some(WaitReason::FuturesContainer)
 }
 
-/// The leaves of the spans inside a task that no leaf of the task was matched with yet.
+/// The leaves of the spans inside a task that are not matched with a leaf of the task yet.
 ///
-/// A span's leaf is the inner part of one of its task's. Where several spans have the same, as
-/// the branches of a join of equal calls do, each gets one: which one makes no difference.
+/// A span's leaf is the inner part of one of its task's leaves. If several spans have
+/// equal leaves, as for the branches of a join of equal calls, each leaf goes to one of
+/// them; it makes no difference which.
 struct OpenSpans<'a>(Vec<(&'a Task, Leaf)>);
 
 impl<'a> OpenSpans<'a> {
@@ -316,7 +318,7 @@ impl<'a> OpenSpans<'a> {
         Self(leaves.collect())
     }
 
-    /// The spans around a leaf of the task, one for each length of their part of the stack.
+    /// Returns the spans around a leaf of the task, one for each length of their part of the stack.
     fn take(&mut self, dump: &Dump, frames: &Frames, leaf: Leaf) -> Vec<Mark> {
         let mut marks: Vec<Mark> = Vec::new();
         self.0.retain(|(span, inner)| {
@@ -395,7 +397,7 @@ mod tests {
             "futures_util::stream::futures_unordered::FuturesUnordered::poll_next serve";
         let sleep = format!("{CLONE} tokio::time::sleep::poll nap {NEXT}");
         let notify = format!("{CLONE} tokio::sync::notify::poll_notified {NEXT}");
-        // Another container, inside of a child, has no children that wait.
+        // The other container, inside a child, has no waiting children.
         let inner = format!(
             "{CLONE} {}",
             NEXT.replace("serve", &format!("inner {NEXT}"))

@@ -1,4 +1,4 @@
-//! What a connection is about, among all that it waits for.
+//! Finds what a connection is about among everything that it waits for.
 
 use std::borrow::Cow;
 
@@ -7,8 +7,8 @@ use rtops_symbols::Serving;
 use crate::{group::TaskGroup, tree::Chain};
 
 impl TaskGroup<'_> {
-    /// The chains that tell what the tasks are about. Connections wait for more: a hang-up, a shutdown, and
-    /// while they serve a request for the next one.
+    /// Returns the chains that show what the tasks are about. Connections also wait for a hang-up,
+    /// a shutdown and, while they serve a request, for the next one.
     pub fn telling(&self) -> Cow<'_, [Chain]> {
         let is_aside = |serves: bool| {
             move |chain: &Chain| chain.wait.is_some_and(|wait| wait.is_aside(serves))
@@ -17,7 +17,7 @@ impl TaskGroup<'_> {
             return Cow::Borrowed(&self.chains);
         }
         let is_aside = is_aside(self.serving().is_some());
-        // Where a connection asked for nothing is no part of it either.
+        // A chain for which the connection registered nothing does not count either.
         let tells = |chain: &&Chain| chain.wait.is_some() && !is_aside(chain);
         let telling: Vec<Chain> = self.chains.iter().filter(tells).cloned().collect();
         match telling.is_empty() {
@@ -26,7 +26,7 @@ impl TaskGroup<'_> {
         }
     }
 
-    /// What is done for a request, if these are tasks of a server that has one.
+    /// Returns what is done for a request, if these are tasks of a server that is serving one.
     pub fn serving(&self) -> Option<Serving> {
         let mut chains = self.chains.iter();
         chains.find_map(|chain| {

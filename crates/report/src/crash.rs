@@ -1,4 +1,4 @@
-//! What ended the process of a core file, in words.
+//! Describes what ended the process of a core file.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -11,15 +11,15 @@ use crate::{
     frames::Frames,
 };
 
-/// Where a null pointer with an offset leads: Linux lets nobody map the first page.
+/// An address below this is a null pointer with an offset: Linux lets nobody map the first page.
 const NULL_PAGE: u64 = 4096;
-/// `si_code`: nothing is mapped there.
+/// `si_code`: no mapping at the address.
 const SEGV_MAPERR: i32 = 1;
-/// `si_code`: what is mapped there does not allow it.
+/// `si_code`: the mapping at the address does not allow the access.
 const SEGV_ACCERR: i32 = 2;
 
-/// What the runtime of Rust does before it ends the process: a part of the path of a function, and what it
-/// means. The first one counts that any frame has.
+/// What Rust's runtime does before it ends the process: part of a function's path, and what that
+/// means. The first entry found in any frame counts.
 const ENDS: [(&str, &str); 6] = [
     ("::stack_overflow::", "after a stack overflow"),
     (
@@ -38,7 +38,8 @@ const ENDS: [(&str, &str); 6] = [
     ("std::panicking::begin_panic", "after a panic"),
 ];
 
-/// The head line: which process it was, what ended it, when and where. `None` for a dump of no core file.
+/// Returns the head line: which process, what ended it, when and where. `None` if the
+/// dump is not from a core file.
 pub fn sentence(dump: &Dump, frames: &Frames) -> Option<String> {
     let core = dump.core.as_ref()?;
     let mut text = process(core);
@@ -67,7 +68,7 @@ pub fn sentence(dump: &Dump, frames: &Frames) -> Option<String> {
     Some(text)
 }
 
-/// Which process it was, as far as that is known.
+/// Returns which process it was, as far as known.
 fn process(core: &CoreHead) -> String {
     let name = match core.program.as_str() {
         "" => "an unknown process".to_owned(),
@@ -79,7 +80,7 @@ fn process(core: &CoreHead) -> String {
     }
 }
 
-/// What to say of a process that was read whole and in which there is no tokio.
+/// Returns what to say about a process that was read whole but shows no sign of tokio.
 pub fn lacks_tokio(dump: &Dump) -> Option<&'static str> {
     let of_core = dump.core.as_ref().map(|core| core.has_tokio);
     let of_process = dump.outside.as_ref().map(|outside| outside.has_tokio);
@@ -88,13 +89,13 @@ pub fn lacks_tokio(dump: &Dump) -> Option<&'static str> {
         .then_some("no sign of tokio in it: tasks of other executors are not found from outside")
 }
 
-/// The stack of the thread that the signal came to.
+/// Returns the stack of the thread that got the signal.
 pub fn stack(dump: &Dump) -> Option<Leaf> {
     let tid = dump.core.as_ref()?.thread?;
     leaf_of(dump.thread(tid)?)
 }
 
-/// What the frames say of how it came to the signal.
+/// Returns what the frames show about how the signal came about.
 fn end(frames: &Frames, leaf: Leaf) -> Option<&'static str> {
     let has = |part: &str| {
         let mut frames = frames.of_links(frames.stack(leaf.stack));
@@ -104,7 +105,7 @@ fn end(frames: &Frames, leaf: Leaf) -> Option<&'static str> {
     end.map(|(_, words)| *words)
 }
 
-/// `SIGSEGV`, or `signal 34` where it has no name.
+/// Returns `SIGSEGV`, or `signal 34` if the signal has no name.
 pub fn name(signal: i32) -> String {
     match nix::sys::signal::Signal::try_from(signal) {
         Ok(signal) => signal.as_str().to_owned(),
@@ -112,7 +113,7 @@ pub fn name(signal: i32) -> String {
     }
 }
 
-/// What raised the signal, or who sent it.
+/// Returns what raised the signal, or who sent it.
 fn cause(core: &CoreHead, signal: &Signal) -> Option<String> {
     if let Some(sender) = signal.sender {
         return Some(match Some(sender.pid) == core.pid {
@@ -129,7 +130,7 @@ fn cause(core: &CoreHead, signal: &Signal) -> Option<String> {
         Some(Access::Execute) => "jump",
         None => "access",
     };
-    // The processor does not say which: none that the kernel could have mapped.
+    // The processor does not report the address, which is one that the kernel can't have mapped.
     if signal.code == Some(SI_KERNEL) {
         return Some(format!("{access} at an address that no memory can have"));
     }
@@ -146,7 +147,7 @@ fn cause(core: &CoreHead, signal: &Signal) -> Option<String> {
     })
 }
 
-/// A time in seconds since 1970 as `2026-01-31T12:00:00Z`; `None` for one that has no such form.
+/// Formats a time in seconds since 1970 as `2026-01-31T12:00:00Z`; `None` if it has no such form.
 pub fn utc(seconds: u64) -> Option<String> {
     let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
     let time = humantime::format_rfc3339_seconds(time);
@@ -191,7 +192,7 @@ mod tests {
         shown_at(signal, "main")
     }
 
-    /// The same where the thread that it came to is inside these functions.
+    /// The same, with the thread that got the signal inside these functions.
     fn shown_at(signal: Option<Signal>, functions: &str) -> String {
         let core = CoreHead {
             program: "gate\u{7}way".to_owned(),

@@ -1,4 +1,4 @@
-//! Two dumps compared by their groups: what came, went, grew, shrank and moved.
+//! Compares two dumps by their groups: what came, went, grew, shrank and moved.
 
 use std::{
     cmp::Reverse,
@@ -12,119 +12,119 @@ use serde::Serialize;
 
 use crate::{frames::Frames, group::TaskGroup, leaks::sample::Identity, task::TaskKey, words};
 
-/// What a group is known by in every dump of a program.
+/// What identifies a group in every dump of a program.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Known {
-    /// The name that its tasks were given.
+    /// The name of its tasks.
     pub name: Option<String>,
     /// The type of their future.
     pub future_type: Option<String>,
     /// Whether they are tracked.
     #[serde(rename = "tracked")]
     pub is_tracked: bool,
-    /// What they are.
+    /// The word for their kind.
     pub kind: &'static str,
-    /// What they wait for, or else their state.
+    /// What they wait for, or else the word for their state.
     pub doing: String,
-    /// Where they do so, without their columns.
+    /// The places where they do so, without columns.
     pub places: BTreeSet<String>,
 }
 
-/// What became of a group.
+/// How a group changed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
-    /// There was none of it before.
+    /// It is new.
     Came,
-    /// There is none of it now.
+    /// It is gone.
     Went,
-    /// There is more of it.
+    /// It has more tasks.
     Grew,
-    /// There is less of it.
+    /// It has fewer tasks.
     Shrank,
 }
 
-/// A group that is not what it was.
+/// A group whose number of tasks changed.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Changed {
-    /// What became of it.
+    /// How it changed.
     pub change: Change,
-    /// Which it is.
+    /// The group.
     #[serde(flatten)]
     pub group: Known,
-    /// How many tasks were in it.
+    /// The number of tasks in it before.
     pub before: usize,
-    /// How many are.
+    /// The number of tasks in it after.
     pub after: usize,
 }
 
-/// Tasks that are in both dumps, in another group each.
+/// Tasks that are in both dumps, but in different groups.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Moved {
-    /// How many went this way.
+    /// How many tasks made this move.
     pub count: usize,
-    /// The group that they were in.
+    /// The group that they left.
     pub from: Known,
-    /// That they are in.
+    /// The group that they are in now.
     pub to: Known,
 }
 
-/// All that is different.
+/// All differences between two dumps.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub struct Diff {
-    /// How many tasks the dumps have.
+    /// The number of tasks in each dump.
     pub tasks: (usize, usize),
-    /// The groups with another count, the one that changed most first.
+    /// The groups with different counts, the largest change first.
     pub groups: Vec<Changed>,
-    /// How many groups have the same count.
+    /// The number of groups with equal counts.
     pub unchanged: usize,
-    /// Which tasks moved, most first.
+    /// The moves of tasks, most tasks first.
     pub moved: Vec<Moved>,
 }
 
 /// One of the two dumps.
 #[derive(Clone, Copy, Debug)]
 pub struct Side<'a> {
-    /// The tasks in it.
+    /// Its groups of tasks.
     pub groups: &'a [TaskGroup<'a>],
-    /// The names of its addresses.
+    /// Its resolved addresses.
     pub frames: &'a Frames,
 }
 
-/// What is known of the process that both dumps are of, or of the two.
+/// Whether the two dumps are from the same process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Processes {
-    /// One, so that its tasks have the numbers that they had.
+    /// They are, so tasks keep their numbers.
     Same,
-    /// Two, or one that was started anew.
+    /// They are from two processes, or from one that was restarted.
     Different,
 }
 
-/// A dump, as the user is told of it.
+/// A dump, as presented to the user.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// The process.
+    /// The number of the process.
     pub pid: Pid,
-    /// Its name.
+    /// The name of the process.
     pub name: &'a str,
-    /// What is missing in the dump.
+    /// What is missing from the dump.
     pub gaps: &'a [String],
 }
 
-/// Everything that `rtops diff` shows.
+/// What `rtops diff` shows.
 #[derive(Clone, Copy, Debug)]
 pub struct DiffView<'a> {
     /// The older dump.
     pub before: Subject<'a>,
     /// The newer dump.
     pub after: Subject<'a>,
-    /// The time between them, where the clock tells.
+    /// The time between them, if the clock shows it.
     pub time: Option<Duration>,
-    /// Whether they are of one process.
+    /// Whether they are from the same process.
     pub processes: Processes,
-    /// What is different.
+    /// The differences.
     pub diff: &'a Diff,
-    /// The most groups, and moves, that are shown.
+    /// The most groups, and the most moves, to show.
     pub limit: usize,
 }
 
@@ -146,7 +146,7 @@ impl Known {
 }
 
 impl Change {
-    /// The word for it.
+    /// Returns the word for the change.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -169,7 +169,7 @@ impl Change {
 }
 
 impl Diff {
-    /// Compares. Spans belong to their tasks and are not counted.
+    /// Compares two dumps. Spans belong to their tasks and are not counted.
     #[must_use]
     pub fn of(before: Side, after: Side, processes: Processes) -> Self {
         let (old, new) = (counts(before), counts(after));
@@ -211,7 +211,7 @@ impl Changed {
     }
 }
 
-/// How many tasks there are of each group.
+/// Returns the number of tasks in each group.
 fn counts(side: Side) -> HashMap<Known, usize> {
     let mut counts = HashMap::new();
     for group in side
@@ -224,7 +224,7 @@ fn counts(side: Side) -> HashMap<Known, usize> {
     counts
 }
 
-/// The tasks that are in another group than they were, by the way they went.
+/// Returns the tasks that are in another group than before, by their old and new groups.
 fn moved(before: Side, after: Side) -> Vec<Moved> {
     let mut were = HashMap::new();
     let known: Vec<Known> = before
@@ -282,7 +282,7 @@ mod tests {
 
     const STACKS: [&str; 4] = ["recv serve", "recv serve", "sleep tick", "sleep serve"];
 
-    /// Tasks by their numbers, names and stacks; the numbers of names differ from dump to dump.
+    /// Makes a dump of tasks given by number, name and stack; dumps number their names differently.
     fn dump(names: [&str; 2], tasks: Vec<Task>) -> Dump {
         receive(vec![
             Reply::Strings(Strings(names.map(str::to_owned).to_vec())),
@@ -362,7 +362,7 @@ mod tests {
             (first.change, first.before, first.after),
             (Change::Shrank, 5, 3)
         );
-        // The numbers of another process mean nothing.
+        // Numbers from another process mean nothing.
         assert!(diff(&before, &after, Processes::Different).moved.is_empty());
     }
 

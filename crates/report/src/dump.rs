@@ -1,4 +1,4 @@
-//! Receives a dump and checks it: afterwards every number in it names something.
+//! Receives a dump and checks it; afterwards, every number in it refers to something.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -14,59 +14,60 @@ use crate::{
     task::{Polls, Task, TaskKey},
 };
 
-/// The most tasks, threads, texts or stacks of each that are taken.
+/// The most tasks, threads, texts and stacks that are accepted, for each kind.
 const MAX_ITEMS: usize = 2_000_000;
-/// The most addresses in all stacks together, and leaves in all tasks together.
+/// The most addresses in all stacks, and the most leaves in all tasks.
 const MAX_ADDRESSES: usize = 32_000_000;
 /// The most modules.
 const MAX_MODULES: usize = 65_536;
 /// The most distinct stepped polls.
 const MAX_TRACES: usize = 10_000;
 
-/// A dump as it was received.
+/// A dump as received.
 #[derive(Debug, Default)]
 pub struct Dump {
     /// The head of the dump.
     pub process: Option<Process>,
-    /// What it was taken of, if that is a core file.
+    /// The core file that it was taken from, if any.
     pub core: Option<CoreHead>,
-    /// How it was taken, if that was from outside of a live process.
+    /// How it was taken, if from outside of a live process.
     pub outside: Option<Outside>,
-    /// The modules that its addresses lie in.
+    /// The modules that contain its addresses.
     pub modules: Vec<Module>,
-    /// The tracked futures, and the untracked tasks.
+    /// The tracked futures and the untracked tasks.
     pub tasks: Vec<Task>,
-    /// How many untracked tasks have ended and are kept by their join handles, by what polled them.
+    /// How many untracked tasks have ended but are kept by their join handles, by
+    /// the functions that polled them.
     pub kept: HashMap<Polls, usize>,
-    /// The threads, by their numbers.
+    /// The threads, ordered by their numbers.
     pub threads: Vec<Thread>,
-    /// What has ended, by the place where it was made.
+    /// How many tasks and spans have ended, by the place where they were made.
     pub ended_sites: Vec<EndedSite>,
-    /// Locks that somebody waits for.
+    /// Locks that are waited for.
     pub resources: Vec<Resource>,
-    /// Who holds and who waits for them.
+    /// Who holds these locks and who waits for them.
     pub claims: Vec<Claim>,
-    /// Handles of tasks, found where others wait.
+    /// Handles of tasks, found on the stacks of other tasks that wait.
     pub handles_seen: Vec<HandleSeen>,
-    /// What tasks and threads wait for, and who else has it in memory.
+    /// What tasks and threads wait for, and who else has its address in memory.
     pub shared: Vec<Shared>,
-    /// Which tasks and threads belong to which runtime, as memory tells.
+    /// Which tasks and threads belong to which runtime, according to memory.
     pub runtimes: Vec<OnRuntime>,
-    /// Polls that were stepped.
+    /// The stepped polls.
     pub traces: Vec<Trace>,
-    /// Where and when it was saved; absent in one that comes from an agent.
+    /// Where and when it was saved; `None` if it comes from an agent.
     pub saved: Option<Saved>,
     /// Sentences that say what is missing.
     pub gaps: Vec<String>,
-    /// Why the process was not looked at from outside, where that was wanted.
+    /// Why the process was not inspected from outside although that was wanted.
     not_attached: Option<String>,
-    /// How many stacks came before what was read from outside, which numbers its own anew.
+    /// How many stacks preceded those read from outside, which are numbered from 0 again.
     agents_stacks: u32,
-    /// The threads of which an agent told before.
+    /// The threads that an agent reported earlier.
     agents_threads: HashMap<i32, Thread>,
-    /// How many untracked tasks came so far, ended ones included.
+    /// How many untracked tasks have been received, including ended ones.
     untracked: u32,
-    /// The largest number of a tracked one.
+    /// The largest number of a tracked task.
     last_tracked: u64,
     strings: Vec<String>,
     stacks: Vec<Vec<u64>>,
@@ -78,20 +79,20 @@ pub struct Dump {
 /// Why there is no dump at all.
 #[derive(Debug)]
 pub enum Failure {
-    /// The agent would not give one.
+    /// The agent refused to give one.
     Refused(Refused),
-    /// The connection broke, or timed out, before anything of use.
+    /// The connection broke or timed out before anything useful arrived.
     Lost(ProtocolError),
-    /// It contradicts itself, or is too large to be honest.
+    /// The dump contradicts itself, or is too large to be honest.
     Nonsense(String),
 }
 
 impl Dump {
-    /// Receives frames until the answer ends. What came before the connection broke is kept,
-    /// with a gap that says so.
+    /// Receives frames until the answer ends. If the connection breaks, what came before is
+    /// kept, with a gap that says so.
     ///
     /// # Errors
-    /// When there is no dump at all.
+    /// If there is no dump at all.
     pub fn receive(
         mut next: impl FnMut() -> Result<Reply, ProtocolError>,
     ) -> Result<Self, Failure> {
@@ -122,7 +123,7 @@ impl Dump {
         Ok(dump)
     }
 
-    /// Puts together what an agent tells and what was read from outside.
+    /// Combines what an agent reports with what was read from outside.
     fn join(&mut self) {
         let outside = self.outside.as_ref();
         if let Some(after) = outside.and_then(|outside| outside.agent_told_after_ns) {
@@ -132,19 +133,19 @@ impl Dump {
         self.threads.sort_by_key(|thread| thread.tid);
     }
 
-    /// The numbers of the tracked futures that their agent has to be asked where they wait, as memory does not
-    /// tell.
+    /// Returns the numbers of the tracked futures that the agent has to probe, because
+    /// memory does not show where they wait.
     pub fn unread(&self) -> Vec<u64> {
         join::unread(&self.tasks)
     }
 
-    /// The text with that number; `None` for no text.
+    /// Returns the text with this number; `None` for no text.
     pub fn string(&self, id: StringId) -> Option<&str> {
         let index = usize::try_from(id.0).ok()?.checked_sub(1)?;
         self.strings.get(index).map(String::as_str)
     }
 
-    /// A place that the agent tells of, such as the one that a task or span was made at, where it is known.
+    /// Returns a place that the agent reports, such as where a task or span was made, if known.
     pub fn place(&self, site: SourceLocation) -> Option<Place> {
         Some(Place {
             file: self.string(site.file)?.to_owned(),
@@ -153,8 +154,8 @@ impl Dump {
         })
     }
 
-    /// A number for a reader who wants one for each task: that of the agent, and others for untracked
-    /// ones, numbered on from there; these mean nothing outside of the dump.
+    /// Returns a number for readers that need one for each task: the agent's number, or for
+    /// untracked tasks the numbers that follow; the latter mean nothing outside of the dump.
     pub fn number(&self, task: TaskKey) -> u64 {
         match task {
             TaskKey::Tracked(id) => id,
@@ -164,23 +165,24 @@ impl Dump {
         }
     }
 
-    /// The thread with that number.
+    /// Returns the thread with this number.
     pub fn thread(&self, tid: i32) -> Option<&Thread> {
         let index = self.threads.binary_search_by_key(&tid, |thread| thread.tid);
         self.threads.get(index.ok()?)
     }
 
-    /// All tasks.
+    /// Returns all tasks by their keys.
     pub fn tasks_by_key(&self) -> HashMap<TaskKey, &Task> {
         self.tasks.iter().map(|task| (task.key, task)).collect()
     }
 
-    /// The trace with that number.
+    /// Returns the trace with this number.
     pub fn trace(&self, id: TraceId) -> Option<&Trace> {
         self.traces.get(usize::try_from(id.0).ok()?)
     }
 
-    /// How many tasks of tokio's are known: tracked or not, without closures of blocking pools.
+    /// Returns how many of tokio's tasks are known, tracked or not, without
+    /// closures on blocking pools.
     pub fn known_on_tokio(&self) -> u64 {
         let process = self.process.as_ref();
         let tracked = process.and_then(|process| process.tracked_on_tokio);
@@ -189,19 +191,19 @@ impl Dump {
         tracked.unwrap_or_default().saturating_add(untracked as u64)
     }
 
-    /// Whether it was read out of the memory of a process: a core file, or a process that stood still. Then
-    /// it holds all tasks of tokio's, as far as these can be found, and not only those that are tracked.
+    /// Whether it was read from the memory of a process: a core file, or a process that stood
+    /// still. It then has all of tokio's tasks that can be found, and not only the tracked ones.
     pub const fn is_image(&self) -> bool {
         self.core.is_some() || self.outside.is_some()
     }
 
-    /// Why it was not looked at from outside, where that was wanted.
+    /// Returns why the process was not inspected from outside although that was wanted.
     pub fn why_not_attached(&self) -> Option<&str> {
         self.not_attached.as_deref()
     }
 
-    /// What is missing as the process was not looked at from outside, in a sentence; `None` where nothing
-    /// is: where it was, nobody wanted it, or all tasks are tracked.
+    /// Returns a sentence about what is missing because the process was not inspected from outside;
+    /// `None` if nothing is: it was inspected, nobody wanted that, or all tasks are tracked.
     pub fn untracked_not_shown(&self) -> Option<String> {
         let why = self.not_attached.as_ref()?;
         let missing = self.process.as_ref().and_then(|process| {
@@ -217,7 +219,7 @@ impl Dump {
         Some(format!("{what}: {why}"))
     }
 
-    /// The addresses of a stack, innermost first.
+    /// Returns the addresses of a stack, innermost first.
     pub fn stack(&self, id: StackId) -> &[u64] {
         usize::try_from(id.0)
             .ok()
@@ -313,7 +315,7 @@ impl Dump {
                 let threads = std::mem::take(&mut self.threads).into_iter();
                 self.agents_threads = threads.map(|thread| (thread.tid, thread)).collect();
                 self.agents_stacks = u32::try_from(self.stacks.len()).unwrap_or(u32::MAX);
-                // Those that were read are of the same process, with the files.
+                // The modules that were read are those of the same process, with their files.
                 self.modules.clear();
                 self.outside = Some(outside);
             }
@@ -332,7 +334,7 @@ impl Dump {
         self.check_size()
     }
 
-    /// A leaf whose stack is numbered as all are.
+    /// Renumbers the stack of a leaf that was read from outside.
     fn moved(&self, leaf: Leaf) -> Leaf {
         let stack = StackId(leaf.stack.0.saturating_add(self.agents_stacks));
         Leaf { stack, ..leaf }
@@ -429,7 +431,7 @@ impl Dump {
     }
 }
 
-/// The stack of a thread, where it was taken.
+/// Returns the stack of a thread, if it was captured.
 pub const fn leaf_of(thread: &Thread) -> Option<Leaf> {
     match thread.capture {
         ThreadCapture::Stack(leaf) => Some(leaf),
@@ -437,7 +439,7 @@ pub const fn leaf_of(thread: &Thread) -> Option<Leaf> {
     }
 }
 
-/// Whether every call comes from an earlier one, and every visit belongs to one.
+/// Checks that every call comes from an earlier one, and that every visit belongs to a call.
 fn check_trace(trace: &Trace) -> Result<(), Failure> {
     let calls = trace.calls.iter().zip(0_u32..);
     let mut callers = calls.map(|(call, number)| (call.caller, number));

@@ -1,11 +1,11 @@
-//! Text from other processes, made harmless for a terminal.
+//! Makes text from other processes harmless for a terminal.
 
 use std::borrow::Cow;
 
-/// The text with everything visible that a terminal would act on or hide: control characters
-/// (C0, DEL, C1), line separators, and the marks that reorder text or take no space.
+/// Makes everything visible in a text that a terminal would act on or hide: control characters (C0,
+/// DEL, C1), line separators, and characters that reorder text or take no space.
 ///
-/// All text that rtops did not write itself passes through here before it is printed.
+/// All text that rtops did not write itself goes through here before it is printed.
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
@@ -23,8 +23,8 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// A line of JSON with the same characters written as JSON escapes them, so that a document on a
-/// terminal is as harmless and still means the same.
+/// Escapes the same characters in a line of JSON in JSON's own way, so that a document is harmless
+/// on a terminal and still means the same.
 pub fn escape_json(line: &str) -> Cow<'_, str> {
     if !line.chars().any(is_hidden) {
         return Cow::Borrowed(line);

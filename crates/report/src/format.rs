@@ -1,10 +1,10 @@
-//! Durations, sizes and counts as people write them.
+//! Formats durations, sizes and counts for people.
 
 use std::{collections::HashMap, hash::Hash, time::Duration};
 
 const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
 
-/// A duration in its two largest units: `350 ms`, `4.2 s`, `2m 10s`, `3d 4h`.
+/// Formats a duration in its two largest units: `350 ms`, `4.2 s`, `2m 10s`, `3d 4h`.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     if seconds == 0 {
@@ -30,12 +30,12 @@ pub fn duration(duration: Duration) -> String {
     parts.join(" ")
 }
 
-/// `duration` of a number of nanoseconds.
+/// Formats a number of nanoseconds as a duration.
 pub fn nanoseconds(nanoseconds: u64) -> String {
     duration(Duration::from_nanos(nanoseconds))
 }
 
-/// Bytes in the largest decimal unit that keeps two digits or more: `84 MB`, `1.2 GB`.
+/// Formats bytes in the largest decimal unit that leaves at least one whole: `84 MB`, `1.2 GB`.
 pub fn bytes(bytes: u64) -> String {
     let mut unit = 1_u64;
     let mut names = ["B", "kB", "MB", "GB", "TB", "PB", "EB"].into_iter();
@@ -52,7 +52,7 @@ pub fn bytes(bytes: u64) -> String {
     format!("{whole} {name}")
 }
 
-/// A share of one processor, as `top` shows it: `3.1%`, `212%`.
+/// Formats a share of one processor as `top` does: `3.1%`, `212%`.
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent < 99.95 {
@@ -62,19 +62,19 @@ pub fn percent(share: f64) -> String {
     }
 }
 
-/// A count with its noun: `1 task`, `12 tasks`.
+/// Returns a count with its noun: `1 task`, `12 tasks`.
 pub fn count(number: usize, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {noun}{plural}")
 }
 
-/// A count with its noun and verb: `1 task is`, `12 tasks are`.
+/// Returns a count with its noun and verb: `1 task is`, `12 tasks are`.
 pub fn is(number: usize, noun: &str) -> String {
     let verb = if number == 1 { "is" } else { "are" };
     format!("{} {verb}", count(number, noun))
 }
 
-/// The first of some things, so many, and `2 more nouns` for the others.
+/// Returns the first `most` of some things, and `2 more nouns` for the others.
 pub fn first<T>(most: usize, all: &[T], noun: &str, shown: impl Fn(&T) -> String) -> Vec<String> {
     let mut parts: Vec<String> = all.iter().take(most).map(shown).collect();
     if all.len() > most {
@@ -83,7 +83,7 @@ pub fn first<T>(most: usize, all: &[T], noun: &str, shown: impl Fn(&T) -> String
     parts
 }
 
-/// What was counted, in one sum for each, the largest first.
+/// Sums the counts of equal things and returns them, largest sum first.
 pub fn commonest<T: Eq + Hash + Ord>(counted: impl Iterator<Item = (T, usize)>) -> Vec<(T, usize)> {
     let mut sums: HashMap<T, usize> = HashMap::new();
     for (what, count) in counted {
@@ -94,7 +94,7 @@ pub fn commonest<T: Eq + Hash + Ord>(counted: impl Iterator<Item = (T, usize)>) 
     sums
 }
 
-/// `a, b and c`.
+/// Joins parts as `a, b and c`.
 pub fn list(mut parts: Vec<String>) -> String {
     let last = parts.pop().unwrap_or_default();
     match parts.as_slice() {
@@ -103,10 +103,10 @@ pub fn list(mut parts: Vec<String>) -> String {
     }
 }
 
-/// Reads `5m`, `1h30m`, `250ms`, `2d` or a plain number of seconds.
+/// Parses `5m`, `1h30m`, `250ms`, `2d` or a plain number of seconds.
 ///
 /// # Errors
-/// A sentence for the user, when the text is no such duration.
+/// If the text is not such a duration; the error is a sentence for the user.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration; write 500ms, 30s, 5m, 1h30m or 2d");
     if let Ok(seconds) = text.parse::<u64>() {

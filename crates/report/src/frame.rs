@@ -1,4 +1,4 @@
-//! A frame of a stack, and its place in the source.
+//! Frames of stacks and their places in the source.
 
 use std::{
     hash::{Hash, Hasher},
@@ -11,33 +11,34 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use crate::own;
 
-/// The number of a distinct frame: two frames that look the same have the same number.
+/// The number of a distinct frame: frames that look the same have the same number.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct FrameId(pub(crate) usize);
 
-/// A function, and the place in it; or a span, and the place where it was tracked.
+/// A function and a place in it, or a span and the place where it was tracked.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Frame {
-    /// What it stands for.
+    /// What the frame stands for.
     pub kind: FrameKind,
-    /// The whole name, or the module and an offset.
+    /// The full name, or the module and an offset.
     pub function: String,
-    /// The name without generic arguments and compiler-made parts.
+    /// The name without generic arguments and compiler-generated parts.
     pub name: String,
-    /// What the name tells the rules.
+    /// What the wait-reason rules know from the name.
     #[serde(skip)]
     pub known: Arc<Name>,
-    /// Where it is in the source, if that is known.
+    /// The place in the source, if known.
     #[serde(flatten, serialize_with = "serialize_place")]
     pub place: Option<Place>,
-    /// The module, where it is known.
+    /// The module, if known; otherwise empty.
     pub module: String,
-    /// Whether it is of the target's own crates.
+    /// Whether the frame belongs to the target's own crates.
     pub own: bool,
 }
 
 impl Hash for Frame {
-    /// Of what differs between most frames. Names are long, and the others follow from the whole one.
+    /// Hashes only what tells most frames apart: names are long, and the other
+    /// fields follow from the full name.
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.function.hash(state);
         let line = self.place.as_ref().map(|place| (place.line, place.column));
@@ -46,7 +47,7 @@ impl Hash for Frame {
 }
 
 impl Frame {
-    /// Whether nothing is known of it but where it is, as of the stubs that lead to another library.
+    /// Whether only its address is known, as for PLT stubs.
     pub(crate) fn is_nameless(&self) -> bool {
         let behind = self.function.strip_prefix(self.module.as_str());
         behind.is_some_and(|rest| rest.trim_start_matches('+').starts_with("0x"))
@@ -59,11 +60,11 @@ impl Frame {
 pub enum FrameKind {
     /// A function.
     Code,
-    /// What is further in belongs to a span.
+    /// The frames further in belong to a span.
     Span,
 }
 
-/// The fields of a place, which are there and empty where it is not known.
+/// Serializes the fields of a place; all of them are present, and null if the place is unknown.
 fn serialize_place<S: Serializer>(place: &Option<Place>, to: S) -> Result<S::Ok, S::Error> {
     let mut fields = to.serialize_struct("Place", 3)?;
     fields.serialize_field("file", &place.as_ref().map(|place| &place.file))?;
@@ -75,24 +76,23 @@ fn serialize_place<S: Serializer>(place: &Option<Place>, to: S) -> Result<S::Ok,
 /// A frame of one stack.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
-    /// What it looks like.
+    /// What the frame looks like.
     pub frame: FrameId,
-    /// Where the code goes on in the target.
+    /// The address where execution continues in the target.
     pub address: u64,
 }
 
 /// Where a span begins in a stack.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Mark {
-    /// How many of the stack's links are the span's own.
+    /// The number of links, counted from the innermost, that belong to the span.
     pub length: usize,
-    /// What it looks like.
+    /// What the span looks like.
     pub frame: FrameId,
 }
 
 impl Frame {
-    /// The crate that a frame is of which is not the target's own, or the library; empty where that is not
-    /// known.
+    /// Returns the crate of a foreign frame, or its library; empty if neither is known.
     #[must_use]
     pub fn package(&self) -> &str {
         let place = self.place.as_ref();
@@ -106,7 +106,7 @@ impl Frame {
         }
     }
 
-    /// The crate that the path of its function begins with.
+    /// Returns the first segment of the function's path, its crate.
     pub(crate) fn crate_name(&self) -> Option<&str> {
         Some(self.name.split_once("::")?.0)
     }

@@ -1,4 +1,4 @@
-//! The stacks of a dump as frames with names, each distinct frame once.
+//! Resolves the stacks of a dump to frames with names, keeping each distinct frame once.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,16 +17,16 @@ use crate::{
     task::{Polls, Task, Tracked},
 };
 
-/// Which frames are shown.
+/// Which frames to show.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Shown {
-    /// Those that tell something to somebody who knows the service.
+    /// Only those that mean something to a reader who knows the service.
     Folded,
-    /// All.
+    /// All of them.
     All,
 }
 
-/// All frames of the stacks that were asked for.
+/// The frames of the requested stacks.
 #[derive(Debug)]
 pub struct Frames {
     frames: Vec<Frame>,
@@ -34,21 +34,21 @@ pub struct Frames {
     stacks: HashMap<StackId, Vec<Link>>,
     /// The frames at each instruction of the stepped polls, innermost first.
     code: HashMap<u64, Vec<FrameId>>,
-    /// The innermost of these, without their places.
+    /// Maps the innermost of these to the same frame without its place.
     placeless: HashMap<FrameId, FrameId>,
     spans: HashMap<(StringId, SourceLocation), FrameId>,
     /// The futures of untracked tasks, by the functions that poll them.
     pub(crate) futures: HashMap<Polls, Future>,
-    /// Where the function at an address begins.
+    /// The start of the function at each address.
     starts: HashMap<u64, u64>,
-    /// The target's own crates, as far as the frames show them.
+    /// The target's own crates that occur in the frames.
     own_crates: HashSet<String>,
     shown: Shown,
 }
 
 impl Frames {
-    /// Looks up the given stacks of a dump, its stepped polls and the futures of its tasks: each distinct
-    /// address once.
+    /// Resolves the given stacks of a dump, its stepped polls and the futures of its tasks,
+    /// looking up each distinct address once.
     pub(crate) fn look_up(
         dump: &Dump,
         used: &HashSet<StackId>,
@@ -67,7 +67,7 @@ impl Frames {
         let polls: HashSet<Polls> = polls.chain(dump.kept.keys().copied()).collect();
         let boxed = polls.iter().filter_map(|polls| polls.boxed);
         let boxed = boxed.map(Address::InstructionPointer);
-        // All at once: it may be another process that looks them up.
+        // In one call, because the lookup may happen in another process.
         let looked_up = symbols.look_up(
             addresses.iter().copied().chain(boxed),
             polls.iter().map(|polls| polls.poll),
@@ -127,33 +127,33 @@ impl Frames {
         }
     }
 
-    /// The frame that stands for a span.
+    /// Returns the frame that stands for a span.
     pub fn span(&self, span: &Task) -> Option<FrameId> {
         let span = span.tracked()?;
         self.spans.get(&(span.name, span.site)).copied()
     }
 
-    /// The future that these functions poll, of an untracked task.
+    /// Returns the future of an untracked task that these functions poll.
     pub fn future(&self, polls: Polls) -> Option<&Future> {
         self.futures.get(&polls)
     }
 
-    /// The frame with that number.
+    /// Returns the frame with this number.
     pub fn get(&self, id: FrameId) -> Option<&Frame> {
         self.frames.get(id.0)
     }
 
-    /// All frames, in no order.
+    /// Iterates over all frames, in no particular order.
     pub fn all(&self) -> impl Iterator<Item = &Frame> {
         self.frames.iter()
     }
 
-    /// Where in memory the function begins that an address of a stack lies in, if that is known.
+    /// Returns the start in memory of the function that contains this address of a stack, if known.
     pub fn function_start(&self, address: u64) -> Option<u64> {
         self.starts.get(&address).copied()
     }
 
-    /// What links of stacks look like.
+    /// Iterates over the frames of these links.
     pub fn of_links<'f>(
         &'f self,
         links: &[Link],
@@ -161,29 +161,29 @@ impl Frames {
         links.iter().filter_map(|link| self.get(link.frame))
     }
 
-    /// All frames of a stack, innermost first.
+    /// Returns all frames of a stack, innermost first.
     pub fn stack(&self, id: StackId) -> &[Link] {
         self.stacks.get(&id).map_or(&[], Vec::as_slice)
     }
 
-    /// The frames at an instruction of a stepped poll, innermost first.
+    /// Returns the frames at an instruction of a stepped poll, innermost first.
     pub fn at(&self, ip: u64) -> &[FrameId] {
         self.code.get(&ip).map_or(&[], Vec::as_slice)
     }
 
-    /// The innermost frame at such an instruction, without its place in the source.
+    /// Returns the innermost frame at such an instruction without its place in the source.
     pub fn without_place(&self, frame: FrameId) -> FrameId {
         self.placeless.get(&frame).copied().unwrap_or(frame)
     }
 
-    /// Whether a frame with that number is of the target's own crates, or a span.
+    /// Whether the frame of a link is an own frame or a span.
     #[must_use]
     pub fn is_own(&self, link: &Link) -> bool {
         self.get(link.frame).is_some_and(|frame| frame.own)
     }
 
-    /// Whether a frame tells nothing beside others: one of the C library, through which all go, or what a
-    /// library's macro made of own code.
+    /// Whether a frame adds nothing next to others: it is in the C library, through which every
+    /// stack goes, or a library's macro expanded to it in own code.
     #[must_use]
     pub fn is_glue(&self, link: &Link) -> bool {
         self.get(link.frame).is_some_and(|frame| {
@@ -195,13 +195,13 @@ impl Frames {
         })
     }
 
-    /// The innermost frame that is of the target's own crates and has a place.
+    /// Returns the innermost own frame that has a place.
     pub fn innermost_own(&self, links: &[Link]) -> Option<&Frame> {
         let has_place = |frame: &&Frame| frame.own && frame.place.is_some();
         self.of_links(links).find(has_place)
     }
 
-    /// The file and line of the innermost frame that is the target's own, or else of any.
+    /// Returns the file and line of the innermost own frame that has a place, or else of any frame.
     pub fn own_place(&self, links: &[Link]) -> Option<String> {
         let places = || {
             self.of_links(links)
@@ -214,7 +214,7 @@ impl Frames {
         Some(place.line_of_file())
     }
 
-    /// Has those frames be the target's own whose function or file matches, and no others.
+    /// Makes the frames whose function or file matches the target's own, and no others.
     pub fn set_own(&mut self, own: &Regex) {
         for frame in &mut self.frames {
             let file = frame.place.as_ref().map_or("", |place| &place.file);
@@ -225,13 +225,13 @@ impl Frames {
         self.own_crates = own::crates(&self.frames);
     }
 
-    /// Whether frames that tell little to somebody who knows the service are left out.
+    /// Whether frames that mean little to a reader who knows the service are left out.
     #[must_use]
     pub fn is_folded(&self) -> bool {
         self.shown == Shown::Folded
     }
 
-    /// The frames to show of a stack or a part of one, innermost first, and the spans among them.
+    /// Returns the frames to show of a stack or part of one, with its spans, innermost first.
     pub fn visible(&self, links: &[Link], marks: &[Mark]) -> Vec<Link> {
         let shown = match self.shown {
             Shown::All => (0..links.len()).collect(),
@@ -255,7 +255,7 @@ impl Frames {
         visible
     }
 
-    /// Whether a function or file of these frames matches.
+    /// Whether the function or file of any of these frames matches.
     pub fn matches(&self, filter: &Regex, links: &[Link]) -> bool {
         self.of_links(links).any(|frame| {
             let file = frame.place.as_ref().map_or("", |place| &place.file);
@@ -264,17 +264,17 @@ impl Frames {
         })
     }
 
-    /// What a task that waits at the innermost of these frames waits for, if that is known.
+    /// Returns what a task that waits at the innermost of these frames waits for, if known.
     pub fn task_wait(&self, links: &[Link]) -> Option<WaitReason> {
         known(rtops_symbols::task_wait(&self.names(links)))
     }
 
-    /// What a server does for a request at the innermost of these frames, if anything.
+    /// Returns what a server does for a request at the innermost of these frames, if anything.
     pub(crate) fn serving(&self, links: &[Link]) -> Option<Serving> {
         rtops_symbols::serving(&self.names(links))
     }
 
-    /// Whether it is known of any of these frames where it is in the source.
+    /// Whether any of these frames has a known place in the source.
     pub(crate) fn have_places(&self, links: &[Link]) -> bool {
         self.of_links(links).any(|frame| frame.place.is_some())
     }
@@ -284,7 +284,7 @@ impl Frames {
         rtops_symbols::is_child(&self.names(links))
     }
 
-    /// What a thread does, if that is known.
+    /// Returns what a thread does, if known.
     pub fn thread_wait(
         &self,
         links: &[Link],
@@ -298,8 +298,9 @@ impl Frames {
         ))
     }
 
-    /// Whether what a thread does is told by names of functions alone: of those that are built with the program,
-    /// none has a line. The standard library brings its lines along, and C's has none that are read.
+    /// Whether what a thread does is known from function names alone: none of the functions
+    /// compiled with the program has a line. The standard library brings its own lines, and those
+    /// of the C library are not read.
     pub(crate) fn is_approximate(
         &self,
         links: &[Link],
@@ -317,8 +318,8 @@ impl Frames {
             && built.all(|frame| frame.place.is_none())
     }
 
-    /// Where the polls of tracked futures are in a thread's stack, the outermost first: the
-    /// position of the innermost frame of each.
+    /// Returns the positions of the polls of tracked futures in a thread's stack, outermost first:
+    /// for each poll, the position of its innermost frame.
     pub fn tracked_polls(&self, links: &[Link]) -> Vec<usize> {
         let mut polls = Vec::new();
         let mut is_inside = false;
@@ -328,14 +329,14 @@ impl Frames {
             if is_tracked && !is_inside {
                 polls.push(index);
             }
-            // One may be right inside of another.
+            // A tracked poll may come directly inside another one.
             is_inside = is_tracked && name != "rtops_tasks::tracked::Tracked::poll";
         }
         polls.reverse();
         polls
     }
 
-    /// What the names of these frames tell the rules.
+    /// Returns what the rules know from the names of these frames.
     fn names(&self, links: &[Link]) -> Vec<&Name> {
         self.of_links(links).map(|frame| &*frame.known).collect()
     }
@@ -345,7 +346,7 @@ fn known(wait: WaitReason) -> Option<WaitReason> {
     Some(wait).filter(|wait| *wait != WaitReason::Unknown)
 }
 
-/// The first entry of a stack is where the code is, the others are where it returns to.
+/// The first entry of a stack is an instruction pointer, the others are return addresses.
 fn address((index, address): (usize, &u64)) -> Address {
     if index == 0 {
         Address::InstructionPointer(*address)

@@ -4,16 +4,16 @@ use rtops_symbols::{Address, LookedUp, Place};
 
 use crate::task::Polls;
 
-/// The future of untracked tasks.
+/// The future of untracked tasks that the same functions poll.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Future {
-    /// Its type, as debug info names it; else the function that polls it; else where that is.
+    /// Its type from debug info, else the function that polls it, else that function's address.
     pub name: String,
-    /// Whether that is more than an address.
+    /// Whether the name is more than an address.
     pub(crate) has_type: bool,
-    /// Where its code is, if it is a box, whose type tells nothing.
+    /// If the future is a box, whose type says nothing, the place of the code inside.
     pub place: Option<Place>,
-    /// Where in memory the code of the function begins that polls it.
+    /// The start in memory of the function that polls it.
     pub(crate) entry: u64,
 }
 
@@ -42,7 +42,7 @@ impl Future {
         }
     }
 
-    /// One that was not looked up.
+    /// A future that was not looked up.
     fn unknown(poll: u64) -> Self {
         Self {
             name: format!("{poll:#x}"),
@@ -52,14 +52,14 @@ impl Future {
         }
     }
 
-    /// Whether its type is a box, or at least not known to be something else.
+    /// Whether its type is a box, or unknown.
     fn is_box(&self) -> bool {
         let paths = ["alloc::boxed::Box<", "core::pin::Pin<alloc::boxed::Box<"];
         !self.has_type || paths.iter().any(|path| self.name.starts_with(path))
     }
 }
 
-/// What stands for a future that this function polls.
+/// Returns the name for a future that this function polls.
 pub(crate) fn polled_by(function: &str) -> String {
     // `<app::Wait as core::future::future::Future>::poll`
     if function.starts_with('<') {

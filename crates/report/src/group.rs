@@ -1,7 +1,7 @@
-//! Tasks that wait in the same way, put together.
+//! Groups tasks that wait in the same way.
 //!
-//! First by numbers alone, as 100,000 tasks have few distinct stacks; then the groups that look
-//! alike once their frames have names.
+//! Tasks are first grouped by numbers alone, since 100,000 tasks have few distinct stacks. Groups
+//! that look alike once their frames have names are then merged.
 
 use std::{
     borrow::Cow,
@@ -34,57 +34,57 @@ use crate::{
 /// Tasks that look the same.
 #[derive(Debug)]
 pub struct TaskGroup<'a> {
-    /// The youngest and the oldest may differ in nothing but numbers.
+    /// The tasks; the only differences among them are numbers such as ages.
     pub tasks: Vec<&'a Task>,
-    /// What they have in common. Of names that differ in numbers only, the first.
+    /// What they have in common. If their names differ only in numbers, the first name.
     pub look: Look<'a>,
-    /// The last of such names, where there are several.
+    /// The last of such names, if there are several.
     pub last_name: Option<&'a str>,
-    /// One for each place where the tasks wait.
+    /// One chain for each place where the tasks wait.
     pub chains: Vec<Chain>,
-    /// Whether a poll in the interpreter shows a part of that.
+    /// Whether some of the chains are known only from a poll in the interpreter.
     pub is_stepped: bool,
 }
 
-/// What tasks of a group have in common.
+/// What the tasks of a group have in common.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize)]
 pub struct Look<'a> {
-    /// What they are.
+    /// The kind of task.
     #[serde(serialize_with = "words::serialize_kind")]
     pub kind: TaskKind,
     /// The name they were given.
     pub name: Option<&'a str>,
-    /// The type of their future; where that is not known of an untracked one, what its poll function
-    /// is.
+    /// The type of their future; if it is unknown for untracked tasks, the poll function.
     pub future_type: Option<Cow<'a, str>>,
-    /// Whether they are tracked. Of others no times and no spawn site are known.
+    /// Whether they are tracked. For untracked tasks, no times and no spawn site are known.
     #[serde(rename = "tracked")]
     pub is_tracked: bool,
     /// What they are doing.
     pub state: State,
     /// Where they were spawned or tracked.
     pub site: Option<Place>,
-    /// Where the code of their future is, where its type does not tell.
+    /// The place of their future's code, if its type does not show it.
     #[serde(skip)]
     pub code: Option<Place>,
     /// The names of the spans inside.
     pub spans: Vec<&'a str>,
-    /// The names of those of them that wait and registered nothing, so that no chain shows them.
+    /// The names of the spans that wait without having registered, so that no chain shows them.
     #[serde(skip)]
     pub silent: Vec<&'a str>,
-    /// The names of those of them that are between two parts, the second of which nobody asks for.
+    /// The names of the spans that are held back: between two parts, and nobody
+    /// asks for the next one.
     #[serde(skip)]
     pub held_back: Vec<&'a str>,
-    /// Why it is not known where they wait, or not everything of it.
+    /// Why it is unknown where they wait, or only partly known.
     pub remark: Option<&'static str>,
-    /// Why nothing but their type is known, of untracked ones.
+    /// Why only their type is known; untracked tasks only.
     #[serde(skip)]
     pub unresolved: Option<Reason>,
     #[serde(skip)]
     chains: Vec<(Vec<FrameId>, Option<WaitReason>)>,
 }
 
-/// What is known to be equal without a look at the frames.
+/// What can be compared without looking at frames.
 #[derive(Eq, Hash, PartialEq)]
 struct Key {
     kind: TaskKind,
@@ -93,11 +93,11 @@ struct Key {
     spans: Vec<(StringId, SpanLook)>,
     leaves: Vec<Leaf>,
     shown: Shown,
-    /// Set where every task stands alone.
+    /// Set if every task is shown on its own.
     alone: Option<TaskKey>,
 }
 
-/// What is known of a future without a look at the frames.
+/// A future, as far as it can be compared without looking at frames.
 #[derive(Eq, Hash, PartialEq)]
 enum Future {
     Tracked {
@@ -108,7 +108,7 @@ enum Future {
     Untracked(Polls),
 }
 
-/// Whether a span inside shows in the chains of its task.
+/// How a span shows in the chains of its task.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 enum SpanLook {
     InChains,
@@ -127,7 +127,7 @@ impl SpanLook {
 }
 
 impl<'a> TaskGroup<'a> {
-    /// A group that looks the same, of these tasks.
+    /// Returns a group of these tasks that looks the same.
     #[must_use]
     pub fn with(&self, tasks: Vec<&'a Task>) -> Self {
         Self {
@@ -139,13 +139,12 @@ impl<'a> TaskGroup<'a> {
         }
     }
 
-    /// How long the tasks have been in their state, the shortest and the longest time, where that is
-    /// known.
+    /// Returns the shortest and the longest time that the tasks have been in their state, if known.
     pub fn times(&self) -> Option<(Duration, Duration)> {
         self.range(Task::since)
     }
 
-    /// The ages of the youngest and the oldest task, where they are known.
+    /// Returns the ages of the youngest and the oldest task, if known.
     pub fn ages(&self) -> Option<(Duration, Duration)> {
         self.range(|task| Some(task.tracked()?.age))
     }
@@ -155,7 +154,8 @@ impl<'a> TaskGroup<'a> {
         Some((times().min()?, times().max()?))
     }
 
-    /// Where tasks are in the service's own code, if their futures are of another crate and have no name.
+    /// Returns the frame of the service's own code where the tasks are, if their
+    /// futures are foreign and unnamed.
     pub fn own_function<'f>(&self, frames: &'f Frames) -> Option<&'f Frame> {
         let is_task = matches!(self.look.kind, TaskKind::Task | TaskKind::Blocking);
         if !frames.is_folded() || self.look.name.is_some() || !is_task {
@@ -171,7 +171,7 @@ impl<'a> TaskGroup<'a> {
             .find_map(|chain| frames.innermost_own(&chain.links))
     }
 
-    /// The distinct reasons for which the tasks wait.
+    /// Returns the distinct wait reasons of the tasks.
     pub fn waits(&self) -> Vec<WaitReason> {
         let mut waits = Vec::new();
         for wait in self.telling().iter().filter_map(|chain| chain.wait) {
@@ -182,7 +182,7 @@ impl<'a> TaskGroup<'a> {
         waits
     }
 
-    /// What the tasks wait for, where that is known, else the word for their state.
+    /// Returns what the tasks wait for, if known, or else the word for their state.
     pub fn doing(&self) -> String {
         let waits = self.waits();
         match self.look.state {
@@ -211,7 +211,7 @@ impl Look<'_> {
     }
 }
 
-/// The stacks that are needed to show the tasks of a dump.
+/// Returns the stacks needed to show the tasks of a dump.
 pub fn stacks_of_tasks(dump: &Dump) -> HashSet<StackId> {
     let leaves = dump.tasks.iter().flat_map(|task| &task.leaves);
     let wakes = dump.tasks.iter();
@@ -219,8 +219,8 @@ pub fn stacks_of_tasks(dump: &Dump) -> HashSet<StackId> {
     leaves.chain(wakes).map(|leaf| leaf.stack).collect()
 }
 
-/// How many tasks a selection leaves out as it is not known for how long they have been in their
-/// state.
+/// Returns how many tasks a selection leaves out because it is unknown how long
+/// they have been in their state.
 pub fn ageless(dump: &Dump, frames: &Frames, selection: &Selection) -> usize {
     if selection.min_age.is_none_or(|min_age| min_age.is_zero()) {
         return 0;
@@ -288,7 +288,7 @@ pub fn group_tasks<'a>(
     groups
 }
 
-/// Whether a task is no work of the service's, but a thread of tokio's.
+/// Whether a task is one of tokio's own threads instead of work of the service.
 pub(crate) fn is_hidden(dump: &Dump, frames: &Frames, task: &Task) -> bool {
     let Some(untracked) = task.untracked() else {
         return false;
@@ -420,7 +420,7 @@ mod tests {
             ids(&dump, &everything, Grouping::Equal),
             [vec![2, 3, 4], vec![1]]
         );
-        // Each alone, the oldest first.
+        // Each on its own, oldest first.
         assert_eq!(
             ids(&dump, &everything, Grouping::Each),
             [[4], [3], [2], [1]]

@@ -1,4 +1,4 @@
-//! Who holds what others wait for.
+//! Finds out who holds what others wait for.
 
 use std::{cmp::Reverse, collections::HashMap};
 
@@ -10,9 +10,9 @@ use crate::{
     task::{Task, TaskKey},
 };
 
-/// The locks of a dump that somebody waits for, by lock and by task.
+/// The locks of a dump that are waited for, by lock and by task.
 ///
-/// What a span claims counts for the task in whose tree it shows.
+/// A span's claims count for the task in whose tree the span shows.
 #[derive(Debug)]
 pub struct Holders<'a> {
     /// The dump.
@@ -24,19 +24,19 @@ pub struct Holders<'a> {
     tasks: HashMap<TaskKey, &'a Task>,
 }
 
-/// A lock that somebody waits for.
+/// A lock that is waited for.
 #[derive(Debug)]
 pub struct Lock<'a> {
-    /// What is known of it.
+    /// The lock itself.
     pub resource: &'a Resource,
-    /// Who holds it, the longest first.
+    /// Who holds it, longest first.
     pub holders: Vec<&'a Claim>,
-    /// Who waits for it, the longest first.
+    /// Who waits for it, longest first.
     pub waiters: Vec<&'a Claim>,
 }
 
 impl<'a> Holders<'a> {
-    /// Looks at the claims of a dump. Those on a resource that is not in it are left out.
+    /// Indexes the claims of a dump. Claims on a resource that is not in the dump are left out.
     pub fn of(dump: &'a Dump) -> Self {
         let mut this = Self {
             dump,
@@ -86,28 +86,28 @@ impl<'a> Holders<'a> {
         claims.push(claim);
     }
 
-    /// What a claim is on.
+    /// Returns the lock that a claim is on.
     pub fn lock(&self, claim: &Claim) -> Option<&Lock<'a>> {
         self.locks.get(&claim.resource)
     }
 
-    /// What a task waits for, with the spans that show in its tree.
+    /// Returns what a task waits for, including the spans that show in its tree.
     pub fn waits(&self, task: TaskKey) -> &[&'a Claim] {
         self.waits.get(&task).map_or(&[], Vec::as_slice)
     }
 
-    /// What a task holds that others wait for, with the spans that show in its tree.
+    /// Returns what a task holds that others wait for, including the spans that show in its tree.
     pub fn holds(&self, task: TaskKey) -> &[&'a Claim] {
         self.holds.get(&task).map_or(&[], Vec::as_slice)
     }
 
-    /// What a thread waits for outside of all tracked tasks: itself, or an untracked task that it
-    /// polled.
+    /// Returns what a thread waits for outside of all tracked tasks: either itself or an
+    /// untracked task that it polled.
     pub fn waits_of_thread(&self, tid: i32) -> &[&'a Claim] {
         self.waits_of_threads.get(&tid).map_or(&[], Vec::as_slice)
     }
 
-    /// The task of a claim; `None` outside of all tasks, or where it has ended.
+    /// Returns the task of a claim; `None` for a claim outside of all tasks or of an ended task.
     pub fn task(&self, claim: &Claim) -> Option<&'a Task> {
         self.tasks.get(&TaskKey::tracked(claim.task)?).copied()
     }

@@ -1,8 +1,9 @@
-//! One picture of what an agent tells of a process and of what was read of it from outside.
+//! Combines what an agent reports about a process with what was read of it from outside.
 //!
-//! The process stood still first; the agent was asked a moment later. What was read shows all tasks of
-//! tokio's at one instant. What an agent tells of one of them, its name, its age and who made it, belongs to
-//! the task in whose memory the agent's own record is, or to which its waker leads.
+//! The process was stopped first; its agent was asked a moment later. What was read
+//! shows all of tokio's tasks at one instant. What an agent reports about a task, such
+//! as name, age and parent, belongs to the task in whose memory the agent's own record
+//! is found, or to which its waker points.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,8 +18,8 @@ use crate::task::{MAX_NESTING, Memory, Origin, State, Task, TaskKey, Untracked};
 
 mod parts;
 
-/// The tracked tasks, with what was read of them, then those that are not tracked: all as they were when the
-/// process stood still. The agent told what it knows so long after that.
+/// Returns the tracked tasks, with what was read of them, followed by the untracked ones, all as
+/// they were when the process stood still. `told_after` is how much later the agent answered.
 pub(crate) fn tasks(all: Vec<Task>, told_after: Duration) -> Vec<Task> {
     let (mut tracked, found): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|task| task.tracked().is_some());
@@ -39,7 +40,7 @@ pub(crate) fn tasks(all: Vec<Task>, told_after: Duration) -> Vec<Task> {
             continue;
         }
         parts.add(&found, places);
-        // Which part of the poll of several is whose, its trace does not tell.
+        // A trace does not show which part of the poll belongs to which of several tracked futures.
         if let [place] = places
             && let Some(task) = tracked.get_mut(*place)
         {
@@ -52,7 +53,8 @@ pub(crate) fn tasks(all: Vec<Task>, told_after: Duration) -> Vec<Task> {
     tracked
 }
 
-/// The tracked tasks of which memory does not tell where they wait, with the spans inside of them.
+/// Returns the numbers of the tracked tasks for which memory does not show where they
+/// wait, and of the spans inside them.
 pub(crate) fn unread(tasks: &[Task]) -> Vec<u64> {
     let is_span = |task: &&Task| task.kind == TaskKind::Span;
     let is_unread = |task: &&Task| !is_span(task) && task.is_unread();
@@ -76,7 +78,7 @@ pub(crate) fn unread(tasks: &[Task]) -> Vec<u64> {
         .collect()
 }
 
-/// The thread with what an agent tells of it; `None` for one that serves the agent's clients.
+/// Adds to a thread what an agent reports about it; `None` if it serves the agent's clients.
 pub(crate) fn thread(agents: &HashMap<i32, Thread>, read: Thread) -> Option<Thread> {
     let Some(told) = agents.get(&read.tid) else {
         let serves = read.name.as_deref() == Some(CLIENT_THREAD);
@@ -97,20 +99,20 @@ pub(crate) fn thread(agents: &HashMap<i32, Thread>, read: Thread) -> Option<Thre
     })
 }
 
-/// By what tracked tasks are found.
+/// Finds tracked tasks by what they leave in memory.
 struct Index {
-    /// Those whose wakers lead to no cell.
+    /// Polled tasks whose wakers point to no known cell.
     by_mark: HashMap<u64, usize>,
-    /// Those of them that never were polled.
+    /// The same for tasks that were never polled.
     new_by_mark: HashMap<u64, usize>,
-    /// Several tracked futures may be parts of one task.
+    /// All tracked futures of a cell: one task may contain several.
     by_waker: HashMap<u64, Vec<usize>>,
     /// Closures on blocking pools, by the threads that run them: they have left their cells.
     by_thread: HashMap<i32, usize>,
 }
 
 impl Index {
-    /// Of those that had these cells when the process stood still.
+    /// Indexes tracked tasks; `cells` are those that existed when the process stood still.
     fn of(tracked: &[Task], cells: &HashSet<u64>) -> Self {
         let mut this = Self {
             by_mark: HashMap::new(),
@@ -122,12 +124,13 @@ impl Index {
             let Origin::Tracked(told) = &task.origin else {
                 continue;
             };
-            // What is held back is polled by nobody, whoever is polled by its waker.
+            // A future that is held back is polled by nobody, although its waker
+            // still points to a task.
             let is_part = task.kind == TaskKind::Span || task.state == State::HeldBack;
             if is_part {
                 continue;
             }
-            // A mark is on the stack of whoever polls the task, too.
+            // Wakers come first: a mark is also on the stack of whatever polls the task.
             match told.waker_at.filter(|at| cells.contains(at)) {
                 Some(cell) => this.by_waker.entry(cell).or_default().push(place),
                 None if task.state == State::New => {
@@ -137,7 +140,7 @@ impl Index {
                     this.by_mark.insert(told.mark, place);
                 }
             }
-            // One that began since was in its cell still.
+            // A closure that began since then was still in its cell.
             if task.kind == TaskKind::Blocking
                 && !told.has_moved
                 && let State::Running { tid: Some(tid) } = task.state
@@ -148,7 +151,7 @@ impl Index {
         this
     }
 
-    /// The tracked ones that a task in memory is, or consists of.
+    /// Returns the positions of the tracked futures that a task in memory is or contains.
     fn of_found(&self, found: &Task) -> &[usize] {
         let Some(untracked) = found.untracked() else {
             return &[];
@@ -156,7 +159,7 @@ impl Index {
         let by_waker = || Some(self.by_waker.get(&untracked.memory.cell?)?.as_slice());
         let by_mark = || {
             let mark = untracked.mark?;
-            // A task that was polled and holds one that never was is around it.
+            // A task that was polled is not new itself; it contains the new one.
             let new = || self.new_by_mark.get(&mark).filter(|_| may_be_new(found));
             Some(slice::from_ref(self.by_mark.get(&mark).or_else(new)?))
         };
@@ -176,7 +179,8 @@ const fn may_be_new(found: &Task) -> bool {
     matches!(found.state, State::Woken | State::Queued | State::Submitted)
 }
 
-/// Adds what was read of a task to what its agent tells, which keeps so many wakers of it.
+/// Adds what was read of a task to what its agent reports; `kept` is how many of
+/// its wakers the agent keeps.
 fn add(task: &mut Task, found: Task, kept: u32) {
     let (Origin::Tracked(told), Origin::Untracked(Untracked { memory, .. })) =
         (&mut task.origin, found.origin)
@@ -188,7 +192,7 @@ fn add(task: &mut Task, found: Task, kept: u32) {
     let wakers = wakers_left(task.waker, &memory, kept);
     let waits = matches!(found.state, State::Waiting | State::Never) && memory.cell.is_some();
     let read = match found.state {
-        // What was polled since had been woken by somebody.
+        // A task polled since then had been woken by something.
         State::Waiting | State::Never if waits && wakers == 0 && !told.has_moved => State::Never,
         State::Never => State::Waiting,
         read => read,
@@ -207,8 +211,8 @@ fn add(task: &mut Task, found: Task, kept: u32) {
     }
 }
 
-/// How many wakers of a task there can be beside those that its agent keeps. Those of probes lead to the agent's
-/// record, and on from there.
+/// Returns how many wakers a task can have besides those that its agent keeps. Wakers from probes
+/// point to the agent's record, which forwards to the task.
 fn wakers_left(told: WakerState, memory: &Memory, kept: u32) -> u32 {
     let probes = match told {
         WakerState::Held(wakers) => wakers,
@@ -217,11 +221,11 @@ fn wakers_left(told: WakerState, memory: &Memory, kept: u32) -> u32 {
     memory.wakers.saturating_sub(kept).saturating_add(probes)
 }
 
-/// What a task was doing. What is told of one that was polled since is of later.
+/// Returns what a task was doing. For a task polled since then, the agent's answer is too recent.
 fn state(told: State, read: State, has_moved: bool) -> State {
     match (told, read) {
         _ if has_moved => read,
-        // It was asked by the agent, and nobody polled it; or it never was polled.
+        // The agent probed it and it was not polled, or it was never polled at all.
         (State::Starved | State::New, State::Waiting | State::Woken | State::Queued) => told,
         (State::Running { .. }, _) | (_, State::Running { .. } | State::Submitted) => told,
         (_, read) => read,

@@ -1,9 +1,9 @@
-//! What a dump of an rtops agent says.
+//! Interprets the dump of an rtops agent.
 //!
-//! A [`dump::Dump`] is received from an agent, or from a file, and checked; [`frames::Frames`] has
-//! names for its addresses; [`group`] and [`threads`] put together what waits in the same way. Nothing here
-//! asks anybody anything or prints: `rtops-render` does that, for the `rtops` command, leak checks in tests
-//! and profiles from inside a service.
+//! A [`dump::Dump`] is received from an agent or a file, and checked. [`frames::Frames`] resolves
+//! its addresses to names. [`group`] and [`threads`] group what waits in the same way. Nothing here
+//! talks to a process or prints: that is left to `rtops-render`, on behalf of the `rtops` command,
+//! leak checks in tests and profiles taken inside a service.
 #![forbid(unsafe_code)]
 
 pub mod census;

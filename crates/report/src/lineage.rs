@@ -1,4 +1,4 @@
-//! Who spawned whom: the forest of a dump's tasks.
+//! The forest of a dump's tasks: who spawned whom.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use crate::{
     task::{MAX_NESTING, Task, TaskKey},
 };
 
-/// Deeper generations are not shown.
+/// The most generations that are shown.
 pub const MAX_DEPTH: usize = 64;
 
 /// Tasks that look the same and were spawned by tasks that look the same.
@@ -16,14 +16,14 @@ pub const MAX_DEPTH: usize = 64;
 pub struct Node<'a> {
     /// The tasks.
     pub group: TaskGroup<'a>,
-    /// Those that they spawned.
+    /// The groups of tasks that they spawned.
     pub children: Vec<Self>,
     /// How many of them were spawned by a task that has ended.
     pub orphans: usize,
 }
 
-/// The tasks of some groups below those that spawned them. Where that one is in no group, or has
-/// ended, a task stands at the root.
+/// Places the tasks of some groups below the tasks that spawned them. A task whose parent is
+/// in no group or has ended is a root.
 pub fn forest<'a>(dump: &'a Dump, groups: &[TaskGroup<'a>]) -> Vec<Node<'a>> {
     let mut group_of = HashMap::new();
     for (number, group) in groups.iter().enumerate() {
@@ -45,7 +45,7 @@ pub fn forest<'a>(dump: &'a Dump, groups: &[TaskGroup<'a>]) -> Vec<Node<'a>> {
         }
     }
     let mut forest = builder.nodes(roots, 0);
-    // Each of these was spawned by another of them, which no honest agent says.
+    // Each of these was spawned by another of them, which no honest agent reports.
     let left = tasks().filter(|task| !builder.placed.contains(&task.key));
     let left: Vec<&Task> = left.collect();
     forest.extend(builder.nodes(left, MAX_DEPTH));
@@ -61,7 +61,7 @@ struct Builder<'d, 'a> {
 }
 
 impl<'a> Builder<'_, 'a> {
-    /// The one in a group that a task was spawned by, or by a span inside of it.
+    /// Returns the nearest ancestor of a task that is in a group, skipping spans and other tasks.
     fn parent(&self, task: &Task) -> Option<TaskKey> {
         let mut parent = task.parent()?;
         for _ in 0..MAX_NESTING {
@@ -123,7 +123,7 @@ mod tests {
         selection::{Grouping, Selection},
     };
 
-    /// The forest as `2 main(1 conn)`: numbers of tasks and their names.
+    /// Draws the forest as `2 main(1 conn)`: the number of tasks and their names.
     fn drawn(tasks: Vec<Task>) -> String {
         let names = ["main", "conn", "query"].map(str::to_owned);
         let dump = receive(vec![

@@ -1,4 +1,4 @@
-//! Which groups stand first: those that an operator should look at.
+//! Sorts groups so that those an operator should look at come first.
 
 use std::{cmp::Reverse, collections::HashSet, time::Duration};
 
@@ -14,37 +14,37 @@ use crate::{
     words,
 };
 
-/// From which time on a poll is a long one.
+/// A poll that takes longer than this is a long one.
 const LONG_POLL: Duration = Duration::from_millis(100);
 
-/// What groups are sorted by.
+/// The sort order of groups.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Order {
-    /// How much they deserve a look.
+    /// By how much they deserve a look.
     #[default]
     Concern,
-    /// How many there are.
+    /// By how many there are.
     Count,
-    /// How long they have been in their state; those of which that is not known are last.
+    /// By how long they have been in their state; unknown ages come last.
     Age,
 }
 
-/// How much a group of tasks deserves a look; the greatest concern first.
+/// How much a group of tasks deserves a look, greatest concern first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Concern {
-    /// Nothing will wake it, or nobody did; or the signal that ended the process came to its thread.
+    /// Nothing will wake it, or nothing did; or its thread got the signal that ended the process.
     Never,
-    /// Waits in a circle, or behind one who does not ask.
+    /// Waits in a circle, or is held back itself or in one of its spans.
     HeldUp,
-    /// Inside a poll for long, or in one whose thread stands still.
+    /// Inside a poll for long, or in one whose thread does not run.
     RunsLong,
-    /// Woken, and its executor has no thread for it.
+    /// Woken, but its executor has no thread for it.
     Starved,
     /// About to be polled.
     Woken,
-    /// Waits until another lets go of something.
+    /// Waits until another task releases something.
     Lock,
-    /// Waits until another catches up.
+    /// Waits until a receiver catches up.
     Send,
     /// Waits for a thread.
     Queued,
@@ -52,12 +52,12 @@ pub enum Concern {
     Runs,
     /// Waits for anything else.
     Waits,
-    /// Waits for what comes by itself, or for work.
+    /// Waits for work, or for something that comes on its own.
     Idle,
 }
 
 impl Concern {
-    /// That of tasks that look the same, some of which may be in a circle.
+    /// Returns the concern about tasks that look the same; `circles` are the tasks in circles.
     fn of(dump: &Dump, group: &TaskGroup, circles: &HashSet<TaskKey>) -> Self {
         if group.tasks.iter().any(|task| circles.contains(&task.key)) {
             return Self::HeldUp;
@@ -111,7 +111,8 @@ const fn is_idle(wait: WaitReason) -> bool {
     )
 }
 
-/// Whether a name is that of a request in flight, as `rtops_http` gives it: a method and a route.
+/// Whether a name belongs to a request in flight, in the form that `rtops_http`
+/// uses: a method and a route.
 fn is_request(name: &str) -> bool {
     name.split_once(' ').is_some_and(|(method, route)| {
         method.bytes().all(|byte| byte.is_ascii_uppercase()) && route.starts_with('/')
@@ -119,13 +120,13 @@ fn is_request(name: &str) -> bool {
 }
 
 impl TaskGroup<'_> {
-    /// Whether no name and no frame tells that they are the target's own.
+    /// Whether neither a name nor a frame shows that the tasks are the target's own.
     fn is_foreign(&self, frames: &Frames) -> bool {
         let mut links = self.chains.iter().flat_map(|chain| &chain.links);
         self.look.name.is_none() && !links.any(|link| frames.is_own(link))
     }
 
-    /// Whether they wait as those of a service at rest do, and nothing is to be said of them but where.
+    /// Whether they wait as in a service at rest, with nothing to report but where.
     pub fn is_idle(&self) -> bool {
         let waits = self.waits();
         let look = &self.look;
@@ -144,13 +145,13 @@ impl TaskGroup<'_> {
     }
 }
 
-/// Whether the signal that ended the process came to the thread that runs a task.
+/// Whether the thread that runs a task got the signal that ended the process.
 fn has_crashed(dump: &Dump, task: &Task) -> bool {
     let crashed = threads::crash(dump).map(|(thread, _)| thread);
     matches!(task.state, State::Running { tid: Some(tid) } if Some(tid) == crashed)
 }
 
-/// Whether a poll takes long, as far as is known, or its thread does not run.
+/// Whether a poll is known to take long, or its thread does not run.
 fn runs_long(dump: &Dump, task: &Task) -> bool {
     let State::Running { tid } = task.state else {
         return false;
@@ -160,7 +161,7 @@ fn runs_long(dump: &Dump, task: &Task) -> bool {
     stands_still || task.since().is_some_and(|since| since >= LONG_POLL)
 }
 
-/// Sorts groups of tasks. Of those that deserve a look alike, tasks of libraries come last.
+/// Sorts groups of tasks. Among groups of equal concern, tasks of libraries come last.
 pub fn sort_tasks(
     groups: &mut [TaskGroup],
     dump: &Dump,
@@ -177,7 +178,7 @@ pub fn sort_tasks(
         let longest = group.times().map(|(_, longest)| longest);
         let count = group.tasks.len();
         let concern = Concern::of(dump, group, &circles);
-        // What the user wants first, then as always.
+        // The requested order first, then the usual one.
         let wanted = match order {
             Order::Concern => ((concern, group.is_foreign(frames)), None, 0),
             Order::Count => ((Concern::Never, false), None, count),
@@ -190,13 +191,14 @@ pub fn sort_tasks(
             Reverse(by_count),
             Reverse(count),
             Reverse(longest),
-            // The same for each process of a program, wherever its memory is.
+            // The same in every process of a program, wherever its memory is.
             (first, words::called(group), key),
         )
     });
 }
 
-/// Tells which task came first: tracked ones have the agent's numbers, others tokio's, where these are known.
+/// Returns a sort key for the order of creation: the agent's number if tracked,
+/// otherwise tokio's, if known.
 fn number(task: &Task) -> (bool, u64) {
     match task.key {
         TaskKey::Tracked(id) => (false, id),
@@ -207,7 +209,7 @@ fn number(task: &Task) -> (bool, u64) {
     }
 }
 
-/// Sorts groups of threads: the one that crashed is first; the ages of others are not known.
+/// Sorts groups of threads: the crashed thread comes first; the ages of threads are unknown.
 pub fn sort_threads(groups: &mut [ThreadGroup], dump: &Dump, order: Order) {
     groups.sort_by_cached_key(|group| {
         let first = group.threads.first().map(|thread| thread.tid);

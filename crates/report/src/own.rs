@@ -1,4 +1,4 @@
-//! Which frames are of the target's own crates, and whose the others are.
+//! Tells own frames from foreign ones, and names the libraries of the latter.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use rtops_symbols::{FrameClass, Name, Place};
 
 use crate::frame::{Frame, FrameKind};
 
-/// Whether a function is of the target's own crates, as far as that is known.
+/// Whether a function belongs to the target's own crates, as far as can be told.
 pub(crate) fn is_own(function: &str, name: &Name, place: Option<&Place>, module: &str) -> bool {
     let is_of_library = library(module).is_some() && !function.contains("::");
     let is_known = place.is_some() || function.contains("::");
@@ -16,7 +16,7 @@ pub(crate) fn is_own(function: &str, name: &Name, place: Option<&Place>, module:
         && !is_of_library
 }
 
-/// The crates of the frames that are the target's own.
+/// Returns the crates of the own frames.
 pub(crate) fn crates(frames: &[Frame]) -> HashSet<String> {
     let own = frames
         .iter()
@@ -25,7 +25,7 @@ pub(crate) fn crates(frames: &[Frame]) -> HashSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// The name of a library that is a file of its own, without its version: `libc` of `libc.so.6`.
+/// Returns the name of a shared library without its version: `libc` for `libc.so.6`.
 pub(crate) fn library(module: &str) -> Option<&str> {
     if module == "[vdso]" {
         return Some("vdso");

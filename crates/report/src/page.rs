@@ -1,4 +1,4 @@
-//! What of the tasks and threads of a dump need not be said twice, or at length.
+//! Arranges tasks and threads so that nothing is shown twice, or at needless length.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,16 +14,16 @@ use crate::{
     threads::{ThreadGroup, blocks_on},
 };
 
-/// The threads of a dump, once its tasks were shown.
+/// The threads of a dump that are left once its tasks are shown.
 #[derive(Debug)]
 pub struct Threads<'a> {
-    /// Those of which something is to be said.
+    /// Threads that deserve a mention.
     pub groups: Vec<ThreadGroup<'a>>,
-    /// Those that do what the threads of a runtime at rest do.
+    /// Threads that do what the threads of an idle runtime do.
     pub idle: Vec<&'a Thread>,
 }
 
-/// Leaves out the threads that are shown with the tasks they run, and takes those aside that are idle.
+/// Leaves out threads that are shown with the tasks they run, and sets idle ones apart.
 pub fn arrange<'a>(
     dump: &Dump,
     frames: &Frames,
@@ -46,7 +46,7 @@ pub fn arrange<'a>(
     };
     for group in groups {
         let threads = group.threads.iter().copied();
-        // What ended the process is told in any case.
+        // The thread that ended the process is always shown.
         let has_crashed = group.killed_by(dump).is_some();
         let left = threads.filter(|thread| has_crashed || !running.contains(&thread.tid));
         let is_idle = |thread: &&Thread| !has_crashed && is_idle(frames, group, thread, &awaited);
@@ -60,8 +60,8 @@ pub fn arrange<'a>(
     arranged
 }
 
-/// Whether a thread waits for work, in code that is not the service's own; `awaited` are those whose
-/// future in `block_on` is shown.
+/// Whether a thread waits for work in foreign code; `awaited` has the threads
+/// whose `block_on` future is shown.
 fn is_idle(frames: &Frames, group: &ThreadGroup, thread: &Thread, awaited: &HashSet<i32>) -> bool {
     if thread.capture == ThreadCapture::Agent {
         return true;
@@ -90,8 +90,7 @@ fn is_idle(frames: &Frames, group: &ThreadGroup, thread: &Thread, awaited: &Hash
     !inside.iter().any(|link| frames.is_own(link))
 }
 
-/// Puts groups together that differ only in the numbers in the names of their tasks, or in which threads
-/// run them.
+/// Merges groups that differ only in the numbers in their names, or in the threads that run them.
 pub fn together(groups: Vec<TaskGroup<'_>>) -> Vec<TaskGroup<'_>> {
     let mut known: HashMap<(String, Look), usize> = HashMap::new();
     let mut all: Vec<TaskGroup> = Vec::with_capacity(groups.len());
@@ -130,7 +129,7 @@ fn join<'a>(first: &mut TaskGroup<'a>, other: TaskGroup<'a>) {
     }
 }
 
-/// A name with a mark in place of each of its numbers.
+/// Returns a name with a placeholder for each of its numbers.
 fn without_numbers(name: &str) -> String {
     let mut pattern = String::with_capacity(name.len());
     let mut was_digit = false;
@@ -146,7 +145,7 @@ fn without_numbers(name: &str) -> String {
     pattern
 }
 
-/// The numbers in a name, as far as they can be counted, and the name.
+/// Returns the numbers in a name, saturated, and the name as a tie-breaker.
 fn numbers(name: &str) -> (Vec<u64>, &str) {
     let parts = name.split(|character: char| !character.is_ascii_digit());
     let numbers = parts.filter(|part| !part.is_empty());
@@ -288,7 +287,7 @@ mod tests {
         let threads = group_threads(&dump, &frames, &everything, Grouping::Equal);
         let arranged = arrange(&dump, &frames, &tasks, &threads);
         let idle: Vec<i32> = arranged.idle.iter().map(|thread| thread.tid).collect();
-        // The future of `main` is not shown, so that its thread is.
+        // The future of `main` is not shown, so its thread is.
         let mut shown: Vec<i32> = arranged
             .groups
             .iter()
@@ -296,7 +295,7 @@ mod tests {
             .collect();
         shown.sort_unstable();
         assert_eq!((idle, shown), (vec![13, 16], vec![14, 15]));
-        // Where tasks are not shown, their threads are.
+        // If tasks are not shown, their threads are.
         let arranged = arrange(&dump, &frames, &[], &threads);
         assert_eq!(arranged.groups.len(), 3);
     }

@@ -1,36 +1,36 @@
-//! What is said where something is not known: one table for text, JSON and profiles.
+//! What to say when something is unknown: one table for text, JSON and profiles.
 
 use rtops_protocol::{FoundBy, LeafEnd, Thread, ThreadCapture, TraceEnd, Unresolved};
 
 use crate::{dump::Dump, task::State};
 
-/// Of a chain: where in its innermost function the task waits.
+/// On a chain: where in its innermost function the task waits.
 pub(crate) const NO_LINE: &str =
     "(await not resolved: the code of the innermost function that ran has no line)";
-/// Of tasks of a program without debug info.
+/// On tasks of a program without debug info.
 pub const APPROXIMATE: &str =
     "(what it waits for is approximate: without lines, names of functions alone tell it)";
-/// Of a task that runs on a thread on which no frame polls one.
+/// On a running task whose thread has no frame that polls a task.
 pub(crate) const WHOLE_THREAD: &str =
     "(the whole thread: which part of its stack is the task's can't be told)";
-/// Of a task that runs and was not polled when its thread was seen.
+/// On a running task that was not being polled yet when its thread was captured.
 pub(crate) const POLLED_SINCE: &str =
     "(what it does is not known: its poll began after the process stood still)";
-/// Of a task without a waker, in an image.
+/// On a task without a waker, in an image.
 pub(crate) const NEVER_SOMEWHERE: &str = "(where it waits without a waker is not known)";
-/// The same where only its agent was asked.
+/// The same, if only the agent was asked.
 pub(crate) const NEVER_UNSEEN: &str =
     "(where it waits without a waker only shows where the process is looked at from outside)";
-/// Of an executor inside `block_on`.
+/// On an executor inside `block_on`.
 pub(crate) const RUNS_TASKS: &str = "(it waits for nothing itself: it runs its tasks)";
-/// Of a thread inside `block_on`: all futures whose wakers are stored were polled.
+/// On a thread inside `block_on`, after all futures with stored wakers were polled.
 pub(crate) const NO_STORED_WAKER: &str =
     "in block_on: no stored waker shows where its future waits";
-/// Of one that polls a task meanwhile.
+/// On a thread that polls a task inside `block_on`.
 pub(crate) const BLOCK_ON_AND_TASK: &str = "in block_on, and inside the poll of a task: where the \
      future of block_on waits is not known";
 
-/// What to say of a stack that does not reach its root; `None` for one that does.
+/// Returns what to say about a stack that does not reach its root; `None` if it does.
 pub(crate) fn incomplete(end: LeafEnd) -> Option<&'static str> {
     match end {
         LeafEnd::Complete => None,
@@ -47,7 +47,7 @@ pub(crate) fn incomplete(end: LeafEnd) -> Option<&'static str> {
     }
 }
 
-/// What to say of a thread without a stack.
+/// Returns what to say about a thread without a stack.
 pub(crate) fn not_captured(thread: &Thread) -> String {
     let mut text = match thread.capture {
         ThreadCapture::Stack(_) => String::new(),
@@ -73,10 +73,10 @@ pub(crate) fn not_captured(thread: &Thread) -> String {
     text
 }
 
-/// Where the memory comes from that untracked tasks are found in.
+/// The source of the memory in which untracked tasks are found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Source {
-    /// A process.
+    /// A live process.
     Process,
     /// A core file.
     Core,
@@ -91,18 +91,18 @@ impl Source {
     }
 }
 
-/// Why it is not known where a task waits, in a word or two for a count, and in a sentence.
+/// Why it is unknown where a task waits, as a word or two for a count and as a sentence.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Reason {
     /// As in "12 locked".
     pub short: &'static str,
-    /// In brackets, for the task itself.
+    /// In parentheses, for the task itself.
     pub sentence: &'static str,
-    /// In brackets, for a task of which a part is known.
+    /// In parentheses, for a task that is partly known.
     pub(crate) cut: &'static str,
 }
 
-/// A reason by its short form, and what became of the poll.
+/// Makes a reason from its short form and what happened to the poll.
 macro_rules! reason {
     ($short:literal, $what:literal) => {
         Reason {
@@ -114,20 +114,20 @@ macro_rules! reason {
 }
 
 impl Reason {
-    /// Its poll was stepped, and showed nothing.
+    /// Its poll was stepped, but showed nothing.
     pub(crate) const NO_CODE: Self =
         reason!("ran none of its own code", "none of its own code ran");
 
-    /// Several tasks are polled on its thread.
+    /// Its thread polls several tasks.
     pub(crate) const SEVERAL_POLLS: Self = reason!(
         "in one of several polls",
         "its thread is inside several polls"
     );
 
-    /// `None` for a task that waits for nothing but its turn, and where nothing went wrong.
+    /// Returns `None` if nothing went wrong, or if the task waits only for its turn.
     pub(crate) fn of(state: State, found_by: FoundBy, source: Source) -> Option<Self> {
         match found_by {
-            // It may wait for one.
+            // It may wait for a thread.
             FoundBy::Unresolved(Unresolved::NoThread) if state == State::Submitted => None,
             FoundBy::Unresolved(Unresolved::NotAsked)
                 if matches!(state, State::Woken | State::Submitted | State::Queued) =>
@@ -139,7 +139,7 @@ impl Reason {
         }
     }
 
-    /// Why a poll that was stepped does not show all; `None` where it does.
+    /// Returns why a stepped poll does not show everything; `None` if it does.
     pub(crate) fn of_trace(end: TraceEnd, source: Source) -> Option<Self> {
         match end {
             TraceEnd::Whole => None,
@@ -200,5 +200,5 @@ impl Reason {
     }
 }
 
-/// A poll that ran for as long as one may.
+/// The poll took the largest number of steps allowed.
 const TOO_MANY_STEPS: Reason = reason!("polled too long", "the poll took too many steps");

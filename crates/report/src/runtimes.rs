@@ -1,4 +1,4 @@
-//! The runtimes of tokio's that memory shows, whether an agent knows of them or not.
+//! tokio's runtimes as found in memory, whether or not an agent knows them.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -11,9 +11,9 @@ use crate::{
     task::State,
 };
 
-/// What a worker of a multi-thread runtime is.
+/// The path of functions that show that a thread is a worker of a multi-thread runtime.
 const WORKER: &str = "tokio::runtime::scheduler::multi_thread::worker::";
-/// By what else on the stack of a thread a scheduler is known, and its word.
+/// Paths of functions on a thread's stack that show another scheduler, and the word for it.
 const OTHERS: [(&str, &str); 2] = [
     ("tokio::task::local::", "local set"),
     (
@@ -30,21 +30,21 @@ pub const CURRENT_THREAD: &str = "current thread";
 /// A runtime, or a set of local tasks, that has tasks.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct SeenRuntime {
-    /// The name by which the agent knows it.
+    /// The agent's name for it.
     pub name: Option<String>,
-    /// How it schedules, as far as a thread shows it.
+    /// How it schedules, if a thread shows it.
     pub flavor: Option<&'static str>,
-    /// The names of its workers, with how many have each.
+    /// The names of its workers, with the number of workers for each.
     pub worker_threads: BTreeMap<String, usize>,
-    /// Its tasks that have not ended.
+    /// The number of its tasks that have not ended.
     pub tasks: usize,
-    /// Those inside a poll.
+    /// How many of them are inside a poll.
     pub running: usize,
-    /// Those that wait for their turn.
+    /// How many of them wait for their turn.
     pub woken: usize,
 }
 
-/// The runtimes of a dump, that with the most tasks first.
+/// Returns the runtimes of a dump, the one with the most tasks first.
 #[must_use]
 pub fn of(dump: &Dump, frames: &Frames) -> Vec<SeenRuntime> {
     let mut numbers: HashMap<u64, usize> = HashMap::new();
@@ -96,7 +96,7 @@ fn of_one(dump: &Dump, frames: &Frames, runtime: &OnRuntime) -> SeenRuntime {
         let others = || OTHERS.iter().filter(|(function, _)| is_in(function));
         let word = match is_in(WORKER) {
             true => Some(MULTI_THREAD),
-            // A set of local tasks is on the stack of the runtime that it is polled on, too.
+            // A set of local tasks is also on the stack of the runtime that polls it.
             false => others()
                 .next()
                 .map(|(_, word)| *word)

@@ -1,4 +1,4 @@
-//! Which tasks and threads are shown.
+//! Selects the tasks and threads to show.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -15,13 +15,13 @@ pub enum Grouping {
     Each,
 }
 
-/// Which tasks and threads are shown.
+/// Which tasks and threads to show.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// Only what has a name, function or file that matches.
+    /// Only tasks and threads with a matching name, function or file.
     pub filter: Option<Regex>,
-    /// Only tasks that have been in their state for at least this long. Where that is not known, a
-    /// task is not one of them.
+    /// Only tasks that have been in their state for at least this long; tasks for which
+    /// that is unknown are left out.
     pub min_age: Option<Duration>,
     /// Only these tasks.
     pub tasks: Option<HashSet<TaskKey>>,

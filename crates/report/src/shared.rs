@@ -1,4 +1,4 @@
-//! Who it is that waits for something or has it in memory.
+//! Finds the tasks that wait for something or have its address in memory.
 
 use std::collections::HashMap;
 
@@ -6,16 +6,16 @@ use rtops_protocol::Party;
 
 use crate::{dump::Dump, task::Task};
 
-/// The tasks of a dump, as those are known that wait for something or have it.
+/// The tasks of a dump, indexed by what identifies a [`Party`].
 #[derive(Debug)]
 pub struct Parties<'a> {
-    /// Of several parts of one task, it is not known which is meant.
+    /// `None` if the cell has several tracked parts, since it is unknown which one is meant.
     by_cell: HashMap<u64, Option<&'a Task>>,
     inside_block_on: HashMap<i32, &'a Task>,
 }
 
 impl<'a> Parties<'a> {
-    /// Those of a dump.
+    /// Indexes the tasks of a dump.
     #[must_use]
     pub fn of(dump: &'a Dump) -> Self {
         let mut by_cell: HashMap<u64, Option<&Task>> = HashMap::new();
@@ -33,13 +33,13 @@ impl<'a> Parties<'a> {
         }
     }
 
-    /// The task with that cell.
+    /// Returns the task with this cell.
     #[must_use]
     pub fn by_cell(&self, cell: u64) -> Option<&'a Task> {
         self.by_cell.get(&cell).copied().flatten()
     }
 
-    /// The task, if it is one that the dump has, or the future inside `block_on`.
+    /// Returns the task of a party or its future inside `block_on`, if the dump has it.
     #[must_use]
     pub fn task(&self, party: Party) -> Option<&'a Task> {
         match party {
@@ -49,7 +49,7 @@ impl<'a> Parties<'a> {
         }
     }
 
-    /// All of these; `None` where one of them is no task that the dump has.
+    /// Returns the tasks of all parties; `None` if one of them is not in the dump.
     #[must_use]
     pub fn tasks(&self, parties: &[Party]) -> Option<Vec<&'a Task>> {
         parties.iter().map(|party| self.task(*party)).collect()

@@ -1,4 +1,4 @@
-//! Which spans show in the tree of the task around them, and which need a tree of their own.
+//! Decides which spans show in the tree of the task around them, and which need their own tree.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,18 +9,18 @@ use crate::{
     task::{MAX_NESTING, State, Task, TaskKey},
 };
 
-/// What is known of the spans of a dump.
+/// The spans of a dump and where they show.
 #[derive(Debug, Default)]
 pub struct Spans<'a> {
     by_key: HashMap<TaskKey, &'a Task>,
-    /// Spans whose leaves are leaves of the task around them as well.
+    /// Spans whose leaves are also leaves of the task around them.
     inside: HashSet<TaskKey>,
-    /// Such spans, in the order in which they were made, by the task that shows them.
+    /// The spans in `inside`, by the task that shows them, in the order in which they were made.
     shown: HashMap<TaskKey, Vec<&'a Task>>,
 }
 
 impl<'a> Spans<'a> {
-    /// Looks at the spans of a dump.
+    /// Collects the spans of a dump.
     pub fn of(dump: &'a Dump) -> Self {
         let spans = || dump.tasks.iter().filter(|task| task.kind == TaskKind::Span);
         if spans().next().is_none() {
@@ -49,23 +49,24 @@ impl<'a> Spans<'a> {
         this
     }
 
-    /// Whether the task is a span that shows in the tree of another.
+    /// Whether the task is a span that shows in another's tree.
     pub fn is_inside(&self, task: &Task) -> bool {
         self.inside.contains(&task.key)
     }
 
-    /// The spans that show in the tree of a task.
+    /// Returns the spans that show in the tree of a task.
     pub fn inside(&self, task: TaskKey) -> &[&'a Task] {
         self.shown.get(&task).map_or(&[], Vec::as_slice)
     }
 
-    /// The task in whose tree the waits of this one show: that of a span, or itself.
+    /// Returns the task in whose tree this one's waits show: another for a nested span, or itself.
     pub fn owner(&self, task: TaskKey) -> TaskKey {
         let span = self.by_key.get(&task).filter(|task| self.is_inside(task));
         span.and_then(|span| self.shown_by(span)).unwrap_or(task)
     }
 
-    /// The spans around the innermost tracked future of that number, up to a task: the innermost first.
+    /// Returns the spans from the tracked future with number `inside` outwards to
+    /// a task, innermost first.
     pub fn around(&self, inside: u64, task: TaskKey) -> Vec<&'a Task> {
         let mut spans = Vec::new();
         let mut next = TaskKey::tracked(inside);
@@ -80,7 +81,7 @@ impl<'a> Spans<'a> {
         spans
     }
 
-    /// In how many other tracked polls on the same thread the poll of a running task is.
+    /// Returns how many other tracked polls on the same thread enclose the poll of a running task.
     pub fn polls_around(&self, task: &Task, tid: i32) -> usize {
         let mut depth = 0;
         let mut inner = task;
@@ -94,7 +95,7 @@ impl<'a> Spans<'a> {
         depth
     }
 
-    /// The task in whose tree a span shows.
+    /// Returns the task in whose tree a span shows.
     fn shown_by(&self, span: &Task) -> Option<TaskKey> {
         let mut current = span;
         for _ in 0..MAX_NESTING {
@@ -111,7 +112,7 @@ impl<'a> Spans<'a> {
     }
 }
 
-/// Whether each leaf of the span is a leaf of its parent. `known` remembers pairs of stacks.
+/// Whether each leaf of the span is a leaf of its parent. `known` caches pairs of stacks.
 fn shows_in(
     dump: &Dump,
     span: &Task,
@@ -130,8 +131,8 @@ fn shows_in(
     })
 }
 
-/// Whether `inner` is how `outer` begins; their last common frame, the poll of the span, may be
-/// at different places.
+/// Whether `outer` begins with `inner`. Their last common frame, the poll of the
+/// span, may differ in its address.
 pub fn is_inner_part(inner: &[u64], outer: &[u64]) -> bool {
     let equal = inner.iter().zip(outer).take_while(|(a, b)| a == b).count();
     equal > 0 && equal + 1 >= inner.len()

@@ -1,4 +1,4 @@
-//! What the polls in the interpreter tell of tasks.
+//! What polls in the interpreter show about tasks.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,7 +21,7 @@ pub struct Stepped {
     is_image: bool,
     /// The distinct trees.
     trees: Vec<Tree>,
-    /// The tree of each trace, and what of it is a tracked task's.
+    /// The tree of each trace, whole and for a tracked task.
     of_trace: Vec<OfTrace>,
 }
 
@@ -29,7 +29,7 @@ pub struct Stepped {
 #[derive(Clone, Copy, Debug)]
 struct OfTrace {
     whole: TreeId,
-    /// The same where no tracked task has the trace.
+    /// The same for a tracked task: only what is inside its outermost tracked future.
     tracked: TreeId,
 }
 
@@ -37,7 +37,7 @@ struct OfTrace {
 #[derive(Debug)]
 struct Tree {
     chains: Vec<Chain>,
-    /// What to say of a poll that was given up.
+    /// What to say about a poll that was given up.
     cut: Option<&'static str>,
 }
 
@@ -45,18 +45,18 @@ struct Tree {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct TreeId(usize);
 
-/// What the stepped polls show of one task.
+/// What the stepped polls show about one task.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Shown {
     /// Its tree.
     pub tree: Option<TreeId>,
-    /// Why it is not known where it waits, or where else.
+    /// Why it is not known where the task waits, or where else it waits.
     pub remark: Option<&'static str>,
-    /// The same in short, where nothing but its type is known.
+    /// The same in short, for a task of which only the type is known.
     pub unresolved: Option<Reason>,
 }
 
-/// Without the order in which a select happened to poll its branches.
+/// Returns leaves without the order in which a select happened to poll its branches.
 pub(crate) fn sorted(leaves: &[Leaf]) -> Vec<Leaf> {
     let mut leaves = leaves.to_vec();
     leaves.sort_unstable_by_key(|leaf| leaf.stack.0);
@@ -65,7 +65,7 @@ pub(crate) fn sorted(leaves: &[Leaf]) -> Vec<Leaf> {
 }
 
 impl Stepped {
-    /// Looks at the traces of a dump.
+    /// Builds the trees of the traces of a dump.
     pub fn of(dump: &Dump, frames: &Frames) -> Self {
         let mut this = Self {
             source: Source::of(dump),
@@ -101,17 +101,17 @@ impl Stepped {
         this
     }
 
-    /// The chains of a tree.
+    /// Returns the chains of a tree.
     pub fn chains(&self, tree: TreeId) -> &[Chain] {
         self.trees.get(tree.0).map_or(&[], |tree| &tree.chains)
     }
 
-    /// What to say where more may be missing in a tree.
+    /// Returns what to say about a tree that may be incomplete.
     pub fn cut(&self, tree: TreeId) -> Option<&'static str> {
         self.trees.get(tree.0)?.cut
     }
 
-    /// What is known of a task.
+    /// Returns what is known about a task.
     pub fn of_task(&self, task: &Task) -> Shown {
         let tree = task.trace.and_then(|TraceId(trace)| {
             let trace = usize::try_from(trace).ok()?;
@@ -146,7 +146,7 @@ impl Stepped {
         }
     }
 
-    /// What to say of a tracked task that no stack and no poll shows.
+    /// Returns what to say about a tracked task that no stack and no poll shows.
     fn unseen(&self, task: &Task) -> Option<&'static str> {
         match task.state {
             State::Running { .. } if task.has_moved() => Some(remarks::POLLED_SINCE),

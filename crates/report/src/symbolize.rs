@@ -1,4 +1,4 @@
-//! Names for the addresses of a dump, and for the futures of its tasks.
+//! Resolves the addresses of a dump and names the futures of its tasks.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,8 +15,8 @@ use crate::{
     trace, untracked,
 };
 
-/// Looks up the stacks of all tasks and threads of a dump, and all else in it that has an address: all that is ever
-/// asked about it.
+/// Resolves the stacks of all tasks and threads of a dump and every other address
+/// in it. No more lookups follow.
 pub fn symbolize_all(dump: &Dump, symbols: &mut Symbols, shown: Shown) -> Frames {
     let mut used = stacks_of_tasks(dump);
     used.extend(stacks_of_threads(dump));
@@ -25,7 +25,7 @@ pub fn symbolize_all(dump: &Dump, symbols: &mut Symbols, shown: Shown) -> Frames
     frames
 }
 
-/// Looks up the given stacks of a dump, and all else in it that has an address.
+/// Resolves the given stacks of a dump and every other address in it.
 pub fn symbolize(
     dump: &Dump,
     used: &HashSet<StackId>,
@@ -38,11 +38,11 @@ pub fn symbolize(
     frames
 }
 
-/// The body of a future: its name, and the line that it begins at.
+/// The name of a future's body and the place where it begins.
 type Body = (String, Option<Place>);
 
-/// Tells futures of methods by what they are methods of, and those of async blocks by their lines. All
-/// futures of one type get the same name.
+/// Names futures of methods after the type of the method, and those of async blocks after their
+/// lines. All futures of one type get the same name.
 fn name_by_bodies(frames: &mut Frames, dump: &Dump) {
     let mut bodies: HashMap<String, Body> = HashMap::new();
     let mut tried = HashSet::new();
@@ -74,7 +74,7 @@ fn name_by_bodies(frames: &mut Frames, dump: &Dump) {
     }
 }
 
-/// The body of a task's future of this type, where it was polled or a stack has it.
+/// Returns the body of a task's future of this type, if a stepped poll or a stack shows it.
 fn body_of(frames: &Frames, dump: &Dump, task: &Task, future: &str) -> Option<Body> {
     let stepped = task.trace.and_then(|trace| dump.trace(trace));
     if let Some((function, place)) =
@@ -88,10 +88,10 @@ fn body_of(frames: &Frames, dump: &Dump, task: &Task, future: &str) -> Option<Bo
     Some((body.clone(), None))
 }
 
-/// Names futures whose type is not known by the function that polls them, which the stack of a task has,
-/// or a stepped poll.
+/// Names futures of unknown type after the function that polls them, taken from the
+/// stack of a task or a stepped poll.
 pub(crate) fn name_by_polls(frames: &mut Frames, dump: &Dump) {
-    // Any number of tasks may have one of a few traces.
+    // Many tasks may share a few traces.
     let mut roots = HashMap::new();
     for task in &dump.tasks {
         let Some(polls) = task.untracked().map(|untracked| untracked.polls) else {
@@ -105,7 +105,7 @@ pub(crate) fn name_by_polls(frames: &mut Frames, dump: &Dump) {
         let root = match (first, task.trace) {
             (Some(leaf), _) => untracked::root(frames, *leaf, future.entry).map(polled_by),
             (None, Some(trace)) => {
-                // A thread may poll an executor; what an executor polls is none.
+                // A thread may poll an executor, but an executor does not poll another.
                 let left = match task.block_on() {
                     Some(_) => FrameClass::Executor,
                     None => FrameClass::Std,
@@ -124,7 +124,7 @@ pub(crate) fn name_by_polls(frames: &mut Frames, dump: &Dump) {
     }
 }
 
-/// What stands for the future whose poll was stepped.
+/// Returns the name for a future whose poll was stepped.
 fn root_of(frames: &Frames, dump: &Dump, trace: TraceId, left: FrameClass) -> Option<String> {
     let root = trace::root(dump.trace(trace)?, frames, left)?;
     Some(polled_by(root)).filter(|name| name.contains("::"))

@@ -1,4 +1,4 @@
-//! A task of a dump, and what is known of it: an agent tracks it, or it was found in memory.
+//! A task of a dump and what is known about it, from its agent or from memory.
 
 use std::time::Duration;
 
@@ -7,41 +7,42 @@ use rtops_protocol::{
     TraceId, Unresolved, UntrackedLeaf, UntrackedState, WakerState,
 };
 
-/// How far outwards spans are followed: their numbers come from the target and may form a ring.
+/// How many levels of spans are followed outwards: their numbers come from the
+/// target and may form a cycle.
 pub const MAX_NESTING: usize = 64;
 
-/// What tells a task of a dump from all others of it.
+/// Identifies a task within its dump.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum TaskKey {
-    /// The number that the agent gave it, unique in the process.
+    /// The number assigned by the agent, unique in the process.
     Tracked(u64),
-    /// Its place among the untracked tasks of the dump.
+    /// Its position among the untracked tasks of the dump.
     Untracked(u32),
 }
 
 impl TaskKey {
-    /// That of a tracked task by its number in a message, where 0 is none.
+    /// Returns the key of a tracked task from its number in a message, where 0 means none.
     pub(crate) fn tracked(id: u64) -> Option<Self> {
         (id != 0).then_some(Self::Tracked(id))
     }
 }
 
-/// A task, a span inside of one, or a closure on a blocking pool.
+/// A task, a span inside one, or a closure on a blocking pool.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Task {
-    /// What tells it from others.
+    /// Identifies the task within the dump.
     pub key: TaskKey,
-    /// What it is.
+    /// The kind of task.
     pub kind: TaskKind,
-    /// What it is doing.
+    /// What the task is doing.
     pub state: State,
     /// Whether anything can wake it.
     pub waker: WakerState,
-    /// One stack for each place where it waits, or that of the thread which polls it.
+    /// One stack for each place where the task waits, or the stack of the thread that polls it.
     pub leaves: Vec<Leaf>,
-    /// A stepped poll of it.
+    /// A stepped poll of the task.
     pub trace: Option<TraceId>,
-    /// How it is known, and what only that tells.
+    /// How the task is known, with the facts that only that source has.
     pub origin: Origin,
 }
 
@@ -54,12 +55,12 @@ pub enum Origin {
     Untracked(Untracked),
 }
 
-/// What an agent knows of a task.
+/// What an agent knows about a task.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Tracked {
-    /// Its number, unique in the process and never reused.
+    /// The agent's number for it, unique in the process and never reused.
     pub id: u64,
-    /// The task or span that it was made in or is polled by.
+    /// The task or span that it was made in or that polls it.
     pub parent: Option<TaskKey>,
     /// The name it was given.
     pub name: StringId,
@@ -73,75 +74,76 @@ pub struct Tracked {
     pub age: Duration,
     /// How long it has been in its state.
     pub since: Duration,
-    /// How often it was polled.
+    /// How many times it was polled.
     pub polls: u64,
-    /// How its leaves came about.
+    /// How its leaves were obtained.
     pub obtained: Obtained,
-    /// By which the memory of its future is known.
+    /// Identifies its future in memory.
     pub mark: u64,
-    /// Where the waker of its latest poll leads to.
+    /// Where the waker of its latest poll points.
     pub waker_at: Option<u64>,
-    /// Whether its wakers were all dropped unused between two dumps.
+    /// Whether all its wakers were dropped unused between two dumps.
     pub lost_wakers: bool,
-    /// Whether what spawned it was dropped before its end.
+    /// Whether the task or span that spawned it was dropped before this one ended.
     pub is_orphan: bool,
-    /// What was found of it in memory at the same time.
+    /// What was found in memory about it at the same time.
     pub memory: Option<Memory>,
-    /// Whether it was polled after the process stood still, so that the agent does not tell for how long it
-    /// had been in its state then.
+    /// Whether it was polled after the process stood still, in which case the agent does not say
+    /// how long it had been in its state at that time.
     pub has_moved: bool,
 }
 
 impl Tracked {
-    /// Whether its agent had it polled for the dump.
+    /// Whether the agent probed it for the dump.
     #[must_use]
     pub fn was_probed(&self) -> bool {
         self.obtained == Obtained::Probed
     }
 }
 
-/// What the memory of a process tells of any task.
+/// What the memory of a process shows about any task.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Memory {
-    /// tokio's number of it, where that can be read.
+    /// tokio's number for it, if it can be read.
     pub number: Option<u64>,
-    /// Which tokio of the program it belongs to, from 0.
+    /// Which copy of tokio in the program it belongs to, from 0.
     pub tokio: u32,
-    /// The address of its cell, where that is known.
+    /// The address of its cell, if known.
     pub cell: Option<u64>,
     /// Whether a handle can still join or abort it.
     pub has_join_handle: bool,
-    /// How it was found out where it waits.
+    /// How the places where it waits were found.
     pub found_by: FoundBy,
-    /// The thread that polls it inside `block_on`, if it is no task.
+    /// The thread that polls it inside `block_on`, if it is not a task.
     pub block_on: Option<i32>,
-    /// How many wakers there can be at most.
+    /// The largest number of wakers that can exist.
     pub wakers: u32,
-    /// Where it waits.
+    /// The places where it waits.
     pub leaves: Vec<UntrackedLeaf>,
-    /// Where each of its polls wakes it instead of waiting, if it was polled or about to be.
+    /// Where each of its polls wakes the task itself instead of waiting, if it was
+    /// being polled or about to be.
     pub wakes_itself: Option<Leaf>,
 }
 
-/// What is known of a task that was found in the memory of a process only.
+/// What is known about a task that was found only in memory.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Untracked {
-    /// What memory tells of any task.
+    /// What memory shows about any task.
     pub memory: Memory,
-    /// What its future has in memory if it is tracked.
+    /// The mark found in its future if that is tracked.
     pub mark: Option<u64>,
     /// The marks of the tracked futures that its poll polled.
     pub polled: Vec<u64>,
-    /// What polls it.
+    /// The functions that poll it.
     pub polls: Polls,
 }
 
-/// The functions that poll a future, which stand for its type.
+/// The functions that poll a future; they stand for its type.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Polls {
     /// The address of the one that tokio calls.
     pub poll: u64,
-    /// Of a box, that of the one for what is inside.
+    /// If the future is a box, the address of the one for its contents.
     pub boxed: Option<u64>,
 }
 
@@ -152,29 +154,29 @@ pub enum State {
     New,
     /// Waiting to be woken.
     Waiting,
-    /// Between two parts, the second of which nobody asks for.
+    /// Between two parts, and nobody asks for the next one.
     HeldBack,
     /// Waiting without a waker: nothing can wake it.
     Never,
-    /// Woken, and not polled by the dump's deadline.
+    /// Woken, but not polled by the dump's deadline.
     Starved,
-    /// Woken a moment ago, or new; as memory tells.
+    /// Woken a moment ago, or new; known from memory.
     Woken,
-    /// What it waited for is there, and nobody has woken it; as memory tells.
+    /// What it waits for is ready, but nobody has woken it; known from memory.
     Ready,
-    /// A closure on a blocking pool that runs or waits for a thread; only of untracked ones.
+    /// A closure on a blocking pool that runs or waits for a thread; untracked tasks only.
     Submitted,
-    /// A closure on a blocking pool that waits for a thread; only of untracked ones.
+    /// A closure on a blocking pool that waits for a thread; untracked tasks only.
     Queued,
     /// Inside a poll.
     Running {
-        /// The thread that polls, where that is known.
+        /// The thread that polls it, if known.
         tid: Option<i32>,
     },
 }
 
 impl State {
-    /// The thread that polls it now, where that is known.
+    /// Returns the thread that polls it now, if known.
     #[must_use]
     pub const fn thread(self) -> Option<i32> {
         match self {
@@ -183,7 +185,7 @@ impl State {
         }
     }
 
-    /// Whether it was polled and waits to be woken.
+    /// Whether it was polled and now waits to be woken.
     #[must_use]
     pub const fn is_suspended(self) -> bool {
         matches!(self, Self::Waiting | Self::HeldBack | Self::Never)
@@ -191,13 +193,13 @@ impl State {
 }
 
 impl Task {
-    /// The thread that polls it inside `block_on`, if it is no task.
+    /// Returns the thread that polls it inside `block_on`, if it is not a task.
     #[must_use]
     pub fn block_on(&self) -> Option<i32> {
         self.memory()?.block_on
     }
 
-    /// What an agent knows of it, if one tracks it.
+    /// Returns what an agent knows about it, if it is tracked.
     #[must_use]
     pub const fn tracked(&self) -> Option<&Tracked> {
         match &self.origin {
@@ -206,7 +208,7 @@ impl Task {
         }
     }
 
-    /// What memory tells of it, if no agent tracks it.
+    /// Returns what memory shows about it, if it is untracked.
     #[must_use]
     pub const fn untracked(&self) -> Option<&Untracked> {
         match &self.origin {
@@ -215,7 +217,7 @@ impl Task {
         }
     }
 
-    /// What was found of it in memory.
+    /// Returns what was found about it in memory.
     #[must_use]
     pub const fn memory(&self) -> Option<&Memory> {
         match &self.origin {
@@ -224,7 +226,7 @@ impl Task {
         }
     }
 
-    /// How it was found out where it waits, unless its agent tells.
+    /// Returns how the places where it waits were found; `None` if they come from its agent.
     #[must_use]
     pub fn found_by(&self) -> Option<FoundBy> {
         let is_told = self.tracked().is_some_and(|tracked| {
@@ -235,13 +237,14 @@ impl Task {
         (!is_told).then_some(self.memory()?.found_by)
     }
 
-    /// Whether what its agent tells of it is of a moment after the process stood still.
+    /// Whether all that is known about it comes from its agent, at a time after
+    /// the process stood still.
     pub(crate) fn has_moved(&self) -> bool {
         let tracked = self.tracked();
         tracked.is_some_and(|tracked| tracked.has_moved && tracked.memory.is_none())
     }
 
-    /// Whether memory does not tell where it waits, and its agent may find out by a poll.
+    /// Whether memory does not show where it waits, while its agent may find out by probing it.
     pub(crate) fn is_unread(&self) -> bool {
         let found_by = self.memory().map(|memory| memory.found_by);
         let has_failed = matches!(
@@ -258,13 +261,13 @@ impl Task {
         waits && has_failed && self.tracked().is_some_and(|tracked| !tracked.was_probed())
     }
 
-    /// The task or span that it was made in or is polled by, where that is known.
+    /// Returns the task or span that it was made in or that polls it, if known.
     #[must_use]
     pub fn parent(&self) -> Option<TaskKey> {
         self.tracked()?.parent
     }
 
-    /// How long it has been in its state, where that is known.
+    /// Returns how long it has been in its state, if known.
     #[must_use]
     pub fn since(&self) -> Option<Duration> {
         let tracked = self.tracked()?;
@@ -272,13 +275,13 @@ impl Task {
         (!is_older).then_some(tracked.since)
     }
 
-    /// The name it was given; no text where it has none.
+    /// Returns the name it was given; the number of no text if it has none.
     #[must_use]
     pub fn name(&self) -> StringId {
         self.tracked().map_or(StringId(0), |tracked| tracked.name)
     }
 
-    /// Where it was spawned or tracked, where that is known.
+    /// Returns where it was spawned or tracked, if known.
     pub(crate) fn site(&self) -> Option<SourceLocation> {
         Some(self.tracked()?.site)
     }
@@ -320,7 +323,7 @@ impl Task {
         }
     }
 
-    /// `None` for one that has ended.
+    /// Returns `None` if the task has ended.
     pub(crate) fn of_untracked(place: u32, task: protocol::Untracked) -> Option<Self> {
         let state = match (task.state, task.wakers) {
             (UntrackedState::Completed, _) => return None,
@@ -344,7 +347,8 @@ impl Task {
             waker: match (task.state, task.wakers) {
                 (UntrackedState::Idle, 0) => WakerState::None,
                 (UntrackedState::Idle, wakers) => WakerState::Held(wakers),
-                // One is what queued it. A new task has no more; who has more was polled before.
+                // One waker is the one that queued it. A new task has only that; a task
+                // with more was polled before.
                 (UntrackedState::Woken, wakers @ 2..) => WakerState::Held(wakers - 1),
                 _ => WakerState::NotKnown,
             },

@@ -1,4 +1,4 @@
-//! Threads that do the same, put together.
+//! Groups threads that do the same.
 
 use std::{
     cmp::Reverse,
@@ -25,13 +25,13 @@ use crate::{
 pub struct ThreadGroup<'a> {
     /// Sorted by number.
     pub threads: Vec<&'a Thread>,
-    /// What they wait for, where that is known.
+    /// What they wait for, if known.
     pub wait: Option<WaitReason>,
-    /// Whether that rests on names of functions alone.
+    /// Whether the wait reason rests on function names alone.
     pub approximate: bool,
     /// Innermost first.
     pub links: Vec<Link>,
-    /// What to say where the stack is missing or not whole.
+    /// What to say about a missing or incomplete stack.
     pub remark: Option<String>,
 }
 
@@ -45,7 +45,7 @@ type Look = (
 );
 
 impl<'a> ThreadGroup<'a> {
-    /// A group that looks the same, of these threads.
+    /// Returns a group of these threads that looks the same.
     #[must_use]
     pub fn with(&self, threads: Vec<&'a Thread>) -> Self {
         Self {
@@ -57,18 +57,18 @@ impl<'a> ThreadGroup<'a> {
         }
     }
 
-    /// The distinct names that are known, each with how many threads have it, the commonest first.
+    /// Returns the distinct known names, each with its number of threads, most common first.
     pub fn names(&self) -> Vec<(&'a str, usize)> {
         let threads = self.threads.iter();
         format::commonest(threads.filter_map(|thread| Some((thread.name.as_deref()?, 1))))
     }
 
-    /// The state in words, where it is known.
+    /// Returns the state in words, if known.
     pub fn state(&self) -> Option<&'static str> {
         Some(words::thread_state(self.threads.first()?.state?))
     }
 
-    /// The signal that ended the process, if it came to one of them.
+    /// Returns the signal that ended the process, if one of these threads got it.
     pub fn killed_by(&self, dump: &Dump) -> Option<Signal> {
         let (thread, signal) = crash(dump)?;
         let mut threads = self.threads.iter();
@@ -76,19 +76,19 @@ impl<'a> ThreadGroup<'a> {
     }
 }
 
-/// The stacks that are needed to show the threads of a dump.
+/// Returns the stacks needed to show the threads of a dump.
 pub fn stacks_of_threads(dump: &Dump) -> impl Iterator<Item = StackId> {
     let leaves = dump.threads.iter().filter_map(leaf_of);
     leaves.map(|leaf| leaf.stack)
 }
 
-/// The signal that ended the process, and the thread that it came to.
+/// Returns the thread that got the signal that ended the process, and the signal.
 pub(crate) fn crash(dump: &Dump) -> Option<(i32, Signal)> {
     let core = dump.core.as_ref()?;
     Some((core.thread?, core.signal?))
 }
 
-/// Groups the selected threads: the one that crashed, then the largest group.
+/// Groups the selected threads: the crashed one first, then the largest group.
 pub fn group_threads<'a>(
     dump: &'a Dump,
     frames: &Frames,
@@ -144,7 +144,7 @@ pub fn group_threads<'a>(
     groups
 }
 
-/// What a thread waits for, where that is known.
+/// Returns what a thread waits for, if known.
 pub fn wait_of(thread: &Thread, frames: &Frames) -> Option<WaitReason> {
     let links = leaf_of(thread).map_or(&[][..], |leaf| frames.stack(leaf.stack));
     frames.thread_wait(links, thread.state, thread.syscall)
@@ -165,12 +165,12 @@ fn stack(thread: &Thread, frames: &Frames) -> (Vec<Link>, Option<WaitReason>, Op
     (frames.visible(links, &[]), wait, remark)
 }
 
-/// What is known of what the threads of an image poll.
+/// What is known about the polls of an image's threads.
 struct Polling {
     is_image: bool,
-    /// Those whose future in `block_on` is shown.
+    /// Threads whose `block_on` future is shown.
     shown: HashSet<i32>,
-    /// Those that are inside the poll of a task.
+    /// Threads that are inside the poll of a task.
     inside: HashSet<i32>,
 }
 
@@ -188,7 +188,7 @@ impl Polling {
         }
     }
 
-    /// What to say of a thread that is inside `block_on`, where it is not known where its future waits.
+    /// Returns what to say about a thread in `block_on` if it is unknown where its future waits.
     fn lacks_future(&self, thread: &Thread, frames: &Frames) -> Option<&'static str> {
         let leaf = leaf_of(thread)?;
         if !self.is_image || self.shown.contains(&thread.tid) {
@@ -200,13 +200,13 @@ impl Polling {
         if blocks_on(first) {
             return Some(remarks::NO_STORED_WAKER);
         }
-        // It may be the future itself that runs, or a task of the same thread.
+        // Either the future itself or a task of the same thread may be running.
         (self.inside.contains(&thread.tid) && frames.any(blocks_on))
             .then_some(remarks::BLOCK_ON_AND_TASK)
     }
 }
 
-/// Whether a thread is a worker that is inside no `block_on`: what it polls when it goes on are tasks.
+/// Whether a thread is a worker that is not inside `block_on`, so that it will poll only tasks.
 pub(crate) fn is_just_worker(dump: &Dump, tid: i32, frames: &Frames) -> bool {
     let Some(leaf) = dump.thread(tid).and_then(leaf_of) else {
         return false;
@@ -214,7 +214,7 @@ pub(crate) fn is_just_worker(dump: &Dump, tid: i32, frames: &Frames) -> bool {
     let is_worker = |frame: &Frame| {
         frame.name.starts_with("tokio::runtime::") && frame.name.contains("::worker::")
     };
-    // From inside: the one that is further in polls what the thread is parked for.
+    // Inside out: the inner one of the two polls whatever the thread is parked for.
     let mut frames = frames.of_links(frames.stack(leaf.stack));
     let polls = frames.find(|frame| blocks_on(frame) || is_worker(frame));
     polls.is_some_and(is_worker)

@@ -1,10 +1,10 @@
-//! Where one stepped poll shows that its task waits.
+//! Finds where a task waits from one stepped poll.
 //!
-//! The instructions of a trace, with the functions that are inlined at each, make a tree of the
-//! functions that ran, and of where each called the next. Of that tree the polls count: the innermost
-//! of them are what the task waits for. The body of an async fn waits at one await, the last one that
-//! it came to; what is written by hand may wait for all that it polls. Of a task that was woken, or could be, the
-//! first await counts instead: there it resumes.
+//! The instructions of a trace and the functions inlined at each make a tree of the functions that
+//! ran and of where each called the next. Only the polls in that tree count: the task waits for the
+//! innermost ones. The body of an async fn waits at a single await, the last one it reached; a
+//! handwritten future may wait for everything it polls. For a task that was woken, or could be, the
+//! first await counts instead, because it resumes there.
 
 use std::collections::HashMap;
 
@@ -21,10 +21,10 @@ use crate::{
 /// Deeper than the calls and inlined functions of any poll.
 const MAX_DEPTH: usize = 2_000;
 
-/// The most branches of one poll that are looked at, equal ones included.
+/// The most branches of one poll that are followed, counting equal ones.
 const MAX_LEAVES: usize = 10_000;
 
-/// Which part of a poll is a task's.
+/// Which part of a poll belongs to a task.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Whose {
     /// All of it.
@@ -33,7 +33,7 @@ pub enum Whose {
     Tracked,
 }
 
-/// The distinct ways from where the task waits to its root.
+/// Returns the distinct paths from where the task waits to its root.
 pub fn chains(trace: &Trace, frames: &Frames, whose: Whose) -> Vec<Chain> {
     let tree = Tree::build(trace, frames);
     let mut chains: Vec<Chain> = Vec::new();
@@ -66,7 +66,7 @@ pub fn chains(trace: &Trace, frames: &Frames, whose: Whose) -> Vec<Chain> {
     chains
 }
 
-/// The function of the outermost poll: the user's or a library's, else one of the class that is left.
+/// Returns the function of the outermost poll in user or library code, or else of class `left`.
 pub fn root<'a>(trace: &Trace, frames: &'a Frames, left: FrameClass) -> Option<&'a str> {
     let tree = Tree::build(trace, frames);
     let of = |classes: &[FrameClass]| {
@@ -77,7 +77,7 @@ pub fn root<'a>(trace: &Trace, frames: &'a Frames, left: FrameClass) -> Option<&
     Some(root.or_else(|| of(&[left]))?.function)
 }
 
-/// The body of the future of this type, and the line that it begins at, where that is known.
+/// Returns the body of the future of this type and the place where it begins, if known.
 pub fn body<'a>(
     trace: &Trace,
     frames: &'a Frames,
@@ -94,7 +94,7 @@ pub fn body<'a>(
 struct Tree<'a> {
     frames: &'a Frames,
     order: TraceOrder,
-    /// Callers come before those that they call.
+    /// Callers come before the functions they call.
     nodes: Vec<Node<'a>>,
 }
 
@@ -103,30 +103,30 @@ struct Node<'a> {
     function: &'a str,
     polls: Option<Polls>,
     class: FrameClass,
-    /// Who called it, and where that is in the caller.
+    /// The caller's node, and the place of the call in it.
     caller: Option<(usize, Link)>,
     depth: usize,
-    /// What ran of the function itself, in the order in which it last did.
+    /// The instructions of the function itself that ran, in the order in which each last ran.
     own: Vec<Link>,
-    /// How near to where the task waits, or resumes, it or what it called is: when it last ran, or first
-    /// ran, counted backwards.
+    /// How close this function or one it called is to where the task waits or resumes: when it last
+    /// ran, or when it first ran, counted backwards.
     near: usize,
-    /// The nearest polls below that are worth something.
+    /// The nearest polls below that are worth showing.
     polled: Vec<usize>,
-    /// The nearest function of the user's that it called, and that is no poll.
+    /// The nearest user function that it called and that is not a poll.
     users: Option<usize>,
-    /// What is polled in it.
+    /// The greatest worth among the polls in it.
     leads_to: Worth,
 }
 
-/// What a poll can be to a reader.
+/// What a poll can be worth to a reader.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Worth {
     /// A part of an executor, such as its budget.
     Nothing,
-    /// A library's way to wait.
+    /// A library's primitive to wait on.
     Wait,
-    /// A future of the user's.
+    /// A user's future.
     Users,
 }
 
@@ -140,7 +140,7 @@ impl Worth {
     }
 }
 
-/// Where an instruction is in the tree.
+/// The place of an instruction in the tree.
 #[derive(Clone, Copy)]
 struct Place {
     node: usize,
@@ -174,7 +174,7 @@ impl<'a> Tree<'a> {
             let site = match site {
                 None => None,
                 Some(Some(site)) => Some(*site),
-                // Called from where nothing is known: its place in the tree is not known either.
+                // The caller's place in the tree is unknown, so this call's is, too.
                 Some(None) => continue,
             };
             builder.call(number, site, &visits);
@@ -183,7 +183,7 @@ impl<'a> Tree<'a> {
         builder.tree
     }
 
-    /// Passes what is known of nodes on to their callers.
+    /// Propagates what is known about nodes to their callers.
     fn sum_up(&mut self) {
         for index in (0..self.nodes.len()).rev() {
             let Some(node) = self.nodes.get_mut(index) else {
@@ -193,7 +193,7 @@ impl<'a> Tree<'a> {
                 node.leads_to = node.leads_to.max(Worth::of(node.class));
             }
             let (near, leads_to) = (node.near, node.leads_to);
-            // A function of the C library has no path.
+            // Functions of the C library have no path.
             let is_rust = node.function.contains("::");
             let users = match node.class {
                 FrameClass::User if node.polls.is_none() && is_rust => Some(index),
@@ -213,12 +213,12 @@ impl<'a> Tree<'a> {
             };
             caller.near = caller.near.max(near);
             caller.leads_to = caller.leads_to.max(leads_to);
-            // The last one is the first that this loop comes to.
+            // This loop visits the last one first.
             caller.users = match self.order {
                 TraceOrder::LastRun => caller.users.or(users),
                 TraceOrder::FirstRun => users.or(caller.users),
             };
-            // The shorter list is copied, lest a deep tree takes the square of its size.
+            // Moves the shorter list, or a deep tree would take quadratic time.
             if caller.polled.len() < below.len() {
                 std::mem::swap(&mut caller.polled, &mut below);
             }
@@ -226,7 +226,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// The innermost polls that the task may wait in.
+    /// Returns the innermost polls that the task may wait in.
     fn leaves(&self) -> Vec<usize> {
         let mut leaves = Vec::new();
         let mut open = vec![0];
@@ -238,7 +238,7 @@ impl<'a> Tree<'a> {
                 let near = |index: &&usize| self.nodes.get(**index).map(|node| node.near);
                 node.polled.iter().max_by_key(near).copied()
             };
-            // What a library polls to do one thing is one wait, if it leads to nothing of the user's.
+            // What a library polls to do one thing is one wait, unless it leads to a user's future.
             let is_one = node.polls == Some(Polls::AsyncBody) || node.leads_to != Worth::Users;
             match nearest() {
                 None => leaves.push(self.users_part(index)),
@@ -252,7 +252,8 @@ impl<'a> Tree<'a> {
         leaves
     }
 
-    /// A future made of a closure waits in the closure.
+    /// Returns the closure that a leaf made of one calls, because the task waits
+    /// in there; or else the leaf.
     fn users_part(&self, leaf: usize) -> usize {
         let node = self.nodes.get(leaf);
         let users = node.filter(|node| node.class == FrameClass::Std);
@@ -284,7 +285,7 @@ impl<'a> Tree<'a> {
             at = caller;
         }
         way.lacks_root = at != 0;
-        // What polled the task.
+        // Drops the agent's frames that polled the task.
         let is_agent = |link: &Link| {
             let frame = self.frames.get(link.frame);
             frame.is_some_and(|frame| frame.known.class() == FrameClass::Agent)
@@ -297,15 +298,16 @@ impl<'a> Tree<'a> {
 /// The frames from a leaf outwards.
 struct Way {
     links: Vec<Link>,
-    /// It is not known where in the leaf the task waits.
+    /// Whether it is unknown where in the leaf the task waits.
     lacks_line: bool,
-    /// It is cut off before the root.
+    /// Whether it is cut off before the root.
     lacks_root: bool,
 }
 
 impl Node<'_> {
-    /// Where in this function a task is that polled nothing below it: the last line that ran, or the
-    /// first. An async body jumps to its await from its first line, which tells nothing.
+    /// Returns the place in this function where a task waits that polled nothing below it:
+    /// the last line that ran, or the first one. An async body jumps to its await from its
+    /// first line, so that one is skipped.
     fn stands_at(&self, frames: &Frames, order: TraceOrder) -> Option<Link> {
         let line = |link: &Link| Some(frames.get(link.frame)?.place.as_ref()?.line);
         let first = match self.polls {
@@ -323,19 +325,20 @@ impl Node<'_> {
 
 struct Builder<'a> {
     tree: Tree<'a>,
-    /// Inlined functions by their caller, the place there, and their names.
+    /// Inlined functions by caller, place in it, and name.
     inlined: HashMap<(usize, FrameId, &'a str), usize>,
-    /// By the number of the call and the address.
+    /// Places by the number of the call and the address.
     places: HashMap<(u32, u64), Place>,
-    /// Whether there is debug info, so that closures are told from the bodies of async fns.
+    /// Whether there is debug info, with which closures can be told from the bodies of async fns.
     has_lines: bool,
 }
 
 impl<'a> Builder<'a> {
-    /// Adds what ran in a call that was made at `site`.
+    /// Adds the instructions of a call that was made at `site`.
     fn call(&mut self, number: u32, site: Option<Place>, visits: &[(usize, u64)]) {
         let frames = self.tree.frames;
-        // A tail call goes on in another function: that is called by the one that jumped there.
+        // A tail call continues in another function; it counts as called by the
+        // one that jumped to it.
         let mut functions: HashMap<&str, usize> = HashMap::new();
         let mut before = site;
         for (order, ip) in visits {
@@ -350,7 +353,8 @@ impl<'a> Builder<'a> {
             let Some(frame) = self.frame(*outermost) else {
                 continue;
             };
-            // What a stub or a stripped library calls is called by the one who called that.
+            // A function called by a PLT stub or a stripped library counts as
+            // called by that one's caller.
             if let Some(place) = before.filter(|_| frame.is_nameless()) {
                 self.places.insert((number, *ip), place);
                 continue;
@@ -397,8 +401,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Whether this is an inlined function of which neither the path nor a line is known: with line tables
-    /// alone, that is so at instructions of line 0, and others of the same function tell both.
+    /// Whether this is an inlined function with neither a path nor a line. With line tables only,
+    /// that happens at instructions of line 0; other instructions of the same function have both.
     fn is_bare(&self, frame: &Frame) -> bool {
         let has_path = |function: &str| {
             let path = function.split_once('<').map_or(function, |(path, _)| path);

@@ -1,4 +1,4 @@
-//! The stacks of one task merged into its await tree.
+//! Merges the stacks of one task into its await tree.
 
 use std::cmp::Ordering;
 
@@ -11,31 +11,31 @@ use crate::{
     words,
 };
 
-/// The most branches of a tree; a task that joins more of them shows that there are more.
+/// The most branches of a tree; if a task joins more, it is said that there are more.
 pub const MAX_BRANCHES: usize = 100;
 
-/// One way from the root of a task to where it waits.
+/// One path from the root of a task to where it waits.
 #[derive(Clone, Debug, Serialize)]
 pub struct Chain {
     /// Innermost first.
     #[serde(skip)]
     pub links: Vec<Link>,
-    /// What it waits for at the end.
+    /// What the task waits for at the end of the path.
     #[serde(serialize_with = "words::serialize_wait")]
     pub wait: Option<WaitReason>,
-    /// Whether that rests on names of functions alone, as without debug info.
+    /// Whether the wait reason rests on function names alone, as without debug info.
     pub approximate: bool,
-    /// What is done for a request there, if it is that of a server.
+    /// What is done for a request there, if this is a server's task.
     #[serde(skip)]
     pub serving: Option<Serving>,
-    /// What to say where the chain does not reach the root.
+    /// What to say if the chain does not reach the root.
     pub incomplete: Option<&'static str>,
-    /// How many branches look like this: children of a container may be many.
+    /// How many branches look like this; a container may have many equal children.
     pub count: usize,
 }
 
 impl Chain {
-    /// One branch.
+    /// Creates a chain that counts as one branch.
     pub(crate) const fn new(
         links: Vec<Link>,
         wait: Option<WaitReason>,
@@ -51,7 +51,7 @@ impl Chain {
         }
     }
 
-    /// One branch that waits at the innermost of `all` frames, which it need not show.
+    /// Creates a chain that waits at the innermost of `all` frames, which need not be shown.
     pub(crate) fn waiting(
         frames: &Frames,
         all: &[Link],
@@ -66,7 +66,7 @@ impl Chain {
         }
     }
 
-    /// Adds what another one knows that looks the same: the reason that says more is the one to show.
+    /// Adds what an equal-looking chain knows; the more specific wait reason is kept.
     pub(crate) fn join(&mut self, other: &Self) {
         let rank = |wait: Option<WaitReason>| match wait {
             None => 0,
@@ -85,24 +85,24 @@ impl Chain {
         }
     }
 
-    /// What makes two chains look the same.
+    /// Returns what makes two chains look the same.
     pub fn look(&self) -> Vec<FrameId> {
         self.links.iter().map(|link| link.frame).collect()
     }
 }
 
-/// Frames that follow each other without a branch, then the branches.
+/// Frames that follow one another without a branch, then the branches.
 #[derive(Debug)]
 pub struct Segment {
     /// Outermost first.
     pub links: Vec<Link>,
-    /// What the ways that end in this segment wait for.
+    /// What the paths that end in this segment wait for.
     pub waits: Vec<WaitReason>,
-    /// What branches off at its end.
+    /// The branches at its end.
     pub branches: Vec<Self>,
 }
 
-/// Merges chains at their common roots. Chains without a common root become several trees.
+/// Merges chains at their common roots. Chains without a common root become separate trees.
 ///
 /// The depth of the result is bounded by the number of chains, [`MAX_BRANCHES`] at most.
 pub fn merge(chains: &[Chain]) -> Vec<Segment> {
@@ -123,7 +123,7 @@ struct Way {
     wait: Option<WaitReason>,
 }
 
-/// One segment for each distinct first frame, in the order of their first appearance.
+/// Returns one segment for each distinct first frame, in order of first appearance.
 fn branches(ways: Vec<Way>) -> Vec<Segment> {
     let mut branches: Vec<(FrameId, Vec<Way>)> = Vec::new();
     for way in ways {
@@ -159,7 +159,7 @@ fn segment(mut ways: Vec<Way>) -> Segment {
         }
     }
     let mut branches = branches(ways);
-    // A way that ends inside another makes no fork.
+    // A path that ends inside another is not a fork.
     if branches.len() == 1
         && let Some(only) = branches.pop()
     {
@@ -175,7 +175,7 @@ fn segment(mut ways: Vec<Way>) -> Segment {
     }
 }
 
-/// How many frames all ways begin with.
+/// Returns how many leading frames all paths have in common.
 fn common_length(ways: &[Way]) -> usize {
     let Some((first, others)) = ways.split_first() else {
         return 0;
@@ -208,7 +208,8 @@ mod tests {
             .collect()
     }
 
-    /// `root mid(left right)`: frames from the root inwards, branches in brackets.
+    /// Draws segments as `root mid(left right)`: frames from the root inwards,
+    /// branches in parentheses.
     fn drawn(frames: &Frames, segments: &[Segment]) -> String {
         let parts = segments.iter().map(|segment| {
             let names = segment

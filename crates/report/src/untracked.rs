@@ -1,41 +1,42 @@
-//! Which part of a thread's stack is an untracked task's.
+//! Finds the part of a thread's stack that belongs to an untracked task.
 
 use rtops_protocol::{Leaf, LeafEnd};
 use rtops_symbols::FrameClass;
 
 use crate::{frame::Link, frames::Frames, task::Task};
 
-/// The function that each worker of a multi-thread runtime is, on the runtime's blocking pool.
+/// The path of the function that each worker of a multi-thread runtime runs on
+/// the runtime's blocking pool.
 const WORKER: &str = "tokio::runtime::scheduler::multi_thread";
-/// tokio's own frames of the poll of a task, its innermost ones first met from inside.
+/// Paths of tokio's own frames in the poll of a task, innermost first.
 const POLLS: [&str; 4] = [
     "tokio::runtime::task::core::",
     "tokio::runtime::task::harness::",
     "tokio::runtime::task::raw::",
     "tokio::runtime::blocking::task::",
 ];
-/// What may stand between them.
+/// Paths of frames that may be in between.
 const BETWEEN: [&str; 4] = [
     "tokio::loom::",
     "tokio::util::",
     "tokio::task::coop::",
-    // Of `std::panic::catch_unwind`, where it is not inlined.
+    // Part of `std::panic::catch_unwind`, if that is not inlined.
     "__rust_try",
 ];
 
 /// How much of a thread's stack is inside the poll of a task.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Own {
-    /// So many frames, the innermost ones.
+    /// This many frames, counted from the innermost.
     Innermost(usize),
     /// There is no frame that polls a task.
     NoPoll,
-    /// It is inside several polls, and which is the task's can't be told.
+    /// It is inside several polls, and it is unknown which one is the task's.
     Several,
 }
 
-/// The part of a stack that belongs to the task whose poll begins at `entry`. Of one that does not
-/// reach its root, the poll that shows may be another's.
+/// Returns the part of a stack that belongs to the task whose poll begins at `entry`. If the stack
+/// does not reach its root, the poll that it shows may belong to another task.
 pub(crate) fn own_part(frames: &Frames, leaf: Leaf, entry: u64) -> Own {
     let links = frames.stack(leaf.stack);
     let frame = |index: usize| links.get(index).and_then(|link| frames.get(link.frame));
@@ -46,14 +47,15 @@ pub(crate) fn own_part(frames: &Frames, leaf: Leaf, entry: u64) -> Own {
             || BETWEEN.iter().any(|path| name(*index).starts_with(path))
             || frame(*index).is_some_and(|frame| frame.known.class() == FrameClass::Std)
     };
-    // From one frame of a poll inwards to its innermost.
+    // From one frame of a poll inwards to its innermost one.
     let innermost = |from: usize| {
         let own = (0..=from).rev().take_while(is_between);
         own.filter(is_poll).last().unwrap_or(from)
     };
     let begins = |link: &Link| frames.function_start(link.address) == Some(entry);
     if let Some(first) = links.iter().position(begins) {
-        // What is inlined in the function has its address: the whole future, with link-time optimization.
+        // Functions inlined there share its address; with link-time optimization,
+        // the whole future may be.
         let address = links.get(first).map(|link| link.address);
         let inlined = links.iter().skip(first);
         let inlined = inlined.take_while(|link| Some(link.address) == address);
@@ -71,29 +73,29 @@ pub(crate) fn own_part(frames: &Frames, leaf: Leaf, entry: u64) -> Own {
     }
 }
 
-/// The function that tokio calls to poll the task, if a stack shows it.
+/// Returns the function that tokio calls to poll the task, if a stack shows it.
 pub(crate) fn root(frames: &Frames, leaf: Leaf, entry: u64) -> Option<&str> {
     let Own::Innermost(length) = own_part(frames, leaf, entry) else {
         return None;
     };
     let own = frames.stack(leaf.stack).get(..length)?;
     let mut own = frames.of_links(own).rev();
-    // What polls whatever a pin or box leads to.
+    // Skips the polls of a pin or box, which forward to what they point to.
     let root = own.find(|frame| frame.known.class() != FrameClass::Std)?;
     Some(&root.function)
         .filter(|name| name.contains("::"))
         .map(String::as_str)
 }
 
-/// Whether a future of this type is no task of the service's, but one of tokio's own threads.
+/// Whether a future of this type is one of tokio's own threads instead of work of the service.
 pub(crate) fn is_worker(future_type: &str) -> bool {
-    // `<tokio::…::Launch>::launch::{closure#0}` is what newer linkage names have.
+    // Newer symbol names have the form `<tokio::…::Launch>::launch::{closure#0}`.
     let future_type = future_type.strip_prefix('<').unwrap_or(future_type);
     future_type.starts_with(WORKER)
 }
 
-/// Whether the stack of a closure on a blocking pool is that of such a thread: with line tables alone, the
-/// type of the closure is not known.
+/// Whether the stack of a closure on a blocking pool belongs to such a thread: with line tables
+/// alone, the type of the closure is unknown.
 pub(crate) fn is_worker_thread(frames: &Frames, task: &Task) -> bool {
     let leaves = task.leaves.iter();
     let mut frames = leaves.flat_map(|leaf| frames.of_links(frames.stack(leaf.stack)));

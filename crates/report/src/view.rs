@@ -1,4 +1,4 @@
-//! All that one command shows of a process.
+//! Everything that one command shows of a process.
 
 use std::{
     cell::{OnceCell, RefCell},
@@ -25,54 +25,54 @@ use crate::{
     words,
 };
 
-/// Everything that `rtops stack` shows.
+/// What `rtops stack` shows.
 #[derive(Debug)]
 pub struct View<'a> {
-    /// The process, as the reader numbers it.
+    /// The process, by the number that the reader knows it by.
     pub pid: Pid,
-    /// The name that it goes by.
+    /// The name of the process.
     pub name: &'a str,
-    /// The version of its agent; `None` where none was asked.
+    /// The version of its agent; `None` if no agent was asked.
     pub agent_version: Option<&'a str>,
-    /// What its agent sent.
+    /// The dump.
     pub dump: &'a Dump,
-    /// The names of the addresses in it.
+    /// The resolved addresses of the dump.
     pub frames: &'a Frames,
-    /// Who holds what others wait for in it.
+    /// Who holds what others wait for.
     pub holders: Holders<'a>,
-    /// Who waits for whom in it, once that is asked for.
+    /// Who waits for whom, computed on first use.
     pub waits: OnceCell<Waits<'a>>,
-    /// What is wrong with it; `None` where that was not asked.
+    /// The faults of the process; `None` if they were not asked for.
     pub verdicts: Option<Verdicts<'a>>,
-    /// Whether equal tasks are together.
+    /// Whether equal tasks are grouped.
     pub grouping: Grouping,
-    /// The most groups of tasks, and of threads, that are shown.
+    /// The most groups of tasks, and of threads, to show.
     pub limit: usize,
-    /// `None` where they were not asked for.
+    /// The groups of tasks; `None` if they were not asked for.
     pub tasks: Option<Vec<TaskGroup<'a>>>,
-    /// `None` where they were not asked for.
+    /// The groups of threads; `None` if they were not asked for.
     pub threads: Option<Vec<ThreadGroup<'a>>>,
-    /// How many tasks are left out as it is not known whether they have waited for long enough.
+    /// How many tasks are left out because it is unknown whether they have waited long enough.
     pub ageless: usize,
-    /// Sentences that say what better symbols would give.
+    /// Sentences that say what better symbols would add.
     pub lacks: Vec<String>,
-    /// How much is said of it.
+    /// How much detail to show.
     pub layout: Layout,
 }
 
-/// How much is said of what is shown.
+/// How much detail to show.
 #[derive(Debug, Default)]
 pub struct Layout {
-    /// Whether what is idle stands on a line, and no thread beside the task that it runs.
+    /// Whether an idle group takes one line, and a thread is left out if its task is shown.
     pub is_brief: bool,
-    /// Lines of the source, by their places.
+    /// Lines of source code, by their places.
     pub sources: HashMap<Place, String>,
-    /// The remarks that were made.
+    /// The remarks made so far.
     told: RefCell<HashSet<String>>,
 }
 
 impl Layout {
-    /// One that has these lines of the source.
+    /// Creates a layout with these lines of source code.
     #[must_use]
     pub fn new(is_brief: bool, sources: HashMap<Place, String>) -> Self {
         Self {
@@ -82,13 +82,13 @@ impl Layout {
         }
     }
 
-    /// Whether a remark was not made before; it is now.
+    /// Whether a remark is made for the first time; records it.
     pub fn is_new(&self, remark: &str) -> bool {
         self.told.borrow_mut().insert(remark.to_owned())
     }
 }
 
-/// Where the service's own code waits, if that is at one place.
+/// Returns the frame in the service's own code where these chains wait, if there is exactly one.
 pub fn own_frame<'f>(frames: &'f Frames, chains: &[Chain]) -> Option<&'f Frame> {
     let own = chains
         .iter()
@@ -99,7 +99,7 @@ pub fn own_frame<'f>(frames: &'f Frames, chains: &[Chain]) -> Option<&'f Frame> 
 }
 
 impl<'a> View<'a> {
-    /// Nothing but the dump: what is wanted of it is to be added.
+    /// Creates a view of the dump alone; what else is wanted is to be added.
     #[must_use]
     pub fn of(dump: &'a Dump, frames: &'a Frames) -> Self {
         Self {
@@ -121,21 +121,21 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The line of the source at the place of a frame, if it is known.
+    /// Returns the source line at the place of a frame, if known.
     pub fn source(&self, frame: Option<&'a Frame>) -> Option<(&'a Frame, &str)> {
         let frame = frame?;
         let text = self.layout.sources.get(frame.place.as_ref()?)?;
         Some((frame, text))
     }
 
-    /// Who waits for whom.
+    /// Returns who waits for whom.
     pub fn waits(&self) -> &Waits<'a> {
         let find_out = || Waits::of(self.dump, self.frames, &self.holders);
         self.waits.get_or_init(find_out)
     }
 
-    /// What blocks a thread that is inside of a poll, such as "waits for a lock"; `None` where that is not
-    /// known, or where it runs.
+    /// Returns what blocks a thread inside a poll, such as "waits for a lock"; `None` if it
+    /// is unknown or the thread runs.
     pub fn blocked(&self, tid: i32) -> Option<String> {
         let wait = threads::wait_of(self.dump.thread(tid)?, self.frames)?;
         let words = words::blocked(wait)?;
@@ -145,7 +145,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// What the future waits for that a thread blocks on, if it waits so and the future is shown.
+    /// Returns what the future waits for that a thread blocks on, if that is its
+    /// wait and the future is shown.
     pub fn blocks_on(&self, wait: WaitReason, tid: i32) -> Option<String> {
         let mut groups = self.tasks.iter().flatten();
         let is_its = |group: &&TaskGroup| {
@@ -160,18 +161,18 @@ impl<'a> View<'a> {
     }
 }
 
-/// Everything that `rtops leaks` shows.
+/// What `rtops leaks` shows.
 #[derive(Debug)]
 pub struct LeaksView<'a> {
-    /// The dump that was judged last. Its groups are not shown.
+    /// The dump that was judged last; its groups are not shown.
     pub view: View<'a>,
     /// What was found.
     pub findings: Findings<'a>,
-    /// For how long the process was watched, and in how many dumps.
+    /// How long the process was watched, and in how many dumps.
     pub watched: (Duration, usize),
-    /// Whether that was done by a dump that had been saved.
+    /// Whether it was compared with a saved dump instead of being watched.
     pub is_compared: bool,
-    /// Which part of it this is.
+    /// The part of the output that this is.
     pub part: Part,
 }
 
@@ -180,16 +181,16 @@ pub struct LeaksView<'a> {
 pub enum Part {
     /// All of it.
     Whole,
-    /// What one look tells, before the process is watched.
+    /// What one look shows before the process is watched.
     First {
-        /// For how long it will be.
+        /// How long it will be watched.
         watch: Duration,
     },
-    /// What that look did not tell.
+    /// What that look did not show.
     Rest {
-        /// How much it told,
+        /// How many findings it showed.
         told: usize,
-        /// and how much of that is so no longer.
+        /// How many of them no longer hold.
         over: usize,
     },
 }

@@ -1,8 +1,8 @@
-//! Who waits for whom: which tasks can still go on, and which wait in a circle.
+//! Who waits for whom: which tasks can still make progress, and which wait in a circle.
 //!
-//! A task may wait in several places at once, and goes on when any of them lets it. So it is
-//! *blocked* only if every place is known to wait for tasks that are blocked themselves. Whatever
-//! is not known counts as able to go on: what is reported here is never a guess.
+//! A task may wait in several places at once, and goes on as soon as one of them lets it. So it is
+//! *blocked* only if in every place it is known to wait for tasks that are blocked themselves.
+//! Anything unknown counts as able to go on, so what is reported here is never a guess.
 
 mod shared;
 
@@ -23,9 +23,9 @@ use crate::{
     task::{MAX_NESTING, Task, TaskKey},
 };
 
-/// Of a semaphore or set with more holders than this, none is followed: any of them can end a wait.
+/// If a semaphore or set has more holders than this, none is followed; any of them can end a wait.
 const MAX_HOLDERS: usize = 256;
-/// Functions that wait for a resource of [`Dump::resources`].
+/// Prefixes of functions that wait for a resource of [`Dump::resources`].
 const LOCKS: &[&str] = &["rtops_sync::", "rtops_agent::join_set::"];
 /// Functions that store a waker for their caller.
 const WAKERS: &[&str] = &[
@@ -38,14 +38,14 @@ const LOCAL_SET: &str = "tokio::task::local::";
 /// Functions that wait for the handle of a task.
 const JOINS: &[&str] = &["tokio::runtime::task::join::", "async_task::task::"];
 
-/// One reason for which a task waits.
+/// One thing that a task waits for.
 #[derive(Clone, Debug)]
 pub struct Edge<'a> {
     /// What is waited for.
     pub what: WaitsFor<'a>,
-    /// The claims that are in its way.
+    /// The claims that are in the way.
     others: Vec<&'a Claim>,
-    /// The tasks that can let it go on; empty where somebody unknown can.
+    /// The tasks that can end the wait; empty if an unknown party can.
     by: Vec<TaskKey>,
     need: Need,
 }
@@ -53,7 +53,7 @@ pub struct Edge<'a> {
 /// What a task waits for.
 #[derive(Clone, Copy, Debug)]
 pub enum WaitsFor<'a> {
-    /// A resource that others hold; the claim is the waiter's.
+    /// A resource that others hold, and the waiter's own claim.
     Resource(&'a Resource, &'a Claim),
     /// The end of a task whose handle it awaits.
     Task(&'a Task),
@@ -61,7 +61,7 @@ pub enum WaitsFor<'a> {
     Shared(&'a Shared, Option<WaitReason>),
 }
 
-/// Of how many tasks an edge needs that they go on.
+/// How many of an edge's tasks have to go on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Need {
     Any,
@@ -73,9 +73,9 @@ enum Need {
 pub struct Waits<'a> {
     tasks: HashMap<TaskKey, &'a Task>,
     edges: HashMap<TaskKey, Vec<Edge<'a>>>,
-    /// Tasks of which every place where they wait has an edge.
+    /// Tasks that have an edge for every place where they wait.
     explained: HashSet<TaskKey>,
-    /// What tasks wait for as memory tells, and why.
+    /// What tasks wait for according to memory, and why.
     shared: Vec<(&'a Shared, WaitReason, &'a Task)>,
 }
 
@@ -84,7 +84,7 @@ pub struct Waits<'a> {
 pub struct Circle<'a> {
     /// In order; the last waits for the first.
     pub steps: Vec<Step<'a>>,
-    /// Other tasks that can't go on either, for they wait for these.
+    /// The other tasks that can't go on because they wait for these.
     pub behind: Vec<TaskKey>,
 }
 
@@ -95,13 +95,13 @@ pub struct Step<'a> {
     pub task: &'a Task,
     /// Why it waits for the next one.
     pub waits_for: WaitsFor<'a>,
-    /// The claim of the next one that is in its way: it holds it, or waits for it first. `None` where
-    /// its end is awaited.
+    /// The next task's claim that is in the way: it holds the resource, or is ahead in the queue.
+    /// `None` if the end of the next task is awaited.
     pub held_by_next: Option<&'a Claim>,
 }
 
 impl<'a> Waits<'a> {
-    /// Takes in what a dump says.
+    /// Builds the graph of a dump.
     pub fn of(dump: &'a Dump, frames: &Frames, holders: &Holders<'a>) -> Self {
         let mut this = Self {
             tasks: dump.tasks_by_key(),
@@ -122,7 +122,7 @@ impl<'a> Waits<'a> {
         let locked = waiters.iter().filter_map(|claim| this.root_of(claim));
         let locked: HashSet<TaskKey> = locked.collect();
         for task in dump.tasks.iter().filter(|task| is_waiting(task)) {
-            // Where a poll was given up, it may wait elsewhere, too.
+            // A poll that was given up may wait elsewhere, too.
             if matches!(task.found_by(), Some(FoundBy::Unresolved(_))) {
                 continue;
             }
@@ -139,12 +139,12 @@ impl<'a> Waits<'a> {
         this
     }
 
-    /// What a task waits for, as far as that is known.
+    /// Returns what a task waits for, as far as known.
     pub fn of_task(&self, task: TaskKey) -> &[Edge<'a>] {
         self.edges.get(&task).map_or(&[], Vec::as_slice)
     }
 
-    /// What tasks wait for as memory tells, why, and which tasks do.
+    /// Returns what tasks wait for according to memory, why, and which tasks do.
     pub fn held(&self) -> Vec<(&'a Shared, WaitReason, Vec<&'a Task>)> {
         let mut held: BTreeMap<u64, (&Shared, WaitReason, Vec<&Task>)> = BTreeMap::new();
         for (shared, reason, task) in &self.shared {
@@ -159,7 +159,7 @@ impl<'a> Waits<'a> {
         held
     }
 
-    /// The tasks whose handles a task awaits, as far as that is known.
+    /// Returns the tasks whose handles a task awaits, as far as known.
     pub fn joined_by(&self, task: TaskKey) -> impl Iterator<Item = &'a Task> {
         self.of_task(task)
             .iter()
@@ -169,12 +169,12 @@ impl<'a> Waits<'a> {
             })
     }
 
-    /// The task with that number.
+    /// Returns the task with this key.
     pub fn task(&self, key: TaskKey) -> Option<&'a Task> {
         self.tasks.get(&key).copied()
     }
 
-    /// The task that a span is part of; a task itself; `None` for one that has ended.
+    /// Returns the task that a span is part of, or a task itself; `None` if it has ended.
     pub fn root(&self, key: TaskKey) -> Option<TaskKey> {
         let mut task = self.tasks.get(&key)?;
         for _ in 0..MAX_NESTING {
@@ -197,12 +197,13 @@ impl<'a> Waits<'a> {
         let (others, need) = in_the_way(lock, claim);
         let known = others.iter().filter_map(|other| self.root_of(other));
         let known: Vec<TaskKey> = known.collect();
-        // A lock without a holder was handed to a future that is not polled. Memory tells whose it is.
+        // A lock without a holder was handed to a future that is not polled.
+        // Memory shows whose future it is.
         let is_shared = |edge: &Edge| matches!(edge.what, WaitsFor::Shared(..));
         if others.is_empty() && self.of_task(root).iter().any(is_shared) {
             return;
         }
-        // A holder that is no task, or has handed its guard on and ended, may be anywhere.
+        // A holder that is not a task, or that ended after handing on its guard, may be anywhere.
         let is_open = need == Need::Any && known.len() < others.len();
         let edge = Edge {
             what: WaitsFor::Resource(lock.resource, claim),
@@ -213,7 +214,8 @@ impl<'a> Waits<'a> {
         self.edges.entry(root).or_default().push(edge);
     }
 
-    /// Returns the tasks and stacks that await a handle of a known task.
+    /// Adds joins found on stacks and in memory. Returns the tasks and stacks that
+    /// await the handle of a known task.
     fn add_joins(
         &mut self,
         dump: &'a Dump,
@@ -243,7 +245,8 @@ impl<'a> Waits<'a> {
                     handles.iter().filter(inside).map(|seen| seen.of).collect();
                 joined.sort_unstable();
                 joined.dedup();
-                // Of several, one is left from something else: no telling which.
+                // If there are several, all but one are left over from something else,
+                // and it is unknown which.
                 if let [only] = joined.as_slice()
                     && let Some(awaited) = self.task(TaskKey::Tracked(*only))
                     && joins.insert((task.key, leaf.stack.0))
@@ -255,7 +258,7 @@ impl<'a> Waits<'a> {
         joins
     }
 
-    /// The same of tasks whose memory tells whose handles they await.
+    /// Adds joins of tasks whose memory shows whose handles they await; returns the same.
     fn add_read_joins(&mut self, dump: &'a Dump, parties: &Parties<'a>) -> HashSet<(TaskKey, u32)> {
         let (mut joins, mut unknown) = (HashSet::new(), HashSet::new());
         for task in dump.tasks.iter().filter(|task| is_waiting(task)) {
@@ -289,7 +292,7 @@ impl<'a> Waits<'a> {
         });
     }
 
-    /// The tasks that can't go on, whatever the rest of the process does.
+    /// Returns the tasks that can't go on, whatever the rest of the process does.
     fn blocked(&self) -> HashSet<TaskKey> {
         let mut blocked = self.explained.clone();
         let mut waiters: HashMap<TaskKey, Vec<TaskKey>> = HashMap::new();
@@ -313,7 +316,7 @@ impl<'a> Waits<'a> {
         blocked
     }
 
-    /// All circles.
+    /// Returns all circles.
     pub fn circles(&self) -> Vec<Circle<'a>> {
         let blocked = self.blocked();
         if blocked.is_empty() {
@@ -352,7 +355,8 @@ impl<'a> Waits<'a> {
         circles
     }
 
-    /// The shortest circle through the least of these tasks, which can all reach each other.
+    /// Returns the shortest circle through the lowest of these tasks, which can
+    /// all reach one another.
     fn circle_in(&self, members: &HashSet<TaskKey>) -> Option<Vec<Step<'a>>> {
         let start = *members.iter().min()?;
         let mut came_from: HashMap<TaskKey, TaskKey> = HashMap::new();
@@ -383,7 +387,7 @@ impl<'a> Waits<'a> {
 
     fn step(&self, task: TaskKey, next: TaskKey) -> Option<Step<'a>> {
         let edges = self.of_task(task).iter();
-        // An agent tells more of a lock than memory does.
+        // An agent knows more about a lock than memory shows.
         let is_shared = |edge: &&Edge| matches!(edge.what, WaitsFor::Shared(..));
         let to_next = edges.filter(|edge| edge.by.contains(&next));
         let edge = to_next.min_by_key(is_shared)?;
@@ -396,7 +400,7 @@ impl<'a> Waits<'a> {
         })
     }
 
-    /// Finds for each blocked task that is in no circle the one that it waits for.
+    /// Assigns each blocked task that is in no circle to the circle that it waits for.
     fn add_behind(
         &self,
         blocked: &HashSet<TaskKey>,
@@ -425,13 +429,13 @@ impl<'a> Waits<'a> {
     }
 }
 
-/// The claims that keep a waiter from what it wants.
+/// Returns the claims that keep a waiter from what it wants.
 fn in_the_way<'a>(lock: &Lock<'a>, claim: &Claim) -> (Vec<&'a Claim>, Need) {
     let writes = |other: &&&Claim| other.mode == ClaimMode::Exclusive;
     match (lock.resource.kind, claim.mode) {
         // A writer waits for every reader.
         (ResourceKind::RwLock, ClaimMode::Exclusive) => (lock.holders.clone(), Need::All),
-        // A reader waits for the writer, or for one that is before it in the queue.
+        // A reader waits for the writer, or for a writer ahead of it in the queue.
         (ResourceKind::RwLock, ClaimMode::Shared) => {
             let mut writers: Vec<&Claim> = lock.holders.iter().filter(writes).copied().collect();
             if writers.is_empty() {
@@ -462,7 +466,7 @@ fn drives_tasks(frames: &Frames, leaf: Leaf) -> bool {
     names.next().is_some_and(|name| name.starts_with(LOCAL_SET))
 }
 
-/// The address of the outermost frame of those of a leaf that begin so.
+/// Returns the address of a leaf's outermost frame whose function begins with one of these.
 fn waits_in(frames: &Frames, leaf: Leaf, functions: &[&str]) -> Option<u64> {
     let links = frames.stack(leaf.stack).iter();
     let mut fits = links.rev().filter(|link| {

@@ -1,4 +1,4 @@
-//! What things are called: one table for text, JSON and profiles.
+//! The words for things, in one table for text, JSON and profiles.
 
 use rtops_protocol::{ResourceKind, TaskKind};
 use rtops_symbols::WaitReason;
@@ -7,13 +7,13 @@ use serde::{Serialize, Serializer};
 use crate::{escape::escape, group::TaskGroup, task::State};
 
 impl State {
-    /// The word for it.
+    /// Returns the word for the state.
     #[must_use]
     pub const fn word(self) -> &'static str {
         self.words().0
     }
 
-    /// What the word means, where that needs to be said.
+    /// Returns what the word means, if that needs an explanation.
     #[must_use]
     pub const fn meaning(self) -> Option<&'static str> {
         self.words().1
@@ -37,7 +37,7 @@ impl State {
         }
     }
 
-    /// The word and its meaning.
+    /// Returns the word and its meaning.
     #[must_use]
     pub fn sentence(self) -> String {
         match self.words() {
@@ -53,7 +53,7 @@ impl Serialize for State {
     }
 }
 
-/// The word for a kind of task in JSON and labels.
+/// Returns the word for a kind of task in JSON and labels.
 #[must_use]
 pub const fn kind(kind: TaskKind) -> &'static str {
     match kind {
@@ -64,7 +64,7 @@ pub const fn kind(kind: TaskKind) -> &'static str {
     }
 }
 
-/// What one of that kind is called in a sentence.
+/// Returns what a task of this kind is called in a sentence.
 #[must_use]
 pub const fn noun(kind: TaskKind) -> &'static str {
     match kind {
@@ -75,7 +75,7 @@ pub const fn noun(kind: TaskKind) -> &'static str {
     }
 }
 
-/// What the tasks of a group are called: their name in quotes, or the type of their future.
+/// Returns what the tasks of a group are called: their name in quotes, or the type of their future.
 #[must_use]
 pub fn called(group: &TaskGroup) -> String {
     let look = &group.look;
@@ -84,7 +84,7 @@ pub fn called(group: &TaskGroup) -> String {
         (Some(name), Some(last)) => return quoted(&format!("{name} … {last}")),
         (name, _) => title(name, future, look.is_tracked),
     };
-    // One function may have several of them.
+    // One function may contain several async blocks.
     match &look.code {
         Some(code) if look.name.is_none() && title.ends_with("{async block}") => {
             format!("{title}:{}", code.line)
@@ -93,7 +93,7 @@ pub fn called(group: &TaskGroup) -> String {
     }
 }
 
-/// The same of what a group is known by.
+/// Returns what a group is called from its name and the type of its future.
 #[must_use]
 pub fn title(name: Option<&str>, future_type: Option<&str>, is_tracked: bool) -> String {
     match (name, future_type) {
@@ -106,13 +106,13 @@ pub fn title(name: Option<&str>, future_type: Option<&str>, is_tracked: bool) ->
     }
 }
 
-/// A name in quotes.
+/// Returns a name in quotes.
 #[must_use]
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", escape(name))
 }
 
-/// The word for a thread's state, a letter of `/proc/PID/stat`.
+/// Returns the word for a thread's state, a letter from `/proc/PID/stat`.
 #[must_use]
 pub const fn thread_state(letter: char) -> &'static str {
     match letter {
@@ -127,7 +127,7 @@ pub const fn thread_state(letter: char) -> &'static str {
     }
 }
 
-/// What a thread that waits for this does, in a sentence about it; `None` for one that runs.
+/// Returns what a thread with this wait reason does, as a sentence's predicate; `None` if it runs.
 #[must_use]
 pub const fn blocked(wait: WaitReason) -> Option<&'static str> {
     use WaitReason as W;
@@ -166,7 +166,7 @@ pub const fn blocked(wait: WaitReason) -> Option<&'static str> {
     })
 }
 
-/// The word for a kind of lock.
+/// Returns the word for a kind of lock.
 #[must_use]
 pub const fn resource(kind: ResourceKind) -> &'static str {
     match kind {

@@ -5,10 +5,10 @@ use rtops_report::{dump::Dump, holders::Holders, task::Task, words};
 use rtops_symbols::Place;
 use serde::Serialize;
 
-/// How many holders are told of each wait: the same ones stand at all who wait.
+/// The most holders printed for each wait; all waiters for a lock have the same ones.
 const MAX_HOLDERS: usize = 16;
 
-/// What a task waits for that knows its holders.
+/// What a task waits for, with its holders.
 #[derive(Serialize)]
 pub(super) struct WaitPart<'a> {
     #[serde(flatten)]
@@ -38,7 +38,7 @@ pub(super) struct ResourcePart<'a> {
 
 #[derive(Serialize)]
 pub(super) struct ClaimPart {
-    /// Absent outside of all tracked tasks.
+    /// `null` outside of all tracked tasks.
     task: Option<u64>,
     tid: i32,
     since_ns: u64,
@@ -47,7 +47,7 @@ pub(super) struct ClaimPart {
     permits: u32,
 }
 
-/// What a task waits for, as far as it is known who holds it.
+/// Returns what a task waits for, as far as the holders are known.
 pub(super) fn waits_for<'a>(holders: &Holders<'a>, task: &Task) -> Vec<WaitPart<'a>> {
     let dump = holders.dump;
     let waits = holders.waits(task.key).iter().filter_map(|claim| {
@@ -62,7 +62,7 @@ pub(super) fn waits_for<'a>(holders: &Holders<'a>, task: &Task) -> Vec<WaitPart<
     waits.collect()
 }
 
-/// What a task holds that others wait for.
+/// Returns what a task holds that others wait for.
 pub(super) fn holds<'a>(holders: &Holders<'a>, task: &Task) -> Vec<HoldPart<'a>> {
     let holds = holders.holds(task.key).iter().filter_map(|claim| {
         let lock = holders.lock(claim)?;

@@ -1,4 +1,4 @@
-//! What is different between two dumps as JSON.
+//! The differences between two dumps as JSON.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ struct Document<'a> {
     schema: u32,
     before: Side<'a>,
     after: Side<'a>,
-    /// Absent where it is not known.
+    /// `null` if unknown.
     seconds_between: Option<f64>,
     same_process: bool,
     groups_changed: usize,
@@ -42,10 +42,10 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Prints it as one document.
+/// Prints the differences as one document.
 ///
 /// # Errors
-/// When the writer fails.
+/// If the writer fails.
 pub fn json(writer: &mut impl Write, view: &DiffView) -> io::Result<()> {
     let diff = view.diff;
     let document = Document {

@@ -31,12 +31,12 @@ struct Document<'a> {
     lacks: &'a [String],
     outside: Option<OutsidePart<'a>>,
     core: Option<CorePart<'a>>,
-    /// From the first dump to the last, or from the baseline.
+    /// The time from the first dump, or the baseline, to the last dump.
     watched_seconds: f64,
     dumps: usize,
     tracked_on_tokio: Option<u64>,
     alive_on_tokio: Option<u64>,
-    /// Faults that no finding is about.
+    /// Faults that no finding covers.
     verdicts: Vec<VerdictPart<'a>>,
     findings_total: usize,
     findings: Vec<FindingPart<'a>>,
@@ -51,12 +51,12 @@ struct FindingPart<'a> {
     evidence: &'static str,
     hint: bool,
     why: &'a str,
-    /// How many tasks, threads or circles.
+    /// The number of tasks, threads or circles.
     count: usize,
     tasks: Vec<TaskGroupPart<'a>>,
     threads: Option<ThreadGroupPart<'a>>,
     circle: Option<Vec<StepPart<'a>>>,
-    /// Tasks that wait for those in the circles.
+    /// How many tasks wait for those in the circles.
     behind: usize,
 }
 
@@ -65,9 +65,9 @@ struct StepPart<'a> {
     task: u64,
     /// The task whose end it awaits.
     awaits: Option<u64>,
-    /// What it waits for instead.
+    /// The resource that it waits for instead.
     waits_for: Option<StepWaitPart<'a>>,
-    /// The claim of the next task that is in its way.
+    /// The next task's claim that is in the way.
     held: Option<ClaimPart>,
 }
 
@@ -82,7 +82,7 @@ struct StepWaitPart<'a> {
 /// Prints the findings as one document.
 ///
 /// # Errors
-/// When the writer fails.
+/// If the writer fails.
 pub fn json(writer: &mut impl Write, leaks: &LeaksView) -> io::Result<()> {
     let view = &leaks.view;
     let process = view.dump.process.as_ref();

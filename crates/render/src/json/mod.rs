@@ -1,4 +1,4 @@
-//! JSON; `docs/json.md` describes every field.
+//! JSON output; `docs/operate/json.md` describes every field.
 
 mod claims;
 pub mod diff;
@@ -12,13 +12,13 @@ use std::io::{self, Write};
 use rtops_report::escape::escape_json;
 use serde::Serialize;
 
-/// The version of all JSON documents; it grows when a field goes or changes its meaning.
+/// The version of all JSON documents; it increases when a field is removed or changes its meaning.
 pub const SCHEMA: u32 = 1;
 
-/// Prints a document, indented, as one that a person may look at.
+/// Prints a document indented, for a person to read.
 ///
 /// # Errors
-/// When the writer fails.
+/// If the writer fails.
 pub fn write(writer: &mut impl Write, document: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
     for line in text.lines() {
@@ -27,10 +27,10 @@ pub fn write(writer: &mut impl Write, document: &impl Serialize) -> io::Result<(
     Ok(())
 }
 
-/// Prints a document on one line, as one of many that follow each other.
+/// Prints a document on one line, as one of many in a stream.
 ///
 /// # Errors
-/// When the writer fails.
+/// If the writer fails.
 pub fn write_line(writer: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_string(document).map_err(io::Error::from)?;
     writeln!(writer, "{}", escape_json(&text))

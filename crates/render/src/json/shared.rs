@@ -1,4 +1,4 @@
-//! What tasks and threads wait for, and who else has it, as JSON.
+//! What tasks and threads wait for, and who else has its address in memory, as JSON.
 
 use rtops_protocol::{Party, Shared, SharedKind};
 use rtops_report::{dump::Dump, shared::Parties};
@@ -12,19 +12,19 @@ pub(super) struct SharedPart {
     waiters: Vec<PartyPart>,
     others: Vec<PartyPart>,
     holders: Vec<PartyPart>,
-    /// Whether nobody else has it.
+    /// Whether no one else has its address.
     complete: bool,
 }
 
 #[derive(Serialize)]
 struct PartyPart {
-    /// Absent for a thread.
+    /// `null` for a thread.
     task: Option<u64>,
-    /// Absent for a task.
+    /// `null` for a task.
     tid: Option<i32>,
 }
 
-/// All of a dump.
+/// Returns everything in a dump that tasks or threads wait for.
 pub(super) fn shared(dump: &Dump) -> Vec<SharedPart> {
     let parties = Parties::of(dump);
     let shared = dump.shared.iter();

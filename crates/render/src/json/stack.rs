@@ -32,29 +32,29 @@ use super::{
 struct Document<'a> {
     schema: u32,
     process: Process<'a>,
-    /// False where `gaps` says what is missing.
+    /// Whether nothing is missing; otherwise `gaps` says what is.
     complete: bool,
     gaps: &'a [String],
     lacks: &'a [String],
-    /// Absent where it was not.
+    /// `null` if the process was not inspected from outside.
     outside: Option<OutsidePart<'a>>,
-    /// Absent where it is not from a core file.
+    /// `null` if the dump is not from a core file.
     core: Option<CorePart<'a>>,
-    /// Absent where nobody judged.
+    /// `null` if the dump was not judged.
     verdicts: Option<VerdictsPart<'a>>,
     tasks: Option<Tasks<'a>>,
-    /// What tasks and threads wait for, and who else has it in memory.
+    /// What tasks and threads wait for, and who else has its address in memory.
     shared: Option<Vec<SharedPart>>,
     threads: Option<Threads<'a>>,
 }
 
-/// How a process was looked at from outside.
+/// How a process was inspected from outside.
 #[derive(Debug, Serialize)]
 pub struct OutsidePart<'a> {
     pause_ms: f64,
     /// Why it was read while it stood still.
     read_standing: Option<&'a str>,
-    /// Absent where it was not copied.
+    /// `null` if it was not copied.
     copy_ms: Option<f64>,
     threads_not_stopped: u64,
 }
@@ -65,12 +65,12 @@ pub struct CorePart<'a> {
     program: &'a str,
     arguments: &'a str,
     pid: Option<i32>,
-    /// The head line.
+    /// The head line of the text output.
     summary: String,
     signal: Option<SignalPart>,
     was_alive: bool,
     has_tokio: bool,
-    /// The thread that the signal came to.
+    /// The thread that got the signal.
     tid: Option<i32>,
     /// In UTC.
     time: Option<String>,
@@ -82,14 +82,14 @@ struct SignalPart {
     number: i32,
     name: String,
     code: Option<i32>,
-    /// Where the fault was.
+    /// The address of the fault.
     address: Option<String>,
     access: Option<&'static str>,
     sender_pid: Option<i32>,
     sender_uid: Option<u32>,
 }
 
-/// Which process it is.
+/// Identifies the process.
 #[derive(Debug, Serialize)]
 pub struct Process<'a> {
     pid: Pid,
@@ -102,7 +102,7 @@ struct Tasks<'a> {
     total: usize,
     tracked_on_tokio: Option<u64>,
     alive_on_tokio: Option<u64>,
-    /// Ended tasks that their join handles keep, by type.
+    /// Ended tasks that are kept by their join handles, by type.
     kept: Vec<Kept>,
     groups_total: usize,
     groups: Vec<TaskGroupPart<'a>>,
@@ -116,10 +116,10 @@ pub(super) struct TaskGroupPart<'a> {
     waits: Vec<&'static str>,
     /// What is done for a request.
     serving: Option<&'static str>,
-    /// Times are absent where they are not known.
+    /// Times are `null` if unknown.
     youngest_ns: Option<u64>,
     oldest_ns: Option<u64>,
-    /// How long its tasks have been in their state.
+    /// How long the tasks have been in their state.
     shortest_ns: Option<u64>,
     longest_ns: Option<u64>,
     stacks: Vec<Stack<'a>>,
@@ -128,31 +128,31 @@ pub(super) struct TaskGroupPart<'a> {
 
 #[derive(Serialize)]
 struct TaskPart<'a> {
-    /// That of the agent, or of an untracked one some other.
+    /// The agent's number; for untracked tasks, a number that is unique in the dump.
     id: u64,
     tracked: bool,
-    /// tokio's own number of it, where that is known.
+    /// tokio's own number for it, if known.
     tokio_id: Option<u64>,
-    /// Which tokio of the program it belongs to, from 0, where that is known.
+    /// Which copy of tokio in the program it belongs to, from 0, if known.
     tokio: Option<u32>,
-    /// The address of its cell, where that is known.
+    /// The address of its cell, if known.
     cell: Option<String>,
     parent: Option<u64>,
     runtime: Option<&'a str>,
     age_ns: Option<u64>,
     /// How long it has been in its state.
     since_ns: Option<u64>,
-    /// The thread of a task that runs.
+    /// The thread that runs the task.
     tid: Option<i32>,
     polls: Option<u64>,
-    /// How many wakers are held; absent where that is not known.
+    /// How many of its wakers are held; `null` if unknown.
     wakers: Option<u32>,
     obtained: &'static str,
-    /// Why it is not known where it waits.
+    /// Why it is unknown where it waits.
     reason: Option<&'static str>,
-    /// Whether a handle can still join or abort it; absent where that is not known.
+    /// Whether a handle can still join or abort it; `null` if unknown.
     join_handle: Option<bool>,
-    /// The tasks whose handles it awaits, as far as that is known.
+    /// The tasks whose handles it awaits, as far as known.
     awaits: Vec<u64>,
     waits_for: Vec<WaitPart<'a>>,
     holds: Vec<HoldPart<'a>>,
@@ -169,12 +169,12 @@ struct Stack<'a> {
 struct FramePart<'a> {
     #[serde(flatten)]
     frame: &'a Frame,
-    /// Absent for a span.
+    /// `null` for a span.
     address: Option<String>,
 }
 
 impl<'a> Process<'a> {
-    /// One of which no agent was asked.
+    /// Creates the entry for a process whose agent was not asked.
     pub const fn without_agent(pid: Pid, name: &'a str) -> Self {
         Self {
             pid,
@@ -202,13 +202,13 @@ struct Threads<'a> {
 #[derive(Serialize)]
 pub(super) struct ThreadGroupPart<'a> {
     count: usize,
-    /// Whether it is the thread that the signal came to which ended the process.
+    /// Whether this is the thread that got the signal that ended the process.
     crashed: bool,
     state: Option<&'static str>,
     wait: Option<&'static str>,
-    /// Whether that rests on names of functions alone.
+    /// Whether the wait reason rests on function names alone.
     approximate: bool,
-    /// Why the stack is missing or not whole.
+    /// Why the stack is missing or incomplete.
     remark: Option<&'a str>,
     frames: Vec<FramePart<'a>>,
     threads: Vec<ThreadPart<'a>>,
@@ -238,7 +238,7 @@ struct AfterwardsPart {
 /// Prints the view as one document.
 ///
 /// # Errors
-/// When the writer fails.
+/// If the writer fails.
 pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
     let dump = view.dump;
     let document = Document {
@@ -280,7 +280,7 @@ pub fn json(writer: &mut impl Write, view: &View) -> io::Result<()> {
 }
 
 impl<'a> CorePart<'a> {
-    /// That of a dump; `None` where it is not from a core file.
+    /// Returns the part for a dump; `None` if it is not from a core file.
     pub fn of(dump: &'a Dump, frames: &Frames) -> Option<Self> {
         let core = dump.core.as_ref()?;
         Some(Self {
@@ -316,7 +316,7 @@ impl SignalPart {
     }
 }
 
-/// How a dump was taken, if that was from outside of a live process.
+/// Returns how a dump was taken, if from outside of a live process.
 pub fn outside_part(dump: &Dump) -> Option<OutsidePart<'_>> {
     let outside = dump.outside.as_ref()?;
     Some(OutsidePart {
@@ -397,7 +397,7 @@ fn task_part<'a>(view: &'a View<'_>, group: &TaskGroup, task: &Task) -> TaskPart
     }
 }
 
-/// How it was found out where a task waits.
+/// Returns how the places where a task waits were found.
 fn obtained(task: &Task, is_stepped: bool) -> &'static str {
     let was_probed = task.tracked().is_some_and(Tracked::was_probed);
     match task.found_by() {

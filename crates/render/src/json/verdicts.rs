@@ -7,12 +7,12 @@ use rtops_report::{
 };
 use serde::Serialize;
 
-/// All that one look tells.
+/// Everything that one look shows.
 #[derive(Debug, Serialize)]
 pub struct VerdictsPart<'a> {
     verdicts: Vec<VerdictPart<'a>>,
     notable: &'a [String],
-    /// Absent where everything was judged.
+    /// `null` if everything was judged.
     not_judged: Option<&'a str>,
 }
 
@@ -22,16 +22,16 @@ pub(super) struct VerdictPart<'a> {
     fault: Fault,
     sentence: &'a str,
     evidence: &'a [String],
-    /// The tasks that are the cause.
+    /// The tasks that cause it.
     tasks: Vec<u64>,
-    /// Those that suffer.
+    /// The tasks that suffer from it.
     victims: Vec<u64>,
-    /// The threads that are the cause.
+    /// The threads that cause it.
     threads: &'a [i32],
 }
 
 impl<'a> VerdictsPart<'a> {
-    /// That of a dump.
+    /// Returns the part for a dump.
     pub fn of(dump: &Dump, judged: &'a Verdicts) -> Self {
         Self {
             verdicts: list(dump, &judged.verdicts),
@@ -41,7 +41,7 @@ impl<'a> VerdictsPart<'a> {
     }
 }
 
-/// Faults, the strongest evidence first.
+/// Returns faults, strongest evidence first.
 pub(super) fn list<'a>(dump: &Dump, verdicts: &'a [Verdict]) -> Vec<VerdictPart<'a>> {
     let ids = |tasks: &[&Task]| tasks.iter().map(|task| dump.number(task.key)).collect();
     let parts = verdicts.iter().map(|verdict| VerdictPart {

@@ -1,4 +1,4 @@
-//! A profile as pprof's protobuf.
+//! Writes a profile as pprof's protobuf.
 
 use std::{
     collections::HashMap,
@@ -17,13 +17,13 @@ use super::{
     sample::{Call, Line, Sample, Way, samples},
 };
 
-/// Each task once.
+/// The sample type that counts each task once.
 const TASKS: &str = "tasks";
-/// Each place where a task, or a span that stands on its own, waits.
+/// The sample type that counts each place where a task, or a span on its own, waits.
 const WAITS: &str = "waits";
 const COUNT: &str = "count";
 
-/// Writes the protobuf, gzipped.
+/// Writes the gzipped protobuf.
 pub(super) fn write(profile: &Profile, writer: &mut impl Write) -> io::Result<()> {
     let message = message(profile).encode_to_vec();
     let mut encoder = GzEncoder::new(writer, Compression::default());
@@ -60,21 +60,21 @@ pub(super) fn message(profile: &Profile) -> proto::Profile {
     }
 }
 
-/// A function's number, and the line and column in it.
+/// The number of a function, and the line and column in it.
 type LineKey = (u64, u32, u32);
 
-/// What samples refer to by number.
+/// The tables that samples refer to by number.
 #[derive(Default)]
 struct Tables {
     texts: Vec<String>,
     text_numbers: HashMap<String, i64>,
     mappings: Vec<proto::Mapping>,
     functions: Vec<proto::Function>,
-    /// By name, whole name and file.
+    /// By name, full name and file.
     function_ids: HashMap<(i64, i64, i64), u64>,
     locations: Vec<proto::Location>,
-    /// By address and lines: what is folded away around the same call may differ from stack to
-    /// stack.
+    /// By address and lines: the frames folded away around the same call may
+    /// differ from stack to stack.
     location_ids: HashMap<(u64, Vec<LineKey>), u64>,
 }
 
@@ -131,7 +131,7 @@ impl Tables {
         self.mappings.push(mapping);
     }
 
-    /// The tasks of a sample are counted with one of their ways only.
+    /// The tasks of a sample are counted with only one of its paths.
     fn sample(&mut self, sample: &Sample, way: &Way, is_first: bool) -> proto::Sample {
         let count = number(sample.tasks.len());
         let is_task = sample.kind != TaskKind::Span;

@@ -1,13 +1,12 @@
-//! The tasks of a process in the formats of Go's goroutine profile, so that what reads those reads
-//! tasks.
+//! Writes the tasks of a process in the formats of Go's goroutine profile, for tools that read it.
 //!
-//! A [`Profile`] is made of a dump. [`Profile::write_text`] writes the text that `net/http/pprof`
-//! gives for `debug=1` or `debug=2`, [`Profile::write_pprof`] the gzipped protobuf that `go tool
-//! pprof` and `pprof` read. `docs/operate/profile.md` says what each part of them means.
+//! A [`Profile`] is made from a dump. [`Profile::write_text`] writes the text that `net/http/pprof`
+//! serves for `debug=1` or `debug=2`; [`Profile::write_pprof`] writes the gzipped protobuf that `go
+//! tool pprof` and `pprof` read. `docs/operate/profile.md` explains each part of them.
 //!
-//! Each task counts once. Where one waits in several places at once (join, select), the first in
-//! the order of the source stands for it, and the others are told beside it: in the texts behind
-//! a line that says so, in the protobuf as samples of the type `waits`.
+//! Each task counts once. If one waits in several places at once (join, select), the first in
+//! source order represents it, and the others are added: in the texts after a line that says so, in
+//! the protobuf as samples of the type `waits`.
 mod message;
 mod proto;
 mod sample;
@@ -28,30 +27,30 @@ use rtops_report::{
 };
 use rtops_symbols::{Segment, Symbols};
 
-/// The tasks of a process at one moment, with names for their addresses.
+/// The tasks of a process at one moment, with their addresses resolved.
 #[derive(Debug)]
 pub struct Profile {
     dump: Dump,
     frames: Frames,
-    /// Where the code lies that the tasks are in.
+    /// The segments that contain the code of the tasks.
     segments: Vec<Segment>,
-    /// Sentences that say what better symbols would give.
+    /// Sentences that say what better symbols would add.
     lacks: Vec<String>,
     taken: SystemTime,
 }
 
-/// Which of the two texts.
+/// The two forms of the text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Text {
-    /// Equal tasks together, the most first, as Go's `debug=1`.
+    /// Equal tasks grouped, largest group first, as with Go's `debug=1`.
     Grouped,
-    /// Each task on its own, in the form of a Go panic, as Go's `debug=2`.
+    /// Each task on its own in the form of a Go panic, as with Go's `debug=2`.
     Each,
 }
 
 impl Profile {
-    /// Looks up the addresses of a dump that was taken at that time, by symbols for its modules. Blocks to read the
-    /// debug info of the modules that they lie in.
+    /// Resolves the addresses of a dump taken at `taken`, with symbols for its modules. Blocks
+    /// while it reads the modules' debug info.
     #[must_use]
     pub fn resolve(dump: Dump, mut symbols: Symbols, taken: SystemTime) -> Self {
         Self {
@@ -63,7 +62,7 @@ impl Profile {
         }
     }
 
-    /// Sentences that say what is missing. They stand in all that is written, too.
+    /// Returns sentences that say what is missing. All output contains them, too.
     #[must_use]
     pub fn gaps(&self) -> &[String] {
         &self.dump.gaps
@@ -72,7 +71,7 @@ impl Profile {
     /// Writes the text of Go's goroutine profile.
     ///
     /// # Errors
-    /// When the writer fails.
+    /// If the writer fails.
     pub fn write_text(&self, text: Text, writer: &mut impl Write) -> io::Result<()> {
         match text {
             Text::Grouped => text::grouped(self, writer),
@@ -80,16 +79,16 @@ impl Profile {
         }
     }
 
-    /// Writes a gzipped profile in the format of pprof.
+    /// Writes a gzipped profile in pprof's format.
     ///
     /// # Errors
-    /// When the writer fails.
+    /// If the writer fails.
     pub fn write_pprof(&self, writer: &mut impl Write) -> io::Result<()> {
         message::write(self, writer)
     }
 }
 
-/// What is missing, and what would give more.
+/// Returns what is missing, and what better symbols would add.
 fn remarks(profile: &Profile) -> impl Iterator<Item = String> {
     let gaps = profile.dump.gaps.iter();
     let gaps = gaps.map(|gap| format!("incomplete: {}", escape(gap)));

@@ -1,16 +1,16 @@
 //! The messages of pprof's `profile.proto`, as far as they are used here.
 //!
-//! Texts are numbers of entries in the string table, whose first is the empty text.
+//! Texts are indices into the string table, whose first entry is the empty text.
 
 /// A whole profile.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Profile {
-    /// What the values of each sample are.
+    /// The meaning of the values of each sample.
     #[prost(message, repeated, tag = "1")]
     pub(super) sample_type: Vec<ValueType>,
     #[prost(message, repeated, tag = "2")]
     pub(super) sample: Vec<Sample>,
-    /// That of the program first.
+    /// The program's own mapping comes first.
     #[prost(message, repeated, tag = "3")]
     pub(super) mapping: Vec<Mapping>,
     #[prost(message, repeated, tag = "4")]
@@ -19,7 +19,7 @@ pub(super) struct Profile {
     pub(super) function: Vec<Function>,
     #[prost(string, repeated, tag = "6")]
     pub(super) string_table: Vec<String>,
-    /// Since 1970.
+    /// In nanoseconds since 1970.
     #[prost(int64, tag = "9")]
     pub(super) time_nanos: i64,
     #[prost(message, optional, tag = "11")]
@@ -28,7 +28,7 @@ pub(super) struct Profile {
     pub(super) period: i64,
     #[prost(int64, repeated, tag = "13")]
     pub(super) comment: Vec<i64>,
-    /// The type of value that a reader shows unless told otherwise.
+    /// The type of value that a reader shows by default.
     #[prost(int64, tag = "14")]
     pub(super) default_sample_type: i64,
 }
@@ -101,7 +101,7 @@ pub(super) struct Location {
     pub(super) mapping_id: u64,
     #[prost(uint64, tag = "3")]
     pub(super) address: u64,
-    /// The innermost inlined function first.
+    /// Innermost inlined function first.
     #[prost(message, repeated, tag = "4")]
     pub(super) line: Vec<Line>,
 }

@@ -1,4 +1,4 @@
-//! What tasks are counted together, and the calls of each place where they wait.
+//! Decides which tasks are counted together, and makes the calls for each place where they wait.
 
 use std::{
     borrow::Cow,
@@ -22,22 +22,22 @@ use rtops_symbols::{Place, WaitReason, display_type};
 
 use super::Profile;
 
-/// Tasks that look the same and run on the same runtime; or spans that stand on their own.
+/// Tasks that look the same and run on the same runtime, or spans shown on their own.
 pub(super) struct Sample<'a> {
     pub(super) tasks: Vec<&'a Task>,
     pub(super) kind: TaskKind,
     pub(super) name: Option<&'a str>,
-    /// What stands in Go's bracket: nothing with a comma or a bracket in it.
+    /// The text in Go's brackets: it contains no comma and no bracket.
     pub(super) state: String,
     pub(super) runtime: Option<&'a str>,
     pub(super) site: Option<Place>,
-    /// One for each place where they wait, at least one.
+    /// One path for each place where they wait; at least one.
     pub(super) ways: Vec<Way<'a>>,
 }
 
 impl Sample<'_> {
-    /// What is told of each of its tasks, with what one of its ways waits for. Texts are as they
-    /// came.
+    /// Returns the labels of its tasks, with the wait of one of its paths. The
+    /// texts are not escaped.
     pub(super) fn labels(&self, wait: Option<&str>) -> Vec<(&'static str, String)> {
         let kind = Some(self.kind).filter(|kind| *kind != TaskKind::Task);
         let labels = [
@@ -55,38 +55,38 @@ impl Sample<'_> {
     }
 }
 
-/// One way from where a task waits to its root.
+/// One path from where a task waits to its root.
 #[derive(Clone)]
 pub(super) struct Way<'a> {
     /// Innermost first, at least one.
     pub(super) calls: Vec<Call<'a>>,
-    /// What it waits for at the end.
+    /// What the task waits for at the end of the path.
     pub(super) wait: Option<&'static str>,
 }
 
-/// A call, with all that was inlined there; or what stands for one and has no code.
+/// A call with everything inlined there, or an entry without code that stands for one.
 #[derive(Clone)]
 pub(super) struct Call<'a> {
-    /// Inside the instruction that calls or runs; 0 where there is no code.
+    /// An address inside the instruction that calls or runs; 0 without code.
     pub(super) address: u64,
-    /// How far that is from the start of the function; 0 where that is not known.
+    /// The distance from the start of the function; 0 if unknown.
     pub(super) offset: u64,
-    /// The innermost inlined function first, at least one.
+    /// Innermost inlined function first; at least one.
     pub(super) lines: Vec<Line<'a>>,
 }
 
-/// A function, and the place in it. Nothing in the texts acts on a terminal.
+/// A function and a place in it. The texts are escaped for a terminal.
 #[derive(Clone)]
 pub(super) struct Line<'a> {
-    /// As people say it.
+    /// The short name.
     pub(super) name: Cow<'a, str>,
-    /// With all generic arguments.
+    /// The name with all generic arguments.
     pub(super) full_name: Cow<'a, str>,
-    /// Empty where it is not known.
+    /// The file; empty if unknown.
     pub(super) file: Cow<'a, str>,
-    /// From 1; 0 where it is not known.
+    /// From 1; 0 if unknown.
     pub(super) line: u32,
-    /// From 1; 0 where it is not known.
+    /// From 1; 0 if unknown.
     pub(super) column: u32,
 }
 
@@ -118,7 +118,7 @@ impl<'a> Line<'a> {
 }
 
 impl Call<'_> {
-    /// Words in the place of a call, at the place where the task was spawned.
+    /// Creates an entry with words instead of a call, at the place where the task was spawned.
     pub(super) fn words(words: String, site: Option<&Place>) -> Self {
         Self {
             address: 0,
@@ -136,7 +136,7 @@ impl Call<'_> {
     }
 }
 
-/// All samples, those of most tasks first; of equally many, those that have waited longest.
+/// Returns all samples, those with the most tasks first; ties go to those that have waited longest.
 pub(super) fn samples(profile: &Profile) -> Vec<Sample<'_>> {
     let builder = Builder {
         frames: &profile.frames,
@@ -172,8 +172,8 @@ pub(super) fn samples(profile: &Profile) -> Vec<Sample<'_>> {
     samples
 }
 
-/// The addresses that threads are at. All others of a chain are where a call returns to: those of
-/// tasks that wait begin in a waker, which is never shown.
+/// Returns the addresses where threads are executing. All others in a chain are return addresses:
+/// the stacks of waiting tasks begin in a waker, which is never shown.
 fn running_at(profile: &Profile) -> HashSet<u64> {
     stacks_of_threads(&profile.dump)
         .filter_map(|stack| profile.dump.stack(stack).first().copied())
@@ -207,7 +207,7 @@ impl<'a> Builder<'a> {
                 continue;
             };
             let line = Line::of_frame(frame);
-            // A frame that comes again at the same address is a recursion, not inlined.
+            // A frame repeated at the same address is a recursion, not inlined.
             match (&mut last, calls.last_mut()) {
                 (Some((address, inlined)), Some(call))
                     if *address == link.address
@@ -238,7 +238,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// An address inside the instruction that a frame is at.
+    /// Returns an address inside the instruction of a frame.
     fn inside(&self, address: u64) -> u64 {
         if self.running_at.contains(&address) {
             address
@@ -248,7 +248,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// What stands in the place of a stack that is not there.
+/// Returns the words that replace a missing stack.
 fn unseen(group: &TaskGroup) -> String {
     let look = &group.look;
     let words = match (look.state, look.state.meaning()) {
@@ -258,7 +258,7 @@ fn unseen(group: &TaskGroup) -> String {
         (state, None) => format!("({})", state.word()),
     };
     match look.future_type.as_deref() {
-        // It has neither a name nor a place that would tell what it is.
+        // Without a name or place, only the type says what it is.
         Some(future) if !look.is_tracked => format!("{} {words}", escape(&display_type(future))),
         _ => words,
     }

@@ -1,4 +1,4 @@
-//! Dumps without modules, so that frames are called by their addresses.
+//! Dumps without modules, so that frames are named by their addresses.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -18,7 +18,7 @@ use super::{Profile, Text, message, proto};
 const TID: i32 = 7;
 const MINUTE: u64 = 60_000_000_000;
 
-/// A task that waits, with the names and places of [`profile`].
+/// Makes a waiting task with the names and places of [`profile`].
 fn task(id: u64, name: u32, stacks: &[u32]) -> Task {
     Task {
         future_type: StringId(4),
@@ -77,7 +77,7 @@ fn profile(tasks: Vec<Task>, names: [&str; 2], gaps: &[&str]) -> Profile {
     Profile::resolve(dump, symbols, taken)
 }
 
-/// Two that wait alike, one that waits in two places, and one of each other kind.
+/// Makes two tasks that wait alike, one that waits in two places, and one of each other kind.
 fn mixed() -> Vec<Task> {
     let mut of_another_runtime = task(8, 1, &[0]);
     of_another_runtime.runtime = StringId(0);
@@ -247,7 +247,7 @@ fn single_tasks_read_like_a_panic_of_go() {
     "#);
 }
 
-/// Names come from the target: none of them may end a line, or end a text in quotes.
+/// Names come from the target: none of them may end a line or a quoted text.
 #[test]
 fn hostile_names_stay_in_their_place() {
     let hostile = "a\"}\n9 @ 0x1\u{1b}[2J\\";
@@ -283,7 +283,7 @@ fn a_task_counts_once_and_each_place_where_it_waits() {
         .iter()
         .map(|value| string(&message, value.r#type));
     assert_eq!(types.collect::<Vec<_>>(), ["tasks", "waits"]);
-    // Seven tasks; the second place of one of them, and a span.
+    // Seven tasks, a second place of one of them, and a span.
     assert_eq!((sum(0), sum(1)), (7, 9));
     assert_eq!(string(&message, message.default_sample_type), "tasks");
     assert_eq!(message.time_nanos, 1_700_000_000_000_000_000);

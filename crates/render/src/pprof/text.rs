@@ -1,4 +1,4 @@
-//! A profile as the two texts of Go's goroutine profile.
+//! Writes a profile as the two texts of Go's goroutine profile.
 //!
 //! Readers of these texts look for Go's words, so a task is called a goroutine here.
 
@@ -33,7 +33,7 @@ pub(super) fn grouped(profile: &Profile, writer: &mut impl Write) -> io::Result<
         let first = sample.ways.first().map_or(&[][..], |way| &way.calls);
         let mut addresses: Vec<u64> = first.iter().filter_map(returns_to).collect();
         if addresses.is_empty() {
-            // Readers want one at least.
+            // Readers expect at least one.
             addresses.push(0);
         }
         for address in addresses {
@@ -67,7 +67,7 @@ pub(super) fn grouped(profile: &Profile, writer: &mut impl Write) -> io::Result<
 pub(super) fn each(profile: &Profile, writer: &mut impl Write) -> io::Result<()> {
     let by_key = profile.dump.tasks_by_key();
     let samples = tasks(profile);
-    // What tasks have in common is put into words once.
+    // The stacks, formatted once per sample.
     let stacks: Vec<String> = samples.iter().map(stack).collect();
     let mut all: Vec<(&Task, &Sample, &str)> = Vec::with_capacity(by_key.len());
     for (sample, stack) in samples.iter().zip(&stacks) {
@@ -93,14 +93,14 @@ pub(super) fn each(profile: &Profile, writer: &mut impl Write) -> io::Result<()>
     remarks(profile, writer)
 }
 
-/// The samples of tasks; a span that stands on its own is none.
+/// Returns the samples of tasks, without spans on their own.
 fn tasks(profile: &Profile) -> Vec<Sample<'_>> {
     let mut samples = samples(profile);
     samples.retain(|sample| sample.kind != TaskKind::Span);
     samples
 }
 
-/// The calls of the first way, then those of the others behind words that say so.
+/// Returns the calls of the first path, then those of the others, each after words that say so.
 fn calls<'a>(sample: &Sample<'a>) -> Vec<Call<'a>> {
     let mut calls = Vec::new();
     let site = sample.site.as_ref();
@@ -118,13 +118,13 @@ fn calls<'a>(sample: &Sample<'a>) -> Vec<Call<'a>> {
     calls
 }
 
-/// Where a call returns to, from which readers take one.
+/// Returns the return address of a call; readers subtract one from it.
 fn returns_to(call: &Call) -> Option<u64> {
     (call.address != 0).then(|| call.address.saturating_add(1))
 }
 
-/// Functions and their places, as in a panic of Go, with the task's name as the outermost. The
-/// arguments are not known, as where Go has inlined a function.
+/// Formats functions and their places as in a Go panic, with the task's name as the outermost
+/// function. The arguments are unknown, as for functions inlined by Go.
 fn stack(sample: &Sample) -> String {
     let name = sample.name.map(|name| {
         let words = format!("task {}", quoted(name));
@@ -140,7 +140,7 @@ fn stack(sample: &Sample) -> String {
     lines.collect()
 }
 
-/// Where the tasks were spawned.
+/// Returns where the tasks were spawned.
 fn place(sample: &Sample) -> String {
     match &sample.site {
         Some(site) => format!("{}:{}", escape(&site.file), site.line),
@@ -148,13 +148,12 @@ fn place(sample: &Sample) -> String {
     }
 }
 
-/// What stands for a file that is not known.
+/// Returns the file, or a placeholder if it is unknown.
 fn known(file: &str) -> &str {
     if file.is_empty() { "??" } else { file }
 }
 
-/// The task that a task was spawned in, and its number. Where that was in a span, it is the task
-/// around the span.
+/// Returns the task that spawned a task, and its number; for a span, the task around the span.
 fn creator(profile: &Profile, by_key: &HashMap<TaskKey, &Task>, task: &Task) -> String {
     let Some(mut key) = task.parent() else {
         return "no tracked task".to_owned();
@@ -185,12 +184,12 @@ fn creator(profile: &Profile, by_key: &HashMap<TaskKey, &Task>, task: &Task) -> 
     format!("{name} in goroutine {}", dump.number(key))
 }
 
-/// What is missing, and what would give more, in lines that readers skip.
+/// Writes what is missing and what better symbols would add, in lines that readers skip.
 fn remarks(profile: &Profile, writer: &mut impl Write) -> io::Result<()> {
     super::remarks(profile).try_for_each(|text| writeln!(writer, "# {text}"))
 }
 
-/// A text in quotes, as Go writes it.
+/// Quotes a text as Go does.
 fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');

@@ -1,4 +1,4 @@
-//! What is different between two dumps as text.
+//! The differences between two dumps as text.
 
 use std::io::{self, Write};
 
@@ -10,13 +10,13 @@ use rtops_report::{
 
 use crate::style::{Paint, Style};
 
-/// How many places are shown of a group that waits at more.
+/// The most places shown for one group.
 const MAX_PLACES: usize = 3;
 
-/// Prints how many tasks there are and were, the groups that changed, and the tasks that moved.
+/// Prints how many tasks there were and are, the groups that changed, and the tasks that moved.
 ///
 /// # Errors
-/// When the writer fails.
+/// If the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, view: &DiffView) -> io::Result<()> {
     let diff = view.diff;
     head(writer, style, view)?;
@@ -82,7 +82,7 @@ fn called(subject: Subject) -> String {
     format!("{} (pid {})", escape(subject.name), subject.pid)
 }
 
-/// `2 groups came, 1 went, 3 are as they were; 4 tasks moved`.
+/// Returns `2 groups came, 1 went, 3 are as they were; 4 tasks moved`.
 fn summary(diff: &Diff) -> String {
     let parts = [Change::Came, Change::Went, Change::Grew, Change::Shrank].map(|change| {
         let groups = diff.groups.iter();
@@ -116,7 +116,7 @@ fn summary(diff: &Diff) -> String {
     format!("{}{}", words.join(", "), moved.unwrap_or_default())
 }
 
-/// `20 -> 32  +12  grew    "cart" [mutex lock]  src/main.rs:21`.
+/// Prints `20 → 32  +12  grew    "cart" [mutex lock]  src/main.rs:21`.
 fn group(writer: &mut impl Write, style: Style, of: &Changed, width: usize) -> io::Result<()> {
     let Changed { before, after, .. } = of;
     let sign = if before < after { '+' } else { '-' };
@@ -133,7 +133,7 @@ fn group(writer: &mut impl Write, style: Style, of: &Changed, width: usize) -> i
     writeln!(writer, "{counts}  {}", known(style, &of.group))
 }
 
-/// Tasks, where they were, and where they are.
+/// Prints how many tasks moved, the group they left, and the group they are in.
 fn way(writer: &mut impl Write, style: Style, moved: &Moved, width: usize) -> io::Result<()> {
     let Moved { count, from, to } = moved;
     writeln!(writer, "{count:>width$}  {}", known(style, from))?;
@@ -160,7 +160,7 @@ fn name(known: &Known) -> String {
     }
 }
 
-/// What is waited for, and where.
+/// Returns what is waited for, and where.
 fn place(style: Style, known: &Known) -> String {
     let places = known.places.iter().take(MAX_PLACES);
     let places = places.map(|place| format!("  {}", style.place(&escape(place))));
@@ -183,7 +183,7 @@ fn hidden(writer: &mut impl Write, style: Style, count: usize, what: &str) -> io
     writeln!(writer, "{}", style.paint(Paint::Faint, text))
 }
 
-/// What is missing in either.
+/// Prints what is missing from either dump.
 fn remarks(writer: &mut impl Write, style: Style, view: &DiffView) -> io::Result<()> {
     for (which, subject) in [("before", view.before), ("after", view.after)] {
         for gap in subject.gaps {

@@ -1,4 +1,5 @@
-//! Frames under the line of their task or thread, the outermost first: a list, or a tree where it branches.
+//! Draws frames below the line of their task or thread, outermost first, as a
+//! list or as a tree with branches.
 
 use std::io::{self, Write};
 
@@ -21,16 +22,16 @@ use crate::{
 const INDENT: &str = "    ";
 /// Between a frame and its place.
 const GAP: &str = "  ";
-/// How many places of children are named.
+/// The most places of children that are named.
 const MAX_PLACES: usize = 4;
-/// Through how many functions a recursion may go to be shown as one, and how often it must have.
+/// The most functions in a recursion that is shown as one, and the fewest repetitions.
 const LONGEST_CIRCLE: usize = 8;
 const FEWEST_TIMES: usize = 4;
-/// What stands before a line of the source.
+/// The prefix of a line of source code.
 const SOURCE: &str = "  > ";
-/// The most columns of such a line, with what stands before it.
+/// The most columns of such a line, with its prefix.
 const MAX_SOURCE: usize = 160;
-/// Places are put into one column, unless a name is longer than this.
+/// Places are aligned in a column, except for names longer than this.
 const MAX_ALIGNED: usize = 64;
 
 /// The lines below a heading.
@@ -39,7 +40,7 @@ pub struct Drawing {
     lines: Vec<Line>,
 }
 
-/// What the ways to those places wait for that are shown.
+/// Returns what the paths that are shown wait for.
 pub fn waits(frames: &Frames, chains: &[Chain]) -> Vec<WaitReason> {
     let mut waits = Vec::new();
     let roots = tree::merge(chains);
@@ -49,13 +50,13 @@ pub fn waits(frames: &Frames, chains: &[Chain]) -> Vec<WaitReason> {
     waits
 }
 
-/// How many children of a container wait at which places, where several wait alike.
+/// Says how many children of a container wait at which places, if several of them wait alike.
 fn children(frames: &Frames, chains: &[Chain]) -> Option<Line> {
     if chains.iter().all(|chain| chain.count == 1) {
         return None;
     }
     let mut places: Vec<(usize, String)> = Vec::new();
-    // What holds the children has a waker of its own.
+    // The container of the children has its own waker.
     let is_around = |outer: &Chain| {
         let inner = chains.iter().map(Chain::look);
         let outer = outer.look();
@@ -94,8 +95,8 @@ fn children(frames: &Frames, chains: &[Chain]) -> Option<Line> {
     Some(Line::of_text(text))
 }
 
-/// How many of the first items repeat themselves, and how often they stand there: a recursion through
-/// a few functions. One item, once, where there is none; `None` at the end.
+/// Returns how many of the first items repeat, and how often they occur: a recursion through a few
+/// functions. Returns one item, once, if there is none, and `None` at the end.
 fn repetition(items: &[Item]) -> Option<(usize, usize)> {
     let times = |length: usize| {
         let (first, rest) = items.split_at_checked(length)?;
@@ -110,35 +111,35 @@ fn repetition(items: &[Item]) -> Option<(usize, usize)> {
     repeated.or_else(one)
 }
 
-/// A line of the source, to be shown below the frame that is there.
+/// A line of source code to show below its frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     /// The frame.
     pub frame: &'a Frame,
-    /// What stands there.
+    /// The text of the line.
     pub text: &'a str,
 }
 
 #[derive(Debug)]
 struct Line {
     text: String,
-    /// Shown in a column behind the text, or below it.
+    /// Shown in a column to the right of the text, or below it.
     aside: Option<String>,
-    /// The bars of the tree that go on in a line below.
+    /// The bars of the tree that continue in a line below.
     below: String,
     kind: Kind,
 }
 
-/// How a line that is too long ends, and its colour.
+/// How a line that is too long is handled, and its colour.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
-    /// It stays as it is.
+    /// Kept whole.
     Code,
-    /// It stays as it is, and is of little interest.
+    /// Kept whole, but in a faint colour.
     Run,
-    /// It goes on below.
+    /// Continued below.
     Prose,
-    /// It is cut.
+    /// Cut.
     Source,
 }
 
@@ -152,7 +153,7 @@ impl Line {
         }
     }
 
-    /// How wide it is, with what stands behind it.
+    /// Returns the widths of its text and of what is shown beside it.
     fn widths(&self) -> Option<(usize, usize)> {
         Some((length(&self.text), length(self.aside.as_deref()?)))
     }
@@ -163,7 +164,8 @@ fn length(text: &str) -> usize {
 }
 
 impl Drawing {
-    /// One chain as a list, several as a tree. Of a task that runs, its thread may wait for something.
+    /// Draws one chain as a list and several as a tree. `blocked` is what the thread
+    /// of a running task waits for.
     pub fn of_chains(
         frames: &Frames,
         chains: &[Chain],
@@ -185,7 +187,7 @@ impl Drawing {
         drawing
     }
 
-    /// The stack of a thread that waits for something.
+    /// Draws the stack of a thread with its wait reason.
     pub fn of_links(
         frames: &Frames,
         links: &[Link],
@@ -202,7 +204,7 @@ impl Drawing {
         drawing
     }
 
-    /// Adds trees; one without branches as a list.
+    /// Adds trees; a single one without branches becomes a list.
     fn pieces<'f>(
         &mut self,
         frames: &'f Frames,
@@ -215,7 +217,7 @@ impl Drawing {
             true => fold::folded(frames, roots, left_out),
             false => roots.iter().map(|root| fold::whole(frames, root)).collect(),
         };
-        // The heading tells what all of it waits for.
+        // The heading already says what all of it waits for.
         if let [only] = pieces.as_slice()
             && only.branches.is_empty()
         {
@@ -232,8 +234,8 @@ impl Drawing {
         self.lines.push(Line::of_text(text));
     }
 
-    /// Adds a line behind these bars, what stands in a column behind it, and the bars that go on
-    /// below it.
+    /// Adds a line after these bars, with text in a column beside it; `below` are
+    /// the bars that continue below.
     pub fn line(&mut self, before: &str, text: &str, aside: Option<String>, below: &str) {
         self.lines.push(Line {
             text: format!("{before}{text}"),
@@ -243,8 +245,8 @@ impl Drawing {
         });
     }
 
-    /// Writes all lines. Places stand in a column, but for a line that is too long for that: its place stands
-    /// right behind it, or below it, as a line that the terminal breaks can't be clicked.
+    /// Writes all lines. Places are aligned in a column. If a line is too long for that, its place
+    /// follows directly or goes below, because links that the terminal wraps can't be clicked.
     pub fn write(&self, writer: &mut impl Write, style: Style) -> io::Result<()> {
         let column = self.column(style);
         let room = style
@@ -268,7 +270,7 @@ impl Drawing {
         Ok(())
     }
 
-    /// How far to the right places stand, so that they do where most lines have room for it.
+    /// Returns the column of the places, chosen so that most lines leave room for it.
     fn column(&self, style: Style) -> usize {
         let width = style.width.unwrap_or(usize::MAX);
         let room = width.saturating_sub(INDENT.len() + GAP.len());
@@ -285,7 +287,7 @@ impl Drawing {
         column.min(room.saturating_sub(widest))
     }
 
-    /// Draws a piece and what branches off it.
+    /// Draws a piece and its branches.
     fn piece(&mut self, piece: &Piece, bars: &Bars, source: &mut Option<Source>) {
         self.items(&piece.items, bars, &piece.waits, source);
         let branches = &piece.branches;
@@ -294,7 +296,7 @@ impl Drawing {
         }
     }
 
-    /// Items one below the other, those that repeat themselves once; the last one waits.
+    /// Adds items one below the other, repeated ones only once; the last one shows the wait.
     fn items(
         &mut self,
         items: &[Item],
@@ -331,7 +333,7 @@ impl Drawing {
         }
     }
 
-    /// The item stands behind the first bars, what is below it behind the others.
+    /// Adds an item after the first bars, and what is below it after the second ones.
     fn item(
         &mut self,
         item: &Item,
@@ -378,7 +380,7 @@ impl Drawing {
 }
 
 impl Line {
-    /// A line with nothing in a column behind it.
+    /// Writes a line that has nothing beside it.
     fn write_alone(&self, writer: &mut impl Write, style: Style, room: usize) -> io::Result<()> {
         let text = self.text.as_str();
         match self.kind {
@@ -396,7 +398,7 @@ impl Line {
     }
 }
 
-/// A text in so many columns.
+/// Cuts a text to this many columns.
 fn cut(text: &str, room: usize) -> String {
     match text.char_indices().nth(room.saturating_sub(1)) {
         Some((at, _)) if length(text) > room => {

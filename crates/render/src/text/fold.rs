@@ -1,5 +1,5 @@
-//! Await trees and stacks as somebody who knows the service reads them: the frames of its own crates, and
-//! what lies between them in a line.
+//! Folds await trees and stacks for a reader who knows the service: shows own frames, and
+//! summarizes those between them in a line.
 
 use rtops_report::{
     frame::{Frame, Link},
@@ -8,9 +8,9 @@ use rtops_report::{
 };
 use rtops_symbols::{WaitEnd, WaitReason};
 
-/// How many frames are shown of a way without one of its own.
+/// The most frames shown of a path without an own frame.
 const FEW: usize = 3;
-/// How many crates are named for a run of frames.
+/// The most crates named for a run of frames.
 const MAX_CRATES: usize = 3;
 
 /// A line of a tree.
@@ -18,41 +18,41 @@ const MAX_CRATES: usize = 3;
 pub(super) enum Item<'f> {
     /// A frame.
     Frame(&'f Frame),
-    /// A frame where a way ends, and what it waits for.
+    /// The frame at the end of a path, and what the path waits for.
     Leaf(&'f Frame, Vec<WaitReason>),
-    /// Frames of others that follow each other.
+    /// Consecutive foreign frames.
     Run(Run<'f>),
 }
 
-/// Frames of other crates.
+/// Foreign frames.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Run<'f> {
-    /// From the outside, as far as they are known to follow each other.
+    /// Outermost first, as far as they are known to follow one another.
     frames: Vec<&'f Frame>,
 }
 
-/// Lines that follow each other without a branch, then the branches.
+/// Lines that follow one another without a branch, then the branches.
 #[derive(Debug, Default)]
 pub(super) struct Piece<'f> {
-    /// The outermost first.
+    /// Outermost first.
     pub items: Vec<Item<'f>>,
-    /// What the ways that end here wait for.
+    /// What the paths that end here wait for.
     pub waits: Vec<WaitReason>,
-    /// What branches off at its end.
+    /// The branches at its end.
     pub branches: Vec<Self>,
 }
 
-/// Branches that are not shown, as another has frames of the service's own.
+/// Branches that are not shown because another one has own frames.
 #[derive(Debug, Default)]
 pub(super) struct LeftOut<'f> {
     count: usize,
     frames: Run<'f>,
-    /// What they wait for that others have to let go.
+    /// The things they wait for that others have to release.
     waits: Vec<WaitReason>,
 }
 
 impl<'f> Run<'f> {
-    /// `… 19 frames of hyper, axum`.
+    /// Returns `… 19 frames of hyper, axum`.
     pub fn text(&self) -> String {
         let count = self.frames.len();
         match self.crates() {
@@ -61,7 +61,7 @@ impl<'f> Run<'f> {
         }
     }
 
-    /// The crates, the outermost first.
+    /// Returns the crates, outermost first.
     fn crates(&self) -> Vec<String> {
         let mut crates: Vec<&str> = Vec::new();
         for frame in &self.frames {
@@ -77,7 +77,7 @@ impl<'f> Run<'f> {
 }
 
 impl LeftOut<'_> {
-    /// `… and 3 branches in hyper`; `None` where all are shown.
+    /// Returns `… and 3 branches in hyper`; `None` if all are shown.
     pub fn text(&self) -> Option<String> {
         let branches = match self.count {
             0 => return None,
@@ -97,7 +97,7 @@ impl LeftOut<'_> {
 }
 
 impl Piece<'_> {
-    /// Adds what the ways through it wait for.
+    /// Adds what the paths through it wait for.
     pub fn add_waits(&self, waits: &mut Vec<WaitReason>) {
         let leaves = self.items.iter().filter_map(|item| match item {
             Item::Leaf(_, waits) => Some(waits),
@@ -114,7 +114,7 @@ impl Piece<'_> {
     }
 }
 
-/// All frames of a tree.
+/// Returns all frames of a tree.
 pub(super) fn whole<'f>(frames: &'f Frames, segment: &Segment) -> Piece<'f> {
     let links = frames.of_links(&segment.links);
     let branches = segment.branches.iter();
@@ -125,7 +125,7 @@ pub(super) fn whole<'f>(frames: &'f Frames, segment: &Segment) -> Piece<'f> {
     }
 }
 
-/// What to show of trees that are a group's; adds to what is left out.
+/// Returns what to show of a group's trees; adds the rest to `left_out`.
 pub(super) fn folded<'f>(
     frames: &'f Frames,
     roots: &[Segment],
@@ -145,7 +145,7 @@ pub(super) fn folded<'f>(
     pieces
 }
 
-/// Whether a tree has a frame of the service's own.
+/// Whether a tree has an own frame.
 fn has_own(frames: &Frames, segment: &Segment) -> bool {
     segment.links.iter().any(|link| frames.is_own(link))
         || segment
@@ -154,7 +154,7 @@ fn has_own(frames: &Frames, segment: &Segment) -> bool {
             .any(|branch| has_own(frames, branch))
 }
 
-/// A tree in which there is an own frame, or below one.
+/// Folds a tree that contains an own frame or is below one.
 fn fold<'f>(
     frames: &'f Frames,
     segment: &Segment,
@@ -172,7 +172,7 @@ fn fold<'f>(
         ..Piece::default()
     };
     if own.is_empty() && (is_below_own || last_own.is_some()) {
-        // What is further in is where a library waits, which the wait reason tells.
+        // What is further in is how a library waits, which the wait reason already says.
         let (head, tail) = segment.links.split_at(last_own.map_or(0, |at| at + 1));
         piece.items = items(frames, head);
         let mut inner = Inner::default();
@@ -211,11 +211,11 @@ fn fold<'f>(
     piece
 }
 
-/// What is further in than the innermost own frame.
+/// The frames further in than the innermost own frame.
 #[derive(Default)]
 struct Inner<'f> {
     frames: Vec<&'f Frame>,
-    /// The frames of the longest way.
+    /// The number of frames on the longest path.
     longest: usize,
     waits: Vec<WaitReason>,
 }
@@ -238,13 +238,13 @@ impl<'f> Inner<'f> {
     }
 }
 
-/// Frames that a run counts.
+/// Iterates over the frames that count for a run.
 fn counted<'f>(frames: &'f Frames, links: &[Link]) -> impl Iterator<Item = &'f Frame> {
     let links = links.iter().filter(|link| !frames.is_glue(link));
     links.filter_map(|link| frames.get(link.frame))
 }
 
-/// A tree without an own frame: the innermost few, or where the first few of its ways end.
+/// Folds a tree without an own frame: the innermost few frames, or the ends of its first few paths.
 fn foreign<'f>(frames: &'f Frames, segment: &Segment) -> Piece<'f> {
     let mut all: Vec<&Frame> = Vec::new();
     let mut leaves = Vec::new();
@@ -266,7 +266,7 @@ fn foreign<'f>(frames: &'f Frames, segment: &Segment) -> Piece<'f> {
     }
 }
 
-/// The frames where ways end whose wait is known, and all others.
+/// Collects the frames at the ends of paths with a known wait, and all others.
 fn ends<'f>(
     frames: &'f Frames,
     segment: &Segment,
@@ -286,7 +286,7 @@ fn ends<'f>(
     }
 }
 
-/// Own frames as they are, the others between them in runs.
+/// Returns own frames as they are, and the others between them as runs.
 fn items<'f>(frames: &'f Frames, links: &[Link]) -> Vec<Item<'f>> {
     let mut items = Vec::new();
     let mut others = Vec::new();
@@ -305,7 +305,7 @@ fn items<'f>(frames: &'f Frames, links: &[Link]) -> Vec<Item<'f>> {
     items
 }
 
-/// A line for frames of others; one alone is shown, as that takes no more room.
+/// Returns a line for foreign frames; a single one is shown, since it takes no more room.
 fn run(frames: Vec<&Frame>) -> Option<Item<'_>> {
     match frames.as_slice() {
         [] => None,
@@ -314,7 +314,7 @@ fn run(frames: Vec<&Frame>) -> Option<Item<'_>> {
     }
 }
 
-/// One list behind the other, with one run where two meet.
+/// Concatenates two lists, merging runs where they meet.
 fn joined<'f>(mut outer: Vec<Item<'f>>, inner: Vec<Item<'f>>) -> Vec<Item<'f>> {
     let others = |item: &Item<'f>| match item {
         Item::Run(run) => Some(run.frames.clone()),
@@ -333,7 +333,7 @@ fn joined<'f>(mut outer: Vec<Item<'f>>, inner: Vec<Item<'f>>) -> Vec<Item<'f>> {
     outer
 }
 
-/// Counts the ways of a tree that is not shown.
+/// Counts the paths of a tree that is not shown.
 fn leave_out<'f>(frames: &'f Frames, segment: &Segment, left_out: &mut LeftOut<'f>) {
     left_out
         .frames

@@ -16,10 +16,10 @@ use rtops_report::{
 use super::{drawing::Drawing, heading, labels, stack};
 use crate::{bars::Bars, style::Style};
 
-/// A line for the process, the forest, and what is missing.
+/// Prints a line for the process, the forest, and what is missing.
 ///
 /// # Errors
-/// When the writer fails.
+/// If the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     heading::write(writer, style, view)?;
     let groups = view.tasks.as_deref().unwrap_or_default();
@@ -39,7 +39,7 @@ pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()
     stack::remarks(writer, style, view)
 }
 
-/// Adds a node and what is below it.
+/// Adds a node and everything below it.
 fn add(drawing: &mut Drawing, view: &View, node: &Node, bars: &Bars, depth: usize) {
     let (text, place) = line(view, node);
     drawing.line(&bars.before, &text, place, &bars.below);
@@ -52,7 +52,7 @@ fn add(drawing: &mut Drawing, view: &View, node: &Node, bars: &Bars, depth: usiz
     }
 }
 
-/// What a node says of itself, and where in the source its tasks wait.
+/// Returns the text of a node, and where in the source its tasks wait.
 fn line(view: &View, node: &Node) -> (String, Option<String>) {
     let group = &node.group;
     let noun = words::noun(group.look.kind);
@@ -95,7 +95,7 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
     }
 }
 
-/// The tasks whose ends are awaited, where that is known.
+/// Returns the tasks whose ends are awaited, if known.
 fn awaited(view: &View, group: &TaskGroup) -> Option<String> {
     let mut joined: Vec<&Task> = Vec::new();
     for task in &group.tasks {

@@ -1,4 +1,4 @@
-//! The line for the process: how much there is, and what is not known.
+//! The line for the process: how many tasks and threads there are, and what is unknown.
 
 use std::{
     io::{self, Write},
@@ -17,14 +17,14 @@ use crate::{
     wrap,
 };
 
-/// The line for the process.
+/// Prints the line for the process.
 pub(super) fn write(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     let parts = [tasks_summary(view), threads_summary(view)];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     counted(writer, style, view, &parts.join("; "))
 }
 
-/// What was counted in a process, behind its name or below what ended it, and what is not shown.
+/// Prints the counts for a process, after its name or below what ended it, and what is not shown.
 pub(super) fn counted(
     writer: &mut impl Write,
     style: Style,
@@ -56,7 +56,7 @@ pub(super) fn counted(
     not_attached(writer, style, view)
 }
 
-/// What it cost the process to be looked at from outside.
+/// Says what it cost the process to be inspected from outside.
 fn looked_at(outside: &Outside) -> String {
     let pause = Duration::from_nanos(outside.pause_ns).as_secs_f64() * 1e3;
     let without = match outside.agent_told_after_ns {
@@ -75,10 +75,10 @@ fn looked_at(outside: &Outside) -> String {
     text
 }
 
-/// What is not shown as the process was not looked at from outside, or that it was not.
+/// Prints what is missing, or else only the reason, if the process was not inspected from outside.
 fn not_attached(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     let missing = view.dump.untracked_not_shown();
-    // Runtimes that the agent does not know may have tasks all the same.
+    // Runtimes unknown to the agent may still have tasks.
     let line = missing.map(|line| (Paint::Warning, line)).or_else(|| {
         let why = view.dump.why_not_attached()?;
         Some((Paint::Faint, format!("not looked at from outside: {why}")))
@@ -128,14 +128,14 @@ fn tasks_summary(view: &View) -> Option<String> {
     Some(text)
 }
 
-/// Whether there may be untracked tasks, with nothing known of them: the process was not looked at from
-/// outside, and no runtime counts them.
+/// Whether there may be unknown untracked tasks: the process was not inspected from outside,
+/// and no runtime counts its tasks.
 fn others_are_unknown(dump: &Dump) -> bool {
     let is_counted = |process: &Process| process.alive_on_tokio.is_some();
     dump.untracked_not_shown().is_some() && !dump.process.as_ref().is_some_and(is_counted)
 }
 
-/// Of how many tasks it is not known where they wait, or not all of it, and why.
+/// Returns for how many tasks it is unknown, or only partly known, where they wait, and why.
 fn reasons<'a>(groups: impl Iterator<Item = &'a TaskGroup<'a>>) -> Option<(usize, String)> {
     let tasks = groups.filter(|group| group.look.kind == TaskKind::Task);
     let reasons = format::commonest(

@@ -14,13 +14,13 @@ use rtops_report::{
     words,
 };
 
-/// How many holders of a lock, and how many locks of a group, are told.
+/// The most holders of a lock, and locks of a group, that are shown.
 const MAX_LINES: usize = 3;
 
-/// The longest name of a type that is told.
+/// The longest type name that is shown.
 const MAX_TYPE: usize = 40;
 
-/// Under those who wait: who holds it. `claims` are their waits.
+/// Returns lines for a group that waits, about the holders; `claims` are the group's waits.
 pub(super) fn held_by<'a>(
     holders: &Holders<'a>,
     claims: impl Iterator<Item = &'a Claim>,
@@ -65,7 +65,8 @@ pub(super) fn held_by<'a>(
     lines
 }
 
-/// Under those who hold: who waits. `claims` are what they hold, be they one or several.
+/// Returns lines for a group that holds, about the waiters; `claims` are what it holds,
+/// `is_one` is whether it is a single task.
 pub(super) fn holds<'a>(
     holders: &Holders<'a>,
     claims: impl Iterator<Item = &'a Claim>,
@@ -95,7 +96,7 @@ pub(super) fn holds<'a>(
     lines
 }
 
-/// A lock, how long it has been held, and how many wait for it.
+/// Describes a lock, how long it has been held, and how many wait for it.
 fn held(holders: &Holders, lock: &Lock, claims: &[&Claim]) -> String {
     let permits = claims.iter().map(|claim| claim.permits);
     let permits = match lock.resource.kind {
@@ -132,7 +133,7 @@ fn waiters(lock: &Lock) -> String {
     }
 }
 
-/// The first of the claims, and the lock that they are on.
+/// Returns the first of the claims, and its lock.
 fn with_lock<'a, 'h>(
     holders: &'h Holders<'a>,
     claims: &[&'a Claim],
@@ -169,7 +170,7 @@ fn holder_line(holders: &Holders, resource: &Resource, holder: &Claim, alone: bo
     format!("{held} by {who} for {time}, taken at {site}")
 }
 
-/// Readers wait behind a writer that waits itself.
+/// Says behind which waiting writer a reader waits, if any.
 fn writer_before(holders: &Holders, lock: &Lock, claim: &Claim) -> Option<String> {
     let shared = |claim: &&Claim| claim.mode == ClaimMode::Shared;
     if lock.resource.kind != ResourceKind::RwLock
@@ -185,7 +186,7 @@ fn writer_before(holders: &Holders, lock: &Lock, claim: &Claim) -> Option<String
     Some(format!("behind {who}, which waits to write at {site}"))
 }
 
-/// `task 17 "flush"`, and what else there is to say of it.
+/// Describes the task of a claim: `task 17 "flush"`, or whatever else is known.
 fn who(holders: &Holders, claim: &Claim) -> String {
     let Some(task) = holders.task(claim) else {
         if claim.task != 0 {
@@ -205,7 +206,7 @@ fn who(holders: &Holders, claim: &Claim) -> String {
     }
 }
 
-/// The kind, and the type of the value inside.
+/// Returns the kind of a lock, with the type of its value.
 pub(super) fn what(dump: &Dump, resource: &Resource) -> String {
     let kind = words::resource(resource.kind);
     match dump.string(resource.value_type).and_then(short_type) {
@@ -214,7 +215,7 @@ pub(super) fn what(dump: &Dump, resource: &Resource) -> String {
     }
 }
 
-/// The type without its path and arguments; `None` for one that has no short name.
+/// Returns a type without its path and arguments; `None` if it has no short name.
 fn short_type(value: &str) -> Option<String> {
     let shown = rtops_symbols::display_name(value);
     let last = shown.rsplit("::").next().unwrap_or_default();
@@ -238,7 +239,7 @@ pub(super) fn count_permits(permits: u32) -> String {
     format::count(usize::try_from(permits).unwrap_or(usize::MAX), "permit")
 }
 
-/// The claims of each lock, the lock with the most first.
+/// Groups claims by lock, the lock with the most claims first.
 fn by_resource<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Vec<&'a Claim>> {
     let mut locks: Vec<Vec<&Claim>> = Vec::new();
     let mut numbers = HashMap::new();
@@ -263,7 +264,8 @@ mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// Resources 1 to 4 are of all kinds; text 1 is their file, 2 a type, 3 a name.
+    /// Makes a dump in which resources 1 to 4 are of all kinds; text 1 is their
+    /// file, 2 a type, 3 a name.
     fn dump(tasks: Vec<Task>, claims: Vec<Claim>) -> Dump {
         let texts = ["src/cache.rs", "gateway::cache::Cache<u8>", "flush\u{7}"];
         let kinds = [

@@ -1,5 +1,5 @@
-//! What is told in a line: groups that wait as they do in any service at rest, or at one place of a library, and all
-//! idle threads.
+//! Groups that fit on one line: those that wait as in any service at rest, or at one place in
+//! a library; and all idle threads.
 
 use std::io::{self, Write};
 
@@ -12,17 +12,17 @@ use crate::{
     wrap,
 };
 
-/// How many places of a group, and how many names of threads, stand on a line.
+/// The most places of a group, and names of threads, on one line.
 const MAX_IN_A_LINE: usize = 3;
 
-/// Whether all that there is to say of a group fits on a line.
+/// Whether everything there is to say about a group fits on one line.
 pub(super) fn is_line(view: &View, group: &TaskGroup) -> bool {
     (group.is_idle() || is_at_one_place(view, group))
         && group.chains.iter().all(|chain| chain.count == 1)
         && claims(&view.holders, group).is_empty()
 }
 
-/// Whether nothing is shown of a group but a frame of a library, which the type of its future tells as well.
+/// Whether only a foreign frame is shown of a group, and the type of its future implies that frame.
 fn is_at_one_place(view: &View, group: &TaskGroup) -> bool {
     let telling = group.telling();
     let [chain] = telling.as_ref() else {
@@ -41,7 +41,7 @@ fn is_at_one_place(view: &View, group: &TaskGroup) -> bool {
         && look.kind == TaskKind::Task
 }
 
-/// What a group is called, what it waits for, and where.
+/// Prints what a group is called, what it waits for, and where.
 pub(super) fn task_group(
     writer: &mut impl Write,
     style: Style,
@@ -69,7 +69,7 @@ pub(super) fn task_group(
     wrap::write(writer, style, HANGING, &parts)
 }
 
-/// `idle: 4 threads (3 tokio-rt-worker, rtops-agent)`.
+/// Prints `idle: 4 threads (3 tokio-rt-worker, rtops-agent)`.
 pub(super) fn threads(
     writer: &mut impl Write,
     style: Style,

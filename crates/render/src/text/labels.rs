@@ -1,4 +1,4 @@
-//! What tasks are called.
+//! Labels of tasks.
 
 use rtops_report::{
     dump::Dump,
@@ -7,7 +7,7 @@ use rtops_report::{
     words,
 };
 
-/// `task 17 "flush"`.
+/// Returns `task 17 "flush"`.
 pub(super) fn named_task(dump: &Dump, task: &Task) -> String {
     let name = dump.string(task.name()).map(words::quoted).or_else(|| {
         let future = dump.string(task.tracked()?.future_type)?;
@@ -20,8 +20,8 @@ pub(super) fn named_task(dump: &Dump, task: &Task) -> String {
     }
 }
 
-/// `task 17`; tokio has its own numbers, as many of each as there are tokios in the program, and those
-/// of tracked tasks are others.
+/// Returns `task 17`. tokio's numbers are marked: each copy of tokio in the program counts
+/// separately, and the agent's numbers for tracked tasks are different ones.
 pub(super) fn numbered(noun: &str, task: &Task) -> String {
     let untracked = match &task.origin {
         Origin::Tracked(tracked) => return format!("{noun} {}", tracked.id),

@@ -1,4 +1,4 @@
-//! Findings as text: the words for the evidence, what leaks as in a dump, and why.
+//! Findings as text: the word for the evidence, what leaks, shown as in a dump, and why.
 
 use std::io::{self, Write};
 
@@ -24,11 +24,11 @@ use crate::{
 
 const INDENT: &str = "    ";
 
-/// A line for the process, a block for each finding, and what was left out. The first part of two ends with what
-/// comes next, and the second one begins with what it adds.
+/// Prints a line for the process, a block for each finding, and what was left out. The first of two
+/// parts ends with what comes next; the second begins with what it adds.
 ///
 /// # Errors
-/// When the writer fails.
+/// If the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, leaks: &LeaksView) -> io::Result<()> {
     let view = &leaks.view;
     match leaks.part {
@@ -83,7 +83,7 @@ fn summary(leaks: &LeaksView) -> String {
     }
 }
 
-/// What a watch adds to what its first look told, some of which is so no longer.
+/// Says what a watch adds to the report of its first look, and how much of that no longer holds.
 fn rest(leaks: &LeaksView, told: usize, over: usize) -> String {
     let (time, dumps) = leaks.watched;
     let more = if told == 0 { "" } else { "more " };
@@ -110,7 +110,7 @@ fn rest(leaks: &LeaksView, told: usize, over: usize) -> String {
     }
 }
 
-/// `2 more findings and 1 hint`.
+/// Returns `2 more findings and 1 hint`.
 fn found(leaks: &LeaksView, more: &str) -> Option<String> {
     let serious = leaks.findings.serious();
     let hints = leaks.findings.hints();
@@ -121,7 +121,7 @@ fn found(leaks: &LeaksView, more: &str) -> Option<String> {
     (!found.is_empty()).then(|| format::list(found))
 }
 
-/// What was looked at.
+/// Returns the number of tasks and threads that were judged.
 fn judged(leaks: &LeaksView) -> String {
     let dump = leaks.view.dump;
     let mut judged = Count::of(dump, leaks.view.frames).parts("task");
@@ -144,7 +144,7 @@ fn one(writer: &mut impl Write, style: Style, view: &View, finding: &Finding) ->
     }
 }
 
-/// Who holds what since when, and where each waits; then the tasks as in a dump.
+/// Prints who holds what for how long and where each task waits; then the tasks as in a dump.
 fn story(
     writer: &mut impl Write,
     style: Style,
@@ -169,7 +169,8 @@ fn story(
     Ok(())
 }
 
-/// What a task of a circle holds, which the one before it waits for, and what it waits for.
+/// Returns what a task of a circle holds that the previous one waits for, and
+/// what it waits for itself.
 fn lines(view: &View, step: &Step, before: &Step) -> Vec<String> {
     let mut lines = Vec::new();
     if let (WaitsFor::Resource(resource, _), Some(held)) = (before.waits_for, before.held_by_next)
@@ -219,7 +220,7 @@ fn lines(view: &View, step: &Step, before: &Step) -> Vec<String> {
     lines
 }
 
-/// What of a resource is claimed: `a read of rwlock<Routes> #7`.
+/// Returns what is claimed of a resource: `a read of rwlock<Routes> #7`.
 fn claimed(view: &View, resource: &Resource, claim: &Claim) -> String {
     let name = format!("{} #{}", holders::what(view.dump, resource), resource.id);
     match (resource.kind, claim.mode) {

@@ -1,4 +1,4 @@
-//! Await trees and thread stacks as text, in the manner of Go's goroutine dumps.
+//! Await trees and thread stacks as text, in the style of Go's goroutine dumps.
 
 use std::{
     borrow::Cow,
@@ -39,13 +39,13 @@ use crate::{
     wrap,
 };
 
-/// How far in a heading goes on.
+/// The indentation of a heading's first line and of those that continue it.
 pub(super) const HANGING: (&str, &str) = ("", "    ");
 
-/// The most lacks of symbols and the most names of threads that one line tells.
+/// The most lacks of symbols, and names of threads, on one line.
 const MAX_IN_A_LINE: usize = 3;
 
-/// What a thread waits for in a blocking method of a lock.
+/// The wait reasons of a thread in a blocking method of a lock.
 const LOCKS: [WaitReason; 4] = [
     WaitReason::MutexLock,
     WaitReason::RwLockRead,
@@ -53,33 +53,33 @@ const LOCKS: [WaitReason; 4] = [
     WaitReason::SemaphoreAcquire,
 ];
 
-/// A task whose age exceeds the time of its wait by this has waited before.
+/// A task has waited before if its age exceeds the time of its current wait by more than this.
 const SETTLING: Duration = Duration::from_secs(1);
 
-/// A line for the process, a block for each group, and what is missing.
+/// Prints a line for the process, a block for each group, and what is missing.
 ///
 /// # Errors
-/// When the writer fails.
+/// If the writer fails.
 pub fn text(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     head(writer, style, view)?;
     groups(writer, style, view)
 }
 
-/// The line for the process, and what is wrong with it.
+/// Prints the line for the process, and what is wrong with it.
 ///
 /// # Errors
-/// When the writer fails.
+/// If the writer fails.
 pub fn head(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     heading::write(writer, style, view)?;
     verdicts::write(writer, style, view)
 }
 
-/// The same without the line for the process; each block has an empty line before it.
+/// Prints the groups and what is missing; each block has an empty line before it.
 ///
 /// # Errors
-/// When the writer fails.
+/// If the writer fails.
 pub fn groups(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
-    // Whoever wants none of them need not be told that they are not shown: the first line has their numbers.
+    // With a limit of 0, the user knows that groups are not shown; the first line has their number.
     if view.limit == 0 {
         return remarks(writer, style, view);
     }
@@ -131,7 +131,7 @@ fn thread_groups(
     more(writer, style, hidden.len(), &members)
 }
 
-/// Equal lines once, with how often they were there.
+/// Merges equal lines and adds how often each occurred.
 fn counted(lines: Vec<String>) -> Vec<String> {
     let mut known: Vec<(String, usize)> = Vec::new();
     for line in lines {
@@ -147,7 +147,8 @@ fn counted(lines: Vec<String>) -> Vec<String> {
     lines.collect()
 }
 
-/// What a group is called, and what its tasks do, with how much that is a concern.
+/// Returns what a group is called and what its tasks do, with a colour for how
+/// much of a concern that is.
 pub(super) fn title(view: &View, group: &TaskGroup) -> (String, String, Paint) {
     let noun = words::noun(group.look.kind);
     let head = match (view.grouping, group.tasks.first()) {
@@ -171,7 +172,7 @@ pub(super) fn title(view: &View, group: &TaskGroup) -> (String, String, Paint) {
     (head, format!("[{}]", bracket(view, group)), paint)
 }
 
-/// A heading, the await tree, where it was spawned, and what else there is to say.
+/// Prints a heading, the await tree, where the tasks were spawned, and any remarks.
 pub(super) fn task_group(
     writer: &mut impl Write,
     style: Style,
@@ -243,7 +244,7 @@ pub(super) fn task_group(
     drawing.write(writer, style)
 }
 
-/// A remark; where it was made before, how it begins, and the short form of why.
+/// Returns a remark; if it was made before, only its beginning with a short reason.
 fn said(view: &View, remark: &str, short: Option<&str>) -> String {
     let is_new = view.layout.is_new(remark);
     match remark.split_once(": ").filter(|_| !is_new) {
@@ -255,7 +256,7 @@ fn said(view: &View, remark: &str, short: Option<&str>) -> String {
     }
 }
 
-/// Who holds what the tasks wait for, and who waits for what they hold.
+/// Returns lines about who holds what the tasks wait for, and who waits for what they hold.
 pub(super) fn claims(holders: &Holders, group: &TaskGroup) -> Vec<String> {
     let tasks = || group.tasks.iter();
     let waits = tasks().flat_map(|task| holders.waits(task.key));
@@ -284,13 +285,13 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
         return what;
     };
     let time = range(shortest, longest);
-    // A task needs a moment to come to its first wait.
+    // A task needs a moment to reach its first wait.
     let has_moved = oldest
         .saturating_sub(longest)
         .max(youngest.saturating_sub(shortest))
         > SETTLING;
     let mut text = match group.look.state {
-        // The time is in the words for it.
+        // These words already contain the time.
         State::Running { .. } => what,
         _ => format!("{what}, {time}"),
     };
@@ -306,7 +307,7 @@ fn bracket(view: &View, group: &TaskGroup) -> String {
     text
 }
 
-/// What tasks wait for at the places that are shown.
+/// Returns what tasks wait for at the places that are shown.
 fn doing(view: &View, group: &TaskGroup) -> String {
     let mut waits = group.waits();
     let chains = chains(view, group);
@@ -324,7 +325,7 @@ fn doing(view: &View, group: &TaskGroup) -> String {
     }
 }
 
-/// The chains of a group that are shown.
+/// Returns the chains of a group that are shown.
 fn chains<'a>(view: &View, group: &'a TaskGroup) -> Cow<'a, [Chain]> {
     match view.frames.is_folded() {
         true => group.telling(),
@@ -332,7 +333,7 @@ fn chains<'a>(view: &View, group: &'a TaskGroup) -> Cow<'a, [Chain]> {
     }
 }
 
-/// Two times, or one where they read the same.
+/// Formats a range of times, or a single time if both ends read the same.
 pub(super) fn range(least: Duration, most: Duration) -> String {
     let (least, most) = (format::duration(least), format::duration(most));
     if least == most {
@@ -342,8 +343,7 @@ pub(super) fn range(least: Duration, most: Duration) -> String {
     }
 }
 
-/// Of a task that was woken: where it goes on, where that is known. One that is new looks the same, unless
-/// there are wakers of it.
+/// Says where a woken task resumes, if known. A new task looks the same unless it has wakers.
 fn woken(view: &View, group: &TaskGroup) -> String {
     let was_polled = |task: &&Task| matches!(task.waker, WakerState::Held(_));
     let what = match group.tasks.iter().all(was_polled) {
@@ -365,14 +365,14 @@ fn woken(view: &View, group: &TaskGroup) -> String {
     }
 }
 
-/// Where the service's own code awaits what the task waits for; failing that, the innermost frame.
+/// Returns the own frame that awaits what the task waits for, or else the innermost frame.
 pub(super) fn innermost<'f>(frames: &'f Frames, chain: &Chain) -> Option<&'f Frame> {
     let first = || frames.of_links(&chain.links).next();
     frames.innermost_own(&chain.links).or_else(first)
 }
 
-/// What most of the threads wait for that tasks run on. Where the tasks are not seen on them,
-/// they may wait for something else.
+/// Returns what most of the threads wait for that run the tasks. If the stacks do not show the
+/// tasks, the threads may wait for something else, so nothing is returned.
 fn blocked(view: &View, group: &TaskGroup) -> Option<WaitReason> {
     if group.chains.is_empty() {
         return None;
@@ -386,12 +386,12 @@ fn blocked(view: &View, group: &TaskGroup) -> Option<WaitReason> {
     waits.find(|wait| *wait != WaitReason::Running)
 }
 
-/// On which threads the tasks run, for how long, and what keeps those that do not run.
+/// Says on which threads the tasks run, for how long, and what blocks the threads that do not run.
 pub(super) fn running(view: &View, group: &TaskGroup, tid: Option<i32>) -> String {
     let since = group.times().map_or_else(String::new, |(_, longest)| {
         format!(" for {}", format::duration(longest))
     });
-    // Those that run on several threads are at one place.
+    // Tasks that run on several threads are at the same place.
     let blocked = tid.and_then(|tid| view.blocked(tid));
     let blocked = blocked.map_or_else(String::new, |blocked| format!(", {blocked}"));
     if group.tasks.len() > 1 {
@@ -411,7 +411,7 @@ pub(super) fn running(view: &View, group: &TaskGroup, tid: Option<i32>) -> Strin
     format!("{running}{blocked}")
 }
 
-/// A heading, the stack, and what else there is to say.
+/// Prints a heading, the stack, and any remarks.
 pub(super) fn thread_group(
     writer: &mut impl Write,
     style: Style,
@@ -476,8 +476,8 @@ pub(super) fn thread_group(
     drawing.write(writer, style)
 }
 
-/// Who holds what the threads wait for, if it is they who wait: a thread that polls tasks does
-/// not, though one of them may.
+/// Returns lines about who holds what the threads wait for, if the threads themselves wait: a
+/// thread that polls tasks does not, although one of its tasks may.
 fn claims_of_threads(holders: &Holders, group: &ThreadGroup) -> Vec<String> {
     if !matches!(group.wait, Some(wait) if LOCKS.contains(&wait)) {
         return Vec::new();
@@ -487,7 +487,7 @@ fn claims_of_threads(holders: &Holders, group: &ThreadGroup) -> Vec<String> {
     holders::held_by(holders, waits.copied())
 }
 
-/// How many groups are not shown, and of what.
+/// Prints how many groups are not shown, and how many members they have.
 pub(super) fn more(
     writer: &mut impl Write,
     style: Style,
@@ -503,7 +503,7 @@ pub(super) fn more(
     wrap::write(writer, style, HANGING, &[(Some(Paint::Faint), &text)])
 }
 
-/// What is missing and what would give more.
+/// Prints what is missing and what would add more.
 pub(super) fn remarks(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     let notes = notes(view);
     let told = view.dump.untracked_not_shown();
@@ -547,7 +547,7 @@ fn notes(view: &View) -> Vec<String> {
     notes
 }
 
-/// How many tasks have ended and are kept by their join handles, of which types.
+/// Says how many ended tasks are kept by their join handles, by type.
 fn kept(view: &View) -> Option<String> {
     let by_type = census::kept_by_type(view.dump, view.frames);
     let total: usize = by_type.iter().map(|kept| kept.count).sum();
@@ -565,8 +565,8 @@ fn kept(view: &View) -> Option<String> {
     Some(format!("{tasks}: {}", types.join(", ")))
 }
 
-/// Whether a thread sleeps in tokio's `block_on` whose future no record is of. That of a tracked one
-/// has no runtime.
+/// Whether a thread sleeps in tokio's `block_on` with an untracked future. A tracked
+/// future in `block_on` has no runtime.
 fn lacks_block_on(view: &View) -> bool {
     if view.dump.is_image() || view.threads.is_none() {
         return false;

@@ -126,7 +126,7 @@ fn what_is_missing_is_told_where_the_tasks_would_stand() {
     let heading = |tracked, alive, told: Reply| {
         let head = match alive {
             Some(alive) => process(tracked, alive),
-            // The runtimes are of a tokio that does not count.
+            // The runtimes belong to a tokio that does not count tasks.
             None => Reply::Process(Process {
                 name: "gateway".to_owned(),
                 tracked_on_tokio: Some(tracked),
@@ -143,7 +143,7 @@ fn what_is_missing_is_told_where_the_tasks_would_stand() {
     gateway (pid 4711): 0 tasks in 0 groups, tracked 15 of 1219 alive; 0 threads
     1204 untracked tasks are not shown: it would stand still for 80 ms, longer than --max-pause allows
     ");
-    // The heading says it already, and JSON has it as a gap.
+    // The heading already says it, and JSON has it as a gap.
     assert_eq!(gaps.len(), 1);
     let (text, _) = heading(15, Some(16), not_attached());
     assert!(text.contains("\n1 untracked task is not shown: "), "{text}");
@@ -208,6 +208,6 @@ fn the_future_in_block_on_is_missed_unless_it_is_tracked() {
     assert!(shows_note(Vec::new()));
     let tracked = Reply::Tasks(vec![task(1, 0, &[])]);
     assert!(!shows_note(vec![tracked]));
-    // Memory has it.
+    // Memory has the future.
     assert!(!shows_note(vec![outside()]));
 }

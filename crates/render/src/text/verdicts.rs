@@ -1,4 +1,4 @@
-//! What is wrong with the process, before all else.
+//! What is wrong with the process, printed before everything else.
 
 use std::{
     collections::HashSet,
@@ -13,11 +13,11 @@ use crate::{
     wrap,
 };
 
-/// Where evidence begins, and where it goes on.
+/// The indentation of evidence, and of the lines that continue it.
 const EVIDENCE: (&str, &str) = ("    ", "      ");
 
-/// A block for each fault; then what deserves a look. Where not all tasks are shown, only what explains one of
-/// those that are.
+/// Prints a block for each fault, then what deserves a look. If not all tasks are shown, prints
+/// only faults that explain one of those shown.
 pub(super) fn write(writer: &mut impl Write, style: Style, view: &View) -> io::Result<()> {
     let Some(judged) = &view.verdicts else {
         return Ok(());
@@ -49,7 +49,7 @@ fn shown(view: &View) -> HashSet<TaskKey> {
     tasks.map(|task| task.key).collect()
 }
 
-/// A block for each fault, with an empty line before it.
+/// Prints a block for each fault, with an empty line before it.
 pub(super) fn each<'v, 'a: 'v>(
     writer: &mut impl Write,
     style: Style,

@@ -9,12 +9,12 @@ use rtops_protocol::{
 
 use super::{Dump, Failure};
 
-/// A poll that came to an instruction.
+/// Makes a poll that reached one instruction.
 pub fn trace(ip: u64) -> Reply {
     poll(TraceOrder::LastRun, [1, ip].into_iter())
 }
 
-/// A poll that came to these instructions one after the other.
+/// Makes a poll that reached these instructions one after the other.
 pub fn poll(order: TraceOrder, ips: impl Iterator<Item = u64>) -> Reply {
     Reply::Trace(Trace {
         end: TraceEnd::Whole,
@@ -24,7 +24,7 @@ pub fn poll(order: TraceOrder, ips: impl Iterator<Item = u64>) -> Reply {
     })
 }
 
-/// A suspended task with the given stacks.
+/// Makes a suspended task with these stacks.
 pub fn task(id: u64, name: u32, stacks: &[u32]) -> Task {
     Task {
         id,
@@ -52,7 +52,7 @@ pub fn task(id: u64, name: u32, stacks: &[u32]) -> Task {
     }
 }
 
-/// A whole stack.
+/// Makes a leaf with a complete stack.
 pub fn leaf(stack: u32) -> Leaf {
     Leaf {
         stack: StackId(stack),
@@ -60,12 +60,12 @@ pub fn leaf(stack: u32) -> Leaf {
     }
 }
 
-/// The same, of a thread.
+/// Makes the capture of a thread with such a stack.
 pub fn on(stack: u32) -> ThreadCapture {
     ThreadCapture::Stack(leaf(stack))
 }
 
-/// What is read of a thread in a futex.
+/// Makes a thread in a futex, as read from outside.
 pub fn thread(tid: i32, name: Option<&str>, capture: ThreadCapture) -> Thread {
     Thread {
         tid,
@@ -80,7 +80,7 @@ pub fn thread(tid: i32, name: Option<&str>, capture: ThreadCapture) -> Thread {
     }
 }
 
-/// What an agent tells of a thread, which it does not interrupt.
+/// Makes a thread as an agent reports it without interrupting it.
 pub fn of_agent(tid: i32, name: &str) -> Thread {
     Thread {
         state: Some('S'),
@@ -91,15 +91,15 @@ pub fn of_agent(tid: i32, name: &str) -> Thread {
     }
 }
 
-/// The last message of a dump that has no gaps.
+/// Makes the last message of a dump without gaps.
 pub fn end() -> Reply {
     Reply::End(End { gaps: Vec::new() })
 }
 
-/// The dump that is sent in these messages.
+/// Receives the dump sent in these messages.
 ///
 /// # Errors
-/// As those of [`Dump::receive`].
+/// Those of [`Dump::receive`].
 pub fn receive(replies: Vec<Reply>) -> Result<Dump, Failure> {
     let mut replies = replies.into_iter();
     Dump::receive(|| {

@@ -1,4 +1,4 @@
-//! Frames out of text, for tests.
+//! Makes frames from text for tests.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -18,7 +18,7 @@ use crate::{
     task::Polls,
 };
 
-/// The same, and frames for the spans of a dump.
+/// Makes frames for stacks, and for the spans of a dump.
 pub fn frames_with_spans(stacks: &[&str], dump: &Dump) -> Frames {
     let mut frames = frames(stacks);
     let mut interner = Interner {
@@ -30,7 +30,7 @@ pub fn frames_with_spans(stacks: &[&str], dump: &Dump) -> Frames {
     frames
 }
 
-/// Frames for stacks written as names, innermost first: `"a b c"`.
+/// Makes frames for stacks written as names, innermost first: `"a b c"`.
 pub fn frames(stacks: &[&str]) -> Frames {
     let mut interner = Interner::default();
     let mut intern = |name: &str| {
@@ -70,7 +70,7 @@ pub fn frames(stacks: &[&str]) -> Frames {
     }
 }
 
-/// The same, and futures by the functions that poll them, whose code begins there.
+/// Adds futures, each by the address of its poll function, where the function also begins.
 pub fn with_futures(mut frames: Frames, futures: &[(u64, &str)]) -> Frames {
     let futures = futures.iter().map(|(poll, name)| {
         let future = Future {
@@ -89,7 +89,7 @@ pub fn with_futures(mut frames: Frames, futures: &[(u64, &str)]) -> Frames {
     frames
 }
 
-/// The same, but of the futures only the stacks tell what they are.
+/// Adds futures whose names are known only from stacks.
 pub fn with_nameless_futures(frames: Frames, dump: &Dump, polls: &[u64]) -> Frames {
     let nameless: Vec<_> = polls.iter().map(|poll| (*poll, "app+0x10")).collect();
     let mut frames = with_futures(frames, &nameless);
@@ -100,7 +100,7 @@ pub fn with_nameless_futures(frames: Frames, dump: &Dump, polls: &[u64]) -> Fram
     frames
 }
 
-/// The same, but the first links of the first stack, so many, are inlined in one function.
+/// Makes the first `count` links of the first stack inlined in one function.
 pub fn inlined(mut frames: Frames, count: usize) -> Frames {
     let links = frames.stacks.get_mut(&StackId(0));
     for link in links.into_iter().flatten().take(count) {
@@ -109,13 +109,13 @@ pub fn inlined(mut frames: Frames, count: usize) -> Frames {
     frames
 }
 
-/// The same, and the start of the function that each of some addresses is in.
+/// Adds the start of the function at each of these addresses.
 pub fn with_starts(mut frames: Frames, starts: &[(u64, u64)]) -> Frames {
     frames.starts = starts.iter().copied().collect();
     frames
 }
 
-/// The same, but only those are shown that tell something.
+/// Leaves out frames that mean little to a reader.
 pub fn folded(frames: Frames) -> Frames {
     Frames {
         shown: Shown::Folded,
@@ -123,12 +123,12 @@ pub fn folded(frames: Frames) -> Frames {
     }
 }
 
-/// Frames at instructions, written as functions and lines, innermost first: `"a:1 b:2"`.
+/// Makes frames at instructions, written as functions and lines, innermost first: `"a:1 b:2"`.
 pub fn traced(code: &[(u64, &str)]) -> Frames {
     folded(with_code(frames(&[]), code))
 }
 
-/// The same, beside those of stacks.
+/// Adds frames at instructions to those of stacks.
 pub fn with_code(mut frames: Frames, code: &[(u64, &str)]) -> Frames {
     let mut interner = Interner {
         frames: std::mem::take(&mut frames.frames),

@@ -1,4 +1,4 @@
-//! Tracked futures that are parts of a task in memory: spans, and several in one task.
+//! Tracked futures that are parts of a task in memory: spans, or one of several in the same task.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -6,33 +6,33 @@ use rtops_protocol::{FoundBy, TaskKind, UntrackedLeaf, WakerState};
 
 use crate::task::{MAX_NESTING, Memory, Origin, State, Task, TaskKey};
 
-/// The most leaves that all parts get together: a message may name spans in spans.
+/// The most leaves that all parts get together: a message may nest spans deeply.
 const MOST_LEAVES: usize = 4 << 20;
 
-/// What the polls of tasks tell of the tracked futures inside.
+/// What the polls of tasks show about the tracked futures inside.
 pub(super) struct Parts {
-    /// The place of each, and the future around it if it is a span.
+    /// The position of each tracked future and, for a span, the key of the future around it.
     places: HashMap<TaskKey, (usize, Option<TaskKey>)>,
     by_mark: HashMap<u64, usize>,
-    /// How many of them keep a waker of the task that has this cell.
+    /// How many tracked futures keep a waker of the task with this cell.
     wakers: HashMap<u64, u32>,
-    /// Those of which wakers of earlier probes are left.
+    /// Those with wakers left from earlier probes.
     probed: HashSet<usize>,
-    /// Those that their agent had polled, so that it tells where they wait.
+    /// Those that the agent probed, so that it reports where they wait.
     asked: HashSet<usize>,
     found: BTreeMap<usize, Part>,
     leaves: usize,
 }
 
-/// What a poll tells of one.
+/// What a poll shows about one tracked future.
 struct Part {
-    /// What is known of the task, with the leaves that are inside of this one, where those are wanted.
+    /// What is known about the task; its leaves are those inside this part, if they are wanted.
     memory: Memory,
-    /// Whether the task waits inside of it.
+    /// Whether the task waits inside this part.
     is_waited_in: bool,
     /// What the task was doing.
     state: State,
-    /// Whether wakers of earlier probes of it can be left.
+    /// Whether wakers from earlier probes of the part may be left.
     has_probes: bool,
 }
 
@@ -65,15 +65,15 @@ impl Parts {
         this
     }
 
-    /// How many wakers of a task its agent keeps.
+    /// Returns how many wakers of a task its agent keeps.
     pub(super) fn wakers_kept(&self, found: &Task) -> u32 {
         let cell = found.memory().and_then(|memory| memory.cell);
         cell.and_then(|cell| self.wakers.get(&cell).copied())
             .unwrap_or(0)
     }
 
-    /// Adds what the poll of a task tells of those that were polled in it, and where it waits to all that are
-    /// around it there.
+    /// Adds what the poll of a task shows about the tracked futures polled in it. Each leaf
+    /// goes to every future around it.
     pub(super) fn add(&mut self, found: &Task, places: &[usize]) {
         let Some(untracked) = found.untracked() else {
             return;
@@ -87,7 +87,7 @@ impl Parts {
                 let Some((place, next)) = place.copied() else {
                     break;
                 };
-                // A task that is all of it has its leaves from there.
+                // A future that is the whole task gets its leaves from the task.
                 let wanted = places != [place] && !self.asked.contains(&place);
                 self.add_leaf(place, found, wanted.then_some(leaf));
                 outermost = Some(place);
@@ -95,7 +95,7 @@ impl Parts {
             }
             is_all_known &= leaf.inside == 0 || outermost.is_some_and(|it| places.contains(&it));
         }
-        // Of what a place is inside of that is not known, none can be told to have none.
+        // If a leaf can't be placed, no part can be said to have no leaf.
         if is_all_known && self.leaves < MOST_LEAVES {
             for mark in &untracked.polled {
                 if let Some(place) = self.by_mark.get(mark).copied() {
@@ -129,7 +129,7 @@ impl Parts {
         }))
     }
 
-    /// Gives all what is known of them.
+    /// Stores the results in the tracked tasks.
     pub(super) fn give(self, tracked: &mut [Task]) {
         for (place, part) in self.found {
             if let Some(task) = tracked.get_mut(place) {
@@ -152,7 +152,7 @@ impl Part {
         };
         let was_whole = memory.found_by == FoundBy::Steps && state.is_suspended();
         if !is_waited_in {
-            // It was polled, and asked for no waker, whatever wakes the task around it.
+            // It was polled but registered no waker, whatever wakes the task around it.
             let was_asked = told.memory.is_none() && !task.leaves.is_empty();
             if was_whole
                 && !was_asked
@@ -165,7 +165,7 @@ impl Part {
             }
             return;
         }
-        // It is all of its task, or was asked.
+        // It is the whole task, or was probed.
         if told.memory.is_some() || !task.leaves.is_empty() {
             return;
         }

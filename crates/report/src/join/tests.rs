@@ -1,4 +1,4 @@
-//! What an agent tells and what was read, joined as they come in.
+//! Joins what an agent reports with what was read, received in order.
 #![allow(clippy::unwrap_used)]
 
 mod parts;
@@ -23,9 +23,9 @@ use crate::{
 };
 
 const MS: u64 = 1_000_000;
-/// How long after the process stood still the agent was asked.
+/// How much later than the process stood still the agent was asked.
 const AFTER: u64 = 5 * MS;
-/// Less than that.
+/// A time shorter than `AFTER`.
 const SINCE: u64 = 2 * MS;
 const SECOND: u64 = 1_000 * MS;
 const CELL: u64 = 0x7f00_0000_1000;
@@ -43,7 +43,7 @@ fn head() -> Reply {
     })
 }
 
-/// A dump of an agent's frames and of two stacks and two polls that were read, with tasks.
+/// Makes a dump of an agent's frames followed by two stacks, two polls and these tasks, as read.
 fn joined(mut agents: Vec<Reply>, found: Vec<Found>) -> Dump {
     agents.extend([
         head(),
@@ -61,7 +61,7 @@ fn of_tasks(told: Vec<Told>, found: Vec<Found>) -> Dump {
     joined(vec![stacks, Reply::Tasks(told)], found)
 }
 
-/// A tracked task that has waited for a second, whose waker leads to the cell.
+/// Makes a tracked task that has waited for a second and whose waker points to the cell.
 fn waiting(id: u64, stacks: &[u32]) -> Told {
     Told {
         mark: MARK + id,
@@ -70,7 +70,7 @@ fn waiting(id: u64, stacks: &[u32]) -> Told {
     }
 }
 
-/// The same, polled in parts, of which nobody asks for the next.
+/// Makes a task polled in parts, with nobody asking for the next one.
 fn held_back(told: Told) -> Told {
     Told {
         state: TaskState::HeldBack {
@@ -80,7 +80,7 @@ fn held_back(told: Told) -> Told {
     }
 }
 
-/// An idle task in that cell.
+/// Makes an idle task in that cell.
 fn idle() -> Found {
     Found {
         cell: Some(CELL),
@@ -94,7 +94,7 @@ fn in_state(state: UntrackedState) -> Found {
     Found { state, ..idle() }
 }
 
-/// What waits in these places, each of them inside of a tracked future.
+/// Makes a task wait in these places, each inside a tracked future.
 fn waits_at(places: &[(u32, u64)], found: Found) -> Found {
     let leaves = places.iter().map(|(stack, inside)| UntrackedLeaf {
         leaf: leaf(*stack),
@@ -115,7 +115,7 @@ fn marked(mark: u64, found: Found) -> Found {
     }
 }
 
-/// The only task of a dump, and what memory tells of it.
+/// Returns the only task of a dump, and what memory shows about it.
 fn only(dump: &Dump) -> (&Task, Option<&Memory>) {
     let [task] = dump.tasks.as_slice() else {
         panic!("{:?}", dump.tasks);
@@ -139,7 +139,7 @@ fn a_task_is_known_by_where_its_waker_leads() {
     let memory = memory.unwrap();
     assert_eq!((memory.number, memory.cell), (Some(70), Some(CELL)));
     assert!(memory.has_join_handle);
-    // What only the agent knows.
+    // Known only to the agent.
     assert_eq!(task.since(), Some(Duration::from_nanos(SECOND)));
     assert_eq!(task.tracked().unwrap().polls, 3);
 }
@@ -158,14 +158,14 @@ fn a_task_without_a_waker_is_known_by_its_mark() {
     assert_eq!((task.key, task.state), (TRACKED, State::New));
     assert_eq!(task.trace, Some(TraceId(0)));
     assert!(memory.is_some());
-    // As while its waker is replaced.
+    // As while its waker is being replaced.
     let polled = Told {
         cell: None,
         ..waiting(1, &[])
     };
     let dump = of_tasks(vec![polled], vec![marked(MARK + 1, idle())]);
     assert_eq!(only(&dump).0.state, State::Waiting);
-    // A mark of nobody's.
+    // A mark of no tracked task.
     let dump = of_tasks(vec![waiting(1, &[])], vec![marked(MARK + 2, idle())]);
     assert_eq!(keys(&dump), [TRACKED, FOUND]);
 }
@@ -213,10 +213,11 @@ fn a_closure_is_known_by_the_thread_that_runs_it_or_by_its_mark() {
     assert!(memory.is_some());
     let dump = of_tasks(vec![closure(1, running(SECOND))], vec![found(8)]);
     assert_eq!(keys(&dump), [TRACKED, FOUND]);
-    // It waited for a thread when the process stood still, which ran another then.
+    // It waited for a thread when the process stood still, and that thread was
+    // running another closure.
     let dump = of_tasks(vec![closure(1, running(SINCE))], vec![found(7)]);
     assert_eq!(keys(&dump), [TRACKED, FOUND]);
-    // Before it runs it is in its cell.
+    // Until it runs, a closure is in its cell.
     let queued = marked(MARK + 1, in_state(UntrackedState::Queued));
     let new = TaskState::New { since_ns: SECOND };
     let dump = of_tasks(vec![closure(1, new)], vec![queued]);
@@ -258,13 +259,13 @@ fn a_task_that_was_polled_since_is_shown_as_it_was_when_the_process_stood_still(
             // The agent does not know how long it had been in that state.
             assert_eq!((task.since(), task.has_moved()), (None, false));
         }
-        // Of one that has no memory there is only the agent's word.
+        // Without memory, only the agent's word is left.
         let dump = of_tasks(vec![moved()], Vec::new());
         let (task, _) = only(&dump);
         assert_eq!(task.since(), Some(Duration::from_nanos(SINCE)));
         assert!(task.has_moved());
     }
-    // Why it was not known where it waited then.
+    // Why it was unknown where it waited then.
     let locked = Found {
         found_by: FoundBy::Unresolved(Unresolved::Locked),
         ..idle()
@@ -299,7 +300,7 @@ fn a_task_that_was_made_since_was_not_there() {
         state: TaskState::Suspended { since_ns: MS },
         ..waiting(1, &[])
     };
-    // What had its cell, or its mark, was another.
+    // The former owner of its cell or mark was another task.
     let by_mark = Told {
         cell: None,
         ..made_since.clone()
@@ -330,10 +331,10 @@ fn a_task_that_was_made_since_was_not_there() {
 
 #[test]
 fn of_several_tracked_futures_in_one_task_none_gets_its_poll() {
-    // They were asked.
+    // They were probed.
     let several = vec![waiting(1, &[0]), waiting(2, &[1])];
     let dump = of_tasks(several, vec![idle()]);
-    // The task is there as what it consists of.
+    // The task is replaced by its parts.
     assert_eq!(keys(&dump), [TRACKED, TaskKey::Tracked(2)]);
     for task in &dump.tasks {
         assert_eq!((task.trace, task.leaves.len()), (None, 1));
@@ -362,7 +363,7 @@ fn a_task_of_which_no_agent_tells_stays_untracked() {
     };
     let ended = in_state(UntrackedState::Completed);
     let dump = of_tasks(vec![waiting(1, &[])], vec![ended, idle(), other]);
-    // What names it is its place among all that were found.
+    // It is identified by its position among all untracked tasks.
     assert_eq!(keys(&dump), [TRACKED, TaskKey::Untracked(2)]);
     let [first, second] = dump.tasks.as_slice() else {
         panic!("{:?}", dump.tasks);
@@ -387,7 +388,7 @@ fn a_poll_in_memory_tells_more_than_the_stacks_of_a_probe_unless_it_was_given_up
     assert_eq!(dump.stack(task.leaves[0].stack), [0x72]);
     assert_eq!(task.trace, Some(TraceId(0)));
     assert_eq!(task.found_by(), Some(FoundBy::Steps));
-    // What was given up shows less,
+    // A poll that was given up shows less than a probe,
     let locked = FoundBy::Unresolved(Unresolved::Locked);
     let dump = of_tasks(vec![waiting(1, &[2])], vec![found(locked)]);
     let (task, memory) = only(&dump);
@@ -395,7 +396,7 @@ fn a_poll_in_memory_tells_more_than_the_stacks_of_a_probe_unless_it_was_given_up
     assert_eq!(dump.stack(task.leaves[0].stack), [0x63]);
     assert_eq!(task.found_by(), None);
     assert_eq!(memory.unwrap().found_by, locked);
-    // and more than nothing.
+    // but more than nothing.
     let dump = of_tasks(vec![waiting(1, &[])], vec![found(locked)]);
     let (task, _) = only(&dump);
     assert_eq!(dump.stack(task.leaves[0].stack), [0x72]);
@@ -448,7 +449,7 @@ fn of_a_task_that_was_not_polled_since_both_tell_what_it_does() {
     };
     let dump = of_tasks(vec![waiting(1, &[])], vec![ready]);
     assert_eq!(only(&dump).0.state, State::Ready);
-    // The agent knows which thread polls it, where memory does not.
+    // The agent knows the thread that polls it; memory does not.
     let task = Told {
         state: running,
         ..waiting(1, &[])
@@ -473,14 +474,14 @@ fn what_is_held_back_is_not_the_task_around_it() {
         assert_eq!((held_back.state, held_back.trace), (State::HeldBack, None));
         assert_eq!(around.trace, Some(TraceId(0)));
     }
-    // Where another is polled in the same task, that is what it waits in.
+    // If another future is polled in the same task, the task waits in that one.
     let tasks = Reply::Tasks(vec![held_back(waiting(1, &[])), waiting(2, &[])]);
     let dump = joined(vec![tasks], vec![idle()]);
     let traces = dump.tasks.iter().map(|task| task.trace);
     assert_eq!(traces.collect::<Vec<_>>(), [None, Some(TraceId(0))]);
 }
 
-/// The future that a thread polls itself.
+/// Makes the future that a thread polls inside `block_on`.
 fn block_on(mark: Option<u64>) -> Found {
     Found {
         number: None,
@@ -494,7 +495,7 @@ fn block_on(mark: Option<u64>) -> Found {
 
 #[test]
 fn a_tracked_future_in_block_on_is_known_by_its_mark() {
-    // Its waker leads to what the thread is parked with.
+    // Its waker points to what the thread is parked on.
     let main = waiting(1, &[]);
     let dump = of_tasks(vec![main], vec![block_on(Some(MARK + 1))]);
     let (task, _) = only(&dump);

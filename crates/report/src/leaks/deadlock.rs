@@ -1,4 +1,4 @@
-//! Circles of tasks that wait for each other, equal ones together.
+//! Circles of tasks that wait for one another, with equal circles grouped.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,27 +13,27 @@ use crate::{
     waits::{Circle, Step, Waits, WaitsFor},
 };
 
-/// Circles that came about in the same way.
+/// Circles with the same cause.
 #[derive(Debug)]
 pub struct Deadlock<'a> {
-    /// The one that has lasted longest.
+    /// The circle that has lasted longest.
     pub example: Circle<'a>,
-    /// How many there are.
+    /// The number of circles.
     pub count: usize,
-    /// Tasks that wait for those in the circles.
+    /// How many tasks wait for those in the circles.
     pub behind: usize,
-    /// The tasks of the circles, each with its like.
+    /// The tasks of the circles, grouped with equal ones.
     pub groups: Vec<TaskGroup<'a>>,
     tasks: Vec<TaskKey>,
 }
 
 impl Deadlock<'_> {
-    /// The tasks in the circles and behind them.
+    /// Iterates over the tasks in the circles and behind them.
     pub fn tasks(&self) -> impl Iterator<Item = TaskKey> {
         self.tasks.iter().copied()
     }
 
-    /// What it is, in a sentence.
+    /// Describes the deadlock in a sentence.
     pub fn why(&self) -> String {
         let each = match self.example.steps.as_slice() {
             [_] => "a task waits for what only it could let go".to_owned(),
@@ -50,11 +50,11 @@ impl Deadlock<'_> {
     }
 }
 
-/// What makes two steps alike: where the task was spawned, where it waits, and where the next
-/// one took what it waits for.
+/// What makes two steps equal: where the task was spawned, where it waits, and where the next
+/// task took what this one waits for.
 type StepLook = (Option<Site>, Option<Site>, Option<Site>);
 
-/// All deadlocks, the one with the most circles first.
+/// Returns all deadlocks, the one with the most circles first.
 pub(crate) fn deadlocks<'a>(
     dump: &'a Dump,
     waits: &Waits<'a>,
@@ -63,7 +63,7 @@ pub(crate) fn deadlocks<'a>(
     let mut alike: BTreeMap<Vec<StepLook>, Vec<Circle<'a>>> = BTreeMap::new();
     for circle in waits.circles() {
         let mut look: Vec<StepLook> = circle.steps.iter().map(|step| look(dump, step)).collect();
-        // Where a circle begins depends on the numbers of its tasks.
+        // The start of a circle depends on the numbers of its tasks.
         look.sort_unstable();
         alike.entry(look).or_default().push(circle);
     }
@@ -101,7 +101,7 @@ fn together<'a>(
             members.entry(*group).or_default().push(task);
         }
     }
-    // All are the user's wish to ignore.
+    // The user asked to ignore all of its tasks.
     if members.is_empty() {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Which places gain tasks or threads, dump after dump, and never lose one.
+//! Finds the places that gain tasks or threads from dump to dump and never lose one.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -7,11 +7,12 @@ use std::{
 
 use super::sample::Place;
 
-/// A place that gains fewer than this is left alone: any service starts a task or two.
+/// Smaller gains are ignored: any service starts a task or two.
 const LEAST_GAIN: usize = 3;
 
-/// Which of some groups of places grew, and by how many that were not there in the first dump. `groups` has the
-/// number of each place's group, `samples` who rests where in each dump, the last one included.
+/// Returns which groups of places grew, and by how many tasks or threads that were not in the
+/// first dump. `groups` maps each place to the number of its group; `samples` say what rests where
+/// in each dump, the last one included.
 pub fn growth<K: Copy + Eq + Hash>(
     groups: &HashMap<Place, usize>,
     samples: &[&HashMap<K, Option<Place>>],
@@ -34,7 +35,7 @@ pub fn growth<K: Copy + Eq + Hash>(
                 *count += 1;
             }
             match last.get(key) {
-                // It runs at this moment, and may come back to where it was.
+                // It is running at the moment and may return to where it was.
                 Some(None) => {}
                 Some(now) if group_of(now) == Some(group) => {}
                 _ => drop(lost.insert(group)),
@@ -58,8 +59,8 @@ pub fn growth<K: Copy + Eq + Hash>(
     gained
 }
 
-/// Whether a count grew in at least half of the steps, and in one of the last two: what has come
-/// to rest at a higher level is no leak.
+/// Whether a count grew in at least half of the steps, and in one of the last two: a count that has
+/// settled at a higher level is no leak.
 fn grows(counts: &[usize]) -> bool {
     let steps: Vec<bool> = counts
         .windows(2)
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
     use crate::leaks::sample::tests::place;
 
-    /// Dumps written as who is where: `"1a 2a 3-"`, `-` for one that runs.
+    /// Parses dumps written as who is where: `"1a 2a 3-"`, with `-` for one that runs.
     fn growth_of(dumps: &[&str]) -> Option<usize> {
         let samples: Vec<HashMap<u32, Option<Place>>> = dumps
             .iter()
@@ -102,7 +103,7 @@ mod tests {
             Some(3)
         );
         assert_eq!(growth_of(&["", "1a 2a 3a"]), Some(3));
-        // One is polled while it is looked at, and another one rests elsewhere from the start.
+        // One is polled during the look, and another rests elsewhere from the start.
         assert_eq!(growth_of(&["1a", "1a 2a 9b", "1- 2a 3a 4a 9b"]), Some(3));
     }
 

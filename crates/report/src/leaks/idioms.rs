@@ -1,4 +1,4 @@
-//! Long waits that are how well-known constructions rest.
+//! Long waits that are normal, because well-known constructions rest that way.
 
 use std::collections::HashSet;
 
@@ -13,22 +13,22 @@ use crate::{
     threads::ThreadGroup,
 };
 
-/// The constructions of one dump.
+/// The well-known constructions in one dump.
 #[derive(Debug)]
 pub(crate) struct Idioms<'f> {
     frames: &'f Frames,
-    /// Who receives, and in which function.
+    /// The receivers of messages and the functions in which they receive.
     receivers: HashSet<(Origin, &'f str)>,
     /// Tasks that accept connections.
     acceptors: HashSet<TaskKey>,
 }
 
-/// What makes two tasks or threads the workers of one queue.
+/// What two tasks or threads share if they are workers of one queue.
 #[derive(Debug, Eq, Hash, PartialEq)]
 enum Origin {
     /// Where they were spawned.
     Tasks(Option<Place>),
-    /// Their name, without digits.
+    /// Their name without digits.
     Threads(String),
 }
 
@@ -73,21 +73,21 @@ impl<'f> Idioms<'f> {
         this
     }
 
-    /// Whether a group waits for its turn at a queue that its workers share: the lock of a channel
-    /// in which another worker waits, in the same function, for the next message.
+    /// Whether a group waits for its turn at a queue shared by workers: for the lock of a channel
+    /// in which another worker waits for the next message, in the same function.
     pub(crate) fn is_shared_queue(&self, group: &TaskGroup) -> bool {
         let mut chains = group.chains.iter();
         group.waits() == [WaitReason::MutexLock]
             && chains.all(|chain| self.receives(tasks_of(group), &chain.links))
     }
 
-    /// The same for a thread of a group.
+    /// Whether a thread of a group does the same.
     pub(super) fn shares_queue(&self, group: &ThreadGroup, name: &str) -> bool {
         group.wait == Some(WaitReason::MutexLock)
             && self.receives(Origin::Threads(kin(name)), &group.links)
     }
 
-    /// Whether another one of this origin receives in the function that these frames are in.
+    /// Whether another worker of this origin receives in the function that these frames are in.
     fn receives(&self, origin: Origin, links: &[Link]) -> bool {
         own_function(self.frames, links)
             .is_some_and(|function| self.receivers.contains(&(origin, function)))
@@ -111,7 +111,7 @@ fn tasks_of(group: &TaskGroup) -> Origin {
     Origin::Tasks(group.look.site.clone())
 }
 
-/// The innermost function that is the service's own.
+/// Returns the innermost function of the service's own code.
 pub(super) fn own_function<'f>(frames: &'f Frames, links: &[Link]) -> Option<&'f str> {
     let is_own = |frame: &&Frame| frame.known.class() == FrameClass::User;
     let own = frames.of_links(links).find(is_own);

@@ -1,4 +1,4 @@
-//! Ended tasks that their handles or sets keep, more and more.
+//! Ended tasks that their handles or sets keep in growing numbers.
 
 use super::{rested::LEAST_LOOKS, sample::Watch};
 use crate::{
@@ -9,10 +9,10 @@ use crate::{
     verdicts::{Fault, Verdict},
 };
 
-/// A smaller gain is nothing to speak of.
+/// Smaller gains are ignored.
 const LEAST_GAIN: usize = 20;
 
-/// Types of which more were kept in every look than in the one before.
+/// Returns a verdict for each type whose kept tasks increased from every look to the next.
 pub(super) fn growing<'a>(dump: &Dump, frames: &Frames, watch: &Watch) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();
     for (polls, now) in &dump.kept {

@@ -1,9 +1,9 @@
-//! Which tasks and threads will never end, and why one may think so.
+//! Finds tasks and threads that will never end, with the evidence.
 //!
-//! [`sample`] is what is kept of each dump of a watch, [`growth`] compares them, `rules` judges the tasks of the last
-//! dump and `threads` its threads, with `idioms` left alone; [`deadlock`] puts circles of [`waits`](crate::waits)
-//! into words; [`told`] knows what an earlier look has shown. Each task is in one finding at most: the one with the
-//! strongest evidence.
+//! [`sample`] holds what is kept of each dump of a watch, and [`growth`] compares samples. `rules`
+//! judges the tasks of the last dump and `threads` its threads; both leave `idioms` alone.
+//! [`deadlock`] puts the circles of [`waits`](crate::waits) into words. [`told`] remembers what an
+//! earlier look showed. Each task is in at most one finding, the one with the strongest evidence.
 
 pub mod deadlock;
 pub mod growth;
@@ -35,25 +35,25 @@ use deadlock::{Deadlock, deadlocks};
 use rules::Judging;
 use sample::{Sample, Watch};
 
-/// Why something is taken for a leak, the strongest reason first.
+/// Why something is considered a leak, strongest reason first.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Evidence {
     /// Nothing can wake it, by the contract of `Future`.
     Proven,
-    /// It waits, in a circle, for itself.
+    /// It waits in a circle for itself.
     Deadlock,
-    /// Its like become more, and none ends.
+    /// Tasks like it increase, and none of them ends.
     Growing,
-    /// It has not moved for long, and should have.
+    /// It has not moved for long, but should have.
     Stuck,
-    /// It is in one poll for long.
+    /// It has been inside one poll for long.
     Spinning,
-    /// A hint only: what spawned it was cancelled.
+    /// A hint only: the task or span that spawned it was cancelled.
     Orphaned,
 }
 
 impl Evidence {
-    /// The word for it, as in text and JSON.
+    /// Returns the word for it in text and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Proven => "proven",
@@ -65,18 +65,18 @@ impl Evidence {
         }
     }
 
-    /// Whether it is no more than a reason to look.
+    /// Whether it is only a reason to look closer.
     pub const fn is_hint(self) -> bool {
         matches!(self, Self::Orphaned)
     }
 }
 
-/// Tasks or threads that leak for one cause.
+/// Tasks or threads that leak for the same cause.
 #[derive(Debug)]
 pub struct Finding<'a> {
-    /// Why they are taken for a leak.
+    /// Why they are considered a leak.
     pub evidence: Evidence,
-    /// The same in a sentence, with the figures.
+    /// The same as a sentence, with figures.
     pub why: String,
     /// What leaks.
     pub subject: Subject<'a>,
@@ -85,42 +85,42 @@ pub struct Finding<'a> {
 /// What leaks.
 #[derive(Debug)]
 pub enum Subject<'a> {
-    /// Tasks with one await tree and spawn site.
+    /// Tasks with the same await tree and spawn site.
     Tasks(Box<TaskGroup<'a>>),
-    /// Threads with one stack.
+    /// Threads with the same stack.
     Threads(ThreadGroup<'a>),
-    /// Tasks that wait for each other.
+    /// Tasks that wait for one another.
     Deadlock(Deadlock<'a>),
 }
 
-/// How to judge.
+/// The criteria for judging.
 #[derive(Clone, Debug)]
 pub struct Judge {
-    /// A wait shorter than this is no reason for a suspicion by itself.
+    /// A wait shorter than this is not suspicious in itself.
     pub min_age: Duration,
-    /// What matches by name, function or file is left out.
+    /// Tasks and threads with a matching name, function or file are left out.
     pub ignore: Vec<Regex>,
 }
 
-/// What was found.
+/// The result of judging.
 #[derive(Debug, Default)]
 pub struct Findings<'a> {
-    /// The strongest evidence first, then the largest number.
+    /// The findings, strongest evidence first, then by number.
     pub findings: Vec<Finding<'a>>,
-    /// Tasks without a finding that wait for what an idle service waits for.
+    /// How many tasks without a finding wait for what an idle service waits for, by wait reason.
     pub idle: BTreeMap<WaitReason, usize>,
-    /// Tasks and threads that were left out as the user wished.
+    /// How many tasks and threads were left out at the user's request.
     pub ignored: usize,
-    /// Tasks that their executor has no thread for: nothing can be said of them.
+    /// How many tasks their executor has no thread for; nothing can be said about them.
     pub starved: usize,
-    /// Tasks of which it is not known what they wait for, as the program has no debug info.
+    /// How many tasks wait for something unknown because the program has no debug info.
     pub unplaced: usize,
-    /// Faults that the last dump shows and no finding is about.
+    /// Faults in the last dump that no finding covers.
     pub verdicts: Vec<Verdict<'a>>,
 }
 
 impl<'a> Findings<'a> {
-    /// The groups of tasks that findings are about.
+    /// Iterates over the groups of tasks in findings.
     pub fn groups(&self) -> impl Iterator<Item = &TaskGroup<'a>> {
         self.findings
             .iter()
@@ -131,7 +131,7 @@ impl<'a> Findings<'a> {
             })
     }
 
-    /// The same for threads.
+    /// Iterates over the groups of threads in findings.
     pub fn thread_groups(&self) -> impl Iterator<Item = &ThreadGroup<'a>> {
         let findings = self.findings.iter();
         findings.filter_map(|finding| match &finding.subject {
@@ -140,12 +140,12 @@ impl<'a> Findings<'a> {
         })
     }
 
-    /// How many findings are more than a hint, and faults.
+    /// Returns the number of faults and of findings that are more than a hint.
     pub fn serious(&self) -> usize {
         self.findings.len() - self.hints() + self.verdicts.len()
     }
 
-    /// How many findings are no more than a hint.
+    /// Returns the number of findings that are only a hint.
     pub fn hints(&self) -> usize {
         let findings = self.findings.iter();
         let hints = findings.filter(|finding| finding.evidence.is_hint());

@@ -1,4 +1,4 @@
-//! What only a watch tells of tasks whose age is not known: who stayed where he was in every look.
+//! What a watch shows about tasks of unknown age: which ones were at the same place in every look.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,27 +8,28 @@ use std::{
 use super::sample::{Identity, Kin, Place, Sample};
 use crate::task::Task;
 
-/// With fewer looks, neither staying nor a gain is a sign.
+/// With fewer looks, neither staying nor a gain is evidence.
 pub(super) const LEAST_LOOKS: usize = 3;
 
-/// How tasks fared in the looks of a watch.
+/// What tasks did across the looks of a watch.
 #[derive(Debug, Default)]
 pub(super) struct Rested {
-    /// How many looks there were.
+    /// The number of looks.
     pub(super) looks: usize,
-    /// Those that were at one place in all looks.
+    /// Tasks that were at one place in all looks.
     stayed: HashMap<Identity, Place>,
-    /// Those that waited in no look, or in some, and then at this place only.
+    /// Tasks that ran or were about to run in some look, and where they waited in
+    /// the others, if anywhere.
     restless: HashMap<Identity, Option<Place>>,
-    /// Places that somebody left.
+    /// Places that a task left.
     left: HashSet<Place>,
-    /// Kinds of which one has ended.
+    /// Kinds of task of which one has ended.
     ended: HashSet<Kin>,
 }
 
 impl Rested {
-    /// Compares looks, the oldest first. Of a few looks, or of some without untracked tasks, nothing is
-    /// concluded.
+    /// Compares looks, oldest first. With too few looks, or looks without untracked
+    /// tasks, nothing is concluded.
     pub(super) fn of(samples: &[&Sample]) -> Self {
         let all_have = samples.iter().all(|sample| sample.has_untracked);
         let Some(first) = samples.first() else {
@@ -71,24 +72,25 @@ impl Rested {
         this
     }
 
-    /// Whether a task has stayed where nobody went on.
+    /// Whether a task has stayed at a place that no task left.
     pub(super) fn is_in_still_queue(&self, task: &Task) -> bool {
         self.stays_at(task)
             .is_some_and(|place| !self.left.contains(&place))
     }
 
-    /// Whether a task has stayed while others of its kind have ended.
+    /// Whether a task has stayed while others of its kind ended.
     pub(super) fn is_left_behind(&self, task: &Task) -> bool {
         let kin = Kin::of(task);
         self.stays_at(task).is_some() && kin.is_some_and(|kin| self.ended.contains(&kin))
     }
 
-    /// Whether a task ran, or was about to, in every look.
+    /// Whether a task ran or was about to run in every look.
     pub(super) fn is_restless(&self, task: &Task) -> bool {
         self.rest_of(task) == Some(None)
     }
 
-    /// Whether a task that is at this place now was nowhere else in any look, unless it ran or was about to.
+    /// Whether a task that is at this place now was nowhere else in any look, unless
+    /// it ran or was about to run.
     pub(super) fn is_always_at(&self, task: &Task, place: Place) -> bool {
         let rest = self.rest_of(task).map(|rest| rest.unwrap_or(place));
         rest.or_else(|| self.stays_at(task)) == Some(place)
@@ -103,7 +105,7 @@ impl Rested {
     }
 }
 
-/// The places where somebody was before, and is not after.
+/// Returns the places that something left between two looks.
 fn left<'s, K: Eq + Hash>(
     before: &'s HashMap<K, Option<Place>>,
     after: &'s HashMap<K, Option<Place>>,

@@ -1,4 +1,4 @@
-//! What makes tasks a finding: one method for each kind of evidence, called in order of strength.
+//! The rules that make tasks a finding, one method per kind of evidence, strongest evidence first.
 
 use std::{
     cmp::Reverse,
@@ -25,10 +25,10 @@ use crate::{
     verdicts::{Verdict, afterwards},
 };
 
-/// A poll that lasts longer is a finding.
+/// A poll that lasts longer than this is a finding.
 const LONG_POLL: Duration = Duration::from_secs(1);
 
-/// The judging of one dump: the groups of its tasks, and which tasks are in a finding already.
+/// The state of judging one dump: its groups of tasks, and which tasks are already in a finding.
 pub(super) struct Judging<'d, 'a> {
     dump: &'a Dump,
     watch: &'d Watch,
@@ -62,20 +62,20 @@ impl<'d, 'a> Judging<'d, 'a> {
         }
     }
 
-    /// How many tasks of a group are in no finding.
+    /// Returns how many tasks of a group are in no finding.
     pub(super) fn left(&self, group: &TaskGroup) -> usize {
         let tasks = group.tasks.iter();
         tasks.filter(|task| !self.taken.contains(&task.key)).count()
     }
 
-    /// Whether all tasks that are the cause of a fault are in findings.
+    /// Whether all tasks that cause a fault are in findings.
     pub(super) fn covers(&self, verdict: &Verdict) -> bool {
         let mut tasks = verdict.tasks.iter();
         !verdict.tasks.is_empty() && tasks.all(|task| self.taken.contains(&task.key))
     }
 
-    /// Takes those of a group's tasks that `leaking` names and no stronger evidence has taken, one
-    /// finding a group, with what `why` says of them.
+    /// Takes the tasks of each group that `leaking` returns and no stronger evidence has taken.
+    /// Makes one finding per group, described by `why`.
     fn take(
         &mut self,
         evidence: Evidence,
@@ -104,7 +104,8 @@ impl<'d, 'a> Judging<'d, 'a> {
         findings.extend(found);
     }
 
-    /// Suspended, and nothing can wake it; or nothing could until rtops polled it.
+    /// Finds suspended tasks that nothing can wake, or that nothing could wake
+    /// until rtops polled them.
     pub(super) fn proven(&mut self, findings: &mut Vec<Finding<'a>>) {
         let lost: HashSet<TaskKey> = self.lost_wakers();
         self.take(
@@ -127,8 +128,8 @@ impl<'d, 'a> Judging<'d, 'a> {
         );
     }
 
-    /// Tasks that had lost their wakers in this dump or in an earlier one, and have not been
-    /// polled since but by dumps.
+    /// Returns tasks that had lost their wakers in this dump or an earlier one, and since
+    /// then were polled only by dumps.
     fn lost_wakers(&self) -> HashSet<TaskKey> {
         let polls: HashMap<TaskKey, u64> = self
             .dump
@@ -144,7 +145,7 @@ impl<'d, 'a> Judging<'d, 'a> {
             .collect()
     }
 
-    /// In a circle of waits, or behind one.
+    /// Finds tasks in a circle of waits, or behind one.
     pub(super) fn deadlocks(
         &mut self,
         circles: Vec<Deadlock<'a>>,
@@ -160,7 +161,7 @@ impl<'d, 'a> Judging<'d, 'a> {
         }
     }
 
-    /// In a place that gained tasks all the time and lost none.
+    /// Finds tasks in a place that gained tasks in all the looks and lost none.
     pub(super) fn growing(&mut self, findings: &mut Vec<Finding<'a>>) {
         if self.watch.earlier.is_empty() {
             return;
@@ -190,7 +191,8 @@ impl<'d, 'a> Judging<'d, 'a> {
         );
     }
 
-    /// Waits longer than it should, by what it waits for or by what its siblings did meanwhile.
+    /// Finds tasks that wait too long, judged by what they wait for or by what
+    /// their siblings did meanwhile.
     pub(super) fn stuck(&mut self, findings: &mut Vec<Finding<'a>>) {
         let ended = self.last_ends();
         let min_age = self.judge.min_age;
@@ -230,8 +232,8 @@ impl<'d, 'a> Judging<'d, 'a> {
         );
     }
 
-    /// The same of untracked tasks, whose times are not known: they stayed in every look, where nobody went on,
-    /// or while others of their kind ended.
+    /// Does the same for untracked tasks, whose times are unknown: they stayed in every look,
+    /// either where no task went on, or while others of their kind ended.
     pub(super) fn stayed(&mut self, findings: &mut Vec<Finding<'a>>) {
         let looks = self.looks();
         self.take(
@@ -257,7 +259,7 @@ impl<'d, 'a> Judging<'d, 'a> {
         );
     }
 
-    /// Gave others a turn, and had the next one, in every look.
+    /// Finds tasks that yielded to others, and were about to take their next turn, in every look.
     pub(super) fn yielding(&mut self, findings: &mut Vec<Finding<'a>>) {
         let looks = self.looks();
         self.take(
@@ -274,7 +276,8 @@ impl<'d, 'a> Judging<'d, 'a> {
         );
     }
 
-    /// Ran, or was about to, in every look, and not on a thread that is blocked: that is another fault.
+    /// Finds tasks that ran or were about to run in every look, but not on a blocked
+    /// thread: that is another fault.
     pub(super) fn restless(&mut self, findings: &mut Vec<Finding<'a>>) {
         let looks = self.looks();
         let nobody_runs = afterwards::all_rested(self.dump);
@@ -293,7 +296,8 @@ impl<'d, 'a> Judging<'d, 'a> {
         );
     }
 
-    /// Was about to run in every look, while no thread did anything, as where nobody drives a `LocalSet`.
+    /// Finds tasks that were about to run in every look while all threads rested, as
+    /// if nobody drives a `LocalSet`.
     pub(super) fn not_driven(&mut self, findings: &mut Vec<Finding<'a>>) {
         let looks = self.looks();
         let nobody_runs = afterwards::all_rested(self.dump);
@@ -313,13 +317,13 @@ impl<'d, 'a> Judging<'d, 'a> {
         );
     }
 
-    /// `5 looks of 4.4 s`.
+    /// Returns `5 looks of 4.4 s`.
     fn looks(&self) -> String {
         let watched = format::duration(self.watch.time);
         format!("{} looks of {watched}", self.rested.looks)
     }
 
-    /// Whether a thread waits, and has hardly run since the look.
+    /// Whether a thread waits and has hardly run since the look.
     fn is_blocked(&self, tid: Option<i32>) -> bool {
         let thread = tid.and_then(|tid| self.dump.thread(tid));
         thread.is_some_and(|thread| match thread.afterwards {
@@ -328,7 +332,7 @@ impl<'d, 'a> Judging<'d, 'a> {
         })
     }
 
-    /// The time since a task made at a place last ended.
+    /// Returns the time since a task made at each place last ended.
     fn last_ends(&self) -> HashMap<Site, Duration> {
         let mut ended: HashMap<Site, Duration> = HashMap::new();
         for one in &self.dump.ended_sites {
@@ -340,7 +344,7 @@ impl<'d, 'a> Judging<'d, 'a> {
         ended
     }
 
-    /// Inside one poll for long.
+    /// Finds tasks that have been inside one poll for long.
     pub(super) fn spinning(&mut self, findings: &mut Vec<Finding<'a>>) {
         let state_of = |this: &Self, tid: i32| this.dump.thread(tid)?.state;
         self.take(
@@ -367,7 +371,7 @@ impl<'d, 'a> Judging<'d, 'a> {
         );
     }
 
-    /// Spawned by a task that was cancelled, and waiting for long.
+    /// Finds tasks that have waited for long and were spawned by a task that was cancelled.
     pub(super) fn orphaned(&mut self, findings: &mut Vec<Finding<'a>>) {
         let min_age = self.judge.min_age;
         let is_orphan = |task: &Task| task.tracked().is_some_and(|tracked| tracked.is_orphan);
@@ -389,24 +393,25 @@ impl<'d, 'a> Judging<'d, 'a> {
     }
 }
 
-/// The tasks of a group for which this is true.
+/// Returns the tasks of a group that satisfy a predicate.
 fn those<'a>(group: &TaskGroup<'a>, is_one: impl Fn(&Task) -> bool) -> Vec<&'a Task> {
     let tasks = group.tasks.iter().copied();
     tasks.filter(|task| is_one(task)).collect()
 }
 
-/// Whether a task is known to have been in its state for that long.
+/// Whether a task is known to have been in its state for at least this long.
 fn has_lasted(task: &Task, time: Duration) -> bool {
     task.since().is_some_and(|since| since >= time)
 }
 
-/// For how long one of the tasks has been in its state, in words.
+/// Returns the longest time that one of the tasks has been in its state, in words.
 fn longest(tasks: &[&Task]) -> String {
     let longest = tasks.iter().filter_map(|task| task.since()).max();
     format::duration(longest.unwrap_or_default())
 }
 
-/// What to say of tasks that nothing can wake, and that a handle can still end, as memory tells.
+/// Returns what to say about tasks that nothing can wake if memory shows that a
+/// handle can still abort them.
 fn abortable(tasks: &[&Task]) -> String {
     let read = tasks.iter().filter_map(|task| task.memory());
     let with_handle = read.filter(|memory| memory.has_join_handle).count();
@@ -417,7 +422,7 @@ fn abortable(tasks: &[&Task]) -> String {
     }
 }
 
-/// How the wait of a group ends: the earliest of its branches decides.
+/// Returns how a group's wait ends; the branch that ends first decides.
 fn wait_of(group: &TaskGroup) -> Option<WaitEnd> {
     if group.look.state != State::Waiting || group.chains.is_empty() {
         return None;
@@ -432,7 +437,7 @@ fn wait_of(group: &TaskGroup) -> Option<WaitEnd> {
         .or(Some(WaitEnd::Open))
 }
 
-/// By how many a group grew, in words.
+/// Says by how many a group grew.
 pub(super) fn grew(gained: usize, watched: Duration) -> String {
     let time = format::duration(watched);
     format!("{gained} more within {time}, and none of them ended")

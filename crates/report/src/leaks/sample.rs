@@ -1,4 +1,4 @@
-//! What is kept of each dump of a watch: who was where. Comparing needs no names.
+//! What is kept of each dump of a watch: what was where. Comparing samples needs no names.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,23 +13,23 @@ use crate::{
     task::{Origin, Polls, Task, TaskKey, Untracked},
 };
 
-/// Where a task or thread rests: the same in two dumps of one process if nothing has changed.
+/// Where a task or thread rests; equal in two dumps of one process if nothing has changed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Place(u64);
 
-/// A task that can be found again in another dump of the process.
+/// Identifies a task across dumps of one process.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Identity {
-    /// By the number that the agent gave it.
+    /// By the agent's number for it.
     Tracked(u64),
-    /// By tokio's number of it, and which tokio that is.
+    /// By its copy of tokio and tokio's number for it.
     Untracked(u32, u64),
-    /// By the address of its cell; another task may have that later.
+    /// By the address of its cell, which another task may have later.
     Cell(u64),
 }
 
 impl Identity {
-    /// `None` for a task of which nothing tells.
+    /// Returns `None` if nothing identifies the task.
     pub(super) fn of(task: &Task) -> Option<Self> {
         match &task.origin {
             Origin::Tracked(tracked) => Some(Self::Tracked(tracked.id)),
@@ -41,12 +41,12 @@ impl Identity {
     }
 }
 
-/// What an untracked task is, the same in two dumps of one process.
+/// The type of an untracked task; equal in two dumps of one process.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Kin(Polls);
 
 impl Kin {
-    /// `None` for a tracked task, of which its agent tells more, and for what is no task.
+    /// Returns `None` for anything but tasks, and for tracked tasks, which have better evidence.
     pub(super) fn of(task: &Task) -> Option<Self> {
         let untracked = task.untracked().filter(|_| task.kind == TaskKind::Task)?;
         Some(Self(untracked.polls))
@@ -54,7 +54,7 @@ impl Kin {
 }
 
 impl Identity {
-    /// All that a task may be found again by, the surest first.
+    /// Returns all identities of a task, most reliable first.
     pub(crate) fn all_of(task: &Task) -> impl Iterator<Item = Self> {
         let number = task.memory().and_then(|memory| {
             let number = memory.number?;
@@ -64,40 +64,40 @@ impl Identity {
     }
 }
 
-/// A place in the source as text: the numbers of texts differ from dump to dump.
+/// A place in the source as text; the numbers of texts differ from dump to dump.
 pub type Site = (String, u32, u32);
 
-/// One dump, as far as others are compared with it.
+/// One dump, reduced to what is compared.
 #[derive(Debug, Default)]
 pub struct Sample {
-    /// All tasks, and where those rest that do.
+    /// All tasks, with the places of those that rest.
     pub tasks: HashMap<Identity, Option<Place>>,
-    /// Whether untracked tasks are among them.
+    /// Whether untracked tasks are included.
     pub has_untracked: bool,
-    /// What they are.
+    /// The types of the untracked tasks.
     pub kin: HashMap<Identity, Kin>,
-    /// How many ended ones their handles keep, by what they were.
+    /// How many ended tasks are kept by their handles, by type.
     pub kept: HashMap<Polls, usize>,
     /// All threads.
     pub threads: HashMap<i32, ThreadSample>,
-    /// Tasks whose wakers were all dropped unused when the dump began, and how often each of them
-    /// had been polled.
+    /// Tasks whose wakers had all been dropped unused when the dump began, and how
+    /// often each had been polled.
     pub lost_wakers: HashMap<TaskKey, u64>,
 }
 
 /// A thread in one dump.
 #[derive(Clone, Debug)]
 pub struct ThreadSample {
-    /// Where it is.
+    /// Where it was.
     pub place: Option<Place>,
     /// Its name without digits, so that `worker-1` and `worker-2` have the same.
     pub kin: String,
-    /// How often it was given a processor.
+    /// How many times it was scheduled onto a processor.
     pub timeslices: Option<u64>,
 }
 
 impl Sample {
-    /// What to keep of a dump.
+    /// Takes from a dump what is compared.
     pub fn of(dump: &Dump) -> Self {
         let tasks = || dump.tasks.iter();
         Self {
@@ -129,8 +129,9 @@ impl Sample {
     }
 }
 
-/// The tasks of several dumps, as far as they can be compared: where one dump lacks untracked
-/// ones, as it was not looked at from outside, all others show them as new.
+/// Returns the tasks of several dumps that can be compared. If one dump lacks untracked
+/// tasks, because the process was not inspected from outside, they would look new in
+/// all others, so they are dropped.
 pub(super) fn comparable(samples: &[&Sample]) -> Vec<HashMap<Identity, Option<Place>>> {
     let all_have = samples.iter().all(|sample| sample.has_untracked);
     let samples = samples.iter().map(|sample| {
@@ -141,19 +142,19 @@ pub(super) fn comparable(samples: &[&Sample]) -> Vec<HashMap<Identity, Option<Pl
     samples.collect()
 }
 
-/// The name of a thread without digits.
+/// Returns the name of a thread without digits.
 pub fn kin(name: &str) -> String {
     name.replace(|c: char| c.is_ascii_digit(), "")
 }
 
-/// Where a task rests; `None` for one that runs or was not captured. A task in a wait without a
-/// waker has no stack, and rests where it was spawned, or as what it is.
+/// Returns where a task rests; `None` if it runs or was not captured. A task that waits without a
+/// waker has no stack; its place is its spawn site or its type.
 fn task_place(dump: &Dump, task: &Task) -> Option<Place> {
     let rests = task.state.is_suspended() && task.kind != TaskKind::Span;
     rests.then(|| place_of(dump, task)).flatten()
 }
 
-/// Where a task is, or goes on.
+/// Returns where a task is or resumes.
 pub(super) fn place_of(dump: &Dump, task: &Task) -> Option<Place> {
     let made = match &task.origin {
         Origin::Tracked(tracked) => Ok((site(dump, tracked.site), dump.string(tracked.name))),
@@ -172,14 +173,14 @@ pub(super) fn place_of(dump: &Dump, task: &Task) -> Option<Place> {
     Some(place(&(made, stacks)))
 }
 
-/// Where a thread is; `None` where its stack was not taken.
+/// Returns where a thread is; `None` if its stack was not taken.
 fn thread_place(dump: &Dump, thread: &Thread) -> Option<Place> {
     let leaf = leaf_of(thread)?;
     let kin = thread.name.as_deref().map(kin);
     Some(place(&(kin, dump.stack(leaf.stack))))
 }
 
-/// A place in the source that means the same in all dumps of one program.
+/// Returns a place in the source in a form that is the same in all dumps of one program.
 pub fn site(dump: &Dump, site: SourceLocation) -> Site {
     let file = dump.string(site.file).unwrap_or_default();
     (file.to_owned(), site.line, site.column)
@@ -191,16 +192,17 @@ fn place(what: &impl Hash) -> Place {
     Place(hasher.finish())
 }
 
-/// Dumps of one process, the oldest first, and the time that they span.
+/// Dumps of one process, oldest first, and the time that they span.
 #[derive(Debug, Default)]
 pub struct Watch {
-    /// All but the last dump.
+    /// Every dump but the last.
     pub earlier: Vec<Sample>,
-    /// From the first to the last.
+    /// The time from the first dump to the last.
     pub time: Duration,
-    /// The names, without digits, of threads that ended meanwhile, also of those in no dump.
+    /// The names, without digits, of threads that ended meanwhile, including
+    /// threads that are in no dump.
     pub ended_kin: HashSet<String>,
-    /// The number of the main thread, as the process sees it.
+    /// The number of the main thread as seen by the process.
     pub main_thread: i32,
 }
 
@@ -210,7 +212,7 @@ pub(crate) mod tests {
 
     use super::{Identity, Place, Sample, comparable, kin};
 
-    /// A place with a letter for a name.
+    /// Makes a place from a letter.
     pub fn place(letter: char) -> Place {
         Place(u64::from(u32::from(letter)))
     }
@@ -226,7 +228,7 @@ pub(crate) mod tests {
             let samples = comparable(&samples);
             samples.iter().map(HashMap::len).collect::<Vec<_>>()
         };
-        // Each tokio counts on its own, and so does the agent.
+        // Each copy of tokio counts separately, and so does the agent.
         let [tracked, first, second] = [
             Identity::Tracked(1),
             Identity::Untracked(0, 1),

@@ -1,7 +1,7 @@
-//! What makes threads a finding.
+//! The rules that make threads a finding.
 //!
 //! A thread has no waker to count and no spawn site, and what it waits for has no known holder.
-//! What is left: whether it moved while it was watched, and what became of its kin.
+//! What is left is whether it moved while it was watched, and what happened to its kin.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,12 +17,12 @@ use super::{
 };
 use crate::{format, frames::Frames, threads::ThreadGroup};
 
-/// How many timeslices one dump may cost a thread that does nothing else: it is stopped and goes on, or it gets
-/// a signal or two; the one that is made to copy the process takes nine; and on a busy machine each of
-/// these may be interrupted. A thread with work takes many more between two dumps.
+/// How many timeslices one dump may cost an otherwise idle thread: it is stopped and resumed, or
+/// gets a signal or two; the thread that is made to copy the process takes nine; and on a busy
+/// machine each of these may be interrupted. A thread with work takes many more between two dumps.
 const SLICES_A_DUMP: u64 = 20;
 
-/// Judges the threads of a watch's last dump.
+/// Judges the threads of the last dump of a watch.
 pub(super) fn judge<'a>(
     frames: &Frames,
     now: &Sample,
@@ -70,7 +70,7 @@ pub(super) fn judge<'a>(
     findings
 }
 
-/// Empty where it is not known.
+/// Returns the name of a thread; empty if unknown.
 fn name(thread: &Thread) -> &str {
     thread.name.as_deref().unwrap_or_default()
 }
@@ -83,7 +83,7 @@ fn growing<'a>(
 ) -> Vec<Finding<'a>> {
     let mut places: HashMap<Place, usize> = HashMap::new();
     for (number, group) in groups.iter().enumerate() {
-        // A library's pool grows with its work, and shrinks when its threads have been idle.
+        // A library's pool grows with its work and shrinks when its threads have been idle.
         if wait_end(group) != WaitEnd::Idle || own_function(frames, &group.links).is_some() {
             let own = group.threads.iter();
             let own = own.filter_map(|thread| now.threads.get(&thread.tid)?.place);
@@ -113,8 +113,8 @@ fn growing<'a>(
     findings.collect()
 }
 
-/// Names of threads, without digits, of which one ended during the watch. Threads that were given
-/// no name have that of the program, and are not kin.
+/// Returns the names, without digits, of threads that ended during the watch. A thread that was
+/// never named has the program's name, which makes it no kin of others.
 fn ended_kin(watch: &Watch, now: &Sample) -> HashSet<String> {
     let earlier = watch.earlier.iter().flat_map(|sample| &sample.threads);
     let ended = earlier.filter(|(tid, _)| !now.threads.contains_key(tid));
@@ -138,7 +138,8 @@ fn wait_end(group: &ThreadGroup) -> WaitEnd {
     group.wait.unwrap_or(WaitReason::Unknown).end()
 }
 
-/// Whether a thread was in one place in all dumps, and did not run between them but for them.
+/// Whether a thread was in one place in all dumps, and between them ran no more
+/// than the dumps made it.
 fn has_not_moved(watch: &Watch, now: &Sample, tid: i32) -> bool {
     let Some(last) = now.threads.get(&tid).filter(|last| last.place.is_some()) else {
         return false;

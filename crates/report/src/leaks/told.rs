@@ -1,4 +1,4 @@
-//! What one look has shown already, so that the end of a watch tells the rest only.
+//! Remembers what one look showed, so that the end of a watch reports only the rest.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use crate::{
     verdicts::{Fault, Verdict},
 };
 
-/// What was told of one look.
+/// The findings and faults that one look showed.
 #[derive(Debug, Default)]
 pub struct Told(Vec<Tale>);
 
@@ -32,7 +32,7 @@ enum Whose {
 }
 
 impl Told {
-    /// All of these are told now.
+    /// Records all findings and faults.
     #[must_use]
     pub fn of(findings: &Findings) -> Self {
         let faults = findings.verdicts.iter().map(of_verdict);
@@ -40,13 +40,14 @@ impl Told {
         Self(faults.chain(findings).collect())
     }
 
-    /// How many findings and faults that was.
+    /// Returns how many there are.
     #[must_use]
     pub const fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Takes away what was told of the same tasks and threads. Returns how much of what was told is so no longer.
+    /// Removes what was already reported for the same tasks and threads. Returns how
+    /// many reports no longer hold.
     pub fn take_from(&self, findings: &mut Findings) -> usize {
         let now = Self::of(findings);
         let is_new = |tale: &Tale| !self.0.iter().any(|told| told.tells(tale));
@@ -62,12 +63,12 @@ impl Told {
 }
 
 impl Tale {
-    /// Whether it tells all of another one.
+    /// Whether it covers all of another one.
     fn tells(&self, other: &Self) -> bool {
         self.kind == other.kind && !other.whose.is_empty() && other.whose.is_subset(&self.whose)
     }
 
-    /// Whether another one is of the same kind, and of some of the same.
+    /// Whether another one is of the same kind and about some of the same tasks or threads.
     fn is_about(&self, other: &Self) -> bool {
         self.kind == other.kind && !self.whose.is_disjoint(&other.whose)
     }
@@ -130,9 +131,9 @@ mod tests {
         ]));
         let mut later = findings(&[
             (BlockedWorker, &[2]),
-            // One more, so that the other is told once more.
+            // One thread more, so it is reported again.
             (Livelock, &[3, 5]),
-            // Another fault, and one that is nobody's.
+            // A different fault, and one without threads.
             (BlockedWorker, &[3]),
             (Kept, &[]),
         ]);

@@ -1,4 +1,4 @@
-//! What polls show that came to some lines, one after the other.
+//! What is shown of polls that ran these lines one after the other.
 #![allow(clippy::unwrap_used)]
 
 use rtops_protocol::{Call, TraceEnd, Visit};
@@ -6,12 +6,12 @@ use rtops_protocol::{Call, TraceEnd, Visit};
 use super::*;
 use crate::frames::fixtures::traced;
 
-/// `function:line` for each frame of each chain, innermost first, and what is missing.
+/// Returns each chain as `function:line` per frame, innermost first, and whether it lacks anything.
 fn shown(trace: &Trace, frames: &Frames) -> Vec<(String, bool)> {
     shown_of(trace, frames, Whose::Tokios)
 }
 
-/// The same of the part that is a task's.
+/// Returns the same for the part that belongs to a task.
 fn shown_of(trace: &Trace, frames: &Frames, whose: Whose) -> Vec<(String, bool)> {
     let chains = chains(trace, frames, whose);
     let text = chains.iter().map(|chain| {
@@ -26,7 +26,7 @@ fn shown_of(trace: &Trace, frames: &Frames, whose: Whose) -> Vec<(String, bool)>
     text.collect()
 }
 
-/// A trace of one call of the code, in order; `calls` are `(caller, site)` of more.
+/// Makes a trace of one call with these visits; `calls` adds more calls as `(caller, site)`.
 fn trace(visits: &[(u32, u64)], calls: &[(u32, u64)]) -> Trace {
     let calls = [(0, 0)].iter().chain(calls);
     Trace {
@@ -168,7 +168,7 @@ fn calls_and_tail_calls_are_followed() {
         (30, "app::inner::{async_fn#0}:30"),
         (31, "app::inner::{async_fn#0}:31"),
     ];
-    // The wrapper jumps to what it wraps.
+    // The wrapper makes a tail call to what it wraps.
     let visits = [(0, 1), (1, 10), (1, 11), (2, 20), (2, 30), (2, 31)];
     let trace = trace(&visits, &[(0, 1), (1, 11)]);
     let chains = shown(&trace, &traced(&code));
@@ -206,7 +206,7 @@ fn of_a_tracked_task_only_what_is_inside_the_outermost_tracked_future_is_shown()
     assert_eq!(shown_of(&tracked, &frames, Whose::Tracked), [whole(outer)]);
     let around = format!("{outer} app::around:12");
     assert_eq!(shown(&tracked, &frames), [whole(&around)]);
-    // Nothing where no tracked future is seen to be polled.
+    // Nothing is shown if no tracked future is seen to be polled.
     let other = trace(&[(0, 1), (0, 2)], &[]);
     assert!(shown_of(&other, &frames, Whose::Tracked).is_empty());
 }
@@ -238,7 +238,7 @@ fn where_a_task_resumes_is_the_first_await_that_it_came_to() {
     };
     let resumed = [whole("app::Ready::poll:30 app::outer:12")];
     assert_eq!(shown_first(&[1, 2, 3, 4, 5]), resumed);
-    // In a loop, what comes first in the source may be polled last.
+    // In a loop, the first await in the source may be polled last.
     let both = [
         whole("app::Lost::poll:40 app::Both::poll:52 app::outer:13"),
         (
@@ -258,7 +258,7 @@ fn a_trace_out_of_nowhere_shows_nothing_or_ends() {
     let frames = traced(&code);
     assert_eq!(shown(&trace(&[], &[]), &frames), []);
     assert_eq!(shown(&trace(&[(0, 99), (1, 1)], &[(0, 98)]), &frames), []);
-    // Each call is made by the one before.
+    // Each call is made by the previous one.
     let calls: Vec<(u32, u64)> = (0..60_000).map(|caller| (caller, 1)).collect();
     let visits: Vec<(u32, u64)> = (0..=60_000).map(|call| (call, 1)).collect();
     let chains = shown(&trace(&visits, &calls), &frames);
@@ -306,7 +306,7 @@ fn what_has_no_name_is_no_part_of_a_tree() {
         (7, "app::callback:30"),
         (8, "app::Lost::poll:40"),
     ];
-    // A stub jumps to the C library.
+    // A PLT stub jumps to the C library.
     let visits = [(0, 1), (0, 2), (0, 3), (0, 4), (1, 5), (1, 6)];
     let trace_of = |more: &[(u32, u64)], calls: &[(u32, u64)]| {
         let visits = [&visits, more].concat();
@@ -314,7 +314,7 @@ fn what_has_no_name_is_no_part_of_a_tree() {
     };
     let poll = "tokio::sync::mutex::Mutex::lock:456 app::Get::poll:9 app::client:16";
     assert_eq!(trace_of(&[], &[(0, 4)]), [whole(poll)]);
-    // What it calls back is called from where it was called.
+    // A callback counts as called from where the C function was called.
     let lost = format!("app::Lost::poll:40 app::callback:30 {poll}");
     let chains = trace_of(&[(2, 7), (3, 8)], &[(0, 4), (1, 5), (2, 7)]);
     assert_eq!(chains, [whole(&lost)]);

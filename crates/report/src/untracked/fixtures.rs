@@ -21,7 +21,7 @@ pub const PUMP: u64 = 0x20;
 pub const WORKER_POLL: u64 = 0x30;
 pub const CLOSURE: u64 = 0x40;
 
-/// What a task's stack has between its future and the executor.
+/// The frames between a task's future and the executor on a stack.
 pub const POLL: &str = "tokio::runtime::task::core::Core::poll core::panicking::try \
     tokio::runtime::task::harness::Harness::poll tokio::runtime::task::raw::poll";
 
@@ -66,7 +66,7 @@ pub fn unresolved(id: u64, poll: u64, why: Unresolved) -> Untracked {
     }
 }
 
-/// The head of what was read of a process, whose agent was asked a millisecond later.
+/// Makes the head of what was read of a process whose agent was asked a millisecond later.
 pub fn outside() -> Reply {
     Reply::Outside(Outside {
         pause_ns: 1_500_000,
@@ -117,7 +117,7 @@ pub fn named(stacks: &[&str]) -> Frames {
     with_futures(frames(&stacks), &futures())
 }
 
-/// What the polls of [`polled`] may come to.
+/// The instructions that the polls of [`polled`] may reach.
 pub const CODE: [(u64, &str); 5] = [
     (1, "app::serve::{async_fn#0}:10"),
     (2, "app::serve::{async_fn#0}:12"),

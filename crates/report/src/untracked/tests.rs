@@ -47,7 +47,7 @@ fn what_is_not_there_is_refused_and_equal_numbers_are_not() {
         let failure = receive(vec![one(), trace(1), bad]);
         assert!(matches!(failure, Err(Failure::Nonsense(_))));
     }
-    // The memory of a process may have a cell twice, when it is torn down.
+    // A cell may occur twice in memory while the process tears it down.
     let twice = vec![
         untracked(1, SERVE, &[0]),
         stepped(1, 0),
@@ -122,11 +122,11 @@ fn of_nested_polls_the_one_counts_that_begins_where_the_tasks_does() {
     assert_eq!(own_part(&frames, whole, PUMP), Own::Innermost(7));
     let one = named(&[&format!("spin {POLL} run")]);
     assert_eq!(own_part(&one, whole, SERVE), Own::Innermost(1));
-    // Link-time optimization inlines the future, and what it calls, in the function that polls it.
+    // Link-time optimization inlines the future and its callees in the function that polls it.
     let one = inlined(one, 5);
     let one = with_starts(one, &[(links[0].address, SERVE)]);
     assert_eq!(own_part(&one, whole, SERVE), Own::Innermost(1));
-    // Another poll may be where the stack is cut off.
+    // The part that is cut off may contain another poll.
     let one = named(&[&format!("spin {POLL} run")]);
     let cut = leaf(LeafEnd::Truncated);
     assert_eq!(own_part(&one, cut, SERVE), Own::Several);
@@ -170,7 +170,7 @@ fn all_that_is_shown_is_counted_and_nothing_else() {
         untracked(1, SERVE, &[]),
         untracked(2, SERVE, &[]),
         blocking(CLOSURE, None),
-        // tokio's own.
+        // tokio's own thread.
         blocking(WORKER_POLL, None),
         block_on,
     ];
@@ -233,7 +233,7 @@ fn a_census_counts_the_tasks_of_each_type() {
         ]
     );
 
-    // One pump has ended, two are new; and a closure can't be told from others.
+    // One pump has ended and two are new; a closure can't be told from others.
     let closure = Untracked {
         number: None,
         state: UntrackedState::Blocking { tid: Some(1) },
@@ -303,7 +303,7 @@ fn idle_ones_without_a_waker_are_proven_leaks_and_growth_needs_no_site() {
     assert!(proven.2.contains("no waker of it exists"));
     assert!(proven.2.ends_with("(a handle can still abort 1 of them)"));
     assert_eq!((growing.0, growing.1), (Evidence::Growing, 9));
-    // A dump without them says nothing of how many there were.
+    // A dump without untracked tasks does not show how many there were.
     let refused = dump_of(vec![not_attached()], &[], Vec::new());
     let found = judged(vec![refused, dump(5)], &last);
     assert_eq!(found.len(), 1, "{found:?}");

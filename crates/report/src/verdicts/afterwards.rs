@@ -1,5 +1,5 @@
-//! What a thread did in the time after the look: where it was then, one look tells, and whether it has left there
-//! since, the processor time that it used.
+//! What a thread did after the look. The look shows where the thread was; the processor time it
+//! used since then shows whether it has moved on.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use rtops_protocol::{Afterwards, Thread};
 
 use crate::{dump::Dump, format};
 
-/// What a shorter time shows is no more than a moment.
+/// A shorter time shows too little to conclude anything.
 const LEAST: Duration = Duration::from_millis(50);
-/// Whoever was made to stop for the look runs for a moment before it waits again.
+/// A thread that was stopped for the look runs for a moment before it waits again.
 const MOST_TIMESLICES: u64 = 3;
-/// A thread that stands still uses no more than this share of a core for that.
+/// The largest share of a core that a thread standing still uses.
 const STILL: f64 = 0.01;
-/// A thread that goes on between its waits uses more than this share.
+/// The smallest share for a thread that goes on between its waits.
 const GOES_ON: f64 = 0.1;
-/// A busy one runs for at least this share of the time, or could.
+/// The smallest share of the time for which a busy thread runs, or wants to.
 const BUSY: f64 = 0.9;
 
-/// For how long a thread has hardly run, where that is known.
+/// Returns how long a thread has hardly run, if known.
 pub(super) fn stood_still(thread: &Thread) -> Option<Duration> {
     let after = thread.afterwards?;
     let waits = matches!(after.state, 'S' | 'D');
@@ -34,7 +34,7 @@ pub(super) fn has_gone_on(thread: &Thread) -> bool {
     after.is_some_and(|after| share(after.ran_ns, after) > GOES_ON)
 }
 
-/// Whether a thread could run nearly all the time, and did so if it was given a processor.
+/// Whether a thread was runnable nearly all the time, and ran when it got a processor.
 pub(super) fn is_busy(thread: &Thread) -> bool {
     let after = thread.afterwards;
     after.is_some_and(|after| {
@@ -43,7 +43,7 @@ pub(super) fn is_busy(thread: &Thread) -> bool {
     })
 }
 
-/// Whether it is known that a thread rested for most of the time.
+/// Whether a thread is known to have rested for most of the time.
 pub(crate) fn has_rested(thread: &Thread) -> bool {
     let after = thread.afterwards;
     after.is_some_and(|after| {
@@ -52,13 +52,13 @@ pub(crate) fn has_rested(thread: &Thread) -> bool {
     })
 }
 
-/// Whether it is known that no thread did anything.
+/// Whether all threads are known to have rested for most of the time.
 pub(crate) fn all_rested(dump: &Dump) -> bool {
     !dump.threads.is_empty() && dump.threads.iter().all(has_rested)
 }
 
-/// `has used 98 % of a core for 130 ms since`; of several threads, the busiest. On a busy machine it may have had to
-/// wait for it.
+/// Returns `has used 98 % of a core for 130 ms since`, for the busiest of several threads. On a
+/// busy machine it also says how long the thread waited for a core.
 pub(super) fn has_used<'t>(threads: impl IntoIterator<Item = &'t Thread>) -> Option<String> {
     let all = threads.into_iter().filter_map(|thread| thread.afterwards);
     let busiest = all.max_by_key(|after| after.ran_ns)?;
@@ -83,7 +83,7 @@ const fn watched(after: Afterwards) -> Duration {
     Duration::from_nanos(after.watched_ns)
 }
 
-/// Processor time is counted in ticks, so that it may seem to be more than there was.
+/// Processor time is counted in ticks, so it may exceed the time watched.
 #[expect(clippy::cast_precision_loss, reason = "for a figure that people read")]
 fn share(of_it: u64, after: Afterwards) -> f64 {
     (of_it as f64 / after.watched_ns.max(1) as f64).min(1.0)
@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// A thread that was watched for 100 ms, in milliseconds.
+    /// A thread that was watched for 100 ms; times are in milliseconds.
     fn thread(ran: u64, queued: u64, timeslices: u64, state: char) -> Thread {
         const MS: u64 = 1_000_000;
         Thread {
@@ -114,7 +114,7 @@ mod tests {
     fn a_thread_that_waits_all_the_time_stands_still() {
         let still = |thread| stood_still(&thread).is_some();
         assert!(still(thread(0, 0, 1, 'S')));
-        // It waits for a processor; it waits again and again; it computes.
+        // It waits for a processor; it wakes again and again; it computes.
         assert!(!still(thread(0, 99, 1, 'R')));
         assert!(!still(thread(0, 0, 20, 'S')));
         assert!(!still(thread(50, 0, 3, 'S')));
@@ -125,7 +125,7 @@ mod tests {
         assert!(is_busy(&thread(99, 0, 3, 'R')));
         assert!(is_busy(&thread(30, 69, 30, 'S')));
         assert!(!is_busy(&thread(30, 30, 30, 'S')));
-        // It was given no processor, so that it is not known what it would do.
+        // It got no processor, so it is unknown what it would do.
         assert!(!is_busy(&thread(0, 99, 0, 'R')));
     }
 

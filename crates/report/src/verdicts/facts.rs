@@ -1,4 +1,4 @@
-//! What the things in a verdict are called, where they are, and which are explained already.
+//! Names and places of the subjects of verdicts, and a record of what is already explained.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,15 +18,15 @@ use crate::{
     words,
 };
 
-/// The most places that one stack is told by.
+/// The most places named for one stack.
 const MAX_PLACES: usize = 3;
 
-/// What the rules look at.
+/// The input of the rules.
 #[derive(Debug)]
 pub(super) struct Facts<'f, 'a> {
     pub(super) dump: &'a Dump,
     pub(super) frames: &'f Frames,
-    /// All tasks.
+    /// The groups of all tasks.
     pub(super) groups: &'f [TaskGroup<'a>],
     group_of: HashMap<TaskKey, usize>,
     parties: Parties<'a>,
@@ -52,7 +52,7 @@ impl<'f, 'a> Facts<'f, 'a> {
         }
     }
 
-    /// From now on, these are explained.
+    /// Marks these tasks and threads as explained.
     pub(super) fn take(&mut self, tasks: &[&Task], threads: &[i32]) {
         self.taken.extend(tasks.iter().map(|task| task.key));
         self.taken_threads.extend(threads);
@@ -66,30 +66,30 @@ impl<'f, 'a> Facts<'f, 'a> {
         !self.taken_threads.contains(&tid)
     }
 
-    /// The tasks of a group that nothing explains so far.
+    /// Returns the tasks of a group that nothing explains so far.
     pub(super) fn free(&self, group: &TaskGroup<'a>) -> Vec<&'a Task> {
         let tasks = group.tasks.iter().copied();
         tasks.filter(|task| self.is_free(task)).collect()
     }
 
-    /// The same of all groups that are such.
+    /// Returns the same for all groups that satisfy a predicate.
     pub(super) fn free_of(&self, is_such: impl Fn(&TaskGroup) -> bool) -> Vec<&'a Task> {
         let groups = self.groups.iter().filter(|group| is_such(group));
         groups.flat_map(|group| self.free(group)).collect()
     }
 
-    /// The group that a task is in.
+    /// Returns the group that a task is in.
     pub(super) fn group_of(&self, task: TaskKey) -> Option<&'f TaskGroup<'a>> {
         self.groups.get(*self.group_of.get(&task)?)
     }
 
-    /// `3 tasks of shop::cart [mutex lock] at src/main.rs:21`, for so many of a group.
+    /// Describes `count` tasks of a group: `3 tasks of shop::cart [mutex lock] at src/main.rs:21`.
     pub(super) fn group(&self, group: &TaskGroup, count: usize) -> String {
         let (noun, what) = self.what(group);
         format!("{} {what}", format::count(count, noun))
     }
 
-    /// What each task of a group is, and what it does where.
+    /// Returns the noun for the tasks of a group, and what they do where.
     fn what(&self, group: &TaskGroup) -> (&'static str, String) {
         let mut text = match group.own_function(self.frames) {
             Some(function) => format!("in {}", escape(&function.name)),
@@ -105,12 +105,12 @@ impl<'f, 'a> Facts<'f, 'a> {
         (words::noun(group.look.kind), text)
     }
 
-    /// The same of several tasks, which may be of different groups.
+    /// Describes several tasks, which may be in different groups.
     pub(super) fn tasks(&self, tasks: &[&Task]) -> Vec<String> {
         let numbers = tasks.iter().filter_map(|task| self.group_of.get(&task.key));
         let groups = format::commonest(numbers.map(|number| (*number, 1))).into_iter();
         let groups = groups.filter_map(|(number, count)| Some((self.groups.get(number)?, count)));
-        // Those that run on different threads are different groups.
+        // Tasks that run on different threads are in different groups.
         let alike = format::commonest(groups.map(|(group, count)| (self.what(group), count)));
         let alike = alike.into_iter();
         alike
@@ -118,15 +118,15 @@ impl<'f, 'a> Facts<'f, 'a> {
             .collect()
     }
 
-    /// Where in the service a group waits: the innermost places that are its own, and from where these were
-    /// called.
+    /// Returns where in the service a group waits: its innermost own places, and
+    /// where those were called from.
     pub(super) fn place(&self, group: &TaskGroup) -> Option<String> {
         let telling = group.telling();
         let mut places = telling.iter();
         places.find_map(|chain| self.place_in(&chain.links))
     }
 
-    /// The same of a stack.
+    /// Returns the same for a stack.
     pub(super) fn place_in(&self, links: &[Link]) -> Option<String> {
         let own = self.frames.of_links(links).filter(|frame| frame.own);
         let own = own.filter_map(|frame| frame.place.as_ref());
@@ -141,18 +141,18 @@ impl<'f, 'a> Facts<'f, 'a> {
         Some(own.join(" from "))
     }
 
-    /// A thread's whole stack, innermost first; empty where it was not taken.
+    /// Returns a thread's whole stack, innermost first; empty if it was not taken.
     pub(super) fn stack(&self, thread: &Thread) -> &'f [Link] {
         leaf_of(thread).map_or(&[], |leaf| self.frames.stack(leaf.stack))
     }
 
-    /// Whether a function whose name begins so is on a stack.
+    /// Whether a stack has a function whose name begins with `function`.
     pub(super) fn is_in(&self, links: &[Link], function: &str) -> bool {
         let mut frames = self.frames.of_links(links);
         frames.any(|frame| frame.name.starts_with(function))
     }
 
-    /// Whether a task waits for what an idle service waits for, or for a message.
+    /// Whether a task waits for a message, or for what an idle service waits for.
     pub(super) fn waits_for_work(&self, task: &Task) -> bool {
         let waits = self
             .group_of(task.key)
@@ -184,7 +184,7 @@ impl<'f, 'a> Facts<'f, 'a> {
         })
     }
 
-    /// What a thread waits for that others have in memory.
+    /// Returns the lock that a thread waits for, if others have it in memory.
     pub(super) fn lock_of(&self, tid: i32) -> Option<&'a Shared> {
         let waits = |shared: &&Shared| shared.waiters.contains(&Party::Thread { tid });
         let mut locks = self
@@ -195,7 +195,7 @@ impl<'f, 'a> Facts<'f, 'a> {
         locks.find(waits)
     }
 
-    /// The threads that have something in memory and do not wait for it.
+    /// Iterates over the threads with the address of something in memory that do not wait for it.
     pub(super) fn threads_with(&self, shared: &'a Shared) -> impl Iterator<Item = &'a Thread> {
         let others = shared.others.iter();
         let others = others.filter(|other| !shared.waiters.contains(other));
@@ -205,7 +205,7 @@ impl<'f, 'a> Facts<'f, 'a> {
         })
     }
 
-    /// `thread 17 (flusher) [sleep] at src/main.rs:21`.
+    /// Describes a thread: `thread 17 (flusher) [sleep] at src/main.rs:21`.
     pub(super) fn thread(&self, thread: &Thread) -> String {
         let mut text = thread_name(thread);
         if let Some(wait) = self.wait_of(thread) {
@@ -217,7 +217,7 @@ impl<'f, 'a> Facts<'f, 'a> {
         }
     }
 
-    /// The tasks that hold something, as is proven; else those that may, if they are all.
+    /// Returns the tasks proven to hold something, or else all that may, if the list is complete.
     pub(super) fn holders(&self, shared: &Shared) -> Option<Vec<&'a Task>> {
         let parties = match (shared.holders.is_empty(), shared.is_complete) {
             (false, _) => &shared.holders,
@@ -229,14 +229,14 @@ impl<'f, 'a> Facts<'f, 'a> {
             .filter(|tasks| !tasks.is_empty())
     }
 
-    /// What a thread waits for, where that is known.
+    /// Returns what a thread waits for, if known.
     pub(super) fn wait_of(&self, thread: &Thread) -> Option<WaitReason> {
         let links = self.stack(thread);
         self.frames.thread_wait(links, thread.state, thread.syscall)
     }
 }
 
-/// Whether a thread waits in the kernel. Where nobody read its state, it does if it is in a system call.
+/// Whether a thread waits in the kernel. If its state was not read, being in a system call counts.
 pub(super) fn is_asleep(thread: &Thread) -> bool {
     match thread.state {
         Some(state) => matches!(state, 'S' | 'D'),
@@ -244,7 +244,7 @@ pub(super) fn is_asleep(thread: &Thread) -> bool {
     }
 }
 
-/// `thread 17 (name)`.
+/// Returns `thread 17 (name)`.
 pub(super) fn thread_name(thread: &Thread) -> String {
     match &thread.name {
         Some(name) => format!("thread {} ({name})", thread.tid),

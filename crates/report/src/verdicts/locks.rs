@@ -1,4 +1,4 @@
-//! Locks for which threads wait inside polls, and the tasks that hold them.
+//! Locks that threads wait for inside polls, and the tasks that hold them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,11 +7,12 @@ use rtops_protocol::{Party, Shared};
 use super::facts::Facts;
 use crate::task::{Task, TaskKey};
 
-/// The locks that tasks' threads wait for, each with the tasks that may hold it, where these are all.
+/// The locks that threads polling tasks wait for, each with all tasks that may
+/// hold it, if these are known.
 pub(super) struct Locks<'a> {
-    /// By the address of the lock.
+    /// The possible holders, by the address of the lock.
     holders: HashMap<u64, Vec<&'a Task>>,
-    /// Which lock a task's thread waits for.
+    /// The lock that a task's thread waits for.
     waits: HashMap<TaskKey, u64>,
     stuck: HashSet<u64>,
 }
@@ -28,7 +29,7 @@ impl<'a> Locks<'a> {
         }
         let known = holders.iter().filter(|(_, holders)| !holders.is_empty());
         let mut stuck: HashSet<u64> = known.map(|(lock, _)| *lock).collect();
-        // What somebody outside of the circle may let go of is not in it.
+        // A lock that a task outside of the circle may release is not stuck.
         loop {
             let rest = stuck.clone();
             stuck.retain(|lock| {
@@ -50,21 +51,23 @@ impl<'a> Locks<'a> {
         }
     }
 
-    /// The tasks one of which holds the lock that a task's thread waits for; none where there may be others.
+    /// Returns the tasks that may hold the lock that a task's thread waits for;
+    /// empty if there may be others.
     pub(super) fn holders(&self, task: &Task) -> &[&'a Task] {
         let lock = self.waits.get(&task.key);
         lock.and_then(|lock| self.holders.get(lock))
             .map_or(&[], Vec::as_slice)
     }
 
-    /// Whether each task that may hold it waits for a lock that such a task holds, as in a circle.
+    /// Whether each task that may hold the lock waits for another such lock, as in a circle.
     pub(super) fn is_stuck(&self, task: &Task) -> bool {
         let lock = self.waits.get(&task.key);
         lock.is_some_and(|lock| self.stuck.contains(lock))
     }
 }
 
-/// Whoever waits for a lock has it in memory, too: it is one of the holders only if nobody else is.
+/// A thread that waits for a lock also has its address in memory, so its task counts as a
+/// holder only if there is no other.
 fn holders_of<'a>(facts: &Facts<'_, 'a>, lock: &'a Shared) -> Vec<&'a Task> {
     let waiters: HashSet<Party> = lock.waiters.iter().copied().collect();
     let holders = facts.holders(lock).unwrap_or_default();

@@ -1,8 +1,9 @@
-//! What is wrong with a process, as far as one look tells: the answer before the dump.
+//! What is wrong with a process, as far as one look shows: the answer before the dump.
 //!
-//! A verdict names one fault: its cause, the evidence, and how many suffer from it. A task is the cause of one fault
-//! at most, that of the strongest evidence; so is a thread. `facts` says what things are called and where they are,
-//! `afterwards` what threads did since; `threads`, `pool` and `tasks` have the rules.
+//! A verdict names one fault: its cause, the evidence, and how many tasks suffer from it. A task or
+//! thread is the cause of at most one fault, the one with the strongest evidence.
+//! `facts` names things and their places, `afterwards` knows what threads did since; `threads`,
+//! `pool` and `tasks` have the rules.
 
 pub(crate) mod afterwards;
 mod facts;
@@ -28,35 +29,35 @@ use crate::{
 };
 use facts::Facts;
 
-/// What kind of fault it is.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Fault {
-    /// Tasks wait, in a circle, for themselves.
+    /// Tasks wait in a circle for themselves.
     Deadlock,
-    /// A thread drops a runtime, which waits for what does not end.
+    /// A thread drops a runtime and waits for threads that do not end.
     Shutdown,
-    /// All threads for blocking work wait for blocking work.
+    /// All threads of a blocking pool are taken, and closures are queued.
     BlockingPool,
-    /// A worker is blocked inside a poll, and its runtime suffers.
+    /// A worker is blocked inside a poll, to the harm of its runtime.
     BlockedWorker,
-    /// Polled again and again, and gets nowhere.
+    /// Tasks are polled again and again without progress.
     Livelock,
-    /// All of something is held by tasks that wait for work.
+    /// All units of something are held by tasks that wait for work.
     Exhausted,
-    /// Nothing can wake it.
+    /// Nothing can wake the task.
     Never,
-    /// What it waited for is there, and nobody has woken it.
+    /// What the task waited for is ready, but nobody has woken it.
     LostWakeUp,
-    /// Woken, and no thread polls it.
+    /// The task was woken, but no thread polls it.
     Starved,
-    /// A task waits, and does not poll what it has begun.
+    /// A task waits without polling what it has begun.
     NotPolled,
-    /// Ended tasks are kept, more and more; only a watch tells.
+    /// Ended tasks are kept in growing numbers; only a watch shows it.
     Kept,
 }
 
 impl Fault {
-    /// The word for it, as in text and JSON.
+    /// Returns the word for it in text and JSON.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -81,20 +82,20 @@ impl Serialize for Fault {
     }
 }
 
-/// One fault, with its cause first.
+/// One fault, cause first.
 #[derive(Clone, Debug)]
 pub struct Verdict<'a> {
     /// What is wrong.
     pub fault: Fault,
-    /// The cause, in a sentence.
+    /// The cause, as a sentence.
     pub sentence: String,
-    /// What shows it, a sentence each.
+    /// The evidence, one sentence each.
     pub evidence: Vec<String>,
-    /// The tasks that are the cause.
+    /// The tasks that cause it.
     pub tasks: Vec<&'a Task>,
-    /// Tasks that suffer from it.
+    /// The tasks that suffer from it.
     pub victims: Vec<&'a Task>,
-    /// The threads that are the cause.
+    /// The threads that cause it.
     pub threads: Vec<i32>,
 }
 
@@ -110,25 +111,25 @@ impl<'a> Verdict<'a> {
         }
     }
 
-    /// The tasks that are its cause, and those that suffer from it.
+    /// Iterates over the tasks that cause it and those that suffer from it.
     pub fn explained(&self) -> impl Iterator<Item = &'a Task> {
         self.tasks.iter().chain(&self.victims).copied()
     }
 }
 
-/// All that one look tells.
+/// Everything that one look shows.
 #[derive(Debug, Default)]
 pub struct Verdicts<'a> {
-    /// The strongest evidence first.
+    /// The verdicts, strongest evidence first.
     pub verdicts: Vec<Verdict<'a>>,
-    /// What is no fault by itself and deserves a look, a sentence each.
+    /// Sentences about what is no fault in itself but deserves a look.
     pub notable: Vec<String>,
-    /// What this look can't tell, in a sentence; `None` where it judged everything.
+    /// A sentence about what this look can't judge; `None` if it judged everything.
     pub not_judged: Option<String>,
 }
 
 impl<'a> Verdicts<'a> {
-    /// Judges a dump. `groups` are all of its tasks, equal ones together.
+    /// Judges a dump. `groups` are all of its tasks, with equal ones grouped.
     pub fn of(
         dump: &'a Dump,
         frames: &Frames,
@@ -139,7 +140,7 @@ impl<'a> Verdicts<'a> {
         Self::beside(&circles, dump, frames, waits, groups)
     }
 
-    /// The same for who has found the circles of these groups already.
+    /// Does the same for a caller that already has the circles of these groups.
     pub(crate) fn beside(
         circles: &[Deadlock<'a>],
         dump: &'a Dump,
@@ -170,7 +171,7 @@ impl<'a> Verdicts<'a> {
     }
 }
 
-/// What was not judged, in one line.
+/// Returns what was not judged, in one line.
 fn not_judged(dump: &Dump, groups: &[TaskGroup]) -> Option<String> {
     let unplaced = match unplaced(groups) {
         0 => None,
@@ -181,7 +182,7 @@ fn not_judged(dump: &Dump, groups: &[TaskGroup]) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// What is said of so many tasks that wait at a place that is not known.
+/// Returns the sentence about this many tasks that wait at an unknown place.
 #[must_use]
 pub fn unplaced_sentence(tasks: usize) -> String {
     match tasks {
@@ -190,7 +191,7 @@ pub fn unplaced_sentence(tasks: usize) -> String {
     }
 }
 
-/// How many tasks wait at a place that is not known, as in a program without debug info.
+/// Returns how many tasks wait at an unknown place, as in a program without debug info.
 pub(crate) fn unplaced(groups: &[TaskGroup]) -> usize {
     let is_unplaced = |group: &&TaskGroup| {
         let lacks_line = |chain: &Chain| chain.incomplete == Some(remarks::NO_LINE);
@@ -201,7 +202,7 @@ pub(crate) fn unplaced(groups: &[TaskGroup]) -> usize {
     groups.map(|group| group.tasks.len()).sum()
 }
 
-/// Of whom the age is not known.
+/// Says how many tasks have an unknown age.
 fn unaged(dump: &Dump, groups: &[TaskGroup]) -> Option<String> {
     let tasks = || groups.iter().flat_map(|group| &group.tasks);
     let ageless = tasks().filter(|task| task.since().is_none()).count();

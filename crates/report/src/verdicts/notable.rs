@@ -1,4 +1,4 @@
-//! What is no fault by itself and deserves a look.
+//! What is no fault in itself but deserves a look.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,14 +14,14 @@ use crate::{
     task::{State, Task, TaskKey},
 };
 
-/// The most places that one sentence names.
+/// The most places named in one sentence.
 const MAX_NAMED: usize = 3;
-/// Fewer ended tasks that are kept are nothing to speak of.
+/// Fewer ended tasks that are kept are not worth a mention.
 const MANY_KEPT: usize = 8;
-/// What a leaf is inside of that copies both ways between two ends.
+/// The function on the stack of a leaf that copies both ways between two ends.
 const BOTH_WAYS: &str = "tokio::io::util::copy_bidirectional";
 
-/// A sentence for each kind.
+/// Returns one sentence for each kind of observation.
 pub(super) fn of(facts: &Facts, verdicts: &[Verdict]) -> Vec<String> {
     let sentences = [
         contended(facts, verdicts),
@@ -33,7 +33,7 @@ pub(super) fn of(facts: &Facts, verdicts: &[Verdict]) -> Vec<String> {
     sentences.into_iter().flatten().collect()
 }
 
-/// Tasks that wait for others to let go.
+/// Tasks that wait for others to release something.
 fn contended(facts: &Facts, verdicts: &[Verdict]) -> Option<String> {
     let waits_for_others = |group: &TaskGroup| {
         let waits = group.waits();
@@ -48,7 +48,7 @@ fn contended(facts: &Facts, verdicts: &[Verdict]) -> Option<String> {
     Some(format!("{tasks} {verb} for others to let go: {places}"))
 }
 
-/// Tasks that could go on, and that nobody has woken: so it is for a moment whenever something arrives.
+/// Tasks that could go on but were not woken, as happens for a moment whenever something arrives.
 fn ready(facts: &Facts, verdicts: &[Verdict]) -> Option<String> {
     let (count, places) = unexplained(facts, verdicts, |group| group.look.state == State::Ready)?;
     let tasks = format::count(count, "task");
@@ -57,7 +57,8 @@ fn ready(facts: &Facts, verdicts: &[Verdict]) -> Option<String> {
     ))
 }
 
-/// Of the groups that are such, how many tasks no verdict explains, and where.
+/// For the groups that satisfy a predicate, returns how many tasks no verdict
+/// explains, and their places.
 fn unexplained(
     facts: &Facts,
     verdicts: &[Verdict],
@@ -76,8 +77,8 @@ fn unexplained(
     (!tasks.is_empty()).then(|| (tasks.len(), format::list(shown)))
 }
 
-/// Tasks that copy between two ends, one of which has closed its half: how long the other one stays open is up to
-/// whoever is there.
+/// Tasks that copy between two ends, one of which has closed its half. How long the
+/// other stays open is up to the peer.
 fn half_closed(facts: &Facts) -> Option<String> {
     let is_such = |task: &&Task| {
         let leaves = task
@@ -100,7 +101,7 @@ fn half_closed(facts: &Facts) -> Option<String> {
     })
 }
 
-/// Ended tasks that handles or sets keep, as nobody asks for their results.
+/// Ended tasks that handles or sets keep because nobody takes their results.
 fn kept(facts: &Facts) -> Option<String> {
     let mut kept = kept_by_type(facts.dump, facts.frames);
     kept.retain(|kept| kept.count >= MANY_KEPT);
@@ -114,8 +115,8 @@ fn kept(facts: &Facts) -> Option<String> {
     })
 }
 
-/// Threads that have run nearly all the time since, and were inside polls: what they do there is work, as far as
-/// is known.
+/// Threads that were inside polls and have run nearly all the time since. As far as
+/// is known, they are doing work.
 fn busy(facts: &Facts) -> Option<String> {
     let busy = facts
         .dump

@@ -1,4 +1,4 @@
-//! Threads for blocking work, all of which are taken.
+//! The fault of a blocking pool whose threads are all taken.
 
 use std::collections::HashSet;
 
@@ -10,12 +10,12 @@ use crate::{
     task::{State, Task},
 };
 
-/// The thread of a blocking pool.
+/// The function that a thread of a blocking pool runs.
 const POOL: &str = "tokio::runtime::blocking::pool::Inner::run";
-/// What such a thread runs its closures with.
+/// The path of the functions with which such a thread runs a closure.
 const CLOSURE: &str = "tokio::runtime::blocking::task::";
 
-/// Closures that are queued while all threads of the pool are taken.
+/// Finds closures that are queued while all threads of the pool are taken.
 pub(super) fn full<'a>(facts: &mut Facts<'_, 'a>) -> Option<Verdict<'a>> {
     let closures = |is_one: fn(State) -> bool| {
         facts.free_of(|group| group.look.kind == TaskKind::Blocking && is_one(group.look.state))
@@ -64,7 +64,7 @@ pub(super) fn full<'a>(facts: &mut Facts<'_, 'a>) -> Option<Verdict<'a>> {
     Some(verdict)
 }
 
-/// Whether a thread of a pool has nothing to do, and may be about to take what is queued.
+/// Whether a thread of a pool is idle, and may be about to take a queued closure.
 fn has_idle_thread(facts: &Facts) -> bool {
     let is_idle = |thread: &Thread| {
         let links = facts.stack(thread);
@@ -73,14 +73,14 @@ fn has_idle_thread(facts: &Facts) -> bool {
     facts.dump.threads.iter().any(is_idle)
 }
 
-/// The futures that these threads poll inside `block_on`.
+/// Returns the futures that these threads poll inside `block_on`.
 fn futures_inside<'a>(facts: &Facts<'_, 'a>, threads: &[i32]) -> Vec<&'a Task> {
     let mut futures = facts.free_of(|group| group.look.kind == TaskKind::BlockOn);
     futures.retain(|task| task.block_on().is_some_and(|tid| threads.contains(&tid)));
     futures
 }
 
-/// How many of these await the end of one of those.
+/// Returns how many of `tasks` await the end of one of `awaited`.
 fn waits_for(tasks: &[&Task], awaited: &[&Task]) -> usize {
     let cells = cells(awaited);
     let tasks = tasks.iter();
@@ -98,7 +98,7 @@ fn awaits_one(task: &Task, cells: &HashSet<u64>) -> bool {
     awaited.any(|cell| cells.contains(&cell))
 }
 
-/// The tasks that await the end of closures that run or are queued.
+/// Returns the tasks that await the end of closures that run or are queued.
 fn awaiting<'a>(facts: &Facts<'_, 'a>, running: &[&Task], queued: &[&Task]) -> Vec<&'a Task> {
     let mut all = cells(running);
     all.extend(cells(queued));

@@ -1,4 +1,4 @@
-//! Tasks that can't go on, or get nowhere.
+//! Faults of tasks that can't go on, or make no progress.
 
 use std::time::Duration;
 
@@ -19,19 +19,19 @@ use crate::{
     words,
 };
 
-/// Of a task that waits for what it holds itself.
+/// About a task that waits for something it holds itself.
 const OWN_FUTURE: &str =
     "it has that itself, or a future of its own that it does not poll meanwhile has it";
 /// Said if no other holder of what a task waits for is known.
 const ONLY_ITSELF: &str = "only it is known to hold";
-/// The most places that one verdict names.
+/// The most places named in one verdict.
 pub(super) const MAX_PLACES: usize = 5;
-/// So many polls a second are no work.
+/// More polls a second than this are not useful work.
 const BUSY: f64 = 10_000.0;
-/// What has lasted for less may be about to end.
+/// A shorter wait may be about to end.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Circles of tasks that wait for each other.
+/// Finds circles of tasks that wait for one another.
 pub(super) fn deadlocks<'a>(
     facts: &mut Facts<'_, 'a>,
     waits: &Waits<'a>,
@@ -63,7 +63,7 @@ pub(super) fn deadlocks<'a>(
 /// released before they get that.
 pub(super) fn exhausted<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();
-    // Who waits to be told something waits for work, too, like those who would have to tell it.
+    // A task that waits to be notified waits for work, as do those that would notify it.
     let held = waits.held().into_iter();
     for (shared, reason, mut waiters) in
         held.filter(|(_, reason, _)| reason.end() == WaitEnd::Contended)
@@ -121,7 +121,7 @@ impl<'a> Holders<'a> {
         (is_stuck && !waiters.is_empty()).then_some(Self { more, work })
     }
 
-    /// `2 of them hold`, where so many wait.
+    /// Returns who holds it, such as `2 of them hold`, where this many tasks wait.
     fn of_what(&self, waiters: usize) -> String {
         let more = match self.more.len() {
             0 => None,
@@ -139,7 +139,7 @@ impl<'a> Holders<'a> {
     }
 }
 
-/// Tasks that nothing can wake.
+/// Finds tasks that nothing can wake.
 pub(super) fn never<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Option<Verdict<'a>> {
     let tasks = facts.free_of(|group| group.look.state == State::Never);
     let (verb, them) = match tasks.len() {
@@ -170,12 +170,12 @@ pub(super) fn never<'a>(facts: &mut Facts<'_, 'a>, waits: &Waits<'a>) -> Option<
     Some(verdict)
 }
 
-/// The tasks that wait for what only these hold.
+/// Returns the tasks that wait for something that only these tasks hold.
 fn behind<'a>(facts: &Facts<'_, 'a>, waits: &Waits<'a>, tasks: &[&Task]) -> Vec<&'a Task> {
     let is_one = |holder: &&'a Task| tasks.iter().any(|task| task.key == holder.key);
     let held = waits.held().into_iter();
     let held = held.filter(|(shared, reason, _)| {
-        // Of permits there may be more than those of which it is proven who has them.
+        // More permits may be out than those with a proven holder.
         let are_all = *reason == WaitReason::MutexLock || shared.is_complete;
         let holders = facts.holders(shared).filter(|_| are_all);
         holders.is_some_and(|holders| holders.iter().all(is_one))
@@ -184,7 +184,7 @@ fn behind<'a>(facts: &Facts<'_, 'a>, waits: &Waits<'a>, tasks: &[&Task]) -> Vec<
     waiters.filter(|task| facts.is_free(task)).collect()
 }
 
-/// Tasks that could go on for long, and that nobody has woken.
+/// Finds tasks that could have gone on for long but were not woken.
 pub(super) fn lost_wake_ups<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();
     for group in facts
@@ -213,10 +213,10 @@ pub(super) fn lost_wake_ups<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     verdicts
 }
 
-/// Tasks that are polled all the time, or ask for it in every poll.
+/// Finds tasks that are polled all the time, or wake themselves in every poll.
 pub(super) fn livelock<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     let mut verdicts = Vec::new();
-    // Whoever asks once more and then waits, as to give others a turn, costs no time.
+    // A task that wakes itself once and then waits, to yield to others, costs no time.
     let threads = || facts.dump.threads.iter();
     let at_rest = afterwards::all_rested(facts.dump);
     let busy: Vec<String> = threads()
@@ -256,7 +256,7 @@ pub(super) fn livelock<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     verdicts
 }
 
-/// Whether each poll of a task wakes it, though it is not one that gives others a turn.
+/// Whether each poll of a task wakes it, other than to yield to others.
 fn wakes_itself(facts: &Facts, task: &Task, group: &TaskGroup) -> bool {
     let gives_turn = |wait: &WaitReason| {
         matches!(
@@ -271,21 +271,21 @@ fn wakes_itself(facts: &Facts, task: &Task, group: &TaskGroup) -> bool {
     })
 }
 
-/// `, at src/main.rs:11`, where one of these tasks wakes itself.
+/// Returns `, at src/main.rs:11`, the place where one of these tasks wakes itself.
 fn woken_at(facts: &Facts, tasks: &[&Task]) -> String {
     let mut wakes = tasks.iter().filter_map(|task| task.memory()?.wakes_itself);
     let place = wakes.find_map(|wake| facts.frames.own_place(facts.frames.stack(wake.stack)));
     place.map_or_else(String::new, |place| format!(", at {place}"))
 }
 
-/// How often a task was polled in each second of its life.
+/// Returns how often a task was polled per second of its life.
 fn rate(task: &Task) -> Option<f64> {
     let tracked = task.tracked().filter(|tracked| tracked.age >= SETTLED)?;
     #[expect(clippy::cast_precision_loss, reason = "for a figure that people read")]
     Some(tracked.polls as f64 / tracked.age.as_secs_f64())
 }
 
-/// Woken, and no thread polls them.
+/// Finds tasks that were woken but that no thread polls.
 pub(super) fn starved<'a>(facts: &mut Facts<'_, 'a>) -> Option<Verdict<'a>> {
     let tasks = facts.free_of(|group| group.look.state == State::Starved);
     if tasks.is_empty() {
@@ -305,8 +305,8 @@ pub(super) fn starved<'a>(facts: &mut Facts<'_, 'a>) -> Option<Verdict<'a>> {
     Some(verdict)
 }
 
-/// Tasks that wait for others to let go, and do not poll spans of their own meanwhile: these may have what
-/// they wait for.
+/// Finds tasks that wait for others to release something and meanwhile do not poll
+/// their own spans, which may hold it.
 pub(super) fn not_polled<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     let spans = Spans::of(facts.dump);
     let mut verdicts = Vec::new();
@@ -344,12 +344,12 @@ pub(super) fn not_polled<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     verdicts
 }
 
-/// Whether a span waits without a place where it does.
+/// Whether a span is suspended with no place where it waits.
 fn is_left(span: &Task) -> bool {
     span.state.is_suspended() && span.leaves.is_empty()
 }
 
-/// `5 spans "row"`.
+/// Returns `5 spans "row"`.
 fn spans_of(group: &TaskGroup, count: usize) -> String {
     let names: Vec<String> = group
         .look

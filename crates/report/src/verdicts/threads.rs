@@ -1,4 +1,4 @@
-//! Threads that are kept from what they are there for.
+//! Faults of threads that are kept from doing their job.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,34 +17,34 @@ use crate::{
     words,
 };
 
-/// What a thread is inside of while it drops a runtime.
+/// The path of the function that a thread is inside while it drops a runtime.
 const SHUTDOWN: &str = "tokio::runtime::blocking::shutdown::";
-/// What a worker of tokio's is, whatever its runtime.
+/// The paths of functions that every tokio worker is inside, whatever its runtime.
 const WORKERS: [&str; 2] = [
     "tokio::runtime::scheduler::multi_thread::worker::",
     "tokio::runtime::scheduler::current_thread::",
 ];
-/// What a thread is inside of while it waits for I/O and timers of a runtime.
+/// The paths of functions that a thread is inside while it waits for a runtime's I/O and timers.
 const DRIVERS: [&str; 2] = ["tokio::runtime::io::driver::", "mio::poll::"];
-/// A worker gives its tasks to another thread before it blocks in this.
+/// A worker hands its tasks to another thread before it blocks in this function.
 const IN_PLACE: &str = "tokio::task::blocking::block_in_place";
-/// Without a thread in the driver, nothing wakes what waits for I/O or time.
+/// Without a thread in the driver, nothing wakes tasks that wait for I/O or time.
 const NOBODY_DRIVES: &str =
     "no thread waits for I/O and timers, so nothing else of this runtime goes on";
-/// What a worker that is blocked does to others, if it does nothing.
+/// The effect of a blocked worker that holds up no task.
 const NOBODY_STARVES: &str =
     "no task waits for its turn meanwhile; while it lasts, the runtime has a worker less";
-/// A poll that lasts longer blocks its worker.
+/// A poll that lasts longer than this blocks its worker.
 const LONG_POLL: Duration = Duration::from_secs(1);
 
-/// A thread that drops a runtime whose threads are busy.
+/// Finds a thread that drops a runtime whose threads are busy.
 pub(super) fn shutdown<'a>(facts: &mut Facts<'_, 'a>) -> Option<Verdict<'a>> {
     let waits = |thread: &&Thread| facts.is_in(facts.stack(thread), SHUTDOWN);
     let thread = facts.dump.threads.iter().find(waits)?;
     let mut tasks = facts.free_of(|group| {
         group.look.kind == TaskKind::BlockOn || matches!(group.look.state, State::Running { .. })
     });
-    // Its own wait is the future of a channel.
+    // The thread itself waits in the future of a channel.
     tasks.retain(|task| task.block_on() != Some(thread.tid));
     let threads = tasks
         .iter()
@@ -72,7 +72,8 @@ pub(super) fn shutdown<'a>(facts: &mut Facts<'_, 'a>) -> Option<Verdict<'a>> {
     Some(verdict)
 }
 
-/// Polls that poll another future again and again, as `block_on` does, without a budget to let it go on.
+/// Finds polls that poll another future in a loop, as `block_on` does, with no
+/// budget left for it to go on.
 pub(super) fn spinning_on<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     let has_no_budget = |group: &&TaskGroup| {
         group.look.kind == TaskKind::BlockOn && group.waits() == [WaitReason::CoopBudget]
@@ -112,8 +113,9 @@ pub(super) fn spinning_on<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     verdicts
 }
 
-/// Workers that are blocked inside a poll: for long, or they have not run since the look, or tasks wait for their
-/// turn, or nobody is left to wait for I/O and timers, or they wait for what their own task holds.
+/// Finds workers that are blocked inside a poll: for long, or without having run since the look, or
+/// while tasks wait for their turn, or with no thread left to wait for I/O and timers, or for
+/// something that their own task holds.
 pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>> {
     let workers = Workers::of(facts);
     let blocked = blocked(facts);
@@ -131,7 +133,7 @@ pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>>
         still,
     } in blocked
     {
-        // One that waits in a circle was told with the first one of it.
+        // The first worker of a circle was already reported with all others in it.
         if !tasks.iter().any(|task| facts.is_free(task)) {
             continue;
         }
@@ -144,7 +146,7 @@ pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>>
         if !is_long && starving.is_empty() && !nobody_drives && !is_stuck {
             continue;
         }
-        // One that runs goes on without a driver.
+        // A holder that is running goes on without a driver.
         let are_suspended = holders.iter().all(|holder| holder.state.thread().is_none());
         let is_deadlock = is_stuck || (nobody_drives && !holders.is_empty() && are_suspended);
         let fault = if is_deadlock {
@@ -204,18 +206,18 @@ pub(super) fn blocked_workers<'a>(facts: &mut Facts<'_, 'a>) -> Vec<Verdict<'a>>
     verdicts
 }
 
-/// Tasks that block their threads at one place.
+/// Tasks that block their threads at the same place.
 struct Blocked<'f, 'a> {
     group: &'f TaskGroup<'a>,
     why: String,
     tasks: Vec<&'a Task>,
-    /// Who has what they wait for, as far as that is known.
+    /// The holders of what they wait for, as far as known.
     holders: Vec<&'a Task>,
-    /// Whether none of those can let go of it.
+    /// Whether none of the holders can release it.
     is_stuck: bool,
-    /// Other threads that have it in memory, one of which may hold it.
+    /// Other threads that have its address in memory, one of which may hold it.
     having: Vec<&'a Thread>,
-    /// For how long their threads have not run since the look, if none of them did.
+    /// How long their threads have not run since the look; `None` if one of them has.
     still: Option<Duration>,
 }
 
@@ -288,7 +290,7 @@ fn blocked_sentence(
     )
 }
 
-/// Why a thread is blocked inside the poll of a task; `None` where it is not, or may be.
+/// Returns why a thread is blocked inside the poll of a task; `None` if it is not, or may not be.
 fn is_blocked(facts: &Facts, group: &TaskGroup, task: &Task, thread: &Thread) -> Option<String> {
     let links = group.chains.iter().flat_map(|chain| &chain.links);
     let links: Vec<_> = links.copied().collect();
@@ -297,7 +299,7 @@ fn is_blocked(facts: &Facts, group: &TaskGroup, task: &Task, thread: &Thread) ->
     }
     let is_long = task.since().is_some_and(|since| since >= LONG_POLL);
     if is_asleep(thread) {
-        // It was on its way through the kernel, or waited for a moment.
+        // It was passing through the kernel, or waited only for a moment.
         if !is_long && afterwards::has_gone_on(thread) {
             return None;
         }
@@ -312,7 +314,7 @@ fn is_blocked(facts: &Facts, group: &TaskGroup, task: &Task, thread: &Thread) ->
     })
 }
 
-/// Tasks that could go on if a thread polled them.
+/// Returns the tasks that could go on if a thread polled them.
 fn starving<'a>(facts: &Facts<'_, 'a>) -> Vec<&'a Task> {
     facts.free_of(|group| {
         group.look.kind == TaskKind::Task
@@ -320,12 +322,12 @@ fn starving<'a>(facts: &Facts<'_, 'a>) -> Vec<&'a Task> {
     })
 }
 
-/// The threads that poll tasks of tokio's.
+/// The threads that poll tokio's tasks.
 struct Workers {
     count: usize,
-    /// One of them, or of those that help out, waits for I/O and timers.
+    /// Whether one of them, or a thread that helps out, waits for I/O and timers.
     has_driver: bool,
-    /// One of them, or another thread that may drive them, computes.
+    /// Whether one of them, or another thread that may drive them, computes.
     has_running: bool,
 }
 
@@ -345,12 +347,13 @@ impl Workers {
         }
     }
 
-    /// Without names, none is told from a thread that polls a task outside of any worker, as in `block_in_place`.
+    /// Whether workers are known: without names they can't be told from threads that poll a task
+    /// outside of any worker, as in `block_in_place`.
     const fn are_known(&self) -> bool {
         self.count > 0
     }
 
-    /// Whether so many blocked ones are all, and nobody else waits for I/O and timers.
+    /// Whether this many blocked workers are all, and no other thread waits for I/O and timers.
     const fn is_stopped_by(&self, blocked: usize) -> bool {
         self.are_known()
             && blocked > 0

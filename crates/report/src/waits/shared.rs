@@ -1,4 +1,4 @@
-//! What tasks wait for as memory tells: without an agent, and for locks that it does not know.
+//! What tasks wait for according to memory: without an agent, or for locks that it does not know.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl<'a> Waits<'a> {
-    /// Takes in what memory tells of what tasks wait for. Returns those of which that is all they wait for.
+    /// Adds what memory shows about waits. Returns the tasks that wait for nothing else.
     pub(super) fn add_shared(
         &mut self,
         dump: &'a Dump,
@@ -121,8 +121,8 @@ fn only_wait(task: &Task, frames: &Frames) -> Option<(WaitReason, bool)> {
     .then_some((*reason, is_timed))
 }
 
-/// The one of these that a task with this reason waits for. What keeps the waker of a tracked task is a place for
-/// one, too.
+/// Returns the only one of these that a task with this reason can wait for. The agent's record that
+/// keeps the waker of a tracked task is a slot, too.
 fn fitting<'a>(reason: WaitReason, shared: &[&'a Shared]) -> Option<&'a Shared> {
     let is_slot = matches!(
         reason,
@@ -143,8 +143,8 @@ fn fitting<'a>(reason: WaitReason, shared: &[&'a Shared]) -> Option<&'a Shared> 
     }
 }
 
-/// Returns the tasks that have to go on before `task` can, and whether one of them is enough; `None` if
-/// somebody else may let it go on.
+/// Returns tasks, at least one of which has to go on before a wait can end;
+/// `None` if others may end it.
 fn who_lets_go(
     shared: &Shared,
     reason: WaitReason,

@@ -54,8 +54,8 @@ fn joins(task: u64, of: u64) -> HandleSeen {
     }
 }
 
-/// What a dump says of tasks that wait in these places, as circles `1 2` with those behind `| 3`; untracked ones
-/// with a letter, `u0`.
+/// Returns the circles in a dump of tasks that wait in these places, as `1 2`, with tasks behind a
+/// circle as `| 3`. Untracked tasks have a letter, `u0`.
 fn circles(
     kind: ResourceKind,
     tasks: &[(u64, &[u32])],
@@ -79,7 +79,7 @@ fn circles(
     ])
 }
 
-/// Those of the places where tasks wait.
+/// Makes the stacks of the places where tasks wait.
 fn stacks() -> Reply {
     Reply::Stacks(Stacks(vec![
         vec![0x1000, 0x1001],
@@ -88,7 +88,7 @@ fn stacks() -> Reply {
     ]))
 }
 
-/// The frames of the same, whether an agent told them, memory, or the one after the other.
+/// Makes the frames of these stacks, as numbered by an agent, by memory, or by one after the other.
 fn of_stacks() -> Frames {
     let places = [
         "rtops_sync::mutex::Lock::poll serve",
@@ -148,7 +148,7 @@ fn a_branch_that_goes_on_is_a_way_out() {
     let claims = [holds(1, 71), waits(1, 71)];
     let found = circles(ResourceKind::Mutex, &[(1, &[LOCK, SLEEP])], &claims, &[]);
     assert!(found.is_empty(), "{found:?}");
-    // So is one of another task in the circle, and a holder that has ended or is none of ours.
+    // So is a branch of another task in the circle, or a holder that has ended or is unknown.
     let tasks: &[(u64, &[u32])] = &[(1, &[LOCK]), (2, &[LOCK, SLEEP])];
     let claims = [holds(1, 71), waits(1, 72), holds(2, 72), waits(2, 71)];
     let found = circles(ResourceKind::Mutex, tasks, &claims, &[]);
@@ -189,12 +189,12 @@ fn joins_and_locks_make_circles_together() {
     let claims = [holds(1, 71), waits(2, 71)];
     let found = circles(ResourceKind::Mutex, tasks, &claims, &[joins(1, 2)]);
     assert_eq!(found, ["1 2"]);
-    // Two handles in one place: no telling which is awaited.
+    // With two handles in one place, it is unknown which is awaited.
     let two = [joins(1, 2), joins(1, 3)];
     let tasks: &[(u64, &[u32])] = &[(1, &[JOIN]), (2, &[LOCK]), (3, &[SLEEP])];
     let found = circles(ResourceKind::Mutex, tasks, &claims, &two);
     assert!(found.is_empty(), "{found:?}");
-    // A handle further out than the join is none that is awaited.
+    // A handle further out than the join is not the awaited one.
     let outside = HandleSeen {
         entry: 1,
         ..joins(1, 2)
@@ -204,7 +204,7 @@ fn joins_and_locks_make_circles_together() {
     assert!(found.is_empty(), "{found:?}");
 }
 
-/// A task whose memory tells in which places it waits, and in which cell the task is that it awaits there.
+/// Makes a task whose memory shows where it waits, and the cell of the task that it awaits there.
 fn awaits(cell: u64, places: &[(u32, Option<u64>)]) -> Untracked {
     let leaves = places.iter().map(|(stack, awaits)| UntrackedLeaf {
         leaf: leaf(*stack),
@@ -218,7 +218,7 @@ fn awaits(cell: u64, places: &[(u32, Option<u64>)]) -> Untracked {
     }
 }
 
-/// A tracked task with that cell, of which an agent tells.
+/// Makes a tracked task with this cell, as an agent reports it.
 fn in_cell(id: u64, cell: u64) -> Task {
     Task {
         cell: Some(cell),
@@ -226,7 +226,7 @@ fn in_cell(id: u64, cell: u64) -> Task {
     }
 }
 
-/// What a dump says of tasks whose memory was read.
+/// Returns the circles in a dump of tasks whose memory was read.
 fn circles_read(tracked: Vec<Task>, read: &[Untracked]) -> Vec<String> {
     circles_of(replies_read(tracked, read))
 }
@@ -263,7 +263,7 @@ fn tasks_whose_memory_tells_whom_they_await_are_in_circles_tracked_or_not() {
     let tracked = [0x100, 0x200, 0x300].into_iter().zip(1..);
     let tracked = tracked.map(|(cell, id)| in_cell(id, cell)).collect();
     assert_eq!(circles_read(tracked, &read), ["1 2 3 | u3"]);
-    // One that awaits itself.
+    // A task that awaits itself.
     let alone = [awaits(0x100, &[(JOIN, Some(0x100))])];
     assert_eq!(circles_read(Vec::new(), &alone), ["u0"]);
 }
@@ -272,7 +272,7 @@ fn tasks_whose_memory_tells_whom_they_await_are_in_circles_tracked_or_not() {
 fn who_awaits_another_in_one_place_of_several_goes_on_in_the_others() {
     let back = awaits(0x200, &[(JOIN, Some(0x100))]);
     for places in [
-        // A sleep beside it, a join of nobody who is known, and one that is none.
+        // A sleep beside it, a join of an unknown task, and a place that is not a join.
         &[(JOIN, Some(0x200)), (SLEEP, None)][..],
         &[(JOIN, Some(0x200)), (LOCK, Some(0x900))],
         &[(JOIN, None)],
@@ -284,7 +284,7 @@ fn who_awaits_another_in_one_place_of_several_goes_on_in_the_others() {
     }
 }
 
-/// The tasks whose handles a task awaits.
+/// Returns the tasks whose handles a task awaits.
 fn awaited_by(task: TaskKey, replies: Vec<Reply>) -> Vec<TaskKey> {
     let dump = receive(replies).unwrap();
     let waits = Waits::of(&dump, &of_stacks(), &Holders::of(&dump));
@@ -293,7 +293,7 @@ fn awaited_by(task: TaskKey, replies: Vec<Reply>) -> Vec<TaskKey> {
 
 #[test]
 fn who_awaits_another_in_all_places_waits_for_it_once() {
-    // As where a handle is awaited in two branches, or by two children of a container.
+    // A handle may be awaited in two branches, or by two children of a container.
     for places in [
         [(JOIN, Some(0x200)), (JOIN, Some(0x200))],
         [(JOIN, Some(0x200)), (LOCK, Some(0x200))],
@@ -333,7 +333,7 @@ fn of_several_handles_in_one_place_each_must_lead_to_a_task_that_waits() {
     let two = |other| awaits(0x100, &[(JOIN, Some(0x200)), (JOIN, other)]);
     let read = [two(Some(0x300)), back(0x200), back(0x300)];
     assert_eq!(circles_read(Vec::new(), &read), ["u0 u1 | u2"]);
-    // One of them leads nowhere, as of a task that has ended, or of another executor.
+    // One of them is unknown: the task has ended or is on another executor.
     let ended = Untracked {
         state: UntrackedState::Completed,
         ..awaits(0x400, &[])
@@ -386,7 +386,7 @@ fn a_poll_that_was_given_up_may_wait_elsewhere_too() {
     }
 }
 
-/// A task of which two tracked futures are parts that wait in these places.
+/// Makes a task with two tracked futures as parts that wait in these places.
 fn in_parts(places: [(u32, Option<u64>); 2]) -> (Vec<Task>, Untracked) {
     let mut found = awaits(0x100, &places);
     for (place, part) in found.leaves.iter_mut().zip(1..) {

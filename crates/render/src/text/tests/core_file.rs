@@ -46,7 +46,7 @@ fn tasks_that_are_not_idle_say_what_an_image_tells() {
     let fault = unresolved(4, PUMP, Unresolved::Fault);
     let tasks = vec![
         polled(1, FoundBy::Steps, 0),
-        // Two wakers: one has queued it, so that it was polled before.
+        // Two wakers: one of them has queued it, so it was polled before.
         Untracked {
             wakers: 2,
             ..state(UntrackedState::Woken, polled(2, FoundBy::Steps, 1))
@@ -87,7 +87,7 @@ fn tasks_that_are_not_idle_say_what_an_image_tells() {
 
     3 ended tasks are kept by their join handles: 2 x app::Pump<app::pump::{async block}>, 1 x app::serve
     ");
-    // Those that have ended are no tasks any more.
+    // Ended tasks no longer count as tasks.
     let groups = group_tasks(&dump, &frames, &Selection::default(), Grouping::Equal);
     assert_eq!(Census::of(&groups).count.tasks, 5);
 }

@@ -1,4 +1,4 @@
-//! Tasks that an agent tells of and that were read as well.
+//! Tasks that an agent reports and that were also read from memory.
 
 use rtops_protocol::{
     FoundBy, StringId, Strings, Task, TaskState, TraceId, TraceOrder, WakerState,
@@ -11,7 +11,7 @@ use rtops_report::{
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
-/// Less than the time after which the agent was asked.
+/// Less than the time until the agent was asked.
 const SINCE: u64 = 400_000;
 const CELL: u64 = 0x7f00_0000_1000;
 
@@ -58,13 +58,13 @@ fn what_is_tracked_is_shown_with_what_was_read_of_it() {
     let suspended = |since_ns| TaskState::Suspended { since_ns };
     let since_ns = SINCE;
     let told = vec![
-        // It registered nothing: only its poll shows where it waits.
+        // It registered nothing, so only its poll shows where it waits.
         serve(1, suspended(SECOND)),
-        // Those were polled since.
+        // These were polled since.
         serve(2, suspended(SINCE)),
         serve(3, TaskState::Running { since_ns, tid: 7 }),
         serve(4, suspended(SINCE)),
-        // No memory of these was found.
+        // These were not found in memory.
         serve(5, suspended(SECOND)),
         serve(6, TaskState::Running { since_ns, tid: 8 }),
         Task {

@@ -1,4 +1,4 @@
-//! Which of the places where a task waits are whose.
+//! Assigns the places where a task waits to its parts.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn span(id: u64, parent: u64, stacks: &[u32]) -> Told {
     }
 }
 
-/// A task of which the agent was asked nothing, or a span if it is in another one.
+/// Makes a task that the agent did not probe, or a span if it has a parent.
 fn unasked(id: u64, parent: u64) -> Told {
     Told {
         waker: WakerState::NotKnown,
@@ -21,7 +21,7 @@ fn unasked(id: u64, parent: u64) -> Told {
     }
 }
 
-/// A task whose poll polled the tracked futures with these numbers.
+/// Makes a task whose poll polled the tracked futures with these numbers.
 fn polled(ids: &[u64], found: Found) -> Found {
     Found {
         polled: ids.iter().map(|id| MARK + id).collect(),
@@ -29,7 +29,7 @@ fn polled(ids: &[u64], found: Found) -> Found {
     }
 }
 
-/// What a task of a dump does.
+/// Returns the state of a task of a dump.
 fn does(dump: &Dump, id: u64) -> (State, WakerState) {
     let mut tasks = dump.tasks.iter();
     let task = tasks.find(|task| task.key == TaskKey::Tracked(id)).unwrap();
@@ -39,7 +39,7 @@ fn does(dump: &Dump, id: u64) -> (State, WakerState) {
 const NEVER: (State, WakerState) = (State::Never, WakerState::None);
 const WAITING: (State, WakerState) = (State::Waiting, WakerState::NotKnown);
 
-/// The innermost addresses of the places where each task waits.
+/// Returns the innermost addresses of the places where each task waits.
 fn places(dump: &Dump) -> Vec<Vec<u64>> {
     let innermost = |leaf: &Leaf| dump.stack(leaf.stack)[0];
     let tasks = dump.tasks.iter();
@@ -77,7 +77,7 @@ fn a_place_is_that_of_the_span_that_is_polled_there_and_of_all_around_it() {
     let read = spans.iter().map(|span| {
         assert_eq!(span.trace, None);
         let memory = span.memory()?;
-        // A span is no task of tokio's.
+        // A span is not a tokio task.
         assert_eq!(
             (memory.number, memory.cell, memory.block_on),
             (None, None, None)
@@ -135,7 +135,7 @@ fn each_of_several_parts_of_a_task_has_the_places_inside_of_it() {
         span(3, 2, &[]),
         waiting(4, &[]),
     ];
-    // What is in none of them is nobody's.
+    // A leaf inside none of them belongs to none.
     let found = waits_at(&[(0, 1), (1, 3), (0, 2), (1, 0)], idle());
     let dump = of_tasks(told, vec![found]);
     assert_eq!(
@@ -143,7 +143,7 @@ fn each_of_several_parts_of_a_task_has_the_places_inside_of_it() {
         [vec![0x71], vec![0x72, 0x71], vec![0x72], vec![]]
     );
     for task in &dump.tasks {
-        // Which of its poll is whose, the trace does not tell.
+        // The trace does not show which part of the poll belongs to which task.
         assert_eq!((task.state, task.trace), (State::Waiting, None));
     }
     let read = dump.tasks.iter().map(|task| {
@@ -182,7 +182,7 @@ fn a_span_that_has_moved_is_shown_as_it_was_when_the_process_stood_still() {
             state: now,
             ..unasked(2, 1)
         };
-        // Nothing can wake the task, which was woken nevertheless.
+        // Nothing could wake the task, yet it was woken.
         for wakers in [0, 1, 2] {
             let found = Found {
                 wakers,
@@ -197,7 +197,7 @@ fn a_span_that_has_moved_is_shown_as_it_was_when_the_process_stood_still() {
             );
             assert!(!span.has_moved());
         }
-        // Of one that was not there there is only the agent's word.
+        // If it was not in memory, only the agent's word is left.
         let dump = of_tasks(vec![unasked(1, 0), moved], vec![idle()]);
         let span = &dump.tasks[1];
         assert_eq!(span.since(), Some(Duration::from_nanos(SINCE)));
@@ -215,11 +215,11 @@ fn a_span_that_was_polled_and_registered_nothing_never_goes_on() {
     let (never, waiting) = (State::Never, State::Waiting);
     assert_eq!(states, [never, never, never, waiting]);
     assert_eq!((does(&dump, 2), does(&dump, 3)), (NEVER, NEVER));
-    // What is inside of a span wakes it as well.
+    // What is inside a span wakes the span, too.
     let dump = of_tasks(told(), vec![found(&[1, 2, 3, 4], &[(0, 3)])]);
     let spans = [2, 3, 4].map(|id| does(&dump, id));
     assert_eq!(spans, [WAITING, WAITING, NEVER]);
-    // One that was not polled may have been before.
+    // A span that was not polled now may have been polled before.
     let dump = of_tasks(told(), vec![found(&[1, 4, 99], &[(0, 1)])]);
     let spans = [2, 3, 4].map(|id| does(&dump, id));
     assert_eq!(spans, [WAITING, WAITING, NEVER]);
@@ -227,7 +227,7 @@ fn a_span_that_was_polled_and_registered_nothing_never_goes_on() {
 
 #[test]
 fn what_is_around_a_tracked_future_wakes_it_in_vain() {
-    // As a timeout does.
+    // A timeout does this.
     let around = |ids: &[u64], inside| Found {
         wakers: 3,
         ..polled(ids, waits_at(&[(0, inside)], idle()))
@@ -241,7 +241,7 @@ fn what_is_around_a_tracked_future_wakes_it_in_vain() {
 
 #[test]
 fn a_future_that_polls_a_span_of_another_one_waits_where_that_does() {
-    // It was first polled in another task, which may have ended since, and came here then.
+    // It was first polled in another task, which may have ended since, and then moved here.
     for parent in [3, 9] {
         let other = Told {
             cell: Some(CELL + 0x1000),
@@ -253,7 +253,7 @@ fn a_future_that_polls_a_span_of_another_one_waits_where_that_does() {
             ..polled(&[1, 2], waits_at(&[(0, 2)], idle()))
         };
         let dump = of_tasks(told, vec![found]);
-        // The agent keeps one for each.
+        // The agent keeps one waker for each.
         assert_eq!(does(&dump, 1), (State::Waiting, WakerState::Held(1)));
         assert_eq!(does(&dump, 2), WAITING);
     }
@@ -330,14 +330,14 @@ fn a_span_with_wakers_of_earlier_probes_or_that_was_polled_since_goes_on() {
         let dump = of_tasks(vec![unasked(1, 0), told], vec![found()]);
         assert_eq!(does(&dump, 2), then);
     }
-    // What nobody asks for waits for whom it is made.
+    // A span that is held back waits for its consumer.
     let dump = of_tasks(vec![unasked(1, 0), held_back(unasked(2, 1))], vec![found()]);
     assert_eq!(does(&dump, 2).0, State::HeldBack);
 }
 
 #[test]
 fn a_span_that_was_asked_waits_where_it_says() {
-    // Of a span its agent tells no wakers.
+    // For a span, its agent reports no wakers.
     let asked = Told {
         leaves: span(2, 1, &[1]).leaves,
         ..unasked(2, 1)

@@ -1,4 +1,4 @@
-//! What is shown of the places where memory tells that tasks wait, and which spans around it.
+//! What is shown of the places where memory says that tasks wait, and of the spans around them.
 
 use rtops_protocol::{StringId, Strings, TraceOrder};
 
@@ -16,7 +16,8 @@ use crate::{
 
 const POLL: &str = "rtops_tasks::tracked::poll_ordinary rtops_tasks::tracked::Tracked::poll";
 
-/// A dump of tasks that wait in one task of tokio's: in these stacks, each inside of a tracked future.
+/// Makes a dump of tasks that wait in one tokio task: in these stacks, each
+/// inside a tracked future.
 fn placed(told: Vec<Told>, stacks: &[&str], places: &[(u32, u64)], more: Found) -> (Dump, Frames) {
     let addresses = stacks.iter().zip(1..);
     let addresses = addresses.map(|(names, first)| {
@@ -50,12 +51,12 @@ fn span(id: u64, parent: u64, name: u32) -> Told {
     }
 }
 
-/// Spans 2 and 4 in task 1, and span 3 in span 2.
+/// Makes spans 2 and 4 in task 1, and span 3 in span 2.
 fn nested() -> Vec<Told> {
     vec![waiting(1, &[]), span(2, 1, 1), span(3, 2, 2), span(4, 1, 3)]
 }
 
-/// The chains of a task without the agent's own frames.
+/// Returns the chains of a task without the agent's own frames.
 fn chains(dump: &Dump, frames: &Frames, task: u64) -> Vec<String> {
     let spans = Spans::of(dump);
     let mut tasks = dump.tasks.iter();
@@ -78,7 +79,7 @@ fn chains(dump: &Dump, frames: &Frames, task: u64) -> Vec<String> {
     shown
 }
 
-/// What is shown of a task with nested spans.
+/// Returns what is shown of a task with nested spans.
 fn shown(stacks: &[&str], places: &[(u32, u64)]) -> Vec<String> {
     let found = Found {
         trace: None,
@@ -102,11 +103,11 @@ fn spans_stand_around_what_is_polled_inside_of_them() {
             "sleep <other> serve",
         ]
     );
-    // Where the innermost future is none that is known, no span is.
+    // If the innermost future is not a known one, no span is shown.
     for inside in [0, 1, 99] {
         assert_eq!(shown(&stacks, &[(1, inside)]), ["sleep serve"]);
     }
-    // Equal stacks are told apart, in whatever order they come.
+    // Equal stacks are told apart, whatever their order.
     for places in [[(1, 4), (1, 2)], [(1, 2), (1, 4)]] {
         let told = ["sleep <other> serve", "sleep <outer> serve"];
         assert_eq!(shown(&stacks, &places), told);
@@ -118,7 +119,7 @@ fn a_span_is_shown_where_its_task_is_nothing_but_it() {
     let stack = format!("recv fetch {POLL} {POLL}");
     assert_eq!(shown(&[&stack], &[(0, 2)]), ["recv fetch <outer>"]);
     assert_eq!(shown(&[&stack], &[(0, 1)]), ["recv fetch"]);
-    // Both polls look like one where it is not known where the inner one begins.
+    // Both polls look like one if it is unknown where the inner one begins.
     let stack = "recv fetch rtops_tasks::tracked::poll_ordinary rtops_tasks::tracked::poll";
     assert_eq!(shown(&[stack], &[(0, 2)]), ["recv fetch <outer>"]);
 }
@@ -161,7 +162,7 @@ fn a_place_and_the_poll_that_came_to_it_are_one() {
     let frames = with_code(frames, &code);
     assert_eq!(dump.tasks[0].trace, Some(TraceId(0)));
     assert_eq!(chains(&dump, &frames, 1), [format!("recv {SERVE}")]);
-    // The poll shows it alone where nothing was registered.
+    // The poll shows only this if nothing was registered.
     let (dump, _) = placed(nested(), &[&stack], &[], idle());
     assert_eq!(chains(&dump, &frames, 1), ["app::serve"]);
 }

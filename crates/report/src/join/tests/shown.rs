@@ -15,7 +15,7 @@ fn threads_are_those_that_were_read_with_what_the_agent_knows_of_them() {
         },
         of_agent(3, "worker"),
         of_agent(4, "late"),
-        // It came later.
+        // It appeared later.
         of_agent(9, "new"),
     ];
     let read = vec![
@@ -27,7 +27,7 @@ fn threads_are_those_that_were_read_with_what_the_agent_knows_of_them() {
             syscall: None,
             ..thread(3, Some("worker"), on(1))
         },
-        // It had no name yet when these were read.
+        // It had no name yet when the threads were read.
         thread(4, None, ThreadCapture::Absent),
         thread(5, Some(CLIENT_THREAD), on(1)),
         thread(6, Some("unknown"), on(1)),
@@ -90,7 +90,7 @@ fn stacks_behind_the_head_are_numbered_anew() {
     });
     let stacks = of_tasks.chain(of_threads).map(|stack| dump.stack(stack));
     assert_eq!(stacks.collect::<Vec<_>>(), [[0x62], [0x72], [0x71]]);
-    // Those of the agent are none that were read.
+    // The agent's stacks can't be those that were read.
     for last in [2, u32::MAX - 1, u32::MAX] {
         let failure = receive(replies(last));
         assert!(matches!(failure, Err(Failure::Nonsense(_))));

@@ -1,4 +1,4 @@
-//! Of which tasks memory does not tell where they wait, so that their agent is to poll them.
+//! Tasks that the agent is to probe because memory does not show where they wait.
 
 use super::*;
 
@@ -33,14 +33,14 @@ fn a_task_without_memory_is_asked_with_the_spans_inside() {
             // Spans may come before what is around them.
             span(2, 3),
             span(3, 1),
-            // That of another, and that of one that has ended.
+            // A span of another task, and one of a task that has ended.
             Told {
                 cell: Some(CELL + 0x1000),
                 ..waiting(4, &[])
             },
             span(5, 4),
             span(6, 99),
-            // It was made in the task, and is no part of it.
+            // Made in the task, but not part of it.
             Told {
                 parent: 1,
                 state: TaskState::New { since_ns: SECOND },
@@ -92,7 +92,7 @@ fn a_poll_that_was_given_up_is_made_by_the_agent_if_that_can_go_otherwise() {
         Why::Panic,
         Why::Endless,
         Why::SystemCall,
-        // It would not wait any longer.
+        // It would no longer wait.
         Why::Ready,
         // Nobody wanted it, or there is no time.
         Why::NotAsked,
@@ -122,7 +122,7 @@ fn only_what_waits_is_asked() {
         ..unresolved(Unresolved::Locked)
     };
     assert_eq!(unread(vec![waiting(1, &[])], vec![woken]), NOBODY);
-    // There is nobody who could be asked.
+    // There is no agent to ask.
     let untracked = unresolved(Unresolved::Locked);
     assert_eq!(unread(Vec::new(), vec![untracked]), NOBODY);
     // Nobody asks for more of it.
@@ -149,7 +149,7 @@ fn what_never_goes_on_is_asked_as_well() {
         unread(vec![never(Obtained::NotCaptured)], vec![idle()]),
         NOBODY
     );
-    // Its memory has no waker but the one that its agent keeps.
+    // Memory has no waker of it except the one that its agent keeps.
     let told = Told {
         waker: WakerState::NotKnown,
         ..waiting(1, &[])
@@ -163,7 +163,7 @@ fn one_that_has_answered_is_not_asked_again() {
     for found in [vec![], vec![locked()]] {
         let asked = vec![waiting(1, &[2]), span(2, 1)];
         assert_eq!(unread(asked, found.clone()), NOBODY);
-        // Nor is one for its span.
+        // The same if its span was probed.
         let asked = vec![
             waiting(1, &[2]),
             Told {
@@ -216,7 +216,7 @@ fn of_several_parts_of_a_task_those_are_asked_that_no_place_is_inside_of() {
         found
     };
     assert_eq!(unread(told(), vec![placed(FoundBy::Steps)]), [2, 3]);
-    // All of a poll that was given up.
+    // All parts of a poll that was given up.
     let locked = unresolved(Unresolved::Locked);
     let placed = placed(locked.found_by);
     for found in [locked, placed] {

@@ -1,4 +1,4 @@
-//! How many wakers of a task there are that can still wake it, and that it never is where there are none.
+//! Counts the wakers that can still wake a task; without any, its state is never.
 
 use super::*;
 
@@ -8,7 +8,7 @@ const fn held(wakers: u32) -> (State, WakerState) {
     (State::Waiting, WakerState::Held(wakers))
 }
 
-/// A task of which the agent was asked nothing.
+/// Makes a task that the agent did not probe.
 fn unasked(id: u64) -> Told {
     Told {
         waker: WakerState::NotKnown,
@@ -24,12 +24,12 @@ fn span(id: u64) -> Told {
     }
 }
 
-/// An idle task of which memory has so many wakers.
+/// Makes an idle task with this many wakers in memory.
 fn with_wakers(wakers: u32) -> Found {
     Found { wakers, ..idle() }
 }
 
-/// What the first task of a dump does.
+/// Returns the state of the first task of a dump.
 fn first(told: Vec<Told>, found: Found) -> (State, WakerState) {
     let dump = of_tasks(told, vec![found]);
     let task = dump.tasks.first().unwrap();
@@ -50,7 +50,8 @@ fn the_agent_keeps_one_for_each_span_inside_as_well() {
         let told = vec![unasked(1), span(2), span(3)];
         assert_eq!(first(told, with_wakers(wakers)), then);
     }
-    // A span that was not polled yet keeps none, and one inside of a container one of that.
+    // For a span that was not polled yet, none is kept; for one inside a
+    // container, the container's is kept.
     for cell in [None, Some(CELL + 0x9000)] {
         let told = vec![unasked(1), Told { cell, ..span(2) }];
         assert_eq!(first(told, with_wakers(2)), held(1));
@@ -80,7 +81,7 @@ fn wakers_of_earlier_probes_wake_it_through_the_one_that_is_kept() {
 
 #[test]
 fn a_waker_that_leads_elsewhere_is_none_that_memory_counts() {
-    // Inside of a container that it is spawned with; the agent keeps a waker of the container's.
+    // It was spawned in a container; the agent keeps one of the container's wakers.
     let inside = Told {
         cell: Some(CELL + 0x9000),
         ..unasked(1)
@@ -95,7 +96,7 @@ fn a_waker_that_is_not_known_may_be_none() {
         cell: None,
         ..unasked(id)
     };
-    // Whether there are others of which that is so makes no difference.
+    // Whether there are other such tasks makes no difference.
     for told in [vec![replaced(1)], vec![replaced(1), replaced(2)]] {
         let found = marked(MARK + 1, with_wakers(1));
         assert_eq!(first(told, found), held(1));
@@ -143,7 +144,7 @@ fn one_that_was_polled_since_had_been_woken_by_somebody() {
         let then = (State::Woken, WakerState::Held(1));
         assert_eq!(first(vec![moved()], woken(2)), then);
     }
-    // What the agent says is of later.
+    // The agent's answer is from a later time.
     let never = Told {
         state: TaskState::Suspended { since_ns },
         waker: WakerState::None,
@@ -178,7 +179,7 @@ fn of_what_was_never_polled_or_is_polled_no_wakers_are_told() {
         ..unasked(1)
     };
     assert_eq!(first(vec![told], found), (running, not_known));
-    // Nor of what a thread polls itself.
+    // Nor for what a thread polls itself.
     let found = Found {
         wakers: 0,
         ..block_on(Some(MARK + 1))

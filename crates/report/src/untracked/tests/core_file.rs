@@ -10,7 +10,7 @@ fn dump(mut replies: Vec<Reply>) -> Dump {
 
 #[test]
 fn a_hundred_thousand_tasks_that_share_three_traces_are_two_groups() {
-    // Two of the polls look alike: they came to the same line on different ways.
+    // Two of the polls look alike: they reached the same line in different ways.
     let traces = [vec![1, 2], vec![1, 3], vec![1, 3, 2]];
     let mut replies: Vec<Reply> = traces
         .into_iter()
