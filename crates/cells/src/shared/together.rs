@@ -44,19 +44,22 @@ pub(super) fn complete(
         let futures = thing.having.iter();
         let (threads, tasks): (Vec<&Party>, Vec<&Party>) =
             futures.partition(|party| matches!(party, Party::BlockOn { .. }));
-        if are_gone(poller, polls, inventory, arc, &tasks) {
-            tried.has_all_references = true;
-        } else if let [_] = threads.as_slice()
-            && are_gone(
-                poller,
-                polls,
-                inventory,
-                arc,
-                &[tasks, threads.clone()].concat(),
-            )
-        {
-            tried.has_all_references = true;
-            tried.references.extend(threads.iter().map(|it| (**it, 1)));
+        let mut dropped = tasks;
+        let mut is_gone = are_gone(poller, polls, inventory, arc, &dropped);
+        if !is_gone && threads.len() == 1 {
+            dropped.extend(threads);
+            is_gone = are_gone(poller, polls, inventory, arc, &dropped);
+        }
+        if !is_gone {
+            continue;
+        }
+        tried.has_all_references = true;
+        // Whoever it takes to have it gone has it, though maybe inside of something else.
+        for party in dropped.iter().filter(|it| !thing.waiters.contains(it)) {
+            let others: Vec<&Party> = dropped.iter().copied().filter(|it| it != party).collect();
+            let has_it = !are_gone(poller, polls, inventory, arc, &others);
+            let references = tried.references.entry(**party).or_default();
+            *references = (*references).max(u64::from(has_it));
         }
     }
 }

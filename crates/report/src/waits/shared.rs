@@ -39,8 +39,14 @@ impl<'a> Waits<'a> {
                     };
                     self.shared.push((shared, reason, task));
                     let by = who_lets_go(shared, reason, task, parties);
-                    by.filter(|_| !is_timed)
-                        .map(|by| (shared, Some(reason), by))
+                    let by = by.filter(|_| !is_timed).and_then(|(mut by, need)| {
+                        // Who waits at a barrier is not the one that is missing there.
+                        if reason == WaitReason::Barrier {
+                            by.retain(|other| !self.waits_at_a_barrier(*other, frames));
+                        }
+                        (!by.is_empty()).then_some((by, need))
+                    });
+                    by.map(|by| (shared, Some(reason), by))
                 }
                 None => unknown_wait(task, frames, &shared, parties),
             };
@@ -55,6 +61,11 @@ impl<'a> Waits<'a> {
             }
         }
         explained
+    }
+
+    fn waits_at_a_barrier(&self, task: TaskKey, frames: &Frames) -> bool {
+        let wait = self.task(task).and_then(|task| only_wait(task, frames));
+        wait.is_some_and(|(reason, _)| reason == WaitReason::Barrier)
     }
 }
 
