@@ -1,4 +1,4 @@
-//! What `rtops` prints of a saved dump that was taken of a core file.
+//! The output of `rtops` for a dump that was saved from a core file.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -80,7 +80,7 @@ fn dump() -> Vec<Reply> {
     ]
 }
 
-/// Runs `rtops COMMAND --from` a file of these frames.
+/// Runs `rtops COMMAND --from` on a file of these frames.
 fn show(directory: &Path, arguments: &[&str]) -> Output {
     let path = directory.join("core.rtops");
     let mut file = File::create(&path).unwrap();

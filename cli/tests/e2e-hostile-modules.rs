@@ -1,4 +1,4 @@
-//! Peers that name files which `rtops` had better not open as modules of their process.
+//! Peers that name files which `rtops` must not open as modules of their process.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod support;
@@ -15,7 +15,7 @@ use rtops_report::dump::fixtures::{on, thread};
 use support::{assert_code, own_pid, peer_sending, rtops, stdout};
 use tempfile::tempdir;
 
-/// A dump of a thread that runs code of this file, if one believes it.
+/// Returns a dump of a thread that claims to run code of this file.
 fn dump(path: &Path, kind: ModuleKind) -> Vec<Reply> {
     vec![
         Reply::Process(Process {
@@ -41,7 +41,7 @@ fn dump(path: &Path, kind: ModuleKind) -> Vec<Reply> {
     ]
 }
 
-/// Shows such a dump, and returns what is said of the lack of names.
+/// Shows a dump of this file and returns what is printed about the missing names.
 fn shown(path: &Path, symbols: Option<&Path>) -> String {
     let directory = peer_sending(dump(path, ModuleKind::Library));
     let pid = own_pid();
@@ -62,7 +62,7 @@ fn a_device_that_is_named_as_a_module_is_not_opened() {
     }
     let place = tempdir().unwrap();
     let device = place.path().join("watchdog");
-    // Nothing is started by it, but it tells that it was opened.
+    // Opening it starts nothing, and the watch reports that it was opened.
     let mut mknod = Command::new("mknod");
     mknod.arg(&device).args(["c", "1", "3"]);
     assert!(mknod.status().unwrap().success());
@@ -70,7 +70,7 @@ fn a_device_that_is_named_as_a_module_is_not_opened() {
     watch.add_watch(&device, AddWatchFlags::IN_OPEN).unwrap();
     let text = shown(&device, None);
     assert!(text.contains("watchdog: not a regular file"), "{text}");
-    // Also where the user has files of that name.
+    // The same if the user has files of that name.
     let text = shown(Path::new("/gone/watchdog"), Some(place.path()));
     assert!(
         text.contains("watchdog: no symbols; no file below the directories of --symbols"),

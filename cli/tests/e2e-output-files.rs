@@ -1,4 +1,4 @@
-//! Files that `rtops` writes where it takes bash, root or a file system of its own to say what becomes of them.
+//! Output files of `rtops`, in tests that need bash, root or a separate file system.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod support;
@@ -33,7 +33,7 @@ fn a_full_disk_leaves_what_was_there() {
     let sockets = dumping();
     let directory = tempdir().unwrap();
     let file = directory.path().join("dump");
-    // It is seen by the shell only, and gone with it.
+    // Only the shell sees the file system, which is gone when the shell ends.
     let script = "mount -t tmpfs -o size=64k tmpfs \"$0\" && echo before > \"$0/dump\" && \
                   { \"$@\"; code=$?; ls -A \"$0\"; cat \"$0/dump\"; exit $code; }";
     let saving = save(&sockets, &file);

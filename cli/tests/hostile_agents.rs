@@ -1,5 +1,5 @@
-//! Peers that lie, babble or fall silent: `rtops` ends in time with a sentence and the right
-//! exit code, and nothing of theirs acts on the terminal.
+//! Peers that lie, babble or fall silent: `rtops` ends in time with a sentence and the right exit
+//! code, and none of their output acts on the terminal.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -27,7 +27,7 @@ use support::{
     stdout,
 };
 
-/// What a hostile text may contain: escape sequences, line breaks, marks that reorder.
+/// What hostile text may contain: escape sequences, line breaks, reordering marks.
 const NASTY: &str = "\x1b[2J\x1b]0;owned\x07\r\nfake line\u{202e}\u{9b}31m";
 
 fn place() -> SourceLocation {
@@ -38,7 +38,8 @@ fn place() -> SourceLocation {
     }
 }
 
-/// Who claims what is not there has no place in the answer.
+/// Returns a claim. One by a task or on a resource that does not
+/// exist must not appear in the answer.
 fn claim(role: ClaimRole, task: u64) -> Claim {
     Claim {
         resource: if task == 99 { u64::MAX } else { 1 },
@@ -92,7 +93,7 @@ fn dump(name: &str, end: Option<End>) -> Vec<Reply> {
     replies
 }
 
-/// Figures that no process has, by names that no allocator has.
+/// Returns figures that no process has, under names that no allocator uses.
 fn memory(classes: usize) -> Memory {
     let figure = Figure {
         name: NASTY.to_owned(),
@@ -163,7 +164,7 @@ fn babble_is_told_from_an_agent() {
 #[test]
 fn a_silent_peer_is_given_up() {
     let directory = peer(|mut stream| {
-        // Ends when the client hangs up.
+        // The read returns when the client hangs up.
         drop(stream.read(&mut [0]));
     });
     for command in ["stats", "stack"] {
@@ -341,7 +342,7 @@ fn a_refusal_is_told_with_its_reason() {
             assert!(stderr(&output).contains(word), "{output:?}");
             assert_harmless(&stderr(&output));
         }
-        // An old agent, or one that has it switched off, is no failure: the kernel tells.
+        // An agent that is too old or switched off is no failure: the kernel's data is shown.
         let code = if matches!(why, Refusal::Disabled | Refusal::Unsupported) {
             0
         } else {
@@ -402,7 +403,7 @@ fn what_an_agent_says_of_its_build_is_harmless_and_no_condition() {
             };
             say_hello(&mut stream, hello);
             if Request::receive(&mut stream).is_ok() {
-                // What this build does not know can't be sent by it: the peer hangs up.
+                // A reply that this build does not know can't be sent: the peer hangs up.
                 drop(reply.send(&mut stream));
             }
         });
@@ -410,7 +411,7 @@ fn what_an_agent_says_of_its_build_is_harmless_and_no_condition() {
         assert_code(&output, code);
         assert_harmless(&stdout(&output));
         assert_harmless(&stderr(&output));
-        // What the executable tells is there whatever the agent says.
+        // Data read from the executable is shown whatever the agent says.
         assert!(
             stdout(&output).contains("crate       hostile_agents\n"),
             "{output:?}"
@@ -526,6 +527,6 @@ fn a_list_waits_only_so_long() {
     let directory = peer(|mut stream| {
         drop(stream.read(&mut [0]));
     });
-    // One that hangs is killed.
+    // If `rtops` hangs, it is killed at the deadline and returns no code.
     assert_code(&rtops(directory.path(), &["list"]), 0);
 }

@@ -1,5 +1,5 @@
-//! Modules whose files are made to harm whoever reads them: `rtops` with little memory, stack and time
-//! shows the dump all the same, and says what it left out.
+//! Modules whose files are made to harm their reader: with little memory, stack and time, `rtops`
+//! still shows the dump and says what it left out.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../crates/elf/tests/common/forge.rs"]
@@ -17,15 +17,15 @@ use rtops_report::dump::fixtures::{on, thread};
 use support::{DEADLINE, assert_code, own_pid, peer_sending, stdout};
 use tempfile::tempdir;
 
-/// Where the modules are in memory, one after the other.
+/// Where the modules are in memory, one after another.
 const BASE: u64 = 0x100_0000_0000;
 const DISTANCE: u64 = 1 << 32;
-/// How many addresses of each are on stacks, and how many on one.
+/// How many addresses of each module are on stacks, and how many on each stack.
 const ADDRESSES: u64 = 1000;
 const DEEP: u64 = 50;
-/// How large a file with a hole is, in bytes.
+/// The size of a file with a hole, in bytes.
 const SPARSE: u64 = 9 << 30;
-/// What `rtops` may have, in KiB and seconds.
+/// The limits of `rtops`, in KiB and seconds.
 const LIMITS: &str = "ulimit -v 3000000; ulimit -s 1024; ulimit -t 60";
 
 fn module(index: u64, path: &Path) -> Module {
@@ -39,7 +39,7 @@ fn module(index: u64, path: &Path) -> Module {
     }
 }
 
-/// A dump of threads that run the code of these files.
+/// Returns a dump of threads that run the code of these files.
 fn dump(paths: &[PathBuf]) -> Vec<Reply> {
     let modules = (0..).zip(paths).map(|(index, path)| module(index, path));
     let modules: Vec<Module> = modules.collect();
@@ -75,7 +75,7 @@ fn dump(paths: &[PathBuf]) -> Vec<Reply> {
     ]
 }
 
-/// Shows a dump of a process with these files.
+/// Shows a dump of a process with these files as modules.
 fn shown(paths: &[PathBuf]) -> String {
     let directory = peer_sending(dump(paths));
     let mut rtops = assert_cmd::Command::new("sh");
@@ -117,7 +117,7 @@ fn files_that_were_made_to_harm_cost_their_names_only() {
     ] {
         assert!(text.contains(said), "{said}: {}", tail(&text));
     }
-    // What is in order has its names.
+    // Intact modules have their names.
     assert!(text.contains("outer"), "{}", tail(&text));
 }
 
@@ -129,7 +129,7 @@ fn one_file_as_many_modules_is_read_once_for_each_and_no_more() {
     assert!(text.contains("deep_inline.so"), "{}", tail(&text));
 }
 
-/// The end of a text, of which a failed test prints no more.
+/// Returns the end of a text, so that a failed test does not print all of it.
 fn tail(text: &str) -> &str {
     let start = text.char_indices().rev().nth(3000).map_or(0, |(at, _)| at);
     &text[start..]

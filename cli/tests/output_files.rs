@@ -1,5 +1,5 @@
-//! Files that `rtops` writes, where somebody else got there first, and where it is kept from
-//! finishing.
+//! Files that `rtops` writes: when somebody else was there first,
+//! and when it is kept from finishing.
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod support;
@@ -29,7 +29,7 @@ use support::{
 };
 use tempfile::{TempDir, tempdir};
 
-/// A peer whose dump does not end.
+/// Returns a peer whose dump does not end.
 fn stalling() -> TempDir {
     peer(move |mut stream| {
         say_hello(&mut stream, hello());
@@ -37,7 +37,7 @@ fn stalling() -> TempDir {
             frames()
                 .iter()
                 .for_each(|frame| frame.send(&mut stream).unwrap());
-            // Until the client has gone.
+            // Returns when the client has gone.
             stream.read_to_end(&mut Vec::new()).ok();
         }
     })
@@ -51,7 +51,7 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Puts a link there, as another user if that is possible.
+/// Creates a link, owned by another user if possible.
 fn plant(target: &Path, link: &Path) {
     symlink(target, link).unwrap();
     if geteuid().is_root() {
@@ -167,7 +167,7 @@ fn what_is_no_file_is_written_to() {
             .is_symlink()
     );
 
-    // What is in a file already stays, and so does what others write to it.
+    // The contents of an existing file stay, and so does what others write to it.
     let log = directory.path().join("log");
     fs::write(&log, "before\n").unwrap();
     let appended = OpenOptions::new().append(true).open(&log).unwrap();
@@ -218,7 +218,7 @@ fn what_is_watched_is_in_the_file_while_it_grows() {
     assert!(text.lines().next().is_some_and(is_json), "{text}");
 }
 
-/// Tells of one task, and then nothing more.
+/// Returns a peer that reports one task and then nothing more.
 fn answers_once() -> TempDir {
     let has_told = AtomicBool::new(false);
     peer(move |mut stream| {

@@ -1,5 +1,5 @@
-//! What `rtops profile` writes where, and what it returns. That its profiles are right is shown
-//! with real processes and Go's reader, in `e2e`.
+//! Where `rtops profile` writes, and what it returns. `e2e` checks the profiles
+//! themselves, with real processes and Go's reader.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -117,7 +117,7 @@ fn a_failure_leaves_the_file_alone() {
         drop(stream.read(&mut [0]));
     });
     let nobody = tempfile::tempdir().unwrap();
-    // This process listens as agents do, which is found out wherever the sockets are.
+    // This process listens as agents do, which `rtops` finds out wherever the sockets are.
     let mut without_agent = Command::new("sleep").arg("600").spawn().unwrap();
     let other_pid = without_agent.id().to_string();
     for (directory, pid, code) in [

@@ -1,4 +1,5 @@
-//! The process that reads programs: it tells what is there, and whatever becomes of it costs what it had not told.
+//! The process that reads programs: it reports what they contain, and if it fails,
+//! only what it had not yet reported is lost.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/symbols.rs"]
@@ -34,7 +35,7 @@ fn what_it_tells_is_what_is_read_here() {
         format!("{details:?}"),
         format!("{:?}", Details::read(&own()).unwrap())
     );
-    // What is no program is one of another language, and no failure.
+    // A file that is not a program counts as one of another language, not as a failure.
     let text = File::open("Cargo.toml").unwrap();
     assert_eq!(reader.built(&text), None);
     assert_eq!(
@@ -57,7 +58,7 @@ fn one_that_fails_is_said_and_the_next_program_is_read_by_another() {
             "the process that reads programs told what makes no sense",
         ),
     ] {
-        // The first one leaves a mark, by which the next one knows that it is not the first.
+        // The first process leaves a mark that tells the next one that it is not the first.
         let script = Reader::script(&format!(
             "[ -e $0.again ] && exec {} \"$@\"; : > $0.again; {first}",
             env!("CARGO_BIN_EXE_rtops"),
@@ -67,7 +68,7 @@ fn one_that_fails_is_said_and_the_next_program_is_read_by_another() {
         let failure = reader.failure().unwrap().to_owned();
         assert!(failure.starts_with(expected), "{failure}");
         assert!(reader.built(&own()).is_some(), "{first}");
-        // Something is missing of the look, and of the next one nothing.
+        // Data is missing from this look, but from the next one nothing.
         assert_eq!(reader.failure(), Some(failure.as_str()));
         reader.renew();
         assert_eq!(reader.failure(), None);

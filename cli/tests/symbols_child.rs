@@ -1,4 +1,5 @@
-//! The process that reads symbols: it tells what is there, and whatever becomes of it costs names only.
+//! The process that reads symbols: it reports what the files contain,
+//! and if it fails, only names are lost.
 #![allow(clippy::unwrap_used)]
 
 #[path = "common/symbols.rs"]
@@ -26,7 +27,7 @@ fn rtops() -> Program {
     Program::of(Path::new(env!("CARGO_BIN_EXE_rtops")), 2000)
 }
 
-/// The only thing that is said to be lacking, with no name told.
+/// Returns the only lack that is reported; no name is found.
 fn lack(program: &Program, symbols: &mut Symbols) -> String {
     let looked_up = program.look_up(symbols);
     assert_eq!(looked_up.resolved.len(), program.addresses.len());
@@ -37,7 +38,7 @@ fn lack(program: &Program, symbols: &mut Symbols) -> String {
             "{function:?}"
         );
     }
-    // It is not started again, nor is the same said twice.
+    // The process is not started again, and the lack is not reported twice.
     program.look_up(symbols);
     let lacks = symbols.lacks();
     let [lack] = lacks.as_slice() else {
@@ -67,7 +68,7 @@ fn what_it_tells_is_what_is_read_here() {
     assert_eq!(there.lacks(), here.lacks());
     assert_eq!(there.segments(), here.segments());
     assert_eq!(there.source_directories(), here.source_directories());
-    // It answers as often as it is asked, and ends when nobody can ask it any more.
+    // The process answers as often as it is asked, and ends when nobody can ask it any more.
     let again = there.look_up([program.addresses[7]], []);
     assert_eq!(
         again.resolved[&program.addresses[7]],
@@ -83,7 +84,7 @@ fn it_has_no_more_rights_memory_or_files_than_it_needs() {
     let program = rtops();
     let reader = Reader::new();
     let file = reader.directory.path().join("left open");
-    // Unlike that of std, this one is not closed by an exec.
+    // Unlike a descriptor opened by std, this one is not closed by an exec.
     let left_open = dup(fs::File::create(&file).unwrap()).unwrap();
     let mut symbols = program.read_by(reader.options());
     symbols.resolve(&program.addresses);
@@ -184,7 +185,7 @@ fn one_that_tells_nonsense_costs_names() {
     assert!(lack.contains("could not be started"), "{lack}");
 }
 
-/// How many bytes it has read so far.
+/// Returns the number of bytes that the process has read so far.
 fn bytes_read(pid: i32) -> u64 {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
     let line = io.lines().find_map(|line| line.strip_prefix("rchar: "));
@@ -194,7 +195,7 @@ fn bytes_read(pid: i32) -> u64 {
 #[test]
 fn what_was_looked_up_before_is_not_read_again() {
     let reader = Reader::new();
-    // Which other tests do not change.
+    // Other tests do not change this file.
     let program = Program::of(&reader.path(), 2000);
     let caches = tempfile::tempdir().unwrap();
     let look = |addresses: &[Address]| {
@@ -217,7 +218,8 @@ fn what_was_looked_up_before_is_not_read_again() {
     let (again, cached) = look(first);
     assert_eq!(again, expected);
     assert!(cached < all / 10, "{cached} of {all} bytes");
-    // What was not asked for before is looked up: its unit is read, and which units there are is known.
+    // Only addresses not asked for before are looked up: their unit is
+    // read; the list of units is cached.
     let one = Address::InstructionPointer(program.addresses[3].get() + 1);
     let (more, read) = look(&[first.as_slice(), &[one]].concat());
     assert_eq!(more.0.len(), expected.0.len() + 1);
@@ -228,7 +230,7 @@ fn what_was_looked_up_before_is_not_read_again() {
     assert_eq!(less.0[&some[7]], expected.0[&some[7]]);
     assert!(cached < all / 10, "{cached} of {all} bytes");
 
-    // What is damaged costs time.
+    // A damaged cache costs time only.
     for entry in fs::read_dir(caches.path().join("rtops")).unwrap().flatten() {
         let mut bytes = fs::read(entry.path()).unwrap();
         let middle = bytes.len() / 2;
@@ -243,7 +245,7 @@ fn what_was_looked_up_before_is_not_read_again() {
     assert!(cached < all / 10, "{cached} of {all} bytes");
 }
 
-/// Starts `rtops stack` of a saved dump, and waits for the process that reads symbols for it.
+/// Starts `rtops stack` on a saved dump and waits for the process that reads its symbols.
 fn show(reader: &Reader) -> (Child, i32) {
     let program = rtops();
     let dump = reader.directory.path().join("dump");
@@ -287,7 +289,7 @@ fn it_does_not_outlive_a_command_that_is_killed() {
     wait_for(|| reader.process().is_none().then_some(()));
 }
 
-/// Saves a dump of a thread that is at the addresses of a program.
+/// Saves a dump of a thread whose stack has the addresses of a program.
 fn save(program: &Program, path: &Path) {
     let addresses = program.addresses.iter().map(|address| address.get());
     let replies = [

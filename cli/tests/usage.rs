@@ -1,4 +1,4 @@
-//! What `rtops` says and returns when there is nothing to show.
+//! The messages and exit codes of `rtops` when there is nothing to show.
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -1,4 +1,4 @@
-//! Programs that were built before the tests were.
+//! Programs that were built before the tests.
 
 use std::{
     fs,
@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-/// A program of the testbed, as a dev build of the workspace has left it beside `rtops`.
+/// Returns the path of a testbed program that a dev build of the workspace left beside `rtops`.
 pub fn built(program: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_rtops")).with_file_name(program);
     let is_current = modified(&path).is_some_and(|built| {
@@ -26,11 +26,11 @@ fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).ok()?.modified().ok()
 }
 
-/// What cargo says that the program was made of.
+/// Returns the sources of the program according to cargo.
 fn sources(program: &Path) -> Vec<PathBuf> {
     let rule = fs::read_to_string(program.with_extension("d")).unwrap_or_default();
     let (_, sources) = rule.split_once(": ").unwrap_or_default();
-    // A space in a path has a backslash before it.
+    // A space in a path is escaped by a backslash.
     let sources = sources.replace("\\ ", "\0");
     let sources = sources.split_whitespace();
     sources

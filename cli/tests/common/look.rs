@@ -1,4 +1,4 @@
-//! Looks from outside at processes that live, without an agent or with one.
+//! Looks from outside at live processes, with or without an agent.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -7,7 +7,7 @@ use super::{
     support::{Run, rtops},
 };
 
-/// What `rtops COMMAND PID` prints.
+/// Runs `rtops COMMAND PID`.
 pub fn look(command: &[&str], pid: i32, arguments: &[&str]) -> Run {
     let pid = pid.to_string();
     rtops(
@@ -27,7 +27,7 @@ pub fn stack(pid: i32, arguments: &[&str]) -> Stack {
     stack
 }
 
-/// What may not be changed by a look: files, mappings, threads, signals.
+/// Returns what a look may not change: files, mappings, threads, signals.
 pub fn state(pid: i32) -> BTreeMap<&'static str, String> {
     let directory = Path::new("/proc").join(pid.to_string());
     let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();

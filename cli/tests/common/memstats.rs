@@ -1,4 +1,4 @@
-//! What `rtops memstats` and `rtops trim` print.
+//! The output of `rtops memstats` and `rtops trim`.
 
 use serde::Deserialize;
 
@@ -141,7 +141,7 @@ impl Memstats {
         self.counted.as_ref().unwrap()
     }
 
-    /// The blocks of up to this size.
+    /// Returns the class of the blocks of up to this size.
     pub fn class(&self, up_to: u64) -> Class {
         let mut classes = self.counted().classes.iter();
         let class = classes.find(|class| class.up_to_bytes == Some(up_to));

@@ -1,4 +1,4 @@
-//! What the tests of both tiers share.
+//! Code that the tests of both tiers share.
 
 mod built;
 pub mod look;

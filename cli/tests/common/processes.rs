@@ -1,13 +1,13 @@
-//! The processes of a JSON document: of a list, of a tree.
+//! The processes in a JSON document: a list or a tree.
 
 use serde_json::Value;
 
-/// The record of a process.
+/// Returns the record of a process.
 pub fn record(document: &Value, pid: i32) -> Option<&Value> {
     records(document).find(|process| process["pid"] == pid)
 }
 
-/// The numbers of all processes.
+/// Returns the PIDs of all processes.
 pub fn pids(document: &Value) -> Vec<i64> {
     let pids = records(document).map(|process| process["pid"].as_i64().unwrap());
     pids.collect()

@@ -1,9 +1,9 @@
-//! Output that is the same in each run.
+//! Makes output the same in each run.
 
 use regex::Regex;
 
-/// Puts words in place of what differs from run to run, and lines of source code that an edit of
-/// the target moves.
+/// Replaces what differs from run to run, and the lines of source
+/// code that an edit of the target moves.
 pub fn redact(text: &str) -> String {
     let rules = [
         (r"pid \d+", "pid PID"),

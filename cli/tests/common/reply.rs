@@ -10,14 +10,14 @@ pub struct Stack {
     pub complete: bool,
     pub gaps: Vec<String>,
     pub lacks: Vec<String>,
-    /// How it was looked at from outside, if it was.
+    /// How the target was looked at from outside, if it was.
     pub outside: Option<Outside>,
     tasks: Option<Tasks>,
     threads: Option<Threads>,
     pub shared: Option<Vec<Shared>>,
 }
 
-/// What is waited for.
+/// A resource that somebody waits for.
 #[derive(Debug, Deserialize)]
 pub struct Shared {
     pub kind: String,
@@ -53,7 +53,7 @@ pub struct TaskGroup {
     pub future_type: Option<String>,
     pub state: String,
     pub waits: Vec<String>,
-    /// What is done for a request.
+    /// The request that the tasks work for.
     pub serving: Option<String>,
     pub spans: Vec<String>,
     pub site: Option<Site>,
@@ -77,13 +77,13 @@ pub struct Task {
     pub tid: Option<i32>,
     pub wakers: Option<u32>,
     pub obtained: String,
-    /// Why it is not resolved.
+    /// Why the await tree is not resolved.
     pub reason: Option<String>,
-    /// Whether it is tracked.
+    /// Whether the task is tracked.
     pub tracked: Option<bool>,
-    /// The number that tokio gave it.
+    /// The id that tokio gave the task.
     pub tokio_id: Option<u64>,
-    /// Where it is in memory.
+    /// The address of the cell.
     pub cell: Option<String>,
     pub awaits: Vec<u64>,
     pub waits_for: Vec<WaitsFor>,
@@ -178,7 +178,7 @@ pub struct Step {
 #[derive(Debug, Deserialize)]
 pub struct Thread {
     pub tid: i32,
-    /// Empty where it is not known.
+    /// Empty if unknown.
     #[serde(deserialize_with = "or_empty")]
     pub name: String,
 }
@@ -200,7 +200,7 @@ impl Stack {
         self.task_groups().iter().flat_map(|group| &group.tasks)
     }
 
-    /// The one group of this name.
+    /// Returns the only group of this name.
     #[track_caller]
     pub fn group(&self, name: &str) -> &TaskGroup {
         let mut groups = self
@@ -214,19 +214,19 @@ impl Stack {
         }
     }
 
-    /// All groups of this name.
+    /// Returns all groups of this name.
     pub fn groups(&self, name: &str) -> Vec<&TaskGroup> {
         let groups = self.task_groups().iter();
         groups.filter(|group| group.is_named(name)).collect()
     }
 
-    /// Whether some task waits at all of these lines.
+    /// Returns whether some task waits at all of these lines.
     pub fn has_task_at(&self, marks: &[Mark]) -> bool {
         let mut groups = self.task_groups().iter();
         groups.any(|group| marks.iter().all(|mark| group.has_line(mark)))
     }
 
-    /// The group of the one thread of this name.
+    /// Returns the group with a thread of this name.
     pub fn thread(&self, name: &str) -> Option<&ThreadGroup> {
         self.thread_groups()
             .iter()
@@ -266,7 +266,7 @@ impl ThreadGroup {
 }
 
 impl Finding {
-    /// Whether one of these lines is in what leaks.
+    /// Returns whether what leaks is at one of these lines.
     pub fn has_any_line(&self, marks: &[Mark]) -> bool {
         let threads = self.threads.iter().flat_map(|group| &group.frames);
         let mut frames = self

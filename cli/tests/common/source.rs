@@ -1,5 +1,5 @@
-//! The lines of source that are marked with `// AWAIT <name>…` and `// MAYBE <name>…` in the targets,
-//! and with `// LEAK <name>…` in the gallery.
+//! Source lines that are marked with `// AWAIT <name>…` and `// MAYBE <name>…` in the targets, and
+//! with `// LEAK <name>…` in the gallery.
 
 use std::{
     collections::BTreeMap,
@@ -15,33 +15,33 @@ pub struct Mark {
     pub line: u32,
 }
 
-/// All marks, by the names of the tasks that wait there.
+/// All marks, by the names of the tasks that wait at them.
 pub struct Marks(BTreeMap<String, Vec<Mark>>);
 
 impl Marks {
-    /// Those of the targets and services.
+    /// Reads the marks of the targets and services.
     pub fn read() -> Self {
         Self::read_in("testbed/src", "// AWAIT ")
     }
 
-    /// Those of a source file that becomes `file` when it is built.
+    /// Returns the marks of a source text that becomes `file` when it is built.
     pub fn of_text(text: &str, file: &str) -> Self {
         Self::signed(text, file, "// AWAIT ")
     }
 
-    /// Those with another sign.
+    /// Returns the marks with another sign.
     pub fn signed(text: &str, file: &str, sign: &str) -> Self {
         let mut marks = Self(BTreeMap::new());
         marks.add_text(text, file, sign);
         marks
     }
 
-    /// Lines of the targets that may be shown beside those of [`read`](Self::read).
+    /// Reads the marks of lines that may be shown besides those of [`read`](Self::read).
     pub fn beside() -> Self {
         Self::read_in("testbed/src", "// MAYBE ")
     }
 
-    /// Those of the gallery of leaks.
+    /// Reads the marks of the gallery of leaks.
     pub fn of_leaks() -> Self {
         Self::read_in("testbed/src/gallery", "// LEAK ")
     }
@@ -54,19 +54,19 @@ impl Marks {
         marks
     }
 
-    /// The lines at which the task of this name waits.
+    /// Returns the lines at which the task of this name waits.
     #[track_caller]
     pub fn of(&self, name: &str) -> &[Mark] {
         let marks = self.0.get(name);
         marks.unwrap_or_else(|| panic!("no line is marked with // AWAIT {name}"))
     }
 
-    /// The same, or none if no line is marked so.
+    /// Like `of`, but returns nothing if no line has this mark.
     pub fn find(&self, name: &str) -> &[Mark] {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The names that occur in files below this folder.
+    /// Returns the names that occur in files below this folder.
     pub fn names_in(&self, folder: &str) -> Vec<&str> {
         let inside = |marks: &[Mark]| marks.iter().any(|mark| mark.file.contains(folder));
         let names = self.0.iter().filter(|(_, marks)| inside(marks));
@@ -91,7 +91,7 @@ impl Marks {
 
     fn add_text(&mut self, text: &str, file: &str, sign: &str) {
         for (text, line) in text.lines().zip(1..) {
-            // Behind code only: what the marks mean is told in a comment.
+            // Only after code: comments also explain what the marks mean.
             let Some((_, names)) = text
                 .split_once(sign)
                 .filter(|(code, _)| !code.contains("//"))

@@ -1,4 +1,4 @@
-//! Starts programs of the testbed, ends them, and asks `rtops` about them.
+//! Starts and ends programs of the testbed, and asks `rtops` about them.
 
 use std::{
     fmt,
@@ -25,10 +25,11 @@ use tempfile::{TempDir, tempdir, tempfile};
 use super::reply::Stack;
 pub use crate::build::Build;
 
-/// How long to wait for what should take a moment, on a machine that does other things too.
+/// How long to wait for what should take a moment, on a machine
+/// that is also busy with other things.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A running target. It is ended, and its log shown if the test failed, when this is dropped.
+/// A running target. It is killed on drop, and its log is printed if the test failed.
 pub struct Target {
     pub pid: i32,
     child: Child,
@@ -39,7 +40,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// Starts a scenario with a socket directory of its own, and waits until it is ready.
+    /// Starts a scenario with a new socket directory, and waits until it is ready.
     pub fn start(build: Build, scenario: &[&str]) -> Self {
         Self::start_in(Arc::new(tempdir().unwrap()), build.path(), scenario)
     }
@@ -61,17 +62,17 @@ impl Target {
         target
     }
 
-    /// Starts a target that has never heard of rtops; it is not waited for.
+    /// Starts a target that has never heard of rtops, without waiting for it.
     pub fn without_agent(mut command: Command) -> Self {
         command
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("WITHOUT_AGENT", "yes");
-        // What would be its socket directory stays empty.
+        // The directory that would have its sockets stays empty.
         Self::spawn(command, Arc::new(tempdir().unwrap()))
     }
 
-    /// Starts three tasks whose agent is forbidden to start, and waits until they are ready.
+    /// Starts three tasks whose agent is not allowed to start, and waits until they are ready.
     pub fn disabled(mut command: Command) -> Self {
         let directory = Arc::new(tempdir().unwrap());
         command
@@ -85,7 +86,7 @@ impl Target {
         target
     }
 
-    /// Starts a target that is not waited for.
+    /// Starts a target without waiting for it.
     pub fn spawn(mut command: Command, directory: Arc<TempDir>) -> Self {
         let log = tempfile().unwrap();
         let mut child = command
@@ -111,21 +112,21 @@ impl Target {
         }
     }
 
-    /// Waits until all is ready, and returns the process id that the target sees.
+    /// Waits until the target is ready, and returns the process id that the target sees.
     pub fn ready(&self) -> i32 {
         let line = self.answer();
         let pid = line.strip_prefix("ready ").and_then(|pid| pid.parse().ok());
         pid.unwrap_or_else(|| panic!("the target said {line:?}"))
     }
 
-    /// Has the target obey a command, and returns its answer.
+    /// Sends the target a command, and returns its answer.
     pub fn command(&self, command: &str) -> String {
         let mut commands = self.commands.as_ref().unwrap();
         writeln!(commands, "{command}").unwrap();
         self.answer()
     }
 
-    /// Waits until the count of what the target does has grown.
+    /// Waits until the target's count of what it does has grown.
     pub fn expect_progress(&self) {
         let count = || self.command("check").parse::<u64>().unwrap();
         let before = count();
@@ -142,17 +143,17 @@ impl Target {
         self.directory.path()
     }
 
-    /// Runs `rtops` where it finds this target's socket.
+    /// Runs `rtops` with this target's socket directory.
     pub fn rtops(&self, arguments: &[&str]) -> Run {
         rtops(Some(self.directory()), arguments)
     }
 
-    /// What `rtops stack PID` prints, as text.
+    /// Returns the text output of `rtops stack PID`.
     pub fn stack_text(&self, arguments: &[&str]) -> String {
         self.stack_run(arguments).success().stdout
     }
 
-    /// What `rtops stack PID --json` prints.
+    /// Returns the output of `rtops stack PID --json`.
     pub fn stack(&self, arguments: &[&str]) -> Stack {
         let run = self.stack_run(&[&["--json"], arguments].concat()).success();
         run.json()
@@ -163,10 +164,10 @@ impl Target {
         self.rtops(&[&["stack", &pid, "--timeout=60s"], arguments].concat())
     }
 
-    /// What it wrote to its standard error so far.
+    /// Returns what the target has written to its standard error so far.
     pub fn log(&self) -> String {
         let mut log = vec![0; 1 << 20];
-        // Not from where the target writes next, which is shared with it.
+        // Reads from the start, not from the file offset, which is shared with the target.
         let length = self.log.read_at(&mut log, 0).unwrap();
         String::from_utf8_lossy(&log[..length]).into_owned()
     }
@@ -175,7 +176,7 @@ impl Target {
         kill(Pid::from_raw(self.pid), signal).unwrap();
     }
 
-    /// Waits until the process is gone.
+    /// Waits until the process has ended.
     pub fn wait(&mut self) {
         eventually("the target ends", || {
             self.child.try_wait().unwrap().is_some()
@@ -187,7 +188,7 @@ impl Drop for Target {
     fn drop(&mut self) {
         drop(self.commands.take());
         let end = Instant::now() + DEADLINE;
-        // A failed test waits for nothing.
+        // A failed test does not wait.
         while !thread::panicking() && Instant::now() < end {
             if self.child.try_wait().is_ok_and(|status| status.is_some()) {
                 return;
@@ -200,7 +201,7 @@ impl Drop for Target {
     }
 }
 
-/// What a run of `rtops` came to.
+/// The result of a run of `rtops`.
 #[derive(Debug)]
 pub struct Run {
     command: String,
@@ -210,7 +211,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Runs a command, which is killed when it takes too long.
+    /// Runs a command, and kills it if it takes too long.
     pub fn of(command: Command) -> Self {
         let shown = format!("{command:?}");
         let output = assert_cmd::Command::from_std(command)
@@ -225,20 +226,20 @@ impl Run {
         }
     }
 
-    /// Panics unless it ended with this exit code.
+    /// Panics unless the exit code is this one.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self}");
         self
     }
 
-    /// Panics unless all went well.
+    /// Panics unless the exit code is 0.
     #[track_caller]
     pub fn success(self) -> Self {
         self.exits(0)
     }
 
-    /// The JSON document that it wrote.
+    /// Parses the standard output as JSON.
     #[track_caller]
     pub fn json<T: DeserializeOwned>(&self) -> T {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self}"))
@@ -260,8 +261,8 @@ impl fmt::Display for Run {
     }
 }
 
-/// Runs `rtops` with nothing in its environment but this socket directory, and a cache of symbols that all tests
-/// share, as all commands of a user do.
+/// Runs `rtops` with only this socket directory in its environment, and a cache of symbols that all
+/// tests share, as all commands of a user do.
 pub fn rtops(directory: Option<&Path>, arguments: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtops"));
     command.args(arguments).env_clear();
@@ -278,8 +279,8 @@ pub fn rtops(directory: Option<&Path>, arguments: &[&str]) -> Run {
     Run::of(command)
 }
 
-/// Whether a process stands still for a command, and nothing is said of how long it may. Other tests keep the
-/// machine busy, so that it can take longer than a service should be stopped for.
+/// Returns whether a command stops a process and sets no limit for that. Other tests keep the
+/// machine busy, so it can take longer than a service should be stopped.
 fn stops_a_process(arguments: &[&str]) -> bool {
     let looks = ["stack", "leaks", "stats", "profile"];
     let is_it = |argument: &&&str| looks.contains(*argument);
@@ -288,8 +289,8 @@ fn stops_a_process(arguments: &[&str]) -> bool {
     arguments.first().filter(is_it).is_some() && !arguments.iter().any(is_said)
 }
 
-/// Copies in a process of its own: a program that a child of this one has open for writing, if only
-/// between its fork and exec, can't be started.
+/// Copies a program in another process: a file that a child of this process has open for writing,
+/// even if only between fork and exec, can't be executed.
 pub fn copy_program(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg(from).arg(to).status().unwrap();
     assert!(copied.success());
@@ -307,10 +308,10 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// In how many looks in a row all threads must sleep, before they are taken to wait.
+/// In how many looks in a row all threads must sleep to count as waiting.
 const QUIET_LOOKS: u32 = 10;
 
-/// Waits until all threads of a process sleep, and go on sleeping.
+/// Waits until all threads of a process sleep and keep sleeping.
 #[track_caller]
 pub fn quiet(pid: i32) {
     let mut quiet_looks = 0;

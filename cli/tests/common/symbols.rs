@@ -1,4 +1,4 @@
-//! Programs to look up addresses of, and the process that does.
+//! Programs whose addresses are looked up, and the process that does it.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +23,7 @@ use tempfile::TempDir;
 /// How long to wait for what happens at once.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// A program that reads symbols, under a name of its own, so that it is told from those of other tests.
+/// A program that reads symbols, at a path that distinguishes it from those of other tests.
 pub struct Reader {
     pub directory: TempDir,
 }
@@ -31,7 +31,8 @@ pub struct Reader {
 impl Reader {
     pub fn new() -> Self {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        // Another process copies it: one that a child of this test has open for writing can't be started.
+        // Another process copies it: a file that a child of this test has
+        // open for writing can't be executed.
         let mut copy = Command::new("cp");
         copy.arg(env!("CARGO_BIN_EXE_rtops"))
             .arg(directory.path().join("rtops"));
@@ -39,7 +40,7 @@ impl Reader {
         Self { directory }
     }
 
-    /// One that does something else.
+    /// Creates a reader that is a shell script instead.
     pub fn script(text: &str) -> Self {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let written = directory.path().join("text");
@@ -65,7 +66,7 @@ impl Reader {
         }
     }
 
-    /// The process, if it is there.
+    /// Returns the process id, if the process exists.
     pub fn process(&self) -> Option<i32> {
         let path = self.path();
         let pids = fs::read_dir("/proc").unwrap().flatten();
@@ -80,7 +81,7 @@ impl Reader {
         pids.find(is_it)
     }
 
-    /// Sends it a signal as soon as it is there.
+    /// Sends the process a signal as soon as it exists.
     pub fn signal(&self, signal: Signal) {
         let pid = wait_for(|| self.process());
         kill(Pid::from_raw(pid), signal).unwrap();
@@ -98,7 +99,7 @@ pub fn wait_for<T>(what: impl Fn() -> Option<T>) -> T {
     }
 }
 
-/// A program that need not run, and addresses in it.
+/// A program that need not run, and some of its addresses.
 pub struct Program {
     pub module: Module,
     pub options: Options,

@@ -1,4 +1,4 @@
-//! A terminal for programs that draw on one, and what somebody in front of it would see.
+//! A terminal for programs that draw on one, and what a user would see on it.
 
 use std::{
     fs::File,
@@ -29,7 +29,7 @@ pub struct Size {
     pub rows: u16,
 }
 
-/// A terminal with a program on it, which is killed when this is dropped.
+/// A terminal with a program on it, which is killed on drop.
 pub struct Terminal {
     keyboard: File,
     parser: Arc<Mutex<Parser>>,
@@ -39,14 +39,14 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Runs a program in a session of its own, which the terminal controls.
+    /// Runs a program in a session that the terminal controls.
     pub fn run(size: Size, command: &Command) -> Self {
         let pty = openpty(None, None).unwrap();
         let keyboard = File::from(pty.master);
         set_size(&keyboard, size);
         let mut session = Command::new("setsid");
-        // Whoever runs the tests may ignore Ctrl-C, as a script does for what it runs beside itself, or SIGHUP, as
-        // what runs below `nohup` does.
+        // Ctrl-C may be ignored where the tests run, as in a background job of a
+        // script, and so may SIGHUP, as below `nohup`.
         session.args(["--ctty", "env", "--default-signal=INT,HUP"]);
         session.arg(command.get_program());
         session.args(command.get_args()).env_clear();
@@ -66,7 +66,7 @@ impl Terminal {
         let (shown, all) = (Arc::clone(&parser), Arc::clone(&written));
         let reader = thread::spawn(move || {
             let mut buffer = [0; 4096];
-            // A terminal that nobody has open any more can't be read.
+            // Reading fails once nobody has the terminal open.
             while let Ok(length @ 1..) = output.read(&mut buffer) {
                 all.lock().unwrap().extend(&buffer[..length]);
                 shown.lock().unwrap().process(&buffer[..length]);
@@ -81,12 +81,12 @@ impl Terminal {
         }
     }
 
-    /// Types, as if on a keyboard.
+    /// Types these keys.
     pub fn keys(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Gives the window another size.
+    /// Resizes the window.
     pub fn resize(&self, size: Size) {
         let mut parser = self.parser.lock().unwrap();
         parser.screen_mut().set_size(size.rows, size.columns);
@@ -98,30 +98,30 @@ impl Terminal {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
-    /// What is shown now.
+    /// Returns the current contents of the screen.
     pub fn screen(&self) -> Screen {
         self.parser.lock().unwrap().screen().clone()
     }
 
-    /// The lines that are shown now, without spaces at their ends.
+    /// Returns the lines of the screen, without trailing spaces.
     pub fn lines(&self) -> Vec<String> {
         let shown = self.screen().contents();
         shown.lines().map(ToOwned::to_owned).collect()
     }
 
-    /// Waits until a line with this text is shown.
+    /// Waits until a line contains this text.
     #[track_caller]
     pub fn expect(&self, text: &str) {
         self.expect_in(text, Self::lines);
     }
 
-    /// Waits until the line that is being typed ends with this text.
+    /// Waits until the line at the cursor ends with this text.
     #[track_caller]
     pub fn expect_typed(&self, text: &str) {
         self.expect_in(text, |terminal| {
             let screen = terminal.screen();
             let (row, _) = screen.cursor_position();
-            // Rows and not lines: of a line that is longer than the terminal is wide there are several.
+            // Rows and not lines: a line that is longer than the terminal is wide has several rows.
             let (_, columns) = screen.size();
             let rows = screen.rows(0, columns).skip(row.into());
             rows.filter(|line| line.trim_end().ends_with(text))
@@ -138,17 +138,17 @@ impl Terminal {
         }
     }
 
-    /// All that was written so far, with what is not shown, such as links.
+    /// Returns everything written so far, including what is not shown, such as links.
     pub fn written(&self) -> String {
         String::from_utf8(self.written.lock().unwrap().clone()).unwrap()
     }
 
-    /// How the terminal treats what is typed and written.
+    /// Returns how the terminal treats input and output.
     pub fn modes(&self) -> Termios {
         tcgetattr(&self.keyboard).unwrap()
     }
 
-    /// Waits until the program has ended and all that it wrote is shown.
+    /// Waits until the program has ended and all its output is shown.
     pub fn wait(&mut self) -> ExitStatus {
         let mut status = None;
         eventually("the program on the terminal ends", || {

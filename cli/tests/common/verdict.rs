@@ -1,4 +1,4 @@
-//! Whether each task that has no name shows exactly the marked lines of one way to wait.
+//! Whether each unnamed task shows exactly the marked lines of one way to wait.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,45 +13,45 @@ use super::{
 /// The end of a path below `crates`, and a line.
 type Line = (String, u32);
 
-/// What is expected of the tasks of a target.
+/// The expected tasks of a target.
 pub struct Expected<'a> {
     pub marks: &'a Marks,
-    /// Where those lines are that say where a task waits.
+    /// The folders of the lines that say where a task waits.
     pub folders: &'a [&'a str],
-    /// A file in them whose lines say nothing: that of what goes around each task.
+    /// A file in them whose lines say nothing: that of the code around each task.
     pub around: &'a str,
-    /// How often each way to wait is there.
+    /// How often each way to wait occurs.
     pub names: BTreeMap<&'a str, usize>,
-    /// Ways of which it may not be known where they wait, as long as that is said.
+    /// Ways whose place may be unknown, as long as the dump says so.
     pub may_be_unresolved: &'a [&'a str],
-    /// Whether libraries have tasks of their own, which have no such lines.
+    /// Whether libraries have their own tasks, which have no marked lines.
     pub has_libraries: bool,
 }
 
-/// How the tasks compare with what was expected.
+/// The result of comparing the tasks with the expected ones.
 pub struct Verdict<'a> {
-    /// Ways of which there are too few or too many: the lines, and how many were found.
+    /// Ways that occur too rarely or too often: their lines, and how many were found.
     missed: BTreeMap<&'a str, (BTreeSet<Line>, usize)>,
-    /// Tasks of which it is said that it is not known where they wait.
+    /// Tasks that are reported as waiting at an unknown place.
     unresolved: Vec<Shown>,
     wrong: Vec<Shown>,
     /// How many ways may be missed: there must be that many unresolved tasks.
     excused: usize,
 }
 
-/// What a dump shows of a task.
+/// The data of a task in a dump.
 struct Shown {
     future_type: String,
     obtained: String,
-    /// Why it is not known where it waits, or not all of it.
+    /// Why the place where it waits is unknown, or only partly known.
     open: Option<String>,
     lines: BTreeSet<Line>,
-    /// Of each stack, the innermost function that is the target's own.
+    /// The line of the innermost frame of each stack that is in the target's folders.
     innermost: BTreeSet<Line>,
 }
 
 impl<'a> Expected<'a> {
-    /// Compares all tasks of the dump, closures on blocking pools apart.
+    /// Compares all tasks of the dump, except closures on blocking pools.
     pub fn compare(&self, stack: &Stack) -> Verdict<'a> {
         let (marks, beside) = (self.marks, Marks::beside());
         let ways: BTreeMap<&str, Way> = self
@@ -92,7 +92,8 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// Whether it is said to be unresolved, and shows nothing but the beginning of a way that may be.
+    /// Returns whether the task is reported as unresolved, and shows no lines or only the
+    /// beginning of a way that may be unresolved.
     fn is_excused(&self, shown: &Shown, ways: &BTreeMap<&str, Way>) -> bool {
         let mut excused = self.may_be_unresolved.iter();
         shown.open.is_some()
@@ -160,12 +161,12 @@ impl Way {
         Self { needed, allowed }
     }
 
-    /// All of it, and nothing else.
+    /// Whether the task shows all of these lines, and no others.
     fn is_shown_by(&self, shown: &Shown) -> bool {
         shown.lines.is_superset(&self.needed) && self.is_begun_by(shown)
     }
 
-    /// A part of it, and nothing else.
+    /// Whether the task shows some of these lines, and no others.
     fn is_begun_by(&self, shown: &Shown) -> bool {
         !shown.lines.is_empty()
             && shown.lines.is_subset(&self.allowed)
@@ -174,8 +175,8 @@ impl Way {
 }
 
 impl Shown {
-    /// A task that is nothing but `pending()`, which has no line of the target's but those of what goes
-    /// around each task. With line tables alone, the type of that is told without its arguments.
+    /// Whether the task is a bare `pending()`, which has none of the target's lines except those of
+    /// the code around each task. With line tables alone, the type of that code has no arguments.
     fn is_bare(&self) -> bool {
         let is_around = self.future_type.ends_with("settle::settled::{async_fn#0}");
         let is_pending = self.future_type.contains("future::pending::Pending");
@@ -188,7 +189,8 @@ impl Shown {
 }
 
 impl Verdict<'_> {
-    /// Panics unless each task shows where it waits, or that this is not known where it need not be.
+    /// Panics unless each task shows where it waits, or is reported
+    /// as unknown where that is allowed.
     #[track_caller]
     pub fn expect_right(&self) {
         assert!(self.is_right(), "{self}");
@@ -200,12 +202,12 @@ impl Verdict<'_> {
             && self.excused == self.unresolved.len()
     }
 
-    /// Whether nothing is wrong, and nothing is missed but some of these.
+    /// Returns whether nothing is wrong, and only some of these are missed.
     pub fn is_right_but_for(&self, names: &[&str]) -> bool {
         self.wrong.is_empty() && self.missed.keys().all(|name| names.contains(name))
     }
 
-    /// How many tasks are not resolved.
+    /// Returns the number of unresolved tasks.
     pub fn unresolved(&self) -> usize {
         self.unresolved.len()
     }
@@ -251,7 +253,7 @@ impl fmt::Display for Shown {
     }
 }
 
-/// Lines, next to each other.
+/// Lines, printed next to each other.
 struct Lines<'a>(&'a BTreeSet<Line>);
 
 impl fmt::Display for Lines<'_> {

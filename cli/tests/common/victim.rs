@@ -15,17 +15,17 @@ use tempfile::{TempDir, tempdir};
 
 use super::support::{eventually, quiet};
 
-/// A program that runs in a directory of its own, where its core files go.
+/// A program that runs in a new directory, where its core files are written.
 pub struct Victim {
     child: Child,
     directory: TempDir,
-    /// What it said behind `ready`.
+    /// The text that it printed after `ready`.
     said: String,
     commands: Option<ChildStdin>,
 }
 
 impl Victim {
-    /// Starts it, and waits until it says that it is ready.
+    /// Starts a program, and waits until it prints that it is ready.
     pub fn start(program: &Path, arguments: &[&str]) -> Self {
         let directory = tempdir().unwrap();
         let mut child = Command::new("sh")
@@ -65,13 +65,13 @@ impl Victim {
         self.directory.path()
     }
 
-    /// Waits until all its threads sleep, and go on sleeping.
+    /// Waits until all its threads sleep and keep sleeping.
     pub fn quiet(self) -> Self {
         quiet(self.pid());
         self
     }
 
-    /// Waits until its main thread is parked, inside `block_on`.
+    /// Waits until its main thread is parked inside `block_on`.
     pub fn parked(self) -> Self {
         eventually("its main thread is parked", || {
             let call = fs::read_to_string(format!("/proc/{}/syscall", self.pid()));
@@ -85,13 +85,13 @@ impl Victim {
         self
     }
 
-    /// Ends it by a signal; the core file that the kernel writes.
+    /// Kills it by a signal, and returns the core file that the kernel writes.
     pub fn dump(&mut self) -> Option<PathBuf> {
         kill(Pid::from_raw(self.pid()), Signal::SIGABRT).unwrap();
         self.died()
     }
 
-    /// Lets one go on that waits for a line.
+    /// Sends the line that the program waits for.
     pub fn go(&mut self) {
         let commands = self.commands.as_mut().unwrap();
         commands.write_all(b"\n").unwrap();
@@ -107,8 +107,8 @@ impl Victim {
         status.unwrap()
     }
 
-    /// Waits until it has died; the core file that the kernel wrote. `None` where the kernel puts it
-    /// elsewhere, which only the machine's administrator can change.
+    /// Waits until it has died, and returns the core file that the kernel wrote, or `None` if the
+    /// kernel writes core files elsewhere, which only the machine's administrator can change.
     pub fn died(&mut self) -> Option<PathBuf> {
         self.ended();
         let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
@@ -131,7 +131,7 @@ impl Victim {
 impl Drop for Victim {
     fn drop(&mut self) {
         drop(self.commands.take());
-        // It may have ended.
+        // It may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -1,4 +1,4 @@
-//! `rtops memstats` and `rtops trim` with allocators that are not the C library's.
+//! `rtops memstats` and `rtops trim` with allocators other than that of the C library.
 
 use crate::{
     memstats::{MIB, Memstats, Side},
@@ -21,7 +21,7 @@ fn jemalloc_tells_and_gives_back() {
         jemalloc(&after) - jemalloc(&before) < 110_000_000,
         "{after:#?}"
     );
-    // Both are there: code in C has its blocks from glibc.
+    // Both are present: C code has its blocks from glibc.
     assert!(after.heap().held_bytes.unwrap() > jemalloc(&after));
     after.heap().allocator("glibc malloc");
     assert!(after.heap().allocator("jemalloc").notes[0].contains("without statistics"));
@@ -30,7 +30,7 @@ fn jemalloc_tells_and_gives_back() {
     let trimmed = target.trim();
     let kept = |side: &Side| side.heap.allocator("jemalloc").kept_bytes.unwrap();
     assert_eq!(kept(&trimmed.after), 0, "{trimmed:#?}");
-    // By itself it gives such memory back within ten seconds.
+    // On its own, jemalloc gives such memory back within ten seconds.
     if kept(&trimmed.before) > 40 * MIB {
         let freed = trimmed
             .before
@@ -58,7 +58,7 @@ fn mimalloc_tells_what_it_holds() {
         held(&after) >= held(&before) + 100_000_000,
         "{before:#?} {after:#?}"
     );
-    // It does not say more, and nothing makes something up for it.
+    // mimalloc reports no more, and nothing is made up for it.
     assert_eq!(after.heap().in_use_bytes, None);
     let mimalloc = after.heap().allocator("mimalloc");
     assert_eq!((mimalloc.in_use_bytes, mimalloc.kept_bytes), (None, None));

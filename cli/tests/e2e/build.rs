@@ -1,4 +1,4 @@
-//! The ways in which services are built.
+//! The ways to build services.
 
 use std::{
     env, fs,
@@ -9,7 +9,8 @@ use std::{
 
 use crate::common::built;
 
-/// What all tests are for. It is named to cargo where flags are not for what runs while it builds.
+/// The target triple of all tests. Cargo is given it where flags must not
+/// apply to code that runs during the build.
 pub const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// A way to build the targets.
@@ -22,14 +23,14 @@ pub enum Build {
     Stripped,
     NoDebug,
     NonPie,
-    /// A release build with another allocator.
+    /// A release build with jemalloc.
     Jemalloc,
-    /// The same.
+    /// A release build with mimalloc.
     Mimalloc,
 }
 
 impl Build {
-    /// Builds it, once in this test process, and returns where it is.
+    /// Builds the program, once in this test process, and returns its path.
     pub fn path(self) -> &'static Path {
         static PATHS: [OnceLock<PathBuf>; 9] = [const { OnceLock::new() }; 9];
         PATHS[self as usize].get_or_init(|| match self {
@@ -41,7 +42,7 @@ impl Build {
         })
     }
 
-    /// The gallery of leaks, in a dev build.
+    /// Returns the path of the gallery of leaks, in a dev build.
     pub fn gallery() -> &'static Path {
         static PATH: OnceLock<PathBuf> = OnceLock::new();
         PATH.get_or_init(|| built("gallery"))
@@ -59,7 +60,8 @@ impl Build {
         PATH.get_or_init(|| Self::Release.run_cargo("services"))
     }
 
-    /// The marked awaits that it lacks: some crates are left out of what is built in many ways.
+    /// Returns the marked awaits that this build lacks: programs that are
+    /// built in many ways leave some crates out.
     pub fn lacks(self) -> &'static [&'static str] {
         match self {
             Self::Dev | Self::Release | Self::Stripped | Self::Jemalloc | Self::Mimalloc => &[],
@@ -89,7 +91,8 @@ impl Build {
         if self == Self::NonPie {
             directory.push("non-pie");
             cargo.arg("--target-dir").arg(&directory);
-            // With --target, the flags are not for procedural macros, which must be libraries.
+            // With --target, the flags do not apply to procedural macros,
+            // which must be shared libraries.
             cargo
                 .args(["--target", TRIPLE])
                 .env("RUSTFLAGS", "-C relocation-model=static");
@@ -97,7 +100,8 @@ impl Build {
         } else {
             cargo.arg("--target-dir").arg(&directory);
         }
-        // A program links the one that it names; what is around it is built once for all of release.
+        // Each program links its own allocator; for release, the code
+        // that they share is built only once.
         match self.profile() {
             "release" => cargo.args(["--features", "jemalloc,mimalloc"]),
             _ => cargo.arg("--no-default-features"),
@@ -120,7 +124,7 @@ pub fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// What the profile's `strip = true` makes of a program, without building all of it again.
+/// Strips a program as `strip = true` in the profile would, without building everything again.
 fn stripped(program: &Path) -> PathBuf {
     let directory = program.with_file_name("stripped");
     fs::create_dir_all(&directory).unwrap();

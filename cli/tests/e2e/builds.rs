@@ -1,4 +1,4 @@
-//! The ways in which services are built.
+//! The ways to build services.
 
 use std::{fs, sync::Arc};
 
@@ -12,7 +12,7 @@ use crate::{
     support::{Build, Target, eventually},
 };
 
-/// Some of the awaits, deep and shallow ones.
+/// Some of the awaits, both deep and shallow.
 const SOME: &[&str] = &["sleep", "mpsc-recv", "tcp-read", "nested", "dyn", "join"];
 
 #[test]
@@ -55,7 +55,7 @@ fn without_debug_info_functions_remain_and_the_way_out_is_told() {
         let mut own = frames.filter(|frame| frame.name.starts_with("rtops_testbed::awaits::"));
         assert!(own.next().is_some(), "{group:#?}");
     }
-    // What a worker waits for, the names of tokio's functions tell.
+    // The names of tokio's functions show what a worker waits for.
     assert!(has_approximate_threads(&target));
     assert!(!has_approximate_threads(&Target::start(
         Build::Release,
@@ -112,13 +112,13 @@ fn expect_no_lines(stack: &Stack) {
         assert_eq!((group.count, &*group.state), (1, "waiting"));
         let mut frames = group.stacks.iter().flat_map(|chain| &chain.frames);
         assert!(frames.all(|frame| frame.line.is_none()), "{group:#?}");
-        // The place where it was spawned needs no debug info.
+        // The location of a spawn needs no debug info.
         let site = group.site.as_ref().unwrap();
         assert!(site.file.contains("testbed/src/awaits/") && site.line > 0);
     }
 }
 
-/// What is missing is told, with this word, in JSON and below the text.
+/// Expects a hint with this word, in JSON and below the text.
 fn expect_hint(target: &Target, stack: &Stack, word: &str) {
     assert!(
         stack.lacks.iter().any(|lack| lack.contains(word)),
@@ -130,7 +130,7 @@ fn expect_hint(target: &Target, stack: &Stack, word: &str) {
     assert!(text.lines().any(is_hint), "{text}");
 }
 
-/// Of tasks that nobody wrapped.
+/// For tasks that nobody wrapped.
 #[test]
 fn all_awaits_are_found_in_all_builds() {
     for build in [
@@ -144,7 +144,7 @@ fn all_awaits_are_found_in_all_builds() {
     }
 }
 
-/// Of tasks that registered no waker.
+/// For tasks that registered no waker.
 #[test]
 fn lost_tasks_are_found_in_all_builds() {
     for build in [Build::LtoFat, Build::Abort] {
@@ -163,13 +163,13 @@ fn of_a_stripped_program_no_line_is_shown() {
     );
     for group in groups {
         let mut frames = group.stacks.iter().flat_map(|chain| &chain.frames);
-        // The libraries of the system may have symbols of their own.
+        // The system's libraries may have symbols.
         let is_system = |frame: &Frame| !frame.name.starts_with("targets");
         assert!(
             frames.all(|frame| is_system(frame) || frame.line.is_none()),
             "{group:#?}"
         );
-        // Without symbols it is as much of a name as there is.
+        // Without symbols, this is the only name that there is.
         let future_type = group.future_type.as_deref();
         assert!(
             future_type.is_some_and(|name| name.starts_with("targets+0x")),
@@ -230,7 +230,7 @@ fn a_second_dump_says_the_same() {
     }
 }
 
-/// A dev build does not have their types whole.
+/// In release builds: in a dev build their types are not complete.
 #[test]
 fn they_are_counted_by_the_type_of_their_future() {
     let target = Target::start(Build::Release, &["herd", "3"]);
@@ -248,7 +248,7 @@ fn they_are_counted_by_the_type_of_their_future() {
         let mut named = types.iter().filter(|one| one["title"] == title);
         named.next().map(|one| (*one).clone()).unwrap_or_default()
     };
-    // Those that are called the same are of many types.
+    // Tasks of the same name have many types.
     let settled = of("rtops_testbed::settle::settled");
     assert!(settled["idle"].as_u64() > Some(10), "{stats:#}");
     assert_eq!(settled["future_type"], serde_json::Value::Null, "{stats:#}");

@@ -1,4 +1,4 @@
-//! Limits of memory and of processor time for processes that tests start.
+//! Limits of memory and processor time for processes that tests start.
 
 use std::{
     fs,
@@ -10,10 +10,10 @@ use std::{
 
 use crate::support::DEADLINE;
 
-/// Where cgroups are mounted.
+/// The mount point of cgroups.
 const MOUNTS: &str = "/sys/fs/cgroup";
 
-/// A cgroup with a limit of memory, removed when this is dropped.
+/// A cgroup with a memory limit. It is removed on drop.
 pub struct Cgroup {
     directory: Directory,
     limit: &'static str,
@@ -21,7 +21,7 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Of the first or the second version, whichever rules the memory here.
+    /// Makes a cgroup of version 1 or 2, whichever controls memory here.
     pub fn make(name: &str) -> Option<Self> {
         let versions = [
             ("memory", "memory.limit_in_bytes", "memory.oom_control"),
@@ -45,21 +45,21 @@ impl Cgroup {
         self.directory.write(self.limit, &bytes.to_string());
     }
 
-    /// Runs a program that is in it from the beginning.
+    /// Returns a command that runs a program in the cgroup from the start.
     pub fn command(&self, program: &Path) -> Command {
         command_in(&[&self.directory], program)
     }
 
-    /// How many of its processes were killed as memory was short.
+    /// Returns how many of its processes were killed because memory was short.
     pub fn oom_kills(&self) -> u64 {
         self.directory.number(self.events, "oom_kill")
     }
 }
 
-/// A cgroup with a limit of processor time, removed when this is dropped.
+/// A cgroup with a limit of processor time. It is removed on drop.
 pub struct CpuGroup {
     limited: Directory,
-    /// Where the time is counted in the first version.
+    /// The cgroup that counts the time, in version 1.
     counted: Option<Directory>,
 }
 
@@ -80,7 +80,7 @@ impl CpuGroup {
         })
     }
 
-    /// So much in each tenth of a second, of all processors together.
+    /// Limits the time in each tenth of a second, summed over all processors.
     pub fn limit(&self, quota: Duration) {
         let quota = quota.as_micros();
         if self.counted.is_some() {
@@ -91,13 +91,13 @@ impl CpuGroup {
         }
     }
 
-    /// Runs a program that is in it from the beginning.
+    /// Returns a command that runs a program in the cgroup from the start.
     pub fn command(&self, program: &Path) -> Command {
         let both: Vec<&Directory> = [&self.limited].into_iter().chain(&self.counted).collect();
         command_in(&both, program)
     }
 
-    /// What its processes took, those that have ended too.
+    /// Returns the time that its processes have taken, including those that have ended.
     pub fn used(&self) -> Duration {
         match &self.counted {
             Some(counted) => {
@@ -108,7 +108,7 @@ impl CpuGroup {
         }
     }
 
-    /// In how many tenths of a second it had to wait for the next.
+    /// Returns in how many tenths of a second it had to wait for the next.
     pub fn throttled(&self) -> u64 {
         self.limited.number("cpu.stat", "nr_throttled")
     }
@@ -134,14 +134,14 @@ fn command_in(directories: &[&Directory], program: &Path) -> Command {
     command
 }
 
-/// A cgroup, removed when this is dropped.
+/// A cgroup. It is removed on drop.
 struct Directory(PathBuf);
 
 impl Directory {
     fn make(mount: &str, name: &str) -> Option<Self> {
         let name = format!("rtops-test-{name}-{}", process::id());
         let directory = Path::new(MOUNTS).join(mount).join(name);
-        // Two of the first version may be one.
+        // In version 1, two controllers may share a directory.
         (directory.is_dir() || fs::create_dir(&directory).is_ok()).then_some(Self(directory))
     }
 
@@ -157,7 +157,7 @@ impl Directory {
         fs::read_to_string(self.0.join(file)).unwrap()
     }
 
-    /// The one that follows this name in a file.
+    /// Returns the number after this name in a file.
     fn number(&self, file: &str, name: &str) -> u64 {
         let text = self.read(file);
         let mut pairs = text.lines().filter_map(|line| line.split_once(' '));
@@ -171,7 +171,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // The last process in it may need a moment to be gone.
+        // Its last process may need a moment to disappear.
         let end = Instant::now() + DEADLINE;
         while self.0.is_dir() && fs::remove_dir(&self.0).is_err() && Instant::now() < end {
             thread::yield_now();

@@ -1,4 +1,4 @@
-//! Dumps while tasks come and go.
+//! Looks while tasks come and go.
 
 use std::collections::HashSet;
 

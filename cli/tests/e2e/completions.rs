@@ -1,4 +1,4 @@
-//! What shells offer on TAB, in real shells on a terminal.
+//! Completions on TAB, in real shells on a terminal.
 
 use std::{
     env, fs,
@@ -16,25 +16,25 @@ use crate::{
     terminal::{Size, Terminal},
 };
 
-/// A line of the longest test fits.
+/// Wide enough for the longest line of the tests.
 const SIZE: Size = Size {
     columns: 200,
     rows: 50,
 };
 
-/// What a shell would do if it acted on a name.
+/// What a shell would run if it evaluated a name.
 const ACT: &str = "touch${IFS}pwned";
 
-/// How a shell comes to know rtops's completions.
+/// How a shell gets rtops's completions.
 #[derive(Clone, Copy, Debug)]
 enum Known {
-    /// By asking for the script when it starts.
+    /// It asks for the script when it starts.
     Asked,
-    /// By the script in a directory of the shell's.
+    /// The script is in one of the shell's directories.
     Installed,
 }
 
-/// A shell that is there.
+/// An installed shell.
 struct Prompt {
     shell: Shell,
     program: PathBuf,
@@ -60,13 +60,13 @@ impl Prompt {
         })
     }
 
-    /// Those that are there; bash is.
+    /// Returns the installed shells; bash is required.
     fn all() -> Vec<Self> {
         assert!(Self::of(Shell::Bash).is_some());
         Shell::ALL.into_iter().filter_map(Self::of).collect()
     }
 
-    /// What is typed so that it knows rtops.
+    /// Returns the line that registers the completions, if one is needed.
     fn register(&self, known: Known, home: &Path) -> Option<String> {
         let home = home.display();
         Some(match (self.shell, known) {
@@ -98,7 +98,7 @@ impl Prompt {
         })
     }
 
-    /// A shell in this directory that finds this target.
+    /// Starts a shell in this directory that finds this target.
     fn at(&self, directory: &Path, target: &Target, register: &str) -> Terminal {
         let rtops = Path::new(env!("CARGO_BIN_EXE_rtops")).parent().unwrap();
         let path = format!("{}:{}", rtops.display(), env::var("PATH").unwrap());
@@ -129,13 +129,13 @@ fn write_script(shell: Shell, to: PathBuf) {
     fs::write(to, shell.script("rtops")).unwrap();
 }
 
-/// Waits until the shell has done all that was typed.
+/// Waits until the shell has done everything that was typed.
 fn done(terminal: &mut Terminal, word: &str) {
     terminal.keys(&echo(word));
     terminal.expect(word);
 }
 
-/// What is typed to see a word, which is on the line that is typed in another way.
+/// Returns a command that prints a word without containing it as typed.
 fn echo(word: &str) -> String {
     let (start, end) = word.split_at(1);
     format!("echo {start}''{end}\n")
@@ -176,7 +176,7 @@ fn installed_scripts_offer_what_runs() {
     all_complete(Known::Installed);
 }
 
-/// Names that do harm if a shell takes them for more, each with another first letter.
+/// Returns names that do harm if a shell evaluates them, each with another first letter.
 fn hostile_names() -> Vec<String> {
     [
         "a$(ACT).rtops",
@@ -199,8 +199,8 @@ fn hostile_names() -> Vec<String> {
     .into()
 }
 
-/// Presses TAB and Enter, and waits until what came of it is done. All is on one line: a terminal shows
-/// what is typed meanwhile amid what is printed.
+/// Presses TAB and Enter, and waits until the result is complete. Everything is on one line,
+/// because a terminal mixes what is typed meanwhile with the output.
 fn enter(terminal: &mut Terminal, line: &str, number: usize) {
     let word = format!("entered{number}");
     terminal.keys(&format!("{line}\t"));
@@ -217,7 +217,7 @@ fn a_file_of_any_name_is_completed_and_not_run() {
         let register = prompt.register(Known::Asked, files.path()).unwrap();
         let mut terminal = prompt.at(files.path(), &target, &register);
         let mut names = hostile_names();
-        // fish completes no name with a tab, for no program.
+        // fish never completes a name that contains a tab.
         names.retain(|name| prompt.shell != Shell::Fish || !name.contains('\t'));
         for name in &names {
             fs::write(files.path().join(name), "").unwrap();
@@ -239,7 +239,7 @@ fn a_file_of_any_name_is_completed_and_not_run() {
             let length = fs::metadata(&dump).unwrap().len();
             assert!(length > 0, "{:?} {option}: {shown}", prompt.shell);
         }
-        // What is no dump is named in an error.
+        // A file that is not a dump is named in the error.
         for (name, option) in names.iter().zip(["--from ", "--from="].into_iter().cycle()) {
             let letter = name.chars().next().unwrap();
             fs::write(files.path().join(name), "").unwrap();
@@ -275,7 +275,7 @@ fn a_file_of_any_name_is_completed_and_not_run() {
     }
 }
 
-/// Processes with hostile names, and the directory of their programs.
+/// Starts processes with hostile names. Also returns the directory of their programs.
 fn hostile_targets() -> (TempDir, Vec<Target>) {
     let programs = tempdir().unwrap();
     let sockets = Arc::new(tempdir().unwrap());
@@ -307,7 +307,7 @@ fn a_process_of_any_name_is_offered_by_its_number_only() {
         let pid = targets[0].pid.to_string();
         terminal.keys(&format!("rtops stack {pid}\t"));
         terminal.expect_typed(&format!("rtops stack {pid}"));
-        // A name that is the number of another process.
+        // A name that looks like the PID of another process.
         terminal.keys("\x15rtops stack 471\tx");
         terminal.expect_typed("rtops stack 471x");
         terminal.keys("\x15exit\n");

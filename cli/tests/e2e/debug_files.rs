@@ -1,4 +1,4 @@
-//! Where debug files are found, for a program that has none of its own; and a cache that has no room.
+//! Where debug files of a stripped program are found, and a cache without room.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use tempfile::{TempDir, tempdir, tempdir_in};
 use crate::support::{Build, Run, Target};
 
 const RTOPS: &str = env!("CARGO_BIN_EXE_rtops");
-/// How a name begins that is in no symbol of a stripped program.
+/// The prefix of a name that is not among the symbols of a stripped program.
 const NAME: &str = "rtops_testbed::";
 const PROGRAM: &str = "targets";
 const DEBUG: &str = "targets.debug";
@@ -27,7 +27,7 @@ impl Stripped {
         let objcopy = |arguments: &[&str], to: &str| {
             let mut objcopy = Command::new("objcopy");
             objcopy.args(arguments).arg(Build::Release.path()).arg(to);
-            // A link has the name, and a checksum of what is there.
+            // A link contains the file's name, and a checksum of its contents.
             objcopy.current_dir(this.0.path());
             assert!(objcopy.status().unwrap().success(), "{objcopy:?}");
         };
@@ -56,7 +56,7 @@ fn build_id(program: &Path) -> String {
     build_id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What `rtops stack` says, in this environment, after a shell has run a script.
+/// Runs `rtops stack` in this environment, after a shell has run a script.
 fn stack(target: &Target, script: &str, environment: &[(&str, &Path)]) -> Run {
     let mut command = Command::new("unshare");
     let script = format!(
@@ -92,7 +92,7 @@ fn a_debug_file_is_found_in_the_cache_of_debuginfods_client() {
         fs::copy(file, place.join("debuginfo")).unwrap();
         stack(&target, "", &[("DEBUGINFOD_CACHE_PATH", caches.path())])
     };
-    // A name is no proof: this file is of another build.
+    // The name proves nothing: this file is from another build.
     let other = look(RTOPS.as_ref());
     assert!(!other.stdout.contains(NAME), "{other}");
     let found = look(&stripped.path(DEBUG));
@@ -133,7 +133,7 @@ fn a_full_disk_costs_time_and_nothing_else() {
     let target = Target::start(Build::Release, &["herd", "3"]);
     let caches = tempdir().unwrap();
     let left = tempdir().unwrap();
-    // It has room for the directory, and not for what is to be kept of the program.
+    // There is room for the directory, but not for the cached data of the program.
     let script = "mount -t tmpfs -o size=8k tmpfs $XDG_CACHE_HOME; chmod 700 $XDG_CACHE_HOME;";
     let script = format!(
         "{script} trap 'ls -A $XDG_CACHE_HOME/rtops > {}/files' EXIT; \

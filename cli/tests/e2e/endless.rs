@@ -1,4 +1,4 @@
-//! Processes that make the files of `/proc` long in which `rtops` reads about them.
+//! Processes that make the files in `/proc` that `rtops` reads about them very long.
 
 use std::{
     fs,
@@ -16,10 +16,10 @@ use crate::{
     users::NOBODY,
 };
 
-/// What is read of a command line, in bytes.
+/// How many bytes of a command line are read.
 const LIMIT: usize = 64 << 10;
 
-/// A process of another user, where that is possible, with a command line of so many MiB.
+/// Starts a process, of another user if possible, whose command line has this many MiB.
 fn start(size: &str) -> Target {
     start_in(Arc::new(tempdir().unwrap()), size)
 }
@@ -46,7 +46,7 @@ fn start_in(directory: Arc<TempDir>, size: &str) -> Target {
     target
 }
 
-/// What a document says is the command line of a process.
+/// Returns the command line of a process according to a document.
 fn command_in(run: Run, pid: i32) -> String {
     let run = run.success();
     let document: Value = run.json();
@@ -118,7 +118,7 @@ fn a_process_of_very_many_groups_is_seen_whole() {
     assert!(status.len() > 500_000, "{}", status.len());
     let run = target.rtops(&["info", &pid, "50ms", "--json"]).success();
     let info: Value = run.json();
-    // They stand behind the groups in it.
+    // These fields come after the groups in the file.
     assert_eq!(info["process"]["pid"], target.pid, "{run}");
     assert!(
         info["process"]["peak_rss_bytes"].as_u64() > Some(0),

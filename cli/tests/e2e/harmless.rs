@@ -1,5 +1,6 @@
-//! A look from outside at a process that nobody prepared harms nobody: neither a service under load, nor one that
-//! is short of memory or of processor time, nor one in a namespace, nor who looks.
+//! A look from outside at an unprepared process harms nobody: not a service under
+//! load, not one that is short of memory or processor time, not one in a
+//! namespace, and not the process that looks.
 
 use std::{
     collections::BTreeMap,
@@ -43,10 +44,10 @@ mod measure;
 const RTOPS: &str = env!("CARGO_BIN_EXE_rtops");
 
 const LOOK: [&str; 3] = ["--tasks", "--json", "--timeout=60s"];
-/// However busy the machine is.
+/// With time for a busy machine.
 const PATIENTLY: [&str; 4] = ["--tasks", "--json", "--timeout=60s", "--max-pause=2s"];
 
-/// In a KiB.
+/// In KiB.
 const MIB: u64 = 1 << 10;
 
 #[test]
@@ -80,7 +81,7 @@ fn no_hostile_poll_reaches_a_process_that_nobody_prepared() {
     }
 }
 
-/// A service of so many MiB.
+/// Starts a service of this many MiB.
 pub fn service(mut command: Command, mebibytes: u32) -> Target {
     command.arg("writing").arg(mebibytes.to_string());
     let service = Target::without_agent(command);
@@ -89,14 +90,14 @@ pub fn service(mut command: Command, mebibytes: u32) -> Target {
     service
 }
 
-/// Has it write to all of its memory, again and again.
+/// Has the service write to all of its memory, again and again.
 fn busy(service: Target) -> Target {
     assert_eq!(service.command("write"), "writing");
     service.expect_progress();
     service
 }
 
-/// All that the service waits for is shown.
+/// Expects a complete look that shows all that the service waits for.
 #[track_caller]
 fn expect_whole(run: Run) {
     let run = run.success();
@@ -116,7 +117,7 @@ fn expect_waiting(stack: &Stack) {
     assert_eq!(waiting.map(|group| group.count).sum::<usize>(), 3);
 }
 
-/// Looks so many times. Each time tasks are shown, or it is said why not, and the service goes on.
+/// Looks this many times. Each look shows the tasks or says why not, and the service keeps running.
 fn look_again_and_again(service: &Target, more: &[&str], times: u32, after_each: impl Fn(&Run)) {
     let pid = service.pid.to_string();
     let mut outcomes = BTreeMap::new();
@@ -129,7 +130,7 @@ fn look_again_and_again(service: &Target, more: &[&str], times: u32, after_each:
     eprintln!("{outcomes:#?}");
 }
 
-/// That tasks are shown, or why not.
+/// Returns that tasks are shown, or why not.
 #[track_caller]
 fn outcome(run: &Run) -> String {
     if run.code == Some(1) {
@@ -164,7 +165,8 @@ fn a_service_that_is_short_of_memory_is_not_killed() {
         return;
     };
     group.limit(760 << 20);
-    // There is no room for what the first writes while it is copied, but for all that the second has.
+    // There is no room for what the first service writes while it is
+    // copied, but for all memory of the second.
     for (mebibytes, hasty, patient) in [(600, 20, 2), (200, 0, 5)] {
         let service = busy(service(group.command(Build::Release.path()), mebibytes));
         let before = group.oom_kills();
@@ -195,7 +197,7 @@ fn a_service_pays_no_processor_time_for_the_work() {
             let members = group.members();
             let copies = members.into_iter().filter(|pid| *pid != service.pid);
             for copy in copies {
-                // It may have ended.
+                // The copy may have ended.
                 let Ok(runs) = fs::read_link(format!("/proc/{copy}/exe")) else {
                     continue;
                 };
@@ -223,14 +225,14 @@ fn start_dump(target: &Target) -> Child {
         .unwrap()
 }
 
-/// It is waited for afterwards.
+/// Whether a child has ended. Leaves it to be waited for.
 fn has_ended(child: &Child) -> bool {
     let pid = Pid::from_raw(child.id().try_into().unwrap());
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::WNOHANG;
     waitid(Id::Pid(pid), flags).unwrap().pid().is_some()
 }
 
-/// The processor time of one that has ended, and of its children.
+/// Returns the processor time of a process that has ended, and of its children.
 fn time_of(child: &Child) -> Duration {
     let process = Process::new(child.id().try_into().unwrap()).unwrap();
     let Stat {
@@ -258,7 +260,7 @@ fn a_service_that_waits_for_its_quota_goes_on() {
     look_again_and_again(&service, &["--max-pause=2s"], 10, |_| {});
 }
 
-/// The service's program, where anybody may run it.
+/// Copies the service's program to where anybody may run it.
 pub fn program_for_all() -> (TempDir, PathBuf) {
     let directory = tempdir().unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
@@ -267,8 +269,8 @@ pub fn program_for_all() -> (TempDir, PathBuf) {
     (directory, program)
 }
 
-/// A service in a user namespace of its own, which an ordinary user has made, if that can be done here; with
-/// its pid outside and inside.
+/// Starts a service in a new user namespace, made by an ordinary user, if that is possible here.
+/// Also returns its PID outside and inside.
 fn in_a_namespace(program: &Path, script: &str) -> Option<(Target, i32, i32)> {
     let unshare = || {
         let mut command = Command::new("unshare");
@@ -299,7 +301,8 @@ fn in_a_namespace(program: &Path, script: &str) -> Option<(Target, i32, i32)> {
     Some((service, outer, inner))
 }
 
-/// As the first process of its namespace, and as a child of the first one, which waits for it.
+/// Runs the service as the first process of its namespace, and as a
+/// child of the first, which waits for it.
 const SCRIPTS: [(&str, bool); 2] = [("exec \"$0\" \"$@\"", true), ("\"$0\" \"$@\"; exit", false)];
 
 #[test]
@@ -346,7 +349,8 @@ fn a_service_in_a_user_namespace_is_shown_to_who_is_inside() {
 
 type State = BTreeMap<&'static str, String>;
 
-/// Panics unless all is as it was, which may take a moment: the end of a copy is taken note of after it.
+/// Panics unless all is as it was. That may take a moment: the end
+/// of a copy is noticed only after it.
 #[track_caller]
 pub fn expect_state(pid: i32, before: &State) {
     let end = Instant::now() + DEADLINE;
@@ -382,7 +386,7 @@ fn an_agent_tells_what_it_knows_where_the_copy_is_lost() {
     copy_program(Build::Release.path(), &program);
     let target = Target::start_in(directory, &program, &["big-herd"]);
     let is_over = AtomicBool::new(false);
-    // The test waits for the thread even if it fails.
+    // The end for the thread, which the test waits for even if it fails.
     let end = Instant::now() + 2 * DEADLINE;
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -393,7 +397,7 @@ fn an_agent_tells_what_it_knows_where_the_copy_is_lost() {
             }
         });
         let pid = target.pid.to_string();
-        // A copy that is found too late has been read.
+        // If a copy is found too late, it has been read already.
         eventually("a copy is lost while it is read", || {
             let run = target.rtops(&[&["stack", &pid][..], &PATIENTLY].concat());
             let stack: Stack = run.json();
@@ -409,7 +413,7 @@ fn an_agent_tells_what_it_knows_where_the_copy_is_lost() {
     assert_eq!(target.command("check"), "0");
 }
 
-/// All other processes that run this program, but for its children: its copies are orphans.
+/// Returns the copies of a process: orphans that run its program. Its children are left out.
 fn copies_of(program: &Path, pid: i32) -> impl Iterator<Item = Pid> {
     let others = procfs::process::all_processes().unwrap().flatten();
     others

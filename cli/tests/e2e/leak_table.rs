@@ -1,6 +1,6 @@
-//! `rtops leaks` on each case of the gallery: every leak is found, by the evidence and at the line
-//! that it is meant to be found by, and what only looks like one is left alone. Makes the table of
-//! `docs/operate/leaks.md`.
+//! `rtops leaks` on each case of the gallery: every leak is found, by the evidence and at the
+//! line that it is meant to be found by, and cases that only look like leaks are not
+//! reported. Makes the table of `docs/operate/leaks.md`.
 
 use std::{
     env,
@@ -21,7 +21,7 @@ use crate::{
     support::{Build, DEADLINE, Target},
 };
 
-/// How many cases run at once: most of the time they wait.
+/// How many cases run at once. They wait most of the time.
 const AT_ONCE: usize = 4;
 
 /// Set to write the table instead of comparing it.
@@ -58,7 +58,7 @@ fn every_leak_is_found_and_every_healthy_case_is_silent() {
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
-/// The test above holds each row to what is written here.
+/// The test above checks each row of the table.
 #[test]
 fn the_documents_have_the_table() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operate/leaks.md");
@@ -98,7 +98,7 @@ fn cases() -> Vec<Case> {
     cases.collect()
 }
 
-/// Whether the case is found as it is meant to be.
+/// Returns an error unless the case is found as it is meant to be.
 fn judge(case: &Case, marks: &Marks) -> Result<(), String> {
     let directory = Arc::new(tempdir().unwrap());
     let target = Target::start_in(directory, Build::gallery(), &[&case.name]);
@@ -110,7 +110,7 @@ fn judge(case: &Case, marks: &Marks) -> Result<(), String> {
     loop {
         let leaks = leaks(&target, arguments(case));
         let found = leaks.findings.iter().any(|finding| {
-            // Where it is proven in one look that something is stuck for ever, that is said of it.
+            // If one look proves that a task is stuck forever, it is reported as a deadlock.
             let is_proven = case.evidence == "stuck" && finding.evidence == "deadlock";
             (finding.evidence == case.evidence || is_proven)
                 && finding.hint == (case.evidence == "orphaned")
@@ -129,7 +129,7 @@ fn judge(case: &Case, marks: &Marks) -> Result<(), String> {
 }
 
 fn judge_healthy(case: &Case, target: &Target) -> Result<(), String> {
-    // Longer than `--min-age`, so that what rests is old enough to be suspicious.
+    // Longer than `--min-age`, so that idle tasks are old enough to be suspicious.
     thread::sleep(HEALTHY_AGE + Duration::from_millis(500));
     let leaks = leaks(target, HEALTHY);
     if leaks.complete && leaks.findings.is_empty() && leaks.verdicts.is_empty() {
@@ -138,7 +138,7 @@ fn judge_healthy(case: &Case, target: &Target) -> Result<(), String> {
     Err(format!("{} is healthy: {leaks:#?}", case.name))
 }
 
-/// What it takes to find a case.
+/// Returns the arguments that are needed to find a case.
 fn arguments(case: &Case) -> &'static [&'static str] {
     match (&*case.runs, &*case.evidence) {
         ("threads", _) | (_, "growing") => &["--for", "2s", "--every", "500ms", "--min-age", "1s"],
@@ -201,7 +201,7 @@ fn row(case: &Case) -> String {
     )
 }
 
-/// How long it takes, by what [`arguments`] wait for.
+/// Returns how long it takes to find a case with its [`arguments`].
 fn after(case: &Case) -> &'static str {
     match (&*case.runs, &*case.evidence) {
         (_, "silent") => "",

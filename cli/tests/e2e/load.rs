@@ -12,10 +12,10 @@ use std::{
 
 use crate::support::{DEADLINE, Target, eventually};
 
-/// How many connections ask for echoes, all the time.
+/// How many connections send requests all the time.
 pub const CLIENTS: usize = 4;
 
-/// Clients that send and get back all the time, each over a connection of its own.
+/// Clients that send and receive all the time, each over its own connection.
 pub struct Load {
     stopped: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
@@ -43,7 +43,7 @@ impl Load {
         }
     }
 
-    /// Waits until each client may have been answered.
+    /// Waits until each client may have got an answer.
     pub fn expect_progress(&self) {
         let before = self.answered.load(SeqCst);
         eventually("requests are answered", || {
@@ -51,7 +51,7 @@ impl Load {
         });
     }
 
-    /// Panics if a request was lost or its answer wrong; returns how many there were.
+    /// Panics if a request was lost or its answer was wrong; returns the number of requests.
     pub fn stop(self) -> u64 {
         self.stopped.store(true, SeqCst);
         for client in self.clients {
@@ -61,7 +61,7 @@ impl Load {
     }
 }
 
-/// A connection on which no answer is waited for in vain.
+/// Opens a connection whose reads time out.
 pub fn connect(target: &Target) -> TcpStream {
     let port: u16 = target.command("port").parse().unwrap();
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
@@ -69,7 +69,7 @@ pub fn connect(target: &Target) -> TcpStream {
     stream
 }
 
-/// One request of 64 bytes, whose answer is the same.
+/// Sends one request of 64 bytes, and expects the same bytes back.
 pub fn ask(stream: &mut TcpStream, number: u64) -> io::Result<()> {
     let request: Vec<u8> = (number..number + 8).flat_map(u64::to_be_bytes).collect();
     stream.write_all(&request)?;

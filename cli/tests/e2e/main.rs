@@ -1,6 +1,6 @@
-//! The tests that need more than `cargo test --workspace` has: other builds, other versions of tokio, programs
-//! of Debian's, other users, namespaces, cgroups. `cargo xtask e2e` runs them. A test that can't run on this
-//! machine prints a line that begins with `skipped: `, and why.
+//! Tests that need more than `cargo test --workspace` has: other builds, other versions of tokio,
+//! Debian's programs, other users, namespaces, cgroups. `cargo xtask e2e` runs them. A test that
+//! can't run on this machine prints a line that begins with `skipped: ` and gives the reason.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
@@ -47,5 +47,5 @@ use common::{
     look, memstats, processes, redact, reply, source, support, terminal, verdict, victim,
 };
 
-/// What is looked at by the tests that say nothing of how it is built.
+/// The build that is used by tests of every build.
 pub const BUILD: build::Build = build::Build::Release;

@@ -1,4 +1,4 @@
-//! Processes in namespaces of their own, seen from outside.
+//! Processes in other namespaces, seen from outside.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use crate::{
     users::NOBODY,
 };
 
-/// Gives the target a /tmp of its own, and puts it there.
+/// Gives the target its own /tmp, with the program in it.
 const CONTAIN: &str = "mount -t tmpfs tmpfs /mnt && cp \"$0\" /mnt/targets \
     && mount --move /mnt /tmp && exec /tmp/targets \"$@\"";
 
@@ -145,7 +145,7 @@ fn the_sockets_of_another_network_are_read_there() {
     );
 }
 
-/// A shell waits for children of its own kind only.
+/// A shell waits only for its own children.
 #[test]
 fn a_shell_that_is_the_first_process_of_its_namespace_is_left_no_child() {
     if !geteuid().is_root() {

@@ -1,4 +1,4 @@
-//! `rtops stack` without a target, where no other process can be meant than those of the test.
+//! `rtops stack` without a target, where only the processes of the test can match.
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
@@ -7,7 +7,7 @@ use tempfile::tempdir;
 
 use crate::support::{Build, Run};
 
-/// Runs in a PID namespace of its own. A target ends with what it reads from.
+/// Runs in a new PID namespace. A target ends when its input ends.
 const SCRIPT: &str = r#"
 say() { "$RTOPS" "$@" --max-pause=10s; echo "code $?"; }
 start() {

@@ -52,7 +52,7 @@ fn in_a_local_set() {
     expect_awaits("local");
 }
 
-/// What its agent tells of a task is told of the task that is read.
+/// The agent's data of a task is shown with the task that is read.
 #[test]
 fn with_an_agent_the_same_is_shown_and_more() {
     for executor in ["multi", "current", "local"] {

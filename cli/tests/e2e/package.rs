@@ -1,4 +1,4 @@
-//! Packages that tests build, outside of this workspace.
+//! Packages outside of this workspace that tests build.
 
 use std::{
     fs,
@@ -7,17 +7,17 @@ use std::{
 
 use crate::build::{TRIPLE, cargo};
 
-/// A package that is built below `target`, so that what was built once is built no more.
+/// A package that is built below `target`, so that it is built only once.
 pub struct Package {
     root: PathBuf,
-    /// Where in it cargo builds.
+    /// The folder in it that cargo builds in.
     folder: String,
-    /// What cargo is told by its environment.
+    /// The environment variables that are set for cargo.
     settings: Vec<(&'static str, String)>,
 }
 
 impl Package {
-    /// Writes a package: its manifest, and its sources by their paths.
+    /// Writes a package: its manifest, and its sources by path.
     pub fn make(name: &str, manifest: &str, sources: &[(&str, &str)]) -> Self {
         let rtops = Path::new(env!("CARGO_BIN_EXE_rtops"));
         let target = rtops.parent().and_then(Path::parent).unwrap();
@@ -25,7 +25,7 @@ impl Package {
         for (path, text) in [("Cargo.toml", manifest)].iter().chain(sources) {
             let path = root.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            // What did not change is not built anew.
+            // Unchanged files are not written, so that they are not built again.
             if fs::read_to_string(&path).ok().as_deref() != Some(text) {
                 fs::write(&path, text).unwrap();
             }
@@ -37,13 +37,13 @@ impl Package {
         }
     }
 
-    /// The same built in a folder of its own.
+    /// Builds the package in another folder.
     pub fn in_folder(mut self, folder: &str) -> Self {
         self.folder = folder.to_owned();
         self
     }
 
-    /// The same with a setting of cargo's environment.
+    /// Adds a variable to cargo's environment.
     pub fn with(mut self, setting: &'static str, value: &str) -> Self {
         self.settings.push((setting, value.to_owned()));
         self
@@ -55,8 +55,8 @@ impl Package {
 
     pub fn cargo(&self, arguments: &[&str]) {
         let mut cargo = cargo();
-        // What several packages need, such as the parsers of macros, is built once for all. One builds at a
-        // time then.
+        // Dependencies of several packages, such as parsers for macros, are built once for all.
+        // Only one package is built at a time, therefore.
         cargo
             .args(arguments)
             .current_dir(&self.root)
@@ -67,7 +67,7 @@ impl Package {
         assert!(output.status.success(), "{cargo:?}: {said}");
     }
 
-    /// Builds it for release; where its programs and libraries are then.
+    /// Builds the package for release, and returns the directory of its programs and libraries.
     pub fn build(&self) -> PathBuf {
         let options = [
             "--release",

@@ -1,4 +1,4 @@
-//! What names the future of an untracked task: the function by which tokio polls it.
+//! The function by which tokio polls an untracked task names its future.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -7,10 +7,10 @@ use rtops_symbols::{Module, ModuleKind, Options, Poller, Symbols};
 
 use crate::support::Build;
 
-/// In each of tokio's functions of that name, one for each type of future.
+/// A part of the name of tokio's poll functions, of which there is one for each type of future.
 const POLL: &str = "7runtime4task3raw4poll";
 
-/// What is known of all of these in a program, which need not run.
+/// Returns what is known about each of these functions in a program, which need not run.
 fn pollers(program: &Path) -> Vec<Poller> {
     let file = fs::read(program).unwrap();
     let elf = object::File::parse(&*file).unwrap();
@@ -45,10 +45,10 @@ fn each_type_of_future_is_named_in_every_build_with_debug_info() {
             .map(|poller| poller.future_type.as_deref().unwrap())
             .collect();
         for start in [
-            // The one task of the scenario `joins` that is not tracked.
+            // The only untracked task of the scenario `joins`.
             "rtops_testbed::settle::settled::{async_fn_env#0}<core::future::pending::Pending",
             "rtops_tasks::tracked::Tracked<rtops_testbed::",
-            // A worker of a runtime, and a closure of the service's.
+            // A worker of a runtime, and a closure of the service.
             "tokio::runtime::scheduler::multi_thread::worker::",
             "rtops_tasks::blocking::",
         ] {

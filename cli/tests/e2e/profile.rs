@@ -1,5 +1,5 @@
-//! Profiles of tasks, as `go tool pprof` reads them, against what `rtops stack` says of the same
-//! process.
+//! Profiles of tasks as `go tool pprof` reads them, compared with
+//! `rtops stack` of the same process.
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +22,8 @@ use crate::{
     support::{Build, DEADLINE, Run, Target, eventually, rtops},
 };
 
-/// How often a stack occurs, by the name of its tasks, what they wait for, and its functions from
-/// the innermost on.
+/// How often a stack occurs, by the name of its tasks, what they wait for, and
+/// its functions from the innermost outwards.
 type Stacks = BTreeMap<(String, String, Vec<String>), usize>;
 
 /// The types of a sample's values.
@@ -33,7 +33,7 @@ enum Counted {
     Waits,
 }
 
-/// A profile in a file.
+/// A file with a profile.
 struct Profile {
     path: PathBuf,
     _directory: TempDir,
@@ -57,14 +57,14 @@ impl Profile {
         pprof(&[arguments, &[self.path.to_str().unwrap()]].concat())
     }
 
-    /// The mapping of the program; those of libraries follow.
+    /// Returns the mapping of the program; those of libraries follow it.
     fn mapping(&self) -> String {
         let raw = self.pprof(&["-raw"]).success().stdout;
         let mut mappings = raw.split("\nMappings\n").nth(1).unwrap().lines();
         mappings.next().unwrap().trim_end().to_owned()
     }
 
-    /// The counts of the samples, each with how many calls it has.
+    /// Returns the count of each sample, and its number of calls.
     fn samples(&self) -> Vec<(usize, usize)> {
         let raw = self.pprof(&["-raw"]).success().stdout;
         let sample = Regex::new(r"(?m)^ +(\d+):((?: \d+)+) ?$").unwrap();
@@ -76,7 +76,7 @@ impl Profile {
     }
 }
 
-/// The same out of the text that Go read.
+/// Returns the same from the text that Go read.
 fn counts_in(text: &str) -> Vec<(usize, usize)> {
     let block = Regex::new(r"(?m)^(\d+) @((?: 0x[0-9a-f]+)+)$").unwrap();
     let blocks = block.captures_iter(text).map(|block| {
@@ -88,7 +88,7 @@ fn counts_in(text: &str) -> Vec<(usize, usize)> {
 
 fn expect_equal(build: Build, scenario: &[&str]) {
     let target = Target::start(build, scenario);
-    // What a copy shows may differ from one to the next: a task is woken in between.
+    // Copies may differ from one look to the next, as tasks are woken in between.
     let stack = target.stack(&["--tasks", "--attach=never"]);
     let file = Profile::of(&target, &["--attach=never"]);
     let path = file.path.to_str().unwrap();
@@ -96,7 +96,7 @@ fn expect_equal(build: Build, scenario: &[&str]) {
         assert_eq!(traces(path, counted), expected(&stack, counted));
     }
     let total: usize = tasks(&stack).map(|group| group.count).sum();
-    // What is counted where nothing is said.
+    // The value that pprof shows by default.
     let top = file.pprof(&["-top"]).success().stdout;
     assert!(top.contains("\nType: tasks\n"), "{top}");
     assert!(top.contains(&format!(" of {total} total\n")), "{top}");
@@ -112,14 +112,14 @@ fn expect_equal(build: Build, scenario: &[&str]) {
 
 type OfGroup = fn(&TaskGroup) -> Vec<(String, usize)>;
 
-/// What the labels are, of how many tasks.
+/// The labels, and how many tasks have each value.
 const LABELS: &[(&str, OfGroup)] = &[
     ("name", |group| {
         let name = group.name.clone();
         name.map(|name| (name, group.count)).into_iter().collect()
     }),
     ("spawned_at", |group| {
-        // Nobody knows where an untracked task was spawned.
+        // It is unknown where an untracked task was spawned.
         let site = group.site.as_ref().map(|site| {
             let (file, line, column) = (&site.file, site.line, site.column.unwrap());
             (format!("{file}:{line}:{column}"), group.count)
@@ -144,7 +144,7 @@ fn label_counts(stack: &Stack, of_group: OfGroup) -> BTreeMap<String, usize> {
     counts
 }
 
-/// What `pprof -tags` prints, without the values that no task has.
+/// Parses the output of `pprof -tags`, without the values that no task has.
 fn tag_counts(text: &str) -> BTreeMap<String, usize> {
     let tag = Regex::new(r"(?m)^ +(\d+) \( *[\d.]+%\): (.+)$").unwrap();
     let counts = tag
@@ -153,13 +153,13 @@ fn tag_counts(text: &str) -> BTreeMap<String, usize> {
     counts.filter(|(_, count)| *count > 0).collect()
 }
 
-/// The groups that are no spans.
+/// Returns the groups that are not spans.
 fn tasks(stack: &Stack) -> impl Iterator<Item = &TaskGroup> {
     let groups = stack.task_groups().iter();
     groups.filter(|group| group.kind != "span")
 }
 
-/// What a profile must say, out of what `rtops stack` says.
+/// Returns the expected profile according to `rtops stack`.
 fn expected(stack: &Stack, counted: Counted) -> Stacks {
     assert!(stack.complete, "{:?}", stack.gaps);
     let mut stacks = Stacks::new();
@@ -195,7 +195,7 @@ fn shown(frame: &Frame) -> String {
     }
 }
 
-/// What `pprof -traces` says, without what is counted as none.
+/// Parses the output of `pprof -traces`, without samples that count nothing.
 fn traces(source: &str, counted: Counted) -> Stacks {
     let index = match counted {
         Counted::Tasks => "-sample_index=tasks",
@@ -209,7 +209,7 @@ fn traces(source: &str, counted: Counted) -> Stacks {
         let mut count = 0;
         let mut labels = BTreeMap::new();
         let mut functions = Vec::new();
-        // Behind what is left of the line between two traces.
+        // The first line is the rest of the separator.
         for line in trace.lines().skip(1) {
             if let Some(label) = label.captures(line) {
                 labels.insert(label[1].to_owned(), label[2].to_owned());
@@ -239,10 +239,10 @@ fn command(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// The example service of the agent, which serves the profile by axum.
+/// The agent's example service, which serves the profile with axum.
 struct Service {
     child: Child,
-    /// Up to and with `/debug/pprof/`.
+    /// Up to and including `/debug/pprof/`.
     url: String,
     directory: TempDir,
 }
@@ -275,7 +275,7 @@ impl Service {
         service
     }
 
-    /// What its agent alone tells, as the service's own profile is of that.
+    /// Returns the agent's data without a look from outside, like the service's own profile.
     fn stack(&self) -> Stack {
         let pid = self.child.id().to_string();
         let arguments = ["--tasks", "--json", "--timeout=60s", "--attach=never"];
@@ -284,7 +284,7 @@ impl Service {
         run.json()
     }
 
-    /// The body of a page below `/debug/pprof/`.
+    /// Returns the body of a page below `/debug/pprof/`.
     fn get(&self, page: &str) -> String {
         let (host, path) = self
             .url
@@ -310,7 +310,7 @@ impl Drop for Service {
     }
 }
 
-/// Builds it where the other builds are.
+/// Builds the example in the same target directory as the other builds.
 fn example() -> PathBuf {
     let rtops = Path::new(env!("CARGO_BIN_EXE_rtops"));
     let target = rtops.parent().and_then(Path::parent).unwrap();
@@ -348,14 +348,14 @@ fn of_a_crowd_pprof_reads_what_stack_shows() {
 #[test]
 fn without_symbols_the_tasks_are_counted() {
     let target = Target::start(Build::Stripped, &["herd", "6"]);
-    // In memory, nothing but symbols tells tokio's own threads from closures on its blocking pool.
+    // In memory, only symbols distinguish tokio's threads from closures on its blocking pool.
     let file = Profile::of(&target, &["--attach=never"]);
     let total = file.pprof(&["-top"]).success().stdout;
     assert!(
         total.contains("accounting for 6, 100% of 6 total"),
         "{total}"
     );
-    // So that pprof looks for the names in another file, whose build-id it compares.
+    // This makes pprof look for the names in another file, whose build-id it compares.
     let mapping = file.mapping();
     assert!(!mapping.contains("[FN]"), "{mapping}");
     let comments = file.pprof(&["-comments"]).success().stdout;
@@ -405,9 +405,9 @@ fn go_reads_the_text_of_equal_tasks() {
     assert!(top.contains(&whole), "{top}");
     assert_eq!(file.samples(), counts_in(&text));
 
-    // Readers other than pprof look at the comments.
+    // Readers other than pprof rely on the comments.
     for group in tasks(&stack).filter(|group| !group.stacks.is_empty()) {
-        // Untracked ones have neither a site nor a name.
+        // Untracked tasks have neither a site nor a name.
         let Some(site) = group.site.as_ref() else {
             continue;
         };
@@ -449,7 +449,7 @@ fn the_text_of_single_tasks_has_each_by_its_number() {
     });
     assert_eq!(heads, expected.collect());
 
-    // A function and its place, in pairs, in all blocks.
+    // All blocks consist of pairs of a function and its location.
     let function = Regex::new(r"^\S.*\(\.\.\.\)$").unwrap();
     let place = Regex::new(r"^\t\S.*:\d+ \+0x[0-9a-f]+$").unwrap();
     for block in text.trim_end().split("\n\n") {
@@ -487,7 +487,7 @@ fn pprof_reads_the_profile_of_a_service_over_http() {
         traces(&url, Counted::Tasks) == expected
     });
 
-    // The text has no names for pprof, which would ask the service for them.
+    // The text contains no names that pprof uses; it would ask the service for them.
     let text = pprof(&["-symbolize=none", "-top", &format!("{url}?debug=1")]);
     let text = text.success().stdout;
     assert!(text.contains("Type: goroutine\n"), "{text}");

@@ -1,4 +1,4 @@
-//! Requests in flight of services on well-known libraries, which are untracked.
+//! Requests in flight in services on well-known libraries, which are untracked.
 
 use std::{sync::Arc, thread, time::Instant};
 
@@ -54,7 +54,7 @@ fn each_request_is_at_its_line() {
             has_libraries: true,
         };
         let compared = || expected.compare(&target.stack(&["--tasks"]));
-        // A client may not have come to its await when the server has its request.
+        // When the server has the request, the client may not have reached its await yet.
         let end = Instant::now() + DEADLINE;
         while !compared().is_right() && Instant::now() < end {
             thread::yield_now();

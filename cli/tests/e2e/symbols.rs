@@ -1,5 +1,5 @@
-//! What it costs to look up what was looked up before: counted in instructions, which no other load on the
-//! machine changes.
+//! The cost of looking up addresses again, counted in instructions, which
+//! no other load on the machine changes.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
@@ -13,7 +13,8 @@ use crate::{
 /// How many addresses are looked up.
 const ADDRESSES: usize = 200;
 
-/// How many instructions a process takes to look up a program's addresses, with this directory of caches.
+/// Returns how many instructions a process takes to look up a program's
+/// addresses, with this directory of caches.
 fn instructions(rtops: &Path, program: &Program, caches: &Path) -> u64 {
     let log = caches.join("log");
     let reader = Reader::script(&format!(
@@ -23,7 +24,7 @@ fn instructions(rtops: &Path, program: &Program, caches: &Path) -> u64 {
     ));
     let mut symbols = program.read_by(ChildOptions {
         program: reader.path(),
-        // It is some fifty times as slow, and takes memory of its own.
+        // It is some fifty times as slow under valgrind, which needs memory, too.
         timeout: Duration::from_secs(1200),
         memory: 16 << 30,
         cache: Some(caches.to_owned()),
@@ -31,7 +32,7 @@ fn instructions(rtops: &Path, program: &Program, caches: &Path) -> u64 {
     let found = program.look_up(&mut symbols);
     assert_eq!(found.resolved.len(), program.addresses.len());
     assert_eq!(symbols.lacks(), []);
-    // It has said how much it was when it has ended.
+    // valgrind prints the count when the process has ended.
     drop(symbols);
     let log = fs::read_to_string(log).unwrap();
     let collected = log.split("Collected :").nth(1);
@@ -45,7 +46,8 @@ fn a_second_look_costs_little_and_the_same_for_large_programs() {
         eprintln!("skipped: there is no valgrind to count instructions");
         return;
     }
-    // Copies: what is known of a file is for this file as it is, and a link that another test makes changes it.
+    // Copies: cached data is valid only for an unchanged file, and a link
+    // that another test makes changes it.
     let copies = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let [services, rtops] = ["services", "rtops"].map(|name| copies.path().join(name));
     copy_program(Build::Release.path(), &services);

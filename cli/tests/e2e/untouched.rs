@@ -1,5 +1,5 @@
-//! A look from outside, whatever the tasks' polls would do, changes nothing in the process, and the copy that
-//! is made for it does not outlive it.
+//! A look from outside changes nothing in the process, whatever the polls of its tasks
+//! would do, and its copy does not outlive it.
 
 use nix::sys::signal::Signal;
 
@@ -23,7 +23,7 @@ fn expect_nothing_changes(build: Build, dumps: usize) {
     let watched = Watched::start(build, "all");
     let load = Load::start(&watched.target);
     load.expect_progress();
-    // What a first dump leaves behind is there for the ones that come: an allocator's memory.
+    // The first dump leaves memory of the allocator behind, which the following ones use again.
     watched.dump();
     watched.expect_no_copy();
     let before = watched.facts();
@@ -59,7 +59,7 @@ fn children_of_the_process_itself_end_as_they_did() {
     let mut ended = 0;
     for _ in 0..2 {
         let mut dump = watched.start_dump();
-        // At least one, and as many as there is time for.
+        // At least one child, and as many as there is time for.
         loop {
             assert_eq!(watched.target.command("child"), "exit status: 7");
             ended += 1;

@@ -1,4 +1,4 @@
-//! Other users: what they may see, and what `rtops` says to them.
+//! Other users: what they may see, and what `rtops` tells them.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use crate::{
     watched::lasting_state,
 };
 
-/// A user other than the one that runs the tests, if that is root.
+/// A user other than root.
 pub const NOBODY: u32 = 65534;
 
 fn can_become_another() -> bool {
@@ -30,11 +30,11 @@ fn can_become_another() -> bool {
     is_root
 }
 
-/// A user who may reach neither the build directory nor, from there, the program.
+/// A user who may access neither the build directory nor the program in it.
 pub struct OtherUser(TempDir);
 
 impl OtherUser {
-    /// Only root can become another user.
+    /// Requires root: only root can become another user.
     pub fn new() -> Self {
         let program = tempdir().unwrap();
         fs::set_permissions(program.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -45,12 +45,12 @@ impl OtherUser {
         Self(program)
     }
 
-    /// `rtops`, where anybody may run it.
+    /// Returns the path of an `rtops` that anybody may run.
     pub fn program(&self) -> PathBuf {
         self.0.path().join("rtops")
     }
 
-    /// Runs `rtops` as that user, where it would find this target's socket.
+    /// Runs `rtops` as that user, with this target's socket directory.
     pub fn rtops(&self, target: &Target, arguments: &[&str]) -> Run {
         let mut command = Command::new(self.program());
         command
@@ -73,7 +73,7 @@ fn another_user_is_refused() {
     let other = OtherUser::new();
     let stack = || other.rtops(&target, &["stack", &target.pid.to_string()]);
     stack().exits(5);
-    // Even where the file system would let them: the agent itself looks at who asks.
+    // Even if the file system would let them: the agent itself checks who asks.
     fs::set_permissions(target.directory(), fs::Permissions::from_mode(0o755)).unwrap();
     for socket in fs::read_dir(target.directory()).unwrap() {
         let path = socket.unwrap().path();
@@ -120,7 +120,7 @@ fn a_list_can_be_that_of_one_user() {
     let of_root = pids(&of("root"));
     assert!(of_root.contains(&i64::from(agent.pid)) && !of_root.contains(&i64::from(other.pid)));
     agent.rtops(&["list", "--user", "no-such-user"]).exits(2);
-    // Who may not read the programs of others is told so.
+    // Users who may not read the programs of others are told so.
     let seen: Value = OtherUser::new()
         .rtops(&agent, &["list", "--all", "--json"])
         .success()
@@ -158,7 +158,7 @@ fn another_user_is_told_what_is_left_out() {
         assert!(info["process"][field].is_null(), "{info:#}");
     }
     assert_eq!(info["agent"]["state"], "unknown");
-    // What everybody may see is there, the whole name too.
+    // Data that everybody may see is there, including the full name.
     let process = &info["process"];
     assert_eq!(
         (&process["name"], &process["user"]),

@@ -1,5 +1,5 @@
-//! A service with whatever a look at it could harm, and what must be the same after each look: the scenario
-//! `untouched`.
+//! A service with everything that a look could harm, and what must be the same
+//! after each look: the scenario `untouched`.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use crate::{
     support::{Build, DEADLINE, Target, eventually, quiet},
 };
 
-/// What a poll would do, each in a target of its own.
+/// What a poll would do, each in its own target.
 pub const HOSTILE: &[&str] = &[
     "abort",
     "close",
@@ -49,10 +49,10 @@ pub const HOSTILE: &[&str] = &[
     "unmap",
 ];
 
-/// However busy the machine is.
+/// With time for a busy machine.
 const LOOK: [&str; 3] = ["--tasks", "--attach=always", "--max-pause=2s"];
 
-/// What waits beside hostile tasks is found, in a copy.
+/// Expects that the tasks next to hostile ones are found, in a copy.
 pub fn expect_neighbours(stack: &Stack) {
     let marks = Marks::read();
     for name in ["untouched-beside", "untouched-accept"] {
@@ -69,7 +69,7 @@ pub fn expect_neighbours(stack: &Stack) {
     );
 }
 
-/// A target whose program has a path of its own, by which its copies are found.
+/// A target whose program has a unique path, by which its copies are found.
 pub struct Watched {
     pub target: Target,
     has_agent: bool,
@@ -77,7 +77,7 @@ pub struct Watched {
     _programs: TempDir,
 }
 
-/// What may not be changed by a look, but for whether the main thread waits just now.
+/// Returns what a look may not change, except whether the main thread waits at the moment.
 pub fn lasting_state(pid: i32) -> BTreeMap<&'static str, String> {
     let mut state = look::state(pid);
     let status = state.get_mut("status").unwrap();
@@ -86,22 +86,24 @@ pub fn lasting_state(pid: i32) -> BTreeMap<&'static str, String> {
     state
 }
 
-/// The program, by a path of its own.
+/// Links the program to a new path.
 fn link(build: Build) -> (TempDir, PathBuf) {
-    // A link: of a copy, a child that another test forks could hold the descriptor that wrote it.
+    // A link, not a copy: a child that another test forks could
+    // still hold the copy open for writing.
     let programs = tempdir_in(build.path().parent().unwrap()).unwrap();
     let program = programs.path().join("watched");
     fs::hard_link(build.path(), &program).unwrap();
     (programs, program)
 }
 
-/// What nobody but the target itself may change.
+/// Data that only the target itself may change.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Facts {
     state: BTreeMap<String, u64>,
     descriptors: BTreeMap<String, String>,
     mappings: Vec<String>,
-    /// All that the kernel tells of it, where no agent comes and goes with threads and memory of its own.
+    /// All that the kernel reports about the target, if it has no agent,
+    /// whose threads and memory come and go.
     whole: Option<BTreeMap<&'static str, String>>,
 }
 
@@ -123,7 +125,7 @@ impl Watched {
         command.args(["untouched", kind]);
         let target = Target::without_agent(command);
         assert_eq!(target.ready(), target.pid);
-        // The threads that have just been started take memory.
+        // Threads that have just started allocate memory.
         quiet(target.pid);
         Self {
             target,
@@ -149,7 +151,7 @@ impl Watched {
             .unwrap()
     }
 
-    /// A dump that goes on, and whose copy is alive.
+    /// Starts a dump, and returns it while its copy is alive.
     pub fn dump_in_the_middle(&self) -> Child {
         let end = Instant::now() + DEADLINE;
         while Instant::now() < end {
@@ -163,7 +165,7 @@ impl Watched {
         panic!("no dump has made a copy");
     }
 
-    /// Processes that run the program or are children of the target, with their states.
+    /// Returns processes that run the program or are children of the target, with their states.
     pub fn copies(&self) -> Vec<String> {
         let processes = procfs::process::all_processes().unwrap();
         let others = processes.flatten();
@@ -203,7 +205,7 @@ impl Watched {
     fn descriptors(&self) -> BTreeMap<String, String> {
         let entries = fs::read_dir(format!("/proc/{}/fd", self.target.pid)).unwrap();
         let links = entries.flatten().filter_map(|entry| {
-            // The agent may be about to close the client's.
+            // The agent may be about to close the client's connection.
             let link = fs::read_link(entry.path()).ok()?;
             let name = entry.file_name().to_string_lossy().into_owned();
             Some((name, link.to_string_lossy().into_owned()))
@@ -211,7 +213,7 @@ impl Watched {
         links.collect()
     }
 
-    /// All mappings but the private memory that allocators and threads come and go with.
+    /// Returns all mappings except private memory, which allocators and threads take and give back.
     fn mappings(&self) -> Vec<String> {
         let maps = fs::read_to_string(format!("/proc/{}/maps", self.target.pid)).unwrap();
         let stays = |line: &&str| {
@@ -223,7 +225,7 @@ impl Watched {
         maps.lines().filter(stays).map(str::to_owned).collect()
     }
 
-    /// Panics unless all is as it was, once the agent has closed the client's connection.
+    /// Panics unless everything is as before, once the agent has closed the client's connection.
     #[track_caller]
     pub fn expect(&self, before: &Facts) {
         let end = Instant::now() + DEADLINE;
@@ -233,7 +235,7 @@ impl Watched {
         assert_eq!(self.facts(), *before);
     }
 
-    /// Panics unless the process's own polls are counted as they were, here and in shared memory.
+    /// Panics unless the process's own polls are still counted, in its memory and in shared memory.
     pub fn expect_pokes_to_be_counted(&self, before: Facts) {
         let count = before.state["polls"];
         assert_eq!(before.state["shared"], count);

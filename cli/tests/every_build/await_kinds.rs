@@ -1,4 +1,4 @@
-//! Every kind of await is found at its line, and the reason of the wait is told.
+//! Every kind of await is found at its line, and the wait reason is reported.
 
 use crate::{BUILD, reply::Stack, source::Marks, support::Target};
 
@@ -45,10 +45,11 @@ const WAITS: &[(&str, &[&str])] = &[
     ("watch", &["watch changed"]),
 ];
 
-/// The other branch of its join has no waker. An optimizing compiler leaves no instruction there that has a line.
+/// The other branch of this task's join has no waker. An optimizing compiler
+/// leaves no instruction there that has a line.
 const HALF: &str = "once-cell";
 
-/// The marked names that are not those of tasks which wait to be woken.
+/// The marked names that do not belong to tasks that wait to be woken.
 const OTHERS: &[&str] = &["child", "lost-waker"];
 
 #[test]
@@ -109,7 +110,8 @@ fn expect_wakerless(stack: &Stack, marks: &Marks) {
         assert_eq!(group.state, "never", "{group:#?}");
         assert_eq!(group.tasks[0].wakers, Some(0), "{group:#?}");
     }
-    // The one that did ask for a waker has shown where it is; of the other, none of its own code ran.
+    // `lost-waker` asked for a waker and has shown where it is; none
+    // of the own code of `pending` ran.
     stack
         .group("lost-waker")
         .expect_lines(marks.of("lost-waker"));
@@ -119,13 +121,13 @@ fn expect_wakerless(stack: &Stack, marks: &Marks) {
 
 fn expect_spans(stack: &Stack, marks: &Marks) {
     assert_eq!(stack.group("span").spans, ["inner"]);
-    // And so do the children of a container.
+    // So do the children of a container.
     let children = stack.group("tracked-children");
     assert_eq!(children.spans, ["child"]);
     children.expect_lines(marks.of("child"));
     let counts = children.stacks.iter().map(|chain| chain.count);
     assert_eq!(counts.sum::<usize>(), 3, "{children:#?}");
-    // The set has one task, and is polled twice for it.
+    // The set has one task, and is polled twice because of it.
     let set = stack.group("join-set");
     assert!(set.stacks.iter().all(|chain| chain.count == 1), "{set:#?}");
 }

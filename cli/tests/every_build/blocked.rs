@@ -1,4 +1,4 @@
-//! Blocked workers delay no other task's record, and the target goes on.
+//! Blocked workers do not delay the records of other tasks, and the target keeps running.
 
 use crate::{
     BUILD,

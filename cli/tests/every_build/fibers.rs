@@ -1,5 +1,5 @@
-//! Futures that are polled on coroutines: a look reads no further than their stacks go, and what it
-//! leaves on them is never looked at after they have gone.
+//! Futures that are polled on coroutines: a look does not read past the ends of their stacks, and
+//! what it leaves on them is never read after they are gone.
 
 use crate::{
     BUILD,
@@ -20,7 +20,7 @@ fn tasks_on_coroutines_are_shown() {
         for group in each(&stack, &["outside", "outer", "inside"]) {
             group.expect_lines(marks.of("fibers"));
         }
-        // Tracked inside, all of it is on the one stack. Outside, its callers are on another.
+        // If tracked inside, everything is on one stack. If outside, the callers are on another.
         for (tracked, is_whole) in [("inside", true), ("outside", false), ("outer", false)] {
             for group in each(&stack, &[tracked]) {
                 let mut chains = group.stacks.iter();
@@ -39,7 +39,7 @@ fn tasks_on_coroutines_are_shown() {
     }
 }
 
-/// Those that are tracked in these ways, on each thread and kind of stack.
+/// Returns the tasks that are tracked in these ways, on each thread and kind of stack.
 fn each<'a>(stack: &'a Stack, tracked: &[&str]) -> Vec<&'a TaskGroup> {
     let mut groups = Vec::new();
     for thread in THREADS {
@@ -68,7 +68,7 @@ fn a_filter_that_kills_readers_of_memory_is_not_tried() {
     let stack = target.stack(&["--tasks"]);
     each(&stack, &["inside"]);
     for group in each(&stack, &["outside", "outer"]) {
-        // As far as the page goes.
+        // Stacks are read to the end of the page.
         assert!(
             group.stacks.iter().any(|chain| chain.incomplete.is_some()),
             "{group:#?}"
@@ -93,7 +93,7 @@ fn a_poll_that_never_goes_on_leaves_nothing_behind() {
     expect_nothing_left("forgotten");
 }
 
-/// Coroutines are suspended in the middle of a poll that a look asked for, and meet this fate.
+/// Suspends coroutines in the middle of a poll that a look asked for, and lets them meet this fate.
 fn expect_nothing_left(fate: &str) {
     const COROUTINES: u64 = 4;
     let target = Target::start(BUILD, &["suspended-fibers", fate]);
@@ -101,7 +101,7 @@ fn expect_nothing_left(fate: &str) {
     let look = || {
         let arguments = ["stack", &target.pid.to_string(), "--json", "--tasks"];
         let run = target.rtops(&arguments);
-        // What has moved all the time may be known in part only.
+        // Tasks that move all the time may be known in part only.
         assert!(matches!(run.code, Some(0 | 6)), "{run}");
         let stack: Stack = run.json();
         assert!(

@@ -1,4 +1,4 @@
-//! Whose handles are awaited.
+//! Tasks that await the join handles of others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ fn each_task_awaits_its_own_child_and_no_other() {
     assert_eq!(untracked.unwrap().tracked, Some(false));
 }
 
-/// Without what the agent knows, the same is said of numbers.
+/// Without the agent's data, the numbers of the tasks say the same.
 #[test]
 fn each_task_awaits_its_own_child_without_an_agent_too() {
     let target = Target::start(BUILD, &["joins"]);

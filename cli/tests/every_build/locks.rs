@@ -27,7 +27,7 @@ struct Locks {
 }
 
 impl Locks {
-    /// The only task of this name.
+    /// Returns the only task of this name.
     #[track_caller]
     fn task(&self, name: &str) -> &Task {
         let group = self.stack.group(name);
@@ -35,7 +35,7 @@ impl Locks {
         &group.tasks[0]
     }
 
-    /// What it waits for, at the line that is marked with its name.
+    /// Returns what a task waits for, and expects the line that is marked with this name.
     #[track_caller]
     fn wait<'a>(&self, task: &'a Task, mark: &str, kind: &str) -> &'a WaitsFor {
         let [wait] = &task.waits_for[..] else {
@@ -70,7 +70,7 @@ impl Locks {
             assert!(wait.made_at.as_ref().unwrap().file.ends_with("locks.rs"));
             assert_eq!(wait.holders.len(), 1, "{wait:#?}");
             self.is_held_by(&wait.holders[0], Some(flush.id), "flush-takes");
-            // It was spawned before they were.
+            // The holder was spawned before the waiters.
             assert!(wait.holders[0].since_ns >= wait.since_ns, "{wait:#?}");
         }
         let [held] = &flush.holds[..] else {
@@ -113,7 +113,7 @@ impl Locks {
     fn set(&self) {
         let joiner = self.task("joiner");
         let wait = self.wait(joiner, "joiner", "join set");
-        // One of six has ended.
+        // One of the six members has ended.
         let members: Vec<_> = self
             .stack
             .tasks()

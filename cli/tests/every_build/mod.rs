@@ -1,5 +1,5 @@
-//! What must hold however a service is built. One tier looks at dev builds and the other at release builds:
-//! each says which in its `BUILD`.
+//! Tests that must pass however a service is built. One tier runs them on dev builds and the other
+//! on release builds: each sets its `BUILD`.
 
 pub mod await_kinds;
 mod blocked;

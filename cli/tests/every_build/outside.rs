@@ -23,7 +23,7 @@ fn on_workers() {
     expect_awaits("multi");
 }
 
-/// Where memory tells where tasks wait, nobody has to poll them.
+/// If memory shows where tasks wait, nobody has to poll them.
 #[test]
 fn no_task_is_polled_for_a_look() {
     let target = Target::start(BUILD, &["polled"]);
@@ -45,7 +45,7 @@ fn no_task_is_polled_for_a_look() {
     assert_eq!(waits.spans, ["inside"], "{waits:#?}");
     assert_eq!((never.count, &*never.state), (20, "never"), "{never:#?}");
     assert_eq!(target.command("check"), polls);
-    // As an agent does that is alone.
+    // An agent without a look from outside polls them.
     target.stack(&["--tasks", "--attach=never"]);
     assert_ne!(target.command("check"), polls);
 }

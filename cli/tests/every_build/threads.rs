@@ -1,11 +1,11 @@
-//! A program without any async: the stacks of its threads.
+//! The stacks of the threads of a program without any async code.
 
 use crate::{
     BUILD,
     support::{Target, eventually},
 };
 
-/// The threads by name, what they wait for, and the function that they are in.
+/// The name of each thread, what it waits for, and the function that it is in.
 const THREADS: &[(&str, &str, &str)] = &[
     ("parker", "parked", "threads_only::parks"),
     ("reader", "I/O read", "threads_only::reads"),
@@ -33,7 +33,7 @@ fn threads_show_where_they_are() {
     let target = Target::start(BUILD, &["threads-only"]);
     let mut stack = target.stack(&["--threads"]);
     for (name, wait, function) in THREADS {
-        // A thread says that it is there just before it is.
+        // A thread reports that it is there shortly before it is.
         eventually(&format!("{name} is in {function}: {wait}"), || {
             let thread = stack.thread(name).unwrap();
             let right = thread.wait.as_deref() == Some(wait) && thread.has_function(function);

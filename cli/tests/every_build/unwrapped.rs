@@ -1,4 +1,4 @@
-//! Every kind of await of untracked tasks, in every way that services are built.
+//! Every kind of await of untracked tasks, on each kind of runtime.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use crate::{
     verdict::{Expected, Verdict},
 };
 
-/// Where the awaits are, and the file that has what goes around each.
+/// The folders with the awaits, and the file with the code around each await.
 const FOLDERS: &[&str] = &["testbed/src/awaits/", "testbed/src/unwrapped/"];
 const AROUND: &str = "testbed/src/awaits/mod.rs";
 
-/// Nothing of the line need be executed when such a task is polled again.
+/// When these tasks are polled again, no instruction of the marked line need run.
 const UNRESOLVED: &[&str] = &["pending-among-several", "pending-deep", "poll-fn-lost"];
 
-/// They are where tasks are tracked.
+/// These exist only where tasks are tracked.
 const TRACKED_ONLY: &[&str] = &["child", "span", "tracked-children"];
 
 #[test]
@@ -59,7 +59,7 @@ pub fn compare<'a>(marks: &'a Marks, stack: &Stack, build: Build) -> Verdict<'a>
     expected.compare(stack)
 }
 
-/// Each way to wait is there once.
+/// Returns each way to wait with its count, which is 1.
 pub fn ways(marks: &Marks) -> BTreeMap<&str, usize> {
     let names = FOLDERS.iter().flat_map(|folder| marks.names_in(folder));
     let names = names.filter(|name| !TRACKED_ONLY.contains(name));

@@ -1,4 +1,5 @@
-//! Where tasks wait that registered no waker: each await is found at its line, or said not to be known.
+//! Where tasks wait that registered no waker: each await is found at
+//! its line, or reported as unknown.
 
 use crate::{
     BUILD,
@@ -7,7 +8,7 @@ use crate::{
     support::{Build, Target},
 };
 
-/// The tasks that nothing can wake, and that wait at one place each, or at a known set of them.
+/// The tasks that nothing can wake, and that wait at one place, or at a known set of places.
 const FOUND: &[&str] = &[
     "deep",
     "lost-future",
@@ -21,7 +22,7 @@ const FOUND: &[&str] = &[
     "many",
 ];
 
-/// Those of which an optimizing compiler leaves no instruction that tells where they wait.
+/// The tasks for which an optimizing compiler may leave no instruction that shows where they wait.
 const PERHAPS: &[&str] = &["several", "closure", "split"];
 
 #[test]
@@ -32,7 +33,7 @@ fn each_await_is_at_its_line_or_said_not_to_be_known() {
 pub fn expect_lines(build: Build) {
     let marks = Marks::read();
     let target = Target::start(build, &["wakerless"]);
-    // The second dump finds what the first one did: to be stepped changes nothing.
+    // The second dump finds what the first one found: stepping a task changes nothing.
     for _ in 0..2 {
         let stack = target.stack(&["--tasks"]);
         assert!(stack.complete, "{:?}", stack.gaps);
@@ -56,7 +57,7 @@ pub fn expect_lines(build: Build) {
         assert_eq!(many.count, 20, "{many:#?}");
         assert!(many.tasks.iter().all(is_stepped), "{many:#?}");
         expect_children(&stack, &marks);
-        // A branch without a waker, beside one that has one.
+        // One branch has no waker, the other has one.
         let half = stack.group("half-join");
         assert_eq!(
             (&*half.state, half.stacks.len()),
@@ -68,7 +69,7 @@ pub fn expect_lines(build: Build) {
     }
 }
 
-/// No frame of the scenario's own is at a line without the mark, but for the future written by hand.
+/// Asserts that no frame of the scenario is at an unmarked line, except in the hand-written future.
 #[track_caller]
 fn expect_no_other_lines(group: &TaskGroup, marks: &[Mark]) {
     let frames = group.stacks.iter().flat_map(|chain| &chain.frames);
@@ -87,7 +88,7 @@ fn expect_no_other_lines(group: &TaskGroup, marks: &[Mark]) {
     }
 }
 
-/// Where a line is missing, it is said why.
+/// Asserts that each missing line has an explanation.
 fn expect_said(stack: &Stack, marks: &Marks) {
     for name in PERHAPS.iter().chain(&["bare"]) {
         for group in stack.groups(name) {
@@ -105,7 +106,7 @@ fn expect_said(stack: &Stack, marks: &Marks) {
     }
 }
 
-/// Children of a container that never wakes them are polled through the wakers that it gave them.
+/// The children of a container that never wakes them are polled through the wakers it gave them.
 fn expect_children(stack: &Stack, marks: &Marks) {
     let container = stack.group("container");
     assert_eq!(container.spans, ["lost-child"]);

@@ -1,4 +1,4 @@
-//! What executables tell: `rtops list --all`, `rtops tree` and `rtops version`.
+//! Data read from executables: `rtops list --all`, `rtops tree` and `rtops version`.
 
 use std::{
     env, fs,
@@ -17,7 +17,7 @@ use crate::{
     support::{Build, Target, copy_program, rtops},
 };
 
-/// A program in C that runs for long. It is ended when this is dropped.
+/// A C program that runs for long. It is killed on drop.
 struct Sleep(Child);
 
 impl Sleep {
@@ -38,7 +38,7 @@ impl Drop for Sleep {
     }
 }
 
-/// The version of the rustc that builds the targets, as it says it.
+/// Returns the version of the rustc that builds the targets, as printed by rustc.
 fn rustc() -> String {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let said = Command::new(rustc).arg("--version").output().unwrap();
@@ -94,7 +94,7 @@ fn rust_processes_without_an_agent_are_listed_if_wanted() {
     assert_eq!(agent[7], "3");
     assert_eq!(plain[3..5], ["targets", version]);
     assert_eq!(plain[6], "-");
-    // Both are on the same tokio.
+    // Both use the same version of tokio.
     assert_eq!(of_plain["tokio"], serde_json::json!([plain[5]]));
     assert!(plain[5].starts_with("1.") && agent[6] == plain[5], "{text}");
 }
@@ -136,7 +136,7 @@ fn a_list_is_sorted_as_it_is_wanted() {
 fn a_tree_leads_to_rust_processes() {
     let directory = Arc::new(tempdir().unwrap());
     let mut shell = Command::new("sh");
-    // The shell has a second child, which is of no interest.
+    // The second child of the shell must not appear.
     let script = "sleep 1000 & \"$0\" herd 3; kill $!";
     shell.args(["-c", script]).arg(Build::Dev.path());
     shell.env("RTOPS_DIR", directory.path());
@@ -178,7 +178,7 @@ fn a_tree_leads_to_rust_processes() {
         lines[1].ends_with("  sh") && lines[2].ends_with("└─ * targets"),
         "{text}"
     );
-    // By its name as well.
+    // The name works, too.
     let run = shell.rtops(&["tree", "targets"]).success();
     assert!(run.stdout.contains(&inner.to_string()), "{run}");
     shell.rtops(&["tree", "no-such-process"]).exits(3);
@@ -298,7 +298,7 @@ fn the_packages_that_a_program_carries_are_listed() {
     );
     let versions = report["executable"]["tokio_versions"].as_array().unwrap();
     assert!(versions.contains(&"1.2.99".into()), "{report}");
-    // Who wants a list gets one, or an error.
+    // A user who asks for the list gets it, or an error.
     let plain = Target::disabled(Command::new(Build::Dev.path()));
     let pid = plain.pid.to_string();
     let run = plain.rtops(&["version", &pid, "--dependencies"]).exits(6);

@@ -1,4 +1,4 @@
-//! The builds that are looked at here: the ones that `cargo test --workspace` makes.
+//! The builds that these tests look at: those that `cargo test --workspace` makes.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,12 +11,12 @@ use crate::common::built;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Build {
     Dev,
-    /// With an allocator that counts.
+    /// With a counting allocator.
     Counting,
 }
 
 impl Build {
-    /// Where the program is.
+    /// Returns the path of the program.
     pub fn path(self) -> &'static Path {
         static PATHS: [OnceLock<PathBuf>; 2] = [const { OnceLock::new() }; 2];
         PATHS[self as usize].get_or_init(|| match self {
@@ -25,13 +25,13 @@ impl Build {
         })
     }
 
-    /// The gallery of leaks.
+    /// Returns the path of the gallery of leaks.
     pub fn gallery() -> &'static Path {
         static PATH: OnceLock<PathBuf> = OnceLock::new();
         PATH.get_or_init(|| built("gallery"))
     }
 
-    /// The marked awaits that it lacks.
+    /// Returns the names of marked awaits that this build lacks.
     pub fn lacks(self) -> &'static [&'static str] {
         &[]
     }

@@ -1,6 +1,6 @@
-//! The faults that public bug reports tell of, in services that know nothing of rtops, have the agent, or use
-//! its wrappers: the first screen of `rtops stack` has the right verdict and the lines that an operator
-//! needs.
+//! Faults from public bug reports, in services that know nothing of rtops, have the
+//! agent, or use its wrappers: the first screen of `rtops stack` has the right
+//! verdict and the lines that an operator needs.
 
 use std::{fs, path::Path, sync::Arc, time::Instant};
 
@@ -13,7 +13,7 @@ use crate::{
     support::{DEADLINE, Target, eventually},
 };
 
-/// The lines of a terminal that are read first.
+/// The number of lines that people read first.
 const FIRST_LINES: usize = 10;
 const VARIANTS: [&str; 3] = ["bare", "plain", "wrapped"];
 
@@ -22,7 +22,7 @@ fn start(case: &str, variant: &str) -> Target {
     Target::start_in(directory, &built("cases"), &[case, variant])
 }
 
-/// The faults that a look shows.
+/// Returns the faults that a look shows.
 fn faults(target: &Target) -> Vec<String> {
     let run = target.rtops(&["stack", &target.pid.to_string(), "--json"]);
     let document: Value =
@@ -32,7 +32,7 @@ fn faults(target: &Target) -> Vec<String> {
     faults.collect()
 }
 
-/// `file:line` of what is marked so in a case.
+/// Returns `file:line` of each line that has this mark in a case.
 fn marked(case: &str, name: &str) -> Vec<String> {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/testbed/src/cases");
     let text = fs::read_to_string(sources.join(case).with_extension("rs")).unwrap();
@@ -43,7 +43,7 @@ fn marked(case: &str, name: &str) -> Vec<String> {
         .collect()
 }
 
-/// Each variant comes to show this fault, and the lines with these marks, on the first screen.
+/// Asserts that the first screen of each variant eventually shows this fault and the marked lines.
 #[track_caller]
 fn shows(case: &str, variants: &[&str], fault: &str, marks: &[&str]) {
     let targets: Vec<_> = variants
@@ -117,7 +117,7 @@ fn a_woken_task_behind_a_poll_that_does_not_yield() {
 #[test]
 fn a_future_that_forgets_its_waker() {
     shows("poll_recreates", &["bare"], "never", &["client"]);
-    // Its agent keeps a waker for it.
+    // The agent keeps a waker of a wrapped task.
     shows("poll_recreates", &["wrapped"], "lost wake-up", &["client"]);
 }
 
@@ -163,7 +163,8 @@ fn a_future_that_is_polled_all_the_time() {
 
 #[test]
 fn a_task_that_has_both_ends_of_a_channel() {
-    // Of a tracked task, its agent has a waker, too: which of the two places it waits at is not known.
+    // Not if it is tracked: its agent has a waker, too, so which of the
+    // two places it waits at is unknown.
     let untracked = &["bare", "plain"];
     shows(
         "own_channel",
@@ -195,7 +196,7 @@ fn tasks_whose_threads_wait_for_each_others_locks() {
 fn a_lock_whose_holder_runs_elsewhere_is_no_deadlock() {
     for variant in VARIANTS {
         let target = start("std_contended", variant);
-        // That is one worker of four which waits, for as long as that is so.
+        // One worker of four waits; it may be reported as long as it does.
         for _ in 0..5 {
             let faults = faults(&target);
             assert!(
@@ -323,7 +324,7 @@ fn what_is_no_fault_by_itself_deserves_a_look() {
 fn a_task_that_gives_others_a_turn_has_no_children() {
     let target = start("busy_yield", "bare");
     let waits = |text: &str| text.contains("wait_until [yield]");
-    // In others of its moments it is woken, or runs.
+    // At other moments it is woken, or runs.
     let mut text = String::new();
     eventually("it is seen while it waits for its turn", || {
         text = target.stack_text(&[]);

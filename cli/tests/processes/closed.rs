@@ -1,4 +1,4 @@
-//! A service that closes descriptors of the agent, and has files of its own where these were.
+//! A service that closes descriptors of the agent, and opens files of its own in their place.
 
 use std::{fs, io::Read, os::unix::net::UnixStream, path::PathBuf};
 
@@ -8,7 +8,7 @@ use crate::support::{Build, DEADLINE, Target, eventually};
 
 const LOG: &str = "the rtops agent ends: the service has closed its descriptors";
 
-/// The agent's thread, if it is there.
+/// Returns the directory of the agent's thread in `/proc`, if the thread exists.
 fn agent(target: &Target) -> Option<PathBuf> {
     let tasks = fs::read_dir(format!("/proc/{}/task", target.pid)).unwrap();
     let mut tasks = tasks.flatten().map(|task| task.path());
@@ -18,7 +18,7 @@ fn agent(target: &Target) -> Option<PathBuf> {
     })
 }
 
-/// A target whose agent waits for clients.
+/// Starts a target whose agent waits for clients.
 fn start() -> Target {
     let target = Target::start(Build::Dev, &["closed"]);
     eventually("the agent waits", || {
@@ -35,17 +35,19 @@ fn socket(target: &Target) -> PathBuf {
     files.next().unwrap().unwrap().path()
 }
 
-/// Has the service do this to the agent's descriptors, and returns to how many.
+/// Has the service do this to the agent's descriptors, and returns how many there were.
 fn replace(target: &Target, how: &str) -> usize {
     let answer = target.command(how);
     answer.parse().unwrap_or_else(|_| panic!("{how}: {answer}"))
 }
 
-/// The agent has ended with one line, has touched nothing, and may be started again.
+/// Asserts that the agent ends with one log line, has touched nothing, and may be started again.
 fn expect_end(target: &Target, own: usize) {
     eventually("the agent ends", || agent(target).is_none());
     assert_eq!(target.command("intact"), own.to_string());
     assert_eq!(target.command("intact-in-child"), own.to_string());
+    // What the target writes is read by a thread of the test.
+    eventually("it says so", || target.log().contains(LOG));
     assert_eq!(target.log().matches(LOG).count(), 1, "{}", target.log());
     assert_eq!(target.log().lines().count(), 1, "{}", target.log());
     assert_eq!(fs::read_dir(target.directory()).unwrap().count(), 0);
@@ -81,14 +83,15 @@ fn files_that_look_like_the_agents_descriptors_are_left_alone() {
     expect_end(&target, own);
 }
 
-/// The agent's thread sleeps on, as what it waits for has no other number, until somebody connects.
+/// The agent's thread sleeps on until somebody connects: its `poll`
+/// still waits for the lost listener.
 #[test]
 fn an_agent_that_has_lost_its_listener_ends_when_somebody_comes() {
     for how in ["close listener", "files listener", "alike listener"] {
         let target = start();
         assert_eq!(replace(&target, how), 1);
         let own = usize::from(how != "close listener");
-        // A child closes what it inherits from the agent, whether the agent knows or not.
+        // A child closes what it inherits from the agent, whether the agent knows it or not.
         assert_eq!(target.command("intact-in-child"), own.to_string());
         assert!(agent(&target).is_some());
         let client = UnixStream::connect(socket(&target)).unwrap();
@@ -97,7 +100,7 @@ fn an_agent_that_has_lost_its_listener_ends_when_somebody_comes() {
     }
 }
 
-/// Told apart from those of the service by what it watches.
+/// The agent tells its inotify from those of the service by what it watches.
 #[test]
 fn an_agent_that_has_lost_its_inotify_says_that_it_ends() {
     for how in ["close inotify", "files inotify", "alike inotify"] {

@@ -16,13 +16,13 @@ const WINDOW: Size = Size {
     columns: 80,
     rows: 24,
 };
-/// The last words of the prompt.
+/// The end of the prompt.
 const PROMPT: &str = "Ctrl-C: the end";
 const ACTS: usize = 5;
-/// The most lines that a command prints.
+/// The maximum number of lines that a command prints.
 const MOST: usize = 15;
 
-/// What each command says, whatever else it says.
+/// The texts that the output of each command must contain.
 const NAMED: [(&str, &[&str]); ACTS] = [
     ("$ rtops list --sort cpu", &["demo", "%"]),
     (
@@ -43,7 +43,7 @@ const NAMED: [(&str, &[&str]); ACTS] = [
     ("$ rtops list --all", &["demo", "TOKIO"]),
 ];
 
-/// A question, the command line that answers it, and what that printed.
+/// A question, the command line that answers it, and the output.
 #[derive(Debug)]
 struct Act {
     question: String,
@@ -52,7 +52,7 @@ struct Act {
 }
 
 impl Act {
-    /// The act that these lines show, with what is to be seen in it as the last paragraph.
+    /// Parses an act from its lines. The last paragraph, which says what to look for, is left out.
     fn of(lines: &[String]) -> Self {
         let text = lines.join("\n");
         let (shown, _) = text.trim_end().rsplit_once("\n\n").unwrap();
@@ -64,7 +64,7 @@ impl Act {
         }
     }
 
-    /// Panics unless it is that act, and has the answer.
+    /// Panics unless this is the act of that number and has the answer.
     #[track_caller]
     fn expect(&self, number: usize, pid: i32) {
         let (line, named) = NAMED[number - 1];
@@ -89,7 +89,7 @@ fn demo(directory: &TempDir) -> Command {
     command
 }
 
-/// The number of the only service that is listed.
+/// Returns the PID of the only service that is listed.
 fn service(directory: &TempDir) -> i32 {
     let sockets = fs::read_dir(directory.path()).unwrap();
     let names = sockets.map(|socket| socket.unwrap().file_name().into_string().unwrap());
@@ -103,13 +103,13 @@ fn service(directory: &TempDir) -> i32 {
 fn expect_end(service: i32, directory: &TempDir) {
     eventually("the service has ended, and removed its socket", || {
         let stat = Process::new(service).and_then(|process| process.stat());
-        // Nobody may be there to wait for it.
+        // A zombie has ended, too: there may be nobody to wait for it.
         let has_ended = stat.is_ok_and(|stat| stat.state == 'Z') || Process::new(service).is_err();
         has_ended && fs::read_dir(directory.path()).unwrap().count() == 0
     });
 }
 
-/// On a machine that is busy with other tests, the service would stand still for too long now and then.
+/// Returns whether other tests kept the machine so busy that freezing the service took too long.
 fn is_disturbed(text: &str) -> bool {
     text.contains("freezing took")
 }
@@ -144,7 +144,7 @@ fn a_terminal_shows_one_act_after_the_other() {
     while !is_shown_on_a_terminal() {}
 }
 
-/// False where the machine was too busy for an act.
+/// Returns false if the machine was too busy for an act.
 fn is_shown_on_a_terminal() -> bool {
     let directory = tempdir().unwrap();
     let mut terminal = Terminal::run(WINDOW, &demo(&directory));
@@ -160,7 +160,7 @@ fn is_shown_on_a_terminal() -> bool {
         if number == 1 {
             pid = service(&directory);
         }
-        // All of an act is on the screen.
+        // The whole act is on the screen.
         let lines = terminal.lines();
         if is_disturbed(&lines.join(" ")) {
             return false;

@@ -1,4 +1,4 @@
-//! `rtops diff`: what is different between two looks.
+//! `rtops diff`: the differences between two looks.
 
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
@@ -8,7 +8,7 @@ use crate::{
     support::{Build, Run, Target, quiet, rtops},
 };
 
-/// A file that a dump of the target is saved to.
+/// A directory with the file that a dump of the target is saved to.
 struct Saved {
     folder: TempDir,
 }

@@ -87,7 +87,7 @@ fn tasks_behind_a_blocked_thread_are_shown_where_they_wait() {
         let blocker = stack.group("blocker");
         blocker.state == "running" && blocker.has_function("blocks_the_thread")
     });
-    // An agent alone can only ask them, and none answers.
+    // Without a look from outside, the agent can only ask them, and none answers.
     let text = target.stack_text(&["--tasks", "--attach=never"]);
     for starved in ["3 tasks \"waiting\"", "2 tasks \"woken\""] {
         let starved = format!("{starved} [starved: woken, but no thread polls it");

@@ -1,4 +1,4 @@
-//! `rtops TARGET` and `rtops info`: what the kernel knows of processes that are known to be so.
+//! `rtops TARGET` and `rtops info`: the kernel's data, checked on processes whose state is known.
 
 use std::{
     fs,
@@ -74,7 +74,7 @@ impl Info {
         limit.unwrap_or_else(|| panic!("{what} in {self:#?}"))
     }
 
-    /// The sockets of a protocol in a state.
+    /// Returns the sockets of a protocol in a state.
     fn sockets(&self, protocol: &str, state: &str) -> Vec<&Socket> {
         let sockets = self.sockets.as_ref().unwrap();
         let fits = |socket: &&Socket| socket.protocol == protocol && socket.state == state;
@@ -95,7 +95,7 @@ impl Target {
     }
 }
 
-/// A target that is started by another program.
+/// Starts a target through another program.
 fn start_by(program: &str, arguments: &[&str], scenario: &str) -> Target {
     let directory = Arc::new(tempdir().unwrap());
     let mut command = Command::new(program);
@@ -144,7 +144,7 @@ fn a_process_is_described() {
     );
     assert_eq!(info.text("state_letter"), "S");
     let now = UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
-    // The clock that starts are counted by may lag behind a little.
+    // The clock that start times are measured by may lag a little.
     let started = before - 2.0..now + 2.0;
     assert!(
         started.contains(&info.number("started_unix_seconds")),
@@ -170,7 +170,7 @@ fn a_process_is_described() {
         .collect();
     assert_eq!(told, paths);
 
-    // The id of a thread means its process.
+    // A thread id selects its process.
     let threads = fs::read_dir(format!("/proc/{}/task", target.pid)).unwrap();
     for thread in threads {
         let thread = thread.unwrap().file_name().into_string().unwrap();
@@ -300,7 +300,7 @@ fn the_processor_time_is_measured_for_as_long_as_was_asked() {
     let pid = target.pid.to_string();
     let run = target.rtops(&["info", &pid, "1s", "--json"]).success();
     let info = Info::of(&run);
-    // A thread spins all the time, on a machine that may be busy with other things.
+    // A thread spins all the time, but the machine may be busy with other things.
     assert!(info.number("cpu_share_recent") > 0.0, "{info:#?}");
     assert!(info.number("cpu_share") > 0.0 && info.number("cpu_seconds") > 0.0);
     assert!(info.number("watched_seconds") >= 0.98, "{info:#?}");
@@ -377,7 +377,7 @@ impl Plain {
     fn start(program: &Path) -> Self {
         copy_program(Path::new("/bin/cat"), program);
         let child = Command::new(program).stdin(Stdio::piped()).spawn().unwrap();
-        // The child has the name once it has become the program.
+        // The child has the name once it has executed the program.
         let exe = format!("/proc/{}/exe", child.id());
         let file = fs::metadata(program).unwrap().ino();
         eventually("the program runs", || {
@@ -397,7 +397,7 @@ impl Drop for Plain {
 #[test]
 fn a_target_needs_no_command_and_no_agent() {
     let programs = tempdir().unwrap();
-    // Nobody else's process begins like that.
+    // No other process has a name with this prefix.
     let name = format!("x{}-plain", std::process::id());
     let plain = Plain::start(&programs.path().join(&name));
     let directory = tempdir().unwrap();
@@ -461,7 +461,7 @@ fn a_process_named_like_a_command_is_reached_by_info() {
             .starts_with(&format!("stats (pid {})", target.pid)),
         "{run}"
     );
-    // As a command, it names no target: the only one is taken, or one is asked for.
+    // `stats` is a command here and names no target: `rtops` takes the only one, or asks for a PID.
     let stats = target.rtops(&["stats"]);
     let name = format!("stats (pid {})", target.pid);
     assert!(

@@ -1,4 +1,4 @@
-//! `docs/operate/json.md` names every field that a document has.
+//! `docs/operate/json.md` names every field of every document.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -25,7 +25,7 @@ fn collect(value: &Value, fields: &mut BTreeSet<String>) {
     }
 }
 
-/// What stands between backticks in the page.
+/// Returns all text between backticks in the page.
 fn documented() -> BTreeSet<String> {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operate/json.md");
     let page = fs::read_to_string(page).unwrap();

@@ -1,4 +1,4 @@
-//! What `rtops leaks` does with findings: tells them, leaves them out, and fails for them.
+//! `rtops leaks` prints findings, leaves them out, and fails because of them.
 
 use std::{fs, sync::Arc};
 
@@ -25,7 +25,7 @@ fn leaks(target: &Target, arguments: &[&str]) -> Leaks {
     run.json()
 }
 
-/// Looks until the finding is there.
+/// Looks until the finding appears.
 fn find(target: &Target, evidence: &str, arguments: &[&str]) -> Finding {
     let mut found = None;
     eventually("the leak is found", || {
@@ -100,7 +100,7 @@ fn a_baseline_shows_what_has_grown_since() {
     let grown = find(&target, "growing", &["--baseline", file]);
     assert_eq!(grown.tasks.len(), 1);
     assert!(grown.count >= 3, "{grown:?}");
-    // The same of two files, and of one with itself.
+    // The same from two files; a file compared with itself has no findings.
     let later = folder.path().join("after");
     let later = later.to_str().unwrap();
     target.stack(&["--save", later]);

@@ -1,4 +1,4 @@
-//! Places in the source that a terminal can follow.
+//! Source locations as links that a terminal can open.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ const SIZE: Size = Size {
     rows: 40,
 };
 
-/// What `rtops stack` writes on a terminal.
+/// Returns the bytes that `rtops stack` writes to a terminal.
 fn written(target: &Target, options: &[&str]) -> String {
     let arguments = [
         "stack",
@@ -38,7 +38,7 @@ fn places_in_files_that_are_there_are_links() {
     let own = root.join("crates/testbed/src/herd.rs");
     let own = format!("\x1b]8;;editor:{}?", own.display());
     assert!(text.contains(&own), "{own} in {text}");
-    // Of a dependency, less is shown than there is of the path.
+    // For a dependency, only part of the path is shown.
     let link = text
         .split("\x1b]8;;editor:")
         .find(|link| link.contains("tokio-1"));

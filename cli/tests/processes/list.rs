@@ -22,7 +22,7 @@ pub struct Process {
 }
 
 impl List {
-    /// The processes that `rtops list` finds with this socket directory.
+    /// Returns the processes that `rtops list` finds with this socket directory.
     pub fn read(directory: Option<&Path>) -> Self {
         let run = rtops(directory, &["list", "--json"]).success();
         run.json()
@@ -42,7 +42,8 @@ impl Target {
         self.list().process(self.pid).is_some()
     }
 
-    /// Waits until it is listed with its tasks: `rtops list` waits for nobody for long.
+    /// Waits until the target is listed with its tasks: `rtops list`
+    /// waits only briefly for each process.
     fn expect_answer(&self, tasks: u64) {
         eventually("the target answers", || {
             let list = self.list();
@@ -73,7 +74,7 @@ fn an_agent_is_found_wherever_its_socket_is() {
         let process = list.process(target.pid);
         process.is_some_and(|process| process.tracked_tasks == Some(3))
     });
-    // Whoever names a directory wants those in it.
+    // With an explicit directory, only the processes in it are listed.
     let other = Target::start(Build::Dev, &["herd", "3"]);
     let list = List::read(Some(other.directory()));
     assert!(list.process(target.pid).is_none(), "{list:?}");

@@ -25,7 +25,7 @@ const NARROW: Size = Size {
 };
 
 impl Target {
-    /// A command that finds this target's socket.
+    /// Returns a command that finds this target's socket.
     pub fn command_line(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rtops"));
         command
@@ -35,7 +35,7 @@ impl Target {
         command
     }
 
-    /// The objects that so many looks print.
+    /// Returns the objects that these looks print.
     fn watched(&self, arguments: &[&str]) -> Vec<Value> {
         let run = self.rtops(arguments).success();
         let lines = run.stdout.lines().map(|line| {
@@ -49,7 +49,7 @@ impl Target {
     }
 }
 
-/// A command that goes on, and the lines that it prints.
+/// A command that keeps running, and the lines that it prints.
 struct Running {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
@@ -66,7 +66,7 @@ impl Running {
         Self { child, lines }
     }
 
-    /// Reads on to an object that fits.
+    /// Reads until an object fits, and returns it.
     fn expect(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
         let mut objects = self.lines.by_ref().map(|line| {
             let line = line.unwrap();
@@ -133,7 +133,7 @@ fn a_resting_process_has_no_rates() {
 #[test]
 fn a_busy_process_has_rates() {
     let target = Target::start(Build::Dev, &["churn"]);
-    // In either order: a word that follows `--watch` may be the target.
+    // In either order: a word after `--watch` may be the target.
     for arguments in [
         &["stats", "--count=2", "--json", "--watch", "targets"][..],
         &[
@@ -168,7 +168,7 @@ fn a_pipe_gets_a_line_a_sample() {
         lines.iter().partition(|line| line.starts_with("TIME"));
     assert_eq!((head.len(), samples.len()), (2, 21), "{run}");
     assert_eq!((lines[0], lines[21]), (head[0], head[1]), "{run}");
-    // Figures stand below the ends of their titles, whatever they are.
+    // Figures are right-aligned with their titles, whatever their size.
     let last_of_longest = head[0].find("LONGEST").unwrap() + "LONGEST".len();
     for line in samples {
         assert_eq!(line.split_whitespace().count(), 14, "{run}");
@@ -226,7 +226,7 @@ fn a_terminal_is_drawn_anew_in_one_place() {
         ];
         assert_eq!(labels[4..21], rows, "{lines:#?}");
         assert!(lines.len() <= 22, "{lines:#?}");
-        // As it was before, and the prompt comes below the picture.
+        // The modes are restored, and the prompt comes below the picture.
         let screen = terminal.screen();
         assert!(!screen.hide_cursor() && !screen.alternate_screen());
         assert_eq!(screen.cursor_position().0, 21);
@@ -257,7 +257,7 @@ fn a_terminal_that_changes_is_drawn_at_once() {
     };
     terminal.expect("worker 1");
     let before = pictures();
-    // The shell has written below the picture meanwhile.
+    // The shell may have written below the picture meanwhile.
     terminal.signal(Signal::SIGCONT);
     eventually("there is a new picture below", || pictures() == before + 1);
 }
@@ -295,7 +295,7 @@ fn a_sample_that_is_missing_is_said_to_be() {
     running.expect(|look| look["missing"].is_null());
     terminal.expect("worker 1");
     target.signal(Signal::SIGSTOP);
-    // A sample that was under way when it was stopped is without an answer.
+    // A sample that was under way when the target was stopped has no answer.
     let missing = running.expect(|look| {
         let reason = look["missing"].as_str();
         reason.is_some_and(|reason| reason.contains("is stopped (SIGSTOP)"))
@@ -304,7 +304,7 @@ fn a_sample_that_is_missing_is_said_to_be() {
     terminal.expect("is stopped (SIGSTOP)");
     target.signal(Signal::SIGCONT);
     let next = running.expect(|look| look["missing"].is_null());
-    // The rates are over the whole time since the last sample.
+    // The rates cover the whole time since the last sample.
     assert!(float(&next["interval_seconds"]) > 0.15, "{next}");
     eventually("the terminal goes on", || {
         !terminal.lines().concat().contains("is stopped")

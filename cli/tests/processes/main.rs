@@ -1,5 +1,6 @@
-//! The real `rtops` against real processes with the real agent: the scenarios of `crates/testbed`, as
-//! `cargo test --workspace` builds them. What needs more than that is in `tests/e2e`.
+//! Runs the real `rtops` against real processes with the real agent: the
+//! scenarios of `crates/testbed`, as `cargo test --workspace` builds them. Tests
+//! that need more than that are in `tests/e2e`.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
@@ -43,5 +44,5 @@ use common::{
     look, memstats, processes, redact, reply, source, support, terminal, verdict, victim,
 };
 
-/// What is looked at by the tests that say nothing of how it is built.
+/// The build that is used by tests of every build.
 pub const BUILD: build::Build = build::Build::Dev;

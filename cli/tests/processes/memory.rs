@@ -34,7 +34,7 @@ fn the_kernel_and_glibc_tell_of_the_same_process() {
         .collect();
     assert_eq!(names, ["glibc malloc"]);
 
-    // Mapped one by one, and not touched: in use, but not in memory.
+    // Mapped separately and never touched: in use, but not resident.
     target.told("hold 100 1000000");
     let after = target.memstats(&[]);
     let grown = after.heap().in_use_bytes.unwrap() - before.heap().in_use_bytes.unwrap();
@@ -43,7 +43,7 @@ fn the_kernel_and_glibc_tell_of_the_same_process() {
         after.memory.rss_bytes < memory.rss_bytes + 50 * MIB,
         "{after:#?}"
     );
-    // Small ones that are written to are in memory, and most are free again.
+    // Small blocks that are written to are resident, and most are freed again.
     target.told("fragment 64");
     let after = target.memstats(&[]);
     assert!(
@@ -126,12 +126,12 @@ fn blocks_are_counted_by_size() {
         counted.live_bytes > 65_000_000 && counted.live_bytes < 75_000_000,
         "{counted:#?}"
     );
-    // Sums over all sizes; a client's own thread comes and goes meanwhile.
+    // Sums over all sizes; the thread that serves a client comes and goes meanwhile.
     assert!(
         counted.allocations - counted.frees >= counted.live_blocks - 100,
         "{counted:#?}"
     );
-    // glibc knows of them, too, and of what it needs for them.
+    // glibc counts them, too, and its overhead for them.
     assert!(
         after.heap().in_use_bytes.unwrap() >= counted.live_bytes,
         "{after:#?}"
@@ -196,7 +196,7 @@ fn trim_gives_memory_of_glibc_back() {
         .memory
         .rss_bytes
         .checked_sub(trimmed.after.memory.rss_bytes);
-    // One of four pages of each piece that stays, and of its free neighbours, is in use.
+    // One of 16 pieces stays, and keeps the pages that it shares with its free neighbours.
     assert!(freed.unwrap() > 40 * MIB, "{trimmed:#?}");
     let calls: Vec<_> = trimmed
         .calls
@@ -210,7 +210,7 @@ fn trim_gives_memory_of_glibc_back() {
         in_use(&trimmed.before).abs_diff(in_use(&trimmed.after)) < MIB,
         "{trimmed:#?}"
     );
-    // What is left is what stays, and the process goes on with it.
+    // Only what stays is left, and the process goes on with it.
     target.told("free");
     target.told("fragment 64");
     let text = target.trim_run(&[]).success().stdout;
@@ -235,7 +235,7 @@ fn a_large_heap_of_glibc_is_walked_only_if_that_is_wanted() {
         careful.heap().allocators[0].notes[0].contains("--walk"),
         "{careful:#?}"
     );
-    // What was counted is known all the same.
+    // The counted figures are known all the same.
     assert_eq!(
         careful.heap().in_use_bytes,
         Some(careful.counted().live_bytes)
@@ -244,7 +244,7 @@ fn a_large_heap_of_glibc_is_walked_only_if_that_is_wanted() {
     assert!(free(&walked).unwrap() > 250 * MIB, "{walked:#?}");
     let walked = target.memstats(&["--walk", "--for=0"]);
     assert!(free(&walked).unwrap() > 250 * MIB, "{walked:#?}");
-    // Nor does a trim walk more than it must; with most of it given back, the heap is small again.
+    // A trim walks no more than it must, either; once most is given back, the heap is small again.
     let trimmed = target.trim();
     assert_eq!(
         trimmed.before.heap.allocators[0].kept_bytes, None,
@@ -265,7 +265,7 @@ fn a_service_can_switch_both_off() {
         run.stderr.contains("switched off") && run.stdout.is_empty(),
         "{run}"
     );
-    // The kernel still tells, and that is all there is.
+    // Only the kernel's figures are left.
     let memstats = target.memstats(&[]);
     assert!(memstats.memory.rss_bytes > 0 && memstats.heap.is_none());
     assert!(memstats.heap_missing.unwrap().contains("switched off"));

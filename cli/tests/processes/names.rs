@@ -1,4 +1,4 @@
-//! Processes that are asked for by their names.
+//! Processes that are selected by name.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use tempfile::{TempDir, tempdir};
 
 use crate::support::{Build, Target, copy_program, eventually, rtops};
 
-/// Targets whose executables have these names, with one socket directory.
+/// Starts targets whose executables have these names, with one socket directory.
 fn targets(names: &[&str]) -> (TempDir, Vec<Target>) {
     let programs = tempdir().unwrap();
     let sockets = Arc::new(tempdir().unwrap());
@@ -25,7 +25,7 @@ fn targets(names: &[&str]) -> (TempDir, Vec<Target>) {
     (programs, targets)
 }
 
-/// The process that `rtops stack` takes this for.
+/// Returns the process that `rtops stack` selects for this text.
 fn stacked(asker: &Target, text: &str) -> i32 {
     let arguments = ["stack", text, "--tasks", "--json", "--attach=never"];
     let run = asker.rtops(&arguments).success();
@@ -86,7 +86,7 @@ fn a_process_without_an_agent_is_no_candidate_for_a_command_that_asks_one() {
     let [gateway] = &targets[..] else {
         panic!("one target");
     };
-    // The same beginning, and nothing to ask.
+    // Its name has the same prefix, but it has no agent to ask.
     let other = programs.path().join("gateway-cat");
     copy_program(Path::new("/bin/cat"), &other);
     let mut other = Command::new(other).stdin(Stdio::piped()).spawn().unwrap();
@@ -113,7 +113,7 @@ fn the_only_agent_need_not_be_named() {
         assert_eq!(run.stdout, "", "{run}");
         let said = " processes have an agent or run tokio; give one of these PIDs:\n";
         assert!(run.stderr.contains(said), "{run}");
-        // Others of this machine may be meant as well, and have lower PIDs.
+        // Other processes of this machine may match as well, and have lower PIDs.
         if arguments == watch {
             for pid in [target.pid, other.pid] {
                 assert!(run.stderr.contains(&format!("\n  {pid}  targets")), "{run}");

@@ -1,4 +1,4 @@
-//! Processes that are looked at from outside while they live, without an agent or with one.
+//! Live processes that are looked at from outside, with or without an agent.
 
 use std::{collections::BTreeSet, fs, process, thread};
 
@@ -48,7 +48,7 @@ fn other_commands_look_at_it_too() {
         profile.stdout.starts_with("goroutine profile: total "),
         "{profile}"
     );
-    // And it can be shown again later.
+    // It can be shown again later.
     let folder = tempdir().unwrap();
     let saved = folder.path().join("saved");
     let saved = saved.to_str().unwrap();
@@ -72,7 +72,7 @@ fn looks_at_one_process_take_turns() {
 fn a_process_without_tokio_shows_its_threads() {
     let mut child = process::Command::new("sleep").arg("600").spawn().unwrap();
     let pid = child.id().try_into().unwrap();
-    // Its name alone may be that of a program that is about to start.
+    // The name alone may be that of a program that is about to start.
     eventually("it sleeps", || {
         let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
         call.starts_with(&format!("{} ", nix::libc::SYS_clock_nanosleep))
@@ -90,7 +90,7 @@ fn a_process_without_tokio_shows_its_threads() {
 fn what_can_not_be_looked_at_says_why() {
     let victim = Victim::start(Build::Dev.path(), TEN).quiet();
     let pid = Pid::from_raw(victim.pid());
-    // As nobody wants to look from outside, there is no other way.
+    // With looks from outside forbidden, there is no other way.
     let run = look(&["stack"], victim.pid(), &["--attach=never"]).exits(4);
     assert!(run.stderr.contains("has no rtops agent"), "{run}");
     kill(pid, Signal::SIGSTOP).unwrap();
@@ -100,7 +100,7 @@ fn what_can_not_be_looked_at_says_why() {
     look(&["stack"], victim.pid(), &[]).success();
 }
 
-/// A stopped process answers nobody, also if it has an agent.
+/// A stopped process answers nobody, even if it has an agent.
 #[test]
 fn a_stopped_process_with_an_agent_says_so_at_once() {
     let target = Target::start(Build::Dev, &["herd", "3"]);
@@ -118,7 +118,7 @@ fn a_stopped_process_with_an_agent_says_so_at_once() {
     target.signal(Signal::SIGCONT);
 }
 
-/// So does one that a debugger has stopped.
+/// The same for a process that a debugger has stopped.
 #[test]
 fn a_process_that_a_debugger_stopped_says_so_at_once() {
     let target = Target::start(Build::Dev, &["herd", "3"]);
@@ -129,7 +129,7 @@ fn a_process_that_a_debugger_stopped_says_so_at_once() {
         .rtops(&["trim", &target.pid.to_string(), "--timeout=60s"])
         .exits(1);
     ptrace::detach(pid, None).unwrap();
-    // It is this thread that traces.
+    // The tracer is this thread.
     let tracer = format!("is stopped by process {}, which traces it", gettid());
     assert!(run.stderr.contains(&tracer), "{run}");
     target
@@ -137,8 +137,8 @@ fn a_process_that_a_debugger_stopped_says_so_at_once() {
         .success();
 }
 
-/// An agent alone polls its tasks once more, which leaves wakers of its own in the futures. These lead to its
-/// records and not to cells.
+/// Without a look from outside, the agent polls its tasks once more, which leaves its own wakers in
+/// the futures. These lead to its records and not to cells.
 #[test]
 fn what_its_agent_has_probed_is_polled_as_before() {
     let target = Target::start(Build::Dev, &["awaits", "multi"]);
@@ -148,7 +148,7 @@ fn what_its_agent_has_probed_is_polled_as_before() {
     let cells = |stack: &Stack| -> BTreeSet<String> {
         stack.tasks().filter_map(|task| task.cell.clone()).collect()
     };
-    // What ticks may hold a lock, or be woken, at the very moment.
+    // A task that ticks may hold a lock, or be woken, at that very moment.
     eventually("all show where they wait", || {
         let alone = stack(target.pid, &["--tasks"]);
         let unresolved = alone.tasks().filter(|task| task.reason.is_some());

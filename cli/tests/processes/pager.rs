@@ -1,4 +1,4 @@
-//! What is longer than the terminal, in pagers that do what people do with theirs.
+//! Output that is longer than the terminal, in pagers that behave as real ones do.
 
 use std::{
     fs,
@@ -22,10 +22,10 @@ const SMALL: Size = Size {
 };
 const HIGH: Size = Size { rows: 200, ..SMALL };
 
-/// Goes when the user presses Enter.
+/// Leaves when the user presses Enter.
 const WAITS: &str = "read key < /dev/tty; echo left";
 
-/// A pager that is a script, and says that it is one before it does anything else.
+/// A pager that is a script and prints a line before it does anything else.
 struct Script {
     folder: TempDir,
 }
@@ -53,7 +53,7 @@ impl Script {
         self.path("pid").exists()
     }
 
-    /// What the pager was to show, and put into a file.
+    /// Returns the text that the pager was given and saved to a file.
     fn got(&self) -> String {
         fs::read_to_string(self.path("got")).unwrap_or_default()
     }
@@ -79,7 +79,7 @@ impl Target {
     }
 }
 
-/// A service whose stacks take more than a pipe holds, one by one.
+/// Starts a service whose stacks, printed one by one, take more than a pipe holds.
 fn crowd() -> Target {
     Target::start(Build::Dev, &["herd", "900"])
 }
@@ -145,7 +145,7 @@ fn whoever_leaves_early_makes_no_error() {
 #[test]
 fn ctrl_c_is_for_the_pager() {
     let target = crowd();
-    // As `less` does, it goes on; it has read nothing yet, and rtops can't write all.
+    // Like `less`, it keeps running; it has read nothing yet, and rtops can't write everything.
     let script = Script::new(&format!(
         "trap 'echo interrupted' INT; echo trapped; {WAITS}"
     ));

@@ -1,5 +1,5 @@
-//! Where a process with an agent can't be looked at from outside, or not copied, the user is told why, and
-//! sees the rest.
+//! If a process with an agent can't be looked at from outside or copied,
+//! the user is told why, and sees the rest.
 
 use std::process::Command;
 
@@ -18,7 +18,7 @@ fn start(kind: &str) -> Target {
     Target::start(Build::Dev, &["uncopied", kind])
 }
 
-/// The sentence, exit code 6, and neither tasks nor a claim that there are none.
+/// Expects the sentence, exit code 6, and neither tasks nor a claim that there are none.
 #[track_caller]
 fn expect_refusal(target: &Target, why: &str) {
     let pid = target.pid.to_string();
@@ -29,7 +29,7 @@ fn expect_refusal(target: &Target, why: &str) {
     assert!(run.stdout.contains("0 tracked tasks"), "{run}");
 }
 
-/// The task that nobody wrapped is found in a copy.
+/// Expects the unwrapped task, which is found in a copy.
 #[track_caller]
 fn expect_task(target: &Target) {
     let stack = target.stack(&["--tasks", "--max-pause=2s"]);
@@ -67,7 +67,7 @@ fn of_a_process_with_a_tracer() {
         &target,
         "traces it already: end that debugger or tracer first",
     );
-    // Only a thread that is stopped can be let go.
+    // Only a stopped thread can be detached from.
     ptrace::interrupt(pid).unwrap();
     waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
     ptrace::detach(pid, None).unwrap();

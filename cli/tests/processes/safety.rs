@@ -1,4 +1,4 @@
-//! What must not harm the target, the user, or somebody else.
+//! Looks must not harm the target, the user, or anybody else.
 
 use std::{fs, path::Path, process::Command, sync::Arc};
 
@@ -25,7 +25,7 @@ fn a_forked_child_has_no_agent_and_does_not_harm_the_parents() {
     target
         .rtops(&["stack", &child_pid, "--attach=never"])
         .exits(4);
-    // It holds no socket of the agent open: a client would wait for it for ever.
+    // The child keeps none of the agent's sockets open: a client would wait for it forever.
     for fd in fs::read_dir(format!("/proc/{child}/fd")).unwrap() {
         let link = fs::read_link(fd.unwrap().path()).unwrap();
         assert!(!link.to_string_lossy().starts_with("socket:"), "{link:?}");
@@ -33,7 +33,7 @@ fn a_forked_child_has_no_agent_and_does_not_harm_the_parents() {
     target.stack(&[]);
 }
 
-/// The forked child, which the target names a task after.
+/// Returns the PID of the forked child, which the target names a task after.
 fn child_of(target: &Target) -> i32 {
     let stack = target.stack(&["--tasks"]);
     let names = stack
@@ -75,7 +75,7 @@ fn a_disabled_agent_leaves_nothing() {
     target.rtops(&["stack", &pid, "--attach=never"]).exits(4);
 }
 
-/// A target whose program is a copy at this path, which is then deleted.
+/// Starts a target from a copy of the program at this path, and deletes the copy.
 fn start_and_delete(program: &Path) -> Target {
     copy_program(Build::Dev.path(), program);
     let target = Target::start_in(Arc::new(tempdir().unwrap()), program, &["herd", "3"]);

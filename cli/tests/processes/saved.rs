@@ -1,4 +1,4 @@
-//! Dumps that are saved, shown elsewhere, and compared with.
+//! Dumps that are saved, shown elsewhere, and compared with later ones.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command, sync::Arc};
 
@@ -22,7 +22,7 @@ fn from(file: &Path, arguments: &[&str]) -> Stack {
     run.success().json()
 }
 
-/// What a dump says of each group of tasks, without addresses.
+/// Returns the data of each group of tasks in a dump, without addresses.
 fn groups(stack: &Stack) -> Vec<String> {
     let mut groups: Vec<String> = stack
         .task_groups()
@@ -50,18 +50,18 @@ fn a_saved_dump_shows_the_same_where_the_process_is_gone() {
     let target = Target::start_in(directory, &program, &["awaits", "multi"]);
     let live = saved(&target, &file);
     drop(target);
-    // On the same machine, the program is found where it was.
+    // On the same machine, the program is found at its path.
     assert_eq!(groups(&from(&file, &[])), groups(&live));
     let elsewhere = tempdir().unwrap();
     fs::rename(&program, elsewhere.path().join("program")).unwrap();
     let symbols = elsewhere.path().to_str().unwrap();
     assert_eq!(groups(&from(&file, &["--symbols", symbols])), groups(&live));
-    // Without the program's symbols, there are addresses, and it is told why.
+    // Without the program's symbols, only addresses are shown, and the reason is given.
     let bare = from(&file, &[]);
     assert!(bare.complete);
     let says_how = |lack: &String| lack.contains("not here; give a directory");
     assert!(bare.lacks.iter().any(says_how), "{:?}", bare.lacks);
-    // The place of a spawn needs none.
+    // The location of a spawn needs no symbols.
     assert!(bare.group("sleep").site.is_some());
     let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(names.len(), 1, "{names:?}");
@@ -117,7 +117,7 @@ fn what_is_no_saved_dump_is_refused_with_the_way_out() {
     json.success();
     let run = rtops(None, &["stack", "--from", file.to_str().unwrap()]).exits(1);
     assert!(run.stderr.contains("what `--json` prints"), "{run}");
-    // One that was cut short is shown as such.
+    // A dump that was cut short is shown as incomplete.
     fs::write(&file, &whole[..whole.len() - 1]).unwrap();
     let run = rtops(None, &["stack", "--from", file.to_str().unwrap()]).exits(6);
     assert!(run.stdout.contains("incomplete: "), "{run}");
@@ -149,7 +149,7 @@ fn a_dump_goes_through_a_pipe() {
     let target = Target::start(Build::Dev, &["herd", "3"]);
     let folder = tempdir().unwrap();
     let text = folder.path().join("text");
-    // Where it is asked for, what the dump says goes elsewhere.
+    // With `-o`, the text goes to a file.
     for text_to in [String::new(), format!("-o {}", text.display())] {
         let script = format!(
             "RTOPS_DIR={} {RTOPS} stack {} --save - {text_to} --timeout 60s | {RTOPS} stack --from - --json",

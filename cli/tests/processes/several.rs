@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{Build, Target, eventually};
 
-/// Two targets whose sockets lie in one directory.
+/// Starts two targets whose sockets are in one directory.
 fn two() -> (Target, Target) {
     let first = Target::start(Build::Dev, &["herd", "3"]);
     let second = first.start_beside(Build::Dev, &["wakerless"]);
@@ -15,7 +15,7 @@ fn heading(target: &Target) -> String {
     format!("targets (pid {}):", target.pid)
 }
 
-/// The lines that begin the sections.
+/// Returns the first line of each section.
 fn headings(text: &str) -> Vec<&str> {
     let lines = text.lines().filter(|line| line.contains(" (pid "));
     lines

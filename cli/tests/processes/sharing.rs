@@ -1,4 +1,5 @@
-//! What tasks and threads wait for, and who else has it, as memory tells: no lock here knows its holders.
+//! What tasks and threads wait for, and who else refers to it, read from
+//! memory: no lock here records its holders.
 
 use std::{
     thread,
@@ -10,10 +11,10 @@ use crate::{
     support::{Build, Target},
 };
 
-/// How long a thread may take until it waits for a lock.
+/// How long a thread may take to reach the lock that it waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One look, once the thread waits.
+/// Returns the first look at which the thread waits.
 fn look() -> Stack {
     let target = Target::start(Build::Dev, &["sharing"]);
     let until = Instant::now() + PATIENCE;
@@ -31,7 +32,7 @@ fn shared(stack: &Stack) -> &[Shared] {
     stack.shared.as_deref().unwrap()
 }
 
-/// The names of tasks, or of threads.
+/// Returns the names of tasks or threads.
 fn names(stack: &Stack, parties: &[Party]) -> Vec<String> {
     let name = |party: &Party| {
         let groups = || stack.task_groups().iter();
@@ -53,7 +54,7 @@ fn names(stack: &Stack, parties: &[Party]) -> Vec<String> {
     parties.iter().map(name).collect()
 }
 
-/// The one thing of a kind that this one waits for first.
+/// Returns the only resource of a kind whose first waiter is this one.
 #[track_caller]
 fn waited_for_by<'a>(stack: &'a Stack, kind: &str, first: &str) -> &'a Shared {
     let all = shared(stack).iter().filter(|one| {
@@ -75,10 +76,10 @@ fn who_waits_for_what_and_who_holds_it() {
         assert_eq!(names(&stack, &one.holders), holders, "{one:#?}");
         assert!(one.complete, "{one:#?}");
     };
-    // In their order, and without the one that has dropped all that it had.
+    // In queue order, and without the task that has dropped its handles.
     let waiters = ["first", "second", "third"];
     expect("queue", &waiters, &["holder"], &["holder"]);
-    // Its children have all permits, and it does not poll them.
+    // The children of `pool` have all permits, and it does not poll them.
     expect("queue", &["pool", "victim"], &["pool"], &["pool"]);
     // Each waits for room in a channel that the other one receives from.
     expect("queue", &["left"], &["right"], &["right"]);

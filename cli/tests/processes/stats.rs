@@ -74,7 +74,7 @@ fn the_counters_of_a_resting_process_are_exact() {
     };
     assert_eq!((&*runtime.name, runtime.alive_tasks), ("tokio", 30));
     assert_eq!(runtime.workers.len(), 2);
-    // A dump is not a poll of the process's own.
+    // Polls for a dump are not counted as polls of the process.
     target.stack(&["--tasks"]);
     assert_eq!(self::stats(&target).tasks.polls, 30);
 }
@@ -90,7 +90,7 @@ fn the_rates_of_a_busy_process_are_plausible() {
         tasks.spawned > tasks.finished && tasks.finished > 0,
         "{tasks:#?}"
     );
-    // Half of the tasks are polled to their end, in two polls.
+    // Half of the tasks are polled to completion, in two polls.
     assert!(tasks.finished_per_second > 0.0, "{tasks:#?}");
     assert!(
         tasks.polls_per_second > tasks.finished_per_second / 2.0,
@@ -106,7 +106,7 @@ fn the_rates_of_a_busy_process_are_plausible() {
     }
 }
 
-/// The lines that begin with what is wrong.
+/// Returns the lines that begin with a fault.
 fn faults(text: &str) -> Vec<&str> {
     let head = text.split("\nprocess\n").next().unwrap();
     head.lines()
@@ -170,7 +170,7 @@ fn what_no_agent_counts_is_absent() {
         tasks.map(|it| it["count"].as_u64().unwrap()).sum::<u64>(),
         10
     );
-    // The process is frozen now and then only.
+    // The process is frozen only now and then.
     let second: Value = serde_json::from_str(lines.next().unwrap()).unwrap();
     assert_eq!(second["look"], Value::Null, "{run}");
 }
@@ -195,7 +195,7 @@ fn runtimes_that_no_agent_knows_are_seen() {
     let expected = ["current thread", "multi thread"].map(|flavor| (flavor.to_owned(), (1, 1)));
     assert_eq!(told, BTreeMap::from(expected), "{run}");
 
-    // Those that an agent knows are there once.
+    // Runtimes that an agent knows are listed only once.
     let target = Target::start(Build::Dev, &["two-runtimes"]);
     let run = target
         .rtops(&["stats", "targets", "--max-pause=10s"])

@@ -1,4 +1,4 @@
-//! What `rtops stack` prints for people.
+//! The text output of `rtops stack`.
 
 use std::process::{Child, Command, Stdio};
 
@@ -87,7 +87,7 @@ fn thousands_of_numbered_names_are_one_group() {
     assert!(text.lines().count() < 24, "{text}");
     let one = target.stack_text(&["--tasks", "--filter=^shard 7$"]);
     assert!(one.contains("\n1 task \"shard 7\" ["), "{one}");
-    // JSON has each by its name.
+    // JSON lists each under its own name.
     let groups = target.stack(&["--tasks"]).task_groups().len();
     assert_eq!(groups, 5000);
 }
@@ -96,7 +96,7 @@ fn thousands_of_numbered_names_are_one_group() {
 fn idle_threads_are_one_line_and_those_of_a_running_task_are_shown_with_it() {
     let target = Target::start(Build::Dev, &["blocked"]);
     let text = target.stack_text(&[]);
-    // Which of the two began first is not certain.
+    // Either of the two may have begun first.
     let blocks = text.split("\n\n");
     let mut running: Vec<&str> = blocks
         .filter(|block| block.contains(" [running for "))
@@ -116,7 +116,7 @@ fn idle_threads_are_one_line_and_those_of_a_running_task_are_shown_with_it() {
         text.contains("\nidle: ") && text.contains("rtops-agent"),
         "{text}"
     );
-    // Who asks for the threads gets them.
+    // `--threads` shows the idle threads, too.
     let threads = target.stack_text(&["--threads"]);
     assert!(
         threads.contains("sleeps_in_poll") && !threads.contains("\nidle: "),
@@ -132,7 +132,7 @@ fn own_frames_are_those_that_the_user_says() {
         text.contains("    tokio::sync::oneshot::Receiver::poll"),
         "{text}"
     );
-    // What is not own is a line, and a frame where that takes no more room.
+    // A foreign frame takes one line, unless showing its source needs no more room.
     let lines: Vec<&str> = text.lines().collect();
     let own = lines
         .iter()
@@ -176,7 +176,8 @@ fn long_lines_go_on_between_words_on_a_terminal() {
         !lines[head].contains(']') && lines[head + 1].starts_with("    "),
         "{lines:#?}"
     );
-    // The same text as in a pipe, but for the breaks: no word is cut, and no line broken by the terminal.
+    // The same text as in a pipe, except for line breaks: no word is
+    // cut, and the terminal wraps no line.
     let words = |text: &str| -> Vec<String> {
         let words = redact(text);
         words.split_whitespace().map(str::to_owned).collect()
@@ -223,7 +224,7 @@ fn the_filters_and_limits_hold() {
     }
 }
 
-/// The sample service, which is ended when this is dropped.
+/// The sample service, which is killed on drop.
 struct Demo {
     service: Child,
     directory: TempDir,
@@ -255,7 +256,7 @@ impl Drop for Demo {
     }
 }
 
-/// Only spans tell three calls of one function apart: the polls that are read look the same.
+/// Only spans distinguish three calls of one function: their polls look the same.
 #[test]
 fn equal_calls_in_spans_are_no_children_of_a_container() {
     let demo = Demo::start();

@@ -1,4 +1,4 @@
-//! What is told of tasks that nobody wrapped.
+//! What rtops reports about tasks that nobody wrapped.
 
 use crate::{
     every_build::unwrapped::ways,
@@ -52,7 +52,7 @@ fn those_that_no_waker_can_wake_are_proven_leaks() {
         });
         assert!(is_there, "{name} is not among {proven:#?}");
     }
-    // Whoever waits for something has a waker.
+    // A task that waits for something has a waker.
     let waits = proven
         .iter()
         .flat_map(|one| &one.tasks)

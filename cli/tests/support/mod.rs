@@ -1,5 +1,5 @@
-//! The real `rtops`, and peers that only an enemy would write. Agents that behave are real ones
-//! and have tests of their own.
+//! Runs the real `rtops` against hostile peers. Agents that behave are
+//! real ones and have their own tests.
 #![allow(clippy::unwrap_used, dead_code)]
 
 pub mod saving;
@@ -16,11 +16,11 @@ use std::{
 use rtops_protocol::{Capabilities, FrameKind, Hello, Reply, Request, SocketFile, write_frame};
 use tempfile::TempDir;
 
-/// Longer than any test takes; a command that hangs fails instead of blocking the suite.
+/// Longer than any test takes, so that a command that hangs fails instead of blocking the suite.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Runs `rtops` with sockets only in `directory` and a plain environment. Peers play the agent of the test,
-/// which is not to be looked at itself.
+/// Runs `rtops` with a plain environment and with sockets in `directory` only. Peers play the agent
+/// of the test process, which is not to be looked at from outside.
 pub fn rtops(directory: &Path, arguments: &[&str]) -> Output {
     let looks = matches!(arguments, ["stack" | "leaks" | "profile" | "stats", ..]);
     let says = ["--core", "--from", "--attach"];
@@ -29,7 +29,7 @@ pub fn rtops(directory: &Path, arguments: &[&str]) -> Output {
     attached(directory, arguments, is_attached)
 }
 
-/// The same as it is typed, or without a look from outside.
+/// Runs `rtops` with these arguments as they are, or without a look from outside.
 pub fn attached(directory: &Path, arguments: &[&str], is_attached: bool) -> Output {
     let mut command = assert_cmd::Command::new(env!("CARGO_BIN_EXE_rtops"));
     command
@@ -42,7 +42,7 @@ pub fn attached(directory: &Path, arguments: &[&str], is_attached: bool) -> Outp
     command.timeout(DEADLINE).output().unwrap()
 }
 
-/// The exit code, with all that was printed where it is another.
+/// Asserts the exit code, and prints all output if it is another.
 #[track_caller]
 pub fn assert_code(output: &Output, code: i32) {
     assert_eq!(output.status.code(), Some(code), "{output:#?}");
@@ -56,19 +56,19 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// The process id of the test, which is that of all peers that it plays.
+/// Returns the process id of the test, which is that of all peers that it plays.
 pub fn own_pid() -> String {
     std::process::id().to_string()
 }
 
-/// The socket that an agent in the process would have.
+/// Returns the path of the socket that an agent in the process would have.
 pub fn socket_of(directory: &Path, pid: u32) -> PathBuf {
     let process = procfs::process::Process::new(i32::try_from(pid).unwrap()).unwrap();
     let start_time = process.stat().unwrap().starttime;
     directory.join(SocketFile { pid, start_time }.name())
 }
 
-/// A peer that does with each connection what it is told to, for as long as the test runs.
+/// Starts a peer that treats each connection as it is told to, for as long as the test runs.
 pub fn peer(behave: impl Fn(UnixStream) + Send + 'static) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let listener = UnixListener::bind(socket_of(directory.path(), std::process::id())).unwrap();
@@ -80,12 +80,12 @@ pub fn peer(behave: impl Fn(UnixStream) + Send + 'static) -> TempDir {
     directory
 }
 
-/// A peer that says a good hello, reads the request, and then sends these frames.
+/// Starts a peer that sends a valid hello, reads the request, and then sends these frames.
 pub fn peer_sending(replies: Vec<Reply>) -> TempDir {
     peer(move |mut stream| {
         say_hello(&mut stream, hello());
         if Request::receive(&mut stream).is_ok() {
-            // The client may have heard enough and gone.
+            // The client may have heard enough and be gone.
             drop(replies.iter().try_for_each(|reply| reply.send(&mut stream)));
         }
     })
@@ -94,7 +94,7 @@ pub fn peer_sending(replies: Vec<Reply>) -> TempDir {
 pub fn say_hello(stream: &mut UnixStream, hello: Hello) {
     let mut frame = Vec::new();
     write_frame(&mut frame, FrameKind::HELLO, &hello.encode()).unwrap();
-    // The client may have gone.
+    // The client may be gone.
     drop(stream.write_all(&frame));
 }
 

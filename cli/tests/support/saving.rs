@@ -16,7 +16,7 @@ use super::{assert_code, own_pid, peer_sending};
 /// A user other than root.
 pub const NOBODY: u32 = 65534;
 
-/// What stood in a file before.
+/// The former contents of a file.
 pub const BEFORE: &str = "what somebody needs";
 
 pub fn frames() -> Vec<Reply> {
@@ -32,7 +32,7 @@ pub fn frames() -> Vec<Reply> {
     ]
 }
 
-/// A peer with a dump of 300 kB.
+/// Starts a peer with a dump of 300 kB.
 pub fn dumping() -> TempDir {
     let mut frames = frames();
     frames.push(Reply::End(End { gaps: Vec::new() }));
@@ -45,7 +45,7 @@ pub fn command(sockets: &TempDir, arguments: &[&OsStr]) -> Command {
     command
 }
 
-/// Saves a dump.
+/// Returns a command that saves a dump.
 pub fn save(sockets: &TempDir, file: &Path) -> Command {
     let pid = own_pid();
     let arguments = ["stack", &pid, "--timeout=60s", "--attach=never"];
@@ -55,7 +55,7 @@ pub fn save(sockets: &TempDir, file: &Path) -> Command {
     command(sockets, &arguments)
 }
 
-/// Writes a document.
+/// Returns a command that writes a document.
 pub fn list(sockets: &TempDir, file: &Path) -> Command {
     let arguments = ["list", "--json", "-o"].map(OsStr::new);
     command(sockets, &[&arguments[..], &[file.as_os_str()]].concat())
@@ -78,7 +78,7 @@ pub fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// Whether a file is one that `--from` shows, or a document.
+/// Returns whether a file is a dump that `--from` can show, or a JSON document.
 pub fn is_whole(sockets: &TempDir, file: &Path) -> bool {
     let from = ["stack", "--from"].map(OsStr::new);
     let mut shown = command(sockets, &[&from[..], &[file.as_os_str()]].concat());
@@ -86,7 +86,7 @@ pub fn is_whole(sockets: &TempDir, file: &Path) -> bool {
     shown.output().unwrap().status.success() || is_document().is_ok()
 }
 
-/// A directory where anybody may put something.
+/// Creates a directory where anybody may create files.
 pub fn open_directory() -> TempDir {
     let directory = tempdir().unwrap();
     fs::set_permissions(directory.path(), Permissions::from_mode(0o777)).unwrap();

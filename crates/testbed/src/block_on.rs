@@ -1,4 +1,4 @@
-//! A future in `block_on` on the main thread, and nothing else: of no executor, or of tokio.
+//! Only a future in `block_on` on the main thread: that of the futures crate, or of tokio.
 
 use std::{process, thread};
 

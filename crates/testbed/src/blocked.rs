@@ -1,5 +1,5 @@
-//! Four workers, of which one sleeps and one computes inside a poll. 120 tasks wait, and one that
-//! ticks shows that the other two workers go on.
+//! Four workers: one sleeps and one computes inside a poll. 120 tasks wait, and one more ticks,
+//! which shows that the other two workers keep running.
 
 use std::{
     hint::{black_box, spin_loop},
@@ -55,7 +55,7 @@ async fn ticks() {
 fn sleeps_in_poll(pending: Pending) {
     drop(pending);
     thread::sleep(FOREVER);
-    // Without more to do, and something else than equal functions do, this one might be left out.
+    // Without this, the sleep could be a tail call, or the function merged with an equal one.
     black_box("slept in a worker");
 }
 

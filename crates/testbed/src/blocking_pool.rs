@@ -1,4 +1,4 @@
-//! A blocking pool of two threads, with two closures that run and three that wait for a thread.
+//! A blocking pool of two threads, with two running closures and three that wait for a thread.
 
 use std::{
     hint::black_box,

@@ -1,4 +1,4 @@
-//! Tasks that come and go as fast as two workers can, among eight that stay.
+//! Tasks that come and go as fast as two workers can handle them, among eight that stay.
 
 use std::{
     future::pending,

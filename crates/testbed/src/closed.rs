@@ -2,11 +2,11 @@
 //!
 //! | command | answer |
 //! |---|---|
-//! | `close all\|listener\|inotify` | how many of the agent's were closed |
-//! | `files all\|listener\|inotify` | how many were replaced by files of the service's |
+//! | `close all\|listener\|inotify` | how many of the agent's descriptors were closed |
+//! | `files all\|listener\|inotify` | how many were replaced by files of the service |
 //! | `alike all\|listener\|inotify` | how many were replaced by others of the same kind |
-//! | `intact` | how many of those in their places are as they were |
-//! | `intact-in-child` | the same, in a forked child |
+//! | `intact` | how many of the replacements are unchanged |
+//! | `intact-in-child` | the same in a forked child |
 #![expect(
     unsafe_code,
     reason = "descriptors of somebody else are closed, and there is a fork"
@@ -39,10 +39,10 @@ use crate::{Never, control::Control};
 
 const INOTIFY: &str = "anon_inode:inotify";
 
-/// What the service has put in the places of the agent's descriptors.
+/// The service's descriptors in the places of the agent's.
 static OWN: Mutex<Vec<Own>> = Mutex::new(Vec::new());
 
-/// A descriptor of the service's, and what the kernel said of it when it was opened.
+/// A descriptor of the service, and what the kernel said about it when it was opened.
 struct Own {
     descriptor: OwnedFd,
     said: (String, String),
@@ -56,13 +56,13 @@ impl Own {
         })
     }
 
-    /// Whether nobody has closed it, put something else in its place, read from it or watched with it.
+    /// Whether nobody has closed it, replaced it, read from it or watched anything with it.
     fn is_intact(&self) -> bool {
         said_of(self.descriptor.as_raw_fd()).is_ok_and(|now| now == self.said)
     }
 }
 
-/// What a descriptor stands for, and its position, counter or watches.
+/// Returns what a descriptor refers to, and its position, counter or watches.
 fn said_of(number: RawFd) -> io::Result<(String, String)> {
     let link = fs::read_link(format!("/proc/self/fd/{number}"))?;
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}"))?;
@@ -73,7 +73,7 @@ fn own() -> MutexGuard<'static, Vec<Own>> {
     OWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the agent says goes to standard error.
+/// Sends the agent's log to standard error.
 pub(crate) fn log_to_stderr() {
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
@@ -111,12 +111,12 @@ fn replace(how: &str, which: &str) -> io::Result<usize> {
             "files" => memfd_create("service", MFdFlags::empty())?,
             "alike" => alike(*number)?,
             _ => {
-                // SAFETY: like the service that closes what it does not know, it owns nothing here.
+                // SAFETY: like the service that closes unknown descriptors, this owns nothing here.
                 unsafe { libc::close(*number) };
                 continue;
             }
         };
-        // SAFETY: likewise. From now on the number is the service's, whoever had it before.
+        // SAFETY: likewise. From now on the service owns the number, whoever had it before.
         let taken = unsafe {
             Errno::result(libc::dup2(new.as_raw_fd(), *number))?;
             OwnedFd::from_raw_fd(*number)
@@ -127,12 +127,12 @@ fn replace(how: &str, which: &str) -> io::Result<usize> {
 }
 
 fn is_listener(number: RawFd) -> bool {
-    // SAFETY: it was in the list of this process's descriptors just now, and is only asked for an option.
+    // SAFETY: it was in this process's list of descriptors just now, and only an option is read.
     let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
     getsockopt(&descriptor, AcceptConn) == Ok(true)
 }
 
-/// The descriptors that are neither standard ones nor the pipes of [`Control`].
+/// Returns the descriptors that are neither standard ones nor the pipes of [`Control`].
 fn agents() -> io::Result<Vec<RawFd>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir("/proc/self/fd")? {
@@ -149,7 +149,7 @@ fn agents() -> io::Result<Vec<RawFd>> {
     Ok(numbers)
 }
 
-/// Something that is hard to tell from what has the number.
+/// Opens something that is hard to tell from the current owner of the number.
 fn alike(number: RawFd) -> io::Result<OwnedFd> {
     let (link, _) = said_of(number)?;
     Ok(match link.as_str() {
@@ -161,7 +161,7 @@ fn alike(number: RawFd) -> io::Result<OwnedFd> {
         "anon_inode:[eventfd]" => EventFd::from_value(1)?.as_fd().try_clone_to_owned()?,
         link if link.starts_with("socket:") => {
             let (one, other) = UnixStream::pair()?;
-            // Whoever reads from it would find this.
+            // Anybody who reads from it would get this.
             nix::unistd::write(&other, b"service")?;
             std::mem::forget(other);
             one.into()
@@ -175,8 +175,8 @@ fn intact() -> usize {
 }
 
 fn intact_in_child() -> io::Result<usize> {
-    // SAFETY: the child allocates, which the C library's `fork` sees to, and reads files. No other
-    // thread takes the lock of `OWN`.
+    // SAFETY: the child allocates, for which the C library's `fork` prepares it, and reads files.
+    // No other thread takes the lock of `OWN`.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => match waitpid(child, None)? {
             WaitStatus::Exited(_, count) => usize::try_from(count).map_err(io::Error::other),
@@ -184,7 +184,7 @@ fn intact_in_child() -> io::Result<usize> {
         },
         ForkResult::Child => {
             let count = i32::try_from(intact()).unwrap_or(0);
-            // SAFETY: always sound to call; nothing of the parent's is to be flushed or dropped.
+            // SAFETY: always sound to call; nothing of the parent has to be flushed or dropped.
             unsafe { libc::_exit(count) }
         }
     }

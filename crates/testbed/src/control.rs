@@ -1,4 +1,4 @@
-//! The conversation with the test, over standard input and output.
+//! The dialogue with the test over standard input and output.
 
 use std::{
     fs::File,
@@ -14,20 +14,20 @@ use nix::{
 
 use crate::Never;
 
-/// Where the commands of the test come from.
+/// The source of the test's commands.
 #[derive(Debug)]
 pub struct Control {
     commands: BufReader<File>,
-    /// Held so that a read of the new standard input waits for ever.
+    /// Kept open, so that a read of the new standard input waits forever.
     _silence: OwnedFd,
 }
 
 impl Control {
-    /// Takes standard input away from the rest of the process, which finds a pipe in its place
-    /// that nobody writes to.
+    /// Takes standard input away from the rest of the process, and replaces
+    /// it by a pipe that nobody writes to.
     ///
     /// # Errors
-    /// When there is no standard input, or too few descriptors.
+    /// If there is no standard input, or no descriptor is left.
     pub fn take() -> io::Result<Self> {
         let commands = io::stdin().as_fd().try_clone_to_owned()?;
         let (reader, silence) = pipe2(OFlag::O_CLOEXEC)?;
@@ -38,26 +38,26 @@ impl Control {
         })
     }
 
-    /// Says that the process is ready, then answers each line until there are no more:
+    /// Prints that the process is ready, then answers each
+    /// line until there are no more:
     ///
-    /// | command | answer |
-    /// |---|---|
-    /// | `check` | what `check` returns: a count that grows while the process goes on |
-    /// | `stop` | `stopped`, when the agent is |
-    /// | `start` | `started`, or why the agent did not start |
+    /// | command | answer | |---|---| | `check` | the result of
+    /// `check`: a count that grows while the process runs | |
+    /// `stop` | `stopped`, once the agent is | | `start` |
+    /// `started`, or why the agent did not start |
     ///
-    /// Then it ends the process, whatever its threads are doing.
+    /// Then ends the process, whatever its threads are doing.
     ///
     /// # Errors
-    /// When the test can't be heard or answered.
+    /// If the test can't be read or answered.
     pub fn serve(self, check: impl Fn() -> u64) -> Result<Never, String> {
         self.serve_with(check, |_| None)
     }
 
-    /// The same, for a scenario that has commands of its own.
+    /// Like [`serve`](Self::serve), for a scenario with additional commands.
     ///
     /// # Errors
-    /// When the test can't be heard or answered.
+    /// If the test can't be read or answered.
     pub fn serve_with(
         self,
         check: impl Fn() -> u64,

@@ -1,5 +1,5 @@
-//! A process whose command line is as long as it says, for which it needs no rights; and, where it may,
-//! with as many groups as a process can have.
+//! A process that makes its command line as long as it is told to, which needs no privileges; as
+//! root, it also has as many groups as a process can have.
 #![expect(unsafe_code, reason = "the kernel is told where the command line lies")]
 
 use std::{fs, mem, num::NonZeroUsize, ptr};
@@ -13,12 +13,12 @@ use nix::{
 
 use crate::{Never, control::Control};
 
-/// The most groups of a process, `NGROUPS_MAX`.
+/// The maximum number of groups of a process, `NGROUPS_MAX`.
 const GROUPS: u32 = 65_536;
-/// How much of the command line is there to be read.
+/// How much of the command line is written to, in bytes.
 const WRITTEN: usize = 1 << 20;
 
-/// `prctl_mm_map` of the kernel.
+/// The kernel's `prctl_mm_map`.
 #[repr(C)]
 struct MemoryMap {
     start_code: u64,
@@ -37,7 +37,7 @@ struct MemoryMap {
     exe_fd: u32,
 }
 
-/// The command line is of so many MiB.
+/// Makes the command line this many MiB long.
 pub(crate) fn run(control: Control, size: Option<&str>) -> Result<Never, String> {
     let size = size.and_then(|size| size.parse::<usize>().ok());
     let size = size.and_then(|size| NonZeroUsize::new(size << 20));
@@ -54,10 +54,10 @@ pub(crate) fn run(control: Control, size: Option<&str>) -> Result<Never, String>
 fn lengthen(size: NonZeroUsize) -> Result<(), String> {
     let both = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
-    // SAFETY: no address is asked for.
+    // SAFETY: no address is requested.
     let memory = unsafe { mmap_anonymous(None, size, both, flags) };
     let memory = memory.map_err(|error| error.to_string())?.cast::<u8>();
-    // SAFETY: that much was just mapped for writing, and nobody else knows it.
+    // SAFETY: that much was just mapped for writing, and nobody else uses it.
     unsafe { memory.write_bytes(b'A', WRITTEN.min(size.get())) };
     let stat = fs::read_to_string("/proc/self/stat").map_err(|error| error.to_string())?;
     let fields = stat
@@ -66,10 +66,10 @@ fn lengthen(size: NonZeroUsize) -> Result<(), String> {
         .unwrap_or_default()
         .split_whitespace();
     let fields: Vec<u64> = fields.map(|field| field.parse().unwrap_or(0)).collect();
-    // As proc(5) numbers them; the first behind the name is the third.
+    // Numbered as in proc(5); the first field after the name is number 3.
     let field = |number: usize| fields.get(number - 3).copied().unwrap_or(0);
     let start = memory.as_ptr().addr() as u64;
-    // SAFETY: it only tells where the heap ends.
+    // SAFETY: it only returns the end of the heap.
     let brk = unsafe { libc::sbrk(0) }.addr() as u64;
     let map = MemoryMap {
         start_code: field(26),
@@ -89,7 +89,7 @@ fn lengthen(size: NonZeroUsize) -> Result<(), String> {
     };
     let length = mem::size_of::<MemoryMap>();
     let (option, sub_option) = (libc::PR_SET_MM, libc::PR_SET_MM_MAP);
-    // SAFETY: the kernel copies a struct of that length, which is its own, and checks the addresses.
+    // SAFETY: the kernel copies a struct of that length, its own type, and checks the addresses.
     let set = unsafe { libc::prctl(option, sub_option, &raw const map, length, 0) };
     Errno::result(set).map_err(|error| error.to_string())?;
     Ok(())

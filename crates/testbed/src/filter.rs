@@ -1,9 +1,9 @@
-//! A filter of system calls, as a container or a sandbox has one.
+//! A filter of system calls, like that of a container or a sandbox.
 #![expect(unsafe_code, reason = "the kernel is given a program")]
 
 use nix::{errno::Errno, libc};
 
-/// Has the kernel do this (`SECCOMP_RET_…`) when any thread makes that call.
+/// Has the kernel take this action (`SECCOMP_RET_…`) when any thread makes that call.
 pub(crate) fn filter(call: libc::c_long, action: u32) -> Result<(), Errno> {
     let statement = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter {
         code: code as u16,
@@ -12,7 +12,7 @@ pub(crate) fn filter(call: libc::c_long, action: u32) -> Result<(), Errno> {
         k,
     };
     let mut filter = [
-        // The number of the call is the first field.
+        // The first field is the number of the call.
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
         statement(
             libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,

@@ -1,4 +1,4 @@
-//! A child by fork alone, which stays as long as its parent. Its id is the name of a task.
+//! A child made by fork alone, which lives as long as its parent. A task is named after its PID.
 #![expect(unsafe_code, reason = "fork")]
 
 use nix::{
@@ -16,15 +16,15 @@ use crate::{
 
 pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
     let (until, parent_lives) = pipe2(OFlag::O_CLOEXEC).map_err(|error| error.to_string())?;
-    // SAFETY: the child calls close, read and _exit only, which are safe in the child of a process
-    // with threads.
+    // SAFETY: the child calls only close, read and _exit, which are safe in
+    // the child of a process with threads.
     let child = match unsafe { fork() }.map_err(|error| error.to_string())? {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
             drop(parent_lives);
             // Returns when the parent has ended.
             read(&until, &mut [0]).ok();
-            // SAFETY: always sound to call; nothing of the parent's is to be flushed or dropped.
+            // SAFETY: always sound to call; nothing of the parent has to be flushed or dropped.
             unsafe { nix::libc::_exit(0) }
         }
     };

@@ -1,9 +1,9 @@
-//! Tasks that come, wait at a gate, go through it, and leave when the test says so:
+//! Tasks that come, wait at a gate, pass it, and leave when the test tells them to:
 //!
 //! | command | answer |
 //! |---|---|
 //! | `come N` | how many tasks there are |
-//! | `admit N` | how many are behind the gate |
+//! | `admit N` | how many have passed the gate |
 //! | `leave N` | how many there are without the last N |
 
 use std::{
@@ -45,7 +45,7 @@ pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
 }
 
 impl Gate {
-    /// `None` for a word that is no command.
+    /// Returns `None` if the word is not a command.
     fn obey(&mut self, verb: &str, count: usize) -> Option<usize> {
         match verb {
             "come" => {
@@ -67,7 +67,7 @@ impl Gate {
                 let left = self.guests.len().saturating_sub(count);
                 for guest in self.guests.drain(left..) {
                     guest.abort();
-                    // That it was cancelled is no news.
+                    // The task was cancelled, so this returns an error.
                     self.runtime.block_on(guest).ok();
                 }
                 Some(left)

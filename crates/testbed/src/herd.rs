@@ -1,5 +1,5 @@
-//! Many tasks, 100,000 if no number is given, that wait in three ways, tracked or plain; with another
-//! one beside them that notes how late it is woken, where that is asked for.
+//! Many tasks, 100,000 by default, that wait in three ways, tracked or plain; on request, one more
+//! task records how late it is woken.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -28,13 +28,13 @@ pub(crate) fn run(control: Control, count: Option<&str>) -> Result<Never, String
     control.serve(|| 0)
 }
 
-/// The same, without a wrapper.
+/// Like `run`, without a wrapper.
 pub(crate) fn run_plain(control: Control, count: Option<&str>) -> Result<Never, String> {
     let _runtime = herd(count, spawn_plain)?;
     control.serve(|| 0)
 }
 
-/// Tracked ones whose names differ by a number: `shard 0`, `shard 1`.
+/// Tracked tasks whose names differ by a number: `shard 0`, `shard 1`.
 pub(crate) fn run_numbered(control: Control, count: Option<&str>) -> Result<Never, String> {
     let _runtime = herd(count, |runtime, number, pending| {
         let shard = waits().tracked(format!("shard {number}"));
@@ -43,7 +43,7 @@ pub(crate) fn run_numbered(control: Control, count: Option<&str>) -> Result<Neve
     control.serve(|| 0)
 }
 
-/// A thousand of them beside memory that was written: a GiB, or as many MiB as are given.
+/// A thousand of the tasks besides written memory: a GiB, or as many MiB as given.
 pub(crate) fn run_big(control: Control, size: Option<&str>) -> Result<Never, String> {
     let size: u64 = size
         .unwrap_or("1024")
@@ -55,8 +55,8 @@ pub(crate) fn run_big(control: Control, size: Option<&str>) -> Result<Never, Str
     control.serve(|| 0)
 }
 
-/// `check` answers with the time, in microseconds, by which 99.9 % of the ticks since the last
-/// `check` were late at most.
+/// `check` answers with the 99.9th percentile of the lateness of all ticks
+/// since the last `check`, in microseconds.
 pub(crate) fn run_ticking(control: Control, count: Option<&str>) -> Result<Never, String> {
     let runtime = herd(count, spawn_tracked)?;
     let lateness = Arc::new(Lateness::default());

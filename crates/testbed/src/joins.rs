@@ -1,4 +1,4 @@
-//! Tasks that await the handles of others, next to each other on one worker, so that the stack of
+//! Tasks that await the handles of others, one after another on one worker, so that the stack of
 //! each holds what those before it left there.
 
 use rtops_agent::Track;

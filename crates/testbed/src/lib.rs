@@ -1,8 +1,8 @@
 //! The processes that the tests of rtops look at: `targets SCENARIO [ARGUMENT]`.
 //!
-//! A scenario prints `ready <pid>` once everything is in the state that is to be looked at, then
-//! obeys the commands that [`control`] lists until its standard input is closed. It needs no network and
-//! no file.
+//! A scenario prints `ready <pid>` once everything is in the state that is to be
+//! looked at, then obeys the commands that [`control`] lists until its standard input
+//! is closed. It needs no network and no file.
 
 mod awaits;
 mod block_on;
@@ -46,14 +46,14 @@ use crate::control::Control;
 /// Longer than any test.
 pub const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A scenario ends the process itself, when its standard input is closed.
+/// A scenario ends the process itself when its standard input is closed.
 type Scenario = fn(Control, Option<&str>) -> Result<Never, String>;
 
-/// What a function returns that does not return.
+/// The return type of functions that do not return.
 #[derive(Debug)]
 pub enum Never {}
 
-/// Runs the scenario that the arguments of the process name.
+/// Runs the scenario that the process's arguments name.
 pub fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let mut arguments = arguments.iter().map(String::as_str);
@@ -82,7 +82,7 @@ fn run(name: &str, argument: Option<&str>) -> Result<Never, String> {
     if name == "closed" {
         closed::log_to_stderr();
     }
-    // A service that has never heard of rtops.
+    // As if the service had never heard of rtops.
     if env::var_os("WITHOUT_AGENT").is_none() {
         options.start().map_err(|error| error.to_string())?;
     }
@@ -129,7 +129,7 @@ fn scenario(name: &str) -> Option<Scenario> {
     })
 }
 
-/// Says what went wrong.
+/// Prints what went wrong.
 #[expect(clippy::print_stderr, reason = "this is what the test shows")]
 pub fn failed(reason: &str) -> ExitCode {
     eprintln!("testbed: {reason}");

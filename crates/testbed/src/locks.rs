@@ -21,7 +21,7 @@ use crate::{
     settle::{Pending, settled, settlement},
 };
 
-/// Tasks that wait for the one holder.
+/// The number of tasks that wait for the one holder.
 const READERS: usize = 12;
 
 struct Cache;
@@ -52,7 +52,7 @@ pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
     control.serve(|| 0)
 }
 
-/// Waits until all that is spawned in there waits.
+/// Waits until everything that is spawned in the closure waits.
 fn all_wait(spawn: impl FnOnce(&Pending)) {
     let (pending, all) = settlement();
     spawn(&pending);
@@ -160,7 +160,7 @@ async fn waits_for_ever(mutex: Arc<Mutex<String>>) -> Infallible {
     pending().await
 }
 
-/// This thread holds a lock outside of all tasks. A task waits, and a thread.
+/// This thread holds a lock outside any task. A task and a thread wait for it.
 fn outside(runtime: &Runtime) -> Result<(), String> {
     static MUTEX: Mutex<()> = Mutex::const_new(());
     mem::forget(MUTEX.blocking_lock()); // AWAIT outside-takes

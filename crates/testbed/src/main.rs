@@ -1,4 +1,4 @@
-//! The targets, with the allocator of the C library.
+//! The targets with the allocator of the C library.
 
 use std::process::ExitCode;
 

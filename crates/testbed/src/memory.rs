@@ -1,4 +1,4 @@
-//! Takes and frees memory as it is told to.
+//! Allocates and frees memory on command.
 
 use std::{
     hint::black_box,
@@ -7,19 +7,19 @@ use std::{
 
 use crate::{Never, control::Control};
 
-/// Larger than a page, and smaller than what glibc maps one by one.
+/// Larger than a page, and smaller than the blocks that glibc maps separately, in bytes.
 const PIECE: usize = 16 << 10;
-/// One of so many pieces stays.
+/// One of this many pieces stays.
 const STAYS: usize = 16;
 
-/// Beside the commands of all scenarios:
+/// In addition to the commands of all scenarios:
 ///
 /// | command | |
 /// |---|---|
-/// | `hold COUNT SIZE` | takes that many blocks and keeps them |
-/// | `turn COUNT SIZE` | takes that many, one after the other, and frees each |
-/// | `fragment MIB` | takes that much in small blocks, writes to it, and frees most of them |
-/// | `free` | frees all that is kept |
+/// | `hold COUNT SIZE` | allocates that many blocks and keeps them |
+/// | `turn COUNT SIZE` | allocates that many, one after another, and frees each |
+/// | `fragment MIB` | allocates that much in small blocks, writes to it, and frees most of them |
+/// | `free` | frees everything that is kept |
 ///
 /// Each answers `done`.
 pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
@@ -35,7 +35,7 @@ pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
             match name {
                 "hold" => {
                     let (count, size) = (number(), number());
-                    // A list of the list's own is not counted with them.
+                    // Keeps the growth of the list itself out of the counts.
                     kept.reserve_exact(count);
                     kept.extend((0..count).map(|_| block(size)));
                 }
@@ -52,7 +52,7 @@ pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
     )
 }
 
-/// A block that the compiler can't leave out.
+/// Allocates a block that the compiler can't optimize out.
 fn block(size: usize) -> Vec<u8> {
     black_box(Vec::with_capacity(size))
 }

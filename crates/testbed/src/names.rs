@@ -11,10 +11,10 @@ use crate::{
     settle::{settled, settlement},
 };
 
-/// The name of the process: it would set the title of a terminal.
+/// The name of the process, which would set the title of a terminal.
 pub(crate) const PROCESS: &str = "evil\u{1b}]0;owned\u{7}\r\nname";
 
-/// What it states as its commit: it would clear the screen.
+/// The commit that the process states, which would clear the screen.
 pub(crate) const COMMIT: &str = "3f2a91c\u{1b}[2J";
 
 const LONG: usize = 100_000;

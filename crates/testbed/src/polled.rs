@@ -1,4 +1,4 @@
-//! Tracked tasks that count how often they are polled.
+//! Tracked tasks that count their polls.
 
 use std::{
     future::{self, Future, poll_fn},

@@ -2,10 +2,10 @@
 
 use tokio::runtime::{Builder, Runtime};
 
-/// A multi-thread runtime with its I/O and time drivers.
+/// Builds a multi-thread runtime with I/O and time drivers.
 ///
 /// # Errors
-/// When threads or drivers can't be made.
+/// If threads or drivers can't be created.
 pub fn workers(count: usize) -> Result<Runtime, String> {
     Builder::new_multi_thread()
         .worker_threads(count)

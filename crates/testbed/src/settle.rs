@@ -7,7 +7,7 @@ use std::{
     sync::mpsc::{Receiver, Sender, channel},
 };
 
-/// Held by what has not reached its place yet.
+/// Held by whatever has not reached its place yet.
 #[derive(Clone, Debug)]
 pub struct Pending {
     _sender: Sender<Infallible>,
@@ -17,7 +17,7 @@ pub struct Pending {
 #[derive(Debug)]
 pub struct Settlement(Receiver<Infallible>);
 
-/// What is held until all has settled, and what waits for that.
+/// Returns a value to hold until everything has settled, and one that waits for that.
 pub fn settlement() -> (Pending, Settlement) {
     let (sender, receiver) = channel();
     (Pending { _sender: sender }, Settlement(receiver))

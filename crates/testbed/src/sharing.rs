@@ -1,5 +1,5 @@
-//! Tasks and a thread that wait for what others have, of which nobody tells: locks, permits and channels of tokio
-//! and of the standard library.
+//! Tasks and a thread that wait for what others hold, which no agent records: locks, permits and
+//! channels of tokio and of the standard library.
 
 use std::{future::Future, sync, sync::Arc, thread};
 
@@ -30,7 +30,7 @@ pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
     control.serve(|| 0)
 }
 
-/// Spawns a future and waits until it waits.
+/// Spawns a future and returns once it waits.
 fn waits(runtime: &Runtime, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
     let (pending, settlement) = settlement();
     runtime.spawn(settled(future, pending).tracked(name));
@@ -46,7 +46,7 @@ fn mutex(runtime: &Runtime) {
     }
 }
 
-/// What it had stays in its memory.
+/// The dropped handles stay in its memory.
 async fn had(lock: Arc<Mutex<u64>>) {
     let again = lock.clone();
     *again.lock().await += 1;
@@ -64,7 +64,7 @@ async fn wants(lock: Arc<Mutex<u64>>) {
     *lock.lock().await += 1;
 }
 
-/// All permits are with children that are not polled while their task waits for one more.
+/// Children that are not polled hold all permits while their task waits for one more.
 fn permits(runtime: &Runtime) {
     let permits = Arc::new(Semaphore::new(2));
     waits(runtime, "pool", waits_for_its_own(permits.clone()));
@@ -84,7 +84,7 @@ async fn takes(permits: Arc<Semaphore>) {
     drop(permit);
 }
 
-/// Two channels, both full, and of each the one who would receive sends to the other.
+/// Two full channels: the receiver of each sends to the other.
 fn ring(runtime: &Runtime) {
     let (to_left, left) = mpsc::channel(1);
     let (to_right, right) = mpsc::channel(1);
@@ -112,13 +112,13 @@ fn slot(runtime: &Runtime) {
     });
 }
 
-/// Nobody else can notify it.
+/// Waits for a notification that nobody else can send.
 fn alone(runtime: &Runtime) {
     let notify = Arc::new(Notify::new());
     waits(runtime, "alone", async move { notify.notified().await });
 }
 
-/// A guard that is kept over an await, and a thread that waits for it.
+/// A guard that is held across an await, and a thread that waits for it.
 fn lock_of_threads() -> Result<(), String> {
     let lock = Arc::new(sync::Mutex::new(0));
     let runtime = Builder::new_current_thread().enable_all().build();

@@ -2,10 +2,10 @@
 //!
 //! | command | answer |
 //! |---|---|
-//! | `tcp ADDRESS`, `udp ADDRESS` | the address that it is bound to now |
+//! | `tcp ADDRESS`, `udp ADDRESS` | the address that it is now bound to |
 //! | `unix PATH` | `listening` |
-//! | `accept` | the address of the peer whose connection was accepted by the first listener |
-//! | `connect ADDRESS` | the address that the connection comes from |
+//! | `accept` | the address of the peer whose connection the first listener accepted |
+//! | `connect ADDRESS` | the local address of the connection |
 //! | `files N` | how many files it opened |
 
 use std::{
@@ -38,7 +38,7 @@ pub(crate) fn run(control: Control, _: Option<&str>) -> Result<Never, String> {
 }
 
 impl Open {
-    /// `None` for a word that is no command.
+    /// Returns `None` if the word is not a command.
     fn obey(&mut self, verb: &str, operand: &str) -> Option<io::Result<String>> {
         Some(match verb {
             "tcp" => TcpListener::bind(operand).and_then(|listener| {

@@ -1,4 +1,4 @@
-//! A runtime on one thread, which is blocked by one task while three others wait, and two are woken.
+//! A runtime on one thread, which one task blocks while three others wait, and two are woken.
 
 use std::{hint::black_box, sync::Arc, thread};
 
@@ -49,7 +49,7 @@ fn block(runtime: &Handle) {
 fn blocks_the_thread(pending: Pending) {
     drop(pending);
     thread::sleep(FOREVER);
-    // Without more to do, and something else than equal functions do, this one might be left out.
+    // Without this, the sleep could be a tail call, or the function merged with an equal one.
     black_box("slept in the only thread");
 }
 

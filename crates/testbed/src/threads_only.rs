@@ -40,7 +40,7 @@ static LAZY: LazyLock<()> = LazyLock::new(|| {
     BEGUN.wait();
     never_made();
 });
-/// Who makes the value of `LAZY`, and who waits until somebody does.
+/// Passed once a thread is making the value of `LAZY`, before others wait for it.
 static BEGUN: Barrier = Barrier::new(2);
 static SPINS: AtomicU64 = AtomicU64::new(0);
 
@@ -104,7 +104,7 @@ fn locks(pending: Pending) {
 fn sleeps(pending: Pending) {
     drop(pending);
     thread::sleep(FOREVER);
-    // Without more to do, and something else than equal functions do, this one might be left out.
+    // Without this, the sleep could be a tail call, or the function merged with an equal one.
     black_box("slept as a thread");
 }
 
@@ -117,7 +117,7 @@ fn spins(pending: Pending) {
     }
 }
 
-/// Opens a named pipe, which waits until somebody has the other end.
+/// Opens a named pipe, which waits until somebody opens the other end.
 #[inline(never)]
 fn opens(pending: Pending) {
     let path = temp_dir().join(format!("rtops-targets-{}", id()));
@@ -129,7 +129,7 @@ fn opens(pending: Pending) {
             .custom_flags(flags)
             .open(&path)
     });
-    // It is opened without its name, lest the name stays behind.
+    // Opened again through its descriptor, so that the name can already be removed.
     remove_file(path).ok();
     drop(pending);
     black_box(named.and_then(|named| open_again(&named)).is_ok());
@@ -156,7 +156,7 @@ fn waits_for_child(pending: Pending) {
     }
 }
 
-/// Nobody takes what the child puts out, so it takes no more. It ends with this process, as nobody can then.
+/// Nobody reads the child's output, so it stops reading. It ends with this process, its reader.
 #[inline(never)]
 fn feeds_child(pending: Pending) {
     let mut child = Command::new("cat");

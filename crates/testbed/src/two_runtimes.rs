@@ -1,4 +1,4 @@
-//! Two named runtimes: `front` with a worker of its own, `back` without one.
+//! Two named runtimes: `front` with one worker, `back` without one.
 
 use std::thread;
 

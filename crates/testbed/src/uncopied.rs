@@ -1,4 +1,4 @@
-//! A task that nobody wrapped, in a process of which no copy can be made.
+//! An untracked task in a process of which no copy can be made.
 
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use tokio::{runtime::Builder, time::sleep};
@@ -9,7 +9,7 @@ use crate::{
     settle::{settled, settlement},
 };
 
-/// `locked`: its memory is; `free`: it is not.
+/// `locked`: all memory is locked; `free`: none is.
 pub(crate) fn run(control: Control, kind: Option<&str>) -> Result<Never, String> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(1)

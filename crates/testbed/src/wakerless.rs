@@ -1,5 +1,5 @@
-//! Tasks that wait where no waker is registered. Each is named after its way to do so and waits on the
-//! lines that end in `// AWAIT <name>`.
+//! Tasks that wait without a registered waker. Each is named after its way to do so and waits on
+//! the lines that end in `// AWAIT <name>`.
 
 use std::{
     future::{Future, pending, poll_fn, ready},
@@ -87,14 +87,14 @@ async fn rate(number: u32) -> u32 {
     number
 }
 
-/// Of several awaits of one function, the compiler may leave no instruction that tells them apart.
+/// If a function has several awaits, the compiler may leave no instruction that tells them apart.
 async fn several() {
     tokio::task::yield_now().await;
     pending::<()>().await; // AWAIT several
     tokio::task::yield_now().await;
 }
 
-/// A future that says it will wake its task, and won't.
+/// A future that promises to wake its task, but never does.
 struct Lost;
 
 impl Future for Lost {

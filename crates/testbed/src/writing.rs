@@ -1,10 +1,10 @@
-//! A service with so many MiB of memory, which writes to all of it, again and again, once it is told to.
+//! A service with this many MiB of memory, which writes to all of it again and again on command.
 //!
-//! Beside the commands of all scenarios:
+//! In addition to the commands of all scenarios:
 //!
 //! | command | answer |
 //! |---|---|
-//! | `write` | `writing`; from then on it does, and `check` counts the pages |
+//! | `write` | `writing`; from then on it writes, and `check` counts the pages |
 
 use std::{
     hint::black_box,

@@ -1,4 +1,4 @@
-//! Each case of the gallery comes up, stays, and ends when it is told to; and the list is whole.
+//! Each case of the gallery starts, keeps running, and ends when told to; and the list is complete.
 #![allow(clippy::unwrap_used, missing_docs, reason = "these are tests")]
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
 
 use tempfile::tempdir;
 
-/// How long to wait for what should take a moment, on a machine that does other things too.
+/// How long to wait for what should take a moment, on a machine that may be busy.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A line of `--list`.
@@ -126,7 +126,7 @@ fn an_unknown_case_is_refused() {
     assert!(reason.contains("no-such-case"), "{reason}");
 }
 
-/// A case under way. It is killed if the test fails.
+/// A running case. It is killed if the test fails.
 struct Running {
     child: Child,
     _sockets: tempfile::TempDir,
@@ -158,7 +158,7 @@ impl Running {
             .unwrap()
     }
 
-    /// Closes its standard input and waits for its end.
+    /// Closes its standard input and waits until it ends.
     fn end(mut self) -> ExitStatus {
         drop(self.child.stdin.take());
         let steps = 0..DEADLINE.as_millis() / 5;
@@ -209,7 +209,7 @@ fn row(line: &str) -> Row {
     }
 }
 
-/// The names behind `// LEAK` in the files below this folder.
+/// Collects the names after `// LEAK` in the files below this folder.
 fn add_marks(folder: &Path, marked: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -219,7 +219,7 @@ fn add_marks(folder: &Path, marked: &mut BTreeSet<String>) {
         }
         let text = fs::read_to_string(&path).unwrap();
         let marks = text.lines().filter_map(|line| line.split_once("// LEAK "));
-        // Behind code only: what the marks mean is told in a comment.
+        // Only after code: comments also explain what the marks mean.
         let behind_code = marks.filter(|(code, _)| !code.contains("//"));
         marked.extend(behind_code.map(|(_, name)| name.to_owned()));
     }

@@ -1,4 +1,4 @@
-//! Futures that a thread polls itself.
+//! Futures that a thread polls in `block_on`.
 
 use super::{Victim, packages, stack};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     source::Marks,
 };
 
-/// The kinds of threads whose future keeps no waker.
+/// The number of kinds of threads whose future keeps no waker.
 const WITHOUT_WAKER: usize = 2;
 
 #[test]
@@ -16,7 +16,7 @@ fn all_futures_in_block_on_show_their_lines() {
     expect(&stack(&core, &[]));
 }
 
-/// What any look at the program has to show.
+/// Expects what any look at the program has to show.
 pub fn expect(stack: &Stack) {
     let marks = Marks::of_text(packages::BLOCK_ON, "forms/src/block_on.rs");
     for name in marks.names_in("forms/src/") {
@@ -36,7 +36,7 @@ pub fn expect(stack: &Stack) {
         let file = frame.file.as_deref().unwrap_or_default();
         file.ends_with("forms/src/block_on.rs") || file.contains("tokio-")
     };
-    // Nothing of the loops that poll them.
+    // No frame of the loops that poll the futures.
     let block_on = stack.task_groups().iter();
     let block_on = block_on.filter(|group| group.kind == "block_on" && group.stacks.len() == 1);
     for group in block_on {

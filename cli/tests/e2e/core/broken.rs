@@ -1,4 +1,4 @@
-//! Core files that are cut, or lie, or lack the files that belong to them.
+//! Core files that are truncated, lie, or lack the files that belong to them.
 
 use std::{
     fs::{self, File},
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{Victim, of_core, packages};
 
-/// A core file of the service with ten tasks.
+/// Returns a core file of the service with ten tasks.
 fn core() -> Option<(Victim, std::path::PathBuf)> {
     let mut victim = Victim::start(packages::newest(), &["ten"]).parked();
     let core = victim.dump()?;
@@ -78,7 +78,8 @@ fn lies_in_its_headers_cost_neither_time_nor_memory() {
         return;
     };
     let whole = fs::read(&core).unwrap();
-    // Words of the header and of the program headers, one after the other, become what fits nowhere.
+    // The words of the header and of the program headers, one after
+    // another, become values that fit nowhere.
     for at in (24..64).step_by(8).chain((64..64 + 56 * 12).step_by(8)) {
         let mut file = File::options().write(true).open(&core).unwrap();
         for lie in [u64::MAX, 1 << 40, 0] {

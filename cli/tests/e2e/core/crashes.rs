@@ -1,4 +1,4 @@
-//! Ways to die, and what the core file tells of the guilty task and of all that waited.
+//! Ways to die, and what the core file shows of the guilty task and of all that waited.
 
 use std::{os::unix::process::ExitStatusExt as _, path::Path};
 
@@ -21,7 +21,7 @@ fn a_stack_overflow_in_a_task() {
     let mut victim = Victim::start(packages::newest(), &["overflow"]);
     let Some(core) = victim.died() else { return };
     expect_guilty_in(&core, "SIGABRT");
-    // Thousands of equal frames are one, and what is left out is said to be.
+    // Thousands of equal frames are shown as one, and the output says what is left out.
     let text = of_core(&["stack"], &core, &[]);
     assert!(text.stdout.lines().count() < 120, "{text}");
     assert!(text.stdout.contains("… this frame "), "{text}");
@@ -63,7 +63,7 @@ fn a_task_that_takes_all_memory() {
     cgroup.limit(64 << 20);
     let core = gcore(victim.pid(), victim.directory());
     victim.go();
-    // No core file of this death: the kernel writes none.
+    // There is no core file of this death: for SIGKILL the kernel writes none.
     assert_eq!(victim.ended().signal(), Some(SIGKILL));
     expect_guilty_in(&core, "was dumped alive");
 }
@@ -91,7 +91,7 @@ fn expect_guilty(mode: &str, signal: &str) {
     expect_guilty_in(&core, signal);
 }
 
-/// The guilty task runs, and the ten wait.
+/// Expects that the guilty task runs and the ten others wait.
 fn expect_guilty_in(core: &Path, end: &str) {
     let text = of_core(&["stack"], core, &[]);
     assert!(text.stdout.contains(end), "{text}");
@@ -114,7 +114,7 @@ fn expect_guilty_in(core: &Path, end: &str) {
     expect_ten(&stack);
 }
 
-/// The ten that wait show their lines, whatever became of the process.
+/// Expects the lines of the ten that wait, however the process ended.
 fn expect_ten(stack: &Stack) {
     let marks = versions::marks();
     for name in marks.names_in("service/src/") {

@@ -1,4 +1,4 @@
-//! What is easily told wrong.
+//! Tasks that are easy to misread.
 
 use super::{Victim, of_core, packages, stack};
 use crate::{
@@ -7,8 +7,9 @@ use crate::{
     support::Run,
 };
 
-/// Three that are alive, three with children, two with trait objects, a box, one that copies, two with wakers
-/// of their own, two that wait for signals, one that keeps others, and one that runs an executor.
+/// Three that are alive, three with children, two with trait objects, a box, one
+/// that copies, two with custom wakers, two that wait for signals, one that
+/// keeps others, and one that runs an executor.
 const TASKS: usize = 16;
 
 #[test]
@@ -19,11 +20,11 @@ fn each_task_is_shown_once_and_called_by_its_name() {
     expect(&text, &stack(&core, &["--tasks"]));
 }
 
-/// What any look at the program has to show.
+/// Expects what any look at the program has to show.
 pub fn expect(text: &Run, stack: &Stack) {
     let groups = || stack.task_groups().iter();
 
-    // Nothing of those that have ended, which are counted.
+    // Tasks that have ended are not shown but counted.
     let tasks = groups().filter(|group| group.kind == "task");
     let tasks: usize = tasks.map(|group| group.tasks.len()).sum();
     assert_eq!(tasks, TASKS, "{text}");
@@ -60,7 +61,7 @@ pub fn expect(text: &Run, stack: &Stack) {
         let group = named(name);
         assert_eq!(group.tasks.len(), count, "{text}");
         group.expect_lines(marks.of(mark));
-        // As the thread that is in `work`, with its budget, none would get that far.
+        // With the exhausted budget of the thread that is in `work`, none would get that far.
         assert!(
             !group.waits.iter().any(|wait| wait.contains("budget")),
             "{text}"

@@ -1,4 +1,4 @@
-//! Core files: every task that a process had, without an agent in it.
+//! Core files: every task that a process had, without an agent.
 
 pub mod block_on;
 mod broken;
@@ -23,7 +23,7 @@ use crate::{
     victim::Victim,
 };
 
-/// What `rtops COMMAND --core FILE` prints.
+/// Runs `rtops COMMAND --core FILE`.
 pub fn of_core(command: &[&str], core: &Path, arguments: &[&str]) -> Run {
     let core = ["--core", core.to_str().unwrap(), "--timeout=60s"];
     let core = if command == ["version"] {
@@ -39,7 +39,7 @@ pub fn stack(core: &Path, arguments: &[&str]) -> Stack {
     run.json()
 }
 
-/// What `gcore` writes of a process, in this directory.
+/// Writes a core file with `gcore` in this directory, and returns its path.
 pub fn gcore(pid: i32, directory: &Path) -> PathBuf {
     let output = Command::new("gcore")
         .arg("-o")
@@ -53,7 +53,7 @@ pub fn gcore(pid: i32, directory: &Path) -> PathBuf {
     core
 }
 
-/// How a core file is written.
+/// The writer of a core file.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Writer {
     Kernel,
@@ -126,7 +126,7 @@ fn expect_awaits(build: Build, executor: &str, writer: Writer, arguments: &[&str
     };
     let Some(core) = core else { return };
     let stack = stack(&core, &[&["--tasks"], arguments].concat());
-    // A stripped program is the release build without its symbols.
+    // A stripped program is the release build without symbols.
     let build = if build == Build::Stripped {
         Build::Release
     } else {
@@ -154,7 +154,7 @@ fn a_saved_dump_says_what_the_core_file_said() {
     );
 }
 
-/// The lines of the target's own code.
+/// Returns the lines about the target's own code.
 fn own_lines(text: &str) -> Vec<&str> {
     text.lines()
         .filter(|line| line.contains("crates/testbed/src/"))

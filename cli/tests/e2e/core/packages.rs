@@ -1,4 +1,5 @@
-//! What is built to be dumped: services that know of no agent, each in one package or another.
+//! Services that are built to be dumped. They know of no agent, and
+//! are spread over several packages.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,13 +12,13 @@ use crate::package::Package;
 pub const SERVICE: &str = include_str!("services/service.rs");
 /// Ways to be inside `block_on`.
 pub const BLOCK_ON: &str = include_str!("services/block_on.rs");
-/// What is easily told wrong.
+/// Tasks that are easy to misread.
 pub const FORMS: &str = include_str!("services/forms.rs");
 
 const REDIS: &str = include_str!("services/redis.rs");
 const LOADER: &str = include_str!("services/loader.rs");
-/// What the servers and their clients are made of, without what takes long to build, and of those versions whose
-/// lines are on the screens that are looked at.
+/// The dependencies of the servers and their clients, without features that take long to build.
+/// Where the screens that are compared show lines of a library, its version is exact.
 const SERVERS: &str = r#"
 actix-http = { version = "=3.20.0", default-features = false }
 actix-server = { version = "=2.10.0", default-features = false }
@@ -33,19 +34,19 @@ tonic = { version = "=0.14.9", default-features = false, features = ["channel", 
 tonic-health = { version = "=0.14.9", default-features = false }
 warp = { version = "0.4", default-features = false, features = ["server"] }
 "#;
-/// What a shared library has in addition to the service.
+/// The code that a shared library has in addition to the service.
 const ENTRY: &str = "\n#[no_mangle]\npub extern \"C\" fn run_service() {\n    main()\n}\n";
 
-/// Where the service is in its package.
+/// The path of the service in its package.
 const MAIN: &str = "crates/service/src/main.rs";
 
-/// The service with the newest tokio.
+/// Builds the service with the newest tokio.
 pub fn newest() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| service("1").build().join("service"))
 }
 
-/// The service with this version of tokio.
+/// Returns the service with this version of tokio.
 pub fn service(version: &str) -> Package {
     let requirement = if version.contains('.') {
         format!("={version}")
@@ -57,7 +58,8 @@ pub fn service(version: &str) -> Package {
     Package::make(&format!("tokio-{version}"), &manifest, &[(MAIN, SERVICE)])
 }
 
-/// A program of the package with several: `block_on`, `forms` and `loader`, which loads the service.
+/// Builds a package of several programs and returns one: `block_on`, `forms`,
+/// or `loader`, which loads the service.
 pub fn program(name: &str) -> PathBuf {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     let directory = DIRECTORY.get_or_init(|| {
@@ -85,7 +87,7 @@ pub fn program(name: &str) -> PathBuf {
     directory.join(name)
 }
 
-/// mini-redis, of the version whose lines are looked for.
+/// Builds mini-redis, in the version whose lines the test looks for.
 pub fn redis() -> PathBuf {
     let targets = format!("[[bin]]\nname = \"redis\"\npath = \"{MAIN}\"\n");
     let manifest = manifest(&targets, "1", "mini-redis = \"=0.4.1\"\n");
@@ -93,7 +95,8 @@ pub fn redis() -> PathBuf {
     package.build().join("redis")
 }
 
-/// Servers on well-known libraries, and clients of them: one program, as they share most of what they are built of.
+/// Builds servers on well-known libraries and their clients as one program,
+/// because they share most of their dependencies.
 pub fn servers() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {

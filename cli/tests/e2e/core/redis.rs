@@ -1,4 +1,4 @@
-//! A service that others wrote, as it is in the registry: mini-redis with two hundred clients.
+//! A third-party service, as published in the registry: mini-redis with two hundred clients.
 
 use std::{
     fs,
@@ -22,7 +22,7 @@ fn each_client_of_mini_redis_shows_where_it_is_served() {
     let port: u16 = victim.said().parse().unwrap();
     let connect = |_| TcpStream::connect(("127.0.0.1", port)).unwrap();
     let mut clients: Vec<TcpStream> = (0..CLIENTS).map(connect).collect();
-    // Half of them subscribe; the others ask once.
+    // Half of them subscribe; the others send one request.
     for (number, client) in clients.iter_mut().enumerate() {
         let (request, answer): (&[u8], &[u8]) = if number % 2 == 0 {
             (
@@ -38,7 +38,7 @@ fn each_client_of_mini_redis_shows_where_it_is_served() {
         assert_eq!(got, answer, "client {number}");
     }
     let victim = victim.quiet();
-    // A look from outside shows the same, and serves all clients on.
+    // A look from outside shows the same, and the service keeps serving all clients.
     expect(&look::stack(victim.pid(), &["--tasks"]));
     for client in clients.iter_mut().skip(1).step_by(2) {
         client.write_all(GET).unwrap();
@@ -54,7 +54,7 @@ fn each_client_of_mini_redis_shows_where_it_is_served() {
 
 fn expect(stack: &Stack) {
     let [subscribed, reading] = ["cmd/subscribe.rs", "connection.rs"].map(|file| at(stack, file));
-    // Who has subscribed reads, too.
+    // A client that has subscribed reads, too.
     assert_eq!(
         (subscribed, reading),
         (CLIENTS / 2, CLIENTS),
@@ -63,7 +63,7 @@ fn expect(stack: &Stack) {
     );
 }
 
-/// How many tasks have a line in this file of mini-redis.
+/// Returns how many tasks have a line in this file of mini-redis.
 fn at(stack: &Stack, file: &str) -> usize {
     let path = format!("mini-redis-0.4.1/src/{file}");
     let is_in = |group: &&TaskGroup| {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{source::Marks, versions::expected};
 
-/// The service's source as a verdict names it.
+/// The path of the service's source in a verdict.
 const MARKED: &str = "service/src/main.rs";
 pub const VERSIONS: [&str; 7] = [
     "1.20.6", "1.28.2", "1.35.1", "1.38.1", "1.41.1", "1.44.2", "1.49.0",
@@ -48,12 +48,12 @@ fn a_runtime_in_a_shared_library_shows_its_tasks() {
     assert!(verdict.is_right(), "{verdict}");
 }
 
-/// Where its ten tasks wait.
+/// Returns the lines where its ten tasks wait.
 pub fn marks() -> Marks {
     Marks::of_text(SERVICE, MARKED)
 }
 
-/// The lines with another sign.
+/// Returns the lines with another sign.
 pub fn signed(sign: &str) -> Marks {
     Marks::signed(SERVICE, MARKED, sign)
 }

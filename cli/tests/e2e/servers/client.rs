@@ -1,4 +1,4 @@
-//! Clients that do one part of what they should.
+//! Clients that do only part of what they should.
 
 use std::{
     io::{Read, Write},
@@ -12,28 +12,28 @@ use crate::support::DEADLINE;
 /// A way to use a server.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub enum Visit {
-    /// Nothing is sent, or nothing more after a request was answered.
+    /// The client sends nothing, or nothing more after a request was answered.
     Idle,
-    /// Half of a request's head is sent.
+    /// The client sends half of a request's head.
     Head,
-    /// The body does not come.
+    /// The request body does not come.
     Upload,
     /// The handler waits.
     Order,
-    /// No more of the response is made.
+    /// The server produces no more of the response.
     Events,
-    /// The response is not read.
+    /// The client does not read the response.
     Download,
     /// The handler wants a connection of a pool that has two.
     Report,
-    /// A websocket on which nothing comes.
+    /// A websocket on which no message comes.
     Chat,
-    /// A websocket from which nothing is read.
+    /// A websocket that the client does not read.
     Flood,
 }
 
 impl Visit {
-    /// Those that every server of HTTP/1 has.
+    /// The visits that every HTTP/1 server supports.
     pub const ALL: [Self; 6] = [
         Self::Idle,
         Self::Head,
@@ -42,10 +42,10 @@ impl Visit {
         Self::Events,
         Self::Download,
     ];
-    /// Where the connection of the upload is among those of [`ALL`](Self::ALL).
+    /// The index of the upload's connection among those of [`ALL`](Self::ALL).
     pub const UPLOAD: usize = 4;
 
-    /// What is sent on each connection.
+    /// Returns what is sent on each connection.
     fn requests(self) -> Vec<String> {
         let get =
             |path: &str, more: &str| format!("GET {path} HTTP/1.1\r\nHost: shop\r\n{more}\r\n");
@@ -66,7 +66,7 @@ impl Visit {
     }
 }
 
-/// The connections of one way.
+/// Opens the connections of one kind of visit.
 pub fn visit(port: u16, way: Visit) -> Vec<TcpStream> {
     let connections = way.requests().into_iter().map(|request| {
         let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();

@@ -1,4 +1,5 @@
-//! Servers on well-known libraries, without an agent: what each connection is about, and what an operator reads.
+//! Servers on well-known libraries, without an agent: what each connection
+//! is about, and what an operator sees.
 
 mod client;
 mod screens;
@@ -13,10 +14,10 @@ use std::{
 use self::client::{Visit, visit};
 use crate::{core::packages, look, reply::Stack, support::DEADLINE, victim::Victim};
 
-/// How many tasks wait for something, and what is done for a request meanwhile.
+/// How many tasks wait for something, by what they wait for and what part of a request they serve.
 type Ways = BTreeMap<(String, Option<String>), usize>;
 
-/// What HTTP/1 servers do, in a handler, with its response, or for nobody.
+/// What HTTP/1 servers wait for: in a handler, while they send its response, or without a request.
 const SERVED: &[(&str, Option<&str>, usize)] = &[
     ("HTTP body", Some("handler"), 1),
     ("I/O write", Some("response"), 1),
@@ -33,7 +34,7 @@ fn ways(expected: &[(&str, Option<&str>, usize)]) -> Ways {
     ways.collect()
 }
 
-/// Those of all tasks.
+/// Returns how all tasks wait.
 fn found(stack: &Stack) -> Ways {
     let mut ways = Ways::new();
     let groups = stack.task_groups().iter();
@@ -44,14 +45,14 @@ fn found(stack: &Stack) -> Ways {
     ways
 }
 
-/// Those of connections of a server.
+/// Returns how the connections of a server wait.
 fn of_connections(stack: &Stack) -> Ways {
     let mut ways = found(stack);
     ways.retain(|(wait, serving), _| serving.is_some() || wait == "next request");
     ways
 }
 
-/// Waits until a process has come to these ways to wait.
+/// Waits until the tasks of a process wait in these ways.
 #[track_caller]
 fn settled(pid: i32, of: impl Fn(&Stack) -> Ways, expected: &Ways) {
     let end = Instant::now() + DEADLINE;
@@ -75,7 +76,7 @@ fn start(kind: &[&str]) -> (Victim, u16) {
     (victim, port)
 }
 
-/// A server that is used in each way, and those who use it.
+/// Starts a server, and clients that use it in each of these ways.
 fn serve(kind: &str, visits: &[Visit]) -> (Victim, Vec<TcpStream>) {
     let (victim, port) = start(&[kind]);
     let mut clients = Vec::new();
@@ -85,7 +86,7 @@ fn serve(kind: &str, visits: &[Visit]) -> (Victim, Vec<TcpStream>) {
     (victim, clients)
 }
 
-/// A client of a server, both settled in these ways.
+/// Starts a server and a client of it, and waits until both wait in these ways.
 fn ask(kinds: [&str; 2], served: &[(&str, Option<&str>, usize)], asked: &[(&str, usize)]) {
     let (server, port) = start(&[kinds[0]]);
     let (client, _) = start(&[kinds[1], &port.to_string()]);
@@ -102,7 +103,7 @@ fn connections_of_http_1_say_what_they_are_about() {
     for kind in ["actix", "axum", "hyper1"] {
         let (server, mut clients) = serve(kind, &Visit::ALL);
         settled(server.pid(), of_connections, &ways(SERVED));
-        // And it serves on.
+        // The server keeps serving.
         let upload = clients.get_mut(Visit::UPLOAD).unwrap();
         upload.write_all(b"last").unwrap();
         let mut got = [0; 15];
@@ -149,7 +150,7 @@ fn clients_of_http_1_wait_for_responses_and_bodies() {
     // The connections are tasks, too.
     let asked = [("HTTP body", 2), ("HTTP response", 2), ("next request", 1)];
     ask(["hyper1", "hyper1-client"], &served, &asked);
-    // And so is the one that puts a connection back into the pool.
+    // So is the one that puts a connection back into the pool.
     let asked = [("HTTP body", 2), ("HTTP response", 3), ("next request", 1)];
     ask(["axum", "pooled-client"], &served, &asked);
 }

@@ -1,4 +1,5 @@
-//! What an operator reads of servers: on a narrow terminal its first screen, on wider ones and in a pipe all of it.
+//! What an operator sees of servers: the first screen on a narrow terminal,
+//! everything on wider ones and in a pipe.
 
 use std::process::Command;
 
@@ -13,14 +14,14 @@ use crate::{
     terminal::{Size, Terminal},
 };
 
-/// The widths of terminals.
+/// The widths of the terminals.
 const WIDTHS: [u16; 3] = [80, 120, 200];
-/// The rows of the narrowest.
+/// The rows of the narrowest terminal.
 const ROWS: usize = 24;
-/// Enough for no pager.
+/// Enough to need no pager.
 const ALL_ROWS: u16 = 400;
 
-/// Compares what is printed of a process with the files in `snapshots`.
+/// Compares what is printed about a process with the files in `snapshots`.
 fn expect(name: &str, pid: i32) {
     let piped = at_rest(|| look(&["stack"], pid, &[]).success().stdout);
     insta::assert_snapshot!(format!("{name}-pipe"), redact(&piped));
@@ -37,7 +38,7 @@ fn expect(name: &str, pid: i32) {
     }
 }
 
-/// With the line about the pause as one: where it goes on depends on how long that took.
+/// Joins the line about the pause: where it breaks depends on the length of the pause.
 fn unbroken(text: &str) -> String {
     let broken = Regex::new(r"(looked at from outside.*)\n +(.*)").unwrap();
     broken.replace(text, "$1 $2").into_owned()
@@ -55,7 +56,7 @@ fn on_terminal(pid: i32, columns: u16) -> String {
     terminal.lines().join("\n")
 }
 
-/// Looks until no task has a turn, as that of a timer has now and then.
+/// Looks until no task is woken or running, as a timer's task is now and then.
 fn at_rest(look: impl Fn() -> String) -> String {
     let mut text = String::new();
     eventually("no task has a turn", || {
@@ -65,7 +66,7 @@ fn at_rest(look: impl Fn() -> String) -> String {
     text
 }
 
-/// A server that is used so.
+/// Starts a server with these visits, and compares its screens.
 fn served(name: &str, kind: &str, visits: &[Visit], expected: &Ways) {
     let (server, _clients) = serve(kind, visits);
     settled(server.pid(), of_connections, expected);

@@ -19,11 +19,11 @@ use crate::{
     verdict::{Expected, Verdict},
 };
 
-/// Versions to try, with spaces between; without it, the oldest that the agent allows. The newest is
-/// what all other tests are with.
+/// The versions to try, separated by spaces. By default, the oldest that the
+/// agent allows. All other tests use the newest.
 const VERSIONS: &str = "RTOPS_TOKIO_VERSIONS";
 
-/// The file that the service becomes.
+/// The path of the service's source in its package.
 const FILE: &str = "crates/service/src/main.rs";
 
 const SERVICE: &str = include_str!("service.rs");
@@ -56,7 +56,7 @@ fn tasks_of_another_copy_of_tokio_are_not_shown_wrongly() {
     expect(&target, &marks, &others, |verdict| {
         verdict.is_right_but_for(&others)
     });
-    // A core file shows those of both.
+    // A core file shows the tasks of both copies.
     let core = gcore(target.pid, target.directory());
     let verdict = expected(&marks, &[]).compare(&core::stack(&core, &["--tasks"]));
     assert!(verdict.is_right(), "{verdict}");
@@ -65,7 +65,7 @@ fn tasks_of_another_copy_of_tokio_are_not_shown_wrongly() {
 fn expect(target: &Target, marks: &Marks, others: &[&str], is_right: impl Fn(&Verdict) -> bool) {
     let expected = expected(marks, others);
     let compared = || expected.compare(&target.stack(&["--tasks"]));
-    // The tasks may not have come to their awaits yet.
+    // The tasks may not have reached their awaits yet.
     let end = Instant::now() + DEADLINE;
     while !is_right(&compared()) && Instant::now() < end {
         thread::yield_now();
@@ -74,7 +74,7 @@ fn expect(target: &Target, marks: &Marks, others: &[&str], is_right: impl Fn(&Ve
     assert!(is_right(&verdict), "{verdict}");
 }
 
-/// Each marked way to wait once.
+/// Expects each marked way to wait once.
 pub fn expected<'a>(marks: &'a Marks, may_be_unresolved: &'a [&str]) -> Expected<'a> {
     const FOLDER: &str = "service/src/";
     let names = marks.names_in(FOLDER).into_iter();
@@ -92,7 +92,7 @@ fn marks(text: &str) -> Marks {
     Marks::of_text(text, FILE.strip_prefix("crates/").unwrap())
 }
 
-/// A service that starts the agent of this workspace.
+/// Returns the package of a service that starts the agent of this workspace.
 fn package(name: &str, main: &str, dependency: &str) -> Package {
     let manifest = format!(
         "[package]\nname = \"service\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
@@ -118,7 +118,7 @@ fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// The oldest version that the workspace allows.
+/// Returns the oldest version that the workspace allows.
 fn oldest() -> String {
     let manifest = fs::read_to_string(repository().join("Cargo.toml")).unwrap();
     let (_, line) = manifest.split_once("\ntokio = { version = \"").unwrap();
@@ -126,7 +126,7 @@ fn oldest() -> String {
     format!("{version}.0")
 }
 
-/// Where cargo has unpacked it.
+/// Returns the directory where cargo has unpacked tokio.
 fn source_of_tokio() -> PathBuf {
     let mut cargo = cargo();
     cargo

@@ -1,5 +1,5 @@
-//! A service that is built with one version of tokio or another, and knows nothing of rtops but that
-//! its `main` starts the agent.
+//! A service that is built with various versions of tokio, and knows nothing of
+//! rtops except that its `main` starts the agent.
 
 use std::io::Read;
 

@@ -1,4 +1,4 @@
-//! A service with two copies of tokio, one of which the agent has, too.
+//! A service with two copies of tokio, one of which is the agent's, too.
 
 use std::io::Read;
 

@@ -1,4 +1,4 @@
-//! A client of one connection, which checks what it gets to the byte.
+//! A client of one connection, which checks every byte that it receives.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -20,7 +20,7 @@ impl Client {
         Self(BufReader::new(stream))
     }
 
-    /// One that takes little in before it is read, but some of the largest segments.
+    /// Connects with a small receive buffer that still holds some of the largest segments.
     pub fn connect_narrow(port: u16) -> Self {
         let client = Self::connect(port);
         setsockopt(client.0.get_ref(), RcvBuf, &(256 << 10)).unwrap();
@@ -40,7 +40,7 @@ impl Client {
         self.0.get_mut().write_all(body.as_bytes()).unwrap();
     }
 
-    /// Reads an answer, which must be a good one, and returns its body.
+    /// Reads an answer, which must be a success, and returns its body.
     pub fn answer(&mut self) -> Vec<u8> {
         let status = self.line();
         assert_eq!(status, "HTTP/1.1 200 OK");

@@ -1,5 +1,5 @@
-//! A service on axum under load: each request in flight is found by its route, at the line where it
-//! waits, and none is lost.
+//! A service on axum under load: each request in flight is found by its route, at the
+//! line where it waits, and no request is lost.
 
 mod client;
 
@@ -21,7 +21,7 @@ use crate::{
     support::{Build, Target, eventually},
 };
 
-/// Each route on which requests are parked, how many, and the marks of the lines where they wait.
+/// The routes on which requests are parked, how many, and the marks of the lines where they wait.
 const PARKED: &[(&str, usize, &str)] = &[
     (
         "GET /api/{version}/orders/{order}/items/{item}",
@@ -35,22 +35,22 @@ const PARKED: &[(&str, usize, &str)] = &[
     ("PUT /uploads/{file}", 2, "web-upload"),
 ];
 
-/// Those whose client does not read.
+/// The requests whose client does not read.
 const HELD_BACK: (&str, usize) = ("GET /downloads/{file}", 2);
 
-/// Lines of tasks that are no requests.
+/// The marks of tasks that are not requests.
 const OTHERS: &[&str] = &["web-carts", "web-publisher", "web-serve"];
 
-/// Lines of the service on HTTP/2.
+/// The marks of the service on HTTP/2.
 const GRPC: &[&str] = &["grpc-ask", "grpc-connection", "grpc-watch"];
 
-/// How many connections have requests answered all the time.
+/// How many connections send requests all the time.
 const LOADERS: usize = 2;
 
 /// How often the service is looked at meanwhile.
 const LOOKS: usize = 4;
 
-/// The names of the marked lines in the service.
+/// Returns the names of the marked lines in the service.
 pub fn marks() -> impl Iterator<Item = &'static str> {
     let parked = PARKED.iter().map(|(_, _, mark)| *mark);
     parked.chain(OTHERS.iter().chain(GRPC).copied())
@@ -69,7 +69,7 @@ impl Shop {
         Self { target, port }
     }
 
-    /// Parks a request: it is in flight until the shop is released.
+    /// Parks a request: it stays in flight until the shop is released.
     fn park(&self, method: &str, path: &str, expected: String) -> Parked {
         let mut client = Client::connect(self.port);
         client.send(method, path, 0, "");
@@ -80,7 +80,7 @@ impl Shop {
         }
     }
 
-    /// Parks all of [`PARKED`].
+    /// Parks all requests of [`PARKED`].
     fn park_all(&self) -> Vec<Parked> {
         let count = |route: &str| {
             let mut parked = PARKED.iter();
@@ -123,7 +123,7 @@ impl Shop {
         parked
     }
 
-    /// Asks for downloads that nobody reads.
+    /// Requests downloads that nobody reads.
     fn hold_back(&self) -> Vec<Parked> {
         let seeds = 0..u8::try_from(HELD_BACK.1).unwrap();
         let downloads = seeds.map(|seed| {
@@ -140,7 +140,7 @@ impl Shop {
         downloads.collect()
     }
 
-    /// What a dump says, once each request has come to where it waits.
+    /// Returns a dump once each request has reached the place where it waits.
     fn settled(&self, marks: &Marks) -> Stack {
         let mut stack = None;
         eventually("all parked requests wait", || {
@@ -156,13 +156,13 @@ impl Shop {
 /// A request in flight.
 struct Parked {
     client: Client,
-    /// The rest of its body.
+    /// The rest of the request body.
     rest: &'static str,
     expected: Vec<u8>,
 }
 
 impl Parked {
-    /// Has it answered, to the byte.
+    /// Has the request answered, and checks every byte.
     fn finish(mut self) {
         self.client.send_more(self.rest);
         let answer = self.client.answer();
@@ -171,7 +171,7 @@ impl Parked {
     }
 }
 
-/// What is wrong with a dump of the parked requests, if anything is.
+/// Returns what is wrong with a dump of the parked requests, if anything.
 fn wrong(stack: &Stack, marks: &Marks) -> Option<String> {
     for (route, count, mark) in PARKED {
         let groups = stack.groups(route);
@@ -183,7 +183,7 @@ fn wrong(stack: &Stack, marks: &Marks) -> Option<String> {
             let lines = marks.of(mark).iter();
             lines.map(move |line| (group, line))
         });
-        // The other users of the gate have their own callers.
+        // The other users of the gate have other callers.
         if let Some((group, line)) = lines.find(|(group, line)| !group.has_line(line)) {
             return Some(format!("{line:?} is not in {group:#?}"));
         }
@@ -195,7 +195,7 @@ fn wrong(stack: &Stack, marks: &Marks) -> Option<String> {
     (found != count).then(|| format!("{found} of {count} are held back: {stack:#?}"))
 }
 
-/// Connections on which one request follows the other.
+/// Connections with one request after another.
 struct Load {
     is_over: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
@@ -234,7 +234,7 @@ impl Load {
         });
     }
 
-    /// How many were answered in all. Panics if one was not, or wrongly.
+    /// Returns how many requests were answered. Panics if one was not, or wrongly.
     fn end(self) -> u64 {
         self.is_over.store(true, SeqCst);
         for loader in self.loaders {

@@ -1,4 +1,4 @@
-//! Channels, of tokio and of others.
+//! Channels of tokio and of other crates.
 
 use futures::StreamExt;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};

@@ -1,4 +1,4 @@
-//! Futures inside of futures.
+//! Futures inside futures.
 
 use std::{
     future::{Future, pending},
@@ -23,7 +23,7 @@ pub(super) fn spawn(tasks: &Spawner) {
     });
 }
 
-/// Those with tracked futures inside.
+/// Spawns the tasks with tracked futures inside.
 pub(super) fn spawn_tracked(tasks: &Spawner) {
     tasks.spawn("tracked-children", collecting_tracked());
     tasks.spawn("span", around());

@@ -1,4 +1,4 @@
-//! Futures written by hand, and those that nothing can wake.
+//! Hand-written futures, and futures that nothing can wake.
 
 use std::{
     future::{Future, pending},
@@ -15,7 +15,7 @@ pub(super) fn spawn(tasks: &Spawner) {
     tasks.spawn("lost-waker", async {
         LosesWaker.await; // AWAIT lost-waker
     });
-    // Nothing shows where it waits: it registers no waker.
+    // It registers no waker, so nothing shows where it waits.
     tasks.spawn("pending", pending());
 }
 
@@ -31,7 +31,7 @@ impl Future for KeepsWaker {
     } // MAYBE hand-written
 }
 
-/// Waits, having dropped its waker: a bug that keeps its task for ever.
+/// Waits after dropping its waker: a bug that keeps its task forever.
 struct LosesWaker;
 
 impl Future for LosesWaker {

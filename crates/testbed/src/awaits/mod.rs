@@ -1,6 +1,6 @@
 //! One task for each way to wait. Each is named after its way and waits on the lines that end in
-//! `// AWAIT <name>`, which is where the test finds them. Lines that end in `// MAYBE <name>` may be
-//! shown beside: those of a macro around the awaits, or inside of a poll that is written by hand.
+//! `// AWAIT <name>`, by which the test finds them. Lines that end in `// MAYBE <name>` may be
+//! shown as well: those of a macro around the awaits, or inside a hand-written poll.
 
 mod channels;
 mod combinators;
@@ -38,9 +38,9 @@ pub(crate) struct Spawner {
 
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Wrapping {
-    /// Tracked, and named.
+    /// Tracked and named.
     Tracked,
-    /// As a service spawns them that knows nothing of rtops.
+    /// Spawned as by a service that knows nothing of rtops.
     Plain,
 }
 
@@ -88,12 +88,12 @@ impl Spawner {
     }
 }
 
-/// `multi`, `current` or `local`: on a runtime with two workers, on one without, in a `LocalSet`.
+/// `multi`, `current` or `local`: a runtime with two workers, one without, or a `LocalSet`.
 pub(crate) fn run(control: Control, executor: Option<&str>) -> Result<Never, String> {
     run_with(Wrapping::Tracked, control, executor)
 }
 
-/// The same, and more ways to wait, without a wrapper anywhere.
+/// Like `run`, with more ways to wait, and without any wrappers.
 pub(crate) fn run_plain(control: Control, executor: Option<&str>) -> Result<Never, String> {
     run_with(Wrapping::Plain, control, executor)
 }
@@ -140,7 +140,7 @@ async fn keep(spawner: Spawner) -> io::Result<()> {
     pending().await
 }
 
-/// A task that ends is missed by the test, whose output then shows why.
+/// Prints the error of a task. The test misses tasks that end, and its output then shows why.
 #[expect(clippy::print_stderr, reason = "for the log of the test")]
 pub(crate) async fn complain(task: impl Future<Output = io::Result<()>>) {
     if let Err(error) = task.await {

@@ -1,4 +1,4 @@
-//! Sockets. They are set up without an await, so that the first one to wait is the one to see.
+//! Sockets. They are set up without an await, so that the first await to wait is the marked one.
 
 use std::{
     io,
@@ -24,7 +24,7 @@ pub(super) fn spawn(tasks: &Spawner) {
     tasks.spawn("unix-datagram", complain(receiving_locally()));
 }
 
-/// Both ends of a connection.
+/// Returns both ends of a connection.
 fn connection() -> io::Result<(TcpStream, TcpStream)> {
     let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let client = StdStream::connect(listener.local_addr()?)?;

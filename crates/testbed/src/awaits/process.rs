@@ -1,4 +1,4 @@
-//! Another process, and this one's standard input.
+//! Another process, and the standard input of this one.
 
 use std::{io, process::Stdio};
 
@@ -14,7 +14,7 @@ pub(super) fn spawn(tasks: &Spawner) {
     tasks.spawn("stdin", complain(reading_stdin()));
 }
 
-/// The child ends with this process, when the pipe to it closes.
+/// The child ends with this process, which closes the pipe to it.
 async fn waiting_for_a_child() -> io::Result<()> {
     let mut child = Command::new("cat")
         .stdin(Stdio::piped())

@@ -1,4 +1,4 @@
-//! Locks and other meeting points.
+//! Locks and other synchronization.
 
 use std::future::{pending, ready};
 

@@ -1,4 +1,4 @@
-//! Other tasks.
+//! Waits for other tasks.
 
 use std::{future::pending, sync::mpsc};
 

@@ -1,4 +1,4 @@
-//! The targets, with an allocator that counts.
+//! The targets with a counting allocator.
 
 use std::{alloc::System, process::ExitCode};
 

@@ -1,4 +1,4 @@
-//! The targets, with the allocator jemalloc.
+//! The targets with jemalloc.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The targets, with the allocator mimalloc.
+//! The targets with mimalloc.
 
 use std::process::ExitCode;
 

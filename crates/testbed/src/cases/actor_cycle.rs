@@ -1,4 +1,4 @@
-//! Two actors with bounded mailboxes send to each other, and both are full (ockam#1947, xtra#13).
+//! Two actors with full, bounded mailboxes send to each other (ockam#1947, xtra#13).
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -30,7 +30,7 @@ async fn router(mut inbox: Receiver<u64>, storage: Sender<u64>) {
 
 async fn storage(mut inbox: Receiver<u64>, router: Sender<u64>) {
     while let Some(number) = inbox.recv().await {
-        let _sent = router.send(number).await; // STUCK storage: as the router
+        let _sent = router.send(number).await; // STUCK storage: like the router
     }
 }
 

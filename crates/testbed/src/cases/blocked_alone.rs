@@ -1,5 +1,5 @@
-//! A worker waits inside a poll for another system, and nothing else has to be done meanwhile: the next request that
-//! comes to it waits as long.
+//! A worker waits inside a poll for another system, with nothing else to do meanwhile: the next
+//! request that it gets waits as long.
 
 use std::{
     io::Read,

@@ -1,4 +1,4 @@
-//! Closures of the blocking pool wait for closures of the same pool, which is full of the former
+//! Closures on the blocking pool wait for more closures of the same pool, whose threads they occupy
 //! (graph-node#2354, delta-kernel-rs#3202).
 
 use std::{thread, time::Duration};

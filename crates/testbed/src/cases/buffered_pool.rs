@@ -1,4 +1,4 @@
-//! The futures inside of `buffer_unordered` hold connections, and are not polled while the body of the
+//! The futures inside `buffer_unordered` hold connections, and are not polled while the body of the
 //! loop waits for one (futures-rs#2387).
 
 use std::{sync::Arc, time::Duration};

@@ -1,4 +1,4 @@
-//! A future wakes itself in every poll: each poll is short, and a core is busy (rust-sdk#254, tokio#4549).
+//! A future wakes itself in every poll: polls are short, a core is busy (rust-sdk#254, tokio#4549).
 
 use std::{future::poll_fn, pin::Pin, task::Poll};
 

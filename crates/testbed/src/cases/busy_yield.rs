@@ -1,5 +1,5 @@
-//! A task asks again and again whether something is done, and gives others a turn in between: no poll is long, and a
-//! core is busy.
+//! A task keeps checking whether something is done, and yields in between:
+//! no poll is long, but a core is busy.
 
 use std::sync::{
     Arc,

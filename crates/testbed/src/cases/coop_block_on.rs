@@ -1,5 +1,5 @@
-//! `futures::executor::block_on` in a task: once the budget of the task is used up, whatever is ready says
-//! that it is pending, and wakes a thread that polls again with an empty budget (tokio#2376).
+//! `futures::executor::block_on` in a task: once the task's budget is exhausted, every ready future
+//! returns `Pending` and wakes the thread, which polls again with an empty budget (tokio#2376).
 
 use futures::executor::block_on;
 use tokio::task::spawn_blocking;

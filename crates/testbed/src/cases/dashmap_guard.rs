@@ -1,5 +1,5 @@
-//! A task keeps a guard of a `DashMap` over an await, and another blocks the only worker on the same shard
-//! (nacos-sdk-rust#309, dashmap#79): no thread has the lock.
+//! A task holds a guard of a `DashMap` across an await, and another blocks the only worker on the
+//! same shard (nacos-sdk-rust#309, dashmap#79): no thread holds the lock.
 
 use std::{future::pending, sync::Arc, time::Duration};
 

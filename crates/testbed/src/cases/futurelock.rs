@@ -1,5 +1,5 @@
-//! A future that is queued for a lock is kept by `select!` and not polled any more, while its task asks for
-//! the lock again (omicron#9259).
+//! A future that is queued for a lock is kept by `select!` but no longer polled, while its task
+//! asks for the lock again (omicron#9259).
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! A relay whose client has hung up and whose upstream says nothing more stays for ever; others end well
-//! (tokio#3876, rathole#460).
+//! A relay whose client has hung up and whose upstream stays silent is kept forever; others end
+//! properly (tokio#3876, rathole#460).
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::{
 use crate::variant::{Variant, runtime};
 
 const LOOPBACK: &str = "127.0.0.1:0";
-/// One client of so many is kept waiting.
+/// One in this many clients is kept waiting.
 const KEPT: usize = 8;
 
 pub(crate) fn run(variant: Variant) {

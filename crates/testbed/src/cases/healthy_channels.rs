@@ -1,4 +1,4 @@
-//! A service at rest: those who would send wait for connections, and all others for them.
+//! A service at rest: its senders wait for connections, and all other tasks for the senders.
 
 use std::sync::Arc;
 

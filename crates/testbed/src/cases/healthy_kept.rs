@@ -1,6 +1,6 @@
-//! What must not be called lost or leaked: ended tasks whose wakers or weak senders are kept, children of
-//! parents that have ended and go on well, and a busy `FuturesUnordered` (tokio-console#345, #380,
-//! tokio#8434).
+//! What must not be reported as lost or leaked: ended tasks whose wakers or weak
+//! senders are kept, live children of parents that have ended, and a busy
+//! `FuturesUnordered` (tokio-console#345, #380, tokio#8434).
 
 use std::{
     sync::{Arc, Mutex},
@@ -34,7 +34,7 @@ pub(crate) fn run(variant: Variant) {
         let (sender, receiver) = oneshot::channel();
         tokio::spawn(parent(sender));
         for number in 0..CRAWLERS {
-            // Both kinds at once, whatever the variant.
+            // Both kinds at once, in every variant.
             if number.is_multiple_of(2) {
                 variant.spawn(crawl());
             } else {

@@ -1,5 +1,5 @@
-//! Two sets with hundreds of tasks, one joined by a task and one by what the runtime is started with: each poll looks at
-//! one of the tasks, and has the set polled once more.
+//! Two sets with hundreds of tasks, one joined by a task and one by the main future of the runtime:
+//! each poll looks at one of the tasks, and has the set polled once more.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A set keeps tasks that have ended, and their values, as nobody joins them: memory grows (irpc#40,
-//! underway#106).
+//! A set keeps ended tasks and their values because nobody joins them, so
+//! memory grows (irpc#40, underway#106).
 
 use std::time::Duration;
 

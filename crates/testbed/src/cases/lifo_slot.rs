@@ -1,5 +1,5 @@
-//! A task that was woken sits in the slot of a worker whose task does not yield, while another worker has
-//! nothing to do (tokio#4323, #4941).
+//! A woken task sits in the LIFO slot of a worker whose task does not yield, while another worker
+//! has nothing to do (tokio#4323, #4941).
 
 use std::{sync::Arc, thread, time::Duration};
 

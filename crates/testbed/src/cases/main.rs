@@ -1,13 +1,13 @@
-//! Services with a fault that public bug reports tell of: `cases NAME [VARIANT]`, and `cases --list`.
+//! Services with faults from public bug reports: `cases NAME [VARIANT]`, and `cases --list`.
 //!
-//! | variant | what it has of rtops |
+//! | variant | what it uses of rtops |
 //! |---|---|
 //! | `bare` | nothing |
 //! | `plain` | the agent |
 //! | `wrapped` | the agent, and its wrappers around tasks and locks |
 //!
-//! A case prints `ready <pid>` as it starts, and reaches its fault within a second. It ends when its
-//! standard input is closed. `// STUCK name: why` marks a line that an operator needs to be told.
+//! A case prints `ready <pid>` as it starts, and reaches its fault within a second. It ends when
+//! its standard input is closed. `// STUCK name: why` marks a line that an operator needs to see.
 
 mod actor_cycle;
 mod block_on_circle;
@@ -58,7 +58,7 @@ use rtops_testbed::failed;
 
 use crate::variant::Variant;
 
-/// Blocks for as long as it can.
+/// Runs a case, and blocks for as long as it can.
 type Case = fn(Variant);
 
 const CASES: [(&str, Case); 36] = [

@@ -1,5 +1,5 @@
-//! A task has both ends of a channel, and waits for a message or for the end of it: neither comes, as it keeps the
-//! sender itself.
+//! A task has both ends of a channel, and waits for a message or for the channel to close: neither
+//! happens, as the task itself keeps the sender.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,7 +25,7 @@ async fn collect() -> u64 {
     sum
 }
 
-/// Where the channel was before it was moved, its address stays in memory.
+/// The channel is moved, but its former place in memory still has its address.
 async fn hand_over(variant: Variant) {
     let mut place = Box::new(Some(oneshot::channel()));
     let (sender, receiver) = place.take().expect("it was put there");

@@ -1,5 +1,5 @@
-//! A hand-written future makes its inner future anew in every poll, and drops it (reqwest#949,
-//! futures-rs#2086).
+//! A hand-written future creates its inner future in every poll, and drops it
+//! again (reqwest#949, futures-rs#2086).
 
 use std::{
     future::Future,

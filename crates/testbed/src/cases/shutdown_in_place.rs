@@ -1,4 +1,4 @@
-//! `block_in_place` with `block_on` on all workers: the runtime is dropped, and waits for them (tokio#6463).
+//! All workers are in `block_on` in `block_in_place`, and the runtime's drop waits (tokio#6463).
 
 use std::{mem::ManuallyDrop, time::Duration};
 

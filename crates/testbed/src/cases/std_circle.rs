@@ -1,4 +1,4 @@
-//! Two tasks take two locks that block their threads, in different orders.
+//! Two tasks take two thread-blocking locks, in different orders.
 
 use std::{
     sync::{Arc, Barrier, Mutex},

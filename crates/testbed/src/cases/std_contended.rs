@@ -1,5 +1,5 @@
-//! Two tasks take turns at a lock that blocks their threads, and each works for a while under it: one waits while the
-//! other runs on another worker, and both go on.
+//! Two tasks take turns at a thread-blocking lock, and each works for a while under it: one waits
+//! while the other runs on another worker, and both make progress.
 
 use std::{
     sync::{Arc, Mutex},

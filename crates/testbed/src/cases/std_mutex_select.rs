@@ -1,5 +1,5 @@
-//! A guard of a lock that blocks is kept over an await in one branch, and another branch of the same task
-//! locks: it blocks the thread that would have to poll the first (tokio#4588).
+//! One branch holds a blocking lock across an await, and another branch of the same task takes the
+//! lock: that blocks the thread that would have to poll the first branch (tokio#4588).
 
 use std::{sync::Arc, time::Duration};
 

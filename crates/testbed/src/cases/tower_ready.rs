@@ -1,4 +1,4 @@
-//! Forwarders that are idle have reserved the service by `ready`, and keep its permits; one that has work
+//! Idle forwarders have reserved the service by `ready`, and keep its permits; one that has work
 //! gets none (tower#434, zebra#1593).
 
 use std::{convert::Infallible, time::Duration};

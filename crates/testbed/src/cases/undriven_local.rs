@@ -1,4 +1,4 @@
-//! A task waits for one of a `LocalSet` that nobody drives: it was woken when it was made, and is never polled.
+//! A task waits for one in a `LocalSet` that nobody drives: woken when spawned, but never polled.
 
 use tokio::task::LocalSet;
 

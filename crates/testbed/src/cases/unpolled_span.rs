@@ -1,5 +1,5 @@
-//! As `futurelock` and `buffered_pool`, with the futures that are not polled tracked as spans, on tokio's own
-//! locks: they exist, and nobody polls them.
+//! Like `futurelock` and `buffered_pool`, but the unpolled futures are tracked as spans, and the
+//! locks are tokio's own: the spans exist, and nobody polls them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -50,7 +50,7 @@ async fn job(pool: Arc<Semaphore>) {
         .map(|number| select_row(pool.clone(), number).tracked("select row"))
         .buffer_unordered(5);
     while let Some(_row) = rows.next().await {
-        let _connection = pool.acquire().await; // STUCK job: for what its own spans have
+        let _connection = pool.acquire().await; // STUCK job: waits for what its own spans have
         sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What a case has of rtops.
+//! What a case uses of rtops.
 
 use std::future::Future;
 
@@ -40,12 +40,12 @@ impl Variant {
     }
 }
 
-/// What `#[tokio::main]` makes, with so many workers.
+/// Builds the runtime that `#[tokio::main]` would, with this many workers.
 pub(crate) fn runtime(workers: usize) -> Runtime {
     rtops_testbed::runtime::workers(workers).expect("a runtime is made")
 }
 
-/// The same, with so many threads for blocking work at most.
+/// Like `runtime`, with at most this many threads for blocking work.
 pub(crate) fn runtime_with_pool(workers: usize, blocking: usize) -> Runtime {
     let mut builder = Builder::new_multi_thread();
     builder
@@ -54,7 +54,7 @@ pub(crate) fn runtime_with_pool(workers: usize, blocking: usize) -> Runtime {
     builder.enable_all().build().expect("a runtime is made")
 }
 
-/// What the main task of a service does once all is set up.
+/// What a service's main task does once everything is set up.
 pub(crate) async fn keep() {
     tokio::time::sleep(FOREVER).await;
 }

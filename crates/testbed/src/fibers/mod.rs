@@ -1,4 +1,4 @@
-//! Futures that are polled on coroutines, which have stacks of their own, as the fibers of wasmtime do.
+//! Futures that are polled on coroutines with separate stacks, as on the fibers of wasmtime.
 #![expect(
     unsafe_code,
     reason = "a coroutine borrows the context of each poll, and moves between threads"
@@ -41,7 +41,7 @@ static TICKS: AtomicU64 = AtomicU64::new(0);
 /// Polls a future on a coroutine's stack, where it stays from poll to poll.
 struct OnFiber<S: Stack>(Coroutine<Borrowed, (), (), S>);
 
-/// The context of a poll, which outlasts the resumption that it is lent to.
+/// The context of a poll. It outlives the resumption that it is lent to.
 struct Borrowed(*mut Context<'static>);
 
 impl<S: Stack + 'static> OnFiber<S> {
@@ -73,10 +73,10 @@ impl<S: Stack + Unpin> Future for OnFiber<S> {
     }
 }
 
-/// On the main thread and on another one, on each kind of stack: a task is tracked outside of the
-/// coroutine, inside of it, or both, in two coroutines. Beside them one on no coroutine.
+/// On the main thread and on another one, and on each kind of stack, tasks are tracked outside the
+/// coroutine, inside it, or both, in two coroutines. One more task runs on no coroutine.
 ///
-/// `filtered`: a filter of system calls ends the process that has the kernel read its memory.
+/// `filtered`: a filter of system calls kills the process if it has the kernel read its memory.
 pub(crate) fn run(control: Control, kind: Option<&str>) -> Result<Never, String> {
     if kind == Some("filtered") {
         let end = libc::SECCOMP_RET_KILL_PROCESS;
@@ -98,12 +98,12 @@ fn poll_on_this_thread(thread: &str, pending: Pending) -> Result<Never, String> 
         .enable_time()
         .build()
         .map_err(|error| error.to_string())?;
-    // Parts of this thread's own stack, for the life of the process: nothing below returns.
+    // Parts of this thread's own stack, used until the process ends: nothing below returns.
     let mut blocks = [[0_u8; stack::SIZE]; 4];
     let tasks = LocalSet::new();
     tasks.block_on(&runtime, async {
         let [outside, inside, outer, inner] = &mut blocks;
-        // SAFETY: this function does not return, so that the blocks are never used for anything else.
+        // SAFETY: this function does not return, so the blocks are never used for anything else.
         let lent = unsafe { [outside, inside, outer, inner].map(|block| Lent::new(block)) };
         spawn_each(thread, "own", lent, &pending);
         spawn_each(thread, "mapped", [(); 4].map(|()| Mapped::new()), &pending);

@@ -1,4 +1,4 @@
-//! Stacks for coroutines, in places where a reader must not go on at their ends.
+//! Stacks for coroutines, in places where a reader must not read past their ends.
 #![expect(unsafe_code, reason = "whoever makes a stack promises that it is one")]
 
 use std::{
@@ -11,9 +11,9 @@ use std::{
 use corosensei::stack::{STACK_ALIGNMENT, Stack, StackPointer};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-/// More than any coroutine of a target needs, in any build.
+/// More than any coroutine of a target needs, in any build, in bytes.
 pub(super) const SIZE: usize = 256 << 10;
-/// What is left free around a mapped stack.
+/// The unmapped space around a mapped stack, in bytes.
 const GAP: usize = 64 << 10;
 
 /// A mapping with nothing mapped right above it, and a guard below.
@@ -22,15 +22,15 @@ pub(super) struct Mapped {
 }
 
 impl Mapped {
-    /// Wherever the kernel puts it.
+    /// Maps a stack wherever the kernel puts it.
     pub(super) fn new() -> Self {
         Self::map(None, MapFlags::empty())
     }
 
-    /// Where the main thread's stack could grow to, and so near that stack that what is said of its
-    /// largest size holds this one, too.
+    /// Maps a stack where the main thread's stack could grow to, and so close to it that the main
+    /// stack's maximum size covers this one, too.
     pub(super) fn below_main() -> Self {
-        // The stack has room to grow by what is put on it here.
+        // Leaves the main stack room to grow by what is put on it here.
         static TAKEN: AtomicUsize = AtomicUsize::new(4 << 20);
         let below = TAKEN.fetch_add(GAP + SIZE + GAP, Relaxed);
         let start = NonZeroUsize::new(main_stack() - below);
@@ -42,8 +42,8 @@ impl Mapped {
         let length = NonZeroUsize::new(all).expect("a stack has a size");
         let flags = flags | MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping replaces nothing with these flags, and the parts that are changed and
-        // unmapped are of this one.
+        // SAFETY: with these flags, a new mapping replaces nothing, and only parts of
+        // this mapping are changed and unmapped.
         unsafe {
             let start = mmap_anonymous(at, length, access, flags).expect("there is room");
             nix::sys::mman::mprotect(start, GAP, ProtFlags::PROT_NONE).expect("it is mapped");
@@ -55,7 +55,7 @@ impl Mapped {
     }
 }
 
-/// Where the main thread's stack begins at present.
+/// Returns the current lower end of the main thread's stack.
 fn main_stack() -> usize {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc is there");
     let line = maps.lines().find(|line| line.ends_with("[stack]"));
@@ -65,7 +65,7 @@ fn main_stack() -> usize {
 
 impl Drop for Mapped {
     fn drop(&mut self) {
-        // SAFETY: it was mapped, and the coroutine that ran there is gone.
+        // SAFETY: it was mapped, and the coroutine that ran on it is gone.
         unsafe { munmap(self.start.cast(), GAP + SIZE) }.expect("it is mapped");
     }
 }
@@ -81,7 +81,7 @@ unsafe impl Stack for Mapped {
     }
 }
 
-/// A block of an allocator, between others.
+/// A block of an allocator, among others.
 pub(super) struct Heap(Box<[u8]>);
 
 impl Heap {
@@ -90,8 +90,8 @@ impl Heap {
     }
 }
 
-// SAFETY: the range is allocated, aligned and large enough. In place of a guard stands that no target's
-// coroutine needs all of it.
+// SAFETY: the range is allocated, aligned and large enough. It needs no guard,
+// because no coroutine of a target uses all of it.
 unsafe impl Stack for Heap {
     fn base(&self) -> StackPointer {
         aligned_down(self.0.as_ptr().addr() + self.0.len())
@@ -109,7 +109,7 @@ pub(super) struct Lent {
 
 impl Lent {
     /// # Safety
-    /// The block is used for nothing else from now on.
+    /// The block is not used for anything else from now on.
     pub(super) unsafe fn new(block: &mut [u8; SIZE]) -> Self {
         Self {
             start: block.as_mut_ptr().expose_provenance(),
@@ -117,8 +117,8 @@ impl Lent {
     }
 }
 
-// SAFETY: the range belongs to this stack alone, and is aligned and large enough. In place of a guard
-// stands that no target's coroutine needs all of it.
+// SAFETY: the range belongs to this stack alone, and is aligned and large enough. It needs no
+// guard, because no coroutine of a target uses all of it.
 unsafe impl Stack for Lent {
     fn base(&self) -> StackPointer {
         aligned_down(self.start + SIZE)

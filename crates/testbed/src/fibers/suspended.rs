@@ -1,5 +1,5 @@
-//! Coroutines that are suspended in the middle of a poll, and then go on on another thread, are dropped
-//! there, or never go on: `suspended-fibers moved|dropped|forgotten`.
+//! Coroutines that are suspended in the middle of a poll, and then continue on another thread, are
+//! dropped there, or never continue: `suspended-fibers moved|dropped|forgotten`.
 
 use std::{
     future::Future,
@@ -26,12 +26,12 @@ use crate::{
 };
 
 const FIBERS: usize = 4;
-/// How often a coroutine that was suspended in the middle of a poll has met its fate.
+/// How many coroutines, suspended in the middle of a poll, have met their fate.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
 /// Whether polls are suspended in the middle.
 static SUSPENDS: AtomicBool = AtomicBool::new(false);
 
-/// What becomes of a coroutine that is suspended in the middle of a poll.
+/// What happens to a coroutine that is suspended in the middle of a poll.
 #[derive(Clone, Copy)]
 enum Fate {
     Moved,
@@ -39,24 +39,24 @@ enum Fate {
     Forgotten,
 }
 
-/// Where a coroutine has stopped.
+/// Where a coroutine is suspended.
 enum Stop {
     /// Between two polls.
     Between,
-    /// In the middle of one.
+    /// In the middle of a poll.
     Middle,
 }
 
 /// A coroutine that may be resumed on any thread.
 struct Fiber(Coroutine<Waker, Stop, (), Mapped>);
 
-// SAFETY: what lies on its stack, a future that waits and its wakers, may go to other threads.
+// SAFETY: its stack holds a waiting future and its wakers, which may go to other threads.
 unsafe impl Send for Fiber {}
 
-/// A task whose future is tracked inside of the coroutine that polls it.
+/// A task whose future is tracked inside the coroutine that polls it.
 #[derive(Clone)]
 struct Carried {
-    /// Empty while another thread has the coroutine, or for good.
+    /// Empty while another thread has the coroutine, or forever.
     place: Arc<Mutex<Option<Fiber>>>,
     taken: Sender<(Fiber, Self)>,
 }
@@ -85,7 +85,7 @@ impl Future for Carried {
     }
 }
 
-/// Waits, with a waker from before it was suspended and one from afterwards.
+/// Waits with two wakers: one from before it was suspended and one from afterwards.
 struct Leaf<'a> {
     yielder: &'a Yielder<Waker, Stop>,
     wakers: Vec<Waker>,
@@ -122,19 +122,19 @@ fn fiber() -> Fiber {
     }))
 }
 
-/// Does to each coroutine that is suspended in the middle of a poll what is to become of it.
+/// Subjects each coroutine that is suspended in the middle of a poll to its fate.
 fn carry(suspended: &Receiver<(Fiber, Carried)>, fate: Fate) {
     for (mut fiber, carried) in suspended {
         match fate {
             Fate::Moved => {
-                // The poll has a waker already.
+                // The poll already has a waker.
                 if let CoroutineResult::Yield(_) = fiber.0.resume(Waker::noop().clone()) {
                     *carried.place() = Some(fiber);
                 }
             }
             Fate::Dropped => drop(fiber),
             Fate::Forgotten => {
-                // SAFETY: nothing points to what lies on the stack, which is then unmapped.
+                // SAFETY: nothing points to the contents of the stack, which is then unmapped.
                 unsafe { fiber.0.force_reset() };
                 drop(fiber);
             }
@@ -150,7 +150,7 @@ pub(crate) fn run(control: Control, fate: Option<&str>) -> Result<Never, String>
         Some("forgotten") => Fate::Forgotten,
         _ => return Err("a coroutine is moved, dropped or forgotten".to_owned()),
     };
-    // One worker: all that it polls comes after what was suspended there.
+    // One worker: everything that it polls comes after what was suspended on it.
     let runtime = workers(1)?;
     let (pending, all_wait) = settlement();
     let (taken, suspended) = channel();

@@ -1,4 +1,4 @@
-//! What a case is.
+//! The description of a case.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ pub(crate) struct Case {
     pub(crate) evidence: Evidence,
     /// What is wrong, or looks wrong, in a few words.
     pub(crate) form: &'static str,
-    /// Brings the process into the state. Called on the main thread, inside a runtime if the case
-    /// has tasks.
+    /// Brings the process into the state. Called on the main thread,
+    /// inside a runtime if the case has tasks.
     pub(crate) start: fn(),
-    /// Public bugs of this form, beside the one that a kernel is called after: `project#number`, with commas.
+    /// Public bugs of this form, besides the one in a kernel's name: `project#number`, by commas.
     pub(crate) also: &'static str,
     /// Whether all threads sleep, if only between two ticks, once the state is reached. If not,
     /// `start` itself waits for the state.
@@ -24,9 +24,9 @@ pub(crate) struct Case {
 pub(crate) enum Kind {
     /// One form of a leak.
     Leak,
-    /// Looks like a leak, and is none.
+    /// Looks like a leak, but is not.
     Healthy,
-    /// A leak that a public Go project had, told again in Rust.
+    /// A leak that a public Go project had, rewritten in Rust.
     Kernel,
 }
 
@@ -36,7 +36,7 @@ pub(crate) enum Runs {
     Threads,
 }
 
-/// By what a leak is to be found; the first that holds.
+/// The evidence that a leak is to be found by: the first kind that holds.
 #[derive(Clone, Copy)]
 pub(crate) enum Evidence {
     Proven,
@@ -45,11 +45,11 @@ pub(crate) enum Evidence {
     Stuck,
     Spinning,
     Orphaned,
-    /// It is not to be found: nothing leaks.
+    /// Not to be found: nothing leaks.
     Silent,
 }
 
-/// A row of a leak.
+/// A row for a leak.
 pub(crate) const fn leak(
     name: &'static str,
     runs: Runs,
@@ -69,7 +69,7 @@ pub(crate) const fn leak(
     }
 }
 
-/// A row of what only looks like a leak.
+/// A row for something that only looks like a leak.
 pub(crate) const fn fine(name: &'static str, runs: Runs, form: &'static str, start: fn()) -> Case {
     Case {
         kind: Kind::Healthy,
@@ -77,7 +77,7 @@ pub(crate) const fn fine(name: &'static str, runs: Runs, form: &'static str, sta
     }
 }
 
-/// A row of a leak from the field, which is called `project-number` after the public bug.
+/// A row for a leak from the field, named `project-number` after the public bug.
 pub(crate) const fn kernel(
     name: &'static str,
     runs: Runs,
@@ -92,7 +92,7 @@ pub(crate) const fn kernel(
 }
 
 impl Case {
-    /// Its threads are never all asleep.
+    /// Marks a case whose threads never all sleep.
     pub(crate) const fn busy(self) -> Self {
         Self {
             rests: false,
@@ -100,12 +100,12 @@ impl Case {
         }
     }
 
-    /// These public bugs are of the same form.
+    /// Adds public bugs of the same form.
     pub(crate) const fn also(self, also: &'static str) -> Self {
         Self { also, ..self }
     }
 
-    /// The public bugs of its form.
+    /// Returns the public bugs of this form.
     fn origin(&self) -> String {
         let own = match self.kind {
             Kind::Kernel => self.name.replacen('-', "#", 1),
@@ -118,7 +118,7 @@ impl Case {
     }
 }
 
-/// The line of `--list`: name, kind, what runs, evidence, form and origin, with tabs between.
+/// The line of `--list`: name, kind, what runs, evidence, form and origin, separated by tabs.
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {

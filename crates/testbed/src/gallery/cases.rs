@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-// One row a line.
+// One row per line.
 #[rustfmt::skip]
 pub(crate) const CASES: &[Case] = &[
     leak("loop-poller", Tasks, Growing, "a loop without exit for each request", loops::poller),

@@ -1,7 +1,7 @@
-//! The locks of tasks.
+//! The locks that tasks use.
 //!
-//! All cases take them from here: `rtops_agent::sync` has the same types, which know who holds
-//! them.
+//! All cases import them from here: `rtops_agent::sync` has the
+//! same types, which know their holders.
 
 pub(crate) use rtops_agent::sync::{
     Mutex, OwnedMutexGuard, OwnedRwLockReadGuard, RwLock, Semaphore,

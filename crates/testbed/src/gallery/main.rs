@@ -1,11 +1,11 @@
 //! A gallery of leaks: `gallery CASE`, and `gallery --list`.
 //!
-//! Each case is a small piece of a service that leaks tasks or threads, or one that looks as if it
-//! did and must not be reported. It brings itself into that state, prints `ready <pid>`, goes on
-//! until its standard input is closed, and then ends the process whatever its threads do. It needs
-//! no network but the loopback, and no file.
+//! Each case is a small part of a service that leaks tasks or threads, or that looks as if
+//! it did and must not be reported. It gets into that state, prints `ready <pid>`, runs
+//! until its standard input is closed, and then ends the process whatever its threads do. It
+//! needs no network except the loopback, and no file.
 //!
-//! `// LEAK <case>` behind a line marks where a leaked task or thread of that case waits.
+//! `// LEAK <case>` after a line marks where a leaked task or thread of that case waits.
 
 mod case;
 mod cases;
@@ -53,7 +53,7 @@ fn run(name: &str) -> Result<(), String> {
     enter(case).map_err(|error| error.to_string())
 }
 
-/// Goes into the state of the case, and does not come back.
+/// Brings the process into the state of the case, and does not return.
 fn enter(case: &Case) -> io::Result<()> {
     let runtime = match case.runs {
         Runs::Tasks => Some(workers(2).map_err(io::Error::other)?),

@@ -1,18 +1,18 @@
-//! Tells when the process has come to rest: then every task and thread is where it stays.
+//! Detects when the process has come to rest: then every task and thread is where it stays.
 
 use std::{collections::BTreeMap, io, thread, time::Duration};
 
 use procfs::process::{Process, Task};
 
-/// How often each thread was switched away from, by thread.
+/// How often each thread was switched away from, by thread id.
 type Switches = BTreeMap<i32, u64>;
 
-/// Waits until there was an instant at which all threads but this one, the main thread, slept.
+/// Waits until there was an instant at which all threads except this one, the main thread, slept.
 pub(crate) fn wait_for_rest() -> io::Result<()> {
     let mut before = None;
     loop {
-        // No thread can be looked at in the same instant as another. But one that slept at both
-        // looks and was not switched to between them slept all the time between them.
+        // Two threads can't be looked at in the same instant. But a thread that slept at both looks
+        // and was not switched to in between slept for the whole time between them.
         let now = look()?;
         if now.is_some() && now == before {
             return Ok(());
@@ -22,7 +22,7 @@ pub(crate) fn wait_for_rest() -> io::Result<()> {
     }
 }
 
-/// The other threads, if none of them runs.
+/// Returns the other threads, if none of them runs.
 fn look() -> io::Result<Option<Switches>> {
     let process = Process::myself().map_err(io::Error::other)?;
     let mut switches = Switches::new();
@@ -39,7 +39,7 @@ fn look() -> io::Result<Option<Switches>> {
     Ok(Some(switches))
 }
 
-/// Nothing for a thread that runs, or that has just ended.
+/// Returns `None` for a thread that runs, or that has just ended.
 fn switches_of_sleeper(task: &Task) -> Option<u64> {
     let status = task.status().ok()?;
     let asleep = status.state.starts_with('S');

@@ -2,7 +2,7 @@
 
 use std::thread::{Builder, JoinHandle};
 
-/// A thread, as [`std::thread::spawn`] makes it, with a name.
+/// Spawns a thread like [`std::thread::spawn`], but with a name.
 pub(crate) fn thread<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,

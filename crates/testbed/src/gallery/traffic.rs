@@ -1,4 +1,4 @@
-//! Requests that come in, twenty a second.
+//! Incoming requests, twenty a second.
 
 use std::{thread, time::Duration};
 
@@ -7,18 +7,18 @@ use tokio::time::sleep;
 
 use crate::threads::thread;
 
-/// The requests of a case that leaks one task each.
+/// The number of requests in a case that leaks one task per request.
 pub(crate) const TASKS: usize = 2_000;
-/// The requests of a case that leaks two descriptors each.
+/// The number of requests in a case that leaks two descriptors per request.
 pub(crate) const SOCKETS: usize = 400;
-/// The requests of a case that leaks one thread each.
+/// The number of requests in a case that leaks one thread per request.
 pub(crate) const THREADS: usize = 500;
 /// For cases that don't grow.
 pub(crate) const NO_END: usize = usize::MAX;
 
 const GAP: Duration = Duration::from_millis(50);
 
-/// One in so many requests goes wrong, the first one among them.
+/// One in this many requests goes wrong, starting with the first.
 const ONE_IN: usize = 100;
 
 /// Whether this request is one of the few that go wrong.
@@ -26,7 +26,7 @@ pub(crate) fn goes_wrong(number: usize) -> bool {
     number.is_multiple_of(ONE_IN)
 }
 
-/// Has a task call `handle` for each request, with its number.
+/// Spawns a task that calls `handle` for each request, with its number.
 pub(crate) fn requests(most: usize, mut handle: impl FnMut(usize) + Send + 'static) {
     let traffic = async move {
         for number in 0.. {
@@ -39,7 +39,7 @@ pub(crate) fn requests(most: usize, mut handle: impl FnMut(usize) + Send + 'stat
     tokio::spawn(traffic.tracked("traffic"));
 }
 
-/// Has a thread call `handle` for each request, with its number.
+/// Starts a thread that calls `handle` for each request, with its number.
 pub(crate) fn requests_to_threads(most: usize, mut handle: impl FnMut(usize) + Send + 'static) {
     thread("traffic", move || {
         for number in 0.. {

@@ -1,5 +1,5 @@
-//! What a gRPC server is below its generated code: a tower service over HTTP/2, whose connections,
-//! streams and requests are tracked.
+//! A gRPC server without its generated code: a tower service over HTTP/2, whose
+//! connections, streams and requests are tracked.
 
 use std::io;
 
@@ -40,7 +40,7 @@ async fn serve(stream: UnixStream, arrivals: Arrivals) {
     let methods = Router::new()
         .route("/shop.Orders/Watch", post(watch))
         .with_state(arrivals);
-    // Around the router, where no route is known but the path, as in a server of tonic's.
+    // Around the router, where only the path is known and no route, as in a server of tonic.
     let service = RequestLayer::new().layer(methods);
     auto::Builder::new(TrackedExecutor::new("stream"))
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))

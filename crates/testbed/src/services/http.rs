@@ -1,4 +1,4 @@
-//! axum over HTTP/1: connections that are kept alive and idle, and others whose handlers are slow.
+//! axum over HTTP/1: idle connections that are kept alive, and others whose handlers are slow.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::waiting::{Arrivals, lookup};
 
-/// How many connections there are of either kind.
+/// The number of connections of each kind.
 const EACH: usize = 3;
 
 pub(crate) fn run(control: Control) -> Result<Never, String> {
@@ -32,7 +32,7 @@ pub(crate) fn run(control: Control) -> Result<Never, String> {
     control.serve(|| 0)
 }
 
-/// Starts the server on a port of its own.
+/// Starts the server on a free port.
 pub(crate) fn serve(arrivals: Arrivals) -> io::Result<SocketAddr> {
     let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
@@ -53,7 +53,7 @@ async fn slow(State(arrivals): State<Arrivals>) -> &'static str {
     "slow"
 }
 
-/// A connection with one request on it.
+/// Opens a connection and sends one request.
 fn ask(address: SocketAddr, path: &str) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")?;

@@ -1,4 +1,4 @@
-//! hyper over HTTP/2, server and client: three requests at once on one connection.
+//! hyper over HTTP/2, server and client: three concurrent requests on one connection.
 
 use std::{convert::Infallible, io};
 
@@ -24,7 +24,7 @@ pub(crate) fn run(control: Control) -> Result<Never, String> {
     keep_asking(control, connect, ask)
 }
 
-/// Has requests wait for their answers on one connection.
+/// Sends requests on one connection and lets them wait for their answers.
 pub(crate) fn keep_asking<C, A>(
     control: Control,
     connect: fn(Arrivals) -> C,

@@ -1,6 +1,6 @@
-//! Services on the libraries that most are built with: `services SERVICE`. None but `web` and `grpc` knows of rtops,
-//! apart from `main`, which starts the agent. They obey the same commands as `targets`, and their awaits are marked
-//! in the same way.
+//! Services on the libraries that most services are built on: `services SERVICE`. Only `web` and
+//! `grpc` know of rtops, apart from `main`, which starts the agent. They obey the same commands as
+//! `targets`, and their awaits are marked in the same way.
 
 mod grpc;
 mod http;
@@ -14,7 +14,7 @@ use std::{env, process::ExitCode};
 
 use rtops_testbed::{Never, control::Control, failed};
 
-/// Prepares all, waits until every request is in flight, and serves the test.
+/// Prepares everything, waits until every request is in flight, and serves the test.
 type Service = fn(Control) -> Result<Never, String>;
 
 fn main() -> ExitCode {

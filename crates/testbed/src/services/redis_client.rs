@@ -1,4 +1,4 @@
-//! A Redis client whose server greets it and then says nothing.
+//! A Redis client whose server greets it and then stays silent.
 
 use std::{io, time::Duration};
 
@@ -16,7 +16,7 @@ use tokio::{
 
 /// Longer than any test.
 const FOREVER: Duration = Duration::from_secs(24 * 60 * 60);
-/// How many commands wait for their answers, over one connection.
+/// How many commands wait for their answers on one connection.
 const COMMANDS: usize = 3;
 
 pub(crate) fn run(control: Control) -> Result<Never, String> {
@@ -38,7 +38,7 @@ async fn connect(pending: Pending) -> Result<MultiplexedConnection, Box<dyn std:
         serve(listener, pending).await.ok(); // AWAIT redis-server
     }));
     let client = Client::open(format!("redis://{address}"))?;
-    // Without that, the commands would be given up after half a second.
+    // With the default timeout, the commands would give up after half a second.
     let patient = AsyncConnectionConfig::new().set_response_timeout(Some(FOREVER));
     let connected = client.get_multiplexed_async_connection_with_config(&patient);
     Ok(connected.await?)
@@ -49,7 +49,7 @@ async fn serve(listener: TcpListener, pending: Pending) -> io::Result<()> {
     answer(stream, pending).await // AWAIT redis-server
 }
 
-/// Answers what the client says of itself; `pending` is dropped when all commands have come.
+/// Answers the client's greeting; `pending` is dropped once all commands have arrived.
 async fn answer(stream: TcpStream, pending: Pending) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut pending = Some(pending);

@@ -8,7 +8,7 @@ use rtops_testbed::{
 };
 use tokio::time::sleep;
 
-/// Requests that have not come to where they wait.
+/// Requests that have not reached the place where they wait.
 #[derive(Clone)]
 pub(crate) struct Arrivals(Arc<Mutex<Vec<Pending>>>);
 

@@ -1,4 +1,4 @@
-//! Children of the target's own, and how often it is told that one has ended.
+//! The target's own children, and how often it is notified that one has ended.
 #![expect(unsafe_code, reason = "a signal handler")]
 
 use std::{
@@ -24,12 +24,12 @@ pub(super) fn count_signals() -> io::Result<()> {
         SaFlags::SA_RESTART,
         SigSet::empty(),
     );
-    // SAFETY: the handler does nothing but one atomic addition.
+    // SAFETY: the handler does nothing except one atomic addition.
     unsafe { sigaction(Signal::SIGCHLD, &action) }?;
     Ok(())
 }
 
-/// Runs a child and says how it ended.
+/// Runs a child and returns how it ended.
 pub(super) fn run_one() -> String {
     CHILDREN.fetch_add(1, SeqCst);
     let child = Command::new("/bin/sh")

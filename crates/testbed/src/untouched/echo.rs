@@ -1,4 +1,4 @@
-//! A server that sends back what it gets, as a service writes one that knows nothing of rtops.
+//! An echo server, written as by a service that knows nothing of rtops.
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// How much a client sends at a time, and waits for.
+/// How much a client sends at a time, and waits for, in bytes.
 const MESSAGE: usize = 64;
 
 /// Returns the port.

@@ -1,4 +1,4 @@
-//! Polls that would end the process or harm what it has, if they did in it what they do in a copy.
+//! Polls that would end or harm the process if they ran in it instead of in a copy.
 #![expect(unsafe_code, reason = "what is done to the copy must be harmful")]
 
 use std::{
@@ -32,7 +32,7 @@ use crate::FOREVER;
 /// What a poll does in a copy.
 type Act = Box<dyn FnMut() + Send>;
 
-/// All of a kind, or all.
+/// Returns the acts of a kind, or all acts.
 pub(super) fn acts(kind: &str, resources: &'static Resources) -> Result<Vec<Act>, String> {
     let mut named = ends();
     named.extend(harms(resources));
@@ -45,7 +45,7 @@ pub(super) fn acts(kind: &str, resources: &'static Resources) -> Result<Vec<Act>
     Ok(acts)
 }
 
-/// Waits like any other task; if it is polled in another process than the one it was made in, it acts.
+/// Waits like any other task, but acts if it is polled in another process than it was made in.
 pub(super) struct OnlyInACopy {
     act: Act,
     home: Pid,
@@ -74,7 +74,7 @@ impl Future for OnlyInACopy {
     }
 }
 
-/// Those that do not end, or end the process.
+/// Acts that do not end, or that end the process.
 fn ends() -> Vec<(&'static str, Act)> {
     let home = getpid();
     vec![
@@ -97,7 +97,7 @@ fn ends() -> Vec<(&'static str, Act)> {
         (
             "null",
             Box::new(|| {
-                // SAFETY: none: it is to fault.
+                // SAFETY: none: it is meant to fault.
                 unsafe { ptr::without_provenance_mut::<u8>(black_box(8)).write_volatile(1) };
             }),
         ),
@@ -122,7 +122,7 @@ fn ends() -> Vec<(&'static str, Act)> {
         (
             "fork",
             Box::new(|| {
-                // SAFETY: the child does nothing but sleep.
+                // SAFETY: the child only sleeps.
                 if unsafe { fork() }.is_ok_and(|fork| fork.is_child()) {
                     thread::sleep(FOREVER);
                 }
@@ -131,7 +131,7 @@ fn ends() -> Vec<(&'static str, Act)> {
     ]
 }
 
-/// Those that change what is shared, or what the copy has of its own.
+/// Acts that change what is shared, or what the copy owns.
 fn harms(resources: &'static Resources) -> Vec<(&'static str, Act)> {
     vec![
         ("lock", Box::new(|| drop(resources.lock.lock()))),
@@ -173,7 +173,7 @@ fn harms(resources: &'static Resources) -> Vec<(&'static str, Act)> {
         (
             "close",
             Box::new(|| {
-                // SAFETY: none: it is to close what another owns.
+                // SAFETY: none: it is meant to close a descriptor that another owns.
                 unsafe { libc::close(resources.socket.as_raw_fd()) };
             }),
         ),
@@ -181,19 +181,19 @@ fn harms(resources: &'static Resources) -> Vec<(&'static str, Act)> {
             "unmap",
             Box::new(|| {
                 let (page, length) = resources.page();
-                // SAFETY: none: it is to unmap what is in use.
+                // SAFETY: none: it is meant to unmap memory that is in use.
                 done(unsafe { munmap(page.cast(), length) });
             }),
         ),
     ]
 }
 
-/// It may fail or not: what counts is what the target is like afterwards.
+/// The act may fail or not: what counts is the state of the target afterwards.
 fn done<T>(result: T) {
     drop(black_box(Some(result)));
 }
 
-/// Until the stack is used up.
+/// Recurses until the stack is used up.
 #[inline(never)]
 fn recurses(depth: u64) -> u64 {
     if black_box(depth) == 0 {

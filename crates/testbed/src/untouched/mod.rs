@@ -1,12 +1,12 @@
-//! A service under load, with tasks that nobody wrapped and whose polls do harm in a copy of the
-//! process, and with whatever a copy could harm.
+//! A service under load, with untracked tasks whose polls do harm in a copy of the process, and
+//! with everything that a copy could harm.
 //!
 //! | command | answer |
 //! |---|---|
-//! | `port` | where the echo server listens |
-//! | `poke` | `poked`, when each counted task was woken |
-//! | `child` | how a child of the target's own ended |
-//! | `state` | `name=value` for all that nobody but the target itself may change |
+//! | `port` | the port of the echo server |
+//! | `poke` | `poked`, once each counted task was woken |
+//! | `child` | how a child of the target itself ended |
+//! | `state` | `name=value` for everything that only the target itself may change |
 
 mod children;
 mod echo;
@@ -42,7 +42,7 @@ const COUNTED: usize = 10;
 static TICKS: AtomicU64 = AtomicU64::new(0);
 static POLLS: AtomicU64 = AtomicU64::new(0);
 
-/// With all kinds of hostile polls, or with the one that is named.
+/// Runs with all kinds of hostile polls, or with the named one.
 pub(crate) fn run(control: Control, kind: Option<&str>) -> Result<Never, String> {
     let failed = |error: std::io::Error| error.to_string();
     children::count_signals().map_err(failed)?;
@@ -96,7 +96,7 @@ async fn ticks() {
     }
 }
 
-/// Counts its polls here, where the copy has a counter of its own, and in shared memory.
+/// Counts its polls in this process's memory, of which a copy has its own, and in shared memory.
 async fn counted(poke: Arc<Notify>, resources: &Resources) {
     let mut waiting = pin!(waiting(poke));
     poll_fn(|context| {

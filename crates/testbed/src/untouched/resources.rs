@@ -34,23 +34,23 @@ const QUEUED: &[u8] = b"five!";
 const CONTENT: &str = "not to be removed";
 
 pub(super) struct Resources {
-    /// A word that another process could see.
+    /// A word that another process can see.
     shared: NonNull<AtomicU64>,
     _memory: OwnedFd,
-    /// A page of nothing but [`FILLED`].
+    /// A page that contains only [`FILLED`].
     page: NonNull<u8>,
     /// Has [`QUEUED`] to be read.
     pub(super) socket: UnixStream,
-    /// What wrote it.
+    /// The end that wrote it.
     _peer: UnixStream,
-    /// One that nothing was written to: it has no data, and no end.
+    /// A socket that nothing was written to: it has neither data nor an end.
     pub(super) silent: UnixStream,
     silent_peer: UnixStream,
-    /// Has [`QUEUED`] in it.
+    /// Contains [`QUEUED`].
     pipe: PipeReader,
     pub(super) into_pipe: PipeWriter,
     pub(super) file: PathBuf,
-    /// Held by a thread for ever.
+    /// Held by a thread forever.
     pub(super) lock: &'static Mutex<()>,
 }
 
@@ -60,7 +60,7 @@ unsafe impl Send for Resources {}
 unsafe impl Sync for Resources {}
 
 impl Resources {
-    /// They stay for as long as the process.
+    /// Makes resources that live as long as the process.
     pub(super) fn make() -> io::Result<&'static Self> {
         let (socket, mut peer) = UnixStream::pair()?;
         peer.write_all(QUEUED)?;
@@ -71,11 +71,11 @@ impl Resources {
         let memory = memfd_create("shared", MFdFlags::MFD_CLOEXEC)?;
         ftruncate(&memory, 4096)?;
         let both = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: no address is asked for, and the file is as long as the mapping.
+        // SAFETY: no address is requested, and the file is as long as the mapping.
         let shared = unsafe { mmap(None, PAGE, both, MapFlags::MAP_SHARED, &memory, 0) }?;
-        // SAFETY: no address is asked for.
+        // SAFETY: no address is requested.
         let page = unsafe { mmap_anonymous(None, PAGE, both, MapFlags::MAP_PRIVATE) }?.cast();
-        // SAFETY: the page was just mapped for writing, and nobody else knows it.
+        // SAFETY: the page was just mapped for writing, and nobody else uses it.
         unsafe { page.write_bytes(FILLED, PAGE.get()) };
         let program = env::current_exe()?;
         let file = program.with_file_name(format!("victim of {}", std::process::id()));
@@ -97,16 +97,16 @@ impl Resources {
     }
 
     pub(super) fn shared_word(&self) -> &AtomicU64 {
-        // SAFETY: the mapping is aligned, stays, and is used as an atomic word alone.
+        // SAFETY: the mapping is aligned, stays, and is used only as an atomic word.
         unsafe { self.shared.as_ref() }
     }
 
-    /// The page that a hostile poll unmaps.
+    /// Returns the page that a hostile poll unmaps.
     pub(super) fn page(&self) -> (NonNull<u8>, usize) {
         (self.page, PAGE.get())
     }
 
-    /// What all of it is like: each is 0 or the number of bytes that are as they were.
+    /// Returns the state of all resources: each value is 0 or the number of unchanged bytes.
     pub(super) fn state(&self) -> String {
         // SAFETY: the page stays mapped in this process, or the test finds that it is gone.
         let page = unsafe { slice::from_raw_parts(self.page.as_ptr(), PAGE.get()) };
@@ -134,7 +134,7 @@ impl Resources {
     }
 }
 
-/// How many bytes a pipe has in it.
+/// Returns how many bytes a pipe contains.
 fn readable(pipe: RawFd) -> i32 {
     let mut bytes = 0;
     // SAFETY: FIONREAD writes one int.
@@ -142,7 +142,7 @@ fn readable(pipe: RawFd) -> i32 {
     bytes
 }
 
-/// A lock whose holder never lets go of it.
+/// Returns a lock whose holder never releases it.
 fn held_for_ever() -> &'static Mutex<()> {
     static LOCK: Mutex<()> = Mutex::new(());
     let (pending, settlement) = settlement();

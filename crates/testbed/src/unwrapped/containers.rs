@@ -1,4 +1,4 @@
-//! Containers that poll those of their futures alone that were woken.
+//! Containers that poll only those of their futures that were woken.
 
 use futures::{
     StreamExt,
@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::awaits::Spawner;
 
-/// More than a `join_all` polls one after the other.
+/// More than a `join_all` polls one after another.
 const MANY: u32 = 40;
 
 pub(super) fn spawn(tasks: &Spawner) {

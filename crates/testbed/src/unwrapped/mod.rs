@@ -1,4 +1,4 @@
-//! More ways to wait, for tasks that nobody wrapped; marked as those of [`awaits`](crate::awaits).
+//! More ways to wait, for untracked tasks; marked like those of [`awaits`](crate::awaits).
 
 mod containers;
 mod io;

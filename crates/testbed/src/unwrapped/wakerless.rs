@@ -1,4 +1,4 @@
-//! Awaits that register no waker, alone and beside others.
+//! Awaits that register no waker, alone and next to others.
 
 use std::{
     future::{pending, poll_fn},
@@ -26,7 +26,7 @@ async fn waiting_for_ever() {
     pending::<()>().await; // AWAIT pending-alone
 }
 
-/// Of several awaits of one function, the compiler may leave no instruction that tells them apart.
+/// If a function has several awaits, the compiler may leave no instruction that tells them apart.
 async fn waiting_between() {
     ready_at_once().await;
     pending::<()>().await; // AWAIT pending-among-several

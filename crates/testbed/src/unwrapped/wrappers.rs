@@ -1,4 +1,4 @@
-//! Futures that wrap one other, or few, and what waits in a way of its own.
+//! Futures that wrap one or a few others, and futures that wait in an unusual way.
 
 use std::future::poll_fn;
 
@@ -76,7 +76,7 @@ async fn locking() {
     drop(mutex.lock().await); // AWAIT futures-mutex
 }
 
-/// Not the first await of its function.
+/// Waits at an await that is not the first of its function.
 async fn awaiting_twice() {
     let (sender, receiver) = oneshot::channel();
     sender.send(()).ok();
@@ -85,7 +85,7 @@ async fn awaiting_twice() {
     receiver.await.ok(); // AWAIT second-await
 }
 
-/// Not the first round.
+/// Waits in a round that is not the first.
 async fn looping() {
     let (sender, mut receiver) = mpsc::channel(4);
     for number in 0..3_u32 {

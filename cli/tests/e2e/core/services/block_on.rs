@@ -41,7 +41,7 @@ async fn by_futures() {
     drop(answer);
 }
 
-/// What its waker is kept in lies on the stack of the thread.
+/// The list that its waker is in is on the stack of the thread.
 async fn on_its_stack() {
     Notify::new().notified().await // AWAIT on_its_stack
 }
@@ -66,7 +66,7 @@ async fn main_itself() {
     sleep(LONG).await // AWAIT main_itself
 }
 
-/// Keeps no waker: nothing shows where it waits.
+/// Keeps no waker, so nothing shows where it waits.
 async fn nothing() {
     pending::<()>().await
 }

@@ -1,5 +1,5 @@
-//! Tasks that are easily told wrong, without an agent: containers of futures, types with trait objects,
-//! signals, what is left of ended tasks, executors inside of tasks, words beside the functions of a waker.
+//! Tasks that are easy to misread, without an agent: containers of futures, types with trait
+//! objects, signals, remains of ended tasks, executors in tasks, words next to a waker's functions.
 
 use std::{
     env,
@@ -42,7 +42,7 @@ async fn crawl() {
     fetches.buffer_unordered(12).for_each(|()| async {}).await // AWAIT children
 }
 
-/// Containers in a container: 20 children.
+/// Containers in a container, with 20 children in all.
 async fn nest() {
     let outer: FuturesUnordered<_> = (0..5).map(|_| four()).collect();
     outer.for_each(|()| async {}).await
@@ -57,7 +57,7 @@ async fn leaf() {
     sleep(LONG).await // AWAIT nested
 }
 
-/// Children without a waker among those that have one: 40 and 2.
+/// 40 children without a waker among 2 that have one.
 async fn forget() {
     let mut children: Vec<Pin<Box<dyn Future<Output = ()> + Send>>> = Vec::new();
     for number in 0..42 {
@@ -99,7 +99,7 @@ async fn on_tick(callback: Box<dyn Fn(u32) + Send>) {
     callback(1);
 }
 
-/// Copies some megabytes whenever it is polled.
+/// Copies some megabytes on each poll.
 async fn copies() {
     let from = vec![1_u8; 3 << 20];
     let mut to = vec![0; from.len()];
@@ -141,7 +141,7 @@ async fn alive(number: u64) {
     sleep(LONG + Duration::from_secs(number)).await // AWAIT alive
 }
 
-/// Tasks of several sizes that end, so that what is left of them lies about.
+/// Spawns tasks of several sizes that end, so that their remains are all over the heap.
 async fn leave_traces() {
     for _ in 0..8 {
         let tasks = [
@@ -163,7 +163,7 @@ async fn request(number: usize) -> Vec<u8> {
     vec![number as u8; 16 * 1024]
 }
 
-/// Nobody joins what it spawns.
+/// Never joins what it spawns.
 async fn listen() {
     let mut set = JoinSet::new();
     for number in 0..40 {
@@ -176,14 +176,14 @@ async fn ask(number: u32) -> u32 {
     spawn_blocking(move || number + 1).await.unwrap()
 }
 
-/// Polls with an empty budget for ever: what is ready says that it is not.
+/// Polls forever with an exhausted budget: whatever is ready returns `Pending`.
 async fn work() {
     for number in 0..1000 {
         futures::executor::block_on(ask(number)); // RUNNING work
     }
 }
 
-/// Counts how often it is woken.
+/// Counts its wake-ups.
 #[derive(Default)]
 struct Woken(AtomicUsize);
 
@@ -197,7 +197,7 @@ impl Wake for Woken {
     }
 }
 
-/// The same, further away from the counts of references to it.
+/// The same, further away from its reference counts.
 #[derive(Default)]
 #[repr(align(128))]
 struct WokenApart(Woken);
@@ -220,8 +220,8 @@ async fn unharmed_apart() {
     guard(Arc::new(WokenApart::default()).into()).await // AWAIT unharmed-apart
 }
 
-/// Beside the functions of the waker are words that are none of its data, but lead to zeros, to addresses and to
-/// what may be counts, as a compiler that spills registers and memory that was freed leave them.
+/// Next to the waker's functions are words that are not its data, but point to zeros, to addresses
+/// and to possible counts. Compilers that spill registers, and freed memory, leave such words.
 async fn guard(waker: Waker) {
     let vtable = std::ptr::from_ref(waker.vtable()) as usize;
     let kinds = [0, black_box(&waker) as *const Waker as usize, 3];
@@ -267,7 +267,7 @@ fn main() {
         tokio::spawn(wait_for_signal());
         tokio::spawn(listen());
         tokio::spawn(work());
-        // All of them have been polled by then, on any machine that is not hopeless.
+        // All tasks have been polled by then, except on a hopelessly slow machine.
         sleep(Duration::from_millis(500)).await;
         println!("ready");
         sleep(LONG).await

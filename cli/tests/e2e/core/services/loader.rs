@@ -1,4 +1,4 @@
-//! Loads the service from a shared library, as a plug-in, and has it run.
+//! Loads the service from a shared library, as a plug-in, and runs it.
 
 use std::{
     env,

@@ -1,4 +1,4 @@
-//! mini-redis as it is in the registry, on a port of the kernel's choice.
+//! mini-redis as published in the registry, on a port that the kernel chooses.
 
 use std::future::pending;
 

@@ -1,7 +1,7 @@
 //! A service without an agent, for any version of tokio: ten ways to wait, and ways to die.
 //!
-//! `service MODE`: when all its tasks wait, one of them does what the mode is called, or none for `ten`,
-//! `lost` and `endless`. Then it says `ready`.
+//! `service MODE`: once all its tasks wait, one of them does what the mode says, or nothing for
+//! `ten`, `lost` and `endless`. Then the service prints `ready`.
 
 use std::{
     future::{Future, pending},
@@ -68,7 +68,7 @@ async fn limited() {
     drop(timeout(LONG, pending::<()>()).await) // AWAIT timeout
 }
 
-/// Waits once, and then is ready for ever: nobody wakes it.
+/// Waits once, and then is ready forever: nobody wakes it.
 struct LostWakeup(bool);
 
 impl Future for LostWakeup {
@@ -79,7 +79,7 @@ impl Future for LostWakeup {
             return Poll::Ready(());
         }
         self.0 = true;
-        // So that something could wake it.
+        // Now something could wake it.
         Box::leak(Box::new(context.waker().clone()));
         Poll::Pending
     }
@@ -90,7 +90,7 @@ async fn lost() {
     black_box(());
 }
 
-/// Waits once, and then never comes to an end.
+/// Waits once, and then its poll never ends.
 struct Endless(bool);
 
 impl Future for Endless {
@@ -136,7 +136,7 @@ fn null() {
     unsafe { black_box(std::ptr::null_mut::<u8>()).write_volatile(1) }
 }
 
-/// Takes all memory that there is, once it is told to.
+/// Takes all memory, once it gets a line on its standard input.
 #[inline(never)]
 fn hoard() {
     let mut hoard = vec![vec![1_u8; 1 << 20]];
@@ -153,7 +153,7 @@ fn deeper(depth: u64) -> u64 {
     deeper(depth + words[0]) + words[1]
 }
 
-/// Tasks of several sizes that end, so that freed cells lie about.
+/// Spawns tasks of several sizes that end, so that freed cells are all over the heap.
 async fn ended() {
     for _ in 0..8 {
         let small = tokio::spawn(async { black_box([0_u8; 64])[0] });
@@ -209,7 +209,7 @@ async fn serve(mode: String) {
         handles.push(tokio::spawn(guilty(mode, Arc::clone(&go))));
     }
     let kept: Vec<_> = (0..3).map(|n| tokio::spawn(async move { n })).collect();
-    // All of them have been polled by then, on any machine that is not hopeless.
+    // All tasks have been polled by then, except on a hopelessly slow machine.
     sleep(Duration::from_millis(500)).await;
     if waits {
         println!("ready");

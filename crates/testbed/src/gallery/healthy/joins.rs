@@ -1,4 +1,4 @@
-//! Tasks that await others which take long.
+//! Tasks that await long-running others.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Services under load: much comes, and all of it goes.
+//! Services under load: much work arrives, and all of it gets done.
 
 use std::{
     hint::black_box,
@@ -18,7 +18,7 @@ use crate::{
     traffic::{NO_END, requests},
 };
 
-/// A batch grows to a hundred tasks within a second. Then all are let go, and the next one begins.
+/// A batch grows to a hundred tasks within a second. Then all are released, and the next begins.
 pub(crate) fn batches() {
     let collect = async {
         let mut due = interval(Duration::from_millis(8));
@@ -37,7 +37,7 @@ pub(crate) fn batches() {
     tokio::spawn(collect.tracked("collect"));
 }
 
-/// Short tasks, some hundred a second.
+/// Some hundred short tasks a second.
 pub(crate) fn churn() {
     let accept = async {
         let mut due = interval(Duration::from_millis(5));
@@ -49,7 +49,7 @@ pub(crate) fn churn() {
     tokio::spawn(accept.tracked("accept"));
 }
 
-/// A mutex that eight tasks want all the time. Each gets it in turn.
+/// A mutex that eight tasks want all the time. They get it in turn.
 pub(crate) fn contended_mutex() {
     let counter = Arc::new(Mutex::new(0_u64));
     for writer in 0..8 {
@@ -77,7 +77,7 @@ pub(crate) fn limiter() {
     });
 }
 
-/// A task that computes and lets others have a turn every ten milliseconds.
+/// A task that computes and yields every ten milliseconds.
 pub(crate) fn computing() {
     let compute = async {
         let mut sum = 1_u64;

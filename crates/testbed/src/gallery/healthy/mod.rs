@@ -1,4 +1,4 @@
-//! What looks like a leak and is none: nothing here is to be reported.
+//! Cases that look like leaks but are not: nothing here may be reported.
 
 pub(crate) mod joins;
 pub(crate) mod load;

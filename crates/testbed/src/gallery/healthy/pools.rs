@@ -1,4 +1,4 @@
-//! Pools of workers with little to do, or none.
+//! Pools of workers with little or no work.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,13 +16,13 @@ use crate::locks::Mutex;
 const WORKERS: usize = 6;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// Workers with a queue each, all of which are empty.
+/// Workers with a queue each; all queues are empty.
 pub(crate) fn idle() {
     let queues = pool();
     dispatch(queues, HOUR, 0);
 }
 
-/// The same, and two of them get jobs.
+/// The same, but two of the workers get jobs.
 pub(crate) fn partly_busy() {
     let queues = pool();
     dispatch(queues, Duration::from_millis(30), 2);
@@ -43,7 +43,7 @@ async fn work(mut jobs: Receiver<u64>) {
     }
 }
 
-/// Gives a job to each of the first workers at times.
+/// Gives a job to each of the first workers from time to time.
 fn dispatch(queues: Vec<Sender<u64>>, every: Duration, workers: usize) {
     let dispatch = async move {
         let mut due = interval(every);
@@ -77,13 +77,13 @@ async fn take_turns(jobs: Arc<Mutex<Receiver<u64>>>) {
     }
 }
 
-/// A task that starts the workers of a service and is done.
+/// A task that starts the workers of a service and then ends.
 pub(crate) fn started_by_a_task() {
     let start = async { dispatch(pool(), HOUR, 0) };
     tokio::spawn(start.tracked("start"));
 }
 
-/// An actor that answers each question, and one that asks now and then.
+/// An actor that answers each question, and a task that asks now and then.
 pub(crate) fn request_response() {
     let (ask, mut questions) = mpsc::channel::<(u64, oneshot::Sender<u64>)>(4);
     let actor = async move {

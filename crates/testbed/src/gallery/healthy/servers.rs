@@ -1,4 +1,4 @@
-//! Servers, with connections that have nothing to say at the moment.
+//! Servers with connections that are silent at the moment.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -16,13 +16,13 @@ use crate::traffic::{NO_END, requests};
 
 const IDLE: usize = 8;
 
-/// A server in accept, and connections kept alive that send nothing.
+/// A server in accept, and kept-alive connections that send nothing.
 pub(crate) fn idle() {
     let address = serve();
     tokio::spawn(stay_connected(address).tracked("clients"));
 }
 
-/// The same, and beside the quiet connections there are short ones that come and go.
+/// The same, with short connections that come and go besides the silent ones.
 pub(crate) fn busy() {
     let address = serve();
     tokio::spawn(stay_connected(address).tracked("clients"));
@@ -79,7 +79,7 @@ async fn echo_once(address: SocketAddr) -> io::Result<u8> {
     stream.read_u8().await
 }
 
-/// A task that reloads on SIGHUP, which nobody has sent.
+/// A task that reloads on SIGHUP, which nobody sends.
 pub(crate) fn signals() {
     let reload = async {
         let mut hangups = signal(SignalKind::hangup())?;
@@ -110,7 +110,7 @@ pub(crate) fn config_watch() {
     tokio::spawn(reload.tracked("config"));
 }
 
-/// Many tasks that work until they are told to stop, and there is little work.
+/// Many tasks that work until they are told to stop, with little work.
 pub(crate) fn graceful() {
     let (shutdown, stopped) = watch::channel(false);
     let mut inboxes = Vec::new();

@@ -15,7 +15,7 @@ use crate::{
 
 const WORKERS: usize = 4;
 
-/// Workers with a channel each, all of which are empty.
+/// Workers with a channel each; all channels are empty.
 pub(crate) fn pool() {
     let mut queues = Vec::new();
     for _ in 0..WORKERS {
@@ -59,7 +59,7 @@ pub(crate) fn condvar_pool() {
     }
 }
 
-/// The main part of a service of threads: it joins them, and they run as long as it does.
+/// The main thread of a threaded service: it joins the worker, which runs as long as it does.
 pub(crate) fn joined() {
     let (queue, jobs) = mpsc::channel::<u64>();
     let worker = thread("worker", move || jobs.into_iter().sum::<u64>());
@@ -78,7 +78,7 @@ pub(crate) fn periodic() {
     }
 }
 
-/// A server of threads in accept, with a connection that sends nothing.
+/// A threaded server in accept, with a connection that sends nothing.
 pub(crate) fn server() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback has a free port");
     let address = listener.local_addr().expect("it is bound");
@@ -121,7 +121,7 @@ pub(crate) fn contended_mutex() {
     }
 }
 
-/// Keeps what the threads would end without.
+/// Keeps a value without which the threads would end.
 fn keep<T: Send + 'static>(kept: T) {
     thread("keeper", move || {
         thread::sleep(Duration::from_secs(60 * 60));

@@ -1,4 +1,4 @@
-//! Tasks that wait for their time, and slow ones that get on.
+//! Tasks that wait for a point in time, and slow ones that make progress.
 
 use std::{io, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::traffic::{NO_END, goes_wrong, requests};
 
-/// A certificate is renewed in a day.
+/// A certificate that is renewed in a day.
 pub(crate) fn long_timer() {
     let renew = async {
         sleep(Duration::from_secs(24 * 60 * 60)).await;
@@ -30,7 +30,7 @@ pub(crate) fn intervals() {
     tokio::spawn(flush.tracked("flush"));
 }
 
-/// A transfer over a slow line: always in the same read, and always further on.
+/// A transfer over a slow line: always in the same read, but always further along.
 pub(crate) fn slow_progress() {
     let (near, far) = duplex(64);
     tokio::spawn(trickle(far).tracked("modem"));
@@ -49,7 +49,7 @@ async fn download(mut line: DuplexStream) -> io::Result<usize> {
     line.read_to_end(&mut file).await
 }
 
-/// Requests wait for news, for an hour at the most. Most get some at once.
+/// Requests that wait for news, for an hour at most. Most get some immediately.
 pub(crate) fn long_poll() {
     requests(NO_END, |number| {
         rtops_agent::spawn(poll_news(number));

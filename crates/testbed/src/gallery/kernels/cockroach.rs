@@ -17,9 +17,9 @@ use crate::{
     traffic::{TASKS, requests},
 };
 
-/// cockroach#1055. A stopper holds its lock while it waits for the tasks under way to be done. One
-/// of them waits to be stopped, which comes after that; and whoever wants to start a task waits for
-/// the lock.
+/// cockroach#1055. A stopper holds its lock while it waits for the tasks under way to
+/// finish. One of them waits to be stopped, which happens only after that; and everyone
+/// who wants to start a task waits for the lock.
 pub(crate) fn stopper() {
     let stopper = Arc::new(Stopper {
         draining: Mutex::new(false),
@@ -63,7 +63,7 @@ async fn await_done(mut context: watch::Receiver<bool>) {
     context.wait_for(|cancelled| *cancelled).await.ok(); // LEAK cockroach-13197
 }
 
-/// cockroach#2448. The loop of the consensus sends events to the store; the store, working on one,
+/// cockroach#2448. The consensus loop sends events to the store; while it works on one, the store
 /// sends back callbacks. Both channels are full, and neither loop receives while it sends.
 pub(crate) fn event_loops() {
     let (events, to_store) = mpsc::channel(1);
@@ -101,7 +101,7 @@ async fn process(mut events: Receiver<u64>, callbacks: Sender<u64>) {
     }
 }
 
-/// cockroach#584. A loop locks and unlocks by hand, and is left between the two.
+/// cockroach#584. A loop locks and unlocks by hand, and exits between the two.
 pub(crate) fn gossip() {
     let lock = Arc::new(Semaphore::new(1));
     let managed = Arc::clone(&lock);
@@ -129,8 +129,8 @@ async fn bootstrap(lock: Arc<Semaphore>) {
     drop(locked);
 }
 
-/// cockroach#24808. A compactor puts a first suggestion into its channel before it starts the loop
-/// that empties it. Somebody else was faster, and there is room for one.
+/// cockroach#24808. A compactor sends a first suggestion into its channel before it starts the loop
+/// that empties the channel. Somebody else was faster, and there is room for only one.
 pub(crate) fn compactor() {
     let (suggestions, to_compact) = mpsc::channel(1);
     suggestions.try_send("range 7").ok();
@@ -142,8 +142,8 @@ async fn start_compactor(suggestions: Sender<&str>, mut to_compact: Receiver<&st
     while to_compact.recv().await.is_some() {}
 }
 
-/// cockroach#3710. A store is locked for reading twice in one chain of calls. Between the two, a
-/// writer came, and readers wait behind it.
+/// cockroach#3710. A store is locked for reading twice in one chain of calls. In
+/// between, a writer came, and readers wait behind it.
 pub(crate) fn read_twice() {
     let store = Arc::new(RwLock::new(vec![1, 2, 3]));
     tokio::spawn(scan(store).tracked("scan"));

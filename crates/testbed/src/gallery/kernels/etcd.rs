@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// etcd#7492. A login holds the lock of the tokens while it sends new ones to their keeper. The
-/// keeper is at its tick, which takes the lock.
+/// keeper is handling its tick, which takes the lock.
 pub(crate) fn token_keeper() {
     let (added, to_keep) = mpsc::channel(1);
     let tokens = Arc::new(Mutex::new(Vec::new()));
@@ -47,8 +47,8 @@ async fn keep_tokens(tokens: Arc<Mutex<Vec<u64>>>, mut added: Receiver<u64>, tic
     }
 }
 
-/// etcd#6708. A client is locked for writing while its endpoints are brought up to date. That asks
-/// for the leader, through the same client, which it locks for reading.
+/// etcd#6708. A client is locked for writing while its endpoints are updated. The update asks for
+/// the leader through the same client, which that locks for reading.
 pub(crate) fn endpoints() {
     let client = Arc::new(RwLock::new(vec!["10.0.0.1"]));
     let sync = async move {
@@ -63,8 +63,8 @@ async fn leader(client: &RwLock<Vec<&str>>) -> usize {
     client.read().await.len() // LEAK etcd-6708
 }
 
-/// etcd#5509. What acquires a remote client returns with its lock held for reading: if it failed,
-/// too. The one who closes the client waits for ever.
+/// etcd#5509. The function that acquires a remote client returns with the client's lock held for
+/// reading, even if it failed. The task that closes the client waits forever.
 pub(crate) fn remote_client() {
     let client = Arc::new(RwLock::new("connected"));
     let close = async move {
@@ -90,7 +90,7 @@ async fn acquire(client: &Arc<RwLock<&'static str>>) -> Result<Client, Failure> 
 }
 
 /// etcd#7902. In an election, a follower holds the lock of the round while it waits for the next
-/// round. The leader, who would open it, wants the lock first.
+/// round. The leader, who would open that, wants the lock first.
 pub(crate) fn election() {
     let round = Arc::new(sync::Mutex::new(1));
     let (open, next) = channel::<u64>();

@@ -12,8 +12,8 @@ use crate::{
 };
 use rtops_agent::Track;
 
-/// grpc#1460. The keepalive of a connection without streams sleeps until there is one, with the
-/// lock of the connection held. A new stream needs the lock to wake it.
+/// grpc#1460. The keepalive of a connection without streams sleeps until there is one, while it
+/// holds the lock of the connection. A new stream needs the lock to wake it.
 pub(crate) fn keepalive() {
     let connection = Arc::new(sync::Mutex::new(0_u64));
     let (awaken, awoken) = channel();
@@ -32,8 +32,8 @@ pub(crate) fn keepalive() {
     });
 }
 
-/// grpc#3017. What a timer calls to clean a cache of connections returns early, and does not get to
-/// the line that unlocks.
+/// grpc#3017. A timer's callback that cleans a cache of connections returns
+/// early, before the line that unlocks.
 pub(crate) fn connection_cache() {
     let cache = Arc::new(Mutex::new(vec![1]));
     let cleaned = Arc::clone(&cache);
@@ -57,8 +57,8 @@ async fn connect(cache: Arc<Mutex<Vec<usize>>>, address: usize) {
     cache.lock().await.push(address); // LEAK grpc-3017
 }
 
-/// grpc#660. Each run of a benchmark has a worker that tells when it is done, over a channel
-/// without room. A run that is stopped does not listen any more.
+/// grpc#660. Each run of a benchmark has a worker that reports over a rendezvous channel when it is
+/// done. A run that was stopped no longer listens.
 pub(crate) fn benchmark() {
     let mut runs = Vec::new();
     requests_to_threads(THREADS, move |calls| {

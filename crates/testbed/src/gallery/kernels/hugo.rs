@@ -7,9 +7,9 @@ use tokio::sync::Notify;
 
 use crate::locks::{Mutex, OwnedMutexGuard, RwLock};
 
-/// hugo#3251. A map has a lock for each URL. To lock one, the map stays locked until the URL is; to
-/// unlock it, the map is locked. A second request for a URL waits in the first, and the first one
-/// in the second.
+/// hugo#3251. A map has a lock for each URL. Locking a URL keeps the map locked until the URL's
+/// lock is taken, and unlocking a URL locks the map. A second request for a URL waits in the first
+/// step, and the first request in the second step.
 pub(crate) fn remote_locks() {
     let locks = Arc::new(RemoteLocks::default());
     let fetch = async move {
@@ -29,7 +29,7 @@ pub(crate) fn remote_locks() {
 #[derive(Default)]
 struct RemoteLocks {
     urls: RwLock<HashMap<&'static str, Arc<Mutex<()>>>>,
-    /// Told to the first request when the second one has locked the map.
+    /// Notifies the first request once the second one has locked the map.
     is_locked: Notify,
 }
 

@@ -13,8 +13,8 @@ use tokio::{
 
 use crate::traffic::{TASKS, requests};
 
-/// istio#17860. The agent of a proxy has been told to stop. Each restart that comes later reports
-/// its end to it, and nobody takes the report.
+/// istio#17860. The agent of a proxy was told to stop. Each later restart reports its end to the
+/// agent, and nobody takes the report.
 pub(crate) fn proxy_agent() {
     let (ends, unread) = mpsc::channel(1);
     ends.try_send(0).ok();
@@ -28,8 +28,8 @@ async fn run_proxy(epoch: usize, ends: Sender<usize>) {
     ends.send(epoch).await.ok(); // LEAK istio-17860
 }
 
-/// istio#18454. A loop resets its timer. If it can't be stopped in time it takes the tick, which
-/// the loop took already. Those who ask for a reset find the channel full.
+/// istio#18454. A loop resets its timer. If the timer can't be stopped in time, the loop takes the
+/// tick, which it has taken already. Callers that ask for a reset find the channel full.
 pub(crate) fn debounce() {
     let (resets, to_reset) = mpsc::channel(1);
     let ticks = Arc::new(Notify::new());

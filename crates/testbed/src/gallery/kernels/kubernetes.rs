@@ -22,8 +22,8 @@ use crate::{
     traffic::{TASKS, requests},
 };
 
-/// kubernetes#1321. Events are distributed to watchers with the lock of all watchers held. A
-/// watcher that wants no more can only stop under that lock.
+/// kubernetes#1321. Events are distributed to watchers while the lock of all watchers is held. A
+/// watcher that wants no more events needs that lock to stop.
 pub(crate) fn watch_mux() {
     let (result, events) = mpsc::channel(1);
     let watchers = Arc::new(Mutex::new(vec![result]));
@@ -46,8 +46,8 @@ async fn stop_after_one(watchers: Arc<Mutex<Vec<Sender<u64>>>>, mut events: Rece
     events.close();
 }
 
-/// kubernetes#62464. The state of the CPU manager is locked for reading, and once more by what it
-/// calls. A container that is removed came between, to write.
+/// kubernetes#62464. The state of the CPU manager is locked for reading, and once more by a
+/// function that is called then. In between, the removal of a container wants to write.
 pub(crate) fn cpu_state() {
     let state = Arc::new(sync::RwLock::new(vec![0, 1]));
     let removed = Arc::clone(&state);
@@ -69,8 +69,8 @@ fn default_cpus(state: &sync::RwLock<Vec<u64>>) -> usize {
     cpus.len()
 }
 
-/// kubernetes#70277. Each poll of a condition starts a task that ticks until it is told that the
-/// poll is over. Nobody tells it.
+/// kubernetes#70277. Each poll of a condition starts a task that ticks until it is
+/// told that the poll is over. Nobody tells it.
 pub(crate) fn wait_poll() {
     let mut polls = Vec::new();
     requests(TASKS, move |_| {

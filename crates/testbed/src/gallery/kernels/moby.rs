@@ -9,8 +9,8 @@ use rtops_agent::Track;
 
 use crate::{locks::Semaphore, threads::thread};
 
-/// moby#25384. The wait for all plugins stands inside of the loop that starts them. The first
-/// round waits for the second one.
+/// moby#25384. The wait for all plugins is inside the loop that starts them. The
+/// first iteration waits for the second one.
 pub(crate) fn plugin_group() {
     let restore = async {
         const PLUGINS: u32 = 2;
@@ -26,8 +26,8 @@ pub(crate) fn plugin_group() {
     tokio::spawn(restore.tracked("plugins"));
 }
 
-/// moby#17176. A function that cleans up locks the devices, and unlocks them unless there is
-/// nothing to clean.
+/// moby#17176. A cleanup function locks the devices, and unlocks them
+/// unless there is nothing to clean.
 pub(crate) fn deleted_devices() {
     let deleted = Arc::new(sync::Mutex::new(Vec::new()));
     clean_up(&deleted);

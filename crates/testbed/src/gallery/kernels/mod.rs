@@ -1,6 +1,6 @@
 //! Leaks that well-known Go projects had.
 //!
-//! Each tells a public bug again: who holds what and who waits for whom is taken from its
+//! Each reproduces a public bug: who holds what and who waits for whom is taken from its
 //! description in the GoBench collection (`GoKer`, blocking bugs) and in the pull request of that
 //! number. The code is new, and as small as the bug allows.
 

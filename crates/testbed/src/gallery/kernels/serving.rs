@@ -8,8 +8,8 @@ use tokio::{sync::Notify, task::JoinHandle};
 use crate::locks::{Mutex, OwnedMutexGuard, Semaphore};
 
 /// serving#2137. A breaker lets one request through at a time, and each request works until its
-/// lock is opened. They are opened and awaited in the order in which they were made; the breaker
-/// took them in the other order.
+/// lock is opened. The locks are opened and awaited in the order in which the requests were made;
+/// the breaker took them in the other order.
 pub(crate) fn breaker() {
     tokio::spawn(check().tracked("check"));
 }

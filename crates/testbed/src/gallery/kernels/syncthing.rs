@@ -4,8 +4,8 @@ use std::sync::{Arc, RwLock};
 
 use crate::threads::thread;
 
-/// syncthing#4829. A port mapping is locked to clear its addresses. Those who are told of it are
-/// called at once, and read the mapping.
+/// syncthing#4829. A port mapping is locked while its addresses are cleared. Its listeners are
+/// called meanwhile, and read the mapping.
 pub(crate) fn port_mapping() {
     let mapping = Arc::new(RwLock::new(vec!["203.0.113.7:22000"]));
     thread("nat", move || {

@@ -11,7 +11,7 @@ use crate::{
     traffic::{THREADS, requests},
 };
 
-/// A trait that is not async wants an answer, so the task blocks on a future.
+/// A trait that is not async needs an answer, so the task blocks on a future.
 pub(crate) fn block_on_in_task() {
     let (answer, question) = oneshot::channel::<u64>();
     let resolve = async move {
@@ -22,7 +22,7 @@ pub(crate) fn block_on_in_task() {
     tokio::spawn(resolve.tracked("resolve"));
 }
 
-/// A task wants a lock of the standard library that a thread never gives back.
+/// A task wants a lock of the standard library that a thread never releases.
 pub(crate) fn std_mutex_in_task() {
     let stats = Arc::new(Mutex::new(0_u64));
     let (locked, lock) = mpsc::channel();
@@ -30,7 +30,7 @@ pub(crate) fn std_mutex_in_task() {
     thread("exporter", move || {
         let exported = exported.lock();
         locked.send(()).ok();
-        // For somebody who never comes.
+        // Waits for somebody who never comes.
         std::thread::park();
         drop(exported);
     });

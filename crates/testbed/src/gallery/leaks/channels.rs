@@ -1,4 +1,4 @@
-//! Sends that nobody receives, receives that nobody sends for.
+//! Sends that nobody receives, and receives that nobody sends to.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use tokio::sync::{
 
 use crate::traffic::{TASKS, requests};
 
-/// The audit log is full, and what should write it to disk was never started.
+/// The audit log is full, and the task that should write it to disk was never started.
 pub(crate) fn send_unread() {
     let (audit, unread) = mpsc::channel(1);
     audit.try_send(0).ok();
@@ -27,7 +27,7 @@ async fn record(audit: Sender<usize>, entry: usize) {
     audit.send(entry).await.ok(); // LEAK send-unread
 }
 
-/// A crawler puts what it finds into the queue that it works off.
+/// A crawler puts what it finds into the queue that it processes.
 pub(crate) fn send_to_itself() {
     let (queue, pages) = mpsc::channel(4);
     queue.try_send(1).ok();
@@ -42,7 +42,7 @@ async fn crawl(queue: Sender<u64>, mut pages: Receiver<u64>) {
     }
 }
 
-/// Calls wait for replies whose senders lie in a map that nobody looks into any more.
+/// Calls wait for replies whose senders are in a map that nobody looks at any more.
 pub(crate) fn receive_kept() {
     let client = Arc::new(Client::default());
     requests(TASKS, move |number| {
@@ -84,7 +84,7 @@ async fn session(mut inbox: Receiver<Command>, own: Sender<Command>) -> Option<(
     }
 }
 
-/// Two rooms know each other, so neither is ever dropped, nor the sender in it.
+/// Two rooms refer to each other, so neither is ever dropped, nor the sender in it.
 pub(crate) fn receive_cycle() {
     requests(TASKS, |_| {
         let (left, right) = (Room::open(), Room::open());
@@ -121,7 +121,7 @@ async fn relay(mut inbox: Receiver<String>) {
     while inbox.recv().await.is_some() {} // LEAK receive-cycle
 }
 
-/// Handlers wait until the cache is warm. The one that warms it returned early and kept the sender.
+/// Handlers wait until the cache is warm. What warms it returned early and kept the sender.
 pub(crate) fn receive_watch() {
     let (warm, cache) = watch::channel(false);
     requests(TASKS, move |_| {

@@ -1,4 +1,4 @@
-//! Waits for too many, and for what was told already: `WaitGroup` and `Cond` in Go.
+//! Waits for too many, and for notifications already given: `WaitGroup` and `Cond` in Go.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio::sync::{
 
 use crate::traffic::{NO_END, TASKS, goes_wrong, requests};
 
-/// A barrier was made for the workers and the one that starts them, who does not come.
+/// A barrier counts the workers and the task that starts them, which never arrives.
 pub(crate) fn barrier() {
     let ready = Arc::new(Barrier::new(3 + 1));
     for worker in 0..3 {
@@ -22,8 +22,8 @@ pub(crate) fn barrier() {
     }
 }
 
-/// A batch waits until its parts have counted down to zero. A part that fails returns before it
-/// counts.
+/// A batch waits until its parts have counted down to zero. A part
+/// that fails returns before it counts.
 pub(crate) fn countdown() {
     requests(NO_END, |number| {
         rtops_agent::spawn(batch(number));
@@ -73,7 +73,7 @@ async fn gather(question: oneshot::Receiver<u64>) -> u64 {
     question.await.unwrap_or_default() // LEAK join-set-straggler
 }
 
-/// Handlers wait to be told that the start is over. It was told once, to those who waited then.
+/// Handlers wait to be told that the start is over. Only those that waited then were told.
 pub(crate) fn notify() {
     let started = Arc::new(Notify::new());
     started.notify_waiters();
@@ -86,7 +86,7 @@ async fn when_started(started: Arc<Notify>) {
     started.notified().await; // LEAK notify-missed
 }
 
-/// The first value of a cell is computed from the cell.
+/// The first value of a cell is computed from the cell itself.
 pub(crate) fn once_cell() {
     let config = Arc::new(OnceCell::new());
     let load = async move { load(&config).await };

@@ -1,4 +1,4 @@
-//! Deadlocks of tasks over locks: a cycle in who waits for whom.
+//! Deadlocks of tasks over locks: cycles of tasks that wait for each other.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::sync::Barrier;
 
 use crate::locks::{Mutex, RwLock, Semaphore};
 
-/// A method locks what its caller has locked.
+/// A method takes a lock that its caller holds.
 pub(crate) fn lock_twice() {
     let cart = Arc::new(Mutex::new(vec![3, 4]));
     tokio::spawn(check_out(cart).tracked("checkout"));
@@ -42,7 +42,7 @@ async fn transfer(from: Arc<Mutex<u64>>, to: Arc<Mutex<u64>>, both: Arc<Barrier>
     *to += 1;
 }
 
-/// Three replicas, each of which locks its own log and then the one of the next.
+/// Three replicas, each of which locks its own log and then that of the next one.
 pub(crate) fn lock_ring() {
     let logs = [0, 1, 2].map(|replica| Arc::new(Mutex::new(vec![replica])));
     let all = Arc::new(Barrier::new(logs.len()));
@@ -60,7 +60,7 @@ async fn compare(own: Arc<Mutex<Vec<u64>>>, next: Arc<Mutex<Vec<u64>>>, all: Arc
     own.len() == next.len()
 }
 
-/// A reader that finds the entry missing wants to write it.
+/// A reader that finds no entry wants to write one.
 pub(crate) fn upgrade() {
     let names = Arc::new(RwLock::new(Vec::new()));
     tokio::spawn(intern(names, "gateway").tracked("intern"));
@@ -76,7 +76,7 @@ async fn intern(names: Arc<RwLock<Vec<&str>>>, name: &'static str) -> usize {
     names.len() - 1
 }
 
-/// A job of a limiter for one job at a time starts a part of itself through the same limiter.
+/// A limiter allows one job at a time, and a job starts part of itself through the same limiter.
 pub(crate) fn permit_twice() {
     let limiter = Arc::new(Semaphore::new(1));
     let backup = async move {

@@ -1,4 +1,4 @@
-//! Tasks that nobody awaits, and that outlive what they were made for.
+//! Tasks that nobody awaits, and that outlive their purpose.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,8 +21,8 @@ use crate::{
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// A handler starts a task that watches for the client's cancellation, drops the handle, and is
-/// done. The client never cancels.
+/// A handler starts a task that watches for the client's cancellation, drops the
+/// handle, and ends. The client never cancels.
 pub(crate) fn handle_dropped() {
     let (cancel, _) = broadcast::channel::<usize>(1);
     requests(TASKS, move |number| {
@@ -34,7 +34,7 @@ pub(crate) fn handle_dropped() {
     });
 }
 
-/// Whoever loses a `select!` is dropped. The handle of a task is; the task goes on.
+/// `select!` drops the losers. Here that is the handle of a task; the task itself goes on.
 pub(crate) fn select_detaches() {
     let (to_index, unread) = mpsc::channel(1);
     to_index.try_send("warm-up").ok();
@@ -102,7 +102,7 @@ async fn abort(connection: JoinHandle<()>, all_open: oneshot::Receiver<()>) {
     connection.abort();
 }
 
-/// A query is dropped by a time-out. The writer that it started waits for more rows.
+/// A query is dropped by a timeout. The writer that it started waits for more rows.
 pub(crate) fn parent_timed_out() {
     let (rows, to_write) = mpsc::channel(16);
     let (answered, answer) = std::sync::mpsc::channel();
@@ -121,7 +121,7 @@ pub(crate) fn parent_timed_out() {
     answer.recv().expect("the time-out strikes").ok();
 }
 
-/// Keeps what other tasks would end without.
+/// Keeps a value without which other tasks would end.
 async fn keep<T>(kept: T) {
     sleep(HOUR).await;
     drop(kept);

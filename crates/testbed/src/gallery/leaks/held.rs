@@ -1,4 +1,4 @@
-//! Locks that are never given back.
+//! Locks that are never released.
 
 use std::{
     hint::black_box,
@@ -18,7 +18,7 @@ use crate::{
     traffic::{TASKS, requests},
 };
 
-/// A guard is handed to foreign code as a raw pointer, which forgets to take it back.
+/// A guard is handed to foreign code as a raw pointer, and never taken back.
 pub(crate) fn forgotten() {
     let ledger = Arc::new(Mutex::new(0_u64));
     tokio::spawn(export(Arc::clone(&ledger)).tracked("export"));
@@ -71,7 +71,7 @@ async fn rotate(file: Arc<Mutex<Vec<u8>>>) {
     file.lock().await.clear(); // LEAK lock-kept
 }
 
-/// The guard of a cache lives on across the await of a reply that never comes.
+/// The guard of a cache is held across the await of a reply that never comes.
 pub(crate) fn across_await() {
     let cache = Arc::new(Mutex::new(0_u64));
     let (reply, upstream) = oneshot::channel();
@@ -91,8 +91,8 @@ async fn look_up(cache: Arc<Mutex<u64>>) -> u64 {
     *cache.lock().await // LEAK lock-across-await
 }
 
-/// A permit is to be given back by a callback, which is not called for a job that fails. Four jobs
-/// have failed, and there were four permits.
+/// A callback is to return the permit, but is not called for a job that fails. Four jobs have
+/// failed, and there were four permits.
 pub(crate) fn permits() {
     let limit = Arc::new(Semaphore::new(4));
     while let Ok(permit) = limit.try_acquire() {
@@ -108,7 +108,7 @@ async fn limited(limit: Arc<Semaphore>) {
     drop(permit);
 }
 
-/// A reader keeps its guard for as long as it streams, and nobody takes what it streams.
+/// A reader keeps its guard for as long as it streams, and nobody receives the stream.
 pub(crate) fn reader() {
     let routes = Arc::new(RwLock::new(vec!["/", "/health", "/metrics"]));
     let (rows, unread) = mpsc::channel(1);

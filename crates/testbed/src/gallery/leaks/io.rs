@@ -59,7 +59,7 @@ async fn forgetful(listener: TcpListener) -> io::Result<()> {
     }
 }
 
-/// Updates are pushed to subscribers, one of which has stopped to read.
+/// Updates are pushed to subscribers, one of which has stopped reading.
 pub(crate) fn write_unread() {
     let (listener, address) = listen(Some(4096));
     let subscribers = async move {
@@ -89,7 +89,7 @@ async fn read_all(mut stream: TcpStream) -> io::Result<u64> {
     tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
 }
 
-/// A listener on the loopback, with a small receive buffer if wanted.
+/// Opens a listener on the loopback, with a small receive buffer if wanted.
 fn listen(buffer: Option<u32>) -> (TcpListener, SocketAddr) {
     let bound = || {
         let socket = TcpSocket::new_v4()?;

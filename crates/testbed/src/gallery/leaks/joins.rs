@@ -13,7 +13,7 @@ use crate::{
     traffic::{TASKS, requests},
 };
 
-/// Each of two stages stops after the other one.
+/// Each of two stages stops after the other.
 pub(crate) fn each_other() {
     let (to_parser, for_parser) = oneshot::channel();
     let (to_writer, for_writer) = oneshot::channel();
@@ -29,7 +29,7 @@ async fn stop_after(other: oneshot::Receiver<JoinHandle<()>>) {
     }
 }
 
-/// A session has a supervisor, which stops all tasks of its list and awaits them. It is on the list.
+/// A session's supervisor stops all tasks on its list and awaits them. It is on the list, too.
 pub(crate) fn itself() {
     requests(TASKS, |_| session());
 }
@@ -52,7 +52,7 @@ async fn supervise(tasks: Arc<Mutex<Vec<JoinHandle<()>>>>, shutdown: Arc<Notify>
     }
 }
 
-/// A cache is locked while the task that fills it is awaited.
+/// A cache stays locked while the task that fills it is awaited.
 pub(crate) fn under_lock() {
     let cache = Arc::new(Mutex::new(Vec::new()));
     let warm = async move {

@@ -16,8 +16,8 @@ use tokio::time::interval;
 
 use crate::traffic::{TASKS, requests};
 
-/// Each session starts a loop that renews its lease. Nothing tells the loop that the session has
-/// ended.
+/// Each session starts a loop that renews its lease. Nothing tells
+/// the loop that the session has ended.
 pub(crate) fn poller() {
     requests(TASKS, |session| {
         rtops_agent::spawn(renew_lease(session));
@@ -33,7 +33,7 @@ async fn renew_lease(session: usize) {
     }
 }
 
-/// A task waits for a flag by looking at it.
+/// A task waits for a flag in a busy loop.
 pub(crate) fn spinning() {
     let flushed = Arc::new(AtomicBool::new(false));
     let (started, start) = mpsc::channel();
@@ -51,7 +51,7 @@ fn wait_until(flag: &AtomicBool) {
     }
 }
 
-/// A task that retries sleeps between two tries, but the way that threads do.
+/// A task sleeps between its retries, but blocks its thread while it does.
 pub(crate) fn sleeping_in_poll() {
     let reconnect = async {
         let mut tries = 0_u64;
@@ -63,7 +63,7 @@ pub(crate) fn sleeping_in_poll() {
     tokio::spawn(reconnect.tracked("reconnect"));
 }
 
-/// Whether the peer answers again. It does not.
+/// Whether the peer answers again. It never does.
 fn is_back(tries: u64) -> bool {
     tries == u64::MAX
 }

@@ -1,4 +1,4 @@
-//! Each form that a leak can take.
+//! All forms that a leak can take.
 
 pub(crate) mod blocked;
 pub(crate) mod channels;

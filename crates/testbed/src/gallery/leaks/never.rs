@@ -8,7 +8,7 @@ use std::{
 use rtops_agent::Track;
 use tokio::sync::mpsc::{self, Receiver};
 
-/// A feed without a source: the part that would set one was left out.
+/// A feed without a source: the code that would set one was left out.
 pub(crate) fn nil_channel() {
     tokio::spawn(follow(None).tracked("follow"));
 }
@@ -17,7 +17,7 @@ async fn follow(mut prices: Option<Receiver<u64>>) {
     while next(&mut prices).await.is_some() {}
 }
 
-/// As in a `select!`, where a source that is missing must not end it.
+/// Like a branch of a `select!`, which a missing source must not complete.
 async fn next(prices: &mut Option<Receiver<u64>>) -> Option<u64> {
     match prices {
         Some(prices) => prices.recv().await,
@@ -35,7 +35,7 @@ async fn hold_open() {
     pending().await // LEAK empty-select
 }
 
-/// The first message of any shard, when there are no shards.
+/// The first message of any shard, where there are no shards.
 pub(crate) fn empty_merge() {
     tokio::spawn(merged(Vec::new()).tracked("merge"));
 }

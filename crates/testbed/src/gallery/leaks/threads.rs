@@ -1,4 +1,4 @@
-//! The same forms in threads.
+//! The same forms of leaks, in threads.
 
 use std::{
     io::{self, Read, Write},
@@ -14,10 +14,10 @@ use crate::{
     traffic::{NO_END, THREADS, goes_wrong, requests_to_threads},
 };
 
-/// What a request has to do besides.
+/// The other work of a request.
 const WORK: Duration = Duration::from_millis(200);
 
-/// Each request starts a thread that refreshes something for ever.
+/// Each request starts a thread that refreshes something forever.
 pub(crate) fn endless_loop() {
     requests_to_threads(THREADS, |number| {
         thread("refresh", move || {
@@ -30,7 +30,7 @@ pub(crate) fn endless_loop() {
     });
 }
 
-/// A read without a time-out, from a peer that forgets a few requests.
+/// A read without a timeout, from a peer that forgets a few requests.
 pub(crate) fn read() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback has a free port");
     let address = listener.local_addr().expect("it is bound");
@@ -63,7 +63,7 @@ fn answer_most(listener: &TcpListener) -> io::Result<()> {
     }
 }
 
-/// A channel without room, and a receiver that is kept and not read.
+/// A rendezvous channel, and a receiver that is kept but never read.
 pub(crate) fn send() {
     let (metrics, unread) = mpsc::sync_channel(0);
     requests_to_threads(THREADS, move |number| {
@@ -87,7 +87,7 @@ pub(crate) fn receive() {
     });
 }
 
-/// The flag is set, and the thread that waits for it is not unparked.
+/// The flag is set, but the thread that waits for it is not unparked.
 pub(crate) fn park() {
     requests_to_threads(THREADS, |_| {
         thread("parked", || {
@@ -98,7 +98,7 @@ pub(crate) fn park() {
     });
 }
 
-/// A guard that was forgotten, and all who come later.
+/// A forgotten guard, and all threads that come later.
 pub(crate) fn lock_forgotten() {
     let journal = Arc::new(Mutex::new(Vec::new()));
     mem::forget(journal.lock().expect("nobody panics"));
@@ -110,7 +110,7 @@ pub(crate) fn lock_forgotten() {
     });
 }
 
-/// A callback is called with the lock held that it takes.
+/// A callback takes the lock that is held while it is called.
 pub(crate) fn lock_twice() {
     let listeners = Arc::new(Mutex::new(vec!["audit"]));
     thread("emit", move || {
@@ -125,7 +125,7 @@ fn unsubscribe(listeners: &Mutex<Vec<&str>>, name: &str) {
     listeners.retain(|listener| *listener != name);
 }
 
-/// Two threads that lock two locks in opposite order.
+/// Two threads that take two locks in opposite order.
 pub(crate) fn lock_order() {
     let [users, groups] = [(), ()].map(|()| Arc::new(Mutex::new(0_u64)));
     let both = Arc::new(Barrier::new(2));
@@ -142,7 +142,7 @@ pub(crate) fn lock_order() {
     }
 }
 
-/// A reader that wants to write before it has let go.
+/// A reader that wants to write before it has released its lock.
 pub(crate) fn upgrade() {
     let table = Arc::new(RwLock::new(Vec::new()));
     thread("intern", move || {
@@ -153,7 +153,7 @@ pub(crate) fn upgrade() {
     });
 }
 
-/// A barrier for one more than come.
+/// A barrier that counts one more thread than ever arrives.
 pub(crate) fn barrier() {
     let start = Arc::new(Barrier::new(2 + 1));
     for _ in 0..2 {
@@ -178,8 +178,8 @@ pub(crate) fn condvar() {
     });
 }
 
-/// A consumer ends when all senders are gone, and is joined by a thread that still has one. Most
-/// jobs drop it in time.
+/// A consumer ends when all senders are gone, and is joined by a thread that
+/// still has one. Most jobs drop it in time.
 pub(crate) fn join_consumer() {
     requests_to_threads(NO_END, |number| {
         thread("job", move || run_job(number));
@@ -198,7 +198,7 @@ fn run_job(number: usize) {
     drop(unsent);
 }
 
-/// A lock is held while a thread is joined that wants it.
+/// A lock is held while a thread that wants it is joined.
 pub(crate) fn join_under_lock() {
     let state = Arc::new(Mutex::new(0_u64));
     thread("shutdown", move || {

@@ -1,4 +1,4 @@
-//! Futures written by hand that lose the waker.
+//! Hand-written futures that lose the waker.
 
 use std::{
     future::{Future, poll_fn},
@@ -15,7 +15,7 @@ use tokio::time::interval;
 
 use crate::traffic::{TASKS, requests};
 
-/// Asks whether the device is ready, and tells nobody whom to wake when it is.
+/// Checks whether the device is ready, and registers no waker for when it is.
 pub(crate) fn never_registered() {
     let device = async {
         Device { is_ready: false }.await; // LEAK waker-never-registered
@@ -39,7 +39,7 @@ impl Future for Device {
     }
 }
 
-/// A place for one waker, and two tasks that wait.
+/// A slot for one waker, and two tasks that wait.
 pub(crate) fn overwritten() {
     let credit = Arc::new(AtomicWaker::new());
     for writer in ["writer 1", "writer 2"] {
@@ -55,7 +55,7 @@ pub(crate) fn overwritten() {
     }
 }
 
-/// A waker is kept by the first poll only, and its list is emptied by a reload.
+/// Only the first poll registers a waker, and a reload empties the list.
 pub(crate) fn registered_once() {
     let waiters = Waiters::default();
     let routes = Routes {
@@ -69,7 +69,7 @@ pub(crate) fn registered_once() {
     reload_often(waiters);
 }
 
-/// The wakers of those that wait for new routes.
+/// The wakers of tasks that wait for new routes.
 #[derive(Clone, Default)]
 struct Waiters(Arc<Mutex<Vec<Waker>>>);
 
@@ -79,7 +79,7 @@ impl Waiters {
         wakers.push(waker.clone());
     }
 
-    /// Should wake them.
+    /// Drops the wakers, which it should wake.
     fn forget_all(&self) -> usize {
         let mut wakers = self.0.lock().expect("nobody panics");
         wakers.drain(..).count()
@@ -102,7 +102,7 @@ impl Future for Routes {
     }
 }
 
-/// Wakers are kept as they should be. Every now and then a reload drops them without a wake.
+/// Wakers are registered as they should be. Now and then a reload drops them without a wake.
 pub(crate) fn dropped_later() {
     let waiters = Waiters::default();
     let wait = waiters.clone();
@@ -117,7 +117,7 @@ pub(crate) fn dropped_later() {
     reload_often(waiters);
 }
 
-/// Returns when a waker was dropped.
+/// Returns once a waker was dropped.
 fn reload_often(waiters: Waiters) {
     let (dropped, drops) = mpsc::channel();
     let reload = async move {
@@ -133,8 +133,8 @@ fn reload_often(waiters: Waiters) {
     drops.recv().expect("the task goes on");
 }
 
-/// Each call registers with foreign code, which takes the waker and never gives it back. That it
-/// is lost can't be proven, for it exists.
+/// Each call registers with foreign code, which takes the waker and never returns it. That it is
+/// lost can't be proven, because it still exists.
 pub(crate) fn forgotten() {
     requests(TASKS, |_| {
         rtops_agent::spawn(foreign_call());

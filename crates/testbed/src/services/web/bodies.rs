@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 
 use super::routes::Gate;
 
-/// An event at once, and the last one when a gate opens.
+/// One event immediately, and the last one when a gate opens.
 pub(super) struct Events(Receiver<String>);
 
 impl Events {
@@ -40,7 +40,7 @@ impl HttpBody for Events {
     }
 }
 
-/// 32 MiB, each piece of another byte.
+/// 32 MiB, with another byte value in each piece.
 pub(super) struct Pattern {
     seed: u8,
     pieces: u16,

@@ -1,10 +1,10 @@
-//! A shop on axum whose requests are tracked by route, for a test that is its client: some requests are
+//! A shop on axum whose requests are tracked by route. The test is its client: some requests are
 //! parked on each route while others come and go.
 //!
 //! | command | answer |
 //! |---|---|
-//! | `port` | where it listens |
-//! | `release` | `released`: all that is parked goes on |
+//! | `port` | the port of the server |
+//! | `release` | `released`: everything that is parked goes on |
 //! | `check` | how many requests to `/echo/{number}` were answered |
 
 mod bodies;
@@ -40,7 +40,7 @@ pub(crate) fn run(control: Control) -> Result<Never, String> {
     )
 }
 
-/// Starts the server on a port of its own.
+/// Starts the server on a free port.
 async fn serve(gate: Gate) -> io::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let port = listener.local_addr()?.port();

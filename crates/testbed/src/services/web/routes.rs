@@ -27,7 +27,7 @@ pub(super) struct Gate(pub(super) watch::Receiver<bool>);
 
 impl Gate {
     pub(super) async fn opened(mut self) {
-        // It fails when the process ends.
+        // Fails only when the process ends.
         self.0.wait_for(|is_open| *is_open).await.ok(); // AWAIT web-carts web-item web-publisher web-report web-user
     }
 }
@@ -39,7 +39,7 @@ pub(super) struct Shop {
 }
 
 impl Shop {
-    /// A shop whose carts somebody else works on until the gate opens.
+    /// Opens a shop whose carts are locked until the gate opens.
     pub(super) async fn locked_until(gate: Gate) -> Self {
         let carts = Arc::new(Mutex::new(0));
         let locked = Arc::clone(&carts).lock_owned().await;
@@ -101,12 +101,12 @@ pub(super) async fn upload(Path(file): Path<String>, body: Body) -> Result<Strin
     Ok(format!("{file} has {} bytes", bytes.len()))
 }
 
-/// Its body goes on for as long as the gate is shut.
+/// The body goes on for as long as the gate is shut.
 pub(super) async fn events(State(shop): State<Shop>, Path(topic): Path<String>) -> Body {
     Body::new(Events::new(topic, shop.gate))
 }
 
-/// More than a client gets that does not read.
+/// More than fits into the buffers of a client that does not read.
 pub(super) async fn download(Path(seed): Path<u8>) -> Body {
     Body::new(Pattern::new(seed))
 }

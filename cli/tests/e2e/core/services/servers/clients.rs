@@ -1,4 +1,4 @@
-//! The clients: each has one request answered, and others that wait for a response and for more of a body.
+//! The clients: each has one request answered; others wait for a response or for more of a body.
 
 use std::{
     future::{Future, poll_fn},
@@ -31,7 +31,7 @@ async fn read(response: Response<Incoming>) {
     response.into_body().collect().await.unwrap();
 }
 
-/// Says that all connections are made, and keeps what they belong to.
+/// Prints that all connections are made, and keeps their owner alive.
 async fn keep<T>(kept: T, waiting: JoinSet<()>) -> io::Result<()> {
     println!("ready");
     waiting.join_all().await;
@@ -49,7 +49,7 @@ pub async fn pooled(port: String) -> io::Result<()> {
             read(response).await;
         });
     }
-    // The first is answered, and its connection idle.
+    // The first request is answered, and its connection is idle.
     waiting.join_next().await;
     keep(client, waiting).await
 }
@@ -94,7 +94,7 @@ pub async fn hyper2(port: String) -> io::Result<()> {
         });
     }
     waiting.join_next().await;
-    // The server may send no more of it than a client has room for.
+    // The server may send no more of the body than the client has room for.
     let mut asks = sender.clone();
     let unread = asks
         .send_request(request("/download", &port))
@@ -112,7 +112,7 @@ pub async fn tonic(port: String) -> io::Result<()> {
         let service = "orders".to_owned();
         let _ = asks.check(HealthCheckRequest { service }).await;
     });
-    // The server gets this one first, and its tasks are always in the same order.
+    // Sent to the server first, so that its tasks are always in the same order.
     let begun = poll_fn(|context| Poll::Ready(check.as_mut().poll(context)));
     assert!(begun.await.is_pending());
     waiting.spawn(check);

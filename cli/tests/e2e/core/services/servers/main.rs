@@ -1,5 +1,5 @@
-//! Servers on well-known libraries, and clients of them. Requests wait for a query, for a connection of a pool, for
-//! their own body, for more of a response's, and for a client that does not read.
+//! Servers on well-known libraries, and their clients. Requests wait for a query, a pooled
+//! connection, their own body, more of a response body, and a client that does not read.
 
 mod clients;
 mod servers;
@@ -35,7 +35,7 @@ fn on_tokio(serve: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     runtime.block_on(serve)
 }
 
-/// Where a server listens, which it says.
+/// Opens a listener and prints its port.
 fn listen() -> io::Result<TcpListener> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
@@ -43,13 +43,13 @@ fn listen() -> io::Result<TcpListener> {
     Ok(listener)
 }
 
-/// Takes longer than anybody looks.
+/// Takes longer than any test looks.
 async fn query(_key: &str) -> String {
     sleep(Duration::from_secs(3600)).await;
     "done\n".to_owned()
 }
 
-/// One message, and the next one after a query.
+/// Returns one message, and the next one after a query.
 fn messages() -> impl Stream<Item = Result<Bytes, Infallible>> {
     let (sender, messages) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -60,7 +60,7 @@ fn messages() -> impl Stream<Item = Result<Bytes, Infallible>> {
     ReceiverStream::new(messages)
 }
 
-/// More than any client takes without reading.
+/// Returns more than any client takes without reading.
 fn endless() -> impl Stream<Item = Result<Bytes, Infallible>> {
     stream::repeat_with(|| Ok(Bytes::from_static(&[b'x'; 64 << 10])))
 }

@@ -1,4 +1,4 @@
-//! The servers: all have the same paths, as far as their libraries have what it takes.
+//! The servers: all have the same paths, as far as their libraries support them.
 
 use std::{convert::Infallible, io, net::TcpListener, pin::Pin, time::Duration};
 
@@ -27,7 +27,7 @@ use warp::Filter;
 
 use crate::{endless, messages, query};
 
-/// Connections to a database, of which there are two.
+/// A pool of two connections to a database.
 struct Database;
 
 struct Connection;
@@ -98,7 +98,7 @@ async fn flood(mut socket: WebSocket) {
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-/// What the servers on hyper alone answer.
+/// Answers for the servers on hyper alone.
 async fn answer(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
     let stream = match request.uri().path() {
         "/health" => return Ok(full("well\n".to_owned())),
@@ -167,7 +167,7 @@ pub fn actix(listener: TcpListener) -> io::Result<()> {
                 web::get().to(|| async { HttpResponse::Ok().streaming(endless()) }),
             )
     });
-    // Connections stay as they are for as long as anybody looks.
+    // Connections stay as they are for longer than any test looks.
     let hour = Duration::from_secs(3600);
     let serve = serve
         .workers(1)
@@ -177,7 +177,7 @@ pub fn actix(listener: TcpListener) -> io::Result<()> {
     actix_web::rt::System::new().block_on(serve)
 }
 
-/// Answers at once, but for what is asked for by name.
+/// Answers immediately, unless asked for a service by name.
 struct Orders;
 
 type Statuses = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, tonic::Status>> + Send>>;
