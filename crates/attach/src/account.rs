@@ -1,4 +1,4 @@
-//! What is too long for a message: it goes over the socket as a file without a name.
+//! Data that is too long for a message, passed over the socket as an unnamed file.
 
 use std::{
     fs::File,
@@ -12,10 +12,11 @@ use rtops_image::{FileOffset, GeneralRegisters, Thread, Tid, Vectors, XstateLayo
 
 use crate::{pages::Pieces, stop};
 
-/// More than this was not written by the helper: of 65,536 threads with AMX it would be 800 MB.
+/// The helper never writes more than this: 65,536 threads with AMX come to 800 MB.
 const MOST: u64 = 1 << 30;
 
-/// The text of the mappings, the auxiliary vector, the threads, and what lies where in the memory file.
+/// The text of the mappings, the auxiliary vector, the threads, and
+/// where pieces of memory are in the memory file.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
     pub(crate) maps: Vec<u8>,
@@ -24,7 +25,7 @@ pub(crate) struct Account {
     pub(crate) pieces: Pieces,
 }
 
-/// Writes it. Each part begins with its length or number.
+/// Writes an account. Each part begins with its length or count.
 pub(crate) fn write(
     maps: &[u8],
     auxv: &[u8],
@@ -42,7 +43,7 @@ pub(crate) fn write(
         put_words(&mut bytes, &[tid, signal]);
         put_words(&mut bytes, &words_of(&thread.registers));
         put_bytes(&mut bytes, &thread.xstate);
-        // Of many threads it is a lot: no more than this is there twice.
+        // With many threads this is a lot, so at most this much is held twice.
         if bytes.len() > 1 << 20 {
             file.write_all(&bytes)?;
             bytes.clear();
@@ -65,7 +66,7 @@ fn put_bytes(bytes: &mut Vec<u8>, part: &[u8]) {
     bytes.extend_from_slice(part);
 }
 
-/// In the order in which [`GeneralRegisters::from_user_regs`] takes them.
+/// Returns the registers in the order that [`GeneralRegisters::from_user_regs`] expects.
 const fn words_of(r: &libc::user_regs_struct) -> [u64; 27] {
     [
         r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10, r.r9, r.r8, r.rax, r.rcx, r.rdx,
@@ -75,7 +76,7 @@ const fn words_of(r: &libc::user_regs_struct) -> [u64; 27] {
 }
 
 impl Account {
-    /// Reads it. An error if it is not one.
+    /// Reads an account; fails if the file is malformed.
     pub(crate) fn read(file: OwnedFd) -> io::Result<Self> {
         let mut file = File::from(file);
         file.rewind()?;

@@ -1,4 +1,4 @@
-//! Whether the memory of a process's cgroup has room for a copy.
+//! Checks whether the cgroup of a process has enough memory left for a copy.
 
 use std::{
     fs,
@@ -9,21 +9,21 @@ use rtops_image::Pid;
 
 use crate::{NoCopy, estimate::Load, proc};
 
-/// The least memory that a cgroup must have left, in bytes, beside what a copy may come to take.
+/// The bytes that a cgroup must have left in addition to what a copy may come to use.
 const LEAST_FREE: u64 = 16 << 20;
 
 /// Where cgroups are mounted.
 const MOUNTS: &str = "/sys/fs/cgroup";
 
-/// The names of what is read in one version of cgroups.
+/// The file names and keys of one version of cgroups.
 struct Version {
     /// Below [`MOUNTS`].
     mount: &'static str,
-    /// What is between the colons of its line in `/proc/PID/cgroup`.
+    /// The text between the colons of its line in `/proc/PID/cgroup`.
     controllers: &'static str,
     limit: &'static str,
     used: &'static str,
-    /// A line of `memory.stat`: page cache, which is given back before anybody is killed.
+    /// A line of `memory.stat`: page cache, which is reclaimed before anything is killed.
     cache: &'static str,
 }
 
@@ -44,12 +44,13 @@ const VERSIONS: [Version; 2] = [
     },
 ];
 
-/// Refuses where the page tables of a copy, and the pages that are written meanwhile, might be the last
-/// straw for a process, or where all would be killed with the copy.
+/// Refuses if the page tables of a copy and the pages written meanwhile could exhaust the memory,
+/// or if the kernel would kill the whole cgroup along with the copy.
 ///
-/// There has to be room for all of its memory once more. To end a copy in time is not enough: a process may write to
-/// several MB in each millisecond, and the kernel takes its time to give back the memory of one that ends, which it
-/// does not see as that process's any more. If there is none left just then, it kills the process itself.
+/// There must be room for all memory of the process once more. Ending the copy in time is not
+/// enough: a process can write several MB per millisecond, and the kernel takes time to free the
+/// memory of an ending process, which it no longer counts as that process's. If memory runs out at
+/// that moment, the kernel kills the target itself.
 pub(crate) fn check(pid: Pid, load: &Load) -> Result<(), NoCopy> {
     let free = free(pid)?;
     if free < LEAST_FREE + load.tables_bytes() + load.own_bytes() {
@@ -60,7 +61,8 @@ pub(crate) fn check(pid: Pid, load: &Load) -> Result<(), NoCopy> {
     Ok(())
 }
 
-/// How many bytes a process and its copy may still use: what its cgroups have left, and the machine.
+/// Returns how many bytes a process and its copy may still use, by the
+/// limits of its cgroups and of the machine.
 pub(crate) fn free(pid: Pid) -> Result<u64, NoCopy> {
     let machine = proc::read("/proc/meminfo").ok();
     let machine = machine.and_then(|text| number(&text, "MemAvailable:"));
@@ -85,18 +87,18 @@ fn free_in(mounts: &Path, own: &str) -> Result<u64, NoCopy> {
     Ok(least)
 }
 
-/// The number that follows this name at the start of a line.
+/// Finds the number that follows a name at the start of a line.
 fn number(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_ascii_whitespace().next()?.parse().ok()
 }
 
 impl Version {
-    /// Looks at the cgroup and at all that it lies in.
+    /// Checks the cgroup and all its ancestors.
     fn free(&self, root: &Path, path: &str) -> Result<u64, NoCopy> {
         let mut directory = root.join(path);
-        // In a container, the first version's path is one of the host, and its root the container's. Of a
-        // process outside of it, the path begins with "..".
+        // In a container, the path of a version 1 cgroup is the host's, but the root is the
+        // container's. The path of a process outside the container begins with "..".
         if path.starts_with("..") || !directory.is_dir() {
             directory = PathBuf::from(root);
         }
@@ -133,7 +135,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// A directory that looks like the mounts, with these files in it.
+    /// Creates a directory that looks like the mounts, with these files in it.
     fn mounts(files: &[(&str, u64)]) -> TempDir {
         let mounts = tempdir().unwrap();
         for (file, value) in files {
@@ -158,7 +160,7 @@ mod tests {
             ];
             free(&files, own).unwrap()
         };
-        // That of the pod holds for the container in it.
+        // The limit of the pod applies to the container in it.
         assert_eq!(free(108 * MIB, "0::/pod/api\n"), 8 * MIB);
         assert_eq!(free(108 * MIB, "0::/\n"), u64::MAX);
         assert_eq!(free(108 * MIB, "0::/../other\n"), u64::MAX);

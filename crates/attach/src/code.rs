@@ -1,4 +1,4 @@
-//! The two pieces of a process's own code that are needed to have it make system calls.
+//! Finds the two pieces of a process's own code that are needed to make it run system calls.
 
 use memchr::memmem;
 use rtops_image::{Pid, live::Mapping};
@@ -7,33 +7,33 @@ use crate::memory;
 
 /// `syscall`, `ret`.
 const CALL: &[u8] = &[0x0f, 0x05, 0xc3];
-/// `mov rax, 15`, `syscall`: what every C library has for the return from a signal handler. 15 is
-/// `rt_sigreturn`.
+/// `mov rax, 15`, `syscall`: every C library has this to return from a
+/// signal handler. 15 is `rt_sigreturn`.
 const RESTORE: [&[u8]; 2] = [
     &[0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05],
     &[0xb8, 15, 0, 0, 0, 0x0f, 0x05],
 ];
 const LONGEST: usize = 9;
 const CHUNK: usize = 1 << 20;
-/// Of more code than this, the rest is not looked at.
+/// The most bytes of code that are searched.
 const MOST: u64 = 512 << 20;
 
-/// Where they are.
+/// The addresses of both pieces.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Code {
-    /// Makes a system call and returns to where the stack says.
+    /// Makes a system call and returns to the address on the stack.
     pub(crate) call: u64,
-    /// Returns from a signal handler: sets all registers to what the stack says.
+    /// Returns from a signal handler: sets all registers from the stack.
     pub(crate) restore: u64,
-    /// The address behind that instruction.
+    /// The address after that instruction.
     pub(crate) behind_restore: u64,
 }
 
 impl Code {
-    /// Looks for both in a running process. `None` if they are not there.
+    /// Looks for both pieces in a running process. `None` if they are not found.
     pub(crate) fn find(pid: Pid, maps: &[Mapping]) -> Option<Self> {
         let is_code = |map: &&Mapping| {
-            // What others may write to may change between a look and its use.
+            // Writable or shared code may change between this look and its use.
             map.access.execute
                 && map.access.read
                 && !map.access.write
@@ -68,7 +68,7 @@ impl Code {
                 if read < CHUNK {
                     break;
                 }
-                // One that begins in this chunk may end in the next.
+                // A piece that begins in this chunk may end in the next.
                 at += (CHUNK - LONGEST) as u64;
                 left = left.saturating_sub(CHUNK as u64);
             }
@@ -76,7 +76,7 @@ impl Code {
         None
     }
 
-    /// Whether both are there: the process may have run exec since they were found.
+    /// Returns whether both pieces are still there: the process may have called `exec` since.
     pub(crate) fn is_there(self, pid: Pid) -> bool {
         let begins = |address, piece: &[u8]| {
             memory::read_exact::<LONGEST>(pid, address)

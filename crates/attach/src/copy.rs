@@ -1,4 +1,4 @@
-//! A copy of a process, which stands still until it is killed.
+//! A copy of a process, which stays stopped until it is killed.
 
 use nix::{
     errno::Errno,
@@ -18,18 +18,17 @@ use crate::{
     tracee::{Bell, Tracee, ended_or},
 };
 
-/// A copy. Dropped, it ends.
+/// A copy. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Copied {
     pub(crate) pid: Pid,
-    /// Where the target has to take note of the end of its child: the number of the copy in the target's
-    /// namespace.
+    /// The copy's PID in the target's namespace, if the target has to reap it as its child.
     pub(crate) to_reap: Option<i32>,
     is_reaped: bool,
 }
 
 impl Copied {
-    /// Takes charge of a copy that was just born.
+    /// Takes charge of a copy that was just created.
     pub(crate) const fn new(pid: Pid) -> Self {
         Self {
             pid,
@@ -38,7 +37,8 @@ impl Copied {
         }
     }
 
-    /// Waits until it stands still, from when on it ends with this process. The target must have let go of it.
+    /// Waits until the copy has stopped, and ties its life to this
+    /// process. The target must be released before.
     pub(crate) fn settle(&mut self, target: Pid, bell: &Bell) -> Result<(), Refusal> {
         let stop = Tracee::new(self.pid.main_thread(), bell).wait()?;
         if stop != Stop::Asked {
@@ -51,9 +51,10 @@ impl Copied {
         )
         .map_err(ended_or(&Step::Copy.failed()))?;
         point();
-        // Where memory runs short, it goes before all others. Where that can't be said, it is still watched.
+        // If memory runs short, the kernel kills the copy first. If this
+        // fails, memory is still watched.
         let _is_said = std::fs::write(format!("/proc/{}/oom_score_adj", self.pid), "1000");
-        // The first process of a namespace, or one that takes care of orphans, has it as its child.
+        // The first process of a namespace, or a subreaper, becomes its parent.
         let status = Status::of(&self.pid.to_string()).map_err(|_| Refusal::Ended)?;
         if status.number("PPid") == u64::try_from(target.as_raw()).ok() {
             self.to_reap = status.own_number();
@@ -61,8 +62,8 @@ impl Copied {
         Ok(())
     }
 
-    /// Whether it was killed by somebody else. Its memory is gone some time before it can be reaped, but nothing
-    /// else has it leave the stop that it is in.
+    /// Returns whether something else killed it. Its memory is gone some time before it can be
+    /// reaped, but nothing else makes it leave its stop.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.is_reaped |= matches!(
             sys::poll(self.pid.main_thread()),
@@ -72,7 +73,7 @@ impl Copied {
         self.is_reaped || status.map_or(true, |status| status.state() != Some('t'))
     }
 
-    /// Ends it, and waits until it has given back its memory.
+    /// Kills it, and waits until its memory is freed.
     pub(crate) fn end(&mut self, bell: &Bell) {
         if self.is_reaped {
             return;
@@ -87,7 +88,7 @@ impl Copied {
 impl Drop for Copied {
     fn drop(&mut self) {
         if !self.is_reaped {
-            // Whoever had the time to wait for it has called `end`.
+            // A caller that had the time to wait for it has called `end`.
             let _is_there = kill(unistd::Pid::from_raw(self.pid.as_raw()), Signal::SIGKILL);
         }
     }

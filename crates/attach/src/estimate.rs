@@ -1,35 +1,37 @@
-//! For how long a process would stand still, before it is touched.
+//! Estimates how long a process would be stopped, before it is touched.
 
 use std::time::Duration;
 
 use crate::proc::Status;
 
-/// What any stop and clone take.
+/// The time that any stop and clone take.
 const LEAST: Duration = Duration::from_micros(500);
-/// What `clone` takes for a KiB of page tables, measured: 20 ms for 1 GiB of small pages, which have 2 MiB of
-/// tables. The memory itself does not matter: of huge pages there is little to copy.
+/// The time that `clone` takes per KiB of page tables, measured: 20 ms for 1 GiB
+/// of small pages, which have 2 MiB of tables. The memory itself does not
+/// matter: with huge pages there is little to copy.
 const CLONE_A_KIB_OF_TABLES: Duration = Duration::from_micros(10);
-/// What `clone` takes for a mapping, measured with 10,000 of them.
+/// The time that `clone` takes per mapping, measured with 10,000 of them.
 const CLONE_A_MAPPING: Duration = Duration::from_micros(4);
-/// What stopping a thread, reading its registers and letting it go takes, measured with 256 and 5,000 threads.
+/// The time to stop a thread, read its registers, and release it,
+/// measured with 256 and 5,000 threads.
 const STOP_A_THREAD: Duration = Duration::from_micros(15);
-/// What reading a KiB takes.
+/// The time to read a KiB.
 const READ_A_KIB: Duration = Duration::from_nanos(400);
 
-/// How much there is to do.
+/// The quantities that determine the pause.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Load {
     /// Page tables, in KiB.
     tables: u64,
     /// Memory that is in no file, in KiB.
     own: u64,
-    /// Of it, what other processes may have, too.
+    /// The part of `own` that other processes may share, in KiB.
     shared: u64,
     threads: u64,
 }
 
 impl Load {
-    /// `None` if the process has no memory.
+    /// Reads the load from a status; `None` if the process has no memory.
     pub(crate) fn of(status: &Status) -> Option<Self> {
         let number = |name| status.number(name);
         let shared = number("RssShmem").unwrap_or(0);
@@ -42,35 +44,35 @@ impl Load {
         })
     }
 
-    /// With all threads stopped, or only one.
+    /// Estimates the pause of a copy, with all threads stopped or only one.
     pub(crate) fn of_copying(&self, are_all: bool) -> Duration {
         let threads = if are_all { self.threads } else { 1 };
         LEAST + times(CLONE_A_KIB_OF_TABLES, self.tables) + times(STOP_A_THREAD, threads)
     }
 
-    /// As [`of_copying`](Self::of_copying), where the number of mappings is known, too.
+    /// Like [`of_copying`](Self::of_copying), if the number of mappings is known too.
     pub(crate) fn of_copying_mappings(&self, are_all: bool, mappings: usize) -> Duration {
         let mappings = u64::try_from(mappings).unwrap_or(u64::MAX);
         self.of_copying(are_all) + times(CLONE_A_MAPPING, mappings)
     }
 
-    /// All threads stand still while its own memory is read.
+    /// Estimates the pause if all threads are stopped while its own memory is read.
     pub(crate) fn of_reading(&self) -> Duration {
         LEAST + times(READ_A_KIB, self.own) + times(STOP_A_THREAD, self.threads)
     }
 
-    /// What a copy takes of memory in any case, in bytes: the page tables.
+    /// Returns the bytes that a copy takes in any case, for its page tables.
     pub(crate) const fn tables_bytes(&self) -> u64 {
         self.tables << 10
     }
 
-    /// What may come to be there twice, in bytes.
+    /// Returns the bytes that may come to exist twice.
     pub(crate) const fn own_bytes(&self) -> u64 {
         self.own << 10
     }
 
-    /// Whether some of it may be written by other processes, too. A copy does not know which pages of it are
-    /// there.
+    /// Returns whether other processes may write to some of it. The page tables of a copy do not
+    /// show which of those pages are present.
     pub(crate) const fn is_shared(&self) -> bool {
         self.shared != 0
     }

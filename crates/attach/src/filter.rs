@@ -1,4 +1,5 @@
-//! Whether a seccomp filter lets the injected calls pass: it is read, and run here on paper.
+//! Checks whether a seccomp filter allows the injected calls, by
+//! reading the filter and interpreting it here.
 
 use nix::errno::Errno;
 use rtops_image::Tid;
@@ -11,26 +12,26 @@ use crate::{
     sys::{self, FilterStep},
 };
 
-/// x86_64, as the kernel tells a filter.
+/// x86_64, as the kernel reports it to a filter.
 const ARCHITECTURE: u32 = 0xc000_003e;
 const ALLOW: u32 = 0x7fff_0000;
-/// Allowed, and written down.
+/// Allowed and logged.
 const LOG: u32 = 0x7ffc_0000;
 const ACTION: u32 = 0xffff_0000;
-/// More steps than the kernel allows in a filter.
+/// More instructions than the kernel allows in a filter.
 const MOST_STEPS: usize = 4096;
-/// More filters than the kernel allows a thread: each counts for four steps of 32,768.
+/// More filters than the kernel allows per thread: each counts as four of 32,768 instructions.
 const MOST_FILTERS: usize = 1 << 13;
 
-/// Whether a stopped thread may make the calls that are to be injected.
+/// Checks that a stopped thread may make the calls that are to be injected.
 pub(crate) fn check(tid: Tid, code: Code, stack: u64) -> Result<(), NoCopy> {
     let status = Status::of(&tid.to_string()).ok();
     match status.as_ref().and_then(|status| status.number("Seccomp")) {
-        // A kernel without seccomp has no such line.
+        // A kernel without seccomp does not print this line.
         Some(0) => return Ok(()),
         None if status.is_some() => return Ok(()),
         Some(2) => {}
-        // Only read, write and the end.
+        // Strict mode allows only `read`, `write`, and the exit calls.
         Some(_) => return Err(NoCopy::SeccompDenies(libc::SYS_clone as u32)),
         None => return Err(NoCopy::SeccompUnread),
     }
@@ -56,7 +57,7 @@ fn check_one(filter: &[FilterStep], code: Code, stack: u64) -> Result<(), NoCopy
     Ok(())
 }
 
-/// The words of `struct seccomp_data`.
+/// Returns the words of `struct seccomp_data`.
 fn data(call: &[u64; 6], behind: u64) -> [u32; 16] {
     let mut data = [0; 16];
     let [number, arguments @ ..] = call;
@@ -71,7 +72,7 @@ fn data(call: &[u64; 6], behind: u64) -> [u32; 16] {
     data
 }
 
-/// What a filter says to a call; `None` where it makes no sense.
+/// Runs a filter on a call and returns its answer; `None` if the filter is malformed.
 fn run(filter: &[FilterStep], data: &[u32; 16]) -> Option<u32> {
     let mut machine = Machine::default();
     let mut at = 0_usize;
@@ -81,7 +82,7 @@ fn run(filter: &[FilterStep], data: &[u32; 16]) -> Option<u32> {
         match machine.step(data, (head & 0xffff, constant))? {
             Next::Step => {}
             Next::Jump(by) => at = at.checked_add(usize::try_from(by).ok()?)?,
-            // Both jumps are of eight bits.
+            // Both offsets are eight bits wide.
             Next::Branch(true) => at += (head >> 16 & 0xff) as usize,
             Next::Branch(false) => at += (head >> 24) as usize,
             Next::Return(action) => return Some(action),
@@ -90,7 +91,7 @@ fn run(filter: &[FilterStep], data: &[u32; 16]) -> Option<u32> {
     None
 }
 
-/// The machine of classic BPF, as far as seccomp allows it.
+/// The registers and memory of classic BPF, as far as seccomp allows it.
 #[derive(Debug, Default)]
 struct Machine {
     a: u32,
@@ -226,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_machine_calculates() {
-        // a = (number + 3) ^ 1, kept in memory and compared with x.
+        // a = (number + 3) ^ 1, stored in memory and compared with x.
         let number = libc::SYS_clone as u32;
         let filter = [
             step(LOAD, 0),

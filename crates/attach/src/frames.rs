@@ -1,40 +1,40 @@
-//! Signal frames: what has a thread make system calls one after the other, and then go on as it was.
+//! Signal frames that make a thread run system calls one after the other and then resume as it was.
 //!
-//! A frame lies behind the address of the code that returns from a signal handler, so that a `ret` with the
-//! stack pointer there sets all registers and the signal mask to what is in the frame. The registers of a frame
-//! in turn lead to `syscall; ret` with the stack pointer at the next one. So the chain runs to its end by
-//! itself, whoever set it up may be gone.
+//! A frame follows the address of the code that returns from a signal handler, so a `ret` with the
+//! stack pointer there sets all registers and the signal mask from the frame. The registers of a
+//! frame in turn lead to `syscall; ret` with the stack pointer at the next frame. The chain
+//! therefore runs to its end even if the process that set it up is gone.
 
 use libc::user_regs_struct;
 
 use crate::code::Code;
 
-/// `ERESTARTSYS`, `ERESTARTNOINTR`, `ERESTARTNOHAND`, `ERESTART_RESTARTBLOCK`, as the kernel has them in `rax`
-/// where a system call is to be repeated.
+/// `ERESTARTSYS`, `ERESTARTNOINTR`, `ERESTARTNOHAND`, `ERESTART_RESTARTBLOCK`: the kernel's values
+/// in `rax` if a system call is to be restarted.
 const REPEATED: [i64; 4] = [-512, -513, -514, -516];
-/// Where in a state of `xsave` `fxsave64` leaves room for the kernel's own words.
+/// The offset in an `xsave` state at which `fxsave64` leaves room for the kernel's own words.
 const SOFTWARE_WORDS: usize = 464;
-/// Which units are in use.
+/// The offset of the bits that say which components are in use.
 const IN_USE: usize = 512;
-/// A state is at least so long where it has more than `fxsave64`.
+/// The least size of a state that has more than `fxsave64`.
 const LEAST_EXTENDED: usize = 576;
 const MAGIC: u32 = 0x4650_5853;
 const END_MAGIC: u32 = 0x4650_5845;
-/// The units that a process has to ask for: the matrices of AMX.
+/// The components that a process has to request: the AMX tiles.
 const TO_BE_ASKED_FOR: u64 = 0b11 << 17;
-/// What functions may use below the stack pointer.
+/// The bytes below the stack pointer that functions may use.
 const RED_ZONE: u64 = 128;
-/// In a frame from the return address on: `uc_flags`, `uc_link`, the three words of `uc_stack`, then the
-/// registers from `r8` on; `rdi` is the ninth of them.
+/// The offset of `rdi` in a frame, counted from the return address: `uc_flags`, `uc_link`, the
+/// three words of `uc_stack`, then the registers from `r8` on, of which `rdi` is the ninth.
 const FIRST_ARGUMENT: u64 = 8 + 5 * 8 + 8 * 8;
 
-/// A system call and up to five arguments.
+/// The number of a system call and up to five arguments.
 pub(crate) type Call = [u64; 6];
 
-/// The whole signal mask.
+/// A signal mask that blocks everything.
 pub(crate) const ALL_SIGNALS: u64 = !0;
 
-/// Builds frames from the end of a thread's dead stack down.
+/// Builds frames downward from the unused end of a thread's stack.
 #[derive(Debug)]
 pub(crate) struct Frames {
     code: Code,
@@ -43,7 +43,8 @@ pub(crate) struct Frames {
     low: u64,
 }
 
-/// The registers of a thread that is to make a system call, after which the stack pointer is at a frame.
+/// Returns the registers with which a thread makes a system call and
+/// then continues at the frame at `next`.
 pub(crate) fn for_call(
     original: &user_regs_struct,
     code: Code,
@@ -53,7 +54,7 @@ pub(crate) fn for_call(
     let mut registers = *original;
     registers.rip = code.call;
     registers.rsp = next;
-    // It is in no system call that could be repeated.
+    // The thread is in no system call that could be restarted.
     registers.orig_rax = u64::MAX;
     [
         registers.rax,
@@ -67,8 +68,8 @@ pub(crate) fn for_call(
 }
 
 impl Frames {
-    /// Begins with the frame that has the thread go on as if nothing had been, and returns its address, which
-    /// is a stack pointer for other frames and for calls.
+    /// Starts with the frame that resumes the thread as if nothing had happened. Returns the
+    /// address of that frame, which serves as the stack pointer for other frames and for calls.
     pub(crate) fn new(
         code: Code,
         original: &user_regs_struct,
@@ -88,18 +89,18 @@ impl Frames {
         Some((frames, back))
     }
 
-    /// The registers for a system call after which the stack pointer is at a frame.
+    /// Returns the registers for a system call that continues at the frame at `next`.
     pub(crate) fn registers(&self, next: u64, call: Call) -> user_regs_struct {
         for_call(&self.original, self.code, next, call)
     }
 
-    /// Adds a frame that makes a system call and goes on with the frame at `next`.
+    /// Adds a frame that makes a system call and continues at the frame at `next`.
     pub(crate) fn call(&mut self, next: u64, call: Call) -> u64 {
         let registers = self.registers(next, call);
         self.put(&registers, ALL_SIGNALS, 0)
     }
 
-    /// Where the first argument of the call of a frame lies.
+    /// Returns the address of the first argument of a frame's call.
     pub(crate) const fn first_argument(frame: u64) -> u64 {
         frame + FIRST_ARGUMENT
     }
@@ -113,7 +114,7 @@ impl Frames {
         self.low
     }
 
-    /// All that is to be on the stack, and where.
+    /// Returns the address and bytes of everything that has to be on the stack.
     pub(crate) fn finish(self) -> (u64, Vec<u8>) {
         let length = (self.original.rsp - RED_ZONE).saturating_sub(self.low);
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
@@ -130,13 +131,14 @@ impl Frames {
     }
 }
 
-/// A `ucontext` of the kernel, up to the signal mask.
+/// Builds the kernel's `ucontext`, up to the signal mask.
 fn frame(registers: &user_regs_struct, mask: u64, state: u64) -> Vec<u64> {
-    /// There is a state of more than `fxsave64`.
+    /// `UC_FP_XSTATE`: the state has more than `fxsave64`.
     const EXTENDED: u64 = 1;
-    /// `ss` is in it, and is to be taken as it is.
+    /// `UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS`: `ss` is valid and is restored as it is.
     const STACK_SEGMENT: u64 = 2 | 4;
-    /// Flags of an alternate stack that the kernel does not know: it leaves the thread's as it is.
+    /// Flags of an alternate stack that the kernel does not know, so it
+    /// leaves the thread's unchanged.
     const NO_STACK: u64 = 0x7fff_ff00;
     let flags = if state == 0 {
         STACK_SEGMENT
@@ -155,8 +157,8 @@ fn frame(registers: &user_regs_struct, mask: u64, state: u64) -> Vec<u64> {
     words
 }
 
-/// The registers as the kernel would make them before it returned from a system call that is to be repeated:
-/// returning from a signal handler does not do it.
+/// Returns the registers as the kernel sets them up to restart a system call: returning from a
+/// signal handler does not do so.
 fn as_repeated(registers: &user_regs_struct) -> user_regs_struct {
     let mut registers = *registers;
     let is_in_call = registers.orig_rax.cast_signed() >= 0;
@@ -167,13 +169,13 @@ fn as_repeated(registers: &user_regs_struct) -> user_regs_struct {
     registers
 }
 
-/// Whether a system call with this result is to be repeated.
+/// Returns whether a system call with this result is to be restarted.
 pub(crate) fn is_repeated(result: u64) -> bool {
     REPEATED.contains(&result.cast_signed())
 }
 
-/// Makes a state as ptrace shows it into one as it is in a signal frame. Where there is AMX, what ptrace shows
-/// is larger than the frame of a process that has not asked for it.
+/// Converts a state from ptrace's layout to that of a signal frame. With AMX, ptrace shows a larger
+/// state than the frame of a process that has not requested it.
 fn state_of_frame(xstate: &[u8], frame_size: usize) -> Option<Vec<u8>> {
     let mut state = xstate.to_vec();
     let word =
@@ -190,8 +192,8 @@ fn state_of_frame(xstate: &[u8], frame_size: usize) -> Option<Vec<u8>> {
         (state.len(), features)
     };
     if is_default {
-        // Of a process that has asked for it, the kernel looks for the end behind all of it: it is at both
-        // places.
+        // For a process that has requested it, the kernel looks for the end marker after the full
+        // size, so the marker is written in both places.
         let end = state.get_mut(size..size + 4)?;
         end.copy_from_slice(&END_MAGIC.to_le_bytes());
     }
@@ -267,12 +269,12 @@ mod tests {
         assert_eq!(u32_at(&state, SOFTWARE_WORDS + 16), 2816);
         assert_eq!(u32_at(&state, 2816), END_MAGIC);
         assert_eq!(u32_at(&state, 11008), END_MAGIC);
-        // One that uses it has it in its frames.
+        // A process that uses AMX has it in its frames.
         let state = state_of_frame(&xstate(11008, 7 | 3 << 17), 2816).unwrap();
         assert_eq!(u32_at(&state, SOFTWARE_WORDS + 16), 11008);
         assert_eq!(state.len(), 11012);
         assert_eq!(u32_at(&state, 2816), 0);
-        // Where ptrace shows what is in a frame, there is one end.
+        // If ptrace shows the same layout as the frame, there is one end marker.
         let state = state_of_frame(&xstate(2696, 7), 2696).unwrap();
         assert_eq!((state.len(), u32_at(&state, 2696)), (2700, END_MAGIC));
         assert!(state_of_frame(&[0; 100], 2696).is_none());

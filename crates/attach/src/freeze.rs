@@ -1,4 +1,4 @@
-//! The caller's side: starts the helper, and holds what it has frozen.
+//! The caller's side: starts the helper and owns what it has frozen.
 
 use std::{
     fs::File,
@@ -31,42 +31,43 @@ use crate::{
     wire::{self, Reply, Request},
 };
 
-/// What looking before the pause and reading a small copy after it may take, on a slow machine.
+/// The time allowed for the checks before the pause and for reading a
+/// small copy after it, on a slow machine.
 const BESIDE_THE_PAUSE: Duration = Duration::from_secs(30);
-/// How long ending a copy may take: it gives back its memory, and a thread of the target may have to take note of
-/// it.
+/// The time allowed for ending a copy: the kernel frees its memory, and
+/// a thread of the target may have to reap it.
 const ENDING: Duration = Duration::from_secs(10);
 
 /// A process as it was at one instant.
 #[derive(Debug)]
 pub struct Frozen {
-    /// Where its memory is.
+    /// How its memory was obtained.
     pub how: How,
-    /// For how long it stood still: from the moment that the first thread was told to stop until the last one
-    /// went on.
+    /// How long it was stopped: from when the first thread was told to
+    /// stop until the last one resumed.
     pub pause: Duration,
-    /// When that was.
+    /// When the last thread resumed.
     pub went_on: Instant,
-    /// How much memory of its own it has, or how much of it was read.
+    /// How many bytes of its own memory it has, or how many of them were read.
     pub copied_bytes: u64,
-    /// Threads of which nothing is known: they waited where no signal reaches them (state D, as in `vfork`), and
-    /// the rest was frozen without them.
+    /// The number of threads about which nothing is known: they were in uninterruptible sleep
+    /// (state D, as in `vfork`), and the rest was frozen without them.
     pub threads_not_stopped: u64,
-    /// What an image is made of. Where the memory is [`Kept`](Memory::Kept), it has the pages that are the
-    /// process's own: those that are not the same in a file. Of a mapping without a file that is all of it, with
-    /// zeros where it was never touched; of a file that was deleted, all of it as well; of any other file, the
-    /// pages that were written to, so that the rest has to be read from the file.
+    /// The parts of an image. If the memory is [`Kept`](Memory::Kept), it has the pages that are
+    /// the process's own, which differ from those in a file. For a mapping without a file or of a
+    /// deleted file, these are all pages, with zeros where it was never touched. For any other file
+    /// they are the pages that were written to, and the rest has to be read from the file.
     pub parts: Parts,
-    /// The copy, if the memory is in one: it ends with this. `None` if all was read.
+    /// The copy, if the memory is in one; dropping this ends it. `None` if all memory was read.
     pub held: Option<Held>,
 }
 
-/// Where the memory of a frozen process is.
+/// How the memory of a frozen process was obtained.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum How {
-    /// In a copy, or it was read from one.
+    /// It is in a copy, or was read from one.
     Copied,
-    /// It was read while the process stood still, as no copy could be made.
+    /// It was read while the process was stopped, because no copy could be made.
     ReadStanding(NoCopy),
 }
 
@@ -75,19 +76,19 @@ pub enum How {
 pub enum EndedEarly {
     /// The target has used half of the memory that was free.
     Memory,
-    /// It was killed by somebody else, such as the kernel when memory was short.
+    /// Something else killed it, such as the kernel when memory was short.
     Killed,
 }
 
-/// Freezes a process: stops its threads, takes their registers, has it copied, and lets it go on. What can't be
-/// copied is read while it stands still.
+/// Freezes a process: stops its threads, reads their registers, has it copied, and resumes it. If
+/// the process can't be copied, it is read while it is stopped.
 ///
-/// It is done by a process that is started for it; see [`Options::helper`]. Blocks until the target goes on, and
-/// a little longer for a small one, whose copy is read and ended.
+/// A helper process does the work; see [`Options::helper`]. Blocks until the target resumes, and a
+/// little longer for a small target, whose copy is read and ended.
 ///
 /// # Errors
 ///
-/// If it would do harm or can't be done. The target is unharmed in any case.
+/// If freezing would do harm or is not possible. The target is unharmed in any case.
 pub fn freeze(pid: Pid, options: &Options) -> Result<Frozen, Refusal> {
     let begun = Instant::now();
     let mut helper = Helper::start(options)?;
@@ -134,18 +135,18 @@ fn take(pid: Pid, frozen: wire::Frozen, helper: Helper) -> Result<Frozen, Refusa
     })
 }
 
-/// A copy that stands still. When this is dropped it ends, and its memory is given back by then.
+/// A stopped copy. Dropping this ends it and returns once its memory is freed.
 #[derive(Debug)]
 pub struct Held {
     helper: Helper,
 }
 
 impl Held {
-    /// Ends the copy, and returns when it has given back its memory. Says why it had ended before, if it had: then
-    /// what was read of it since was not there.
+    /// Ends the copy, and returns once its memory is freed. If it had already ended, returns why:
+    /// reads since then found no memory.
     #[must_use]
     pub fn end(mut self) -> Option<EndedEarly> {
-        // The helper looks a last time, and says nothing if all is well.
+        // The helper checks one last time, and sends nothing if all is well.
         self.helper.say_that_it_is_over();
         match self.helper.answer(ENDING) {
             Ok(Some(Reply::Ended(why))) => Some(why),
@@ -166,7 +167,7 @@ struct Helper {
 impl Helper {
     fn start(options: &Options) -> Result<Self, Refusal> {
         let failed = Step::Helper.failed();
-        // A message is whole or not there.
+        // A message arrives whole or not at all.
         let (family, kind) = (AddressFamily::Unix, SockType::SeqPacket);
         let (here, there) =
             socketpair(family, kind, None, SockFlag::SOCK_CLOEXEC).map_err(failed)?;
@@ -178,7 +179,7 @@ impl Helper {
             .stdin(Stdio::from(there))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // What is typed at a terminal is not for it: neither to stop nor to interrupt it.
+            // Keys typed at a terminal must neither stop nor interrupt it.
             .process_group(0);
         #[cfg(debug_assertions)]
         if let Some(wanted) = std::env::var_os(crate::points::POINT_VARIABLE) {
@@ -201,7 +202,7 @@ impl Helper {
         }
     }
 
-    /// `None` if it has ended.
+    /// Waits for an answer; `None` if the helper has ended.
     fn answer(&self, most: Duration) -> Result<Option<Reply>, Refusal> {
         if !self.is_readable(most) {
             return Err(Step::Exchange.failed()(Errno::ETIMEDOUT));
@@ -233,7 +234,7 @@ impl Helper {
 
     fn say_that_it_is_over(&self) {
         if let Some(socket) = &self.socket {
-            // If it is not there any more, that is found out below.
+            // If it no longer exists, this is found below.
             let _is_there = shutdown(socket.as_raw_fd(), Shutdown::Write);
         }
     }
@@ -242,7 +243,7 @@ impl Helper {
         self.ends_within(ENDING) && self.process.wait().is_ok_and(|status| status.success())
     }
 
-    /// It has ended without an answer.
+    /// Explains why the helper ended without an answer.
     fn why_it_ended(&mut self, begun: Instant, limit: Duration) -> Refusal {
         self.socket = None;
         match self.process.wait() {
@@ -254,12 +255,12 @@ impl Helper {
                 }
             }
             Ok(status) if status.signal().is_some() => Refusal::HelperKilled,
-            // Such as a program that does not know of helpers.
+            // For example, a program that does not call `run_helper_if_asked`.
             _ => Step::Exchange.failed()(Errno::EPROTO),
         }
     }
 
-    /// Whether it ends by itself.
+    /// Returns whether it ends on its own in time.
     fn ends_within(&mut self, most: Duration) -> bool {
         let end = Instant::now() + most;
         let mut pause = Duration::from_micros(50);
@@ -278,7 +279,7 @@ impl Drop for Helper {
     fn drop(&mut self) {
         self.socket = None;
         if !self.ends_within(ENDING) {
-            // It is stopped, say. The kernel ends the copy with it.
+            // It may be stopped. When it is killed, the kernel ends the copy too.
             let _is_there = self.process.kill();
             let _is_reaped = self.process.wait();
         }

@@ -1,4 +1,4 @@
-//! What the helper does: everything from the first look at a process to the moment when it goes on.
+//! The helper's work, from the first look at a process until it resumes.
 
 use std::{
     fs::File,
@@ -28,25 +28,26 @@ use crate::{
     wire::{self, Frozen, Request},
 };
 
-/// Of a process that has no more than so much memory of its own, the copy is read at once: it takes 1 ms a MiB,
-/// and whoever looks reads most of it anyhow.
+/// If a process has at most this many bytes of memory of its own, its copy is read at once: that
+/// takes 1 ms per MiB, and a look reads most of it anyway.
 const SMALL: u64 = 8 << 20;
-/// For so long at most: nobody waits for it but the one who asked.
+/// The longest time for that: only the user who asked waits for it.
 const READING: Duration = Duration::from_secs(2);
-/// When the target has gone on, what is left to do takes no longer, or there is no copy.
+/// The time limit for what is left to do after the target has resumed, or there is no copy.
 const AFTERWARDS: Duration = Duration::from_secs(10);
-/// A thread that is late stops when it comes out of where it was, and goes on when this process sees it: which it
-/// does at once unless it is stopped itself.
+/// The time limit while late threads are traced. A late thread stops when it
+/// leaves the place where it was, and resumes as soon as this process sees it,
+/// which is at once unless this process is stopped itself.
 const WITH_LATE: Duration = Duration::from_secs(1);
-/// The segment of 32-bit code.
+/// The code segment of 32-bit code.
 const CODE_32: u64 = 0x23;
-/// So many threads are tried where one alone is to be stopped.
+/// How many threads are tried if only one is to be stopped.
 const TRIES: usize = 8;
-/// So often, and with such a pause in between, a target is asked to take note of the end of its child.
+/// How often, and with which pause in between, a target is made to reap its child.
 const REAPS: usize = 50;
 const BETWEEN_REAPS: Duration = Duration::from_millis(4);
 
-/// What is frozen, and what is to be kept until nobody needs it any more.
+/// What was frozen, and what to keep until nobody needs it any more.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) frozen: Frozen,
@@ -54,7 +55,7 @@ pub(crate) struct Outcome {
     pub(crate) late: Vec<Tid>,
 }
 
-/// What is known when a process has gone on.
+/// What is known when a process has resumed.
 struct Taken {
     threads: Vec<Thread>,
     late: Vec<Tid>,
@@ -87,11 +88,11 @@ impl<'b> Freezer<'b> {
         self.request.pid
     }
 
-    /// Does it.
+    /// Freezes the process.
     pub(crate) fn freeze(&mut self) -> Result<Outcome, Refusal> {
         let result = self.try_to_freeze();
         match result {
-            // Its threads have ended, but it goes on: with exec.
+            // Its threads have ended but the process goes on, so it called `exec`.
             Err(Refusal::Ended) if !has_ended(self.pid().main_thread()) => {
                 Err(Refusal::OtherProgram)
             }
@@ -161,7 +162,7 @@ impl<'b> Freezer<'b> {
         })
     }
 
-    /// Has the process copy itself and lets it go on.
+    /// Makes the process copy itself and resumes it.
     fn copy(
         &mut self,
         stopped: &mut Stopped<'b>,
@@ -178,7 +179,7 @@ impl<'b> Freezer<'b> {
             Err(NoCopy::SeccompUnread) if self.request.injection == Choice::Always => {}
             other => other.map_err(Failure::NoCopy)?,
         }
-        // The first process of a namespace inherits orphans, so that a go-between would be of no use.
+        // The first process of a namespace inherits orphans, so a go-between would not help.
         let (mut injection, copy, between) = if preflight.own_number == 1 {
             let (injection, copy) = Injection::clone_directly(tools, &used)?;
             (injection, copy, None)
@@ -189,7 +190,7 @@ impl<'b> Freezer<'b> {
         let mut copy = Copied::new(copy);
         point();
         stopped.read_vectors()?;
-        // The others go on afterwards: with them, this would have to wait for a processor.
+        // The other threads resume later: while they run, this would have to wait for a processor.
         if let Some(between) = between {
             injection.see_off(between)?;
         }
@@ -220,7 +221,7 @@ impl<'b> Freezer<'b> {
         let text = proc::maps(pid).map_err(&failed)?;
         let auxv = proc::auxv(pid).map_err(&failed)?;
         let own = preflight.load.own_bytes();
-        // Whoever reads can't see to threads that are late.
+        // A reader can't look after late threads.
         let is_small = own <= SMALL && !preflight.load.is_shared();
         let kept = if is_small && taken.late.is_empty() {
             read_copy(copy.pid, &Mapping::parse_all(&text))
@@ -239,7 +240,7 @@ impl<'b> Freezer<'b> {
             }
         };
         let is_held = pieces.is_empty();
-        // Without it, all is read.
+        // Without it, all memory is read.
         let pagemap = File::open(format!("/proc/{pid}/pagemap"));
         let pagemap = pagemap.ok().filter(|_| is_held).map(OwnedFd::from);
         let account = account::write(&text, &auxv, &taken.threads, &pieces);
@@ -329,12 +330,13 @@ impl<'b> Freezer<'b> {
         })
     }
 
-    /// Ends a copy, and has the target take note of it where it is its child.
+    /// Ends a copy, and makes the target reap it if it is the target's child.
     pub(crate) fn end_copy(&mut self, copy: &mut Copied) {
         copy.end(self.bell);
         if let Some(child) = copy.to_reap {
-            // Left alone, it stays as a process that has ended, which the target takes note of or not. A thread
-            // that was let go a moment ago, or was told of this end, may not be back in its system call yet.
+            // Otherwise it stays a zombie unless the target happens to reap it. A
+            // thread that was resumed a moment ago, or was notified of this end,
+            // may not be back in its system call yet.
             for _ in 0..REAPS {
                 match self.reap(child) {
                     Ok(false) => thread::sleep(BETWEEN_REAPS),
@@ -344,7 +346,7 @@ impl<'b> Freezer<'b> {
         }
     }
 
-    /// Whether the target has taken note of the end of its child.
+    /// Makes the target wait for its child; returns whether the child is gone.
     fn reap(&mut self, child: i32) -> Result<bool, Failure> {
         let limit = self.request.max_pause;
         let maps = proc::maps(self.pid()).map_err(|_| Refusal::Ended)?;
@@ -360,7 +362,7 @@ impl<'b> Freezer<'b> {
                 continue;
             };
             let call = inject::wait_for(child, libc::WNOHANG);
-            // Else there is no such child any more, or it is still about to end.
+            // 0 means that it has not ended yet. On an error there is no such child any more.
             is_reaped = Injection::call(self.tools()?, &thread, call)? != 0;
             stopped.release_all();
             break;
@@ -369,8 +371,8 @@ impl<'b> Freezer<'b> {
         Ok(is_reaped)
     }
 
-    /// From now on there is time for what is left to do; but for as long as threads remain traced, this must be
-    /// called by now and then.
+    /// Sets a time limit for the work that is left. While threads remain
+    /// traced, this must be called again and again.
     pub(crate) fn must_come_by(&mut self, late: &[Tid]) -> Result<(), Refusal> {
         let limit = if late.is_empty() {
             AFTERWARDS
@@ -380,7 +382,7 @@ impl<'b> Freezer<'b> {
         self.watchdog.arm(limit)
     }
 
-    /// From now on there is no limit, unless threads remain traced.
+    /// Removes the limit, unless threads remain traced.
     pub(crate) fn wait_for_the_end(&mut self, late: &[Tid]) -> Result<(), Refusal> {
         if late.is_empty() {
             self.watchdog.disarm()
@@ -390,7 +392,7 @@ impl<'b> Freezer<'b> {
     }
 }
 
-/// Reads a small copy. `None` if it turns out to be large, slow, or can't be read.
+/// Reads a small copy. `None` if it turns out to be large or slow, or can't be read.
 fn read_copy(copy: Pid, maps: &[Mapping]) -> Option<(OwnedFd, Pieces, u64)> {
     if pages::mapped(maps) > pages::MOST_MAPPED {
         return None;
@@ -404,7 +406,7 @@ fn read_copy(copy: Pid, maps: &[Mapping]) -> Option<(OwnedFd, Pieces, u64)> {
     Some((file, pieces, bytes))
 }
 
-/// The threads to use where one alone is to be stopped, the best first.
+/// Returns the threads to try if only one is to be stopped, the best first.
 fn candidates(pid: Pid) -> Vec<Tid> {
     let threads = proc::threads(pid).unwrap_or_default();
     let mut waiting: Vec<(bool, Tid)> = threads

@@ -1,4 +1,4 @@
-//! The process that does it.
+//! The helper process: answers a request and holds the copy.
 
 use std::{
     fs::File,
@@ -31,18 +31,19 @@ use crate::{
     wire::{Reply, Request},
 };
 
-/// How often the memory is looked at while there is a copy.
+/// How often free memory is checked while there is a copy.
 const TICK: Duration = Duration::from_millis(20);
 
-/// What the program is asked with to be a helper.
+/// The argument that makes the program a helper.
 pub(crate) const ARGUMENT: &str = "--rtops-attach-helper";
 
-/// How much is read of the arguments of a process.
+/// The most bytes that are read of a process's arguments.
 const MAX_START: usize = 4096;
 
-/// Becomes the helper that [`freeze`](crate::freeze()) starts, if this process was started as one: then it does
-/// not return. A program that freezes processes calls this before anything else, while it has one thread and no
-/// open files, unless it names another program in [`Options::helper`](crate::Options::helper).
+/// Becomes the helper that [`freeze`](crate::freeze()) starts, if this process was started as one,
+/// and then does not return. A program that freezes processes calls this before anything else,
+/// while it has one thread and no open files, unless it names another program in
+/// [`Options::helper`](crate::Options::helper).
 pub fn run_helper_if_asked() {
     if std::env::args_os()
         .nth(1)
@@ -50,14 +51,15 @@ pub fn run_helper_if_asked() {
     {
         let code = match run() {
             Ok(()) => 0,
-            // Whoever asked has heard why, or is not there any more.
+            // The caller has been told why, or no longer exists.
             Err(_) => 1,
         };
         std::process::exit(code);
     }
 }
 
-/// Whether a process is such a helper, of whomever, or has ended by now: it lets go soon.
+/// Returns whether a process is a helper that anybody started, or has ended
+/// by now. Either way it will soon stop tracing.
 #[must_use]
 pub fn is_helper(pid: Pid) -> bool {
     let Ok(arguments) = File::open(format!("/proc/{pid}/cmdline")) else {
@@ -85,11 +87,11 @@ fn run() -> Result<(), Refusal> {
     };
     let reply = Reply::Frozen(outcome.frozen);
     let sent = reply.send(&socket);
-    // What belongs to it is open no longer than needed.
+    // Close its descriptors as early as possible.
     drop(reply);
     if let Some(copy) = outcome.copy {
-        // The thread that asked may end before the picture is of no more use: from here on the end of the socket
-        // says that nobody has any.
+        // The thread that asked may end before the picture is used up. From here on, the end of the
+        // socket says that nobody needs it.
         prctl::set_pdeathsig(None).map_err(Step::Prepare.failed())?;
         let mut hold = Hold {
             freezer,
@@ -103,7 +105,7 @@ fn run() -> Result<(), Refusal> {
     sent.map_err(exchange)
 }
 
-/// Ends with who started it, even if that has happened already.
+/// Makes this process end with its parent, and fails if the parent has already ended.
 fn end_with_parent(socket: &OwnedFd) -> nix::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     let parent = getsockopt(socket, PeerCredentials)?.pid();
@@ -118,14 +120,15 @@ fn end_with_parent(socket: &OwnedFd) -> nix::Result<()> {
 struct Hold<'h> {
     freezer: Freezer<'h>,
     copy: Copied,
-    /// Threads of the target that have not come out of where no signal reaches them.
+    /// Threads of the target that are still in uninterruptible sleep.
     late: Vec<Tid>,
     bell: &'h Bell,
     socket: &'h OwnedFd,
 }
 
 impl Hold<'_> {
-    /// Waits for the end of the socket, and ends the copy. Ends it before that if it costs too much memory.
+    /// Waits for the end of the socket, then ends the copy. Ends it
+    /// earlier if it costs too much memory.
     fn until_nobody_needs_it(&mut self, target: Pid) -> Result<(), Refusal> {
         let free_at_first = cgroup::free(target);
         let ended_early = loop {
@@ -134,7 +137,7 @@ impl Hold<'_> {
                 PollFd::new(self.socket.as_fd(), PollFlags::POLLIN),
                 self.bell.poll_fd(),
             ];
-            // Whatever it says, all is looked at below.
+            // Whatever this returns, everything is checked below.
             let _is_ready = ppoll(&mut polled, Some(TimeSpec::from(TICK)), None);
             let [socket, _] = polled;
             if self.copy.has_ended() {
@@ -149,15 +152,15 @@ impl Hold<'_> {
                 break Some(EndedEarly::Memory);
             }
         };
-        // First, so that who finds nothing to read any more knows why.
+        // Sent first, so that a reader who finds the memory gone knows why.
         let sent = ended_early.map_or(Ok(()), |why| Reply::Ended(why).send(self.socket));
         self.freezer.end_copy(&mut self.copy);
         sent.map_err(Step::Exchange.failed())
     }
 }
 
-/// Whether half of what was free at first is used. What can't be told any more is no reason to end: the target may
-/// have ended.
+/// Returns whether half of the memory that was free at first is used. Failing to read it now is no
+/// reason to end: the target may have ended.
 fn is_half_used(at_first: Result<u64, NoCopy>, now: Result<u64, NoCopy>) -> bool {
     match (at_first, now) {
         (Ok(at_first), Ok(now)) => now < at_first / 2,

@@ -1,8 +1,8 @@
-//! Has a stopped thread make system calls, and puts it back as it was.
+//! Makes a stopped thread run system calls, and restores it.
 //!
-//! Whatever is set up completes by itself should this process end at any instruction: see [`frames`]. In the
-//! usual case it does not come to that. The thread is stopped again behind its system call, at a place where the
-//! kernel sees to calls that are to be repeated, and all its registers are set back there.
+//! Whatever is set up completes without this process, should that end at any instruction: see
+//! [`frames`]. Usually it does not come to that. The thread stops again after its system call, at a
+//! point where the kernel restarts interrupted calls, and all its registers are restored there.
 
 use libc::user_regs_struct;
 use nix::{
@@ -25,17 +25,17 @@ use crate::{
     tracee::{Bell, Tracee, ended_or},
 };
 
-/// The most that all frames take: 11 KiB of registers where there is AMX, and five frames of 320 bytes.
+/// The most bytes that all frames take: 11 KiB of registers with AMX, and five frames of 320 bytes.
 const LARGEST: u64 = 16 << 10;
-/// The segment of 64-bit code.
+/// The code segment of 64-bit code.
 const CODE_64: u64 = 0x33;
 
-/// Why it was not done.
+/// Why nothing was injected.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Failure {
-    /// There can be no copy, but the process stands still and can be read.
+    /// There can be no copy, but the process is stopped and can be read.
     NoCopy(NoCopy),
-    /// There can be nothing.
+    /// The process can be neither copied nor read.
     Refused(Refusal),
 }
 
@@ -45,8 +45,8 @@ impl From<Refusal> for Failure {
     }
 }
 
-/// The thread to use: one that waits in a system call, on the stack that it was born with. On no other can be
-/// known what lies below the stack pointer.
+/// Chooses the thread to use: one that waits in a system call, on its original stack. On any other
+/// stack it is not known what lies below the stack pointer.
 pub(crate) fn usable<'t>(pid: Pid, threads: &'t [Thread], maps: &[Mapping]) -> Option<&'t Thread> {
     let is_usable = |thread: &&Thread| {
         let registers = &thread.registers;
@@ -56,9 +56,9 @@ pub(crate) fn usable<'t>(pid: Pid, threads: &'t [Thread], maps: &[Mapping]) -> O
             && has_room(pid, thread, maps)
     };
     threads.iter().filter(is_usable).min_by_key(|thread| {
-        // Best is one whose call is simply repeated: it notices nothing, not even an EINTR. One that was
-        // interrupted before is in another call, which can be repeated by the kernel only, and not by a frame:
-        // if the helper is killed, it returns EINTR.
+        // The best thread is one whose call is restarted, as it notices nothing, not even an
+        // `EINTR`. A thread that was interrupted before is in `restart_syscall`, which only the
+        // kernel can repeat, not a frame: if the helper is killed, that call returns `EINTR`.
         let call = thread.registers.orig_rax.cast_signed();
         let rank = match (call, is_repeated(thread.registers.rax)) {
             (libc::SYS_futex, true) => 0,
@@ -74,8 +74,8 @@ fn has_room(pid: Pid, thread: &Thread, maps: &[Mapping]) -> bool {
     let registers = &thread.registers;
     let stack = maps.iter().find(|map| map.range.contains(&registers.rsp));
     let Some(stack) = stack else { return false };
-    // A thread's own data lies at the upper end of its stack; that of the main thread lies elsewhere, but the
-    // kernel knows its stack.
+    // A thread's TLS lies at the upper end of its stack. The main thread's lies
+    // elsewhere, but the kernel names its stack.
     let is_own = if thread.tid == pid.main_thread() {
         stack.is_named("[stack]")
     } else {
@@ -85,31 +85,31 @@ fn has_room(pid: Pid, thread: &Thread, maps: &[Mapping]) -> bool {
     is_own && stack.access.write && !stack.is_shared() && stack.range.start <= low
 }
 
-/// What is needed to inject.
+/// What an injection needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tools<'b> {
     pub(crate) bell: &'b Bell,
     pub(crate) code: Code,
-    /// Of the state of all register units in a signal frame.
+    /// The size of the register state in a signal frame.
     pub(crate) frame_size: usize,
     pub(crate) pid: Pid,
 }
 
-/// A stopped thread that is made to do something. Dropped, it is as it was, and still stopped. A signal that had
-/// to be held back is on its way again.
+/// A stopped thread that is made to run system calls. When dropped, it is as it was and still
+/// stopped. A signal that had to be held back is sent again.
 #[derive(Debug)]
 pub(crate) struct Injection<'b> {
     tools: Tools<'b>,
     tracee: Tracee<'b>,
     original: user_regs_struct,
     mask: u64,
-    /// The frame that restores it.
+    /// The address of the frame that restores the thread.
     back: u64,
     is_changed: bool,
 }
 
 impl<'b> Injection<'b> {
-    /// Looks at a thread, and at the code once more: the process may have run exec since.
+    /// Reads a thread, and checks the code once more: the process may have called `exec` since.
     fn new(tools: Tools<'b>, thread: &Thread) -> Result<(Self, Frames), Failure> {
         if !tools.code.is_there(tools.pid) {
             return Err(Refusal::OtherProgram.into());
@@ -132,7 +132,7 @@ impl<'b> Injection<'b> {
         Ok((injection, frames))
     }
 
-    /// Writes the frames and has the thread go to the first call when it goes on.
+    /// Writes the frames and points the thread at the first call, which it makes when it resumes.
     fn put(&mut self, frames: Frames, registers: user_regs_struct) -> Result<(), Failure> {
         let (low, bytes) = frames.finish();
         if bytes.len() as u64 > LARGEST {
@@ -149,13 +149,13 @@ impl<'b> Injection<'b> {
         self.is_changed = true;
         ptrace::setregs(sys::traced(tid), registers).map_err(ended_or(&failed))?;
         point();
-        // No signal is to come in between. The last frame restores the mask, too.
+        // No signal must arrive in between. The last frame also restores the mask.
         sys::set_signal_mask(tid, ALL_SIGNALS).map_err(ended_or(&failed))?;
         point();
         Ok(())
     }
 
-    /// Has a thread make one system call, and returns its result.
+    /// Makes a thread run one system call and returns its result.
     pub(crate) fn call(tools: Tools<'b>, thread: &Thread, call: [u64; 6]) -> Result<i64, Failure> {
         let (mut injection, frames) = Self::new(tools, thread)?;
         let registers = frames.registers(injection.back, call);
@@ -165,7 +165,8 @@ impl<'b> Injection<'b> {
         Ok(result)
     }
 
-    /// Has a thread clone its process, and returns the copy, which has not run. The copy is its child.
+    /// Makes a thread clone its process and returns the copy, which has
+    /// run nothing and is the process's child.
     pub(crate) fn clone_directly(
         tools: Tools<'b>,
         thread: &Thread,
@@ -178,14 +179,15 @@ impl<'b> Injection<'b> {
         Ok((injection, copy))
     }
 
-    /// Has a thread start a go-between in the same memory that clones it, and returns the copy, which has not run, and
-    /// the go-between. When that has ended, the copy is nobody's child in the target.
+    /// Makes a thread start a go-between in the same memory, which clones the process.
+    /// Returns the copy, which has run nothing, and the go-between. When that has
+    /// ended, the copy has no parent in the target.
     pub(crate) fn clone_by_go_between(
         tools: Tools<'b>,
         thread: &Thread,
     ) -> Result<(Self, Pid, GoBetween<'b>), Failure> {
         let (mut injection, mut frames) = Self::new(tools, thread)?;
-        // The kernel puts the number of the go-between into the first argument of this call.
+        // The kernel writes the PID of the go-between into the first argument of this call.
         let wait = frames.call(injection.back, wait_for(0, 0));
         let number_at = Frames::first_argument(wait);
         let end = frames.call(injection.back, exit_group());
@@ -206,7 +208,7 @@ impl<'b> Injection<'b> {
                 let copy = child_of(between.tracee.tid)?;
                 Ok((injection, copy, between))
             }
-            // It ends if it can't make the copy, without a word about why.
+            // It ends if it can't make the copy, without reporting why.
             Err(Refusal::Ended) => {
                 injection.take_note(number_at)?;
                 Err(Failure::NoCopy(NoCopy::Clone(libc::EAGAIN)))
@@ -216,17 +218,17 @@ impl<'b> Injection<'b> {
         }
     }
 
-    /// Lets the go-between end, and has the thread take note of it.
+    /// Lets the go-between end and makes the thread reap it.
     pub(crate) fn see_off(&mut self, between: GoBetween<'b>) -> Result<(), Failure> {
         let number_at = between.number_at;
         between.end()?;
         self.take_note(number_at)
     }
 
-    /// Has the thread wait for the go-between, which has ended.
+    /// Makes the thread wait for the go-between, which has ended.
     fn take_note(&mut self, number_at: u64) -> Result<(), Failure> {
         let number = memory::read_exact(self.tools.pid, number_at).map_or(0, i32::from_le_bytes);
-        // No other number names one child alone.
+        // Only a positive PID names a single child.
         if number <= 0 {
             return Err(protocol().into());
         }
@@ -237,7 +239,7 @@ impl<'b> Injection<'b> {
         ptrace::setregs(sys::traced(self.tracee.tid), registers)
             .map_err(ended_or(&Step::Copy.failed()))?;
         point();
-        // Were it not the one, it would be left behind as a process that has ended: no reason to give up.
+        // If it were another process, a zombie would be left behind, which is no reason to give up.
         self.run_call()?;
         Ok(())
     }
@@ -254,7 +256,7 @@ impl<'b> Injection<'b> {
         result(self.tracee.tid)
     }
 
-    /// Sets everything back as it was; from any stop behind a system call.
+    /// Restores the thread, from any stop after a system call.
     pub(crate) fn restore(&mut self) -> Result<(), Refusal> {
         if !self.is_changed {
             return Ok(());
@@ -262,7 +264,7 @@ impl<'b> Injection<'b> {
         self.is_changed = false;
         expect(self.tracee.run_to_return()?, Stop::Asked)?;
         point();
-        // In this order: until the registers are back, it is the frame that restores the mask.
+        // The order matters: until the registers are back, the frame restores the mask.
         let failed = Step::Copy.failed();
         let tid = self.tracee.tid;
         sys::set_signal_mask(tid, self.mask).map_err(ended_or(&failed))?;
@@ -275,14 +277,16 @@ impl<'b> Injection<'b> {
 
 impl Drop for Injection<'_> {
     fn drop(&mut self) {
-        // Whoever gives up has said why. If this fails, the frames do it.
+        // The caller has already reported why it gave up. If this fails,
+        // the frames restore the thread.
         let _is_restored = self.restore();
         let held_back = self
             .tracee
             .held_back
             .and_then(|signal| Signal::try_from(signal).ok());
         if let Some(signal) = held_back {
-            // Only SIGSTOP can't be blocked and is not the end: it comes a little later than it was sent.
+            // Only SIGSTOP can be neither blocked nor fatal: it arrives a
+            // little later than it was sent.
             let _is_there = kill(unistd::Pid::from_raw(self.tools.pid.as_raw()), signal);
         }
     }
@@ -296,7 +300,7 @@ pub(crate) struct GoBetween<'b> {
 }
 
 impl GoBetween<'_> {
-    /// Lets it end.
+    /// Lets it run until it ends.
     fn end(self) -> Result<(), Failure> {
         loop {
             sys::go_on(self.tracee.tid).map_err(ended_or(&Step::Copy.failed()))?;
@@ -323,7 +327,7 @@ fn run_clone(tracee: &mut Tracee<'_>) -> Result<Pid, Failure> {
     }
 }
 
-/// The process that a thread has just made.
+/// Returns the process that a thread has just created.
 fn child_of(tid: Tid) -> Result<Pid, Failure> {
     let child = ptrace::getevent(sys::traced(tid)).map_err(ended_or(&Step::Copy.failed()))?;
     let child = i32::try_from(child).map_err(|_| protocol())?;
@@ -350,10 +354,10 @@ const fn protocol() -> Refusal {
     }
 }
 
-/// The copy has the table of descriptors of the target, so that it keeps nothing open that the target closes. No
-/// signal tells of its end.
+/// The flags of the copy. It shares the target's descriptor table, so it keeps nothing open that
+/// the target closes. No signal reports its end.
 const COPY_FLAGS: i32 = libc::CLONE_FILES;
-/// A process without anything of its own.
+/// The flags of a process that has nothing of its own.
 const GO_BETWEEN_FLAGS: i32 =
     libc::CLONE_VM | libc::CLONE_FILES | libc::CLONE_FS | libc::CLONE_PARENT_SETTID;
 
@@ -371,15 +375,16 @@ fn exit_group() -> [u64; 6] {
     [libc::SYS_exit_group.cast_unsigned(), 0, 0, 0, 0, 0]
 }
 
-/// Waits for a child of any kind.
+/// Returns a call that waits for a child of any kind.
 pub(crate) fn wait_for(child: i32, flags: i32) -> [u64; 6] {
     let number = libc::SYS_wait4.cast_unsigned();
     let flags = libc::__WALL | flags;
     [number, child.cast_unsigned().into(), 0, flags as u64, 0, 0]
 }
 
-/// All system calls that may be injected, for a look whether a seccomp filter lets them pass: with arguments as
-/// they may be for a stack there, and the address behind the instruction that makes them.
+/// Returns all system calls that may be injected, to check whether a seccomp
+/// filter allows them: each with arguments as they may be for this stack, and with
+/// the address after its `syscall` instruction.
 pub(crate) fn calls(code: Code, stack: u64) -> [([u64; 6], u64); 7] {
     let number = |number: i64| [number.cast_unsigned(), 0, 0, 0, 0, 0];
     let behind = code.call + 2;

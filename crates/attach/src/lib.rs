@@ -1,4 +1,4 @@
-//! Stops a process for a moment, has it copied, and lets it go unharmed.
+//! Stops a process for a moment, makes a copy of it, and lets it continue unharmed.
 //!
 //! ```no_run
 //! rtops_attach::run_helper_if_asked();
@@ -9,45 +9,50 @@
 //! # Ok::<(), rtops_attach::Refusal>(())
 //! ```
 //!
-//! # What is done
+//! # How it works
 //!
-//! A helper process seizes the threads of the target by ptrace, stops them and takes their registers. One that
-//! waits in a system call is made to `clone` the process; then all go on. What is injected lies on that thread's
-//! dead stack, below what functions may use, where the kernel itself would put a signal frame. Nothing else of
-//! the target is written: no code, no heap. The copy has not run an instruction, and never does: it stands still
-//! until it is killed, and is only read.
+//! A helper process seizes the threads of the target by ptrace, stops them, and reads their
+//! registers. A thread that waits in a system call is made to `clone` the process; then all
+//! threads resume. The injected data lies on the unused part of that thread's stack, below
+//! what functions may use, where the kernel itself would put a signal frame. Nothing else in
+//! the target is written: no code and no heap. The copy never runs an instruction: it stays
+//! stopped until it is killed, and is only read.
 //!
 //! # Rules
 //!
-//! - **Whatever is set up completes by itself.** The helper may be killed between any two instructions. So what a
-//!   thread is to do lies in a chain of signal frames, of which the last one is the thread as it was; the copy's
-//!   is the end of the copy. Where a step is added, the tests that kill at each point must pass for it.
-//! - **The helper ends in time.** A timer of the kernel kills it at the hard limit. What it has
-//!   stopped then goes on, as said above.
-//! - **Nobody is there before nor after.** The copy is made by a go-between that ends at once, so that it is nobody's
-//!   child in the target, and no signal tells of its end. The first process of a namespace takes care of orphans
-//!   itself: there the copy is its child, and is reaped by an injected `wait4`.
-//! - **Registers are set back in a stop where the kernel still sees to calls that are to be repeated**, so that
-//!   sleeping, waiting and reading go on as if nothing had been.
-//! - **What was read before the stop is read again in the stop**, if it is acted on: the process may run another
-//!   program by then.
-//! - **A thread is used only in a system call**, on the stack that it was born with: there it is known what lies
-//!   below the stack pointer, and no restartable sequence is broken off.
-//! - **What is not known to be harmless is not done.** A seccomp filter is read and run on paper; where that is not
-//!   possible, there is no injection unless it is asked for. See [`NoCopy`] and [`Refusal`].
+//! - **Whatever is set up completes without the helper.** The helper may be killed between any
+//!   two instructions. So a thread's work lies in a chain of signal frames, the last of which is
+//!   the thread as it was; the copy's chain ends the copy. If you add a step, the tests that kill
+//!   at each point must pass for it.
+//! - **The helper ends in time.** A kernel timer kills it at the hard limit. What it has stopped
+//!   then resumes, as described above.
+//! - **No child is left behind.** A go-between makes the copy and ends at once, so no process in
+//!   the target is the copy's parent, and no signal reports the copy's end. The first process of a
+//!   namespace inherits orphans: there the copy is its child, and is reaped by an injected `wait4`.
+//! - **Registers are restored in a stop where the kernel still restarts interrupted calls**, so
+//!   sleeping, waiting, and reading continue as if nothing had happened.
+//! - **What was read before the stop is read again in the stop** if it is acted on: the process
+//!   may run another program by then.
+//! - **A thread is used only in a system call**, on its original stack: there it is known what
+//!   lies below the stack pointer, and no restartable sequence is interrupted.
+//! - **What is not known to be harmless is not done.** A seccomp filter is read and
+//!   interpreted beforehand; if that is not possible, nothing is injected unless the user
+//!   asks for it. See [`NoCopy`] and [`Refusal`].
 //!
-//! All `unsafe` is in `sys`, whose files begin with the rules for it.
+//! All `unsafe` code is in `sys`, whose module docs state the rules for it.
 //!
 //! # What a target may notice
 //!
-//! - Its threads stand still for [`Frozen::pause`].
-//! - Where all threads are stopped, `epoll_wait`, `sigtimedwait`, and `recv` with a timeout return `EINTR` once,
-//!   as with any stop. `nanosleep`, `futex`, `poll`, `select` and `read` do not. With [`Threads::One`] none does.
-//! - A SIGSTOP that comes in the middle takes effect afterwards.
-//! - An exec that begins in the middle may wait for the helper, and the helper for it: until the hard limit.
+//! - Its threads are stopped for [`Frozen::pause`].
+//! - If all threads are stopped, `epoll_wait`, `sigtimedwait`, and `recv` with a timeout return
+//!   `EINTR` once, as with any stop. `nanosleep`, `futex`, `poll`, `select`, and `read` do not.
+//!   With [`Threads::One`] none does.
+//! - A SIGSTOP that arrives in the middle takes effect afterwards.
+//! - An `exec` that begins in the middle may wait for the helper, and
+//!   the helper for it, until the hard limit.
 //! - Until the copy ends, the first write to each page copies it.
-//! - If the helper is killed, a sleep may last longer, or return `EINTR` if it was interrupted before; a process that
-//!   is the first of its namespace may be left a child that has ended.
+//! - If the helper is killed, a sleep may last longer, or return `EINTR` if it was interrupted
+//!   before; the first process of a namespace may be left with a zombie child.
 
 mod account;
 mod cgroup;

@@ -1,4 +1,4 @@
-//! Memory of a running or stopped process.
+//! Reads and writes the memory of a running or stopped process.
 
 use std::io::{IoSlice, IoSliceMut};
 
@@ -15,7 +15,7 @@ const fn number(pid: Pid) -> unistd::Pid {
     unistd::Pid::from_raw(pid.as_raw())
 }
 
-/// Reads as much as there is from an address on.
+/// Reads from an address as far as memory is readable there, and returns the number of bytes.
 pub(crate) fn read(pid: Pid, address: u64, into: &mut [u8]) -> nix::Result<usize> {
     let there = [RemoteIoVec {
         base: usize::try_from(address).map_err(|_| Errno::EFAULT)?,
@@ -24,16 +24,16 @@ pub(crate) fn read(pid: Pid, address: u64, into: &mut [u8]) -> nix::Result<usize
     process_vm_readv(number(pid), &mut [IoSliceMut::new(into)], &there)
 }
 
-/// Reads as much as is asked for; `None` if there is not so much.
+/// Reads exactly `N` bytes; `None` if not all are readable.
 pub(crate) fn read_exact<const N: usize>(pid: Pid, address: u64) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let read = read(pid, address, &mut bytes).ok()?;
     (read == N).then_some(bytes)
 }
 
-/// Writes to a stack, from its upper end down, a page at a time: where it ends, as by a guard page that the
-/// list of mappings does not show, nothing below is written. Unlike `/proc/PID/mem` this fails where the process
-/// itself may not write.
+/// Writes to a stack from its upper end down, a page at a time. If the stack ends, for example at a
+/// guard page that the list of mappings does not show, nothing below is written. Unlike
+/// `/proc/PID/mem`, this fails where the process itself may not write.
 pub(crate) fn write_down(pid: Pid, address: u64, bytes: &[u8]) -> nix::Result<()> {
     let start = usize::try_from(address).map_err(|_| Errno::EFAULT)?;
     let mut end = bytes.len();

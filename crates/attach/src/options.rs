@@ -1,20 +1,20 @@
-//! What may be chosen.
+//! The options of a freeze.
 
 use std::{path::PathBuf, time::Duration};
 
-/// How a process is to be frozen.
+/// How to freeze a process.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Options {
-    /// For how long it may stand still; 100 ms unless said otherwise. What would take longer by estimate is
-    /// refused. What takes more than [`hard_limit`](Self::hard_limit) is broken off.
+    /// How long it may be stopped; 100 ms by default. A freeze that is estimated to take longer is
+    /// refused. One that takes longer than [`hard_limit`](Self::hard_limit) is broken off.
     pub max_pause: Duration,
-    /// Whether it is made to copy itself.
+    /// Whether the process is made to copy itself.
     pub injection: Injection,
     /// Which threads are stopped.
     pub threads: Threads,
-    /// The program that is started as the helper: it calls
-    /// [`run_helper_if_asked`](crate::run_helper_if_asked) before anything else. Unless said otherwise it is
-    /// the program that runs.
+    /// The program to start as the helper, which must call
+    /// [`run_helper_if_asked`](crate::run_helper_if_asked) before anything
+    /// else. By default it is the running program.
     pub helper: PathBuf,
 }
 
@@ -30,8 +30,9 @@ impl Default for Options {
 }
 
 impl Options {
-    /// When the kernel ends the helper, and with it the pause: twice the limit, and at least 50 ms more than
-    /// it. The estimate may be off by that much without the work having been in vain.
+    /// Returns the time after which the kernel kills the helper and so ends the pause: twice
+    /// [`max_pause`](Self::max_pause), and at least 50 ms more than it. The estimate may be off by
+    /// that much before the work is lost.
     #[must_use]
     pub fn hard_limit(&self) -> Duration {
         hard_limit(self.max_pause)
@@ -45,20 +46,22 @@ pub(crate) fn hard_limit(max_pause: Duration) -> Duration {
 /// Whether a process is made to copy itself.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Injection {
-    /// Where it is known to be harmless.
+    /// If that is known to be harmless.
     #[default]
     Auto,
-    /// Also where its seccomp filter can't be read: a filter that kills for `clone` then kills the process.
+    /// Also if its seccomp filter can't be read: if that filter kills on
+    /// `clone`, it then kills the process.
     Always,
 }
 
 /// Which threads are stopped.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Threads {
-    /// All: the picture is of one instant.
+    /// All threads: the picture is of one instant.
     #[default]
     All,
-    /// The one that makes the copy: no other sees a system call interrupted, but they write to memory while it
-    /// is copied, and only this thread's registers are known. Where no copy can be made, all are stopped.
+    /// Only the thread that makes the copy. No other thread sees an interrupted system call, but
+    /// the others write to memory while it is copied, and only this thread's registers are known.
+    /// If no copy can be made, all are stopped.
     One,
 }

@@ -1,4 +1,4 @@
-//! Reads all that a process has of its own: while it stands still, or from a small copy.
+//! Reads all memory that is a process's own: while the process is stopped, or from a small copy.
 
 use std::{
     fs::File,
@@ -14,25 +14,25 @@ use rtops_image::{FileOffset, Pid, live::Mapping};
 use crate::memory;
 
 const PAGE: u64 = 4096;
-/// So much is read before the clock is looked at.
+/// The most bytes that are read between two looks at the clock.
 const CHUNK: u64 = 256 << 10;
-/// What the kernel says of a page: where it is, and whether it is the file's own.
+/// The bits of a pagemap entry: where a page is, and whether it belongs to a file.
 const PRESENT: u64 = 1 << 63;
 const SWAPPED: u64 = 1 << 62;
 const OF_FILE: u64 = 1 << 61;
-/// Mappings that are writable and larger than this together are not gone through page by page.
+/// If the readable mappings are larger than this in total, they are not gone through page by page.
 pub(crate) const MOST_MAPPED: u64 = 16 << 30;
 
-/// Addresses, and where in a file their bytes are; sorted.
+/// Address ranges and the file offsets of their bytes; sorted.
 pub(crate) type Pieces = Vec<(Range<u64>, FileOffset)>;
 
-/// From where pages are read.
+/// The source of the pages.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// A process that stands still, by the fastest way.
+    /// A stopped process, read by the fastest way.
     Standing(Pid),
-    /// `/proc/COPY/mem`. By the other way, the kernel would make a page of the copy's own of each one that it has
-    /// together with its target.
+    /// `/proc/COPY/mem`. The other way would make the kernel give the copy its own page for each
+    /// one that it shares with the target.
     Copy(File),
 }
 
@@ -45,25 +45,25 @@ impl Source {
     }
 }
 
-/// Pages that were read, and what lies where.
+/// Pages that were read, and where their bytes are.
 #[derive(Debug)]
 pub(crate) struct Pages {
-    /// As much memory as there is; the first so many bytes of it are in use.
+    /// The buffer, of which the first `used` bytes are in use.
     bytes: Vec<u8>,
     used: usize,
-    /// Where in the file the bytes are to go: in this order.
+    /// The file offsets and lengths of the bytes in use, in order.
     places: Vec<(FileOffset, usize)>,
-    /// Has all but what is in use above.
+    /// The file with all bytes but those in use.
     file: File,
-    /// What has no bytes in the file is zeros.
+    /// Address ranges that are known. Those without bytes in the file are zeros.
     pieces: Pieces,
     file_length: u64,
     length: u64,
-    /// So many bytes are kept in memory before they are written to the file.
+    /// The bytes that may be in use before they are written to the file.
     most_in_use: usize,
 }
 
-/// Why pages are not read.
+/// Why pages were not read.
 #[derive(Debug)]
 pub(crate) enum NotRead {
     NotInTime,
@@ -71,13 +71,13 @@ pub(crate) enum NotRead {
 }
 
 impl Pages {
-    /// For a process that waits until it has been read. Takes memory for so many bytes beforehand, and writes
-    /// nothing to the file meanwhile.
+    /// Prepares for a process that is stopped while it is read. Allocates this many bytes
+    /// beforehand, and writes nothing to the file meanwhile.
     pub(crate) fn of_standing(bytes: u64) -> io::Result<Self> {
         Self::new(bytes, usize::MAX)
     }
 
-    /// For a copy, which nobody waits for.
+    /// Prepares for a copy, which nobody waits for.
     pub(crate) fn of_copy() -> io::Result<Self> {
         Self::new(CHUNK, 0)
     }
@@ -85,7 +85,7 @@ impl Pages {
     fn new(bytes: u64, most_in_use: usize) -> io::Result<Self> {
         let file = memfd_create("rtops-pages", MFdFlags::MFD_CLOEXEC)?;
         Ok(Self {
-            // Zeros would not be there until they are written to.
+            // The kernel would allocate zeroed memory only when it is written to.
             bytes: vec![1; usize::try_from(bytes).unwrap_or(0)],
             used: 0,
             places: Vec::new(),
@@ -97,13 +97,13 @@ impl Pages {
         })
     }
 
-    /// How many bytes were read.
+    /// Returns how many bytes were read.
     pub(crate) const fn length(&self) -> u64 {
         self.length
     }
 
-    /// Reads the pages that are the process's own: what is in files that have a name can be read there. A page
-    /// that was never touched has no place in the file, and reads as zeros.
+    /// Reads the pages that are the process's own; pages of files that have a name can be read
+    /// there. A page that was never touched takes no space in the file and reads as zeros.
     pub(crate) fn read(
         &mut self,
         pid: Pid,
@@ -148,12 +148,12 @@ impl Pages {
                     known.push(at..at + read);
                 }
                 is_whole &= read == length;
-                // What can't be read may be one page.
+                // Only one page may be unreadable.
                 at += read.max(if read == length { 0 } else { PAGE });
             }
         }
         if is_whole && !map.is_shared() && !map.is_of_file() {
-            // All of it is known: what is not there was never touched.
+            // All of it is known: missing pages were never touched.
             self.pieces.push((map.range.clone(), offset));
         } else {
             let place = |run: Range<u64>| (run.clone(), offset.plus(run.start - map.range.start));
@@ -163,7 +163,7 @@ impl Pages {
         Ok(())
     }
 
-    /// Returns how much was read: whole pages.
+    /// Reads part of a run; returns the number of bytes read, in whole pages.
     fn read_run(
         &mut self,
         source: &Source,
@@ -189,7 +189,7 @@ impl Pages {
         Ok(read)
     }
 
-    /// Writes what is in use to its places.
+    /// Writes the bytes in use to their offsets.
     fn write(&mut self) -> io::Result<()> {
         let mut rest = self.bytes.get(..self.used).unwrap_or_default();
         for (place, length) in self.places.drain(..) {
@@ -203,22 +203,22 @@ impl Pages {
         Ok(())
     }
 
-    /// The file without a name that has all of it, and what lies where.
+    /// Returns the unnamed file with all bytes, and where each range is in it.
     pub(crate) fn into_file(mut self) -> io::Result<(OwnedFd, Pieces)> {
         self.write()?;
-        // What was never touched is not in it yet.
+        // Pages that were never touched are not in it yet.
         self.file.set_len(self.file_length)?;
         Ok((self.file.into(), self.pieces))
     }
 }
 
-/// Whether it is in no file that could be read: the executable may have been replaced by a newer one.
+/// Returns whether no file has its contents: the executable may have been replaced by a newer one.
 fn is_read_whole(map: &Mapping) -> bool {
     let is_of_lost_file = map.is_of_file() && map.is_deleted() && !map.is_shared();
     is_of_lost_file || map.is_named("[vdso]")
 }
 
-/// The pages of a mapping that are to be read.
+/// Returns the page ranges of a mapping that have to be read.
 fn runs(table: &File, map: &Mapping, until: Instant) -> Result<Vec<Range<u64>>, NotRead> {
     const ENTRY: u64 = size_of::<u64>() as u64;
     let mut runs: Vec<Range<u64>> = Vec::new();
@@ -257,8 +257,8 @@ fn runs(table: &File, map: &Mapping, until: Instant) -> Result<Vec<Range<u64>>, 
     Ok(runs)
 }
 
-/// Whether a page is not the same in a file. A page of shared memory that is not there is not asked for: that
-/// would make it be there.
+/// Returns whether a page differs from that in a file. A missing page of shared memory is not read,
+/// because that would allocate it.
 const fn is_own(entry: u64, map: &Mapping) -> bool {
     if map.is_shared() {
         entry & PRESENT != 0
@@ -278,7 +278,7 @@ fn join(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     joined
 }
 
-/// How much of it would be gone through page by page.
+/// Returns the total size of the mappings that would be gone through page by page.
 pub(crate) fn mapped(maps: &[Mapping]) -> u64 {
     let readable = maps.iter().filter(|map| map.access.read);
     readable.map(|map| map.range.end - map.range.start).sum()

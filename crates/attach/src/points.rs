@@ -1,7 +1,7 @@
-//! Numbered points at which a test has the helper killed or stopped, in a debug build only: a release build has
-//! no code for it.
+//! Numbered points at which a test can have the helper killed or
+//! stopped. Only debug builds have them.
 
-/// Comes to the next point.
+/// Reaches the next point.
 #[cfg(debug_assertions)]
 pub(crate) fn point() {
     use std::sync::{
@@ -12,7 +12,7 @@ pub(crate) fn point() {
     use nix::sys::signal::{Signal, raise};
 
     static POINT: AtomicU32 = AtomicU32::new(0);
-    /// The point, and what happens at it.
+    /// The number of a point, and the signal to raise there.
     static WANTED: LazyLock<Option<(u32, Signal)>> = LazyLock::new(|| {
         let wanted = std::env::var(POINT_VARIABLE).ok()?;
         let (number, signal) = wanted.split_once(' ')?;
@@ -22,15 +22,15 @@ pub(crate) fn point() {
     if let Some((wanted, signal)) = *WANTED
         && wanted == number
     {
-        // Whatever comes of it is what the test is about.
+        // The test checks whatever follows from it.
         let _is_sent = raise(signal);
     }
 }
 
-/// Comes to the next point, of which nobody hears.
+/// Does nothing.
 #[cfg(not(debug_assertions))]
 pub(crate) const fn point() {}
 
-/// Holds the number of a point and the name of a signal, "12 SIGKILL", for the helper.
+/// Names the variable that holds a point's number and a signal's name for the helper: "12 SIGKILL".
 #[cfg(debug_assertions)]
 pub(crate) const POINT_VARIABLE: &str = "RTOPS_ATTACH_POINT";

@@ -1,4 +1,4 @@
-//! What is looked at before a process is touched.
+//! Checks that run before a process is touched.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use crate::{
     wire::Request,
 };
 
-/// What was found out about a process that may be frozen.
+/// The results for a process that may be frozen.
 #[derive(Debug)]
 pub(crate) struct Preflight {
     /// Why no copy is made.
     pub(crate) no_copy: Option<NoCopy>,
     pub(crate) load: Load,
-    /// Its number in its own namespace.
+    /// Its PID in its own namespace.
     pub(crate) own_number: i32,
-    /// Whether a filter may forbid that it is copied.
+    /// Whether a seccomp filter may forbid the calls that make the copy.
     has_filter: bool,
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn check(request: &Request) -> Result<Preflight, Refusal> {
     Ok(preflight)
 }
 
-/// What the status of a process says.
+/// Judges a process by its status.
 fn judge(status: &Status, pid: Pid) -> Result<(Option<NoCopy>, Load), Refusal> {
     let leader = status
         .number("Tgid")
@@ -56,7 +56,7 @@ fn judge(status: &Status, pid: Pid) -> Result<(Option<NoCopy>, Load), Refusal> {
             });
         }
         (_, Some('Z' | 'X') | None) => return Err(Refusal::Ended),
-        // Under a tracer, 't': that is said first.
+        // A traced process is in state 't'; the tracer is the better reason.
         _ if let Some(tracer) = status.tracer() => return Err(Refusal::Traced(tracer)),
         (_, Some('T' | 't')) => return Err(Refusal::Stopped),
         _ => {}
@@ -72,14 +72,15 @@ fn judge(status: &Status, pid: Pid) -> Result<(Option<NoCopy>, Load), Refusal> {
     Ok((no_copy, load))
 }
 
-/// Whether returns are compared with a second stack, which a signal frame has to agree with.
+/// Returns whether the CPU checks returns against a shadow stack, which
+/// a signal frame would have to match.
 pub(crate) fn has_shadow_stack(status: &Status) -> bool {
     let features = status.field("x86_Thread_features");
     features.is_some_and(|features| features.contains("shstk"))
 }
 
 impl Preflight {
-    /// Whether what is to be done is short enough.
+    /// Checks that the estimated pause is short enough.
     fn check_time(&self, request: &Request) -> Result<(), Refusal> {
         if let Some(why) = self.no_copy {
             return self.check_reading(request, why);
@@ -88,7 +89,7 @@ impl Preflight {
         check_estimate(estimate, request.max_pause)
     }
 
-    /// Whether it is short enough with so many mappings.
+    /// Checks the pause again now that the number of mappings is known.
     pub(crate) fn check_mappings(&self, request: &Request, mappings: usize) -> Result<(), Refusal> {
         if self.no_copy.is_some() {
             return Ok(());
@@ -98,11 +99,11 @@ impl Preflight {
         check_estimate(estimate, request.max_pause)
     }
 
-    /// Memory for what may be read while it stands still.
+    /// Allocates memory for what may be read while the process is stopped.
     pub(crate) fn room(&self, request: &Request) -> Result<Pages, Refusal> {
         let may_be_read = self.no_copy.is_some() || self.has_filter;
         let bytes = if may_be_read && self.load.of_reading() <= request.max_pause {
-            // It may have a little more by then.
+            // The process may have grown a little by then.
             self.load.own_bytes() + self.load.own_bytes() / 8 + (1 << 20)
         } else {
             0
@@ -110,7 +111,7 @@ impl Preflight {
         Pages::of_standing(bytes).map_err(Step::Prepare.failed_io())
     }
 
-    /// Whether it may be read while it stands still.
+    /// Checks that the process may be read while it is stopped.
     pub(crate) fn check_reading(&self, request: &Request, why: NoCopy) -> Result<(), Refusal> {
         let estimate = self.load.of_reading();
         let allowed = request.max_pause;
@@ -132,7 +133,7 @@ fn check_estimate(estimate: Duration, allowed: Duration) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Why a thread can't be traced.
+/// Returns why a thread can't be traced.
 pub(crate) fn why_not_traced(pid: Pid, tid: Tid, error: nix::Error) -> Refusal {
     if error != nix::Error::EPERM {
         return Step::Stop.failed()(error);

@@ -1,18 +1,19 @@
-//! What /proc says of a process. All of it is read with a limit: the process chooses how much there is.
+//! Reads files in /proc of a process, all with a size limit: the
+//! process determines how long they get.
 
 use std::{fs::File, io};
 
 use rtops_files::bounded;
 use rtops_image::{Pid, Tid};
 
-/// The text of a process's mappings: as much as 65,530 mappings, the kernel's default limit, with long paths.
+/// The limit for `maps`: enough for 65,530 mappings, the kernel's default limit, with long paths.
 const MOST_MAPS: usize = 64 << 20;
-/// Any other file.
+/// The limit for any other file.
 const MOST: usize = 1 << 16;
-/// More threads than a service has.
+/// More threads than any service has.
 pub(crate) const MOST_THREADS: usize = 1 << 16;
 
-/// Reads a small file of /proc. What is longer is cut.
+/// Reads a small file in /proc and cuts it off at the limit.
 pub(crate) fn read(path: &str) -> io::Result<String> {
     let contents = bounded::read(File::open(path)?, MOST)?;
     Ok(String::from_utf8_lossy(&contents.bytes).into_owned())
@@ -23,7 +24,7 @@ pub(crate) fn auxv(pid: Pid) -> io::Result<Vec<u8>> {
     Ok(bounded::read(File::open(format!("/proc/{pid}/auxv"))?, MOST)?.bytes)
 }
 
-/// Reads the text of the mappings of a process; an error if there are too many.
+/// Reads the text of the mappings of a process; fails if there are too many.
 pub(crate) fn maps(pid: Pid) -> io::Result<Vec<u8>> {
     let contents = bounded::read(File::open(format!("/proc/{pid}/maps"))?, MOST_MAPS)?;
     if contents.is_cut {
@@ -32,22 +33,22 @@ pub(crate) fn maps(pid: Pid) -> io::Result<Vec<u8>> {
     Ok(contents.bytes)
 }
 
-/// The threads of a process that there are now.
+/// Lists the current threads of a process.
 pub(crate) fn threads(pid: Pid) -> io::Result<Vec<Tid>> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/task"))?;
     let numbers = entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .map(Tid::new);
-    // One more tells too many.
+    // One more shows that there are too many.
     Ok(numbers.take(MOST_THREADS + 1).collect())
 }
 
-/// Lines of a name and a value.
+/// The text of a `status` file: lines of a name and a value.
 #[derive(Clone, Debug)]
 pub(crate) struct Status(String);
 
 impl Status {
-    /// That of a process, or of one of its threads.
+    /// Reads the status of a process or of one of its threads.
     pub(crate) fn of(task: &str) -> io::Result<Self> {
         read(&format!("/proc/{task}/status")).map(Self)
     }
@@ -57,47 +58,48 @@ impl Status {
         Self(text.to_owned())
     }
 
-    /// What follows a name and a colon.
+    /// Returns what follows a name and a colon.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut lines = self.0.lines();
         let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         Some(value.trim())
     }
 
-    /// The first number of a field.
+    /// Returns the first number of a field.
     pub(crate) fn number(&self, name: &str) -> Option<u64> {
         self.field(name)?.split_whitespace().next()?.parse().ok()
     }
 
-    /// The letter of the state.
+    /// Returns the letter of the state.
     pub(crate) fn state(&self) -> Option<char> {
         self.field("State")?.chars().next()
     }
 
-    /// The process that traces it.
+    /// Returns the process that traces it.
     pub(crate) fn tracer(&self) -> Option<Pid> {
         let tracer = self.field("TracerPid")?.parse().ok()?;
         (tracer != Pid::new(0)).then_some(tracer)
     }
 
-    /// The number of the process in its own namespace.
+    /// Returns the PID of the process in its own namespace.
     pub(crate) fn own_number(&self) -> Option<i32> {
         let numbers = self.field("NSpid")?;
         numbers.split_whitespace().next_back()?.parse().ok()
     }
 }
 
-/// Whether a thread is where no signal reaches it.
+/// Returns whether a thread is in uninterruptible sleep, where no signal reaches it.
 pub(crate) fn is_uninterruptible(pid: Pid, tid: Tid) -> bool {
     let Ok(stat) = read(&format!("/proc/{pid}/task/{tid}/stat")) else {
         return false;
     };
-    // The name may hold anything, parentheses too.
+    // The name may contain anything, even parentheses.
     let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
     state.is_some_and(|rest| rest.starts_with('D'))
 }
 
-/// The number of the system call that a thread waits in, as far as can be seen without stopping it.
+/// Returns the number of the system call that a thread waits in, as far
+/// as this shows without stopping it.
 pub(crate) fn waits_in(pid: Pid, tid: Tid) -> Option<i64> {
     let text = read(&format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
     let call = text.split_whitespace().next()?.parse().ok()?;

@@ -1,18 +1,18 @@
-//! Why a process is not frozen.
+//! Reasons why a process is not frozen.
 
 use std::time::Duration;
 
 use rtops_image::{Pid, Tid};
 
-/// Why a process was not frozen. Each is a sentence without a full stop that says what would help. The target
-/// is unharmed in every case.
+/// Why a process was not frozen. Each message is a sentence without a full stop that says what
+/// would help. The target is unharmed in every case.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// There is no such process.
+    /// No process has this PID.
     #[error("there is no process {0}; \"rtops list\" shows those that there are")]
     NoProcess(Pid),
-    /// It is a thread.
+    /// The number is that of a thread.
     #[error("{tid} is a thread of process {pid}: name the process")]
     IsThread {
         /// The number that was given.
@@ -20,46 +20,46 @@ pub enum Refusal {
         /// The process.
         pid: Pid,
     },
-    /// It has ended, or its main thread has.
+    /// The process has ended, or its main thread has.
     #[error("the process has ended, or its main thread has: look at another one")]
     Ended,
-    /// A thread of the kernel.
+    /// It is a kernel thread.
     #[error(
         "it is a thread of the kernel, which has no memory of its own: look at another process"
     )]
     Kernel,
-    /// It stands still by job control.
+    /// It is stopped by job control.
     #[error("the process is stopped (SIGSTOP): let it go on first, with \"kill -CONT\"")]
     Stopped,
-    /// Somebody traces it.
+    /// Another process traces it.
     #[error("process {0} traces it already: end that debugger or tracer first")]
     Traced(Pid),
     /// The kernel does not allow it to be traced.
     #[error("no permission to trace the process: {}", rights(*yama))]
     NoRights {
-        /// The value of `kernel.yama.ptrace_scope`; 0 where there is none.
+        /// The value of `kernel.yama.ptrace_scope`; 0 if there is none.
         yama: i32,
     },
-    /// Code of another architecture.
+    /// It runs code of another architecture.
     #[error("the process runs 32-bit code, which can't be read: only x86_64 is supported")]
     OtherArchitecture,
-    /// More than any service has.
+    /// It has more threads than any service has.
     #[error(
         "the process has more than {0} threads, which can't be stopped: look from inside, with the agent"
     )]
     TooManyThreads(usize),
-    /// It would stand still for too long.
+    /// It would be stopped for too long.
     #[error(
         "the process would stand still for about {} ms, and {} ms are allowed: allow more with --max-pause",
         ms(*estimate), allowed.as_millis()
     )]
     TooLong {
-        /// For how long.
+        /// The estimated pause.
         estimate: Duration,
         /// The limit.
         allowed: Duration,
     },
-    /// It can't be copied, and it is too large to be read meanwhile.
+    /// It can't be copied and is too large to be read while it is stopped.
     #[error(
         "{why}, and reading it while it stands still would take about {} ms, where {} ms are allowed: {}",
         ms(*estimate), allowed.as_millis(), why.way_out()
@@ -67,7 +67,7 @@ pub enum Refusal {
     CantCopy {
         /// Why there is no copy.
         why: NoCopy,
-        /// For how long it would stand still.
+        /// The estimated pause.
         estimate: Duration,
         /// The limit.
         allowed: Duration,
@@ -90,13 +90,13 @@ pub enum Refusal {
         /// The hard limit.
         limit: Duration,
     },
-    /// The helper ended by itself or was killed.
+    /// The helper ended early or was killed.
     #[error("the helper that freezes the process was killed, the process goes on: try again")]
     HelperKilled,
-    /// It has run exec.
+    /// It has called `exec`.
     #[error("the process has started another program meanwhile: try again")]
     OtherProgram,
-    /// The system did not do what is needed.
+    /// A system call that was needed failed.
     #[error("the system did not let {step}: {}; try again, and report it if it stays so", std::io::Error::from_raw_os_error(*errno))]
     System {
         /// What was tried.
@@ -106,7 +106,7 @@ pub enum Refusal {
     },
 }
 
-/// Why no copy of a process is made by itself.
+/// Why no copy of a process is made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoCopy {
@@ -122,7 +122,7 @@ pub enum NoCopy {
     /// It has a shadow stack.
     #[error("it has a shadow stack (CET), so it can't be made to copy itself")]
     ShadowStack,
-    /// The cgroup is killed as a whole.
+    /// The kernel kills the cgroup as a whole.
     #[error(
         "its cgroup is killed as a whole when memory is short (memory.oom.group), so it is not copied"
     )]
@@ -130,18 +130,18 @@ pub enum NoCopy {
     /// There is little memory left.
     #[error("only {0} MiB of memory are left for it, too little for a copy")]
     LittleMemory(u32),
-    /// The pieces of code that are needed are not there.
+    /// The code that is needed to make system calls was not found.
     #[error("it has no code to make system calls with, so it can't be copied")]
     NoCode,
-    /// No thread is in a system call with enough stack.
+    /// No thread is in a system call with enough stack left.
     #[error("none of its threads waits in a system call, so it can't be copied")]
     NoThread,
-    /// The kernel refused.
+    /// The kernel refused to clone the process.
     #[error("the system does not let it be copied ({})", std::io::Error::from_raw_os_error(*.0))]
     Clone(i32),
 }
 
-/// What was tried when the system said no.
+/// The step that failed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Step {
@@ -169,7 +169,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// For errors at this step.
+    /// Returns a function that makes a refusal of an error at this step.
     pub(crate) fn failed(self) -> impl Fn(nix::Error) -> Refusal {
         move |errno| Refusal::System {
             step: self,
@@ -177,7 +177,7 @@ impl Step {
         }
     }
 
-    /// For errors of the standard library at this step.
+    /// Returns a function that makes a refusal of a standard library error at this step.
     pub(crate) fn failed_io(self) -> impl Fn(std::io::Error) -> Refusal {
         move |error| Refusal::System {
             step: self,
@@ -213,7 +213,7 @@ const fn rights(yama: i32) -> &'static str {
     }
 }
 
-/// Rounded up: what is too long must not look as if it were not.
+/// Rounds up: a pause that is too long must not look as if it were within the limit.
 fn ms(duration: Duration) -> u128 {
     duration.as_nanos().div_ceil(1_000_000)
 }

@@ -1,4 +1,4 @@
-//! Stops the threads of a process, and lets them go.
+//! Stops the threads of a process and releases them.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -21,40 +21,40 @@ use crate::{
     tracee::{Bell, ended_or, has_ended},
 };
 
-/// So many threads that have not stopped are looked at before it is waited.
+/// How many running threads are polled in a row before waiting.
 const MISSES: usize = 16;
-/// Some threads stop meanwhile.
+/// How long to sleep while some threads stop.
 const WHILE: Duration = Duration::from_micros(100);
-/// After so long it is asked what keeps a thread from stopping.
+/// How long to wait before checking what keeps a thread from stopping.
 const SHORT: Duration = Duration::from_millis(2);
 
-/// Whether a thread is gone on without that waits where no signal reaches it.
+/// Whether threads in uninterruptible sleep, where no signal reaches them, are left behind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Patience {
     Short,
     Endless,
 }
 
-/// A thread that stands still.
+/// A stopped thread.
 #[derive(Clone, Debug)]
 pub(crate) struct Thread {
     pub(crate) tid: Tid,
     pub(crate) registers: user_regs_struct,
-    /// What `xsave` would store; empty until [`Stopped::read_vectors`].
+    /// The state as `xsave` would store it; empty until [`Stopped::read_vectors`].
     pub(crate) xstate: Vec<u8>,
-    /// The signal that it is about to get; 0 for none.
+    /// The signal that is about to be delivered to it; 0 for none.
     pub(crate) signal: i32,
 }
 
-/// Threads that stand still. They go on when this is dropped, or when this process ends.
+/// Stopped threads. They resume when this is dropped or when this process ends.
 #[derive(Debug)]
 pub(crate) struct Stopped<'b> {
     pid: Pid,
     bell: &'b Bell,
     pub(crate) threads: Vec<Thread>,
-    /// They wait where no signal reaches them, and stop as soon as they come out of there.
+    /// Threads in uninterruptible sleep, which stop as soon as they leave it.
     pub(crate) late: Vec<Tid>,
-    /// When the first was told to stop.
+    /// When the first thread was told to stop.
     pub(crate) since: Instant,
 }
 
@@ -68,11 +68,11 @@ impl<'b> Stopped<'b> {
         while !batch.is_empty() {
             stopped.stop(&batch, limit)?;
             point();
-            // Those that were started meanwhile.
+            // Threads that were started meanwhile.
             batch = Self::seize_new(pid, &mut seized)?;
         }
         if stopped.threads.is_empty() {
-            // Such as one that runs exec, which waits for the end of all others.
+            // For example a thread that runs `exec`, which waits for the end of all others.
             let late = std::mem::take(&mut stopped.late);
             stopped.wait_for(&late, limit, Patience::Endless)?;
         }
@@ -110,8 +110,9 @@ impl<'b> Stopped<'b> {
         }
     }
 
-    /// From here on, this process traces them: that alone does not stop them. It waits for an exec that is under
-    /// way, which in turn may wait for a thread that is traced already: then the watchdog ends both waits.
+    /// Starts to trace the threads that are new, which alone does not stop them. This waits
+    /// for an `exec` in progress, which may in turn wait for a thread that is already
+    /// traced: then the watchdog ends both waits.
     fn seize_new(pid: Pid, seized: &mut HashSet<Tid>) -> Result<Vec<Tid>, Refusal> {
         let threads = proc::threads(pid).map_err(|_| Refusal::Ended)?;
         if threads.len() > proc::MOST_THREADS {
@@ -129,7 +130,7 @@ impl<'b> Stopped<'b> {
 
     fn stop(&mut self, batch: &[Tid], limit: Duration) -> Result<(), Refusal> {
         for tid in batch {
-            // One that has ended is found out below.
+            // A thread that has ended is found below.
             let _is_there = ptrace::interrupt(sys::traced(*tid));
         }
         point();
@@ -168,7 +169,8 @@ impl<'b> Stopped<'b> {
                 return Err(Refusal::NotInTime { allowed: limit });
             }
             if now > last_stop + SHORT {
-                // Killed, or exec: all others end, and the main thread waits for them. One tells of all.
+                // After a kill or an `exec`, all other threads end, and the main thread waits for
+                // them. So one thread that has ended stands for all.
                 let last = self.threads.last();
                 if last.is_some_and(|thread| has_ended(thread.tid)) {
                     return Err(Refusal::Ended);
@@ -179,7 +181,7 @@ impl<'b> Stopped<'b> {
                 last_stop = now;
             }
             if moving.len() > MISSES {
-                // It is cheaper to look at several than to be woken for each.
+                // Polling several threads is cheaper than being woken for each.
                 std::thread::sleep(WHILE);
             } else {
                 self.bell.wait(SHORT);
@@ -188,14 +190,14 @@ impl<'b> Stopped<'b> {
         Ok(())
     }
 
-    /// Finds out who does not stop because no signal reaches it.
+    /// Finds threads that do not stop because no signal reaches them, and leaves them behind.
     fn go_on_without(&mut self, moving: &mut VecDeque<Tid>) {
         let is_late = |tid: &Tid| proc::is_uninterruptible(self.pid, *tid);
         self.late.extend(moving.iter().copied().filter(is_late));
         moving.retain(|tid| !self.late.contains(tid));
     }
 
-    /// Takes the registers of a thread that has stopped.
+    /// Reads the registers of a thread that has stopped.
     fn take(&mut self, tid: Tid, stop: Stop) -> Result<(), Refusal> {
         let signal = match stop {
             Stop::Asked => 0,
@@ -218,7 +220,7 @@ impl<'b> Stopped<'b> {
         Ok(())
     }
 
-    /// Takes the registers of floating point and vectors of all that stand still.
+    /// Reads the floating-point and vector registers of all stopped threads.
     pub(crate) fn read_vectors(&mut self) -> Result<(), Refusal> {
         let mut buffer = XstateBuffer::new();
         for thread in &mut self.threads {
@@ -230,11 +232,11 @@ impl<'b> Stopped<'b> {
 
     fn release(tid: Tid, signal: i32) {
         point();
-        // One that was killed meanwhile needs nothing.
+        // A thread that was killed meanwhile needs nothing.
         let _is_there = sys::detach(tid, signal);
     }
 
-    /// Lets all go on, and returns what is known of them; those that are late remain traced.
+    /// Releases all threads and returns what is known of them; late ones remain traced.
     pub(crate) fn release_all(&mut self) -> (Vec<Thread>, Vec<Tid>) {
         for thread in &self.threads {
             Self::release(thread.tid, thread.signal);
@@ -246,14 +248,15 @@ impl<'b> Stopped<'b> {
 
 impl Drop for Stopped<'_> {
     fn drop(&mut self) {
-        // Those that did not stop in time are let go of by the end of this process, which follows a refusal.
+        // Threads that did not stop in time are released when this
+        // process ends, which follows a refusal.
         self.release_all();
     }
 }
 
-/// Whether it could be done: a thread that has ended can't.
+/// Starts to trace a thread. Returns `false` if the thread has ended.
 fn seize(pid: Pid, tid: Tid) -> Result<bool, Refusal> {
-    /// Another tracer may let go of it before it can be named, and then it is no reason any more.
+    /// Another tracer may detach before it can be named, and then it is no longer an obstacle.
     const TRIES: usize = 3;
     let mut refusal = Refusal::Ended;
     for _ in 0..TRIES {
@@ -270,7 +273,8 @@ fn seize(pid: Pid, tid: Tid) -> Result<bool, Refusal> {
     Err(refusal)
 }
 
-/// Lets those go on that come out of where no signal reached them. Returns whether there are more.
+/// Releases late threads that have left their uninterruptible sleep.
+/// Returns whether there are more.
 pub(crate) fn release_late(late: &mut Vec<Tid>) -> bool {
     late.retain(|tid| match sys::poll(*tid) {
         Ok(None) => true,

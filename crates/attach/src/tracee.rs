@@ -1,4 +1,4 @@
-//! One thread that this process traces.
+//! A single thread that this process traces.
 
 use std::{
     os::fd::AsFd as _,
@@ -24,7 +24,7 @@ use crate::{
     sys::{self, Stop},
 };
 
-/// Rings when a traced thread has stopped or ended.
+/// Becomes readable when a traced thread has stopped or ended.
 #[derive(Debug)]
 pub(crate) struct Bell(SignalFd);
 
@@ -36,19 +36,19 @@ impl Bell {
         SignalFd::with_flags(&signals, flags).map(Self)
     }
 
-    /// What can be polled together with it.
+    /// Returns an entry for a caller that polls other descriptors too.
     pub(crate) fn poll_fd(&self) -> PollFd<'_> {
         PollFd::new(self.0.as_fd(), PollFlags::POLLIN)
     }
 
-    /// Waits until it rings, or for so long.
+    /// Waits until it rings, for at most this long.
     pub(crate) fn wait(&self, most: Duration) {
-        // Whatever the outcome, the thread is looked at again.
+        // Whatever the outcome, the caller looks at the thread again.
         let _rings = ppoll(&mut [self.poll_fd()], Some(TimeSpec::from(most)), None);
         self.silence();
     }
 
-    /// Whether it rings is known after this only if something happens again.
+    /// Resets the bell, so that it rings again only if something new happens.
     pub(crate) fn silence(&self) {
         let _rang = self.0.read_signal();
     }
@@ -68,12 +68,12 @@ impl Bell {
     }
 }
 
-/// A stopped thread that is made to do something.
+/// A stopped thread that is made to run system calls.
 #[derive(Debug)]
 pub(crate) struct Tracee<'b> {
     pub(crate) tid: Tid,
     bell: &'b Bell,
-    /// A signal came that can't be blocked. It is sent again when all is over.
+    /// A signal that arrived and can't be blocked. It is sent again at the end.
     pub(crate) held_back: Option<i32>,
 }
 
@@ -86,8 +86,8 @@ impl<'b> Tracee<'b> {
         }
     }
 
-    /// Runs until something other than a signal happens. The kernel ends this process at the hard limit, so
-    /// there is no other one here.
+    /// Runs until something other than a signal happens. There is no time limit here, because the
+    /// kernel kills this process at the hard limit.
     fn run(&mut self, go_on: impl Fn(Tid) -> nix::Result<()>) -> Result<Stop, Refusal> {
         let failed = Step::Copy.failed();
         loop {
@@ -114,8 +114,8 @@ impl<'b> Tracee<'b> {
         self.run(sys::go_on)
     }
 
-    /// Runs until it is about to return from the system call that it is in, where the kernel sees to calls that
-    /// are to be repeated.
+    /// Runs until it is about to return from its current system call,
+    /// where the kernel restarts interrupted calls.
     pub(crate) fn run_to_return(&mut self) -> Result<Stop, Refusal> {
         ptrace::interrupt(sys::traced(self.tid)).map_err(ended_or(&Step::Copy.failed()))?;
         point();
@@ -124,8 +124,8 @@ impl<'b> Tracee<'b> {
 
     /// Waits until it stops or ends.
     pub(crate) fn wait(&self) -> Result<Stop, Refusal> {
-        /// Then it is asked whether it has ended: of a main thread that is not said before all others are
-        /// reaped.
+        /// How often to check whether it has ended: the kernel does not report the end of a main
+        /// thread before all other threads are reaped.
         const WHILE: Duration = Duration::from_millis(5);
         loop {
             let stop = self.bell.wait_for(self.tid, Instant::now() + WHILE);
@@ -138,7 +138,7 @@ impl<'b> Tracee<'b> {
     }
 }
 
-/// Whether a thread has ended, be it reaped or not.
+/// Returns whether a thread has ended, reaped or not.
 pub(crate) fn has_ended(tid: Tid) -> bool {
     let status = Status::of(&tid.to_string());
     status.map_or(true, |status| {
@@ -146,7 +146,7 @@ pub(crate) fn has_ended(tid: Tid) -> bool {
     })
 }
 
-/// A thread that is not there any more has ended; anything else failed.
+/// Maps an error: a thread that no longer exists has ended; anything else failed.
 pub(crate) fn ended_or(failed: &impl Fn(Errno) -> Refusal) -> impl Fn(Errno) -> Refusal {
     move |error| match error {
         Errno::ESRCH | Errno::ECHILD => Refusal::Ended,

@@ -1,8 +1,8 @@
-//! The hard bound of a pause.
+//! The hard limit of a pause.
 //!
-//! A timer of the kernel sends SIGKILL to the helper. It needs no other process, which could be stopped or get no
-//! processor itself; it works on a helper that is stopped, waits in the kernel or does not come to run; and what
-//! the helper has stopped goes on when it ends, as the kernel sees to that as well.
+//! A kernel timer sends SIGKILL to the helper. It needs no other process, which could itself be
+//! stopped or get no processor. It works if the helper is stopped, waits in the kernel, or is never
+//! scheduled. When the helper ends, the kernel also resumes what the helper has stopped.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use nix::{
 
 use crate::{Refusal, Step};
 
-/// Ends this process unless it is disarmed in time.
+/// Kills this process unless it is disarmed in time.
 #[derive(Debug)]
 pub(crate) struct Watchdog(Timer);
 
@@ -31,14 +31,14 @@ impl Watchdog {
         timer.map(Self).map_err(Step::Prepare.failed())
     }
 
-    /// From now on there is so much time, whatever was left before.
+    /// Sets the remaining time, whatever was left before.
     pub(crate) fn arm(&mut self, limit: Duration) -> Result<(), Refusal> {
         let once = Expiration::OneShot(TimeSpec::from(limit));
         let set = self.0.set(once, TimerSetTimeFlags::empty());
         set.map_err(Step::Prepare.failed())
     }
 
-    /// There is no limit any more.
+    /// Removes the limit.
     pub(crate) fn disarm(&mut self) -> Result<(), Refusal> {
         // A timer that is set to zero does not run.
         self.arm(Duration::ZERO)

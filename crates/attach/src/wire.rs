@@ -1,4 +1,4 @@
-//! What goes over the socket between [`freeze`](crate::freeze()) and its helper: messages of a fixed length.
+//! The messages of fixed length between [`freeze`](crate::freeze()) and its helper.
 
 use std::{
     io::IoSlice,
@@ -14,15 +14,15 @@ use rtops_image::{Pid, Tid};
 
 use crate::{EndedEarly, How, Injection, NoCopy, Options, Refusal, Step, Threads, sys};
 
-/// All are of so many words: what is not needed is zero.
+/// The number of words in every message; unused ones are zero.
 const WORDS: usize = 10;
 const LENGTH: usize = WORDS * size_of::<u64>();
-/// The first word: who sent something else is of another version, or something else.
+/// The first word: a sender with another one is of another version, or is something else.
 const MAGIC: u64 = u64::from_le_bytes(*b"rtopsat1");
 
 type Words = [u64; WORDS];
 
-/// What the helper is to do.
+/// What the helper has to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Request {
     pub(crate) pid: Pid,
@@ -51,7 +51,7 @@ impl Request {
         send(socket, &words, &[])
     }
 
-    /// `None` if it is not a request.
+    /// Receives a request; `None` if the message is not one.
     pub(crate) fn receive(socket: impl AsFd) -> nix::Result<Option<Self>> {
         let Some((words, _)) = receive(socket)? else {
             return Ok(None);
@@ -73,16 +73,16 @@ impl Request {
     }
 }
 
-/// What became of it.
+/// The helper's answer.
 #[derive(Debug)]
 pub(crate) enum Reply {
     Refused(Refusal),
     Frozen(Frozen),
-    /// Sent after [`Frozen`](Self::Frozen), if the copy ends before the socket.
+    /// Sent after [`Frozen`](Self::Frozen) if the copy ends before the socket is closed.
     Ended(EndedEarly),
 }
 
-/// What was frozen.
+/// What was frozen, and the files that describe it.
 #[derive(Debug)]
 pub(crate) struct Frozen {
     pub(crate) how: How,
@@ -94,9 +94,9 @@ pub(crate) struct Frozen {
     /// The [`Account`](crate::account::Account).
     pub(crate) account: OwnedFd,
     pub(crate) memory: OwnedFd,
-    /// Which pages of a copy there are, where it can be told.
+    /// Says which pages of a copy are present, if available.
     pub(crate) pagemap: Option<OwnedFd>,
-    /// Whether the memory is that of a copy which the helper holds.
+    /// Whether the memory is that of a copy that the helper keeps.
     pub(crate) is_held: bool,
 }
 
@@ -137,7 +137,7 @@ impl Reply {
         }
     }
 
-    /// `None` at the end of the stream, or if it is not a reply.
+    /// Receives a reply; `None` at the end of the stream, or if the message is not a reply.
     pub(crate) fn receive(socket: impl AsFd) -> nix::Result<Option<Self>> {
         let Some((words, files)) = receive(socket)? else {
             return Ok(None);
@@ -165,9 +165,9 @@ impl Reply {
     }
 }
 
-/// A clock that both ends have.
+/// Reads a clock that both ends share.
 pub(crate) fn monotonic() -> Duration {
-    // Every kernel has this one.
+    // Every kernel has this clock.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }
 
@@ -177,13 +177,13 @@ fn send(socket: impl AsFd, words: &Words, files: &[BorrowedFd<'_>]) -> nix::Resu
     let rights = [ControlMessage::ScmRights(&files)];
     let controls = if files.is_empty() { &[][..] } else { &rights };
     let socket = socket.as_fd().as_raw_fd();
-    // Who does not listen any more is no reason for a signal.
+    // A peer that no longer listens is no reason for SIGPIPE.
     let flags = MsgFlags::MSG_NOSIGNAL;
     sendmsg::<()>(socket, &[IoSlice::new(&bytes)], controls, flags, None).map(drop)
 }
 
 fn receive(socket: impl AsFd) -> nix::Result<Option<(Words, Vec<OwnedFd>)>> {
-    // One more byte tells a longer message.
+    // One more byte reveals a longer message.
     let mut bytes = [0; LENGTH + 1];
     let (length, files) = sys::receive(socket, &mut bytes)?;
     let mut words = [0; WORDS];
@@ -274,7 +274,7 @@ fn decode([kind, a, b, c, d]: [u64; 5]) -> Option<Refusal> {
     })
 }
 
-/// By their numbers.
+/// The steps, indexed by their numbers.
 const STEPS: [Step; 7] = [
     Step::Helper,
     Step::Exchange,

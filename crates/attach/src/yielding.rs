@@ -1,4 +1,5 @@
-//! What is read and interpreted takes processor time, which the target may need itself.
+//! Leaves the processor to the target: reading and emulating take
+//! processor time that it may need itself.
 
 use std::{
     fs, io,
@@ -9,27 +10,29 @@ use std::{
 
 use crate::sys::{self, Schedule};
 
-/// Until this is dropped, and for a bounded time, the thread that made it and those that it starts run only when
-/// nobody else wants to.
+/// A guard that makes its thread, and those that this thread starts, run only when nobody else
+/// wants to, until it is dropped or its time is up.
 ///
-/// The bound is what makes it safe: on a machine that is busy all the time, work would not end without it.
+/// The time limit makes this safe: without it, work would never end on
+/// a machine that is always busy.
 #[derive(Debug)]
 pub struct Yielding {
-    /// Dropped when it is over.
+    /// Dropped to end it.
     end: Option<Sender<()>>,
     watch: Option<JoinHandle<()>>,
 }
 
 impl Yielding {
-    /// Begins. `None` where that can't be taken back: the kernel lets root do so, and whoever has a limit for
-    /// `nice` that allows it; and where somebody has chosen how this thread runs.
+    /// Starts yielding. Returns `None` if that could not be undone, which
+    /// takes root or a sufficient limit for `nice`, or if somebody has already
+    /// chosen a scheduling policy for this thread.
     #[must_use]
     pub fn for_at_most(time: Duration) -> Option<Self> {
         if sys::schedule_of(0) != Some(Schedule::Usual) || !can_return() {
             return None;
         }
         let (sender, end) = channel();
-        // It is started before, so that it runs as usual itself.
+        // Started first, so that it keeps the usual policy.
         let watch = thread::Builder::new().name("yielding".to_owned());
         let watch = watch.spawn(move || watch_over(&end, time)).ok()?;
         let yielding = Self {
@@ -49,19 +52,20 @@ impl Drop for Yielding {
     }
 }
 
-/// Tries it with a thread of which nothing else is asked.
+/// Tries it with a thread that has no other work.
 fn can_return() -> bool {
     let tried = thread::Builder::new().spawn(|| sys::idle(0).and_then(|()| sys::not_idle(0)));
     tried.is_ok_and(|thread| matches!(thread.join(), Ok(Ok(()))))
 }
 
 fn watch_over(end: &Receiver<()>, time: Duration) {
-    // Either is the end.
+    // Dropped and timed out both mean the end.
     let _why = end.recv_timeout(time);
     while has_found_idle_threads() == Some(true) {}
 }
 
-/// Has all threads run as usual that don't. One that was started meanwhile by such a thread is found the next time.
+/// Resets all idle threads to the usual policy. A thread that one of
+/// them started meanwhile is found the next time.
 fn has_found_idle_threads() -> Option<bool> {
     let threads: io::Result<Vec<_>> = fs::read_dir("/proc/self/task").ok()?.collect();
     let tids = threads.ok()?.into_iter().filter_map(|thread| {
@@ -69,7 +73,7 @@ fn has_found_idle_threads() -> Option<bool> {
         name.to_str()?.parse::<i32>().ok()
     });
     let idle = tids.filter(|tid| sys::schedule_of(*tid) == Some(Schedule::Idle));
-    // One that has ended needs nothing.
+    // A thread that has ended needs nothing.
     Some(idle.filter(|tid| sys::not_idle(*tid).is_ok()).count() > 0)
 }
 
@@ -86,7 +90,7 @@ mod tests {
         sys::schedule_of(0).unwrap()
     }
 
-    // One test, as each end is one for all threads of the process.
+    // One test, because ending it affects all threads of the process.
     #[test]
     fn threads_yield_until_it_is_dropped_or_the_time_is_up() {
         if !can_return() {

@@ -1,4 +1,4 @@
-//! The address space of an image, assembled: for each part of it, where its bytes are.
+//! Assembles the address space of an image: where the bytes of each part are.
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
@@ -13,35 +13,37 @@ use crate::{
     space::{Place, Source, Space},
 };
 
-/// The most memory that is read from executables and libraries: a process could map one file very often.
+/// The most bytes that are read from executables and libraries: a
+/// process could map one file many times.
 const MAX_FROM_FILES: u64 = 64 << 30;
 
-/// What an image says of the address space.
+/// What an image states about the address space.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stated<'a> {
     /// Sorted, without overlaps.
     pub(crate) parts: &'a [Part],
-    /// The same.
+    /// Sorted, without overlaps.
     pub(crate) files: &'a [MappedFile],
-    /// Why the bytes are not known that are neither stated nor in a file.
+    /// Why bytes are unknown that are neither stated nor in a file.
     pub(crate) left_out: Absence,
-    /// Whether what was written is among the parts: then what is not there is as in its file. (Not where a
-    /// program marks data of its own file as `MADV_DONTDUMP`, which nothing in a core tells.)
+    /// Whether written pages are among the parts: then a page that is not there is as
+    /// in its file. (This fails if a program marks data of its own file as
+    /// `MADV_DONTDUMP`, which a core does not show.)
     pub(crate) has_written: bool,
 }
 
-/// What is unknown, although it may have been written.
+/// Memory that is unknown although it may have been written.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Missing {
-    /// How many bytes of no file that are writable.
+    /// The number of writable bytes that are in no file.
     pub(crate) bytes: u64,
-    /// In how many ranges.
+    /// The number of ranges that they form.
     pub(crate) ranges: u64,
-    /// Whether parts of files are.
+    /// Whether parts of files are missing too.
     pub(crate) of_files: bool,
 }
 
-/// What the space is made of.
+/// Builds the space.
 struct Builder<'a> {
     stated: Stated<'a>,
     loaded: &'a Loaded,
@@ -53,14 +55,14 @@ struct Builder<'a> {
     gaps: &'a mut Gaps,
 }
 
-/// What may be done with a part, and who sees it.
+/// The access to a part, and who sees its writes.
 #[derive(Clone, Copy)]
 struct Kind {
     access: Access,
     sharing: Option<Sharing>,
 }
 
-/// Puts together where all bytes are.
+/// Assembles the locations of all bytes.
 pub(crate) fn assemble(stated: Stated<'_>, loaded: &Loaded, gaps: &mut Gaps) -> (Space, Missing) {
     let mut builder = Builder {
         stated,
@@ -101,7 +103,7 @@ impl Builder<'_> {
         });
     }
 
-    /// gdb leaves out the mappings of files that were not written.
+    /// Adds mappings that gdb leaves out: those of files that were not written.
     fn add_left_out_files(&mut self, range: Range<u64>) {
         self.each_piece(range, |this, range, mapped| {
             let Some((index, mapped)) = mapped else {
@@ -146,7 +148,7 @@ impl Builder<'_> {
         }
     }
 
-    /// What the image has no bytes of is as in its file, or unknown.
+    /// Adds a range of which the image has no bytes: it is as in its file, or unknown.
     fn add_not_stated(
         &mut self,
         range: Range<u64>,
@@ -188,7 +190,7 @@ impl Builder<'_> {
         self.push(middle..range.end, kind, mapped, Err(behind));
     }
 
-    /// The file that has the bytes of a mapping, and its size.
+    /// Returns the file that has the bytes of a mapping, and its size.
     fn source(
         &mut self,
         index: usize,

@@ -1,14 +1,14 @@
-//! The auxiliary vector: what the kernel tells a program as it starts.
+//! The auxiliary vector: data that the kernel passes to a program at its start.
 
 use crate::notes::u64_at;
 
-/// It has some 20 entries of 16 bytes.
+/// The most bytes that are parsed; it has some 20 entries of 16 bytes.
 pub(crate) const MAX_AUXV: u64 = 4096;
 
 const AT_ENTRY: u64 = 9;
 const AT_SYSINFO_EHDR: u64 = 33;
 
-/// Keys and values.
+/// Pairs of a key and a value.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Auxv(Vec<(u64, u64)>);
 
@@ -28,12 +28,12 @@ impl Auxv {
         self.0.is_empty()
     }
 
-    /// Where the program begins.
+    /// Returns the address of the program's entry point.
     pub(crate) fn entry(&self) -> Option<u64> {
         self.value(AT_ENTRY)
     }
 
-    /// Where the ELF header of the vDSO lies.
+    /// Returns the address of the vDSO's ELF header.
     pub(crate) fn vdso(&self) -> Option<u64> {
         self.value(AT_SYSINFO_EHDR)
     }

@@ -1,4 +1,4 @@
-//! Files that somebody else names: opened only where that can do no harm, and read in pieces.
+//! Opens files that are named by others, but only if that can do no harm.
 
 use std::{fs::File, io, os::fd::AsRawFd as _, path::Path};
 
@@ -8,14 +8,14 @@ use nix::{
 };
 use rtops_files::{NamedBy, Refusal, Regular};
 
-/// Why a file was not opened although it is there.
+/// Why an existing file was not opened.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {
-    /// A device, a pipe, a directory: to open or read it may do something.
+    /// A device, a pipe, or a directory: opening or reading it may have an effect.
     #[error("it is no regular file")]
     NotRegular,
-    /// It is of a file system whose files are made up when they are read.
+    /// A file on a file system that generates contents when they are read.
     #[error("its file system belongs to the kernel or to another process")]
     FileSystem,
 }
@@ -37,13 +37,13 @@ impl From<Refusal> for NotOpened {
     }
 }
 
-/// Opens a file that an image names, below `root` where there is one. It is looked at before it is
-/// opened: only a regular file of an ordinary file system can do nothing when it is read.
+/// Opens a file that an image names, below `root` if given. It is checked before it is opened: only
+/// a regular file on an ordinary file system is free of side effects when it is read.
 pub(crate) fn open_named(root: Option<&File>, path: &Path) -> Result<File, NotOpened> {
     look_named(root, path)?.open().map_err(NotOpened::Io)
 }
 
-/// Looks at a file that an image names, and does not open it.
+/// Checks a file that an image names, without opening it.
 pub(crate) fn look_named(root: Option<&File>, path: &Path) -> Result<Regular, NotOpened> {
     Ok(match root {
         None => Regular::at(path, NamedBy::Target)?,
@@ -54,7 +54,7 @@ pub(crate) fn look_named(root: Option<&File>, path: &Path) -> Result<Regular, No
     })
 }
 
-/// Opens a directory that the user names, to look files up in it.
+/// Opens a directory that the user names, to look up files in it.
 pub(crate) fn open_directory(path: &Path) -> io::Result<File> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     Ok(open(path, flags, Mode::empty())?.into())

@@ -1,4 +1,5 @@
-//! The files of executables and libraries: looked up once each, and compared with what was running.
+//! Looks up the files of executables and libraries, each once, and
+//! compares them with what was running.
 
 use std::{
     collections::HashMap,
@@ -21,40 +22,40 @@ use crate::{
     mapped::MappedFile,
 };
 
-/// What the kernel puts behind the name of a file that was removed.
+/// The suffix that the kernel adds to the name of a deleted file.
 const DELETED: &[u8] = b" (deleted)";
 
-/// A file that is at hand.
+/// A file that was found.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) file: ModuleFile,
     pub(crate) head: Head,
-    /// In bytes, when it was opened.
+    /// The size in bytes when it was opened.
     pub(crate) size: u64,
     inode: u64,
     /// Whether it is the very file that is mapped.
     is_mapped: bool,
-    /// Whether it has the name of a file that was removed.
+    /// Whether it was found under the name of a file that was deleted.
     is_replaced: bool,
 }
 
-/// Where files are looked up.
+/// Where to look up files.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Lookup<'a> {
-    /// The program, named by the user.
+    /// The program's file, named by the user.
     pub(crate) exe: Option<&'a Path>,
-    /// The directory of the process, if it still runs: that leads to what is mapped, whatever has become of
-    /// its name.
+    /// The `/proc` directory of the process, if it still runs: its links lead to the mapped files,
+    /// whatever has become of their names.
     pub(crate) process: Option<&'a Path>,
-    /// A directory that stands for `/`.
+    /// A directory to use as `/`.
     pub(crate) root: Option<&'a Path>,
 }
 
-/// Looks files up.
+/// Looks up files and keeps the results.
 pub(crate) struct Files<'a> {
     lookup: Lookup<'a>,
     sysroot: Sysroot,
-    /// The path of the program itself, as the kernel gave it.
+    /// The path of the program itself, as the kernel reported it.
     main: Option<Arc<Path>>,
     known: HashMap<Arc<Path>, Result<Found, NoFile>>,
 }
@@ -67,7 +68,7 @@ enum Sysroot {
 }
 
 impl Found {
-    /// Whether it is the very file that is mapped, as the process says that it is.
+    /// Returns whether it is the very file that is mapped, according to the process.
     pub(crate) const fn is_mapped(&self) -> bool {
         self.is_mapped
     }
@@ -97,8 +98,8 @@ impl<'a> Files<'a> {
         self.main.as_ref() == Some(path)
     }
 
-    /// The file of a mapping, if it is the build with this head. Without a head, the file is taken as
-    /// it is.
+    /// Finds the file of a mapping, if it is the build with this head.
+    /// Without a head, the file is accepted as it is.
     pub(crate) fn find(
         &mut self,
         mapped: &MappedFile,
@@ -137,7 +138,8 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// What leads to a file while the process has it mapped. Those of the second kind are for root.
+    /// Returns links that lead to a file while the process has it
+    /// mapped. Those in `map_files` need root.
     fn links(&self, mapped: &MappedFile) -> Vec<PathBuf> {
         let Some(process) = self.lookup.process else {
             return Vec::new();
@@ -151,7 +153,7 @@ impl<'a> Files<'a> {
     fn verify(found: Found, head: Option<&Head>, gaps: &mut Gaps) -> Result<Found, NoFile> {
         let name = || found.file.path.clone();
         let Some(head) = head else {
-            // Who removed the old file put a new one in its place.
+            // The old file was removed and a new one put in its place.
             return if found.is_replaced {
                 Err(NoFile::Replaced(name()))
             } else {
@@ -190,8 +192,8 @@ impl<'a> Files<'a> {
     }
 
     fn open(&self, path: &Path) -> Result<Found, NoFile> {
-        // Shared memory has names that lead nowhere: `/memfd:…` and `/dev/zero` do no harm, while
-        // what is no absolute path would be looked for where rtops stands.
+        // Shared memory has names that lead nowhere. `/memfd:…` and `/dev/zero` do no harm, but a
+        // relative path would be looked up in the working directory of rtops.
         if !path.is_absolute() {
             return Err(NoFile::NotFound(path.to_owned()));
         }

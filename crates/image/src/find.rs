@@ -1,4 +1,4 @@
-//! The cores that systemd-coredump keeps, found by the pid or the name of the program.
+//! Finds the cores that systemd-coredump keeps, by PID or program name.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -11,31 +11,32 @@ use std::{
 /// Where systemd-coredump keeps cores.
 pub const SYSTEMD_DIRECTORY: &str = "/var/lib/systemd/coredump";
 
-/// The kernel keeps so many bytes of the name of a process.
+/// The number of bytes of a process's name that the kernel keeps.
 const MAX_NAME: usize = 15;
 
-/// A core that systemd-coredump keeps. All but the path comes from its name.
+/// A core that systemd-coredump keeps. All fields but the path are parsed from its file name.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Stored {
     /// The file.
     pub path: PathBuf,
     /// The name of the process, at most 15 bytes.
     pub program: OsString,
-    /// Its pid.
+    /// Its PID.
     pub pid: u32,
-    /// Its user.
+    /// The ID of its user.
     pub uid: u32,
-    /// The start of the machine during which it ran: 32 hexadecimal digits.
+    /// The boot during which it ran: 32 hexadecimal digits.
     pub boot_id: String,
     /// When it died.
     pub time: SystemTime,
 }
 
-/// The newest core in a directory of a process with this pid, or of a program with this name.
+/// Returns the newest core in a directory of a process with this PID or
+/// of a program with this name.
 ///
 /// # Errors
 ///
-/// If the directory can't be read; it does not exist where systemd-coredump never ran.
+/// If the directory can't be read; it does not exist if systemd-coredump never ran.
 pub fn newest(directory: &Path, wanted: &OsStr) -> io::Result<Option<Stored>> {
     let mut newest: Option<Stored> = None;
     for entry in fs::read_dir(directory)? {
@@ -55,8 +56,8 @@ pub fn newest(directory: &Path, wanted: &OsStr) -> io::Result<Option<Stored>> {
 }
 
 impl Stored {
-    /// Takes the name of a file apart: `core.PROGRAM.UID.BOOT.PID.MICROSECONDS`, maybe with
-    /// `.zst`, `.lz4` or `.xz` behind it. `None` for a file with another kind of name.
+    /// Parses the name of a file: `core.PROGRAM.UID.BOOT.PID.MICROSECONDS`, optionally followed by
+    /// `.zst`, `.lz4` or `.xz`. `None` if the name has another form.
     #[must_use]
     pub fn parse(path: &Path) -> Option<Self> {
         let name = path.file_name()?.as_bytes();
@@ -65,7 +66,7 @@ impl Stored {
             .iter()
             .find_map(|end| name.strip_suffix(*end))
             .unwrap_or(name);
-        // The program's own points are escaped.
+        // Dots in the program's name are escaped.
         let parts: Vec<_> = name.split(|byte| *byte == b'.').collect();
         let [b"core", program, uid, boot, pid, time] = parts.as_slice() else {
             return None;
@@ -82,7 +83,7 @@ impl Stored {
         })
     }
 
-    /// Whether it has this pid, or this name as far as the kernel keeps it.
+    /// Returns whether it has this PID, or this name as far as the kernel keeps it.
     #[must_use]
     pub fn is(&self, wanted: &OsStr) -> bool {
         let wanted = wanted.as_bytes();
@@ -97,7 +98,8 @@ fn number(digits: &[u8]) -> Option<u64> {
     digits.parse().ok()
 }
 
-/// systemd writes `\xNN` for points, slashes, spaces, backslashes, and what is not printable ASCII.
+/// Undoes systemd's escapes: it writes `\xNN` for dots, slashes, spaces, backslashes, and bytes
+/// that are not printable ASCII.
 fn unescape(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     let mut rest = text;

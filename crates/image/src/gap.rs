@@ -1,4 +1,4 @@
-//! What is missing in a picture, and what would bring it.
+//! Parts that are missing in an image, and how to get them.
 
 use std::{collections::HashSet, fmt, path::PathBuf};
 
@@ -7,33 +7,34 @@ use crate::{Absence, NoFile};
 /// More sentences than anybody reads.
 const MAX_GAPS: usize = 1000;
 
-/// Something that is missing or uncertain. Its `Display` is a sentence for the user, without a full stop and
-/// with the way out where there is one. Names of files are those that the image has: escape them for a terminal.
+/// Something that is missing or uncertain. Its `Display` is a sentence for the
+/// user, without a full stop and with a remedy if there is one. File names are
+/// taken from the image: escape them for a terminal.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Gap {
-    /// The file is so many bytes shorter than its headers say.
+    /// The file is this many bytes shorter than its headers say.
     Truncated(u64),
-    /// The list of notes ends in the middle: threads, names or mapped files may be missing.
+    /// The list of notes ends in the middle: threads, names, or mapped files may be missing.
     NotesCut,
-    /// So many program headers are not in the file.
+    /// This many program headers are not in the file.
     HeadersCut(u64),
     /// There is no thread.
     NoThreads,
-    /// Nothing says which files were mapped, so there are no modules.
+    /// The image does not say which files were mapped, so there are no modules.
     NoMappedFiles,
-    /// So much writable memory was never touched, or left out by whoever wrote the core.
+    /// This much writable memory was never touched, or was left out by the writer of the core.
     LeftOut {
-        /// How many bytes.
+        /// The number of bytes.
         bytes: u64,
-        /// In how many ranges.
+        /// The number of ranges.
         ranges: u64,
     },
-    /// The parts of files that had been written are not in the core.
+    /// Modified parts of files are not in the core.
     WrittenLeftOut,
-    /// The core has no ELF heads, so nothing tells whether files are the right builds.
+    /// The core has no ELF headers, so whether files are the right builds is unknown.
     NoHeads,
-    /// The core was cut before the ELF heads of some files.
+    /// The core was cut before the ELF headers of some files.
     HeadsLost,
     /// This file has no build-id; it was compared by its headers alone.
     NoBuildId(PathBuf),
@@ -44,30 +45,32 @@ pub enum Gap {
         /// Whether it is the program itself.
         is_main: bool,
     },
-    /// More than so many of something; the rest was left out.
+    /// There was more than this number of something; the rest was left out.
     TooMany(&'static str, u64),
-    /// Memory that the process itself had, or runs, was not read.
+    /// Memory that the process owns or executes was not read.
     Unread {
-        /// How many bytes.
+        /// The number of bytes.
         bytes: u64,
-        /// In how many ranges.
+        /// The number of ranges.
         ranges: u64,
         /// Why.
         why: Absence,
     },
-    /// The ELF heads of some files were not read, so nothing tells whether files are the right builds.
+    /// The ELF headers of some files were not read, so whether files are
+    /// the right builds is unknown.
     HeadsNotRead,
-    /// So many statements of the image contradict others, and were left out.
+    /// This many statements of the image contradict others, and were left out.
     Contradictions(u64),
-    /// A compressed core was unpacked to so many bytes, which is as much as was allowed.
+    /// A compressed core was unpacked up to the limit, which is this many bytes.
     UnpackLimit(u64),
-    /// A compressed core was unpacked to so many bytes: then the directory's file system was full.
+    /// A compressed core was unpacked to this many bytes; then the
+    /// directory's file system was full.
     UnpackSpace(PathBuf, u64),
-    /// A compressed core was unpacked to so many bytes: then the file ended.
+    /// A compressed core was unpacked to this many bytes; then the file ended.
     PackedCut(u64),
-    /// A compressed core was unpacked to so many bytes: then its data was wrong.
+    /// A compressed core was unpacked to this many bytes; then its data was invalid.
     PackedDamaged(u64),
-    /// So much would have to be kept of a compressed core to unpack it that it was not.
+    /// A compressed core was not unpacked, because its window is larger than is allowed.
     PackedWindow,
     /// The directory that stands for `/` can't be opened.
     NoSysroot(PathBuf),
@@ -175,7 +178,7 @@ impl fmt::Display for Gap {
     }
 }
 
-/// How much of a core could be unpacked.
+/// Says how much of a core could be unpacked.
 fn unpacked(bytes: u64) -> String {
     match bytes {
         0 => "nothing of the core could be unpacked".to_owned(),
@@ -184,7 +187,7 @@ fn unpacked(bytes: u64) -> String {
 }
 
 impl Gap {
-    /// How much hangs on it, the most for 0.
+    /// Returns how much depends on it; 0 is the most.
     const fn rank(&self) -> u8 {
         match self {
             Self::UnpackLimit(_)
@@ -202,13 +205,13 @@ impl Gap {
             | Self::NoFile { is_main: true, .. } => 1,
             Self::NoFile { .. } | Self::NoHeads | Self::HeadsLost | Self::NoBuildId(_) => 2,
             Self::TooMany(..) | Self::Contradictions(_) | Self::HeadsNotRead => 3,
-            // Every core lacks some, and so does what is read of a process.
+            // Every core lacks some memory, and so does every read of a live process.
             Self::LeftOut { .. } | Self::Unread { .. } => 4,
         }
     }
 }
 
-/// What was found missing so far; each thing once.
+/// The gaps that were found so far, without duplicates.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
     known: HashSet<Gap>,

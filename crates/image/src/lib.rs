@@ -1,8 +1,8 @@
-//! The memory, the modules and the threads of a process at one instant.
+//! The memory, modules, and threads of a process at one instant.
 //!
-//! What reads tasks and stacks reads them through [`Image`], and need not know where the bytes come
-//! from. [`Live`](live::Live) is the image of a process that stands still, and [`Core`] the image in a core
-//! file, written by the kernel or by `gcore`:
+//! The readers of tasks and stacks use [`Image`] and need not know where the bytes come from.
+//! [`Live`](live::Live) is the image of a stopped process, and [`Core`] the image in a core file,
+//! written by the kernel or by `gcore`:
 //!
 //! ```no_run
 //! use rtops_image::{Core, Image, Options};
@@ -19,16 +19,16 @@
 //! # Ok::<(), rtops_image::Error>(())
 //! ```
 //!
-//! A core file does not hold all memory: the kernel leaves out what is in the executable and the
-//! libraries. These pages are read from the files, where they are still the same build; everything
-//! that stays unknown is [`Absent`](Contents::Absent) with a reason, never zeros.
+//! A core file does not hold all memory: the kernel leaves out pages of the executable and the
+//! libraries. Those pages are read from the files if they are still the same build. Everything that
+//! stays unknown is [`Absent`](Contents::Absent) with a reason, and never zeros.
 //!
-//! Cores that systemd-coredump has compressed are unpacked into a temporary file without a name; [`find`]
-//! finds them by pid or name.
+//! Cores that systemd-coredump has compressed are unpacked into an unnamed
+//! temporary file; [`find`] finds them by PID or name.
 //!
-//! Nothing is mapped into this process and nothing is read ahead: each read is a `pread` of what was
-//! asked for. All input is taken as hostile: a core file or a process that lies leads to an error or to a
-//! picture with [gaps](Gap), in bounded time and memory.
+//! Nothing is mapped into this process and nothing is read ahead: each read is a `pread` of what
+//! was asked for. All input is treated as hostile: a core file or a process that lies leads to an
+//! error or to an image with [gaps](Gap), in bounded time and memory.
 #![forbid(unsafe_code)]
 
 mod assemble;

@@ -1,4 +1,4 @@
-//! What was loaded into a process: each place where the first page of an ELF file is mapped.
+//! Finds what was loaded into a process: each place where the first page of an ELF file is mapped.
 
 use std::{collections::HashMap, fs::File, io, ops::Range, path::Path, sync::Arc};
 
@@ -19,10 +19,10 @@ use crate::{
 /// More libraries than a program loads.
 const MAX_MODULES: usize = 1 << 12;
 
-/// How many first pages of files are looked at: each may mean to open a file.
+/// The most first pages that are examined: each may require opening a file.
 const MAX_LOOKS: usize = 1 << 14;
 
-/// An ELF file in memory. It need not be loaded to run: a program may map one to read it.
+/// An ELF file in memory. It need not be loaded for execution: a program may map one to read it.
 #[derive(Debug)]
 pub(crate) struct Candidate {
     path: Arc<Path>,
@@ -31,11 +31,11 @@ pub(crate) struct Candidate {
     pub(crate) found: Result<Found, NoFile>,
 }
 
-/// The candidates, and which one each mapped file belongs to.
+/// The candidates, and to which of them each mapped file belongs.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
     candidates: Vec<Candidate>,
-    /// For each mapped file, an index.
+    /// The index of the candidate for each mapped file.
     owners: Vec<Option<usize>>,
 }
 
@@ -53,7 +53,7 @@ impl Loaded {
             let owner = latest.get(&mapped.path);
             let owner = owner.and_then(|index| this.candidates.get(*index));
             let is_whole = mapped.offset == FileOffset(0);
-            // An archive has ELF files in its middle.
+            // An archive may contain ELF files at any offset.
             let is_first = is_whole || owner.is_none_or(|owner| !owner.holds(mapped.range.start));
             let [of_parts, of_whole] = &mut looks;
             let looks = if is_whole { of_whole } else { of_parts };
@@ -71,12 +71,12 @@ impl Loaded {
         this
     }
 
-    /// The ELF file that a mapped file belongs to; `index` is that of the mapped file.
+    /// Returns the ELF file that a mapped file belongs to; `index` is that of the mapped file.
     pub(crate) fn owner(&self, index: usize) -> Option<&Candidate> {
         self.candidates.get((*self.owners.get(index)?)?)
     }
 
-    /// Those that are loaded to run.
+    /// Returns the candidates that are loaded for execution.
     pub(crate) fn into_modules(self, entry: Option<u64>, regions: &[Region]) -> Vec<ImageModule> {
         let modules = self.candidates.into_iter().filter_map(|candidate| {
             let mut module = module(&candidate.path, candidate.bias, &candidate.head)?;
@@ -102,18 +102,18 @@ impl Loaded {
     }
 }
 
-/// Where the heads of ELF files are in memory.
+/// The ELF headers in memory.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Heads<'a> {
     /// The file of the image.
     pub(crate) file: &'a File,
     pub(crate) parts: &'a [Part],
-    /// What is to be said where the image states none.
+    /// The gap to report if the image states no headers.
     pub(crate) none: &'a Gap,
 }
 
 impl Heads<'_> {
-    /// What is known of the head that begins at an address.
+    /// Reads what is known of the headers that begin at an address.
     fn at(&self, start: u64) -> Option<Head> {
         Head::read(&|at: FileOffset, into: &mut [u8]| -> io::Result<usize> {
             let place = start.checked_add(at.0);
@@ -130,8 +130,8 @@ impl Heads<'_> {
         })
     }
 
-    /// What is to be said of a file that is taken without having seen its head in memory; `None` if it is
-    /// none to be taken.
+    /// Returns the gap to report if a file is used without its header in memory having been read;
+    /// `None` if the file must not be used.
     fn missing(&self, start: u64) -> Option<Gap> {
         match parts::find(self.parts, start) {
             Some(part) if part.stated > 0 => match part.lost {
@@ -151,13 +151,13 @@ fn candidate(
 ) -> Option<Candidate> {
     let start = mapped.range.start;
     let part = parts::find(heads.parts, start);
-    // Nobody runs what others may write, and to read it may allocate it.
+    // Nobody executes memory that others may write to, and reading it may allocate it.
     if part.is_some_and(|part| part.sharing == Some(Sharing::Shared)) {
         return None;
     }
     let is_whole = mapped.offset == FileOffset(0);
     let (head, found) = if parts::locate(heads.parts, start).is_some() {
-        // What is no ELF file is not even looked up.
+        // A file that is not ELF is not even looked up.
         let head = heads.at(start)?;
         let path = || mapped.path.to_path_buf();
         let found = if mapped.is_refused {
@@ -184,7 +184,7 @@ fn candidate(
     })
 }
 
-/// The vDSO, whose head lies there.
+/// Returns the vDSO, whose ELF header is at `start`.
 pub(crate) fn vdso(heads: &Heads<'_>, start: u64) -> Option<ImageModule> {
     let head = heads.at(start)?;
     let mut module = module(&Arc::from(Path::new("[vdso]")), head.bias(start)?, &head)?;
@@ -192,7 +192,7 @@ pub(crate) fn vdso(heads: &Heads<'_>, start: u64) -> Option<ImageModule> {
     Some(module)
 }
 
-/// Says which modules have no file.
+/// Reports which modules have no file.
 pub(crate) fn say_what_is_missing(modules: &[ImageModule], gaps: &mut Gaps) {
     for module in modules
         .iter()
@@ -207,7 +207,7 @@ pub(crate) fn say_what_is_missing(modules: &[ImageModule], gaps: &mut Gaps) {
     }
 }
 
-/// `None` for what has no code, or lies where no process can have it.
+/// Builds a module; `None` if the file has no code, or is at addresses that no process can use.
 fn module(path: &Arc<Path>, bias: u64, head: &Head) -> Option<ImageModule> {
     let place = |address: u64| address.wrapping_add(bias);
     let all = span(head.loaded())?;
@@ -232,7 +232,7 @@ fn module(path: &Arc<Path>, bias: u64, head: &Head) -> Option<ImageModule> {
     is_sane.then_some(module)
 }
 
-/// From the lowest to the highest address.
+/// Returns the range from the lowest to the highest address.
 fn span<'a>(segments: impl Iterator<Item = &'a ProgramHeader>) -> Option<Range<u64>> {
     segments
         .map(|segment| segment.address..segment.address.saturating_add(segment.in_memory))
@@ -240,13 +240,13 @@ fn span<'a>(segments: impl Iterator<Item = &'a ProgramHeader>) -> Option<Range<u
 }
 
 impl Candidate {
-    /// Whether an address is between its first and its last page.
+    /// Returns whether an address is between the first and the last page of the ELF file.
     fn holds(&self, address: u64) -> bool {
         let there = address.wrapping_sub(self.bias);
         span(self.head.loaded()).is_some_and(|all| page_of(all.start) <= there && there < all.end)
     }
 
-    /// Which part of the ELF file a page is of.
+    /// Returns the segment of the ELF file that a page belongs to.
     pub(crate) fn segment_at(&self, address: u64, offset: FileOffset) -> Option<&ProgramHeader> {
         let there = address.wrapping_sub(self.bias);
         let is_at = |segment: &&ProgramHeader| {
@@ -255,8 +255,8 @@ impl Candidate {
             pages.contains(&there)
                 && begin.checked_add(page_of(there) - pages.start) == Some(page_of(offset.0))
         };
-        // Segments share pages of the file: the address tells them apart; where it does not, the last
-        // one that has the page was mapped over the others.
+        // Segments share pages of the file. Usually the address tells them apart; otherwise the
+        // last one that has the page was mapped over the others.
         let holds = |segment: &&ProgramHeader| {
             let end = segment.offset.plus(segment.in_file).0;
             page_of(segment.offset.0) <= offset.0

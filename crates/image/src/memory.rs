@@ -1,4 +1,4 @@
-//! An address space: what lies where, and how it is read.
+//! An address space: its regions, and how to read them.
 
 use std::{
     io,
@@ -11,35 +11,35 @@ use rtops_types::Access;
 
 use crate::{FileOffset, ImageModule, Thread};
 
-/// The most bytes that [`Image::for_each_chunk`] shows at a time.
+/// The most bytes that [`Image::for_each_chunk`] passes in one call.
 pub const MAX_CHUNK: usize = 1 << 20;
 
-/// The memory, modules and threads of a process at one instant. Reads may come from many threads at
-/// once.
+/// The memory, modules, and threads of a process at one instant. Any
+/// number of threads may read it at once.
 pub trait Image: Sync {
-    /// What is mapped: sorted by address, without overlaps. A mapping of the process may be several
-    /// regions, where a part of it is unknown or comes from elsewhere.
+    /// Returns the mapped regions, sorted by address and without overlaps. A mapping of the process
+    /// may be several regions, if a part of it is unknown or comes from elsewhere.
     fn regions(&self) -> &[Region];
 
-    /// The executable and the libraries, sorted by address.
+    /// Returns the executable and the libraries, sorted by address.
     fn modules(&self) -> &[ImageModule];
 
-    /// The threads; the one that was hit by the signal comes first.
+    /// Returns the threads; the one that was hit by the signal comes first.
     fn threads(&self) -> &[Thread];
 
-    /// Fills all of `into` with the bytes from `address` on. May block on the disk.
+    /// Fills all of `into` with the bytes from `address` on. May block on disk I/O.
     ///
     /// # Errors
     ///
-    /// If a byte of it is unknown; `into` is then partly filled.
+    /// If any of the bytes is unknown; `into` is then partly filled.
     fn read(&self, address: u64, into: &mut [u8]) -> Result<(), Unreadable>;
 
-    /// The region that holds an address.
+    /// Returns the region that contains an address.
     fn region_of(&self, address: u64) -> Option<&Region> {
         find(self.regions(), address).and_then(|index| self.regions().get(index))
     }
 
-    /// The module whose mappings hold an address.
+    /// Returns the module whose mappings contain an address.
     fn module_of(&self, address: u64) -> Option<&ImageModule> {
         let modules = self.modules();
         let behind = modules.partition_point(|module| module.mapped.start <= address);
@@ -47,36 +47,36 @@ pub trait Image: Sync {
         module.mapped.contains(&address).then_some(module)
     }
 
-    /// Reads four bytes as a number.
+    /// Reads four bytes as a little-endian number.
     ///
     /// # Errors
     ///
-    /// If a byte of it is unknown.
+    /// If any of the bytes is unknown.
     fn read_u32(&self, address: u64) -> Result<u32, Unreadable> {
         let mut bytes = [0; 4];
         self.read(address, &mut bytes)?;
         Ok(u32::from_le_bytes(bytes))
     }
 
-    /// Reads eight bytes as a number.
+    /// Reads eight bytes as a little-endian number.
     ///
     /// # Errors
     ///
-    /// If a byte of it is unknown.
+    /// If any of the bytes is unknown.
     fn read_u64(&self, address: u64) -> Result<u64, Unreadable> {
         let mut bytes = [0; 8];
         self.read(address, &mut bytes)?;
         Ok(u64::from_le_bytes(bytes))
     }
 
-    /// Reads a string that ends with a zero byte, without that byte. At most `most` bytes are read:
-    /// a longer string is cut.
+    /// Reads a string that ends with a zero byte, without that byte. At most `most`
+    /// bytes are read: a longer string is cut off.
     ///
     /// # Errors
     ///
-    /// If a byte of it is unknown.
+    /// If any of the bytes is unknown.
     fn read_c_string(&self, address: u64, most: usize) -> Result<Vec<u8>, Unreadable> {
-        // What follows the string may be unknown, so no read crosses the end of a page.
+        // Memory after the string may be unknown, so no read crosses a page boundary.
         const PAGE: u64 = 4096;
         let mut text = Vec::new();
         let mut at = address;
@@ -96,10 +96,10 @@ pub trait Image: Sync {
         Ok(text)
     }
 
-    /// Shows the memory that the process itself may have written: all regions that are writable,
-    /// private and known, in pieces of at most [`MAX_CHUNK`] bytes, in order of their addresses, until
-    /// `look` has seen enough. Pieces begin at a multiple of 4096 bytes from the start of their region.
-    /// Long runs of zeros, and what the process never wrote, may be left out.
+    /// Passes the memory that the process itself may have written to `look`: all regions that are
+    /// writable, private, and known, in chunks of at most [`MAX_CHUNK`] bytes, in order of address,
+    /// until `look` breaks. Chunks begin at a multiple of 4096 bytes from the start of their
+    /// region. Long runs of zeros, and memory that the process never wrote, may be left out.
     ///
     /// # Errors
     ///
@@ -125,7 +125,7 @@ pub trait Image: Sync {
     }
 }
 
-/// The index of the region that holds an address.
+/// Returns the index of the region that contains an address.
 pub(crate) fn find(regions: &[Region], address: u64) -> Option<usize> {
     let behind = regions.partition_point(|region| region.range.start <= address);
     let index = behind.checked_sub(1)?;
@@ -133,7 +133,7 @@ pub(crate) fn find(regions: &[Region], address: u64) -> Option<usize> {
     region.range.contains(&address).then_some(index)
 }
 
-/// A range of addresses of which the same can be said.
+/// A range of addresses with the same properties.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Region {
     /// Its addresses; never empty.
@@ -149,7 +149,7 @@ pub struct Region {
 }
 
 impl Region {
-    /// Whether it is writable, private and known.
+    /// Returns whether it is writable, private, and known.
     #[must_use]
     pub fn is_own(&self) -> bool {
         self.access.write && self.sharing == Sharing::Private && self.contents == Contents::Present
@@ -159,24 +159,24 @@ impl Region {
 /// Where the bytes of a region came from when it was mapped.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Backing {
-    /// No file: heap, stacks, and what the kernel maps.
+    /// No file: heap, stacks, and mappings of the kernel.
     Anonymous,
-    /// A file, or memory with the name of one, as `/memfd:…`.
+    /// A file, or memory with a file's name, such as `/memfd:…`.
     File {
-        /// The name as the kernel gave it, with ` (deleted)` behind it where the file was gone.
+        /// The name as the kernel reported it, followed by ` (deleted)` if the file was gone.
         path: Arc<Path>,
-        /// Where in the file the region begins.
+        /// The offset of the region's start in the file.
         offset: FileOffset,
     },
 }
 
-/// Whether other processes may see writes to a region. A core file does not say: there, a mapping of
-/// what is no ELF file counts as shared. A live process does.
+/// Whether other processes may see writes to a region. A live process says so; a core file does
+/// not, so a mapping of a file that is not ELF counts as shared there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Sharing {
-    /// Writes are this process's own.
+    /// Only this process sees its writes.
     Private,
-    /// Writes go to a file or to memory that others map, too.
+    /// Writes go to a file or to memory that others map too.
     Shared,
 }
 
@@ -185,7 +185,7 @@ pub enum Sharing {
 pub enum Contents {
     /// They can be read.
     Present,
-    /// They can't, and why.
+    /// They can't be read, for this reason.
     Absent(Absence),
 }
 
@@ -193,53 +193,53 @@ pub enum Contents {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Absence {
-    /// Whoever wrote the core left it out: `coredump_filter`, or `MADV_DONTDUMP`.
+    /// The writer of the core left it out: `coredump_filter`, or `MADV_DONTDUMP`.
     #[error("it was left out of the core")]
     LeftOut,
-    /// It is in an executable or a library that was not found, or is another build.
+    /// It is in an executable or a library that was not found, or whose file is another build.
     #[error("the file that it was mapped from is not at hand")]
     NoFile,
-    /// It is in a file that is no ELF file, which may have changed since.
+    /// It is in a file that is not ELF, which may have changed since.
     #[error("it was mapped from a file that may have changed since")]
     Data,
-    /// It lies behind the end of the file that it was mapped from.
+    /// It lies after the end of the file that it was mapped from.
     #[error("it lies behind the end of its file")]
     BehindEnd,
     /// The core file was cut before it.
     #[error("the core file ends before it")]
     Truncated,
-    /// What is said of it can't be.
+    /// The image makes contradictory statements about it.
     #[error("the image contradicts itself")]
     Contradiction,
-    /// The process itself may neither read, write nor run it.
+    /// The process itself may neither read, write, nor execute it.
     #[error("the process itself may not use it")]
     NoAccess,
-    /// The kernel's own, as `[vvar]`: only the process itself can read it.
+    /// It is the kernel's own, such as `[vvar]`: only the process itself can read it.
     #[error("it belongs to the kernel")]
     Kernel,
-    /// It belongs to a device, or to an object of the kernel such as a ring of requests: to read it may have
-    /// an effect.
+    /// It belongs to a device, or to a kernel object such as a request
+    /// ring: reading it may have an effect.
     #[error("it belongs to a device, where reading may have an effect")]
     Device,
-    /// It is in a file of a file system that another process serves, or that is not known: a reader may wait
-    /// for ever.
+    /// It is in a file on a file system that another process serves, or
+    /// that is not known: a reader may wait forever.
     #[error("the file system of the file that it was mapped from may keep a reader waiting")]
     FileSystem,
-    /// It was not read while the process stood still.
+    /// It was not read while the process was stopped.
     #[error("it was not read while the process stood still")]
     NotKept,
-    /// More than what is kept.
+    /// It exceeds the limit of what is kept.
     #[error("there is too much of it")]
     TooMuch,
 }
 
-/// Why memory can't be read. All addresses are those of the first byte that is unknown.
+/// Why memory can't be read. Each address is that of the first unknown byte.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Unreadable {
     /// Nothing is mapped there.
     #[error("nothing is mapped at {0:#x}")]
     NotMapped(u64),
-    /// Something was mapped there, but its bytes are not known.
+    /// Something was mapped there, but its bytes are unknown.
     #[error("the memory at {0:#x} is unknown: {1}")]
     Absent(u64, Absence),
     /// The file with the bytes can't be read.

@@ -12,30 +12,31 @@ use rtops_types::{FileOffset, Module, ModuleKind};
 
 use crate::Refused;
 
-/// A [`Module`], and what only the image knows of it. Addresses are those of the process.
+/// A [`Module`] with the properties that only the image knows. Addresses are those in the process.
 #[derive(Clone, Debug)]
 pub struct ImageModule {
-    /// Where it was loaded from, as the kernel gave it: with ` (deleted)` behind it where the file was
-    /// gone, `[vdso]` for the vDSO.
+    /// The path it was loaded from, as the kernel reported it: followed by ` (deleted)` if the file
+    /// was gone, and `[vdso]` for the vDSO.
     pub path: Arc<Path>,
-    /// The GNU build-id; empty where there is none or it is not known.
+    /// The GNU build-id; empty if there is none or it is not known.
     pub build_id: Vec<u8>,
-    /// What was added to the addresses in the file, modulo 2⁶⁴; 0 for a fixed-address executable.
+    /// Added to an address in the file to get the address in memory,
+    /// modulo 2⁶⁴; 0 for a fixed-address executable.
     pub load_bias: u64,
     /// From the lowest to the highest page of its segments.
     pub mapped: Range<u64>,
     /// From the start of the lowest to the end of the highest executable segment.
     pub code: Range<u64>,
-    /// What kind of module it is.
+    /// The kind of module.
     pub kind: ModuleKind,
-    /// The file with its code, opened, or why there is none.
+    /// The open file with its code, or why there is none.
     pub file: Result<ModuleFile, NoFile>,
-    /// What its thread-local variables begin with.
+    /// The initial contents of its thread-local variables.
     pub tls: Option<TlsSegment>,
 }
 
 impl ImageModule {
-    /// What is known of a module everywhere.
+    /// Returns the properties that all kinds of modules share.
     #[must_use]
     pub fn module(&self) -> Module {
         Module {
@@ -51,9 +52,9 @@ impl ImageModule {
 /// The file of a module, found on this machine.
 #[derive(Clone, Debug)]
 pub struct ModuleFile {
-    /// Opened for reading. It is the build that was running, as far as that can be told.
+    /// The file, opened for reading. It is the build that was running, as far as can be told.
     pub file: Arc<File>,
-    /// Where it was found.
+    /// The path at which it was found.
     pub path: PathBuf,
 }
 
@@ -61,22 +62,22 @@ pub struct ModuleFile {
 #[derive(Clone, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoFile {
-    /// No such file.
+    /// There is no such file.
     #[error("{0} does not exist here")]
     NotFound(PathBuf),
-    /// A file, but not the one that was running.
+    /// There is a file, but not the one that was running.
     #[error("{0} is another build than the one that was running")]
     OtherBuild(PathBuf),
-    /// The file was replaced or removed, and nothing tells whether this is the one.
+    /// The file was replaced or removed, and whether this is the right one is unknown.
     #[error("{0} was replaced or removed while the program ran")]
     Replaced(PathBuf),
-    /// No ELF file for this processor.
+    /// It is no ELF file for this processor.
     #[error("{0} is no 64-bit ELF file")]
     NotElf(PathBuf),
-    /// It is a part of this file, as of an archive.
+    /// The module is only a part of this file, for example of an archive.
     #[error("{0} is more than this one ELF file")]
     Embedded(PathBuf),
-    /// It was not opened, on purpose.
+    /// It was deliberately not opened.
     #[error("{0} was not opened: {1}")]
     Refused(PathBuf, Refused),
     /// It can't be opened.
@@ -87,17 +88,17 @@ pub enum NoFile {
     InMemory,
 }
 
-/// What the thread-local variables of a module begin with (`PT_TLS`): what a thread's own copy holds
-/// before the first write.
+/// The initial contents of a module's thread-local variables (`PT_TLS`): what a thread's own copy
+/// holds before the first write.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TlsSegment {
-    /// Where in memory the initial bytes lie.
+    /// The address of the initial bytes in memory.
     pub address: u64,
-    /// Where in the file they lie.
+    /// The offset of the initial bytes in the file.
     pub offset: FileOffset,
-    /// How many bytes there are.
+    /// The number of initial bytes.
     pub initialized: u64,
-    /// How many bytes a thread's copy has; the rest begins as zeros.
+    /// The size of a thread's copy, in bytes; the rest starts as zeros.
     pub size: u64,
     /// The alignment of a thread's copy, in bytes.
     pub align: u64,

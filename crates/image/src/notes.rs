@@ -1,4 +1,4 @@
-//! Notes: the records of an ELF file with a name, a number and some bytes.
+//! Notes: records of an ELF file that consist of a name, a number, and some bytes.
 
 use std::{
     io,
@@ -9,11 +9,11 @@ use rtops_elf::ReadAt;
 
 use crate::FileOffset;
 
-/// A note. Its bytes are not read yet.
+/// A note whose bytes are not read yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Note {
     pub(crate) kind: u32,
-    /// How many bytes it has, as far as the file goes.
+    /// The size of its bytes, as far as the file contains them.
     pub(crate) size: u64,
     name: [u8; 8],
     at: FileOffset,
@@ -23,20 +23,20 @@ pub(crate) struct Note {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum End {
     Whole,
-    /// The caller had enough.
+    /// The caller stopped it.
     Left,
-    /// A note is longer than what holds it.
+    /// A note is longer than its container.
     Cut,
 }
 
 impl Note {
-    /// Whether it has this name.
+    /// Returns whether it has this name.
     pub(crate) fn is_of(&self, name: &[u8]) -> bool {
         let end = self.name.iter().position(|byte| *byte == 0);
         self.name.get(..end.unwrap_or(self.name.len())) == Some(name)
     }
 
-    /// Its first `most` bytes, or fewer where the file is cut.
+    /// Reads its first `most` bytes, or fewer if the file is cut.
     pub(crate) fn read(&self, read: &ReadAt<'_>, most: u64) -> io::Result<Vec<u8>> {
         let size = usize::try_from(self.size.min(most)).unwrap_or(0);
         let mut bytes = vec![0; size];
@@ -46,8 +46,8 @@ impl Note {
     }
 }
 
-/// Shows the notes in a part of a file to `look`, until it has seen enough. Each step goes forward by
-/// 12 bytes at least.
+/// Passes the notes in a part of a file to `look`, until that breaks.
+/// Each step advances by at least 12 bytes.
 pub(crate) fn walk(
     read: &ReadAt<'_>,
     range: Range<FileOffset>,
@@ -78,7 +78,7 @@ pub(crate) fn walk(
             *byte = 0;
         }
         let kind = word(8);
-        // Padding. A sparse file can have any amount of it.
+        // This is padding. A sparse file can contain any amount of it.
         if (name_size, size, kind) == (0, 0, 0) {
             break;
         }
@@ -100,19 +100,19 @@ pub(crate) fn walk(
     Ok(End::Whole)
 }
 
-/// Four bytes as a number; zero where there are none.
+/// Reads four bytes as a number; 0 if they are missing.
 pub(crate) fn u32_at(bytes: &[u8], place: usize) -> u32 {
     let found = bytes.get(place..).and_then(<[u8]>::first_chunk);
     found.map_or(0, |found| u32::from_le_bytes(*found))
 }
 
-/// Two bytes as a number; zero where there are none.
+/// Reads two bytes as a number; 0 if they are missing.
 pub(crate) fn u16_at(bytes: &[u8], place: usize) -> u16 {
     let found = bytes.get(place..).and_then(<[u8]>::first_chunk);
     found.map_or(0, |found| u16::from_le_bytes(*found))
 }
 
-/// Eight bytes as a number; zero where there are none.
+/// Reads eight bytes as a number; 0 if they are missing.
 pub(crate) fn u64_at(bytes: &[u8], place: usize) -> u64 {
     let found = bytes.get(place..).and_then(<[u8]>::first_chunk);
     found.map_or(0, |found| u64::from_le_bytes(*found))

@@ -1,4 +1,4 @@
-//! The address space as whoever wrote an image down states it: which addresses there are, and where in the
+//! The address space as the writer of an image states it: which addresses exist, and where in the
 //! image's file their bytes are.
 
 use std::ops::Range;
@@ -10,20 +10,20 @@ use crate::{Absence, Access, FileOffset, Sharing};
 pub(crate) struct Part {
     pub(crate) range: Range<u64>,
     pub(crate) access: Access,
-    /// Whether others see writes, where that is known.
+    /// Whether others see writes, if known.
     pub(crate) sharing: Option<Sharing>,
-    /// Where its first byte lies in the image's file.
+    /// The offset of its first byte in the image's file.
     pub(crate) offset: FileOffset,
-    /// How many bytes, from its start, are said to be there.
+    /// The number of bytes, from its start, that the image claims to have.
     pub(crate) stated: u64,
-    /// How many of them there are.
+    /// The number of those bytes that it really has.
     pub(crate) present: u64,
-    /// Why there are not all.
+    /// Why the others are missing.
     pub(crate) lost: Absence,
 }
 
 impl Part {
-    /// The addresses whose bytes are in the image's file.
+    /// Returns the addresses whose bytes are in the image's file.
     pub(crate) const fn known(&self) -> Range<u64> {
         self.range.start..self.range.start + self.present
     }
@@ -38,14 +38,15 @@ impl Part {
     }
 }
 
-/// The part that holds an address.
+/// Finds the part that contains an address.
 pub(crate) fn find(all: &[Part], address: u64) -> Option<&Part> {
     let behind = all.partition_point(|part| part.range.start <= address);
     let part = all.get(behind.checked_sub(1)?)?;
     part.range.contains(&address).then_some(part)
 }
 
-/// Where in the image's file the byte at an address lies, and how many follow it.
+/// Returns where in the image's file the byte at an address is, and how
+/// many bytes are left from there.
 pub(crate) fn locate(all: &[Part], address: u64) -> Option<(FileOffset, u64)> {
     let part = find(all, address)?;
     let known = part.known();

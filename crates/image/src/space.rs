@@ -1,5 +1,5 @@
-//! The address space of an image whose bytes are in files: in that of the image, and in executables and
-//! libraries.
+//! The address space of an image whose bytes are in files: in the image's
+//! own, and in those of executables and libraries.
 
 use std::{fs::File, io, ops::ControlFlow};
 
@@ -16,21 +16,21 @@ use crate::{Contents, FileOffset, MAX_CHUNK, ModuleFile, Region, Unreadable, mem
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Place {
     Nowhere,
-    /// In the file of the image.
+    /// At an offset in the file of the image.
     Image(FileOffset),
-    /// In one of `Space::sources`.
+    /// At an offset in one of `Space::sources`.
     File(usize, FileOffset),
 }
 
-/// A file with memory of the process.
+/// A file that contains memory of the process.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) file: ModuleFile,
-    /// In bytes, when it was opened. The rest of the last page is zeros.
+    /// The size in bytes when it was opened. The rest of the last page is zeros.
     pub(crate) size: u64,
 }
 
-/// What is mapped, and where its bytes are.
+/// The mapped regions, and where their bytes are.
 #[derive(Debug, Default)]
 pub(crate) struct Space {
     pub(crate) regions: Vec<Region>,
@@ -39,7 +39,8 @@ pub(crate) struct Space {
     pub(crate) sources: Vec<Source>,
 }
 
-/// Fills a buffer with bytes of a region from the file of an image, or says how many it could fill.
+/// Fills a buffer with bytes of a region from the file of an image; on
+/// an error, says how many it filled.
 pub(crate) type Fill<'a> =
     dyn Fn(&Region, FileOffset, &mut [u8]) -> Result<(), (usize, io::Error)> + 'a;
 
@@ -92,8 +93,8 @@ impl Space {
         read.map_err(|(filled, error)| Unreadable::Io(address + filled as u64, error.kind()))
     }
 
-    /// Shows what the process itself may have written, as [`Image::for_each_chunk`] has it, where all of
-    /// that is in the file of the image. Its holes are left out.
+    /// Implements [`Image::for_each_chunk`] for images whose file has all memory that the process
+    /// may have written. Holes in the file are left out.
     ///
     /// [`Image::for_each_chunk`]: crate::Image::for_each_chunk
     pub(crate) fn for_each_chunk(
@@ -121,8 +122,8 @@ impl Space {
         Ok(())
     }
 
-    /// The next page of a region that is no hole of the image's file: nothing is written there for pages
-    /// that were never touched.
+    /// Returns the next page of a region that is no hole in the image's
+    /// file: untouched pages are not written there.
     fn next_data(&self, image: &File, index: usize, address: u64) -> u64 {
         let (Some(region), Some(Place::Image(start))) =
             (self.regions.get(index), self.places.get(index))
@@ -138,7 +139,7 @@ impl Space {
                 let hole = data.cast_unsigned().saturating_sub(offset);
                 address.saturating_add(page_of(hole)).min(region.range.end)
             }
-            // Only holes up to the end of the file.
+            // There are only holes up to the end of the file.
             Err(Errno::ENXIO) => region.range.end,
             Err(_) => address,
         }

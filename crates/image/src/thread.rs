@@ -5,13 +5,13 @@ use rtops_types::Tid;
 /// A thread of the process.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Thread {
-    /// As the kernel numbers it, in the pid namespace of who wrote the image.
+    /// Its ID in the PID namespace of the image's writer.
     pub tid: Tid,
     /// The signal that ended the process or stopped the thread; 0 for none.
     pub signal: i32,
     /// The integer registers.
     pub registers: GeneralRegisters,
-    /// Floating point and vector registers, where the image has them.
+    /// The floating-point and vector registers, if the image has them.
     pub vectors: Option<Box<Vectors>>,
 }
 
@@ -47,7 +47,7 @@ pub struct GeneralRegisters {
 }
 
 impl GeneralRegisters {
-    /// From the kernel's `user_regs_struct`, as in `NT_PRSTATUS` and `PTRACE_GETREGSET`.
+    /// Converts the kernel's `user_regs_struct`, as in `NT_PRSTATUS` and `PTRACE_GETREGSET`.
     #[must_use]
     pub const fn from_user_regs(words: &[u64; 27]) -> Self {
         let [
@@ -105,34 +105,34 @@ impl GeneralRegisters {
     }
 }
 
-/// The floating point and vector registers of a thread.
+/// The floating-point and vector registers of a thread.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Vectors {
-    /// Control and status of SSE.
+    /// The control and status register of SSE.
     pub mxcsr: u32,
-    /// The old floating point unit.
+    /// The x87 floating-point unit.
     pub x87: X87,
-    /// `ymm0` to `ymm15`; the lower 16 bytes of each are `xmm`. The upper ones are zeros where the
-    /// image has no AVX state.
+    /// `ymm0` to `ymm15`; the lower 16 bytes of each are `xmm`. The upper
+    /// ones are zeros if the image has no AVX state.
     pub ymm: [[u8; 32]; 16],
-    /// What AVX-512 adds, where the image has it.
+    /// The registers that AVX-512 adds, if the image has them.
     pub avx512: Option<Box<Avx512>>,
 }
 
-/// The x87 unit, as `fxsave64` stores it.
+/// The state of the x87 unit, as `fxsave64` stores it.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct X87 {
     /// The control word.
     pub control: u16,
     /// The status word; bits 11 to 13 say which register is `st(0)`.
     pub status: u16,
-    /// One bit for each physical register that is in use.
+    /// One bit for each physical register, set if it is in use.
     pub tags: u8,
     /// `st(0)` to `st(7)`, 80 bits each.
     pub st: [[u8; 10]; 8],
 }
 
-/// What AVX-512 adds.
+/// The registers that AVX-512 adds.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Avx512 {
     /// `k0` to `k7`.

@@ -1,5 +1,5 @@
-//! The floating point and vector registers as the kernel hands them out, in a core or by ptrace:
-//! `NT_FPREGSET` has the layout of `fxsave64`, `NT_X86_XSTATE` that of `xsave64`.
+//! Parses the floating-point and vector registers in the kernel's formats, from a core or by
+//! ptrace: `NT_FPREGSET` has the layout of `fxsave64`, `NT_X86_XSTATE` that of `xsave64`.
 
 use std::ops::Range;
 
@@ -8,11 +8,11 @@ use crate::{
     notes::{u16_at, u32_at, u64_at},
 };
 
-/// The part that `fxsave64` writes.
+/// The size of the part that `fxsave64` writes.
 pub(crate) const LEGACY_SIZE: usize = 512;
 
-/// A component that lies behind the legacy part, by its number, which is also that of its bit in
-/// `xstate_bv`.
+/// A component after the legacy part. Its value is its number, which is
+/// also the number of its bit in `xstate_bv`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum XstateComponent {
     /// The upper halves of `ymm0` to `ymm15`.
@@ -38,15 +38,16 @@ impl XstateComponent {
     }
 }
 
-/// Where the components lie, by their numbers. The default is for a state of which only the size is known.
+/// The offsets of the components, indexed by number. The default is for
+/// a state of which only the size is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct XstateLayout {
-    /// As the kernel states it; else it follows from the size.
+    /// The offsets that the kernel states; if absent, they follow from the size.
     stated: Option<[usize; 8]>,
 }
 
 impl XstateLayout {
-    /// `NT_X86_XSAVE_LAYOUT`: type, size, offset, flags of each component.
+    /// Parses `NT_X86_XSAVE_LAYOUT`: type, size, offset, and flags of each component.
     pub(crate) fn parse(bytes: &[u8]) -> Self {
         let mut stated = [0; 8];
         for entry in bytes.chunks_exact(16) {
@@ -60,13 +61,14 @@ impl XstateLayout {
         }
     }
 
-    /// That of this processor, in which the kernel shows the registers of a process that runs on it.
+    /// Returns the layout of this processor, which the kernel uses for processes that run on it.
     #[cfg(target_arch = "x86_64")]
     #[must_use]
     pub fn native() -> Self {
         const COMPONENTS: u32 = 0xd;
         let mut stated = [0; 8];
-        // Processors that know less leave all places to the size, which then says that there is nothing.
+        // On older processors, the layout follows from the size, which
+        // then shows that there is nothing.
         if std::arch::x86_64::__cpuid(0).eax < COMPONENTS {
             return Self::default();
         }
@@ -82,9 +84,9 @@ impl XstateLayout {
         }
     }
 
-    /// Where a component lies in a state of so many bytes, if it has it.
+    /// Returns the range of a component in a state of this size, if the state has it.
     ///
-    /// Intel keeps a place for MPX, AMD does not: only the size of the whole tells them apart.
+    /// Intel reserves space for MPX, AMD does not: only the total size tells them apart.
     #[must_use]
     pub fn range(&self, component: XstateComponent, size: usize) -> Option<Range<usize>> {
         const INTEL: [usize; 8] = [0, 0, 576, 960, 1024, 1088, 1152, 1664];
@@ -103,8 +105,8 @@ impl XstateLayout {
 }
 
 impl Vectors {
-    /// The registers in a state of `xsave64`; what it does not have is as at the start. `None` if it is cut
-    /// short.
+    /// Reads the registers from an `xsave64` state; missing components have their initial values.
+    /// `None` if the state is cut short.
     #[must_use]
     pub fn from_xstate(state: &[u8], layout: &XstateLayout) -> Option<Box<Self>> {
         if state.len() < LEGACY_SIZE {
@@ -114,7 +116,7 @@ impl Vectors {
         let in_use = u64_at(state, LEGACY_SIZE);
         let part = |component: XstateComponent| {
             let bytes = state.get(layout.range(component, state.len())?)?;
-            // What is not in use is as at the start, whatever bytes are there.
+            // A component that is not in use has its initial value, whatever bytes are there.
             Some((in_use >> component as u32 & 1 == 1).then_some(bytes))
         };
         if let Some(Some(upper)) = part(XstateComponent::Avx) {

@@ -1,4 +1,4 @@
-//! How large the register units' state is in a signal frame on this machine.
+//! Finds the size of the register state in a signal frame on this machine.
 
 use std::{
     mem::MaybeUninit,
@@ -7,22 +7,23 @@ use std::{
 
 use nix::errno::Errno;
 
-/// Where `fxsave64` leaves room for the kernel's own words, and what is there when the state of more units
-/// follows.
+/// The offset at which `fxsave64` leaves room for the kernel's own words, and the magic number
+/// there if the state of more components follows.
 const SOFTWARE_WORDS: usize = 464;
 const MAGIC: u32 = 0x4650_5853;
-/// From the magic on: the size of the state without the magic at its end.
+/// The offset from the magic number to the size of the state without the end marker.
 const SIZE: usize = 16;
 
 static FOUND: AtomicUsize = AtomicUsize::new(0);
 
-/// How many bytes the kernel puts into the frame of a process that has asked for no more units; 0 if only
-/// those of `fxsave64`. Ptrace may show more: all that a process could ask for. Raises a signal and looks at
-/// the frame, so it is for a process that has no other use for SIGUSR1.
+/// Returns how many bytes the kernel puts into the frame of a process that has requested
+/// no further components; 0 if only those of `fxsave64`. Ptrace may show more: all that
+/// a process could request. Raises a signal and looks at its frame, so the calling
+/// process must not use SIGUSR1 for anything else.
 pub(crate) fn frame_size() -> nix::Result<usize> {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: zeros are a valid `sigaction`, which is plain numbers; the handler has the signature that
-    // SA_SIGINFO asks for, and it only reads its frame and stores to an atomic.
+    // SAFETY: zeros are a valid `sigaction`, which is plain numbers; the handler has the signature
+    // that SA_SIGINFO requires, and it only reads its frame and stores to an atomic.
     let result = unsafe {
         let action = action.assume_init_mut();
         action.sa_sigaction = look as *const () as usize;
@@ -36,8 +37,9 @@ pub(crate) fn frame_size() -> nix::Result<usize> {
 }
 
 extern "C" fn look(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: with SA_SIGINFO the third argument is the kernel's `ucontext_t`, and on x86_64 its `fpregs` points
-    // to at least the 512 bytes of `fxsave64` in the same frame, where the words that are read lie.
+    // SAFETY: with SA_SIGINFO the third argument is the kernel's `ucontext_t`, and
+    // on x86_64 its `fpregs` points to at least the 512 bytes of `fxsave64` in the
+    // same frame, which contain the words read here.
     unsafe {
         let state = (*context.cast::<libc::ucontext_t>())
             .uc_mcontext

@@ -1,19 +1,19 @@
-//! What rtops does to itself: signals and priority.
+//! Settings of the rtops process itself: signals, priority, and scheduling.
 
 use nix::{
     errno::Errno,
     sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction},
 };
 
-/// Makes a process hear of its children's stops, whatever it was started with, and deaf to a terminal's wish
-/// to stop it.
+/// Makes this process receive SIGCHLD when its children stop, whatever it was started with, and
+/// ignore a terminal's stop signals.
 pub(crate) fn default_signals() -> nix::Result<()> {
     let set = |signal, handler| {
         let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
         // SAFETY: neither "default" nor "ignored" is code.
         unsafe { sigaction(signal, &action) }
     };
-    // Where it is ignored, or with SA_NOCLDSTOP, no signal tells of a stop.
+    // If SIGCHLD is ignored or set with SA_NOCLDSTOP, no signal reports a stop.
     set(Signal::SIGCHLD, SigHandler::SigDfl)?;
     for signal in [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU] {
         set(signal, SigHandler::SigIgn)?;
@@ -21,19 +21,19 @@ pub(crate) fn default_signals() -> nix::Result<()> {
     Ok(())
 }
 
-/// The highest priority that this process may have, until it is dropped.
+/// The highest priority that this process may have, until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Priority {
     nice: i32,
 }
 
 impl Priority {
-    /// Goes before all others, where that is allowed; else before as many as possible.
+    /// Gets real-time priority if that is allowed, else the lowest nice value that is.
     pub(crate) fn raise() -> Self {
         // SAFETY: it takes numbers.
         let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
         if schedule(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, 1).is_err() {
-            // SAFETY: it takes numbers. Whoever may not do this goes on as before.
+            // SAFETY: it takes numbers. A process that may not do this continues as before.
             let _is_allowed = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
         }
         Self { nice }
@@ -49,17 +49,18 @@ impl Drop for Priority {
     }
 }
 
-/// Has a thread of this process run only when nobody else wants to. Threads that it starts do the same.
+/// Makes a thread of this process run only when nobody else wants to.
+/// Threads that it starts do the same.
 pub(crate) fn idle(tid: i32) -> nix::Result<()> {
     schedule(tid, libc::SCHED_IDLE, 0)
 }
 
-/// Takes that back. Not everybody may.
+/// Undoes [`idle`]. Not every user may do this.
 pub(crate) fn not_idle(tid: i32) -> nix::Result<()> {
     schedule(tid, libc::SCHED_OTHER, 0)
 }
 
-/// How a thread is scheduled, where it is there.
+/// Returns how a thread is scheduled; `None` if it does not exist.
 pub(crate) fn schedule_of(tid: i32) -> Option<Schedule> {
     // SAFETY: it takes a number.
     match unsafe { libc::sched_getscheduler(tid) } {
@@ -70,16 +71,16 @@ pub(crate) fn schedule_of(tid: i32) -> Option<Schedule> {
     }
 }
 
-/// When a thread is run.
+/// How a thread is scheduled.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Schedule {
     Usual,
     Idle,
-    /// In a way that somebody chose for it.
+    /// Under a policy that somebody chose for it.
     Chosen,
 }
 
-/// Thread 0 is the one that calls this.
+/// Sets the policy of a thread; thread 0 is the caller.
 fn schedule(tid: i32, policy: i32, priority: i32) -> nix::Result<()> {
     let parameter = libc::sched_param {
         sched_priority: priority,

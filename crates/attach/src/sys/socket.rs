@@ -1,4 +1,4 @@
-//! Descriptors that come over a socket.
+//! Receives descriptors over a socket.
 
 use std::{
     io::IoSliceMut,
@@ -10,11 +10,11 @@ use nix::{
     sys::socket::{ControlMessageOwned, MsgFlags, recvmsg},
 };
 
-/// The most descriptors of one message.
+/// The most descriptors in one message.
 const MOST: usize = 3;
 
-/// Waits for a message, and returns its length and the descriptors that came with it. A longer message is cut,
-/// and its length is that of the buffer.
+/// Waits for a message and returns its length and the descriptors that came with it. A message
+/// longer than the buffer is cut off, and its length is then that of the buffer.
 pub(crate) fn receive(socket: impl AsFd, bytes: &mut [u8]) -> nix::Result<(usize, Vec<OwnedFd>)> {
     let mut space = cmsg_space!([i32; MOST]);
     let mut parts = [IoSliceMut::new(bytes)];
@@ -25,7 +25,8 @@ pub(crate) fn receive(socket: impl AsFd, bytes: &mut [u8]) -> nix::Result<(usize
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(numbers) = control {
             for number in numbers {
-                // SAFETY: the kernel has just made this descriptor for this process, and nobody else knows it.
+                // SAFETY: the kernel has just created this descriptor for
+                // this process, and nobody else knows it.
                 descriptors.push(unsafe { OwnedFd::from_raw_fd(number) });
             }
         }

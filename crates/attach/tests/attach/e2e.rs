@@ -1,4 +1,5 @@
-//! Real processes are frozen that only root can make: those of other users, in namespaces and in cgroups.
+//! Freezes real processes that only root can create: those of other
+//! users, in namespaces, and in cgroups.
 #![allow(
     dead_code,
     reason = "most of it is for the tests that need no more than a toolchain"

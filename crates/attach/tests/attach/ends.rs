@@ -1,4 +1,4 @@
-//! What ends while it is looked at: the target, the helper, the copy; and two who look at once.
+//! Things that end during a look: the target, the helper, the copy. Also two looks at once.
 
 use std::{
     process::{Command, Stdio},
@@ -83,7 +83,7 @@ fn copy_killed() {
     assert_killed(frozen, &target, &before);
 }
 
-/// That the copy was killed is known, and nothing is left of it.
+/// Asserts that the kill of the copy is reported and that nothing is left of it.
 fn assert_killed(mut frozen: Frozen, target: &Target, before: &Facts) {
     assert_eq!(frozen.held.take().unwrap().end(), Some(EndedEarly::Killed));
     drop(frozen);

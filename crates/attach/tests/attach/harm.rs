@@ -1,4 +1,4 @@
-//! That nothing happens to a target, whatever happens to who looks at it.
+//! Tests that a target is unharmed, whatever happens to the process that looks at it.
 
 use std::{fs, process::Command, time::Duration};
 
@@ -35,7 +35,7 @@ pub const TESTS: &[Test] = &[
     ("the_copy_ends_with_who_asked", ends_with_who_asked),
 ];
 
-/// In namespaces and cgroups of their own.
+/// These tests run in their own namespaces and cgroups.
 pub const AS_ROOT: &[Test] = &[
     (
         "the_first_process_of_a_namespace_has_no_child_left",
@@ -53,7 +53,7 @@ pub fn options(threads: Threads) -> Options {
     }
 }
 
-/// Freezes it, and says what went wrong otherwise.
+/// Freezes a target; panics with the reason if that fails.
 fn frozen(target: &Target, options: &Options) -> Frozen {
     freeze(Pid::new(target.pid), options).unwrap_or_else(|refusal| panic!("{refusal}"))
 }
@@ -65,7 +65,7 @@ pub fn assert_unharmed(target: &mut Target) {
     }
 }
 
-/// Waits until each of its threads has done what it does so many times more.
+/// Waits until each of its threads has done this many more rounds.
 pub fn wait_for_rounds(target: &mut Target, more: u64) {
     let before = target.counts();
     wait_until("all threads go on", || {
@@ -87,7 +87,7 @@ fn waiting_goes_on() {
         assert_unharmed(&mut target);
         for (name, count) in target.counts() {
             if name.ends_with("interrupted") {
-                // As with any stop, epoll_wait is not repeated.
+                // As with any stop, `epoll_wait` is not restarted.
                 let is_expected = name.starts_with("epoll") && threads == Threads::All;
                 assert!(
                     count <= if is_expected { TIMES } else { 0 },
@@ -120,7 +120,7 @@ fn kernel_state() {
         wait_until_free(target.pid);
         target.facts().assert_same(&before);
     }
-    // A shared page and a file say what they said, its child is reaped by it alone.
+    // The shared page and the file are unchanged, and its child is reaped by it alone.
     assert_eq!(target.ask("check"), "as before");
     wait_until_no_copy(&[target.pid]);
 }
@@ -135,7 +135,7 @@ fn signals() {
     wait_until_no_copy(&[target.pid]);
 }
 
-/// A target that is the first process of a pid namespace.
+/// Starts a target that is the first process of a PID namespace.
 pub fn in_namespace(name: &str) -> Target {
     let mut command = Command::new("unshare");
     command
@@ -161,7 +161,7 @@ fn namespace() {
         wait_until_free(target.pid);
         target.facts().assert_same(&before);
     }
-    // A large one, whose copy is held.
+    // A large target, whose copy is held.
     let target = in_namespace("large");
     let before = target.facts();
     let frozen = frozen(&target, &options(Threads::All));
@@ -252,7 +252,7 @@ fn ring() {
     wait_until_no_copy(&[target.pid]);
 }
 
-/// A helper that holds a copy and is stopped must not keep a thread from going on that comes out of vfork.
+/// A stopped helper that holds a copy must not block a thread that leaves `vfork`.
 fn stopped_holder() {
     let mut target = Target::start("vfork", &["60"]);
     let mut tries = 0;
@@ -267,7 +267,7 @@ fn stopped_holder() {
     let helper = helper(&[target.pid]).unwrap();
     kill(unistd::Pid::from_raw(helper), Signal::SIGSTOP).unwrap();
     wait_for_rounds(&mut target, 3);
-    // If the thread was free by then, the helper is only stopped.
+    // If the thread was already released, the helper is still alive and only stopped.
     let _is_there = kill(unistd::Pid::from_raw(helper), Signal::SIGCONT);
     drop(frozen);
     wait_until_no_copy(&[target.pid]);
@@ -300,7 +300,7 @@ fn many_threads(number: usize) {
     wait_until_no_copy(&[target.pid]);
 }
 
-/// SIGSTOP can't be blocked: it arrives in the middle, and must not be lost.
+/// SIGSTOP can't be blocked: it arrives in the middle and must not be lost.
 fn stop_meanwhile() {
     let target = Target::start("plain", &[]);
     let pid = unistd::Pid::from_raw(target.pid);
@@ -327,7 +327,7 @@ fn stop_meanwhile() {
     println!("{stopped} of 60 refused");
 }
 
-/// A cgroup of its own for a process.
+/// A cgroup for a single process.
 struct Group(std::path::PathBuf);
 
 impl Group {
@@ -342,7 +342,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // What was in it is given back a little later.
+        // The kernel frees its memory a little later.
         wait_until("the cgroup is empty", || fs::remove_dir(&self.0).is_ok());
     }
 }
@@ -363,17 +363,17 @@ fn memory_is_watched() {
         .arg(std::env::current_exe().unwrap());
     let mut target = Target::start_by(command, "memory", &["150"]);
     let mut frozen = frozen(&target, &options(Threads::All));
-    // All pages are copied at the first write, which takes more than half of what was free.
+    // The first write to each page copies it, which takes more than half of the free memory.
     assert_eq!(target.ask("write"), "written");
     wait_until_no_copy(&[target.pid]);
     assert_eq!(frozen.held.take().unwrap().end(), Some(EndedEarly::Memory));
     drop(frozen);
     assert!(target.is_alive());
-    // Too little to begin with.
+    // Now there is too little memory from the start.
     let limit = group.0.join("memory.limit_in_bytes");
     fs::write(limit, (165 * MIB).to_string()).unwrap();
     let options = Options {
-        // Too little to read it while it stands.
+        // Too little time to read it while it is stopped.
         max_pause: Duration::from_millis(20),
         ..Options::default()
     };
@@ -390,7 +390,7 @@ fn memory_is_watched() {
     drop(target);
 }
 
-/// If who asked is killed, no copy stays.
+/// If the process that asked is killed, no copy stays.
 fn ends_with_who_asked() {
     let target = Target::start("memory", &["100"]);
     let before = target.facts();

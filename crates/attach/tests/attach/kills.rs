@@ -1,4 +1,4 @@
-//! That the helper may be killed or stopped at any time.
+//! Tests that the helper may be killed or stopped at any time.
 
 use std::{
     sync::mpsc,
@@ -26,20 +26,20 @@ pub const TESTS: &[Test] = &[
     ("a_stopped_helper_is_ended_by_the_kernel", stopped_helper),
 ];
 
-/// In a namespace of its own, or with locked memory.
+/// These tests need a new namespace or locked memory.
 pub const AS_ROOT: &[Test] = &[
     ("killed_at_each_point_in_a_namespace", killed_in_namespace),
     ("killed_at_each_point_while_it_is_read", killed_standing),
 ];
 
-/// Has the helper get a signal at a point, and freezes.
+/// Freezes a target while the helper gets a signal at a point.
 fn freeze_at(
     point: u32,
     signal: Signal,
     target: &Target,
     options: &Options,
 ) -> Result<Frozen, Refusal> {
-    // SAFETY: no other thread of this process looks at the environment.
+    // SAFETY: no other thread of this process reads the environment.
     unsafe { std::env::set_var("RTOPS_ATTACH_POINT", format!("{point} {signal}")) };
     let result = freeze(Pid::new(target.pid), options);
     // SAFETY: as above.
@@ -50,7 +50,8 @@ fn freeze_at(
 /// Whether there are points: a release build has none.
 const HAS_POINTS: bool = cfg!(debug_assertions);
 
-/// Kills the helper at each point, and has the target looked at after each. Returns the number of points.
+/// Kills the helper at each point and checks the target after each
+/// kill. Returns the number of points.
 fn kill_at_each(target: &mut Target, options: &Options, mut look: impl FnMut(&mut Target)) -> u32 {
     if !HAS_POINTS {
         return 0;
@@ -59,7 +60,7 @@ fn kill_at_each(target: &mut Target, options: &Options, mut look: impl FnMut(&mu
         match freeze_at(point, Signal::SIGKILL, target, options) {
             Err(Refusal::HelperKilled) => {}
             Err(other) => panic!("point {point}: {other}"),
-            // There is no such point any more.
+            // There are no more points.
             Ok(_) => {
                 println!("{point} points");
                 assert!(point > 5);
@@ -79,7 +80,7 @@ fn kill_plain_and_registers(threads: Threads) {
     let before = target.facts();
     kill_at_each(&mut target, &options, |target| {
         wait_until_no_copy(&[target.pid]);
-        // What was injected may have to complete.
+        // The injected frames may still have to complete.
         wait_until("all is as before", || target.facts() == before);
     });
     drop(target);
@@ -123,7 +124,7 @@ fn killed_in_namespace() {
     let mut kills = 0;
     kill_at_each(&mut target, &options(Threads::All), |target| {
         kills += 1;
-        // Each may leave a child that has ended.
+        // Each kill may leave a zombie.
         wait_until("no copy is alive", || {
             children(target.pid)
                 .into_iter()
@@ -136,7 +137,7 @@ fn killed_in_namespace() {
     assert_unharmed(&mut target);
 }
 
-/// Numbers that look random, and are the same each time.
+/// Returns numbers that look random but are the same each time.
 pub fn numbers() -> impl Iterator<Item = u64> {
     let mut state = 88_172_645_463_325_252_u64;
     std::iter::repeat_with(move || {
@@ -147,7 +148,7 @@ pub fn numbers() -> impl Iterator<Item = u64> {
     })
 }
 
-/// Kills the helper at a random time. Whether it was there.
+/// Kills the helper after this time. Returns whether that made the freeze fail.
 pub fn kill_once(target: &Target, options: &Options, after: Duration) -> bool {
     let (pid, options) = (target.pid, options.clone());
     let (send, result) = mpsc::channel();
@@ -191,7 +192,7 @@ fn killed_at_random() {
     }
 }
 
-/// Threads come and go, so only the process is looked at.
+/// Waits until nobody traces the process. Threads come and go, so only the process is checked.
 fn wait_until_free_or_churning(target: &Target) {
     wait_until("nobody traces it", || {
         status(target.pid, "TracerPid").unwrap() == "0"
@@ -206,7 +207,7 @@ fn stopped_helper() {
     let mut target = Target::start("registers", &[]);
     let mut broken_off = 0;
     let points = kill_at_each(&mut target, &options(Threads::All), |_| {});
-    // Short, as each stop lasts as long.
+    // Short, because each stop lasts this long.
     let options = Options {
         max_pause: Duration::from_millis(50),
         ..Options::default()

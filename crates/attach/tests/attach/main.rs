@@ -1,4 +1,4 @@
-//! Real processes are frozen.
+//! Freezes real processes.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 mod ends;

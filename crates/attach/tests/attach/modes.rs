@@ -1,4 +1,4 @@
-//! What is frozen, and where it is read.
+//! Tests which parts of a process are frozen, and where its memory is read.
 
 use std::{os::unix::fs::FileExt as _, process::Command};
 
@@ -19,7 +19,7 @@ pub const TESTS: &[Test] = &[
     ("a_program_that_was_replaced_is_in_memory_only", replaced),
 ];
 
-/// Reads from a frozen process.
+/// Reads memory of a frozen process.
 pub fn read(frozen: &Frozen, address: u64, into: &mut [u8]) {
     match &frozen.parts.memory {
         Memory::Process(file) => file.read_exact_at(into, address).unwrap(),
@@ -59,7 +59,7 @@ fn small() {
     let maps = String::from_utf8(frozen.parts.maps.clone()).unwrap();
     assert!(maps.contains("[stack]"));
     assert!(frozen.parts.auxv.len() > 16);
-    // Each has ended by now, and is nobody's child in the target.
+    // Every copy has ended by now, and the target has no child.
     wait_until_no_copy(&[target.pid]);
     wait_until_free(target.pid);
     target.facts().assert_same(&before);
@@ -85,7 +85,7 @@ fn large() {
     let Memory::Process(memory) = &frozen.parts.memory else {
         panic!("it was read");
     };
-    // It has ended, and its memory is gone.
+    // The copy has ended, and its memory is gone.
     assert_eq!(memory.read_at(&mut bytes, address).unwrap_or(0), 0);
     wait_until_no_copy(&[target.pid]);
     target.facts().assert_same(&before);
@@ -108,7 +108,7 @@ fn registers() {
     let thread = loop {
         let frozen = freeze(Pid::new(target.pid), &options(Threads::All)).unwrap();
         let is_asleep = |thread: &&rtops_image::Thread| thread.registers.orig_rax == 35;
-        // Else it was between two calls.
+        // Otherwise it was between two calls.
         if let Some(thread) = frozen.parts.threads.iter().find(is_asleep) {
             break thread.clone();
         }
@@ -121,7 +121,7 @@ fn registers() {
     wait_until_no_copy(&[target.pid]);
 }
 
-/// Its executable is deleted, so that its code can be read nowhere else.
+/// The target's executable is deleted, so its code can be read nowhere else.
 fn replaced() {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("program");

@@ -1,4 +1,4 @@
-//! Targets as the tests see them.
+//! Starts targets and reads their state.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,10 +18,10 @@ use nix::{
 
 use crate::targets;
 
-/// Nothing here takes so long, on any machine.
+/// Nothing here takes this long, on any machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !holds() {
@@ -30,7 +30,8 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Only root can become another user, make a namespace, or lock much memory.
+/// Returns whether this is root, who alone can become another user,
+/// make a namespace, or lock much memory.
 pub fn is_root() -> bool {
     let is_root = geteuid().is_root();
     if !is_root {
@@ -39,15 +40,15 @@ pub fn is_root() -> bool {
     is_root
 }
 
-/// Copies become children of this process, so that it is seen what becomes of them.
+/// Makes copies children of this process, to see what becomes of them.
 pub fn adopt_orphans() {
     prctl::set_child_subreaper(true).unwrap();
 }
 
-/// A process to freeze. It ends when this is dropped.
+/// A process to freeze. Dropping it kills it.
 pub struct Target {
     process: Child,
-    /// That of the process in question, which may be a child of the one that was started.
+    /// The PID of the process to freeze, which may be a child of the one that was started.
     pub pid: i32,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -58,7 +59,7 @@ impl Target {
         Self::start_by(Command::new("/proc/self/exe"), name, arguments)
     }
 
-    /// With a command that starts it as the rest of its arguments.
+    /// Starts a target through a command that runs its remaining arguments.
     pub fn start_by(mut command: Command, name: &str, arguments: &[&str]) -> Self {
         let mut process = command
             .arg(targets::ARGUMENT)
@@ -87,13 +88,13 @@ impl Target {
         line.trim().to_owned()
     }
 
-    /// Sends a command, and returns the answer.
+    /// Sends a command and returns the answer.
     pub fn ask(&mut self, command: &str) -> String {
         writeln!(self.input, "{command}").unwrap();
         self.line()
     }
 
-    /// What it counted.
+    /// Returns the target's counters.
     pub fn counts(&mut self) -> BTreeMap<String, u64> {
         let answer = self.ask("counts");
         let pairs = answer.split_whitespace().map(|pair| {
@@ -107,7 +108,7 @@ impl Target {
         self.process.try_wait().unwrap().is_none()
     }
 
-    /// What must be the same before and after.
+    /// Returns what must be the same before and after.
     pub fn facts(&self) -> Facts {
         let is_asleep = |tid| {
             let path = format!("/proc/{}/task/{tid}/status", self.pid);
@@ -128,7 +129,7 @@ impl Drop for Target {
     }
 }
 
-/// What /proc says of a process that only waits, a fact a line.
+/// What /proc says about a process that only waits, one fact per line.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Facts(BTreeSet<String>);
 
@@ -153,7 +154,7 @@ impl Facts {
         lines("maps", &[]);
         lines("timers", &[]);
         for tid in threads(pid) {
-            // Pending, blocked, ignored and caught signals.
+            // Pending, blocked, ignored, and caught signals.
             let names = ["SigP", "SigB", "SigI", "SigC", "Shd", "Tracer"];
             lines(&format!("task/{tid}/status"), &names);
         }
@@ -163,7 +164,7 @@ impl Facts {
         Self(facts)
     }
 
-    /// Fails with what is different.
+    /// Panics with the differences, if any.
     pub fn assert_same(&self, other: &Self) {
         let different: Vec<_> = self.0.symmetric_difference(&other.0).collect();
         assert!(different.is_empty(), "{different:#?}");
@@ -185,7 +186,7 @@ pub fn threads(pid: i32) -> BTreeSet<i32> {
         .collect()
 }
 
-/// Those that have ended, too.
+/// Returns the children of a process, including those that have ended.
 pub fn children(pid: i32) -> BTreeSet<i32> {
     let all = threads(pid).into_iter().flat_map(|tid| {
         let list = fs::read_to_string(format!("/proc/{pid}/task/{tid}/children"));
@@ -205,7 +206,7 @@ pub fn status(pid: i32, name: &str) -> Option<String> {
     line.map(|value| value.trim().to_owned())
 }
 
-/// Waits until nobody traces the threads of a process, and none stands still.
+/// Waits until nobody traces the threads of a process and none is stopped.
 pub fn wait_until_free(pid: i32) {
     wait_until("the target is free", || {
         threads(pid).into_iter().all(|tid| {
@@ -220,7 +221,7 @@ pub fn wait_until_free(pid: i32) {
     });
 }
 
-/// Waits until there is no copy, and takes note of those that there were. Returns their number.
+/// Waits until no copy is left, and reaps those that ended. Returns their number.
 pub fn wait_until_no_copy(targets: &[i32]) -> usize {
     let mut ended = 0;
     wait_until("no copy is left", || {
@@ -241,7 +242,7 @@ pub fn wait_until_no_copy(targets: &[i32]) -> usize {
     ended
 }
 
-/// The helper that this process has.
+/// Returns the helper of this process.
 pub fn helper(others: &[i32]) -> Option<i32> {
     let own = std::process::id().cast_signed();
     children(own).into_iter().find(|child| {

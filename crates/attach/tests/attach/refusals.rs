@@ -1,4 +1,4 @@
-//! What is not frozen, or not copied, and what is said.
+//! Tests what is not frozen or not copied, and the messages.
 
 use std::{os::unix::process::CommandExt as _, process::Command, time::Duration};
 
@@ -34,7 +34,7 @@ pub const TESTS: &[Test] = &[
     ("a_program_that_is_no_helper_is_an_error", no_helper),
 ];
 
-/// With processes of other users, or with locked memory.
+/// These tests need processes of other users, or locked memory.
 pub const AS_ROOT: &[Test] = &[
     ("locked_memory_is_read_while_the_process_stands", locked),
     (
@@ -70,7 +70,7 @@ fn no_process() {
     });
     assert_eq!(refusal(pid, &Options::default()), Refusal::Ended);
     child.wait().unwrap();
-    // The kernel's threads are children of the second process, where they can be seen.
+    // Kernel threads are children of process 2, if that is visible.
     if status(2, "Name").is_some_and(|name| name == "kthreadd") {
         assert_eq!(refusal(2, &Options::default()), Refusal::Kernel);
     }
@@ -92,7 +92,7 @@ fn traced() {
     let own = std::process::id().cast_signed();
     let target = Target::start("plain", &[]);
     let threads = crate::process::threads(target.pid);
-    // The main thread, and only one of the others.
+    // The main thread, and then a single other thread.
     for tid in [target.pid, *threads.last().unwrap()] {
         let tid = unistd::Pid::from_raw(tid);
         ptrace::seize(tid, ptrace::Options::empty()).unwrap();
@@ -133,14 +133,14 @@ fn too_long() {
     target.facts().assert_same(&before);
 }
 
-/// A command that runs this program as another user.
+/// Returns a command that runs this program as another user.
 fn as_nobody() -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.uid(65534).gid(65534);
     command
 }
 
-/// This program as another user, told to freeze a process: it prints what it comes to.
+/// Makes this program freeze a process as another user, and returns what it prints.
 fn freeze_as_nobody(pid: i32) -> String {
     let mut freezer = Target::start_by(as_nobody(), "freezer", &[]);
     freezer.ask(&pid.to_string())
@@ -218,7 +218,7 @@ const CLONE: u32 = libc::SYS_clone as u32;
 fn filters_that_deny() {
     for action in ["errno", "kill", "trap"] {
         let mut target = Target::start("filtered", &["clone", action]);
-        // Nor if it is asked for.
+        // The filter is obeyed even if injection is requested.
         for injection in [Injection::Auto, Injection::Always] {
             let options = Options {
                 injection,
@@ -240,7 +240,7 @@ fn filter_that_allows() {
     target.facts().assert_same(&before);
 }
 
-/// Who is under a filter may not read one.
+/// A process under a filter may not read one.
 fn filter_unread() {
     let mut target = Target::start("filtered", &["namespaces", "kill"]);
     let before = target.facts();
@@ -254,7 +254,7 @@ fn filter_unread() {
     assert_ne!(target.ask("sum"), "");
 }
 
-/// With some limits not even the go-between is made, with others no copy.
+/// With some limits not even the go-between can be created, with others only the copy can't.
 fn no_fork() {
     if !is_root() {
         return;

@@ -1,4 +1,4 @@
-//! Targets of which the kernel keeps all kinds of things.
+//! Targets with many kinds of kernel state.
 
 use std::{
     fs::File,
@@ -13,14 +13,14 @@ use crate::targets::{ROUNDS, park_all, serve, serve_counts};
 
 const VALUE: u64 = 0x1234_5678;
 
-/// Has pending and blocked signals, timers, a child that has ended and one that has not, shared memory, and a file
-/// with a lock.
+/// Runs a target with pending and blocked signals, timers, a zombie and a
+/// living child, shared memory, and a locked file.
 pub fn rich() {
     let memory =
         nix::sys::memfd::memfd_create("shared", nix::sys::memfd::MFdFlags::empty()).unwrap();
     let memory = File::from(memory);
     memory.set_len(4096).unwrap();
-    // SAFETY: a new mapping where the kernel finds room.
+    // SAFETY: a new mapping at an address that the kernel chooses.
     let shared = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
@@ -32,7 +32,7 @@ pub fn rich() {
         )
     }
     .cast::<AtomicU64>();
-    // SAFETY: it was mapped above, and stays so.
+    // SAFETY: it was mapped above and is never unmapped.
     let shared = unsafe { &*shared };
     shared.store(VALUE, Relaxed);
     memory.lock().unwrap();
@@ -52,7 +52,7 @@ pub fn rich() {
     blocked.add(Signal::SIGUSR1);
     blocked.add(Signal::SIGUSR2);
     blocked.thread_block().unwrap();
-    // One for this thread; all others block it, too, or it would end the process.
+    // Sent to this thread only: the others do not block it, and it would end the process.
     raise(Signal::SIGUSR1).unwrap();
     serve(|line| {
         if line != "check" {
@@ -76,7 +76,7 @@ extern "C" fn count(_: i32) {
     HANDLED.fetch_add(1, Relaxed);
 }
 
-/// Gets a real-time signal all the time, of which none may be lost or come twice.
+/// Gets a real-time signal all the time; none may be lost or arrive twice.
 pub fn signals() {
     let signal = libc::SIGRTMIN() + 3;
     // SAFETY: the handler only counts.
@@ -85,7 +85,8 @@ pub fn signals() {
     std::thread::spawn(move || {
         loop {
             SENT.fetch_add(1, Relaxed);
-            // SAFETY: it takes numbers. A signal that a thread sends to itself has arrived when this returns.
+            // SAFETY: it takes numbers. A signal that a thread sends to
+            // itself has arrived when this returns.
             unsafe { libc::raise(signal) };
             if SENT.load(Relaxed) != HANDLED.load(Relaxed) {
                 ROUNDS.wrong.fetch_add(1, Relaxed);

@@ -1,5 +1,5 @@
-//! One program is the tests, the helper and the targets: so there is a `main` that can be the helper before
-//! anything else happens.
+//! Runs the tests. One program serves as tests, helper, and targets, so `main` can become the
+//! helper before anything else happens.
 
 use std::{panic::catch_unwind, process::ExitCode, time::Instant};
 
@@ -23,7 +23,7 @@ pub fn main(tests: &[&[Test]]) -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    // One after the other: they look for processes that are left over.
+    // The tests run one after the other, because they look for leftover processes.
     process::adopt_orphans();
     let filters: Vec<&String> = arguments
         .iter()
@@ -34,7 +34,7 @@ pub fn main(tests: &[&[Test]]) -> ExitCode {
         if !filters.is_empty() && !filters.iter().any(|filter| name.contains(&***filter)) {
             continue;
         }
-        // As libtest shows the output of a test.
+        // In the format of libtest's output.
         println!("---- {name} stdout ----");
         let begun = Instant::now();
         let result = catch_unwind(test);

@@ -1,4 +1,4 @@
-//! What the targets do.
+//! The programs that the targets run.
 
 use std::{
     io::{BufRead as _, Write as _},
@@ -12,7 +12,7 @@ use std::{
 
 use rtops_attach::{Injection, Options};
 
-/// What the test program is asked with to be a target.
+/// The argument that makes the test program a target.
 pub const ARGUMENT: &str = "--target";
 
 pub fn run(name: &str, arguments: &[String]) {
@@ -40,7 +40,7 @@ pub fn run(name: &str, arguments: &[String]) {
     }
 }
 
-/// Says that it is ready, and answers until the end.
+/// Reports that it is ready, and answers lines until the end of the input.
 pub fn serve(mut answer: impl FnMut(&str) -> String) {
     let mut output = std::io::stdout();
     writeln!(output, "ready").unwrap();
@@ -49,13 +49,13 @@ pub fn serve(mut answer: impl FnMut(&str) -> String) {
     }
 }
 
-/// Some threads that wait for ever.
+/// Runs some threads that wait forever.
 fn plain() {
     park_all(3);
     serve_heap();
 }
 
-/// Says what is in its memory.
+/// Answers questions about its memory.
 fn serve_heap() {
     let heap: Vec<u64> = (0..1 << 16).map(|index| index * 3).collect();
     serve(
@@ -79,7 +79,7 @@ fn serve_heap() {
     );
 }
 
-/// Freezes another process.
+/// Freezes another process and returns the outcome.
 fn freeze(injection: &str, pid: &str) -> String {
     let options = Options {
         injection: if injection == "always" {
@@ -108,7 +108,7 @@ fn hold(pid: &str) -> String {
     how
 }
 
-/// Starts threads all the time, and counts those that did not do what they were to do.
+/// Starts threads all the time, and counts rounds in which not all did their work.
 fn churn() {
     static DONE: AtomicU64 = AtomicU64::new(0);
     std::thread::spawn(|| {
@@ -135,7 +135,7 @@ fn churn() {
     serve_counts();
 }
 
-/// Starts itself again and again, and writes down how often.
+/// Executes itself again and again, and writes the count to a file.
 fn exec(number: usize, file: &str) {
     if number == 0 {
         println!("ready");
@@ -152,7 +152,7 @@ fn exec(number: usize, file: &str) {
     panic!("{error}");
 }
 
-/// A thread that waits in `vfork` most of the time, and so many MiB.
+/// Runs a thread that waits in `vfork` most of the time, in a process with this many MiB.
 fn vfork(mib: usize) {
     let bytes = vec![1_u8; mib << 20];
     extern "C" fn child(_: *mut libc::c_void) -> i32 {
@@ -160,7 +160,7 @@ fn vfork(mib: usize) {
             tv_sec: 0,
             tv_nsec: 30_000_000,
         };
-        // SAFETY: the time is a local. Nothing else of the memory, which is the parent's, is touched.
+        // SAFETY: the time is a local. Nothing else in memory, which is the parent's, is touched.
         unsafe {
             libc::nanosleep(&raw const time, std::ptr::null_mut());
             libc::_exit(0)
@@ -171,7 +171,7 @@ fn vfork(mib: usize) {
         loop {
             let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
             let top = stack.as_mut_ptr_range().end;
-            // SAFETY: the child has a stack of its own, and this thread waits until it has ended.
+            // SAFETY: the child has its own stack, and this thread waits until it has ended.
             let child = unsafe { libc::clone(child, top.cast(), flags, std::ptr::null_mut()) };
             nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child), None).unwrap();
             ROUNDS.rounds.fetch_add(1, Relaxed);
@@ -181,19 +181,19 @@ fn vfork(mib: usize) {
     drop(bytes);
 }
 
-/// Has a thread that never leaves the kernel: that of an io_uring that looks for work by itself.
+/// Runs a thread that never leaves the kernel: that of an io_uring that polls for work.
 fn ring() {
     const SETUP: i64 = 425;
     const POLLS: u32 = 2;
     let mut parameters = [0_u32; 30];
     parameters[2] = POLLS;
-    // SAFETY: the parameters have the size that the kernel wants, 120 bytes.
+    // SAFETY: the parameters have the size that the kernel expects, 120 bytes.
     let ring = unsafe { libc::syscall(SETUP, 4, parameters.as_mut_ptr()) };
     park_all(1);
     serve(|_| format!("{}", u32::from(ring >= 0)));
 }
 
-/// Has locked a page, and so many MiB that it does not use.
+/// Locks a page, and allocates this many MiB that it does not use.
 fn locked(mib: usize) {
     let page = vec![1_u8; 4096];
     // SAFETY: the page is this process's own.
@@ -203,7 +203,7 @@ fn locked(mib: usize) {
     drop((page, bytes));
 }
 
-/// Is under a seccomp filter that denies any clone but of threads, or only new namespaces.
+/// Installs a seccomp filter that denies any clone except of threads, or only new namespaces.
 fn filtered(what: &str, action: &str) {
     const ALLOW: u32 = 0x7fff_0000;
     let action = match action {
@@ -211,7 +211,7 @@ fn filtered(what: &str, action: &str) {
         "trap" => 0x0003_0000,
         _ => 0x8000_0000,
     };
-    // A flag that must be set or must not be.
+    // The flags to test; 1 denies a call that has any of them, 0 one that has none.
     let (flags, is_denied) = match what {
         "clone" => (libc::CLONE_THREAD as u32, 0),
         _ => (0x7e02_0000, 1),
@@ -250,7 +250,7 @@ fn park_many(number: usize) {
     serve(|_| "?".into());
 }
 
-/// Starts threads that do nothing any more when this returns.
+/// Starts threads and returns when all of them are idle.
 pub fn park_all(number: usize) {
     let all_are_there = std::sync::Arc::new(Barrier::new(number + 1));
     for _ in 0..number {
@@ -297,7 +297,8 @@ impl Counts {
         }
     }
 
-    /// Does something all the time that returns a number, or −1 with an error.
+    /// Makes a call all the time that returns a number, or −1 with an
+    /// error, and counts the results.
     fn watch(&'static self, expected: i64, mut call: impl FnMut() -> i64 + Send + 'static) {
         std::thread::spawn(move || {
             loop {
@@ -328,9 +329,9 @@ static COUNTS: [(&str, Counts); 6] = [
 
 const WAIT: Duration = Duration::from_millis(10);
 
-/// Whether a wait took at least so long.
+/// Returns −2 for a wait that was too short, else the result.
 fn in_time(begun: Instant, result: i64) -> i64 {
-    // One that ends early without an error is wrong.
+    // A wait that ends early without an error is wrong.
     if result != -1 && begun.elapsed() < WAIT {
         -2
     } else {
@@ -338,7 +339,7 @@ fn in_time(begun: Instant, result: i64) -> i64 {
     }
 }
 
-/// Threads that wait in all ways, and count what is unexpected.
+/// Runs threads that wait in all ways, and counts unexpected results.
 fn waits() {
     let [nanosleep, futex, poll, read, epoll, spin] = &COUNTS;
     nanosleep.1.watch(0, || {
@@ -430,7 +431,7 @@ fn futex_wait() -> i64 {
     }
 }
 
-/// The same number each time, unless a register is changed meanwhile.
+/// Calculates the same number each time, unless a register is changed meanwhile.
 #[inline(never)]
 fn calculate() -> i64 {
     let mut sums = [1.0_f64; 12];
@@ -446,11 +447,11 @@ fn calculate() -> i64 {
     (sums.iter().sum::<f64>().to_bits() ^ bits).cast_signed()
 }
 
-/// What targets with one kind of thread count.
+/// The counters of targets with one kind of thread.
 pub static ROUNDS: Counts = Counts::new();
 
-/// One thread other than the one that answers, which sleeps with patterns in all registers. The other one waits in
-/// a way that is a worse choice for injection.
+/// Runs one thread besides the one that answers, which sleeps with patterns in all registers. The
+/// thread that answers waits in a way that is a worse choice for injection.
 fn registers() {
     std::thread::spawn(|| {
         loop {
@@ -463,7 +464,7 @@ fn registers() {
     serve_counts();
 }
 
-/// Says what was counted.
+/// Answers with the counters.
 pub fn serve_counts() {
     serve(|_| {
         let count = |count: &AtomicU64| count.load(Relaxed);
@@ -473,8 +474,8 @@ pub fn serve_counts() {
     });
 }
 
-/// Whether all registers were as before after a system call that takes a while: none may change but `rax`, `rcx`
-/// and `r11`.
+/// Returns whether all registers are unchanged after a system call that takes a
+/// while; only `rax`, `rcx`, and `r11` may change.
 fn sleep_with_registers() -> bool {
     let time = libc::timespec {
         tv_sec: 0,
@@ -488,7 +489,8 @@ fn sleep_with_registers() -> bool {
     let (mut r8, mut r9, mut r10, mut r12, mut r13, mut r14, mut r15) =
         (8_u64, 9_u64, 10_u64, 12_u64, 13_u64, 14_u64, 15_u64);
     let result: i64;
-    // SAFETY: the buffers have room for 16 registers of 32 bytes, and all that is changed is named.
+    // SAFETY: the buffers have room for 16 registers of 32 bytes, and
+    // everything that changes is named.
     unsafe {
         std::arch::asm!(
             "vmovdqu ymm0, [rdx]", "vmovdqu ymm1, [rdx + 32]",

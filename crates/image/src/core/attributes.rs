@@ -1,20 +1,20 @@
-//! What systemd-coredump writes beside a core: attributes of the file.
+//! Reads the extended attributes that systemd-coredump adds to the file of a core.
 
 use std::{
     fs::File,
     time::{Duration, SystemTime},
 };
 
-/// The longest value that is read, in bytes; names of hosts have 64 at most.
+/// The longest value that is read, in bytes; host names have 64 at most.
 const MAX_VALUE: usize = 256;
 
-/// The name of the machine on which the process ran.
+/// Returns the name of the machine on which the process ran.
 pub(super) fn host(core: &File) -> Option<String> {
     let host = value(core, "user.coredump.hostname")?;
     Some(String::from_utf8_lossy(&host).into_owned())
 }
 
-/// When the process died.
+/// Returns when the process died.
 pub(super) fn time(core: &File) -> Option<SystemTime> {
     let value = value(core, "user.coredump.timestamp")?;
     let microseconds = std::str::from_utf8(&value).ok()?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! Which process a core is of, and what it died of.
+//! The process that a core belongs to, and what it died of.
 
 use std::time::SystemTime;
 
@@ -7,35 +7,36 @@ use crate::notes::{u32_at, u64_at};
 /// The size of `struct elf_prstatus`.
 pub(super) const STATUS_SIZE: u64 = 336;
 
-/// Which process a core is of, and what it died of, in the core's own words.
+/// The process that a core belongs to, and what it died of, as the core itself states it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct CoreHead {
     /// The name of the process: at most 15 bytes, lossily converted.
     pub program: String,
-    /// The start of its command line: at most 79 bytes, lossily converted, with spaces in between.
+    /// The start of its command line: at most 79 bytes, lossily converted, separated by spaces.
     pub arguments: String,
-    /// Its pid, as seen from where the core was written.
+    /// Its PID, as seen from where the core was written.
     pub pid: Option<i32>,
-    /// Its real user.
+    /// Its real user ID.
     pub uid: Option<u32>,
-    /// Why it ended. In a core that gdb wrote, what the process had stopped with, unless gdb had stopped it.
+    /// The signal that ended it. In a core that gdb wrote, the signal
+    /// that had stopped it, unless gdb itself had.
     pub signal: Option<Signal>,
-    /// Who wrote the core.
+    /// The program that wrote the core.
     pub writer: Option<Writer>,
-    /// When it died, where systemd-coredump says so: neither the kernel nor gdb does.
+    /// When it died, if systemd-coredump says so: neither the kernel nor gdb does.
     pub time: Option<SystemTime>,
-    /// The machine on which it ran, where systemd-coredump says so.
+    /// The machine on which it ran, if systemd-coredump says so.
     pub host: Option<String>,
 }
 
-/// Who wrote a core.
+/// The program that wrote a core.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Writer {
-    /// Linux, as the process died.
+    /// Linux, when the process died.
     Kernel,
-    /// `gcore` or gdb's `generate-core-file`: the process may have lived on.
+    /// `gcore` or gdb's `generate-core-file`: the process may have continued.
     Gdb,
 }
 
@@ -43,31 +44,32 @@ pub enum Writer {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Signal {
-    /// Its number, as 11 for SIGSEGV.
+    /// Its number, for example 11 for SIGSEGV.
     pub number: i32,
-    /// `si_code`: what kind of event it was, as `SEGV_MAPERR`.
+    /// `si_code`: the kind of event, such as `SEGV_MAPERR`.
     pub code: i32,
-    /// Where it came from.
+    /// The cause of the signal.
     pub origin: Origin,
 }
 
-/// Where a signal came from.
+/// The cause of a signal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// An instruction, which failed over this address.
+    /// An instruction that failed to access an address.
     Fault {
-        /// The address that could not be used, or that of the instruction, by the kind of signal.
+        /// The address that could not be accessed, or that of the
+        /// instruction, depending on the signal.
         address: u64,
     },
-    /// A process sent it.
+    /// Another process.
     Sender {
-        /// Its pid.
+        /// Its PID.
         pid: i32,
-        /// Its user.
+        /// Its user ID.
         uid: u32,
     },
-    /// The kernel, without an address: as for an address that is not canonical.
+    /// The kernel, without an address, for example because the address is not canonical.
     Kernel,
 }
 
@@ -79,7 +81,7 @@ const SIGSEGV: i32 = 11;
 const SI_KERNEL: i32 = 0x80;
 
 impl Signal {
-    /// `siginfo_t`.
+    /// Parses a `siginfo_t`.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         if bytes.len() < 24 {
             return None;
@@ -106,7 +108,7 @@ impl Signal {
     }
 }
 
-/// What `NT_PRPSINFO` says.
+/// The contents of `NT_PRPSINFO`.
 #[derive(Clone, Debug)]
 pub(super) struct Ids {
     pub(super) program: String,
@@ -116,7 +118,7 @@ pub(super) struct Ids {
 }
 
 impl Ids {
-    /// `struct elf_prpsinfo`.
+    /// Parses a `struct elf_prpsinfo`.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let text = |range| {
             let text: &[u8] = bytes.get(range)?;

@@ -1,4 +1,4 @@
-//! Core files: what the kernel or gdb wrote down of a process.
+//! Core files, written by the kernel or by gdb.
 
 mod attributes;
 mod head;
@@ -36,18 +36,18 @@ use crate::{
 /// The most program headers that are read.
 const MAX_SEGMENTS: u32 = 1 << 20;
 
-/// Where the files are that a core does not hold, and what may be spent on it.
+/// Where to find the files that a core does not hold, and the limits of unpacking it.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The program that was running; `None` to look for it where the core says it was.
+    /// The program that was running; `None` to look for it at the path that the core states.
     pub exe: Option<PathBuf>,
-    /// A directory that stands for `/` when files are looked up; `None` for this machine's own.
+    /// A directory to use as `/` when looking up files; `None` for this machine's own.
     pub sysroot: Option<PathBuf>,
-    /// The directory for the temporary file into which a compressed core is unpacked; `None` for
-    /// `$TMPDIR`, or else `/var/tmp`. All but 256 MiB of the free space may be used.
+    /// The directory of the temporary file into which a compressed core is unpacked; `None` for
+    /// `$TMPDIR`, or `/var/tmp` if that is not set. All free space except for 256 MiB may be used.
     pub scratch: Option<PathBuf>,
-    /// The most bytes that a compressed core is unpacked to, zeros included; what is behind them is a
-    /// [`Gap`]. 64 GiB if not set.
+    /// The most bytes that a compressed core is unpacked to, including zeros; bytes after them are
+    /// a [`Gap`]. 64 GiB by default.
     pub max_unpacked: u64,
 }
 
@@ -69,33 +69,33 @@ pub enum Error {
     /// It can't be opened or read.
     #[error("{0} can't be read: {1}")]
     Io(PathBuf, #[source] io::Error),
-    /// A pipe, a directory or a device.
+    /// It is a pipe, a directory, or a device.
     #[error("{0} is no regular file: write the core to a file first")]
     NotRegular(PathBuf),
-    /// Not even the header is there.
+    /// The file is shorter than a header.
     #[error("{0} is cut short: it has {1} bytes, which is less than the header of a core file")]
     Short(PathBuf, u64),
-    /// Compressed in a way that is not understood here.
+    /// It is compressed in a format that is not supported here.
     #[error("{0} is compressed: unpack it with `{1}` first")]
     Packed(PathBuf, &'static str),
-    /// A compressed core can't be unpacked there.
+    /// It is compressed and can't be unpacked into this directory.
     #[error("{0} can't be unpacked into {1}: {2}; set TMPDIR to a directory with space for it")]
     Unpack(PathBuf, PathBuf, #[source] io::Error),
-    /// What could be unpacked of a compressed core is not even a header.
+    /// It is compressed, and the part that could be unpacked is shorter than a header.
     #[error("nothing can be seen in {0}: {1}")]
     NothingUnpacked(PathBuf, Gap),
-    /// Something else.
+    /// It is something else.
     #[error("{0} is no core file")]
     NotCore(PathBuf),
-    /// A core of another processor.
+    /// It is the core of another processor.
     #[error("{0} is a core of another kind of processor: only 64-bit x86 is understood")]
     OtherMachine(PathBuf),
 }
 
 /// The image of a process in a core file.
 ///
-/// The file and those of its modules stay open. If the core file is cut or overwritten later, reads
-/// fail or give what is there now.
+/// The core file and the files of its modules stay open. If the core file is truncated or
+/// overwritten later, reads fail or return its current contents.
 #[derive(Debug)]
 pub struct Core {
     file: File,
@@ -107,12 +107,12 @@ pub struct Core {
 }
 
 impl Core {
-    /// Opens a core file, and the files of its modules. Reads its headers and notes, no memory.
+    /// Opens a core file and the files of its modules. Reads its headers and notes, but no memory.
     ///
     /// # Errors
     ///
-    /// If it can't be read or is no core file of this kind of processor. What is only missing in part
-    /// is among the [`gaps`](Self::gaps).
+    /// If it can't be read or is no core file of this kind of processor. Parts that are missing are
+    /// reported in the [`gaps`](Self::gaps).
     pub fn open(path: &Path, options: &Options) -> Result<Self, Error> {
         let failed = |error| Error::Io(path.to_owned(), error);
         let file = file::open_plain(path).map_err(|error| match error {
@@ -139,7 +139,7 @@ impl Core {
         Ok(core)
     }
 
-    /// Reads the headers of what was unpacked up to where something cut it off, if that is a gap already.
+    /// Reads the headers. `cut` is the gap that ended unpacking early, if any.
     fn parse(file: File, options: &Options, cut: Option<Gap>) -> Result<Self, NoHeader> {
         let size = file.metadata()?.len();
         let read: &ReadAt<'_> = &|at, into| read_at_most(&file, at.0, into);
@@ -184,7 +184,7 @@ impl Core {
             parts: &parts,
             files: &records.files,
             left_out: Absence::LeftOut,
-            // Stacks are writable, of no file, and always written to.
+            // Stacks are writable, in no file, and always written to.
             has_written: parts.iter().any(|part| {
                 let is_file = mapped::find(&records.files, part.range.start).is_some();
                 part.access.write && part.stated > 0 && !is_file
@@ -216,13 +216,13 @@ impl Core {
         })
     }
 
-    /// Which process it was, and what it died of.
+    /// Returns which process it was, and what it died of.
     #[must_use]
     pub const fn head(&self) -> &CoreHead {
         &self.head
     }
 
-    /// What is missing or uncertain, that first on which most hangs.
+    /// Returns what is missing or uncertain, the most important first.
     #[must_use]
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps
@@ -276,7 +276,7 @@ fn core_head(records: &Records, header: &Header) -> CoreHead {
         Some(_) => Some(Writer::Kernel),
         None => None,
     };
-    // What gdb itself stops a process with has not ended it.
+    // A signal that gdb itself uses to stop a process has not ended it.
     let is_gdbs = |signal: &Signal| {
         let stops = [SIGSTOP, SIGTRAP, SIGINT];
         writer == Some(Writer::Gdb) && stops.contains(&signal.number)

@@ -1,5 +1,5 @@
-//! Compressed cores, as systemd-coredump stores them: told by their first bytes, and unpacked into a
-//! temporary file without a name, as reads go everywhere.
+//! Compressed cores, as systemd-coredump stores them. They are recognized by their first bytes and
+//! unpacked into an unnamed temporary file, because reads are random.
 
 use std::{
     error::Error,
@@ -19,15 +19,16 @@ use ruzstd::decoding::{
 use super::Options;
 use crate::Gap;
 
-/// `zstd` asks for 8 MiB at most, unless it is told to take more; a decoder has to keep as much.
+/// `zstd` uses a window of 8 MiB at most, unless told to use a larger
+/// one; a decoder has to keep that much.
 const MAX_WINDOW: u64 = 32 << 20;
-/// How much is unpacked at a time.
+/// The number of bytes that are unpacked at once.
 const PIECE: usize = 256 << 10;
-/// Zeros of this length are left out of the temporary file.
+/// The size of a block; blocks of zeros are left out of the temporary file.
 const BLOCK: usize = 4096;
-/// How much of a file system is left to others, in bytes.
+/// The number of bytes of a file system that are left to others.
 const SPARE: u64 = 256 << 20;
-/// How often the free space is looked at, in bytes written.
+/// The number of bytes written between two checks of the free space.
 const LOOK: u64 = 16 << 20;
 
 /// How a file is compressed.
@@ -35,12 +36,12 @@ const LOOK: u64 = 16 << 20;
 pub(super) enum Packing {
     Zstd,
     Lz4,
-    /// Understood by this command alone.
+    /// Another format, which this command unpacks.
     Other(&'static str),
 }
 
 impl Packing {
-    /// `None` for what is not compressed.
+    /// Detects the format; `None` if the file is not compressed.
     pub(super) fn of(file: &File) -> io::Result<Option<Self>> {
         let mut magic = [0; 6];
         let have = rtops_files::read_at_most(file, 0, &mut magic)?;
@@ -55,11 +56,11 @@ impl Packing {
     }
 }
 
-/// Unpacks a core, as far as that goes: whatever ends it early is said as a gap.
+/// Unpacks a core as far as possible; whatever ends it early is returned as a gap.
 ///
 /// # Errors
 ///
-/// If the temporary file can't be made or written.
+/// If the temporary file can't be created or written.
 pub(super) fn unpack(
     packed: File,
     packing: Packing,
@@ -92,7 +93,7 @@ pub(super) fn unpack(
     Ok((target.file, gap))
 }
 
-/// Whether the cause of an error is that the file had no more bytes.
+/// Returns whether an error was caused by the end of the file.
 fn is_end(error: &io::Error) -> bool {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -100,7 +101,8 @@ fn is_end(error: &io::Error) -> bool {
         if inner.is_some_and(|inner| inner.kind() == ErrorKind::UnexpectedEof) {
             return true;
         }
-        // The source of an error that was put into one of these is not that error, but its source.
+        // The `source` of an `io::Error` skips the error that was put
+        // into it, and returns that one's source.
         let put_in = inner.and_then(io::Error::get_ref);
         cause = match put_in {
             Some(put_in) => Some(put_in),
@@ -110,7 +112,8 @@ fn is_end(error: &io::Error) -> bool {
     false
 }
 
-/// Where the unpacked core goes: `/tmp` is in memory on many machines, `/var/tmp` is not.
+/// Returns the directory for the unpacked core: `/tmp` is in memory on
+/// many machines, `/var/tmp` is not.
 pub(super) fn scratch(options: &Options) -> PathBuf {
     let named = || std::env::var_os("TMPDIR").filter(|name| !name.is_empty());
     let scratch = options
@@ -120,23 +123,23 @@ pub(super) fn scratch(options: &Options) -> PathBuf {
     scratch.unwrap_or_else(|| Path::new("/var/tmp").to_owned())
 }
 
-/// Why unpacking stopped with nothing wrong in the data.
+/// Why unpacking stopped without an error in the data.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Filled {
     Whole,
     Limit,
     NoSpace,
-    /// More would have to be kept than [`MAX_WINDOW`].
+    /// The frame needs a window larger than [`MAX_WINDOW`].
     Window,
 }
 
-/// What went wrong.
+/// Where an error occurred.
 enum Stop {
     Source(io::Error),
     Target(io::Error),
 }
 
-/// All frames of a zstd file, one after the other.
+/// Unpacks all frames of a zstd file.
 fn unzstd(
     mut source: BufReader<File>,
     mut fill: impl FnMut(&mut dyn Read) -> Result<Filled, Stop>,
@@ -180,16 +183,16 @@ fn is_at_end(source: &mut BufReader<File>) -> io::Result<bool> {
 /// The temporary file.
 struct Target {
     file: File,
-    /// How long the core is so far.
+    /// The size of the core so far.
     size: u64,
-    /// How much of it is no zeros.
+    /// The number of its bytes that are in blocks with data.
     written: u64,
-    /// What `written` was when the free space was looked at.
+    /// The value of `written` at which the free space is checked next.
     looked: u64,
 }
 
 impl Target {
-    /// Takes all that there is, up to a length of `most` in all.
+    /// Writes all bytes of `from`, up to a total size of `most`.
     fn fill(&mut self, from: &mut dyn Read, most: u64) -> Result<Filled, Stop> {
         let mut buffer = vec![0; PIECE];
         loop {
@@ -225,7 +228,7 @@ impl Target {
         }
     }
 
-    /// Writes what is not zeros.
+    /// Appends bytes, and writes only blocks that are not all zeros.
     fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.written >= self.looked {
             self.looked = self.written + LOOK;
@@ -237,7 +240,7 @@ impl Target {
                 return Err(ErrorKind::StorageFull.into());
             }
         }
-        // Runs of blocks with data are written at once.
+        // A run of blocks with data is written at once.
         let mut run = 0..0;
         for block in bytes.chunks(BLOCK) {
             if is_zero(block) {

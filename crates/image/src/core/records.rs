@@ -1,4 +1,4 @@
-//! The notes of a core file: the process, its threads, its mapped files.
+//! Reads the notes of a core file: the process, its threads, and its mapped files.
 
 use std::{
     collections::HashMap,
@@ -28,19 +28,19 @@ use crate::{
     xstate::{self, XstateLayout},
 };
 
-/// More threads than a service has; each has some notes.
+/// More threads than any service has; each has a few notes.
 pub(super) const MAX_THREADS: usize = 1 << 16;
-/// Six for each thread, and those of the process.
+/// Room for six notes per thread and those of the process.
 const MAX_NOTES: usize = 8 * MAX_THREADS;
-/// The kernel writes 16 MiB at most; gdb has no limit.
+/// The largest `NT_FILE` note that is read. The kernel writes 16 MiB at most; gdb has no limit.
 const MAX_FILE_NOTE: u64 = 64 << 20;
-/// With AMX, a thread's state has 11 KiB.
+/// The largest `NT_X86_XSTATE` note that is read. With AMX, a thread's state is 11 KiB.
 const MAX_XSTATE: u64 = 32 << 10;
 
-/// Describes where the parts of `NT_X86_XSTATE` lie, since Linux 6.12.
+/// A note with the offsets of the components in `NT_X86_XSTATE`, since Linux 6.12.
 const NT_X86_XSAVE_LAYOUT: u32 = 0x205;
 
-/// What the notes say.
+/// The contents of the notes.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     pub(super) threads: Vec<Thread>,
@@ -48,11 +48,12 @@ pub(super) struct Records {
     pub(super) signal: Option<Signal>,
     /// Sorted, without overlaps.
     pub(super) files: Vec<MappedFile>,
-    /// What a page offset in `NT_FILE` is multiplied with: 4096 by the kernel, 1 by gdb.
+    /// The factor of page offsets in `NT_FILE`: 4096 from the kernel, 1 from gdb.
     pub(super) page_size: Option<u64>,
     pub(super) auxv: Auxv,
     layout: XstateLayout,
-    /// The `NT_X86_XSTATE` of threads, by their index: the layout stands behind them.
+    /// The `NT_X86_XSTATE` notes of threads, by index: they are kept
+    /// because the layout follows them.
     states: Vec<(usize, Note)>,
     seen: usize,
 }
@@ -95,7 +96,7 @@ impl Records {
         Ok(this)
     }
 
-    /// Reads the vector registers.
+    /// Reads the vector registers from the states.
     fn read_states(&mut self, read: &ReadAt<'_>) -> io::Result<()> {
         for (index, note) in std::mem::take(&mut self.states) {
             let state = note.read(read, MAX_XSTATE)?;
@@ -140,7 +141,7 @@ impl Records {
             }
             kind if kind == NT_PRFPREG.0 => {
                 let state = note.read(read, xstate::LEGACY_SIZE as u64)?;
-                // `NT_X86_XSTATE` has the same and more.
+                // `NT_X86_XSTATE` contains this and more.
                 let thread = self.threads.last_mut();
                 if let Some(thread) = thread.filter(|thread| thread.vectors.is_none()) {
                     thread.vectors = Vectors::from_xstate(&state, &self.layout);
@@ -149,14 +150,14 @@ impl Records {
             kind if kind == NT_PRPSINFO.0 => {
                 self.ids = self.ids.take().or(Ids::parse(&note.read(read, MAX_AUXV)?));
             }
-            // gdb writes one for each thread; the first is of the thread that was hit.
+            // gdb writes one per thread; the first is that of the thread that was hit.
             kind if kind == NT_SIGINFO.0 && self.signal.is_none() => {
                 self.signal = Signal::parse(&note.read(read, MAX_AUXV)?);
             }
             kind if kind == NT_AUXV.0 && self.auxv.is_empty() => {
                 self.auxv = Auxv::parse(&note.read(read, MAX_AUXV)?);
             }
-            // One is enough: each may be long.
+            // One is enough, because each may be long.
             kind if kind == NT_FILE.0 && self.page_size.is_none() => {
                 if note.size > MAX_FILE_NOTE {
                     gaps.add(Gap::TooMany(
@@ -174,7 +175,7 @@ impl Records {
     }
 }
 
-/// `struct elf_prstatus`.
+/// Parses a `struct elf_prstatus`.
 fn thread(status: &[u8]) -> Option<Thread> {
     const SIGNAL: usize = 12;
     const TID: usize = 32;
@@ -192,7 +193,7 @@ fn thread(status: &[u8]) -> Option<Thread> {
     })
 }
 
-/// `NT_FILE`: a count, the unit of offsets, the ranges, then all names.
+/// Parses `NT_FILE`: a count, the unit of offsets, the ranges, then all names.
 fn mapped_files(bytes: &[u8], gaps: &mut Gaps) -> Vec<MappedFile> {
     const HEAD: usize = 16;
     const ENTRY: usize = 24;
@@ -208,7 +209,7 @@ fn mapped_files(bytes: &[u8], gaps: &mut Gaps) -> Vec<MappedFile> {
     let (ranges, names) = body.split_at(count * ENTRY);
     let mut known: HashMap<&[u8], Arc<Path>> = HashMap::new();
     let mut files = Vec::new();
-    // The last piece is what lies behind the last name.
+    // The last piece is what follows the last name.
     let mut names = names.split(|byte| *byte == 0);
     for entry in ranges.chunks_exact(ENTRY) {
         let Some(name) = names.next().filter(|name| !name.is_empty()) else {

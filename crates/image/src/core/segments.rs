@@ -1,4 +1,5 @@
-//! The memory that a core file states: its `PT_LOAD` segments, sorted and freed of contradictions.
+//! Arranges the memory that a core file states: its `PT_LOAD` segments,
+//! sorted and without contradictions.
 
 use object::elf::PT_LOAD;
 
@@ -6,7 +7,7 @@ use rtops_elf::ProgramHeader;
 
 use crate::{Absence, Gap, gap::Gaps, parts::Part};
 
-/// Sorts the segments. Where two overlap, the one that begins lower has the bytes.
+/// Sorts the segments. If two overlap, the one that begins lower provides the bytes.
 pub(super) fn arrange(segments: &[ProgramHeader], file_size: u64, gaps: &mut Gaps) -> Vec<Part> {
     let loaded = segments.iter().filter(|segment| segment.kind == PT_LOAD);
     let mut all: Vec<_> = loaded
@@ -21,8 +22,8 @@ pub(super) fn arrange(segments: &[ProgramHeader], file_size: u64, gaps: &mut Gap
         .collect();
     all.sort_by_key(|dumped| dumped.range.start);
     let mut end = 0;
-    // No two segments of a true core share bytes of the file: more bytes than it has would make a
-    // small file as large as one likes.
+    // In a genuine core, no two segments share bytes of the file: otherwise a
+    // small file could claim any amount of memory.
     let mut left = file_size;
     all.retain_mut(|dumped| {
         if dumped.range.start < end {
@@ -63,7 +64,7 @@ fn dumped(segment: &ProgramHeader, file_size: u64) -> Option<Part> {
     })
 }
 
-/// Says how much of the file is missing.
+/// Reports how much of the file is missing.
 pub(super) fn missing(segments: &[ProgramHeader], file_size: u64, gaps: &mut Gaps) {
     let ends = segments
         .iter()

@@ -1,9 +1,9 @@
-//! Which mappings may be read at all.
+//! Decides which mappings may be read at all.
 //!
-//! To read memory of another process may bring a page in that was not there: out of a file, from whoever
-//! serves its file system, from a device. So only that is read of which it is known that this is harmless.
-//! The file systems that the process has mounted tell most, and ask nobody; a path may lead elsewhere
-//! meanwhile, and is looked at without opening anything.
+//! Reading memory of another process may load a page that was not present: from a file, from
+//! whoever serves its file system, or from a device. So memory is read only if that is known to be
+//! harmless. The process's mounted file systems answer most cases without asking anybody. A path
+//! may lead elsewhere by now, so it is checked without opening anything.
 
 use std::{
     collections::HashMap,
@@ -26,24 +26,25 @@ use crate::{
     file::{self, NotOpened},
 };
 
-/// What of a list of mounts is read; a machine with thousands of containers has 1 MiB.
+/// The most bytes of the list of mounts that are read; a machine with
+/// thousands of containers has 1 MiB.
 const MAX_MOUNTS: usize = 8 << 20;
-/// Its longest line: two paths, and options.
+/// The longest line of that list: two paths and options.
 const MAX_MOUNT: usize = 16 << 10;
-/// How many paths are looked at.
+/// The most paths that are checked.
 const MAX_LOOKS: usize = 1 << 14;
-/// What the kernel calls huge pages of no file.
+/// The kernel's name for huge pages that are in no file.
 const HUGE: &str = "/anon_hugepage (deleted)";
 const ZERO: &str = "/dev/zero";
 
-/// What a mapping is.
+/// The kind of a mapping.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
-    /// Of no file: what was never touched is zeros.
+    /// It has no file: untouched pages are zeros.
     Anonymous,
-    /// Made by the kernel, or of a file.
+    /// It was made by the kernel, or maps a file.
     Other,
-    /// Not to be read.
+    /// It must not be read.
     Absent(Absence),
 }
 
@@ -51,10 +52,11 @@ pub(super) enum Verdict {
 pub(super) struct Judge {
     root: Option<File>,
     mounted: HashMap<Device, FileSystem>,
-    /// The kernel's own file systems, for `memfd`s and memory that is shared, and for huge pages.
+    /// The device of the kernel's own file system for `memfd`s and
+    /// shared memory. Those for huge pages follow.
     shared_memory: Option<Device>,
     huge_pages: Vec<Device>,
-    /// Whether it can be told which pages were touched.
+    /// Whether touched pages can be determined.
     has_pagemap: bool,
     known: HashMap<Arc<Path>, Seen>,
 }
@@ -66,7 +68,7 @@ enum Seen {
     Regular(u64),
     /// Something else.
     NotRegular,
-    /// Nothing, or what is not to be opened.
+    /// Nothing, or a file that must not be opened.
     Nothing,
 }
 
@@ -107,7 +109,7 @@ impl Judge {
         let is_private = mapping.sharing == Sharing::Private;
         match self.file_system(mapping, path) {
             FileSystem::Refused => Verdict::Absent(Absence::FileSystem),
-            // Its pages can be read that are there; what was never touched would take one.
+            // Its present pages can be read; reading an untouched one would take a huge page.
             FileSystem::HugePages if is_private && self.has_pagemap && **path == *HUGE => {
                 Verdict::Anonymous
             }
@@ -123,7 +125,7 @@ impl Judge {
         }
     }
 
-    /// The file system that a file is of.
+    /// Returns the file system of a file.
     fn file_system(&mut self, mapping: &Mapping, path: &Arc<Path>) -> FileSystem {
         let device = mapping.device;
         if let Some(mounted) = self.mounted.get(&device) {
@@ -132,11 +134,12 @@ impl Judge {
         if self.huge_pages.contains(&device) {
             return FileSystem::HugePages;
         }
-        // What is on a disk has the number of that, whoever has mounted it.
+        // A file on a disk has the disk's device number, whoever mounted it.
         if self.shared_memory == Some(device) || device.0 != 0 {
             return FileSystem::Ordinary;
         }
-        // Old kernels show the layers of an overlay, which are mounted nowhere in a container.
+        // Old kernels show the device of an overlay's layer, which is
+        // mounted nowhere in a container.
         match self.look(path) {
             Seen::Regular(inode) if inode == mapping.inode => FileSystem::Ordinary,
             _ => FileSystem::Refused,
@@ -160,7 +163,7 @@ impl Judge {
     }
 }
 
-/// Mappings with a name in brackets. Those that are not known may be anything.
+/// Judges a mapping with a name in brackets. Unknown ones may be anything.
 fn special(name: &str, sharing: Sharing) -> Verdict {
     let is_memory = matches!(name, "[heap]" | "[stack]")
         || name.starts_with("[stack:")
@@ -173,7 +176,8 @@ fn special(name: &str, sharing: Sharing) -> Verdict {
     }
 }
 
-/// The device of memory with such flags: of this process's own, which is the same for all.
+/// Returns the device of memory with these flags: found by this
+/// process's own, as it is the same for all.
 fn device_of_memory(flags: MemfdFlags) -> Option<Device> {
     let memory: OwnedFd = memfd_create("rtops", flags | MemfdFlags::CLOEXEC).ok()?;
     let device = File::from(memory).metadata().ok()?.dev();

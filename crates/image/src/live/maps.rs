@@ -1,4 +1,4 @@
-//! The text of `/proc/PID/maps`.
+//! Parses `/proc/PID/maps`.
 
 use std::{
     collections::HashMap,
@@ -13,10 +13,10 @@ use rtops_types::{MapsLine, PAGE};
 
 use crate::{Access, FileOffset, Gap, Sharing, gap::Gaps, mapped::MAX_MAPPINGS};
 
-/// Major and minor number of the file system that a file is of.
+/// The major and minor number of a file's file system.
 pub(super) type Device = (u32, u32);
 
-/// A line: one mapping.
+/// A mapping, as described by one line.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Mapping {
     /// Its addresses, in whole pages; never empty.
@@ -27,29 +27,29 @@ pub struct Mapping {
     pub sharing: Sharing,
     pub(super) offset: FileOffset,
     pub(super) device: Device,
-    /// 0 for what is of no file.
+    /// 0 if it has no file.
     pub(super) inode: u64,
     pub(super) name: Name,
 }
 
-/// What the kernel calls a mapping.
+/// The kernel's name for a mapping.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Name {
     None,
-    /// In brackets, as `[heap]`. Each is of one mapping, but for `[anon:…]`.
+    /// A name in brackets, such as `[heap]`. Each belongs to one mapping, except for `[anon:…]`.
     Special(Box<str>),
-    /// The path of a file, or what the kernel says in place of one.
+    /// The path of a file, or the kernel's substitute for one.
     Path(Arc<Path>),
 }
 
 impl Mapping {
-    /// All lines of a text that make sense, sorted and without overlaps.
+    /// Parses all valid lines of a text, sorted and without overlaps.
     #[must_use]
     pub fn parse_all(text: &[u8]) -> Vec<Self> {
         parse(text, &mut Gaps::default())
     }
 
-    /// The name, in brackets or not; empty for none.
+    /// Returns the name, with brackets if it has them; empty if there is none.
     #[must_use]
     pub fn name(&self) -> &[u8] {
         match &self.name {
@@ -59,13 +59,14 @@ impl Mapping {
         }
     }
 
-    /// Whether writes are seen by others.
+    /// Returns whether others see writes.
     #[must_use]
     pub const fn is_shared(&self) -> bool {
         matches!(self.sharing, Sharing::Shared)
     }
 
-    /// Whether reading it may have an effect, or can't be done: of a device or the kernel's own.
+    /// Returns whether reading it may have an effect or fail: it belongs
+    /// to a device or to the kernel.
     #[must_use]
     pub fn is_special(&self) -> bool {
         let name = self.name();
@@ -75,31 +76,31 @@ impl Mapping {
             || name.starts_with(b"[vsyscall")
     }
 
-    /// Whether there is a file behind it.
+    /// Returns whether it maps a file.
     #[must_use]
     pub fn is_of_file(&self) -> bool {
         self.name().starts_with(b"/")
     }
 
-    /// Whether its file has no name any more, so that nobody else can open it.
+    /// Returns whether its file has no name any more, so nobody else can open it.
     #[must_use]
     pub fn is_deleted(&self) -> bool {
         self.name().ends_with(b" (deleted)")
     }
 
-    /// How many bytes it has.
+    /// Returns its size in bytes.
     pub(super) const fn length(&self) -> u64 {
         self.range.end - self.range.start
     }
 
-    /// Whether the name is this one, in brackets.
+    /// Returns whether the name is this one, given with its brackets.
     #[must_use]
     pub fn is_named(&self, special: &str) -> bool {
         matches!(&self.name, Name::Special(name) if **name == *special)
     }
 }
 
-/// All lines that make sense, sorted and without overlaps.
+/// Parses all valid lines, sorted and without overlaps.
 pub(super) fn parse(text: &[u8], gaps: &mut Gaps) -> Vec<Mapping> {
     let mut all: Vec<Mapping> = Vec::new();
     let mut paths = HashMap::new();
@@ -148,7 +149,7 @@ fn parse_name<'a>(name: &'a [u8], paths: &mut HashMap<&'a [u8], Arc<Path>>) -> N
     }
 }
 
-/// The kernel escapes the end of a line, and nothing else.
+/// Undoes the kernel's escapes: it escapes newlines and nothing else.
 fn unescaped(path: &[u8]) -> OsString {
     const ESCAPED: &[u8] = b"\\012";
     let mut bytes = Vec::with_capacity(path.len());

@@ -1,8 +1,8 @@
-//! Live processes: the memory of a copy, or what was read of a process while it stood still.
+//! Live processes: the memory of a copy, or memory that was read while the process was stopped.
 //!
-//! Whoever stopped the process hands over [`Parts`]. What is made of them is the image of that instant, as
-//! a core file would have it, but for what a live process has and no core: pages are read as they are asked
-//! for, and nothing of what must not be read is.
+//! The code that stopped the process passes in [`Parts`]. [`Live`] makes the image of that instant
+//! from them, like that of a core file, with two differences: pages are read when they are asked
+//! for, and memory that must not be read is left alone.
 //!
 //! ```no_run
 //! use std::fs::{self, File};
@@ -66,53 +66,54 @@ use crate::{
     space::{Fill, Space},
 };
 
-/// What a live process is made of, as it was taken in one stop.
+/// The parts of a live process, taken in a single stop.
 #[derive(Debug)]
 pub struct Parts {
-    /// The pid of the target, as this process sees it.
+    /// The PID of the target, as this process sees it.
     pub pid: Pid,
-    /// The text of `/proc/PID/maps` of what was frozen, taken while it stood still.
+    /// The text of `/proc/PID/maps`, read while the process was stopped.
     pub maps: Vec<u8>,
     /// The bytes of `/proc/PID/auxv`.
     pub auxv: Vec<u8>,
     /// Its memory.
     pub memory: Memory,
-    /// With [`Memory::Process`], the opened `/proc/COPY/pagemap` of the same process. Without it, memory
-    /// that was reserved and never touched is read all the same, which touches it: that takes as long as
-    /// if all of it were in use.
+    /// With [`Memory::Process`], the open `/proc/COPY/pagemap` of the same process.
+    /// Without it, reserved but untouched memory is read too, which touches it and
+    /// takes as long as if all of it were in use.
     pub pagemap: Option<File>,
-    /// The threads, with their registers in the stop, and tids as this process sees them.
+    /// The threads with their registers in the stop. Thread IDs are as this process sees them.
     pub threads: Vec<Thread>,
-    /// `/proc/PID/root` of the target: where its files are found.
+    /// `/proc/PID/root` of the target, below which its files are found.
     pub root: PathBuf,
 }
 
 /// The memory of a live process.
 #[derive(Debug)]
 pub enum Memory {
-    /// `/proc/COPY/mem`, opened: the offset is the address. It is read as long as the image is there, so
-    /// what it belongs to must stand still until then.
+    /// The open `/proc/COPY/mem`: the file offset is the address. It is read as long as the image
+    /// exists, so the process it belongs to must stay stopped until then.
     Process(File),
-    /// What was read while the process stood.
+    /// Memory that was read while the process was stopped.
     ///
-    /// All private pages that the process has written belong into the pieces, and the vDSO. What is in no
-    /// piece is [`Absence::NotKept`], but for what was mapped from an executable or a library: that is as in
-    /// the file. Which file that is, its ELF head tells if it is among the pieces, or else the number of the
-    /// file. A hole in the file of the pieces is memory that was never touched: it is zeros.
+    /// The pieces must contain all private pages that the process has written, and the vDSO.
+    /// Memory in no piece is [`Absence::NotKept`], unless it was mapped from an executable
+    /// or a library: then it is as in the file. The file is identified by its ELF header if
+    /// that is among the pieces, else by its inode. A hole in the pieces' file is memory
+    /// that was never touched and reads as zeros.
     Kept {
-        /// A file without a name.
+        /// An unnamed file.
         file: File,
-        /// Which addresses lie where in the file: sorted, without overlaps.
+        /// The address ranges and their offsets in the file: sorted, without overlaps.
         pieces: Vec<(Range<u64>, FileOffset)>,
     },
 }
 
-/// Where the files are of what a process runs.
+/// Where to find the files that a process runs.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The program that runs; `None` to look for it where the process has it.
+    /// The running program; `None` to find it through the process.
     pub exe: Option<PathBuf>,
-    /// A directory that stands for `/` when files are looked up; `None` for the root of the process.
+    /// A directory to use as `/` when looking up files; `None` for the root of the process.
     pub sysroot: Option<PathBuf>,
 }
 
@@ -120,25 +121,25 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The list of its mappings has none.
+    /// The list of mappings is empty.
     #[error("process {0} has no memory: it has ended, or belongs to the kernel")]
     NothingMapped(Pid),
 }
 
-/// The image of a live process, at the instant at which it was stopped.
+/// The image of a live process at the instant at which it was stopped.
 #[derive(Debug)]
 pub struct Live {
     pid: Pid,
     bytes: Bytes,
     space: Space,
-    /// The vDSO, of which no page is ever touched: it is the kernel's.
+    /// The vDSO, none of whose pages is ever touched: they belong to the kernel.
     vdso: Range<u64>,
     modules: Vec<ImageModule>,
     threads: Vec<Thread>,
     gaps: Vec<Gap>,
 }
 
-/// Where the bytes are.
+/// The source of the bytes.
 #[derive(Debug)]
 enum Bytes {
     Process {
@@ -158,12 +159,13 @@ impl Bytes {
 }
 
 impl Live {
-    /// Makes an image of a process that stands still. Reads the ELF heads in its memory, and opens the
-    /// files of its modules.
+    /// Creates the image of a stopped process. Reads the ELF headers in its
+    /// memory, and opens the files of its modules.
     ///
     /// # Errors
     ///
-    /// If there is nothing to make one of. What is only missing in part is among the [`gaps`](Self::gaps).
+    /// If there is nothing to make an image of. Parts that are missing
+    /// are reported in the [`gaps`](Self::gaps).
     pub fn new(parts: Parts, options: &Options) -> Result<Self, Error> {
         let pid = parts.pid;
         let mut gaps = Gaps::default();
@@ -200,7 +202,7 @@ impl Live {
             parts: &mapped.parts,
             files: &mapped.files,
             left_out: Absence::NotKept,
-            // Whoever keeps memory keeps what was written.
+            // All code that keeps memory keeps the written pages.
             has_written: true,
         };
         let (space, _) = assemble(stated, &loaded, &mut gaps);
@@ -223,26 +225,26 @@ impl Live {
         })
     }
 
-    /// The pid of the process, as this one sees it.
+    /// Returns the PID of the process, as this process sees it.
     #[must_use]
     pub const fn pid(&self) -> Pid {
         self.pid
     }
 
-    /// The program itself, if it was found.
+    /// Returns the program itself, if it was found.
     #[must_use]
     pub fn program(&self) -> Option<&ImageModule> {
         let mut modules = self.modules.iter();
         modules.find(|module| module.kind == ModuleKind::MainExecutable)
     }
 
-    /// What is missing or uncertain, in the order in which it was found.
+    /// Returns what is missing or uncertain, the most important first.
     #[must_use]
     pub fn gaps(&self) -> &[Gap] {
         &self.gaps
     }
 
-    /// Whether what was never touched of a region is zeros.
+    /// Returns whether untouched pages of a region are zeros.
     fn is_zeros_at_first(&self, region: &Region) -> bool {
         region.backing == Backing::Anonymous
             && region.sharing == Sharing::Private
@@ -283,7 +285,8 @@ impl Image for Live {
         self.space.read(fill, address, into)
     }
 
-    /// Pages that the kernel can't read are left out: they are behind the end of a file, or guard pages.
+    /// Leaves out pages that the kernel can't read: they are after the
+    /// end of a file, or are guard pages.
     fn for_each_chunk(
         &self,
         look: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
@@ -297,7 +300,7 @@ impl Image for Live {
     }
 }
 
-/// Says where the bytes of all mappings are.
+/// Determines where the bytes of all mappings are.
 fn hold(
     memory: Memory,
     pagemap: Option<File>,
@@ -323,7 +326,7 @@ fn hold(
     }
 }
 
-/// What would matter to who looks for tasks: own memory, and code.
+/// Reports what matters to the search for tasks: private memory and code.
 fn say_what_is_missing(regions: &[Region], threads: &[Thread], gaps: &mut Gaps) {
     if threads.is_empty() {
         gaps.add(Gap::NoThreads);
@@ -334,7 +337,7 @@ fn say_what_is_missing(regions: &[Region], threads: &[Thread], gaps: &mut Gaps) 
         let Contents::Absent(why) = region.contents else {
             continue;
         };
-        // Without `[vsyscall]` nobody lacks anything, nor without the memory of a device.
+        // Nobody needs `[vsyscall]` or the memory of a device.
         let is_known = matches!(why, Absence::Kernel | Absence::Device);
         if !matters || is_known || region.sharing == Sharing::Shared {
             continue;

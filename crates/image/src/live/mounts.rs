@@ -1,23 +1,24 @@
-//! Which file systems a process sees, out of the text of `/proc/PID/mountinfo`.
+//! Parses `/proc/PID/mountinfo` for the file systems that a process sees.
 
 use std::collections::HashMap;
 
 use super::maps::Device;
 
-/// What it means to read a page of a file of a file system.
+/// What reading a page of a file may cost, by its file system.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum FileSystem {
-    /// At worst, to read from a disk.
+    /// At worst a read from a disk.
     Ordinary,
     /// Its files are devices.
     Devices,
-    /// To take a huge page out of a small stock.
+    /// Takes a huge page out of a small pool.
     HugePages,
-    /// To wait for another process, or to have the kernel do something.
+    /// Waits for another process, or makes the kernel do something.
     Refused,
 }
 
-/// File systems of the kernel, whose files are made up when they are read, or are registers of devices.
+/// File systems of the kernel whose files are generated when they are
+/// read, or are device registers.
 const PSEUDO: [&str; 20] = [
     "autofs",
     "binder",
@@ -54,7 +55,7 @@ impl FileSystem {
     }
 }
 
-/// The file systems that are mounted, by the devices that `/proc/PID/maps` shows.
+/// Returns the mounted file systems, by the device numbers that `/proc/PID/maps` shows.
 pub(super) fn parse(text: &[u8]) -> HashMap<Device, FileSystem> {
     let lines = text.split(|byte| *byte == b'\n');
     lines.filter_map(parse_line).collect()
@@ -64,7 +65,7 @@ fn parse_line(line: &[u8]) -> Option<(Device, FileSystem)> {
     let mut words = line.split(|byte| *byte == b' ');
     let device = std::str::from_utf8(words.nth(2)?).ok()?;
     let (major, minor) = device.split_once(':')?;
-    // Optional fields stand before the dash.
+    // Optional fields come before the dash.
     let name = words.skip_while(|word| *word != b"-").nth(1)?;
     let device = (major.parse().ok()?, minor.parse().ok()?);
     Some((device, FileSystem::named(name)))

@@ -1,7 +1,7 @@
-//! `/proc/PID/pagemap`: which pages a process has touched.
+//! Reads `/proc/PID/pagemap`: which pages a process has touched.
 //!
-//! Reading a page that was never touched would make it one that was, and a reservation of many gigabytes
-//! would take as long as if all of it were in use.
+//! Reading an untouched page would touch it, and reading a reservation of many gigabytes would take
+//! as long as if all of it were in use.
 
 use std::{fs::File, io, ops::Range};
 
@@ -9,28 +9,28 @@ use rtops_types::{PAGE, page_of};
 
 use crate::FileOffset;
 
-/// How many pages are asked for at a time.
+/// The number of pages that are queried at once.
 const ENTRIES: u64 = 8 << 10;
-/// The size of what is said of each.
+/// The size of a page's entry.
 const ENTRY: usize = 8;
 
 const PRESENT: u64 = 1 << 63;
 const SWAPPED: u64 = 1 << 62;
-/// It is a page of a file, or of memory that is shared.
+/// The page is part of a file or of shared memory.
 const OF_FILE: u64 = 1 << 61;
-/// It must not be touched, since Linux 6.15.
+/// A guard page, which must not be touched; since Linux 6.15.
 const GUARD: u64 = 1 << 58;
 
-/// The page map of a process, opened.
+/// The open page map of a process.
 #[derive(Debug)]
 pub(super) struct Pagemap(pub(super) File);
 
-/// What is asked of pages.
+/// The property of a page that is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ask {
-    /// Whether it differs from one of a mapping that is new.
+    /// Whether the page differs from one in a new mapping.
     Touched,
-    /// Whether the process has a page of its own.
+    /// Whether the process has its own copy of the page.
     Written,
 }
 
@@ -44,8 +44,8 @@ impl Ask {
 }
 
 impl Pagemap {
-    /// The pages of a range, one run after the other: which, and the answer for all of them. What can't be
-    /// told counts as a yes.
+    /// Returns the runs of pages in a range that have the same answer, with that answer. Pages that
+    /// can't be queried count as a yes.
     pub(super) const fn runs(&self, range: Range<u64>, ask: Ask) -> Runs<'_> {
         Runs {
             pagemap: &self.0,
@@ -56,7 +56,8 @@ impl Pagemap {
         }
     }
 
-    /// Fills `into` with memory of no file from this address on, and touches nothing.
+    /// Fills `into` from memory that is in no file, starting at this
+    /// address, without touching pages.
     pub(super) fn fill(
         &self,
         memory: &File,
@@ -85,10 +86,10 @@ impl Pagemap {
 /// See [`Pagemap::runs`].
 pub(super) struct Runs<'a> {
     pagemap: &'a File,
-    /// What is left.
+    /// The range that is left.
     range: Range<u64>,
     ask: Ask,
-    /// The answers for some pages, and which is the first.
+    /// The answers for some pages, and the number of the first of them.
     answers: Vec<bool>,
     first: u64,
 }

@@ -1,4 +1,4 @@
-//! What the list of mappings states, and what there is of it.
+//! Turns the list of mappings into parts, and determines which of their bytes exist.
 
 use std::{fs::File, ops::Range};
 
@@ -8,30 +8,30 @@ use super::{
 };
 use crate::{Absence, FileOffset, Sharing, gap::Gaps, mapped::MappedFile, parts::Part};
 
-/// How much memory of its own a process may have reserved, where it can be told what it has touched: to
-/// ask that of a terabyte takes a second.
+/// The most bytes of private memory that a process may have reserved if its touched pages can be
+/// queried: doing so for a terabyte takes a second.
 const MAX_TOLD: u64 = 4 << 40;
-/// And where it can't be told, so that all of it is read.
+/// The limit if they can't be queried, so that all of it is read.
 const MAX_READ: u64 = 64 << 30;
 
 /// Where the bytes of a process are.
 pub(super) enum Held<'a> {
-    /// In its memory, all of them; and whether it can be told what was touched.
+    /// All of them in its memory, and whether touched pages can be queried.
     Memory { has_pagemap: bool },
     /// In a file of this length.
     Pieces(&'a [Piece], u64),
 }
 
-/// Addresses, and where in the file their bytes are.
+/// Addresses, and the offset of their bytes in the file.
 type Piece = (Range<u64>, FileOffset);
 
-/// What is mapped.
+/// The mappings of a process.
 pub(super) struct Mapped {
     pub(super) parts: Vec<Part>,
     pub(super) files: Vec<MappedFile>,
 }
 
-/// Judges all mappings, and says where the bytes of each are.
+/// Judges all mappings, and determines where the bytes of each are.
 pub(super) fn state(mappings: &[Mapping], held: &Held<'_>, judge: &mut Judge) -> Mapped {
     let mut this = Mapped {
         parts: Vec::new(),
@@ -69,7 +69,7 @@ pub(super) fn state(mappings: &[Mapping], held: &Held<'_>, judge: &mut Judge) ->
     this
 }
 
-/// A part of which nothing is there.
+/// Returns a part whose bytes are all missing.
 fn missing(mapping: &Mapping, range: Range<u64>, verdict: Verdict) -> Part {
     let stated = match verdict {
         Verdict::Absent(_) => range.end - range.start,
@@ -103,7 +103,8 @@ fn in_memory(mapping: &Mapping, verdict: Verdict) -> Part {
     }
 }
 
-/// What was kept is there, whatever it is of; the rest is judged.
+/// Adds the parts of a mapping. Kept bytes count as present whatever
+/// the verdict, which applies to the rest.
 fn add_kept(
     mapping: &Mapping,
     verdict: Verdict,
@@ -134,7 +135,7 @@ fn add_kept(
     }
 }
 
-/// The pieces that can be true: each behind the one before it.
+/// Keeps the pieces that are plausible: each must begin at or after the end of the one before it.
 pub(super) fn arrange(mut pieces: Vec<Piece>, gaps: &mut Gaps) -> Vec<Piece> {
     let mut end = 0;
     pieces.retain(|(range, offset)| {
@@ -151,7 +152,7 @@ pub(super) fn arrange(mut pieces: Vec<Piece>, gaps: &mut Gaps) -> Vec<Piece> {
     pieces
 }
 
-/// How long a file is; nothing of one is known that does not say.
+/// Returns the length of a file; 0 if it can't be determined.
 pub(super) fn length_of(file: &File) -> u64 {
     file.metadata().map_or(0, |metadata| metadata.len())
 }

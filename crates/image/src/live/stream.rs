@@ -1,4 +1,4 @@
-//! All memory that a process may have written, one piece after the other.
+//! Streams all memory that a process may have written.
 
 use std::{fs::File, io, ops::ControlFlow, ops::Range};
 
@@ -8,7 +8,7 @@ use rtops_types::{PAGE, page_of};
 use super::pagemap::{Ask, Pagemap};
 use crate::{Backing, MAX_CHUNK, Region, Unreadable};
 
-/// As [`Image::for_each_chunk`](crate::Image::for_each_chunk) has it.
+/// Implements [`Image::for_each_chunk`](crate::Image::for_each_chunk) for a live process.
 pub(super) fn for_each_chunk(
     regions: &[Region],
     memory: &File,
@@ -24,7 +24,7 @@ pub(super) fn for_each_chunk(
         let range = region.range.clone();
         let ask = match region.backing {
             Backing::Anonymous => Ask::Touched,
-            // What is as in the file was not written.
+            // Pages that are as in the file were not written.
             Backing::File { .. } => Ask::Written,
         };
         let has_seen = match pagemap {
@@ -52,7 +52,7 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    /// Shows what can be read of a range.
+    /// Passes on what can be read of a range.
     fn show(&mut self, range: Range<u64>) -> Result<ControlFlow<()>, Unreadable> {
         let mut at = range.start;
         while at < range.end {
@@ -78,7 +78,8 @@ impl Stream<'_> {
     }
 }
 
-/// Whether it is one page that can't be read. (The memory of a process that has ended just ends.)
+/// Returns whether a single page can't be read. (The memory of a
+/// process that has ended reads as end of file.)
 fn is_of_page(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::EIO as i32)
 }
