@@ -176,7 +176,7 @@ mod tests {
             free(&files, own).unwrap()
         };
         assert!(free(u64::MAX >> 1, "7:cpu,memory:/\n") > MIB << 20);
-        // As in a container, whose root is the cgroup that the host calls so.
+        // As in a container: its root is the cgroup that the host calls `/docker/1f`.
         assert_eq!(free(108 * MIB, "7:cpu,memory:/docker/1f\n"), 8 * MIB);
         assert_eq!(free(108 * MIB, "7:cpu:/\n"), u64::MAX);
     }

@@ -21,7 +21,7 @@ pub(crate) struct Preflight {
     has_filter: bool,
 }
 
-/// Refuses what would do harm or can't be done.
+/// Refuses a freeze that would do harm or is not possible.
 pub(crate) fn check(request: &Request) -> Result<Preflight, Refusal> {
     let pid = request.pid;
     if pid.as_raw() <= 0 {

@@ -1,4 +1,4 @@
-//! The process, for who asks it.
+//! The asker's side of the process.
 
 use std::{
     env,
@@ -20,10 +20,10 @@ use std::{
 use nix::sys::signal::Signal;
 use rtops_protocol::ProtocolError;
 
-/// The variables that tell where caches are.
+/// The variables that determine where caches are.
 const CACHES: [&str; 3] = ["DEBUGINFOD_CACHE_PATH", "HOME", "XDG_CACHE_HOME"];
 
-/// A process that reads hostile files. It ends when this is dropped.
+/// A process that reads hostile files. Dropping this ends it.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -32,11 +32,11 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program, which is to call [`serve`](crate::serve) if it was started with that argument. Once nobody
-    /// asks any more, it may take so long to end by itself.
+    /// Starts a program, which must call [`serve`](crate::serve) if it was started with that
+    /// argument. `ending` is how long it may take to end on its own once nobody asks any more.
     ///
     /// # Errors
-    /// When it can't be started.
+    /// If it can't be started.
     pub fn start(program: &Path, argument: &str, ending: Duration) -> io::Result<Self> {
         let (here, there) = UnixStream::pair()?;
         let mut command = Command::new(program);
@@ -44,12 +44,12 @@ impl Process {
             .arg0("rtops")
             .arg(argument)
             .env_clear()
-            // Where caches are, among them those of debug files.
+            // Where caches are, including those of debug files.
             .envs(CACHES.iter().filter_map(|name| Some((name, env::var_os(name)?))))
             .stdin(Stdio::from(OwnedFd::from(there)))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // What is typed at a terminal is not for it.
+            // Keys typed at a terminal must not reach it.
             .process_group(0);
         Ok(Self {
             child: command.spawn()?,
@@ -58,7 +58,7 @@ impl Process {
         })
     }
 
-    /// The stream to it, as long as there is time.
+    /// Returns a stream to it with a deadline.
     #[must_use]
     pub const fn until(&self, end: Instant) -> Timed<'_> {
         Timed {
@@ -67,21 +67,21 @@ impl Process {
         }
     }
 
-    /// Its process id.
+    /// Returns its process ID.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Lets it end: it may have something left to write, and then finds that nobody asks any more.
+    /// Lets it end: it may still write something, and then finds that nobody asks any more.
     pub fn end(&self) {
         let _is_there = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Ends it, and says how it had ended if it had.
+    /// Kills it, and returns how it ended, or had ended before.
     #[must_use]
     pub fn kill(mut self) -> Option<ExitStatus> {
-        // One that has ended keeps its status.
+        // A process that has already ended keeps its status.
         let _is_there = self.child.kill();
         self.child.wait().ok()
     }
@@ -96,22 +96,23 @@ impl Drop for Process {
     }
 }
 
-/// Where the process finds a file that is open here: that one, whatever has its name by now.
+/// Returns a path by which the process finds a file that is open here,
+/// whatever has its name by now.
 #[must_use]
 pub fn path_of(file: &File) -> String {
     format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd())
 }
 
-/// Why there is no more to come from a process.
+/// Why nothing more will come from a process.
 #[derive(Debug)]
 pub enum Failure {
-    /// The system did not start it.
+    /// The system could not start it.
     NotStarted(String),
-    /// It took longer than it might.
+    /// It took longer than allowed.
     TimedOut,
     /// It has ended.
     Ended,
-    /// What it told makes no sense.
+    /// It sent something invalid.
     Nonsense(String),
 }
 
@@ -128,8 +129,8 @@ impl From<ProtocolError> for Failure {
 }
 
 impl Failure {
-    /// What became of a process that might take so long, as the end of a sentence; with how it had ended, where
-    /// that is known.
+    /// Describes what happened to a process that had this time limit, as the end of a sentence.
+    /// Includes how it ended, if known.
     #[must_use]
     pub fn sentence(&self, status: Option<ExitStatus>, timeout: Duration) -> String {
         match self {
@@ -150,7 +151,7 @@ impl Failure {
     }
 }
 
-/// A stream with a deadline for all that is read and written.
+/// A stream with a deadline for all reads and writes.
 #[derive(Debug)]
 pub struct Timed<'a> {
     stream: &'a UnixStream,

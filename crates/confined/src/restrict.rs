@@ -1,4 +1,4 @@
-//! What the process gives up.
+//! Restricts the process.
 
 use std::{
     fs, io,
@@ -16,13 +16,13 @@ use nix::{
     unistd::close,
 };
 
-/// Gives up what is not for this process, whatever it is going to read.
+/// Gives up everything that the process does not need, whatever it will read.
 pub(super) fn at_start() -> io::Result<()> {
     prctl::set_no_new_privs()?;
     close_all_others()?;
-    // Where /proc can't be written, another one may have to go first.
+    // If /proc can't be written, the kernel may kill another process first.
     let _is_first_to_go = fs::write("/proc/self/oom_score_adj", "1000");
-    // Nobody wants the memory of what a hostile file did to it.
+    // A core dump of a process that read a hostile file is of no use to anybody.
     set(Resource::RLIMIT_CORE, 0)?;
     Ok(())
 }
@@ -30,7 +30,7 @@ pub(super) fn at_start() -> io::Result<()> {
 /// Limits the memory of this process, in bytes, and its processor time, in seconds.
 ///
 /// # Errors
-/// When the system refuses.
+/// If the system refuses.
 pub fn limit(memory: u64, processor: u64) -> io::Result<()> {
     set(Resource::RLIMIT_AS, memory)?;
     set(Resource::RLIMIT_CPU, processor)
@@ -42,8 +42,8 @@ fn set(resource: Resource, most: u64) -> io::Result<()> {
     Ok(setrlimit(resource, most, most)?)
 }
 
-/// Closes what it was born with by mistake. Those that this program opened close themselves, but a shell may
-/// have left some open.
+/// Closes descriptors that were inherited by mistake. Those that this program opened are
+/// close-on-exec, but a shell may have left some open.
 fn close_all_others() -> io::Result<()> {
     let entries = fs::read_dir("/proc/self/fd")?.flatten();
     let open: Vec<RawFd> = entries
@@ -51,24 +51,25 @@ fn close_all_others() -> io::Result<()> {
         .collect();
     for number in open {
         if number > 2 {
-            // The one that the directory was read by is closed by now.
+            // The descriptor that the directory was read through is closed by now.
             let _is_closed = close(number);
         }
     }
     Ok(())
 }
 
-/// Ends this process when nobody holds the other end of its standard input any more, whatever it does then.
+/// Ends this process as soon as nobody holds the other end of its
+/// standard input, whatever it is doing.
 pub(super) fn end_with_the_asker() -> io::Result<()> {
     let watch = thread::Builder::new().name("watch".to_owned());
     watch.stack_size(64 << 10).spawn(|| {
         let input = io::stdin();
         loop {
-            // That it was closed is told unasked.
+            // `poll` reports a hang-up even if no events are requested.
             let mut polled = [PollFd::new(input.as_fd(), PollFlags::empty())];
             let ready = poll(&mut polled, PollTimeout::NONE);
             if ready.is_ok_and(|ready| ready > 0) {
-                // At once, whatever the others do.
+                // SIGKILL ends it at once, whatever the other threads do.
                 let _never_returns = raise(Signal::SIGKILL);
             }
         }

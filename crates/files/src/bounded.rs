@@ -2,30 +2,30 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-/// What was read of a file.
+/// The contents that were read from a file.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Contents {
-    /// As much as was to be read.
+    /// The bytes up to the limit.
     pub bytes: Vec<u8>,
-    /// Whether there is more.
+    /// Whether the file has more.
     pub is_cut: bool,
 }
 
-/// Reads at most so many bytes.
+/// Reads at most `limit` bytes.
 ///
 /// # Errors
 /// Those of the file.
 pub fn read(file: impl Read, limit: usize) -> io::Result<Contents> {
     let mut bytes = Vec::new();
-    // One more tells a file of that length from a longer one.
+    // One more byte distinguishes a longer file from one of exactly that length.
     file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     let is_cut = bytes.len() > limit;
     bytes.truncate(limit);
     Ok(Contents { bytes, is_cut })
 }
 
-/// Reads whole lines, of at most so many bytes together. Of a line that is longer than `longest`, the
-/// words are kept that fit.
+/// Reads whole lines, of at most `limit` bytes in total. A line longer than `longest` is cut off
+/// after the last word that fits.
 ///
 /// # Errors
 /// Those of the file.
@@ -51,7 +51,7 @@ pub fn read_lines(file: impl Read, longest: usize, limit: usize) -> io::Result<C
     Ok(contents)
 }
 
-/// Reads a line, of which it keeps the beginning, and returns how long it is.
+/// Reads a line, keeps its beginning, and returns its full length.
 fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>, longest: usize) -> io::Result<usize> {
     line.clear();
     let mut length = 0;
@@ -69,8 +69,8 @@ fn next_line(file: &mut impl BufRead, line: &mut Vec<u8>, longest: usize) -> io:
     }
 }
 
-/// A file that fails to be read once it turns out to be longer than it may be: for what makes no sense
-/// in part.
+/// A reader that fails once its file turns out to be longer than allowed: for
+/// formats whose parts are useless on their own.
 #[derive(Debug)]
 pub struct Limited<R> {
     file: R,
@@ -79,7 +79,7 @@ pub struct Limited<R> {
 }
 
 impl<R: Read> Limited<R> {
-    /// A file that may have so many bytes.
+    /// Wraps a file that may have `limit` bytes.
     pub const fn new(file: R, limit: u64) -> Self {
         let left = limit;
         Self { file, limit, left }

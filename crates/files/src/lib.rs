@@ -1,7 +1,7 @@
-//! Files that the process which is looked at names or fills, opened and read so that they do no harm.
+//! Opens and reads files that the target names or fills, without doing harm.
 //!
-//! [`Regular`] opens nothing but what can be read without an effect: opening a device may start it,
-//! opening a pipe may wait for ever. [`bounded`] reads no more of a file than was meant to be read.
+//! [`Regular`] opens only files that can be read without an effect: opening a device may start it,
+//! and opening a pipe may wait forever. [`bounded`] reads no more of a file than intended.
 #![forbid(unsafe_code)]
 
 pub mod bounded;

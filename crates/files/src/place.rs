@@ -1,11 +1,12 @@
-//! Reads at a place of a file, as much as there is.
+//! Reads at an offset in a file, as much as there is.
 
 use std::{fs::File, io, os::unix::fs::FileExt};
 
-/// Fills all of `into` from a place on, in bytes.
+/// Fills all of `into` from an offset in bytes.
 ///
 /// # Errors
-/// When the file ends before that, which is `UnexpectedEof`, or can't be read; with how much was filled.
+/// If the file can't be read or ends early, which is `UnexpectedEof`;
+/// with the number of bytes filled.
 pub fn fill(file: &File, place: u64, into: &mut [u8]) -> Result<(), (usize, io::Error)> {
     let mut filled = 0;
     while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -13,7 +14,7 @@ pub fn fill(file: &File, place: u64, into: &mut [u8]) -> Result<(), (usize, io::
             Ok(0) => return Err((filled, io::ErrorKind::UnexpectedEof.into())),
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A place that the kernel can't even express lies behind the end.
+            // An offset that the kernel can't even express lies after the end.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 return Err((filled, io::ErrorKind::UnexpectedEof.into()));
             }
@@ -23,10 +24,10 @@ pub fn fill(file: &File, place: u64, into: &mut [u8]) -> Result<(), (usize, io::
     Ok(())
 }
 
-/// Reads what there is from a place on, at most all of `into`, and says how much that was, in bytes.
+/// Reads from an offset up to the end of `into` or of the file, and returns the number of bytes.
 ///
 /// # Errors
-/// When the file can't be read.
+/// If the file can't be read.
 pub fn read_at_most(file: &File, place: u64, into: &mut [u8]) -> io::Result<usize> {
     match fill(file, place, into) {
         Ok(()) => Ok(into.len()),

@@ -1,4 +1,4 @@
-//! Opens regular files, and looks before.
+//! Opens regular files, and checks them before.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -20,8 +20,8 @@ use nix::{
     },
 };
 
-/// File systems of the kernel, whose files are regular by their mode only: to open or read one may do
-/// something. Names and numbers are those of the kernel's `magic.h` and of the sources of each.
+/// File systems of the kernel, whose files are regular only by their mode: opening or reading one
+/// may have an effect. Names and numbers are from the kernel's `magic.h` and the sources of each.
 const PSEUDO: [(FsType, &str); 21] = [
     (PROC_SUPER_MAGIC, "procfs"),
     (SYSFS_MAGIC, "sysfs"),
@@ -46,13 +46,13 @@ const PSEUDO: [(FsType, &str); 21] = [
     (FsType(0x6759_6969), "rpc_pipefs"),
 ];
 
-/// Who chose the name that a file is opened by.
+/// Who chose the name by which a file is opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum NamedBy {
-    /// The process that is looked at, or a dump of it. A file on FUSE is refused: whoever serves it could
-    /// keep the reader waiting for ever.
+    /// The target, or a dump of it. A file on FUSE is refused: whoever
+    /// serves it could keep the reader waiting forever.
     Target,
-    /// The user, who may keep files on a FUSE of theirs, such as sshfs.
+    /// The user, who may keep files on their own FUSE, such as sshfs.
     User,
 }
 
@@ -63,27 +63,27 @@ pub enum Refusal {
     /// It can't be found or opened.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It is a directory, device, pipe or socket.
+    /// It is a directory, device, pipe, or socket.
     #[error("not a regular file")]
     NotRegular,
-    /// To read it might have an effect, or never end.
+    /// Reading it might have an effect, or never end.
     #[error("on {0}, where reading may wait or have an effect")]
     FileSystem(&'static str),
 }
 
-/// A regular file that was looked at and not opened.
+/// A regular file that was checked but not opened.
 #[derive(Debug)]
 pub struct Regular {
-    /// Of `O_PATH`: it refers to the file and opened nothing.
+    /// An `O_PATH` descriptor: it refers to the file without opening it.
     place: File,
     metadata: Metadata,
 }
 
 impl Regular {
-    /// The file at a path. Links are followed, those of `/proc` as well.
+    /// Finds the file at a path. Links are followed, including those in `/proc`.
     ///
     /// # Errors
-    /// When there is none, or it is not one to read.
+    /// If there is none, or it must not be read.
     pub fn at(path: &Path, named_by: NamedBy) -> Result<Self, Refusal> {
         let place = OpenOptions::new()
             .read(true)
@@ -92,11 +92,11 @@ impl Regular {
         Self::judge(place, named_by)
     }
 
-    /// The file that a process with this root directory would find. Links in the path, absolute ones
-    /// too, stay in that root, and none of `/proc` is followed.
+    /// Finds the file that a process with this root directory would find. Links in the path,
+    /// including absolute ones, stay in that root, and those in `/proc` are not followed.
     ///
     /// # Errors
-    /// When there is none, or it is not one to read.
+    /// If there is none, or it must not be read.
     pub fn in_root(root: &Path, relative: &Path, named_by: NamedBy) -> Result<Self, Refusal> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
         let root = OpenOptions::new()
@@ -111,7 +111,7 @@ impl Regular {
     }
 
     fn judge(place: File, named_by: NamedBy) -> Result<Self, Refusal> {
-        // First, as a FUSE need not be asked what file it is.
+        // Checked first, because `stat` on a FUSE file would already ask its server.
         if let Some(name) = refused_file_system(&place, named_by)? {
             return Err(Refusal::FileSystem(name));
         }
@@ -122,17 +122,17 @@ impl Regular {
         Ok(Self { place, metadata })
     }
 
-    /// What was known of it before it is opened.
+    /// Returns the metadata from before it is opened.
     #[must_use]
     pub const fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// Opens this very file for reading, even if another one has its name by now. One that somebody
-    /// has a lease on is not waited for.
+    /// Opens this very file for reading, even if another one has its name by now. Does not wait for
+    /// a lease that somebody holds on it.
     ///
     /// # Errors
-    /// When the user may not read it.
+    /// If the user may not read it.
     pub fn open(&self) -> io::Result<File> {
         let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         OpenOptions::new()

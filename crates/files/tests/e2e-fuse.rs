@@ -1,4 +1,4 @@
-//! A file system that another user serves.
+//! Tests a file system that another user serves.
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
 use std::{fs::File, os::fd::AsRawFd, path::Path};
@@ -10,7 +10,7 @@ use nix::{
 use rtops_files::{NamedBy, Refusal, Regular};
 use tempfile::{TempDir, tempdir};
 
-/// A FUSE of another user that nobody serves, mounted while this lives.
+/// Another user's FUSE that nobody serves, mounted while this lives.
 struct Fuse {
     place: TempDir,
     _connection: File,
@@ -62,7 +62,7 @@ fn a_file_system_that_another_user_serves_is_not_asked() {
         matches!(found, Err(Refusal::FileSystem("FUSE"))),
         "{found:?}"
     );
-    // The user may have named it; it is none that root may read.
+    // The user may have named it, but root may not read it.
     let found = Regular::at(fuse.place.path(), NamedBy::User);
     assert!(
         matches!(found, Err(Refusal::Io(_) | Refusal::NotRegular)),

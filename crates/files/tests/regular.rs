@@ -1,4 +1,4 @@
-//! What is opened, as the kernel tells somebody who watches the file.
+//! Tests what is opened, as the kernel reports it to a watcher of the file.
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
 
 use std::{
@@ -17,7 +17,7 @@ use nix::{
 use rtops_files::{NamedBy, Refusal, Regular};
 use tempfile::{TempDir, tempdir};
 
-/// Notes that a file is opened.
+/// Detects that a file is opened.
 struct Watch(Inotify);
 
 impl Watch {
@@ -36,7 +36,7 @@ impl Watch {
     }
 }
 
-/// A pipe, a socket, a directory and, for root, the nodes of a device that does no harm.
+/// Makes a pipe, a socket, a directory and, if root, the nodes of harmless devices.
 fn no_files() -> (TempDir, Vec<PathBuf>) {
     let place = tempdir().unwrap();
     let run = |program: &str, arguments: &[&str]| {
@@ -131,7 +131,7 @@ fn programs_and_files_without_a_name_are_files() {
     let own = fs::metadata(std::env::current_exe().unwrap()).unwrap();
     assert_eq!(program.metadata().len(), own.len());
     program.open().unwrap();
-    // Links of `/proc` lead out of a root.
+    // Links in `/proc` lead out of a root.
     let found = Regular::in_root(Path::new("/"), Path::new("proc/self/exe"), NamedBy::Target);
     assert!(matches!(found, Err(Refusal::Io(_))), "{found:?}");
 }

@@ -1,4 +1,4 @@
-//! Cores that are cut, or lie.
+//! Tests cores that are cut or that lie.
 
 mod common;
 
@@ -18,7 +18,7 @@ use common::{
 use proptest::prelude::*;
 use rtops_image::{Absence, Contents, Core, Error, Gap, Image, Options, Unreadable};
 
-/// A whole core to damage, and its program.
+/// An intact core to damage, and its program.
 struct Whole {
     program: Program,
     bytes: Vec<u8>,
@@ -41,7 +41,7 @@ fn whole() -> Option<&'static Whole> {
     whole.as_ref()
 }
 
-/// Looks at all that a core has. Whatever it is, it holds together.
+/// Reads everything in a core, and checks that it is consistent.
 fn explore(core: &Core) {
     let mut behind = 0;
     for region in core.regions() {
@@ -87,7 +87,8 @@ fn open(path: &Path) -> Result<Core, Error> {
     Core::open(path, &Options::default())
 }
 
-/// What is left of a cut core is as in the whole one; what is not there is said to be missing.
+/// Checks that what is left of a cut core equals the intact one, and
+/// that the rest is reported as missing.
 fn check_cut(whole: &Whole, path: &Path, length: usize) {
     let core = match open(path) {
         Ok(core) => core,
@@ -183,7 +184,7 @@ fn scratch(name: &str, bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-/// Numbers that headers lie with.
+/// Generates numbers that headers lie with.
 fn lie() -> impl Strategy<Value = u64> {
     prop_oneof![
         any::<u64>(),
@@ -216,7 +217,7 @@ proptest! {
                 let at = if size > 2 { at % 2048 } else { at };
                 bytes[at..at + size].copy_from_slice(&number.to_le_bytes()[..size]);
             }
-            // One that is right again at its start is mostly still a core.
+            // With a valid start, it is mostly still a core.
             bytes[..20].copy_from_slice(&whole.bytes[..20]);
             let (_directory, path) = scratch("lies", &bytes);
             if let Ok(core) = open(&path) {
@@ -225,7 +226,7 @@ proptest! {
         }
     }
 
-    /// Segments and files that overlap in any way, in a core that is well formed.
+    /// Segments and files that overlap in any way, in a well-formed core.
     #[test]
     fn any_layout(
         segments in prop::collection::vec((0..64_u64, 0..16_u64, 0..16_u64, 0..16_u64, 0..8_u32), 0..20),
@@ -357,7 +358,7 @@ fn huge_counts_are_cut_and_said() {
     for tid in 0..70_000 {
         core.add_thread(tid);
     }
-    // A count of files that no note can hold.
+    // A file count that no note can hold.
     core.add_note(
         forged::FILE,
         &[u64::MAX.to_le_bytes(), 4096_u64.to_le_bytes()].concat(),
@@ -405,7 +406,7 @@ fn what_is_no_core_is_refused_with_a_sentence() {
     assert!(matches!(error, Error::Io(..)), "{error}");
 }
 
-/// A file of a terabyte costs its maker nothing. Its holes must not be read one by one.
+/// A sparse file of a terabyte costs its creator nothing. Its holes must not be read one by one.
 #[test]
 fn a_sparse_file_with_endless_parts() {
     const ENDLESS: u64 = 1 << 40;
@@ -413,7 +414,7 @@ fn a_sparse_file_with_endless_parts() {
     core.add_thread(1);
     let whole = core.bytes();
     let data = Forged::data_at(0, core.notes.len());
-    // The size of the notes; then also the number of headers, all zeros.
+    // First a huge size of the notes; then also a huge number of headers, all zeros.
     for count in [1, u32::MAX] {
         let mut bytes = whole.clone();
         bytes[128 + 32..128 + 40].copy_from_slice(&(ENDLESS - data).to_le_bytes());
@@ -433,7 +434,7 @@ fn a_sparse_file_with_endless_parts() {
     }
 }
 
-/// One note that is read again and again, from segments that share it.
+/// A note in segments that share it, which must not be read again and again.
 #[test]
 fn notes_that_are_shared_are_read_a_bounded_number_of_times() {
     let mut core = Forged::default();

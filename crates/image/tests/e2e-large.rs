@@ -1,4 +1,5 @@
-//! A large image costs little memory. A test of its own, as the peak is that of the whole process.
+//! Tests that a large image costs little memory. This is a separate test program, because the peak
+//! is that of the whole process.
 
 mod common;
 
@@ -22,7 +23,7 @@ fn a_large_image_costs_little_memory() {
     let program = Program::build(&[]);
     let victim = program.start_with(&[&SIZE.to_string()]);
     let sparse = victim.place("sparse");
-    // It writes no more.
+    // It writes nothing more.
     look_at(&image(parts(victim.pid(), From::Process)), &sparse);
     let Some(path) = victim.die('s') else {
         return no_kernel_core();
@@ -61,7 +62,7 @@ fn look_at(image: &dyn Image, sparse: &Range<u64>) {
     assert!(peak < 32 << 20, "{peak} bytes");
 }
 
-/// The most memory that this process has had, in bytes.
+/// Returns the peak memory of this process, in bytes.
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status

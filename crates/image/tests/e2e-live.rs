@@ -1,4 +1,4 @@
-//! The image of a process that stands still is that of a core of it.
+//! Tests that the image of a stopped process equals that of its core.
 
 mod common;
 
@@ -30,7 +30,7 @@ fn compare_modules(live: &Live, core: &Core) {
     assert!(kinds.any(|kind| kind == ModuleKind::Vdso));
 }
 
-/// All that the process may have written, page by page, without those that are zeros.
+/// Returns all pages that the process may have written, except for those that are zeros.
 fn own(image: &dyn Image) -> Vec<(u64, Vec<u8>)> {
     let mut pages = Vec::new();
     let mut end = 0;
@@ -48,7 +48,7 @@ fn own(image: &dyn Image) -> Vec<(u64, Vec<u8>)> {
     pages
 }
 
-/// Compares all that one image has with another one, and counts the pages.
+/// Compares everything in one image with another, and counts the pages.
 fn compare_known(live: &Live, core: &Core) -> usize {
     let mut equal = 0;
     let known = |region: &&rtops_image::Region| region.contents == Contents::Present;
@@ -89,7 +89,7 @@ fn a_stopped_process_is_as_in_its_core() {
             tids.sort_unstable();
             expected.sort_unstable();
             assert_eq!(tids, expected);
-            // A core does not have it, as the process asked for.
+            // A core does not have this memory, as the process requested.
             let is_hidden = |at: &u64| hidden.contains(at);
             let all = own(&live);
             let without: Vec<_> = all.iter().filter(|(at, _)| !is_hidden(at)).collect();
@@ -101,7 +101,8 @@ fn a_stopped_process_is_as_in_its_core() {
     }
 }
 
-/// What is left out of one of them is no loss: pages of a file that are as there.
+/// Compares the pages of both. Pages of a file may be left out of one
+/// of them if they are as in the file.
 fn check_same(live: &[&(u64, Vec<u8>)], core: &[&(u64, Vec<u8>)], image: &Live) {
     let is_file = |at: u64| {
         let region = image.region_of(at).expect("mapped");

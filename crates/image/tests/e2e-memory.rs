@@ -1,4 +1,4 @@
-//! Cores hold what the process had: its memory, its threads, its modules.
+//! Tests that cores hold what the process had: its memory, its threads, and its modules.
 
 mod common;
 
@@ -14,13 +14,13 @@ fn open(path: &Path) -> Core {
     Core::open(path, &Options::default()).expect("a core")
 }
 
-/// What a process had when it stood still: all its memory, and its threads' registers.
+/// The state of a stopped process: all its memory, and its threads' registers.
 struct Seen {
     memory: Vec<(common::Map, Vec<u8>)>,
     registers: Vec<(i32, nix::libc::user_regs_struct)>,
 }
 
-/// Stops a program, looks at all of it, and has the kernel write a core.
+/// Stops a program, reads all of its state, and has the kernel write a core.
 fn look_and_die(victim: &mut Victim, signal: Signal) -> Option<(Seen, Core)> {
     let stopped = victim.stop(signal);
     let maps = stopped.maps();
@@ -36,14 +36,14 @@ fn look_and_die(victim: &mut Victim, signal: Signal) -> Option<(Seen, Core)> {
     Some((seen, open(&stopped.die()?)))
 }
 
-/// Whether a core with the usual filter has this mapping, or finds it in a file.
+/// Returns whether a core with the usual filter has this mapping, or finds it in a file.
 fn is_expected(map: &common::Map, victim: &Victim) -> bool {
     let is_hidden = map.range.contains(&victim.place("hidden").start);
     let is_kernel = map.path.starts_with("[v") && map.path != "[vdso]";
     !is_hidden && !is_kernel && !map.path.ends_with("/mapped")
 }
 
-/// Compares page by page, and counts the bytes.
+/// Compares page by page, and counts the equal bytes.
 fn compare(core: &Core, seen: &Seen, victim: &Victim) -> usize {
     let mut equal = 0;
     for (map, bytes) in &seen.memory {
@@ -75,7 +75,7 @@ fn memory_is_what_the_process_had() {
         for core in [&kernel, &gdb] {
             let bytes = compare(core, &seen, &victim);
             assert!(bytes > 400_000, "only {bytes} bytes");
-            // A range that crosses regions is read whole.
+            // A read that crosses regions returns all bytes.
             let data = victim.place("data");
             let mut crossing = vec![0; 3 * 4096];
             core.read(data.start, &mut crossing).expect("data");
@@ -171,7 +171,7 @@ fn threads_are_as_the_debugger_saw_them() {
     }
 }
 
-/// The program has one thread with registers that the test knows.
+/// Checks the thread whose registers the test knows.
 fn check_known_registers(core: &Core) {
     let spins = core
         .threads()
@@ -246,7 +246,7 @@ fn own_memory_is_shown_whole() {
     })
     .expect("all can be read");
     assert_eq!(shown, 1 << 16);
-    // Many threads at once, through the trait.
+    // Reads in many threads at once, through the trait.
     let image: &dyn Image = &core;
     let data = victim.place("data").start;
     std::thread::scope(|scope| {
@@ -267,7 +267,7 @@ fn own_memory_is_shown_whole() {
     );
 }
 
-/// gdb heeds the filter, too.
+/// gdb obeys the filter too.
 #[test]
 fn filters_of_gdb() {
     let program = Program::build(&[]);
@@ -285,7 +285,7 @@ fn filters_of_gdb() {
                     .threads()
                     .iter()
                     .any(|thread| core.region_of(thread.registers.rsp) == Some(region));
-                // Where gdb has stopped a thread, the kernel writes to its stack when it goes on.
+                // The kernel writes to the stack of a thread that gdb has stopped when it resumes.
                 if is_stack || core.read(start, &mut got).is_err() {
                     continue;
                 }

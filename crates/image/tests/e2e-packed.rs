@@ -1,4 +1,4 @@
-//! Compressed cores, as systemd-coredump writes them.
+//! Tests compressed cores, as systemd-coredump writes them.
 
 mod common;
 
@@ -18,7 +18,7 @@ use common::{
 use proptest::prelude::*;
 use rtops_image::{Contents, Core, Error, Gap, Image, Options};
 
-/// A core, and the same compressed.
+/// A core, and its compressed forms.
 struct Cores {
     program: Program,
     plain: PathBuf,
@@ -52,7 +52,7 @@ fn cores() -> Option<&'static Cores> {
 
 fn pack(tool: &str, flags: &[&str], plain: &Path, ending: &str) -> PathBuf {
     let packed = plain.with_extension(ending);
-    // From a pipe, as systemd does: the size is not known beforehand.
+    // From a pipe, as systemd does it: the size is not known beforehand.
     let input = fs::File::open(plain).expect("the core");
     let output = Command::new(tool)
         .args(flags)
@@ -69,7 +69,7 @@ fn open(path: &Path) -> Core {
     Core::open(path, &Options::default()).expect("a core")
 }
 
-/// Compares all that is known in the second with the first.
+/// Compares all known memory of the second core with the first.
 fn assert_same(plain: &Core, packed: &Core) {
     let known = |core: &Core| {
         let known = core
@@ -139,7 +139,7 @@ fn limits_leave_a_part_and_are_said() {
         };
         let half = Core::open(path, &options(most)).expect("a core");
         assert_eq!(half.gaps().first(), Some(&Gap::UnpackLimit(most)));
-        // How to have whole ones written is no advice here.
+        // Advice on how to get uncut cores would be wrong here.
         let is_cut = |gap: &Gap| matches!(gap, Gap::Truncated(_));
         assert!(!half.gaps().iter().any(is_cut), "{:?}", half.gaps());
         assert_same(&plain, &half);
@@ -148,7 +148,7 @@ fn limits_leave_a_part_and_are_said() {
     }
 }
 
-/// Set for this program when it runs again, with a small file system of its own.
+/// Set for this program when it runs again with its own small file system.
 const SCRATCH: &str = "RTOPS_IMAGE_SCRATCH";
 
 #[test]
@@ -171,7 +171,7 @@ fn a_full_file_system_is_said() {
         assert!(core.read_u64(0x10_0000 + (47 << 20)).is_err());
         return;
     }
-    // Nothing that could be left out as zeros.
+    // Data that can't be left out as zeros.
     let mut core = Forged {
         data: vec![7; 48 << 20],
         ..Forged::default()
@@ -248,7 +248,7 @@ fn a_directory_that_is_not_there_is_said() {
 
 #[test]
 fn a_window_that_is_too_large_is_refused() {
-    // A frame that wants 2 GiB to be kept, and a block of nothing.
+    // A frame that needs a window of 2 GiB, with an empty block.
     let frame = b"\x28\xb5\x2f\xfd\x00\xa8\x01\0\0";
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("core.zst");
@@ -288,7 +288,7 @@ fn a_file_that_ends_too_early_is_said_in_one_sentence() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Cut or changed anywhere, it gives an error or what was before the damage.
+    /// If it is cut or changed anywhere, this gives an error or the data before the damage.
     #[test]
     fn damaged_anywhere(which in 0..4_usize, part in 0.0..1.0_f64, change in any::<Option<u8>>()) {
         if let Some(cores) = cores() {
@@ -312,7 +312,7 @@ proptest! {
         }
     }
 
-    /// Anything behind the first bytes of a compressed file.
+    /// Any bytes after the magic number of a compressed file.
     #[test]
     fn any_bytes(is_zstd in any::<bool>(), bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
         let magic: &[u8] = if is_zstd { b"\x28\xb5\x2f\xfd" } else { b"\x04\x22\x4d\x18" };

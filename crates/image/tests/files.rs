@@ -1,4 +1,4 @@
-//! What a core does not hold comes from files, and only from the right ones.
+//! Tests that memory that a core does not hold is read from files, and only from the right ones.
 
 mod common;
 
@@ -13,7 +13,7 @@ use rtops_image::{
     Absence, Core, Gap, Image, ImageModule, ModuleKind, NoFile, Options, Refused, Unreadable,
 };
 
-/// A core of a program, and where the program's constant was.
+/// Returns a core of a program, and the address of the program's constant.
 fn core_of(program: &Program) -> Option<(PathBuf, u64)> {
     let victim = program.start();
     let constant = victim.place("constant").start;
@@ -32,7 +32,7 @@ fn constant(core: &Core, at: u64) -> Result<Vec<u8>, Unreadable> {
     core.read_c_string(at, 100)
 }
 
-/// All that is said of the program's file.
+/// Returns all messages about the program's file.
 fn said(core: &Core) -> Vec<String> {
     let gaps = core
         .gaps()
@@ -68,7 +68,7 @@ fn the_program_is_looked_up_named_or_missed() {
         program.path.display()
     );
     assert_eq!(said(&missing), [sentence]);
-    // What the core has itself is known all the same.
+    // What the core itself holds is known all the same.
     assert!(!main_of(&missing).build_id.is_empty());
 
     let options = Options {
@@ -148,7 +148,7 @@ fn a_file_that_was_replaced_is_known_by_its_build_id() {
         constant(&gone, at),
         Err(Unreadable::Absent(at, Absence::NoFile))
     );
-    // The same build was put there again.
+    // The same build is put there again.
     fs::write(&program.path, bytes).expect("written");
     let again = Core::open(&path, &Options::default()).expect("a core");
     assert_eq!(
@@ -209,7 +209,7 @@ fn a_sysroot_stands_for_the_root() {
     assert!(files.clone().count() > 1);
     assert!(files.clone().all(|file| file.path.starts_with(root.path())));
 
-    // A link inside leads to a place inside.
+    // A link below the root leads to a place below the root.
     let below = root
         .path()
         .join(program.path.strip_prefix("/").expect("absolute"));
@@ -250,7 +250,7 @@ fn what_is_no_plain_file_is_not_opened() {
     let made_up = Core::open(&path, &Options::default()).expect("a core");
     let refused = NoFile::Refused(program.path.clone(), Refused::FileSystem);
     assert_eq!(main_of(&made_up).file.as_ref().err(), Some(&refused));
-    // Nor is a core that is a pipe waited for.
+    // Opening a core that is a pipe does not wait either.
     fs::remove_file(&path).expect("removed");
     nix::unistd::mkfifo(&path, mode).expect("a pipe");
     let error = Core::open(&path, &Options::default()).expect_err("a pipe");
@@ -278,7 +278,7 @@ fn a_file_cut_under_us_is_an_error() {
     assert!(matches!(constant(&core, at), Err(Unreadable::Io(..))));
 }
 
-/// Every filter: what the core has is right, and what it has not is said to be unknown.
+/// Tests every filter: the core's contents are right, and the rest is reported as unknown.
 #[test]
 fn filters_leave_out_and_nothing_else() {
     let program = Program::build(&[]);

@@ -1,4 +1,4 @@
-//! Cores that systemd-coredump keeps are found by their names.
+//! Finds the cores that systemd-coredump keeps, by their names.
 
 use std::{
     ffi::OsStr,
@@ -64,7 +64,7 @@ fn the_newest_of_a_pid_or_name() {
     assert_eq!(find("101"), Some(1));
     assert_eq!(find("other"), Some(3));
     assert_eq!(find("name-of-15by"), Some(4));
-    // A program may have a number for a name.
+    // A program's name may be a number.
     assert_eq!(find("300"), Some(5));
     for nothing in ["we", "webs", "", "1", "unrelated"] {
         assert_eq!(find(nothing), None, "{nothing}");

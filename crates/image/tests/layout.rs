@@ -1,4 +1,4 @@
-//! What lies where, when the core has none of it.
+//! Tests where memory is if the core has none of it.
 
 mod common;
 
@@ -29,7 +29,8 @@ fn access(flags: &str) -> Access {
     }
 }
 
-/// Three segments share the second page of the file; the address tells which one a mapping is of.
+/// Three segments share the second page of the file; the address says
+/// to which one a mapping belongs.
 #[test]
 fn segments_that_share_a_page_of_the_file() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -41,7 +42,7 @@ fn segments_that_share_a_page_of_the_file() {
     ];
     fs::write(&path, library(&segments, 0x1400)).expect("written");
     let name = path.to_str().expect("plain");
-    // A page more than the file has is mapped at the end.
+    // One page more than the file has is mapped at the end.
     let mut core = Forged {
         data: vec![1; 4096],
         ..Forged::default()
@@ -51,7 +52,7 @@ fn segments_that_share_a_page_of_the_file() {
         (BASE + 0x2000, BASE + 0x3000, 1, name),
         (BASE + 0x3000, BASE + 0x5000, 1, name),
     ]);
-    // A stack: what was written is in the core.
+    // A stack: its presence shows that the core has written memory.
     let data = Forged::data_at(1, core.notes.len());
     core.segments.push(segment(0x1000, data, 0x1000, 6));
     let core_path = directory.path().join("core");
@@ -84,7 +85,7 @@ fn segments_that_share_a_page_of_the_file() {
     assert_eq!(module.code, BASE + 0x2200..BASE + 0x2300);
     assert_eq!(module.mapped, BASE..BASE + 0x4000);
 
-    // Behind the end of the file come zeros up to the end of the page, and nothing is known behind.
+    // After the end of the file, the rest of its last page is zeros and the next page is unknown.
     let mut page = [0xaa; 0x1000];
     core.read(BASE + 0x3000, &mut page).expect("known");
     assert!(page[..0x400] == [0x11; 0x400] && page[0x400..] == [0; 0xc00]);

@@ -1,4 +1,4 @@
-//! The image of a process that stands still, or of a copy of one.
+//! Tests images of stopped processes and of their copies.
 
 mod common;
 
@@ -17,7 +17,7 @@ use rtops_image::{
     live::{self, Error, Live},
 };
 
-/// What a program with mappings of every kind has.
+/// A program with mappings of every kind.
 struct Regions {
     program: Program,
     victim: Victim,
@@ -45,7 +45,7 @@ impl Regions {
         self.victim.place(name)
     }
 
-    /// Not every kernel has everything.
+    /// Returns a place that not every kernel supports.
     fn place_if_any(&self, name: &str) -> Option<Range<u64>> {
         self.victim.places.get(name).cloned()
     }
@@ -83,7 +83,7 @@ fn what_was_never_touched_is_not_touched() {
     let page = |at: u64| reservation.start + at..reservation.start + at + 4096;
     let size = reservation.end - reservation.start;
     assert_eq!(shown, [page(4096), page(1 << 30), page(size - 4096)]);
-    // Between two pages that were touched, too, and across the limits of what is asked for at a time.
+    // Also between two touched pages, and across the limit of one query.
     let mut bytes = vec![0xaa; 80 << 20];
     let from = reservation.start + (1 << 30) - (40 << 20) + 5;
     live.read(from, &mut bytes).expect("known");
@@ -149,7 +149,7 @@ fn what_must_not_be_read_is_absent() {
         let got = live.read_c_string(at(name), text.len());
         assert_eq!(got.as_deref(), Ok(text.as_bytes()), "{name}");
     }
-    // Without a page map, nobody knows which huge pages are there.
+    // Without a page map, nobody knows which huge pages are present.
     let blind = regions.live(From::Blind);
     if let Some(huge) = regions.place_if_any("huge") {
         assert_eq!(absent(&blind, huge.start), Some(Absence::FileSystem));
@@ -203,7 +203,7 @@ fn a_copy_is_as_the_process() {
     let of_copy: Vec<_> = copy.modules().iter().map(said).collect();
     let of_process: Vec<_> = process.modules().iter().map(said).collect();
     assert_eq!(of_copy, of_process);
-    // The copy has not touched what it would only read.
+    // The copy has not touched pages that it would only read.
     let (mut equal, stack) = (0, process_stack(&process));
     for region in copy.regions() {
         let same = process.region_of(region.range.start);
@@ -217,7 +217,7 @@ fn a_copy_is_as_the_process() {
             let read = copy.read(at, &mut here);
             assert_eq!(read, process.read(at, &mut there), "{at:#x}");
             if read.is_ok() {
-                // The end of the output's buffer, which says who is who.
+                // The end of the output buffer differs, because it says which process is which.
                 let differ = here.iter().zip(&there).filter(|(a, b)| a != b).count();
                 assert!(differ <= 64, "{at:#x} in {region:?}: {differ} bytes");
                 equal += usize::from(differ == 0);
@@ -254,7 +254,7 @@ fn a_library_inside_of_an_archive_is_a_module() {
         let live = regions.live(from);
         let at = regions.place("archive");
         if from == From::Kept {
-            // Nothing tells that it is one: a core has no more.
+            // As in a core, nothing shows that it is an ELF file.
             assert_eq!(absent(&live, at.start), Some(Absence::Data));
             continue;
         }
@@ -284,7 +284,7 @@ fn a_program_that_was_replaced_is_found_while_it_runs() {
         let file = find(&live).expect("the kernel leads to it");
         assert_eq!(file.path, Path::new(&format!("/proc/{}/exe", victim.pid())));
     }
-    // Of a process that has ended, there is only the name.
+    // If the process has ended, only the name is left.
     let mut of_ended = parts(victim.pid(), From::Kept);
     drop(victim);
     of_ended.root = "/".into();
@@ -326,7 +326,7 @@ fn a_process_that_has_ended_is_no_image() {
     let error = Live::new(empty, &live::Options::default()).expect_err("no image");
     assert!(matches!(error, Error::NothingMapped(of) if of.as_raw() == pid));
     drop(victim);
-    // All that was to be read is gone: that is no empty memory.
+    // If all memory to read is gone, that is not the same as empty memory.
     let live = image(gone);
     let read = live.for_each_chunk(&mut |_, _| ControlFlow::Continue(()));
     assert!(matches!(read, Err(Unreadable::Io(..))), "{read:?}");

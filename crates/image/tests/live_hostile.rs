@@ -1,4 +1,4 @@
-//! What is said of a process may be wrong, and what it maps may be a trap.
+//! Tests that statements about a process may be wrong, and that its mappings may be traps.
 
 mod common;
 
@@ -22,7 +22,8 @@ use rtops_image::{
 };
 use tempfile::{TempDir, tempdir, tempfile};
 
-/// An image of these mappings, with memory in a file that has these bytes at these addresses.
+/// Makes parts with these mappings, and with memory in a file that has
+/// these bytes at these addresses.
 fn parts(maps: &[u8], pieces: &[(u64, &[u8])]) -> Parts {
     let mut file = tempfile().expect("a file");
     let mut length = 0;
@@ -44,7 +45,7 @@ fn parts(maps: &[u8], pieces: &[(u64, &[u8])]) -> Parts {
     }
 }
 
-/// The same, where all memory would be read of this process.
+/// Makes the same parts, with all memory in this process.
 fn of_process(maps: &[u8]) -> Parts {
     let open = |name: &str| File::open(format!("/proc/self/{name}")).expect("Linux");
     Parts {
@@ -54,7 +55,7 @@ fn of_process(maps: &[u8]) -> Parts {
     }
 }
 
-/// Looks at all that an image has. Whatever it is, it holds together.
+/// Reads everything in an image, and checks that it is consistent.
 fn explore(live: &Live) {
     let mut behind = 0;
     for region in live.regions() {
@@ -84,7 +85,7 @@ fn explore(live: &Live) {
     .ok();
 }
 
-/// A line that the kernel could have written, or nearly.
+/// Generates a line that the kernel could have written, or nearly.
 fn line() -> impl Strategy<Value = String> {
     let number = prop_oneof![
         (0_u64..64).prop_map(|page| page << 12),
@@ -179,7 +180,7 @@ proptest! {
     ) {
         head[..20].copy_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0");
         if is_plausible {
-            // The table of segments follows the header, and all there are of them.
+            // The segment table follows the header and contains all segments.
             head[32..40].copy_from_slice(&64_u64.to_le_bytes());
             head[54..58].copy_from_slice(&[56, 0, counts[0], counts[1] % 2]);
             for index in 0..70 {
@@ -254,7 +255,7 @@ fn endless_lists_are_cut() {
 
 #[test]
 fn a_reservation_without_measure_is_left_out() {
-    // 16 TiB, as sanitizers have them, and a page behind.
+    // 16 TiB, as sanitizers reserve them, followed by a page.
     let maps = b"100000000000-200000000000 rw-p 00000000 00:00 0 \n\
                  200000000000-200000001000 rw-p 00000000 00:00 0 \n";
     let live = image(of_process(maps));
@@ -268,7 +269,7 @@ fn a_reservation_without_measure_is_left_out() {
     explore(&live);
 }
 
-/// Why the mapping of a file is not read that is said to be of this file system.
+/// Returns why the mapping of a file is not read if it is said to be on this file system.
 fn absence(device: &str, inode: u64, path: &Path) -> Option<Absence> {
     let path = path.display();
     let maps = format!("10000-11000 r--p 00000000 {device} {inode}            {path}\n");
@@ -279,7 +280,7 @@ fn absence(device: &str, inode: u64, path: &Path) -> Option<Absence> {
     }
 }
 
-/// As the kernel shows it.
+/// Returns the device and inode of a file as the kernel shows them.
 fn device(path: &Path) -> (String, u64) {
     let metadata = fs::metadata(path).expect("it is there");
     let (major, minor) = (
@@ -310,12 +311,12 @@ fn files_are_judged_by_what_they_are_of() {
             assert_eq!(absence(&device, inode, path), Some(why), "{path:?}");
         }
     }
-    // A device may have a place on a disk.
+    // A device node may be on a disk.
     assert_eq!(
         absence(&disk, 7, Path::new("/dev/null")),
         Some(Absence::Device)
     );
-    // A file system that is mounted nowhere is believed if the same file is there.
+    // A file system that is mounted nowhere is accepted if the same file is there.
     assert_eq!(absence("00:fff", inode, &file), None);
     let unknown = Some(Absence::FileSystem);
     assert_eq!(absence("00:fff", inode + 1, &file), unknown);
@@ -325,7 +326,7 @@ fn files_are_judged_by_what_they_are_of() {
     }
 }
 
-/// The one that the kernel shows for this program.
+/// Returns the device that the kernel shows for this program.
 fn device_of_this() -> String {
     let maps = fs::read_to_string("/proc/self/maps").expect("Linux");
     let this = std::env::current_exe().expect("Linux");
@@ -335,7 +336,7 @@ fn device_of_this() -> String {
     device.expect("a device").to_owned()
 }
 
-/// A FUSE that nobody serves: whoever asks it for anything waits.
+/// A FUSE file system that nobody serves: every request waits.
 struct Fuse {
     place: TempDir,
     _connection: File,
@@ -366,7 +367,7 @@ impl Fuse {
         }
     }
 
-    /// Its device, as the kernel shows it, without asking it.
+    /// Returns its device as the kernel shows it, without a request.
     fn device(&self) -> String {
         let mounts = fs::read_to_string("/proc/self/mountinfo").expect("Linux");
         let place = self.place.path().to_str().expect("a path");
@@ -399,7 +400,7 @@ fn a_file_system_that_somebody_serves_is_not_asked() {
     let path = fuse.place.path().join("file");
     let why = absence(&fuse.device(), 7, &path);
     assert_eq!(why, Some(Absence::FileSystem));
-    // Nor for the file of a module.
+    // Reading the file of a module does not wait either.
     let device = fuse.device();
     let maps = |end: u32| {
         let path = path.display();
@@ -413,7 +414,7 @@ fn a_file_system_that_somebody_serves_is_not_asked() {
         why: Absence::FileSystem,
     };
     assert!(live.gaps().contains(&unread), "{:?}", live.gaps());
-    // Even where it was kept.
+    // This holds even if its memory was kept.
     let directory = tempdir().expect("a directory");
     let library = directory.path().join("library.so");
     common::compile_of("library.c", &library, &["-shared", "-fPIC"]);

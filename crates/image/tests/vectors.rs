@@ -1,4 +1,5 @@
-//! Vector registers lie at other places in cores of Intel's and AMD's processors.
+//! Tests that vector registers are found at their different offsets in
+//! cores of Intel and AMD processors.
 
 mod common;
 
@@ -9,7 +10,7 @@ const FPREGSET: u32 = 2;
 const XSTATE: u32 = 0x202;
 const LAYOUT: u32 = 0x205;
 
-/// A state of this size in which each 16 bytes hold their own place, with everything in use.
+/// Makes a state of this size in which every 16 bytes hold their own index, with everything in use.
 fn state(size: usize) -> Vec<u8> {
     let mut state: Vec<_> = (0..size)
         .map(|at| u8::try_from(at / 16 % 256).expect("small"))
@@ -22,7 +23,7 @@ fn byte_at(place: usize) -> u8 {
     u8::try_from(place / 16 % 256).expect("small")
 }
 
-/// What a core says with these notes behind its only thread.
+/// Returns the registers in a core with these notes after its only thread.
 fn vectors(layout: Option<&[u8]>, notes: &[(u32, &[u8])]) -> Option<Vectors> {
     let mut core = Forged::default();
     core.add_thread(1);
@@ -33,7 +34,7 @@ fn vectors(layout: Option<&[u8]>, notes: &[(u32, &[u8])]) -> Option<Vectors> {
             core.add_linux_note(*kind, bytes);
         }
     }
-    // Linux writes it behind all threads.
+    // Linux writes it after all threads.
     if let Some(layout) = layout {
         core.add_linux_note(LAYOUT, layout);
     }
@@ -47,7 +48,7 @@ fn vectors(layout: Option<&[u8]>, notes: &[(u32, &[u8])]) -> Option<Vectors> {
 
 #[test]
 fn places_follow_from_the_size() {
-    // Intel with AVX-512 and keys, the same with AMX, AMD with AVX-512 and keys.
+    // Intel with AVX-512 and protection keys, the same with AMX, and AMD with AVX-512 and keys.
     for (size, masks, upper, more) in [
         (2696, 1088, 1152, 1664),
         (11008, 1088, 1152, 1664),
@@ -126,7 +127,7 @@ fn older_and_cut_states_give_what_they_have() {
 #[test]
 fn whoever_traces_a_thread_has_the_same_bytes() {
     let mut state = vec![0; 512 + 64 + 256];
-    // MXCSR, xmm3, which components are in use, and the upper half of ymm3.
+    // MXCSR, xmm3, the components in use, and the upper half of ymm3.
     state[24..28].copy_from_slice(&0x1f80_u32.to_le_bytes());
     state[160 + 48..160 + 64].copy_from_slice(b"0123456789abcdef");
     state[512] = 0b111;

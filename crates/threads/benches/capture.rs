@@ -1,4 +1,4 @@
-//! What capturing costs: one thread, and as many as a thread-per-connection service has.
+//! Measures what capturing costs: one thread, and as many as a thread-per-connection service has.
 
 use std::{
     sync::{Arc, Barrier},

@@ -1,4 +1,4 @@
-//! Capturing many threads: some in flight at once, each with a time-out, all by one deadline.
+//! Captures many threads: several in flight at once, each with a time-out, all by one deadline.
 
 use std::{
     collections::VecDeque,
@@ -17,17 +17,18 @@ use crate::{
     sys::{self, MapTable},
 };
 
-/// How long one thread may take to answer.
+/// How long a single thread may take to answer.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// A thread that had a pending signal of this number has lost ours, and one that ended says so only
-/// when asked again: asked after this time, then after twice as long, and so on.
+/// When the signal is first sent again; the interval then doubles each time. A
+/// thread that already had a pending signal of this number has lost ours, and only
+/// sending again shows that a thread has ended.
 const FIRST_RESEND: Duration = Duration::from_millis(10);
-/// Most stacks are shorter than this; the others get a second try with the whole buffer.
+/// Most stacks are shorter than this; for the others, a second try uses the whole buffer.
 const FIRST_CAPACITY: usize = 64 << 10;
 
-/// Threads that sleep with the signal blocked are looked at this often again, after all others, first
-/// after `BLOCKED_PAUSE`, then after twice as long, and so on: libc blocks all signals for a moment
-/// where a thread starts.
+/// How often threads that sleep with the signal blocked are checked again, after all
+/// others. The first pause is `BLOCKED_PAUSE`, and it doubles each time: libc blocks
+/// all signals for a moment when a thread starts.
 const BLOCKED_LOOKS: u32 = 5;
 const BLOCKED_PAUSE: Duration = Duration::from_millis(2);
 
@@ -36,11 +37,11 @@ const BLOCKED_PAUSE: Duration = Duration::from_millis(2);
 pub struct Signal(c_int);
 
 impl Signal {
-    /// SIGURG, the default: nearly unused, and ignored where nobody handles it.
+    /// SIGURG, the default: it is rarely used, and ignored if nobody handles it.
     pub const URGENT: Self = Self(libc::SIGURG);
-    /// SIGUSR1. One that isn't ours ends the process, as ever, unless the host handles it.
+    /// SIGUSR1. One that isn't ours ends the process, as usual, unless the host handles it.
     pub const USER_1: Self = Self(libc::SIGUSR1);
-    /// SIGUSR2; as for [`Signal::USER_1`].
+    /// SIGUSR2; see [`Signal::USER_1`].
     pub const USER_2: Self = Self(libc::SIGUSR2);
 
     pub(crate) fn number(self) -> c_int {
@@ -65,10 +66,10 @@ pub enum InstallError {
     /// Threads can't be captured on this platform.
     #[error("threads can be captured on Linux x86_64 only")]
     Unsupported,
-    /// It is installed for another signal already, and stays so.
+    /// It is already installed for another signal, and stays so.
     #[error("the handler is already installed for another signal")]
     OtherSignal,
-    /// The kernel said no.
+    /// The kernel refused.
     #[error("the signal handler could not be installed")]
     Refused(#[source] io::Error),
 }
@@ -83,19 +84,19 @@ pub enum Missing {
     /// Its signal mask contains our signal.
     #[error("the thread blocks the signal")]
     SignalBlocked,
-    /// It didn't run the handler in time: uninterruptible in the kernel, stopped, or starved.
+    /// It didn't run the handler in time: it is uninterruptible in the kernel, stopped, or starved.
     #[error("the thread did not answer")]
     NoAnswer,
     /// The deadline came before its turn.
     #[error("there was no time left for the thread")]
     NoTime,
-    /// Another handler was installed over ours; ours isn't put back.
+    /// Another handler was installed over ours, which isn't restored.
     #[error("the host has replaced the signal handler")]
     HandlerReplaced,
     /// It is the thread that called [`Capturer::capture`].
     #[error("it is the thread that captures")]
     Myself,
-    /// Another capture was under way until the deadline.
+    /// Another capture was in progress until the deadline.
     #[error("another capture was under way")]
     Busy,
     /// The signal couldn't be sent, or there was no memory, or /proc couldn't be read.
@@ -111,12 +112,12 @@ pub enum Missing {
 pub struct Slice<'a> {
     /// The registers and the memory.
     pub stack: StackSlice<'a>,
-    /// Whether the stack goes on behind its bytes: it is longer than 512 KiB, or no mapping is known
-    /// for it, and then there are none.
+    /// Whether the stack continues after these bytes: it is longer than 512 KiB, or no mapping is
+    /// known for it, in which case there are no bytes.
     pub truncated: bool,
 }
 
-/// The right to capture threads: the handler is installed.
+/// The right to capture threads; the handler is installed.
 #[derive(Clone, Copy, Debug)]
 pub struct Capturer {
     signal: Signal,
@@ -124,11 +125,11 @@ pub struct Capturer {
 
 /// Installs the handler of `signal` for the rest of the process's life.
 ///
-/// Calling it again with the same signal does nothing, also when the handler was replaced meanwhile.
+/// Calling it again with the same signal does nothing, even if the handler was replaced meanwhile.
 ///
 /// # Errors
 ///
-/// On an unsupported platform, when it is installed for another signal, and when the kernel refuses.
+/// On an unsupported platform, if it is installed for another signal, or if the kernel refuses.
 pub fn install(signal: Signal) -> Result<Capturer, InstallError> {
     sys::install(signal)?;
     Ok(Capturer { signal })
@@ -138,7 +139,7 @@ impl Capturer {
     /// Copies the stacks of `threads` and calls `on_result` once for each, in no particular order.
     ///
     /// Blocks until all are done, at most until `deadline` plus the time that `on_result` takes. A
-    /// thread gets half a second to answer. Of several callers one captures at a time.
+    /// thread gets half a second to answer. If there are several callers, one captures at a time.
     pub fn capture(
         &self,
         threads: &[Tid],
@@ -152,7 +153,7 @@ impl Capturer {
         }
     }
 
-    /// `Err` when nothing could be captured at all; `on_result` was not called then.
+    /// Returns `Err` if nothing could be captured at all, without having called `on_result`.
     fn try_capture(
         &self,
         threads: &[Tid],
@@ -182,7 +183,7 @@ impl Capturer {
         };
         round.run(on_result);
         if !round.again.is_empty() {
-            // Threads born after the table was made have unknown stacks, hence a new one.
+            // The stacks of threads born after the table was read are unknown, so read a new one.
             if let Ok(maps) = read_maps() {
                 round.maps = maps;
             }
@@ -205,11 +206,11 @@ struct Round {
     deadline: Instant,
     in_flight: [Option<Flight>; SLOTS],
     waiting: VecDeque<Tid>,
-    /// Threads whose stack didn't fit or wasn't known: to be asked once more.
+    /// Threads whose stack didn't fit or wasn't known, to be captured once more.
     again: VecDeque<Tid>,
-    /// Threads that block the signal: to be looked at again.
+    /// Threads that block the signal, to be checked again.
     blocking: VecDeque<Tid>,
-    /// How often that was done.
+    /// How often those were checked.
     looks: u32,
 }
 
@@ -274,7 +275,7 @@ impl Round {
         }
     }
 
-    /// `None` when the slot isn't usable.
+    /// Starts a capture; `None` if the slot isn't usable.
     fn start(&mut self, index: usize, tid: Tid) -> Result<Option<Flight>, Missing> {
         let now = Instant::now();
         if tid == self.myself {
@@ -284,7 +285,7 @@ impl Round {
             return Err(Missing::NoTime);
         }
         let stat = present(tid)?;
-        // A thread that runs may be about to unblock it, as our own handler does when it returns.
+        // A running thread may be about to unblock it, as our own handler does when it returns.
         if stat.state != 'R' && self.signal.is_in(stat.blocked) {
             return Err(Missing::SignalBlocked);
         }
@@ -359,10 +360,10 @@ impl Round {
     }
 }
 
-/// What /proc says of a thread that can still run code.
+/// Reads the `stat` of a thread that can still run code.
 fn present(tid: Tid) -> Result<Stat, Missing> {
     match Stat::of(tid) {
-        // A main thread that has ended stays as a zombie as long as others run.
+        // A main thread that has ended stays a zombie as long as others run.
         Ok(Some(stat)) if matches!(stat.state, 'Z' | 'X') => Err(Missing::Exited),
         Ok(Some(stat)) => Ok(stat),
         Ok(None) => Err(Missing::Exited),

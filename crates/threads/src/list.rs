@@ -1,4 +1,4 @@
-//! The threads of this process, from /proc/self/task.
+//! Lists the threads of this process, from /proc/self/task.
 
 use std::{
     fs::{self, File},
@@ -10,27 +10,27 @@ use rtops_types::Tid;
 /// What /proc says about one thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ThreadInfo {
-    /// The kernel's id of the thread.
+    /// The kernel's ID of the thread.
     pub tid: Tid,
-    /// Its name, 15 bytes at most, lossily converted. Any thread may set any bytes: escape it.
+    /// Its name, at most 15 bytes, lossily converted. Any thread may set any bytes: escape it.
     pub name: String,
     /// `R` running, `S` sleeping, `D` uninterruptible, `T` stopped, `Z` exited, …
     pub state: char,
-    /// The kernel function it sleeps in; `None` when it doesn't sleep or the kernel hides it.
+    /// The kernel function that it sleeps in; `None` if it doesn't sleep or the kernel hides it.
     pub wchan: Option<String>,
-    /// The number of the system call it is in; `None` when it is in none or the kernel hides it.
+    /// The number of the system call that it is in; `None` if it is in none or the kernel hides it.
     pub syscall: Option<i64>,
-    /// Processor time used, in clock ticks of `sysconf(_SC_CLK_TCK)`, user and system together.
+    /// The processor time used, in clock ticks of `sysconf(_SC_CLK_TCK)`, user and system together.
     pub cpu_ticks: u64,
-    /// How often it was given a processor; `None` where the kernel does not count that.
+    /// How often it was scheduled on a processor; `None` if the kernel does not count that.
     pub timeslices: Option<u64>,
 }
 
-/// Every thread of this process. One that ends meanwhile is left out.
+/// Returns every thread of this process. A thread that ends meanwhile is left out.
 ///
 /// # Errors
 ///
-/// When /proc/self/task can't be read: /proc is not mounted, or no file descriptor is left.
+/// If /proc/self/task can't be read: /proc is not mounted, or no file descriptor is left.
 pub fn list() -> io::Result<Vec<ThreadInfo>> {
     let mut threads = Vec::new();
     for entry in fs::read_dir("/proc/self/task")? {
@@ -57,22 +57,22 @@ pub fn list() -> io::Result<Vec<ThreadInfo>> {
     Ok(threads)
 }
 
-/// The fields of /proc/self/task/TID/stat that are of use here.
+/// The fields of /proc/self/task/TID/stat that are used here.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     name: String,
     pub(crate) state: char,
     cpu_ticks: u64,
-    /// Bit n - 1 is set when signal n is blocked. The kernel gives signals 1 to 31 here.
+    /// Bit n - 1 is set if signal n is blocked. The kernel reports signals 1 to 31 here.
     pub(crate) blocked: u64,
 }
 
 impl Stat {
-    /// Reads them; `None` when the thread is gone.
+    /// Reads the fields; `None` if the thread is gone.
     ///
     /// # Errors
     ///
-    /// When the file can't be read though the thread is there.
+    /// If the file can't be read although the thread exists.
     pub(crate) fn of(tid: Tid) -> io::Result<Option<Self>> {
         match read(tid, "stat") {
             Ok(stat) => Ok(Self::parse(&stat)),
@@ -87,13 +87,14 @@ impl Stat {
         }
     }
 
-    /// `TID (NAME) STATE …`: the name may contain blanks and parentheses, so its end is the last one.
+    /// Parses `TID (NAME) STATE …`. The name may contain blanks and
+    /// parentheses, so it ends at the last one.
     fn parse(stat: &[u8]) -> Option<Self> {
         let open = stat.iter().position(|&byte| byte == b'(')?;
         let close = stat.iter().rposition(|&byte| byte == b')')?;
         let name = String::from_utf8_lossy(stat.get(open + 1..close)?).into_owned();
         let rest = std::str::from_utf8(stat.get(close + 1..)?).ok()?;
-        // Numbers of fields are those of proc(5), where the state is the third.
+        // Fields are numbered as in proc(5), where the state is the third.
         let field = |number: usize| rest.split_ascii_whitespace().nth(number - 3);
         let number = |of: usize| field(of)?.parse::<u64>().ok();
         Some(Self {
@@ -110,14 +111,14 @@ fn wchan(tid: Tid) -> Option<String> {
     (!name.is_empty() && name != "0").then_some(name)
 }
 
-/// `NUMBER ARGUMENTS…`, or `running`, or `-1 …` when blocked outside of a system call.
+/// Parses `NUMBER ARGUMENTS…`, `running`, or `-1 …` if blocked outside of a system call.
 fn syscall(tid: Tid) -> Option<i64> {
     let line = String::from_utf8(read(tid, "syscall").ok()?).ok()?;
     let number = line.split_ascii_whitespace().next()?.parse().ok()?;
     (number >= 0).then_some(number)
 }
 
-/// `RUNNING-NANOSECONDS WAITING-NANOSECONDS TIMESLICES`
+/// Parses `RUNNING-NANOSECONDS WAITING-NANOSECONDS TIMESLICES`.
 fn timeslices(tid: Tid) -> Option<u64> {
     let line = String::from_utf8(read(tid, "schedstat").ok()?).ok()?;
     line.split_ascii_whitespace().nth(2)?.parse().ok()

@@ -1,10 +1,11 @@
-//! Where a handler leaves its copy: a fixed number of static slots that are never freed.
+//! The places where handlers leave their copies: a fixed number of
+//! static slots that are never freed.
 //!
 //! A slot goes IDLE → ARMED (capturing thread) → WRITING → DONE (handler) → IDLE. On a time-out the
-//! capturing thread takes ARMED back to IDLE. Each step away from ARMED is a compare-and-swap on a word
-//! that also holds the sequence number of the request, so that a late signal, whose cookie carries an
-//! older number, finds nothing to do. A slot that is WRITING belongs to the handler for as long as it
-//! takes; a session that can't wait leaves it, and later ones do without it until it is DONE.
+//! capturing thread takes ARMED back to IDLE. Each step away from ARMED is a compare-and-swap on a
+//! word that also holds the sequence number of the request, so a late signal, whose cookie carries
+//! an older number, has no effect. A slot that is WRITING belongs to the handler for as long as it
+//! takes. A session that can't wait leaves it, and later sessions do without it until it is DONE.
 #![expect(
     unsafe_code,
     reason = "buffers and a table shared with a signal handler"
@@ -29,15 +30,15 @@ use crate::{
     turn::Turn,
 };
 
-/// How many threads can be in flight at once.
+/// The number of threads that can be in flight at once.
 pub(crate) const SLOTS: usize = 32;
-/// The longest copy.
+/// The longest copy, in bytes.
 pub(crate) const BUFFER_LEN: usize = 512 << 10;
 
 static ALL: [Slot; SLOTS] = [const { Slot::new() }; SLOTS];
 /// `SLOTS * BUFFER_LEN` bytes, mapped by the first session.
 static BUFFERS: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
-/// Counts answers; capturing threads sleep on it.
+/// The number of answers; capturing threads sleep on it.
 static ANSWERS: AtomicU32 = AtomicU32::new(0);
 static NEXT_SEQUENCE: AtomicU64 = AtomicU64::new(1);
 
@@ -47,7 +48,7 @@ const ARMED: u64 = 1;
 const WRITING: u64 = 2;
 const DONE: u64 = 3;
 
-/// Names one request: what the signal carries. Magic (16 bits), sequence number (40), slot (8).
+/// Identifies one request; the signal carries it. Magic (16 bits), sequence number (40), slot (8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cookie(u64);
 
@@ -59,12 +60,12 @@ impl Cookie {
         Self(Self::MAGIC << 48 | (sequence & Self::SEQUENCE_MASK) << 8 | slot as u64)
     }
 
-    /// The cookie of a signal, if it is one of ours.
+    /// Returns the cookie of a signal, if it is one of ours.
     pub(crate) fn from_raw(raw: u64) -> Option<Self> {
         (raw >> 48 == Self::MAGIC).then_some(Self(raw))
     }
 
-    /// What to send.
+    /// Returns the value to send.
     pub(crate) fn as_raw(self) -> u64 {
         self.0
     }
@@ -93,12 +94,12 @@ pub(crate) enum Extent {
     UnknownStack,
 }
 
-/// One slot. All but `state` is written by whoever owns the slot in its present phase.
+/// One slot. Every field but `state` is written by the owner of the slot in its current phase.
 struct Slot {
     state: AtomicU64,
     tid: AtomicI32,
     capacity: AtomicUsize,
-    /// From `Arc::into_raw`; replaced only when the slot isn't WRITING.
+    /// From `Arc::into_raw`; replaced only while the slot isn't WRITING.
     maps: AtomicPtr<MapTable>,
     ip: AtomicU64,
     sp: AtomicU64,
@@ -137,12 +138,14 @@ impl Slot {
             .is_ok()
     }
 
-    /// Lets go of the table. Only while no handler can be using it.
+    /// Replaces the table and drops the former one. Only call this while
+    /// no handler can be using it.
     fn set_maps(&self, maps: *const MapTable) {
         let former = self.maps.swap(maps.cast_mut(), Ordering::AcqRel);
         if !former.is_null() {
-            // SAFETY: it came from `Arc::into_raw` in `arm`, and the swap makes this the only drop. The
-            // callers have seen that the slot isn't WRITING, nor ARMED, so that no handler has it.
+            // SAFETY: it came from `Arc::into_raw` in `arm`, and the swap makes this
+            // the only drop. The callers have checked that the slot is neither
+            // WRITING nor ARMED, so no handler uses it.
             drop(unsafe { Arc::from_raw(former) });
         }
     }
@@ -158,23 +161,23 @@ pub(crate) struct Claim {
 /// Async-signal-safe, as are the methods of [`Claim`].
 pub(crate) fn claim(cookie: Cookie, tid: Tid) -> Option<Claim> {
     let slot = cookie.slot()?;
-    // A tid read here that belongs to a later request does no harm: the cookie's number is stale then.
+    // Reading the TID of a later request here is harmless: the cookie's number is stale then.
     let is_addressee = slot.tid.load(Ordering::Acquire) == tid.as_raw();
     (is_addressee && slot.change(cookie, ARMED, WRITING)).then_some(Claim { slot, cookie })
 }
 
 impl Claim {
-    /// How many bytes may be copied.
+    /// Returns how many bytes may be copied.
     pub(crate) fn capacity(&self) -> usize {
         self.slot.capacity.load(Ordering::Relaxed).min(BUFFER_LEN)
     }
 
-    /// Where to.
+    /// Returns where to copy them.
     pub(crate) fn destination(&self) -> *mut u8 {
         buffer(BUFFERS.load(Ordering::Acquire), self.cookie.index())
     }
 
-    /// The mappings as of shortly before the signal was sent.
+    /// Returns the mappings as they were shortly before the signal was sent.
     pub(crate) fn maps(&self) -> Option<&MapTable> {
         // SAFETY: null or from `Arc::into_raw`, and not dropped while the slot is WRITING.
         unsafe { self.slot.maps.load(Ordering::Acquire).as_ref() }
@@ -199,26 +202,26 @@ fn buffer(buffers: *mut u8, index: usize) -> *mut u8 {
     buffers.wrapping_add(index * BUFFER_LEN)
 }
 
-/// The right to arm and read slots: at most one exists.
+/// The right to arm and read slots. At most one exists.
 pub(crate) struct Session {
     buffers: NonNull<u8>,
-    /// Ends after the session's own drop.
+    /// Dropped after the session's own `drop`.
     _turn: Turn,
 }
 
-/// Why no session could begin.
+/// Why no session could start.
 pub(crate) enum NoSession {
-    /// Another one lasted until the deadline.
+    /// Another session lasted until the deadline.
     Busy,
     /// There is no memory for the buffers.
     Memory(io::Error),
 }
 
-/// What became of a request.
+/// The state of a request.
 pub(crate) enum Progress<'a> {
     /// The handler has not answered yet.
     Open,
-    /// It has.
+    /// The handler has answered.
     Answered(Answer<'a>),
 }
 
@@ -230,7 +233,7 @@ pub(crate) struct Answer<'a> {
 }
 
 impl Session {
-    /// Waits for its turn, until `deadline`.
+    /// Waits for its turn until `deadline`.
     pub(crate) fn begin(deadline: Instant) -> Result<Self, NoSession> {
         let turn = Turn::begin(deadline).ok_or(NoSession::Busy)?;
         let buffers = match NonNull::new(BUFFERS.load(Ordering::Acquire)) {
@@ -247,7 +250,8 @@ impl Session {
         })
     }
 
-    /// Opens a request in this slot; `None` while a handler of an earlier request still writes there.
+    /// Opens a request in this slot; `None` while a handler of an
+    /// earlier request still writes to it.
     pub(crate) fn arm(
         &mut self,
         index: usize,
@@ -267,7 +271,7 @@ impl Session {
         Some(Request { cookie })
     }
 
-    /// What became of it.
+    /// Returns the state of a request.
     pub(crate) fn progress(&self, request: &Request) -> Progress<'_> {
         let Some(slot) = request.cookie.slot() else {
             return Progress::Open;
@@ -277,8 +281,8 @@ impl Session {
         }
         let len = slot.len.load(Ordering::Relaxed).min(BUFFER_LEN);
         let start = buffer(self.buffers.as_ptr(), request.cookie.index());
-        // SAFETY: the buffer has BUFFER_LEN initialized (mapped) bytes; DONE says that the handler has
-        // finished, and none will write there before `arm`, which needs `&mut self`.
+        // SAFETY: the buffer has BUFFER_LEN initialized (mapped) bytes. DONE means that the handler
+        // has finished, and none will write there before `arm`, which needs `&mut self`.
         let bytes = unsafe { slice::from_raw_parts(start, len) };
         let extent = match slot.extent.load(Ordering::Relaxed) {
             extent if extent == Extent::Whole as u32 => Extent::Whole,
@@ -294,14 +298,14 @@ impl Session {
         Progress::Answered(Answer { stack, extent })
     }
 
-    /// Takes a request back. When a handler has begun to answer it, the slot stays the handler's.
+    /// Cancels a request. If a handler has begun to answer it, the slot stays the handler's.
     pub(crate) fn cancel(&mut self, request: Request) {
         if let Some(slot) = request.cookie.slot() {
             slot.change(request.cookie, ARMED, IDLE);
         }
     }
 
-    /// A number to hand to [`Session::wait`]; taken before looking at requests.
+    /// Returns a number to pass to [`Session::wait`]; call this before checking requests.
     pub(crate) fn answers(&self) -> u32 {
         ANSWERS.load(Ordering::Acquire)
     }
@@ -340,19 +344,19 @@ impl Drop for Session {
     }
 }
 
-/// An open request. It is answered or cancelled; what is left over ends with the session.
+/// An open request. It is answered or cancelled; a remaining one ends with the session.
 pub(crate) struct Request {
     cookie: Cookie,
 }
 
 impl Request {
-    /// What to send with the signal.
+    /// Returns the cookie to send with the signal.
     pub(crate) fn cookie(&self) -> Cookie {
         self.cookie
     }
 }
 
-/// Closes what was open when this process was forked. Async-signal-safe.
+/// Closes the requests that were open when this process was forked. Async-signal-safe.
 pub(crate) fn reset() {
     for slot in &ALL {
         slot.state.fetch_and(!PHASE, Ordering::AcqRel);

@@ -7,15 +7,15 @@ use std::{
 
 use crate::sys;
 
-/// 1 while a capture has the turn. This is not a `Mutex`: a `Mutex` could neither time out nor be reset
-/// after fork.
+/// 1 while a capture has the turn. This is not a `Mutex`, which could
+/// neither time out nor be reset after fork.
 static BUSY: AtomicU32 = AtomicU32::new(0);
 
-/// The right to capture threads: at most one exists.
+/// The right to capture threads. At most one exists.
 pub(crate) struct Turn(());
 
 impl Turn {
-    /// Waits for the turn; `None` when another capture had it until `deadline`.
+    /// Waits for the turn; `None` if another capture had it until `deadline`.
     pub(crate) fn begin(deadline: Instant) -> Option<Self> {
         while BUSY
             .compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed)
@@ -38,8 +38,8 @@ impl Drop for Turn {
     }
 }
 
-/// Ends the turn that a thread of the parent had at the fork: this child doesn't have that thread.
-/// Async-signal-safe.
+/// Ends the turn that a thread of the parent had at the fork, because this child
+/// doesn't have that thread. Async-signal-safe.
 pub(crate) fn reset() {
     BUSY.store(0, Ordering::Release);
 }

@@ -1,4 +1,4 @@
-//! Captures of real threads, unwound to the function that each is in.
+//! Captures real threads, and unwinds each to the function that it is in.
 #![allow(clippy::unwrap_used)]
 #![expect(
     unsafe_code,
@@ -93,7 +93,7 @@ fn a_thread_that_blocks_the_signal_is_reported_without_waiting() {
         park(&released);
     });
     wait_until("the mask is set", || capture(masked.tid).is_err());
-    // Else it would be one that did not answer in time.
+    // Otherwise it would count as a thread that did not answer in time.
     let others: Vec<_> = (0..2000).map(|_| masked.tid).collect();
     for (_, result) in capture_all(&others) {
         assert_eq!(result.unwrap_err(), Missing::SignalBlocked);
@@ -124,7 +124,7 @@ fn a_thread_on_a_small_stack_is_captured() {
         park(&released);
     });
     let copy = wait_for_frame_in(worker.tid, park as *const () as usize);
-    // With glibc, a pthread_t is the thread pointer, which lies behind the stack.
+    // With glibc, a pthread_t is the thread pointer, which lies after the stack.
     assert_eq!(
         copy.registers.sp + copy.bytes.len() as u64,
         told.recv().unwrap()
@@ -269,7 +269,7 @@ fn the_list_describes_a_blocked_thread() {
             .find(|thread| thread.tid == worker.tid)
             .unwrap();
         assert_eq!(thread.name, "a (b) c");
-        // Where the kernel hides the system call, the state has to do.
+        // If the kernel hides the system call, the state has to do.
         thread.state == 'S' && thread.syscall.is_none_or(|number| number == libc::SYS_read)
     });
     drop(writer);

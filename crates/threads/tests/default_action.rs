@@ -1,4 +1,4 @@
-//! A signal that ends the process by default still does so when it isn't ours.
+//! Tests that a signal that ends the process by default still does so if it isn't ours.
 #![allow(clippy::unwrap_used)]
 #![expect(unsafe_code, reason = "raises a signal")]
 

@@ -1,4 +1,5 @@
-//! A former handler of the same signal goes on working: it sees every signal that isn't ours.
+//! Tests that a former handler of the same signal keeps working: it
+//! sees every signal that isn't ours.
 #![allow(clippy::unwrap_used)]
 #![expect(unsafe_code, reason = "a signal handler of the test's own")]
 
@@ -77,7 +78,7 @@ fn foreign_signals_reach_the_former_handler_and_ours_do_not() {
     let worker = Worker::spawn(move |released| {
         // SAFETY: errno's location is valid.
         let errno = unsafe { libc::__errno_location() };
-        // SAFETY: as above; read anew each time, as handlers change it.
+        // SAFETY: as above; read again each time, because handlers change it.
         unsafe { errno.write_volatile(libc::ENOTTY) };
         while common::is_needed(&released) {
             // SAFETY: as above.

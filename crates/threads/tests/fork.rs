@@ -1,4 +1,4 @@
-//! A child that is forked in the middle of a capture can capture.
+//! Tests that a child that is forked in the middle of a capture can capture.
 #![allow(clippy::unwrap_used)]
 #![expect(unsafe_code, reason = "fork and waitpid")]
 
@@ -17,7 +17,8 @@ fn a_child_forked_during_a_capture_is_not_stuck() {
     let mut child = 0;
     capturer().capture(&[worker.tid], common::deadline(), |_, result| {
         result.unwrap();
-        // SAFETY: the child only captures, which glibc's allocator allows there, and ends by _exit.
+        // SAFETY: the child only captures, which glibc's allocator
+        // permits there, and ends by _exit.
         child = unsafe { libc::fork() };
         if child == 0 {
             let status = i32::from(!captures_in_child());

@@ -1,4 +1,4 @@
-//! The handler allocates nothing: the target's threads may hold the allocator's lock.
+//! Tests that the handler allocates nothing: the target's threads may hold the allocator's lock.
 #![allow(clippy::unwrap_used)]
 #![expect(unsafe_code, reason = "a global allocator that counts")]
 
@@ -27,17 +27,17 @@ impl Counting {
     }
 }
 
-// SAFETY: hands everything on to the system's allocator.
+// SAFETY: forwards every call to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.note();
-        // SAFETY: the caller keeps the contract.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         self.note();
-        // SAFETY: the caller keeps the contract.
+        // SAFETY: the caller upholds the contract.
         unsafe { System.dealloc(pointer, layout) };
     }
 }

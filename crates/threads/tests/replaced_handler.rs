@@ -1,4 +1,4 @@
-//! A handler installed over ours is reported and left alone.
+//! Tests that a handler installed over ours is reported and left alone.
 #![allow(clippy::unwrap_used)]
 #![expect(unsafe_code, reason = "changes the signal's action")]
 

@@ -1,4 +1,4 @@
-//! Threads that are on another stack than their own.
+//! Tests threads that are on a stack other than their own.
 #![allow(clippy::unwrap_used)]
 #![expect(unsafe_code, reason = "alternate and hand-made stacks")]
 
@@ -17,10 +17,11 @@ use rtops_unwind::{StackSlice, Unwinder};
 const STACK_LEN: usize = 64 << 10;
 static RELEASED: AtomicBool = AtomicBool::new(false);
 
-/// A mapping with an inaccessible page on both sides. It is left to the end of the process.
+/// Makes a mapping with an inaccessible page on both sides, which lives
+/// until the end of the process.
 fn new_stack() -> Range<u64> {
     const PAGE: usize = 4096;
-    // SAFETY: a new mapping, of which the inner part is made accessible.
+    // SAFETY: a new mapping, whose inner part is made accessible.
     unsafe {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         let len = STACK_LEN + 2 * PAGE;
@@ -71,7 +72,7 @@ fn check_copy(tid: Tid, stack: &Range<u64>) {
 
 #[test]
 fn a_copy_ends_where_the_other_stack_ends() {
-    // Only a part of its mapping, which therefore doesn't tell its end.
+    // Only a part of its mapping, which therefore doesn't show where the stack ends.
     let alternate = new_stack();
     let alternate = alternate.start..alternate.end - STACK_LEN as u64 / 2;
     let in_handler = {
@@ -83,7 +84,7 @@ fn a_copy_ends_where_the_other_stack_ends() {
         let stack = coroutine.clone();
         Worker::spawn(move |_| call_on(&stack))
     };
-    // Dropped before the threads are joined, also when a check fails.
+    // Dropped before the threads are joined, even if a check fails.
     let _release = Release;
     check_copy(in_handler.tid, &alternate);
     check_copy(on_coroutine.tid, &coroutine);
@@ -104,7 +105,7 @@ fn raise_on(stack: &Range<u64>) {
         ss_flags: 0,
         ss_size: usize::try_from(stack.end - stack.start).unwrap(),
     };
-    // SAFETY: the stack is mapped for good; the handler only spins.
+    // SAFETY: the stack is never unmapped; the handler only spins.
     unsafe {
         assert_eq!(
             libc::sigaltstack(&raw const alternate, std::ptr::null_mut()),
@@ -123,7 +124,7 @@ fn raise_on(stack: &Range<u64>) {
 
 /// Calls `spin` on this stack, as a coroutine library does.
 fn call_on(stack: &Range<u64>) {
-    // SAFETY: the stack is mapped and its end aligned to 16; the own stack pointer is kept in a
+    // SAFETY: the stack is mapped and its end aligned to 16; the old stack pointer is kept in a
     // register that the callee preserves.
     unsafe {
         std::arch::asm!(

@@ -1,7 +1,7 @@
-//! What several parts of rtops speak of: a loaded module, a copied stack, and numbers that are
-//! easily taken for each other.
+//! Types that several crates share: a loaded module, a copied stack, and
+//! newtypes for numbers that are easy to mix up.
 //!
-//! With the feature `serde`, what is sent between processes can be serialized.
+//! With the feature `serde`, the types that are sent between processes can be serialized.
 
 mod memory;
 mod module;

@@ -1,4 +1,4 @@
-//! Pages of memory, and what a process may do with them.
+//! Pages of memory, and the access that a process has to them.
 
 use std::ops::Range;
 
@@ -7,20 +7,20 @@ use crate::FileOffset;
 /// The size of a page in bytes.
 pub const PAGE: u64 = 4096;
 
-/// The start of the page that a place is in.
+/// Returns the start of the page that contains `place`.
 #[must_use]
 pub const fn page_of(place: u64) -> u64 {
     place & !(PAGE - 1)
 }
 
-/// What a process may do with some memory.
+/// The access that a process has to some memory.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Access {
-    /// It may be read.
+    /// Whether it may be read.
     pub read: bool,
-    /// It may be written.
+    /// Whether it may be written.
     pub write: bool,
-    /// It may be run.
+    /// Whether it may be executed.
     pub execute: bool,
 }
 
@@ -52,27 +52,27 @@ pub struct MapsLine<'a> {
     pub addresses: Range<u64>,
     /// What the process may do with it.
     pub access: Access,
-    /// Whether others see what is written there.
+    /// Whether others see writes.
     pub is_shared: bool,
-    /// Where in its file it begins.
+    /// The offset of its start in its file.
     pub offset: FileOffset,
-    /// The major and minor number of the file system that its file is of.
+    /// The major and minor number of its file's file system.
     pub device: (u32, u32),
-    /// 0 for what is of no file.
+    /// The inode of its file; 0 if it has none.
     pub inode: u64,
-    /// A path, or what the kernel calls it, in brackets; empty if it has no name. The end of a line stands as
-    /// `\012` in it.
+    /// A path, or the kernel's name for it in brackets; empty if it has
+    /// no name. A newline in it appears as `\012`.
     pub name: &'a [u8],
 }
 
 impl<'a> MapsLine<'a> {
-    /// All lines that make sense, in the order of the text.
+    /// Parses all valid lines, in the order of the text.
     pub fn all(text: &'a [u8]) -> impl Iterator<Item = Self> {
         let lines = text.split(|byte| *byte == b'\n');
         lines.filter_map(Self::parse)
     }
 
-    /// A line, without its end; `None` if it makes no sense.
+    /// Parses a line without its newline; `None` if it is invalid.
     #[must_use]
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         let mut words = line.splitn(6, |byte| *byte == b' ');

@@ -6,20 +6,21 @@ use crate::Svma;
 
 /// A loaded ELF file. Addresses are those of the process that loaded it.
 ///
-/// One that another process tells of is not to be trusted.
+/// A module that another process reports is untrusted input.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct Module {
-    /// Where it was loaded from, in the mount namespace of the process, lossily converted: with
-    /// ` (deleted)` behind it where the main executable was replaced, `[vdso]` for the vDSO.
+    /// The path it was loaded from, in the mount namespace of the process, lossily converted:
+    /// followed by ` (deleted)` if the main executable was replaced, and `[vdso]` for the vDSO.
     pub path: String,
-    /// The GNU build-id; empty where there is none.
+    /// The GNU build-id; empty if there is none.
     pub build_id: Vec<u8>,
-    /// What was added to the addresses in the file, modulo 2⁶⁴; 0 for a fixed-address executable.
+    /// Added to an address in the file to get the address in memory,
+    /// modulo 2⁶⁴; 0 for a fixed-address executable.
     pub load_bias: u64,
-    /// From the start of the lowest to the end of the highest executable segment.
+    /// The range from the start of the lowest to the end of the highest executable segment.
     pub code: Range<u64>,
-    /// What kind of module it is.
+    /// The kind of module.
     pub kind: ModuleKind,
 }
 

@@ -1,12 +1,12 @@
-//! The GNU build-id, out of the notes of an ELF file.
+//! Finds the GNU build-id in the notes of an ELF file.
 
-/// The number of the note with the build-id.
+/// The type of the note with the build-id.
 const NT_GNU_BUILD_ID: u32 = 3;
-/// SHA-1 has 20 bytes, and `--build-id=0x…` may be longer.
+/// The longest build-id: SHA-1 has 20 bytes, and `--build-id=0x…` may be longer.
 const MAX_BUILD_ID: usize = 64;
 
-/// The build-id among the notes of a section or segment, which are aligned to 4 or 8 bytes. Lengths
-/// are not to be trusted.
+/// Finds the build-id among the notes of a section or segment, which are
+/// aligned to 4 or 8 bytes. Lengths are not trusted.
 #[must_use]
 pub fn build_id(mut notes: &[u8], align: u64) -> Option<&[u8]> {
     let align = if align == 8 { 8 } else { 4 };

@@ -1,4 +1,4 @@
-//! Numbers that are easily taken for each other, each a type of its own.
+//! Newtypes for numbers that are easy to mix up.
 
 use std::{
     fmt,
@@ -6,33 +6,33 @@ use std::{
     str::FromStr,
 };
 
-/// A process id, as this process sees it: in another pid namespace the process has another one.
+/// A process ID, as this process sees it: in another PID namespace, the process has another ID.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Pid(i32);
 
 impl Pid {
-    /// That of this process.
+    /// Returns the ID of this process.
     #[must_use]
     pub fn own() -> Self {
-        // The kernel's are never larger.
+        // The kernel's IDs are never larger.
         Self(i32::try_from(std::process::id()).unwrap_or_default())
     }
 
-    /// The process id with this number.
+    /// Wraps a process ID.
     #[must_use]
     pub const fn new(raw: i32) -> Self {
         Self(raw)
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn as_raw(self) -> i32 {
         self.0
     }
 
-    /// Its main thread, which has the same number.
+    /// Returns the ID of its main thread, which is the same number.
     #[must_use]
     pub const fn main_thread(self) -> Tid {
         Tid(self.0)
@@ -61,18 +61,18 @@ impl FromStr for Pid {
     }
 }
 
-/// A kernel thread id, as /proc and `gettid` have it.
+/// A kernel thread ID, as in /proc and from `gettid`.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Tid(i32);
 
 impl Tid {
-    /// The thread id with this number.
+    /// Wraps a thread ID.
     #[must_use]
     pub const fn new(raw: i32) -> Self {
         Self(raw)
     }
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     pub const fn as_raw(self) -> i32 {
         self.0
@@ -102,7 +102,7 @@ impl fmt::LowerHex for Svma {
 pub struct FileOffset(pub u64);
 
 impl FileOffset {
-    /// So many bytes further.
+    /// Returns the offset this many bytes later, saturating.
     #[must_use]
     pub const fn plus(self, bytes: u64) -> Self {
         Self(self.0.saturating_add(bytes))

@@ -1,6 +1,6 @@
-//! A copied stack, and where to begin with it.
+//! A copied stack, and the registers to start unwinding it.
 
-/// The registers that unwinding a stack begins with.
+/// The registers from which unwinding starts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct StackRegisters {
     /// The instruction pointer.
@@ -14,7 +14,7 @@ pub struct StackRegisters {
 /// A copy of stack memory.
 #[derive(Clone, Copy, Debug)]
 pub struct StackSlice<'a> {
-    /// The registers when it was made.
+    /// The registers when the copy was made.
     pub registers: StackRegisters,
     /// The memory from `registers.sp` upwards.
     pub bytes: &'a [u8],

@@ -1,4 +1,4 @@
-//! What unwinding costs: a stack of 30 frames, and a refresh when nothing has changed.
+//! Measures what unwinding costs: a stack of 30 frames, and a refresh when nothing has changed.
 
 #[path = "../tests/own_stack/capture.rs"]
 mod capture;
@@ -22,7 +22,7 @@ fn recurse(depth: usize) -> (Captured, u64) {
     } else {
         recurse(black_box(depth - 1))
     };
-    // Level 28 is the 30th frame, with `capture` and level 0.
+    // Level 28 is the 30th frame, counting `capture` and level 0.
     if depth == 28 {
         (result.0, (&raw const local).addr() as u64)
     } else {

@@ -1,12 +1,12 @@
-//! The modules of this process, and stack slices turned into return addresses.
+//! Lists the modules of this process, and turns stack slices into return addresses.
 //!
-//! Runs in the target, on the agent's thread, in normal context: it allocates, and nothing here may be called from a
-//! signal handler or a waker. What it reads is either memory that this process mapped and keeps (the main executable)
-//! or a private copy, so that a `dlclose` at any moment does no harm; stack contents come as bytes that were copied
-//! before and are treated as hostile.
+//! This runs in the target, on the agent's thread, in normal context: it allocates, so nothing here
+//! may be called from a signal handler or a waker. It reads either memory that this process mapped
+//! and keeps (the main executable) or a private copy, so a `dlclose` at any moment does no harm.
+//! Stack contents are bytes that were copied before and are treated as hostile.
 //!
-//! [`Unwinder::of_another`] does the same for the stacks of another process, or of one that has ended: its unwind
-//! tables come as copies, too.
+//! [`Unwinder::of_another`] does the same for the stacks of another process, or of one that has
+//! ended: its unwind tables are copies too.
 //!
 //! ```
 //! use rtops_unwind::{Outcome, StackRegisters, StackSlice, Unwinder};

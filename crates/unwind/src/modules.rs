@@ -1,4 +1,4 @@
-//! What a loaded ELF file is to the rest: where it is, which build it is, how to unwind through it.
+//! A loaded ELF file: where it is, which build it is, and how to unwind through it.
 
 use std::{
     fmt,
@@ -8,31 +8,31 @@ use std::{
 
 use rtops_types::Module;
 
-/// A module together with what only unwinding needs.
+/// A module, together with the data that only unwinding needs.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) module: Module,
-    /// The lowest address of a segment, as the file states it.
+    /// The lowest address of a segment, as stated in the file.
     pub(crate) base_svma: u64,
-    /// `None` when the file has no usable unwind information.
+    /// `None` if the file has no usable unwind information.
     pub(crate) unwind: Option<UnwindSections>,
 }
 
 /// A module of another process, with copies of its unwind tables.
 #[derive(Debug)]
 pub struct Foreign {
-    /// Where it is; addresses are those of that process.
+    /// The module; addresses are those in that process.
     pub module: Module,
-    /// The lowest address of a segment, as the file states it.
+    /// The lowest address of a segment, as stated in the file.
     pub base_svma: u64,
-    /// `.eh_frame_hdr` and `.eh_frame`; `None` when there is no usable unwind information.
+    /// `.eh_frame_hdr` and `.eh_frame`; `None` if there is no usable unwind information.
     pub tables: Option<[Table; 2]>,
 }
 
 /// A copied section.
 #[derive(Debug)]
 pub struct Table {
-    /// Its addresses, as the file states them.
+    /// Its addresses, as stated in the file.
     pub svma: Range<u64>,
     /// Its bytes.
     pub bytes: Vec<u8>,
@@ -58,7 +58,7 @@ impl From<Foreign> for Loaded {
     }
 }
 
-/// `.eh_frame_hdr` and `.eh_frame`; the ranges are addresses as the file states them.
+/// `.eh_frame_hdr` and `.eh_frame`; the ranges are addresses as stated in the file.
 #[derive(Debug)]
 pub(crate) struct UnwindSections {
     pub(crate) header: Section,
@@ -67,11 +67,11 @@ pub(crate) struct UnwindSections {
     pub(crate) frames_svma: Range<u64>,
 }
 
-/// Bytes of a section that stay valid whatever is unloaded.
+/// Bytes of a section that stay valid, whatever is unloaded.
 pub(crate) enum Section {
-    /// Of the main executable, which is never unmapped.
+    /// A section of the main executable, which is never unmapped.
     Borrowed(&'static [u8]),
-    /// Of any other module: a range of one copy that all of them share.
+    /// A section of any other module: a range of one copy that all of them share.
     Copied(Arc<Vec<u8>>, Range<usize>),
 }
 

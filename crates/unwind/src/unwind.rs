@@ -1,4 +1,4 @@
-//! Stack slice → return addresses.
+//! Turns stack slices into return addresses.
 
 use std::ops::Range;
 
@@ -13,10 +13,10 @@ use crate::{
     sys::{self, Generation},
 };
 
-/// A longer stack is cut here and marked [`Outcome::TooDeep`].
+/// The most frames; a longer stack is cut off here and reported as [`Outcome::TooDeep`].
 pub const MAX_FRAMES: usize = 512;
 
-/// Neither code nor stacks lie outside. framehop subtracts from such values without a check.
+/// The range of all code and stacks. framehop subtracts from such addresses without a check.
 const ADDRESSES: Range<u64> = 4096..1 << 56;
 
 /// Why unwinding stopped.
@@ -24,19 +24,19 @@ const ADDRESSES: Range<u64> = 4096..1 << 56;
 pub enum Outcome {
     /// The outermost frame of the thread was reached: the stack is complete.
     Root,
-    /// The frame that holds the base was reached: the stack is complete down to there.
+    /// The frame that contains the base was reached: the stack is complete down to there.
     Base,
-    /// A frame reaches past the end of the slice, or the stack goes on elsewhere: below a signal
+    /// A frame reaches past the end of the slice, or the stack continues elsewhere, below a signal
     /// handler that runs on an alternate stack.
     Truncated,
     /// The stack has more than [`MAX_FRAMES`] frames.
     TooDeep,
-    /// The last address lies in code without unwind information (generated code, hand-written
-    /// assembly), or the stack makes no sense there.
+    /// The last address is in code without unwind information (generated code, hand-written
+    /// assembly), or the stack is invalid there.
     Lost,
 }
 
-/// Unwinds stack slices, of this process if it was not made for another.
+/// Unwinds stack slices of this process, or of another if made by [`Unwinder::of_another`].
 ///
 /// Holds a copy of the unwind tables of all libraries (some 100 KiB for libc), from
 /// [`Unwinder::refresh`] until it is dropped.
@@ -51,9 +51,9 @@ pub struct Unwinder {
     goes_on: Option<StackRegisters>,
 }
 
-/// How libc's code is told to which signal handlers return.
+/// How to recognize libc's code that signal handlers return to.
 enum Trampoline {
-    /// By its address, where that is known.
+    /// By its address, if known.
     At(Option<u64>),
     /// By what another process has at an address.
     Told(IsTrampoline),
@@ -78,7 +78,7 @@ impl Default for Unwinder {
 }
 
 impl Unwinder {
-    /// An unwinder that knows no module yet: call [`Unwinder::refresh`] before each dump.
+    /// Creates an unwinder that knows no modules yet: call [`Unwinder::refresh`] before each dump.
     pub fn new() -> Self {
         Self {
             modules: Vec::new(),
@@ -91,7 +91,7 @@ impl Unwinder {
         }
     }
 
-    /// An unwinder for the stacks of another process, whose modules never change.
+    /// Creates an unwinder for the stacks of another process, whose modules never change.
     pub fn of_another(modules: Vec<Foreign>, is_trampoline: IsTrampoline) -> Self {
         let mut this = Self::new();
         this.load(modules.into_iter().map(Loaded::from).collect());
@@ -99,19 +99,19 @@ impl Unwinder {
         this
     }
 
-    /// Reads the modules of this process anew if any was loaded or unloaded since the last time. One
-    /// for another process stays as it is.
+    /// Reads the modules of this process again if any was loaded or unloaded since the last time.
+    /// Does nothing in an unwinder for another process.
     ///
-    /// Takes the dynamic loader's lock for a moment: a microsecond when nothing changed.
+    /// Takes the dynamic loader's lock for a moment: a microsecond if nothing changed.
     pub fn refresh(&mut self) {
         if matches!(self.signal_trampoline, Trampoline::Told(_)) {
             return;
         }
-        // A handler may have been installed since, without any module.
+        // A handler may have been installed since then, without any change of modules.
         if matches!(self.signal_trampoline, Trampoline::At(None)) {
             self.signal_trampoline = Trampoline::At(sys::signal_trampoline());
         }
-        // Taken first: a module that comes between the two calls is then seen as a change later.
+        // Read first, so a module that is loaded between the two calls counts as a change later.
         let generation = sys::generation();
         if generation.is_some() && generation == self.generation {
             return;
@@ -120,19 +120,19 @@ impl Unwinder {
         self.generation = generation;
     }
 
-    /// The modules as of the last refresh, in the loader's order.
+    /// Returns the modules as of the last refresh, in the loader's order.
     pub fn modules(&self) -> &[Module] {
         &self.modules
     }
 
-    /// Appends the frames of `slice` to `out`, innermost first: the instruction pointer, then return
-    /// addresses as they are (to look one up, subtract 1), [`MAX_FRAMES`] at most.
+    /// Appends the frames of `slice` to `out`, innermost first: the instruction pointer, then
+    /// return addresses as they are (to look one up, subtract 1), at most [`MAX_FRAMES`].
     ///
-    /// Code that a signal interrupted appears behind the handler and libc's trampoline, with 1 added to
-    /// its address so that the same subtraction fits.
+    /// Code that a signal interrupted appears after the handler and libc's trampoline, with 1 added
+    /// to its address so that the same subtraction fits.
     ///
-    /// With `base`, a stack address, the frame whose area holds it is the last one; without, it goes
-    /// to the root of the thread.
+    /// With `base`, a stack address, the last frame is the one whose area contains it; without,
+    /// unwinding continues to the root of the thread.
     pub fn unwind(
         &mut self,
         slice: &StackSlice<'_>,
@@ -159,7 +159,7 @@ impl Unwinder {
                     frame = caller;
                 }
                 Step::Root => return Outcome::Root,
-                // The area of this frame reaches up to there, and so the base is inside it.
+                // The area of this frame reaches up to that address, so it contains the base.
                 Step::PastEnd(address) if base.is_some_and(|base| address >= base) => {
                     return Outcome::Base;
                 }
@@ -168,7 +168,7 @@ impl Unwinder {
                     return Outcome::Truncated;
                 }
                 Step::PastEnd(_) => {
-                    // What a handler interrupted may be on a stack that lies higher.
+                    // The code that a handler interrupted may be on a stack at higher addresses.
                     let offset = registers.sp.saturating_sub(slice.registers.sp);
                     let is_outside = offset > slice.bytes.len() as u64;
                     self.goes_on = is_outside.then_some(registers);
@@ -181,13 +181,13 @@ impl Unwinder {
         Outcome::TooDeep
     }
 
-    /// The registers of the frame that the last call of [`unwind`](Self::unwind) came to, if that frame is on
-    /// another stack, or the last one that it found of too many.
+    /// Returns the registers of the frame at which the last call of [`unwind`](Self::unwind)
+    /// stopped, if that frame is on another stack or is the last one before the limit.
     pub fn goes_on(&self) -> Option<StackRegisters> {
         self.goes_on
     }
 
-    /// Goes from `frame` to its caller, whose registers it leaves in `registers`.
+    /// Goes from `frame` to its caller, and leaves the caller's registers in `registers`.
     fn step(
         &mut self,
         slice: &StackSlice<'_>,
@@ -199,8 +199,8 @@ impl Unwinder {
             return Step::Lost;
         }
         if !ADDRESSES.contains(&registers.bp) {
-            // In this code it is no frame pointer, or the stack makes no sense. An address below
-            // every stack does for the first case, and ends the second.
+            // In this code it is no frame pointer, or the stack is invalid. An address below every
+            // stack is fine in the first case, and ends unwinding in the second.
             registers.bp = ADDRESSES.start;
         }
         let mut state = arch::to_rules(*registers);
@@ -231,8 +231,8 @@ impl Unwinder {
             }
     }
 
-    /// framehop guesses by frame pointers where it has no unwind information, and what it yields then
-    /// may be no caller at all: such code is not handed to it.
+    /// Returns whether there is unwind information for an address. Without it, framehop guesses by
+    /// frame pointers, and the result may be no caller at all, so it must not get such code.
     fn can_unwind(&self, lookup_address: u64) -> bool {
         let after = self
             .unwindable
@@ -243,8 +243,9 @@ impl Unwinder {
             .is_some_and(|code| code.contains(&lookup_address))
     }
 
-    /// When a computed rule fails for want of memory, framehop caches its frame pointer guess for that
-    /// address instead. A plain rule that fails reports the very address; all else throws the cache away.
+    /// Clears the cache if it may contain a guess. If a computed rule fails because it can't read
+    /// memory, framehop caches a frame pointer guess for that address instead. A plain rule that
+    /// fails reports exactly this address; in all other cases the cache is cleared.
     fn forget_guess(&mut self, step: &Result<Option<u64>, Error>, past_end: u64) {
         if *step != Err(Error::CouldNotReadStack(past_end)) {
             self.cache = arch::Cache::new();
@@ -283,18 +284,18 @@ impl Unwinder {
     }
 }
 
-/// Where one step led to.
+/// The result of one step.
 enum Step {
     Caller(FrameAddress),
     Root,
-    /// It needed the memory at this address, which lies behind the slice.
+    /// It needed the memory at this address, which lies after the slice.
     PastEnd(u64),
-    /// The caller is on a stack that the slice is no part of.
+    /// The caller is on a stack that the slice is not part of.
     OtherStack,
     Lost,
 }
 
-/// From a signal handler to the code that it interrupted. (framehop doesn't know such frames.)
+/// Goes from a signal handler to the code that it interrupted. (framehop doesn't know such frames.)
 fn leave_handler(slice: &StackSlice<'_>, registers: &mut StackRegisters) -> Step {
     let sp = registers.sp;
     let mut memory = Memory::new(slice);
@@ -312,10 +313,10 @@ fn leave_handler(slice: &StackSlice<'_>, registers: &mut StackRegisters) -> Step
     }
 }
 
-/// The slice as memory that framehop reads words from.
+/// The slice, as the memory from which framehop reads words.
 struct Memory<'a> {
     slice: &'a StackSlice<'a>,
-    /// The first address asked for that lies behind the slice.
+    /// The first requested address that lies after the slice.
     past_end: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! The module list of this test process, and its changes.
+//! Tests the module list of this test process, and its changes.
 #![allow(clippy::unwrap_used)]
 #![expect(unsafe_code, reason = "dlopen and dlclose")]
 
@@ -6,7 +6,7 @@ use std::{ffi::CStr, sync::Mutex};
 
 use rtops_unwind::{Module, ModuleKind, Outcome, StackRegisters, StackSlice, Unwinder};
 
-/// Tests of one process share its module list: those that change or compare it take turns.
+/// Tests in one process share its module list: those that change or compare it take turns.
 static LIST: Mutex<()> = Mutex::new(());
 
 fn unwinder() -> Unwinder {
@@ -85,7 +85,7 @@ fn a_library_comes_and_goes_with_dlopen_and_dlclose() {
     let code = library.symbol(c"cos");
 
     drop(library);
-    // Its memory is gone, the unwinder doesn't know yet: it works from its own copy.
+    // Its memory is gone, but the unwinder doesn't know yet and works from its own copy.
     let slice = StackSlice {
         registers: StackRegisters {
             ip: code,
@@ -149,7 +149,7 @@ impl Library {
 
 impl Drop for Library {
     fn drop(&mut self) {
-        // SAFETY: the handle is open, and nothing of the library is used any more.
+        // SAFETY: the handle is open, and nothing in the library is used any more.
         assert_eq!(unsafe { libc::dlclose(self.0) }, 0);
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn frame_size() -> nix::Result<usize> {
         libc::sigaction(libc::SIGUSR1, action, std::ptr::null_mut())
     };
     Errno::result(result)?;
-    // SAFETY: it takes a number.
+    // SAFETY: the call takes only a number.
     Errno::result(unsafe { libc::raise(libc::SIGUSR1) })?;
     Ok(FOUND.load(Ordering::Relaxed))
 }

@@ -10,7 +10,7 @@ use nix::{
 pub(crate) fn default_signals() -> nix::Result<()> {
     let set = |signal, handler| {
         let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-        // SAFETY: neither "default" nor "ignored" is code.
+        // SAFETY: SIG_DFL and SIG_IGN install no handler.
         unsafe { sigaction(signal, &action) }
     };
     // If SIGCHLD is ignored or set with SA_NOCLDSTOP, no signal reports a stop.
@@ -30,7 +30,7 @@ pub(crate) struct Priority {
 impl Priority {
     /// Gets real-time priority if that is allowed, else the lowest nice value that is.
     pub(crate) fn raise() -> Self {
-        // SAFETY: it takes numbers.
+        // SAFETY: the call takes only numbers.
         let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
         if schedule(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, 1).is_err() {
             // SAFETY: it takes numbers. A process that may not do this continues as before.
@@ -44,7 +44,7 @@ impl Drop for Priority {
     fn drop(&mut self) {
         // A lower priority is always allowed.
         let _is_lowered = schedule(0, libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK, 0);
-        // SAFETY: it takes numbers.
+        // SAFETY: the call takes only numbers.
         let _is_lowered = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, self.nice) };
     }
 }
@@ -62,7 +62,7 @@ pub(crate) fn not_idle(tid: i32) -> nix::Result<()> {
 
 /// Returns how a thread is scheduled; `None` if it does not exist.
 pub(crate) fn schedule_of(tid: i32) -> Option<Schedule> {
-    // SAFETY: it takes a number.
+    // SAFETY: the call takes only a number.
     match unsafe { libc::sched_getscheduler(tid) } {
         libc::SCHED_IDLE => Some(Schedule::Idle),
         libc::SCHED_OTHER => Some(Schedule::Usual),

@@ -385,7 +385,7 @@ fn waits() {
             Err(_) => -1,
         }
     });
-    // SAFETY: it takes numbers.
+    // SAFETY: the call takes only numbers.
     let set = unsafe { libc::epoll_create1(0) };
     epoll.1.watch(0, move || {
         let mut event = libc::epoll_event { events: 0, u64: 0 };

@@ -1,28 +1,28 @@
-//! Core files that no kernel writes, and libraries that no linker makes.
+//! Core files that no kernel writes, and libraries that no linker produces.
 
 use std::{fs, path::Path};
 
-/// The parts of a core file. Everything is written as it stands here, however wrong.
+/// The parts of a core file. Everything is written as given, however wrong.
 #[derive(Clone, Debug, Default)]
 pub struct Forged {
     pub segments: Vec<Segment>,
     pub notes: Vec<u8>,
-    /// What follows the headers and the notes, at [`Forged::data_at`].
+    /// The bytes after the headers and the notes, at [`Forged::data_at`].
     pub data: Vec<u8>,
 }
 
-/// A `PT_LOAD`.
+/// A `PT_LOAD` segment.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment {
     pub address: u64,
     pub in_memory: u64,
     pub offset: u64,
     pub in_file: u64,
-    /// 4 to read, 2 to write, 1 to run.
+    /// 4 to read, 2 to write, 1 to execute.
     pub flags: u32,
 }
 
-/// A shared library of these segments, so many bytes long: 0x11 where it has no headers.
+/// Makes a shared library of these segments and this length: 0x11 after its headers.
 pub fn library(segments: &[Segment], length: usize) -> Vec<u8> {
     let core = Forged {
         segments: segments.to_vec(),
@@ -40,7 +40,7 @@ pub const AUXV: u32 = 6;
 pub const FILE: u32 = 0x4649_4c45;
 
 impl Forged {
-    /// Where the data begins when there are so many segments and bytes of notes.
+    /// Returns where the data begins with this many segments and bytes of notes.
     pub fn data_at(segments: usize, notes: usize) -> u64 {
         (64 + 64 + 56 * (segments as u64 + 1) + notes as u64).next_multiple_of(4096)
     }
@@ -49,7 +49,7 @@ impl Forged {
         self.add_note_of(b"CORE\0\0\0\0", kind, bytes);
     }
 
-    /// What only Linux has: registers of newer processors.
+    /// Adds a note that only Linux writes, for registers of newer processors.
     pub fn add_linux_note(&mut self, kind: u32, bytes: &[u8]) {
         self.add_note_of(b"LINUX\0\0\0", kind, bytes);
     }
@@ -64,14 +64,14 @@ impl Forged {
         self.notes.resize(self.notes.len().next_multiple_of(4), 0);
     }
 
-    /// A thread with this tid and nothing in its registers.
+    /// Adds a thread with this TID and zeros in its registers.
     pub fn add_thread(&mut self, tid: u32) {
         let mut status = [0; 336];
         status[32..36].copy_from_slice(&tid.to_le_bytes());
         self.add_note(PRSTATUS, &status);
     }
 
-    /// `NT_FILE`, in pages of 4096 bytes.
+    /// Adds an `NT_FILE` note in units of 4096 bytes.
     pub fn add_files(&mut self, files: &[(u64, u64, u64, &str)]) {
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&(files.len() as u64).to_le_bytes());
@@ -104,7 +104,8 @@ impl Forged {
         for half in [64, 56, small, 64, u16::from(small == u16::MAX), 0] {
             bytes.extend_from_slice(&half.to_le_bytes());
         }
-        // Section 0, whose sh_info is the number of program headers where it is too large.
+        // Section 0; its `sh_info` is the number of program headers if
+        // that is too large for the header.
         let mut section = [0; 64];
         section[44..48].copy_from_slice(&u32::try_from(count).expect("few").to_le_bytes());
         bytes.extend_from_slice(&section);

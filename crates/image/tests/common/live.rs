@@ -1,4 +1,4 @@
-//! Images of processes that stand still.
+//! Images of stopped processes.
 
 use std::{
     fs::{self, File},
@@ -17,13 +17,13 @@ use rtops_image::{
 pub enum From {
     /// In the process, with its page map.
     Process,
-    /// The same without the page map.
+    /// In the process, without the page map.
     Blind,
     /// In a file.
     Kept,
 }
 
-/// All that is said of a process that stands still.
+/// Returns the parts of a stopped process.
 pub fn parts(pid: i32, from: From) -> Parts {
     let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).expect("it is there");
     let open = |name: &str| File::open(format!("/proc/{pid}/{name}")).expect("the right to look");
@@ -46,7 +46,7 @@ pub fn image(parts: Parts) -> Live {
     Live::new(parts, &Options::default()).expect("an image")
 }
 
-/// A thread of which only this is known.
+/// Returns a thread of which only this is known.
 pub fn thread(tid: i32, registers: &nix::libc::user_regs_struct) -> Thread {
     Thread {
         tid: Tid::new(tid),
@@ -63,7 +63,7 @@ pub fn thread(tid: i32, registers: &nix::libc::user_regs_struct) -> Thread {
     }
 }
 
-/// Reads all private memory that is not as in a file that has a name. What was not touched is a hole.
+/// Reads all private memory that differs from that in a named file. Untouched pages become holes.
 fn keep(maps: &[u8], memory: &File, pagemap: &File) -> Memory {
     let file = tempfile::tempfile().expect("a file");
     let mut pieces: Vec<(Range<u64>, FileOffset)> = Vec::new();
@@ -98,7 +98,7 @@ fn keep(maps: &[u8], memory: &File, pagemap: &File) -> Memory {
     Memory::Kept { file, pieces }
 }
 
-/// Which pages of a range there are that are not a file's.
+/// Returns which pages of a range are present and not a file's.
 fn touched(pagemap: &File, range: &Range<u64>, is_file: bool) -> Vec<bool> {
     let pages = (range.end - range.start) / 4096;
     let mut entries = vec![0; usize::try_from(pages * 8).expect("small")];
@@ -110,7 +110,7 @@ fn touched(pagemap: &File, range: &Range<u64>, is_file: bool) -> Vec<bool> {
     entries.map(is_own).collect()
 }
 
-/// What two images say of the same module.
+/// Returns what an image says about a module, for comparison.
 pub fn said(module: &ImageModule) -> impl PartialEq + std::fmt::Debug {
     (
         module.path.clone(),

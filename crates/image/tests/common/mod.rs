@@ -1,4 +1,4 @@
-//! Processes to make cores of, and the cores.
+//! Processes to write cores of, and the cores.
 #![allow(dead_code, reason = "each test file uses a part")]
 
 pub mod forged;
@@ -24,21 +24,21 @@ use nix::{
 };
 use tempfile::TempDir;
 
-/// A program made of `victim.c` or another source, in a directory of its own.
+/// A program compiled from `victim.c` or another source, in its own directory.
 pub struct Program {
     pub dir: PathBuf,
     pub path: PathBuf,
-    /// Removes the directory.
+    /// Removes the directory when dropped.
     owned: Option<TempDir>,
 }
 
 impl Program {
-    /// Compiles it with these flags.
+    /// Compiles `victim.c` with these flags.
     pub fn build(flags: &[&str]) -> Self {
         Self::build_of("victim.c", flags)
     }
 
-    /// The same of another source.
+    /// Compiles another source.
     pub fn build_of(source: &str, flags: &[&str]) -> Self {
         let owned = tempfile::tempdir().expect("a directory");
         let mut program = Self::build_in(owned.path(), source, flags);
@@ -46,7 +46,8 @@ impl Program {
         program
     }
 
-    /// The same in a directory that stays until the next run: for what is never dropped.
+    /// Compiles `victim.c` in a directory that stays until the next run,
+    /// for programs that are never dropped.
     pub fn keep(name: &str, flags: &[&str]) -> Self {
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         if dir.exists() {
@@ -71,14 +72,15 @@ impl Program {
         self.start_with(&[])
     }
 
-    /// The same with more arguments.
+    /// Starts it with more arguments.
     pub fn start_with(&self, arguments: &[&str]) -> Victim {
         let mapped = self.dir.join("mapped");
         fs::write(&mapped, vec![b'm'; 8192]).expect("a file to map");
         let mut child = Command::new(&self.path)
             .arg(&mapped)
             .args(arguments)
-            // The kernel would write the number of the processor into each thread's memory.
+            // Otherwise the kernel would write the number of the processor
+            // into each thread's memory.
             .env("GLIBC_TUNABLES", "glibc.pthread.rseq=0")
             .current_dir(&self.dir)
             .stdin(Stdio::piped())
@@ -135,7 +137,7 @@ pub fn compile_of(source: &str, to: &Path, flags: &[&str]) {
 pub struct Victim {
     dir: PathBuf,
     pub child: Child,
-    /// What it filled, by name.
+    /// The ranges that it filled, by name.
     pub places: HashMap<String, Range<u64>>,
 }
 
@@ -156,7 +158,7 @@ impl Victim {
         fs::write(path, format!("{filter:#x}")).expect("a filter");
     }
 
-    /// Lets it die by itself: by `abort()`, or of a write to nowhere.
+    /// Lets it die on its own: by `abort()`, or of a write to an unmapped address.
     pub fn die(mut self, order: char) -> Option<PathBuf> {
         let mut input = self.child.stdin.take().expect("its input");
         write!(input, "{order}").expect("it reads");
@@ -164,7 +166,7 @@ impl Victim {
         self.core()
     }
 
-    /// Has it stand still until it is dropped.
+    /// Stops it until it is dropped.
     pub fn freeze(&self) {
         let pid = Pid::from_raw(self.pid());
         kill(pid, Signal::SIGSTOP).expect("a child");
@@ -172,7 +174,7 @@ impl Victim {
         assert_eq!(stopped, WaitStatus::Stopped(pid, Signal::SIGSTOP));
     }
 
-    /// Stops all threads; the main one as it is about to die of a signal.
+    /// Stops all threads; the main one when it is about to die of a signal.
     pub fn stop(&mut self, signal: Signal) -> Stopped<'_> {
         let mut tids = Vec::new();
         for entry in fs::read_dir(format!("/proc/{}/task", self.pid())).expect("its threads") {
@@ -205,7 +207,7 @@ impl Victim {
         }
     }
 
-    /// Has gdb write a core of it.
+    /// Makes gdb write a core of it.
     pub fn gcore(&self) -> PathBuf {
         let prefix = self.dir.join("gcore");
         let output = Command::new("gcore")
@@ -220,8 +222,8 @@ impl Victim {
         core
     }
 
-    /// The core that the kernel wrote when it died; `None` where the kernel does not put cores into
-    /// the directory of the process, which only the administrator can change.
+    /// Returns the core that the kernel wrote when it died; `None` if the kernel does not put cores
+    /// into the directory of the process, which only the administrator can change.
     fn core(&self) -> Option<PathBuf> {
         let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").expect("Linux");
         let pattern = pattern.trim();
@@ -234,7 +236,7 @@ impl Victim {
                 let path = entry.expect("a file").path();
                 let mut head = [0; 18];
                 File::open(&path).ok()?.read_exact_at(&mut head, 0).ok()?;
-                // A core that the kernel wrote, and not gdb.
+                // A core that the kernel wrote, not gdb.
                 let is_core = head.starts_with(b"\x7fELF") && head[16..] == [4, 0];
                 let is_gdb = path.file_name()?.to_str()?.starts_with("gcore");
                 (is_core && !is_gdb).then_some(path)
@@ -256,7 +258,7 @@ impl Drop for Victim {
     }
 }
 
-/// A program of which all threads stand still.
+/// A program whose threads are all stopped.
 pub struct Stopped<'a> {
     victim: &'a mut Victim,
     pub tids: Vec<Pid>,
@@ -276,7 +278,7 @@ impl Stopped<'_> {
             .collect()
     }
 
-    /// `None` where not even the kernel can read.
+    /// Reads a range; `None` if not even the kernel can.
     pub fn read(&self, range: Range<u64>) -> Option<Vec<u8>> {
         let memory = File::open(format!("/proc/{}/mem", self.victim.pid())).expect("its memory");
         let mut bytes = vec![0; usize::try_from(range.end - range.start).expect("small")];
@@ -284,11 +286,11 @@ impl Stopped<'_> {
         Some(bytes)
     }
 
-    /// Lets the main thread die of its signal, and all others with it, where they stand.
+    /// Lets the main thread die of its signal, which ends the others where they are.
     pub fn die(self) -> Option<PathBuf> {
         let main = Pid::from_raw(self.victim.pid());
         ptrace::cont(main, self.signal).expect("it is stopped");
-        // A thread that is traced is reaped by who traces it, the main one last of all.
+        // The tracer reaps a traced thread; the main one comes last.
         for tid in self.tids.iter().rev() {
             while !matches!(
                 waitpid(*tid, Some(WaitPidFlag::__WALL)),
@@ -301,7 +303,7 @@ impl Stopped<'_> {
 
 impl Drop for Stopped<'_> {
     fn drop(&mut self) {
-        // Nobody else can reap a thread that is traced. It may have ended.
+        // Only the tracer can reap a traced thread. It may have ended.
         for tid in &self.tids {
             ptrace::detach(*tid, None).ok();
         }
@@ -336,7 +338,7 @@ impl Map {
     }
 }
 
-/// Says that a test can't be done here.
+/// Reports that a test can't run here.
 pub fn no_kernel_core() {
     let text = "skipped: kernel.core_pattern does not put cores into the directory of the process; \
                 set it to `core` to run this test\n";

@@ -1,4 +1,4 @@
-//! The state machine, with the test in both parts: the capturing thread's and the handler's.
+//! Tests the state machine, playing both parts: the capturing thread's and the handler's.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;

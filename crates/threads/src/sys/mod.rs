@@ -1,7 +1,8 @@
-//! What each platform supplies:
+//! The functions that each platform supplies:
 //!
-//! - `install(signal)`, `handler_in_place(signal)`, `send(signal, tid, cookie)`: the handler and its signal
-//! - `current_tid()`, `note_pid()`: who asks
+//! - `install(signal)`, `handler_in_place(signal)`, `send(signal,
+//!   tid, cookie)`: the handler and its signal
+//! - `current_tid()`, `note_pid()`: the thread and process that capture
 //! - `wait(word, seen, timeout)`, `wake(word)`: waiting for a handler
 //! - `map(len)`, `discard(start, len)`: memory for the copies
 //! - `MapTable`: the mappings of this process, for the handler

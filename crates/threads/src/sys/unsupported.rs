@@ -1,4 +1,4 @@
-//! A platform on which threads can't be captured: `install` says so, and nothing else is ever reached.
+//! A platform on which threads can't be captured: `install` fails, so nothing else is ever reached.
 
 use std::{io, ptr::NonNull, sync::atomic::AtomicU32, time::Duration};
 

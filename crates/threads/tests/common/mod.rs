@@ -1,4 +1,4 @@
-//! What the capture tests share: threads that wait, and captures that are unwound.
+//! Helpers of the capture tests: threads that wait, and captures that are unwound.
 #![allow(clippy::unwrap_used, dead_code)]
 
 use std::{
@@ -14,7 +14,7 @@ pub fn capturer() -> Capturer {
     install(Signal::URGENT).unwrap()
 }
 
-/// Never tight: only a broken program gets here.
+/// Returns a deadline that only a broken program reaches.
 pub fn deadline() -> Instant {
     Instant::now() + Duration::from_secs(30)
 }
@@ -27,17 +27,17 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The calling thread's id.
+/// Returns the calling thread's ID.
 pub fn own_tid() -> Tid {
     let link = std::fs::read_link("/proc/thread-self").unwrap();
     Tid::new(link.file_name().unwrap().to_str().unwrap().parse().unwrap())
 }
 
-/// A thread that runs `work` after it told its id, and is joined when dropped.
+/// A thread that reports its ID and then runs `work`; joined when dropped.
 pub struct Worker {
     pub tid: Tid,
     handle: Option<JoinHandle<()>>,
-    /// Dropping it ends the thread's wait, also when a test panics.
+    /// Dropping it ends the thread's wait, even if a test panics.
     release: Option<Sender<()>>,
 }
 
@@ -74,12 +74,12 @@ impl Drop for Worker {
     }
 }
 
-/// Whether the test still needs the thread that was spawned with this receiver.
+/// Returns whether the test still needs the thread that was spawned with this receiver.
 pub fn is_needed(released: &mpsc::Receiver<()>) -> bool {
     released.try_recv() == Err(mpsc::TryRecvError::Empty)
 }
 
-/// One thread's copy, owned.
+/// An owned copy of a thread's stack.
 #[derive(Debug)]
 pub struct Copy {
     pub registers: StackRegisters,
@@ -108,7 +108,7 @@ pub fn capture(tid: Tid) -> Result<Copy, Missing> {
     result
 }
 
-/// The frames of a copy that must reach the root.
+/// Unwinds a copy, which must reach the root, and returns its frames.
 pub fn frames(unwinder: &mut Unwinder, copy: &Copy) -> Vec<u64> {
     let slice = StackSlice {
         registers: copy.registers,
@@ -125,7 +125,7 @@ pub fn frames(unwinder: &mut Unwinder, copy: &Copy) -> Vec<u64> {
     frames
 }
 
-/// Captures `tid` until one of its frames lies at `function`: the thread may not have got there yet.
+/// Captures `tid` until one of its frames is in `function`: the thread may not have got there yet.
 pub fn wait_for_frame_in(tid: Tid, function: usize) -> Copy {
     let mut unwinder = Unwinder::new();
     unwinder.refresh();
@@ -141,7 +141,7 @@ pub fn wait_for_frame_in(tid: Tid, function: usize) -> Copy {
     found.unwrap()
 }
 
-/// Whether a frame lies in the small test function that starts at `function`.
+/// Returns whether a frame is in the small test function that starts at `function`.
 pub fn in_function(function: usize, address: u64) -> bool {
     const LONGEST: u64 = 400;
     (function as u64..function as u64 + LONGEST).contains(&(address - 1))

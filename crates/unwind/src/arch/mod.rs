@@ -1,7 +1,7 @@
-//! What differs between processors: the registers that unwinding starts from.
+//! The parts that differ between processors: the registers that unwinding starts from.
 //!
-//! framehop's x86_64 rules compile everywhere. On another processor `sys` reports no modules, so that
-//! every stack ends as `Lost` after its first address until that processor has a module here.
+//! framehop's x86_64 rules compile everywhere. On other processors `sys` reports no modules, so
+//! every stack ends as `Lost` after its first address until the processor has a module here.
 
 mod x86_64;
 

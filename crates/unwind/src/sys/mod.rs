@@ -1,8 +1,8 @@
-//! What each platform supplies:
+//! The functions that each platform supplies:
 //!
-//! - `generation()`: a value that differs when a module was loaded or unloaded since; `None` when unknown
+//! - `generation()`: a value that changes when a module is loaded or unloaded; `None` if unknown
 //! - `loaded()`: every module of this process
-//! - `signal_trampoline()`: the address that signal handlers return to; `None` when unknown
+//! - `signal_trampoline()`: the address that signal handlers return to; `None` if unknown
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod linux;

@@ -1,4 +1,5 @@
-//! A platform without a module list: no modules, so that nothing can be unwound and nothing is invented.
+//! A platform without a module list: with no modules, nothing can be
+//! unwound and nothing is invented.
 
 use super::Generation;
 use crate::modules::Loaded;

@@ -1,4 +1,5 @@
-//! Copies the calling thread's own stack, as a signal handler would, and asks libgcc for comparison.
+//! Copies the calling thread's own stack, as a signal handler would,
+//! and runs libgcc's unwinder for comparison.
 #![expect(unsafe_code, reason = "registers, stack memory and libgcc's unwinder")]
 
 use std::{
@@ -8,11 +9,11 @@ use std::{
 
 use rtops_unwind::{StackRegisters, StackSlice};
 
-/// A copied stack, and what libgcc's unwinder says about it.
+/// A copied stack, and the result of libgcc's unwinder.
 pub struct Captured {
     pub registers: StackRegisters,
     pub bytes: Vec<u8>,
-    /// Return addresses of the callers of `capture`, innermost first, up to the root.
+    /// The return addresses of the callers of `capture`, innermost first, up to the root.
     pub callers: Vec<u64>,
 }
 
@@ -50,7 +51,8 @@ pub fn capture() -> Captured {
 }
 
 fn stack_end() -> u64 {
-    // SAFETY: the attributes are initialized by pthread_getattr_np before they are read and destroyed.
+    // SAFETY: the attributes are initialized by pthread_getattr_np
+    // before they are read and destroyed.
     unsafe {
         let mut attributes = std::mem::zeroed();
         assert_eq!(
@@ -77,7 +79,7 @@ fn libgcc_frames() -> Vec<u64> {
 }
 
 extern "C" fn push_frame(context: *mut c_void, frames: *mut c_void) -> c_int {
-    // SAFETY: libgcc passes its context, and `libgcc_frames` the vector.
+    // SAFETY: libgcc passes its context, and `libgcc_frames` passes the vector.
     unsafe { (*frames.cast::<Vec<u64>>()).push(_Unwind_GetIP(context)) };
     0
 }

@@ -1,4 +1,4 @@
-//! A stack with a signal handler on it.
+//! Captures a stack with a signal handler on it.
 #![expect(unsafe_code, reason = "a signal handler of the test's own")]
 
 use std::{ffi::c_int, sync::Mutex};
@@ -7,9 +7,9 @@ use crate::capture::{Captured, capture};
 
 static IN_HANDLER: Mutex<Option<Captured>> = Mutex::new(None);
 
-/// Captures in the handler of a signal that the thread sends itself, on its own stack.
+/// Captures in the handler of a signal that the thread sends to itself, on its own stack.
 pub fn capture_in_handler() -> Captured {
-    // SAFETY: the signal comes in `raise` alone, where this thread holds no lock.
+    // SAFETY: the signal arrives only in `raise`, where this thread holds no lock.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = on_signal as *const () as usize;

@@ -1,4 +1,4 @@
-//! Unwinds copies of the test's own stack and compares with libgcc's unwinder.
+//! Unwinds copies of the test's own stack and compares the results with libgcc's unwinder.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod capture;
@@ -15,7 +15,8 @@ fn unwinder() -> Unwinder {
     unwinder
 }
 
-/// Calls itself `depth` times and captures innermost; also the address of a local `base_level` up.
+/// Calls itself `depth` times and captures in the innermost call. Also returns the address of a
+/// local variable `base_level` calls up.
 #[inline(never)]
 fn recurse(depth: usize, base_level: usize) -> (Captured, u64) {
     let local = black_box([depth as u64; 4]);
@@ -66,7 +67,7 @@ fn a_base_ends_the_stack_with_the_frame_that_holds_it() {
         let mut frames = Vec::new();
         let outcome = unwinder().unwind(&captured.slice(), Some(base), &mut frames);
         assert_eq!(outcome, Outcome::Base);
-        // `capture` itself, then the calls from level 0 up to the one that holds the base.
+        // `capture` itself, then the calls from level 0 up to the one that contains the base.
         assert_eq!(frames.len(), 1 + level + 1);
         assert_eq!(frames[1..], captured.callers[..=level]);
     }
@@ -108,7 +109,7 @@ fn a_short_slice_gives_the_frames_it_holds_and_says_so() {
             assert_eq!(frames[1..], captured.callers[..frames.len() - 1]);
         }
     }
-    // What failed for want of memory left nothing wrong in the cache.
+    // A step that failed for lack of memory left nothing wrong in the cache.
     let mut frames = Vec::new();
     assert_eq!(
         unwinder.unwind(&captured.slice(), None, &mut frames),
@@ -148,7 +149,7 @@ fn a_stack_goes_on_below_a_signal_handler() {
         unwinder().unwind(&captured.slice(), None, &mut frames),
         Outcome::Root
     );
-    // libgcc gives the interrupted address as it is, and we one more.
+    // libgcc returns the interrupted address as it is; ours is one higher.
     let differing: Vec<_> = frames[1..]
         .iter()
         .zip(&captured.callers)
@@ -200,7 +201,7 @@ fn garbage_is_unwound_without_panic_or_endless_loop() {
                 *byte = random.next() as u8;
             }
         }
-        // Pointers into the slice itself, as frame pointers are.
+        // Pointers into the slice itself, like frame pointers.
         for _ in 0..8 {
             let at = random.below(63) as usize * 8;
             let pointer = sp.wrapping_add(random.below(600));
@@ -222,8 +223,8 @@ fn garbage_is_unwound_without_panic_or_endless_loop() {
     }
 }
 
-/// Addresses in the first pages of each module's code, where stubs with computed rules are, and some
-/// way behind.
+/// Returns addresses in the first pages of each module's code, where stubs
+/// with computed rules are, and some after them.
 fn sample_code() -> Vec<u64> {
     let unwinder = unwinder();
     let starts = unwinder.modules().iter().map(|module| module.code.start);
@@ -245,7 +246,7 @@ fn outcome_at(unwinder: &mut Unwinder, ip: u64, bp: u64, bytes: &[u8]) -> (Outco
 
 #[test]
 fn a_step_that_lacked_memory_leaves_no_guess_behind() {
-    // Each word is a plausible return address, and tells where it was read.
+    // Each word is a plausible return address, and shows where it was read.
     let bytes: Vec<u8> = (0x10000..0x10200_u64).flat_map(u64::to_ne_bytes).collect();
     let bp = (1 << 40) + 1024;
     for ip in sample_code() {

@@ -1,13 +1,15 @@
 //! The signal handler: a thread copies its own registers and stack into a slot.
 //!
-//! It runs at any instruction of any thread, with any lock held. It doesn't allocate, lock, unwind, panic
-//! or use thread-local variables, apart from errno, which it saves and restores. All that it calls:
+//! It runs at any instruction of any thread, with any lock held. It doesn't
+//! allocate, lock, unwind, panic, or use thread-local variables, apart from
+//! errno, which it saves and restores. It calls only:
 //!
 //! - `slot::claim` and the methods of `Claim`: atomics
-//! - `MapTable::find`: a binary search in memory that isn't changed or freed while a slot is claimed
+//! - `MapTable::find`: a binary search in memory that isn't changed
+//!   or freed while a slot is claimed
 //! - `memcpy`, by `copy_nonoverlapping`
 //! - `__errno_location`, and the system calls `gettid`, `futex` (wake), `process_vm_readv`
-//! - for a signal that isn't ours: `rt_sigprocmask`, and the former handler; or where that was
+//! - for a signal that isn't ours: `rt_sigprocmask` and the former handler; or, if that was
 //!   SIG_DFL for a signal that ends the process, `signal` and `raise`
 #![expect(
     unsafe_code,
@@ -29,7 +31,7 @@ use rtops_types::StackRegisters;
 
 use crate::slot::{self, Claim, Cookie, Extent};
 
-/// The handler, as sigaction takes and returns it.
+/// Returns the address of the handler, as sigaction takes and returns it.
 pub(super) fn address() -> libc::sighandler_t {
     on_signal as *const () as libc::sighandler_t
 }
@@ -40,7 +42,7 @@ extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
     // SAFETY: the kernel passes a valid siginfo_t to a handler with SA_SIGINFO.
     match our_cookie(unsafe { &*info }) {
         Some(cookie) => {
-            // A stale cookie is a late answer to a capture that gave up: nothing to do.
+            // A stale cookie is a late answer to a capture that gave up.
             if let Some(claim) = slot::claim(cookie, current_tid()) {
                 // SAFETY: likewise a valid ucontext_t.
                 answer(claim, unsafe { &*context.cast::<ucontext_t>() });
@@ -106,8 +108,8 @@ struct StackEnd {
 enum Access {
     /// It is this thread's own, and stays mapped as long as the thread runs on it.
     Direct,
-    /// It is memory that something else manages (a coroutine's stack): what lies beside it may be
-    /// unmapped while we read, so that the kernel has to do it.
+    /// Something else manages this memory (a coroutine's stack). What lies next to it may be
+    /// unmapped during the read, so the kernel has to do it.
     ByKernel,
 }
 
@@ -139,15 +141,15 @@ fn stack_end(claim: &Claim, context: &ucontext_t, sp: u64) -> Option<StackEnd> {
     }
 }
 
-/// Copies `len` bytes at `sp`, or fewer; `None` when they can't be read.
+/// Copies `len` bytes at `sp`, or fewer; `None` if they can't be read.
 fn copy(claim: &Claim, sp: u64, len: usize, access: Access) -> Option<usize> {
     let from = ptr::with_exposed_provenance_mut::<c_void>(usize::try_from(sp).ok()?);
     let to: *mut c_void = claim.destination().cast();
     match access {
         Access::Direct => {
-            // SAFETY: `sp..sp + len` lies in this thread's own stack, which is mapped while this thread
-            // is interrupted on it; `to` has room for `capacity() >= len` bytes, which belong to the
-            // claim alone, and isn't part of any stack.
+            // SAFETY: `sp..sp + len` lies in this thread's own stack, which is mapped while this
+            // thread is interrupted on it. `to` has room for `capacity() >= len` bytes, which
+            // belong to the claim alone, and isn't part of any stack.
             unsafe { ptr::copy_nonoverlapping(from.cast::<u8>(), to.cast::<u8>(), len) };
             Some(len)
         }
@@ -169,10 +171,11 @@ fn copy(claim: &Claim, sp: u64, len: usize, access: Access) -> Option<usize> {
     }
 }
 
-/// The thread pointer. With pthreads it points behind the thread's stack and its static TLS.
+/// Returns the thread pointer. With pthreads, it points after the
+/// thread's stack and its static TLS.
 fn thread_pointer() -> u64 {
     let pointer: u64;
-    // SAFETY: the ABI has the thread pointer itself stored at %fs:0, in every thread.
+    // SAFETY: the ABI stores the thread pointer itself at %fs:0 in every thread.
     unsafe {
         std::arch::asm!(
             "mov {}, qword ptr fs:[0]",
@@ -183,7 +186,7 @@ fn thread_pointer() -> u64 {
     pointer
 }
 
-/// Does what would have been done without us.
+/// Does what would have happened without us.
 fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let Some(former) = former() else {
         return;
@@ -202,7 +205,7 @@ fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
         handler => {
             restore_mask(signal, former, context);
             if former.sa_flags & libc::SA_SIGINFO != 0 {
-                // SAFETY: somebody installed this address as a handler of this form.
+                // SAFETY: this address was installed as a handler of this form.
                 let handler = unsafe {
                     std::mem::transmute::<
                         libc::sighandler_t,
@@ -221,10 +224,12 @@ fn chain(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     }
 }
 
-/// The mask the former handler would run under: that of the interrupted code, its own, and its signal.
+/// Sets the mask that the former handler would run under: that of the
+/// interrupted code, its own, and its signal.
 fn restore_mask(signal: c_int, former: &libc::sigaction, context: *mut c_void) {
-    // SAFETY: the kernel passed a valid ucontext_t. Its mask has only the kernel's 8 bytes, hence the
-    // raw call below, which reads no more. The mask of the interrupted code returns with the handler.
+    // SAFETY: the kernel passed a valid ucontext_t. Its mask has only the kernel's 8
+    // bytes, hence the raw call below, which reads no more. The mask of the interrupted
+    // code is restored when the handler returns.
     unsafe {
         let mut mask = (&raw const (*context.cast::<ucontext_t>()).uc_sigmask)
             .cast::<u64>()

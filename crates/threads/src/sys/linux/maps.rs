@@ -1,11 +1,11 @@
-//! The mappings of this process: how far a stack can be read.
+//! The mappings of this process, which bound how far a stack can be read.
 
 use std::{fs, io, ops::Range};
 
 use rtops_types::MapsLine;
 
-/// The readable mappings at one instant, sorted. Made before signals are sent; the handler looks up
-/// its stack pointer in it.
+/// The readable mappings at one instant, sorted. Made before signals are sent;
+/// the handler looks up its stack pointer in it.
 pub(crate) struct MapTable {
     mappings: Vec<Mapping>,
 }
@@ -20,7 +20,7 @@ pub(super) struct Mapping {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MappingKind {
-    /// The main thread's stack. It stays as long as the process lives.
+    /// The main thread's stack, which stays mapped as long as the process lives.
     MainStack,
     Other,
 }
@@ -57,7 +57,7 @@ impl MapTable {
         Self { mappings }
     }
 
-    /// The mapping that holds `address`. Async-signal-safe: a binary search.
+    /// Finds the mapping that contains `address`. Async-signal-safe: a binary search.
     pub(super) fn find(&self, address: u64) -> Option<Mapping> {
         let after = self
             .mappings

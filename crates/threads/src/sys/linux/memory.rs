@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
-/// Reserves `len` bytes of zeroed memory that is never given back; untouched pages cost nothing.
+/// Reserves `len` bytes of zeroed memory that is never unmapped; untouched pages cost nothing.
 pub(crate) fn map(len: usize) -> io::Result<NonNull<u8>> {
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no existing memory.
+    // SAFETY: a new anonymous mapping at an address that the kernel
+    // chooses touches no existing memory.
     let start = unsafe {
         libc::mmap(
             ptr::null_mut(),
@@ -27,21 +28,22 @@ pub(crate) fn map(len: usize) -> io::Result<NonNull<u8>> {
     NonNull::new(start.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
 }
 
-/// Gives the pages back to the kernel; the memory stays usable and reads as zeroes.
+/// Returns the pages to the kernel; the memory stays usable and reads as zeroes.
 pub(crate) fn discard(start: NonNull<u8>, len: usize) {
-    // SAFETY: the caller got this memory from `map` and holds no reference into it. Where pages are
-    // locked in memory this fails, and they simply stay.
+    // SAFETY: the caller got this memory from `map` and holds no reference into it. If pages are
+    // locked in memory, this fails and they stay.
     unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_DONTNEED) };
 }
 
-/// Sleeps until [`wake`], for `timeout` at most, or not at all if `word` is no longer `seen`.
+/// Sleeps until [`wake`], for at most `timeout`, or not at all if `word` is no longer `seen`.
 pub(crate) fn wait(word: &AtomicU32, seen: u32, timeout: Duration) {
     let timeout = libc::timespec {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
     };
     let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: both pointers are valid during the call. Time-out, EINTR and EAGAIN all mean "look again".
+    // SAFETY: both pointers are valid during the call. Time-out, EINTR
+    // and EAGAIN all mean "look again".
     unsafe {
         libc::syscall(
             libc::SYS_futex,
@@ -53,7 +55,7 @@ pub(crate) fn wait(word: &AtomicU32, seen: u32, timeout: Duration) {
     }
 }
 
-/// Wakes whoever is in [`wait`]. Async-signal-safe; may change errno.
+/// Wakes all threads in [`wait`]. Async-signal-safe; may change errno.
 pub(crate) fn wake(word: &AtomicU32) {
     let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: the kernel only uses the address as a key.

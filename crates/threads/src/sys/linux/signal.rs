@@ -1,4 +1,4 @@
-//! Installing the handler once, and signals that carry a cookie.
+//! Installs the handler once, and sends signals that carry a cookie.
 #![expect(unsafe_code, reason = "sigaction and system calls that take pointers")]
 
 use std::{
@@ -13,14 +13,14 @@ use std::{
 use super::handler;
 use crate::{InstallError, Signal, Tid, slot::Cookie};
 
-/// What was in force before ours; set before our handler can run, and never freed.
+/// The action before ours; set before our handler can run, and never freed.
 static FORMER: AtomicPtr<libc::sigaction> = AtomicPtr::new(ptr::null_mut());
-/// The signal that is installed.
+/// The signal for which the handler is installed.
 static INSTALLED: Mutex<Option<Signal>> = Mutex::new(None);
-/// This process, as the handler compares it with a signal's sender; kept by [`note_pid`].
+/// The ID of this process, which the handler compares with a signal's sender; set by [`note_pid`].
 static PID: AtomicI32 = AtomicI32::new(0);
 
-/// Installs the handler, unless that was done before.
+/// Installs the handler, unless that has been done already.
 pub(crate) fn install(signal: Signal) -> Result<(), InstallError> {
     let mut installed = INSTALLED
         .lock()
@@ -40,8 +40,8 @@ pub(crate) fn install(signal: Signal) -> Result<(), InstallError> {
         sa_flags: libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK,
         sa_restorer: None,
     };
-    // SAFETY: `ours` is initialized, and its handler is an `extern "C"` function of the SA_SIGINFO form
-    // that is async-signal-safe (see its module).
+    // SAFETY: `ours` is initialized, and its handler is an `extern "C"` function of the SA_SIGINFO
+    // form that is async-signal-safe (see its module).
     if unsafe { libc::sigaction(signal.number(), &raw const ours, ptr::null_mut()) } != 0 {
         return Err(InstallError::Refused(io::Error::last_os_error()));
     }
@@ -49,7 +49,7 @@ pub(crate) fn install(signal: Signal) -> Result<(), InstallError> {
     Ok(())
 }
 
-/// Whether the handler in force is still ours.
+/// Returns whether the current handler is still ours.
 pub(crate) fn handler_in_place(signal: Signal) -> bool {
     query(signal).is_ok_and(|action| action.sa_sigaction == handler::address())
 }
@@ -67,7 +67,7 @@ pub(crate) fn send(signal: Signal, tid: Tid, cookie: Cookie) -> io::Result<()> {
         value: cookie.as_raw(),
         rest: [0; 12],
     };
-    // SAFETY: the kernel reads one siginfo_t, whose size and layout `QueuedInfo` has.
+    // SAFETY: the kernel reads one siginfo_t, and `QueuedInfo` has its size and layout.
     let result = unsafe {
         libc::syscall(
             libc::SYS_rt_tgsigqueueinfo,
@@ -84,24 +84,25 @@ pub(crate) fn send(signal: Signal, tid: Tid, cookie: Cookie) -> io::Result<()> {
     }
 }
 
-/// The calling thread. Async-signal-safe.
+/// Returns the ID of the calling thread. Async-signal-safe.
 pub(crate) fn current_tid() -> Tid {
     // SAFETY: gettid has no preconditions and cannot fail.
     Tid::new(unsafe { libc::gettid() })
 }
 
-/// Notes the id of this process for the handler: again before each capture, as fork changes it.
+/// Records the ID of this process for the handler. Called before each
+/// capture, because fork changes it.
 pub(crate) fn note_pid() {
     // SAFETY: getpid has no preconditions and cannot fail.
     PID.store(unsafe { libc::getpid() }, Ordering::Relaxed);
 }
 
-/// This process, as of the last [`note_pid`].
+/// Returns the ID of this process, as of the last [`note_pid`].
 pub(super) fn pid() -> i32 {
     PID.load(Ordering::Relaxed)
 }
 
-/// What was in force before ours. Async-signal-safe.
+/// Returns the action before ours. Async-signal-safe.
 pub(super) fn former() -> Option<&'static libc::sigaction> {
     // SAFETY: null, or a leaked box that is never written to.
     unsafe { FORMER.load(Ordering::Acquire).as_ref() }
@@ -110,15 +111,16 @@ pub(super) fn former() -> Option<&'static libc::sigaction> {
 fn query(signal: Signal) -> io::Result<libc::sigaction> {
     // SAFETY: all-zero is a valid sigaction: integers, a mask and an absent function pointer.
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: only writes the present action to `action`.
+    // SAFETY: only writes the current action to `action`.
     match unsafe { libc::sigaction(signal.number(), ptr::null(), &raw mut action) } {
         0 => Ok(action),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// Everything waits while the handler runs, for another handler's frame might not fit on a small
-/// alternate stack. Faults are excepted: a blocked one would kill without the host's crash handler.
+/// Returns the signals that are blocked while the handler runs: all, because another handler's
+/// frame might not fit on a small alternate stack, except for faults, which when blocked would kill
+/// the process without calling the host's crash handler.
 fn blocked_in_handler() -> libc::sigset_t {
     const FAULTS: [c_int; 5] = [
         libc::SIGSEGV,

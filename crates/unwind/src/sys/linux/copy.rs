@@ -1,14 +1,14 @@
-//! Copying out of the loader's list into memory that was reserved before.
+//! Copies from the loader's list into memory that was reserved before.
 
 use std::ops::Range;
 
 use super::{elf, objects::Object};
 use crate::ModuleKind;
 
-/// The unwind tables of all libraries together are a few MiB; a header that claims more is not believed.
+/// The largest plausible section: the unwind tables of all libraries together are a few MiB.
 const MAX_SECTION: u64 = 256 << 20;
 
-/// What was read of one object; ranges point into the shared bytes.
+/// The data read from one object; ranges index the shared bytes.
 pub(super) struct Record {
     pub(super) kind: ModuleKind,
     pub(super) path: Range<usize>,
@@ -30,7 +30,7 @@ pub(super) enum SectionPlace {
     Copied(Range<usize>),
 }
 
-/// Records and bytes that fit what was reserved, and a count of what would have been needed.
+/// Records and bytes that fit into the reserved memory, and how much would have been needed.
 #[derive(Default)]
 pub(super) struct Copies {
     records: Vec<Record>,
@@ -40,7 +40,7 @@ pub(super) struct Copies {
 }
 
 impl Copies {
-    /// Adds one object as far as the reserved memory allows. Doesn't allocate.
+    /// Adds an object as far as the reserved memory allows. Doesn't allocate.
     pub(super) fn add(&mut self, object: &Object<'_>) {
         let Some((base_svma, code)) = elf::base(object.headers).zip(elf::code(object.headers))
         else {
@@ -66,12 +66,12 @@ impl Copies {
         }
     }
 
-    /// Whether everything that was added did fit.
+    /// Returns whether everything that was added fit.
     pub(super) fn complete(&self) -> bool {
         self.records_needed == self.records.len() && self.bytes_needed == self.bytes.len()
     }
 
-    /// Makes room for what the last walk needed, and forgets that walk.
+    /// Reserves what the last walk needed, and discards that walk.
     pub(super) fn reserve_and_clear(&mut self) {
         self.records.clear();
         self.bytes.clear();
@@ -81,7 +81,7 @@ impl Copies {
         self.bytes_needed = 0;
     }
 
-    /// What was copied.
+    /// Returns what was copied.
     pub(super) fn finish(self) -> (Vec<Record>, Vec<u8>) {
         (self.records, self.bytes)
     }

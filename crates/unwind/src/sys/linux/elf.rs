@@ -1,4 +1,4 @@
-//! Reading program headers and notes of a loaded object. Nothing in them is believed unchecked.
+//! Reads program headers and notes of a loaded object. Nothing in them is trusted unchecked.
 
 use std::ops::Range;
 
@@ -9,7 +9,8 @@ use super::objects::Object;
 /// `pcrel | sdata4`, the only encoding of the pointer to `.eh_frame` that linkers produce.
 const PC_RELATIVE_I32: u8 = 0x1b;
 
-/// The addresses of the readable segment that holds `svma`: its part that comes from the file.
+/// Returns the addresses of the readable segment that contains `svma`,
+/// as far as they come from the file.
 pub(super) fn segment_of(headers: &[Elf64_Phdr], svma: u64) -> Option<Range<u64>> {
     headers
         .iter()
@@ -21,7 +22,7 @@ pub(super) fn segment_of(headers: &[Elf64_Phdr], svma: u64) -> Option<Range<u64>
         .find(|segment| segment.contains(&svma))
 }
 
-/// From the start of the lowest to the end of the highest executable segment.
+/// Returns the range from the start of the lowest to the end of the highest executable segment.
 pub(super) fn code(headers: &[Elf64_Phdr]) -> Option<Range<u64>> {
     headers
         .iter()
@@ -31,7 +32,7 @@ pub(super) fn code(headers: &[Elf64_Phdr]) -> Option<Range<u64>> {
         .reduce(|all, segment| all.start.min(segment.start)..all.end.max(segment.end))
 }
 
-/// The lowest address of a segment.
+/// Returns the lowest address of a segment.
 pub(super) fn base(headers: &[Elf64_Phdr]) -> Option<u64> {
     headers
         .iter()
@@ -40,10 +41,10 @@ pub(super) fn base(headers: &[Elf64_Phdr]) -> Option<u64> {
         .min()
 }
 
-/// Where `.eh_frame_hdr` and `.eh_frame` are.
+/// Returns the addresses of `.eh_frame_hdr` and `.eh_frame`.
 ///
-/// No program header gives the size of `.eh_frame`: its end is taken to be that of its segment, and
-/// the terminating entry ends it before that.
+/// No program header has the size of `.eh_frame`, so it is taken to extend to the end of its
+/// segment; its terminating entry ends it before that.
 pub(super) fn unwind_sections(object: &Object<'_>) -> Option<(Range<u64>, Range<u64>)> {
     let header = object
         .headers
@@ -62,7 +63,7 @@ pub(super) fn unwind_sections(object: &Object<'_>) -> Option<(Range<u64>, Range<
     Some((header.p_vaddr..header_end, frames..frames_end))
 }
 
-/// The GNU build-id; empty if there is none.
+/// Returns the GNU build-id; empty if there is none.
 pub(super) fn build_id<'a>(object: &Object<'a>) -> &'a [u8] {
     object
         .headers

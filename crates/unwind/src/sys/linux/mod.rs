@@ -1,4 +1,4 @@
-//! The modules of this process, by `dl_iterate_phdr`.
+//! Finds the modules of this process with `dl_iterate_phdr`.
 
 mod copy;
 mod elf;
@@ -15,19 +15,20 @@ use crate::{
     modules::{Loaded, Section, UnwindSections},
 };
 
-/// A library may be loaded between measuring and copying; so many races in a row are not plausible.
+/// The most attempts. A library may be loaded between measuring and
+/// copying, but not so many times in a row.
 const MAX_ATTEMPTS: usize = 8;
 
 pub(crate) fn generation() -> Option<Generation> {
     objects::generation()
 }
 
-/// Every module, in the loader's order. A module whose headers make no sense comes without unwind
-/// information, or not at all if it has no code.
+/// Returns every module, in the loader's order. A module with invalid headers has no unwind
+/// information, or is left out if it has no code.
 ///
 /// The loader's lock is held while its list is walked, and an allocator may take that lock itself.
-/// Hence nothing is allocated during a walk: one walk measures, the next copies into what was
-/// reserved, and if the list has grown meanwhile they are repeated.
+/// So nothing is allocated during a walk: one walk measures, the next copies into what was
+/// reserved, and both are repeated if the list has grown meanwhile.
 pub(crate) fn loaded() -> Vec<Loaded> {
     let mut copies = Copies::default();
     for _ in 0..MAX_ATTEMPTS {
@@ -78,7 +79,7 @@ fn to_loaded(record: Record, bytes: &Arc<Vec<u8>>) -> Loaded {
 fn executable_path() -> String {
     match std::fs::read_link("/proc/self/exe") {
         Ok(path) => String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned(),
-        // Without /proc the loader's name of the program is all there is, and it is empty.
+        // Without /proc, only the loader's name of the program is left, which is empty.
         Err(_) => String::new(),
     }
 }

@@ -1,4 +1,4 @@
-//! Walking the dynamic loader's list: the only unsafe code of this crate.
+//! Walks the dynamic loader's list.
 #![expect(
     unsafe_code,
     reason = "dl_iterate_phdr hands out raw pointers to headers and segments"
@@ -15,10 +15,10 @@ use libc::{Elf64_Phdr, dl_phdr_info};
 use super::elf;
 use crate::{ModuleKind, sys::Generation};
 
-/// More program headers than this are not believed.
+/// The most program headers of a plausible object.
 const MAX_HEADERS: usize = 256;
 
-/// One entry of the loader's list. It borrows from the loader and lives as long as the callback.
+/// An entry of the loader's list. It borrows from the loader and lives as long as the callback.
 pub(super) struct Object<'a> {
     pub(super) name: &'a [u8],
     pub(super) load_bias: u64,
@@ -27,16 +27,17 @@ pub(super) struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// The memory at these addresses (as the file states them), if it lies in one readable segment.
+    /// Returns the memory at these addresses (as stated in the file), if
+    /// it lies in one readable segment.
     pub(super) fn bytes(&self, svma: Range<u64>) -> Option<&'a [u8]> {
         let (address, len) = self.place(svma)?;
         // SAFETY: `place` checked that the range lies inside a readable PT_LOAD segment. The loader
-        // mapped that segment and, as its lock is held while an `Object` exists, won't unmap it.
-        // Unwind tables and notes are in read-only segments that nobody writes to.
+        // mapped that segment and won't unmap it, because its lock is held while an `Object`
+        // exists. Unwind tables and notes are in read-only segments that nobody writes to.
         Some(unsafe { std::slice::from_raw_parts(address, len) })
     }
 
-    /// As [`Object::bytes`], for as long as the process lives: of the main executable only.
+    /// Like [`Object::bytes`], but for as long as the process lives: only for the main executable.
     pub(super) fn static_bytes(&self, svma: Range<u64>) -> Option<&'static [u8]> {
         if self.kind != ModuleKind::MainExecutable {
             return None;
@@ -53,7 +54,7 @@ impl<'a> Object<'a> {
         }
         let address = self.load_bias.wrapping_add(svma.start);
         let len = usize::try_from(svma.end - svma.start).ok()?;
-        // `isize::MAX` bounds every slice, and the segment must not wrap around.
+        // No slice is longer than `isize::MAX`, and the segment must not wrap around.
         isize::try_from(len).ok()?;
         address.checked_add(svma.end - svma.start)?;
         let address = usize::try_from(address)
@@ -63,8 +64,8 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Calls `visit` for every loaded object while the loader's lock is held: `visit` must not allocate
-/// and must not panic.
+/// Calls `visit` for every loaded object while the loader's lock is
+/// held, so `visit` must neither allocate nor panic.
 pub(super) fn for_each<F: FnMut(&Object<'_>)>(visit: F) {
     let mut walk = Walk {
         visit,
@@ -77,7 +78,7 @@ pub(super) fn for_each<F: FnMut(&Object<'_>)>(visit: F) {
     unsafe { libc::dl_iterate_phdr(Some(on_object::<F>), (&raw mut walk).cast()) };
 }
 
-/// How often modules came and went; `None` when this libc doesn't say.
+/// Returns how often modules were loaded and unloaded; `None` if this libc doesn't report it.
 pub(super) fn generation() -> Option<Generation> {
     let mut generation = None;
     // SAFETY: the callback expects a pointer to an `Option<Generation>`, which outlives the call.
@@ -99,8 +100,8 @@ unsafe extern "C" fn on_object<F: FnMut(&Object<'_>)>(
     if size < offset_of!(dl_phdr_info, dlpi_adds) {
         return 1;
     }
-    // SAFETY: the loader passes a valid `info` whose first `size` bytes are set, checked above to
-    // reach past the fields read below; all fields up to there exist in every libc.
+    // SAFETY: the loader passes a valid `info` whose first `size` bytes are set. The check above
+    // ensures that they include the fields read below, which exist in every libc.
     let (bias, name, headers, count) = unsafe {
         (
             (*info).dlpi_addr,
@@ -121,7 +122,7 @@ unsafe extern "C" fn on_object<F: FnMut(&Object<'_>)>(
         unsafe { CStr::from_ptr(name) }.to_bytes()
     };
     let is_main = headers.addr() as u64 == walk.main_headers;
-    // SAFETY: the loader says that `count` program headers are there, for as long as it is locked.
+    // SAFETY: the loader says that there are `count` program headers, for as long as it is locked.
     let headers = unsafe { std::slice::from_raw_parts(headers, count) };
     let vdso = walk.vdso.wrapping_sub(bias);
     let kind = if is_main {
